@@ -1,0 +1,187 @@
+//! API keys: `cs_<id>_<secret>`. The plain key exists once, in the answer to its creation; a keyed hash is kept.
+
+use std::{fmt, str::FromStr};
+
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+use super::{
+    ids::{AccountId, NotAnId, SeatId, SecretId},
+    scope::ScopeSet,
+    text::Name,
+    time::Timestamp,
+};
+
+/// Starts every token, so that secret scanners can find a leaked one.
+const PREFIX: &str = "cs_";
+/// Characters of a key's id.
+const ID_CHARS: usize = 12;
+/// Characters of a key's secret before its checksum: 43 of base62 hold 256 bits.
+const RANDOM_CHARS: usize = 43;
+/// Characters of the checksum: a CRC-32 in base62.
+const CHECK_CHARS: usize = 6;
+const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+/// The public half of a key: 12 characters of base62. It identifies and authorises nothing by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct KeyId([u8; ID_CHARS]);
+
+/// A whole key as its holder has it. Wiped on drop; no `Debug`.
+#[derive(Zeroize, ZeroizeOnDrop)]
+pub struct PlainKey {
+    #[zeroize(skip)]
+    id: KeyId,
+    secret: String,
+}
+
+/// What is kept of a key: `HMAC-SHA256(pepper, token)`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HashedKey(pub [u8; 32]);
+
+/// What a key may do. Everything here stands under the row's MAC: changing it without the vault's key is found out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyRights {
+    /// The account it acts in.
+    pub account: AccountId,
+    /// What it may do there.
+    pub scopes: ScopeSet,
+    /// The seat it is bound to.
+    pub seat: Option<SeatId>,
+    /// The only secrets that exist for it; `None`: all of the account.
+    pub secrets: Option<Vec<SecretId>>,
+    /// Codes an hour it may get, per secret.
+    pub codes_per_hour: Option<u32>,
+    /// When it stops working.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// A key's record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiKey {
+    /// Its public half.
+    pub id: KeyId,
+    /// What people call it.
+    pub name: Name,
+    /// What it may do.
+    pub rights: KeyRights,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was last used, to the minute.
+    pub last_used_at: Option<Timestamp>,
+    /// When it was revoked.
+    pub revoked_at: Option<Timestamp>,
+}
+
+impl KeyId {
+    /// The characters.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+impl FromStr for KeyId {
+    type Err = NotAnId;
+
+    fn from_str(text: &str) -> Result<Self, NotAnId> {
+        let bytes: [u8; ID_CHARS] = text.as_bytes().try_into().map_err(|_| NotAnId)?;
+        if bytes.iter().all(u8::is_ascii_alphanumeric) { Ok(Self(bytes)) } else { Err(NotAnId) }
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for HashedKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HashedKey")
+    }
+}
+
+impl PlainKey {
+    /// Makes a key from random bytes: 12 for the id, 32 for the secret.
+    pub fn from_random(id: &[u8; ID_CHARS], secret: &Zeroizing<[u8; 32]>) -> Self {
+        let mut id_chars = [0_u8; ID_CHARS];
+        for (to, from) in id_chars.iter_mut().zip(id) {
+            *to = digit(u32::from(*from) % 62);
+        }
+        let id = KeyId(id_chars);
+        let mut text = base62_of(secret);
+        let check = checksum(id, &text);
+        text.push_str(&check);
+        Self { id, secret: text }
+    }
+
+    /// Reads `cs_<id>_<secret>`. A wrong form or checksum is refused before anything is looked up.
+    ///
+    /// # Errors
+    /// [`NotAnId`], which says nothing of the text.
+    pub fn from_token(token: &str) -> Result<Self, NotAnId> {
+        let rest = token.strip_prefix(PREFIX).ok_or(NotAnId)?;
+        let (id, secret) = rest.split_once('_').ok_or(NotAnId)?;
+        Self::from_pair(id, secret)
+    }
+
+    /// Reads the mirrored API's header pair.
+    ///
+    /// # Errors
+    /// [`NotAnId`], which says nothing of the text.
+    pub fn from_pair(id: &str, secret: &str) -> Result<Self, NotAnId> {
+        let id: KeyId = id.parse()?;
+        let whole = secret.len() == RANDOM_CHARS + CHECK_CHARS && secret.bytes().all(|b| b.is_ascii_alphanumeric());
+        let (random, check) = whole.then(|| secret.split_at(RANDOM_CHARS)).ok_or(NotAnId)?;
+        if checksum(id, random) == check { Ok(Self { id, secret: secret.to_owned() }) } else { Err(NotAnId) }
+    }
+
+    /// The public half.
+    pub const fn id(&self) -> KeyId {
+        self.id
+    }
+
+    /// The half that authorises: `key_secret`.
+    pub fn expose_secret(&self) -> &str {
+        &self.secret
+    }
+
+    /// The whole token: what a `Bearer` header carries and what is hashed.
+    pub fn expose_token(&self) -> Zeroizing<String> {
+        Zeroizing::new(format!("{PREFIX}{}_{}", self.id, self.secret))
+    }
+}
+
+/// Bytes as base62, 43 digits, most significant first.
+fn base62_of(bytes: &[u8; 32]) -> String {
+    let mut number = Zeroizing::new(*bytes);
+    let mut digits = String::with_capacity(RANDOM_CHARS + CHECK_CHARS);
+    for _ in 0..RANDOM_CHARS {
+        let mut rest = 0_u32;
+        for byte in number.iter_mut() {
+            let value = (rest << 8) | u32::from(*byte);
+            *byte = u8::try_from(value / 62).unwrap_or(u8::MAX);
+            rest = value % 62;
+        }
+        digits.push(char::from(digit(rest)));
+    }
+    // Least significant first carries the same bits; a reader of the token has no use for the number.
+    digits
+}
+
+fn checksum(id: KeyId, random: &str) -> String {
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(PREFIX.as_bytes());
+    crc.update(id.as_str().as_bytes());
+    crc.update(b"_");
+    crc.update(random.as_bytes());
+    let mut value = crc.finalize();
+    let mut check = String::with_capacity(CHECK_CHARS);
+    for _ in 0..CHECK_CHARS {
+        check.push(char::from(digit(value % 62)));
+        value /= 62;
+    }
+    check
+}
+
+fn digit(value: u32) -> u8 {
+    usize::try_from(value).ok().and_then(|value| BASE62.get(value)).copied().unwrap_or(b'0')
+}

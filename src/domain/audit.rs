@@ -1,0 +1,298 @@
+//! What the trail can say. Its fields can't hold a seed, a code, a URI, a key, a label or an e-mail address, by type.
+
+use super::{
+    api_key::KeyId,
+    ids::{AccountId, SeatId, SecretId},
+    principal::{Client, Principal},
+    text::Purpose,
+    time::Timestamp,
+    totp::Step,
+};
+
+/// Who did it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Actor {
+    /// A person at the command line.
+    Person,
+    /// The host of a stdio sidecar.
+    Stdio,
+    /// The holder of an API key.
+    Key(KeyId),
+    /// A person whom an identity provider vouched for.
+    Login,
+    /// Countersign itself: pruning, erasing what was deleted, counting refusals.
+    System,
+    /// Somebody who could not say who it is.
+    Unknown,
+}
+
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal),* $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum $name { $($(#[$vdoc])* $variant),* }
+
+        impl $name {
+            /// Every one of them.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            /// The word that the trail keeps. It never changes: old rows are read with it.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word),* }
+            }
+
+            /// Reads the word back.
+            pub fn from_word(word: &str) -> Option<Self> {
+                match word { $($word => Some(Self::$variant),)* _ => None }
+            }
+        }
+    };
+}
+
+words!(
+    /// What was done, or asked for.
+    Action {
+        /// A secret was registered.
+        SecretRegister = "secret.register",
+        /// A secret was changed.
+        SecretUpdate = "secret.update",
+        /// A secret was deleted; a person may restore it for a while.
+        SecretDelete = "secret.delete",
+        /// A secret was erased for good.
+        SecretErase = "secret.erase",
+        /// A deleted secret was brought back.
+        SecretRestore = "secret.restore",
+        /// Seeds were exported by a person.
+        SecretExport = "secret.export",
+        /// The step marks of a secret were reset by a person.
+        SecretResetSteps = "secret.reset_steps",
+        /// A code was handed out.
+        CodeGet = "code.get",
+        /// A time step was reserved for one caller.
+        CodeReserve = "code.reserve",
+        /// A reservation was given back unused.
+        CodeRelease = "code.release",
+        /// A code that somebody typed was checked.
+        CodeVerify = "code.verify",
+        /// A seat was added.
+        SeatAdd = "seat.add",
+        /// A seat was changed.
+        SeatUpdate = "seat.update",
+        /// A seat was removed.
+        SeatRemove = "seat.remove",
+        /// A key was made.
+        KeyCreate = "key.create",
+        /// A key was revoked.
+        KeyRevoke = "key.revoke",
+        /// An account was added.
+        AccountAdd = "account.add",
+        /// An account was removed.
+        AccountRemove = "account.remove",
+        /// Somebody failed to say who it is.
+        Authenticate = "authenticate",
+        /// A call outside the caller's rights or unknown to us.
+        Call = "call",
+        /// The trail was pruned.
+        TrailPrune = "trail.prune",
+        /// The vault was made.
+        VaultCreate = "vault.create",
+    }
+);
+
+words!(
+    /// How it ended. Refusals bear the contract's error codes.
+    Outcome {
+        /// It was done.
+        Ok = "ok",
+        /// A code that was checked was wrong, or used already.
+        Wrong = "wrong",
+        /// Malformed or out of range.
+        InvalidArgument = "invalid_argument",
+        /// No key or a wrong one.
+        Unauthenticated = "unauthenticated",
+        /// Not within the caller's rights.
+        PermissionDenied = "permission_denied",
+        /// No such thing for this caller.
+        NotFound = "not_found",
+        /// No unused code in time.
+        Busy = "busy",
+        /// Too big.
+        TooLarge = "too_large",
+        /// Too often.
+        RateLimited = "rate_limited",
+        /// The store could not do it.
+        Unavailable = "unavailable",
+        /// A bug, or a damaged record.
+        Internal = "internal",
+    }
+);
+
+/// One row of the trail, before it is chained. Built by the service, written by the store in the action's transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditEntry {
+    /// When.
+    pub at: Timestamp,
+    /// In which account, if that is known.
+    pub account: Option<AccountId>,
+    /// Who.
+    pub actor: Actor,
+    /// For whom.
+    pub seat: Option<SeatId>,
+    /// What.
+    pub action: Action,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// On which secret.
+    pub secret: Option<SecretId>,
+    /// On which key, where a key was made or revoked, or a wrong secret was given for one.
+    pub key: Option<KeyId>,
+    /// Which time step's code.
+    pub step: Option<Step>,
+    /// A keyed hash of the code, so that "did this code come from us" has an answer without keeping codes.
+    pub code_tag: Option<[u8; 16]>,
+    /// Why, as the caller claims.
+    pub purpose: Option<Purpose>,
+    /// How many like it, for the rows that count: refusals left out, rows pruned.
+    pub count: Option<u64>,
+    /// What the client says of itself.
+    pub client: Client,
+}
+
+/// A row of the trail as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditRow {
+    /// Its number, from 1, without gaps.
+    pub seq: u64,
+    /// What it says.
+    pub entry: AuditEntry,
+    /// The keyed hash over it and the row before it.
+    pub mac: [u8; 32],
+}
+
+/// Where the chain ends: the number and the hash of its last row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChainHead {
+    /// Number of the last row; 0 before the first.
+    pub seq: u64,
+    /// Its hash; zeros before the first.
+    pub mac: [u8; 32],
+}
+
+/// What a person wants to see of the trail.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AuditFilter {
+    /// Rows of this account.
+    pub account: Option<AccountId>,
+    /// Rows for this seat.
+    pub seat: Option<SeatId>,
+    /// Rows on this secret.
+    pub secret: Option<SecretId>,
+    /// Rows by or on this key.
+    pub key: Option<KeyId>,
+    /// Rows of this action.
+    pub action: Option<Action>,
+    /// Rows from this time on.
+    pub since: Option<Timestamp>,
+    /// Rows before this time.
+    pub until: Option<Timestamp>,
+    /// Rows numbered above this one.
+    pub after: u64,
+    /// At most so many rows.
+    pub limit: Option<u32>,
+    /// The newest rows rather than the oldest, still in order.
+    pub newest: bool,
+}
+
+impl AuditEntry {
+    /// A row about a call by `caller` that went well, to be refined with struct update syntax.
+    pub fn of(caller: &Principal, action: Action, at: Timestamp) -> Self {
+        Self {
+            account: Some(caller.account()),
+            actor: caller.actor(),
+            seat: caller.seat(),
+            client: caller.client().clone(),
+            ..Self::by(Actor::Unknown, action, at)
+        }
+    }
+
+    /// A row about something that nobody with a principal did.
+    pub fn by(actor: Actor, action: Action, at: Timestamp) -> Self {
+        Self {
+            at,
+            account: None,
+            actor,
+            seat: None,
+            action,
+            outcome: Outcome::Ok,
+            secret: None,
+            key: None,
+            step: None,
+            code_tag: None,
+            purpose: None,
+            count: None,
+            client: Client::default(),
+        }
+    }
+
+    /// The bytes that are hashed: every field, length-prefixed, in this order for ever (format 1).
+    pub fn canonical(&self, seq: u64) -> Vec<u8> {
+        let mut out = Vec::with_capacity(256);
+        let mut field = |bytes: &[u8]| {
+            out.extend_from_slice(&u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes());
+            out.extend_from_slice(bytes);
+        };
+        field(b"countersign/v1/trail");
+        field(&seq.to_be_bytes());
+        field(&self.at.micros().to_be_bytes());
+        field(self.account.as_ref().map_or(&[], |id| id.as_bytes()));
+        field(self.actor.kind().as_bytes());
+        field(self.actor.key().as_ref().map_or("", KeyId::as_str).as_bytes());
+        field(self.seat.as_ref().map_or(&[], |id| id.as_bytes()));
+        field(self.action.as_str().as_bytes());
+        field(self.outcome.as_str().as_bytes());
+        field(self.secret.as_ref().map_or(&[], |id| id.as_bytes()));
+        field(self.key.as_ref().map_or("", KeyId::as_str).as_bytes());
+        field(self.step.map(|step| step.0.to_be_bytes()).as_ref().map_or(&[], |bytes| bytes));
+        field(self.code_tag.as_ref().map_or(&[], |tag| tag));
+        field(self.purpose.as_ref().map_or("", Purpose::as_str).as_bytes());
+        field(self.count.map(u64::to_be_bytes).as_ref().map_or(&[], |bytes| bytes));
+        field(self.client.name.as_str().as_bytes());
+        field(self.client.version.as_str().as_bytes());
+        out
+    }
+}
+
+impl Actor {
+    /// The word that the trail keeps.
+    pub const fn kind(self) -> &'static str {
+        match self {
+            Self::Person => "cli",
+            Self::Stdio => "stdio",
+            Self::Key(_) => "key",
+            Self::Login => "oauth",
+            Self::System => "system",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// The key, if it is one.
+    pub const fn key(self) -> Option<KeyId> {
+        match self {
+            Self::Key(id) => Some(id),
+            Self::Person | Self::Stdio | Self::Login | Self::System | Self::Unknown => None,
+        }
+    }
+
+    /// Reads the word, and the key beside it, back.
+    pub fn from_word(word: &str, key: Option<KeyId>) -> Option<Self> {
+        match word {
+            "cli" => Some(Self::Person),
+            "stdio" => Some(Self::Stdio),
+            "key" => key.map(Self::Key),
+            "oauth" => Some(Self::Login),
+            "system" => Some(Self::System),
+            "unknown" => Some(Self::Unknown),
+            _ => None,
+        }
+    }
+}

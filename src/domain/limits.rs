@@ -1,0 +1,65 @@
+//! Every maximum, one constant each, with its unit in its name and its reason beside it.
+
+/// Characters in a label, an issuer or a seat's name, after trimming: long enough for every service seen, short enough
+/// for a terminal row and a model's context.
+pub const TEXT_CHARS_MAX: usize = 256;
+/// Bytes of a seed: HMAC takes more, but no service issues more, and a bound keeps rows small.
+pub const SEED_BYTES_MAX: usize = 128;
+/// Seconds a code may live: RFC 6238 names 30; an hour is the longest period seen in real exports.
+pub const PERIOD_SECONDS_MAX: u32 = 3600;
+/// Rows of one page of a list.
+pub const PAGE_ROWS_MAX: u32 = 1000;
+/// Rows of a page when an MCP client does not say: a model's context is not a database.
+pub const PAGE_ROWS_DEFAULT: u32 = 50;
+/// Characters of the purpose that a caller claims for the trail.
+pub const PURPOSE_CHARS_MAX: usize = 128;
+/// Characters of a client's claimed name or version: what is longer is cut, since it is only a claim.
+pub const CLAIM_CHARS_MAX: usize = 64;
+/// Bytes of an HTTP body; a registration is under 4 KiB.
+pub const BODY_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of a file that a person imports.
+pub const IMPORT_BYTES_MAX: usize = 1024 * 1024;
+/// Entries of a file that a person imports.
+pub const IMPORT_ENTRIES_MAX: usize = 1000;
+/// Bytes of one line on standard input in the stdio sidecar.
+pub const LINE_BYTES_MAX: usize = 1024 * 1024;
+/// Levels of nesting of a JSON argument: deeper is never ours and costs stack.
+pub const JSON_DEPTH_MAX: usize = 32;
+/// Bytes of an `otpauth://` URI: label and issuer of the maximum length, percent-encoded, and a 128-byte seed.
+pub const URI_BYTES_MAX: usize = 8 * 1024;
+/// Seconds a caller waits for a code when it does not say.
+pub const WAIT_SECONDS_DEFAULT: u32 = 45;
+/// Seconds a caller may wait for a code at most.
+pub const WAIT_SECONDS_MAX: u32 = 120;
+/// Callers that may wait in one process; each holds a timer and a small task.
+pub const WAITERS_PER_PROCESS_MAX: usize = 1024;
+/// Callers that may wait for one key, so that one key can't take all places.
+pub const WAITERS_PER_KEY_MAX: usize = 16;
+/// Callers that may wait in a stdio sidecar, which has one caller.
+pub const WAITERS_STDIO_MAX: usize = 64;
+/// Largest `Retry-After` of a `busy` answer, in seconds: the mirrored API's clients obey it blindly.
+pub const RETRY_AFTER_SECONDS_MAX: u64 = 60;
+/// Refusals a minute from one source that get a row each; the rest become one counter row.
+pub const REFUSALS_PER_MINUTE_MAX: u32 = 100;
+/// Days a deleted secret can be restored by a person.
+pub const RESTORE_DAYS: i64 = 7;
+/// Days the trail is kept at least before it may be pruned.
+pub const TRAIL_DAYS_MIN: i64 = 365;
+/// Wrong codes in a row before verification of a secret slows down.
+pub const VERIFY_TRIES_FREE: u32 = 5;
+/// Seconds that verification of a secret is held off at most.
+pub const VERIFY_DELAY_SECONDS_MAX: u64 = 15 * 60;
+/// Names of accounts and keys, in characters.
+pub const NAME_CHARS_MAX: usize = 64;
+/// Secrets that a key may be limited to.
+pub const GRANTS_MAX: usize = 1000;
+/// Codes an hour that a key or a seat may be limited to, at most: one a second.
+pub const CODES_PER_HOUR_MAX: u32 = 3600;
+/// Characters of a seat's e-mail address (RFC 5321 path length).
+pub const EMAIL_CHARS_MAX: usize = 254;
+/// Characters of an `auth_subject`, the user's id at an identity provider (OpenID Connect Core: 255 ASCII characters).
+pub const SUBJECT_CHARS_MAX: usize = 255;
+/// Seconds a repeat with the same `Idempotency-Key` gets the first answer: a day.
+pub const IDEMPOTENCY_SECONDS: i64 = 86_400;
+/// Characters of an `Idempotency-Key`.
+pub const IDEMPOTENCY_CHARS_MAX: usize = 255;

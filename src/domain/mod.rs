@@ -1,0 +1,21 @@
+//! What things are: TOTP, secrets, seats, keys, the trail and the rules that hold for them.
+//!
+//! Never: I/O, a clock, a dice, async, or the name of any other room. Everything here stays true with no disk and no
+//! network, so everything here is tested as plain functions.
+
+pub mod account;
+pub mod api_key;
+pub mod audit;
+pub mod ids;
+pub mod limits;
+pub mod otpauth;
+pub mod principal;
+pub mod scope;
+pub mod seat;
+pub mod secret;
+pub mod seed;
+pub mod steps;
+pub mod text;
+pub mod time;
+pub mod totp;
+pub mod verification;

@@ -1,0 +1,125 @@
+//! Who calls: an account, what may be done in it, and for whom. Nothing happens without one.
+
+use super::{
+    api_key::{ApiKey, KeyId},
+    audit::Actor,
+    ids::{AccountId, SeatId, SecretId},
+    scope::{Scope, ScopeSet},
+    text::Claim,
+};
+
+/// The proof that somebody may call. Made by authentication, by the stdio sidecar and by the command line alone.
+#[derive(Debug, Clone)]
+pub struct Principal {
+    account: AccountId,
+    actor: Actor,
+    scopes: ScopeSet,
+    seat: Option<SeatId>,
+    secrets: Option<Vec<SecretId>>,
+    codes_per_hour: Option<u32>,
+    client: Client,
+}
+
+/// What an MCP client says of itself. Kept as a claim; nothing is decided by it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Client {
+    /// Its name.
+    pub name: Claim,
+    /// Its version.
+    pub version: Claim,
+}
+
+impl Principal {
+    /// The person at the command line: everything in the account, and the vault's upkeep.
+    pub fn person(account: AccountId) -> Self {
+        Self::new(account, Actor::Person, ScopeSet::ALL, None)
+    }
+
+    /// The host that started a stdio sidecar, narrowed as the person who configured it asked.
+    pub fn stdio(account: AccountId, scopes: ScopeSet, seat: Option<SeatId>) -> Self {
+        Self::new(account, Actor::Stdio, scopes, seat)
+    }
+
+    /// The holder of an API key that was just checked.
+    pub fn of_key(key: &ApiKey) -> Self {
+        Self {
+            secrets: key.rights.secrets.clone(),
+            codes_per_hour: key.rights.codes_per_hour,
+            ..Self::new(key.rights.account, Actor::Key(key.id), key.rights.scopes, key.rights.seat)
+        }
+    }
+
+    /// A person whom an identity provider vouched for, matched to a seat.
+    pub fn of_login(account: AccountId, scopes: ScopeSet, seat: SeatId) -> Self {
+        Self::new(account, Actor::Login, scopes, Some(seat))
+    }
+
+    fn new(account: AccountId, actor: Actor, scopes: ScopeSet, seat: Option<SeatId>) -> Self {
+        Self { account, actor, scopes, seat, secrets: None, codes_per_hour: None, client: Client::default() }
+    }
+
+    /// The same caller through a client that says this of itself.
+    #[must_use]
+    pub fn through(mut self, client: Client) -> Self {
+        self.client = client;
+        self
+    }
+
+    /// The account it acts in.
+    pub const fn account(&self) -> AccountId {
+        self.account
+    }
+
+    /// Who it is, for the trail.
+    pub const fn actor(&self) -> Actor {
+        self.actor
+    }
+
+    /// What its client says of itself.
+    pub const fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// The key it holds, if it is one's holder.
+    pub const fn key(&self) -> Option<KeyId> {
+        match self.actor {
+            Actor::Key(id) => Some(id),
+            Actor::Person | Actor::Stdio | Actor::Login | Actor::System | Actor::Unknown => None,
+        }
+    }
+
+    /// Whether it is the person at the command line.
+    pub const fn is_person(&self) -> bool {
+        matches!(self.actor, Actor::Person)
+    }
+
+    /// What it may do.
+    pub const fn scopes(&self) -> ScopeSet {
+        self.scopes
+    }
+
+    /// Whether it may do this.
+    pub const fn may(&self, scope: Scope) -> bool {
+        self.scopes.holds(scope)
+    }
+
+    /// The seat it is bound to.
+    pub const fn seat(&self) -> Option<SeatId> {
+        self.seat
+    }
+
+    /// Whether a secret of its account exists for it.
+    pub fn sees(&self, secret: SecretId) -> bool {
+        self.secrets.as_ref().is_none_or(|granted| granted.contains(&secret))
+    }
+
+    /// Whether it is limited to given secrets.
+    pub const fn is_limited(&self) -> bool {
+        self.secrets.is_some()
+    }
+
+    /// Codes an hour it may get, per secret.
+    pub const fn codes_per_hour(&self) -> Option<u32> {
+        self.codes_per_hour
+    }
+}

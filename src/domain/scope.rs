@@ -1,0 +1,124 @@
+//! Scopes: what a caller may do, in the words of the contract.
+
+use std::{fmt, str::FromStr};
+
+use super::totp::NotAccepted;
+
+/// One thing a caller may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Scope {
+    /// Get codes.
+    CodesRead = 1,
+    /// Verify codes that somebody typed.
+    CodesVerify = 1 << 1,
+    /// List secrets.
+    SecretsRead = 1 << 2,
+    /// Register, enroll and delete secrets.
+    SecretsWrite = 1 << 3,
+    /// Read seats.
+    SeatsRead = 1 << 4,
+    /// Read the trail.
+    AuditRead = 1 << 5,
+}
+
+/// A set of scopes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct ScopeSet(u8);
+
+impl Scope {
+    /// Every scope, in the order that lists show.
+    pub const ALL: [Self; 6] =
+        [Self::CodesRead, Self::CodesVerify, Self::SecretsRead, Self::SecretsWrite, Self::SeatsRead, Self::AuditRead];
+
+    /// The contract's spelling.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::CodesRead => "codes:read",
+            Self::CodesVerify => "codes:verify",
+            Self::SecretsRead => "secrets:read",
+            Self::SecretsWrite => "secrets:write",
+            Self::SeatsRead => "seats:read",
+            Self::AuditRead => "audit:read",
+        }
+    }
+}
+
+impl ScopeSet {
+    /// Every scope there is.
+    pub const ALL: Self = Self(0b11_1111);
+
+    /// What a new key holds unless it says otherwise: look, and get codes.
+    pub const fn of_a_new_key() -> Self {
+        Self(Scope::CodesRead as u8 | Scope::SecretsRead as u8 | Scope::SeatsRead as u8)
+    }
+
+    /// Whether a scope is in it.
+    pub const fn holds(self, scope: Scope) -> bool {
+        self.0 & scope as u8 != 0
+    }
+
+    /// With one more.
+    #[must_use]
+    pub const fn with(self, scope: Scope) -> Self {
+        Self(self.0 | scope as u8)
+    }
+
+    /// What is in both.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    /// Whether nothing is in it.
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Its scopes, in order.
+    pub fn iter(self) -> impl Iterator<Item = Scope> {
+        Scope::ALL.into_iter().filter(move |scope| self.holds(*scope))
+    }
+}
+
+impl FromIterator<Scope> for ScopeSet {
+    fn from_iter<I: IntoIterator<Item = Scope>>(scopes: I) -> Self {
+        scopes.into_iter().fold(Self::default(), Self::with)
+    }
+}
+
+impl FromStr for Scope {
+    type Err = NotAccepted;
+
+    fn from_str(text: &str) -> Result<Self, NotAccepted> {
+        Self::ALL.into_iter().find(|scope| scope.as_str() == text).ok_or(NotAccepted)
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// `codes:read,secrets:read`, as keys are kept and shown.
+impl fmt::Display for ScopeSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (nth, scope) in self.iter().enumerate() {
+            if nth > 0 {
+                f.write_str(",")?;
+            }
+            f.write_str(scope.as_str())?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads a comma- or space-separated list; empty pieces are ignored.
+impl FromStr for ScopeSet {
+    type Err = NotAccepted;
+
+    fn from_str(text: &str) -> Result<Self, NotAccepted> {
+        text.split([',', ' ']).filter(|piece| !piece.is_empty()).map(str::parse).collect()
+    }
+}

@@ -1,0 +1,53 @@
+//! A seat: a person in an account, for whom agents work.
+
+use super::{
+    ids::{AccountId, SeatId},
+    text::{AuthSubject, Email, PhoneNumber, ShownText},
+    time::Timestamp,
+};
+
+/// A person in an account. Directory data, kept in clear; a row MAC keeps a database writer from changing who is who.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seat {
+    /// Its identity.
+    pub id: SeatId,
+    /// The account it belongs to.
+    pub account: AccountId,
+    /// When it was made, in whole milliseconds.
+    pub created_at: Timestamp,
+    /// What can be changed about it.
+    pub profile: SeatProfile,
+}
+
+/// What a person may say of a seat.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeatProfile {
+    /// Unique in the account, compared without case.
+    pub email: Email,
+    /// Given name.
+    pub first_name: Option<ShownText>,
+    /// Family name.
+    pub last_name: Option<ShownText>,
+    /// Where calls are forwarded to.
+    pub forwarding_number: Option<PhoneNumber>,
+    /// The user's id at the identity provider, unique in the account.
+    pub auth_subject: Option<AuthSubject>,
+    /// Codes an hour that may be given for this seat, per secret.
+    pub codes_per_hour: Option<u32>,
+}
+
+/// How a caller names a seat: by its id, or by the user's id at the identity provider.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SeatName {
+    /// The seat's own id.
+    Id(SeatId),
+    /// Its `auth_subject`.
+    Subject(AuthSubject),
+}
+
+impl SeatName {
+    /// Reads what a caller wrote: a UUID is an id, anything else a subject. `None` if it can be neither.
+    pub fn parse(text: &str) -> Option<Self> {
+        text.parse().map(Self::Id).ok().or_else(|| AuthSubject::parse(text).map(Self::Subject).ok())
+    }
+}

@@ -1,0 +1,79 @@
+//! Keys: 32 bytes, wiped on drop, that can derive, authenticate and identify themselves, and nothing else.
+
+use hkdf::Hkdf;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
+use subtle::ConstantTimeEq as _;
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+use crate::random::{NoRandomness, Random};
+
+/// A 256-bit key. No `Debug`, no `Clone`.
+#[derive(Zeroize, ZeroizeOnDrop)]
+pub(super) struct Key([u8; 32]);
+
+/// The key-encryption key that a slot's source gives: the key file's.
+pub struct Kek(pub(super) Key);
+
+/// What a key identifies itself by.
+pub(super) type KeyCheck = [u8; 16];
+
+impl Key {
+    pub(super) fn generate(random: &dyn Random) -> Result<Self, NoRandomness> {
+        let mut key = Self([0; 32]);
+        random.fill(&mut key.0)?;
+        Ok(key)
+    }
+
+    pub(super) fn from_slice(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+
+    /// For wrapping alone.
+    pub(super) const fn expose(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// `HKDF-SHA256(salt, key, info)`, 44 bytes: a one-use AES-256 key and its 96-bit nonce (RFC 5869).
+    pub(super) fn derive(&self, salt: &[u8; 32], info: &[u8]) -> Zeroizing<[u8; 44]> {
+        let mut out = Zeroizing::new([0; 44]);
+        // 44 bytes are far below HKDF's limit of 255 hashes; an error would leave zeros, which open nothing.
+        let expanded = Hkdf::<Sha256>::new(Some(salt), &self.0).expand(info, out.as_mut_slice());
+        debug_assert!(expanded.is_ok(), "44 bytes are within HKDF's limit");
+        out
+    }
+
+    /// `HMAC-SHA256(key, length-prefixed fields)` (RFC 2104).
+    pub(super) fn mac(&self, fields: &[&[u8]]) -> [u8; 32] {
+        // HMAC pads a key with zeros to the hash's block, 64 bytes; doing it here makes the length right by type.
+        let mut block = Zeroizing::new([0_u8; 64]);
+        block.iter_mut().zip(self.0).for_each(|(to, from)| *to = from);
+        let block: &[u8; 64] = &block;
+        let mut mac = <Hmac<Sha256>>::new(block.into());
+        for field in fields {
+            mac.update(&u32::try_from(field.len()).unwrap_or(u32::MAX).to_be_bytes());
+            mac.update(field);
+        }
+        mac.finalize().into_bytes().into()
+    }
+
+    /// The first 16 bytes of `HMAC-SHA256(key, "countersign/v1/key-check")`: it commits to the key, which GCM does not.
+    pub(super) fn check(&self) -> KeyCheck {
+        let mac = self.mac(&[b"countersign/v1/key-check"]);
+        std::array::from_fn(|nth| mac.get(nth).copied().unwrap_or_default())
+    }
+
+    pub(super) fn is_checked_by(&self, check: &KeyCheck) -> bool {
+        self.check().ct_eq(check).into()
+    }
+}
+
+impl Kek {
+    /// Makes a new one.
+    ///
+    /// # Errors
+    /// [`NoRandomness`].
+    pub fn generate(random: &dyn Random) -> Result<Self, NoRandomness> {
+        Key::generate(random).map(Self)
+    }
+}

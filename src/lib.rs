@@ -1,0 +1,6 @@
+//! Countersign: the authenticator app for AI agents.
+
+pub mod clock;
+pub mod domain;
+pub mod keyring;
+pub mod random;

@@ -1,0 +1,3 @@
+//! Countersign: the authenticator app for AI agents.
+
+fn main() {}

@@ -1,0 +1,151 @@
+//! The door: from a store's address to an open vault, or a refusal that has changed nothing.
+
+use std::{path::PathBuf, sync::Arc};
+
+use super::{SharedStore, StoreError, sqlite};
+use crate::{
+    domain::{ids::{AccountId, VaultId}, time::Timestamp},
+    keyring::{KeyFileError, Keyring, UnlockError},
+};
+
+/// Where a vault is and how to open it.
+#[derive(Debug, Clone)]
+pub struct OpenRequest {
+    /// `sqlite:` (the file `vault.db` in the data directory), `sqlite:PATH`, or `postgres://…`.
+    pub url: String,
+    /// The data directory.
+    pub data_dir: PathBuf,
+    /// The folder for key files, `<vault id>.key` in it.
+    pub key_dir: PathBuf,
+    /// The key file, if it was named.
+    pub key_file: Option<PathBuf>,
+    /// Now: what is made is made then.
+    pub now: Timestamp,
+    /// How writes are carried out.
+    pub writes: Writes,
+    /// Every commit is made durable before it is acknowledged.
+    pub strict: bool,
+}
+
+/// Who carries out writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Writes {
+    /// The runtime's own thread: a sidecar or a command, which has one caller.
+    Inline,
+    /// A writer thread: a server, where many callers share a commit.
+    Thread,
+}
+
+/// An open vault.
+pub struct Opened {
+    /// What is kept.
+    pub store: SharedStore,
+    /// What opens it.
+    pub keyring: Arc<Keyring>,
+    /// The facts that `vault status` prints.
+    pub status: VaultStatus,
+}
+
+/// Facts about a vault.
+#[derive(Debug, Clone)]
+pub struct VaultStatus {
+    /// Its identity.
+    pub vault: VaultId,
+    /// The account that exists from the start.
+    pub default_account: AccountId,
+    /// Version of the format on disk.
+    pub format: u32,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// Which backend keeps it, in words.
+    pub backend: String,
+    /// Where it is.
+    pub location: PathBuf,
+    /// The key file that opened it.
+    pub key_file: PathBuf,
+    /// Kinds of the slots that can open it.
+    pub slots: Vec<String>,
+    /// The epoch that new seals use.
+    pub epoch: u32,
+}
+
+/// Why a vault can't be opened. Nothing was changed. Exit code 78.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The address is of a kind that is not built in.
+    #[error("the store `{scheme}:` is not supported by this build; use `sqlite:` (the default)")]
+    Unsupported {
+        /// The part before the colon.
+        scheme: String,
+    },
+    /// A file or directory is readable or writable by others.
+    #[error("{path} is accessible to other users (mode {mode:o}); run: chmod {wanted:o} {path}")]
+    LooseMode {
+        /// Which.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+        /// What it should be.
+        wanted: u32,
+    },
+    /// A link, a directory, or another kind of file where a plain file must be; or somebody else's.
+    #[error("{path} {what}")]
+    NotOurs {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// Made by a newer version.
+    #[error("{path} has format {found}, newer than this version's {known}; use the newer countersign")]
+    Newer {
+        /// Which.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+        /// The newest that is understood.
+        known: u32,
+    },
+    /// It is not a vault, or a damaged one.
+    #[error("{path} is damaged or no vault: {what}")]
+    Damaged {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// The key file.
+    #[error(transparent)]
+    KeyFile(#[from] KeyFileError),
+    /// The key is not this vault's.
+    #[error("{source}; key file: {key_file}. Name the right one with --key-file or COUNTERSIGN_KEY_FILE")]
+    WrongKey {
+        /// The file that was tried.
+        key_file: PathBuf,
+        /// What the keyring said.
+        source: UnlockError,
+    },
+    /// A file or directory can't be read or made.
+    #[error("{path}: {source}")]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The store refused.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Opens a vault, making it first if there is none. Several processes may do it at the same instant.
+///
+/// # Errors
+/// [`OpenError`]; nothing was changed then.
+pub fn open(request: &OpenRequest) -> Result<Opened, OpenError> {
+    match request.url.split_once(':') {
+        Some(("sqlite", path)) => sqlite::open(request, path),
+        Some((scheme, _)) => Err(OpenError::Unsupported { scheme: scheme.to_owned() }),
+        None => Err(OpenError::Unsupported { scheme: request.url.clone() }),
+    }
+}
