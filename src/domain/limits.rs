@@ -25,8 +25,9 @@ pub const IMPORT_ENTRIES_MAX: usize = 1000;
 pub const LINE_BYTES_MAX: usize = 1024 * 1024;
 /// Levels of nesting of a JSON argument: deeper is never ours and costs stack.
 pub const JSON_DEPTH_MAX: usize = 32;
-/// Bytes of an `otpauth://` URI: label and issuer of the maximum length, percent-encoded, and a 128-byte seed.
-pub const URI_BYTES_MAX: usize = 8 * 1024;
+/// Bytes of an `otpauth://` URI: a label once and an issuer twice (label and query), each of 256 characters of 4 bytes,
+/// percent-encoded to 3 characters a byte, a 128-byte seed and the rest.
+pub const URI_BYTES_MAX: usize = 10 * 1024;
 /// Seconds a caller waits for a code when it does not say.
 pub const WAIT_SECONDS_DEFAULT: u32 = 45;
 /// Seconds a caller may wait for a code at most.

@@ -1,10 +1,23 @@
 //! `otpauth://` URIs: read strictly where safety asks for it, leniently where real services differ; and written back.
 
+//!
+//! Every buffer that may hold the seed is wiped, and no error quotes the URI.
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use zeroize::Zeroizing;
+
 use super::{
+    limits::URI_BYTES_MAX,
     seed::{Seed, SeedError},
     text::{ShownText, TextError},
-    totp::TotpParameters,
+    totp::{Algorithm, Digits, Period, TotpParameters},
 };
+
+/// What stands for itself in a URI that we write: RFC 3986's unreserved characters.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// The parameters that mean something here. Others are ignored, as every authenticator does.
+const KNOWN: [&str; 5] = ["secret", "issuer", "algorithm", "digits", "period"];
 
 /// What a URI holds.
 pub struct OtpAuth {
@@ -36,6 +49,9 @@ pub enum OtpAuthError {
     /// The same parameter twice.
     #[error("has the parameter `{0}` twice")]
     Twice(&'static str),
+    /// The same parameter twice, one that means nothing here and is not quoted.
+    #[error("has a parameter twice")]
+    OtherTwice,
     /// No `secret`.
     #[error("has no secret")]
     NoSecret,
@@ -57,4 +73,517 @@ pub enum OtpAuthError {
     /// Outside 1..=3600.
     #[error("has a period that is not 1 to 3600 seconds")]
     Period,
+}
+
+impl OtpAuth {
+    /// Reads a URI. White space around it is left out: people paste, and files end in a newline.
+    ///
+    /// # Errors
+    /// [`OtpAuthError`], which never quotes the URI.
+    pub fn parse(uri: &str) -> Result<Self, OtpAuthError> {
+        let uri = uri.trim();
+        if uri.len() > URI_BYTES_MAX {
+            return Err(OtpAuthError::TooLong);
+        }
+        let rest = without_scheme(uri).ok_or(OtpAuthError::NotOtpAuth)?;
+        // A fragment is for whoever shows the URI and no part of what it names (RFC 3986 §3.5): it is left out.
+        let rest = rest.split_once('#').map_or(rest, |(before, _)| before);
+        let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let (kind, label) = path.split_once('/').unwrap_or((path, ""));
+        if kind.eq_ignore_ascii_case("hotp") {
+            return Err(OtpAuthError::Hotp);
+        }
+        if !kind.eq_ignore_ascii_case("totp") {
+            return Err(OtpAuthError::NotOtpAuth);
+        }
+
+        let label = decoded(label, b'+')?;
+        let query = Query::read(query)?;
+        // The first colon parts issuer and account, whether it is written `:` or `%3A`. What is left must name the
+        // account: an entry that is called nothing could not be told from another.
+        let (prefix, account) = label.split_once(':').unwrap_or(("", &label));
+        let issuer = [query.get("issuer").unwrap_or_default(), prefix].into_iter().find(|text| !text.trim().is_empty());
+        Ok(Self {
+            label: ShownText::parse(account).map_err(OtpAuthError::Label)?,
+            issuer: issuer.map(ShownText::parse).transpose().map_err(OtpAuthError::Issuer)?,
+            totp: query.totp()?,
+            seed: Seed::from_base32(query.get("secret").ok_or(OtpAuthError::NoSecret)?).map_err(OtpAuthError::Seed)?,
+        })
+    }
+
+    /// Writes the URI, such that [`OtpAuth::parse`] reads the same from it.
+    pub fn to_uri(&self) -> Zeroizing<String> {
+        uri_of(&self.label, self.issuer.as_ref(), &self.totp, &self.seed)
+    }
+}
+
+/// Writes the URI of a secret whose parts are kept apart: `otpauth://totp/Issuer:label?secret=…&issuer=Issuer&…`.
+pub fn uri_of(label: &ShownText, issuer: Option<&ShownText>, totp: &TotpParameters, seed: &Seed) -> Zeroizing<String> {
+    let (label, issuer) = (label.as_str(), issuer.map(ShownText::as_str));
+    // Room for the longest URI from the start: a string that grows leaves copies of the seed behind.
+    let mut uri = Zeroizing::new(String::with_capacity(URI_BYTES_MAX));
+    uri.push_str("otpauth://totp/");
+    // A reader takes what stands before the first colon for the issuer. An issuer that has one of its own can't be a
+    // prefix, and a label that has one needs a prefix before it, if only an empty one.
+    let prefix = issuer.filter(|issuer| !issuer.contains(':'));
+    if prefix.is_some() || label.contains(':') {
+        uri.extend(utf8_percent_encode(prefix.unwrap_or_default(), ESCAPED));
+        uri.push(':');
+    }
+    uri.extend(utf8_percent_encode(label, ESCAPED));
+    uri.push_str("?secret=");
+    uri.push_str(&seed.to_base32());
+    if let Some(issuer) = issuer {
+        uri.push_str("&issuer=");
+        uri.extend(utf8_percent_encode(issuer, ESCAPED));
+    }
+    uri.push_str("&algorithm=");
+    uri.push_str(totp.algorithm.as_str());
+    uri.push_str("&digits=");
+    uri.push_str(&totp.digits.get().to_string());
+    uri.push_str("&period=");
+    uri.push_str(&totp.period.seconds().to_string());
+    uri
+}
+
+/// The decoded parameters of a query, by name.
+struct Query(Vec<Parameter>);
+
+struct Parameter {
+    /// In lower case: QR codes in alphanumeric mode have capitals only, and `Digits=8` left unread would give wrong codes.
+    name: Zeroizing<String>,
+    value: Zeroizing<String>,
+}
+
+impl Query {
+    /// Reads a query in which every name stands once. Readers differ in which of two they believe, so that a URI with
+    /// both could show one thing to the person who checks it and another to us.
+    fn read(raw: &str) -> Result<Self, OtpAuthError> {
+        let mut parameters = Vec::new();
+        for pair in raw.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let mut name = decoded(name, b' ')?;
+            name.make_ascii_lowercase();
+            parameters.push(Parameter { name, value: decoded(value, b' ')? });
+        }
+        parameters.sort_by(|one, other| one.name.as_str().cmp(other.name.as_str()));
+        for (one, next) in parameters.iter().zip(parameters.iter().skip(1)) {
+            if one.name == next.name {
+                let known = KNOWN.into_iter().find(|known| *known == one.name.as_str());
+                return Err(known.map_or(OtpAuthError::OtherTwice, OtpAuthError::Twice));
+            }
+        }
+        Ok(Self(parameters))
+    }
+
+    fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|parameter| parameter.name.as_str() == name).map(|parameter| parameter.value.as_str())
+    }
+
+    /// How codes are made. A parameter without a value is refused like a wrong one: a guess would give wrong codes.
+    fn totp(&self) -> Result<TotpParameters, OtpAuthError> {
+        let algorithm = self.get("algorithm").map(|text| text.trim().parse::<Algorithm>());
+        let digits = self.get("digits").map(|text| number(text).and_then(|count| Digits::try_from(count).ok()));
+        let period = self.get("period").map(|text| number(text).and_then(|seconds| Period::try_from(seconds).ok()));
+        Ok(TotpParameters {
+            algorithm: algorithm.unwrap_or(Ok(Algorithm::default())).map_err(|_| OtpAuthError::Algorithm)?,
+            digits: digits.unwrap_or(Some(Digits::default())).ok_or(OtpAuthError::Digits)?,
+            period: period.unwrap_or(Some(Period::default())).ok_or(OtpAuthError::Period)?,
+        })
+    }
+}
+
+fn without_scheme(uri: &str) -> Option<&str> {
+    const SCHEME: &str = "otpauth://";
+    let (scheme, rest) = uri.split_at_checked(SCHEME.len())?;
+    scheme.eq_ignore_ascii_case(SCHEME).then_some(rest)
+}
+
+/// Decodes a piece of the URI. `plus` is what a plus sign stands for there: itself in the label, a space in the query.
+fn decoded(raw: &str, plus: u8) -> Result<Zeroizing<String>, OtpAuthError> {
+    // The crate would let a broken escape stand as it is; two readers of one URI must not differ.
+    let whole = |escape: &str| escape.bytes().take(2).filter(u8::is_ascii_hexdigit).count() == 2;
+    if !raw.split('%').skip(1).all(whole) {
+        return Err(OtpAuthError::Encoding);
+    }
+    // Decoding never lengthens, so that the buffer does not move and leaves no copy behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(raw.len()));
+    for (nth, part) in raw.split('+').enumerate() {
+        if nth > 0 {
+            bytes.push(plus);
+        }
+        bytes.extend(percent_decode_str(part));
+    }
+    // Checked first and moved then: an error of `from_utf8` on the vector itself would carry the bytes away.
+    match std::str::from_utf8(&bytes) {
+        Ok(_) => Ok(Zeroizing::new(String::from_utf8(std::mem::take(&mut *bytes)).unwrap_or_default())),
+        Err(_) => Err(OtpAuthError::Encoding),
+    }
+}
+
+/// Digits and nothing else: `str::parse` would take a sign too.
+fn number(text: &str) -> Option<u64> {
+    let text = text.trim();
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::domain::limits::{SEED_BYTES_MAX, TEXT_CHARS_MAX};
+
+    const SEED: &str = "JBSWY3DPEHPK3PXP";
+
+    /// What a URI was read as, in one line: `issuer|label|seed|algorithm|digits|period`.
+    fn shown(read: &OtpAuth) -> String {
+        let issuer = read.issuer.as_ref().map_or("-", ShownText::as_str);
+        let TotpParameters { algorithm, digits, period } = read.totp;
+        let seed = read.seed.to_base32();
+        format!("{issuer}|{}|{}|{algorithm}|{}|{}", read.label, *seed, digits.get(), period.seconds())
+    }
+
+    #[track_caller]
+    fn check(uri: &str, expected: &str) {
+        let read = OtpAuth::parse(uri).unwrap_or_else(|error| panic!("{uri} {error}"));
+        assert_eq!(shown(&read), expected, "{uri}");
+
+        let printed = read.to_uri();
+        let again = OtpAuth::parse(&printed).unwrap_or_else(|error| panic!("{} {error}", *printed));
+        assert_eq!(shown(&again), expected, "{uri} printed as {}", *printed);
+    }
+
+    #[track_caller]
+    fn refused(uri: &str, expected: OtpAuthError) {
+        let error = OtpAuth::parse(uri).map(|read| shown(&read)).expect_err(uri);
+        assert_eq!(error, expected, "{uri}");
+    }
+
+    #[test]
+    fn uris_of_real_services_are_read() {
+        check(
+            "otpauth://totp/Example:alice@google.com?secret=JBSWY3DPEHPK3PXP&issuer=Example",
+            "Example|alice@google.com|JBSWY3DPEHPK3PXP|SHA1|6|30",
+        );
+        // The example of Google's own page, and the issuer with a space that it names.
+        check(
+            "otpauth://totp/ACME%20Co:john.doe@email.com?secret=HXDMVJECJJWSRB3HWIZR4IFUGFTMXBOZ&issuer=ACME%20Co&algorithm=SHA1&digits=6&period=30",
+            "ACME Co|john.doe@email.com|HXDMVJECJJWSRB3HWIZR4IFUGFTMXBOZ|SHA1|6|30",
+        );
+        check(
+            "otpauth://totp/GitHub:octocat?secret=jbswy3dpehpk3pxp&issuer=GitHub",
+            "GitHub|octocat|JBSWY3DPEHPK3PXP|SHA1|6|30",
+        );
+        check(
+            "otpauth://totp/Amazon%20Web%20Services:root@1234-5678?secret=JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP&issuer=Amazon%20Web%20Services",
+            "Amazon Web Services|root@1234-5678|JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP|SHA1|6|30",
+        );
+        check(
+            "otpauth://totp/GitLab.com:gitlab.com_ada%40example.com?secret=JBSWY3DPEHPK3PXP&issuer=GitLab.com",
+            "GitLab.com|gitlab.com_ada@example.com|JBSWY3DPEHPK3PXP|SHA1|6|30",
+        );
+        check(
+            "otpauth://totp/Microsoft%3Aada%40contoso.com?secret=jbswy3dpehpk3pxp&issuer=Microsoft",
+            "Microsoft|ada@contoso.com|JBSWY3DPEHPK3PXP|SHA1|6|30",
+        );
+        check(
+            "otpauth://totp/Okta%3Aada%40example.com?secret=JBSWY3DPEHPK3PXP&issuer=example.okta.com&digits=6&period=30&algorithm=HmacSHA256",
+            "example.okta.com|ada@example.com|JBSWY3DPEHPK3PXP|SHA256|6|30",
+        );
+        check(
+            "otpauth://totp/PyPI:ada?digits=6&secret=JBSWY3DPEHPK3PXP&algorithm=SHA1&issuer=PyPI&period=30",
+            "PyPI|ada|JBSWY3DPEHPK3PXP|SHA1|6|30",
+        );
+        check(
+            "otpauth://totp/Facebook:ID:100000123?secret=JBSWY3DPEHPK3PXP&digits=8&issuer=Facebook",
+            "Facebook|ID:100000123|JBSWY3DPEHPK3PXP|SHA1|8|30",
+        );
+        check(
+            "otpauth://totp/Kanidm:ada%40idm.example.com?secret=JBSWY3DPEHPK3PXP&issuer=Kanidm&algorithm=SHA512&digits=6&period=60&image=https%3A%2F%2Fexample.com%2Flogo.png",
+            "Kanidm|ada@idm.example.com|JBSWY3DPEHPK3PXP|SHA512|6|60",
+        );
+        check("otpauth://totp/alice?secret=JBSWY3DPEHPK3PXP", "-|alice|JBSWY3DPEHPK3PXP|SHA1|6|30");
+    }
+
+    #[test]
+    fn scheme_type_and_names_are_read_in_any_case() {
+        check("OTPAUTH://TOTP/ALICE?SECRET=JBSWY3DPEHPK3PXP&DIGITS=8", "-|ALICE|JBSWY3DPEHPK3PXP|SHA1|8|30");
+        check("OtpAuth://Totp/alice?Secret=JBSWY3DPEHPK3PXP&Period=60", "-|alice|JBSWY3DPEHPK3PXP|SHA1|6|60");
+    }
+
+    #[test]
+    fn the_issuer_is_the_querys_and_else_the_labels_prefix() {
+        check("otpauth://totp/Acme:alice?secret=JBSWY3DPEHPK3PXP", "Acme|alice|JBSWY3DPEHPK3PXP|SHA1|6|30");
+        check("otpauth://totp/Acme%3Aalice?secret=JBSWY3DPEHPK3PXP", "Acme|alice|JBSWY3DPEHPK3PXP|SHA1|6|30");
+        check("otpauth://totp/Acme:%20alice?secret=JBSWY3DPEHPK3PXP", "Acme|alice|JBSWY3DPEHPK3PXP|SHA1|6|30");
+        check("otpauth://totp/alice?secret=JBSWY3DPEHPK3PXP&issuer=Acme", "Acme|alice|JBSWY3DPEHPK3PXP|SHA1|6|30");
+        check("otpauth://totp/Old:alice?secret=JBSWY3DPEHPK3PXP&issuer=New", "New|alice|JBSWY3DPEHPK3PXP|SHA1|6|30");
+        check("otpauth://totp/Acme:alice?secret=JBSWY3DPEHPK3PXP&issuer=", "Acme|alice|JBSWY3DPEHPK3PXP|SHA1|6|30");
+        check("otpauth://totp/Acme:alice?secret=JBSWY3DPEHPK3PXP&issuer=+%20", "Acme|alice|JBSWY3DPEHPK3PXP|SHA1|6|30");
+        check("otpauth://totp/alice?secret=JBSWY3DPEHPK3PXP&issuer", "-|alice|JBSWY3DPEHPK3PXP|SHA1|6|30");
+        check("otpauth://totp/:alice?secret=JBSWY3DPEHPK3PXP", "-|alice|JBSWY3DPEHPK3PXP|SHA1|6|30");
+        check("otpauth://totp/a?secret=JBSWY3DPEHPK3PXP&issuer=x%3Ay", "x:y|a|JBSWY3DPEHPK3PXP|SHA1|6|30");
+        check("otpauth://totp/A%253Ab?secret=JBSWY3DPEHPK3PXP", "-|A%3Ab|JBSWY3DPEHPK3PXP|SHA1|6|30");
+    }
+
+    #[test]
+    fn a_plus_is_a_plus_in_the_label_and_a_space_in_the_query() {
+        check(
+            "otpauth://totp/ada+work?secret=JBSWY3DPEHPK3PXP&issuer=Big+Co",
+            "Big Co|ada+work|JBSWY3DPEHPK3PXP|SHA1|6|30",
+        );
+        check("otpauth://totp/a%2Bb%20c?secret=JBSWY3DPEHPK3PXP&issuer=A%2BB", "A+B|a+b c|JBSWY3DPEHPK3PXP|SHA1|6|30");
+    }
+
+    #[test]
+    fn seeds_are_read_as_people_write_them() {
+        for secret in ["JBSWY3DPEHPK3PXP", "jbswy3dpehpk3pxp", "jbsw%20y3dp%20ehpk%203pxp", "jbsw+y3dp+ehpk+3pxp"] {
+            check(&format!("otpauth://totp/a?secret={secret}"), "-|a|JBSWY3DPEHPK3PXP|SHA1|6|30");
+        }
+        check("otpauth://totp/a?secret=JBSW-Y3DP-EHPK-3PXP", "-|a|JBSWY3DPEHPK3PXP|SHA1|6|30");
+        check("otpauth://totp/a?secret=GEZDGNA%3D", "-|a|GEZDGNA|SHA1|6|30");
+        check("otpauth://totp/a?secret=GEZDGNA=", "-|a|GEZDGNA|SHA1|6|30");
+    }
+
+    #[test]
+    fn algorithms_are_read_in_every_spelling_that_services_use() {
+        let spellings = [
+            ("SHA1", ["sha1", "SHA-1", "HMAC-SHA1", "HmacSHA1", "hmac_sha1"]),
+            ("SHA256", ["sha256", "SHA-256", "HMAC-SHA256", "HmacSHA256", "HMAC-SHA-256"]),
+            ("SHA512", ["sha512", "sha-512", "HMAC-SHA512", "HmacSHA512", "%48macSHA512"]),
+        ];
+        for (algorithm, spellings) in spellings {
+            for spelling in spellings {
+                let uri = format!("otpauth://totp/a?secret={SEED}&algorithm={spelling}");
+                check(&uri, &format!("-|a|{SEED}|{algorithm}|6|30"));
+            }
+        }
+    }
+
+    #[test]
+    fn what_means_nothing_here_is_left_out() {
+        check("  otpauth://totp/a?secret=JBSWY3DPEHPK3PXP\r\n", "-|a|JBSWY3DPEHPK3PXP|SHA1|6|30");
+        check("otpauth://totp/a?&secret=JBSWY3DPEHPK3PXP&&", "-|a|JBSWY3DPEHPK3PXP|SHA1|6|30");
+        check("otpauth://totp/a?secret=JBSWY3DPEHPK3PXP#secret=AAAA", "-|a|JBSWY3DPEHPK3PXP|SHA1|6|30");
+        check("otpauth://totp/a?color=red&secret=JBSWY3DPEHPK3PXP&counter=7&lock", "-|a|JBSWY3DPEHPK3PXP|SHA1|6|30");
+    }
+
+    #[test]
+    fn labels_in_any_script_are_read_encoded_and_raw() {
+        check("otpauth://totp/M%C3%BCller:%E5%B1%B1?secret=JBSWY3DPEHPK3PXP", "Müller|山|JBSWY3DPEHPK3PXP|SHA1|6|30");
+        check("otpauth://totp/Big Co:山 田?secret=JBSWY3DPEHPK3PXP", "Big Co|山 田|JBSWY3DPEHPK3PXP|SHA1|6|30");
+        check("otpauth://totp/a/b//c?secret=JBSWY3DPEHPK3PXP", "-|a/b//c|JBSWY3DPEHPK3PXP|SHA1|6|30");
+    }
+
+    #[test]
+    fn what_is_no_totp_uri_is_refused() {
+        for uri in [
+            "",
+            "otpauth",
+            "otpauth:",
+            "otpauth://",
+            "otpauth:///x?secret=JBSWY3DPEHPK3PXP",
+            "otpauth:totp/x?secret=JBSWY3DPEHPK3PXP",
+            "otpauth:/totp/x?secret=JBSWY3DPEHPK3PXP",
+            "otpauth://totp:80/x?secret=JBSWY3DPEHPK3PXP",
+            "otpauth://steam/x?secret=JBSWY3DPEHPK3PXP",
+            "otpauth-migration://offline?data=JBSWY3DPEHPK3PXP",
+            "https://totp/x?secret=JBSWY3DPEHPK3PXP",
+            "xotpauth://totp/x?secret=JBSWY3DPEHPK3PXP",
+            "ötpauth://totp/x",
+            "otpauth:/ö",
+            "JBSWY3DPEHPK3PXP",
+        ] {
+            refused(uri, OtpAuthError::NotOtpAuth);
+        }
+        refused("otpauth://hotp/a?secret=JBSWY3DPEHPK3PXP&counter=0", OtpAuthError::Hotp);
+        refused("OTPAUTH://HOTP/a", OtpAuthError::Hotp);
+    }
+
+    #[test]
+    fn a_uri_without_a_label_or_a_seed_is_refused() {
+        for label in ["", "/", "/Acme:", "/Acme%3A", "/Acme:%20", "/%20", "/:", "?issuer=Acme"] {
+            let and = if label.contains('?') { '&' } else { '?' };
+            refused(&format!("otpauth://totp{label}{and}secret={SEED}"), OtpAuthError::Label(TextError::Empty));
+        }
+        refused("otpauth://totp/a", OtpAuthError::NoSecret);
+        refused("otpauth://totp/a?", OtpAuthError::NoSecret);
+        refused("otpauth://totp/a?issuer=JBSWY3DPEHPK3PXP", OtpAuthError::NoSecret);
+        refused("otpauth://totp/a#?secret=JBSWY3DPEHPK3PXP", OtpAuthError::NoSecret);
+        refused("otpauth://totp/a?secret=", OtpAuthError::Seed(SeedError::Empty));
+        refused("otpauth://totp/a?secret", OtpAuthError::Seed(SeedError::Empty));
+        refused("otpauth://totp/a?secret====", OtpAuthError::Seed(SeedError::Empty));
+    }
+
+    #[test]
+    fn a_parameter_that_stands_twice_is_refused() {
+        for known in KNOWN {
+            let value = if known == "secret" { SEED } else { "1" };
+            let uri = format!("otpauth://totp/a?{known}={value}&secret={SEED}&{known}={value}");
+            refused(&uri, OtpAuthError::Twice(known));
+        }
+        refused("otpauth://totp/a?secret=JBSWY3DPEHPK3PXP&SECRET=JBSWY3DPEHPK3PXP", OtpAuthError::Twice("secret"));
+        refused("otpauth://totp/a?secret=JBSWY3DPEHPK3PXP&%73ecret=JBSWY3DPEHPK3PXP", OtpAuthError::Twice("secret"));
+        refused("otpauth://totp/a?secret=JBSWY3DPEHPK3PXP&x=1&x=2", OtpAuthError::OtherTwice);
+        refused("otpauth://totp/a?secret=JBSWY3DPEHPK3PXP&=1&=2", OtpAuthError::OtherTwice);
+    }
+
+    #[test]
+    fn broken_percent_encoding_is_refused_wherever_it_stands() {
+        for broken in ["%", "%4", "%zz", "%4g", "%%41", "a%", "%+1", "%ff", "%C3%28", "%ED%A0%80", "%F4%90%80%80"] {
+            refused(&format!("otpauth://totp/a{broken}?secret={SEED}"), OtpAuthError::Encoding);
+            refused(&format!("otpauth://totp/a?secret={SEED}{broken}"), OtpAuthError::Encoding);
+            refused(&format!("otpauth://totp/a?secret={SEED}&issuer={broken}"), OtpAuthError::Encoding);
+            refused(&format!("otpauth://totp/a?secret={SEED}&unknown={broken}"), OtpAuthError::Encoding);
+            refused(&format!("otpauth://totp/a?secret={SEED}&{broken}=1"), OtpAuthError::Encoding);
+        }
+    }
+
+    #[test]
+    fn parameters_out_of_range_are_refused() {
+        let at = |query: &str| format!("otpauth://totp/a?secret={SEED}&{query}");
+        for algorithm in ["", "MD5", "SHA", "SHA224", "SHA3-256", "SHA1,SHA256", "SHA1%00", "HMACHMACSHA1"] {
+            refused(&at(&format!("algorithm={algorithm}")), OtpAuthError::Algorithm);
+        }
+        for digits in ["", "0", "5", "7", "9", "-6", "%2B6", "6.0", "0x6", "six", "18446744073709551622", "٦"] {
+            refused(&at(&format!("digits={digits}")), OtpAuthError::Digits);
+        }
+        for period in ["", "0", "3601", "-30", "%2B30", "30s", "1e1", "18446744073709551615", "99999999999999999999"] {
+            refused(&at(&format!("period={period}")), OtpAuthError::Period);
+        }
+        check(&at("period=1"), "-|a|JBSWY3DPEHPK3PXP|SHA1|6|1");
+        check(&at("period=3600"), "-|a|JBSWY3DPEHPK3PXP|SHA1|6|3600");
+        for secret in ["0", "1", "JBSWY3DPEHPK3PX8", "JB=SWY3D", "%00", "geheim!", "ABC", "Ünicode"] {
+            refused(&format!("otpauth://totp/a?secret={secret}"), OtpAuthError::Seed(SeedError::NotBase32));
+        }
+    }
+
+    #[test]
+    fn text_that_a_terminal_or_a_model_would_obey_is_refused() {
+        for hostile in
+            ["%00", "%0A", "%1B%5B2J", "%7F", "%E2%80%AE", "%E2%81%A6", "%E2%80%8B", "%EF%BB%BF", "%F3%A0%81%81"]
+        {
+            let unshowable = TextError::Unshowable { position: 2 };
+            refused(&format!("otpauth://totp/a{hostile}b?secret={SEED}"), OtpAuthError::Label(unshowable));
+            refused(&format!("otpauth://totp/a{hostile}b:c?secret={SEED}"), OtpAuthError::Issuer(unshowable));
+            refused(&format!("otpauth://totp/a?secret={SEED}&issuer=a{hostile}b"), OtpAuthError::Issuer(unshowable));
+        }
+    }
+
+    #[test]
+    fn limits_hold_at_the_limit_and_one_past_it() {
+        let (long, too_long) = ("é".repeat(TEXT_CHARS_MAX), "é".repeat(TEXT_CHARS_MAX + 1));
+        let too_long_error = TextError::TooLong { max: TEXT_CHARS_MAX };
+        check(&format!("otpauth://totp/{long}:{long}?secret={SEED}"), &format!("{long}|{long}|{SEED}|SHA1|6|30"));
+        refused(&format!("otpauth://totp/{too_long}?secret={SEED}"), OtpAuthError::Label(too_long_error));
+        refused(&format!("otpauth://totp/{too_long}:a?secret={SEED}"), OtpAuthError::Issuer(too_long_error));
+
+        let seed = |count| Zeroizing::new(data_encoding::BASE32.encode(&vec![7; count]));
+        check(
+            &format!("otpauth://totp/a?secret={}", *seed(SEED_BYTES_MAX)),
+            &format!("-|a|{}|SHA1|6|30", seed(SEED_BYTES_MAX).trim_end_matches('=')),
+        );
+        refused(
+            &format!("otpauth://totp/a?secret={}", *seed(SEED_BYTES_MAX + 1)),
+            OtpAuthError::Seed(SeedError::TooLong),
+        );
+
+        let padded = |length: usize| format!("{:x<length$}", format!("otpauth://totp/a?secret={SEED}&pad="));
+        check(&padded(URI_BYTES_MAX), "-|a|JBSWY3DPEHPK3PXP|SHA1|6|30");
+        refused(&padded(URI_BYTES_MAX + 1), OtpAuthError::TooLong);
+    }
+
+    #[test]
+    fn the_longest_secret_fits_into_a_uri_without_growing_its_buffer() {
+        let widest = ShownText::parse(&"𐍈".repeat(TEXT_CHARS_MAX)).unwrap();
+        let totp = TotpParameters { period: Period::try_from(3600).unwrap(), ..TotpParameters::default() };
+        let seed = Seed::from_bytes(Zeroizing::new(vec![7; SEED_BYTES_MAX])).unwrap();
+
+        let uri = uri_of(&widest, Some(&widest), &totp, &seed);
+
+        assert_eq!(uri.capacity(), URI_BYTES_MAX);
+        assert!(OtpAuth::parse(&uri).is_ok());
+    }
+
+    #[test]
+    fn a_printed_uri_is_what_other_authenticators_expect() {
+        let read = OtpAuth::parse("otpauth://totp/Big Co:ada+1@example.com?secret=jbswy3dpehpk3pxp&digits=8").unwrap();
+
+        assert_eq!(
+            *read.to_uri(),
+            "otpauth://totp/Big%20Co:ada%2B1%40example.com?secret=JBSWY3DPEHPK3PXP&issuer=Big%20Co&algorithm=SHA1&digits=8&period=30"
+        );
+    }
+
+    /// Every way to break a URI that holds a seed.
+    fn broken(secret: &str) -> Vec<String> {
+        vec![
+            format!("otpauth://hotp/a?secret={secret}"),
+            format!("{secret}://totp/a?secret={secret}"),
+            format!("otpauth://{secret}/a?secret={secret}"),
+            format!("otpauth://totp/?secret={secret}"),
+            format!("otpauth://totp/a%0A{secret}?secret={secret}"),
+            format!("otpauth://totp/a?secret={secret}&{secret}=1&{secret}=2"),
+            format!("otpauth://totp/a?secret={secret}&secret={secret}"),
+            format!("otpauth://totp/a?secret={secret}!"),
+            format!("otpauth://totp/a?secret={secret}%zz"),
+            format!("otpauth://totp/a?secret={}", secret.repeat(30)),
+            format!("otpauth://totp/a?seed={secret}"),
+            format!("otpauth://totp/a?secret={secret}&algorithm={secret}"),
+            format!("otpauth://totp/a?secret={secret}&digits={secret}"),
+            format!("otpauth://totp/a?secret={secret}&period={secret}"),
+            format!("otpauth://totp/a?secret={secret}&issuer=%00{secret}"),
+            format!("otpauth://totp/a?secret={secret}&pad={}", "x".repeat(URI_BYTES_MAX)),
+        ]
+    }
+
+    #[test]
+    fn no_error_holds_a_piece_of_the_secret() {
+        // The words of the messages themselves must not count: this seed shares no four letters with them.
+        for uri in broken("KZQXJ7WVYB2MHXNQ") {
+            let error = OtpAuth::parse(&uri).map(|read| shown(&read)).expect_err(&uri);
+            let said = format!("{error} {error:?}").to_uppercase();
+            for piece in "KZQXJ7WVYB2MHXNQ".as_bytes().windows(4) {
+                assert!(!said.contains(std::str::from_utf8(piece).unwrap()), "{said} quotes {uri}");
+            }
+        }
+    }
+
+    fn shown_text() -> impl Strategy<Value = ShownText> {
+        let text = prop_oneof!["[ -~]{1,40}", "[:+%&=#?/ a]{1,12}", "\\PC{1,256}"];
+        text.prop_filter_map("text that is refused", |text| ShownText::parse(&text).ok())
+    }
+
+    fn parameters() -> impl Strategy<Value = TotpParameters> {
+        let algorithm = prop_oneof![Just(Algorithm::Sha1), Just(Algorithm::Sha256), Just(Algorithm::Sha512)];
+        let digits = prop_oneof![Just(Digits::Six), Just(Digits::Eight)];
+        let period = (1..=3600_u64).prop_map(|seconds| Period::try_from(seconds).unwrap());
+        (algorithm, digits, period).prop_map(|(algorithm, digits, period)| TotpParameters { algorithm, digits, period })
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_printed_is_read_back(
+            label in shown_text(),
+            issuer in proptest::option::of(shown_text()),
+            totp in parameters(),
+            seed in proptest::collection::vec(any::<u8>(), 1..=SEED_BYTES_MAX),
+        ) {
+            let kept = Seed::from_bytes(Zeroizing::new(seed.clone())).unwrap();
+            let read = OtpAuth::parse(&uri_of(&label, issuer.as_ref(), &totp, &kept)).unwrap();
+
+            prop_assert_eq!(read.label, label);
+            prop_assert_eq!(read.issuer, issuer);
+            prop_assert_eq!(read.totp, totp);
+            prop_assert_eq!(read.seed.expose(), seed.as_slice());
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(text in "\\PC*", tail in "[%&=#?:+/a-z0-9]{0,40}") {
+            let _ = OtpAuth::parse(&text);
+            let _ = OtpAuth::parse(&format!("otpauth://totp/{text}"));
+            let _ = OtpAuth::parse(&format!("otpauth://totp/{tail}?{text}&secret={tail}"));
+        }
+    }
 }
