@@ -44,10 +44,3 @@ pub enum SeatName {
     /// Its `auth_subject`.
     Subject(AuthSubject),
 }
-
-impl SeatName {
-    /// Reads what a caller wrote: a UUID is an id, anything else a subject. `None` if it can be neither.
-    pub fn parse(text: &str) -> Option<Self> {
-        text.parse().map(Self::Id).ok().or_else(|| AuthSubject::parse(text).map(Self::Subject).ok())
-    }
-}

@@ -9,8 +9,8 @@
 //!
 //! Never: a permission, a seed or a label in clear, a protocol, or SQL outside a backend.
 
-mod sqlite;
 mod open;
+mod sqlite;
 
 use std::sync::Arc;
 
@@ -166,8 +166,6 @@ pub struct SecretUse {
     pub counted: Vec<Holder>,
     /// The decision.
     pub decide: Decide,
-    /// What the trail says if there is no such secret.
-    pub absent: AuditEntry,
 }
 
 /// How a change of a record ended.
@@ -195,15 +193,20 @@ pub struct Page {
 pub trait Store: Send + Sync {
     // ── secrets ──────────────────────────────────────────────────────────────────────────────────────────────────────
     /// Adds a secret with an empty state of use.
-    async fn add_secret(&self, secret: SealedSecret, repeat: Option<Idempotency>, entry: AuditEntry) -> Result<Added, StoreError>;
+    async fn add_secret(
+        &self,
+        secret: SealedSecret,
+        repeat: Option<Idempotency>,
+        entry: AuditEntry,
+    ) -> Result<Added, StoreError>;
     /// One live or deleted secret, with both blobs.
     async fn secret(&self, account: AccountId, id: SecretId) -> Result<Option<SealedSecret>, StoreError>;
     /// The secrets of an account, oldest first, without seeds.
     async fn secrets(&self, account: AccountId, life: Life) -> Result<Vec<SealedSecret>, StoreError>;
     /// Replaces both blobs of a live secret, if its version is still the one before `secret.version`.
     async fn change_secret(&self, secret: SealedSecret, entry: AuditEntry) -> Result<Changed, StoreError>;
-    /// Deletes a live secret: gone for callers, kept for a person. `false` and `absent` on the trail if it is not there.
-    async fn delete_secret(&self, account: AccountId, id: SecretId, entry: AuditEntry, absent: AuditEntry) -> Result<bool, StoreError>;
+    /// Deletes a live secret: gone for callers, kept for a person.
+    async fn delete_secret(&self, account: AccountId, id: SecretId, entry: AuditEntry) -> Result<bool, StoreError>;
     /// Brings a deleted secret back, with its marks.
     async fn restore_secret(&self, account: AccountId, id: SecretId, entry: AuditEntry) -> Result<bool, StoreError>;
     /// Erases a live or deleted secret and all that is kept with it, for good.
@@ -211,7 +214,7 @@ pub trait Store: Send + Sync {
     /// Erases every secret deleted before a time, with a row for each like `entry`. Returns how many.
     async fn erase_deleted_before(&self, before: Timestamp, entry: AuditEntry) -> Result<u64, StoreError>;
     /// Reads a live secret and its state, decides, and keeps the decision: one atomic step over all processes.
-    /// `false` if there is no such secret; `absent` is then on the trail.
+    /// `false` if there is no such secret; nothing is written then.
     async fn use_secret(&self, request: SecretUse) -> Result<bool, StoreError>;
 
     // ── seats ────────────────────────────────────────────────────────────────────────────────────────────────────────

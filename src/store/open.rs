@@ -4,7 +4,10 @@ use std::{path::PathBuf, sync::Arc};
 
 use super::{SharedStore, StoreError, sqlite};
 use crate::{
-    domain::{ids::{AccountId, VaultId}, time::Timestamp},
+    domain::{
+        ids::{AccountId, VaultId},
+        time::Timestamp,
+    },
     keyring::{KeyFileError, Keyring, UnlockError},
 };
 

@@ -1,0 +1,111 @@
+//! Who calls: from what a caller offers to a [`Principal`], read from the store for every request, so that a revocation
+//! holds from the next one on in every process.
+
+use std::time::Duration;
+
+use subtle::ConstantTimeEq as _;
+
+use super::{Refusal, Service};
+use crate::domain::{
+    api_key::{ApiKey, PlainKey},
+    audit::{Action, Actor, AuditEntry},
+    ids::AccountId,
+    principal::Principal,
+    scope::ScopeSet,
+    seat::SeatName,
+    text::AuthSubject,
+    time::Timestamp,
+};
+
+/// How old the note of a key's last use may get before it is written again.
+const USE_NOTED_EVERY: Duration = Duration::from_secs(60);
+
+/// What a caller offers.
+pub enum Offered {
+    /// Nothing at all.
+    Nothing,
+    /// Something that is no credential of ours.
+    Junk,
+    /// A key that has the right form.
+    Key(PlainKey),
+    /// An access token that its issuer's signature, its audience and its times vouch for.
+    Login {
+        /// The account that logins act in.
+        account: AccountId,
+        /// The token's subject.
+        subject: String,
+        /// What the token's scopes allow.
+        scopes: ScopeSet,
+    },
+}
+
+impl Service {
+    /// Makes a principal of what a caller offers.
+    ///
+    /// # Errors
+    /// `unauthenticated`, `permission_denied` for a login without a seat, `unavailable`; each on the trail.
+    pub async fn authenticate(&self, offered: Offered) -> Result<Principal, Refusal> {
+        let now = self.now();
+        let mut entry = AuditEntry::by(Actor::Unknown, Action::Authenticate, now);
+        let refusal = match offered {
+            Offered::Nothing | Offered::Junk => Refusal::Unauthenticated,
+            Offered::Key(plain) => {
+                entry.key = Some(plain.id());
+                match self.key_of(&plain, now).await? {
+                    Some(key) => {
+                        self.note_use(&key, now).await;
+                        return Ok(Principal::of_key(&key));
+                    }
+                    None => Refusal::Unauthenticated,
+                }
+            }
+            Offered::Login { account, subject, scopes } => {
+                entry.account = Some(account);
+                entry.actor = Actor::Login;
+                let seat = match AuthSubject::parse(&subject) {
+                    Err(_) => None,
+                    Ok(subject) => {
+                        let found = self.store().seat(account, SeatName::Subject(subject)).await;
+                        found.map_err(|cause| self.failed(&cause))?
+                    }
+                };
+                match seat {
+                    Some(seat) => return Ok(Principal::of_login(account, scopes, seat.id)),
+                    None => Refusal::NoSeat,
+                }
+            }
+        };
+        Err(self.refuse(refusal, entry).await)
+    }
+
+    /// Whether a caller that had to wait may still call.
+    pub(super) async fn still_valid(&self, caller: &Principal) -> Result<(), Refusal> {
+        let Some(id) = caller.key() else { return Ok(()) };
+        let kept = self.store().key(id).await.map_err(|cause| self.failed(&cause))?;
+        match kept {
+            Some((key, _)) if is_valid(&key, self.now()) => Ok(()),
+            _ => Err(Refusal::Unauthenticated),
+        }
+    }
+
+    async fn key_of(&self, plain: &PlainKey, now: Timestamp) -> Result<Option<ApiKey>, Refusal> {
+        let kept = self.store().key(plain.id()).await.map_err(|cause| self.failed(&cause))?;
+        let hash = self.keyring().hash_key(plain);
+        Ok(kept
+            .filter(|(_, kept_hash)| kept_hash.0.ct_eq(&hash.0).into())
+            .map(|(key, _)| key)
+            .filter(|key| is_valid(key, now)))
+    }
+
+    async fn note_use(&self, key: &ApiKey, now: Timestamp) {
+        if key.last_used_at.is_none_or(|at| at.plus(USE_NOTED_EVERY) < now)
+            && let Err(cause) = self.store().touch_key(key.id, now).await
+        {
+            tracing::warn!(%cause, "a key's last use could not be noted");
+        }
+    }
+}
+
+fn is_valid(key: &ApiKey, now: Timestamp) -> bool {
+    key.revoked_at.is_none() && key.rights.expires_at.is_none_or(|at| now < at)
+}

@@ -1,0 +1,93 @@
+//! Listing secrets: metadata alone, never a seed, newest last.
+
+use super::{Refusal, Service};
+use crate::{
+    domain::{
+        audit::{Action, AuditEntry},
+        ids::SecretId,
+        limits::{PAGE_ROWS_MAX, TEXT_CHARS_MAX},
+        principal::Principal,
+        scope::Scope,
+        secret::TotpSecret,
+    },
+    store::Life,
+};
+
+/// Which secrets a caller wants to see.
+#[derive(Debug, Clone, Default)]
+pub struct SecretQuery {
+    /// A substring of label or issuer, without case.
+    pub query: Option<String>,
+    /// Rows of a page, 0..=1000; all without it.
+    pub limit: Option<u32>,
+    /// Rows to skip.
+    pub offset: u64,
+}
+
+/// A page of secrets.
+#[derive(Debug)]
+pub struct SecretPage {
+    /// The secrets.
+    pub secrets: Vec<TotpSecret>,
+    /// How many match in all.
+    pub total: u64,
+}
+
+impl Service {
+    /// Lists the secrets that exist for a caller.
+    ///
+    /// # Errors
+    /// `permission_denied`, `invalid_argument`, `unavailable`.
+    pub async fn list_secrets(&self, caller: &Principal, query: &SecretQuery) -> Result<SecretPage, Refusal> {
+        self.require(caller, Scope::SecretsRead, Action::Call).await?;
+        let refusal = if query.limit.is_some_and(|limit| limit > PAGE_ROWS_MAX) {
+            Some(Refusal::invalid("limit", format!("must be 0 to {PAGE_ROWS_MAX}")))
+        } else if query.query.as_ref().is_some_and(|text| text.chars().count() > TEXT_CHARS_MAX) {
+            Some(Refusal::invalid("query", format!("must be at most {TEXT_CHARS_MAX} characters")))
+        } else {
+            None
+        };
+        if let Some(refusal) = refusal {
+            return Err(self.refuse(refusal, AuditEntry::of(caller, Action::Call, self.now())).await);
+        }
+        let needle = query.query.as_deref().map(str::trim).filter(|text| !text.is_empty()).map(str::to_lowercase);
+        let mut found = self.all_secrets(caller, Life::Live).await?;
+        if let Some(needle) = needle {
+            found.retain(|secret| mentions(secret, &needle));
+        }
+        let total = found.len() as u64;
+        let skipped = usize::try_from(query.offset).unwrap_or(usize::MAX);
+        let taken = query.limit.map_or(usize::MAX, |limit| limit as usize);
+        Ok(SecretPage { secrets: found.into_iter().skip(skipped).take(taken).collect(), total })
+    }
+
+    /// Lists the deleted secrets that a person may still restore.
+    ///
+    /// # Errors
+    /// `permission_denied`, `unavailable`.
+    pub async fn list_deleted(&self, caller: &Principal) -> Result<Vec<TotpSecret>, Refusal> {
+        self.require_person(caller, Action::Call).await?;
+        self.all_secrets(caller, Life::Deleted).await
+    }
+
+    /// One secret that exists for a caller.
+    ///
+    /// # Errors
+    /// `permission_denied`, `not_found`, `unavailable`.
+    pub async fn get_secret(&self, caller: &Principal, id: SecretId) -> Result<TotpSecret, Refusal> {
+        self.require(caller, Scope::SecretsRead, Action::Call).await?;
+        let kept = self.store().secret(caller.account(), id).await.map_err(|cause| self.failed(&cause))?;
+        let kept = kept.filter(|kept| kept.deleted_at.is_none() && caller.sees(kept.id));
+        self.opened(&kept.ok_or(Refusal::NotFound("secret"))?)
+    }
+
+    async fn all_secrets(&self, caller: &Principal, life: Life) -> Result<Vec<TotpSecret>, Refusal> {
+        let kept = self.store().secrets(caller.account(), life).await.map_err(|cause| self.failed(&cause))?;
+        kept.iter().filter(|kept| caller.sees(kept.id)).map(|kept| self.opened(kept)).collect()
+    }
+}
+
+fn mentions(secret: &TotpSecret, needle: &str) -> bool {
+    let has = |text: &str| text.to_lowercase().contains(needle);
+    has(secret.metadata.label.as_str()) || secret.metadata.issuer.as_ref().is_some_and(|issuer| has(issuer.as_str()))
+}

@@ -1,0 +1,185 @@
+//! The use cases, one file each: who may, in which order, and what is written down.
+//!
+//! Every method takes the [`Principal`] who calls first, asks the time once, and leaves on the trail what it revealed,
+//! changed or refused. Never: SQL, a protocol, a status code, a flag, or a seed that outlives the call.
+
+mod accounts;
+mod audit;
+mod authenticate;
+mod export;
+mod get_code;
+mod keys;
+mod list_secrets;
+mod manage_secret;
+mod refusal;
+mod refusals;
+mod register_secret;
+mod seats;
+mod vault;
+mod verify_code;
+mod waiting;
+
+use std::sync::Arc;
+
+pub use audit::{AuditReport, Finding};
+pub use authenticate::Offered;
+pub use get_code::{CodeRequest, IssuedCode};
+pub use keys::{KeyRequest, MintedKey};
+pub use list_secrets::{SecretPage, SecretQuery};
+pub use manage_secret::SecretChanges;
+pub use refusal::{Code, Refusal};
+pub use register_secret::{Enrolment, Registered, Registration};
+pub use seats::{SeatChanges, SeatQuery};
+pub use vault::{Diagnosis, Health};
+pub use verify_code::Verification;
+pub use waiting::Patience;
+
+use crate::{
+    clock::SharedClock,
+    domain::{
+        audit::{Action, AuditEntry},
+        ids::SecretId,
+        principal::Principal,
+        scope::Scope,
+        seat::{Seat, SeatName},
+        secret::TotpSecret,
+        time::Timestamp,
+    },
+    keyring::{Keyring, OpenSealError, Place},
+    random::{NoRandomness, SharedRandom},
+    store::{SealedSecret, SharedStore, StoreError},
+};
+use refusals::Refusals;
+use waiting::Waiters;
+
+/// Everything a use case needs. Cheap to clone; one for each process.
+#[derive(Clone)]
+pub struct Service {
+    parts: Arc<Parts>,
+}
+
+/// What a service is made of.
+struct Parts {
+    store: SharedStore,
+    keyring: Arc<Keyring>,
+    clock: SharedClock,
+    random: SharedRandom,
+    refusals: Refusals,
+    waiters: Waiters,
+}
+
+impl Service {
+    /// Puts a service together.
+    pub fn new(store: SharedStore, keyring: Arc<Keyring>, clock: SharedClock, random: SharedRandom) -> Self {
+        let (refusals, waiters) = (Refusals::default(), Waiters::default());
+        Self { parts: Arc::new(Parts { store, keyring, clock, random, refusals, waiters }) }
+    }
+
+    fn store(&self) -> &SharedStore {
+        &self.parts.store
+    }
+
+    fn keyring(&self) -> &Keyring {
+        &self.parts.keyring
+    }
+
+    fn now(&self) -> Timestamp {
+        self.parts.clock.now()
+    }
+
+    /// Refuses a caller without a scope, on the trail.
+    async fn require(&self, caller: &Principal, scope: Scope, action: Action) -> Result<(), Refusal> {
+        if caller.may(scope) {
+            return Ok(());
+        }
+        Err(self.refuse(Refusal::MissingScope(scope), AuditEntry::of(caller, action, self.now())).await)
+    }
+
+    /// Refuses everybody but the person at the command line, on the trail.
+    async fn require_person(&self, caller: &Principal, action: Action) -> Result<(), Refusal> {
+        if caller.is_person() {
+            return Ok(());
+        }
+        Err(self.refuse(Refusal::PersonOnly, AuditEntry::of(caller, action, self.now())).await)
+    }
+
+    /// The seat that a call is for: the one the caller is bound to, or the one it names.
+    async fn seat_for(
+        &self,
+        caller: &Principal,
+        named: Option<&str>,
+        entry: &AuditEntry,
+    ) -> Result<Option<Seat>, Refusal> {
+        let found = match (named, caller.seat()) {
+            (None, None) => return Ok(None),
+            (Some(named), _) => self.find_seat(caller.account(), named).await?,
+            (None, Some(bound)) => {
+                let found = self.store().seat(caller.account(), SeatName::Id(bound)).await;
+                found.map_err(|cause| self.failed(&cause))?
+            }
+        };
+        match (found, caller.seat()) {
+            (Some(seat), bound) if bound.is_none_or(|bound| bound == seat.id) => Ok(Some(seat)),
+            // A caller that is bound to a seat must not learn which others exist.
+            (_, Some(_)) if named.is_some() => Err(self.refuse(Refusal::OtherSeat, entry.clone()).await),
+            _ => Err(self.refuse(Refusal::NotFound("seat"), entry.clone()).await),
+        }
+    }
+
+    /// Opens what is known of a kept secret.
+    fn opened(&self, kept: &SealedSecret) -> Result<TotpSecret, Refusal> {
+        let metadata = self
+            .keyring()
+            .open_metadata(&kept.metadata, &place_of(kept))
+            .map_err(|cause| self.damaged(kept.id, cause))?;
+        Ok(TotpSecret {
+            id: kept.id,
+            created_at: kept.created_at,
+            last_used_at: kept.last_used_at,
+            deleted_at: kept.deleted_at,
+            metadata,
+        })
+    }
+
+    /// A store that could not do it: `unavailable`, or `internal` with an id that leads to the log.
+    fn failed(&self, cause: &StoreError) -> Refusal {
+        match cause {
+            StoreError::Unavailable(_) => {
+                tracing::warn!(%cause, "the store is unavailable");
+                Refusal::Unavailable
+            }
+            StoreError::Exists(what) => Refusal::Exists(what),
+            StoreError::InUse(what) => Refusal::InUse(what),
+            StoreError::Damaged { .. } => self.internal(cause),
+        }
+    }
+
+    fn damaged(&self, id: SecretId, cause: OpenSealError) -> Refusal {
+        let cause = StoreError::Damaged { table: "secret", what: format!("{id}: {cause}") };
+        self.internal(&cause)
+    }
+
+    fn no_randomness(&self, cause: NoRandomness) -> Refusal {
+        self.internal(&cause)
+    }
+
+    fn internal(&self, cause: &dyn std::error::Error) -> Refusal {
+        let id = self.parts.random.random_id().map_or_else(|_| "0".to_owned(), |id| id.simple().to_string());
+        tracing::error!(%id, %cause, "internal error");
+        Refusal::Internal { id }
+    }
+
+    /// Makes everything durable and lets go of the store.
+    ///
+    /// # Errors
+    /// [`Refusal::Unavailable`] if the last writes could not be made durable.
+    pub async fn close(&self) -> Result<(), Refusal> {
+        self.flush_refusals().await;
+        self.store().close().await.map_err(|cause| self.failed(&cause))
+    }
+}
+
+/// Where a kept secret's blobs belong.
+const fn place_of(kept: &SealedSecret) -> Place {
+    Place { account: kept.account, secret: kept.id, version: kept.version, created_at: kept.created_at }
+}

@@ -1,0 +1,103 @@
+//! Waiting for a code: how many may, how they hear of it, and how a step is given back when they stop.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+
+use super::Service;
+use crate::domain::{
+    audit::Actor,
+    limits::{WAITERS_PER_KEY_MAX, WAITERS_PER_PROCESS_MAX, WAITERS_STDIO_MAX},
+    time::Timestamp,
+};
+
+/// What hears that a call is still waiting. A call is cancelled by dropping its future.
+#[async_trait]
+pub trait Patience: Send + Sync {
+    /// Called once a second while a call waits.
+    async fn waiting(&self, waited: Duration, total: Duration);
+
+    /// Whether anybody listens. If not, a waiter sleeps through.
+    fn listens(&self) -> bool {
+        true
+    }
+}
+
+/// Nobody listens.
+#[async_trait]
+impl Patience for () {
+    async fn waiting(&self, _waited: Duration, _total: Duration) {}
+
+    fn listens(&self) -> bool {
+        false
+    }
+}
+
+/// Who waits in this process.
+#[derive(Default)]
+pub(super) struct Waiters {
+    places: Arc<Mutex<HashMap<Actor, usize>>>,
+}
+
+/// A place among the waiters, given up on drop.
+pub(super) struct WaitingPlace {
+    places: Arc<Mutex<HashMap<Actor, usize>>>,
+    actor: Actor,
+}
+
+impl Waiters {
+    /// Takes a place; `None` if all are taken.
+    pub(super) fn enter(&self, actor: Actor) -> Option<WaitingPlace> {
+        let mut places = self.places.lock().ok()?;
+        let most = match actor {
+            Actor::Stdio => WAITERS_STDIO_MAX,
+            Actor::Person | Actor::Key(_) | Actor::Login | Actor::System | Actor::Unknown => WAITERS_PER_KEY_MAX,
+        };
+        let all: usize = places.values().sum();
+        let mine = places.entry(actor).or_default();
+        if all >= WAITERS_PER_PROCESS_MAX || *mine >= most {
+            return None;
+        }
+        *mine += 1;
+        Some(WaitingPlace { places: Arc::clone(&self.places), actor })
+    }
+}
+
+impl Drop for WaitingPlace {
+    fn drop(&mut self) {
+        let Ok(mut places) = self.places.lock() else { return };
+        if let Some(mine) = places.get_mut(&self.actor) {
+            *mine = mine.saturating_sub(1);
+            if *mine == 0 {
+                places.remove(&self.actor);
+            }
+        }
+    }
+}
+
+impl Service {
+    /// Waits until a moment of the wall clock, telling `patience` once a second.
+    pub(super) async fn wait_until(&self, moment: Timestamp, patience: &dyn Patience) {
+        let clock = &self.parts.clock;
+        let begun = clock.now();
+        let total = begun.until(moment);
+        if !patience.listens() {
+            clock.wait(moment, total).await;
+            return;
+        }
+        loop {
+            let now = clock.now();
+            if now >= moment {
+                return;
+            }
+            clock.wait(moment, Duration::from_secs(1)).await;
+            if clock.now() < moment {
+                patience.waiting(begun.until(clock.now()), total).await;
+            }
+        }
+    }
+}

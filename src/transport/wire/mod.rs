@@ -1,0 +1,22 @@
+//! The shapes on the wire: the mirrored API's models, field for field, and ours beside them. MCP's schemas, the OpenAPI
+//! document and every answer are made from these types alone.
+//!
+//! Never: a check beyond the type (the domain does those), or an error text that quotes what was sent.
+
+mod error;
+mod input;
+mod output;
+mod read;
+mod schema;
+
+pub use error::ErrorBody;
+pub use input::{
+    GetCodeInput, GetSeatInput, ListSeatsInput, ListSecretsInput, RegisterInput, SeatCountInput, SecretIdInput,
+    Sensitive, VerifyInput,
+};
+pub use output::{
+    OK, Seat, SeatCountResponse, SeatListResponse, SeatRetrieveResponse, SecretCreateResponse, SecretDeleteResponse,
+    SecretListResponse, SecretPageResponse, TotpGetCodeResponse, TotpSecret, VerifyResponse,
+};
+pub use read::{Input, depth_within_limit, read};
+pub use schema::{input_schema, output_schema};
