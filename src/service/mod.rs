@@ -163,6 +163,16 @@ impl Service {
         self.internal(&cause)
     }
 
+    /// A bug that a transport came upon. The cause must hold nothing of what a caller sent.
+    pub fn bug(&self, cause: &dyn std::error::Error) -> Refusal {
+        self.internal(cause)
+    }
+
+    /// A panic that a transport caught. Its message is not logged: it may quote anything.
+    pub fn note_panic(&self, during: &'static str) -> Refusal {
+        self.internal(&Panicked { during })
+    }
+
     fn internal(&self, cause: &dyn std::error::Error) -> Refusal {
         let id = self.parts.random.random_id().map_or_else(|_| "0".to_owned(), |id| id.simple().to_string());
         tracing::error!(%id, %cause, "internal error");
@@ -177,6 +187,13 @@ impl Service {
         self.flush_refusals().await;
         self.store().close().await.map_err(|cause| self.failed(&cause))
     }
+}
+
+/// A use case or tool that panicked.
+#[derive(Debug, thiserror::Error)]
+#[error("{during} panicked")]
+struct Panicked {
+    during: &'static str,
 }
 
 /// Where a kept secret's blobs belong.

@@ -1,1 +1,13 @@
-//! tmp
+//! MCP: a message in, a message out, whatever carries them. stdio, Streamable HTTP and SSE only carry.
+//!
+//! The tools stand in one table (`tools.rs`); schemas are made from the wire types once, when a server is put together.
+//! Never: rmcp's own argument errors (they quote what was sent), or a label in prose.
+
+mod handler;
+mod lines;
+mod patience;
+pub mod stdio;
+mod tools;
+
+pub use handler::{McpServer, Reveal};
+pub use tools::{TOOLS, ToolSpec, listed};
