@@ -5,6 +5,7 @@ use std::fmt;
 use super::limits::{
     CLAIM_CHARS_MAX, EMAIL_CHARS_MAX, NAME_CHARS_MAX, PURPOSE_CHARS_MAX, SUBJECT_CHARS_MAX, TEXT_CHARS_MAX,
 };
+pub use super::sensitive::looks_sensitive;
 
 /// Why a text is refused. It never quotes the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -119,7 +120,7 @@ fn showable(text: &str, max: usize) -> Result<String, TextError> {
     if text.is_empty() {
         return Err(TextError::Empty);
     }
-    if let Some(position) = text.chars().take(max + 1).position(is_unshowable) {
+    if let Some(position) = unshowable_at(text, max + 1) {
         return Err(TextError::Unshowable { position: position + 1 });
     }
     if text.chars().nth(max).is_some() {
@@ -146,74 +147,31 @@ fn phone(text: &str) -> Result<String, TextError> {
 }
 
 /// Characters that change how a line is shown or that nobody sees: controls, separators, bidirectional marks,
-/// zero-width characters, invisible operators, variation selectors, tags, private use and non-characters.
+/// zero-width characters, invisible operators, fillers, variation selectors, tags, private use and non-characters.
 pub fn is_unshowable(c: char) -> bool {
     c.is_control()
         || matches!(c,
             '\u{00AD}' | '\u{034F}' | '\u{061C}' | '\u{115F}' | '\u{1160}' | '\u{17B4}' | '\u{17B5}'
             | '\u{180B}'..='\u{180F}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}'
-            | '\u{3164}' | '\u{E000}'..='\u{F8FF}' | '\u{FDD0}'..='\u{FDEF}' | '\u{FE00}'..='\u{FE0F}' | '\u{FEFF}'
-            | '\u{FFA0}' | '\u{FFF0}'..='\u{FFFB}' | '\u{1BCA0}'..='\u{1BCA3}' | '\u{1D173}'..='\u{1D17A}'
-            | '\u{E0000}'..='\u{10FFFF}')
+            | '\u{2800}' | '\u{3164}' | '\u{E000}'..='\u{F8FF}' | '\u{FDD0}'..='\u{FDEF}' | '\u{FE00}'..='\u{FE0F}'
+            | '\u{FEFF}' | '\u{FFA0}' | '\u{FFF0}'..='\u{FFFB}' | '\u{1BCA0}'..='\u{1BCA3}'
+            | '\u{1D173}'..='\u{1D17A}' | '\u{E0000}'..='\u{10FFFF}')
         || (u32::from(c) & 0xFFFE) == 0xFFFE
 }
 
-/// Whether a free text seems to hold a seed, a code, an `otpauth` URI, a key of ours or an e-mail address.
-pub fn looks_sensitive(text: &str) -> bool {
-    let lower = text.to_lowercase();
-    if lower.contains("otpauth") || lower.contains("cs_") || text.contains('@') {
-        return true;
-    }
-    // Separators that people put into seeds and codes don't hide them.
-    let mut runs = vec![String::new()];
-    for c in text.chars() {
-        match c {
-            c if c.is_alphanumeric() => runs.iter_mut().rev().take(1).for_each(|run| run.push(c)),
-            _ => runs.push(String::new()),
-        }
-    }
-    runs.retain(|run| !run.is_empty());
-    runs.iter().any(|run| is_code(run) || is_seed(run)) || joined_groups(&runs)
-}
-
-fn is_code(run: &str) -> bool {
-    (6..=8).contains(&run.chars().count()) && run.chars().all(char::is_numeric)
-}
-
-/// Base32 (or hexadecimal, or base64) of ten bytes and more, in one piece: 16 characters with a digit among them, or
-/// one case throughout and longer than any word.
-fn is_seed(run: &str) -> bool {
-    let base32 = run.bytes().all(|b| b.is_ascii_alphabetic() || (b'2'..=b'7').contains(&b));
-    let has_digit = run.bytes().any(|b| b.is_ascii_digit());
-    let one_case = !run.bytes().any(|b| b.is_ascii_lowercase()) || !run.bytes().any(|b| b.is_ascii_uppercase());
-    (run.len() >= 16 && has_digit)
-        || (run.len() >= 16 && base32 && !run.bytes().any(|b| b.is_ascii_lowercase()))
-        || (run.len() >= 24 && base32 && one_case)
-}
-
-/// Groups such as `JBSW Y3DP EHPK 3PXP` or `123 456`: pieces of equal length that are a seed or a code together.
-fn joined_groups(runs: &[String]) -> bool {
-    let numeric = |run: &String| run.chars().all(char::is_numeric);
-    let pieces = runs.windows(2).any(|pair| {
-        pair.iter().all(numeric)
-            && (6..=8).contains(&pair.iter().map(String::len).sum::<usize>())
-            && pair.iter().all(|run| run.len() >= 2)
-    });
-    let base32 = |run: &&String| {
-        (3..=8).contains(&run.len()) && run.bytes().all(|b| b.is_ascii_alphabetic() || (b'2'..=b'7').contains(&b))
+/// Where the first character stands that can't be shown, from 0. The joiners U+200C and U+200D pass between letters of
+/// the scripts that are misspelt without them: many names in Persian and in the languages of India need one.
+fn unshowable_at(text: &str, within: usize) -> Option<usize> {
+    let before = std::iter::once(None).chain(text.chars().map(Some));
+    let after = text.chars().map(Some).skip(1).chain(std::iter::once(None));
+    let joins = |c, before: Option<char>, after: Option<char>| {
+        matches!(c, '\u{200C}' | '\u{200D}') && [before, after].into_iter().all(|near| near.is_some_and(needs_joiners))
     };
-    let mut joined = 0;
-    let mut digits = false;
-    let mut upper = true;
-    let seed = runs.iter().any(|run| {
-        if base32(&run) {
-            joined += run.len();
-            digits |= run.bytes().any(|b| b.is_ascii_digit());
-            upper &= !run.bytes().any(|b| b.is_ascii_lowercase());
-        } else {
-            (joined, digits, upper) = (0, false, true);
-        }
-        joined >= 16 && digits && (upper || run.bytes().any(|b| b.is_ascii_digit()))
-    });
-    pieces || seed
+    text.chars().zip(before.zip(after)).take(within).position(|(c, (b, a))| is_unshowable(c) && !joins(c, b, a))
+}
+
+/// Letters and vowel signs of Arabic, Syriac and N'Ko, and of the scripts of India and South-East Asia.
+fn needs_joiners(c: char) -> bool {
+    matches!(c, '\u{0620}'..='\u{07FF}' | '\u{08A0}'..='\u{0DFF}' | '\u{1000}'..='\u{109F}' | '\u{1780}'..='\u{17D3}')
+        && !is_unshowable(c)
 }
