@@ -1,8 +1,9 @@
 //! Which time step a caller gets. The rules of fresh and single-use codes, as pure functions of what is marked.
 //!
-//! Three promises, whatever the clock does and however many processes share the vault: a step that was reserved for one
-//! caller is never handed to another; a step that a plain call has seen is never reserved later; and without single-use
-//! calls nothing here ever refuses, as in the mirrored API. Never: a clock, a store.
+//! Three promises, whatever the clock does and however many processes share the vault: a step that was shown to a
+//! single-use caller is never shown to another; a step that a plain call has seen is never reserved later; and without
+//! single-use calls a plain call always gets the current step at once, as in the mirrored API. Only highest steps are
+//! remembered: what lies below a mark counts as used. Never: a clock, a store.
 
 use std::time::Duration;
 
@@ -17,9 +18,9 @@ use super::{
 pub struct StepMarks {
     /// The highest step that a plain call has been given.
     pub given: Option<Step>,
-    /// The highest step that a single-use call has been shown.
+    /// The highest step that a single-use call has been shown, or might have been: its holder went away.
     pub taken: Option<Step>,
-    /// Steps that callers wait for and have not been shown, in rising order.
+    /// Steps that callers wait for and have not been shown, in rising order. As many as fit into the longest wait.
     pub waiting: Vec<Reservation>,
 }
 
@@ -71,26 +72,19 @@ impl StepMarks {
     /// A plain call: the first step that is fresh enough and that no single-use call holds. Marks it given only if it is
     /// the current one, since a later one has still to be asked for when it begins.
     pub fn plain(&mut self, totp: &TotpParameters, now: Timestamp, wish: CodeWish) -> Turn {
-        let step = fresh_step(totp, now, wish.min_validity);
-        let repeat = self.given == Some(step);
-        match self.reserved() {
-            Some(reserved) if step <= reserved && !repeat => {
-                Turn::Busy { free_at: totp.start_of(Step(reserved.0.saturating_add(1))) }
-            }
-            _ => {
-                let turn = turn(totp, now, step, wish.max_wait);
-                if turn == Turn::Now(step) {
-                    self.given = self.given.max(Some(step));
-                }
-                turn
-            }
+        let fresh = fresh_step(totp, now, wish.min_validity);
+        // What plain calls have seen they may see again, although later steps are reserved by now.
+        let step = if self.given == Some(fresh) { fresh } else { fresh.max(after(self.reserved())) };
+        let turn = turn(totp, now, step, wish.max_wait);
+        if turn == Turn::Now(step) {
+            self.given = self.given.max(Some(step));
         }
+        turn
     }
 
     /// A single-use call: reserves the next step that nobody has seen, and says when it begins.
     pub fn single_use(&mut self, totp: &TotpParameters, now: Timestamp, wish: CodeWish, id: ReservationId) -> Turn {
-        let unseen = self.given.max(self.reserved()).map_or(0, |seen| seen.0.saturating_add(1));
-        let step = fresh_step(totp, now, wish.min_validity).max(Step(unseen));
+        let step = fresh_step(totp, now, wish.min_validity).max(after(self.given.max(self.reserved())));
         let turn = turn(totp, now, step, wish.max_wait);
         match turn {
             Turn::Now(step) => self.taken = self.taken.max(Some(step)),
@@ -126,11 +120,22 @@ impl StepMarks {
         }
     }
 
-    /// A person says that the clock had run ahead: steps from the next one on are free again.
+    /// A person says that the clock had run ahead: steps from the next one on are free again, and whoever waits must ask
+    /// anew. What happened up to the current step stays as it is known.
     pub fn reset(&mut self, current: Step) {
-        let given = self.given.max(self.reserved()).map(|_| current);
-        *self = Self { given: None, taken: given, waiting: Vec::new() };
+        let taken = self.reserved().map(|step| step.min(current));
+        // A mark ahead says nothing of the current step. Where a single-use caller may have seen that, plain ones may not.
+        let given = self
+            .given
+            .filter(|step| *step <= current)
+            .or(self.given.map(|_| current).filter(|_| taken < Some(current)));
+        *self = Self { given, taken, waiting: Vec::new() };
     }
+}
+
+/// The first step above all that were seen.
+fn after(seen: Option<Step>) -> Step {
+    seen.map_or(Step(0), |step| Step(step.0.saturating_add(1)))
 }
 
 /// The first step with enough time left, from `now` on.
@@ -149,5 +154,357 @@ fn turn(totp: &TotpParameters, now: Timestamp, step: Step, max_wait: Duration) -
         Turn::Later { step, from }
     } else {
         Turn::Busy { free_at: from }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+    use uuid::Uuid;
+
+    use super::*;
+
+    /// The step that the examples begin in; the period is 30 seconds.
+    const NOW: u64 = 100;
+    const WAIT: CodeWish = CodeWish { min_validity: 0, single_use: false, max_wait: Duration::from_secs(45) };
+    const NO_WAIT: CodeWish = CodeWish { max_wait: Duration::ZERO, ..WAIT };
+
+    fn totp() -> TotpParameters {
+        TotpParameters::default()
+    }
+
+    /// So many seconds into a step.
+    fn at(step: u64, seconds: i64) -> Timestamp {
+        Timestamp::from_seconds(totp().start_of(Step(step)).seconds() + seconds)
+    }
+
+    fn id(number: u128) -> ReservationId {
+        ReservationId::new(Uuid::from_u128(number))
+    }
+
+    fn held(step: u64, number: u128) -> Reservation {
+        Reservation { step: Step(step), id: id(number) }
+    }
+
+    fn now(step: u64) -> Turn {
+        Turn::Now(Step(step))
+    }
+
+    fn later(step: u64) -> Turn {
+        Turn::Later { step: Step(step), from: at(step, 0) }
+    }
+
+    fn busy_until(step: u64) -> Turn {
+        Turn::Busy { free_at: at(step, 0) }
+    }
+
+    #[track_caller]
+    fn plain(marks: &mut StepMarks, when: Timestamp, wish: CodeWish, expected: &Turn) {
+        assert_eq!(marks.plain(&totp(), when, wish), *expected, "{marks:?}");
+    }
+
+    #[track_caller]
+    fn single(marks: &mut StepMarks, when: Timestamp, wish: CodeWish, number: u128, expected: &Turn) {
+        assert_eq!(marks.single_use(&totp(), when, wish, id(number)), *expected, "{marks:?}");
+    }
+
+    #[test]
+    fn plain_calls_share_the_current_code() {
+        let mut marks = StepMarks::default();
+        for second in [0, 1, 29] {
+            plain(&mut marks, at(NOW, second), NO_WAIT, &now(NOW));
+        }
+        plain(&mut marks, at(NOW + 1, 0), NO_WAIT, &now(NOW + 1));
+        assert_eq!(marks, StepMarks { given: Some(Step(NOW + 1)), ..StepMarks::default() });
+    }
+
+    #[test]
+    fn a_code_with_too_little_time_left_is_waited_for_and_marks_nothing() {
+        let mut marks = StepMarks::default();
+        let fresh = |min_validity| CodeWish { min_validity, ..WAIT };
+        plain(&mut marks, at(NOW, 21), fresh(10), &later(NOW + 1));
+        assert_eq!(marks, StepMarks::default());
+
+        plain(&mut marks, at(NOW, 21), CodeWish { min_validity: 10, ..NO_WAIT }, &busy_until(NOW + 1));
+        plain(&mut marks, at(NOW, 20), fresh(10), &now(NOW));
+        plain(&mut marks, at(NOW + 1, 0), fresh(30), &now(NOW + 1));
+    }
+
+    #[test]
+    fn a_wait_is_taken_at_its_limit_and_not_one_second_past_it() {
+        let wish = |seconds| CodeWish { max_wait: Duration::from_secs(seconds), ..WAIT };
+        let taken = StepMarks { taken: Some(Step(NOW)), ..StepMarks::default() };
+        plain(&mut taken.clone(), at(NOW, 5), wish(25), &later(NOW + 1));
+        plain(&mut taken.clone(), at(NOW, 5), wish(24), &busy_until(NOW + 1));
+        single(&mut taken.clone(), at(NOW, 5), wish(25), 1, &later(NOW + 1));
+        single(&mut taken.clone(), at(NOW, 5), wish(24), 1, &busy_until(NOW + 1));
+    }
+
+    #[test]
+    fn single_use_callers_queue_for_a_step_each() {
+        let mut marks = StepMarks::default();
+        single(&mut marks, at(NOW, 3), WAIT, 1, &now(NOW));
+        single(&mut marks, at(NOW, 3), WAIT, 2, &later(NOW + 1));
+        let before = marks.clone();
+        single(&mut marks, at(NOW, 3), WAIT, 3, &busy_until(NOW + 2));
+        assert_eq!(marks, before, "a refusal marks nothing");
+        assert_eq!(marks.waiting, [held(NOW + 1, 2)]);
+
+        assert!(marks.show(held(NOW + 1, 2)));
+        assert!(!marks.show(held(NOW + 1, 2)), "a reservation is shown once");
+        assert_eq!(marks, StepMarks { taken: Some(Step(NOW + 1)), ..StepMarks::default() });
+    }
+
+    #[test]
+    fn a_single_use_call_gets_no_step_that_a_plain_one_has_seen() {
+        let mut marks = StepMarks::default();
+        plain(&mut marks, at(NOW, 0), WAIT, &now(NOW));
+        single(&mut marks, at(NOW, 1), WAIT, 1, &later(NOW + 1));
+    }
+
+    #[test]
+    fn a_plain_call_waits_for_the_first_step_that_nobody_holds() {
+        let mut marks = StepMarks::default();
+        single(&mut marks, at(NOW, 0), WAIT, 1, &now(NOW));
+        plain(&mut marks, at(NOW, 1), WAIT, &later(NOW + 1));
+        single(&mut marks, at(NOW, 2), WAIT, 2, &later(NOW + 1));
+        plain(&mut marks, at(NOW, 3), WAIT, &busy_until(NOW + 2));
+        assert_eq!(marks.given, None);
+    }
+
+    #[test]
+    fn a_plain_call_repeats_a_step_although_later_ones_are_reserved() {
+        let mut marks = StepMarks::default();
+        plain(&mut marks, at(NOW, 0), WAIT, &now(NOW));
+        single(&mut marks, at(NOW, 1), WAIT, 1, &later(NOW + 1));
+        plain(&mut marks, at(NOW, 2), NO_WAIT, &now(NOW));
+    }
+
+    #[test]
+    fn the_last_reservation_is_given_back_by_its_holder_alone() {
+        let mut marks = StepMarks { waiting: vec![held(NOW + 1, 1), held(NOW + 2, 2)], ..StepMarks::default() };
+        assert!(!marks.give_back(held(NOW + 2, 9)), "not its holder");
+        assert!(!marks.give_back(held(NOW + 1, 1)), "a later one is taken: it stays unused");
+        assert!(marks.give_back(held(NOW + 2, 2)));
+        assert_eq!(marks.waiting, [held(NOW + 1, 1)]);
+
+        assert!(marks.show(held(NOW + 1, 1)));
+        assert!(!marks.give_back(held(NOW + 1, 1)), "it was shown");
+        single(&mut marks, at(NOW, 9), CodeWish { max_wait: Duration::from_mins(2), ..WAIT }, 3, &later(NOW + 2));
+    }
+
+    #[test]
+    fn a_reservation_whose_step_has_passed_stays_taken() {
+        let mut marks = StepMarks { waiting: vec![held(NOW, 1), held(NOW + 1, 2)], ..StepMarks::default() };
+        marks.settle(Step(NOW));
+        assert_eq!(marks.waiting.len(), 2);
+
+        marks.settle(Step(NOW + 1));
+        assert_eq!(marks, StepMarks { given: None, taken: Some(Step(NOW)), waiting: vec![held(NOW + 1, 2)] });
+        assert!(!marks.show(held(NOW, 1)));
+    }
+
+    #[test]
+    fn a_clock_that_ran_ahead_is_forgiven_by_a_reset_alone() {
+        let mut marks = StepMarks::default();
+        single(&mut marks, at(NOW + 1000, 0), WAIT, 1, &now(NOW + 1000));
+        single(&mut marks, at(NOW, 0), WAIT, 2, &busy_until(NOW + 1001));
+        plain(&mut marks, at(NOW, 0), WAIT, &busy_until(NOW + 1001));
+
+        marks.reset(Step(NOW));
+
+        plain(&mut marks, at(NOW, 0), NO_WAIT, &busy_until(NOW + 1));
+        single(&mut marks, at(NOW, 1), WAIT, 3, &later(NOW + 1));
+    }
+
+    #[test]
+    fn a_reset_takes_nothing_from_plain_callers() {
+        for given in [NOW - 1, NOW, NOW + 1000] {
+            let mut marks = StepMarks { given: Some(Step(given)), ..StepMarks::default() };
+            marks.reset(Step(NOW));
+            plain(&mut marks, at(NOW, 0), NO_WAIT, &now(NOW));
+            single(&mut marks, at(NOW, 0), WAIT, 1, &later(NOW + 1));
+        }
+        let mut untouched = StepMarks::default();
+        untouched.reset(Step(NOW));
+        assert_eq!(untouched, StepMarks::default());
+    }
+
+    #[test]
+    fn a_reset_does_not_show_plain_callers_what_a_single_use_one_may_have_seen() {
+        // Plain calls ran ahead, and the current step is a single-use caller's.
+        let mut marks = StepMarks { given: Some(Step(NOW + 9)), taken: Some(Step(NOW)), waiting: Vec::new() };
+        marks.reset(Step(NOW));
+        plain(&mut marks, at(NOW, 0), NO_WAIT, &busy_until(NOW + 1));
+    }
+
+    #[test]
+    fn the_ends_of_time_do_not_panic() {
+        for micros in [i64::MIN, -1, 0, i64::MAX] {
+            let mut marks = StepMarks::default();
+            let when = Timestamp::from_micros(micros);
+            let wish = CodeWish { min_validity: 30, ..WAIT };
+            let _ = (marks.plain(&totp(), when, wish), marks.single_use(&totp(), when, wish, id(1)));
+            marks.settle(totp().step_at(when));
+            marks.reset(totp().step_at(when));
+        }
+    }
+
+    /// Something that happens to the marks of one secret.
+    #[derive(Debug, Clone)]
+    enum Event {
+        /// The clock moves, in either direction.
+        Clock(i64),
+        Plain(CodeWish),
+        Single(CodeWish),
+        /// The nth reservation ever made is shown, whatever became of it.
+        Show(usize),
+        GiveBack(usize),
+        Settle,
+        Reset,
+    }
+
+    fn wish() -> impl Strategy<Value = CodeWish> {
+        (0..=30_u32, 0..=120_u64).prop_map(|(min_validity, seconds)| CodeWish {
+            min_validity,
+            single_use: false,
+            max_wait: Duration::from_secs(seconds),
+        })
+    }
+
+    fn clock() -> impl Strategy<Value = Event> {
+        prop_oneof![6 => 0..20_i64, 3 => 20..70_i64, 2 => -70..0_i64, 1 => -5000..5000_i64].prop_map(Event::Clock)
+    }
+
+    fn event() -> impl Strategy<Value = Event> {
+        prop_oneof![
+            4 => clock(),
+            4 => wish().prop_map(Event::Plain),
+            4 => wish().prop_map(Event::Single),
+            4 => any::<usize>().prop_map(Event::Show),
+            2 => any::<usize>().prop_map(Event::GiveBack),
+            2 => Just(Event::Settle),
+            1 => Just(Event::Reset),
+        ]
+    }
+
+    /// Who was shown what, kept apart from the marks: the witness that the promises are checked against.
+    struct Witness {
+        marks: StepMarks,
+        now: Timestamp,
+        /// Every step that was shown, and whether to a single-use caller.
+        shown: BTreeMap<Step, bool>,
+        reservations: Vec<Reservation>,
+    }
+
+    impl Default for Witness {
+        fn default() -> Self {
+            Self { marks: StepMarks::default(), now: at(NOW, 0), shown: BTreeMap::new(), reservations: Vec::new() }
+        }
+    }
+
+    impl Witness {
+        fn current(&self) -> Step {
+            totp().step_at(self.now)
+        }
+
+        fn shown_to_plain(&mut self, step: Step) {
+            let before = self.shown.insert(step, false);
+            assert_ne!(before, Some(true), "a single-use step was shown to a plain caller");
+        }
+
+        fn shown_to_single(&mut self, step: Step) {
+            let before = self.shown.insert(step, true);
+            assert_eq!(before, None, "a step that somebody had seen was shown to a single-use caller");
+        }
+
+        fn happens(&mut self, event: Event) {
+            let nth = |wanted: usize, count: usize| wanted.checked_rem(count);
+            match event {
+                Event::Clock(seconds) => self.now = Timestamp::from_seconds(self.now.seconds() + seconds),
+                Event::Plain(wish) => {
+                    if let Turn::Now(step) = self.marks.plain(&totp(), self.now, wish) {
+                        assert_eq!(step, self.current());
+                        self.shown_to_plain(step);
+                    }
+                }
+                Event::Single(wish) => {
+                    let id = id(self.reservations.len() as u128);
+                    match self.marks.single_use(&totp(), self.now, wish, id) {
+                        Turn::Now(step) => {
+                            assert_eq!(step, self.current());
+                            self.shown_to_single(step);
+                        }
+                        Turn::Later { step, .. } => {
+                            assert!(!self.shown.contains_key(&step), "a step that somebody had seen was reserved");
+                            self.reservations.push(Reservation { step, id });
+                        }
+                        Turn::Busy { free_at } => assert!(self.now.until(free_at) > wish.max_wait),
+                    }
+                }
+                Event::Show(wanted) => {
+                    let held = nth(wanted, self.reservations.len()).map(|nth| self.reservations[nth]);
+                    if let Some(held) = held.filter(|held| held.step <= self.current())
+                        && self.marks.show(held)
+                    {
+                        self.shown_to_single(held.step);
+                    }
+                }
+                Event::GiveBack(wanted) => {
+                    if let Some(nth) = nth(wanted, self.reservations.len()) {
+                        self.marks.give_back(self.reservations[nth]);
+                    }
+                }
+                Event::Settle => self.marks.settle(self.current()),
+                Event::Reset => {
+                    let current = self.current();
+                    self.marks.reset(current);
+                    self.shown.retain(|step, _| *step <= current);
+                    for held in &self.reservations {
+                        assert!(!self.marks.clone().show(*held), "a reservation outlived a reset");
+                    }
+                }
+            }
+            assert!(self.marks.waiting.is_sorted_by(|one, next| one.step < next.step), "{:?}", self.marks);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn no_step_is_shown_to_a_single_use_caller_and_to_another(events in proptest::collection::vec(event(), 1..80)) {
+            let mut witness = Witness::default();
+            for event in events {
+                witness.happens(event);
+            }
+        }
+
+        #[test]
+        fn without_single_use_calls_a_plain_call_gets_the_current_step_at_once(
+            events in proptest::collection::vec(prop_oneof![clock(), Just(Event::Settle), Just(Event::Reset)], 1..80),
+        ) {
+            let mut witness = Witness::default();
+            for event in events {
+                witness.happens(event);
+                let turn = witness.marks.plain(&totp(), witness.now, NO_WAIT);
+                prop_assert_eq!(turn, Turn::Now(witness.current()));
+            }
+        }
+
+        #[test]
+        fn a_reservation_that_is_given_back_leaves_no_mark(seconds in 0..30_i64, max_wait in 30..=120_u64, taken in 0..2_u64) {
+            let mut marks = StepMarks { taken: Some(Step(NOW - taken)), ..StepMarks::default() };
+            let before = marks.clone();
+            let wish = CodeWish { min_validity: 30, max_wait: Duration::from_secs(max_wait), ..WAIT };
+
+            if let Turn::Later { step, .. } = marks.single_use(&totp(), at(NOW, seconds), wish, id(1)) {
+                let freed = marks.give_back(Reservation { step, id: id(1) });
+                prop_assert!(freed);
+                prop_assert_eq!(marks, before);
+            }
+        }
     }
 }
