@@ -2,6 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
+use subtle::ConstantTimeEq as _;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::{
@@ -34,7 +35,7 @@ pub struct PlainKey {
 }
 
 /// What is kept of a key: `HMAC-SHA256(pepper, token)`.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct HashedKey(pub [u8; 32]);
 
 /// What a key may do. Everything here stands under the row's MAC: changing it without the vault's key is found out.
@@ -93,6 +94,15 @@ impl fmt::Display for KeyId {
     }
 }
 
+/// In constant time: this comparison lets callers in.
+impl PartialEq for HashedKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl Eq for HashedKey {}
+
 impl fmt::Debug for HashedKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("HashedKey")
@@ -150,7 +160,7 @@ impl PlainKey {
     }
 }
 
-/// Bytes as base62, 43 digits, most significant first.
+/// Bytes as base62, 43 digits, least significant first: nobody reads the number back, so that no digits are turned round.
 fn base62_of(bytes: &[u8; 32]) -> String {
     let mut number = Zeroizing::new(*bytes);
     let mut digits = String::with_capacity(RANDOM_CHARS + CHECK_CHARS);
@@ -163,7 +173,6 @@ fn base62_of(bytes: &[u8; 32]) -> String {
         }
         digits.push(char::from(digit(rest)));
     }
-    // Least significant first carries the same bits; a reader of the token has no use for the number.
     digits
 }
 
@@ -184,4 +193,111 @@ fn checksum(id: KeyId, random: &str) -> String {
 
 fn digit(value: u32) -> u8 {
     usize::try_from(value).ok().and_then(|value| BASE62.get(value)).copied().unwrap_or(b'0')
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A fixed key, whose token must never change: keys that are out there have this form.
+    const TOKEN: &str = "cs_0129AZaz0167_dNY3HDtZO7J5Q3pkPl8lVNOeMK51KPKAItMAJMT7P00fCmv92";
+
+    fn fixed() -> PlainKey {
+        let secret = Zeroizing::new(std::array::from_fn(|nth| u8::try_from(nth * 7).unwrap()));
+        PlainKey::from_random(&[0, 1, 2, 9, 10, 35, 36, 61, 62, 63, 254, 255], &secret)
+    }
+
+    #[track_caller]
+    fn check(token: &str, expected: bool) {
+        let read = PlainKey::from_token(token).map(|key| key.expose_token());
+        assert_eq!(read.is_ok(), expected, "{token}");
+        if let Ok(read) = read {
+            assert_eq!(*read, token);
+        }
+    }
+
+    #[test]
+    fn a_token_has_the_form_that_scanners_look_for() {
+        assert_eq!(*fixed().expose_token(), TOKEN);
+        check(TOKEN, true);
+    }
+
+    #[test]
+    fn a_token_is_its_pair() {
+        let key = fixed();
+        let pair = PlainKey::from_pair(key.id().as_str(), key.expose_secret()).map(|key| key.expose_token());
+        assert_eq!(pair.as_deref().map(String::as_str), Ok(TOKEN));
+    }
+
+    #[test]
+    fn a_token_with_any_character_changed_or_cut_is_refused() {
+        for at in 0..TOKEN.len() {
+            check(&TOKEN[..at], false);
+            check(&TOKEN[at + 1..], false);
+            for other in ["0", "z", "_", "é"] {
+                if !TOKEN[at..].starts_with(other) {
+                    check(&format!("{}{other}{}", &TOKEN[..at], &TOKEN[at + 1..]), false);
+                }
+            }
+        }
+        for other in
+            ["", "cs_", "cs__", "CS_", &format!("{TOKEN}0"), &format!(" {TOKEN}"), &TOKEN.replace("cs_", "sk_")]
+        {
+            check(other, false);
+        }
+    }
+
+    #[test]
+    fn the_whole_range_of_random_bytes_makes_keys() {
+        for byte in [0, 1, 127, 255] {
+            let key = PlainKey::from_random(&[byte; ID_CHARS], &Zeroizing::new([byte; 32]));
+            check(&key.expose_token(), true);
+        }
+        let digits = [[0; 32], [255; 32]].map(|bytes| base62_of(&bytes));
+        assert_eq!(digits[0], "0".repeat(RANDOM_CHARS));
+        assert_ne!(digits[1].chars().last(), Some('0'), "43 digits are needed and enough");
+    }
+
+    #[test]
+    fn key_ids_are_twelve_letters_and_digits() {
+        assert!("0123456789Az".parse::<KeyId>().is_ok());
+        for text in ["", "0123456789A", "0123456789Azz", "0123456789A_", "0123456789é"] {
+            assert_eq!(text.parse::<KeyId>(), Err(NotAnId), "{text}");
+        }
+    }
+
+    #[test]
+    fn hashes_are_equal_only_if_they_are_the_same() {
+        let hash = HashedKey([1; 32]);
+        let mut other = hash.clone();
+        assert!(hash == other);
+        other.0[31] ^= 1;
+        assert!(hash != other);
+        assert_eq!(format!("{hash:?}"), "HashedKey");
+    }
+
+    proptest! {
+        #[test]
+        fn every_token_is_read_back(id: [u8; ID_CHARS], secret: [u8; 32]) {
+            let key = PlainKey::from_random(&id, &Zeroizing::new(secret));
+            let read = PlainKey::from_token(&key.expose_token()).unwrap();
+            prop_assert_eq!(read.id(), key.id());
+            prop_assert_eq!(read.expose_secret(), key.expose_secret());
+            prop_assert_eq!(key.id().to_string().parse(), Ok(key.id()));
+        }
+
+        #[test]
+        fn different_secrets_are_different_tokens(one: [u8; 32], other: [u8; 32]) {
+            prop_assert_eq!(base62_of(&one) == base62_of(&other), one == other);
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(text in "\\PC*") {
+            let _ = PlainKey::from_token(&text);
+            let _ = PlainKey::from_token(&["cs_", &text].concat());
+            let _ = PlainKey::from_pair("0123456789ab", &text);
+        }
+    }
 }

@@ -80,3 +80,53 @@ uuid_id!(
     /// One caller's hold on a time step that it has not been shown yet.
     ReservationId
 );
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, expected: bool) {
+        assert_eq!(text.parse::<SecretId>().is_ok(), expected, "{text}");
+    }
+
+    #[test]
+    fn only_the_hyphenated_form_is_an_identifier() {
+        check("018f3c9a-1234-7abc-8def-1234567890ab", true);
+        check("018F3C9A-1234-7ABC-8DEF-1234567890AB", true);
+        for text in [
+            "",
+            "018f3c9a12347abc8def1234567890ab",
+            "{018f3c9a-1234-7abc-8def-1234567890ab}",
+            "urn:uuid:018f3c9a-1234-7abc-8def-1234567890ab",
+            " 018f3c9a-1234-7abc-8def-1234567890ab",
+            "018f3c9a-1234-7abc-8def-1234567890ag",
+            "018f3c9a-1234-7abc-8def1-234567890ab",
+            "018f3c9a-1234-7abc-8def-1234567890é",
+        ] {
+            check(text, false);
+        }
+    }
+
+    #[test]
+    fn sixteen_bytes_are_an_identifier_and_no_other_number() {
+        assert_eq!([0, 15, 17].map(|count| SeatId::from_slice(&vec![7; count]).is_ok()), [false; 3]);
+        assert!(SeatId::from_slice(&[7; 16]).is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn every_identifier_is_read_back(bytes: [u8; 16]) {
+            let id = AccountId::new(Uuid::from_bytes(bytes));
+            prop_assert_eq!(id.to_string().parse(), Ok(id));
+            prop_assert_eq!(AccountId::from_slice(id.as_bytes()), Ok(id));
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(text in "\\PC*", like in "[0-9a-f{}-]{36}") {
+            let _ = (text.parse::<SecretId>(), like.parse::<SecretId>());
+        }
+    }
+}

@@ -58,7 +58,7 @@ pub const GRANTS_MAX: usize = 1000;
 pub const CODES_PER_HOUR_MAX: u32 = 3600;
 /// Characters of a seat's e-mail address (RFC 5321 path length).
 pub const EMAIL_CHARS_MAX: usize = 254;
-/// Characters of an `auth_subject`, the user's id at an identity provider (OpenID Connect Core: 255 ASCII characters).
+/// Characters of an `auth_subject`, the user's id at an identity provider (`OpenID` Connect Core: 255 ASCII characters).
 pub const SUBJECT_CHARS_MAX: usize = 255;
 /// Seconds a repeat with the same `Idempotency-Key` gets the first answer: a day.
 pub const IDEMPOTENCY_SECONDS: i64 = 86_400;

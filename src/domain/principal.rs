@@ -82,10 +82,7 @@ impl Principal {
 
     /// The key it holds, if it is one's holder.
     pub const fn key(&self) -> Option<KeyId> {
-        match self.actor {
-            Actor::Key(id) => Some(id),
-            Actor::Person | Actor::Stdio | Actor::Login | Actor::System | Actor::Unknown => None,
-        }
+        self.actor.key()
     }
 
     /// Whether it is the person at the command line.

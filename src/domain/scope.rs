@@ -122,3 +122,61 @@ impl FromStr for ScopeSet {
         text.split([',', ' ']).filter(|piece| !piece.is_empty()).map(str::parse).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, expected: Result<&str, NotAccepted>) {
+        let read = text.parse::<ScopeSet>().map(|scopes| scopes.to_string());
+        assert_eq!(read.as_deref().map_err(|error| *error), expected, "{text}");
+    }
+
+    #[test]
+    fn lists_are_read_with_commas_or_spaces_and_shown_in_order() {
+        check("codes:read", Ok("codes:read"));
+        check("seats:read,codes:read", Ok("codes:read,seats:read"));
+        check("audit:read  codes:verify, secrets:write", Ok("codes:verify,secrets:write,audit:read"));
+        check("codes:read,codes:read", Ok("codes:read"));
+        check("", Ok(""));
+        check(" , ,", Ok(""));
+    }
+
+    #[test]
+    fn what_is_no_scope_is_refused() {
+        for text in
+            ["codes", "codes:write", "Codes:read", "codes:read;seats:read", "*", "codes:read,all", "codes:read\n"]
+        {
+            check(text, Err(NotAccepted));
+        }
+    }
+
+    #[test]
+    fn all_is_every_scope_and_a_new_key_looks_and_gets_codes() {
+        assert_eq!(Scope::ALL.into_iter().collect::<ScopeSet>(), ScopeSet::ALL);
+        assert_eq!(ScopeSet::ALL.iter().count(), Scope::ALL.len());
+        assert_eq!(ScopeSet::of_a_new_key().to_string(), "codes:read,secrets:read,seats:read");
+        assert!(ScopeSet::default().is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn every_set_is_read_back(scopes in proptest::sample::subsequence(&Scope::ALL, 0..=Scope::ALL.len())) {
+            let set: ScopeSet = scopes.iter().copied().collect();
+            prop_assert_eq!(set.to_string().parse(), Ok(set));
+            prop_assert_eq!(set.iter().collect::<Vec<_>>(), scopes);
+        }
+
+        #[test]
+        fn what_is_in_both_is_in_each(one in 0..64_u8, other in 0..64_u8) {
+            let both = ScopeSet(one).and(ScopeSet(other));
+            for scope in Scope::ALL {
+                prop_assert_eq!(both.holds(scope), ScopeSet(one).holds(scope) && ScopeSet(other).holds(scope));
+                prop_assert!(ScopeSet(one).with(scope).holds(scope));
+            }
+        }
+    }
+}

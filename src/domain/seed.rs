@@ -1,9 +1,14 @@
 //! The seed: the key bytes that every code of a secret is made from. The one value this program exists to keep.
 
-use data_encoding::BASE32_NOPAD;
+use std::sync::LazyLock;
+
+use data_encoding::{BASE32_NOPAD, Encoding};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::limits::SEED_BYTES_MAX;
+
+/// Bytes of a text that can be a seed: four for each of its bytes.
+const TEXT_BYTES_MAX: usize = SEED_BYTES_MAX * 4;
 
 /// Key bytes of a TOTP secret, 1..=128 of them, wiped on drop.
 ///
@@ -31,6 +36,7 @@ impl Seed {
     ///
     /// # Errors
     /// [`SeedError::Empty`] or [`SeedError::TooLong`].
+    #[expect(clippy::needless_pass_by_value, reason = "the buffer is handed over, so that it is wiped here")]
     pub fn from_bytes(bytes: Zeroizing<Vec<u8>>) -> Result<Self, SeedError> {
         match bytes.len() {
             0 => Err(SeedError::Empty),
@@ -45,8 +51,8 @@ impl Seed {
     /// # Errors
     /// [`SeedError`], which never quotes the text.
     pub fn from_base32(text: &str) -> Result<Self, SeedError> {
-        // Twice the longest encoding is more than any spacing makes of it; beyond that it is not worth wiping copies.
-        if text.len() > SEED_BYTES_MAX * 4 {
+        // The longest seed is 205 characters; no spacing makes more than twice that of it.
+        if text.len() > TEXT_BYTES_MAX {
             return Err(SeedError::TooLong);
         }
         let mut kept = Zeroizing::new(Vec::with_capacity(text.len()));
@@ -56,7 +62,7 @@ impl Seed {
         }
         let longest = BASE32_NOPAD.decode_len(kept.len()).map_err(|_| SeedError::NotBase32)?;
         let mut bytes = Zeroizing::new(vec![0_u8; longest]);
-        let written = base32_lenient().decode_mut(&kept, &mut bytes).map_err(|_| SeedError::NotBase32)?;
+        let written = BASE32_LENIENT.decode_mut(&kept, &mut bytes).map_err(|_| SeedError::NotBase32)?;
         bytes.truncate(written);
         Self::from_bytes(bytes)
     }
@@ -79,11 +85,90 @@ impl Seed {
 }
 
 /// RFC 4648 base32 without padding that ignores left-over bits: several services cut their seeds at a character.
-fn base32_lenient() -> &'static data_encoding::Encoding {
-    static ENCODING: std::sync::OnceLock<data_encoding::Encoding> = std::sync::OnceLock::new();
-    ENCODING.get_or_init(|| {
-        let mut spec = BASE32_NOPAD.specification();
-        spec.check_trailing_bits = false;
-        spec.encoding().unwrap_or(BASE32_NOPAD)
-    })
+static BASE32_LENIENT: LazyLock<Encoding> = LazyLock::new(|| {
+    let mut spec = BASE32_NOPAD.specification();
+    spec.check_trailing_bits = false;
+    // The specification of a valid encoding, made laxer, is valid.
+    spec.encoding().unwrap_or(BASE32_NOPAD)
+});
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, expected: Result<&str, SeedError>) {
+        let read = Seed::from_base32(text).map(|seed| seed.to_base32());
+        assert_eq!(read.as_ref().map(|text| text.as_str()).map_err(|error| *error), expected, "{text}");
+    }
+
+    #[test]
+    fn base32_is_read_as_people_and_services_write_it() {
+        for text in [
+            "JBSWY3DPEHPK3PXP",
+            "jbswy3dpehpk3pxp",
+            " jbsw y3dp ehpk 3pxp\n",
+            "JBSW-Y3DP-EHPK-3PXP",
+            "JBSWY3DPEHPK3PXP======",
+            "J B S W Y 3 D P E H P K 3 P X P",
+            "-JBSWY3DPEHPK3PXP-==",
+        ] {
+            check(text, Ok("JBSWY3DPEHPK3PXP"));
+        }
+        check("AA", Ok("AA"));
+        check("GE======", Ok("GE"));
+    }
+
+    #[test]
+    fn bits_left_over_are_dropped() {
+        check("GH", Ok("GE"));
+        check("JBSWY3DPEHPK3PXPJR", Ok("JBSWY3DPEHPK3PXPJQ"));
+    }
+
+    #[test]
+    fn what_is_no_base32_is_refused() {
+        for text in ["0", "1", "8", "9", "JBSWY3D0", "JB=SWY3D", "JBSW_Y3DP", "JBSW.Y3DP", "ÄÖÜ", "\u{0}AA", "ＪＢＳＷ"]
+        {
+            check(text, Err(SeedError::NotBase32));
+        }
+        for cut in ["A", "AAA", "AAAAAA", "AAAAAAAAA"] {
+            check(cut, Err(SeedError::NotBase32));
+        }
+        for empty in ["", " ", "====", " - - ="] {
+            check(empty, Err(SeedError::Empty));
+        }
+    }
+
+    #[test]
+    fn a_seed_has_1_to_128_bytes() {
+        let seed = |count| Seed::from_bytes(Zeroizing::new(vec![7; count])).map(|seed| seed.len());
+        assert_eq!(seed(0), Err(SeedError::Empty));
+        assert_eq!(seed(1), Ok(1));
+        assert_eq!(seed(SEED_BYTES_MAX), Ok(SEED_BYTES_MAX));
+        assert_eq!(seed(SEED_BYTES_MAX + 1), Err(SeedError::TooLong));
+
+        let text = |count| BASE32_NOPAD.encode(&vec![7; count]);
+        check(&text(SEED_BYTES_MAX), Ok(&text(SEED_BYTES_MAX)));
+        check(&text(SEED_BYTES_MAX + 1), Err(SeedError::TooLong));
+        check(&format!("AA{}", " ".repeat(TEXT_BYTES_MAX - 2)), Ok("AA"));
+        check(&format!("AA{}", " ".repeat(TEXT_BYTES_MAX - 1)), Err(SeedError::TooLong));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_printed_is_read_back(bytes in proptest::collection::vec(any::<u8>(), 1..=SEED_BYTES_MAX)) {
+            let seed = Seed::from_bytes(Zeroizing::new(bytes.clone())).unwrap();
+            prop_assert_eq!(seed.expose(), bytes.as_slice());
+
+            let again = Seed::from_base32(&seed.to_base32()).unwrap();
+            prop_assert_eq!(again.expose(), bytes.as_slice());
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(text in "\\PC*") {
+            let _ = Seed::from_base32(&text);
+        }
+    }
 }

@@ -72,10 +72,10 @@ impl StepMarks {
     /// A plain call: the first step that is fresh enough and that no single-use call holds. Marks it given only if it is
     /// the current one, since a later one has still to be asked for when it begins.
     pub fn plain(&mut self, totp: &TotpParameters, now: Timestamp, wish: CodeWish) -> Turn {
-        let fresh = fresh_step(totp, now, wish.min_validity);
+        let fresh = fresh_step(*totp, now, wish.min_validity);
         // What plain calls have seen they may see again, although later steps are reserved by now.
         let step = if self.given == Some(fresh) { fresh } else { fresh.max(after(self.reserved())) };
-        let turn = turn(totp, now, step, wish.max_wait);
+        let turn = turn(*totp, now, step, wish.max_wait);
         if turn == Turn::Now(step) {
             self.given = self.given.max(Some(step));
         }
@@ -84,8 +84,8 @@ impl StepMarks {
 
     /// A single-use call: reserves the next step that nobody has seen, and says when it begins.
     pub fn single_use(&mut self, totp: &TotpParameters, now: Timestamp, wish: CodeWish, id: ReservationId) -> Turn {
-        let step = fresh_step(totp, now, wish.min_validity).max(after(self.given.max(self.reserved())));
-        let turn = turn(totp, now, step, wish.max_wait);
+        let step = fresh_step(*totp, now, wish.min_validity).max(after(self.given.max(self.reserved())));
+        let turn = turn(*totp, now, step, wish.max_wait);
         match turn {
             Turn::Now(step) => self.taken = self.taken.max(Some(step)),
             Turn::Later { step, .. } => self.waiting.push(Reservation { step, id }),
@@ -139,14 +139,14 @@ fn after(seen: Option<Step>) -> Step {
 }
 
 /// The first step with enough time left, from `now` on.
-fn fresh_step(totp: &TotpParameters, now: Timestamp, min_validity: u32) -> Step {
+fn fresh_step(totp: TotpParameters, now: Timestamp, min_validity: u32) -> Step {
     let current = totp.step_at(now);
     let next = Step(current.0.saturating_add(1));
     let left = now.until(totp.start_of(next));
     if left >= Duration::from_secs(u64::from(min_validity)) { current } else { next }
 }
 
-fn turn(totp: &TotpParameters, now: Timestamp, step: Step, max_wait: Duration) -> Turn {
+fn turn(totp: TotpParameters, now: Timestamp, step: Step, max_wait: Duration) -> Turn {
     let from = totp.start_of(step);
     if step <= totp.step_at(now) {
         Turn::Now(step)

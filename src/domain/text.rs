@@ -175,3 +175,191 @@ fn needs_joiners(c: char) -> bool {
     matches!(c, '\u{0620}'..='\u{07FF}' | '\u{08A0}'..='\u{0DFF}' | '\u{1000}'..='\u{109F}' | '\u{1780}'..='\u{17D3}')
         && !is_unshowable(c)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    type Parse = fn(&str) -> Result<String, TextError>;
+
+    fn shown(text: &str) -> Result<String, TextError> {
+        ShownText::parse(text).map(|text| text.to_string())
+    }
+
+    #[track_caller]
+    fn check(text: &str, expected: Result<&str, TextError>) {
+        assert_eq!(shown(text).as_deref().map_err(|error| *error), expected, "{text:?}");
+    }
+
+    #[test]
+    fn text_in_any_script_is_kept_as_it_is_but_trimmed() {
+        for text in [
+            "GitHub",
+            "Ünïcode Straße",
+            "山田 太郎",
+            "עברית",
+            "🔑 work",
+            "a\u{a0}b",
+            "e\u{301}",
+            "<script>",
+            "../..",
+            "%00",
+        ] {
+            check(text, Ok(text));
+        }
+        check("  Acme  Co \n", Ok("Acme  Co"));
+        check(" \t\n\u{a0}\u{2003}", Err(TextError::Empty));
+        check("", Err(TextError::Empty));
+    }
+
+    #[test]
+    fn characters_that_are_obeyed_or_not_seen_are_refused_with_their_position() {
+        for hidden in [
+            '\0',
+            '\n',
+            '\r',
+            '\t',
+            '\u{1b}',
+            '\u{7f}',
+            '\u{85}',
+            '\u{9b}',
+            '\u{ad}',
+            '\u{34f}',
+            '\u{61c}',
+            '\u{115f}',
+            '\u{180e}',
+            '\u{200b}',
+            '\u{200c}',
+            '\u{200d}',
+            '\u{200e}',
+            '\u{200f}',
+            '\u{2028}',
+            '\u{2029}',
+            '\u{202a}',
+            '\u{202e}',
+            '\u{2060}',
+            '\u{2064}',
+            '\u{2066}',
+            '\u{2069}',
+            '\u{2800}',
+            '\u{3164}',
+            '\u{e000}',
+            '\u{fdd0}',
+            '\u{fe0f}',
+            '\u{feff}',
+            '\u{fff9}',
+            '\u{fffe}',
+            '\u{1fffe}',
+            '\u{1d173}',
+            '\u{e0041}',
+            '\u{e0100}',
+            '\u{10fffd}',
+        ] {
+            check(&format!(" ab{hidden}c"), Err(TextError::Unshowable { position: 3 }));
+        }
+    }
+
+    #[test]
+    fn joiners_pass_between_letters_that_need_them() {
+        for name in ["می\u{200c}خواهم", "क\u{94d}\u{200d}ष", "ක\u{dca}\u{200d}ර"] {
+            check(name, Ok(name));
+        }
+        check("\u{200c}می", Err(TextError::Unshowable { position: 1 }));
+        check("می\u{200c}", Err(TextError::Unshowable { position: 3 }));
+        check("می\u{200c}\u{200c}خ", Err(TextError::Unshowable { position: 3 }));
+        check("م\u{200c}a", Err(TextError::Unshowable { position: 2 }));
+        check("م\u{61c}\u{200c}م", Err(TextError::Unshowable { position: 2 }));
+    }
+
+    #[test]
+    fn limits_hold_at_the_limit_and_one_past_it() {
+        let fields: [(usize, &str, Parse); 4] = [
+            (TEXT_CHARS_MAX, "é", shown),
+            (NAME_CHARS_MAX, "é", |text| Name::parse(text).map(|text| text.to_string())),
+            (PURPOSE_CHARS_MAX, "é", |text| Purpose::parse(text).map(|text| text.to_string())),
+            (SUBJECT_CHARS_MAX, "é", |text| AuthSubject::parse(text).map(|text| text.to_string())),
+        ];
+        for (max, letter, parse) in fields {
+            assert_eq!(parse(letter), Ok(letter.to_owned()));
+            assert_eq!(parse(&format!(" {} ", letter.repeat(max))), Ok(letter.repeat(max)));
+            assert_eq!(parse(&letter.repeat(max + 1)), Err(TextError::TooLong { max }));
+            assert_eq!(parse(" "), Err(TextError::Empty));
+        }
+
+        let email =
+            |chars: usize| Email::parse(&format!("{}@b.c", "a".repeat(chars - 4))).map(|email| email.as_str().len());
+        assert_eq!(email(EMAIL_CHARS_MAX), Ok(EMAIL_CHARS_MAX));
+        assert_eq!(email(EMAIL_CHARS_MAX + 1), Err(TextError::TooLong { max: EMAIL_CHARS_MAX }));
+
+        let claim = |chars: usize| Claim::of(&"é".repeat(chars)).as_str().chars().count();
+        assert_eq!([CLAIM_CHARS_MAX, CLAIM_CHARS_MAX + 1].map(claim), [CLAIM_CHARS_MAX; 2]);
+    }
+
+    #[test]
+    fn purposes_hold_nothing_that_is_worth_stealing() {
+        assert!(Purpose::parse("log in to GitHub for the nightly release").is_ok());
+        for text in ["code 123456", "JBSWY3DPEHPK3PXP", "otpauth://totp/a", "cs_0123", "for ada@example.com"] {
+            assert_eq!(Purpose::parse(text), Err(TextError::Sensitive), "{text}");
+        }
+    }
+
+    #[test]
+    fn claims_are_made_fit_to_be_kept() {
+        let claims = [
+            ("claude-code", "claude-code"),
+            ("  a\u{1b}[31mb\u{202e} ", "a[31mb"),
+            ("@modelcontextprotocol/inspector", "@modelcontextprotocol/inspector"),
+            ("", ""),
+            ("agent of ada@example.com", "(withheld)"),
+            ("JBSW\u{200b}Y3DPEHPK3PXP", "(withheld)"),
+        ];
+        for (said, kept) in claims {
+            assert_eq!(Claim::of(said).as_str(), kept, "{said}");
+        }
+    }
+
+    #[test]
+    fn addresses_and_numbers_have_their_form() {
+        for text in ["ada@example.com", "a+b.c@x", "müller@größe.example"] {
+            assert_eq!(Email::parse(text).as_ref().map(Email::as_str), Ok(text));
+        }
+        for text in ["ada", "@", "ada@", "@example.com", "a b@c.d", "a@b@c", "ada@exa mple.com"] {
+            assert!(matches!(Email::parse(text), Err(TextError::Form(_))), "{text}");
+        }
+        for text in ["+14155550123", "+12", "+123456789012345"] {
+            assert_eq!(PhoneNumber::parse(text).as_ref().map(PhoneNumber::as_str), Ok(text));
+        }
+        for text in ["", "+", "+1", "+1234567890123456", "14155550123", "+04155550123", "+1 415", "+1٢٣٤٥"] {
+            assert!(matches!(PhoneNumber::parse(text), Err(TextError::Form(_))), "{text}");
+        }
+    }
+
+    #[test]
+    fn no_error_quotes_the_text() {
+        for text in ["KZQX\u{0}J7WV", &"KZQX".repeat(99), "code 123456 KZQXJ7WVYB2MHXNQ"] {
+            for error in [shown(text).err(), Purpose::parse(text).err(), Email::parse(text).err()].into_iter().flatten()
+            {
+                assert!(!format!("{error}{error:?}").contains("KZQX"));
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_taken_is_trimmed_short_and_showable_and_is_taken_again(text in "\\PC{0,300}") {
+            if let Ok(text) = shown(&text) {
+                prop_assert!(!text.is_empty() && text.trim() == text && text.chars().count() <= TEXT_CHARS_MAX);
+                let showable = text.chars().all(|c| !is_unshowable(c) || matches!(c, '\u{200c}' | '\u{200d}'));
+                prop_assert!(showable);
+                prop_assert_eq!(shown(&text), Ok(text));
+            }
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(text: String) {
+            let _ = (shown(&text), Email::parse(&text), PhoneNumber::parse(&text), Claim::of(&text), Purpose::parse(&text));
+        }
+    }
+}

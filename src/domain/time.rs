@@ -86,3 +86,66 @@ impl FromStr for Timestamp {
         text.parse::<jiff::Timestamp>().map(|at| Self(at.as_microsecond())).map_err(|_| NotATime)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(micros: i64, expected: &str) {
+        assert_eq!(Timestamp::from_micros(micros).to_string(), expected);
+    }
+
+    #[test]
+    fn times_are_shown_in_utc_with_milliseconds() {
+        check(0, "1970-01-01T00:00:00.000Z");
+        check(1_795_336_200_000_000, "2026-11-22T08:30:00.000Z");
+        check(1_795_336_200_123_999, "2026-11-22T08:30:00.123Z");
+        check(-1, "1969-12-31T23:59:59.999Z");
+    }
+
+    #[test]
+    fn the_ends_of_time_can_be_shown() {
+        for micros in [i64::MIN, i64::MAX] {
+            assert!(Timestamp::from_micros(micros).to_string().ends_with('Z'));
+        }
+    }
+
+    #[test]
+    fn offsets_are_understood_and_what_is_no_time_is_refused() {
+        assert_eq!("2026-11-22T10:30:00+02:00".parse(), Ok(Timestamp::from_seconds(1_795_336_200)));
+        for text in ["", "now", "2026-11-22", "2026-11-22T10:30:00", "2026-13-22T10:30:00Z", "1795336200"] {
+            assert_eq!(text.parse::<Timestamp>(), Err(NotATime), "{text}");
+        }
+    }
+
+    #[test]
+    fn spans_saturate_and_never_run_backwards() {
+        let (early, late) = (Timestamp::from_seconds(1), Timestamp::from_seconds(3));
+        assert_eq!(early.until(late), Duration::from_secs(2));
+        assert_eq!(late.until(early), Duration::ZERO);
+        assert_eq!(
+            Timestamp::from_micros(i64::MIN).until(Timestamp::from_micros(i64::MAX)).as_micros(),
+            i64::MAX as u128
+        );
+        assert_eq!(late.plus(Duration::MAX).micros(), i64::MAX);
+        assert_eq!(Timestamp::from_micros(i64::MIN).minus(Duration::MAX).micros(), i64::MIN);
+        assert_eq!(Timestamp::from_seconds(i64::MAX).micros(), i64::MAX);
+    }
+
+    proptest! {
+        #[test]
+        fn every_time_is_read_back_to_the_millisecond(micros in -60_000_000_000_000_000..250_000_000_000_000_000_i64) {
+            let time = Timestamp::from_micros(micros);
+            prop_assert_eq!(time.to_string().parse(), Ok(time.whole_millis()));
+        }
+
+        #[test]
+        fn no_number_and_no_text_makes_it_panic(micros: i64, text in "\\PC*") {
+            let time = Timestamp::from_micros(micros);
+            let _ = (time.to_string(), time.seconds(), time.whole_millis(), text.parse::<Timestamp>());
+        }
+    }
+}

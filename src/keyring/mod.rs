@@ -97,7 +97,7 @@ pub struct Keyring {
     rows: Key,
 }
 
-/// A message authentication code that is compared in constant time only.
+/// A message authentication code. Compare it with `subtle::ConstantTimeEq`, not with `==`.
 pub type Mac = [u8; 32];
 
 impl Keyring {
