@@ -353,7 +353,7 @@ mod tests {
     }
 
     /// Something that happens to the marks of one secret.
-    #[derive(Debug, Clone)]
+    #[derive(Debug, Clone, Copy)]
     enum Event {
         /// The clock moves, in either direction.
         Clock(i64),
