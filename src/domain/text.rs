@@ -49,6 +49,11 @@ macro_rules! checked_text {
                 check(text).map(Self)
             }
 
+            /// Takes a text as it was kept. It was checked when it came in; rules that changed since don't undo that.
+            pub(crate) const fn kept(text: String) -> Self {
+                Self(text)
+            }
+
             /// The text.
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -107,6 +112,11 @@ impl Claim {
     pub fn of(text: &str) -> Self {
         let cut: String = text.trim().chars().filter(|c| !is_unshowable(*c)).take(CLAIM_CHARS_MAX).collect();
         if looks_sensitive(&cut) { Self("(withheld)".to_owned()) } else { Self(cut) }
+    }
+
+    /// Takes a claim as it was kept, to the byte: the trail's chain is computed over it.
+    pub(crate) const fn kept(text: String) -> Self {
+        Self(text)
     }
 
     /// The text; empty if the client said nothing.

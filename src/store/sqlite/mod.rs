@@ -1,5 +1,133 @@
-//! tmp
-use super::{OpenError, OpenRequest, Opened};
-pub(super) fn open(_: &OpenRequest, _: &str) -> Result<Opened, OpenError> {
-    Err(OpenError::Unsupported { scheme: String::new() })
+//! The embedded backend: one SQLite file that several processes may hold open at once.
+//!
+//! Opening goes from looking to touching: the files' owner and modes, the format, the key, the header's keyed hash; until
+//! the key is known to be right, nothing is written. Reading and writing then go through [`Sqlite`]: one connection
+//! writes, in batches ([`core`], [`writer`]); each table has its file, with its SQL beside the rows it makes.
+//!
+//! Never: a permission, a clock (times are arguments), or a seal opened.
+
+mod accounts;
+mod connection;
+mod core;
+mod create;
+mod db;
+mod error;
+mod files;
+mod header;
+mod keys;
+mod readers;
+mod schema;
+mod seats;
+mod secrets;
+mod store;
+mod trail;
+mod upkeep;
+mod uses;
+mod writer;
+
+use std::{path::Path, sync::Arc};
+
+use rusqlite::{Connection, config::DbConfig};
+
+use self::{connection::Patience, core::Core, db::Db, files::Spot, readers::Readers, store::Sqlite, writer::Writer};
+use super::{OpenError, OpenRequest, Opened, StoreError, VaultStatus};
+use crate::keyring::{Keyring, UnlockError, read_key_file};
+
+/// Opens the vault at an address, making it first if there is none.
+pub(super) fn open(request: &OpenRequest, address: &str) -> Result<Opened, OpenError> {
+    if rusqlite::version_number() < connection::SQLITE_MIN {
+        let what = format!("SQLite {} can lose commits; this program needs 3.51.3 or newer", rusqlite::version());
+        return Err(StoreError::Unavailable(what).into());
+    }
+    let spot = Spot::prepare(&request.data_dir, address)?;
+    if !spot.has_vault()? {
+        create::create(request, &spot)?;
+    }
+    let patience = Patience::new();
+    let unlocked = unlock(request, &spot, &patience)?;
+    let keyring = Arc::new(unlocked.keyring);
+    let core = Core::new(unlocked.conn, Arc::clone(&keyring), patience);
+    let writer = Writer::start(core, request.writes, request.strict)
+        .map_err(|source| OpenError::Io { path: spot.file().to_owned(), source })?;
+    let readers = Readers::new(spot.file().to_owned(), Arc::clone(&keyring));
+    let store = Arc::new(Sqlite::new(writer, readers, request.writes));
+    Ok(Opened { store, keyring, status: unlocked.status })
+}
+
+struct Unlocked {
+    conn: Connection,
+    keyring: Keyring,
+    status: VaultStatus,
+}
+
+/// Opens the file and its header. Nothing is written before the key is known to be right.
+fn unlock(request: &OpenRequest, spot: &Spot, patience: &Patience) -> Result<Unlocked, OpenError> {
+    // Closing a connection copies the log into the database. Until the key is right, that must not happen either; a log
+    // that was empty before is removed as it came.
+    let keep_log = spot.has_log()?;
+    let conn = connection::connect(spot.file(), patience).map_err(opening(spot.file()))?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep_log).map_err(StoreError::from)?;
+    let format = known_format(&conn, spot.file())?;
+    let empty_handed = header_of(&conn).map_err(damage(spot.file()))?;
+    let key_file = create::key_path(request, empty_handed.header.vault);
+    let keyring = Keyring::unlock(&empty_handed.header, &read_key_file(&key_file)?).map_err(|source| match source {
+        UnlockError::WrongKey => OpenError::WrongKey { key_file: key_file.clone(), source },
+        UnlockError::Damaged => OpenError::Damaged { path: spot.file().to_owned(), what: source.to_string() },
+    })?;
+    empty_handed.check(&Db::new(&conn, &keyring), format).map_err(damage(spot.file()))?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(StoreError::from)?;
+    connection::settle(&conn).map_err(StoreError::from)?;
+    schema::migrate(&conn, &keyring)?;
+    let header = empty_handed.header;
+    let status = VaultStatus {
+        vault: header.vault,
+        default_account: empty_handed.default_account,
+        format: schema::FORMAT,
+        created_at: empty_handed.created_at,
+        backend: format!("SQLite {}, embedded", rusqlite::version()),
+        location: spot.file().to_owned(),
+        key_file,
+        slots: header.slots.into_iter().map(|slot| slot.kind).collect(),
+        epoch: header.active_epoch,
+    };
+    Ok(Unlocked { conn, keyring, status })
+}
+
+/// The database's format, if it is a vault of a format that this version understands.
+fn known_format(conn: &Connection, path: &Path) -> Result<u32, OpenError> {
+    let application: i32 = conn
+        .query_row("SELECT application_id FROM pragma_application_id", [], |row| row.get(0))
+        .map_err(opening(path))?;
+    if application != schema::APPLICATION {
+        return Err(OpenError::Damaged { path: path.to_owned(), what: "it is another program's database".to_owned() });
+    }
+    match schema::format(conn).map_err(opening(path))? {
+        0 => Err(OpenError::Damaged { path: path.to_owned(), what: "it bears no format".to_owned() }),
+        found if found > schema::FORMAT => {
+            Err(OpenError::Newer { path: path.to_owned(), found, known: schema::FORMAT })
+        }
+        found => Ok(found),
+    }
+}
+
+/// Reads the header in one piece, although another process may be changing slots.
+fn header_of(conn: &Connection) -> Result<header::Kept, StoreError> {
+    let read = conn.unchecked_transaction()?;
+    let kept = header::read(conn)?;
+    read.finish()?;
+    Ok(kept)
+}
+
+/// What is wrong with the database, beside its path.
+fn damage(path: &Path) -> impl FnOnce(StoreError) -> OpenError {
+    let path = path.to_owned();
+    move |error| match error {
+        StoreError::Damaged { .. } => OpenError::Damaged { path, what: error.to_string() },
+        StoreError::Unavailable(_) | StoreError::Exists(_) | StoreError::InUse(_) => error.into(),
+    }
+}
+
+fn opening(path: &Path) -> impl FnOnce(rusqlite::Error) -> OpenError {
+    let damage = damage(path);
+    move |error| damage(error.into())
 }

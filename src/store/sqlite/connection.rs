@@ -1,0 +1,91 @@
+//! How a connection is set up: what SQLite must refuse, and how long it waits for its turn.
+
+use std::{
+    hash::{BuildHasher as _, Hasher as _, RandomState},
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use rusqlite::{Connection, OpenFlags, config::DbConfig};
+
+/// The oldest SQLite whose log does not lose commits when two connections checkpoint at once.
+pub(super) const SQLITE_MIN: i32 = 3_051_003;
+/// How long a statement waits for other processes before it gives up: beyond it something is stuck.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// First and longest wait between two tries. SQLite's own schedule lets processes starve; this one was measured to be
+/// fair without wasting throughput.
+const FIRST_WAIT: Duration = Duration::from_micros(200);
+const LONGEST_WAIT: Duration = Duration::from_millis(5);
+/// Statements that stay compiled: all that there are.
+const STATEMENTS: usize = 96;
+
+/// Whether statements wait for other processes or give up at once. Shared with the busy handler.
+#[derive(Clone)]
+pub(super) struct Patience(Arc<AtomicBool>);
+
+impl Patience {
+    pub(super) fn new() -> Self {
+        Self(Arc::new(AtomicBool::new(true)))
+    }
+
+    pub(super) fn set(&self, patient: bool) {
+        self.0.store(patient, Ordering::Relaxed);
+    }
+}
+
+/// Opens the file. Nothing is written: pragmas that need a right key come in [`settle`].
+pub(super) fn connect(path: &Path, patience: &Patience) -> Result<Connection, rusqlite::Error> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_NOFOLLOW
+        | OpenFlags::SQLITE_OPEN_EXRESCODE;
+    let mut conn = Connection::open_with_flags(path, flags)?;
+    // Before any pragma: the first one may already meet another process.
+    conn.busy_handler(Some(waiter(patience.clone())))?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DDL, false)?;
+    conn.execute_batch("PRAGMA cell_size_check=ON; PRAGMA mmap_size=0; PRAGMA temp_store=MEMORY;")?;
+    Ok(conn)
+}
+
+/// The rest, once the key is known to be right.
+pub(super) fn settle(conn: &Connection) -> Result<(), rusqlite::Error> {
+    conn.set_prepared_statement_cache_capacity(STATEMENTS);
+    // 64 MiB is what the log shrinks to after it grew; 4,000 pages keep the copying into the database away from
+    // nearly every commit.
+    conn.execute_batch(
+        "PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA secure_delete=ON; \
+         PRAGMA journal_size_limit=67108864; PRAGMA wal_autocheckpoint=4000;",
+    )?;
+    #[cfg(target_os = "macos")]
+    conn.execute_batch("PRAGMA fullfsync=ON; PRAGMA checkpoint_fullfsync=ON;")?;
+    Ok(())
+}
+
+/// Waits 0.2 ms, then twice as long each time up to 5 ms, each wait cut by up to half so that processes don't march in
+/// step; gives up after ten seconds.
+fn waiter(patience: Patience) -> impl FnMut(i32) -> bool + Send + 'static {
+    let mut began = Instant::now();
+    let mut dice = RandomState::new().build_hasher().finish() | 1;
+    move |tries| {
+        if tries == 0 {
+            began = Instant::now();
+        }
+        if !patience.0.load(Ordering::Relaxed) || began.elapsed() >= PATIENCE {
+            return false;
+        }
+        dice ^= dice << 13;
+        dice ^= dice >> 7;
+        dice ^= dice << 17;
+        let whole = FIRST_WAIT.saturating_mul(1 << tries.clamp(0, 8)).min(LONGEST_WAIT);
+        let cut = whole.mul_f64(f64::from(u8::try_from(dice & 0xFF).unwrap_or(0)) / 512.0);
+        std::thread::sleep(whole.saturating_sub(cut));
+        true
+    }
+}

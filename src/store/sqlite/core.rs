@@ -1,0 +1,268 @@
+//! The writing connection: jobs that are ready together are committed together, and only what must be is synced.
+//!
+//! A commit is FULL (on the disk before it is answered) unless nothing in it needs that: then it is NORMAL, safe from a
+//! killed process at once and from a power cut with the next FULL one, which [`SYNC_WITHIN`] brings. The level can't
+//! change inside a transaction, so it is predicted; a wrong prediction rolls back and starts over.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+use super::{
+    connection::Patience,
+    db::{Db, Tx},
+    trail,
+};
+use crate::{keyring::Keyring, store::StoreError};
+
+/// How long a NORMAL commit may wait for a FULL one; the promise is 250 ms, the rest is for the timer and the disk.
+pub(super) const SYNC_WITHIN: Duration = Duration::from_millis(200);
+
+/// What a job is expected to need.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Need {
+    /// It is on the disk before it is answered.
+    Sync,
+    /// It survives a killed process at once, and a power cut soon.
+    SyncSoon,
+}
+
+/// What one caller wants done in a transaction, and where the answer goes.
+pub(super) trait Job: Send {
+    /// What it is expected to need; it may find out otherwise and say so to the transaction.
+    fn need(&self) -> Need;
+    /// Does it. It may be called again after a rollback, and what it does last is what happened.
+    fn run(&mut self, tx: &Tx<'_>) -> Result<(), StoreError>;
+    /// Tells the caller how it ended, once that is certain.
+    fn answer(self: Box<Self>, ended: Result<(), StoreError>);
+}
+
+/// A job made of a function.
+pub(super) struct Work<T, F> {
+    pub(super) need: Need,
+    pub(super) act: F,
+    pub(super) made: Option<T>,
+    pub(super) reply: oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl<T: Send, F: FnMut(&Tx<'_>) -> Result<T, StoreError> + Send> Job for Work<T, F> {
+    fn need(&self) -> Need {
+        self.need
+    }
+
+    fn run(&mut self, tx: &Tx<'_>) -> Result<(), StoreError> {
+        self.made = None;
+        self.made = Some((self.act)(tx)?);
+        Ok(())
+    }
+
+    fn answer(self: Box<Self>, ended: Result<(), StoreError>) {
+        let Self { made, reply, .. } = *self;
+        let nothing = || StoreError::Unavailable("nothing was done".to_owned());
+        // A caller that is gone needs no answer.
+        let _ = reply.send(ended.and_then(|()| made.ok_or_else(nothing)));
+    }
+}
+
+/// The writing connection.
+pub(super) struct Core {
+    conn: Connection,
+    keyring: Arc<Keyring>,
+    patience: Patience,
+    level: Level,
+    unsynced_since: Option<Instant>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Level {
+    Full,
+    Normal,
+}
+
+/// Why a transaction did not happen.
+enum Failed {
+    /// One of the jobs could not be done.
+    Job(StoreError),
+    /// None of them could.
+    All(StoreError),
+    /// The commit would have been NORMAL, but a job needs it FULL.
+    Level,
+}
+
+impl Core {
+    /// Takes over a connection that is settled, at level FULL.
+    pub(super) const fn new(conn: Connection, keyring: Arc<Keyring>, patience: Patience) -> Self {
+        Self { conn, keyring, patience, level: Level::Full, unsynced_since: None }
+    }
+
+    /// For reading outside a transaction.
+    pub(super) fn db(&self) -> Db<'_> {
+        Db::new(&self.conn, &self.keyring)
+    }
+
+    /// By when a FULL commit must follow.
+    pub(super) fn sync_due(&self) -> Option<Instant> {
+        self.unsynced_since.map(|since| since + SYNC_WITHIN)
+    }
+
+    /// Does every job, in as few commits as can be, and answers each.
+    pub(super) fn commit(&mut self, mut jobs: Vec<Box<dyn Job>>) {
+        match self.transact(&mut jobs) {
+            Ok(()) => jobs.into_iter().for_each(|job| job.answer(Ok(()))),
+            Err(Failed::Job(_)) if jobs.len() > 1 => {
+                // One failed: each alone, so that it hurts none of its neighbours.
+                for job in jobs {
+                    self.commit(vec![job]);
+                }
+            }
+            Err(failed) => {
+                let error = failed.into_error();
+                let told = error.to_string();
+                let mut first = Some(error);
+                for job in jobs {
+                    job.answer(Err(first.take().unwrap_or_else(|| StoreError::Unavailable(told.clone()))));
+                }
+            }
+        }
+    }
+
+    /// Does one job without waiting for anybody. Gives it back undone if another process is writing, or if it turns out
+    /// that it needs a sync.
+    pub(super) fn commit_now(&mut self, job: Box<dyn Job>) -> Option<Box<dyn Job>> {
+        let mut jobs = vec![job];
+        self.patience.set(false);
+        let ended = self.transact_at(Level::Normal, &mut jobs, |_| Ok(()));
+        self.patience.set(true);
+        let job = jobs.pop()?;
+        match ended {
+            Ok(()) => job.answer(Ok(())),
+            Err(Failed::Job(error)) => job.answer(Err(error)),
+            Err(Failed::All(_) | Failed::Level) => return Some(job),
+        }
+        None
+    }
+
+    /// Brings what is committed to the disk, if anything waits for that.
+    pub(super) fn sync(&mut self) -> Result<(), StoreError> {
+        if self.unsynced_since.is_none() {
+            return Ok(());
+        }
+        let synced = self.transact_at(Level::Full, &mut [], trail::touch).map_err(Failed::into_error);
+        if synced.is_err() {
+            // Tried again after the same time, not at once.
+            self.unsynced_since = Some(Instant::now());
+        }
+        synced
+    }
+
+    /// Whether a transaction can begin and write right now.
+    pub(super) fn probe(&self) -> Result<(), StoreError> {
+        self.conn.execute_batch("BEGIN IMMEDIATE")?;
+        let wrote = trail::touch(&Tx::new(self.db()));
+        self.conn.execute_batch("ROLLBACK")?;
+        wrote
+    }
+
+    /// Syncs and closes.
+    pub(super) fn close(mut self) -> Result<(), StoreError> {
+        self.sync()
+    }
+
+    fn transact(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<(), Failed> {
+        let full = jobs.iter().any(|job| job.need() == Need::Sync);
+        let level = if full { Level::Full } else { Level::Normal };
+        match self.transact_at(level, jobs, |_| Ok(())) {
+            Err(Failed::Level) => self.transact_at(Level::Full, jobs, |_| Ok(())),
+            ended => ended,
+        }
+    }
+
+    fn transact_at(
+        &mut self,
+        level: Level,
+        jobs: &mut [Box<dyn Job>],
+        last: impl FnOnce(&Tx<'_>) -> Result<(), StoreError>,
+    ) -> Result<(), Failed> {
+        self.set_level(level).map_err(Failed::All)?;
+        self.run("BEGIN IMMEDIATE").map_err(Failed::All)?;
+        let tx = Tx::new(self.db());
+        let ended = catch_unwind(AssertUnwindSafe(|| run_all(&tx, level, jobs, last)))
+            .unwrap_or_else(|_| Err(Failed::Job(StoreError::Unavailable("a write panicked".to_owned()))));
+        let must_scrub = tx.must_scrub();
+        let ended = ended.and_then(|()| self.run("COMMIT").map_err(Failed::All));
+        if ended.is_err() && !self.conn.is_autocommit() {
+            // Some errors have rolled back already; if this fails, the connection says so at the next BEGIN.
+            let _ = self.run("ROLLBACK");
+        }
+        ended?;
+        match level {
+            Level::Full => self.unsynced_since = None,
+            Level::Normal => self.unsynced_since = self.unsynced_since.or_else(|| Some(Instant::now())),
+        }
+        if must_scrub {
+            self.scrub();
+        }
+        Ok(())
+    }
+
+    /// Empties the log of what was removed, if nobody reads it just now: old pages must not outlive their records there.
+    fn scrub(&self) {
+        self.patience.set(false);
+        let _ = self.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        self.patience.set(true);
+    }
+
+    fn set_level(&mut self, level: Level) -> Result<(), StoreError> {
+        if self.level != level {
+            self.conn.execute_batch(match level {
+                Level::Full => "PRAGMA synchronous=FULL",
+                Level::Normal => "PRAGMA synchronous=NORMAL",
+            })?;
+            self.level = level;
+        }
+        Ok(())
+    }
+
+    fn run(&self, sql: &str) -> Result<(), StoreError> {
+        self.conn.prepare_cached(sql)?.execute([])?;
+        Ok(())
+    }
+}
+
+impl Drop for Core {
+    fn drop(&mut self) {
+        // Nobody is left to tell; a power cut in the next moments could lose rows that say "was read again".
+        let _ = self.sync();
+    }
+}
+
+impl Failed {
+    fn into_error(self) -> StoreError {
+        match self {
+            Self::Job(error) | Self::All(error) => error,
+            Self::Level => StoreError::Unavailable("the commit could not be made durable".to_owned()),
+        }
+    }
+}
+
+fn run_all(
+    tx: &Tx<'_>,
+    level: Level,
+    jobs: &mut [Box<dyn Job>],
+    last: impl FnOnce(&Tx<'_>) -> Result<(), StoreError>,
+) -> Result<(), Failed> {
+    for job in jobs {
+        job.run(tx).map_err(Failed::Job)?;
+    }
+    last(tx).map_err(Failed::All)?;
+    match level {
+        Level::Full => trail::move_head(tx).map_err(Failed::All),
+        Level::Normal if tx.must_sync() => Err(Failed::Level),
+        Level::Normal => Ok(()),
+    }
+}

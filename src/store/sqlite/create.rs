@@ -1,0 +1,97 @@
+//! A vault's first moments: built under another name, then given its own, so that there is a whole vault or none.
+
+use std::path::PathBuf;
+
+use rusqlite::Connection;
+
+use super::{
+    accounts,
+    connection::{self, Patience},
+    db::{Db, Tx},
+    files::{self, Spot},
+    header, schema, trail,
+};
+use crate::{
+    domain::{
+        account::{Account, DEFAULT_ACCOUNT},
+        audit::{Action, Actor, AuditEntry},
+        ids::{AccountId, VaultId},
+        text::Name,
+        time::Timestamp,
+    },
+    keyring::{Header, Kek, KeyFileError, Keyring, create_key_file, read_key_file},
+    random::{NoRandomness, Random as _, SystemRandom},
+    store::{OpenError, OpenRequest, StoreError},
+};
+
+/// Makes the vault, unless another process has done so by the time this one holds the lock.
+pub(super) fn create(request: &OpenRequest, spot: &Spot) -> Result<(), OpenError> {
+    let lock = spot.lock()?;
+    if spot.has_vault()? {
+        return Ok(());
+    }
+    if spot.has_log()? {
+        let what = "it is missing, but its log (-wal) is there: put it back beside the log".to_owned();
+        return Err(OpenError::Damaged { path: spot.file().to_owned(), what });
+    }
+    spot.remove_draft()?;
+    let vault = VaultId::new(SystemRandom.random_id().map_err(no_randomness)?);
+    // The key is on the disk before anything is sealed with it; a crash here leaves a key that opens nothing.
+    let kek = new_key(request, vault)?;
+    files::create_private(&spot.draft())?;
+    build(spot, vault, &kek, request.now)?;
+    spot.publish()?;
+    drop(lock);
+    Ok(())
+}
+
+/// The key file of a vault.
+pub(super) fn key_path(request: &OpenRequest, vault: VaultId) -> PathBuf {
+    request.key_file.clone().unwrap_or_else(|| request.key_dir.join(format!("{vault}.key")))
+}
+
+fn new_key(request: &OpenRequest, vault: VaultId) -> Result<Kek, OpenError> {
+    let path = key_path(request, vault);
+    match read_key_file(&path) {
+        Err(KeyFileError::Missing(_)) => {}
+        found => return Ok(found?),
+    }
+    let kek = Kek::generate(&SystemRandom).map_err(no_randomness)?;
+    create_key_file(&path, &kek)?;
+    // Read back: a disk that lost it must be found out now, not when the vault can't be opened any more.
+    Ok(read_key_file(&path)?)
+}
+
+fn build(spot: &Spot, vault: VaultId, kek: &Kek, now: Timestamp) -> Result<(), OpenError> {
+    let (keyring, header) = Keyring::create(vault, kek, &SystemRandom).map_err(no_randomness)?;
+    let account = Account {
+        id: AccountId::new(SystemRandom.random_id().map_err(no_randomness)?),
+        name: Name::parse(DEFAULT_ACCOUNT).map_err(|error| StoreError::Unavailable(error.to_string()))?,
+        created_at: now,
+    };
+    let conn = connection::connect(&spot.draft(), &Patience::new()).map_err(StoreError::from)?;
+    // A killed draft is thrown away, so it needs no journal; it is synced as a whole before it gets its name.
+    let fast = "PRAGMA journal_mode=MEMORY; PRAGMA synchronous=OFF; PRAGMA secure_delete=ON; BEGIN IMMEDIATE;";
+    conn.execute_batch(fast).map_err(StoreError::from)?;
+    fill(&conn, &keyring, &header, &account)?;
+    conn.execute_batch("COMMIT; PRAGMA journal_mode=WAL;").map_err(StoreError::from)?;
+    conn.close().map_err(|(_, error)| StoreError::from(error))?;
+    Ok(())
+}
+
+fn fill(conn: &Connection, keyring: &Keyring, header: &Header, account: &Account) -> Result<(), StoreError> {
+    schema::create(conn)?;
+    let tx = Tx::new(Db::new(conn, keyring));
+    header::insert(&tx, header, account.created_at, account.id, schema::FORMAT)?;
+    accounts::insert(&tx, account)?;
+    trail::begin(&tx)?;
+    tx.append(&AuditEntry {
+        account: Some(account.id),
+        ..AuditEntry::by(Actor::System, Action::VaultCreate, account.created_at)
+    })?;
+    trail::move_head(&tx)
+}
+
+fn no_randomness(error: NoRandomness) -> OpenError {
+    OpenError::Store(StoreError::Unavailable(error.to_string()))
+}

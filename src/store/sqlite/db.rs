@@ -1,0 +1,169 @@
+//! A connection as the tables see it: to read with, and inside a transaction, to write with.
+
+use std::{cell::Cell, ops::Deref};
+
+use rusqlite::{CachedStatement, Connection, Params, Row};
+use subtle::ConstantTimeEq as _;
+
+use super::{error::tampered, trail};
+use crate::{
+    domain::{
+        audit::{AuditEntry, ChainHead},
+        time::Timestamp,
+    },
+    keyring::{Keyring, Mac},
+    store::StoreError,
+};
+
+/// A connection and the keys that its rows are checked with.
+#[derive(Clone, Copy)]
+pub(super) struct Db<'c> {
+    conn: &'c Connection,
+    keyring: &'c Keyring,
+}
+
+/// An open transaction.
+pub(super) struct Tx<'c> {
+    db: Db<'c>,
+    /// The last row of the trail, once it is known: nobody else can add one before this transaction ends.
+    tail: Cell<Option<ChainHead>>,
+    must_sync: Cell<bool>,
+    scrub: Cell<bool>,
+}
+
+impl<'c> Db<'c> {
+    pub(super) const fn new(conn: &'c Connection, keyring: &'c Keyring) -> Self {
+        Self { conn, keyring }
+    }
+
+    pub(super) const fn conn(&self) -> &'c Connection {
+        self.conn
+    }
+
+    pub(super) const fn keyring(&self) -> &'c Keyring {
+        self.keyring
+    }
+
+    /// A statement that is kept compiled.
+    pub(super) fn statement(&self, sql: &str) -> Result<CachedStatement<'c>, StoreError> {
+        Ok(self.conn.prepare_cached(sql)?)
+    }
+
+    /// Runs a statement; how many rows it changed.
+    pub(super) fn execute(&self, sql: &str, params: impl Params) -> Result<usize, StoreError> {
+        Ok(self.statement(sql)?.execute(params)?)
+    }
+
+    /// The first row, if there is one.
+    pub(super) fn first<T>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        read: impl FnOnce(&Row<'_>) -> Result<T, StoreError>,
+    ) -> Result<Option<T>, StoreError> {
+        first(self.conn, sql, params, read)
+    }
+
+    /// Every row.
+    pub(super) fn all<T>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        read: impl FnMut(&Row<'_>) -> Result<T, StoreError>,
+    ) -> Result<Vec<T>, StoreError> {
+        all(self.conn, sql, params, read)
+    }
+
+    /// Refuses a row whose keyed hash is not the one it was written with.
+    pub(super) fn check(&self, table: &'static str, fields: &[&[u8]], mac: Mac) -> Result<(), StoreError> {
+        let right: bool = self.keyring.row_mac(table, fields).ct_eq(&mac).into();
+        if right { Ok(()) } else { Err(tampered(table)) }
+    }
+}
+
+impl<'c> Tx<'c> {
+    pub(super) const fn new(db: Db<'c>) -> Self {
+        Self { db, tail: Cell::new(None), must_sync: Cell::new(false), scrub: Cell::new(false) }
+    }
+
+    /// Adds a row to the trail.
+    pub(super) fn append(&self, entry: &AuditEntry) -> Result<(), StoreError> {
+        let tail = match self.tail.get() {
+            Some(tail) => tail,
+            None => trail::last(self)?,
+        };
+        self.tail.set(Some(trail::append(self, tail, entry)?));
+        Ok(())
+    }
+
+    /// From here on the transaction must be on the disk before anybody is told that it happened.
+    pub(super) fn sync(&self) {
+        self.must_sync.set(true);
+    }
+
+    pub(super) fn must_sync(&self) -> bool {
+        self.must_sync.get()
+    }
+
+    /// What this transaction removes must not be found in the files once it has happened.
+    pub(super) fn scrub(&self) {
+        self.scrub.set(true);
+    }
+
+    pub(super) fn must_scrub(&self) -> bool {
+        self.scrub.get()
+    }
+}
+
+impl<'c> Deref for Tx<'c> {
+    type Target = Db<'c>;
+
+    fn deref(&self) -> &Db<'c> {
+        &self.db
+    }
+}
+
+/// The first row, if there is one, before there is a key to check it with.
+pub(super) fn first<T>(
+    conn: &Connection,
+    sql: &str,
+    params: impl Params,
+    read: impl FnOnce(&Row<'_>) -> Result<T, StoreError>,
+) -> Result<Option<T>, StoreError> {
+    let mut statement = conn.prepare_cached(sql)?;
+    let mut rows = statement.query(params)?;
+    rows.next()?.map(read).transpose()
+}
+
+/// Every row, before there is a key to check them with.
+pub(super) fn all<T>(
+    conn: &Connection,
+    sql: &str,
+    params: impl Params,
+    mut read: impl FnMut(&Row<'_>) -> Result<T, StoreError>,
+) -> Result<Vec<T>, StoreError> {
+    let mut statement = conn.prepare_cached(sql)?;
+    let mut rows = statement.query(params)?;
+    let mut all = Vec::new();
+    while let Some(row) = rows.next()? {
+        all.push(read(row)?);
+    }
+    Ok(all)
+}
+
+/// Bytes of an optional number, for a keyed hash: none if there is none.
+pub(super) struct Field([u8; 8], usize);
+
+impl Field {
+    pub(super) fn time(time: Option<Timestamp>) -> Self {
+        Self::number(time.map(Timestamp::micros))
+    }
+
+    pub(super) fn number(number: Option<i64>) -> Self {
+        number.map_or(Self([0; 8], 0), |number| Self(number.to_be_bytes(), 8))
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.0.get(..self.1).unwrap_or_default()
+    }
+}

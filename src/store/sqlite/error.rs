@@ -1,0 +1,34 @@
+//! What SQLite says, in the store's words.
+
+use rusqlite::ErrorCode;
+
+use crate::store::StoreError;
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error() {
+            Some(code) if matches!(code.code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+                damaged("the database", code.to_string())
+            }
+            // The library's own words and its number: they hold no value and no path.
+            Some(code) => Self::Unavailable(code.to_string()),
+            // A column of another type or range than was ever written.
+            None => damaged("the database", "a value of another kind than was written"),
+        }
+    }
+}
+
+/// A record that does not read as it was written.
+pub(super) fn damaged(table: &'static str, what: impl Into<String>) -> StoreError {
+    StoreError::Damaged { table, what: what.into() }
+}
+
+/// A record whose keyed hash is wrong.
+pub(super) fn tampered(table: &'static str) -> StoreError {
+    damaged(table, "it was changed without the vault's key")
+}
+
+/// Whether a statement failed because of a constraint of the schema.
+pub(super) fn is_constraint(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation)
+}

@@ -1,0 +1,216 @@
+//! The files and their folder: whose they are, who may read them, and where they lie.
+
+use std::{
+    ffi::OsString,
+    fs::{self, File, Metadata, OpenOptions},
+    io,
+    path::{Path, PathBuf},
+};
+
+use crate::store::OpenError;
+
+/// The database's name in the data directory.
+const FILE: &str = "vault.db";
+const LOCK: &str = "init.lock";
+
+/// Where a vault lies: its folder, with every link in it followed, and its file.
+pub(super) struct Spot {
+    folder: PathBuf,
+    file: PathBuf,
+}
+
+impl Spot {
+    /// Finds the place that an address names, and makes the folder if there is none.
+    pub(super) fn prepare(data_dir: &Path, address: &str) -> Result<Self, OpenError> {
+        // `sqlite:///var/x` is how other programs write `sqlite:/var/x`.
+        let named = address.strip_prefix("//").unwrap_or(address);
+        let path = if named.is_empty() { data_dir.join(FILE) } else { PathBuf::from(named) };
+        let name = path.file_name().ok_or_else(|| not_ours(&path, "names no file"))?.to_owned();
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+        if look(folder)?.is_none() {
+            make_private(folder)?;
+        }
+        let folder = resolve(folder).map_err(io_at(folder))?;
+        refuse_shared_folder(&folder)?;
+        let file = folder.join(name);
+        Ok(Self { folder, file })
+    }
+
+    pub(super) fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// Whether the database is there. Refused if it is not a plain file of ours that only we can read.
+    pub(super) fn has_vault(&self) -> Result<bool, OpenError> {
+        let Some(facts) = look(&self.file)? else { return Ok(false) };
+        refuse_shared(&self.file, &facts)?;
+        for beside in [self.log(), self.beside("-shm")] {
+            if let Some(facts) = look(&beside)? {
+                refuse_shared(&beside, &facts)?;
+            }
+        }
+        if facts.len() == 0 {
+            let what = "it is empty; if nothing was ever kept in it, remove it".to_owned();
+            return Err(OpenError::Damaged { path: self.file.clone(), what });
+        }
+        Ok(true)
+    }
+
+    /// Whether the write-ahead log holds anything.
+    pub(super) fn has_log(&self) -> Result<bool, OpenError> {
+        Ok(look(&self.log())?.is_some_and(|facts| facts.len() > 0))
+    }
+
+    /// Takes the lock under which a vault is made; released when the file is dropped.
+    pub(super) fn lock(&self) -> Result<File, OpenError> {
+        let path = self.folder.join(LOCK);
+        let file = open_private(&path, OpenOptions::new().read(true).write(true).create(true).truncate(false))
+            .map_err(io_at(&path))?;
+        file.lock().map_err(io_at(&path))?;
+        Ok(file)
+    }
+
+    /// Where a vault is built before it gets its name.
+    pub(super) fn draft(&self) -> PathBuf {
+        self.beside(".new")
+    }
+
+    /// Removes what a killed process left of a vault that never was. Under the lock.
+    pub(super) fn remove_draft(&self) -> Result<(), OpenError> {
+        for ending in [".new", ".new-journal", ".new-wal", ".new-shm"] {
+            let path = self.beside(ending);
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io_at(&path)(error)),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives a finished draft its name, durably. Under the lock, and never over anything.
+    pub(super) fn publish(&self) -> Result<(), OpenError> {
+        let draft = self.draft();
+        File::open(&draft).and_then(|file| file.sync_all()).map_err(io_at(&draft))?;
+        if look(&self.file)?.is_some() {
+            return Err(not_ours(&self.file, "appeared while the vault was made"));
+        }
+        fs::rename(&draft, &self.file).map_err(io_at(&self.file))?;
+        #[cfg(unix)]
+        File::open(&self.folder).and_then(|folder| folder.sync_all()).map_err(io_at(&self.folder))?;
+        Ok(())
+    }
+
+    fn log(&self) -> PathBuf {
+        self.beside("-wal")
+    }
+
+    fn beside(&self, ending: &str) -> PathBuf {
+        let mut name = OsString::from(&self.file);
+        name.push(ending);
+        PathBuf::from(name)
+    }
+}
+
+/// Creates an empty file that only its owner can read.
+pub(super) fn create_private(path: &Path) -> Result<(), OpenError> {
+    open_private(path, OpenOptions::new().write(true).create_new(true)).map(drop).map_err(io_at(path))
+}
+
+/// What the system says of a path, links not followed.
+pub(super) fn look(path: &Path) -> Result<Option<Metadata>, OpenError> {
+    match fs::symlink_metadata(path) {
+        Ok(facts) => Ok(Some(facts)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(io_at(path)(error)),
+    }
+}
+
+fn make_private(folder: &Path) -> Result<(), OpenError> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder).map_err(io_at(folder))
+}
+
+/// SQLite refuses paths through links, which protects the file itself; the folders above it may be links, as on macOS.
+fn resolve(folder: &Path) -> io::Result<PathBuf> {
+    if cfg!(windows) { std::path::absolute(folder) } else { folder.canonicalize() }
+}
+
+#[cfg(unix)]
+fn open_private(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+
+    options.mode(0o600).custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed()).open(path)
+}
+
+#[cfg(not(unix))]
+fn open_private(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    // The file inherits the folder's access list, which in a user's profile is that user's.
+    options.open(path)
+}
+
+#[cfg(unix)]
+fn refuse_shared_folder(path: &Path) -> Result<(), OpenError> {
+    use std::os::unix::fs::MetadataExt as _;
+
+    let facts = fs::metadata(path).map_err(io_at(path))?;
+    if !facts.is_dir() {
+        return Err(not_ours(path, "is not a directory"));
+    }
+    if facts.uid() != rustix::process::geteuid().as_raw() {
+        return Err(not_ours(path, "belongs to another user"));
+    }
+    refuse_mode(path, facts.mode(), 0o700)
+}
+
+#[cfg(unix)]
+fn refuse_shared(path: &Path, facts: &Metadata) -> Result<(), OpenError> {
+    use std::os::unix::fs::MetadataExt as _;
+
+    refuse_strange(path, facts)?;
+    if facts.uid() != rustix::process::geteuid().as_raw() {
+        return Err(not_ours(path, "belongs to another user"));
+    }
+    // A file of SQLite's that was removed after it was looked up has no name left.
+    if facts.nlink() > 1 {
+        return Err(not_ours(path, "has a second name (a hard link)"));
+    }
+    refuse_mode(path, facts.mode(), 0o600)
+}
+
+#[cfg(unix)]
+fn refuse_mode(path: &Path, mode: u32, wanted: u32) -> Result<(), OpenError> {
+    let mode = mode & 0o7777;
+    match mode & 0o077 {
+        0 => Ok(()),
+        _ => Err(OpenError::LooseMode { path: path.to_owned(), mode, wanted }),
+    }
+}
+
+#[cfg(not(unix))]
+fn refuse_shared_folder(_path: &Path) -> Result<(), OpenError> {
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn refuse_shared(path: &Path, facts: &Metadata) -> Result<(), OpenError> {
+    refuse_strange(path, facts)
+}
+
+fn refuse_strange(path: &Path, facts: &Metadata) -> Result<(), OpenError> {
+    if facts.is_symlink() {
+        return Err(not_ours(path, "is a symbolic link"));
+    }
+    if facts.is_file() { Ok(()) } else { Err(not_ours(path, "is not a plain file")) }
+}
+
+fn not_ours(path: &Path, what: &'static str) -> OpenError {
+    OpenError::NotOurs { path: path.to_owned(), what }
+}
+
+fn io_at(path: &Path) -> impl FnOnce(io::Error) -> OpenError {
+    let path = path.to_owned();
+    move |source| OpenError::Io { path, source }
+}
