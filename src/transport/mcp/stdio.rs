@@ -4,6 +4,7 @@ use rmcp::{
     ServiceExt as _,
     transport::{async_rw::AsyncRwTransport, stdio_pipes},
 };
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
     McpServer,
@@ -28,7 +29,19 @@ pub enum StdioError {
 /// [`StdioError`]. A host that goes away before its first request is no error.
 pub async fn serve(server: McpServer) -> Result<(), StdioError> {
     let (input, output) = stdio_pipes();
-    // One byte more than ours, so that ours speaks first.
+    serve_on(server, input, output).await
+}
+
+/// The same on any pair of byte streams.
+///
+/// # Errors
+/// [`StdioError`]. A host that goes away before its first request is no error.
+pub async fn serve_on<I, O>(server: McpServer, input: I, output: O) -> Result<(), StdioError>
+where
+    I: AsyncRead + Send + Unpin + 'static,
+    O: AsyncWrite + Send + Unpin + 'static,
+{
+    // A little more than ours, so that ours speaks first.
     let carrier =
         AsyncRwTransport::new_server(BoundedLines::new(input), output).with_max_line_length(LINE_BYTES_MAX + 8);
     match server.serve(SkipEarlyNotifications::new(carrier)).await {
@@ -37,10 +50,7 @@ pub async fn serve(server: McpServer) -> Result<(), StdioError> {
             StdioError::Session
         }),
         Err(rmcp::service::ServerInitializeError::ConnectionClosed(_)) => Ok(()),
-        Err(cause) => {
-            // Its text may quote what the client sent.
-            tracing::error!(kind = %std::any::type_name_of_val(&cause), "no session was opened");
-            Err(StdioError::Handshake)
-        }
+        // Its text may quote what the client sent, so it is not logged.
+        Err(_) => Err(StdioError::Handshake),
     }
 }

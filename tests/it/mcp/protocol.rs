@@ -1,0 +1,166 @@
+//! The protocol itself, with each trap of the SDK that we know of.
+
+use countersign::{
+    domain::{scope::{Scope, ScopeSet}, limits::LINE_BYTES_MAX},
+    transport::mcp::Reveal,
+};
+use serde_json::{Value, json};
+
+use super::Wire;
+use crate::kit::RFC_SEED;
+
+#[tokio::test]
+async fn every_handshake_revision_is_spoken() {
+    for revision in ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"] {
+        let mut wire = Wire::open_with(ScopeSet::ALL, Reveal::Once, revision).await;
+        let registered = wire.ok("register_totp_secret", json!({"label": "A", "secret": RFC_SEED})).await;
+        let id = &registered["totp_secret"]["id"];
+        let code = wire.ok("get_totp_code", json!({"secret_id": id})).await;
+        assert_eq!(code["status"], "OK", "{revision}");
+    }
+}
+
+#[tokio::test]
+async fn the_stateless_revision_is_spoken() {
+    let mut wire = Wire::connect(ScopeSet::ALL, Reveal::Once);
+    let meta = json!({
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientInfo": {"name": "tests", "version": "1"},
+        "io.modelcontextprotocol/clientCapabilities": {},
+    });
+    let found = wire.request("server/discover", json!({"_meta": meta})).await;
+    assert!(found["result"]["supportedVersions"].to_string().contains("2026-07-28"), "{found}");
+
+    let list = wire.request("tools/list", json!({"_meta": meta})).await;
+    assert_eq!(list["result"]["cacheScope"], "private", "{list}");
+    assert_eq!(list["result"]["tools"].as_array().unwrap().len(), 8);
+    let call = json!({"_meta": meta, "name": "get_seat_count", "arguments": {}});
+    let answer = wire.request("tools/call", call).await;
+    assert_eq!(answer["result"]["structuredContent"]["count"], 0, "{answer}");
+}
+
+#[tokio::test]
+async fn a_model_is_told_how_to_log_in() {
+    let mut wire = Wire::connect(ScopeSet::ALL, Reveal::Once);
+    let hello = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
+    let answer = wire.request("initialize", hello).await;
+    let result = &answer["result"];
+    assert_eq!(result["serverInfo"]["name"], "countersign");
+    for word in ["expires_in", "min_validity", "stale", "Never ask a person for the seed"] {
+        assert!(result["instructions"].as_str().unwrap().contains(word), "{word}");
+    }
+}
+
+#[tokio::test]
+async fn a_notification_before_the_first_request_ends_nothing() {
+    let mut wire = Wire::connect(ScopeSet::ALL, Reveal::Once);
+    wire.send(r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":7}}"#).await;
+    let hello = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
+    assert!(wire.request("initialize", hello).await["result"].is_object());
+}
+
+#[tokio::test]
+async fn a_line_beyond_the_limit_is_refused_and_the_session_goes_on() {
+    let mut wire = Wire::open().await;
+    let frame = r#"{"jsonrpc":"2.0","id":99,"method":"tools/call","params":{"name":"get_seat","arguments":{"seat_id":""}}}"#;
+    let padded = |bytes: usize| frame.replace(r#""seat_id":"""#, &format!(r#""seat_id":"{}""#, "x".repeat(bytes - frame.len())));
+
+    wire.send(&padded(LINE_BYTES_MAX - 1)).await;
+    let at_the_limit = wire.receive().await;
+    assert_eq!(at_the_limit["id"], 99);
+
+    wire.send(&padded(LINE_BYTES_MAX)).await;
+    let beyond = wire.receive().await;
+    assert_eq!(beyond["error"]["code"], -32600, "{beyond}");
+    assert_eq!(wire.ok("get_seat_count", json!({})).await["count"], 0);
+}
+
+#[tokio::test]
+async fn broken_messages_end_nothing() {
+    let mut wire = Wire::open().await;
+    for line in ["", "{", "[]", "null", "\"x\"", "{\"jsonrpc\":\"2.0\"}", "\u{0}", "[{\"jsonrpc\":\"2.0\"}]"] {
+        wire.send(line).await;
+    }
+    assert_eq!(wire.ok("get_seat_count", json!({})).await["count"], 0);
+}
+
+#[tokio::test]
+async fn an_unknown_tool_is_a_protocol_error_that_repeats_nothing() {
+    let mut wire = Wire::open().await;
+    let answer = wire.request("tools/call", json!({"name": RFC_SEED, "arguments": {}})).await;
+    assert_eq!(answer["error"]["code"], -32602);
+    assert!(!answer.to_string().contains(RFC_SEED));
+}
+
+#[tokio::test]
+async fn tools_outside_the_scopes_are_neither_listed_nor_callable() {
+    let scopes = ScopeSet::default().with(Scope::SecretsRead);
+    let mut wire = Wire::open_with(scopes, Reveal::Once, "2025-11-25").await;
+    let list = wire.request("tools/list", json!({})).await;
+    let names: Vec<&Value> = list["result"]["tools"].as_array().unwrap().iter().map(|tool| &tool["name"]).collect();
+    assert_eq!(names, ["list_totp_secrets"]);
+    let refused = wire.refused("get_totp_code", json!({"secret_id": uuid::Uuid::nil().to_string()})).await;
+    assert_eq!(refused["error"], "permission_denied");
+    assert!(refused["message"].as_str().unwrap().contains("codes:read"));
+}
+
+#[tokio::test]
+async fn a_seed_is_revealed_once_or_never() {
+    let mut wire = Wire::open().await;
+    let registered = wire.ok("register_totp_secret", json!({"label": "A", "secret": RFC_SEED})).await;
+    assert_eq!(registered["totp_secret"]["secret"], RFC_SEED);
+    let list = wire.ok("list_totp_secrets", json!({})).await;
+    assert!(!list.to_string().contains(RFC_SEED));
+    assert!(list["totp_secrets"][0].get("secret").is_none());
+
+    let mut wire = Wire::open_with(ScopeSet::ALL, Reveal::Never, "2025-11-25").await;
+    let registered = wire.ok("register_totp_secret", json!({"label": "A", "secret": RFC_SEED})).await;
+    assert!(registered["totp_secret"].get("secret").is_none());
+}
+
+#[tokio::test]
+async fn all_eight_tools_work() {
+    let mut wire = Wire::open().await;
+    let uri = format!("otpauth://totp/Acme:ada?secret={RFC_SEED}&issuer=Acme&digits=8&algorithm=SHA1");
+    let secret = wire.ok("register_totp_secret", json!({"uri": uri})).await["totp_secret"].clone();
+    assert_eq!((&secret["issuer"], &secret["label"], &secret["digits"]), (&json!("Acme"), &json!("ada"), &json!(8)));
+
+    wire.vault.clock.set_seconds(1_111_111_109);
+    let code = wire.ok("get_totp_code", json!({"secret_id": secret["id"]})).await;
+    assert_eq!(code, json!({"code": "07081804", "expires_in": 1, "status": "OK"}));
+    let verified = wire.ok("verify_totp_code", json!({"secret_id": secret["id"], "code": "07081804"})).await;
+    assert_eq!(verified, json!({"status": "OK", "valid": true}));
+    let again = wire.ok("verify_totp_code", json!({"secret_id": secret["id"], "code": "07081804"})).await;
+    assert_eq!(again["valid"], false);
+
+    let list = wire.ok("list_totp_secrets", json!({"query": "ACME"})).await;
+    assert_eq!((&list["total"], &list["totp_secrets"][0]["id"]), (&json!(1), &secret["id"]));
+    assert_eq!(wire.ok("list_seats", json!({})).await["seats"], json!([]));
+    assert_eq!(wire.ok("get_seat_count", json!({})).await, json!({"count": 0}));
+    assert_eq!(wire.refused("get_seat", json!({"seat_id": "nobody"})).await["error"], "not_found");
+    assert_eq!(wire.ok("delete_totp_secret", json!({"secret_id": secret["id"]})).await, json!({"status": "OK"}));
+    assert_eq!(wire.refused("get_totp_code", json!({"secret_id": secret["id"]})).await["error"], "not_found");
+}
+
+#[tokio::test]
+async fn a_waiting_call_tells_its_client_and_ends_when_cancelled() {
+    let mut wire = Wire::open().await;
+    let start = 1_795_305_600;
+    let id = wire.ok("register_totp_secret", json!({"label": "A"})).await["totp_secret"]["id"].clone();
+    wire.vault.clock.set_seconds(start + 25);
+    let call = json!({"jsonrpc": "2.0", "id": 500, "method": "tools/call", "params": {
+        "name": "get_totp_code", "arguments": {"secret_id": id, "single_use": true, "min_validity": 10},
+        "_meta": {"progressToken": "p"}}});
+    wire.send(&call.to_string()).await;
+    wire.ok("get_seat_count", json!({})).await;
+    wire.vault.clock.set_seconds(start + 26);
+    let progress = wire.receive().await;
+    assert_eq!(progress["method"], "notifications/progress", "{progress}");
+
+    wire.send(r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":500}}"#).await;
+    wire.ok("get_seat_count", json!({})).await;
+    wire.vault.clock.set_seconds(start + 30);
+    // The step that was held is free again: the next single-use call gets it at once.
+    let code = wire.ok("get_totp_code", json!({"secret_id": id, "single_use": true, "max_wait": 0})).await;
+    assert_eq!(code["expires_in"], 30);
+}
