@@ -79,15 +79,22 @@ enum Decided {
     Damaged(OpenSealError),
 }
 
+/// What is asked of a decision.
+struct Asked {
+    wish: CodeWish,
+    /// The caller said how long it would wait.
+    patient: bool,
+    /// Codes an hour for each counted holder.
+    limits: Vec<u32>,
+}
+
 /// Everything a decision needs, gathered before it.
 struct Call {
     parts: Arc<Parts>,
     secret: SecretId,
     now: Timestamp,
-    wish: CodeWish,
+    asked: Asked,
     stage: Stage,
-    /// Codes an hour for each counted holder.
-    limits: Vec<u32>,
     entry: AuditEntry,
     decided: Arc<Mutex<Option<Decided>>>,
     leftover: Arc<Mutex<Vec<AuditEntry>>>,
@@ -124,7 +131,8 @@ impl Service {
             let now = self.now();
             // What a caller was promised within its time is given although a moment more has passed.
             let wish = CodeWish { max_wait: now.until(deadline), ..wish };
-            let decided = self.decide(&counted, limits.clone(), wish, stage, AuditEntry { at: now, ..entry.clone() });
+            let asked = Asked { wish, patient: request.max_wait.is_some(), limits: limits.clone() };
+            let decided = self.decide(asked, &counted, stage, AuditEntry { at: now, ..entry.clone() });
             let from = match decided.await? {
                 Decided::Issued(code) => {
                     held.take().map(Held::keep);
@@ -161,9 +169,8 @@ impl Service {
     /// One atomic decision.
     async fn decide(
         &self,
+        asked: Asked,
         counted: &[Holder],
-        limits: Vec<u32>,
-        wish: CodeWish,
         stage: Stage,
         entry: AuditEntry,
     ) -> Result<Decided, Refusal> {
@@ -176,9 +183,8 @@ impl Service {
             parts: Arc::clone(&self.parts),
             secret,
             now: entry.at,
-            wish,
+            asked,
             stage,
-            limits,
             entry: entry.clone(),
             decided: Arc::clone(&decided),
             leftover: Arc::clone(&leftover),
@@ -278,18 +284,18 @@ impl Call {
         let place = place_of(in_use.secret);
         let metadata = self.parts.keyring.open_metadata(&in_use.secret.metadata, &place)?;
         let totp = metadata.totp;
-        if self.wish.min_validity > totp.period.seconds() {
+        if self.asked.wish.min_validity > totp.period.seconds() {
             let problem = format!("must be 0 to {}, this secret's period", totp.period.seconds());
             return Ok(self.refused(Refusal::invalid("min_validity", problem)));
         }
-        if in_use.counts.iter().zip(&self.limits).any(|(given, most)| given >= most) {
+        if in_use.counts.iter().zip(&self.asked.limits).any(|(given, most)| given >= most) {
             let what = "the limit of codes an hour for this secret is used up";
             return Ok(self.refused(Refusal::RateLimited { what, after: Duration::from_secs(60) }));
         }
         let current = totp.step_at(self.now);
         let mut state = in_use.state.clone();
         state.steps.settle(current);
-        let wish = CodeWish { single_use: self.wish.single_use || metadata.single_use, ..self.wish };
+        let wish = CodeWish { single_use: self.asked.wish.single_use || metadata.single_use, ..self.asked.wish };
         let id = self.reservation_id(wish);
         match self.turn(&mut state, &totp, wish, id, current) {
             None => Ok((self.verdict(in_use, state, None), Decided::Missed)),
@@ -335,7 +341,10 @@ impl Call {
             Stage::Awaited(step) if step == current => {
                 Some(state.steps.plain(totp, self.now, CodeWish { min_validity: 0, ..wish }))
             }
-            Stage::Ask | Stage::Awaited(_) => Some(state.steps.plain(totp, self.now, wish)),
+            // A call that asked for nothing special never waits, as in the mirrored API.
+            Stage::Ask if self.asked.patient || wish.min_validity > 0 => Some(state.steps.plain(totp, self.now, wish)),
+            Stage::Ask => Some(state.steps.plain(totp, self.now, CodeWish { max_wait: Duration::ZERO, ..wish })),
+            Stage::Awaited(_) => Some(state.steps.plain(totp, self.now, wish)),
         }
     }
 

@@ -45,7 +45,8 @@ fn rooms_name_only_the_rooms_below_them() {
 fn backends_are_named_by_the_stores_door_alone() {
     for (room, _) in MAY_NAME.iter().filter(|(room, _)| *room != "store") {
         for file in files_of(room) {
-            let named = code_lines(&file).iter().any(|line| line.contains("rusqlite") || line.contains("store::sqlite"));
+            let named =
+                code_lines(&file).iter().any(|line| line.contains("rusqlite") || line.contains("store::sqlite"));
             assert!(!named, "{} names a backend", file.display());
         }
     }
@@ -116,7 +117,11 @@ fn code_lines(file: &Path) -> Vec<String> {
         } else if inside && code.starts_with('}') {
             inside = false;
             lines.push(String::new());
-        } else if inside && code.starts_with("    ") && !code.starts_with("     ") && !code.trim_start().starts_with('}') {
+        } else if inside
+            && code.starts_with("    ")
+            && !code.starts_with("     ")
+            && !code.trim_start().starts_with('}')
+        {
             lines.push(format!("crate::{}", code.trim_start()));
         } else {
             lines.push(code.to_owned());

@@ -29,7 +29,8 @@ impl Wire {
 
     pub async fn open_with(scopes: ScopeSet, reveal: Reveal, revision: &str) -> Self {
         let mut wire = Self::connect(scopes, reveal);
-        let hello = json!({"protocolVersion": revision, "capabilities": {}, "clientInfo": {"name": "tests", "version": "1"}});
+        let hello =
+            json!({"protocolVersion": revision, "capabilities": {}, "clientInfo": {"name": "tests", "version": "1"}});
         let answer = wire.request("initialize", hello).await;
         assert_eq!(answer["result"]["protocolVersion"], revision);
         wire.send(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"}).to_string()).await;

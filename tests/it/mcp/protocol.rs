@@ -1,7 +1,10 @@
 //! The protocol itself, with each trap of the SDK that we know of.
 
 use countersign::{
-    domain::{scope::{Scope, ScopeSet}, limits::LINE_BYTES_MAX},
+    domain::{
+        limits::LINE_BYTES_MAX,
+        scope::{Scope, ScopeSet},
+    },
     transport::mcp::Reveal,
 };
 use serde_json::{Value, json};
@@ -42,7 +45,8 @@ async fn the_stateless_revision_is_spoken() {
 #[tokio::test]
 async fn a_model_is_told_how_to_log_in() {
     let mut wire = Wire::connect(ScopeSet::ALL, Reveal::Once);
-    let hello = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
+    let hello =
+        json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
     let answer = wire.request("initialize", hello).await;
     let result = &answer["result"];
     assert_eq!(result["serverInfo"]["name"], "countersign");
@@ -55,15 +59,18 @@ async fn a_model_is_told_how_to_log_in() {
 async fn a_notification_before_the_first_request_ends_nothing() {
     let mut wire = Wire::connect(ScopeSet::ALL, Reveal::Once);
     wire.send(r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":7}}"#).await;
-    let hello = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
+    let hello =
+        json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
     assert!(wire.request("initialize", hello).await["result"].is_object());
 }
 
 #[tokio::test]
 async fn a_line_beyond_the_limit_is_refused_and_the_session_goes_on() {
     let mut wire = Wire::open().await;
-    let frame = r#"{"jsonrpc":"2.0","id":99,"method":"tools/call","params":{"name":"get_seat","arguments":{"seat_id":""}}}"#;
-    let padded = |bytes: usize| frame.replace(r#""seat_id":"""#, &format!(r#""seat_id":"{}""#, "x".repeat(bytes - frame.len())));
+    let frame =
+        r#"{"jsonrpc":"2.0","id":99,"method":"tools/call","params":{"name":"get_seat","arguments":{"seat_id":""}}}"#;
+    let padded =
+        |bytes: usize| frame.replace(r#""seat_id":"""#, &format!(r#""seat_id":"{}""#, "x".repeat(bytes - frame.len())));
 
     wire.send(&padded(LINE_BYTES_MAX - 1)).await;
     let at_the_limit = wire.receive().await;

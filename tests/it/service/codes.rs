@@ -1,0 +1,134 @@
+//! Plain and fresh codes.
+
+use countersign::{
+    domain::{
+        audit::{Action, AuditFilter, Outcome},
+        ids::SecretId,
+        principal::Principal,
+        scope::ScopeSet,
+    },
+    service::{Code, CodeRequest},
+};
+
+use super::{code, plain, whole};
+use crate::kit::Vault;
+
+const START: i64 = 1_795_305_600;
+
+#[tokio::test]
+async fn the_codes_are_those_of_the_rfc() {
+    let vault = Vault::new();
+    let id = vault.register("A").await.secret.id;
+    // RFC 6238, appendix B: the last six digits of 94287082, 07081804, 89005924 and 65353130.
+    for (seconds, wanted) in
+        [(59, "287082"), (1_111_111_109, "081804"), (1_234_567_890, "005924"), (20_000_000_000, "353130")]
+    {
+        vault.clock.set_seconds(seconds);
+        assert_eq!(code(&vault.service, &vault.person, id, plain()).await.unwrap(), wanted);
+    }
+}
+
+#[tokio::test]
+async fn expires_in_counts_down_to_one() {
+    let vault = Vault::new();
+    let id = vault.register("A").await.secret.id;
+    for (second, left) in [(0, 30), (1, 29), (29, 1), (30, 30)] {
+        vault.clock.set_seconds(START + second);
+        assert_eq!(whole(&vault.service, &vault.person, id, plain()).await.unwrap().expires_in, left);
+    }
+}
+
+#[tokio::test]
+async fn a_plain_call_never_waits_and_never_refuses_whatever_the_clock_does() {
+    let vault = Vault::new();
+    let id = vault.register("A").await.secret.id;
+    for second in [0, 29, 3600, -3600, 0, 86_400 * 365, -START - 50, 0] {
+        vault.clock.set_seconds(START + second);
+        code(&vault.service, &vault.person, id, plain()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_fresh_code_is_waited_for() {
+    let vault = Vault::new();
+    let id = vault.register("A").await.secret.id;
+    vault.clock.set_seconds(START + 21);
+    let request = CodeRequest { min_validity: Some(10), ..plain() };
+    let (service, person) = (vault.service.clone(), vault.person.clone());
+    let waiting = tokio::spawn(async move { whole(&service, &person, id, request).await });
+    // Nine seconds are left: too few. The call ends when the next step begins, and not before.
+    vault.clock.set_seconds(START + 29);
+    tokio::task::yield_now().await;
+    assert!(!waiting.is_finished());
+    vault.clock.set_seconds(START + 30);
+    assert_eq!(waiting.await.unwrap().unwrap().expires_in, 30);
+
+    vault.clock.set_seconds(START + 50);
+    let request = CodeRequest { min_validity: Some(10), ..plain() };
+    assert_eq!(whole(&vault.service, &vault.person, id, request).await.unwrap().expires_in, 10);
+}
+
+#[tokio::test]
+async fn who_would_not_wait_long_enough_hears_when() {
+    let vault = Vault::new();
+    let id = vault.register("A").await.secret.id;
+    vault.clock.set_seconds(START + 21);
+    let request = CodeRequest { min_validity: Some(30), max_wait: Some(5), ..plain() };
+    let refusal = code(&vault.service, &vault.person, id, request).await.unwrap_err();
+    assert_eq!((refusal.code(), refusal.retry_after()), (Code::Busy, Some(9)));
+    let request = CodeRequest { min_validity: Some(31), ..plain() };
+    let refusal = code(&vault.service, &vault.person, id, request).await.unwrap_err();
+    assert!(refusal.to_string().starts_with("`min_validity`"), "{refusal}");
+}
+
+#[tokio::test]
+async fn unknown_foreign_deleted_and_ungranted_secrets_look_alike() {
+    let vault = Vault::new();
+    let id = vault.register("A").await.secret.id;
+    let other = vault.service.add_account(&vault.person, "other").await.unwrap();
+    let stranger = Principal::stdio(other.id, ScopeSet::ALL, None);
+    let unknown = SecretId::new(uuid::Uuid::from_u128(7));
+    let foreign = code(&vault.service, &stranger, id, plain()).await.unwrap_err();
+    let missing = code(&vault.service, &vault.person, unknown, plain()).await.unwrap_err();
+    vault.service.delete_secret(&vault.person, id).await.unwrap();
+    let deleted = code(&vault.service, &vault.person, id, plain()).await.unwrap_err();
+    assert_eq!((foreign.to_string(), missing.to_string()), (deleted.to_string(), deleted.to_string()));
+    assert_eq!(deleted.code(), Code::NotFound);
+
+    vault.service.restore_secret(&vault.person, id).await.unwrap();
+    code(&vault.service, &vault.person, id, plain()).await.unwrap();
+    vault.service.erase_secret(&vault.person, id).await.unwrap();
+    assert!(vault.service.restore_secret(&vault.person, id).await.is_err());
+}
+
+#[tokio::test]
+async fn every_code_given_or_refused_is_on_the_trail() {
+    let vault = Vault::new();
+    let id = vault.register("A").await.secret.id;
+    code(&vault.service, &vault.person, id, plain()).await.unwrap();
+    code(&vault.service, &vault.person, id, plain()).await.unwrap();
+    let narrow = Principal::stdio(vault.account, ScopeSet::default(), None);
+    code(&vault.service, &narrow, id, plain()).await.unwrap_err();
+
+    let filter = AuditFilter { action: Some(Action::CodeGet), ..AuditFilter::default() };
+    let rows = vault.service.read_trail(&vault.person, filter).await.unwrap();
+    let seen: Vec<_> = rows.iter().map(|row| row.entry.outcome).collect();
+    assert_eq!(seen, [Outcome::Ok, Outcome::Ok, Outcome::PermissionDenied]);
+    assert!(rows[0].entry.step == rows[1].entry.step && rows[0].entry.step.is_some());
+    assert!(vault.service.verify_trail(&vault.person, &[]).await.unwrap().finding.is_none());
+}
+
+#[tokio::test]
+async fn refusals_beyond_a_hundred_a_minute_become_one_row() {
+    let vault = Vault::new();
+    let unknown = SecretId::new(uuid::Uuid::from_u128(7));
+    for _ in 0..150 {
+        code(&vault.service, &vault.person, unknown, plain()).await.unwrap_err();
+    }
+    vault.clock.set_seconds(START + 60);
+    code(&vault.service, &vault.person, unknown, plain()).await.unwrap_err();
+    let rows = vault.service.read_trail(&vault.person, AuditFilter::default()).await.unwrap();
+    let refused: Vec<_> = rows.iter().filter(|row| row.entry.outcome != Outcome::Ok).collect();
+    assert_eq!(refused.len(), 102);
+    assert_eq!(refused.iter().filter_map(|row| row.entry.count).collect::<Vec<_>>(), [50]);
+}

@@ -1,0 +1,125 @@
+//! Keys: what they may, until when, and that nobody widens one.
+
+use std::time::Duration;
+
+use countersign::{
+    domain::{
+        api_key::PlainKey,
+        audit::{Action, AuditFilter},
+        scope::{Scope, ScopeSet},
+    },
+    service::{Code, KeyRequest, MintedKey, Offered, SeatChanges},
+};
+
+use super::{code, plain};
+use crate::kit::Vault;
+
+fn request() -> KeyRequest {
+    KeyRequest {
+        name: "agent".to_owned(),
+        scopes: ScopeSet::of_a_new_key(),
+        seat: None,
+        secrets: None,
+        codes_per_hour: None,
+        expires_at: None,
+    }
+}
+
+fn again(minted: &MintedKey) -> PlainKey {
+    PlainKey::from_token(&minted.plain.expose_token()).unwrap()
+}
+
+#[tokio::test]
+async fn a_key_does_what_it_was_given_until_it_is_revoked() {
+    let vault = Vault::new();
+    let id = vault.register("A").await.secret.id;
+    let minted = vault.service.create_key(&vault.person, request()).await.unwrap();
+    let caller = vault.service.authenticate(Offered::Key(again(&minted))).await.unwrap();
+    code(&vault.service, &caller, id, plain()).await.unwrap();
+    assert_eq!(vault.service.delete_secret(&caller, id).await.unwrap_err().code(), Code::PermissionDenied);
+    assert_eq!(vault.service.list_keys(&caller).await.unwrap_err().code(), Code::PermissionDenied);
+
+    let elsewhere = vault.another_service();
+    vault.service.revoke_key(&vault.person, minted.key.id).await.unwrap();
+    let refusal = elsewhere.authenticate(Offered::Key(again(&minted))).await.unwrap_err();
+    assert_eq!(refusal.code(), Code::Unauthenticated);
+}
+
+#[tokio::test]
+async fn a_key_stops_when_it_expires() {
+    let vault = Vault::new();
+    let expires_at = Some(countersign::clock::Clock::now(&*vault.clock).plus(Duration::from_secs(60)));
+    let minted = vault.service.create_key(&vault.person, KeyRequest { expires_at, ..request() }).await.unwrap();
+    vault.service.authenticate(Offered::Key(again(&minted))).await.unwrap();
+    vault.clock.set_seconds(1_795_305_660);
+    assert!(vault.service.authenticate(Offered::Key(again(&minted))).await.is_err());
+}
+
+#[tokio::test]
+async fn a_wrong_secret_for_a_real_key_is_refused_and_on_the_trail() {
+    let vault = Vault::new();
+    let minted = vault.service.create_key(&vault.person, request()).await.unwrap();
+    let other = vault.service.create_key(&vault.person, request()).await.unwrap();
+    assert!(
+        PlainKey::from_pair(minted.key.id.as_str(), other.plain.expose_secret()).is_err(),
+        "the checksum binds the id"
+    );
+    assert!(vault.service.authenticate(Offered::Junk).await.is_err());
+    let filter = AuditFilter { action: Some(Action::Authenticate), ..AuditFilter::default() };
+    assert_eq!(vault.service.read_whole_trail(&vault.person, filter).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_key_limited_to_secrets_sees_no_others() {
+    let vault = Vault::new();
+    let granted = vault.register("granted").await.secret.id;
+    let hidden = vault.register("hidden").await.secret.id;
+    let limited = KeyRequest { secrets: Some(vec![granted]), scopes: ScopeSet::ALL, ..request() };
+    let minted = vault.service.create_key(&vault.person, limited).await.unwrap();
+    let caller = vault.service.authenticate(Offered::Key(again(&minted))).await.unwrap();
+    code(&vault.service, &caller, granted, plain()).await.unwrap();
+    assert_eq!(code(&vault.service, &caller, hidden, plain()).await.unwrap_err().code(), Code::NotFound);
+    assert_eq!(vault.service.delete_secret(&caller, hidden).await.unwrap_err().code(), Code::NotFound);
+    assert_eq!(vault.service.verify_code(&caller, hidden, "123456", None).await.unwrap_err().code(), Code::NotFound);
+    assert_eq!(vault.service.list_secrets(&caller, &Default::default()).await.unwrap().total, 1);
+}
+
+#[tokio::test]
+async fn a_key_bound_to_a_seat_calls_for_no_other() {
+    let vault = Vault::new();
+    let id = vault.register("A").await.secret.id;
+    let seat = |email: &str| SeatChanges { email: Some(email.to_owned()), ..SeatChanges::default() };
+    let ada = vault.service.add_seat(&vault.person, &seat("ada@example.com")).await.unwrap();
+    let bob = vault.service.add_seat(&vault.person, &seat("bob@example.com")).await.unwrap();
+    let bound = KeyRequest { seat: Some(ada.id.to_string()), ..request() };
+    let minted = vault.service.create_key(&vault.person, bound).await.unwrap();
+    let caller = vault.service.authenticate(Offered::Key(again(&minted))).await.unwrap();
+    let naming = |seat: String| countersign::service::CodeRequest { seat: Some(seat), ..plain() };
+    code(&vault.service, &caller, id, naming(ada.id.to_string())).await.unwrap();
+    for other in [bob.id.to_string(), "nobody".to_owned()] {
+        let refusal = code(&vault.service, &caller, id, naming(other)).await.unwrap_err();
+        assert_eq!(refusal.code(), Code::PermissionDenied);
+    }
+    vault.service.remove_seat(&vault.person, &ada.id.to_string()).await.unwrap();
+    assert!(vault.service.authenticate(Offered::Key(again(&minted))).await.is_err(), "its seat is gone");
+}
+
+#[tokio::test]
+async fn logins_act_for_the_seat_of_their_subject() {
+    let vault = Vault::new();
+    let seat = SeatChanges {
+        email: Some("ada@example.com".to_owned()),
+        auth_subject: Some("idp|ada".to_owned()),
+        ..SeatChanges::default()
+    };
+    let ada = vault.service.add_seat(&vault.person, &seat).await.unwrap();
+    let login = |subject: &str| Offered::Login {
+        account: vault.account,
+        subject: subject.to_owned(),
+        scopes: ScopeSet::default().with(Scope::CodesRead),
+    };
+    let caller = vault.service.authenticate(login("idp|ada")).await.unwrap();
+    assert_eq!(caller.seat(), Some(ada.id));
+    let refusal = vault.service.authenticate(login("idp|eve")).await.unwrap_err();
+    assert_eq!(refusal.code(), Code::PermissionDenied);
+}

@@ -1,0 +1,146 @@
+//! Codes that go to one caller only.
+
+use countersign::{
+    domain::audit::{Action, AuditFilter},
+    service::{Code, CodeRequest, Registration, SecretChanges},
+};
+
+use super::{code, plain, single_use, whole};
+use crate::kit::Vault;
+
+const START: i64 = 1_795_305_600;
+
+#[tokio::test]
+async fn two_callers_never_get_one_step() {
+    let vault = Vault::new();
+    let id = vault.register("A").await.secret.id;
+    let elsewhere = vault.another_service();
+    let first = code(&vault.service, &vault.person, id, single_use()).await.unwrap();
+    let refusal = code(&elsewhere, &vault.person, id, single_use()).await.unwrap_err();
+    assert_eq!((refusal.code(), refusal.retry_after()), (Code::Busy, Some(30)));
+    vault.clock.set_seconds(START + 30);
+    let second = code(&elsewhere, &vault.person, id, single_use()).await.unwrap();
+    assert_ne!(first, second);
+}
+
+#[tokio::test]
+async fn callers_queue_for_the_next_steps() {
+    let vault = Vault::new();
+    let id = vault.register("A").await.secret.id;
+    let ask = CodeRequest { single_use: true, max_wait: Some(120), ..CodeRequest::default() };
+    let mut calls = Vec::new();
+    for _ in 0..4 {
+        let (service, person, ask) = (vault.service.clone(), vault.person.clone(), ask.clone());
+        calls.push(tokio::spawn(async move { code(&service, &person, id, ask).await.unwrap() }));
+        vault.service.list_secrets(&vault.person, &Default::default()).await.unwrap();
+    }
+    let mut codes = Vec::new();
+    for (nth, call) in calls.into_iter().enumerate() {
+        vault.clock.set_seconds(START + 30 * i64::try_from(nth).unwrap());
+        codes.push(call.await.unwrap());
+    }
+    codes.dedup();
+    assert_eq!(codes.len(), 4);
+}
+
+#[tokio::test]
+async fn a_plain_call_is_never_given_a_reserved_code() {
+    let vault = Vault::new();
+    let id = vault.register("A").await.secret.id;
+    code(&vault.service, &vault.person, id, single_use()).await.unwrap();
+    vault.clock.set_seconds(START + 12);
+    let refusal = code(&vault.service, &vault.person, id, plain()).await.unwrap_err();
+    assert_eq!((refusal.code(), refusal.retry_after()), (Code::Busy, Some(18)));
+    vault.clock.set_seconds(START + 30);
+    code(&vault.service, &vault.person, id, plain()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_code_that_a_plain_call_saw_is_never_single_use() {
+    let vault = Vault::new();
+    let id = vault.register("A").await.secret.id;
+    let seen = code(&vault.service, &vault.person, id, plain()).await.unwrap();
+    assert_eq!(code(&vault.service, &vault.person, id, single_use()).await.unwrap_err().code(), Code::Busy);
+    assert_eq!(code(&vault.service, &vault.person, id, plain()).await.unwrap(), seen);
+    vault.clock.set_seconds(START + 30);
+    assert_ne!(code(&vault.service, &vault.person, id, single_use()).await.unwrap(), seen);
+}
+
+#[tokio::test]
+async fn a_cancelled_waiter_gives_its_step_back() {
+    let vault = Vault::new();
+    let id = vault.register("A").await.secret.id;
+    code(&vault.service, &vault.person, id, single_use()).await.unwrap();
+    let ask = CodeRequest { single_use: true, max_wait: Some(45), ..CodeRequest::default() };
+    let (service, person) = (vault.service.clone(), vault.person.clone());
+    let waiting = tokio::spawn(async move { code(&service, &person, id, ask).await });
+    let released = |action| AuditFilter { action: Some(action), ..AuditFilter::default() };
+    while vault.service.read_trail(&vault.person, released(Action::CodeReserve)).await.unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    waiting.abort();
+    assert!(waiting.await.unwrap_err().is_cancelled());
+    while vault.service.read_trail(&vault.person, released(Action::CodeRelease)).await.unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    vault.clock.set_seconds(START + 30);
+    code(&vault.service, &vault.person, id, single_use()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_clock_that_ran_ahead_leaves_a_secret_busy_until_a_person_resets_it() {
+    let vault = Vault::new();
+    let id = vault.register("A").await.secret.id;
+    vault.clock.set_seconds(START + 86_400);
+    code(&vault.service, &vault.person, id, single_use()).await.unwrap();
+    vault.clock.set_seconds(START);
+    let refusal = code(&vault.service, &vault.person, id, single_use()).await.unwrap_err();
+    assert_eq!((refusal.code(), refusal.retry_after()), (Code::Busy, Some(60)));
+    assert!(refusal.to_string().contains("reset-steps"), "{refusal}");
+
+    vault.service.reset_steps(&vault.person, id).await.unwrap();
+    vault.clock.set_seconds(START + 30);
+    code(&vault.service, &vault.person, id, single_use()).await.unwrap();
+    let filter = AuditFilter { action: Some(Action::SecretResetSteps), ..AuditFilter::default() };
+    assert_eq!(vault.service.read_trail(&vault.person, filter).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_secret_can_be_single_use_for_everybody() {
+    let vault = Vault::new();
+    let registration = Registration { label: Some("A".to_owned()), single_use: true, ..Registration::default() };
+    let id = vault.register_as(registration).await.secret.id;
+    let request = CodeRequest { max_wait: Some(0), ..plain() };
+    code(&vault.service, &vault.person, id, request.clone()).await.unwrap();
+    assert_eq!(code(&vault.service, &vault.person, id, request.clone()).await.unwrap_err().code(), Code::Busy);
+
+    let changes = SecretChanges { single_use: Some(false), ..SecretChanges::default() };
+    vault.service.update_secret(&vault.person, id, &changes).await.unwrap();
+    vault.clock.set_seconds(START + 30);
+    code(&vault.service, &vault.person, id, request.clone()).await.unwrap();
+    code(&vault.service, &vault.person, id, request).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_single_use_code_can_be_fresh_too() {
+    let vault = Vault::new();
+    let id = vault.register("A").await.secret.id;
+    vault.clock.set_seconds(START + 25);
+    let ask = CodeRequest { single_use: true, min_validity: Some(10), ..CodeRequest::default() };
+    let (service, person) = (vault.service.clone(), vault.person.clone());
+    let waiting = tokio::spawn(async move { whole(&service, &person, id, ask).await });
+    tokio::task::yield_now().await;
+    vault.clock.set_seconds(START + 30);
+    assert_eq!(waiting.await.unwrap().unwrap().expires_in, 30);
+}
+
+#[tokio::test]
+async fn what_was_given_survives_a_restart() {
+    let vault = Vault::new();
+    let id = vault.register("A").await.secret.id;
+    code(&vault.service, &vault.person, id, single_use()).await.unwrap();
+    vault.service.close().await.unwrap();
+    let Vault { dir, clock, .. } = vault;
+    let vault = Vault::at(dir, clock);
+    assert_eq!(code(&vault.service, &vault.person, id, single_use()).await.unwrap_err().code(), Code::Busy);
+}

@@ -1,0 +1,68 @@
+//! Checking codes that people typed.
+
+use countersign::{
+    domain::ids::SecretId,
+    service::{Code, Refusal},
+};
+
+use crate::kit::Vault;
+
+const START: i64 = 1_111_111_080;
+/// The RFC's code for the step that begins at [`START`], and its neighbours.
+const NOW: &str = "081804";
+
+async fn check(vault: &Vault, id: SecretId, typed: &str) -> Result<bool, Refusal> {
+    vault.service.verify_code(&vault.person, id, typed, None).await.map(|verification| verification.valid)
+}
+
+#[tokio::test]
+async fn a_code_is_right_one_step_either_side_and_once() {
+    let vault = Vault::new();
+    let id = vault.register("A").await.secret.id;
+    for second in [-60, 60, 90] {
+        vault.clock.set_seconds(START + second);
+        assert!(!check(&vault, id, NOW).await.unwrap(), "{second}");
+    }
+    vault.clock.set_seconds(START + 59);
+    assert!(check(&vault, id, "081 804").await.unwrap());
+    assert!(!check(&vault, id, NOW).await.unwrap());
+}
+
+#[tokio::test]
+async fn reading_a_code_does_not_use_up_its_verification_nor_the_other_way() {
+    let vault = Vault::new();
+    let id = vault.register("A").await.secret.id;
+    vault.clock.set_seconds(START);
+    super::code(&vault.service, &vault.person, id, super::single_use()).await.unwrap();
+    assert!(check(&vault, id, NOW).await.unwrap());
+}
+
+#[tokio::test]
+async fn wrong_codes_slow_down_further_tries_in_every_process() {
+    let vault = Vault::new();
+    let id = vault.register("A").await.secret.id;
+    vault.clock.set_seconds(START);
+    for _ in 0..5 {
+        assert!(!check(&vault, id, "000000").await.unwrap());
+    }
+    let refusal = check(&vault, id, NOW).await.unwrap_err();
+    assert_eq!((refusal.code(), refusal.retry_after()), (Code::RateLimited, Some(1)));
+    let elsewhere = vault.another_service();
+    assert!(elsewhere.verify_code(&vault.person, id, NOW, None).await.is_err());
+    // Reading is never blocked by it.
+    super::code(&vault.service, &vault.person, id, super::plain()).await.unwrap();
+    vault.clock.set_seconds(START + 1);
+    assert!(check(&vault, id, NOW).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_code_of_another_form_is_named_and_is_no_try() {
+    let vault = Vault::new();
+    let id = vault.register("A").await.secret.id;
+    for typed in ["", "12345", "1234567", "12345a", "１２３４５６"] {
+        let refusal = check(&vault, id, typed).await.unwrap_err();
+        assert_eq!(refusal.to_string(), "`code` must be 6 digits");
+    }
+    vault.clock.set_seconds(START);
+    assert!(check(&vault, id, NOW).await.unwrap());
+}
