@@ -6,6 +6,7 @@
 mod accounts;
 mod audit;
 mod authenticate;
+mod decide_code;
 mod export;
 mod get_code;
 mod keys;

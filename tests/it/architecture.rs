@@ -92,7 +92,7 @@ fn seeds_are_opened_where_we_know_it() {
         })
         .map(|file| file.to_string_lossy().replace('\\', "/"))
         .collect();
-    let known = ["export", "get_code", "manage_secret", "vault", "verify_code"];
+    let known = ["decide_code", "export", "manage_secret", "vault", "verify_code"];
     let known: Vec<String> = known.iter().map(|name| format!("src/service/{name}.rs")).collect();
     let mut openers = openers;
     openers.sort();
@@ -100,8 +100,13 @@ fn seeds_are_opened_where_we_know_it() {
 }
 
 fn rooms_named(line: &str) -> Vec<String> {
-    let ident = |rest: &str| rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
-    line.split("crate::").skip(1).map(ident).collect()
+    let ident = |rest: &str| -> String { rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect() };
+    let named = |rest: &str| match rest.strip_prefix('{') {
+        // `use crate::{domain, store::Page};` on one line.
+        Some(list) => list.split('}').next().unwrap_or_default().split(", ").map(ident).collect(),
+        None => vec![ident(rest)],
+    };
+    line.split("crate::").skip(1).flat_map(named).collect()
 }
 
 fn code_lines(file: &Path) -> Vec<String> {

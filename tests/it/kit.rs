@@ -21,21 +21,21 @@ use tokio::sync::Notify;
 use zeroize::Zeroizing;
 
 /// The seed of RFC 6238, appendix B, in base32.
-pub const RFC_SEED: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
+pub(crate) const RFC_SEED: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
 
 /// A clock that stands still until a test moves it.
-pub struct HandClock {
+pub(crate) struct HandClock {
     micros: AtomicI64,
     moved: Notify,
 }
 
 impl HandClock {
-    pub fn at_seconds(seconds: i64) -> Arc<Self> {
+    pub(crate) fn at_seconds(seconds: i64) -> Arc<Self> {
         Arc::new(Self { micros: AtomicI64::new(seconds * 1_000_000), moved: Notify::new() })
     }
 
     /// Sets the time, forwards or back, and wakes everybody who waits.
-    pub fn set_seconds(&self, seconds: i64) {
+    pub(crate) fn set_seconds(&self, seconds: i64) {
         self.micros.store(seconds * 1_000_000, Ordering::SeqCst);
         self.moved.notify_waiters();
     }
@@ -62,22 +62,22 @@ impl Clock for HandClock {
 }
 
 /// A vault in a temporary directory, with a service on it and the person who keeps it.
-pub struct Vault {
-    pub dir: TempDir,
-    pub clock: Arc<HandClock>,
-    pub service: Service,
-    pub account: AccountId,
-    pub person: Principal,
+pub(crate) struct Vault {
+    pub(crate) dir: TempDir,
+    pub(crate) clock: Arc<HandClock>,
+    pub(crate) service: Service,
+    pub(crate) account: AccountId,
+    pub(crate) person: Principal,
 }
 
 impl Vault {
     /// A new vault at 2026-11-22T00:00:00Z.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::at(tempfile::tempdir().unwrap(), HandClock::at_seconds(1_795_305_600))
     }
 
     /// A vault in a directory: a second process on the first one's, so to speak.
-    pub fn at(dir: TempDir, clock: Arc<HandClock>) -> Self {
+    pub(crate) fn at(dir: TempDir, clock: Arc<HandClock>) -> Self {
         let opened = open_in(dir.path(), clock.now());
         let service = Service::new(opened.store, opened.keyring, clock.clone(), Arc::new(SystemRandom));
         let account = opened.status.default_account;
@@ -85,13 +85,13 @@ impl Vault {
     }
 
     /// A further service on the same vault, as another process would have.
-    pub fn another_service(&self) -> Service {
+    pub(crate) fn another_service(&self) -> Service {
         let opened = open_in(self.dir.path(), self.clock.now());
         Service::new(opened.store, opened.keyring, self.clock.clone(), Arc::new(SystemRandom))
     }
 
     /// Registers the RFC's seed, 6 digits, 30 seconds, SHA1.
-    pub async fn register(&self, label: &str) -> Registered {
+    pub(crate) async fn register(&self, label: &str) -> Registered {
         self.register_as(Registration {
             label: Some(label.to_owned()),
             secret: Some(Zeroizing::new(RFC_SEED.to_owned())),
@@ -100,12 +100,12 @@ impl Vault {
         .await
     }
 
-    pub async fn register_as(&self, registration: Registration) -> Registered {
+    pub(crate) async fn register_as(&self, registration: Registration) -> Registered {
         self.service.register_secret(&self.person, registration).await.unwrap()
     }
 }
 
-pub fn open_in(dir: &std::path::Path, now: Timestamp) -> Opened {
+pub(crate) fn open_in(dir: &std::path::Path, now: Timestamp) -> Opened {
     open(&OpenRequest {
         url: "sqlite:".to_owned(),
         data_dir: dir.join("data"),

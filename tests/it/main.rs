@@ -1,6 +1,8 @@
 //! Everything that is tested from outside a file, in one binary.
 #![expect(
     clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
     clippy::indexing_slicing,
     reason = "a test that can't go on fails; the lint's own exception does not reach helper functions"
 )]
@@ -10,3 +12,4 @@ mod kit;
 mod mcp;
 mod service;
 mod store;
+mod store_kit;

@@ -14,8 +14,8 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, DuplexStrea
 use crate::kit::Vault;
 
 /// A client of a server in this process, at the level of lines.
-pub struct Wire {
-    pub vault: Vault,
+pub(crate) struct Wire {
+    pub(crate) vault: Vault,
     lines: tokio::io::Lines<BufReader<ReadHalf<DuplexStream>>>,
     input: WriteHalf<DuplexStream>,
     next: u64,
@@ -23,11 +23,11 @@ pub struct Wire {
 
 impl Wire {
     /// A session of a handshake revision, with every scope.
-    pub async fn open() -> Self {
+    pub(crate) async fn open() -> Self {
         Self::open_with(ScopeSet::ALL, Reveal::Once, "2025-11-25").await
     }
 
-    pub async fn open_with(scopes: ScopeSet, reveal: Reveal, revision: &str) -> Self {
+    pub(crate) async fn open_with(scopes: ScopeSet, reveal: Reveal, revision: &str) -> Self {
         let mut wire = Self::connect(scopes, reveal);
         let hello =
             json!({"protocolVersion": revision, "capabilities": {}, "clientInfo": {"name": "tests", "version": "1"}});
@@ -38,7 +38,7 @@ impl Wire {
     }
 
     /// A connection without a handshake.
-    pub fn connect(scopes: ScopeSet, reveal: Reveal) -> Self {
+    pub(crate) fn connect(scopes: ScopeSet, reveal: Reveal) -> Self {
         let vault = Vault::new();
         let caller = Principal::stdio(vault.account, scopes, None);
         let server = McpServer::for_caller(vault.service.clone(), caller, reveal);
@@ -49,16 +49,16 @@ impl Wire {
         Self { vault, lines: BufReader::new(output).lines(), input, next: 1 }
     }
 
-    pub async fn send(&mut self, line: &str) {
+    pub(crate) async fn send(&mut self, line: &str) {
         self.input.write_all(line.as_bytes()).await.unwrap();
         self.input.write_all(b"\n").await.unwrap();
     }
 
-    pub async fn receive(&mut self) -> Value {
+    pub(crate) async fn receive(&mut self) -> Value {
         serde_json::from_str(&self.lines.next_line().await.unwrap().unwrap()).unwrap()
     }
 
-    pub async fn request(&mut self, method: &str, params: Value) -> Value {
+    pub(crate) async fn request(&mut self, method: &str, params: Value) -> Value {
         let id = self.next;
         self.next += 1;
         self.send(&json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}).to_string()).await;
@@ -71,14 +71,14 @@ impl Wire {
     }
 
     /// Calls a tool and returns its result.
-    pub async fn call(&mut self, tool: &str, arguments: Value) -> Value {
+    pub(crate) async fn call(&mut self, tool: &str, arguments: Value) -> Value {
         let answer = self.request("tools/call", json!({"name": tool, "arguments": arguments})).await;
         assert!(answer.get("error").is_none(), "a protocol error: {answer}");
         answer["result"].clone()
     }
 
     /// Calls a tool that must succeed; its structured answer, which must be the same as its text.
-    pub async fn ok(&mut self, tool: &str, arguments: Value) -> Value {
+    pub(crate) async fn ok(&mut self, tool: &str, arguments: Value) -> Value {
         let result = self.call(tool, arguments).await;
         assert_eq!(result["isError"], false, "{result}");
         let text: Value = serde_json::from_str(result["content"][0]["text"].as_str().unwrap()).unwrap();
@@ -87,7 +87,7 @@ impl Wire {
     }
 
     /// Calls a tool that must be refused; the error's body.
-    pub async fn refused(&mut self, tool: &str, arguments: Value) -> Value {
+    pub(crate) async fn refused(&mut self, tool: &str, arguments: Value) -> Value {
         let result = self.call(tool, arguments).await;
         assert_eq!(result["isError"], true, "{result}");
         assert!(result.get("structuredContent").is_none(), "errors are text alone: {result}");

@@ -12,7 +12,7 @@ use countersign::{
 };
 
 /// Asks for a code and does not wait for anything but the answer.
-pub async fn code(
+pub(crate) async fn code(
     service: &Service,
     caller: &Principal,
     id: SecretId,
@@ -21,7 +21,7 @@ pub async fn code(
     whole(service, caller, id, request).await.map(|issued| issued.code.digits().to_owned())
 }
 
-pub async fn whole(
+pub(crate) async fn whole(
     service: &Service,
     caller: &Principal,
     id: SecretId,
@@ -31,11 +31,11 @@ pub async fn whole(
 }
 
 /// A plain request, as the mirrored API knows it.
-pub fn plain() -> CodeRequest {
+pub(crate) fn plain() -> CodeRequest {
     CodeRequest::default()
 }
 
 /// A single-use request that does not wait.
-pub fn single_use() -> CodeRequest {
+pub(crate) fn single_use() -> CodeRequest {
     CodeRequest { single_use: true, max_wait: Some(0), ..CodeRequest::default() }
 }

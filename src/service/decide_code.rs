@@ -1,0 +1,213 @@
+//! One decision on a code: from what is kept of a secret to a verdict. It runs inside the store's transaction, may run
+//! again if that starts over, and holds the seed for as long as it takes to make the code.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use super::{Parts, Refusal, get_code::IssuedCode, place_of};
+use crate::{
+    domain::{
+        audit::{Action, AuditEntry, Outcome},
+        ids::{ReservationId, SecretId},
+        limits::{PERIOD_SECONDS_MAX, WAIT_SECONDS_MAX},
+        steps::{CodeWish, Reservation, Turn},
+        time::Timestamp,
+        totp::{Step, TotpParameters},
+    },
+    keyring::OpenSealError,
+    store::{InUse, UseState, Verdict},
+};
+
+/// Where a call stands when it is decided.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Stage {
+    /// It asks.
+    Ask,
+    /// It waited for a fresh step, which begins now.
+    Awaited(Step),
+    /// It waited for the step it holds, which begins now.
+    Holding(Reservation),
+}
+
+/// What was decided last.
+pub(super) enum Decided {
+    Issued(IssuedCode),
+    /// A fresh code comes with this step.
+    Fresh {
+        step: Step,
+        from: Timestamp,
+    },
+    /// This step is the caller's alone, once it begins.
+    Held {
+        reservation: Reservation,
+        from: Timestamp,
+    },
+    /// The step it held has passed or was lost: ask again.
+    Missed,
+    Refused(Refusal),
+    Damaged(OpenSealError),
+}
+
+/// What is asked of a decision.
+pub(super) struct Asked {
+    pub(super) wish: CodeWish,
+    /// The caller said how long it would wait.
+    pub(super) patient: bool,
+    /// Codes an hour for each counted holder.
+    pub(super) limits: Vec<u32>,
+}
+
+/// Everything a decision needs, gathered before it.
+pub(super) struct Call {
+    pub(super) parts: Arc<Parts>,
+    pub(super) secret: SecretId,
+    pub(super) now: Timestamp,
+    pub(super) asked: Asked,
+    pub(super) stage: Stage,
+    pub(super) entry: AuditEntry,
+    pub(super) decided: Arc<Mutex<Option<Decided>>>,
+    pub(super) leftover: Arc<Mutex<Vec<AuditEntry>>>,
+}
+
+impl Call {
+    pub(super) fn decide(&mut self, in_use: &InUse<'_>) -> Verdict {
+        let (verdict, decided) = match self.try_decide(in_use) {
+            Ok(done) => done,
+            Err(cause) => {
+                let entry = AuditEntry { outcome: Outcome::Internal, ..self.entry.clone() };
+                (unchanged(Some(entry)), Decided::Damaged(cause))
+            }
+        };
+        if let Ok(mut cell) = self.decided.lock() {
+            *cell = Some(decided);
+        }
+        verdict
+    }
+
+    fn try_decide(&self, in_use: &InUse<'_>) -> Result<(Verdict, Decided), OpenSealError> {
+        let place = place_of(in_use.secret);
+        let metadata = self.parts.keyring.open_metadata(&in_use.secret.metadata, &place)?;
+        let totp = metadata.totp;
+        if self.asked.wish.min_validity > totp.period.seconds() {
+            let problem = format!("must be 0 to {}, this secret's period", totp.period.seconds());
+            return Ok(self.refused(Refusal::invalid("min_validity", problem)));
+        }
+        if in_use.counts.iter().zip(&self.asked.limits).any(|(given, most)| given >= most) {
+            let what = "the limit of codes an hour for this secret is used up";
+            return Ok(self.refused(Refusal::RateLimited { what, after: Duration::from_secs(60) }));
+        }
+        let current = totp.step_at(self.now);
+        let mut state = in_use.state.clone();
+        state.steps.settle(current);
+        let wish = CodeWish { single_use: self.asked.wish.single_use || metadata.single_use, ..self.asked.wish };
+        let id = self.reservation_id(wish);
+        match self.turn(&mut state, &totp, wish, id, current) {
+            None => Ok((self.verdict(in_use, state, None), Decided::Missed)),
+            Some(Turn::Now(step)) => self.issue(in_use, state, &totp, step, wish),
+            Some(Turn::Later { step, from }) if wish.single_use => {
+                let reservation = match self.stage {
+                    Stage::Holding(held) => held,
+                    Stage::Ask | Stage::Awaited(_) => Reservation { step, id },
+                };
+                let reserved = AuditEntry { action: Action::CodeReserve, step: Some(step), ..self.entry.clone() };
+                let entry = (state.steps != in_use.state.steps).then_some(reserved);
+                Ok((self.verdict(in_use, state, entry), Decided::Held { reservation, from }))
+            }
+            Some(Turn::Later { step, from }) => Ok((unchanged(None), Decided::Fresh { step, from })),
+            Some(Turn::Busy { free_at }) => {
+                Ok(self.refused(Refusal::Busy { reason: self.why_busy(wish, free_at), after: self.now.until(free_at) }))
+            }
+        }
+    }
+
+    /// A fresh id for the calls that reserve; the others don't ask the dice.
+    fn reservation_id(&self, wish: CodeWish) -> ReservationId {
+        let drawn = if wish.single_use { self.parts.random.random_id().ok() } else { None };
+        ReservationId::new(drawn.unwrap_or_default())
+    }
+
+    /// Whose turn it is; `None` if the step that was held has passed.
+    fn turn(
+        &self,
+        state: &mut UseState,
+        totp: &TotpParameters,
+        wish: CodeWish,
+        id: ReservationId,
+        current: Step,
+    ) -> Option<Turn> {
+        match self.stage {
+            Stage::Holding(held) if held.step > current => {
+                Some(Turn::Later { step: held.step, from: totp.start_of(held.step) })
+            }
+            Stage::Holding(held) => (held.step == current && state.steps.show(held)).then_some(Turn::Now(held.step)),
+            Stage::Ask | Stage::Awaited(_) if wish.single_use => Some(state.steps.single_use(totp, self.now, wish, id)),
+            // A step that was waited for is as fresh as can be, although a few milliseconds of it have passed.
+            Stage::Awaited(step) if step == current => {
+                Some(state.steps.plain(totp, self.now, CodeWish { min_validity: 0, ..wish }))
+            }
+            // A call that asked for nothing special never waits, as in the mirrored API.
+            Stage::Ask if self.asked.patient || wish.min_validity > 0 => Some(state.steps.plain(totp, self.now, wish)),
+            Stage::Ask => Some(state.steps.plain(totp, self.now, CodeWish { max_wait: Duration::ZERO, ..wish })),
+            Stage::Awaited(_) => Some(state.steps.plain(totp, self.now, wish)),
+        }
+    }
+
+    /// Opens the seed for as long as it takes to make the code.
+    fn issue(
+        &self,
+        in_use: &InUse<'_>,
+        mut state: UseState,
+        totp: &TotpParameters,
+        step: Step,
+        wish: CodeWish,
+    ) -> Result<(Verdict, Decided), OpenSealError> {
+        let keyring = &self.parts.keyring;
+        let code = totp.code_at(&keyring.open_seed(&in_use.secret.seed, &place_of(in_use.secret))?, step);
+        let entry = AuditEntry {
+            step: Some(step),
+            code_tag: Some(keyring.code_tag(self.secret, step, &code)),
+            ..self.entry.clone()
+        };
+        if state.steps != in_use.state.steps {
+            state.last_used_at = Some(self.now);
+        }
+        let mut verdict = self.verdict(in_use, state, Some(entry));
+        verdict.counted = true;
+        if !wish.single_use {
+            verdict.repeats_until = Some(totp.start_of(Step(step.0.saturating_add(1))));
+        }
+        Ok((verdict, Decided::Issued(IssuedCode { code, expires_in: totp.expires_in(self.now) })))
+    }
+
+    fn verdict(&self, in_use: &InUse<'_>, state: UseState, entry: Option<AuditEntry>) -> Verdict {
+        Verdict { state: (state != *in_use.state).then_some(state), ..unchanged(entry) }
+    }
+
+    fn refused(&self, refusal: Refusal) -> (Verdict, Decided) {
+        let entry = AuditEntry { outcome: refusal.code().outcome(), ..self.entry.clone() };
+        let (kept, due) = self.parts.refusals.count(&entry);
+        if let Ok(mut leftover) = self.leftover.lock() {
+            leftover.extend(due);
+        }
+        (unchanged(kept.then_some(entry)), Decided::Refused(refusal))
+    }
+
+    /// A step further ahead than anybody may wait was marked by a clock that ran ahead, or by a queue of callers.
+    fn why_busy(&self, wish: CodeWish, free_at: Timestamp) -> &'static str {
+        let longest = Duration::from_secs(u64::from(WAIT_SECONDS_MAX) + u64::from(PERIOD_SECONDS_MAX));
+        if self.now.until(free_at) > longest {
+            "every step until then is marked as used, which happens when the clock ran ahead; a person can look at it \
+             and run `countersign secret reset-steps`"
+        } else if wish.single_use {
+            "no unused code within `max_wait`"
+        } else {
+            "the current code is reserved for another caller"
+        }
+    }
+}
+
+const fn unchanged(entry: Option<AuditEntry>) -> Verdict {
+    Verdict { state: None, entry, counted: false, repeats_until: None }
+}
