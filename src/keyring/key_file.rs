@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use super::key::{Kek, Key};
 
 /// Longest key file that is read: 44 characters and some white space.
-const FILE_BYTES_MAX: u64 = 128;
+const FILE_BYTES_MAX: usize = 128;
 
 /// Why a key file can't be used. It never quotes the file.
 #[derive(Debug, thiserror::Error)]
@@ -56,21 +56,19 @@ pub enum KeyFileError {
 /// # Errors
 /// [`KeyFileError`], which never quotes the file.
 pub fn read_key_file(path: &Path) -> Result<Kek, KeyFileError> {
-    let failed = |source: std::io::Error| match source.kind() {
-        std::io::ErrorKind::NotFound => KeyFileError::Missing(path.to_owned()),
-        _ => KeyFileError::Io { path: path.to_owned(), source },
-    };
+    let failed = |source| of_io(path, source);
     let mut options = OpenOptions::new();
     options.read(true);
     not_following(&mut options);
     let file = options.open(path).map_err(failed)?;
     refuse_others(path, &file)?;
-    let mut text = Zeroizing::new(Vec::with_capacity(128));
-    file.take(FILE_BYTES_MAX).read_to_end(&mut text).map_err(failed)?;
+    // Room for one byte too many and for the read that finds the end: a vector that grows leaves copies behind.
+    let mut text = Zeroizing::new(Vec::with_capacity(FILE_BYTES_MAX * 2));
+    file.take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut text).map_err(failed)?;
     let malformed = || KeyFileError::Malformed(path.to_owned());
     let trimmed = text.trim_ascii();
     let mut bytes = Zeroizing::new([0_u8; 33]);
-    if trimmed.len() != 44 {
+    if text.len() > FILE_BYTES_MAX || trimmed.len() != 44 {
         return Err(malformed());
     }
     let written = BASE64.decode_mut(trimmed, bytes.as_mut_slice()).map_err(|_| malformed())?;
@@ -83,19 +81,48 @@ pub fn read_key_file(path: &Path) -> Result<Kek, KeyFileError> {
 /// [`KeyFileError::Io`].
 pub fn create_key_file(path: &Path, kek: &Kek) -> Result<(), KeyFileError> {
     let failed = |source| KeyFileError::Io { path: path.to_owned(), source };
-    let folder = path.parent().unwrap_or_else(|| Path::new("."));
+    // A bare file name has an empty parent, which can't be opened.
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     create_private_dir(folder).map_err(failed)?;
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     private(&mut options);
     let mut file = options.open(path).map_err(failed)?;
-    let mut line = Zeroizing::new(BASE64.encode(kek.0.expose()));
+    // Room for the line feed too: a string that grows leaves a copy behind.
+    let mut line = Zeroizing::new(String::with_capacity(FILE_BYTES_MAX));
+    BASE64.encode_append(kek.0.expose(), &mut line);
     line.push('\n');
-    file.write_all(line.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
+    if let Err(source) = file.write_all(line.as_bytes()).and_then(|()| file.sync_all()) {
+        // Half a key would stand in the way of a whole one. It is ours to remove: it was not there before.
+        let _ = fs::remove_file(path);
+        return Err(failed(source));
+    }
     // Without this a power cut can lose the file's name although its contents are safe.
     #[cfg(unix)]
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
     Ok(())
+}
+
+fn of_io(path: &Path, source: std::io::Error) -> KeyFileError {
+    let path = path.to_owned();
+    if is_link(&source) {
+        KeyFileError::NotOurs { path, what: "is a symbolic link" }
+    } else if source.kind() == std::io::ErrorKind::NotFound {
+        KeyFileError::Missing(path)
+    } else {
+        KeyFileError::Io { path, source }
+    }
+}
+
+/// What `O_NOFOLLOW` says of a symbolic link.
+#[cfg(unix)]
+fn is_link(error: &std::io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
+}
+
+#[cfg(not(unix))]
+fn is_link(_error: &std::io::Error) -> bool {
+    false
 }
 
 fn create_private_dir(folder: &Path) -> std::io::Result<()> {
@@ -150,5 +177,197 @@ fn refuse_others(path: &Path, file: &File) -> Result<(), KeyFileError> {
         Ok(())
     } else {
         Err(KeyFileError::NotOurs { path: path.to_owned(), what: "is not a plain file" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::random::SystemRandom;
+
+    /// A key, and the line that holds it.
+    const BYTES: [u8; 32] = [
+        0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29,
+        30, 31,
+    ];
+    const LINE: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+
+    /// A folder of its own, and a path in it where there is nothing yet.
+    fn place() -> (TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("vault.key");
+        (folder, path)
+    }
+
+    /// Writes a file that only its owner may read.
+    fn write(path: &Path, contents: &[u8]) {
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true);
+        private(&mut options);
+        options.open(path).unwrap().write_all(contents).unwrap();
+    }
+
+    #[track_caller]
+    fn check(contents: &[u8], expected: Result<(), &str>) {
+        let (_folder, path) = place();
+        write(&path, contents);
+        let read = read_key_file(&path).map(|kek| assert_eq!(*kek.0.expose(), BYTES));
+        match (read, expected) {
+            (Ok(()), Ok(())) => {}
+            (Err(error), Err(expected)) => {
+                assert!(error.to_string().contains(expected), "{error}");
+                let said = format!("{error} {error:?}");
+                for piece in contents.windows(4).filter_map(|piece| std::str::from_utf8(piece).ok()) {
+                    assert!(piece.contains(' ') || !said.contains(piece), "{said} quotes the file");
+                }
+            }
+            (read, expected) => panic!("{read:?} instead of {expected:?} for {contents:?}"),
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_written_is_read_back() {
+        let (_folder, path) = place();
+        let kek = Kek::generate(&SystemRandom).unwrap();
+        create_key_file(&path, &kek).unwrap();
+
+        let read = read_key_file(&path).unwrap();
+
+        assert_eq!(read.0.expose(), kek.0.expose());
+        assert_eq!(fs::read_to_string(&path).unwrap().len(), 45);
+    }
+
+    #[test]
+    fn a_key_file_is_one_line_of_base64_with_white_space_around_it() {
+        check(LINE.as_bytes(), Ok(()));
+        check(format!("{LINE}\n").as_bytes(), Ok(()));
+        check(format!(" \r\n{LINE}\r\n").as_bytes(), Ok(()));
+    }
+
+    #[test]
+    fn what_holds_no_key_is_refused_without_quoting_it() {
+        let malformed = Err("does not hold a key");
+        check(b"", malformed);
+        check(b"\n", malformed);
+        for end in 0..LINE.len() {
+            check(&LINE.as_bytes()[..end], malformed);
+        }
+        check(format!("{LINE}A").as_bytes(), malformed);
+        check(format!("{LINE}\n{LINE}").as_bytes(), malformed);
+        check(LINE.replace("AwQF", "Aw F").as_bytes(), malformed);
+        check(LINE.replace("Hh8=", "Hh9=").as_bytes(), malformed);
+        check(LINE.replace("Hh8=", "Hh88").as_bytes(), malformed);
+        check(&[0xff; 44], malformed);
+    }
+
+    #[test]
+    fn a_file_of_128_bytes_is_read_and_a_longer_one_refused() {
+        let padded = |length: usize| format!("{LINE:<length$}");
+        check(padded(FILE_BYTES_MAX).as_bytes(), Ok(()));
+        check(padded(FILE_BYTES_MAX + 1).as_bytes(), Err("does not hold a key"));
+        check(format!("{}junk", padded(FILE_BYTES_MAX)).as_bytes(), Err("does not hold a key"));
+    }
+
+    #[test]
+    fn a_missing_file_says_what_to_do() {
+        let (folder, path) = place();
+        for path in [path, folder.path().join("none/vault.key")] {
+            let error = read_key_file(&path).map(|_| ()).unwrap_err();
+            assert!(matches!(error, KeyFileError::Missing(_)), "{error}");
+            assert!(error.to_string().contains("--key-file"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_key_file_is_never_overwritten() {
+        let (_folder, path) = place();
+        for contents in ["", LINE] {
+            write(&path, contents.as_bytes());
+            let error = create_key_file(&path, &Kek::generate(&SystemRandom).unwrap()).unwrap_err();
+            assert!(
+                matches!(&error, KeyFileError::Io { source, .. } if source.kind() == std::io::ErrorKind::AlreadyExists)
+            );
+            assert_eq!(fs::read_to_string(&path).unwrap(), contents);
+        }
+    }
+
+    #[test]
+    fn a_folder_is_no_key_file() {
+        let (folder, _path) = place();
+        assert!(read_key_file(folder.path()).is_err());
+        assert!(create_key_file(folder.path(), &Kek::generate(&SystemRandom).unwrap()).is_err());
+    }
+
+    #[cfg(unix)]
+    mod on_unix {
+        use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+        use super::*;
+
+        fn mode_of(path: &Path) -> u32 {
+            fs::metadata(path).unwrap().permissions().mode() & 0o7777
+        }
+
+        #[test]
+        fn a_new_file_and_its_new_folders_are_their_owners_alone() {
+            let (folder, _path) = place();
+            let path = folder.path().join("config/keys/vault.key");
+
+            create_key_file(&path, &Kek::generate(&SystemRandom).unwrap()).unwrap();
+
+            assert_eq!(mode_of(&path), 0o600);
+            assert_eq!(mode_of(&folder.path().join("config")), 0o700);
+            assert_eq!(mode_of(&folder.path().join("config/keys")), 0o700);
+        }
+
+        #[test]
+        fn a_file_that_others_may_touch_is_refused() {
+            let (_folder, path) = place();
+            write(&path, LINE.as_bytes());
+            for mode in [0o640, 0o604, 0o660, 0o610, 0o601, 0o644, 0o777] {
+                fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+                let error = read_key_file(&path).map(|_| ()).unwrap_err();
+                assert!(matches!(error, KeyFileError::LooseMode { mode: found, .. } if found == mode), "{error}");
+                assert!(error.to_string().contains(&format!("mode {mode:o}); run: chmod 600")), "{error}");
+            }
+            for mode in [0o600, 0o400] {
+                fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+                assert!(read_key_file(&path).is_ok(), "{mode:o}");
+            }
+        }
+
+        #[test]
+        fn a_symbolic_link_is_neither_read_nor_written_through() {
+            let (folder, path) = place();
+            let target = folder.path().join("target");
+            symlink(&target, &path).unwrap();
+            assert!(create_key_file(&path, &Kek::generate(&SystemRandom).unwrap()).is_err());
+            assert!(!target.exists(), "a dangling link was written through");
+
+            write(&target, LINE.as_bytes());
+            let error = read_key_file(&path).map(|_| ()).unwrap_err();
+            assert!(error.to_string().contains("is a symbolic link"), "{error}");
+        }
+
+        #[test]
+        fn a_pipe_is_refused_without_waiting_for_its_writer() {
+            let (_folder, path) = place();
+            rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
+            let error = read_key_file(&path).map(|_| ()).unwrap_err();
+            assert!(error.to_string().contains("is not a plain file"), "{error}");
+        }
+
+        #[test]
+        fn another_users_file_is_refused() {
+            let (_folder, path) = place();
+            write(&path, LINE.as_bytes());
+            // Only the superuser can give a file away; for others there is nothing to try.
+            if std::os::unix::fs::chown(&path, Some(4242), None).is_ok() {
+                let error = read_key_file(&path).map(|_| ()).unwrap_err();
+                assert!(error.to_string().contains("belongs to another user"), "{error}");
+            }
+        }
     }
 }

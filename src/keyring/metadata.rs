@@ -49,3 +49,87 @@ pub(super) fn decode(plain: &[u8]) -> Option<SecretMetadata> {
         single_use: written.single_use,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(written: &str, expected: Option<&str>) {
+        let read = decode(written.as_bytes());
+        let shown = read.as_ref().map(|data| {
+            let issuer = data.issuer.as_ref().map_or("-", ShownText::as_str);
+            let TotpParameters { algorithm, digits, period } = data.totp;
+            let single_use = if data.single_use { "|single" } else { "" };
+            format!("{issuer}|{}|{algorithm}|{}|{}{single_use}", data.label, digits.get(), period.seconds())
+        });
+        assert_eq!(shown.as_deref(), expected, "{written}");
+        if let Some(data) = read {
+            assert_eq!(decode(&encode(&data)), Some(data));
+        }
+    }
+
+    #[test]
+    fn the_written_form_never_changes() {
+        let data = SecretMetadata {
+            label: ShownText::parse("ada \"山\"").unwrap(),
+            issuer: Some(ShownText::parse("Acme\\Co").unwrap()),
+            totp: TotpParameters {
+                algorithm: Algorithm::Sha256,
+                digits: Digits::Eight,
+                period: Period::try_from(60).unwrap(),
+            },
+            single_use: true,
+        };
+        assert_eq!(
+            std::str::from_utf8(&encode(&data)).unwrap(),
+            r#"{"label":"ada \"山\"","issuer":"Acme\\Co","algorithm":"SHA256","digits":8,"period":60,"single_use":true}"#
+        );
+        let plain = SecretMetadata { issuer: None, single_use: false, totp: TotpParameters::default(), ..data };
+        assert_eq!(
+            std::str::from_utf8(&encode(&plain)).unwrap(),
+            r#"{"label":"ada \"山\"","algorithm":"SHA1","digits":6,"period":30}"#
+        );
+    }
+
+    #[test]
+    fn what_was_written_is_read_back() {
+        check(r#"{"label":"a","algorithm":"SHA1","digits":6,"period":30}"#, Some("-|a|SHA1|6|30"));
+        check(
+            r#"{"label":"a","issuer":"B","algorithm":"SHA512","digits":8,"period":3600,"single_use":true}"#,
+            Some("B|a|SHA512|8|3600|single"),
+        );
+        check(r#"{"label":"\u0061\"b","algorithm":"SHA1","digits":6,"period":30}"#, Some("-|a\"b|SHA1|6|30"));
+        check(r#"{"label":"a","issuer":null,"algorithm":"SHA1","digits":6,"period":30}"#, Some("-|a|SHA1|6|30"));
+    }
+
+    #[test]
+    fn names_that_a_newer_version_wrote_are_ignored() {
+        check(
+            r#"{"tags":["x",{"y":1}],"label":"a","algorithm":"SHA1","digits":6,"period":30,"colour":null}"#,
+            Some("-|a|SHA1|6|30"),
+        );
+    }
+
+    #[test]
+    fn what_is_no_metadata_is_refused() {
+        for written in [
+            "",
+            "{}",
+            "null",
+            "[]",
+            r#"{"label":"a","algorithm":"SHA1","digits":6}"#,
+            r#"{"label":"","algorithm":"SHA1","digits":6,"period":30}"#,
+            r#"{"label":"a","issuer":"","algorithm":"SHA1","digits":6,"period":30}"#,
+            r#"{"label":"a","algorithm":"MD5","digits":6,"period":30}"#,
+            r#"{"label":"a","algorithm":"SHA1","digits":7,"period":30}"#,
+            r#"{"label":"a","algorithm":"SHA1","digits":6,"period":0}"#,
+            r#"{"label":"a","algorithm":"SHA1","digits":6,"period":3601}"#,
+            r#"{"label":"a","algorithm":"SHA1","digits":6,"period":-1}"#,
+            r#"{"label":"a","label":"b","algorithm":"SHA1","digits":6,"period":30}"#,
+            r#"{"label":"a","algorithm":"SHA1","digits":6,"period":30}x"#,
+        ] {
+            check(written, None);
+        }
+    }
+}

@@ -35,7 +35,7 @@ use crate::{
     random::{NoRandomness, Random},
 };
 use key::Key;
-use seal::Column;
+use seal::{Bound, Column};
 
 /// Everything about a vault's keys that is kept beside the data: wrapped keys and check values, no key in clear.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,6 +106,7 @@ impl Keyring {
     /// # Errors
     /// [`NoRandomness`].
     pub fn create(vault: VaultId, kek: &Kek, random: &dyn Random) -> Result<(Self, Header), NoRandomness> {
+        const FIRST_SLOT: u8 = 0;
         const FIRST_EPOCH: u32 = 1;
         let (root, data) = (Key::generate(random)?, Key::generate(random)?);
         let (pepper, trail, rows) = (Key::generate(random)?, Key::generate(random)?, Key::generate(random)?);
@@ -113,21 +114,22 @@ impl Keyring {
         for key in [&pepper, &trail, &rows] {
             bundle.extend_from_slice(key.expose());
         }
+        let place = |column, number| KeyPlace { vault, column, number };
         let header = Header {
             vault,
             slots: vec![Slot {
-                number: 0,
+                number: FIRST_SLOT,
                 kind: "file".to_owned(),
                 check: kek.0.check(),
-                wrapped: seal::wrap(&kek.0, vault, Column::RootKey, 0, root.expose(), random)?,
+                wrapped: wrap(&kek.0, place(Column::RootKey, u32::from(FIRST_SLOT)), root.expose(), random)?,
             }],
             epochs: vec![WrappedEpoch {
                 epoch: FIRST_EPOCH,
                 check: data.check(),
-                wrapped: seal::wrap(&root, vault, Column::DataKey, FIRST_EPOCH, data.expose(), random)?,
+                wrapped: wrap(&root, place(Column::DataKey, FIRST_EPOCH), data.expose(), random)?,
             }],
             active_epoch: FIRST_EPOCH,
-            bundle: seal::wrap(&root, vault, Column::Bundle, 0, &bundle, random)?,
+            bundle: wrap(&root, place(Column::Bundle, 0), &bundle, random)?,
         };
         let epochs = BTreeMap::from([(FIRST_EPOCH, data)]);
         Ok((Self { vault, active_epoch: FIRST_EPOCH, epochs, pepper, trail, rows }, header))
@@ -139,20 +141,21 @@ impl Keyring {
     /// [`UnlockError::WrongKey`] if no slot knows it, [`UnlockError::Damaged`] if the rest does not open.
     pub fn unlock(header: &Header, kek: &Kek) -> Result<Self, UnlockError> {
         let slot = header.slots.iter().find(|slot| kek.0.is_checked_by(&slot.check)).ok_or(UnlockError::WrongKey)?;
-        let root = unwrap(&kek.0, header.vault, Column::RootKey, u32::from(slot.number), &slot.wrapped)?;
+        let place = |column, number| KeyPlace { vault: header.vault, column, number };
+        let damaged = |_| UnlockError::Damaged;
+        let root = unwrap(&kek.0, place(Column::RootKey, u32::from(slot.number)), &slot.wrapped).map_err(damaged)?;
+        let root = Key::from_slice(&root).ok_or(UnlockError::Damaged)?;
         let mut epochs = BTreeMap::new();
         for kept in &header.epochs {
-            let data = unwrap(&root, header.vault, Column::DataKey, kept.epoch, &kept.wrapped)?;
-            if !data.is_checked_by(&kept.check) {
-                return Err(UnlockError::Damaged);
-            }
+            let data = unwrap(&root, place(Column::DataKey, kept.epoch), &kept.wrapped).map_err(damaged)?;
+            let data = Key::from_slice(&data).filter(|key| key.is_checked_by(&kept.check));
+            let data = data.ok_or(UnlockError::Damaged)?;
             epochs.insert(kept.epoch, data);
         }
         if !epochs.contains_key(&header.active_epoch) {
             return Err(UnlockError::Damaged);
         }
-        let bundle =
-            seal::unwrap(&root, header.vault, Column::Bundle, 0, &header.bundle).map_err(|_| UnlockError::Damaged)?;
+        let bundle = unwrap(&root, place(Column::Bundle, 0), &header.bundle).map_err(damaged)?;
         let mut keys = bundle.chunks_exact(32).map(Key::from_slice);
         let mut next = || keys.next().flatten().ok_or(UnlockError::Damaged);
         let (pepper, trail, rows) = (next()?, next()?, next()?);
@@ -240,18 +243,432 @@ impl Keyring {
     fn seal(&self, column: Column, place: &Place, plain: &[u8], random: &dyn Random) -> Result<Vec<u8>, NoRandomness> {
         // `create` and `unlock` both refuse an active epoch without a key.
         let key = self.epochs.get(&self.active_epoch).ok_or(NoRandomness)?;
-        seal::seal(key, self.active_epoch, &seal::bound(self.vault, column, place), column, plain, random)
+        seal::seal(key, self.active_epoch, &Bound::to_place(self.vault, column, place), plain, random)
     }
 
     fn open(&self, column: Column, place: &Place, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, OpenSealError> {
         let key = self.epochs.get(&seal::epoch_of(sealed)?).ok_or(OpenSealError::UnknownEpoch)?;
-        seal::open(key, &seal::bound(self.vault, column, place), column, sealed)
+        seal::open(key, &Bound::to_place(self.vault, column, place), sealed)
     }
 }
 
-fn unwrap(by: &Key, vault: VaultId, column: Column, number: u32, wrapped: &[u8]) -> Result<Key, UnlockError> {
-    seal::unwrap(by, vault, column, number, wrapped)
-        .ok()
-        .and_then(|bytes| Key::from_slice(&bytes))
-        .ok_or(UnlockError::Damaged)
+/// Where a wrapped key belongs. Its number stands in the blob as the epoch.
+#[derive(Clone, Copy)]
+struct KeyPlace {
+    vault: VaultId,
+    column: Column,
+    number: u32,
+}
+
+/// Seals a key under another.
+fn wrap(by: &Key, place: KeyPlace, plain: &[u8], random: &dyn Random) -> Result<Vec<u8>, NoRandomness> {
+    seal::seal(by, place.number, &Bound::to_number(place.vault, place.column, place.number), plain, random)
+}
+
+/// Opens a key sealed under another.
+fn unwrap(by: &Key, place: KeyPlace, wrapped: &[u8]) -> Result<Zeroizing<Vec<u8>>, OpenSealError> {
+    seal::open(by, &Bound::to_number(place.vault, place.column, place.number), wrapped)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU8, Ordering};
+
+    use aws_lc_rs::{aead, hkdf, hmac};
+    use data_encoding::HEXLOWER;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::domain::{
+        ids::AccountId,
+        text::ShownText,
+        time::Timestamp,
+        totp::{Algorithm, Digits, Period, TotpParameters},
+    };
+
+    /// Counts instead of throwing dice: 0, 1, 2 … 255, 0 …
+    struct Counting(AtomicU8);
+
+    impl Random for Counting {
+        fn fill(&self, bytes: &mut [u8]) -> Result<(), NoRandomness> {
+            bytes.fill_with(|| self.0.fetch_add(1, Ordering::Relaxed));
+            Ok(())
+        }
+    }
+
+    /// A machine without randomness.
+    struct Empty;
+
+    impl Random for Empty {
+        fn fill(&self, _bytes: &mut [u8]) -> Result<(), NoRandomness> {
+            Err(NoRandomness)
+        }
+    }
+
+    fn counting(from: u8) -> Counting {
+        Counting(AtomicU8::new(from))
+    }
+
+    fn uuid(number: u128) -> Uuid {
+        Uuid::from_u128(0x0123_4567_89ab_7cde_8000_0000_0000_0000 | number)
+    }
+
+    fn kek() -> Kek {
+        Kek::generate(&counting(100)).unwrap()
+    }
+
+    /// The keys of a vault, the same each time but for the vault's id.
+    fn vault(number: u128) -> (Keyring, Header) {
+        Keyring::create(VaultId::new(uuid(number)), &kek(), &counting(0)).unwrap()
+    }
+
+    fn place() -> Place {
+        Place {
+            account: AccountId::new(uuid(2)),
+            secret: SecretId::new(uuid(3)),
+            version: 1,
+            created_at: Timestamp::from_millis(1_795_336_200_123),
+        }
+    }
+
+    fn seed() -> Seed {
+        Seed::from_base32("JBSWY3DPEHPK3PXP").unwrap()
+    }
+
+    fn metadata() -> SecretMetadata {
+        SecretMetadata {
+            label: ShownText::parse("ada").unwrap(),
+            issuer: Some(ShownText::parse("Acme").unwrap()),
+            totp: TotpParameters {
+                algorithm: Algorithm::Sha256,
+                digits: Digits::Eight,
+                period: Period::try_from(60).unwrap(),
+            },
+            single_use: false,
+        }
+    }
+
+    fn sealed_seed() -> Vec<u8> {
+        vault(1).0.seal_seed(&seed(), &place(), &counting(7)).unwrap()
+    }
+
+    fn sealed_metadata() -> Vec<u8> {
+        vault(1).0.seal_metadata(&metadata(), &place(), &counting(7)).unwrap()
+    }
+
+    #[track_caller]
+    fn check(bytes: &[u8], expected: &str) {
+        assert_eq!(HEXLOWER.encode(bytes), expected);
+    }
+
+    /// Whether a key opens a header.
+    fn unlocked(header: &Header, kek: &Kek) -> Result<(), UnlockError> {
+        Keyring::unlock(header, kek).map(|_| ())
+    }
+
+    // ── the kept bytes: these vectors never change, since vaults hold such bytes ─────────────────────────────────────
+
+    const KEK_CHECK: &str = "bc5d1243f260e82553124533f2016e15";
+    const ROOT_KEY: &str = "\
+         0100000000a0a1a2a3a4a5a6a7a8a9aaabacadaeafb0b1b2b3b4b5b6b7b8b9babbbcbdbebf1f5ac6b896bf651914b6e5\
+         bd62be71d194795a91d38c7420bfede9b677ed414df003debb2b412f6db734039e2c87cf76";
+    const DATA_KEY_CHECK: &str = "4c0cddc4b9ba1aa6f95c52446c52549f";
+    const DATA_KEY: &str = "\
+         0100000001c0c1c2c3c4c5c6c7c8c9cacbcccdcecfd0d1d2d3d4d5d6d7d8d9dadbdcdddedf0c6b26f7f7316d21a71d6d\
+         29f8fba6f5eab11f0c821fde14f3c7e3fc30bbd6ad943e6d3a40d1243529652617c79c9ce5";
+    const BUNDLE: &str = "\
+         0100000000e0e1e2e3e4e5e6e7e8e9eaebecedeeeff0f1f2f3f4f5f6f7f8f9fafbfcfdfeff70a540f147cc47e6a13fda\
+         2856001e2bc4c0c234017938f58907f79575c78677b55a178e5338cf909019db61c764c1acff1bc8a848bad33728ecb2\
+         f7624fdb5122fe357931add30bcf18c6cb4cce0cae359480861f7a26474c89dc2f32f260411694a3f00a15c5adadc133\
+         50f3d56fba";
+    const SEED: &str = "\
+         01000000010708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f20212223242526996e92c19720bbe3399f33\
+         9b80a59458e5d37fa49f7ef2a11270";
+    const METADATA: &str = "\
+         01000000010708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f2021222324252633d9f426a8d2e4f0b9489a\
+         491ed42278078e1c4a83c4004a8383acf52a93af9e407a8779356417e0c50693728cf9987d54d1f798c0340ac60fefcc\
+         07f56d0ef92bc110125129a5a1f39cfc853c809811e608815fd46f8c387b31dc";
+
+    fn from_hex(text: &str) -> Vec<u8> {
+        HEXLOWER.decode(text.as_bytes()).unwrap()
+    }
+
+    fn kept_header() -> Header {
+        let check = |text| from_hex(text).try_into().unwrap();
+        Header {
+            vault: VaultId::new(uuid(1)),
+            slots: vec![Slot {
+                number: 0,
+                kind: "file".to_owned(),
+                check: check(KEK_CHECK),
+                wrapped: from_hex(ROOT_KEY),
+            }],
+            epochs: vec![WrappedEpoch { epoch: 1, check: check(DATA_KEY_CHECK), wrapped: from_hex(DATA_KEY) }],
+            active_epoch: 1,
+            bundle: from_hex(BUNDLE),
+        }
+    }
+
+    #[test]
+    fn the_header_of_a_new_vault_never_changes_its_form() {
+        assert_eq!(vault(1).1, kept_header());
+    }
+
+    #[test]
+    fn seals_never_change_their_form() {
+        check(&sealed_seed(), SEED);
+        check(&sealed_metadata(), METADATA);
+    }
+
+    #[test]
+    fn a_vault_that_was_kept_opens() {
+        let keyring = Keyring::unlock(&kept_header(), &kek()).unwrap();
+
+        assert_eq!(keyring.vault(), VaultId::new(uuid(1)));
+        assert_eq!(keyring.open_seed(&from_hex(SEED), &place()).unwrap().expose(), seed().expose());
+        assert_eq!(keyring.open_metadata(&from_hex(METADATA), &place()), Ok(metadata()));
+    }
+
+    #[test]
+    fn keyed_hashes_never_change() {
+        let keyring = vault(1).0;
+        let key = PlainKey::from_random(&[1; 12], &Zeroizing::new([2; 32]));
+        let step = Step(59_844_540);
+        let code = TotpParameters::default().code_at(&seed(), step);
+        let secret = SecretId::new(uuid(3));
+
+        check(
+            &keyring.row_mac("seats", &[b"a", b"", b"bc"]),
+            "eedac656b38216123a5867ef4aaf8ecd73e7d82412dd16c5b5f6ec31387cc489",
+        );
+        check(&keyring.trail_mac(&[9; 32], b"row"), "efd9b74cd0b9f99153e798060fc746782ff2a98f92f5f7a8a55ff3b85d45b9b7");
+        check(&keyring.hash_key(&key).0, "f475246487e1bcd903d8315848a64e787180d2a64750dc92c5317a36e1c1c5c3");
+        check(&keyring.code_tag(secret, step, &code), "d91584e0213f75ac53ed180d28c0b978");
+        check(
+            &keyring.fingerprint("idempotency", &[b"a", b"b"]),
+            "cd8ed58204b265a255e02f449ba16531c67e865686a66050d65726839dbc2903",
+        );
+        assert_eq!(keyring.code_tag(secret, step, &code), keyring.tag_of(secret, step, code.digits()));
+    }
+
+    #[test]
+    fn a_keyed_hash_tells_fields_tables_vaults_and_purposes_apart() {
+        let (keyring, other) = (vault(1).0, vault(2).0);
+        let hashes = [
+            keyring.row_mac("seats", &[b"ab", b"c"]),
+            keyring.row_mac("seats", &[b"a", b"bc"]),
+            keyring.row_mac("seats", &[b"abc"]),
+            keyring.row_mac("seats", &[b"ab", b"c", b""]),
+            keyring.row_mac("keys", &[b"ab", b"c"]),
+            other.row_mac("seats", &[b"ab", b"c"]),
+            keyring.fingerprint("seats", &[b"ab", b"c"]),
+            keyring.fingerprint("keys", &[b"ab", b"c"]),
+            keyring.trail_mac(&[0; 32], b"abc"),
+            keyring.trail_mac(&[1; 32], b"abc"),
+        ];
+        for (nth, hash) in hashes.iter().enumerate() {
+            assert_eq!(hashes.iter().position(|other| other == hash), Some(nth));
+        }
+    }
+
+    // ── the same bytes by another library, from the drawing in `seal` and the formulas in `key` ──────────────────────
+
+    fn prefixed(fields: &[&[u8]]) -> Vec<u8> {
+        fields
+            .iter()
+            .flat_map(|field| [&u32::try_from(field.len()).unwrap().to_be_bytes()[..], field].concat())
+            .collect()
+    }
+
+    struct Length(usize);
+
+    impl hkdf::KeyType for Length {
+        fn len(&self) -> usize {
+            self.0
+        }
+    }
+
+    /// Opens a blob with aws-lc-rs alone.
+    fn opened_by_another(key: &[u8; 32], info: &[u8], bound: &[&[u8]], sealed: &[u8]) -> Vec<u8> {
+        let mut derived = [0; 44];
+        let pseudorandom = hkdf::Salt::new(hkdf::HKDF_SHA256, &sealed[5..37]).extract(key);
+        pseudorandom.expand(&[info], Length(44)).unwrap().fill(&mut derived).unwrap();
+        let cipher = aead::LessSafeKey::new(aead::UnboundKey::new(&aead::AES_256_GCM, &derived[..32]).unwrap());
+        let nonce = aead::Nonce::try_assume_unique_for_key(&derived[32..]).unwrap();
+        let aad = [&sealed[..5], &prefixed(&[info]), &prefixed(bound)].concat();
+        let mut body = sealed[37..].to_vec();
+        cipher.open_in_place(nonce, aead::Aad::from(aad), &mut body).unwrap().to_vec()
+    }
+
+    #[test]
+    fn another_library_opens_what_we_seal_from_the_key_down() {
+        let (header, vault) = (kept_header(), uuid(1).into_bytes());
+        let key = |bytes: Vec<u8>| <[u8; 32]>::try_from(bytes).unwrap();
+
+        let kek: [u8; 32] = std::array::from_fn(|nth| u8::try_from(100 + nth).unwrap());
+        let root = &header.slots[0].wrapped;
+        let root = key(opened_by_another(&kek, b"countersign/v1/root-key", &[&vault, &[0; 4]], root));
+        let data = &header.epochs[0].wrapped;
+        let data = key(opened_by_another(&root, b"countersign/v1/data-key", &[&vault, &[0, 0, 0, 1]], data));
+        let (version, made) = (1_u32.to_be_bytes(), 1_795_336_200_123_u64.to_be_bytes());
+        let (account, secret) = (uuid(2).into_bytes(), uuid(3).into_bytes());
+        let bound: [&[u8]; 5] = [&vault, &account, &secret, &version, &made];
+
+        assert_eq!(opened_by_another(&data, b"countersign/v1/seed", &bound, &from_hex(SEED)), seed().expose());
+        let metadata = opened_by_another(&data, b"countersign/v1/metadata", &bound, &from_hex(METADATA));
+        assert_eq!(metadata, br#"{"label":"ada","issuer":"Acme","algorithm":"SHA256","digits":8,"period":60}"#);
+
+        let bundle = opened_by_another(&root, b"countersign/v1/bundle", &[&vault, &[0; 4]], &header.bundle);
+        let mac = |key: &[u8], fields: &[&[u8]]| {
+            hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), &prefixed(fields)).as_ref().to_vec()
+        };
+        let keyring = Keyring::unlock(&header, &self::kek()).unwrap();
+        let api_key = PlainKey::from_random(&[1; 12], &Zeroizing::new([2; 32]));
+        let (pepper, trail, rows) = (&bundle[..32], &bundle[32..64], &bundle[64..]);
+        let token = api_key.expose_token();
+        assert_eq!(mac(pepper, &[b"countersign/v1/api-key", token.as_bytes()]), keyring.hash_key(&api_key).0);
+        assert_eq!(mac(trail, &[&[9; 32], b"row"]), keyring.trail_mac(&[9; 32], b"row"));
+        assert_eq!(mac(rows, &[b"countersign/v1/row", &vault, b"seats", b"x"]), keyring.row_mac("seats", &[b"x"]));
+        assert_eq!(mac(&kek, &[b"countersign/v1/key-check"])[..16], header.slots[0].check);
+    }
+
+    // ── what does not open ───────────────────────────────────────────────────────────────────────────────────────────
+
+    #[test]
+    fn another_key_does_not_unlock_and_damage_is_told_from_it() {
+        let header = vault(1).1;
+        assert_eq!(unlocked(&header, &kek()), Ok(()));
+        assert_eq!(unlocked(&header, &Kek::generate(&counting(101)).unwrap()), Err(UnlockError::WrongKey));
+
+        let changes: [(Change, UnlockError); 10] = [
+            (|header| header.slots.clear(), UnlockError::WrongKey),
+            (|header| header.slots[0].check[15] ^= 1, UnlockError::WrongKey),
+            (|header| header.vault = VaultId::new(uuid(2)), UnlockError::Damaged),
+            (|header| header.slots[0].number = 1, UnlockError::Damaged),
+            (|header| header.epochs[0].epoch = 2, UnlockError::Damaged),
+            (|header| header.epochs[0].check[0] ^= 1, UnlockError::Damaged),
+            (|header| header.epochs.clear(), UnlockError::Damaged),
+            (|header| header.active_epoch = 2, UnlockError::Damaged),
+            (|header| header.epochs[0].wrapped = header.slots[0].wrapped.clone(), UnlockError::Damaged),
+            (|header| header.bundle = header.epochs[0].wrapped.clone(), UnlockError::Damaged),
+        ];
+        for (nth, (change, expected)) in changes.into_iter().enumerate() {
+            let mut altered = header.clone();
+            change(&mut altered);
+            assert_eq!(unlocked(&altered, &kek()), Err(expected), "change {nth}");
+        }
+    }
+
+    /// Something done to a header by somebody without its key.
+    type Change = fn(&mut Header);
+
+    /// Every way to flip one bit of some bytes, and every way to cut them short or add a byte.
+    fn damaged(bytes: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+        let flips = (0..bytes.len() * 8).map(|bit| {
+            let mut flipped = bytes.to_vec();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            flipped
+        });
+        let cuts = (0..bytes.len()).flat_map(|end| [bytes[..end].to_vec(), bytes[bytes.len() - end..].to_vec()]);
+        flips.chain(cuts).chain([[bytes, &[0]].concat(), [&[0], bytes].concat()])
+    }
+
+    #[test]
+    fn a_wrapped_key_with_one_bit_flipped_or_cut_short_does_not_open() {
+        let header = vault(1).1;
+        for wrapped in damaged(&header.slots[0].wrapped) {
+            let mut changed = header.clone();
+            changed.slots[0].wrapped = wrapped;
+            assert_eq!(unlocked(&changed, &kek()), Err(UnlockError::Damaged));
+        }
+        for wrapped in damaged(&header.epochs[0].wrapped) {
+            let mut changed = header.clone();
+            changed.epochs[0].wrapped = wrapped;
+            assert_eq!(unlocked(&changed, &kek()), Err(UnlockError::Damaged));
+        }
+        for bundle in damaged(&header.bundle) {
+            assert_eq!(unlocked(&Header { bundle, ..header.clone() }, &kek()), Err(UnlockError::Damaged));
+        }
+    }
+
+    #[test]
+    fn a_blob_with_one_bit_flipped_or_cut_short_does_not_open() {
+        let keyring = vault(1).0;
+        for sealed in damaged(&sealed_seed()) {
+            assert!(keyring.open_seed(&sealed, &place()).is_err());
+        }
+        for sealed in damaged(&sealed_metadata()) {
+            assert!(keyring.open_metadata(&sealed, &place()).is_err());
+        }
+    }
+
+    #[test]
+    fn a_refusal_says_what_kind_of_damage_it_is() {
+        let keyring = vault(1).0;
+        let opened = |sealed: &[u8]| keyring.open_seed(sealed, &place()).map(|_| ());
+        let with = |at: usize, byte: u8| {
+            let mut sealed = sealed_seed();
+            sealed[at] = byte;
+            sealed
+        };
+        assert_eq!(opened(&sealed_seed()), Ok(()));
+        assert_eq!(opened(&with(0, 2)), Err(OpenSealError::UnknownFormat));
+        assert_eq!(opened(&with(4, 2)), Err(OpenSealError::UnknownEpoch));
+        assert_eq!(opened(&with(5, 255)), Err(OpenSealError::Damaged));
+        assert_eq!(opened(&[]), Err(OpenSealError::Damaged));
+        assert_eq!(opened(&[1, 0, 0, 0]), Err(OpenSealError::Damaged));
+    }
+
+    #[test]
+    fn a_blob_opens_in_its_place_alone() {
+        let keyring = vault(1).0;
+        let (seed_blob, metadata_blob) = (sealed_seed(), sealed_metadata());
+        let elsewhere = [
+            Place { account: AccountId::new(uuid(9)), ..place() },
+            Place { secret: SecretId::new(uuid(9)), ..place() },
+            Place { version: 2, ..place() },
+            Place { created_at: Timestamp::from_millis(1_795_336_200_124), ..place() },
+            // The same numbers in the fields beside them.
+            Place { account: AccountId::new(uuid(3)), secret: SecretId::new(uuid(2)), ..place() },
+        ];
+        for elsewhere in elsewhere {
+            let seed = keyring.open_seed(&seed_blob, &elsewhere).map(|_| ());
+            assert_eq!(seed, Err(OpenSealError::Damaged), "{elsewhere:?}");
+            assert_eq!(keyring.open_metadata(&metadata_blob, &elsewhere), Err(OpenSealError::Damaged), "{elsewhere:?}");
+        }
+        assert_eq!(keyring.open_seed(&metadata_blob, &place()).map(|_| ()), Err(OpenSealError::Damaged));
+        assert_eq!(keyring.open_metadata(&seed_blob, &place()), Err(OpenSealError::Damaged));
+
+        // Another vault that has the same keys by some mistake, and one that has others.
+        assert!(vault(2).0.open_seed(&seed_blob, &place()).is_err());
+        let other = Keyring::create(VaultId::new(uuid(1)), &kek(), &counting(1)).unwrap().0;
+        assert!(other.open_seed(&seed_blob, &place()).is_err());
+    }
+
+    #[test]
+    fn the_precision_that_records_keep_is_enough_to_open_them() {
+        let fine = Place { created_at: Timestamp::from_micros(1_795_336_200_123_999), ..place() };
+        let sealed = vault(1).0.seal_seed(&seed(), &fine, &counting(7)).unwrap();
+        assert!(vault(1).0.open_seed(&sealed, &place()).is_ok());
+    }
+
+    #[test]
+    fn the_longest_seed_is_kept_whole_and_equal_seeds_look_different() {
+        let keyring = vault(1).0;
+        let seed = Seed::from_bytes(Zeroizing::new(vec![0xab; 128])).unwrap();
+        let random = counting(0);
+        let (one, other) = (keyring.seal_seed(&seed, &place(), &random), keyring.seal_seed(&seed, &place(), &random));
+        let (one, other) = (one.unwrap(), other.unwrap());
+
+        assert_eq!(keyring.open_seed(&one, &place()).unwrap().expose(), seed.expose());
+        assert!(one.iter().zip(&other).skip(37).filter(|(one, other)| one == other).count() < 16);
+    }
+
+    #[test]
+    fn nothing_is_made_without_randomness() {
+        assert!(matches!(Kek::generate(&Empty).map(|_| ()), Err(NoRandomness)));
+        assert!(Keyring::create(VaultId::new(uuid(1)), &kek(), &Empty).is_err());
+        assert_eq!(vault(1).0.seal_seed(&seed(), &place(), &Empty), Err(NoRandomness));
+        assert_eq!(vault(1).0.seal_metadata(&metadata(), &place(), &Empty), Err(NoRandomness));
+    }
 }

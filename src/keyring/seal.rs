@@ -75,53 +75,34 @@ impl Column {
     }
 }
 
-/// The additional data of a record's blob, but for format and epoch: length-prefixed fields in this order for ever.
-pub(super) fn bound(vault: VaultId, column: Column, place: &Place) -> Vec<u8> {
-    let mut out = Vec::with_capacity(128);
-    for field in [
-        column.info(),
-        vault.as_bytes(),
-        place.account.as_bytes(),
-        place.secret.as_bytes(),
-        &place.version.to_be_bytes(),
-        &place.created_at.millis().to_be_bytes(),
-    ] {
-        out.extend_from_slice(&u32::try_from(field.len()).unwrap_or(u32::MAX).to_be_bytes());
-        out.extend_from_slice(field);
-    }
-    out
-}
-
-fn bound_key(vault: VaultId, column: Column, number: u32) -> Vec<u8> {
-    let mut out = Vec::with_capacity(64);
-    for field in [column.info(), vault.as_bytes(), &number.to_be_bytes()] {
-        out.extend_from_slice(&u32::try_from(field.len()).unwrap_or(u32::MAX).to_be_bytes());
-        out.extend_from_slice(field);
-    }
-    out
-}
-
-/// Seals a key under another.
-pub(super) fn wrap(
-    by: &Key,
-    vault: VaultId,
+/// What a blob is bound to: its column, and all of its additional data but for format and epoch.
+pub(super) struct Bound {
     column: Column,
-    number: u32,
-    plain: &[u8],
-    random: &dyn Random,
-) -> Result<Vec<u8>, NoRandomness> {
-    seal(by, number, &bound_key(vault, column, number), column, plain, random)
+    data: Vec<u8>,
 }
 
-/// Opens a key sealed under another.
-pub(super) fn unwrap(
-    by: &Key,
-    vault: VaultId,
-    column: Column,
-    number: u32,
-    wrapped: &[u8],
-) -> Result<Zeroizing<Vec<u8>>, OpenSealError> {
-    open(by, &bound_key(vault, column, number), column, wrapped)
+impl Bound {
+    /// To a record.
+    pub(super) fn to_place(vault: VaultId, column: Column, place: &Place) -> Self {
+        let (version, created_at) = (place.version.to_be_bytes(), place.created_at.millis().to_be_bytes());
+        let fields = [vault.as_bytes(), place.account.as_bytes(), place.secret.as_bytes(), &version[..], &created_at];
+        Self::to_fields(column, &fields)
+    }
+
+    /// To a key's number.
+    pub(super) fn to_number(vault: VaultId, column: Column, number: u32) -> Self {
+        Self::to_fields(column, &[vault.as_bytes(), &number.to_be_bytes()])
+    }
+
+    /// Length-prefixed fields in this order for ever.
+    fn to_fields(column: Column, fields: &[&[u8]]) -> Self {
+        let mut data = Vec::with_capacity(128);
+        for field in std::iter::once(&column.info()).chain(fields) {
+            data.extend_from_slice(&u32::try_from(field.len()).unwrap_or(u32::MAX).to_be_bytes());
+            data.extend_from_slice(field);
+        }
+        Self { column, data }
+    }
 }
 
 /// The epoch that a blob names, before anything of it is trusted.
@@ -139,8 +120,7 @@ pub(super) fn epoch_of(sealed: &[u8]) -> Result<u32, OpenSealError> {
 pub(super) fn seal(
     key: &Key,
     epoch: u32,
-    bound: &[u8],
-    column: Column,
+    bound: &Bound,
     plain: &[u8],
     random: &dyn Random,
 ) -> Result<Vec<u8>, NoRandomness> {
@@ -151,33 +131,29 @@ pub(super) fn seal(
     out.extend_from_slice(&epoch.to_be_bytes());
     out.extend_from_slice(&salt);
     let aad = additional(&out, bound);
-    let body =
-        with_cipher(key, &salt, column, |cipher, nonce| cipher.encrypt(nonce, Payload { msg: plain, aad: &aad }).ok());
+    let message = Payload { msg: plain, aad: &aad };
+    let body = with_cipher(key, &salt, bound.column, |cipher, nonce| cipher.encrypt(nonce, message).ok());
     // AES-GCM refuses only plaintexts above 64 GiB; ours have a limit of kilobytes.
     out.extend_from_slice(&body.ok_or(NoRandomness)?);
     Ok(out)
 }
 
-pub(super) fn open(
-    key: &Key,
-    bound: &[u8],
-    column: Column,
-    sealed: &[u8],
-) -> Result<Zeroizing<Vec<u8>>, OpenSealError> {
+pub(super) fn open(key: &Key, bound: &Bound, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, OpenSealError> {
     epoch_of(sealed)?;
     let (head, body) = sealed.split_at_checked(BODY_AT).ok_or(OpenSealError::Damaged)?;
     let salt: &[u8; 32] = head.get(SALT_AT..).and_then(|salt| salt.try_into().ok()).ok_or(OpenSealError::Damaged)?;
     let aad = additional(head, bound);
-    with_cipher(key, salt, column, |cipher, nonce| cipher.decrypt(nonce, Payload { msg: body, aad: &aad }).ok())
+    let message = Payload { msg: body, aad: &aad };
+    with_cipher(key, salt, bound.column, |cipher, nonce| cipher.decrypt(nonce, message).ok())
         .map(Zeroizing::new)
         .ok_or(OpenSealError::Damaged)
 }
 
 /// Format and epoch stand in the blob and in its additional data, so that neither can be changed.
-fn additional(head: &[u8], bound: &[u8]) -> Vec<u8> {
-    let mut aad = Vec::with_capacity(SALT_AT + bound.len());
+fn additional(head: &[u8], bound: &Bound) -> Vec<u8> {
+    let mut aad = Vec::with_capacity(SALT_AT + bound.data.len());
     aad.extend_from_slice(head.get(..SALT_AT).unwrap_or_default());
-    aad.extend_from_slice(bound);
+    aad.extend_from_slice(&bound.data);
     aad
 }
 
