@@ -296,3 +296,123 @@ impl Actor {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::domain::text::Claim;
+
+    fn key() -> KeyId {
+        "0123456789AB".parse().unwrap()
+    }
+
+    fn bare() -> AuditEntry {
+        AuditEntry::by(Actor::Unknown, Action::Call, Timestamp::from_micros(1))
+    }
+
+    /// A row with something in every field.
+    fn full() -> AuditEntry {
+        AuditEntry {
+            at: Timestamp::from_micros(1_795_336_200_123_456),
+            account: Some(AccountId::new(Uuid::from_u128(1))),
+            actor: Actor::Key(key()),
+            seat: Some(SeatId::new(Uuid::from_u128(2))),
+            action: Action::CodeGet,
+            outcome: Outcome::Ok,
+            secret: Some(SecretId::new(Uuid::from_u128(3))),
+            key: Some(key()),
+            step: Some(Step(4)),
+            code_tag: Some([5; 16]),
+            purpose: Some(Purpose::parse("nightly release").unwrap()),
+            count: Some(6),
+            client: Client { name: Claim::of("agent"), version: Claim::of("1.0") },
+        }
+    }
+
+    /// Fields with their lengths before them.
+    fn prefixed(fields: &[&[u8]; 17]) -> Vec<u8> {
+        fields.iter().flat_map(|field| [&u32::try_from(field.len()).unwrap().to_be_bytes(), *field].concat()).collect()
+    }
+
+    #[test]
+    fn the_bytes_that_are_hashed_never_change() {
+        let id = |last: u8| [&[0; 15][..], &[last]].concat();
+        let number = |last: u8| [&[0; 7][..], &[last]].concat();
+        let at = 1_795_336_200_123_456_i64.to_be_bytes();
+        let trail: &[u8] = b"countersign/v1/trail";
+        let (one, two, three, four, six, nine) = (id(1), id(2), id(3), number(4), number(6), number(9));
+        let expected = prefixed(&[
+            trail,
+            &nine,
+            &at,
+            &one,
+            b"key",
+            b"0123456789AB",
+            &two,
+            b"code.get",
+            b"ok",
+            &three,
+            b"0123456789AB",
+            &four,
+            &[5; 16],
+            b"nightly release",
+            &six,
+            b"agent",
+            b"1.0",
+        ]);
+        assert_eq!(full().canonical(9), expected);
+
+        let (first, early) = (number(1), 1_i64.to_be_bytes());
+        let expected = prefixed(&[
+            trail, &first, &early, b"", b"unknown", b"", b"", b"call", b"ok", b"", b"", b"", b"", b"", b"", b"", b"",
+        ]);
+        assert_eq!(bare().canonical(1), expected);
+    }
+
+    #[test]
+    fn every_field_changes_the_bytes() {
+        let bare = bare();
+        let full = full();
+        let client = |client: Client| AuditEntry { client, ..bare.clone() };
+        let rows = [
+            bare.clone(),
+            AuditEntry { at: full.at, ..bare.clone() },
+            AuditEntry { account: full.account, ..bare.clone() },
+            AuditEntry { actor: Actor::Person, ..bare.clone() },
+            AuditEntry { actor: full.actor, ..bare.clone() },
+            AuditEntry { seat: full.seat, ..bare.clone() },
+            AuditEntry { action: full.action, ..bare.clone() },
+            AuditEntry { outcome: Outcome::Wrong, ..bare.clone() },
+            AuditEntry { secret: full.secret, ..bare.clone() },
+            AuditEntry { key: full.key, ..bare.clone() },
+            AuditEntry { step: full.step, ..bare.clone() },
+            AuditEntry { code_tag: full.code_tag, ..bare.clone() },
+            AuditEntry { purpose: full.purpose.clone(), ..bare.clone() },
+            AuditEntry { count: Some(4), ..bare.clone() },
+            client(Client { name: Claim::of("x"), ..Client::default() }),
+            client(Client { version: Claim::of("x"), ..Client::default() }),
+            full,
+        ];
+        let bytes: BTreeSet<Vec<u8>> = rows.iter().map(|row| row.canonical(1)).collect();
+        assert_eq!(bytes.len(), rows.len());
+        assert_ne!(bare.canonical(1), bare.canonical(2));
+    }
+
+    #[test]
+    fn words_are_read_back_and_no_two_are_the_same() {
+        for action in Action::ALL {
+            assert_eq!(Action::from_word(action.as_str()), Some(*action));
+        }
+        for outcome in Outcome::ALL {
+            assert_eq!(Outcome::from_word(outcome.as_str()), Some(*outcome));
+        }
+        for actor in [Actor::Person, Actor::Stdio, Actor::Key(key()), Actor::Login, Actor::System, Actor::Unknown] {
+            assert_eq!(Actor::from_word(actor.kind(), actor.key()), Some(actor));
+        }
+        assert_eq!((Action::from_word("x"), Outcome::from_word(""), Actor::from_word("key", None)), (None, None, None));
+    }
+}

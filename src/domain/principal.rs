@@ -120,3 +120,62 @@ impl Principal {
         self.codes_per_hour
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::domain::{api_key::KeyRights, text::Name, time::Timestamp};
+
+    fn account() -> AccountId {
+        AccountId::new(Uuid::from_u128(1))
+    }
+
+    fn secret(number: u128) -> SecretId {
+        SecretId::new(Uuid::from_u128(number))
+    }
+
+    fn holder(secrets: Option<Vec<SecretId>>) -> Principal {
+        let rights = KeyRights {
+            account: account(),
+            scopes: ScopeSet::of_a_new_key(),
+            seat: Some(SeatId::new(Uuid::from_u128(2))),
+            secrets,
+            codes_per_hour: Some(6),
+            expires_at: None,
+        };
+        Principal::of_key(&ApiKey {
+            id: "0123456789AB".parse().unwrap(),
+            name: Name::parse("ci").unwrap(),
+            rights,
+            created_at: Timestamp::from_seconds(0),
+            last_used_at: None,
+            revoked_at: None,
+        })
+    }
+
+    #[test]
+    fn a_keys_holder_has_the_keys_rights_and_no_others() {
+        let caller = holder(None);
+        assert_eq!((caller.account(), caller.seat().is_some(), caller.codes_per_hour()), (account(), true, Some(6)));
+        assert!(caller.may(Scope::CodesRead) && !caller.may(Scope::SecretsWrite) && !caller.is_person());
+        assert_eq!(caller.key().map(|id| id.to_string()).as_deref(), Some("0123456789AB"));
+    }
+
+    #[test]
+    fn a_limited_key_sees_its_secrets_alone_and_none_if_there_are_none() {
+        assert_eq!([1, 2].map(|number| holder(None).sees(secret(number))), [true, true]);
+        assert_eq!([1, 2].map(|number| holder(Some(vec![secret(1)])).sees(secret(number))), [true, false]);
+        assert_eq!([1, 2].map(|number| holder(Some(vec![])).sees(secret(number))), [false, false]);
+    }
+
+    #[test]
+    fn only_the_person_at_the_command_line_is_a_person() {
+        let seat = SeatId::new(Uuid::from_u128(2));
+        let callers =
+            [Principal::stdio(account(), ScopeSet::ALL, None), Principal::of_login(account(), ScopeSet::ALL, seat)];
+        assert!(Principal::person(account()).is_person());
+        assert!(callers.iter().all(|caller| !caller.is_person() && caller.key().is_none() && !caller.is_limited()));
+    }
+}
