@@ -18,7 +18,7 @@ use crate::domain::{
 };
 
 /// How old the note of a key's last use may get before it is written again.
-const USE_NOTED_EVERY: Duration = Duration::from_secs(60);
+const USE_NOTED_EVERY: Duration = Duration::from_mins(1);
 
 /// What a caller offers.
 pub enum Offered {

@@ -71,6 +71,13 @@ pub(super) struct Call {
     pub(super) leftover: Arc<Mutex<Vec<AuditEntry>>>,
 }
 
+/// What holds for this call of this secret.
+struct Terms {
+    totp: TotpParameters,
+    wish: CodeWish,
+    id: ReservationId,
+}
+
 impl Call {
     pub(super) fn decide(&mut self, in_use: &InUse<'_>) -> Verdict {
         let (verdict, decided) = match self.try_decide(in_use) {
@@ -96,24 +103,24 @@ impl Call {
         }
         if in_use.counts.iter().zip(&self.asked.limits).any(|(given, most)| given >= most) {
             let what = "the limit of codes an hour for this secret is used up";
-            return Ok(self.refused(Refusal::RateLimited { what, after: Duration::from_secs(60) }));
+            return Ok(self.refused(Refusal::RateLimited { what, after: Duration::from_mins(1) }));
         }
         let current = totp.step_at(self.now);
         let mut state = in_use.state.clone();
         state.steps.settle(current);
         let wish = CodeWish { single_use: self.asked.wish.single_use || metadata.single_use, ..self.asked.wish };
-        let id = self.reservation_id(wish);
-        match self.turn(&mut state, &totp, wish, id, current) {
-            None => Ok((self.verdict(in_use, state, None), Decided::Missed)),
-            Some(Turn::Now(step)) => self.issue(in_use, state, &totp, step, wish),
+        let terms = Terms { totp, wish, id: self.reservation_id(wish) };
+        match self.turn(&mut state, &terms, current) {
+            None => Ok((verdict(in_use, state, None), Decided::Missed)),
+            Some(Turn::Now(step)) => self.issue(in_use, state, &terms, step),
             Some(Turn::Later { step, from }) if wish.single_use => {
                 let reservation = match self.stage {
                     Stage::Holding(held) => held,
-                    Stage::Ask | Stage::Awaited(_) => Reservation { step, id },
+                    Stage::Ask | Stage::Awaited(_) => Reservation { step, id: terms.id },
                 };
                 let reserved = AuditEntry { action: Action::CodeReserve, step: Some(step), ..self.entry.clone() };
                 let entry = (state.steps != in_use.state.steps).then_some(reserved);
-                Ok((self.verdict(in_use, state, entry), Decided::Held { reservation, from }))
+                Ok((verdict(in_use, state, entry), Decided::Held { reservation, from }))
             }
             Some(Turn::Later { step, from }) => Ok((unchanged(None), Decided::Fresh { step, from })),
             Some(Turn::Busy { free_at }) => {
@@ -129,28 +136,25 @@ impl Call {
     }
 
     /// Whose turn it is; `None` if the step that was held has passed.
-    fn turn(
-        &self,
-        state: &mut UseState,
-        totp: &TotpParameters,
-        wish: CodeWish,
-        id: ReservationId,
-        current: Step,
-    ) -> Option<Turn> {
+    fn turn(&self, state: &mut UseState, terms: &Terms, current: Step) -> Option<Turn> {
+        let Terms { totp, wish, id } = terms;
         match self.stage {
             Stage::Holding(held) if held.step > current => {
                 Some(Turn::Later { step: held.step, from: totp.start_of(held.step) })
             }
             Stage::Holding(held) => (held.step == current && state.steps.show(held)).then_some(Turn::Now(held.step)),
-            Stage::Ask | Stage::Awaited(_) if wish.single_use => Some(state.steps.single_use(totp, self.now, wish, id)),
+            Stage::Ask | Stage::Awaited(_) if wish.single_use => {
+                Some(state.steps.single_use(totp, self.now, *wish, *id))
+            }
             // A step that was waited for is as fresh as can be, although a few milliseconds of it have passed.
             Stage::Awaited(step) if step == current => {
-                Some(state.steps.plain(totp, self.now, CodeWish { min_validity: 0, ..wish }))
+                Some(state.steps.plain(totp, self.now, CodeWish { min_validity: 0, ..*wish }))
             }
             // A call that asked for nothing special never waits, as in the mirrored API.
-            Stage::Ask if self.asked.patient || wish.min_validity > 0 => Some(state.steps.plain(totp, self.now, wish)),
-            Stage::Ask => Some(state.steps.plain(totp, self.now, CodeWish { max_wait: Duration::ZERO, ..wish })),
-            Stage::Awaited(_) => Some(state.steps.plain(totp, self.now, wish)),
+            Stage::Ask if !self.asked.patient && wish.min_validity == 0 => {
+                Some(state.steps.plain(totp, self.now, CodeWish { max_wait: Duration::ZERO, ..*wish }))
+            }
+            Stage::Ask | Stage::Awaited(_) => Some(state.steps.plain(totp, self.now, *wish)),
         }
     }
 
@@ -159,11 +163,10 @@ impl Call {
         &self,
         in_use: &InUse<'_>,
         mut state: UseState,
-        totp: &TotpParameters,
+        terms: &Terms,
         step: Step,
-        wish: CodeWish,
     ) -> Result<(Verdict, Decided), OpenSealError> {
-        let keyring = &self.parts.keyring;
+        let (keyring, totp) = (&self.parts.keyring, &terms.totp);
         let code = totp.code_at(&keyring.open_seed(&in_use.secret.seed, &place_of(in_use.secret))?, step);
         let entry = AuditEntry {
             step: Some(step),
@@ -173,16 +176,12 @@ impl Call {
         if state.steps != in_use.state.steps {
             state.last_used_at = Some(self.now);
         }
-        let mut verdict = self.verdict(in_use, state, Some(entry));
+        let mut verdict = verdict(in_use, state, Some(entry));
         verdict.counted = true;
-        if !wish.single_use {
+        if !terms.wish.single_use {
             verdict.repeats_until = Some(totp.start_of(Step(step.0.saturating_add(1))));
         }
         Ok((verdict, Decided::Issued(IssuedCode { code, expires_in: totp.expires_in(self.now) })))
-    }
-
-    fn verdict(&self, in_use: &InUse<'_>, state: UseState, entry: Option<AuditEntry>) -> Verdict {
-        Verdict { state: (state != *in_use.state).then_some(state), ..unchanged(entry) }
     }
 
     fn refused(&self, refusal: Refusal) -> (Verdict, Decided) {
@@ -206,6 +205,10 @@ impl Call {
             "the current code is reserved for another caller"
         }
     }
+}
+
+fn verdict(in_use: &InUse<'_>, state: UseState, entry: Option<AuditEntry>) -> Verdict {
+    Verdict { state: (state != *in_use.state).then_some(state), ..unchanged(entry) }
 }
 
 const fn unchanged(entry: Option<AuditEntry>) -> Verdict {

@@ -87,7 +87,9 @@ impl Service {
             let decided = self.decide(asked, &counted, stage, AuditEntry { at: now, ..entry.clone() });
             let from = match decided.await? {
                 Decided::Issued(code) => {
-                    held.take().map(Held::keep);
+                    if let Some(held) = held.take() {
+                        held.keep();
+                    }
                     return Ok(code);
                 }
                 Decided::Refused(refusal) => return Err(refusal),

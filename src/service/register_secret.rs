@@ -178,7 +178,7 @@ impl Service {
             ));
         }
         let account = caller.account();
-        let number = |value: Option<i64>| value.map(i64::to_be_bytes).unwrap_or([0xFF; 8]);
+        let number = |value: Option<i64>| value.map_or([0xFF; 8], i64::to_be_bytes);
         let request: [&[u8]; 8] = [
             from.uri.as_ref().map_or(&[], |text| text.as_bytes()),
             from.label.as_deref().unwrap_or_default().as_bytes(),

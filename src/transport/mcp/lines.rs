@@ -80,13 +80,9 @@ impl<R: AsyncRead + Unpin> AsyncRead for BoundedLines<R> {
             if chunk.is_empty() {
                 return Poll::Ready(Ok(()));
             }
-            let chunk_owned;
-            match this.passed(chunk) {
-                Cow::Borrowed(_) => return Poll::Ready(Ok(())),
-                Cow::Owned(passed) => chunk_owned = passed,
-            }
+            let Cow::Owned(passed) = this.passed(chunk) else { return Poll::Ready(Ok(())) };
             out.set_filled(before);
-            this.pending = chunk_owned;
+            this.pending = passed;
             // All of the chunk may have been skipped: read on.
         }
     }

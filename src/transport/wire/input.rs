@@ -14,7 +14,7 @@ pub struct Sensitive(Zeroizing<String>);
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RegisterInput {
-    /// An otpauth://totp/ URI, as an enrolment QR code holds it. With it, all other fields are ignored.
+    /// An `otpauth://totp/` URI, as an enrolment QR code holds it. With it, all other fields are ignored.
     #[serde(default)]
     #[schemars(with = "String", extend("writeOnly" = true))]
     pub uri: Option<Sensitive>,
@@ -71,7 +71,7 @@ pub struct ListSecretsInput {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SecretIdInput {
-    /// The secret's id, as list_totp_secrets shows it.
+    /// The secret's id, as `list_totp_secrets` shows it.
     #[schemars(extend("format" = "uuid"))]
     pub secret_id: String,
 }
@@ -80,7 +80,7 @@ pub struct SecretIdInput {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GetCodeInput {
-    /// The secret's id, as list_totp_secrets shows it.
+    /// The secret's id, as `list_totp_secrets` shows it.
     #[schemars(extend("format" = "uuid"))]
     pub secret_id: String,
     /// Seconds that must be left of the code, at most the secret's period. If fewer are left, the call waits for the
@@ -96,7 +96,7 @@ pub struct GetCodeInput {
     #[serde(default, deserialize_with = "whole")]
     #[schemars(with = "u32", range(min = 0, max = 120), extend("default" = 45))]
     pub max_wait: Option<i64>,
-    /// The seat (user) that the code is for: its id or its auth_subject.
+    /// The seat (user) that the code is for: its id or its `auth_subject`.
     #[serde(default)]
     #[schemars(with = "String")]
     pub seat_id: Option<String>,
@@ -110,13 +110,13 @@ pub struct GetCodeInput {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct VerifyInput {
-    /// The secret's id, as list_totp_secrets shows it.
+    /// The secret's id, as `list_totp_secrets` shows it.
     #[schemars(extend("format" = "uuid"))]
     pub secret_id: String,
     /// The code that the person typed.
     #[schemars(with = "String", length(min = 6, max = 16))]
     pub code: Sensitive,
-    /// The seat (user) that it is checked for: its id or its auth_subject.
+    /// The seat (user) that it is checked for: its id or its `auth_subject`.
     #[serde(default)]
     #[schemars(with = "String")]
     pub seat_id: Option<String>,
@@ -154,7 +154,7 @@ pub struct SeatCountInput {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GetSeatInput {
-    /// The seat's id, or the user's id at the identity provider (auth_subject).
+    /// The seat's id, or the user's id at the identity provider (`auth_subject`).
     pub seat_id: String,
 }
 

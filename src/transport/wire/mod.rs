@@ -1,4 +1,4 @@
-//! The shapes on the wire: the mirrored API's models, field for field, and ours beside them. MCP's schemas, the OpenAPI
+//! The shapes on the wire: the mirrored API's models, field for field, and ours beside them. MCP's schemas, the `OpenAPI`
 //! document and every answer are made from these types alone.
 //!
 //! Never: a check beyond the type (the domain does those), or an error text that quotes what was sent.

@@ -8,7 +8,7 @@ use countersign::{
         audit::{Action, AuditFilter},
         scope::{Scope, ScopeSet},
     },
-    service::{Code, KeyRequest, MintedKey, Offered, SeatChanges},
+    service::{Code, KeyRequest, MintedKey, Offered, SeatChanges, SecretQuery},
 };
 
 use super::{code, plain};
@@ -81,7 +81,7 @@ async fn a_key_limited_to_secrets_sees_no_others() {
     assert_eq!(code(&vault.service, &caller, hidden, plain()).await.unwrap_err().code(), Code::NotFound);
     assert_eq!(vault.service.delete_secret(&caller, hidden).await.unwrap_err().code(), Code::NotFound);
     assert_eq!(vault.service.verify_code(&caller, hidden, "123456", None).await.unwrap_err().code(), Code::NotFound);
-    assert_eq!(vault.service.list_secrets(&caller, &Default::default()).await.unwrap().total, 1);
+    assert_eq!(vault.service.list_secrets(&caller, &SecretQuery::default()).await.unwrap().total, 1);
 }
 
 #[tokio::test]

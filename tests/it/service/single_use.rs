@@ -2,7 +2,7 @@
 
 use countersign::{
     domain::audit::{Action, AuditFilter},
-    service::{Code, CodeRequest, Registration, SecretChanges},
+    service::{Code, CodeRequest, Registration, SecretChanges, SecretQuery},
 };
 
 use super::{code, plain, single_use, whole};
@@ -32,7 +32,7 @@ async fn callers_queue_for_the_next_steps() {
     for _ in 0..4 {
         let (service, person, ask) = (vault.service.clone(), vault.person.clone(), ask.clone());
         calls.push(tokio::spawn(async move { code(&service, &person, id, ask).await.unwrap() }));
-        vault.service.list_secrets(&vault.person, &Default::default()).await.unwrap();
+        vault.service.list_secrets(&vault.person, &SecretQuery::default()).await.unwrap();
     }
     let mut codes = Vec::new();
     for (nth, call) in calls.into_iter().enumerate() {
