@@ -1,9 +1,25 @@
-//! Countersign: the authenticator app for AI agents.
+//! Countersign, the authenticator app for AI agents: it keeps TOTP seeds sealed, hands an agent the current code and
+//! never the seed, and writes down which seat each code was for.
+//!
+//! The rooms, in reading order. `ARCHITECTURE.md` walks one call through them; a test holds them to who may name whom.
+//!
+//! | room | what is in it | never |
+//! |---|---|---|
+//! | [`domain`] | what things are: TOTP, secrets, seats, keys, the trail, and the rules that hold for them | I/O, clock, dice |
+//! | [`clock`], [`random`] | the only askers of the time and of the dice | anything else |
+//! | [`keyring`] | keys and seals: the only room that sees key bytes or looks inside ciphertext | a database |
+//! | [`store`] | what is kept: the contract every backend obeys, and the backends | a permission, a seed in clear |
+//! | [`service`] | the use cases: who may, in which order, what is written down | SQL, a protocol |
+//! | [`transport`] | MCP, HTTP and the command line: bytes to a use case and back | a decision |
+
+pub mod domain;
 
 pub mod clock;
-pub mod domain;
-pub mod keyring;
 pub mod random;
-pub mod service;
+
+pub mod keyring;
 pub mod store;
+
+pub mod service;
+
 pub mod transport;
