@@ -181,7 +181,7 @@ impl Call {
         if !terms.wish.single_use {
             verdict.repeats_until = Some(totp.start_of(Step(step.0.saturating_add(1))));
         }
-        Ok((verdict, Decided::Issued(IssuedCode { code, expires_in: totp.expires_in(self.now) })))
+        Ok((verdict, Decided::Issued(IssuedCode { code, expires_in: totp.expires_in(self.now), step })))
     }
 
     fn refused(&self, refusal: Refusal) -> (Verdict, Decided) {

@@ -24,7 +24,7 @@ use crate::{
         seat::Seat,
         steps::{CodeWish, Reservation},
         text::Purpose,
-        totp::Code,
+        totp::{Code, Step},
     },
     store::{Holder, InUse, SecretUse, Verdict},
 };
@@ -50,6 +50,8 @@ pub struct IssuedCode {
     pub code: Code,
     /// Whole seconds until it rotates: 1..=period.
     pub expires_in: u32,
+    /// Which time step's it is.
+    pub step: Step,
 }
 
 impl Service {

@@ -8,6 +8,8 @@
 )]
 
 mod architecture;
+#[cfg(unix)]
+mod fleet;
 mod kit;
 mod mcp;
 mod service;

@@ -1,0 +1,349 @@
+//! Many callers in several processes, killed at random, under a clock that jumps both ways: no step twice, and a history
+//! that a linearizability checker accepts.
+//!
+//! `COUNTERSIGN_FLEET=full` runs it at full size: 8 processes of 8 callers, 100,000 requests.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::File,
+    io::{BufRead as _, BufReader, Write as _},
+    os::unix::fs::FileExt as _,
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::{Arc, mpsc},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use countersign::{
+    clock::Clock,
+    domain::{
+        audit::{Action, AuditFilter, Outcome},
+        ids::SecretId,
+        principal::Principal,
+        time::Timestamp,
+    },
+    random::SystemRandom,
+    service::{Code, CodeRequest, Registration, Service},
+};
+use serde::{Deserialize, Serialize};
+use stateright::semantics::{ConsistencyTester, LinearizabilityTester, SequentialSpec};
+
+use crate::kit::{HandClock, Vault, open_in};
+
+const START: i64 = 1_795_305_600;
+const PERIOD: i64 = 30;
+const WORKER: &str = "COUNTERSIGN_FLEET_WORKER";
+
+/// How big a run is.
+struct Size {
+    processes: usize,
+    callers: usize,
+    secrets: usize,
+    requests: usize,
+}
+
+const SMALL: Size = Size { processes: 4, callers: 8, secrets: 40, requests: 2_000 };
+const FULL: Size = Size { processes: 8, callers: 8, secrets: 2_000, requests: 100_000 };
+
+/// What a worker is told.
+#[derive(Serialize, Deserialize)]
+struct Orders {
+    dir: std::path::PathBuf,
+    secrets: Vec<String>,
+    callers: usize,
+    seed: u64,
+}
+
+/// One line of a worker: a call begins or ends. Times are the machine's, not the fleet's.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Event {
+    at: i64,
+    caller: u64,
+    secret: usize,
+    ask: Ask,
+    /// What came back; nothing for the beginning of a call.
+    end: Option<End>,
+    /// The fleet's clock when the line was written.
+    clock: i64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+enum Ask {
+    Plain,
+    SingleUse,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+enum End {
+    Given(u64),
+    Busy,
+}
+
+/// The fleet's clock: eight bytes in a file, which the test moves.
+struct FileClock(File);
+
+impl FileClock {
+    fn set(&self, seconds: i64) {
+        self.0.write_all_at(&seconds.to_le_bytes(), 0).unwrap();
+    }
+
+    fn seconds(&self) -> i64 {
+        let mut bytes = [0; 8];
+        self.0.read_exact_at(&mut bytes, 0).unwrap();
+        i64::from_le_bytes(bytes)
+    }
+}
+
+#[async_trait]
+impl Clock for FileClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_seconds(self.seconds())
+    }
+
+    async fn wait(&self, _moment: Timestamp, _at_most: Duration) {
+        unreachable!("the fleet's callers don't wait");
+    }
+}
+
+/// What one secret promises: a step for one caller alone, and never one that a plain call has seen.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Promise {
+    taken: BTreeSet<u64>,
+    given: Option<u64>,
+}
+
+impl SequentialSpec for Promise {
+    type Op = Ask;
+    type Ret = End;
+
+    /// Only asked for calls that never came back; that they had no effect is one of the things that may have happened.
+    fn invoke(&mut self, _ask: &Ask) -> End {
+        End::Busy
+    }
+
+    fn is_valid_step(&mut self, ask: &Ask, end: &End) -> bool {
+        match (ask, end) {
+            (_, End::Busy) => true,
+            (Ask::SingleUse, End::Given(step)) => {
+                let fresh = self.taken.last().is_none_or(|last| last < step) && self.given < Some(*step);
+                self.taken.insert(*step);
+                fresh
+            }
+            (Ask::Plain, End::Given(step)) => {
+                self.given = self.given.max(Some(*step));
+                !self.taken.contains(step)
+            }
+        }
+    }
+}
+
+#[test]
+fn no_step_goes_to_two_callers() {
+    let size = if std::env::var("COUNTERSIGN_FLEET").is_ok_and(|size| size == "full") { FULL } else { SMALL };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let vault = Vault::at(tempfile::tempdir().unwrap(), HandClock::at_seconds(START));
+    let ids = runtime.block_on(register(&vault, size.secrets));
+    let events = run(&vault, &ids, &size);
+
+    let returned = events.iter().filter(|event| event.end.is_some()).count();
+    let given = events.iter().filter(|event| matches!(event.end, Some(End::Given(_)))).count();
+    assert!(returned >= size.requests && given > size.secrets, "{returned} requests, {given} codes");
+    let mut by_secret: BTreeMap<usize, Vec<Event>> = BTreeMap::new();
+    for event in events {
+        by_secret.entry(event.secret).or_default().push(event);
+    }
+    for (secret, events) in by_secret {
+        check_history(secret, &events);
+        check_busy(secret, &events);
+    }
+    runtime.block_on(check_trail(&vault));
+}
+
+async fn register(vault: &Vault, count: usize) -> Vec<String> {
+    let mut ids = Vec::new();
+    for nth in 0..count {
+        let registration = Registration { label: Some(format!("secret {nth}")), ..Registration::default() };
+        ids.push(vault.register_as(registration).await.secret.id.to_string());
+    }
+    ids
+}
+
+/// Runs the fleet, moving its clock and killing its processes, until enough requests have come back.
+fn run(vault: &Vault, ids: &[String], size: &Size) -> Vec<Event> {
+    let path = vault.dir.path().join("clock");
+    let clock = FileClock(File::options().create(true).truncate(true).write(true).read(true).open(path).unwrap());
+    clock.set(START);
+    let (lines, heard) = mpsc::channel::<Event>();
+    let start = |seed: usize| {
+        let orders = Orders {
+            dir: vault.dir.path().to_owned(),
+            secrets: ids.to_vec(),
+            callers: size.callers,
+            seed: seed as u64,
+        };
+        start_worker(&orders, lines.clone())
+    };
+    let mut workers: Vec<Child> = (0..size.processes).map(&start).collect();
+    let mut dice = Dice(42);
+    let mut events: Vec<Event> = Vec::new();
+    let (mut returned, mut born, mut now) = (0, size.processes, START);
+    while returned < size.requests {
+        let event = heard.recv().unwrap();
+        returned += usize::from(event.end.is_some());
+        events.push(event);
+        if dice.one_in(40) {
+            // Mostly on, sometimes far ahead, sometimes back.
+            now += [1, 7, 30, 31, 65, -1, -29, -31, -300, 600][dice.below(10)];
+            clock.set(now);
+        }
+        if dice.one_in(size.requests / 12) {
+            let victim = dice.below(workers.len());
+            workers[victim].kill().unwrap();
+            workers[victim].wait().unwrap();
+            workers[victim] = start(born);
+            born += 1;
+        }
+    }
+    for mut worker in workers {
+        worker.kill().unwrap();
+        worker.wait().unwrap();
+    }
+    drop(lines);
+    events.extend(heard.try_iter());
+    // A call that began at the same instant as another ended may overlap it: beginnings first.
+    events.sort_by_key(|event| (event.at, event.end.is_some()));
+    events
+}
+
+fn start_worker(orders: &Orders, lines: mpsc::Sender<Event>) -> Child {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["fleet::worker", "--exact", "--nocapture"])
+        .env(WORKER, serde_json::to_string(orders).unwrap())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let output = BufReader::new(child.stdout.take().unwrap());
+    std::thread::spawn(move || {
+        for line in output.lines().map_while(Result::ok) {
+            if let Ok(event) = serde_json::from_str(&line) {
+                // The test has enough when it no longer listens.
+                let _ = lines.send(event);
+            }
+        }
+    });
+    child
+}
+
+/// Not a test of its own: what the fleet's processes run.
+#[test]
+fn worker() {
+    let Ok(orders) = std::env::var(WORKER) else { return };
+    let orders: Orders = serde_json::from_str(&orders).unwrap();
+    let clock = Arc::new(FileClock(File::options().read(true).open(orders.dir.join("clock")).unwrap()));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let opened = open_in(&orders.dir, clock.now());
+        let caller = Principal::person(opened.status.default_account);
+        let service = Service::new(opened.store, opened.keyring, clock.clone(), Arc::new(SystemRandom));
+        let ids: Arc<Vec<SecretId>> = Arc::new(orders.secrets.iter().map(|id| id.parse().unwrap()).collect());
+        let mut callers = tokio::task::JoinSet::new();
+        for nth in 0..orders.callers {
+            let number = orders.seed * 1000 + nth as u64;
+            callers.spawn(call_for_ever(service.clone(), caller.clone(), ids.clone(), clock.clone(), number));
+        }
+        callers.join_all().await;
+    });
+}
+
+async fn call_for_ever(
+    service: Service,
+    person: Principal,
+    ids: Arc<Vec<SecretId>>,
+    clock: Arc<FileClock>,
+    caller: u64,
+) {
+    let mut dice = Dice(caller + 1);
+    loop {
+        let secret = dice.below(ids.len());
+        let ask = if dice.one_in(6) { Ask::Plain } else { Ask::SingleUse };
+        let event = |end, clock: &FileClock| Event { at: micros(), caller, secret, ask, end, clock: clock.seconds() };
+        say(&event(None, &clock));
+        let request = CodeRequest { single_use: ask == Ask::SingleUse, max_wait: Some(0), ..CodeRequest::default() };
+        let end = match service.get_code(&person, ids[secret], &request, &()).await {
+            Ok(issued) => End::Given(issued.step.0),
+            Err(refusal) => {
+                assert_eq!(refusal.code(), Code::Busy, "{refusal}");
+                End::Busy
+            }
+        };
+        say(&event(Some(end), &clock));
+    }
+}
+
+fn say(event: &Event) {
+    let mut line = serde_json::to_string(event).unwrap();
+    line.push('\n');
+    let mut out = std::io::stdout().lock();
+    out.write_all(line.as_bytes()).unwrap();
+    out.flush().unwrap();
+}
+
+#[expect(clippy::disallowed_methods, reason = "processes are ordered by the machine's clock, not by the fleet's")]
+fn micros() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    i64::try_from(since.as_micros()).unwrap()
+}
+
+/// The checker's verdict on one secret's history.
+fn check_history(secret: usize, events: &[Event]) {
+    let mut tester = LinearizabilityTester::new(Promise::default());
+    for event in events {
+        match event.end {
+            None => tester.on_invoke(event.caller, event.ask).unwrap(),
+            Some(end) => tester.on_return(event.caller, end).unwrap(),
+        };
+    }
+    assert!(tester.is_consistent(), "secret {secret} is not linearizable: {events:#?}");
+}
+
+/// Nobody was turned away without cause: the step of that moment was somebody's.
+fn check_busy(secret: usize, events: &[Event]) {
+    let step = |clock: i64| u64::try_from(clock / PERIOD).unwrap();
+    for (nth, refused) in events.iter().enumerate().filter(|(_, event)| event.end == Some(End::Busy)) {
+        let begun = events[..nth].iter().rev().find(|event| event.caller == refused.caller).unwrap();
+        let current = step(begun.clock).min(step(refused.clock));
+        let open: BTreeSet<u64> = events[..nth].iter().map(|event| event.caller).collect();
+        let taken = events[..nth].iter().any(|event| matches!(event.end, Some(End::Given(given)) if given >= current));
+        // Or a call that was killed, or has not been heard yet, has taken it.
+        let unheard = open.iter().any(|caller| {
+            let last = events[..nth].iter().rev().find(|event| event.caller == *caller);
+            last.is_some_and(|event| event.end.is_none() && event.caller != refused.caller)
+        });
+        assert!(taken || unheard, "secret {secret}: busy without cause at {refused:?}");
+    }
+}
+
+/// After all those kills the trail is whole.
+async fn check_trail(vault: &Vault) {
+    let report = vault.service.verify_trail(&vault.person, &[]).await.unwrap();
+    assert_eq!(report.finding, None);
+    let filter = AuditFilter { action: Some(Action::CodeGet), ..AuditFilter::default() };
+    let rows = vault.service.read_trail(&vault.person, filter).await.unwrap();
+    assert!(rows.iter().any(|row| row.entry.outcome == Outcome::Ok));
+}
+
+/// A small generator, the same in every run (Knuth's constants).
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).unwrap() % limit
+    }
+
+    fn one_in(&mut self, chances: usize) -> bool {
+        self.below(chances) == 0
+    }
+}
