@@ -5,6 +5,7 @@ mod codes;
 mod keys;
 mod single_use;
 mod verification;
+mod waiting;
 
 use countersign::{
     domain::{ids::SecretId, principal::Principal},

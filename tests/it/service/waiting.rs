@@ -1,0 +1,77 @@
+//! How many callers may wait.
+
+use countersign::{
+    domain::{
+        api_key::PlainKey,
+        ids::SecretId,
+        limits::{WAITERS_PER_KEY_MAX, WAITERS_PER_PROCESS_MAX},
+        principal::Principal,
+        scope::ScopeSet,
+    },
+    service::{Code, CodeRequest, IssuedCode, KeyRequest, Offered, Refusal},
+};
+use tokio::task::JoinSet;
+
+use super::whole;
+use crate::kit::Vault;
+
+const START: i64 = 1_795_305_600;
+
+/// So many callers ask for a code that comes with the next step; then that step begins.
+async fn wait_together(
+    vault: &Vault,
+    caller: &Principal,
+    id: SecretId,
+    count: usize,
+) -> Vec<Result<IssuedCode, Refusal>> {
+    vault.clock.set_seconds(START + 25);
+    let mut calls = JoinSet::new();
+    for _ in 0..count {
+        let (service, caller) = (vault.service.clone(), caller.clone());
+        let request = CodeRequest { min_validity: Some(10), ..CodeRequest::default() };
+        calls.spawn(async move { whole(&service, &caller, id, request).await });
+    }
+    // Everybody has been decided on before this answer comes: one process does them in order.
+    for _ in 0..3 {
+        vault.service.account_name(vault.account).await.unwrap();
+        vault.register("in between").await;
+    }
+    vault.clock.set_seconds(START + 30);
+    calls.join_all().await
+}
+
+fn turned_away(results: &[Result<IssuedCode, Refusal>]) -> usize {
+    results.iter().filter(|result| result.as_ref().is_err_and(|refusal| refusal.code() == Code::Busy)).count()
+}
+
+#[tokio::test]
+async fn a_sidecars_caller_may_take_every_place_and_no_more() {
+    let vault = Vault::new();
+    let id = vault.register("A").await.secret.id;
+    let host = Principal::stdio(vault.account, ScopeSet::ALL, None);
+    let results = wait_together(&vault, &host, id, WAITERS_PER_PROCESS_MAX).await;
+    assert_eq!((results.len(), turned_away(&results)), (WAITERS_PER_PROCESS_MAX, 0));
+    let results = wait_together(&vault, &host, id, WAITERS_PER_PROCESS_MAX + 1).await;
+    assert_eq!(turned_away(&results), 1);
+}
+
+#[tokio::test]
+async fn a_key_may_take_sixteen_places() {
+    let vault = Vault::new();
+    let id = vault.register("A").await.secret.id;
+    let request = KeyRequest {
+        name: "agent".to_owned(),
+        scopes: ScopeSet::ALL,
+        seat: None,
+        secrets: None,
+        codes_per_hour: None,
+        expires_at: None,
+    };
+    let minted = vault.service.create_key(&vault.person, request).await.unwrap();
+    let key = PlainKey::from_token(&minted.plain.expose_token()).unwrap();
+    let caller = vault.service.authenticate(Offered::Key(key)).await.unwrap();
+    let results = wait_together(&vault, &caller, id, WAITERS_PER_KEY_MAX).await;
+    assert_eq!(turned_away(&results), 0);
+    let results = wait_together(&vault, &caller, id, WAITERS_PER_KEY_MAX + 1).await;
+    assert_eq!(turned_away(&results), 1);
+}
