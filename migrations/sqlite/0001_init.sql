@@ -56,7 +56,8 @@ CREATE TABLE secret (
 -- For lists in order of age, and for the question whether an account is empty.
 CREATE INDEX secret_by_account ON secret (account, created_at, id);
 
--- Codes given within the last hour, by minute. `holder` is `k` and a key's id, or `s` and a seat's.
+-- Codes given within the last hour, by minute. `holder` is `k` and a key's id, or `s` and a seat's. Without a mac: whoever
+-- can write here could as well delete the rows, and they limit, they do not authorise.
 CREATE TABLE code_count (
     secret BLOB NOT NULL,
     holder BLOB NOT NULL,
@@ -70,7 +71,8 @@ CREATE TABLE idempotency (
     key        BLOB PRIMARY KEY NOT NULL,
     request    BLOB NOT NULL,
     secret     BLOB NOT NULL,
-    created_at INTEGER NOT NULL
+    created_at INTEGER NOT NULL,
+    mac        BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX idempotency_by_age ON idempotency (created_at);

@@ -2,7 +2,6 @@
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
-    clippy::panic,
     clippy::indexing_slicing,
     reason = "a test that can't go on fails; the lint's own exception does not reach helper functions"
 )]
@@ -14,4 +13,10 @@ mod kit;
 mod mcp;
 mod service;
 mod store;
+mod store_fixture;
 mod store_kit;
+mod store_people;
+mod store_processes;
+mod store_sqlite;
+mod store_tamper;
+mod store_trail;

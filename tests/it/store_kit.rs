@@ -1,7 +1,7 @@
 //! What the store's tests are made with: a vault in a folder of its own, records that differ, a verifier of the trail.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
@@ -32,17 +32,25 @@ pub(crate) const NOW: Timestamp = Timestamp::from_seconds(1_795_336_200);
 
 /// A folder for a vault and its key.
 pub(crate) struct Folder {
-    pub(crate) root: TempDir,
+    pub(crate) root: PathBuf,
     pub(crate) writes: Writes,
+    /// Removes the folder in the end, if it is this process's own.
+    _own: Option<TempDir>,
 }
 
 impl Folder {
     pub(crate) fn new(writes: Writes) -> Self {
-        Self { root: tempfile::tempdir().unwrap(), writes }
+        let own = tempfile::tempdir().unwrap();
+        Self { root: own.path().to_owned(), writes, _own: Some(own) }
+    }
+
+    /// Another process's folder.
+    pub(crate) fn shared(root: &Path, writes: Writes) -> Self {
+        Self { root: root.to_owned(), writes, _own: None }
     }
 
     pub(crate) fn data(&self) -> PathBuf {
-        self.root.path().join("data")
+        self.root.join("data")
     }
 
     pub(crate) fn vault(&self) -> PathBuf {
@@ -50,11 +58,11 @@ impl Folder {
     }
 
     pub(crate) fn keys(&self) -> PathBuf {
-        self.root.path().join("keys")
+        self.root.join("keys")
     }
 
     pub(crate) fn request(&self) -> OpenRequest {
-        request_at(self.root.path(), self.writes)
+        request_at(&self.root, self.writes)
     }
 
     pub(crate) fn open(&self) -> Result<Opened, OpenError> {
@@ -63,7 +71,7 @@ impl Folder {
 }
 
 /// The request for a vault in `data`, with its keys in `keys`, under a folder.
-pub(crate) fn request_at(root: &std::path::Path, writes: Writes) -> OpenRequest {
+pub(crate) fn request_at(root: &Path, writes: Writes) -> OpenRequest {
     OpenRequest {
         url: "sqlite:".to_owned(),
         data_dir: root.join("data"),
@@ -83,13 +91,12 @@ pub(crate) struct World {
 }
 
 /// Checks a promise of the contract against every backend, each in every way of writing.
-pub(crate) fn check(promise: impl AsyncFn(&World)) {
+pub(crate) fn check<P: AsyncFn(&World)>(promise: P) {
     for writes in [Writes::Inline, Writes::Thread] {
         let runtime = runtime(writes);
         let folder = Folder::new(writes);
         runtime.block_on(async {
-            let opened = folder.open().unwrap();
-            let world = World { folder, opened, next: AtomicU64::new(1) };
+            let world = World::of(folder);
             promise(&world).await;
             world.verify().await.unwrap();
             assert_eq!(world.store().examine().await.unwrap(), Vec::<String>::new());
@@ -107,6 +114,22 @@ pub(crate) fn runtime(writes: Writes) -> Runtime {
 }
 
 impl World {
+    /// A new vault in a folder.
+    pub(crate) fn of(folder: Folder) -> Self {
+        let opened = folder.open().unwrap();
+        Self::around(folder, opened)
+    }
+
+    /// A vault that is open already.
+    pub(crate) fn around(folder: Folder, opened: Opened) -> Self {
+        Self { folder, opened, next: AtomicU64::new(1) }
+    }
+
+    /// Makes ids from a number on, so that several processes don't make the same.
+    pub(crate) fn ids_from(&self, number: u64) {
+        self.next.store(number, Ordering::Relaxed);
+    }
+
     pub(crate) fn store(&self) -> &SharedStore {
         &self.opened.store
     }
@@ -230,6 +253,14 @@ impl World {
         self.store().use_secret(request).await.unwrap()
     }
 
+    /// A use in another account; whether it found anything.
+    pub(crate) async fn use_in(&self, account: AccountId, secret: SecretId) -> bool {
+        let nothing = || Verdict { state: None, entry: None, counted: false, repeats_until: None };
+        let request =
+            SecretUse { account, secret, now: NOW, counted: Vec::new(), decide: Box::new(move |_| nothing()) };
+        self.store().use_secret(request).await.unwrap()
+    }
+
     /// A code handed out as a plain call does: the step is marked once.
     pub(crate) async fn give(&self, secret: SecretId, step: u64) -> bool {
         let entry = AuditEntry { step: Some(Step(step)), ..self.entry_on(Action::CodeGet, secret) };
@@ -263,6 +294,11 @@ impl World {
     /// Closes the vault and opens it again.
     pub(crate) async fn reopened(self) -> Self {
         self.opened.store.close().await.unwrap();
+        self.dropped_and_reopened()
+    }
+
+    /// Lets go of the vault without closing it, and opens it again.
+    pub(crate) fn dropped_and_reopened(self) -> Self {
         let Self { folder, opened, next } = self;
         drop(opened);
         let opened = folder.open().unwrap();

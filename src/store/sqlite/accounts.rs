@@ -4,7 +4,7 @@ use rusqlite::{Row, params};
 
 use super::{
     db::{Db, Tx},
-    error::is_constraint,
+    error::{is_constraint, misplaced},
 };
 use crate::{
     domain::{account::Account, audit::AuditEntry, ids::AccountId, text::Name, time::Timestamp},
@@ -47,7 +47,8 @@ pub(super) fn add(tx: &Tx<'_>, account: &Account, entry: &AuditEntry) -> Result<
 
 pub(super) fn by_name(db: &Db<'_>, name: &Name) -> Result<Option<Account>, StoreError> {
     let sql = "SELECT id, name, created_at, mac FROM account WHERE name = ?";
-    db.first(sql, [name.as_str()], |row| read(row)?.checked(db))
+    let found = db.first(sql, [name.as_str()], |row| read(row)?.checked(db))?;
+    if found.as_ref().is_some_and(|account| account.name != *name) { Err(misplaced(TABLE)) } else { Ok(found) }
 }
 
 pub(super) fn all(db: &Db<'_>) -> Result<Vec<Account>, StoreError> {

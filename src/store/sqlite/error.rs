@@ -28,6 +28,11 @@ pub(super) fn tampered(table: &'static str) -> StoreError {
     damaged(table, "it was changed without the vault's key")
 }
 
+/// A record that was found where another one is.
+pub(super) fn misplaced(table: &'static str) -> StoreError {
+    damaged(table, "an index leads to another record")
+}
+
 /// Whether a statement failed because of a constraint of the schema.
 pub(super) fn is_constraint(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation)

@@ -5,7 +5,7 @@ use subtle::ConstantTimeEq as _;
 
 use super::{
     db::{Db, Field, Tx},
-    error::{damaged, is_constraint, tampered},
+    error::{damaged, is_constraint, misplaced, tampered},
 };
 use crate::{
     domain::{
@@ -57,7 +57,8 @@ pub(super) fn add(tx: &Tx<'_>, key: &ApiKey, hash: &HashedKey, entry: &AuditEntr
 }
 
 pub(super) fn one(db: &Db<'_>, id: KeyId) -> Result<Option<(ApiKey, HashedKey)>, StoreError> {
-    db.first(select!("WHERE id = ?"), [id.as_str()], |row| checked(db, row))
+    let found = db.first(select!("WHERE id = ?"), [id.as_str()], |row| checked(db, row))?;
+    if found.as_ref().is_some_and(|(key, _)| key.id != id) { Err(misplaced(TABLE)) } else { Ok(found) }
 }
 
 pub(super) fn list(db: &Db<'_>, account: AccountId) -> Result<Vec<ApiKey>, StoreError> {

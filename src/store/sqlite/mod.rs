@@ -2,13 +2,13 @@
 //!
 //! Opening goes from looking to touching: the files' owner and modes, the format, the key, the header's keyed hash; until
 //! the key is known to be right, nothing is written. Reading and writing then go through [`Sqlite`]: one connection
-//! writes, in batches ([`core`], [`writer`]); each table has its file, with its SQL beside the rows it makes.
+//! writes, in batches ([`commit`], [`writer`]); each table has its file, with its SQL beside the rows it makes.
 //!
 //! Never: a permission, a clock (times are arguments), or a seal opened.
 
 mod accounts;
+mod commit;
 mod connection;
-mod core;
 mod create;
 mod db;
 mod error;
@@ -29,7 +29,7 @@ use std::{path::Path, sync::Arc};
 
 use rusqlite::{Connection, config::DbConfig};
 
-use self::{connection::Patience, core::Core, db::Db, files::Spot, readers::Readers, store::Sqlite, writer::Writer};
+use self::{commit::Core, connection::Patience, db::Db, files::Spot, readers::Readers, store::Sqlite, writer::Writer};
 use super::{OpenError, OpenRequest, Opened, StoreError, VaultStatus};
 use crate::keyring::{Keyring, UnlockError, read_key_file};
 

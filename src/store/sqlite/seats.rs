@@ -5,7 +5,7 @@ use subtle::ConstantTimeEq as _;
 
 use super::{
     db::{Db, Field, Tx},
-    error::{is_constraint, tampered},
+    error::{is_constraint, misplaced, tampered},
     keys,
 };
 use crate::{
@@ -58,15 +58,22 @@ pub(super) fn add(tx: &Tx<'_>, seat: &Seat, entry: &AuditEntry) -> Result<(), St
 
 pub(super) fn one(db: &Db<'_>, account: AccountId, name: &SeatName) -> Result<Option<Seat>, StoreError> {
     let read = |row: &Row<'_>| checked(db, row);
-    match name {
+    let found = match name {
         SeatName::Id(id) => {
             db.first(select!("WHERE account = ? AND id = ?"), [account.as_bytes(), id.as_bytes()], read)
         }
-        SeatName::Subject(subject) => db.first(
-            select!("WHERE account = ? AND auth_subject = ?"),
-            params![account.as_bytes(), subject.as_str()],
-            read,
-        ),
+        SeatName::Subject(subject) => {
+            let sql = select!("WHERE account = ? AND auth_subject = ?");
+            db.first(sql, params![account.as_bytes(), subject.as_str()], read)
+        }
+    }?;
+    let asked_for = |seat: &Seat| match name {
+        SeatName::Id(id) => seat.id == *id,
+        SeatName::Subject(subject) => seat.profile.auth_subject.as_ref() == Some(subject),
+    };
+    match found {
+        Some(seat) if seat.account != account || !asked_for(&seat) => Err(misplaced(TABLE)),
+        found => Ok(found),
     }
 }
 

@@ -5,7 +5,7 @@ use rusqlite::{Row, params};
 
 use super::{
     db::{Db, Field, Tx},
-    error::{damaged, is_constraint},
+    error::{damaged, is_constraint, misplaced},
 };
 use crate::{
     domain::{
@@ -83,11 +83,7 @@ pub(super) fn add(
         Err(error) => return Err(error.into()),
     }
     if let Some(repeat) = repeat {
-        tx.execute("DELETE FROM idempotency WHERE created_at < ?", [repeat.since.micros()])?;
-        tx.execute(
-            "INSERT OR REPLACE INTO idempotency (key, request, secret, created_at) VALUES (?, ?, ?, ?)",
-            params![repeat.key, repeat.request, secret.id.as_bytes(), entry.at.micros()],
-        )?;
+        remember(tx, repeat, secret.id, entry.at)?;
     }
     tx.append(entry)?;
     Ok(Added::New)
@@ -95,17 +91,34 @@ pub(super) fn add(
 
 /// What an earlier request with the same key did, if it still counts.
 fn earlier(tx: &Tx<'_>, repeat: &Idempotency) -> Result<Option<Added>, StoreError> {
-    let sql = "SELECT request, secret FROM idempotency WHERE key = ? AND created_at >= ?";
+    let sql = "SELECT request, secret, created_at, mac FROM idempotency WHERE key = ? AND created_at >= ?";
     tx.first(sql, params![repeat.key, repeat.since.micros()], |row| {
-        let same = row.get::<_, [u8; 32]>(0)? == repeat.request;
-        let secret = SecretId::new(uuid::Uuid::from_bytes(row.get(1)?));
-        Ok(if same { Added::Repeat(secret) } else { Added::Conflict })
+        let (request, secret, at): ([u8; 32], [u8; 16], i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        tx.check("idempotency", &[&repeat.key, &request, &secret, &at.to_be_bytes()], row.get(3)?)?;
+        let secret = SecretId::new(uuid::Uuid::from_bytes(secret));
+        Ok(if request == repeat.request { Added::Repeat(secret) } else { Added::Conflict })
     })
+}
+
+/// Keeps what was done for a request, and forgets what no longer counts.
+fn remember(tx: &Tx<'_>, repeat: &Idempotency, secret: SecretId, at: Timestamp) -> Result<(), StoreError> {
+    let fields: [&[u8]; 4] = [&repeat.key, &repeat.request, secret.as_bytes(), &at.micros().to_be_bytes()];
+    let mac = tx.keyring().row_mac("idempotency", &fields);
+    tx.execute("DELETE FROM idempotency WHERE created_at < ?", [repeat.since.micros()])?;
+    tx.execute(
+        "INSERT OR REPLACE INTO idempotency (key, request, secret, created_at, mac) VALUES (?, ?, ?, ?, ?)",
+        params![repeat.key, repeat.request, secret.as_bytes(), at.micros(), mac],
+    )?;
+    Ok(())
 }
 
 /// One secret of an account, live or deleted.
 pub(super) fn one(db: &Db<'_>, account: AccountId, id: SecretId) -> Result<Option<Kept>, StoreError> {
     let found = db.first(select!("seed", "WHERE id = ?"), [id.as_bytes()], |row| read(db, row))?;
+    // A damaged index could lead to another row, whole in itself.
+    if found.as_ref().is_some_and(|kept| kept.secret.id != id) {
+        return Err(misplaced(TABLE));
+    }
     Ok(found.filter(|kept| kept.secret.account == account))
 }
 

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 
 use super::{
     accounts,
-    core::Need,
+    commit::Need,
     db::{Db, Tx},
     keys,
     readers::Readers,

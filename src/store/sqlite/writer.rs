@@ -14,7 +14,7 @@ use std::{
 use tokio::{runtime::Handle, sync::oneshot};
 
 use super::{
-    core::{Core, Job, Need, Work},
+    commit::{Core, Job, Need, Work},
     db::{Db, Tx},
 };
 use crate::store::{StoreError, Writes};

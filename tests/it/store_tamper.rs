@@ -1,0 +1,253 @@
+//! Somebody writes to the files without the vault's key: what is found out, and that nothing wrong is taken for right.
+
+use std::fs;
+
+use countersign::{
+    domain::{
+        audit::{Action, ChainHead},
+        ids::{SeatId, SecretId},
+        seat::SeatName,
+        seed::Seed,
+    },
+    keyring::Place,
+    random::SystemRandom,
+    store::{Life, Opened, Page, SealedSecret, StoreError, Writes, open},
+};
+use rusqlite::Connection;
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+use crate::store_kit::{Folder, NOW, World, runtime, verify};
+
+#[test]
+fn a_changed_record_is_damaged_whatever_was_changed() {
+    let changes = [
+        "UPDATE account SET name = 'root' WHERE name = 'default'",
+        "UPDATE secret SET deleted_at = 1",
+        "UPDATE secret SET account = zeroblob(16)",
+        "UPDATE secret SET version = 2",
+        "UPDATE secret SET given = NULL",
+        "UPDATE secret SET taken = 1",
+        "UPDATE secret SET waiting = zeroblob(24)",
+        "UPDATE secret SET accepted = 1",
+        "UPDATE secret SET wrong = 9",
+        "UPDATE secret SET held_until = 1",
+        "UPDATE seat SET email = 'eve@x.org', email_key = 'eve@x.org'",
+        "UPDATE seat SET auth_subject = '2'",
+        "UPDATE seat SET codes_per_hour = 3600",
+        "UPDATE api_key SET scopes = 'codes:read,secrets:write'",
+        "UPDATE api_key SET account = zeroblob(16)",
+        "UPDATE api_key SET seat = NULL",
+        "UPDATE api_key SET secrets = NULL",
+        "UPDATE api_key SET codes_per_hour = NULL",
+        "UPDATE api_key SET expires_at = NULL",
+        "UPDATE api_key SET revoked_at = NULL",
+        "UPDATE api_key SET hash = zeroblob(32)",
+    ];
+    for change in changes {
+        let folder = filled();
+        run(&folder, &format!("PRAGMA foreign_keys=OFF; {change}"));
+
+        let opened = folder.open().unwrap();
+        runtime(Writes::Inline).block_on(async {
+            let found = opened.store.examine().await.unwrap();
+            assert!(found.iter().any(|found| found.contains("without the vault's key")), "{change}: {found:?}");
+            let (mut damaged, account) = (0, opened.status.default_account);
+            let mut note = |failed: bool| damaged += u32::from(failed);
+            let is_damaged = |error: Option<StoreError>| matches!(error, Some(StoreError::Damaged { .. }));
+            note(is_damaged(opened.store.accounts().await.err()));
+            note(is_damaged(opened.store.secret(account, SecretId::new(Uuid::from_u128(1))).await.err()));
+            note(is_damaged(opened.store.seat(account, SeatName::Id(SeatId::new(Uuid::from_u128(2)))).await.err()));
+            note(is_damaged(opened.store.key("000000000003".parse().unwrap()).await.err()));
+            assert_eq!(damaged, 1, "{change}: exactly its own record is refused");
+        });
+    }
+}
+
+#[test]
+fn a_changed_header_is_refused() {
+    for change in [
+        "UPDATE vault SET default_account = zeroblob(16)",
+        "UPDATE vault SET created_at = 1",
+        "UPDATE key_slot SET kind = 'none'",
+        "INSERT INTO key_slot SELECT 1, kind, \"check\", wrapped FROM key_slot",
+        "INSERT INTO data_key SELECT 2, \"check\", wrapped FROM data_key",
+    ] {
+        let folder = filled();
+        run(&folder, change);
+
+        let refused = folder.open().err().unwrap();
+
+        assert!(matches!(refused, countersign::store::OpenError::Damaged { .. }), "{change}: {refused}");
+    }
+}
+
+#[test]
+fn a_changed_trail_is_found_out_also_after_later_writes() {
+    let changes = [
+        "UPDATE trail SET at = at + 1 WHERE seq = 3",
+        "UPDATE trail SET outcome = 'wrong' WHERE seq = 3",
+        "UPDATE trail SET seat = NULL WHERE seq = 3; UPDATE trail SET purpose = 'to log in' WHERE seq = 2",
+        "DELETE FROM trail WHERE seq = 3",
+        "DELETE FROM trail WHERE seq = 6",
+        "DELETE FROM trail WHERE seq > 2",
+        "DELETE FROM trail",
+        "DELETE FROM trail WHERE seq <= 2",
+        "DELETE FROM trail WHERE seq <= 2; \
+         UPDATE trail_end SET seq = 2, mac = (SELECT mac FROM trail WHERE seq = 3) WHERE which = 'base'",
+        "UPDATE trail SET seq = 100 WHERE seq = 3; UPDATE trail SET seq = 3 WHERE seq = 4; \
+         UPDATE trail SET seq = 4 WHERE seq = 100",
+        "INSERT INTO trail SELECT 7, at, account, actor, actor_key, seat, action, outcome, secret, key, step, code_tag, \
+         purpose, count, client_name, client_version, mac FROM trail WHERE seq = 6",
+        "DELETE FROM trail WHERE seq > 2; \
+         UPDATE trail_end SET seq = 2, mac = (SELECT mac FROM trail WHERE seq = 2) WHERE which = 'head'",
+        "DELETE FROM trail_end WHERE which = 'head'",
+    ];
+    for change in changes {
+        let folder = filled();
+        run(&folder, change);
+
+        let opened = folder.open().unwrap();
+        runtime(Writes::Inline).block_on(async {
+            assert!(verify(&opened.store, &opened.keyring).await.is_err(), "{change}");
+            assert!(!opened.store.examine().await.unwrap().is_empty(), "{change}");
+
+            let world = World::around(folder, opened);
+            for _ in 0..8 {
+                world.store().record(vec![world.entry(Action::Call)]).await.unwrap();
+            }
+
+            assert!(world.verify().await.is_err(), "later writes cover up: {change}");
+            let pruned = world.store().prune_trail(NOW.plus(std::time::Duration::MAX), world.entry(Action::TrailPrune));
+            assert!(matches!(pruned.await, Err(StoreError::Damaged { .. })), "pruning covers up: {change}");
+            assert!(world.verify().await.is_err(), "{change}");
+        });
+    }
+}
+
+#[test]
+fn a_head_that_names_a_cut_row_stays_as_evidence() {
+    let folder = filled();
+    run(&folder, "DELETE FROM trail WHERE seq > 4");
+    let opened = folder.open().unwrap();
+    runtime(Writes::Inline).block_on(async {
+        let (_, before) = opened.store.trail_ends().await.unwrap();
+        let world = World::around(folder, opened);
+        world.store().record(vec![world.entry(Action::Call); 10]).await.unwrap();
+
+        let (base, after) = world.store().trail_ends().await.unwrap();
+
+        assert_eq!(base, ChainHead { seq: 0, mac: [0; 32] });
+        assert_eq!(after, before);
+    });
+}
+
+#[test]
+fn a_flipped_bit_never_makes_a_wrong_record() {
+    let folder = filled();
+    let expected = Expected::of(&folder);
+    let whole = fs::read(folder.vault()).unwrap();
+    let bits = whole.len() * 8;
+    // A stride that shares no factor with the page size visits every place in a page sooner or later.
+    let mut refused = 0;
+    for flip in 0..400 {
+        let bit = (flip * 8_191 * 37 + 11) % bits;
+        let mut bytes = whole.clone();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        fs::write(folder.vault(), bytes).unwrap();
+        refused += u32::from(expected.check(&folder, bit));
+    }
+    assert!(refused > 0, "at least one flip must have hit something");
+}
+
+/// What a vault must give back, or nothing.
+struct Expected {
+    secret: SealedSecret,
+    seats: Vec<countersign::domain::seat::Seat>,
+    keys: Vec<countersign::domain::api_key::ApiKey>,
+}
+
+impl Expected {
+    fn of(folder: &Folder) -> Self {
+        let opened = folder.open().unwrap();
+        runtime(Writes::Inline).block_on(async {
+            let account = opened.status.default_account;
+            let list = opened.store.secrets(account, Life::Live).await.unwrap();
+            let secret = opened.store.secret(account, list[0].id).await.unwrap().unwrap();
+            let seats = opened.store.seats(account, None, Page { offset: 0, limit: None }).await.unwrap();
+            let keys = opened.store.keys(account).await.unwrap();
+            opened.store.close().await.unwrap();
+            Self { secret, seats, keys }
+        })
+    }
+
+    /// Whether anything was refused; panics if something wrong was accepted.
+    fn check(&self, folder: &Folder, bit: usize) -> bool {
+        let Ok(opened) = open(&folder.request()) else { return true };
+        let account = opened.status.default_account;
+        let refused = runtime(Writes::Inline).block_on(async {
+            let secret = opened.store.secret(account, self.secret.id).await;
+            let opens = secret.is_ok_and(|found| found.is_some_and(|found| self.opens(&opened, &found, bit)));
+            let seats = opened.store.seats(account, None, Page { offset: 0, limit: None }).await;
+            assert!(
+                seats.as_ref().map_or(true, |seats| seats.iter().all(|seat| self.seats.contains(seat))),
+                "bit {bit}"
+            );
+            let keys = opened.store.keys(account).await;
+            let same = |key: &countersign::domain::api_key::ApiKey| {
+                // When it was last used authorises nothing and is kept as it is.
+                let kept = countersign::domain::api_key::ApiKey { last_used_at: None, ..key.clone() };
+                self.keys.contains(&kept)
+            };
+            assert!(keys.as_ref().map_or(true, |keys| keys.iter().all(same)), "bit {bit}");
+            let verified = verify(&opened.store, &opened.keyring).await;
+            !opens || seats.is_err() || keys.is_err() || verified.is_err()
+        });
+        drop(opened);
+        for ending in ["-wal", "-shm"] {
+            let _ = fs::remove_file(folder.data().join(format!("vault.db{ending}")));
+        }
+        refused
+    }
+
+    fn opens(&self, opened: &Opened, found: &SealedSecret, bit: usize) -> bool {
+        let place = place_of(found);
+        let Ok(seed) = opened.keyring.open_seed(&found.seed, &place) else { return false };
+        assert_eq!(seed.expose(), SEED, "bit {bit}");
+        let blobs = |secret: &SealedSecret| SealedSecret { metadata: Vec::new(), ..secret.clone() };
+        assert_eq!(blobs(found), blobs(&self.secret), "bit {bit}");
+        true
+    }
+}
+
+const SEED: &[u8] = b"12345678901234567890";
+
+const fn place_of(secret: &SealedSecret) -> Place {
+    Place { account: secret.account, secret: secret.id, version: secret.version, created_at: secret.created_at }
+}
+
+/// A closed vault with one of each, the secret sealed for real, the key revoked, and six rows on the trail.
+fn filled() -> Folder {
+    let world = World::of(Folder::new(Writes::Inline));
+    runtime(Writes::Inline).block_on(async {
+        let mut secret = world.secret();
+        let seed = Seed::from_bytes(Zeroizing::new(SEED.to_vec())).unwrap();
+        secret.seed = world.opened.keyring.seal_seed(&seed, &place_of(&secret), &SystemRandom).unwrap();
+        let entry = world.entry_on(Action::SecretRegister, secret.id);
+        world.store().add_secret(secret.clone(), None, entry).await.unwrap();
+        world.give(secret.id, 1).await;
+        let seat = world.seat("ada@x.org", Some("1"));
+        world.store().add_seat(seat.clone(), world.entry(Action::SeatAdd)).await.unwrap();
+        let key = world.added_key(Some(seat.id)).await;
+        let entry = world.entry(Action::KeyRevoke);
+        world.store().revoke_key(world.account(), key.id, entry).await.unwrap();
+        world.store().close().await.unwrap();
+    });
+    world.folder
+}
+
+/// Changes the database as any program could.
+fn run(folder: &Folder, sql: &str) {
+    let conn = Connection::open(folder.vault()).unwrap();
+    conn.execute_batch(sql).unwrap();
+}
