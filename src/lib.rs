@@ -11,6 +11,9 @@
 //! | [`store`] | what is kept: the contract every backend obeys, and the backends | a permission, a seed in clear |
 //! | [`service`] | the use cases: who may, in which order, what is written down | SQL, a protocol |
 //! | [`transport`] | MCP, HTTP and the command line: bytes to a use case and back | a decision |
+//! | [`config`] | what was typed becomes what is meant | an error that quotes a value |
+//! | [`telemetry`] | logs, for operators | a seed, a code, a key, a body |
+//! | [`app`] | the composition root: the only room that names all others | a rule of its own |
 
 pub mod domain;
 
@@ -23,3 +26,8 @@ pub mod store;
 pub mod service;
 
 pub mod transport;
+
+pub mod config;
+pub mod telemetry;
+
+pub mod app;

@@ -84,7 +84,8 @@ impl Service {
         &self.parts.keyring
     }
 
-    fn now(&self) -> Timestamp {
+    /// The time that the use cases go by: transports that count down or look back ask here, not a clock of their own.
+    pub fn now(&self) -> Timestamp {
         self.parts.clock.now()
     }
 

@@ -98,21 +98,20 @@ impl Service {
     pub async fn add_seat(&self, caller: &Principal, from: &SeatChanges) -> Result<Seat, Refusal> {
         self.require_person(caller, Action::SeatAdd).await?;
         let now = self.now().whole_millis();
-        let email = from.email.as_deref().ok_or_else(|| Refusal::invalid("email", "is required"))?;
+        let profile = new_profile(from)?;
         let id = SeatId::new(self.parts.random.ordered_id(now).map_err(|cause| self.no_randomness(cause))?);
-        let profile = SeatProfile {
-            email: parsed("email", email, Email::parse)?,
-            first_name: None,
-            last_name: None,
-            forwarding_number: None,
-            auth_subject: None,
-            codes_per_hour: None,
-        };
-        let profile = with_changes(profile, from)?;
         let seat = Seat { id, account: caller.account(), created_at: now, profile };
         let entry = AuditEntry { seat: Some(id), ..AuditEntry::of(caller, Action::SeatAdd, now) };
         self.store().add_seat(seat.clone(), entry).await.map_err(|cause| self.failed(&cause))?;
         Ok(seat)
+    }
+
+    /// Checks what a person says of a new seat, without adding it: an import looks at every line before it adds one.
+    ///
+    /// # Errors
+    /// `invalid_argument`.
+    pub fn check_seat(&self, from: &SeatChanges) -> Result<SeatProfile, Refusal> {
+        new_profile(from)
     }
 
     /// Changes a seat.
@@ -141,6 +140,19 @@ impl Service {
         let removed = self.store().remove_seat(caller.account(), seat.id, entry);
         if removed.await.map_err(|cause| self.failed(&cause))? { Ok(()) } else { Err(Refusal::NotFound("seat")) }
     }
+}
+
+fn new_profile(from: &SeatChanges) -> Result<SeatProfile, Refusal> {
+    let email = from.email.as_deref().ok_or_else(|| Refusal::invalid("email", "is required"))?;
+    let profile = SeatProfile {
+        email: parsed("email", email, Email::parse)?,
+        first_name: None,
+        last_name: None,
+        forwarding_number: None,
+        auth_subject: None,
+        codes_per_hour: None,
+    };
+    with_changes(profile, from)
 }
 
 fn with_changes(mut profile: SeatProfile, from: &SeatChanges) -> Result<SeatProfile, Refusal> {

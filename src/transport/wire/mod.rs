@@ -3,20 +3,22 @@
 //!
 //! Never: a check beyond the type (the domain does those), or an error text that quotes what was sent.
 
+mod audit;
 mod error;
 mod input;
 mod output;
 mod read;
 mod schema;
 
+pub use audit::{AuditListResponse, AuditRow, ClaimedClient};
 pub use error::ErrorBody;
 pub use input::{
     GetCodeInput, GetSeatInput, ListSeatsInput, ListSecretsInput, RegisterInput, SeatCountInput, SecretIdInput,
     Sensitive, VerifyInput,
 };
 pub use output::{
-    OK, Seat, SeatCountResponse, SeatListResponse, SeatRetrieveResponse, SecretCreateResponse, SecretDeleteResponse,
-    SecretListResponse, SecretPageResponse, TotpGetCodeResponse, TotpSecret, VerifyResponse,
+    OK, Revealed, Seat, SeatCountResponse, SeatListResponse, SeatRetrieveResponse, SecretCreateResponse,
+    SecretDeleteResponse, SecretListResponse, SecretPageResponse, TotpGetCodeResponse, TotpSecret, VerifyResponse,
 };
 pub use read::{Input, depth_within_limit, read};
 pub use schema::{input_schema, output_schema};

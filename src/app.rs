@@ -1,0 +1,353 @@
+//! The composition root: from what was typed to a vault that is open and a command that runs. The only room that names
+//! all others. Never: a rule of its own.
+
+use std::{io::IsTerminal as _, process::ExitCode, sync::Arc, time::Duration};
+
+use clap::{
+    ColorChoice, CommandFactory as _, Parser, Subcommand,
+    error::{ContextKind, ContextValue},
+};
+
+use crate::{
+    clock::{Clock as _, SystemClock},
+    config::{
+        Config, ConfigError, Durability, Flags, Format, Reveal, ServeConfig, ServeFlags, StdioConfig, StdioFlags,
+    },
+    domain::{account::Account, principal::Principal, scope::ScopeSet},
+    random::SystemRandom,
+    service::{Code, Refusal, Service},
+    store::{self, OpenError, OpenRequest, VaultStatus, Writes},
+    telemetry::{self, Ink, NotAFilter},
+    transport::{
+        cli::{self, Answers, Console, Ending, Failure, Looks, Session, Stream, VaultFacts},
+        mcp::{self, McpServer, stdio::StdioError},
+        wire::ErrorBody,
+    },
+};
+
+/// Refused or failed.
+const EXIT_FAILED: u8 = 1;
+/// Typed wrong.
+const EXIT_USAGE: u8 = 2;
+/// The vault can't be opened: `EX_CONFIG` of sysexits(3).
+const EXIT_NO_VAULT: u8 = 78;
+/// Interrupted by the person, as shells count it.
+const EXIT_INTERRUPTED: u8 = 130;
+/// How long what was begun may take to end.
+const SETTLE_MAX: Duration = Duration::from_secs(1);
+
+/// The authenticator app for AI agents: seeds stay sealed, agents get codes, every code has a trail
+#[derive(Parser)]
+#[command(name = "countersign", version, disable_help_subcommand = true, after_help = AFTER_HELP)]
+struct Typed {
+    #[command(flatten)]
+    flags: Flags,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+const AFTER_HELP: &str = "\
+The vault is made on first use. Without a command, and with standard input that is no terminal, it serves MCP like `stdio`.
+Exit status: 0 done, 1 refused or failed, 2 typed wrong, 78 the vault can't be opened.";
+
+#[derive(Subcommand)]
+enum Command {
+    #[command(flatten)]
+    Person(cli::Command),
+    /// Serve MCP on standard input and output, for the host that starts this
+    Stdio(StdioFlags),
+    /// Serve MCP and REST over HTTP, for remote agents
+    Serve(Box<ServeFlags>),
+}
+
+/// What is to be done.
+enum Task {
+    Person(Box<cli::Command>),
+    Stdio(StdioConfig),
+    Serve(Box<ServeConfig>),
+}
+
+/// Why a process ends without having done its task.
+#[derive(Debug, thiserror::Error)]
+enum Fatal {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Filter(#[from] NotAFilter),
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error(transparent)]
+    Failure(#[from] Failure),
+    #[error(transparent)]
+    Stdio(#[from] StdioError),
+    #[error("the process could not be set up: {0}")]
+    Setup(std::io::Error),
+    #[error("`serve` is not in this build")]
+    NotBuilt,
+}
+
+/// Runs the process that was asked for.
+pub fn run() -> ExitCode {
+    telemetry::hide_panic_payloads();
+    let typed = match Typed::try_parse() {
+        Ok(typed) => typed,
+        Err(error) => return typed_wrong(error),
+    };
+    if typed.command.is_none() && std::io::stdin().is_terminal() {
+        // Nobody is there to be served, and somebody to be helped.
+        let _ = Typed::command().print_help();
+        return ExitCode::SUCCESS;
+    }
+    let (flags, command) = (typed.flags, typed.command);
+    let config = match Config::of(flags) {
+        Ok(config) => config,
+        Err(error) => {
+            let looks = looks(ColorChoice::Auto);
+            return Fatal::from(error).told(&mut Console::of_process(Answers::Text, looks));
+        }
+    };
+    match task_of(command).and_then(|task| carry_out(&config, task)) {
+        Ok(Ending::Done) => ExitCode::SUCCESS,
+        Ok(Ending::No) => ExitCode::from(EXIT_FAILED),
+        Err(fatal) => fatal.told(&mut console_of(&config)),
+    }
+}
+
+fn task_of(command: Option<Command>) -> Result<Task, Fatal> {
+    Ok(match command {
+        None => Task::Stdio(StdioConfig::default()),
+        Some(Command::Stdio(flags)) => Task::Stdio(StdioConfig::of(flags)),
+        Some(Command::Serve(flags)) => Task::Serve(Box::new(ServeConfig::of(*flags)?)),
+        Some(Command::Person(command)) => Task::Person(Box::new(command)),
+    })
+}
+
+fn carry_out(config: &Config, task: Task) -> Result<Ending, Fatal> {
+    let level = if matches!(task, Task::Serve(_)) { "info" } else { "warn" };
+    let ink = if looks(config.color).notes.colour { Ink::Colour } else { Ink::Plain };
+    telemetry::start(config.log.as_deref().unwrap_or(level), ink)?;
+    let mut builder = match task {
+        Task::Serve(_) => tokio::runtime::Builder::new_multi_thread(),
+        Task::Person(_) | Task::Stdio(_) => tokio::runtime::Builder::new_current_thread(),
+    };
+    let runtime = builder.enable_all().build().map_err(Fatal::Setup)?;
+    let ended = runtime.block_on(async {
+        match task {
+            Task::Person(command) => for_person(config, *command).await,
+            Task::Stdio(stdio) => for_host(config, stdio).await,
+            Task::Serve(serve) => for_remote(config, &serve).await,
+        }
+    });
+    // A thread that still reads standard input must not keep the process.
+    runtime.shutdown_background();
+    ended
+}
+
+/// A command of a person.
+async fn for_person(config: &Config, command: cli::Command) -> Result<Ending, Fatal> {
+    let (service, status) = open(config, Writes::Inline, Durability::Normal)?;
+    let account = account(config, &service).await?;
+    let mut session = session(config, &service, &account, &status);
+    let ended = cli::run(command, &mut session).await;
+    drop(session);
+    let closed = close(&service).await;
+    let ending = ended?;
+    closed?;
+    Ok(ending)
+}
+
+/// The sidecar of a host.
+async fn for_host(config: &Config, stdio: StdioConfig) -> Result<Ending, Fatal> {
+    let (service, _) = open(config, Writes::Inline, Durability::Normal)?;
+    let account = account(config, &service).await?;
+    let seat = match &stdio.seat {
+        None => None,
+        Some(name) => {
+            let seat = service.get_seat(&Principal::person(account.id), name).await;
+            Some(seat.map_err(Failure::from)?.id)
+        }
+    };
+    let caller = Principal::stdio(account.id, stdio.scopes.unwrap_or(ScopeSet::ALL), seat);
+    let reveal = match stdio.reveal {
+        Reveal::Once => mcp::Reveal::Once,
+        Reveal::Never => mcp::Reveal::Never,
+    };
+    let served = mcp::stdio::serve(McpServer::for_caller(service.clone(), caller, reveal)).await;
+    close(&service).await?;
+    served?;
+    Ok(Ending::Done)
+}
+
+/// The server of remote agents.
+async fn for_remote(config: &Config, serve: &ServeConfig) -> Result<Ending, Fatal> {
+    let (service, status) = open(config, Writes::Thread, serve.durability)?;
+    let account = account(config, &service).await?;
+    // A server lives long: what was deleted more than seven days ago is erased when it starts, so that the promise does
+    // not hang on somebody running the doctor.
+    service.erase_expired().await.map_err(Failure::from)?;
+    let mut session = session(config, &service, &account, &status);
+    offer_first_key(&mut session, serve).await?;
+    close(&service).await?;
+    Err(Fatal::NotBuilt)
+}
+
+/// A vault without keys serves nobody: a person at the terminal gets one, and a log says how to make one.
+async fn offer_first_key(session: &mut Session, serve: &ServeConfig) -> Result<(), Failure> {
+    if !session.service.list_keys(&session.caller).await?.is_empty() {
+        return Ok(());
+    }
+    let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    if terminal {
+        let scheme = if serve.tls.is_some() { "https" } else { "http" };
+        let here = format!("{scheme}://{}", serve.listen);
+        cli::first_key(session, serve.public_url.as_deref().unwrap_or(&here)).await
+    } else {
+        tracing::warn!("this vault has no API key yet; make one with `countersign key create --name NAME`");
+        Ok(())
+    }
+}
+
+fn open(config: &Config, writes: Writes, durability: Durability) -> Result<(Service, VaultStatus), OpenError> {
+    let opened = store::open(&OpenRequest {
+        url: config.store.clone(),
+        data_dir: config.data_dir.clone(),
+        key_dir: config.key_dir.clone(),
+        key_file: config.key_file.clone(),
+        now: SystemClock.now(),
+        writes,
+        strict: durability == Durability::Strict,
+    })?;
+    let service = Service::new(opened.store, opened.keyring, Arc::new(SystemClock), Arc::new(SystemRandom));
+    Ok((service, opened.status))
+}
+
+async fn account(config: &Config, service: &Service) -> Result<Account, Failure> {
+    let found = service.find_account(config.account.as_str()).await;
+    found.map_err(|refusal| {
+        if refusal.code() != Code::NotFound {
+            return Failure::Refused(refusal);
+        }
+        let message = "there is no account of this name; `countersign account list` shows what exists, and `countersign \
+                       account add` makes one";
+        Failure::Failed { code: Code::NotFound, message: message.to_owned() }
+    })
+}
+
+fn session(config: &Config, service: &Service, account: &Account, status: &VaultStatus) -> Session {
+    Session {
+        service: service.clone(),
+        caller: Principal::person(account.id),
+        account: account.name.clone(),
+        vault: VaultFacts {
+            vault: status.vault.to_string(),
+            backend: status.backend.clone(),
+            location: status.location.display().to_string(),
+            key_file: status.key_file.display().to_string(),
+            format: status.format,
+            slots: status.slots.clone(),
+            epoch: status.epoch,
+            created_at: status.created_at,
+        },
+        console: console_of(config),
+    }
+}
+
+/// Lets what was begun end, such as giving back the step of a call that was interrupted, and then go of the vault.
+async fn close(service: &Service) -> Result<(), Failure> {
+    let metrics = tokio::runtime::Handle::current().metrics();
+    let settled = async {
+        while metrics.num_alive_tasks() > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let _ = tokio::time::timeout(SETTLE_MAX, settled).await;
+    service.close().await.map_err(Failure::from)
+}
+
+fn console_of(config: &Config) -> Console {
+    let answers = match config.format {
+        Format::Text => Answers::Text,
+        Format::Json => Answers::Json,
+    };
+    Console::of_process(answers, looks(config.color))
+}
+
+fn looks(choice: ColorChoice) -> Looks {
+    let stream = |terminal| {
+        let colour = match choice {
+            ColorChoice::Always => true,
+            ColorChoice::Never => false,
+            ColorChoice::Auto => terminal,
+        };
+        Stream { terminal, colour }
+    };
+    Looks { out: stream(std::io::stdout().is_terminal()), notes: stream(std::io::stderr().is_terminal()) }
+}
+
+/// Says what was typed wrong, without saying it again: it may be a seed that somebody put where no seed belongs.
+fn typed_wrong(mut error: clap::Error) -> ExitCode {
+    const WITHHELD: &str = "…";
+    let withheld = || ContextValue::String(WITHHELD.to_owned());
+    for kind in [ContextKind::InvalidValue, ContextKind::InvalidSubcommand] {
+        if error.get(kind).is_some() {
+            error.insert(kind, withheld());
+        }
+    }
+    let like_a_flag = |text: &str| {
+        let name = text.trim_start_matches('-');
+        text.starts_with('-') && name.len() <= 24 && name.chars().all(|c| c.is_ascii_lowercase() || c == '-')
+    };
+    let unknown = error.kind() == clap::error::ErrorKind::UnknownArgument;
+    if let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg)
+        && unknown
+        && !like_a_flag(argument)
+    {
+        error.insert(ContextKind::InvalidArg, withheld());
+        for kind in [ContextKind::Suggested, ContextKind::SuggestedArg, ContextKind::TrailingArg] {
+            error.remove(kind);
+        }
+    }
+    let _ = error.print();
+    u8::try_from(error.exit_code()).map_or(ExitCode::from(EXIT_USAGE), ExitCode::from)
+}
+
+impl Fatal {
+    /// Tells the person, or the program, and the shell.
+    fn told(&self, console: &mut Console) -> ExitCode {
+        let exit = match self {
+            // The reader went away, as `head` does when it has enough.
+            Self::Failure(failure) if failure.is_closed_pipe() => return ExitCode::SUCCESS,
+            Self::Failure(Failure::Usage(_)) | Self::Config(_) | Self::Filter(_) => EXIT_USAGE,
+            Self::Failure(Failure::Interrupted) => EXIT_INTERRUPTED,
+            Self::Open(_) => EXIT_NO_VAULT,
+            Self::Failure(_) | Self::Stdio(_) | Self::Setup(_) | Self::NotBuilt => EXIT_FAILED,
+        };
+        console.complain(&self.body());
+        ExitCode::from(exit)
+    }
+
+    fn body(&self) -> ErrorBody {
+        let code = match self {
+            Self::Failure(failure) => return failure.body(),
+            Self::Config(_) | Self::Filter(_) => Code::InvalidArgument,
+            Self::Open(_) | Self::Stdio(_) | Self::Setup(_) | Self::NotBuilt => Code::Unavailable,
+        };
+        ErrorBody { status: "ERROR", error: code.as_str(), message: self.to_string(), retry_after: None }
+    }
+}
+
+impl From<Refusal> for Fatal {
+    fn from(refusal: Refusal) -> Self {
+        Self::Failure(Failure::Refused(refusal))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Typed::command().debug_assert();
+    }
+}

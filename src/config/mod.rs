@@ -1,0 +1,281 @@
+//! What was typed becomes what is meant: flags and variables in, typed and checked settings out.
+//!
+//! [`Flags`], [`StdioFlags`] and [`ServeFlags`] hold what was typed and touch nothing; [`Config`], [`StdioConfig`] and
+//! [`ServeConfig`] are what the program runs on. The environment is read in this room alone, most of it by clap. Never:
+//! opening a file, or an error that quotes a value, since a store's address may hold a password.
+
+mod serve;
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ColorChoice, ValueEnum};
+use directories::BaseDirs;
+
+pub use serve::{Durability, Oauth, Peer, Rate, ServeConfig, ServeFlags, Sse, TlsFiles};
+
+use crate::domain::{
+    account::DEFAULT_ACCOUNT,
+    scope::{Scope, ScopeSet},
+    text::{Name, TextError},
+};
+
+/// The folder of ours in each of the platform's.
+const FOLDER: &str = "countersign";
+/// The folder for key files in the platform's configuration folder of ours.
+const KEY_FOLDER: &str = "keys";
+
+/// What every command takes, as typed.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Flags {
+    /// Folder of the vault [default: the platform's data directory]
+    #[arg(long, global = true, value_name = "DIR", env = "COUNTERSIGN_DATA_DIR", hide_env_values = true)]
+    data_dir: Option<PathBuf>,
+    /// Where the vault is kept: `sqlite:` (the file vault.db in the data directory) or `sqlite:FILE`
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "COUNTERSIGN_STORE",
+        hide_env_values = true,
+        default_value = "sqlite:"
+    )]
+    store: String,
+    /// File of the vault's key [default: keys/<vault id>.key in the platform's configuration directory]
+    #[arg(long, global = true, value_name = "FILE", env = "COUNTERSIGN_KEY_FILE", hide_env_values = true)]
+    key_file: Option<PathBuf>,
+    /// Account to work in
+    #[arg(
+        long,
+        global = true,
+        value_name = "NAME",
+        env = "COUNTERSIGN_ACCOUNT",
+        hide_env_values = true,
+        default_value = DEFAULT_ACCOUNT
+    )]
+    account: String,
+    /// Print one JSON document on standard output
+    #[arg(long, global = true)]
+    json: bool,
+    /// What to log on standard error, such as `debug` or `countersign=trace` [default: warn; info for serve]
+    #[arg(long, global = true, value_name = "FILTER", env = "COUNTERSIGN_LOG", hide_env_values = true)]
+    log: Option<String>,
+    /// When to use colour; `NO_COLOR` is honoured [default: auto]
+    #[arg(long, global = true, value_name = "WHEN", value_enum)]
+    color: Option<ColorChoice>,
+}
+
+/// What `countersign stdio` takes, as typed.
+#[derive(Debug, Default, Args)]
+pub struct StdioFlags {
+    /// Make every call for this seat (its id or `auth_subject`), and refuse calls for others
+    #[arg(long, value_name = "ID")]
+    seat: Option<String>,
+    /// Allow these scopes only, separated by commas
+    #[arg(long, value_name = "SCOPE,…", value_parser = scopes)]
+    scope: Option<ScopeSet>,
+    /// Whether the answer to a registration shows the seed
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t)]
+    reveal: Reveal,
+}
+
+/// Whether the answer to a registration shows the seed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Reveal {
+    /// Once, as the mirrored API does
+    #[default]
+    Once,
+    /// Never: it stays out of the model's context
+    Never,
+}
+
+/// How answers are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// What every command runs on.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The vault's folder, absolute.
+    pub data_dir: PathBuf,
+    /// The store's address. It may hold a password: it is never shown.
+    pub store: String,
+    /// The folder for key files; never within the data directory.
+    pub key_dir: PathBuf,
+    /// The key file, if it was named; never within the data directory.
+    pub key_file: Option<PathBuf>,
+    /// The account to work in.
+    pub account: Name,
+    /// How answers are written.
+    pub format: Format,
+    /// What to log, if that was said.
+    pub log: Option<String>,
+    /// When to use colour.
+    pub color: ColorChoice,
+}
+
+/// How a sidecar serves its host.
+#[derive(Debug, Clone, Default)]
+pub struct StdioConfig {
+    /// The seat that every call is for, by id or `auth_subject`.
+    pub seat: Option<String>,
+    /// What the host may do.
+    pub scopes: Option<ScopeSet>,
+    /// Whether the answer to a registration shows the seed.
+    pub reveal: Reveal,
+}
+
+/// Why what was typed can't be meant. It never quotes a value.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The system does not say where data belongs.
+    #[error("there is no home directory to keep the vault in; name one with --data-dir and --key-file")]
+    NoHome,
+    /// The path can't be made absolute.
+    #[error("{flag} is no usable path: {source}")]
+    Path {
+        /// The flag.
+        flag: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The key would lie beside what it opens.
+    #[error(
+        "the key would lie within the data directory, where every copy of the vault would carry it; \
+         choose another place with --key-file or --data-dir"
+    )]
+    KeyInData,
+    /// The account's name is none.
+    #[error("--account {0}")]
+    Account(TextError),
+    /// A flag of `serve`.
+    #[error("{flag} {problem}")]
+    Serve {
+        /// The flag.
+        flag: &'static str,
+        /// What is wrong, and what to do.
+        problem: &'static str,
+    },
+}
+
+impl Config {
+    /// Checks what was typed, and asks the platform for what was not.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn of(flags: Flags) -> Result<Self, ConfigError> {
+        let base = BaseDirs::new();
+        let data_dir = match flags.data_dir {
+            Some(dir) => absolute("--data-dir", &dir)?,
+            None => base.as_ref().ok_or(ConfigError::NoHome)?.data_dir().join(FOLDER),
+        };
+        let key_file = flags.key_file.map(|file| absolute("--key-file", &file)).transpose()?;
+        let key_dir = match (&key_file, &base) {
+            (Some(file), _) => file.parent().unwrap_or(Path::new("/")).to_owned(),
+            (None, Some(base)) => key_dir(base),
+            (None, None) => return Err(ConfigError::NoHome),
+        };
+        if key_dir.starts_with(&data_dir) {
+            return Err(ConfigError::KeyInData);
+        }
+        Ok(Self {
+            data_dir,
+            store: flags.store,
+            key_dir,
+            key_file,
+            account: Name::parse(&flags.account).map_err(ConfigError::Account)?,
+            format: if flags.json { Format::Json } else { Format::Text },
+            log: flags.log.filter(|filter| !filter.trim().is_empty()),
+            color: color(flags.color),
+        })
+    }
+}
+
+impl StdioConfig {
+    /// What was typed; clap has checked all of it.
+    pub fn of(flags: StdioFlags) -> Self {
+        Self { seat: flags.seat, scopes: flags.scope, reveal: flags.reveal }
+    }
+}
+
+/// The first of the platform's folders for settings that is not the one for data: on macOS and Windows some coincide.
+fn key_dir(base: &BaseDirs) -> PathBuf {
+    let folders = [base.config_dir(), base.preference_dir(), base.config_local_dir()];
+    let apart = folders.into_iter().find(|folder| *folder != base.data_dir());
+    apart.unwrap_or(base.config_dir()).join(FOLDER).join(KEY_FOLDER)
+}
+
+fn absolute(flag: &'static str, path: &Path) -> Result<PathBuf, ConfigError> {
+    std::path::absolute(path).map_err(|source| ConfigError::Path { flag, source })
+}
+
+/// What was typed wins over `NO_COLOR` (<https://no-color.org>: present and not empty).
+fn color(typed: Option<ColorChoice>) -> ColorChoice {
+    let none = || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    typed.unwrap_or_else(|| if none() { ColorChoice::Never } else { ColorChoice::Auto })
+}
+
+/// Reads a list of scopes.
+fn scopes(text: &str) -> Result<ScopeSet, String> {
+    let known = || Scope::ALL.map(Scope::as_str).join(", ");
+    match text.parse::<ScopeSet>() {
+        Ok(set) if !set.is_empty() => Ok(set),
+        _ => Err(format!("name one or more of {}", known())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Typed {
+        #[command(flatten)]
+        flags: Flags,
+    }
+
+    fn config_of(arguments: &[&str]) -> Result<Config, ConfigError> {
+        let all = ["countersign"].iter().chain(arguments);
+        Config::of(Typed::try_parse_from(all).unwrap().flags)
+    }
+
+    #[test]
+    fn a_key_never_lies_within_the_data_directory() {
+        for arguments in [
+            ["--data-dir", "/vault", "--key-file", "/vault/my.key"],
+            ["--data-dir", "/vault", "--key-file", "/vault/deeper/my.key"],
+        ] {
+            assert!(matches!(config_of(&arguments), Err(ConfigError::KeyInData)));
+        }
+
+        let apart = config_of(&["--data-dir", "/vault", "--key-file", "/vault-keys/my.key"]).unwrap();
+        assert_eq!(apart.key_file, Some(PathBuf::from("/vault-keys/my.key")));
+    }
+
+    #[test]
+    fn a_data_directory_around_the_platforms_key_folder_is_refused() {
+        assert!(matches!(config_of(&["--data-dir", "/"]), Err(ConfigError::KeyInData)));
+    }
+
+    #[test]
+    fn an_account_name_is_checked_without_quoting_it() {
+        let error = config_of(&["--account", "JBSWY3DP\u{7}"]).unwrap_err().to_string();
+
+        assert!(error.starts_with("--account has a control"), "{error}");
+        assert!(!error.contains("JBSWY3DP"));
+    }
+
+    #[test]
+    fn scopes_are_read_or_the_known_ones_are_named() {
+        assert_eq!(scopes("codes:read,audit:read").unwrap().to_string(), "codes:read,audit:read");
+        assert!(scopes("codes:write").unwrap_err().contains("codes:verify"));
+        assert!(scopes("").is_err());
+    }
+}

@@ -1,0 +1,290 @@
+//! What `countersign serve` is told.
+
+use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, str::FromStr, time::Duration};
+
+use clap::{Args, ValueEnum};
+use http::Uri;
+
+use super::ConfigError;
+
+/// What `countersign serve` takes, as typed.
+#[derive(Debug, Args)]
+pub struct ServeFlags {
+    /// Address to listen on; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8787")]
+    listen: SocketAddr,
+    /// How clients reach this server: the accepted host name, and the links that are given out
+    #[arg(long, value_name = "URL")]
+    public_url: Option<String>,
+    /// A reverse proxy in front ends TLS and says who calls (X-Forwarded-For)
+    #[arg(long)]
+    behind_proxy: bool,
+    /// Certificate chain (PEM); read again when it changes
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// Private key of the certificate (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// Leave out the 2024-11-05 HTTP+SSE transport (/sse, /messages)
+    #[arg(long)]
+    no_sse: bool,
+    /// Web origins that may call from a browser, separated by commas
+    #[arg(long, value_name = "ORIGIN,…", value_delimiter = ',')]
+    allow_origin: Vec<String>,
+    /// Identity provider whose access tokens are accepted
+    #[arg(long, value_name = "URL", requires = "oauth_audience")]
+    oauth_issuer: Option<String>,
+    /// The audience that access tokens must name
+    #[arg(long, value_name = "URL", requires = "oauth_issuer")]
+    oauth_audience: Option<String>,
+    /// When commits reach the disk
+    #[arg(long, value_name = "HOW", value_enum, default_value_t)]
+    durability: Durability,
+    /// Calls allowed for each key, such as 600/min [default: no limit]
+    #[arg(long, value_name = "N/UNIT")]
+    rate_per_key: Option<Rate>,
+    /// Calls allowed for each secret, such as 60/min [default: no limit]
+    #[arg(long, value_name = "N/UNIT")]
+    rate_per_secret: Option<Rate>,
+    /// Failed authentications allowed for each address, or `off`
+    #[arg(long, value_name = "N/UNIT|off", default_value = "60/min", value_parser = rate_or_off)]
+    auth_failures: RateOrOff,
+}
+
+/// How the server runs.
+#[derive(Debug, Clone)]
+pub struct ServeConfig {
+    /// The address to listen on.
+    pub listen: SocketAddr,
+    /// How clients reach it: `https://host[:port]`, without a slash at the end.
+    pub public_url: Option<String>,
+    /// Who is at the other end of a connection.
+    pub peer: Peer,
+    /// TLS of our own.
+    pub tls: Option<TlsFiles>,
+    /// Whether the deprecated transport is served.
+    pub sse: Sse,
+    /// Web origins that may call from a browser: `https://host[:port]`.
+    pub allowed_origins: Vec<String>,
+    /// The identity provider whose access tokens are accepted.
+    pub oauth: Option<Oauth>,
+    /// When commits reach the disk.
+    pub durability: Durability,
+    /// Calls allowed for each key.
+    pub rate_per_key: Option<Rate>,
+    /// Calls allowed for each secret.
+    pub rate_per_secret: Option<Rate>,
+    /// Failed authentications allowed for each address.
+    pub auth_failures: Option<Rate>,
+}
+
+/// Who is at the other end of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Peer {
+    /// The client itself.
+    Client,
+    /// A reverse proxy that ends TLS and says who calls.
+    Proxy,
+}
+
+/// Whether the deprecated HTTP+SSE transport is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sse {
+    /// It is.
+    On,
+    /// It is not.
+    Off,
+}
+
+/// When commits reach the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Durability {
+    /// What reveals or changes something at once; repeated reads of a code within 250 ms
+    #[default]
+    Normal,
+    /// Every commit before it is acknowledged
+    Strict,
+}
+
+/// A certificate and its key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate chain.
+    pub cert: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
+/// An identity provider.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Oauth {
+    /// Its address, as its tokens name it.
+    pub issuer: String,
+    /// Us, as its tokens name us.
+    pub audience: String,
+}
+
+/// So many in a span of time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// How many.
+    pub count: NonZeroU32,
+    /// In which span.
+    pub per: Duration,
+}
+
+/// A rate that can be switched off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct RateOrOff(Option<Rate>);
+
+/// A text that is no rate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("write a number, a slash, and s, min or h, such as 600/min")]
+pub struct NotARate;
+
+impl ServeConfig {
+    /// Checks what was typed.
+    ///
+    /// # Errors
+    /// [`ConfigError::Serve`].
+    pub fn of(flags: ServeFlags) -> Result<Self, ConfigError> {
+        let tls = flags.tls_cert.zip(flags.tls_key).map(|(cert, key)| TlsFiles { cert, key });
+        let peer = if flags.behind_proxy { Peer::Proxy } else { Peer::Client };
+        if !flags.listen.ip().is_loopback() && tls.is_none() && peer == Peer::Client {
+            let problem = "is not a loopback address, and keys and codes would cross the network in clear; \
+                           give --tls-cert and --tls-key, or --behind-proxy if a proxy ends TLS";
+            return Err(ConfigError::Serve { flag: "--listen", problem });
+        }
+        let public_url = flags.public_url.as_deref().map(|url| origin("--public-url", url)).transpose()?;
+        let allowed = flags.allow_origin.iter().map(|text| origin("--allow-origin", text));
+        let oauth = flags.oauth_issuer.zip(flags.oauth_audience).map(|(issuer, audience)| Oauth { issuer, audience });
+        if let Some(oauth) = &oauth {
+            check_oauth(oauth)?;
+        }
+        Ok(Self {
+            listen: flags.listen,
+            public_url,
+            peer,
+            tls,
+            sse: if flags.no_sse { Sse::Off } else { Sse::On },
+            allowed_origins: allowed.collect::<Result<_, _>>()?,
+            oauth,
+            durability: flags.durability,
+            rate_per_key: flags.rate_per_key,
+            rate_per_secret: flags.rate_per_secret,
+            auth_failures: flags.auth_failures.0,
+        })
+    }
+}
+
+/// Keys from an issuer that anybody on the way could answer for would be anybody's keys.
+fn check_oauth(oauth: &Oauth) -> Result<(), ConfigError> {
+    let refused = |flag, problem| Err(ConfigError::Serve { flag, problem });
+    let Ok(issuer) = oauth.issuer.parse::<Uri>() else {
+        return refused("--oauth-issuer", "must be an https URL");
+    };
+    let local = issuer.host().is_some_and(|host| matches!(host, "localhost" | "127.0.0.1" | "[::1]"));
+    match issuer.scheme_str() {
+        Some("https") => {}
+        Some("http") if local => {}
+        _ => return refused("--oauth-issuer", "must be an https URL"),
+    }
+    if oauth.audience.parse::<Uri>().is_ok_and(|audience| audience.scheme().is_some()) {
+        Ok(())
+    } else {
+        refused("--oauth-audience", "must be a URL, that of this server's /mcp as clients know it")
+    }
+}
+
+/// Reads `scheme://host[:port]`; a slash at the end is left out.
+fn origin(flag: &'static str, text: &str) -> Result<String, ConfigError> {
+    let problem = "must be a scheme and a host such as https://codes.example.com, without a path";
+    let refused = || ConfigError::Serve { flag, problem };
+    let text = text.trim().trim_end_matches('/');
+    let uri: Uri = text.parse().map_err(|_| refused())?;
+    let authority = uri.authority().filter(|authority| !authority.as_str().contains('@')).ok_or_else(refused)?;
+    let scheme = uri.scheme_str().ok_or_else(refused)?;
+    let web = flag != "--public-url" || matches!(scheme, "http" | "https");
+    let bare = format!("{scheme}://{authority}");
+    if web && bare.eq_ignore_ascii_case(text) { Ok(bare.to_ascii_lowercase()) } else { Err(refused()) }
+}
+
+impl FromStr for Rate {
+    type Err = NotARate;
+
+    fn from_str(text: &str) -> Result<Self, NotARate> {
+        let (count, unit) = text.split_once('/').ok_or(NotARate)?;
+        let seconds = match unit.trim() {
+            "s" | "sec" | "second" => 1,
+            "m" | "min" | "minute" => 60,
+            "h" | "hour" => 3600,
+            _ => return Err(NotARate),
+        };
+        Ok(Self { count: count.trim().parse().map_err(|_| NotARate)?, per: Duration::from_secs(seconds) })
+    }
+}
+
+fn rate_or_off(text: &str) -> Result<RateOrOff, NotARate> {
+    if text == "off" { Ok(RateOrOff(None)) } else { text.parse().map(|rate| RateOrOff(Some(rate))) }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Typed {
+        #[command(flatten)]
+        flags: ServeFlags,
+    }
+
+    fn config_of(arguments: &str) -> Result<ServeConfig, String> {
+        let all = ["serve"].into_iter().chain(arguments.split_whitespace());
+        let typed = Typed::try_parse_from(all).map_err(|error| error.kind().to_string())?;
+        ServeConfig::of(typed.flags).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn an_open_address_needs_tls_or_a_proxy() {
+        assert!(config_of("--listen 0.0.0.0:8787").unwrap_err().contains("--tls-cert"));
+
+        assert!(config_of("--listen 0.0.0.0:8787 --behind-proxy").is_ok());
+        assert!(config_of("--listen [::]:8787 --tls-cert c.pem --tls-key k.pem").unwrap().tls.is_some());
+        assert!(config_of("--listen [::1]:0").is_ok());
+        assert!(config_of("--tls-cert c.pem").is_err());
+    }
+
+    #[test]
+    fn rates_are_counts_in_a_span() {
+        let config = config_of("--rate-per-key 600/min --auth-failures off").unwrap();
+        assert_eq!(config.rate_per_key.map(|rate| (rate.count.get(), rate.per.as_secs())), Some((600, 60)));
+        assert_eq!(config.auth_failures, None);
+
+        assert_eq!(config_of("").unwrap().auth_failures.map(|rate| rate.count.get()), Some(60));
+        for wrong in ["0/min", "-1/min", "60", "60/day", "many/min", "off"] {
+            assert!(config_of(&format!("--rate-per-key {wrong}")).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_public_address_is_a_scheme_and_a_host() {
+        assert_eq!(
+            config_of("--public-url https://Codes.example.com/").unwrap().public_url.unwrap(),
+            "https://codes.example.com"
+        );
+        for wrong in ["codes.example.com", "https://x.example/path", "https://u:p@x.example", "ftp://x.example", "/x"] {
+            assert!(config_of(&format!("--public-url {wrong}")).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_issuer_is_reached_by_tls_or_stands_here() {
+        let with = |issuer| config_of(&format!("--oauth-issuer {issuer} --oauth-audience https://x.example/mcp"));
+        assert!(with("https://id.example/realm").is_ok());
+        assert!(with("http://127.0.0.1:9000").is_ok());
+        assert!(with("http://id.example").is_err());
+        assert!(config_of("--oauth-issuer https://id.example").is_err());
+    }
+}

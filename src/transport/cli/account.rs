@@ -1,0 +1,93 @@
+//! `countersign account`: the tenants of a vault.
+
+use clap::Subcommand;
+use serde::Serialize;
+
+use super::{Ending, Failure, Session, output::Table};
+use crate::{
+    domain::account::Account,
+    transport::wire::{OK, SecretDeleteResponse},
+};
+
+/// What can be done with accounts.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Add an account
+    Add {
+        /// What it is called
+        name: String,
+    },
+    /// List the accounts
+    List,
+    /// Remove an account that has no secrets, with its seats and keys
+    Rm {
+        /// What it is called
+        name: String,
+        /// Don't ask
+        #[arg(long, short = 'y')]
+        yes: bool,
+    },
+}
+
+/// An account, for programs.
+#[derive(Serialize)]
+struct AccountView {
+    name: String,
+    created_at: String,
+}
+
+/// The answer to an addition.
+#[derive(Serialize)]
+struct AccountAnswer {
+    account: AccountView,
+    status: &'static str,
+}
+
+/// The answer to a list.
+#[derive(Serialize)]
+struct AccountsAnswer {
+    accounts: Vec<AccountView>,
+    status: &'static str,
+}
+
+pub(super) async fn run(command: Command, session: &mut Session) -> Result<Ending, Failure> {
+    match command {
+        Command::Add { name } => add(&name, session).await,
+        Command::List => list(session).await,
+        Command::Rm { name, yes } => {
+            session.console.confirm("Remove this account with its seats and keys?", yes.into())?;
+            session.service.remove_account(&session.caller, &name).await?;
+            session.console.answer(&SecretDeleteResponse { status: OK }, |console| console.line("removed"))?;
+            Ok(Ending::Done)
+        }
+    }
+}
+
+async fn add(name: &str, session: &mut Session) -> Result<Ending, Failure> {
+    let account = session.service.add_account(&session.caller, name).await?;
+    let answer = AccountAnswer { account: AccountView::from(&account), status: OK };
+    session.console.answer(&answer, |console| {
+        console.facts(&[("name", &answer.account.name), ("created", &answer.account.created_at)])
+    })?;
+    Ok(Ending::Done)
+}
+
+async fn list(session: &mut Session) -> Result<Ending, Failure> {
+    let accounts = session.service.list_accounts(&session.caller).await?;
+    let now = session.service.now();
+    let answer = AccountsAnswer { accounts: accounts.iter().map(AccountView::from).collect(), status: OK };
+    session.console.answer(&answer, |console| {
+        let mut table = Table::new(&["NAME", "CREATED"]);
+        for account in &accounts {
+            table.row(vec![account.name.to_string(), console.date(account.created_at, now)]);
+        }
+        console.table(&table)
+    })?;
+    Ok(Ending::Done)
+}
+
+impl From<&Account> for AccountView {
+    fn from(account: &Account) -> Self {
+        Self { name: account.name.to_string(), created_at: account.created_at.to_string() }
+    }
+}

@@ -1,0 +1,124 @@
+//! Anchors: where the trail ended at some time, kept outside, so that somebody who cuts rows off its end is found out.
+
+use std::{fs::OpenOptions, io::Write as _, path::PathBuf, time::Duration};
+
+use clap::Args;
+use serde::{Deserialize, Serialize};
+
+use super::{Ending, Failure, Session, output::Console, times};
+use crate::domain::{audit::ChainHead, time::Timestamp};
+
+/// Bytes of a file of anchors: one a minute for two months.
+const ANCHORS_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// The shortest interval that anchors are appended at.
+const EVERY_MIN: Duration = Duration::from_secs(1);
+
+/// What a check takes.
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// File of anchors, as `audit head --append` writes it; `-` for standard input
+    #[arg(long, value_name = "FILE")]
+    anchors: Option<PathBuf>,
+}
+
+/// What an anchor takes.
+#[derive(Debug, Args)]
+pub struct HeadArgs {
+    /// Append the anchor to this file instead of printing it
+    #[arg(long, value_name = "FILE")]
+    append: Option<PathBuf>,
+    /// Go on, with an anchor every so often (such as 60s) whenever the trail has grown
+    #[arg(long, value_name = "SPAN")]
+    every: Option<String>,
+}
+
+/// A line of a file of anchors. Its field names never change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Anchor {
+    /// Number of the last row.
+    seq: u64,
+    /// Its keyed hash, in hexadecimal.
+    mac: String,
+    /// When the anchor was made.
+    at: String,
+}
+
+impl Anchor {
+    pub(super) fn of(head: ChainHead, at: Timestamp) -> Self {
+        Self { seq: head.seq, mac: data_encoding::HEXLOWER.encode(&head.mac), at: at.to_string() }
+    }
+
+    fn head(&self) -> Option<ChainHead> {
+        let mac = data_encoding::HEXLOWER_PERMISSIVE.decode(self.mac.as_bytes()).ok()?;
+        Some(ChainHead { seq: self.seq, mac: mac.try_into().ok()? })
+    }
+}
+
+/// Reads the anchors to check against.
+pub(super) fn read(args: &VerifyArgs, console: &mut Console) -> Result<Vec<ChainHead>, Failure> {
+    let Some(path) = &args.anchors else { return Ok(Vec::new()) };
+    let text = console.read_text(path, ANCHORS_BYTES_MAX)?;
+    let lines = text.lines().zip(1_u64..).filter(|(line, _)| !line.trim().is_empty());
+    lines
+        .map(|(line, number)| {
+            let anchor = serde_json::from_str::<Anchor>(line).ok().and_then(|anchor| anchor.head());
+            anchor.ok_or_else(|| Failure::invalid(format!("line {number} of the anchors is no anchor")))
+        })
+        .collect()
+}
+
+/// Prints or appends where the trail ends.
+pub(super) async fn head(args: &HeadArgs, session: &mut Session) -> Result<Ending, Failure> {
+    let every = args.every.as_deref().map(|text| times::span("--every", text)).transpose()?;
+    if every.is_some_and(|every| every < EVERY_MIN) {
+        return Err(Failure::Usage("--every must be 1s at least".to_owned()));
+    }
+    let mut written = None;
+    loop {
+        let head = session.service.trail_head(&session.caller).await?;
+        if written != Some(head) {
+            let anchor = Anchor::of(head, session.service.now());
+            if let Some(path) = &args.append {
+                append(path, &anchor).map_err(|cause| Failure::file("can't append to", path, &cause))?;
+            } else {
+                session.console.json_line(&anchor)?;
+                session.console.flush()?;
+            }
+            written = Some(head);
+        }
+        match every {
+            Some(every) => tokio::time::sleep(every).await,
+            None => return Ok(Ending::Done),
+        }
+    }
+}
+
+/// One write for a line, and durable: an anchor that a power cut takes away vouches for nothing.
+fn append(path: &std::path::Path, anchor: &Anchor) -> std::io::Result<()> {
+    let mut line = serde_json::to_vec(anchor)?;
+    line.push(b'\n');
+    let mut file = OpenOptions::new().append(true).create(true).open(path)?;
+    file.write_all(&line)?;
+    file.sync_data()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_anchor_reads_back_as_the_head_it_was_made_of() {
+        let head = ChainHead { seq: 7, mac: [0xAB; 32] };
+        let line = serde_json::to_string(&Anchor::of(head, Timestamp::from_seconds(0))).unwrap();
+
+        assert!(line.starts_with(r#"{"seq":7,"mac":"abab"#), "{line}");
+        assert_eq!(serde_json::from_str::<Anchor>(&line).unwrap().head(), Some(head));
+    }
+
+    #[test]
+    fn a_short_or_foreign_hash_is_no_anchor() {
+        for mac in ["", "abab", "zz", &"ab".repeat(33)] {
+            assert_eq!(Anchor { seq: 1, mac: mac.to_owned(), at: String::new() }.head(), None);
+        }
+    }
+}

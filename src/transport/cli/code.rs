@@ -1,0 +1,194 @@
+//! `countersign code` and `countersign verify`: the current code of a secret, and whether somebody's code is right.
+
+use std::{io::Write as _, time::Duration};
+
+use async_trait::async_trait;
+use clap::Args;
+
+use super::{
+    Ending, Failure, Session,
+    names::{self, Among},
+};
+use crate::{
+    domain::{secret::TotpSecret, time::Timestamp},
+    service::{CodeRequest, IssuedCode, Patience},
+    transport::wire::{OK, TotpGetCodeResponse, VerifyResponse},
+};
+
+/// Cells of the bar that runs out beside a watched code.
+const BAR_CELLS: u32 = 20;
+/// Bytes of a code that is read: more than any code has, with spaces and a line's end.
+const CODE_BYTES_MAX: usize = 64;
+
+/// What `countersign code` takes.
+#[derive(Debug, Args)]
+pub struct CodeArgs {
+    /// The secret: its id, the start of its id, or its exact label
+    #[arg(value_name = "ID|LABEL")]
+    secret: String,
+    /// Keep showing the code, with a countdown, until interrupted; every new code is a row on the trail
+    #[arg(long, conflicts_with_all = ["single_use", "min_validity"])]
+    watch: bool,
+    /// Seconds that must be left of the code; with fewer left, wait for the next one
+    #[arg(long, value_name = "SECONDS")]
+    min_validity: Option<u32>,
+    /// Take a code that goes to no other caller
+    #[arg(long)]
+    single_use: bool,
+    /// Seconds to wait for a code at most, up to 120 [default: 45]
+    #[arg(long, value_name = "SECONDS")]
+    max_wait: Option<u32>,
+    /// The seat that the code is for: its id or `auth_subject`
+    #[arg(long, value_name = "ID")]
+    seat: Option<String>,
+    /// Why, for the trail
+    #[arg(long, value_name = "TEXT")]
+    purpose: Option<String>,
+}
+
+/// What `countersign verify` takes. The code is no argument: arguments can be seen by every process.
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// The secret: its id, the start of its id, or its exact label
+    #[arg(value_name = "ID|LABEL")]
+    secret: String,
+    /// Read the code from standard input instead of asking for it
+    #[arg(long)]
+    stdin: bool,
+    /// The seat that the code is checked for: its id or `auth_subject`
+    #[arg(long, value_name = "ID")]
+    seat: Option<String>,
+}
+
+/// Tells a person at a terminal how long a code takes to come.
+struct Countdown;
+
+/// Shows the current code.
+pub(super) async fn show(args: CodeArgs, session: &mut Session) -> Result<Ending, Failure> {
+    if args.watch && session.console.is_json() {
+        return Err(Failure::Usage("--watch goes on and --json is one document; use one of them".to_owned()));
+    }
+    let secret = names::secret(session, &args.secret, Among::Live).await?;
+    let request = CodeRequest {
+        min_validity: args.min_validity,
+        single_use: args.single_use,
+        max_wait: args.max_wait,
+        seat: args.seat,
+        purpose: args.purpose,
+    };
+    if args.watch {
+        return watch(&secret, &request, session).await;
+    }
+    let issued = awaited(&secret, &request, session).await?;
+    let unit = if session.console.looks().out.terminal { " s left" } else { "" };
+    session.console.answer(&TotpGetCodeResponse::from(&issued), |console| {
+        console.part(issued.code.digits())?;
+        console.line(&format!("  {}{unit}", issued.expires_in))
+    })?;
+    Ok(Ending::Done)
+}
+
+/// Waits for a code. An interruption lets go of the wait in order, so that a reserved step is given back.
+async fn awaited(secret: &TotpSecret, request: &CodeRequest, session: &mut Session) -> Result<IssuedCode, Failure> {
+    let terminal = session.console.looks().notes.terminal;
+    let patience: &dyn Patience = if terminal { &Countdown } else { &() };
+    let issued = session.service.get_code(&session.caller, secret.id, request, patience);
+    let issued = tokio::select! {
+        issued = issued => issued.map_err(Failure::from),
+        _ = tokio::signal::ctrl_c() => Err(Failure::Interrupted),
+    };
+    if terminal {
+        session.console.note_part("\r\u{1b}[K");
+    }
+    issued
+}
+
+/// Shows every code as it comes, until the process is interrupted.
+async fn watch(secret: &TotpSecret, request: &CodeRequest, session: &mut Session) -> Result<Ending, Failure> {
+    let looks = session.console.looks().out;
+    loop {
+        let asked = session.service.now();
+        let issued = session.service.get_code(&session.caller, secret.id, request, &()).await?;
+        let rotates = Timestamp::from_seconds(asked.seconds().saturating_add(i64::from(issued.expires_in)));
+        if !looks.terminal {
+            session.console.part(issued.code.digits())?;
+            session.console.line(&format!("  {}", issued.expires_in))?;
+            session.console.flush()?;
+        }
+        loop {
+            let now = session.service.now();
+            if now >= rotates {
+                break;
+            }
+            if looks.terminal {
+                let left = seconds_left(now, rotates);
+                session.console.part(&frame(issued.code.digits(), left, secret.period().seconds(), looks.colour))?;
+            }
+            let tick = Timestamp::from_seconds(now.seconds().saturating_add(1));
+            tokio::time::sleep(now.until(tick)).await;
+        }
+    }
+}
+
+fn seconds_left(now: Timestamp, rotates: Timestamp) -> u32 {
+    u32::try_from(rotates.seconds().saturating_sub(now.seconds())).unwrap_or(0)
+}
+
+/// One drawing of a watched code over the one before it.
+fn frame(code: &str, left: u32, period: u32, colour: bool) -> String {
+    let full = left.min(period).saturating_mul(BAR_CELLS).div_ceil(period.max(1)) as usize;
+    let bar = format!("{}{}", "█".repeat(full), "░".repeat((BAR_CELLS as usize).saturating_sub(full)));
+    // Red when a login with it may come too late.
+    let (on, off) = match (colour, left) {
+        (false, _) => ("", ""),
+        (true, 0..=5) => ("\u{1b}[31m", "\u{1b}[0m"),
+        (true, _) => ("\u{1b}[32m", "\u{1b}[0m"),
+    };
+    format!("\r{code}  {on}{bar}{off}  {left} s\u{1b}[K")
+}
+
+#[async_trait]
+impl Patience for Countdown {
+    async fn waiting(&self, waited: Duration, total: Duration) {
+        let left = total.saturating_sub(waited).as_secs();
+        let _ = write!(std::io::stderr(), "\rwaiting for a code: {left} s\u{1b}[K");
+    }
+}
+
+/// Checks a code.
+pub(super) async fn verify(args: &VerifyArgs, session: &mut Session) -> Result<Ending, Failure> {
+    let secret = names::secret(session, &args.secret, Among::Live).await?;
+    let typed = if args.stdin {
+        session.console.read_stdin(CODE_BYTES_MAX)?
+    } else {
+        session.console.ask_hidden("Code (hidden): ", "use --stdin")?
+    };
+    let verified = session.service.verify_code(&session.caller, secret.id, &typed, args.seat.as_deref()).await?;
+    let answer = VerifyResponse { status: OK, valid: verified.valid };
+    session.console.answer(&answer, |console| console.line(if answer.valid { "valid" } else { "not valid" }))?;
+    Ok(if answer.valid { Ending::Done } else { Ending::No })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_watched_code_is_drawn_over_itself_with_a_bar_that_runs_out() {
+        assert_eq!(frame("287082", 30, 30, false), format!("\r287082  {}  30 s\u{1b}[K", "█".repeat(20)));
+        assert_eq!(
+            frame("287082", 15, 30, false),
+            format!("\r287082  {}{}  15 s\u{1b}[K", "█".repeat(10), "░".repeat(10))
+        );
+        assert!(frame("287082", 5, 30, true).contains("\u{1b}[31m"));
+        assert!(frame("287082", 6, 30, true).contains("\u{1b}[32m"));
+    }
+
+    #[test]
+    fn seconds_are_counted_to_the_rotation() {
+        let at = Timestamp::from_millis;
+        assert_eq!(seconds_left(at(59_001), at(60_000)), 1);
+        assert_eq!(seconds_left(at(30_000), at(60_000)), 30);
+        assert_eq!(seconds_left(at(61_000), at(60_000)), 0);
+    }
+}

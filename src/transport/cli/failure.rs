@@ -1,0 +1,75 @@
+//! How a command ends, and what the shell is told.
+
+use std::io;
+
+use crate::{
+    service::{Code, Refusal},
+    transport::wire::ErrorBody,
+};
+
+/// A command that answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// It was done, or the answer is yes.
+    Done,
+    /// The answer is no: a wrong code, a broken trail, a problem found.
+    No,
+}
+
+/// A command that could not answer. No text in here quotes what was typed or read.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The service refused.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// What was typed can't be meant.
+    #[error("{0}")]
+    Usage(String),
+    /// It failed before the service was asked.
+    #[error("{message}")]
+    Failed {
+        /// The stable word.
+        code: Code,
+        /// What is wrong, and what to do.
+        message: String,
+    },
+    /// Standard output can't be written.
+    #[error("the answer could not be written: {0}")]
+    Output(#[from] io::Error),
+    /// The person interrupted it.
+    #[error("interrupted; nothing was handed out")]
+    Interrupted,
+}
+
+impl Failure {
+    /// A value or a file that is not what it should be.
+    pub(super) fn invalid(message: impl Into<String>) -> Self {
+        Self::Failed { code: Code::InvalidArgument, message: message.into() }
+    }
+
+    /// A file that can't be read or written: the path was typed by the person, the reason is the system's.
+    pub(super) fn file(what: &str, path: &std::path::Path, cause: &io::Error) -> Self {
+        Self::invalid(format!("{what} {}: {cause}", path.display()))
+    }
+
+    /// What programs read.
+    pub fn body(&self) -> ErrorBody {
+        let word = |code: Code| ErrorBody {
+            status: "ERROR",
+            error: code.as_str(),
+            message: self.to_string(),
+            retry_after: None,
+        };
+        match self {
+            Self::Refused(refusal) => ErrorBody::from(refusal),
+            Self::Failed { code, .. } => word(*code),
+            Self::Usage(_) => word(Code::InvalidArgument),
+            Self::Output(_) | Self::Interrupted => word(Code::Unavailable),
+        }
+    }
+
+    /// Whether the reader of our answer went away, as `head` does: nobody is there to be told.
+    pub fn is_closed_pipe(&self) -> bool {
+        matches!(self, Self::Output(cause) if cause.kind() == io::ErrorKind::BrokenPipe)
+    }
+}

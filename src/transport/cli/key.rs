@@ -1,0 +1,235 @@
+//! `countersign key`: the API keys of remote agents. A key is shown once, in the answer to its creation.
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use super::{
+    Ending, Failure, Session,
+    names::{self, Among},
+    output::Table,
+    times,
+};
+use crate::{
+    domain::{
+        api_key::{ApiKey, KeyId},
+        scope::{Scope, ScopeSet},
+        time::Timestamp,
+    },
+    service::{KeyRequest, MintedKey},
+    transport::wire::{OK, SecretDeleteResponse},
+};
+
+/// What can be done with keys.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make a key and print it, once
+    Create(CreateArgs),
+    /// List the keys, without their secret halves
+    List,
+    /// Revoke a key, from the next request on
+    Revoke {
+        /// The key's id, as `key list` shows it
+        #[arg(value_name = "ID")]
+        key: String,
+    },
+}
+
+/// What a new key is to be.
+#[derive(Debug, Args)]
+pub struct CreateArgs {
+    /// What to call it
+    #[arg(long)]
+    name: String,
+    /// What it may do, separated by commas [default: codes:read,secrets:read,seats:read]
+    #[arg(long, value_name = "SCOPE,…", value_delimiter = ',')]
+    scope: Vec<String>,
+    /// Bind it to a seat: its id or `auth_subject`
+    #[arg(long, value_name = "ID")]
+    seat: Option<String>,
+    /// Limit it to these secrets, separated by commas: the others do not exist for it
+    #[arg(long, value_name = "ID|LABEL,…", value_delimiter = ',')]
+    secret: Vec<String>,
+    /// Codes an hour it may get, per secret
+    #[arg(long, value_name = "N")]
+    codes_per_hour: Option<u32>,
+    /// When it stops working: a span such as 90d, or a time [default: never]
+    #[arg(long, value_name = "WHEN")]
+    expires: Option<String>,
+}
+
+/// A key's record, for programs.
+#[derive(Serialize)]
+struct KeyView {
+    key_id: String,
+    name: String,
+    scopes: Vec<&'static str>,
+    seat_id: Option<String>,
+    /// The only secrets that exist for it; null: all of the account.
+    secrets: Option<Vec<String>>,
+    codes_per_hour: Option<u32>,
+    created_at: String,
+    expires_at: Option<String>,
+    last_used_at: Option<String>,
+    revoked_at: Option<String>,
+}
+
+/// A new key. The halves are borrowed, so that they are wiped with the key.
+#[derive(Serialize)]
+struct CreatedKey<'a> {
+    #[serde(flatten)]
+    key: KeyView,
+    key_secret: &'a str,
+    token: &'a str,
+    status: &'static str,
+}
+
+/// The answer to a list.
+#[derive(Serialize)]
+struct KeysAnswer {
+    keys: Vec<KeyView>,
+    status: &'static str,
+}
+
+pub(super) async fn run(command: Command, session: &mut Session) -> Result<Ending, Failure> {
+    match command {
+        Command::Create(args) => create(args, session).await,
+        Command::List => list(session).await,
+        Command::Revoke { key } => {
+            let id: KeyId = key.trim().parse().map_err(|_| Failure::invalid("a key's id has 12 letters and digits"))?;
+            session.service.revoke_key(&session.caller, id).await?;
+            session.console.answer(&SecretDeleteResponse { status: OK }, |console| console.line("revoked"))?;
+            Ok(Ending::Done)
+        }
+    }
+}
+
+/// Makes the first key of a vault, with every scope, and prints it with a configuration to paste into a host. Returns
+/// whether there was none before.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn first_key(session: &mut Session, url: &str) -> Result<(), Failure> {
+    let request = KeyRequest {
+        name: "first key".to_owned(),
+        scopes: ScopeSet::ALL,
+        seat: None,
+        secrets: None,
+        codes_per_hour: None,
+        expires_at: None,
+    };
+    let minted = session.service.create_key(&session.caller, request).await?;
+    let token = minted.plain.expose_token();
+    session.console.note("This vault had no key. Here is one with every scope; it is shown this once.");
+    show(session, &minted, &token)?;
+    session.console.note("\nFor a host's configuration:");
+    let host = serde_json::json!({"mcpServers": {"countersign": {
+        "type": "http", "url": format!("{url}/mcp"), "headers": {"Authorization": format!("Bearer {}", *token)},
+    }}});
+    session.console.document(&host)?;
+    session.console.flush()
+}
+
+async fn create(args: CreateArgs, session: &mut Session) -> Result<Ending, Failure> {
+    let now = session.service.now();
+    let expires_at = args.expires.as_deref().map(|text| times::future("--expires", text, now)).transpose()?;
+    let scopes = if args.scope.is_empty() { ScopeSet::of_a_new_key() } else { scopes(&args.scope)? };
+    let mut secrets = Vec::with_capacity(args.secret.len());
+    for name in &args.secret {
+        secrets.push(names::secret(session, name, Among::Live).await?.id);
+    }
+    let request = KeyRequest {
+        name: args.name,
+        scopes,
+        seat: args.seat,
+        secrets: Some(secrets).filter(|secrets| !secrets.is_empty()),
+        codes_per_hour: args.codes_per_hour,
+        expires_at,
+    };
+    let minted = session.service.create_key(&session.caller, request).await?;
+    let token = minted.plain.expose_token();
+    show(session, &minted, &token)?;
+    session.console.note("The key is shown this once; only a hash of it is kept.");
+    Ok(Ending::Done)
+}
+
+fn show(session: &mut Session, minted: &MintedKey, token: &Zeroizing<String>) -> Result<(), Failure> {
+    let (now, secret) = (session.service.now(), minted.plain.expose_secret());
+    let created = CreatedKey { key: KeyView::from(&minted.key), key_secret: secret, token, status: OK };
+    session.console.answer(&created, |console| {
+        let rights = &minted.key.rights;
+        console.facts(&[
+            ("key_id", &created.key.key_id),
+            ("key_secret", secret),
+            ("token", token),
+            ("name", &created.key.name),
+            ("scopes", &rights.scopes.to_string()),
+            ("seat", created.key.seat_id.as_deref().unwrap_or_default()),
+            ("secrets", &created.key.secrets.as_deref().map_or_else(|| "all".to_owned(), |ids| ids.join(","))),
+            ("expires", &rights.expires_at.map_or_else(|| "never".to_owned(), |at| console.date(at, now))),
+        ])
+    })
+}
+
+async fn list(session: &mut Session) -> Result<Ending, Failure> {
+    let keys = session.service.list_keys(&session.caller).await?;
+    let now = session.service.now();
+    let answer = KeysAnswer { keys: keys.iter().map(KeyView::from).collect(), status: OK };
+    session.console.answer(&answer, |console| {
+        let mut table =
+            Table::new(&["ID", "NAME", "STATE", "SCOPES", "SECRETS", "SEAT", "CREATED", "LAST USED", "EXPIRES"]);
+        for key in &keys {
+            let rights = &key.rights;
+            table.row(vec![
+                key.id.to_string(),
+                key.name.to_string(),
+                state(key, now).to_owned(),
+                rights.scopes.to_string(),
+                rights.secrets.as_ref().map_or_else(|| "all".to_owned(), |ids| ids.len().to_string()),
+                rights.seat.map(|seat| seat.to_string()).unwrap_or_default(),
+                console.date(key.created_at, now),
+                console.date_or_none(key.last_used_at, now),
+                console.date_or_none(rights.expires_at, now),
+            ]);
+        }
+        console.table(&table)
+    })?;
+    if keys.is_empty() {
+        session.console.note("No keys yet; `countersign key create --name NAME` makes one.");
+    }
+    Ok(Ending::Done)
+}
+
+fn state(key: &ApiKey, now: Timestamp) -> &'static str {
+    if key.revoked_at.is_some() {
+        "revoked"
+    } else if key.rights.expires_at.is_some_and(|at| at <= now) {
+        "expired"
+    } else {
+        "active"
+    }
+}
+
+fn scopes(texts: &[String]) -> Result<ScopeSet, Failure> {
+    texts.join(",").parse().map_err(|_| {
+        Failure::Usage(format!("--scope takes one or more of {}", Scope::ALL.map(Scope::as_str).join(", ")))
+    })
+}
+
+impl From<&ApiKey> for KeyView {
+    fn from(key: &ApiKey) -> Self {
+        let at = |at: Option<Timestamp>| at.map(|at| at.to_string());
+        Self {
+            key_id: key.id.to_string(),
+            name: key.name.to_string(),
+            scopes: key.rights.scopes.iter().map(Scope::as_str).collect(),
+            seat_id: key.rights.seat.map(|seat| seat.to_string()),
+            secrets: key.rights.secrets.as_ref().map(|ids| ids.iter().map(ToString::to_string).collect()),
+            codes_per_hour: key.rights.codes_per_hour,
+            created_at: key.created_at.to_string(),
+            expires_at: at(key.rights.expires_at),
+            last_used_at: at(key.last_used_at),
+            revoked_at: at(key.revoked_at),
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! The command line: what a person types becomes use cases, and their answers become tables or JSON.
+//!
+//! One file for each noun, with its flags and its commands; `output` and `prompt` are the only ones that touch a stream.
+//! Standard output is for the answer; prompts, progress and errors go to standard error. Never: a seed or a code taken
+//! from an argument, an error that quotes what was typed, or a decision that the service makes.
+
+mod account;
+mod anchors;
+mod audit;
+mod code;
+mod failure;
+mod key;
+mod names;
+mod output;
+mod prompt;
+mod seat;
+mod seat_file;
+mod secret;
+mod times;
+mod vault;
+
+use clap::Subcommand;
+
+pub use failure::{Ending, Failure};
+pub use key::first_key;
+pub use output::{Answers, Console, Looks, Stream};
+pub use vault::VaultFacts;
+
+use crate::{
+    domain::{principal::Principal, text::Name},
+    service::Service,
+};
+
+/// What a person may ask for.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Manage the secrets that codes are made from
+    #[command(subcommand, visible_alias = "secrets")]
+    Secret(secret::Command),
+    /// Show the current code of a secret
+    Code(code::CodeArgs),
+    /// Check a code that somebody read from their authenticator app
+    Verify(code::VerifyArgs),
+    /// Manage seats: the people agents work for
+    #[command(subcommand, visible_alias = "seats")]
+    Seat(seat::Command),
+    /// Manage the API keys of remote agents
+    #[command(subcommand, visible_alias = "keys")]
+    Key(key::Command),
+    /// Manage accounts: tenants of the vault
+    #[command(subcommand, visible_alias = "accounts")]
+    Account(account::Command),
+    /// Read and check the trail of every code given and every change
+    #[command(subcommand)]
+    Audit(audit::Command),
+    /// Look after the vault
+    #[command(subcommand)]
+    Vault(vault::Command),
+}
+
+/// What a command works with.
+pub struct Session {
+    /// The use cases.
+    pub service: Service,
+    /// The person.
+    pub caller: Principal,
+    /// The name of the person's account.
+    pub account: Name,
+    /// What is known of the open vault.
+    pub vault: VaultFacts,
+    /// Where answers go and questions are asked.
+    pub console: Console,
+}
+
+/// Carries out a command.
+///
+/// # Errors
+/// [`Failure`]: what was refused, what was typed wrong, or what could not be written.
+pub async fn run(command: Command, session: &mut Session) -> Result<Ending, Failure> {
+    let ending = match command {
+        Command::Secret(command) => secret::run(command, session).await,
+        Command::Code(args) => code::show(args, session).await,
+        Command::Verify(args) => code::verify(&args, session).await,
+        Command::Seat(command) => seat::run(command, session).await,
+        Command::Key(command) => key::run(command, session).await,
+        Command::Account(command) => account::run(command, session).await,
+        Command::Audit(command) => audit::run(command, session).await,
+        Command::Vault(command) => vault::run(&command, session).await,
+    }?;
+    session.console.flush()?;
+    Ok(ending)
+}

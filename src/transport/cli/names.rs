@@ -1,0 +1,135 @@
+//! How a person names a secret: by its id, by the start of its id, or by its exact label.
+
+use std::fmt::Write as _;
+
+use super::{Session, failure::Failure};
+use crate::{
+    domain::{ids::SecretId, secret::TotpSecret},
+    service::{Code, SecretQuery},
+};
+
+/// Characters of an id's start that name a secret at least.
+const PREFIX_CHARS_MIN: usize = 4;
+
+/// Among which secrets a name is looked up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Among {
+    /// Those that exist.
+    Live,
+    /// Those that may be restored.
+    Deleted,
+    /// Both.
+    All,
+}
+
+/// The secret that a person names.
+pub(super) async fn secret(session: &Session, name: &str, among: Among) -> Result<TotpSecret, Failure> {
+    // A whole id needs no list, which with many secrets costs a moment.
+    if let (Ok(id), Among::Live) = (name.trim().parse(), among) {
+        return Ok(session.service.get_secret(&session.caller, id).await?);
+    }
+    let mut all = Vec::new();
+    if among != Among::Deleted {
+        all.extend(session.service.list_secrets(&session.caller, &SecretQuery::default()).await?.secrets);
+    }
+    if among != Among::Live {
+        all.extend(session.service.list_deleted(&session.caller).await?);
+    }
+    chosen(all, name)
+}
+
+/// The id of the secret that a person names for a look at the trail, which remembers erased ones too.
+pub(super) async fn secret_id(session: &Session, name: &str) -> Result<SecretId, Failure> {
+    match name.trim().parse() {
+        Ok(id) => Ok(id),
+        Err(_) => Ok(secret(session, name, Among::All).await?.id),
+    }
+}
+
+fn chosen(mut all: Vec<TotpSecret>, name: &str) -> Result<TotpSecret, Failure> {
+    let name = name.trim();
+    all.retain(|secret| is_called(secret, name));
+    match (all.pop(), all.is_empty()) {
+        (Some(only), true) => Ok(only),
+        (Some(last), false) => {
+            all.push(last);
+            Err(ambiguous(&all))
+        }
+        (None, _) => Err(Failure::Failed {
+            code: Code::NotFound,
+            message: "no secret has this id, start of an id, or label; `countersign secret list` shows what exists"
+                .to_owned(),
+        }),
+    }
+}
+
+fn is_called(secret: &TotpSecret, name: &str) -> bool {
+    let starts = name.len() >= PREFIX_CHARS_MIN && secret.id.to_string().starts_with(&name.to_ascii_lowercase());
+    starts || secret.metadata.label.as_str() == name
+}
+
+fn ambiguous(candidates: &[TotpSecret]) -> Failure {
+    let mut message = format!("this names {} secrets; use the id of the one you mean:", candidates.len());
+    for secret in candidates {
+        let issuer = secret.metadata.issuer.as_ref().map_or("-", |issuer| issuer.as_str());
+        let gone = if secret.deleted_at.is_some() { "  (deleted)" } else { "" };
+        let (id, label, made) = (secret.id, &secret.metadata.label, secret.created_at);
+        let _ = write!(message, "\n  {id}  {label}  {issuer}  {made}{gone}");
+    }
+    Failure::invalid(message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{secret::SecretMetadata, text::ShownText, time::Timestamp, totp::TotpParameters};
+
+    fn secrets() -> Vec<TotpSecret> {
+        let made = |id: &str, label| TotpSecret {
+            id: id.parse().unwrap(),
+            created_at: Timestamp::from_seconds(0),
+            last_used_at: None,
+            deleted_at: None,
+            metadata: SecretMetadata {
+                label: ShownText::parse(label).unwrap(),
+                issuer: None,
+                totp: TotpParameters::default(),
+                single_use: false,
+            },
+        };
+        vec![
+            made("01900000-0000-7000-8000-000000000001", "alice"),
+            made("01900000-0000-7000-8000-000000000002", "alice"),
+            made("01911111-0000-7000-8000-000000000003", "0190"),
+            made("abcd1111-0000-7000-8000-000000000004", "bob"),
+        ]
+    }
+
+    fn id_of(name: &str) -> Result<String, String> {
+        chosen(secrets(), name).map(|secret| secret.id.to_string()).map_err(|failure| failure.to_string())
+    }
+
+    #[test]
+    fn a_secret_is_named_by_label_or_by_the_start_of_its_id() {
+        assert!(id_of("bob").unwrap().ends_with('4'));
+        assert!(id_of("ABCD").unwrap().ends_with('4'));
+        assert!(id_of("01900000-0000-7000-8000-000000000002").unwrap().ends_with('2'));
+    }
+
+    #[test]
+    fn a_start_under_four_characters_and_a_part_of_a_label_name_nothing() {
+        for name in ["abc", "bo", "", "alice2"] {
+            assert!(id_of(name).unwrap_err().starts_with("no secret has this id"), "{name}");
+        }
+    }
+
+    #[test]
+    fn an_ambiguous_name_lists_its_candidates() {
+        let refused = id_of("alice").unwrap_err();
+        assert!(refused.starts_with("this names 2 secrets"), "{refused}");
+        assert!(refused.contains("000000000001  alice  -  1970-01-01T00:00:00.000Z"), "{refused}");
+
+        // One by its label, two by the start of their id.
+        assert!(id_of("0190").unwrap_err().starts_with("this names 3 secrets"));
+    }
+}

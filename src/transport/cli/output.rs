@@ -1,0 +1,245 @@
+//! What a person sees: tables, facts and JSON on standard output, notes and errors on standard error.
+
+use std::io::{self, BufRead, BufWriter, IsTerminal as _, Write};
+
+use serde::Serialize;
+
+use super::{failure::Failure, prompt::Questions, times};
+use crate::{domain::time::Timestamp, transport::wire::ErrorBody};
+
+/// Between two columns.
+const GAP: &str = "  ";
+/// What stands in an empty cell, so that columns can be counted.
+const EMPTY: &str = "-";
+
+/// How answers are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answers {
+    /// For people.
+    Text,
+    /// One JSON document, for programs.
+    Json,
+}
+
+/// What a stream can show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stream {
+    /// Whether it is a terminal, which can redraw a line.
+    pub terminal: bool,
+    /// Whether it may bear colour.
+    pub colour: bool,
+}
+
+/// What standard output and standard error can show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Looks {
+    /// Standard output.
+    pub out: Stream,
+    /// Standard error.
+    pub notes: Stream,
+}
+
+/// Where answers go and questions are asked.
+pub struct Console {
+    answers: Answers,
+    looks: Looks,
+    out: Box<dyn Write>,
+    notes: Box<dyn Write>,
+    pub(super) questions: Questions,
+}
+
+/// Rows under a head.
+pub(super) struct Table {
+    head: &'static [&'static str],
+    rows: Vec<Vec<String>>,
+}
+
+impl Console {
+    /// The process's own streams.
+    pub fn of_process(answers: Answers, looks: Looks) -> Self {
+        let input = Questions::of_process(Box::new(io::BufReader::new(io::stdin())), io::stdin().is_terminal());
+        Self::new(answers, looks, (Box::new(io::stdout()), Box::new(io::stderr())), input)
+    }
+
+    pub(super) fn new(
+        answers: Answers,
+        looks: Looks,
+        (out, notes): (Box<dyn Write>, Box<dyn Write>),
+        questions: Questions,
+    ) -> Self {
+        Self { answers, looks, out: Box::new(BufWriter::new(out)), notes, questions }
+    }
+
+    pub(super) const fn looks(&self) -> Looks {
+        self.looks
+    }
+
+    pub(super) fn is_json(&self) -> bool {
+        self.answers == Answers::Json
+    }
+
+    /// Writes the answer: the document for programs, or what `text` writes for people.
+    pub(super) fn answer<T: Serialize>(
+        &mut self,
+        document: &T,
+        text: impl FnOnce(&mut Self) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        match self.answers {
+            Answers::Json => self.document(document),
+            Answers::Text => text(self),
+        }
+    }
+
+    /// Writes one document on lines of its own, or on one line for a pipe. It goes out without a copy of it being made.
+    pub(super) fn document<T: Serialize>(&mut self, document: &T) -> Result<(), Failure> {
+        let written = if self.looks.out.terminal {
+            serde_json::to_writer_pretty(&mut self.out, document)
+        } else {
+            serde_json::to_writer(&mut self.out, document)
+        };
+        written.map_err(io::Error::from)?;
+        self.line("")
+    }
+
+    /// Writes one document on one line.
+    pub(super) fn json_line<T: Serialize>(&mut self, document: &T) -> Result<(), Failure> {
+        serde_json::to_writer(&mut self.out, document).map_err(io::Error::from)?;
+        self.line("")
+    }
+
+    /// Writes a line of the answer.
+    pub(super) fn line(&mut self, text: &str) -> Result<(), Failure> {
+        Ok(writeln!(self.out, "{text}")?)
+    }
+
+    /// Writes a part of a line, and shows it at once.
+    pub(super) fn part(&mut self, text: &str) -> Result<(), Failure> {
+        write!(self.out, "{text}")?;
+        self.flush()
+    }
+
+    /// Hands everything written on to whoever reads it.
+    pub(super) fn flush(&mut self) -> Result<(), Failure> {
+        Ok(self.out.flush()?)
+    }
+
+    /// Says something beside the answer. Nobody may be listening, which is no failure.
+    pub(super) fn note(&mut self, text: &str) {
+        let _ = writeln!(self.notes, "{text}");
+    }
+
+    /// Says a part of a line beside the answer.
+    pub(super) fn note_part(&mut self, text: &str) {
+        let _ = write!(self.notes, "{text}").and_then(|()| self.notes.flush());
+    }
+
+    /// Says what went wrong: a line for a person, or the error's document for a program.
+    pub fn complain(&mut self, error: &ErrorBody) {
+        let _ = self.out.flush();
+        match self.answers {
+            Answers::Json => {
+                let _ = serde_json::to_writer(&mut self.notes, error);
+                self.note("");
+            }
+            Answers::Text => {
+                let head = if self.looks.notes.colour { "\u{1b}[1;31merror:\u{1b}[0m" } else { "error:" };
+                self.note(&format!("{head} {}", error.message));
+            }
+        }
+    }
+
+    /// Writes a table: aligned, without tabs, the head bold on a terminal.
+    pub(super) fn table(&mut self, table: &Table) -> Result<(), Failure> {
+        for (nth, line) in table.lines().into_iter().enumerate() {
+            let bold = nth == 0 && self.looks.out.colour;
+            self.line(&if bold { format!("\u{1b}[1m{line}\u{1b}[0m") } else { line })?;
+        }
+        Ok(())
+    }
+
+    /// Writes names and values below one another.
+    pub(super) fn facts(&mut self, facts: &[(&str, &str)]) -> Result<(), Failure> {
+        let wide = facts.iter().map(|(name, _)| width(name)).max().unwrap_or_default();
+        for (name, value) in facts {
+            let shown = if value.is_empty() { EMPTY } else { value };
+            let name = padded(name, wide);
+            let (on, off) = if self.looks.out.colour { ("\u{1b}[2m", "\u{1b}[0m") } else { ("", "") };
+            self.line(&format!("{on}{name}{off}{GAP}{shown}"))?;
+        }
+        Ok(())
+    }
+
+    /// A moment: how long ago for a person at a terminal, the whole time for a pipe.
+    pub(super) fn date(&self, at: Timestamp, now: Timestamp) -> String {
+        if self.looks.out.terminal { times::told(at, now) } else { at.to_string() }
+    }
+
+    /// A moment that may not have come yet; an empty cell then.
+    pub(super) fn date_or_none(&self, at: Option<Timestamp>, now: Timestamp) -> String {
+        at.map(|at| self.date(at, now)).unwrap_or_default()
+    }
+}
+
+impl Table {
+    pub(super) const fn new(head: &'static [&'static str]) -> Self {
+        Self { head, rows: Vec::new() }
+    }
+
+    pub(super) fn row(&mut self, cells: Vec<String>) {
+        self.rows.push(cells);
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let head: Vec<String> = self.head.iter().map(|cell| (*cell).to_owned()).collect();
+        let all: Vec<&Vec<String>> = std::iter::once(&head).chain(&self.rows).collect();
+        let wide = |nth: usize| all.iter().filter_map(|row| row.get(nth)).map(|cell| width(cell)).max().unwrap_or(0);
+        let widths: Vec<usize> = (0..self.head.len()).map(wide).collect();
+        let line = |row: &Vec<String>| {
+            let cells = row.iter().zip(&widths).map(|(cell, wide)| {
+                let shown = if cell.is_empty() { EMPTY } else { cell };
+                padded(shown, *wide)
+            });
+            cells.collect::<Vec<_>>().join(GAP).trim_end().to_owned()
+        };
+        all.into_iter().map(line).collect()
+    }
+}
+
+fn padded(text: &str, wide: usize) -> String {
+    format!("{text}{}", " ".repeat(wide.saturating_sub(width(text))))
+}
+
+/// Columns that a text takes on a terminal. An estimate: marks take none, East Asian characters and emoji two.
+fn width(text: &str) -> usize {
+    let columns = |c: char| match u32::from(c) {
+        0x0300..=0x036F | 0x20D0..=0x20FF => 0,
+        0x1100..=0x115F
+        | 0x2E80..=0xA4CF
+        | 0xAC00..=0xD7A3
+        | 0xF900..=0xFAFF
+        | 0xFE30..=0xFE6F
+        | 0xFF00..=0xFF60
+        | 0xFFE0..=0xFFE6
+        | 0x1F300..=0x1FAFF
+        | 0x20000..=0x3FFFD => 2,
+        _ => 1,
+    };
+    text.chars().map(columns).sum()
+}
+
+/// A stream to read from.
+pub(super) type Input = Box<dyn BufRead>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_aligned_with_spaces_and_empty_cells_are_marked() {
+        let mut table = Table::new(&["ID", "LABEL", "LAST"]);
+        table.row(vec!["1".to_owned(), "東京".to_owned(), String::new()]);
+        table.row(vec!["22".to_owned(), "alice".to_owned(), "now".to_owned()]);
+
+        assert_eq!(table.lines(), ["ID  LABEL  LAST", "1   東京   -", "22  alice  now"]);
+    }
+}

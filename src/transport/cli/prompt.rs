@@ -1,0 +1,154 @@
+//! Questions to a person, and what comes in on standard input or from a file. Everything read is wiped when dropped: it
+//! may be a seed.
+
+use std::{
+    fs::File,
+    io::{self, Read as _},
+    path::Path,
+};
+
+use zeroize::Zeroizing;
+
+use super::{
+    failure::Failure,
+    output::{Console, Input},
+};
+
+/// Stands for standard input where a file is asked for.
+const STDIN: &str = "-";
+
+/// How hidden text is asked for.
+type Hidden = fn(&str) -> io::Result<String>;
+
+/// Where answers to questions come from.
+pub(super) struct Questions {
+    input: Input,
+    terminal: bool,
+    hidden: Hidden,
+}
+
+/// Whether a person has agreed beforehand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Consent {
+    /// `--yes`.
+    Given,
+    /// It has to be asked for.
+    Asked,
+}
+
+impl Questions {
+    pub(super) fn of_process(input: Input, terminal: bool) -> Self {
+        Self { input, terminal, hidden: |prompt| rpassword::prompt_password(prompt) }
+    }
+
+    #[cfg(test)]
+    pub(super) fn scripted(typed: &'static str, terminal: bool) -> Self {
+        Self { input: Box::new(typed.as_bytes()), terminal, hidden: |_| Ok("JBSWY3DPEHPK3PXP".to_owned()) }
+    }
+}
+
+impl Console {
+    /// Asks for something that must not be seen on the screen.
+    pub(super) fn ask_hidden(&mut self, prompt: &str, remedy: &str) -> Result<Zeroizing<String>, Failure> {
+        if !self.questions.terminal {
+            return Err(Failure::Usage(format!("standard input is not a terminal to ask on; {remedy}")));
+        }
+        let typed = (self.questions.hidden)(prompt).map(Zeroizing::new);
+        typed.map_err(|cause| Failure::invalid(format!("the terminal could not be read: {cause}; {remedy}")))
+    }
+
+    /// Asks before something is lost.
+    pub(super) fn confirm(&mut self, question: &str, consent: Consent) -> Result<(), Failure> {
+        if consent == Consent::Given {
+            return Ok(());
+        }
+        if !self.questions.terminal {
+            return Err(Failure::Usage("this asks first, and standard input is not a terminal; add --yes".to_owned()));
+        }
+        self.note_part(&format!("{question} [y/N] "));
+        let mut typed = String::new();
+        self.questions.input.read_line(&mut typed).map_err(|cause| Failure::invalid(cause.to_string()))?;
+        if matches!(typed.trim().to_ascii_lowercase().as_str(), "y" | "yes") {
+            Ok(())
+        } else {
+            Err(Failure::invalid("nothing was changed"))
+        }
+    }
+
+    /// Reads a file, or standard input for `-`, up to a limit.
+    pub(super) fn read(&mut self, path: &Path, limit: usize) -> Result<Zeroizing<Vec<u8>>, Failure> {
+        // One byte more than the limit tells a file that fits from one that was cut; the room is made beforehand, since
+        // a buffer that grows leaves copies of what it held behind.
+        let mut bytes = Zeroizing::new(Vec::with_capacity(limit.min(64 * 1024) + 1));
+        let most = limit as u64 + 1;
+        let read = if path == Path::new(STDIN) {
+            (&mut self.questions.input).take(most).read_to_end(&mut bytes)
+        } else {
+            File::open(path).and_then(|file| file.take(most).read_to_end(&mut bytes))
+        };
+        read.map_err(|cause| Failure::file("can't read", path, &cause))?;
+        if bytes.len() > limit {
+            let refusal = crate::service::Code::TooLarge;
+            return Err(Failure::Failed { code: refusal, message: format!("the input is larger than {limit} bytes") });
+        }
+        Ok(bytes)
+    }
+
+    /// Reads text from a file, or standard input for `-`, up to a limit.
+    pub(super) fn read_text(&mut self, path: &Path, limit: usize) -> Result<Zeroizing<String>, Failure> {
+        let bytes = self.read(path, limit)?;
+        let text = std::str::from_utf8(&bytes).map_err(|cause| {
+            let line = bytes.iter().take(cause.valid_up_to()).filter(|byte| **byte == b'\n').count() + 1;
+            Failure::invalid(format!("line {line} is not UTF-8 text"))
+        })?;
+        Ok(Zeroizing::new(text.trim_start_matches('\u{FEFF}').to_owned()))
+    }
+
+    /// Reads one line of text from standard input.
+    pub(super) fn read_stdin(&mut self, limit: usize) -> Result<Zeroizing<String>, Failure> {
+        let text = self.read_text(Path::new(STDIN), limit)?;
+        Ok(Zeroizing::new(text.trim().to_owned()))
+    }
+}
+
+impl From<bool> for Consent {
+    fn from(yes: bool) -> Self {
+        if yes { Self::Given } else { Self::Asked }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::cli::output::{Answers, Looks, Stream};
+
+    fn console(typed: &'static str, terminal: bool) -> Console {
+        let stream = Stream { terminal, colour: false };
+        let looks = Looks { out: stream, notes: stream };
+        let streams = (Box::new(io::sink()) as Box<dyn io::Write>, Box::new(io::sink()) as Box<dyn io::Write>);
+        Console::new(Answers::Text, looks, streams, Questions::scripted(typed, terminal))
+    }
+
+    #[test]
+    fn a_question_is_answered_by_yes_alone() {
+        for (typed, agreed) in [("y\n", true), ("YES\n", true), ("\n", false), ("n\n", false), ("", false)] {
+            assert_eq!(console(typed, true).confirm("Delete?", Consent::Asked).is_ok(), agreed, "{typed:?}");
+        }
+    }
+
+    #[test]
+    fn without_a_terminal_nothing_is_asked_and_the_remedy_is_named() {
+        let refused = console("y\n", false).confirm("Delete?", Consent::Asked).unwrap_err();
+        assert!(refused.to_string().contains("--yes"));
+        assert!(console("", false).confirm("Delete?", Consent::Given).is_ok());
+
+        let refused = console("JBSWY3DP\n", false).ask_hidden("Seed: ", "use --stdin").unwrap_err();
+        assert!(refused.to_string().contains("use --stdin"));
+    }
+
+    #[test]
+    fn input_beyond_the_limit_is_refused() {
+        assert_eq!(console("12345", false).read(Path::new("-"), 5).unwrap().len(), 5);
+        assert!(console("123456", false).read(Path::new("-"), 5).is_err());
+    }
+}

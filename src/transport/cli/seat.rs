@@ -1,0 +1,191 @@
+//! `countersign seat`: the people agents work for. Callers read them; a person keeps them.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::{Ending, Failure, Session, output::Table, seat_file};
+use crate::{
+    domain::seat::Seat,
+    service::{Code, SeatChanges, SeatQuery},
+    transport::wire::{self, OK, SeatListResponse, SeatRetrieveResponse, SecretDeleteResponse},
+};
+
+/// What can be done with seats.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Add a seat
+    Add {
+        /// E-mail address, unique in the account
+        #[arg(long)]
+        email: String,
+        #[command(flatten)]
+        profile: ProfileArgs,
+    },
+    /// List the seats
+    List {
+        /// Only the seat with exactly this e-mail address
+        #[arg(long)]
+        email: Option<String>,
+        /// Seats at most
+        #[arg(long, value_name = "N")]
+        limit: Option<u32>,
+        /// Seats to skip
+        #[arg(long, value_name = "N", default_value_t = 0)]
+        offset: u64,
+    },
+    /// Show a seat
+    Show {
+        /// Its id, `auth_subject` or e-mail address
+        #[arg(value_name = "ID")]
+        seat: String,
+    },
+    /// Change a seat; an empty text removes what was there
+    Update {
+        /// Its id, `auth_subject` or e-mail address
+        #[arg(value_name = "ID")]
+        seat: String,
+        /// E-mail address, unique in the account
+        #[arg(long)]
+        email: Option<String>,
+        #[command(flatten)]
+        profile: ProfileArgs,
+    },
+    /// Remove a seat; keys bound to it are revoked
+    Rm {
+        /// Its id, `auth_subject` or e-mail address
+        #[arg(value_name = "ID")]
+        seat: String,
+        /// Don't ask
+        #[arg(long, short = 'y')]
+        yes: bool,
+    },
+    /// Add seats from a file: CSV with a head line, or a JSON array. All of them, or none if one is wrong
+    Import {
+        /// The file; `-` for standard input
+        file: PathBuf,
+    },
+}
+
+/// What a person may say of a seat beside the e-mail address.
+#[derive(Debug, Args)]
+pub struct ProfileArgs {
+    /// Given name
+    #[arg(long, value_name = "NAME")]
+    first_name: Option<String>,
+    /// Family name
+    #[arg(long, value_name = "NAME")]
+    last_name: Option<String>,
+    /// Where calls are forwarded to, such as +14155550123
+    #[arg(long, value_name = "NUMBER")]
+    forwarding_number: Option<String>,
+    /// The person's id at the identity provider
+    #[arg(long, value_name = "ID")]
+    auth_subject: Option<String>,
+    /// Codes an hour that may be given for this seat, per secret; 0 for no limit
+    #[arg(long, value_name = "N")]
+    codes_per_hour: Option<u32>,
+}
+
+pub(super) async fn run(command: Command, session: &mut Session) -> Result<Ending, Failure> {
+    match command {
+        Command::Add { email, profile } => {
+            let seat = session.service.add_seat(&session.caller, &profile.changes(Some(email))).await?;
+            show(&seat, session)
+        }
+        Command::List { email, limit, offset } => list(&SeatQuery { email, limit, offset }, session).await,
+        Command::Show { seat } => {
+            let seat = find(session, &seat).await?;
+            show(&seat, session)
+        }
+        Command::Update { seat, email, profile } => {
+            let id = find(session, &seat).await?.id.to_string();
+            let seat = session.service.update_seat(&session.caller, &id, &profile.changes(email)).await?;
+            show(&seat, session)
+        }
+        Command::Rm { seat, yes } => {
+            let seat = find(session, &seat).await?;
+            let question = format!("Remove {} and revoke the keys bound to it?", seat.profile.email);
+            session.console.confirm(&question, yes.into())?;
+            session.service.remove_seat(&session.caller, &seat.id.to_string()).await?;
+            session.console.answer(&SecretDeleteResponse { status: OK }, |console| console.line("removed"))?;
+            Ok(Ending::Done)
+        }
+        Command::Import { file } => seat_file::import(&file, session).await,
+    }
+}
+
+/// The seat that a person names: as callers do, or by its e-mail address.
+pub(super) async fn find(session: &Session, name: &str) -> Result<Seat, Failure> {
+    let found = session.service.get_seat(&session.caller, name).await;
+    match found {
+        Err(refusal) if refusal.code() == Code::NotFound && name.contains('@') => {
+            let query = SeatQuery { email: Some(name.to_owned()), ..SeatQuery::default() };
+            let mut seats = session.service.list_seats(&session.caller, &query).await?;
+            seats.pop().ok_or(Failure::Refused(refusal))
+        }
+        found => Ok(found?),
+    }
+}
+
+async fn list(query: &SeatQuery, session: &mut Session) -> Result<Ending, Failure> {
+    let seats = session.service.list_seats(&session.caller, query).await?;
+    let (account, now) = (session.account.clone(), session.service.now());
+    let shown = seats.iter().map(|seat| wire::Seat::of(seat, &account)).collect();
+    session.console.answer(&SeatListResponse { seats: shown, status: OK }, |console| {
+        let mut table = Table::new(&["ID", "EMAIL", "NAME", "AUTH SUBJECT", "CREATED"]);
+        for seat in &seats {
+            table.row(vec![
+                seat.id.to_string(),
+                seat.profile.email.to_string(),
+                full_name(seat),
+                seat.profile.auth_subject.as_ref().map(ToString::to_string).unwrap_or_default(),
+                console.date(seat.created_at, now),
+            ]);
+        }
+        if seats.is_empty() { Ok(()) } else { console.table(&table) }
+    })?;
+    if seats.is_empty() {
+        session.console.note("No seats; `countersign seat add --email EMAIL` adds one.");
+    }
+    Ok(Ending::Done)
+}
+
+fn show(seat: &Seat, session: &mut Session) -> Result<Ending, Failure> {
+    let answer = SeatRetrieveResponse { seat: wire::Seat::of(seat, &session.account), status: OK };
+    let now = session.service.now();
+    session.console.answer(&answer, |console| {
+        let profile = &seat.profile;
+        let or_none = |text: Option<&str>| text.unwrap_or_default().to_owned();
+        console.facts(&[
+            ("seat_id", &answer.seat.seat_id),
+            ("account", &answer.seat.account),
+            ("email", &answer.seat.email),
+            ("first name", &or_none(answer.seat.first_name.as_deref())),
+            ("last name", &or_none(answer.seat.last_name.as_deref())),
+            ("forwarding number", &or_none(answer.seat.forwarding_number.as_deref())),
+            ("auth subject", &or_none(profile.auth_subject.as_ref().map(crate::domain::text::AuthSubject::as_str))),
+            ("codes per hour", &profile.codes_per_hour.map_or_else(|| "no limit".to_owned(), |most| most.to_string())),
+            ("created", &console.date(seat.created_at, now)),
+        ])
+    })?;
+    Ok(Ending::Done)
+}
+
+fn full_name(seat: &Seat) -> String {
+    let names = [&seat.profile.first_name, &seat.profile.last_name];
+    names.into_iter().flatten().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
+
+impl ProfileArgs {
+    fn changes(self, email: Option<String>) -> SeatChanges {
+        SeatChanges {
+            email,
+            first_name: self.first_name,
+            last_name: self.last_name,
+            forwarding_number: self.forwarding_number,
+            auth_subject: self.auth_subject,
+            codes_per_hour: self.codes_per_hour,
+        }
+    }
+}

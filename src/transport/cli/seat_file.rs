@@ -1,0 +1,184 @@
+//! Seats from a file: CSV with a head line, or a JSON array. Every entry is looked at before the first one is added, and
+//! an error names the line, never what stands in it.
+
+use std::{collections::BTreeSet, path::Path};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Ending, Failure, Session};
+use crate::{
+    domain::{
+        limits::{IMPORT_BYTES_MAX, IMPORT_ENTRIES_MAX},
+        seat::SeatProfile,
+    },
+    service::{SeatChanges, SeatQuery},
+    transport::wire::{self, OK},
+};
+
+/// An entry of a file. An empty text is as good as none.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    email: String,
+    #[serde(default)]
+    first_name: Option<String>,
+    #[serde(default)]
+    last_name: Option<String>,
+    #[serde(default)]
+    forwarding_number: Option<String>,
+    #[serde(default)]
+    auth_subject: Option<String>,
+    #[serde(default)]
+    codes_per_hour: Option<u32>,
+}
+
+/// The fields of an entry, as an error names them.
+const FIELDS: &str = "email, first_name, last_name, forwarding_number, auth_subject, codes_per_hour";
+
+/// What was added, for programs.
+#[derive(Serialize)]
+struct ImportAnswer {
+    imported: usize,
+    seats: Vec<wire::Seat>,
+    status: &'static str,
+}
+
+/// An entry and where it stands: `line 3`, `entry 3`.
+type Placed = (String, SeatChanges);
+
+/// Adds the seats of a file.
+pub(super) async fn import(path: &Path, session: &mut Session) -> Result<Ending, Failure> {
+    let text = session.console.read_text(path, IMPORT_BYTES_MAX)?;
+    let json = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"))
+        || text.trim_start().starts_with('[');
+    let entries = if json { from_json(&text)? } else { from_csv(&text)? };
+    if entries.len() > IMPORT_ENTRIES_MAX {
+        return Err(Failure::invalid(format!("an import takes {IMPORT_ENTRIES_MAX} seats at most; split the file")));
+    }
+    check(&entries, session).await?;
+    let mut seats = Vec::with_capacity(entries.len());
+    for (place, changes) in &entries {
+        let seat = session.service.add_seat(&session.caller, changes).await.map_err(|refusal| {
+            Failure::invalid(format!("{place}: {refusal}; {} seats before it were added", seats.len()))
+        })?;
+        seats.push(wire::Seat::of(&seat, &session.account));
+    }
+    let answer = ImportAnswer { imported: seats.len(), seats, status: OK };
+    session.console.answer(&answer, |console| console.line(&format!("{} seats added", answer.imported)))?;
+    Ok(Ending::Done)
+}
+
+/// Looks at every entry: its form, and whether somebody else bears its unique names.
+async fn check(entries: &[Placed], session: &Session) -> Result<(), Failure> {
+    let kept = session.service.list_seats(&session.caller, &SeatQuery::default()).await?;
+    let mut taken: BTreeSet<String> = kept.iter().flat_map(|seat| unique_names(&seat.profile)).collect();
+    let mut problems = Vec::new();
+    for (place, changes) in entries {
+        match session.service.check_seat(changes) {
+            Err(refusal) => problems.push(format!("{place}: {refusal}")),
+            Ok(profile) => {
+                for name in unique_names(&profile) {
+                    if !taken.insert(name) {
+                        problems.push(format!("{place}: its e-mail address or auth_subject exists already"));
+                    }
+                }
+            }
+        }
+    }
+    if problems.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::invalid(format!("nothing was added:\n  {}", problems.join("\n  "))))
+}
+
+fn unique_names(profile: &SeatProfile) -> Vec<String> {
+    let email = format!("email {}", profile.email.as_str().to_lowercase());
+    let subject = profile.auth_subject.as_ref().map(|subject| format!("subject {subject}"));
+    std::iter::once(email).chain(subject).collect()
+}
+
+fn from_csv(text: &str) -> Result<Vec<Placed>, Failure> {
+    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text.as_bytes());
+    let head = reader.headers().map_err(|cause| unreadable(&cause))?.clone();
+    if !head.iter().any(|name| name == "email")
+        || !head.iter().all(|name| FIELDS.split(", ").any(|known| known == name))
+    {
+        return Err(Failure::invalid(format!(
+            "line 1 must name the columns, `email` among them; the known ones are {FIELDS}"
+        )));
+    }
+    let mut entries = Vec::new();
+    for record in reader.records() {
+        let record = record.map_err(|cause| unreadable(&cause))?;
+        let place = format!("line {}", record.position().map_or(0, csv::Position::line));
+        let entry: Entry = record.deserialize(Some(&head)).map_err(|_| malformed(&place))?;
+        entries.push((place, entry.changes()));
+    }
+    Ok(entries)
+}
+
+fn from_json(text: &str) -> Result<Vec<Placed>, Failure> {
+    let values: Vec<serde_json::Value> = serde_json::from_str(text)
+        .map_err(|cause| Failure::invalid(format!("line {}: not a JSON array of seats", cause.line())))?;
+    let placed = values.into_iter().zip(1_usize..).map(|(value, number)| {
+        let place = format!("entry {number}");
+        let entry: Entry = serde_json::from_value(value).map_err(|_| malformed(&place))?;
+        Ok((place, entry.changes()))
+    });
+    placed.collect()
+}
+
+fn malformed(place: &str) -> Failure {
+    Failure::invalid(format!("{place}: not a seat; the fields are {FIELDS}, and codes_per_hour is a number"))
+}
+
+/// The csv crate's own text may quote the file.
+fn unreadable(cause: &csv::Error) -> Failure {
+    let line = cause.position().map_or_else(|| "the file".to_owned(), |at| format!("line {}", at.line()));
+    Failure::invalid(format!("{line}: not CSV, or with another number of columns than line 1"))
+}
+
+impl Entry {
+    fn changes(self) -> SeatChanges {
+        SeatChanges {
+            email: Some(self.email),
+            first_name: self.first_name,
+            last_name: self.last_name,
+            forwarding_number: self.forwarding_number,
+            auth_subject: self.auth_subject,
+            codes_per_hour: self.codes_per_hour,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn csv_columns_stand_in_any_order_and_empty_cells_are_none() {
+        let entries =
+            from_csv("first_name,email,codes_per_hour\nAda, ada@example.com ,\n,bob@example.com,5\n").unwrap();
+
+        let [(first, ada), (second, bob)] = entries.as_slice() else { panic!("two entries") };
+        assert_eq!((first.as_str(), second.as_str()), ("line 2", "line 3"));
+        assert_eq!((ada.email.as_deref(), ada.first_name.as_deref()), (Some("ada@example.com"), Some("Ada")));
+        assert_eq!((bob.first_name.as_deref(), bob.codes_per_hour), (None, Some(5)));
+    }
+
+    #[test]
+    fn a_file_that_is_wrong_is_refused_by_line_and_not_quoted() {
+        for (text, start) in [
+            ("name\nJBSWY3DP\n", "line 1 must name the columns"),
+            ("email,JBSWY3DP\na@b.c,\n", "line 1 must name the columns"),
+            ("email\na@b.c,JBSWY3DP\n", "line 2: not CSV"),
+            ("email,codes_per_hour\na@b.c,JBSWY3DP\n", "line 2: not a seat"),
+        ] {
+            let refused = from_csv(text).unwrap_err().to_string();
+            assert!(refused.starts_with(start) && !refused.contains("JBSWY3DP"), "{refused}");
+        }
+        let refused = from_json("[{\"email\": \"a@b.c\", \"JBSWY3DP\": 1}]").unwrap_err().to_string();
+        assert!(refused.starts_with("entry 1: not a seat") && !refused.contains("JBSWY3DP"), "{refused}");
+        assert!(from_json("[\n{]").unwrap_err().to_string().starts_with("line 2"));
+    }
+}

@@ -1,0 +1,112 @@
+//! `countersign secret add`: where a seed comes from.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use zeroize::Zeroizing;
+
+use super::{qr, view};
+use crate::{
+    domain::limits::{SEED_BYTES_MAX, URI_BYTES_MAX},
+    service::Registration,
+    transport::cli::{Failure, Session},
+};
+
+/// What a new secret takes.
+#[derive(Debug, Args)]
+pub struct AddArgs {
+    /// What to call it, such as the login's user name
+    #[arg(long, required_unless_present_any = ["uri_file", "qr"])]
+    label: Option<String>,
+    /// The service that issued it
+    #[arg(long)]
+    issuer: Option<String>,
+    /// SHA1, SHA256 or SHA512 [default: SHA1]
+    #[arg(long, value_name = "NAME")]
+    algorithm: Option<String>,
+    /// Digits of a code, 6 or 8 [default: 6]
+    #[arg(long, value_name = "N")]
+    digits: Option<i64>,
+    /// Seconds that a code lives [default: 30]
+    #[arg(long, value_name = "SECONDS")]
+    period: Option<i64>,
+    /// Give each code of it to one caller only, whatever a call asks for
+    #[arg(long)]
+    single_use: bool,
+    #[command(flatten)]
+    source: SourceArgs,
+}
+
+/// Where the seed comes from; without any of these it is asked for.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+pub(super) struct SourceArgs {
+    /// Read the seed (base32) from standard input
+    #[arg(long, help_heading = "Where the seed comes from (asked for without any of these)")]
+    stdin: bool,
+    /// Read an otpauth:// URI from a file; `-` for standard input
+    #[arg(
+        long,
+        value_name = "FILE",
+        help_heading = "Where the seed comes from (asked for without any of these)",
+        conflicts_with_all = ["label", "issuer", "algorithm", "digits", "period"]
+    )]
+    uri_file: Option<PathBuf>,
+    /// Read the QR code in a picture (PNG or JPEG); `-` for standard input
+    #[arg(
+        long,
+        value_name = "IMAGE",
+        help_heading = "Where the seed comes from (asked for without any of these)",
+        conflicts_with_all = ["label", "issuer", "algorithm", "digits", "period"]
+    )]
+    qr: Option<PathBuf>,
+    /// Make a new seed, and print it once with its otpauth:// URI, to be entered at the service
+    #[arg(long, help_heading = "Where the seed comes from (asked for without any of these)")]
+    generate: bool,
+}
+
+/// Stores a secret.
+pub(super) async fn add(args: AddArgs, session: &mut Session) -> Result<(), Failure> {
+    let generate = args.source.generate;
+    let mut registration = Registration {
+        label: args.label,
+        issuer: args.issuer,
+        algorithm: args.algorithm,
+        digits: args.digits,
+        period: args.period,
+        single_use: args.single_use,
+        ..Registration::default()
+    };
+    let console = &mut session.console;
+    if args.source.stdin {
+        // Room for spaces and dashes between groups, and for padding.
+        registration.secret = Some(console.read_stdin(SEED_BYTES_MAX * 4)?);
+    } else if let Some(file) = args.source.uri_file {
+        let text = console.read_text(&file, URI_BYTES_MAX + 2)?;
+        registration.uri = Some(one_line(&text)?);
+    } else if let Some(image) = args.source.qr {
+        registration.uri = Some(qr::read(&console.read(&image, qr::IMAGE_BYTES_MAX)?)?);
+    } else if !generate {
+        let remedy = "use --stdin, --uri-file, --qr or --generate";
+        registration.secret = Some(console.ask_hidden("Seed in base32 (hidden): ", remedy)?);
+    }
+    let registered = session.service.register_secret(&session.caller, registration).await?;
+    view::show(&registered.secret, registered.seed.as_ref().filter(|_| generate), session)?;
+    session.console.note(&if generate {
+        "Enter the seed at the service now: it is shown this once.".to_owned()
+    } else {
+        format!("Stored. `countersign code {}` shows its code.", registered.secret.id)
+    });
+    Ok(())
+}
+
+fn one_line(text: &str) -> Result<Zeroizing<String>, Failure> {
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    match (lines.next(), lines.next()) {
+        (Some(uri), None) => Ok(Zeroizing::new(uri.to_owned())),
+        (None, _) => Err(Failure::invalid("the input is empty; it must be one otpauth:// URI")),
+        (Some(_), Some(_)) => {
+            Err(Failure::invalid("the input has several lines; `countersign secret import` takes those"))
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! `countersign secret import`: many secrets at once. Everything is looked at before anything is stored, and an error
+//! names the line, never what stands in it.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde::Serialize;
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+use super::view;
+use crate::{
+    domain::limits::{IMPORT_BYTES_MAX, IMPORT_ENTRIES_MAX},
+    service::{Refusal, Registration},
+    transport::{
+        cli::{Ending, Failure, Session, output::Console},
+        wire::{self, OK, RegisterInput, depth_within_limit},
+    },
+};
+
+/// What an import takes.
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// The file; `-` for standard input
+    file: PathBuf,
+    /// Look at the file and store nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Store what is right although other entries are wrong
+    #[arg(long)]
+    keep_going: bool,
+}
+
+/// An entry that was looked at, and where it stands: `line 3`, `entry 3`.
+struct Entry {
+    place: String,
+    read: Result<Registration, Refusal>,
+}
+
+/// What was stored, for programs.
+#[derive(Serialize)]
+struct ImportAnswer {
+    imported: usize,
+    /// Entries that are wrong: where, and what is wrong.
+    failed: Vec<Failed>,
+    totp_secrets: Vec<wire::TotpSecret>,
+    status: &'static str,
+}
+
+/// An entry that is wrong.
+#[derive(Debug, Serialize)]
+struct Failed {
+    place: String,
+    message: String,
+}
+
+/// Stores the secrets of a file.
+pub(super) async fn import(args: &ImportArgs, session: &mut Session) -> Result<Ending, Failure> {
+    let text = session.console.read_text(&args.file, IMPORT_BYTES_MAX)?;
+    let entries = if text.trim_start().starts_with('[') { from_json(&text)? } else { from_lines(&text) };
+    if entries.is_empty() {
+        return Err(Failure::invalid("the file has no entries"));
+    }
+    if entries.len() > IMPORT_ENTRIES_MAX {
+        return Err(Failure::invalid(format!("an import takes {IMPORT_ENTRIES_MAX} secrets at most; split the file")));
+    }
+    let (good, failed) = looked_at(entries, session);
+    if !failed.is_empty() && !args.keep_going {
+        let told: Vec<String> = failed.iter().map(|failed| format!("{}: {}", failed.place, failed.message)).collect();
+        let message =
+            format!("nothing was stored:\n  {}\n--keep-going stores the other {}", told.join("\n  "), good.len());
+        return Err(Failure::invalid(message));
+    }
+    if args.dry_run {
+        let answer = ImportAnswer { imported: 0, failed, totp_secrets: Vec::new(), status: OK };
+        return tell(&answer, Some(good.len()), session);
+    }
+    let mut stored = Vec::with_capacity(good.len());
+    for (place, registration) in good {
+        // What can fail here is the vault, and then it fails for the rest, too.
+        let registered = session.service.register_secret(&session.caller, registration).await.map_err(|refusal| {
+            Failure::invalid(format!("{place}: {refusal}; {} secrets before it were stored", stored.len()))
+        })?;
+        stored.push(registered.secret);
+    }
+    let totp_secrets = stored.iter().map(wire::TotpSecret::from).collect();
+    let now = session.service.now();
+    if !session.console.is_json() {
+        view::table(&stored, now, &mut session.console)?;
+    }
+    tell(&ImportAnswer { imported: stored.len(), failed, totp_secrets, status: OK }, None, session)
+}
+
+/// Says what was stored, and what was not.
+fn tell(answer: &ImportAnswer, fit: Option<usize>, session: &mut Session) -> Result<Ending, Failure> {
+    let ImportAnswer { imported, failed, .. } = answer;
+    let note = |console: &mut Console| {
+        for Failed { place, message } in failed {
+            console.note(&format!("{place}: {message}"));
+        }
+        match fit {
+            Some(fit) => console.note(&format!("{fit} secrets could be stored, {} not; nothing was.", failed.len())),
+            None => console.note(&format!("{imported} secrets stored, {} left out.", failed.len())),
+        }
+    };
+    if session.console.is_json() {
+        session.console.document(answer)?;
+    } else {
+        note(&mut session.console);
+    }
+    Ok(if failed.is_empty() { Ending::Done } else { Ending::No })
+}
+
+/// Parts the entries that can be stored from those that can't.
+fn looked_at(entries: Vec<Entry>, session: &Session) -> (Vec<(String, Registration)>, Vec<Failed>) {
+    let (mut good, mut failed) = (Vec::new(), Vec::new());
+    for Entry { place, read } in entries {
+        let checked = read.and_then(|registration| {
+            // The command line would store a seed that nobody has ever seen.
+            if registration.uri.is_none() && registration.secret.is_none() {
+                return Err(Refusal::invalid("secret", "is required in an import"));
+            }
+            session.service.check_registration(&registration).map(|_| registration)
+        });
+        match checked {
+            Ok(registration) => good.push((place, registration)),
+            Err(refusal) => failed.push(Failed { place, message: refusal.to_string() }),
+        }
+    }
+    (good, failed)
+}
+
+/// One URI a line; empty lines and lines that begin with `#` are left out.
+fn from_lines(text: &str) -> Vec<Entry> {
+    let lines = text.lines().map(str::trim).zip(1_usize..);
+    let entries = lines.filter(|(line, _)| !line.is_empty() && !line.starts_with('#'));
+    entries
+        .map(|(line, number)| Entry {
+            place: format!("line {number}"),
+            read: Ok(of_uri(Zeroizing::new(line.to_owned()))),
+        })
+        .collect()
+}
+
+/// An array of URIs, or of what a registration takes.
+fn from_json(text: &str) -> Result<Vec<Entry>, Failure> {
+    // serde's own text is about syntax alone here, yet it is not passed on: it may quote.
+    let values: Vec<Value> = serde_json::from_str(text)
+        .map_err(|cause| Failure::invalid(format!("line {}: not a JSON array", cause.line())))?;
+    let entry = |(value, number): (Value, usize)| Entry { place: format!("entry {number}"), read: of_value(value) };
+    Ok(values.into_iter().zip(1_usize..).map(entry).collect())
+}
+
+fn of_value(value: Value) -> Result<Registration, Refusal> {
+    match value {
+        Value::String(uri) => Ok(of_uri(Zeroizing::new(uri))),
+        Value::Object(fields) if depth_within_limit(&fields) => {
+            wire::read::<RegisterInput>(fields).map(|input| input.into_registration(None))
+        }
+        Value::Object(_) | Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => {
+            Err(Refusal::invalid("entry", "must be an otpauth:// URI or an object such as a registration takes"))
+        }
+    }
+}
+
+fn of_uri(uri: Zeroizing<String>) -> Registration {
+    Registration { uri: Some(uri), ..Registration::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn empty_lines_and_comments_are_left_out_and_lines_are_counted() {
+        let entries = from_lines("# from my phone\n\n otpauth://totp/a?secret=AA \r\nnonsense\n");
+
+        let places: Vec<_> = entries.iter().map(|entry| entry.place.as_str()).collect();
+        assert_eq!(places, ["line 3", "line 4"]);
+    }
+
+    #[test]
+    fn json_entries_are_uris_or_registrations() {
+        let entries = from_json(
+            r#"["otpauth://totp/a?secret=AA", {"label": "a", "secret": "JBSWY3DP"}, {"label": "a", "JBSWY3DP": 1}, 7]"#,
+        )
+        .unwrap();
+
+        let read: Vec<_> = entries.iter().map(|entry| entry.read.is_ok()).collect();
+        assert_eq!(read, [true, true, false, false]);
+        let refused: Vec<_> = entries.iter().filter_map(|entry| entry.read.as_ref().err()).collect();
+        assert!(refused.iter().all(|refusal| !refusal.to_string().contains("JBSWY3DP")));
+        assert_eq!(entries.last().unwrap().place, "entry 4");
+    }
+
+    #[test]
+    fn broken_json_is_refused_by_line_and_not_quoted() {
+        let refused = from_json("[\n\"JBSWY3DP\", JBSWY3DP]").map(|_| ()).unwrap_err().to_string();
+        assert!(refused.starts_with("line 2") && !refused.contains("JBSWY3DP"), "{refused}");
+    }
+}

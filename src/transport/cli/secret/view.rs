@@ -1,0 +1,148 @@
+//! What secrets look like: tables and facts for people, documents for programs.
+
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use crate::{
+    domain::{limits::RESTORE_DAYS, otpauth, secret::TotpSecret, seed::Seed, time::Timestamp},
+    transport::{
+        cli::{
+            Failure, Session,
+            output::{Console, Table},
+        },
+        wire::{self, OK, Revealed, SecretCreateResponse},
+    },
+};
+
+/// A secret whose seed was made here: shown once, with the URI that an authenticator app reads.
+#[derive(Serialize)]
+struct GeneratedAnswer<'a> {
+    #[serde(flatten)]
+    created: SecretCreateResponse,
+    uri: &'a str,
+}
+
+/// Deleted secrets, for programs.
+#[derive(Serialize)]
+pub(super) struct DeletedAnswer {
+    status: &'static str,
+    totp_secrets: Vec<DeletedSecret>,
+}
+
+/// A deleted secret.
+#[derive(Serialize)]
+struct DeletedSecret {
+    #[serde(flatten)]
+    secret: wire::TotpSecret,
+    deleted_at: Option<String>,
+    /// From then on it can't be restored.
+    restorable_until: Option<String>,
+}
+
+/// Exported secrets, for programs.
+#[derive(Serialize)]
+pub(super) struct ExportAnswer<'a> {
+    status: &'static str,
+    uris: Vec<&'a str>,
+}
+
+/// Shows a secret; with its seed if it was made here, this once.
+pub(super) fn show(secret: &TotpSecret, generated: Option<&Seed>, session: &mut Session) -> Result<(), Failure> {
+    let mut shown = wire::TotpSecret::from(secret);
+    let (metadata, now) = (&secret.metadata, session.service.now());
+    shown.secret = generated.map(Revealed::from);
+    let created = SecretCreateResponse { status: OK, totp_secret: shown };
+    let Some(seed) = generated else {
+        return session.console.answer(&created, |console| {
+            let facts = facts(secret, now, console);
+            console.facts(&facts.iter().map(|(name, value)| (*name, value.as_str())).collect::<Vec<_>>())
+        });
+    };
+    let uri = otpauth::uri_of(&metadata.label, metadata.issuer.as_ref(), &metadata.totp, seed);
+    let answer = GeneratedAnswer { created, uri: &uri };
+    session.console.answer(&answer, |console| {
+        let facts = facts(secret, now, console);
+        let base32 = seed.to_base32();
+        let mut all: Vec<(&str, &str)> = facts.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        all.extend([("secret", base32.as_str()), ("uri", uri.as_str())]);
+        console.facts(&all)
+    })
+}
+
+fn facts(secret: &TotpSecret, now: Timestamp, console: &Console) -> Vec<(&'static str, String)> {
+    vec![
+        ("id", secret.id.to_string()),
+        ("label", secret.metadata.label.to_string()),
+        ("issuer", issuer(secret)),
+        ("algorithm", secret.algorithm().to_string()),
+        ("digits", secret.digits().get().to_string()),
+        ("period", format!("{} s", secret.period().seconds())),
+        ("single-use", if secret.metadata.single_use { "yes" } else { "no" }.to_owned()),
+        ("created", console.date(secret.created_at, now)),
+        ("last used", console.date_or_none(secret.last_used_at, now)),
+    ]
+}
+
+/// Writes a table of secrets.
+pub(super) fn table(secrets: &[TotpSecret], now: Timestamp, console: &mut Console) -> Result<(), Failure> {
+    let mut table = Table::new(&["ID", "LABEL", "ISSUER", "CREATED", "LAST USED"]);
+    for secret in secrets {
+        table.row(vec![
+            secret.id.to_string(),
+            secret.metadata.label.to_string(),
+            issuer(secret),
+            console.date(secret.created_at, now),
+            console.date_or_none(secret.last_used_at, now),
+        ]);
+    }
+    if secrets.is_empty() { Ok(()) } else { console.table(&table) }
+}
+
+/// Writes a table of deleted secrets.
+pub(super) fn deleted(secrets: &[TotpSecret], now: Timestamp, console: &mut Console) -> Result<(), Failure> {
+    let mut table = Table::new(&["ID", "LABEL", "ISSUER", "DELETED", "RESTORABLE UNTIL"]);
+    for secret in secrets {
+        table.row(vec![
+            secret.id.to_string(),
+            secret.metadata.label.to_string(),
+            issuer(secret),
+            console.date_or_none(secret.deleted_at, now),
+            console.date_or_none(restorable_until(secret), now),
+        ]);
+    }
+    if secrets.is_empty() { Ok(()) } else { console.table(&table) }
+}
+
+/// How a question names a secret.
+pub(super) fn name(secret: &TotpSecret) -> String {
+    match &secret.metadata.issuer {
+        Some(issuer) => format!("\"{}\" of {issuer} ({})", secret.metadata.label, secret.id),
+        None => format!("\"{}\" ({})", secret.metadata.label, secret.id),
+    }
+}
+
+fn issuer(secret: &TotpSecret) -> String {
+    secret.metadata.issuer.as_ref().map(ToString::to_string).unwrap_or_default()
+}
+
+fn restorable_until(secret: &TotpSecret) -> Option<Timestamp> {
+    let days = std::time::Duration::from_secs(RESTORE_DAYS.unsigned_abs() * 86_400);
+    secret.deleted_at.map(|at| at.plus(days))
+}
+
+impl DeletedAnswer {
+    pub(super) fn of(secrets: &[TotpSecret]) -> Self {
+        let each = secrets.iter().map(|secret| DeletedSecret {
+            secret: wire::TotpSecret::from(secret),
+            deleted_at: secret.deleted_at.map(|at| at.to_string()),
+            restorable_until: restorable_until(secret).map(|at| at.to_string()),
+        });
+        Self { status: OK, totp_secrets: each.collect() }
+    }
+}
+
+impl<'a> ExportAnswer<'a> {
+    pub(super) fn of(uris: &'a [Zeroizing<String>]) -> Self {
+        Self { status: OK, uris: uris.iter().map(|uri| uri.as_str()).collect() }
+    }
+}

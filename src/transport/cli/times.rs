@@ -1,0 +1,108 @@
+//! Times as people write and read them.
+
+use std::time::Duration;
+
+use super::failure::Failure;
+use crate::domain::time::Timestamp;
+
+const MINUTE: u64 = 60;
+const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
+/// From here on a date says more than a number of days.
+const TOLD_DAYS_MAX: u64 = 30;
+
+/// Reads a span such as `90s`, `10m`, `2h`, `7d`.
+pub(super) fn span(flag: &str, text: &str) -> Result<Duration, Failure> {
+    read_span(text).ok_or_else(|| {
+        Failure::Usage(format!("{flag} must be a number and a unit (s, m, h or d), such as 90s, 2h or 7d"))
+    })
+}
+
+/// Reads a moment in the past: RFC 3339, a date, or a span that is counted back from now.
+pub(super) fn past(flag: &str, text: &str, now: Timestamp) -> Result<Timestamp, Failure> {
+    let ago = || read_span(text).map(|span| now.minus(span));
+    moment(text).or_else(ago).ok_or_else(|| not_a_time(flag))
+}
+
+/// Reads a moment to come: RFC 3339, a date, or a span from now on.
+pub(super) fn future(flag: &str, text: &str, now: Timestamp) -> Result<Timestamp, Failure> {
+    let ahead = || read_span(text).map(|span| now.plus(span));
+    moment(text).or_else(ahead).ok_or_else(|| not_a_time(flag))
+}
+
+/// How a person at a terminal reads a moment.
+pub(super) fn told(at: Timestamp, now: Timestamp) -> String {
+    let (distance, ahead) = if at > now { (now.until(at), true) } else { (at.until(now), false) };
+    let seconds = distance.as_secs();
+    let count = |number: u64, unit: &str| {
+        let plural = if number == 1 { "" } else { "s" };
+        if ahead { format!("in {number} {unit}{plural}") } else { format!("{number} {unit}{plural} ago") }
+    };
+    match seconds {
+        0..MINUTE if ahead => "in a moment".to_owned(),
+        0..MINUTE => "just now".to_owned(),
+        MINUTE..HOUR => count(seconds / MINUTE, "minute"),
+        HOUR..DAY => count(seconds / HOUR, "hour"),
+        _ if seconds / DAY <= TOLD_DAYS_MAX => count(seconds / DAY, "day"),
+        _ => at.to_string().chars().take("2026-11-22".len()).collect(),
+    }
+}
+
+fn moment(text: &str) -> Option<Timestamp> {
+    let text = text.trim();
+    text.parse().or_else(|_| format!("{text}T00:00:00Z").parse()).ok()
+}
+
+fn read_span(text: &str) -> Option<Duration> {
+    let text = text.trim();
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let each = match unit {
+        "s" => 1,
+        "m" => MINUTE,
+        "h" => HOUR,
+        "d" => DAY,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(each).map(Duration::from_secs)
+}
+
+fn not_a_time(flag: &str) -> Failure {
+    Failure::Usage(format!(
+        "{flag} must be a time such as 2026-11-22T08:30:00Z, a date such as 2026-11-22, or a span such as 2h or 7d"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
+
+    #[test]
+    fn spans_count_back_for_the_past_and_on_for_the_future() {
+        assert_eq!(past("--since", "2h", NOW).unwrap(), Timestamp::from_seconds(1_800_000_000 - 7200));
+        assert_eq!(future("--expires", "90d", NOW).unwrap(), Timestamp::from_seconds(1_800_000_000 + 90 * 86_400));
+        assert_eq!(past("--since", "2026-11-22", NOW).unwrap(), "2026-11-22T00:00:00Z".parse().unwrap());
+        assert_eq!(past("--since", "2026-11-22T08:30:00+02:00", NOW).unwrap().to_string(), "2026-11-22T06:30:00.000Z");
+    }
+
+    #[test]
+    fn what_is_no_time_is_refused_without_being_quoted() {
+        for wrong in ["", "h", "2", "2w", "-2h", "yesterday", "2026-13-40", "99999999999999999999d", "é"] {
+            let refused = past("--since", wrong, NOW).unwrap_err().to_string();
+            assert!(refused.starts_with("--since must be a time such as"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_moment_is_told_by_its_distance() {
+        let at = |seconds: i64| told(Timestamp::from_seconds(1_800_000_000 + seconds), NOW);
+        assert_eq!(at(-59), "just now");
+        assert_eq!(at(-60), "1 minute ago");
+        assert_eq!(at(-7_199), "1 hour ago");
+        assert_eq!(at(-86_400 * 30), "30 days ago");
+        assert_eq!(at(-86_400 * 31), "2026-12-15");
+        assert_eq!(at(86_400 * 2), "in 2 days");
+        assert_eq!(at(5), "in a moment");
+    }
+}

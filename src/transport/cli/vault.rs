@@ -1,0 +1,150 @@
+//! `countersign vault`: what is known of the vault, and whether it is sound.
+
+use clap::Subcommand;
+use serde::Serialize;
+
+use super::{Ending, Failure, Session};
+use crate::{
+    domain::time::Timestamp,
+    service::{Health, SecretQuery},
+    transport::wire::OK,
+};
+
+/// What can be done with the vault.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show what is known of the vault
+    Status,
+    /// Examine everything: pages, keyed hashes, every seal, the trail. Exit status 1 if something is wrong
+    Doctor,
+}
+
+/// Facts about the open vault, as the one who opened it knows them.
+#[derive(Debug, Clone)]
+pub struct VaultFacts {
+    /// Its identity.
+    pub vault: String,
+    /// Which backend keeps it.
+    pub backend: String,
+    /// Where it is.
+    pub location: String,
+    /// The key file that opened it.
+    pub key_file: String,
+    /// Version of the format on disk.
+    pub format: u32,
+    /// Kinds of the slots that can open it.
+    pub slots: Vec<String>,
+    /// The epoch that new seals use.
+    pub epoch: u32,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// The facts, for programs.
+#[derive(Serialize)]
+struct StatusAnswer<'a> {
+    vault_id: &'a str,
+    backend: &'a str,
+    location: &'a str,
+    key_file: &'a str,
+    format: u32,
+    slots: &'a [String],
+    epoch: u32,
+    created_at: String,
+    account: String,
+    secrets: u64,
+    seats: u64,
+    writable: bool,
+    status: &'static str,
+}
+
+/// What an examination found, for programs.
+#[derive(Serialize)]
+struct DoctorAnswer {
+    problems: Vec<String>,
+    secrets: u64,
+    trail_rows: u64,
+    /// Secrets whose seven days were over.
+    erased: u64,
+    status: &'static str,
+}
+
+pub(super) async fn run(command: &Command, session: &mut Session) -> Result<Ending, Failure> {
+    match command {
+        Command::Status => status(session).await,
+        Command::Doctor => doctor(session).await,
+    }
+}
+
+async fn status(session: &mut Session) -> Result<Ending, Failure> {
+    let (service, caller) = (&session.service, &session.caller);
+    let counted = SecretQuery { limit: Some(0), ..SecretQuery::default() };
+    let secrets = service.list_secrets(caller, &counted).await?.total;
+    let seats = service.count_seats(caller, None).await?;
+    let (writable, now) = (service.health().await == Health::Ready, service.now());
+    let facts = session.vault.clone();
+    let answer = StatusAnswer {
+        vault_id: &facts.vault,
+        backend: &facts.backend,
+        location: &facts.location,
+        key_file: &facts.key_file,
+        format: facts.format,
+        slots: &facts.slots,
+        epoch: facts.epoch,
+        created_at: facts.created_at.to_string(),
+        account: session.account.to_string(),
+        secrets,
+        seats,
+        writable,
+        status: OK,
+    };
+    session.console.answer(&answer, |console| {
+        console.facts(&[
+            ("vault", &facts.vault),
+            ("kept by", &facts.backend),
+            ("in", &facts.location),
+            ("key file", &facts.key_file),
+            ("opened by", &facts.slots.join(", ")),
+            ("format", &facts.format.to_string()),
+            ("key epoch", &facts.epoch.to_string()),
+            ("created", &console.date(facts.created_at, now)),
+            ("account", &answer.account),
+            ("secrets", &secrets.to_string()),
+            ("seats", &seats.to_string()),
+            ("writable", if writable { "yes" } else { "no" }),
+        ])
+    })?;
+    if !writable {
+        session.console.note("The vault can't be written; `countersign vault doctor` may say why.");
+    }
+    Ok(if writable { Ending::Done } else { Ending::No })
+}
+
+async fn doctor(session: &mut Session) -> Result<Ending, Failure> {
+    // Looking after the vault includes keeping the promise that what was deleted is gone after seven days. Commands that
+    // agents and scripts run in a hurry don't pay for it.
+    let erased = session.service.erase_expired().await?;
+    let found = session.service.diagnose(&session.caller).await?;
+    let answer = DoctorAnswer {
+        problems: found.problems,
+        secrets: found.secrets,
+        trail_rows: found.trail_rows,
+        erased,
+        status: OK,
+    };
+    session.console.answer(&answer, |console| {
+        for problem in &answer.problems {
+            console.line(&format!("problem: {problem}"))?;
+        }
+        let sound = if answer.problems.is_empty() { "sound" } else { "not sound" };
+        console
+            .line(&format!("{sound}: {} secrets and {} rows of the trail examined", answer.secrets, answer.trail_rows))
+    })?;
+    if answer.problems.is_empty() {
+        return Ok(Ending::Done);
+    }
+    session
+        .console
+        .note("Stop every countersign, keep a copy of the data directory, and restore what is damaged from a backup.");
+    Ok(Ending::No)
+}
