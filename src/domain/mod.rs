@@ -10,6 +10,7 @@ pub mod ids;
 pub mod limits;
 pub mod otpauth;
 pub mod principal;
+pub mod rate;
 pub mod scope;
 pub mod seat;
 pub mod secret;

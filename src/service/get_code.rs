@@ -92,6 +92,7 @@ impl Service {
                     if let Some(held) = held.take() {
                         held.keep();
                     }
+                    self.parts.counters.issued();
                     return Ok(code);
                 }
                 Decided::Refused(refusal) => return Err(refusal),

@@ -16,6 +16,7 @@ mod refusal;
 mod refusals;
 mod register_secret;
 mod seats;
+mod tally;
 mod vault;
 mod verify_code;
 mod waiting;
@@ -31,6 +32,7 @@ pub use manage_secret::SecretChanges;
 pub use refusal::{Code, Refusal};
 pub use register_secret::{Enrolment, Registered, Registration};
 pub use seats::{SeatChanges, SeatQuery};
+pub use tally::Tally;
 pub use vault::{Diagnosis, Health};
 pub use verify_code::Verification;
 pub use waiting::Patience;
@@ -51,6 +53,7 @@ use crate::{
     store::{SealedSecret, SharedStore, StoreError},
 };
 use refusals::Refusals;
+use tally::Counters;
 use waiting::Waiters;
 
 /// Everything a use case needs. Cheap to clone; one for each process.
@@ -67,13 +70,14 @@ struct Parts {
     random: SharedRandom,
     refusals: Refusals,
     waiters: Waiters,
+    counters: Counters,
 }
 
 impl Service {
     /// Puts a service together.
     pub fn new(store: SharedStore, keyring: Arc<Keyring>, clock: SharedClock, random: SharedRandom) -> Self {
-        let (refusals, waiters) = (Refusals::default(), Waiters::default());
-        Self { parts: Arc::new(Parts { store, keyring, clock, random, refusals, waiters }) }
+        let (refusals, waiters, counters) = Default::default();
+        Self { parts: Arc::new(Parts { store, keyring, clock, random, refusals, waiters, counters }) }
     }
 
     fn store(&self) -> &SharedStore {
@@ -148,6 +152,7 @@ impl Service {
         match cause {
             StoreError::Unavailable(_) => {
                 tracing::warn!(%cause, "the store is unavailable");
+                self.parts.counters.refused(Code::Unavailable);
                 Refusal::Unavailable
             }
             StoreError::Exists(what) => Refusal::Exists(what),
@@ -178,6 +183,7 @@ impl Service {
     fn internal(&self, cause: &dyn std::error::Error) -> Refusal {
         let id = self.parts.random.random_id().map_or_else(|_| "0".to_owned(), |id| id.simple().to_string());
         tracing::error!(%id, %cause, "internal error");
+        self.parts.counters.refused(Code::Internal);
         Refusal::Internal { id }
     }
 

@@ -63,6 +63,7 @@ impl Service {
     /// is revealed by it.
     pub(super) async fn refuse(&self, refusal: Refusal, entry: AuditEntry) -> Refusal {
         let entry = AuditEntry { outcome: refusal.code().outcome(), ..entry };
+        self.parts.counters.refused(refusal.code());
         let (kept, mut rows) = self.parts.refusals.count(&entry);
         if kept {
             rows.push(entry);

@@ -50,6 +50,11 @@ pub(super) struct WaitingPlace {
 }
 
 impl Waiters {
+    /// How many wait.
+    pub(super) fn count(&self) -> usize {
+        self.places.lock().map_or(0, |places| places.values().sum())
+    }
+
     /// Takes a place; `None` if all are taken.
     pub(super) fn enter(&self, actor: Actor) -> Option<WaitingPlace> {
         let mut places = self.places.lock().ok()?;

@@ -3,5 +3,6 @@
 //! Never: a decision about who may do what, a store, a key, or the clock. `wire` holds the shapes that all of them share.
 
 pub mod cli;
+pub mod http;
 pub mod mcp;
 pub mod wire;

@@ -9,6 +9,7 @@
 mod architecture;
 #[cfg(unix)]
 mod fleet;
+mod http;
 mod kit;
 mod mcp;
 mod service;

@@ -1,0 +1,158 @@
+//! Answers: bodies in JSON, one form for every error, and the headers that all of them carry.
+
+use axum::{body::Body, response::Response};
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, StatusCode,
+    header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, REFERRER_POLICY, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS},
+};
+
+use super::guard::Turned;
+use crate::{
+    service::{Code, Refusal},
+    transport::wire::ErrorBody,
+};
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const CORP: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+
+/// Why a request got no answer of the kind it asked for.
+#[derive(Debug)]
+pub(super) enum Problem {
+    /// A refusal of the contract's list.
+    Refused(Refusal),
+    /// It did not get past the guard.
+    Turned(Turned),
+    /// No such route.
+    NoRoute,
+    /// The route has other methods: these.
+    Method(String),
+    /// A body of another kind than JSON.
+    MediaType,
+    /// It accepts neither kind of answer that MCP has.
+    Accept,
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<Turned> for Problem {
+    fn from(turned: Turned) -> Self {
+        Self::Turned(turned)
+    }
+}
+
+/// The status of each refusal. Total: a new code does not compile without one.
+pub(super) const fn status_of(code: Code) -> StatusCode {
+    match code {
+        Code::InvalidArgument => StatusCode::BAD_REQUEST,
+        Code::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Code::PermissionDenied => StatusCode::FORBIDDEN,
+        Code::NotFound => StatusCode::NOT_FOUND,
+        Code::Busy => StatusCode::CONFLICT,
+        Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Code::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+        Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+impl Problem {
+    /// The answer that a caller gets.
+    pub(super) fn into_response(self) -> Response {
+        match self {
+            Self::Refused(refusal) => refused(&refusal),
+            Self::Turned(turned) => {
+                let (status, code, message) = words(turned);
+                error(status, code, message.to_owned(), None)
+            }
+            Self::NoRoute => error(
+                StatusCode::NOT_FOUND,
+                Code::NotFound,
+                "no such route; /openapi.json lists them all".to_owned(),
+                None,
+            ),
+            Self::Method(allowed) => {
+                let message = format!("this route takes {allowed}; /openapi.json lists them all");
+                let mut response = error(StatusCode::METHOD_NOT_ALLOWED, Code::InvalidArgument, message, None);
+                if let Ok(allowed) = HeaderValue::try_from(allowed) {
+                    response.headers_mut().insert(ALLOW, allowed);
+                }
+                response
+            }
+            Self::Accept => error(
+                StatusCode::NOT_ACCEPTABLE,
+                Code::InvalidArgument,
+                "MCP needs `Accept: application/json, text/event-stream`".to_owned(),
+                None,
+            ),
+            Self::MediaType => error(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                Code::InvalidArgument,
+                "the body must be JSON; send `Content-Type: application/json`".to_owned(),
+                None,
+            ),
+        }
+    }
+}
+
+/// What the guard's decisions are called: status, code, and what to do.
+const fn words(turned: Turned) -> (StatusCode, Code, &'static str) {
+    match turned {
+        Turned::NoHost => (StatusCode::BAD_REQUEST, Code::InvalidArgument, "send exactly one `Host` header"),
+        Turned::ForeignHost => (
+            StatusCode::FORBIDDEN,
+            Code::PermissionDenied,
+            "the `Host` header does not name this server; if it should, the person who runs it starts it with \
+             `--public-url`",
+        ),
+        Turned::ForeignOrigin => (
+            StatusCode::FORBIDDEN,
+            Code::PermissionDenied,
+            "web pages of this `Origin` may not call this server; the person who runs it can allow one with \
+             `--allow-origin`",
+        ),
+        Turned::CrossSite => {
+            (StatusCode::FORBIDDEN, Code::PermissionDenied, "another web site may not make a browser call this server")
+        }
+        Turned::LongUri => (StatusCode::PAYLOAD_TOO_LARGE, Code::TooLarge, "the URI is larger than 2 KiB"),
+    }
+}
+
+/// A refusal as REST answers it.
+pub(super) fn refused(refusal: &Refusal) -> Response {
+    let ErrorBody { message, retry_after, .. } = ErrorBody::from(refusal);
+    error(status_of(refusal.code()), refusal.code(), message, retry_after)
+}
+
+fn error(status: StatusCode, code: Code, message: String, retry_after: Option<u64>) -> Response {
+    let body = ErrorBody { status: "ERROR", error: code.as_str(), message, retry_after };
+    let mut response = with_json(status, serde_json::to_vec(&body).unwrap_or_default());
+    if let Some(seconds) = retry_after {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
+}
+
+/// An answer of JSON bytes.
+pub(super) fn with_json(status: StatusCode, bytes: impl Into<Bytes>) -> Response {
+    let mut response = Response::new(Body::from(bytes.into()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, JSON);
+    response
+}
+
+/// What every answer carries: nobody keeps it, nobody guesses its type, no page embeds it.
+pub(super) fn protect(headers: &mut HeaderMap, hsts: bool) {
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(CORP, HeaderValue::from_static("same-origin"));
+    if hsts {
+        let always = HeaderValue::from_static("max-age=63072000; includeSubDomains");
+        headers.insert(http::header::STRICT_TRANSPORT_SECURITY, always);
+    }
+}

@@ -1,0 +1,79 @@
+//! Request bodies: bounded in size, in depth and in the time they take to arrive.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::{HeaderMap, header::CONTENT_LENGTH, header::CONTENT_TYPE};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use serde_json::{Map, Value};
+
+use crate::{domain::limits::BODY_BYTES_MAX, service::Refusal, transport::wire::depth_within_limit};
+
+const TOO_LARGE: Refusal = Refusal::TooLarge { what: "the body", limit: "64 KiB" };
+
+/// Whether a body says of itself that it is JSON.
+pub(super) fn says_json(headers: &HeaderMap) -> bool {
+    let essence = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(|text| {
+        let (essence, _) = text.split_once(';').unwrap_or((text, ""));
+        essence.trim()
+    });
+    essence.is_some_and(|essence| essence.eq_ignore_ascii_case("application/json"))
+}
+
+/// Reads a whole body.
+pub(super) async fn bytes(headers: &HeaderMap, body: Body, wait: Duration) -> Result<Bytes, Refusal> {
+    // What announces itself as too large is not read at all.
+    let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|count| count > BODY_BYTES_MAX as u64) {
+        return Err(TOO_LARGE);
+    }
+    let read = tokio::time::timeout(wait, Limited::new(body, BODY_BYTES_MAX).collect()).await;
+    match read {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(cause)) if cause.is::<LengthLimitError>() => Err(TOO_LARGE),
+        Ok(Err(_)) => Err(Refusal::invalid("body", "did not arrive whole")),
+        Err(_) => Err(Refusal::invalid("body", format!("did not arrive within {} seconds", wait.as_secs()))),
+    }
+}
+
+/// Reads a JSON object.
+pub(super) fn object(bytes: &[u8]) -> Result<Map<String, Value>, Refusal> {
+    // Parsing stops at 128 levels by itself, before the stack is in danger.
+    match serde_json::from_slice(bytes) {
+        Ok(Value::Object(fields)) if depth_within_limit(&fields) => Ok(fields),
+        Ok(Value::Object(_)) => Err(Refusal::invalid("body", "is nested too deeply")),
+        _ => Err(Refusal::invalid("body", "must be a JSON object")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_is_an_object_of_bounded_depth() {
+        let nested = |levels: usize| format!("{}1{}", r#"{"a":"#.repeat(levels), "}".repeat(levels));
+        assert!(object(nested(32).as_bytes()).is_ok());
+        for bad in [nested(33), nested(20_000), "[]".into(), "1".into(), String::new(), "{".into(), "{}x".into()] {
+            assert!(object(bad.as_bytes()).is_err());
+        }
+        assert!(object(b"{\"a\":\"\xff\"}").is_err());
+    }
+
+    #[test]
+    fn only_json_says_that_it_is() {
+        let says = |text: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(CONTENT_TYPE, http::HeaderValue::from_static(text));
+            says_json(&headers)
+        };
+        assert!(says("application/json") && says("Application/JSON; charset=utf-8"));
+        for other in
+            ["", "text/plain", "application/jsonp", "text/plain;application/json", "application/x-www-form-urlencoded"]
+        {
+            assert!(!says(other), "{other}");
+        }
+        assert!(!says_json(&HeaderMap::new()));
+    }
+}

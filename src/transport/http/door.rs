@@ -1,0 +1,277 @@
+//! The one door: every request passes here, whatever it asks for: guard, route, credential, time limit, the work itself,
+//! and on the way out the form of errors, the protecting headers and the counters.
+
+use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc, sync::PoisonError, sync::RwLock, time::Duration};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{RawPathParams, Request, State, rejection::RawPathParamsRejection},
+    response::Response,
+    routing::any,
+};
+use futures::FutureExt as _;
+use http::{Method, StatusCode, request::Parts};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    answer::{Problem, protect, refused, with_json},
+    auth::{Auth, CHALLENGE, Tried},
+    body,
+    guard::{self, Guard},
+    health::LastHealth,
+    mcp::Mcp,
+    metrics::Metrics,
+    peers::{Peer, Peers},
+    routes::{Route, Run, Takes},
+    settings::{BaseUrl, HttpSettings, Limits},
+    sse::Sse,
+};
+use crate::{
+    domain::{ids::AccountId, limits::WAIT_SECONDS_MAX, principal::Principal, text::Name},
+    service::{Refusal, Service},
+    transport::mcp::McpServer,
+};
+
+/// Account names that are remembered; they never change.
+const NAMES_MAX: usize = 10_000;
+
+/// What every request is served with.
+pub(super) struct App {
+    pub(super) service: Service,
+    pub(super) auth: Auth,
+    pub(super) guard: Guard,
+    pub(super) metrics: Metrics,
+    pub(super) peers: Arc<Peers>,
+    pub(super) limits: Limits,
+    pub(super) hsts: bool,
+    pub(super) behind_proxy: bool,
+    pub(super) mcp: Mcp,
+    pub(super) sse: Sse,
+    pub(super) last_health: LastHealth,
+    names: RwLock<HashMap<AccountId, Name>>,
+}
+
+/// A request of anybody.
+pub(super) struct Visit<'a> {
+    pub(super) app: &'a App,
+    pub(super) parts: Parts,
+}
+
+/// A request of a caller.
+pub(super) struct Call<'a> {
+    pub(super) app: &'a App,
+    pub(super) route: &'static Route,
+    pub(super) caller: Principal,
+    pub(super) parts: Parts,
+    /// What the path names, decoded.
+    pub(super) named: String,
+}
+
+/// What led to an answer, for the counters and the challenge.
+struct Outcome {
+    route: Option<&'static Route>,
+    answer: Result<Response, Problem>,
+}
+
+/// The router over a table of routes.
+pub(super) fn router(app: Arc<App>, table: impl Iterator<Item = &'static Route>) -> Router {
+    let mut paths: Vec<(&'static str, Vec<&'static Route>)> = Vec::new();
+    for route in table {
+        match paths.iter_mut().find(|(path, _)| *path == route.path) {
+            Some((_, routes)) => routes.push(route),
+            None => paths.push((route.path, vec![route])),
+        }
+    }
+    let mut router = Router::new().fallback(|State(app): State<Arc<App>>, request: Request| async move {
+        app.enter(&[], String::new(), request).await
+    });
+    for (path, routes) in paths {
+        let here: Arc<[&'static Route]> = routes.into();
+        let serve = |State(app): State<Arc<App>>,
+                     params: Result<RawPathParams, RawPathParamsRejection>,
+                     request: Request| async move {
+            let named = params.iter().flatten().next().map(|(_, value)| value.to_owned());
+            app.enter(&here, named.unwrap_or_default(), request).await
+        };
+        router = router.route(path, any(serve));
+    }
+    router.with_state(app)
+}
+
+impl App {
+    pub(super) fn new(service: Service, server: &McpServer, settings: &HttpSettings, stop: CancellationToken) -> Self {
+        let limits = settings.limits;
+        let guard = Guard::new(settings);
+        Self {
+            service,
+            auth: Auth::new(settings, None),
+            metrics: Metrics::new(settings.sse),
+            peers: Arc::new(Peers::new(limits.connections, limits.connections_per_address)),
+            limits,
+            hsts: settings.tls.is_some() || settings.public_url.as_ref().is_some_and(BaseUrl::is_https),
+            behind_proxy: settings.behind_proxy,
+            mcp: Mcp::new(server.clone(), settings, guard.hosts(), stop.clone()),
+            sse: Sse::new(server, limits, stop),
+            guard,
+            last_health: LastHealth::default(),
+            names: RwLock::default(),
+        }
+    }
+
+    /// Serves one request.
+    async fn enter(&self, routes: &[&'static Route], named: String, request: Request) -> Response {
+        let (parts, body) = request.into_parts();
+        let method = parts.method.clone();
+        let entry = match self.guard.admit(&method, &parts.uri, &parts.headers) {
+            Ok(entry) => entry,
+            Err(turned) => return self.leave(None, &method, Problem::Turned(turned).into_response(), None),
+        };
+        if entry.origin.is_some() && guard::is_preflight(&method, &parts.headers) {
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = StatusCode::NO_CONTENT;
+            guard::permit(response.headers_mut());
+            return self.leave(None, &method, response, entry.origin);
+        }
+        let tried = Auth::is_tried(&parts.headers);
+        let outcome = self.serve(routes, named, parts, body).await;
+        let response = match outcome.answer {
+            Ok(response) => response,
+            Err(Problem::Refused(refusal)) => self.challenged(&refusal, tried),
+            Err(problem) => problem.into_response(),
+        };
+        self.leave(outcome.route, &method, response, entry.origin)
+    }
+
+    async fn serve(&self, routes: &[&'static Route], named: String, parts: Parts, body: Body) -> Outcome {
+        let Some(first) = routes.first() else { return Outcome { route: None, answer: Err(Problem::NoRoute) } };
+        let Some(route) = route_for(routes, &parts.method) else {
+            return Outcome { route: None, answer: Err(Problem::Method(methods(routes))) };
+        };
+        debug_assert_eq!(first.path, route.path, "routes are grouped by path");
+        let limit = match route.takes {
+            Takes::Moment => self.limits.request,
+            Takes::Wait => self.limits.request + Duration::from_secs(u64::from(WAIT_SECONDS_MAX)),
+        };
+        let work = AssertUnwindSafe(self.run(route, named, parts, body)).catch_unwind();
+        let answer = match tokio::time::timeout(limit, work).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_panic)) => Err(self.service.note_panic(route.path).into()),
+            Err(elapsed) => Err(self.service.bug(&elapsed).into()),
+        };
+        Outcome { route: Some(route), answer }
+    }
+
+    async fn run(&self, route: &'static Route, named: String, parts: Parts, body: Body) -> Result<Response, Problem> {
+        let run = match route.run {
+            Run::Open(run) => return run(Visit { app: self, parts }).await,
+            Run::Keyed(run) => run,
+        };
+        let caller = self.auth.caller(&self.service, &parts.headers, peer(&parts)).await?;
+        if parts.method == Method::POST && !body::says_json(&parts.headers) {
+            return Err(Problem::MediaType);
+        }
+        run(Call { app: self, route, caller, parts, named }, body).await
+    }
+
+    /// A refusal, with what a caller without the right credential is told to send.
+    fn challenged(&self, refusal: &Refusal, tried: Tried) -> Response {
+        let challenge = self.auth.challenge(refusal, tried);
+        let mut response = refused(refusal);
+        if let Some(challenge) = challenge {
+            response.headers_mut().insert(CHALLENGE, challenge);
+        }
+        response
+    }
+
+    /// What every answer passes on its way out.
+    fn leave(
+        &self,
+        route: Option<&'static Route>,
+        method: &Method,
+        mut response: Response,
+        origin: Option<http::HeaderValue>,
+    ) -> Response {
+        let headers = response.headers_mut();
+        protect(headers, self.hsts);
+        if let Some(origin) = origin {
+            guard::share(headers, origin);
+        }
+        self.metrics.answered(route, response.status());
+        if method == Method::HEAD {
+            *response.body_mut() = Body::empty();
+        }
+        response
+    }
+
+    /// An account's name, as seats show it.
+    pub(super) async fn account_name(&self, id: AccountId) -> Result<Name, Refusal> {
+        if let Some(name) = self.names.read().unwrap_or_else(PoisonError::into_inner).get(&id) {
+            return Ok(name.clone());
+        }
+        let name = self.service.account_name(id).await?;
+        let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
+        if names.len() < NAMES_MAX {
+            names.insert(id, name.clone());
+        }
+        Ok(name)
+    }
+}
+
+fn route_for(routes: &[&'static Route], method: &Method) -> Option<&'static Route> {
+    let exact = routes.iter().find(|route| route.method == method);
+    // Who may ask for a page may ask for its head; nothing that hands out codes is asked for its head.
+    let head = || {
+        let open = routes.iter().find(|route| route.method == Method::GET && matches!(route.run, Run::Open(_)));
+        open.filter(|_| method == Method::HEAD)
+    };
+    exact.or_else(head).copied()
+}
+
+fn methods(routes: &[&'static Route]) -> String {
+    let names: Vec<_> = routes.iter().map(|route| route.method.as_str()).collect();
+    names.join(", ")
+}
+
+/// Who is at the other end of the connection.
+pub(super) fn peer(parts: &Parts) -> Option<Peer> {
+    parts.extensions.get().copied()
+}
+
+impl Call<'_> {
+    /// Reads the JSON object of the body; a mistake is on the trail.
+    pub(super) async fn object(&self, body: Body) -> Result<Map<String, Value>, Refusal> {
+        let bytes = body::bytes(&self.parts.headers, body, self.app.limits.body_wait).await;
+        match bytes.and_then(|bytes| body::object(&bytes)) {
+            Ok(fields) => Ok(fields),
+            Err(refusal) => Err(self.note(refusal).await),
+        }
+    }
+
+    /// A value that was read, or the mistake in it, which goes on the trail.
+    pub(super) async fn or_note<T>(&self, read: Result<T, Refusal>) -> Result<T, Refusal> {
+        match read {
+            Ok(value) => Ok(value),
+            Err(refusal) => Err(self.note(refusal).await),
+        }
+    }
+
+    /// A refusal that this transport decided on, on the trail.
+    pub(super) async fn refuse(&self, refusal: Refusal) -> Problem {
+        self.note(refusal).await.into()
+    }
+
+    async fn note(&self, refusal: Refusal) -> Refusal {
+        self.app.service.note_refusal(&self.caller, self.route.action, refusal).await
+    }
+
+    /// A good answer.
+    pub(super) fn answer<T: Serialize>(&self, answer: &T) -> Result<Response, Problem> {
+        match serde_json::to_vec(answer) {
+            Ok(bytes) => Ok(with_json(StatusCode::OK, bytes)),
+            Err(cause) => Err(self.app.service.bug(&cause).into()),
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! The guard at the door: is this request meant for this server, and does no web page send it that may not?
+//!
+//! A browser on the same machine can be made to call a local server (DNS rebinding, cross-site requests). Nothing of it
+//! gets past here: the `Host` must be ours, an `Origin` must be ours or allowed, and what a browser calls cross-site is
+//! refused even without an `Origin`.
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Uri,
+    header::{self, ACCESS_CONTROL_REQUEST_METHOD, HOST, ORIGIN},
+    uri::Authority,
+};
+
+use super::settings::HttpSettings;
+
+/// Bytes of a request's path and query: the longest of ours, with a purpose of 128 characters, is well under it.
+pub(super) const URI_BYTES_MAX: usize = 2048;
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+
+/// What web pages of allowed origins may send.
+const CORS_HEADERS: HeaderValue = HeaderValue::from_static(
+    "authorization, content-type, accept, idempotency-key, sb-api-key-id, sb-api-secret-key, mcp-protocol-version, \
+     mcp-session-id, mcp-method, mcp-name, last-event-id",
+);
+/// What they may read.
+const CORS_EXPOSED: HeaderValue = HeaderValue::from_static("mcp-session-id, retry-after, www-authenticate");
+const CORS_METHODS: HeaderValue = HeaderValue::from_static("GET, POST, DELETE");
+/// How long a browser may keep the answer to a preflight.
+const CORS_SECONDS: HeaderValue = HeaderValue::from_static("600");
+
+/// Why a request does not get in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turned {
+    /// No `Host`, or several.
+    NoHost,
+    /// A `Host` that is not ours.
+    ForeignHost,
+    /// An `Origin` that is neither ours nor allowed.
+    ForeignOrigin,
+    /// A browser says that another site made it send this.
+    CrossSite,
+    /// The URI is too long.
+    LongUri,
+}
+
+/// How a request got in.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Entry {
+    /// The allowed origin of the page that sent it; the answer must name it.
+    pub(super) origin: Option<HeaderValue>,
+}
+
+/// Whose requests get in.
+pub(super) struct Guard {
+    hosts: Vec<String>,
+    origins: Vec<String>,
+    own_origin: Option<String>,
+}
+
+impl Guard {
+    pub(super) fn new(settings: &HttpSettings) -> Self {
+        let mut hosts = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
+        // A literal address can't be rebound; one that was listened on by name of address is ours.
+        if !settings.listen.ip().is_unspecified() {
+            hosts.push(settings.listen.ip().to_string());
+        }
+        hosts.extend(settings.public_url.iter().map(|url| url.host().to_owned()));
+        Self {
+            hosts,
+            origins: settings.allow_origins.iter().map(|origin| origin.as_str().to_owned()).collect(),
+            own_origin: settings.public_url.as_ref().map(|url| url.as_str().to_owned()),
+        }
+    }
+
+    /// The names that are ours.
+    pub(super) fn hosts(&self) -> &[String] {
+        &self.hosts
+    }
+
+    /// Looks at a request's head.
+    pub(super) fn admit(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<Entry, Turned> {
+        if uri.path().len() + uri.query().map_or(0, str::len) > URI_BYTES_MAX {
+            return Err(Turned::LongUri);
+        }
+        let host = self.host(uri, headers)?;
+        let Some(origin) = headers.get(ORIGIN) else {
+            let mode = headers.get(SEC_FETCH_MODE);
+            // A person may follow a link from anywhere; a navigation sends no credentials of ours.
+            let navigates = method == Method::GET && mode.is_some_and(|mode| mode == "navigate");
+            let cross = headers.get(SEC_FETCH_SITE).is_some_and(|site| site == "cross-site");
+            return if cross && !navigates { Err(Turned::CrossSite) } else { Ok(Entry::default()) };
+        };
+        let text = origin.to_str().map_err(|_| Turned::ForeignOrigin)?;
+        if self.origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(text)) {
+            return Ok(Entry { origin: Some(origin.clone()) });
+        }
+        let same = text.split_once("://").is_some_and(|(scheme, authority)| {
+            matches!(scheme, "http" | "https") && authority.eq_ignore_ascii_case(host)
+        });
+        let own = same || self.own_origin.as_deref().is_some_and(|own| own.eq_ignore_ascii_case(text));
+        let cross = headers.get(SEC_FETCH_SITE).is_some_and(|site| site == "cross-site");
+        match (own, cross) {
+            (true, false) => Ok(Entry::default()),
+            (true, true) => Err(Turned::CrossSite),
+            (false, _) => Err(Turned::ForeignOrigin),
+        }
+    }
+
+    /// The one `Host`, if it is ours, whatever its port: tunnels and containers change that.
+    fn host<'a>(&self, uri: &'a Uri, headers: &'a HeaderMap) -> Result<&'a str, Turned> {
+        let mut sent = headers.get_all(HOST).iter();
+        let (Some(host), None) = (sent.next(), sent.next()) else { return Err(Turned::NoHost) };
+        let host = host.to_str().map_err(|_| Turned::ForeignHost)?;
+        // A request line with a whole URL overrides the header.
+        let named = uri.authority().map_or(host, Authority::as_str);
+        if self.is_ours(host) && (named == host || self.is_ours(named)) { Ok(named) } else { Err(Turned::ForeignHost) }
+    }
+
+    fn is_ours(&self, text: &str) -> bool {
+        let Some(name) = host_of(text) else { return false };
+        self.hosts.iter().any(|ours| ours.eq_ignore_ascii_case(name))
+    }
+}
+
+/// The host of `host`, `host:port`, `[v6]` or `[v6]:port`.
+fn host_of(text: &str) -> Option<&str> {
+    let (name, port) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let (name, port) = rest.split_once(']')?;
+            (name, port.strip_prefix(':').or(port.is_empty().then_some("0")))
+        }
+        None => match text.split_once(':') {
+            Some((name, port)) => (name, Some(port)),
+            None => (text, Some("0")),
+        },
+    };
+    port?.parse::<u16>().ok().map(|_| name)
+}
+
+/// Whether this is a browser's question before the request itself.
+pub(super) fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
+    method == Method::OPTIONS && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+/// Lets a page of an allowed origin read the answer. Exactly that origin, never `*`, never with cookies.
+pub(super) fn share(headers: &mut HeaderMap, origin: HeaderValue) {
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, CORS_EXPOSED);
+    headers.insert(header::VARY, HeaderValue::from_static("origin"));
+}
+
+/// What a preflight is told beside that.
+pub(super) fn permit(headers: &mut HeaderMap) {
+    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, CORS_METHODS);
+    headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, CORS_HEADERS);
+    headers.insert(header::ACCESS_CONTROL_MAX_AGE, CORS_SECONDS);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn guard() -> Guard {
+        let mut settings = HttpSettings::listening_on("192.0.2.7:8787".parse().unwrap());
+        settings.public_url = Some("https://auth.example.com".parse().unwrap());
+        settings.allow_origins = vec!["https://app.example.com".parse().unwrap()];
+        Guard::new(&settings)
+    }
+
+    fn admit(headers: &[(&'static str, &str)]) -> Result<Entry, Turned> {
+        admit_at("/api/v2/seats", headers)
+    }
+
+    fn admit_at(uri: &str, headers: &[(&'static str, &str)]) -> Result<Entry, Turned> {
+        let headers = headers.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()));
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            let value: HeaderValue = value;
+            map.append(name, value);
+        }
+        guard().admit(&Method::GET, &uri.parse().unwrap(), &map)
+    }
+
+    #[test]
+    fn a_host_is_ours_whatever_its_port_and_case() {
+        for host in [
+            "localhost",
+            "LOCALHOST:8787",
+            "127.0.0.1",
+            "127.0.0.1:1",
+            "[::1]",
+            "[::1]:65535",
+            "192.0.2.7:8787",
+            "auth.example.com",
+            "Auth.Example.Com:443",
+        ] {
+            assert_eq!(admit(&[("host", host)]), Ok(Entry::default()), "{host}");
+        }
+    }
+
+    #[test]
+    fn any_other_host_is_turned_away() {
+        for host in [
+            "",
+            "evil.example",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "localhost:evil",
+            "localhost:99999",
+            "auth.example.com.",
+            "xauth.example.com",
+            "[::1",
+            "[::1]x",
+            "::1",
+            "192.0.2.8",
+            "user@localhost",
+            "localhost:",
+        ] {
+            assert_eq!(admit(&[("host", host)]), Err(Turned::ForeignHost), "{host}");
+        }
+        assert_eq!(admit(&[]), Err(Turned::NoHost));
+        assert_eq!(admit(&[("host", "localhost"), ("host", "localhost")]), Err(Turned::NoHost));
+        assert_eq!(admit_at("http://evil.example/x", &[("host", "localhost")]), Err(Turned::ForeignHost));
+        assert_eq!(admit_at("http://localhost/x", &[("host", "evil.example")]), Err(Turned::ForeignHost));
+    }
+
+    #[test]
+    fn an_origin_is_ours_or_allowed_or_turned_away() {
+        let from = |origin: &str| admit(&[("host", "localhost:8787"), ("origin", origin)]);
+        for own in ["http://localhost:8787", "https://localhost:8787", "https://auth.example.com"] {
+            assert_eq!(from(own), Ok(Entry::default()), "{own}");
+        }
+        let allowed = Entry { origin: Some(HeaderValue::from_static("https://app.example.com")) };
+        assert_eq!(from("https://app.example.com"), Ok(allowed));
+        for foreign in [
+            "null",
+            "",
+            "http://localhost",
+            "http://localhost:3000",
+            "http://127.0.0.1:8787",
+            "https://evil.example",
+            "https://app.example.com.evil.example",
+            "http://app.example.com",
+            "https://app.example.com:8443",
+            "ftp://localhost:8787",
+            "localhost:8787",
+        ] {
+            assert_eq!(from(foreign), Err(Turned::ForeignOrigin), "{foreign}");
+        }
+    }
+
+    #[test]
+    fn what_a_browser_calls_cross_site_is_turned_away_unless_its_origin_is_allowed() {
+        let cross = ("sec-fetch-site", "cross-site");
+        let host = ("host", "localhost:8787");
+        assert_eq!(admit(&[host, cross]), Err(Turned::CrossSite));
+        assert_eq!(admit(&[host, cross, ("origin", "http://localhost:8787")]), Err(Turned::CrossSite));
+        assert!(admit(&[host, cross, ("origin", "https://app.example.com")]).is_ok());
+        assert!(admit(&[host, cross, ("sec-fetch-mode", "navigate")]).is_ok());
+        for site in ["same-origin", "none", "same-site"] {
+            assert!(admit(&[host, ("sec-fetch-site", site)]).is_ok(), "{site}");
+        }
+    }
+
+    #[test]
+    fn a_uri_may_be_just_so_long() {
+        let long = |count: usize| format!("/{}", "x".repeat(count - 1));
+        assert!(admit_at(&long(URI_BYTES_MAX), &[("host", "localhost")]).is_ok());
+        assert_eq!(admit_at(&long(URI_BYTES_MAX + 1), &[("host", "localhost")]), Err(Turned::LongUri));
+    }
+}

@@ -1,0 +1,137 @@
+//! For those who keep the server running: whether it lives, whether it works, what it did.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use axum::response::Response;
+use http::{HeaderValue, Method, StatusCode, header::CONTENT_TYPE};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::{
+    answer::{Problem, with_json},
+    door::{App, Visit, peer},
+    metrics::Gauges,
+    peers::Peer,
+    routes::{Answer, Doc, Input, Route, Run, Takes},
+};
+use crate::{
+    domain::{audit::Action, scope::Scope},
+    service::{Code, Health, Refusal},
+    transport::wire::output_schema,
+};
+
+/// How long an answer about the vault is kept: asking costs a write, and anybody may ask.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// That it lives, or works.
+#[derive(Serialize, JsonSchema)]
+struct StatusResponse {
+    /// `OK`.
+    status: &'static str,
+}
+
+/// What was last found out about the vault.
+#[derive(Default)]
+pub(super) struct LastHealth(Mutex<Option<(Instant, Health)>>);
+
+pub(super) static ROUTES: [Route; 3] = [
+    Route {
+        method: Method::GET,
+        path: "/healthz",
+        action: Action::Call,
+        takes: Takes::Moment,
+        run: Run::Open(|_| Box::pin(async { Ok(ok()) })),
+        doc: Some(Doc {
+            id: "healthz",
+            tag: "Operation",
+            summary: "Whether the server lives",
+            description: "Always answers. Needs no key.",
+            scope: None,
+            in_path: None,
+            input: Input::Nothing,
+            answer: Answer::json("It lives.", output_schema::<StatusResponse>),
+            refusals: &[],
+        }),
+    },
+    Route {
+        method: Method::GET,
+        path: "/readyz",
+        action: Action::Call,
+        takes: Takes::Moment,
+        run: Run::Open(|visit| Box::pin(ready(visit))),
+        doc: Some(Doc {
+            id: "readyz",
+            tag: "Operation",
+            summary: "Whether the vault can be written",
+            description: "Needs no key.",
+            scope: None,
+            in_path: None,
+            input: Input::Nothing,
+            answer: Answer::json("It can.", output_schema::<StatusResponse>),
+            refusals: &[Code::Unavailable],
+        }),
+    },
+    Route {
+        method: Method::GET,
+        path: "/metrics",
+        action: Action::Call,
+        takes: Takes::Moment,
+        run: Run::Open(|visit| Box::pin(metrics(visit))),
+        doc: Some(Doc {
+            id: "metrics",
+            tag: "Operation",
+            summary: "Counters in Prometheus' text form",
+            description: "From this machine without a key; from elsewhere, or behind a proxy, with a key that holds \
+                          `audit:read`.",
+            scope: Some(Scope::AuditRead),
+            in_path: None,
+            input: Input::Nothing,
+            answer: Answer::text("The counters."),
+            refusals: &[],
+        }),
+    },
+];
+
+fn ok() -> Response {
+    with_json(StatusCode::OK, &br#"{"status":"OK"}"#[..])
+}
+
+async fn ready(visit: Visit<'_>) -> Result<Response, Problem> {
+    match visit.app.health().await {
+        Health::Ready => Ok(ok()),
+        Health::NotReady => Err(Refusal::Unavailable.into()),
+    }
+}
+
+async fn metrics(visit: Visit<'_>) -> Result<Response, Problem> {
+    let app = visit.app;
+    let here = !app.behind_proxy && peer(&visit.parts).is_some_and(Peer::is_loopback);
+    if !here {
+        let caller = app.auth.caller(&app.service, &visit.parts.headers, peer(&visit.parts)).await?;
+        if !caller.may(Scope::AuditRead) {
+            let refusal = Refusal::MissingScope(Scope::AuditRead);
+            return Err(app.service.note_refusal(&caller, Action::Call, refusal).await.into());
+        }
+    }
+    let gauges = Gauges { connections: app.peers.count(), sessions: app.mcp.sessions(), streams: app.sse.streams() };
+    let mut response = Response::new(app.metrics.text(&gauges, &app.service.tally()).into());
+    let version = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, version);
+    Ok(response)
+}
+
+impl App {
+    async fn health(&self) -> Health {
+        let now = Instant::now();
+        let kept = *self.last_health.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, health)) = kept.filter(|(at, _)| now.saturating_duration_since(*at) < FRESH) {
+            return health;
+        }
+        let health = self.service.health().await;
+        *self.last_health.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, health));
+        health
+    }
+}

@@ -1,0 +1,158 @@
+//! `/mcp`: Streamable HTTP, for every revision of the protocol, around rmcp's service.
+//!
+//! rmcp's own checks of `Host` and `Origin` stay on behind the guard's, so that nothing hangs on one of them. Its errors
+//! in plain text, which may quote what was sent, become the contract's JSON.
+
+use std::sync::Arc;
+
+use axum::{body::Body, response::Response};
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode,
+    header::{ACCEPT, ALLOW, CONTENT_TYPE, ORIGIN},
+};
+use http_body_util::Full;
+use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    answer::{Problem, with_json},
+    body,
+    door::Call,
+    routes::{Route, Run, Takes},
+    sessions::{Owner, Sessions},
+    settings::{HttpSettings, Limits},
+};
+use crate::{
+    domain::{audit::Action, limits::BODY_BYTES_MAX},
+    service::Refusal,
+    transport::mcp::McpServer,
+};
+
+const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
+const BOTH: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
+/// What a message that opens a session holds.
+const INITIALIZE: &[u8] = b"\"initialize\"";
+
+const fn route(method: Method) -> Route {
+    Route {
+        method,
+        path: "/mcp",
+        action: Action::Call,
+        takes: Takes::Wait,
+        run: Run::Keyed(|call, body| Box::pin(serve(call, body))),
+        doc: None,
+    }
+}
+
+pub(super) static ROUTES: [Route; 3] = [route(Method::POST), route(Method::GET), route(Method::DELETE)];
+
+/// MCP over Streamable HTTP.
+pub(super) struct Mcp {
+    service: StreamableHttpService<McpServer, Sessions>,
+    sessions: Arc<Sessions>,
+}
+
+impl Mcp {
+    pub(super) fn new(server: McpServer, settings: &HttpSettings, hosts: &[String], stop: CancellationToken) -> Self {
+        let sessions = Arc::new(Sessions::new(settings.limits));
+        let config = StreamableHttpServerConfig::default()
+            .with_json_response(true)
+            .with_allowed_hosts(hosts)
+            .enforce_origin_validation()
+            .with_max_request_body_bytes(BODY_BYTES_MAX)
+            .with_sse_keep_alive(Some(settings.limits.keep_alive))
+            .with_cancellation_token(stop);
+        let service = StreamableHttpService::new(move || Ok(server.clone()), Arc::clone(&sessions), config);
+        Self { service, sessions }
+    }
+
+    /// How many sessions there are.
+    pub(super) fn sessions(&self) -> usize {
+        self.sessions.count()
+    }
+
+    /// Closes idle sessions until the server stops.
+    pub(super) async fn keep_tidy(&self, limits: Limits, stop: CancellationToken) {
+        let mut rounds = tokio::time::interval(limits.session_idle / 8);
+        rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        while stop.run_until_cancelled(rounds.tick()).await.is_some() {
+            self.sessions.sweep().await;
+        }
+    }
+}
+
+async fn serve(call: Call<'_>, body: Body) -> Result<Response, Problem> {
+    let Call { app, route, caller, mut parts, .. } = call;
+    if let Some(scope) = app.auth.missing_scope(&caller, &parts.headers) {
+        return Err(app.service.note_refusal(&caller, route.action, Refusal::MissingScope(scope)).await.into());
+    }
+    let owner = Owner::of(&caller);
+    let sessions = &app.mcp.sessions;
+    let session = parts.headers.get(SESSION).map(|id| id.to_str().unwrap_or_default());
+    let bytes = if parts.method == Method::POST {
+        let bytes = body::bytes(&parts.headers, body, app.limits.body_wait).await?;
+        if session.is_none() && bytes.windows(INITIALIZE.len()).any(|window| window == INITIALIZE) {
+            sessions.make_room(owner).await?;
+        }
+        bytes
+    } else {
+        Bytes::new()
+    };
+    if parts.method == Method::DELETE && session.is_some_and(|id| !sessions.belongs(id, owner)) {
+        return Err(Refusal::NotFound(SESSION_WORD).into());
+    }
+    // What rmcp keeps of a request should be small: who sent it, and no more.
+    parts.extensions = http::Extensions::new();
+    parts.extensions.insert(caller);
+    // The guard has let it in, by rules that a list can't express.
+    parts.headers.remove(ORIGIN);
+    accept_both(&mut parts.headers, &parts.method);
+    let request = Request::from_parts(parts, Full::new(bytes));
+    let response = sessions.visited_by(owner, app.mcp.service.handle(request)).await;
+    readable(response.map(Body::new), app)
+}
+
+const SESSION_WORD: &str = "MCP session; start anew with `initialize`";
+
+/// `Accept: */*`, as `curl` sends it, or none at all: everything is accepted, the two kinds of answer among it.
+fn accept_both(headers: &mut HeaderMap, method: &Method) {
+    let any = |value: &HeaderValue| value.to_str().is_ok_and(|text| text.trim() == "*/*");
+    if method == Method::POST && headers.get(ACCEPT).is_none_or(any) {
+        headers.insert(ACCEPT, BOTH);
+    }
+}
+
+/// rmcp's answer, but for errors in plain text.
+fn readable(response: Response, app: &super::door::App) -> Result<Response, Problem> {
+    let status = response.status();
+    let is_json = response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind == "application/json");
+    if is_json || !(status.is_client_error() || status.is_server_error()) {
+        return Ok(response);
+    }
+    Err(match status {
+        StatusCode::NOT_FOUND => Refusal::NotFound(SESSION_WORD).into(),
+        StatusCode::PAYLOAD_TOO_LARGE => Refusal::TooLarge { what: "the body", limit: "64 KiB" }.into(),
+        StatusCode::METHOD_NOT_ALLOWED => {
+            let allowed = response.headers().get(ALLOW).and_then(|allowed| allowed.to_str().ok());
+            Problem::Method(allowed.unwrap_or("POST").to_owned())
+        }
+        StatusCode::NOT_ACCEPTABLE => Problem::Accept,
+        // The body's type was looked at before: what rmcp means is that it can't read it.
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => return Ok(with_json(StatusCode::BAD_REQUEST, PARSE_ERROR)),
+        status if status.is_client_error() => {
+            let problem = "is missing, or `MCP-Protocol-Version` names a revision that is not known; start with \
+                           `initialize`, or send each request with the 2026-07-28 metadata";
+            Refusal::invalid("Mcp-Session-Id", problem).into()
+        }
+        _ => app.service.bug(&Failed).into(),
+    })
+}
+
+const PARSE_ERROR: &[u8] =
+    br#"{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"the body is not a JSON-RPC message"}}"#;
+
+/// rmcp has logged why.
+#[derive(Debug, thiserror::Error)]
+#[error("the MCP transport failed")]
+struct Failed;

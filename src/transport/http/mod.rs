@@ -1,0 +1,123 @@
+//! HTTP: Streamable HTTP and SSE for MCP, and the REST mirror, behind one guarded door.
+//!
+//! A request passes `listener` (connections, TLS, deadlines), `guard` (is it meant for us), the table in `routes`, and
+//! `auth` (who calls), all of it in `door`; `rest`, `mcp` and `sse` turn it into a call of the service.
+//!
+//! Never: a caller without a checked credential, a key in a URL or a log line, or an answer without the protecting
+//! headers.
+
+mod answer;
+mod auth;
+mod body;
+mod door;
+mod guard;
+mod health;
+mod listener;
+mod mcp;
+mod metrics;
+mod oauth;
+mod openapi;
+mod pace;
+mod peers;
+mod query;
+mod rest;
+mod routes;
+mod sessions;
+mod settings;
+mod sse;
+mod stream;
+mod tls;
+
+use std::{fmt, net::SocketAddr, sync::Arc};
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+pub use settings::{BaseUrl, HttpSettings, Limits, NotABaseUrl, OAuthSettings, TlsFiles};
+pub use tls::TlsError;
+
+use crate::{service::Service, transport::mcp::McpServer};
+
+/// Why a server did not start. Nothing was served.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// Others could listen in.
+    #[error(
+        "{0} is not a loopback address, and keys and codes would cross the network in clear. Give --tls-cert and \
+         --tls-key, or --behind-proxy if a proxy in front ends TLS, or listen on 127.0.0.1"
+    )]
+    InClear(SocketAddr),
+    /// The certificate or key can't be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The address can't be listened on.
+    #[error("can't listen on {address}: {source}")]
+    Bind {
+        /// Which.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// Where a server listens. Shown as the line that says so: `listening on http://127.0.0.1:8787`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listening {
+    /// The address, with the port that it got.
+    pub address: SocketAddr,
+    /// Whether it speaks TLS.
+    pub tls: bool,
+}
+
+impl Listening {
+    /// The scheme of its URLs.
+    pub const fn scheme(&self) -> &'static str {
+        if self.tls { "https" } else { "http" }
+    }
+}
+
+impl fmt::Display for Listening {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "listening on {}://{}", self.scheme(), self.address)
+    }
+}
+
+/// Serves until told to stop, then finishes what runs.
+///
+/// `announce` is called once connections are accepted.
+///
+/// # Errors
+/// [`ServeError`], before anything was served.
+pub async fn serve(
+    service: Service,
+    server: McpServer,
+    settings: HttpSettings,
+    stop: CancellationToken,
+    announce: impl FnOnce(Listening),
+) -> Result<(), ServeError> {
+    if !settings.listen.ip().is_loopback() && settings.tls.is_none() && !settings.behind_proxy {
+        return Err(ServeError::InClear(settings.listen));
+    }
+    let tls = settings.tls.clone().map(tls::Tls::load).transpose()?;
+    let bind = |source| ServeError::Bind { address: settings.listen, source };
+    let socket = TcpListener::bind(settings.listen).await.map_err(bind)?;
+    let address = socket.local_addr().map_err(bind)?;
+    let is_tls = tls.is_some();
+    let app = Arc::new(door::App::new(service, &server, &settings, stop.child_token()));
+    let tidying = tokio::spawn({
+        let (app, stop) = (Arc::clone(&app), stop.child_token());
+        async move { app.mcp.keep_tidy(app.limits, stop).await }
+    });
+    let listener = listener::Listener {
+        router: door::router(Arc::clone(&app), routes::all(settings.sse)),
+        tls,
+        peers: Arc::clone(&app.peers),
+        limits: settings.limits,
+        behind_proxy: settings.behind_proxy,
+        stop,
+    };
+    announce(Listening { address, tls: is_tls });
+    listener.run(socket).await;
+    tidying.abort();
+    Ok(())
+}

@@ -1,0 +1,212 @@
+//! `/openapi.json`: what the routes take and answer, made from the table of routes and the wire types' own schemas, so
+//! that it can't say anything else than what is served.
+
+use std::sync::LazyLock;
+
+use axum::response::Response;
+use bytes::Bytes;
+use http::{Method, StatusCode};
+use serde_json::{Map, Value, json};
+
+use super::{
+    answer::{Problem, status_of, with_json},
+    routes::{Answer, Doc, InPath, Input, Route, Run, Takes, all},
+};
+use crate::{
+    domain::audit::Action,
+    service::Code,
+    transport::wire::{ErrorBody, output_schema},
+};
+
+static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| Bytes::from(document().to_string()));
+
+/// What any route that asks for a key may be refused for.
+const KEYED: &[Code] =
+    &[Code::InvalidArgument, Code::Unauthenticated, Code::PermissionDenied, Code::RateLimited, Code::Unavailable];
+
+pub(super) static ROUTES: [Route; 1] = [Route {
+    method: Method::GET,
+    path: "/openapi.json",
+    action: Action::Call,
+    takes: Takes::Moment,
+    run: Run::Open(|_| Box::pin(async { serve() })),
+    doc: Some(Doc {
+        id: "openapi",
+        tag: "Operation",
+        summary: "This document",
+        description: "Needs no key.",
+        scope: None,
+        in_path: None,
+        input: Input::Nothing,
+        answer: Answer::json("The document.", || Map::from_iter([("type".to_owned(), "object".into())])),
+        refusals: &[],
+    }),
+}];
+
+#[expect(clippy::unnecessary_wraps, reason = "the form of every route's answer")]
+fn serve() -> Result<Response, Problem> {
+    Ok(with_json(StatusCode::OK, DOCUMENT.clone()))
+}
+
+/// The whole document.
+pub(super) fn document() -> Value {
+    let mut paths = Map::new();
+    for route in all(true) {
+        if let (Some(doc), Value::Object(methods)) = (&route.doc, paths.entry(route.path).or_insert_with(|| json!({})))
+        {
+            methods.insert(route.method.as_str().to_ascii_lowercase(), operation(route, doc));
+        }
+    }
+    paths.retain(|_, methods| methods.as_object().is_some_and(|methods| !methods.is_empty()));
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Countersign",
+            "summary": "The authenticator app for AI agents",
+            "description": "TOTP codes for agents: seeds stay sealed, agents get codes, every code has a trail. Paths \
+                            and fields under `/api/v2` mirror the public V2 TOTP and Seats API of Sendblue.",
+            "version": env!("CARGO_PKG_VERSION"),
+            "license": {"name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0"},
+        },
+        "servers": [{"url": "/"}],
+        "tags": [
+            {"name": "TOTP", "description": "Secrets and their codes"},
+            {"name": "Seats", "description": "The people of the account"},
+            {"name": "Audit", "description": "The trail"},
+            {"name": "Operation", "description": "Running the server"},
+        ],
+        "paths": paths,
+        "components": {
+            "securitySchemes": {
+                "bearer": {
+                    "type": "http", "scheme": "bearer",
+                    "description": "An API key (`cs_…`), or an access token where an identity provider is set up",
+                },
+                "keyId": {"type": "apiKey", "in": "header", "name": "sb-api-key-id"},
+                "keySecret": {"type": "apiKey", "in": "header", "name": "sb-api-secret-key"},
+            },
+            "schemas": {"Error": error_schema()},
+        },
+    })
+}
+
+fn operation(route: &Route, doc: &Doc) -> Value {
+    let mut fields = Map::new();
+    fields.insert("operationId".to_owned(), doc.id.into());
+    fields.insert("tags".to_owned(), json!([doc.tag]));
+    fields.insert("summary".to_owned(), doc.summary.into());
+    let scope = doc.scope.map(|scope| format!(" Needs the scope `{scope}`.")).unwrap_or_default();
+    fields.insert("description".to_owned(), format!("{}{scope}", doc.description).into());
+    let keyed = matches!(route.run, Run::Keyed(_));
+    let pair = json!({"keyId": [], "keySecret": []});
+    let security = match (keyed, doc.scope) {
+        (true, _) => json!([{"bearer": []}, pair]),
+        (false, Some(_)) => json!([{"bearer": []}, pair, {}]),
+        (false, None) => json!([]),
+    };
+    fields.insert("security".to_owned(), security);
+    let parameters = parameters(route, doc);
+    if !parameters.is_empty() {
+        fields.insert("parameters".to_owned(), parameters.into());
+    }
+    if let Input::Body(schema) = doc.input {
+        let schema = without(schema(), doc.in_path.as_ref());
+        let content = json!({"application/json": {"schema": schema}});
+        fields.insert("requestBody".to_owned(), json!({"required": true, "content": content}));
+    }
+    fields.insert("responses".to_owned(), responses(route, doc).into());
+    fields.into()
+}
+
+fn parameters(route: &Route, doc: &Doc) -> Vec<Value> {
+    let in_path = doc.in_path.as_ref().map(|named| {
+        let schema =
+            if named.is_uuid { json!({"type": "string", "format": "uuid"}) } else { json!({"type": "string"}) };
+        json!({"name": named.name, "in": "path", "required": true, "description": named.about, "schema": schema})
+    });
+    let mut parameters: Vec<Value> = in_path.into_iter().collect();
+    if let Input::Query(schema) = doc.input {
+        let schema = without(schema(), doc.in_path.as_ref());
+        for (name, schema) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
+            let mut schema = schema.clone();
+            let about = schema.as_object_mut().and_then(|fields| fields.remove("description"));
+            parameters.push(json!({"name": name, "in": "query", "description": about, "schema": schema}));
+        }
+    }
+    if route.method == Method::POST && route.action == Action::SecretRegister {
+        parameters.push(json!({
+            "name": "Idempotency-Key", "in": "header",
+            "description": "A text of your own; a repeat with it within a day gets the first answer, without the seed.",
+            "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[\\x21-\\x7e]+$"},
+        }));
+    }
+    parameters
+}
+
+/// A schema without the field that the path names.
+fn without(mut schema: Map<String, Value>, named: Option<&InPath>) -> Map<String, Value> {
+    let Some(named) = named else { return schema };
+    if let Some(Value::Object(properties)) = schema.get_mut("properties") {
+        properties.remove(named.name);
+    }
+    if let Some(Value::Array(required)) = schema.get_mut("required") {
+        required.retain(|name| name != named.name);
+    }
+    schema
+}
+
+fn responses(route: &Route, doc: &Doc) -> Map<String, Value> {
+    let Answer { about, media_type, schema } = &doc.answer;
+    let good = json!({"description": about, "content": {*media_type: {"schema": schema()}}});
+    let mut responses = Map::from_iter([("200".to_owned(), good)]);
+    let keyed: &[Code] = if doc.scope.is_some() { KEYED } else { &[] };
+    let body: &[Code] = if matches!(doc.input, Input::Body(_)) { &[Code::TooLarge] } else { &[] };
+    for code in keyed.iter().chain(body).chain(doc.refusals) {
+        responses.insert(status_of(*code).as_str().to_owned(), refusal(*code));
+    }
+    if matches!(doc.input, Input::Body(_)) {
+        let unsupported = json!({"description": "`invalid_argument`: the body is of another kind than JSON."});
+        responses.insert(StatusCode::UNSUPPORTED_MEDIA_TYPE.as_str().to_owned(), with_error(unsupported));
+    }
+    if matches!(route.run, Run::Keyed(_)) || doc.scope.is_some() {
+        responses.insert("500".to_owned(), refusal(Code::Internal));
+    }
+    responses
+}
+
+fn refusal(code: Code) -> Value {
+    let mut response = with_error(json!({"description": format!("`{}`", code.as_str())}));
+    let waits = matches!(code, Code::Busy | Code::RateLimited | Code::Unavailable);
+    if let Value::Object(fields) = &mut response {
+        if waits {
+            let seconds = json!({"type": "integer", "minimum": 1, "maximum": 60});
+            let about = "Seconds after which it is worth another try.";
+            fields.insert("headers".to_owned(), json!({"Retry-After": {"description": about, "schema": seconds}}));
+        }
+        if code == Code::Unauthenticated {
+            let about = "What to send.";
+            let header = json!({"description": about, "schema": {"type": "string"}});
+            fields.insert("headers".to_owned(), json!({"WWW-Authenticate": header}));
+        }
+    }
+    response
+}
+
+fn with_error(mut response: Value) -> Value {
+    if let Value::Object(fields) = &mut response {
+        let content = json!({"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}});
+        fields.insert("content".to_owned(), content);
+    }
+    response
+}
+
+fn error_schema() -> Value {
+    let mut schema = output_schema::<ErrorBody>();
+    if let Some(Value::Object(properties)) = schema.get_mut("properties") {
+        let codes: Vec<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
+        properties
+            .insert("error".to_owned(), json!({"type": "string", "enum": codes, "description": "The stable word."}));
+        properties.insert("status".to_owned(), json!({"const": "ERROR"}));
+    }
+    schema.into()
+}

@@ -1,0 +1,117 @@
+//! The routes, one table: what each is called, who may ask for it, how long it may take, what the documentation says of
+//! it and what runs. The router, the documentation and the counters are made from it.
+
+use axum::{body::Body, response::Response};
+use futures::future::BoxFuture;
+use http::Method;
+use serde_json::{Map, Value};
+
+use super::{
+    answer::Problem,
+    door::{Call, Visit},
+    health, mcp, openapi, rest, sse,
+};
+use crate::{
+    domain::{audit::Action, scope::Scope},
+    service::Code,
+};
+
+/// One route.
+pub(super) struct Route {
+    pub(super) method: Method,
+    /// As axum and `OpenAPI` both write it: `/api/v2/seats/{seat_id}`.
+    pub(super) path: &'static str,
+    /// How the trail calls it.
+    pub(super) action: Action,
+    pub(super) takes: Takes,
+    pub(super) run: Run,
+    /// What the documentation says; `None` where another one does (MCP).
+    pub(super) doc: Option<Doc>,
+}
+
+/// How long a request may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Takes {
+    /// As long as work takes.
+    Moment,
+    /// As long as a caller may wait for a code beside that.
+    Wait,
+}
+
+/// What runs.
+pub(super) enum Run {
+    /// For anybody.
+    Open(for<'a> fn(Visit<'a>) -> BoxFuture<'a, Result<Response, Problem>>),
+    /// For holders of a credential.
+    Keyed(for<'a> fn(Call<'a>, Body) -> BoxFuture<'a, Result<Response, Problem>>),
+}
+
+/// What the documentation says of a route.
+pub(super) struct Doc {
+    /// Its name in generated clients.
+    pub(super) id: &'static str,
+    pub(super) tag: &'static str,
+    pub(super) summary: &'static str,
+    pub(super) description: &'static str,
+    /// The scope it needs.
+    pub(super) scope: Option<Scope>,
+    /// What the path names.
+    pub(super) in_path: Option<InPath>,
+    pub(super) input: Input,
+    pub(super) answer: Answer,
+    /// What it may be refused for, beside what holds for every route.
+    pub(super) refusals: &'static [Code],
+}
+
+/// A parameter in a path.
+pub(super) struct InPath {
+    pub(super) name: &'static str,
+    pub(super) about: &'static str,
+    pub(super) is_uuid: bool,
+}
+
+/// Where a route's arguments come from.
+pub(super) enum Input {
+    /// Nowhere, or from the path alone.
+    Nothing,
+    /// From the query.
+    Query(fn() -> Map<String, Value>),
+    /// From a JSON body.
+    Body(fn() -> Map<String, Value>),
+}
+
+/// What a route answers.
+pub(super) struct Answer {
+    pub(super) about: &'static str,
+    pub(super) media_type: &'static str,
+    pub(super) schema: fn() -> Map<String, Value>,
+}
+
+impl Answer {
+    /// JSON of a schema.
+    pub(super) const fn json(about: &'static str, schema: fn() -> Map<String, Value>) -> Self {
+        Self { about, media_type: "application/json", schema }
+    }
+
+    /// Plain text.
+    pub(super) const fn text(about: &'static str) -> Self {
+        Self { about, media_type: "text/plain", schema: || Map::from_iter([("type".to_owned(), "string".into())]) }
+    }
+}
+
+/// Every route, by group.
+pub(super) static GROUPS: &[&[Route]] = &[
+    &rest::secrets::ROUTES,
+    &rest::codes::ROUTES,
+    &rest::seats::ROUTES,
+    &mcp::ROUTES,
+    &sse::ROUTES,
+    &health::ROUTES,
+    &openapi::ROUTES,
+];
+
+/// Every route of a server, without the SSE transport's if that is off.
+pub(super) fn all(with_sse: bool) -> impl Iterator<Item = &'static Route> {
+    let is_sse = |group: &&&[Route]| std::ptr::eq::<[Route]>(**group, &sse::ROUTES);
+    GROUPS.iter().filter(move |group| with_sse || !is_sse(group)).flat_map(|group| group.iter())
+}

@@ -1,0 +1,199 @@
+//! `/sse` and `/messages`: the HTTP+SSE transport of 2024-11-05, which rmcp no longer has, as a thin carrier: a stream
+//! on which answers go out, and a place to post requests to.
+//!
+//! The id of a stream is unguessable, and no credential either: messages must come from whoever opened it.
+
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use axum::{
+    body::Body,
+    response::{
+        IntoResponse as _, Response, Sse as Events,
+        sse::{Event, KeepAlive},
+    },
+};
+use futures::{Stream, StreamExt as _, stream};
+use http::{Extensions, HeaderName, HeaderValue, Method, StatusCode};
+use rmcp::{
+    ServiceExt as _,
+    model::{ClientJsonRpcMessage, GetExtensions as _, ServerJsonRpcMessage},
+};
+use tokio::sync::mpsc::{Receiver, Sender, channel, error::TrySendError};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::{CancellationToken, DropGuard, PollSender};
+
+use super::{
+    answer::Problem,
+    body,
+    door::Call,
+    routes::{Route, Run, Takes},
+    sessions::Owner,
+    settings::Limits,
+};
+use crate::{domain::audit::Action, service::Refusal, transport::mcp::McpServer};
+
+/// Messages that may wait on either side of a session.
+const QUEUE: usize = 32;
+/// How long a stream may stay without the handshake that it was opened for.
+const HANDSHAKE: Duration = Duration::from_mins(1);
+/// Stops proxies from collecting events instead of passing them on.
+const UNBUFFERED: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+pub(super) static ROUTES: [Route; 2] = [
+    Route {
+        method: Method::GET,
+        path: "/sse",
+        action: Action::Call,
+        takes: Takes::Moment,
+        run: Run::Keyed(|call, _| Box::pin(async move { open(&call) })),
+        doc: None,
+    },
+    Route {
+        method: Method::POST,
+        path: "/messages",
+        action: Action::Call,
+        takes: Takes::Moment,
+        run: Run::Keyed(|call, body| Box::pin(post(call, body))),
+        doc: None,
+    },
+];
+
+/// MCP over HTTP+SSE.
+pub(super) struct Sse {
+    server: McpServer,
+    limits: Limits,
+    stop: CancellationToken,
+    streams: Arc<Streams>,
+}
+
+/// The open streams.
+#[derive(Default)]
+struct Streams(Mutex<HashMap<String, OpenStream>>);
+
+struct OpenStream {
+    owner: Owner,
+    messages: Sender<ClientJsonRpcMessage>,
+}
+
+/// Ends a session however its stream ends: dropped by the client, by the server, or unfinished.
+struct Cleanup {
+    streams: Arc<Streams>,
+    id: String,
+    _stop: DropGuard,
+}
+
+impl Drop for Cleanup {
+    fn drop(&mut self) {
+        self.streams.lock().remove(&self.id);
+    }
+}
+
+impl Streams {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, OpenStream>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Sse {
+    pub(super) fn new(server: &McpServer, limits: Limits, stop: CancellationToken) -> Self {
+        // This transport ended before the revision that needs no handshake.
+        Self { server: server.for_handshakes(), limits, stop, streams: Arc::default() }
+    }
+
+    /// How many streams are open.
+    pub(super) fn streams(&self) -> usize {
+        self.streams.lock().len()
+    }
+
+    fn enter(&self, owner: Owner) -> Result<(Cleanup, CancellationToken, Receiver<ClientJsonRpcMessage>), Refusal> {
+        let id = uuid::Uuid::new_v4().simple().to_string();
+        let (messages, received) = channel(QUEUE);
+        let mut streams = self.streams.lock();
+        let mine = streams.values().filter(|stream| stream.owner == owner).count();
+        if streams.len() >= self.limits.streams || mine >= self.limits.streams_per_key {
+            let what = "too many SSE streams are open";
+            return Err(Refusal::RateLimited { what, after: Duration::from_secs(10) });
+        }
+        streams.insert(id.clone(), OpenStream { owner, messages });
+        let stop = self.stop.child_token();
+        let cleanup = Cleanup { streams: Arc::clone(&self.streams), id, _stop: stop.clone().drop_guard() };
+        Ok((cleanup, stop, received))
+    }
+
+    /// Runs the session behind a stream; when either ends, so does the other.
+    fn run(&self, received: Receiver<ClientJsonRpcMessage>, stop: CancellationToken) -> Receiver<ServerJsonRpcMessage> {
+        let (answers, sent) = channel(QUEUE);
+        let server = self.server.clone();
+        tokio::spawn(async move {
+            let carrier = (PollSender::new(answers), ReceiverStream::new(received));
+            let handshake = tokio::time::timeout(HANDSHAKE, server.serve_with_ct(carrier, stop.clone())).await;
+            // A failed handshake's cause may quote what the client sent.
+            if let Ok(Ok(session)) = handshake {
+                let _ = session.waiting().await;
+            }
+            stop.cancel();
+        });
+        sent
+    }
+}
+
+fn open(call: &Call<'_>) -> Result<Response, Problem> {
+    let sse = &call.app.sse;
+    let (cleanup, stop, received) = sse.enter(Owner::of(&call.caller))?;
+    let sent = sse.run(received, stop.clone());
+    let events = Events::new(events(cleanup, sent, stop));
+    let mut response = events.keep_alive(KeepAlive::new().interval(sse.limits.keep_alive)).into_response();
+    response.headers_mut().insert(UNBUFFERED, HeaderValue::from_static("no"));
+    Ok(response)
+}
+
+/// Where to post to, and then every answer.
+fn events(
+    cleanup: Cleanup,
+    sent: Receiver<ServerJsonRpcMessage>,
+    stop: CancellationToken,
+) -> impl Stream<Item = Result<Event, Infallible>> {
+    let endpoint = Event::default().event("endpoint").data(format!("/messages?sessionId={}", cleanup.id));
+    let answers = ReceiverStream::new(sent).filter_map(move |message| {
+        let _ends_with_the_stream = &cleanup;
+        let event = serde_json::to_string(&message).ok().map(|text| Event::default().event("message").data(text));
+        async move { event }
+    });
+    let events = stream::once(async { endpoint }).chain(answers).map(Ok);
+    Box::pin(events.take_until(stop.cancelled_owned()))
+}
+
+async fn post(call: Call<'_>, body: Body) -> Result<Response, Problem> {
+    let Call { app, caller, mut parts, .. } = call;
+    let id = parts.uri.query().and_then(|query| query.strip_prefix("sessionId=")).unwrap_or_default();
+    let owner = Owner::of(&caller);
+    let stream = app.sse.streams.lock().get(id).filter(|stream| stream.owner == owner).map(|s| s.messages.clone());
+    let Some(messages) = stream else {
+        return Err(Refusal::NotFound("session; open a stream at `/sse`").into());
+    };
+    let bytes = body::bytes(&parts.headers, body, app.limits.body_wait).await?;
+    let read = serde_json::from_slice(&bytes);
+    let mut message: ClientJsonRpcMessage = read.map_err(|_| Refusal::invalid("body", "must be a JSON-RPC message"))?;
+    parts.extensions = Extensions::new();
+    parts.extensions.insert(caller);
+    match &mut message {
+        ClientJsonRpcMessage::Request(request) => drop(request.request.extensions_mut().insert(parts)),
+        ClientJsonRpcMessage::Notification(notification) => {
+            drop(notification.notification.extensions_mut().insert(parts));
+        }
+        ClientJsonRpcMessage::Response(_) | ClientJsonRpcMessage::Error(_) => {}
+    }
+    match messages.try_send(message) {
+        Ok(()) => Ok((StatusCode::ACCEPTED, "Accepted").into_response()),
+        Err(TrySendError::Full(_)) => {
+            let what = "too many messages wait in this session";
+            Err(Refusal::RateLimited { what, after: Duration::from_secs(1) }.into())
+        }
+        Err(TrySendError::Closed(_)) => Err(Refusal::NotFound("session; open a stream at `/sse`").into()),
+    }
+}

@@ -1,0 +1,297 @@
+//! What holds for every route: guard, methods, sizes, rates, headers, health.
+
+use std::time::Duration;
+
+use countersign::domain::{limits::BODY_BYTES_MAX, rate::Rate, scope::Scope};
+use serde_json::json;
+
+use super::kit::{Server, settings, token_of, written};
+
+const SECRETS: &str = "/api/v2/totp/secrets";
+
+#[test]
+fn every_answer_carries_the_protecting_headers() {
+    let server = Server::start();
+    let token = server.token();
+    let answers = [
+        server.get(SECRETS, &token),
+        server.get(SECRETS, "x"),
+        server.get("/nowhere", &token),
+        server.send("PUT", SECRETS, &token, None),
+        server.raw(b"GET / HTTP/1.1\r\nhost: evil.example\r\n\r\n"),
+        server.raw(written("GET", "/healthz", &[], None).as_bytes()),
+    ];
+    for answer in answers {
+        assert_eq!(answer.header("cache-control"), Some("no-store"), "{answer:?}");
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
+        assert_eq!(answer.header("referrer-policy"), Some("no-referrer"));
+        assert_eq!(answer.header("cross-origin-resource-policy"), Some("same-origin"));
+        assert_eq!(answer.header("content-type"), Some("application/json"));
+        for absent in ["server", "strict-transport-security", "access-control-allow-origin", "x-powered-by"] {
+            assert_eq!(answer.header(absent), None, "{absent}");
+        }
+    }
+}
+
+#[test]
+fn what_is_not_there_and_what_is_not_allowed_is_said_in_the_one_form() {
+    let server = Server::start();
+    let token = server.token();
+
+    assert_eq!(server.get("/nowhere", &token).refusal(), (404, "not_found".to_owned()));
+    assert_eq!(server.get("/", &token).refusal().0, 404);
+    assert_eq!(server.get("/api/v2/seats/", &token).refusal().0, 404);
+    let put = server.send("PUT", SECRETS, &token, Some("{}"));
+    assert_eq!((put.refusal(), put.header("allow")), ((405, "invalid_argument".to_owned()), Some("GET, POST")));
+    for method in ["HEAD", "OPTIONS", "TRACE", "PATCH", "BREW"] {
+        assert_eq!(server.send(method, "/api/v2/seats", &token, None).status, 405, "{method}");
+    }
+    assert_eq!(server.raw(written("HEAD", "/healthz", &[], None).as_bytes()).status, 200);
+    for kind in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "text/json"] {
+        let bearer = format!("Bearer {token}");
+        let sent = written("POST", SECRETS, &[("authorization", &bearer), ("content-type", kind)], Some("{}"));
+        assert_eq!(server.raw(sent.as_bytes()).refusal(), (415, "invalid_argument".to_owned()), "{kind}");
+    }
+}
+
+#[test]
+fn a_body_may_be_just_so_large_whole_or_in_chunks() {
+    let server = Server::start();
+    let token = server.token();
+    let padded = |size: usize| {
+        let frame = r#"{"label":""}"#;
+        format!(r#"{{"label":"{}"}}"#, "x".repeat(size - frame.len()))
+    };
+    let chunked = |body: &str| {
+        let head = format!("POST {SECRETS} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\n");
+        let mut sent = format!("{head}content-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n");
+        for piece in body.as_bytes().chunks(1000) {
+            sent = format!("{sent}{:x}\r\n{}\r\n", piece.len(), std::str::from_utf8(piece).unwrap());
+        }
+        server.raw((sent + "0\r\n\r\n").as_bytes()).refusal()
+    };
+    // A label that long is refused by its own rule: the body as such was read.
+    assert_eq!(server.post(SECRETS, &token, &padded(BODY_BYTES_MAX)).refusal(), (400, "invalid_argument".to_owned()));
+    assert_eq!(chunked(&padded(BODY_BYTES_MAX)), (400, "invalid_argument".to_owned()));
+    assert_eq!(server.post(SECRETS, &token, &padded(BODY_BYTES_MAX + 1)).refusal(), (413, "too_large".to_owned()));
+    assert_eq!(chunked(&padded(BODY_BYTES_MAX + 1)), (413, "too_large".to_owned()));
+    let announced = format!(
+        "POST {SECRETS} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\ncontent-type: application/json\r\ncontent-length: 99999999999\r\n\r\n"
+    );
+    assert_eq!(server.raw(announced.as_bytes()).refusal().0, 413);
+    let deep = format!(r#"{{"label":{}}}"#, "[".repeat(500) + &"]".repeat(500));
+    assert_eq!(server.post(SECRETS, &token, &deep).refusal().0, 400);
+    assert_eq!(
+        server.get(&format!("/api/v2/seats?email={}", "x".repeat(2100)), &token).refusal(),
+        (413, "too_large".to_owned())
+    );
+}
+
+#[test]
+fn a_browser_gets_in_only_from_where_it_may() {
+    let mut settings = settings();
+    settings.allow_origins = vec!["https://app.example.com".parse().unwrap()];
+    let server = Server::with(settings);
+    let bearer = format!("Bearer {}", server.token());
+    let send = |method: &str, headers: &[(&str, &str)]| {
+        let headers: Vec<_> = headers.iter().copied().chain([("authorization", &*bearer)]).collect();
+        server.raw(written(method, SECRETS, &headers, None).as_bytes())
+    };
+
+    let foreign = send("GET", &[("origin", "https://evil.example")]);
+    assert_eq!(foreign.refusal(), (403, "permission_denied".to_owned()));
+    assert_eq!(foreign.header("access-control-allow-origin"), None);
+    assert_eq!(send("GET", &[("sec-fetch-site", "cross-site")]).status, 403);
+
+    let allowed = send("GET", &[("origin", "https://app.example.com"), ("sec-fetch-site", "cross-site")]);
+    assert_eq!((allowed.status, allowed.header("access-control-allow-origin")), (200, Some("https://app.example.com")));
+    assert_eq!(allowed.header("vary"), Some("origin"));
+    let asks = ("access-control-request-method", "POST");
+    let preflight = send("OPTIONS", &[("origin", "https://app.example.com"), asks]);
+    assert_eq!((preflight.status, preflight.header("access-control-allow-methods")), (204, Some("GET, POST, DELETE")));
+    assert!(preflight.header("access-control-allow-headers").unwrap().contains("sb-api-secret-key"));
+    assert_eq!(preflight.header("access-control-allow-credentials"), None);
+    assert_eq!(send("OPTIONS", &[("origin", "https://evil.example"), asks]).status, 403);
+}
+
+#[test]
+fn the_host_is_checked_on_every_route() {
+    let server = Server::start();
+    for path in ["/", "/mcp", "/sse", "/messages", SECRETS, "/openapi.json", "/healthz", "/readyz", "/metrics"] {
+        for host in ["evil.example", "localhost.evil.example:80", "127.0.0.1@evil.example", ""] {
+            let answer = server.raw(format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n\r\n").as_bytes());
+            assert_eq!(answer.refusal(), (403, "permission_denied".to_owned()), "{path} {host}");
+        }
+        assert_eq!(server.raw(format!("GET {path} HTTP/1.1\r\n\r\n").as_bytes()).refusal().0, 400, "{path}");
+    }
+}
+
+#[test]
+fn failed_authentications_are_slowed_down_before_the_store_is_asked() {
+    let mut settings = settings();
+    settings.auth_failures = Some(Rate::per_minute(5));
+    let server = Server::with(settings);
+    let token = server.token();
+
+    let statuses: Vec<u16> = (0..8).map(|_| server.get(SECRETS, "cs_wrong").status).collect();
+    let held = server.get(SECRETS, &token);
+
+    assert_eq!(statuses, [401, 401, 401, 401, 401, 429, 429, 429]);
+    assert_eq!(held.refusal(), (429, "rate_limited".to_owned()));
+    let wait: u64 = held.header("retry-after").unwrap().parse().unwrap();
+    assert!((1..=12).contains(&wait), "{wait}");
+}
+
+#[test]
+fn behind_a_proxy_each_address_fails_for_itself() {
+    let mut settings = settings();
+    settings.auth_failures = Some(Rate::per_minute(1));
+    settings.behind_proxy = true;
+    let server = Server::with(settings);
+    let send = |chain: &str| server.raw(written("GET", SECRETS, &[("x-forwarded-for", chain)], None).as_bytes()).status;
+
+    assert_eq!((send("192.0.2.1"), send("192.0.2.1")), (401, 429));
+    assert_eq!(send("198.51.100.9, 192.0.2.1"), 429, "what a caller adds in front counts for nothing");
+    assert_eq!((send("192.0.2.2"), send("192.0.2.2")), (401, 429));
+}
+
+#[test]
+fn calls_of_a_key_and_for_a_secret_can_be_limited() {
+    let mut settings = settings();
+    settings.rate_per_key = Some(Rate::per_minute(6));
+    settings.rate_per_secret = Some(Rate::per_minute(2));
+    let server = Server::with(settings);
+    let (a, b) = (server.token(), server.token());
+    let (one, two) = (server.secret("one"), server.secret("two"));
+    let code = |token: &str, id| server.get(&format!("/api/v2/totp/code/{id}"), token).status;
+
+    assert_eq!([code(&a, one), code(&a, one), code(&a, one), code(&b, one), code(&a, two)], [200, 200, 429, 429, 200]);
+    assert_eq!([code(&a, two), code(&a, two), code(&a, two)], [200, 429, 429]);
+    let limited = server.get(SECRETS, &a);
+    assert_eq!(limited.refusal(), (429, "rate_limited".to_owned()));
+    assert!(limited.header("retry-after").is_some());
+    assert_eq!(server.get(SECRETS, &b).status, 200);
+}
+
+#[test]
+fn a_head_that_trickles_in_does_not_hold_a_connection() {
+    let mut settings = settings();
+    settings.limits.head_wait = Duration::from_millis(200);
+    settings.limits.idle = Duration::from_mins(10);
+    let server = Server::with(settings);
+    let mut slow = server.client();
+    slow.write(b"GET /healthz HTTP/1.1\r\nhost: loc");
+    let mut kept = server.client();
+    kept.write(written("GET", "/healthz", &[], None).as_bytes());
+    assert_eq!(kept.read().status, 200);
+
+    assert!(slow.try_read().is_none(), "closed without an answer");
+
+    // By now the kept connection has been idle for longer than a head may take.
+    kept.write(written("GET", "/healthz", &[], None).as_bytes());
+    assert_eq!(kept.read().status, 200);
+    kept.write(b"GET");
+    assert!(kept.try_read().is_none());
+}
+
+#[test]
+fn an_idle_connection_is_closed() {
+    let mut settings = settings();
+    settings.limits.idle = Duration::from_millis(200);
+    let server = Server::with(settings);
+    let mut client = server.client();
+    client.write(written("GET", "/healthz", &[], None).as_bytes());
+    assert_eq!(client.read().status, 200);
+    assert!(client.try_read().is_none());
+}
+
+#[test]
+fn a_body_that_does_not_arrive_is_not_waited_for() {
+    let mut settings = settings();
+    settings.limits.body_wait = Duration::from_millis(200);
+    let server = Server::with(settings);
+    let bearer = format!("Bearer {}", server.token());
+    let whole = written("POST", SECRETS, &[("authorization", &bearer)], Some(r#"{"label":"a"}"#));
+    let answer = server.raw(&whole.as_bytes()[..whole.len() - 3]);
+    assert_eq!(answer.refusal(), (400, "invalid_argument".to_owned()));
+}
+
+#[test]
+fn what_runs_is_finished_before_the_server_stops() {
+    let mut server = Server::start();
+    let (token, id) = (server.token(), server.secret("a"));
+    let mut waiting = server.client();
+    let path = format!("/api/v2/totp/code/{id}?min_validity=30");
+    server.vault.clock.set_seconds(1_795_305_601);
+    let bearer = format!("Bearer {token}");
+    waiting.write(written("GET", &path, &[("authorization", &bearer)], None).as_bytes());
+    while server.vault.service.tally().waiting == 0 {
+        std::thread::yield_now();
+    }
+    let idle = server.client();
+
+    server.tell_to_stop();
+    server.vault.clock.set_seconds(1_795_305_630);
+    let answer = waiting.read();
+    server.stop();
+
+    assert_eq!((answer.status, answer.json()["expires_in"].clone()), (200, json!(30)));
+    assert_eq!(answer.header("connection"), Some("close"));
+    drop(idle);
+    assert!(std::net::TcpStream::connect(server.address).is_err());
+}
+
+#[test]
+fn health_readiness_and_counters_are_told() {
+    let server = Server::start();
+    let (token, id) = (server.token(), server.secret("a"));
+    let open = |path: &str| server.raw(written("GET", path, &[], None).as_bytes());
+    assert_eq!(server.get(&format!("/api/v2/totp/code/{id}"), &token).status, 200);
+    assert_eq!(server.get("/api/v2/seats/nobody", &token).status, 404);
+
+    assert_eq!(open("/healthz").json(), json!({"status": "OK"}));
+    assert_eq!(open("/readyz").json(), json!({"status": "OK"}));
+    let counters = String::from_utf8(open("/metrics").body).unwrap();
+
+    for line in [
+        r#"countersign_http_requests_total{method="GET",route="/api/v2/totp/code/{secret_id}",status="200"} 1"#,
+        r#"countersign_http_requests_total{method="GET",route="/api/v2/seats/{seat_id}",status="404"} 1"#,
+        "countersign_codes_issued_total 1",
+        "countersign_waiting_callers 0",
+        "countersign_mcp_sessions 0",
+    ] {
+        assert!(counters.lines().any(|known| known == line), "{line}\n{counters}");
+    }
+    assert!(!counters.contains(&id.to_string()));
+}
+
+#[test]
+fn behind_a_proxy_counters_need_a_key() {
+    let mut settings = settings();
+    settings.behind_proxy = true;
+    let server = Server::with(settings);
+    let auditor = token_of(&server.key([Scope::AuditRead]));
+    let agent = token_of(&server.key([Scope::CodesRead]));
+
+    assert_eq!(server.raw(written("GET", "/metrics", &[], None).as_bytes()).refusal().0, 401);
+    assert_eq!(server.get("/metrics", &agent).refusal().0, 403);
+    assert_eq!(server.get("/metrics", &auditor).status, 200);
+}
+
+#[test]
+fn nothing_is_served_in_clear_beyond_this_machine() {
+    use countersign::transport::{
+        http::{HttpSettings, ServeError, serve},
+        mcp::{McpServer, Reveal},
+    };
+    let server = Server::start();
+    let service = server.vault.service.clone();
+    let mcp = McpServer::for_requests(service.clone(), Reveal::Once);
+    let settings = HttpSettings::listening_on("0.0.0.0:0".parse().unwrap());
+    let refused = server.wait(serve(service, mcp, settings, tokio_util::sync::CancellationToken::new(), |_| ()));
+    let message = match refused {
+        Err(ServeError::InClear(_)) => refused.unwrap_err().to_string(),
+        other => panic!("{other:?}"),
+    };
+    assert!(message.contains("--tls-cert") && message.contains("--behind-proxy"));
+}

@@ -1,0 +1,252 @@
+//! A server on a real vault, on a port of its own, and a client that can say anything.
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    sync::mpsc,
+    time::Duration,
+};
+
+use countersign::{
+    domain::{
+        ids::SecretId,
+        principal::Principal,
+        scope::{Scope, ScopeSet},
+    },
+    service::{KeyRequest, MintedKey},
+    transport::{
+        http::{HttpSettings, ServeError, serve},
+        mcp::{McpServer, Reveal},
+    },
+};
+use serde_json::Value;
+use tokio::{runtime::Runtime, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use crate::kit::Vault;
+
+/// A running server.
+pub(crate) struct Server {
+    pub(crate) vault: Vault,
+    pub(crate) address: SocketAddr,
+    stop: CancellationToken,
+    runtime: Runtime,
+    running: Option<JoinHandle<Result<(), ServeError>>>,
+}
+
+/// An answer, whole.
+#[derive(Debug, Clone)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+}
+
+/// A connection that is kept.
+pub(crate) struct Client {
+    pub(crate) stream: BufReader<TcpStream>,
+}
+
+pub(crate) fn settings() -> HttpSettings {
+    HttpSettings::listening_on("127.0.0.1:0".parse().unwrap())
+}
+
+impl Server {
+    pub(crate) fn start() -> Self {
+        Self::with(settings())
+    }
+
+    pub(crate) fn with(settings: HttpSettings) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let vault = Vault::new();
+        let stop = CancellationToken::new();
+        let (tell, told) = mpsc::channel();
+        let server = McpServer::for_requests(vault.service.clone(), Reveal::Once);
+        let serving = serve(vault.service.clone(), server, settings, stop.clone(), move |at| tell.send(at).unwrap());
+        let running = runtime.spawn(serving);
+        let address = told.recv().expect("the server starts").address;
+        Self { vault, address, stop, runtime, running: Some(running) }
+    }
+
+    /// Waits for something asynchronous.
+    pub(crate) fn wait<F: Future>(&self, future: F) -> F::Output {
+        self.runtime.block_on(future)
+    }
+
+    /// Tells the server to stop and waits until it has.
+    pub(crate) fn stop(&mut self) {
+        self.stop.cancel();
+        if let Some(running) = self.running.take() {
+            self.runtime.block_on(running).unwrap().unwrap();
+        }
+    }
+
+    /// Tells the server to stop.
+    pub(crate) fn tell_to_stop(&self) {
+        self.stop.cancel();
+    }
+
+    /// A key with these scopes.
+    pub(crate) fn key(&self, scopes: impl IntoIterator<Item = Scope>) -> MintedKey {
+        self.key_as(&self.vault.person, request(scopes))
+    }
+
+    pub(crate) fn key_as(&self, person: &Principal, request: KeyRequest) -> MintedKey {
+        self.wait(self.vault.service.create_key(person, request)).unwrap()
+    }
+
+    /// The token of a key that may do everything.
+    pub(crate) fn token(&self) -> String {
+        token_of(&self.key(Scope::ALL))
+    }
+
+    /// A registered secret.
+    pub(crate) fn secret(&self, label: &str) -> SecretId {
+        self.wait(self.vault.register(label)).secret.id
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        let stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Client { stream: BufReader::new(stream) }
+    }
+
+    /// Sends bytes on a connection of their own and reads the answer.
+    pub(crate) fn raw(&self, request: &[u8]) -> Answer {
+        let mut client = self.client();
+        client.write(request);
+        client.read()
+    }
+
+    /// Sends a request with a token.
+    pub(crate) fn send(&self, method: &str, path: &str, token: &str, body: Option<&str>) -> Answer {
+        self.raw(written(method, path, &[("authorization", &format!("Bearer {token}"))], body).as_bytes())
+    }
+
+    pub(crate) fn get(&self, path: &str, token: &str) -> Answer {
+        self.send("GET", path, token, None)
+    }
+
+    pub(crate) fn post(&self, path: &str, token: &str, body: &str) -> Answer {
+        self.send("POST", path, token, Some(body))
+    }
+
+    pub(crate) fn delete(&self, path: &str, token: &str) -> Answer {
+        self.send("DELETE", path, token, None)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl Client {
+    pub(crate) fn write(&mut self, bytes: &[u8]) {
+        self.stream.get_mut().write_all(bytes).unwrap();
+    }
+
+    /// Reads one answer.
+    pub(crate) fn read(&mut self) -> Answer {
+        self.try_read().expect("the server answers")
+    }
+
+    /// Reads one answer; `None` if the server closed the connection instead.
+    pub(crate) fn try_read(&mut self) -> Option<Answer> {
+        let (status, headers) = self.head()?;
+        let header = |wanted: &str| headers.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str());
+        let mut body = Vec::new();
+        if header("transfer-encoding") == Some("chunked") {
+            while let Some(chunk) = self.chunk() {
+                body.extend(chunk);
+            }
+        } else if let Some(count) = header("content-length") {
+            body.resize(count.parse().unwrap(), 0);
+            self.stream.read_exact(&mut body).ok()?;
+        }
+        Some(Answer { status, headers, body })
+    }
+
+    /// Reads the head of an answer whose body goes on.
+    pub(crate) fn head(&mut self) -> Option<(u16, Vec<(String, String)>)> {
+        let first = self.line()?;
+        let status = first.split(' ').nth(1)?.parse().ok()?;
+        let mut headers = Vec::new();
+        loop {
+            let line = self.line()?;
+            if line.is_empty() {
+                return Some((status, headers));
+            }
+            let (name, value) = line.split_once(':').unwrap();
+            headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
+        }
+    }
+
+    /// Reads one chunk of a body; `None` at its end.
+    pub(crate) fn chunk(&mut self) -> Option<Vec<u8>> {
+        let count = usize::from_str_radix(&self.line()?, 16).unwrap();
+        let mut chunk = vec![0; count + 2];
+        self.stream.read_exact(&mut chunk).ok()?;
+        chunk.truncate(count);
+        (count > 0).then_some(chunk)
+    }
+
+    /// Reads a line; `None` if the connection has ended.
+    pub(crate) fn line(&mut self) -> Option<String> {
+        let mut line = String::new();
+        match self.stream.read_line(&mut line) {
+            Ok(count) if count > 0 => Some(line.trim_end_matches(['\r', '\n']).to_owned()),
+            _ => None,
+        }
+    }
+}
+
+impl Answer {
+    pub(crate) fn header(&self, wanted: &str) -> Option<&str> {
+        self.headers.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str())
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).expect("the answer is JSON")
+    }
+
+    /// The status, and the code of the error.
+    pub(crate) fn refusal(&self) -> (u16, String) {
+        let body = self.json();
+        assert_eq!(body["status"], "ERROR", "{body}");
+        assert!(body["message"].as_str().is_some_and(|message| !message.is_empty()), "{body}");
+        (self.status, body["error"].as_str().unwrap().to_owned())
+    }
+}
+
+pub(crate) fn request(scopes: impl IntoIterator<Item = Scope>) -> KeyRequest {
+    KeyRequest {
+        name: "test".to_owned(),
+        scopes: scopes.into_iter().collect::<ScopeSet>(),
+        seat: None,
+        secrets: None,
+        codes_per_hour: None,
+        expires_at: None,
+    }
+}
+
+pub(crate) fn token_of(key: &MintedKey) -> String {
+    key.plain.expose_token().as_str().to_owned()
+}
+
+/// A request in HTTP/1.1, to this server, on a connection that is kept.
+pub(crate) fn written(method: &str, path: &str, headers: &[(&str, &str)], body: Option<&str>) -> String {
+    let mut text = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\n");
+    for (name, value) in headers {
+        text = text + name + ": " + value + "\r\n";
+    }
+    if let Some(body) = body {
+        if !headers.iter().any(|(name, _)| *name == "content-type") {
+            text.push_str("content-type: application/json\r\n");
+        }
+        text = format!("{text}content-length: {}\r\n", body.len());
+    }
+    text + "\r\n" + body.unwrap_or_default()
+}

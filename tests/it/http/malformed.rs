@@ -1,0 +1,179 @@
+//! Requests that nobody should send: none of them is answered with a 5xx, and none ends the server.
+
+use super::kit::{Server, written};
+
+/// How many, unless `COUNTERSIGN_MALFORMED` says otherwise (a release is tried with 100,000).
+const ORDINARILY: u64 = 5_000;
+
+/// A small generator of numbers: the same ones every time, so that a failure can be repeated.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % sides as u64).unwrap()
+    }
+
+    fn pick<'a, T: ?Sized>(&mut self, from: &[&'a T]) -> &'a T {
+        from[self.roll(from.len())]
+    }
+
+    fn bytes(&mut self, most: usize) -> Vec<u8> {
+        (0..self.roll(most)).map(|_| u8::try_from(self.roll(256)).unwrap()).collect()
+    }
+}
+
+const METHODS: &[&str] = &[
+    "GET",
+    "POST",
+    "DELETE",
+    "PUT",
+    "HEAD",
+    "OPTIONS",
+    "CONNECT",
+    "TRACE",
+    "get",
+    "",
+    "G\u{1}T",
+    "AAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+];
+const PATHS: &[&str] = &[
+    "/",
+    "/mcp",
+    "/sse",
+    "/messages",
+    "/messages?sessionId=",
+    "/messages?sessionId=x",
+    "/api/v2/totp/secrets",
+    "/api/v2/totp/secrets/x",
+    "/api/v2/totp/code/00000000-0000-0000-0000-000000000000?min_validity=-1",
+    "/api/v2/totp/code/%00",
+    "/api/v2/seats?limit=99999999999999999999",
+    "/api/v2/seats/%E2%80%AE",
+    "/api/v2/seats/%",
+    "//",
+    "/../../etc/passwd",
+    "*",
+    "http://localhost/healthz",
+    "http://evil.example/",
+    "localhost:80",
+    "",
+    "/\u{7f}",
+    "/openapi.json?x",
+    "/metrics/",
+    "/healthz#x",
+    "/api/v2/audit?since=x",
+];
+const HEADERS: &[&str] = &[
+    "host: localhost",
+    "host: localhost",
+    "host: localhost",
+    "host: evil",
+    "host:",
+    "host: [::1",
+    "host: \u{ff}",
+    "content-length: 5",
+    "content-length: -1",
+    "content-length: 5, 5",
+    "transfer-encoding: chunked",
+    "transfer-encoding: gzip, chunked",
+    "transfer-encoding: x",
+    "expect: 100-continue",
+    "content-type: application/json",
+    "authorization: Bearer",
+    "authorization: Bearer cs_aaaaaaaaaaaa_a",
+    "authorization: \u{ff}",
+    "authorization: Basic eA==",
+    "sb-api-key-id: x",
+    "sb-api-secret-key: x",
+    "origin: null",
+    "origin: http://localhost",
+    "accept: */*",
+    "mcp-session-id: x",
+    "mcp-protocol-version: 2026-07-28",
+    "mcp-protocol-version: \u{1}",
+    "last-event-id: 1",
+    "connection: upgrade",
+    "upgrade: h2c",
+    "x: y\u{0}z",
+    " folded",
+    "no colon",
+    "idempotency-key: \u{ff}",
+    "idempotency-key:",
+    "cookie: a=b",
+];
+const BODIES: &[&str] = &[
+    "",
+    "{",
+    "[]",
+    "null",
+    "{}",
+    "\"x\"",
+    "{\"label\":1}",
+    "{\"label\":null,\"uri\":{}}",
+    "5\r\nhello\r\n0\r\n\r\n",
+    "zz\r\n",
+    "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/call\"}",
+    "{\"jsonrpc\":\"1.0\"}",
+    "[{\"jsonrpc\":\"2.0\"}]",
+    "{\"jsonrpc\":\"2.0\",\"id\":null,\"method\":\"initialize\",\"params\":[]}",
+    "{\"jsonrpc\":\"2.0\",\"id\":1.5,\"method\":\"initialize\",\"params\":{\"protocolVersion\":7}}",
+];
+
+fn count() -> u64 {
+    std::env::var_os("COUNTERSIGN_MALFORMED").and_then(|text| text.to_str()?.parse().ok()).unwrap_or(ORDINARILY)
+}
+
+fn request(dice: &mut Dice, token: &str) -> Vec<u8> {
+    let mut text = format!("{} {} HTTP/1.1\r\n", dice.pick(METHODS), dice.pick(PATHS));
+    if dice.roll(4) > 0 {
+        text.push_str("host: localhost\r\n");
+    }
+    if dice.roll(2) == 0 {
+        text = format!("{text}authorization: Bearer {token}\r\ncontent-type: application/json\r\n");
+    }
+    for _ in 0..dice.roll(6) {
+        text.push_str(dice.pick(HEADERS));
+        text.push_str("\r\n");
+    }
+    let body = dice.pick(BODIES);
+    if dice.roll(2) == 0 {
+        text = format!("{text}content-length: {}\r\n", body.len());
+    }
+    let mut bytes = (text + "\r\n" + body).into_bytes();
+    match dice.roll(8) {
+        0 => bytes.truncate(dice.roll(bytes.len().max(1))),
+        1 => bytes.extend(dice.bytes(200)),
+        2 => {
+            let at = dice.roll(bytes.len());
+            bytes[at] = u8::try_from(dice.roll(256)).unwrap();
+        }
+        3 => bytes = dice.bytes(500),
+        _ => {}
+    }
+    bytes
+}
+
+#[test]
+fn a_malformed_request_is_refused_and_nothing_breaks() {
+    let mut settings = super::kit::settings();
+    settings.auth_failures = None;
+    let server = Server::with(settings);
+    let token = server.token();
+    let mut dice = Dice(0x9E37_79B9_7F4A_7C15);
+    for nth in 0..count() {
+        let sent = request(&mut dice, &token);
+        let mut client = server.client();
+        client.write(&sent);
+        // What is cut short must not be waited for; streams that were opened end here too.
+        let _ = client.stream.get_ref().shutdown(std::net::Shutdown::Write);
+        if let Some((status, _)) = client.head() {
+            assert!(status < 500, "request {nth}: {status}: {}", String::from_utf8_lossy(&sent));
+        }
+    }
+    assert_eq!(server.raw(written("GET", "/healthz", &[], None).as_bytes()).status, 200);
+    let internal = server.vault.service.tally().refused.iter().find(|(code, _)| code.as_str() == "internal").unwrap().1;
+    assert_eq!(internal, 0);
+}

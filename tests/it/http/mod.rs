@@ -1,0 +1,7 @@
+//! HTTP, from outside: a server on a port of its own, and requests as bytes.
+
+mod door;
+mod kit;
+mod malformed;
+mod matrix;
+mod rest;

@@ -1,0 +1,310 @@
+//! The mirrored API: what each route answers, field for field.
+
+use countersign::{
+    domain::scope::Scope,
+    service::{KeyRequest, SeatChanges},
+};
+use serde_json::{Value, json};
+
+use super::kit::{Server, request, token_of, written};
+use crate::kit::RFC_SEED;
+
+const SECRETS: &str = "/api/v2/totp/secrets";
+
+fn add_seat(server: &Server, email: &str, subject: &str) -> String {
+    let changes = SeatChanges {
+        email: Some(email.to_owned()),
+        first_name: Some("Ada".to_owned()),
+        auth_subject: Some(subject.to_owned()),
+        ..SeatChanges::default()
+    };
+    server.wait(server.vault.service.add_seat(&server.vault.person, &changes)).unwrap().id.to_string()
+}
+
+#[test]
+fn a_registration_shows_the_seed_once() {
+    let server = Server::start();
+    let token = server.token();
+
+    let answer =
+        server.post(SECRETS, &token, &json!({"label": "GitHub", "secret": RFC_SEED, "issuer": "GitHub"}).to_string());
+
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    let mut body = answer.json();
+    let id = body["totp_secret"]["id"].take();
+    assert_eq!(id.as_str().unwrap().len(), 36);
+    let expected = json!({"status": "OK", "totp_secret": {
+        "id": null, "algorithm": "SHA1", "created_at": "2026-11-22T00:00:00.000Z", "digits": 6, "issuer": "GitHub",
+        "label": "GitHub", "period": 30, "secret": RFC_SEED,
+    }});
+    assert_eq!(body, expected);
+
+    let list = server.get(SECRETS, &token);
+    let mut expected = expected;
+    expected["totp_secret"]["id"] = id;
+    expected["totp_secret"].as_object_mut().unwrap().remove("secret");
+    assert_eq!(list.json(), json!({"status": "OK", "totp_secrets": [expected["totp_secret"]]}));
+}
+
+#[test]
+fn a_uri_overrides_everything_and_a_seed_is_made_where_none_is_given() {
+    let server = Server::start();
+    let token = server.token();
+    let uri = format!("otpauth://totp/Example:ada%40example.com?secret={RFC_SEED}&issuer=Example&digits=8&period=60");
+
+    let from_uri = server.post(SECRETS, &token, &json!({"uri": uri, "label": "other", "period": 0}).to_string()).json();
+    let made = server.post(SECRETS, &token, r#"{"label":"made"}"#).json();
+
+    let secret = &from_uri["totp_secret"];
+    assert_eq!(
+        (&secret["label"], &secret["digits"], &secret["period"]),
+        (&json!("ada@example.com"), &json!(8), &json!(60))
+    );
+    assert_eq!(made["totp_secret"]["secret"].as_str().unwrap().len(), 32);
+}
+
+#[test]
+fn a_repeat_with_an_idempotency_key_gets_the_first_answer_without_the_seed() {
+    let server = Server::start();
+    let headers = [("authorization", &*format!("Bearer {}", server.token())), ("idempotency-key", "once")];
+    let send = |body: &str| server.raw(written("POST", SECRETS, &headers, Some(body)).as_bytes());
+
+    let first = send(r#"{"label":"a"}"#).json();
+    let again = send(r#"{"label":"a"}"#).json();
+    let other = send(r#"{"label":"b"}"#);
+
+    assert_eq!(first["totp_secret"]["id"], again["totp_secret"]["id"]);
+    assert!(first["totp_secret"]["secret"].is_string() && again["totp_secret"]["secret"].is_null());
+    assert_eq!(other.refusal(), (400, "invalid_argument".to_owned()));
+}
+
+#[test]
+fn a_code_is_that_of_the_moment() {
+    let server = Server::start();
+    let (token, id) = (server.token(), server.secret("a"));
+    server.vault.clock.set_seconds(1_111_111_109);
+
+    let answer = server.get(&format!("/api/v2/totp/code/{id}"), &token);
+
+    // RFC 6238, appendix B: the last six digits of 07081804.
+    assert_eq!(answer.json(), json!({"code": "081804", "expires_in": 1, "status": "OK"}));
+}
+
+#[test]
+fn a_code_takes_its_wishes_from_the_query() {
+    let server = Server::start();
+    let (token, id) = (server.token(), server.secret("a"));
+    let get = |query: &str| server.get(&format!("/api/v2/totp/code/{id}?{query}"), &token);
+
+    assert_eq!(get("min_validity=30&purpose=log%20in&seat_id=").refusal().1, "not_found");
+    assert_eq!(get("single_use=true&max_wait=0").status, 200);
+    let busy = get("single_use=true&max_wait=0");
+    assert_eq!(busy.refusal(), (409, "busy".to_owned()));
+    assert_eq!(busy.header("retry-after"), Some("30"));
+    for bad in [
+        "min_validity=31",
+        "min_validity=x",
+        "max_wait=121",
+        "single_use=yes",
+        "purpose=123456",
+        "code=1",
+        "secret_id=1",
+    ] {
+        assert_eq!(get(bad).refusal(), (400, "invalid_argument".to_owned()), "{bad}");
+    }
+}
+
+#[test]
+fn a_code_is_verified_once() {
+    let server = Server::start();
+    let (token, id) = (server.token(), server.secret("a"));
+    server.vault.clock.set_seconds(1_111_111_109);
+    let verify = |body: &str| server.post(&format!("/api/v2/totp/code/{id}/verify"), &token, body);
+
+    assert_eq!(verify(r#"{"code":"081 804"}"#).json(), json!({"status": "OK", "valid": true}));
+    assert_eq!(verify(r#"{"code":"081804"}"#).json(), json!({"status": "OK", "valid": false}));
+    for bad in [
+        r#"{"code":"1"}"#,
+        r#"{"code":81804}"#,
+        "{}",
+        r#"{"code":"081804","secret_id":"x"}"#,
+        r#"{"code":"081804","x":1}"#,
+    ] {
+        assert_eq!(verify(bad).refusal(), (400, "invalid_argument".to_owned()), "{bad}");
+    }
+}
+
+#[test]
+fn a_deleted_secret_is_gone() {
+    let server = Server::start();
+    let (token, id) = (server.token(), server.secret("a"));
+    let path = format!("{SECRETS}/{id}");
+
+    assert_eq!(server.delete(&path, &token).json(), json!({"status": "OK"}));
+
+    assert_eq!(server.delete(&path, &token).refusal(), (404, "not_found".to_owned()));
+    assert_eq!(server.get(&format!("/api/v2/totp/code/{id}"), &token).refusal().0, 404);
+    assert_eq!(server.get(SECRETS, &token).json(), json!({"status": "OK", "totp_secrets": []}));
+}
+
+#[test]
+fn secrets_are_listed_whole_or_by_page() {
+    let server = Server::start();
+    let token = server.token();
+    for n in 0..60 {
+        server.secret(&format!("secret {n}"));
+    }
+    let count =
+        |query: &str| server.get(&format!("{SECRETS}{query}"), &token).json()["totp_secrets"].as_array().unwrap().len();
+
+    assert_eq!((count(""), count("?limit=7&offset=58"), count("?limit=0"), count("?query=SECRET%205")), (60, 2, 0, 11));
+    for bad in ["?limit=1001", "?limit=-1", "?offset=-1", "?limit=1.5", "?page=2", "?limit=1&limit=1"] {
+        assert_eq!(server.get(&format!("{SECRETS}{bad}"), &token).refusal().0, 400, "{bad}");
+    }
+}
+
+#[test]
+fn seats_are_a_bare_array_and_one_is_found_by_either_name() {
+    let server = Server::start();
+    let token = server.token();
+    let id = add_seat(&server, "ada@example.com", "auth0|ä/1");
+    server.vault.clock.set_seconds(1_795_305_601);
+    add_seat(&server, "bob@example.com", "bob");
+    let ada = json!({
+        "seat_id": id, "account": "default", "created_at": "2026-11-22T00:00:00.000Z", "email": "ada@example.com",
+        "first_name": "Ada", "last_name": null, "forwarding_number": null,
+    });
+    let get = |path: &str| server.get(&format!("/api/v2/seats{path}"), &token).json();
+
+    assert_eq!(get("?email=ada%40example.com"), json!([ada]));
+    assert_eq!(get("?limit=1"), json!([ada]));
+    assert_eq!(get("").as_array().map(Vec::len), Some(2));
+    assert_eq!(get("/count"), json!({"count": 2}));
+    assert_eq!(get("/count?email=bob@example.com"), json!({"count": 1}));
+    assert_eq!(get(&format!("/{id}")), json!({"seat": ada, "status": "OK"}));
+    assert_eq!(get("/auth0%7C%C3%A4%2F1"), json!({"seat": ada, "status": "OK"}));
+    assert_eq!(server.get("/api/v2/seats/nobody", &token).refusal(), (404, "not_found".to_owned()));
+    assert_eq!(server.get("/api/v2/seats/%FF", &token).refusal().0, 404);
+}
+
+#[test]
+fn the_mirrored_headers_do_as_well_as_a_bearer_key() {
+    let server = Server::start();
+    let key = server.key(Scope::ALL);
+    let (id, secret) = (key.plain.id().to_string(), key.plain.expose_secret().to_owned());
+    let send = |headers: &[(&str, &str)]| server.raw(written("GET", SECRETS, headers, None).as_bytes());
+
+    assert_eq!(send(&[("sb-api-key-id", &id), ("sb-api-secret-key", &secret)]).status, 200);
+    let token = token_of(&key);
+    assert_eq!(send(&[("authorization", &format!("bearer   {token}"))]).status, 200);
+
+    let other = server.key(Scope::ALL);
+    for wrong in [
+        vec![],
+        vec![("sb-api-key-id", &*id)],
+        vec![("sb-api-secret-key", &*secret)],
+        vec![("sb-api-key-id", other.plain.id().as_str()), ("sb-api-secret-key", &*secret)],
+        vec![("sb-api-key-id", &*id), ("sb-api-secret-key", other.plain.expose_secret())],
+        vec![("authorization", &*token)],
+        vec![("authorization", "Basic Zm9vOmJhcg==")],
+        vec![("authorization", "Bearer cs_x")],
+    ] {
+        let answer = send(&wrong);
+        assert_eq!(answer.refusal(), (401, "unauthenticated".to_owned()), "{wrong:?}");
+        assert!(answer.header("www-authenticate").unwrap().starts_with("Bearer "), "{answer:?}");
+        assert!(!String::from_utf8_lossy(&answer.body).contains(&secret));
+    }
+}
+
+#[test]
+fn a_revoked_or_expired_key_is_refused_from_the_next_request_on() {
+    let server = Server::start();
+    let key = server.key([Scope::SecretsRead]);
+    let now = 1_795_305_600;
+    let expiring = KeyRequest {
+        expires_at: Some(countersign::domain::time::Timestamp::from_seconds(now + 60)),
+        ..request([Scope::SecretsRead])
+    };
+    let expiring = token_of(&server.key_as(&server.vault.person, expiring));
+    assert_eq!(server.get(SECRETS, &token_of(&key)).status, 200);
+    assert_eq!(server.get(SECRETS, &expiring).status, 200);
+
+    server.wait(server.vault.service.revoke_key(&server.vault.person, key.plain.id())).unwrap();
+    server.vault.clock.set_seconds(now + 60);
+
+    assert_eq!(server.get(SECRETS, &token_of(&key)).refusal().0, 401);
+    assert_eq!(server.get(SECRETS, &expiring).refusal().0, 401);
+}
+
+#[test]
+fn no_answer_quotes_what_was_sent() {
+    let server = Server::start();
+    let token = server.token();
+    let canary = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP";
+    let bodies = [
+        format!("{{\"{canary}\":1}}"),
+        format!("{{\"label\":\"a\",\"algorithm\":\"{canary}\"}}"),
+        format!("{{\"label\":\"a\",\"digits\":\"{canary}\"}}"),
+        format!("{{\"label\":\"a\",\"secret\":\"{canary}!\"}}"),
+        format!("{{\"uri\":\"otpauth://hotp/a?secret={canary}\"}}"),
+        format!("{{\"label\":\"{canary}"),
+        canary.to_owned(),
+    ];
+    for body in bodies {
+        let answer = server.post(SECRETS, &token, &body);
+        assert_eq!(answer.refusal().0, 400, "{body}");
+        assert!(!String::from_utf8_lossy(&answer.body).contains(canary), "{body}");
+    }
+    for path in ["/api/v2/totp/code/", "/api/v2/seats/count?email=a&", "/", "/api/v2/totp/secrets?limit="] {
+        let answer = server.get(&format!("{path}{canary}"), &token);
+        assert!(answer.status >= 400 && !String::from_utf8_lossy(&answer.body).contains(canary), "{path}");
+    }
+}
+
+#[test]
+fn the_document_has_every_route_and_is_sound() {
+    let server = Server::start();
+    let answer = server.raw(written("GET", "/openapi.json", &[], None).as_bytes());
+    let document = answer.json();
+    assert_eq!(document["openapi"], "3.1.0");
+
+    let routes: Vec<String> = document["paths"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .flat_map(|(path, methods)| {
+            methods.as_object().unwrap().keys().map(move |method| format!("{} {path}", method.to_uppercase()))
+        })
+        .collect();
+    for route in &routes {
+        let (method, path) = route.split_once(' ').unwrap();
+        let path = path.replace("{secret_id}", "x").replace("{seat_id}", "x").replace("{enrollment_id}", "x");
+        let answered = server.raw(written(method, &path, &[], None).as_bytes());
+        assert!(![404, 405].contains(&answered.status), "{route} is served: {}", answered.status);
+    }
+    let wanted = [
+        "DELETE /api/v2/totp/secrets/{secret_id}",
+        "GET /api/v2/seats",
+        "GET /api/v2/seats/count",
+        "GET /api/v2/seats/{seat_id}",
+        "GET /api/v2/totp/code/{secret_id}",
+        "GET /api/v2/totp/secrets",
+        "GET /healthz",
+        "GET /metrics",
+        "GET /openapi.json",
+        "GET /readyz",
+        "POST /api/v2/totp/code/{secret_id}/verify",
+        "POST /api/v2/totp/secrets",
+    ];
+    for route in wanted {
+        assert!(routes.iter().any(|known| known == route), "{route}");
+    }
+    let code = &document["paths"]["/api/v2/totp/code/{secret_id}"]["get"];
+    let names: Vec<&str> = code["parameters"].as_array().unwrap().iter().map(|p| p["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["secret_id", "max_wait", "min_validity", "purpose", "seat_id", "single_use"]);
+    assert!(code["responses"]["409"]["headers"]["Retry-After"].is_object());
+    assert_eq!(document["paths"]["/healthz"]["get"]["security"], json!([]));
+    let body = &document["paths"]["/api/v2/totp/code/{secret_id}/verify"]["post"]["requestBody"]["content"];
+    assert_eq!(body["application/json"]["schema"]["properties"]["secret_id"], Value::Null);
+}
