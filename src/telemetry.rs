@@ -1,7 +1,7 @@
 //! Logs: to standard error, for operators, filtered as they ask. Never: a seed, a code, a key, a URI or a body.
 //!
 //! Ours are kept out by type; other crates' are kept out by caps that hold whatever filter is asked for: `rmcp` logs whole
-//! requests, seeds among them, below `warn`.
+//! requests, seeds among them, below `warn`, and at `warn` what a client calls its requests and methods.
 
 use std::{io::Write as _, panic};
 
@@ -16,7 +16,7 @@ use tracing_subscriber::{
 
 /// The most that other crates may say, by the start of their targets.
 const CAPS: [(&str, Level); 7] = [
-    ("rmcp", Level::WARN),
+    ("rmcp", Level::ERROR),
     ("hyper", Level::INFO),
     ("h2", Level::INFO),
     ("rustls", Level::INFO),
@@ -73,8 +73,8 @@ mod tests {
 
     #[test]
     fn other_crates_say_no_more_than_their_cap() {
-        assert!(allows("rmcp::service", Level::WARN));
-        assert!(!allows("rmcp::service", Level::INFO));
+        assert!(allows("rmcp::service", Level::ERROR));
+        assert!(!allows("rmcp::service", Level::WARN));
         assert!(!allows("hyper_util::client", Level::DEBUG));
         assert!(allows("countersign::service", Level::TRACE));
     }

@@ -7,6 +7,7 @@
 )]
 
 mod architecture;
+mod canary;
 #[cfg(unix)]
 mod fleet;
 mod http;
