@@ -1,0 +1,218 @@
+//! A server under test: a child process spoken to in newline-delimited JSON-RPC, in plain blocking calls, so that as
+//! little as possible of what is measured is the client's.
+
+use std::{
+    ffi::OsString,
+    fs,
+    io::{self, BufRead as _, BufReader, Write as _},
+    path::PathBuf,
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+
+use crate::oracle::{Oracle, unix_now};
+
+/// How a server is started, and which call is measured.
+#[derive(Clone)]
+pub(crate) struct Contender {
+    pub(crate) program: PathBuf,
+    pub(crate) environment: Vec<(&'static str, OsString)>,
+    pub(crate) calls: Vec<Call>,
+}
+
+/// One call, ready to send but for its id, and what its answer must hold.
+#[derive(Clone)]
+pub(crate) struct Call {
+    /// Everything after the id.
+    pub(crate) rest: String,
+    pub(crate) expect: Expect,
+}
+
+#[derive(Clone)]
+pub(crate) enum Expect {
+    /// The text `ok`.
+    Ok,
+    /// The code of this seed.
+    CodeOf(Box<Oracle>),
+    /// Something at this place.
+    Pointer(&'static str),
+}
+
+impl Call {
+    pub(crate) fn new(tool: &str, arguments: &Value, expect: Expect) -> Self {
+        let params = json!({"name": tool, "arguments": arguments});
+        Self { rest: format!(r#","method":"tools/call","params":{params}}}"#), expect }
+    }
+
+    /// Whether an answer is right, if it was asked for at `since`.
+    fn check(&mut self, answer: &Value, since: u64) -> io::Result<()> {
+        let right = match &mut self.expect {
+            Expect::Ok => answer.pointer("/result/content/0/text").and_then(Value::as_str) == Some("ok"),
+            Expect::CodeOf(oracle) => answer
+                .pointer("/result/structuredContent/code")
+                .and_then(Value::as_str)
+                .is_some_and(|code| oracle.accepts(code, since)),
+            Expect::Pointer(place) => answer.pointer(place).is_some(),
+        };
+        if right { Ok(()) } else { Err(io::Error::other(format!("a wrong answer: {answer}"))) }
+    }
+}
+
+/// A running server.
+pub(crate) struct Server {
+    child: Child,
+    input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
+    next_id: u64,
+    line: String,
+    spawned: Instant,
+}
+
+impl Server {
+    /// Starts it and shakes hands.
+    pub(crate) fn start(contender: &Contender) -> io::Result<Self> {
+        let spawned = Instant::now();
+        let mut child = Command::new(&contender.program)
+            .arg("stdio")
+            .envs(contender.environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()?;
+        let (input, output) = (child.stdin.take(), child.stdout.take());
+        let output = BufReader::with_capacity(1 << 16, output.ok_or_else(|| io::Error::other("no standard output"))?);
+        let mut server = Self { child, input, output, next_id: 0, line: String::new(), spawned };
+        let hello = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "compare", "version": "1"}});
+        server.send(&format!(r#","method":"initialize","params":{hello}}}"#))?;
+        server.receive()?;
+        server.write("{\"jsonrpc\":\"2.0\",\"method\":\"notifications/initialized\"}\n")?;
+        Ok(server)
+    }
+
+    /// How long the first answer took, from before the process was there.
+    pub(crate) fn first_answer(&mut self, call: &mut Call) -> io::Result<Duration> {
+        let since = unix_now();
+        self.send(&call.rest)?;
+        let answer = self.receive()?;
+        let took = self.spawned.elapsed();
+        call.check(&answer, since).map(|()| took)
+    }
+
+    /// How long each of `count` calls took, one after the other.
+    pub(crate) fn one_by_one(&mut self, calls: &mut [Call], count: usize) -> io::Result<Vec<Duration>> {
+        let mut times = Vec::with_capacity(count);
+        while times.len() < count {
+            for call in calls.iter_mut().take(count - times.len()) {
+                let since = unix_now();
+                let begun = Instant::now();
+                self.send(&call.rest)?;
+                let answer = self.receive()?;
+                times.push(begun.elapsed());
+                call.check(&answer, since)?;
+            }
+        }
+        Ok(times)
+    }
+
+    /// Answers a second with `window` calls in flight at any moment; checked once the clock has stopped.
+    pub(crate) fn pipelined(&mut self, calls: &mut [Call], count: usize, window: usize) -> io::Result<f64> {
+        let since = unix_now();
+        let begun = Instant::now();
+        let answers = self.exchange(calls, count, window)?;
+        let took = begun.elapsed().as_secs_f64();
+        let number = calls.len();
+        for (nth, answer) in answers.iter().enumerate() {
+            calls.get_mut(nth % number).ok_or(io::ErrorKind::InvalidInput)?.check(answer, since)?;
+        }
+        Ok(f64::from(u32::try_from(count).unwrap_or(u32::MAX)) / took)
+    }
+
+    /// The answers to all of these calls, in the order of the calls.
+    pub(crate) fn all(&mut self, calls: &mut [Call], window: usize) -> io::Result<Vec<Value>> {
+        let answers = self.exchange(calls, calls.len(), window)?;
+        calls.iter_mut().zip(&answers).try_for_each(|(call, answer)| call.check(answer, unix_now()))?;
+        Ok(answers)
+    }
+
+    /// Sends `count` calls, going round in `calls`, and reads as many answers.
+    fn exchange(&mut self, calls: &[Call], count: usize, window: usize) -> io::Result<Vec<Value>> {
+        let mut lines: Vec<String> = Vec::with_capacity(count);
+        let (first, mut sent) = (self.next_id + 1, 0);
+        while lines.len() < count {
+            // Half a window at a time: one write carries many requests, and the server never runs dry.
+            let room = (lines.len() + window).min(count);
+            if room - sent >= window.div_ceil(2) || (room == count && sent < count) {
+                let mut batch = String::with_capacity(window * 256);
+                for call in calls.iter().cycle().skip(sent % calls.len()).take(room - sent) {
+                    self.next_id += 1;
+                    batch.push_str(&message(self.next_id, &call.rest));
+                }
+                sent = room;
+                self.write(&batch)?;
+            }
+            self.read_line()?;
+            lines.push(std::mem::take(&mut self.line));
+        }
+        in_order(&lines, first)
+    }
+
+    /// Resident memory in MiB.
+    pub(crate) fn memory(&self) -> io::Result<f64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<f64>().ok())
+            .map(|kib| kib / 1024.0)
+            .ok_or_else(|| io::Error::other("the system does not say how much memory a process has"))
+    }
+
+    /// Closes standard input and waits for the end.
+    pub(crate) fn stop(mut self) -> io::Result<()> {
+        drop(self.input.take());
+        self.child.wait().map(drop)
+    }
+
+    fn send(&mut self, rest: &str) -> io::Result<()> {
+        self.next_id += 1;
+        self.write(&message(self.next_id, rest))
+    }
+
+    fn write(&mut self, text: &str) -> io::Result<()> {
+        self.input.as_mut().ok_or(io::ErrorKind::BrokenPipe)?.write_all(text.as_bytes())
+    }
+
+    fn read_line(&mut self) -> io::Result<()> {
+        self.line.clear();
+        if self.output.read_line(&mut self.line)? == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
+    }
+
+    fn receive(&mut self) -> io::Result<Value> {
+        self.read_line()?;
+        Ok(serde_json::from_str(&self.line)?)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // After `stop` there is nothing left to end.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn message(id: u64, rest: &str) -> String {
+    format!("{{\"jsonrpc\":\"2.0\",\"id\":{id}{rest}\n")
+}
+
+/// Answers may come in any order; their ids say which call each is for.
+fn in_order(lines: &[String], first: u64) -> io::Result<Vec<Value>> {
+    let mut answers = vec![Value::Null; lines.len()];
+    for line in lines {
+        let answer: Value = serde_json::from_str(line)?;
+        let id = answer.get("id").and_then(Value::as_u64).and_then(|id| id.checked_sub(first));
+        let place = id.and_then(|nth| answers.get_mut(usize::try_from(nth).ok()?));
+        *place.ok_or_else(|| io::Error::other("an answer to no call"))? = answer;
+    }
+    Ok(answers)
+}
