@@ -1,0 +1,21 @@
+// The TypeScript SDK, version 2 (`@modelcontextprotocol/client`).
+
+import { Client, SSEClientTransport, StreamableHTTPClientTransport } from "@modelcontextprotocol/client";
+import { StdioClientTransport } from "@modelcontextprotocol/client/stdio";
+import { check, COMMAND, finish, MODE, SERVER_ENV, TOKEN, TRANSPORT, URL_ } from "./kit.mjs";
+import { story } from "./story.mjs";
+
+function transport() {
+  const requestInit = { headers: { Authorization: `Bearer ${TOKEN}` } };
+  if (TRANSPORT === "http") return new StreamableHTTPClientTransport(new URL(URL_), { requestInit });
+  if (TRANSPORT === "sse") return new SSEClientTransport(new URL(URL_), { requestInit });
+  return new StdioClientTransport({ command: COMMAND[0], args: COMMAND.slice(1), env: SERVER_ENV });
+}
+
+const mode = /^\d/.test(MODE) ? { pin: MODE } : MODE;
+const client = new Client({ name: "interop", version: "1.0.0" }, { versionNegotiation: { mode } });
+await client.connect(transport());
+check("server: says who it is", client.getServerVersion()?.name === "countersign", client.getServerVersion());
+await story(client);
+await client.close();
+finish();
