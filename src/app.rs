@@ -8,18 +8,22 @@ use clap::{
     error::{ContextKind, ContextValue},
 };
 
+use tokio_util::sync::CancellationToken;
+
 use crate::{
     clock::{Clock as _, SystemClock},
     config::{
-        Config, ConfigError, Durability, Flags, Format, Reveal, ServeConfig, ServeFlags, StdioConfig, StdioFlags,
+        Config, ConfigError, Durability, Flags, Format, Oauth, Peer, Reveal, ServeConfig, ServeFlags, Sse, StdioConfig,
+        StdioFlags,
     },
-    domain::{account::Account, principal::Principal, scope::ScopeSet},
+    domain::{account::Account, ids::AccountId, principal::Principal, scope::ScopeSet},
     random::SystemRandom,
     service::{Code, Refusal, Service},
     store::{self, OpenError, OpenRequest, VaultStatus, Writes},
     telemetry::{self, Ink, NotAFilter},
     transport::{
         cli::{self, Answers, Console, Ending, Failure, Looks, Session, Stream, VaultFacts},
+        http::{self, BaseUrl, HttpSettings, OAuthSettings, ServeError},
         mcp::{self, McpServer, stdio::StdioError},
         wire::ErrorBody,
     },
@@ -82,8 +86,8 @@ enum Fatal {
     Stdio(#[from] StdioError),
     #[error("the process could not be set up: {0}")]
     Setup(std::io::Error),
-    #[error("`serve` is not in this build")]
-    NotBuilt,
+    #[error(transparent)]
+    Serve(#[from] ServeError),
 }
 
 /// Runs the process that was asked for.
@@ -187,8 +191,50 @@ async fn for_remote(config: &Config, serve: &ServeConfig) -> Result<Ending, Fata
     service.erase_expired().await.map_err(Failure::from)?;
     let mut session = session(config, &service, &account, &status);
     offer_first_key(&mut session, serve).await?;
+    let stop = CancellationToken::new();
+    tokio::spawn(cancel_when_told(stop.clone()));
+    let server = McpServer::for_requests(service.clone(), mcp::Reveal::Once);
+    let mut announce = |listening: http::Listening| session.console.note(&listening.to_string());
+    let served = http::serve(service.clone(), server, settings(serve, account.id), stop, &mut announce).await;
     close(&service).await?;
-    Err(Fatal::NotBuilt)
+    served?;
+    Ok(Ending::Done)
+}
+
+/// What was typed, in the server's terms.
+fn settings(serve: &ServeConfig, account: AccountId) -> HttpSettings {
+    HttpSettings {
+        public_url: serve.public_url.clone(),
+        behind_proxy: serve.peer == Peer::Proxy,
+        tls: serve.tls.clone(),
+        sse: serve.sse == Sse::On,
+        allow_origins: serve.allowed_origins.clone(),
+        rate_per_key: serve.rate_per_key,
+        rate_per_secret: serve.rate_per_secret,
+        auth_failures: serve.auth_failures,
+        oauth: serve.oauth.clone().map(|Oauth { issuer, audience }| OAuthSettings { issuer, audience, account }),
+        ..HttpSettings::listening_on(serve.listen)
+    }
+}
+
+/// A service manager says SIGTERM, a person presses Ctrl-C: what runs is finished, then the process ends.
+async fn cancel_when_told(stop: CancellationToken) {
+    #[cfg(unix)]
+    {
+        let terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate());
+        match terminated {
+            Ok(mut terminated) => {
+                tokio::select! {
+                    _ = terminated.recv() => {}
+                    _ = tokio::signal::ctrl_c() => {}
+                }
+            }
+            Err(_) => drop(tokio::signal::ctrl_c().await),
+        }
+    }
+    #[cfg(not(unix))]
+    drop(tokio::signal::ctrl_c().await);
+    stop.cancel();
 }
 
 /// A vault without keys serves nobody: a person at the terminal gets one, and a log says how to make one.
@@ -200,7 +246,7 @@ async fn offer_first_key(session: &mut Session, serve: &ServeConfig) -> Result<(
     if terminal {
         let scheme = if serve.tls.is_some() { "https" } else { "http" };
         let here = format!("{scheme}://{}", serve.listen);
-        cli::first_key(session, serve.public_url.as_deref().unwrap_or(&here)).await
+        cli::first_key(session, serve.public_url.as_ref().map_or(here.as_str(), BaseUrl::as_str)).await
     } else {
         tracing::warn!("this vault has no API key yet; make one with `countersign key create --name NAME`");
         Ok(())
@@ -320,7 +366,7 @@ impl Fatal {
             Self::Failure(Failure::Usage(_)) | Self::Config(_) | Self::Filter(_) => EXIT_USAGE,
             Self::Failure(Failure::Interrupted) => EXIT_INTERRUPTED,
             Self::Open(_) => EXIT_NO_VAULT,
-            Self::Failure(_) | Self::Stdio(_) | Self::Setup(_) | Self::NotBuilt => EXIT_FAILED,
+            Self::Failure(_) | Self::Stdio(_) | Self::Setup(_) | Self::Serve(_) => EXIT_FAILED,
         };
         console.complain(&self.body());
         ExitCode::from(exit)
@@ -330,7 +376,7 @@ impl Fatal {
         let code = match self {
             Self::Failure(failure) => return failure.body(),
             Self::Config(_) | Self::Filter(_) => Code::InvalidArgument,
-            Self::Open(_) | Self::Stdio(_) | Self::Setup(_) | Self::NotBuilt => Code::Unavailable,
+            Self::Open(_) | Self::Stdio(_) | Self::Setup(_) | Self::Serve(_) => Code::Unavailable,
         };
         ErrorBody { status: "ERROR", error: code.as_str(), message: self.to_string(), retry_after: None }
     }

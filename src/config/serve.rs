@@ -1,11 +1,15 @@
 //! What `countersign serve` is told.
 
-use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, str::FromStr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, ValueEnum};
 use http::Uri;
 
 use super::ConfigError;
+use crate::{
+    domain::rate::{NotARate, Rate},
+    transport::http::{BaseUrl, TlsFiles},
+};
 
 /// What `countersign serve` takes, as typed.
 #[derive(Debug, Args)]
@@ -56,16 +60,16 @@ pub struct ServeFlags {
 pub struct ServeConfig {
     /// The address to listen on.
     pub listen: SocketAddr,
-    /// How clients reach it: `https://host[:port]`, without a slash at the end.
-    pub public_url: Option<String>,
+    /// How clients reach it.
+    pub public_url: Option<BaseUrl>,
     /// Who is at the other end of a connection.
     pub peer: Peer,
     /// TLS of our own.
     pub tls: Option<TlsFiles>,
     /// Whether the deprecated transport is served.
     pub sse: Sse,
-    /// Web origins that may call from a browser: `https://host[:port]`.
-    pub allowed_origins: Vec<String>,
+    /// Web origins that may call from a browser.
+    pub allowed_origins: Vec<BaseUrl>,
     /// The identity provider whose access tokens are accepted.
     pub oauth: Option<Oauth>,
     /// When commits reach the disk.
@@ -106,15 +110,6 @@ pub enum Durability {
     Strict,
 }
 
-/// A certificate and its key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TlsFiles {
-    /// The certificate chain.
-    pub cert: PathBuf,
-    /// Its private key.
-    pub key: PathBuf,
-}
-
 /// An identity provider.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Oauth {
@@ -124,23 +119,9 @@ pub struct Oauth {
     pub audience: String,
 }
 
-/// So many in a span of time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rate {
-    /// How many.
-    pub count: NonZeroU32,
-    /// In which span.
-    pub per: Duration,
-}
-
 /// A rate that can be switched off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct RateOrOff(Option<Rate>);
-
-/// A text that is no rate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("write a number, a slash, and s, min or h, such as 600/min")]
-pub struct NotARate;
 
 impl ServeConfig {
     /// Checks what was typed.
@@ -148,7 +129,7 @@ impl ServeConfig {
     /// # Errors
     /// [`ConfigError::Serve`].
     pub fn of(flags: ServeFlags) -> Result<Self, ConfigError> {
-        let tls = flags.tls_cert.zip(flags.tls_key).map(|(cert, key)| TlsFiles { cert, key });
+        let tls = flags.tls_cert.zip(flags.tls_key).map(|(certificates, key)| TlsFiles { certificates, key });
         let peer = if flags.behind_proxy { Peer::Proxy } else { Peer::Client };
         if !flags.listen.ip().is_loopback() && tls.is_none() && peer == Peer::Client {
             let problem = "is not a loopback address, and keys and codes would cross the network in clear; \
@@ -196,32 +177,14 @@ fn check_oauth(oauth: &Oauth) -> Result<(), ConfigError> {
     }
 }
 
-/// Reads `scheme://host[:port]`; a slash at the end is left out.
-fn origin(flag: &'static str, text: &str) -> Result<String, ConfigError> {
+/// Reads `scheme://host[:port]`; a slash at the end is left out, a path is a mistake.
+fn origin(flag: &'static str, text: &str) -> Result<BaseUrl, ConfigError> {
     let problem = "must be a scheme and a host such as https://codes.example.com, without a path";
     let refused = || ConfigError::Serve { flag, problem };
     let text = text.trim().trim_end_matches('/');
-    let uri: Uri = text.parse().map_err(|_| refused())?;
-    let authority = uri.authority().filter(|authority| !authority.as_str().contains('@')).ok_or_else(refused)?;
-    let scheme = uri.scheme_str().ok_or_else(refused)?;
-    let web = flag != "--public-url" || matches!(scheme, "http" | "https");
-    let bare = format!("{scheme}://{authority}");
-    if web && bare.eq_ignore_ascii_case(text) { Ok(bare.to_ascii_lowercase()) } else { Err(refused()) }
-}
-
-impl FromStr for Rate {
-    type Err = NotARate;
-
-    fn from_str(text: &str) -> Result<Self, NotARate> {
-        let (count, unit) = text.split_once('/').ok_or(NotARate)?;
-        let seconds = match unit.trim() {
-            "s" | "sec" | "second" => 1,
-            "m" | "min" | "minute" => 60,
-            "h" | "hour" => 3600,
-            _ => return Err(NotARate),
-        };
-        Ok(Self { count: count.trim().parse().map_err(|_| NotARate)?, per: Duration::from_secs(seconds) })
-    }
+    let url: BaseUrl = text.parse().map_err(|_| refused())?;
+    let after_scheme = text.split_once("://").map_or(text, |(_, rest)| rest);
+    if after_scheme.contains(['/', '?', '#']) { Err(refused()) } else { Ok(url) }
 }
 
 fn rate_or_off(text: &str) -> Result<RateOrOff, NotARate> {
@@ -259,10 +222,10 @@ mod tests {
     #[test]
     fn rates_are_counts_in_a_span() {
         let config = config_of("--rate-per-key 600/min --auth-failures off").unwrap();
-        assert_eq!(config.rate_per_key.map(|rate| (rate.count.get(), rate.per.as_secs())), Some((600, 60)));
+        assert_eq!(config.rate_per_key, "600/min".parse().ok());
         assert_eq!(config.auth_failures, None);
 
-        assert_eq!(config_of("").unwrap().auth_failures.map(|rate| rate.count.get()), Some(60));
+        assert_eq!(config_of("").unwrap().auth_failures, Some(Rate::per_minute(60)));
         for wrong in ["0/min", "-1/min", "60", "60/day", "many/min", "off"] {
             assert!(config_of(&format!("--rate-per-key {wrong}")).is_err(), "{wrong}");
         }
@@ -271,7 +234,7 @@ mod tests {
     #[test]
     fn a_public_address_is_a_scheme_and_a_host() {
         assert_eq!(
-            config_of("--public-url https://Codes.example.com/").unwrap().public_url.unwrap(),
+            config_of("--public-url https://Codes.example.com/").unwrap().public_url.unwrap().as_str(),
             "https://codes.example.com"
         );
         for wrong in ["codes.example.com", "https://x.example/path", "https://u:p@x.example", "ftp://x.example", "/x"] {

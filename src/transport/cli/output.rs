@@ -124,7 +124,7 @@ impl Console {
     }
 
     /// Says something beside the answer. Nobody may be listening, which is no failure.
-    pub(super) fn note(&mut self, text: &str) {
+    pub fn note(&mut self, text: &str) {
         let _ = writeln!(self.notes, "{text}");
     }
 
