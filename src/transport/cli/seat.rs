@@ -146,7 +146,9 @@ async fn list(query: &SeatQuery, session: &mut Session) -> Result<Ending, Failur
         if seats.is_empty() { Ok(()) } else { console.table(&table) }
     })?;
     if seats.is_empty() {
-        session.console.note("No seats; `countersign seat add --email EMAIL` adds one.");
+        let filtered = query.email.is_some() || query.offset > 0 || query.limit.is_some();
+        let none = "No seats yet; `countersign seat add --email EMAIL` adds one.";
+        session.console.note(if filtered { "No seat matches." } else { none });
     }
     Ok(Ending::Done)
 }

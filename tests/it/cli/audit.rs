@@ -1,0 +1,115 @@
+//! `countersign audit`.
+
+use serde_json::Value;
+
+use super::{Person, redacted, text_of};
+
+#[test]
+fn the_trail_is_listed_newest_last() {
+    let person = Person::with_alice();
+    person.run(&["code", "alice", "--purpose", "nightly backup"]).ok();
+
+    insta::assert_snapshot!(redacted(&person.run(&["audit", "list", "--limit", "2"]).ok()), @r"
+    SEQ  AT  ACTION  OUTCOME  ACTOR  SECRET  SEAT  CLIENT  PURPOSE
+    2  AT  secret.register  ok  cli  ID  -  -  -
+    3  AT  code.get  ok  cli  ID  -  -  nightly backup
+    ");
+}
+
+#[test]
+fn rows_are_found_by_what_they_are_about() {
+    let person = Person::with_alice();
+    let seat = person.run(&["seat", "add", "--email", "ada@example.com", "--json"]).json();
+    person.run(&["code", "alice", "--seat", text_of(&seat, "/seat/seat_id")]).ok();
+    person.run(&["code", "alice"]).ok();
+    let made = person.run(&["key", "create", "--name", "ci", "--json"]).json();
+    let count = |arguments: &[&str]| {
+        let all: Vec<&str> = ["audit", "list", "--json"].into_iter().chain(arguments.iter().copied()).collect();
+        person.run(&all).json().pointer("/rows").unwrap().as_array().unwrap().len()
+    };
+
+    assert_eq!(count(&["--action", "code.get"]), 2);
+    assert_eq!(count(&["--action", "code.get", "--seat", "ada@example.com"]), 1);
+    assert_eq!(count(&["--secret", "alice"]), 3);
+    assert_eq!(count(&["--key", text_of(&made, "/key_id")]), 1);
+    assert_eq!(count(&["--since", "1h"]), count(&[]));
+    assert_eq!(count(&["--until", "1h"]), 0);
+    assert_eq!(count(&["--until", "2020-01-01", "--all-accounts"]), 0);
+    let refused = person.run(&["audit", "list", "--action", "code.gett"]).refused(2);
+    assert!(refused.contains("code.get, code.reserve"), "{refused}");
+}
+
+#[test]
+fn an_export_is_a_document_a_line() {
+    let person = Person::with_alice();
+
+    let exported = person.run(&["audit", "export", "--all-accounts"]).ok();
+
+    let rows: Vec<Value> = exported.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(rows.iter().map(|row| text_of(row, "/action")).collect::<Vec<_>>(), ["vault.create", "secret.register"]);
+    let document = person.run(&["audit", "export", "--all-accounts", "--json"]).json();
+    assert_eq!(document.pointer("/rows").unwrap(), &Value::Array(rows));
+}
+
+#[test]
+fn a_cut_tail_is_found_by_an_anchor() {
+    let person = Person::with_alice();
+    let anchors = person.home().join("anchors");
+    let path = anchors.to_str().unwrap();
+    person.run(&["audit", "head", "--append", path]).ok();
+    person.run(&["code", "alice"]).ok();
+    person.run(&["audit", "head", "--append", path]).ok();
+
+    let lines = std::fs::read_to_string(&anchors).unwrap();
+    assert_eq!(lines.lines().count(), 2);
+    let printed = person.run(&["audit", "head"]).json();
+    let kept: Value = serde_json::from_str(lines.lines().last().unwrap()).unwrap();
+    assert_eq!((&printed["seq"], &printed["mac"]), (&kept["seq"], &kept["mac"]));
+    insta::assert_snapshot!(person.run(&["audit", "verify", "--anchors", path]).ok(), @"sound: 3 rows, 1 to 3, 2 anchors");
+
+    // The same numbers with other hashes: somebody wrote the trail anew.
+    let other = Person::with_alice();
+    other.run(&["code", "alice"]).ok();
+    let found = other.run(&["audit", "verify", "--anchors", path]);
+    assert_eq!(found.status, 1);
+    assert_eq!(
+        found.out,
+        "not sound: row 2 is not the one that the given anchor vouches for (sound before it: 1 rows, 1 to 1)\n"
+    );
+
+    // Fewer rows than the anchor knows of: the tail was cut.
+    let shorter = Person::new();
+    let last = person.file("last", lines.lines().last().unwrap());
+    let found = shorter.run(&["audit", "verify", "--anchors", last.to_str().unwrap(), "--json"]);
+    let document: Value = serde_json::from_str(&found.out).unwrap();
+    assert_eq!((found.status, document.pointer("/valid")), (1, Some(&false.into())));
+    assert!(text_of(&document, "/finding").contains("its tail was cut off"));
+
+    insta::assert_snapshot!(person.fed("{\"seq\":1}\n", &["audit", "verify", "--anchors", "-"]).refused(1),
+        @"error: line 1 of the anchors is no anchor");
+}
+
+#[test]
+fn a_code_is_traced_to_the_row_that_gave_it_out() {
+    let person = Person::with_alice();
+    let code = person.run(&["code", "alice", "--json"]).json();
+
+    let found = person.fed(text_of(&code, "/code"), &["audit", "trace", "--stdin", "--json"]).json();
+    assert_eq!(found.pointer("/from_us"), Some(&true.into()));
+    assert_eq!(text_of(&found, "/rows/0/action"), "code.get");
+
+    let strange = person.fed("12345678", &["audit", "trace", "--stdin", "--secret", "alice"]);
+    assert_eq!((strange.status, strange.out.as_str()), (1, ""));
+    assert_eq!(strange.err, "This code was not given out here.\n");
+    assert!(person.run(&["audit", "trace"]).refused(2).contains("--stdin"));
+}
+
+#[test]
+fn young_rows_are_not_pruned() {
+    let person = Person::with_alice();
+
+    insta::assert_snapshot!(person.run(&["audit", "prune", "--before", "1d", "--yes"]).refused(1),
+        @"error: `before` must lie 365 days back at least");
+    assert_eq!(person.run(&["audit", "prune", "--before", "400d", "--yes"]).ok(), "0 rows removed\n");
+    assert!(person.run(&["audit", "prune", "--before", "400d"]).refused(2).contains("--yes"));
+}

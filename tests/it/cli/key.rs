@@ -1,0 +1,57 @@
+//! `countersign key`.
+
+use super::{Person, redacted, text_of};
+
+#[test]
+fn a_key_is_shown_once() {
+    let person = Person::with_alice();
+
+    let ran = person.run(&["key", "create", "--name", "ci", "--secret", "alice", "--expires", "90d", "--json"]);
+    insta::assert_snapshot!(ran.err, @"The key is shown this once; only a hash of it is kept.");
+    let made = ran.json();
+
+    let (id, secret, token) = (text_of(&made, "/key_id"), text_of(&made, "/key_secret"), text_of(&made, "/token"));
+    assert_eq!(token, format!("cs_{id}_{secret}"));
+    assert_eq!(made.pointer("/scopes"), Some(&serde_json::json!(["codes:read", "secrets:read", "seats:read"])));
+    assert_eq!(made.pointer("/secrets").unwrap().as_array().unwrap().len(), 1);
+    assert_eq!(text_of(&made, "/name"), "ci");
+    for arguments in [vec!["key", "list"], vec!["key", "list", "--json"], vec!["audit", "export"]] {
+        assert!(!person.run(&arguments).ok().contains(secret));
+    }
+}
+
+#[test]
+fn keys_are_listed_and_revoked() {
+    let person = Person::new();
+    let none = person.run(&["key", "list"]);
+    insta::assert_snapshot!(none.err, @"No keys yet; `countersign key create --name NAME` makes one.");
+    let made = person.run(&["key", "create", "--name", "ci", "--scope", "audit:read,codes:read", "--json"]).json();
+    let id = text_of(&made, "/key_id");
+
+    assert_eq!(person.run(&["key", "revoke", id]).ok(), "revoked\n");
+
+    let listed = person.run(&["key", "list"]).ok().replace(id, "KEY");
+    insta::assert_snapshot!(redacted(&listed), @r"
+    ID  NAME  STATE  SCOPES  SECRETS  SEAT  CREATED  LAST USED  EXPIRES
+    KEY  ci  revoked  codes:read,audit:read  all  -  AT  -  -
+    ");
+    person.run(&["key", "revoke", "abcdefghijkl"]).refused(1);
+    person.run(&["key", "revoke", "abc"]).refused(1);
+}
+
+#[test]
+fn wrong_wishes_are_refused() {
+    let person = Person::with_alice();
+    let refused = |arguments: &[&str], status| {
+        let all: Vec<&str> = ["key", "create", "--name", "ci"].into_iter().chain(arguments.iter().copied()).collect();
+        person.run(&all).refused(status)
+    };
+
+    insta::assert_snapshot!(refused(&["--scope", "codes:write"], 2),
+        @"error: --scope takes one or more of codes:read, codes:verify, secrets:read, secrets:write, seats:read, audit:read");
+    assert!(refused(&["--expires", "soon"], 2).contains("--expires must be a time"));
+    assert!(refused(&["--expires", "2020-01-01"], 1).contains("`expires` must lie ahead"));
+    assert!(refused(&["--secret", "eve"], 1).contains("no secret has this id"));
+    assert!(refused(&["--seat", "eve"], 1).contains("no such seat"));
+    assert!(refused(&["--codes-per-hour", "0"], 1).contains("`codes_per_hour` must be 1 to 3600"));
+}

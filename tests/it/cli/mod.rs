@@ -1,0 +1,133 @@
+//! The command line, seen from outside: the real program in an empty home, its answers, its complaints and its status.
+
+mod account;
+mod audit;
+mod code;
+mod key;
+mod seat;
+mod secret;
+mod start;
+mod transfer;
+mod vault;
+
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::kit::RFC_SEED;
+
+/// A person with an empty home.
+pub(crate) struct Person {
+    home: TempDir,
+}
+
+/// What a command left behind.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) status: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Person {
+    pub(crate) fn new() -> Self {
+        Self { home: TempDir::new().unwrap() }
+    }
+
+    /// A person with one secret: the RFC's, called `alice`.
+    pub(crate) fn with_alice() -> Self {
+        let person = Self::new();
+        person.fed(RFC_SEED, &["secret", "add", "--label", "alice", "--issuer", "GitHub", "--stdin"]).ok();
+        person
+    }
+
+    /// The program, with nothing of this machine's environment but the home.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
+        command.env_clear().env("HOME", self.home.path()).current_dir(self.home.path()).args(arguments);
+        command
+    }
+
+    /// Runs a command that gets no input.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
+        self.fed("", arguments)
+    }
+
+    /// Runs a command that gets this on standard input.
+    pub(crate) fn fed(&self, input: &str, arguments: &[&str]) -> Ran {
+        finish(&mut self.command(arguments), input.as_bytes())
+    }
+
+    /// Writes a file into the home.
+    pub(crate) fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.home.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    pub(crate) fn home(&self) -> &Path {
+        self.home.path()
+    }
+}
+
+impl Ran {
+    /// What was answered, if all went well.
+    #[track_caller]
+    pub(crate) fn ok(self) -> String {
+        assert_eq!(self.status, 0, "{self:?}");
+        self.out
+    }
+
+    /// The one document that was answered, if all went well.
+    #[track_caller]
+    pub(crate) fn json(self) -> Value {
+        serde_json::from_str(&self.ok()).unwrap()
+    }
+
+    /// What was complained about, if it ended with this status and answered nothing.
+    #[track_caller]
+    pub(crate) fn refused(self, status: i32) -> String {
+        assert_eq!((self.status, self.out.as_str()), (status, ""), "{self:?}");
+        self.err
+    }
+}
+
+/// Runs a command to its end.
+pub(crate) fn finish(command: &mut Command, input: &[u8]) -> Ran {
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // A command that does not look at its input may end before it is written.
+    let _ = child.stdin.take().unwrap().write_all(input);
+    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Ran { status: status.code().unwrap_or(-1), out: text(stdout), err: text(stderr) }
+}
+
+/// Takes out what differs from run to run: ids and times.
+pub(crate) fn redacted(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let cut = |length: usize, fits: fn(&str) -> bool| rest.get(..length).filter(|piece| fits(piece)).map(str::len);
+        let id = cut(36, |piece| uuid::Uuid::try_parse(piece).is_ok()).map(|length| (length, "ID"));
+        let at =
+            || cut(24, |piece| piece.ends_with('Z') && piece.get(10..11) == Some("T")).map(|length| (length, "AT"));
+        let (length, instead) = id.or_else(at).unwrap_or((first.len_utf8(), rest.get(..first.len_utf8()).unwrap()));
+        shown.push_str(instead);
+        rest = rest.get(length..).unwrap();
+    }
+    // Columns are as wide as what was taken out.
+    let narrow =
+        |line: &str| line.split("  ").filter(|cell| !cell.is_empty()).map(str::trim).collect::<Vec<_>>().join("  ");
+    shown.lines().map(narrow).collect::<Vec<_>>().join("\n")
+}
+
+/// The text of a field.
+#[track_caller]
+pub(crate) fn text_of<'a>(document: &'a Value, pointer: &str) -> &'a str {
+    document.pointer(pointer).and_then(Value::as_str).unwrap()
+}

@@ -1,0 +1,229 @@
+//! `countersign secret`.
+
+use super::{Person, redacted, text_of};
+use crate::kit::RFC_SEED;
+
+const QR: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/qr-one.png");
+const TWO_QRS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/qr-two.png");
+
+#[test]
+fn a_seed_comes_in_on_standard_input_and_is_not_shown_again() {
+    let person = Person::new();
+
+    let ran = person.fed(
+        "gezd gnbv gy3t qojq-gezd gnbv gy3t qojq====\n",
+        &["secret", "add", "--label", "alice", "--issuer", "GitHub", "--stdin"],
+    );
+
+    assert!(!ran.err.to_uppercase().contains("GEZD"));
+    insta::assert_snapshot!(redacted(&ran.err), @"Stored. `countersign code ID` shows its code.");
+    insta::assert_snapshot!(redacted(&ran.ok()), @r"
+    id  ID
+    label  alice
+    issuer  GitHub
+    algorithm  SHA1
+    digits  6
+    period  30 s
+    single-use  no
+    created  AT
+    last used  -
+    ");
+    let document = person.fed(RFC_SEED, &["secret", "add", "--label", "bob", "--stdin", "--json"]).json();
+    assert_eq!(document.pointer("/totp_secret/secret"), None);
+}
+
+#[test]
+fn a_generated_seed_is_shown_once_with_its_uri() {
+    let person = Person::new();
+
+    let made = person.run(&["secret", "add", "--label", "alice", "--generate", "--digits", "8", "--json"]).json();
+
+    let seed = text_of(&made, "/totp_secret/secret");
+    assert_eq!(seed.len(), 32);
+    assert_eq!(text_of(&made, "/uri"), format!("otpauth://totp/alice?secret={seed}&algorithm=SHA1&digits=8&period=30"));
+    for arguments in [vec!["secret", "show", "alice"], vec!["secret", "list", "--json"], vec!["audit", "export"]] {
+        assert!(!person.run(&arguments).ok().contains(seed));
+    }
+}
+
+#[test]
+fn a_uri_comes_from_a_file_or_a_picture() {
+    let person = Person::new();
+    let uri = format!("\n  otpauth://totp/Example:alice?secret={RFC_SEED}&algorithm=SHA256\n");
+    let file = person.file("uri.txt", &uri);
+
+    let by_file = person.run(&["secret", "add", "--uri-file", file.to_str().unwrap(), "--json"]).json();
+    assert_eq!(text_of(&by_file, "/totp_secret/algorithm"), "SHA256");
+    let by_input = person.fed(&uri, &["secret", "add", "--uri-file", "-", "--json"]).json();
+    assert_eq!(text_of(&by_input, "/totp_secret/issuer"), "Example");
+    let by_picture = person.run(&["secret", "add", "--qr", QR, "--json"]).json();
+    assert_eq!(text_of(&by_picture, "/totp_secret/label"), "alice@example.com");
+    assert_eq!(by_picture.pointer("/totp_secret/digits"), Some(&8.into()));
+}
+
+#[test]
+fn a_picture_that_holds_no_code_or_several_is_refused() {
+    let person = Person::new();
+    let text = person.file("text.png", "otpauth://totp/a?secret=GEZDGNBVGY3TQOJQ");
+
+    insta::assert_snapshot!(person.run(&["secret", "add", "--qr", TWO_QRS]).refused(1),
+        @"error: the picture holds 2 QR codes; cut one out");
+    insta::assert_snapshot!(person.run(&["secret", "add", "--qr", text.to_str().unwrap()]).refused(1),
+        @"error: the file is no PNG or JPEG picture that can be read");
+}
+
+#[test]
+fn without_a_terminal_a_seed_is_not_asked_for() {
+    insta::assert_snapshot!(Person::new().run(&["secret", "add", "--label", "alice"]).refused(2),
+        @"error: standard input is not a terminal to ask on; use --stdin, --uri-file, --qr or --generate");
+}
+
+#[test]
+fn a_wrong_seed_is_refused_and_not_quoted() {
+    let person = Person::new();
+    for (seed, problem) in [
+        ("GEZDGNB0", "`secret` is not base32"),
+        ("", "`secret` is empty"),
+        (&"AB".repeat(200), "`secret` is longer than 128 bytes"),
+    ] {
+        let refused = person.fed(seed, &["secret", "add", "--label", "alice", "--stdin"]).refused(1);
+        assert!(refused.contains(problem), "{refused}");
+        assert!(seed.is_empty() || !refused.contains(seed));
+    }
+}
+
+#[test]
+fn what_is_typed_in_the_wrong_place_is_not_repeated() {
+    let person = Person::with_alice();
+    for arguments in [
+        vec!["secret", "add", RFC_SEED],
+        vec!["secret", "add", "--label", "x", "--stdin", RFC_SEED],
+        vec!["secret", "add", "--label", "x", "--secret", RFC_SEED],
+        vec!["secret", "add", "--label", "x", "--digits", RFC_SEED],
+        vec!["secret", RFC_SEED],
+        vec![RFC_SEED],
+        vec!["--GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"],
+        vec!["code", RFC_SEED],
+        vec!["code", "alice", RFC_SEED],
+        vec!["code", "alice", "--min-validity", RFC_SEED],
+        vec!["code", "alice", "--purpose", RFC_SEED],
+        vec!["secret", "show", RFC_SEED],
+        vec!["audit", "list", "--action", RFC_SEED],
+        vec!["audit", "list", "--since", RFC_SEED],
+        vec!["key", "create", "--name", "x", "--scope", RFC_SEED],
+        vec!["key", "revoke", RFC_SEED],
+        vec!["seat", "add", "--email", RFC_SEED],
+        vec!["--color", RFC_SEED, "secret", "list"],
+        vec!["--log", "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ=nonsense=x", "secret", "list"],
+        vec!["--account", RFC_SEED, "secret", "list"],
+        vec!["serve", "--listen", RFC_SEED],
+        vec!["stdio", "--scope", RFC_SEED],
+    ] {
+        let ran = person.run(&arguments);
+        assert!(matches!(ran.status, 1 | 2), "{arguments:?}: {ran:?}");
+        assert!(!ran.err.contains("GEZDGNBV") && !ran.out.contains("GEZDGNBV"), "{arguments:?}: {ran:?}");
+    }
+}
+
+#[test]
+fn an_empty_list_says_so_beside_the_answer() {
+    let person = Person::new();
+
+    let ran = person.run(&["secret", "list"]);
+    insta::assert_snapshot!(ran.err, @"No secrets yet; `countersign secret add --label LABEL` stores one.");
+    assert_eq!(ran.ok(), "");
+    assert_eq!(person.run(&["secret", "list", "--json"]).ok(), "{\"status\":\"OK\",\"totp_secrets\":[]}\n");
+}
+
+#[test]
+fn secrets_are_listed_in_columns_without_tabs() {
+    let person = Person::with_alice();
+    person.fed(RFC_SEED, &["secret", "add", "--label", "bob", "--stdin"]).ok();
+
+    let listed = person.run(&["secret", "list"]).ok();
+
+    assert!(!listed.contains('\t'));
+    insta::assert_snapshot!(redacted(&listed), @r"
+    ID  LABEL  ISSUER  CREATED  LAST USED
+    ID  alice  GitHub  AT  -
+    ID  bob  -  AT  -
+    ");
+    let found = person.run(&["secret", "list", "--query", "git", "--json"]).json();
+    assert_eq!(found.pointer("/totp_secrets").unwrap().as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn an_ambiguous_label_lists_its_candidates() {
+    let person = Person::with_alice();
+    person.fed(RFC_SEED, &["secret", "add", "--label", "alice", "--stdin"]).ok();
+
+    insta::assert_snapshot!(redacted(&person.run(&["code", "alice"]).refused(1)), @r"
+    error: this names 2 secrets; use the id of the one you mean:
+    ID  alice  GitHub  AT
+    ID  alice  -  AT
+    ");
+}
+
+#[test]
+fn a_secret_is_named_by_the_start_of_its_id() {
+    let person = Person::with_alice();
+    let shown = person.run(&["secret", "show", "alice", "--json"]).json();
+    let id = text_of(&shown, "/totp_secret/id");
+
+    for name in [id, &id[..8], &id[..8].to_uppercase()] {
+        assert_eq!(person.run(&["secret", "show", name, "--json"]).json(), shown);
+    }
+    let refused = person.run(&["secret", "show", &id[..3]]).refused(1);
+    assert!(refused.starts_with("error: no secret has this id"), "{refused}");
+}
+
+#[test]
+fn a_secret_is_changed() {
+    let person = Person::with_alice();
+
+    person.run(&["secret", "update", "alice", "--label", "alice@work", "--issuer", "", "--single-use"]).ok();
+
+    let shown = person.run(&["secret", "show", "alice@work", "--json"]).json();
+    assert_eq!(shown.pointer("/totp_secret/single_use"), Some(&true.into()));
+    assert!(shown.pointer("/totp_secret/issuer").unwrap().is_null());
+    person.run(&["secret", "update", "alice@work", "--single-use=false"]).ok();
+    insta::assert_snapshot!(person.run(&["secret", "update", "alice@work"]).refused(2),
+        @"error: say what to change: --label, --issuer or --single-use");
+}
+
+#[test]
+fn deleting_asks_and_a_deleted_secret_comes_back() {
+    let person = Person::with_alice();
+
+    insta::assert_snapshot!(person.run(&["secret", "rm", "alice"]).refused(2),
+        @"error: this asks first, and standard input is not a terminal; add --yes");
+    let removed = person.run(&["secret", "rm", "alice", "--yes"]);
+    insta::assert_snapshot!(redacted(&removed.err), @"`countersign secret restore ID` brings it back within 7 days.");
+    person.run(&["secret", "show", "alice"]).refused(1);
+
+    insta::assert_snapshot!(redacted(&person.run(&["secret", "list", "--deleted"]).ok()), @r"
+    ID  LABEL  ISSUER  DELETED  RESTORABLE UNTIL
+    ID  alice  GitHub  AT  AT
+    ");
+    person.run(&["secret", "restore", "alice"]).ok();
+    person.run(&["code", "alice"]).ok();
+    person.run(&["secret", "restore", "alice"]).refused(1);
+}
+
+#[test]
+fn erasing_is_for_good_also_after_deleting() {
+    let person = Person::with_alice();
+    person.run(&["secret", "rm", "alice", "--yes"]).ok();
+
+    assert_eq!(person.run(&["secret", "rm", "alice", "--yes", "--now"]).ok(), "erased\n");
+
+    let ran = person.run(&["secret", "list", "--deleted", "--json"]);
+    assert_eq!(ran.json(), serde_json::json!({"status": "OK", "totp_secrets": []}));
+}
+
+#[test]
+fn step_marks_are_reset() {
+    let person = Person::with_alice();
+    assert_eq!(person.run(&["secret", "reset-steps", "alice"]).ok(), "reset\n");
+    assert_eq!(person.run(&["secret", "reset-steps", "alice", "--json"]).ok(), "{\"status\":\"OK\"}\n");
+}

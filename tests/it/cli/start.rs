@@ -1,0 +1,155 @@
+//! How the program starts and ends: settings, the vault's first use, what can't be opened, and what is never said.
+
+use std::{fs, process::Stdio};
+
+use super::{Person, finish, text_of};
+use crate::kit::RFC_SEED;
+
+#[test]
+fn what_is_typed_wrong_ends_with_2() {
+    let person = Person::new();
+    for arguments in [
+        vec!["nonsense"],
+        vec!["secret"],
+        vec!["secret", "add"],
+        vec!["code"],
+        vec!["vault", "rotate"],
+        vec!["secret", "add", "--label", "a", "--stdin", "--generate"],
+        vec!["secret", "add", "--label", "a", "--qr", "x.png"],
+        vec!["--log", "countersign=loud", "secret", "list"],
+        vec!["--account", "", "secret", "list"],
+        vec!["serve", "--listen", "0.0.0.0:0"],
+    ] {
+        let refused = person.run(&arguments).refused(2);
+        assert!(!refused.is_empty(), "{arguments:?}");
+    }
+    assert!(fs::read_dir(person.home()).unwrap().next().is_none(), "nothing was made");
+}
+
+#[test]
+fn help_and_version_are_answers() {
+    let person = Person::new();
+    assert!(person.run(&["--help"]).ok().contains("Global options"));
+    assert!(person.run(&["secret", "add", "--help"]).ok().contains("--uri-file"));
+    assert_eq!(person.run(&["--version"]).ok(), format!("countersign {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn without_a_command_it_serves_the_host_that_started_it() {
+    let person = Person::new();
+    let hello = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}"#;
+
+    for arguments in [vec![], vec!["stdio"], vec!["stdio", "--scope", "codes:read", "--reveal", "never"]] {
+        let answered = person.fed(&format!("{hello}\n"), &arguments).ok();
+        let answer: serde_json::Value = serde_json::from_str(answered.lines().next().unwrap()).unwrap();
+        assert_eq!(text_of(&answer, "/result/protocolVersion"), "2025-06-18");
+    }
+    assert_eq!(person.run(&[]).ok(), "");
+    assert!(person.run(&["stdio", "--seat", "nobody"]).refused(1).contains("no such seat"));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_vault_is_made_on_first_use_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let person = Person::with_alice();
+    let status = person.run(&["vault", "status", "--json"]).json();
+
+    let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let (vault, key) = (text_of(&status, "/location"), text_of(&status, "/key_file"));
+    for path in [vault, key].map(std::path::Path::new) {
+        assert_eq!((mode(path), mode(path.parent().unwrap())), (0o600, 0o700), "{}", path.display());
+    }
+    assert!(!key.starts_with(std::path::Path::new(vault).parent().unwrap().to_str().unwrap()));
+}
+
+#[test]
+fn variables_say_what_flags_say() {
+    let person = Person::new();
+    let (vault, key) = (person.home().join("v"), person.home().join("k/my.key"));
+    let mut command = person.command(&["vault", "status", "--json"]);
+    command.env("COUNTERSIGN_DATA_DIR", &vault).env("COUNTERSIGN_KEY_FILE", &key);
+
+    let status = finish(&mut command, b"").json();
+
+    assert_eq!(text_of(&status, "/location"), vault.join("vault.db").to_str().unwrap());
+    assert_eq!(text_of(&status, "/key_file"), key.to_str().unwrap());
+    let flags = ["--data-dir", "v", "--key-file", "k/my.key", "vault", "status", "--json"];
+    assert_eq!(person.run(&flags).json(), status);
+}
+
+#[test]
+fn a_vault_that_cant_be_opened_ends_with_78_and_is_left_as_it_was() {
+    let person = Person::with_alice();
+    let status = person.run(&["vault", "status", "--json"]).json();
+    let (vault, key) = (text_of(&status, "/location"), text_of(&status, "/key_file"));
+    let before = fs::read(vault).unwrap();
+
+    let stranger = Person::with_alice();
+    let other = stranger.run(&["vault", "status", "--json"]).json();
+    let wrong = person.run(&["--key-file", text_of(&other, "/key_file"), "secret", "list"]).refused(78);
+    assert!(wrong.contains("this key is not the vault's"), "{wrong}");
+
+    let unknown = person.run(&["--store", "postgres://u:geheim@db/x", "secret", "list"]).refused(78);
+    assert!(unknown.contains("`postgres:` is not supported") && !unknown.contains("geheim"), "{unknown}");
+
+    fs::rename(key, format!("{key}.away")).unwrap();
+    let missing = person.run(&["secret", "list", "--json"]).refused(78);
+    let body: serde_json::Value = serde_json::from_str(&missing).unwrap();
+    assert!(text_of(&body, "/message").contains("there is no key file"), "{missing}");
+    assert_eq!(fs::read(vault).unwrap(), before);
+}
+
+#[test]
+fn a_key_beside_the_vault_is_refused() {
+    let person = Person::new();
+    let refused = person.run(&["--data-dir", "v", "--key-file", "v/my.key", "secret", "list"]).refused(2);
+    assert!(refused.contains("the key would lie within the data directory"), "{refused}");
+    assert!(!person.home().join("v").exists());
+}
+
+#[test]
+fn logs_at_any_level_hold_no_seed_and_no_code() {
+    let person = Person::new();
+    let add = ["--log", "trace", "secret", "add", "--label", "alice", "--stdin"];
+    let added = person.fed(RFC_SEED, &add);
+    let code = person.run(&["--log", "trace", "code", "alice", "--json"]);
+    let call = format!(
+        "{}\n{}\n{}\n",
+        r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}"#,
+        r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#,
+        format_args!(
+            r#"{{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{{"name":"register_totp_secret","arguments":{{"label":"b","secret":"{RFC_SEED}"}}}}}}"#
+        ),
+    );
+    let served = person.fed(&call, &["--log", "rmcp=trace,trace", "stdio", "--reveal", "never"]);
+
+    let digits = serde_json::from_str::<serde_json::Value>(&code.out).unwrap();
+    assert!(!code.err.contains(text_of(&digits, "/code")));
+    for ran in [added, code, served] {
+        assert_eq!(ran.status, 0);
+        assert!(!ran.err.contains("GEZDGNBV") && !ran.out.contains("GEZDGNBV"), "{ran:?}");
+    }
+}
+
+#[test]
+fn colour_is_for_terminals_or_those_who_ask() {
+    let person = Person::with_alice();
+    assert!(!person.run(&["secret", "list"]).ok().contains('\u{1b}'));
+    assert!(person.run(&["--color", "always", "secret", "list"]).ok().starts_with("\u{1b}[1mID"));
+    let mut plain = person.command(&["secret", "list"]);
+    assert!(!finish(plain.env("NO_COLOR", "1"), b"").ok().contains('\u{1b}'));
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let person = Person::with_alice();
+    let mut command = person.command(&["audit", "export"]);
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+
+    let ended = child.wait_with_output().unwrap();
+
+    assert_eq!((ended.status.code(), ended.stderr.as_slice()), (Some(0), b"".as_slice()));
+}

@@ -1,0 +1,115 @@
+//! `countersign secret import` and `export`.
+
+use super::{Person, redacted};
+use crate::kit::RFC_SEED;
+
+fn lines() -> String {
+    format!(
+        "# from my phone\n\notpauth://totp/GitHub:alice?secret={RFC_SEED}&issuer=GitHub\n\
+         otpauth://totp/bob?secret={RFC_SEED}&digits=8\r\n"
+    )
+}
+
+#[test]
+fn lines_of_uris_are_stored() {
+    let person = Person::new();
+    let file = person.file("phone.txt", &lines());
+
+    let ran = person.run(&["secret", "import", file.to_str().unwrap()]);
+
+    insta::assert_snapshot!(ran.err, @"2 secrets stored, 0 left out.");
+    insta::assert_snapshot!(redacted(&ran.ok()), @r"
+    ID  LABEL  ISSUER  CREATED  LAST USED
+    ID  alice  GitHub  AT  -
+    ID  bob  -  AT  -
+    ");
+}
+
+#[test]
+fn one_wrong_line_stores_nothing_and_is_named_by_its_number() {
+    let person = Person::new();
+    let bad = format!("{}otpauth://hotp/eve?secret={RFC_SEED}\n{RFC_SEED}\n", lines());
+
+    let refused = person.fed(&bad, &["secret", "import", "-"]).refused(1);
+
+    insta::assert_snapshot!(refused, @r"
+    error: nothing was stored:
+      line 5: `uri` is a counter-based (hotp) secret; only time-based (totp) ones are supported
+      line 6: `uri` is not an otpauth://totp/ URI
+    --keep-going stores the other 2
+    ");
+    assert_eq!(person.run(&["secret", "list"]).ok(), "");
+
+    let kept = person.fed(&bad, &["secret", "import", "-", "--keep-going", "--json"]);
+    assert_eq!(kept.status, 1);
+    let document: serde_json::Value = serde_json::from_str(&kept.out).unwrap();
+    assert_eq!(document.pointer("/imported"), Some(&2.into()));
+    assert_eq!(document.pointer("/failed/1/place"), Some(&"line 6".into()));
+    assert!(!kept.out.contains(RFC_SEED) && !kept.err.contains(RFC_SEED));
+}
+
+#[test]
+fn a_dry_run_stores_nothing() {
+    let person = Person::new();
+
+    let ran = person.fed(&lines(), &["secret", "import", "-", "--dry-run"]);
+
+    insta::assert_snapshot!(ran.err, @"2 secrets could be stored, 0 not; nothing was.");
+    assert_eq!(person.run(&["secret", "list"]).ok(), "");
+}
+
+#[test]
+fn json_entries_need_a_seed() {
+    let person = Person::new();
+    let json =
+        format!(r#"["otpauth://totp/a?secret={RFC_SEED}", {{"label": "b", "secret": "{RFC_SEED}", "period": 60}}]"#);
+    person.fed(&json, &["secret", "import", "-"]).ok();
+
+    let refused =
+        person.fed(r#"[{"label": "c"}, {"label": "d", "secret": "!"}]"#, &["secret", "import", "-"]).refused(1);
+    insta::assert_snapshot!(refused, @r"
+    error: nothing was stored:
+      entry 1: `secret` is required in an import
+      entry 2: `secret` is not base32 (letters A to Z and digits 2 to 7)
+    --keep-going stores the other 0
+    ");
+}
+
+#[test]
+fn a_file_at_the_limit_is_taken_and_one_beyond_it_is_not() {
+    let person = Person::new();
+    let line = format!("otpauth://totp/a?secret={RFC_SEED}\n");
+
+    let taken = person.fed(&line.repeat(1000), &["secret", "import", "-", "--dry-run"]);
+    assert_eq!(taken.err, "1000 secrets could be stored, 0 not; nothing was.\n");
+    let refused = person.fed(&line.repeat(1001), &["secret", "import", "-", "--dry-run"]).refused(1);
+    insta::assert_snapshot!(refused, @"error: an import takes 1000 secrets at most; split the file");
+
+    let comment = |bytes: usize| format!("{line}{}\n", "#".repeat(bytes - line.len() - 1));
+    person.fed(&comment(1024 * 1024), &["secret", "import", "-", "--dry-run"]).ok();
+    let refused = person.fed(&comment(1024 * 1024 + 1), &["secret", "import", "-", "--json"]).refused(1);
+    insta::assert_snapshot!(refused,
+        @r#"{"status":"ERROR","error":"too_large","message":"the input is larger than 1048576 bytes"}"#);
+}
+
+#[test]
+fn an_export_says_that_it_is_plain_and_reads_back() {
+    let person = Person::new();
+    person.fed(&lines(), &["secret", "import", "-"]).ok();
+
+    let refused = person.run(&["secret", "export"]).refused(2);
+    assert!(refused.contains("--plaintext"), "{refused}");
+    let exported = person.run(&["secret", "export", "--plaintext"]);
+    insta::assert_snapshot!(exported.err, @"2 secrets exported unencrypted.");
+    let uris = exported.ok();
+    insta::assert_snapshot!(uris, @r"
+    otpauth://totp/GitHub:alice?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ&issuer=GitHub&algorithm=SHA1&digits=6&period=30
+    otpauth://totp/bob?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ&algorithm=SHA1&digits=8&period=30
+    ");
+
+    let other = Person::new();
+    other.fed(&uris, &["secret", "import", "-"]).ok();
+    assert_eq!(other.run(&["secret", "export", "--plaintext"]).ok(), uris);
+    let trail = person.run(&["audit", "list", "--action", "secret.export", "--json"]).json();
+    assert_eq!(trail.pointer("/rows").unwrap().as_array().unwrap().len(), 2);
+}
