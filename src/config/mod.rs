@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ColorChoice, ValueEnum};
 use directories::BaseDirs;
 
-pub use serve::{Durability, Oauth, Peer, ServeConfig, ServeFlags, Sse};
+pub use serve::{Durability, Oauth, ServeConfig, ServeFlags};
 
 use crate::domain::{
     account::DEFAULT_ACCOUNT,

@@ -8,7 +8,7 @@ use http::Uri;
 use super::ConfigError;
 use crate::{
     domain::rate::{NotARate, Rate},
-    transport::http::{BaseUrl, TlsFiles},
+    transport::http::{BaseUrl, HttpSettings, TlsFiles},
 };
 
 /// What `countersign serve` takes, as typed.
@@ -18,8 +18,8 @@ pub struct ServeFlags {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8787")]
     listen: SocketAddr,
     /// How clients reach this server: the accepted host name, and the links that are given out
-    #[arg(long, value_name = "URL")]
-    public_url: Option<String>,
+    #[arg(long, value_name = "URL", value_parser = origin)]
+    public_url: Option<BaseUrl>,
     /// A reverse proxy in front ends TLS and says who calls (X-Forwarded-For)
     #[arg(long)]
     behind_proxy: bool,
@@ -33,8 +33,8 @@ pub struct ServeFlags {
     #[arg(long)]
     no_sse: bool,
     /// Web origins that may call from a browser, separated by commas
-    #[arg(long, value_name = "ORIGIN,…", value_delimiter = ',')]
-    allow_origin: Vec<String>,
+    #[arg(long, value_name = "ORIGIN,…", value_delimiter = ',', value_parser = origin)]
+    allow_origin: Vec<BaseUrl>,
     /// Identity provider whose access tokens are accepted
     #[arg(long, value_name = "URL", requires = "oauth_audience")]
     oauth_issuer: Option<String>,
@@ -58,46 +58,12 @@ pub struct ServeFlags {
 /// How the server runs.
 #[derive(Debug, Clone)]
 pub struct ServeConfig {
-    /// The address to listen on.
-    pub listen: SocketAddr,
-    /// How clients reach it.
-    pub public_url: Option<BaseUrl>,
-    /// Who is at the other end of a connection.
-    pub peer: Peer,
-    /// TLS of our own.
-    pub tls: Option<TlsFiles>,
-    /// Whether the deprecated transport is served.
-    pub sse: Sse,
-    /// Web origins that may call from a browser.
-    pub allowed_origins: Vec<BaseUrl>,
+    /// What the transport is told; the identity provider is added once the vault is open and the account known.
+    pub http: HttpSettings,
     /// The identity provider whose access tokens are accepted.
     pub oauth: Option<Oauth>,
     /// When commits reach the disk.
     pub durability: Durability,
-    /// Calls allowed for each key.
-    pub rate_per_key: Option<Rate>,
-    /// Calls allowed for each secret.
-    pub rate_per_secret: Option<Rate>,
-    /// Failed authentications allowed for each address.
-    pub auth_failures: Option<Rate>,
-}
-
-/// Who is at the other end of a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Peer {
-    /// The client itself.
-    Client,
-    /// A reverse proxy that ends TLS and says who calls.
-    Proxy,
-}
-
-/// Whether the deprecated HTTP+SSE transport is served.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sse {
-    /// It is.
-    On,
-    /// It is not.
-    Off,
 }
 
 /// When commits reach the disk.
@@ -130,31 +96,27 @@ impl ServeConfig {
     /// [`ConfigError::Serve`].
     pub fn of(flags: ServeFlags) -> Result<Self, ConfigError> {
         let tls = flags.tls_cert.zip(flags.tls_key).map(|(certificates, key)| TlsFiles { certificates, key });
-        let peer = if flags.behind_proxy { Peer::Proxy } else { Peer::Client };
-        if !flags.listen.ip().is_loopback() && tls.is_none() && peer == Peer::Client {
+        if !flags.listen.ip().is_loopback() && tls.is_none() && !flags.behind_proxy {
             let problem = "is not a loopback address, and keys and codes would cross the network in clear; \
-                           give --tls-cert and --tls-key, or --behind-proxy if a proxy ends TLS";
+                           give --tls-cert and --tls-key, or --behind-proxy if a proxy in front ends TLS";
             return Err(ConfigError::Serve { flag: "--listen", problem });
         }
-        let public_url = flags.public_url.as_deref().map(|url| origin("--public-url", url)).transpose()?;
-        let allowed = flags.allow_origin.iter().map(|text| origin("--allow-origin", text));
         let oauth = flags.oauth_issuer.zip(flags.oauth_audience).map(|(issuer, audience)| Oauth { issuer, audience });
         if let Some(oauth) = &oauth {
             check_oauth(oauth)?;
         }
-        Ok(Self {
-            listen: flags.listen,
-            public_url,
-            peer,
+        let http = HttpSettings {
+            public_url: flags.public_url,
+            behind_proxy: flags.behind_proxy,
             tls,
-            sse: if flags.no_sse { Sse::Off } else { Sse::On },
-            allowed_origins: allowed.collect::<Result<_, _>>()?,
-            oauth,
-            durability: flags.durability,
+            sse: !flags.no_sse,
+            allow_origins: flags.allow_origin,
             rate_per_key: flags.rate_per_key,
             rate_per_secret: flags.rate_per_secret,
             auth_failures: flags.auth_failures.0,
-        })
+            ..HttpSettings::listening_on(flags.listen)
+        };
+        Ok(Self { http, oauth, durability: flags.durability })
     }
 }
 
@@ -178,13 +140,10 @@ fn check_oauth(oauth: &Oauth) -> Result<(), ConfigError> {
 }
 
 /// Reads `scheme://host[:port]`; a slash at the end is left out, a path is a mistake.
-fn origin(flag: &'static str, text: &str) -> Result<BaseUrl, ConfigError> {
-    let problem = "must be a scheme and a host such as https://codes.example.com, without a path";
-    let refused = || ConfigError::Serve { flag, problem };
-    let text = text.trim().trim_end_matches('/');
-    let url: BaseUrl = text.parse().map_err(|_| refused())?;
-    let after_scheme = text.split_once("://").map_or(text, |(_, rest)| rest);
-    if after_scheme.contains(['/', '?', '#']) { Err(refused()) } else { Ok(url) }
+fn origin(text: &str) -> Result<BaseUrl, &'static str> {
+    const PROBLEM: &str = "must be a scheme and a host such as https://codes.example.com, without a path";
+    let path = text.parse::<Uri>().map_err(|_| PROBLEM)?.path_and_query().map_or("", |path| path.as_str()).to_owned();
+    if matches!(path.as_str(), "" | "/") { text.parse().map_err(|_| PROBLEM) } else { Err(PROBLEM) }
 }
 
 fn rate_or_off(text: &str) -> Result<RateOrOff, NotARate> {
@@ -214,32 +173,37 @@ mod tests {
         assert!(config_of("--listen 0.0.0.0:8787").unwrap_err().contains("--tls-cert"));
 
         assert!(config_of("--listen 0.0.0.0:8787 --behind-proxy").is_ok());
-        assert!(config_of("--listen [::]:8787 --tls-cert c.pem --tls-key k.pem").unwrap().tls.is_some());
+        assert!(config_of("--listen [::]:8787 --tls-cert c.pem --tls-key k.pem").unwrap().http.tls.is_some());
         assert!(config_of("--listen [::1]:0").is_ok());
         assert!(config_of("--tls-cert c.pem").is_err());
     }
 
     #[test]
-    fn rates_are_counts_in_a_span() {
-        let config = config_of("--rate-per-key 600/min --auth-failures off").unwrap();
-        assert_eq!(config.rate_per_key, "600/min".parse().ok());
-        assert_eq!(config.auth_failures, None);
+    fn rates_and_addresses_are_read_or_refused() {
+        let http = config_of("--rate-per-key 600/min --auth-failures off --public-url https://Codes.example.com/")
+            .unwrap()
+            .http;
+        assert_eq!(http.rate_per_key, Some(Rate::per_minute(600)));
+        assert_eq!(http.auth_failures, None);
+        assert_eq!(http.public_url.unwrap().as_str(), "https://codes.example.com");
 
-        assert_eq!(config_of("").unwrap().auth_failures, Some(Rate::per_minute(60)));
-        for wrong in ["0/min", "-1/min", "60", "60/day", "many/min", "off"] {
-            assert!(config_of(&format!("--rate-per-key {wrong}")).is_err(), "{wrong}");
+        assert_eq!(config_of("").unwrap().http.auth_failures, Some(Rate::per_minute(60)));
+        for wrong in [
+            "--rate-per-key 0/min",
+            "--rate-per-key off",
+            "--auth-failures on",
+            "--public-url codes.example.com",
+            "--public-url https://a.example/base",
+            "--allow-origin https://a.example/?x",
+        ] {
+            assert!(config_of(wrong).is_err(), "{wrong}");
         }
     }
 
     #[test]
-    fn a_public_address_is_a_scheme_and_a_host() {
-        assert_eq!(
-            config_of("--public-url https://Codes.example.com/").unwrap().public_url.unwrap().as_str(),
-            "https://codes.example.com"
-        );
-        for wrong in ["codes.example.com", "https://x.example/path", "https://u:p@x.example", "ftp://x.example", "/x"] {
-            assert!(config_of(&format!("--public-url {wrong}")).is_err(), "{wrong}");
-        }
+    fn several_origins_stand_behind_one_flag() {
+        let http = config_of("--no-sse --allow-origin https://a.example,http://localhost:3000").unwrap().http;
+        assert_eq!((http.sse, http.allow_origins.len()), (false, 2));
     }
 
     #[test]

@@ -104,8 +104,7 @@ pub(super) async fn run(command: Command, session: &mut Session) -> Result<Endin
     }
 }
 
-/// Makes the first key of a vault, with every scope, and prints it with a configuration to paste into a host. Returns
-/// whether there was none before.
+/// Makes the first key of a vault, with every scope, and prints it with a configuration to paste into a host.
 ///
 /// # Errors
 /// [`Failure`].

@@ -153,3 +153,28 @@ fn a_reader_that_goes_away_is_no_failure() {
 
     assert_eq!((ended.status.code(), ended.stderr.as_slice()), (Some(0), b"".as_slice()));
 }
+
+#[cfg(unix)]
+#[test]
+fn a_server_says_where_it_listens_and_finishes_when_told() {
+    use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+
+    let person = Person::with_alice();
+    let mut command = person.command(&["serve", "--listen", "127.0.0.1:0"]);
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
+
+    let first = said.next().unwrap().unwrap();
+    let address = first.strip_prefix("listening on http://").unwrap();
+    assert!(said.next().unwrap().unwrap().contains("countersign key create"));
+    let mut connection = std::net::TcpStream::connect(address).unwrap();
+    connection.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+
+    let process = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(process, rustix::process::Signal::TERM).unwrap();
+    let ended = child.wait_with_output().unwrap();
+    assert_eq!((ended.status.code(), ended.stdout.as_slice()), (Some(0), b"".as_slice()));
+}

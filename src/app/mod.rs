@@ -1,29 +1,25 @@
 //! The composition root: from what was typed to a vault that is open and a command that runs. The only room that names
 //! all others. Never: a rule of its own.
 
+mod serve;
+mod typed;
+
 use std::{io::IsTerminal as _, process::ExitCode, sync::Arc, time::Duration};
 
-use clap::{
-    ColorChoice, CommandFactory as _, Parser, Subcommand,
-    error::{ContextKind, ContextValue},
-};
-
-use tokio_util::sync::CancellationToken;
+use clap::{ColorChoice, CommandFactory as _, Parser as _};
+use typed::{Command, Typed, typed_wrong};
 
 use crate::{
     clock::{Clock as _, SystemClock},
-    config::{
-        Config, ConfigError, Durability, Flags, Format, Oauth, Peer, Reveal, ServeConfig, ServeFlags, Sse, StdioConfig,
-        StdioFlags,
-    },
-    domain::{account::Account, ids::AccountId, principal::Principal, scope::ScopeSet},
+    config::{Config, ConfigError, Durability, Format, Reveal, ServeConfig, StdioConfig},
+    domain::{account::Account, principal::Principal, scope::ScopeSet},
     random::SystemRandom,
     service::{Code, Refusal, Service},
     store::{self, OpenError, OpenRequest, VaultStatus, Writes},
     telemetry::{self, Ink, NotAFilter},
     transport::{
         cli::{self, Answers, Console, Ending, Failure, Looks, Session, Stream, VaultFacts},
-        http::{self, BaseUrl, HttpSettings, OAuthSettings, ServeError},
+        http::ServeError,
         mcp::{self, McpServer, stdio::StdioError},
         wire::ErrorBody,
     },
@@ -39,30 +35,6 @@ const EXIT_NO_VAULT: u8 = 78;
 const EXIT_INTERRUPTED: u8 = 130;
 /// How long what was begun may take to end.
 const SETTLE_MAX: Duration = Duration::from_secs(1);
-
-/// The authenticator app for AI agents: seeds stay sealed, agents get codes, every code has a trail
-#[derive(Parser)]
-#[command(name = "countersign", version, disable_help_subcommand = true, after_help = AFTER_HELP)]
-struct Typed {
-    #[command(flatten)]
-    flags: Flags,
-    #[command(subcommand)]
-    command: Option<Command>,
-}
-
-const AFTER_HELP: &str = "\
-The vault is made on first use. Without a command, and with standard input that is no terminal, it serves MCP like `stdio`.
-Exit status: 0 done, 1 refused or failed, 2 typed wrong, 78 the vault can't be opened.";
-
-#[derive(Subcommand)]
-enum Command {
-    #[command(flatten)]
-    Person(cli::Command),
-    /// Serve MCP on standard input and output, for the host that starts this
-    Stdio(StdioFlags),
-    /// Serve MCP and REST over HTTP, for remote agents
-    Serve(Box<ServeFlags>),
-}
 
 /// What is to be done.
 enum Task {
@@ -139,7 +111,7 @@ fn carry_out(config: &Config, task: Task) -> Result<Ending, Fatal> {
         match task {
             Task::Person(command) => for_person(config, *command).await,
             Task::Stdio(stdio) => for_host(config, stdio).await,
-            Task::Serve(serve) => for_remote(config, &serve).await,
+            Task::Serve(serve) => serve::for_remote(config, &serve).await,
         }
     });
     // A thread that still reads standard input must not keep the process.
@@ -180,77 +152,6 @@ async fn for_host(config: &Config, stdio: StdioConfig) -> Result<Ending, Fatal> 
     close(&service).await?;
     served?;
     Ok(Ending::Done)
-}
-
-/// The server of remote agents.
-async fn for_remote(config: &Config, serve: &ServeConfig) -> Result<Ending, Fatal> {
-    let (service, status) = open(config, Writes::Thread, serve.durability)?;
-    let account = account(config, &service).await?;
-    // A server lives long: what was deleted more than seven days ago is erased when it starts, so that the promise does
-    // not hang on somebody running the doctor.
-    service.erase_expired().await.map_err(Failure::from)?;
-    let mut session = session(config, &service, &account, &status);
-    offer_first_key(&mut session, serve).await?;
-    let stop = CancellationToken::new();
-    tokio::spawn(cancel_when_told(stop.clone()));
-    let server = McpServer::for_requests(service.clone(), mcp::Reveal::Once);
-    let mut announce = |listening: http::Listening| session.console.note(&listening.to_string());
-    let served = http::serve(service.clone(), server, settings(serve, account.id), stop, &mut announce).await;
-    close(&service).await?;
-    served?;
-    Ok(Ending::Done)
-}
-
-/// What was typed, in the server's terms.
-fn settings(serve: &ServeConfig, account: AccountId) -> HttpSettings {
-    HttpSettings {
-        public_url: serve.public_url.clone(),
-        behind_proxy: serve.peer == Peer::Proxy,
-        tls: serve.tls.clone(),
-        sse: serve.sse == Sse::On,
-        allow_origins: serve.allowed_origins.clone(),
-        rate_per_key: serve.rate_per_key,
-        rate_per_secret: serve.rate_per_secret,
-        auth_failures: serve.auth_failures,
-        oauth: serve.oauth.clone().map(|Oauth { issuer, audience }| OAuthSettings { issuer, audience, account }),
-        ..HttpSettings::listening_on(serve.listen)
-    }
-}
-
-/// A service manager says SIGTERM, a person presses Ctrl-C: what runs is finished, then the process ends.
-async fn cancel_when_told(stop: CancellationToken) {
-    #[cfg(unix)]
-    {
-        let terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate());
-        match terminated {
-            Ok(mut terminated) => {
-                tokio::select! {
-                    _ = terminated.recv() => {}
-                    _ = tokio::signal::ctrl_c() => {}
-                }
-            }
-            Err(_) => drop(tokio::signal::ctrl_c().await),
-        }
-    }
-    #[cfg(not(unix))]
-    drop(tokio::signal::ctrl_c().await);
-    stop.cancel();
-}
-
-/// A vault without keys serves nobody: a person at the terminal gets one, and a log says how to make one.
-async fn offer_first_key(session: &mut Session, serve: &ServeConfig) -> Result<(), Failure> {
-    if !session.service.list_keys(&session.caller).await?.is_empty() {
-        return Ok(());
-    }
-    let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-    if terminal {
-        let scheme = if serve.tls.is_some() { "https" } else { "http" };
-        let here = format!("{scheme}://{}", serve.listen);
-        cli::first_key(session, serve.public_url.as_ref().map_or(here.as_str(), BaseUrl::as_str)).await
-    } else {
-        tracing::warn!("this vault has no API key yet; make one with `countersign key create --name NAME`");
-        Ok(())
-    }
 }
 
 fn open(config: &Config, writes: Writes, durability: Durability) -> Result<(Service, VaultStatus), OpenError> {
@@ -330,33 +231,6 @@ fn looks(choice: ColorChoice) -> Looks {
     Looks { out: stream(std::io::stdout().is_terminal()), notes: stream(std::io::stderr().is_terminal()) }
 }
 
-/// Says what was typed wrong, without saying it again: it may be a seed that somebody put where no seed belongs.
-fn typed_wrong(mut error: clap::Error) -> ExitCode {
-    const WITHHELD: &str = "…";
-    let withheld = || ContextValue::String(WITHHELD.to_owned());
-    for kind in [ContextKind::InvalidValue, ContextKind::InvalidSubcommand] {
-        if error.get(kind).is_some() {
-            error.insert(kind, withheld());
-        }
-    }
-    let like_a_flag = |text: &str| {
-        let name = text.trim_start_matches('-');
-        text.starts_with('-') && name.len() <= 24 && name.chars().all(|c| c.is_ascii_lowercase() || c == '-')
-    };
-    let unknown = error.kind() == clap::error::ErrorKind::UnknownArgument;
-    if let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg)
-        && unknown
-        && !like_a_flag(argument)
-    {
-        error.insert(ContextKind::InvalidArg, withheld());
-        for kind in [ContextKind::Suggested, ContextKind::SuggestedArg, ContextKind::TrailingArg] {
-            error.remove(kind);
-        }
-    }
-    let _ = error.print();
-    u8::try_from(error.exit_code()).map_or(ExitCode::from(EXIT_USAGE), ExitCode::from)
-}
-
 impl Fatal {
     /// Tells the person, or the program, and the shell.
     fn told(&self, console: &mut Console) -> ExitCode {
@@ -385,15 +259,5 @@ impl Fatal {
 impl From<Refusal> for Fatal {
     fn from(refusal: Refusal) -> Self {
         Self::Failure(Failure::Refused(refusal))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_command_line_is_sound() {
-        Typed::command().debug_assert();
     }
 }

@@ -1,0 +1,77 @@
+//! The command line as clap reads it, and what is said when it can't be read.
+
+use std::process::ExitCode;
+
+use clap::{
+    Parser, Subcommand,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
+
+use super::EXIT_USAGE;
+use crate::{
+    config::{Flags, ServeFlags, StdioFlags},
+    transport::cli,
+};
+
+/// The authenticator app for AI agents: seeds stay sealed, agents get codes, every code has a trail
+#[derive(Parser)]
+#[command(name = "countersign", version, disable_help_subcommand = true, after_help = AFTER_HELP)]
+pub(super) struct Typed {
+    #[command(flatten)]
+    pub(super) flags: Flags,
+    #[command(subcommand)]
+    pub(super) command: Option<Command>,
+}
+
+const AFTER_HELP: &str = "\
+The vault is made on first use. Without a command, and with standard input that is no terminal, it serves MCP like `stdio`.
+Exit status: 0 done, 1 refused or failed, 2 typed wrong, 78 the vault can't be opened.";
+
+#[derive(Subcommand)]
+pub(super) enum Command {
+    #[command(flatten)]
+    Person(cli::Command),
+    /// Serve MCP on standard input and output, for the host that starts this
+    Stdio(StdioFlags),
+    /// Serve MCP and REST over HTTP, for remote agents
+    Serve(Box<ServeFlags>),
+}
+
+/// Says what was typed wrong, without saying it again: it may be a seed that somebody put where no seed belongs.
+pub(super) fn typed_wrong(mut error: clap::Error) -> ExitCode {
+    const WITHHELD: &str = "…";
+    let withheld = || ContextValue::String(WITHHELD.to_owned());
+    for kind in [ContextKind::InvalidValue, ContextKind::InvalidSubcommand] {
+        if error.get(kind).is_some() {
+            error.insert(kind, withheld());
+        }
+    }
+    let like_a_flag = |text: &str| {
+        let name = text.trim_start_matches('-');
+        text.starts_with('-') && name.len() <= 24 && name.chars().all(|c| c.is_ascii_lowercase() || c == '-')
+    };
+    let unknown = error.kind() == ErrorKind::UnknownArgument;
+    if let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg)
+        && unknown
+        && !like_a_flag(argument)
+    {
+        error.insert(ContextKind::InvalidArg, withheld());
+        for kind in [ContextKind::Suggested, ContextKind::SuggestedArg, ContextKind::TrailingArg] {
+            error.remove(kind);
+        }
+    }
+    let _ = error.print();
+    u8::try_from(error.exit_code()).map_or(ExitCode::from(EXIT_USAGE), ExitCode::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Typed::command().debug_assert();
+    }
+}
