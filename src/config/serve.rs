@@ -8,7 +8,7 @@ use http::Uri;
 use super::ConfigError;
 use crate::{
     domain::rate::{NotARate, Rate},
-    transport::http::{BaseUrl, HttpSettings, TlsFiles},
+    transport::http::{BaseUrl, HttpSettings, Origin, TlsFiles},
 };
 
 /// What `countersign serve` takes, as typed.
@@ -18,7 +18,7 @@ pub struct ServeFlags {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8787")]
     listen: SocketAddr,
     /// How clients reach this server: the accepted host name, and the links that are given out
-    #[arg(long, value_name = "URL", value_parser = origin)]
+    #[arg(long, value_name = "URL")]
     public_url: Option<BaseUrl>,
     /// A reverse proxy in front ends TLS and says who calls (X-Forwarded-For)
     #[arg(long)]
@@ -33,8 +33,8 @@ pub struct ServeFlags {
     #[arg(long)]
     no_sse: bool,
     /// Web origins that may call from a browser, separated by commas
-    #[arg(long, value_name = "ORIGIN,…", value_delimiter = ',', value_parser = origin)]
-    allow_origin: Vec<BaseUrl>,
+    #[arg(long, value_name = "ORIGIN,…", value_delimiter = ',')]
+    allow_origin: Vec<Origin>,
     /// Identity provider whose access tokens are accepted
     #[arg(long, value_name = "URL", requires = "oauth_audience")]
     oauth_issuer: Option<String>,
@@ -137,13 +137,6 @@ fn check_oauth(oauth: &Oauth) -> Result<(), ConfigError> {
     } else {
         refused("--oauth-audience", "must be a URL, that of this server's /mcp as clients know it")
     }
-}
-
-/// Reads `scheme://host[:port]`; a slash at the end is left out, a path is a mistake.
-fn origin(text: &str) -> Result<BaseUrl, &'static str> {
-    const PROBLEM: &str = "must be a scheme and a host such as https://codes.example.com, without a path";
-    let path = text.parse::<Uri>().map_err(|_| PROBLEM)?.path_and_query().map_or("", |path| path.as_str()).to_owned();
-    if matches!(path.as_str(), "" | "/") { text.parse().map_err(|_| PROBLEM) } else { Err(PROBLEM) }
 }
 
 fn rate_or_off(text: &str) -> Result<RateOrOff, NotARate> {

@@ -123,21 +123,19 @@ impl Console {
         Ok(self.out.flush()?)
     }
 
-    /// Says something beside the answer, after what was answered so far: on a terminal both are one text. Nobody may be
-    /// listening, which is no failure.
+    /// Says something beside the answer. Nobody may be listening, which is no failure.
     pub fn note(&mut self, text: &str) {
-        let _ = self.out.flush();
         let _ = writeln!(self.notes, "{text}");
     }
 
     /// Says a part of a line beside the answer.
     pub(super) fn note_part(&mut self, text: &str) {
-        let _ = self.out.flush();
         let _ = write!(self.notes, "{text}").and_then(|()| self.notes.flush());
     }
 
     /// Says what went wrong: a line for a person, or the error's document for a program.
     pub fn complain(&mut self, error: &ErrorBody) {
+        let _ = self.out.flush();
         match self.answers {
             Answers::Json => {
                 let _ = serde_json::to_writer(&mut self.notes, error);

@@ -33,7 +33,7 @@ use std::{fmt, net::SocketAddr, sync::Arc};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-pub use settings::{BaseUrl, HttpSettings, Limits, NotABaseUrl, OAuthSettings, TlsFiles};
+pub use settings::{BaseUrl, HttpSettings, Limits, NotABaseUrl, OAuthSettings, Origin, TlsFiles};
 pub use tls::TlsError;
 
 use crate::{service::Service, transport::mcp::McpServer};

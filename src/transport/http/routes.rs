@@ -104,6 +104,7 @@ pub(super) static GROUPS: &[&[Route]] = &[
     &rest::secrets::ROUTES,
     &rest::codes::ROUTES,
     &rest::seats::ROUTES,
+    &rest::audit::ROUTES,
     &mcp::ROUTES,
     &sse::ROUTES,
     &health::ROUTES,

@@ -19,7 +19,7 @@ pub struct HttpSettings {
     /// Whether the deprecated HTTP+SSE transport is offered.
     pub sse: bool,
     /// Origins of web pages that may call.
-    pub allow_origins: Vec<BaseUrl>,
+    pub allow_origins: Vec<Origin>,
     /// Calls for each key.
     pub rate_per_key: Option<Rate>,
     /// Calls for each secret.
@@ -83,16 +83,21 @@ pub struct Limits {
     pub keep_alive: Duration,
 }
 
-/// The scheme and authority of a URL, such as `https://auth.example.com:8443`; a path and a slash at its end are cut.
+/// Where a web page comes from, as browsers write it: scheme, host, and the port unless it is the scheme's own. Extensions
+/// have schemes of their own.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BaseUrl {
+pub struct Origin {
     text: String,
     host: String,
 }
 
-/// A text that is no `http` or `https` URL with a host.
+/// Where a server is, such as `https://auth.example.com:8443`: an origin that is `http` or `https`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BaseUrl(Origin);
+
+/// A text that is no origin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("must be an http:// or https:// URL with a host, such as https://auth.example.com")]
+#[error("must be a scheme and a host such as https://codes.example.com, without a path")]
 pub struct NotABaseUrl;
 
 impl HttpSettings {
@@ -134,20 +139,55 @@ impl Default for Limits {
     }
 }
 
-impl BaseUrl {
-    /// As browsers write an origin: scheme, host, and the port unless it is the scheme's own.
+impl Origin {
+    /// As it stands in an `Origin` header.
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+}
+
+impl BaseUrl {
+    /// The URL, without a slash at its end.
+    pub fn as_str(&self) -> &str {
+        &self.0.text
     }
 
     /// The host alone, lower case; an IPv6 address without its brackets.
     pub fn host(&self) -> &str {
-        &self.host
+        &self.0.host
     }
 
     /// Whether it is `https`.
     pub fn is_https(&self) -> bool {
-        self.text.starts_with("https:")
+        self.0.text.starts_with("https:")
+    }
+}
+
+impl std::fmt::Display for BaseUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl std::str::FromStr for Origin {
+    type Err = NotABaseUrl;
+
+    fn from_str(text: &str) -> Result<Self, NotABaseUrl> {
+        let uri: http::Uri = text.trim().parse().map_err(|_| NotABaseUrl)?;
+        let scheme = uri.scheme_str().ok_or(NotABaseUrl)?.to_ascii_lowercase();
+        let authority = uri.authority().filter(|authority| !authority.as_str().contains('@')).ok_or(NotABaseUrl)?;
+        let host = authority.host().to_ascii_lowercase();
+        if host.is_empty() || uri.path().len() > 1 || uri.query().is_some() {
+            return Err(NotABaseUrl);
+        }
+        let own_port = match scheme.as_str() {
+            "http" => Some(80),
+            "https" => Some(443),
+            _ => None,
+        };
+        let port = authority.port_u16().filter(|port| Some(*port) != own_port);
+        let text = port.map_or_else(|| format!("{scheme}://{host}"), |port| format!("{scheme}://{host}:{port}"));
+        Ok(Self { text, host: host.trim_matches(['[', ']']).to_owned() })
     }
 }
 
@@ -155,23 +195,9 @@ impl std::str::FromStr for BaseUrl {
     type Err = NotABaseUrl;
 
     fn from_str(text: &str) -> Result<Self, NotABaseUrl> {
-        let uri: http::Uri = text.trim().parse().map_err(|_| NotABaseUrl)?;
-        let scheme = uri.scheme_str().filter(|scheme| matches!(*scheme, "http" | "https")).ok_or(NotABaseUrl)?;
-        let authority = uri.authority().filter(|authority| !authority.as_str().contains('@')).ok_or(NotABaseUrl)?;
-        let host = authority.host().to_ascii_lowercase();
-        if host.is_empty() {
-            return Err(NotABaseUrl);
-        }
-        let own_port = if scheme == "https" { 443 } else { 80 };
-        let port = authority.port_u16().filter(|port| *port != own_port);
-        let text = port.map_or_else(|| format!("{scheme}://{host}"), |port| format!("{scheme}://{host}:{port}"));
-        Ok(Self { text, host: host.trim_matches(['[', ']']).to_owned() })
-    }
-}
-
-impl std::fmt::Display for BaseUrl {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.text)
+        let origin: Origin = text.parse()?;
+        let web = origin.text.starts_with("http://") || origin.text.starts_with("https://");
+        if web { Ok(Self(origin)) } else { Err(NotABaseUrl) }
     }
 }
 
@@ -186,14 +212,18 @@ mod tests {
             assert_eq!((url.as_str(), url.host()), (origin, host), "{text}");
         };
         check("https://Auth.Example.com/", "https://auth.example.com", "auth.example.com");
-        check("https://a.example:443/base/", "https://a.example", "a.example");
+        check("https://a.example:443/", "https://a.example", "a.example");
         check("http://[::1]:8787", "http://[::1]:8787", "::1");
     }
 
     #[test]
     fn what_is_no_base_url_is_refused() {
-        for text in ["", "example.com", "ftp://a.example", "https://", "https://user@a.example", "null", "*"] {
+        let others = ["", "example.com", "https://", "https://user@a.example", "https://a.example/path", "null", "*"];
+        for text in others {
             assert_eq!(text.parse::<BaseUrl>(), Err(NotABaseUrl), "{text}");
+            assert_eq!(text.parse::<Origin>(), Err(NotABaseUrl), "{text}");
         }
+        assert_eq!("chrome-extension://abc".parse::<BaseUrl>(), Err(NotABaseUrl));
+        assert_eq!("chrome-extension://ABC".parse::<Origin>().unwrap().as_str(), "chrome-extension://abc");
     }
 }

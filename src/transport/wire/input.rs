@@ -159,7 +159,7 @@ pub struct GetSeatInput {
 }
 
 /// A whole number, also written as `30.0`: JSON Schema calls that an integer. Out of range is for the domain to say.
-fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+pub(super) fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
     /// The largest whole number that every `f64` below it can hold.
     const EXACT: f64 = 9_007_199_254_740_992.0;
     match Option::<serde_json::Number>::deserialize(deserializer)? {

@@ -9,6 +9,7 @@ mod input;
 mod output;
 mod read;
 mod schema;
+mod trail;
 
 pub use audit::{AuditListResponse, AuditRow, ClaimedClient};
 pub use error::ErrorBody;
@@ -22,3 +23,4 @@ pub use output::{
 };
 pub use read::{Input, depth_within_limit, read};
 pub use schema::{input_schema, output_schema};
+pub use trail::ListAuditInput;

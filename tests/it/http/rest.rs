@@ -189,6 +189,51 @@ fn seats_are_a_bare_array_and_one_is_found_by_either_name() {
 }
 
 #[test]
+fn the_trail_is_read_by_filter_and_page() {
+    let server = Server::start();
+    let (auditor, agent) = (server.key([Scope::AuditRead]), server.key([Scope::CodesRead]));
+    let (one, two) = (server.secret("one"), server.secret("two"));
+    for id in [one, one, two] {
+        assert_eq!(server.get(&format!("/api/v2/totp/code/{id}?purpose=log%20in"), &token_of(&agent)).status, 200);
+    }
+    server.vault.clock.set_seconds(1_795_305_660);
+    server.get(&format!("/api/v2/totp/code/{two}"), &token_of(&agent));
+    let get = |query: &str| server.get(&format!("/api/v2/audit{query}"), &token_of(&auditor));
+    let count = |query: &str| get(query).json()["rows"].as_array().unwrap().len();
+
+    let rows = get(&format!("?secret_id={one}&action=code.get")).json();
+    let row = &rows["rows"][0];
+    assert_eq!((&rows["status"], rows["rows"].as_array().unwrap().len()), (&json!("OK"), 2));
+    assert_eq!((&row["actor"], &row["key"]), (&json!("key"), &json!(agent.plain.id().to_string())));
+    assert_eq!(
+        (&row["purpose"], &row["outcome"], &row["secret_id"]),
+        (&json!("log in"), &json!("ok"), &json!(one.to_string()))
+    );
+    assert_eq!(count(&format!("?key={}&action=code.get", agent.plain.id())), 4);
+    assert_eq!(count("?action=code.get&since=2026-11-22T00:00:30Z"), 1);
+    assert_eq!(count("?action=code.get&until=2026-11-22T00:00:30Z"), 3);
+    let all = get("?limit=1000&after=0").json();
+    assert_eq!(all["rows"][0]["seq"].as_u64(), Some(1));
+    assert_eq!(get("?limit=2&after=1").json()["rows"][0]["seq"], 2);
+    assert_eq!(get("?limit=1").json()["rows"][0]["seq"], all["rows"].as_array().unwrap().last().unwrap()["seq"]);
+    for bad in [
+        "seat_id=x",
+        "secret_id=x",
+        "key=x",
+        "action=x",
+        "since=x",
+        "until=x",
+        "limit=1001",
+        "limit=-1",
+        "after=-1",
+        "x=1",
+    ] {
+        assert_eq!(get(&format!("?{bad}")).refusal().0, 400, "{bad}");
+    }
+    assert_eq!(server.get("/api/v2/audit", &token_of(&agent)).refusal(), (403, "permission_denied".to_owned()));
+}
+
+#[test]
 fn the_mirrored_headers_do_as_well_as_a_bearer_key() {
     let server = Server::start();
     let key = server.key(Scope::ALL);
@@ -292,6 +337,7 @@ fn the_document_has_every_route_and_is_sound() {
         "GET /api/v2/totp/secrets",
         "GET /healthz",
         "GET /metrics",
+        "GET /api/v2/audit",
         "GET /openapi.json",
         "GET /readyz",
         "POST /api/v2/totp/code/{secret_id}/verify",

@@ -2,6 +2,7 @@
 //!
 //! Never: a permission (the service asks for it), or an error text that quotes what was sent.
 
+pub(super) mod audit;
 pub(super) mod codes;
 pub(super) mod seats;
 pub(super) mod secrets;
