@@ -8,7 +8,6 @@ use std::{
     fs::File,
     io::{BufRead as _, BufReader, Write as _},
     os::unix::fs::FileExt as _,
-    path::Path,
     process::{Child, Command, Stdio},
     sync::{Arc, mpsc},
     time::Duration,
@@ -140,7 +139,7 @@ impl SequentialSpec for Promise {
 
 #[test]
 fn no_step_goes_to_two_callers() {
-    let size = if std::env::var("COUNTERSIGN_FLEET").is_ok_and(|size| size == "full") { FULL } else { SMALL };
+    let size = if std::env::var_os("COUNTERSIGN_FLEET").is_some_and(|size| size == "full") { FULL } else { SMALL };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let vault = Vault::at(tempfile::tempdir().unwrap(), HandClock::at_seconds(START));
     let ids = runtime.block_on(register(&vault, size.secrets));
@@ -239,8 +238,8 @@ fn start_worker(orders: &Orders, lines: mpsc::Sender<Event>) -> Child {
 /// Not a test of its own: what the fleet's processes run.
 #[test]
 fn worker() {
-    let Ok(orders) = std::env::var(WORKER) else { return };
-    let orders: Orders = serde_json::from_str(&orders).unwrap();
+    let Some(orders) = std::env::var_os(WORKER) else { return };
+    let orders: Orders = serde_json::from_str(orders.to_str().unwrap()).unwrap();
     let clock = Arc::new(FileClock(File::options().read(true).open(orders.dir.join("clock")).unwrap()));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
