@@ -12,6 +12,9 @@ export const MODE = env.INTEROP_MODE ?? "legacy";
 export const COMMAND = JSON.parse(env.INTEROP_COMMAND ?? "[]");
 export const SERVER_ENV = JSON.parse(env.INTEROP_ENV ?? "{}");
 export const URL_ = env.INTEROP_URL ?? "";
+export const BASE_URL = env.INTEROP_BASE_URL ?? "";
+export const KEY_ID = env.INTEROP_KEY_ID ?? "";
+export const KEY_SECRET = env.INTEROP_KEY_SECRET ?? "";
 export const TOKEN = env.INTEROP_TOKEN ?? "";
 export const SEAT = JSON.parse(env.INTEROP_SEAT ?? "{}");
 

@@ -1,0 +1,49 @@
+// The mirrored API's official TypeScript client, with nothing changed but its address and its key.
+
+import { randomUUID } from "node:crypto";
+import SendblueAPI from "sendblue";
+import { BASE_URL, check, finish, isCode, KEY_ID, KEY_SECRET, now, SEAT, SEED, SEED_SHA256 } from "./kit.mjs";
+
+async function status(call) {
+  try {
+    await call;
+    return 200;
+  } catch (error) {
+    return error.status;
+  }
+}
+
+const client = new SendblueAPI({ apiKey: KEY_ID, apiSecret: KEY_SECRET, baseURL: BASE_URL, maxRetries: 0 });
+const { totp, seats } = client.v2;
+
+const first = (await totp.secrets.create({ label: "Mail", issuer: "Example", secret: SEED })).totp_secret;
+check("create: by seed", first.secret === SEED && first.label === "Mail" && first.period === 30);
+const uri = `otpauth://totp/Bank:ann@example.com?secret=${SEED_SHA256}&issuer=Bank&algorithm=SHA256&digits=8&period=60`;
+const second = (await totp.secrets.create({ uri })).totp_secret;
+check("create: by uri", second.label === "ann@example.com" && second.issuer === "Bank" && second.digits === 8);
+const third = (await totp.secrets.create({ label: "Fresh" })).totp_secret;
+check("create: a seed is made", third.secret.length === 32 && third.issuer === null);
+const { totp_secrets: listed } = await totp.secrets.list();
+check("list: newest last", listed.map((each) => each.id).join() === [first.id, second.id, third.id].join());
+check("list: no seed", listed.every((each) => !("secret" in each)));
+
+let since = now();
+const code = await totp.getCode(first.id);
+check("code: SHA1, 6 digits", isCode(code.code, SEED, since) && code.expires_in >= 1 && code.expires_in <= 30);
+since = now();
+check("code: SHA256, 8 digits", isCode((await totp.getCode(second.id)).code, SEED_SHA256, since, 60, 8, "sha256"));
+
+check("seats: count", (await seats.count()).count === 1 && (await seats.count({ email: "no@example.com" })).count === 0);
+const found = await seats.list({ email: SEAT.email, limit: 10, offset: 0 });
+check("seats: list", found.length === 1 && found[0].seat_id === SEAT.seat_id && found[0].email === SEAT.email);
+const byId = (await seats.retrieve(SEAT.seat_id)).seat;
+const bySubject = (await seats.retrieve("idp|ann")).seat;
+check("seats: by id and by subject", byId.seat_id === SEAT.seat_id && bySubject.seat_id === SEAT.seat_id);
+
+check("delete", (await totp.secrets.delete(first.id)).status === "OK");
+check("delete: gone", (await status(totp.getCode(first.id))) === 404);
+check("error: unknown seat", (await status(seats.retrieve(randomUUID()))) === 404);
+check("error: bad input", (await status(totp.secrets.create({ label: "Mail", digits: 7 }))) === 400);
+const stranger = new SendblueAPI({ apiKey: KEY_ID, apiSecret: "wrong", baseURL: BASE_URL, maxRetries: 0 });
+check("error: a wrong key", (await status(stranger.v2.totp.secrets.list())) === 401);
+finish();
