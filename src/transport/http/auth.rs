@@ -10,19 +10,19 @@ use std::{
 };
 
 use http::{
-    HeaderMap, HeaderName, HeaderValue,
+    Extensions, HeaderMap, HeaderName, HeaderValue,
     header::{AUTHORIZATION, WWW_AUTHENTICATE},
 };
 
-use super::{oauth::OAuth, pace::Pace, peers::Peer, settings::HttpSettings};
+use super::{oauth::OAuth, peers::Peer, settings::HttpSettings};
 use crate::{
     domain::{
         api_key::{KeyId, PlainKey},
-        ids::SecretId,
         principal::Principal,
         scope::{Scope, ScopeSet},
     },
     service::{Offered, Refusal, Service},
+    transport::pace::{Pace, SecretPace},
 };
 
 const KEY_ID: HeaderName = HeaderName::from_static("sb-api-key-id");
@@ -41,7 +41,7 @@ pub(super) struct Auth {
     behind_proxy: bool,
     failures: Option<Pace<IpAddr>>,
     calls: Option<Pace<KeyId>>,
-    secrets: Option<Pace<SecretId>>,
+    secrets: Option<SecretPace>,
     oauth: Option<Arc<OAuth>>,
 }
 
@@ -51,7 +51,7 @@ impl Auth {
             behind_proxy: settings.behind_proxy,
             failures: settings.auth_failures.map(Pace::new),
             calls: settings.rate_per_key.map(Pace::new),
-            secrets: settings.rate_per_secret.map(Pace::new),
+            secrets: settings.rate_per_secret.map(SecretPace::new),
             oauth,
         }
     }
@@ -84,10 +84,9 @@ impl Auth {
         Ok(caller)
     }
 
-    /// Counts one call for a secret.
-    pub(super) fn count_secret(&self, secret: SecretId) -> Result<(), Refusal> {
-        let Some(pace) = &self.secrets else { return Ok(()) };
-        pace.take(secret, Instant::now()).map_err(|after| too_often("too many calls for this secret", after))
+    /// How often codes of each secret may be asked for, if that is limited.
+    pub(super) const fn secret_pace(&self) -> Option<&SecretPace> {
+        self.secrets.as_ref()
     }
 
     /// Whether these headers hold a credential of any kind.
@@ -117,6 +116,17 @@ impl Auth {
             _ => return None,
         };
         HeaderValue::try_from(text).ok()
+    }
+
+    /// What MCP's handler learns of a request: who sent it, and how often codes of a secret may be asked for. No more,
+    /// since rmcp keeps it for as long as it keeps the request.
+    pub(super) fn carried(&self, caller: Principal) -> Extensions {
+        let mut extensions = Extensions::new();
+        extensions.insert(caller);
+        if let Some(pace) = &self.secrets {
+            extensions.insert(pace.clone());
+        }
+        extensions
     }
 
     /// The scope that a login lacks for the tool it names in a header, if it lacks one: the authorization pages want a

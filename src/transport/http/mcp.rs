@@ -102,9 +102,7 @@ async fn serve(call: Call<'_>, body: Body) -> Result<Response, Problem> {
     if parts.method == Method::DELETE && session.is_some_and(|id| !sessions.belongs(id, owner)) {
         return Err(Refusal::NotFound(SESSION_WORD).into());
     }
-    // What rmcp keeps of a request should be small: who sent it, and no more.
-    parts.extensions = http::Extensions::new();
-    parts.extensions.insert(caller);
+    parts.extensions = app.auth.carried(caller);
     // The guard has let it in, by rules that a list can't express.
     parts.headers.remove(ORIGIN);
     accept_both(&mut parts.headers, &parts.method);

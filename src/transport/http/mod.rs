@@ -17,7 +17,6 @@ mod mcp;
 mod metrics;
 mod oauth;
 mod openapi;
-mod pace;
 mod peers;
 mod query;
 mod rest;

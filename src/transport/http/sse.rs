@@ -18,7 +18,7 @@ use axum::{
     },
 };
 use futures::{Stream, StreamExt as _, stream};
-use http::{Extensions, HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 use rmcp::{
     ServiceExt as _,
     model::{ClientJsonRpcMessage, GetExtensions as _, ServerJsonRpcMessage},
@@ -179,8 +179,7 @@ async fn post(call: Call<'_>, body: Body) -> Result<Response, Problem> {
     let bytes = body::bytes(&parts.headers, body, app.limits.body_wait).await?;
     let read = serde_json::from_slice(&bytes);
     let mut message: ClientJsonRpcMessage = read.map_err(|_| Refusal::invalid("body", "must be a JSON-RPC message"))?;
-    parts.extensions = Extensions::new();
-    parts.extensions.insert(caller);
+    parts.extensions = app.auth.carried(caller);
     match &mut message {
         ClientJsonRpcMessage::Request(request) => drop(request.request.extensions_mut().insert(parts)),
         ClientJsonRpcMessage::Notification(notification) => {

@@ -16,11 +16,14 @@ use super::{handler::Reveal, patience::Progress};
 use crate::{
     domain::{audit::Action, ids::SecretId, limits::PAGE_ROWS_DEFAULT, principal::Principal, scope::Scope},
     service::{Refusal, Service},
-    transport::wire::{
-        GetCodeInput, GetSeatInput, Input, ListSeatsInput, ListSecretsInput, OK, RegisterInput, Seat, SeatCountInput,
-        SeatCountResponse, SeatListResponse, SeatRetrieveResponse, SecretCreateResponse, SecretDeleteResponse,
-        SecretIdInput, SecretPageResponse, TotpGetCodeResponse, TotpSecret, VerifyInput, VerifyResponse, input_schema,
-        output_schema, read,
+    transport::{
+        pace::SecretPace,
+        wire::{
+            GetCodeInput, GetSeatInput, Input, ListSeatsInput, ListSecretsInput, OK, RegisterInput, Seat,
+            SeatCountInput, SeatCountResponse, SeatListResponse, SeatRetrieveResponse, SecretCreateResponse,
+            SecretDeleteResponse, SecretIdInput, SecretPageResponse, TotpGetCodeResponse, TotpSecret, VerifyInput,
+            VerifyResponse, input_schema, output_schema, read,
+        },
     },
 };
 
@@ -215,6 +218,16 @@ impl Call<'_> {
         }
     }
 
+    /// Counts a call for a secret, where the carrier limits them.
+    async fn count(&self, id: SecretId) -> Result<(), Refusal> {
+        let parts = self.context.extensions.get::<http::request::Parts>();
+        let pace: Option<&SecretPace> = parts.and_then(|parts| parts.extensions.get());
+        match pace.map_or(Ok(()), |pace| pace.count(id)) {
+            Ok(()) => Ok(()),
+            Err(refusal) => Err(self.note(refusal).await),
+        }
+    }
+
     async fn note(&self, refusal: Refusal) -> Refusal {
         self.service.note_refusal(self.caller, self.tool.action, refusal).await
     }
@@ -255,6 +268,7 @@ async fn delete_totp_secret(call: Call<'_>, arguments: Map<String, Value>) -> Re
 async fn get_totp_code(call: Call<'_>, arguments: Map<String, Value>) -> Result<Value, Refusal> {
     let input: GetCodeInput = call.read(arguments).await?;
     let id = call.secret_id(&input.secret_id).await?;
+    call.count(id).await?;
     let progress = Progress::of(call.context);
     let code = call.service.get_code(call.caller, id, &input.to_request(), &progress).await?;
     call.answer(&TotpGetCodeResponse::from(&code))
@@ -263,6 +277,7 @@ async fn get_totp_code(call: Call<'_>, arguments: Map<String, Value>) -> Result<
 async fn verify_totp_code(call: Call<'_>, arguments: Map<String, Value>) -> Result<Value, Refusal> {
     let input: VerifyInput = call.read(arguments).await?;
     let id = call.secret_id(&input.secret_id).await?;
+    call.count(id).await?;
     let seat = input.seat_id.as_deref();
     let verification = call.service.verify_code(call.caller, id, input.code.expose(), seat).await?;
     call.answer(&VerifyResponse { status: OK, valid: verification.valid })

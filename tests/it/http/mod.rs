@@ -4,4 +4,6 @@ mod door;
 mod kit;
 mod malformed;
 mod matrix;
+mod mcp;
 mod rest;
+mod sse;

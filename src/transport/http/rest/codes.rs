@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::secrets::SECRET_ID;
 use crate::{
-    domain::{audit::Action, scope::Scope},
+    domain::{audit::Action, ids::SecretId, scope::Scope},
     service::{Code, CodeRequest, Refusal},
     transport::{
         http::{
@@ -73,7 +73,7 @@ async fn get(call: Call<'_>) -> Result<Response, Problem> {
         None => CodeRequest::default(),
         query => call.or_note(WISH.read::<GetCodeInput>(query, named(&call.named))).await?.to_request(),
     };
-    call.app.auth.count_secret(id)?;
+    call.count(id).await?;
     let code = call.app.service.get_code(&call.caller, id, &request, &()).await?;
     call.answer(&TotpGetCodeResponse::from(&code))
 }
@@ -86,10 +86,18 @@ async fn verify(call: Call<'_>, body: Body) -> Result<Response, Problem> {
         return Err(call.refuse(Refusal::invalid("secret_id", "stands in the path; leave it out of the body")).await);
     }
     let input: VerifyInput = call.or_note(read(body)).await?;
-    call.app.auth.count_secret(id)?;
+    call.count(id).await?;
     let seat = input.seat_id.as_deref();
     let verification = call.app.service.verify_code(&call.caller, id, input.code.expose(), seat).await?;
     call.answer(&VerifyResponse { status: OK, valid: verification.valid })
+}
+
+impl Call<'_> {
+    /// Counts a call for a secret, where they are limited.
+    async fn count(&self, secret: SecretId) -> Result<(), Refusal> {
+        let Some(pace) = self.app.auth.secret_pace() else { return Ok(()) };
+        self.or_note(pace.count(secret)).await
+    }
 }
 
 /// What the path names, as an argument.

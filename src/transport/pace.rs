@@ -7,19 +7,22 @@ use std::{
     collections::HashMap,
     hash::Hash,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use crate::domain::rate::Rate;
+use crate::{
+    domain::{ids::SecretId, rate::Rate},
+    service::Refusal,
+};
 
 /// Keys that are told apart at once; the rest share one bucket. An entry costs about 50 bytes.
 const KEYS_MAX: usize = 65_536;
 
 /// How often each key may.
-pub(super) struct Pace<K> {
+pub(in crate::transport) struct Pace<K> {
     interval: Duration,
     /// How far ahead of an even pace a key may be: all but one of a span's number at once.
     slack: Duration,
@@ -35,8 +38,24 @@ struct Buckets<K> {
     shared: Option<Instant>,
 }
 
+/// How often codes of each secret may be asked for. HTTP hands it to the tools beside the caller.
+#[derive(Clone)]
+pub(in crate::transport) struct SecretPace(Arc<Pace<SecretId>>);
+
+impl SecretPace {
+    pub(in crate::transport) fn new(rate: Rate) -> Self {
+        Self(Arc::new(Pace::new(rate)))
+    }
+
+    /// Counts one call for a secret.
+    pub(in crate::transport) fn count(&self, secret: SecretId) -> Result<(), Refusal> {
+        let taken = self.0.take(secret, Instant::now());
+        taken.map_err(|after| Refusal::RateLimited { what: "too many calls for this secret", after })
+    }
+}
+
 impl<K: Hash + Eq> Pace<K> {
-    pub(super) fn new(rate: Rate) -> Self {
+    pub(in crate::transport) fn new(rate: Rate) -> Self {
         Self::bounded(rate, KEYS_MAX)
     }
 
@@ -50,7 +69,7 @@ impl<K: Hash + Eq> Pace<K> {
     ///
     /// # Errors
     /// How long to wait, if it is too much; nothing is counted then.
-    pub(super) fn take(&self, key: K, now: Instant) -> Result<(), Duration> {
+    pub(in crate::transport) fn take(&self, key: K, now: Instant) -> Result<(), Duration> {
         let mut buckets = self.buckets();
         if !buckets.due.contains_key(&key) && buckets.due.len() >= self.keys_max {
             // Who is not ahead of an even pace needs no bucket.
@@ -72,7 +91,7 @@ impl<K: Hash + Eq> Pace<K> {
     }
 
     /// How long a key has to wait until it may again, without counting anything.
-    pub(super) fn held(&self, key: &K, now: Instant) -> Option<Duration> {
+    pub(in crate::transport) fn held(&self, key: &K, now: Instant) -> Option<Duration> {
         if self.used.load(Ordering::Relaxed) == 0 {
             return None;
         }

@@ -1,0 +1,217 @@
+//! Streamable HTTP: sessions bound to whoever opened them, calls without a session, and errors that everybody can read.
+
+use std::time::Duration;
+
+use countersign::domain::{rate::Rate, scope::Scope};
+use serde_json::{Value, json};
+
+use super::{
+    kit::{Answer, Server, settings, token_of, written},
+    matrix::call_2026,
+};
+
+/// A message of a handshake client. Its session goes along if it has one.
+fn post(server: &Server, token: &str, session: Option<&str>, message: &Value) -> Answer {
+    let bearer = format!("Bearer {token}");
+    let mut headers = vec![("authorization", &*bearer), ("accept", "application/json, text/event-stream")];
+    headers.extend(session.map(|id| ("mcp-session-id", id)));
+    server.raw(written("POST", "/mcp", &headers, Some(&message.to_string())).as_bytes())
+}
+
+fn hello() -> Value {
+    let params =
+        json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "tests", "version": "1"}});
+    json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params})
+}
+
+fn list() -> Value {
+    json!({"jsonrpc": "2.0", "id": 2, "method": "tools/list"})
+}
+
+/// Opens a session, as clients of the handshake revisions do.
+fn open(server: &Server, token: &str) -> String {
+    let answer = post(server, token, None, &hello());
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let id = answer.header("mcp-session-id").unwrap().to_owned();
+    let ready = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
+    assert_eq!(post(server, token, Some(&id), &ready).status, 202);
+    id
+}
+
+/// The last JSON-RPC message of an answer in events.
+fn message(answer: &Answer) -> Value {
+    let text = String::from_utf8(answer.body.clone()).unwrap();
+    let data = text.lines().filter_map(|line| line.strip_prefix("data: ")).next_back();
+    serde_json::from_str(data.unwrap()).unwrap()
+}
+
+fn delete(server: &Server, token: &str, session: &str) -> Answer {
+    let bearer = format!("Bearer {token}");
+    server.raw(written("DELETE", "/mcp", &[("authorization", &bearer), ("mcp-session-id", session)], None).as_bytes())
+}
+
+fn sessions(server: &Server) -> usize {
+    let text = String::from_utf8(server.raw(written("GET", "/metrics", &[], None).as_bytes()).body).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix("countersign_mcp_sessions "));
+    line.unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_session_calls_tools_until_it_is_ended() {
+    let server = Server::start();
+    let (token, id) = (server.token(), server.secret("a"));
+    let session = open(&server, &token);
+
+    let tools = message(&post(&server, &token, Some(&session), &list()));
+    let call = json!({"jsonrpc": "2.0", "id": 3, "method": "tools/call",
+        "params": {"name": "get_totp_code", "arguments": {"secret_id": id.to_string()}}});
+    let code = message(&post(&server, &token, Some(&session), &call));
+
+    assert_eq!(tools["result"]["tools"].as_array().map(Vec::len), Some(8));
+    assert_eq!(code["result"]["structuredContent"]["status"], "OK");
+    assert_eq!(sessions(&server), 1);
+    assert_eq!(delete(&server, &token, &session).status, 202);
+    assert_eq!(post(&server, &token, Some(&session), &list()).refusal(), (404, "not_found".to_owned()));
+    assert_eq!(sessions(&server), 0);
+}
+
+#[test]
+fn to_anybody_else_a_session_does_not_exist() {
+    let server = Server::start();
+    let (mine, other) = (server.token(), server.token());
+    let session = open(&server, &mine);
+    let unknown = "00000000-0000-4000-8000-000000000000";
+    let stream = |token: &str, id: &str| {
+        let bearer = format!("Bearer {token}");
+        let headers = [("authorization", &*bearer), ("accept", "text/event-stream"), ("mcp-session-id", id)];
+        server.raw(written("GET", "/mcp", &headers, None).as_bytes())
+    };
+    let same = |foreign: Answer, unknown: Answer| {
+        assert_eq!((foreign.refusal(), foreign.body), ((404, "not_found".to_owned()), unknown.body));
+        let names = |headers: &[(String, String)]| headers.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+        assert_eq!(names(&foreign.headers), names(&unknown.headers));
+    };
+
+    same(post(&server, &other, Some(&session), &list()), post(&server, &other, Some(unknown), &list()));
+    same(stream(&other, &session), stream(&other, unknown));
+    same(delete(&server, &other, &session), delete(&server, &other, unknown));
+    assert_eq!(post(&server, &mine, Some(&session), &list()).status, 200, "it lives on");
+}
+
+#[test]
+fn a_session_of_a_revoked_key_is_of_no_use() {
+    let server = Server::start();
+    let key = server.key(Scope::ALL);
+    let session = open(&server, &token_of(&key));
+    server.wait(server.vault.service.revoke_key(&server.vault.person, key.plain.id())).unwrap();
+    assert_eq!(post(&server, &token_of(&key), Some(&session), &list()).refusal().0, 401);
+}
+
+#[test]
+fn sessions_of_a_key_are_bounded_and_idle_ones_end() {
+    let mut settings = settings();
+    settings.limits.sessions_per_key = 3;
+    settings.limits.session_idle = Duration::from_millis(400);
+    let server = Server::with(settings);
+    let (token, other) = (server.token(), server.token());
+
+    let mine: Vec<String> = (0..3).map(|_| open(&server, &token)).collect();
+    let beyond = post(&server, &token, None, &hello());
+    let others = open(&server, &other);
+
+    assert_eq!(beyond.refusal(), (429, "rate_limited".to_owned()));
+    assert!(beyond.header("retry-after").is_some());
+    // A session with a stream is not idle, however long it says nothing.
+    let bearer = format!("Bearer {other}");
+    let headers = [("authorization", &*bearer), ("accept", "text/event-stream"), ("mcp-session-id", &others)];
+    let mut stream = server.client();
+    stream.write(written("GET", "/mcp", &headers, None).as_bytes());
+    assert_eq!(stream.head().unwrap().0, 200);
+    while sessions(&server) > 1 {
+        std::thread::yield_now();
+    }
+    assert_eq!(post(&server, &token, Some(&mine[0]), &list()).status, 404);
+    assert_eq!(post(&server, &other, Some(&others), &list()).status, 200);
+    drop(stream);
+    while sessions(&server) > 0 {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_call_without_a_session_is_answered_in_json() {
+    let server = Server::start();
+    let (token, id) = (server.token(), server.secret("a"));
+    let (headers, body) = call_2026(&token, "get_totp_code", &json!({"secret_id": id.to_string()}));
+    let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+
+    let answer = server.raw(written("POST", "/mcp", &headers, Some(&body)).as_bytes());
+
+    assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/json")));
+    assert_eq!(answer.json()["result"]["structuredContent"]["status"], "OK");
+    assert_eq!((answer.header("mcp-session-id"), sessions(&server)), (None, 0));
+}
+
+#[test]
+fn what_is_wrong_is_said_in_json_and_never_quoted() {
+    let server = Server::start();
+    let token = server.token();
+    let canary = "JBSWY3DPEHPK3PXP";
+    let bearer = format!("Bearer {token}");
+    let send = |method: &str, headers: &[(&str, &str)], body: Option<&str>| {
+        let headers: Vec<_> = headers.iter().copied().chain([("authorization", &*bearer)]).collect();
+        let answer = server.raw(written(method, "/mcp", &headers, body).as_bytes());
+        assert!(!String::from_utf8_lossy(&answer.body).contains(canary), "{answer:?}");
+        assert_eq!(answer.header("content-type"), Some("application/json"), "{answer:?}");
+        answer
+    };
+
+    let broken = send("POST", &[], Some(&format!("{{\"{canary}\": ")));
+    assert_eq!((broken.status, &broken.json()["error"]["code"]), (400, &json!(-32700)));
+    let other = send("POST", &[], Some(&format!("{{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":\"{canary}\"}}")));
+    assert_eq!(other.refusal().0, 400);
+    assert_eq!(send("POST", &[], Some(&list().to_string())).refusal(), (400, "invalid_argument".to_owned()));
+    assert_eq!(send("POST", &[("mcp-protocol-version", canary)], Some(&list().to_string())).status, 400);
+    assert_eq!(send("POST", &[("accept", "text/plain")], Some(&list().to_string())).refusal().0, 406);
+    assert_eq!(send("GET", &[], None).refusal().0, 406);
+    assert_eq!(send("GET", &[("accept", "text/event-stream")], None).refusal().0, 400);
+    assert_eq!(send("PUT", &[], None).refusal().0, 405);
+    assert_eq!(send("DELETE", &[("mcp-session-id", canary)], None).refusal().0, 404);
+    assert_eq!(send("POST", &[("content-type", "text/plain")], Some("{}")).refusal().0, 415);
+    assert_eq!(send("POST", &[], Some(&" ".repeat(65_537))).refusal().0, 413);
+    let everything = send("POST", &[("accept", "*/*")], Some(&format!("[{}]", list())));
+    assert_eq!(everything.status, 400);
+}
+
+#[test]
+fn a_tool_call_beyond_a_secrets_rate_is_refused_as_a_tool_call() {
+    let mut settings = settings();
+    settings.rate_per_secret = Some(Rate::per_minute(1));
+    let server = Server::with(settings);
+    let (token, id) = (server.token(), server.secret("a"));
+    let (headers, body) = call_2026(&token, "get_totp_code", &json!({"secret_id": id.to_string()}));
+    let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let call = || server.raw(written("POST", "/mcp", &headers, Some(&body)).as_bytes()).json()["result"].clone();
+
+    assert_eq!(call()["isError"], false);
+    let refused = call();
+    assert_eq!(refused["isError"], true);
+    assert!(refused["content"][0]["text"].as_str().unwrap().contains("rate_limited"));
+}
+
+#[test]
+fn an_open_stream_ends_when_the_server_stops() {
+    let mut server = Server::start();
+    let token = server.token();
+    let session = open(&server, &token);
+    let bearer = format!("Bearer {token}");
+    let headers = [("authorization", &*bearer), ("accept", "text/event-stream"), ("mcp-session-id", &session)];
+    let mut stream = server.client();
+    stream.write(written("GET", "/mcp", &headers, None).as_bytes());
+    assert_eq!(stream.head().unwrap().0, 200);
+
+    server.stop();
+
+    while stream.chunk().is_some() {}
+    assert!(stream.line().is_none());
+}

@@ -1,0 +1,204 @@
+//! The deprecated HTTP+SSE transport: a stream for answers, a place for requests, and nothing left of either afterwards.
+
+use std::time::Duration;
+
+use countersign::domain::{
+    audit::{Action, AuditFilter},
+    scope::Scope,
+};
+use serde_json::{Value, json};
+
+use super::kit::{Answer, Client, Server, settings, token_of, written};
+
+/// An open stream.
+struct Stream {
+    client: Client,
+    endpoint: String,
+    token: String,
+}
+
+fn open(server: &Server, token: &str) -> Stream {
+    let mut client = server.client();
+    client.write(written("GET", "/sse", &[("authorization", &format!("Bearer {token}"))], None).as_bytes());
+    let (status, headers) = client.head().unwrap();
+    assert_eq!(status, 200);
+    assert!(headers.contains(&("content-type".to_owned(), "text/event-stream".to_owned())), "{headers:?}");
+    let (event, endpoint) = event(&mut client).unwrap();
+    assert_eq!(event, "endpoint");
+    Stream { client, endpoint, token: token.to_owned() }
+}
+
+/// The next event: its name and its data. Signs of life are passed over.
+fn event(client: &mut Client) -> Option<(String, String)> {
+    loop {
+        let chunk = String::from_utf8(client.chunk()?).unwrap();
+        let field =
+            |name: &str| chunk.lines().find_map(|line| line.strip_prefix(name).map(|rest| rest.trim().to_owned()));
+        if let (Some(event), Some(data)) = (field("event:"), field("data:")) {
+            return Some((event, data));
+        }
+    }
+}
+
+impl Stream {
+    fn post(&self, server: &Server, message: &Value) -> Answer {
+        server.post(&self.endpoint, &self.token, &message.to_string())
+    }
+
+    fn ask(&mut self, server: &Server, method: &str, params: &Value) -> Value {
+        let message = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
+        assert_eq!(self.post(server, &message).status, 202);
+        serde_json::from_str(&event(&mut self.client).unwrap().1).unwrap()
+    }
+
+    fn greet(&mut self, server: &Server) -> Value {
+        let client = json!({"name": "tests", "version": "1"});
+        let params = json!({"protocolVersion": "2024-11-05", "capabilities": {}, "clientInfo": client});
+        let answer = self.ask(server, "initialize", &params);
+        let ready = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
+        assert_eq!(self.post(server, &ready).status, 202);
+        answer
+    }
+}
+
+fn streams(server: &Server) -> usize {
+    let text = String::from_utf8(server.raw(written("GET", "/metrics", &[], None).as_bytes()).body).unwrap();
+    text.lines().find_map(|line| line.strip_prefix("countersign_sse_streams ")).unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_stream_carries_a_session() {
+    let server = Server::start();
+    let (token, id) = (server.token(), server.secret("a"));
+    let mut stream = open(&server, &token);
+
+    let hello = stream.greet(&server);
+    let code = stream.ask(
+        &server,
+        "tools/call",
+        &json!({"name": "get_totp_code", "arguments": {"secret_id": id.to_string()}}),
+    );
+
+    assert_eq!(hello["result"]["protocolVersion"], "2024-11-05");
+    assert_eq!(code["result"]["structuredContent"]["status"], "OK");
+}
+
+#[test]
+fn this_transport_knows_the_handshake_revisions_alone() {
+    let server = Server::start();
+    let mut stream = open(&server, &server.token());
+    let client = json!({"name": "tests", "version": "1"});
+    let params = json!({"protocolVersion": "2026-07-28", "capabilities": {}, "clientInfo": client});
+    assert_eq!(stream.ask(&server, "initialize", &params)["result"]["protocolVersion"], "2025-11-25");
+}
+
+#[test]
+fn messages_come_from_whoever_opened_the_stream() {
+    let server = Server::start();
+    let stream = open(&server, &server.token());
+    let list = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"}).to_string();
+
+    let foreign = server.post(&stream.endpoint, &server.token(), &list);
+    let unknown = server.post("/messages?sessionId=00000000000040008000000000000000", &server.token(), &list);
+
+    assert_eq!(foreign.refusal(), (404, "not_found".to_owned()));
+    assert_eq!((foreign.status, &foreign.body), (unknown.status, &unknown.body));
+    for path in ["/messages", "/messages?sessionId=", "/messages?session=x", "/messages?sessionId=%20"] {
+        assert_eq!(server.post(path, &stream.token, &list).status, 404, "{path}");
+    }
+    for bad in ["{", "[]", "{\"jsonrpc\":\"1.0\"}"] {
+        assert_eq!(server.post(&stream.endpoint, &stream.token, bad).refusal().0, 400, "{bad}");
+    }
+}
+
+#[test]
+fn each_message_is_checked_for_a_valid_key() {
+    let server = Server::start();
+    let key = server.key(Scope::ALL);
+    let mut stream = open(&server, &token_of(&key));
+    stream.greet(&server);
+    server.wait(server.vault.service.revoke_key(&server.vault.person, key.plain.id())).unwrap();
+    assert_eq!(stream.post(&server, &json!({"jsonrpc": "2.0", "id": 2, "method": "tools/list"})).refusal().0, 401);
+}
+
+#[test]
+fn a_dropped_stream_leaves_nothing_behind() {
+    let server = Server::start();
+    let token = server.token();
+    let mut open_streams: Vec<_> = (0..8).map(|_| open(&server, &token)).collect();
+    for stream in &mut open_streams {
+        stream.greet(&server);
+    }
+    assert_eq!(streams(&server), 8);
+
+    let endpoint = open_streams[0].endpoint.clone();
+    let dropped = std::time::Instant::now();
+    drop(open_streams);
+    while streams(&server) > 0 {
+        std::thread::yield_now();
+    }
+
+    assert!(dropped.elapsed() < Duration::from_secs(1));
+    assert_eq!(server.post(&endpoint, &token, "{}").status, 404);
+}
+
+#[test]
+fn streams_of_a_key_are_bounded_and_show_that_they_live() {
+    let mut settings = settings();
+    settings.limits.streams_per_key = 2;
+    settings.limits.keep_alive = Duration::from_millis(50);
+    let server = Server::with(settings);
+    let (token, other) = (server.token(), server.token());
+    let mut first = open(&server, &token);
+    let _second = open(&server, &token);
+
+    let beyond = server.get("/sse", &token);
+
+    assert_eq!(beyond.refusal(), (429, "rate_limited".to_owned()));
+    let _others = open(&server, &other);
+    assert!(first.client.chunk().unwrap().starts_with(b":"));
+}
+
+#[test]
+fn a_waiting_call_ends_with_its_stream_and_gives_its_step_back() {
+    let server = Server::start();
+    let (token, id) = (server.token(), server.secret("a"));
+    let mut stream = open(&server, &token);
+    stream.greet(&server);
+    let arguments = json!({"secret_id": id.to_string(), "single_use": true});
+    let call = |n: u64| json!({"jsonrpc": "2.0", "id": n, "method": "tools/call", "params": {"name": "get_totp_code", "arguments": arguments}});
+    assert_eq!(stream.post(&server, &call(1)).status, 202);
+    event(&mut stream.client).unwrap();
+    assert_eq!(stream.post(&server, &call(2)).status, 202);
+    while server.vault.service.tally().waiting == 0 {
+        std::thread::yield_now();
+    }
+
+    drop(stream);
+    let released = AuditFilter { action: Some(Action::CodeRelease), ..AuditFilter::default() };
+    let rows = || server.wait(server.vault.service.read_trail(&server.vault.person, released.clone())).unwrap();
+    while rows().is_empty() {
+        std::thread::yield_now();
+    }
+
+    // The next step is free again: a caller that can wait one step gets it.
+    server.vault.clock.set_seconds(1_795_305_630);
+    let code = server.get(&format!("/api/v2/totp/code/{id}?single_use=true&max_wait=0"), &token);
+    assert_eq!(code.status, 200, "{code:?}");
+}
+
+#[test]
+fn streams_end_when_the_server_stops_and_can_be_left_out() {
+    let mut server = Server::start();
+    let mut stream = open(&server, &server.token());
+    stream.greet(&server);
+    server.stop();
+    assert!(event(&mut stream.client).is_none());
+
+    let mut settings = settings();
+    settings.sse = false;
+    let server = Server::with(settings);
+    let token = server.token();
+    assert_eq!(server.get("/sse", &token).refusal().0, 404);
+    assert_eq!(server.post("/messages?sessionId=x", &token, "{}").refusal().0, 404);
+}
