@@ -5,7 +5,6 @@
 
 use std::{
     net::IpAddr,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -14,12 +13,13 @@ use http::{
     header::{AUTHORIZATION, WWW_AUTHENTICATE},
 };
 
-use super::{oauth::OAuth, peers::Peer, settings::HttpSettings};
+use super::{oauth::OAuth, peers::Peer, sessions::Owner, settings::HttpSettings};
 use crate::{
     domain::{
-        api_key::{KeyId, PlainKey},
+        api_key::PlainKey,
         principal::Principal,
         scope::{Scope, ScopeSet},
+        time::Timestamp,
     },
     service::{Offered, Refusal, Service},
     transport::pace::{Pace, SecretPace},
@@ -40,20 +40,25 @@ pub(super) enum Tried {
 pub(super) struct Auth {
     behind_proxy: bool,
     failures: Option<Pace<IpAddr>>,
-    calls: Option<Pace<KeyId>>,
+    calls: Option<Pace<Owner>>,
     secrets: Option<SecretPace>,
-    oauth: Option<Arc<OAuth>>,
+    oauth: Option<OAuth>,
 }
 
 impl Auth {
-    pub(super) fn new(settings: &HttpSettings, oauth: Option<Arc<OAuth>>) -> Self {
+    pub(super) fn new(settings: &HttpSettings) -> Self {
         Self {
             behind_proxy: settings.behind_proxy,
             failures: settings.auth_failures.map(Pace::new),
             calls: settings.rate_per_key.map(Pace::new),
             secrets: settings.rate_per_secret.map(SecretPace::new),
-            oauth,
+            oauth: OAuth::of(settings),
         }
+    }
+
+    /// The identity provider, if there is one.
+    pub(super) const fn oauth(&self) -> Option<&OAuth> {
+        self.oauth.as_ref()
     }
 
     /// Who sends these headers.
@@ -69,7 +74,7 @@ impl Auth {
         {
             return Err(too_often("too many failed authentications from this address", after));
         }
-        let caller = match service.authenticate(self.offered(headers).await).await {
+        let caller = match service.authenticate(self.offered(headers, service.now()).await).await {
             Ok(caller) => caller,
             Err(refusal) => {
                 if let (Refusal::Unauthenticated, Some((failures, address))) = (&refusal, source) {
@@ -78,8 +83,9 @@ impl Auth {
                 return Err(refusal);
             }
         };
-        if let Some((pace, key)) = self.calls.as_ref().zip(caller.key()) {
-            pace.take(key, Instant::now()).map_err(|after| too_often("too many calls with this key", after))?;
+        if let Some(pace) = &self.calls {
+            let taken = pace.take(Owner::of(&caller), Instant::now());
+            taken.map_err(|after| too_often("too many calls with this key", after))?;
         }
         Ok(caller)
     }
@@ -140,13 +146,13 @@ impl Auth {
         (!caller.may(tool.scope)).then_some(tool.scope)
     }
 
-    async fn offered(&self, headers: &HeaderMap) -> Offered {
+    async fn offered(&self, headers: &HeaderMap, now: Timestamp) -> Offered {
         if let Some(token) = headers.get(AUTHORIZATION) {
             let bearer = (headers.get_all(AUTHORIZATION).iter().count() == 1).then(|| bearer(token)).flatten();
             return match (bearer, &self.oauth) {
                 (Some(token), oauth) => match (PlainKey::from_token(token), oauth) {
                     (Ok(key), _) => Offered::Key(key),
-                    (Err(_), Some(oauth)) => oauth.offered(token).await,
+                    (Err(_), Some(oauth)) => oauth.offered(token, now).await,
                     (Err(_), None) => Offered::Junk,
                 },
                 (None, _) => Offered::Junk,

@@ -107,7 +107,7 @@ impl App {
         let guard = Guard::new(settings);
         Self {
             service,
-            auth: Auth::new(settings, None),
+            auth: Auth::new(settings),
             metrics: Metrics::new(settings.sse),
             peers: Arc::new(Peers::new(limits.connections, limits.connections_per_address)),
             limits,

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::{
     answer::Problem,
     door::{Call, Visit},
-    health, mcp, openapi, rest, sse,
+    health, mcp, oauth, openapi, rest, sse,
 };
 use crate::{
     domain::{audit::Action, scope::Scope},
@@ -107,6 +107,7 @@ pub(super) static GROUPS: &[&[Route]] = &[
     &rest::audit::ROUTES,
     &mcp::ROUTES,
     &sse::ROUTES,
+    &oauth::ROUTES,
     &health::ROUTES,
     &openapi::ROUTES,
 ];

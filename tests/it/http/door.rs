@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use countersign::domain::{limits::BODY_BYTES_MAX, rate::Rate, scope::Scope};
+use countersign::transport::http::{HttpSettings, ServeError};
 use serde_json::json;
 
 use super::kit::{Server, settings, token_of, written};
@@ -280,18 +281,8 @@ fn behind_a_proxy_counters_need_a_key() {
 
 #[test]
 fn nothing_is_served_in_clear_beyond_this_machine() {
-    use countersign::transport::{
-        http::{HttpSettings, ServeError, serve},
-        mcp::{McpServer, Reveal},
-    };
-    let server = Server::start();
-    let service = server.vault.service.clone();
-    let mcp = McpServer::for_requests(service.clone(), Reveal::Once);
-    let settings = HttpSettings::listening_on("0.0.0.0:0".parse().unwrap());
-    let refused = server.wait(serve(service, mcp, settings, tokio_util::sync::CancellationToken::new(), |_| ()));
-    let message = match refused {
-        Err(ServeError::InClear(_)) => refused.unwrap_err().to_string(),
-        other => panic!("{other:?}"),
-    };
+    let refused = Server::refused(HttpSettings::listening_on("0.0.0.0:0".parse().unwrap()));
+    assert!(matches!(refused, ServeError::InClear(_)));
+    let message = refused.to_string();
     assert!(message.contains("--tls-cert") && message.contains("--behind-proxy"));
 }

@@ -56,16 +56,30 @@ impl Server {
         Self::with(settings())
     }
 
-    pub(crate) fn with(settings: HttpSettings) -> Self {
+    pub(crate) fn with(mut settings: HttpSettings) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let vault = Vault::new();
+        if let Some(oauth) = &mut settings.oauth {
+            oauth.account = vault.account;
+        }
         let stop = CancellationToken::new();
         let (tell, told) = mpsc::channel();
         let server = McpServer::for_requests(vault.service.clone(), Reveal::Once);
         let serving = serve(vault.service.clone(), server, settings, stop.clone(), move |at| tell.send(at).unwrap());
         let running = runtime.spawn(serving);
-        let address = told.recv().expect("the server starts").address;
+        let port = told.recv().expect("the server starts").address.port();
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
         Self { vault, address, stop, runtime, running: Some(running) }
+    }
+
+    /// Why a server with these settings does not start.
+    pub(crate) fn refused(settings: HttpSettings) -> ServeError {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let vault = Vault::new();
+        let server = McpServer::for_requests(vault.service.clone(), Reveal::Once);
+        let stop = CancellationToken::new();
+        stop.cancel();
+        runtime.block_on(serve(vault.service.clone(), server, settings, stop, |_| ())).unwrap_err()
     }
 
     /// Waits for something asynchronous.
@@ -117,6 +131,15 @@ impl Server {
         let mut client = self.client();
         client.write(request);
         client.read()
+    }
+
+    /// Sends bytes and reads whatever comes until the server closes the connection.
+    pub(crate) fn raw_until_closed(&self, request: &[u8]) -> Vec<u8> {
+        let mut client = self.client();
+        client.write(request);
+        let mut answer = Vec::new();
+        let _ = client.stream.read_to_end(&mut answer);
+        answer
     }
 
     /// Sends a request with a token.

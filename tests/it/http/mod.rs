@@ -5,5 +5,7 @@ mod kit;
 mod malformed;
 mod matrix;
 mod mcp;
+mod oauth;
 mod rest;
 mod sse;
+mod tls;

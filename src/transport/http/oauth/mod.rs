@@ -1,0 +1,133 @@
+//! OAuth 2.1, as a resource server: access tokens of an existing identity provider beside keys, and the documents that
+//! tell a client where to get one (RFC 9728).
+//!
+//! Never: an authorization endpoint of our own, a token that is passed on, or a token taken without issuer, audience,
+//! times and signature being right.
+
+mod keys;
+mod token;
+
+use axum::response::Response;
+use http::{Method, StatusCode, Uri};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::{
+    answer::{Problem, with_json},
+    door::Visit,
+    routes::{Answer, Doc, Input, Route, Run, Takes},
+    settings::{HttpSettings, OAuthSettings},
+};
+use crate::{
+    domain::{audit::Action, scope::Scope, time::Timestamp},
+    service::Offered,
+    transport::wire::output_schema,
+};
+use keys::Keys;
+
+/// The document's place at the root, and the one for the resource at `/mcp`.
+const AT_ROOT: &str = "/.well-known/oauth-protected-resource";
+const AT_MCP: &str = "/.well-known/oauth-protected-resource/mcp";
+
+/// An identity provider whose access tokens are taken.
+pub(super) struct OAuth {
+    settings: OAuthSettings,
+    keys: Keys,
+    /// `resource_metadata="…"`, as challenges hold it.
+    challenge: String,
+    document: Vec<u8>,
+}
+
+/// What a client needs to know to get a token for this server (RFC 9728).
+#[derive(Serialize, JsonSchema)]
+struct ProtectedResource {
+    /// What to ask the provider for a token for.
+    resource: String,
+    /// The provider.
+    authorization_servers: [String; 1],
+    /// What a token may allow.
+    scopes_supported: Vec<&'static str>,
+    /// How a token is sent.
+    bearer_methods_supported: [&'static str; 1],
+    /// What this server is called.
+    resource_name: &'static str,
+}
+
+const fn route(path: &'static str, id: &'static str) -> Route {
+    Route {
+        method: Method::GET,
+        path,
+        action: Action::Call,
+        takes: Takes::Moment,
+        run: Run::Open(|visit| Box::pin(async move { serve(&visit) })),
+        doc: Some(Doc {
+            id,
+            tag: "Operation",
+            summary: "How to log in",
+            description: "Where an access token for this server comes from (RFC 9728). Needs no key; not found where no \
+                          identity provider is set up.",
+            scope: None,
+            in_path: None,
+            input: Input::Nothing,
+            answer: Answer::json("The document.", output_schema::<ProtectedResource>),
+            refusals: &[crate::service::Code::NotFound],
+        }),
+    }
+}
+
+pub(super) static ROUTES: [Route; 2] = [route(AT_ROOT, "protectedResource"), route(AT_MCP, "protectedResourceMcp")];
+
+fn serve(visit: &Visit<'_>) -> Result<Response, Problem> {
+    let oauth = visit.app.auth.oauth().ok_or(Problem::NoRoute)?;
+    Ok(with_json(StatusCode::OK, oauth.document.clone()))
+}
+
+impl OAuth {
+    /// The provider of these settings, if there is one.
+    pub(super) fn of(settings: &HttpSettings) -> Option<Self> {
+        let oauth = settings.oauth.clone()?;
+        let base = settings.public_url.as_ref().map(ToString::to_string).or_else(|| origin_of(&oauth.audience));
+        let document = ProtectedResource {
+            resource: oauth.audience.clone(),
+            authorization_servers: [oauth.issuer.clone()],
+            scopes_supported: Scope::ALL.iter().map(|scope| scope.as_str()).collect(),
+            bearer_methods_supported: ["header"],
+            resource_name: "Countersign",
+        };
+        Some(Self {
+            keys: Keys::new(&oauth.issuer),
+            challenge: format!(r#"resource_metadata="{}{AT_MCP}""#, base.unwrap_or_default()),
+            document: serde_json::to_vec(&document).unwrap_or_default(),
+            settings: oauth,
+        })
+    }
+
+    /// Where callers find out how to log in, as a challenge says it.
+    pub(super) fn metadata(&self) -> &str {
+        &self.challenge
+    }
+
+    /// What an access token offers: a login, or junk. What is wrong with it goes to the log at most.
+    pub(super) async fn offered(&self, token: &str, now: Timestamp) -> Offered {
+        match self.login(token, now).await {
+            Ok(login) => login,
+            Err(cause) => {
+                tracing::debug!(%cause, "an access token was refused");
+                Offered::Junk
+            }
+        }
+    }
+
+    async fn login(&self, token: &str, now: Timestamp) -> Result<Offered, token::NoLogin> {
+        let head = token::Head::of(token)?;
+        let key = self.keys.find(&head).await.ok_or(token::NoLogin::UnknownKey)?;
+        let claims = token::check(token, &head, &key, &self.settings, now)?;
+        Ok(Offered::Login { account: self.settings.account, scopes: claims.scopes(), subject: claims.sub })
+    }
+}
+
+/// The scheme and authority of a URL.
+fn origin_of(url: &str) -> Option<String> {
+    let uri: Uri = url.parse().ok()?;
+    Some(format!("{}://{}", uri.scheme_str()?, uri.authority()?))
+}

@@ -1,0 +1,140 @@
+//! Access tokens: JSON Web Tokens whose signature, issuer, audience, times and type are all right (RFC 9068, RFC 8725).
+
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
+use serde::Deserialize;
+
+use crate::{
+    domain::{
+        scope::{Scope, ScopeSet},
+        time::Timestamp,
+    },
+    transport::http::settings::OAuthSettings,
+};
+
+/// How tokens may be signed: with a private key, never with a shared secret.
+const ALGORITHMS: [Algorithm; 9] = [
+    Algorithm::RS256,
+    Algorithm::RS384,
+    Algorithm::RS512,
+    Algorithm::PS256,
+    Algorithm::PS384,
+    Algorithm::PS512,
+    Algorithm::ES256,
+    Algorithm::ES384,
+    Algorithm::EdDSA,
+];
+/// Seconds that the provider's clock may differ from ours.
+const SKEW: i64 = 30;
+
+/// Why a token is no login. For the log: it holds nothing of the token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum NoLogin {
+    #[error("it is no JSON Web Token")]
+    NoToken,
+    #[error("its algorithm is not accepted")]
+    Algorithm,
+    #[error("it is of another type than an access token")]
+    Type,
+    #[error("the provider has no such key")]
+    UnknownKey,
+    #[error("its signature, issuer, audience or subject is wrong")]
+    Wrong,
+    #[error("it has expired, or is not valid yet")]
+    Time,
+}
+
+/// What a token says before its signature is checked: which key to check it with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Head {
+    pub(super) algorithm: Algorithm,
+    pub(super) key: Option<String>,
+}
+
+/// What a token says.
+#[derive(Deserialize)]
+pub(super) struct Claims {
+    /// The user's id at the provider.
+    pub(super) sub: String,
+    exp: f64,
+    #[serde(default)]
+    nbf: Option<f64>,
+    #[serde(default)]
+    scope: Option<Words>,
+    #[serde(default)]
+    scp: Option<Words>,
+}
+
+/// Scopes: words in one text, or a list of them.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Words {
+    Text(String),
+    List(Vec<String>),
+}
+
+impl Head {
+    /// Reads a token's head.
+    pub(super) fn of(token: &str) -> Result<Self, NoLogin> {
+        let header = decode_header(token).map_err(|_| NoLogin::NoToken)?;
+        if !ALGORITHMS.contains(&header.alg) {
+            return Err(NoLogin::Algorithm);
+        }
+        let kind = header.typ.as_deref().map(str::to_ascii_lowercase);
+        let kind = kind.as_deref().map(|kind| kind.strip_prefix("application/").unwrap_or(kind));
+        // Several providers leave it out. What it must not be is another kind of token of the same provider.
+        if !matches!(kind, None | Some("jwt" | "at+jwt")) {
+            return Err(NoLogin::Type);
+        }
+        // An extension that must be understood is not.
+        if header.crit.is_some() {
+            return Err(NoLogin::Type);
+        }
+        Ok(Self { algorithm: header.alg, key: header.kid })
+    }
+}
+
+/// Checks a token with the key that its head names.
+pub(super) fn check(
+    token: &str,
+    head: &Head,
+    key: &DecodingKey,
+    settings: &OAuthSettings,
+    now: Timestamp,
+) -> Result<Claims, NoLogin> {
+    let mut validation = Validation::new(head.algorithm);
+    validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
+    validation.set_issuer(&[&settings.issuer]);
+    validation.set_audience(&[&settings.audience]);
+    // Times are held against our own clock below, which tests can move.
+    (validation.validate_exp, validation.validate_nbf) = (false, false);
+    let claims = decode::<Claims>(token, key, &validation).map_err(|_| NoLogin::Wrong)?.claims;
+    let (late, early) = (now.seconds().saturating_sub(SKEW), now.seconds().saturating_add(SKEW));
+    if seconds(claims.exp) <= late || claims.nbf.is_some_and(|from| seconds(from) > early) {
+        return Err(NoLogin::Time);
+    }
+    if claims.sub.is_empty() { Err(NoLogin::Wrong) } else { Ok(claims) }
+}
+
+/// A `NumericDate`, which may have a fraction.
+#[expect(clippy::cast_possible_truncation, reason = "what is out of range becomes the nearest end of it, NaN zero")]
+const fn seconds(date: f64) -> i64 {
+    date as i64
+}
+
+impl Claims {
+    /// What the token allows here: the scopes that are ours, by themselves or behind a resource's name
+    /// (`https://codes.example.com/codes:read`), as some providers write them.
+    pub(super) fn scopes(&self) -> ScopeSet {
+        let words = self.scope.iter().chain(&self.scp).flat_map(Words::each);
+        words.filter_map(|word| word.rsplit('/').next()?.parse::<Scope>().ok()).collect()
+    }
+}
+
+impl Words {
+    fn each(&self) -> Box<dyn Iterator<Item = &str> + '_> {
+        match self {
+            Self::Text(text) => Box::new(text.split_ascii_whitespace()),
+            Self::List(list) => Box::new(list.iter().map(String::as_str)),
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! Logins: access tokens of an identity provider that runs in the test, and every way in which one can be wrong.
+
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    net::{SocketAddr, TcpListener},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+use countersign::{
+    service::SeatChanges,
+    transport::http::{HttpSettings, OAuthSettings},
+};
+use data_encoding::BASE64URL_NOPAD;
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode, jwk::Jwk};
+use serde_json::{Value, json};
+
+use super::{
+    kit::{Answer, Server, settings, written},
+    matrix::call_2026,
+};
+
+const NOW: i64 = 1_795_305_600;
+const AUDIENCE: &str = "http://localhost:8787/mcp";
+const SECRETS: &str = "/api/v2/totp/secrets";
+
+/// An identity provider.
+struct Issuer {
+    address: SocketAddr,
+    keys: Arc<Mutex<Vec<Value>>>,
+    asked: Arc<AtomicUsize>,
+}
+
+/// One of its keys.
+struct SigningKey {
+    id: String,
+    algorithm: Algorithm,
+    key: EncodingKey,
+    public: Value,
+}
+
+/// How a private key is read from PEM.
+type ReadKey = fn(&[u8]) -> jsonwebtoken::errors::Result<EncodingKey>;
+
+impl SigningKey {
+    fn new(id: &str, algorithm: Algorithm) -> Self {
+        let (kind, read): (_, ReadKey) = if algorithm == Algorithm::ES256 {
+            (&rcgen::PKCS_ECDSA_P256_SHA256, EncodingKey::from_ec_pem)
+        } else if algorithm == Algorithm::EdDSA {
+            (&rcgen::PKCS_ED25519, EncodingKey::from_ed_pem)
+        } else {
+            (&rcgen::PKCS_RSA_SHA256, EncodingKey::from_rsa_pem)
+        };
+        let pair = rcgen::KeyPair::generate_for(kind).unwrap();
+        let key = read(pair.serialize_pem().as_bytes()).unwrap();
+        let mut public = if algorithm == Algorithm::EdDSA {
+            json!({"kty": "OKP", "crv": "Ed25519", "x": BASE64URL_NOPAD.encode(pair.public_key_raw())})
+        } else {
+            serde_json::to_value(Jwk::from_encoding_key(&key, algorithm).unwrap()).unwrap()
+        };
+        public["kid"] = json!(id);
+        public["use"] = json!("sig");
+        Self { id: id.to_owned(), algorithm, key, public }
+    }
+
+    fn sign(&self, claims: &Value) -> String {
+        self.sign_as(
+            &Header { kid: Some(self.id.clone()), typ: Some("at+jwt".to_owned()), ..Header::new(self.algorithm) },
+            claims,
+        )
+    }
+
+    fn sign_as(&self, header: &Header, claims: &Value) -> String {
+        encode(header, claims, &self.key).unwrap()
+    }
+}
+
+impl Issuer {
+    fn start(keys: &[&SigningKey]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let keys = Arc::new(Mutex::new(keys.iter().map(|key| key.public.clone()).collect::<Vec<_>>()));
+        let asked = Arc::new(AtomicUsize::new(0));
+        let issuer = Self { address, keys: Arc::clone(&keys), asked: Arc::clone(&asked) };
+        let url = issuer.url();
+        thread::spawn(move || {
+            for mut stream in listener.incoming().map_while(Result::ok) {
+                let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
+                let first = lines.next().unwrap_or_default();
+                lines.take_while(|line| !line.is_empty()).for_each(drop);
+                let body = match first.split(' ').nth(1) {
+                    Some("/.well-known/openid-configuration") => {
+                        json!({"issuer": url, "jwks_uri": format!("{url}/keys")})
+                    }
+                    Some("/keys") => {
+                        asked.fetch_add(1, Ordering::SeqCst);
+                        json!({"keys": *keys.lock().unwrap()})
+                    }
+                    _ => json!({}),
+                };
+                let body = body.to_string();
+                let head = format!(
+                    "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close",
+                    body.len()
+                );
+                let _ = stream.write_all(format!("{head}\r\n\r\n{body}").as_bytes());
+            }
+        });
+        issuer
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    fn settings(&self, server: &HttpSettings) -> HttpSettings {
+        // A new vault's default account is not known before there is one; `Server::with_account` puts it in.
+        let account = "00000000-0000-4000-8000-000000000000".parse().unwrap();
+        let oauth = OAuthSettings { issuer: self.url(), audience: AUDIENCE.to_owned(), account };
+        HttpSettings { oauth: Some(oauth), auth_failures: None, ..server.clone() }
+    }
+
+    fn claims(&self) -> Value {
+        json!({"iss": self.url(), "aud": AUDIENCE, "sub": "ada", "exp": NOW + 60, "scope": "openid codes:read secrets:read"})
+    }
+}
+
+fn start(issuer: &Issuer) -> Server {
+    let server = Server::with(issuer.settings(&settings()));
+    let changes = SeatChanges {
+        email: Some("ada@example.com".to_owned()),
+        auth_subject: Some("ada".to_owned()),
+        ..SeatChanges::default()
+    };
+    server.wait(server.vault.service.add_seat(&server.vault.person, &changes)).unwrap();
+    server
+}
+
+fn with(claims: &Value, changes: &Value) -> Value {
+    let mut claims = claims.clone();
+    for (name, value) in changes.as_object().unwrap() {
+        if value.is_null() {
+            claims.as_object_mut().unwrap().remove(name);
+        } else {
+            claims[name] = value.clone();
+        }
+    }
+    claims
+}
+
+#[test]
+fn a_login_acts_for_the_seat_of_its_subject() {
+    for algorithm in [Algorithm::ES256, Algorithm::EdDSA, Algorithm::RS256, Algorithm::PS256] {
+        let key = SigningKey::new("one", algorithm);
+        let issuer = Issuer::start(&[&key]);
+        let server = start(&issuer);
+        let id = server.secret("a");
+        let token = key.sign(&issuer.claims());
+
+        assert_eq!(server.get(SECRETS, &token).status, 200, "{algorithm:?}");
+        assert_eq!(server.get(&format!("/api/v2/totp/code/{id}"), &token).status, 200);
+        let auditor = server.token();
+        let rows = server.get("/api/v2/audit?action=code.get", &auditor).json();
+        assert_eq!(rows["rows"][0]["actor"], "oauth");
+        assert!(rows["rows"][0]["seat_id"].is_string());
+        assert_eq!(issuer.asked.load(Ordering::SeqCst), 1, "keys are kept");
+    }
+}
+
+#[test]
+fn every_other_token_is_refused() {
+    let (key, other) = (SigningKey::new("one", Algorithm::ES256), SigningKey::new("one", Algorithm::ES256));
+    let issuer = Issuer::start(&[&key]);
+    let server = start(&issuer);
+    let good = issuer.claims();
+    let header = |typ: Option<&str>| Header {
+        kid: Some("one".to_owned()),
+        typ: typ.map(str::to_owned),
+        ..Header::new(Algorithm::ES256)
+    };
+    let [_, body, signature]: [String; 3] =
+        key.sign(&good).split('.').map(str::to_owned).collect::<Vec<_>>().try_into().unwrap();
+    let none = BASE64URL_NOPAD.encode(br#"{"alg":"none","typ":"at+jwt","kid":"one"}"#);
+    let hmac = Header { kid: Some("one".to_owned()), ..Header::new(Algorithm::HS256) };
+    let public = issuer.keys.lock().unwrap()[0].to_string();
+    let mut crit = header(Some("at+jwt"));
+    crit.crit = Some(vec!["exp".to_owned()]);
+    let wrong = [
+        ("another key", other.sign(&good)),
+        ("no algorithm", format!("{none}.{body}.")),
+        ("no algorithm, signed", format!("{none}.{body}.{signature}")),
+        ("a shared secret", encode(&hmac, &good, &EncodingKey::from_secret(public.as_bytes())).unwrap()),
+        ("expired", key.sign(&with(&good, &json!({"exp": NOW - 30})))),
+        ("no expiry", key.sign(&with(&good, &json!({"exp": null})))),
+        ("an expiry in words", key.sign(&with(&good, &json!({"exp": "tomorrow"})))),
+        ("not yet valid", key.sign(&with(&good, &json!({"nbf": NOW + 31})))),
+        ("another audience", key.sign(&with(&good, &json!({"aud": "https://other.example"})))),
+        ("an audience that starts alike", key.sign(&with(&good, &json!({"aud": format!("{AUDIENCE}/x")})))),
+        ("no audience", key.sign(&with(&good, &json!({"aud": null})))),
+        ("another issuer", key.sign(&with(&good, &json!({"iss": "https://evil.example"})))),
+        ("no issuer", key.sign(&with(&good, &json!({"iss": null})))),
+        ("no subject", key.sign(&with(&good, &json!({"sub": null})))),
+        ("an empty subject", key.sign(&with(&good, &json!({"sub": ""})))),
+        ("an identity token", key.sign_as(&header(Some("id+jwt")), &good)),
+        ("a logout token", key.sign_as(&header(Some("logout+jwt")), &good)),
+        ("an unknown extension", key.sign_as(&crit, &good)),
+        ("an unknown key", key.sign_as(&Header { kid: Some("two".to_owned()), ..header(None) }, &good)),
+        ("cut short", key.sign(&good)[..40].to_owned()),
+        ("no token", "a.b.c".to_owned()),
+        ("nothing", String::new()),
+    ];
+    for (what, token) in wrong {
+        let answer = server.get(SECRETS, &token);
+        assert_eq!(answer.refusal(), (401, "unauthenticated".to_owned()), "{what}");
+        let challenge = answer.header("www-authenticate").unwrap();
+        assert!(challenge.contains(r#"error="invalid_token""#), "{what}: {challenge}");
+    }
+    for (what, token) in [
+        ("as it should be", key.sign(&good)),
+        ("a list of audiences", key.sign(&with(&good, &json!({"aud": ["x", AUDIENCE]})))),
+        ("an old type", key.sign_as(&header(Some("JWT")), &good)),
+        ("no type", key.sign_as(&header(None), &good)),
+        ("the whole type", key.sign_as(&header(Some("application/at+jwt")), &good)),
+        ("no key named, and there is one", key.sign_as(&Header::new(Algorithm::ES256), &good)),
+        ("a skewed clock", key.sign(&with(&good, &json!({"exp": NOW - 29, "nbf": NOW + 30})))),
+        ("scopes in a list", key.sign(&with(&good, &json!({"scope": null, "scp": ["secrets:read"]})))),
+        ("scopes of a resource", key.sign(&with(&good, &json!({"scope": "https://x.example/secrets:read"})))),
+    ] {
+        assert_eq!(server.get(SECRETS, &token).status, 200, "{what}");
+    }
+}
+
+#[test]
+fn a_subject_without_a_seat_and_a_token_without_a_scope_get_nowhere() {
+    let key = SigningKey::new("one", Algorithm::ES256);
+    let issuer = Issuer::start(&[&key]);
+    let server = start(&issuer);
+    let stranger = key.sign(&with(&issuer.claims(), &json!({"sub": "mallory"})));
+    let narrow = key.sign(&with(&issuer.claims(), &json!({"scope": "codes:read"})));
+
+    assert_eq!(server.get(SECRETS, &stranger).refusal(), (403, "permission_denied".to_owned()));
+    let refused = server.get(SECRETS, &narrow);
+    assert_eq!(refused.refusal(), (403, "permission_denied".to_owned()));
+    let challenge = refused.header("www-authenticate").unwrap();
+    assert!(challenge.contains(r#"error="insufficient_scope", scope="secrets:read""#), "{challenge}");
+    let call = |tool: &str| -> Answer {
+        let (headers, body) = call_2026(&narrow, tool, &json!({}));
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        server.raw(written("POST", "/mcp", &headers, Some(&body)).as_bytes())
+    };
+    let refused = call("list_totp_secrets");
+    assert_eq!(refused.status, 403);
+    assert!(refused.header("www-authenticate").unwrap().contains(r#"scope="secrets:read""#));
+    assert_eq!(call("get_totp_code").status, 200);
+}
+
+#[test]
+fn who_has_no_token_is_told_where_to_get_one() {
+    let key = SigningKey::new("one", Algorithm::ES256);
+    let issuer = Issuer::start(&[&key]);
+    let server = start(&issuer);
+    let open = |method: &str, path: &str| server.raw(written(method, path, &[], None).as_bytes());
+
+    let challenge = open("GET", "/mcp");
+    let place = "http://localhost:8787/.well-known/oauth-protected-resource/mcp";
+    let expected = format!(r#"Bearer resource_metadata="{place}", scope="codes:read secrets:read seats:read""#);
+    assert_eq!((challenge.status, challenge.header("www-authenticate")), (401, Some(expected.as_str())));
+    for path in ["/.well-known/oauth-protected-resource", "/.well-known/oauth-protected-resource/mcp"] {
+        let document = open("GET", path).json();
+        assert_eq!(
+            (&document["resource"], &document["authorization_servers"]),
+            (&json!(AUDIENCE), &json!([issuer.url()]))
+        );
+        assert_eq!(document["scopes_supported"].as_array().map(Vec::len), Some(6));
+        assert_eq!(Server::start().raw(written("GET", path, &[], None).as_bytes()).status, 404);
+    }
+    let key_still_works = server.token();
+    assert_eq!(server.get(SECRETS, &key_still_works).status, 200);
+}
+
+#[test]
+fn a_new_key_is_learned_of_and_an_invented_one_asks_no_more_than_once() {
+    let (first, second) = (SigningKey::new("first", Algorithm::ES256), SigningKey::new("second", Algorithm::ES256));
+    let issuer = Issuer::start(&[&first, &second]);
+    let server = start(&issuer);
+    let invented = SigningKey::new("invented", Algorithm::ES256);
+
+    for _ in 0..5 {
+        assert_eq!(server.get(SECRETS, &invented.sign(&issuer.claims())).status, 401);
+    }
+    assert_eq!(issuer.asked.load(Ordering::SeqCst), 1);
+    assert_eq!(server.get(SECRETS, &second.sign(&issuer.claims())).status, 200);
+    let unnamed = second.sign_as(&Header::new(Algorithm::ES256), &issuer.claims());
+    assert_eq!(server.get(SECRETS, &unnamed).status, 401, "two keys would fit");
+    assert_eq!(issuer.asked.load(Ordering::SeqCst), 1);
+}
