@@ -1,6 +1,6 @@
 //! Text that somebody else wrote and that a model or a terminal will read: checked on the way in, once, by type.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use super::limits::{
     CLAIM_CHARS_MAX, EMAIL_CHARS_MAX, NAME_CHARS_MAX, PURPOSE_CHARS_MAX, SUBJECT_CHARS_MAX, TEXT_CHARS_MAX,
@@ -103,20 +103,20 @@ checked_text!(
 );
 
 /// What an MCP client says of itself. It is only a claim: cut to length, stripped of what can't be shown, and blanked
-/// when it looks like something that must not be kept.
+/// when it looks like something that must not be kept. Cheap to clone: it goes into every row of the trail.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Claim(String);
+pub struct Claim(Arc<str>);
 
 impl Claim {
     /// Makes any text fit to be kept as a claim.
     pub fn of(text: &str) -> Self {
         let cut: String = text.trim().chars().filter(|c| !is_unshowable(*c)).take(CLAIM_CHARS_MAX).collect();
-        if looks_sensitive(&cut) { Self("(withheld)".to_owned()) } else { Self(cut) }
+        Self(if looks_sensitive(&cut) { "(withheld)".into() } else { cut.into() })
     }
 
     /// Takes a claim as it was kept, to the byte: the trail's chain is computed over it.
-    pub(crate) const fn kept(text: String) -> Self {
-        Self(text)
+    pub(crate) fn kept(text: String) -> Self {
+        Self(text.into())
     }
 
     /// The text; empty if the client said nothing.

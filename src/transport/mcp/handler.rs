@@ -1,6 +1,9 @@
 //! The handler that every carrier shares.
 
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use futures::FutureExt as _;
 use rmcp::{
@@ -62,6 +65,24 @@ struct Shared {
     /// The listing of every tool, made once; in the order of [`TOOLS`].
     tools: Vec<Tool>,
     versions: &'static [ProtocolVersion],
+    /// Whoever called last, and what is kept of it: checking a claim costs more than the rest of a call, and a sidecar has
+    /// one client.
+    last_client: Mutex<Option<(Implementation, Client)>>,
+}
+
+impl Shared {
+    /// What is kept of what a client says of itself.
+    fn client(&self, said: Implementation) -> Client {
+        let mut last = self.last_client.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((known, client)) = last.as_ref()
+            && (&known.name, &known.version) == (&said.name, &said.version)
+        {
+            return client.clone();
+        }
+        let client = Client { name: Claim::of(&said.name), version: Claim::of(&said.version) };
+        *last = Some((said, client.clone()));
+        client
+    }
 }
 
 impl McpServer {
@@ -84,7 +105,16 @@ impl McpServer {
     }
 
     fn new(service: Service, caller: Option<Principal>, reveal: Reveal, versions: &'static [ProtocolVersion]) -> Self {
-        Self { shared: Arc::new(Shared { service, caller, reveal, tools: listed(), versions }) }
+        Self {
+            shared: Arc::new(Shared {
+                service,
+                caller,
+                reveal,
+                tools: listed(),
+                versions,
+                last_client: Mutex::default(),
+            }),
+        }
     }
 
     /// Who calls: never a guess.
@@ -92,8 +122,7 @@ impl McpServer {
         let sent = || context.extensions.get::<http::request::Parts>().and_then(|parts| parts.extensions.get());
         let caller: Option<&Principal> = self.shared.caller.as_ref().or_else(sent);
         let caller = caller.ok_or_else(|| ErrorData::internal_error("the request has no caller", None))?;
-        let client =
-            context.client_info().map(|info| Client { name: Claim::of(&info.name), version: Claim::of(&info.version) });
+        let client = context.client_info().map(|info| self.shared.client(info));
         Ok(caller.clone().through(client.unwrap_or_default()))
     }
 
