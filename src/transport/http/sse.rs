@@ -17,7 +17,7 @@ use axum::{
         sse::{Event, KeepAlive},
     },
 };
-use futures::{Stream, StreamExt as _, stream};
+use futures::{SinkExt as _, Stream, StreamExt as _, future::ready, stream};
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use rmcp::{
     ServiceExt as _,
@@ -25,7 +25,7 @@ use rmcp::{
 };
 use tokio::sync::mpsc::{Receiver, Sender, channel, error::TrySendError};
 use tokio_stream::wrappers::ReceiverStream;
-use tokio_util::sync::{CancellationToken, DropGuard, PollSender};
+use tokio_util::sync::{CancellationToken, DropGuard, PollSendError, PollSender};
 
 use super::{
     answer::Problem,
@@ -37,7 +37,8 @@ use super::{
 };
 use crate::{domain::audit::Action, service::Refusal, transport::mcp::McpServer};
 
-/// Messages that may wait on either side of a session.
+/// Messages that may wait on either side of a session. tokio reserves room for that many at once, so what waits is kept
+/// behind a pointer: a message itself has several hundred bytes.
 const QUEUE: usize = 32;
 /// How long a stream may stay without the handshake that it was opened for.
 const HANDSHAKE: Duration = Duration::from_mins(1);
@@ -71,13 +72,18 @@ pub(super) struct Sse {
     streams: Arc<Streams>,
 }
 
+/// A message on its way in.
+type Posted = Box<ClientJsonRpcMessage>;
+/// A message on its way out, written already.
+type Written = String;
+
 /// The open streams.
 #[derive(Default)]
 struct Streams(Mutex<HashMap<String, OpenStream>>);
 
 struct OpenStream {
     owner: Owner,
-    messages: Sender<ClientJsonRpcMessage>,
+    messages: Sender<Posted>,
 }
 
 /// Ends a session however its stream ends: dropped by the client, by the server, or unfinished.
@@ -110,7 +116,7 @@ impl Sse {
         self.streams.lock().len()
     }
 
-    fn enter(&self, owner: Owner) -> Result<(Cleanup, CancellationToken, Receiver<ClientJsonRpcMessage>), Refusal> {
+    fn enter(&self, owner: Owner) -> Result<(Cleanup, CancellationToken, Receiver<Posted>), Refusal> {
         let id = uuid::Uuid::new_v4().simple().to_string();
         let (messages, received) = channel(QUEUE);
         let mut streams = self.streams.lock();
@@ -126,11 +132,12 @@ impl Sse {
     }
 
     /// Runs the session behind a stream; when either ends, so does the other.
-    fn run(&self, received: Receiver<ClientJsonRpcMessage>, stop: CancellationToken) -> Receiver<ServerJsonRpcMessage> {
+    fn run(&self, received: Receiver<Posted>, stop: CancellationToken) -> Receiver<Written> {
         let (answers, sent) = channel(QUEUE);
         let server = self.server.clone();
         tokio::spawn(async move {
-            let carrier = (PollSender::new(answers), ReceiverStream::new(received));
+            let answers = PollSender::new(answers).with(|message| ready(Ok::<_, PollSendError<_>>(written(&message))));
+            let carrier = (answers, ReceiverStream::new(received).map(|message| *message));
             let handshake = tokio::time::timeout(HANDSHAKE, server.serve_with_ct(carrier, stop.clone())).await;
             // A failed handshake's cause may quote what the client sent.
             if let Ok(Ok(session)) = handshake {
@@ -155,17 +162,20 @@ fn open(call: &Call<'_>) -> Result<Response, Problem> {
 /// Where to post to, and then every answer.
 fn events(
     cleanup: Cleanup,
-    sent: Receiver<ServerJsonRpcMessage>,
+    sent: Receiver<Written>,
     stop: CancellationToken,
 ) -> impl Stream<Item = Result<Event, Infallible>> {
     let endpoint = Event::default().event("endpoint").data(format!("/messages?sessionId={}", cleanup.id));
-    let answers = ReceiverStream::new(sent).filter_map(move |message| {
+    let answers = ReceiverStream::new(sent).map(move |text| {
         let _ends_with_the_stream = &cleanup;
-        let event = serde_json::to_string(&message).ok().map(|text| Event::default().event("message").data(text));
-        async move { event }
+        Event::default().event("message").data(text)
     });
     let events = stream::once(async { endpoint }).chain(answers).map(Ok);
     Box::pin(events.take_until(stop.cancelled_owned()))
+}
+
+fn written(message: &ServerJsonRpcMessage) -> Written {
+    serde_json::to_string(message).unwrap_or_default()
 }
 
 async fn post(call: Call<'_>, body: Body) -> Result<Response, Problem> {
@@ -187,7 +197,7 @@ async fn post(call: Call<'_>, body: Body) -> Result<Response, Problem> {
         }
         ClientJsonRpcMessage::Response(_) | ClientJsonRpcMessage::Error(_) => {}
     }
-    match messages.try_send(message) {
+    match messages.try_send(Box::new(message)) {
         Ok(()) => Ok((StatusCode::ACCEPTED, "Accepted").into_response()),
         Err(TrySendError::Full(_)) => {
             let what = "too many messages wait in this session";
