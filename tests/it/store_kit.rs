@@ -91,7 +91,8 @@ pub(crate) struct World {
 }
 
 /// Checks a promise of the contract against every backend, each in every way of writing.
-pub(crate) fn check<P: AsyncFn(&World)>(promise: P) {
+#[expect(clippy::needless_pass_by_value, reason = "a promise is written where it is checked")]
+pub(crate) fn check(promise: impl AsyncFn(&World)) {
     for writes in [Writes::Inline, Writes::Thread] {
         let runtime = runtime(writes);
         let folder = Folder::new(writes);
