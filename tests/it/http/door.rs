@@ -1,12 +1,26 @@
 //! What holds for every route: guard, methods, sizes, rates, headers, health.
 
-use std::time::Duration;
+use std::{
+    io::Write as _,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
-use countersign::domain::{limits::BODY_BYTES_MAX, rate::Rate, scope::Scope};
-use countersign::transport::http::{HttpSettings, ServeError};
+use async_trait::async_trait;
+use countersign::{
+    clock::Clock,
+    domain::{limits::BODY_BYTES_MAX, rate::Rate, scope::Scope, time::Timestamp},
+    random::SystemRandom,
+    service::Service,
+    transport::http::{HttpSettings, ServeError},
+};
 use serde_json::json;
 
-use super::kit::{Server, settings, token_of, written};
+use super::kit::{Client, Server, settings, token_of, written};
+use crate::kit::{Vault, open_in};
 
 const SECRETS: &str = "/api/v2/totp/secrets";
 
@@ -285,4 +299,58 @@ fn nothing_is_served_in_clear_beyond_this_machine() {
     assert!(matches!(refused, ServeError::InClear(_)));
     let message = refused.to_string();
     assert!(message.contains("--tls-cert") && message.contains("--behind-proxy"));
+}
+
+#[test]
+fn a_connection_beyond_the_limit_is_closed_and_its_place_is_given_back() {
+    let mut settings = settings();
+    settings.limits.connections = 2;
+    let server = Server::with(settings);
+    let is_served = |client: &mut Client| {
+        // Where the server has closed already, writing fails.
+        let _ = client.stream.get_mut().write_all(written("GET", "/healthz", &[], None).as_bytes());
+        client.try_read().is_some_and(|answer| answer.status == 200)
+    };
+    let (mut first, mut second) = (server.client(), server.client());
+    assert!(is_served(&mut first) && is_served(&mut second));
+
+    assert!(!is_served(&mut server.client()));
+
+    drop(first);
+    while !is_served(&mut server.client()) {}
+    assert!(is_served(&mut second));
+}
+
+/// A clock that panics when it is told to.
+struct Trap(Arc<AtomicBool>);
+
+#[async_trait]
+impl Clock for Trap {
+    fn now(&self) -> Timestamp {
+        assert!(!self.0.load(Ordering::SeqCst), "the seed is JBSWY3DPEHPK3PXP");
+        Timestamp::from_seconds(1_795_305_600)
+    }
+
+    async fn wait(&self, _moment: Timestamp, _at_most: Duration) {}
+}
+
+#[test]
+fn a_panic_is_an_internal_error_and_nothing_else() {
+    let vault = Vault::new();
+    let armed = Arc::new(AtomicBool::new(false));
+    let opened = open_in(vault.dir.path(), Timestamp::from_seconds(1_795_305_600));
+    let service =
+        Service::new(opened.store, opened.keyring, Arc::new(Trap(Arc::clone(&armed))), Arc::new(SystemRandom));
+    let server = Server::of(vault, service, settings());
+    let token = server.token();
+    assert_eq!(server.get(SECRETS, &token).status, 200);
+
+    armed.store(true, Ordering::SeqCst);
+    let answer = server.get(SECRETS, &token);
+    armed.store(false, Ordering::SeqCst);
+
+    assert_eq!(answer.refusal(), (500, "internal".to_owned()));
+    let message = answer.json()["message"].as_str().unwrap().to_owned();
+    assert!(!message.contains("JBSW") && message.split(' ').any(|word| word.len() == 33), "{message}");
+    assert_eq!(server.get(SECRETS, &token).status, 200, "the server goes on");
 }

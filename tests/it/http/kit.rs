@@ -13,7 +13,7 @@ use countersign::{
         principal::Principal,
         scope::{Scope, ScopeSet},
     },
-    service::{KeyRequest, MintedKey},
+    service::{KeyRequest, MintedKey, Service},
     transport::{
         http::{HttpSettings, ServeError, serve},
         mcp::{McpServer, Reveal},
@@ -56,16 +56,22 @@ impl Server {
         Self::with(settings())
     }
 
-    pub(crate) fn with(mut settings: HttpSettings) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    pub(crate) fn with(settings: HttpSettings) -> Self {
         let vault = Vault::new();
+        let service = vault.service.clone();
+        Self::of(vault, service, settings)
+    }
+
+    /// A server that answers by this service, which may be another than the vault's own.
+    pub(crate) fn of(vault: Vault, service: Service, mut settings: HttpSettings) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         if let Some(oauth) = &mut settings.oauth {
             oauth.account = vault.account;
         }
         let stop = CancellationToken::new();
         let (tell, told) = mpsc::channel();
-        let server = McpServer::for_requests(vault.service.clone(), Reveal::Once);
-        let serving = serve(vault.service.clone(), server, settings, stop.clone(), move |at| tell.send(at).unwrap());
+        let server = McpServer::for_requests(service.clone(), Reveal::Once);
+        let serving = serve(service, server, settings, stop.clone(), move |at| tell.send(at).unwrap());
         let running = runtime.spawn(serving);
         let port = told.recv().expect("the server starts").address.port();
         let address = SocketAddr::from(([127, 0, 0, 1], port));
