@@ -17,6 +17,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt as _;
 
 use super::{
+    lanes::{InLane, Lanes},
     peers::{Peer, Peers, Place},
     settings::Limits,
     stream::{Phase, Timed},
@@ -42,17 +43,20 @@ pub(super) struct Listener {
 
 impl Listener {
     /// Accepts connections until told to stop, then waits for what runs, but not for ever.
-    pub(super) async fn run(self, socket: TcpListener) {
+    pub(super) async fn run(self, socket: TcpListener, lanes: Lanes) {
         let (limits, stop) = (self.limits, self.stop.clone());
         let shared = Arc::new(self);
         let (tasks, give_up) = (TaskTracker::new(), CancellationToken::new());
         while let Some(accepted) = stop.run_until_cancelled(socket.accept()).await {
             match accepted {
                 Ok((stream, address)) => {
-                    let Some(place) = shared.place(address) else { continue };
-                    let serve = Arc::clone(&shared).serve(stream, address, place);
+                    let (place, lane) = (shared.place(address), lanes.enter());
+                    let Some(((place, (lane, in_lane)), stream)) = place.zip(lane).zip(stream.into_std().ok()) else {
+                        continue;
+                    };
+                    let serve = Arc::clone(&shared).serve(stream, address, (place, in_lane));
                     let give_up = give_up.clone();
-                    tasks.spawn(async move { give_up.run_until_cancelled(serve).await });
+                    tasks.spawn_on(async move { give_up.run_until_cancelled(serve).await }, lane);
                 }
                 Err(cause) => {
                     tracing::warn!(%cause, "a connection could not be accepted");
@@ -67,6 +71,7 @@ impl Listener {
             give_up.cancel();
             tasks.wait().await;
         }
+        lanes.close().await;
     }
 
     fn place(&self, address: SocketAddr) -> Option<Place> {
@@ -78,11 +83,14 @@ impl Listener {
         place
     }
 
-    async fn serve(self: Arc<Self>, stream: TcpStream, address: SocketAddr, _place: Place) {
-        if let Err(cause) = stream.set_nodelay(true) {
-            tracing::debug!(%cause, "a connection ended before it began");
-            return;
-        }
+    async fn serve(self: Arc<Self>, stream: std::net::TcpStream, address: SocketAddr, _place: (Place, InLane)) {
+        let stream = match stream.set_nodelay(true).and_then(|()| TcpStream::from_std(stream)) {
+            Ok(stream) => stream,
+            Err(cause) => {
+                tracing::debug!(%cause, "a connection ended before it began");
+                return;
+            }
+        };
         match &self.tls {
             None => self.speak(stream, address).await,
             Some(tls) => {

@@ -12,6 +12,7 @@ mod body;
 mod door;
 mod guard;
 mod health;
+mod lanes;
 mod listener;
 mod mcp;
 mod metrics;
@@ -49,6 +50,9 @@ pub enum ServeError {
     /// The certificate or key can't be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The threads that serve could not be started.
+    #[error("the serving threads could not be started: {0}")]
+    Threads(std::io::Error),
     /// The address can't be listened on.
     #[error("can't listen on {address}: {source}")]
     Bind {
@@ -102,6 +106,7 @@ pub async fn serve(
     let socket = TcpListener::bind(settings.listen).await.map_err(bind)?;
     let address = socket.local_addr().map_err(bind)?;
     let is_tls = tls.is_some();
+    let lanes = lanes::Lanes::open().map_err(ServeError::Threads)?;
     let app = Arc::new(door::App::new(service, &server, &settings, stop.child_token()));
     let tidying = tokio::spawn({
         let (app, stop) = (Arc::clone(&app), stop.child_token());
@@ -116,7 +121,7 @@ pub async fn serve(
         stop,
     };
     announce(Listening { address, tls: is_tls });
-    listener.run(socket).await;
+    listener.run(socket, lanes).await;
     tidying.abort();
     Ok(())
 }
