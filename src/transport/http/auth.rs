@@ -4,7 +4,7 @@
 //! Keys are read from headers alone, never from a URL, and nothing of them is logged.
 
 use std::{
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     time::{Duration, Instant},
 };
 
@@ -173,11 +173,16 @@ impl Auth {
     fn source(&self, headers: &HeaderMap, peer: Option<Peer>) -> Option<IpAddr> {
         let forwarded = || {
             let last = headers.get_all(FORWARDED_FOR).iter().next_back()?.to_str().ok()?;
-            last.rsplit(',').next()?.trim().parse().ok().map(Peer)
+            address_in(last.rsplit(',').next()?.trim()).map(Peer)
         };
         let seen = if self.behind_proxy { forwarded().or(peer) } else { peer };
         seen.map(Peer::network)
     }
+}
+
+/// An address as proxies write it: alone, or with a port.
+fn address_in(text: &str) -> Option<IpAddr> {
+    text.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()))
 }
 
 fn bearer(value: &HeaderValue) -> Option<&str> {

@@ -127,13 +127,13 @@ impl App {
         let method = parts.method.clone();
         let entry = match self.guard.admit(&method, &parts.uri, &parts.headers) {
             Ok(entry) => entry,
-            Err(turned) => return self.leave(None, &method, Problem::Turned(turned).into_response(), None),
+            Err(turned) => return self.leave(None, Problem::Turned(turned).into_response(), None),
         };
         if entry.origin.is_some() && guard::is_preflight(&method, &parts.headers) {
             let mut response = Response::new(Body::empty());
             *response.status_mut() = StatusCode::NO_CONTENT;
             guard::permit(response.headers_mut());
-            return self.leave(None, &method, response, entry.origin);
+            return self.leave(None, response, entry.origin);
         }
         let tried = Auth::is_tried(&parts.headers);
         let outcome = self.serve(routes, named, parts, body).await;
@@ -142,7 +142,7 @@ impl App {
             Err(Problem::Refused(refusal)) => self.challenged(&refusal, tried),
             Err(problem) => problem.into_response(),
         };
-        self.leave(outcome.route, &method, response, entry.origin)
+        self.leave(outcome.route, response, entry.origin)
     }
 
     async fn serve(&self, routes: &[&'static Route], named: String, parts: Parts, body: Body) -> Outcome {
@@ -190,7 +190,6 @@ impl App {
     fn leave(
         &self,
         route: Option<&'static Route>,
-        method: &Method,
         mut response: Response,
         origin: Option<http::HeaderValue>,
     ) -> Response {
@@ -200,9 +199,6 @@ impl App {
             guard::share(headers, origin);
         }
         self.metrics.answered(route, response.status());
-        if method == Method::HEAD {
-            *response.body_mut() = Body::empty();
-        }
         response
     }
 
