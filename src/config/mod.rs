@@ -41,7 +41,7 @@ pub struct Flags {
         default_value = "sqlite:"
     )]
     store: String,
-    /// File of the vault's key [default: keys/VAULT_ID.key in the platform's configuration directory]
+    /// File of the vault's key [default: keys/ID.key in the platform's configuration directory]
     #[arg(long, global = true, value_name = "FILE", env = "COUNTERSIGN_KEY_FILE", hide_env_values = true)]
     key_file: Option<PathBuf>,
     /// Account to work in
