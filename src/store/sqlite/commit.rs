@@ -131,20 +131,19 @@ impl Core {
         }
     }
 
-    /// Does one job without waiting for anybody. Gives it back undone if another process is writing, or if it turns out
-    /// that it needs a sync.
-    pub(super) fn commit_now(&mut self, job: Box<dyn Job>) -> Option<Box<dyn Job>> {
-        let mut jobs = vec![job];
+    /// Does every job without waiting for anybody. Gives them back undone if another process is writing, if one of them
+    /// can't be done, or if it turns out that one needs a sync.
+    pub(super) fn commit_now(&mut self, mut jobs: Vec<Box<dyn Job>>) -> Vec<Box<dyn Job>> {
         self.patience.set(false);
         let ended = self.transact_at(Level::Normal, &mut jobs, |_| Ok(()));
         self.patience.set(true);
-        let job = jobs.pop()?;
-        match ended {
-            Ok(()) => job.answer(Ok(())),
-            Err(Failed::Job(error)) => job.answer(Err(error)),
-            Err(Failed::All(_) | Failed::Level) => return Some(job),
+        if ended.is_err() {
+            return jobs;
         }
-        None
+        for job in jobs {
+            job.answer(Ok(()));
+        }
+        Vec::new()
     }
 
     /// Brings what is committed to the disk, if anything waits for that.
@@ -158,14 +157,6 @@ impl Core {
             self.unsynced_since = Some(Instant::now());
         }
         synced
-    }
-
-    /// Whether a transaction can begin and write right now.
-    pub(super) fn probe(&self) -> Result<(), StoreError> {
-        self.conn.execute_batch("BEGIN IMMEDIATE")?;
-        let wrote = trail::touch(&Tx::new(self.db()));
-        self.conn.execute_batch("ROLLBACK")?;
-        wrote
     }
 
     /// Syncs and closes.
@@ -190,6 +181,7 @@ impl Core {
     ) -> Result<(), Failed> {
         self.set_level(level).map_err(Failed::All)?;
         self.run("BEGIN IMMEDIATE").map_err(Failed::All)?;
+        let before = self.conn.total_changes();
         let tx = Tx::new(self.db());
         let ended = catch_unwind(AssertUnwindSafe(|| run_all(&tx, level, jobs, last)))
             .unwrap_or_else(|_| Err(Failed::Job(StoreError::Unavailable("a write panicked".to_owned()))));
@@ -200,9 +192,12 @@ impl Core {
             let _ = self.run("ROLLBACK");
         }
         ended?;
-        match level {
-            Level::Full => self.unsynced_since = None,
-            Level::Normal => self.unsynced_since = self.unsynced_since.or_else(|| Some(Instant::now())),
+        // A commit of nothing writes nothing, and so it neither needs a sync nor is one.
+        if self.conn.total_changes() != before {
+            self.unsynced_since = match level {
+                Level::Full => None,
+                Level::Normal => self.unsynced_since.or_else(|| Some(Instant::now())),
+            };
         }
         if must_scrub {
             self.scrub();

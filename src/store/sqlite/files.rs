@@ -32,6 +32,7 @@ impl Spot {
         }
         let folder = resolve(folder).map_err(io_at(folder))?;
         refuse_shared_folder(&folder)?;
+        refuse_network(&folder)?;
         let file = folder.join(name);
         Ok(Self { folder, file })
     }
@@ -149,6 +150,25 @@ fn open_private(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
 fn open_private(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     // The file inherits the folder's access list, which in a user's profile is that user's.
     options.open(path)
+}
+
+/// SQLite's log is shared memory: over a network, two machines would each have their own and ruin the file.
+#[cfg(target_os = "linux")]
+fn refuse_network(folder: &Path) -> Result<(), OpenError> {
+    // NFS, SMB, SMB 2 and CIFS, as statfs(2) numbers them.
+    const NETWORK: [u64; 4] = [0x6969, 0x517B, 0xFE53_4D42, 0xFF53_4D42];
+    let facts = rustix::fs::statfs(folder).map_err(|error| io_at(folder)(error.into()))?;
+    match u64::try_from(facts.f_type) {
+        Ok(kind) if NETWORK.contains(&kind) => {
+            Err(not_ours(folder, "is on a network file system; name a folder on a local disk with --data-dir"))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn refuse_network(_folder: &Path) -> Result<(), OpenError> {
+    Ok(())
 }
 
 #[cfg(unix)]

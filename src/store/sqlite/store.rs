@@ -222,7 +222,8 @@ impl Store for Sqlite {
     }
 
     async fn check_writable(&self) -> Result<(), StoreError> {
-        self.writer.with_core(|core| core.probe())
+        // A real write: a probe that rolled back would not notice a full disk.
+        self.writer.write(Need::SyncSoon, trail::touch).await
     }
 
     async fn examine(&self) -> Result<Vec<String>, StoreError> {

@@ -1,12 +1,13 @@
 //! Who carries out jobs: the runtime's own thread, or a thread of its own.
 //!
 //! Inline: the first job spawns a task that empties the queue; on a one-thread runtime every task that is ready queues
-//! its job before that task runs, so they share a commit without any hand-over between threads. Thread: a writer thread
-//! empties the queue; a job that needs no sync and finds nobody in its way is done where it is.
+//! its job before that task runs, so they share a commit without any hand-over between threads. Thread: jobs that need
+//! no sync are done in the same way, by whichever worker of the runtime comes to it; those that do, and those that find
+//! somebody in their way, go to the writer thread, which may wait for the disk without holding anybody up.
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
     thread::JoinHandle,
     time::{Duration, Instant},
 };
@@ -41,8 +42,13 @@ struct Shared {
 #[derive(Default)]
 struct Queue {
     jobs: VecDeque<Box<dyn Job>>,
+    /// Thread: those of the jobs that need neither the disk nor, with luck, the writer thread.
+    quick: VecDeque<Box<dyn Job>>,
     /// Inline: a task is on its way to empty it.
     flushing: bool,
+    /// Thread: a task is on its way to do the quick ones. A flag of its own: the writer thread, which takes the others,
+    /// must not make it look as if somebody came for these.
+    flushing_quick: bool,
     /// When a FULL commit must follow.
     sync_due: Option<Instant>,
     /// Inline: a timer is set for that.
@@ -83,14 +89,9 @@ impl Writer {
         answer.await.unwrap_or_else(|_| Err(closed()))
     }
 
-    /// Runs a function on the writing connection, outside a transaction.
-    pub(super) fn with_core<T>(&self, act: impl FnOnce(&mut Core) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        lock(&self.shared.core).as_mut().map_or_else(|| Err(closed()), act)
-    }
-
-    /// Reads on the writing connection.
+    /// Reads on the writing connection, between transactions.
     pub(super) fn read<T>(&self, act: impl FnOnce(&Db<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        self.with_core(|core| act(&core.db()))
+        lock(&self.shared.core).as_ref().map_or_else(|| Err(closed()), |core| act(&core.db()))
     }
 
     /// Does what is queued, syncs and lets go of the file.
@@ -101,6 +102,8 @@ impl Writer {
         if let Some(thread) = thread {
             let _ = thread.join();
         }
+        self.shared.flush();
+        self.shared.flush_quick();
         self.shared.flush();
         let core = lock(&self.shared.core).take();
         core.map_or(Ok(()), Core::close)
@@ -115,73 +118,98 @@ impl Drop for Writer {
 
 impl Shared {
     fn enqueue_inline(self: &Arc<Self>, job: Box<dyn Job>) {
-        {
-            let mut queue = lock(&self.queue);
-            if queue.closed {
-                return;
-            }
-            queue.jobs.push_back(job);
-            if queue.flushing {
-                return;
-            }
-            queue.flushing = true;
+        let mut queue = lock(&self.queue);
+        if queue.closed {
+            return;
         }
+        queue.jobs.push_back(job);
+        if queue.flushing {
+            return;
+        }
+        queue.flushing = true;
+        drop(queue);
+        let promise = Promise::of(self, |queue| &mut queue.flushing);
         let shared = Arc::clone(self);
         match Handle::try_current() {
-            Ok(runtime) => {
-                runtime.spawn(async move { shared.flush_inline() });
-            }
+            Ok(runtime) => drop(runtime.spawn(async move {
+                shared.flush();
+                promise.keep();
+                shared.set_timer();
+            })),
             Err(_) => shared.flush(),
         }
     }
 
-    /// Empties the queue, then sees to it that a FULL commit follows where one must.
-    fn flush_inline(self: &Arc<Self>) {
-        self.flush();
-        let due = {
-            let mut queue = lock(&self.queue);
-            if queue.timer {
-                return;
-            }
-            queue.timer = queue.sync_due.is_some();
-            queue.sync_due
+    fn enqueue(self: &Arc<Self>, job: Box<dyn Job>) {
+        let runtime = match job.need() {
+            Need::Sync => None,
+            Need::SyncSoon => Handle::try_current().ok(),
         };
+        let mut queue = lock(&self.queue);
+        if queue.closed {
+            return;
+        }
+        let Some(runtime) = runtime else {
+            queue.jobs.push_back(job);
+            self.work.notify_one();
+            return;
+        };
+        queue.quick.push_back(job);
+        if queue.flushing_quick {
+            return;
+        }
+        queue.flushing_quick = true;
+        drop(queue);
+        let promise = Promise::of(self, |queue| &mut queue.flushing_quick);
+        let shared = Arc::clone(self);
+        runtime.spawn(async move {
+            // A worker runs what it has just spawned first; this lets the others that are ready queue up before.
+            tokio::task::yield_now().await;
+            shared.flush_quick();
+            promise.keep();
+        });
+    }
+
+    /// Inline: sees to it that a FULL commit follows where one must.
+    fn set_timer(self: &Arc<Self>) {
+        let mut queue = lock(&self.queue);
+        let Some(mut due) = queue.sync_due.filter(|_| !queue.timer) else { return };
+        queue.timer = true;
+        drop(queue);
+        let promise = Promise::of(self, |queue| &mut queue.timer);
         let shared = Arc::downgrade(self);
         tokio::spawn(async move {
-            let mut next = due;
-            while let Some(due) = next {
+            loop {
                 tokio::time::sleep_until(due.into()).await;
                 // If the store was let go of meanwhile, it has synced then.
-                next = shared.upgrade().and_then(|shared| shared.sync());
+                match shared.upgrade().and_then(|shared| shared.sync()) {
+                    Some(next) => due = next,
+                    None => break promise.keep(),
+                }
             }
         });
     }
 
-    /// Queues a job for the writer thread, or does it here if it needs no sync and nobody is in its way.
-    fn enqueue(&self, job: Box<dyn Job>) {
-        let job = match job.need() {
-            Need::Sync => job,
-            Need::SyncSoon => match self.do_now(job) {
-                Some(job) => job,
-                None => return,
-            },
-        };
-        let mut queue = lock(&self.queue);
-        if !queue.closed {
-            queue.jobs.push_back(job);
-            self.work.notify_one();
+    /// Thread: does the quick jobs here, or leaves them to the writer thread if that or another process is writing.
+    fn flush_quick(&self) {
+        loop {
+            let batch = lock(&self.queue).take_quick();
+            if batch.is_empty() {
+                return;
+            }
+            let undone = match self.core.try_lock().as_deref_mut() {
+                Ok(Some(core)) => {
+                    let undone = core.commit_now(batch);
+                    self.note_due(core);
+                    undone
+                }
+                Ok(None) | Err(_) => batch,
+            };
+            if !undone.is_empty() {
+                lock(&self.queue).jobs.extend(undone);
+                self.work.notify_one();
+            }
         }
-    }
-
-    fn do_now(&self, job: Box<dyn Job>) -> Option<Box<dyn Job>> {
-        let Ok(mut held) = self.core.try_lock() else { return Some(job) };
-        let Some(core) = held.as_mut() else { return Some(job) };
-        if !lock(&self.queue).jobs.is_empty() {
-            return Some(job);
-        }
-        let undone = core.commit_now(job);
-        self.note_due(core);
-        undone
     }
 
     /// The writer thread.
@@ -251,7 +279,41 @@ impl Shared {
     }
 }
 
+/// What a flag says: that a task will see to it. Taken back if the task is dropped before it has: a runtime that shuts
+/// down drops its tasks, and another one may go on with the store.
+struct Promise {
+    shared: Weak<Shared>,
+    flag: fn(&mut Queue) -> &mut bool,
+    kept: bool,
+}
+
+impl Promise {
+    fn of(shared: &Arc<Shared>, flag: fn(&mut Queue) -> &mut bool) -> Self {
+        Self { shared: Arc::downgrade(shared), flag, kept: false }
+    }
+
+    fn keep(mut self) {
+        self.kept = true;
+    }
+}
+
+impl Drop for Promise {
+    fn drop(&mut self) {
+        if !self.kept
+            && let Some(shared) = self.shared.upgrade()
+        {
+            *(self.flag)(&mut lock(&shared.queue)) = false;
+        }
+    }
+}
+
 impl Queue {
+    fn take_quick(&mut self) -> Vec<Box<dyn Job>> {
+        let count = self.quick.len().min(BATCH);
+        self.flushing_quick = count > 0;
+        self.quick.drain(..count).collect()
+    }
+
     fn take_batch(&mut self) -> Vec<Box<dyn Job>> {
         let count = self.jobs.len().min(BATCH);
         self.flushing = count > 0;
