@@ -44,11 +44,8 @@ struct Queue {
     jobs: VecDeque<Box<dyn Job>>,
     /// Thread: those of the jobs that need neither the disk nor, with luck, the writer thread.
     quick: VecDeque<Box<dyn Job>>,
-    /// Inline: a task is on its way to empty it.
+    /// A task is on its way to empty it. Thread: to empty the quick ones.
     flushing: bool,
-    /// Thread: a task is on its way to do the quick ones. A flag of its own: the writer thread, which takes the others,
-    /// must not make it look as if somebody came for these.
-    flushing_quick: bool,
     /// When a FULL commit must follow.
     sync_due: Option<Instant>,
     /// Inline: a timer is set for that.
@@ -155,12 +152,12 @@ impl Shared {
             return;
         };
         queue.quick.push_back(job);
-        if queue.flushing_quick {
+        if queue.flushing {
             return;
         }
-        queue.flushing_quick = true;
+        queue.flushing = true;
         drop(queue);
-        let promise = Promise::of(self, |queue| &mut queue.flushing_quick);
+        let promise = Promise::of(self, |queue| &mut queue.flushing);
         let shared = Arc::clone(self);
         runtime.spawn(async move {
             // A worker runs what it has just spawned first; this lets the others that are ready queue up before.
@@ -238,7 +235,10 @@ impl Shared {
     /// Commits batch after batch until nothing is queued.
     fn flush(&self) {
         loop {
-            let batch = lock(&self.queue).take_batch();
+            let mut queue = lock(&self.queue);
+            let batch = queue.take_batch();
+            queue.flushing = !batch.is_empty();
+            drop(queue);
             if batch.is_empty() {
                 return;
             }
@@ -310,13 +310,12 @@ impl Drop for Promise {
 impl Queue {
     fn take_quick(&mut self) -> Vec<Box<dyn Job>> {
         let count = self.quick.len().min(BATCH);
-        self.flushing_quick = count > 0;
+        self.flushing = count > 0;
         self.quick.drain(..count).collect()
     }
 
     fn take_batch(&mut self) -> Vec<Box<dyn Job>> {
         let count = self.jobs.len().min(BATCH);
-        self.flushing = count > 0;
         self.jobs.drain(..count).collect()
     }
 }
