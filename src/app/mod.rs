@@ -4,7 +4,7 @@
 mod serve;
 mod typed;
 
-use std::{io::IsTerminal as _, process::ExitCode, sync::Arc, time::Duration};
+use std::{io::IsTerminal as _, process::ExitCode, sync::Arc};
 
 use clap::{ColorChoice, CommandFactory as _, Parser as _};
 use typed::{Command, Typed, typed_wrong};
@@ -33,8 +33,6 @@ const EXIT_USAGE: u8 = 2;
 const EXIT_NO_VAULT: u8 = 78;
 /// Interrupted by the person, as shells count it.
 const EXIT_INTERRUPTED: u8 = 130;
-/// How long what was begun may take to end.
-const SETTLE_MAX: Duration = Duration::from_secs(1);
 
 /// What is to be done.
 enum Task {
@@ -199,15 +197,7 @@ fn session(config: &Config, service: &Service, account: &Account, status: &Vault
     }
 }
 
-/// Lets what was begun end, such as giving back the step of a call that was interrupted, and then go of the vault.
 async fn close(service: &Service) -> Result<(), Failure> {
-    let metrics = tokio::runtime::Handle::current().metrics();
-    let settled = async {
-        while metrics.num_alive_tasks() > 0 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    };
-    let _ = tokio::time::timeout(SETTLE_MAX, settled).await;
     service.close().await.map_err(Failure::from)
 }
 

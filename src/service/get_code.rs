@@ -80,7 +80,8 @@ impl Service {
         entry.seat = seat.as_ref().map(|seat| seat.id);
         let (counted, limits) = counted_holders(caller, seat.as_ref());
         let deadline = begun.plus(wish.max_wait);
-        let (mut stage, mut held, mut place) = (Stage::Ask, None::<Held>, None);
+        // Dropped from the last to the first: a step is given back before its place is.
+        let (mut place, mut stage, mut held) = (None, Stage::Ask, None::<Held>);
         loop {
             let now = self.now();
             // What a caller was promised within its time is given although a moment more has passed.
@@ -241,10 +242,9 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        if let Some((service, reservation, entry)) = self.back.take()
-            && let Ok(runtime) = tokio::runtime::Handle::try_current()
-        {
-            runtime.spawn(async move { service.give_back(reservation, entry).await });
+        if let Some((service, reservation, entry)) = self.back.take() {
+            let parts = Arc::clone(&service.parts);
+            parts.waiters.leave_behind(async move { service.give_back(reservation, entry).await });
         }
     }
 }

@@ -187,11 +187,13 @@ impl Service {
         Refusal::Internal { id }
     }
 
-    /// Makes everything durable and lets go of the store.
+    /// Lets what was begun end, such as giving back the step of a call that was interrupted; then makes everything durable
+    /// and lets go of the store.
     ///
     /// # Errors
     /// [`Refusal::Unavailable`] if the last writes could not be made durable.
     pub async fn close(&self) -> Result<(), Refusal> {
+        self.parts.waiters.settle().await;
         self.flush_refusals().await;
         self.store().close().await.map_err(|cause| self.failed(&cause))
     }

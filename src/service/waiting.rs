@@ -7,6 +7,8 @@ use std::{
 };
 
 use async_trait::async_trait;
+use tokio::runtime::Handle;
+use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 
 use super::Service;
 use crate::domain::{
@@ -37,16 +39,22 @@ impl Patience for () {
     }
 }
 
+/// How long those who wait, and steps that are given back, may take to end when a process does.
+const SETTLE_MAX: Duration = Duration::from_secs(1);
+
 /// Who waits in this process.
 #[derive(Default)]
 pub(super) struct Waiters {
     places: Arc<Mutex<HashMap<Actor, usize>>>,
+    /// Waiting calls, and the errands they leave behind when they are dropped.
+    unfinished: TaskTracker,
 }
 
 /// A place among the waiters, given up on drop.
 pub(super) struct WaitingPlace {
     places: Arc<Mutex<HashMap<Actor, usize>>>,
     actor: Actor,
+    _unfinished: TaskTrackerToken,
 }
 
 impl Waiters {
@@ -68,7 +76,21 @@ impl Waiters {
             return None;
         }
         *mine += 1;
-        Some(WaitingPlace { places: Arc::clone(&self.places), actor })
+        Some(WaitingPlace { places: Arc::clone(&self.places), actor, _unfinished: self.unfinished.token() })
+    }
+
+    /// Does something that a dropped call left to be done, if there is still a runtime to do it.
+    pub(super) fn leave_behind(&self, errand: impl Future<Output = ()> + Send + 'static) {
+        if let Ok(runtime) = Handle::try_current() {
+            self.unfinished.spawn_on(errand, &runtime);
+        }
+    }
+
+    /// Waits until nobody waits and every errand is done, but not for long.
+    pub(super) async fn settle(&self) {
+        self.unfinished.close();
+        // Who is still waiting then is cut off with the process; its step lapses unused.
+        let _ = tokio::time::timeout(SETTLE_MAX, self.unfinished.wait()).await;
     }
 }
 

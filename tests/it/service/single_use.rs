@@ -144,3 +144,24 @@ async fn what_was_given_survives_a_restart() {
     let vault = Vault::at(dir, clock);
     assert_eq!(code(&vault.service, &vault.person, id, single_use()).await.unwrap_err().code(), Code::Busy);
 }
+
+#[tokio::test]
+async fn a_process_that_ends_gives_its_steps_back_first() {
+    let vault = Vault::new();
+    let id = vault.register("A").await.secret.id;
+    code(&vault.service, &vault.person, id, single_use()).await.unwrap();
+    let ask = CodeRequest { single_use: true, max_wait: Some(45), ..CodeRequest::default() };
+    let (service, person) = (vault.service.clone(), vault.person.clone());
+    let waiting = tokio::spawn(async move { code(&service, &person, id, ask).await });
+    let reserved = AuditFilter { action: Some(Action::CodeReserve), ..AuditFilter::default() };
+    while vault.service.read_trail(&vault.person, reserved.clone()).await.unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    waiting.abort();
+    vault.service.close().await.unwrap();
+
+    let Vault { dir, clock, .. } = vault;
+    let vault = Vault::at(dir, clock);
+    vault.clock.set_seconds(START + 30);
+    code(&vault.service, &vault.person, id, single_use()).await.unwrap();
+}
