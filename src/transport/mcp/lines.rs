@@ -1,130 +1,120 @@
-//! Two guards between standard input and rmcp: lines that are too long are refused rather than dropped in silence, and
-//! notifications before the first request don't end the process.
+//! Lines of an input, none longer than a message may be.
 
-use std::{
-    borrow::Cow,
-    io,
-    pin::Pin,
-    task::{Context, Poll},
-};
+use std::io;
 
-use rmcp::{
-    RoleServer,
-    model::ClientJsonRpcMessage,
-    service::{RxJsonRpcMessage, TxJsonRpcMessage},
-    transport::Transport,
-};
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt as _};
 
 use crate::domain::limits::LINE_BYTES_MAX;
 
-/// What stands for a refused line: JSON that is no request, which rmcp answers with `Invalid request`. The line break
-/// before it ends the part that was passed on already.
-const REFUSED: &[u8] = b"\n{}\n";
+/// What a buffer may keep of its size between lines.
+const KEPT_BYTES: usize = 64 * 1024;
 
-/// Passes lines of at most [`LINE_BYTES_MAX`] bytes.
-pub(super) struct BoundedLines<R> {
-    inner: R,
-    /// Bytes of the current line so far.
-    length: usize,
-    /// The rest of this line is not passed on.
+/// Reads lines of at most [`LINE_BYTES_MAX`] bytes, their line break among them.
+pub(super) struct Lines<R> {
+    input: R,
+    line: Vec<u8>,
+    /// The rest of this line is left out.
     skipping: bool,
-    /// Bytes that were read and not yet passed on.
-    pending: Vec<u8>,
+    /// The line was given out.
+    given: bool,
 }
 
-impl<R> BoundedLines<R> {
-    pub(super) const fn new(inner: R) -> Self {
-        Self { inner, length: 0, skipping: false, pending: Vec::new() }
-    }
-
-    /// What of a chunk is passed on. Most chunks hold no long line and pass untouched.
-    fn passed<'a>(&mut self, chunk: &'a [u8]) -> Cow<'a, [u8]> {
-        let last_break = chunk.iter().rposition(|byte| *byte == b'\n');
-        if !self.skipping && chunk.len() + self.length <= LINE_BYTES_MAX {
-            self.length = last_break.map_or(self.length + chunk.len(), |at| chunk.len() - at - 1);
-            return Cow::Borrowed(chunk);
-        }
-        let mut out = Vec::with_capacity(chunk.len() + REFUSED.len());
-        for piece in chunk.split_inclusive(|byte| *byte == b'\n') {
-            let ends = piece.ends_with(b"\n");
-            self.length += piece.len();
-            if self.length > LINE_BYTES_MAX && !self.skipping {
-                self.skipping = true;
-                out.extend_from_slice(REFUSED);
-            }
-            if !self.skipping {
-                out.extend_from_slice(piece);
-            }
-            if ends {
-                (self.length, self.skipping) = (0, false);
-            }
-        }
-        Cow::Owned(out)
-    }
+/// What was read.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Line<'a> {
+    /// A line, without its line break.
+    Whole(&'a [u8]),
+    /// The beginning of a line that is too long. What is left of it is not read.
+    TooLong,
 }
 
-impl<R: AsyncRead + Unpin> AsyncRead for BoundedLines<R> {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
+impl<R: AsyncBufRead + Unpin> Lines<R> {
+    pub(super) const fn new(input: R) -> Self {
+        Self { input, line: Vec::new(), skipping: false, given: false }
+    }
+
+    /// The next line; `None` at the end. Safe to drop at any moment: what was read is kept for the next call.
+    pub(super) async fn next(&mut self) -> io::Result<Option<Line<'_>>> {
+        if std::mem::take(&mut self.given) {
+            self.line.clear();
+            self.line.shrink_to(KEPT_BYTES);
+        }
         loop {
-            if !this.pending.is_empty() {
-                let fits = this.pending.len().min(out.remaining());
-                out.put_slice(this.pending.get(..fits).unwrap_or_default());
-                this.pending.drain(..fits);
-                return Poll::Ready(Ok(()));
+            let read = self.input.fill_buf().await?;
+            if read.is_empty() {
+                return Ok(None);
             }
-            let before = out.filled().len();
-            std::task::ready!(Pin::new(&mut this.inner).poll_read(cx, out))?;
-            let chunk = out.filled().get(before..).unwrap_or_default();
-            if chunk.is_empty() {
-                return Poll::Ready(Ok(()));
+            let ends = read.iter().position(|byte| *byte == b'\n');
+            let taken = ends.map_or(read.len(), |at| at + 1);
+            let fits = self.line.len() + taken <= LINE_BYTES_MAX;
+            let skipped = self.skipping;
+            if fits && !skipped {
+                self.line.extend_from_slice(read.get(..taken).unwrap_or_default());
             }
-            let Cow::Owned(passed) = this.passed(chunk) else { return Poll::Ready(Ok(())) };
-            out.set_filled(before);
-            this.pending = passed;
-            // All of the chunk may have been skipped: read on.
-        }
-    }
-}
-
-/// Drops notifications that come before the first request; rmcp would end the process.
-pub(super) struct SkipEarlyNotifications<T> {
-    inner: T,
-    open: bool,
-}
-
-impl<T> SkipEarlyNotifications<T> {
-    pub(super) const fn new(inner: T) -> Self {
-        Self { inner, open: false }
-    }
-}
-
-impl<T: Transport<RoleServer>> Transport<RoleServer> for SkipEarlyNotifications<T> {
-    type Error = T::Error;
-
-    fn name() -> Cow<'static, str> {
-        T::name()
-    }
-
-    fn send(
-        &mut self,
-        item: TxJsonRpcMessage<RoleServer>,
-    ) -> impl Future<Output = Result<(), Self::Error>> + Send + 'static {
-        self.inner.send(item)
-    }
-
-    async fn receive(&mut self) -> Option<RxJsonRpcMessage<RoleServer>> {
-        loop {
-            let message = self.inner.receive().await?;
-            self.open |= matches!(message, ClientJsonRpcMessage::Request(_));
-            if self.open {
-                return Some(message);
+            self.input.consume(taken);
+            self.skipping = ends.is_none() && (skipped || !fits);
+            if skipped {
+                continue;
+            }
+            if !fits {
+                self.line.clear();
+                return Ok(Some(Line::TooLong));
+            }
+            if ends.is_some() {
+                self.given = true;
+                let line = self.line.strip_suffix(b"\n").unwrap_or(&self.line);
+                return Ok(Some(Line::Whole(line.strip_suffix(b"\r").unwrap_or(line))));
             }
         }
     }
+}
 
-    fn close(&mut self) -> impl Future<Output = Result<(), Self::Error>> + Send {
-        self.inner.close()
+#[cfg(test)]
+mod tests {
+    use tokio::io::BufReader;
+
+    use super::*;
+
+    /// Each line's length, or `None` if it was too long; read through a buffer of this size.
+    async fn lengths(input: &[u8], buffer: usize) -> Vec<Option<usize>> {
+        let mut lines = Lines::new(BufReader::with_capacity(buffer, input));
+        let mut lengths = Vec::new();
+        while let Some(line) = lines.next().await.unwrap() {
+            lengths.push(match line {
+                Line::Whole(line) => Some(line.len()),
+                Line::TooLong => None,
+            });
+        }
+        lengths
+    }
+
+    #[tokio::test]
+    async fn lines_come_whole_and_one_that_is_too_long_hurts_no_other() {
+        let long = |bytes: usize| [vec![b'x'; bytes - 1], vec![b'\n']].concat();
+        let input = [
+            b"one\r\n\n".to_vec(),
+            long(LINE_BYTES_MAX),
+            long(LINE_BYTES_MAX + 1),
+            b"two\n".to_vec(),
+            long(3 * LINE_BYTES_MAX),
+            long(5 * LINE_BYTES_MAX),
+            b"three\nunfinished".to_vec(),
+        ]
+        .concat();
+        let expected = [Some(3), Some(0), Some(LINE_BYTES_MAX - 1), None, Some(3), None, None, Some(5)];
+        for buffer in [1000, 8192, 2 * LINE_BYTES_MAX] {
+            assert_eq!(lengths(&input, buffer).await, expected, "{buffer}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_line_survives_a_reader_that_gives_up() {
+        let (mut host, ours) = tokio::io::duplex(64);
+        let mut lines = Lines::new(BufReader::new(ours));
+        for piece in ["begin", "ning", " and end\n"] {
+            assert!(futures::FutureExt::now_or_never(lines.next()).is_none());
+            tokio::io::AsyncWriteExt::write_all(&mut host, piece.as_bytes()).await.unwrap();
+        }
+        assert_eq!(lines.next().await.unwrap(), Some(Line::Whole(b"beginning and end")));
     }
 }

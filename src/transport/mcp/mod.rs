@@ -5,7 +5,10 @@
 
 mod handler;
 mod lines;
+mod message;
+mod outbox;
 mod patience;
+mod pipe;
 pub mod stdio;
 mod tools;
 

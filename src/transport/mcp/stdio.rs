@@ -1,16 +1,9 @@
 //! The sidecar: MCP on standard input and output, for the host that started it.
 
-use rmcp::{
-    ServiceExt as _,
-    transport::{async_rw::AsyncRwTransport, stdio_pipes},
-};
+use rmcp::{ServiceExt as _, transport::stdio_pipes};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{
-    McpServer,
-    lines::{BoundedLines, SkipEarlyNotifications},
-};
-use crate::domain::limits::LINE_BYTES_MAX;
+use super::{McpServer, outbox::Outbox, pipe::Pipe};
 
 /// Why a sidecar ended otherwise than by its host closing standard input.
 #[derive(Debug, thiserror::Error)]
@@ -41,10 +34,9 @@ where
     I: AsyncRead + Send + Unpin + 'static,
     O: AsyncWrite + Send + Unpin + 'static,
 {
-    // A little more than ours, so that ours speaks first.
-    let carrier =
-        AsyncRwTransport::new_server(BoundedLines::new(input), output).with_max_line_length(LINE_BYTES_MAX + 8);
-    match server.serve(SkipEarlyNotifications::new(carrier)).await {
+    let outbox = Outbox::default();
+    let hands_on = tokio::spawn(outbox.clone().hand_on(output));
+    let ended = match server.serve(Pipe::new(input, outbox.clone())).await {
         Ok(session) => session.waiting().await.map(drop).map_err(|cause| {
             tracing::error!(%cause, "the session's task failed");
             StdioError::Session
@@ -52,5 +44,9 @@ where
         Err(rmcp::service::ServerInitializeError::ConnectionClosed(_)) => Ok(()),
         // Its text may quote what the client sent, so it is not logged.
         Err(_) => Err(StdioError::Handshake),
-    }
+    };
+    // What was said last may still be on its way. A host that is gone needs none of it.
+    let _ = outbox.emptied().await;
+    hands_on.abort();
+    ended
 }

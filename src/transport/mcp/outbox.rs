@@ -1,0 +1,239 @@
+//! Answers that are ready together leave together: one write to the pipe, and one host that wakes, for all of them.
+//!
+//! Whoever has something to say only puts it here; a task of its own, which runs after every task that was ready before
+//! it, hands on what has come together. A host that does not read holds up whoever has more to say, instead of filling
+//! the process's memory.
+
+use std::{
+    io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use serde::Serialize;
+use tokio::{
+    io::{AsyncWrite, AsyncWriteExt as _},
+    sync::Notify,
+};
+
+/// Bytes that may wait before whoever has more to say has to.
+const WAITING_BYTES_MAX: usize = 256 * 1024;
+/// What a buffer may keep of its size between writes.
+const KEPT_BYTES: usize = 64 * 1024;
+
+/// What is to be sent, line by line.
+#[derive(Clone, Default)]
+pub(super) struct Outbox {
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    /// Something is to be handed on.
+    due: Notify,
+    /// Something was handed on, or never will be.
+    moved: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: Vec<u8>,
+    /// Something was taken out and is not handed on yet.
+    busy: bool,
+    failed: Option<io::ErrorKind>,
+}
+
+impl Outbox {
+    /// Hands on to an output until that fails.
+    pub(super) async fn hand_on(self, mut output: impl AsyncWrite + Unpin) {
+        let mut taken = Vec::new();
+        loop {
+            self.shared.due.notified().await;
+            while self.take(&mut taken) {
+                let written = match output.write_all(&taken).await {
+                    Ok(()) => output.flush().await,
+                    failed => failed,
+                };
+                if let Err(cause) = written {
+                    return self.fail(cause.kind());
+                }
+            }
+        }
+    }
+
+    /// Swaps what waits for a buffer that was handed on. Whether anything waited.
+    fn take(&self, taken: &mut Vec<u8>) -> bool {
+        taken.clear();
+        taken.shrink_to(KEPT_BYTES);
+        let mut state = self.state();
+        std::mem::swap(&mut state.waiting, taken);
+        state.busy = !taken.is_empty();
+        drop(state);
+        self.shared.moved.notify_waiters();
+        !taken.is_empty()
+    }
+
+    fn fail(&self, kind: io::ErrorKind) {
+        let mut state = self.state();
+        (state.failed, state.busy) = (Some(kind), false);
+        drop(state);
+        self.shared.moved.notify_waiters();
+    }
+
+    /// Adds a message, room or not.
+    ///
+    /// # Errors
+    /// When the output has failed.
+    pub(super) fn put(&self, message: &impl Serialize) -> io::Result<()> {
+        let mut state = self.state();
+        state.alive()?;
+        let begun = state.waiting.len();
+        if let Err(cause) = serde_json::to_writer(&mut state.waiting, message) {
+            state.waiting.truncate(begun);
+            return Err(cause.into());
+        }
+        state.waiting.push(b'\n');
+        if !state.busy {
+            self.shared.due.notify_one();
+        }
+        Ok(())
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.state().waiting.len() < WAITING_BYTES_MAX
+    }
+
+    /// Waits for room.
+    ///
+    /// # Errors
+    /// When the output has failed.
+    pub(super) async fn room(&self) -> io::Result<()> {
+        self.until(|state| state.waiting.len() < WAITING_BYTES_MAX).await
+    }
+
+    /// Waits until everything is handed on.
+    ///
+    /// # Errors
+    /// When the output has failed.
+    pub(super) async fn emptied(&self) -> io::Result<()> {
+        self.until(|state| state.waiting.is_empty() && !state.busy).await
+    }
+
+    async fn until(&self, reached: impl Fn(&State) -> bool) -> io::Result<()> {
+        loop {
+            let moved = self.shared.moved.notified();
+            {
+                let state = self.state();
+                state.alive()?;
+                if reached(&state) {
+                    return Ok(());
+                }
+            }
+            moved.await;
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn alive(&self) -> io::Result<()> {
+        self.failed.map_or(Ok(()), |kind| Err(kind.into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        pin::Pin,
+        sync::atomic::{AtomicUsize, Ordering},
+        task::{Context, Poll},
+    };
+
+    use futures::FutureExt as _;
+    use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, duplex};
+
+    use super::*;
+
+    /// Counts the writes that reach it.
+    struct Counted<W>(W, Arc<AtomicUsize>);
+
+    impl<W: AsyncWrite + Unpin> AsyncWrite for Counted<W> {
+        fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            self.1.fetch_add(1, Ordering::Relaxed);
+            Pin::new(&mut self.0).poll_write(cx, bytes)
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.0).poll_flush(cx)
+        }
+
+        fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.0).poll_shutdown(cx)
+        }
+    }
+
+    fn to(output: impl AsyncWrite + Send + Unpin + 'static) -> Outbox {
+        let outbox = Outbox::default();
+        tokio::spawn(outbox.clone().hand_on(output));
+        outbox
+    }
+
+    #[tokio::test]
+    async fn what_is_put_in_one_turn_is_one_write() {
+        let (output, mut host) = duplex(64);
+        let writes = Arc::new(AtomicUsize::new(0));
+        let outbox = to(Counted(output, Arc::clone(&writes)));
+
+        for message in [1, 2, 3] {
+            outbox.put(&message).unwrap();
+        }
+        let mut read = [0; 6];
+        host.read_exact(&mut read).await.unwrap();
+
+        assert_eq!(&read, b"1\n2\n3\n");
+        assert_eq!(writes.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test]
+    async fn a_host_that_does_not_read_holds_up_the_writer_and_loses_nothing() {
+        let (output, host) = duplex(16);
+        let outbox = to(output);
+        let writer = tokio::spawn({
+            let outbox = outbox.clone();
+            async move {
+                for message in 0..200_000 {
+                    outbox.room().await.unwrap();
+                    outbox.put(&message).unwrap();
+                }
+                outbox.emptied().await.unwrap();
+            }
+        });
+        while outbox.has_room() {
+            tokio::task::yield_now().await;
+        }
+        assert!(!writer.is_finished());
+        assert!(outbox.room().now_or_never().is_none());
+
+        let mut lines = BufReader::new(host).lines();
+        for message in 0..200_000 {
+            assert_eq!(lines.next_line().await.unwrap(), Some(message.to_string()));
+        }
+        writer.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_host_that_is_gone_is_an_error_for_whoever_says_more() {
+        let (output, host) = duplex(16);
+        let outbox = to(output);
+        drop(host);
+        outbox.put(&1).unwrap();
+
+        let kinds =
+            [outbox.emptied().await, outbox.put(&2), outbox.room().await].map(|ended| ended.unwrap_err().kind());
+
+        assert_eq!(kinds, [io::ErrorKind::BrokenPipe; 3]);
+    }
+}

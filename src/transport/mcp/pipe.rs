@@ -1,0 +1,105 @@
+//! rmcp's transport on a pair of byte streams: lines in, an outbox out.
+//!
+//! Ours rather than rmcp's, which drops a line that is too long without an answer, ends the process at a notification
+//! before the first request, writes what it could not read into the log, and wakes the host once for every answer.
+
+use std::io;
+
+use rmcp::{
+    ErrorData, RoleServer,
+    model::{ClientJsonRpcMessage, RequestId, ServerJsonRpcMessage},
+    service::{RxJsonRpcMessage, TxJsonRpcMessage},
+    transport::Transport,
+};
+use tokio::io::{AsyncRead, BufReader};
+
+use super::{
+    lines::{Line, Lines},
+    message::{NoMessage, read_message},
+    outbox::Outbox,
+};
+use crate::domain::limits::LINE_BYTES_MAX;
+
+/// One host.
+pub(super) struct Pipe<R> {
+    lines: Lines<BufReader<R>>,
+    outbox: Outbox,
+    /// The answer to something that was no request, not yet sent.
+    owed: Option<Box<ServerJsonRpcMessage>>,
+    /// A request has come. Before it, notifications are dropped.
+    open: bool,
+}
+
+impl<R: AsyncRead + Unpin> Pipe<R> {
+    pub(super) fn new(input: R, outbox: Outbox) -> Self {
+        Self { lines: Lines::new(BufReader::new(input)), outbox, owed: None, open: false }
+    }
+
+    /// The next message that is for rmcp; `None` at the end.
+    async fn next(&mut self) -> io::Result<Option<ClientJsonRpcMessage>> {
+        loop {
+            if self.owed.is_some() {
+                self.outbox.room().await?;
+                if let Some(answer) = self.owed.take() {
+                    self.outbox.put(&answer)?;
+                }
+            }
+            let read = match self.lines.next().await? {
+                None => return Ok(None),
+                Some(Line::Whole(line)) => read_message(line),
+                Some(Line::TooLong) => {
+                    self.owed = Some(refusal(None, format!("a line may have {LINE_BYTES_MAX} bytes at most")));
+                    continue;
+                }
+            };
+            match read {
+                Ok(message) => {
+                    self.open |= matches!(message, ClientJsonRpcMessage::Request(_));
+                    if self.open {
+                        return Ok(Some(message));
+                    }
+                }
+                Err(NoMessage::Ignored) => {}
+                Err(NoMessage::Invalid(id)) => self.owed = Some(refusal(id, "this is no JSON-RPC message".to_owned())),
+            }
+        }
+    }
+}
+
+fn refusal(id: Option<RequestId>, message: String) -> Box<ServerJsonRpcMessage> {
+    Box::new(ServerJsonRpcMessage::error(ErrorData::invalid_request(message, None), id))
+}
+
+impl<R: AsyncRead + Send + Unpin> Transport<RoleServer> for Pipe<R> {
+    type Error = io::Error;
+
+    fn send(
+        &mut self,
+        item: TxJsonRpcMessage<RoleServer>,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send + 'static {
+        // Put at once where there is room: what waits is then small.
+        let (put, waits) = if self.outbox.has_room() {
+            (self.outbox.put(&item), None)
+        } else {
+            (Ok(()), Some((self.outbox.clone(), Box::new(item))))
+        };
+        async move {
+            if let Some((outbox, item)) = waits {
+                outbox.room().await?;
+                outbox.put(&item)?;
+            }
+            put
+        }
+    }
+
+    async fn receive(&mut self) -> Option<RxJsonRpcMessage<RoleServer>> {
+        self.next().await.unwrap_or_else(|cause| {
+            tracing::error!(%cause, "standard input or output failed");
+            None
+        })
+    }
+
+    async fn close(&mut self) -> Result<(), Self::Error> {
+        self.outbox.emptied().await
+    }
+}
