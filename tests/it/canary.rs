@@ -34,6 +34,7 @@ fn a_seed_and_its_codes_stand_in_their_own_answers_and_nowhere_else() {
     no_session(home.path(), &base32, &needles);
     let printed = command_line(home.path(), &base32, &secret, &mut needles);
 
+    assert!(log.contains("outcome=\"ok\"") && log.contains("a line was refused"), "nothing was logged: {log}");
     absent(&needles, "the log", log.as_bytes());
     for (place, bytes) in while_open.into_iter().chain(everything_under(home.path())).chain(printed) {
         absent(&needles, &place, &bytes);

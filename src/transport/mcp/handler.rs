@@ -9,9 +9,9 @@ use futures::FutureExt as _;
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
-        CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, CustomRequest, CustomResult,
-        ErrorCode, Implementation, ListToolsResult, PaginatedRequestParams, ProtocolVersion, ServerCapabilities,
-        ServerConfig, Tool,
+        CacheScope, CallToolRequestMethod, CallToolRequestParams, CallToolResponse, CallToolResult, ConstString as _,
+        ContentBlock, CustomRequest, CustomResult, ErrorCode, Implementation, ListToolsResult, PaginatedRequestParams,
+        ProtocolVersion, ServerCapabilities, ServerConfig, Tool,
     },
     service::RequestContext,
 };
@@ -72,7 +72,7 @@ struct Shared {
 
 impl Shared {
     /// What is kept of what a client says of itself.
-    fn client(&self, said: Implementation) -> Client {
+    fn client(&self, said: &Implementation) -> Client {
         let mut last = self.last_client.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((known, client)) = last.as_ref()
             && (&known.name, &known.version) == (&said.name, &said.version)
@@ -80,7 +80,7 @@ impl Shared {
             return client.clone();
         }
         let client = Client { name: Claim::of(&said.name), version: Claim::of(&said.version) };
-        *last = Some((said, client.clone()));
+        *last = Some((said.clone(), client.clone()));
         client
     }
 }
@@ -122,7 +122,11 @@ impl McpServer {
         let sent = || context.extensions.get::<http::request::Parts>().and_then(|parts| parts.extensions.get());
         let caller: Option<&Principal> = self.shared.caller.as_ref().or_else(sent);
         let caller = caller.ok_or_else(|| ErrorData::internal_error("the request has no caller", None))?;
-        let client = context.client_info().map(|info| self.shared.client(info));
+        // The request says it, or the handshake did; the context would copy the whole of that for every call.
+        let client = match context.meta.client_info() {
+            Some(said) => Some(self.shared.client(&said)),
+            None => context.peer.peer_info().map(|info| self.shared.client(&info.client_info)),
+        };
         Ok(caller.clone().through(client.unwrap_or_default()))
     }
 
@@ -151,12 +155,14 @@ impl McpServer {
             ran = AssertUnwindSafe((tool.run)(call, arguments)).catch_unwind() => ran,
             () = cancelled.cancelled() => return Ok(CallToolResult::error(Vec::new())),
         };
-        Ok(match ran {
-            Ok(Ok(answer)) => CallToolResult::structured(answer),
-            Ok(Err(refusal)) => refused(&refusal),
-            // rmcp would leave the caller without any answer.
-            Err(_panic) => refused(&service.note_panic(tool.name)),
-        })
+        // rmcp would leave the caller of a tool that panics without any answer.
+        let ran = ran.unwrap_or_else(|_panic| Err(service.note_panic(tool.name)));
+        tracing::debug!(
+            tool = tool.name,
+            outcome = ran.as_ref().map_or_else(|refusal| refusal.code().as_str(), |_| "ok"),
+            "called"
+        );
+        Ok(ran.map_or_else(|refusal| refused(&refusal), CallToolResult::structured))
     }
 }
 
@@ -193,24 +199,40 @@ impl ServerHandler for McpServer {
 
     async fn on_custom_request(
         &self,
-        _request: CustomRequest,
-        _context: RequestContext<RoleServer>,
+        request: CustomRequest,
+        context: RequestContext<RoleServer>,
     ) -> Result<CustomResult, ErrorData> {
-        // rmcp would answer, and log, the method's name: it may hold anything.
-        Err(ErrorData::new(ErrorCode::METHOD_NOT_FOUND, "no such method", None))
+        if request.method != CallToolRequestMethod::VALUE {
+            // rmcp would answer, and log, the method's name: it may hold anything.
+            return Err(ErrorData::new(ErrorCode::METHOD_NOT_FOUND, "no such method", None));
+        }
+        // A call that rmcp could not read as one: models write arguments as text, for one.
+        let name = request.params.as_ref().and_then(|params| params.get("name")).and_then(Value::as_str);
+        let tool = tool_named(name.unwrap_or_default())?;
+        let refusal = Refusal::invalid("arguments", "must be a JSON object, not a text that holds one");
+        let refusal = self.shared.service.note_refusal(&self.caller(&context)?, tool.action, refusal).await;
+        serde_json::to_value(refused(&refusal))
+            .map(CustomResult::new)
+            .map_err(|_| ErrorData::internal_error("the answer could not be written", None))
     }
 
-    async fn call_tool(
+    fn call_tool(
         &self,
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
-    ) -> Result<CallToolResponse, ErrorData> {
-        match TOOLS.iter().find(|tool| tool.name == request.name) {
-            Some(tool) => self.run(tool, request, context).await.map(Into::into),
-            // The name may hold anything, so it is not repeated.
-            None => Err(ErrorData::invalid_params("no such tool; tools/list names them", None)),
-        }
+    ) -> impl Future<Output = Result<CallToolResponse, ErrorData>> + Send + '_ {
+        // Boxed here: inside rmcp's own future it would be copied, at its full size, from task to task.
+        Box::pin(async move {
+            let tool = tool_named(&request.name)?;
+            self.run(tool, request, context).await.map(Into::into)
+        })
     }
+}
+
+fn tool_named(name: &str) -> Result<&'static ToolSpec, ErrorData> {
+    // The name may hold anything, so it is not repeated.
+    let unknown = || ErrorData::invalid_params("`params.name` is no tool's name; tools/list shows them", None);
+    TOOLS.iter().find(|tool| tool.name == name).ok_or_else(unknown)
 }
 
 /// A refusal as text alone: clients exist that hold `structuredContent` against the output schema even of an error.

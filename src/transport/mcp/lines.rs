@@ -42,7 +42,9 @@ impl<R: AsyncBufRead + Unpin> Lines<R> {
         loop {
             let read = self.input.fill_buf().await?;
             if read.is_empty() {
-                return Ok(None);
+                // The last line may end with the input.
+                let last = !self.line.is_empty() && !std::mem::replace(&mut self.given, true);
+                return Ok(last.then_some(Line::Whole(&self.line)));
             }
             let ends = read.iter().position(|byte| *byte == b'\n');
             let taken = ends.map_or(read.len(), |at| at + 1);
@@ -98,10 +100,10 @@ mod tests {
             b"two\n".to_vec(),
             long(3 * LINE_BYTES_MAX),
             long(5 * LINE_BYTES_MAX),
-            b"three\nunfinished".to_vec(),
+            b"three\nthe end".to_vec(),
         ]
         .concat();
-        let expected = [Some(3), Some(0), Some(LINE_BYTES_MAX - 1), None, Some(3), None, None, Some(5)];
+        let expected = [Some(3), Some(0), Some(LINE_BYTES_MAX - 1), None, Some(3), None, None, Some(5), Some(7)];
         for buffer in [1000, 8192, 2 * LINE_BYTES_MAX] {
             assert_eq!(lengths(&input, buffer).await, expected, "{buffer}");
         }

@@ -13,13 +13,21 @@ use serde_json::Value;
 /// A byte order mark, which a JSON parser may ignore (RFC 8259, 8.1).
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
-/// Why there is no message.
+/// Why there is no message, and the id under which somebody may wait for an answer, if that can be read.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::transport) enum NoMessage {
-    /// Nothing that would be answered: no JSON at all, or a notification of an unknown form.
-    Ignored,
-    /// JSON, but no JSON-RPC message; with the id it gave, if that can be read.
+    /// A notification of an unknown form. Notifications are never answered.
+    Notification,
+    /// No JSON, or JSON beyond what is read: too deep, or with half a character in it.
+    Unreadable(Option<RequestId>),
+    /// JSON, but no JSON-RPC message.
     Invalid(Option<RequestId>),
+}
+
+/// The id of something that can't be read otherwise: what else is in it need not make sense.
+#[derive(Deserialize)]
+struct JustId {
+    id: RequestId,
 }
 
 /// A `tools/call` without anything unusual.
@@ -54,12 +62,12 @@ pub(in crate::transport) fn read_message(bytes: &[u8]) -> Result<ClientJsonRpcMe
         return Ok(call.into());
     }
     serde_json::from_slice(bytes).map_err(|_| {
-        let Ok(value) = serde_json::from_slice::<Value>(bytes) else { return NoMessage::Ignored };
-        let is_notification = value.get("method").is_some() && value.get("id").is_none();
-        if is_notification {
-            return NoMessage::Ignored;
+        let id = serde_json::from_slice(bytes).ok().map(|JustId { id }| id);
+        match serde_json::from_slice::<Value>(bytes) {
+            Err(_) => NoMessage::Unreadable(id),
+            Ok(value) if value.get("method").is_some() && value.get("id").is_none() => NoMessage::Notification,
+            Ok(_) => NoMessage::Invalid(id),
         }
-        NoMessage::Invalid(value.get("id").and_then(|id| RequestId::deserialize(id).ok()))
     })
 }
 
@@ -144,10 +152,16 @@ mod tests {
     #[test]
     fn what_is_no_message_is_answered_where_somebody_waits() {
         let none = |text: &str| read_message(text.as_bytes()).unwrap_err();
-        assert_eq!(none("{"), NoMessage::Ignored);
-        assert_eq!(none(r#"{"jsonrpc":"1.0","method":"x"}"#), NoMessage::Ignored);
+        let seven = || Some(RequestId::Number(7));
+        assert_eq!(none("{"), NoMessage::Unreadable(None));
+        assert_eq!(none(r#"{"id":7,"method":"x","params":"\ud83d"}"#), NoMessage::Unreadable(seven()));
+        assert_eq!(
+            none(&format!(r#"{{"params":{}{},"id":7}}"#, "[".repeat(500), "]".repeat(500))),
+            NoMessage::Unreadable(seven())
+        );
+        assert_eq!(none(r#"{"jsonrpc":"1.0","method":"x"}"#), NoMessage::Notification);
         assert_eq!(none("[]"), NoMessage::Invalid(None));
-        assert_eq!(none(r#"{"jsonrpc":"1.0","id":7,"method":"x"}"#), NoMessage::Invalid(Some(RequestId::Number(7))));
+        assert_eq!(none(r#"{"jsonrpc":"1.0","id":7,"method":"x"}"#), NoMessage::Invalid(seven()));
     }
 
     #[test]

@@ -20,6 +20,10 @@ use super::{
 };
 use crate::domain::limits::LINE_BYTES_MAX;
 
+const UNREADABLE: &str =
+    "this can't be read as JSON: it is cut short, nested too deeply, or has half a character in it";
+const INVALID: &str = "this is no JSON-RPC 2.0 message that MCP knows";
+
 /// One host.
 pub(super) struct Pipe<R> {
     lines: Lines<BufReader<R>>,
@@ -46,9 +50,11 @@ impl<R: AsyncRead + Unpin> Pipe<R> {
             }
             let read = match self.lines.next().await? {
                 None => return Ok(None),
+                Some(Line::Whole(b"")) => continue,
                 Some(Line::Whole(line)) => read_message(line),
                 Some(Line::TooLong) => {
-                    self.owed = Some(refusal(None, format!("a line may have {LINE_BYTES_MAX} bytes at most")));
+                    let most = format!("a line may have {LINE_BYTES_MAX} bytes at most");
+                    self.owe(None, ErrorData::invalid_request(most, None));
                     continue;
                 }
             };
@@ -59,15 +65,17 @@ impl<R: AsyncRead + Unpin> Pipe<R> {
                         return Ok(Some(message));
                     }
                 }
-                Err(NoMessage::Ignored) => {}
-                Err(NoMessage::Invalid(id)) => self.owed = Some(refusal(id, "this is no JSON-RPC message".to_owned())),
+                Err(NoMessage::Notification) => {}
+                Err(NoMessage::Unreadable(id)) => self.owe(id, ErrorData::parse_error(UNREADABLE, None)),
+                Err(NoMessage::Invalid(id)) => self.owe(id, ErrorData::invalid_request(INVALID, None)),
             }
         }
     }
-}
 
-fn refusal(id: Option<RequestId>, message: String) -> Box<ServerJsonRpcMessage> {
-    Box::new(ServerJsonRpcMessage::error(ErrorData::invalid_request(message, None), id))
+    fn owe(&mut self, id: Option<RequestId>, error: ErrorData) {
+        tracing::debug!(reason = %error.message, "a line was refused");
+        self.owed = Some(Box::new(ServerJsonRpcMessage::error(error, id)));
+    }
 }
 
 impl<R: AsyncRead + Send + Unpin> Transport<RoleServer> for Pipe<R> {

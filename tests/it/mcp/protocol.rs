@@ -83,6 +83,42 @@ async fn a_line_beyond_the_limit_is_refused_and_the_session_goes_on() {
 }
 
 #[tokio::test]
+async fn whoever_waits_for_an_answer_gets_one() {
+    let mut wire = Wire::open().await;
+    let deep = format!("{}{}", "[".repeat(300), "]".repeat(300));
+    for (line, code, id) in [
+        (
+            r#"{"jsonrpc":"2.0","id":5,"method":"tools/call","params":{"name":"x","arguments":{"a":"\ud83d"}}}"#,
+            -32700,
+            json!(5),
+        ),
+        (&format!(r#"{{"jsonrpc":"2.0","method":"x","params":{{"a":{deep}}},"id":"six"}}"#), -32700, json!("six")),
+        (r#"{"jsonrpc":"1.0","id":7,"method":"ping"}"#, -32600, json!(7)),
+        ("hello", -32700, Value::Null),
+        ("[]", -32600, Value::Null),
+    ] {
+        wire.send(line).await;
+        let answer = wire.receive().await;
+        assert_eq!((&answer["error"]["code"], &answer["id"]), (&json!(code), &id), "{line}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_call_of_the_wrong_form_is_told_what_is_wrong_with_it() {
+    let mut wire = Wire::open().await;
+    for arguments in [json!("{}"), json!([]), json!(7)] {
+        let refused = wire.refused("get_seat_count", arguments).await;
+        assert_eq!(refused["error"], "invalid_argument");
+        assert!(refused["message"].as_str().unwrap().contains("`arguments` must be a JSON object"), "{refused}");
+    }
+    for params in [json!({"name": 5}), json!({}), json!({"arguments": {}})] {
+        let answer = wire.request("tools/call", params).await;
+        assert_eq!(answer["error"]["code"], -32602, "{answer}");
+        assert!(answer["error"]["message"].as_str().unwrap().contains("`params.name`"), "{answer}");
+    }
+}
+
+#[tokio::test]
 async fn broken_messages_end_nothing() {
     let mut wire = Wire::open().await;
     for line in ["", "{", "[]", "null", "\"x\"", "{\"jsonrpc\":\"2.0\"}", "\u{0}", "[{\"jsonrpc\":\"2.0\"}]"] {
