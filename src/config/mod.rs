@@ -105,7 +105,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// The store's address. It may hold a password: it is never shown.
     pub store: String,
-    /// The folder for key files; never within the data directory.
+    /// The platform's folder for our key files, empty if it has none; never within the data directory if a key is looked
+    /// for in it.
     pub key_dir: PathBuf,
     /// The key file, if it was named; never within the data directory.
     pub key_file: Option<PathBuf>,
@@ -175,18 +176,19 @@ impl Config {
             None => base.as_ref().ok_or(ConfigError::NoHome)?.data_dir().join(FOLDER),
         };
         let key_file = flags.key_file.map(|file| absolute("--key-file", &file)).transpose()?;
-        let key_dir = match (&key_file, &base) {
-            (Some(file), _) => file.parent().unwrap_or(Path::new("/")).to_owned(),
-            (None, Some(base)) => key_dir(base),
+        let key_dir = base.as_ref().map(key_dir);
+        let holds_the_key = match (&key_file, &key_dir) {
+            (Some(file), _) => file.parent().unwrap_or(Path::new("/")),
+            (None, Some(folder)) => folder,
             (None, None) => return Err(ConfigError::NoHome),
         };
-        if key_dir.starts_with(&data_dir) {
+        if holds_the_key.starts_with(&data_dir) {
             return Err(ConfigError::KeyInData);
         }
         Ok(Self {
             data_dir,
             store: flags.store,
-            key_dir,
+            key_dir: key_dir.unwrap_or_default(),
             key_file,
             account: Name::parse(&flags.account).map_err(ConfigError::Account)?,
             format: if flags.json { Format::Json } else { Format::Text },

@@ -18,9 +18,9 @@ pub struct OpenRequest {
     pub url: String,
     /// The data directory.
     pub data_dir: PathBuf,
-    /// The folder for key files, `<vault id>.key` in it.
+    /// The folder for key files, `<vault id>.key` in it. It is ours, so it must be its owner's alone.
     pub key_dir: PathBuf,
-    /// The key file, if it was named.
+    /// The key file, if it was named. Elsewhere than in `key_dir`, its own mode is what counts.
     pub key_file: Option<PathBuf>,
     /// Now: what is made is made then.
     pub now: Timestamp,

@@ -94,6 +94,51 @@ fn a_missing_key_file_is_named_and_changes_nothing() {
 }
 
 #[test]
+fn a_folder_for_keys_that_others_may_touch_is_refused_and_changes_nothing() {
+    let folder = with_a_secret();
+    let named = OpenRequest { key_file: Some(key_of(&folder)), ..folder.request() };
+    let before = contents(&folder.root);
+    for mode in [0o777, 0o755, 0o710, 0o701, 0o720] {
+        fs::set_permissions(folder.keys(), fs::Permissions::from_mode(mode)).unwrap();
+        for request in [&folder.request(), &named] {
+            let refused = refusal(request);
+            assert!(matches!(refused, OpenError::LooseMode { wanted: 0o700, .. }), "{mode:o}: {refused}");
+            assert!(refused.to_string().contains(&format!("chmod 700 {}", folder.keys().display())), "{refused}");
+        }
+    }
+    assert_eq!(contents(&folder.root), before);
+    for mode in [0o700, 0o500] {
+        fs::set_permissions(folder.keys(), fs::Permissions::from_mode(mode)).unwrap();
+        open(&folder.request()).unwrap();
+    }
+}
+
+#[test]
+fn a_first_opening_puts_no_key_into_a_folder_that_others_may_touch() {
+    let folder = Folder::new(Writes::Inline);
+    fs::create_dir(folder.keys()).unwrap();
+    fs::set_permissions(folder.keys(), fs::Permissions::from_mode(0o755)).unwrap();
+
+    let refused = refusal(&folder.request());
+
+    assert!(matches!(refused, OpenError::LooseMode { wanted: 0o700, .. }), "{refused}");
+    assert_eq!(fs::read_dir(folder.keys()).unwrap().count(), 0);
+    assert!(!folder.vault().exists());
+}
+
+#[test]
+fn a_key_file_elsewhere_answers_for_itself() {
+    let folder = with_a_secret();
+    let elsewhere = folder.root.join("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    fs::set_permissions(&elsewhere, fs::Permissions::from_mode(0o755)).unwrap();
+    let named = elsewhere.join("my.key");
+    fs::copy(key_of(&folder), &named).unwrap();
+
+    open(&OpenRequest { key_file: Some(named), ..folder.request() }).unwrap();
+}
+
+#[test]
 fn a_key_file_that_was_named_is_used_or_made() {
     let folder = Folder::new(Writes::Inline);
     let named = folder.root.join("elsewhere/my.key");
@@ -295,6 +340,11 @@ fn copy_of(folder: &Folder) -> Folder {
         fs::copy(path, to).unwrap();
     }
     copy
+}
+
+/// The vault's own key file.
+fn key_of(folder: &Folder) -> PathBuf {
+    files_under(&folder.keys()).remove(0)
 }
 
 fn wrong_key(folder: &Folder) -> PathBuf {

@@ -45,13 +45,17 @@ pub(super) fn create(request: &OpenRequest, spot: &Spot) -> Result<(), OpenError
     Ok(())
 }
 
-/// The key file of a vault.
-pub(super) fn key_path(request: &OpenRequest, vault: VaultId) -> PathBuf {
-    request.key_file.clone().unwrap_or_else(|| request.key_dir.join(format!("{vault}.key")))
+/// The key file of a vault. Refused if it lies in our folder for keys and others may look into that.
+pub(super) fn key_path(request: &OpenRequest, vault: VaultId) -> Result<PathBuf, OpenError> {
+    let path = request.key_file.clone().unwrap_or_else(|| request.key_dir.join(format!("{vault}.key")));
+    if path.parent() == Some(&request.key_dir) {
+        files::refuse_shared_keys(&request.key_dir)?;
+    }
+    Ok(path)
 }
 
 fn new_key(request: &OpenRequest, vault: VaultId) -> Result<Kek, OpenError> {
-    let path = key_path(request, vault);
+    let path = key_path(request, vault)?;
     match read_key_file(&path) {
         Err(KeyFileError::Missing(_)) => {}
         found => return Ok(found?),

@@ -126,6 +126,15 @@ pub(super) fn look(path: &Path) -> Result<Option<Metadata>, OpenError> {
     }
 }
 
+/// Refuses a folder for keys that others may look into or change: who can put another file in a key's place has taken
+/// the key away. One that is not there yet is made private.
+pub(super) fn refuse_shared_keys(folder: &Path) -> Result<(), OpenError> {
+    match look(folder)? {
+        Some(_) => refuse_shared_folder(folder),
+        None => Ok(()),
+    }
+}
+
 fn make_private(folder: &Path) -> Result<(), OpenError> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
