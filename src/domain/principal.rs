@@ -105,6 +105,15 @@ impl Principal {
         self.seat
     }
 
+    /// The seat it is bound to, if nothing else vouches that it is still there: a host's sidecar outlives many a change,
+    /// while a key is revoked with its seat and a login is matched to one for each request.
+    pub const fn seat_to_look_up(&self) -> Option<SeatId> {
+        match self.actor {
+            Actor::Stdio => self.seat,
+            Actor::Person | Actor::Key(_) | Actor::Login | Actor::System | Actor::Unknown => None,
+        }
+    }
+
     /// Whether a secret of its account exists for it.
     pub fn sees(&self, secret: SecretId) -> bool {
         self.secrets.as_ref().is_none_or(|granted| granted.contains(&secret))

@@ -80,11 +80,15 @@ impl Service {
 
     /// Whether a caller that had to wait may still call.
     pub(super) async fn still_valid(&self, caller: &Principal) -> Result<(), Refusal> {
-        let Some(id) = caller.key() else { return Ok(()) };
-        let kept = self.store().key(id).await.map_err(|cause| self.failed(&cause))?;
-        match kept {
-            Some((key, _)) if is_valid(&key, self.now()) => Ok(()),
-            _ => Err(Refusal::Unauthenticated),
+        match (caller.key(), caller.seat()) {
+            (None, None) => Ok(()),
+            (None, Some(seat)) if self.has_seat(caller.account(), seat).await? => Ok(()),
+            (None, Some(_)) => Err(Refusal::SeatRemoved),
+            (Some(id), _) => {
+                let kept = self.store().key(id).await.map_err(|cause| self.failed(&cause))?;
+                let valid = kept.is_some_and(|(key, _)| is_valid(&key, self.now()));
+                if valid { Ok(()) } else { Err(Refusal::Unauthenticated) }
+            }
         }
     }
 

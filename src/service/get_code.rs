@@ -66,7 +66,7 @@ impl Service {
         request: &CodeRequest,
         patience: &dyn Patience,
     ) -> Result<IssuedCode, Refusal> {
-        self.require(caller, Scope::CodesRead, Action::CodeGet).await?;
+        self.require_scope(caller, Scope::CodesRead, Action::CodeGet).await?;
         let begun = self.now();
         let mut entry = AuditEntry { secret: Some(secret), ..AuditEntry::of(caller, Action::CodeGet, begun) };
         let wish = match wish_of(request, &mut entry) {

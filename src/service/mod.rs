@@ -41,7 +41,7 @@ use crate::{
     clock::SharedClock,
     domain::{
         audit::{Action, AuditEntry},
-        ids::SecretId,
+        ids::{AccountId, SeatId, SecretId},
         principal::Principal,
         scope::Scope,
         seat::{Seat, SeatName},
@@ -93,12 +93,28 @@ impl Service {
         self.parts.clock.now()
     }
 
-    /// Refuses a caller without a scope, on the trail.
+    /// Refuses a caller without a scope, or whose seat was removed, on the trail.
     async fn require(&self, caller: &Principal, scope: Scope, action: Action) -> Result<(), Refusal> {
+        self.require_scope(caller, scope, action).await?;
+        match caller.seat_to_look_up() {
+            Some(seat) if !self.has_seat(caller.account(), seat).await? => {
+                Err(self.refuse(Refusal::SeatRemoved, AuditEntry::of(caller, action, self.now())).await)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses a caller without a scope, on the trail. Its seat is left to [`Self::seat_for`], which looks it up anyway.
+    async fn require_scope(&self, caller: &Principal, scope: Scope, action: Action) -> Result<(), Refusal> {
         if caller.may(scope) {
             return Ok(());
         }
         Err(self.refuse(Refusal::MissingScope(scope), AuditEntry::of(caller, action, self.now())).await)
+    }
+
+    async fn has_seat(&self, account: AccountId, seat: SeatId) -> Result<bool, Refusal> {
+        let found = self.store().seat(account, SeatName::Id(seat)).await;
+        Ok(found.map_err(|cause| self.failed(&cause))?.is_some())
     }
 
     /// Refuses everybody but the person at the command line, on the trail.
@@ -128,7 +144,8 @@ impl Service {
             (Some(seat), bound) if bound.is_none_or(|bound| bound == seat.id) => Ok(Some(seat)),
             // A caller that is bound to a seat must not learn which others exist.
             (_, Some(_)) if named.is_some() => Err(self.refuse(Refusal::OtherSeat, entry.clone()).await),
-            _ => Err(self.refuse(Refusal::NotFound("seat"), entry.clone()).await),
+            (_, Some(_)) => Err(self.refuse(Refusal::SeatRemoved, entry.clone()).await),
+            (_, None) => Err(self.refuse(Refusal::NotFound("seat"), entry.clone()).await),
         }
     }
 

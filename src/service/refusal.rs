@@ -55,6 +55,9 @@ pub enum Refusal {
         "the access token's subject is not the `auth_subject` of any seat; a person adds it with `countersign seat add`"
     )]
     NoSeat,
+    /// The seat that the caller is bound to was removed.
+    #[error("the seat that this caller is bound to was removed; ask the person who configured this server")]
+    SeatRemoved,
     /// What only a person at the command line may do.
     #[error("only a person at the command line may do this")]
     PersonOnly,
@@ -118,7 +121,9 @@ impl Refusal {
         match self {
             Self::Invalid { .. } | Self::Exists(_) | Self::InUse(_) => Code::InvalidArgument,
             Self::Unauthenticated => Code::Unauthenticated,
-            Self::MissingScope(_) | Self::OtherSeat | Self::NoSeat | Self::PersonOnly => Code::PermissionDenied,
+            Self::MissingScope(_) | Self::OtherSeat | Self::NoSeat | Self::SeatRemoved | Self::PersonOnly => {
+                Code::PermissionDenied
+            }
             Self::NotFound(_) => Code::NotFound,
             Self::Busy { .. } | Self::TooManyWaiting => Code::Busy,
             Self::TooLarge { .. } => Code::TooLarge,
@@ -140,6 +145,7 @@ impl Refusal {
             | Self::MissingScope(_)
             | Self::OtherSeat
             | Self::NoSeat
+            | Self::SeatRemoved
             | Self::PersonOnly
             | Self::NotFound(_)
             | Self::TooLarge { .. }

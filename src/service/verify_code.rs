@@ -55,7 +55,7 @@ impl Service {
         typed: &str,
         seat: Option<&str>,
     ) -> Result<Verification, Refusal> {
-        self.require(caller, Scope::CodesVerify, Action::CodeVerify).await?;
+        self.require_scope(caller, Scope::CodesVerify, Action::CodeVerify).await?;
         let now = self.now();
         let mut entry = AuditEntry { secret: Some(secret), ..AuditEntry::of(caller, Action::CodeVerify, now) };
         if !caller.sees(secret) {

@@ -3,11 +3,13 @@
 use countersign::{
     domain::{
         api_key::PlainKey,
-        audit::{Action, AuditFilter, ChainHead},
+        audit::{Action, AuditFilter, ChainHead, Outcome},
         principal::Principal,
         scope::ScopeSet,
     },
-    service::{Code, CodeRequest, Finding, KeyRequest, Offered, SeatChanges},
+    service::{
+        Code, CodeRequest, Finding, KeyRequest, Offered, Refusal, Registration, SeatChanges, SeatQuery, SecretQuery,
+    },
 };
 
 use super::{code, plain};
@@ -81,6 +83,63 @@ async fn a_seats_limit_holds_for_whoever_acts_for_it() {
     code(&vault.service, &bound, id, plain()).await.unwrap();
     let request = CodeRequest { seat: Some(ada.id.to_string()), ..plain() };
     assert_eq!(code(&vault.service, &vault.person, id, request).await.unwrap_err().code(), Code::RateLimited);
+}
+
+#[tokio::test]
+async fn a_sidecar_whose_seat_was_removed_does_nothing_any_more() {
+    let vault = Vault::new();
+    let id = vault.register("A").await.secret.id;
+    let seat = SeatChanges { email: Some("ada@example.com".to_owned()), ..SeatChanges::default() };
+    let ada = vault.service.add_seat(&vault.person, &seat).await.unwrap();
+    let (service, bound) = (&vault.service, Principal::stdio(vault.account, ScopeSet::ALL, Some(ada.id)));
+    service.list_secrets(&bound, &SecretQuery::default()).await.unwrap();
+
+    vault.another_service().remove_seat(&vault.person, &ada.id.to_string()).await.unwrap();
+
+    let registration = || Registration { label: Some("B".to_owned()), ..Registration::default() };
+    let refusals = [
+        service.register_secret(&bound, registration()).await.map(drop).unwrap_err(),
+        service.delete_secret(&bound, id).await.unwrap_err(),
+        service.list_secrets(&bound, &SecretQuery::default()).await.map(drop).unwrap_err(),
+        service.get_secret(&bound, id).await.map(drop).unwrap_err(),
+        code(service, &bound, id, plain()).await.unwrap_err(),
+        service.verify_code(&bound, id, "000000", None).await.map(drop).unwrap_err(),
+        service.list_seats(&bound, &SeatQuery::default()).await.map(drop).unwrap_err(),
+        service.count_seats(&bound, None).await.map(drop).unwrap_err(),
+        service.get_seat(&bound, &ada.id.to_string()).await.map(drop).unwrap_err(),
+        service.read_trail(&bound, AuditFilter::default()).await.map(drop).unwrap_err(),
+    ];
+
+    for refusal in &refusals {
+        assert_eq!(refusal, &Refusal::SeatRemoved);
+        assert_eq!(refusal.code(), Code::PermissionDenied);
+    }
+    let about = AuditFilter { seat: Some(ada.id), ..AuditFilter::default() };
+    let rows = service.read_trail(&vault.person, about).await.unwrap();
+    let denied = rows.iter().filter(|row| row.entry.outcome == Outcome::PermissionDenied).count();
+    assert_eq!(denied, refusals.len(), "each is on the trail, for the seat that was");
+    assert_eq!(service.list_secrets(&vault.person, &SecretQuery::default()).await.unwrap().total, 1);
+}
+
+#[tokio::test]
+async fn who_waits_for_a_code_while_its_seat_is_removed_gets_none() {
+    let vault = Vault::new();
+    let id = vault.register("A").await.secret.id;
+    let seat = SeatChanges { email: Some("ada@example.com".to_owned()), ..SeatChanges::default() };
+    let ada = vault.service.add_seat(&vault.person, &seat).await.unwrap();
+    let bound = Principal::stdio(vault.account, ScopeSet::ALL, Some(ada.id));
+    vault.clock.set_seconds(START + 25);
+    let request = CodeRequest { min_validity: Some(10), ..plain() };
+    let service = vault.service.clone();
+    let waiting = tokio::spawn(async move { code(&service, &bound, id, request).await });
+    while vault.service.tally().waiting == 0 {
+        tokio::task::yield_now().await;
+    }
+
+    vault.service.remove_seat(&vault.person, &ada.id.to_string()).await.unwrap();
+    vault.clock.set_seconds(START + 30);
+
+    assert_eq!(waiting.await.unwrap().unwrap_err(), Refusal::SeatRemoved);
 }
 
 #[tokio::test]
