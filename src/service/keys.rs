@@ -51,7 +51,7 @@ impl Service {
         if from.scopes.is_empty() {
             return Err(Refusal::invalid("scopes", "must name one scope at least"));
         }
-        if from.expires_at.is_some_and(|at| at <= now) {
+        if from.expires_at.is_some_and(|at| at <= self.now()) {
             return Err(Refusal::invalid("expires", "must lie ahead"));
         }
         if from.codes_per_hour.is_some_and(|most| most == 0 || most > CODES_PER_HOUR_MAX) {

@@ -51,6 +51,9 @@ fn wrong_wishes_are_refused() {
         @"error: --scope takes one or more of codes:read, codes:verify, secrets:read, secrets:write, seats:read, audit:read");
     assert!(refused(&["--expires", "soon"], 2).contains("--expires must be a time"));
     assert!(refused(&["--expires", "2020-01-01"], 1).contains("`expires` must lie ahead"));
+    for at_once in ["0d", "0s"] {
+        assert!(refused(&["--expires", at_once], 1).contains("`expires` must lie ahead"));
+    }
     assert!(refused(&["--secret", "eve"], 1).contains("no secret has this id"));
     assert!(refused(&["--seat", "eve"], 1).contains("no such seat"));
     assert!(refused(&["--codes-per-hour", "0"], 1).contains("`codes_per_hour` must be 1 to 3600"));
