@@ -101,9 +101,10 @@ impl Call {
             let problem = format!("must be 0 to {}, this secret's period", totp.period.seconds());
             return Ok(self.refused(Refusal::invalid("min_validity", problem)));
         }
-        if in_use.counts.iter().zip(&self.asked.limits).any(|(given, most)| given >= most) {
+        let limited = in_use.counts.iter().zip(&self.asked.limits);
+        if let Some(free_at) = limited.filter_map(|(given, most)| given.full_until(*most)).max() {
             let what = "the limit of codes an hour for this secret is used up";
-            return Ok(self.refused(Refusal::RateLimited { what, after: Duration::from_mins(1) }));
+            return Ok(self.refused(Refusal::RateLimited { what, after: self.now.until(free_at) }));
         }
         let current = totp.step_at(self.now);
         let mut state = in_use.state.clone();
@@ -124,7 +125,8 @@ impl Call {
             }
             Some(Turn::Later { step, from }) => Ok((unchanged(None), Decided::Fresh { step, from })),
             Some(Turn::Busy { free_at }) => {
-                Ok(self.refused(Refusal::Busy { reason: self.why_busy(wish, free_at), after: self.now.until(free_at) }))
+                let reason = self.why_busy(&terms, free_at);
+                Ok(self.refused(Refusal::Busy { reason, after: self.now.until(free_at) }))
             }
         }
     }
@@ -194,13 +196,17 @@ impl Call {
     }
 
     /// A step further ahead than anybody may wait was marked by a clock that ran ahead, or by a queue of callers.
-    fn why_busy(&self, wish: CodeWish, free_at: Timestamp) -> &'static str {
+    fn why_busy(&self, terms: &Terms, free_at: Timestamp) -> &'static str {
+        let Terms { totp, wish, .. } = terms;
+        let left = self.now.until(totp.start_of(Step(totp.step_at(self.now).0.saturating_add(1))));
         let longest = Duration::from_secs(u64::from(WAIT_SECONDS_MAX) + u64::from(PERIOD_SECONDS_MAX));
         if self.now.until(free_at) > longest {
             "every step until then is marked as used, which happens when the clock ran ahead; a person can look at it \
              and run `countersign secret reset-steps`"
         } else if wish.single_use {
             "no unused code within `max_wait`"
+        } else if left < Duration::from_secs(u64::from(wish.min_validity)) {
+            "the current code has less than `min_validity` left, and no other comes within `max_wait`"
         } else {
             "the current code is reserved for another caller"
         }

@@ -133,12 +133,12 @@ impl Refusal {
         }
     }
 
-    /// Whole seconds after which it is worth another try, where that is known: 1..=60.
+    /// Whole seconds after which it is worth another try, where that is known: at least 1, and 60 at most but for a limit
+    /// of calls, where every earlier try is in vain.
     pub fn retry_after(&self) -> Option<u64> {
         match self {
-            Self::Busy { after, .. } | Self::RateLimited { after, .. } => {
-                Some(seconds_up(*after).min(RETRY_AFTER_SECONDS_MAX))
-            }
+            Self::Busy { after, .. } => Some(seconds_up(*after).min(RETRY_AFTER_SECONDS_MAX)),
+            Self::RateLimited { after, .. } => Some(seconds_up(*after)),
             Self::TooManyWaiting | Self::Unavailable => Some(1),
             Self::Invalid { .. }
             | Self::Unauthenticated

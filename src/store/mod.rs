@@ -22,6 +22,7 @@ use crate::domain::{
     account::Account,
     api_key::{ApiKey, HashedKey, KeyId},
     audit::{AuditEntry, AuditFilter, AuditRow, ChainHead},
+    hourly::HourlyCount,
     ids::{AccountId, SeatId, SecretId},
     seat::{Seat, SeatName},
     steps::StepMarks,
@@ -133,8 +134,8 @@ pub struct InUse<'a> {
     pub secret: &'a SealedSecret,
     /// Its state of use.
     pub state: &'a UseState,
-    /// Codes given in the last hour, one number for each counted holder, in their order.
-    pub counts: &'a [u32],
+    /// Codes given in the last hour, for each counted holder, in their order.
+    pub counts: &'a [HourlyCount],
 }
 
 /// What was decided.

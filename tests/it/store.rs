@@ -4,6 +4,7 @@
 use countersign::{
     domain::{
         audit::Action,
+        hourly::HourlyCount,
         ids::{AccountId, ReservationId, SecretId},
         steps::{Reservation, StepMarks},
         totp::Step,
@@ -333,6 +334,22 @@ fn codes_are_counted_for_each_holder_over_the_last_hour() {
     });
 }
 
+#[test]
+fn counts_say_in_which_minute_codes_were_given() {
+    check(async |world| {
+        let secret = world.added_secret().await;
+        let key = Holder::Key("000000000042".parse().unwrap());
+        for seconds in [61, 0, 119, 200] {
+            let entry = world.entry_on(Action::CodeGet, secret.id);
+            world.use_for(secret.id, vec![key], later(seconds), move |seen| given(seen, Step(1), entry.clone())).await;
+        }
+
+        let minute = NOW.seconds() / 60;
+        let expected = HourlyCount::of(vec![(minute, 1), (minute + 1, 2), (minute + 3, 1)]);
+        assert_eq!(given_at(world, secret.id, key, 300).await, [expected]);
+    });
+}
+
 /// Adds a secret with a row for it.
 async fn add(world: &World, secret: &SealedSecret) -> Result<Added, StoreError> {
     world.store().add_secret(secret.clone(), None, world.entry_on(Action::SecretRegister, secret.id)).await
@@ -346,7 +363,12 @@ async fn count_one(world: &World, secret: SecretId, holder: Holder) {
 }
 
 /// What is counted for a holder so many seconds later; this itself is not.
-async fn counts_at(world: &World, secret: SecretId, holder: Holder, seconds: u64) -> Vec<u32> {
+async fn counts_at(world: &World, secret: SecretId, holder: Holder, seconds: u64) -> Vec<u64> {
+    given_at(world, secret, holder, seconds).await.iter().map(HourlyCount::total).collect()
+}
+
+/// The same, minute by minute.
+async fn given_at(world: &World, secret: SecretId, holder: Holder, seconds: u64) -> Vec<HourlyCount> {
     let (send, receive) = std::sync::mpsc::channel();
     let look = world.use_for(secret, vec![holder], later(seconds), move |seen| {
         send.send(seen.counts).unwrap();

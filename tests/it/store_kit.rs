@@ -11,6 +11,7 @@ use countersign::{
         account::Account,
         api_key::{ApiKey, HashedKey, KeyId, KeyRights},
         audit::{Action, Actor, AuditEntry, AuditFilter, AuditRow, ChainHead},
+        hourly::HourlyCount,
         ids::{AccountId, SeatId, SecretId},
         scope::ScopeSet,
         seat::{Seat, SeatProfile},
@@ -311,7 +312,7 @@ impl World {
 pub(crate) struct Seen {
     pub(crate) secret: SealedSecret,
     pub(crate) state: UseState,
-    pub(crate) counts: Vec<u32>,
+    pub(crate) counts: Vec<HourlyCount>,
 }
 
 /// The verdict of a plain call for a step.

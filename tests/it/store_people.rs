@@ -5,6 +5,7 @@ use countersign::{
         account::Account,
         api_key::{ApiKey, KeyRights},
         audit::Action,
+        hourly::HourlyCount,
         ids::{AccountId, SeatId},
         seat::{Seat, SeatName, SeatProfile},
         text::{AuthSubject, Email, Name, PhoneNumber, ShownText},
@@ -120,7 +121,7 @@ fn a_removed_seat_takes_its_keys_power_and_its_counts_along() {
         assert_eq!(revoked(world, &free).await, None);
         let (send, receive) = std::sync::mpsc::channel();
         let look = move |seen: crate::store_kit::Seen| {
-            send.send(seen.counts).unwrap();
+            send.send(seen.counts.iter().map(HourlyCount::total).collect::<Vec<_>>()).unwrap();
             Verdict { state: None, entry: None, counted: false, repeats_until: None }
         };
         world.use_for(secret.id, vec![Holder::Seat(seat.id)], NOW, look).await;

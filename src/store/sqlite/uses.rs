@@ -8,13 +8,12 @@ use super::{
 };
 use crate::{
     domain::{
+        hourly::{HourlyCount, MINUTES_COUNTED},
         ids::{SeatId, SecretId},
         time::Timestamp,
     },
     store::{Holder, InUse, SecretUse, StoreError},
 };
-
-const MINUTES: i64 = 60;
 
 /// How a use went.
 pub(super) struct Used {
@@ -52,16 +51,17 @@ pub(super) fn run(tx: &Tx<'_>, request: &mut SecretUse) -> Result<Used, StoreErr
 
 /// Codes given in this minute and the 60 before it: never less than in the last hour. Minutes to come count too, for a
 /// clock that ran ahead, but not those beyond an hour, for one that is right again.
-fn given_last_hour(tx: &Tx<'_>, secret: SecretId, holder: Holder, minute: i64) -> Result<u32, StoreError> {
-    let sql = "SELECT coalesce(sum(n), 0) FROM code_count WHERE secret = ? AND holder = ? AND minute BETWEEN ? AND ?";
-    let hour = params![secret.as_bytes(), bytes(holder), minute - MINUTES, minute + MINUTES];
-    Ok(tx.first(sql, hour, |row| Ok(row.get(0)?))?.unwrap_or(0))
+fn given_last_hour(tx: &Tx<'_>, secret: SecretId, holder: Holder, minute: i64) -> Result<HourlyCount, StoreError> {
+    let sql =
+        "SELECT minute, n FROM code_count WHERE secret = ? AND holder = ? AND minute BETWEEN ? AND ? ORDER BY minute";
+    let hour = params![secret.as_bytes(), bytes(holder), minute - MINUTES_COUNTED, minute + MINUTES_COUNTED];
+    Ok(HourlyCount::of(tx.all(sql, hour, |row| Ok((row.get(0)?, row.get(1)?)))?))
 }
 
 fn count(tx: &Tx<'_>, secret: SecretId, holder: Holder, minute: i64) -> Result<(), StoreError> {
     let holder = bytes(holder);
     let old = "DELETE FROM code_count WHERE secret = ? AND holder = ? AND minute < ?";
-    tx.execute(old, params![secret.as_bytes(), holder, minute - MINUTES])?;
+    tx.execute(old, params![secret.as_bytes(), holder, minute - MINUTES_COUNTED])?;
     tx.execute(
         "INSERT INTO code_count (secret, holder, minute, n) VALUES (?, ?, ?, 1) ON CONFLICT DO UPDATE SET n = n + 1",
         params![secret.as_bytes(), holder, minute],

@@ -73,6 +73,30 @@ async fn codes_an_hour_are_limited_over_all_processes() {
 }
 
 #[tokio::test]
+async fn who_has_used_up_its_hour_hears_when_it_may_ask_again() {
+    let vault = Vault::new();
+    let id = vault.register("A").await.secret.id;
+    let seat =
+        SeatChanges { email: Some("ada@example.com".to_owned()), codes_per_hour: Some(2), ..SeatChanges::default() };
+    let ada = vault.service.add_seat(&vault.person, &seat).await.unwrap();
+    let bound = Principal::stdio(vault.account, ScopeSet::ALL, Some(ada.id));
+    let ask = async |seconds: i64| {
+        vault.clock.set_seconds(START + seconds);
+        code(&vault.service, &bound, id, plain()).await
+    };
+    ask(10).await.unwrap();
+    ask(1810).await.unwrap();
+
+    // The code of the first minute counts until an hour after that minute ended.
+    let refusal = ask(1830).await.unwrap_err();
+    assert_eq!(refusal.retry_after(), Some(3660 - 1830));
+    assert_eq!(refusal.to_string(), "the limit of codes an hour for this secret is used up; try again in 1830 s");
+    assert_eq!(ask(3659).await.unwrap_err().retry_after(), Some(1));
+    ask(3660).await.unwrap();
+    assert_eq!(ask(3661).await.unwrap_err().retry_after(), Some(1800 + 3660 - 3661));
+}
+
+#[tokio::test]
 async fn a_seats_limit_holds_for_whoever_acts_for_it() {
     let vault = Vault::new();
     let id = vault.register("A").await.secret.id;

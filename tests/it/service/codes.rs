@@ -76,6 +76,10 @@ async fn who_would_not_wait_long_enough_hears_when() {
     let request = CodeRequest { min_validity: Some(30), max_wait: Some(5), ..plain() };
     let refusal = code(&vault.service, &vault.person, id, request).await.unwrap_err();
     assert_eq!((refusal.code(), refusal.retry_after()), (Code::Busy, Some(9)));
+    assert_eq!(
+        refusal.to_string(),
+        "the current code has less than `min_validity` left, and no other comes within `max_wait`; a code is free in 9 s"
+    );
     let request = CodeRequest { min_validity: Some(31), ..plain() };
     let refusal = code(&vault.service, &vault.person, id, request).await.unwrap_err();
     assert!(refusal.to_string().starts_with("`min_validity`"), "{refusal}");

@@ -51,6 +51,7 @@ async fn a_plain_call_is_never_given_a_reserved_code() {
     vault.clock.set_seconds(START + 12);
     let refusal = code(&vault.service, &vault.person, id, plain()).await.unwrap_err();
     assert_eq!((refusal.code(), refusal.retry_after()), (Code::Busy, Some(18)));
+    assert!(refusal.to_string().starts_with("the current code is reserved for another caller"), "{refusal}");
     vault.clock.set_seconds(START + 30);
     code(&vault.service, &vault.person, id, plain()).await.unwrap();
 }
