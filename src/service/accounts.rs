@@ -1,13 +1,20 @@
 //! Accounts: a person keeps them.
 
 use super::{Refusal, Service};
-use crate::domain::{
-    account::{Account, DEFAULT_ACCOUNT},
-    audit::{Action, AuditEntry},
-    ids::AccountId,
-    principal::Principal,
-    text::Name,
+use crate::{
+    domain::{
+        account::{Account, DEFAULT_ACCOUNT},
+        audit::{Action, AuditEntry},
+        ids::AccountId,
+        principal::Principal,
+        text::Name,
+    },
+    store::StoreError,
 };
+
+/// Why an account stays. What could still be restored must not be lost in passing.
+const HAS_SECRETS: &str = "the account has secrets, or deleted ones that can still be restored; `secret list` and \
+                           `secret list --deleted` with `--account` show them, and `secret rm ID --now` erases one for good";
 
 impl Service {
     /// The account of a name. Only start-up asks: a caller's account comes from its credential.
@@ -57,7 +64,8 @@ impl Service {
     /// Removes an account without secrets, with its seats and keys.
     ///
     /// # Errors
-    /// `permission_denied`, `not_found`, `invalid_argument` while it has secrets, `unavailable`.
+    /// `permission_denied`, `not_found`, `invalid_argument` while it has secrets or deleted ones that can be restored,
+    /// `unavailable`.
     pub async fn remove_account(&self, caller: &Principal, name: &str) -> Result<(), Refusal> {
         self.require_person(caller, Action::AccountRemove).await?;
         if name == DEFAULT_ACCOUNT {
@@ -66,7 +74,13 @@ impl Service {
         let account = self.find_account(name).await?;
         let entry =
             AuditEntry { account: Some(account.id), ..AuditEntry::of(caller, Action::AccountRemove, self.now()) };
-        let removed = self.store().remove_account(account.id, entry).await.map_err(|cause| self.failed(&cause))?;
-        if removed { Ok(()) } else { Err(Refusal::NotFound("account")) }
+        // What is past its seven days stands in nobody's way.
+        self.erase_expired().await?;
+        match self.store().remove_account(account.id, entry).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Refusal::NotFound("account")),
+            Err(StoreError::InUse(_)) => Err(Refusal::InUse(HAS_SECRETS)),
+            Err(cause) => Err(self.failed(&cause)),
+        }
     }
 }

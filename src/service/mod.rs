@@ -173,6 +173,7 @@ impl Service {
                 Refusal::Unavailable
             }
             StoreError::Exists(what) => Refusal::Exists(what),
+            StoreError::NoAccount => Refusal::NotFound("account"),
             StoreError::InUse(what) => Refusal::InUse(what),
             StoreError::Damaged { .. } => self.internal(cause),
         }

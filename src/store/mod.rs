@@ -51,6 +51,9 @@ pub enum StoreError {
     /// Two records would bear the same unique name.
     #[error("{0} exists already")]
     Exists(&'static str),
+    /// The account that a record belongs to is not there any more.
+    #[error("the account is not there any more")]
+    NoAccount,
     /// It is not empty, so it can't be removed.
     #[error("{0} is in use")]
     InUse(&'static str),
@@ -239,7 +242,7 @@ pub trait Store: Send + Sync {
     async fn account(&self, name: Name) -> Result<Option<Account>, StoreError>;
     /// Every account, oldest first.
     async fn accounts(&self) -> Result<Vec<Account>, StoreError>;
-    /// Removes an account without live secrets, with its seats and keys. [`StoreError::InUse`] if it has secrets.
+    /// Removes an account without secrets, with its seats and keys. [`StoreError::InUse`] if it has some, live or deleted.
     async fn remove_account(&self, id: AccountId, entry: AuditEntry) -> Result<bool, StoreError>;
     /// Adds a key.
     async fn add_key(&self, key: ApiKey, hash: HashedKey, entry: AuditEntry) -> Result<(), StoreError>;

@@ -86,7 +86,7 @@ fn an_addition_that_fails_leaves_nothing() {
         let stray = SealedSecret { account: AccountId::new(world.id()), ..world.secret() };
 
         assert!(matches!(add(world, &twin).await, Err(StoreError::Exists(_))));
-        assert!(matches!(add(world, &stray).await, Err(StoreError::Exists(_))));
+        assert!(matches!(add(world, &stray).await, Err(StoreError::NoAccount)));
 
         assert_eq!(world.store().secret(world.account(), secret.id).await.unwrap(), Some(secret));
         assert_eq!(world.store().secret(stray.account, stray.id).await.unwrap(), None);

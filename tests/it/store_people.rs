@@ -147,7 +147,7 @@ fn an_account_is_found_by_its_name_which_is_taken_once() {
 }
 
 #[test]
-fn only_an_account_without_live_secrets_is_removed_and_then_whole() {
+fn only_an_account_without_secrets_is_removed_and_then_whole() {
     check(async |world| {
         let account = added_account(world, "acme").await;
         let store = world.store();
@@ -162,6 +162,8 @@ fn only_an_account_without_live_secrets_is_removed_and_then_whole() {
 
         assert!(matches!(remove(account.id).await, Err(StoreError::InUse(_))));
         store.delete_secret(account.id, secret.id, world.entry(Action::SecretDelete)).await.unwrap();
+        assert!(matches!(remove(account.id).await, Err(StoreError::InUse(_))), "it could still be restored");
+        store.erase_secret(account.id, secret.id, world.entry(Action::SecretErase)).await.unwrap();
         assert!(remove(account.id).await.unwrap());
         assert!(!remove(account.id).await.unwrap());
 
@@ -170,6 +172,26 @@ fn only_an_account_without_live_secrets_is_removed_and_then_whole() {
         assert_eq!(store.key(key.id).await.unwrap().map(|(key, _)| key), None);
         assert_eq!(store.secrets(account.id, Life::Deleted).await.unwrap(), []);
         assert_eq!(store.secret(account.id, secret.id).await.unwrap(), None);
+    });
+}
+
+#[test]
+fn nothing_is_added_to_an_account_that_is_not_there() {
+    check(async |world| {
+        let (store, gone) = (world.store(), AccountId::new(world.id()));
+        let seat = Seat { account: gone, ..world.seat("ada@x.org", None) };
+        let secret = countersign::store::SealedSecret { account: gone, ..world.secret() };
+        let (mut key, hash) = world.key(None);
+        key.rights.account = gone;
+
+        let refusals = [
+            store.add_seat(seat, world.entry(Action::SeatAdd)).await,
+            store.add_secret(secret, None, world.entry(Action::SecretRegister)).await.map(drop),
+            store.add_key(key, hash, world.entry(Action::KeyCreate)).await,
+        ];
+
+        assert!(refusals.iter().all(|refused| matches!(refused, Err(StoreError::NoAccount))), "{refusals:?}");
+        assert_eq!(world.actions().await, ["vault.create"]);
     });
 }
 

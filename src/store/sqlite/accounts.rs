@@ -55,7 +55,8 @@ pub(super) fn all(db: &Db<'_>) -> Result<Vec<Account>, StoreError> {
     db.all("SELECT id, name, created_at, mac FROM account ORDER BY created_at, id", [], |row| read(row)?.checked(db))
 }
 
-/// Removes an account with everything in it, unless a live secret is. The default account stays: the vault names it.
+/// Removes an account with its seats and keys, unless it has secrets, live or deleted. The default account stays: the vault
+/// names it.
 pub(super) fn remove(tx: &Tx<'_>, id: AccountId, entry: &AuditEntry) -> Result<bool, StoreError> {
     let found = tx.first("SELECT 1 FROM account WHERE id = ?", [id.as_bytes()], |_| Ok(()))?;
     if found.is_none() {
@@ -65,13 +66,10 @@ pub(super) fn remove(tx: &Tx<'_>, id: AccountId, entry: &AuditEntry) -> Result<b
     if is_default.is_some() {
         return Err(StoreError::InUse("the account that a vault always has"));
     }
-    let live = "SELECT 1 FROM secret WHERE account = ? AND deleted_at IS NULL LIMIT 1";
-    if tx.first(live, [id.as_bytes()], |_| Ok(()))?.is_some() {
+    if tx.first("SELECT 1 FROM secret WHERE account = ? LIMIT 1", [id.as_bytes()], |_| Ok(()))?.is_some() {
         return Err(StoreError::InUse("the account"));
     }
     for sql in [
-        "DELETE FROM code_count WHERE secret IN (SELECT id FROM secret WHERE account = ?)",
-        "DELETE FROM secret WHERE account = ?",
         "DELETE FROM seat WHERE account = ?",
         "DELETE FROM api_key WHERE account = ?",
         "DELETE FROM account WHERE id = ?",

@@ -1,6 +1,6 @@
 //! What SQLite says, in the store's words.
 
-use rusqlite::ErrorCode;
+use rusqlite::{ErrorCode, ffi::SQLITE_CONSTRAINT_FOREIGNKEY};
 
 use crate::store::StoreError;
 
@@ -36,4 +36,13 @@ pub(super) fn misplaced(table: &'static str) -> StoreError {
 /// Whether a statement failed because of a constraint of the schema.
 pub(super) fn is_constraint(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation)
+}
+
+/// Why a record could not be added to an account: the account is gone, or the record is there.
+pub(super) fn not_added(error: rusqlite::Error, what: &'static str) -> StoreError {
+    match error.sqlite_error() {
+        Some(code) if code.extended_code == SQLITE_CONSTRAINT_FOREIGNKEY => StoreError::NoAccount,
+        Some(code) if code.code == ErrorCode::ConstraintViolation => StoreError::Exists(what),
+        _ => error.into(),
+    }
 }

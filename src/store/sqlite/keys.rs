@@ -5,7 +5,7 @@ use subtle::ConstantTimeEq as _;
 
 use super::{
     db::{Db, Field, Tx},
-    error::{damaged, is_constraint, misplaced, tampered},
+    error::{damaged, misplaced, not_added, tampered},
 };
 use crate::{
     domain::{
@@ -51,8 +51,7 @@ pub(super) fn add(tx: &Tx<'_>, key: &ApiKey, hash: &HashedKey, entry: &AuditEntr
     ]);
     match added {
         Ok(_) => tx.append(entry),
-        Err(error) if is_constraint(&error) => Err(StoreError::Exists("this key, or no longer its account,")),
-        Err(error) => Err(error.into()),
+        Err(error) => Err(not_added(error, "this key")),
     }
 }
 

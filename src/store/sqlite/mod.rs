@@ -123,7 +123,9 @@ fn damage(path: &Path) -> impl FnOnce(StoreError) -> OpenError {
     let path = path.to_owned();
     move |error| match error {
         StoreError::Damaged { .. } => OpenError::Damaged { path, what: error.to_string() },
-        StoreError::Unavailable(_) | StoreError::Exists(_) | StoreError::InUse(_) => error.into(),
+        StoreError::Unavailable(_) | StoreError::Exists(_) | StoreError::NoAccount | StoreError::InUse(_) => {
+            error.into()
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use subtle::ConstantTimeEq as _;
 
 use super::{
     db::{Db, Field, Tx},
-    error::{is_constraint, misplaced, tampered},
+    error::{misplaced, not_added, tampered},
     keys,
 };
 use crate::{
@@ -51,8 +51,7 @@ pub(super) fn add(tx: &Tx<'_>, seat: &Seat, entry: &AuditEntry) -> Result<(), St
     ]);
     match added {
         Ok(_) => tx.append(entry),
-        Err(error) if is_constraint(&error) => Err(StoreError::Exists("this seat, or no longer its account,")),
-        Err(error) => Err(error.into()),
+        Err(error) => Err(not_added(error, "this seat")),
     }
 }
 

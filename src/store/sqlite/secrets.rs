@@ -5,7 +5,7 @@ use rusqlite::{Row, params};
 
 use super::{
     db::{Db, Field, Tx},
-    error::{damaged, is_constraint, misplaced},
+    error::{damaged, misplaced, not_added},
 };
 use crate::{
     domain::{
@@ -75,13 +75,7 @@ pub(super) fn add(
             secret.metadata,
             secret.seed,
         ]);
-    match added {
-        Ok(_) => {}
-        Err(error) if is_constraint(&error) => {
-            return Err(StoreError::Exists("this secret, or no longer its account,"));
-        }
-        Err(error) => return Err(error.into()),
-    }
+    added.map_err(|error| not_added(error, "this secret"))?;
     if let Some(repeat) = repeat {
         remember(tx, repeat, secret.id, entry.at)?;
     }

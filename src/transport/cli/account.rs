@@ -19,7 +19,7 @@ pub enum Command {
     },
     /// List the accounts
     List,
-    /// Remove an account that has no secrets, with its seats and keys
+    /// Remove an account that has no secrets, nor deleted ones that can be restored, with its seats and keys
     Rm {
         /// What it is called
         name: String,
