@@ -6,7 +6,7 @@ mod typed;
 
 use std::{io::IsTerminal as _, process::ExitCode, sync::Arc};
 
-use clap::{ColorChoice, CommandFactory as _, Parser as _};
+use clap::{ColorChoice, CommandFactory as _};
 use typed::{Command, Typed, typed_wrong};
 
 use crate::{
@@ -63,7 +63,7 @@ enum Fatal {
 /// Runs the process that was asked for.
 pub fn run() -> ExitCode {
     telemetry::hide_panic_payloads();
-    let typed = match Typed::try_parse() {
+    let typed = match Typed::read() {
         Ok(typed) => typed,
         Err(error) => return typed_wrong(error),
     };

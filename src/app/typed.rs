@@ -1,6 +1,6 @@
 //! The command line as clap reads it, and what is said when it can't be read.
 
-use std::process::ExitCode;
+use std::{env, ffi::OsString, process::ExitCode};
 
 use clap::{
     Parser, Subcommand,
@@ -35,6 +35,35 @@ pub(super) enum Command {
     Stdio(StdioFlags),
     /// Serve MCP and REST over HTTP, for remote agents
     Serve(Box<ServeFlags>),
+}
+
+/// The part of it that hosts type, each time they start a sidecar. Putting the whole together takes longer than opening
+/// the vault.
+#[derive(Parser)]
+struct TypedByHost {
+    #[command(flatten)]
+    flags: Flags,
+    #[command(subcommand)]
+    command: Option<HostCommand>,
+}
+
+#[derive(Subcommand)]
+enum HostCommand {
+    Stdio(StdioFlags),
+}
+
+impl Typed {
+    /// Reads what was typed.
+    pub(super) fn read() -> Result<Self, clap::Error> {
+        let typed: Vec<OsString> = env::args_os().collect();
+        if (typed.len() == 1 || typed.iter().any(|word| word == "stdio"))
+            && let Ok(TypedByHost { flags, command }) = TypedByHost::try_parse_from(&typed)
+        {
+            return Ok(Self { flags, command: command.map(|HostCommand::Stdio(flags)| Command::Stdio(flags)) });
+        }
+        // Anything else, mistakes and calls for help among it, is the whole's to answer.
+        Self::try_parse_from(typed)
+    }
 }
 
 /// Says what was typed wrong, without saying it again: it may be a seed that somebody put where no seed belongs.

@@ -20,6 +20,15 @@ pub struct SecretMetadata {
     pub single_use: bool,
 }
 
+/// The part of the metadata that decides how a code is made and given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CodeTerms {
+    /// How codes are made.
+    pub totp: TotpParameters,
+    /// Whether every call is single-use.
+    pub single_use: bool,
+}
+
 /// A secret of an account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TotpSecret {

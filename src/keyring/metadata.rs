@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::domain::{
-    secret::SecretMetadata,
+    secret::{CodeTerms, SecretMetadata},
     text::ShownText,
     totp::{Algorithm, Digits, Period, TotpParameters},
 };
@@ -20,6 +20,16 @@ struct Written<'a> {
     digits: u8,
     period: u32,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    single_use: bool,
+}
+
+/// The same without what only people read.
+#[derive(Deserialize)]
+struct WrittenTerms<'a> {
+    algorithm: &'a str,
+    digits: u8,
+    period: u32,
+    #[serde(default)]
     single_use: bool,
 }
 
@@ -41,12 +51,23 @@ pub(super) fn decode(plain: &[u8]) -> Option<SecretMetadata> {
     Some(SecretMetadata {
         label: ShownText::parse(&written.label).ok()?,
         issuer: written.issuer.map(|issuer| ShownText::parse(&issuer)).transpose().ok()?,
-        totp: TotpParameters {
-            algorithm: written.algorithm.parse::<Algorithm>().ok()?,
-            digits: Digits::try_from(u64::from(written.digits)).ok()?,
-            period: Period::try_from(u64::from(written.period)).ok()?,
-        },
+        totp: parameters(written.algorithm, written.digits, written.period)?,
         single_use: written.single_use,
+    })
+}
+
+/// For every code: checking the text that people read costs more than the rest.
+pub(super) fn decode_terms(plain: &[u8]) -> Option<CodeTerms> {
+    let written: WrittenTerms<'_> = serde_json::from_slice(plain).ok()?;
+    let totp = parameters(written.algorithm, written.digits, written.period)?;
+    Some(CodeTerms { totp, single_use: written.single_use })
+}
+
+fn parameters(algorithm: &str, digits: u8, period: u32) -> Option<TotpParameters> {
+    Some(TotpParameters {
+        algorithm: algorithm.parse::<Algorithm>().ok()?,
+        digits: Digits::try_from(u64::from(digits)).ok()?,
+        period: Period::try_from(u64::from(period)).ok()?,
     })
 }
 
@@ -65,6 +86,8 @@ mod tests {
         });
         assert_eq!(shown.as_deref(), expected, "{written}");
         if let Some(data) = read {
+            let terms = CodeTerms { totp: data.totp, single_use: data.single_use };
+            assert_eq!(decode_terms(written.as_bytes()), Some(terms));
             assert_eq!(decode(&encode(&data)), Some(data));
         }
     }

@@ -28,7 +28,7 @@ use crate::{
     domain::{
         api_key::{HashedKey, PlainKey},
         ids::{SecretId, VaultId},
-        secret::SecretMetadata,
+        secret::{CodeTerms, SecretMetadata},
         seed::Seed,
         totp::{Code, Step},
     },
@@ -202,6 +202,14 @@ impl Keyring {
     /// [`OpenSealError`]: damaged, moved, or sealed under an unknown epoch.
     pub fn open_metadata(&self, sealed: &[u8], place: &Place) -> Result<SecretMetadata, OpenSealError> {
         metadata::decode(&self.open(Column::Metadata, place, sealed)?).ok_or(OpenSealError::Damaged)
+    }
+
+    /// Opens what decides how a code is made and given.
+    ///
+    /// # Errors
+    /// [`OpenSealError`]: damaged, moved, or sealed under an unknown epoch.
+    pub fn open_terms(&self, sealed: &[u8], place: &Place) -> Result<CodeTerms, OpenSealError> {
+        metadata::decode_terms(&self.open(Column::Metadata, place, sealed)?).ok_or(OpenSealError::Damaged)
     }
 
     /// What is kept of an API key.

@@ -12,6 +12,7 @@ use crate::{
         audit::{Action, AuditEntry, Outcome},
         ids::{ReservationId, SecretId},
         limits::{PERIOD_SECONDS_MAX, WAIT_SECONDS_MAX},
+        secret::CodeTerms,
         steps::{CodeWish, Reservation, Turn},
         time::Timestamp,
         totp::{Step, TotpParameters},
@@ -95,8 +96,7 @@ impl Call {
 
     fn try_decide(&self, in_use: &InUse<'_>) -> Result<(Verdict, Decided), OpenSealError> {
         let place = place_of(in_use.secret);
-        let metadata = self.parts.keyring.open_metadata(&in_use.secret.metadata, &place)?;
-        let totp = metadata.totp;
+        let CodeTerms { totp, single_use } = self.parts.keyring.open_terms(&in_use.secret.metadata, &place)?;
         if self.asked.wish.min_validity > totp.period.seconds() {
             let problem = format!("must be 0 to {}, this secret's period", totp.period.seconds());
             return Ok(self.refused(Refusal::invalid("min_validity", problem)));
@@ -109,7 +109,7 @@ impl Call {
         let current = totp.step_at(self.now);
         let mut state = in_use.state.clone();
         state.steps.settle(current);
-        let wish = CodeWish { single_use: self.asked.wish.single_use || metadata.single_use, ..self.asked.wish };
+        let wish = CodeWish { single_use: self.asked.wish.single_use || single_use, ..self.asked.wish };
         let terms = Terms { totp, wish, id: self.reservation_id(wish) };
         match self.turn(&mut state, &terms, current) {
             None => Ok((verdict(in_use, state, None), Decided::Missed)),

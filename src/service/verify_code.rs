@@ -105,7 +105,7 @@ impl Check {
             return Ok((verdict(None, None), Checked::Held(left)));
         }
         let place = place_of(in_use.secret);
-        let totp = self.parts.keyring.open_metadata(&in_use.secret.metadata, &place)?.totp;
+        let totp = self.parts.keyring.open_terms(&in_use.secret.metadata, &place)?.totp;
         let digits = totp.digits.get();
         if self.typed.len() != usize::from(digits) || !self.typed.bytes().all(|b| b.is_ascii_digit()) {
             return Ok((verdict(None, None), Checked::Malformed(digits)));

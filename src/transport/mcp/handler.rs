@@ -17,7 +17,7 @@ use rmcp::{
 };
 use serde_json::Value;
 
-use super::tools::{Call, TOOLS, ToolSpec, listed};
+use super::tools::{Answer, Call, TOOLS, ToolSpec, listed};
 use crate::{
     domain::{
         principal::{Client, Principal},
@@ -62,8 +62,6 @@ struct Shared {
     /// Who calls, where the carrier has one caller; otherwise each request carries its own.
     caller: Option<Principal>,
     reveal: Reveal,
-    /// The listing of every tool, made once; in the order of [`TOOLS`].
-    tools: Vec<Tool>,
     versions: &'static [ProtocolVersion],
     /// Whoever called last, and what is kept of it: checking a claim costs more than the rest of a call, and a sidecar has
     /// one client.
@@ -105,16 +103,7 @@ impl McpServer {
     }
 
     fn new(service: Service, caller: Option<Principal>, reveal: Reveal, versions: &'static [ProtocolVersion]) -> Self {
-        Self {
-            shared: Arc::new(Shared {
-                service,
-                caller,
-                reveal,
-                tools: listed(),
-                versions,
-                last_client: Mutex::default(),
-            }),
-        }
+        Self { shared: Arc::new(Shared { service, caller, reveal, versions, last_client: Mutex::default() }) }
     }
 
     /// Who calls: never a guess.
@@ -162,7 +151,7 @@ impl McpServer {
             outcome = ran.as_ref().map_or_else(|refusal| refusal.code().as_str(), |_| "ok"),
             "called"
         );
-        Ok(ran.map_or_else(|refusal| refused(&refusal), CallToolResult::structured))
+        Ok(ran.map_or_else(|refusal| refused(&refusal), answered))
     }
 }
 
@@ -184,7 +173,7 @@ impl ServerHandler for McpServer {
         context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
         let caller = self.caller(&context)?;
-        let allowed = TOOLS.iter().zip(&self.shared.tools).filter(|(spec, _)| caller.may(spec.scope));
+        let allowed = TOOLS.iter().zip(listed()).filter(|(spec, _)| caller.may(spec.scope));
         let mut list = ListToolsResult::with_all_items(allowed.map(|(_, tool)| tool.clone()).collect());
         if context.protocol_version().is_some_and(|version| version >= ProtocolVersion::V_2026_07_28) {
             list.ttl_ms = Some(LIST_TTL_MS);
@@ -194,7 +183,7 @@ impl ServerHandler for McpServer {
     }
 
     fn get_tool(&self, name: &str) -> Option<Tool> {
-        self.shared.tools.iter().find(|tool| tool.name == name).cloned()
+        listed().iter().find(|tool| tool.name == name).cloned()
     }
 
     async fn on_custom_request(
@@ -233,6 +222,13 @@ fn tool_named(name: &str) -> Result<&'static ToolSpec, ErrorData> {
     // The name may hold anything, so it is not repeated.
     let unknown = || ErrorData::invalid_params("`params.name` is no tool's name; tools/list shows them", None);
     TOOLS.iter().find(|tool| tool.name == name).ok_or_else(unknown)
+}
+
+/// An answer in both forms.
+fn answered(answer: Answer) -> CallToolResult {
+    let mut result = CallToolResult::success(vec![ContentBlock::text(answer.text)]);
+    result.structured_content = Some(answer.value);
+    result
 }
 
 /// A refusal as text alone: clients exist that hold `structuredContent` against the output schema even of an error.

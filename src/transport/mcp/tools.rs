@@ -1,6 +1,6 @@
 //! The tools, one table: what a model reads about each, what it takes and answers, and which use case it calls.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use futures::future::BoxFuture;
 use rmcp::{
@@ -57,7 +57,13 @@ enum Effect {
     Destroys,
 }
 
-type Run = for<'a> fn(Call<'a>, Map<String, Value>) -> BoxFuture<'a, Result<Value, Refusal>>;
+type Run = for<'a> fn(Call<'a>, Map<String, Value>) -> BoxFuture<'a, Result<Answer, Refusal>>;
+
+/// What a tool answers, in both forms that a result has.
+pub(super) struct Answer {
+    pub(super) text: String,
+    pub(super) value: Value,
+}
 
 /// One call, as a tool sees it.
 pub(super) struct Call<'a> {
@@ -179,8 +185,10 @@ pub static TOOLS: &[ToolSpec] = &[
 ];
 
 /// The tools as `tools/list` shows them, in the order of [`TOOLS`].
-pub fn listed() -> Vec<Tool> {
-    TOOLS.iter().map(ToolSpec::listed).collect()
+pub fn listed() -> &'static [Tool] {
+    // Made when somebody asks: an agent that knows its tools has its first code before they would be ready.
+    static LISTED: LazyLock<Vec<Tool>> = LazyLock::new(|| TOOLS.iter().map(ToolSpec::listed).collect());
+    &LISTED
 }
 
 impl ToolSpec {
@@ -232,12 +240,14 @@ impl Call<'_> {
         self.service.note_refusal(self.caller, self.tool.action, refusal).await
     }
 
-    fn answer<T: Serialize + JsonSchema>(&self, answer: &T) -> Result<Value, Refusal> {
-        serde_json::to_value(answer).map_err(|cause| self.service.bug(&cause))
+    fn answer<T: Serialize + JsonSchema>(&self, answer: &T) -> Result<Answer, Refusal> {
+        let both =
+            serde_json::to_string(answer).and_then(|text| Ok(Answer { text, value: serde_json::to_value(answer)? }));
+        both.map_err(|cause| self.service.bug(&cause))
     }
 }
 
-async fn register_totp_secret(call: Call<'_>, arguments: Map<String, Value>) -> Result<Value, Refusal> {
+async fn register_totp_secret(call: Call<'_>, arguments: Map<String, Value>) -> Result<Answer, Refusal> {
     let input: RegisterInput = call.read(arguments).await?;
     let registered = call.service.register_secret(call.caller, input.into_registration(None)).await?;
     let mut answer = SecretCreateResponse::from(&registered);
@@ -247,7 +257,7 @@ async fn register_totp_secret(call: Call<'_>, arguments: Map<String, Value>) -> 
     call.answer(&answer)
 }
 
-async fn list_totp_secrets(call: Call<'_>, arguments: Map<String, Value>) -> Result<Value, Refusal> {
+async fn list_totp_secrets(call: Call<'_>, arguments: Map<String, Value>) -> Result<Answer, Refusal> {
     let input: ListSecretsInput = call.read(arguments).await?;
     let query = match input.to_query(Some(PAGE_ROWS_DEFAULT)) {
         Ok(query) => query,
@@ -258,14 +268,14 @@ async fn list_totp_secrets(call: Call<'_>, arguments: Map<String, Value>) -> Res
     call.answer(&SecretPageResponse { status: OK, total: page.total, totp_secrets })
 }
 
-async fn delete_totp_secret(call: Call<'_>, arguments: Map<String, Value>) -> Result<Value, Refusal> {
+async fn delete_totp_secret(call: Call<'_>, arguments: Map<String, Value>) -> Result<Answer, Refusal> {
     let input: SecretIdInput = call.read(arguments).await?;
     let id = call.secret_id(&input.secret_id).await?;
     call.service.delete_secret(call.caller, id).await?;
     call.answer(&SecretDeleteResponse { status: OK })
 }
 
-async fn get_totp_code(call: Call<'_>, arguments: Map<String, Value>) -> Result<Value, Refusal> {
+async fn get_totp_code(call: Call<'_>, arguments: Map<String, Value>) -> Result<Answer, Refusal> {
     let input: GetCodeInput = call.read(arguments).await?;
     let id = call.secret_id(&input.secret_id).await?;
     call.count(id).await?;
@@ -274,7 +284,7 @@ async fn get_totp_code(call: Call<'_>, arguments: Map<String, Value>) -> Result<
     call.answer(&TotpGetCodeResponse::from(&code))
 }
 
-async fn verify_totp_code(call: Call<'_>, arguments: Map<String, Value>) -> Result<Value, Refusal> {
+async fn verify_totp_code(call: Call<'_>, arguments: Map<String, Value>) -> Result<Answer, Refusal> {
     let input: VerifyInput = call.read(arguments).await?;
     let id = call.secret_id(&input.secret_id).await?;
     call.count(id).await?;
@@ -283,7 +293,7 @@ async fn verify_totp_code(call: Call<'_>, arguments: Map<String, Value>) -> Resu
     call.answer(&VerifyResponse { status: OK, valid: verification.valid })
 }
 
-async fn list_seats(call: Call<'_>, arguments: Map<String, Value>) -> Result<Value, Refusal> {
+async fn list_seats(call: Call<'_>, arguments: Map<String, Value>) -> Result<Answer, Refusal> {
     let input: ListSeatsInput = call.read(arguments).await?;
     let query = match input.to_query() {
         Ok(query) => query,
@@ -295,13 +305,13 @@ async fn list_seats(call: Call<'_>, arguments: Map<String, Value>) -> Result<Val
     call.answer(&SeatListResponse { seats, status: OK })
 }
 
-async fn get_seat_count(call: Call<'_>, arguments: Map<String, Value>) -> Result<Value, Refusal> {
+async fn get_seat_count(call: Call<'_>, arguments: Map<String, Value>) -> Result<Answer, Refusal> {
     let input: SeatCountInput = call.read(arguments).await?;
     let count = call.service.count_seats(call.caller, input.email.as_deref()).await?;
     call.answer(&SeatCountResponse { count })
 }
 
-async fn get_seat(call: Call<'_>, arguments: Map<String, Value>) -> Result<Value, Refusal> {
+async fn get_seat(call: Call<'_>, arguments: Map<String, Value>) -> Result<Answer, Refusal> {
     let input: GetSeatInput = call.read(arguments).await?;
     let seat = call.service.get_seat(call.caller, &input.seat_id).await?;
     let account = call.service.account_name(call.caller.account()).await?;
