@@ -1,6 +1,8 @@
 //! Figures of several rounds, and what they are held against.
 
-use std::fmt;
+use std::{fmt, io};
+
+use crate::say::{aside, say};
 
 /// One figure of one server, a value for each round.
 #[derive(Default)]
@@ -13,24 +15,20 @@ pub(crate) enum Better {
     High,
 }
 
-/// Ours beside the no-op's.
+/// Ours beside a base.
 pub(crate) struct Line {
-    pub(crate) what: &'static str,
-    pub(crate) unit: &'static str,
-    pub(crate) better: Better,
+    what: &'static str,
+    unit: &'static str,
+    better: Better,
     /// The ratio that ours must keep.
-    pub(crate) limit: f64,
-    pub(crate) base: Rounds,
+    limit: f64,
+    base: Rounds,
     /// The base once more: what equal servers differ by.
-    pub(crate) twin: Rounds,
-    pub(crate) ours: Rounds,
+    twin: Rounds,
+    ours: Rounds,
 }
 
 impl Rounds {
-    pub(crate) fn push(&mut self, value: f64) {
-        self.0.push(value);
-    }
-
     fn best(&self, better: Better) -> f64 {
         match better {
             Better::Low => self.0.iter().copied().fold(f64::INFINITY, f64::min),
@@ -50,6 +48,16 @@ impl Line {
         Self { what, unit, better, limit, base: Rounds::default(), twin: Rounds::default(), ours: Rounds::default() }
     }
 
+    /// A round's figure of the base (0), of its twin (1), or of ours.
+    pub(crate) fn push(&mut self, which: usize, value: f64) {
+        let rounds = match which {
+            0 => &mut self.base,
+            1 => &mut self.twin,
+            _ => &mut self.ours,
+        };
+        rounds.0.push(value);
+    }
+
     fn ratio(&self) -> f64 {
         self.ours.best(self.better) / self.base.best(self.better)
     }
@@ -63,7 +71,7 @@ impl Line {
 }
 
 /// The heads of the columns.
-pub(crate) const HEADS: &str = "                                      base    base again        ours   ratio     limit        spread of rounds (base, ours)";
+const HEADS: &str = "                                      base    base again        ours   ratio     limit        spread of rounds (base, ours)";
 
 impl fmt::Display for Line {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -84,6 +92,26 @@ impl fmt::Display for Line {
             self.ours.spread(),
         )
     }
+}
+
+/// Runs rounds in which each contender goes first, second and so on in turn; `measure` hears whose turn it is.
+pub(crate) fn in_turn(
+    rounds: usize,
+    contenders: usize,
+    mut measure: impl FnMut(usize) -> io::Result<()>,
+) -> io::Result<()> {
+    for round in 0..rounds {
+        aside(format_args!("round {} of {rounds}", round + 1));
+        (0..contenders).try_for_each(|turn| measure((round + turn) % contenders))?;
+    }
+    Ok(())
+}
+
+/// Shows lines under their heads.
+pub(crate) fn shown(lines: Vec<Line>) -> Vec<Line> {
+    say(HEADS);
+    lines.iter().for_each(say);
+    lines
 }
 
 /// The middle one.

@@ -2,67 +2,29 @@
 //! little as possible of what is measured is the client's.
 
 use std::{
-    ffi::OsString,
-    fs,
     io::{self, BufRead as _, BufReader, Write as _},
-    path::PathBuf,
-    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    process::{ChildStdin, ChildStdout, Stdio},
     time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
 
-use crate::oracle::{Oracle, unix_now};
+use crate::{
+    calls::Call,
+    oracle::unix_now,
+    process::{Program, Running},
+};
 
-/// How a server is started, and which call is measured.
+/// How a server is started, and which calls are measured.
 #[derive(Clone)]
 pub(crate) struct Contender {
-    pub(crate) program: PathBuf,
-    pub(crate) environment: Vec<(&'static str, OsString)>,
+    pub(crate) program: Program,
     pub(crate) calls: Vec<Call>,
-}
-
-/// One call, ready to send but for its id, and what its answer must hold.
-#[derive(Clone)]
-pub(crate) struct Call {
-    /// Everything after the id.
-    pub(crate) rest: String,
-    pub(crate) expect: Expect,
-}
-
-#[derive(Clone)]
-pub(crate) enum Expect {
-    /// The text `ok`.
-    Ok,
-    /// The code of this seed.
-    CodeOf(Box<Oracle>),
-    /// Something at this place.
-    Pointer(&'static str),
-}
-
-impl Call {
-    pub(crate) fn new(tool: &str, arguments: &Value, expect: Expect) -> Self {
-        let params = json!({"name": tool, "arguments": arguments});
-        Self { rest: format!(r#","method":"tools/call","params":{params}}}"#), expect }
-    }
-
-    /// Whether an answer is right, if it was asked for at `since`.
-    fn check(&mut self, answer: &Value, since: u64) -> io::Result<()> {
-        let right = match &mut self.expect {
-            Expect::Ok => answer.pointer("/result/content/0/text").and_then(Value::as_str) == Some("ok"),
-            Expect::CodeOf(oracle) => answer
-                .pointer("/result/structuredContent/code")
-                .and_then(Value::as_str)
-                .is_some_and(|code| oracle.accepts(code, since)),
-            Expect::Pointer(place) => answer.pointer(place).is_some(),
-        };
-        if right { Ok(()) } else { Err(io::Error::other(format!("a wrong answer: {answer}"))) }
-    }
 }
 
 /// A running server.
 pub(crate) struct Server {
-    child: Child,
+    pub(crate) process: Running,
     input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
     next_id: u64,
@@ -72,18 +34,14 @@ pub(crate) struct Server {
 
 impl Server {
     /// Starts it and shakes hands.
-    pub(crate) fn start(contender: &Contender) -> io::Result<Self> {
+    pub(crate) fn start(program: &Program) -> io::Result<Self> {
         let spawned = Instant::now();
-        let mut child = Command::new(&contender.program)
-            .arg("stdio")
-            .envs(contender.environment.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
-            .spawn()?;
-        let (input, output) = (child.stdin.take(), child.stdout.take());
+        let mut command = program.command();
+        let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn()?;
+        let mut process = Running(child);
+        let (input, output) = (process.0.stdin.take(), process.0.stdout.take());
         let output = BufReader::with_capacity(1 << 16, output.ok_or_else(|| io::Error::other("no standard output"))?);
-        let mut server = Self { child, input, output, next_id: 0, line: String::new(), spawned };
+        let mut server = Self { process, input, output, next_id: 0, line: String::new(), spawned };
         let hello = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "compare", "version": "1"}});
         server.send(&format!(r#","method":"initialize","params":{hello}}}"#))?;
         server.receive()?;
@@ -97,7 +55,7 @@ impl Server {
         self.send(&call.rest)?;
         let answer = self.receive()?;
         let took = self.spawned.elapsed();
-        call.check(&answer, since).map(|()| took)
+        call.expect.check(&answer, since).map(|()| took)
     }
 
     /// How long each of `count` calls took, one after the other.
@@ -110,7 +68,7 @@ impl Server {
                 self.send(&call.rest)?;
                 let answer = self.receive()?;
                 times.push(begun.elapsed());
-                call.check(&answer, since)?;
+                call.expect.check(&answer, since)?;
             }
         }
         Ok(times)
@@ -124,7 +82,7 @@ impl Server {
         let took = begun.elapsed().as_secs_f64();
         let number = calls.len();
         for (nth, answer) in answers.iter().enumerate() {
-            calls.get_mut(nth % number).ok_or(io::ErrorKind::InvalidInput)?.check(answer, since)?;
+            calls.get_mut(nth % number).ok_or(io::ErrorKind::InvalidInput)?.expect.check(answer, since)?;
         }
         Ok(f64::from(u32::try_from(count).unwrap_or(u32::MAX)) / took)
     }
@@ -132,7 +90,7 @@ impl Server {
     /// The answers to all of these calls, in the order of the calls.
     pub(crate) fn all(&mut self, calls: &mut [Call], window: usize) -> io::Result<Vec<Value>> {
         let answers = self.exchange(calls, calls.len(), window)?;
-        calls.iter_mut().zip(&answers).try_for_each(|(call, answer)| call.check(answer, unix_now()))?;
+        calls.iter_mut().zip(&answers).try_for_each(|(call, answer)| call.expect.check(answer, unix_now()))?;
         Ok(answers)
     }
 
@@ -158,19 +116,10 @@ impl Server {
         in_order(&lines, first)
     }
 
-    /// Resident memory in MiB.
-    pub(crate) fn memory(&self) -> io::Result<f64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<f64>().ok())
-            .map(|kib| kib / 1024.0)
-            .ok_or_else(|| io::Error::other("the system does not say how much memory a process has"))
-    }
-
     /// Closes standard input and waits for the end.
     pub(crate) fn stop(mut self) -> io::Result<()> {
         drop(self.input.take());
-        self.child.wait().map(drop)
+        self.process.0.wait().map(drop)
     }
 
     fn send(&mut self, rest: &str) -> io::Result<()> {
@@ -190,14 +139,6 @@ impl Server {
     fn receive(&mut self) -> io::Result<Value> {
         self.read_line()?;
         Ok(serde_json::from_str(&self.line)?)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // After `stop` there is nothing left to end.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

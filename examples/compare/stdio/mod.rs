@@ -1,0 +1,92 @@
+//! Over stdio: a sidecar beside the no-op server, and a vault of many secrets beside one of few.
+
+mod server;
+
+use std::{io, time::Duration};
+
+use serde_json::json;
+
+use crate::{
+    bench::Bench,
+    calls::{Call, Expect},
+    figures::{Better, Line, in_turn, median, shown},
+    say::say,
+};
+pub(crate) use server::{Contender, Server};
+
+/// Calls one after the other in a round, and calls of which [`WINDOW`] are in flight.
+const SEQUENTIAL: usize = 4_000;
+const PIPELINED: usize = 40_000;
+const WINDOW: usize = 32;
+/// Starts in a round.
+const STARTS: usize = 10;
+/// Secrets that are asked for codes when vaults of different size are compared.
+const ASKED: usize = 100;
+const MANY: usize = 100_000;
+
+pub(crate) fn measure(bench: &Bench) -> io::Result<Vec<Line>> {
+    let rounds = bench.rounds;
+    say(format_args!("\nstdio, best of {rounds} rounds; base: a server with one tool that does nothing"));
+    let noop = Contender { program: bench.noop("stdio"), calls: vec![Call::new("noop", &json!({}), Expect::Ok)] };
+    let mut lines = beside_noop(&noop, &bench.vault("one").contender(1, 1)?, rounds)?;
+
+    say(format_args!("\nstdio, best of {rounds} rounds; base: {ASKED} secrets in the account; ours: {MANY}"));
+    let (few, many) = (bench.vault("few"), bench.vault("many"));
+    lines.extend(beside_few(&few.contender(ASKED, ASKED)?, &many.contender(MANY, ASKED)?, rounds)?);
+    Ok(lines)
+}
+
+fn beside_noop(noop: &Contender, ours: &Contender, rounds: usize) -> io::Result<Vec<Line>> {
+    let mut cold = Line::new("start to first answer", "ms", Better::Low, 3.0);
+    let mut memory = Line::new("resident memory", "MiB", Better::Low, 1.5);
+    let mut latency = Line::new("latency, one by one", "µs", Better::Low, 2.0);
+    let mut rate = Line::new("rate, 32 in flight", "k/s", Better::High, 0.6);
+    in_turn(rounds, 3, |which| {
+        let contender = if which == 2 { ours } else { noop };
+        cold.push(which, start_up(contender)?);
+        let [memory_now, latency_now, rate_now] = work(contender)?;
+        memory.push(which, memory_now);
+        latency.push(which, latency_now);
+        rate.push(which, rate_now);
+        Ok(())
+    })?;
+    Ok(shown(vec![cold, memory, latency, rate]))
+}
+
+fn beside_few(few: &Contender, many: &Contender, rounds: usize) -> io::Result<Vec<Line>> {
+    let mut latency = Line::new("latency, one by one", "µs", Better::Low, 1.2);
+    let mut rate = Line::new("rate, 32 in flight", "k/s", Better::High, 1.0 / 1.2);
+    in_turn(rounds, 3, |which| {
+        let [_, latency_now, rate_now] = work(if which == 2 { many } else { few })?;
+        latency.push(which, latency_now);
+        rate.push(which, rate_now);
+        Ok(())
+    })?;
+    Ok(shown(vec![latency, rate]))
+}
+
+/// Milliseconds from the start of the process to its first answer: the median of a few.
+fn start_up(contender: &Contender) -> io::Result<f64> {
+    let mut times = Vec::new();
+    for _ in 0..STARTS {
+        let mut server = Server::start(&contender.program)?;
+        let mut calls = contender.calls.clone();
+        let call = calls.first_mut().ok_or(io::ErrorKind::InvalidInput)?;
+        times.push(server.first_answer(call)?);
+        server.stop()?;
+    }
+    Ok(median(&mut times).as_secs_f64() * 1e3)
+}
+
+/// Memory in MiB after the work, median latency in µs, thousands of answers a second.
+fn work(contender: &Contender) -> io::Result<[f64; 3]> {
+    let mut server = Server::start(&contender.program)?;
+    let mut calls = contender.calls.clone();
+    // The first call for a secret in a time step is made durable; what is compared is the others.
+    server.one_by_one(&mut calls, ASKED.max(WINDOW))?;
+    let mut times = server.one_by_one(&mut calls, SEQUENTIAL)?;
+    let rate = server.pipelined(&mut calls, PIPELINED, WINDOW)? / 1e3;
+    let memory = server.process.memory()? / 1024.0;
+    server.stop()?;
+    Ok([memory, median::<Duration>(&mut times).as_secs_f64() * 1e6, rate])
+}
