@@ -1,6 +1,7 @@
-//! Over stdio: a sidecar beside the no-op server, and a vault of many secrets beside one of few.
+//! Over stdio: a sidecar beside the no-op server, a vault of many secrets beside one of few, and single use.
 
 mod server;
+mod single_use;
 
 use std::{io, time::Duration};
 
@@ -33,6 +34,7 @@ pub(crate) fn measure(bench: &Bench) -> io::Result<Vec<Line>> {
     say(format_args!("\nstdio, best of {rounds} rounds; base: {ASKED} secrets in the account; ours: {MANY}"));
     let (few, many) = (bench.vault("few"), bench.vault("many"));
     lines.extend(beside_few(&few.contender(ASKED, ASKED)?, &many.contender(MANY, ASKED)?, rounds)?);
+    lines.extend(single_use::measure(bench)?);
     Ok(lines)
 }
 
