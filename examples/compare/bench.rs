@@ -65,6 +65,11 @@ impl Vault {
         self.program.with(&["stdio"])
     }
 
+    /// The server. Its calls are not counted, since no rate is given.
+    pub(crate) fn server(&self) -> Program {
+        self.program.with(&["serve", "--listen", "127.0.0.1:0", "--log", "warn"])
+    }
+
     /// Registers `count` secrets, and returns their ids.
     pub(crate) fn register(&self, count: usize, period: u64) -> io::Result<Vec<String>> {
         const ID: &str = "/result/structuredContent/totp_secret/id";
@@ -87,6 +92,18 @@ impl Vault {
         let oracle = oracle(30)?;
         let code = |id: &String| Call::code(&json!({"secret_id": id}), &oracle);
         Ok(Contender { program: self.sidecar(), calls: ids.iter().step_by(count / asked).map(code).collect() })
+    }
+
+    /// Makes keys, and returns their tokens.
+    pub(crate) fn keys(&self, count: usize) -> io::Result<Vec<String>> {
+        let minted = |nth: usize| {
+            let name = format!("agent-{nth}");
+            let printed = self.program.with(&["key", "create", "--json", "--name"]).run(&name)?;
+            let key: Value = serde_json::from_str(&printed)?;
+            let token = key.get("token").and_then(Value::as_str);
+            token.map(str::to_owned).ok_or_else(|| io::Error::other("a key without a token"))
+        };
+        (0..count).map(minted).collect()
     }
 }
 

@@ -3,7 +3,7 @@
 //! Rounds are interleaved and the best of each server's is compared, since on a shared machine two copies of one server
 //! differ by more than half in a single round; the no-op server runs twice in each round to show by how much. Every
 //! answer is checked, every code against another implementation of RFC 6238. `--check` fails if a limit is broken,
-//! `--rounds N` sets the number of rounds (8).
+//! `--rounds N` sets the number of rounds (8), `--only stdio` or `http` measures that part alone.
 
 use std::{env, error::Error, io, process::ExitCode};
 
@@ -12,6 +12,7 @@ mod bench;
 mod build;
 mod calls;
 mod figures;
+mod http;
 #[path = "../common/oracle.rs"]
 mod oracle;
 mod process;
@@ -26,7 +27,7 @@ use say::{aside, say};
 /// Measures a part and shows its figures.
 type Measure = fn(&Bench) -> io::Result<Vec<Line>>;
 
-const PARTS: [Measure; 1] = [stdio::measure];
+const PARTS: [(&str, Measure); 2] = [("stdio", stdio::measure), ("http", http::measure)];
 
 fn main() -> ExitCode {
     match run() {
@@ -44,9 +45,16 @@ fn run() -> Result<bool, Box<dyn Error>> {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let after = |flag: &str| arguments.iter().skip_while(|given| *given != flag).nth(1);
     let rounds: usize = after("--rounds").map_or(Ok(8), |text| text.parse())?;
+    let only = after("--only");
+    let parts: Vec<Measure> =
+        PARTS.into_iter().filter(|(name, _)| only.is_none_or(|only| only == name)).map(|(_, part)| part).collect();
+    if parts.is_empty() {
+        return Err("--only is followed by stdio or http".into());
+    }
+    process::open_many_files()?;
     let bench = Bench::build(rounds)?;
     let mut lines = Vec::new();
-    for measure in PARTS {
+    for measure in parts {
         lines.extend(measure(&bench)?);
     }
     let broken = lines.iter().filter(|line| !line.kept()).count();

@@ -4,7 +4,9 @@ use std::{
     ffi::OsString,
     fs, io,
     path::PathBuf,
-    process::{Child, Command},
+    process::{Child, Command, Stdio},
+    thread,
+    time::Duration,
 };
 
 /// A program and how it is started.
@@ -38,6 +40,15 @@ impl Program {
         command.args(&self.arguments).envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
+
+    /// Runs it to its end with one more argument; its standard output.
+    pub(crate) fn run(&self, last: &str) -> io::Result<String> {
+        let ran = self.command().arg(last).stdin(Stdio::null()).output()?;
+        if !ran.status.success() {
+            return Err(io::Error::other(String::from_utf8_lossy(&ran.stderr)));
+        }
+        String::from_utf8(ran.stdout).map_err(io::Error::other)
+    }
 }
 
 /// A running program, ended on drop.
@@ -51,6 +62,20 @@ impl Running {
         line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok())
             .ok_or_else(|| io::Error::other("the system does not say how much memory a process has"))
     }
+
+    /// The same once it has come to rest, or after five seconds.
+    pub(crate) fn settled_memory(&self) -> io::Result<f64> {
+        let mut before = self.memory()?;
+        for _ in 0..20 {
+            thread::sleep(Duration::from_millis(250));
+            let now = self.memory()?;
+            if (now - before).abs() < 16.0 {
+                return Ok(now);
+            }
+            before = now;
+        }
+        Ok(before)
+    }
 }
 
 impl Drop for Running {
@@ -59,4 +84,15 @@ impl Drop for Running {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// A thousand connections are a thousand files, here and in the server: asks for as many as the system allows.
+pub(crate) fn open_many_files() -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+        let most = getrlimit(Resource::Nofile).maximum;
+        setrlimit(Resource::Nofile, Rlimit { current: most, maximum: most })?;
+    }
+    Ok(())
 }
