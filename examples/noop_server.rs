@@ -1,9 +1,9 @@
-//! The no-op server that `compare` measures Countersign against: one tool that answers "ok", on the same SDK, runtime and
-//! web framework, with the settings that were fastest there.
+//! The no-op server that `compare` measures Countersign against: one tool that answers "ok", and one that takes a
+//! minute for it, on the same SDK, runtime and web framework, with the settings that were fastest there.
 //!
 //! `noop_server stdio`, or `noop_server http`, which prints `listening on http://ADDR` like `countersign serve`.
 
-use std::{error::Error, sync::Arc};
+use std::{error::Error, sync::Arc, time::Duration};
 
 use axum::serve::ListenerExt as _;
 use rmcp::{
@@ -23,7 +23,7 @@ use tokio::runtime::Builder;
 #[path = "common/say.rs"]
 mod say;
 
-/// One tool, which does nothing.
+/// Tools that do nothing.
 #[derive(Clone)]
 struct Noop {
     tools: Arc<ToolRouter<Self>>,
@@ -34,6 +34,13 @@ impl Noop {
     /// Does nothing.
     #[tool(annotations(read_only_hint = true))]
     async fn noop(&self) -> String {
+        "ok".to_owned()
+    }
+
+    /// Does nothing for a minute.
+    #[tool(annotations(read_only_hint = true))]
+    async fn nap(&self) -> String {
+        tokio::time::sleep(Duration::from_mins(1)).await;
         "ok".to_owned()
     }
 }

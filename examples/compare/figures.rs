@@ -15,13 +15,21 @@ pub(crate) enum Better {
     High,
 }
 
-/// Ours beside a base.
+/// What ours must keep.
+#[derive(Clone, Copy)]
+enum Limit {
+    /// A ratio to the base.
+    Ratio(f64),
+    /// A value, whatever others need.
+    Value(f64),
+}
+
+/// Ours beside a base, or alone.
 pub(crate) struct Line {
     what: &'static str,
     unit: &'static str,
     better: Better,
-    /// The ratio that ours must keep.
-    limit: f64,
+    limit: Limit,
     base: Rounds,
     /// The base once more: what equal servers differ by.
     twin: Rounds,
@@ -44,8 +52,19 @@ impl Rounds {
 }
 
 impl Line {
-    pub(crate) fn new(what: &'static str, unit: &'static str, better: Better, limit: f64) -> Self {
-        Self { what, unit, better, limit, base: Rounds::default(), twin: Rounds::default(), ours: Rounds::default() }
+    /// Beside a base.
+    pub(crate) fn new(what: &'static str, unit: &'static str, better: Better, ratio: f64) -> Self {
+        Self::held_to(what, unit, better, Limit::Ratio(ratio))
+    }
+
+    /// Alone, and not more than this.
+    pub(crate) fn at_most(what: &'static str, unit: &'static str, most: f64) -> Self {
+        Self::held_to(what, unit, Better::Low, Limit::Value(most))
+    }
+
+    fn held_to(what: &'static str, unit: &'static str, better: Better, limit: Limit) -> Self {
+        let (base, twin, ours) = (Rounds::default(), Rounds::default(), Rounds::default());
+        Self { what, unit, better, limit, base, twin, ours }
     }
 
     /// A round's figure of the base (0), of its twin (1), or of ours.
@@ -63,9 +82,13 @@ impl Line {
     }
 
     pub(crate) fn kept(&self) -> bool {
+        let (value, limit) = match self.limit {
+            Limit::Ratio(limit) => (self.ratio(), limit),
+            Limit::Value(limit) => (self.ours.best(self.better), limit),
+        };
         match self.better {
-            Better::Low => self.ratio() <= self.limit,
-            Better::High => self.ratio() >= self.limit,
+            Better::Low => value <= limit,
+            Better::High => value >= limit,
         }
     }
 }
@@ -77,20 +100,30 @@ impl fmt::Display for Line {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let best = |rounds: &Rounds| rounds.best(self.better);
         let sign = if self.better == Better::Low { '≤' } else { '≥' };
-        write!(
-            out,
-            "{:<24} {:>4} {:>12.1} {:>13.1} {:>11.1} {:>6.2}× {sign} {:>4.1}×  {:<7} {:>5.0} %, {:.0} %",
-            self.what,
-            self.unit,
-            best(&self.base),
-            best(&self.twin),
-            best(&self.ours),
-            self.ratio(),
-            self.limit,
-            if self.kept() { "kept" } else { "BROKEN" },
-            self.base.spread(),
-            self.ours.spread(),
-        )
+        let verdict = if self.kept() { "kept" } else { "BROKEN" };
+        write!(out, "{:<24} {:>4} ", self.what, self.unit)?;
+        match self.limit {
+            Limit::Ratio(limit) => write!(
+                out,
+                "{:>12.1} {:>13.1} {:>11.1} {:>6.2}× {sign} {limit:>4.1}×  {verdict:<7} {:>5.0} %, {:.0} %",
+                best(&self.base),
+                best(&self.twin),
+                best(&self.ours),
+                self.ratio(),
+                self.base.spread(),
+                self.ours.spread(),
+            ),
+            Limit::Value(limit) => write!(
+                out,
+                "{:>12} {:>13} {:>11.1} {:>7} {sign} {limit:>4.1}   {verdict:<7} {:>5}  {:.0} %",
+                '–',
+                '–',
+                best(&self.ours),
+                '–',
+                '–',
+                self.ours.spread(),
+            ),
+        }
     }
 }
 

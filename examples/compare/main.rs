@@ -3,7 +3,7 @@
 //! Rounds are interleaved and the best of each server's is compared, since on a shared machine two copies of one server
 //! differ by more than half in a single round; the no-op server runs twice in each round to show by how much. Every
 //! answer is checked, every code against another implementation of RFC 6238. `--check` fails if a limit is broken,
-//! `--rounds N` sets the number of rounds (8), `--only stdio` or `http` measures that part alone.
+//! `--rounds N` sets the number of rounds (8), `--only stdio`, `http` or `waiters` measures that part alone.
 
 use std::{env, error::Error, io, process::ExitCode};
 
@@ -19,6 +19,7 @@ mod process;
 #[path = "../common/say.rs"]
 mod say;
 mod stdio;
+mod waiters;
 
 use bench::Bench;
 use figures::Line;
@@ -27,7 +28,7 @@ use say::{aside, say};
 /// Measures a part and shows its figures.
 type Measure = fn(&Bench) -> io::Result<Vec<Line>>;
 
-const PARTS: [(&str, Measure); 2] = [("stdio", stdio::measure), ("http", http::measure)];
+const PARTS: [(&str, Measure); 3] = [("stdio", stdio::measure), ("http", http::measure), ("waiters", waiters::measure)];
 
 fn main() -> ExitCode {
     match run() {
@@ -49,7 +50,7 @@ fn run() -> Result<bool, Box<dyn Error>> {
     let parts: Vec<Measure> =
         PARTS.into_iter().filter(|(name, _)| only.is_none_or(|only| only == name)).map(|(_, part)| part).collect();
     if parts.is_empty() {
-        return Err("--only is followed by stdio or http".into());
+        return Err("--only is followed by stdio, http or waiters".into());
     }
     process::open_many_files()?;
     let bench = Bench::build(rounds)?;

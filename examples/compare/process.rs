@@ -76,6 +76,16 @@ impl Running {
         }
         Ok(before)
     }
+
+    /// Seconds that it has kept processors busy, to a hundredth.
+    pub(crate) fn busy(&self) -> io::Result<f64> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.0.id()))?;
+        // The program's name may hold anything; it ends with the last bracket. Two fields further on are user's and
+        // system's time, in hundredths of a second.
+        let after_name = stat.rsplit(')').next().unwrap_or_default();
+        let times = after_name.split_whitespace().skip(11).take(2).map(str::parse::<f64>);
+        Ok(times.sum::<Result<f64, _>>().map_err(io::Error::other)? / 100.0)
+    }
 }
 
 impl Drop for Running {

@@ -108,6 +108,19 @@ impl Connection {
         Ok(count > 0)
     }
 
+    /// Fails if anything has come that was not read, the end among it.
+    pub(crate) fn is_silent(&self) -> io::Result<()> {
+        let stream = self.stream.get_ref();
+        stream.set_nonblocking(true)?;
+        let peeked = stream.peek(&mut [0]);
+        stream.set_nonblocking(false)?;
+        match peeked {
+            Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(cause) => Err(cause),
+            Ok(_) => Err(io::Error::other("an answer instead of a wait")),
+        }
+    }
+
     fn read_line(&mut self) -> io::Result<()> {
         self.line.clear();
         if self.stream.read_line(&mut self.line)? == 0 {

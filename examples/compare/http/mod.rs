@@ -19,8 +19,8 @@ use crate::{
     process::Program,
     say::say,
 };
-use connection::{Connection, Request};
-use server::Server;
+pub(crate) use connection::{Connection, Request};
+pub(crate) use server::Server;
 
 /// Connections that are kept. Each asks with a key of its own for codes of a secret of its own.
 const CONNECTIONS: usize = 32;
@@ -28,7 +28,7 @@ const CONNECTIONS: usize = 32;
 const SEQUENTIAL: usize = 2_000;
 const EACH: usize = 500;
 /// The token that is sent to a server that asks for none.
-const NO_TOKEN: &str = "none";
+pub(crate) const NO_TOKEN: &str = "none";
 
 /// A server, and what is asked of it on each connection.
 struct Contender {
@@ -44,7 +44,7 @@ struct Asked {
 }
 
 /// A call of a tool without a session, which is answered in JSON.
-fn tool_call(token: &str, tool: &str, arguments: &Value) -> Request {
+pub(crate) fn tool_call(token: &str, tool: &str, arguments: &Value) -> Request {
     let meta = json!({
         "io.modelcontextprotocol/protocolVersion": "2026-07-28",
         "io.modelcontextprotocol/clientInfo": {"name": "compare", "version": "1"},

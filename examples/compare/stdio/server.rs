@@ -116,6 +116,19 @@ impl Server {
         in_order(&lines, first)
     }
 
+    /// Sends a call `count` times and reads nothing.
+    pub(crate) fn begin(&mut self, call: &Call, count: usize) -> io::Result<()> {
+        (0..count).try_for_each(|_| self.send(&call.rest))
+    }
+
+    /// Fails if what comes next is the answer to anything sent before.
+    pub(crate) fn owes_all(&mut self) -> io::Result<()> {
+        self.send(r#","method":"ping"}"#)?;
+        let answer = self.receive()?;
+        let is_pong = answer.get("id").and_then(Value::as_u64) == Some(self.next_id);
+        if is_pong { Ok(()) } else { Err(io::Error::other(format!("an answer instead of a wait: {answer}"))) }
+    }
+
     /// Closes standard input and waits for the end.
     pub(crate) fn stop(mut self) -> io::Result<()> {
         drop(self.input.take());
