@@ -79,6 +79,13 @@ enum End {
     Busy,
 }
 
+/// The clock was moved at some moment between two.
+struct Move {
+    before: i64,
+    after: i64,
+    clock: i64,
+}
+
 /// The fleet's clock: eight bytes in a file, which the test moves.
 struct FileClock(File);
 
@@ -143,7 +150,7 @@ fn no_step_goes_to_two_callers() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let vault = Vault::at(tempfile::tempdir().unwrap(), HandClock::at_seconds(START));
     let ids = runtime.block_on(register(&vault, size.secrets));
-    let events = run(&vault, &ids, &size);
+    let (events, moves) = run(&vault, &ids, &size);
 
     let returned = events.iter().filter(|event| event.end.is_some()).count();
     let given = events.iter().filter(|event| matches!(event.end, Some(End::Given(_)))).count();
@@ -154,7 +161,7 @@ fn no_step_goes_to_two_callers() {
     }
     for (secret, events) in by_secret {
         check_history(secret, &events);
-        check_busy(secret, &events);
+        check_busy(secret, &events, &moves);
     }
     runtime.block_on(check_trail(&vault));
 }
@@ -169,7 +176,7 @@ async fn register(vault: &Vault, count: usize) -> Vec<String> {
 }
 
 /// Runs the fleet, moving its clock and killing its processes, until enough requests have come back.
-fn run(vault: &Vault, ids: &[String], size: &Size) -> Vec<Event> {
+fn run(vault: &Vault, ids: &[String], size: &Size) -> (Vec<Event>, Vec<Move>) {
     let path = vault.dir.path().join("clock");
     let clock = FileClock(File::options().create(true).truncate(true).write(true).read(true).open(path).unwrap());
     clock.set(START);
@@ -185,16 +192,18 @@ fn run(vault: &Vault, ids: &[String], size: &Size) -> Vec<Event> {
     };
     let mut workers: Vec<Child> = (0..size.processes).map(&start).collect();
     let mut dice = Dice(42);
-    let mut events: Vec<Event> = Vec::new();
+    let (mut events, mut moves) = (Vec::new(), Vec::new());
     let (mut returned, mut born, mut now) = (0, size.processes, START);
     while returned < size.requests {
-        let event = heard.recv().unwrap();
+        let event: Event = heard.recv().unwrap();
         returned += usize::from(event.end.is_some());
         events.push(event);
         if dice.one_in(40) {
             // Mostly on, sometimes far ahead, sometimes back.
             now += [1, 7, 30, 31, 65, -1, -29, -31, -300, 600][dice.below(10)];
+            let before = micros();
             clock.set(now);
+            moves.push(Move { before, after: micros(), clock: now });
         }
         if dice.one_in(size.requests / 12) {
             let victim = dice.below(workers.len());
@@ -212,7 +221,7 @@ fn run(vault: &Vault, ids: &[String], size: &Size) -> Vec<Event> {
     events.extend(heard.try_iter());
     // A call that began at the same instant as another ended may overlap it: beginnings first.
     events.sort_by_key(|event| (event.at, event.end.is_some()));
-    events
+    (events, moves)
 }
 
 fn start_worker(orders: &Orders, lines: mpsc::Sender<Event>) -> Child {
@@ -308,11 +317,14 @@ fn check_history(secret: usize, events: &[Event]) {
 }
 
 /// Nobody was turned away without cause: the step of that moment was somebody's.
-fn check_busy(secret: usize, events: &[Event]) {
+fn check_busy(secret: usize, events: &[Event], moves: &[Move]) {
     let step = |clock: i64| u64::try_from(clock / PERIOD).unwrap();
     for (nth, refused) in events.iter().enumerate().filter(|(_, event)| event.end == Some(End::Busy)) {
         let begun = events[..nth].iter().rev().find(|event| event.caller == refused.caller).unwrap();
-        let current = step(begun.clock).min(step(refused.clock));
+        // It was decided at some moment of the call, and the clock may have been anywhere between.
+        let during = moves.iter().filter(|moved| moved.after >= begun.at && moved.before <= refused.at);
+        let clocks = during.map(|moved| moved.clock).chain([begun.clock, refused.clock]);
+        let current = clocks.map(step).min().unwrap();
         let open: BTreeSet<u64> = events[..nth].iter().map(|event| event.caller).collect();
         let taken = events[..nth].iter().any(|event| matches!(event.end, Some(End::Given(given)) if given >= current));
         // Or a call that was killed, or has not been heard yet, has taken it.
@@ -320,7 +332,10 @@ fn check_busy(secret: usize, events: &[Event]) {
             let last = events[..nth].iter().rev().find(|event| event.caller == *caller);
             last.is_some_and(|event| event.end.is_none() && event.caller != refused.caller)
         });
-        assert!(taken || unheard, "secret {secret}: busy without cause at {refused:?}");
+        assert!(
+            taken || unheard,
+            "secret {secret}: busy without cause at {refused:?}, begun at {begun:?}: {events:#?}"
+        );
     }
 }
 
