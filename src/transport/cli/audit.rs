@@ -221,7 +221,7 @@ async fn trace(secret: Option<&str>, stdin: bool, session: &mut Session) -> Resu
     let typed = if stdin {
         session.console.read_stdin(CODE_BYTES_MAX)?
     } else {
-        session.console.ask_hidden("Code (hidden): ", "use --stdin")?
+        session.console.ask_hidden("Code (hidden): ", "use --stdin").await?
     };
     // People copy codes as apps show them: `123 456`.
     let digits = zeroize::Zeroizing::new(typed.replace([' ', '-'], ""));

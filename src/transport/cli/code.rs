@@ -161,7 +161,7 @@ pub(super) async fn verify(args: &VerifyArgs, session: &mut Session) -> Result<E
     let typed = if args.stdin {
         session.console.read_stdin(CODE_BYTES_MAX)?
     } else {
-        session.console.ask_hidden("Code (hidden): ", "use --stdin")?
+        session.console.ask_hidden("Code (hidden): ", "use --stdin").await?
     };
     let verified = session.service.verify_code(&session.caller, secret.id, &typed, args.seat.as_deref()).await?;
     let answer = VerifyResponse { status: OK, valid: verified.valid };

@@ -37,7 +37,7 @@ pub enum Failure {
     #[error("the answer could not be written: {0}")]
     Output(#[from] io::Error),
     /// The person interrupted it.
-    #[error("interrupted; nothing was handed out")]
+    #[error("interrupted; nothing was handed out or changed")]
     Interrupted,
 }
 

@@ -1,6 +1,6 @@
 //! The command line: what a person types becomes use cases, and their answers become tables or JSON.
 //!
-//! One file for each noun, with its flags and its commands; `output` and `prompt` are the only ones that touch a stream.
+//! One file for each noun, with its flags and its commands; `output`, `prompt` and `hidden` alone touch a stream.
 //! Standard output is for the answer; prompts, progress and errors go to standard error. Never: a seed or a code taken
 //! from an argument, an error that quotes what was typed, or a decision that the service makes.
 
@@ -9,6 +9,7 @@ mod anchors;
 mod audit;
 mod code;
 mod failure;
+mod hidden;
 mod key;
 mod names;
 mod output;

@@ -11,20 +11,18 @@ use zeroize::Zeroizing;
 
 use super::{
     failure::Failure,
+    hidden,
     output::{Console, Input},
 };
 
 /// Stands for standard input where a file is asked for.
 const STDIN: &str = "-";
 
-/// How hidden text is asked for.
-type Hidden = fn(&str) -> io::Result<String>;
-
 /// Where answers to questions come from.
 pub(super) struct Questions {
     input: Input,
     terminal: bool,
-    hidden: Hidden,
+    hidden: hidden::Ask,
 }
 
 /// Whether a person has agreed beforehand.
@@ -49,12 +47,18 @@ impl Questions {
 
 impl Console {
     /// Asks for something that must not be seen on the screen.
-    pub(super) fn ask_hidden(&mut self, prompt: &str, remedy: &str) -> Result<Zeroizing<String>, Failure> {
+    pub(super) async fn ask_hidden(&mut self, prompt: &str, remedy: &str) -> Result<Zeroizing<String>, Failure> {
         if !self.questions.terminal {
             return Err(Failure::Usage(format!("standard input is not a terminal to ask on; {remedy}")));
         }
-        let typed = (self.questions.hidden)(prompt).map(Zeroizing::new);
-        typed.map_err(|cause| Failure::invalid(format!("the terminal could not be read: {cause}; {remedy}")))
+        hidden::ask(prompt, self.questions.hidden).await.map_err(|cause| {
+            if cause.kind() == io::ErrorKind::Interrupted {
+                // The prompt's line has no end yet.
+                self.note("");
+                return Failure::Interrupted;
+            }
+            Failure::invalid(format!("the terminal could not be read: {cause}; {remedy}"))
+        })
     }
 
     /// Asks before something is lost.
@@ -136,13 +140,13 @@ mod tests {
         }
     }
 
-    #[test]
-    fn without_a_terminal_nothing_is_asked_and_the_remedy_is_named() {
+    #[tokio::test]
+    async fn without_a_terminal_nothing_is_asked_and_the_remedy_is_named() {
         let refused = console("y\n", false).confirm("Delete?", Consent::Asked).unwrap_err();
         assert!(refused.to_string().contains("--yes"));
         assert!(console("", false).confirm("Delete?", Consent::Given).is_ok());
 
-        let refused = console("JBSWY3DP\n", false).ask_hidden("Seed: ", "use --stdin").unwrap_err();
+        let refused = console("JBSWY3DP\n", false).ask_hidden("Seed: ", "use --stdin").await.unwrap_err();
         assert!(refused.to_string().contains("use --stdin"));
     }
 

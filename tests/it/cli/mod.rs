@@ -7,6 +7,8 @@ mod key;
 mod seat;
 mod secret;
 mod start;
+#[cfg(unix)]
+mod terminal;
 mod transfer;
 mod vault;
 

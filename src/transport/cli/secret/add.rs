@@ -88,7 +88,7 @@ pub(super) async fn add(args: AddArgs, session: &mut Session) -> Result<(), Fail
         registration.uri = Some(qr::read(&console.read(&image, qr::IMAGE_BYTES_MAX)?)?);
     } else if !generate {
         let remedy = "use --stdin, --uri-file, --qr or --generate";
-        registration.secret = Some(console.ask_hidden("Seed in base32 (hidden): ", remedy)?);
+        registration.secret = Some(console.ask_hidden("Seed in base32 (hidden): ", remedy).await?);
     }
     let registered = session.service.register_secret(&session.caller, registration).await?;
     view::show(&registered.secret, registered.seed.as_ref().filter(|_| generate), session)?;
