@@ -52,6 +52,17 @@ impl Failure {
         Self::invalid(format!("{what} {}: {cause}", path.display()))
     }
 
+    /// What is shown once was not seen by anybody, although it was made: even a reader that went away must hear of it.
+    pub(super) fn unseen(self, what: &str, remedy: &str) -> Self {
+        match self {
+            Self::Output(cause) => Self::Failed {
+                code: Code::Unavailable,
+                message: format!("{what} could not be shown ({cause}) and can't be shown again; {remedy}"),
+            },
+            Self::Refused(_) | Self::Usage(_) | Self::Failed { .. } | Self::Interrupted => self,
+        }
+    }
+
     /// What programs read.
     pub fn body(&self) -> ErrorBody {
         let word = |code: Code| ErrorBody {

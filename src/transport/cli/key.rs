@@ -147,7 +147,12 @@ async fn create(args: CreateArgs, session: &mut Session) -> Result<Ending, Failu
     };
     let minted = session.service.create_key(&session.caller, request).await?;
     let token = minted.plain.expose_token();
-    show(session, &minted, &token)?;
+    let shown = show(session, &minted, &token);
+    shown.and_then(|()| session.console.flush()).map_err(|failure| {
+        let id = minted.key.id;
+        failure
+            .unseen(&format!("the key {id} was made, but it"), &format!("revoke it with `countersign key revoke {id}`"))
+    })?;
     session.console.note("The key is shown this once; only a hash of it is kept.");
     Ok(Ending::Done)
 }

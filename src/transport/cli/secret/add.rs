@@ -91,11 +91,20 @@ pub(super) async fn add(args: AddArgs, session: &mut Session) -> Result<(), Fail
         registration.secret = Some(console.ask_hidden("Seed in base32 (hidden): ", remedy).await?);
     }
     let registered = session.service.register_secret(&session.caller, registration).await?;
-    view::show(&registered.secret, registered.seed.as_ref().filter(|_| generate), session)?;
+    let id = registered.secret.id;
+    if generate {
+        let shown = view::show(&registered.secret, registered.seed.as_ref(), session);
+        shown.and_then(|()| session.console.flush()).map_err(|failure| {
+            let remedy = format!("remove it with `countersign secret rm {id} --now`");
+            failure.unseen(&format!("the secret was stored as {id}, but its seed"), &remedy)
+        })?;
+    } else {
+        view::show(&registered.secret, None, session)?;
+    }
     session.console.note(&if generate {
         "Enter the seed at the service now: it is shown this once.".to_owned()
     } else {
-        format!("Stored. `countersign code {}` shows its code.", registered.secret.id)
+        format!("Stored. `countersign code {id}` shows its code.")
     });
     Ok(())
 }
