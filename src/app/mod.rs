@@ -136,10 +136,7 @@ async fn for_host(config: &Config, stdio: StdioConfig) -> Result<Ending, Fatal> 
     let account = account(config, &service).await?;
     let seat = match &stdio.seat {
         None => None,
-        Some(name) => {
-            let seat = service.get_seat(&Principal::person(account.id), name).await;
-            Some(seat.map_err(Failure::from)?.id)
-        }
+        Some(name) => Some(cli::find_seat(&service, &Principal::person(account.id), name).await?.id),
     };
     let caller = Principal::stdio(account.id, stdio.scopes.unwrap_or(ScopeSet::ALL), seat);
     let reveal = match stdio.reveal {

@@ -68,7 +68,7 @@ pub struct Flags {
 /// What `countersign stdio` takes, as typed.
 #[derive(Debug, Default, Args)]
 pub struct StdioFlags {
-    /// Make every call for this seat (its id or `auth_subject`), and refuse calls for others
+    /// Make every call for this seat (its id, `auth_subject` or e-mail address), and refuse calls for others
     #[arg(long, value_name = "ID")]
     seat: Option<String>,
     /// Allow these scopes only, separated by commas
@@ -123,7 +123,7 @@ pub struct Config {
 /// How a sidecar serves its host.
 #[derive(Debug, Clone, Default)]
 pub struct StdioConfig {
-    /// The seat that every call is for, by id or `auth_subject`.
+    /// The seat that every call is for, by id, `auth_subject` or e-mail address.
     pub seat: Option<String>,
     /// What the host may do.
     pub scopes: Option<ScopeSet>,

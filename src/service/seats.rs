@@ -26,7 +26,7 @@ pub struct SeatQuery {
 }
 
 /// What a person says of a seat. `None` leaves it; an empty text removes it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SeatChanges {
     /// E-mail address; required for a new seat.
     pub email: Option<String>,

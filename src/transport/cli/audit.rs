@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::{
     Ending, Failure, Session, anchors, names,
     output::{Console, Table},
-    times,
+    seat, times,
 };
 use crate::{
     domain::{
@@ -14,7 +14,7 @@ use crate::{
         limits::TRAIL_DAYS_MIN,
         time::Timestamp,
     },
-    service::AuditReport,
+    service::{AuditReport, Code},
     transport::wire::{self, AuditListResponse, OK},
 };
 
@@ -256,7 +256,7 @@ async fn filter(args: FilterArgs, session: &Session) -> Result<AuditFilter, Fail
         None => None,
         Some(name) => match name.trim().parse() {
             Ok(id) => Some(id),
-            Err(_) => Some(super::seat::find(session, name).await?.id),
+            Err(_) => Some(seat::find(session, name).await.map_err(gone)?.id),
         },
     };
     let secret = match args.secret.as_deref() {
@@ -272,6 +272,16 @@ async fn filter(args: FilterArgs, session: &Session) -> Result<AuditFilter, Fail
         until: args.until.as_deref().map(|text| times::past("--until", text, now)).transpose()?,
         ..AuditFilter::default()
     })
+}
+
+/// E-mail addresses and subjects go with their seat; rows keep its id alone.
+fn gone(failure: Failure) -> Failure {
+    if !matches!(&failure, Failure::Refused(refusal) if refusal.code() == Code::NotFound) {
+        return failure;
+    }
+    let message = "no seat has this id, auth_subject or e-mail address; rows know a seat that was removed by its whole id \
+                   alone";
+    Failure::Failed { code: Code::NotFound, message: message.to_owned() }
 }
 
 fn table(rows: &[AuditRow], now: Timestamp, console: &mut Console) -> Result<(), Failure> {

@@ -8,6 +8,7 @@ use clap::Args;
 use super::{
     Ending, Failure, Session,
     names::{self, Among},
+    seat,
 };
 use crate::{
     domain::{secret::TotpSecret, time::Timestamp},
@@ -38,7 +39,7 @@ pub struct CodeArgs {
     /// Seconds to wait for a code at most, up to 120 [default: 45]
     #[arg(long, value_name = "SECONDS")]
     max_wait: Option<u32>,
-    /// The seat that the code is for: its id or `auth_subject`
+    /// The seat that the code is for: its id, `auth_subject` or e-mail address
     #[arg(long, value_name = "ID")]
     seat: Option<String>,
     /// Why, for the trail
@@ -55,7 +56,7 @@ pub struct VerifyArgs {
     /// Read the code from standard input instead of asking for it
     #[arg(long)]
     stdin: bool,
-    /// The seat that the code is checked for: its id or `auth_subject`
+    /// The seat that the code is checked for: its id, `auth_subject` or e-mail address
     #[arg(long, value_name = "ID")]
     seat: Option<String>,
 }
@@ -73,7 +74,7 @@ pub(super) async fn show(args: CodeArgs, session: &mut Session) -> Result<Ending
         min_validity: args.min_validity,
         single_use: args.single_use,
         max_wait: args.max_wait,
-        seat: args.seat,
+        seat: seat::id_for_use(session, args.seat).await?,
         purpose: args.purpose,
     };
     if args.watch {
@@ -163,7 +164,8 @@ pub(super) async fn verify(args: &VerifyArgs, session: &mut Session) -> Result<E
     } else {
         session.console.ask_hidden("Code (hidden): ", "use --stdin").await?
     };
-    let verified = session.service.verify_code(&session.caller, secret.id, &typed, args.seat.as_deref()).await?;
+    let seat = seat::id_for_use(session, args.seat.clone()).await?;
+    let verified = session.service.verify_code(&session.caller, secret.id, &typed, seat.as_deref()).await?;
     let answer = VerifyResponse { status: OK, valid: verified.valid };
     session.console.answer(&answer, |console| console.line(if answer.valid { "valid" } else { "not valid" }))?;
     Ok(if answer.valid { Ending::Done } else { Ending::No })

@@ -8,7 +8,7 @@ use super::{
     Ending, Failure, Session,
     names::{self, Among},
     output::Table,
-    times,
+    seat, times,
 };
 use crate::{
     domain::{
@@ -44,7 +44,7 @@ pub struct CreateArgs {
     /// What it may do, separated by commas [default: codes:read,secrets:read,seats:read]
     #[arg(long, value_name = "SCOPE,…", value_delimiter = ',')]
     scope: Vec<String>,
-    /// Bind it to a seat: its id or `auth_subject`
+    /// Bind it to a seat: its id, `auth_subject` or e-mail address
     #[arg(long, value_name = "ID")]
     seat: Option<String>,
     /// Limit it to these secrets, separated by commas: the others do not exist for it
@@ -140,7 +140,7 @@ async fn create(args: CreateArgs, session: &mut Session) -> Result<Ending, Failu
     let request = KeyRequest {
         name: args.name,
         scopes,
-        seat: args.seat,
+        seat: seat::id_for_use(session, args.seat).await?,
         secrets: Some(secrets).filter(|secrets| !secrets.is_empty()),
         codes_per_hour: args.codes_per_hour,
         expires_at,

@@ -25,6 +25,7 @@ use clap::Subcommand;
 pub use failure::{Ending, Failure};
 pub use key::first_key;
 pub use output::{Answers, Console, Looks, Stream};
+pub use seat::find_seat;
 pub use vault::VaultFacts;
 
 use crate::{

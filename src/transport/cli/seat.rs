@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use serde::Serialize;
 
 use super::{Ending, Failure, Session, output::Table, seat_file};
 use crate::{
-    domain::seat::Seat,
-    service::{Code, SeatChanges, SeatQuery},
-    transport::wire::{self, OK, SeatListResponse, SeatRetrieveResponse, SecretDeleteResponse},
+    domain::{principal::Principal, seat::Seat, text::Name},
+    service::{Code, SeatChanges, SeatQuery, Service},
+    transport::wire::{self, OK, SecretDeleteResponse},
 };
 
 /// What can be done with seats.
@@ -87,6 +88,29 @@ pub struct ProfileArgs {
     codes_per_hour: Option<u32>,
 }
 
+/// A seat as the person who keeps it sees it: the mirrored API's fields, and ours beside them.
+#[derive(Serialize)]
+pub(super) struct SeatView {
+    #[serde(flatten)]
+    seat: wire::Seat,
+    auth_subject: Option<String>,
+    codes_per_hour: Option<u32>,
+}
+
+/// One seat, for programs.
+#[derive(Serialize)]
+struct SeatAnswer {
+    seat: SeatView,
+    status: &'static str,
+}
+
+/// Seats, for programs.
+#[derive(Serialize)]
+struct SeatsAnswer {
+    seats: Vec<SeatView>,
+    status: &'static str,
+}
+
 pub(super) async fn run(command: Command, session: &mut Session) -> Result<Ending, Failure> {
     match command {
         Command::Add { email, profile } => {
@@ -99,8 +123,14 @@ pub(super) async fn run(command: Command, session: &mut Session) -> Result<Endin
             show(&seat, session)
         }
         Command::Update { seat, email, profile } => {
+            let changes = profile.changes(email);
+            if changes == SeatChanges::default() {
+                let flags =
+                    "--email, --first-name, --last-name, --forwarding-number, --auth-subject or --codes-per-hour";
+                return Err(Failure::Usage(format!("say what to change: {flags}")));
+            }
             let id = find(session, &seat).await?.id.to_string();
-            let seat = session.service.update_seat(&session.caller, &id, &profile.changes(email)).await?;
+            let seat = session.service.update_seat(&session.caller, &id, &changes).await?;
             show(&seat, session)
         }
         Command::Rm { seat, yes } => {
@@ -116,23 +146,41 @@ pub(super) async fn run(command: Command, session: &mut Session) -> Result<Endin
 }
 
 /// The seat that a person names: as callers do, or by its e-mail address.
-pub(super) async fn find(session: &Session, name: &str) -> Result<Seat, Failure> {
-    let found = session.service.get_seat(&session.caller, name).await;
+///
+/// # Errors
+/// [`Failure::Refused`]: `not_found`, `unavailable`.
+pub async fn find_seat(service: &Service, person: &Principal, name: &str) -> Result<Seat, Failure> {
+    let found = service.get_seat(person, name).await;
     match found {
         Err(refusal) if refusal.code() == Code::NotFound && name.contains('@') => {
             let query = SeatQuery { email: Some(name.to_owned()), ..SeatQuery::default() };
-            let mut seats = session.service.list_seats(&session.caller, &query).await?;
+            let mut seats = service.list_seats(person, &query).await?;
             seats.pop().ok_or(Failure::Refused(refusal))
         }
         found => Ok(found?),
     }
 }
 
+pub(super) async fn find(session: &Session, name: &str) -> Result<Seat, Failure> {
+    find_seat(&session.service, &session.caller, name).await
+}
+
+/// The seat that a person names for a use case, by its id. What names none is passed on, for the use case to refuse it on
+/// the trail.
+pub(super) async fn id_for_use(session: &Session, name: Option<String>) -> Result<Option<String>, Failure> {
+    let Some(name) = name else { return Ok(None) };
+    match find(session, &name).await {
+        Ok(seat) => Ok(Some(seat.id.to_string())),
+        Err(Failure::Refused(refusal)) if refusal.code() == Code::NotFound => Ok(Some(name)),
+        Err(failure) => Err(failure),
+    }
+}
+
 async fn list(query: &SeatQuery, session: &mut Session) -> Result<Ending, Failure> {
     let seats = session.service.list_seats(&session.caller, query).await?;
     let (account, now) = (session.account.clone(), session.service.now());
-    let shown = seats.iter().map(|seat| wire::Seat::of(seat, &account)).collect();
-    session.console.answer(&SeatListResponse { seats: shown, status: OK }, |console| {
+    let shown = seats.iter().map(|seat| SeatView::of(seat, &account)).collect();
+    session.console.answer(&SeatsAnswer { seats: shown, status: OK }, |console| {
         let mut table = Table::new(&["ID", "EMAIL", "NAME", "AUTH SUBJECT", "CREATED"]);
         for seat in &seats {
             table.row(vec![
@@ -154,20 +202,19 @@ async fn list(query: &SeatQuery, session: &mut Session) -> Result<Ending, Failur
 }
 
 fn show(seat: &Seat, session: &mut Session) -> Result<Ending, Failure> {
-    let answer = SeatRetrieveResponse { seat: wire::Seat::of(seat, &session.account), status: OK };
+    let answer = SeatAnswer { seat: SeatView::of(seat, &session.account), status: OK };
     let now = session.service.now();
     session.console.answer(&answer, |console| {
-        let profile = &seat.profile;
-        let or_none = |text: Option<&str>| text.unwrap_or_default().to_owned();
+        let SeatView { seat: shown, auth_subject, codes_per_hour } = &answer.seat;
         console.facts(&[
-            ("seat_id", &answer.seat.seat_id),
-            ("account", &answer.seat.account),
-            ("email", &answer.seat.email),
-            ("first name", &or_none(answer.seat.first_name.as_deref())),
-            ("last name", &or_none(answer.seat.last_name.as_deref())),
-            ("forwarding number", &or_none(answer.seat.forwarding_number.as_deref())),
-            ("auth subject", &or_none(profile.auth_subject.as_ref().map(crate::domain::text::AuthSubject::as_str))),
-            ("codes per hour", &profile.codes_per_hour.map_or_else(|| "no limit".to_owned(), |most| most.to_string())),
+            ("seat_id", &shown.seat_id),
+            ("account", &shown.account),
+            ("email", &shown.email),
+            ("first name", shown.first_name.as_deref().unwrap_or_default()),
+            ("last name", shown.last_name.as_deref().unwrap_or_default()),
+            ("forwarding number", shown.forwarding_number.as_deref().unwrap_or_default()),
+            ("auth subject", auth_subject.as_deref().unwrap_or_default()),
+            ("codes per hour", &codes_per_hour.map_or_else(|| "no limit".to_owned(), |most| most.to_string())),
             ("created", &console.date(seat.created_at, now)),
         ])
     })?;
@@ -177,6 +224,16 @@ fn show(seat: &Seat, session: &mut Session) -> Result<Ending, Failure> {
 fn full_name(seat: &Seat) -> String {
     let names = [&seat.profile.first_name, &seat.profile.last_name];
     names.into_iter().flatten().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
+
+impl SeatView {
+    pub(super) fn of(seat: &Seat, account: &Name) -> Self {
+        Self {
+            seat: wire::Seat::of(seat, account),
+            auth_subject: seat.profile.auth_subject.as_ref().map(ToString::to_string),
+            codes_per_hour: seat.profile.codes_per_hour,
+        }
+    }
 }
 
 impl ProfileArgs {

@@ -5,14 +5,14 @@ use std::{collections::BTreeSet, path::Path};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Ending, Failure, Session};
+use super::{Ending, Failure, Session, seat::SeatView};
 use crate::{
     domain::{
         limits::{IMPORT_BYTES_MAX, IMPORT_ENTRIES_MAX},
         seat::SeatProfile,
     },
     service::{SeatChanges, SeatQuery},
-    transport::wire::{self, OK},
+    transport::wire::OK,
 };
 
 /// An entry of a file. An empty text is as good as none.
@@ -39,7 +39,7 @@ const FIELDS: &str = "email, first_name, last_name, forwarding_number, auth_subj
 #[derive(Serialize)]
 struct ImportAnswer {
     imported: usize,
-    seats: Vec<wire::Seat>,
+    seats: Vec<SeatView>,
     status: &'static str,
 }
 
@@ -61,7 +61,7 @@ pub(super) async fn import(path: &Path, session: &mut Session) -> Result<Ending,
         let seat = session.service.add_seat(&session.caller, changes).await.map_err(|refusal| {
             Failure::invalid(format!("{place}: {refusal}; {} seats before it were added", seats.len()))
         })?;
-        seats.push(wire::Seat::of(&seat, &session.account));
+        seats.push(SeatView::of(&seat, &session.account));
     }
     let answer = ImportAnswer { imported: seats.len(), seats, status: OK };
     session.console.answer(&answer, |console| console.line(&format!("{} seats added", answer.imported)))?;

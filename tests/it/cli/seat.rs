@@ -3,7 +3,7 @@
 use super::{Person, redacted, text_of};
 
 #[test]
-fn a_seat_is_kept_as_the_mirrored_api_shows_it() {
+fn a_seat_has_the_mirrored_apis_fields_and_ours_beside_them() {
     let person = Person::new();
 
     let added = person
@@ -12,8 +12,22 @@ fn a_seat_is_kept_as_the_mirrored_api_shows_it() {
 
     assert_eq!(
         added.pointer("/seat").unwrap().as_object().unwrap().keys().collect::<Vec<_>>(),
-        ["account", "created_at", "email", "first_name", "forwarding_number", "last_name", "seat_id"]
+        [
+            "account",
+            "auth_subject",
+            "codes_per_hour",
+            "created_at",
+            "email",
+            "first_name",
+            "forwarding_number",
+            "last_name",
+            "seat_id"
+        ]
     );
+    assert_eq!(text_of(&added, "/seat/auth_subject"), "idp|7");
+    assert!(added.pointer("/seat/codes_per_hour").unwrap().is_null());
+    let listed = person.run(&["seat", "list", "--json"]).json();
+    assert_eq!(listed.pointer("/seats/0"), added.pointer("/seat"));
     let id = text_of(&added, "/seat/seat_id");
     for name in [id, "idp|7", "ada@example.com"] {
         assert_eq!(person.run(&["seat", "show", name, "--json"]).json(), added);
@@ -42,6 +56,8 @@ fn a_seat_is_changed_and_removed() {
     codes per hour  5
     created  AT
     ");
+    insta::assert_snapshot!(person.run(&["seat", "update", "ada@example.com"]).refused(2),
+        @"error: say what to change: --email, --first-name, --last-name, --forwarding-number, --auth-subject or --codes-per-hour");
     assert!(person.run(&["seat", "rm", "ada@example.com"]).refused(2).contains("--yes"));
     assert_eq!(person.run(&["seat", "rm", "ada@example.com", "-y"]).ok(), "removed\n");
     assert_eq!(person.run(&["seat", "list", "--json"]).ok(), "{\"seats\":[],\"status\":\"OK\"}\n");
@@ -79,4 +95,35 @@ fn one_wrong_line_adds_nothing() {
     ");
     let listed = person.run(&["seat", "list", "--json"]).json();
     assert_eq!(listed.pointer("/seats").unwrap().as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_person_names_a_seat_by_its_address_wherever_one_is_named() {
+    let person = Person::with_alice();
+    let added = person.run(&["seat", "add", "--email", "ada@example.com", "--json"]).json();
+    let (id, email) = (text_of(&added, "/seat/seat_id"), "ada@example.com");
+
+    let code = person.run(&["code", "alice", "--seat", email, "--json"]).json();
+    person.fed(text_of(&code, "/code"), &["verify", "alice", "--seat", email, "--stdin"]).ok();
+    let key = person.run(&["key", "create", "--name", "ci", "--seat", email, "--json"]).json();
+    assert_eq!(text_of(&key, "/seat_id"), id);
+    assert_eq!(person.run(&["stdio", "--seat", email]).ok(), "");
+
+    let rows = person.run(&["audit", "list", "--seat", email, "--json"]).json();
+    let actions: Vec<_> =
+        rows.pointer("/rows").unwrap().as_array().unwrap().iter().map(|row| text_of(row, "/action")).collect();
+    assert_eq!(actions, ["seat.add", "code.get", "code.verify"]);
+}
+
+#[test]
+fn a_removed_seat_is_found_on_the_trail_by_its_id() {
+    let person = Person::with_alice();
+    let added = person.run(&["seat", "add", "--email", "ada@example.com", "--json"]).json();
+    person.run(&["code", "alice", "--seat", "ada@example.com"]).ok();
+    person.run(&["seat", "rm", "ada@example.com", "--yes"]).ok();
+
+    insta::assert_snapshot!(person.run(&["audit", "list", "--seat", "ada@example.com"]).refused(1),
+        @"error: no seat has this id, auth_subject or e-mail address; rows know a seat that was removed by its whole id alone");
+    let rows = person.run(&["audit", "list", "--seat", text_of(&added, "/seat/seat_id"), "--json"]).json();
+    assert_eq!(rows.pointer("/rows").unwrap().as_array().unwrap().len(), 3);
 }
