@@ -17,7 +17,9 @@ use super::{
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// The parameters that mean something here. Others are ignored, as every authenticator does.
-const KNOWN: [&str; 5] = ["secret", "issuer", "algorithm", "digits", "period"];
+const KNOWN: [&str; 6] = ["secret", "issuer", "algorithm", "digits", "period", SINGLE_USE];
+/// A parameter of ours, so that an export can be imported as it was. Others leave it out.
+const SINGLE_USE: &str = "single_use";
 
 /// What a URI holds.
 pub struct OtpAuth {
@@ -29,6 +31,8 @@ pub struct OtpAuth {
     pub totp: TotpParameters,
     /// The seed.
     pub seed: Seed,
+    /// Each of its codes goes to one caller only.
+    pub single_use: bool,
 }
 
 /// Why a URI is refused. It never quotes the URI.
@@ -73,6 +77,9 @@ pub enum OtpAuthError {
     /// Outside 1..=3600.
     #[error("has a period that is not 1 to 3600 seconds")]
     Period,
+    /// Neither `true` nor `false`.
+    #[error("has a single_use that is not true or false")]
+    SingleUse,
 }
 
 impl OtpAuth {
@@ -107,13 +114,20 @@ impl OtpAuth {
             label: ShownText::parse(account).map_err(OtpAuthError::Label)?,
             issuer: issuer.map(ShownText::parse).transpose().map_err(OtpAuthError::Issuer)?,
             totp: query.totp()?,
+            single_use: query.single_use()?,
             seed: Seed::from_base32(query.get("secret").ok_or(OtpAuthError::NoSecret)?).map_err(OtpAuthError::Seed)?,
         })
     }
 
     /// Writes the URI, such that [`OtpAuth::parse`] reads the same from it.
     pub fn to_uri(&self) -> Zeroizing<String> {
-        uri_of(&self.label, self.issuer.as_ref(), &self.totp, &self.seed)
+        let mut uri = uri_of(&self.label, self.issuer.as_ref(), &self.totp, &self.seed);
+        if self.single_use {
+            for piece in ["&", SINGLE_USE, "=true"] {
+                uri.push_str(piece);
+            }
+        }
+        uri
     }
 }
 
@@ -178,6 +192,11 @@ impl Query {
 
     fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|parameter| parameter.name.as_str() == name).map(|parameter| parameter.value.as_str())
+    }
+
+    fn single_use(&self) -> Result<bool, OtpAuthError> {
+        let read = self.get(SINGLE_USE).map(|text| text.trim().to_ascii_lowercase().parse());
+        read.unwrap_or(Ok(false)).map_err(|_| OtpAuthError::SingleUse)
     }
 
     /// How codes are made. A parameter without a value is refused like a wrong one: a guess would give wrong codes.
@@ -358,6 +377,22 @@ mod tests {
                 let uri = format!("otpauth://totp/a?secret={SEED}&algorithm={spelling}");
                 check(&uri, &format!("-|a|{SEED}|{algorithm}|6|30"));
             }
+        }
+    }
+
+    #[test]
+    fn a_secret_whose_codes_go_to_one_caller_each_stays_one() {
+        let single_use = |query: &str| {
+            let read = OtpAuth::parse(&format!("otpauth://totp/a?secret={SEED}{query}")).unwrap();
+            let again = OtpAuth::parse(&read.to_uri()).unwrap();
+            assert_eq!(again.single_use, read.single_use, "{query}");
+            assert_eq!(read.to_uri().ends_with("&single_use=true"), read.single_use, "{query}");
+            read.single_use
+        };
+        assert!(single_use("&single_use=true") && single_use("&SINGLE_USE=TRUE"));
+        assert!(!single_use("") && !single_use("&single_use=false"));
+        for value in ["", "1", "yes"] {
+            refused(&format!("otpauth://totp/a?secret={SEED}&single_use={value}"), OtpAuthError::SingleUse);
         }
     }
 

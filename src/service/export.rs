@@ -8,6 +8,7 @@ use crate::{
         audit::{Action, AuditEntry},
         otpauth::OtpAuth,
         principal::Principal,
+        secret::SecretMetadata,
     },
     store::Life,
 };
@@ -27,11 +28,10 @@ impl Service {
             let whole = self.store().secret(account, id).await.map_err(|cause| self.failed(&cause))?;
             // Deleted since the list was read: it is not there to be exported.
             let Some(whole) = whole.filter(|whole| whole.deleted_at.is_none()) else { continue };
-            let metadata = self.opened(&whole)?.metadata;
+            let SecretMetadata { label, issuer, totp, single_use } = self.opened(&whole)?.metadata;
             let seed =
                 self.keyring().open_seed(&whole.seed, &place_of(&whole)).map_err(|cause| self.damaged(id, cause))?;
-            let uri = OtpAuth { label: metadata.label, issuer: metadata.issuer, totp: metadata.totp, seed }.to_uri();
-            uris.push(uri);
+            uris.push(OtpAuth { label, issuer, totp, seed, single_use }.to_uri());
             rows.push(AuditEntry { secret: Some(id), ..AuditEntry::of(caller, Action::SecretExport, now) });
         }
         self.store().record(rows).await.map_err(|cause| self.failed(&cause))?;

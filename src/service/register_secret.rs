@@ -91,8 +91,8 @@ impl Service {
     pub fn check_registration(&self, from: &Registration) -> Result<Enrolment, Refusal> {
         if let Some(uri) = &from.uri {
             let read = OtpAuth::parse(uri).map_err(|problem| Refusal::invalid("uri", problem.to_string()))?;
-            let OtpAuth { label, issuer, totp, seed } = read;
-            let metadata = SecretMetadata { label, issuer, totp, single_use: from.single_use };
+            let OtpAuth { label, issuer, totp, seed, single_use } = read;
+            let metadata = SecretMetadata { label, issuer, totp, single_use: single_use || from.single_use };
             return Ok(Enrolment { metadata, seed });
         }
         let label =

@@ -52,6 +52,9 @@ pub(super) async fn import(path: &Path, session: &mut Session) -> Result<Ending,
     let json = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"))
         || text.trim_start().starts_with('[');
     let entries = if json { from_json(&text)? } else { from_csv(&text)? };
+    if entries.is_empty() {
+        return Err(Failure::invalid("the file has no entries"));
+    }
     if entries.len() > IMPORT_ENTRIES_MAX {
         return Err(Failure::invalid(format!("an import takes {IMPORT_ENTRIES_MAX} seats at most; split the file")));
     }

@@ -113,3 +113,40 @@ fn an_export_says_that_it_is_plain_and_reads_back() {
     let trail = person.run(&["audit", "list", "--action", "secret.export", "--json"]).json();
     assert_eq!(trail.pointer("/rows").unwrap().as_array().unwrap().len(), 2);
 }
+
+#[test]
+fn what_is_exported_as_a_document_is_imported_as_it_was() {
+    let person = Person::new();
+    person.fed(&lines(), &["secret", "import", "-"]).ok();
+    person.run(&["secret", "update", "bob", "--single-use"]).ok();
+    let exported = person.run(&["secret", "export", "--plaintext", "--json"]).ok();
+
+    let other = Person::new();
+    let imported = other.fed(&exported, &["secret", "import", "-", "--json"]).json();
+
+    assert_eq!(imported.pointer("/imported"), Some(&2.into()));
+    assert_eq!(imported.pointer("/totp_secrets/0/single_use"), None);
+    assert_eq!(imported.pointer("/totp_secrets/1/single_use"), Some(&true.into()));
+    assert_eq!(other.run(&["secret", "export", "--plaintext", "--json"]).ok(), exported);
+}
+
+#[test]
+fn an_import_says_what_was_there_before() {
+    let person = Person::with_alice();
+
+    let looked = person.fed(&lines(), &["secret", "import", "-", "--dry-run"]);
+    insta::assert_snapshot!(looked.err, @r"
+    2 secrets could be stored, 0 not; nothing was.
+    1 of them have the issuer and label of a secret that was there before.
+    ");
+    let stored = person.fed(&lines(), &["secret", "import", "-", "--json"]).json();
+    assert_eq!((stored.pointer("/imported"), stored.pointer("/same_name")), (Some(&2.into()), Some(&1.into())));
+}
+
+#[test]
+fn a_file_without_entries_is_refused() {
+    for (noun, empty) in [("secret", "[]"), ("secret", "{\"uris\": []}"), ("seat", "[]"), ("seat", "email\n")] {
+        let refused = Person::new().fed(empty, &[noun, "import", "-"]).refused(1);
+        assert_eq!(refused, "error: the file has no entries\n", "{noun} {empty}");
+    }
+}

@@ -1,17 +1,20 @@
 //! `countersign secret import`: many secrets at once. Everything is looked at before anything is stored, and an error
 //! names the line, never what stands in it.
 
-use std::path::PathBuf;
+use std::{collections::HashSet, path::PathBuf};
 
 use clap::Args;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::view;
 use crate::{
-    domain::limits::{IMPORT_BYTES_MAX, IMPORT_ENTRIES_MAX},
-    service::{Refusal, Registration},
+    domain::{
+        limits::{IMPORT_BYTES_MAX, IMPORT_ENTRIES_MAX},
+        secret::SecretMetadata,
+    },
+    service::{Refusal, Registration, SecretQuery},
     transport::{
         cli::{Ending, Failure, Session, output::Console},
         wire::{self, OK, RegisterInput, depth_within_limit},
@@ -37,10 +40,25 @@ struct Entry {
     read: Result<Registration, Refusal>,
 }
 
+/// An entry that can be stored.
+struct Good {
+    place: String,
+    registration: Registration,
+    metadata: SecretMetadata,
+}
+
+/// What `secret export --json` prints.
+#[derive(Deserialize)]
+struct Exported {
+    uris: Vec<Value>,
+}
+
 /// What was stored, for programs.
 #[derive(Serialize)]
 struct ImportAnswer {
     imported: usize,
+    /// Entries with the issuer and label of a secret that was there before.
+    same_name: usize,
     /// Entries that are wrong: where, and what is wrong.
     failed: Vec<Failed>,
     totp_secrets: Vec<wire::TotpSecret>,
@@ -57,7 +75,7 @@ struct Failed {
 /// Stores the secrets of a file.
 pub(super) async fn import(args: &ImportArgs, session: &mut Session) -> Result<Ending, Failure> {
     let text = session.console.read_text(&args.file, IMPORT_BYTES_MAX)?;
-    let entries = if text.trim_start().starts_with('[') { from_json(&text)? } else { from_lines(&text) };
+    let entries = if text.trim_start().starts_with(['[', '{']) { from_json(&text)? } else { from_lines(&text) };
     if entries.is_empty() {
         return Err(Failure::invalid("the file has no entries"));
     }
@@ -71,12 +89,13 @@ pub(super) async fn import(args: &ImportArgs, session: &mut Session) -> Result<E
             format!("nothing was stored:\n  {}\n--keep-going stores the other {}", told.join("\n  "), good.len());
         return Err(Failure::invalid(message));
     }
+    let same_name = same_name(&good, session).await?;
     if args.dry_run {
-        let answer = ImportAnswer { imported: 0, failed, totp_secrets: Vec::new(), status: OK };
+        let answer = ImportAnswer { imported: 0, same_name, failed, totp_secrets: Vec::new(), status: OK };
         return tell(&answer, Some(good.len()), session);
     }
     let mut stored = Vec::with_capacity(good.len());
-    for (place, registration) in good {
+    for Good { place, registration, .. } in good {
         // What can fail here is the vault, and then it fails for the rest, too.
         let registered = session.service.register_secret(&session.caller, registration).await.map_err(|refusal| {
             Failure::invalid(format!("{place}: {refusal}; {} secrets before it were stored", stored.len()))
@@ -88,12 +107,21 @@ pub(super) async fn import(args: &ImportArgs, session: &mut Session) -> Result<E
     if !session.console.is_json() {
         view::table(&stored, now, &mut session.console)?;
     }
-    tell(&ImportAnswer { imported: stored.len(), failed, totp_secrets, status: OK }, None, session)
+    tell(&ImportAnswer { imported: stored.len(), same_name, failed, totp_secrets, status: OK }, None, session)
+}
+
+/// How many entries are called like a secret that is there already: most likely they were imported before. They are stored
+/// all the same, since a person may have two; seeds are not compared.
+async fn same_name(good: &[Good], session: &Session) -> Result<usize, Failure> {
+    let there = session.service.list_secrets(&session.caller, &SecretQuery::default()).await?.secrets;
+    let name = |metadata: &SecretMetadata| (metadata.issuer.clone(), metadata.label.clone());
+    let names: HashSet<_> = there.iter().map(|secret| name(&secret.metadata)).collect();
+    Ok(good.iter().filter(|entry| names.contains(&name(&entry.metadata))).count())
 }
 
 /// Says what was stored, and what was not.
 fn tell(answer: &ImportAnswer, fit: Option<usize>, session: &mut Session) -> Result<Ending, Failure> {
-    let ImportAnswer { imported, failed, .. } = answer;
+    let ImportAnswer { imported, same_name, failed, .. } = answer;
     let note = |console: &mut Console| {
         for Failed { place, message } in failed {
             console.note(&format!("{place}: {message}"));
@@ -101,6 +129,9 @@ fn tell(answer: &ImportAnswer, fit: Option<usize>, session: &mut Session) -> Res
         match fit {
             Some(fit) => console.note(&format!("{fit} secrets could be stored, {} not; nothing was.", failed.len())),
             None => console.note(&format!("{imported} secrets stored, {} left out.", failed.len())),
+        }
+        if *same_name > 0 {
+            console.note(&format!("{same_name} of them have the issuer and label of a secret that was there before."));
         }
     };
     if session.console.is_json() {
@@ -112,7 +143,7 @@ fn tell(answer: &ImportAnswer, fit: Option<usize>, session: &mut Session) -> Res
 }
 
 /// Parts the entries that can be stored from those that can't.
-fn looked_at(entries: Vec<Entry>, session: &Session) -> (Vec<(String, Registration)>, Vec<Failed>) {
+fn looked_at(entries: Vec<Entry>, session: &Session) -> (Vec<Good>, Vec<Failed>) {
     let (mut good, mut failed) = (Vec::new(), Vec::new());
     for Entry { place, read } in entries {
         let checked = read.and_then(|registration| {
@@ -120,10 +151,10 @@ fn looked_at(entries: Vec<Entry>, session: &Session) -> (Vec<(String, Registrati
             if registration.uri.is_none() && registration.secret.is_none() {
                 return Err(Refusal::invalid("secret", "is required in an import"));
             }
-            session.service.check_registration(&registration).map(|_| registration)
+            session.service.check_registration(&registration).map(|checked| (registration, checked.metadata))
         });
         match checked {
-            Ok(registration) => good.push((place, registration)),
+            Ok((registration, metadata)) => good.push(Good { place, registration, metadata }),
             Err(refusal) => failed.push(Failed { place, message: refusal.to_string() }),
         }
     }
@@ -142,11 +173,19 @@ fn from_lines(text: &str) -> Vec<Entry> {
         .collect()
 }
 
-/// An array of URIs, or of what a registration takes.
+/// An array of URIs, or of what a registration takes; or what our own export prints.
 fn from_json(text: &str) -> Result<Vec<Entry>, Failure> {
-    // serde's own text is about syntax alone here, yet it is not passed on: it may quote.
-    let values: Vec<Value> = serde_json::from_str(text)
-        .map_err(|cause| Failure::invalid(format!("line {}: not a JSON array", cause.line())))?;
+    let exported = text.trim_start().starts_with('{');
+    let values: serde_json::Result<Vec<Value>> = if exported {
+        serde_json::from_str::<Exported>(text).map(|exported| exported.uris)
+    } else {
+        serde_json::from_str(text)
+    };
+    // serde's own text is not passed on: it may quote.
+    let values = values.map_err(|cause| {
+        let wanted = if exported { "what `secret export --json` prints" } else { "a JSON array" };
+        Failure::invalid(format!("line {}: not {wanted}", cause.line()))
+    })?;
     let entry = |(value, number): (Value, usize)| Entry { place: format!("entry {number}"), read: of_value(value) };
     Ok(values.into_iter().zip(1_usize..).map(entry).collect())
 }
@@ -195,7 +234,9 @@ mod tests {
 
     #[test]
     fn broken_json_is_refused_by_line_and_not_quoted() {
-        let refused = from_json("[\n\"JBSWY3DP\", JBSWY3DP]").map(|_| ()).unwrap_err().to_string();
-        assert!(refused.starts_with("line 2") && !refused.contains("JBSWY3DP"), "{refused}");
+        for broken in ["[\n\"JBSWY3DP\", JBSWY3DP]", "{\"uris\":\n\"JBSWY3DP\"}", "{\n\"JBSWY3DP\": []}"] {
+            let refused = from_json(broken).map(|_| ()).unwrap_err().to_string();
+            assert!(refused.starts_with("line 2") && !refused.contains("JBSWY3DP"), "{refused}");
+        }
     }
 }
