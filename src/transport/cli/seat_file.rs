@@ -101,6 +101,7 @@ fn unique_names(profile: &SeatProfile) -> Vec<String> {
 }
 
 fn from_csv(text: &str) -> Result<Vec<Placed>, Failure> {
+    refuse_open_quote(text)?;
     let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text.as_bytes());
     let head = reader.headers().map_err(|cause| unreadable(&cause))?.clone();
     if !head.iter().any(|name| name == "email")
@@ -118,6 +119,18 @@ fn from_csv(text: &str) -> Result<Vec<Placed>, Failure> {
         entries.push((place, entry.changes()));
     }
     Ok(entries)
+}
+
+/// The csv crate takes the end of a file for the quotation mark that is missing there: half a file would pass for a whole
+/// one. Where all are closed there is an even number of them.
+fn refuse_open_quote(text: &str) -> Result<(), Failure> {
+    let quoted = text.lines().zip(1_usize..).filter(|(line, _)| line.contains('"'));
+    match quoted.last() {
+        Some((_, number)) if text.matches('"').count() % 2 == 1 => {
+            Err(Failure::invalid(format!("line {number}: a quotation mark is not closed")))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn from_json(text: &str) -> Result<Vec<Placed>, Failure> {
@@ -170,12 +183,22 @@ mod tests {
     }
 
     #[test]
+    fn quoted_cells_may_hold_commas_quotation_marks_and_lines() {
+        let entries = from_csv("email,first_name\na@b.c,\"Ada, \"\"A\"\"\"\n\"b@b.c\",\"B\nC\"\n").unwrap();
+
+        let names: Vec<_> = entries.iter().filter_map(|(_, seat)| seat.first_name.as_deref()).collect();
+        assert_eq!(names, ["Ada, \"A\"", "B\nC"]);
+    }
+
+    #[test]
     fn a_file_that_is_wrong_is_refused_by_line_and_not_quoted() {
         for (text, start) in [
             ("name\nJBSWY3DP\n", "line 1 must name the columns"),
             ("email,JBSWY3DP\na@b.c,\n", "line 1 must name the columns"),
             ("email\na@b.c,JBSWY3DP\n", "line 2: not CSV"),
             ("email,codes_per_hour\na@b.c,JBSWY3DP\n", "line 2: not a seat"),
+            ("email,first_name\na@b.c,\"Ada\"\nb@b.c,\"JBSWY3DP\n", "line 3: a quotation mark is not closed"),
+            ("email,first_name\na@b.c,\"JBSWY3DP", "line 2: a quotation mark is not closed"),
         ] {
             let refused = from_csv(text).unwrap_err().to_string();
             assert!(refused.starts_with(start) && !refused.contains("JBSWY3DP"), "{refused}");
