@@ -26,9 +26,12 @@ pub enum SeedError {
     /// More than [`SEED_BYTES_MAX`] bytes.
     #[error("is longer than 128 bytes")]
     TooLong,
-    /// A character outside the base32 alphabet, or bits left over.
+    /// A character outside the base32 alphabet.
     #[error("is not base32 (letters A to Z and digits 2 to 7)")]
     NotBase32,
+    /// So many characters as no number of bytes makes.
+    #[error("has a length that base32 never has: characters are missing, or too many")]
+    Length,
 }
 
 impl Seed {
@@ -60,7 +63,10 @@ impl Seed {
         while kept.last() == Some(&b'=') {
             kept.pop();
         }
-        let longest = BASE32_NOPAD.decode_len(kept.len()).map_err(|_| SeedError::NotBase32)?;
+        if !kept.iter().all(|symbol| matches!(symbol, b'A'..=b'Z' | b'2'..=b'7')) {
+            return Err(SeedError::NotBase32);
+        }
+        let longest = BASE32_NOPAD.decode_len(kept.len()).map_err(|_| SeedError::Length)?;
         let mut bytes = Zeroizing::new(vec![0_u8; longest]);
         let written = BASE32_LENIENT.decode_mut(&kept, &mut bytes).map_err(|_| SeedError::NotBase32)?;
         bytes.truncate(written);
@@ -134,7 +140,7 @@ mod tests {
             check(text, Err(SeedError::NotBase32));
         }
         for cut in ["A", "AAA", "AAAAAA", "AAAAAAAAA"] {
-            check(cut, Err(SeedError::NotBase32));
+            check(cut, Err(SeedError::Length));
         }
         for empty in ["", " ", "====", " - - ="] {
             check(empty, Err(SeedError::Empty));

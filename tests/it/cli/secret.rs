@@ -123,6 +123,7 @@ fn a_wrong_seed_is_refused_and_not_quoted() {
     let person = Person::new();
     for (seed, problem) in [
         ("GEZDGNB0", "`secret` is not base32"),
+        ("ABB", "`secret` has a length that base32 never has: characters are missing, or too many"),
         ("", "`secret` is empty"),
         (&"AB".repeat(200), "`secret` is longer than 128 bytes"),
     ] {
