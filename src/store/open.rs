@@ -81,6 +81,9 @@ pub enum OpenError {
         /// The part before the colon.
         scheme: String,
     },
+    /// The address is none.
+    #[error("the store's address is none; leave it out, or name `sqlite:` (the default) or `sqlite:FILE`")]
+    NoAddress,
     /// A file or directory is readable or writable by others.
     #[error("{path} is accessible to other users (mode {mode:o}); run: chmod {wanted:o} {path}")]
     LooseMode {
@@ -128,6 +131,17 @@ pub enum OpenError {
         /// What the keyring said.
         source: UnlockError,
     },
+    /// The database can't be read or written.
+    #[error(
+        "{path} can't be read or written: {what}. See that it and its folder are yours and writable (chmod 600 the file, \
+         chmod 700 the folder), and that the disk is neither full nor read-only"
+    )]
+    Unusable {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
     /// A file or directory can't be read or made.
     #[error("{path}: {source}")]
     Io {
@@ -149,6 +163,6 @@ pub fn open(request: &OpenRequest) -> Result<Opened, OpenError> {
     match request.url.split_once(':') {
         Some(("sqlite", path)) => sqlite::open(request, path),
         Some((scheme, _)) => Err(OpenError::Unsupported { scheme: scheme.to_owned() }),
-        None => Err(OpenError::Unsupported { scheme: request.url.clone() }),
+        None => Err(OpenError::NoAddress),
     }
 }

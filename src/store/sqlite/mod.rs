@@ -66,7 +66,7 @@ fn unlock(request: &OpenRequest, spot: &Spot, patience: &Patience) -> Result<Unl
     // that was empty before is removed as it came.
     let keep_log = spot.has_log()?;
     let conn = connection::connect(spot.file(), patience).map_err(opening(spot.file()))?;
-    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep_log).map_err(StoreError::from)?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep_log).map_err(opening(spot.file()))?;
     let format = known_format(&conn, spot.file())?;
     let empty_handed = header_of(&conn).map_err(damage(spot.file()))?;
     let key_file = create::key_path(request, empty_handed.header.vault)?;
@@ -75,9 +75,9 @@ fn unlock(request: &OpenRequest, spot: &Spot, patience: &Patience) -> Result<Unl
         UnlockError::Damaged => OpenError::Damaged { path: spot.file().to_owned(), what: source.to_string() },
     })?;
     empty_handed.check(&Db::new(&conn, &keyring), format).map_err(damage(spot.file()))?;
-    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(StoreError::from)?;
-    connection::settle(&conn).map_err(StoreError::from)?;
-    schema::migrate(&conn, &keyring)?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(opening(spot.file()))?;
+    connection::settle(&conn).map_err(opening(spot.file()))?;
+    schema::migrate(&conn, &keyring).map_err(damage(spot.file()))?;
     let header = empty_handed.header;
     let status = VaultStatus {
         vault: header.vault,
@@ -123,13 +123,31 @@ fn damage(path: &Path) -> impl FnOnce(StoreError) -> OpenError {
     let path = path.to_owned();
     move |error| match error {
         StoreError::Damaged { .. } => OpenError::Damaged { path, what: error.to_string() },
-        StoreError::Unavailable(_) | StoreError::Exists(_) | StoreError::NoAccount | StoreError::InUse(_) => {
-            error.into()
-        }
+        StoreError::Unavailable(what) => OpenError::Unusable { path, what },
+        StoreError::Exists(_) | StoreError::NoAccount | StoreError::InUse(_) => error.into(),
     }
 }
 
 fn opening(path: &Path) -> impl FnOnce(rusqlite::Error) -> OpenError {
     let damage = damage(path);
     move |error| damage(error.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::ffi;
+
+    use super::*;
+
+    /// A test may run as a user who may write everything, so the errors of one who may not are made here.
+    #[test]
+    fn a_database_that_cant_be_used_is_named_with_what_to_do() {
+        for code in [ffi::SQLITE_CANTOPEN, ffi::SQLITE_READONLY, ffi::SQLITE_READONLY_DIRECTORY, ffi::SQLITE_FULL] {
+            let told = opening(Path::new("/v/vault.db"))(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None));
+
+            let told = told.to_string();
+            assert!(told.starts_with("/v/vault.db can't be read or written: Error code"), "{told}");
+            assert!(told.contains("chmod 700 the folder"), "{told}");
+        }
+    }
 }

@@ -94,6 +94,9 @@ fn a_vault_that_cant_be_opened_ends_with_78_and_is_left_as_it_was() {
     let unknown = person.run(&["--store", "postgres://u:geheim@db/x", "secret", "list"]).refused(78);
     assert!(unknown.contains("`postgres:` is not supported") && !unknown.contains("geheim"), "{unknown}");
 
+    let none = person.run(&["--store", "", "secret", "list"]).refused(78);
+    assert!(none.contains("the store's address is none"), "{none}");
+
     fs::rename(key, format!("{key}.away")).unwrap();
     let missing = person.run(&["secret", "list", "--json"]).refused(78);
     let body: serde_json::Value = serde_json::from_str(&missing).unwrap();
