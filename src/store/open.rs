@@ -143,7 +143,7 @@ pub enum OpenError {
         what: String,
     },
     /// A file or directory can't be read or made.
-    #[error("{path}: {source}")]
+    #[error("{path}: {source}{}", remedy(.source))]
     Io {
         /// Which.
         path: PathBuf,
@@ -155,6 +155,15 @@ pub enum OpenError {
     Store(#[from] StoreError),
 }
 
+/// What helps against the one error of the system that a person can mend at once.
+fn remedy(cause: &std::io::Error) -> &'static str {
+    if cause.kind() == std::io::ErrorKind::PermissionDenied {
+        ". See that it and its folder are yours and writable (chmod 600 the file, chmod 700 the folder)"
+    } else {
+        ""
+    }
+}
+
 /// Opens a vault, making it first if there is none. Several processes may do it at the same instant.
 ///
 /// # Errors
@@ -164,5 +173,21 @@ pub fn open(request: &OpenRequest) -> Result<Opened, OpenError> {
         Some(("sqlite", path)) => sqlite::open(request, path),
         Some((scheme, _)) => Err(OpenError::Unsupported { scheme: scheme.to_owned() }),
         None => Err(OpenError::NoAddress),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind;
+
+    use super::*;
+
+    /// A test may run as a user to whom nothing is forbidden, so the error is made here.
+    #[test]
+    fn what_the_system_forbids_is_named_with_what_to_do() {
+        let told =
+            |kind: ErrorKind| OpenError::Io { path: PathBuf::from("/v/vault.db"), source: kind.into() }.to_string();
+        assert!(told(ErrorKind::PermissionDenied).starts_with("/v/vault.db: permission denied. See that it"));
+        assert!(!told(ErrorKind::StorageFull).contains("chmod"));
     }
 }
