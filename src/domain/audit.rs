@@ -187,6 +187,8 @@ pub struct AuditFilter {
     pub seat: Option<SeatId>,
     /// Rows on this secret.
     pub secret: Option<SecretId>,
+    /// Rows on any of these secrets: those that exist for a limited reader.
+    pub secrets: Option<Vec<SecretId>>,
     /// Rows by or on this key.
     pub key: Option<KeyId>,
     /// Rows of this action.

@@ -124,6 +124,11 @@ impl Principal {
         self.secrets.is_some()
     }
 
+    /// The secrets it is limited to.
+    pub fn granted(&self) -> Option<&[SecretId]> {
+        self.secrets.as_deref()
+    }
+
     /// Codes an hour it may get, per secret.
     pub const fn codes_per_hour(&self) -> Option<u32> {
         self.codes_per_hour

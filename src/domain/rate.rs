@@ -30,6 +30,12 @@ impl Rate {
         Self { count: if count == 0 { 1 } else { count }, per: Per::Minute }
     }
 
+    /// Ten times as often.
+    #[must_use]
+    pub const fn tenfold(self) -> Self {
+        Self { count: self.count.saturating_mul(10), per: self.per }
+    }
+
     /// The time over which they may be spread, or done at once.
     pub const fn span(self) -> Duration {
         Duration::from_secs(match self.per {

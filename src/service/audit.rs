@@ -51,13 +51,22 @@ pub enum Finding {
 }
 
 impl Service {
-    /// Rows of the caller's account that match a filter.
+    /// Rows of the caller's account that match a filter. For a caller that is limited to given secrets or bound to a
+    /// seat, rows on anything else, or for anybody else, don't exist.
     ///
     /// # Errors
-    /// `permission_denied`, `unavailable`.
+    /// `permission_denied`, also for another seat than the caller's; `unavailable`.
     pub async fn read_trail(&self, caller: &Principal, filter: AuditFilter) -> Result<Vec<AuditRow>, Refusal> {
         self.require(caller, Scope::AuditRead, Action::Call).await?;
-        let filter = AuditFilter { account: Some(caller.account()), ..filter };
+        if caller.seat().is_some() && filter.seat.is_some_and(|seat| caller.seat() != Some(seat)) {
+            return Err(self.refuse(Refusal::OtherSeat, AuditEntry::of(caller, Action::Call, self.now())).await);
+        }
+        let filter = AuditFilter {
+            account: Some(caller.account()),
+            seat: caller.seat().or(filter.seat),
+            secrets: caller.granted().map(<[SecretId]>::to_vec),
+            ..filter
+        };
         self.store().trail(filter).await.map_err(|cause| self.failed(&cause))
     }
 

@@ -24,6 +24,7 @@ use crate::{
         seat::Seat,
         steps::{CodeWish, Reservation},
         text::Purpose,
+        time::Timestamp,
         totp::{Code, Step},
     },
     store::{Holder, InUse, SecretUse, Verdict},
@@ -96,7 +97,11 @@ impl Service {
                     self.parts.counters.issued();
                     return Ok(code);
                 }
-                Decided::Refused(refusal) => return Err(refusal),
+                Decided::Refused(refusal) => {
+                    // Its row was written with the decision.
+                    self.parts.counters.refused(refusal.code());
+                    return Err(refusal);
+                }
                 Decided::Damaged(cause) => return Err(self.damaged(secret, cause)),
                 Decided::Missed => {
                     (stage, held) = (Stage::Ask, None);
@@ -116,12 +121,16 @@ impl Service {
             if place.is_none() {
                 return Err(self.refuse(Refusal::TooManyWaiting, entry).await);
             }
-            self.wait_until(from, patience).await;
-            // Its rights may have ended while it waited.
-            if let Err(refusal) = self.still_valid(caller).await {
+            if let Err(refusal) = self.wait_as(caller, from, patience).await {
                 return Err(self.refuse(refusal, entry).await);
             }
         }
+    }
+
+    /// Waits for a moment. The process may end meanwhile, or the caller's rights.
+    async fn wait_as(&self, caller: &Principal, moment: Timestamp, patience: &dyn Patience) -> Result<(), Refusal> {
+        self.wait_until(moment, patience).await?;
+        self.still_valid(caller).await
     }
 
     /// One atomic decision.

@@ -47,6 +47,9 @@ pub enum Refusal {
     /// The caller lacks a scope.
     #[error("this needs the scope `{0}`; ask the person who made this key or configured this server")]
     MissingScope(Scope),
+    /// The caller is limited to given secrets, and what it would register would not be among them.
+    #[error("this key is limited to given secrets and can't register others; ask the person who made it")]
+    Limited,
     /// The caller is bound to another seat.
     #[error("`seat_id` names another seat than the one this caller is bound to; leave it out")]
     OtherSeat,
@@ -102,6 +105,9 @@ pub enum Refusal {
         "the vault can't be reached or written right now; nothing was changed. Try again; if it stays so, run `countersign vault doctor`"
     )]
     Unavailable,
+    /// The process ends.
+    #[error("the server is stopping; nothing was changed. Try again in a moment")]
+    Stopping,
     /// A bug, or a damaged record. The log has the cause under this id.
     #[error("internal error {id}; the log has more under this id. Run `countersign vault doctor`")]
     Internal {
@@ -121,14 +127,17 @@ impl Refusal {
         match self {
             Self::Invalid { .. } | Self::Exists(_) | Self::InUse(_) => Code::InvalidArgument,
             Self::Unauthenticated => Code::Unauthenticated,
-            Self::MissingScope(_) | Self::OtherSeat | Self::NoSeat | Self::SeatRemoved | Self::PersonOnly => {
-                Code::PermissionDenied
-            }
+            Self::MissingScope(_)
+            | Self::Limited
+            | Self::OtherSeat
+            | Self::NoSeat
+            | Self::SeatRemoved
+            | Self::PersonOnly => Code::PermissionDenied,
             Self::NotFound(_) => Code::NotFound,
             Self::Busy { .. } | Self::TooManyWaiting => Code::Busy,
             Self::TooLarge { .. } => Code::TooLarge,
             Self::RateLimited { .. } => Code::RateLimited,
-            Self::Unavailable => Code::Unavailable,
+            Self::Unavailable | Self::Stopping => Code::Unavailable,
             Self::Internal { .. } => Code::Internal,
         }
     }
@@ -139,10 +148,11 @@ impl Refusal {
         match self {
             Self::Busy { after, .. } => Some(seconds_up(*after).min(RETRY_AFTER_SECONDS_MAX)),
             Self::RateLimited { after, .. } => Some(seconds_up(*after)),
-            Self::TooManyWaiting | Self::Unavailable => Some(1),
+            Self::TooManyWaiting | Self::Unavailable | Self::Stopping => Some(1),
             Self::Invalid { .. }
             | Self::Unauthenticated
             | Self::MissingScope(_)
+            | Self::Limited
             | Self::OtherSeat
             | Self::NoSeat
             | Self::SeatRemoved

@@ -70,9 +70,8 @@ impl Service {
         self.require(caller, Scope::SecretsWrite, Action::SecretRegister).await?;
         let now = self.now().whole_millis();
         let entry = AuditEntry::of(caller, Action::SecretRegister, now);
-        // A key that is limited to given secrets could not see what it registers.
         if caller.is_limited() {
-            return Err(self.refuse(Refusal::MissingScope(Scope::SecretsWrite), entry).await);
+            return Err(self.refuse(Refusal::Limited, entry).await);
         }
         let repeat = match self.idempotency(caller, &registration, now) {
             Ok(repeat) => repeat,

@@ -1,6 +1,6 @@
 //! Seats: callers read them; a person keeps them.
 
-use super::{Refusal, Service, register_secret::shown};
+use super::{Code, Refusal, Service, register_secret::shown};
 use crate::{
     domain::{
         audit::{Action, AuditEntry},
@@ -43,7 +43,7 @@ pub struct SeatChanges {
 }
 
 impl Service {
-    /// Lists the seats of the caller's account.
+    /// Lists the seats of the caller's account; to a caller that is bound to a seat there is that one.
     ///
     /// # Errors
     /// `permission_denied`, `invalid_argument`, `unavailable`.
@@ -56,26 +56,58 @@ impl Service {
         let page = Page { offset: query.offset, limit: query.limit };
         // What is no e-mail address is no seat's.
         let Ok(email) = query.email.as_deref().map(Email::parse).transpose() else { return Ok(Vec::new()) };
-        self.store().seats(caller.account(), email, page).await.map_err(|cause| self.failed(&cause))
+        match caller.seat() {
+            None => self.store().seats(caller.account(), email, page).await.map_err(|cause| self.failed(&cause)),
+            Some(bound) => {
+                let own = self.own_seat(caller, bound, email.as_ref()).await?;
+                let (skipped, most) = (usize::try_from(page.offset), page.limit.map(usize::try_from));
+                let rows = own.into_iter().skip(skipped.unwrap_or(usize::MAX));
+                Ok(rows.take(most.and_then(Result::ok).unwrap_or(usize::MAX)).collect())
+            }
+        }
     }
 
-    /// Counts the seats of the caller's account.
+    /// Counts the seats of the caller's account; to a caller that is bound to a seat there is that one.
     ///
     /// # Errors
     /// `permission_denied`, `unavailable`.
     pub async fn count_seats(&self, caller: &Principal, email: Option<&str>) -> Result<u64, Refusal> {
         self.require(caller, Scope::SeatsRead, Action::Call).await?;
         let Ok(email) = email.map(Email::parse).transpose() else { return Ok(0) };
-        self.store().count_seats(caller.account(), email).await.map_err(|cause| self.failed(&cause))
+        match caller.seat() {
+            None => self.store().count_seats(caller.account(), email).await.map_err(|cause| self.failed(&cause)),
+            Some(bound) => Ok(self.own_seat(caller, bound, email.as_ref()).await?.map_or(0, |_| 1)),
+        }
     }
 
-    /// One seat, by its id or its `auth_subject`.
+    /// The seat that a caller is bound to, if it has this address.
+    async fn own_seat(
+        &self,
+        caller: &Principal,
+        bound: SeatId,
+        email: Option<&Email>,
+    ) -> Result<Option<Seat>, Refusal> {
+        let found = self.store().seat(caller.account(), SeatName::Id(bound)).await;
+        let found = found.map_err(|cause| self.failed(&cause))?;
+        Ok(found.filter(|seat| email.is_none_or(|email| seat.profile.email == *email)))
+    }
+
+    /// One seat, by its id or its `auth_subject`. A caller that is bound to a seat must not learn which others exist.
     ///
     /// # Errors
     /// `permission_denied`, `not_found`, `unavailable`.
     pub async fn get_seat(&self, caller: &Principal, name: &str) -> Result<Seat, Refusal> {
         self.require(caller, Scope::SeatsRead, Action::Call).await?;
-        self.find_seat(caller.account(), name).await?.ok_or(Refusal::NotFound("seat"))
+        match (self.find_seat(caller.account(), name).await?, caller.seat()) {
+            (Some(seat), bound) if bound.is_none_or(|bound| bound == seat.id) => Ok(seat),
+            (_, None) => {
+                self.count_refusal(Code::NotFound);
+                Err(Refusal::NotFound("seat"))
+            }
+            (_, Some(_)) => {
+                Err(self.refuse(Refusal::OtherSeat, AuditEntry::of(caller, Action::Call, self.now())).await)
+            }
+        }
     }
 
     /// The seat that a text names: by its id, else by its `auth_subject` (which at some providers is a UUID too).

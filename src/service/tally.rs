@@ -36,6 +36,11 @@ impl Counters {
 }
 
 impl Service {
+    /// Counts a refusal that leaves no row on the trail: a transport's own, or that of a mere look.
+    pub fn count_refusal(&self, code: Code) {
+        self.parts.counters.refused(code);
+    }
+
     /// What this process has handed out and refused.
     pub fn tally(&self) -> Tally {
         let counters = &self.parts.counters;

@@ -8,9 +8,12 @@ use std::{
 
 use async_trait::async_trait;
 use tokio::runtime::Handle;
-use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{TaskTracker, task_tracker::TaskTrackerToken},
+};
 
-use super::Service;
+use super::{Refusal, Service};
 use crate::domain::{
     audit::Actor,
     limits::{WAITERS_PER_KEY_MAX, WAITERS_PER_PROCESS_MAX, WAITERS_STDIO_MAX},
@@ -48,6 +51,8 @@ pub(super) struct Waiters {
     places: Arc<Mutex<HashMap<Actor, usize>>>,
     /// Waiting calls, and the errands they leave behind when they are dropped.
     unfinished: TaskTracker,
+    /// Told when the process ends: nobody waits from then on.
+    stop: CancellationToken,
 }
 
 /// A place among the waiters, given up on drop.
@@ -107,8 +112,23 @@ impl Drop for WaitingPlace {
 }
 
 impl Service {
+    /// Ends every wait, now and from now on: the caller hears that the process ends, and a step it holds is given back.
+    /// Returns once nobody waits.
+    pub async fn stop_waiting(&self) {
+        self.parts.waiters.stop.cancel();
+        self.parts.waiters.settle().await;
+    }
+
     /// Waits until a moment of the wall clock, telling `patience` once a second.
-    pub(super) async fn wait_until(&self, moment: Timestamp, patience: &dyn Patience) {
+    ///
+    /// # Errors
+    /// [`Refusal::Stopping`] if the process ends first.
+    pub(super) async fn wait_until(&self, moment: Timestamp, patience: &dyn Patience) -> Result<(), Refusal> {
+        let stop = &self.parts.waiters.stop;
+        stop.run_until_cancelled(self.wait(moment, patience)).await.ok_or(Refusal::Stopping)
+    }
+
+    async fn wait(&self, moment: Timestamp, patience: &dyn Patience) {
         let clock = &self.parts.clock;
         let begun = clock.now();
         let total = begun.until(moment);

@@ -69,6 +69,8 @@ fn a_filter_shows_what_matches_and_no_more() {
         assert_eq!(seqs(AuditFilter { account: Some(account), ..all() }).await, [2]);
         assert_eq!(seqs(AuditFilter { seat: Some(seat), ..all() }).await, [3]);
         assert_eq!(seqs(AuditFilter { secret: Some(secret), ..all() }).await, [4]);
+        assert_eq!(seqs(AuditFilter { secrets: Some(vec![SecretId::new(world.id()), secret]), ..all() }).await, [4]);
+        assert!(seqs(AuditFilter { secrets: Some(Vec::new()), ..all() }).await.is_empty());
         assert_eq!(seqs(AuditFilter { key: Some(key), ..all() }).await, [5, 6]);
         assert_eq!(seqs(AuditFilter { action: Some(Action::KeyRevoke), ..all() }).await, [6]);
         assert_eq!(seqs(AuditFilter { since: Some(later(20)), ..all() }).await, [5, 6]);

@@ -136,6 +136,12 @@ pub(super) fn select(db: &Db<'_>, filter: &AuditFilter) -> Result<Vec<AuditRow>,
             values.push(value);
         }
     }
+    if let Some(secrets) = &filter.secrets {
+        sql.push_str(" AND secret IN (");
+        sql.push_str(&vec!["?"; secrets.len()].join(","));
+        sql.push(')');
+        values.extend(secrets.iter().map(|id| blob(id.as_bytes())));
+    }
     sql.push_str(if filter.newest { " ORDER BY seq DESC LIMIT ?" } else { " ORDER BY seq LIMIT ?" });
     // To SQLite a negative limit is none.
     values.push(Value::Integer(filter.limit.map_or(-1, i64::from)));

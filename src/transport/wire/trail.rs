@@ -76,6 +76,7 @@ impl ListAuditInput {
             account: None,
             seat: parsed("seat_id", self.seat_id.as_deref(), str::parse)?,
             secret: parsed("secret_id", self.secret_id.as_deref(), str::parse)?,
+            secrets: None,
             key: parsed("key", self.key.as_deref(), str::parse)?,
             action: parsed("action", self.action.as_deref(), |word| Action::from_word(word).ok_or(()))?,
             since: parsed("since", self.since.as_deref(), str::parse::<Timestamp>)?,

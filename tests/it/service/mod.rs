@@ -1,6 +1,7 @@
 //! The use cases, on a real vault with a clock moved by hand.
 
 mod attribution;
+mod bounds;
 mod codes;
 mod keys;
 mod single_use;
