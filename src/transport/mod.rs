@@ -5,5 +5,6 @@
 pub mod cli;
 pub mod http;
 pub mod mcp;
+mod owner;
 mod pace;
 pub mod wire;

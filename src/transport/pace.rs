@@ -1,20 +1,17 @@
 //! Limits on how often: a bucket for each key that fills evenly (GCRA), in bounded memory.
 //!
-//! Ours rather than a crate's, since failed authentications must be looked at before they are counted, and since the
-//! keys come from the network: a map that grows with them would be the attack.
+//! Ours rather than a crate's, since the keys come from the network: a map that grows with them would be the attack.
 
 use std::{
     collections::HashMap,
     hash::Hash,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
+use super::owner::Owner;
 use crate::{
-    domain::{ids::SecretId, rate::Rate},
+    domain::{ids::SecretId, principal::Principal, rate::Rate},
     service::Refusal,
 };
 
@@ -28,14 +25,28 @@ pub(in crate::transport) struct Pace<K> {
     slack: Duration,
     keys_max: usize,
     buckets: Mutex<Buckets<K>>,
-    /// How many keys have a bucket; lets the common case, nobody has, do without the lock.
-    used: AtomicUsize,
 }
 
 /// For each key, the time at which its next one would be due at an even pace.
 struct Buckets<K> {
     due: HashMap<K, Instant>,
     shared: Option<Instant>,
+}
+
+/// How often each key may call. HTTP hands it to the tools beside the caller: a tool call beyond it is refused as one.
+#[derive(Clone)]
+pub(in crate::transport) struct CallPace(Arc<Pace<Owner>>);
+
+impl CallPace {
+    pub(in crate::transport) fn new(rate: Rate) -> Self {
+        Self(Arc::new(Pace::new(rate)))
+    }
+
+    /// Counts one call of a caller.
+    pub(in crate::transport) fn count(&self, caller: &Principal) -> Result<(), Refusal> {
+        let taken = self.0.take(Owner::of(caller), Instant::now());
+        taken.map_err(|after| Refusal::RateLimited { what: "too many calls with this key", after })
+    }
 }
 
 /// How often codes of each secret may be asked for. HTTP hands it to the tools beside the caller.
@@ -62,7 +73,7 @@ impl<K: Hash + Eq> Pace<K> {
     fn bounded(rate: Rate, keys_max: usize) -> Self {
         let interval = rate.interval();
         let buckets = Mutex::new(Buckets { due: HashMap::new(), shared: None });
-        Self { interval, slack: rate.span().saturating_sub(interval), keys_max, buckets, used: AtomicUsize::new(0) }
+        Self { interval, slack: rate.span().saturating_sub(interval), keys_max, buckets }
     }
 
     /// Counts one for a key.
@@ -86,19 +97,7 @@ impl<K: Hash + Eq> Pace<K> {
         } else {
             buckets.shared = Some(due + self.interval);
         }
-        self.used.store(buckets.due.len(), Ordering::Relaxed);
         Ok(())
-    }
-
-    /// How long a key has to wait until it may again, without counting anything.
-    pub(in crate::transport) fn held(&self, key: &K, now: Instant) -> Option<Duration> {
-        if self.used.load(Ordering::Relaxed) == 0 {
-            return None;
-        }
-        let buckets = self.buckets();
-        let full = buckets.due.len() >= self.keys_max;
-        let due = buckets.due.get(key).copied().or_else(|| buckets.shared.filter(|_| full))?;
-        self.wait(due, now)
     }
 
     fn wait(&self, due: Instant, now: Instant) -> Option<Duration> {
@@ -131,25 +130,12 @@ mod tests {
     }
 
     #[test]
-    fn looking_counts_nothing() {
-        let (pace, now) = (pace(10), Instant::now());
-        assert_eq!(pace.held(&1, now), None);
-        for _ in 0..60 {
-            assert_eq!(pace.held(&1, now), None);
-            assert_eq!(pace.take(1, now), Ok(()));
-        }
-        assert_eq!(pace.held(&1, now), Some(Duration::from_secs(1)));
-        assert_eq!(pace.held(&1, now + Duration::from_secs(1)), None);
-        assert_eq!(pace.held(&2, now), None);
-    }
-
-    #[test]
     fn beyond_the_most_keys_all_share_one_bucket_and_memory_stays_bounded() {
         let (pace, now) = (pace(3), Instant::now());
         let taken = (0..1000).filter(|key| pace.take(*key, now).is_ok()).count();
         assert_eq!(taken, 3 + 60);
         assert_eq!(pace.buckets().due.len(), 3);
-        assert!(pace.held(&999, now).is_some());
+        assert!(pace.take(999, now).is_err());
 
         let later = now + Duration::from_secs(61);
         assert_eq!(pace.take(999, later), Ok(()), "idle buckets made room");

@@ -19,8 +19,10 @@ const CORP: HeaderName = HeaderName::from_static("cross-origin-resource-policy")
 /// Why a request got no answer of the kind it asked for.
 #[derive(Debug)]
 pub(super) enum Problem {
-    /// A refusal of the contract's list.
+    /// A refusal of the service, which has counted it.
     Refused(Refusal),
+    /// A refusal that this transport decided on, without the service.
+    Own(Refusal),
     /// It did not get past the guard.
     Turned(Turned),
     /// No such route.
@@ -61,10 +63,21 @@ pub(super) const fn status_of(code: Code) -> StatusCode {
 }
 
 impl Problem {
+    /// The stable word, where nobody has counted it yet.
+    pub(super) const fn uncounted(&self) -> Option<Code> {
+        match self {
+            Self::Refused(_) => None,
+            Self::Own(refusal) => Some(refusal.code()),
+            Self::Turned(turned) => Some(words(*turned).1),
+            Self::NoRoute => Some(Code::NotFound),
+            Self::Method(_) | Self::MediaType | Self::Accept => Some(Code::InvalidArgument),
+        }
+    }
+
     /// The answer that a caller gets.
     pub(super) fn into_response(self) -> Response {
         match self {
-            Self::Refused(refusal) => refused(&refusal),
+            Self::Refused(refusal) | Self::Own(refusal) => refused(&refusal),
             Self::Turned(turned) => {
                 let (status, code, message) = words(turned);
                 error(status, code, message.to_owned(), None)
@@ -103,6 +116,7 @@ impl Problem {
 const fn words(turned: Turned) -> (StatusCode, Code, &'static str) {
     match turned {
         Turned::NoHost => (StatusCode::BAD_REQUEST, Code::InvalidArgument, "send exactly one `Host` header"),
+        Turned::ManyOrigins => (StatusCode::BAD_REQUEST, Code::InvalidArgument, "send one `Origin` header at most"),
         Turned::ForeignHost => (
             StatusCode::FORBIDDEN,
             Code::PermissionDenied,
@@ -123,7 +137,7 @@ const fn words(turned: Turned) -> (StatusCode, Code, &'static str) {
 }
 
 /// A refusal as REST answers it.
-pub(super) fn refused(refusal: &Refusal) -> Response {
+fn refused(refusal: &Refusal) -> Response {
     let ErrorBody { message, retry_after, .. } = ErrorBody::from(refusal);
     error(status_of(refusal.code()), refusal.code(), message, retry_after)
 }

@@ -5,7 +5,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use http::{
@@ -13,21 +13,25 @@ use http::{
     header::{AUTHORIZATION, WWW_AUTHENTICATE},
 };
 
-use super::{oauth::OAuth, peers::Peer, sessions::Owner, settings::HttpSettings};
+use super::{answer::Problem, oauth::OAuth, peers::Peer, settings::HttpSettings};
 use crate::{
     domain::{
         api_key::PlainKey,
         principal::Principal,
+        rate::Rate,
         scope::{Scope, ScopeSet},
         time::Timestamp,
     },
     service::{Offered, Refusal, Service},
-    transport::pace::{Pace, SecretPace},
+    transport::pace::{CallPace, Pace, SecretPace},
 };
 
 const KEY_ID: HeaderName = HeaderName::from_static("sb-api-key-id");
 const KEY_SECRET: HeaderName = HeaderName::from_static("sb-api-secret-key");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// MCP messages that a key may send however few calls it may make: greetings and lists should not use those up.
+const MESSAGES_FLOOR: Rate = Rate::per_minute(600);
 
 /// Whether a caller offered a credential at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,11 +40,16 @@ pub(super) enum Tried {
     Something,
 }
 
+/// A header that stands there twice, or is no text.
+struct Ambiguous;
+
 /// Decides who calls.
 pub(super) struct Auth {
     behind_proxy: bool,
     failures: Option<Pace<IpAddr>>,
-    calls: Option<Pace<Owner>>,
+    calls: Option<CallPace>,
+    /// MCP messages of any kind, ten for each call: tools count their calls themselves.
+    messages: Option<CallPace>,
     secrets: Option<SecretPace>,
     oauth: Option<OAuth>,
 }
@@ -50,7 +59,8 @@ impl Auth {
         Self {
             behind_proxy: settings.behind_proxy,
             failures: settings.auth_failures.map(Pace::new),
-            calls: settings.rate_per_key.map(Pace::new),
+            calls: settings.rate_per_key.map(CallPace::new),
+            messages: settings.rate_per_key.map(|rate| CallPace::new(messages_of(rate))),
             secrets: settings.rate_per_secret.map(SecretPace::new),
             oauth: OAuth::of(settings),
         }
@@ -62,32 +72,39 @@ impl Auth {
     }
 
     /// Who sends these headers.
+    ///
+    /// A right credential is let in even from an address that has offered too many wrong ones: callers on one machine or
+    /// behind one proxy share an address, and one of them with a stale key must not lock the others out.
     pub(super) async fn caller(
         &self,
         service: &Service,
         headers: &HeaderMap,
         peer: Option<Peer>,
-    ) -> Result<Principal, Refusal> {
-        let source = self.failures.as_ref().zip(self.source(headers, peer));
-        if let Some((failures, address)) = &source
-            && let Some(after) = failures.held(address, Instant::now())
-        {
-            return Err(too_often("too many failed authentications from this address", after));
-        }
-        let caller = match service.authenticate(self.offered(headers, service.now()).await).await {
-            Ok(caller) => caller,
-            Err(refusal) => {
-                if let (Refusal::Unauthenticated, Some((failures, address))) = (&refusal, source) {
-                    let _ = failures.take(address, Instant::now());
-                }
-                return Err(refusal);
-            }
+    ) -> Result<Principal, Problem> {
+        let offered = self.offered(headers, service.now()).await;
+        // Who offers nothing guesses nothing.
+        let guesses = !matches!(offered, Offered::Nothing);
+        let refusal = match service.authenticate(offered).await {
+            Ok(caller) => return Ok(caller),
+            Err(refusal) => refusal,
         };
-        if let Some(pace) = &self.calls {
-            let taken = pace.take(Owner::of(&caller), Instant::now());
-            taken.map_err(|after| too_often("too many calls with this key", after))?;
+        let source = self.failures.as_ref().zip(self.source(headers, peer));
+        if let (Refusal::Unauthenticated, true, Some((failures, address))) = (&refusal, guesses, source) {
+            let counted = failures.take(address, Instant::now());
+            let what = "too many failed authentications from this address";
+            counted.map_err(|after| Problem::Own(Refusal::RateLimited { what, after }))?;
         }
-        Ok(caller)
+        Err(refusal.into())
+    }
+
+    /// Counts a call of a caller.
+    pub(super) fn count_call(&self, caller: &Principal) -> Result<(), Refusal> {
+        self.calls.as_ref().map_or(Ok(()), |pace| pace.count(caller))
+    }
+
+    /// Counts an MCP message of a caller.
+    pub(super) fn count_message(&self, caller: &Principal) -> Result<(), Refusal> {
+        self.messages.as_ref().map_or(Ok(()), |pace| pace.count(caller))
     }
 
     /// How often codes of each secret may be asked for, if that is limited.
@@ -97,7 +114,7 @@ impl Auth {
 
     /// Whether these headers hold a credential of any kind.
     pub(super) fn is_tried(headers: &HeaderMap) -> Tried {
-        let tried = headers.contains_key(AUTHORIZATION) || headers.contains_key(KEY_ID);
+        let tried = [AUTHORIZATION, KEY_ID, KEY_SECRET].iter().any(|name| headers.contains_key(name));
         if tried { Tried::Something } else { Tried::Nothing }
     }
 
@@ -124,11 +141,14 @@ impl Auth {
         HeaderValue::try_from(text).ok()
     }
 
-    /// What MCP's handler learns of a request: who sent it, and how often codes of a secret may be asked for. No more,
-    /// since rmcp keeps it for as long as it keeps the request.
+    /// What MCP's handler learns of a request: who sent it, how often that key may call, and how often codes of a secret
+    /// may be asked for. No more, since rmcp keeps it for as long as it keeps the request.
     pub(super) fn carried(&self, caller: Principal) -> Extensions {
         let mut extensions = Extensions::new();
         extensions.insert(caller);
+        if let Some(pace) = &self.calls {
+            extensions.insert(pace.clone());
+        }
         if let Some(pace) = &self.secrets {
             extensions.insert(pace.clone());
         }
@@ -146,24 +166,22 @@ impl Auth {
         (!caller.may(tool.scope)).then_some(tool.scope)
     }
 
+    /// What these headers offer. Two credentials, or two of one header, are none: a proxy in front and this server might
+    /// each go by another of them.
     async fn offered(&self, headers: &HeaderMap, now: Timestamp) -> Offered {
-        if let Some(token) = headers.get(AUTHORIZATION) {
-            let bearer = (headers.get_all(AUTHORIZATION).iter().count() == 1).then(|| bearer(token)).flatten();
-            return match (bearer, &self.oauth) {
-                (Some(token), oauth) => match (PlainKey::from_token(token), oauth) {
-                    (Ok(key), _) => Offered::Key(key),
-                    (Err(_), Some(oauth)) => oauth.offered(token, now).await,
-                    (Err(_), None) => Offered::Junk,
-                },
-                (None, _) => Offered::Junk,
-            };
-        }
-        match (headers.get(KEY_ID), headers.get(KEY_SECRET)) {
-            (None, None) => Offered::Nothing,
-            (Some(id), Some(secret)) => match (id.to_str(), secret.to_str()) {
-                (Ok(id), Ok(secret)) => PlainKey::from_pair(id, secret).map_or(Offered::Junk, Offered::Key),
+        let (Ok(token), Ok(id), Ok(secret)) =
+            (only(headers, AUTHORIZATION), only(headers, KEY_ID), only(headers, KEY_SECRET))
+        else {
+            return Offered::Junk;
+        };
+        match (token, id, secret) {
+            (None, None, None) => Offered::Nothing,
+            (Some(token), None, None) => match (bearer(token).map(PlainKey::from_token), bearer(token), &self.oauth) {
+                (Some(Ok(key)), ..) => Offered::Key(key),
+                (Some(Err(_)), Some(token), Some(oauth)) => oauth.offered(token, now).await,
                 _ => Offered::Junk,
             },
+            (None, Some(id), Some(secret)) => PlainKey::from_pair(id, secret).map_or(Offered::Junk, Offered::Key),
             _ => Offered::Junk,
         }
     }
@@ -185,13 +203,25 @@ fn address_in(text: &str) -> Option<IpAddr> {
     text.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()))
 }
 
-fn bearer(value: &HeaderValue) -> Option<&str> {
-    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+/// The one header of this name, if there is one.
+fn only(headers: &HeaderMap, name: HeaderName) -> Result<Option<&str>, Ambiguous> {
+    let mut sent = headers.get_all(name).iter();
+    match (sent.next().map(HeaderValue::to_str), sent.next()) {
+        (None, _) => Ok(None),
+        (Some(Ok(text)), None) => Ok(Some(text)),
+        _ => Err(Ambiguous),
+    }
+}
+
+fn bearer(value: &str) -> Option<&str> {
+    let (scheme, token) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-fn too_often(what: &'static str, after: Duration) -> Refusal {
-    Refusal::RateLimited { what, after }
+/// How many MCP messages go with so many calls.
+fn messages_of(calls: Rate) -> Rate {
+    let tenfold = calls.tenfold();
+    if tenfold.interval() < MESSAGES_FLOOR.interval() { tenfold } else { MESSAGES_FLOOR }
 }
 
 /// Scopes as OAuth writes them.

@@ -1,11 +1,15 @@
 //! Request bodies: bounded in size, in depth and in the time they take to arrive.
 
-use std::time::Duration;
+use std::{borrow::Cow, collections::HashSet, fmt, time::Duration};
 
 use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, header::CONTENT_LENGTH, header::CONTENT_TYPE};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use serde::{
+    Deserializer,
+    de::{DeserializeSeed, MapAccess, SeqAccess, Visitor},
+};
 use serde_json::{Map, Value};
 
 use crate::{domain::limits::BODY_BYTES_MAX, service::Refusal, transport::wire::depth_within_limit};
@@ -37,8 +41,75 @@ pub(super) async fn bytes(headers: &HeaderMap, body: Body, wait: Duration) -> Re
     }
 }
 
+/// Refuses JSON in which an object has two fields of one name: a proxy in front and this server might each go by another
+/// of them. What is no JSON at all is for whoever reads it to refuse.
+pub(super) fn unambiguous(bytes: &[u8]) -> Result<(), Refusal> {
+    let mut repeated = false;
+    let mut source = serde_json::Deserializer::from_slice(bytes);
+    let _ = Names(&mut repeated).deserialize(&mut source);
+    if repeated { Err(Refusal::invalid("body", "names a field twice")) } else { Ok(()) }
+}
+
+/// Looks at the names of fields, at every level, and keeps no value.
+struct Names<'a>(&'a mut bool);
+
+impl<'de> DeserializeSeed<'de> for Names<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, source: D) -> Result<(), D::Error> {
+        source.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Names<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<(), A::Error> {
+        let mut seen = HashSet::new();
+        while let Some(name) = fields.next_key::<Cow<'de, str>>()? {
+            *self.0 |= !seen.insert(name);
+            fields.next_value_seed(Names(&mut *self.0))?;
+        }
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        while items.next_element_seed(Names(&mut *self.0))?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+}
+
 /// Reads a JSON object.
 pub(super) fn object(bytes: &[u8]) -> Result<Map<String, Value>, Refusal> {
+    unambiguous(bytes)?;
     // Parsing stops at 128 levels by itself, before the stack is in danger.
     match serde_json::from_slice(bytes) {
         Ok(Value::Object(fields)) if depth_within_limit(&fields) => Ok(fields),
@@ -59,6 +130,16 @@ mod tests {
             assert!(object(bad.as_bytes()).is_err());
         }
         assert!(object(b"{\"a\":\"\xff\"}").is_err());
+    }
+
+    #[test]
+    fn a_field_may_stand_in_an_object_once() {
+        let once = r#"{"a":[{"b":null,"c":-1.5},{"b":true}],"b":{"a":"a","\u0061\u0061":1}}"#;
+        assert!(object(once.as_bytes()).is_ok());
+        for twice in [r#"{"a":1,"a":1}"#, r#"{"a":1,"\u0061":2}"#, r#"{"a":[0,{"b":1,"c":2,"b":3}]}"#] {
+            let refused = object(twice.as_bytes()).unwrap_err().to_string();
+            assert!(refused.contains("twice"), "{refused}");
+        }
     }
 
     #[test]

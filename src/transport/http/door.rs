@@ -17,11 +17,12 @@ use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    answer::{Problem, protect, refused, with_json},
+    answer::{Problem, protect, with_json},
     auth::{Auth, CHALLENGE, Tried},
     body,
     guard::{self, Guard},
     health::LastHealth,
+    listener::Visitor,
     mcp::Mcp,
     metrics::Metrics,
     peers::{Peer, Peers},
@@ -127,7 +128,7 @@ impl App {
         let method = parts.method.clone();
         let entry = match self.guard.admit(&method, &parts.uri, &parts.headers) {
             Ok(entry) => entry,
-            Err(turned) => return self.leave(None, Problem::Turned(turned).into_response(), None),
+            Err(turned) => return self.leave(None, self.problem(Problem::Turned(turned), Tried::Nothing), None),
         };
         if entry.origin.is_some() && guard::is_preflight(&method, &parts.headers) {
             let mut response = Response::new(Body::empty());
@@ -139,8 +140,7 @@ impl App {
         let outcome = self.serve(routes, named, parts, body).await;
         let response = match outcome.answer {
             Ok(response) => response,
-            Err(Problem::Refused(refusal)) => self.challenged(&refusal, tried),
-            Err(problem) => problem.into_response(),
+            Err(problem) => self.problem(problem, tried),
         };
         self.leave(outcome.route, response, entry.origin)
     }
@@ -167,19 +167,33 @@ impl App {
     async fn run(&self, route: &'static Route, named: String, parts: Parts, body: Body) -> Result<Response, Problem> {
         let run = match route.run {
             Run::Open(run) => return run(Visit { app: self, parts }).await,
-            Run::Keyed(run) => run,
+            Run::Carrier(run) | Run::Keyed(run) => run,
         };
         let caller = self.auth.caller(&self.service, &parts.headers, peer(&parts)).await?;
+        if let Some(visitor) = parts.extensions.get::<Visitor>() {
+            visitor.place.recognise();
+        }
+        let counted = match route.run {
+            Run::Carrier(_) => self.auth.count_message(&caller),
+            Run::Open(_) | Run::Keyed(_) => self.auth.count_call(&caller),
+        };
+        if let Err(refusal) = counted {
+            return Err(self.service.note_refusal(&caller, route.action, refusal).await.into());
+        }
         if parts.method == Method::POST && !body::says_json(&parts.headers) {
             return Err(Problem::MediaType);
         }
         run(Call { app: self, route, caller, parts, named }, body).await
     }
 
-    /// A refusal, with what a caller without the right credential is told to send.
-    fn challenged(&self, refusal: &Refusal, tried: Tried) -> Response {
-        let challenge = self.auth.challenge(refusal, tried);
-        let mut response = refused(refusal);
+    /// Why there is no answer, with what a caller without the right credential is told to send.
+    fn problem(&self, problem: Problem, tried: Tried) -> Response {
+        if let Some(code) = problem.uncounted() {
+            self.service.count_refusal(code);
+        }
+        let challenge =
+            if let Problem::Refused(refusal) = &problem { self.auth.challenge(refusal, tried) } else { None };
+        let mut response = problem.into_response();
         if let Some(challenge) = challenge {
             response.headers_mut().insert(CHALLENGE, challenge);
         }
@@ -233,7 +247,7 @@ fn methods(routes: &[&'static Route]) -> String {
 
 /// Who is at the other end of the connection.
 pub(super) fn peer(parts: &Parts) -> Option<Peer> {
-    parts.extensions.get().copied()
+    parts.extensions.get().map(|visitor: &Visitor| visitor.peer)
 }
 
 impl Call<'_> {

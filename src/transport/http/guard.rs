@@ -38,6 +38,8 @@ pub(super) enum Turned {
     ForeignHost,
     /// An `Origin` that is neither ours nor allowed.
     ForeignOrigin,
+    /// Several `Origin`s.
+    ManyOrigins,
     /// A browser says that another site made it send this.
     CrossSite,
     /// The URI is too long.
@@ -91,6 +93,9 @@ impl Guard {
             let cross = headers.get(SEC_FETCH_SITE).is_some_and(|site| site == "cross-site");
             return if cross && !navigates { Err(Turned::CrossSite) } else { Ok(Entry::default()) };
         };
+        if headers.get_all(ORIGIN).iter().nth(1).is_some() {
+            return Err(Turned::ManyOrigins);
+        }
         let text = origin.to_str().map_err(|_| Turned::ForeignOrigin)?;
         if self.origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(text)) {
             return Ok(Entry { origin: Some(origin.clone()) });
@@ -248,6 +253,8 @@ mod tests {
         ] {
             assert_eq!(from(foreign), Err(Turned::ForeignOrigin), "{foreign}");
         }
+        let twice = ("origin", "http://localhost:8787");
+        assert_eq!(admit(&[("host", "localhost:8787"), twice, twice]), Err(Turned::ManyOrigins));
     }
 
     #[test]

@@ -111,6 +111,7 @@ async fn metrics(visit: Visit<'_>) -> Result<Response, Problem> {
     let here = !app.behind_proxy && peer(&visit.parts).is_some_and(Peer::is_loopback);
     if !here {
         let caller = app.auth.caller(&app.service, &visit.parts.headers, peer(&visit.parts)).await?;
+        app.auth.count_call(&caller).map_err(Problem::Own)?;
         if !caller.may(Scope::AuditRead) {
             let refusal = Refusal::MissingScope(Scope::AuditRead);
             return Err(app.service.note_refusal(&caller, Action::Call, refusal).await.into());

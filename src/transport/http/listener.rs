@@ -3,7 +3,12 @@
 //! Our own loop instead of `axum::serve`, which has no limits and leaves Nagle's algorithm on: an answer in several
 //! small pieces, as SSE writes it, would wait 40 ms for each acknowledgement.
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Instant};
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{Router, body::Body, response::Response};
 use http::Request;
@@ -18,7 +23,7 @@ use tower::ServiceExt as _;
 
 use super::{
     lanes::{InLane, Lanes},
-    peers::{Peer, Peers, Place},
+    peers::{Entry, Peer, Peers, Place},
     settings::Limits,
     stream::{Phase, Timed},
     tls::Tls,
@@ -28,7 +33,9 @@ use super::{
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 const HEADERS_MAX: usize = 64;
 /// How long accepting rests when the system has no more sockets to give.
-const REST: std::time::Duration = std::time::Duration::from_millis(100);
+const REST: Duration = Duration::from_millis(100);
+/// How often at most the log hears that there is no room: whoever takes it all must not fill the log as well.
+const TOLD_EVERY: Duration = Duration::from_mins(1);
 
 /// What every connection is served with.
 pub(super) struct Listener {
@@ -41,25 +48,57 @@ pub(super) struct Listener {
     pub(super) stop: CancellationToken,
 }
 
+/// Who is at the other end of a connection, and the place it has.
+#[derive(Clone)]
+pub(super) struct Visitor {
+    pub(super) peer: Peer,
+    pub(super) place: Arc<Place>,
+}
+
+/// What happens too often to be told each time.
+#[derive(Default)]
+struct Seldom {
+    told: Option<Instant>,
+    since: u64,
+}
+
+impl Seldom {
+    /// How many times it has happened since it was told last, if it is time to tell.
+    fn due(&mut self) -> Option<u64> {
+        self.since += 1;
+        if self.told.is_some_and(|at| at.elapsed() < TOLD_EVERY) {
+            return None;
+        }
+        self.told = Some(Instant::now());
+        Some(std::mem::take(&mut self.since))
+    }
+}
+
 impl Listener {
     /// Accepts connections until told to stop, then waits for what runs, but not for ever.
     pub(super) async fn run(self, socket: TcpListener, lanes: Lanes) {
         let (limits, stop) = (self.limits, self.stop.clone());
         let shared = Arc::new(self);
         let (tasks, give_up) = (TaskTracker::new(), CancellationToken::new());
+        let (mut crowded, mut failed) = (Seldom::default(), Seldom::default());
         while let Some(accepted) = stop.run_until_cancelled(socket.accept()).await {
             match accepted {
                 Ok((stream, address)) => {
-                    let (place, lane) = (shared.place(address), lanes.enter());
-                    let Some(((place, (lane, in_lane)), stream)) = place.zip(lane).zip(stream.into_std().ok()) else {
+                    let leave = give_up.child_token();
+                    let (visitor, lane) = (shared.visitor(address, leave.clone(), &mut crowded), lanes.enter());
+                    let Some(((visitor, (lane, in_lane)), stream)) = visitor.zip(lane).zip(stream.into_std().ok())
+                    else {
                         continue;
                     };
-                    let serve = Arc::clone(&shared).serve(stream, address, (place, in_lane));
-                    let give_up = give_up.clone();
-                    tasks.spawn_on(async move { give_up.run_until_cancelled(serve).await }, lane);
+                    let serve = Arc::clone(&shared).serve(stream, visitor, in_lane);
+                    tasks.spawn_on(async move { leave.run_until_cancelled(serve).await }, lane);
                 }
                 Err(cause) => {
-                    tracing::warn!(%cause, "a connection could not be accepted");
+                    if let Some(times) = failed.due() {
+                        tracing::warn!(%cause, times, "connections could not be accepted");
+                    }
+                    // The likeliest cause is that the system has no more sockets for this process.
+                    shared.peers.make_room();
                     tokio::time::sleep(REST).await;
                 }
             }
@@ -74,16 +113,25 @@ impl Listener {
         lanes.close().await;
     }
 
-    fn place(&self, address: SocketAddr) -> Option<Place> {
+    fn visitor(&self, address: SocketAddr, leave: CancellationToken, crowded: &mut Seldom) -> Option<Visitor> {
         let peer = Peer(address.ip());
-        let place = self.peers.enter(peer, self.behind_proxy || peer.is_loopback());
-        if place.is_none() {
-            tracing::debug!("a connection beyond the limit was closed");
+        let entry = self.peers.enter(peer, self.behind_proxy || peer.is_loopback(), leave);
+        if !matches!(entry, Entry::Free(_))
+            && let Some(times) = crowded.due()
+        {
+            tracing::warn!(
+                times,
+                "there are too many connections, in all or from one address; those that never showed a credential are \
+                 closed first"
+            );
         }
-        place
+        match entry {
+            Entry::Free(place) | Entry::Instead(place) => Some(Visitor { peer, place: Arc::new(place) }),
+            Entry::Full => None,
+        }
     }
 
-    async fn serve(self: Arc<Self>, stream: std::net::TcpStream, address: SocketAddr, _place: (Place, InLane)) {
+    async fn serve(self: Arc<Self>, stream: std::net::TcpStream, visitor: Visitor, _in_lane: InLane) {
         let stream = match stream.set_nodelay(true).and_then(|()| TcpStream::from_std(stream)) {
             Ok(stream) => stream,
             Err(cause) => {
@@ -92,11 +140,11 @@ impl Listener {
             }
         };
         match &self.tls {
-            None => self.speak(stream, address).await,
+            None => self.speak(stream, visitor).await,
             Some(tls) => {
                 let handshake = tls.acceptor(Instant::now()).accept(stream);
                 match tokio::time::timeout(self.limits.head_wait, handshake).await {
-                    Ok(Ok(stream)) => self.speak(stream, address).await,
+                    Ok(Ok(stream)) => self.speak(stream, visitor).await,
                     Ok(Err(cause)) => tracing::debug!(%cause, "a TLS handshake failed"),
                     Err(_) => tracing::debug!("a TLS handshake took too long"),
                 }
@@ -105,12 +153,12 @@ impl Listener {
     }
 
     /// HTTP/1.1 on one connection.
-    async fn speak<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S, address: SocketAddr) {
+    async fn speak<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S, visitor: Visitor) {
         let phase = Phase::new();
         let stream = Timed::new(stream, phase.clone(), self.limits.head_wait, self.limits.idle);
         let serve = service_fn(move |mut request: Request<Incoming>| {
             phase.busy();
-            request.extensions_mut().insert(Peer(address.ip()));
+            request.extensions_mut().insert(visitor.clone());
             let (router, phase) = (self.router.clone(), phase.clone());
             async move {
                 let response = router.oneshot(request.map(Body::new)).await;

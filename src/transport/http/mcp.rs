@@ -20,13 +20,13 @@ use super::{
     body,
     door::Call,
     routes::{Route, Run, Takes},
-    sessions::{Owner, Sessions},
+    sessions::Sessions,
     settings::{HttpSettings, Limits},
 };
 use crate::{
     domain::{audit::Action, limits::BODY_BYTES_MAX},
     service::Refusal,
-    transport::mcp::McpServer,
+    transport::{mcp::McpServer, owner::Owner},
 };
 
 const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
@@ -40,7 +40,7 @@ const fn route(method: Method) -> Route {
         path: "/mcp",
         action: Action::Call,
         takes: Takes::Wait,
-        run: Run::Keyed(|call, body| Box::pin(serve(call, body))),
+        run: Run::Carrier(|call, body| Box::pin(serve(call, body))),
         doc: None,
     }
 }
@@ -91,16 +91,17 @@ async fn serve(call: Call<'_>, body: Body) -> Result<Response, Problem> {
     let sessions = &app.mcp.sessions;
     let session = parts.headers.get(SESSION).map(|id| id.to_str().unwrap_or_default());
     let bytes = if parts.method == Method::POST {
-        let bytes = body::bytes(&parts.headers, body, app.limits.body_wait).await?;
+        let bytes = body::bytes(&parts.headers, body, app.limits.body_wait).await.map_err(Problem::Own)?;
+        body::unambiguous(&bytes).map_err(Problem::Own)?;
         if session.is_none() && bytes.windows(INITIALIZE.len()).any(|window| window == INITIALIZE) {
-            sessions.make_room(owner).await?;
+            sessions.make_room(owner).await.map_err(Problem::Own)?;
         }
         bytes
     } else {
         Bytes::new()
     };
     if parts.method == Method::DELETE && session.is_some_and(|id| !sessions.belongs(id, owner)) {
-        return Err(Refusal::NotFound(SESSION_WORD).into());
+        return Err(Problem::Own(Refusal::NotFound(SESSION_WORD)));
     }
     parts.extensions = app.auth.carried(caller);
     // The guard has let it in, by rules that a list can't express.
@@ -129,8 +130,8 @@ fn readable(response: Response, app: &super::door::App) -> Result<Response, Prob
         return Ok(response);
     }
     Err(match status {
-        StatusCode::NOT_FOUND => Refusal::NotFound(SESSION_WORD).into(),
-        StatusCode::PAYLOAD_TOO_LARGE => Refusal::TooLarge { what: "the body", limit: "64 KiB" }.into(),
+        StatusCode::NOT_FOUND => Problem::Own(Refusal::NotFound(SESSION_WORD)),
+        StatusCode::PAYLOAD_TOO_LARGE => Problem::Own(Refusal::TooLarge { what: "the body", limit: "64 KiB" }),
         StatusCode::METHOD_NOT_ALLOWED => {
             let allowed = response.headers().get(ALLOW).and_then(|allowed| allowed.to_str().ok());
             Problem::Method(allowed.unwrap_or("POST").to_owned())
@@ -141,7 +142,7 @@ fn readable(response: Response, app: &super::door::App) -> Result<Response, Prob
         status if status.is_client_error() => {
             let problem = "is missing, or `MCP-Protocol-Version` names a revision that is not known; start with \
                            `initialize`, or send each request with the 2026-07-28 metadata";
-            Refusal::invalid("Mcp-Session-Id", problem).into()
+            Problem::Own(Refusal::invalid("Mcp-Session-Id", problem))
         }
         _ => app.service.bug(&Failed).into(),
     })

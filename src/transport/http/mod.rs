@@ -28,7 +28,7 @@ mod sse;
 mod stream;
 mod tls;
 
-use std::{fmt, net::SocketAddr, sync::Arc};
+use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -85,7 +85,11 @@ impl fmt::Display for Listening {
     }
 }
 
-/// Serves until told to stop, then finishes what runs.
+/// How long what was said last may take to reach a stream before that ends.
+const LAST_WORDS: Duration = Duration::from_millis(100);
+
+/// Serves until told to stop, then finishes what runs. Who waits for a code hears at once that the server stops: the next
+/// one, or this one started anew, has a code for them as soon.
 ///
 /// `announce` is called once connections are accepted.
 ///
@@ -107,7 +111,9 @@ pub async fn serve(
     let address = socket.local_addr().map_err(bind)?;
     let is_tls = tls.is_some();
     let lanes = lanes::Lanes::open().map_err(ServeError::Threads)?;
-    let app = Arc::new(door::App::new(service, &server, &settings, stop.child_token()));
+    let streams = CancellationToken::new();
+    let winding_down = tokio::spawn(wind_down(service.clone(), stop.clone(), streams.clone()));
+    let app = Arc::new(door::App::new(service, &server, &settings, streams));
     let tidying = tokio::spawn({
         let (app, stop) = (Arc::clone(&app), stop.child_token());
         async move { app.mcp.keep_tidy(app.limits, stop).await }
@@ -123,5 +129,14 @@ pub async fn serve(
     announce(Listening { address, tls: is_tls });
     listener.run(socket, lanes).await;
     tidying.abort();
+    winding_down.abort();
     Ok(())
+}
+
+/// Ends what would go on by itself: first the waits, whose callers are told, then the streams that carry such words.
+async fn wind_down(service: Service, stop: CancellationToken, streams: CancellationToken) {
+    stop.cancelled().await;
+    service.stop_waiting().await;
+    tokio::time::sleep(LAST_WORDS).await;
+    streams.cancel();
 }

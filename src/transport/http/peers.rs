@@ -1,10 +1,19 @@
-//! Who is connected: how many in all, and how many from one address.
+//! Who is connected: how many in all, how many from one address, and who makes room for the next one.
+//!
+//! A connection costs nothing to open and to leave idle, so places go to those who have shown a right credential: where
+//! none is left, the stranger who has been there longest leaves. Whoever fills the house with idle connections turns out
+//! their own.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     net::IpAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
+
+use tokio_util::sync::CancellationToken;
 
 /// The address of the other end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -14,19 +23,39 @@ pub(super) struct Peer(pub(super) IpAddr);
 pub(super) struct Peers {
     most: usize,
     most_each: usize,
-    counts: Mutex<Counts>,
+    book: Mutex<Book>,
 }
 
 #[derive(Default)]
-struct Counts {
+struct Book {
     all: usize,
     each: HashMap<IpAddr, usize>,
+    /// Those who have shown no right credential yet, in the order in which they came.
+    strangers: BTreeMap<u64, Stranger>,
+    next: u64,
+}
+
+struct Stranger {
+    address: Option<IpAddr>,
+    leave: CancellationToken,
 }
 
 /// One connection's place, given up on drop.
 pub(super) struct Place {
     peers: Arc<Peers>,
-    counted: Option<IpAddr>,
+    number: u64,
+    address: Option<IpAddr>,
+    known: AtomicBool,
+}
+
+/// How a connection came in.
+pub(super) enum Entry {
+    /// There was a place.
+    Free(Place),
+    /// A stranger had to leave.
+    Instead(Place),
+    /// There is no room, and nobody to make any.
+    Full,
 }
 
 impl Peer {
@@ -45,49 +74,88 @@ impl Peer {
 
 impl Peers {
     pub(super) fn new(most: usize, most_each: usize) -> Self {
-        Self { most, most_each, counts: Mutex::default() }
+        Self { most, most_each, book: Mutex::default() }
     }
 
-    /// Takes a place; `None` if all are taken. All callers on this machine, or behind one proxy, share an address, so
-    /// `together` are counted in all alone.
-    pub(super) fn enter(self: &Arc<Self>, peer: Peer, together: bool) -> Option<Place> {
-        let mut counts = self.counts();
-        if counts.all >= self.most {
-            return None;
+    /// Takes a place. `leave` tells the connection to end when somebody else needs it. All callers on this machine, or
+    /// behind one proxy, share an address, so `together` are counted in all alone.
+    pub(super) fn enter(self: &Arc<Self>, peer: Peer, together: bool, leave: CancellationToken) -> Entry {
+        let mut book = self.book();
+        let address = (!together).then(|| peer.network());
+        let mine = address.and_then(|address| book.each.get(&address)).copied().unwrap_or_default();
+        let share_is_used_up = mine >= self.most_each;
+        let crowded = share_is_used_up || book.all >= self.most;
+        // Who has used up an address' share can make room within it alone.
+        if crowded && !book.turn_out(|stranger| !share_is_used_up || stranger.address == address) {
+            return Entry::Full;
         }
-        let counted = (!together).then(|| peer.network());
-        if let Some(address) = counted {
-            let mine = counts.each.entry(address).or_default();
-            if *mine >= self.most_each {
-                return None;
-            }
-            *mine += 1;
-        }
-        counts.all += 1;
-        Some(Place { peers: Arc::clone(self), counted })
+        let place = Place { peers: Arc::clone(self), number: book.next, address, known: AtomicBool::new(false) };
+        book.enter(address, leave);
+        if crowded { Entry::Instead(place) } else { Entry::Free(place) }
+    }
+
+    /// Makes room for one more where the system has no more sockets to give.
+    pub(super) fn make_room(&self) {
+        self.book().turn_out(|_| true);
     }
 
     /// How many there are.
     pub(super) fn count(&self) -> usize {
-        self.counts().all
+        self.book().all
     }
 
-    fn counts(&self) -> MutexGuard<'_, Counts> {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Book {
+    fn enter(&mut self, address: Option<IpAddr>, leave: CancellationToken) {
+        self.strangers.insert(self.next, Stranger { address, leave });
+        self.next += 1;
+        self.all += 1;
+        if let Some(address) = address {
+            *self.each.entry(address).or_default() += 1;
+        }
+    }
+
+    fn leave(&mut self, address: Option<IpAddr>) {
+        self.all = self.all.saturating_sub(1);
+        if let Some(address) = address
+            && let Some(mine) = self.each.get_mut(&address)
+        {
+            *mine = mine.saturating_sub(1);
+            if *mine == 0 {
+                self.each.remove(&address);
+            }
+        }
+    }
+
+    /// Tells the one of these strangers who has been there longest to leave; its place is free at once.
+    fn turn_out(&mut self, who: impl Fn(&Stranger) -> bool) -> bool {
+        let longest = self.strangers.iter().find(|(_, stranger)| who(stranger)).map(|(number, _)| *number);
+        let Some(stranger) = longest.and_then(|number| self.strangers.remove(&number)) else { return false };
+        stranger.leave.cancel();
+        self.leave(stranger.address);
+        true
+    }
+}
+
+impl Place {
+    /// Whoever is there has shown a right credential.
+    pub(super) fn recognise(&self) {
+        if !self.known.load(Ordering::Relaxed) && self.peers.book().strangers.remove(&self.number).is_some() {
+            self.known.store(true, Ordering::Relaxed);
+        }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut counts = self.peers.counts();
-        counts.all = counts.all.saturating_sub(1);
-        if let Some(address) = self.counted
-            && let Some(mine) = counts.each.get_mut(&address)
-        {
-            *mine = mine.saturating_sub(1);
-            if *mine == 0 {
-                counts.each.remove(&address);
-            }
+        let mut book = self.peers.book();
+        // A stranger who was turned out has given up the place already.
+        if book.strangers.remove(&self.number).is_some() || self.known.load(Ordering::Relaxed) {
+            book.leave(self.address);
         }
     }
 }
@@ -100,21 +168,64 @@ mod tests {
         Peer(text.parse().unwrap())
     }
 
+    fn enter(peers: &Arc<Peers>, address: &str, together: bool) -> (Entry, CancellationToken) {
+        let leave = CancellationToken::new();
+        (peers.enter(peer(address), together, leave.clone()), leave)
+    }
+
+    /// A place of somebody with a right credential, if there is one.
+    fn known(peers: &Arc<Peers>, address: &str) -> Option<Place> {
+        let (Entry::Free(place) | Entry::Instead(place), _) = enter(peers, address, false) else { return None };
+        place.recognise();
+        Some(place)
+    }
+
     #[test]
     fn an_address_gets_its_share_and_no_more_and_gives_it_back() {
         let peers = Arc::new(Peers::new(5, 2));
-        let first = peers.enter(peer("192.0.2.1"), false);
-        let second = peers.enter(peer("::ffff:192.0.2.1"), false);
+        let first = known(&peers, "192.0.2.1");
+        let second = known(&peers, "::ffff:192.0.2.1");
         assert!(first.is_some() && second.is_some());
-        assert!(peers.enter(peer("192.0.2.1"), false).is_none());
-        let others: Vec<_> = (0..9).filter_map(|n| peers.enter(peer(&format!("192.0.2.{}", n + 2)), false)).collect();
+        assert!(known(&peers, "192.0.2.1").is_none());
+        let others: Vec<_> = (0..9).filter_map(|n| known(&peers, &format!("192.0.2.{}", n + 2))).collect();
         assert_eq!((others.len(), peers.count()), (3, 5));
 
         drop((first, others));
-        assert!(peers.enter(peer("192.0.2.1"), false).is_some());
-        assert!(peers.enter(peer("127.0.0.1"), true).is_some());
+        assert!(known(&peers, "192.0.2.1").is_some());
+        assert!(matches!(enter(&peers, "127.0.0.1", true).0, Entry::Free(_)));
         drop(second);
-        assert_eq!((peers.count(), peers.counts().each.len()), (0, 0));
+        let book = peers.book();
+        assert_eq!((book.all, book.each.len(), book.strangers.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn the_stranger_who_was_there_longest_makes_room_and_nobody_else() {
+        let peers = Arc::new(Peers::new(3, 3));
+        let regular = known(&peers, "192.0.2.1").unwrap();
+        let (first, first_leaves) = enter(&peers, "192.0.2.2", false);
+        let (second, second_leaves) = enter(&peers, "127.0.0.1", true);
+
+        let (third, _) = enter(&peers, "192.0.2.3", false);
+
+        assert!(matches!(third, Entry::Instead(_)));
+        assert!(first_leaves.is_cancelled() && !second_leaves.is_cancelled());
+        assert_eq!(peers.count(), 3);
+        drop(first);
+        assert_eq!(peers.count(), 3, "its place was given away already");
+        drop((second, third, regular));
+        assert_eq!((peers.count(), peers.book().each.len()), (0, 0));
+    }
+
+    #[test]
+    fn an_address_makes_room_within_its_own_share() {
+        let peers = Arc::new(Peers::new(9, 1));
+        let (_other, other_leaves) = enter(&peers, "192.0.2.2", false);
+        let (_mine, mine_leaves) = enter(&peers, "192.0.2.1", false);
+
+        let (next, _) = enter(&peers, "192.0.2.1", false);
+
+        assert!(matches!(next, Entry::Instead(_)) && mine_leaves.is_cancelled() && !other_leaves.is_cancelled());
+        assert_eq!(peers.count(), 2);
     }
 
     #[test]

@@ -42,6 +42,8 @@ pub(super) enum Takes {
 pub(super) enum Run {
     /// For anybody.
     Open(for<'a> fn(Visit<'a>) -> BoxFuture<'a, Result<Response, Problem>>),
+    /// For holders of a credential, carrying MCP: its calls are counted where a tool is called.
+    Carrier(for<'a> fn(Call<'a>, Body) -> BoxFuture<'a, Result<Response, Problem>>),
     /// For holders of a credential.
     Keyed(for<'a> fn(Call<'a>, Body) -> BoxFuture<'a, Result<Response, Problem>>),
 }

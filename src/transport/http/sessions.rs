@@ -23,27 +23,10 @@ use rmcp::{
 };
 
 use super::settings::Limits;
-use crate::{
-    domain::{
-        audit::Actor,
-        ids::{AccountId, SeatId},
-        principal::Principal,
-    },
-    service::Refusal,
-};
+use crate::{service::Refusal, transport::owner::Owner};
 
 /// How long a session must have been idle before its owner's next one may take its place.
 const SPARE_AFTER: Duration = Duration::from_secs(10);
-
-/// Whose a session is: two callers with the same one may do the same things in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Owner(AccountId, Actor, Option<SeatId>);
-
-impl Owner {
-    pub(super) fn of(caller: &Principal) -> Self {
-        Self(caller.account(), caller.actor(), caller.seat())
-    }
-}
 
 tokio::task_local! {
     /// Who sends the request that is being served. rmcp hands its session manager an id and nothing else.

@@ -32,10 +32,13 @@ use super::{
     body,
     door::Call,
     routes::{Route, Run, Takes},
-    sessions::Owner,
     settings::Limits,
 };
-use crate::{domain::audit::Action, service::Refusal, transport::mcp::McpServer};
+use crate::{
+    domain::audit::Action,
+    service::Refusal,
+    transport::{mcp::McpServer, owner::Owner},
+};
 
 /// Messages that may wait on either side of a session. tokio reserves room for that many at once, so what waits is kept
 /// behind a pointer: a message itself has several hundred bytes.
@@ -51,7 +54,7 @@ pub(super) static ROUTES: [Route; 2] = [
         path: "/sse",
         action: Action::Call,
         takes: Takes::Moment,
-        run: Run::Keyed(|call, _| Box::pin(async move { open(&call) })),
+        run: Run::Carrier(|call, _| Box::pin(async move { open(&call) })),
         doc: None,
     },
     Route {
@@ -59,7 +62,7 @@ pub(super) static ROUTES: [Route; 2] = [
         path: "/messages",
         action: Action::Call,
         takes: Takes::Moment,
-        run: Run::Keyed(|call, body| Box::pin(post(call, body))),
+        run: Run::Carrier(|call, body| Box::pin(post(call, body))),
         doc: None,
     },
 ];
@@ -151,7 +154,7 @@ impl Sse {
 
 fn open(call: &Call<'_>) -> Result<Response, Problem> {
     let sse = &call.app.sse;
-    let (cleanup, stop, received) = sse.enter(Owner::of(&call.caller))?;
+    let (cleanup, stop, received) = sse.enter(Owner::of(&call.caller)).map_err(Problem::Own)?;
     let sent = sse.run(received, stop.clone());
     let events = Events::new(events(cleanup, sent, stop));
     let mut response = events.keep_alive(KeepAlive::new().interval(sse.limits.keep_alive)).into_response();
@@ -184,11 +187,13 @@ async fn post(call: Call<'_>, body: Body) -> Result<Response, Problem> {
     let owner = Owner::of(&caller);
     let stream = app.sse.streams.lock().get(id).filter(|stream| stream.owner == owner).map(|s| s.messages.clone());
     let Some(messages) = stream else {
-        return Err(Refusal::NotFound("session; open a stream at `/sse`").into());
+        return Err(Problem::Own(Refusal::NotFound("session; open a stream at `/sse`")));
     };
-    let bytes = body::bytes(&parts.headers, body, app.limits.body_wait).await?;
+    let bytes = body::bytes(&parts.headers, body, app.limits.body_wait).await.map_err(Problem::Own)?;
+    body::unambiguous(&bytes).map_err(Problem::Own)?;
     let read = serde_json::from_slice(&bytes);
-    let mut message: ClientJsonRpcMessage = read.map_err(|_| Refusal::invalid("body", "must be a JSON-RPC message"))?;
+    let unread = |_| Problem::Own(Refusal::invalid("body", "must be a JSON-RPC message"));
+    let mut message: ClientJsonRpcMessage = read.map_err(unread)?;
     parts.extensions = app.auth.carried(caller);
     match &mut message {
         ClientJsonRpcMessage::Request(request) => drop(request.request.extensions_mut().insert(parts)),
@@ -201,8 +206,8 @@ async fn post(call: Call<'_>, body: Body) -> Result<Response, Problem> {
         Ok(()) => Ok((StatusCode::ACCEPTED, "Accepted").into_response()),
         Err(TrySendError::Full(_)) => {
             let what = "too many messages wait in this session";
-            Err(Refusal::RateLimited { what, after: Duration::from_secs(1) }.into())
+            Err(Problem::Own(Refusal::RateLimited { what, after: Duration::from_secs(1) }))
         }
-        Err(TrySendError::Closed(_)) => Err(Refusal::NotFound("session; open a stream at `/sse`").into()),
+        Err(TrySendError::Closed(_)) => Err(Problem::Own(Refusal::NotFound("session; open a stream at `/sse`"))),
     }
 }

@@ -15,7 +15,7 @@ use rmcp::{
     },
     service::RequestContext,
 };
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::tools::{Answer, Call, TOOLS, ToolSpec, listed};
 use crate::{
@@ -128,15 +128,10 @@ impl McpServer {
         let caller = self.caller(&context)?;
         let arguments = request.arguments.unwrap_or_default();
         let service = &self.shared.service;
-        if !caller.may(tool.scope) {
-            let refusal = service.note_refusal(&caller, tool.action, Refusal::MissingScope(tool.scope)).await;
-            return Ok(refused(&refusal));
-        }
-        if !depth_within_limit(&arguments) {
-            let refusal = Refusal::invalid("arguments", "are nested too deeply");
+        let call = Call { service, caller: &caller, reveal: self.shared.reveal, context: &context, tool };
+        if let Err(refusal) = admitted(&call, &arguments) {
             return Ok(refused(&service.note_refusal(&caller, tool.action, refusal).await));
         }
-        let call = Call { service, caller: &caller, reveal: self.shared.reveal, context: &context, tool };
         let cancelled = context.ct.clone();
         // Dropping the call is what cancels it: a reserved step is given back then.
         let ran = tokio::select! {
@@ -173,7 +168,7 @@ impl ServerHandler for McpServer {
         context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
         let caller = self.caller(&context)?;
-        let allowed = TOOLS.iter().zip(listed()).filter(|(spec, _)| caller.may(spec.scope));
+        let allowed = TOOLS.iter().zip(listed()).filter(|(spec, _)| spec.works_for(&caller));
         let mut list = ListToolsResult::with_all_items(allowed.map(|(_, tool)| tool.clone()).collect());
         if context.protocol_version().is_some_and(|version| version >= ProtocolVersion::V_2026_07_28) {
             list.ttl_ms = Some(LIST_TTL_MS);
@@ -216,6 +211,15 @@ impl ServerHandler for McpServer {
             self.run(tool, request, context).await.map(Into::into)
         })
     }
+}
+
+/// Whether a call gets as far as its tool.
+fn admitted(call: &Call<'_>, arguments: &Map<String, Value>) -> Result<(), Refusal> {
+    call.count_call()?;
+    if !call.caller.may(call.tool.scope) {
+        return Err(Refusal::MissingScope(call.tool.scope));
+    }
+    if depth_within_limit(arguments) { Ok(()) } else { Err(Refusal::invalid("arguments", "are nested too deeply")) }
 }
 
 fn tool_named(name: &str) -> Result<&'static ToolSpec, ErrorData> {

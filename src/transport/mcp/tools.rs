@@ -17,7 +17,7 @@ use crate::{
     domain::{audit::Action, ids::SecretId, limits::PAGE_ROWS_DEFAULT, principal::Principal, scope::Scope},
     service::{Refusal, Service},
     transport::{
-        pace::SecretPace,
+        pace::{CallPace, SecretPace},
         wire::{
             GetCodeInput, GetSeatInput, Input, ListSeatsInput, ListSecretsInput, OK, RegisterInput, Seat,
             SeatCountInput, SeatCountResponse, SeatListResponse, SeatRetrieveResponse, SecretCreateResponse,
@@ -173,8 +173,8 @@ pub static TOOLS: &[ToolSpec] = &[
         title: "Verify a TOTP code",
         description: "Checks a code that a person typed from their own authenticator app against a stored secret, to \
                       prove their presence or to finish an enrolment. Returns valid: true if it is right at this \
-                      moment (one time step either side) and was not accepted before: each is accepted once. Wrong \
-                      codes slow down further checks of that secret: rate_limited says for how long.",
+                      moment (one time step either side) and neither it nor a later one was accepted before. Wrong codes \
+                      slow down further checks of that secret: rate_limited says for how long.",
         scope: Scope::CodesVerify,
         action: Action::CodeVerify,
         effect: Effect::Uses,
@@ -192,6 +192,11 @@ pub fn listed() -> &'static [Tool] {
 }
 
 impl ToolSpec {
+    /// Whether it can work for a caller: a key that is limited to given secrets has no use for a tool that adds others.
+    pub(super) fn works_for(&self, caller: &Principal) -> bool {
+        caller.may(self.scope) && !(caller.is_limited() && matches!(self.effect, Effect::Adds))
+    }
+
     fn listed(&self) -> Tool {
         let (read_only, destructive, idempotent) = match self.effect {
             Effect::Reads => (true, false, true),
@@ -226,10 +231,20 @@ impl Call<'_> {
         }
     }
 
+    /// Counts the call, where the carrier limits its caller's.
+    pub(super) fn count_call(&self) -> Result<(), Refusal> {
+        let pace: Option<&CallPace> = self.carried();
+        pace.map_or(Ok(()), |pace| pace.count(self.caller))
+    }
+
+    /// What the carrier gave the request along.
+    fn carried<T: Send + Sync + 'static>(&self) -> Option<&T> {
+        self.context.extensions.get::<http::request::Parts>()?.extensions.get()
+    }
+
     /// Counts a call for a secret, where the carrier limits them.
     async fn count(&self, id: SecretId) -> Result<(), Refusal> {
-        let parts = self.context.extensions.get::<http::request::Parts>();
-        let pace: Option<&SecretPace> = parts.and_then(|parts| parts.extensions.get());
+        let pace: Option<&SecretPace> = self.carried();
         match pace.map_or(Ok(()), |pace| pace.count(id)) {
             Ok(()) => Ok(()),
             Err(refusal) => Err(self.note(refusal).await),

@@ -12,7 +12,13 @@ use std::{
 use async_trait::async_trait;
 use countersign::{
     clock::Clock,
-    domain::{limits::BODY_BYTES_MAX, rate::Rate, scope::Scope, time::Timestamp},
+    domain::{
+        audit::{Action, AuditFilter},
+        limits::BODY_BYTES_MAX,
+        rate::Rate,
+        scope::Scope,
+        time::Timestamp,
+    },
     random::SystemRandom,
     service::Service,
     transport::http::{HttpSettings, ServeError},
@@ -150,19 +156,22 @@ fn the_host_is_checked_on_every_route() {
 }
 
 #[test]
-fn failed_authentications_are_slowed_down_before_the_store_is_asked() {
+fn wrong_credentials_are_slowed_down_and_right_ones_are_let_in() {
     let mut settings = settings();
     settings.auth_failures = Some(Rate::per_minute(5));
     let server = Server::with(settings);
     let token = server.token();
 
+    let nothing: Vec<u16> = (0..8).map(|_| server.raw(written("GET", SECRETS, &[], None).as_bytes()).status).collect();
     let statuses: Vec<u16> = (0..8).map(|_| server.get(SECRETS, "cs_wrong").status).collect();
-    let held = server.get(SECRETS, &token);
+    let held = server.get(SECRETS, "cs_wrong");
 
+    assert_eq!(nothing, [401; 8], "who offers nothing guesses nothing");
     assert_eq!(statuses, [401, 401, 401, 401, 401, 429, 429, 429]);
     assert_eq!(held.refusal(), (429, "rate_limited".to_owned()));
     let wait: u64 = held.header("retry-after").unwrap().parse().unwrap();
     assert!((1..=12).contains(&wait), "{wait}");
+    assert_eq!(server.get(SECRETS, &token).status, 200, "one caller with a stale key locks nobody out");
 }
 
 #[test]
@@ -171,11 +180,42 @@ fn behind_a_proxy_each_address_fails_for_itself() {
     settings.auth_failures = Some(Rate::per_minute(1));
     settings.behind_proxy = true;
     let server = Server::with(settings);
-    let send = |chain: &str| server.raw(written("GET", SECRETS, &[("x-forwarded-for", chain)], None).as_bytes()).status;
+    let send = |chain: &str| {
+        let headers = [("x-forwarded-for", chain), ("authorization", "Bearer cs_wrong")];
+        server.raw(written("GET", SECRETS, &headers, None).as_bytes()).status
+    };
 
     assert_eq!((send("192.0.2.1"), send("192.0.2.1")), (401, 429));
     assert_eq!(send("198.51.100.9, 192.0.2.1"), 429, "what a caller adds in front counts for nothing");
     assert_eq!((send("192.0.2.2:4711"), send("192.0.2.2")), (401, 429));
+}
+
+#[test]
+fn what_is_said_twice_is_not_believed() {
+    let server = Server::start();
+    let key = server.key(Scope::ALL);
+    let (id, secret) = (key.plain.id().to_string(), key.plain.expose_secret().to_string());
+    let bearer = format!("Bearer {}", token_of(&key));
+    let other = format!("Bearer {}", server.token());
+    let send = |method: &str, headers: &[(&str, &str)], body: Option<&str>| {
+        server.raw(written(method, SECRETS, headers, body).as_bytes()).status
+    };
+    let (token, other) = (("authorization", &*bearer), ("authorization", &*other));
+    let (id, secret) = (("sb-api-key-id", &*id), ("sb-api-secret-key", &*secret));
+
+    assert_eq!((send("GET", &[id, secret], None), send("GET", &[token], None)), (200, 200));
+    for twice in
+        [&[id, id, secret][..], &[id, secret, secret], &[token, id, secret], &[other, id, secret], &[token, id]]
+    {
+        assert_eq!(send("GET", twice, None), 401, "{twice:?}");
+    }
+    assert_eq!(send("GET", &[token, token], None), 401);
+    let origin = ("origin", "http://localhost");
+    assert_eq!((send("GET", &[token, origin], None), send("GET", &[token, origin, origin], None)), (200, 400));
+    let repeat = ("idempotency-key", "a");
+    assert_eq!(send("POST", &[token, repeat, repeat], Some(r#"{"label":"a"}"#)), 400);
+    assert_eq!(send("POST", &[token], Some(r#"{"label":"a","label":"b"}"#)), 400);
+    assert_eq!(send("POST", &[token, repeat], Some(r#"{"label":"a"}"#)), 200);
 }
 
 #[test]
@@ -240,28 +280,29 @@ fn a_body_that_does_not_arrive_is_not_waited_for() {
 }
 
 #[test]
-fn what_runs_is_finished_before_the_server_stops() {
+fn who_waits_hears_that_the_server_stops_and_gives_the_step_back() {
     let mut server = Server::start();
     let (token, id) = (server.token(), server.secret("a"));
-    let mut waiting = server.client();
-    let path = format!("/api/v2/totp/code/{id}?min_validity=30");
-    server.vault.clock.set_seconds(1_795_305_601);
     let bearer = format!("Bearer {token}");
+    let mut waiting = server.client();
+    server.vault.clock.set_seconds(1_795_305_601);
+    assert_eq!(server.get(&format!("/api/v2/totp/code/{id}?single_use=true"), &token).status, 200);
+    let path = format!("/api/v2/totp/code/{id}?single_use=true&max_wait=120");
     waiting.write(written("GET", &path, &[("authorization", &bearer)], None).as_bytes());
     while server.vault.service.tally().waiting == 0 {
         std::thread::yield_now();
     }
     let idle = server.client();
 
-    server.tell_to_stop();
-    server.vault.clock.set_seconds(1_795_305_630);
-    let answer = waiting.read();
     server.stop();
+    let answer = waiting.read();
 
-    assert_eq!((answer.status, answer.json()["expires_in"].clone()), (200, json!(30)));
-    assert_eq!(answer.header("connection"), Some("close"));
+    assert_eq!(answer.refusal(), (503, "unavailable".to_owned()));
+    assert_eq!((answer.header("retry-after"), answer.header("connection")), (Some("1"), Some("close")));
     drop(idle);
     assert!(std::net::TcpStream::connect(server.address).is_err());
+    let released = AuditFilter { action: Some(Action::CodeRelease), ..AuditFilter::default() };
+    assert_eq!(server.wait(server.vault.service.read_trail(&server.vault.person, released)).unwrap().len(), 1);
 }
 
 #[test]
@@ -274,12 +315,16 @@ fn health_readiness_and_counters_are_told() {
 
     assert_eq!(open("/healthz").json(), json!({"status": "OK"}));
     assert_eq!(open("/readyz").json(), json!({"status": "OK"}));
+    assert_eq!(open("/nowhere").status, 404);
+    assert_eq!(server.get(&format!("/api/v2/totp/code/{id}?single_use=true&max_wait=0"), &token).status, 409);
     let counters = String::from_utf8(open("/metrics").body).unwrap();
 
     for line in [
         r#"countersign_http_requests_total{method="GET",route="/api/v2/totp/code/{secret_id}",status="200"} 1"#,
         r#"countersign_http_requests_total{method="GET",route="/api/v2/seats/{seat_id}",status="404"} 1"#,
         "countersign_codes_issued_total 1",
+        r#"countersign_refusals_total{code="not_found"} 2"#,
+        r#"countersign_refusals_total{code="busy"} 1"#,
         "countersign_waiting_callers 0",
         "countersign_mcp_sessions 0",
     ] {
@@ -314,9 +359,11 @@ fn a_connection_beyond_the_limit_is_closed_and_its_place_is_given_back() {
     let mut settings = settings();
     settings.limits.connections = 2;
     let server = Server::with(settings);
+    let bearer = format!("Bearer {}", server.token());
     let is_served = |client: &mut Client| {
         // Where the server has closed already, writing fails.
-        let _ = client.stream.get_mut().write_all(written("GET", "/healthz", &[], None).as_bytes());
+        let request = written("GET", SECRETS, &[("authorization", &bearer)], None);
+        let _ = client.stream.get_mut().write_all(request.as_bytes());
         client.try_read().is_some_and(|answer| answer.status == 200)
     };
     let (mut first, mut second) = (server.client(), server.client());
@@ -327,6 +374,30 @@ fn a_connection_beyond_the_limit_is_closed_and_its_place_is_given_back() {
     drop(first);
     while !is_served(&mut server.client()) {}
     assert!(is_served(&mut second));
+}
+
+#[test]
+fn connections_without_a_credential_lock_nobody_out() {
+    let mut settings = settings();
+    settings.limits.connections = 4;
+    let server = Server::with(settings);
+    let token = server.token();
+    let bearer = format!("Bearer {token}");
+    let ask = written("GET", SECRETS, &[("authorization", &bearer)], None);
+    let mut regular = server.client();
+    regular.write(ask.as_bytes());
+    assert_eq!(regular.read().status, 200);
+
+    let mut idle: Vec<Client> = (0..20).map(|_| server.client()).collect();
+    for client in idle.iter_mut().rev().take(2) {
+        client.write(written("GET", "/healthz", &[], None).as_bytes());
+        assert_eq!(client.read().status, 200, "the newest have a place");
+    }
+
+    assert_eq!(server.get(SECRETS, &token).status, 200);
+    assert!(idle[0].try_read().is_none(), "who was there longest has left");
+    regular.write(ask.as_bytes());
+    assert_eq!(regular.read().status, 200, "who has shown a right key stays");
 }
 
 /// A clock that panics when it is told to.

@@ -101,11 +101,6 @@ impl Server {
         }
     }
 
-    /// Tells the server to stop.
-    pub(crate) fn tell_to_stop(&self) {
-        self.stop.cancel();
-    }
-
     /// A key with these scopes.
     pub(crate) fn key(&self, scopes: impl IntoIterator<Item = Scope>) -> MintedKey {
         self.key_as(&self.vault.person, request(scopes))

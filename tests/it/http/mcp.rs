@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
-use countersign::domain::{rate::Rate, scope::Scope};
+use countersign::{
+    domain::{rate::Rate, scope::Scope},
+    service::KeyRequest,
+};
 use serde_json::{Value, json};
 
 use super::{
-    kit::{Answer, Server, settings, token_of, written},
+    kit::{Answer, Server, request, settings, token_of, written},
     matrix::call_2026,
 };
 
@@ -197,6 +200,78 @@ fn a_tool_call_beyond_a_secrets_rate_is_refused_as_a_tool_call() {
     let refused = call();
     assert_eq!(refused["isError"], true);
     assert!(refused["content"][0]["text"].as_str().unwrap().contains("rate_limited"));
+}
+
+#[test]
+fn a_tool_call_beyond_a_keys_rate_is_refused_as_a_tool_call_and_only_calls_count() {
+    let mut settings = settings();
+    settings.rate_per_key = Some(Rate::per_minute(2));
+    let server = Server::with(settings);
+    let token = server.token();
+    let session = open(&server, &token);
+    for _ in 0..5 {
+        assert!(message(&post(&server, &token, Some(&session), &list()))["result"]["tools"].is_array());
+    }
+    let call = || {
+        let call = json!({"jsonrpc": "2.0", "id": 3, "method": "tools/call",
+            "params": {"name": "get_seat_count", "arguments": {}}});
+        message(&post(&server, &token, Some(&session), &call))["result"].clone()
+    };
+
+    assert_eq!((&call()["isError"], &call()["isError"]), (&json!(false), &json!(false)));
+    let refused = call();
+
+    assert_eq!((&refused["isError"], &refused["structuredContent"]), (&json!(true), &Value::Null));
+    let body: Value = serde_json::from_str(refused["content"][0]["text"].as_str().unwrap()).unwrap();
+    assert_eq!((&body["error"], body["retry_after"].is_u64()), (&json!("rate_limited"), true));
+    assert_eq!(server.get("/api/v2/seats/count", &token).refusal().0, 429, "one limit for every way to call");
+    let statuses: Vec<u16> = (0..600).map(|_| post(&server, &token, Some(&session), &list()).status).collect();
+    assert_eq!((statuses[0], statuses[599]), (200, 429), "what is no call is bounded as well");
+}
+
+#[test]
+fn a_limited_key_is_not_offered_what_can_not_work_for_it() {
+    let server = Server::start();
+    let id = server.secret("a");
+    let request = KeyRequest { secrets: Some(vec![id]), ..request(Scope::ALL) };
+    let token = token_of(&server.key_as(&server.vault.person, request));
+    let session = open(&server, &token);
+
+    let tools = message(&post(&server, &token, Some(&session), &list()));
+    let names: Vec<_> =
+        tools["result"]["tools"].as_array().unwrap().iter().map(|tool| tool["name"].as_str().unwrap()).collect();
+
+    assert_eq!(names.len(), 7);
+    assert!(!names.contains(&"register_totp_secret") && names.contains(&"delete_totp_secret"), "{names:?}");
+}
+
+#[test]
+fn who_waits_hears_that_the_server_stops() {
+    let mut server = Server::start();
+    let (token, id) = (server.token(), server.secret("a"));
+    server.vault.clock.set_seconds(1_795_305_601);
+    let arguments = json!({"secret_id": id.to_string(), "min_validity": 30});
+    let session = open(&server, &token);
+    let call = json!({"jsonrpc": "2.0", "id": 3, "method": "tools/call",
+        "params": {"name": "get_totp_code", "arguments": arguments}});
+    let bearer = format!("Bearer {token}");
+    let headers =
+        [("authorization", &*bearer), ("accept", "application/json, text/event-stream"), ("mcp-session-id", &session)];
+    let (mut in_session, mut alone) = (server.client(), server.client());
+    in_session.write(written("POST", "/mcp", &headers, Some(&call.to_string())).as_bytes());
+    let (headers, body) = call_2026(&token, "get_totp_code", &arguments);
+    let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    alone.write(written("POST", "/mcp", &headers, Some(&body)).as_bytes());
+    while server.vault.service.tally().waiting < 2 {
+        std::thread::yield_now();
+    }
+
+    server.stop();
+
+    for answer in [message(&in_session.read()), alone.read().json()] {
+        let text = answer["result"]["content"][0]["text"].as_str().unwrap_or_default();
+        assert!(answer["result"]["isError"] == true && text.contains("unavailable"), "{answer}");
+    }
 }
 
 #[test]

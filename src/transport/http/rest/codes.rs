@@ -56,7 +56,7 @@ pub(in crate::transport::http) static ROUTES: [Route; 2] = [
             tag: "TOTP",
             summary: "Verify a TOTP code",
             description: "Whether a code that a person typed is right at this moment, one time step either side. Each \
-                          step is accepted once; wrong codes slow down further checks of that secret.",
+                          step is accepted once, and none after a later one; wrong codes slow down further checks of that secret.",
             scope: Some(Scope::CodesVerify),
             in_path: Some(SECRET_ID),
             input: Input::Body(input_schema::<VerifyInput>),

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use axum::{body::Body, response::Response};
-use http::{HeaderName, Method};
+use http::{HeaderMap, HeaderName, Method};
 use serde_json::Map;
 
 use crate::{
@@ -102,13 +102,21 @@ async fn list(call: Call<'_>) -> Result<Response, Problem> {
 
 async fn register(call: Call<'_>, body: Body) -> Result<Response, Problem> {
     call.takes_no_query().await?;
-    let repeat = call.parts.headers.get(IDEMPOTENCY_KEY).map(|value| value.to_str().map(str::to_owned));
-    let repeat = repeat.transpose().map_err(|_| Refusal::invalid("Idempotency-Key", "must be ASCII text"));
-    let repeat = call.or_note(repeat).await?;
+    let repeat = call.or_note(idempotency_key(&call.parts.headers)).await?;
     let body = call.object(body).await?;
     let input: RegisterInput = call.or_note(read(body)).await?;
     let registered = call.app.service.register_secret(&call.caller, input.into_registration(repeat)).await?;
     call.answer(&SecretCreateResponse::from(&registered))
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
+    let mut sent = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let Some(key) = sent.next() else { return Ok(None) };
+    if sent.next().is_some() {
+        return Err(Refusal::invalid("Idempotency-Key", "must stand there once"));
+    }
+    let text = key.to_str().map_err(|_| Refusal::invalid("Idempotency-Key", "must be ASCII text"))?;
+    Ok(Some(text.to_owned()))
 }
 
 async fn delete(call: Call<'_>) -> Result<Response, Problem> {
