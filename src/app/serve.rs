@@ -48,6 +48,11 @@ async fn greet(session: &mut Session, serve: &ServeConfig, accepted: oneshot::Re
     // The server that never listened says why itself.
     let Ok(listening) = accepted.await else { return };
     session.console.note(&listening.to_string());
+    if serve.http.has_no_public_name() {
+        tracing::warn!(
+            "requests are let in under the name of localhost alone; give --public-url with the address that clients use"
+        );
+    }
     let here = format!("{}://{}", listening.scheme(), listening.address);
     let url = serve.http.public_url.as_ref().map_or(here, ToString::to_string);
     let keys = session.service.list_keys(&session.caller).await;

@@ -7,7 +7,7 @@ use subtle::ConstantTimeEq as _;
 
 use super::{Refusal, Service};
 use crate::domain::{
-    api_key::{ApiKey, PlainKey},
+    api_key::{ApiKey, KeyId, PlainKey},
     audit::{Action, Actor, AuditEntry},
     ids::AccountId,
     principal::Principal,
@@ -78,17 +78,23 @@ impl Service {
         Err(self.refuse(refusal, entry).await)
     }
 
+    /// Whether a key still lets its holder in: what keeps something open for one asks now and then.
+    ///
+    /// # Errors
+    /// `unavailable`.
+    pub async fn is_key_good(&self, id: KeyId) -> Result<bool, Refusal> {
+        let kept = self.store().key(id).await.map_err(|cause| self.failed(&cause))?;
+        Ok(kept.is_some_and(|(key, _)| is_valid(&key, self.now())))
+    }
+
     /// Whether a caller that had to wait may still call.
     pub(super) async fn still_valid(&self, caller: &Principal) -> Result<(), Refusal> {
         match (caller.key(), caller.seat()) {
             (None, None) => Ok(()),
             (None, Some(seat)) if self.has_seat(caller.account(), seat).await? => Ok(()),
             (None, Some(_)) => Err(Refusal::SeatRemoved),
-            (Some(id), _) => {
-                let kept = self.store().key(id).await.map_err(|cause| self.failed(&cause))?;
-                let valid = kept.is_some_and(|(key, _)| is_valid(&key, self.now()));
-                if valid { Ok(()) } else { Err(Refusal::Unauthenticated) }
-            }
+            (Some(id), _) if self.is_key_good(id).await? => Ok(()),
+            (Some(_), _) => Err(Refusal::Unauthenticated),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Whose something is, such as a session or a share of a limit.
 
 use crate::domain::{
+    api_key::KeyId,
     audit::Actor,
     ids::{AccountId, SeatId},
     principal::Principal,
@@ -13,5 +14,10 @@ pub(in crate::transport) struct Owner(AccountId, Actor, Option<SeatId>);
 impl Owner {
     pub(in crate::transport) fn of(caller: &Principal) -> Self {
         Self(caller.account(), caller.actor(), caller.seat())
+    }
+
+    /// The key that it is the holder of, if it is one's.
+    pub(in crate::transport) const fn key(self) -> Option<KeyId> {
+        self.1.key()
     }
 }

@@ -27,6 +27,10 @@ pub(super) enum Problem {
     Turned(Turned),
     /// No such route.
     NoRoute,
+    /// No such session of this caller's; how to begin one.
+    NoSession(&'static str),
+    /// A body that takes too long to arrive.
+    SlowBody,
     /// The route has other methods: these.
     Method(String),
     /// A body of another kind than JSON.
@@ -69,8 +73,8 @@ impl Problem {
             Self::Refused(_) => None,
             Self::Own(refusal) => Some(refusal.code()),
             Self::Turned(turned) => Some(words(*turned).1),
-            Self::NoRoute => Some(Code::NotFound),
-            Self::Method(_) | Self::MediaType | Self::Accept => Some(Code::InvalidArgument),
+            Self::NoRoute | Self::NoSession(_) => Some(Code::NotFound),
+            Self::SlowBody | Self::Method(_) | Self::MediaType | Self::Accept => Some(Code::InvalidArgument),
         }
     }
 
@@ -85,11 +89,20 @@ impl Problem {
             Self::NoRoute => error(
                 StatusCode::NOT_FOUND,
                 Code::NotFound,
-                "no such route; /openapi.json lists them all".to_owned(),
+                "no such route; /openapi.json lists those of REST, and MCP is at /mcp".to_owned(),
+                None,
+            ),
+            Self::NoSession(begin) => {
+                error(StatusCode::NOT_FOUND, Code::NotFound, format!("no such session; {begin}"), None)
+            }
+            Self::SlowBody => error(
+                StatusCode::REQUEST_TIMEOUT,
+                Code::InvalidArgument,
+                "the body took too long to arrive".to_owned(),
                 None,
             ),
             Self::Method(allowed) => {
-                let message = format!("this route takes {allowed}; /openapi.json lists them all");
+                let message = format!("this route takes {allowed}");
                 let mut response = error(StatusCode::METHOD_NOT_ALLOWED, Code::InvalidArgument, message, None);
                 if let Ok(allowed) = HeaderValue::try_from(allowed) {
                     response.headers_mut().insert(ALLOW, allowed);
@@ -132,6 +145,11 @@ const fn words(turned: Turned) -> (StatusCode, Code, &'static str) {
         Turned::CrossSite => {
             (StatusCode::FORBIDDEN, Code::PermissionDenied, "another web site may not make a browser call this server")
         }
+        Turned::Coding => (
+            StatusCode::BAD_REQUEST,
+            Code::InvalidArgument,
+            "send the body as it is: the only `Transfer-Encoding` that is understood is `chunked`",
+        ),
         Turned::LongUri => (StatusCode::PAYLOAD_TOO_LARGE, Code::TooLarge, "the URI is larger than 2 KiB"),
     }
 }

@@ -12,6 +12,7 @@ use serde::{
 };
 use serde_json::{Map, Value};
 
+use super::answer::Problem;
 use crate::{domain::limits::BODY_BYTES_MAX, service::Refusal, transport::wire::depth_within_limit};
 
 const TOO_LARGE: Refusal = Refusal::TooLarge { what: "the body", limit: "64 KiB" };
@@ -26,18 +27,18 @@ pub(super) fn says_json(headers: &HeaderMap) -> bool {
 }
 
 /// Reads a whole body.
-pub(super) async fn bytes(headers: &HeaderMap, body: Body, wait: Duration) -> Result<Bytes, Refusal> {
+pub(super) async fn bytes(headers: &HeaderMap, body: Body, wait: Duration) -> Result<Bytes, Problem> {
     // What announces itself as too large is not read at all.
     let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|count| count > BODY_BYTES_MAX as u64) {
-        return Err(TOO_LARGE);
+        return Err(Problem::Own(TOO_LARGE));
     }
     let read = tokio::time::timeout(wait, Limited::new(body, BODY_BYTES_MAX).collect()).await;
     match read {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(cause)) if cause.is::<LengthLimitError>() => Err(TOO_LARGE),
-        Ok(Err(_)) => Err(Refusal::invalid("body", "did not arrive whole")),
-        Err(_) => Err(Refusal::invalid("body", format!("did not arrive within {} seconds", wait.as_secs()))),
+        Ok(Err(cause)) if cause.is::<LengthLimitError>() => Err(Problem::Own(TOO_LARGE)),
+        Ok(Err(_)) => Err(Problem::Own(Refusal::invalid("body", "did not arrive whole"))),
+        Err(_) => Err(Problem::SlowBody),
     }
 }
 

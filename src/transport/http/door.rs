@@ -1,7 +1,12 @@
 //! The one door: every request passes here, whatever it asks for: guard, route, credential, time limit, the work itself,
 //! and on the way out the form of errors, the protecting headers and the counters.
 
-use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc, sync::PoisonError, sync::RwLock, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    panic::AssertUnwindSafe,
+    sync::{Arc, PoisonError, RwLock},
+    time::{Duration, Instant},
+};
 
 use axum::{
     Router,
@@ -14,6 +19,7 @@ use futures::FutureExt as _;
 use http::{Method, StatusCode, request::Parts};
 use serde::Serialize;
 use serde_json::{Map, Value};
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -31,7 +37,9 @@ use super::{
     sse::Sse,
 };
 use crate::{
-    domain::{ids::AccountId, limits::WAIT_SECONDS_MAX, principal::Principal, text::Name},
+    domain::{
+        api_key::KeyId, audit::Action, ids::AccountId, limits::WAIT_SECONDS_MAX, principal::Principal, text::Name,
+    },
     service::{Refusal, Service},
     transport::mcp::McpServer,
 };
@@ -71,10 +79,25 @@ pub(super) struct Call<'a> {
     pub(super) named: String,
 }
 
+/// A request that got past the guard.
+struct Sent {
+    /// What the path names, decoded.
+    named: String,
+    parts: Parts,
+    body: Body,
+}
+
 /// What led to an answer, for the counters and the challenge.
 struct Outcome {
     route: Option<&'static Route>,
+    key: Option<KeyId>,
     answer: Result<Response, Problem>,
+}
+
+impl Outcome {
+    const fn nowhere(problem: Problem) -> Self {
+        Self { route: None, key: None, answer: Err(problem) }
+    }
 }
 
 /// The router over a table of routes.
@@ -137,39 +160,51 @@ impl App {
             return self.leave(None, response, entry.origin);
         }
         let tried = Auth::is_tried(&parts.headers);
-        let outcome = self.serve(routes, named, parts, body).await;
+        let begun = tracing::enabled!(tracing::Level::DEBUG).then(Instant::now);
+        let outcome = self.serve(routes, Sent { named, parts, body }).await;
         let response = match outcome.answer {
             Ok(response) => response,
             Err(problem) => self.problem(problem, tried),
         };
+        if let Some(begun) = begun {
+            told(&method, outcome.route, outcome.key, response.status(), begun.elapsed());
+        }
         self.leave(outcome.route, response, entry.origin)
     }
 
-    async fn serve(&self, routes: &[&'static Route], named: String, parts: Parts, body: Body) -> Outcome {
-        let Some(first) = routes.first() else { return Outcome { route: None, answer: Err(Problem::NoRoute) } };
-        let Some(route) = route_for(routes, &parts.method) else {
-            return Outcome { route: None, answer: Err(Problem::Method(methods(routes))) };
+    async fn serve(&self, routes: &[&'static Route], sent: Sent) -> Outcome {
+        let Some(first) = routes.first() else { return Outcome::nowhere(Problem::NoRoute) };
+        let Some(route) = route_for(routes, &sent.parts.method) else {
+            return Outcome::nowhere(Problem::Method(methods(routes)));
         };
         debug_assert_eq!(first.path, route.path, "routes are grouped by path");
         let limit = match route.takes {
             Takes::Moment => self.limits.request,
             Takes::Wait => self.limits.request + Duration::from_secs(u64::from(WAIT_SECONDS_MAX)),
         };
-        let work = AssertUnwindSafe(self.run(route, named, parts, body)).catch_unwind();
+        let mut key = None;
+        let work = AssertUnwindSafe(self.run(route, sent, &mut key)).catch_unwind();
         let answer = match tokio::time::timeout(limit, work).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_panic)) => Err(self.service.note_panic(route.path).into()),
             Err(elapsed) => Err(self.service.bug(&elapsed).into()),
         };
-        Outcome { route: Some(route), answer }
+        Outcome { route: Some(route), key, answer }
     }
 
-    async fn run(&self, route: &'static Route, named: String, parts: Parts, body: Body) -> Result<Response, Problem> {
+    /// Runs a route; `key` becomes the one that calls.
+    async fn run(
+        &self,
+        route: &'static Route,
+        Sent { named, parts, body }: Sent,
+        key: &mut Option<KeyId>,
+    ) -> Result<Response, Problem> {
         let run = match route.run {
             Run::Open(run) => return run(Visit { app: self, parts }).await,
             Run::Carrier(run) | Run::Keyed(run) => run,
         };
         let caller = self.auth.caller(&self.service, &parts.headers, peer(&parts)).await?;
+        *key = caller.key();
         if let Some(visitor) = parts.extensions.get::<Visitor>() {
             visitor.place.recognise();
         }
@@ -216,6 +251,25 @@ impl App {
         response
     }
 
+    /// Ends the streams of keys that were revoked or have expired meanwhile: a request finds out by itself, a stream does
+    /// not.
+    pub(super) async fn end_revoked(&self, stop: CancellationToken) {
+        let mut rounds = tokio::time::interval(self.limits.keep_alive / 5);
+        rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while stop.run_until_cancelled(rounds.tick()).await.is_some() {
+            let listeners = self.sse.listeners().into_iter().chain(self.mcp.sessions().listeners());
+            for owner in listeners.collect::<HashSet<_>>() {
+                // While the store can't say, nothing ends.
+                if let Some(key) = owner.key()
+                    && self.service.is_key_good(key).await == Ok(false)
+                {
+                    self.sse.end_all_of(owner);
+                    self.mcp.sessions().close_all_of(owner).await;
+                }
+            }
+        }
+    }
+
     /// An account's name, as seats show it.
     pub(super) async fn account_name(&self, id: AccountId) -> Result<Name, Refusal> {
         if let Some(name) = self.names.read().unwrap_or_else(PoisonError::into_inner).get(&id) {
@@ -230,19 +284,29 @@ impl App {
     }
 }
 
+/// One line for a request. Never its path or query, which may hold anything.
+fn told(method: &Method, route: Option<&'static Route>, key: Option<KeyId>, status: StatusCode, took: Duration) {
+    let method = if *method == Method::HEAD { "HEAD" } else { route.map_or("other", |route| route.method.as_str()) };
+    let (route, status, millis) = (route.map_or("other", |route| route.path), status.as_u16(), took.as_millis());
+    let key = key.map(tracing::field::display);
+    tracing::debug!(method, route, status, millis, key, "answered");
+}
+
 fn route_for(routes: &[&'static Route], method: &Method) -> Option<&'static Route> {
     let exact = routes.iter().find(|route| route.method == method);
-    // Who may ask for a page may ask for its head; nothing that hands out codes is asked for its head.
-    let head = || {
-        let open = routes.iter().find(|route| route.method == Method::GET && matches!(route.run, Run::Open(_)));
-        open.filter(|_| method == Method::HEAD)
-    };
+    let head = || routes.iter().find(|route| method == Method::HEAD && has_head(route));
     exact.or_else(head).copied()
 }
 
+/// Whether a route may be asked for its head: who may look may. A stream has none apart from itself, and a code would be
+/// marked as given to a caller who never saw it.
+fn has_head(route: &Route) -> bool {
+    route.method == Method::GET && !matches!(route.run, Run::Carrier(_)) && route.action != Action::CodeGet
+}
+
 fn methods(routes: &[&'static Route]) -> String {
-    let names: Vec<_> = routes.iter().map(|route| route.method.as_str()).collect();
-    names.join(", ")
+    let names = |route: &&'static Route| [Some(route.method.as_str()), has_head(route).then_some("HEAD")];
+    routes.iter().flat_map(names).flatten().collect::<Vec<_>>().join(", ")
 }
 
 /// Who is at the other end of the connection.
@@ -252,11 +316,11 @@ pub(super) fn peer(parts: &Parts) -> Option<Peer> {
 
 impl Call<'_> {
     /// Reads the JSON object of the body; a mistake is on the trail.
-    pub(super) async fn object(&self, body: Body) -> Result<Map<String, Value>, Refusal> {
-        let bytes = body::bytes(&self.parts.headers, body, self.app.limits.body_wait).await;
-        match bytes.and_then(|bytes| body::object(&bytes)) {
-            Ok(fields) => Ok(fields),
-            Err(refusal) => Err(self.note(refusal).await),
+    pub(super) async fn object(&self, body: Body) -> Result<Map<String, Value>, Problem> {
+        match body::bytes(&self.parts.headers, body, self.app.limits.body_wait).await {
+            Ok(bytes) => Ok(self.or_note(body::object(&bytes)).await?),
+            Err(Problem::Own(refusal)) => Err(self.refuse(refusal).await),
+            Err(problem) => Err(problem),
         }
     }
 

@@ -6,7 +6,7 @@
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Uri,
-    header::{self, ACCESS_CONTROL_REQUEST_METHOD, HOST, ORIGIN},
+    header::{self, ACCESS_CONTROL_REQUEST_METHOD, HOST, ORIGIN, TRANSFER_ENCODING},
     uri::Authority,
 };
 
@@ -42,6 +42,8 @@ pub(super) enum Turned {
     ManyOrigins,
     /// A browser says that another site made it send this.
     CrossSite,
+    /// The body comes in a coding that is not undone here.
+    Coding,
     /// The URI is too long.
     LongUri,
 }
@@ -84,6 +86,9 @@ impl Guard {
     pub(super) fn admit(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<Entry, Turned> {
         if uri.path().len() + uri.query().map_or(0, str::len) > URI_BYTES_MAX {
             return Err(Turned::LongUri);
+        }
+        if !headers.get_all(TRANSFER_ENCODING).iter().all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked")) {
+            return Err(Turned::Coding);
         }
         let host = self.host(uri, headers)?;
         let Some(origin) = headers.get(ORIGIN) else {
@@ -267,6 +272,15 @@ mod tests {
         assert!(admit(&[host, cross, ("sec-fetch-mode", "navigate")]).is_ok());
         for site in ["same-origin", "none", "same-site"] {
             assert!(admit(&[host, ("sec-fetch-site", site)]).is_ok(), "{site}");
+        }
+    }
+
+    #[test]
+    fn a_body_comes_in_no_coding_but_chunks() {
+        let coded = |coding: &str| admit(&[("host", "localhost"), ("transfer-encoding", coding)]);
+        assert!(coded("chunked").is_ok() && coded("Chunked").is_ok());
+        for coding in ["gzip, chunked", "gzip", "identity", "chunked, chunked", ""] {
+            assert_eq!(coded(coding), Err(Turned::Coding), "{coding}");
         }
     }
 

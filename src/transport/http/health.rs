@@ -117,7 +117,8 @@ async fn metrics(visit: Visit<'_>) -> Result<Response, Problem> {
             return Err(app.service.note_refusal(&caller, Action::Call, refusal).await.into());
         }
     }
-    let gauges = Gauges { connections: app.peers.count(), sessions: app.mcp.sessions(), streams: app.sse.streams() };
+    let gauges =
+        Gauges { connections: app.peers.count(), sessions: app.mcp.sessions().count(), streams: app.sse.streams() };
     let mut response = Response::new(app.metrics.text(&gauges, &app.service.tally()).into());
     let version = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(CONTENT_TYPE, version);

@@ -67,9 +67,9 @@ impl Mcp {
         Self { service, sessions }
     }
 
-    /// How many sessions there are.
-    pub(super) fn sessions(&self) -> usize {
-        self.sessions.count()
+    /// The sessions of handshake clients.
+    pub(super) fn sessions(&self) -> &Sessions {
+        &self.sessions
     }
 
     /// Closes idle sessions until the server stops.
@@ -91,7 +91,7 @@ async fn serve(call: Call<'_>, body: Body) -> Result<Response, Problem> {
     let sessions = &app.mcp.sessions;
     let session = parts.headers.get(SESSION).map(|id| id.to_str().unwrap_or_default());
     let bytes = if parts.method == Method::POST {
-        let bytes = body::bytes(&parts.headers, body, app.limits.body_wait).await.map_err(Problem::Own)?;
+        let bytes = body::bytes(&parts.headers, body, app.limits.body_wait).await?;
         body::unambiguous(&bytes).map_err(Problem::Own)?;
         if session.is_none() && bytes.windows(INITIALIZE.len()).any(|window| window == INITIALIZE) {
             sessions.make_room(owner).await.map_err(Problem::Own)?;
@@ -101,7 +101,7 @@ async fn serve(call: Call<'_>, body: Body) -> Result<Response, Problem> {
         Bytes::new()
     };
     if parts.method == Method::DELETE && session.is_some_and(|id| !sessions.belongs(id, owner)) {
-        return Err(Problem::Own(Refusal::NotFound(SESSION_WORD)));
+        return Err(NO_SESSION);
     }
     parts.extensions = app.auth.carried(caller);
     // The guard has let it in, by rules that a list can't express.
@@ -112,7 +112,7 @@ async fn serve(call: Call<'_>, body: Body) -> Result<Response, Problem> {
     readable(response.map(Body::new), app)
 }
 
-const SESSION_WORD: &str = "MCP session; start anew with `initialize`";
+const NO_SESSION: Problem = Problem::NoSession("start anew with `initialize`");
 
 /// `Accept: */*`, as `curl` sends it, or none at all: everything is accepted, the two kinds of answer among it.
 fn accept_both(headers: &mut HeaderMap, method: &Method) {
@@ -130,7 +130,7 @@ fn readable(response: Response, app: &super::door::App) -> Result<Response, Prob
         return Ok(response);
     }
     Err(match status {
-        StatusCode::NOT_FOUND => Problem::Own(Refusal::NotFound(SESSION_WORD)),
+        StatusCode::NOT_FOUND => NO_SESSION,
         StatusCode::PAYLOAD_TOO_LARGE => Problem::Own(Refusal::TooLarge { what: "the body", limit: "64 KiB" }),
         StatusCode::METHOD_NOT_ALLOWED => {
             let allowed = response.headers().get(ALLOW).and_then(|allowed| allowed.to_str().ok());

@@ -11,7 +11,8 @@ use super::routes::{self, Route};
 use crate::service::Tally;
 
 /// The statuses that are told apart; others are counted as `other`.
-const STATUSES: [u16; 18] = [200, 202, 204, 400, 401, 403, 404, 405, 406, 409, 413, 415, 422, 429, 500, 501, 503, 504];
+const STATUSES: [u16; 19] =
+    [200, 202, 204, 400, 401, 403, 404, 405, 406, 408, 409, 413, 415, 422, 429, 500, 501, 503, 504];
 
 /// What happened since the start. Counting is one atomic addition.
 pub(super) struct Metrics {

@@ -116,7 +116,7 @@ pub async fn serve(
     let app = Arc::new(door::App::new(service, &server, &settings, streams));
     let tidying = tokio::spawn({
         let (app, stop) = (Arc::clone(&app), stop.child_token());
-        async move { app.mcp.keep_tidy(app.limits, stop).await }
+        async move { tokio::join!(app.mcp.keep_tidy(app.limits, stop.clone()), app.end_revoked(stop)) }
     });
     let listener = listener::Listener {
         router: door::router(Arc::clone(&app), routes::all(settings.sse)),

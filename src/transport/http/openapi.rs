@@ -167,6 +167,8 @@ fn responses(route: &Route, doc: &Doc) -> Map<String, Value> {
     if matches!(doc.input, Input::Body(_)) {
         let unsupported = json!({"description": "`invalid_argument`: the body is of another kind than JSON."});
         responses.insert(StatusCode::UNSUPPORTED_MEDIA_TYPE.as_str().to_owned(), with_error(unsupported));
+        let slow = json!({"description": "`invalid_argument`: the body took too long to arrive."});
+        responses.insert(StatusCode::REQUEST_TIMEOUT.as_str().to_owned(), with_error(slow));
     }
     if matches!(route.run, Run::Keyed(_)) || doc.scope.is_some() {
         responses.insert("500".to_owned(), refusal(Code::Internal));

@@ -86,6 +86,10 @@ impl Kind {
 }
 
 fn decoded(text: &str) -> Result<String, Refusal> {
+    let mut escapes = text.split('%').skip(1);
+    if !escapes.all(|rest| matches!(rest.as_bytes(), [a, b, ..] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit())) {
+        return Err(Refusal::invalid("query", "has a `%` without two hexadecimal digits after it"));
+    }
     let spaced = text.replace('+', " ");
     let decoded = percent_decode_str(&spaced).decode_utf8();
     decoded.map(std::borrow::Cow::into_owned).map_err(|_| Refusal::invalid("query", "is not UTF-8"))
@@ -123,6 +127,9 @@ mod tests {
         check("JBSWY3DP=1", "the known ones are");
         check("limit=1&limit=2", "twice");
         check("email=%FF", "UTF-8");
+        for broken in ["email=%", "email=%4", "email=a%zzb", "em%ail=a"] {
+            check(broken, "two hexadecimal digits");
+        }
     }
 
     #[test]

@@ -108,6 +108,23 @@ impl Sessions {
         }
     }
 
+    /// Whose sessions have streams open.
+    pub(super) fn listeners(&self) -> Vec<Owner> {
+        let book = self.book();
+        book.values().filter(|kept| kept.streams.load(Ordering::Relaxed) > 0).map(|kept| kept.owner).collect()
+    }
+
+    /// Closes every session of this owner.
+    pub(super) async fn close_all_of(&self, owner: Owner) {
+        let mine: Vec<_> = {
+            let book = self.book();
+            book.iter().filter(|(_, kept)| kept.owner == owner).map(|(id, _)| id.clone()).collect()
+        };
+        for id in mine {
+            let _ = self.close_session(&id).await;
+        }
+    }
+
     fn book(&self) -> MutexGuard<'_, HashMap<SessionId, Kept>> {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -117,6 +117,12 @@ impl HttpSettings {
             limits: Limits::default(),
         }
     }
+
+    /// Whether callers elsewhere know no name that is accepted in `Host`: an address that stands for all of this machine's
+    /// is none of them.
+    pub fn has_no_public_name(&self) -> bool {
+        self.listen.ip().is_unspecified() && self.public_url.is_none()
+    }
 }
 
 impl Default for Limits {

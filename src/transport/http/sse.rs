@@ -48,6 +48,8 @@ const HANDSHAKE: Duration = Duration::from_mins(1);
 /// Stops proxies from collecting events instead of passing them on.
 const UNBUFFERED: HeaderName = HeaderName::from_static("x-accel-buffering");
 
+const NO_STREAM: Problem = Problem::NoSession("open a stream at `/sse`");
+
 pub(super) static ROUTES: [Route; 2] = [
     Route {
         method: Method::GET,
@@ -87,6 +89,7 @@ struct Streams(Mutex<HashMap<String, OpenStream>>);
 struct OpenStream {
     owner: Owner,
     messages: Sender<Posted>,
+    stop: CancellationToken,
 }
 
 /// Ends a session however its stream ends: dropped by the client, by the server, or unfinished.
@@ -119,6 +122,16 @@ impl Sse {
         self.streams.lock().len()
     }
 
+    /// Whose streams are open.
+    pub(super) fn listeners(&self) -> Vec<Owner> {
+        self.streams.lock().values().map(|stream| stream.owner).collect()
+    }
+
+    /// Ends every stream of this owner.
+    pub(super) fn end_all_of(&self, owner: Owner) {
+        self.streams.lock().values().filter(|stream| stream.owner == owner).for_each(|stream| stream.stop.cancel());
+    }
+
     fn enter(&self, owner: Owner) -> Result<(Cleanup, CancellationToken, Receiver<Posted>), Refusal> {
         let id = uuid::Uuid::new_v4().simple().to_string();
         let (messages, received) = channel(QUEUE);
@@ -128,8 +141,8 @@ impl Sse {
             let what = "too many SSE streams are open";
             return Err(Refusal::RateLimited { what, after: Duration::from_secs(10) });
         }
-        streams.insert(id.clone(), OpenStream { owner, messages });
         let stop = self.stop.child_token();
+        streams.insert(id.clone(), OpenStream { owner, messages, stop: stop.clone() });
         let cleanup = Cleanup { streams: Arc::clone(&self.streams), id, _stop: stop.clone().drop_guard() };
         Ok((cleanup, stop, received))
     }
@@ -187,9 +200,9 @@ async fn post(call: Call<'_>, body: Body) -> Result<Response, Problem> {
     let owner = Owner::of(&caller);
     let stream = app.sse.streams.lock().get(id).filter(|stream| stream.owner == owner).map(|s| s.messages.clone());
     let Some(messages) = stream else {
-        return Err(Problem::Own(Refusal::NotFound("session; open a stream at `/sse`")));
+        return Err(NO_STREAM);
     };
-    let bytes = body::bytes(&parts.headers, body, app.limits.body_wait).await.map_err(Problem::Own)?;
+    let bytes = body::bytes(&parts.headers, body, app.limits.body_wait).await?;
     body::unambiguous(&bytes).map_err(Problem::Own)?;
     let read = serde_json::from_slice(&bytes);
     let unread = |_| Problem::Own(Refusal::invalid("body", "must be a JSON-RPC message"));
@@ -208,6 +221,6 @@ async fn post(call: Call<'_>, body: Body) -> Result<Response, Problem> {
             let what = "too many messages wait in this session";
             Err(Problem::Own(Refusal::RateLimited { what, after: Duration::from_secs(1) }))
         }
-        Err(TrySendError::Closed(_)) => Err(Problem::Own(Refusal::NotFound("session; open a stream at `/sse`"))),
+        Err(TrySendError::Closed(_)) => Err(NO_STREAM),
     }
 }

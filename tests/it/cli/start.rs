@@ -159,6 +159,30 @@ fn a_reader_that_goes_away_is_no_failure() {
 
 #[cfg(unix)]
 #[test]
+fn a_server_says_that_nobody_elsewhere_knows_its_name_and_what_was_asked_of_it() {
+    use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+
+    let person = Person::with_alice();
+    let serve = ["--log", "debug", "serve", "--listen", "0.0.0.0:0", "--behind-proxy"];
+    let mut child = person.command(&serve).stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let port = said.find_map(|line| line.strip_prefix("listening on http://0.0.0.0:").map(str::to_owned)).unwrap();
+    assert!(said.any(|line| line.contains("WARN") && line.contains("--public-url")));
+
+    let mut connection = std::net::TcpStream::connect(format!("127.0.0.1:{port}")).unwrap();
+    let request = "GET /api/v2/seats/JBSWY3DP?JBSWY3DP HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    connection.write_all(request.as_bytes()).unwrap();
+    connection.read_to_string(&mut String::new()).unwrap();
+    let line = said.find(|line| line.contains("answered")).unwrap();
+
+    assert!(line.contains("GET") && line.contains("/api/v2/seats/{seat_id}") && line.contains("401"), "{line}");
+    assert!(!line.contains("JBSWY3DP"), "{line}");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[cfg(unix)]
+#[test]
 fn a_server_says_where_it_listens_and_finishes_when_told() {
     use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 

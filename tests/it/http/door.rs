@@ -25,7 +25,7 @@ use countersign::{
 };
 use serde_json::json;
 
-use super::kit::{Client, Server, settings, token_of, written};
+use super::kit::{Answer, Client, Server, settings, token_of, written};
 use crate::kit::{Vault, open_in};
 
 const SECRETS: &str = "/api/v2/totp/secrets";
@@ -63,7 +63,7 @@ fn what_is_not_there_and_what_is_not_allowed_is_said_in_the_one_form() {
     assert_eq!(server.get("/", &token).refusal().0, 404);
     assert_eq!(server.get("/api/v2/seats/", &token).refusal().0, 404);
     let put = server.send("PUT", SECRETS, &token, Some("{}"));
-    assert_eq!((put.refusal(), put.header("allow")), ((405, "invalid_argument".to_owned()), Some("GET, POST")));
+    assert_eq!((put.refusal(), put.header("allow")), ((405, "invalid_argument".to_owned()), Some("GET, HEAD, POST")));
     for method in ["OPTIONS", "TRACE", "PATCH", "BREW"] {
         assert_eq!(server.send(method, "/api/v2/seats", &token, None).status, 405, "{method}");
     }
@@ -75,7 +75,15 @@ fn what_is_not_there_and_what_is_not_allowed_is_said_in_the_one_form() {
         (status, headers.into_iter().find(|(name, _)| name == "content-length").unwrap().1)
     };
     assert_eq!(head("/healthz"), (200, "15".to_owned()));
-    assert_eq!(head("/api/v2/seats").0, 405, "what hands out things is not asked for its head");
+    assert_eq!(head("/api/v2/seats").0, 401);
+    let code = format!("/api/v2/totp/code/{}", server.secret("a"));
+    for path in [&*code, "/mcp", "/sse"] {
+        assert_eq!(head(path).0, 405, "what hands out things is not asked for its head: {path}");
+    }
+    assert_eq!(head("/nowhere").0, 404);
+    let told = |answer: &Answer| answer.json()["message"].as_str().unwrap().to_owned();
+    assert!(told(&server.get("/nowhere", &token)).contains("/mcp"));
+    assert!(!told(&server.send("PUT", "/mcp", &token, Some("{}"))).contains("openapi"));
     for kind in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "text/json"] {
         let bearer = format!("Bearer {token}");
         let sent = written("POST", SECRETS, &[("authorization", &bearer), ("content-type", kind)], Some("{}"));
@@ -276,7 +284,16 @@ fn a_body_that_does_not_arrive_is_not_waited_for() {
     let bearer = format!("Bearer {}", server.token());
     let whole = written("POST", SECRETS, &[("authorization", &bearer)], Some(r#"{"label":"a"}"#));
     let answer = server.raw(&whole.as_bytes()[..whole.len() - 3]);
-    assert_eq!(answer.refusal(), (400, "invalid_argument".to_owned()));
+    assert_eq!(answer.refusal(), (408, "invalid_argument".to_owned()));
+}
+
+#[test]
+fn a_body_in_a_coding_that_is_not_understood_is_not_read() {
+    let server = Server::start();
+    let token = server.token();
+    let head = format!("POST {SECRETS} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\n");
+    let sent = format!("{head}content-type: application/json\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n");
+    assert_eq!(server.raw(sent.as_bytes()).refusal(), (400, "invalid_argument".to_owned()));
 }
 
 #[test]

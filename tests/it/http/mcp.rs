@@ -74,7 +74,9 @@ fn a_session_calls_tools_until_it_is_ended() {
     assert_eq!(code["result"]["structuredContent"]["status"], "OK");
     assert_eq!(sessions(&server), 1);
     assert_eq!(delete(&server, &token, &session).status, 202);
-    assert_eq!(post(&server, &token, Some(&session), &list()).refusal(), (404, "not_found".to_owned()));
+    let gone = post(&server, &token, Some(&session), &list());
+    assert_eq!(gone.refusal(), (404, "not_found".to_owned()));
+    assert_eq!(gone.json()["message"], "no such session; start anew with `initialize`");
     assert_eq!(sessions(&server), 0);
 }
 
@@ -108,6 +110,34 @@ fn a_session_of_a_revoked_key_is_of_no_use() {
     let session = open(&server, &token_of(&key));
     server.wait(server.vault.service.revoke_key(&server.vault.person, key.plain.id())).unwrap();
     assert_eq!(post(&server, &token_of(&key), Some(&session), &list()).refusal().0, 401);
+}
+
+#[test]
+fn a_stream_of_a_revoked_key_ends() {
+    let mut settings = settings();
+    settings.limits.keep_alive = Duration::from_millis(100);
+    let server = Server::with(settings);
+    let (key, other) = (server.key(Scope::ALL), server.token());
+    let listen = |token: &str| {
+        let session = open(&server, token);
+        let bearer = format!("Bearer {token}");
+        let headers = [("authorization", &*bearer), ("accept", "text/event-stream"), ("mcp-session-id", &session)];
+        let (mut streamable, mut sse) = (server.client(), server.client());
+        streamable.write(written("GET", "/mcp", &headers, None).as_bytes());
+        sse.write(written("GET", "/sse", &headers[..1], None).as_bytes());
+        assert_eq!((streamable.head().unwrap().0, sse.head().unwrap().0), (200, 200));
+        [streamable, sse]
+    };
+    let (revoked, mut others) = (listen(&token_of(&key)), listen(&other));
+
+    server.wait(server.vault.service.revoke_key(&server.vault.person, key.plain.id())).unwrap();
+
+    for mut stream in revoked {
+        while stream.chunk().is_some() {}
+    }
+    for stream in &mut others {
+        assert!(stream.chunk().is_some(), "another key's goes on");
+    }
 }
 
 #[test]

@@ -202,3 +202,26 @@ fn streams_end_when_the_server_stops_and_can_be_left_out() {
     assert_eq!(server.get("/sse", &token).refusal().0, 404);
     assert_eq!(server.post("/messages?sessionId=x", &token, "{}").refusal().0, 404);
 }
+
+#[test]
+fn who_waits_hears_that_the_server_stops() {
+    let mut server = Server::start();
+    let (token, id) = (server.token(), server.secret("a"));
+    server.vault.clock.set_seconds(1_795_305_601);
+    let mut stream = open(&server, &token);
+    stream.greet(&server);
+    let arguments = json!({"secret_id": id.to_string(), "min_validity": 30});
+    let params = json!({"name": "get_totp_code", "arguments": arguments});
+    let call = json!({"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": params});
+    assert_eq!(stream.post(&server, &call).status, 202);
+    while server.vault.service.tally().waiting == 0 {
+        std::thread::yield_now();
+    }
+
+    server.stop();
+
+    let answer: Value = serde_json::from_str(&event(&mut stream.client).unwrap().1).unwrap();
+    assert_eq!(answer["result"]["isError"], true);
+    assert!(answer.to_string().contains("unavailable"), "{answer}");
+    assert!(event(&mut stream.client).is_none());
+}
