@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     harden();
+    allow_files();
     countersign::app::run()
 }
 
@@ -22,4 +23,18 @@ fn harden() {
 #[cfg(not(unix))]
 fn harden() {
     // A user's profile is that user's by its access list, and there are no core files.
+}
+
+/// As many open files as the system grants at most: many shells grant no more at first than a server takes connections.
+#[cfg(unix)]
+fn allow_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+    let files = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files });
+}
+
+#[cfg(not(unix))]
+fn allow_files() {
+    // There is no such limit.
 }

@@ -34,6 +34,8 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 const HEADERS_MAX: usize = 64;
 /// How long accepting rests when the system has no more sockets to give.
 const REST: Duration = Duration::from_millis(100);
+/// How long it rests when somebody was told to leave.
+const LEAVING: Duration = Duration::from_millis(1);
 /// How often at most the log hears that there is no room: whoever takes it all must not fill the log as well.
 const TOLD_EVERY: Duration = Duration::from_mins(1);
 
@@ -97,9 +99,10 @@ impl Listener {
                     if let Some(times) = failed.due() {
                         tracing::warn!(%cause, times, "connections could not be accepted");
                     }
-                    // The likeliest cause is that the system has no more sockets for this process.
-                    shared.peers.make_room();
-                    tokio::time::sleep(REST).await;
+                    // The likeliest cause is that the system has no more sockets for this process. Who is told to leave does
+                    // so in a moment, and many may be at the door.
+                    let rest = if shared.peers.make_room() { LEAVING } else { REST };
+                    tokio::time::sleep(rest).await;
                 }
             }
         }

@@ -94,9 +94,9 @@ impl Peers {
         if crowded { Entry::Instead(place) } else { Entry::Free(place) }
     }
 
-    /// Makes room for one more where the system has no more sockets to give.
-    pub(super) fn make_room(&self) {
-        self.book().turn_out(|_| true);
+    /// Makes room for one more where the system has no more sockets to give; whether there was anybody to leave.
+    pub(super) fn make_room(&self) -> bool {
+        self.book().turn_out(|_| true)
     }
 
     /// How many there are.
