@@ -212,6 +212,8 @@ mod tests {
         assert_eq!(peers.count(), 3);
         drop(first);
         assert_eq!(peers.count(), 3, "its place was given away already");
+        assert!(peers.make_room() && second_leaves.is_cancelled() && peers.make_room());
+        assert!(!peers.make_room(), "who has shown a right credential stays");
         drop((second, third, regular));
         assert_eq!((peers.count(), peers.book().each.len()), (0, 0));
     }

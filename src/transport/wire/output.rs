@@ -104,7 +104,7 @@ pub struct TotpGetCodeResponse {
 pub struct VerifyResponse {
     /// `OK`.
     pub status: &'static str,
-    /// True if the code is right at this moment and was not accepted before.
+    /// True if the code is right at this moment, and neither it nor a later one was accepted before.
     pub valid: bool,
 }
 

@@ -32,7 +32,8 @@ pub(in crate::transport::http) static ROUTES: [Route; 1] = [Route {
         tag: "Audit",
         summary: "Read the trail",
         description: "Rows of the account's trail that match every filter, in order: the newest ones, or those after \
-                      the row that `after` names.",
+                      the row that `after` names. To a key that is limited to given secrets or bound to a seat, other \
+                      rows than those on its secrets and for its seat don't exist.",
         scope: Some(Scope::AuditRead),
         in_path: None,
         input: Input::Query(input_schema::<ListAuditInput>),

@@ -43,7 +43,8 @@ pub(in crate::transport::http) static ROUTES: [Route; 3] = [
             id: "listSeats",
             tag: "Seats",
             summary: "List seats",
-            description: "The seats of the account, oldest first; with `email`, the one with exactly that address.",
+            description: "The seats of the account, oldest first; with `email`, the one with exactly that address. To a \
+                          key that is bound to a seat there is that one.",
             scope: Some(Scope::SeatsRead),
             in_path: None,
             input: Input::Query(input_schema::<ListSeatsInput>),
