@@ -92,7 +92,9 @@ impl Listener {
                     else {
                         continue;
                     };
-                    let serve = Arc::clone(&shared).serve(stream, visitor, in_lane);
+                    // Boxed, here and below: each layer around a future would otherwise hold it twice, for as long as the
+                    // connection lives.
+                    let serve = Box::pin(Arc::clone(&shared).serve(stream, visitor, in_lane));
                     tasks.spawn_on(async move { leave.run_until_cancelled(serve).await }, lane);
                 }
                 Err(cause) => {
@@ -145,9 +147,9 @@ impl Listener {
         match &self.tls {
             None => self.speak(stream, visitor).await,
             Some(tls) => {
-                let handshake = tls.acceptor(Instant::now()).accept(stream);
+                let handshake = Box::pin(tls.acceptor(Instant::now()).accept(stream));
                 match tokio::time::timeout(self.limits.head_wait, handshake).await {
-                    Ok(Ok(stream)) => self.speak(stream, visitor).await,
+                    Ok(Ok(stream)) => Box::pin(self.speak(stream, visitor)).await,
                     Ok(Err(cause)) => tracing::debug!(%cause, "a TLS handshake failed"),
                     Err(_) => tracing::debug!("a TLS handshake took too long"),
                 }
@@ -176,7 +178,7 @@ impl Listener {
             .max_buf_size(HEAD_BYTES_MAX)
             .max_headers(HEADERS_MAX)
             .serve_connection(TokioIo::new(stream), serve);
-        let mut connection = std::pin::pin!(connection);
+        let mut connection = Box::pin(connection);
         let ended = if let Some(ended) = self.stop.run_until_cancelled(connection.as_mut()).await {
             ended
         } else {

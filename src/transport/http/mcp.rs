@@ -108,7 +108,8 @@ async fn serve(call: Call<'_>, body: Body) -> Result<Response, Problem> {
     parts.headers.remove(ORIGIN);
     accept_both(&mut parts.headers, &parts.method);
     let request = Request::from_parts(parts, Full::new(bytes));
-    let response = sessions.visited_by(owner, app.mcp.service.handle(request)).await;
+    // Boxed: it is large, and a call that waits would hold it twice.
+    let response = sessions.visited_by(owner, Box::pin(app.mcp.service.handle(request))).await;
     readable(response.map(Body::new), app)
 }
 
