@@ -15,7 +15,7 @@ const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// Why there is no message, and the id under which somebody may wait for an answer, if that can be read.
 #[derive(Debug, PartialEq, Eq)]
-pub(in crate::transport) enum NoMessage {
+pub(super) enum NoMessage {
     /// A notification of an unknown form. Notifications are never answered.
     Notification,
     /// No JSON, or JSON beyond what is read: too deep, or with half a character in it.
@@ -56,7 +56,7 @@ struct PlainParams {
 ///
 /// # Errors
 /// [`NoMessage`].
-pub(in crate::transport) fn read_message(bytes: &[u8]) -> Result<ClientJsonRpcMessage, NoMessage> {
+pub(super) fn read_message(bytes: &[u8]) -> Result<ClientJsonRpcMessage, NoMessage> {
     let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
     if let Ok(call) = serde_json::from_slice::<PlainCall>(bytes) {
         return Ok(call.into());
