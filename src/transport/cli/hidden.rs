@@ -1,27 +1,61 @@
-//! Hidden text, asked for on the terminal, which is left as it was found, also by a process that is told to stop.
+//! Hidden text, asked for on the terminal, which is left as it was found, also by a process that is told to stop. The order
+//! sees to that: signals are listened for, then the text is hidden, then it is read by a thread that never touches the
+//! modes, and then they are restored, after which nobody is left who could hide anything.
 
 use std::io;
 
 use zeroize::Zeroizing;
 
-/// How hidden text is asked for: whoever does so changes the terminal meanwhile.
-pub(super) type Ask = fn(&str) -> io::Result<String>;
+/// Hides what is typed, prints the prompt, and gives what reads.
+pub(super) type Ask = fn(&str) -> io::Result<Asked>;
 
-/// Asks on a thread of its own, so that a signal is heard meanwhile. [`io::ErrorKind::Interrupted`] if one came.
+/// A question that was asked.
+pub(super) struct Asked {
+    /// What was hidden is shown again when this is dropped.
+    hidden: Option<Hidden>,
+    /// Waits for the answer.
+    read: Box<dyn FnOnce() -> io::Result<Zeroizing<String>> + Send>,
+}
+
+/// Asks, and reads on a thread of its own, so that a signal is heard meanwhile. [`io::ErrorKind::Interrupted`] if one came.
 pub(super) async fn ask(prompt: &str, ask: Ask) -> io::Result<Zeroizing<String>> {
-    let before = Terminal::now();
     // From here on a signal no longer ends the process, which could not tidy up then.
     let told = told_to_stop()?;
-    let prompt = prompt.to_owned();
-    let typed = tokio::task::spawn_blocking(move || ask(&prompt).map(Zeroizing::new));
-    tokio::select! {
+    let Asked { hidden, read } = ask(prompt)?;
+    let typed = tokio::task::spawn_blocking(read);
+    let answer = tokio::select! {
         biased;
-        () = told => {
-            before.restore();
-            Err(io::ErrorKind::Interrupted.into())
-        }
+        () = told => Err(io::ErrorKind::Interrupted.into()),
         typed = typed => typed.unwrap_or_else(|_| Err(io::Error::other("the question was given up"))),
-    }
+    };
+    drop(hidden);
+    answer
+}
+
+/// Asks on the terminal of the process.
+#[cfg(unix)]
+pub(super) fn on_terminal(prompt: &str) -> io::Result<Asked> {
+    use std::io::Write as _;
+
+    let mut terminal = std::fs::File::options().read(true).write(true).open("/dev/tty")?;
+    let hidden = Hidden::at(terminal.try_clone()?)?;
+    terminal.write_all(prompt.as_bytes())?;
+    let read = move || {
+        // Told that this is a terminal, it would set the modes itself: at any time, also after they were restored.
+        let config = rpassword::ConfigBuilder::new().input_reader(terminal.try_clone()?).output_discard().build();
+        let typed = Zeroizing::new(rpassword::read_password_with_config(config)?);
+        // The end of the line was hidden too. If it can't be shown, that is no reason to lose the answer.
+        let _ = terminal.write_all(b"\n");
+        Ok(typed)
+    };
+    Ok(Asked { hidden: Some(hidden), read: Box::new(read) })
+}
+
+#[cfg(not(unix))]
+#[expect(clippy::unnecessary_wraps, reason = "elsewhere it can fail")]
+pub(super) fn on_terminal(prompt: &str) -> io::Result<Asked> {
+    let prompt = prompt.to_owned();
+    Ok(Asked { hidden: None, read: Box::new(move || rpassword::prompt_password(prompt).map(Zeroizing::new)) })
 }
 
 /// Ends when the process is told to: by an interruption at the terminal, by its closing, or by somebody else.
@@ -49,34 +83,63 @@ fn told_to_stop() -> io::Result<impl Future<Output = ()>> {
     })
 }
 
-/// The process's terminal and its modes at some time, if it has one.
+/// A terminal that doesn't show what is typed, until this is dropped.
 #[cfg(unix)]
-struct Terminal(Option<(std::fs::File, rustix::termios::Termios)>);
+struct Hidden {
+    terminal: std::fs::File,
+    before: rustix::termios::Termios,
+}
 
 #[cfg(unix)]
-impl Terminal {
-    fn now() -> Self {
-        let terminal = std::fs::File::open("/dev/tty").ok();
-        Self(terminal.and_then(|file| rustix::termios::tcgetattr(&file).ok().map(|modes| (file, modes))))
-    }
+impl Hidden {
+    fn at(terminal: std::fs::File) -> io::Result<Self> {
+        use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, tcgetattr, tcsetattr};
 
-    fn restore(self) {
-        if let Some((file, modes)) = self.0 {
-            // A terminal that is gone needs no tidying.
-            let _ = rustix::termios::tcsetattr(file, rustix::termios::OptionalActions::Now, &modes);
-        }
+        let before = tcgetattr(&terminal)?;
+        let mut modes = before.clone();
+        // Each key comes at once and as it is, also those that would interrupt or stop the process: stopped, it would leave
+        // everything hidden. The reader knows what they mean.
+        modes.local_modes -= LocalModes::ECHO | LocalModes::ECHONL | LocalModes::ICANON | LocalModes::ISIG;
+        modes.special_codes[SpecialCodeIndex::VMIN] = 1;
+        modes.special_codes[SpecialCodeIndex::VTIME] = 0;
+        tcsetattr(&terminal, OptionalActions::Now, &modes)?;
+        Ok(Self { terminal, before })
     }
 }
 
-/// A console whose modes end with the read that set them.
-#[cfg(not(unix))]
-struct Terminal;
+#[cfg(unix)]
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        // A terminal that is gone needs no tidying.
+        let _ = rustix::termios::tcsetattr(&self.terminal, rustix::termios::OptionalActions::Now, &self.before);
+    }
+}
 
+/// A console's modes end with the read that set them.
 #[cfg(not(unix))]
-impl Terminal {
-    const fn now() -> Self {
-        Self
+struct Hidden;
+
+#[cfg(all(test, unix))]
+mod tests {
+    use rustix::process::{Signal, getpid, kill_process};
+
+    use super::*;
+
+    /// Is told to stop before it reads, and then waits for ever.
+    fn told_meanwhile(_: &str) -> io::Result<Asked> {
+        kill_process(getpid(), Signal::HUP)?;
+        let read = || loop {
+            std::thread::park();
+        };
+        Ok(Asked { hidden: None, read: Box::new(read) })
     }
 
-    fn restore(self) {}
+    #[test]
+    fn a_signal_that_comes_while_the_text_gets_hidden_interrupts_the_question() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let answer = runtime.block_on(ask("Seed: ", told_meanwhile));
+        // Nobody waits for the reader.
+        runtime.shutdown_background();
+        assert_eq!(answer.unwrap_err().kind(), io::ErrorKind::Interrupted);
+    }
 }
