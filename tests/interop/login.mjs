@@ -141,7 +141,7 @@ check("a login without a seat: refused", (await status(await issuer.token(MACHIN
 const seats = {};
 for (const name of [MACHINE, HASTY]) {
   const added = await operate("seat", "add", "--email", `${name}@example.com`, "--auth-subject", name);
-  seats[name] = (added.seat ?? added).seat_id;
+  seats[name] = added.seat.seat_id;
 }
 const hasty = await issuer.token(HASTY, RESOURCE, scopes);
 check("a token that lives for a second: taken", (await status(hasty)) === 200);
