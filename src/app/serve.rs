@@ -1,6 +1,6 @@
 //! `countersign serve`: putting the server together, saying where it listens, and stopping it in order.
 
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _};
 
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -29,7 +29,13 @@ pub(super) async fn for_remote(config: &Config, serve: &ServeConfig) -> Result<E
     let mut session = session(config, &service, &account, &status);
     let server = McpServer::for_requests(service.clone(), mcp::Reveal::Once);
     let stop = CancellationToken::new();
-    let told = tokio::spawn(stop_when_told(stop.clone()));
+    // Listened for before anybody can know that the server is there, and so tell it.
+    let told = told_to_stop().map_err(Fatal::Setup)?;
+    let stopping = stop.clone();
+    let told = tokio::spawn(async move {
+        told.await;
+        stopping.cancel();
+    });
     let (accepts, accepted) = oneshot::channel();
     let announce = |listening| {
         let _ = accepts.send(listening);
@@ -56,7 +62,7 @@ async fn greet(session: &mut Session, serve: &ServeConfig, accepted: oneshot::Re
     let here = format!("{}://{}", listening.scheme(), listening.address);
     let url = serve.http.public_url.as_ref().map_or(here, ToString::to_string);
     let keys = session.service.list_keys(&session.caller).await;
-    let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    let terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
     let greeted = match keys {
         Ok(keys) if !keys.is_empty() => return,
         Ok(_) if terminal => cli::first_key(session, &url).await,
@@ -71,23 +77,39 @@ async fn greet(session: &mut Session, serve: &ServeConfig, accepted: oneshot::Re
     }
 }
 
-/// Asks the server to finish at the first SIGTERM or interruption.
-async fn stop_when_told(stop: CancellationToken) {
-    #[cfg(unix)]
-    let terminated = async {
-        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-            Ok(mut signal) => drop(signal.recv().await),
-            Err(cause) => {
-                tracing::warn!(%cause, "SIGTERM will end this process at once");
-                std::future::pending::<()>().await;
-            }
+/// Ends at the first SIGTERM or interruption from now on.
+#[cfg(unix)]
+fn told_to_stop() -> io::Result<impl Future<Output = ()> + Send + 'static> {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
         }
-    };
-    #[cfg(not(unix))]
-    let terminated = std::future::pending::<()>();
-    tokio::select! {
-        () = terminated => {}
-        _ = tokio::signal::ctrl_c() => {}
+    })
+}
+
+#[cfg(not(unix))]
+fn told_to_stop() -> io::Result<impl Future<Output = ()> + Send + 'static> {
+    let mut interrupt = tokio::signal::windows::ctrl_c()?;
+    Ok(async move {
+        let _ = interrupt.recv().await;
+    })
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use rustix::process::{Signal, getpid, kill_process};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_signal_is_heard_before_anybody_waits_for_it() {
+        let told = told_to_stop().unwrap();
+        kill_process(getpid(), Signal::TERM).unwrap();
+        told.await;
     }
-    stop.cancel();
 }
