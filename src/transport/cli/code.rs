@@ -95,8 +95,10 @@ async fn awaited(secret: &TotpSecret, request: &CodeRequest, session: &mut Sessi
     let patience: &dyn Patience = if terminal { &Countdown } else { &() };
     let issued = session.service.get_code(&session.caller, secret.id, request, patience);
     let issued = tokio::select! {
-        issued = issued => issued.map_err(Failure::from),
+        // In this order an interruption is listened for before anything is reserved.
+        biased;
         _ = tokio::signal::ctrl_c() => Err(Failure::Interrupted),
+        issued = issued => issued.map_err(Failure::from),
     };
     if terminal {
         session.console.note_part("\r\u{1b}[K");
