@@ -88,7 +88,8 @@ impl Service {
             // What a caller was promised within its time is given although a moment more has passed.
             let wish = CodeWish { max_wait: now.until(deadline), ..wish };
             let asked = Asked { wish, patient: request.max_wait.is_some(), limits: limits.clone() };
-            let decided = self.decide(asked, &counted, stage, AuditEntry { at: now, ..entry.clone() });
+            // Boxed, so that a call that waits does not keep room for it.
+            let decided = Box::pin(self.decide(asked, &counted, stage, AuditEntry { at: now, ..entry.clone() }));
             let from = match decided.await? {
                 Decided::Issued(code) => {
                     if let Some(held) = held.take() {
