@@ -121,6 +121,12 @@ impl Shared {
         }
         queue.jobs.push_back(job);
         if queue.flushing {
+            let full = queue.jobs.len() >= BATCH;
+            drop(queue);
+            if full {
+                // A whole commit's worth: more would only wait longer, and hold memory meanwhile.
+                self.flush();
+            }
             return;
         }
         queue.flushing = true;

@@ -203,7 +203,8 @@ impl App {
             Run::Open(run) => return run(Visit { app: self, parts }).await,
             Run::Carrier(run) | Run::Keyed(run) => run,
         };
-        let caller = self.auth.caller(&self.service, &parts.headers, peer(&parts)).await?;
+        // Boxed, so that a call that waits does not keep room for it.
+        let caller = Box::pin(self.auth.caller(&self.service, &parts.headers, peer(&parts))).await?;
         *key = caller.key();
         if let Some(visitor) = parts.extensions.get::<Visitor>() {
             visitor.place.recognise();
