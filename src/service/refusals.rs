@@ -3,11 +3,14 @@
 
 use std::{collections::HashMap, sync::Mutex};
 
+use futures::future::BoxFuture;
+
 use super::{Refusal, Service};
 use crate::domain::{
     audit::{Action, Actor, AuditEntry},
     ids::AccountId,
     limits::REFUSALS_PER_MINUTE_MAX,
+    principal::Principal,
     time::Timestamp,
 };
 
@@ -61,29 +64,28 @@ impl Minute {
 impl Service {
     /// Puts a refusal on the trail and hands it back. If the row can't be kept the refusal stands all the same: nothing
     /// is revealed by it.
-    pub(super) async fn refuse(&self, refusal: Refusal, entry: AuditEntry) -> Refusal {
-        let entry = AuditEntry { outcome: refusal.code().outcome(), ..entry };
-        self.parts.counters.refused(refusal.code());
-        let (kept, mut rows) = self.parts.refusals.count(&entry);
-        if kept {
-            rows.push(entry);
-        }
-        if !rows.is_empty()
-            && let Err(cause) = self.store().record(rows).await
-        {
-            tracing::error!(%cause, "a refusal could not be put on the trail");
-        }
-        refusal
+    ///
+    /// Boxed: nearly every step of a call may end in it, and those that don't must not keep room for it.
+    pub(super) fn refuse(&self, refusal: Refusal, entry: AuditEntry) -> BoxFuture<'_, Refusal> {
+        Box::pin(async move {
+            let entry = AuditEntry { outcome: refusal.code().outcome(), ..entry };
+            self.parts.counters.refused(refusal.code());
+            let (kept, mut rows) = self.parts.refusals.count(&entry);
+            if kept {
+                rows.push(entry);
+            }
+            if !rows.is_empty()
+                && let Err(cause) = self.store().record(rows).await
+            {
+                tracing::error!(%cause, "a refusal could not be put on the trail");
+            }
+            refusal
+        })
     }
 
     /// Counts a refusal that a transport decided on: a bad argument, an unknown tool, a missing scope.
-    pub async fn note_refusal(
-        &self,
-        caller: &crate::domain::principal::Principal,
-        action: Action,
-        refusal: Refusal,
-    ) -> Refusal {
-        self.refuse(refusal, AuditEntry::of(caller, action, self.now())).await
+    pub fn note_refusal(&self, caller: &Principal, action: Action, refusal: Refusal) -> BoxFuture<'_, Refusal> {
+        self.refuse(refusal, AuditEntry::of(caller, action, self.now()))
     }
 
     /// Writes the counter rows that are due, at the end of a process.
