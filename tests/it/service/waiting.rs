@@ -31,13 +31,15 @@ async fn wait_together(
         let request = CodeRequest { min_validity: Some(10), ..CodeRequest::default() };
         calls.spawn(async move { whole(&service, &caller, id, request).await });
     }
-    // Everybody has been decided on before this answer comes: one process does them in order.
-    for _ in 0..3 {
-        vault.service.account_name(vault.account).await.unwrap();
-        vault.register("in between").await;
+    // Until everybody waits or was turned away.
+    let mut ended = Vec::new();
+    while vault.service.tally().waiting + ended.len() < count {
+        tokio::task::yield_now().await;
+        ended.extend(std::iter::from_fn(|| calls.try_join_next()).map(Result::unwrap));
     }
     vault.clock.set_seconds(START + 30);
-    calls.join_all().await
+    ended.extend(calls.join_all().await);
+    ended
 }
 
 fn turned_away(results: &[Result<IssuedCode, Refusal>]) -> usize {
