@@ -7,6 +7,7 @@ mod typed;
 use std::{io::IsTerminal as _, process::ExitCode, sync::Arc};
 
 use clap::{ColorChoice, CommandFactory as _};
+use tokio_util::sync::CancellationToken;
 use typed::{Command, Typed, typed_wrong};
 
 use crate::{
@@ -143,7 +144,14 @@ async fn for_host(config: &Config, stdio: StdioConfig) -> Result<Ending, Fatal> 
         Reveal::Once => mcp::Reveal::Once,
         Reveal::Never => mcp::Reveal::Never,
     };
-    let served = mcp::stdio::serve(McpServer::for_caller(service.clone(), caller, reveal)).await;
+    let told = serve::told_to_stop().map_err(Fatal::Setup)?;
+    let stop = CancellationToken::new();
+    let stopping = stop.clone();
+    tokio::spawn(async move {
+        told.await;
+        stopping.cancel();
+    });
+    let served = mcp::stdio::serve(McpServer::for_caller(service.clone(), caller, reveal), stop).await;
     close(&service).await?;
     served?;
     Ok(Ending::Done)

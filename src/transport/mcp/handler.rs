@@ -106,6 +106,11 @@ impl McpServer {
         Self { shared: Arc::new(Shared { service, caller, reveal, versions, last_client: Mutex::default() }) }
     }
 
+    /// What it serves.
+    pub(super) fn service(&self) -> &Service {
+        &self.shared.service
+    }
+
     /// Who calls: never a guess.
     fn caller(&self, context: &RequestContext<RoleServer>) -> Result<Principal, ErrorData> {
         let sent = || context.extensions.get::<http::request::Parts>().and_then(|parts| parts.extensions.get());

@@ -15,8 +15,9 @@ use tokio::{
     sync::Notify,
 };
 
-/// Bytes that may wait before whoever has more to say has to.
-const WAITING_BYTES_MAX: usize = 256 * 1024;
+/// Bytes that may wait before whoever has more to say has to, and before more is read. Enough for a host that writes
+/// thousands of calls before it reads the first answer.
+const WAITING_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// What a buffer may keep of its size between writes.
 const KEPT_BYTES: usize = 64 * 1024;
 
@@ -119,6 +120,11 @@ impl Outbox {
         self.until(|state| state.waiting.is_empty() && !state.busy).await
     }
 
+    /// Waits until the output fails.
+    pub(super) async fn broken(&self) -> io::Error {
+        self.until(|_| false).await.err().unwrap_or_else(|| io::ErrorKind::BrokenPipe.into())
+    }
+
     async fn until(&self, reached: impl Fn(&State) -> bool) -> io::Result<()> {
         loop {
             let moved = self.shared.moved.notified();
@@ -199,14 +205,17 @@ mod tests {
 
     #[tokio::test]
     async fn a_host_that_does_not_read_holds_up_the_writer_and_loses_nothing() {
-        let (output, host) = duplex(16);
+        // More than may wait, and as much again on its way.
+        const MESSAGES: usize = 3 * WAITING_BYTES_MAX / 1000;
+        let long = |message: usize| format!("{message:01000}");
+        let (output, host) = duplex(64 * 1024);
         let outbox = to(output);
         let writer = tokio::spawn({
             let outbox = outbox.clone();
             async move {
-                for message in 0..200_000 {
+                for message in 0..MESSAGES {
                     outbox.room().await.unwrap();
-                    outbox.put(&message).unwrap();
+                    outbox.put(&long(message)).unwrap();
                 }
                 outbox.emptied().await.unwrap();
             }
@@ -218,8 +227,8 @@ mod tests {
         assert!(outbox.room().now_or_never().is_none());
 
         let mut lines = BufReader::new(host).lines();
-        for message in 0..200_000 {
-            assert_eq!(lines.next_line().await.unwrap(), Some(message.to_string()));
+        for message in 0..MESSAGES {
+            assert_eq!(lines.next_line().await.unwrap(), Some(format!("\"{}\"", long(message))));
         }
         writer.await.unwrap();
     }

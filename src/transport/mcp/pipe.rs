@@ -12,13 +12,14 @@ use rmcp::{
     transport::Transport,
 };
 use tokio::io::{AsyncRead, BufReader};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     lines::{Line, Lines},
     message::{NoMessage, read_message},
     outbox::Outbox,
 };
-use crate::domain::limits::LINE_BYTES_MAX;
+use crate::{domain::limits::LINE_BYTES_MAX, service::Service};
 
 const UNREADABLE: &str =
     "this can't be read as JSON: it is cut short, nested too deeply, or has half a character in it";
@@ -32,11 +33,19 @@ pub(super) struct Pipe<R> {
     owed: Option<Box<ServerJsonRpcMessage>>,
     /// A request has come. Before it, notifications are dropped.
     open: bool,
+    /// Lines since others had their turn.
+    read: usize,
+    service: Service,
+    stop: CancellationToken,
 }
 
+/// Lines that are read before what they ask for is done: a host may write faster than anybody answers.
+const TURN: usize = 64;
+
 impl<R: AsyncRead + Unpin> Pipe<R> {
-    pub(super) fn new(input: R, outbox: Outbox) -> Self {
-        Self { lines: Lines::new(BufReader::new(input)), outbox, owed: None, open: false }
+    /// `stop` ends it as the end of the input does.
+    pub(super) fn new(input: R, outbox: Outbox, service: Service, stop: CancellationToken) -> Self {
+        Self { lines: Lines::new(BufReader::new(input)), outbox, owed: None, open: false, read: 0, service, stop }
     }
 
     /// The next message that is for rmcp; `None` at the end.
@@ -48,8 +57,27 @@ impl<R: AsyncRead + Unpin> Pipe<R> {
                     self.outbox.put(&answer)?;
                 }
             }
-            let read = match self.lines.next().await? {
-                None => return Ok(None),
+            self.read += 1;
+            if self.read > TURN {
+                self.read = 0;
+                tokio::task::yield_now().await;
+            }
+            let line = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => None,
+                cause = self.outbox.broken() => return Err(cause),
+                // A host that does not read is not read from: its answers would fill the memory.
+                line = async {
+                    self.outbox.room().await?;
+                    self.lines.next().await
+                } => line?,
+            };
+            let read = match line {
+                None => {
+                    // Whoever waits is told so now. The SDK would drop what does not end within seconds without a word.
+                    self.service.stop_waiting().await;
+                    return Ok(None);
+                }
                 Some(Line::Whole(b"")) => continue,
                 Some(Line::Whole(line)) => read_message(line),
                 Some(Line::TooLong) => {
@@ -102,12 +130,13 @@ impl<R: AsyncRead + Send + Unpin> Transport<RoleServer> for Pipe<R> {
 
     async fn receive(&mut self) -> Option<RxJsonRpcMessage<RoleServer>> {
         self.next().await.unwrap_or_else(|cause| {
-            tracing::error!(%cause, "standard input or output failed");
+            tracing::debug!(%cause, "standard input or output failed");
             None
         })
     }
 
     async fn close(&mut self) -> Result<(), Self::Error> {
-        self.outbox.emptied().await
+        // Whoever made the outbox waits for what is left in it.
+        Ok(())
     }
 }

@@ -1,7 +1,10 @@
 //! The sidecar: MCP on standard input and output, for the host that started it.
 
+use std::{io, time::Duration};
+
 use rmcp::{ServiceExt as _, transport::stdio_pipes};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::sync::CancellationToken;
 
 use super::{McpServer, outbox::Outbox, pipe::Pipe};
 
@@ -14,29 +17,36 @@ pub enum StdioError {
     /// The session's task failed.
     #[error("the MCP session failed")]
     Session,
+    /// The host could not be answered.
+    #[error("standard output can't be written: {0}")]
+    Output(io::Error),
 }
 
-/// Serves until the host closes standard input.
+/// How long a host may take to read the last answers when this process was told to end.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
+
+/// Serves until the host closes standard input or output, or `stop` is told. Whoever waits for a code then hears so.
 ///
 /// # Errors
-/// [`StdioError`]. A host that goes away before its first request is no error.
-pub async fn serve(server: McpServer) -> Result<(), StdioError> {
+/// [`StdioError`]. A host that goes away is no error.
+pub async fn serve(server: McpServer, stop: CancellationToken) -> Result<(), StdioError> {
     let (input, output) = stdio_pipes();
-    serve_on(server, input, output).await
+    serve_on(server, input, output, stop).await
 }
 
 /// The same on any pair of byte streams.
 ///
 /// # Errors
-/// [`StdioError`]. A host that goes away before its first request is no error.
-pub async fn serve_on<I, O>(server: McpServer, input: I, output: O) -> Result<(), StdioError>
+/// [`StdioError`]. A host that goes away is no error.
+pub async fn serve_on<I, O>(server: McpServer, input: I, output: O, stop: CancellationToken) -> Result<(), StdioError>
 where
     I: AsyncRead + Send + Unpin + 'static,
     O: AsyncWrite + Send + Unpin + 'static,
 {
     let outbox = Outbox::default();
     let hands_on = tokio::spawn(outbox.clone().hand_on(output));
-    let ended = match server.serve(Pipe::new(input, outbox.clone())).await {
+    let pipe = Pipe::new(input, outbox.clone(), server.service().clone(), stop.clone());
+    let ended = match server.serve(pipe).await {
         Ok(session) => session.waiting().await.map(drop).map_err(|cause| {
             tracing::error!(%cause, "the session's task failed");
             StdioError::Session
@@ -45,8 +55,14 @@ where
         // Its text may quote what the client sent, so it is not logged.
         Err(_) => Err(StdioError::Handshake),
     };
-    // What was said last may still be on its way. A host that is gone needs none of it.
-    let _ = outbox.emptied().await;
+    // What was said last may still be on its way. Who told this process to end does not wait for ever.
+    let handed_on = tokio::select! {
+        handed_on = outbox.emptied() => handed_on,
+        () = async { stop.cancelled().await; tokio::time::sleep(LAST_ANSWERS).await } => Ok(()),
+    };
     hands_on.abort();
-    ended
+    match handed_on {
+        Err(cause) if cause.kind() != io::ErrorKind::BrokenPipe => ended.and(Err(StdioError::Output(cause))),
+        _ => ended,
+    }
 }

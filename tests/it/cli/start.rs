@@ -50,6 +50,34 @@ fn without_a_command_it_serves_the_host_that_started_it() {
 
 #[cfg(unix)]
 #[test]
+fn a_sidecar_that_is_told_to_end_or_can_answer_nobody_ends() {
+    use std::io::{BufRead as _, BufReader, Write as _};
+
+    use rustix::process::{Pid, Signal, kill_process};
+
+    let person = Person::new();
+    let hello = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}"#;
+    for told in [true, false] {
+        let mut command = person.command(&["stdio"]);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (mut input, mut output) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
+        writeln!(input, "{hello}").unwrap();
+        output.read_line(&mut String::new()).unwrap();
+        if told {
+            kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+        } else {
+            drop(output);
+            // Its answer reaches nobody.
+            writeln!(input, r#"{{"jsonrpc":"2.0","id":2,"method":"ping"}}"#).unwrap();
+        }
+        let ended = child.wait_with_output().unwrap();
+        assert_eq!((ended.status.code(), ended.stderr.len()), (Some(0), 0), "{told}: {ended:?}");
+        drop(input);
+    }
+}
+
+#[cfg(unix)]
+#[test]
 fn a_vault_is_made_on_first_use_for_its_owner_alone() {
     use std::os::unix::fs::PermissionsExt as _;
 

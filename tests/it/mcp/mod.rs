@@ -10,6 +10,7 @@ use countersign::{
 };
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, DuplexStream, ReadHalf, WriteHalf};
+use tokio_util::sync::CancellationToken;
 
 use crate::kit::Vault;
 
@@ -19,6 +20,8 @@ pub(crate) struct Wire {
     lines: tokio::io::Lines<BufReader<ReadHalf<DuplexStream>>>,
     input: WriteHalf<DuplexStream>,
     next: u64,
+    /// Ends the server.
+    pub(crate) stop: CancellationToken,
 }
 
 impl Wire {
@@ -44,9 +47,10 @@ impl Wire {
         let server = McpServer::for_caller(vault.service.clone(), caller, reveal);
         let (ours, theirs) = tokio::io::duplex(1 << 22);
         let (input, output) = tokio::io::split(theirs);
-        tokio::spawn(stdio::serve_on(server, input, output));
+        let stop = CancellationToken::new();
+        tokio::spawn(stdio::serve_on(server, input, output, stop.clone()));
         let (output, input) = tokio::io::split(ours);
-        Self { vault, lines: BufReader::new(output).lines(), input, next: 1 }
+        Self { vault, lines: BufReader::new(output).lines(), input, next: 1, stop }
     }
 
     pub(crate) async fn send(&mut self, line: &str) {
@@ -56,6 +60,20 @@ impl Wire {
 
     pub(crate) async fn receive(&mut self) -> Value {
         serde_json::from_str(&self.lines.next_line().await.unwrap().unwrap()).unwrap()
+    }
+
+    /// Closes our end.
+    pub(crate) async fn hang_up(&mut self) {
+        self.input.shutdown().await.unwrap();
+    }
+
+    /// Everything that is still said.
+    pub(crate) async fn last_words(&mut self) -> Vec<Value> {
+        let mut words = Vec::new();
+        while let Some(line) = self.lines.next_line().await.unwrap() {
+            words.push(serde_json::from_str(&line).unwrap());
+        }
+        words
     }
 
     pub(crate) async fn request(&mut self, method: &str, params: Value) -> Value {

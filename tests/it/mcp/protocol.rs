@@ -1,16 +1,22 @@
 //! The protocol itself, with each trap of the SDK that we know of.
 
+use std::time::Duration;
+
 use countersign::{
     domain::{
         limits::LINE_BYTES_MAX,
+        principal::Principal,
         scope::{Scope, ScopeSet},
     },
-    transport::mcp::Reveal,
+    service::CodeRequest,
+    transport::mcp::{McpServer, Reveal, stdio},
 };
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt as _;
+use tokio_util::sync::CancellationToken;
 
 use super::Wire;
-use crate::kit::RFC_SEED;
+use crate::kit::{RFC_SEED, Vault};
 
 #[tokio::test]
 async fn every_handshake_revision_is_spoken() {
@@ -116,6 +122,80 @@ async fn a_call_of_the_wrong_form_is_told_what_is_wrong_with_it() {
         assert_eq!(answer["error"]["code"], -32602, "{answer}");
         assert!(answer["error"]["message"].as_str().unwrap().contains("`params.name`"), "{answer}");
     }
+}
+
+/// Two callers want a code of one secret for themselves: one gets it, one waits. Then the server is made to end.
+async fn ended_while_one_waits(stopped: bool) {
+    let mut wire = Wire::open().await;
+    let id = wire.vault.register("A").await.secret.id;
+    for call in [71, 72] {
+        let arguments = json!({"secret_id": id.to_string(), "single_use": true, "max_wait": 120});
+        let params = json!({"name": "get_totp_code", "arguments": arguments});
+        wire.send(&json!({"jsonrpc": "2.0", "id": call, "method": "tools/call", "params": params}).to_string()).await;
+    }
+    while wire.vault.service.tally().waiting < 1 {
+        tokio::task::yield_now().await;
+    }
+    if stopped {
+        wire.stop.cancel();
+    } else {
+        wire.hang_up().await;
+    }
+
+    let answers = wire.last_words().await;
+
+    let mut ids: Vec<i64> = answers.iter().filter_map(|answer| answer["id"].as_i64()).collect();
+    ids.sort_unstable();
+    assert_eq!(ids, [71, 72], "{answers:?}");
+    let sorry = answers.iter().filter(|answer| answer["result"]["isError"] == true);
+    assert!(
+        sorry.clone().all(|answer| answer.to_string().contains("unavailable")) && sorry.count() == 1,
+        "{answers:?}"
+    );
+    // The step that was reserved is free again.
+    let alone = CodeRequest { single_use: true, max_wait: Some(0), ..CodeRequest::default() };
+    let elsewhere = wire.vault.another_service();
+    let busy = elsewhere.get_code(&wire.vault.person, id, &alone, &()).await.err().unwrap();
+    assert!(busy.to_string().contains("free in 30 s"), "{busy}");
+}
+
+#[tokio::test]
+async fn a_host_that_closes_its_end_is_answered_in_full() {
+    ended_while_one_waits(false).await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_told_to_end_answers_in_full() {
+    ended_while_one_waits(true).await;
+}
+
+#[tokio::test]
+async fn a_host_that_does_not_read_is_not_read_from() {
+    let vault = Vault::new();
+    let server = McpServer::for_caller(
+        vault.service.clone(),
+        Principal::stdio(vault.account, ScopeSet::ALL, None),
+        Reveal::Once,
+    );
+    let (mut host, theirs) = tokio::io::duplex(64 * 1024);
+    let (input, output) = tokio::io::split(theirs);
+    let stop = CancellationToken::new();
+    let session = tokio::spawn(stdio::serve_on(server, input, output, stop.clone()));
+    let hello =
+        json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
+    let hello = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": hello});
+    host.write_all(format!("{hello}\n").as_bytes()).await.unwrap();
+    let list = format!("{}\n", json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"})).repeat(1000);
+
+    // Each list is answered with about 12 KiB: more than 200 MiB of answers if nothing held it up.
+    let mut taken = 0;
+    while taken < 200 && tokio::time::timeout(Duration::from_secs(2), host.write_all(list.as_bytes())).await.is_ok() {
+        taken += 12;
+    }
+
+    assert!(taken < 60, "everything was read although nothing was");
+    stop.cancel();
+    session.await.unwrap().unwrap();
 }
 
 #[tokio::test]
