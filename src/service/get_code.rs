@@ -119,11 +119,13 @@ impl Service {
                 }
             };
             place = place.or_else(|| self.parts.waiters.enter(caller.actor()));
-            if place.is_none() {
-                return Err(self.refuse(Refusal::TooManyWaiting, entry).await);
-            }
-            if let Err(refusal) = self.wait_as(caller, from, patience).await {
-                return Err(self.refuse(refusal, entry).await);
+            let waited = match place {
+                Some(_) => self.wait_as(caller, from, patience).await,
+                None => Err(Refusal::TooManyWaiting),
+            };
+            if let Err(refusal) = waited {
+                // It is refused now, however long ago the call began.
+                return Err(self.refuse(refusal, AuditEntry { at: self.now(), ..entry }).await);
             }
         }
     }

@@ -3,10 +3,12 @@
 use countersign::{
     domain::{
         api_key::PlainKey,
+        audit::{AuditFilter, Outcome},
         ids::SecretId,
         limits::{WAITERS_PER_KEY_MAX, WAITERS_PER_PROCESS_MAX},
         principal::Principal,
         scope::ScopeSet,
+        time::Timestamp,
     },
     service::{Code, CodeRequest, IssuedCode, KeyRequest, Offered, Refusal},
 };
@@ -76,4 +78,25 @@ async fn a_key_may_take_sixteen_places() {
     assert_eq!(turned_away(&results), 0);
     let results = wait_together(&vault, &caller, id, WAITERS_PER_KEY_MAX + 1).await;
     assert_eq!(turned_away(&results), 1);
+}
+
+#[tokio::test]
+async fn a_refusal_after_a_wait_bears_its_own_time() {
+    let vault = Vault::new();
+    let id = vault.register("A").await.secret.id;
+    vault.clock.set_seconds(START + 25);
+    let (service, person) = (vault.service.clone(), vault.person.clone());
+    let request = CodeRequest { min_validity: Some(10), ..CodeRequest::default() };
+    let waiting = tokio::spawn(async move { whole(&service, &person, id, request).await });
+    while vault.service.tally().waiting == 0 {
+        tokio::task::yield_now().await;
+    }
+    vault.clock.set_seconds(START + 28);
+    vault.service.stop_waiting().await;
+
+    assert_eq!(waiting.await.unwrap().err().unwrap().code(), Code::Unavailable);
+    let filter = AuditFilter { secret: Some(id), ..AuditFilter::default() };
+    let rows = vault.service.read_whole_trail(&vault.person, filter).await.unwrap();
+    let refused = rows.iter().find(|row| row.entry.outcome == Outcome::Unavailable).unwrap();
+    assert_eq!(refused.entry.at, Timestamp::from_micros((START + 28) * 1_000_000));
 }
