@@ -175,7 +175,7 @@ impl ServerHandler for McpServer {
         let caller = self.caller(&context)?;
         let allowed = TOOLS.iter().zip(listed()).filter(|(spec, _)| spec.works_for(&caller));
         let mut list = ListToolsResult::with_all_items(allowed.map(|(_, tool)| tool.clone()).collect());
-        if context.protocol_version().is_some_and(|version| version >= ProtocolVersion::V_2026_07_28) {
+        if is_2026(&context) {
             list.ttl_ms = Some(LIST_TTL_MS);
             list.cache_scope = Some(CacheScope::Private);
         }
@@ -196,11 +196,24 @@ impl ServerHandler for McpServer {
             return Err(ErrorData::new(ErrorCode::METHOD_NOT_FOUND, "no such method", None));
         }
         // A call that rmcp could not read as one: models write arguments as text, for one.
-        let name = request.params.as_ref().and_then(|params| params.get("name")).and_then(Value::as_str);
-        let tool = tool_named(name.unwrap_or_default())?;
-        let refusal = Refusal::invalid("arguments", "must be a JSON object, not a text that holds one");
+        let sent = |name| request.params.as_ref().and_then(|params| params.get(name));
+        let tool = tool_named(sent("name").and_then(Value::as_str).unwrap_or_default())?;
+        let problem = match sent("arguments") {
+            Some(Value::String(_)) => "must be a JSON object, not a text that holds one",
+            Some(Value::Bool(_) | Value::Number(_) | Value::Array(_)) => "must be a JSON object",
+            None | Some(Value::Null | Value::Object(_)) => {
+                let problem = "`params` has a field beside `name` and `arguments` that is not of its form";
+                return Err(ErrorData::invalid_params(problem, None));
+            }
+        };
+        let refusal = Refusal::invalid("arguments", problem);
         let refusal = self.shared.service.note_refusal(&self.caller(&context)?, tool.action, refusal).await;
-        serde_json::to_value(refused(&refusal))
+        let mut result = refused(&refusal);
+        if !is_2026(&context) {
+            // rmcp sees to that in the answers to what it could read.
+            result.result_type = None;
+        }
+        serde_json::to_value(result)
             .map(CustomResult::new)
             .map_err(|_| ErrorData::internal_error("the answer could not be written", None))
     }
@@ -225,6 +238,11 @@ fn admitted(call: &Call<'_>, arguments: &Map<String, Value>) -> Result<(), Refus
         return Err(Refusal::MissingScope(call.tool.scope));
     }
     if depth_within_limit(arguments) { Ok(()) } else { Err(Refusal::invalid("arguments", "are nested too deeply")) }
+}
+
+/// Whether the request is of the revision of 2026-07-28, whose results say more of themselves.
+fn is_2026(context: &RequestContext<RoleServer>) -> bool {
+    context.protocol_version().is_some_and(|version| version >= ProtocolVersion::V_2026_07_28)
 }
 
 fn tool_named(name: &str) -> Result<&'static ToolSpec, ErrorData> {

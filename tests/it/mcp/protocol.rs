@@ -46,6 +46,9 @@ async fn the_stateless_revision_is_spoken() {
     let call = json!({"_meta": meta, "name": "get_seat_count", "arguments": {}});
     let answer = wire.request("tools/call", call).await;
     assert_eq!(answer["result"]["structuredContent"]["count"], 0, "{answer}");
+    let call = json!({"_meta": meta, "name": "get_seat_count", "arguments": []});
+    let answer = wire.request("tools/call", call).await;
+    assert_eq!(answer["result"]["resultType"], "complete", "{answer}");
 }
 
 #[tokio::test]
@@ -112,10 +115,21 @@ async fn whoever_waits_for_an_answer_gets_one() {
 #[tokio::test]
 async fn a_call_of_the_wrong_form_is_told_what_is_wrong_with_it() {
     let mut wire = Wire::open().await;
-    for arguments in [json!("{}"), json!([]), json!(7)] {
+    let hint = "`arguments` must be a JSON object, not a text that holds one";
+    let plain = "`arguments` must be a JSON object";
+    for (arguments, expected) in [(json!("{}"), hint), (json!([]), plain), (json!(7), plain), (json!(true), plain)] {
+        let result = wire.call("get_seat_count", arguments.clone()).await;
+        assert!(result.get("resultType").is_none(), "a field that this revision does not have: {result}");
         let refused = wire.refused("get_seat_count", arguments).await;
-        assert_eq!(refused["error"], "invalid_argument");
-        assert!(refused["message"].as_str().unwrap().contains("`arguments` must be a JSON object"), "{refused}");
+        assert_eq!((&refused["error"], &refused["message"]), (&json!("invalid_argument"), &json!(expected)));
+    }
+    for params in [
+        json!({"name": "get_seat_count", "requestState": 7}),
+        json!({"name": "get_seat_count", "arguments": {}, "inputResponses": 7}),
+    ] {
+        let answer = wire.request("tools/call", params).await;
+        assert_eq!(answer["error"]["code"], -32602, "{answer}");
+        assert!(answer["error"]["message"].as_str().unwrap().contains("beside `name`"), "{answer}");
     }
     for params in [json!({"name": 5}), json!({}), json!({"arguments": {}})] {
         let answer = wire.request("tools/call", params).await;
