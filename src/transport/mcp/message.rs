@@ -4,11 +4,13 @@
 //! that hosts send all day, a plain `tools/call`, is therefore read at once; whatever is not exactly that goes rmcp's way.
 
 use rmcp::model::{
-    CallToolRequest, CallToolRequestMethod, CallToolRequestParams, ClientJsonRpcMessage, ClientRequest, JsonObject,
-    JsonRpcRequest, JsonRpcVersion2_0, RequestId, RequestMetaObject,
+    CallToolRequest, CallToolRequestMethod, CallToolRequestParams, ClientJsonRpcMessage, ClientRequest, JsonRpcRequest,
+    JsonRpcVersion2_0, RequestId, RequestMetaObject,
 };
 use serde::Deserialize;
 use serde_json::Value;
+
+use crate::transport::wire::{Fields, names_a_field_twice};
 
 /// A byte order mark, which a JSON parser may ignore (RFC 8259, 8.1).
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
@@ -20,6 +22,8 @@ pub(super) enum NoMessage {
     Notification,
     /// No JSON, or JSON beyond what is read: too deep, or with half a character in it.
     Unreadable(Option<RequestId>),
+    /// JSON in which a field is named twice: whoever looked at it before may have gone by the other one.
+    Ambiguous(Option<RequestId>),
     /// JSON, but no JSON-RPC message.
     Invalid(Option<RequestId>),
 }
@@ -47,9 +51,9 @@ struct PlainCall {
 struct PlainParams {
     name: String,
     #[serde(default)]
-    arguments: Option<JsonObject>,
+    arguments: Option<Fields>,
     #[serde(default, rename = "_meta")]
-    meta: Option<JsonObject>,
+    meta: Option<Fields>,
 }
 
 /// Reads one message.
@@ -61,11 +65,14 @@ pub(super) fn read_message(bytes: &[u8]) -> Result<ClientJsonRpcMessage, NoMessa
     if let Ok(call) = serde_json::from_slice::<PlainCall>(bytes) {
         return Ok(call.into());
     }
-    serde_json::from_slice(bytes).map_err(|_| {
+    let twice = names_a_field_twice(bytes);
+    let read = if twice { None } else { serde_json::from_slice(bytes).ok() };
+    read.ok_or_else(|| {
         let id = serde_json::from_slice(bytes).ok().map(|JustId { id }| id);
         match serde_json::from_slice::<Value>(bytes) {
             Err(_) => NoMessage::Unreadable(id),
             Ok(value) if value.get("method").is_some() && value.get("id").is_none() => NoMessage::Notification,
+            Ok(_) if twice => NoMessage::Ambiguous(id),
             Ok(_) => NoMessage::Invalid(id),
         }
     })
@@ -74,9 +81,9 @@ pub(super) fn read_message(bytes: &[u8]) -> Result<ClientJsonRpcMessage, NoMessa
 impl From<PlainCall> for ClientJsonRpcMessage {
     fn from(call: PlainCall) -> Self {
         let mut params = CallToolRequestParams::new(call.params.name);
-        params.arguments = call.params.arguments;
+        params.arguments = call.params.arguments.map(|Fields(fields)| fields);
         let mut request = CallToolRequest::new(params);
-        if let Some(meta) = call.params.meta {
+        if let Some(Fields(meta)) = call.params.meta {
             request.extensions.insert(RequestMetaObject::from(meta));
         }
         Self::Request(JsonRpcRequest::new(call.id, ClientRequest::CallToolRequest(request)))
@@ -129,9 +136,6 @@ mod tests {
             r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","arguments":[]}}"#,
             r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":7}}"#,
             r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a"},"extra":1}"#,
-            r#"{"jsonrpc":"2.0","id":1,"id":2,"method":"tools/call","params":{"name":"a"}}"#,
-            r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","name":"b"}}"#,
-            r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","arguments":{"x":1,"x":2}}}"#,
             r#"{"jsonrpc":"2.0","id":1,"method":"tools/call"}"#,
             r#"{"jsonrpc":"2.0","id":null,"method":"tools/call","params":{"name":"a"}}"#,
             r#"{"jsonrpc":"2.0","id":1.0,"method":"tools/call","params":{"name":"a"}}"#,
@@ -162,6 +166,28 @@ mod tests {
         assert_eq!(none(r#"{"jsonrpc":"1.0","method":"x"}"#), NoMessage::Notification);
         assert_eq!(none("[]"), NoMessage::Invalid(None));
         assert_eq!(none(r#"{"jsonrpc":"1.0","id":7,"method":"x"}"#), NoMessage::Invalid(seven()));
+    }
+
+    #[test]
+    fn a_field_that_is_named_twice_is_no_message_at_any_level() {
+        for (text, id) in [
+            (
+                r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"a","arguments":{"x":1,"x":2}}}"#,
+                Some(7),
+            ),
+            (
+                r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"a","_meta":{"m":{"x":1,"x":2}}}}"#,
+                Some(7),
+            ),
+            (r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"a","name":"b"}}"#, Some(7)),
+            (r#"{"jsonrpc":"2.0","id":7,"method":"tools/list","params":{"cursor":"a","cursor":"b"}}"#, Some(7)),
+            (r#"{"jsonrpc":"2.0","id":1,"id":2,"method":"tools/call","params":{"name":"a"}}"#, None),
+        ] {
+            let none = read_message(text.as_bytes()).unwrap_err();
+            assert_eq!(none, NoMessage::Ambiguous(id.map(RequestId::Number)), "{text}");
+        }
+        let notification = br#"{"jsonrpc":"2.0","method":"x","params":{"x":1,"x":2}}"#;
+        assert_eq!(read_message(notification).unwrap_err(), NoMessage::Notification);
     }
 
     #[test]

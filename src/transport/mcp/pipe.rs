@@ -23,6 +23,7 @@ use crate::{domain::limits::LINE_BYTES_MAX, service::Service};
 
 const UNREADABLE: &str =
     "this can't be read as JSON: it is cut short, nested too deeply, or has half a character in it";
+const AMBIGUOUS: &str = "this names a field twice";
 const INVALID: &str = "this is no JSON-RPC 2.0 message that MCP knows";
 
 /// One host.
@@ -95,6 +96,7 @@ impl<R: AsyncRead + Unpin> Pipe<R> {
                 }
                 Err(NoMessage::Notification) => {}
                 Err(NoMessage::Unreadable(id)) => self.owe(id, ErrorData::parse_error(UNREADABLE, None)),
+                Err(NoMessage::Ambiguous(id)) => self.owe(id, ErrorData::invalid_request(AMBIGUOUS, None)),
                 Err(NoMessage::Invalid(id)) => self.owe(id, ErrorData::invalid_request(INVALID, None)),
             }
         }

@@ -6,6 +6,7 @@
 mod audit;
 mod error;
 mod input;
+mod once;
 mod output;
 mod read;
 mod schema;
@@ -17,6 +18,7 @@ pub use input::{
     GetCodeInput, GetSeatInput, ListSeatsInput, ListSecretsInput, RegisterInput, SeatCountInput, SecretIdInput,
     Sensitive, VerifyInput,
 };
+pub use once::{Fields, names_a_field_twice};
 pub use output::{
     OK, Revealed, Seat, SeatCountResponse, SeatListResponse, SeatRetrieveResponse, SecretCreateResponse,
     SecretDeleteResponse, SecretListResponse, SecretPageResponse, TotpGetCodeResponse, TotpSecret, VerifyResponse,

@@ -105,6 +105,11 @@ async fn whoever_waits_for_an_answer_gets_one() {
         (r#"{"jsonrpc":"1.0","id":7,"method":"ping"}"#, -32600, json!(7)),
         ("hello", -32700, Value::Null),
         ("[]", -32600, Value::Null),
+        (
+            r#"{"jsonrpc":"2.0","id":8,"method":"tools/call","params":{"name":"get_seat","arguments":{"seat_id":"a","seat_id":"b"}}}"#,
+            -32600,
+            json!(8),
+        ),
     ] {
         wire.send(line).await;
         let answer = wire.receive().await;
