@@ -9,7 +9,7 @@ use crate::domain::limits::LINE_BYTES_MAX;
 /// What a buffer may keep of its size between lines.
 const KEPT_BYTES: usize = 64 * 1024;
 
-/// Reads lines of at most [`LINE_BYTES_MAX`] bytes, their line break among them.
+/// Reads lines of at most [`LINE_BYTES_MAX`] bytes beside their line break.
 pub(super) struct Lines<R> {
     input: R,
     line: Vec<u8>,
@@ -44,16 +44,16 @@ impl<R: AsyncBufRead + Unpin> Lines<R> {
             if read.is_empty() {
                 // The last line may end with the input.
                 let last = !self.line.is_empty() && !std::mem::replace(&mut self.given, true);
-                return Ok(last.then_some(Line::Whole(&self.line)));
+                return Ok(last.then_some(Line::Whole(without_break(&self.line))));
             }
             let ends = read.iter().position(|byte| *byte == b'\n');
             let taken = ends.map_or(read.len(), |at| at + 1);
-            let fits = self.line.len() + taken <= LINE_BYTES_MAX;
             let skipped = self.skipping;
-            if fits && !skipped {
+            if !skipped {
                 self.line.extend_from_slice(read.get(..taken).unwrap_or_default());
             }
             self.input.consume(taken);
+            let fits = without_break(&self.line).len() <= LINE_BYTES_MAX;
             self.skipping = ends.is_none() && (skipped || !fits);
             if skipped {
                 continue;
@@ -64,11 +64,15 @@ impl<R: AsyncBufRead + Unpin> Lines<R> {
             }
             if ends.is_some() {
                 self.given = true;
-                let line = self.line.strip_suffix(b"\n").unwrap_or(&self.line);
-                return Ok(Some(Line::Whole(line.strip_suffix(b"\r").unwrap_or(line))));
+                return Ok(Some(Line::Whole(without_break(&self.line))));
             }
         }
     }
+}
+
+fn without_break(line: &[u8]) -> &[u8] {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    line.strip_suffix(b"\r").unwrap_or(line)
 }
 
 #[cfg(test)]
@@ -92,18 +96,21 @@ mod tests {
 
     #[tokio::test]
     async fn lines_come_whole_and_one_that_is_too_long_hurts_no_other() {
-        let long = |bytes: usize| [vec![b'x'; bytes - 1], vec![b'\n']].concat();
+        let long = |bytes: usize, end: &str| [vec![b'x'; bytes], end.into()].concat();
         let input = [
             b"one\r\n\n".to_vec(),
-            long(LINE_BYTES_MAX),
-            long(LINE_BYTES_MAX + 1),
+            long(LINE_BYTES_MAX, "\n"),
+            long(LINE_BYTES_MAX, "\r\n"),
+            long(LINE_BYTES_MAX + 1, "\n"),
             b"two\n".to_vec(),
-            long(3 * LINE_BYTES_MAX),
-            long(5 * LINE_BYTES_MAX),
+            long(LINE_BYTES_MAX, "\rx\n"),
+            long(3 * LINE_BYTES_MAX, "\r\n"),
+            long(5 * LINE_BYTES_MAX, "\n"),
             b"three\nthe end".to_vec(),
         ]
         .concat();
-        let expected = [Some(3), Some(0), Some(LINE_BYTES_MAX - 1), None, Some(3), None, None, Some(5), Some(7)];
+        let most = Some(LINE_BYTES_MAX);
+        let expected = [Some(3), Some(0), most, most, None, Some(3), None, None, None, Some(5), Some(7)];
         for buffer in [1000, 8192, 2 * LINE_BYTES_MAX] {
             assert_eq!(lengths(&input, buffer).await, expected, "{buffer}");
         }
