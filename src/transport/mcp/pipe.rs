@@ -79,7 +79,7 @@ impl<R: AsyncRead + Unpin> Pipe<R> {
                     self.service.stop_waiting().await;
                     return Ok(None);
                 }
-                Some(Line::Whole(b"")) => continue,
+                Some(Line::Whole(line)) if is_blank(line) => continue,
                 Some(Line::Whole(line)) => read_message(line),
                 Some(Line::TooLong) => {
                     let most = format!("a line may have {LINE_BYTES_MAX} bytes at most");
@@ -106,6 +106,11 @@ impl<R: AsyncRead + Unpin> Pipe<R> {
         tracing::debug!(reason = %error.message, "a line was refused");
         self.owed = Some(Box::new(ServerJsonRpcMessage::error(error, id)));
     }
+}
+
+/// A line of JSON's white space alone: what an editor or a person leaves between messages.
+fn is_blank(line: &[u8]) -> bool {
+    line.iter().all(|byte| matches!(byte, b' ' | b'\t' | b'\r'))
 }
 
 impl<R: AsyncRead + Send + Unpin> Transport<RoleServer> for Pipe<R> {

@@ -105,13 +105,13 @@ async fn whoever_waits_for_an_answer_gets_one() {
         ),
         (&format!(r#"{{"jsonrpc":"2.0","method":"x","params":{{"a":{deep}}},"id":"six"}}"#), -32700, json!("six")),
         (r#"{"jsonrpc":"1.0","id":7,"method":"ping"}"#, -32600, json!(7)),
-        ("hello", -32700, Value::Null),
-        ("[]", -32600, Value::Null),
         (
             r#"{"jsonrpc":"2.0","id":8,"method":"tools/call","params":{"name":"get_seat","arguments":{"seat_id":"a","seat_id":"b"}}}"#,
             -32600,
             json!(8),
         ),
+        ("hello", -32700, Value::Null),
+        ("[]", -32600, Value::Null),
     ] {
         wire.send(line).await;
         let answer = wire.receive().await;
@@ -226,6 +226,16 @@ async fn broken_messages_end_nothing() {
         wire.send(line).await;
     }
     assert_eq!(wire.ok("get_seat_count", json!({})).await["count"], 0);
+}
+
+#[tokio::test]
+async fn a_blank_line_is_no_message() {
+    let mut wire = Wire::open().await;
+    for blank in ["", "\r", " ", " \t \t\r"] {
+        wire.send(blank).await;
+        wire.send(r#"{"jsonrpc":"2.0","id":99,"method":"ping"}"#).await;
+        assert_eq!(wire.receive().await, json!({"jsonrpc": "2.0", "id": 99, "result": {}}), "{blank:?}");
+    }
 }
 
 #[tokio::test]
