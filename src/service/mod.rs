@@ -23,6 +23,8 @@ mod waiting;
 
 use std::sync::Arc;
 
+use uuid::Uuid;
+
 pub use audit::{AuditReport, Finding};
 pub use authenticate::Offered;
 pub use get_code::{CodeRequest, IssuedCode};
@@ -49,7 +51,7 @@ use crate::{
         time::Timestamp,
     },
     keyring::{Keyring, OpenSealError, Place},
-    random::{NoRandomness, SharedRandom},
+    random::{NoRandomness, OrderedIds, SharedRandom},
     store::{SealedSecret, SharedStore, StoreError},
 };
 use refusals::Refusals;
@@ -68,6 +70,7 @@ struct Parts {
     keyring: Arc<Keyring>,
     clock: SharedClock,
     random: SharedRandom,
+    ids: OrderedIds,
     refusals: Refusals,
     waiters: Waiters,
     counters: Counters,
@@ -76,8 +79,8 @@ struct Parts {
 impl Service {
     /// Puts a service together.
     pub fn new(store: SharedStore, keyring: Arc<Keyring>, clock: SharedClock, random: SharedRandom) -> Self {
-        let (refusals, waiters, counters) = Default::default();
-        Self { parts: Arc::new(Parts { store, keyring, clock, random, refusals, waiters, counters }) }
+        let (ids, refusals, waiters, counters) = Default::default();
+        Self { parts: Arc::new(Parts { store, keyring, clock, random, ids, refusals, waiters, counters }) }
     }
 
     fn store(&self) -> &SharedStore {
@@ -91,6 +94,11 @@ impl Service {
     /// The time that the use cases go by: transports that count down or look back ask here, not a clock of their own.
     pub fn now(&self) -> Timestamp {
         self.parts.clock.now()
+    }
+
+    /// An id for something that is made now.
+    fn ordered_id(&self, at: Timestamp) -> Result<Uuid, Refusal> {
+        self.parts.ids.next(self.parts.random.as_ref(), at).map_err(|cause| self.no_randomness(cause))
     }
 
     /// Refuses a caller without a scope, or whose seat was removed, on the trail.

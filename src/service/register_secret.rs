@@ -127,7 +127,7 @@ impl Service {
     ) -> Result<Registered, Refusal> {
         let Enrolment { metadata, seed } = enrolment;
         let (account, created_at) = (caller.account(), entry.at);
-        let id = SecretId::new(self.parts.random.ordered_id(created_at).map_err(|cause| self.no_randomness(cause))?);
+        let id = SecretId::new(self.ordered_id(created_at)?);
         let place = Place { account, secret: id, version: 1, created_at };
         let sealed = self.sealed(&metadata, &seed, place)?;
         let added = self.store().add_secret(sealed, repeat, AuditEntry { secret: Some(id), ..entry.clone() });

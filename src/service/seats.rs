@@ -131,7 +131,7 @@ impl Service {
         self.require_person(caller, Action::SeatAdd).await?;
         let now = self.now().whole_millis();
         let profile = new_profile(from)?;
-        let id = SeatId::new(self.parts.random.ordered_id(now).map_err(|cause| self.no_randomness(cause))?);
+        let id = SeatId::new(self.ordered_id(now)?);
         let seat = Seat { id, account: caller.account(), created_at: now, profile };
         let entry = AuditEntry { seat: Some(id), ..AuditEntry::of(caller, Action::SeatAdd, now) };
         self.store().add_seat(seat.clone(), entry).await.map_err(|cause| self.failed(&cause))?;

@@ -155,9 +155,14 @@ fn secrets_are_listed_whole_or_by_page() {
     for n in 0..60 {
         server.secret(&format!("secret {n}"));
     }
-    let count =
-        |query: &str| server.get(&format!("{SECRETS}{query}"), &token).json()["totp_secrets"].as_array().unwrap().len();
+    let listed = |query: &str| {
+        server.get(&format!("{SECRETS}{query}"), &token).json()["totp_secrets"].as_array().unwrap().clone()
+    };
+    let count = |query: &str| listed(query).len();
 
+    // All of them were made in the same millisecond.
+    let labels = (0..60).map(|n| json!(format!("secret {n}")));
+    assert!(listed("").iter().map(|secret| &secret["label"]).eq(labels.collect::<Vec<_>>().iter()));
     assert_eq!((count(""), count("?limit=7&offset=58"), count("?limit=0"), count("?query=SECRET%205")), (60, 2, 0, 11));
     for bad in ["?limit=1001", "?limit=-1", "?offset=-1", "?limit=1.5", "?page=2", "?limit=1&limit=1"] {
         assert_eq!(server.get(&format!("{SECRETS}{bad}"), &token).refusal().0, 400, "{bad}");
