@@ -18,7 +18,8 @@ pub struct OpenRequest {
     pub url: String,
     /// The data directory.
     pub data_dir: PathBuf,
-    /// The folder for key files, `<vault id>.key` in it. It is ours, so it must be its owner's alone.
+    /// The folder for key files, `<vault id>.key` in it. It is ours, so it must be its owner's alone, and nobody else may
+    /// write in the one around it.
     pub key_dir: PathBuf,
     /// The key file, if it was named. Elsewhere than in `key_dir`, its own mode is what counts.
     pub key_file: Option<PathBuf>,

@@ -109,7 +109,7 @@ pub(crate) fn open_in(dir: &std::path::Path, now: Timestamp) -> Opened {
     open(&OpenRequest {
         url: "sqlite:".to_owned(),
         data_dir: dir.join("data"),
-        key_dir: dir.join("keys"),
+        key_dir: dir.join("config/keys"),
         key_file: None,
         now,
         writes: Writes::Inline,

@@ -59,7 +59,7 @@ impl Folder {
     }
 
     pub(crate) fn keys(&self) -> PathBuf {
-        self.root.join("keys")
+        self.root.join("config/keys")
     }
 
     pub(crate) fn request(&self) -> OpenRequest {
@@ -71,12 +71,12 @@ impl Folder {
     }
 }
 
-/// The request for a vault in `data`, with its keys in `keys`, under a folder.
+/// The request for a vault in `data`, with its keys in `config/keys`, under a folder.
 pub(crate) fn request_at(root: &Path, writes: Writes) -> OpenRequest {
     OpenRequest {
         url: "sqlite:".to_owned(),
         data_dir: root.join("data"),
-        key_dir: root.join("keys"),
+        key_dir: root.join("config/keys"),
         key_file: None,
         now: NOW,
         writes,

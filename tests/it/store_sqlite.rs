@@ -114,16 +114,45 @@ fn a_folder_for_keys_that_others_may_touch_is_refused_and_changes_nothing() {
 }
 
 #[test]
-fn a_first_opening_puts_no_key_into_a_folder_that_others_may_touch() {
-    let folder = Folder::new(Writes::Inline);
-    fs::create_dir(folder.keys()).unwrap();
-    fs::set_permissions(folder.keys(), fs::Permissions::from_mode(0o755)).unwrap();
+fn keys_in_a_folder_that_others_may_write_are_refused_and_nothing_is_changed() {
+    let folder = with_a_secret();
+    let named = OpenRequest { key_file: Some(key_of(&folder)), ..folder.request() };
+    let before = contents(&folder.root);
+    let around = folder.keys().parent().unwrap().to_owned();
+    for mode in [0o777, 0o775, 0o757, 0o720, 0o702] {
+        fs::set_permissions(&around, fs::Permissions::from_mode(mode)).unwrap();
+        for request in [&folder.request(), &named] {
+            let refused = refusal(request);
+            assert!(matches!(refused, OpenError::LooseMode { wanted: 0o700, .. }), "{mode:o}: {refused}");
+            assert!(refused.to_string().ends_with(&format!("chmod 700 {}", around.display())), "{refused}");
+        }
+    }
+    assert_eq!(contents(&folder.root), before);
+    for mode in [0o755, 0o711, 0o700] {
+        fs::set_permissions(&around, fs::Permissions::from_mode(mode)).unwrap();
+        open(&folder.request()).unwrap();
+    }
+}
 
-    let refused = refusal(&folder.request());
+#[test]
+fn a_first_opening_puts_no_key_where_others_may_touch_it() {
+    for (around, keys) in [(0o700, Some(0o755)), (0o777, Some(0o700)), (0o775, None)] {
+        let folder = Folder::new(Writes::Inline);
+        let make = |path: &Path, mode| {
+            fs::create_dir(path).unwrap();
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        };
+        make(folder.keys().parent().unwrap(), around);
+        if let Some(mode) = keys {
+            make(&folder.keys(), mode);
+        }
 
-    assert!(matches!(refused, OpenError::LooseMode { wanted: 0o700, .. }), "{refused}");
-    assert_eq!(fs::read_dir(folder.keys()).unwrap().count(), 0);
-    assert!(!folder.vault().exists());
+        let refused = refusal(&folder.request());
+
+        assert!(matches!(refused, OpenError::LooseMode { wanted: 0o700, .. }), "{refused}");
+        assert!(fs::read_dir(folder.keys()).is_ok_and(|mut inside| inside.next().is_none()) || keys.is_none());
+        assert!(!folder.vault().exists() && folder.keys().exists() == keys.is_some());
+    }
 }
 
 #[test]
@@ -332,7 +361,7 @@ fn with_a_secret() -> Folder {
 /// The same files as they are this instant, as after a kill.
 fn copy_of(folder: &Folder) -> Folder {
     let copy = Folder::new(folder.writes);
-    for dir in ["data", "keys"] {
+    for dir in ["data", "config", "config/keys"] {
         private_dir(&copy.root.join(dir));
     }
     for path in files_under(&folder.root) {

@@ -45,7 +45,7 @@ pub(super) fn create(request: &OpenRequest, spot: &Spot) -> Result<(), OpenError
     Ok(())
 }
 
-/// The key file of a vault. Refused if it lies in our folder for keys and others may look into that.
+/// The key file of a vault. Refused if it lies in our folder for keys and that is not ours alone.
 pub(super) fn key_path(request: &OpenRequest, vault: VaultId) -> Result<PathBuf, OpenError> {
     let path = request.key_file.clone().unwrap_or_else(|| request.key_dir.join(format!("{vault}.key")));
     if path.parent() == Some(&request.key_dir) {

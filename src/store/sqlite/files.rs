@@ -126,9 +126,14 @@ pub(super) fn look(path: &Path) -> Result<Option<Metadata>, OpenError> {
     }
 }
 
-/// Refuses a folder for keys that others may look into or change: who can put another file in a key's place has taken
-/// the key away. One that is not there yet is made private.
+/// Refuses a folder for keys that others may look into or change, or that lies where they may put another in its place:
+/// who can do that has taken the keys away. What is not there yet is made private.
 pub(super) fn refuse_shared_keys(folder: &Path) -> Result<(), OpenError> {
+    if let Some(above) = folder.parent()
+        && look(above)?.is_some()
+    {
+        refuse_writable_folder(above)?;
+    }
     match look(folder)? {
         Some(_) => refuse_shared_folder(folder),
         None => Ok(()),
@@ -194,6 +199,21 @@ fn refuse_shared_folder(path: &Path) -> Result<(), OpenError> {
     refuse_mode(path, facts.mode(), 0o700)
 }
 
+/// Others may look into such a folder. It may be the system's own.
+#[cfg(unix)]
+fn refuse_writable_folder(path: &Path) -> Result<(), OpenError> {
+    use std::os::unix::fs::MetadataExt as _;
+
+    let facts = fs::metadata(path).map_err(io_at(path))?;
+    if ![0, rustix::process::geteuid().as_raw()].contains(&facts.uid()) {
+        return Err(not_ours(path, "belongs to another user"));
+    }
+    match facts.mode() & 0o7777 {
+        mode if mode & 0o022 != 0 => Err(OpenError::LooseMode { path: path.to_owned(), mode, wanted: 0o700 }),
+        _ => Ok(()),
+    }
+}
+
 #[cfg(unix)]
 fn refuse_shared(path: &Path, facts: &Metadata) -> Result<(), OpenError> {
     use std::os::unix::fs::MetadataExt as _;
@@ -220,6 +240,11 @@ fn refuse_mode(path: &Path, mode: u32, wanted: u32) -> Result<(), OpenError> {
 
 #[cfg(not(unix))]
 fn refuse_shared_folder(_path: &Path) -> Result<(), OpenError> {
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn refuse_writable_folder(_path: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
