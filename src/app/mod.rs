@@ -6,9 +6,9 @@ mod typed;
 
 use std::{io::IsTerminal as _, process::ExitCode, sync::Arc};
 
-use clap::{ColorChoice, CommandFactory as _};
+use clap::ColorChoice;
 use tokio_util::sync::CancellationToken;
-use typed::{Command, Typed, typed_wrong};
+use typed::{Command, Typed, answered};
 
 use crate::{
     clock::{Clock as _, SystemClock},
@@ -66,26 +66,27 @@ pub fn run() -> ExitCode {
     telemetry::hide_panic_payloads();
     let typed = match Typed::read() {
         Ok(typed) => typed,
-        Err(error) => return typed_wrong(error),
+        Err(error) => return answered(error).unwrap_or_else(|failure| told_early(&failure.into())),
     };
     if typed.command.is_none() && std::io::stdin().is_terminal() {
         // Nobody is there to be served, and somebody to be helped.
-        let _ = Typed::command().print_help();
-        return ExitCode::SUCCESS;
+        return Typed::help().map_or_else(|failure| told_early(&failure.into()), |()| ExitCode::SUCCESS);
     }
     let (flags, command) = (typed.flags, typed.command);
     let config = match Config::of(flags) {
         Ok(config) => config,
-        Err(error) => {
-            let looks = looks(ColorChoice::Auto);
-            return Fatal::from(error).told(&mut Console::of_process(Answers::Text, looks));
-        }
+        Err(error) => return told_early(&error.into()),
     };
     match task_of(command).and_then(|task| carry_out(&config, task)) {
         Ok(Ending::Done) => ExitCode::SUCCESS,
         Ok(Ending::No) => ExitCode::from(EXIT_FAILED),
         Err(fatal) => fatal.told(&mut console_of(&config)),
     }
+}
+
+/// Tells of what went wrong before it was known how answers are wanted.
+fn told_early(fatal: &Fatal) -> ExitCode {
+    fatal.told(&mut Console::of_process(Answers::Text, looks(ColorChoice::Auto)))
 }
 
 fn task_of(command: Option<Command>) -> Result<Task, Fatal> {

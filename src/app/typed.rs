@@ -1,16 +1,21 @@
 //! The command line as clap reads it, and what is said when it can't be read.
 
-use std::{env, ffi::OsString, process::ExitCode};
+use std::{
+    env,
+    ffi::OsString,
+    io::{self, Write as _},
+    process::ExitCode,
+};
 
 use clap::{
-    Parser, Subcommand,
+    CommandFactory as _, Parser, Subcommand,
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
 use super::EXIT_USAGE;
 use crate::{
     config::{Flags, ServeFlags, StdioFlags},
-    transport::cli,
+    transport::cli::{self, Failure},
 };
 
 /// The authenticator app for AI agents: seeds stay sealed, agents get codes, every code has a trail
@@ -64,10 +69,22 @@ impl Typed {
         // Anything else, mistakes and calls for help among it, is the whole's to answer.
         Self::try_parse_from(typed)
     }
+
+    /// Prints what `--help` prints.
+    ///
+    /// # Errors
+    /// [`Failure::Output`].
+    pub(super) fn help() -> Result<(), Failure> {
+        printed(Self::command().print_help())
+    }
 }
 
-/// Says what was typed wrong, without saying it again: it may be a seed that somebody put where no seed belongs.
-pub(super) fn typed_wrong(mut error: clap::Error) -> ExitCode {
+/// Answers a call for help or the version; or says what was typed wrong, without saying it again: it may be a seed that
+/// somebody put where no seed belongs.
+///
+/// # Errors
+/// [`Failure::Output`], of an answer.
+pub(super) fn answered(mut error: clap::Error) -> Result<ExitCode, Failure> {
     const WITHHELD: &str = "…";
     let withheld = || ContextValue::String(WITHHELD.to_owned());
     for kind in [ContextKind::InvalidValue, ContextKind::InvalidSubcommand] {
@@ -89,14 +106,20 @@ pub(super) fn typed_wrong(mut error: clap::Error) -> ExitCode {
             error.remove(kind);
         }
     }
-    let _ = error.print();
-    u8::try_from(error.exit_code()).map_or(ExitCode::from(EXIT_USAGE), ExitCode::from)
+    let told = printed(error.print());
+    if !error.use_stderr() {
+        told?;
+    }
+    Ok(u8::try_from(error.exit_code()).map_or(ExitCode::from(EXIT_USAGE), ExitCode::from))
+}
+
+/// What is left in a buffer when the process ends would be lost without a word.
+fn printed(printed: io::Result<()>) -> Result<(), Failure> {
+    Ok(printed.and_then(|()| io::stdout().flush())?)
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]

@@ -65,6 +65,15 @@ impl Person {
         finish(&mut self.command(arguments), input.as_bytes())
     }
 
+    /// Runs a command whose answer can't be written; what it says of that.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn unheard(&self, arguments: &[&str]) -> String {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let ran = self.command(arguments).stdout(full).output().unwrap();
+        assert_eq!(ran.status.code(), Some(1), "{arguments:?}");
+        redacted(&String::from_utf8(ran.stderr).unwrap())
+    }
+
     /// Writes a file into the home.
     pub(crate) fn file(&self, name: &str, text: &str) -> PathBuf {
         let path = self.home.path().join(name);

@@ -48,27 +48,18 @@ fn a_generated_seed_is_shown_once_with_its_uri() {
     }
 }
 
-/// Runs a command whose answer can't be written.
-#[cfg(target_os = "linux")]
-fn unheard(person: &Person, arguments: &[&str]) -> String {
-    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
-    let ran = person.command(arguments).stdout(full).output().unwrap();
-    assert_eq!(ran.status.code(), Some(1));
-    redacted(&String::from_utf8(ran.stderr).unwrap())
-}
-
 #[cfg(target_os = "linux")]
 #[test]
 fn a_generated_seed_that_nobody_saw_is_told_of() {
     let person = Person::new();
 
-    let told = unheard(&person, &["secret", "add", "--label", "alice", "--generate"]);
+    let told = person.unheard(&["secret", "add", "--label", "alice", "--generate"]);
 
     insta::assert_snapshot!(told,
         @"error: the secret was stored as ID, but its seed could not be shown (No space left on device (os error 28)) and can't be shown again; remove it with `countersign secret rm ID --now`");
     person.run(&["secret", "rm", "alice", "--now", "--yes"]).ok();
 
-    let told = unheard(&person, &["key", "create", "--name", "ci", "--json"]);
+    let told = person.unheard(&["key", "create", "--name", "ci", "--json"]);
     let listed = person.run(&["key", "list", "--json"]).json();
     assert!(told.contains(&format!("`countersign key revoke {}`", text_of(&listed, "/keys/0/key_id"))), "{told}");
 }

@@ -34,6 +34,16 @@ fn help_and_version_are_answers() {
     assert_eq!(person.run(&["--version"]).ok(), format!("countersign {}\n", env!("CARGO_PKG_VERSION")));
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn help_that_cant_be_written_is_a_failure() {
+    let person = Person::new();
+    for arguments in [vec!["--help"], vec!["--version"], vec!["secret", "add", "--help"]] {
+        let told = person.unheard(&arguments);
+        assert!(told.starts_with("error: the answer could not be written: No space left"), "{arguments:?}: {told}");
+    }
+}
+
 #[test]
 fn without_a_command_it_serves_the_host_that_started_it() {
     let person = Person::new();
@@ -176,13 +186,15 @@ fn colour_is_for_terminals_or_those_who_ask() {
 #[test]
 fn a_reader_that_goes_away_is_no_failure() {
     let person = Person::with_alice();
-    let mut command = person.command(&["audit", "export"]);
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    drop(child.stdout.take());
+    for arguments in [vec!["audit", "export"], vec!["--help"], vec!["--version"]] {
+        let mut command = person.command(&arguments);
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
 
-    let ended = child.wait_with_output().unwrap();
+        let ended = child.wait_with_output().unwrap();
 
-    assert_eq!((ended.status.code(), ended.stderr.as_slice()), (Some(0), b"".as_slice()));
+        assert_eq!((ended.status.code(), ended.stderr.as_slice()), (Some(0), b"".as_slice()), "{arguments:?}");
+    }
 }
 
 #[cfg(unix)]
