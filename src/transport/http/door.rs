@@ -126,7 +126,7 @@ pub(super) fn router(app: Arc<App>, table: impl Iterator<Item = &'static Route>)
 }
 
 impl App {
-    pub(super) fn new(service: Service, server: &McpServer, settings: &HttpSettings, stop: CancellationToken) -> Self {
+    pub(super) fn new(service: Service, server: &McpServer, settings: &HttpSettings) -> Self {
         let limits = settings.limits;
         let guard = Guard::new(settings);
         Self {
@@ -137,8 +137,8 @@ impl App {
             limits,
             hsts: settings.tls.is_some() || settings.public_url.as_ref().is_some_and(BaseUrl::is_https),
             behind_proxy: settings.behind_proxy,
-            mcp: Mcp::new(server.clone(), settings, guard.hosts(), stop.clone()),
-            sse: Sse::new(server, limits, stop),
+            mcp: Mcp::new(server.clone(), settings, guard.hosts()),
+            sse: Sse::new(server, limits),
             guard,
             last_health: LastHealth::default(),
             names: RwLock::default(),

@@ -11,14 +11,10 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     thread::{JoinHandle, available_parallelism},
-    time::Duration,
 };
 
-use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::runtime::{Builder, Handle};
 use tokio_util::sync::CancellationToken;
-
-/// How long what was begun may take to end when a lane is closed: giving back a step, say.
-const SETTLE: Duration = Duration::from_secs(1);
 
 /// The lanes of a server.
 pub(super) struct Lanes {
@@ -51,7 +47,7 @@ impl Lanes {
         Some((&lane.runtime, InLane(Arc::clone(&lane.connections))))
     }
 
-    /// Lets what was begun end, and closes the lanes.
+    /// Closes the lanes. What is still begun in them is dropped: rmcp's tasks for clients that are gone.
     pub(super) async fn close(mut self) {
         self.stop.cancel();
         let threads: Vec<_> = std::mem::take(&mut self.lanes).into_iter().map(|lane| lane.thread).collect();
@@ -72,23 +68,10 @@ impl Lane {
     fn open(stop: CancellationToken) -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
-        let serve = move || run(&runtime, &stop);
+        let serve = move || runtime.block_on(stop.cancelled());
         let thread = std::thread::Builder::new().name("http-lane".to_owned()).spawn(serve)?;
         Ok(Self { runtime: handle, connections: Arc::default(), thread })
     }
-}
-
-fn run(runtime: &Runtime, stop: &CancellationToken) {
-    runtime.block_on(async {
-        stop.cancelled().await;
-        let metrics = Handle::current().metrics();
-        let settled = async {
-            while metrics.num_alive_tasks() > 0 {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-        };
-        let _ = tokio::time::timeout(SETTLE, settled).await;
-    });
 }
 
 impl Drop for InLane {

@@ -78,7 +78,7 @@ impl Seldom {
 
 impl Listener {
     /// Accepts connections until told to stop, then waits for what runs, but not for ever.
-    pub(super) async fn run(self, socket: TcpListener, lanes: Lanes) {
+    pub(super) async fn run(self, socket: TcpListener, lanes: &Lanes) {
         let (limits, stop) = (self.limits, self.stop.clone());
         let shared = Arc::new(self);
         let (tasks, give_up) = (TaskTracker::new(), CancellationToken::new());
@@ -115,7 +115,6 @@ impl Listener {
             give_up.cancel();
             tasks.wait().await;
         }
-        lanes.close().await;
     }
 
     fn visitor(&self, address: SocketAddr, leave: CancellationToken, crowded: &mut Seldom) -> Option<Visitor> {

@@ -3,17 +3,24 @@
 //! rmcp's own checks of `Host` and `Origin` stay on behind the guard's, so that nothing hangs on one of them. Its errors
 //! in plain text, which may quote what was sent, become the contract's JSON.
 
-use std::sync::Arc;
+use std::{convert::Infallible, sync::Arc};
 
-use axum::{body::Body, response::Response};
+use axum::{
+    body::{Body, HttpBody},
+    response::Response,
+};
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode,
     header::{ACCEPT, ALLOW, CONTENT_TYPE, ORIGIN},
+    request::Parts,
 };
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Full};
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{
+    sync::CancellationToken,
+    task::{TaskTracker, task_tracker::TaskTrackerToken},
+};
 
 use super::{
     answer::{Problem, with_json},
@@ -30,6 +37,7 @@ use crate::{
 };
 
 const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
+const LAST_EVENT: HeaderName = HeaderName::from_static("last-event-id");
 const BOTH: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
 /// What a message that opens a session holds.
 const INITIALIZE: &[u8] = b"\"initialize\"";
@@ -51,10 +59,15 @@ pub(super) static ROUTES: [Route; 3] = [route(Method::POST), route(Method::GET),
 pub(super) struct Mcp {
     service: StreamableHttpService<McpServer, Sessions>,
     sessions: Arc<Sessions>,
+    /// Requests that are being answered.
+    answering: TaskTracker,
+    /// Ends every session and stream.
+    stop: CancellationToken,
 }
 
 impl Mcp {
-    pub(super) fn new(server: McpServer, settings: &HttpSettings, hosts: &[String], stop: CancellationToken) -> Self {
+    pub(super) fn new(server: McpServer, settings: &HttpSettings, hosts: &[String]) -> Self {
+        let stop = CancellationToken::new();
         let sessions = Arc::new(Sessions::new(settings.limits));
         let config = StreamableHttpServerConfig::default()
             .with_json_response(true)
@@ -62,9 +75,17 @@ impl Mcp {
             .enforce_origin_validation()
             .with_max_request_body_bytes(BODY_BYTES_MAX)
             .with_sse_keep_alive(Some(settings.limits.keep_alive))
-            .with_cancellation_token(stop);
+            .with_cancellation_token(stop.clone());
         let service = StreamableHttpService::new(move || Ok(server.clone()), Arc::clone(&sessions), config);
-        Self { service, sessions }
+        Self { service, sessions, answering: TaskTracker::new(), stop }
+    }
+
+    /// Ends every session and stream once what was asked has been answered. A client that does not read its answer, or
+    /// does not send the whole of its message, has half of the time that there is at the end.
+    pub(super) async fn end(&self, limits: Limits) {
+        self.answering.close();
+        let _ = tokio::time::timeout(limits.drain / 2, self.answering.wait()).await;
+        self.stop.cancel();
     }
 
     /// The sessions of handshake clients.
@@ -90,6 +111,7 @@ async fn serve(call: Call<'_>, body: Body) -> Result<Response, Problem> {
     let owner = Owner::of(&caller);
     let sessions = &app.mcp.sessions;
     let session = parts.headers.get(SESSION).map(|id| id.to_str().unwrap_or_default());
+    let answering = is_answered(&parts).then(|| app.mcp.answering.token());
     let bytes = if parts.method == Method::POST {
         let bytes = body::bytes(&parts.headers, body, app.limits.body_wait).await?;
         body::unambiguous(&bytes).map_err(Problem::Own)?;
@@ -110,7 +132,30 @@ async fn serve(call: Call<'_>, body: Body) -> Result<Response, Problem> {
     let request = Request::from_parts(parts, Full::new(bytes));
     // Boxed: it is large, and a call that waits would hold it twice.
     let response = sessions.visited_by(owner, Box::pin(app.mcp.service.handle(request))).await;
-    readable(response.map(Body::new), app)
+    readable(response.map(|body| held(body, answering)), app)
+}
+
+/// Whether a request is over once it is answered: every message, and who comes back for the rest of an answer. Other
+/// streams have no end of their own.
+fn is_answered(parts: &Parts) -> bool {
+    // rmcp names the events of an answer `event/request`, those of a session's own stream `event`.
+    let rest = |last: &HeaderValue| last.as_bytes().contains(&b'/');
+    parts.method == Method::POST || parts.headers.get(LAST_EVENT).is_some_and(rest)
+}
+
+/// A body that keeps its request marked as being answered until it has been handed on to the connection or dropped.
+fn held<B>(body: B, answering: Option<TaskTrackerToken>) -> Body
+where
+    B: HttpBody<Data = Bytes, Error = Infallible> + Send + 'static,
+{
+    if body.size_hint().exact().is_some() {
+        // It is whole: nothing can cut it short.
+        return Body::new(body);
+    }
+    Body::new(body.map_frame(move |frame| {
+        let _held = &answering;
+        frame
+    }))
 }
 
 const NO_SESSION: Problem = Problem::NoSession("start anew with `initialize`");

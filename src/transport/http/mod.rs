@@ -28,7 +28,7 @@ mod sse;
 mod stream;
 mod tls;
 
-use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
+use std::{fmt, net::SocketAddr, sync::Arc};
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -85,9 +85,6 @@ impl fmt::Display for Listening {
     }
 }
 
-/// How long what was said last may take to reach a stream before that ends.
-const LAST_WORDS: Duration = Duration::from_millis(100);
-
 /// Serves until told to stop, then finishes what runs. Who waits for a code hears at once that the server stops: the next
 /// one, or this one started anew, has a code for them as soon.
 ///
@@ -111,9 +108,8 @@ pub async fn serve(
     let address = socket.local_addr().map_err(bind)?;
     let is_tls = tls.is_some();
     let lanes = lanes::Lanes::open().map_err(ServeError::Threads)?;
-    let streams = CancellationToken::new();
-    let winding_down = tokio::spawn(wind_down(service.clone(), stop.clone(), streams.clone()));
-    let app = Arc::new(door::App::new(service, &server, &settings, streams));
+    let app = Arc::new(door::App::new(service, &server, &settings));
+    let winding_down = tokio::spawn(wind_down(Arc::clone(&app), stop.clone()));
     let tidying = tokio::spawn({
         let (app, stop) = (Arc::clone(&app), stop.child_token());
         async move { tokio::join!(app.mcp.keep_tidy(app.limits, stop.clone()), app.end_revoked(stop)) }
@@ -127,16 +123,20 @@ pub async fn serve(
         stop,
     };
     announce(Listening { address, tls: is_tls });
-    listener.run(socket, lanes).await;
+    listener.run(socket, &lanes).await;
+    // What calls that were dropped have left to be done is done in their lanes.
+    app.service.stop_waiting().await;
+    lanes.close().await;
     tidying.abort();
     winding_down.abort();
     Ok(())
 }
 
-/// Ends what would go on by itself: first the waits, whose callers are told, then the streams that carry such words.
-async fn wind_down(service: Service, stop: CancellationToken, streams: CancellationToken) {
+/// Ends what would go on by itself: first the waits, whose callers are told, then the streams, once they have carried such
+/// words.
+async fn wind_down(app: Arc<door::App>, stop: CancellationToken) {
     stop.cancelled().await;
-    service.stop_waiting().await;
-    tokio::time::sleep(LAST_WORDS).await;
-    streams.cancel();
+    app.service.stop_waiting().await;
+    app.sse.end();
+    app.mcp.end(app.limits).await;
 }

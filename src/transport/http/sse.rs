@@ -6,7 +6,10 @@
 use std::{
     collections::HashMap,
     convert::Infallible,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -73,8 +76,9 @@ pub(super) static ROUTES: [Route; 2] = [
 pub(super) struct Sse {
     server: McpServer,
     limits: Limits,
-    stop: CancellationToken,
     streams: Arc<Streams>,
+    /// No more streams are opened. Changed and looked at under the lock of `streams`.
+    ended: AtomicBool,
 }
 
 /// A message on its way in.
@@ -112,9 +116,9 @@ impl Streams {
 }
 
 impl Sse {
-    pub(super) fn new(server: &McpServer, limits: Limits, stop: CancellationToken) -> Self {
+    pub(super) fn new(server: &McpServer, limits: Limits) -> Self {
         // This transport ended before the revision that needs no handshake.
-        Self { server: server.for_handshakes(), limits, stop, streams: Arc::default() }
+        Self { server: server.for_handshakes(), limits, streams: Arc::default(), ended: AtomicBool::new(false) }
     }
 
     /// How many streams are open.
@@ -132,34 +136,45 @@ impl Sse {
         self.streams.lock().values().filter(|stream| stream.owner == owner).for_each(|stream| stream.stop.cancel());
     }
 
+    /// Takes no more messages: each session answers those that it has, and ends with its stream.
+    pub(super) fn end(&self) {
+        let mut streams = self.streams.lock();
+        self.ended.store(true, Ordering::Relaxed);
+        streams.clear();
+    }
+
     fn enter(&self, owner: Owner) -> Result<(Cleanup, CancellationToken, Receiver<Posted>), Refusal> {
         let id = uuid::Uuid::new_v4().simple().to_string();
         let (messages, received) = channel(QUEUE);
         let mut streams = self.streams.lock();
+        if self.ended.load(Ordering::Relaxed) {
+            return Err(Refusal::Stopping);
+        }
         let mine = streams.values().filter(|stream| stream.owner == owner).count();
         if streams.len() >= self.limits.streams || mine >= self.limits.streams_per_key {
             let what = "too many SSE streams are open";
             return Err(Refusal::RateLimited { what, after: Duration::from_secs(10) });
         }
-        let stop = self.stop.child_token();
+        let stop = CancellationToken::new();
         streams.insert(id.clone(), OpenStream { owner, messages, stop: stop.clone() });
         let cleanup = Cleanup { streams: Arc::clone(&self.streams), id, _stop: stop.clone().drop_guard() };
         Ok((cleanup, stop, received))
     }
 
-    /// Runs the session behind a stream; when either ends, so does the other.
-    fn run(&self, received: Receiver<Posted>, stop: CancellationToken) -> Receiver<Written> {
+    /// Runs the session behind a stream. The stream ends once it has carried what the session left behind; when it is
+    /// dropped, `stop` ends the session.
+    fn run(&self, received: Receiver<Posted>, stop: &CancellationToken) -> Receiver<Written> {
         let (answers, sent) = channel(QUEUE);
-        let server = self.server.clone();
+        // A token of its own: rmcp cancels it when the session has ended, while the stream still has words to carry.
+        let (server, ending) = (self.server.clone(), stop.child_token());
         tokio::spawn(async move {
             let answers = PollSender::new(answers).with(|message| ready(Ok::<_, PollSendError<_>>(written(&message))));
             let carrier = (answers, ReceiverStream::new(received).map(|message| *message));
-            let handshake = tokio::time::timeout(HANDSHAKE, server.serve_with_ct(carrier, stop.clone())).await;
+            let handshake = tokio::time::timeout(HANDSHAKE, server.serve_with_ct(carrier, ending)).await;
             // A failed handshake's cause may quote what the client sent.
             if let Ok(Ok(session)) = handshake {
                 let _ = session.waiting().await;
             }
-            stop.cancel();
         });
         sent
     }
@@ -168,7 +183,7 @@ impl Sse {
 fn open(call: &Call<'_>) -> Result<Response, Problem> {
     let sse = &call.app.sse;
     let (cleanup, stop, received) = sse.enter(Owner::of(&call.caller)).map_err(Problem::Own)?;
-    let sent = sse.run(received, stop.clone());
+    let sent = sse.run(received, &stop);
     let events = Events::new(events(cleanup, sent, stop));
     let mut response = events.keep_alive(KeepAlive::new().interval(sse.limits.keep_alive)).into_response();
     response.headers_mut().insert(UNBUFFERED, HeaderValue::from_static("no"));

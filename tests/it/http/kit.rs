@@ -3,16 +3,22 @@
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpStream},
-    sync::mpsc,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     time::Duration,
 };
 
 use countersign::{
+    clock::Clock as _,
     domain::{
         ids::SecretId,
         principal::Principal,
         scope::{Scope, ScopeSet},
     },
+    random::{NoRandomness, Random, SystemRandom},
     service::{KeyRequest, MintedKey, Service},
     transport::{
         http::{HttpSettings, ServeError, serve},
@@ -23,7 +29,7 @@ use serde_json::Value;
 use tokio::{runtime::Runtime, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use crate::kit::Vault;
+use crate::kit::{Vault, open_in};
 
 /// A running server.
 pub(crate) struct Server {
@@ -32,6 +38,19 @@ pub(crate) struct Server {
     stop: CancellationToken,
     runtime: Runtime,
     running: Option<JoinHandle<Result<(), ServeError>>>,
+}
+
+/// Dice that lie in the air, once, until the test lets them fall: a call that throws them is under way for that long.
+pub(crate) struct Dice {
+    thrown: Arc<AtomicBool>,
+    in_the_air: mpsc::Receiver<()>,
+    fall: mpsc::Sender<()>,
+}
+
+struct DiceOfServer {
+    thrown: Arc<AtomicBool>,
+    in_the_air: mpsc::Sender<()>,
+    fall: Mutex<mpsc::Receiver<()>>,
 }
 
 /// An answer, whole.
@@ -60,6 +79,17 @@ impl Server {
         let vault = Vault::new();
         let service = vault.service.clone();
         Self::of(vault, service, settings)
+    }
+
+    /// A server whose calls for a code of their own throw these dice.
+    pub(crate) fn with_dice() -> (Self, Dice) {
+        let vault = Vault::new();
+        let thrown = Arc::new(AtomicBool::new(true));
+        let ((in_the_air, seen), (fall, fallen)) = (mpsc::channel(), mpsc::channel());
+        let theirs = DiceOfServer { thrown: Arc::clone(&thrown), in_the_air, fall: Mutex::new(fallen) };
+        let opened = open_in(vault.dir.path(), vault.clock.now());
+        let service = Service::new(opened.store, opened.keyring, vault.clock.clone(), Arc::new(theirs));
+        (Self::of(vault, service, settings()), Dice { thrown, in_the_air: seen, fall })
     }
 
     /// A server that answers by this service, which may be another than the vault's own.
@@ -93,9 +123,14 @@ impl Server {
         self.runtime.block_on(future)
     }
 
+    /// Tells the server to stop.
+    pub(crate) fn tell_to_stop(&self) {
+        self.stop.cancel();
+    }
+
     /// Tells the server to stop and waits until it has.
     pub(crate) fn stop(&mut self) {
-        self.stop.cancel();
+        self.tell_to_stop();
         if let Some(running) = self.running.take() {
             self.runtime.block_on(running).unwrap().unwrap();
         }
@@ -167,7 +202,41 @@ impl Drop for Server {
     }
 }
 
+impl Dice {
+    /// Calls `ask`, which must make a call that throws the dice, and returns while they are in the air.
+    pub(crate) fn throw(&self, ask: impl FnOnce()) {
+        self.thrown.store(false, Ordering::SeqCst);
+        ask();
+        self.in_the_air.recv().unwrap();
+    }
+
+    pub(crate) fn fall(&self) {
+        self.fall.send(()).unwrap();
+    }
+}
+
+impl Random for DiceOfServer {
+    fn fill(&self, bytes: &mut [u8]) -> Result<(), NoRandomness> {
+        if !self.thrown.swap(true, Ordering::SeqCst) {
+            self.in_the_air.send(()).unwrap();
+            // A test that failed lets go of them.
+            let _ = self.fall.lock().unwrap().recv();
+        }
+        SystemRandom.fill(bytes)
+    }
+}
+
 impl Client {
+    /// Whether nothing comes for this long, not even the end.
+    pub(crate) fn hears_nothing(&self, long: Duration) -> bool {
+        let stream = self.stream.get_ref();
+        let before = stream.read_timeout().unwrap();
+        stream.set_read_timeout(Some(long)).unwrap();
+        let nothing = self.stream.buffer().is_empty() && stream.peek(&mut [0]).is_err();
+        stream.set_read_timeout(before).unwrap();
+        nothing
+    }
+
     pub(crate) fn write(&mut self, bytes: &[u8]) {
         self.stream.get_mut().write_all(bytes).unwrap();
     }

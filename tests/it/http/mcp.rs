@@ -1,6 +1,6 @@
 //! Streamable HTTP: sessions bound to whoever opened them, calls without a session, and errors that everybody can read.
 
-use std::time::Duration;
+use std::{io::Read as _, time::Duration};
 
 use countersign::{
     domain::{rate::Rate, scope::Scope},
@@ -302,6 +302,96 @@ fn who_waits_hears_that_the_server_stops() {
         let text = answer["result"]["content"][0]["text"].as_str().unwrap_or_default();
         assert!(answer["result"]["isError"] == true && text.contains("unavailable"), "{answer}");
     }
+}
+
+#[test]
+fn who_comes_back_for_the_rest_of_an_answer_hears_that_the_server_stops() {
+    let mut server = Server::start();
+    let (token, id) = (server.token(), server.secret("a"));
+    server.vault.clock.set_seconds(1_795_305_601);
+    let session = open(&server, &token);
+    let bearer = format!("Bearer {token}");
+    let mut headers = vec![
+        ("authorization", &*bearer),
+        ("accept", "application/json, text/event-stream"),
+        ("mcp-session-id", &*session),
+    ];
+    let params = json!({"name": "get_totp_code", "arguments": {"secret_id": id.to_string(), "min_validity": 30}});
+    let call = json!({"jsonrpc": "2.0", "id": 3, "method": "tools/call", "params": params});
+    let mut gone = server.client();
+    gone.write(written("POST", "/mcp", &headers, Some(&call.to_string())).as_bytes());
+    assert_eq!(gone.head().unwrap().0, 200);
+    let first = String::from_utf8(gone.chunk().unwrap()).unwrap();
+    let event = first.lines().find_map(|line| line.strip_prefix("id: ")).unwrap();
+    while server.vault.service.tally().waiting == 0 {
+        std::thread::yield_now();
+    }
+    drop(gone);
+    headers.push(("last-event-id", event));
+    let mut back = server.client();
+    back.write(written("GET", "/mcp", &headers, None).as_bytes());
+    let (status, headers) = back.head().unwrap();
+    let first = back.chunk().unwrap();
+
+    server.stop();
+
+    let mut body = first;
+    while let Some(chunk) = back.chunk() {
+        body.extend(chunk);
+    }
+    let answer = message(&Answer { status, headers, body });
+    assert!(answer.to_string().contains("unavailable"), "{answer}");
+}
+
+#[test]
+fn what_is_under_way_when_the_server_stops_is_answered_before_its_streams_end() {
+    let (mut server, dice) = Server::with_dice();
+    let (token, id) = (server.token(), server.secret("a"));
+    let session = open(&server, &token);
+    let bearer = format!("Bearer {token}");
+    let headers =
+        [("authorization", &*bearer), ("accept", "application/json, text/event-stream"), ("mcp-session-id", &session)];
+    let (mut listening, mut calling) = (server.client(), server.client());
+    listening.write(written("GET", "/mcp", &headers, None).as_bytes());
+    assert_eq!(listening.head().unwrap().0, 200);
+    listening.chunk().expect("how soon to come back");
+    let arguments = json!({"secret_id": id.to_string(), "single_use": true});
+    let call = json!({"jsonrpc": "2.0", "id": 3, "method": "tools/call",
+        "params": {"name": "get_totp_code", "arguments": arguments}});
+    dice.throw(|| calling.write(written("POST", "/mcp", &headers, Some(&call.to_string())).as_bytes()));
+
+    server.tell_to_stop();
+    assert!(listening.hears_nothing(Duration::from_millis(300)));
+    dice.fall();
+    server.stop();
+
+    let answer = message(&calling.read());
+    assert_eq!(answer["result"]["structuredContent"]["status"], "OK", "{answer}");
+    while listening.chunk().is_some() {}
+}
+
+#[test]
+fn a_client_that_sends_half_a_message_does_not_keep_streams_from_ending_in_good_order() {
+    let mut settings = settings();
+    settings.limits.drain = Duration::from_secs(1);
+    let mut server = Server::with(settings);
+    let token = server.token();
+    let session = open(&server, &token);
+    let bearer = format!("Bearer {token}");
+    let headers =
+        [("authorization", &*bearer), ("accept", "application/json, text/event-stream"), ("mcp-session-id", &session)];
+    let (mut listening, mut stalled) = (server.client(), server.client());
+    listening.write(written("GET", "/mcp", &headers, None).as_bytes());
+    assert_eq!(listening.head().unwrap().0, 200);
+    let post = written("POST", "/mcp", &headers, Some(&list().to_string()));
+    stalled.write(&post.as_bytes()[..post.len() - 1]);
+
+    server.stop();
+
+    let mut rest = Vec::new();
+    listening.stream.read_to_end(&mut rest).unwrap();
+    assert!(rest.ends_with(b"0\r\n\r\n"), "{}", String::from_utf8_lossy(&rest));
+    assert!(stalled.try_read().is_none());
 }
 
 #[test]

@@ -204,6 +204,28 @@ fn streams_end_when_the_server_stops_and_can_be_left_out() {
 }
 
 #[test]
+fn what_is_under_way_when_the_server_stops_is_answered_before_its_stream_ends() {
+    let (mut server, dice) = Server::with_dice();
+    let (token, id) = (server.token(), server.secret("a"));
+    let mut stream = open(&server, &token);
+    stream.greet(&server);
+    let params = json!({"name": "get_totp_code", "arguments": {"secret_id": id.to_string(), "single_use": true}});
+    let call = json!({"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": params});
+    let (mut calling, bearer) = (server.client(), format!("Bearer {token}"));
+    let post = written("POST", &stream.endpoint, &[("authorization", &bearer)], Some(&call.to_string()));
+    dice.throw(|| calling.write(post.as_bytes()));
+
+    server.tell_to_stop();
+    assert!(stream.client.hears_nothing(Duration::from_millis(300)));
+    dice.fall();
+    server.stop();
+
+    let answer: Value = serde_json::from_str(&event(&mut stream.client).unwrap().1).unwrap();
+    assert_eq!(answer["result"]["structuredContent"]["status"], "OK", "{answer}");
+    assert!(event(&mut stream.client).is_none());
+}
+
+#[test]
 fn who_waits_hears_that_the_server_stops() {
     let mut server = Server::start();
     let (token, id) = (server.token(), server.secret("a"));
