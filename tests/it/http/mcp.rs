@@ -255,8 +255,10 @@ fn a_tool_call_beyond_a_keys_rate_is_refused_as_a_tool_call_and_only_calls_count
     let body: Value = serde_json::from_str(refused["content"][0]["text"].as_str().unwrap()).unwrap();
     assert_eq!((&body["error"], body["retry_after"].is_u64()), (&json!("rate_limited"), true));
     assert_eq!(server.get("/api/v2/seats/count", &token).refusal().0, 429, "one limit for every way to call");
-    let statuses: Vec<u16> = (0..600).map(|_| post(&server, &token, Some(&session), &list()).status).collect();
-    assert_eq!((statuses[0], statuses[599]), (200, 429), "what is no call is bounded as well");
+    let ask = || post(&server, &token, Some(&session), &list()).status;
+    assert_eq!(ask(), 200);
+    // Ten more are let in each second, so how many it takes depends on the machine.
+    assert!((0..6000).any(|_| ask() == 429), "what is no call is bounded as well");
 }
 
 #[test]
