@@ -95,8 +95,7 @@ impl Call {
     }
 
     fn try_decide(&self, in_use: &InUse<'_>) -> Result<(Verdict, Decided), OpenSealError> {
-        let place = place_of(in_use.secret);
-        let CodeTerms { totp, single_use } = self.parts.keyring.open_terms(&in_use.secret.metadata, &place)?;
+        let CodeTerms { totp, single_use } = self.parts.terms_of(in_use)?;
         if self.asked.wish.min_validity > totp.period.seconds() {
             let problem = format!("must be 0 to {}, this secret's period", totp.period.seconds());
             return Ok(self.refused(Refusal::invalid("min_validity", problem)));

@@ -47,12 +47,12 @@ use crate::{
         principal::Principal,
         scope::Scope,
         seat::{Seat, SeatName},
-        secret::TotpSecret,
+        secret::{CodeTerms, TotpSecret},
         time::Timestamp,
     },
     keyring::{Keyring, OpenSealError, Place},
     random::{NoRandomness, OrderedIds, SharedRandom},
-    store::{SealedSecret, SharedStore, StoreError},
+    store::{InUse, SealedSecret, SharedStore, StoreError},
 };
 use refusals::Refusals;
 use tally::Counters;
@@ -222,6 +222,17 @@ impl Service {
         self.parts.waiters.settle().await;
         self.flush_refusals().await;
         self.store().close().await.map_err(|cause| self.failed(&cause))
+    }
+}
+
+impl Parts {
+    /// How codes of a secret are made and given.
+    fn terms_of(&self, in_use: &InUse<'_>) -> Result<CodeTerms, OpenSealError> {
+        if let Some(terms) = in_use.terms.get() {
+            return Ok(*terms);
+        }
+        let terms = self.keyring.open_terms(&in_use.secret.metadata, &place_of(in_use.secret))?;
+        Ok(*in_use.terms.get_or_init(|| terms))
     }
 }
 

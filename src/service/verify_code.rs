@@ -104,13 +104,12 @@ impl Check {
         if let Some(left) = state.verify.held(self.now) {
             return Ok((verdict(None, None), Checked::Held(left)));
         }
-        let place = place_of(in_use.secret);
-        let totp = self.parts.keyring.open_terms(&in_use.secret.metadata, &place)?.totp;
+        let totp = self.parts.terms_of(in_use)?.totp;
         let digits = totp.digits.get();
         if self.typed.len() != usize::from(digits) || !self.typed.bytes().all(|b| b.is_ascii_digit()) {
             return Ok((verdict(None, None), Checked::Malformed(digits)));
         }
-        let seed = self.parts.keyring.open_seed(&in_use.secret.seed, &place)?;
+        let seed = self.parts.keyring.open_seed(&in_use.secret.seed, &place_of(in_use.secret))?;
         let current = totp.step_at(self.now).0;
         // All three are made and compared whatever the first ones gave, so that time tells nothing.
         let window = [current.saturating_sub(1), current, current.saturating_add(1)].map(Step);

@@ -12,7 +12,7 @@
 mod open;
 mod sqlite;
 
-use std::sync::Arc;
+use std::{cell::OnceCell, sync::Arc};
 
 use async_trait::async_trait;
 
@@ -25,6 +25,7 @@ use crate::domain::{
     hourly::HourlyCount,
     ids::{AccountId, SeatId, SecretId},
     seat::{Seat, SeatName},
+    secret::CodeTerms,
     steps::StepMarks,
     text::{Email, Name},
     time::Timestamp,
@@ -139,6 +140,8 @@ pub struct InUse<'a> {
     pub state: &'a UseState,
     /// Codes given in the last hour, for each counted holder, in their order.
     pub counts: &'a [HourlyCount],
+    /// What an earlier decision has found out of this secret's terms, as long as its metadata is the same: to be filled.
+    pub terms: &'a OnceCell<CodeTerms>,
 }
 
 /// What was decided.

@@ -18,6 +18,7 @@ mod service;
 mod store;
 mod store_fixture;
 mod store_kit;
+mod store_memory;
 mod store_people;
 mod store_processes;
 mod store_sqlite;

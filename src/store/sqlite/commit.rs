@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 use super::{
     connection::Patience,
     db::{Db, Tx},
+    memory::Memory,
     trail,
 };
 use crate::{keyring::Keyring, store::StoreError};
@@ -76,6 +77,7 @@ pub(super) struct Core {
     patience: Patience,
     level: Level,
     unsynced_since: Option<Instant>,
+    memory: Memory,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -96,8 +98,8 @@ enum Failed {
 
 impl Core {
     /// Takes over a connection that is settled, at level FULL.
-    pub(super) const fn new(conn: Connection, keyring: Arc<Keyring>, patience: Patience) -> Self {
-        Self { conn, keyring, patience, level: Level::Full, unsynced_since: None }
+    pub(super) fn new(conn: Connection, keyring: Arc<Keyring>, patience: Patience) -> Self {
+        Self { conn, keyring, patience, level: Level::Full, unsynced_since: None, memory: Memory::default() }
     }
 
     /// For reading outside a transaction.
@@ -182,16 +184,20 @@ impl Core {
         self.set_level(level).map_err(Failed::All)?;
         self.run("BEGIN IMMEDIATE").map_err(Failed::All)?;
         let before = self.conn.total_changes();
-        let tx = Tx::new(self.db());
-        let ended = catch_unwind(AssertUnwindSafe(|| run_all(&tx, level, jobs, last)))
-            .unwrap_or_else(|_| Err(Failed::Job(StoreError::Unavailable("a write panicked".to_owned()))));
-        let must_scrub = tx.must_scrub();
-        let ended = ended.and_then(|()| self.run("COMMIT").map_err(Failed::All));
+        let memory = std::mem::take(&mut self.memory);
+        let ended = catch_unwind(AssertUnwindSafe(|| {
+            let tx = Tx::with_memory(self.db(), memory.kept_at(self.version().map_err(Failed::All)?));
+            run_all(&tx, level, jobs, last)?;
+            self.run("COMMIT").map_err(Failed::All)?;
+            Ok((tx.must_scrub(), tx.into_memory()))
+        }))
+        .unwrap_or_else(|_| Err(Failed::Job(StoreError::Unavailable("a write panicked".to_owned()))));
         if ended.is_err() && !self.conn.is_autocommit() {
             // Some errors have rolled back already; if this fails, the connection says so at the next BEGIN.
             let _ = self.run("ROLLBACK");
         }
-        ended?;
+        let (must_scrub, memory) = ended?;
+        self.memory = memory;
         // A commit of nothing writes nothing, and so it neither needs a sync nor is one.
         if self.conn.total_changes() != before {
             self.unsynced_since = match level {
@@ -221,6 +227,11 @@ impl Core {
             self.level = level;
         }
         Ok(())
+    }
+
+    /// SQLite's number for the contents, as this connection sees them: another one once somebody else has committed.
+    fn version(&self) -> Result<i64, StoreError> {
+        Ok(self.conn.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))?)
     }
 
     fn run(&self, sql: &str) -> Result<(), StoreError> {

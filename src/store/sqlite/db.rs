@@ -1,14 +1,22 @@
 //! A connection as the tables see it: to read with, and inside a transaction, to write with.
 
-use std::{cell::Cell, ops::Deref};
+use std::{
+    cell::{Cell, RefCell},
+    ops::Deref,
+};
 
 use rusqlite::{CachedStatement, Connection, Params, Row};
 use subtle::ConstantTimeEq as _;
 
-use super::{error::tampered, trail};
+use super::{
+    error::tampered,
+    memory::{Known, Memory},
+    trail,
+};
 use crate::{
     domain::{
         audit::{AuditEntry, ChainHead},
+        ids::SecretId,
         time::Timestamp,
     },
     keyring::{Keyring, Mac},
@@ -25,8 +33,7 @@ pub(super) struct Db<'c> {
 /// An open transaction.
 pub(super) struct Tx<'c> {
     db: Db<'c>,
-    /// The last row of the trail, once it is known: nobody else can add one before this transaction ends.
-    tail: Cell<Option<ChainHead>>,
+    memory: RefCell<Memory>,
     must_sync: Cell<bool>,
     scrub: Cell<bool>,
 }
@@ -82,18 +89,40 @@ impl<'c> Db<'c> {
 }
 
 impl<'c> Tx<'c> {
-    pub(super) const fn new(db: Db<'c>) -> Self {
-        Self { db, tail: Cell::new(None), must_sync: Cell::new(false), scrub: Cell::new(false) }
+    pub(super) fn new(db: Db<'c>) -> Self {
+        Self::with_memory(db, Memory::default())
+    }
+
+    /// One that need not read again what it remembers.
+    pub(super) const fn with_memory(db: Db<'c>, memory: Memory) -> Self {
+        Self { db, memory: RefCell::new(memory), must_sync: Cell::new(false), scrub: Cell::new(false) }
+    }
+
+    /// What is remembered once it has happened.
+    pub(super) fn into_memory(self) -> Memory {
+        self.memory.into_inner()
     }
 
     /// Adds a row to the trail.
     pub(super) fn append(&self, entry: &AuditEntry) -> Result<(), StoreError> {
-        let tail = match self.tail.get() {
-            Some(tail) => tail,
-            None => trail::last(self)?,
-        };
-        self.tail.set(Some(trail::append(self, tail, entry)?));
+        let tail = trail::append(self, self.tail()?, entry)?;
+        self.memory.borrow_mut().tail = Some(tail);
         Ok(())
+    }
+
+    /// The last row of the trail, or what the chain starts from.
+    pub(super) fn tail(&self) -> Result<ChainHead, StoreError> {
+        let known = self.memory.borrow().tail;
+        known.map_or_else(|| trail::last(self), Ok)
+    }
+
+    /// A live secret that is remembered. It is forgotten then, until it is remembered again.
+    pub(super) fn recall(&self, id: SecretId) -> Option<Known> {
+        self.memory.borrow_mut().take(id)
+    }
+
+    pub(super) fn remember(&self, known: Known) {
+        self.memory.borrow_mut().put(known);
     }
 
     /// From here on the transaction must be on the disk before anybody is told that it happened.

@@ -15,6 +15,7 @@ mod error;
 mod files;
 mod header;
 mod keys;
+mod memory;
 mod readers;
 mod schema;
 mod seats;

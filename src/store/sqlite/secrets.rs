@@ -171,6 +171,7 @@ pub(super) fn erase(tx: &Tx<'_>, account: AccountId, id: SecretId, entry: &Audit
         return Ok(false);
     }
     tx.execute("DELETE FROM code_count WHERE secret = ?", [id.as_bytes()])?;
+    tx.recall(id);
     tx.append(entry)?;
     tx.scrub();
     Ok(true)
@@ -201,6 +202,8 @@ pub(super) fn examine(db: &Db<'_>) -> Result<Vec<StoreError>, StoreError> {
 pub(super) fn put(tx: &Tx<'_>, kept: &Kept) -> Result<(), StoreError> {
     let (secret, state) = (&kept.secret, &kept.state);
     let waiting = packed(&state.steps.waiting);
+    // What is remembered of it is no longer so.
+    tx.recall(secret.id);
     tx.execute(
         "UPDATE secret SET deleted_at = ?, last_used_at = ?, given = ?, taken = ?, waiting = ?, accepted = ?, \
          wrong = ?, held_until = ?, mac = ? WHERE n = ?",

@@ -93,7 +93,7 @@ pub(super) fn append(tx: &Tx<'_>, last: ChainHead, entry: &AuditEntry) -> Result
 
 /// Moves the head to the last row, unless the row it names is not the one it was: then it stays, as evidence.
 pub(super) fn move_head(tx: &Tx<'_>) -> Result<(), StoreError> {
-    let last = last(tx)?;
+    let last = tx.tail()?;
     let Some(head) = end(tx, End::Head)? else { return Ok(()) };
     if head != last && is_kept(tx, head)? {
         put_end(tx, End::Head, last)?;
@@ -160,7 +160,7 @@ pub(super) fn prune(tx: &Tx<'_>, before: Timestamp, mut entry: AuditEntry) -> Re
     })?;
     let upto = match first_kept.flatten() {
         Some(first) => first.saturating_sub(1),
-        None => last(tx)?.seq,
+        None => tx.tail()?.seq,
     };
     let base = end(tx, End::Base)?.ok_or_else(|| tampered(TABLE))?;
     if upto <= base.seq {

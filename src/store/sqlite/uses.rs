@@ -4,6 +4,7 @@ use rusqlite::params;
 
 use super::{
     db::Tx,
+    memory::Known,
     secrets::{self, Kept},
 };
 use crate::{
@@ -23,7 +24,7 @@ pub(super) struct Used {
 }
 
 pub(super) fn run(tx: &Tx<'_>, request: &mut SecretUse) -> Result<Used, StoreError> {
-    let Some(mut kept) = secrets::live(tx, request.account, request.secret)? else {
+    let Some(mut known) = known(tx, request)? else {
         return Ok(Used { found: false, repeats_until: None });
     };
     let minute = request.now.seconds().div_euclid(60);
@@ -31,11 +32,11 @@ pub(super) fn run(tx: &Tx<'_>, request: &mut SecretUse) -> Result<Used, StoreErr
     for holder in &request.counted {
         counts.push(given_last_hour(tx, request.secret, *holder, minute)?);
     }
-    let Kept { secret, state, .. } = &kept;
-    let verdict = (request.decide)(InUse { secret, state, counts: &counts });
+    let Kept { secret, state, .. } = &known.kept;
+    let verdict = (request.decide)(InUse { secret, state, counts: &counts, terms: &known.terms });
     if let Some(state) = verdict.state {
-        kept.state = state;
-        secrets::put(tx, &kept)?;
+        known.kept.state = state;
+        secrets::put(tx, &known.kept)?;
         tx.sync();
     }
     if verdict.counted {
@@ -46,7 +47,16 @@ pub(super) fn run(tx: &Tx<'_>, request: &mut SecretUse) -> Result<Used, StoreErr
     if let Some(entry) = &verdict.entry {
         tx.append(entry)?;
     }
+    tx.remember(known);
     Ok(Used { found: true, repeats_until: verdict.repeats_until })
+}
+
+/// The live secret that is used: remembered, or read.
+fn known(tx: &Tx<'_>, request: &SecretUse) -> Result<Option<Known>, StoreError> {
+    match tx.recall(request.secret).filter(|known| known.kept.secret.account == request.account) {
+        Some(known) => Ok(Some(known)),
+        None => Ok(secrets::live(tx, request.account, request.secret)?.map(Known::from)),
+    }
 }
 
 /// Codes given in this minute and the 60 before it: never less than in the last hour. Minutes to come count too, for a
