@@ -1,6 +1,8 @@
 //! Has the linker put the functions that a sidecar runs through side by side (`linker/hot.ld`), which halves the memory
 //! that the program takes up. Only for releases, and only where rustc's own choice of a linker is known to read the list.
 
+#![expect(clippy::disallowed_methods, reason = "a build script is told everything by its environment")]
+
 use std::env;
 
 fn main() {

@@ -11,7 +11,7 @@ use crate::{
     domain::{
         audit::{Action, AuditEntry, Outcome},
         ids::{ReservationId, SecretId},
-        limits::{PERIOD_SECONDS_MAX, WAIT_SECONDS_MAX},
+        limits::WAIT_SECONDS_MAX,
         secret::CodeTerms,
         steps::{CodeWish, Reservation, Turn},
         time::Timestamp,
@@ -194,11 +194,11 @@ impl Call {
         (unchanged(kept.then_some(entry)), Decided::Refused(refusal))
     }
 
-    /// A step further ahead than anybody may wait was marked by a clock that ran ahead, or by a queue of callers.
+    /// Callers who wait mark steps no further ahead than the longest wait; beyond that, a clock that ran ahead did.
     fn why_busy(&self, terms: &Terms, free_at: Timestamp) -> &'static str {
         let Terms { totp, wish, .. } = terms;
         let left = self.now.until(totp.start_of(Step(totp.step_at(self.now).0.saturating_add(1))));
-        let longest = Duration::from_secs(u64::from(WAIT_SECONDS_MAX) + u64::from(PERIOD_SECONDS_MAX));
+        let longest = Duration::from_secs(u64::from(WAIT_SECONDS_MAX) + u64::from(totp.period.seconds()));
         if self.now.until(free_at) > longest {
             "every step until then is marked as used, which happens when the clock ran ahead; a person can look at it \
              and run `countersign secret reset-steps`"

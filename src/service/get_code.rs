@@ -12,6 +12,7 @@ use std::{
 use super::{
     Refusal, Service,
     decide_code::{Asked, Call, Decided, Stage},
+    give_back::{Held, UnderWay},
     waiting::Patience,
 };
 use crate::{
@@ -22,13 +23,16 @@ use crate::{
         principal::Principal,
         scope::Scope,
         seat::Seat,
-        steps::{CodeWish, Reservation},
+        steps::CodeWish,
         text::Purpose,
         time::Timestamp,
         totp::{Code, Step},
     },
-    store::{Holder, InUse, SecretUse, Verdict},
+    store::{Holder, SecretUse},
 };
+
+/// A timer and the clock need not agree to the last moment on when a step begins.
+const TIMER_SLACK: Duration = Duration::from_secs(1);
 
 /// What a caller asks for.
 #[derive(Debug, Clone, Default)]
@@ -80,13 +84,12 @@ impl Service {
         let seat = self.seat_for(caller, request.seat.as_deref(), &entry).await?;
         entry.seat = seat.as_ref().map(|seat| seat.id);
         let (counted, limits) = counted_holders(caller, seat.as_ref());
-        let deadline = begun.plus(wish.max_wait);
+        let mut left = wish.max_wait;
         // Dropped from the last to the first: a step is given back before its place is.
         let (mut place, mut stage, mut held) = (None, Stage::Ask, None::<Held>);
         loop {
             let now = self.now();
-            // What a caller was promised within its time is given although a moment more has passed.
-            let wish = CodeWish { max_wait: now.until(deadline), ..wish };
+            let wish = CodeWish { max_wait: left, ..wish };
             let asked = Asked { wish, patient: request.max_wait.is_some(), limits: limits.clone() };
             // Boxed, so that a call that waits does not keep room for it.
             let decided = Box::pin(self.decide(asked, &counted, stage, AuditEntry { at: now, ..entry.clone() }));
@@ -120,7 +123,7 @@ impl Service {
             };
             place = place.or_else(|| self.parts.waiters.enter(caller.actor()));
             let waited = match place {
-                Some(_) => self.wait_as(caller, from, patience).await,
+                Some(_) => self.wait_as(caller, from, &mut left, patience).await,
                 None => Err(Refusal::TooManyWaiting),
             };
             if let Err(refusal) = waited {
@@ -131,7 +134,19 @@ impl Service {
     }
 
     /// Waits for a moment. The process may end meanwhile, or the caller's rights.
-    async fn wait_as(&self, caller: &Principal, moment: Timestamp, patience: &dyn Patience) -> Result<(), Refusal> {
+    async fn wait_as(
+        &self,
+        caller: &Principal,
+        moment: Timestamp,
+        left: &mut Duration,
+        patience: &dyn Patience,
+    ) -> Result<(), Refusal> {
+        let span = self.now().until(moment);
+        if span > left.saturating_add(TIMER_SLACK) {
+            // It was to begin within what is left.
+            return Err(Refusal::Busy { reason: "the clock was set back while the call waited", after: span });
+        }
+        *left = left.saturating_sub(span);
         self.wait_until(moment, patience).await?;
         self.still_valid(caller).await
     }
@@ -159,17 +174,18 @@ impl Service {
             decided: Arc::clone(&decided),
             leftover: Arc::clone(&leftover),
         };
-        let there = self
-            .store()
-            .use_secret(SecretUse {
-                account,
-                secret,
-                now: entry.at,
-                counted: counted.to_vec(),
-                decide: Box::new(move |in_use| call.decide(&in_use)),
-            })
-            .await
-            .map_err(|cause| self.failed(&cause))?;
+        let request = SecretUse {
+            account,
+            secret,
+            now: entry.at,
+            counted: counted.to_vec(),
+            decide: Box::new(move |in_use| call.decide(&in_use)),
+        };
+        let parts = Arc::clone(&self.parts);
+        let work = Box::pin(async move { parts.store.use_secret(request).await });
+        let mut under_way = UnderWay::new(self, &entry, &decided, work);
+        let there = under_way.done().await.map_err(|cause| self.failed(&cause))?;
+        drop(under_way);
         if !there {
             return Err(self.refuse(Refusal::NotFound("secret"), entry).await);
         }
@@ -185,28 +201,6 @@ impl Service {
             && let Err(cause) = self.store().record(rows).await
         {
             tracing::error!(%cause, "counted refusals could not be put on the trail");
-        }
-    }
-
-    /// Gives a reserved step back, if nobody has taken a later one and its code was not shown.
-    async fn give_back(&self, reservation: Reservation, entry: AuditEntry) {
-        let (Some(account), Some(secret)) = (entry.account, entry.secret) else { return };
-        let now = self.now();
-        let entry = AuditEntry { at: now, action: Action::CodeRelease, step: Some(reservation.step), ..entry };
-        let decide = move |in_use: InUse<'_>| {
-            let mut state = in_use.state.clone();
-            let freed = state.steps.give_back(reservation);
-            Verdict {
-                state: freed.then_some(state),
-                entry: freed.then(|| entry.clone()),
-                counted: false,
-                repeats_until: None,
-            }
-        };
-        let request = SecretUse { account, secret, now, counted: Vec::new(), decide: Box::new(decide) };
-        if let Err(cause) = self.store().use_secret(request).await {
-            // The step lapses unused, which is safe.
-            tracing::warn!(%cause, "a reserved step could not be given back");
         }
     }
 }
@@ -233,30 +227,4 @@ fn counted_holders(caller: &Principal, seat: Option<&Seat>) -> (Vec<Holder>, Vec
     let key = caller.key().zip(caller.codes_per_hour()).map(|(key, most)| (Holder::Key(key), most));
     let seat = seat.and_then(|seat| seat.profile.codes_per_hour.map(|most| (Holder::Seat(seat.id), most)));
     key.into_iter().chain(seat).unzip()
-}
-
-/// Gives a reserved step back when the waiter is dropped: its client cancelled, hung up, or lost its rights. Once the
-/// code was shown that does nothing, so it is safe at any moment.
-struct Held {
-    back: Option<(Service, Reservation, AuditEntry)>,
-}
-
-impl Held {
-    fn new(service: &Service, reservation: Reservation, entry: &AuditEntry) -> Self {
-        Self { back: Some((service.clone(), reservation, entry.clone())) }
-    }
-
-    /// The code was shown.
-    fn keep(mut self) {
-        self.back = None;
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        if let Some((service, reservation, entry)) = self.back.take() {
-            let parts = Arc::clone(&service.parts);
-            parts.waiters.leave_behind(async move { service.give_back(reservation, entry).await });
-        }
-    }
 }

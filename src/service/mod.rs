@@ -9,6 +9,7 @@ mod authenticate;
 mod decide_code;
 mod export;
 mod get_code;
+mod give_back;
 mod keys;
 mod list_secrets;
 mod manage_secret;

@@ -119,7 +119,7 @@ impl Service {
         self.parts.waiters.settle().await;
     }
 
-    /// Waits until a moment of the wall clock, telling `patience` once a second.
+    /// Waits until a moment of the wall clock, but not longer than it is away now, telling `patience` once a second.
     ///
     /// # Errors
     /// [`Refusal::Stopping`] if the process ends first.
@@ -130,20 +130,19 @@ impl Service {
 
     async fn wait(&self, moment: Timestamp, patience: &dyn Patience) {
         let clock = &self.parts.clock;
-        let begun = clock.now();
-        let total = begun.until(moment);
+        let total = clock.now().until(moment);
         if !patience.listens() {
             clock.wait(moment, total).await;
             return;
         }
-        loop {
-            let now = clock.now();
-            if now >= moment {
-                return;
-            }
-            clock.wait(moment, Duration::from_secs(1)).await;
+        // Counted by what was slept: a clock that is set back does not make it longer.
+        let mut left = total;
+        while !left.is_zero() && clock.now() < moment {
+            let nap = left.min(Duration::from_secs(1));
+            clock.wait(moment, nap).await;
+            left = left.saturating_sub(nap);
             if clock.now() < moment {
-                patience.waiting(begun.until(clock.now()), total).await;
+                patience.waiting(total.saturating_sub(left), total).await;
             }
         }
     }

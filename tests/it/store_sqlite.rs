@@ -413,3 +413,31 @@ fn files_under(folder: &Path) -> Vec<PathBuf> {
     found.sort();
     found
 }
+
+#[test]
+fn a_vault_that_was_moved_away_or_replaced_is_not_served_any_more() {
+    for writes in [Writes::Inline, Writes::Thread] {
+        let runtime = runtime(writes);
+        for copied_back in [false, true] {
+            let world = World::of(Folder::new(writes));
+            let secret = runtime.block_on(world.added_secret());
+            let (data, away) = (world.folder.data(), world.folder.root.join("away"));
+            let at_home = runtime.block_on(world.opened.store.secret(world.account(), secret.id));
+            assert!(at_home.unwrap().is_some());
+            fs::rename(&data, &away).unwrap();
+            if copied_back {
+                fs::create_dir(&data).unwrap();
+                for file in fs::read_dir(&away).unwrap().map(Result::unwrap) {
+                    fs::copy(file.path(), data.join(file.file_name())).unwrap();
+                }
+            }
+            let read = runtime.block_on(world.opened.store.secret(world.account(), secret.id));
+            let entry = world.entry(Action::SecretDelete);
+            let written = runtime.block_on(world.opened.store.delete_secret(world.account(), secret.id, entry));
+            for refused in [read.map(drop), written.map(drop)] {
+                let told = refused.unwrap_err().to_string();
+                assert!(told.contains("moved, removed or replaced"), "{told}");
+            }
+        }
+    }
+}

@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 use super::{
     connection::Patience,
     db::{Db, Tx},
+    files::OpenFile,
     memory::Memory,
     trail,
 };
@@ -73,6 +74,7 @@ impl<T: Send, F: FnMut(&Tx<'_>) -> Result<T, StoreError> + Send> Job for Work<T,
 /// The writing connection.
 pub(super) struct Core {
     conn: Connection,
+    file: Arc<OpenFile>,
     keyring: Arc<Keyring>,
     patience: Patience,
     level: Level,
@@ -98,12 +100,17 @@ enum Failed {
 
 impl Core {
     /// Takes over a connection that is settled, at level FULL.
-    pub(super) fn new(conn: Connection, keyring: Arc<Keyring>, patience: Patience) -> Self {
-        Self { conn, keyring, patience, level: Level::Full, unsynced_since: None, memory: Memory::default() }
+    pub(super) fn new(conn: Connection, file: Arc<OpenFile>, keyring: Arc<Keyring>, patience: Patience) -> Self {
+        Self { conn, file, keyring, patience, level: Level::Full, unsynced_since: None, memory: Memory::default() }
     }
 
-    /// For reading outside a transaction.
-    pub(super) fn db(&self) -> Db<'_> {
+    /// Reads outside a transaction.
+    pub(super) fn read<T>(&self, act: impl FnOnce(&Db<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        self.file.is_there()?;
+        act(&self.db())
+    }
+
+    fn db(&self) -> Db<'_> {
         Db::new(&self.conn, &self.keyring)
     }
 
@@ -182,6 +189,7 @@ impl Core {
         last: impl FnOnce(&Tx<'_>) -> Result<(), StoreError>,
     ) -> Result<(), Failed> {
         self.set_level(level).map_err(Failed::All)?;
+        self.file.is_there().map_err(Failed::All)?;
         self.run("BEGIN IMMEDIATE").map_err(Failed::All)?;
         let before = self.conn.total_changes();
         let memory = std::mem::take(&mut self.memory);

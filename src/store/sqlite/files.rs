@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::store::OpenError;
+use crate::store::{OpenError, StoreError};
 
 /// The database's name in the data directory.
 const FILE: &str = "vault.db";
@@ -110,6 +110,57 @@ impl Spot {
         name.push(ending);
         PathBuf::from(name)
     }
+}
+
+/// The file that was opened, told from another of its name: who moves a vault away, or copies one back, leaves every
+/// process that has it open on its own with a file that nobody else sees.
+pub(super) struct OpenFile {
+    path: PathBuf,
+    number: Option<Number>,
+}
+
+impl OpenFile {
+    /// Remembers which file this is.
+    pub(super) fn at(path: &Path) -> Result<Self, OpenError> {
+        Ok(Self { path: path.to_owned(), number: look(path)?.as_ref().and_then(number) })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether it is still the one that its name stands for.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`], from then on.
+    pub(super) fn is_there(&self) -> Result<(), StoreError> {
+        let there = fs::symlink_metadata(&self.path).ok().as_ref().and_then(number);
+        if there == self.number {
+            return Ok(());
+        }
+        Err(StoreError::Unavailable("its file was moved, removed or replaced; restart countersign".to_owned()))
+    }
+}
+
+/// What the system tells files apart by.
+#[cfg(unix)]
+type Number = (u64, u64);
+
+#[cfg(unix)]
+#[expect(clippy::unnecessary_wraps, reason = "elsewhere there is none")]
+fn number(facts: &Metadata) -> Option<Number> {
+    use std::os::unix::fs::MetadataExt as _;
+
+    Some((facts.dev(), facts.ino()))
+}
+
+/// Windows lets nobody move or remove a file that SQLite has open.
+#[cfg(not(unix))]
+type Number = ();
+
+#[cfg(not(unix))]
+fn number(_facts: &Metadata) -> Option<Number> {
+    None
 }
 
 /// Creates an empty file that only its owner can read.

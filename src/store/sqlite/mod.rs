@@ -30,7 +30,15 @@ use std::{path::Path, sync::Arc};
 
 use rusqlite::{Connection, config::DbConfig};
 
-use self::{commit::Core, connection::Patience, db::Db, files::Spot, readers::Readers, store::Sqlite, writer::Writer};
+use self::{
+    commit::Core,
+    connection::Patience,
+    db::Db,
+    files::{OpenFile, Spot},
+    readers::Readers,
+    store::Sqlite,
+    writer::Writer,
+};
 use super::{OpenError, OpenRequest, Opened, StoreError, VaultStatus};
 use crate::keyring::{Keyring, UnlockError, read_key_file};
 
@@ -44,13 +52,14 @@ pub(super) fn open(request: &OpenRequest, address: &str) -> Result<Opened, OpenE
     if !spot.has_vault()? {
         create::create(request, &spot)?;
     }
+    let file = Arc::new(OpenFile::at(spot.file())?);
     let patience = Patience::new();
     let unlocked = unlock(request, &spot, &patience)?;
     let keyring = Arc::new(unlocked.keyring);
-    let core = Core::new(unlocked.conn, Arc::clone(&keyring), patience);
+    let core = Core::new(unlocked.conn, Arc::clone(&file), Arc::clone(&keyring), patience);
     let writer = Writer::start(core, request.writes, request.strict)
         .map_err(|source| OpenError::Io { path: spot.file().to_owned(), source })?;
-    let readers = Readers::new(spot.file().to_owned(), Arc::clone(&keyring));
+    let readers = Readers::new(file, Arc::clone(&keyring));
     let store = Arc::new(Sqlite::new(writer, readers, request.writes));
     Ok(Opened { store, keyring, status: unlocked.status })
 }

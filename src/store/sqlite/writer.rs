@@ -88,7 +88,7 @@ impl Writer {
 
     /// Reads on the writing connection, between transactions.
     pub(super) fn read<T>(&self, act: impl FnOnce(&Db<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        lock(&self.shared.core).as_ref().map_or_else(|| Err(closed()), |core| act(&core.db()))
+        lock(&self.shared.core).as_ref().map_or_else(|| Err(closed()), |core| core.read(act))
     }
 
     /// Does what is queued, syncs and lets go of the file.

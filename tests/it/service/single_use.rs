@@ -1,12 +1,27 @@
 //! Codes that go to one caller only.
 
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicU32, Ordering},
+    },
+    task::{Context, Waker},
+    time::Duration,
+};
+
+use async_trait::async_trait;
 use countersign::{
-    domain::audit::{Action, AuditFilter},
-    service::{Code, CodeRequest, Registration, SecretChanges, SecretQuery},
+    clock::Clock,
+    domain::{
+        audit::{Action, AuditFilter},
+        time::Timestamp,
+    },
+    random::SystemRandom,
+    service::{Code, CodeRequest, Patience, Registration, SecretChanges, SecretQuery, Service},
 };
 
 use super::{code, plain, single_use, whole};
-use crate::kit::Vault;
+use crate::kit::{Vault, open_in};
 
 const START: i64 = 1_795_305_600;
 
@@ -92,12 +107,17 @@ async fn a_cancelled_waiter_gives_its_step_back() {
 async fn a_clock_that_ran_ahead_leaves_a_secret_busy_until_a_person_resets_it() {
     let vault = Vault::new();
     let id = vault.register("A").await.secret.id;
-    vault.clock.set_seconds(START + 86_400);
-    code(&vault.service, &vault.person, id, single_use()).await.unwrap();
-    vault.clock.set_seconds(START);
-    let refusal = code(&vault.service, &vault.person, id, single_use()).await.unwrap_err();
-    assert_eq!((refusal.code(), refusal.retry_after()), (Code::Busy, Some(60)));
-    assert!(refusal.to_string().contains("reset-steps"), "{refusal}");
+    // Further than any queue of callers reaches: 120 seconds and a step.
+    for ahead in [210, 3600, 86_400] {
+        vault.clock.set_seconds(START + ahead);
+        code(&vault.service, &vault.person, id, single_use()).await.unwrap();
+        vault.clock.set_seconds(START);
+        for request in [single_use(), plain()] {
+            let refusal = code(&vault.service, &vault.person, id, request).await.unwrap_err();
+            assert_eq!((refusal.code(), refusal.retry_after()), (Code::Busy, Some(60)));
+            assert!(refusal.to_string().contains("reset-steps"), "{refusal}");
+        }
+    }
 
     vault.service.reset_steps(&vault.person, id).await.unwrap();
     vault.clock.set_seconds(START + 30);
@@ -165,4 +185,73 @@ async fn a_process_that_ends_gives_its_steps_back_first() {
     let vault = Vault::at(dir, clock);
     vault.clock.set_seconds(START + 30);
     code(&vault.service, &vault.person, id, single_use()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_caller_gone_while_its_step_is_reserved_leaves_none_reserved() {
+    let vault = Vault::new();
+    let id = vault.register("A").await.secret.id;
+    code(&vault.service, &vault.person, id, single_use()).await.unwrap();
+    let ask = CodeRequest { single_use: true, max_wait: Some(120), ..CodeRequest::default() };
+    let on_trail = async |action| {
+        let filter = AuditFilter { action: Some(action), ..AuditFilter::default() };
+        vault.service.read_trail(&vault.person, filter).await.unwrap().len()
+    };
+    for nth in 1..=3 {
+        // Asked for, on its way to the store, and dropped before anything came back.
+        let mut call = Box::pin(code(&vault.service, &vault.person, id, ask.clone()));
+        assert!(call.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        drop(call);
+        while on_trail(Action::CodeReserve).await < nth || on_trail(Action::CodeRelease).await < nth {
+            tokio::task::yield_now().await;
+        }
+    }
+    let refusal = code(&vault.service, &vault.person, id, single_use()).await.unwrap_err();
+    assert_eq!(refusal.retry_after(), Some(30), "the very next step is free");
+}
+
+/// A clock that is set back while somebody waits: the wait lasts as long as it was to last, and the time is an earlier one.
+struct SetBack {
+    seconds: AtomicI64,
+    waits: AtomicU32,
+}
+
+#[async_trait]
+impl Clock for SetBack {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_seconds(self.seconds.load(Ordering::SeqCst))
+    }
+
+    async fn wait(&self, _moment: Timestamp, _at_most: Duration) {
+        assert!(self.waits.fetch_add(1, Ordering::SeqCst) < 300, "a call waits for ever");
+        self.seconds.fetch_sub(60, Ordering::SeqCst);
+    }
+}
+
+#[tokio::test]
+async fn a_clock_set_back_does_not_make_a_caller_wait_longer_than_it_said() {
+    struct Listens;
+    #[async_trait]
+    impl Patience for Listens {
+        async fn waiting(&self, _waited: Duration, _total: Duration) {}
+    }
+    let kept = Vault::new();
+    let id = kept.register("A").await.secret.id;
+    let single = CodeRequest { single_use: true, max_wait: Some(12), ..CodeRequest::default() };
+    let fresh = CodeRequest { min_validity: Some(15), max_wait: Some(12), ..CodeRequest::default() };
+    for request in [single, fresh] {
+        for patience in [&() as &dyn Patience, &Listens] {
+            let clock = Arc::new(SetBack { seconds: AtomicI64::new(START + 20), waits: AtomicU32::new(0) });
+            let opened = open_in(kept.dir.path(), clock.now());
+            let service = Service::new(opened.store, opened.keyring, clock.clone(), Arc::new(SystemRandom));
+            // The step that is current, if it is free, goes to this one.
+            let taken = CodeRequest { single_use: true, max_wait: Some(0), ..CodeRequest::default() };
+            let _ = service.get_code(&kept.person, id, &taken, &()).await;
+            let refusal = service.get_code(&kept.person, id, &request, patience).await.err().unwrap();
+            assert_eq!(refusal.code(), Code::Busy, "{refusal}");
+            assert!(!request.single_use || refusal.to_string().contains("clock was set back"), "{refusal}");
+            assert!(clock.waits.load(Ordering::SeqCst) <= 13);
+            kept.service.reset_steps(&kept.person, id).await.unwrap();
+        }
+    }
 }
