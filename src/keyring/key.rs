@@ -43,28 +43,39 @@ impl Key {
         out
     }
 
-    /// `HMAC-SHA256(key, length-prefixed fields)` (RFC 2104).
-    pub(super) fn mac(&self, fields: &[&[u8]]) -> [u8; 32] {
+    /// The key, ready to authenticate many things.
+    pub(super) fn for_macs(&self) -> MacKey {
         // HMAC pads a key with zeros to the hash's block, 64 bytes; doing it here makes the length right by type.
         let mut block = Zeroizing::new([0_u8; 64]);
         block.iter_mut().zip(self.0).for_each(|(to, from)| *to = from);
         let block: &[u8; 64] = &block;
-        let mut mac = <Hmac<Sha256>>::new(block.into());
-        for field in fields {
-            mac.update(&u32::try_from(field.len()).unwrap_or(u32::MAX).to_be_bytes());
-            mac.update(field);
-        }
-        mac.finalize().into_bytes().into()
+        MacKey(Hmac::new(block.into()))
     }
 
     /// The first 16 bytes of `HMAC-SHA256(key, "countersign/v1/key-check")`: it commits to the key, which GCM does not.
     pub(super) fn check(&self) -> KeyCheck {
-        let mac = self.mac(&[b"countersign/v1/key-check"]);
+        let mac = self.for_macs().mac(&[b"countersign/v1/key-check"]);
         std::array::from_fn(|nth| mac.get(nth).copied().unwrap_or_default())
     }
 
     pub(super) fn is_checked_by(&self, check: &KeyCheck) -> bool {
         self.check().ct_eq(check).into()
+    }
+}
+
+/// A key that has been through the hash already, as every HMAC begins: half of the work of a short one. What is in it is
+/// as secret as the key, and wiped on drop. No `Debug`, no `Clone`.
+pub(super) struct MacKey(Hmac<Sha256>);
+
+impl MacKey {
+    /// `HMAC-SHA256(key, length-prefixed fields)` (RFC 2104).
+    pub(super) fn mac(&self, fields: &[&[u8]]) -> [u8; 32] {
+        let mut mac = self.0.clone();
+        for field in fields {
+            mac.update(&u32::try_from(field.len()).unwrap_or(u32::MAX).to_be_bytes());
+            mac.update(field);
+        }
+        mac.finalize().into_bytes().into()
     }
 }
 

@@ -34,7 +34,7 @@ use crate::{
     },
     random::{NoRandomness, Random},
 };
-use key::Key;
+use key::{Key, MacKey};
 use seal::{Bound, Column};
 
 /// Everything about a vault's keys that is kept beside the data: wrapped keys and check values, no key in clear.
@@ -92,9 +92,9 @@ pub struct Keyring {
     vault: VaultId,
     active_epoch: u32,
     epochs: BTreeMap<u32, Key>,
-    pepper: Key,
-    trail: Key,
-    rows: Key,
+    pepper: MacKey,
+    trail: MacKey,
+    rows: MacKey,
 }
 
 /// A message authentication code. Compare it with `subtle::ConstantTimeEq`, not with `==`.
@@ -132,6 +132,7 @@ impl Keyring {
             bundle: wrap(&root, place(Column::Bundle, 0), &bundle, random)?,
         };
         let epochs = BTreeMap::from([(FIRST_EPOCH, data)]);
+        let (pepper, trail, rows) = (pepper.for_macs(), trail.for_macs(), rows.for_macs());
         Ok((Self { vault, active_epoch: FIRST_EPOCH, epochs, pepper, trail, rows }, header))
     }
 
@@ -157,7 +158,7 @@ impl Keyring {
         }
         let bundle = unwrap(&root, place(Column::Bundle, 0), &header.bundle).map_err(damaged)?;
         let mut keys = bundle.chunks_exact(32).map(Key::from_slice);
-        let mut next = || keys.next().flatten().ok_or(UnlockError::Damaged);
+        let mut next = || Ok(keys.next().flatten().ok_or(UnlockError::Damaged)?.for_macs());
         let (pepper, trail, rows) = (next()?, next()?, next()?);
         Ok(Self { vault: header.vault, active_epoch: header.active_epoch, epochs, pepper, trail, rows })
     }
