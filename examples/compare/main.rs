@@ -13,6 +13,7 @@ mod build;
 mod calls;
 mod figures;
 mod http;
+mod one_core;
 #[path = "../common/oracle.rs"]
 mod oracle;
 mod process;

@@ -11,6 +11,7 @@ use crate::{
     bench::Bench,
     calls::{Call, Expect},
     figures::{Better, Line, in_turn, median, shown},
+    one_core::OneCore,
     say::say,
 };
 pub(crate) use server::{Contender, Server};
@@ -41,27 +42,27 @@ pub(crate) fn measure(bench: &Bench) -> io::Result<Vec<Line>> {
 fn beside_noop(noop: &Contender, ours: &Contender, rounds: usize) -> io::Result<Vec<Line>> {
     let mut cold = Line::new("start to first answer", "ms", Better::Low, 3.0);
     let mut memory = Line::new("resident memory", "MiB", Better::Low, 1.5);
-    let mut latency = Line::new("latency, one by one", "µs", Better::Low, 2.0);
+    let mut latency = Line::new("latency on one core", "µs", Better::Low, 2.0);
     let mut rate = Line::new("rate, 32 in flight", "k/s", Better::High, 0.6);
     in_turn(rounds, 3, |which| {
         let contender = if which == 2 { ours } else { noop };
         cold.push(which, start_up(contender)?);
-        let [memory_now, latency_now, rate_now] = work(contender)?;
-        memory.push(which, memory_now);
-        latency.push(which, latency_now);
+        latency.push(which, one_by_one(contender)?);
+        let (rate_now, memory_now) = in_flight(contender)?;
         rate.push(which, rate_now);
+        memory.push(which, memory_now);
         Ok(())
     })?;
     Ok(shown(vec![cold, memory, latency, rate]))
 }
 
 fn beside_few(few: &Contender, many: &Contender, rounds: usize) -> io::Result<Vec<Line>> {
-    let mut latency = Line::new("latency, one by one", "µs", Better::Low, 1.2);
+    let mut latency = Line::new("latency on one core", "µs", Better::Low, 1.2);
     let mut rate = Line::new("rate, 32 in flight", "k/s", Better::High, 1.0 / 1.2);
     in_turn(rounds, 3, |which| {
-        let [_, latency_now, rate_now] = work(if which == 2 { many } else { few })?;
-        latency.push(which, latency_now);
-        rate.push(which, rate_now);
+        let contender = if which == 2 { many } else { few };
+        latency.push(which, one_by_one(contender)?);
+        rate.push(which, in_flight(contender)?.0);
         Ok(())
     })?;
     Ok(shown(vec![latency, rate]))
@@ -80,15 +81,30 @@ fn start_up(contender: &Contender) -> io::Result<f64> {
     Ok(median(&mut times).as_secs_f64() * 1e3)
 }
 
-/// Memory in MiB after the work, median latency in µs, thousands of answers a second.
-fn work(contender: &Contender) -> io::Result<[f64; 3]> {
-    let mut server = Server::start(&contender.program)?;
-    let mut calls = contender.calls.clone();
-    // The first call for a secret in a time step is made durable; what is compared is the others.
-    server.one_by_one(&mut calls, ASKED.max(WINDOW))?;
+/// Median latency in µs of calls one after the other, client and server on one core.
+fn one_by_one(contender: &Contender) -> io::Result<f64> {
+    let _bound = OneCore::bind();
+    let (mut server, mut calls) = warm(contender)?;
     let mut times = server.one_by_one(&mut calls, SEQUENTIAL)?;
+    server.stop()?;
+    Ok(median::<Duration>(&mut times).as_secs_f64() * 1e6)
+}
+
+/// Thousands of answers a second, and the memory in MiB after all that.
+fn in_flight(contender: &Contender) -> io::Result<(f64, f64)> {
+    let (mut server, mut calls) = warm(contender)?;
+    server.one_by_one(&mut calls, SEQUENTIAL)?;
     let rate = server.pipelined(&mut calls, PIPELINED, WINDOW)? / 1e3;
     let memory = server.process.memory()? / 1024.0;
     server.stop()?;
-    Ok([memory, median::<Duration>(&mut times).as_secs_f64() * 1e6, rate])
+    Ok((rate, memory))
+}
+
+/// A server that was asked for each secret already: the first call for one in a time step is made durable; what is compared
+/// is the others.
+fn warm(contender: &Contender) -> io::Result<(Server, Vec<Call>)> {
+    let mut server = Server::start(&contender.program)?;
+    let mut calls = contender.calls.clone();
+    server.one_by_one(&mut calls, ASKED.max(WINDOW))?;
+    Ok((server, calls))
 }
