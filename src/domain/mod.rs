@@ -16,7 +16,7 @@ pub mod scope;
 pub mod seat;
 pub mod secret;
 pub mod seed;
-mod sensitive;
+pub mod sensitive;
 pub mod steps;
 pub mod text;
 pub mod time;

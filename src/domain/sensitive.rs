@@ -1,6 +1,8 @@
 //! Whether a free text seems to hold something that must not be kept in clear. It catches what people and models paste
 //! without thinking; somebody who wants to hide a seed in prose can.
 
+use std::path::{MAIN_SEPARATOR, MAIN_SEPARATOR_STR, Path};
+
 /// Characters of a seed from which on it is recognised: ten bytes in base32, the shortest that real services issue.
 const SEED_CHARS_MIN: usize = 16;
 /// Letters in one case from which on a run without any digit is no word of any language.
@@ -14,8 +16,24 @@ pub fn looks_sensitive(text: &str) -> bool {
     holds_uri(text) || holds_email(text) || holds_key(text) || holds_seed_or_code(text)
 }
 
+/// A path as it may be shown: a part of it that seems to hold a seed is left out, and so is a whole one that holds an
+/// otpauth URI. Somebody may have typed it where the name of a file belongs.
+pub fn without_seeds(path: &Path) -> String {
+    const WITHHELD: &str = "…";
+    let shown = path.display().to_string();
+    if holds_otpauth(&shown) {
+        return WITHHELD.to_owned();
+    }
+    let part = |part: &str| if holds_seed(part) { WITHHELD.to_owned() } else { part.to_owned() };
+    shown.split(MAIN_SEPARATOR).map(part).collect::<Vec<_>>().join(MAIN_SEPARATOR_STR)
+}
+
 fn holds_uri(text: &str) -> bool {
-    text.contains("://") || text.to_ascii_lowercase().contains("otpauth")
+    text.contains("://") || holds_otpauth(text)
+}
+
+fn holds_otpauth(text: &str) -> bool {
+    text.to_ascii_lowercase().contains("otpauth")
 }
 
 /// `local@domain`, but not `@scope/package`, which is what some clients call themselves.
@@ -38,6 +56,13 @@ fn holds_key(text: &str) -> bool {
 
 fn holds_seed_or_code(text: &str) -> bool {
     pieces(text).iter().any(|piece| is_code(piece.text) || is_seed(piece.text)) || holds_groups(&pieces(text))
+}
+
+/// What has the look of a code is let through: dates and process ids have it too.
+fn holds_seed(text: &str) -> bool {
+    let pieces = pieces(text);
+    pieces.iter().any(|piece| is_seed(piece.text))
+        || rows(&pieces).any(|row| is_grouped_seed(row.with_last(), row.width))
 }
 
 /// A run of ASCII letters and digits of any script.
@@ -88,15 +113,33 @@ fn is_seed(piece: &str) -> bool {
     }
 }
 
-/// A seed or a code in groups, as apps show them: pieces of one length in a row, of which the last may be shorter.
+/// Pieces of one length in a row, and a shorter one that may end it.
+struct Groups<'a> {
+    width: usize,
+    alike: &'a [Piece<'a>],
+    last: Option<&'a Piece<'a>>,
+}
+
+impl<'a> Groups<'a> {
+    fn with_last(&self) -> impl Iterator<Item = &'a Piece<'a>> {
+        self.alike.iter().chain(self.last)
+    }
+}
+
+/// A seed or a code in groups, as apps show them.
 fn holds_groups(pieces: &[Piece<'_>]) -> bool {
-    (0..pieces.len()).any(|first| {
+    rows(pieces).any(|row| is_grouped_code(row.alike, row.width) || is_grouped_seed(row.with_last(), row.width))
+}
+
+/// The rows that begin at each piece.
+fn rows<'a>(pieces: &'a [Piece<'a>]) -> impl Iterator<Item = Groups<'a>> {
+    (0..pieces.len()).map(|first| {
         let row = pieces.get(first..).unwrap_or_default();
         let width = row.first().map_or(0, |piece| piece.text.chars().count());
         let more = row.iter().skip(1).take_while(|piece| piece.joined && piece.text.chars().count() == width).count();
-        let groups = row.get(..=more).unwrap_or_default();
+        let alike = row.get(..=more).unwrap_or_default();
         let last = row.get(more + 1).filter(|piece| piece.joined && piece.text.chars().count() < width);
-        is_grouped_code(groups, width) || is_grouped_seed(groups.iter().chain(last), width)
+        Groups { width, alike, last }
     })
 }
 
@@ -226,6 +269,20 @@ mod tests {
             "\"ada\"@example.com",
         ] {
             check(text, true);
+        }
+    }
+
+    #[test]
+    fn a_path_is_shown_without_what_looks_like_a_seed() {
+        for (path, shown) in [
+            ("/home/ada/.config/countersign/keys/01900000-0000-7000-8000-000000000001.key", None),
+            ("/run/user/1000/vault-20261122/vault.db", None),
+            ("relative.key", None),
+            ("/home/ada/JBSWY3DPEHPK3PXP/vault.db", Some("/home/ada/…/vault.db")),
+            ("/home/ada/jbsw y3dp ehpk 3pxp", Some("/home/ada/…")),
+            ("/home/ada/otpauth:/totp/a?secret=AA", Some("…")),
+        ] {
+            assert_eq!(without_seeds(Path::new(path)), shown.unwrap_or(path));
         }
     }
 

@@ -10,20 +10,22 @@ use data_encoding::BASE64;
 use zeroize::Zeroizing;
 
 use super::key::{Kek, Key};
+use crate::domain::sensitive::without_seeds;
 
 /// Longest key file that is read: 44 characters and some white space.
 const FILE_BYTES_MAX: usize = 128;
 
-/// Why a key file can't be used. It never quotes the file.
+/// Why a key file can't be used. It never quotes the file, nor what looks like a seed in its path.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyFileError {
     /// There is none.
     #[error(
-        "there is no key file {0}; without it the vault can't be opened. Restore it, or name it with --key-file or COUNTERSIGN_KEY_FILE"
+        "there is no key file {}; without it the vault can't be opened. Restore it, or name it with --key-file or COUNTERSIGN_KEY_FILE",
+        without_seeds(.0)
     )]
     Missing(PathBuf),
     /// Others may read or write it.
-    #[error("the key file {path} is accessible to other users (mode {mode:o}); run: chmod 600 {path}")]
+    #[error("the key file {0} is accessible to other users (mode {mode:o}); run: chmod 600 {0}", without_seeds(.path))]
     LooseMode {
         /// The file.
         path: PathBuf,
@@ -31,7 +33,7 @@ pub enum KeyFileError {
         mode: u32,
     },
     /// Not a plain file, or somebody else's.
-    #[error("the key file {path} {what}")]
+    #[error("the key file {} {what}", without_seeds(.path))]
     NotOurs {
         /// The file.
         path: PathBuf,
@@ -39,10 +41,10 @@ pub enum KeyFileError {
         what: &'static str,
     },
     /// It holds no key.
-    #[error("the key file {0} does not hold a key (32 bytes in base64)")]
+    #[error("the key file {} does not hold a key (32 bytes in base64)", without_seeds(.0))]
     Malformed(PathBuf),
     /// The system refused.
-    #[error("the key file {path}: {source}")]
+    #[error("the key file {}: {source}", without_seeds(.path))]
     Io {
         /// The file.
         path: PathBuf,

@@ -6,6 +6,7 @@ use super::{SharedStore, StoreError, sqlite};
 use crate::{
     domain::{
         ids::{AccountId, VaultId},
+        sensitive::without_seeds,
         time::Timestamp,
     },
     keyring::{KeyFileError, Keyring, UnlockError},
@@ -73,20 +74,20 @@ pub struct VaultStatus {
     pub epoch: u32,
 }
 
-/// Why a vault can't be opened. Nothing was changed. Exit code 78.
+/// Why a vault can't be opened. Nothing was changed. Exit code 78. What looks like a seed in a path is left out.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The address is of a kind that is not built in.
     #[error("the store `{scheme}:` is not supported by this build; use `sqlite:` (the default)")]
     Unsupported {
-        /// The part before the colon.
-        scheme: String,
+        /// The part before the colon. Only known ones are named: anything may have been typed there.
+        scheme: &'static str,
     },
     /// The address is none.
     #[error("the store's address is none; leave it out, or name `sqlite:` (the default) or `sqlite:FILE`")]
     NoAddress,
     /// A file or directory is readable or writable by others.
-    #[error("{path} is accessible to other users (mode {mode:o}); run: chmod {wanted:o} {path}")]
+    #[error("{0} is accessible to other users (mode {mode:o}); run: chmod {wanted:o} {0}", without_seeds(.path))]
     LooseMode {
         /// Which.
         path: PathBuf,
@@ -96,7 +97,7 @@ pub enum OpenError {
         wanted: u32,
     },
     /// A link, a directory, or another kind of file where a plain file must be; or somebody else's.
-    #[error("{path} {what}")]
+    #[error("{} {what}", without_seeds(.path))]
     NotOurs {
         /// Which.
         path: PathBuf,
@@ -104,7 +105,7 @@ pub enum OpenError {
         what: &'static str,
     },
     /// Made by a newer version.
-    #[error("{path} has format {found}, newer than this version's {known}; use the newer countersign")]
+    #[error("{} has format {found}, newer than this version's {known}; use the newer countersign", without_seeds(.path))]
     Newer {
         /// Which.
         path: PathBuf,
@@ -114,7 +115,7 @@ pub enum OpenError {
         known: u32,
     },
     /// It is not a vault, or a damaged one.
-    #[error("{path} is damaged or no vault: {what}")]
+    #[error("{} is damaged or no vault: {what}", without_seeds(.path))]
     Damaged {
         /// Which.
         path: PathBuf,
@@ -125,7 +126,7 @@ pub enum OpenError {
     #[error(transparent)]
     KeyFile(#[from] KeyFileError),
     /// The key is not this vault's.
-    #[error("{source}; key file: {key_file}. Name the right one with --key-file or COUNTERSIGN_KEY_FILE")]
+    #[error("{source}; key file: {}. Name the right one with --key-file or COUNTERSIGN_KEY_FILE", without_seeds(.key_file))]
     WrongKey {
         /// The file that was tried.
         key_file: PathBuf,
@@ -134,8 +135,9 @@ pub enum OpenError {
     },
     /// The database can't be read or written.
     #[error(
-        "{path} can't be read or written: {what}. See that it and its folder are yours and writable (chmod 600 the file, \
-         chmod 700 the folder), and that the disk is neither full nor read-only"
+        "{} can't be read or written: {what}. See that it and its folder are yours and writable (chmod 600 the file, \
+         chmod 700 the folder), and that the disk is neither full nor read-only",
+        without_seeds(.path)
     )]
     Unusable {
         /// Which.
@@ -144,7 +146,7 @@ pub enum OpenError {
         what: String,
     },
     /// A file or directory can't be read or made.
-    #[error("{path}: {source}{}", remedy(.source))]
+    #[error("{}: {source}{}", without_seeds(.path), remedy(.source))]
     Io {
         /// Which.
         path: PathBuf,
@@ -172,8 +174,8 @@ fn remedy(cause: &std::io::Error) -> &'static str {
 pub fn open(request: &OpenRequest) -> Result<Opened, OpenError> {
     match request.url.split_once(':') {
         Some(("sqlite", path)) => sqlite::open(request, path),
-        Some((scheme, _)) => Err(OpenError::Unsupported { scheme: scheme.to_owned() }),
-        None => Err(OpenError::NoAddress),
+        Some(("postgres" | "postgresql", _)) => Err(OpenError::Unsupported { scheme: "postgres" }),
+        Some(_) | None => Err(OpenError::NoAddress),
     }
 }
 

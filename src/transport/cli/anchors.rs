@@ -57,7 +57,7 @@ impl Anchor {
 /// Reads the anchors to check against.
 pub(super) fn read(args: &VerifyArgs, console: &mut Console) -> Result<Vec<ChainHead>, Failure> {
     let Some(path) = &args.anchors else { return Ok(Vec::new()) };
-    let text = console.read_text(path, ANCHORS_BYTES_MAX)?;
+    let text = console.read_text("--anchors", path, ANCHORS_BYTES_MAX)?;
     let lines = text.lines().zip(1_u64..).filter(|(line, _)| !line.trim().is_empty());
     lines
         .map(|(line, number)| {
@@ -79,7 +79,7 @@ pub(super) async fn head(args: &HeadArgs, session: &mut Session) -> Result<Endin
         if written != Some(head) {
             let anchor = Anchor::of(head, session.service.now());
             if let Some(path) = &args.append {
-                append(path, &anchor).map_err(|cause| Failure::file("can't append to", path, &cause))?;
+                append(path, &anchor).map_err(|cause| Failure::unwritten("--append", &cause))?;
             } else {
                 session.console.json_line(&anchor)?;
                 session.console.flush()?;

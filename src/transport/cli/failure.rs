@@ -47,9 +47,14 @@ impl Failure {
         Self::Failed { code: Code::InvalidArgument, message: message.into() }
     }
 
-    /// A file that can't be read or written: the path was typed by the person, the reason is the system's.
-    pub(super) fn file(what: &str, path: &std::path::Path, cause: &io::Error) -> Self {
-        Self::invalid(format!("{what} {}: {cause}", path.display()))
+    /// A file that can't be read. The flag stands for it: a seed may have been typed where its name belongs.
+    pub(super) fn unread(flag: &str, cause: &io::Error) -> Self {
+        Self::invalid(format!("{flag} must name a file that can be read, or `-` for standard input: {cause}"))
+    }
+
+    /// A file that can't be written, named in the same way.
+    pub(super) fn unwritten(flag: &str, cause: &io::Error) -> Self {
+        Self::invalid(format!("{flag} must name a file that can be written: {cause}"))
     }
 
     /// What is shown once was not seen by anybody, although it was made: even a reader that went away must hear of it.

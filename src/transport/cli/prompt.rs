@@ -79,8 +79,8 @@ impl Console {
         }
     }
 
-    /// Reads a file, or standard input for `-`, up to a limit.
-    pub(super) fn read(&mut self, path: &Path, limit: usize) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    /// Reads the file that a flag names, or standard input for `-`, up to a limit.
+    pub(super) fn read(&mut self, flag: &str, path: &Path, limit: usize) -> Result<Zeroizing<Vec<u8>>, Failure> {
         // One byte more than the limit tells a file that fits from one that was cut; the room is made beforehand, since
         // a buffer that grows leaves copies of what it held behind.
         let mut bytes = Zeroizing::new(Vec::with_capacity(limit.min(64 * 1024) + 1));
@@ -90,7 +90,7 @@ impl Console {
         } else {
             File::open(path).and_then(|file| file.take(most).read_to_end(&mut bytes))
         };
-        read.map_err(|cause| Failure::file("can't read", path, &cause))?;
+        read.map_err(|cause| Failure::unread(flag, &cause))?;
         if bytes.len() > limit {
             let refusal = crate::service::Code::TooLarge;
             return Err(Failure::Failed { code: refusal, message: format!("the input is larger than {limit} bytes") });
@@ -98,9 +98,9 @@ impl Console {
         Ok(bytes)
     }
 
-    /// Reads text from a file, or standard input for `-`, up to a limit.
-    pub(super) fn read_text(&mut self, path: &Path, limit: usize) -> Result<Zeroizing<String>, Failure> {
-        let bytes = self.read(path, limit)?;
+    /// Reads text from the file that a flag names, or standard input for `-`, up to a limit.
+    pub(super) fn read_text(&mut self, flag: &str, path: &Path, limit: usize) -> Result<Zeroizing<String>, Failure> {
+        let bytes = self.read(flag, path, limit)?;
         let text = std::str::from_utf8(&bytes).map_err(|cause| {
             let line = bytes.iter().take(cause.valid_up_to()).filter(|byte| **byte == b'\n').count() + 1;
             Failure::invalid(format!("line {line} is not UTF-8 text"))
@@ -110,7 +110,7 @@ impl Console {
 
     /// Reads one line of text from standard input.
     pub(super) fn read_stdin(&mut self, limit: usize) -> Result<Zeroizing<String>, Failure> {
-        let text = self.read_text(Path::new(STDIN), limit)?;
+        let text = self.read_text("standard input", Path::new(STDIN), limit)?;
         Ok(Zeroizing::new(text.trim().to_owned()))
     }
 }
@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn input_beyond_the_limit_is_refused() {
-        assert_eq!(console("12345", false).read(Path::new("-"), 5).unwrap().len(), 5);
-        assert!(console("123456", false).read(Path::new("-"), 5).is_err());
+        assert_eq!(console("12345", false).read("FILE", Path::new("-"), 5).unwrap().len(), 5);
+        assert!(console("123456", false).read("FILE", Path::new("-"), 5).is_err());
     }
 }

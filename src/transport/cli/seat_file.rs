@@ -48,7 +48,7 @@ type Placed = (String, SeatChanges);
 
 /// Adds the seats of a file.
 pub(super) async fn import(path: &Path, session: &mut Session) -> Result<Ending, Failure> {
-    let text = session.console.read_text(path, IMPORT_BYTES_MAX)?;
+    let text = session.console.read_text("FILE", path, IMPORT_BYTES_MAX)?;
     let json = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"))
         || text.trim_start().starts_with('[');
     let entries = if json { from_json(&text)? } else { from_csv(&text)? };

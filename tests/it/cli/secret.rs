@@ -158,6 +158,39 @@ fn what_is_typed_in_the_wrong_place_is_not_repeated() {
 }
 
 #[test]
+fn a_seed_where_a_file_name_belongs_is_not_repeated() {
+    let person = Person::with_alice();
+    person.file("plain", "");
+    let uri = format!("otpauth://totp/a?secret={RFC_SEED}");
+    for seed in [RFC_SEED, &uri, "gezd gnbv gy3t qojq", "x-GEZDGNBVGY3TQOJQ.png"] {
+        for arguments in [
+            vec!["secret", "add", "--uri-file", seed],
+            vec!["secret", "add", "--qr", seed],
+            vec!["secret", "import", seed],
+            vec!["seat", "import", seed],
+            vec!["audit", "verify", "--anchors", seed],
+            vec!["audit", "head", "--append", &format!("missing/{seed}")],
+            vec!["serve", "--listen", "127.0.0.1:0", "--tls-cert", seed, "--tls-key", seed],
+            vec!["secret", "list", "--key-file", seed],
+            vec!["secret", "list", "--store", &format!("{seed}:")],
+            vec!["secret", "list", "--store", &format!("sqlite:plain/{seed}")],
+            vec!["secret", "list", "--data-dir", &format!("plain/{seed}")],
+        ] {
+            let ran = person.run(&arguments);
+            assert!(matches!(ran.status, 1 | 2 | 78), "{arguments:?}: {ran:?}");
+            let told = format!("{}{}", ran.err, ran.out).to_lowercase();
+            assert!(!told.contains("gezd") && !told.contains("otpauth://"), "{arguments:?}: {ran:?}");
+        }
+    }
+    insta::assert_snapshot!(person.run(&["secret", "add", "--uri-file", &uri]).refused(1),
+        @"error: --uri-file must name a file that can be read, or `-` for standard input: No such file or directory (os error 2)");
+    insta::assert_snapshot!(person.run(&["secret", "list", "--store", "postgres://db"]).refused(78),
+        @"error: the store `postgres:` is not supported by this build; use `sqlite:` (the default)");
+    let refused = person.run(&["secret", "list", "--key-file", "elsewhere/my.key"]).refused(78);
+    assert!(refused.contains("elsewhere/my.key; without it"), "{refused}");
+}
+
+#[test]
 fn an_empty_list_says_so_beside_the_answer() {
     let person = Person::new();
 

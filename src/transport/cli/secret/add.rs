@@ -82,10 +82,10 @@ pub(super) async fn add(args: AddArgs, session: &mut Session) -> Result<(), Fail
         // Room for spaces and dashes between groups, and for padding.
         registration.secret = Some(console.read_stdin(SEED_BYTES_MAX * 4)?);
     } else if let Some(file) = args.source.uri_file {
-        let text = console.read_text(&file, URI_BYTES_MAX + 2)?;
+        let text = console.read_text("--uri-file", &file, URI_BYTES_MAX + 2)?;
         registration.uri = Some(one_line(&text)?);
     } else if let Some(image) = args.source.qr {
-        registration.uri = Some(qr::read(&console.read(&image, qr::IMAGE_BYTES_MAX)?)?);
+        registration.uri = Some(qr::read(&console.read("--qr", &image, qr::IMAGE_BYTES_MAX)?)?);
     } else if !generate {
         let remedy = "use --stdin, --uri-file, --qr or --generate";
         registration.secret = Some(console.ask_hidden("Seed in base32 (hidden): ", remedy).await?);

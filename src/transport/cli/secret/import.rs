@@ -74,7 +74,7 @@ struct Failed {
 
 /// Stores the secrets of a file.
 pub(super) async fn import(args: &ImportArgs, session: &mut Session) -> Result<Ending, Failure> {
-    let text = session.console.read_text(&args.file, IMPORT_BYTES_MAX)?;
+    let text = session.console.read_text("FILE", &args.file, IMPORT_BYTES_MAX)?;
     let entries = if text.trim_start().starts_with(['[', '{']) { from_json(&text)? } else { from_lines(&text) };
     if entries.is_empty() {
         return Err(Failure::invalid("the file has no entries"));
