@@ -218,7 +218,7 @@ pub trait Store: Send + Sync {
     async fn restore_secret(&self, account: AccountId, id: SecretId, entry: AuditEntry) -> Result<bool, StoreError>;
     /// Erases a live or deleted secret and all that is kept with it, for good.
     async fn erase_secret(&self, account: AccountId, id: SecretId, entry: AuditEntry) -> Result<bool, StoreError>;
-    /// Erases every secret deleted before a time, with a row for each like `entry`. Returns how many.
+    /// Erases every secret deleted before a time, with a row for each like `entry`. Returns how many. Damaged ones stay.
     async fn erase_deleted_before(&self, before: Timestamp, entry: AuditEntry) -> Result<u64, StoreError>;
     /// Reads a live secret and its state, decides, and keeps the decision: one atomic step over all processes.
     /// `false` if there is no such secret; nothing is written then.
@@ -274,6 +274,8 @@ pub trait Store: Send + Sync {
     async fn check_writable(&self) -> Result<(), StoreError>;
     /// Checks every page and every record it can check without opening a seal. Empty: sound.
     async fn examine(&self) -> Result<Vec<String>, StoreError>;
+    /// Account and id of every secret, live or deleted, damaged ones among them: what is to be examined one by one.
+    async fn secret_ids(&self) -> Result<Vec<(AccountId, SecretId)>, StoreError>;
     /// Makes everything durable and lets go of it.
     async fn close(&self) -> Result<(), StoreError>;
 }

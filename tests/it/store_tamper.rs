@@ -65,6 +65,25 @@ fn a_changed_record_is_damaged_whatever_was_changed() {
 }
 
 #[test]
+fn a_deletion_that_was_written_without_the_key_erases_nothing() {
+    let folder = filled();
+    run(&folder, "UPDATE secret SET deleted_at = 1");
+
+    let world = World::of(folder);
+    runtime(Writes::Inline).block_on(async {
+        let (account, id) = (world.account(), SecretId::new(Uuid::from_u128(1)));
+        let far = NOW.plus(std::time::Duration::from_secs(1_000_000_000));
+        let erased = world.store().erase_deleted_before(far, world.entry(Action::SecretErase)).await.unwrap();
+        assert_eq!(erased, 0);
+        assert!(matches!(world.store().secret(account, id).await, Err(StoreError::Damaged { .. })));
+
+        // Whoever names it can still be rid of it.
+        assert!(world.store().erase_secret(account, id, world.entry(Action::SecretErase)).await.unwrap());
+        assert_eq!(world.store().examine().await.unwrap(), Vec::<String>::new());
+    });
+}
+
+#[test]
 fn a_changed_header_is_refused() {
     for change in [
         "UPDATE vault SET default_account = zeroblob(16)",

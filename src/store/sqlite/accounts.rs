@@ -4,7 +4,7 @@ use rusqlite::{Row, params};
 
 use super::{
     db::{Db, Tx},
-    error::{is_constraint, misplaced},
+    error::{is_constraint, misplaced, of_record},
 };
 use crate::{
     domain::{account::Account, audit::AuditEntry, ids::AccountId, text::Name, time::Timestamp},
@@ -47,12 +47,12 @@ pub(super) fn add(tx: &Tx<'_>, account: &Account, entry: &AuditEntry) -> Result<
 
 pub(super) fn by_name(db: &Db<'_>, name: &Name) -> Result<Option<Account>, StoreError> {
     let sql = "SELECT id, name, created_at, mac FROM account WHERE name = ?";
-    let found = db.first(sql, [name.as_str()], |row| read(row)?.checked(db))?;
+    let found = db.first(sql, [name.as_str()], |row| checked(db, row))?;
     if found.as_ref().is_some_and(|account| account.name != *name) { Err(misplaced(TABLE)) } else { Ok(found) }
 }
 
 pub(super) fn all(db: &Db<'_>) -> Result<Vec<Account>, StoreError> {
-    db.all("SELECT id, name, created_at, mac FROM account ORDER BY created_at, id", [], |row| read(row)?.checked(db))
+    db.all("SELECT id, name, created_at, mac FROM account ORDER BY created_at, id", [], |row| checked(db, row))
 }
 
 /// Removes an account with its seats and keys, unless it has secrets, live or deleted. The default account stays: the vault
@@ -84,8 +84,12 @@ pub(super) fn remove(tx: &Tx<'_>, id: AccountId, entry: &AuditEntry) -> Result<b
 /// Checks every row.
 pub(super) fn examine(db: &Db<'_>) -> Result<Vec<StoreError>, StoreError> {
     let every = "SELECT id, name, created_at, mac FROM account";
-    let found = db.all(every, [], |row| Ok(read(row)?.checked(db).err()))?;
+    let found = db.all(every, [], |row| Ok(checked(db, row).err()))?;
     Ok(found.into_iter().flatten().collect())
+}
+
+fn checked(db: &Db<'_>, row: &Row<'_>) -> Result<Account, StoreError> {
+    read(row).and_then(|kept| kept.checked(db)).map_err(|error| of_record(error, row, 0))
 }
 
 fn read(row: &Row<'_>) -> Result<Kept, StoreError> {

@@ -1,8 +1,8 @@
 //! What SQLite says, in the store's words.
 
-use rusqlite::{ErrorCode, ffi::SQLITE_CONSTRAINT_FOREIGNKEY};
+use rusqlite::{ErrorCode, Row, ffi::SQLITE_CONSTRAINT_FOREIGNKEY, types::ValueRef};
 
-use crate::store::StoreError;
+use crate::{domain::api_key::KeyId, store::StoreError};
 
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
@@ -21,6 +21,26 @@ impl From<rusqlite::Error> for StoreError {
 /// A record that does not read as it was written.
 pub(super) fn damaged(table: &'static str, what: impl Into<String>) -> StoreError {
     StoreError::Damaged { table, what: what.into() }
+}
+
+/// The same of a record that has an id: its damage says which one it is. `column` is the id's.
+pub(super) fn of_record(error: StoreError, row: &Row<'_>, column: usize) -> StoreError {
+    if let StoreError::Damaged { table, what } = error {
+        return damaged(table, format!("{}: {what}", id_in(row, column)));
+    }
+    error
+}
+
+/// An id as people write it. What could be read as no id is not shown: anybody may have written it.
+fn id_in(row: &Row<'_>, column: usize) -> String {
+    let id = match row.get_ref(column) {
+        Ok(ValueRef::Blob(bytes)) => uuid::Uuid::from_slice(bytes).ok().map(|id| id.to_string()),
+        Ok(ValueRef::Text(text)) => {
+            std::str::from_utf8(text).ok().and_then(|text| Some(text.parse::<KeyId>().ok()?.to_string()))
+        }
+        _ => None,
+    };
+    id.unwrap_or_else(|| "with an unreadable id".to_owned())
 }
 
 /// A record whose keyed hash is wrong.

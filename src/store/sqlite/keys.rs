@@ -5,7 +5,7 @@ use subtle::ConstantTimeEq as _;
 
 use super::{
     db::{Db, Field, Tx},
-    error::{damaged, misplaced, not_added, tampered},
+    error::{damaged, misplaced, not_added, of_record, tampered},
 };
 use crate::{
     domain::{
@@ -127,6 +127,10 @@ fn mac_of(keyring: &Keyring, key: &ApiKey, hash: &HashedKey) -> Mac {
 }
 
 fn checked(db: &Db<'_>, row: &Row<'_>) -> Result<(ApiKey, HashedKey), StoreError> {
+    read(db, row).map_err(|error| of_record(error, row, 0))
+}
+
+fn read(db: &Db<'_>, row: &Row<'_>) -> Result<(ApiKey, HashedKey), StoreError> {
     let time =
         |column: usize| -> Result<_, StoreError> { Ok(row.get::<_, Option<i64>>(column)?.map(Timestamp::from_micros)) };
     let unread = |what: &str| damaged(TABLE, format!("its {what} is none that was ever written"));

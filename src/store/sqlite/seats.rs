@@ -5,7 +5,7 @@ use subtle::ConstantTimeEq as _;
 
 use super::{
     db::{Db, Field, Tx},
-    error::{misplaced, not_added, tampered},
+    error::{misplaced, not_added, of_record, tampered},
     keys,
 };
 use crate::{
@@ -199,6 +199,10 @@ fn mac_of(keyring: &Keyring, seat: &Seat) -> Mac {
 }
 
 fn checked(db: &Db<'_>, row: &Row<'_>) -> Result<Seat, StoreError> {
+    read(db, row).map_err(|error| of_record(error, row, 0))
+}
+
+fn read(db: &Db<'_>, row: &Row<'_>) -> Result<Seat, StoreError> {
     let seat = Seat {
         id: SeatId::new(uuid::Uuid::from_bytes(row.get(0)?)),
         account: AccountId::new(uuid::Uuid::from_bytes(row.get(1)?)),

@@ -5,7 +5,7 @@ use rusqlite::{Row, params};
 
 use super::{
     db::{Db, Field, Tx},
-    error::{damaged, misplaced, not_added},
+    error::{damaged, misplaced, not_added, of_record},
 };
 use crate::{
     domain::{
@@ -177,19 +177,31 @@ pub(super) fn erase(tx: &Tx<'_>, account: AccountId, id: SecretId, entry: &Audit
     Ok(true)
 }
 
-/// Erases every secret deleted before a time.
+/// Erases every secret deleted before a time. A damaged one stays: whoever can write the file could otherwise have any
+/// secret erased for good by giving it a time.
 pub(super) fn erase_deleted(tx: &Tx<'_>, before: Timestamp, entry: &AuditEntry) -> Result<u64, StoreError> {
-    let sql = "SELECT account, id FROM secret WHERE deleted_at < ? ORDER BY deleted_at, id";
-    let due = tx.all(sql, [before.micros()], |row| {
-        let (account, id) = (uuid::Uuid::from_bytes(row.get(0)?), uuid::Uuid::from_bytes(row.get(1)?));
-        Ok((AccountId::new(account), SecretId::new(id)))
+    let sql = select!("x''", "WHERE deleted_at < ? ORDER BY deleted_at, id");
+    let due = tx.all(sql, [before.micros()], |row| match read(tx, row) {
+        Ok(kept) => Ok(Some((kept.secret.account, kept.secret.id))),
+        Err(StoreError::Damaged { .. }) => Ok(None),
+        Err(error) => Err(error),
     })?;
     let mut erased = 0;
-    for (account, id) in due {
+    for (account, id) in due.into_iter().flatten() {
         let entry = AuditEntry { account: Some(account), secret: Some(id), ..entry.clone() };
         erased += u64::from(erase(tx, account, id, &entry)?);
     }
     Ok(erased)
+}
+
+/// The account and id of every secret, as they stand in rows that may be damaged.
+pub(super) fn ids(db: &Db<'_>) -> Result<Vec<(AccountId, SecretId)>, StoreError> {
+    let every = db.all("SELECT account, id FROM secret ORDER BY n", [], |row| {
+        let id = |column| Ok::<_, StoreError>(uuid::Uuid::from_bytes(row.get(column)?));
+        // What is no id can't be asked for.
+        Ok(id(0).and_then(|account| Ok((AccountId::new(account), SecretId::new(id(1)?)))).ok())
+    })?;
+    Ok(every.into_iter().flatten().collect())
 }
 
 /// Checks every row. The blobs are left closed.
@@ -268,6 +280,10 @@ fn mac_fields<T>(secret: &SealedSecret, state: &UseState, waiting: &[u8], then: 
 }
 
 fn read(db: &Db<'_>, row: &Row<'_>) -> Result<Kept, StoreError> {
+    checked(db, row).map_err(|error| of_record(error, row, 1))
+}
+
+fn checked(db: &Db<'_>, row: &Row<'_>) -> Result<Kept, StoreError> {
     let time =
         |column: usize| -> Result<_, StoreError> { Ok(row.get::<_, Option<i64>>(column)?.map(Timestamp::from_micros)) };
     let step = |column: usize| -> Result<_, StoreError> {

@@ -236,6 +236,10 @@ impl Store for Sqlite {
         self.read_many(upkeep::examine).await
     }
 
+    async fn secret_ids(&self) -> Result<Vec<(AccountId, SecretId)>, StoreError> {
+        self.read_many(secrets::ids).await
+    }
+
     async fn close(&self) -> Result<(), StoreError> {
         self.readers.close();
         self.writer.close()

@@ -10,6 +10,9 @@ use crate::{
     transport::wire::OK,
 };
 
+/// The status of a vault in which something is wrong.
+const NOT_SOUND: &str = "ERROR";
+
 /// What can be done with the vault.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -64,7 +67,7 @@ struct DoctorAnswer {
     problems: Vec<String>,
     secrets: u64,
     trail_rows: u64,
-    /// Secrets whose seven days were over.
+    /// Secrets whose seven days were over. None of them while something is wrong.
     erased: u64,
     status: &'static str,
 }
@@ -121,26 +124,29 @@ async fn status(session: &mut Session) -> Result<Ending, Failure> {
 }
 
 async fn doctor(session: &mut Session) -> Result<Ending, Failure> {
-    // Looking after the vault includes keeping the promise that what was deleted is gone after seven days. Commands that
-    // agents and scripts run in a hurry don't pay for it.
-    let erased = session.service.erase_expired().await?;
     let found = session.service.diagnose(&session.caller).await?;
+    let sound = found.problems.is_empty();
+    // Looking after the vault includes keeping the promise that what was deleted is gone after seven days. Commands that
+    // agents and scripts run in a hurry don't pay for it, and from a damaged vault nothing is taken.
+    let erased = if sound { session.service.erase_expired().await? } else { 0 };
     let answer = DoctorAnswer {
         problems: found.problems,
         secrets: found.secrets,
         trail_rows: found.trail_rows,
         erased,
-        status: OK,
+        status: if sound { OK } else { NOT_SOUND },
     };
     session.console.answer(&answer, |console| {
         for problem in &answer.problems {
             console.line(&format!("problem: {problem}"))?;
         }
-        let sound = if answer.problems.is_empty() { "sound" } else { "not sound" };
-        console
-            .line(&format!("{sound}: {} secrets and {} rows of the trail examined", answer.secrets, answer.trail_rows))
+        let verdict = if sound { "sound" } else { "not sound" };
+        console.line(&format!(
+            "{verdict}: {} secrets and {} rows of the trail examined",
+            answer.secrets, answer.trail_rows
+        ))
     })?;
-    if answer.problems.is_empty() {
+    if sound {
         return Ok(Ending::Done);
     }
     session

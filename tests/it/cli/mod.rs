@@ -81,6 +81,11 @@ impl Person {
         path
     }
 
+    /// Changes the vault as any program could that may write the file and has no key.
+    pub(crate) fn tamper(&self, sql: &str) {
+        rusqlite::Connection::open(found("vault.db", self.home()).unwrap()).unwrap().execute_batch(sql).unwrap();
+    }
+
     pub(crate) fn home(&self) -> &Path {
         self.home.path()
     }
@@ -106,6 +111,12 @@ impl Ran {
         assert_eq!((self.status, self.out.as_str()), (status, ""), "{self:?}");
         self.err
     }
+}
+
+/// Where a file of this name is, somewhere in a folder.
+fn found(name: &str, folder: &Path) -> Option<PathBuf> {
+    let mut inside = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    inside.find_map(|path| if path.is_dir() { found(name, &path) } else { path.ends_with(name).then_some(path) })
 }
 
 /// Runs a command to its end.

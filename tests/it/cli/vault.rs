@@ -1,6 +1,7 @@
 //! `countersign vault`.
 
 use super::{Person, text_of};
+use crate::kit::RFC_SEED;
 
 #[test]
 fn the_vault_says_what_it_is() {
@@ -21,4 +22,46 @@ fn a_sound_vault_is_called_sound() {
     insta::assert_snapshot!(person.run(&["vault", "doctor"]).ok(), @"sound: 1 secrets and 2 rows of the trail examined");
     insta::assert_snapshot!(person.run(&["vault", "doctor", "--json"]).ok(),
         @r#"{"problems":[],"secrets":1,"trail_rows":2,"erased":0,"status":"OK"}"#);
+}
+
+#[test]
+fn a_deletion_that_nobody_made_is_told_of_and_erases_nothing() {
+    let person = Person::with_alice();
+    let shown = person.run(&["secret", "show", "alice", "--json"]).json();
+    let id = text_of(&shown, "/totp_secret/id");
+    person.tamper("UPDATE secret SET deleted_at = 1");
+
+    let found = person.run(&["vault", "doctor", "--json"]);
+
+    let document: serde_json::Value = serde_json::from_str(&found.out).unwrap();
+    assert_eq!((found.status, text_of(&document, "/status")), (1, "ERROR"), "{found:?}");
+    assert_eq!(document.pointer("/erased"), Some(&0.into()));
+    let expected = format!("a record of secret is damaged: {id}: it was changed without the vault's key");
+    assert_eq!(document.pointer("/problems"), Some(&serde_json::json!([expected])));
+    assert_eq!(person.run(&["vault", "doctor"]).status, 1);
+
+    // The seed is still there once the record is as it was.
+    person.tamper("UPDATE secret SET deleted_at = NULL");
+    person.run(&["vault", "doctor"]).ok();
+    person.run(&["code", "alice"]).ok();
+}
+
+#[test]
+fn a_damaged_secret_does_not_keep_the_others_from_being_examined_and_is_erased_by_its_id() {
+    let person = Person::with_alice();
+    let shown = person.run(&["secret", "show", "alice", "--json"]).json();
+    let id = text_of(&shown, "/totp_secret/id");
+    person.fed(RFC_SEED, &["secret", "add", "--label", "bob", "--stdin"]).ok();
+    person.tamper("UPDATE secret SET wrong = 9 WHERE n = 1; UPDATE secret SET seed = zeroblob(100) WHERE n = 2");
+
+    let found = person.run(&["vault", "doctor"]);
+    assert_eq!(found.status, 1);
+    assert!(found.out.contains(&format!("problem: a record of secret is damaged: {id}: it was changed")), "{found:?}");
+    assert!(found.out.contains(": seed: "), "{found:?}");
+    assert!(found.out.contains("not sound: 2 secrets and "), "{found:?}");
+
+    assert_eq!(person.run(&["secret", "rm", id, "--now", "--yes"]).ok(), "erased\n");
+    person.run(&["code", "bob"]).refused(1);
+    assert_eq!(person.run(&["secret", "rm", "bob", "--now", "--yes"]).ok(), "erased\n");
+    person.run(&["vault", "doctor"]).ok();
 }

@@ -14,8 +14,8 @@ use super::{
     prompt::Consent,
 };
 use crate::{
-    domain::limits::RESTORE_DAYS,
-    service::{SecretChanges, SecretQuery},
+    domain::{ids::SecretId, limits::RESTORE_DAYS},
+    service::{Refusal, SecretChanges, SecretQuery},
     transport::wire::{OK, SecretDeleteResponse, SecretListResponse, TotpSecret},
 };
 
@@ -173,18 +173,18 @@ async fn update(args: UpdateArgs, session: &mut Session) -> Result<(), Failure> 
 }
 
 async fn remove(args: &RmArgs, session: &mut Session) -> Result<(), Failure> {
-    let among = if args.now { Among::All } else { Among::Live };
-    let secret = names::secret(session, &args.secret, among).await?;
-    let name = view::name(&secret);
     let answer = SecretDeleteResponse { status: OK };
     if args.now {
+        let (id, name) = to_erase(&args.secret, session).await?;
         session.console.confirm(
             &format!("Erase {name} for good? Its account can't be logged in to without it."),
             args.yes.into(),
         )?;
-        session.service.erase_secret(&session.caller, secret.id).await?;
+        session.service.erase_secret(&session.caller, id).await?;
         return session.console.answer(&answer, |console| console.line("erased"));
     }
+    let secret = names::secret(session, &args.secret, Among::Live).await?;
+    let name = view::name(&secret);
     session.console.confirm(&format!("Delete {name}?"), Consent::from(args.yes))?;
     session.service.delete_secret(&session.caller, secret.id).await?;
     session.console.answer(&answer, |console| console.line("deleted"))?;
@@ -192,6 +192,15 @@ async fn remove(args: &RmArgs, session: &mut Session) -> Result<(), Failure> {
         .console
         .note(&format!("`countersign secret restore {}` brings it back within {RESTORE_DAYS} days.", secret.id));
     Ok(())
+}
+
+/// Which secret to erase, and what to call it. A damaged one can't be looked up, but named by its whole id.
+async fn to_erase(name: &str, session: &Session) -> Result<(SecretId, String), Failure> {
+    let found = names::secret(session, name, Among::All).await;
+    match (found, name.trim().parse()) {
+        (Err(Failure::Refused(Refusal::Internal { .. })), Ok(id)) => Ok((id, format!("the secret {id}"))),
+        (found, _) => found.map(|secret| (secret.id, view::name(&secret))),
+    }
 }
 
 async fn export(args: &ExportArgs, session: &mut Session) -> Result<(), Failure> {
