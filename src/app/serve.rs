@@ -64,7 +64,7 @@ async fn greet(session: &mut Session, serve: &ServeConfig, accepted: oneshot::Re
     let keys = session.service.list_keys(&session.caller).await;
     let terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
     let greeted = match keys {
-        Ok(keys) if !keys.is_empty() => return,
+        Ok(keys) if !keys.sound.is_empty() || !keys.damaged.is_empty() => return,
         Ok(_) if terminal => cli::first_key(session, &url).await,
         Ok(_) => {
             session.console.note("This vault has no API key yet; make one with `countersign key create --name NAME`.");

@@ -3,15 +3,18 @@
 use zeroize::Zeroizing;
 
 use super::{Refusal, Service};
-use crate::domain::{
-    api_key::{ApiKey, KeyId, KeyRights, PlainKey},
-    audit::{Action, AuditEntry},
-    ids::SecretId,
-    limits::{CODES_PER_HOUR_MAX, GRANTS_MAX},
-    principal::Principal,
-    scope::ScopeSet,
-    text::Name,
-    time::Timestamp,
+use crate::{
+    domain::{
+        api_key::{ApiKey, KeyId, KeyRights, PlainKey},
+        audit::{Action, AuditEntry},
+        ids::SecretId,
+        limits::{CODES_PER_HOUR_MAX, GRANTS_MAX},
+        principal::Principal,
+        scope::ScopeSet,
+        text::Name,
+        time::Timestamp,
+    },
+    store::Keys,
 };
 
 /// What a person wants a key to be.
@@ -84,11 +87,11 @@ impl Service {
         Ok(MintedKey { key, plain })
     }
 
-    /// The keys of the caller's account, oldest first.
+    /// The keys of the caller's account, damaged ones apart.
     ///
     /// # Errors
     /// `permission_denied`, `unavailable`.
-    pub async fn list_keys(&self, caller: &Principal) -> Result<Vec<ApiKey>, Refusal> {
+    pub async fn list_keys(&self, caller: &Principal) -> Result<Keys, Refusal> {
         self.require_person(caller, Action::Call).await?;
         self.store().keys(caller.account()).await.map_err(|cause| self.failed(&cause))
     }

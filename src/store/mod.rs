@@ -103,6 +103,15 @@ pub enum Added {
     Conflict,
 }
 
+/// The keys of an account.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Keys {
+    /// Those that read as they were written, oldest first, revoked ones among them.
+    pub sound: Vec<ApiKey>,
+    /// Those that were changed without the vault's key, and let nobody in. `None`: not even its id can be read.
+    pub damaged: Vec<Option<KeyId>>,
+}
+
 /// Which secrets a list shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Life {
@@ -251,9 +260,9 @@ pub trait Store: Send + Sync {
     async fn add_key(&self, key: ApiKey, hash: HashedKey, entry: AuditEntry) -> Result<(), StoreError>;
     /// One key with its hash, revoked or not. A row that was changed without the vault's key is [`StoreError::Damaged`].
     async fn key(&self, id: KeyId) -> Result<Option<(ApiKey, HashedKey)>, StoreError>;
-    /// The keys of an account, oldest first, revoked ones among them.
-    async fn keys(&self, account: AccountId) -> Result<Vec<ApiKey>, StoreError>;
-    /// Revokes a key, from the next request on, in every process.
+    /// The keys of an account.
+    async fn keys(&self, account: AccountId) -> Result<Keys, StoreError>;
+    /// Revokes a key, from the next request on, in every process. A damaged one is removed, whosever it seems to be.
     async fn revoke_key(&self, account: AccountId, id: KeyId, entry: AuditEntry) -> Result<bool, StoreError>;
     /// Remembers that a key was used. Need not be durable.
     async fn touch_key(&self, id: KeyId, at: Timestamp) -> Result<(), StoreError>;

@@ -32,7 +32,7 @@ pub(crate) async fn check_whole(opened: &Opened) {
 
     let subject = SeatName::Subject(AuthSubject::parse("google|1").unwrap());
     let seat = store.seat(account, subject).await.unwrap().unwrap();
-    let keys = store.keys(account).await.unwrap();
+    let keys = store.keys(account).await.unwrap().sound;
     assert_eq!(keys[0].rights.seat, Some(seat.id));
     assert_eq!(keys[0].revoked_at, None);
     assert!(keys[1].revoked_at.is_some());

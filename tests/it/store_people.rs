@@ -223,8 +223,8 @@ fn a_key_comes_back_as_it_was_added() {
 
         let again = store.add_key(key.clone(), hash, world.entry(Action::KeyCreate)).await;
         assert!(matches!(again, Err(StoreError::Exists(_))));
-        assert_eq!(store.keys(world.account()).await.unwrap(), [key, plain, none]);
-        assert_eq!(store.keys(AccountId::new(world.id())).await.unwrap(), []);
+        assert_eq!(store.keys(world.account()).await.unwrap().sound, [key, plain, none]);
+        assert_eq!(store.keys(AccountId::new(world.id())).await.unwrap().sound, []);
         assert_eq!(world.actions().await.len(), 4);
     });
 }

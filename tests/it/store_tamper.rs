@@ -84,6 +84,44 @@ fn a_deletion_that_was_written_without_the_key_erases_nothing() {
 }
 
 #[test]
+fn a_damaged_key_stands_beside_the_others_and_can_be_revoked() {
+    let folder = filled();
+    run(&folder, "UPDATE api_key SET scopes = 'codes:read,secrets:write'");
+
+    let world = World::of(folder);
+    world.ids_from(100);
+    runtime(Writes::Inline).block_on(async {
+        let (account, damaged) = (world.account(), "000000000003".parse().unwrap());
+        let sound = world.added_key(None).await;
+        let keys = world.store().keys(account).await.unwrap();
+        assert_eq!((keys.sound, keys.damaged), (vec![sound.clone()], vec![Some(damaged)]));
+        let found = world.store().examine().await.unwrap();
+        assert!(found.iter().any(|found| found.contains("of api_key is damaged: 000000000003: ")), "{found:?}");
+
+        let revoke = || world.store().revoke_key(account, damaged, world.entry(Action::KeyRevoke));
+        assert!(revoke().await.unwrap());
+        assert!(!revoke().await.unwrap());
+        let keys = world.store().keys(account).await.unwrap();
+        assert_eq!((keys.sound, keys.damaged), (vec![sound], vec![]));
+        assert_eq!(world.store().key(damaged).await.unwrap(), None);
+        assert_eq!(world.store().examine().await.unwrap(), Vec::<String>::new());
+    });
+}
+
+#[test]
+fn a_seat_is_removed_although_a_key_of_it_is_damaged() {
+    let folder = filled();
+    run(&folder, "UPDATE api_key SET revoked_at = NULL");
+
+    let world = World::of(folder);
+    runtime(Writes::Inline).block_on(async {
+        let seat = SeatId::new(Uuid::from_u128(2));
+        assert!(world.store().remove_seat(world.account(), seat, world.entry(Action::SeatRemove)).await.unwrap());
+        assert!(matches!(world.store().key("000000000003".parse().unwrap()).await, Err(StoreError::Damaged { .. })));
+    });
+}
+
+#[test]
 fn a_changed_header_is_refused() {
     for change in [
         "UPDATE vault SET default_account = zeroblob(16)",
@@ -194,7 +232,7 @@ impl Expected {
             let list = opened.store.secrets(account, Life::Live).await.unwrap();
             let secret = opened.store.secret(account, list[0].id).await.unwrap().unwrap();
             let seats = opened.store.seats(account, None, Page { offset: 0, limit: None }).await.unwrap();
-            let keys = opened.store.keys(account).await.unwrap();
+            let keys = opened.store.keys(account).await.unwrap().sound;
             opened.store.close().await.unwrap();
             Self { secret, seats, keys }
         })
@@ -212,7 +250,7 @@ impl Expected {
                 seats.as_ref().map_or(true, |seats| seats.iter().all(|seat| self.seats.contains(seat))),
                 "bit {bit}"
             );
-            let keys = opened.store.keys(account).await;
+            let keys = opened.store.keys(account).await.map(|keys| keys.sound);
             let same = |key: &countersign::domain::api_key::ApiKey| {
                 // When it was last used authorises nothing and is kept as it is.
                 let kept = countersign::domain::api_key::ApiKey { last_used_at: None, ..key.clone() };
@@ -220,7 +258,7 @@ impl Expected {
             };
             assert!(keys.as_ref().map_or(true, |keys| keys.iter().all(same)), "bit {bit}");
             let verified = verify(&opened.store, &opened.keyring).await;
-            !opens || seats.is_err() || keys.is_err() || verified.is_err()
+            !opens || seats.is_err() || keys.map_or(true, |keys| keys.len() != self.keys.len()) || verified.is_err()
         });
         drop(opened);
         for ending in ["-wal", "-shm"] {

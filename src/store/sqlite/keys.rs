@@ -16,7 +16,7 @@ use crate::{
         time::Timestamp,
     },
     keyring::{Keyring, Mac},
-    store::StoreError,
+    store::{Keys, StoreError},
 };
 
 const TABLE: &str = "api_key";
@@ -60,24 +60,47 @@ pub(super) fn one(db: &Db<'_>, id: KeyId) -> Result<Option<(ApiKey, HashedKey)>,
     if found.as_ref().is_some_and(|(key, _)| key.id != id) { Err(misplaced(TABLE)) } else { Ok(found) }
 }
 
-pub(super) fn list(db: &Db<'_>, account: AccountId) -> Result<Vec<ApiKey>, StoreError> {
+/// Every key of an account. One that is damaged must not hide the others: they are what a person wants to see then.
+pub(super) fn list(db: &Db<'_>, account: AccountId) -> Result<Keys, StoreError> {
+    let mut keys = Keys::default();
     let sql = select!("WHERE account = ? ORDER BY created_at, id");
-    db.all(sql, [account.as_bytes()], |row| checked(db, row).map(|(key, _)| key))
+    db.all(sql, [account.as_bytes()], |row| {
+        match checked(db, row) {
+            Ok((key, _)) => keys.sound.push(key),
+            Err(StoreError::Damaged { .. }) => {
+                keys.damaged.push(row.get::<_, String>(0).ok().and_then(|id| id.parse().ok()));
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    })?;
+    Ok(keys)
 }
 
+/// Revokes a key. A damaged one lets nobody in, so that nothing is lost by removing it: there is no saying what to keep.
 pub(super) fn revoke(tx: &Tx<'_>, account: AccountId, id: KeyId, entry: &AuditEntry) -> Result<bool, StoreError> {
-    let live = one(tx, id)?.filter(|(key, _)| key.rights.account == account && key.revoked_at.is_none());
-    let Some((key, hash)) = live else { return Ok(false) };
-    put_revoked(tx, key, &hash, entry.at)?;
+    match one(tx, id) {
+        Ok(Some((key, hash))) if key.rights.account == account && key.revoked_at.is_none() => {
+            put_revoked(tx, key, &hash, entry.at)?;
+        }
+        Ok(_) => return Ok(false),
+        Err(StoreError::Damaged { .. }) => {
+            tx.execute("DELETE FROM api_key WHERE id = ?", [id.as_str()])?;
+        }
+        Err(error) => return Err(error),
+    }
     tx.append(entry)?;
     Ok(true)
 }
 
-/// Revokes every key that is bound to a seat.
+/// Revokes every key that is bound to a seat. A damaged one lets nobody in as it is.
 pub(super) fn revoke_of_seat(tx: &Tx<'_>, account: AccountId, seat: SeatId, at: Timestamp) -> Result<(), StoreError> {
     let sql = select!("WHERE account = ? AND seat = ? AND revoked_at IS NULL");
-    let bound = tx.all(sql, [account.as_bytes(), seat.as_bytes()], |row| checked(tx, row))?;
-    bound.into_iter().try_for_each(|(key, hash)| put_revoked(tx, key, &hash, at))
+    let bound = tx.all(sql, [account.as_bytes(), seat.as_bytes()], |row| match checked(tx, row) {
+        Err(StoreError::Damaged { .. }) => Ok(None),
+        read => read.map(Some),
+    })?;
+    bound.into_iter().flatten().try_for_each(|(key, hash)| put_revoked(tx, key, &hash, at))
 }
 
 pub(super) fn touch(tx: &Tx<'_>, id: KeyId, at: Timestamp) -> Result<(), StoreError> {

@@ -26,7 +26,7 @@ use crate::{
         text::{Email, Name},
         time::Timestamp,
     },
-    store::{Added, Changed, Idempotency, Life, Page, SealedSecret, SecretUse, Store, StoreError, Writes},
+    store::{Added, Changed, Idempotency, Keys, Life, Page, SealedSecret, SecretUse, Store, StoreError, Writes},
 };
 
 /// Secrets whose last verdict is remembered; a forgotten one costs a sync.
@@ -199,7 +199,7 @@ impl Store for Sqlite {
         self.read(|db| keys::one(db, id))
     }
 
-    async fn keys(&self, account: AccountId) -> Result<Vec<ApiKey>, StoreError> {
+    async fn keys(&self, account: AccountId) -> Result<Keys, StoreError> {
         self.read_many(move |db| keys::list(db, account)).await
     }
 

@@ -20,6 +20,9 @@ use crate::{
     transport::wire::{OK, SecretDeleteResponse},
 };
 
+/// The columns of a list.
+const COLUMNS: [&str; 9] = ["ID", "NAME", "STATE", "SCOPES", "SECRETS", "SEAT", "CREATED", "LAST USED", "EXPIRES"];
+
 /// What can be done with keys.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -88,6 +91,9 @@ struct CreatedKey<'a> {
 #[derive(Serialize)]
 struct KeysAnswer {
     keys: Vec<KeyView>,
+    /// Ids of keys that were changed without the vault's key, and let nobody in; absent if there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    damaged: Vec<Option<String>>,
     status: &'static str,
 }
 
@@ -178,11 +184,11 @@ fn show(session: &mut Session, minted: &MintedKey, token: &Zeroizing<String>) ->
 async fn list(session: &mut Session) -> Result<Ending, Failure> {
     let keys = session.service.list_keys(&session.caller).await?;
     let now = session.service.now();
-    let answer = KeysAnswer { keys: keys.iter().map(KeyView::from).collect(), status: OK };
+    let damaged = keys.damaged.iter().map(|id| id.as_ref().map(ToString::to_string)).collect();
+    let answer = KeysAnswer { keys: keys.sound.iter().map(KeyView::from).collect(), damaged, status: OK };
     session.console.answer(&answer, |console| {
-        let mut table =
-            Table::new(&["ID", "NAME", "STATE", "SCOPES", "SECRETS", "SEAT", "CREATED", "LAST USED", "EXPIRES"]);
-        for key in &keys {
+        let mut table = Table::new(&COLUMNS);
+        for key in &keys.sound {
             let rights = &key.rights;
             table.row(vec![
                 key.id.to_string(),
@@ -196,10 +202,22 @@ async fn list(session: &mut Session) -> Result<Ending, Failure> {
                 console.date_or_none(rights.expires_at, now),
             ]);
         }
+        for id in &answer.damaged {
+            let mut cells = vec![String::new(); COLUMNS.len()];
+            cells.splice(0..3, [id.clone().unwrap_or_default(), String::new(), "damaged".to_owned()]);
+            table.row(cells);
+        }
         console.table(&table)
     })?;
-    if keys.is_empty() {
-        session.console.note("No keys yet; `countersign key create --name NAME` makes one.");
+    match answer.damaged.len() {
+        0 if keys.sound.is_empty() => {
+            session.console.note("No keys yet; `countersign key create --name NAME` makes one.");
+        }
+        0 => {}
+        1 => session.console.note("1 damaged key, which lets nobody in; `countersign key revoke ID` removes it."),
+        many => session
+            .console
+            .note(&format!("{many} damaged keys, which let nobody in; `countersign key revoke ID` removes one.")),
     }
     Ok(Ending::Done)
 }

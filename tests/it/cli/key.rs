@@ -40,6 +40,34 @@ fn keys_are_listed_and_revoked() {
 }
 
 #[test]
+fn a_damaged_key_is_listed_beside_the_others_and_revoked() {
+    let person = Person::new();
+    let made = |name| text_of(&person.run(&["key", "create", "--name", name, "--json"]).json(), "/key_id").to_owned();
+    let (damaged, sound) = (made("ci"), made("laptop"));
+    person.tamper(&format!("UPDATE api_key SET scopes = 'codes:read,secrets:write' WHERE id = '{damaged}'"));
+
+    let ran = person.run(&["key", "list"]);
+    insta::assert_snapshot!(redacted(&ran.err.replace(&damaged, "KEY")),
+        @"1 damaged key, which lets nobody in; `countersign key revoke ID` removes it.");
+    insta::assert_snapshot!(redacted(&ran.ok().replace(&damaged, "DAMAGED").replace(&sound, "SOUND")), @r"
+    ID  NAME  STATE  SCOPES  SECRETS  SEAT  CREATED  LAST USED  EXPIRES
+    SOUND  laptop  active  codes:read,secrets:read,seats:read  all  -  AT  -  -
+    DAMAGED  -  damaged  -  -  -  -  -  -
+    ");
+    let listed = person.run(&["key", "list", "--json"]).json();
+    assert_eq!(listed.pointer("/damaged"), Some(&serde_json::json!([damaged])));
+    assert_eq!(listed.pointer("/keys").unwrap().as_array().unwrap().len(), 1);
+    let doctor = person.run(&["vault", "doctor"]);
+    assert_eq!(doctor.status, 1);
+    assert!(doctor.out.contains(&format!("problem: a record of api_key is damaged: {damaged}: it was")), "{doctor:?}");
+
+    assert_eq!(person.run(&["key", "revoke", &damaged]).ok(), "revoked\n");
+
+    assert_eq!(person.run(&["key", "list", "--json"]).json().pointer("/damaged"), None);
+    person.run(&["vault", "doctor"]).ok();
+}
+
+#[test]
 fn wrong_wishes_are_refused() {
     let person = Person::with_alice();
     let refused = |arguments: &[&str], status| {
