@@ -1,6 +1,9 @@
 //! What `countersign serve` is told.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+};
 
 use clap::{Args, ValueEnum};
 use http::Uri;
@@ -15,7 +18,7 @@ use crate::{
 #[derive(Debug, Args)]
 pub struct ServeFlags {
     /// Address to listen on; port 0 takes a free one
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8787")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8787", value_parser = address)]
     listen: SocketAddr,
     /// How clients reach this server: the accepted host name, and the links that are given out
     #[arg(long, value_name = "URL")]
@@ -139,6 +142,13 @@ fn check_oauth(oauth: &Oauth) -> Result<(), ConfigError> {
     }
 }
 
+/// An address, or `localhost` for the one that is this machine's alone.
+fn address(text: &str) -> Result<SocketAddr, &'static str> {
+    let local = text.strip_prefix("localhost:").and_then(|port| Some((Ipv4Addr::LOCALHOST, port.parse().ok()?).into()));
+    let read = local.or_else(|| text.parse().ok());
+    read.ok_or("must be an IP address and a port, such as 127.0.0.1:8787, or localhost and a port")
+}
+
 fn rate_or_off(text: &str) -> Result<RateOrOff, NotARate> {
     if text == "off" { Ok(RateOrOff(None)) } else { text.parse().map(|rate| RateOrOff(Some(rate))) }
 }
@@ -168,6 +178,10 @@ mod tests {
         assert!(config_of("--listen 0.0.0.0:8787 --behind-proxy").is_ok());
         assert!(config_of("--listen [::]:8787 --tls-cert c.pem --tls-key k.pem").unwrap().http.tls.is_some());
         assert!(config_of("--listen [::1]:0").is_ok());
+        assert_eq!(config_of("--listen localhost:8803").unwrap().http.listen, "127.0.0.1:8803".parse().unwrap());
+        for wrong in ["localhost", "localhost:", "localhost:65536", "localhost:x", "example.com:80", "127.0.0.1"] {
+            assert!(config_of(&format!("--listen {wrong}")).is_err(), "{wrong}");
+        }
         assert!(config_of("--tls-cert c.pem").is_err());
     }
 

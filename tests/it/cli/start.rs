@@ -245,3 +245,18 @@ fn a_server_says_where_it_listens_and_finishes_when_told() {
     let ended = child.wait_with_output().unwrap();
     assert_eq!((ended.status.code(), ended.stdout.as_slice()), (Some(0), b"".as_slice()));
 }
+
+#[test]
+fn an_address_to_listen_on_is_asked_for_in_words() {
+    let person = Person::new();
+
+    let refused = person.run(&["serve", "--listen", "example.com:8803"]).refused(2);
+
+    assert!(
+        refused.contains("must be an IP address and a port, such as 127.0.0.1:8787, or localhost and a port"),
+        "{refused}"
+    );
+    let refused =
+        person.run(&["serve", "--listen", "localhost:0", "--tls-cert", "none", "--tls-key", "none"]).refused(1);
+    assert!(refused.contains("--tls-cert: "), "{refused}");
+}
