@@ -8,7 +8,7 @@ use std::{io::IsTerminal as _, process::ExitCode, sync::Arc};
 
 use clap::ColorChoice;
 use tokio_util::sync::CancellationToken;
-use typed::{Command, Typed, answered};
+use typed::{Command, Typed, answered, answers};
 
 use crate::{
     clock::{Clock as _, SystemClock},
@@ -86,7 +86,7 @@ pub fn run() -> ExitCode {
 
 /// Tells of what went wrong before it was known how answers are wanted.
 fn told_early(fatal: &Fatal) -> ExitCode {
-    fatal.told(&mut Console::of_process(Answers::Text, looks(ColorChoice::Auto)))
+    fatal.told(&mut Console::of_process(answers(), looks(ColorChoice::Auto)))
 }
 
 fn task_of(command: Option<Command>) -> Result<Task, Fatal> {

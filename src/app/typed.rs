@@ -15,7 +15,7 @@ use clap::{
 use super::EXIT_USAGE;
 use crate::{
     config::{Flags, ServeFlags, StdioFlags},
-    transport::cli::{self, Failure},
+    transport::cli::{self, Answers, Failure},
 };
 
 /// The authenticator app for AI agents: seeds stay sealed, agents get codes, every code has a trail
@@ -83,7 +83,7 @@ impl Typed {
 /// somebody put where no seed belongs.
 ///
 /// # Errors
-/// [`Failure::Output`], of an answer.
+/// [`Failure::Output`], of an answer. [`Failure::Usage`], for a program: it is told in the form of every other error.
 pub(super) fn answered(mut error: clap::Error) -> Result<ExitCode, Failure> {
     const WITHHELD: &str = "…";
     let withheld = || ContextValue::String(WITHHELD.to_owned());
@@ -106,11 +106,27 @@ pub(super) fn answered(mut error: clap::Error) -> Result<ExitCode, Failure> {
             error.remove(kind);
         }
     }
+    if error.use_stderr() && answers() == Answers::Json {
+        return Err(Failure::Usage(in_words(&error)));
+    }
     let told = printed(error.print());
     if !error.use_stderr() {
         told?;
     }
     Ok(u8::try_from(error.exit_code()).map_or(ExitCode::from(EXIT_USAGE), ExitCode::from))
+}
+
+/// What is wrong, without the call for help that clap puts around it.
+fn in_words(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let words = text.split("\n\nUsage:").next().unwrap_or_default();
+    words.trim_start_matches("error:").trim().to_owned()
+}
+
+/// How answers are wanted, as far as that can be told of what could not be read: nothing after `--` is a flag.
+pub(super) fn answers() -> Answers {
+    let json = env::args_os().take_while(|word| word != "--").any(|word| word == "--json");
+    if json { Answers::Json } else { Answers::Text }
 }
 
 /// What is left in a buffer when the process ends would be lost without a word.

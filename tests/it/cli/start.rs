@@ -247,6 +247,24 @@ fn a_server_says_where_it_listens_and_finishes_when_told() {
 }
 
 #[test]
+fn a_mistake_is_a_document_for_programs_too() {
+    let person = Person::new();
+    for (arguments, message) in [
+        (vec!["--json", "secret", "lsit"], "unrecognized subcommand '…'"),
+        (vec!["secret", "add", "--json"], "the following required arguments were not provided:\n  --label <LABEL>"),
+        (vec!["secret", "list", "--json", "--account", " "], "--account must not be empty"),
+    ] {
+        let refused = person.run(&arguments).refused(2);
+        let document: serde_json::Value = serde_json::from_str(&refused).unwrap();
+        let [status, error, told] = ["/status", "/error", "/message"].map(|at| text_of(&document, at));
+        assert_eq!((status, error), ("ERROR", "invalid_argument"));
+        assert!(told.starts_with(message), "{refused}");
+    }
+    // What follows `--` is no flag.
+    assert!(person.run(&["code", "a", "b", "--", "--json"]).refused(2).starts_with("error: "));
+}
+
+#[test]
 fn an_address_to_listen_on_is_asked_for_in_words() {
     let person = Person::new();
 
