@@ -151,6 +151,7 @@ async fn create(args: CreateArgs, session: &mut Session) -> Result<Ending, Failu
         codes_per_hour: args.codes_per_hour,
         expires_at,
     };
+    session.console.must_be_heard()?;
     let minted = session.service.create_key(&session.caller, request).await?;
     let token = minted.plain.expose_token();
     let shown = show(session, &minted, &token);

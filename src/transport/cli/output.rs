@@ -5,7 +5,7 @@ use std::io::{self, BufRead, BufWriter, IsTerminal as _, Write};
 use serde::Serialize;
 
 use super::{failure::Failure, prompt::Questions, times};
-use crate::{domain::time::Timestamp, transport::wire::ErrorBody};
+use crate::{domain::time::Timestamp, service::Code, transport::wire::ErrorBody};
 
 /// Between two columns.
 const GAP: &str = "  ";
@@ -43,6 +43,8 @@ pub struct Looks {
 pub struct Console {
     answers: Answers,
     looks: Looks,
+    /// Whether standard output leads anywhere.
+    heard: bool,
     out: Box<dyn Write>,
     notes: Box<dyn Write>,
     pub(super) questions: Questions,
@@ -58,7 +60,8 @@ impl Console {
     /// The process's own streams.
     pub fn of_process(answers: Answers, looks: Looks) -> Self {
         let input = Questions::of_process(Box::new(io::BufReader::new(io::stdin())), io::stdin().is_terminal());
-        Self::new(answers, looks, (Box::new(io::stdout()), Box::new(io::stderr())), input)
+        let console = Self::new(answers, looks, (Box::new(io::stdout()), Box::new(io::stderr())), input);
+        Self { heard: leads_somewhere(), ..console }
     }
 
     pub(super) fn new(
@@ -67,7 +70,7 @@ impl Console {
         (out, notes): (Box<dyn Write>, Box<dyn Write>),
         questions: Questions,
     ) -> Self {
-        Self { answers, looks, out: Box::new(BufWriter::new(out)), notes, questions }
+        Self { answers, looks, heard: true, out: Box::new(BufWriter::new(out)), notes, questions }
     }
 
     pub(super) const fn looks(&self) -> Looks {
@@ -76,6 +79,15 @@ impl Console {
 
     pub(super) fn is_json(&self) -> bool {
         self.answers == Answers::Json
+    }
+
+    /// Refuses to make what is shown once where nobody would see it.
+    pub(super) fn must_be_heard(&self) -> Result<(), Failure> {
+        if self.heard {
+            return Ok(());
+        }
+        let message = "nothing was made: standard output is closed or leads nowhere, and this is shown once";
+        Err(Failure::Failed { code: Code::Unavailable, message: message.to_owned() })
     }
 
     /// Writes the answer: the document for programs, or what `text` writes for people.
@@ -203,6 +215,27 @@ impl Table {
         };
         all.into_iter().map(line).collect()
     }
+}
+
+/// Whether standard output is anything but the null device, which also stands in for it when it was closed: what is written
+/// there is gone without an error.
+#[cfg(unix)]
+fn leads_somewhere() -> bool {
+    use std::os::{
+        fd::AsFd as _,
+        unix::fs::{FileTypeExt as _, MetadataExt as _},
+    };
+
+    let out = io::stdout().as_fd().try_clone_to_owned().and_then(|out| std::fs::File::from(out).metadata());
+    match (out, std::fs::metadata("/dev/null")) {
+        (Ok(out), Ok(null)) => !out.file_type().is_char_device() || out.rdev() != null.rdev(),
+        _ => true,
+    }
+}
+
+#[cfg(not(unix))]
+const fn leads_somewhere() -> bool {
+    true
 }
 
 fn padded(text: &str, wide: usize) -> String {

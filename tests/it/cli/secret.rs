@@ -64,6 +64,27 @@ fn a_generated_seed_that_nobody_saw_is_told_of() {
     assert!(told.contains(&format!("`countersign key revoke {}`", text_of(&listed, "/keys/0/key_id"))), "{told}");
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_seed_or_a_key_that_nobody_would_see_is_not_made() {
+    let person = Person::new();
+    for arguments in [vec!["secret", "add", "--label", "alice", "--generate"], vec!["key", "create", "--name", "ci"]] {
+        let mut closed = std::process::Command::new("sh");
+        closed.env_clear().env("HOME", person.home()).args(["-c", "exec \"$0\" \"$@\" >&-"]);
+        closed.arg(env!("CARGO_BIN_EXE_countersign")).args(&arguments);
+        let mut nowhere = person.command(&arguments);
+        nowhere.stdout(Stdio::null());
+        for command in [&mut closed, &mut nowhere] {
+            let ran = command.output().unwrap();
+            assert_eq!(ran.status.code(), Some(1), "{arguments:?}");
+            let told = String::from_utf8(ran.stderr).unwrap();
+            assert!(told.contains("nothing was made: standard output is closed or leads nowhere"), "{told}");
+        }
+    }
+    assert_eq!(person.run(&["secret", "list"]).ok(), "");
+    assert_eq!(person.run(&["key", "list", "--json"]).json().pointer("/keys"), Some(&serde_json::json!([])));
+}
+
 #[test]
 fn a_generated_seed_whose_reader_went_away_is_told_of() {
     let person = Person::new();

@@ -78,6 +78,9 @@ pub(super) async fn add(args: AddArgs, session: &mut Session) -> Result<(), Fail
         ..Registration::default()
     };
     let console = &mut session.console;
+    if generate {
+        console.must_be_heard()?;
+    }
     if args.source.stdin {
         // Room for spaces and dashes between groups, and for padding.
         registration.secret = Some(console.read_stdin(SEED_BYTES_MAX * 4)?);
