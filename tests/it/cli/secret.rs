@@ -224,16 +224,19 @@ fn an_empty_list_says_so_beside_the_answer() {
 #[test]
 fn secrets_are_listed_in_columns_without_tabs() {
     let person = Person::with_alice();
-    person.fed(RFC_SEED, &["secret", "add", "--label", "bob", "--stdin"]).ok();
+    person.fed(RFC_SEED, &["secret", "add", "--label", "bob", "--single-use", "--stdin"]).ok();
 
     let listed = person.run(&["secret", "list"]).ok();
 
     assert!(!listed.contains('\t'));
     insta::assert_snapshot!(redacted(&listed), @r"
-    ID  LABEL  ISSUER  CREATED  LAST USED
-    ID  alice  GitHub  AT  -
-    ID  bob  -  AT  -
+    ID  LABEL  ISSUER  SINGLE-USE  CREATED  LAST USED
+    ID  alice  GitHub  -  AT  -
+    ID  bob  -  yes  AT  -
     ");
+    let listed = person.run(&["secret", "list", "--json"]).json();
+    assert_eq!(listed.pointer("/totp_secrets/0/single_use"), None);
+    assert_eq!(listed.pointer("/totp_secrets/1/single_use"), Some(&true.into()));
     let found = person.run(&["secret", "list", "--query", "git", "--json"]).json();
     assert_eq!(found.pointer("/totp_secrets").unwrap().as_array().unwrap().len(), 1);
 }

@@ -19,9 +19,9 @@ fn lines_of_uris_are_stored() {
 
     insta::assert_snapshot!(ran.err, @"2 secrets stored, 0 left out.");
     insta::assert_snapshot!(redacted(&ran.ok()), @r"
-    ID  LABEL  ISSUER  CREATED  LAST USED
-    ID  alice  GitHub  AT  -
-    ID  bob  -  AT  -
+    ID  LABEL  ISSUER  SINGLE-USE  CREATED  LAST USED
+    ID  alice  GitHub  -  AT  -
+    ID  bob  -  -  AT  -
     ");
 }
 

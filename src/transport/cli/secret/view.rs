@@ -85,12 +85,13 @@ fn facts(secret: &TotpSecret, now: Timestamp, console: &Console) -> Vec<(&'stati
 
 /// Writes a table of secrets.
 pub(super) fn table(secrets: &[TotpSecret], now: Timestamp, console: &mut Console) -> Result<(), Failure> {
-    let mut table = Table::new(&["ID", "LABEL", "ISSUER", "CREATED", "LAST USED"]);
+    let mut table = Table::new(&["ID", "LABEL", "ISSUER", "SINGLE-USE", "CREATED", "LAST USED"]);
     for secret in secrets {
         table.row(vec![
             secret.id.to_string(),
             secret.metadata.label.to_string(),
             issuer(secret),
+            if secret.metadata.single_use { "yes" } else { "" }.to_owned(),
             console.date(secret.created_at, now),
             console.date_or_none(secret.last_used_at, now),
         ]);
