@@ -8,8 +8,8 @@ use crate::{
     service::{Code, SecretQuery},
 };
 
-/// Characters of an id's start that name a secret at least.
-const PREFIX_CHARS_MIN: usize = 4;
+/// Candidates of an ambiguous name that are listed: ids made in the same years begin alike.
+const CANDIDATES_MAX: usize = 20;
 
 /// Among which secrets a name is looked up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +53,7 @@ fn chosen(mut all: Vec<TotpSecret>, name: &str) -> Result<TotpSecret, Failure> {
         (Some(only), true) => Ok(only),
         (Some(last), false) => {
             all.push(last);
-            Err(ambiguous(&all))
+            Err(ambiguous("secrets", &all, candidate))
         }
         (None, _) => Err(Failure::Failed {
             code: Code::NotFound,
@@ -64,17 +64,25 @@ fn chosen(mut all: Vec<TotpSecret>, name: &str) -> Result<TotpSecret, Failure> {
 }
 
 fn is_called(secret: &TotpSecret, name: &str) -> bool {
-    let starts = name.len() >= PREFIX_CHARS_MIN && secret.id.to_string().starts_with(&name.to_ascii_lowercase());
+    let starts = !name.is_empty() && secret.id.to_string().starts_with(&name.to_ascii_lowercase());
     starts || secret.metadata.label.as_str() == name
 }
 
-fn ambiguous(candidates: &[TotpSecret]) -> Failure {
-    let mut message = format!("this names {} secrets; use the id of the one you mean:", candidates.len());
-    for secret in candidates {
-        let issuer = secret.metadata.issuer.as_ref().map_or("-", |issuer| issuer.as_str());
-        let gone = if secret.deleted_at.is_some() { "  (deleted)" } else { "" };
-        let (id, label, made) = (secret.id, &secret.metadata.label, secret.created_at);
-        let _ = write!(message, "\n  {id}  {label}  {issuer}  {made}{gone}");
+fn candidate(secret: &TotpSecret) -> String {
+    let issuer = secret.metadata.issuer.as_ref().map_or("-", |issuer| issuer.as_str());
+    let gone = if secret.deleted_at.is_some() { "  (deleted)" } else { "" };
+    format!("{}  {}  {issuer}  {}{gone}", secret.id, secret.metadata.label, secret.created_at)
+}
+
+/// A name that several things bear, with a line for each of them.
+pub(super) fn ambiguous<T>(what: &str, candidates: &[T], line: impl Fn(&T) -> String) -> Failure {
+    let mut message = format!("this names {} {what}; use the id of the one you mean:", candidates.len());
+    for one in candidates.iter().take(CANDIDATES_MAX) {
+        let _ = write!(message, "\n  {}", line(one));
+    }
+    let more = candidates.len().saturating_sub(CANDIDATES_MAX);
+    if more > 0 {
+        let _ = write!(message, "\n  and {more} more");
     }
     Failure::invalid(message)
 }
@@ -113,12 +121,13 @@ mod tests {
     fn a_secret_is_named_by_label_or_by_the_start_of_its_id() {
         assert!(id_of("bob").unwrap().ends_with('4'));
         assert!(id_of("ABCD").unwrap().ends_with('4'));
+        assert!(id_of("a").unwrap().ends_with('4'));
         assert!(id_of("01900000-0000-7000-8000-000000000002").unwrap().ends_with('2'));
     }
 
     #[test]
-    fn a_start_under_four_characters_and_a_part_of_a_label_name_nothing() {
-        for name in ["abc", "bo", "", "alice2"] {
+    fn no_text_a_part_of_a_label_and_the_middle_of_an_id_name_nothing() {
+        for name in ["bo", "", " ", "alice2", "7000"] {
             assert!(id_of(name).unwrap_err().starts_with("no secret has this id"), "{name}");
         }
     }
@@ -131,5 +140,13 @@ mod tests {
 
         // One by its label, two by the start of their id.
         assert!(id_of("0190").unwrap_err().starts_with("this names 3 secrets"));
+        assert!(id_of("0").unwrap_err().starts_with("this names 3 secrets"));
+    }
+
+    #[test]
+    fn a_long_list_of_candidates_is_cut() {
+        let refused = ambiguous("secrets", &[0; 22], ToString::to_string).to_string();
+        assert_eq!(refused.lines().count(), 22);
+        assert!(refused.starts_with("this names 22 secrets") && refused.ends_with("\n  and 2 more"), "{refused}");
     }
 }

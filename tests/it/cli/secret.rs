@@ -259,11 +259,13 @@ fn a_secret_is_named_by_the_start_of_its_id() {
     let shown = person.run(&["secret", "show", "alice", "--json"]).json();
     let id = text_of(&shown, "/totp_secret/id");
 
-    for name in [id, &id[..8], &id[..8].to_uppercase()] {
+    for name in [id, &id[..8], &id[..8].to_uppercase(), &id[..1]] {
         assert_eq!(person.run(&["secret", "show", name, "--json"]).json(), shown);
     }
-    let refused = person.run(&["secret", "show", &id[..3]]).refused(1);
-    assert!(refused.starts_with("error: no secret has this id"), "{refused}");
+    person.fed(RFC_SEED, &["secret", "add", "--label", "bob", "--stdin"]).ok();
+    let refused = person.run(&["secret", "show", &id[..1]]).refused(1);
+    assert!(refused.starts_with("error: this names 2 secrets"), "{refused}");
+    person.run(&["secret", "show", ""]).refused(1);
 }
 
 #[test]
