@@ -44,3 +44,10 @@ pub enum SeatName {
     /// Its `auth_subject`.
     Subject(AuthSubject),
 }
+
+impl SeatProfile {
+    /// The id that its `auth_subject` would be taken for: an id goes first where either may stand.
+    pub fn subject_as_id(&self) -> Option<SeatId> {
+        self.auth_subject.as_ref()?.as_str().parse().ok()
+    }
+}

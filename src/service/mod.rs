@@ -34,7 +34,7 @@ pub use list_secrets::{SecretPage, SecretQuery};
 pub use manage_secret::SecretChanges;
 pub use refusal::{Code, Refusal};
 pub use register_secret::{Enrolment, Registered, Registration};
-pub use seats::{SeatChanges, SeatQuery};
+pub use seats::{NOT_ANOTHERS_ID, SeatChanges, SeatQuery};
 pub use tally::Tally;
 pub use vault::{Diagnosis, Health};
 pub use verify_code::Verification;

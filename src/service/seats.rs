@@ -14,6 +14,9 @@ use crate::{
     store::{Changed, Page},
 };
 
+/// What an `auth_subject` must not be.
+pub const NOT_ANOTHERS_ID: &str = "must not be the id of another seat";
+
 /// Which seats a caller wants to see.
 #[derive(Debug, Clone, Default)]
 pub struct SeatQuery {
@@ -133,9 +136,20 @@ impl Service {
         let profile = new_profile(from)?;
         let id = SeatId::new(self.ordered_id(now)?);
         let seat = Seat { id, account: caller.account(), created_at: now, profile };
+        self.refuse_anothers_id(&seat).await?;
         let entry = AuditEntry { seat: Some(id), ..AuditEntry::of(caller, Action::SeatAdd, now) };
         self.store().add_seat(seat.clone(), entry).await.map_err(|cause| self.failed(&cause))?;
         Ok(seat)
+    }
+
+    /// Who is called by another seat's id could never be reached by it. Subjects that are UUIDs are usual otherwise.
+    async fn refuse_anothers_id(&self, seat: &Seat) -> Result<(), Refusal> {
+        match seat.profile.subject_as_id() {
+            Some(id) if id != seat.id && self.has_seat(seat.account, id).await? => {
+                Err(Refusal::invalid("auth_subject", NOT_ANOTHERS_ID))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Checks what a person says of a new seat, without adding it: an import looks at every line before it adds one.
@@ -154,6 +168,7 @@ impl Service {
         self.require_person(caller, Action::SeatUpdate).await?;
         let mut seat = self.get_seat(caller, name).await?;
         seat.profile = with_changes(seat.profile, changes)?;
+        self.refuse_anothers_id(&seat).await?;
         let entry = AuditEntry { seat: Some(seat.id), ..AuditEntry::of(caller, Action::SeatUpdate, self.now()) };
         match self.store().change_seat(seat.clone(), entry).await.map_err(|cause| self.failed(&cause))? {
             Changed::Yes => Ok(seat),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::{Ending, Failure, Session, output::Table, seat_file};
+use super::{Ending, Failure, Session, names, output::Table, seat_file};
 use crate::{
     domain::{principal::Principal, seat::Seat, text::Name},
     service::{Code, SeatChanges, SeatQuery, Service},
@@ -37,13 +37,13 @@ pub enum Command {
     },
     /// Show a seat
     Show {
-        /// Its id, `auth_subject` or e-mail address
+        /// Its id, else its `auth_subject` or e-mail address
         #[arg(value_name = "ID")]
         seat: String,
     },
     /// Change a seat; an empty text removes what was there
     Update {
-        /// Its id, `auth_subject` or e-mail address
+        /// Its id, else its `auth_subject` or e-mail address
         #[arg(value_name = "ID")]
         seat: String,
         /// E-mail address, unique in the account
@@ -54,7 +54,7 @@ pub enum Command {
     },
     /// Remove a seat; keys bound to it are revoked
     Rm {
-        /// Its id, `auth_subject` or e-mail address
+        /// Its id, else its `auth_subject` or e-mail address
         #[arg(value_name = "ID")]
         seat: String,
         /// Don't ask
@@ -80,7 +80,7 @@ pub struct ProfileArgs {
     /// Where calls are forwarded to, such as +14155550123
     #[arg(long, value_name = "NUMBER")]
     forwarding_number: Option<String>,
-    /// The person's id at the identity provider
+    /// The person's id at the identity provider; not the id of another seat
     #[arg(long, value_name = "ID")]
     auth_subject: Option<String>,
     /// Codes an hour that may be given for this seat, per secret; 0 for no limit
@@ -145,20 +145,29 @@ pub(super) async fn run(command: Command, session: &mut Session) -> Result<Endin
     }
 }
 
-/// The seat that a person names: as callers do, or by its e-mail address.
+/// The seat that a person names: as callers do, by its id or else its `auth_subject`, or by its e-mail address.
 ///
 /// # Errors
-/// [`Failure::Refused`]: `not_found`, `unavailable`.
+/// [`Failure::Refused`]: `not_found`, `unavailable`. [`Failure::Failed`]: it is one seat's subject and another's address.
 pub async fn find_seat(service: &Service, person: &Principal, name: &str) -> Result<Seat, Failure> {
     let found = service.get_seat(person, name).await;
-    match found {
-        Err(refusal) if refusal.code() == Code::NotFound && name.contains('@') => {
-            let query = SeatQuery { email: Some(name.to_owned()), ..SeatQuery::default() };
-            let mut seats = service.list_seats(person, &query).await?;
-            seats.pop().ok_or(Failure::Refused(refusal))
-        }
-        found => Ok(found?),
+    if !name.contains('@') {
+        return Ok(found?);
     }
+    let query = SeatQuery { email: Some(name.to_owned()), ..SeatQuery::default() };
+    let by_address = service.list_seats(person, &query).await?.pop();
+    match (found, by_address) {
+        (Ok(one), Some(other)) if one.id != other.id => Err(ambiguous(&[one, other])),
+        (Err(refusal), Some(seat)) if refusal.code() == Code::NotFound => Ok(seat),
+        (found, _) => Ok(found?),
+    }
+}
+
+fn ambiguous(candidates: &[Seat]) -> Failure {
+    names::ambiguous("seats", candidates, |seat| {
+        let subject = seat.profile.auth_subject.as_ref().map_or("-", |subject| subject.as_str());
+        format!("{}  {}  {subject}", seat.id, seat.profile.email)
+    })
 }
 
 pub(super) async fn find(session: &Session, name: &str) -> Result<Seat, Failure> {

@@ -11,7 +11,7 @@ use crate::{
         limits::{IMPORT_BYTES_MAX, IMPORT_ENTRIES_MAX},
         seat::SeatProfile,
     },
-    service::{SeatChanges, SeatQuery},
+    service::{NOT_ANOTHERS_ID, SeatChanges, SeatQuery},
     transport::wire::OK,
 };
 
@@ -80,6 +80,9 @@ async fn check(entries: &[Placed], session: &Session) -> Result<(), Failure> {
         match session.service.check_seat(changes) {
             Err(refusal) => problems.push(format!("{place}: {refusal}")),
             Ok(profile) => {
+                if profile.subject_as_id().is_some_and(|id| kept.iter().any(|seat| seat.id == id)) {
+                    problems.push(format!("{place}: `auth_subject` {NOT_ANOTHERS_ID}"));
+                }
                 for name in unique_names(&profile) {
                     if !taken.insert(name) {
                         problems.push(format!("{place}: its e-mail address or auth_subject exists already"));
@@ -104,9 +107,7 @@ fn from_csv(text: &str) -> Result<Vec<Placed>, Failure> {
     refuse_open_quote(text)?;
     let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text.as_bytes());
     let head = reader.headers().map_err(|cause| unreadable(&cause))?.clone();
-    if !head.iter().any(|name| name == "email")
-        || !head.iter().all(|name| FIELDS.split(", ").any(|known| known == name))
-    {
+    if !head.iter().any(|name| name == "email") || !head.iter().all(is_field) {
         return Err(Failure::invalid(format!(
             "line 1 must name the columns, `email` among them; the known ones are {FIELDS}"
         )));
@@ -142,6 +143,10 @@ fn from_json(text: &str) -> Result<Vec<Placed>, Failure> {
         Ok((place, entry.changes()))
     });
     placed.collect()
+}
+
+fn is_field(name: &str) -> bool {
+    FIELDS.split(", ").any(|known| known == name)
 }
 
 fn malformed(place: &str) -> Failure {

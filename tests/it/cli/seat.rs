@@ -127,3 +127,52 @@ fn a_removed_seat_is_found_on_the_trail_by_its_id() {
     let rows = person.run(&["audit", "list", "--seat", text_of(&added, "/seat/seat_id"), "--json"]).json();
     assert_eq!(rows.pointer("/rows").unwrap().as_array().unwrap().len(), 3);
 }
+
+#[test]
+fn a_name_of_two_seats_lists_them_and_an_id_goes_first() {
+    let person = Person::with_alice();
+    let add =
+        |email, subject| person.run(&["seat", "add", "--email", email, "--auth-subject", subject, "--json"]).json();
+    let (ada, bob) = (add("ada@example.com", "bob@example.com"), add("bob@example.com", "idp|2"));
+
+    for arguments in [
+        vec!["seat", "show", "bob@example.com"],
+        vec!["seat", "update", "bob@example.com", "--first-name", "Bob"],
+        vec!["seat", "rm", "bob@example.com", "--yes"],
+        vec!["code", "alice", "--seat", "bob@example.com"],
+        vec!["stdio", "--seat", "bob@example.com"],
+    ] {
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(redacted(&person.run(&arguments).refused(1)), @r"
+            error: this names 2 seats; use the id of the one you mean:
+            ID  ada@example.com  bob@example.com
+            ID  bob@example.com  idp|2
+            ");
+        }
+    }
+    for seat in [ada, bob] {
+        let shown = person.run(&["seat", "show", text_of(&seat, "/seat/seat_id"), "--json"]).json();
+        assert_eq!(shown, seat);
+    }
+}
+
+#[test]
+fn an_auth_subject_is_not_another_seats_id() {
+    let person = Person::new();
+    let ada = person.run(&["seat", "add", "--email", "ada@example.com", "--json"]).json();
+    let id = text_of(&ada, "/seat/seat_id").to_uppercase();
+    person.run(&["seat", "add", "--email", "bob@example.com"]).ok();
+
+    let refused = person.run(&["seat", "add", "--email", "eve@example.com", "--auth-subject", &id]).refused(1);
+    insta::assert_snapshot!(refused, @"error: `auth_subject` must not be the id of another seat");
+    assert_eq!(person.run(&["seat", "update", "bob@example.com", "--auth-subject", &id]).refused(1), refused);
+    let csv = format!("email,auth_subject\neve@example.com,{id}\n");
+    insta::assert_snapshot!(person.fed(&csv, &["seat", "import", "-"]).refused(1), @r"
+    error: nothing was added:
+      line 2: `auth_subject` must not be the id of another seat
+    ");
+
+    // A provider whose subjects are UUIDs is welcome, and a seat may bear its own id.
+    person.run(&["seat", "update", "ada@example.com", "--auth-subject", &id]).ok();
+    person.run(&["seat", "update", "bob@example.com", "--auth-subject", "01900000-0000-7000-8000-000000000001"]).ok();
+}
