@@ -103,10 +103,39 @@ fn fields_of<'de, A: MapAccess<'de>>(mut from: A) -> Result<Map<String, Value>, 
 
 /// Whether JSON that somebody else will read names a field twice. What is no JSON at all is theirs to refuse.
 pub fn names_a_field_twice(bytes: &[u8]) -> bool {
-    let mut twice = false;
+    let mut twice = None;
     let mut source = serde_json::Deserializer::from_slice(bytes);
     let _ = Names(&mut twice).deserialize(&mut source);
-    twice
+    twice.is_some()
+}
+
+/// For each item of a JSON array, the first field that is named twice in it. The name may be anything, a seed even.
+pub fn named_twice_by_item(bytes: &[u8]) -> Vec<Option<String>> {
+    let mut items = Vec::new();
+    let mut source = serde_json::Deserializer::from_slice(bytes);
+    let _ = source.deserialize_seq(Items(&mut items));
+    items
+}
+
+/// Looks at each item of an array.
+struct Items<'a>(&'a mut Vec<Option<String>>);
+
+impl<'de> Visitor<'de> for Items<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        loop {
+            let mut twice = None;
+            if items.next_element_seed(Names(&mut twice))?.is_none() {
+                return Ok(());
+            }
+            self.0.push(twice);
+        }
+    }
 }
 
 /// A field's name, which is copied only where it is written with escapes.
@@ -123,21 +152,21 @@ struct Seen<'a> {
 impl<'a> Seen<'a> {
     const FEW: usize = 16;
 
-    /// Whether it was not there before.
-    fn insert(&mut self, name: Cow<'a, str>) -> bool {
+    /// Takes a name, or gives back one that was there before.
+    fn insert(&mut self, name: Cow<'a, str>) -> Option<Cow<'a, str>> {
         if self.few.contains(&name) {
-            return false;
+            return Some(name);
         }
         if self.few.len() < Self::FEW {
             self.few.push(name);
-            return true;
+            return None;
         }
-        self.many.insert(name)
+        self.many.replace(name)
     }
 }
 
-/// Looks at the names of fields, at every level, and keeps no value.
-struct Names<'a>(&'a mut bool);
+/// Looks at the names of fields, at every level, and keeps no value but the first name that is there twice.
+struct Names<'a>(&'a mut Option<String>);
 
 impl<'de> DeserializeSeed<'de> for Names<'_> {
     type Value = ();
@@ -157,7 +186,9 @@ impl<'de> Visitor<'de> for Names<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<(), A::Error> {
         let mut seen = Seen::default();
         while let Some(Name(name)) = fields.next_key()? {
-            *self.0 |= !seen.insert(name);
+            if let Some(name) = seen.insert(name) {
+                self.0.get_or_insert_with(|| name.into_owned());
+            }
             fields.next_value_seed(Names(&mut *self.0))?;
         }
         Ok(())
@@ -214,6 +245,17 @@ mod tests {
             let fields = (0..100).chain([last]).map(|nth| format!("\"{nth}\":0")).collect::<Vec<_>>();
             check(&format!("{{{}}}", fields.join(",")), last != 100);
         }
+    }
+
+    #[test]
+    fn the_field_is_found_in_its_item() {
+        let found = |text: &str| named_twice_by_item(text.as_bytes());
+        let named = |name: &str| Some(name.to_owned());
+        assert_eq!(
+            found(r#"[{"a":1,"b":1},{"a":{"b":1,"b":2},"a":1},"x",{"a":1,"a":2}]"#),
+            [None, named("b"), None, named("a")]
+        );
+        assert_eq!(found(r#"{"a":1,"a":2}"#), []);
     }
 
     proptest! {

@@ -176,3 +176,13 @@ fn an_auth_subject_is_not_another_seats_id() {
     person.run(&["seat", "update", "ada@example.com", "--auth-subject", &id]).ok();
     person.run(&["seat", "update", "bob@example.com", "--auth-subject", "01900000-0000-7000-8000-000000000001"]).ok();
 }
+
+#[test]
+fn a_field_that_is_named_twice_is_refused_by_entry() {
+    let person = Person::new();
+    let json = r#"[{"email": "ada@example.com"}, {"email": "bob@example.com", "email": "eve@example.com"}]"#;
+
+    insta::assert_snapshot!(person.fed(json, &["seat", "import", "-"]).refused(1),
+        @"error: entry 2: `email` is named twice");
+    assert_eq!(person.run(&["seat", "list", "--json"]).ok(), "{\"seats\":[],\"status\":\"OK\"}\n");
+}

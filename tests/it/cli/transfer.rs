@@ -150,3 +150,21 @@ fn a_file_without_entries_is_refused() {
         assert_eq!(refused, "error: the file has no entries\n", "{noun} {empty}");
     }
 }
+
+#[test]
+fn a_field_that_is_named_twice_is_refused_by_entry() {
+    let person = Person::new();
+    let json = r#"[
+        {"label": "a", "secret": "JBSWY3DP"},
+        {"label": "x", "label": "y", "secret": "JBSWY3DP"},
+        {"label": "b", "JBSWY3DP": 1, "JBSWY3DP": 2},
+        "otpauth://totp/c?secret=JBSWY3DP"
+    ]"#;
+
+    insta::assert_snapshot!(person.fed(json, &["secret", "import", "-"]).refused(1), @r"
+    error: nothing was stored:
+      entry 2: `label` is named twice
+      entry 3: `entry` names a field twice
+    --keep-going stores the other 2
+    ");
+}

@@ -17,7 +17,7 @@ use crate::{
     service::{Refusal, Registration, SecretQuery},
     transport::{
         cli::{Ending, Failure, Session, output::Console},
-        wire::{self, OK, RegisterInput, depth_within_limit},
+        wire::{self, Input as _, OK, RegisterInput, depth_within_limit},
     },
 };
 
@@ -186,8 +186,27 @@ fn from_json(text: &str) -> Result<Vec<Entry>, Failure> {
         let wanted = if exported { "what `secret export --json` prints" } else { "a JSON array" };
         Failure::invalid(format!("line {}: not {wanted}", cause.line()))
     })?;
-    let entry = |(value, number): (Value, usize)| Entry { place: format!("entry {number}"), read: of_value(value) };
+    // Of a field that is named twice, what was read is the one or the other.
+    if exported && wire::names_a_field_twice(text.as_bytes()) {
+        return Err(Failure::invalid("the document names a field twice"));
+    }
+    let mut twice = wire::named_twice_by_item(text.as_bytes()).into_iter();
+    let entry = |(value, number): (Value, usize)| {
+        let read = match twice.next().flatten() {
+            Some(field) => Err(named_twice(&field)),
+            None => of_value(value),
+        };
+        Entry { place: format!("entry {number}"), read }
+    };
     Ok(values.into_iter().zip(1_usize..).map(entry).collect())
+}
+
+/// Names the field if it is one of ours: a name that is not may be anything.
+fn named_twice(field: &str) -> Refusal {
+    match RegisterInput::FIELDS.iter().find(|(known, _)| *known == field) {
+        Some((known, _)) => Refusal::invalid(known, "is named twice"),
+        None => Refusal::invalid("entry", "names a field twice"),
+    }
 }
 
 fn of_value(value: Value) -> Result<Registration, Refusal> {
