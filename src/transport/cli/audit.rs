@@ -4,15 +4,13 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::{
-    Ending, Failure, Session, anchors, names,
-    output::{Console, Table},
-    seat, times,
+    Ending, Failure, Session, anchors, names, seat, times,
+    trail_table::{self, Names},
 };
 use crate::{
     domain::{
         audit::{Action, AuditFilter, AuditRow},
         limits::TRAIL_DAYS_MIN,
-        time::Timestamp,
     },
     service::{AuditReport, Code},
     transport::wire::{self, AuditListResponse, OK},
@@ -65,8 +63,8 @@ pub(super) struct FilterArgs {
     /// On this secret: its id, the start of its id, or its label
     #[arg(long, value_name = "ID|LABEL")]
     secret: Option<String>,
-    /// By or on this key
-    #[arg(long, value_name = "ID")]
+    /// By or on this key: its id or its name
+    #[arg(long, value_name = "ID|NAME")]
     key: Option<String>,
     /// Of this action, such as code.get
     #[arg(long)]
@@ -144,7 +142,8 @@ async fn list(args: ListArgs, session: &mut Session) -> Result<Ending, Failure> 
     let rows = read(filter, everybody, session).await?;
     let now = session.service.now();
     let answer = AuditListResponse { rows: rows.iter().map(wire::AuditRow::from).collect(), status: OK };
-    session.console.answer(&answer, |console| table(&rows, now, console))?;
+    let names = Names::known(session).await;
+    session.console.answer(&answer, |console| trail_table::write(&rows, &names, now, console))?;
     if rows.is_empty() {
         session.console.note("No rows match.");
     }
@@ -229,7 +228,8 @@ async fn trace(secret: Option<&str>, stdin: bool, session: &mut Session) -> Resu
     let now = session.service.now();
     let answer =
         TraceAnswer { from_us: !rows.is_empty(), rows: rows.iter().map(wire::AuditRow::from).collect(), status: OK };
-    session.console.answer(&answer, |console| table(&rows, now, console))?;
+    let names = Names::known(session).await;
+    session.console.answer(&answer, |console| trail_table::write(&rows, &names, now, console))?;
     if rows.is_empty() {
         session.console.note("This code was not given out here.");
     }
@@ -250,7 +250,6 @@ async fn filter(args: FilterArgs, session: &Session) -> Result<AuditFilter, Fail
         let known = || Action::ALL.iter().map(|action| action.as_str()).collect::<Vec<_>>().join(", ");
         Action::from_word(word).ok_or_else(|| Failure::Usage(format!("--action must be one of {}", known())))
     };
-    let key = |text: &str| text.trim().parse().map_err(|_| Failure::Usage("--key must be a key's id".to_owned()));
     // Rows outlive what they are about: a whole id is looked for although nothing bears it any more.
     let seat = match args.seat.as_deref() {
         None => None,
@@ -263,10 +262,14 @@ async fn filter(args: FilterArgs, session: &Session) -> Result<AuditFilter, Fail
         None => None,
         Some(name) => Some(names::secret_id(session, name).await?),
     };
+    let key = match args.key.as_deref() {
+        None => None,
+        Some(name) => Some(names::key_id(session, name).await?),
+    };
     Ok(AuditFilter {
         seat,
         secret,
-        key: args.key.as_deref().map(key).transpose()?,
+        key,
         action: args.action.as_deref().map(action).transpose()?,
         since: args.since.as_deref().map(|text| times::past("--since", text, now)).transpose()?,
         until: args.until.as_deref().map(|text| times::past("--until", text, now)).transpose()?,
@@ -282,30 +285,4 @@ fn gone(failure: Failure) -> Failure {
     let message = "no seat has this id, auth_subject or e-mail address; rows know a seat that was removed by its whole id \
                    alone";
     Failure::Failed { code: Code::NotFound, message: message.to_owned() }
-}
-
-fn table(rows: &[AuditRow], now: Timestamp, console: &mut Console) -> Result<(), Failure> {
-    let mut table = Table::new(&["SEQ", "AT", "ACTION", "OUTCOME", "ACTOR", "SECRET", "SEAT", "CLIENT", "PURPOSE"]);
-    for row in rows {
-        let shown = wire::AuditRow::from(row);
-        let actor = match shown.key {
-            Some(key) if shown.actor == "key" => format!("key {key}"),
-            Some(key) => format!("{} on key {key}", shown.actor),
-            None => shown.actor.to_owned(),
-        };
-        let counted = shown.count.map(|count| format!(" ×{count}")).unwrap_or_default();
-        let client = shown.client.map(|client| format!("{} {}", client.name, client.version).trim().to_owned());
-        table.row(vec![
-            shown.seq.to_string(),
-            console.date(row.entry.at, now),
-            format!("{}{counted}", shown.action),
-            shown.outcome.to_owned(),
-            actor,
-            shown.secret_id.unwrap_or_default(),
-            shown.seat_id.unwrap_or_default(),
-            client.unwrap_or_default(),
-            shown.purpose.unwrap_or_default(),
-        ]);
-    }
-    if rows.is_empty() { Ok(()) } else { console.table(&table) }
 }

@@ -18,6 +18,7 @@ mod seat;
 mod seat_file;
 mod secret;
 mod times;
+mod trail_table;
 mod vault;
 
 use clap::Subcommand;

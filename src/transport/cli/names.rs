@@ -1,10 +1,10 @@
-//! How a person names a secret: by its id, by the start of its id, or by its exact label.
+//! How a person names a secret: by its id, by the start of its id, or by its exact label; and a key, by its id or its name.
 
 use std::fmt::Write as _;
 
 use super::{Session, failure::Failure};
 use crate::{
-    domain::{ids::SecretId, secret::TotpSecret},
+    domain::{api_key::KeyId, ids::SecretId, secret::TotpSecret},
     service::{Code, SecretQuery},
 };
 
@@ -43,6 +43,23 @@ pub(super) async fn secret_id(session: &Session, name: &str) -> Result<SecretId,
     match name.trim().parse() {
         Ok(id) => Ok(id),
         Err(_) => Ok(secret(session, name, Among::All).await?.id),
+    }
+}
+
+/// The id of the key that a person names for a look at the trail: by its id, which rows remember when the key is gone, or by
+/// its name.
+pub(super) async fn key_id(session: &Session, name: &str) -> Result<KeyId, Failure> {
+    let (name, whole) = (name.trim(), name.trim().parse().ok());
+    let mut called = session.service.list_keys(&session.caller).await?.sound;
+    called.retain(|key| key.name.as_str() == name || Some(key.id) == whole);
+    match (called.as_slice(), whole) {
+        ([only], _) => Ok(only.id),
+        ([], Some(id)) => Ok(id),
+        ([], None) => {
+            let message = "no key has this id or name; `countersign key list` shows what exists".to_owned();
+            Err(Failure::Failed { code: Code::NotFound, message })
+        }
+        (several, _) => Err(ambiguous("keys", several, |key| format!("{}  {}  {}", key.id, key.name, key.created_at))),
     }
 }
 

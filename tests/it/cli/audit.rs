@@ -11,8 +11,61 @@ fn the_trail_is_listed_newest_last() {
 
     insta::assert_snapshot!(redacted(&person.run(&["audit", "list", "--limit", "2"]).ok()), @r"
     SEQ  AT  ACTION  OUTCOME  ACTOR  SECRET  SEAT  CLIENT  PURPOSE
-    2  AT  secret.register  ok  cli  ID  -  -  -
-    3  AT  code.get  ok  cli  ID  -  -  nightly backup
+    2  AT  secret.register  ok  cli  alice (GitHub)  -  -  -
+    3  AT  code.get  ok  cli  alice (GitHub)  -  -  nightly backup
+    ");
+}
+
+#[test]
+fn the_table_says_what_its_ids_are_called() {
+    let person = Person::with_alice();
+    let seed = crate::kit::RFC_SEED;
+    for _ in 0..2 {
+        person.fed(seed, &["secret", "add", "--label", "bob", "--stdin"]).ok();
+    }
+    person.fed(seed, &["secret", "add", "--label", "gone", "--stdin"]).ok();
+    person.run(&["secret", "rm", "gone", "--now", "--yes"]).ok();
+    person.run(&["seat", "add", "--email", "ada@example.com"]).ok();
+    person.run(&["key", "create", "--name", "ci", "--seat", "ada@example.com"]).ok();
+    person.run(&["code", "alice", "--seat", "ada@example.com"]).ok();
+    person.run(&["secret", "rm", "alice", "--yes"]).ok();
+
+    insta::assert_snapshot!(redacted(&person.run(&["audit", "list"]).ok()), @r"
+    SEQ  AT  ACTION  OUTCOME  ACTOR  SECRET  SEAT  CLIENT  PURPOSE
+    1  AT  vault.create  ok  system  -  -  -  -
+    2  AT  secret.register  ok  cli  alice (GitHub)  -  -  -
+    3  AT  secret.register  ok  cli  bob ID  -  -  -
+    4  AT  secret.register  ok  cli  bob ID  -  -  -
+    5  AT  secret.register  ok  cli  ID  -  -  -
+    6  AT  secret.erase  ok  cli  ID  -  -  -
+    7  AT  seat.add  ok  cli  -  ada@example.com  -  -
+    8  AT  key.create  ok  cli on key ci  -  -  -  -
+    9  AT  code.get  ok  cli  alice (GitHub)  ada@example.com  -  -
+    10  AT  secret.delete  ok  cli  alice (GitHub)  -  -  -
+    ");
+    let rows = person.run(&["audit", "list", "--json"]).ok();
+    assert!(!["alice", "ada@", "\"ci\""].iter().any(|name| rows.contains(name)), "{rows}");
+}
+
+#[test]
+fn a_key_is_named_by_its_id_or_its_name() {
+    let person = Person::new();
+    let made = |name| text_of(&person.run(&["key", "create", "--name", name, "--json"]).json(), "/key_id").to_owned();
+    let (ci, _) = (made("ci"), made("laptopoffice"));
+    let found = |key: &str| {
+        let listed = person.run(&["audit", "list", "--key", key, "--json"]).json();
+        listed.pointer("/rows").unwrap().as_array().unwrap().len()
+    };
+
+    assert_eq!([found(&ci), found("ci"), found("laptopoffice"), found("000000000000")], [1, 1, 1, 0]);
+    insta::assert_snapshot!(person.run(&["audit", "list", "--key", "nobody"]).refused(1),
+        @"error: no key has this id or name; `countersign key list` shows what exists");
+    let again = made("ci");
+    let refused = person.run(&["audit", "list", "--key", "ci"]).refused(1);
+    insta::assert_snapshot!(redacted(&refused.replace(&ci, "FIRST").replace(&again, "SECOND")), @r"
+    error: this names 2 keys; use the id of the one you mean:
+    FIRST  ci  AT
+    SECOND  ci  AT
     ");
 }
 

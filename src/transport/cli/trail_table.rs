@@ -1,0 +1,107 @@
+//! The trail as a table. Rows know ids alone; people know what they are called, as long as it is there.
+
+use std::collections::HashMap;
+
+use super::{
+    Failure, Session,
+    output::{Console, Table},
+};
+use crate::{
+    domain::{api_key::KeyId, audit::AuditRow, time::Timestamp},
+    service::{SeatQuery, SecretQuery},
+    transport::wire,
+};
+
+/// What ids are called: of secrets, seats and keys of the person's account.
+#[derive(Default)]
+pub(super) struct Names(HashMap<String, String>);
+
+impl Names {
+    /// Asks what there is, for a table. The trail must be readable in a vault where something else is not: what can't be
+    /// listed has no names.
+    pub(super) async fn known(session: &Session) -> Self {
+        if session.console.is_json() {
+            return Self::default();
+        }
+        let (service, caller) = (&session.service, &session.caller);
+        let live = service.list_secrets(caller, &SecretQuery::default()).await.map(|page| page.secrets);
+        let deleted = service.list_deleted(caller).await;
+        let seats = service.list_seats(caller, &SeatQuery::default()).await.unwrap_or_default();
+        let keys = service.list_keys(caller).await.unwrap_or_default().sound;
+        let secrets = [live, deleted].into_iter().flatten().flatten().map(|secret| {
+            let (label, issuer) = (secret.metadata.label, secret.metadata.issuer);
+            let name = issuer.map_or_else(|| label.to_string(), |issuer| format!("{label} ({issuer})"));
+            (secret.id.to_string(), name)
+        });
+        let mut names = called(secrets.collect());
+        names.extend(called(
+            seats.into_iter().map(|seat| (seat.id.to_string(), seat.profile.email.to_string())).collect(),
+        ));
+        names.extend(called(keys.into_iter().map(|key| (key.id.to_string(), key.name.to_string())).collect()));
+        Self(names)
+    }
+
+    /// The name, or the id of what has none any more.
+    fn of(&self, id: String) -> String {
+        self.0.get(&id).cloned().unwrap_or(id)
+    }
+}
+
+/// How each is shown. A name that several bear, or that could be an id, stands beside its own id: agents choose labels, and
+/// must not be able to pass one secret off as another.
+fn called(all: Vec<(String, String)>) -> HashMap<String, String> {
+    let mut bearers: HashMap<String, usize> = HashMap::new();
+    for (_, name) in &all {
+        *bearers.entry(name.clone()).or_default() += 1;
+    }
+    let could_be_an_id = |name: &str| name.parse::<KeyId>().is_ok() || uuid::Uuid::try_parse(name).is_ok();
+    let shown = |(id, name): (String, String)| {
+        let alone = bearers.get(&name) == Some(&1) && !could_be_an_id(&name);
+        let shown = if alone { name } else { format!("{name} {id}") };
+        (id, shown)
+    };
+    all.into_iter().map(shown).collect()
+}
+
+/// Writes rows of the trail; nothing if there are none.
+pub(super) fn write(rows: &[AuditRow], names: &Names, now: Timestamp, console: &mut Console) -> Result<(), Failure> {
+    let mut table = Table::new(&["SEQ", "AT", "ACTION", "OUTCOME", "ACTOR", "SECRET", "SEAT", "CLIENT", "PURPOSE"]);
+    for row in rows {
+        let shown = wire::AuditRow::from(row);
+        let actor = match shown.key.map(|key| names.of(key)) {
+            Some(key) if shown.actor == "key" => format!("key {key}"),
+            Some(key) => format!("{} on key {key}", shown.actor),
+            None => shown.actor.to_owned(),
+        };
+        let counted = shown.count.map(|count| format!(" ×{count}")).unwrap_or_default();
+        let client = shown.client.map(|client| format!("{} {}", client.name, client.version).trim().to_owned());
+        table.row(vec![
+            shown.seq.to_string(),
+            console.date(row.entry.at, now),
+            format!("{}{counted}", shown.action),
+            shown.outcome.to_owned(),
+            actor,
+            shown.secret_id.map(|id| names.of(id)).unwrap_or_default(),
+            shown.seat_id.map(|id| names.of(id)).unwrap_or_default(),
+            client.unwrap_or_default(),
+            shown.purpose.unwrap_or_default(),
+        ]);
+    }
+    if rows.is_empty() { Ok(()) } else { console.table(&table) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_stands_alone_if_it_is_one_things_and_no_id() {
+        let uuid = "01900000-0000-7000-8000-000000000001";
+        let all = [("1", "alice"), ("2", "bob"), ("3", "bob"), ("4", uuid), ("5", "laptopoffice")];
+        let names = Names(called(all.map(|(id, name)| (id.to_owned(), name.to_owned())).to_vec()));
+
+        let shown = ["1", "2", "3", "4", "5", "6"].map(|id| names.of(id.to_owned()));
+
+        assert_eq!(shown, ["alice", "bob 2", "bob 3", &format!("{uuid} 4"), "laptopoffice 5", "6"]);
+    }
+}
