@@ -135,8 +135,10 @@ impl Console {
         Ok(self.out.flush()?)
     }
 
-    /// Says something beside the answer. Nobody may be listening, which is no failure.
+    /// Says something beside the answer, below what is written of it. Nobody may be listening, which is no failure; an answer
+    /// that can't be written is one when it is next handed on.
     pub fn note(&mut self, text: &str) {
+        let _ = self.out.flush();
         let _ = writeln!(self.notes, "{text}");
     }
 

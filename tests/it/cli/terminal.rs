@@ -3,7 +3,7 @@
 
 use std::{
     fs::File,
-    io::Write as _,
+    io::{Read as _, Write as _},
     os::{
         fd::OwnedFd,
         unix::process::{CommandExt as _, ExitStatusExt as _},
@@ -50,6 +50,20 @@ impl Terminal {
             .stderr(end())
             .spawn()
             .unwrap()
+    }
+
+    /// What is shown until a text is there.
+    fn read_until(&mut self, text: &str) -> String {
+        let mut shown = Vec::new();
+        loop {
+            let so_far = String::from_utf8_lossy(&shown).into_owned();
+            if so_far.contains(text) {
+                return so_far;
+            }
+            let mut piece = [0; 1024];
+            let read = self.person.read(&mut piece).unwrap();
+            shown.extend_from_slice(&piece[..read]);
+        }
     }
 
     /// Whether what is typed can be seen.
@@ -112,4 +126,19 @@ fn a_seed_typed_at_a_hidden_prompt_is_stored() {
     assert_eq!(program.wait().unwrap().code(), Some(0));
     assert!(terminal.echoes());
     person.run(&["code", "bob"]).ok();
+}
+
+#[test]
+fn the_first_key_and_a_hosts_configuration_stand_under_their_headings() {
+    let person = Person::new();
+    let mut terminal = Terminal::new();
+    let mut program = terminal.start(&person, "serve --listen 127.0.0.1:0");
+
+    let shown = terminal.read_until("\"mcpServers\"");
+
+    kill_process(Pid::from_child(&program), Signal::TERM).unwrap();
+    program.wait().unwrap();
+    let at = ["This vault had no key", "key_secret", "For a host's configuration:", "\"mcpServers\""]
+        .map(|text| shown.find(text).unwrap_or_default());
+    assert!(at.is_sorted() && !at.contains(&0), "{shown}");
 }
