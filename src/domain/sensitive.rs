@@ -5,6 +5,8 @@ use std::path::{MAIN_SEPARATOR, MAIN_SEPARATOR_STR, Path};
 
 /// Characters of a seed from which on it is recognised: ten bytes in base32, the shortest that real services issue.
 const SEED_CHARS_MIN: usize = 16;
+/// The same for what is all of a file's name: five bytes.
+const BARE_SEED_CHARS_MIN: usize = 8;
 /// Letters in one case from which on a run without any digit is no word of any language.
 const WORD_CHARS_MAX: usize = 24;
 
@@ -24,8 +26,13 @@ pub fn without_seeds(path: &Path) -> String {
     if holds_otpauth(&shown) {
         return WITHHELD.to_owned();
     }
-    let part = |part: &str| if holds_seed(part) { WITHHELD.to_owned() } else { part.to_owned() };
+    let part = |part| if holds_seed(part) || is_bare_seed(part) { WITHHELD } else { part };
     shown.split(MAIN_SEPARATOR).map(part).collect::<Vec<_>>().join(MAIN_SEPARATOR_STR)
+}
+
+/// Base32 as seeds are printed, and nothing else.
+fn is_bare_seed(part: &str) -> bool {
+    part.len() >= BARE_SEED_CHARS_MIN && part.bytes().all(|b| matches!(b, b'A'..=b'Z' | b'2'..=b'7'))
 }
 
 fn holds_uri(text: &str) -> bool {
@@ -279,6 +286,7 @@ mod tests {
             ("/run/user/1000/vault-20261122/vault.db", None),
             ("relative.key", None),
             ("/home/ada/JBSWY3DPEHPK3PXP/vault.db", Some("/home/ada/…/vault.db")),
+            ("/home/ADA/JBSWY3DP", Some("/home/ADA/…")),
             ("/home/ada/jbsw y3dp ehpk 3pxp", Some("/home/ada/…")),
             ("/home/ada/otpauth:/totp/a?secret=AA", Some("…")),
         ] {

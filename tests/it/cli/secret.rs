@@ -183,7 +183,7 @@ fn a_seed_where_a_file_name_belongs_is_not_repeated() {
     let person = Person::with_alice();
     person.file("plain", "");
     let uri = format!("otpauth://totp/a?secret={RFC_SEED}");
-    for seed in [RFC_SEED, &uri, "gezd gnbv gy3t qojq", "x-GEZDGNBVGY3TQOJQ.png"] {
+    for seed in [RFC_SEED, &uri, "gezd gnbv gy3t qojq", "x-GEZDGNBVGY3TQOJQ.png", "GEZDGNBV"] {
         for arguments in [
             vec!["secret", "add", "--uri-file", seed],
             vec!["secret", "add", "--qr", seed],
