@@ -61,6 +61,13 @@ pub enum Command {
     Vault(vault::Command),
 }
 
+impl Command {
+    /// Whether it examines the vault, of which then anything may be damaged.
+    pub const fn is_doctor(&self) -> bool {
+        matches!(self, Self::Vault(vault::Command::Doctor))
+    }
+}
+
 /// What a command works with.
 pub struct Session {
     /// The use cases.

@@ -47,6 +47,33 @@ fn a_deletion_that_nobody_made_is_told_of_and_erases_nothing() {
 }
 
 #[test]
+fn the_doctor_examines_a_vault_whose_account_is_damaged() {
+    for change in ["created_at = 1", "name = 'root'"] {
+        let person = Person::with_alice();
+        person.tamper(&format!("UPDATE account SET {change}"));
+        person.run(&["secret", "list"]).refused(1);
+
+        let found = person.run(&["vault", "doctor"]);
+
+        assert_eq!(found.status, 1);
+        assert!(found.out.starts_with("problem: a record of account is damaged: "), "{found:?}");
+        assert!(found.out.ends_with("not sound: 1 secrets and 2 rows of the trail examined\n"), "{found:?}");
+    }
+}
+
+#[test]
+fn the_doctor_goes_on_behind_a_row_of_the_trail_that_cant_be_read() {
+    let person = Person::with_alice();
+    person.tamper("UPDATE trail SET action = 'nonsense' WHERE seq = 2; UPDATE secret SET seed = zeroblob(100)");
+
+    let found = person.run(&["vault", "doctor"]);
+
+    assert_eq!(found.status, 1);
+    assert!(found.out.contains("problem: a record of the trail is damaged: its action is none"), "{found:?}");
+    assert!(found.out.contains("seed: "), "{found:?}");
+}
+
+#[test]
 fn a_damaged_secret_does_not_keep_the_others_from_being_examined_and_is_erased_by_its_id() {
     let person = Person::with_alice();
     let shown = person.run(&["secret", "show", "alice", "--json"]).json();
