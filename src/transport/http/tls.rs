@@ -2,7 +2,7 @@
 //! is not.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant, SystemTime},
 };
@@ -15,6 +15,7 @@ use rustls::{
 use tokio_rustls::TlsAcceptor;
 
 use super::settings::TlsFiles;
+use crate::domain::sensitive::without_seeds;
 
 /// The flags that name the files.
 const CERTIFICATE: &str = "--tls-cert";
@@ -22,15 +23,17 @@ const KEY: &str = "--tls-key";
 /// How often the files are looked at, at most.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 
-/// Why a certificate or key can't be used. It names the flag, never the file, where a key may have been typed, nor what is
-/// in it.
+/// Why a certificate or key can't be used. It names the flag and the file, but for what looks like a seed in its path, and
+/// never what is in it.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file can't be read, or holds no certificate or key in PEM form.
-    #[error("{flag}: {what}; it must be a PEM file that this user can read")]
+    #[error("{flag} {}: {what}; it must be a PEM file that this user can read", without_seeds(.path))]
     File {
-        /// Which.
+        /// Which flag.
         flag: &'static str,
+        /// Which file.
+        path: PathBuf,
         /// What is wrong with it.
         what: String,
     },
@@ -93,14 +96,14 @@ fn stamp(files: &TlsFiles) -> Option<Stamp> {
 }
 
 fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
-    let file = |flag, what: String| TlsError::File { flag, what };
+    let file = |flag, path: &Path, what: String| TlsError::File { flag, path: path.to_owned(), what };
     let chain: Vec<_> = CertificateDer::pem_file_iter(&files.certificates)
         .and_then(Iterator::collect)
-        .map_err(|cause| file(CERTIFICATE, cause.to_string()))?;
+        .map_err(|cause| file(CERTIFICATE, &files.certificates, cause.to_string()))?;
     if chain.is_empty() {
-        return Err(file(CERTIFICATE, "it holds no certificate".to_owned()));
+        return Err(file(CERTIFICATE, &files.certificates, "it holds no certificate".to_owned()));
     }
-    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|cause| file(KEY, cause.to_string()))?;
+    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|cause| file(KEY, &files.key, cause.to_string()))?;
     // The provider is named, so that nothing depends on which crate installed a default first.
     let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
