@@ -116,11 +116,13 @@ pub(super) fn answered(mut error: clap::Error) -> Result<ExitCode, Failure> {
     Ok(u8::try_from(error.exit_code()).map_or(ExitCode::from(EXIT_USAGE), ExitCode::from))
 }
 
-/// What is wrong, without the call for help that clap puts around it.
+/// What is wrong and what to do, on one line.
 fn in_words(error: &clap::Error) -> String {
     let text = error.render().to_string();
-    let words = text.split("\n\nUsage:").next().unwrap_or_default();
-    words.trim_start_matches("error:").trim().to_owned()
+    let told = ["\n\nUsage:", "\n\nFor more information"].iter().filter_map(|end| text.find(end)).min();
+    let words = text.get(..told.unwrap_or(text.len())).unwrap_or_default().replace("\n\n  tip:", ";");
+    let line = words.trim_start_matches("error:").split_whitespace().collect::<Vec<_>>().join(" ");
+    format!("{line}; `--help` shows what is accepted")
 }
 
 /// How answers are wanted, as far as that can be told of what could not be read: nothing after `--` is a flag.

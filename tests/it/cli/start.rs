@@ -250,8 +250,14 @@ fn a_server_says_where_it_listens_and_finishes_when_told() {
 fn a_mistake_is_a_document_for_programs_too() {
     let person = Person::new();
     for (arguments, message) in [
-        (vec!["--json", "secret", "lsit"], "unrecognized subcommand '…'"),
-        (vec!["secret", "add", "--json"], "the following required arguments were not provided:\n  --label <LABEL>"),
+        (
+            vec!["--json", "secret", "lsit"],
+            "unrecognized subcommand '…'; a similar subcommand exists: 'list'; `--help` shows",
+        ),
+        (
+            vec!["secret", "add", "--json"],
+            "the following required arguments were not provided: --label <LABEL>; `--help` shows",
+        ),
         (vec!["secret", "list", "--json", "--account", " "], "--account must not be empty"),
     ] {
         let refused = person.run(&arguments).refused(2);
