@@ -9,7 +9,7 @@ use tracing::{Level, Metadata, level_filters::LevelFilter};
 use tracing_subscriber::{
     filter::{Targets, filter_fn},
     fmt,
-    layer::{Layer as _, SubscriberExt as _},
+    layer::SubscriberExt as _,
     util::SubscriberInitExt as _,
 };
 
@@ -47,9 +47,10 @@ pub enum Ink {
 pub fn start(filter: &str, ink: Ink) -> Result<(), NotAFilter> {
     // Targets and levels are all that our filters say; the larger language would bring a regular-expression engine along.
     let filter: Targets = filter.parse().map_err(|_| NotAFilter)?;
-    let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(ink == Ink::Colour).with_filter(filter);
-    // The caps come after the filter was read and stand apart from it, so that no directive can outbid them.
-    let _ = tracing_subscriber::registry().with(lines).with(filter_fn(within_caps)).try_init();
+    let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(ink == Ink::Colour);
+    // Both filters are of the whole, not of the one layer: a layer's own would lose the line after each `enabled!` that it
+    // said no to. The caps stand apart from what was asked for, so that no directive can outbid them.
+    let _ = tracing_subscriber::registry().with(lines).with(filter).with(filter_fn(within_caps)).try_init();
     Ok(())
 }
 

@@ -284,3 +284,38 @@ fn an_address_to_listen_on_is_asked_for_in_words() {
         person.run(&["serve", "--listen", "localhost:0", "--tls-cert", "none", "--tls-key", "none"]).refused(1);
     assert!(refused.contains("--tls-cert none: "), "{refused}");
 }
+
+#[cfg(unix)]
+#[test]
+fn what_a_server_answers_with_an_id_is_in_its_log_under_that_id() {
+    use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+
+    let person = Person::with_alice();
+    let vault = person.run(&["vault", "status", "--json"]).json();
+    let secrets = person.run(&["secret", "list", "--json"]).json();
+    let key = person.run(&["key", "create", "--name", "agent", "--json"]).json();
+    let vault = rusqlite::Connection::open(text_of(&vault, "/location")).unwrap();
+    vault.execute_batch("UPDATE secret SET taken = 1").unwrap();
+    let mut command = person.command(&["serve", "--listen", "127.0.0.1:0"]);
+    let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap());
+    let mut first = String::new();
+    said.read_line(&mut first).unwrap();
+    let address = first.trim_end().strip_prefix("listening on http://").unwrap();
+
+    let mut connection = std::net::TcpStream::connect(address).unwrap();
+    let (id, token) = (text_of(&secrets, "/totp_secrets/0/id"), text_of(&key, "/token"));
+    let request =
+        format!("GET /api/v2/totp/code/{id} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n");
+    write!(connection, "{request}Connection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let mut log = String::new();
+    said.read_to_string(&mut log).unwrap();
+
+    let id = answer.split("internal error ").nth(1).and_then(|rest| rest.split(';').next());
+    let id = id.unwrap_or_else(|| panic!("{answer}"));
+    assert!(log.lines().any(|line| line.contains("ERROR") && line.contains(id)), "{answer}\n{log}");
+}
