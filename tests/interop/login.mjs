@@ -33,8 +33,8 @@ async function serve(...flags) {
   for await (const line of createInterface({ input: server.stderr })) {
     const address = line.match(/listening on (\S+)/)?.[1];
     if (!address) continue;
-    // What it says later must not fill the pipe.
-    server.stderr.resume();
+    // What it says later is for the runner to judge.
+    server.stderr.pipe(process.stderr);
     return { server, address };
   }
   throw new Error("the server did not start");
