@@ -249,6 +249,11 @@ impl Client {
     /// Reads one answer; `None` if the server closed the connection instead.
     pub(crate) fn try_read(&mut self) -> Option<Answer> {
         let (status, headers) = self.head()?;
+        self.rest(status, headers)
+    }
+
+    /// Reads the rest of an answer.
+    pub(crate) fn rest(&mut self, status: u16, headers: Vec<(String, String)>) -> Option<Answer> {
         let header = |wanted: &str| headers.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str());
         let mut body = Vec::new();
         if header("transfer-encoding") == Some("chunked") {

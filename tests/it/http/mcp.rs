@@ -14,7 +14,7 @@ use super::{
 };
 
 /// A message of a handshake client. Its session goes along if it has one.
-fn post(server: &Server, token: &str, session: Option<&str>, message: &Value) -> Answer {
+pub(super) fn post(server: &Server, token: &str, session: Option<&str>, message: &Value) -> Answer {
     let bearer = format!("Bearer {token}");
     let mut headers = vec![("authorization", &*bearer), ("accept", "application/json, text/event-stream")];
     headers.extend(session.map(|id| ("mcp-session-id", id)));
@@ -33,22 +33,29 @@ fn list() -> Value {
 
 /// Opens a session, as clients of the handshake revisions do.
 fn open(server: &Server, token: &str) -> String {
+    try_open(server, token).unwrap()
+}
+
+/// The same, or why there is none.
+pub(super) fn try_open(server: &Server, token: &str) -> Result<String, Answer> {
     let answer = post(server, token, None, &hello());
-    assert_eq!(answer.status, 200, "{answer:?}");
+    if answer.status != 200 {
+        return Err(answer);
+    }
     let id = answer.header("mcp-session-id").unwrap().to_owned();
     let ready = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
     assert_eq!(post(server, token, Some(&id), &ready).status, 202);
-    id
+    Ok(id)
 }
 
 /// The last JSON-RPC message of an answer in events.
-fn message(answer: &Answer) -> Value {
+pub(super) fn message(answer: &Answer) -> Value {
     let text = String::from_utf8(answer.body.clone()).unwrap();
     let data = text.lines().filter_map(|line| line.strip_prefix("data: ")).next_back();
     serde_json::from_str(data.unwrap()).unwrap()
 }
 
-fn delete(server: &Server, token: &str, session: &str) -> Answer {
+pub(super) fn delete(server: &Server, token: &str, session: &str) -> Answer {
     let bearer = format!("Bearer {token}");
     server.raw(written("DELETE", "/mcp", &[("authorization", &bearer), ("mcp-session-id", session)], None).as_bytes())
 }

@@ -11,21 +11,34 @@ use serde_json::{Value, json};
 use super::kit::{Answer, Client, Server, settings, token_of, written};
 
 /// An open stream.
-struct Stream {
+pub(super) struct Stream {
     client: Client,
     endpoint: String,
     token: String,
 }
 
 fn open(server: &Server, token: &str) -> Stream {
+    opened(server, token).unwrap()
+}
+
+fn opened(server: &Server, token: &str) -> Result<Stream, Answer> {
     let mut client = server.client();
     client.write(written("GET", "/sse", &[("authorization", &format!("Bearer {token}"))], None).as_bytes());
     let (status, headers) = client.head().unwrap();
-    assert_eq!(status, 200);
+    if status != 200 {
+        return Err(client.rest(status, headers).unwrap());
+    }
     assert!(headers.contains(&("content-type".to_owned(), "text/event-stream".to_owned())), "{headers:?}");
     let (event, endpoint) = event(&mut client).unwrap();
     assert_eq!(event, "endpoint");
-    Stream { client, endpoint, token: token.to_owned() }
+    Ok(Stream { client, endpoint, token: token.to_owned() })
+}
+
+/// A stream on which client and server have greeted each other, or why there is none.
+pub(super) fn try_open(server: &Server, token: &str) -> Result<Stream, Answer> {
+    let mut stream = opened(server, token)?;
+    stream.greet(server);
+    Ok(stream)
 }
 
 /// The next event: its name and its data. Signs of life are passed over.
@@ -47,8 +60,16 @@ impl Stream {
 
     fn ask(&mut self, server: &Server, method: &str, params: &Value) -> Value {
         let message = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
-        assert_eq!(self.post(server, &message).status, 202);
-        serde_json::from_str(&event(&mut self.client).unwrap().1).unwrap()
+        self.try_ask(server, &message).unwrap()
+    }
+
+    /// The answer on the stream, or why the message was not taken.
+    pub(super) fn try_ask(&mut self, server: &Server, message: &Value) -> Result<Value, Answer> {
+        let taken = self.post(server, message);
+        if taken.status != 202 {
+            return Err(taken);
+        }
+        Ok(serde_json::from_str(&event(&mut self.client).unwrap().1).unwrap())
     }
 
     fn greet(&mut self, server: &Server) -> Value {
