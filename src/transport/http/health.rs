@@ -1,7 +1,7 @@
 //! For those who keep the server running: whether it lives, whether it works, what it did.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -9,6 +9,7 @@ use axum::response::Response;
 use http::{HeaderValue, Method, StatusCode, header::CONTENT_TYPE};
 use schemars::JsonSchema;
 use serde::Serialize;
+use tokio::sync::watch::{Receiver, channel};
 
 use super::{
     answer::{Problem, with_json},
@@ -25,6 +26,9 @@ use crate::{
 
 /// How long an answer about the vault is kept: asking costs a write, and anybody may ask.
 const FRESH: Duration = Duration::from_secs(1);
+/// How long whoever asks about the vault waits for an answer. A write waits far longer for its turn; whoever asks has
+/// given up by then.
+const ASKED_WAIT: Duration = Duration::from_millis(750);
 
 /// That it lives, or works.
 #[derive(Serialize, JsonSchema)]
@@ -33,9 +37,16 @@ struct StatusResponse {
     status: &'static str,
 }
 
-/// What was last found out about the vault.
+/// What was last found out about the vault, and what is being found out.
 #[derive(Default)]
-pub(super) struct LastHealth(Mutex<Option<(Instant, Health)>>);
+pub(super) struct LastHealth(Arc<Mutex<Checks>>);
+
+#[derive(Default)]
+struct Checks {
+    last: Option<(Instant, Health)>,
+    /// Its sender lives as long as the check.
+    running: Option<Receiver<Option<Health>>>,
+}
 
 pub(super) static ROUTES: [Route; 3] = [
     Route {
@@ -126,14 +137,36 @@ async fn metrics(visit: Visit<'_>) -> Result<Response, Problem> {
 }
 
 impl App {
+    /// Whether the vault can be written, as far as that can be said soon. However many ask, it is tried once at a time.
     async fn health(&self) -> Health {
-        let now = Instant::now();
-        let kept = *self.last_health.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, health)) = kept.filter(|(at, _)| now.saturating_duration_since(*at) < FRESH) {
-            return health;
-        }
-        let health = self.service.health().await;
-        *self.last_health.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, health));
-        health
+        let mut running = {
+            let mut checks = self.last_health.lock();
+            let now = Instant::now();
+            if let Some((_, health)) = checks.last.filter(|(at, _)| now.saturating_duration_since(*at) < FRESH) {
+                return health;
+            }
+            let running = checks.running.take().filter(|check| check.has_changed().is_ok());
+            checks.running.insert(running.unwrap_or_else(|| self.check_health())).clone()
+        };
+        let found = tokio::time::timeout(ASKED_WAIT, running.wait_for(Option::is_some)).await;
+        found.ok().and_then(|found| *found.ok()?).unwrap_or(Health::NotReady)
+    }
+
+    /// Tries the vault, for whoever waits and for those who ask in the next moments.
+    fn check_health(&self) -> Receiver<Option<Health>> {
+        let (tell, told) = channel(None);
+        let (service, kept) = (self.service.clone(), LastHealth(Arc::clone(&self.last_health.0)));
+        tokio::spawn(async move {
+            let health = service.health().await;
+            kept.lock().last = Some((Instant::now(), health));
+            let _ = tell.send(Some(health));
+        });
+        told
+    }
+}
+
+impl LastHealth {
+    fn lock(&self) -> MutexGuard<'_, Checks> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

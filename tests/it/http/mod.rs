@@ -1,6 +1,7 @@
 //! HTTP, from outside: a server on a port of its own, and requests as bytes.
 
 mod door;
+mod health;
 mod kit;
 mod malformed;
 mod matrix;

@@ -1,0 +1,56 @@
+//! Readiness, for those who ask often and wait briefly.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use countersign::{
+    clock::Clock as _,
+    random::SystemRandom,
+    service::Service,
+    store::{OpenRequest, Writes, open},
+};
+
+use super::kit::{Server, settings, written};
+use crate::kit::Vault;
+
+/// A server that writes on a thread of its own, as the real one does.
+fn server() -> Server {
+    let vault = Vault::new();
+    let request = OpenRequest {
+        url: "sqlite:".to_owned(),
+        data_dir: vault.dir.path().join("data"),
+        key_dir: vault.dir.path().join("config/keys"),
+        key_file: None,
+        now: vault.clock.now(),
+        writes: Writes::Thread,
+        strict: false,
+    };
+    let opened = open(&request).unwrap();
+    let service = Service::new(opened.store, opened.keyring, vault.clock.clone(), Arc::new(SystemRandom));
+    Server::of(vault, service, settings())
+}
+
+#[test]
+fn while_another_process_writes_a_server_soon_says_that_it_is_not_ready_and_then_that_it_is() {
+    let server = server();
+    let ready = || server.raw(written("GET", "/readyz", &[], None).as_bytes());
+    assert_eq!(ready().status, 200);
+    let other = rusqlite::Connection::open(server.vault.dir.path().join("data/vault.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+
+    // What was found out last is good for a moment.
+    while ready().status == 200 {
+        std::thread::yield_now();
+    }
+    let asked = Instant::now();
+    let refused = ready();
+
+    assert_eq!(refused.refusal(), (503, "unavailable".to_owned()));
+    assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+    other.execute_batch("ROLLBACK").unwrap();
+    while ready().status == 503 {
+        std::thread::yield_now();
+    }
+}
