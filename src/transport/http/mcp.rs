@@ -122,16 +122,27 @@ async fn serve(call: Call<'_>, body: Body) -> Result<Response, Problem> {
     } else {
         Bytes::new()
     };
-    if parts.method == Method::DELETE && session.is_some_and(|id| !sessions.belongs(id, owner)) {
+    let end = session.and_then(|id| sessions.end_of(id, owner));
+    let is_delete = parts.method == Method::DELETE;
+    if is_delete && session.is_some() && end.is_none() {
         return Err(NO_SESSION);
     }
     parts.extensions = app.auth.carried(caller);
+    if let Some(end) = end {
+        parts.extensions.insert(end);
+    }
     // The guard has let it in, by rules that a list can't express.
     parts.headers.remove(ORIGIN);
     accept_both(&mut parts.headers, &parts.method);
     let request = Request::from_parts(parts, Full::new(bytes));
     // Boxed: it is large, and a call that waits would hold it twice.
     let response = sessions.visited_by(owner, Box::pin(app.mcp.service.handle(request))).await;
+    if is_delete && response.status() == StatusCode::ACCEPTED {
+        // It has ended by now; and clients know 200 and 204 alone.
+        let mut ended = Response::new(Body::empty());
+        *ended.status_mut() = StatusCode::NO_CONTENT;
+        return Ok(ended);
+    }
     readable(response.map(|body| held(body, answering)), app)
 }
 

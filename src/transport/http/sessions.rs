@@ -23,7 +23,10 @@ use rmcp::{
 };
 
 use super::settings::Limits;
-use crate::{service::Refusal, transport::owner::Owner};
+use crate::{
+    service::Refusal,
+    transport::{mcp::SessionEnd, owner::Owner},
+};
 
 /// How long a session must have been idle before its owner's next one may take its place.
 const SPARE_AFTER: Duration = Duration::from_secs(10);
@@ -46,6 +49,7 @@ struct Kept {
     used: Instant,
     /// Streams that are open for it.
     streams: Arc<AtomicUsize>,
+    end: SessionEnd,
 }
 
 /// A stream that is open for a session, until it is dropped.
@@ -69,9 +73,9 @@ impl Sessions {
         self.book().len()
     }
 
-    /// Whether a session is this owner's.
-    pub(super) fn belongs(&self, id: &str, owner: Owner) -> bool {
-        self.book().get(id).is_some_and(|kept| kept.owner == owner)
+    /// The end of a session, if it is this owner's.
+    pub(super) fn end_of(&self, id: &str, owner: Owner) -> Option<SessionEnd> {
+        self.book().get(id).filter(|kept| kept.owner == owner).map(|kept| kept.end.clone())
     }
 
     /// Makes room for one more session of this owner: many clients never end theirs, so the one that idled longest goes.
@@ -165,7 +169,8 @@ impl SessionManager for Sessions {
     async fn create_session(&self) -> Outcome<(SessionId, Self::Transport)> {
         let (id, transport) = self.inner.create_session().await?;
         if let Ok(owner) = VISITOR.try_with(|owner| *owner) {
-            self.book().insert(id.clone(), Kept { owner, used: Instant::now(), streams: Arc::default() });
+            let kept = Kept { owner, used: Instant::now(), streams: Arc::default(), end: SessionEnd::default() };
+            self.book().insert(id.clone(), kept);
         }
         Ok((id, transport))
     }
@@ -184,7 +189,11 @@ impl SessionManager for Sessions {
     }
 
     async fn close_session(&self, id: &SessionId) -> Outcome<()> {
-        self.book().remove(id);
+        // rmcp would let calls that wait go on for seconds, and hold what they have reserved.
+        let kept = self.book().remove(id);
+        if let Some(kept) = kept {
+            kept.end.tell();
+        }
         self.inner.close_session(id).await
     }
 

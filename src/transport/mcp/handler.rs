@@ -1,6 +1,7 @@
 //! The handler that every carrier shares.
 
 use std::{
+    future::pending,
     panic::AssertUnwindSafe,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -16,6 +17,7 @@ use rmcp::{
     service::RequestContext,
 };
 use serde_json::{Map, Value};
+use tokio_util::sync::CancellationToken;
 
 use super::tools::{Answer, Call, TOOLS, ToolSpec, listed};
 use crate::{
@@ -49,6 +51,17 @@ pub enum Reveal {
     Once,
     /// Never: it stays out of the model's context altogether.
     Never,
+}
+
+/// Told when a session has ended. A carrier whose sessions end apart from their calls hands it over beside the caller.
+#[derive(Clone, Default)]
+pub(in crate::transport) struct SessionEnd(CancellationToken);
+
+impl SessionEnd {
+    /// Tells every call of the session.
+    pub(in crate::transport) fn tell(&self) {
+        self.0.cancel();
+    }
 }
 
 /// Countersign as an MCP server. Cheap to clone: carriers make one for each connection or request.
@@ -137,12 +150,11 @@ impl McpServer {
         if let Err(refusal) = admitted(&call, &arguments) {
             return Ok(refused(&service.note_refusal(&caller, tool.action, refusal).await));
         }
-        let cancelled = context.ct.clone();
         // Dropping the call is what cancels it: a reserved step is given back then.
         let ran = tokio::select! {
             biased;
             ran = AssertUnwindSafe((tool.run)(call, arguments)).catch_unwind() => ran,
-            () = cancelled.cancelled() => return Ok(CallToolResult::error(Vec::new())),
+            () = abandoned(&context) => return Ok(CallToolResult::error(Vec::new())),
         };
         // rmcp would leave the caller of a tool that panics without any answer.
         let ran = ran.unwrap_or_else(|_panic| Err(service.note_panic(tool.name)));
@@ -228,6 +240,22 @@ impl ServerHandler for McpServer {
             let tool = tool_named(&request.name)?;
             self.run(tool, request, context).await.map(Into::into)
         })
+    }
+}
+
+/// Waits until nobody waits for a call: it was cancelled, or its session has ended.
+async fn abandoned(context: &RequestContext<RoleServer>) {
+    let parts = context.extensions.get::<http::request::Parts>();
+    let end = parts.and_then(|parts| parts.extensions.get::<SessionEnd>());
+    let ended = async {
+        match end {
+            Some(SessionEnd(told)) => told.cancelled().await,
+            None => pending().await,
+        }
+    };
+    tokio::select! {
+        () = context.ct.cancelled() => (),
+        () = ended => (),
     }
 }
 

@@ -12,5 +12,6 @@ mod pipe;
 pub mod stdio;
 mod tools;
 
+pub(in crate::transport) use handler::SessionEnd;
 pub use handler::{McpServer, Reveal};
 pub use tools::{TOOLS, ToolSpec, listed};

@@ -80,7 +80,7 @@ fn a_session_calls_tools_until_it_is_ended() {
     assert_eq!(tools["result"]["tools"].as_array().map(Vec::len), Some(8));
     assert_eq!(code["result"]["structuredContent"]["status"], "OK");
     assert_eq!(sessions(&server), 1);
-    assert_eq!(delete(&server, &token, &session).status, 202);
+    assert_eq!(delete(&server, &token, &session).status, 204);
     let gone = post(&server, &token, Some(&session), &list());
     assert_eq!(gone.refusal(), (404, "not_found".to_owned()));
     assert_eq!(gone.json()["message"], "no such session; start anew with `initialize`");

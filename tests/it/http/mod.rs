@@ -8,5 +8,6 @@ mod matrix;
 mod mcp;
 mod oauth;
 mod rest;
+mod sessions;
 mod sse;
 mod tls;
