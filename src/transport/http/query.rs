@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     service::Refusal,
-    transport::wire::{Input, input_schema, read},
+    transport::wire::{Input, input_schema, not_known, read_in},
 };
 
 /// What a route's query may hold, made once from its input's schema.
@@ -42,28 +42,24 @@ impl Shape {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let name = decoded(name)?;
             let Some((_, kind)) = self.fields.iter().find(|(known, _)| *known == name) else {
-                return Err(Refusal::invalid("query", self.unknown()));
+                return Err(self.unknown(&name));
             };
             if arguments.insert(name, kind.value(decoded(value)?)).is_some() {
                 return Err(Refusal::invalid("query", "names a parameter twice"));
             }
         }
-        read(arguments)
+        read_in("query", "", arguments)
     }
 
     /// Checks that a query holds nothing that is not known, where only the path says something.
     pub(super) fn known(&self, query: Option<&str>) -> Result<(), Refusal> {
-        let sent = query.unwrap_or_default().split('&').any(|pair| !pair.is_empty());
-        if sent { Err(Refusal::invalid("query", self.unknown())) } else { Ok(()) }
+        let Some(pair) = query.unwrap_or_default().split('&').find(|pair| !pair.is_empty()) else { return Ok(()) };
+        Err(self.unknown(&decoded(pair.split_once('=').map_or(pair, |(name, _)| name))?))
     }
 
-    /// What is wrong with an unknown name, which is not repeated: it may be anything, a seed even.
-    fn unknown(&self) -> String {
-        if self.fields.is_empty() {
-            return "has a parameter that is not known; this route takes none".to_owned();
-        }
-        let names: Vec<_> = self.fields.iter().map(|(name, _)| format!("`{name}`")).collect();
-        format!("has a parameter that is not known; the known ones are {}", names.join(", "))
+    fn unknown(&self, name: &str) -> Refusal {
+        let known = self.fields.iter().map(|(known, _)| known.as_str());
+        Refusal::invalid("query", format!("has {}", not_known("parameter", name, "this route", known)))
     }
 }
 

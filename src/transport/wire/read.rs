@@ -1,10 +1,16 @@
 //! From JSON to arguments. A mistake is answered with the field and what it accepts, never with what was sent: somebody
-//! may have put a seed into the wrong field, or into a field's name.
+//! may have put a seed into the wrong field. Even a field's name is repeated only if it can be nothing else.
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::{domain::limits::JSON_DEPTH_MAX, service::Refusal};
+use crate::{
+    domain::{limits::JSON_DEPTH_MAX, text::looks_sensitive},
+    service::Refusal,
+};
+
+/// Characters of a field's name that an error repeats at most.
+const NAME_CHARS_MAX: usize = 32;
 
 /// Arguments that can be read.
 pub trait Input: DeserializeOwned {
@@ -17,10 +23,23 @@ pub trait Input: DeserializeOwned {
 /// # Errors
 /// [`Refusal::Invalid`], which names the field and the accepted values.
 pub fn read<T: Input>(arguments: Map<String, Value>) -> Result<T, Refusal> {
-    if arguments.keys().any(|given| T::FIELDS.iter().all(|(known, _)| known != given)) {
-        return Err(Refusal::invalid("arguments", unknown(T::FIELDS)));
+    read_in("arguments", "", arguments)
+}
+
+/// Reads what a caller knows by another name than arguments, such as `body`. The field `apart` stands elsewhere, so that no
+/// error offers it.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_in<T: Input>(place: &'static str, apart: &str, fields: Map<String, Value>) -> Result<T, Refusal> {
+    let unknown = |name: &str| {
+        let known = T::FIELDS.iter().map(|(known, _)| *known).filter(|known| *known != apart);
+        Refusal::invalid(place, format!("has {}", not_known("field", name, "this", known)))
+    };
+    if let Some(name) = fields.keys().find(|given| T::FIELDS.iter().all(|(known, _)| known != given)) {
+        return Err(unknown(name));
     }
-    serde_path_to_error::deserialize(Value::Object(arguments)).map_err(|error| {
+    serde_path_to_error::deserialize(Value::Object(fields)).map_err(|error| {
         let path = error.path().to_string();
         let at = T::FIELDS.iter().find(|(name, _)| *name == path);
         // serde says which field is missing in backticks; that name is ours, not the caller's.
@@ -31,17 +50,28 @@ pub fn read<T: Input>(arguments: Map<String, Value>) -> Result<T, Refusal> {
         match (at, missing()) {
             (Some((name, accepted)), _) => Refusal::invalid(name, format!("must be {accepted}")),
             (None, Some((name, accepted))) => Refusal::invalid(name, format!("is required: {accepted}")),
-            (None, None) => Refusal::invalid("arguments", unknown(T::FIELDS)),
+            (None, None) => unknown(""),
         }
     })
 }
 
-fn unknown(fields: &[(&'static str, &'static str)]) -> String {
-    let names: Vec<_> = fields.iter().map(|(name, _)| format!("`{name}`")).collect();
-    match names.len() {
-        0 => "has a field that is not known; this takes none".to_owned(),
-        _ => format!("has a field that is not known; the known ones are {}", names.join(", ")),
+/// That something is not known, by its name if that can be repeated, and what is: `what` is a field, say, of `whose`.
+pub fn not_known<'a>(what: &str, name: &str, whose: &str, known: impl Iterator<Item = &'a str>) -> String {
+    let named = if is_plain(name) { format!(" `{name}`") } else { String::new() };
+    let known: Vec<_> = known.map(|known| format!("`{known}`")).collect();
+    match known.len() {
+        0 => format!("a {what}{named} that is not known; {whose} takes none"),
+        _ => format!("a {what}{named} that is not known; the known ones are {}", known.join(", ")),
     }
+}
+
+/// Whether a name is one such as programs have, and no secret that was pasted into its place.
+fn is_plain(name: &str) -> bool {
+    let begins = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    let goes_on = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    // Part of a seed is written in capitals; a name is not.
+    let speaks = name.contains(|c: char| c.is_ascii_lowercase());
+    begins && goes_on && speaks && name.len() <= NAME_CHARS_MAX && !looks_sensitive(name)
 }
 
 /// Whether a value is nested no deeper than the limit.

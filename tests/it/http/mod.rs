@@ -1,5 +1,6 @@
 //! HTTP, from outside: a server on a port of its own, and requests as bytes.
 
+mod arguments;
 mod door;
 mod health;
 mod kit;

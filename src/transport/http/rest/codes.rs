@@ -17,7 +17,9 @@ use crate::{
             query::Shape,
             routes::{Answer, Doc, Input, Route, Run, Takes},
         },
-        wire::{GetCodeInput, OK, TotpGetCodeResponse, VerifyInput, VerifyResponse, input_schema, output_schema, read},
+        wire::{
+            GetCodeInput, OK, TotpGetCodeResponse, VerifyInput, VerifyResponse, input_schema, output_schema, read_in,
+        },
     },
 };
 
@@ -85,7 +87,7 @@ async fn verify(call: Call<'_>, body: Body) -> Result<Response, Problem> {
     if body.insert(SECRET_ID.name.to_owned(), Value::String(call.named.clone())).is_some() {
         return Err(call.refuse(Refusal::invalid("secret_id", "stands in the path; leave it out of the body")).await);
     }
-    let input: VerifyInput = call.or_note(read(body)).await?;
+    let input: VerifyInput = call.or_note(read_in("body", SECRET_ID.name, body)).await?;
     call.count(id).await?;
     let seat = input.seat_id.as_deref();
     let verification = call.app.service.verify_code(&call.caller, id, input.code.expose(), seat).await?;

@@ -18,7 +18,7 @@ use crate::{
         },
         wire::{
             ListSecretsInput, OK, RegisterInput, SecretCreateResponse, SecretDeleteResponse, SecretIdInput,
-            SecretListResponse, TotpSecret, input_schema, output_schema, read,
+            SecretListResponse, TotpSecret, input_schema, output_schema, read_in,
         },
     },
 };
@@ -104,7 +104,7 @@ async fn register(call: Call<'_>, body: Body) -> Result<Response, Problem> {
     call.takes_no_query().await?;
     let repeat = call.or_note(idempotency_key(&call.parts.headers)).await?;
     let body = call.object(body).await?;
-    let input: RegisterInput = call.or_note(read(body)).await?;
+    let input: RegisterInput = call.or_note(read_in("body", "", body)).await?;
     let registered = call.app.service.register_secret(&call.caller, input.into_registration(repeat)).await?;
     call.answer(&SecretCreateResponse::from(&registered))
 }

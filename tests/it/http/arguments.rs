@@ -1,0 +1,36 @@
+//! What is wrong with a body or a query, in the words of whoever sent it.
+
+use super::kit::{Answer, Server};
+
+#[test]
+fn what_is_not_known_is_named_with_its_place() {
+    let server = Server::start();
+    let (token, id) = (server.token(), server.secret("a"));
+    let said = |answer: Answer| {
+        assert_eq!(answer.refusal(), (400, "invalid_argument".to_owned()));
+        answer.json()["message"].as_str().unwrap().to_owned()
+    };
+    let verify = format!("/api/v2/totp/code/{id}/verify");
+    let post = |path: &str, body: &str| said(server.post(path, &token, body));
+
+    assert_eq!(
+        post(&verify, r#"{"code":"123456","seat":"x"}"#),
+        "`body` has a field `seat` that is not known; the known ones are `code`, `seat_id`"
+    );
+    assert!(post(&verify, r#"{"secret_id":"x"}"#).starts_with("`secret_id` stands in the path"));
+    assert!(post(&verify, r#"{"code":123456}"#).starts_with("`code` must be"));
+    let registered = post("/api/v2/totp/secrets", r#"{"lable":"a"}"#);
+    assert!(registered.starts_with("`body` has a field `lable` that is not known; the known ones are `uri`"));
+    let hidden = post("/api/v2/totp/secrets", r#"{"JBSWY3DPEHPK3PXP":"a"}"#);
+    assert!(hidden.starts_with("`body` has a field that is not known; the known ones are `uri`"), "{hidden}");
+    let query = |path: &str| said(server.get(path, &token));
+    assert_eq!(
+        query("/api/v2/seats?email=a@example.com&limt=1"),
+        "`query` has a parameter `limt` that is not known; the known ones are `email`, `limit`, `offset`"
+    );
+    assert!(query("/api/v2/seats?JBSWY3DPEHPK3PXP=1").starts_with("`query` has a parameter that is not known;"));
+    assert_eq!(
+        said(server.delete(&format!("/api/v2/totp/secrets/{id}?force=1"), &token)),
+        "`query` has a parameter `force` that is not known; this route takes none"
+    );
+}
