@@ -161,12 +161,17 @@ fn refused(refusal: &Refusal) -> Response {
 }
 
 fn error(status: StatusCode, code: Code, message: String, retry_after: Option<u64>) -> Response {
-    let body = ErrorBody { status: "ERROR", error: code.as_str(), message, retry_after };
-    let mut response = with_json(status, serde_json::to_vec(&body).unwrap_or_default());
+    let mut response = with_json(status, error_body(code, message, retry_after));
     if let Some(seconds) = retry_after {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
+}
+
+/// The one form of an error.
+pub(super) fn error_body(code: Code, message: String, retry_after: Option<u64>) -> Vec<u8> {
+    let body = ErrorBody { status: "ERROR", error: code.as_str(), message, retry_after };
+    serde_json::to_vec(&body).unwrap_or_default()
 }
 
 /// An answer of JSON bytes.

@@ -27,6 +27,7 @@ mod settings;
 mod sse;
 mod stream;
 mod tls;
+mod unread;
 
 use std::{fmt, net::SocketAddr, sync::Arc};
 

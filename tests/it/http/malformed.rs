@@ -160,6 +160,37 @@ fn request(dice: &mut Dice, token: &str) -> (Vec<u8>, bool) {
 }
 
 #[test]
+fn a_head_that_cant_be_read_is_answered_as_everything_else_is() {
+    let server = Server::start();
+    let many = "x: y\r\n".repeat(100);
+    let long = format!("x: {}\r\n", "y".repeat(20_000));
+    for (head, status, code) in [
+        ("G\u{1}T / HTTP/1.1\r\n", 400, "invalid_argument"),
+        ("GET / HTTP/1.1\r\nno colon\r\n", 400, "invalid_argument"),
+        ("GET / HTTP/7.0\r\n", 400, "invalid_argument"),
+        (&*format!("GET / HTTP/1.1\r\n{many}"), 431, "too_large"),
+        (&*format!("GET / HTTP/1.1\r\n{long}"), 431, "too_large"),
+    ] {
+        for earlier in [0, 1] {
+            let mut client = server.client();
+            for _ in 0..earlier {
+                client.write(written("GET", "/healthz", &[], None).as_bytes());
+                assert_eq!(client.read().status, 200);
+            }
+            client.write(format!("{head}\r\n").as_bytes());
+            let answer = client.read();
+            assert_eq!(answer.refusal(), (status, code.to_owned()), "{head}");
+            assert_eq!(answer.header("content-type"), Some("application/json"));
+            assert_eq!(
+                (answer.header("cache-control"), answer.header("connection")),
+                (Some("no-store"), Some("close"))
+            );
+            assert!(client.try_read().is_none(), "it has ended");
+        }
+    }
+}
+
+#[test]
 fn a_malformed_request_is_refused_and_nothing_breaks() {
     let mut settings = super::kit::settings();
     settings.auth_failures = None;
@@ -174,8 +205,12 @@ fn a_malformed_request_is_refused_and_nothing_breaks() {
             // What is cut short must not be waited for.
             let _ = client.stream.get_ref().shutdown(std::net::Shutdown::Write);
         }
-        let answered = client.head().map(|(status, _)| status);
-        let fits = answered.map_or(!whole, |status| status < 500);
+        let answered = client.head();
+        let [json, empty] = [("content-type", "application/json"), ("content-length", "0")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let fits = answered.as_ref().map_or(!whole, |(status, headers)| {
+            *status < 400 || *status < 500 && headers.contains(&json) && !headers.contains(&empty)
+        });
         assert!(fits, "request {nth}: {answered:?}: {}", String::from_utf8_lossy(&sent));
     }
     assert_eq!(server.raw(written("GET", "/healthz", &[], None).as_bytes()).status, 200);
