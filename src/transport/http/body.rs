@@ -12,7 +12,7 @@ use super::answer::Problem;
 use crate::{
     domain::limits::BODY_BYTES_MAX,
     service::Refusal,
-    transport::wire::{Fields, depth_within_limit, names_a_field_twice},
+    transport::wire::{Fields, Flaws, depth_within_limit, flaws_of},
 };
 
 const TOO_LARGE: Refusal = Refusal::TooLarge { what: "the body", limit: "64 KiB" };
@@ -42,9 +42,14 @@ pub(super) async fn bytes(headers: &HeaderMap, body: Body, wait: Duration) -> Re
     }
 }
 
-/// Refuses JSON in which an object names a field twice. What is no JSON at all is for whoever reads it to refuse.
-pub(super) fn unambiguous(bytes: &[u8]) -> Result<(), Refusal> {
-    if names_a_field_twice(bytes) { Err(Refusal::invalid("body", "names a field twice")) } else { Ok(()) }
+/// Refuses JSON in which an object names a field twice, or that is nested too deeply. What is no JSON at all is for whoever
+/// reads it to refuse.
+pub(super) fn flawless(bytes: &[u8]) -> Result<(), Refusal> {
+    match flaws_of(bytes) {
+        Flaws { twice: Some(_), .. } => Err(Refusal::invalid("body", "names a field twice")),
+        Flaws { deep: true, .. } => Err(Refusal::invalid("body", "is nested too deeply")),
+        Flaws { .. } => Ok(()),
+    }
 }
 
 /// Reads a JSON object.
@@ -53,7 +58,7 @@ pub(super) fn object(bytes: &[u8]) -> Result<Map<String, Value>, Refusal> {
     match serde_json::from_slice(bytes) {
         Ok(Fields(fields)) if depth_within_limit(&fields) => Ok(fields),
         Ok(Fields(_)) => Err(Refusal::invalid("body", "is nested too deeply")),
-        Err(_) => unambiguous(bytes).and(Err(Refusal::invalid("body", "must be a JSON object"))),
+        Err(_) => flawless(bytes).and(Err(Refusal::invalid("body", "must be a JSON object"))),
     }
 }
 

@@ -114,7 +114,7 @@ async fn serve(call: Call<'_>, body: Body) -> Result<Response, Problem> {
     let answering = is_answered(&parts).then(|| app.mcp.answering.token());
     let bytes = if parts.method == Method::POST {
         let bytes = body::bytes(&parts.headers, body, app.limits.body_wait).await?;
-        body::unambiguous(&bytes).map_err(Problem::Own)?;
+        body::flawless(&bytes).map_err(Problem::Own)?;
         if session.is_none() && bytes.windows(INITIALIZE.len()).any(|window| window == INITIALIZE) {
             sessions.make_room(owner).await.map_err(Problem::Own)?;
         }

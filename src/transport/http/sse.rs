@@ -218,7 +218,7 @@ async fn post(call: Call<'_>, body: Body) -> Result<Response, Problem> {
         return Err(NO_STREAM);
     };
     let bytes = body::bytes(&parts.headers, body, app.limits.body_wait).await?;
-    body::unambiguous(&bytes).map_err(Problem::Own)?;
+    body::flawless(&bytes).map_err(Problem::Own)?;
     let read = serde_json::from_slice(&bytes);
     let unread = |_| Problem::Own(Refusal::invalid("body", "must be a JSON-RPC message"));
     let mut message: ClientJsonRpcMessage = read.map_err(unread)?;

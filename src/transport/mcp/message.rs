@@ -10,7 +10,7 @@ use rmcp::model::{
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::transport::wire::{Fields, names_a_field_twice};
+use crate::transport::wire::{Fields, Flaws, depth_within_limit, flaws_of};
 
 /// A byte order mark, which a JSON parser may ignore (RFC 8259, 8.1).
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
@@ -62,16 +62,20 @@ struct PlainParams {
 /// [`NoMessage`].
 pub(super) fn read_message(bytes: &[u8]) -> Result<ClientJsonRpcMessage, NoMessage> {
     let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
-    if let Ok(call) = serde_json::from_slice::<PlainCall>(bytes) {
+    if let Ok(call) = serde_json::from_slice::<PlainCall>(bytes)
+        && call.params.meta.as_ref().is_none_or(|Fields(meta)| depth_within_limit(meta))
+    {
         return Ok(call.into());
     }
-    let twice = names_a_field_twice(bytes);
-    let read = if twice { None } else { serde_json::from_slice(bytes).ok() };
+    let Flaws { twice, deep } = flaws_of(bytes);
+    let twice = twice.is_some();
+    let read = if twice || deep { None } else { serde_json::from_slice(bytes).ok() };
     read.ok_or_else(|| {
         let id = serde_json::from_slice(bytes).ok().map(|JustId { id }| id);
         match serde_json::from_slice::<Value>(bytes) {
             Err(_) => NoMessage::Unreadable(id),
             Ok(value) if value.get("method").is_some() && value.get("id").is_none() => NoMessage::Notification,
+            Ok(_) if deep => NoMessage::Unreadable(id),
             Ok(_) if twice => NoMessage::Ambiguous(id),
             Ok(_) => NoMessage::Invalid(id),
         }

@@ -18,7 +18,7 @@ pub use input::{
     GetCodeInput, GetSeatInput, ListSeatsInput, ListSecretsInput, RegisterInput, SeatCountInput, SecretIdInput,
     Sensitive, VerifyInput,
 };
-pub use once::{Fields, named_twice_by_item, names_a_field_twice};
+pub use once::{Fields, Flaws, flaws_of, named_twice_by_item};
 pub use output::{
     OK, Revealed, Seat, SeatCountResponse, SeatListResponse, SeatRetrieveResponse, SecretCreateResponse,
     SecretDeleteResponse, SecretListResponse, SecretPageResponse, TotpGetCodeResponse, TotpSecret, VerifyResponse,

@@ -9,6 +9,8 @@ use serde::{
 };
 use serde_json::{Map, Value};
 
+use crate::domain::limits::JSON_DEPTH_MAX;
+
 /// A JSON object. At any level, a field that is named twice is an error.
 pub struct Fields(pub Map<String, Value>);
 
@@ -101,12 +103,24 @@ fn fields_of<'de, A: MapAccess<'de>>(mut from: A) -> Result<Map<String, Value>, 
     Ok(fields)
 }
 
-/// Whether JSON that somebody else will read names a field twice. What is no JSON at all is theirs to refuse.
-pub fn names_a_field_twice(bytes: &[u8]) -> bool {
-    let mut twice = None;
+/// What is wrong with JSON that can be read. No `Debug`: a name may be anything, a seed even.
+#[derive(Default)]
+pub struct Flaws {
+    /// The first name that an object gives to two fields.
+    pub twice: Option<String>,
+    /// It is nested more deeply than a message may be. What a tool's arguments hold is the tool's to refuse.
+    pub deep: bool,
+}
+
+/// Levels of a message: the limit's for what it carries, and two around that.
+const MESSAGE_DEPTH_MAX: usize = JSON_DEPTH_MAX + 2;
+
+/// What is wrong with JSON that somebody else will read. What is no JSON at all is theirs to refuse.
+pub fn flaws_of(bytes: &[u8]) -> Flaws {
+    let mut flaws = Flaws::default();
     let mut source = serde_json::Deserializer::from_slice(bytes);
-    let _ = Names(&mut twice).deserialize(&mut source);
-    twice.is_some()
+    let _ = Look { flaws: &mut flaws, depth: 0, at: At::Message }.deserialize(&mut source);
+    flaws
 }
 
 /// For each item of a JSON array, the first field that is named twice in it. The name may be anything, a seed even.
@@ -129,11 +143,11 @@ impl<'de> Visitor<'de> for Items<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
         loop {
-            let mut twice = None;
-            if items.next_element_seed(Names(&mut twice))?.is_none() {
+            let mut flaws = Flaws::default();
+            if items.next_element_seed(Look { flaws: &mut flaws, depth: 0, at: At::Elsewhere })?.is_none() {
                 return Ok(());
             }
-            self.0.push(twice);
+            self.0.push(flaws.twice);
         }
     }
 }
@@ -165,10 +179,46 @@ impl<'a> Seen<'a> {
     }
 }
 
-/// Looks at the names of fields, at every level, and keeps no value but the first name that is there twice.
-struct Names<'a>(&'a mut Option<String>);
+/// Where in a message a value stands.
+#[derive(Clone, Copy)]
+enum At {
+    Message,
+    Params,
+    Arguments,
+    Elsewhere,
+}
 
-impl<'de> DeserializeSeed<'de> for Names<'_> {
+impl At {
+    fn within(self, name: &str) -> Self {
+        match (self, name) {
+            (Self::Message, "params") => Self::Params,
+            (Self::Params, "arguments") | (Self::Arguments, _) => Self::Arguments,
+            _ => Self::Elsewhere,
+        }
+    }
+}
+
+/// Looks at the names of fields, at every level, and keeps no value.
+struct Look<'a> {
+    flaws: &'a mut Flaws,
+    /// Levels around it.
+    depth: usize,
+    at: At,
+}
+
+impl Look<'_> {
+    /// Looks into an object or array.
+    fn enter(&mut self) {
+        self.depth += 1;
+        self.flaws.deep |= self.depth > MESSAGE_DEPTH_MAX && !matches!(self.at, At::Arguments);
+    }
+
+    fn inside(&mut self, at: At) -> Look<'_> {
+        Look { flaws: &mut *self.flaws, depth: self.depth, at }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Look<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, source: D) -> Result<(), D::Error> {
@@ -176,26 +226,30 @@ impl<'de> DeserializeSeed<'de> for Names<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Names<'_> {
+impl<'de> Visitor<'de> for Look<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("JSON")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<(), A::Error> {
+    fn visit_map<A: MapAccess<'de>>(mut self, mut fields: A) -> Result<(), A::Error> {
+        self.enter();
         let mut seen = Seen::default();
         while let Some(Name(name)) = fields.next_key()? {
+            let at = self.at.within(&name);
             if let Some(name) = seen.insert(name) {
-                self.0.get_or_insert_with(|| name.into_owned());
+                self.flaws.twice.get_or_insert_with(|| name.into_owned());
             }
-            fields.next_value_seed(Names(&mut *self.0))?;
+            fields.next_value_seed(self.inside(at))?;
         }
         Ok(())
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
-        while items.next_element_seed(Names(&mut *self.0))?.is_some() {}
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut items: A) -> Result<(), A::Error> {
+        self.enter();
+        let at = self.at.within("");
+        while items.next_element_seed(self.inside(at))?.is_some() {}
         Ok(())
     }
 
@@ -233,7 +287,7 @@ mod tests {
     #[test]
     fn a_field_may_stand_in_an_object_once() {
         let check = |text: &str, twice: bool| {
-            assert_eq!(names_a_field_twice(text.as_bytes()), twice, "{text}");
+            assert_eq!(flaws_of(text.as_bytes()).twice.is_some(), twice, "{text}");
             let read = serde_json::from_str(text).map(|Fields(fields)| Value::Object(fields)).ok();
             assert_eq!(read, serde_json::from_str(text).ok().filter(|_| !twice), "{text}");
         };
@@ -245,6 +299,19 @@ mod tests {
             let fields = (0..100).chain([last]).map(|nth| format!("\"{nth}\":0")).collect::<Vec<_>>();
             check(&format!("{{{}}}", fields.join(",")), last != 100);
         }
+    }
+
+    #[test]
+    fn a_message_is_as_deep_as_what_it_may_carry_and_two_levels_more() {
+        let nested = |levels: usize| "[".repeat(levels) + &"]".repeat(levels);
+        let deep = |text: String| flaws_of(text.as_bytes()).deep;
+        assert!(!deep(nested(34)) && deep(nested(35)) && deep(nested(128)));
+        for (around, levels) in [(r#"{"a":@}"#, 33), (r#"{"params":@}"#, 33), (r#"{"params":{"_meta":@}}"#, 32)] {
+            let deep = |levels: usize| deep(around.replace('@', &nested(levels)));
+            assert!(!deep(levels) && deep(levels + 1), "{around}");
+        }
+        assert!(!deep(format!("{{\"params\":{{\"arguments\":{}}}}}", nested(100))));
+        assert!(deep(format!("{{\"arguments\":{}}}", nested(100))));
     }
 
     #[test]
@@ -264,7 +331,7 @@ mod tests {
             for bytes in [bytes.as_slice(), text.as_bytes()] {
                 let read = serde_json::from_slice(bytes).map(|Fields(fields)| fields);
                 let plain = serde_json::from_slice::<Map<String, Value>>(bytes);
-                prop_assert_eq!(read.is_ok(), plain.is_ok() && !names_a_field_twice(bytes));
+                prop_assert_eq!(read.is_ok(), plain.is_ok() && flaws_of(bytes).twice.is_none());
             }
         }
     }

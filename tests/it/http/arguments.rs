@@ -1,6 +1,11 @@
 //! What is wrong with a body or a query, in the words of whoever sent it.
 
-use super::kit::{Answer, Server};
+use serde_json::{Value, json};
+
+use super::{
+    kit::{Answer, Server, written},
+    matrix::call_2026,
+};
 
 #[test]
 fn what_is_not_known_is_named_with_its_place() {
@@ -33,4 +38,31 @@ fn what_is_not_known_is_named_with_its_place() {
         said(server.delete(&format!("/api/v2/totp/secrets/{id}?force=1"), &token)),
         "`query` has a parameter `force` that is not known; this route takes none"
     );
+}
+
+#[test]
+fn what_stands_beside_a_calls_arguments_is_bounded_as_well() {
+    let server = Server::start();
+    let token = server.token();
+    let nested = |levels: usize| (1..levels).fold(json!({}), |inner, _| json!({"a": inner}));
+    let ask = |place: &str, levels: usize| {
+        let (headers, body) = call_2026(&token, "get_seat_count", &json!({}));
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let mut message: Value = serde_json::from_str(&body).unwrap();
+        message["params"][place]["x.y/z"] = nested(levels - 1);
+        server.raw(written("POST", "/mcp", &headers, Some(&message.to_string())).as_bytes())
+    };
+
+    assert_eq!(ask("_meta", 32).json()["result"]["structuredContent"]["count"], 0);
+    for levels in [33, 60, 100] {
+        assert_eq!(ask("_meta", levels).refusal(), (400, "invalid_argument".to_owned()));
+        let refused = ask("arguments", levels).json();
+        assert!(
+            refused["result"]["content"][0]["text"].as_str().unwrap().contains("are nested too deeply"),
+            "{refused}"
+        );
+    }
+    let deep = json!({"jsonrpc": "2.0", "id": 1, "method": "ping", "params": {"a": nested(33)}}).to_string();
+    let stream = super::sse::try_open(&server, &token).unwrap();
+    assert_eq!(server.post(stream.endpoint(), &token, &deep).refusal(), (400, "invalid_argument".to_owned()));
 }

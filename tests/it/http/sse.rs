@@ -54,6 +54,11 @@ fn event(client: &mut Client) -> Option<(String, String)> {
 }
 
 impl Stream {
+    /// Where to post to.
+    pub(super) fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
     fn post(&self, server: &Server, message: &Value) -> Answer {
         server.post(&self.endpoint, &self.token, &message.to_string())
     }

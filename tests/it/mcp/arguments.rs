@@ -94,6 +94,26 @@ async fn arguments_nested_too_deeply_are_refused() {
 }
 
 #[tokio::test]
+async fn what_stands_beside_the_arguments_is_bounded_as_well() {
+    let mut wire = Wire::open().await;
+    let nested = |levels: usize| (1..levels).fold(json!({}), |inner, _| json!({"a": inner}));
+    let call = |meta: usize, arguments: usize| json!({"name": "get_seat_count", "_meta": nested(meta), "arguments": nested(arguments)});
+    let found = wire.request("tools/call", call(32, 1)).await;
+    assert_eq!(found["result"]["structuredContent"]["count"], 0, "{found}");
+    for params in [call(33, 1), call(60, 1), call(100, 1), json!({"cursor": null, "x": nested(33)})] {
+        for method in ["tools/call", "tools/list", "ping"] {
+            let refused = wire.request(method, params.clone()).await;
+            assert_eq!(refused["error"]["code"], -32700, "{method}: {refused}");
+        }
+    }
+    // Arguments are a tool's: it is the tool's answer that refuses them.
+    for levels in [33, 60, 100] {
+        let body = wire.refused("get_seat_count", nested(levels)).await;
+        assert_eq!(body["message"], "`arguments` are nested too deeply", "{levels}");
+    }
+}
+
+#[tokio::test]
 async fn an_unknown_argument_is_named_if_it_is_a_plain_name_and_no_secret() {
     let mut wire = Wire::open().await;
     let known = "the known ones are `email`";
