@@ -189,7 +189,7 @@ pub(super) fn protect(headers: &mut HeaderMap, hsts: bool) {
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     headers.insert(CORP, HeaderValue::from_static("same-origin"));
     if hsts {
-        let always = HeaderValue::from_static("max-age=63072000; includeSubDomains");
+        let always = HeaderValue::from_static("max-age=63072000");
         headers.insert(http::header::STRICT_TRANSPORT_SECURITY, always);
     }
 }
