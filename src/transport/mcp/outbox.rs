@@ -6,7 +6,11 @@
 
 use std::{
     io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use serde::Serialize;
@@ -34,6 +38,8 @@ struct Shared {
     due: Notify,
     /// Something was handed on, or never will be.
     moved: Notify,
+    /// Writes that the output took something of.
+    writes: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -51,15 +57,20 @@ impl Outbox {
         loop {
             self.shared.due.notified().await;
             while self.take(&mut taken) {
-                let written = match output.write_all(&taken).await {
-                    Ok(()) => output.flush().await,
-                    failed => failed,
-                };
-                if let Err(cause) = written {
+                if let Err(cause) = self.write(&mut output, &taken).await {
                     return self.fail(cause.kind());
                 }
             }
         }
+    }
+
+    async fn write(&self, output: &mut (impl AsyncWrite + Unpin), mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let count = output.write(bytes).await?;
+            bytes = bytes.get(count..).filter(|_| count > 0).ok_or(io::ErrorKind::WriteZero)?;
+            self.shared.writes.fetch_add(1, Ordering::Relaxed);
+        }
+        output.flush().await
     }
 
     /// Swaps what waits for a buffer that was handed on. Whether anything waited.
@@ -120,6 +131,21 @@ impl Outbox {
         self.until(|state| state.waiting.is_empty() && !state.busy).await
     }
 
+    /// Waits until everything is handed on, or the output takes nothing for this long.
+    ///
+    /// # Errors
+    /// When the output has failed.
+    pub(super) async fn emptied_or_stuck(&self, long: Duration) -> io::Result<()> {
+        loop {
+            let before = self.shared.writes.load(Ordering::Relaxed);
+            match tokio::time::timeout(long, self.emptied()).await {
+                Ok(emptied) => return emptied,
+                Err(_) if self.shared.writes.load(Ordering::Relaxed) == before => return Ok(()),
+                Err(_) => {}
+            }
+        }
+    }
+
     /// Waits until the output fails.
     pub(super) async fn broken(&self) -> io::Error {
         self.until(|_| false).await.err().unwrap_or_else(|| io::ErrorKind::BrokenPipe.into())
@@ -154,8 +180,8 @@ impl State {
 mod tests {
     use std::{
         pin::Pin,
-        sync::atomic::{AtomicUsize, Ordering},
         task::{Context, Poll},
+        time::Instant,
     };
 
     use futures::FutureExt as _;
@@ -231,6 +257,32 @@ mod tests {
             assert_eq!(lines.next_line().await.unwrap(), Some(format!("\"{}\"", long(message))));
         }
         writer.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_host_that_reads_slowly_gets_everything_and_one_that_reads_nothing_is_given_up() {
+        let long = Duration::from_millis(500);
+        let (output, mut host) = duplex(16);
+        let outbox = to(output);
+        outbox.put(&"x".repeat(100)).unwrap();
+        let begun = Instant::now();
+        outbox.emptied_or_stuck(long).await.unwrap();
+        assert!(begun.elapsed() >= long);
+
+        let waits = tokio::spawn({
+            let outbox = outbox.clone();
+            async move { outbox.emptied_or_stuck(long).await }
+        });
+        let (begun, mut read) = (Instant::now(), [0]);
+        for _ in 0..50 {
+            host.read_exact(&mut read).await.unwrap();
+            tokio::time::sleep(long / 40).await;
+        }
+        assert!(begun.elapsed() > long && !waits.is_finished());
+        let mut rest = [0; 53];
+        host.read_exact(&mut rest).await.unwrap();
+        waits.await.unwrap().unwrap();
+        assert_eq!(rest.last(), Some(&b'\n'));
     }
 
     #[tokio::test]

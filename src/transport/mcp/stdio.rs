@@ -24,6 +24,8 @@ pub enum StdioError {
 
 /// How long a host may take to read the last answers when this process was told to end.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
+/// How long a host that said its last may read nothing at all before it is taken for gone.
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// Serves until the host closes standard input or output, or `stop` is told. Whoever waits for a code then hears so.
 ///
@@ -55,9 +57,10 @@ where
         // Its text may quote what the client sent, so it is not logged.
         Err(_) => Err(StdioError::Handshake),
     };
-    // What was said last may still be on its way. Who told this process to end does not wait for ever.
+    // What was said last may still be on its way: to a host that reads it. Who told this process to end does not wait for
+    // that long.
     let handed_on = tokio::select! {
-        handed_on = outbox.emptied() => handed_on,
+        handed_on = outbox.emptied_or_stuck(SILENCE) => handed_on,
         () = async { stop.cancelled().await; tokio::time::sleep(LAST_ANSWERS).await } => Ok(()),
     };
     hands_on.abort();

@@ -88,6 +88,37 @@ fn a_sidecar_that_is_told_to_end_or_can_answer_nobody_ends() {
 
 #[cfg(unix)]
 #[test]
+fn a_sidecar_whose_host_has_gone_silent_and_reads_nothing_ends() {
+    use std::{
+        io::Write as _,
+        time::{Duration, Instant},
+    };
+
+    let person = Person::new();
+    let mut command = person.command(&["stdio"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let hello = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}"#;
+    let list = r#"{"jsonrpc":"2.0","id":2,"method":"tools/list"}"#;
+    let ready = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
+    // Far more than a pipe holds.
+    writeln!(input, "{hello}\n{ready}\n{}", [list; 100].join("\n")).unwrap();
+    drop(input);
+
+    let closed = Instant::now();
+    while child.try_wait().unwrap().is_none() && closed.elapsed() < Duration::from_secs(10) {
+        std::thread::yield_now();
+    }
+    let took = closed.elapsed();
+    child.kill().unwrap();
+
+    assert!(took < Duration::from_secs(4), "{took:?}");
+    let ended = child.wait_with_output().unwrap();
+    assert_eq!((ended.status.code(), ended.stderr.len()), (Some(0), 0), "{ended:?}");
+}
+
+#[cfg(unix)]
+#[test]
 fn a_vault_is_made_on_first_use_for_its_owner_alone() {
     use std::os::unix::fs::PermissionsExt as _;
 
