@@ -1,5 +1,5 @@
 //! JSON schemas from the types that serve the calls, in a form that every client understands: nothing by reference, no
-//! `uint64` format (validators warn of it), and `anyOf` instead of a list of types.
+//! `uint64` format (validators warn of it), `anyOf` instead of a list of types, and no default that is none.
 
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
@@ -41,6 +41,10 @@ fn polish(schema: &mut Value) {
             let machine = |format: &str| format.starts_with("uint") || format.starts_with("int");
             if fields.get("format").and_then(Value::as_str).is_some_and(machine) {
                 fields.remove("format");
+            }
+            // serde's way to say that a field may be left out, which `required` says already; null is not of its type.
+            if fields.get("default").is_some_and(Value::is_null) {
+                fields.remove("default");
             }
             if let Some(Value::Array(types)) = fields.get("type").cloned() {
                 fields.remove("type");

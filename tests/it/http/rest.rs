@@ -356,6 +356,7 @@ fn the_document_has_every_route_and_is_sound() {
     for route in wanted {
         assert!(routes.iter().any(|known| known == route), "{route}");
     }
+    assert!(!document.to_string().contains("\"default\":null"), "a default that is not of its type");
     let code = &document["paths"]["/api/v2/totp/code/{secret_id}"]["get"];
     let names: Vec<&str> = code["parameters"].as_array().unwrap().iter().map(|p| p["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["secret_id", "max_wait", "min_validity", "purpose", "seat_id", "single_use"]);
