@@ -187,7 +187,7 @@ fn from_json(text: &str) -> Result<Vec<Entry>, Failure> {
         Failure::invalid(format!("line {}: not {wanted}", cause.line()))
     })?;
     // Of a field that is named twice, what was read is the one or the other.
-    if exported && wire::names_a_field_twice(text.as_bytes()) {
+    if exported && wire::flaws_of(text.as_bytes()).twice.is_some() {
         return Err(Failure::invalid("the document names a field twice"));
     }
     let mut twice = wire::named_twice_by_item(text.as_bytes()).into_iter();
