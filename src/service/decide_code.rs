@@ -51,6 +51,14 @@ pub(super) enum Decided {
     Damaged(OpenSealError),
 }
 
+/// What a decision leaves to be told and done after it.
+#[derive(Default)]
+pub(super) struct Told {
+    pub(super) decided: Option<Decided>,
+    /// Counter rows that it found due.
+    pub(super) leftover: Vec<AuditEntry>,
+}
+
 /// What is asked of a decision.
 pub(super) struct Asked {
     pub(super) wish: CodeWish,
@@ -68,8 +76,7 @@ pub(super) struct Call {
     pub(super) asked: Asked,
     pub(super) stage: Stage,
     pub(super) entry: AuditEntry,
-    pub(super) decided: Arc<Mutex<Option<Decided>>>,
-    pub(super) leftover: Arc<Mutex<Vec<AuditEntry>>>,
+    pub(super) told: Arc<Mutex<Told>>,
 }
 
 /// What holds for this call of this secret.
@@ -88,8 +95,8 @@ impl Call {
                 (unchanged(Some(entry)), Decided::Damaged(cause))
             }
         };
-        if let Ok(mut cell) = self.decided.lock() {
-            *cell = Some(decided);
+        if let Ok(mut told) = self.told.lock() {
+            told.decided = Some(decided);
         }
         verdict
     }
@@ -188,8 +195,8 @@ impl Call {
     fn refused(&self, refusal: Refusal) -> (Verdict, Decided) {
         let entry = AuditEntry { outcome: refusal.code().outcome(), ..self.entry.clone() };
         let (kept, due) = self.parts.refusals.count(&entry);
-        if let Ok(mut leftover) = self.leftover.lock() {
-            leftover.extend(due);
+        if let Ok(mut told) = self.told.lock() {
+            told.leftover.extend(due);
         }
         (unchanged(kept.then_some(entry)), Decided::Refused(refusal))
     }

@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     Refusal, Service,
-    decide_code::{Asked, Call, Decided, Stage},
+    decide_code::{Asked, Call, Decided, Stage, Told},
     give_back::{Held, UnderWay},
     waiting::Patience,
 };
@@ -162,8 +162,7 @@ impl Service {
         let (Some(account), Some(secret)) = (entry.account, entry.secret) else {
             return Err(Refusal::NotFound("secret"));
         };
-        let decided = Arc::new(Mutex::new(None));
-        let leftover = Arc::new(Mutex::new(Vec::new()));
+        let told = Arc::new(Mutex::new(Told::default()));
         let mut call = Call {
             parts: Arc::clone(&self.parts),
             secret,
@@ -171,8 +170,7 @@ impl Service {
             asked,
             stage,
             entry: entry.clone(),
-            decided: Arc::clone(&decided),
-            leftover: Arc::clone(&leftover),
+            told: Arc::clone(&told),
         };
         let request = SecretUse {
             account,
@@ -181,22 +179,20 @@ impl Service {
             counted: counted.to_vec(),
             decide: Box::new(move |in_use| call.decide(&in_use)),
         };
-        let parts = Arc::clone(&self.parts);
-        let work = Box::pin(async move { parts.store.use_secret(request).await });
-        let mut under_way = UnderWay::new(self, &entry, &decided, work);
+        let work = Arc::clone(self.store()).use_secret(request);
+        let mut under_way = UnderWay::new(self, &entry, &told, work);
         let there = under_way.done().await.map_err(|cause| self.failed(&cause))?;
         drop(under_way);
         if !there {
             return Err(self.refuse(Refusal::NotFound("secret"), entry).await);
         }
-        self.record_leftover(&leftover).await;
-        let decided = decided.lock().ok().and_then(|mut decided| decided.take());
+        let Told { decided, leftover } = told.lock().map(|mut told| std::mem::take(&mut *told)).unwrap_or_default();
+        self.record_leftover(leftover).await;
         decided.ok_or(Refusal::Unavailable)
     }
 
     /// Writes the counter rows that a decision found due.
-    async fn record_leftover(&self, leftover: &Mutex<Vec<AuditEntry>>) {
-        let rows = leftover.lock().map(|mut rows| std::mem::take(&mut *rows)).unwrap_or_default();
+    async fn record_leftover(&self, rows: Vec<AuditEntry>) {
         if !rows.is_empty()
             && let Err(cause) = self.store().record(rows).await
         {

@@ -5,7 +5,10 @@ use std::sync::{Arc, Mutex};
 
 use futures::future::BoxFuture;
 
-use super::{Service, decide_code::Decided};
+use super::{
+    Service,
+    decide_code::{Decided, Told},
+};
 use crate::{
     domain::{
         audit::{Action, AuditEntry},
@@ -31,7 +34,7 @@ impl Service {
             }
         };
         let request = SecretUse { account, secret, now, counted: Vec::new(), decide: Box::new(decide) };
-        if let Err(cause) = self.store().use_secret(request).await {
+        if let Err(cause) = Arc::clone(self.store()).use_secret(request).await {
             // The step lapses unused, which is safe.
             tracing::warn!(%cause, "a reserved step could not be given back");
         }
@@ -43,7 +46,7 @@ impl Service {
 pub(super) struct UnderWay<'a> {
     service: &'a Service,
     entry: &'a AuditEntry,
-    decided: &'a Arc<Mutex<Option<Decided>>>,
+    told: &'a Arc<Mutex<Told>>,
     work: Option<Work>,
 }
 
@@ -54,10 +57,10 @@ impl<'a> UnderWay<'a> {
     pub(super) const fn new(
         service: &'a Service,
         entry: &'a AuditEntry,
-        decided: &'a Arc<Mutex<Option<Decided>>>,
+        told: &'a Arc<Mutex<Told>>,
         work: Work,
     ) -> Self {
-        Self { service, entry, decided, work: Some(work) }
+        Self { service, entry, told, work: Some(work) }
     }
 
     /// Whether the secret was there.
@@ -72,10 +75,10 @@ impl<'a> UnderWay<'a> {
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
         let Some(work) = self.work.take() else { return };
-        let (service, entry, decided) = (self.service.clone(), self.entry.clone(), Arc::clone(self.decided));
+        let (service, entry, told) = (self.service.clone(), self.entry.clone(), Arc::clone(self.told));
         self.service.parts.waiters.leave_behind(async move {
             let carried_out = work.await.is_ok();
-            let decided = decided.lock().ok().and_then(|mut decided| decided.take());
+            let decided = told.lock().ok().and_then(|mut told| told.decided.take());
             if let Some(Decided::Held { reservation, .. }) = decided.filter(|_| carried_out) {
                 service.give_back(reservation, entry).await;
             }

@@ -1,6 +1,6 @@
 //! What happens to a secret after its registration: deletion by callers; restoring, changing, erasing by a person.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::{Refusal, Service, place_of, register_secret::shown};
 use crate::{
@@ -143,7 +143,7 @@ impl Service {
         };
         let request =
             SecretUse { account: caller.account(), secret: id, now, counted: Vec::new(), decide: Box::new(decide) };
-        let there = self.store().use_secret(request).await.map_err(|cause| self.failed(&cause))?;
+        let there = Arc::clone(self.store()).use_secret(request).await.map_err(|cause| self.failed(&cause))?;
         self.found(there, entry).await
     }
 

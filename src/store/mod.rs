@@ -231,7 +231,7 @@ pub trait Store: Send + Sync {
     async fn erase_deleted_before(&self, before: Timestamp, entry: AuditEntry) -> Result<u64, StoreError>;
     /// Reads a live secret and its state, decides, and keeps the decision: one atomic step over all processes.
     /// `false` if there is no such secret; nothing is written then.
-    async fn use_secret(&self, request: SecretUse) -> Result<bool, StoreError>;
+    async fn use_secret(self: Arc<Self>, request: SecretUse) -> Result<bool, StoreError>;
 
     // ── seats ────────────────────────────────────────────────────────────────────────────────────────────────────────
     /// Adds a seat. [`StoreError::Exists`] if its e-mail or subject is taken in the account.

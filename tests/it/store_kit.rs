@@ -2,7 +2,10 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -252,7 +255,7 @@ impl World {
                 decide(Seen { secret, state, counts: seen.counts.to_vec() })
             }),
         };
-        self.store().use_secret(request).await.unwrap()
+        Arc::clone(self.store()).use_secret(request).await.unwrap()
     }
 
     /// A use in another account; whether it found anything.
@@ -260,7 +263,7 @@ impl World {
         let nothing = || Verdict { state: None, entry: None, counted: false, repeats_until: None };
         let request =
             SecretUse { account, secret, now: NOW, counted: Vec::new(), decide: Box::new(move |_| nothing()) };
-        self.store().use_secret(request).await.unwrap()
+        Arc::clone(self.store()).use_secret(request).await.unwrap()
     }
 
     /// A code handed out as a plain call does: the step is marked once.

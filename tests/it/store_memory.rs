@@ -1,6 +1,6 @@
 //! What a store remembers between transactions: never longer than it is so.
 
-use std::sync::mpsc::channel;
+use std::sync::{Arc, mpsc::channel};
 
 use countersign::{
     domain::{
@@ -44,7 +44,7 @@ async fn terms(world: &World, secret: SecretId) -> Result<Option<CodeTerms>, Sto
             Verdict { state: None, entry: None, counted: false, repeats_until: None }
         }),
     };
-    world.store().use_secret(request).await?;
+    Arc::clone(world.store()).use_secret(request).await?;
     Ok(receive.try_iter().last().unwrap())
 }
 
@@ -104,7 +104,7 @@ fn a_use_that_did_not_happen_is_not_remembered() {
             decide: Box::new(|_| panic!("a decision that fails")),
         };
 
-        assert!(matches!(world.store().use_secret(request).await, Err(StoreError::Unavailable(_))));
+        assert!(matches!(Arc::clone(world.store()).use_secret(request).await, Err(StoreError::Unavailable(_))));
 
         assert_eq!(world.state_of(secret.id).await, before);
         assert!(world.give(secret.id, 2).await);

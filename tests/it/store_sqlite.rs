@@ -6,6 +6,7 @@ use std::{
     fs,
     os::unix::fs::{PermissionsExt as _, symlink},
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use countersign::{
@@ -431,7 +432,11 @@ fn a_vault_that_was_moved_away_or_replaced_is_not_served_any_more() {
                     fs::copy(file.path(), data.join(file.file_name())).unwrap();
                 }
             }
-            let read = runtime.block_on(world.opened.store.secret(world.account(), secret.id));
+            // It is noticed within a millisecond.
+            let (mut read, moved) = (Ok(None), Instant::now());
+            while read.is_ok() && moved.elapsed() < Duration::from_secs(10) {
+                read = runtime.block_on(world.opened.store.secret(world.account(), secret.id));
+            }
             let entry = world.entry(Action::SecretDelete);
             let written = runtime.block_on(world.opened.store.delete_secret(world.account(), secret.id, entry));
             for refused in [read.map(drop), written.map(drop)] {

@@ -1,5 +1,7 @@
 //! The store's contract for the trail, for upkeep, and for several holders of one vault.
 
+use std::sync::Arc;
+
 use countersign::{
     domain::{
         audit::{Action, Actor, AuditEntry, AuditFilter, ChainHead, Outcome},
@@ -228,7 +230,7 @@ fn a_decision_that_panics_changes_nothing_and_stops_nobody() {
         };
 
         let (broken, whole) = tokio::join!(
-            world.store().use_secret(request),
+            Arc::clone(world.store()).use_secret(request),
             world.use_with(secret.id, move |seen| given(seen, Step(7), entry.clone())),
         );
 

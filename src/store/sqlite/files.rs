@@ -5,6 +5,8 @@ use std::{
     fs::{self, File, Metadata, OpenOptions},
     io,
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 use crate::store::{OpenError, StoreError};
@@ -117,25 +119,36 @@ impl Spot {
 pub(super) struct OpenFile {
     path: PathBuf,
     number: Option<Number>,
+    seen: Mutex<Instant>,
 }
+
+/// How long it is taken to be where it was seen: looking costs a twentieth of a call.
+const SEEN_FOR: Duration = Duration::from_millis(1);
 
 impl OpenFile {
     /// Remembers which file this is.
     pub(super) fn at(path: &Path) -> Result<Self, OpenError> {
-        Ok(Self { path: path.to_owned(), number: look(path)?.as_ref().and_then(number) })
+        let seen = Mutex::new(Instant::now());
+        Ok(Self { path: path.to_owned(), number: look(path)?.as_ref().and_then(number), seen })
     }
 
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Whether it is still the one that its name stands for.
+    /// Whether it is still the one that its name stands for, or was a moment ago.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`], from then on.
+    /// [`StoreError::Unavailable`], until it is again.
     pub(super) fn is_there(&self) -> Result<(), StoreError> {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        if now.saturating_duration_since(*seen) < SEEN_FOR {
+            return Ok(());
+        }
         let there = fs::symlink_metadata(&self.path).ok().as_ref().and_then(number);
         if there == self.number {
+            *seen = now;
             return Ok(());
         }
         Err(StoreError::Unavailable("its file was moved, removed or replaced; restart countersign".to_owned()))

@@ -144,7 +144,7 @@ impl Store for Sqlite {
         self.write(move |tx| secrets::erase_deleted(tx, before, &entry)).await
     }
 
-    async fn use_secret(&self, mut request: SecretUse) -> Result<bool, StoreError> {
+    async fn use_secret(self: Arc<Self>, mut request: SecretUse) -> Result<bool, StoreError> {
         let (need, secret, now) = (self.need_of(&request), request.secret, request.now);
         let used = self.writer.write(need, move |tx| uses::run(tx, &mut request)).await?;
         self.note_repeats(secret, now, used.repeats_until);
