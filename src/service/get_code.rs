@@ -81,9 +81,12 @@ impl Service {
         if !caller.sees(secret) {
             return Err(self.refuse(Refusal::NotFound("secret"), entry).await);
         }
-        let seat = self.seat_for(caller, request.seat.as_deref(), &entry).await?;
-        entry.seat = seat.as_ref().map(|seat| seat.id);
-        let (counted, limits) = counted_holders(caller, seat.as_ref());
+        let (counted, limits) = {
+            // Let go of before the call waits.
+            let seat = self.seat_for(caller, request.seat.as_deref(), &entry).await?;
+            entry.seat = seat.as_ref().map(|seat| seat.id);
+            counted_holders(caller, seat.as_ref())
+        };
         let mut left = wish.max_wait;
         // Dropped from the last to the first: a step is given back before its place is.
         let (mut place, mut stage, mut held) = (None, Stage::Ask, None::<Held>);
@@ -91,7 +94,7 @@ impl Service {
             let now = self.now();
             let wish = CodeWish { max_wait: left, ..wish };
             let asked = Asked { wish, patient: request.max_wait.is_some(), limits: limits.clone() };
-            // Boxed, so that a call that waits does not keep room for it.
+            // Boxed, as the wait is, so that neither keeps room for the other.
             let decided = Box::pin(self.decide(asked, &counted, stage, AuditEntry { at: now, ..entry.clone() }));
             let from = match decided.await? {
                 Decided::Issued(code) => {
@@ -123,7 +126,7 @@ impl Service {
             };
             place = place.or_else(|| self.parts.waiters.enter(caller.actor()));
             let waited = match place {
-                Some(_) => self.wait_as(caller, from, &mut left, patience).await,
+                Some(_) => Box::pin(self.wait_as(caller, from, &mut left, patience)).await,
                 None => Err(Refusal::TooManyWaiting),
             };
             if let Err(refusal) = waited {

@@ -89,12 +89,13 @@ impl Drop for UnderWay<'_> {
 /// A reserved step, given back when the waiter is dropped. Once the code was shown that does nothing, so it is safe at any
 /// moment.
 pub(super) struct Held {
-    back: Option<(Service, Reservation, AuditEntry)>,
+    /// Boxed: few calls reserve anything, and the others don't keep room for it.
+    back: Option<Box<(Service, Reservation, AuditEntry)>>,
 }
 
 impl Held {
     pub(super) fn new(service: &Service, reservation: Reservation, entry: &AuditEntry) -> Self {
-        Self { back: Some((service.clone(), reservation, entry.clone())) }
+        Self { back: Some(Box::new((service.clone(), reservation, entry.clone()))) }
     }
 
     /// The code was shown.
@@ -105,7 +106,8 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        if let Some((service, reservation, entry)) = self.back.take() {
+        if let Some(back) = self.back.take() {
+            let (service, reservation, entry) = *back;
             let parts = Arc::clone(&service.parts);
             parts.waiters.leave_behind(async move { service.give_back(reservation, entry).await });
         }

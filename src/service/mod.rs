@@ -143,7 +143,7 @@ impl Service {
     ) -> Result<Option<Seat>, Refusal> {
         let found = match (named, caller.seat()) {
             (None, None) => return Ok(None),
-            (Some(named), _) => self.find_seat(caller.account(), named).await?,
+            (Some(named), _) => Box::pin(self.find_seat(caller.account(), named)).await?,
             (None, Some(bound)) => {
                 let found = self.store().seat(caller.account(), SeatName::Id(bound)).await;
                 found.map_err(|cause| self.failed(&cause))?

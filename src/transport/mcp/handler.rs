@@ -140,13 +140,12 @@ impl McpServer {
     async fn run(
         &self,
         tool: &'static ToolSpec,
-        request: CallToolRequestParams,
-        context: RequestContext<RoleServer>,
+        arguments: Map<String, Value>,
+        context: &RequestContext<RoleServer>,
     ) -> Result<CallToolResult, ErrorData> {
-        let caller = self.caller(&context)?;
-        let arguments = request.arguments.unwrap_or_default();
+        let caller = self.caller(context)?;
         let service = &self.shared.service;
-        let call = Call { service, caller: &caller, reveal: self.shared.reveal, context: &context, tool };
+        let call = Call { service, caller: &caller, reveal: self.shared.reveal, context, tool };
         if let Err(refusal) = admitted(&call, &arguments) {
             return Ok(refused(&service.note_refusal(&caller, tool.action, refusal).await));
         }
@@ -154,7 +153,7 @@ impl McpServer {
         let ran = tokio::select! {
             biased;
             ran = AssertUnwindSafe((tool.run)(call, arguments)).catch_unwind() => ran,
-            () = abandoned(&context) => return Ok(CallToolResult::error(Vec::new())),
+            () = abandoned(context) => return Ok(CallToolResult::error(Vec::new())),
         };
         // rmcp would leave the caller of a tool that panics without any answer.
         let ran = ran.unwrap_or_else(|_panic| Err(service.note_panic(tool.name)));
@@ -238,7 +237,7 @@ impl ServerHandler for McpServer {
         // Boxed here: inside rmcp's own future it would be copied, at its full size, from task to task.
         Box::pin(async move {
             let tool = tool_named(&request.name)?;
-            self.run(tool, request, context).await.map(Into::into)
+            self.run(tool, request.arguments.unwrap_or_default(), &context).await.map(Into::into)
         })
     }
 }

@@ -291,11 +291,13 @@ async fn delete_totp_secret(call: Call<'_>, arguments: Map<String, Value>) -> Re
 }
 
 async fn get_totp_code(call: Call<'_>, arguments: Map<String, Value>) -> Result<Answer, Refusal> {
-    let input: GetCodeInput = call.read(arguments).await?;
-    let id = call.secret_id(&input.secret_id).await?;
+    let (id, request) = {
+        let input: GetCodeInput = call.read(arguments).await?;
+        (call.secret_id(&input.secret_id).await?, input.to_request())
+    };
     call.count(id).await?;
     let progress = Progress::of(call.context);
-    let code = call.service.get_code(call.caller, id, &input.to_request(), &progress).await?;
+    let code = call.service.get_code(call.caller, id, &request, &progress).await?;
     call.answer(&TotpGetCodeResponse::from(&code))
 }
 

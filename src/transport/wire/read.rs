@@ -76,7 +76,9 @@ fn is_plain(name: &str) -> bool {
 
 /// Whether a value is nested no deeper than the limit.
 pub fn depth_within_limit(value: &Map<String, Value>) -> bool {
-    let mut level: Vec<&Value> = value.values().collect();
+    let holds = |value: &Value| value.is_array() || value.is_object();
+    // Most hold nothing.
+    let mut level: Vec<&Value> = value.values().filter(|value| holds(value)).collect();
     for _ in 1..JSON_DEPTH_MAX {
         if level.is_empty() {
             return true;
@@ -91,5 +93,5 @@ pub fn depth_within_limit(value: &Map<String, Value>) -> bool {
         }
         level = next;
     }
-    level.iter().all(|value| !value.is_array() && !value.is_object())
+    !level.into_iter().any(holds)
 }
