@@ -53,12 +53,12 @@ impl Server {
     pub(crate) fn first_answer(&mut self, call: &mut Call) -> io::Result<Duration> {
         let since = unix_now();
         self.send(&call.rest)?;
-        let answer = self.receive()?;
+        self.read_line()?;
         let took = self.spawned.elapsed();
-        call.expect.check(&answer, since).map(|()| took)
+        call.expect.check(&serde_json::from_str(&self.line)?, since).map(|()| took)
     }
 
-    /// How long each of `count` calls took, one after the other.
+    /// How long each of `count` calls took, one after the other; each is checked once its clock has stopped.
     pub(crate) fn one_by_one(&mut self, calls: &mut [Call], count: usize) -> io::Result<Vec<Duration>> {
         let mut times = Vec::with_capacity(count);
         while times.len() < count {
@@ -66,9 +66,9 @@ impl Server {
                 let since = unix_now();
                 let begun = Instant::now();
                 self.send(&call.rest)?;
-                let answer = self.receive()?;
+                self.read_line()?;
                 times.push(begun.elapsed());
-                call.expect.check(&answer, since)?;
+                call.expect.check(&serde_json::from_str(&self.line)?, since)?;
             }
         }
         Ok(times)
@@ -77,11 +77,12 @@ impl Server {
     /// Answers a second with `window` calls in flight at any moment; checked once the clock has stopped.
     pub(crate) fn pipelined(&mut self, calls: &mut [Call], count: usize, window: usize) -> io::Result<f64> {
         let since = unix_now();
+        let first = self.next_id + 1;
         let begun = Instant::now();
-        let answers = self.exchange(calls, count, window)?;
+        let lines = self.exchange(calls, count, window)?;
         let took = begun.elapsed().as_secs_f64();
         let number = calls.len();
-        for (nth, answer) in answers.iter().enumerate() {
+        for (nth, answer) in in_order(&lines, first)?.iter().enumerate() {
             calls.get_mut(nth % number).ok_or(io::ErrorKind::InvalidInput)?.expect.check(answer, since)?;
         }
         Ok(f64::from(u32::try_from(count).unwrap_or(u32::MAX)) / took)
@@ -89,15 +90,16 @@ impl Server {
 
     /// The answers to all of these calls, in the order of the calls.
     pub(crate) fn all(&mut self, calls: &mut [Call], window: usize) -> io::Result<Vec<Value>> {
-        let answers = self.exchange(calls, calls.len(), window)?;
+        let first = self.next_id + 1;
+        let answers = in_order(&self.exchange(calls, calls.len(), window)?, first)?;
         calls.iter_mut().zip(&answers).try_for_each(|(call, answer)| call.expect.check(answer, unix_now()))?;
         Ok(answers)
     }
 
     /// Sends `count` calls, going round in `calls`, and reads as many answers.
-    fn exchange(&mut self, calls: &[Call], count: usize, window: usize) -> io::Result<Vec<Value>> {
+    fn exchange(&mut self, calls: &[Call], count: usize, window: usize) -> io::Result<Vec<String>> {
         let mut lines: Vec<String> = Vec::with_capacity(count);
-        let (first, mut sent) = (self.next_id + 1, 0);
+        let mut sent = 0;
         while lines.len() < count {
             // Half a window at a time: one write carries many requests, and the server never runs dry.
             let room = (lines.len() + window).min(count);
@@ -113,7 +115,7 @@ impl Server {
             self.read_line()?;
             lines.push(std::mem::take(&mut self.line));
         }
-        in_order(&lines, first)
+        Ok(lines)
     }
 
     /// Sends a call `count` times and reads nothing.
