@@ -296,7 +296,7 @@ async fn get_totp_code(call: Call<'_>, arguments: Map<String, Value>) -> Result<
         (call.secret_id(&input.secret_id).await?, input.to_request())
     };
     call.count(id).await?;
-    let progress = Progress::of(call.context);
+    let progress = Progress(call.context);
     let code = call.service.get_code(call.caller, id, &request, &progress).await?;
     call.answer(&TotpGetCodeResponse::from(&code))
 }
