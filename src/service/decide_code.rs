@@ -208,7 +208,7 @@ impl Call {
         let longest = Duration::from_secs(u64::from(WAIT_SECONDS_MAX) + u64::from(totp.period.seconds()));
         if self.now.until(free_at) > longest {
             "every step until then is marked as used, which happens when the clock ran ahead; a person can look at it \
-             and run `countersign secret reset-steps`"
+             and run `countersign secret reset-steps ID`"
         } else if wish.single_use {
             "no unused code within `max_wait`"
         } else if left < Duration::from_secs(u64::from(wish.min_validity)) {

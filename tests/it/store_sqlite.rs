@@ -417,32 +417,43 @@ fn files_under(folder: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn a_vault_that_was_moved_away_or_replaced_is_not_served_any_more() {
-    for writes in [Writes::Inline, Writes::Thread] {
+    let moved = |data: &Path, away: &Path| fs::rename(data, away).unwrap();
+    let copied_back = |data: &Path, away: &Path| {
+        fs::rename(data, away).unwrap();
+        fs::create_dir(data).unwrap();
+        for file in fs::read_dir(away).unwrap().map(Result::unwrap) {
+            fs::copy(file.path(), data.join(file.file_name())).unwrap();
+        }
+    };
+    let without_log = |data: &Path, _: &Path| {
+        for name in ["vault.db-wal", "vault.db-shm"] {
+            fs::remove_file(data.join(name)).unwrap();
+        }
+    };
+    let happenings: [fn(&Path, &Path); 3] = [moved, copied_back, without_log];
+    for (writes, happens) in [Writes::Inline, Writes::Thread].into_iter().flat_map(|w| happenings.map(|h| (w, h))) {
         let runtime = runtime(writes);
-        for copied_back in [false, true] {
-            let world = World::of(Folder::new(writes));
-            let secret = runtime.block_on(world.added_secret());
-            let (data, away) = (world.folder.data(), world.folder.root.join("away"));
-            let at_home = runtime.block_on(world.opened.store.secret(world.account(), secret.id));
-            assert!(at_home.unwrap().is_some());
-            fs::rename(&data, &away).unwrap();
-            if copied_back {
-                fs::create_dir(&data).unwrap();
-                for file in fs::read_dir(&away).unwrap().map(Result::unwrap) {
-                    fs::copy(file.path(), data.join(file.file_name())).unwrap();
-                }
-            }
-            // It is noticed within a millisecond.
-            let (mut read, moved) = (Ok(None), Instant::now());
-            while read.is_ok() && moved.elapsed() < Duration::from_secs(10) {
-                read = runtime.block_on(world.opened.store.secret(world.account(), secret.id));
-            }
-            let entry = world.entry(Action::SecretDelete);
-            let written = runtime.block_on(world.opened.store.delete_secret(world.account(), secret.id, entry));
-            for refused in [read.map(drop), written.map(drop)] {
-                let told = refused.unwrap_err().to_string();
-                assert!(told.contains("moved, removed or replaced"), "{told}");
-            }
+        let world = World::of(Folder::new(writes));
+        let secret = runtime.block_on(world.added_secret());
+        let read = || runtime.block_on(world.opened.store.secret(world.account(), secret.id));
+        // Until it was looked at once.
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_millis(3) {
+            assert!(read().unwrap().is_some());
+        }
+
+        happens(&world.folder.data(), &world.folder.root.join("away"));
+
+        // It is noticed within a millisecond.
+        let (mut refused, happened) = (read(), Instant::now());
+        while refused.is_ok() && happened.elapsed() < Duration::from_secs(10) {
+            refused = read();
+        }
+        let entry = world.entry(Action::SecretDelete);
+        let written = runtime.block_on(world.opened.store.delete_secret(world.account(), secret.id, entry));
+        for refused in [refused.map(drop), written.map(drop)] {
+            let told = refused.unwrap_err().to_string();
+            assert!(told.contains("moved, removed or replaced"), "{told}");
         }
     }
 }

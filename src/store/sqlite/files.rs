@@ -114,44 +114,58 @@ impl Spot {
     }
 }
 
-/// The file that was opened, told from another of its name: who moves a vault away, or copies one back, leaves every
-/// process that has it open on its own with a file that nobody else sees.
+/// The files that are open, told from others of their names: who moves a vault away, copies one back or removes its log
+/// leaves every process that has it open on its own, with files that nobody else sees.
 pub(super) struct OpenFile {
     path: PathBuf,
-    number: Option<Number>,
-    seen: Mutex<Instant>,
+    seen: Mutex<Seen>,
 }
 
-/// How long it is taken to be where it was seen: looking costs a twentieth of a call.
+/// Which files they were, and when that was looked at.
+struct Seen {
+    at: Instant,
+    database: Option<Number>,
+    /// The log and its index, from when they are there: SQLite makes them, and keeps them while anybody is there.
+    beside: [(PathBuf, Option<Number>); 2],
+}
+
+/// How long they are taken to be where they were seen: looking costs a twentieth of a call.
 const SEEN_FOR: Duration = Duration::from_millis(1);
 
 impl OpenFile {
-    /// Remembers which file this is.
-    pub(super) fn at(path: &Path) -> Result<Self, OpenError> {
-        let seen = Mutex::new(Instant::now());
-        Ok(Self { path: path.to_owned(), number: look(path)?.as_ref().and_then(number), seen })
+    /// Remembers which files these are.
+    pub(super) fn at(spot: &Spot) -> Result<Self, OpenError> {
+        let database = look(&spot.file)?.as_ref().and_then(number);
+        let beside = [(spot.log(), None), (spot.beside("-shm"), None)];
+        Ok(Self { path: spot.file.clone(), seen: Mutex::new(Seen { at: Instant::now(), database, beside }) })
     }
 
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Whether it is still the one that its name stands for, or was a moment ago.
+    /// Whether they are still those that their names stand for, or were a moment ago.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`], until it is again.
+    /// [`StoreError::Unavailable`], until they are again.
     pub(super) fn is_there(&self) -> Result<(), StoreError> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        if now.saturating_duration_since(*seen) < SEEN_FOR {
+        if now.saturating_duration_since(seen.at) < SEEN_FOR {
             return Ok(());
         }
-        let there = fs::symlink_metadata(&self.path).ok().as_ref().and_then(number);
-        if there == self.number {
-            *seen = now;
+        let number_of = |path: &Path| fs::symlink_metadata(path).ok().as_ref().and_then(number);
+        let mut same = number_of(&self.path) == seen.database;
+        for (path, known) in &mut seen.beside {
+            let there = number_of(path);
+            same &= known.is_none() || *known == there;
+            *known = known.or(there);
+        }
+        if same {
+            seen.at = now;
             return Ok(());
         }
-        Err(StoreError::Unavailable("its file was moved, removed or replaced; restart countersign".to_owned()))
+        Err(StoreError::Unavailable("its files were moved, removed or replaced; restart countersign".to_owned()))
     }
 }
 

@@ -52,7 +52,7 @@ pub(super) fn open(request: &OpenRequest, address: &str) -> Result<Opened, OpenE
     if !spot.has_vault()? {
         create::create(request, &spot)?;
     }
-    let file = Arc::new(OpenFile::at(spot.file())?);
+    let file = Arc::new(OpenFile::at(&spot)?);
     let patience = Patience::new();
     let unlocked = unlock(request, &spot, &patience)?;
     let keyring = Arc::new(unlocked.keyring);

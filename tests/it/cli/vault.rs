@@ -92,3 +92,18 @@ fn a_damaged_secret_does_not_keep_the_others_from_being_examined_and_is_erased_b
     assert_eq!(person.run(&["secret", "rm", "bob", "--now", "--yes"]).ok(), "erased\n");
     person.run(&["vault", "doctor"]).ok();
 }
+
+#[test]
+fn a_damaged_secret_does_not_hide_the_others() {
+    let person = Person::with_alice();
+    for label in ["bob", "carol"] {
+        person.fed(RFC_SEED, &["secret", "add", "--label", label, "--stdin"]).ok();
+    }
+    person.tamper("UPDATE secret SET wrong = 9 WHERE n = 1; UPDATE secret SET metadata = zeroblob(99) WHERE n = 3");
+
+    let listed = person.run(&["secret", "list"]);
+    assert_eq!(listed.status, 0);
+    assert!(listed.out.contains("bob") && !listed.out.contains("alice") && !listed.out.contains("carol"), "{listed:?}");
+    assert!(listed.err.contains("a record of secret is damaged"), "{listed:?}");
+    person.run(&["code", "bob"]).ok();
+}

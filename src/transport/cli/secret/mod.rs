@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     domain::{ids::SecretId, limits::RESTORE_DAYS},
-    service::{Refusal, SecretChanges, SecretQuery},
+    service::{SecretChanges, SecretQuery},
     transport::wire::{OK, SecretDeleteResponse, SecretListResponse, TotpSecret},
 };
 
@@ -194,11 +194,11 @@ async fn remove(args: &RmArgs, session: &mut Session) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Which secret to erase, and what to call it. A damaged one can't be looked up, but named by its whole id.
+/// Which secret to erase, and what to call it. A damaged one stands in no list, but can be named by its whole id.
 async fn to_erase(name: &str, session: &Session) -> Result<(SecretId, String), Failure> {
     let found = names::secret(session, name, Among::All).await;
     match (found, name.trim().parse()) {
-        (Err(Failure::Refused(Refusal::Internal { .. })), Ok(id)) => Ok((id, format!("the secret {id}"))),
+        (Err(_), Ok(id)) => Ok((id, format!("the secret {id}"))),
         (found, _) => found.map(|secret| (secret.id, view::name(&secret))),
     }
 }
