@@ -51,7 +51,10 @@ pub(super) async fn secret_id(session: &Session, name: &str) -> Result<SecretId,
 pub(super) async fn key_id(session: &Session, name: &str) -> Result<KeyId, Failure> {
     let (name, whole) = (name.trim(), name.trim().parse().ok());
     let mut called = session.service.list_keys(&session.caller).await?.sound;
-    called.retain(|key| key.name.as_str() == name || Some(key.id) == whole);
+    if let Some(key) = called.iter().find(|key| Some(key.id) == whole) {
+        return Ok(key.id);
+    }
+    called.retain(|key| key.name.as_str() == name);
     match (called.as_slice(), whole) {
         ([only], _) => Ok(only.id),
         ([], Some(id)) => Ok(id),

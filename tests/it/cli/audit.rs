@@ -67,6 +67,8 @@ fn a_key_is_named_by_its_id_or_its_name() {
     FIRST  ci  AT
     SECOND  ci  AT
     ");
+    made(&ci);
+    assert_eq!(found(&ci), 1, "an id means that key, whatever others are called");
 }
 
 #[test]
