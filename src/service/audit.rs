@@ -5,13 +5,16 @@ use std::time::Duration;
 use subtle::ConstantTimeEq as _;
 
 use super::{Refusal, Service};
-use crate::domain::{
-    audit::{Action, AuditEntry, AuditFilter, AuditRow, ChainHead},
-    ids::SecretId,
-    limits::{PAGE_ROWS_MAX, TRAIL_DAYS_MIN},
-    principal::Principal,
-    scope::Scope,
-    time::Timestamp,
+use crate::{
+    domain::{
+        audit::{Action, AuditEntry, AuditFilter, AuditRow, ChainHead},
+        ids::SecretId,
+        limits::{PAGE_ROWS_MAX, TRAIL_DAYS_MIN},
+        principal::Principal,
+        scope::Scope,
+        time::Timestamp,
+    },
+    store::StoreError,
 };
 
 /// Rows that are checked at a time.
@@ -91,9 +94,22 @@ impl Service {
         let mut vouched: Vec<ChainHead> = anchors.iter().filter(|anchor| anchor.seq > base.seq).copied().collect();
         let anchored = vouched.len();
         vouched.extend(noted.filter(|head| head.seq > base.seq));
+        let mut chunk = CHUNK;
         while report.finding.is_none() {
-            let filter = AuditFilter { after: report.head.seq, limit: Some(CHUNK), ..AuditFilter::default() };
-            let rows = self.store().trail(filter).await.map_err(|cause| self.failed(&cause))?;
+            let filter = AuditFilter { after: report.head.seq, limit: Some(chunk), ..AuditFilter::default() };
+            let rows = match self.store().trail(filter).await {
+                Ok(rows) => rows,
+                // One of them can't be read: one by one up to that.
+                Err(StoreError::Damaged { .. }) if chunk > 1 => {
+                    chunk = 1;
+                    continue;
+                }
+                Err(StoreError::Damaged { .. }) => {
+                    report.finding = Some(Finding::Changed(report.head.seq.saturating_add(1)));
+                    break;
+                }
+                Err(cause) => return Err(self.failed(&cause)),
+            };
             if rows.is_empty() {
                 break;
             }

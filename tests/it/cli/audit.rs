@@ -168,3 +168,16 @@ fn young_rows_are_not_pruned() {
     assert_eq!(person.run(&["audit", "prune", "--before", "400d", "--yes"]).ok(), "0 rows removed\n");
     assert!(person.run(&["audit", "prune", "--before", "400d"]).refused(2).contains("--yes"));
 }
+
+#[test]
+fn a_row_that_cant_be_read_is_the_first_bad_one() {
+    let person = Person::with_alice();
+    for _ in 0..5 {
+        person.run(&["code", "alice"]).ok();
+    }
+    person.tamper("UPDATE trail SET outcome = 'zz' WHERE seq = 5");
+
+    let found = person.run(&["audit", "verify"]);
+    assert_eq!(found.status, 1);
+    assert!(format!("{found:?}").contains("row 5 was changed"), "{found:?}");
+}
