@@ -18,6 +18,7 @@ use tokio::{
     io::{AsyncWrite, AsyncWriteExt as _},
     sync::Notify,
 };
+use tokio_util::sync::CancellationToken;
 
 /// Bytes that may wait before whoever has more to say has to, and before more is read. Enough for a host that writes
 /// thousands of calls before it reads the first answer.
@@ -26,18 +27,19 @@ const WAITING_BYTES_MAX: usize = 8 * 1024 * 1024;
 const KEPT_BYTES: usize = 64 * 1024;
 
 /// What is to be sent, line by line.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct Outbox {
     shared: Arc<Shared>,
 }
 
-#[derive(Default)]
 struct Shared {
     state: Mutex<State>,
     /// Something is to be handed on.
     due: Notify,
     /// Something was handed on, or never will be.
     moved: Notify,
+    /// Told when the output fails. Apart from `moved`: who waits for this for long is not woken for every answer.
+    ended: CancellationToken,
     /// Writes that the output took something of.
     writes: AtomicUsize,
 }
@@ -51,6 +53,12 @@ struct State {
 }
 
 impl Outbox {
+    /// Tells `ended` when its output fails.
+    pub(super) fn new(ended: CancellationToken) -> Self {
+        let (due, moved) = (Notify::new(), Notify::new());
+        Self { shared: Arc::new(Shared { state: Mutex::default(), due, moved, ended, writes: AtomicUsize::new(0) }) }
+    }
+
     /// Hands on to an output until that fails.
     pub(super) async fn hand_on(self, mut output: impl AsyncWrite + Unpin) {
         let mut taken = Vec::new();
@@ -90,6 +98,7 @@ impl Outbox {
         (state.failed, state.busy) = (Some(kind), false);
         drop(state);
         self.shared.moved.notify_waiters();
+        self.shared.ended.cancel();
     }
 
     /// Adds a message, room or not.
@@ -146,9 +155,10 @@ impl Outbox {
         }
     }
 
-    /// Waits until the output fails.
-    pub(super) async fn broken(&self) -> io::Error {
-        self.until(|_| false).await.err().unwrap_or_else(|| io::ErrorKind::BrokenPipe.into())
+    /// # Errors
+    /// When the output has failed.
+    pub(super) fn alive(&self) -> io::Result<()> {
+        self.state().alive()
     }
 
     async fn until(&self, reached: impl Fn(&State) -> bool) -> io::Result<()> {
@@ -208,7 +218,7 @@ mod tests {
     }
 
     fn to(output: impl AsyncWrite + Send + Unpin + 'static) -> Outbox {
-        let outbox = Outbox::default();
+        let outbox = Outbox::new(CancellationToken::new());
         tokio::spawn(outbox.clone().hand_on(output));
         outbox
     }
@@ -291,13 +301,15 @@ mod tests {
     #[tokio::test]
     async fn a_host_that_is_gone_is_an_error_for_whoever_says_more() {
         let (output, host) = duplex(16);
-        let outbox = to(output);
+        let ended = CancellationToken::new();
+        let outbox = Outbox::new(ended.clone());
+        tokio::spawn(outbox.clone().hand_on(output));
+        assert!(outbox.alive().is_ok() && !ended.is_cancelled());
         drop(host);
         outbox.put(&1).unwrap();
 
-        let kinds =
-            [outbox.emptied().await, outbox.put(&2), outbox.room().await].map(|ended| ended.unwrap_err().kind());
-
-        assert_eq!(kinds, [io::ErrorKind::BrokenPipe; 3]);
+        ended.cancelled().await;
+        let tries = [outbox.emptied().await, outbox.put(&2), outbox.room().await, outbox.alive()];
+        assert_eq!(tries.map(|tried| tried.unwrap_err().kind()), [io::ErrorKind::BrokenPipe; 4]);
     }
 }

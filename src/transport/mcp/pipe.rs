@@ -3,7 +3,7 @@
 //! Ours rather than rmcp's, which drops a line that is too long without an answer, ends the process at a notification
 //! before the first request, writes what it could not read into the log, and wakes the host once for every answer.
 
-use std::io;
+use std::{io, pin::Pin};
 
 use rmcp::{
     ErrorData, RoleServer,
@@ -12,7 +12,7 @@ use rmcp::{
     transport::Transport,
 };
 use tokio::io::{AsyncRead, BufReader};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::{
     lines::{Line, Lines},
@@ -37,16 +37,18 @@ pub(super) struct Pipe<R> {
     /// Lines since others had their turn.
     read: usize,
     service: Service,
-    stop: CancellationToken,
+    /// It was told to end, or the output has failed. One future for all messages: only the first look costs something.
+    ended: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
 /// Lines that are read before what they ask for is done: a host may write faster than anybody answers.
 const TURN: usize = 64;
 
 impl<R: AsyncRead + Unpin> Pipe<R> {
-    /// `stop` ends it as the end of the input does.
-    pub(super) fn new(input: R, outbox: Outbox, service: Service, stop: CancellationToken) -> Self {
-        Self { lines: Lines::new(BufReader::new(input)), outbox, owed: None, open: false, read: 0, service, stop }
+    /// `ended` ends it as the end of the input does; the outbox tells it when the output fails.
+    pub(super) fn new(input: R, outbox: Outbox, service: Service, ended: CancellationToken) -> Self {
+        let ended = Box::pin(ended.cancelled_owned());
+        Self { lines: Lines::new(BufReader::new(input)), outbox, owed: None, open: false, read: 0, service, ended }
     }
 
     /// The next message that is for rmcp; `None` at the end.
@@ -65,8 +67,10 @@ impl<R: AsyncRead + Unpin> Pipe<R> {
             }
             let line = tokio::select! {
                 biased;
-                () = self.stop.cancelled() => None,
-                cause = self.outbox.broken() => return Err(cause),
+                () = &mut self.ended => {
+                    self.outbox.alive()?;
+                    None
+                }
                 // A host that does not read is not read from: its answers would fill the memory.
                 line = async {
                     self.outbox.room().await?;

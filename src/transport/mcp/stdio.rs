@@ -45,9 +45,10 @@ where
     I: AsyncRead + Send + Unpin + 'static,
     O: AsyncWrite + Send + Unpin + 'static,
 {
-    let outbox = Outbox::default();
+    let ended = stop.child_token();
+    let outbox = Outbox::new(ended.clone());
     let hands_on = tokio::spawn(outbox.clone().hand_on(output));
-    let pipe = Pipe::new(input, outbox.clone(), server.service().clone(), stop.clone());
+    let pipe = Pipe::new(input, outbox.clone(), server.service().clone(), ended);
     let ended = match server.serve(pipe).await {
         Ok(session) => session.waiting().await.map(drop).map_err(|cause| {
             tracing::error!(%cause, "the session's task failed");
