@@ -1,6 +1,6 @@
 //! The store's contract for the trail, for upkeep, and for several holders of one vault.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use countersign::{
     domain::{
@@ -12,6 +12,8 @@ use countersign::{
     },
     store::{StoreError, Verdict, Writes},
 };
+
+use futures::FutureExt as _;
 
 use crate::store_kit::{Folder, World, check, given, later, runtime};
 
@@ -193,7 +195,7 @@ fn repeats_are_on_the_disk_within_a_quarter_of_a_second() {
             // A durable commit moves the head; nothing but the timer makes one here.
             while world.store().trail_ends().await.unwrap().1.unwrap().seq < 4 {
                 tokio::task::yield_now().await;
-                assert!(began.elapsed() < std::time::Duration::from_secs(5), "no sync came");
+                assert!(began.elapsed() < Duration::from_secs(5), "no sync came");
             }
 
             assert_eq!(world.verify().await, Ok(4));
@@ -257,5 +259,21 @@ fn two_holders_of_one_vault_see_each_other_and_share_one_chain() {
         assert!(!world.use_with(secret.id, nothing).await, "deleted there, so gone here, at once");
         assert_eq!(world.verify().await, Ok(103));
         other.close().await.unwrap();
+    });
+}
+
+#[test]
+fn a_caller_who_is_gone_before_its_turn_leaves_nobody_waiting() {
+    check(async |world| {
+        let record = || world.store().record(vec![world.entry(Action::Call)]);
+        let (mut gone, mut waits) = (record(), record());
+        let looks = [(&mut gone).now_or_never(), (&mut waits).now_or_never()];
+        drop(gone);
+
+        let answered = tokio::time::timeout(Duration::from_secs(10), waits).await;
+
+        assert!(looks.iter().all(Option::is_none), "nothing is answered at the first look");
+        answered.expect("it is done all the same").unwrap();
+        assert_eq!(world.actions().await, ["vault.create", "call", "call"]);
     });
 }

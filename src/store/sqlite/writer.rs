@@ -1,13 +1,15 @@
 //! Who carries out jobs: the runtime's own thread, or a thread of its own.
 //!
-//! Inline: the first job spawns a task that empties the queue; on a one-thread runtime every task that is ready queues
-//! its job before that task runs, so they share a commit without any hand-over between threads. Thread: jobs that need
+//! Inline: whoever queues the first job lets every other task that is ready queue its own, then empties the queue for all;
+//! on a one-thread runtime they share a commit without any hand-over between threads. Thread: jobs that need
 //! no sync are done in the same way, by whichever worker of the runtime comes to it; those that do, and those that find
 //! somebody in their way, go to the writer thread, which may wait for the disk without holding anybody up.
 
 use std::{
     collections::VecDeque,
+    future::poll_fn,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
+    task::Poll,
     thread::JoinHandle,
     time::{Duration, Instant},
 };
@@ -80,7 +82,12 @@ impl Writer {
         let (reply, answer) = oneshot::channel();
         let job = Box::new(Work { need, act, made: None, reply });
         match self.writes {
-            Writes::Inline => self.shared.enqueue_inline(job),
+            Writes::Inline => {
+                if let Some(duty) = self.shared.enqueue_inline(job) {
+                    after_others().await;
+                    drop(duty);
+                }
+            }
             Writes::Thread => self.shared.enqueue(job),
         }
         answer.await.unwrap_or_else(|_| Err(closed()))
@@ -114,10 +121,11 @@ impl Drop for Writer {
 }
 
 impl Shared {
-    fn enqueue_inline(self: &Arc<Self>, job: Box<dyn Job>) {
+    /// One caller is given the duty to empty the queue for all.
+    fn enqueue_inline(self: &Arc<Self>, job: Box<dyn Job>) -> Option<Duty> {
         let mut queue = lock(&self.queue);
         if queue.closed {
-            return;
+            return None;
         }
         queue.jobs.push_back(job);
         if queue.flushing {
@@ -127,20 +135,11 @@ impl Shared {
                 // A whole commit's worth: more would only wait longer, and hold memory meanwhile.
                 self.flush();
             }
-            return;
+            return None;
         }
         queue.flushing = true;
         drop(queue);
-        let promise = Promise::of(self, |queue| &mut queue.flushing);
-        let shared = Arc::clone(self);
-        match Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn(async move {
-                shared.flush();
-                promise.keep();
-                shared.set_timer();
-            })),
-            Err(_) => shared.flush(),
-        }
+        Some(Duty(Arc::clone(self)))
     }
 
     fn enqueue(self: &Arc<Self>, job: Box<dyn Job>) {
@@ -177,11 +176,13 @@ impl Shared {
     fn set_timer(self: &Arc<Self>) {
         let mut queue = lock(&self.queue);
         let Some(mut due) = queue.sync_due.filter(|_| !queue.timer) else { return };
+        // Without a runtime the store is at its end, and syncs then.
+        let Ok(runtime) = Handle::try_current() else { return };
         queue.timer = true;
         drop(queue);
         let promise = Promise::of(self, |queue| &mut queue.timer);
         let shared = Arc::downgrade(self);
-        tokio::spawn(async move {
+        runtime.spawn(async move {
             loop {
                 tokio::time::sleep_until(due.into()).await;
                 // If the store was let go of meanwhile, it has synced then.
@@ -283,6 +284,31 @@ impl Shared {
         }
         queue.sync_due = due;
     }
+}
+
+/// Inline: to empty the queue, which happens when this is dropped: others rely on it, also if the caller who has it is gone
+/// before its turn.
+struct Duty(Arc<Shared>);
+
+impl Drop for Duty {
+    fn drop(&mut self) {
+        self.0.flush();
+        self.0.set_timer();
+    }
+}
+
+/// Goes on after every task that is ready by now has had its turn. Unlike tokio's own way it does not ask the system for
+/// news in between.
+async fn after_others() {
+    let mut waited = false;
+    poll_fn(|task| {
+        if std::mem::replace(&mut waited, true) {
+            return Poll::Ready(());
+        }
+        task.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// What a flag says: that a task will see to it. Taken back if the task is dropped before it has: a runtime that shuts
