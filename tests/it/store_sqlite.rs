@@ -329,6 +329,28 @@ fn what_was_erased_is_in_no_file() {
 }
 
 #[test]
+fn reads_that_are_ready_together_share_a_commit_and_one_writes_a_small_page() {
+    const FRAME: u64 = 24 + 2048;
+    let folder = Folder::new(Writes::Inline);
+    runtime(Writes::Inline).block_on(async {
+        let world = World::of(folder);
+        let secret = world.added_secret().await;
+        let log = || fs::metadata(world.folder.data().join("vault.db-wal")).unwrap().len();
+        world.give(secret.id, 1).await;
+
+        let before = log();
+        world.give(secret.id, 1).await;
+        let alone = log() - before;
+        futures::future::join_all((0..30).map(|_| world.give(secret.id, 1))).await;
+        let together = log() - before - alone;
+
+        assert_eq!(alone, FRAME);
+        assert!(together < 10 * FRAME, "30 reads wrote {together} bytes");
+        assert_eq!(world.verify().await, Ok(34));
+    });
+}
+
+#[test]
 fn a_vault_of_format_1_opens() {
     let folder = Folder::new(Writes::Inline);
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
