@@ -11,7 +11,7 @@ use countersign::{
     },
     keyring::Place,
     random::SystemRandom,
-    store::{Life, Opened, Page, SealedSecret, StoreError, Writes, open},
+    store::{Holder, Idempotency, Life, Opened, Page, SealedSecret, StoreError, Verdict, Writes, open},
 };
 use rusqlite::Connection;
 use uuid::Uuid;
@@ -61,6 +61,38 @@ fn a_changed_record_is_damaged_whatever_was_changed() {
             note(is_damaged(opened.store.key("000000000003".parse().unwrap()).await.err()));
             assert_eq!(damaged, 1, "{change}: exactly its own record is refused");
         });
+    }
+}
+
+#[test]
+fn what_stands_beside_the_records_is_examined_too_and_the_row_is_named() {
+    let (secret, seat) = (Uuid::from_u128(1), Uuid::from_u128(2));
+    let changes = [
+        ("UPDATE seat SET email_key = 'eve@x.org'", "seat", seat),
+        ("UPDATE seat SET email_key = 'ADA@x.org'", "seat", seat),
+        ("UPDATE seat SET codes_per_hour = -1", "seat", seat),
+        ("UPDATE idempotency SET key = zeroblob(32)", "idempotency", secret),
+        ("UPDATE idempotency SET request = zeroblob(32)", "idempotency", secret),
+        ("UPDATE idempotency SET request = x''", "idempotency", secret),
+        ("UPDATE idempotency SET secret = zeroblob(16)", "idempotency", Uuid::nil()),
+        ("UPDATE idempotency SET created_at = created_at + 1", "idempotency", secret),
+        ("UPDATE code_count SET secret = zeroblob(16)", "code_count", Uuid::nil()),
+        ("UPDATE code_count SET holder = x'73'", "code_count", secret),
+        ("UPDATE code_count SET holder = CAST('kABC' AS BLOB)", "code_count", secret),
+        ("UPDATE code_count SET n = 0", "code_count", secret),
+        ("UPDATE code_count SET n = -1", "code_count", secret),
+    ];
+    for (change, table, id) in changes {
+        let folder = filled();
+        run(&folder, change);
+
+        let world = World::of(folder);
+        let found = runtime(Writes::Inline).block_on(world.store().examine()).unwrap();
+
+        assert_eq!(found.len(), 1, "{change}: {found:?}");
+        let start = format!("a record of {table} is damaged: {id}: ");
+        assert!(found[0].starts_with(&start), "{change}: {found:?}");
+        assert!(!found[0].to_lowercase().contains("x.org"), "{change}: {found:?}");
     }
 }
 
@@ -283,7 +315,8 @@ const fn place_of(secret: &SealedSecret) -> Place {
     Place { account: secret.account, secret: secret.id, version: secret.version, created_at: secret.created_at }
 }
 
-/// A closed vault with one of each, the secret sealed for real, the key revoked, and six rows on the trail.
+/// A closed vault with one of each, the secret sealed for real and registered by a request that may be repeated, a code of
+/// it counted for the seat, the key revoked, and six rows on the trail.
 fn filled() -> Folder {
     let world = World::of(Folder::new(Writes::Inline));
     runtime(Writes::Inline).block_on(async {
@@ -291,10 +324,13 @@ fn filled() -> Folder {
         let seed = Seed::from_bytes(Zeroizing::new(SEED.to_vec())).unwrap();
         secret.seed = world.opened.keyring.seal_seed(&seed, &place_of(&secret), &SystemRandom).unwrap();
         let entry = world.entry_on(Action::SecretRegister, secret.id);
-        world.store().add_secret(secret.clone(), None, entry).await.unwrap();
+        let repeat = Idempotency { key: [1; 32], request: [2; 32], since: NOW };
+        world.store().add_secret(secret.clone(), Some(repeat), entry).await.unwrap();
         world.give(secret.id, 1).await;
         let seat = world.seat("ada@x.org", Some("1"));
         world.store().add_seat(seat.clone(), world.entry(Action::SeatAdd)).await.unwrap();
+        let count = |_| Verdict { state: None, entry: None, counted: true, repeats_until: None };
+        world.use_for(secret.id, vec![Holder::Seat(seat.id)], NOW, count).await;
         let key = world.added_key(Some(seat.id)).await;
         let entry = world.entry(Action::KeyRevoke);
         world.store().revoke_key(world.account(), key.id, entry).await.unwrap();

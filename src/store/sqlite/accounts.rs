@@ -89,7 +89,7 @@ pub(super) fn examine(db: &Db<'_>) -> Result<Vec<StoreError>, StoreError> {
 }
 
 fn checked(db: &Db<'_>, row: &Row<'_>) -> Result<Account, StoreError> {
-    read(row).and_then(|kept| kept.checked(db)).map_err(|error| of_record(error, row, 0))
+    read(row).and_then(|kept| kept.checked(db)).map_err(|error| of_record(error, TABLE, row, 0))
 }
 
 fn read(row: &Row<'_>) -> Result<Kept, StoreError> {

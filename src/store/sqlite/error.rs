@@ -24,8 +24,8 @@ pub(super) fn damaged(table: &'static str, what: impl Into<String>) -> StoreErro
 }
 
 /// The same of a record that has an id: its damage says which one it is. `column` is the id's.
-pub(super) fn of_record(error: StoreError, row: &Row<'_>, column: usize) -> StoreError {
-    if let StoreError::Damaged { table, what } = error {
+pub(super) fn of_record(error: StoreError, table: &'static str, row: &Row<'_>, column: usize) -> StoreError {
+    if let StoreError::Damaged { what, .. } = error {
         return damaged(table, format!("{}: {what}", id_in(row, column)));
     }
     error

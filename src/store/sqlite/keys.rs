@@ -150,7 +150,7 @@ fn mac_of(keyring: &Keyring, key: &ApiKey, hash: &HashedKey) -> Mac {
 }
 
 fn checked(db: &Db<'_>, row: &Row<'_>) -> Result<(ApiKey, HashedKey), StoreError> {
-    read(db, row).map_err(|error| of_record(error, row, 0))
+    read(db, row).map_err(|error| of_record(error, TABLE, row, 0))
 }
 
 fn read(db: &Db<'_>, row: &Row<'_>) -> Result<(ApiKey, HashedKey), StoreError> {

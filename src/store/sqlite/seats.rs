@@ -5,7 +5,7 @@ use subtle::ConstantTimeEq as _;
 
 use super::{
     db::{Db, Field, Tx},
-    error::{misplaced, not_added, of_record, tampered},
+    error::{damaged, misplaced, not_added, of_record, tampered},
     keys,
 };
 use crate::{
@@ -27,7 +27,7 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT id, account, created_at, email, first_name, last_name, forwarding_number, auth_subject, ",
-            "codes_per_hour, mac FROM seat ",
+            "codes_per_hour, mac, email_key FROM seat ",
             $rest
         )
     };
@@ -153,7 +153,16 @@ pub(super) fn remove(tx: &Tx<'_>, account: AccountId, id: SeatId, entry: &AuditE
 
 /// Checks every row.
 pub(super) fn examine(db: &Db<'_>) -> Result<Vec<StoreError>, StoreError> {
-    db.all(select!(""), [], |row| Ok(checked(db, row).err())).map(|found| found.into_iter().flatten().collect())
+    db.all(select!(""), [], |row| Ok(examined(db, row).err())).map(|found| found.into_iter().flatten().collect())
+}
+
+/// The address without case authorises nothing and is not under the keyed hash, but a seat with a wrong one is not found.
+fn examined(db: &Db<'_>, row: &Row<'_>) -> Result<(), StoreError> {
+    let seat = checked(db, row)?;
+    if row.get::<_, String>(10).is_ok_and(|key| key == without_case(&seat.profile.email)) {
+        return Ok(());
+    }
+    Err(of_record(damaged(TABLE, "it is not found by its e-mail address"), TABLE, row, 0))
 }
 
 /// Says in words whose name is taken, which a constraint of the schema does not.
@@ -199,7 +208,7 @@ fn mac_of(keyring: &Keyring, seat: &Seat) -> Mac {
 }
 
 fn checked(db: &Db<'_>, row: &Row<'_>) -> Result<Seat, StoreError> {
-    read(db, row).map_err(|error| of_record(error, row, 0))
+    read(db, row).map_err(|error| of_record(error, TABLE, row, 0))
 }
 
 fn read(db: &Db<'_>, row: &Row<'_>) -> Result<Seat, StoreError> {

@@ -21,6 +21,8 @@ use crate::{
 };
 
 const TABLE: &str = "secret";
+/// Where registrations are remembered that may be repeated.
+const REPEATS: &str = "idempotency";
 /// A reservation as it is kept: its step and its id.
 const RESERVATION_BYTES: usize = 24;
 
@@ -87,17 +89,26 @@ pub(super) fn add(
 fn earlier(tx: &Tx<'_>, repeat: &Idempotency) -> Result<Option<Added>, StoreError> {
     let sql = "SELECT request, secret, created_at, mac FROM idempotency WHERE key = ? AND created_at >= ?";
     tx.first(sql, params![repeat.key, repeat.since.micros()], |row| {
-        let (request, secret, at): ([u8; 32], [u8; 16], i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        tx.check("idempotency", &[&repeat.key, &request, &secret, &at.to_be_bytes()], row.get(3)?)?;
-        let secret = SecretId::new(uuid::Uuid::from_bytes(secret));
+        let (request, secret) = answered(tx, row, &repeat.key)?;
         Ok(if request == repeat.request { Added::Repeat(secret) } else { Added::Conflict })
     })
+}
+
+/// The request that was remembered under a key, and the secret that it added. That names it when it is damaged: a person
+/// knows it by nothing else.
+fn answered(db: &Db<'_>, row: &Row<'_>, key: &[u8; 32]) -> Result<([u8; 32], SecretId), StoreError> {
+    let checked = || {
+        let (request, secret, at): ([u8; 32], [u8; 16], i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        db.check(REPEATS, &[key, &request, &secret, &at.to_be_bytes()], row.get(3)?)?;
+        Ok((request, SecretId::new(uuid::Uuid::from_bytes(secret))))
+    };
+    checked().map_err(|error| of_record(error, REPEATS, row, 1))
 }
 
 /// Keeps what was done for a request, and forgets what no longer counts.
 fn remember(tx: &Tx<'_>, repeat: &Idempotency, secret: SecretId, at: Timestamp) -> Result<(), StoreError> {
     let fields: [&[u8]; 4] = [&repeat.key, &repeat.request, secret.as_bytes(), &at.micros().to_be_bytes()];
-    let mac = tx.keyring().row_mac("idempotency", &fields);
+    let mac = tx.keyring().row_mac(REPEATS, &fields);
     tx.execute("DELETE FROM idempotency WHERE created_at < ?", [repeat.since.micros()])?;
     tx.execute(
         "INSERT OR REPLACE INTO idempotency (key, request, secret, created_at, mac) VALUES (?, ?, ?, ?, ?)",
@@ -210,6 +221,16 @@ pub(super) fn examine(db: &Db<'_>) -> Result<Vec<StoreError>, StoreError> {
     db.all(every, [], |row| Ok(read(db, row).err())).map(|found| found.into_iter().flatten().collect())
 }
 
+/// Checks every registration that is remembered.
+pub(super) fn examine_repeats(db: &Db<'_>) -> Result<Vec<StoreError>, StoreError> {
+    let every = "SELECT request, secret, created_at, mac, key FROM idempotency";
+    let found = db.all(every, [], |row| {
+        // A key of another length is none, and no row stands under it.
+        Ok(answered(db, row, &row.get(4).unwrap_or_default()).err())
+    })?;
+    Ok(found.into_iter().flatten().collect())
+}
+
 /// Writes the part of a row that the keyed hash covers.
 pub(super) fn put(tx: &Tx<'_>, kept: &Kept) -> Result<(), StoreError> {
     let (secret, state) = (&kept.secret, &kept.state);
@@ -280,7 +301,7 @@ fn mac_fields<T>(secret: &SealedSecret, state: &UseState, waiting: &[u8], then: 
 }
 
 fn read(db: &Db<'_>, row: &Row<'_>) -> Result<Kept, StoreError> {
-    checked(db, row).map_err(|error| of_record(error, row, 1))
+    checked(db, row).map_err(|error| of_record(error, TABLE, row, 1))
 }
 
 fn checked(db: &Db<'_>, row: &Row<'_>) -> Result<Kept, StoreError> {

@@ -1,6 +1,6 @@
 //! Looking a vault over: every page, and every record that can be checked without opening a seal.
 
-use super::{accounts, db::Db, error::damaged, header, keys, schema, seats, secrets, trail};
+use super::{accounts, db::Db, error::damaged, header, keys, schema, seats, secrets, trail, uses};
 use crate::store::StoreError;
 
 /// Findings of the page check that are reported; more say nothing new.
@@ -16,6 +16,8 @@ pub(super) fn examine(db: &Db<'_>) -> Result<Vec<String>, StoreError> {
         header.map(|()| Vec::new()),
         accounts::examine(db),
         secrets::examine(db),
+        secrets::examine_repeats(db),
+        uses::examine(db),
         seats::examine(db),
         keys::examine(db),
         trail::examine(db).map(|()| Vec::new()),

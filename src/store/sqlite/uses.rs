@@ -3,18 +3,22 @@
 use rusqlite::params;
 
 use super::{
-    db::Tx,
+    db::{Db, Tx},
+    error::{damaged, of_record},
     memory::Known,
     secrets::{self, Kept},
 };
 use crate::{
     domain::{
+        api_key::KeyId,
         hourly::{HourlyCount, MINUTES_COUNTED},
         ids::{SeatId, SecretId},
         time::Timestamp,
     },
     store::{Holder, InUse, SecretUse, StoreError},
 };
+
+const TABLE: &str = "code_count";
 
 /// How a use went.
 pub(super) struct Used {
@@ -79,9 +83,37 @@ fn count(tx: &Tx<'_>, secret: SecretId, holder: Holder, minute: i64) -> Result<(
     Ok(())
 }
 
+/// Checks every count. Without a keyed hash, what was changed into something else that could have been written stays
+/// unnoticed.
+pub(super) fn examine(db: &Db<'_>) -> Result<Vec<StoreError>, StoreError> {
+    let every = "SELECT code_count.secret, holder, code_count.n, secret.id IS NULL FROM code_count \
+                 LEFT JOIN secret ON secret.id = code_count.secret";
+    let found = db.all(every, [], |row| {
+        let what = if row.get(3)? {
+            "it counts codes of a secret that is not there"
+        } else if !is_holder(&row.get::<_, Vec<u8>>(1)?) {
+            "its holder is none that was ever written"
+        } else if !row.get::<_, u32>(2).is_ok_and(|given| given > 0) {
+            "its number is none that was ever written"
+        } else {
+            return Ok(None);
+        };
+        Ok(Some(of_record(damaged(TABLE, what), TABLE, row, 0)))
+    })?;
+    Ok(found.into_iter().flatten().collect())
+}
+
 /// A seat as a holder of counts.
 pub(super) fn holder_of_seat(seat: SeatId) -> Vec<u8> {
     bytes(Holder::Seat(seat))
+}
+
+fn is_holder(bytes: &[u8]) -> bool {
+    match bytes.split_first() {
+        Some((b'k', key)) => std::str::from_utf8(key).is_ok_and(|key| key.parse::<KeyId>().is_ok()),
+        Some((b's', seat)) => SeatId::from_slice(seat).is_ok(),
+        _ => false,
+    }
 }
 
 fn bytes(holder: Holder) -> Vec<u8> {
