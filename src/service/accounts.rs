@@ -1,6 +1,6 @@
 //! Accounts: a person keeps them.
 
-use super::{Refusal, Service};
+use super::{Refusal, Service, sound};
 use crate::{
     domain::{
         account::{Account, DEFAULT_ACCOUNT},
@@ -33,17 +33,21 @@ impl Service {
     /// `not_found`, `unavailable`.
     pub async fn account_name(&self, id: AccountId) -> Result<Name, Refusal> {
         let accounts = self.store().accounts().await.map_err(|cause| self.failed(&cause))?;
-        let found = accounts.into_iter().find(|account| account.id == id);
-        found.map(|account| account.name).ok_or(Refusal::NotFound("account"))
+        match (accounts.sound.into_iter().find(|account| account.id == id), accounts.damaged.first()) {
+            (Some(account), _) => Ok(account.name),
+            // It may be this one.
+            (None, Some(cause)) => Err(self.failed(cause)),
+            (None, None) => Err(Refusal::NotFound("account")),
+        }
     }
 
-    /// Every account, oldest first.
+    /// Every account, oldest first. A damaged one is left out, with a line in the log.
     ///
     /// # Errors
     /// `permission_denied`, `unavailable`.
     pub async fn list_accounts(&self, caller: &Principal) -> Result<Vec<Account>, Refusal> {
         self.require_person(caller, Action::Call).await?;
-        self.store().accounts().await.map_err(|cause| self.failed(&cause))
+        self.store().accounts().await.map(sound).map_err(|cause| self.failed(&cause))
     }
 
     /// Adds an account.

@@ -53,7 +53,7 @@ use crate::{
     },
     keyring::{Keyring, OpenSealError, Place},
     random::{NoRandomness, OrderedIds, SharedRandom},
-    store::{InUse, SealedSecret, SharedStore, StoreError},
+    store::{InUse, Listed, SealedSecret, SharedStore, StoreError},
 };
 use refusals::Refusals;
 use tally::Counters;
@@ -242,6 +242,14 @@ impl Parts {
 #[error("{during} panicked")]
 struct Panicked {
     during: &'static str,
+}
+
+/// What there is to show of a list. What is damaged must not hide the others: it is left out, with a line in the log.
+fn sound<T>(listed: Listed<T>) -> Vec<T> {
+    for cause in listed.damaged {
+        tracing::error!(%cause, "left out of a list");
+    }
+    listed.sound
 }
 
 /// Where a kept secret's blobs belong.

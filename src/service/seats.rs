@@ -1,6 +1,6 @@
 //! Seats: callers read them; a person keeps them.
 
-use super::{Code, Refusal, Service, register_secret::shown};
+use super::{Code, Refusal, Service, register_secret::shown, sound};
 use crate::{
     domain::{
         audit::{Action, AuditEntry},
@@ -46,7 +46,8 @@ pub struct SeatChanges {
 }
 
 impl Service {
-    /// Lists the seats of the caller's account; to a caller that is bound to a seat there is that one.
+    /// Lists the seats of the caller's account; to a caller that is bound to a seat there is that one. A damaged one is left
+    /// out, with a line in the log.
     ///
     /// # Errors
     /// `permission_denied`, `invalid_argument`, `unavailable`.
@@ -60,7 +61,10 @@ impl Service {
         // What is no e-mail address is no seat's.
         let Ok(email) = query.email.as_deref().map(Email::parse).transpose() else { return Ok(Vec::new()) };
         match caller.seat() {
-            None => self.store().seats(caller.account(), email, page).await.map_err(|cause| self.failed(&cause)),
+            None => {
+                let listed = self.store().seats(caller.account(), email, page).await;
+                listed.map(sound).map_err(|cause| self.failed(&cause))
+            }
             Some(bound) => {
                 let own = self.own_seat(caller, bound, email.as_ref()).await?;
                 let (skipped, most) = (usize::try_from(page.offset), page.limit.map(usize::try_from));
@@ -68,6 +72,17 @@ impl Service {
                 Ok(rows.take(most.and_then(Result::ok).unwrap_or(usize::MAX)).collect())
             }
         }
+    }
+
+    /// Every seat of the caller's account, for who must not miss one.
+    ///
+    /// # Errors
+    /// `permission_denied`, `internal` if one is damaged, `unavailable`.
+    pub async fn every_seat(&self, caller: &Principal) -> Result<Vec<Seat>, Refusal> {
+        self.require_person(caller, Action::Call).await?;
+        let listed =
+            self.store().seats(caller.account(), None, Page::ALL).await.map_err(|cause| self.failed(&cause))?;
+        listed.damaged.first().map_or(Ok(listed.sound), |cause| Err(self.failed(cause)))
     }
 
     /// Counts the seats of the caller's account; to a caller that is bound to a seat there is that one.

@@ -112,6 +112,15 @@ pub struct Keys {
     pub damaged: Vec<Option<KeyId>>,
 }
 
+/// Records of a list.
+#[derive(Debug)]
+pub struct Listed<T> {
+    /// Those that read as they were written, in order.
+    pub sound: Vec<T>,
+    /// What is wrong with those that the list came by and that do not: [`StoreError::Damaged`], each. They hide no others.
+    pub damaged: Vec<StoreError>,
+}
+
 /// Which secrets a list shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Life {
@@ -198,10 +207,15 @@ pub enum Changed {
 /// What a page of a list is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Page {
-    /// Rows to skip.
+    /// Sound rows to skip.
     pub offset: u64,
-    /// Rows to return at most; `None`: all.
+    /// Sound rows to return at most; `None`: all.
     pub limit: Option<u32>,
+}
+
+impl Page {
+    /// The whole list.
+    pub const ALL: Self = Self { offset: 0, limit: None };
 }
 
 /// Everything Countersign keeps. Object-safe; several processes may hold the same one open.
@@ -238,9 +252,10 @@ pub trait Store: Send + Sync {
     async fn add_seat(&self, seat: Seat, entry: AuditEntry) -> Result<(), StoreError>;
     /// One seat.
     async fn seat(&self, account: AccountId, name: SeatName) -> Result<Option<Seat>, StoreError>;
-    /// The seats of an account, oldest first.
-    async fn seats(&self, account: AccountId, email: Option<Email>, page: Page) -> Result<Vec<Seat>, StoreError>;
-    /// How many there are.
+    /// The seats of an account, oldest first. The one that is asked for by its address is refused when it is damaged, as it
+    /// is by its name: there are no others.
+    async fn seats(&self, account: AccountId, email: Option<Email>, page: Page) -> Result<Listed<Seat>, StoreError>;
+    /// How many there are, damaged ones among them.
     async fn count_seats(&self, account: AccountId, email: Option<Email>) -> Result<u64, StoreError>;
     /// Replaces a seat's profile.
     async fn change_seat(&self, seat: Seat, entry: AuditEntry) -> Result<Changed, StoreError>;
@@ -253,7 +268,7 @@ pub trait Store: Send + Sync {
     /// One account, by name.
     async fn account(&self, name: Name) -> Result<Option<Account>, StoreError>;
     /// Every account, oldest first.
-    async fn accounts(&self) -> Result<Vec<Account>, StoreError>;
+    async fn accounts(&self) -> Result<Listed<Account>, StoreError>;
     /// Removes an account without secrets, with its seats and keys. [`StoreError::InUse`] if it has some, live or deleted.
     async fn remove_account(&self, id: AccountId, entry: AuditEntry) -> Result<bool, StoreError>;
     /// Adds a key.

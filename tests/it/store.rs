@@ -18,7 +18,7 @@ use crate::store_kit::{NOW, World, check, given, later};
 #[test]
 fn a_new_vault_has_one_account_and_one_row() {
     check(async |world| {
-        let accounts = world.store().accounts().await.unwrap();
+        let accounts = world.store().accounts().await.unwrap().sound;
 
         assert_eq!(accounts.len(), 1);
         assert_eq!(accounts[0].name.as_str(), "default");

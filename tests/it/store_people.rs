@@ -15,8 +15,6 @@ use countersign::{
 
 use crate::store_kit::{NOW, World, check, later};
 
-const ALL: Page = Page { offset: 0, limit: None };
-
 #[test]
 fn a_seat_is_found_by_its_id_and_by_its_subject() {
     check(async |world| {
@@ -66,16 +64,16 @@ fn seats_are_listed_oldest_first_page_by_page() {
         }
         let list = async |email: Option<&str>, page| {
             let email = email.map(|email| Email::parse(email).unwrap());
-            let seats = store.seats(world.account(), email, page).await.unwrap();
+            let seats = store.seats(world.account(), email, page).await.unwrap().sound;
             seats.iter().map(|seat| seat.profile.email.as_str().to_owned()).collect::<Vec<_>>()
         };
 
-        assert_eq!(list(None, ALL).await, ["a@x.org", "b@x.org", "c@x.org"]);
+        assert_eq!(list(None, Page::ALL).await, ["a@x.org", "b@x.org", "c@x.org"]);
         assert_eq!(list(None, Page { offset: 1, limit: Some(1) }).await, ["b@x.org"]);
         assert!(list(None, Page { offset: 0, limit: Some(0) }).await.is_empty());
         assert!(list(None, Page { offset: u64::MAX, limit: None }).await.is_empty());
-        assert_eq!(list(Some("b@x.org"), ALL).await, ["b@x.org"]);
-        assert!(list(Some("B@x.org"), ALL).await.is_empty(), "an e-mail matches exactly");
+        assert_eq!(list(Some("b@x.org"), Page::ALL).await, ["b@x.org"]);
+        assert!(list(Some("B@x.org"), Page::ALL).await.is_empty(), "an e-mail matches exactly");
         let count = store.count_seats(world.account(), Some(Email::parse("b@x.org").unwrap())).await.unwrap();
         assert_eq!(count, 1);
     });
@@ -141,7 +139,7 @@ fn an_account_is_found_by_its_name_which_is_taken_once() {
         assert!(matches!(added, Err(StoreError::Exists(_))));
         assert_eq!(store.account(Name::parse("acme").unwrap()).await.unwrap(), Some(account.clone()));
         assert_eq!(store.account(Name::parse("ACME").unwrap()).await.unwrap(), None);
-        assert_eq!(store.accounts().await.unwrap().last(), Some(&account));
+        assert_eq!(store.accounts().await.unwrap().sound.last(), Some(&account));
         assert_eq!(world.actions().await, ["vault.create", "account.add"]);
     });
 }
@@ -167,8 +165,8 @@ fn only_an_account_without_secrets_is_removed_and_then_whole() {
         assert!(remove(account.id).await.unwrap());
         assert!(!remove(account.id).await.unwrap());
 
-        assert_eq!(store.accounts().await.unwrap().len(), 1);
-        assert_eq!(store.seats(account.id, None, ALL).await.unwrap(), []);
+        assert_eq!(store.accounts().await.unwrap().sound.len(), 1);
+        assert_eq!(store.seats(account.id, None, Page::ALL).await.unwrap().sound, []);
         assert_eq!(store.key(key.id).await.unwrap().map(|(key, _)| key), None);
         assert_eq!(store.secrets(account.id, Life::Deleted).await.unwrap(), []);
         assert_eq!(store.secret(account.id, secret.id).await.unwrap(), None);
@@ -201,7 +199,7 @@ fn the_account_that_a_vault_always_has_stays() {
         let removed = world.store().remove_account(world.account(), world.entry(Action::AccountRemove)).await;
 
         assert!(matches!(removed, Err(StoreError::InUse(_))));
-        assert_eq!(world.store().accounts().await.unwrap().len(), 1);
+        assert_eq!(world.store().accounts().await.unwrap().sound.len(), 1);
         assert_eq!(world.actions().await, ["vault.create"]);
     });
 }

@@ -138,7 +138,7 @@ async fn mix(world: &World, number: u64) {
             }
             5 => {
                 let page = Page { offset: 0, limit: Some(10) };
-                assert!(!world.store().seats(world.account(), None, page).await.unwrap().is_empty());
+                assert!(!world.store().seats(world.account(), None, page).await.unwrap().sound.is_empty());
                 0
             }
             _ => {

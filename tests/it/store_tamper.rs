@@ -8,6 +8,7 @@ use countersign::{
         ids::{SeatId, SecretId},
         seat::SeatName,
         seed::Seed,
+        text::Email,
     },
     keyring::Place,
     random::SystemRandom,
@@ -55,7 +56,7 @@ fn a_changed_record_is_damaged_whatever_was_changed() {
             let (mut damaged, account) = (0, opened.status.default_account);
             let mut note = |failed: bool| damaged += u32::from(failed);
             let is_damaged = |error: Option<StoreError>| matches!(error, Some(StoreError::Damaged { .. }));
-            note(is_damaged(opened.store.accounts().await.err()));
+            note(is_damaged(opened.store.accounts().await.unwrap().damaged.pop()));
             note(is_damaged(opened.store.secret(account, SecretId::new(Uuid::from_u128(1))).await.err()));
             note(is_damaged(opened.store.seat(account, SeatName::Id(SeatId::new(Uuid::from_u128(2)))).await.err()));
             note(is_damaged(opened.store.key("000000000003".parse().unwrap()).await.err()));
@@ -137,6 +138,36 @@ fn a_damaged_key_stands_beside_the_others_and_can_be_revoked() {
         assert_eq!((keys.sound, keys.damaged), (vec![sound], vec![]));
         assert_eq!(world.store().key(damaged).await.unwrap(), None);
         assert_eq!(world.store().examine().await.unwrap(), Vec::<String>::new());
+    });
+}
+
+#[test]
+fn a_damaged_seat_hides_no_other_on_any_page() {
+    let world = World::of(Folder::new(Writes::Inline));
+    let emails = ["a@x.org", "b@x.org", "c@x.org", "d@x.org", "e@x.org"];
+    runtime(Writes::Inline).block_on(async {
+        for email in emails {
+            world.added_seat(email).await;
+        }
+        run(&world.folder, "UPDATE seat SET codes_per_hour = 3600 WHERE email IN ('b@x.org', 'c@x.org')");
+        let store = world.store();
+        let page = async |offset, limit| {
+            let listed = store.seats(world.account(), None, Page { offset, limit }).await.unwrap();
+            let sound = listed.sound.iter().map(|seat| seat.profile.email.as_str().to_owned()).collect::<Vec<_>>();
+            (sound.join(" "), listed.damaged.len())
+        };
+
+        assert_eq!(page(0, None).await, ("a@x.org d@x.org e@x.org".to_owned(), 2));
+        assert_eq!(page(0, Some(2)).await, ("a@x.org d@x.org".to_owned(), 2));
+        assert_eq!(page(2, Some(2)).await, ("e@x.org".to_owned(), 2));
+        assert_eq!(page(0, Some(1)).await, ("a@x.org".to_owned(), 0), "nobody looks further than asked");
+        assert_eq!(page(0, Some(0)).await, (String::new(), 0));
+
+        // The one that is asked for is refused, and its address stays taken.
+        let asked = store.seats(world.account(), Some(Email::parse("b@x.org").unwrap()), Page::ALL).await;
+        assert!(matches!(asked, Err(StoreError::Damaged { .. })), "{asked:?}");
+        let twin = store.add_seat(world.seat("b@x.org", None), world.entry(Action::SeatAdd)).await;
+        assert!(matches!(twin, Err(StoreError::Exists(_))), "{twin:?}");
     });
 }
 
@@ -263,7 +294,7 @@ impl Expected {
             let account = opened.status.default_account;
             let list = opened.store.secrets(account, Life::Live).await.unwrap();
             let secret = opened.store.secret(account, list[0].id).await.unwrap().unwrap();
-            let seats = opened.store.seats(account, None, Page { offset: 0, limit: None }).await.unwrap();
+            let seats = opened.store.seats(account, None, Page::ALL).await.unwrap().sound;
             let keys = opened.store.keys(account).await.unwrap().sound;
             opened.store.close().await.unwrap();
             Self { secret, seats, keys }
@@ -277,7 +308,7 @@ impl Expected {
         let refused = runtime(Writes::Inline).block_on(async {
             let secret = opened.store.secret(account, self.secret.id).await;
             let opens = secret.is_ok_and(|found| found.is_some_and(|found| self.opens(&opened, &found, bit)));
-            let seats = opened.store.seats(account, None, Page { offset: 0, limit: None }).await;
+            let seats = opened.store.seats(account, None, Page::ALL).await.map(|seats| seats.sound);
             assert!(
                 seats.as_ref().map_or(true, |seats| seats.iter().all(|seat| self.seats.contains(seat))),
                 "bit {bit}"
@@ -290,7 +321,10 @@ impl Expected {
             };
             assert!(keys.as_ref().map_or(true, |keys| keys.iter().all(same)), "bit {bit}");
             let verified = verify(&opened.store, &opened.keyring).await;
-            !opens || seats.is_err() || keys.map_or(true, |keys| keys.len() != self.keys.len()) || verified.is_err()
+            !opens
+                || seats.map_or(true, |seats| seats.len() != self.seats.len())
+                || keys.map_or(true, |keys| keys.len() != self.keys.len())
+                || verified.is_err()
         });
         drop(opened);
         for ending in ["-wal", "-shm"] {

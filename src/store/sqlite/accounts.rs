@@ -9,7 +9,7 @@ use super::{
 use crate::{
     domain::{account::Account, audit::AuditEntry, ids::AccountId, text::Name, time::Timestamp},
     keyring::Mac,
-    store::StoreError,
+    store::{Listed, Page, StoreError},
 };
 
 const TABLE: &str = "account";
@@ -51,8 +51,9 @@ pub(super) fn by_name(db: &Db<'_>, name: &Name) -> Result<Option<Account>, Store
     if found.as_ref().is_some_and(|account| account.name != *name) { Err(misplaced(TABLE)) } else { Ok(found) }
 }
 
-pub(super) fn all(db: &Db<'_>) -> Result<Vec<Account>, StoreError> {
-    db.all("SELECT id, name, created_at, mac FROM account ORDER BY created_at, id", [], |row| checked(db, row))
+pub(super) fn all(db: &Db<'_>) -> Result<Listed<Account>, StoreError> {
+    let every = "SELECT id, name, created_at, mac FROM account ORDER BY created_at, id";
+    db.listed(every, [], Page::ALL, |row| checked(db, row))
 }
 
 /// Removes an account with its seats and keys, unless it has secrets, live or deleted. The default account stays: the vault

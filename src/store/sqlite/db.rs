@@ -20,7 +20,7 @@ use crate::{
         time::Timestamp,
     },
     keyring::{Keyring, Mac},
-    store::StoreError,
+    store::{Listed, Page, StoreError},
 };
 
 /// A connection and the keys that its rows are checked with.
@@ -79,6 +79,33 @@ impl<'c> Db<'c> {
         read: impl FnMut(&Row<'_>) -> Result<T, StoreError>,
     ) -> Result<Vec<T>, StoreError> {
         all(self.conn, sql, params, read)
+    }
+
+    /// A page of sound rows, and the damaged ones on the way. Counted in sound rows, pages that follow one another hold each
+    /// of them once.
+    pub(super) fn listed<T>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        page: Page,
+        mut read: impl FnMut(&Row<'_>) -> Result<T, StoreError>,
+    ) -> Result<Listed<T>, StoreError> {
+        let mut statement = self.statement(sql)?;
+        let mut rows = statement.query(params)?;
+        let most = page.limit.map_or(usize::MAX, |limit| limit as usize);
+        let mut skipped = 0;
+        let mut listed = Listed { sound: Vec::new(), damaged: Vec::new() };
+        while listed.sound.len() < most
+            && let Some(row) = rows.next()?
+        {
+            match read(row) {
+                Ok(_) if skipped < page.offset => skipped += 1,
+                Ok(record) => listed.sound.push(record),
+                Err(error @ StoreError::Damaged { .. }) => listed.damaged.push(error),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(listed)
     }
 
     /// Refuses a row whose keyed hash is not the one it was written with.

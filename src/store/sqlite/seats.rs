@@ -17,7 +17,7 @@ use crate::{
         time::Timestamp,
     },
     keyring::{Keyring, Mac},
-    store::{Changed, Page, StoreError},
+    store::{Changed, Listed, Page, StoreError},
 };
 
 const TABLE: &str = "seat";
@@ -81,22 +81,15 @@ pub(super) fn list(
     account: AccountId,
     email: Option<&Email>,
     page: Page,
-) -> Result<Vec<Seat>, StoreError> {
-    let limit = page.limit.map_or(-1, i64::from);
-    let offset = i64::try_from(page.offset).unwrap_or(i64::MAX);
-    let read = |row: &Row<'_>| checked(db, row);
-    match email {
-        Some(email) => db.all(
-            select!("WHERE account = ? AND email_key = ? AND email = ? LIMIT ? OFFSET ?"),
-            params![account.as_bytes(), without_case(email), email.as_str(), limit, offset],
-            read,
-        ),
-        None => db.all(
-            select!("WHERE account = ? ORDER BY created_at, id LIMIT ? OFFSET ?"),
-            params![account.as_bytes(), limit, offset],
-            read,
-        ),
-    }
+) -> Result<Listed<Seat>, StoreError> {
+    let Some(email) = email else {
+        let sql = select!("WHERE account = ? ORDER BY created_at, id");
+        return db.listed(sql, [account.as_bytes()], page, |row| checked(db, row));
+    };
+    let sql = select!("WHERE account = ? AND email_key = ? AND email = ?");
+    let asked_for = params![account.as_bytes(), without_case(email), email.as_str()];
+    let mut listed = db.listed(sql, asked_for, page, |row| checked(db, row))?;
+    listed.damaged.pop().map_or(Ok(listed), Err)
 }
 
 pub(super) fn count(db: &Db<'_>, account: AccountId, email: Option<&Email>) -> Result<u64, StoreError> {

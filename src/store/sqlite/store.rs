@@ -26,7 +26,9 @@ use crate::{
         text::{Email, Name},
         time::Timestamp,
     },
-    store::{Added, Changed, Idempotency, Keys, Life, Page, SealedSecret, SecretUse, Store, StoreError, Writes},
+    store::{
+        Added, Changed, Idempotency, Keys, Life, Listed, Page, SealedSecret, SecretUse, Store, StoreError, Writes,
+    },
 };
 
 /// Secrets whose last verdict is remembered; a forgotten one costs a sync.
@@ -159,7 +161,7 @@ impl Store for Sqlite {
         self.read(|db| seats::one(db, account, &name))
     }
 
-    async fn seats(&self, account: AccountId, email: Option<Email>, page: Page) -> Result<Vec<Seat>, StoreError> {
+    async fn seats(&self, account: AccountId, email: Option<Email>, page: Page) -> Result<Listed<Seat>, StoreError> {
         self.read_many(move |db| seats::list(db, account, email.as_ref(), page)).await
     }
 
@@ -183,7 +185,7 @@ impl Store for Sqlite {
         self.read(|db| accounts::by_name(db, &name))
     }
 
-    async fn accounts(&self) -> Result<Vec<Account>, StoreError> {
+    async fn accounts(&self) -> Result<Listed<Account>, StoreError> {
         self.read(accounts::all)
     }
 

@@ -11,7 +11,7 @@ use crate::{
         limits::{IMPORT_BYTES_MAX, IMPORT_ENTRIES_MAX},
         seat::SeatProfile,
     },
-    service::{NOT_ANOTHERS_ID, SeatChanges, SeatQuery},
+    service::{NOT_ANOTHERS_ID, SeatChanges},
     transport::wire::{OK, named_twice_by_item},
 };
 
@@ -73,7 +73,7 @@ pub(super) async fn import(path: &Path, session: &mut Session) -> Result<Ending,
 
 /// Looks at every entry: its form, and whether somebody else bears its unique names.
 async fn check(entries: &[Placed], session: &Session) -> Result<(), Failure> {
-    let kept = session.service.list_seats(&session.caller, &SeatQuery::default()).await?;
+    let kept = session.service.every_seat(&session.caller).await?;
     let mut taken: BTreeSet<String> = kept.iter().flat_map(|seat| unique_names(&seat.profile)).collect();
     let mut problems = Vec::new();
     for (place, changes) in entries {

@@ -46,3 +46,28 @@ fn an_account_is_added_worked_in_and_removed() {
     insta::assert_snapshot!(person.run(&["account", "rm", "default", "--yes"]).refused(1),
         @"error: the account `default` can't be removed");
 }
+
+#[test]
+fn a_damaged_account_does_not_hide_the_others() {
+    let person = Person::with_alice();
+    for name in ["acme", "umbrella"] {
+        person.run(&["account", "add", name]).ok();
+    }
+    person.tamper("UPDATE account SET created_at = 1 WHERE name = 'acme'");
+
+    let listed = person.run(&["account", "list"]);
+    insta::assert_snapshot!(redacted(&listed.out), @r"
+    NAME  CREATED
+    default  AT
+    umbrella  AT
+    ");
+    assert_eq!(listed.status, 0, "{listed:?}");
+    assert!(listed.err.contains("a record of account is damaged: ") && !listed.err.contains("acme"), "{listed:?}");
+    assert!(person.run(&["vault", "doctor"]).out.contains("problem: a record of account is damaged: "));
+
+    person.run(&["seat", "list", "--account", "umbrella"]).ok();
+    for arguments in [vec!["seat", "list", "--account", "acme"], vec!["account", "rm", "acme", "--yes"]] {
+        let refused = person.run(&arguments).refused(1);
+        assert!(refused.contains("internal error") && !refused.contains("no account"), "{refused}");
+    }
+}

@@ -186,3 +186,38 @@ fn a_field_that_is_named_twice_is_refused_by_entry() {
         @"error: entry 2: `email` is named twice");
     assert_eq!(person.run(&["seat", "list", "--json"]).ok(), "{\"seats\":[],\"status\":\"OK\"}\n");
 }
+
+#[test]
+fn a_damaged_seat_does_not_hide_the_others() {
+    let person = Person::with_alice();
+    let add = |email, subject| {
+        let added = person.run(&["seat", "add", "--email", email, "--auth-subject", subject, "--json"]).json();
+        text_of(&added, "/seat/seat_id").to_owned()
+    };
+    let (ada, bob) = (add("ada@example.com", "idp|1"), add("bob@example.com", "idp|2"));
+    person.tamper("UPDATE seat SET codes_per_hour = 3600 WHERE email = 'ada@example.com'");
+
+    let listed = person.run(&["seat", "list"]);
+    assert_eq!(listed.status, 0, "{listed:?}");
+    assert!(listed.out.contains(&bob) && !listed.out.contains(&ada) && !listed.out.contains("ada"), "{listed:?}");
+    assert!(listed.err.contains(&format!("a record of seat is damaged: {ada}: it was changed")), "{listed:?}");
+    assert!(!listed.err.contains("ada@"), "{listed:?}");
+    let doctor = person.run(&["vault", "doctor"]);
+    assert_eq!(doctor.status, 1);
+    assert!(doctor.out.contains(&format!("problem: a record of seat is damaged: {ada}: it was")), "{doctor:?}");
+
+    // Whoever asks for the damaged one is refused, and does not hear that it is not there.
+    for name in [ada.as_str(), "ada@example.com", "idp|1"] {
+        for arguments in [vec!["seat", "show", name], vec!["code", "alice", "--seat", name]] {
+            let refused = person.run(&arguments).refused(1);
+            assert!(
+                refused.contains("internal error") && !refused.contains("no such seat"),
+                "{arguments:?}: {refused}"
+            );
+        }
+    }
+    // An import adds all or nothing, and can't tell what the damaged one is called.
+    let csv = "email\neve@example.com\nada@example.com\n";
+    assert!(person.fed(csv, &["seat", "import", "-"]).refused(1).contains("internal error"));
+    person.run(&["seat", "show", "eve@example.com"]).refused(1);
+}

@@ -117,3 +117,16 @@ async fn a_limited_key_hears_why_it_registers_nothing() {
     let reason = refused.to_string();
     assert!(reason.contains("limited to given secrets") && !reason.contains("scope"), "{reason}");
 }
+
+#[tokio::test]
+async fn a_damaged_account_is_not_said_to_be_none() {
+    let vault = Vault::new();
+    let name = async || vault.service.account_name(vault.account).await;
+    assert_eq!(name().await.unwrap().as_str(), "default");
+
+    let file = vault.dir.path().join("data/vault.db");
+    rusqlite::Connection::open(file).unwrap().execute_batch("UPDATE account SET created_at = 1").unwrap();
+
+    assert_eq!(name().await.unwrap_err().code(), Code::Internal);
+    assert!(vault.service.list_accounts(&vault.person).await.unwrap().is_empty());
+}
