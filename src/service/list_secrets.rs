@@ -97,8 +97,9 @@ impl Service {
     async fn sound_secrets(&self, caller: &Principal, life: Life) -> Result<Vec<SealedSecret>, StoreError> {
         let mut sound = Vec::new();
         let every = self.store().secret_ids().await?;
-        for (account, id) in every.into_iter().filter(|(account, _)| *account == caller.account()) {
-            match self.store().secret(account, id).await {
+        let own = every.into_iter().filter(|row| row.account == Some(caller.account()));
+        for id in own.filter_map(|row| row.id) {
+            match self.store().secret(caller.account(), id).await {
                 Ok(kept) => sound.extend(kept),
                 Err(cause @ StoreError::Damaged { .. }) => tracing::error!(%cause, "left out of a list"),
                 Err(cause) => return Err(cause),

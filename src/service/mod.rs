@@ -28,6 +28,7 @@ use uuid::Uuid;
 
 pub use audit::{AuditReport, Finding};
 pub use authenticate::Offered;
+pub use export::Export;
 pub use get_code::{CodeRequest, IssuedCode};
 pub use keys::{KeyRequest, MintedKey};
 pub use list_secrets::{SecretPage, SecretQuery};

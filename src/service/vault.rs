@@ -7,7 +7,7 @@ use crate::{
         ids::{AccountId, SecretId},
         principal::Principal,
     },
-    store::StoreError,
+    store::{StoreError, UncheckedId},
 };
 
 /// Whether the vault can be written.
@@ -50,7 +50,9 @@ impl Service {
         self.require_person(caller, Action::Call).await?;
         let problems = self.store().examine().await.map_err(|cause| self.failed(&cause))?;
         let mut diagnosis = Diagnosis { problems, ..Diagnosis::default() };
-        for (account, id) in self.store().secret_ids().await.map_err(|cause| self.failed(&cause))? {
+        for UncheckedId { account, id } in self.store().secret_ids().await.map_err(|cause| self.failed(&cause))? {
+            // What is no id can't be asked for: the store has said so above.
+            let (Some(account), Some(id)) = (account, id) else { continue };
             diagnosis.secrets += 1;
             self.examine_secret(account, id, &mut diagnosis.problems).await?;
         }

@@ -121,6 +121,15 @@ pub struct Listed<T> {
     pub damaged: Vec<StoreError>,
 }
 
+/// What the row of a secret, which may be damaged, says it is. `None`: that can't be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UncheckedId {
+    /// The account it belongs to.
+    pub account: Option<AccountId>,
+    /// Its identity.
+    pub id: Option<SecretId>,
+}
+
 /// Which secrets a list shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Life {
@@ -298,8 +307,8 @@ pub trait Store: Send + Sync {
     async fn check_writable(&self) -> Result<(), StoreError>;
     /// Checks every page and every record it can check without opening a seal. Empty: sound.
     async fn examine(&self) -> Result<Vec<String>, StoreError>;
-    /// Account and id of every secret, live or deleted, damaged ones among them: what is to be examined one by one.
-    async fn secret_ids(&self) -> Result<Vec<(AccountId, SecretId)>, StoreError>;
+    /// Every secret, live or deleted, damaged ones among them: what is to be looked at one by one.
+    async fn secret_ids(&self) -> Result<Vec<UncheckedId>, StoreError>;
     /// Makes everything durable and lets go of it.
     async fn close(&self) -> Result<(), StoreError>;
 }

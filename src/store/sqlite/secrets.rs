@@ -17,7 +17,7 @@ use crate::{
         verification::VerifyMarks,
     },
     keyring::{Keyring, Mac},
-    store::{Added, Changed, Idempotency, Life, SealedSecret, StoreError, UseState},
+    store::{Added, Changed, Idempotency, Life, SealedSecret, StoreError, UncheckedId, UseState},
 };
 
 const TABLE: &str = "secret";
@@ -206,13 +206,11 @@ pub(super) fn erase_deleted(tx: &Tx<'_>, before: Timestamp, entry: &AuditEntry) 
 }
 
 /// The account and id of every secret, as they stand in rows that may be damaged.
-pub(super) fn ids(db: &Db<'_>) -> Result<Vec<(AccountId, SecretId)>, StoreError> {
-    let every = db.all("SELECT account, id FROM secret ORDER BY n", [], |row| {
-        let id = |column| Ok::<_, StoreError>(uuid::Uuid::from_bytes(row.get(column)?));
-        // What is no id can't be asked for.
-        Ok(id(0).and_then(|account| Ok((AccountId::new(account), SecretId::new(id(1)?)))).ok())
-    })?;
-    Ok(every.into_iter().flatten().collect())
+pub(super) fn ids(db: &Db<'_>) -> Result<Vec<UncheckedId>, StoreError> {
+    db.all("SELECT account, id FROM secret ORDER BY n", [], |row| {
+        let id = |column| row.get(column).ok().map(uuid::Uuid::from_bytes);
+        Ok(UncheckedId { account: id(0).map(AccountId::new), id: id(1).map(SecretId::new) })
+    })
 }
 
 /// Checks every row. The blobs are left closed.

@@ -27,7 +27,8 @@ use crate::{
         time::Timestamp,
     },
     store::{
-        Added, Changed, Idempotency, Keys, Life, Listed, Page, SealedSecret, SecretUse, Store, StoreError, Writes,
+        Added, Changed, Idempotency, Keys, Life, Listed, Page, SealedSecret, SecretUse, Store, StoreError, UncheckedId,
+        Writes,
     },
 };
 
@@ -238,7 +239,7 @@ impl Store for Sqlite {
         self.read_many(upkeep::examine).await
     }
 
-    async fn secret_ids(&self) -> Result<Vec<(AccountId, SecretId)>, StoreError> {
+    async fn secret_ids(&self) -> Result<Vec<UncheckedId>, StoreError> {
         self.read_many(secrets::ids).await
     }
 

@@ -1,6 +1,6 @@
 //! `countersign secret import` and `export`.
 
-use super::{Person, redacted};
+use super::{Person, redacted, text_of};
 use crate::kit::RFC_SEED;
 
 fn lines() -> String {
@@ -128,6 +128,63 @@ fn what_is_exported_as_a_document_is_imported_as_it_was() {
     assert_eq!(imported.pointer("/totp_secrets/0/single_use"), None);
     assert_eq!(imported.pointer("/totp_secrets/1/single_use"), Some(&true.into()));
     assert_eq!(other.run(&["secret", "export", "--plaintext", "--json"]).ok(), exported);
+}
+
+#[test]
+fn an_export_goes_on_past_damaged_secrets_and_names_them() {
+    let labels = ["alice", "bob", "carol", "dave", "eve"];
+    let person = Person::new();
+    let added = labels.map(|label| {
+        let arguments = ["secret", "add", "--label", label, "--stdin", "--json"];
+        text_of(&person.fed(RFC_SEED, &arguments).json(), "/totp_secret/id").to_owned()
+    });
+    person.run(&["secret", "rm", "eve", "--yes"]).ok();
+    person.tamper(
+        "PRAGMA foreign_keys = OFF; UPDATE secret SET wrong = 9 WHERE n = 1; \
+         UPDATE secret SET seed = zeroblob(100) WHERE n = 2; UPDATE secret SET account = zeroblob(16) WHERE n = 3",
+    );
+
+    let ran = person.run(&["secret", "export", "--plaintext"]);
+
+    assert_eq!(ran.status, 1, "{ran:?}");
+    assert_eq!(ran.out.lines().count(), 1, "{ran:?}");
+    assert!(ran.out.starts_with("otpauth://totp/dave?secret="), "{ran:?}");
+    let told: Vec<&str> = ran.err.lines().filter(|line| !line.contains("ERROR")).collect();
+    let [alice, bob, carol, ..] = &added;
+    assert_eq!(
+        told,
+        [
+            "1 secrets exported unencrypted.",
+            &format!("the secret {alice} is damaged and was left out"),
+            &format!("the secret {bob} is damaged and was left out"),
+            &format!("the secret {carol} is damaged and was left out"),
+            "`countersign vault doctor` says what is wrong; restore what is damaged from a backup.",
+        ]
+    );
+    let ran = person.run(&["secret", "export", "--plaintext", "--json"]);
+    let document: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(ran.status, 1);
+    assert_eq!(document.pointer("/damaged"), Some(&serde_json::json!([alice, bob, carol])));
+    assert_eq!(document.pointer("/status"), Some(&"ERROR".into()));
+    assert_eq!(document.pointer("/uris").unwrap().as_array().unwrap().len(), 1);
+    assert_eq!(
+        Person::new().fed(&ran.out, &["secret", "import", "-", "--json"]).json().pointer("/imported"),
+        Some(&1.into())
+    );
+    let trail = person.run(&["audit", "list", "--action", "secret.export", "--json"]).json();
+    assert_eq!(trail.pointer("/rows").unwrap().as_array().unwrap().len(), 2, "one row for each that went out");
+}
+
+#[test]
+fn an_export_tells_of_a_damaged_secret_that_has_no_id() {
+    let person = Person::with_alice();
+    person.tamper("UPDATE secret SET id = x'07'");
+
+    let ran = person.run(&["secret", "export", "--plaintext", "--json"]);
+
+    assert_eq!(ran.status, 1, "{ran:?}");
+    let document: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(document.pointer("/damaged"), Some(&serde_json::json!([null])));
 }
 
 #[test]

@@ -130,7 +130,7 @@ pub(super) async fn run(command: Command, session: &mut Session) -> Result<Endin
             session.console.answer(&SecretDeleteResponse { status: OK }, |console| console.line("reset"))?;
         }
         Command::Import(args) => return import::import(&args, session).await,
-        Command::Export(args) => export(&args, session).await?,
+        Command::Export(args) => return export(&args, session).await,
     }
     Ok(Ending::Done)
 }
@@ -203,19 +203,28 @@ async fn to_erase(name: &str, session: &Session) -> Result<(SecretId, String), F
     }
 }
 
-async fn export(args: &ExportArgs, session: &mut Session) -> Result<(), Failure> {
+async fn export(args: &ExportArgs, session: &mut Session) -> Result<Ending, Failure> {
     if session.console.looks().out.terminal && !args.yes {
         let remedy = "seeds would stay on this screen; send them to a file or a program, or add --yes";
         return Err(Failure::Usage(remedy.to_owned()));
     }
-    let uris = session.service.export_secrets(&session.caller).await?;
-    let answer = view::ExportAnswer::of(&uris);
+    let export = session.service.export_secrets(&session.caller).await?;
+    let answer = view::ExportAnswer::of(&export);
     session.console.answer(&answer, |console| {
-        for uri in &uris {
+        for uri in &export.uris {
             console.line(uri)?;
         }
         Ok(())
     })?;
-    session.console.note(&format!("{} secrets exported unencrypted.", uris.len()));
-    Ok(())
+    session.console.note(&format!("{} secrets exported unencrypted.", export.uris.len()));
+    if export.damaged.is_empty() {
+        return Ok(Ending::Done);
+    }
+    for id in export.damaged {
+        let name = id.map_or_else(|| "a secret with an unreadable id".to_owned(), |id| format!("the secret {id}"));
+        session.console.note(&format!("{name} is damaged and was left out"));
+    }
+    let remedy = "`countersign vault doctor` says what is wrong; restore what is damaged from a backup.";
+    session.console.note(remedy);
+    Ok(Ending::No)
 }

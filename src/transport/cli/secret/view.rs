@@ -1,10 +1,10 @@
 //! What secrets look like: tables and facts for people, documents for programs.
 
 use serde::Serialize;
-use zeroize::Zeroizing;
 
 use crate::{
     domain::{limits::RESTORE_DAYS, otpauth, secret::TotpSecret, seed::Seed, time::Timestamp},
+    service::Export,
     transport::{
         cli::{
             Failure, Session,
@@ -13,6 +13,9 @@ use crate::{
         wire::{self, OK, Revealed, SecretCreateResponse},
     },
 };
+
+/// The status of an export that something is missing from.
+const NOT_WHOLE: &str = "ERROR";
 
 /// A secret whose seed was made here: shown once, with the URI that an authenticator app reads.
 #[derive(Serialize)]
@@ -44,6 +47,9 @@ struct DeletedSecret {
 pub(super) struct ExportAnswer<'a> {
     status: &'static str,
     uris: Vec<&'a str>,
+    /// Ids of damaged secrets, which were left out; absent if there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    damaged: Vec<Option<String>>,
 }
 
 /// Shows a secret; with its seed if it was made here, this once.
@@ -143,7 +149,11 @@ impl DeletedAnswer {
 }
 
 impl<'a> ExportAnswer<'a> {
-    pub(super) fn of(uris: &'a [Zeroizing<String>]) -> Self {
-        Self { status: OK, uris: uris.iter().map(|uri| uri.as_str()).collect() }
+    pub(super) fn of(export: &'a Export) -> Self {
+        Self {
+            status: if export.damaged.is_empty() { OK } else { NOT_WHOLE },
+            uris: export.uris.iter().map(|uri| uri.as_str()).collect(),
+            damaged: export.damaged.iter().map(|id| id.as_ref().map(ToString::to_string)).collect(),
+        }
     }
 }
