@@ -107,6 +107,17 @@ impl Service {
         if revoked.await.map_err(|cause| self.failed(&cause))? { Ok(()) } else { Err(Refusal::NotFound("key")) }
     }
 
+    /// Removes every damaged key of the caller's account. They let nobody in, but the id that would name one may itself be
+    /// damaged. Returns how many.
+    ///
+    /// # Errors
+    /// `permission_denied`, `unavailable`.
+    pub async fn remove_damaged_keys(&self, caller: &Principal) -> Result<u64, Refusal> {
+        self.require_person(caller, Action::KeyRevoke).await?;
+        let entry = AuditEntry::of(caller, Action::KeyRevoke, self.now());
+        self.store().remove_damaged_keys(caller.account(), entry).await.map_err(|cause| self.failed(&cause))
+    }
+
     fn draw_key(&self) -> Result<PlainKey, Refusal> {
         let (mut id, mut secret) = ([0; 12], Zeroizing::new([0; 32]));
         let random = &self.parts.random;

@@ -288,6 +288,9 @@ pub trait Store: Send + Sync {
     async fn keys(&self, account: AccountId) -> Result<Keys, StoreError>;
     /// Revokes a key, from the next request on, in every process. A damaged one is removed, whosever it seems to be.
     async fn revoke_key(&self, account: AccountId, id: KeyId, entry: AuditEntry) -> Result<bool, StoreError>;
+    /// Removes every damaged key of an account, also one whose id or account can't be read, with a row for each like `entry`.
+    /// Returns how many.
+    async fn remove_damaged_keys(&self, account: AccountId, entry: AuditEntry) -> Result<u64, StoreError>;
     /// Remembers that a key was used. Need not be durable.
     async fn touch_key(&self, id: KeyId, at: Timestamp) -> Result<(), StoreError>;
 

@@ -1,6 +1,6 @@
 //! API keys. Everything that authorises stands under the row's keyed hash.
 
-use rusqlite::{Row, params};
+use rusqlite::{Row, params, types::ValueRef};
 use subtle::ConstantTimeEq as _;
 
 use super::{
@@ -91,6 +91,24 @@ pub(super) fn revoke(tx: &Tx<'_>, account: AccountId, id: KeyId, entry: &AuditEn
     }
     tx.append(entry)?;
     Ok(true)
+}
+
+/// Removes every damaged key of an account, those of nobody's account among them. How many.
+pub(super) fn remove_damaged(tx: &Tx<'_>, account: AccountId, entry: &AuditEntry) -> Result<u64, StoreError> {
+    let sql = select!("WHERE account = ? OR account NOT IN (SELECT id FROM account)");
+    let damaged = tx.all(sql, [account.as_bytes()], |row| match (checked(tx, row), row.get_ref(0)?) {
+        // Its id may be anything by now, even no text at all.
+        (Err(StoreError::Damaged { .. }), ValueRef::Text(id)) => Ok(Some(id.to_vec())),
+        (read, _) => read.map(|_| None),
+    })?;
+    let mut removed = 0;
+    for id in damaged.into_iter().flatten() {
+        tx.execute("DELETE FROM api_key WHERE CAST(id AS BLOB) = ?", [&id])?;
+        let key = String::from_utf8(id).ok().and_then(|id| id.parse().ok());
+        tx.append(&AuditEntry { key, ..entry.clone() })?;
+        removed += 1;
+    }
+    Ok(removed)
 }
 
 /// Revokes every key that is bound to a seat. A damaged one lets nobody in as it is.

@@ -210,6 +210,10 @@ impl Store for Sqlite {
         self.write(move |tx| keys::revoke(tx, account, id, &entry)).await
     }
 
+    async fn remove_damaged_keys(&self, account: AccountId, entry: AuditEntry) -> Result<u64, StoreError> {
+        self.write(move |tx| keys::remove_damaged(tx, account, &entry)).await
+    }
+
     async fn touch_key(&self, id: KeyId, at: Timestamp) -> Result<(), StoreError> {
         self.writer.write(Need::SyncSoon, move |tx| keys::touch(tx, id, at)).await
     }

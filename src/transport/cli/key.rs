@@ -33,8 +33,11 @@ pub enum Command {
     /// Revoke a key, from the next request on
     Revoke {
         /// The key's id, as `key list` shows it
-        #[arg(value_name = "ID")]
-        key: String,
+        #[arg(value_name = "ID", required_unless_present = "damaged")]
+        key: Option<String>,
+        /// Remove every damaged key, also one whose id can't be read
+        #[arg(long, conflicts_with = "key")]
+        damaged: bool,
     },
 }
 
@@ -97,11 +100,24 @@ struct KeysAnswer {
     status: &'static str,
 }
 
+/// The answer to the removal of damaged keys.
+#[derive(Serialize)]
+struct RevokedAnswer {
+    revoked: u64,
+    status: &'static str,
+}
+
 pub(super) async fn run(command: Command, session: &mut Session) -> Result<Ending, Failure> {
     match command {
         Command::Create(args) => create(args, session).await,
         Command::List => list(session).await,
-        Command::Revoke { key } => {
+        Command::Revoke { key: None, .. } => {
+            let revoked = session.service.remove_damaged_keys(&session.caller).await?;
+            let answer = RevokedAnswer { revoked, status: OK };
+            session.console.answer(&answer, |console| console.line(&format!("{revoked} revoked")))?;
+            Ok(Ending::Done)
+        }
+        Command::Revoke { key: Some(key), .. } => {
             let id: KeyId = key.trim().parse().map_err(|_| Failure::invalid("a key's id has 12 letters and digits"))?;
             session.service.revoke_key(&session.caller, id).await?;
             session.console.answer(&SecretDeleteResponse { status: OK }, |console| console.line("revoked"))?;
@@ -215,10 +231,12 @@ async fn list(session: &mut Session) -> Result<Ending, Failure> {
             session.console.note("No keys yet; `countersign key create --name NAME` makes one.");
         }
         0 => {}
-        1 => session.console.note("1 damaged key, which lets nobody in; `countersign key revoke ID` removes it."),
-        many => session
-            .console
-            .note(&format!("{many} damaged keys, which let nobody in; `countersign key revoke ID` removes one.")),
+        1 => {
+            session.console.note("1 damaged key, which lets nobody in; `countersign key revoke --damaged` removes it.");
+        }
+        many => session.console.note(&format!(
+            "{many} damaged keys, which let nobody in; `countersign key revoke --damaged` removes them."
+        )),
     }
     Ok(Ending::Done)
 }

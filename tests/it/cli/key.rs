@@ -48,7 +48,7 @@ fn a_damaged_key_is_listed_beside_the_others_and_revoked() {
 
     let ran = person.run(&["key", "list"]);
     insta::assert_snapshot!(redacted(&ran.err.replace(&damaged, "KEY")),
-        @"1 damaged key, which lets nobody in; `countersign key revoke ID` removes it.");
+        @"1 damaged key, which lets nobody in; `countersign key revoke --damaged` removes it.");
     insta::assert_snapshot!(redacted(&ran.ok().replace(&damaged, "DAMAGED").replace(&sound, "SOUND")), @r"
     ID  NAME  STATE  SCOPES  SECRETS  SEAT  CREATED  LAST USED  EXPIRES
     SOUND  laptop  active  codes:read,secrets:read,seats:read  all  -  AT  -  -
@@ -65,6 +65,38 @@ fn a_damaged_key_is_listed_beside_the_others_and_revoked() {
 
     assert_eq!(person.run(&["key", "list", "--json"]).json().pointer("/damaged"), None);
     person.run(&["vault", "doctor"]).ok();
+}
+
+#[test]
+fn damaged_keys_are_removed_together_whatever_became_of_their_ids() {
+    let person = Person::new();
+    let made = |name| text_of(&person.run(&["key", "create", "--name", name, "--json"]).json(), "/key_id").to_owned();
+    let [sound, scopes, id, bytes, account] = ["laptop", "ci", "phone", "tablet", "desk"].map(made);
+    let set = |what: &str, key: &str| format!("UPDATE api_key SET {what} WHERE id = '{key}';");
+    person.tamper(&format!(
+        "PRAGMA foreign_keys = OFF; {} {} {} {}",
+        set("scopes = 'codes:read,secrets:write'", &scopes),
+        set("id = 'eve'", &id),
+        set("id = CAST(x'FF' AS TEXT)", &bytes),
+        set("account = zeroblob(16)", &account),
+    ));
+    let doctor = person.run(&["vault", "doctor"]);
+    assert_eq!(doctor.out.matches("a record of api_key is damaged: with an unreadable id: ").count(), 2, "{doctor:?}");
+    insta::assert_snapshot!(person.run(&["key", "list"]).err,
+        @"3 damaged keys, which let nobody in; `countersign key revoke --damaged` removes them.");
+
+    assert_eq!(person.run(&["key", "revoke", "--damaged"]).ok(), "4 revoked\n");
+
+    let listed = person.run(&["key", "list", "--json"]).json();
+    assert_eq!(listed.pointer("/damaged"), None);
+    assert_eq!(text_of(&listed, "/keys/0/key_id"), sound);
+    person.run(&["vault", "doctor"]).ok();
+    let trail = person.run(&["audit", "list", "--action", "key.revoke", "--json"]).json();
+    assert_eq!(trail.pointer("/rows").unwrap().as_array().unwrap().len(), 4, "a row for each");
+    assert_eq!(person.run(&["key", "revoke", "--damaged", "--json"]).ok(), "{\"revoked\":0,\"status\":\"OK\"}\n");
+    for wrong in [vec!["key", "revoke"], vec!["key", "revoke", &sound, "--damaged"]] {
+        person.run(&wrong).refused(2);
+    }
 }
 
 #[test]
