@@ -11,6 +11,7 @@ mod patience;
 mod pipe;
 pub mod stdio;
 mod tools;
+mod unanswered;
 
 pub(in crate::transport) use handler::SessionEnd;
 pub use handler::{McpServer, Reveal};

@@ -18,12 +18,14 @@ use super::{
     lines::{Line, Lines},
     message::{NoMessage, read_message},
     outbox::Outbox,
+    unanswered::Unanswered,
 };
 use crate::{domain::limits::LINE_BYTES_MAX, service::Service};
 
 const UNREADABLE: &str =
     "this can't be read as JSON: it is cut short, nested too deeply, or has half a character in it";
 const AMBIGUOUS: &str = "this names a field twice";
+const IN_USE: &str = "`id` is that of a request that is not answered yet; use another one";
 const INVALID: &str = "this is no JSON-RPC 2.0 message that MCP knows";
 
 /// One host.
@@ -32,6 +34,7 @@ pub(super) struct Pipe<R> {
     outbox: Outbox,
     /// The answer to something that was no request, not yet sent.
     owed: Option<Box<ServerJsonRpcMessage>>,
+    unanswered: Unanswered,
     /// A request has come. Before it, notifications are dropped.
     open: bool,
     /// Lines since others had their turn.
@@ -48,7 +51,8 @@ impl<R: AsyncRead + Unpin> Pipe<R> {
     /// `ended` ends it as the end of the input does; the outbox tells it when the output fails.
     pub(super) fn new(input: R, outbox: Outbox, service: Service, ended: CancellationToken) -> Self {
         let ended = Box::pin(ended.cancelled_owned());
-        Self { lines: Lines::new(BufReader::new(input)), outbox, owed: None, open: false, read: 0, service, ended }
+        let (lines, unanswered) = (Lines::new(BufReader::new(input)), Unanswered::default());
+        Self { lines, outbox, owed: None, unanswered, open: false, read: 0, service, ended }
     }
 
     /// The next message that is for rmcp; `None` at the end.
@@ -94,8 +98,10 @@ impl<R: AsyncRead + Unpin> Pipe<R> {
             match read {
                 Ok(message) => {
                     self.open |= matches!(message, ClientJsonRpcMessage::Request(_));
-                    if self.open {
-                        return Ok(Some(message));
+                    match self.unanswered.heard(&message) {
+                        Some(id) => self.owe(Some(id), ErrorData::invalid_request(IN_USE, None)),
+                        None if self.open => return Ok(Some(message)),
+                        None => {}
                     }
                 }
                 Err(NoMessage::Notification) => {}
@@ -124,6 +130,7 @@ impl<R: AsyncRead + Send + Unpin> Transport<RoleServer> for Pipe<R> {
         &mut self,
         item: TxJsonRpcMessage<RoleServer>,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send + 'static {
+        self.unanswered.told(&item);
         // Put at once where there is room: what waits is then small.
         let (put, waits) = if self.outbox.has_room() {
             (self.outbox.put(&item), None)

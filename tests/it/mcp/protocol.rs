@@ -206,11 +206,14 @@ async fn a_host_that_does_not_read_is_not_read_from() {
         json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
     let hello = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": hello});
     host.write_all(format!("{hello}\n").as_bytes()).await.unwrap();
-    let list = format!("{}\n", json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"})).repeat(1000);
+    let list = |id: i64| format!("{}\n", json!({"jsonrpc": "2.0", "id": id, "method": "tools/list"}));
+    let mut ids = 1..;
+    let mut lists = || ids.by_ref().take(1000).map(list).collect::<String>();
 
     // Each list is answered with about 12 KiB: more than 200 MiB of answers if nothing held it up.
     let mut taken = 0;
-    while taken < 200 && tokio::time::timeout(Duration::from_secs(2), host.write_all(list.as_bytes())).await.is_ok() {
+    while taken < 200 && tokio::time::timeout(Duration::from_secs(2), host.write_all(lists().as_bytes())).await.is_ok()
+    {
         taken += 12;
     }
 
@@ -317,4 +320,43 @@ async fn a_waiting_call_tells_its_client_and_ends_when_cancelled() {
     // The step that was held is free again: the next single-use call gets it at once.
     let code = wire.ok("get_totp_code", json!({"secret_id": id, "single_use": true, "max_wait": 0})).await;
     assert_eq!(code["expires_in"], 30);
+}
+
+#[tokio::test]
+async fn an_id_names_one_request_until_that_is_answered_or_cancelled() {
+    let mut wire = Wire::open().await;
+    let start = 1_795_305_600;
+    let secret = wire.ok("register_totp_secret", json!({"label": "A"})).await["totp_secret"]["id"].clone();
+    wire.vault.clock.set_seconds(start + 25);
+    let line = |id: &Value, params: Value| {
+        json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params}).to_string()
+    };
+    let waits = json!({"name": "get_totp_code", "arguments": {"secret_id": secret, "min_validity": 10}});
+    let count = json!({"name": "get_seat_count", "arguments": {}});
+    for id in [json!(500), json!("500")] {
+        wire.send(&line(&id, waits.clone())).await;
+        for _ in 0..2 {
+            wire.send(&line(&id, count.clone())).await;
+            let twice = wire.receive().await;
+            assert_eq!((&twice["id"], &twice["error"]["code"]), (&id, &json!(-32600)), "{twice}");
+            let said = twice["error"]["message"].as_str().unwrap();
+            assert!(said.contains("`id`") && said.contains("not answered yet"), "{said}");
+        }
+    }
+
+    // Those that came first go on.
+    wire.vault.clock.set_seconds(start + 30);
+    for _ in 0..2 {
+        let answer = wire.receive().await;
+        assert_eq!(answer["result"]["structuredContent"]["expires_in"], 30, "{answer}");
+    }
+    wire.send(&line(&json!(500), count.clone())).await;
+    assert_eq!(wire.receive().await["result"]["structuredContent"]["count"], 0);
+
+    wire.vault.clock.set_seconds(start + 55);
+    wire.send(&line(&json!(600), waits)).await;
+    wire.send(r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":600}}"#).await;
+    wire.ok("get_seat_count", json!({})).await;
+    wire.send(&line(&json!(600), count)).await;
+    assert_eq!(wire.receive().await["result"]["structuredContent"]["count"], 0);
 }
