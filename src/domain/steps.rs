@@ -7,6 +7,8 @@
 
 use std::time::Duration;
 
+use uuid::Uuid;
+
 use super::{
     ids::ReservationId,
     time::Timestamp,
@@ -23,6 +25,9 @@ pub struct StepMarks {
     /// Steps that callers wait for and have not been shown, in rising order. As many as fit into the longest wait.
     pub waiting: Vec<Reservation>,
 }
+
+/// Who holds a step that was given back while others waited for later ones.
+const NOBODY: ReservationId = ReservationId::new(Uuid::nil());
 
 /// A caller's hold on a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,14 +107,16 @@ impl StepMarks {
         true
     }
 
-    /// A waiter gave up: its step is free again if nobody has taken a later one, else it stays unused for ever. Only the
-    /// reservation's holder can do it, and not once the code was shown. `true` if the step is free again.
+    /// A waiter gave up: its step is free again once nobody has taken or waits for a later one. Only the reservation's
+    /// holder can do it, and not once the code was shown. `false` if there was nothing to give back.
     pub fn give_back(&mut self, reservation: Reservation) -> bool {
-        let last = self.waiting.last() == Some(&reservation) && self.taken < Some(reservation.step);
-        if last {
-            self.waiting.pop();
+        if self.taken >= Some(reservation.step) {
+            return false;
         }
-        last
+        let Some(held) = self.waiting.iter_mut().find(|held| **held == reservation) else { return false };
+        held.id = NOBODY;
+        while self.waiting.pop_if(|last| last.id == NOBODY && self.taken < Some(last.step)).is_some() {}
+        true
     }
 
     /// Forgets reservations whose step has passed unshown: their holders are gone. They stay taken.
@@ -283,16 +290,40 @@ mod tests {
     }
 
     #[test]
-    fn the_last_reservation_is_given_back_by_its_holder_alone() {
+    fn a_reservation_is_given_back_by_its_holder_alone() {
         let mut marks = StepMarks { waiting: vec![held(NOW + 1, 1), held(NOW + 2, 2)], ..StepMarks::default() };
         assert!(!marks.give_back(held(NOW + 2, 9)), "not its holder");
-        assert!(!marks.give_back(held(NOW + 1, 1)), "a later one is taken: it stays unused");
         assert!(marks.give_back(held(NOW + 2, 2)));
+        assert!(!marks.give_back(held(NOW + 2, 2)), "it was given back");
         assert_eq!(marks.waiting, [held(NOW + 1, 1)]);
 
         assert!(marks.show(held(NOW + 1, 1)));
         assert!(!marks.give_back(held(NOW + 1, 1)), "it was shown");
         single(&mut marks, at(NOW, 9), CodeWish { max_wait: Duration::from_mins(2), ..WAIT }, 3, &later(NOW + 2));
+    }
+
+    #[test]
+    fn waiters_who_give_up_together_leave_no_mark_in_whatever_order() {
+        let waiting = [held(NOW + 1, 1), held(NOW + 2, 2), held(NOW + 3, 3)];
+        for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+            let mut marks = StepMarks { taken: Some(Step(NOW)), waiting: waiting.to_vec(), ..StepMarks::default() };
+            for nth in order {
+                assert!(marks.give_back(waiting[nth]), "{order:?}");
+            }
+            assert_eq!(marks, StepMarks { taken: Some(Step(NOW)), ..StepMarks::default() }, "{order:?}");
+        }
+    }
+
+    #[test]
+    fn a_step_that_was_given_back_stays_unused_once_a_later_one_is_shown() {
+        let mut marks = StepMarks { waiting: vec![held(NOW + 1, 1), held(NOW + 2, 2)], ..StepMarks::default() };
+        assert!(marks.give_back(held(NOW + 1, 1)));
+        assert!(!marks.show(held(NOW + 1, 1)), "nobody holds it");
+        single(&mut marks, at(NOW, 9), WAIT, 3, &busy_until(NOW + 3));
+
+        marks.settle(Step(NOW + 2));
+        assert!(marks.show(held(NOW + 2, 2)));
+        assert_eq!(marks, StepMarks { taken: Some(Step(NOW + 2)), ..StepMarks::default() });
     }
 
     #[test]
@@ -431,7 +462,7 @@ mod tests {
                     }
                 }
                 Event::Single(wish) => {
-                    let id = id(self.reservations.len() as u128);
+                    let id = id(self.reservations.len() as u128 + 1);
                     match self.marks.single_use(&totp(), self.now, wish, id) {
                         Turn::Now(step) => {
                             assert_eq!(step, self.current());

@@ -6,6 +6,8 @@ use std::{
     time::Duration,
 };
 
+use uuid::Uuid;
+
 use super::{Parts, Refusal, get_code::IssuedCode, place_of};
 use crate::{
     domain::{
@@ -18,6 +20,7 @@ use crate::{
         totp::{Step, TotpParameters},
     },
     keyring::OpenSealError,
+    random::NoRandomness,
     store::{InUse, UseState, Verdict},
 };
 
@@ -34,7 +37,11 @@ pub(super) enum Stage {
 
 /// What was decided last.
 pub(super) enum Decided {
-    Issued(IssuedCode),
+    Issued {
+        code: IssuedCode,
+        /// What its life is counted by.
+        totp: TotpParameters,
+    },
     /// A fresh code comes with this step.
     Fresh {
         step: Step,
@@ -116,7 +123,8 @@ impl Call {
         let mut state = in_use.state.clone();
         state.steps.settle(current);
         let wish = CodeWish { single_use: self.asked.wish.single_use || single_use, ..self.asked.wish };
-        let terms = Terms { totp, wish, id: self.reservation_id(wish) };
+        let Ok(id) = self.reservation_id(wish) else { return Ok(self.refused(Refusal::Unavailable)) };
+        let terms = Terms { totp, wish, id };
         match self.turn(&mut state, &terms, current) {
             None => Ok((verdict(in_use, state, None), Decided::Missed)),
             Some(Turn::Now(step)) => self.issue(in_use, state, &terms, step),
@@ -138,9 +146,9 @@ impl Call {
     }
 
     /// A fresh id for the calls that reserve; the others don't ask the dice.
-    fn reservation_id(&self, wish: CodeWish) -> ReservationId {
-        let drawn = if wish.single_use { self.parts.random.random_id().ok() } else { None };
-        ReservationId::new(drawn.unwrap_or_default())
+    fn reservation_id(&self, wish: CodeWish) -> Result<ReservationId, NoRandomness> {
+        let drawn = if wish.single_use { self.parts.random.random_id()? } else { Uuid::nil() };
+        Ok(ReservationId::new(drawn))
     }
 
     /// Whose turn it is; `None` if the step that was held has passed.
@@ -189,7 +197,8 @@ impl Call {
         if !terms.wish.single_use {
             verdict.repeats_until = Some(totp.start_of(Step(step.0.saturating_add(1))));
         }
-        Ok((verdict, Decided::Issued(IssuedCode { code, expires_in: totp.expires_in(self.now), step })))
+        let code = IssuedCode { code, expires_in: totp.expires_in(self.now), step };
+        Ok((verdict, Decided::Issued { code, totp: *totp }))
     }
 
     fn refused(&self, refusal: Refusal) -> (Verdict, Decided) {

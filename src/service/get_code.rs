@@ -26,13 +26,16 @@ use crate::{
         steps::CodeWish,
         text::Purpose,
         time::Timestamp,
-        totp::{Code, Step},
+        totp::{Code, Step, TotpParameters},
     },
     store::{Holder, SecretUse},
 };
 
 /// A timer and the clock need not agree to the last moment on when a step begins.
 const TIMER_SLACK: Duration = Duration::from_secs(1);
+
+/// Seconds of `min_validity` that may be lost on the way before a code is asked for again.
+const LOST_SECONDS: u32 = 1;
 
 /// What a caller asks for.
 #[derive(Debug, Clone, Default)]
@@ -90,6 +93,7 @@ impl Service {
         let mut left = wish.max_wait;
         // Dropped from the last to the first: a step is given back before its place is.
         let (mut place, mut stage, mut held) = (None, Stage::Ask, None::<Held>);
+        let mut asked_again = false;
         loop {
             let now = self.now();
             let wish = CodeWish { max_wait: left, ..wish };
@@ -97,12 +101,19 @@ impl Service {
             // Boxed, as the wait is, so that neither keeps room for the other.
             let decided = Box::pin(self.decide(asked, &counted, stage, AuditEntry { at: now, ..entry.clone() }));
             let from = match decided.await? {
-                Decided::Issued(code) => {
+                Decided::Issued { code, totp } => {
                     if let Some(held) = held.take() {
                         held.keep();
                     }
-                    self.parts.counters.issued();
-                    return Ok(code);
+                    match aged(code, &totp, self.now(), wish.min_validity) {
+                        Some(code) => {
+                            self.parts.counters.issued();
+                            return Ok(code);
+                        }
+                        None if asked_again => return Err(self.refuse(Refusal::Unavailable, entry).await),
+                        None => (stage, asked_again) = (Stage::Ask, true),
+                    }
+                    continue;
                 }
                 Decided::Refused(refusal) => {
                     // Its row was written with the decision.
@@ -202,6 +213,18 @@ impl Service {
             tracing::error!(%cause, "counted refusals could not be put on the trail");
         }
     }
+}
+
+/// A code as old as it is once its row is kept, which may have had to wait for the disk or for other processes. `None` if
+/// its step has ended, or if clearly less than asked for is left of it.
+fn aged(code: IssuedCode, totp: &TotpParameters, now: Timestamp, min_validity: u32) -> Option<IssuedCode> {
+    if totp.step_at(now) > code.step {
+        return None;
+    }
+    // A clock that was set back makes no code live longer.
+    let expires_in = totp.expires_in(now).min(code.expires_in);
+    let lost = code.expires_in >= min_validity && expires_in.saturating_add(LOST_SECONDS) < min_validity;
+    (!lost).then_some(IssuedCode { expires_in, ..code })
 }
 
 /// Reads the wish, and the purpose into the entry.

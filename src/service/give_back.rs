@@ -18,17 +18,17 @@ use crate::{
 };
 
 impl Service {
-    /// Gives a reserved step back, if nobody has taken a later one and its code was not shown.
+    /// Gives a reserved step back, if its code was not shown.
     async fn give_back(&self, reservation: Reservation, entry: AuditEntry) {
         let (Some(account), Some(secret)) = (entry.account, entry.secret) else { return };
         let now = self.now();
         let entry = AuditEntry { at: now, action: Action::CodeRelease, step: Some(reservation.step), ..entry };
         let decide = move |in_use: InUse<'_>| {
             let mut state = in_use.state.clone();
-            let freed = state.steps.give_back(reservation);
+            let given_back = state.steps.give_back(reservation);
             Verdict {
-                state: freed.then_some(state),
-                entry: freed.then(|| entry.clone()),
+                state: given_back.then_some(state),
+                entry: given_back.then(|| entry.clone()),
                 counted: false,
                 repeats_until: None,
             }

@@ -6,11 +6,13 @@ use countersign::{
         ids::SecretId,
         principal::Principal,
         scope::ScopeSet,
+        totp::Step,
     },
-    service::{Code, CodeRequest},
+    service::{Code, CodeRequest, Refusal},
 };
+use futures::FutureExt as _;
 
-use super::{code, plain, whole};
+use super::{code, plain, single_use, whole};
 use crate::kit::Vault;
 
 const START: i64 = 1_795_305_600;
@@ -135,4 +137,30 @@ async fn refusals_beyond_a_hundred_a_minute_become_one_row() {
     let refused: Vec<_> = rows.iter().filter(|row| row.entry.outcome != Outcome::Ok).collect();
     assert_eq!(refused.len(), 102);
     assert_eq!(refused.iter().filter_map(|row| row.entry.count).collect::<Vec<_>>(), [50]);
+}
+
+/// What a call is answered whose row is kept so many seconds after it asked, five seconds before its step ends.
+async fn answered_after(seconds: i64, request: CodeRequest) -> Result<(u32, Step), Refusal> {
+    let vault = Vault::new();
+    let id = vault.register("A").await.secret.id;
+    vault.clock.set_seconds(START + 25);
+    let mut call = Box::pin(whole(&vault.service, &vault.person, id, request));
+    assert!((&mut call).now_or_never().is_none(), "it waits for its turn");
+    vault.clock.set_seconds(START + 25 + seconds);
+    call.await.map(|code| (code.expires_in, code.step))
+}
+
+#[tokio::test]
+async fn a_code_is_as_old_as_it_is_when_it_leaves() {
+    let step = |number: u64| Step(u64::try_from(START).unwrap() / 30 + number);
+    for request in [plain(), single_use()] {
+        assert_eq!(answered_after(0, request.clone()).await.unwrap(), (5, step(0)));
+        assert_eq!(answered_after(4, request.clone()).await.unwrap(), (1, step(0)));
+        assert_eq!(answered_after(5, request.clone()).await.unwrap(), (30, step(1)), "it was dead on arrival");
+        assert_eq!(answered_after(7, request.clone()).await.unwrap(), (28, step(1)));
+        assert_eq!(answered_after(-10, request).await.unwrap(), (5, step(0)), "a clock that was set back");
+    }
+    let fresh = CodeRequest { min_validity: Some(5), max_wait: Some(0), ..CodeRequest::default() };
+    assert_eq!(answered_after(1, fresh.clone()).await.unwrap(), (4, step(0)), "nobody can be quicker than the disk");
+    assert_eq!(answered_after(2, fresh).await.unwrap_err().code(), Code::Busy);
 }
