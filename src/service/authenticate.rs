@@ -6,15 +6,18 @@ use std::time::Duration;
 use subtle::ConstantTimeEq as _;
 
 use super::{Refusal, Service};
-use crate::domain::{
-    api_key::{ApiKey, KeyId, PlainKey},
-    audit::{Action, Actor, AuditEntry},
-    ids::AccountId,
-    principal::Principal,
-    scope::ScopeSet,
-    seat::SeatName,
-    text::AuthSubject,
-    time::Timestamp,
+use crate::{
+    domain::{
+        api_key::{ApiKey, KeyId, PlainKey},
+        audit::{Action, Actor, AuditEntry},
+        ids::AccountId,
+        principal::Principal,
+        scope::ScopeSet,
+        seat::SeatName,
+        text::AuthSubject,
+        time::Timestamp,
+    },
+    store::StoreError,
 };
 
 /// How old the note of a key's last use may get before it is written again.
@@ -51,27 +54,26 @@ impl Service {
             Offered::Nothing | Offered::Junk => Refusal::Unauthenticated,
             Offered::Key(plain) => {
                 entry.key = Some(plain.id());
-                match self.key_of(&plain, now).await? {
-                    Some(key) => {
+                match self.key_of(&plain, now).await {
+                    Ok(Some(key)) => {
                         self.note_use(&key, now).await;
                         return Ok(Principal::of_key(&key));
                     }
-                    None => Refusal::Unauthenticated,
+                    Ok(None) => Refusal::Unauthenticated,
+                    Err(cause) => return Err(self.refuse_failed(cause, entry).await),
                 }
             }
             Offered::Login { account, subject, scopes } => {
                 entry.account = Some(account);
                 entry.actor = Actor::Login;
                 let seat = match AuthSubject::parse(&subject) {
-                    Err(_) => None,
-                    Ok(subject) => {
-                        let found = self.store().seat(account, SeatName::Subject(subject)).await;
-                        found.map_err(|cause| self.failed(&cause))?
-                    }
+                    Err(_) => Ok(None),
+                    Ok(subject) => self.store().seat(account, SeatName::Subject(subject)).await,
                 };
                 match seat {
-                    Some(seat) => return Ok(Principal::of_login(account, scopes, seat.id)),
-                    None => Refusal::NoSeat,
+                    Ok(Some(seat)) => return Ok(Principal::of_login(account, scopes, seat.id)),
+                    Ok(None) => Refusal::NoSeat,
+                    Err(cause) => return Err(self.refuse_failed(cause, entry).await),
                 }
             }
         };
@@ -98,8 +100,8 @@ impl Service {
         }
     }
 
-    async fn key_of(&self, plain: &PlainKey, now: Timestamp) -> Result<Option<ApiKey>, Refusal> {
-        let kept = self.store().key(plain.id()).await.map_err(|cause| self.failed(&cause))?;
+    async fn key_of(&self, plain: &PlainKey, now: Timestamp) -> Result<Option<ApiKey>, StoreError> {
+        let kept = self.store().key(plain.id()).await?;
         let hash = self.keyring().hash_key(plain);
         Ok(kept
             .filter(|(_, kept_hash)| kept_hash.0.ct_eq(&hash.0).into())

@@ -195,10 +195,12 @@ impl Service {
         };
         let work = Arc::clone(self.store()).use_secret(request);
         let mut under_way = UnderWay::new(self, &entry, &told, work);
-        let there = under_way.done().await.map_err(|cause| self.failed(&cause))?;
+        let done = under_way.done().await;
         drop(under_way);
-        if !there {
-            return Err(self.refuse(Refusal::NotFound("secret"), entry).await);
+        match done {
+            Ok(true) => {}
+            Ok(false) => return Err(self.refuse(Refusal::NotFound("secret"), entry).await),
+            Err(cause) => return Err(self.refuse_failed(cause, entry).await),
         }
         let Told { decided, leftover } = told.lock().map(|mut told| std::mem::take(&mut *told)).unwrap_or_default();
         self.record_leftover(leftover).await;

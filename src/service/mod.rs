@@ -144,11 +144,12 @@ impl Service {
     ) -> Result<Option<Seat>, Refusal> {
         let found = match (named, caller.seat()) {
             (None, None) => return Ok(None),
-            (Some(named), _) => Box::pin(self.find_seat(caller.account(), named)).await?,
-            (None, Some(bound)) => {
-                let found = self.store().seat(caller.account(), SeatName::Id(bound)).await;
-                found.map_err(|cause| self.failed(&cause))?
-            }
+            (Some(named), _) => Box::pin(self.find_seat(caller.account(), named)).await,
+            (None, Some(bound)) => self.store().seat(caller.account(), SeatName::Id(bound)).await,
+        };
+        let found = match found {
+            Ok(found) => found,
+            Err(cause) => return Err(self.refuse_failed(cause, entry.clone()).await),
         };
         match (found, caller.seat()) {
             (Some(seat), bound) if bound.is_none_or(|bound| bound == seat.id) => Ok(Some(seat)),

@@ -6,12 +6,15 @@ use std::{collections::HashMap, sync::Mutex};
 use futures::future::BoxFuture;
 
 use super::{Refusal, Service};
-use crate::domain::{
-    audit::{Action, Actor, AuditEntry},
-    ids::AccountId,
-    limits::REFUSALS_PER_MINUTE_MAX,
-    principal::Principal,
-    time::Timestamp,
+use crate::{
+    domain::{
+        audit::{Action, Actor, AuditEntry},
+        ids::AccountId,
+        limits::REFUSALS_PER_MINUTE_MAX,
+        principal::Principal,
+        time::Timestamp,
+    },
+    store::StoreError,
 };
 
 /// Sources that are counted at once. Beyond it the rest share one count.
@@ -68,19 +71,35 @@ impl Service {
     /// Boxed: nearly every step of a call may end in it, and those that don't must not keep room for it.
     pub(super) fn refuse(&self, refusal: Refusal, entry: AuditEntry) -> BoxFuture<'_, Refusal> {
         Box::pin(async move {
-            let entry = AuditEntry { outcome: refusal.code().outcome(), ..entry };
             self.parts.counters.refused(refusal.code());
-            let (kept, mut rows) = self.parts.refusals.count(&entry);
-            if kept {
-                rows.push(entry);
-            }
-            if !rows.is_empty()
-                && let Err(cause) = self.store().record(rows).await
-            {
-                tracing::error!(%cause, "a refusal could not be put on the trail");
+            self.put_on_trail(&refusal, entry).await;
+            refusal
+        })
+    }
+
+    /// A call that the store could not carry out. That a record is damaged is a refusal like others, and on the trail; a
+    /// store that is unavailable can't be written to.
+    pub(super) fn refuse_failed(&self, cause: StoreError, entry: AuditEntry) -> BoxFuture<'_, Refusal> {
+        Box::pin(async move {
+            let refusal = self.failed(&cause);
+            if matches!(cause, StoreError::Damaged { .. }) {
+                self.put_on_trail(&refusal, entry).await;
             }
             refusal
         })
+    }
+
+    async fn put_on_trail(&self, refusal: &Refusal, entry: AuditEntry) {
+        let entry = AuditEntry { outcome: refusal.code().outcome(), ..entry };
+        let (kept, mut rows) = self.parts.refusals.count(&entry);
+        if kept {
+            rows.push(entry);
+        }
+        if !rows.is_empty()
+            && let Err(cause) = self.store().record(rows).await
+        {
+            tracing::error!(%cause, "a refusal could not be put on the trail");
+        }
     }
 
     /// Counts a refusal that a transport decided on: a bad argument, an unknown tool, a missing scope.

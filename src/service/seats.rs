@@ -11,7 +11,7 @@ use crate::{
         seat::{Seat, SeatName, SeatProfile},
         text::{AuthSubject, Email, PhoneNumber, TextError},
     },
-    store::{Changed, Page},
+    store::{Changed, Page, StoreError},
 };
 
 /// What an `auth_subject` must not be.
@@ -20,7 +20,7 @@ pub const NOT_ANOTHERS_ID: &str = "must not be the id of another seat";
 /// Which seats a caller wants to see.
 #[derive(Debug, Clone, Default)]
 pub struct SeatQuery {
-    /// Exactly this e-mail address, without case.
+    /// Exactly this e-mail address, as it is written.
     pub email: Option<String>,
     /// Rows of a page, 0..=1000; all without it.
     pub limit: Option<u32>,
@@ -116,7 +116,8 @@ impl Service {
     /// `permission_denied`, `not_found`, `unavailable`.
     pub async fn get_seat(&self, caller: &Principal, name: &str) -> Result<Seat, Refusal> {
         self.require(caller, Scope::SeatsRead, Action::Call).await?;
-        match (self.find_seat(caller.account(), name).await?, caller.seat()) {
+        let found = self.find_seat(caller.account(), name).await.map_err(|cause| self.failed(&cause))?;
+        match (found, caller.seat()) {
             (Some(seat), bound) if bound.is_none_or(|bound| bound == seat.id) => Ok(seat),
             (_, None) => {
                 self.count_refusal(Code::NotFound);
@@ -129,11 +130,11 @@ impl Service {
     }
 
     /// The seat that a text names: by its id, else by its `auth_subject` (which at some providers is a UUID too).
-    pub(super) async fn find_seat(&self, account: AccountId, text: &str) -> Result<Option<Seat>, Refusal> {
+    pub(super) async fn find_seat(&self, account: AccountId, text: &str) -> Result<Option<Seat>, StoreError> {
         let by_id = text.parse().ok().map(SeatName::Id);
         let by_subject = AuthSubject::parse(text).ok().map(SeatName::Subject);
         for name in by_id.into_iter().chain(by_subject) {
-            let found = self.store().seat(account, name).await.map_err(|cause| self.failed(&cause))?;
+            let found = self.store().seat(account, name).await?;
             if found.is_some() {
                 return Ok(found);
             }

@@ -69,8 +69,10 @@ impl Service {
             Check { parts: Arc::clone(&self.parts), now, typed, entry: entry.clone(), checked: Arc::clone(&checked) };
         let decide = Box::new(move |in_use: InUse<'_>| check.decide(&in_use));
         let request = SecretUse { account: caller.account(), secret, now, counted: Vec::new(), decide };
-        if !Arc::clone(self.store()).use_secret(request).await.map_err(|cause| self.failed(&cause))? {
-            return Err(self.refuse(Refusal::NotFound("secret"), entry).await);
+        match Arc::clone(self.store()).use_secret(request).await {
+            Ok(true) => {}
+            Ok(false) => return Err(self.refuse(Refusal::NotFound("secret"), entry).await),
+            Err(cause) => return Err(self.refuse_failed(cause, entry).await),
         }
         let checked = checked.lock().ok().and_then(|mut checked| checked.take());
         match checked.ok_or(Refusal::Unavailable)? {

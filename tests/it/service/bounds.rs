@@ -1,19 +1,20 @@
 //! What exists for a caller that is limited to given secrets, or bound to a seat.
 
 use countersign::{
+    clock::Clock as _,
     domain::{
         api_key::PlainKey,
-        audit::AuditFilter,
+        audit::{AuditFilter, Outcome},
         ids::{SeatId, SecretId},
         principal::Principal,
         scope::ScopeSet,
         seat::Seat,
     },
-    service::{Code, KeyRequest, Offered, Registration, SeatChanges, SeatQuery},
+    service::{Code, CodeRequest, KeyRequest, Offered, Registration, SeatChanges, SeatQuery},
 };
 
 use super::{code, plain};
-use crate::kit::Vault;
+use crate::kit::{Vault, open_in};
 
 async fn seat(vault: &Vault, email: &str, subject: &str) -> Seat {
     let changes =
@@ -21,7 +22,7 @@ async fn seat(vault: &Vault, email: &str, subject: &str) -> Seat {
     vault.service.add_seat(&vault.person, &changes).await.unwrap()
 }
 
-async fn holder(vault: &Vault, seat: Option<SeatId>, secrets: Option<Vec<SecretId>>) -> Principal {
+async fn offered_key(vault: &Vault, seat: Option<SeatId>, secrets: Option<Vec<SecretId>>) -> Offered {
     let request = KeyRequest {
         name: "bounded".to_owned(),
         scopes: ScopeSet::ALL,
@@ -31,8 +32,11 @@ async fn holder(vault: &Vault, seat: Option<SeatId>, secrets: Option<Vec<SecretI
         expires_at: None,
     };
     let minted = vault.service.create_key(&vault.person, request).await.unwrap();
-    let key = PlainKey::from_token(&minted.plain.expose_token()).unwrap();
-    vault.service.authenticate(Offered::Key(key)).await.unwrap()
+    Offered::Key(PlainKey::from_token(&minted.plain.expose_token()).unwrap())
+}
+
+async fn holder(vault: &Vault, seat: Option<SeatId>, secrets: Option<Vec<SecretId>>) -> Principal {
+    vault.service.authenticate(offered_key(vault, seat, secrets).await).await.unwrap()
 }
 
 #[tokio::test]
@@ -129,4 +133,27 @@ async fn a_damaged_account_is_not_said_to_be_none() {
 
     assert_eq!(name().await.unwrap_err().code(), Code::Internal);
     assert!(vault.service.list_accounts(&vault.person).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn what_is_refused_because_a_record_is_damaged_is_on_the_trail() {
+    let vault = Vault::new();
+    let id = vault.register("A").await.secret.id;
+    let seat = seat(&vault, "ada@example.com", "ada").await.id.to_string();
+    let offered = offered_key(&vault, None, None).await;
+    let for_seat = CodeRequest { seat: Some(seat), ..plain() };
+    let file = rusqlite::Connection::open(vault.dir.path().join("data/vault.db")).unwrap();
+
+    file.execute_batch("UPDATE seat SET created_at = 1; UPDATE api_key SET created_at = 1").unwrap();
+    assert_eq!(code(&vault.service, &vault.person, id, for_seat).await.unwrap_err().code(), Code::Internal);
+    assert_eq!(vault.service.authenticate(offered).await.unwrap_err().code(), Code::Internal);
+    file.execute_batch("UPDATE secret SET created_at = 1").unwrap();
+    assert_eq!(code(&vault.service, &vault.person, id, plain()).await.unwrap_err().code(), Code::Internal);
+    let tried = vault.service.verify_code(&vault.person, id, "123456", None).await;
+    assert_eq!(tried.unwrap_err().code(), Code::Internal);
+
+    let rows = open_in(vault.dir.path(), vault.clock.now()).store.trail(AuditFilter::default()).await.unwrap();
+    let refused = rows.iter().filter(|row| row.entry.outcome == Outcome::Internal);
+    let actions: Vec<_> = refused.map(|row| row.entry.action.as_str()).collect();
+    assert_eq!(actions, ["code.get", "authenticate", "code.get", "code.verify"]);
 }
