@@ -209,8 +209,13 @@ fn session(config: &Config, service: &Service, account: &Account, status: &Vault
     }
 }
 
+/// Brings to the disk what is not there yet. By now everything has been answered, and what was answered is kept.
 async fn close(service: &Service) -> Result<(), Failure> {
-    service.close().await.map_err(Failure::from)
+    service.close().await.map_err(|refusal| {
+        let message = "what was answered is kept, but the disk did not take the last write: a power cut could still lose that a \
+                       code was read again. Look whether the disk is full, then run `countersign vault doctor`";
+        Failure::Failed { code: refusal.code(), message: message.to_owned() }
+    })
 }
 
 fn console_of(config: &Config) -> Console {

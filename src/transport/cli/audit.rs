@@ -10,7 +10,7 @@ use super::{
 use crate::{
     domain::{
         audit::{Action, AuditFilter, AuditRow},
-        limits::TRAIL_DAYS_MIN,
+        limits::{PAGE_ROWS_MAX, TRAIL_DAYS_MIN},
     },
     service::{AuditReport, Code},
     transport::wire::{self, AuditListResponse, OK},
@@ -138,6 +138,10 @@ pub(super) async fn run(command: Command, session: &mut Session) -> Result<Endin
 
 async fn list(args: ListArgs, session: &mut Session) -> Result<Ending, Failure> {
     let everybody = args.filter.all_accounts;
+    if args.limit > PAGE_ROWS_MAX {
+        let problem = format!("--limit must be 0 to {PAGE_ROWS_MAX}; `countersign audit export` has every row");
+        return Err(Failure::invalid(problem));
+    }
     let filter = AuditFilter { limit: Some(args.limit), newest: true, ..filter(args.filter, session).await? };
     let rows = read(filter, everybody, session).await?;
     let now = session.service.now();

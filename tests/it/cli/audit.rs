@@ -181,3 +181,13 @@ fn a_row_that_cant_be_read_is_the_first_bad_one() {
     assert_eq!(found.status, 1);
     assert!(format!("{found:?}").contains("row 5 was changed"), "{found:?}");
 }
+
+#[test]
+fn a_list_has_as_many_rows_as_a_page_may_have() {
+    let person = Person::with_alice();
+    person.run(&["audit", "list", "--limit", "1000"]).ok();
+    assert_eq!(person.run(&["audit", "list", "--limit", "0", "--json"]).json()["rows"], serde_json::json!([]));
+
+    insta::assert_snapshot!(person.run(&["audit", "list", "--limit", "1001"]).refused(1),
+        @"error: --limit must be 0 to 1000; `countersign audit export` has every row");
+}

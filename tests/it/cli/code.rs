@@ -59,3 +59,17 @@ fn a_code_is_right_once_and_the_answer_is_the_status_too() {
     let refused = person.run(&["verify", "alice"]).refused(2);
     assert!(refused.contains("--stdin"), "{refused}");
 }
+
+#[test]
+fn an_answer_stands_although_the_disk_takes_no_more() {
+    let person = Person::new();
+    person.fed("JBSWY3DPEHPK3PXP", &["secret", "add", "--label", "slow", "--period", "3600", "--stdin"]).ok();
+    person.run(&["code", "slow"]).ok();
+    // The last write of a process counts here; this one can't.
+    person.tamper("UPDATE trail_end SET synced = 9223372036854775807");
+
+    let ran = person.run(&["code", "slow"]);
+
+    assert_eq!((ran.status, ran.out.lines().count()), (1, 1), "{}", ran.err);
+    assert!(ran.err.contains("what was answered is kept") && !ran.err.contains("nothing was changed"), "{}", ran.err);
+}
