@@ -104,6 +104,9 @@ pub enum OpenError {
         /// What is wrong with it.
         what: &'static str,
     },
+    /// Whoever copies the vault's folder would have its key too.
+    #[error("{} lies in the folder of the vault; a copy of that must not open itself: keep the key elsewhere", without_seeds(.0))]
+    KeyBesideVault(PathBuf),
     /// Made by a newer version.
     #[error("{} has format {found}, newer than this version's {known}; use the newer countersign", without_seeds(.path))]
     Newer {

@@ -185,6 +185,22 @@ fn a_key_file_that_was_named_is_used_or_made() {
 }
 
 #[test]
+fn a_key_beside_its_vault_is_refused_by_whatever_way() {
+    let folder = Folder::new(Writes::Inline);
+    private_dir(&folder.data());
+    symlink(folder.data(), folder.root.join("link")).unwrap();
+    for key in ["data/vault.key", "link/vault.key", "data/deeper/vault.key", "config/../data/vault.key"] {
+        private_dir(&folder.root.join("config"));
+        let refused = refusal(&OpenRequest { key_file: Some(folder.root.join(key)), ..folder.request() });
+        assert!(matches!(refused, OpenError::KeyBesideVault(_)), "{key}: {refused}");
+    }
+    private_dir(&folder.keys());
+    let url = format!("sqlite:{}", folder.keys().join("vault.db").display());
+    assert!(matches!(refusal(&OpenRequest { url, ..folder.request() }), OpenError::KeyBesideVault(_)));
+    assert_eq!(contents(&folder.data()).keys().filter(|path| path.ends_with("vault.db")).count(), 0);
+}
+
+#[test]
 fn files_and_folders_that_others_can_read_are_refused() {
     for name in ["data", "data/vault.db", "data/vault.db-wal"] {
         let world = World::of(with_a_secret());

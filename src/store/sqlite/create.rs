@@ -37,7 +37,7 @@ pub(super) fn create(request: &OpenRequest, spot: &Spot) -> Result<(), OpenError
     spot.remove_draft()?;
     let vault = VaultId::new(SystemRandom.random_id().map_err(no_randomness)?);
     // The key is on the disk before anything is sealed with it; a crash here leaves a key that opens nothing.
-    let kek = new_key(request, vault)?;
+    let kek = new_key(request, spot, vault)?;
     files::create_private(&spot.draft())?;
     build(spot, vault, &kek, request.now)?;
     spot.publish()?;
@@ -45,17 +45,21 @@ pub(super) fn create(request: &OpenRequest, spot: &Spot) -> Result<(), OpenError
     Ok(())
 }
 
-/// The key file of a vault. Refused if it lies in our folder for keys and that is not ours alone.
-pub(super) fn key_path(request: &OpenRequest, vault: VaultId) -> Result<PathBuf, OpenError> {
+/// The key file of a vault. Refused if it lies beside the vault, by whatever way, or in our folder for keys and that is not
+/// ours alone.
+pub(super) fn key_path(request: &OpenRequest, spot: &Spot, vault: VaultId) -> Result<PathBuf, OpenError> {
     let path = request.key_file.clone().unwrap_or_else(|| request.key_dir.join(format!("{vault}.key")));
+    if path.parent().is_some_and(|folder| spot.is_beside(folder, &request.data_dir)) {
+        return Err(OpenError::KeyBesideVault(path));
+    }
     if path.parent() == Some(&request.key_dir) {
         files::refuse_shared_keys(&request.key_dir)?;
     }
     Ok(path)
 }
 
-fn new_key(request: &OpenRequest, vault: VaultId) -> Result<Kek, OpenError> {
-    let path = key_path(request, vault)?;
+fn new_key(request: &OpenRequest, spot: &Spot, vault: VaultId) -> Result<Kek, OpenError> {
+    let path = key_path(request, spot, vault)?;
     match read_key_file(&path) {
         Err(KeyFileError::Missing(_)) => {}
         found => return Ok(found?),

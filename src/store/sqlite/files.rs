@@ -43,6 +43,12 @@ impl Spot {
         &self.file
     }
 
+    /// Whether a folder is the vault's, or in the data directory, by whatever way one gets there.
+    pub(super) fn is_beside(&self, folder: &Path, data_dir: &Path) -> bool {
+        let folder = real(folder);
+        folder == self.folder || folder.starts_with(real(data_dir))
+    }
+
     /// Whether the database is there. Refused if it is not a plain file of ours that only we can read.
     pub(super) fn has_vault(&self) -> Result<bool, OpenError> {
         let Some(facts) = look(&self.file)? else { return Ok(false) };
@@ -193,6 +199,15 @@ fn number(_facts: &Metadata) -> Option<Number> {
 /// Creates an empty file that only its owner can read.
 pub(super) fn create_private(path: &Path) -> Result<(), OpenError> {
     open_private(path, OpenOptions::new().write(true).create_new(true)).map(drop).map_err(io_at(path))
+}
+
+/// Where a folder is, or will be made, with every link on the way followed.
+fn real(folder: &Path) -> PathBuf {
+    let found = folder.ancestors().find_map(|above| {
+        let rest = folder.strip_prefix(above).ok()?;
+        Some(resolve(above).ok()?.join(rest))
+    });
+    found.unwrap_or_else(|| folder.to_owned())
 }
 
 /// What the system says of a path, links not followed.

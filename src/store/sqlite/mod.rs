@@ -79,7 +79,7 @@ fn unlock(request: &OpenRequest, spot: &Spot, patience: &Patience) -> Result<Unl
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep_log).map_err(opening(spot.file()))?;
     let format = known_format(&conn, spot.file())?;
     let empty_handed = header_of(&conn).map_err(damage(spot.file()))?;
-    let key_file = create::key_path(request, empty_handed.header.vault)?;
+    let key_file = create::key_path(request, spot, empty_handed.header.vault)?;
     let keyring = Keyring::unlock(&empty_handed.header, &read_key_file(&key_file)?).map_err(|source| match source {
         UnlockError::WrongKey => OpenError::WrongKey { key_file: key_file.clone(), source },
         UnlockError::Damaged => OpenError::Damaged { path: spot.file().to_owned(), what: source.to_string() },
