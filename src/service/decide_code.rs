@@ -52,7 +52,7 @@ pub(super) enum Decided {
         reservation: Reservation,
         from: Timestamp,
     },
-    /// The step it held has passed or was lost: ask again.
+    /// The step it held has passed or was lost, or the code came too late: ask again.
     Missed,
     Refused(Refusal),
     Damaged(OpenSealError),

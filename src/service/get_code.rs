@@ -26,7 +26,7 @@ use crate::{
         steps::CodeWish,
         text::Purpose,
         time::Timestamp,
-        totp::{Code, Step, TotpParameters},
+        totp::{Code, Step},
     },
     store::{Holder, SecretUse},
 };
@@ -93,7 +93,6 @@ impl Service {
         let mut left = wish.max_wait;
         // Dropped from the last to the first: a step is given back before its place is.
         let (mut place, mut stage, mut held) = (None, Stage::Ask, None::<Held>);
-        let mut asked_again = false;
         loop {
             let now = self.now();
             let wish = CodeWish { max_wait: left, ..wish };
@@ -101,19 +100,12 @@ impl Service {
             // Boxed, as the wait is, so that neither keeps room for the other.
             let decided = Box::pin(self.decide(asked, &counted, stage, AuditEntry { at: now, ..entry.clone() }));
             let from = match decided.await? {
-                Decided::Issued { code, totp } => {
+                Decided::Issued { code, .. } => {
                     if let Some(held) = held.take() {
                         held.keep();
                     }
-                    match aged(code, &totp, self.now(), wish.min_validity) {
-                        Some(code) => {
-                            self.parts.counters.issued();
-                            return Ok(code);
-                        }
-                        None if asked_again => return Err(self.refuse(Refusal::Unavailable, entry).await),
-                        None => (stage, asked_again) = (Stage::Ask, true),
-                    }
-                    continue;
+                    self.parts.counters.issued();
+                    return Ok(code);
                 }
                 Decided::Refused(refusal) => {
                     // Its row was written with the decision.
@@ -176,6 +168,7 @@ impl Service {
         let (Some(account), Some(secret)) = (entry.account, entry.secret) else {
             return Err(Refusal::NotFound("secret"));
         };
+        let min_validity = asked.wish.min_validity;
         let told = Arc::new(Mutex::new(Told::default()));
         let mut call = Call {
             parts: Arc::clone(&self.parts),
@@ -204,7 +197,21 @@ impl Service {
         }
         let Told { decided, leftover } = told.lock().map(|mut told| std::mem::take(&mut *told)).unwrap_or_default();
         self.record_leftover(leftover).await;
-        decided.ok_or(Refusal::Unavailable)
+        decided.map(|decided| self.as_old_as_it_is(decided, min_validity)).ok_or(Refusal::Unavailable)
+    }
+
+    /// A code's row may have had to wait for the disk or for other processes. A code whose step has ended meanwhile, or of
+    /// which clearly less is left than was asked for, is no answer.
+    fn as_old_as_it_is(&self, decided: Decided, min_validity: u32) -> Decided {
+        let Decided::Issued { code, totp } = decided else { return decided };
+        let now = self.now();
+        // A clock that was set back makes no code live longer.
+        let expires_in = totp.expires_in(now).min(code.expires_in);
+        let was_enough = code.expires_in >= min_validity;
+        if totp.step_at(now) > code.step || was_enough && expires_in.saturating_add(LOST_SECONDS) < min_validity {
+            return Decided::Missed;
+        }
+        Decided::Issued { code: IssuedCode { expires_in, ..code }, totp }
     }
 
     /// Writes the counter rows that a decision found due.
@@ -215,18 +222,6 @@ impl Service {
             tracing::error!(%cause, "counted refusals could not be put on the trail");
         }
     }
-}
-
-/// A code as old as it is once its row is kept, which may have had to wait for the disk or for other processes. `None` if
-/// its step has ended, or if clearly less than asked for is left of it.
-fn aged(code: IssuedCode, totp: &TotpParameters, now: Timestamp, min_validity: u32) -> Option<IssuedCode> {
-    if totp.step_at(now) > code.step {
-        return None;
-    }
-    // A clock that was set back makes no code live longer.
-    let expires_in = totp.expires_in(now).min(code.expires_in);
-    let lost = code.expires_in >= min_validity && expires_in.saturating_add(LOST_SECONDS) < min_validity;
-    (!lost).then_some(IssuedCode { expires_in, ..code })
 }
 
 /// Reads the wish, and the purpose into the entry.

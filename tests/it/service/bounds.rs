@@ -67,7 +67,7 @@ async fn the_trail_of_a_bound_key_holds_rows_for_its_seat_alone() {
         (seat(&vault, "ada@example.com", "idp|ada").await, seat(&vault, "bob@example.com", "idp|bob").await);
     let bound = holder(&vault, Some(ada.id), None).await;
     for seat in [&ada, &bob] {
-        let request = countersign::service::CodeRequest { seat: Some(seat.id.to_string()), ..plain() };
+        let request = CodeRequest { seat: Some(seat.id.to_string()), ..plain() };
         code(&vault.service, &vault.person, id, request).await.unwrap();
     }
 
