@@ -4,7 +4,7 @@
 
 use std::io::Cursor;
 
-use image::{GrayImage, ImageFormat, ImageReader, Limits};
+use image::{GrayImage, ImageFormat, ImageReader, Limits, Luma};
 use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::transport::cli::Failure;
@@ -23,7 +23,12 @@ pub(super) fn read(bytes: &[u8]) -> Result<Zeroizing<String>, Failure> {
     let mut pixels = grey.into_raw();
     let at = |x: usize, y: usize| pixels.get(y * wide + x).copied().unwrap_or(u8::MAX);
     let mut prepared = rqrr::PreparedImage::prepare_from_greyscale(wide, high, at);
-    let found = prepared.detect_grids();
+    let mut found = prepared.detect_grids();
+    if found.is_empty() {
+        // Light on dark, as dark pages show it.
+        prepared = rqrr::PreparedImage::prepare_from_greyscale(wide, high, |x, y| u8::MAX - at(x, y));
+        found = prepared.detect_grids();
+    }
     let text = match found.as_slice() {
         [] => Err(Failure::invalid("no QR code was found in the picture; cut it out, or make it larger")),
         [code] => match code.decode() {
@@ -51,7 +56,19 @@ fn decode(bytes: &[u8]) -> Result<GrayImage, Failure> {
     let mut limits = Limits::default();
     limits.max_alloc = Some(DECODING_BYTES_MAX);
     reader.limits(limits);
-    Ok(reader.decode().map_err(|_| not_a_picture())?.into_luma8())
+    let decoded = reader.decode().map_err(|_| not_a_picture())?;
+    if !decoded.color().has_alpha() {
+        return Ok(decoded.into_luma8());
+    }
+    // What can be seen through lies on white paper.
+    let pixels = decoded.into_luma_alpha8();
+    let on_white = GrayImage::from_fn(wide, high, |x, y| {
+        let [grey, alpha] = pixels.get_pixel(x, y).0;
+        let ink = u16::from(u8::MAX - grey) * u16::from(alpha) / u16::from(u8::MAX);
+        Luma([u8::MAX - u8::try_from(ink).unwrap_or(u8::MAX)])
+    });
+    pixels.into_raw().zeroize();
+    Ok(on_white)
 }
 
 #[cfg(test)]
@@ -76,9 +93,7 @@ mod tests {
 
     fn white_png(wide: u32, high: u32) -> Vec<u8> {
         let mut png = Vec::new();
-        GrayImage::from_pixel(wide, high, image::Luma([255]))
-            .write_to(&mut Cursor::new(&mut png), ImageFormat::Png)
-            .unwrap();
+        GrayImage::from_pixel(wide, high, Luma([255])).write_to(&mut Cursor::new(&mut png), ImageFormat::Png).unwrap();
         png
     }
 
@@ -91,6 +106,31 @@ mod tests {
         assert!(refusal(&empty_png(60_000, 60_000)).contains("4 million pixels"));
         assert!(refusal(&empty_png(2001, 2000)).contains("4 million pixels"));
         assert!(refusal(&white_png(2000, 2000)).contains("no QR code"));
+    }
+
+    #[test]
+    fn a_code_is_read_from_dark_pages_and_from_pictures_without_a_background() {
+        let file = include_bytes!("../../../../tests/fixtures/qr-one.png");
+        let plain = image::load_from_memory(file).unwrap().into_luma8();
+        let written = |image: image::DynamicImage| {
+            let mut png = Vec::new();
+            image.write_to(&mut Cursor::new(&mut png), ImageFormat::Png).unwrap();
+            png
+        };
+        let of = |pixel: fn(u8) -> image::LumaA<u8>| {
+            let (wide, high) = plain.dimensions();
+            written(image::GrayAlphaImage::from_fn(wide, high, |x, y| pixel(plain.get_pixel(x, y).0[0])).into())
+        };
+        let text = read(file).unwrap();
+
+        let dark = of(|grey| image::LumaA([255 - grey, 255]));
+        let no_background = of(|grey| image::LumaA([0, 255 - grey]));
+        let pale_background =
+            of(|grey| image::LumaA([if grey < 128 { 0 } else { 200 }, if grey < 128 { 255 } else { 0 }]));
+
+        for picture in [dark, no_background, pale_background] {
+            assert_eq!(*read(&picture).unwrap(), *text);
+        }
     }
 
     #[test]
