@@ -79,8 +79,8 @@ fn no_file_outgrows_its_room() {
     assert!(long.is_empty(), "\n{}", long.join("\n"));
 }
 
-/// A seed comes out of the vault at two calls, both of the service: where a code is made or checked, and where a person
-/// changes or exports a secret. A new one is a decision, and belongs into this list.
+/// A seed comes out of the vault in five files of the service: where a code is made or checked, where a person changes or
+/// exports a secret, and where the doctor looks. A new one is a decision, and belongs into this list.
 #[test]
 fn seeds_are_opened_where_we_know_it() {
     let openers: Vec<String> = MAY_NAME
