@@ -144,11 +144,11 @@ impl<'c> Tx<'c> {
     }
 
     /// A live secret that is remembered. It is forgotten then, until it is remembered again.
-    pub(super) fn recall(&self, id: SecretId) -> Option<Known> {
+    pub(super) fn recall(&self, id: SecretId) -> Option<Box<Known>> {
         self.memory.borrow_mut().take(id)
     }
 
-    pub(super) fn remember(&self, known: Known) {
+    pub(super) fn remember(&self, known: Box<Known>) {
         self.memory.borrow_mut().put(known);
     }
 

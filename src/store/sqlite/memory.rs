@@ -20,8 +20,8 @@ pub(super) struct Memory {
     version: i64,
     /// The last row of the trail.
     pub(super) tail: Option<ChainHead>,
-    /// Live secrets.
-    secrets: HashMap<SecretId, Known>,
+    /// Live secrets. Boxed: they go in and out for every call.
+    secrets: HashMap<SecretId, Box<Known>>,
 }
 
 /// A secret's row, and what a decision has found out about it.
@@ -37,11 +37,11 @@ impl Memory {
     }
 
     /// Takes a secret out: whoever does so puts it back as it is then.
-    pub(super) fn take(&mut self, id: SecretId) -> Option<Known> {
+    pub(super) fn take(&mut self, id: SecretId) -> Option<Box<Known>> {
         self.secrets.remove(&id)
     }
 
-    pub(super) fn put(&mut self, known: Known) {
+    pub(super) fn put(&mut self, known: Box<Known>) {
         if self.secrets.len() >= SECRETS {
             self.secrets.clear();
         }

@@ -82,10 +82,14 @@ impl Sqlite {
         }
     }
 
-    fn need_of(&self, request: &SecretUse) -> Need {
-        let repeats = self.repeats.lock().unwrap_or_else(PoisonError::into_inner);
-        match (repeats.get(&request.secret), self.writes) {
-            (Some(until), _) if *until > request.now => Need::SyncSoon,
+    /// Until when a use of a secret is thought to leave its state as it is.
+    fn repeats_until(&self, secret: SecretId) -> Option<Timestamp> {
+        self.repeats.lock().unwrap_or_else(PoisonError::into_inner).get(&secret).copied()
+    }
+
+    fn need_of(&self, request: &SecretUse, repeats_until: Option<Timestamp>) -> Need {
+        match (repeats_until, self.writes) {
+            (Some(until), _) if until > request.now => Need::SyncSoon,
             // A sidecar that has just started shares its vault with others: its first code was often handed out by one
             // of them, and then no sync is due. To find out otherwise costs a rollback, a hundredth of a sync.
             (None, Writes::Inline) => Need::SyncSoon,
@@ -148,9 +152,13 @@ impl Store for Sqlite {
     }
 
     async fn use_secret(self: Arc<Self>, mut request: SecretUse) -> Result<bool, StoreError> {
-        let (need, secret, now) = (self.need_of(&request), request.secret, request.now);
+        let (secret, now) = (request.secret, request.now);
+        let thought = self.repeats_until(secret);
+        let need = self.need_of(&request, thought);
         let used = self.writer.write(need, move |tx| uses::run(tx, &mut request)).await?;
-        self.note_repeats(secret, now, used.repeats_until);
+        if used.repeats_until != thought {
+            self.note_repeats(secret, now, used.repeats_until);
+        }
         Ok(used.found)
     }
 

@@ -56,10 +56,10 @@ pub(super) fn run(tx: &Tx<'_>, request: &mut SecretUse) -> Result<Used, StoreErr
 }
 
 /// The live secret that is used: remembered, or read.
-fn known(tx: &Tx<'_>, request: &SecretUse) -> Result<Option<Known>, StoreError> {
+fn known(tx: &Tx<'_>, request: &SecretUse) -> Result<Option<Box<Known>>, StoreError> {
     match tx.recall(request.secret).filter(|known| known.kept.secret.account == request.account) {
         Some(known) => Ok(Some(known)),
-        None => Ok(secrets::live(tx, request.account, request.secret)?.map(Known::from)),
+        None => Ok(secrets::live(tx, request.account, request.secret)?.map(|kept| Box::new(kept.into()))),
     }
 }
 
