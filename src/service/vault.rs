@@ -28,6 +28,8 @@ pub struct Diagnosis {
     pub secrets: u64,
     /// Rows of the trail that were checked.
     pub trail_rows: u64,
+    /// Why it could not be examined to the end, or can't be written: no damage, and nothing that a backup mends.
+    pub obstacle: Option<String>,
 }
 
 impl Service {
@@ -48,7 +50,12 @@ impl Service {
     /// `permission_denied`, `unavailable`.
     pub async fn diagnose(&self, caller: &Principal) -> Result<Diagnosis, Refusal> {
         self.require_person(caller, Action::Call).await?;
-        let problems = self.store().examine().await.map_err(|cause| self.failed(&cause))?;
+        let problems = match self.store().examine().await {
+            Err(cause @ StoreError::Unavailable(_)) => {
+                return Ok(Diagnosis { obstacle: Some(cause.to_string()), ..Diagnosis::default() });
+            }
+            examined => examined.map_err(|cause| self.failed(&cause))?,
+        };
         let mut diagnosis = Diagnosis { problems, ..Diagnosis::default() };
         for UncheckedId { account, id } in self.store().secret_ids().await.map_err(|cause| self.failed(&cause))? {
             // What is no id can't be asked for: the store has said so above.
@@ -65,8 +72,10 @@ impl Service {
             Err(Refusal::Internal { .. }) if !diagnosis.problems.is_empty() => {}
             Err(refusal) => return Err(refusal),
         }
-        if let Err(cause) = self.store().check_writable().await {
-            diagnosis.problems.push(cause.to_string());
+        match self.store().check_writable().await {
+            Ok(()) => {}
+            Err(cause @ StoreError::Unavailable(_)) => diagnosis.obstacle = Some(cause.to_string()),
+            Err(cause) => diagnosis.problems.push(cause.to_string()),
         }
         Ok(diagnosis)
     }

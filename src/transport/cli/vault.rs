@@ -65,6 +65,9 @@ struct StatusAnswer<'a> {
 #[derive(Serialize)]
 struct DoctorAnswer {
     problems: Vec<String>,
+    /// Why it could not be examined to the end, or can't be written; absent if nothing stood in the way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    obstacle: Option<String>,
     secrets: u64,
     trail_rows: u64,
     /// Secrets whose seven days were over. None of them while something is wrong.
@@ -125,12 +128,13 @@ async fn status(session: &mut Session) -> Result<Ending, Failure> {
 
 async fn doctor(session: &mut Session) -> Result<Ending, Failure> {
     let found = session.service.diagnose(&session.caller).await?;
-    let sound = found.problems.is_empty();
+    let sound = found.problems.is_empty() && found.obstacle.is_none();
     // Looking after the vault includes keeping the promise that what was deleted is gone after seven days. Commands that
     // agents and scripts run in a hurry don't pay for it, and from a damaged vault nothing is taken.
     let erased = if sound { session.service.erase_expired().await? } else { 0 };
     let answer = DoctorAnswer {
         problems: found.problems,
+        obstacle: found.obstacle,
         secrets: found.secrets,
         trail_rows: found.trail_rows,
         erased,
@@ -140,7 +144,14 @@ async fn doctor(session: &mut Session) -> Result<Ending, Failure> {
         for problem in &answer.problems {
             console.line(&format!("problem: {problem}"))?;
         }
-        let verdict = if sound { "sound" } else { "not sound" };
+        if let Some(obstacle) = &answer.obstacle {
+            console.line(&format!("obstacle: {obstacle}"))?;
+        }
+        let verdict = match (sound, answer.problems.is_empty()) {
+            (true, _) => "sound",
+            (false, true) => "no damage found",
+            (false, false) => "not sound",
+        };
         console.line(&format!(
             "{verdict}: {} secrets and {} rows of the trail examined",
             answer.secrets, answer.trail_rows
@@ -149,8 +160,10 @@ async fn doctor(session: &mut Session) -> Result<Ending, Failure> {
     if sound {
         return Ok(Ending::Done);
     }
-    session
-        .console
-        .note("Stop every countersign, keep a copy of the data directory, and restore what is damaged from a backup.");
+    session.console.note(if answer.problems.is_empty() {
+        "See that the disk has room, that the files are yours to write, and that no other program holds them; then run it again."
+    } else {
+        "Stop every countersign, keep a copy of the data directory, and restore what is damaged from a backup."
+    });
     Ok(Ending::No)
 }

@@ -107,3 +107,16 @@ fn a_damaged_secret_does_not_hide_the_others() {
     assert!(listed.err.contains("a record of secret is damaged"), "{listed:?}");
     person.run(&["code", "bob"]).ok();
 }
+
+#[test]
+fn a_vault_that_cant_be_written_is_not_called_damaged() {
+    let person = Person::with_alice();
+    // What a full disk would refuse, this number can't take.
+    person.tamper("UPDATE trail_end SET synced = 9223372036854775807");
+
+    let found = person.run(&["vault", "doctor"]);
+
+    assert_eq!(found.status, 1);
+    assert!(found.out.starts_with("obstacle: ") && found.out.contains("no damage found: 1 secrets"), "{}", found.out);
+    assert!(!found.err.contains("backup") && found.err.contains("run it again"), "{}", found.err);
+}
