@@ -8,7 +8,8 @@ use countersign::{
         ids::{SeatId, SecretId},
         seat::SeatName,
         seed::Seed,
-        text::Email,
+        text::{Email, ShownText},
+        totp::Step,
     },
     keyring::Place,
     random::SystemRandom,
@@ -182,6 +183,102 @@ fn a_seat_is_removed_although_a_key_of_it_is_damaged() {
         assert!(world.store().remove_seat(world.account(), seat, world.entry(Action::SeatRemove)).await.unwrap());
         assert!(matches!(world.store().key("000000000003".parse().unwrap()).await, Err(StoreError::Damaged { .. })));
     });
+}
+
+#[test]
+fn what_somebody_planted_in_the_schema_is_not_carried_out_and_is_named() {
+    let world = World::of(Folder::new(Writes::Inline));
+    runtime(Writes::Inline).block_on(async {
+        let (secret, key, account) = (world.added_secret().await, world.added_key(None).await, world.account());
+        let planted = "CREATE TRIGGER k BEFORE UPDATE OF revoked_at ON api_key BEGIN SELECT RAISE(IGNORE); END;
+                       CREATE TRIGGER s BEFORE UPDATE ON secret BEGIN SELECT RAISE(IGNORE); END;
+                       CREATE TRIGGER e BEFORE DELETE ON secret BEGIN SELECT RAISE(IGNORE); END;
+                       CREATE TRIGGER t AFTER INSERT ON trail BEGIN DELETE FROM trail WHERE seq = new.seq; END;";
+        run(&world.folder, planted);
+
+        assert!(world.give(secret.id, 7).await);
+        assert_eq!(world.state_of(secret.id).await.steps.given, Some(Step(7)));
+        assert!(world.store().revoke_key(account, key.id, world.entry(Action::KeyRevoke)).await.unwrap());
+        assert_eq!(world.store().key(key.id).await.unwrap().unwrap().0.revoked_at, Some(NOW));
+        assert!(world.store().erase_secret(account, secret.id, world.entry(Action::SecretErase)).await.unwrap());
+        assert_eq!(world.store().secret(account, secret.id).await.unwrap(), None);
+        assert_eq!(world.verify().await, Ok(6));
+        let told = ["k", "s", "e", "t"].map(|name| format!("the schema has what no vault has: trigger \"{name}\""));
+        let mut found = world.store().examine().await.unwrap();
+        found.sort_by_key(|found| told.iter().position(|told| told == found));
+        assert_eq!(found, told);
+    });
+}
+
+#[test]
+fn a_schema_that_is_not_the_vault_s_is_found_out() {
+    let changes = [
+        ("CREATE VIEW v AS SELECT * FROM api_key", "has what no vault has: view \"v\""),
+        ("CREATE TABLE t (x)", "has what no vault has: table \"t\""),
+        ("CREATE INDEX \"i\x1b[2J\u{202e}\" ON seat (first_name)", "has what no vault has: index \"i[2J\""),
+        ("DROP INDEX seat_by_account", "lacks index \"seat_by_account\""),
+        ("ALTER TABLE secret ADD COLUMN g INTEGER", "has another table \"secret\" than a vault"),
+    ];
+    for (change, told) in changes {
+        let folder = filled();
+        run(&folder, change);
+
+        let world = World::of(folder);
+        let found = runtime(Writes::Inline).block_on(world.store().examine()).unwrap();
+
+        assert_eq!(found, [format!("the schema {told}")], "{change}");
+    }
+}
+
+#[test]
+fn a_view_in_a_table_s_place_is_not_read() {
+    let folder = filled();
+    run(&folder, "ALTER TABLE api_key RENAME TO kept; CREATE VIEW api_key AS SELECT * FROM kept");
+
+    let world = World::of(folder);
+    runtime(Writes::Inline).block_on(async {
+        let read = world.store().key("000000000003".parse().unwrap()).await;
+        assert!(read.is_err(), "{read:?}");
+        let found = world.store().examine().await.unwrap();
+        assert!(found.iter().any(|found| found.contains("what no vault has: view \"api_key\"")), "{found:?}");
+    });
+}
+
+#[test]
+fn a_change_that_a_changed_table_swallows_is_no_success() {
+    // A column that is made from the others and must not be NULL: a row for which it would be is not written, silently.
+    let swallowed = |table: &str, unless: &str| {
+        format!(
+            "ALTER TABLE {table} ADD COLUMN g INTEGER GENERATED ALWAYS AS (iif({unless}, 1, NULL)) \
+             NOT NULL ON CONFLICT IGNORE"
+        )
+    };
+    let tables = [
+        ("secret", "deleted_at IS NULL"),
+        ("api_key", "revoked_at IS NULL"),
+        ("seat", "first_name IS NULL"),
+        ("trail", "action <> 'secret.delete' AND action <> 'key.revoke' AND action <> 'seat.update'"),
+    ];
+    for (table, unless) in tables {
+        let world = World::of(Folder::new(Writes::Inline));
+        runtime(Writes::Inline).block_on(async {
+            let (secret, key, account) = (world.added_secret().await, world.added_key(None).await, world.account());
+            let mut seat = world.added_seat("ada@x.org").await;
+            run(&world.folder, &swallowed(table, unless));
+
+            let store = world.store();
+            let deleted = store.delete_secret(account, secret.id, world.entry(Action::SecretDelete)).await.map(drop);
+            let revoked = store.revoke_key(account, key.id, world.entry(Action::KeyRevoke)).await.map(drop);
+            seat.profile.first_name = Some(ShownText::parse("Ada").unwrap());
+            let changed = store.change_seat(seat, world.entry(Action::SeatUpdate)).await.map(drop);
+
+            for (of, ended) in [("secret", deleted), ("api_key", revoked), ("seat", changed)] {
+                let refused = matches!(ended, Err(StoreError::Damaged { .. }));
+                assert_eq!(refused, [of, "trail"].contains(&table), "{table}, {of}: {ended:?}");
+            }
+            world.verify().await.unwrap();
+        });
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use rusqlite::{Row, params};
 
 use super::{
     db::{Db, Tx},
-    error::{is_constraint, misplaced, of_record},
+    error::{is_constraint, misplaced, of_record, one_changed},
 };
 use crate::{
     domain::{account::Account, audit::AuditEntry, ids::AccountId, text::Name, time::Timestamp},
@@ -34,7 +34,7 @@ pub(super) fn insert(tx: &Tx<'_>, account: &Account) -> Result<(), StoreError> {
         mac
     ]);
     match added {
-        Ok(_) => Ok(()),
+        Ok(changed) => one_changed(TABLE, changed),
         Err(error) if is_constraint(&error) => Err(StoreError::Exists("an account of that name")),
         Err(error) => Err(error.into()),
     }
@@ -70,13 +70,10 @@ pub(super) fn remove(tx: &Tx<'_>, id: AccountId, entry: &AuditEntry) -> Result<b
     if tx.first("SELECT 1 FROM secret WHERE account = ? LIMIT 1", [id.as_bytes()], |_| Ok(()))?.is_some() {
         return Err(StoreError::InUse("the account"));
     }
-    for sql in [
-        "DELETE FROM seat WHERE account = ?",
-        "DELETE FROM api_key WHERE account = ?",
-        "DELETE FROM account WHERE id = ?",
-    ] {
+    for sql in ["DELETE FROM seat WHERE account = ?", "DELETE FROM api_key WHERE account = ?"] {
         tx.execute(sql, [id.as_bytes()])?;
     }
+    tx.change_one(TABLE, "DELETE FROM account WHERE id = ?", [id.as_bytes()])?;
     tx.scrub();
     tx.append(entry)?;
     Ok(true)

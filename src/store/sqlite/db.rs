@@ -9,7 +9,7 @@ use rusqlite::{CachedStatement, Connection, Params, Row};
 use subtle::ConstantTimeEq as _;
 
 use super::{
-    error::tampered,
+    error::{one_changed, tampered},
     memory::{Known, Memory},
     trail,
 };
@@ -59,6 +59,12 @@ impl<'c> Db<'c> {
     /// Runs a statement; how many rows it changed.
     pub(super) fn execute(&self, sql: &str, params: impl Params) -> Result<usize, StoreError> {
         Ok(self.statement(sql)?.execute(params)?)
+    }
+
+    /// Runs a statement that must change one row, no more and no less: a table that was changed without the vault's key can
+    /// swallow a write and call it done.
+    pub(super) fn change_one(&self, table: &'static str, sql: &str, params: impl Params) -> Result<(), StoreError> {
+        one_changed(table, self.execute(sql, params)?)
     }
 
     /// The first row, if there is one.

@@ -53,6 +53,11 @@ pub(super) fn misplaced(table: &'static str) -> StoreError {
     damaged(table, "an index leads to another record")
 }
 
+/// Refuses a write of one record that changed another number of them.
+pub(super) fn one_changed(table: &'static str, changed: usize) -> Result<(), StoreError> {
+    if changed == 1 { Ok(()) } else { Err(damaged(table, format!("a write of one record changed {changed}"))) }
+}
+
 /// Whether a statement failed because of a constraint of the schema.
 pub(super) fn is_constraint(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation)

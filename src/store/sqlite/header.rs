@@ -95,8 +95,7 @@ impl Kept {
         let mac = with_fields(&self.header, self.created_at, self.default_account, format, |fields| {
             Keyring::row_mac(tx.keyring(), TABLE, fields)
         });
-        tx.execute("UPDATE vault SET mac = ?", [mac])?;
-        Ok(())
+        tx.change_one(TABLE, "UPDATE vault SET mac = ?", [mac])
     }
 }
 

@@ -5,7 +5,7 @@ use subtle::ConstantTimeEq as _;
 
 use super::{
     db::{Db, Field, Tx},
-    error::{damaged, misplaced, not_added, of_record, tampered},
+    error::{damaged, misplaced, not_added, of_record, one_changed, tampered},
 };
 use crate::{
     domain::{
@@ -49,10 +49,8 @@ pub(super) fn add(tx: &Tx<'_>, key: &ApiKey, hash: &HashedKey, entry: &AuditEntr
         hash.0,
         mac_of(tx.keyring(), key, hash),
     ]);
-    match added {
-        Ok(_) => tx.append(entry),
-        Err(error) => Err(not_added(error, "this key")),
-    }
+    one_changed(TABLE, added.map_err(|error| not_added(error, "this key"))?)?;
+    tx.append(entry)
 }
 
 pub(super) fn one(db: &Db<'_>, id: KeyId) -> Result<Option<(ApiKey, HashedKey)>, StoreError> {
@@ -85,7 +83,7 @@ pub(super) fn revoke(tx: &Tx<'_>, account: AccountId, id: KeyId, entry: &AuditEn
         }
         Ok(_) => return Ok(false),
         Err(StoreError::Damaged { .. }) => {
-            tx.execute("DELETE FROM api_key WHERE id = ?", [id.as_str()])?;
+            tx.change_one(TABLE, "DELETE FROM api_key WHERE id = ?", [id.as_str()])?;
         }
         Err(error) => return Err(error),
     }
@@ -136,8 +134,7 @@ fn put_revoked(tx: &Tx<'_>, key: ApiKey, hash: &HashedKey, at: Timestamp) -> Res
     let key = ApiKey { revoked_at: Some(at), ..key };
     let mac = mac_of(tx.keyring(), &key, hash);
     let sql = "UPDATE api_key SET revoked_at = ?, mac = ? WHERE id = ?";
-    tx.execute(sql, params![at.micros(), mac, key.id.as_str()])?;
-    Ok(())
+    tx.change_one(TABLE, sql, params![at.micros(), mac, key.id.as_str()])
 }
 
 fn packed(secrets: &[SecretId]) -> Vec<u8> {

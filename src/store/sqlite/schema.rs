@@ -1,12 +1,14 @@
 //! The schema and its history. Migrations only grow: a file that was released is never edited.
 
+use std::collections::BTreeMap;
+
 use rusqlite::Connection;
 
 use super::{
-    db::{Db, Tx},
+    db::{self, Db, Tx},
     header,
 };
-use crate::{keyring::Keyring, store::StoreError};
+use crate::{domain::text::Claim, keyring::Keyring, store::StoreError};
 
 /// Every migration, in order; the format's number is how many were applied.
 const MIGRATIONS: &[&str] = &[include_str!("../../../migrations/sqlite/0001_init.sql")];
@@ -54,6 +56,34 @@ fn apply(conn: &Connection, keyring: &Keyring) -> Result<(), StoreError> {
     header.put_mac(&tx, FORMAT)?;
     conn.execute_batch(&format!("PRAGMA user_version = {FORMAT};"))?;
     Ok(())
+}
+
+/// What the schema consists of: of each thing its kind and name, then its table and how it was made.
+type Things = BTreeMap<(String, String), (String, Option<String>)>;
+
+/// Compares the schema with that of a new vault. Whoever can write the file can change it, too: a trigger, or a column that
+/// swallows writes, would undo what is done.
+pub(super) fn examine(conn: &Connection) -> Result<Vec<String>, StoreError> {
+    let fresh = Connection::open_in_memory()?;
+    create(&fresh)?;
+    let (wanted, found) = (things(&fresh)?, things(conn)?);
+    // A name may be anybody's writing, and somebody's terminal shows it.
+    let shown =
+        |(kind, name): &(String, String)| format!("{} \"{}\"", Claim::of(kind).as_str(), Claim::of(name).as_str());
+    let strange = found.iter().filter_map(|(thing, made)| match wanted.get(thing) {
+        None => Some(format!("the schema has what no vault has: {}", shown(thing))),
+        Some(wanted) if wanted != made => Some(format!("the schema has another {} than a vault", shown(thing))),
+        Some(_) => None,
+    });
+    let lacking = wanted.keys().filter(|thing| !found.contains_key(*thing));
+    Ok(strange.chain(lacking.map(|thing| format!("the schema lacks {}", shown(thing)))).collect())
+}
+
+fn things(conn: &Connection) -> Result<Things, StoreError> {
+    let all = db::all(conn, "SELECT type, name, tbl_name, sql FROM sqlite_schema", [], |row| {
+        Ok(((row.get(0)?, row.get(1)?), (row.get(2)?, row.get(3)?)))
+    })?;
+    Ok(all.into_iter().collect())
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use subtle::ConstantTimeEq as _;
 
 use super::{
     db::{Db, Field, Tx},
-    error::{damaged, misplaced, not_added, of_record, tampered},
+    error::{damaged, misplaced, not_added, of_record, one_changed, tampered},
     keys,
 };
 use crate::{
@@ -49,10 +49,8 @@ pub(super) fn add(tx: &Tx<'_>, seat: &Seat, entry: &AuditEntry) -> Result<(), St
         profile.codes_per_hour,
         mac_of(tx.keyring(), seat),
     ]);
-    match added {
-        Ok(_) => tx.append(entry),
-        Err(error) => Err(not_added(error, "this seat")),
-    }
+    one_changed(TABLE, added.map_err(|error| not_added(error, "this seat"))?)?;
+    tx.append(entry)
 }
 
 pub(super) fn one(db: &Db<'_>, account: AccountId, name: &SeatName) -> Result<Option<Seat>, StoreError> {
@@ -111,7 +109,8 @@ pub(super) fn change(tx: &Tx<'_>, seat: &Seat, entry: &AuditEntry) -> Result<Cha
     }
     refuse_taken(tx, seat)?;
     let profile = &seat.profile;
-    tx.execute(
+    tx.change_one(
+        TABLE,
         "UPDATE seat SET created_at = ?, email = ?, email_key = ?, first_name = ?, last_name = ?, \
          forwarding_number = ?, auth_subject = ?, codes_per_hour = ?, mac = ? WHERE id = ?",
         params![

@@ -5,7 +5,7 @@ use rusqlite::{Row, params};
 
 use super::{
     db::{Db, Field, Tx},
-    error::{damaged, misplaced, not_added, of_record},
+    error::{damaged, misplaced, not_added, of_record, one_changed},
 };
 use crate::{
     domain::{
@@ -77,7 +77,7 @@ pub(super) fn add(
             secret.metadata,
             secret.seed,
         ]);
-    added.map_err(|error| not_added(error, "this secret"))?;
+    one_changed(TABLE, added.map_err(|error| not_added(error, "this secret"))?)?;
     if let Some(repeat) = repeat {
         remember(tx, repeat, secret.id, entry.at)?;
     }
@@ -110,11 +110,11 @@ fn remember(tx: &Tx<'_>, repeat: &Idempotency, secret: SecretId, at: Timestamp) 
     let fields: [&[u8]; 4] = [&repeat.key, &repeat.request, secret.as_bytes(), &at.micros().to_be_bytes()];
     let mac = tx.keyring().row_mac(REPEATS, &fields);
     tx.execute("DELETE FROM idempotency WHERE created_at < ?", [repeat.since.micros()])?;
-    tx.execute(
+    tx.change_one(
+        REPEATS,
         "INSERT OR REPLACE INTO idempotency (key, request, secret, created_at, mac) VALUES (?, ?, ?, ?, ?)",
         params![repeat.key, repeat.request, secret.as_bytes(), at.micros(), mac],
-    )?;
-    Ok(())
+    )
 }
 
 /// One secret of an account, live or deleted.
@@ -147,7 +147,8 @@ pub(super) fn change(tx: &Tx<'_>, new: &SealedSecret, entry: &AuditEntry) -> Res
         return Ok(Changed::Stale);
     }
     kept.secret.version = new.version;
-    tx.execute(
+    tx.change_one(
+        TABLE,
         "UPDATE secret SET version = ?, metadata = ?, seed = ? WHERE n = ?",
         params![new.version, new.metadata, new.seed, kept.row],
     )?;
@@ -235,7 +236,8 @@ pub(super) fn put(tx: &Tx<'_>, kept: &Kept) -> Result<(), StoreError> {
     let waiting = packed(&state.steps.waiting);
     // What is remembered of it is no longer so.
     tx.recall(secret.id);
-    tx.execute(
+    tx.change_one(
+        TABLE,
         "UPDATE secret SET deleted_at = ?, last_used_at = ?, given = ?, taken = ?, waiting = ?, accepted = ?, \
          wrong = ?, held_until = ?, mac = ? WHERE n = ?",
         params![
@@ -250,8 +252,7 @@ pub(super) fn put(tx: &Tx<'_>, kept: &Kept) -> Result<(), StoreError> {
             mac_of(tx.keyring(), secret, state, &waiting),
             kept.row,
         ],
-    )?;
-    Ok(())
+    )
 }
 
 const fn number(step: Step) -> i64 {

@@ -66,7 +66,8 @@ pub(super) fn last(db: &Db<'_>) -> Result<ChainHead, StoreError> {
 pub(super) fn append(tx: &Tx<'_>, last: ChainHead, entry: &AuditEntry) -> Result<ChainHead, StoreError> {
     let seq = last.seq.checked_add(1).ok_or_else(|| damaged(TABLE, "its numbers are used up"))?;
     let mac = tx.keyring().trail_mac(&last.mac, &entry.canonical(seq));
-    tx.execute(
+    tx.change_one(
+        TABLE,
         "INSERT INTO trail VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
         params![
             seq.cast_signed(),
@@ -227,12 +228,12 @@ fn end(db: &Db<'_>, which: End) -> Result<Option<ChainHead>, StoreError> {
 }
 
 fn put_end(tx: &Tx<'_>, which: End, at: ChainHead) -> Result<(), StoreError> {
-    tx.execute(
+    tx.change_one(
+        TABLE,
         "INSERT INTO trail_end (which, seq, mac, seal) VALUES (?1, ?2, ?3, ?4) \
          ON CONFLICT (which) DO UPDATE SET seq = ?2, mac = ?3, seal = ?4, synced = synced + 1",
         params![which.word(), at.seq.cast_signed(), at.mac, which.seal(tx.keyring(), at)],
-    )?;
-    Ok(())
+    )
 }
 
 fn read_head(row: &Row<'_>) -> Result<ChainHead, StoreError> {

@@ -11,6 +11,7 @@ pub(super) fn examine(db: &Db<'_>) -> Result<Vec<String>, StoreError> {
     let whole = db.conn().unchecked_transaction()?;
     let mut found = pages(db)?;
     found.extend(references(db)?);
+    found.extend(schema::examine(db.conn()).unwrap_or_else(|error| vec![error.to_string()]));
     let header = header::read(db.conn()).and_then(|kept| kept.check(db, schema::format(db.conn())?));
     let records = [
         header.map(|()| Vec::new()),

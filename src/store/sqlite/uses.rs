@@ -76,11 +76,11 @@ fn count(tx: &Tx<'_>, secret: SecretId, holder: Holder, minute: i64) -> Result<(
     let holder = bytes(holder);
     let old = "DELETE FROM code_count WHERE secret = ? AND holder = ? AND minute < ?";
     tx.execute(old, params![secret.as_bytes(), holder, minute - MINUTES_COUNTED])?;
-    tx.execute(
+    tx.change_one(
+        TABLE,
         "INSERT INTO code_count (secret, holder, minute, n) VALUES (?, ?, ?, 1) ON CONFLICT DO UPDATE SET n = n + 1",
         params![secret.as_bytes(), holder, minute],
-    )?;
-    Ok(())
+    )
 }
 
 /// Checks every count. Without a keyed hash, what was changed into something else that could have been written stays
