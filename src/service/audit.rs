@@ -45,6 +45,9 @@ pub enum Finding {
     /// The last rows were cut off.
     #[error("the trail ends before row {0}, which it had: its tail was cut off")]
     Cut(u64),
+    /// The note of where the trail ends is older than what was pruned.
+    #[error("the trail was noted to end with row {0}, which is gone")]
+    Gone(u64),
     /// The note of where the trail ends was changed.
     #[error("the note of where the trail ends was changed without the vault's key")]
     Head,
@@ -124,8 +127,9 @@ impl Service {
             }
         }
         let cut = vouched.iter().find(|vouched| vouched.seq > report.head.seq).map(|vouched| Finding::Cut(vouched.seq));
+        let gone = noted.filter(|head| head.seq <= base.seq && *head != base).map(|head| Finding::Gone(head.seq));
         let head = noted.is_none().then_some(Finding::Head);
-        report.finding = report.finding.or(cut).or(head);
+        report.finding = report.finding.or(cut).or(gone).or(head);
         Ok(report)
     }
 

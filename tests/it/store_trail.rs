@@ -110,6 +110,24 @@ fn a_pruned_trail_starts_later_and_says_so() {
 }
 
 #[test]
+fn a_head_that_lags_behind_is_moved_before_its_row_is_pruned() {
+    check(async |world| {
+        let secret = world.added_secret().await;
+        // Only the first needs a sync; the head names its row until the next one comes.
+        for _ in 0..3 {
+            world.give(secret.id, 1).await;
+        }
+
+        assert_eq!(world.store().prune_trail(later(100), world.entry(Action::TrailPrune)).await.unwrap(), 5);
+
+        let (base, head) = world.store().trail_ends().await.unwrap();
+        let note = world.trail().await.pop().unwrap();
+        assert_eq!(base.seq, 5);
+        assert_eq!(head, Some(ChainHead { seq: 6, mac: note.mac }));
+    });
+}
+
+#[test]
 fn a_row_that_is_younger_than_a_later_one_keeps_both() {
     check(async |world| {
         // A clock that stepped back: the chain is pruned by its order, never with a hole in it.

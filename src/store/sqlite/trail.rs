@@ -171,6 +171,8 @@ pub(super) fn prune(tx: &Tx<'_>, before: Timestamp, mut entry: AuditEntry) -> Re
     if !is_kept(tx, head)? {
         return Err(damaged(TABLE, "the row that its head names is gone or changed"));
     }
+    // Without a sync it lags behind. Were its row removed, it could never be moved again, and nobody would see a tail cut.
+    move_head(tx)?;
     let new_base = follow(tx, base, Some(upto))?;
     tx.execute("DELETE FROM trail WHERE seq <= ?", [upto.cast_signed()])?;
     put_end(tx, End::Base, new_base)?;

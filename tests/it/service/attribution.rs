@@ -6,11 +6,14 @@ use countersign::{
         audit::{Action, AuditFilter, ChainHead, Outcome},
         principal::Principal,
         scope::ScopeSet,
+        time::Timestamp,
     },
     service::{
         Code, CodeRequest, Finding, KeyRequest, Offered, Refusal, Registration, SeatChanges, SeatQuery, SecretQuery,
     },
 };
+
+use rusqlite::Connection;
 
 use super::{code, plain};
 use crate::kit::Vault;
@@ -180,6 +183,27 @@ async fn an_anchor_finds_a_cut_tail() {
     let other = ChainHead { seq: head.seq, mac: [7; 32] };
     let report = vault.service.verify_trail(&vault.person, &[other]).await.unwrap();
     assert_eq!(report.finding, Some(Finding::Anchor(head.seq)));
+}
+
+#[tokio::test]
+async fn an_end_that_names_a_pruned_row_is_a_finding() {
+    let vault = Vault::new();
+    let file = Connection::open(vault.dir.path().join("data/vault.db")).unwrap();
+    file.execute_batch("CREATE TEMP TABLE old AS SELECT * FROM trail_end WHERE which = 'head'").unwrap();
+    vault.register("A").await;
+    let later = START + 400 * 86_400;
+    vault.clock.set_seconds(later);
+    vault.service.prune_trail(&vault.person, Timestamp::from_seconds(later - 366 * 86_400)).await.unwrap();
+    assert_eq!(vault.service.verify_trail(&vault.person, &[]).await.unwrap().finding, None);
+
+    // It was the vault's own once, so its keyed hash is right.
+    file.execute_batch("REPLACE INTO trail_end SELECT * FROM old").unwrap();
+
+    let report = vault.service.verify_trail(&vault.person, &[]).await.unwrap();
+    assert_eq!(
+        report.finding.map(|finding| finding.to_string()).as_deref(),
+        Some("the trail was noted to end with row 1, which is gone")
+    );
 }
 
 #[tokio::test]
