@@ -1,13 +1,20 @@
 //! `countersign serve`: putting the server together, saying where it listens, and stopping it in order.
 
-use std::io::{self, IsTerminal as _};
+use std::{
+    io::{self, IsTerminal as _},
+    time::Duration,
+};
 
-use tokio::sync::oneshot;
+use tokio::{
+    sync::oneshot,
+    time::{Instant, interval_at},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{Fatal, account, close, open, session};
 use crate::{
     config::{Config, Oauth, ServeConfig},
+    service::Service,
     store::Writes,
     transport::{
         cli::{self, Ending, Failure, Session},
@@ -16,12 +23,14 @@ use crate::{
     },
 };
 
+const DAY: Duration = Duration::from_hours(24);
+
 /// The server of remote agents.
 pub(super) async fn for_remote(config: &Config, serve: &ServeConfig) -> Result<Ending, Fatal> {
     let (service, status) = open(config, Writes::Thread, serve.durability)?;
     let account = account(config, &service).await?;
-    // A server lives long: what was deleted more than seven days ago is erased when it starts, so that the promise does
-    // not hang on somebody running the doctor.
+    // What was deleted more than seven days ago is erased when a server starts, so that the promise does not hang on
+    // somebody running the doctor.
     service.erase_expired().await.map_err(Failure::from)?;
     let mut settings = serve.http.clone();
     settings.oauth =
@@ -36,6 +45,7 @@ pub(super) async fn for_remote(config: &Config, serve: &ServeConfig) -> Result<E
         told.await;
         stopping.cancel();
     });
+    let erasing = tokio::spawn(erase_daily(service.clone()));
     let (accepts, accepted) = oneshot::channel();
     let announce = |listening| {
         let _ = accepts.send(listening);
@@ -43,9 +53,21 @@ pub(super) async fn for_remote(config: &Config, serve: &ServeConfig) -> Result<E
     let serving = http::serve(service.clone(), server, settings, stop, announce);
     let (ended, ()) = tokio::join!(serving, greet(&mut session, serve, accepted));
     told.abort();
+    erasing.abort();
     close(&service).await?;
     ended?;
     Ok(Ending::Done)
+}
+
+/// A server lives long: what was deleted while it runs is erased by it, too.
+async fn erase_daily(service: Service) {
+    let mut days = interval_at(Instant::now() + DAY, DAY);
+    loop {
+        days.tick().await;
+        if let Err(cause) = service.erase_expired().await {
+            tracing::warn!(%cause, "deleted secrets could not be erased; the next try is in a day");
+        }
+    }
 }
 
 /// Says where the server listens. A vault without keys serves nobody: a person at the terminal gets one, and a log says

@@ -11,6 +11,7 @@ use crate::{
         principal::Principal,
         scope::Scope,
         secret::TotpSecret,
+        time::Timestamp,
     },
     keyring::Place,
     store::{Changed, InUse, SealedSecret, SecretUse, Verdict},
@@ -42,14 +43,15 @@ impl Service {
         self.found(there, entry).await
     }
 
-    /// Brings a deleted secret back, with its marks.
+    /// Brings a secret back that was deleted within the last seven days, with its marks.
     ///
     /// # Errors
     /// `permission_denied`, `not_found`, `unavailable`.
     pub async fn restore_secret(&self, caller: &Principal, id: SecretId) -> Result<(), Refusal> {
         self.require_person(caller, Action::SecretRestore).await?;
-        let entry = AuditEntry { secret: Some(id), ..AuditEntry::of(caller, Action::SecretRestore, self.now()) };
-        let restored = self.store().restore_secret(caller.account(), id, entry.clone());
+        let now = self.now();
+        let entry = AuditEntry { secret: Some(id), ..AuditEntry::of(caller, Action::SecretRestore, now) };
+        let restored = self.store().restore_secret(caller.account(), id, restorable_since(now), entry.clone());
         let there = restored.await.map_err(|cause| self.failed(&cause))?;
         self.found(there, entry).await
     }
@@ -72,9 +74,8 @@ impl Service {
     /// `unavailable`.
     pub async fn erase_expired(&self) -> Result<u64, Refusal> {
         let now = self.now();
-        let before = now.minus(Duration::from_secs(RESTORE_DAYS.unsigned_abs() * 86_400));
         let entry = AuditEntry::by(Actor::System, Action::SecretErase, now);
-        self.store().erase_deleted_before(before, entry).await.map_err(|cause| self.failed(&cause))
+        self.store().erase_deleted_before(restorable_since(now), entry).await.map_err(|cause| self.failed(&cause))
     }
 
     /// Changes what is known of a secret.
@@ -150,4 +151,9 @@ impl Service {
     async fn found(&self, there: bool, entry: AuditEntry) -> Result<(), Refusal> {
         if there { Ok(()) } else { Err(self.refuse(Refusal::NotFound("secret"), entry).await) }
     }
+}
+
+/// What was deleted before that is erased, or about to be.
+fn restorable_since(now: Timestamp) -> Timestamp {
+    now.minus(Duration::from_secs(RESTORE_DAYS.unsigned_abs() * 86_400))
 }

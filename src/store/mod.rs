@@ -246,8 +246,14 @@ pub trait Store: Send + Sync {
     async fn change_secret(&self, secret: SealedSecret, entry: AuditEntry) -> Result<Changed, StoreError>;
     /// Deletes a live secret: gone for callers, kept for a person.
     async fn delete_secret(&self, account: AccountId, id: SecretId, entry: AuditEntry) -> Result<bool, StoreError>;
-    /// Brings a deleted secret back, with its marks.
-    async fn restore_secret(&self, account: AccountId, id: SecretId, entry: AuditEntry) -> Result<bool, StoreError>;
+    /// Brings a secret back that was deleted since a time, with its marks.
+    async fn restore_secret(
+        &self,
+        account: AccountId,
+        id: SecretId,
+        since: Timestamp,
+        entry: AuditEntry,
+    ) -> Result<bool, StoreError>;
     /// Erases a live or deleted secret and all that is kept with it, for good.
     async fn erase_secret(&self, account: AccountId, id: SecretId, entry: AuditEntry) -> Result<bool, StoreError>;
     /// Erases every secret deleted before a time, with a row for each like `entry`. Returns how many. Damaged ones stay.

@@ -69,7 +69,7 @@ fn another_account_s_secret_is_not_there_and_leaves_no_row() {
         assert_eq!(store.secrets(other, Life::Live).await.unwrap(), []);
         assert_eq!(store.change_secret(moved, entry()).await.unwrap(), Changed::NotThere);
         assert!(!store.delete_secret(other, secret.id, entry()).await.unwrap());
-        assert!(!store.restore_secret(other, secret.id, entry()).await.unwrap());
+        assert!(!store.restore_secret(other, secret.id, NOW, entry()).await.unwrap());
         assert!(!store.erase_secret(other, secret.id, entry()).await.unwrap());
         assert!(!world.use_in(other, secret.id).await);
 
@@ -186,9 +186,9 @@ fn a_deleted_secret_is_gone_for_callers_and_comes_back_with_its_marks() {
         let deleted = store.secrets(account, Life::Deleted).await.unwrap();
         assert_eq!(deleted.iter().map(|secret| secret.deleted_at).collect::<Vec<_>>(), [Some(NOW)]);
 
-        assert!(store.restore_secret(account, secret.id, entry(Action::SecretRestore)).await.unwrap());
+        assert!(store.restore_secret(account, secret.id, NOW, entry(Action::SecretRestore)).await.unwrap());
 
-        assert!(!store.restore_secret(account, secret.id, entry(Action::SecretRestore)).await.unwrap());
+        assert!(!store.restore_secret(account, secret.id, NOW, entry(Action::SecretRestore)).await.unwrap());
         assert_eq!(world.state_of(secret.id).await, state);
         assert_eq!(store.secrets(account, Life::Deleted).await.unwrap(), []);
         let rows = ["vault.create", "secret.register", "code.get", "secret.delete", "secret.restore"];

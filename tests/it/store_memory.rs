@@ -83,7 +83,7 @@ fn what_another_process_does_is_seen_by_the_next_use() {
         let account = world.account();
         assert!(other.store().delete_secret(account, secret.id, entry(Action::SecretDelete)).await.unwrap());
         assert!(!world.give(secret.id, 3).await);
-        assert!(world.store().restore_secret(account, secret.id, entry(Action::SecretRestore)).await.unwrap());
+        assert!(world.store().restore_secret(account, secret.id, NOW, entry(Action::SecretRestore)).await.unwrap());
         assert!(other.give(secret.id, 3).await && world.give(secret.id, 3).await);
         assert!(world.store().erase_secret(account, secret.id, entry(Action::SecretErase)).await.unwrap());
         assert!(!world.give(secret.id, 4).await && !other.give(secret.id, 4).await);

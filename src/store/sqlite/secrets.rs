@@ -167,8 +167,15 @@ pub(super) fn delete(tx: &Tx<'_>, account: AccountId, id: SecretId, entry: &Audi
     Ok(true)
 }
 
-pub(super) fn restore(tx: &Tx<'_>, account: AccountId, id: SecretId, entry: &AuditEntry) -> Result<bool, StoreError> {
-    let deleted = one(tx, account, id)?.filter(|kept| kept.secret.deleted_at.is_some());
+/// Brings a secret back, unless it was deleted before a time: then it is as good as erased.
+pub(super) fn restore(
+    tx: &Tx<'_>,
+    account: AccountId,
+    id: SecretId,
+    since: Timestamp,
+    entry: &AuditEntry,
+) -> Result<bool, StoreError> {
+    let deleted = one(tx, account, id)?.filter(|kept| kept.secret.deleted_at.is_some_and(|at| at >= since));
     let Some(mut kept) = deleted else { return Ok(false) };
     kept.secret.deleted_at = None;
     put(tx, &kept)?;

@@ -139,8 +139,14 @@ impl Store for Sqlite {
         self.write(move |tx| secrets::delete(tx, account, id, &entry)).await
     }
 
-    async fn restore_secret(&self, account: AccountId, id: SecretId, entry: AuditEntry) -> Result<bool, StoreError> {
-        self.write(move |tx| secrets::restore(tx, account, id, &entry)).await
+    async fn restore_secret(
+        &self,
+        account: AccountId,
+        id: SecretId,
+        since: Timestamp,
+        entry: AuditEntry,
+    ) -> Result<bool, StoreError> {
+        self.write(move |tx| secrets::restore(tx, account, id, since, &entry)).await
     }
 
     async fn erase_secret(&self, account: AccountId, id: SecretId, entry: AuditEntry) -> Result<bool, StoreError> {

@@ -108,6 +108,23 @@ async fn unknown_foreign_deleted_and_ungranted_secrets_look_alike() {
 }
 
 #[tokio::test]
+async fn a_deleted_secret_is_brought_back_within_seven_days_and_not_later() {
+    let vault = Vault::new();
+    let id = vault.register("A").await.secret.id;
+    let (delete, week) = (async || vault.service.delete_secret(&vault.person, id).await, 7 * 86_400);
+    delete().await.unwrap();
+    vault.clock.set_seconds(START + week);
+    vault.service.restore_secret(&vault.person, id).await.unwrap();
+    delete().await.unwrap();
+    vault.clock.set_seconds(START + 2 * week + 1);
+
+    let refusal = vault.service.restore_secret(&vault.person, id).await.unwrap_err();
+
+    assert_eq!(refusal.code(), Code::NotFound);
+    assert_eq!(vault.service.erase_expired().await.unwrap(), 1, "what can't be brought back is erased");
+}
+
+#[tokio::test]
 async fn every_code_given_or_refused_is_on_the_trail() {
     let vault = Vault::new();
     let id = vault.register("A").await.secret.id;
