@@ -210,8 +210,15 @@ impl Shared {
                 Ok(None) | Err(_) => batch,
             };
             if !undone.is_empty() {
-                lock(&self.queue).jobs.extend(undone);
+                let mut queue = lock(&self.queue);
+                queue.jobs.extend(undone);
+                let closed = queue.closed;
+                drop(queue);
                 self.work.notify_one();
+                if closed {
+                    // Whoever closes may have looked for the last time.
+                    self.flush();
+                }
             }
         }
     }
@@ -359,4 +366,23 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 pub(super) fn closed() -> StoreError {
     StoreError::Unavailable("the vault is closed".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot::error::TryRecvError;
+
+    use super::*;
+
+    #[test]
+    fn a_job_that_comes_back_undone_when_all_is_closed_is_answered() {
+        let (reply, mut answer) = oneshot::channel();
+        let job: Box<dyn Job> = Box::new(Work { need: Need::SyncSoon, act: |_: &Tx<'_>| Ok(()), made: None, reply });
+        let queue = Queue { quick: VecDeque::from([job]), closed: true, ..Queue::default() };
+        let shared = Shared { queue: Mutex::new(queue), work: Condvar::new(), core: Mutex::new(None) };
+
+        shared.flush_quick();
+
+        assert!(matches!(answer.try_recv(), Err(TryRecvError::Closed)), "nobody is left to answer it later");
+    }
 }
