@@ -83,8 +83,7 @@ pub fn read_key_file(path: &Path) -> Result<Kek, KeyFileError> {
 /// [`KeyFileError::Io`].
 pub fn create_key_file(path: &Path, kek: &Kek) -> Result<(), KeyFileError> {
     let failed = |source| KeyFileError::Io { path: path.to_owned(), source };
-    // A bare file name has an empty parent, which can't be opened.
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    let folder = folder_of(path);
     create_private_dir(folder).map_err(failed)?;
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
@@ -99,10 +98,7 @@ pub fn create_key_file(path: &Path, kek: &Kek) -> Result<(), KeyFileError> {
         let _ = fs::remove_file(path);
         return Err(failed(source));
     }
-    // Without this a power cut can lose the file's name although its contents are safe.
-    #[cfg(unix)]
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
-    Ok(())
+    sync(folder).map_err(failed)
 }
 
 fn of_io(path: &Path, source: std::io::Error) -> KeyFileError {
@@ -127,12 +123,34 @@ fn is_link(_error: &std::io::Error) -> bool {
     false
 }
 
-fn create_private_dir(folder: &Path) -> std::io::Result<()> {
+/// Makes a folder, and those above it that are missing, for their owner alone. A power cut does not undo it.
+///
+/// # Errors
+/// When one of them can't be made, or the folder that it is in not be brought to the disk.
+pub(crate) fn create_private_dir(folder: &Path) -> std::io::Result<()> {
+    let missing: Vec<_> = folder.ancestors().take_while(|above| !above.exists()).collect();
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder)
+    builder.create(folder)?;
+    missing.into_iter().filter(|made| !made.as_os_str().is_empty()).try_for_each(|made| sync(folder_of(made)))
+}
+
+/// The folder that a path is in. A bare name has an empty parent, which can't be opened.
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
+}
+
+/// Without this a power cut can lose the name of what is in a folder although its contents are safe.
+#[cfg(unix)]
+fn sync(folder: &Path) -> std::io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+#[cfg(not(unix))]
+fn sync(_folder: &Path) -> std::io::Result<()> {
+    Ok(())
 }
 
 #[cfg(unix)]

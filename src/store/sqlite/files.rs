@@ -9,7 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::store::{OpenError, StoreError};
+use crate::{
+    keyring::create_private_dir,
+    store::{OpenError, StoreError},
+};
 
 /// The database's name in the data directory.
 const FILE: &str = "vault.db";
@@ -30,7 +33,7 @@ impl Spot {
         let name = path.file_name().ok_or_else(|| not_ours(&path, "names no file"))?.to_owned();
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
         if look(folder)?.is_none() {
-            make_private(folder)?;
+            create_private_dir(folder).map_err(io_at(folder))?;
         }
         let folder = resolve(folder).map_err(io_at(folder))?;
         refuse_shared_folder(&folder)?;
@@ -231,14 +234,6 @@ pub(super) fn refuse_shared_keys(folder: &Path) -> Result<(), OpenError> {
         Some(_) => refuse_shared_folder(folder),
         None => Ok(()),
     }
-}
-
-fn make_private(folder: &Path) -> Result<(), OpenError> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder).map_err(io_at(folder))
 }
 
 /// SQLite refuses paths through links, which protects the file itself; the folders above it may be links, as on macOS.
