@@ -128,6 +128,29 @@ fn a_removed_seat_takes_its_keys_power_and_its_counts_along() {
 }
 
 #[test]
+fn a_revoked_key_s_counts_are_forgotten() {
+    check(async |world| {
+        let seat = world.added_seat("ada@x.org").await;
+        let keys = [world.added_key(None).await, world.added_key(Some(seat.id)).await, world.added_key(None).await];
+        let holders = || keys.iter().map(|key| Holder::Key(key.id)).collect::<Vec<_>>();
+        let secret = world.added_secret().await;
+        let count = |_| Verdict { state: None, entry: None, counted: true, repeats_until: None };
+        world.use_for(secret.id, holders(), NOW, count).await;
+
+        world.store().revoke_key(world.account(), keys[0].id, world.entry(Action::KeyRevoke)).await.unwrap();
+        world.store().remove_seat(world.account(), seat.id, world.entry(Action::SeatRemove)).await.unwrap();
+
+        let (send, receive) = std::sync::mpsc::channel();
+        let look = move |seen: crate::store_kit::Seen| {
+            send.send(seen.counts.iter().map(HourlyCount::total).collect::<Vec<_>>()).unwrap();
+            Verdict { state: None, entry: None, counted: false, repeats_until: None }
+        };
+        world.use_for(secret.id, holders(), NOW, look).await;
+        assert_eq!(receive.try_iter().last().unwrap(), [0, 0, 1]);
+    });
+}
+
+#[test]
 fn an_account_is_found_by_its_name_which_is_taken_once() {
     check(async |world| {
         let account = added_account(world, "acme").await;

@@ -6,6 +6,7 @@ use subtle::ConstantTimeEq as _;
 use super::{
     db::{Db, Field, Tx},
     error::{damaged, misplaced, not_added, of_record, one_changed, tampered},
+    uses,
 };
 use crate::{
     domain::{
@@ -16,7 +17,7 @@ use crate::{
         time::Timestamp,
     },
     keyring::{Keyring, Mac},
-    store::{Keys, StoreError},
+    store::{Holder, Keys, StoreError},
 };
 
 const TABLE: &str = "api_key";
@@ -84,6 +85,7 @@ pub(super) fn revoke(tx: &Tx<'_>, account: AccountId, id: KeyId, entry: &AuditEn
         Ok(_) => return Ok(false),
         Err(StoreError::Damaged { .. }) => {
             tx.change_one(TABLE, "DELETE FROM api_key WHERE id = ?", [id.as_str()])?;
+            uses::forget(tx, Holder::Key(id))?;
         }
         Err(error) => return Err(error),
     }
@@ -103,6 +105,7 @@ pub(super) fn remove_damaged(tx: &Tx<'_>, account: AccountId, entry: &AuditEntry
     for id in damaged.into_iter().flatten() {
         tx.execute("DELETE FROM api_key WHERE CAST(id AS BLOB) = ?", [&id])?;
         let key = String::from_utf8(id).ok().and_then(|id| id.parse().ok());
+        key.map_or(Ok(()), |key| uses::forget(tx, Holder::Key(key)))?;
         tx.append(&AuditEntry { key, ..entry.clone() })?;
         removed += 1;
     }
@@ -134,7 +137,8 @@ fn put_revoked(tx: &Tx<'_>, key: ApiKey, hash: &HashedKey, at: Timestamp) -> Res
     let key = ApiKey { revoked_at: Some(at), ..key };
     let mac = mac_of(tx.keyring(), &key, hash);
     let sql = "UPDATE api_key SET revoked_at = ?, mac = ? WHERE id = ?";
-    tx.change_one(TABLE, sql, params![at.micros(), mac, key.id.as_str()])
+    tx.change_one(TABLE, sql, params![at.micros(), mac, key.id.as_str()])?;
+    uses::forget(tx, Holder::Key(key.id))
 }
 
 fn packed(secrets: &[SecretId]) -> Vec<u8> {

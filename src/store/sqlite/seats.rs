@@ -6,7 +6,7 @@ use subtle::ConstantTimeEq as _;
 use super::{
     db::{Db, Field, Tx},
     error::{damaged, misplaced, not_added, of_record, one_changed, tampered},
-    keys,
+    keys, uses,
 };
 use crate::{
     domain::{
@@ -17,7 +17,7 @@ use crate::{
         time::Timestamp,
     },
     keyring::{Keyring, Mac},
-    store::{Changed, Listed, Page, StoreError},
+    store::{Changed, Holder, Listed, Page, StoreError},
 };
 
 const TABLE: &str = "seat";
@@ -137,7 +137,7 @@ pub(super) fn remove(tx: &Tx<'_>, account: AccountId, id: SeatId, entry: &AuditE
         return Ok(false);
     }
     keys::revoke_of_seat(tx, account, id, entry.at)?;
-    tx.execute("DELETE FROM code_count WHERE holder = ?", [super::uses::holder_of_seat(id)])?;
+    uses::forget(tx, Holder::Seat(id))?;
     tx.scrub();
     tx.append(entry)?;
     Ok(true)

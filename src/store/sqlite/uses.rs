@@ -103,9 +103,10 @@ pub(super) fn examine(db: &Db<'_>) -> Result<Vec<StoreError>, StoreError> {
     Ok(found.into_iter().flatten().collect())
 }
 
-/// A seat as a holder of counts.
-pub(super) fn holder_of_seat(seat: SeatId) -> Vec<u8> {
-    bytes(Holder::Seat(seat))
+/// Forgets what was counted for a holder that is no more.
+pub(super) fn forget(tx: &Tx<'_>, holder: Holder) -> Result<(), StoreError> {
+    tx.execute("DELETE FROM code_count WHERE holder = ?", [bytes(holder)])?;
+    Ok(())
 }
 
 fn is_holder(bytes: &[u8]) -> bool {
