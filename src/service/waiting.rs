@@ -76,11 +76,11 @@ impl Waiters {
             Actor::Person | Actor::Key(_) | Actor::Login | Actor::System | Actor::Unknown => WAITERS_PER_KEY_MAX,
         };
         let all: usize = places.values().sum();
-        let mine = places.entry(actor).or_default();
-        if all >= WAITERS_PER_PROCESS_MAX || *mine >= most {
+        let mine = places.get(&actor).copied().unwrap_or_default();
+        if all >= WAITERS_PER_PROCESS_MAX || mine >= most {
             return None;
         }
-        *mine += 1;
+        places.insert(actor, mine + 1);
         Some(WaitingPlace { places: Arc::clone(&self.places), actor, _unfinished: self.unfinished.token() })
     }
 
@@ -145,5 +145,23 @@ impl Service {
                 patience.waiting(total.saturating_sub(left), total).await;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_was_turned_away_is_not_remembered() {
+        let waiters = Waiters::default();
+        let places: Vec<_> = (0..WAITERS_PER_PROCESS_MAX).map(|_| waiters.enter(Actor::Stdio)).collect();
+
+        assert!(waiters.enter(Actor::Person).is_none());
+
+        assert_eq!(waiters.count(), WAITERS_PER_PROCESS_MAX);
+        assert_eq!(waiters.places.lock().unwrap().len(), 1);
+        drop(places);
+        assert!(waiters.places.lock().unwrap().is_empty());
     }
 }
