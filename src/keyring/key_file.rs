@@ -134,7 +134,11 @@ pub(crate) fn create_private_dir(folder: &Path) -> std::io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(folder)?;
-    missing.into_iter().filter(|made| !made.as_os_str().is_empty()).try_for_each(|made| sync(folder_of(made)))
+    missing.into_iter().filter(|made| !made.as_os_str().is_empty()).try_for_each(|made| match sync(folder_of(made)) {
+        // Who may make a folder in one need not be allowed to read that.
+        Err(cause) if cause.kind() == std::io::ErrorKind::PermissionDenied => Ok(()),
+        synced => synced,
+    })
 }
 
 /// The folder that a path is in. A bare name has an empty parent, which can't be opened.
