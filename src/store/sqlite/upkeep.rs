@@ -26,7 +26,8 @@ pub(super) fn examine(db: &Db<'_>) -> Result<Vec<String>, StoreError> {
     for checked in records {
         match checked {
             Ok(errors) => found.extend(errors.into_iter().map(|error| error.to_string())),
-            Err(error @ StoreError::Unavailable(_)) => return Err(error),
+            // Where nothing is wrong, something stands in the way.
+            Err(error @ StoreError::Unavailable(_)) if found.is_empty() => return Err(error),
             // It could not be read to the end; what else is wrong is still worth knowing.
             Err(error) => found.push(error.to_string()),
         }
