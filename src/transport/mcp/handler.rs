@@ -209,16 +209,23 @@ impl ServerHandler for McpServer {
         // A call that rmcp could not read as one: models write arguments as text, for one.
         let sent = |name| request.params.as_ref().and_then(|params| params.get(name));
         let tool = tool_named(sent("name").and_then(Value::as_str).unwrap_or_default())?;
-        let problem = match sent("arguments") {
-            Some(Value::String(_)) => "must be a JSON object, not a text that holds one",
-            Some(Value::Bool(_) | Value::Number(_) | Value::Array(_)) => "must be a JSON object",
-            None | Some(Value::Null | Value::Object(_)) => {
+        let caller = self.caller(&context)?;
+        let service = &self.shared.service;
+        let call = Call { service, caller: &caller, reveal: self.shared.reveal, context: &context, tool };
+        let refusal = match (admitted(&call, &Map::new()), sent("arguments")) {
+            (Err(refusal), _) => refusal,
+            (Ok(()), Some(Value::String(_))) => {
+                Refusal::invalid("arguments", "must be a JSON object, not a text that holds one")
+            }
+            (Ok(()), Some(Value::Bool(_) | Value::Number(_) | Value::Array(_))) => {
+                Refusal::invalid("arguments", "must be a JSON object")
+            }
+            (Ok(()), None | Some(Value::Null | Value::Object(_))) => {
                 let problem = "`params` has a field beside `name` and `arguments` that is not of its form";
                 return Err(ErrorData::invalid_params(problem, None));
             }
         };
-        let refusal = Refusal::invalid("arguments", problem);
-        let refusal = self.shared.service.note_refusal(&self.caller(&context)?, tool.action, refusal).await;
+        let refusal = service.note_refusal(&caller, tool.action, refusal).await;
         let mut result = refused(&refusal);
         if !is_2026(&context) {
             // rmcp sees to that in the answers to what it could read.

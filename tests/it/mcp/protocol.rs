@@ -259,6 +259,9 @@ async fn tools_outside_the_scopes_are_neither_listed_nor_callable() {
     let refused = wire.refused("get_totp_code", json!({"secret_id": uuid::Uuid::nil().to_string()})).await;
     assert_eq!(refused["error"], "permission_denied");
     assert!(refused["message"].as_str().unwrap().contains("codes:read"));
+    // Whatever form the arguments have.
+    let misread = wire.refused("get_totp_code", json!("{}")).await;
+    assert_eq!(misread, refused);
 }
 
 #[tokio::test]
