@@ -6,8 +6,8 @@
 use std::{io, pin::Pin};
 
 use rmcp::{
-    ErrorData, RoleServer,
-    model::{ClientJsonRpcMessage, RequestId, ServerJsonRpcMessage},
+    ErrorData, RoleServer, ServerHandler as _,
+    model::{ClientJsonRpcMessage, ClientRequest, GetMeta as _, ProtocolVersion, RequestId, ServerJsonRpcMessage},
     service::{RxJsonRpcMessage, TxJsonRpcMessage},
     transport::Transport,
 };
@@ -15,12 +15,13 @@ use tokio::io::{AsyncRead, BufReader};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::{
+    McpServer,
     lines::{Line, Lines},
     message::{NoMessage, read_message},
     outbox::Outbox,
     unanswered::Unanswered,
 };
-use crate::{domain::limits::LINE_BYTES_MAX, service::Service};
+use crate::domain::limits::LINE_BYTES_MAX;
 
 const UNREADABLE: &str =
     "this can't be read as JSON: it is cut short, nested too deeply, or has half a character in it";
@@ -35,11 +36,11 @@ pub(super) struct Pipe<R> {
     /// The answer to something that was no request, not yet sent.
     owed: Option<Box<ServerJsonRpcMessage>>,
     unanswered: Unanswered,
-    /// A request has come. Before it, notifications are dropped.
+    /// rmcp's session has begun. Before it, whatever is no request is dropped.
     open: bool,
     /// Lines since others had their turn.
     read: usize,
-    service: Service,
+    server: McpServer,
     /// It was told to end, or the output has failed. One future for all messages: only the first look costs something.
     ended: Pin<Box<WaitForCancellationFutureOwned>>,
 }
@@ -49,10 +50,10 @@ const TURN: usize = 64;
 
 impl<R: AsyncRead + Unpin> Pipe<R> {
     /// `ended` ends it as the end of the input does; the outbox tells it when the output fails.
-    pub(super) fn new(input: R, outbox: Outbox, service: Service, ended: CancellationToken) -> Self {
+    pub(super) fn new(input: R, outbox: Outbox, server: McpServer, ended: CancellationToken) -> Self {
         let ended = Box::pin(ended.cancelled_owned());
         let (lines, unanswered) = (Lines::new(BufReader::new(input)), Unanswered::default());
-        Self { lines, outbox, owed: None, unanswered, open: false, read: 0, service, ended }
+        Self { lines, outbox, owed: None, unanswered, open: false, read: 0, server, ended }
     }
 
     /// The next message that is for rmcp; `None` at the end.
@@ -84,7 +85,7 @@ impl<R: AsyncRead + Unpin> Pipe<R> {
             let read = match line {
                 None => {
                     // Whoever waits is told so now. The SDK would drop what does not end within seconds without a word.
-                    self.service.stop_waiting().await;
+                    self.server.service().stop_waiting().await;
                     return Ok(None);
                 }
                 Some(Line::Whole(line)) if is_blank(line) => continue,
@@ -97,11 +98,13 @@ impl<R: AsyncRead + Unpin> Pipe<R> {
             };
             match read {
                 Ok(message) => {
-                    self.open |= matches!(message, ClientJsonRpcMessage::Request(_));
+                    self.open = self.open || self.opens(&message);
+                    if !self.open && !matches!(message, ClientJsonRpcMessage::Request(_)) {
+                        continue;
+                    }
                     match self.unanswered.heard(&message) {
                         Some(id) => self.owe(Some(id), ErrorData::invalid_request(IN_USE, None)),
-                        None if self.open => return Ok(Some(message)),
-                        None => {}
+                        None => return Ok(Some(message)),
                     }
                 }
                 Err(NoMessage::Notification) => {}
@@ -110,6 +113,21 @@ impl<R: AsyncRead + Unpin> Pipe<R> {
                 Err(NoMessage::Invalid(id)) => self.owe(id, ErrorData::invalid_request(INVALID, None)),
             }
         }
+    }
+
+    /// Whether rmcp's session begins with this: until then it answers requests, and ends at anything else.
+    fn opens(&self, message: &ClientJsonRpcMessage) -> bool {
+        let ClientJsonRpcMessage::Request(said) = message else { return false };
+        if matches!(said.request, ClientRequest::InitializeRequest(_)) {
+            return true;
+        }
+        // Without a handshake: the first request, beside these two, that says of itself what it is.
+        let meta = said.request.get_meta();
+        !matches!(said.request, ClientRequest::PingRequest(_) | ClientRequest::DiscoverRequest(_))
+            && meta.missing_required_keys(&ProtocolVersion::V_2026_07_28).is_empty()
+            && meta
+                .protocol_version()
+                .is_some_and(|version| self.server.supported_protocol_versions().contains(&version))
     }
 
     fn owe(&mut self, id: Option<RequestId>, error: ErrorData) {

@@ -48,7 +48,7 @@ where
     let ended = stop.child_token();
     let outbox = Outbox::new(ended.clone());
     let hands_on = tokio::spawn(outbox.clone().hand_on(output));
-    let pipe = Pipe::new(input, outbox.clone(), server.service().clone(), ended);
+    let pipe = Pipe::new(input, outbox.clone(), server.clone(), ended);
     let ended = match server.serve(pipe).await {
         Ok(session) => session.waiting().await.map(drop).map_err(|cause| {
             tracing::error!(%cause, "the session's task failed");

@@ -74,6 +74,54 @@ async fn a_notification_before_the_first_request_ends_nothing() {
 }
 
 #[tokio::test]
+async fn what_is_no_request_ends_nothing_before_the_session_is_open() {
+    let meta = json!({
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientCapabilities": {},
+    });
+    let unknown = json!({
+        "io.modelcontextprotocol/protocolVersion": "2099-01-01",
+        "io.modelcontextprotocol/clientCapabilities": {},
+    });
+    for (method, params) in [
+        ("ping", json!({"_meta": meta})),
+        ("server/discover", json!({"_meta": meta})),
+        ("tools/list", json!({})),
+        ("tools/call", json!({"name": "get_seat_count", "_meta": unknown})),
+    ] {
+        let mut wire = Wire::connect(ScopeSet::ALL, Reveal::Once);
+        wire.request(method, params).await;
+        for line in [
+            r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#,
+            r#"{"jsonrpc":"2.0","id":7,"result":{}}"#,
+            r#"{"jsonrpc":"2.0","id":7,"error":{"code":-32603,"message":"x"}}"#,
+        ] {
+            wire.send(line).await;
+        }
+        let hello =
+            json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
+        assert!(wire.request("initialize", hello).await["result"].is_object(), "{method}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_of_a_session_without_a_handshake_can_be_cancelled() {
+    let mut wire = Wire::connect(ScopeSet::ALL, Reveal::Once);
+    let id = wire.vault.register("A").await.secret.id.to_string();
+    wire.vault.clock.set_seconds(1_795_305_625);
+    let meta = json!({
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientCapabilities": {},
+    });
+    let params = json!({"name": "get_totp_code", "arguments": {"secret_id": id, "min_validity": 10}, "_meta": meta});
+    wire.send(&json!({"jsonrpc": "2.0", "id": 500, "method": "tools/call", "params": params}).to_string()).await;
+    wire.send(r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":500}}"#).await;
+    wire.send(&json!({"jsonrpc": "2.0", "id": 500, "method": "ping", "params": {"_meta": meta}}).to_string()).await;
+    let answer = wire.receive().await;
+    assert!(answer.get("error").is_none(), "{answer}");
+}
+
+#[tokio::test]
 async fn a_line_beyond_the_limit_is_refused_and_the_session_goes_on() {
     let mut wire = Wire::open().await;
     let frame =
