@@ -83,11 +83,7 @@ impl<R: AsyncRead + Unpin> Pipe<R> {
                 } => line?,
             };
             let read = match line {
-                None => {
-                    // Whoever waits is told so now. The SDK would drop what does not end within seconds without a word.
-                    self.server.service().stop_waiting().await;
-                    return Ok(None);
-                }
+                None => return Ok(None),
                 Some(Line::Whole(line)) if is_blank(line) => continue,
                 Some(Line::Whole(line)) => read_message(line),
                 Some(Line::TooLong) => {
@@ -165,10 +161,15 @@ impl<R: AsyncRead + Send + Unpin> Transport<RoleServer> for Pipe<R> {
     }
 
     async fn receive(&mut self) -> Option<RxJsonRpcMessage<RoleServer>> {
-        self.next().await.unwrap_or_else(|cause| {
+        let message = self.next().await.unwrap_or_else(|cause| {
             tracing::debug!(%cause, "standard input or output failed");
             None
-        })
+        });
+        if message.is_none() {
+            // Whoever waits is told so now. The SDK would drop what does not end within seconds without a word.
+            self.server.service().stop_waiting().await;
+        }
+        message
     }
 
     async fn close(&mut self) -> Result<(), Self::Error> {
