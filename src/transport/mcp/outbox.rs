@@ -47,6 +47,8 @@ struct Shared {
 #[derive(Default)]
 struct State {
     waiting: Vec<u8>,
+    /// There is room for everything.
+    limitless: bool,
     /// Something was taken out and is not handed on yet.
     busy: bool,
     failed: Option<io::ErrorKind>,
@@ -121,7 +123,13 @@ impl Outbox {
     }
 
     pub(super) fn has_room(&self) -> bool {
-        self.state().waiting.len() < WAITING_BYTES_MAX
+        self.state().has_room()
+    }
+
+    /// Makes room for everything that is still said: nothing more is asked for.
+    pub(super) fn lift_limit(&self) {
+        self.state().limitless = true;
+        self.shared.moved.notify_waiters();
     }
 
     /// Waits for room.
@@ -129,7 +137,7 @@ impl Outbox {
     /// # Errors
     /// When the output has failed.
     pub(super) async fn room(&self) -> io::Result<()> {
-        self.until(|state| state.waiting.len() < WAITING_BYTES_MAX).await
+        self.until(State::has_room).await
     }
 
     /// Waits until everything is handed on.
@@ -181,6 +189,10 @@ impl Outbox {
 }
 
 impl State {
+    const fn has_room(&self) -> bool {
+        self.limitless || self.waiting.len() < WAITING_BYTES_MAX
+    }
+
     fn alive(&self) -> io::Result<()> {
         self.failed.map_or(Ok(()), |kind| Err(kind.into()))
     }

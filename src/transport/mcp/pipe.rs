@@ -3,7 +3,7 @@
 //! Ours rather than rmcp's, which drops a line that is too long without an answer, ends the process at a notification
 //! before the first request, writes what it could not read into the log, and wakes the host once for every answer.
 
-use std::{io, pin::Pin};
+use std::{io, pin::Pin, time::Duration};
 
 use rmcp::{
     ErrorData, RoleServer, ServerHandler as _,
@@ -38,6 +38,8 @@ pub(super) struct Pipe<R> {
     unanswered: Unanswered,
     /// rmcp's session has begun. Before it, whatever is no request is dropped.
     open: bool,
+    /// The input has ended, or nobody is there to be answered.
+    over: bool,
     /// Lines since others had their turn.
     read: usize,
     server: McpServer,
@@ -47,13 +49,15 @@ pub(super) struct Pipe<R> {
 
 /// Lines that are read before what they ask for is done: a host may write faster than anybody answers.
 const TURN: usize = 64;
+/// How long nothing may be answered after the end of the input before the rest is left to the SDK, which gives it seconds.
+const STILL: Duration = Duration::from_secs(1);
 
 impl<R: AsyncRead + Unpin> Pipe<R> {
     /// `ended` ends it as the end of the input does; the outbox tells it when the output fails.
     pub(super) fn new(input: R, outbox: Outbox, server: McpServer, ended: CancellationToken) -> Self {
         let ended = Box::pin(ended.cancelled_owned());
         let (lines, unanswered) = (Lines::new(BufReader::new(input)), Unanswered::default());
-        Self { lines, outbox, owed: None, unanswered, open: false, read: 0, server, ended }
+        Self { lines, outbox, owed: None, unanswered, open: false, over: false, read: 0, server, ended }
     }
 
     /// The next message that is for rmcp; `None` at the end.
@@ -161,15 +165,25 @@ impl<R: AsyncRead + Send + Unpin> Transport<RoleServer> for Pipe<R> {
     }
 
     async fn receive(&mut self) -> Option<RxJsonRpcMessage<RoleServer>> {
-        let message = self.next().await.unwrap_or_else(|cause| {
-            tracing::debug!(%cause, "standard input or output failed");
-            None
-        });
-        if message.is_none() {
-            // Whoever waits is told so now. The SDK would drop what does not end within seconds without a word.
-            self.server.service().stop_waiting().await;
+        if !self.over {
+            match self.next().await {
+                Ok(Some(message)) => return Some(message),
+                Ok(None) => {}
+                Err(cause) => tracing::debug!(%cause, "standard input or output failed"),
+            }
+            self.over = true;
+            self.outbox.lift_limit();
         }
-        message
+        // Whoever waits is told so now. The SDK would drop what does not end within seconds without a word.
+        self.server.service().stop_waiting().await;
+        // So it is told of the end when everybody has an answer. For each answer it drops this and comes anew: the time
+        // begins again.
+        if !self.unanswered.is_empty() && self.outbox.alive().is_ok() {
+            tokio::time::sleep(STILL).await;
+            // An answer that came at the same time goes first.
+            tokio::task::yield_now().await;
+        }
+        None
     }
 
     async fn close(&mut self) -> Result<(), Self::Error> {

@@ -31,6 +31,11 @@ impl Unanswered {
         None
     }
 
+    /// Whether every request is answered.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Takes note of what a host is told.
     pub(super) fn told(&mut self, message: &ServerJsonRpcMessage) {
         let id = match message {

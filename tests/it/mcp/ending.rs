@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use countersign::{
     domain::{principal::Principal, scope::ScopeSet},
-    service::CodeRequest,
+    service::{CodeRequest, Registration},
     transport::mcp::{
         McpServer, Reveal,
         stdio::{StdioError, serve_on},
@@ -12,12 +12,13 @@ use countersign::{
 };
 use serde_json::{Value, json};
 use tokio::{
-    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, DuplexStream, duplex},
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, DuplexStream, duplex},
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
 
-use crate::kit::Vault;
+use crate::kit::{RFC_SEED, Vault};
 
 /// Far less than the SDK takes to give up an answer.
 const SOON: Duration = Duration::from_secs(4);
@@ -62,7 +63,26 @@ impl Host {
     async fn say(&mut self, lines: &str) {
         self.input.write_all(lines.as_bytes()).await.unwrap();
     }
+
+    /// Asks for lists of altogether far more than may wait for a host.
+    async fn with_unread_lists() -> Self {
+        let vault = Vault::new();
+        for number in 0..SECRETS {
+            let long = Some(format!("{number:03}{}", "🔑".repeat(253)));
+            let secret = Some(Zeroizing::new(RFC_SEED.to_owned()));
+            vault
+                .register_as(Registration { label: long.clone(), issuer: long, secret, ..Registration::default() })
+                .await;
+        }
+        let mut host = Self::of(vault).await;
+        let lists: String = (1..=LISTS).map(|id| call(id, "list_totp_secrets", &json!({"limit": SECRETS}))).collect();
+        host.say(&(lists + &call(LISTS + 1, "register_totp_secret", &json!({"label": "last"})))).await;
+        host
+    }
 }
+
+const SECRETS: u32 = 100;
+const LISTS: i64 = 55;
 
 #[tokio::test]
 async fn whoever_waits_for_a_host_that_is_gone_waits_no_more() {
@@ -85,4 +105,28 @@ async fn whoever_waits_for_a_host_that_is_gone_waits_no_more() {
     let alone = CodeRequest { single_use: true, max_wait: Some(0), ..CodeRequest::default() };
     let busy = vault.another_service().get_code(&vault.person, id, &alone, &()).await.err().unwrap();
     assert!(busy.to_string().contains("free in 30 s"), "{busy}");
+}
+
+#[tokio::test]
+async fn a_host_that_said_its_last_and_reads_slowly_gets_every_answer() {
+    let mut host = Host::with_unread_lists().await;
+    host.input.shutdown().await.unwrap();
+
+    let mut read = Vec::new();
+    // Longer than the SDK waits for answers that can't be sent yet.
+    let (begun, mut pace) = (Instant::now(), tokio::time::interval(Duration::from_millis(100)));
+    while begun.elapsed() < Duration::from_secs(6) {
+        pace.tick().await;
+        let mut some = [0; 1024];
+        let count = host.output.read(&mut some).await.unwrap();
+        read.extend_from_slice(&some[..count]);
+    }
+    host.output.read_to_end(&mut read).await.unwrap();
+
+    host.session.await.unwrap().unwrap();
+    let answers = read.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let mut ids: Vec<_> =
+        answers.map(|line| serde_json::from_slice::<Value>(line).unwrap()["id"].as_i64().unwrap()).collect();
+    ids.sort_unstable();
+    assert_eq!(ids, (1..=LISTS + 1).collect::<Vec<_>>());
 }
