@@ -1,6 +1,6 @@
 //! Lines of an input, none longer than a message may be.
 
-use std::io;
+use std::{future::pending, io};
 
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _};
 
@@ -31,6 +31,11 @@ pub(super) enum Line<'a> {
 impl<R: AsyncBufRead + Unpin> Lines<R> {
     pub(super) const fn new(input: R) -> Self {
         Self { input, line: Vec::new(), skipping: false, given: false }
+    }
+
+    /// Waits for the end of the input, for ever if something else comes first. That stays to be read.
+    pub(super) async fn end(&mut self) -> io::Result<()> {
+        if self.input.fill_buf().await?.is_empty() { Ok(()) } else { pending().await }
     }
 
     /// The next line; `None` at the end. Safe to drop at any moment: what was read is kept for the next call.
@@ -114,6 +119,17 @@ mod tests {
         for buffer in [1000, 8192, 2 * LINE_BYTES_MAX] {
             assert_eq!(lengths(&input, buffer).await, expected, "{buffer}");
         }
+    }
+
+    #[tokio::test]
+    async fn the_end_is_seen_and_nothing_is_lost_by_looking_for_it() {
+        let mut lines = Lines::new(BufReader::new(&b"one\ntwo"[..]));
+        for line in [&b"one"[..], b"two"] {
+            assert!(futures::FutureExt::now_or_never(lines.end()).is_none());
+            assert_eq!(lines.next().await.unwrap(), Some(Line::Whole(line)));
+        }
+        lines.end().await.unwrap();
+        assert_eq!(lines.next().await.unwrap(), None);
     }
 
     #[tokio::test]

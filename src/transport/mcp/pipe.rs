@@ -63,12 +63,6 @@ impl<R: AsyncRead + Unpin> Pipe<R> {
     /// The next message that is for rmcp; `None` at the end.
     async fn next(&mut self) -> io::Result<Option<ClientJsonRpcMessage>> {
         loop {
-            if self.owed.is_some() {
-                self.outbox.room().await?;
-                if let Some(answer) = self.owed.take() {
-                    self.outbox.put(&answer)?;
-                }
-            }
             self.read += 1;
             if self.read > TURN {
                 self.read = 0;
@@ -80,9 +74,17 @@ impl<R: AsyncRead + Unpin> Pipe<R> {
                     self.outbox.alive()?;
                     None
                 }
-                // A host that does not read is not read from: its answers would fill the memory.
                 line = async {
-                    self.outbox.room().await?;
+                    // A host that does not read is not read from: its answers would fill the memory. That it has said its
+                    // last is noticed all the same.
+                    tokio::select! {
+                        biased;
+                        room = self.outbox.room() => room?,
+                        end = self.lines.end() => end?,
+                    }
+                    if let Some(answer) = self.owed.take() {
+                        self.outbox.put(&answer)?;
+                    }
                     self.lines.next().await
                 } => line?,
             };
@@ -173,6 +175,10 @@ impl<R: AsyncRead + Send + Unpin> Transport<RoleServer> for Pipe<R> {
             }
             self.over = true;
             self.outbox.lift_limit();
+            if let Some(answer) = self.owed.take() {
+                // Whoever made the outbox hears that it failed.
+                let _ = self.outbox.put(&answer);
+            }
         }
         // Whoever waits is told so now. The SDK would drop what does not end within seconds without a word.
         self.server.service().stop_waiting().await;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use countersign::{
     domain::{principal::Principal, scope::ScopeSet},
-    service::{CodeRequest, Registration},
+    service::{CodeRequest, Registration, SecretQuery},
     transport::mcp::{
         McpServer, Reveal,
         stdio::{StdioError, serve_on},
@@ -79,6 +79,15 @@ impl Host {
         host.say(&(lists + &call(LISTS + 1, "register_totp_secret", &json!({"label": "last"})))).await;
         host
     }
+
+    /// Waits for what was asked for last: most of the others are answered then, as far as there is room.
+    async fn served(&self) {
+        let Vault { service, person, .. } = &self.vault;
+        let last = SecretQuery { query: Some("last".to_owned()), ..SecretQuery::default() };
+        while service.list_secrets(person, &last).await.unwrap().total == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
 }
 
 const SECRETS: u32 = 100;
@@ -129,4 +138,17 @@ async fn a_host_that_said_its_last_and_reads_slowly_gets_every_answer() {
         answers.map(|line| serde_json::from_slice::<Value>(line).unwrap()["id"].as_i64().unwrap()).collect();
     ids.sort_unstable();
     assert_eq!(ids, (1..=LISTS + 1).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_host_that_closes_its_end_and_reads_nothing_is_left() {
+    let mut host = Host::with_unread_lists().await;
+    host.served().await;
+    let ended = Instant::now();
+    host.input.shutdown().await.unwrap();
+
+    let served = tokio::time::timeout(2 * SOON, host.session).await;
+
+    served.expect("it still serves").unwrap().unwrap();
+    assert!(ended.elapsed() < SOON, "{:?}", ended.elapsed());
 }
