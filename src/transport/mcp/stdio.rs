@@ -49,20 +49,23 @@ where
     let outbox = Outbox::new(ended.clone());
     let hands_on = tokio::spawn(outbox.clone().hand_on(output));
     let pipe = Pipe::new(input, outbox.clone(), server.clone(), ended);
-    let ended = match server.serve(pipe).await {
-        Ok(session) => session.waiting().await.map(drop).map_err(|cause| {
-            tracing::error!(%cause, "the session's task failed");
-            StdioError::Session
-        }),
-        Err(rmcp::service::ServerInitializeError::ConnectionClosed(_)) => Ok(()),
-        // Its text may quote what the client sent, so it is not logged.
-        Err(_) => Err(StdioError::Handshake),
+    let whole = async {
+        let ended = match server.serve(pipe).await {
+            Ok(session) => session.waiting().await.map(drop).map_err(|cause| {
+                tracing::error!(%cause, "the session's task failed");
+                StdioError::Session
+            }),
+            Err(rmcp::service::ServerInitializeError::ConnectionClosed(_)) => Ok(()),
+            // Its text may quote what the client sent, so it is not logged.
+            Err(_) => Err(StdioError::Handshake),
+        };
+        // What was said last may still be on its way: to a host that reads it.
+        (ended, outbox.emptied_or_stuck(SILENCE).await)
     };
-    // What was said last may still be on its way: to a host that reads it. Who told this process to end does not wait for
-    // that long.
-    let handed_on = tokio::select! {
-        handed_on = outbox.emptied_or_stuck(SILENCE) => handed_on,
-        () = async { stop.cancelled().await; tokio::time::sleep(LAST_ANSWERS).await } => Ok(()),
+    let (ended, handed_on) = tokio::select! {
+        both = whole => both,
+        // Who told this process to end does not wait for long.
+        () = async { stop.cancelled().await; tokio::time::sleep(LAST_ANSWERS).await } => (Ok(()), Ok(())),
     };
     hands_on.abort();
     match handed_on {

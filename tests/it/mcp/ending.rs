@@ -28,6 +28,7 @@ struct Host {
     vault: Vault,
     input: DuplexStream,
     output: BufReader<DuplexStream>,
+    stop: CancellationToken,
     session: JoinHandle<Result<(), StdioError>>,
 }
 
@@ -52,9 +53,9 @@ fn hello() -> String {
 impl Host {
     async fn of(vault: Vault) -> Self {
         let ((input, their_input), (output, their_output)) = (duplex(1 << 20), duplex(64 * 1024));
-        let served = serve_on(server(&vault), their_input, their_output, CancellationToken::new());
-        let session = tokio::spawn(served);
-        let mut host = Self { vault, input, output: BufReader::new(output), session };
+        let stop = CancellationToken::new();
+        let session = tokio::spawn(serve_on(server(&vault), their_input, their_output, stop.clone()));
+        let mut host = Self { vault, input, output: BufReader::new(output), stop, session };
         host.say(&hello()).await;
         host.output.read_line(&mut String::new()).await.unwrap();
         host
@@ -104,7 +105,7 @@ async fn whoever_waits_for_a_host_that_is_gone_waits_no_more() {
         tokio::task::yield_now().await;
     }
 
-    let Host { vault, mut input, output, session } = host;
+    let Host { vault, mut input, output, session, .. } = host;
     drop(output);
     let gone = Instant::now();
     input.write_all(request(3, "ping", &json!({})).as_bytes()).await.unwrap();
@@ -140,15 +141,29 @@ async fn a_host_that_said_its_last_and_reads_slowly_gets_every_answer() {
     assert_eq!(ids, (1..=LISTS + 1).collect::<Vec<_>>());
 }
 
-#[tokio::test]
-async fn a_host_that_closes_its_end_and_reads_nothing_is_left() {
+/// A host reads nothing. Then it closes its end or the sidecar is told to end.
+async fn ended_while_nothing_is_read(told: bool) {
     let mut host = Host::with_unread_lists().await;
     host.served().await;
     let ended = Instant::now();
-    host.input.shutdown().await.unwrap();
+    if told {
+        host.stop.cancel();
+    } else {
+        host.input.shutdown().await.unwrap();
+    }
 
     let served = tokio::time::timeout(2 * SOON, host.session).await;
 
     served.expect("it still serves").unwrap().unwrap();
     assert!(ended.elapsed() < SOON, "{:?}", ended.elapsed());
+}
+
+#[tokio::test]
+async fn a_host_that_closes_its_end_and_reads_nothing_is_left() {
+    ended_while_nothing_is_read(false).await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_told_to_end_does_not_wait_for_a_host_that_reads_nothing() {
+    ended_while_nothing_is_read(true).await;
 }
