@@ -86,6 +86,19 @@ impl Failure {
 
     /// Whether the reader of our answer went away, as `head` does: nobody is there to be told.
     pub fn is_closed_pipe(&self) -> bool {
-        matches!(self, Self::Output(cause) if cause.kind() == io::ErrorKind::BrokenPipe)
+        let gone = |kind| matches!(kind, io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset);
+        matches!(self, Self::Output(cause) if gone(cause.kind()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_that_went_away_is_one_whatever_it_read_from() {
+        let closed = |kind: io::ErrorKind| Failure::Output(kind.into()).is_closed_pipe();
+        assert!(closed(io::ErrorKind::BrokenPipe) && closed(io::ErrorKind::ConnectionReset));
+        assert!(!closed(io::ErrorKind::StorageFull));
     }
 }

@@ -68,8 +68,9 @@ where
         () = async { stop.cancelled().await; tokio::time::sleep(LAST_ANSWERS).await } => (Ok(()), Ok(())),
     };
     hands_on.abort();
-    match handed_on {
-        Err(cause) if cause.kind() != io::ErrorKind::BrokenPipe => ended.and(Err(StdioError::Output(cause))),
-        _ => ended,
+    match handed_on.map_err(|cause| (cause.kind(), cause)) {
+        // A socket says so otherwise than a pipe.
+        Ok(()) | Err((io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset, _)) => ended,
+        Err((_, cause)) => ended.and(Err(StdioError::Output(cause))),
     }
 }

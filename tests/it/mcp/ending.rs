@@ -1,6 +1,11 @@
 //! How a session on a pair of pipes ends: what a host is still told, and how long a host that is gone can hold it up.
 
-use std::time::{Duration, Instant};
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
 
 use countersign::{
     domain::{principal::Principal, scope::ScopeSet},
@@ -12,7 +17,7 @@ use countersign::{
 };
 use serde_json::{Value, json};
 use tokio::{
-    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, DuplexStream, duplex},
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader, DuplexStream, duplex},
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
@@ -166,4 +171,30 @@ async fn a_host_that_closes_its_end_and_reads_nothing_is_left() {
 #[tokio::test]
 async fn a_server_that_is_told_to_end_does_not_wait_for_a_host_that_reads_nothing() {
     ended_while_nothing_is_read(true).await;
+}
+
+/// A socket whose other end was closed before everything in it was read.
+struct Reset;
+
+impl AsyncWrite for Reset {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_left_a_socket_unread_is_gone_like_any_other() {
+    let vault = Vault::new();
+    let (mut input, theirs) = duplex(1024);
+    let session = tokio::spawn(serve_on(server(&vault), theirs, Reset, CancellationToken::new()));
+    input.write_all(hello().as_bytes()).await.unwrap();
+    session.await.unwrap().unwrap();
 }
