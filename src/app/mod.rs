@@ -151,11 +151,14 @@ async fn for_host(config: &Config, stdio: StdioConfig) -> Result<Ending, Fatal> 
         Reveal::Once => mcp::Reveal::Once,
         Reveal::Never => mcp::Reveal::Never,
     };
-    let told = serve::told_to_stop().map_err(Fatal::Setup)?;
+    let (told, hung_up) = (serve::told_to_stop().map_err(Fatal::Setup)?, serve::hung_up().map_err(Fatal::Setup)?);
     let stop = CancellationToken::new();
     let stopping = stop.clone();
     tokio::spawn(async move {
-        told.await;
+        tokio::select! {
+            () = told => {}
+            () = hung_up => {}
+        }
         stopping.cancel();
     });
     let served = mcp::stdio::serve(McpServer::for_caller(service.clone(), caller, reveal), stop).await;

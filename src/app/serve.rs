@@ -114,6 +114,23 @@ pub(super) fn told_to_stop() -> io::Result<impl Future<Output = ()> + Send + 'st
     })
 }
 
+/// Ends when the terminal of whoever started this process is closed. Not for a server, which `nohup` keeps.
+#[cfg(unix)]
+pub(super) fn hung_up() -> io::Result<impl Future<Output = ()> + Send + 'static> {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let mut hangup = signal(SignalKind::hangup())?;
+    Ok(async move {
+        let _ = hangup.recv().await;
+    })
+}
+
+#[cfg(not(unix))]
+#[expect(clippy::unnecessary_wraps, reason = "elsewhere it can fail")]
+pub(super) fn hung_up() -> io::Result<impl Future<Output = ()> + Send + 'static> {
+    Ok(std::future::pending())
+}
+
 #[cfg(not(unix))]
 pub(super) fn told_to_stop() -> io::Result<impl Future<Output = ()> + Send + 'static> {
     let mut interrupt = tokio::signal::windows::ctrl_c()?;

@@ -67,21 +67,21 @@ fn a_sidecar_that_is_told_to_end_or_can_answer_nobody_ends() {
 
     let person = Person::new();
     let hello = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}"#;
-    for told in [true, false] {
+    for told in [Some(Signal::TERM), Some(Signal::HUP), None] {
         let mut command = person.command(&["stdio"]);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (mut input, mut output) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
         writeln!(input, "{hello}").unwrap();
         output.read_line(&mut String::new()).unwrap();
-        if told {
-            kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+        if let Some(signal) = told {
+            kill_process(Pid::from_child(&child), signal).unwrap();
         } else {
             drop(output);
             // Its answer reaches nobody.
             writeln!(input, r#"{{"jsonrpc":"2.0","id":2,"method":"ping"}}"#).unwrap();
         }
         let ended = child.wait_with_output().unwrap();
-        assert_eq!((ended.status.code(), ended.stderr.len()), (Some(0), 0), "{told}: {ended:?}");
+        assert_eq!((ended.status.code(), ended.stderr.len()), (Some(0), 0), "{told:?}: {ended:?}");
         drop(input);
     }
 }
