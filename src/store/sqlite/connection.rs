@@ -63,11 +63,11 @@ pub(super) fn connect(path: &Path, patience: &Patience) -> Result<Connection, ru
 /// The rest, once the key is known to be right.
 pub(super) fn settle(conn: &Connection) -> Result<(), rusqlite::Error> {
     conn.set_prepared_statement_cache_capacity(STATEMENTS);
-    // 64 MiB is what the log shrinks to after it grew; 4,000 pages keep the copying into the database away from
+    // 64 MiB is what the log shrinks to after it grew; 8,000 pages keep the copying into the database away from
     // nearly every commit.
     conn.execute_batch(&format!(
         "PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA secure_delete=ON; PRAGMA cache_size=-{PAGES_KIB}; \
-         PRAGMA journal_size_limit=67108864; PRAGMA wal_autocheckpoint=4000;",
+         PRAGMA journal_size_limit=67108864; PRAGMA wal_autocheckpoint=8000;",
     ))?;
     #[cfg(target_os = "macos")]
     conn.execute_batch("PRAGMA fullfsync=ON; PRAGMA checkpoint_fullfsync=ON;")?;
