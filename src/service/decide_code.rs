@@ -75,7 +75,7 @@ pub(super) struct Asked {
     pub(super) limits: Vec<u32>,
 }
 
-/// Everything a decision needs, gathered before it.
+/// Everything a decision needs, gathered before it, and what it leaves behind.
 pub(super) struct Call {
     pub(super) parts: Arc<Parts>,
     pub(super) secret: SecretId,
@@ -83,7 +83,7 @@ pub(super) struct Call {
     pub(super) asked: Asked,
     pub(super) stage: Stage,
     pub(super) entry: AuditEntry,
-    pub(super) told: Arc<Mutex<Told>>,
+    pub(super) told: Mutex<Told>,
 }
 
 /// What holds for this call of this secret.
@@ -94,7 +94,7 @@ struct Terms {
 }
 
 impl Call {
-    pub(super) fn decide(&mut self, in_use: &InUse<'_>) -> Verdict {
+    pub(super) fn decide(&self, in_use: &InUse<'_>) -> Verdict {
         let (verdict, decided) = match self.try_decide(in_use) {
             Ok(done) => done,
             Err(cause) => {

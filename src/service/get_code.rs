@@ -28,7 +28,7 @@ use crate::{
         time::Timestamp,
         totp::{Code, Step},
     },
-    store::{Holder, SecretUse},
+    store::{Holder, InUse, SecretUse},
 };
 
 /// A timer and the clock need not agree to the last moment on when a step begins.
@@ -169,33 +169,22 @@ impl Service {
             return Err(Refusal::NotFound("secret"));
         };
         let min_validity = asked.wish.min_validity;
-        let told = Arc::new(Mutex::new(Told::default()));
-        let mut call = Call {
-            parts: Arc::clone(&self.parts),
-            secret,
-            now: entry.at,
-            asked,
-            stage,
-            entry: entry.clone(),
-            told: Arc::clone(&told),
-        };
-        let request = SecretUse {
-            account,
-            secret,
-            now: entry.at,
-            counted: counted.to_vec(),
-            decide: Box::new(move |in_use| call.decide(&in_use)),
-        };
+        let (now, told) = (entry.at, Mutex::default());
+        let call = Arc::new(Call { parts: Arc::clone(&self.parts), secret, now, asked, stage, entry, told });
+        let deciding = Arc::clone(&call);
+        let decide = Box::new(move |in_use: InUse<'_>| deciding.decide(&in_use));
+        let request = SecretUse { account, secret, now, counted: counted.to_vec(), decide };
         let work = Arc::clone(self.store()).use_secret(request);
-        let mut under_way = UnderWay::new(self, &entry, &told, work);
+        let mut under_way = UnderWay::new(self, &call, work);
         let done = under_way.done().await;
         drop(under_way);
         match done {
             Ok(true) => {}
-            Ok(false) => return Err(self.refuse(Refusal::NotFound("secret"), entry).await),
-            Err(cause) => return Err(self.refuse_failed(cause, entry).await),
+            Ok(false) => return Err(self.refuse(Refusal::NotFound("secret"), call.entry.clone()).await),
+            Err(cause) => return Err(self.refuse_failed(cause, call.entry.clone()).await),
         }
-        let Told { decided, leftover } = told.lock().map(|mut told| std::mem::take(&mut *told)).unwrap_or_default();
+        let Told { decided, leftover } =
+            call.told.lock().map(|mut told| std::mem::take(&mut *told)).unwrap_or_default();
         self.record_leftover(leftover).await;
         decided.map(|decided| self.as_old_as_it_is(decided, min_validity)).ok_or(Refusal::Unavailable)
     }

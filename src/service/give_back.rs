@@ -1,13 +1,13 @@
 //! Giving a reserved step back when the call that reserved it is dropped: its client cancelled, hung up, or lost its
 //! rights.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use futures::future::BoxFuture;
 
 use super::{
     Service,
-    decide_code::{Decided, Told},
+    decide_code::{Call, Decided},
 };
 use crate::{
     domain::{
@@ -45,8 +45,7 @@ impl Service {
 /// and a step that it reserved is given back.
 pub(super) struct UnderWay<'a> {
     service: &'a Service,
-    entry: &'a AuditEntry,
-    told: &'a Arc<Mutex<Told>>,
+    call: &'a Arc<Call>,
     work: Option<Work>,
 }
 
@@ -54,13 +53,8 @@ pub(super) struct UnderWay<'a> {
 type Work = BoxFuture<'static, Result<bool, StoreError>>;
 
 impl<'a> UnderWay<'a> {
-    pub(super) const fn new(
-        service: &'a Service,
-        entry: &'a AuditEntry,
-        told: &'a Arc<Mutex<Told>>,
-        work: Work,
-    ) -> Self {
-        Self { service, entry, told, work: Some(work) }
+    pub(super) const fn new(service: &'a Service, call: &'a Arc<Call>, work: Work) -> Self {
+        Self { service, call, work: Some(work) }
     }
 
     /// Whether the secret was there.
@@ -75,12 +69,12 @@ impl<'a> UnderWay<'a> {
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
         let Some(work) = self.work.take() else { return };
-        let (service, entry, told) = (self.service.clone(), self.entry.clone(), Arc::clone(self.told));
+        let (service, call) = (self.service.clone(), Arc::clone(self.call));
         self.service.parts.waiters.leave_behind(async move {
             let carried_out = work.await.is_ok();
-            let decided = told.lock().ok().and_then(|mut told| told.decided.take());
+            let decided = call.told.lock().ok().and_then(|mut told| told.decided.take());
             if let Some(Decided::Held { reservation, .. }) = decided.filter(|_| carried_out) {
-                service.give_back(reservation, entry).await;
+                service.give_back(reservation, call.entry.clone()).await;
             }
         });
     }
