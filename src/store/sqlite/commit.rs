@@ -14,16 +14,21 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::{
-    connection::Patience,
+    connection::{PATIENCE, Patience},
     db::{Db, Tx},
     files::OpenFile,
     memory::Memory,
+    snapshot::Snapshot,
     trail,
 };
 use crate::{keyring::Keyring, store::StoreError};
 
 /// How long a NORMAL commit may wait for a FULL one; the promise is 250 ms, the rest is for the timer and the disk.
 pub(super) const SYNC_WITHIN: Duration = Duration::from_millis(200);
+
+/// How long the log's readers are waited for before it is emptied, and writers with them: a bit longer than another process
+/// keeps its snapshot.
+const SCRUB_WITHIN: Duration = Duration::from_millis(300);
 
 /// What a job is expected to need.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -80,6 +85,7 @@ pub(super) struct Core {
     level: Level,
     unsynced_since: Option<Instant>,
     memory: Memory,
+    snapshot: Snapshot,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -101,12 +107,23 @@ enum Failed {
 impl Core {
     /// Takes over a connection that is settled, at level FULL.
     pub(super) fn new(conn: Connection, file: Arc<OpenFile>, keyring: Arc<Keyring>, patience: Patience) -> Self {
-        Self { conn, file, keyring, patience, level: Level::Full, unsynced_since: None, memory: Memory::default() }
+        Self {
+            conn,
+            file,
+            keyring,
+            patience,
+            level: Level::Full,
+            unsynced_since: None,
+            memory: Memory::default(),
+            snapshot: Snapshot::default(),
+        }
     }
 
     /// Reads outside a transaction.
     pub(super) fn read<T>(&self, act: impl FnOnce(&Db<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
         self.file.is_there()?;
+        // What others have committed since is to be seen.
+        self.snapshot.let_go(&self.conn);
         act(&self.db())
     }
 
@@ -143,9 +160,9 @@ impl Core {
     /// Does every job without waiting for anybody. Gives them back undone if another process is writing, if one of them
     /// can't be done, or if it turns out that one needs a sync.
     pub(super) fn commit_now(&mut self, mut jobs: Vec<Box<dyn Job>>) -> Vec<Box<dyn Job>> {
-        self.patience.set(false);
+        self.patience.set(Duration::ZERO);
         let ended = self.transact_at(Level::Normal, &mut jobs, |_| Ok(()));
-        self.patience.set(true);
+        self.patience.set(PATIENCE);
         if ended.is_err() {
             return jobs;
         }
@@ -190,19 +207,30 @@ impl Core {
     ) -> Result<(), Failed> {
         self.set_level(level).map_err(Failed::All)?;
         self.file.is_there().map_err(Failed::All)?;
-        self.run("BEGIN IMMEDIATE").map_err(Failed::All)?;
+        let continued = self.begin().map_err(Failed::All)?;
         let before = self.conn.total_changes();
         let memory = std::mem::take(&mut self.memory);
         let ended = catch_unwind(AssertUnwindSafe(|| {
-            let tx = Tx::with_memory(self.db(), memory.kept_at(self.version().map_err(Failed::All)?));
+            let (memory, alone) =
+                if continued { (memory, true) } else { memory.kept_at(self.version().map_err(Failed::All)?) };
+            let tx = Tx::with_memory(self.db(), memory);
             run_all(&tx, level, jobs, last)?;
+            // Where others write too it would be in vain, and between them they would never leave the log to be emptied.
+            if alone && level == Level::Normal {
+                self.snapshot.keep(&self.conn);
+            } else {
+                self.snapshot.let_go(&self.conn);
+            }
             self.run("COMMIT").map_err(Failed::All)?;
             Ok((tx.must_scrub(), tx.into_memory()))
         }))
         .unwrap_or_else(|_| Err(Failed::Job(StoreError::Unavailable("a write panicked".to_owned()))));
-        if ended.is_err() && !self.conn.is_autocommit() {
-            // Some errors have rolled back already; if this fails, the connection says so at the next BEGIN.
-            let _ = self.run("ROLLBACK");
+        if ended.is_err() {
+            self.snapshot.let_go(&self.conn);
+            if !self.conn.is_autocommit() {
+                // Some errors have rolled back already; if this fails, the connection says so at the next BEGIN.
+                let _ = self.run("ROLLBACK");
+            }
         }
         let (must_scrub, memory) = ended?;
         self.memory = memory;
@@ -213,17 +241,33 @@ impl Core {
                 Level::Normal => self.unsynced_since.or_else(|| Some(Instant::now())),
             };
         }
+        if self.unsynced_since.is_none() {
+            // Nothing would end it.
+            self.snapshot.let_go(&self.conn);
+        }
         if must_scrub {
             self.scrub();
         }
         Ok(())
     }
 
-    /// Empties the log of what was removed, if nobody reads it just now: old pages must not outlive their records there.
+    /// Begins a transaction that writes. Whether it goes on from the last one: then nobody else has committed between them.
+    fn begin(&self) -> Result<bool, StoreError> {
+        if self.snapshot.is_kept() {
+            // Without patience: SQLite never waits with an open snapshot, which may be what others wait for.
+            if self.run("BEGIN IMMEDIATE").is_ok() {
+                return Ok(true);
+            }
+            self.snapshot.let_go(&self.conn);
+        }
+        self.run("BEGIN IMMEDIATE").map(|()| false)
+    }
+
+    /// Empties the log of what was removed, unless somebody reads it for long: old pages must not outlive their records there.
     fn scrub(&self) {
-        self.patience.set(false);
+        self.patience.set(SCRUB_WITHIN);
         let _ = self.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
-        self.patience.set(true);
+        self.patience.set(PATIENCE);
     }
 
     fn set_level(&mut self, level: Level) -> Result<(), StoreError> {

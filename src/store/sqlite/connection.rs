@@ -5,7 +5,7 @@ use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -15,7 +15,7 @@ use rusqlite::{Connection, OpenFlags, config::DbConfig};
 /// The oldest SQLite whose log does not lose commits when two connections checkpoint at once.
 pub(super) const SQLITE_MIN: i32 = 3_051_003;
 /// How long a statement waits for other processes before it gives up: beyond it something is stuck.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// First and longest wait between two tries. SQLite's own schedule lets processes starve; this one was measured to be
 /// fair without wasting throughput.
 const FIRST_WAIT: Duration = Duration::from_micros(200);
@@ -26,17 +26,24 @@ const STATEMENTS: usize = 96;
 /// and the end of the trail. The system keeps the others at hand for all processes; eight times as much was no faster.
 const PAGES_KIB: usize = 256;
 
-/// Whether statements wait for other processes or give up at once. Shared with the busy handler.
+/// How long statements wait for other processes, in milliseconds. Shared with the busy handler.
 #[derive(Clone)]
-pub(super) struct Patience(Arc<AtomicBool>);
+pub(super) struct Patience(Arc<AtomicU64>);
 
 impl Patience {
     pub(super) fn new() -> Self {
-        Self(Arc::new(AtomicBool::new(true)))
+        let patience = Self(Arc::default());
+        patience.set(PATIENCE);
+        patience
     }
 
-    pub(super) fn set(&self, patient: bool) {
-        self.0.store(patient, Ordering::Relaxed);
+    /// To wait as long, or to give up at once.
+    pub(super) fn set(&self, span: Duration) {
+        self.0.store(span.as_millis().try_into().unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    fn is_over(&self, began: Instant) -> bool {
+        began.elapsed() >= Duration::from_millis(self.0.load(Ordering::Relaxed))
     }
 }
 
@@ -75,7 +82,7 @@ pub(super) fn settle(conn: &Connection) -> Result<(), rusqlite::Error> {
 }
 
 /// Waits 0.2 ms, then twice as long each time up to 5 ms, each wait cut by up to half so that processes don't march in
-/// step; gives up after ten seconds.
+/// step.
 fn waiter(patience: Patience) -> impl FnMut(i32) -> bool + Send + 'static {
     let mut began = Instant::now();
     let mut dice = RandomState::new().build_hasher().finish() | 1;
@@ -83,7 +90,7 @@ fn waiter(patience: Patience) -> impl FnMut(i32) -> bool + Send + 'static {
         if tries == 0 {
             began = Instant::now();
         }
-        if !patience.0.load(Ordering::Relaxed) || began.elapsed() >= PATIENCE {
+        if patience.is_over(began) {
             return false;
         }
         dice ^= dice << 13;

@@ -34,6 +34,8 @@ pub(super) struct Db<'c> {
 pub(super) struct Tx<'c> {
     db: Db<'c>,
     memory: RefCell<Memory>,
+    /// Adds rows to the trail: kept at hand, since nearly every job of a commit adds one.
+    insert: RefCell<Option<CachedStatement<'c>>>,
     must_sync: Cell<bool>,
     scrub: Cell<bool>,
 }
@@ -127,8 +129,9 @@ impl<'c> Tx<'c> {
     }
 
     /// One that need not read again what it remembers.
-    pub(super) const fn with_memory(db: Db<'c>, memory: Memory) -> Self {
-        Self { db, memory: RefCell::new(memory), must_sync: Cell::new(false), scrub: Cell::new(false) }
+    pub(super) fn with_memory(db: Db<'c>, memory: Memory) -> Self {
+        let (memory, insert) = (RefCell::new(memory), RefCell::new(None));
+        Self { db, memory, insert, must_sync: Cell::new(false), scrub: Cell::new(false) }
     }
 
     /// What is remembered once it has happened.
@@ -138,7 +141,12 @@ impl<'c> Tx<'c> {
 
     /// Adds a row to the trail.
     pub(super) fn append(&self, entry: &AuditEntry) -> Result<(), StoreError> {
-        let tail = trail::append(self, self.tail()?, entry)?;
+        let mut insert = self.insert.borrow_mut();
+        let insert = match &mut *insert {
+            Some(insert) => insert,
+            none => none.insert(self.statement(trail::INSERT)?),
+        };
+        let tail = trail::append(self, insert, self.tail()?, entry)?;
         self.memory.borrow_mut().tail = Some(tail);
         Ok(())
     }

@@ -31,9 +31,10 @@ pub(super) struct Known {
 }
 
 impl Memory {
-    /// What is left of it if the contents have this number now.
-    pub(super) fn kept_at(self, version: i64) -> Self {
-        if self.version == version { self } else { Self { version, ..Self::default() } }
+    /// What is left of it if the contents have this number now, and whether that is all of it.
+    pub(super) fn kept_at(self, version: i64) -> (Self, bool) {
+        let same = self.version == version;
+        (if same { self } else { Self { version, ..Self::default() } }, same)
     }
 
     /// Takes a secret out: whoever does so puts it back as it is then.

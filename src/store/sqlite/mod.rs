@@ -20,6 +20,7 @@ mod readers;
 mod schema;
 mod seats;
 mod secrets;
+mod snapshot;
 mod store;
 mod trail;
 mod upkeep;

@@ -3,12 +3,12 @@
 //! Whoever edits, deletes, inserts or reorders rows without the key breaks the chain; whoever cuts its tail leaves a head
 //! that names a row which is gone. The head is only moved after a look at that row, so that later writes don't cover it up.
 
-use rusqlite::{Row, params, params_from_iter, types::Value};
+use rusqlite::{Row, Statement, params, params_from_iter, types::Value};
 use subtle::ConstantTimeEq as _;
 
 use super::{
     db::{Db, Tx},
-    error::{damaged, tampered},
+    error::{damaged, one_changed, tampered},
 };
 use crate::{
     domain::{
@@ -25,6 +25,7 @@ use crate::{
 };
 
 const TABLE: &str = "the trail";
+pub(super) const INSERT: &str = "INSERT INTO trail VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
 const NOTHING: ChainHead = ChainHead { seq: 0, mac: [0; 32] };
 
 /// An end of the chain.
@@ -62,33 +63,35 @@ pub(super) fn last(db: &Db<'_>) -> Result<ChainHead, StoreError> {
     }
 }
 
-/// Adds a row after another one.
-pub(super) fn append(tx: &Tx<'_>, last: ChainHead, entry: &AuditEntry) -> Result<ChainHead, StoreError> {
+/// Adds a row after another one, with the statement for that.
+pub(super) fn append(
+    db: &Db<'_>,
+    insert: &mut Statement<'_>,
+    last: ChainHead,
+    entry: &AuditEntry,
+) -> Result<ChainHead, StoreError> {
     let seq = last.seq.checked_add(1).ok_or_else(|| damaged(TABLE, "its numbers are used up"))?;
-    let mac = tx.keyring().trail_mac(&last.mac, &entry.canonical(seq));
-    tx.change_one(
-        TABLE,
-        "INSERT INTO trail VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-        params![
-            seq.cast_signed(),
-            entry.at.micros(),
-            entry.account.as_ref().map(AccountId::as_bytes),
-            entry.actor.kind(),
-            entry.actor.key().as_ref().map(KeyId::as_str),
-            entry.seat.as_ref().map(SeatId::as_bytes),
-            entry.action.as_str(),
-            entry.outcome.as_str(),
-            entry.secret.as_ref().map(SecretId::as_bytes),
-            entry.key.as_ref().map(KeyId::as_str),
-            entry.step.map(|step| step.0.cast_signed()),
-            entry.code_tag.as_ref(),
-            entry.purpose.as_ref().map(Purpose::as_str),
-            entry.count.map(u64::cast_signed),
-            entry.client.name.as_str(),
-            entry.client.version.as_str(),
-            mac,
-        ],
-    )?;
+    let mac = db.keyring().trail_mac(&last.mac, &entry.canonical(seq));
+    let added = insert.execute(params![
+        seq.cast_signed(),
+        entry.at.micros(),
+        entry.account.as_ref().map(AccountId::as_bytes),
+        entry.actor.kind(),
+        entry.actor.key().as_ref().map(KeyId::as_str),
+        entry.seat.as_ref().map(SeatId::as_bytes),
+        entry.action.as_str(),
+        entry.outcome.as_str(),
+        entry.secret.as_ref().map(SecretId::as_bytes),
+        entry.key.as_ref().map(KeyId::as_str),
+        entry.step.map(|step| step.0.cast_signed()),
+        entry.code_tag.as_ref(),
+        entry.purpose.as_ref().map(Purpose::as_str),
+        entry.count.map(u64::cast_signed),
+        entry.client.name.as_str(),
+        entry.client.version.as_str(),
+        mac,
+    ])?;
+    one_changed(TABLE, added)?;
     Ok(ChainHead { seq, mac })
 }
 

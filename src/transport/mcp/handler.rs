@@ -137,6 +137,16 @@ impl McpServer {
         Ok(caller.clone().through(client.unwrap_or_default()))
     }
 
+    /// Calls a tool.
+    pub(super) async fn call(
+        &self,
+        request: CallToolRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResult, ErrorData> {
+        let tool = tool_named(&request.name)?;
+        self.run(tool, request.arguments.unwrap_or_default(), &context).await
+    }
+
     async fn run(
         &self,
         tool: &'static ToolSpec,
@@ -236,16 +246,13 @@ impl ServerHandler for McpServer {
             .map_err(|_| ErrorData::internal_error("the answer could not be written", None))
     }
 
-    fn call_tool(
+    async fn call_tool(
         &self,
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
-    ) -> impl Future<Output = Result<CallToolResponse, ErrorData>> + Send + '_ {
+    ) -> Result<CallToolResponse, ErrorData> {
         // Boxed here: inside rmcp's own future it would be copied, at its full size, from task to task.
-        Box::pin(async move {
-            let tool = tool_named(&request.name)?;
-            self.run(tool, request.arguments.unwrap_or_default(), &context).await.map(Into::into)
-        })
+        Box::pin(self.call(request, context)).await.map(Into::into)
     }
 }
 

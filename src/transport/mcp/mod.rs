@@ -3,6 +3,7 @@
 //! The tools stand in one table (`tools.rs`); schemas are made from the wire types once, when a server is put together.
 //! Never: rmcp's own argument errors (they quote what was sent), or a label in prose.
 
+mod direct;
 mod handler;
 mod lines;
 mod message;

@@ -6,7 +6,7 @@ use rmcp::{ServiceExt as _, transport::stdio_pipes};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
-use super::{McpServer, outbox::Outbox, pipe::Pipe};
+use super::{McpServer, direct::Direct, outbox::Outbox, pipe::Pipe};
 
 /// Why a sidecar ended otherwise than by its host closing standard input.
 #[derive(Debug, thiserror::Error)]
@@ -50,7 +50,7 @@ where
     let hands_on = tokio::spawn(outbox.clone().hand_on(output));
     let pipe = Pipe::new(input, outbox.clone(), server.clone(), ended);
     let whole = async {
-        let ended = match server.serve(pipe).await {
+        let ended = match Direct(server).serve(pipe).await {
             Ok(session) => session.waiting().await.map(drop).map_err(|cause| {
                 tracing::error!(%cause, "the session's task failed");
                 StdioError::Session
