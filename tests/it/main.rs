@@ -21,6 +21,7 @@ mod store_kit;
 mod store_memory;
 mod store_people;
 mod store_processes;
+mod store_snapshot;
 mod store_sqlite;
 mod store_tamper;
 mod store_trail;

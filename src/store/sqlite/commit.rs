@@ -26,9 +26,9 @@ use crate::{keyring::Keyring, store::StoreError};
 /// How long a NORMAL commit may wait for a FULL one; the promise is 250 ms, the rest is for the timer and the disk.
 pub(super) const SYNC_WITHIN: Duration = Duration::from_millis(200);
 
-/// How long the log's readers are waited for before it is emptied, and writers with them: a bit longer than another process
-/// keeps its snapshot.
-const SCRUB_WITHIN: Duration = Duration::from_millis(300);
+/// How long the log's readers may take before it is left as it is; writers wait too meanwhile. Other processes end their
+/// snapshots within a fifth of it.
+const SCRUB_WITHIN: Duration = Duration::from_secs(1);
 
 /// What a job is expected to need.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -26,7 +26,33 @@ async fn every_handshake_revision_is_spoken() {
         let id = &registered["totp_secret"]["id"];
         let code = wire.ok("get_totp_code", json!({"secret_id": id})).await;
         assert_eq!(code["status"], "OK", "{revision}");
+        for tool in ["get_seat_count", "list_totp_secrets", "get_seat"] {
+            let result = wire.call(tool, json!({})).await;
+            assert!(result.get("resultType").is_none(), "a field that {revision} does not have: {result}");
+        }
     }
+}
+
+#[tokio::test]
+async fn a_call_may_be_of_another_revision_than_its_session() {
+    let mut wire = Wire::open().await;
+    let call = |version: &str, name: &str| {
+        let meta = json!({
+            "io.modelcontextprotocol/protocolVersion": version,
+            "io.modelcontextprotocol/clientInfo": {"name": "tests", "version": "1"},
+            name: {},
+        });
+        json!({"_meta": meta, "name": "get_seat_count", "arguments": {}})
+    };
+    let needed = "io.modelcontextprotocol/clientCapabilities";
+
+    let answer = wire.request("tools/call", call("2026-07-28", needed)).await;
+    assert_eq!(answer["result"]["resultType"], "complete", "{answer}");
+    let answer = wire.request("tools/call", call("2026-07-28", "x")).await;
+    assert_eq!(answer["error"]["code"], -32602, "what the revision requires is missing: {answer}");
+    let answer = wire.request("tools/call", call("1999-01-01", needed)).await;
+    assert!(answer["error"]["data"]["supported"].to_string().contains("2026-07-28"), "{answer}");
+    assert_eq!(wire.ok("get_seat_count", json!({})).await["count"], 0);
 }
 
 #[tokio::test]
