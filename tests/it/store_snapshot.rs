@@ -45,10 +45,8 @@ fn what_others_did_meanwhile_is_seen() {
         let other = other(world);
         read_often(world, secret.id).await;
 
-        assert!(
-            other.store().revoke_key(world.account(), key.id.clone(), world.entry(Action::KeyRevoke)).await.unwrap()
-        );
-        assert!(world.store().key(key.id.clone()).await.unwrap().unwrap().0.revoked_at.is_some());
+        assert!(other.store().revoke_key(world.account(), key.id, world.entry(Action::KeyRevoke)).await.unwrap());
+        assert!(world.store().key(key.id).await.unwrap().unwrap().0.revoked_at.is_some());
         read_often(world, secret.id).await;
         let entry = world.entry_on(Action::SecretDelete, secret.id);
         assert!(other.store().delete_secret(world.account(), secret.id, entry).await.unwrap());
@@ -121,12 +119,12 @@ fn what_is_erased_while_another_process_keeps_a_snapshot_is_in_no_file() {
         let (busy, erased) = (world.added_secret().await, world.added_secret().await);
         let entry = |action| world.entry_on(action, erased.id);
         assert!(world.store().delete_secret(world.account(), erased.id, entry(Action::SecretDelete)).await.unwrap());
-        let (account, erase, eraser) = (world.account(), entry(Action::SecretErase), other(&world));
+        let (account, erase, second) = (world.account(), entry(Action::SecretErase), other(&world));
         read_often(&world, busy.id).await;
 
         // On a thread of its own, as a process of its own would be.
         let done = tokio::task::spawn_blocking(move || {
-            runtime(Writes::Inline).block_on(eraser.store().erase_secret(account, erased.id, erase)).unwrap()
+            runtime(Writes::Inline).block_on(second.store().erase_secret(account, erased.id, erase)).unwrap()
         });
         assert!(done.await.unwrap());
 

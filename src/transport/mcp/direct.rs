@@ -24,15 +24,16 @@ impl Service<RoleServer> for Direct {
         request: ClientRequest,
         context: RequestContext<RoleServer>,
     ) -> impl Future<Output = Result<ServerResult, ErrorData>> + Send + '_ {
-        let answer: BoxFuture<'_, _> = match request {
-            ClientRequest::CallToolRequest(call) if is_of_handshake(&context) => {
-                Box::pin(self.0.call(call.params, context).map_ok(|result| {
-                    let mut result = ServerResult::CallToolResult(result);
-                    result.strip_result_type_for_legacy_peer();
-                    result
-                }))
-            }
-            request => Box::pin(self.0.handle_request(request, context)),
+        let answer: BoxFuture<'_, _> = if is_of_handshake(&context)
+            && let ClientRequest::CallToolRequest(call) = request
+        {
+            Box::pin(self.0.call(call.params, context).map_ok(|result| {
+                let mut result = ServerResult::CallToolResult(result);
+                result.strip_result_type_for_legacy_peer();
+                result
+            }))
+        } else {
+            Box::pin(self.0.handle_request(request, context))
         };
         answer
     }
