@@ -142,9 +142,22 @@ impl Service {
         named: Option<&str>,
         entry: &AuditEntry,
     ) -> Result<Option<Seat>, Refusal> {
+        if named.is_none() && caller.seat().is_none() {
+            return Ok(None);
+        }
+        // Boxed: most calls are for none, and keep no room for it.
+        Box::pin(self.seat_named_for(caller, named, entry)).await
+    }
+
+    async fn seat_named_for(
+        &self,
+        caller: &Principal,
+        named: Option<&str>,
+        entry: &AuditEntry,
+    ) -> Result<Option<Seat>, Refusal> {
         let found = match (named, caller.seat()) {
             (None, None) => return Ok(None),
-            (Some(named), _) => Box::pin(self.find_seat(caller.account(), named)).await,
+            (Some(named), _) => self.find_seat(caller.account(), named).await,
             (None, Some(bound)) => self.store().seat(caller.account(), SeatName::Id(bound)).await,
         };
         let found = match found {

@@ -138,13 +138,14 @@ impl McpServer {
     }
 
     /// Calls a tool.
-    pub(super) async fn call(
+    pub(super) fn call(
         &self,
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
-    ) -> Result<CallToolResult, ErrorData> {
-        let tool = tool_named(&request.name)?;
-        self.run(tool, request.arguments.unwrap_or_default(), &context).await
+    ) -> impl Future<Output = Result<CallToolResult, ErrorData>> + Send {
+        // Taken apart before: a future keeps room for all it was made of as long as it lives.
+        let (tool, arguments) = (tool_named(&request.name), request.arguments.unwrap_or_default());
+        async move { self.run(tool?, arguments, &context).await }
     }
 
     async fn run(
