@@ -150,11 +150,11 @@ fn rows<'a>(pieces: &'a [Piece<'a>]) -> impl Iterator<Item = Groups<'a>> {
     })
 }
 
-/// `123 456`, `1234-5678`, `12 34 56`, but not `2024-2025`.
+/// `123 456`, `1234-5678`, `12 34 56`, `1 2 3 4 5 6`, but not `2024-2025`.
 fn is_grouped_code(groups: &[Piece<'_>], width: usize) -> bool {
     let is_year = |piece: &Piece<'_>| piece.text.len() == 4 && ["19", "20"].iter().any(|c| piece.text.starts_with(c));
     let count = groups.iter().take_while(|piece| piece.text.chars().all(char::is_numeric)).count();
-    let whole = matches!((width, count), (2, 3 | 4) | (3 | 4, 2));
+    let whole = matches!((width, count), (1, 6..=8) | (2, 3 | 4) | (3 | 4, 2));
     whole && !groups.iter().take(count).all(is_year)
 }
 
@@ -250,6 +250,8 @@ mod tests {
             "123\u{2013}456",
             "1234 5678",
             "12 34 56",
+            "1 2 3 4 5 6",
+            "9-8-7-6-5-4-3-2",
             "the code 123 456 for 2 people",
             "１２３４５６",
             "١٢٣٤٥٦",

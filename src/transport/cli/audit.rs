@@ -106,6 +106,8 @@ struct VerifyAnswer {
     rows: u64,
     first: Option<u64>,
     last: Option<u64>,
+    /// How many it was checked against.
+    anchors: usize,
     head: anchors::Anchor,
     status: &'static str,
 }
@@ -188,6 +190,7 @@ async fn verify(args: &anchors::VerifyArgs, session: &mut Session) -> Result<End
         rows,
         first: span.map(|(first, _)| first),
         last: span.map(|(_, last)| last),
+        anchors: anchors.len(),
         head: anchors::Anchor::of(head, session.service.now()),
         status: OK,
     };

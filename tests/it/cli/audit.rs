@@ -122,6 +122,9 @@ fn a_cut_tail_is_found_by_an_anchor() {
     assert_eq!((&printed["seq"], &printed["mac"]), (&kept["seq"], &kept["mac"]));
     insta::assert_snapshot!(person.run(&["audit", "verify", "--anchors", path]).ok(), @"sound: 3 rows, 1 to 3, 2 anchors");
 
+    assert_eq!(person.run(&["audit", "verify", "--anchors", path, "--json"]).json()["anchors"], 2);
+    assert_eq!(person.run(&["audit", "verify", "--json"]).json()["anchors"], 0);
+
     // The same numbers with other hashes: somebody wrote the trail anew.
     let other = Person::with_alice();
     other.run(&["code", "alice"]).ok();

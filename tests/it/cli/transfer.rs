@@ -55,6 +55,8 @@ fn a_dry_run_stores_nothing() {
     let ran = person.fed(&lines(), &["secret", "import", "-", "--dry-run"]);
 
     insta::assert_snapshot!(ran.err, @"2 secrets could be stored, 0 not; nothing was.");
+    let document = person.fed(&lines(), &["secret", "import", "-", "--dry-run", "--json"]).json();
+    assert_eq!((&document["fit"], &document["imported"]), (&2.into(), &0.into()), "{document}");
     assert_eq!(person.run(&["secret", "list"]).ok(), "");
 }
 

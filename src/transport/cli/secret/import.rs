@@ -57,6 +57,8 @@ struct Exported {
 #[derive(Serialize)]
 struct ImportAnswer {
     imported: usize,
+    /// Entries that can be stored, whether or not they were.
+    fit: usize,
     /// Entries with the issuer and label of a secret that was there before.
     same_name: usize,
     /// Entries that are wrong: where, and what is wrong.
@@ -91,8 +93,9 @@ pub(super) async fn import(args: &ImportArgs, session: &mut Session) -> Result<E
     }
     let same_name = same_name(&good, session).await?;
     if args.dry_run {
-        let answer = ImportAnswer { imported: 0, same_name, failed, totp_secrets: Vec::new(), status: OK };
-        return tell(&answer, Some(good.len()), session);
+        let fit = good.len();
+        let answer = ImportAnswer { imported: 0, fit, same_name, failed, totp_secrets: Vec::new(), status: OK };
+        return tell(&answer, session);
     }
     let mut stored = Vec::with_capacity(good.len());
     for Good { place, registration, .. } in good {
@@ -107,7 +110,8 @@ pub(super) async fn import(args: &ImportArgs, session: &mut Session) -> Result<E
     if !session.console.is_json() {
         view::table(&stored, now, &mut session.console)?;
     }
-    tell(&ImportAnswer { imported: stored.len(), same_name, failed, totp_secrets, status: OK }, None, session)
+    let imported = stored.len();
+    tell(&ImportAnswer { imported, fit: imported, same_name, failed, totp_secrets, status: OK }, session)
 }
 
 /// How many entries are called like a secret that is there already: most likely they were imported before. They are stored
@@ -120,15 +124,16 @@ async fn same_name(good: &[Good], session: &Session) -> Result<usize, Failure> {
 }
 
 /// Says what was stored, and what was not.
-fn tell(answer: &ImportAnswer, fit: Option<usize>, session: &mut Session) -> Result<Ending, Failure> {
-    let ImportAnswer { imported, same_name, failed, .. } = answer;
+fn tell(answer: &ImportAnswer, session: &mut Session) -> Result<Ending, Failure> {
+    let ImportAnswer { imported, fit, same_name, failed, .. } = answer;
     let note = |console: &mut Console| {
         for Failed { place, message } in failed {
             console.note(&format!("{place}: {message}"));
         }
-        match fit {
-            Some(fit) => console.note(&format!("{fit} secrets could be stored, {} not; nothing was.", failed.len())),
-            None => console.note(&format!("{imported} secrets stored, {} left out.", failed.len())),
+        if imported < fit {
+            console.note(&format!("{fit} secrets could be stored, {} not; nothing was.", failed.len()));
+        } else {
+            console.note(&format!("{imported} secrets stored, {} left out.", failed.len()));
         }
         if *same_name > 0 {
             console.note(&format!("{same_name} of them have the issuer and label of a secret that was there before."));
