@@ -106,6 +106,10 @@ pub(super) fn answered(mut error: clap::Error) -> Result<ExitCode, Failure> {
             error.remove(kind);
         }
     }
+    if let Some(name) = emptied(&error) {
+        let tip = format!("the environment variable {name} is set and empty; unset it").into();
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
+    }
     if error.use_stderr() && answers() == Answers::Json {
         return Err(Failure::Usage(in_words(&error)));
     }
@@ -114,6 +118,15 @@ pub(super) fn answered(mut error: clap::Error) -> Result<ExitCode, Failure> {
         told?;
     }
     Ok(u8::try_from(error.exit_code()).map_or(ExitCode::from(EXIT_USAGE), ExitCode::from))
+}
+
+/// The variable that an option had its value from, if there was nothing in it: whoever set it sees no such option.
+fn emptied(error: &clap::Error) -> Option<String> {
+    let Some(ContextValue::String(option)) = error.get(ContextKind::InvalidArg) else { return None };
+    let name = option.strip_prefix("--")?.split(' ').next()?;
+    let typed = env::args_os().any(|word| word.to_string_lossy().strip_prefix("--").is_some_and(|word| word == name));
+    let variable = format!("COUNTERSIGN_{}", name.to_ascii_uppercase().replace('-', "_"));
+    (!typed && env::var_os(&variable).is_some_and(|value| value.is_empty())).then_some(variable)
 }
 
 /// What is wrong and what to do, on one line.

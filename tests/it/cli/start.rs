@@ -350,3 +350,15 @@ fn what_a_server_answers_with_an_id_is_in_its_log_under_that_id() {
     let id = id.unwrap_or_else(|| panic!("{answer}"));
     assert!(log.lines().any(|line| line.contains("ERROR") && line.contains(id)), "{answer}\n{log}");
 }
+
+#[test]
+fn an_empty_variable_is_named() {
+    let person = Person::new();
+    for variable in ["COUNTERSIGN_DATA_DIR", "COUNTERSIGN_KEY_FILE"] {
+        let mut command = person.command(&["secret", "list"]);
+        let refused = finish(command.env(variable, ""), b"").refused(2);
+        assert!(refused.contains(&format!("tip: the environment variable {variable} is set and empty")), "{refused}");
+        let refused = finish(command.arg("--json"), b"");
+        assert!(refused.out.contains(variable) || refused.err.contains(variable), "{} {}", refused.out, refused.err);
+    }
+}
