@@ -130,6 +130,15 @@ impl World {
         Self { folder, opened, next: AtomicU64::new(1) }
     }
 
+    /// The same vault, as another process has it open.
+    pub(crate) fn elsewhere(&self) -> Self {
+        let folder = Folder::shared(&self.folder.root, self.folder.writes);
+        let opened = folder.open().unwrap();
+        let elsewhere = Self::around(folder, opened);
+        elsewhere.ids_from(1000);
+        elsewhere
+    }
+
     /// Makes ids from a number on, so that several processes don't make the same.
     pub(crate) fn ids_from(&self, number: u64) {
         self.next.store(number, Ordering::Relaxed);

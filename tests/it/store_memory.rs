@@ -21,15 +21,6 @@ fn usual() -> CodeTerms {
     CodeTerms { totp, single_use: false }
 }
 
-/// The same vault, as another process has it open.
-fn other(world: &World) -> World {
-    let folder = Folder::shared(&world.folder.root, world.folder.writes);
-    let opened = folder.open().unwrap();
-    let other = World::around(folder, opened);
-    other.ids_from(1000);
-    other
-}
-
 /// Which terms a use finds; it leaves some.
 async fn terms(world: &World, secret: SecretId) -> Result<Option<CodeTerms>, StoreError> {
     let (send, receive) = channel();
@@ -64,7 +55,7 @@ fn terms_are_remembered_until_the_secret_is_changed_here_or_elsewhere() {
         change(world, &secret).await;
         assert_eq!(terms(world, secret.id).await.unwrap(), None);
 
-        let other = other(world);
+        let other = world.elsewhere();
         assert_eq!(terms(world, secret.id).await.unwrap(), Some(usual()));
         change(&other, &changed).await;
         assert_eq!(terms(world, secret.id).await.unwrap(), None);
@@ -75,7 +66,7 @@ fn terms_are_remembered_until_the_secret_is_changed_here_or_elsewhere() {
 fn what_another_process_does_is_seen_by_the_next_use() {
     check(async |world| {
         let secret = world.added_secret().await;
-        let (other, entry) = (other(world), |action| world.entry_on(action, secret.id));
+        let (other, entry) = (world.elsewhere(), |action| world.entry_on(action, secret.id));
         assert!(world.give(secret.id, 1).await && world.give(secret.id, 1).await);
 
         assert!(other.give(secret.id, 2).await);

@@ -14,15 +14,6 @@ use crate::store_kit::{Folder, NOW, World, check, runtime};
 /// Longer than any of this takes.
 const LONG: Duration = Duration::from_secs(30);
 
-/// The same vault, as another process has it open.
-fn other(world: &World) -> World {
-    let folder = Folder::shared(&world.folder.root, world.folder.writes);
-    let opened = folder.open().unwrap();
-    let other = World::around(folder, opened);
-    other.ids_from(1000);
-    other
-}
-
 /// A code that is read again and again: from the third time on, each commit goes on from the one before.
 async fn read_often(world: &World, secret: SecretId) {
     for _ in 0..4 {
@@ -42,7 +33,7 @@ fn what_others_did_meanwhile_is_seen() {
     check(async |world| {
         let secret = world.added_secret().await;
         let key = world.added_key(None).await;
-        let other = other(world);
+        let other = world.elsewhere();
         read_often(world, secret.id).await;
 
         assert!(other.store().revoke_key(world.account(), key.id, world.entry(Action::KeyRevoke)).await.unwrap());
@@ -70,7 +61,7 @@ fn a_use_that_fails_leaves_nothing_open() {
         assert!(matches!(Arc::clone(world.store()).use_secret(request).await, Err(StoreError::Unavailable(_))));
 
         assert!(!is_in_use(&world.folder, Duration::ZERO));
-        assert!(world.give(secret.id, 1).await && other(world).give(secret.id, 1).await);
+        assert!(world.give(secret.id, 1).await && world.elsewhere().give(secret.id, 1).await);
     });
 }
 
@@ -103,7 +94,7 @@ fn processes_that_take_turns_keep_no_snapshots() {
     let world = World::of(Folder::new(Writes::Inline));
     runtime(Writes::Inline).block_on(async {
         let secret = world.added_secret().await;
-        let other = other(&world);
+        let other = world.elsewhere();
         for _ in 0..4 {
             assert!(world.give(secret.id, 1).await && other.give(secret.id, 1).await);
         }
@@ -119,7 +110,7 @@ fn what_is_erased_while_another_process_keeps_a_snapshot_is_in_no_file() {
         let (busy, erased) = (world.added_secret().await, world.added_secret().await);
         let entry = |action| world.entry_on(action, erased.id);
         assert!(world.store().delete_secret(world.account(), erased.id, entry(Action::SecretDelete)).await.unwrap());
-        let (account, erase, second) = (world.account(), entry(Action::SecretErase), other(&world));
+        let (account, erase, second) = (world.account(), entry(Action::SecretErase), world.elsewhere());
         read_often(&world, busy.id).await;
 
         // On a thread of its own, as a process of its own would be.
