@@ -142,34 +142,29 @@ impl Service {
         named: Option<&str>,
         entry: &AuditEntry,
     ) -> Result<Option<Seat>, Refusal> {
-        if named.is_none() && caller.seat().is_none() {
-            return Ok(None);
-        }
         // Boxed: most calls are for none, and keep no room for it.
-        Box::pin(self.seat_named_for(caller, named, entry)).await
+        match (named, caller.seat()) {
+            (None, None) => Ok(None),
+            (None, Some(bound)) => Box::pin(self.bound_seat(caller, bound, entry)).await.map(Some),
+            (Some(named), _) => Box::pin(self.named_seat(caller, named, entry)).await.map(Some),
+        }
     }
 
-    async fn seat_named_for(
-        &self,
-        caller: &Principal,
-        named: Option<&str>,
-        entry: &AuditEntry,
-    ) -> Result<Option<Seat>, Refusal> {
-        let found = match (named, caller.seat()) {
-            (None, None) => return Ok(None),
-            (Some(named), _) => self.find_seat(caller.account(), named).await,
-            (None, Some(bound)) => self.store().seat(caller.account(), SeatName::Id(bound)).await,
-        };
-        let found = match found {
-            Ok(found) => found,
-            Err(cause) => return Err(self.refuse_failed(cause, entry.clone()).await),
-        };
-        match (found, caller.seat()) {
-            (Some(seat), bound) if bound.is_none_or(|bound| bound == seat.id) => Ok(Some(seat)),
+    async fn bound_seat(&self, caller: &Principal, bound: SeatId, entry: &AuditEntry) -> Result<Seat, Refusal> {
+        match self.store().seat(caller.account(), SeatName::Id(bound)).await {
+            Ok(Some(seat)) => Ok(seat),
+            Ok(None) => Err(self.refuse(Refusal::SeatRemoved, entry.clone()).await),
+            Err(cause) => Err(self.refuse_failed(cause, entry.clone()).await),
+        }
+    }
+
+    async fn named_seat(&self, caller: &Principal, named: &str, entry: &AuditEntry) -> Result<Seat, Refusal> {
+        match (self.find_seat(caller.account(), named).await, caller.seat()) {
+            (Ok(Some(seat)), bound) if bound.is_none_or(|bound| bound == seat.id) => Ok(seat),
             // A caller that is bound to a seat must not learn which others exist.
-            (_, Some(_)) if named.is_some() => Err(self.refuse(Refusal::OtherSeat, entry.clone()).await),
-            (_, Some(_)) => Err(self.refuse(Refusal::SeatRemoved, entry.clone()).await),
-            (_, None) => Err(self.refuse(Refusal::NotFound("seat"), entry.clone()).await),
+            (Ok(_), Some(_)) => Err(self.refuse(Refusal::OtherSeat, entry.clone()).await),
+            (Ok(_), None) => Err(self.refuse(Refusal::NotFound("seat"), entry.clone()).await),
+            (Err(cause), _) => Err(self.refuse_failed(cause, entry.clone()).await),
         }
     }
 

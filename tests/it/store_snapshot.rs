@@ -1,15 +1,22 @@
 //! Commits that go on from the snapshot of the one before: what others did is seen all the same, and nobody is kept from
 //! anything for long.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        mpsc::{Sender, channel},
+    },
+    time::{Duration, Instant},
+};
 
 use countersign::{
     domain::{audit::Action, ids::SecretId},
-    store::{SecretUse, StoreError, Writes},
+    store::{InUse, SecretUse, StoreError, Verdict, Writes},
 };
+use futures::FutureExt as _;
 use rusqlite::Connection;
 
-use crate::store_kit::{Folder, NOW, World, check, runtime};
+use crate::store_kit::{Folder, NOW, World, check, later, runtime};
 
 /// Longer than any of this takes.
 const LONG: Duration = Duration::from_secs(30);
@@ -96,7 +103,9 @@ fn processes_that_take_turns_keep_no_snapshots() {
         let secret = world.added_secret().await;
         let other = world.elsewhere();
         for _ in 0..4 {
-            assert!(world.give(secret.id, 1).await && other.give(secret.id, 1).await);
+            // Each has the machine for a while.
+            read_often(&world, secret.id).await;
+            read_often(&other, secret.id).await;
         }
 
         assert!(!is_in_use(&world.folder, Duration::ZERO));
@@ -142,4 +151,143 @@ fn the_log_starts_over_under_lasting_load() {
 
         assert!(log() < 11_000 * FRAME, "{} pages", log() / FRAME);
     });
+}
+
+#[test]
+fn what_was_erased_while_somebody_read_is_in_no_file_once_they_have() {
+    for writes in [Writes::Inline, Writes::Thread] {
+        let world = World::of(Folder::new(writes));
+        runtime(writes).block_on(async {
+            let erased = world.added_secret().await;
+            let everywhere = || {
+                let files = [world.folder.vault(), world.folder.vault().with_extension("db-wal")];
+                files
+                    .map(|file| std::fs::read(file).unwrap().windows(erased.seed.len()).any(|part| part == erased.seed))
+            };
+            let mut reader = Connection::open(world.folder.vault()).unwrap();
+            let reading = reader.transaction().unwrap();
+            let _: i64 = reading.query_row("SELECT count(*) FROM secret", [], |row| row.get(0)).unwrap();
+
+            let entry = world.entry_on(Action::SecretErase, erased.id);
+            assert!(world.store().erase_secret(world.account(), erased.id, entry).await.unwrap());
+            assert_ne!(everywhere(), [false, false], "the log can't be emptied while somebody reads");
+            drop(reading);
+            world.store().close().await.unwrap();
+
+            assert_eq!(everywhere(), [false, false]);
+            drop(reader);
+        });
+    }
+}
+
+#[test]
+fn the_log_is_emptied_without_another_commit_once_nobody_reads_it() {
+    let world = World::of(Folder::new(Writes::Inline));
+    runtime(Writes::Inline).block_on(async {
+        let erased = world.added_secret().await;
+        let (log, folder) = (world.folder.vault().with_extension("db-wal"), world.folder.vault());
+        let mut reader = Connection::open(folder).unwrap();
+        let reading = reader.transaction().unwrap();
+        let _: i64 = reading.query_row("SELECT count(*) FROM secret", [], |row| row.get(0)).unwrap();
+        let entry = world.entry_on(Action::SecretErase, erased.id);
+        assert!(world.store().erase_secret(world.account(), erased.id, entry).await.unwrap());
+        drop(reading);
+
+        let emptied = async {
+            while std::fs::metadata(&log).unwrap().len() > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(LONG, emptied).await.expect("the log stays as it is");
+    });
+}
+
+#[test]
+fn what_another_process_left_in_the_log_goes_with_the_next_look_for_what_is_due() {
+    check(async |world| {
+        let erased = world.added_secret().await;
+        let mut reader = Connection::open(world.folder.vault()).unwrap();
+        let reading = reader.transaction().unwrap();
+        let _: i64 = reading.query_row("SELECT count(*) FROM secret", [], |row| row.get(0)).unwrap();
+        let (entry, other) = (world.entry_on(Action::SecretErase, erased.id), world.elsewhere());
+        assert!(other.store().erase_secret(world.account(), erased.id, entry).await.unwrap());
+        other.store().close().await.unwrap();
+        drop(reading);
+
+        let none = world.entry(Action::SecretErase);
+        assert_eq!(world.store().erase_deleted_before(NOW, none).await.unwrap(), 0);
+
+        let file = std::fs::read(world.folder.vault()).unwrap();
+        assert!(!file.windows(erased.seed.len()).any(|part| part == erased.seed));
+        assert_eq!(std::fs::metadata(world.folder.vault().with_extension("db-wal")).unwrap().len(), 0);
+    });
+}
+
+#[test]
+fn a_commit_that_finds_the_vault_moved_away_lets_go_of_it() {
+    let world = World::of(Folder::new(Writes::Inline));
+    runtime(Writes::Inline).block_on(async {
+        let secret = world.added_secret().await;
+        read_often(&world, secret.id).await;
+        let elsewhere = Folder::new(Writes::Inline);
+        std::fs::rename(world.folder.data(), elsewhere.data()).unwrap();
+
+        // The sync that is due finds it so.
+        let folder = Folder::shared(&elsewhere.root, Writes::Inline);
+        let in_use = tokio::task::spawn_blocking(move || is_in_use(&folder, LONG)).await.unwrap();
+        assert!(!in_use);
+    });
+}
+
+#[test]
+fn what_was_read_again_is_synced_also_while_there_is_always_more_to_do() {
+    let world = Arc::new(World::of(Folder::new(Writes::Thread)));
+    let secret = runtime(Writes::Thread).block_on(async {
+        let secret = world.added_secret().await.id;
+        // From now on it is thought to be a repeat.
+        assert!(world.give(secret, 1).await);
+        secret
+    });
+    let (send, receive) = channel();
+    let more = More { world: Arc::clone(&world), secret, began: Instant::now(), before: synced(&world), end: send };
+    // Outside a runtime each use is left to the writer's thread; each queues the next one before it is done.
+    more.go_on();
+
+    assert!(receive.recv_timeout(LONG).unwrap(), "nothing was synced meanwhile");
+}
+
+/// Uses of a secret from within each other, until something was synced or a second has passed.
+#[derive(Clone)]
+struct More {
+    world: Arc<World>,
+    secret: SecretId,
+    began: Instant,
+    before: i64,
+    /// Told whether something was.
+    end: Sender<bool>,
+}
+
+impl More {
+    fn go_on(self) {
+        let (world, secret) = (Arc::clone(&self.world), self.secret);
+        let entry = world.entry_on(Action::CodeGet, secret);
+        let decide = move |_: InUse<'_>| {
+            let done = synced(&self.world) > self.before;
+            if done || self.began.elapsed() > Duration::from_secs(1) {
+                let _ = self.end.send(done);
+            } else {
+                self.clone().go_on();
+            }
+            Verdict { state: None, entry: Some(entry.clone()), counted: false, repeats_until: Some(later(30)) }
+        };
+        let (account, counted) = (world.account(), Vec::new());
+        let request = SecretUse { account, secret, now: NOW, counted, decide: Box::new(decide) };
+        let _ = Arc::clone(world.store()).use_secret(request).now_or_never();
+    }
+}
+
+/// How often the trail was synced without anything else to commit.
+fn synced(world: &World) -> i64 {
+    let conn = Connection::open(world.folder.vault()).unwrap();
+    conn.query_row("SELECT synced FROM trail_end WHERE which = 'head'", [], |row| row.get(0)).unwrap()
 }

@@ -5,6 +5,7 @@
 //! change inside a transaction, so it is predicted; a wrong prediction rolls back and starts over.
 
 use std::{
+    cell::Cell,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::{Duration, Instant},
@@ -26,9 +27,12 @@ use crate::{keyring::Keyring, store::StoreError};
 /// How long a NORMAL commit may wait for a FULL one; the promise is 250 ms, the rest is for the timer and the disk.
 pub(super) const SYNC_WITHIN: Duration = Duration::from_millis(200);
 
-/// How long the log's readers may take before it is left as it is; writers wait too meanwhile. Other processes end their
-/// snapshots within a fifth of it.
+/// How long the log's readers may take before it is left as it is for now; writers wait too meanwhile. Other processes
+/// that run end their snapshots within a fifth of it.
 const SCRUB_WITHIN: Duration = Duration::from_secs(1);
+
+/// How long after somebody else's commit a process counts as alone with the vault again.
+const ALONE_AFTER: Duration = Duration::from_secs(1);
 
 /// What a job is expected to need.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -84,8 +88,12 @@ pub(super) struct Core {
     patience: Patience,
     level: Level,
     unsynced_since: Option<Instant>,
+    /// When to try again to empty the log.
+    scrub_again: Option<Instant>,
     memory: Memory,
     snapshot: Snapshot,
+    /// When somebody else's commit was found, if that is not long ago.
+    others_at: Cell<Option<Instant>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -114,8 +122,10 @@ impl Core {
             patience,
             level: Level::Full,
             unsynced_since: None,
+            scrub_again: None,
             memory: Memory::default(),
             snapshot: Snapshot::default(),
+            others_at: Cell::default(),
         }
     }
 
@@ -131,9 +141,9 @@ impl Core {
         Db::new(&self.conn, &self.keyring)
     }
 
-    /// By when a FULL commit must follow.
+    /// By when a FULL commit must follow, or the log be emptied.
     pub(super) fn sync_due(&self) -> Option<Instant> {
-        self.unsynced_since.map(|since| since + SYNC_WITHIN)
+        self.unsynced_since.map(|since| since + SYNC_WITHIN).into_iter().chain(self.scrub_again).min()
     }
 
     /// Does every job, in as few commits as can be, and answers each.
@@ -172,11 +182,16 @@ impl Core {
         Vec::new()
     }
 
-    /// Brings what is committed to the disk, if anything waits for that.
+    /// Brings what is committed to the disk, if anything waits for that, and out of the log what must not stay there.
     pub(super) fn sync(&mut self) -> Result<(), StoreError> {
-        if self.unsynced_since.is_none() {
-            return Ok(());
+        let synced = if self.unsynced_since.is_some() { self.commit_synced() } else { Ok(()) };
+        if self.scrub_again.is_some() {
+            self.scrub(Duration::ZERO);
         }
+        synced
+    }
+
+    fn commit_synced(&mut self) -> Result<(), StoreError> {
         let synced = self.transact_at(Level::Full, &mut [], trail::touch).map_err(Failed::into_error);
         if synced.is_err() {
             // Tried again after the same time, not at once.
@@ -205,18 +220,21 @@ impl Core {
         jobs: &mut [Box<dyn Job>],
         last: impl FnOnce(&Tx<'_>) -> Result<(), StoreError>,
     ) -> Result<(), Failed> {
-        self.set_level(level).map_err(Failed::All)?;
-        self.file.is_there().map_err(Failed::All)?;
-        let continued = self.begin().map_err(Failed::All)?;
+        let continued = match self.begin(level) {
+            Ok(continued) => continued,
+            Err(cause) => {
+                self.snapshot.let_go(&self.conn);
+                return Err(Failed::All(cause));
+            }
+        };
         let before = self.conn.total_changes();
         let memory = std::mem::take(&mut self.memory);
         let ended = catch_unwind(AssertUnwindSafe(|| {
-            let (memory, alone) =
-                if continued { (memory, true) } else { memory.kept_at(self.version().map_err(Failed::All)?) };
+            let memory = if continued { memory } else { self.brought_up(memory).map_err(Failed::All)? };
             let tx = Tx::with_memory(self.db(), memory);
             run_all(&tx, level, jobs, last)?;
-            // Where others write too it would be in vain, and between them they would never leave the log to be emptied.
-            if alone && level == Level::Normal {
+            // Where others write too it would often be in vain, and between them they would never let the log start over.
+            if level == Level::Normal && self.others_at.get().is_none() {
                 self.snapshot.keep(&self.conn);
             } else {
                 self.snapshot.let_go(&self.conn);
@@ -246,13 +264,15 @@ impl Core {
             self.snapshot.let_go(&self.conn);
         }
         if must_scrub {
-            self.scrub();
+            self.scrub(SCRUB_WITHIN);
         }
         Ok(())
     }
 
     /// Begins a transaction that writes. Whether it goes on from the last one: then nobody else has committed between them.
-    fn begin(&self) -> Result<bool, StoreError> {
+    fn begin(&mut self, level: Level) -> Result<bool, StoreError> {
+        self.set_level(level)?;
+        self.file.is_there()?;
         if self.snapshot.is_kept() {
             // Without patience: SQLite never waits with an open snapshot, which may be what others wait for.
             if self.run("BEGIN IMMEDIATE").is_ok() {
@@ -263,11 +283,31 @@ impl Core {
         self.run("BEGIN IMMEDIATE").map(|()| false)
     }
 
-    /// Empties the log of what was removed, unless somebody reads it for long: old pages must not outlive their records there.
-    fn scrub(&self) {
-        self.patience.set(SCRUB_WITHIN);
-        let _ = self.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+    /// What is left of a memory, now that nobody else can write.
+    fn brought_up(&self, memory: Memory) -> Result<Memory, StoreError> {
+        let version = self.version()?;
+        if memory.was_changed(version) {
+            self.others_at.set(Some(Instant::now()));
+        } else if self.others_at.get().is_some_and(|at| at.elapsed() >= ALONE_AFTER) {
+            self.others_at.set(None);
+        }
+        Ok(memory.kept_at(version))
+    }
+
+    /// Empties the log of what was removed: old pages must not outlive their records there. If somebody reads it for longer,
+    /// it is tried again later.
+    fn scrub(&mut self, patience: Duration) {
+        self.patience.set(patience);
+        let in_use: Result<bool, _> = self.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
         self.patience.set(PATIENCE);
+        let done = matches!(in_use, Ok(false));
+        if !done && self.scrub_again.is_none() {
+            tracing::warn!(
+                "what was removed is still in the vault's log, sealed, since another process keeps reading that; it is \
+                 tried again, by `countersign vault doctor` too"
+            );
+        }
+        self.scrub_again = (!done).then(|| Instant::now() + SYNC_WITHIN);
     }
 
     fn set_level(&mut self, level: Level) -> Result<(), StoreError> {

@@ -20,7 +20,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// fair without wasting throughput.
 const FIRST_WAIT: Duration = Duration::from_micros(200);
 const LONGEST_WAIT: Duration = Duration::from_millis(5);
-/// Statements that stay compiled: all that there are.
+/// Statements that stay compiled: all that there are, but for the trail's filters and lists of many secrets.
 const STATEMENTS: usize = 96;
 /// Pages that a connection keeps in memory, in KiB. Those that are asked for most fit into it: the tables' upper levels
 /// and the end of the trail. The system keeps the others at hand for all processes; eight times as much was no faster.
@@ -71,7 +71,7 @@ pub(super) fn connect(path: &Path, patience: &Patience) -> Result<Connection, ru
 pub(super) fn settle(conn: &Connection) -> Result<(), rusqlite::Error> {
     conn.set_prepared_statement_cache_capacity(STATEMENTS);
     // 64 MiB is what the log shrinks to after it grew; 8,000 pages keep the copying into the database away from
-    // nearly every commit.
+    // nearly every commit; while a snapshot is kept, nothing is copied.
     conn.execute_batch(&format!(
         "PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA secure_delete=ON; PRAGMA cache_size=-{PAGES_KIB}; \
          PRAGMA journal_size_limit=67108864; PRAGMA wal_autocheckpoint=8000;",

@@ -175,7 +175,7 @@ impl<'c> Tx<'c> {
         self.must_sync.get()
     }
 
-    /// What this transaction removes must not be found in the files once it has happened.
+    /// What this transaction removes must not be found in the files once it has happened and nobody reads them.
     pub(super) fn scrub(&self) {
         self.scrub.set(true);
     }

@@ -31,10 +31,14 @@ pub(super) struct Known {
 }
 
 impl Memory {
-    /// What is left of it if the contents have this number now, and whether that is all of it.
-    pub(super) fn kept_at(self, version: i64) -> (Self, bool) {
-        let same = self.version == version;
-        (if same { self } else { Self { version, ..Self::default() } }, same)
+    /// What is left of it if the contents have this number now.
+    pub(super) fn kept_at(self, version: i64) -> Self {
+        if self.version == version { self } else { Self { version, ..Self::default() } }
+    }
+
+    /// Whether somebody else has committed, if the contents have this number now and it is known what they had before.
+    pub(super) const fn was_changed(&self, version: i64) -> bool {
+        self.version != 0 && self.version != version
     }
 
     /// Takes a secret out: whoever does so puts it back as it is then.

@@ -210,6 +210,8 @@ pub(super) fn erase_deleted(tx: &Tx<'_>, before: Timestamp, entry: &AuditEntry) 
         let entry = AuditEntry { account: Some(account), secret: Some(id), ..entry.clone() };
         erased += u64::from(erase(tx, account, id, &entry)?);
     }
+    // Also what another process removed while somebody read.
+    tx.scrub();
     Ok(erased)
 }
 

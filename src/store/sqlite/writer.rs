@@ -239,7 +239,11 @@ impl Shared {
             let closed = queue.closed;
             drop(queue);
             match (batch.is_empty(), closed) {
-                (false, _) => self.commit(batch),
+                // Also while there is always more to do.
+                (false, _) => {
+                    self.commit(batch);
+                    self.sync();
+                }
                 (true, false) => drop(self.sync()),
                 (true, true) => return,
             }

@@ -4,9 +4,12 @@
 //! moved and freed for each request. What an agent does all day, a tool's call in a session that began with a handshake,
 //! has no need of it; everything else goes through it.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::OnceLock};
 
-use futures::{TryFutureExt as _, future::BoxFuture};
+use futures::{
+    FutureExt as _, TryFutureExt as _,
+    future::{BoxFuture, ready},
+};
 use rmcp::{
     ErrorData, RoleServer, Service,
     model::{ClientNotification, ClientRequest, ProtocolVersion, ServerConfig, ServerResult},
@@ -16,7 +19,29 @@ use rmcp::{
 use super::McpServer;
 
 /// The server of one session.
-pub(in crate::transport) struct Direct(pub(in crate::transport) McpServer);
+pub(super) struct Direct {
+    server: McpServer,
+    /// Whether the session began with a handshake, once it has begun.
+    handshake: OnceLock<bool>,
+}
+
+impl Direct {
+    pub(super) const fn new(server: McpServer) -> Self {
+        Self { server, handshake: OnceLock::new() }
+    }
+
+    /// Whether a request relies on what its session has agreed on, and on nothing of its own: then there is nothing left to
+    /// negotiate, or to require of it.
+    fn is_of_handshake(&self, request: &ClientRequest, context: &RequestContext<RoleServer>) -> bool {
+        if matches!(request, ClientRequest::DiscoverRequest(_)) {
+            // Whoever looks around first may begin in either way.
+            return false;
+        }
+        *self.handshake.get_or_init(|| matches!(request, ClientRequest::InitializeRequest(_)))
+            && context.meta.protocol_version().is_none()
+            && context.peer.peer_info().is_some_and(|info| info.protocol_version.has_initialize())
+    }
+}
 
 impl Service<RoleServer> for Direct {
     fn handle_request(
@@ -24,16 +49,20 @@ impl Service<RoleServer> for Direct {
         request: ClientRequest,
         context: RequestContext<RoleServer>,
     ) -> impl Future<Output = Result<ServerResult, ErrorData>> + Send + '_ {
-        let answer: BoxFuture<'_, _> = if is_of_handshake(&context)
+        if matches!(request, ClientRequest::InitializeRequest(_)) && self.handshake.get().is_some() {
+            // The SDK would change the session's revision without saying so.
+            return ready(Err(ErrorData::invalid_request("the session has begun already", None))).boxed();
+        }
+        let answer: BoxFuture<'_, _> = if self.is_of_handshake(&request, &context)
             && let ClientRequest::CallToolRequest(call) = request
         {
-            Box::pin(self.0.call(call.params, context).map_ok(|result| {
+            Box::pin(self.server.call(call.params, context).map_ok(|result| {
                 let mut result = ServerResult::CallToolResult(result);
                 result.strip_result_type_for_legacy_peer();
                 result
             }))
         } else {
-            Box::pin(self.0.handle_request(request, context))
+            Box::pin(self.server.handle_request(request, context))
         };
         answer
     }
@@ -43,21 +72,14 @@ impl Service<RoleServer> for Direct {
         notification: ClientNotification,
         context: NotificationContext<RoleServer>,
     ) -> impl Future<Output = Result<(), ErrorData>> + Send + '_ {
-        self.0.handle_notification(notification, context)
+        self.server.handle_notification(notification, context)
     }
 
     fn get_info(&self) -> ServerConfig {
-        Service::get_info(&self.0)
+        Service::get_info(&self.server)
     }
 
     fn supported_protocol_versions(&self) -> Cow<'static, [ProtocolVersion]> {
-        Service::supported_protocol_versions(&self.0)
+        Service::supported_protocol_versions(&self.server)
     }
-}
-
-/// Whether a request relies on what its session has agreed on, and on nothing of its own: then there is nothing left to
-/// negotiate, or to require of it.
-fn is_of_handshake(context: &RequestContext<RoleServer>) -> bool {
-    context.meta.protocol_version().is_none()
-        && context.peer.peer_info().is_some_and(|info| info.protocol_version.has_initialize())
 }

@@ -76,7 +76,7 @@ impl<R: AsyncRead + Unpin> Pipe<R> {
                 }
                 line = async {
                     // A host that does not read is not read from: its answers would fill the memory. That it has said its
-                    // last is noticed all the same.
+                    // last is noticed all the same, unless more lines are unread before it.
                     tokio::select! {
                         biased;
                         room = self.outbox.room() => room?,

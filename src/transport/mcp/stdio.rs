@@ -50,7 +50,7 @@ where
     let hands_on = tokio::spawn(outbox.clone().hand_on(output));
     let pipe = Pipe::new(input, outbox.clone(), server.clone(), ended);
     let whole = async {
-        let ended = match Direct(server).serve(pipe).await {
+        let ended = match Direct::new(server).serve(pipe).await {
             Ok(session) => session.waiting().await.map(drop).map_err(|cause| {
                 tracing::error!(%cause, "the session's task failed");
                 StdioError::Session

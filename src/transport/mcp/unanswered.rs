@@ -1,7 +1,8 @@
 //! Which ids stand for a request that is not answered yet.
 //!
 //! rmcp goes by the id alone: of two requests with one id it forgets the first, so that a code that was given for it would
-//! reach nobody, and ends the other without a word.
+//! reach nobody, and ends the other without a word. An id that is used again right after it was cancelled, which the protocol
+//! forbids, may still get the empty answer that the cancelled request ends with.
 
 use rmcp::model::{ClientJsonRpcMessage, ClientNotification, RequestId, ServerJsonRpcMessage};
 

@@ -78,6 +78,38 @@ async fn the_stateless_revision_is_spoken() {
 }
 
 #[tokio::test]
+async fn a_session_begins_once() {
+    let meta = json!({
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientInfo": {"name": "tests", "version": "1"},
+        "io.modelcontextprotocol/clientCapabilities": {},
+    });
+    let hello = |revision: &str| json!({"protocolVersion": revision, "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
+    let count = || json!({"name": "get_seat_count", "arguments": {}});
+
+    let mut wire = Wire::open().await;
+    let again = wire.request("initialize", hello("2026-07-28")).await;
+    assert_eq!(again["error"]["code"], -32600, "{again}");
+    let answer = wire.request("tools/call", count()).await;
+    assert!(answer["result"].get("resultType").is_none(), "the session's revision has changed: {answer}");
+
+    let mut wire = Wire::connect(ScopeSet::ALL, Reveal::Once);
+    wire.request("server/discover", json!({"_meta": meta})).await;
+    assert!(wire.request("tools/list", json!({"_meta": meta})).await.get("result").is_some());
+    let late = wire.request("initialize", hello("2025-11-25")).await;
+    assert_eq!(late["error"]["code"], -32600, "{late}");
+    for (method, params) in [("tools/list", json!({})), ("tools/call", count())] {
+        let answer = wire.request(method, params).await;
+        assert_eq!(answer["error"]["code"], -32602, "{method}: {answer}");
+    }
+
+    let mut wire = Wire::connect(ScopeSet::ALL, Reveal::Once);
+    wire.request("server/discover", json!({"_meta": meta})).await;
+    assert_eq!(wire.request("initialize", hello("2025-11-25")).await["result"]["protocolVersion"], "2025-11-25");
+    assert_eq!(wire.ok("get_seat_count", json!({})).await["count"], 0);
+}
+
+#[tokio::test]
 async fn a_model_is_told_how_to_log_in() {
     let mut wire = Wire::connect(ScopeSet::ALL, Reveal::Once);
     let hello =
