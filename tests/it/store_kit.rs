@@ -24,7 +24,8 @@ use countersign::{
     },
     keyring::Keyring,
     store::{
-        Holder, OpenError, OpenRequest, Opened, SealedSecret, SecretUse, SharedStore, UseState, Verdict, Writes, open,
+        Holder, InUse, OpenError, OpenRequest, Opened, SealedSecret, SecretUse, SharedStore, StoreError, UseState,
+        Verdict, Writes, open,
     },
 };
 use tempfile::TempDir;
@@ -273,6 +274,14 @@ impl World {
         let request =
             SecretUse { account, secret, now: NOW, counted: Vec::new(), decide: Box::new(move |_| nothing()) };
         Arc::clone(self.store()).use_secret(request).await.unwrap()
+    }
+
+    /// A use whose decision panics.
+    #[expect(clippy::panic, reason = "that is what it is for")]
+    pub(crate) async fn fail(&self, secret: SecretId) -> Result<bool, StoreError> {
+        let decide = Box::new(|_: InUse<'_>| panic!("a decision that fails"));
+        let request = SecretUse { account: self.account(), secret, now: NOW, counted: Vec::new(), decide };
+        Arc::clone(self.store()).use_secret(request).await
     }
 
     /// A code handed out as a plain call does: the step is marked once.

@@ -87,15 +87,7 @@ fn a_use_that_did_not_happen_is_not_remembered() {
         let secret = world.added_secret().await;
         assert!(world.give(secret.id, 1).await);
         let before = world.state_of(secret.id).await;
-        let request = SecretUse {
-            account: world.account(),
-            secret: secret.id,
-            now: NOW,
-            counted: Vec::new(),
-            decide: Box::new(|_| panic!("a decision that fails")),
-        };
-
-        assert!(matches!(Arc::clone(world.store()).use_secret(request).await, Err(StoreError::Unavailable(_))));
+        assert!(matches!(world.fail(secret.id).await, Err(StoreError::Unavailable(_))));
 
         assert_eq!(world.state_of(secret.id).await, before);
         assert!(world.give(secret.id, 2).await);

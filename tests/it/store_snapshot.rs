@@ -28,6 +28,23 @@ async fn read_often(world: &World, secret: SecretId) {
     }
 }
 
+/// Somebody who reads the vault, until this is committed or dropped.
+fn reading(world: &World) -> Connection {
+    let reader = Connection::open(world.folder.vault()).unwrap();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM secret;").unwrap();
+    reader
+}
+
+/// A sidecar that reads one secret again and again, alone.
+fn busy_sidecar(promise: impl AsyncFnOnce(World, SecretId)) {
+    let world = World::of(Folder::new(Writes::Inline));
+    runtime(Writes::Inline).block_on(async {
+        let secret = world.added_secret().await.id;
+        read_often(&world, secret).await;
+        promise(world, secret).await;
+    });
+}
+
 /// Whether somebody keeps the log from being emptied for so long.
 fn is_in_use(folder: &Folder, patience: Duration) -> bool {
     let conn = Connection::open(folder.vault()).unwrap();
@@ -57,15 +74,7 @@ fn a_use_that_fails_leaves_nothing_open() {
     check(async |world| {
         let secret = world.added_secret().await;
         read_often(world, secret.id).await;
-        let request = SecretUse {
-            account: world.account(),
-            secret: secret.id,
-            now: NOW,
-            counted: Vec::new(),
-            decide: Box::new(|_| panic!("a decision that fails")),
-        };
-
-        assert!(matches!(Arc::clone(world.store()).use_secret(request).await, Err(StoreError::Unavailable(_))));
+        assert!(matches!(world.fail(secret.id).await, Err(StoreError::Unavailable(_))));
 
         assert!(!is_in_use(&world.folder, Duration::ZERO));
         assert!(world.give(secret.id, 1).await && world.elsewhere().give(secret.id, 1).await);
@@ -74,10 +83,7 @@ fn a_use_that_fails_leaves_nothing_open() {
 
 #[test]
 fn a_snapshot_is_kept_between_the_commits_of_a_process_that_is_alone_and_no_longer() {
-    let world = World::of(Folder::new(Writes::Inline));
-    runtime(Writes::Inline).block_on(async {
-        let secret = world.added_secret().await;
-        read_often(&world, secret.id).await;
+    busy_sidecar(async |world, secret| {
         // Nothing else runs here meanwhile.
         assert!(is_in_use(&world.folder, Duration::ZERO));
 
@@ -85,12 +91,12 @@ fn a_snapshot_is_kept_between_the_commits_of_a_process_that_is_alone_and_no_long
         let in_use = tokio::task::spawn_blocking(move || is_in_use(&folder, LONG)).await.unwrap();
         assert!(!in_use, "it lets go of it without another commit");
 
-        read_often(&world, secret.id).await;
-        assert!(world.give(secret.id, 2).await);
+        read_often(&world, secret).await;
+        assert!(world.give(secret, 2).await);
         assert!(!is_in_use(&world.folder, Duration::ZERO), "a synced commit ends it");
-        assert!(world.give(secret.id, 3).await);
+        assert!(world.give(secret, 3).await);
         for _ in 0..4 {
-            world.state_of(secret.id).await;
+            world.state_of(secret).await;
         }
         assert!(!is_in_use(&world.folder, Duration::ZERO), "a commit of nothing keeps none");
     });
@@ -164,14 +170,13 @@ fn what_was_erased_while_somebody_read_is_in_no_file_once_they_have() {
                 files
                     .map(|file| std::fs::read(file).unwrap().windows(erased.seed.len()).any(|part| part == erased.seed))
             };
-            let mut reader = Connection::open(world.folder.vault()).unwrap();
-            let reading = reader.transaction().unwrap();
-            let _: i64 = reading.query_row("SELECT count(*) FROM secret", [], |row| row.get(0)).unwrap();
+            let reader = reading(&world);
 
             let entry = world.entry_on(Action::SecretErase, erased.id);
             assert!(world.store().erase_secret(world.account(), erased.id, entry).await.unwrap());
             assert_ne!(everywhere(), [false, false], "the log can't be emptied while somebody reads");
-            drop(reading);
+            // It stays connected: whoever closes last takes the log away.
+            reader.execute_batch("COMMIT").unwrap();
             world.store().close().await.unwrap();
 
             assert_eq!(everywhere(), [false, false]);
@@ -185,13 +190,11 @@ fn the_log_is_emptied_without_another_commit_once_nobody_reads_it() {
     let world = World::of(Folder::new(Writes::Inline));
     runtime(Writes::Inline).block_on(async {
         let erased = world.added_secret().await;
-        let (log, folder) = (world.folder.vault().with_extension("db-wal"), world.folder.vault());
-        let mut reader = Connection::open(folder).unwrap();
-        let reading = reader.transaction().unwrap();
-        let _: i64 = reading.query_row("SELECT count(*) FROM secret", [], |row| row.get(0)).unwrap();
+        let log = world.folder.vault().with_extension("db-wal");
+        let reader = reading(&world);
         let entry = world.entry_on(Action::SecretErase, erased.id);
         assert!(world.store().erase_secret(world.account(), erased.id, entry).await.unwrap());
-        drop(reading);
+        drop(reader);
 
         let emptied = async {
             while std::fs::metadata(&log).unwrap().len() > 0 {
@@ -206,13 +209,11 @@ fn the_log_is_emptied_without_another_commit_once_nobody_reads_it() {
 fn what_another_process_left_in_the_log_goes_with_the_next_look_for_what_is_due() {
     check(async |world| {
         let erased = world.added_secret().await;
-        let mut reader = Connection::open(world.folder.vault()).unwrap();
-        let reading = reader.transaction().unwrap();
-        let _: i64 = reading.query_row("SELECT count(*) FROM secret", [], |row| row.get(0)).unwrap();
+        let reader = reading(world);
         let (entry, other) = (world.entry_on(Action::SecretErase, erased.id), world.elsewhere());
         assert!(other.store().erase_secret(world.account(), erased.id, entry).await.unwrap());
         other.store().close().await.unwrap();
-        drop(reading);
+        drop(reader);
 
         let none = world.entry(Action::SecretErase);
         assert_eq!(world.store().erase_deleted_before(NOW, none).await.unwrap(), 0);
@@ -225,10 +226,7 @@ fn what_another_process_left_in_the_log_goes_with_the_next_look_for_what_is_due(
 
 #[test]
 fn a_commit_that_finds_the_vault_moved_away_lets_go_of_it() {
-    let world = World::of(Folder::new(Writes::Inline));
-    runtime(Writes::Inline).block_on(async {
-        let secret = world.added_secret().await;
-        read_often(&world, secret.id).await;
+    busy_sidecar(async |world, _| {
         let elsewhere = Folder::new(Writes::Inline);
         std::fs::rename(world.folder.data(), elsewhere.data()).unwrap();
 

@@ -27,8 +27,8 @@ use crate::{keyring::Keyring, store::StoreError};
 /// How long a NORMAL commit may wait for a FULL one; the promise is 250 ms, the rest is for the timer and the disk.
 pub(super) const SYNC_WITHIN: Duration = Duration::from_millis(200);
 
-/// How long the log's readers may take before it is left as it is for now; writers wait too meanwhile. Other processes
-/// that run end their snapshots within a fifth of it.
+/// How long the log's readers are waited for at an erasure, and writers wait with them; after that it is tried again without
+/// waiting, every [`SYNC_WITHIN`]. Other processes that run end their snapshots within a fifth of it.
 const SCRUB_WITHIN: Duration = Duration::from_secs(1);
 
 /// How long after somebody else's commit a process counts as alone with the vault again.
@@ -303,8 +303,8 @@ impl Core {
         let done = matches!(in_use, Ok(false));
         if !done && self.scrub_again.is_none() {
             tracing::warn!(
-                "what was removed is still in the vault's log, sealed, since another process keeps reading that; it is \
-                 tried again, by `countersign vault doctor` too"
+                "what was removed is still in the vault's log, sealed: another process keeps reading that, or the disk takes \
+                 nothing; it is tried again, by `countersign vault doctor` too"
             );
         }
         self.scrub_again = (!done).then(|| Instant::now() + SYNC_WITHIN);
