@@ -7,6 +7,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs::File,
     io::{BufRead as _, BufReader, Write as _},
+    ops::RangeInclusive,
     os::unix::fs::FileExt as _,
     process::{Child, Command, Stdio},
     sync::{Arc, mpsc},
@@ -318,25 +319,33 @@ fn check_history(secret: usize, events: &[Event]) {
 
 /// Nobody was turned away without cause: the step of that moment was somebody's.
 fn check_busy(secret: usize, events: &[Event], moves: &[Move]) {
-    let step = |clock: i64| u64::try_from(clock / PERIOD).unwrap();
     for (nth, refused) in events.iter().enumerate().filter(|(_, event)| event.end == Some(End::Busy)) {
-        let begun = events[..nth].iter().rev().find(|event| event.caller == refused.caller).unwrap();
-        // It was decided at some moment of the call, and the clock may have been anywhere between.
-        let during = moves.iter().filter(|moved| moved.after >= begun.at && moved.before <= refused.at);
-        let clocks = during.map(|moved| moved.clock).chain([begun.clock, refused.clock]);
-        let current = clocks.map(step).min().unwrap();
-        let open: BTreeSet<u64> = events[..nth].iter().map(|event| event.caller).collect();
-        let taken = events[..nth].iter().any(|event| matches!(event.end, Some(End::Given(given)) if given >= current));
+        let before = &events[..nth];
+        let current = *steps_during(before, refused, moves).start();
+        let open: BTreeSet<u64> = before.iter().map(|event| event.caller).collect();
+        let taken = before.iter().any(|event| matches!(event.end, Some(End::Given(given)) if given >= current));
         // Or a call that was killed, or has not been heard yet, has taken it.
         let unheard = open.iter().any(|caller| {
-            let last = events[..nth].iter().rev().find(|event| event.caller == *caller);
+            let last = before.iter().rev().find(|event| event.caller == *caller);
             last.is_some_and(|event| event.end.is_none() && event.caller != refused.caller)
         });
-        assert!(
-            taken || unheard,
-            "secret {secret}: busy without cause at {refused:?}, begun at {begun:?}: {events:#?}"
-        );
+        // Or a call took it while the clock went on: a code whose step has ended when its row is kept is asked for again.
+        let outlived = (0..=nth).filter(|nth| events[*nth].end.is_some()).any(|nth| {
+            let steps = steps_during(&events[..nth], &events[nth], moves);
+            steps.start() < steps.end() && *steps.end() >= current
+        });
+        assert!(taken || unheard || outlived, "secret {secret}: busy without cause at {refused:?}: {events:#?}");
     }
+}
+
+/// The first and the last step that may have been the current one during a call: it was decided at some moment of it, and
+/// the clock may have been anywhere between.
+fn steps_during(before: &[Event], ended: &Event, moves: &[Move]) -> RangeInclusive<u64> {
+    let begun = before.iter().rev().find(|event| event.caller == ended.caller).unwrap();
+    let during = moves.iter().filter(|moved| moved.after >= begun.at && moved.before <= ended.at);
+    let clocks = during.map(|moved| moved.clock).chain([begun.clock, ended.clock]);
+    let steps: Vec<u64> = clocks.map(|clock| u64::try_from(clock / PERIOD).unwrap()).collect();
+    *steps.iter().min().unwrap()..=*steps.iter().max().unwrap()
 }
 
 /// After all those kills the trail is whole.
