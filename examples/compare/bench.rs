@@ -48,6 +48,11 @@ impl Bench {
         Program::new(self.folder.join("examples/noop_server"), &[carrier])
     }
 
+    /// A file on the disk that the vaults are on.
+    pub(crate) fn place(&self, name: &str) -> PathBuf {
+        self.home.path().join(name)
+    }
+
     pub(crate) fn vault(&self, name: &str) -> Vault {
         Vault { program: countersign(&self.folder, &self.home.path().join(name)) }
     }

@@ -22,6 +22,8 @@ enum Limit {
     Ratio(f64),
     /// A value, whatever others need.
     Value(f64),
+    /// None: it is shown beside the base's.
+    Shown,
 }
 
 /// Ours beside a base, or alone.
@@ -62,6 +64,11 @@ impl Line {
         Self::held_to(what, unit, Better::Low, Limit::Value(most))
     }
 
+    /// Beside a base, for whoever reads it: a figure that the disk decides more than the program.
+    pub(crate) fn reported(what: &'static str, unit: &'static str, better: Better) -> Self {
+        Self::held_to(what, unit, better, Limit::Shown)
+    }
+
     fn held_to(what: &'static str, unit: &'static str, better: Better, limit: Limit) -> Self {
         let (base, twin, ours) = (Rounds::default(), Rounds::default(), Rounds::default());
         Self { what, unit, better, limit, base, twin, ours }
@@ -85,6 +92,7 @@ impl Line {
         let (value, limit) = match self.limit {
             Limit::Ratio(limit) => (self.ratio(), limit),
             Limit::Value(limit) => (self.ours.best(self.better), limit),
+            Limit::Shown => return true,
         };
         match self.better {
             Better::Low => value <= limit,
@@ -94,14 +102,14 @@ impl Line {
 }
 
 /// The heads of the columns.
-const HEADS: &str = "                                      base    base again        ours   ratio     limit        spread of rounds (base, ours)";
+const HEADS: &str = "                                        base    base again        ours   ratio     limit        spread of rounds (base, ours)";
 
 impl fmt::Display for Line {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let best = |rounds: &Rounds| rounds.best(self.better);
         let sign = if self.better == Better::Low { '≤' } else { '≥' };
         let verdict = if self.kept() { "kept" } else { "BROKEN" };
-        write!(out, "{:<24} {:>4} ", self.what, self.unit)?;
+        write!(out, "{:<26} {:>4} ", self.what, self.unit)?;
         match self.limit {
             Limit::Ratio(limit) => write!(
                 out,
@@ -110,6 +118,17 @@ impl fmt::Display for Line {
                 best(&self.twin),
                 best(&self.ours),
                 self.ratio(),
+                self.base.spread(),
+                self.ours.spread(),
+            ),
+            Limit::Shown => write!(
+                out,
+                "{:>12.1} {:>13.1} {:>11.1} {:>6.2}× {:>15} {:>5.0} %, {:.0} %",
+                best(&self.base),
+                best(&self.twin),
+                best(&self.ours),
+                self.ratio(),
+                "",
                 self.base.spread(),
                 self.ours.spread(),
             ),
@@ -149,6 +168,11 @@ pub(crate) fn shown(lines: Vec<Line>) -> Vec<Line> {
 
 /// The middle one.
 pub(crate) fn median<T: Ord + Copy + Default>(values: &mut [T]) -> T {
+    percentile(values, 50)
+}
+
+/// The one that so many per cent of the others do not exceed.
+pub(crate) fn percentile<T: Ord + Copy + Default>(values: &mut [T], percent: usize) -> T {
     values.sort_unstable();
-    values.get(values.len() / 2).copied().unwrap_or_default()
+    values.get(values.len() * percent / 100).copied().unwrap_or_default()
 }

@@ -63,7 +63,15 @@ impl Running {
             .ok_or_else(|| io::Error::other("the system does not say how much memory a process has"))
     }
 
-    /// The same once it has come to rest, or after five seconds.
+    /// Memory in KiB that the process alone has written to: what it costs the machine, apart from what it shares.
+    pub(crate) fn private_memory(&self) -> io::Result<f64> {
+        let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.0.id()))?;
+        let line = rollup.lines().find_map(|line| line.strip_prefix("Private_Dirty:"));
+        line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok())
+            .ok_or_else(|| io::Error::other("the system does not say how much memory a process has to itself"))
+    }
+
+    /// Resident memory once it has come to rest, or after five seconds.
     pub(crate) fn settled_memory(&self) -> io::Result<f64> {
         let mut before = self.memory()?;
         for _ in 0..20 {

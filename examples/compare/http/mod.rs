@@ -93,8 +93,8 @@ fn contenders(bench: &Bench) -> io::Result<[Contender; 3]> {
 }
 
 fn beside_noop([noop, mcp, rest]: &[Contender; 3], rounds: usize) -> io::Result<Vec<Line>> {
-    let latency = |what| Line::new(what, "µs", Better::Low, 2.0);
-    let rate = |what| Line::new(what, "k/s", Better::High, 0.6);
+    let latency = |what| Line::new(what, "µs", Better::Low, 2.5);
+    let rate = |what| Line::new(what, "k/s", Better::High, 0.4);
     let mut mcp_lines = [latency("latency, /mcp"), rate("rate, 32 connections")];
     let mut rest_lines = [latency("latency, REST"), rate("rate, 32 connections")];
     in_turn(rounds, 4, |which| {

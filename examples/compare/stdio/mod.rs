@@ -1,5 +1,6 @@
 //! Over stdio: a sidecar beside the no-op server, a vault of many secrets beside one of few, and single use.
 
+mod first_read;
 mod server;
 mod single_use;
 
@@ -35,25 +36,28 @@ pub(crate) fn measure(bench: &Bench) -> io::Result<Vec<Line>> {
     say(format_args!("\nstdio, best of {rounds} rounds; base: {ASKED} secrets in the account; ours: {MANY}"));
     let (few, many) = (bench.vault("few"), bench.vault("many"));
     lines.extend(beside_few(&few.contender(ASKED, ASKED)?, &many.contender(MANY, ASKED)?, rounds)?);
+    lines.extend(first_read::measure(bench)?);
     lines.extend(single_use::measure(bench)?);
     Ok(lines)
 }
 
 fn beside_noop(noop: &Contender, ours: &Contender, rounds: usize) -> io::Result<Vec<Line>> {
-    let mut cold = Line::new("start to first answer", "ms", Better::Low, 3.0);
-    let mut memory = Line::new("resident memory", "MiB", Better::Low, 1.5);
-    let mut latency = Line::new("latency on one core", "µs", Better::Low, 2.0);
-    let mut rate = Line::new("rate, 32 in flight", "k/s", Better::High, 0.6);
+    let mut cold = Line::new("start to first answer", "ms", Better::Low, 4.0);
+    let mut resident = Line::at_most("resident memory, idle", "MiB", 14.0);
+    let mut private = Line::at_most("private memory, idle", "MiB", 2.0);
+    let mut latency = Line::new("re-read on one core", "µs", Better::Low, 3.5);
+    let mut rate = Line::new("re-reads, 32 in flight", "k/s", Better::High, 0.4);
     in_turn(rounds, 3, |which| {
         let contender = if which == 2 { ours } else { noop };
         cold.push(which, start_up(contender)?);
         latency.push(which, one_by_one(contender)?);
-        let (rate_now, memory_now) = in_flight(contender)?;
-        rate.push(which, rate_now);
-        memory.push(which, memory_now);
+        rate.push(which, in_flight(contender)?);
+        let (resident_now, private_now) = idle_memory(contender)?;
+        resident.push(which, resident_now);
+        private.push(which, private_now);
         Ok(())
     })?;
-    Ok(shown(vec![cold, memory, latency, rate]))
+    Ok(shown(vec![cold, resident, private, latency, rate]))
 }
 
 fn beside_few(few: &Contender, many: &Contender, rounds: usize) -> io::Result<Vec<Line>> {
@@ -62,7 +66,7 @@ fn beside_few(few: &Contender, many: &Contender, rounds: usize) -> io::Result<Ve
     in_turn(rounds, 3, |which| {
         let contender = if which == 2 { many } else { few };
         latency.push(which, one_by_one(contender)?);
-        rate.push(which, in_flight(contender)?.0);
+        rate.push(which, in_flight(contender)?);
         Ok(())
     })?;
     Ok(shown(vec![latency, rate]))
@@ -90,14 +94,22 @@ fn one_by_one(contender: &Contender) -> io::Result<f64> {
     Ok(median::<Duration>(&mut times).as_secs_f64() * 1e6)
 }
 
-/// Thousands of answers a second, and the memory in MiB after all that.
-fn in_flight(contender: &Contender) -> io::Result<(f64, f64)> {
+/// Memory in MiB of a server that has answered once: resident, and its own.
+fn idle_memory(contender: &Contender) -> io::Result<(f64, f64)> {
+    let mut server = Server::start(&contender.program)?;
+    server.one_by_one(&mut contender.calls.clone(), 1)?;
+    let memory = (server.process.settled_memory()? / 1024.0, server.process.private_memory()? / 1024.0);
+    server.stop()?;
+    Ok(memory)
+}
+
+/// Thousands of answers a second.
+fn in_flight(contender: &Contender) -> io::Result<f64> {
     let (mut server, mut calls) = warm(contender)?;
     server.one_by_one(&mut calls, SEQUENTIAL)?;
     let rate = server.pipelined(&mut calls, PIPELINED, WINDOW)? / 1e3;
-    let memory = server.process.memory()? / 1024.0;
     server.stop()?;
-    Ok((rate, memory))
+    Ok(rate)
 }
 
 /// A server that was asked for each secret already: the first call for one in a time step is made durable; what is compared
