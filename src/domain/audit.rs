@@ -1,5 +1,7 @@
 //! What the trail can say. Its fields can't hold a seed, a code, a URI, a key, a label or an e-mail address, by type.
 
+use std::{fmt, str::FromStr};
+
 use super::{
     api_key::KeyId,
     ids::{AccountId, SeatId, SecretId},
@@ -96,6 +98,10 @@ words!(
         TrailPrune = "trail.prune",
         /// The vault was made.
         VaultCreate = "vault.create",
+        /// The vault was moved to a newer format.
+        VaultMigrate = "vault.migrate",
+        /// A person went on with an older copy of the vault.
+        VaultAcceptLoss = "vault.accept_loss",
     }
 );
 
@@ -158,10 +164,12 @@ pub struct AuditEntry {
     pub client: Client,
 }
 
-/// A row of the trail as it is kept.
+/// A row of the audit log as it is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditRow {
-    /// Its number, from 1, without gaps.
+    /// The chain that it is in: each node that writes has one of its own.
+    pub chain: u32,
+    /// Its number in the chain, from 1, without gaps.
     pub seq: u64,
     /// What it says.
     pub entry: AuditEntry,
@@ -169,16 +177,18 @@ pub struct AuditRow {
     pub mac: [u8; 32],
 }
 
-/// Where the chain ends: the number and the hash of its last row.
+/// Where a chain ends: the number and the MAC of its last row. Kept outside, it is an anchor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChainHead {
+    /// The chain.
+    pub chain: u32,
     /// Number of the last row; 0 before the first.
     pub seq: u64,
     /// Its hash; zeros before the first.
     pub mac: [u8; 32],
 }
 
-/// What a person wants to see of the trail.
+/// What a person wants to see of the audit log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AuditFilter {
     /// Rows of this account.
@@ -197,12 +207,42 @@ pub struct AuditFilter {
     pub since: Option<Timestamp>,
     /// Rows before this time.
     pub until: Option<Timestamp>,
-    /// Rows numbered above this one.
-    pub after: u64,
-    /// At most so many rows.
-    pub limit: Option<u32>,
-    /// The newest rows rather than the oldest, still in order.
-    pub newest: bool,
+}
+
+/// A place in the audit log, to go on from: the number of a row in each chain that was begun. Opaque to callers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AuditCursor(pub Vec<(u32, u64)>);
+
+/// A text that is no cursor. It carries nothing of the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a cursor of the audit log")]
+pub struct NotACursor;
+
+/// Chains that a cursor may name: more than any cluster has.
+const CURSOR_CHAINS_MAX: usize = 1024;
+
+/// `CHAIN.ROW` for each chain, with `-` between them.
+impl fmt::Display for AuditCursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (nth, (chain, seq)) in self.0.iter().enumerate() {
+            write!(f, "{}{chain}.{seq}", if nth > 0 { "-" } else { "" })?;
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for AuditCursor {
+    type Err = NotACursor;
+
+    fn from_str(text: &str) -> Result<Self, NotACursor> {
+        let number = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+        let place = |text: &str| {
+            let (chain, seq) = text.split_once('.').filter(|(chain, seq)| number(chain) && number(seq))?;
+            Some((chain.parse().ok()?, seq.parse().ok()?))
+        };
+        let places = text.split('-').take(CURSOR_CHAINS_MAX + 1).map(place).collect::<Option<Vec<_>>>();
+        places.filter(|places| places.len() <= CURSOR_CHAINS_MAX).map(Self).ok_or(NotACursor)
+    }
 }
 
 impl AuditEntry {
@@ -236,14 +276,28 @@ impl AuditEntry {
         }
     }
 
-    /// The bytes that are hashed: every field, length-prefixed, in this order for ever (format 1).
-    pub fn canonical(&self, seq: u64) -> Vec<u8> {
+    /// The bytes under the MAC of a row in a chain (format 2): as [`Self::canonical_v1`], but with the chain and under
+    /// another name.
+    pub fn canonical(&self, chain: u32, seq: u64) -> Vec<u8> {
+        self.fields(b"countersign/v2/audit", Some(chain), seq)
+    }
+
+    /// The bytes under the MAC of a row that a vault of format 1 wrote.
+    pub fn canonical_v1(&self, seq: u64) -> Vec<u8> {
+        self.fields(b"countersign/v1/trail", None, seq)
+    }
+
+    /// Every field, length-prefixed, in this order for ever.
+    fn fields(&self, name: &[u8], chain: Option<u32>, seq: u64) -> Vec<u8> {
         let mut out = Vec::with_capacity(256);
         let mut field = |bytes: &[u8]| {
             out.extend_from_slice(&u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes());
             out.extend_from_slice(bytes);
         };
-        field(b"countersign/v1/trail");
+        field(name);
+        if let Some(chain) = chain {
+            field(&chain.to_be_bytes());
+        }
         field(&seq.to_be_bytes());
         field(&self.at.micros().to_be_bytes());
         field(self.account.as_ref().map_or(&[], |id| id.as_bytes()));
@@ -336,7 +390,7 @@ mod tests {
     }
 
     /// Fields with their lengths before them.
-    fn prefixed(fields: &[&[u8]; 17]) -> Vec<u8> {
+    fn prefixed(fields: &[&[u8]]) -> Vec<u8> {
         fields.iter().flat_map(|field| [&u32::try_from(field.len()).unwrap().to_be_bytes(), *field].concat()).collect()
     }
 
@@ -345,11 +399,9 @@ mod tests {
         let id = |last: u8| [&[0; 15][..], &[last]].concat();
         let number = |last: u8| [&[0; 7][..], &[last]].concat();
         let at = 1_795_336_200_123_456_i64.to_be_bytes();
-        let trail: &[u8] = b"countersign/v1/trail";
+        let (trail, audit): (&[u8], &[u8]) = (b"countersign/v1/trail", b"countersign/v2/audit");
         let (one, two, three, four, six, nine) = (id(1), id(2), id(3), number(4), number(6), number(9));
-        let expected = prefixed(&[
-            trail,
-            &nine,
+        let rest: [&[u8]; 15] = [
             &at,
             &one,
             b"key",
@@ -365,14 +417,15 @@ mod tests {
             &six,
             b"agent",
             b"1.0",
-        ]);
-        assert_eq!(full().canonical(9), expected);
+        ];
+        assert_eq!(full().canonical_v1(9), prefixed(&[&[trail, &nine], &rest[..]].concat()));
+        assert_eq!(full().canonical(7, 9), prefixed(&[&[audit, &[0, 0, 0, 7], &nine], &rest[..]].concat()));
 
         let (first, early) = (number(1), 1_i64.to_be_bytes());
         let expected = prefixed(&[
             trail, &first, &early, b"", b"unknown", b"", b"", b"call", b"ok", b"", b"", b"", b"", b"", b"", b"", b"",
         ]);
-        assert_eq!(bare().canonical(1), expected);
+        assert_eq!(bare().canonical_v1(1), expected);
     }
 
     #[test]
@@ -399,9 +452,20 @@ mod tests {
             client(Client { version: Claim::of("x"), ..Client::default() }),
             full,
         ];
-        let bytes: BTreeSet<Vec<u8>> = rows.iter().map(|row| row.canonical(1)).collect();
+        let bytes: BTreeSet<Vec<u8>> = rows.iter().map(|row| row.canonical(0, 1)).collect();
         assert_eq!(bytes.len(), rows.len());
-        assert_ne!(bare.canonical(1), bare.canonical(2));
+        assert_ne!(bare.canonical(0, 1), bare.canonical(0, 2));
+        assert_ne!(bare.canonical(0, 1), bare.canonical(1, 1));
+    }
+
+    #[test]
+    fn a_cursor_is_read_back_and_other_texts_are_none() {
+        for text in ["0.1", "0.18446744073709551615-4294967295.0"] {
+            assert_eq!(text.parse::<AuditCursor>().unwrap().to_string(), text);
+        }
+        for text in ["", "1", "0.", ".1", "0.1-", "0.+1", "0.1 ", "-0.1", "4294967296.1", &"0.1-".repeat(2000)] {
+            assert_eq!(text.parse::<AuditCursor>(), Err(NotACursor), "{text}");
+        }
     }
 
     #[test]

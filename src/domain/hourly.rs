@@ -15,6 +15,32 @@ impl HourlyCount {
         Self(minutes)
     }
 
+    /// The minutes that count at a time: those of the last hour. Minutes to come count too, for a clock that ran ahead, but
+    /// not those beyond an hour, for one that is right again.
+    #[must_use]
+    pub fn at(&self, now: Timestamp) -> Self {
+        let minute = minute_of(now);
+        let counts = |at: i64| (minute - MINUTES_COUNTED..=minute + MINUTES_COUNTED).contains(&at);
+        Self(self.0.iter().copied().filter(|(at, _)| counts(*at)).collect())
+    }
+
+    /// With one more code, given now; minutes that no longer count are forgotten.
+    #[must_use]
+    pub fn with_one(&self, now: Timestamp) -> Self {
+        let minute = minute_of(now);
+        let mut counted = self.at(now);
+        match counted.0.binary_search_by_key(&minute, |(at, _)| *at) {
+            Ok(at) => counted.0.iter_mut().skip(at).take(1).for_each(|(_, given)| *given = given.saturating_add(1)),
+            Err(at) => counted.0.insert(at, (minute, 1)),
+        }
+        counted
+    }
+
+    /// The minutes and how many codes were given in each.
+    pub fn minutes(&self) -> &[(i64, u32)] {
+        &self.0
+    }
+
     /// How many were given.
     pub fn total(&self) -> u64 {
         self.0.iter().map(|(_, given)| u64::from(*given)).sum()
@@ -36,6 +62,10 @@ impl HourlyCount {
         // A limit of nothing is always used up.
         Some(Timestamp::from_micros(i64::MAX))
     }
+}
+
+fn minute_of(now: Timestamp) -> i64 {
+    now.seconds().div_euclid(60)
 }
 
 #[cfg(test)]
@@ -62,6 +92,15 @@ mod tests {
         check(&[(100, 2), (110, 1), (120, 4)], 5, Some(171));
         check(&[(100, 2), (110, 1), (120, 4)], 4, Some(181));
         check(&[(100, 2), (110, 1), (120, 4)], 7, Some(161));
+    }
+
+    #[test]
+    fn codes_are_counted_by_minute_and_forgotten_after_an_hour() {
+        let at = |minute: i64| Timestamp::from_seconds(minute * 60 + 59);
+        let counted = HourlyCount::of(vec![(38, 1), (39, 1), (100, 1), (159, 4), (161, 9)]);
+        assert_eq!(counted.at(at(100)), HourlyCount::of(vec![(100, 1), (159, 4)]));
+        assert_eq!(counted.with_one(at(100)), HourlyCount::of(vec![(100, 2), (159, 4)]));
+        assert_eq!(counted.with_one(at(99)), HourlyCount::of(vec![(39, 1), (99, 1), (100, 1), (159, 4)]));
     }
 
     #[test]

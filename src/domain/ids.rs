@@ -80,6 +80,14 @@ uuid_id!(
     /// One caller's hold on a time step that it has not been shown yet.
     ReservationId
 );
+uuid_id!(
+    /// A request that a person add a secret.
+    EnrolmentId
+);
+uuid_id!(
+    /// A short-lived token.
+    TokenId
+);
 
 #[cfg(test)]
 mod tests {

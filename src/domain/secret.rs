@@ -2,6 +2,7 @@
 
 use super::{
     ids::SecretId,
+    origin::Origin,
     text::ShownText,
     time::Timestamp,
     totp::{Algorithm, Digits, Period, TotpParameters},
@@ -16,8 +17,55 @@ pub struct SecretMetadata {
     pub issuer: Option<ShownText>,
     /// How its codes are made.
     pub totp: TotpParameters,
-    /// Whether every call for it is single-use (ours, beside the mirrored API).
-    pub single_use: bool,
+    /// How its codes may be given (ours, beside the mirrored API).
+    pub usage: SecretUse,
+    /// The web origins that its codes may be typed into; empty: any that a person confirms.
+    pub origins: Vec<Origin>,
+}
+
+/// How the codes of a secret may be given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SecretUse {
+    /// As the mirrored API gives them: callers share the current one.
+    #[default]
+    Plain,
+    /// Each to one caller only, whatever a call asks for.
+    SingleUse,
+    /// Never to a caller: typed into a page alone, and each once.
+    FillOnly,
+}
+
+impl SecretUse {
+    /// The word that metadata keeps. It never changes.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::SingleUse => "single_use",
+            Self::FillOnly => "fill_only",
+        }
+    }
+
+    /// Reads the word back.
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Self::Plain, Self::SingleUse, Self::FillOnly].into_iter().find(|usage| usage.as_str() == word)
+    }
+
+    /// From the yes or no that callers and URIs give.
+    pub const fn of_single_use(single_use: bool) -> Self {
+        if single_use { Self::SingleUse } else { Self::Plain }
+    }
+
+    /// Whether a code goes to one caller only.
+    pub const fn single_use(self) -> bool {
+        matches!(self, Self::SingleUse | Self::FillOnly)
+    }
+}
+
+impl SecretMetadata {
+    /// Whether every call for it is single-use.
+    pub const fn single_use(&self) -> bool {
+        self.usage.single_use()
+    }
 }
 
 /// The part of the metadata that decides how a code is made and given.
@@ -25,8 +73,8 @@ pub struct SecretMetadata {
 pub struct CodeTerms {
     /// How codes are made.
     pub totp: TotpParameters,
-    /// Whether every call is single-use.
-    pub single_use: bool,
+    /// How they may be given.
+    pub usage: SecretUse,
 }
 
 /// A secret of an account.

@@ -1,42 +1,34 @@
-//! Keys and seals: the only room that sees key material or looks inside ciphertext.
+//! Keys and seals: the only file that holds a vault's keys, and what is computed with them.
 //!
 //! ```text
-//! key file (slot 0; more kinds of slots come later) ──wraps──> root key
-//! root key ──wraps──> data key of each epoch, and the bundle (pepper, trail, rows)
+//! a source's key (a slot each) ──wraps──> root key
+//! root key ──wraps──> data key of each epoch, and the bundle (pepper, audit key, record key)
 //! data key ──HKDF-SHA256(32 random bytes of salt, purpose)──> one-use key and nonce ──AES-256-GCM──> sealed blob
 //! ```
 //!
 //! A blob is bound to its vault, account, record, column, version and epoch: copied anywhere else it does not open.
 //! GCM does not commit to its key, so every key is known by a keyed check value that is compared before it is used.
-//!
-//! Never: a file but the key file, a database, a permission, or a way to turn a key into text.
-
-mod key;
-mod key_file;
-mod metadata;
-mod seal;
 
 use std::collections::BTreeMap;
 
 use zeroize::Zeroizing;
 
-pub use key::Kek;
-pub(crate) use key_file::create_private_dir;
-pub use key_file::{KeyFileError, create_key_file, read_key_file};
-pub use seal::{OpenSealError, Place};
-
 use crate::{
     domain::{
         api_key::{HashedKey, PlainKey},
         ids::{SecretId, VaultId},
-        secret::{CodeTerms, SecretMetadata},
+        secret::SecretMetadata,
         seed::Seed,
+        time::Timestamp,
         totp::{Code, Step},
     },
     random::{NoRandomness, Random},
 };
-use key::{Key, MacKey};
-use seal::{Bound, Column};
+use super::{
+    key::{Kek, Key, MacKey},
+    metadata,
+    seal::{self, Bound, Column, OpenSealError, Place},
+};
 
 /// Everything about a vault's keys that is kept beside the data: wrapped keys and check values, no key in clear.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,11 +37,13 @@ pub struct Header {
     pub vault: VaultId,
     /// Ways to unwrap the root key.
     pub slots: Vec<Slot>,
+    /// Which root key it is, from 1: a compromised one is replaced by the next.
+    pub root_epoch: u32,
     /// Data keys, wrapped by the root key, lowest epoch first.
     pub epochs: Vec<WrappedEpoch>,
     /// The epoch that new seals use.
     pub active_epoch: u32,
-    /// Pepper, trail key and row key, wrapped by the root key.
+    /// Pepper, audit key and record key, wrapped by the root key.
     pub bundle: Vec<u8>,
 }
 
@@ -58,8 +52,12 @@ pub struct Header {
 pub struct Slot {
     /// Its number, 0..=15.
     pub number: u8,
-    /// What kind of key opens it: `file`.
-    pub kind: String,
+    /// Where the key that opens it comes from: `file`.
+    pub source: String,
+    /// What the source needs to know beside what a person names, such as the cost of a passphrase's hash.
+    pub parameters: BTreeMap<String, String>,
+    /// Which root key it wraps. One that wraps an older one than the header's opens nothing.
+    pub root_epoch: u32,
     /// Check value of the key that opens it.
     pub check: [u8; 16],
     /// The root key, sealed under that key.
@@ -94,9 +92,14 @@ pub struct Keyring {
     active_epoch: u32,
     epochs: BTreeMap<u32, Key>,
     pepper: MacKey,
-    trail: MacKey,
-    rows: MacKey,
+    audit: MacKey,
+    records: MacKey,
 }
+
+/// The source of a vault's first slot.
+pub(super) const FILE_SOURCE: &str = "file";
+/// The first epoch of root and data keys.
+const FIRST_EPOCH: u32 = 1;
 
 /// A message authentication code. Compare it with `subtle::ConstantTimeEq`, not with `==`.
 pub type Mac = [u8; 32];
@@ -108,11 +111,10 @@ impl Keyring {
     /// [`NoRandomness`].
     pub fn create(vault: VaultId, kek: &Kek, random: &dyn Random) -> Result<(Self, Header), NoRandomness> {
         const FIRST_SLOT: u8 = 0;
-        const FIRST_EPOCH: u32 = 1;
         let (root, data) = (Key::generate(random)?, Key::generate(random)?);
-        let (pepper, trail, rows) = (Key::generate(random)?, Key::generate(random)?, Key::generate(random)?);
+        let (pepper, audit, records) = (Key::generate(random)?, Key::generate(random)?, Key::generate(random)?);
         let mut bundle = Zeroizing::new(Vec::with_capacity(96));
-        for key in [&pepper, &trail, &rows] {
+        for key in [&pepper, &audit, &records] {
             bundle.extend_from_slice(key.expose());
         }
         let place = |column, number| KeyPlace { vault, column, number };
@@ -120,10 +122,13 @@ impl Keyring {
             vault,
             slots: vec![Slot {
                 number: FIRST_SLOT,
-                kind: "file".to_owned(),
+                source: FILE_SOURCE.to_owned(),
+                parameters: BTreeMap::new(),
+                root_epoch: FIRST_EPOCH,
                 check: kek.0.check(),
                 wrapped: wrap(&kek.0, place(Column::RootKey, u32::from(FIRST_SLOT)), root.expose(), random)?,
             }],
+            root_epoch: FIRST_EPOCH,
             epochs: vec![WrappedEpoch {
                 epoch: FIRST_EPOCH,
                 check: data.check(),
@@ -133,8 +138,8 @@ impl Keyring {
             bundle: wrap(&root, place(Column::Bundle, 0), &bundle, random)?,
         };
         let epochs = BTreeMap::from([(FIRST_EPOCH, data)]);
-        let (pepper, trail, rows) = (pepper.for_macs(), trail.for_macs(), rows.for_macs());
-        Ok((Self { vault, active_epoch: FIRST_EPOCH, epochs, pepper, trail, rows }, header))
+        let (pepper, audit, records) = (pepper.for_macs(), audit.for_macs(), records.for_macs());
+        Ok((Self { vault, active_epoch: FIRST_EPOCH, epochs, pepper, audit, records }, header))
     }
 
     /// Opens the header with a key.
@@ -142,10 +147,11 @@ impl Keyring {
     /// # Errors
     /// [`UnlockError::WrongKey`] if no slot knows it, [`UnlockError::Damaged`] if the rest does not open.
     pub fn unlock(header: &Header, kek: &Kek) -> Result<Self, UnlockError> {
-        let slot = header.slots.iter().find(|slot| kek.0.is_checked_by(&slot.check)).ok_or(UnlockError::WrongKey)?;
+        let mut slots = header.slots.iter().filter(|slot| slot.root_epoch == header.root_epoch);
+        let slot = slots.find(|slot| kek.0.is_checked_by(&slot.check)).ok_or(UnlockError::WrongKey)?;
         let place = |column, number| KeyPlace { vault: header.vault, column, number };
         let damaged = |_| UnlockError::Damaged;
-        let root = unwrap(&kek.0, place(Column::RootKey, u32::from(slot.number)), &slot.wrapped).map_err(damaged)?;
+        let root = unwrap(&kek.0, place(Column::RootKey, slot.place()), &slot.wrapped).map_err(damaged)?;
         let root = Key::from_slice(&root).ok_or(UnlockError::Damaged)?;
         let mut epochs = BTreeMap::new();
         for kept in &header.epochs {
@@ -160,8 +166,8 @@ impl Keyring {
         let bundle = unwrap(&root, place(Column::Bundle, 0), &header.bundle).map_err(damaged)?;
         let mut keys = bundle.chunks_exact(32).map(Key::from_slice);
         let mut next = || Ok(keys.next().flatten().ok_or(UnlockError::Damaged)?.for_macs());
-        let (pepper, trail, rows) = (next()?, next()?, next()?);
-        Ok(Self { vault: header.vault, active_epoch: header.active_epoch, epochs, pepper, trail, rows })
+        let (pepper, audit, records) = (next()?, next()?, next()?);
+        Ok(Self { vault: header.vault, active_epoch: header.active_epoch, epochs, pepper, audit, records })
     }
 
     /// The vault it opens.
@@ -206,14 +212,6 @@ impl Keyring {
         metadata::decode(&self.open(Column::Metadata, place, sealed)?).ok_or(OpenSealError::Damaged)
     }
 
-    /// Opens what decides how a code is made and given.
-    ///
-    /// # Errors
-    /// [`OpenSealError`]: damaged, moved, or sealed under an unknown epoch.
-    pub fn open_terms(&self, sealed: &[u8], place: &Place) -> Result<CodeTerms, OpenSealError> {
-        metadata::decode_terms(&self.open(Column::Metadata, place, sealed)?).ok_or(OpenSealError::Damaged)
-    }
-
     /// What is kept of an API key.
     pub fn hash_key(&self, key: &PlainKey) -> HashedKey {
         HashedKey(self.pepper.mac(&[b"countersign/v1/api-key", key.expose_token().as_bytes()]))
@@ -238,16 +236,38 @@ impl Keyring {
         std::array::from_fn(|nth| mac.get(nth).copied().unwrap_or_default())
     }
 
-    /// The keyed hash that a row of the trail, or its head, is chained with.
-    pub fn trail_mac(&self, before: &Mac, canonical: &[u8]) -> Mac {
-        self.trail.mac(&[before, canonical])
+    /// The MAC of a row of the audit log: over the row before it, its canonical bytes, and the time by which it is found.
+    pub(super) fn audit_mac(&self, before: &Mac, canonical: &[u8], logged_at: Timestamp) -> Mac {
+        self.audit.mac(&[before, canonical, &logged_at.micros().to_be_bytes()])
     }
 
-    /// The keyed hash over everything in a row that authorises somebody.
-    pub fn row_mac(&self, table: &'static str, fields: &[&[u8]]) -> Mac {
+    /// The MAC of a row that a vault of format 1 wrote.
+    pub(super) fn audit_mac_v1(&self, before: &Mac, canonical: &[u8]) -> Mac {
+        self.audit.mac(&[before, canonical])
+    }
+
+    /// The MAC of a record: over everything in it, length-prefixed.
+    pub(super) fn record_mac(&self, fields: &[&[u8]]) -> Mac {
+        let mut all: Vec<&[u8]> = vec![b"countersign/v2/record", self.vault.as_bytes()];
+        all.extend_from_slice(fields);
+        self.records.mac(&all)
+    }
+
+    /// The MAC of what is known of a vault outside it.
+    pub(super) fn state_mac(&self, body: &[u8]) -> Mac {
+        self.records.mac(&[b"countersign/v2/state", self.vault.as_bytes(), body])
+    }
+
+    /// The MAC of a row in a table of a vault of format 1.
+    pub(super) fn row_mac_v1(&self, table: &str, fields: &[&[u8]]) -> Mac {
         let mut all: Vec<&[u8]> = vec![b"countersign/v1/row", self.vault.as_bytes(), table.as_bytes()];
         all.extend_from_slice(fields);
-        self.rows.mac(&all)
+        self.records.mac(&all)
+    }
+
+    /// A keyed hash by which something is found without being kept in clear.
+    pub(super) fn find_mac(&self, fields: &[&[u8]]) -> Mac {
+        self.pepper.mac(fields)
     }
 
     fn seal(&self, column: Column, place: &Place, plain: &[u8], random: &dyn Random) -> Result<Vec<u8>, NoRandomness> {
@@ -259,6 +279,13 @@ impl Keyring {
     fn open(&self, column: Column, place: &Place, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, OpenSealError> {
         let key = self.epochs.get(&seal::epoch_of(sealed)?).ok_or(OpenSealError::UnknownEpoch)?;
         seal::open(key, &Bound::to_place(self.vault, column, place), sealed)
+    }
+}
+
+impl Slot {
+    /// What the wrapped root key is bound to. For the first root key that is the slot's number alone, as format 1 has it.
+    fn place(&self) -> u32 {
+        u32::from(self.number) | self.root_epoch.saturating_sub(FIRST_EPOCH) << 8
     }
 }
 
@@ -291,8 +318,8 @@ mod tests {
     use super::*;
     use crate::domain::{
         ids::AccountId,
+        secret::SecretUse,
         text::ShownText,
-        time::Timestamp,
         totp::{Algorithm, Digits, Period, TotpParameters},
     };
 
@@ -354,7 +381,8 @@ mod tests {
                 digits: Digits::Eight,
                 period: Period::try_from(60).unwrap(),
             },
-            single_use: false,
+            usage: SecretUse::Plain,
+            origins: Vec::new(),
         }
     }
 
@@ -409,11 +437,14 @@ mod tests {
             vault: VaultId::new(uuid(1)),
             slots: vec![Slot {
                 number: 0,
-                kind: "file".to_owned(),
+                source: FILE_SOURCE.to_owned(),
+                parameters: BTreeMap::new(),
+                root_epoch: 1,
                 check: check(KEK_CHECK),
                 wrapped: from_hex(ROOT_KEY),
             }],
             epochs: vec![WrappedEpoch { epoch: 1, check: check(DATA_KEY_CHECK), wrapped: from_hex(DATA_KEY) }],
+            root_epoch: 1,
             active_epoch: 1,
             bundle: from_hex(BUNDLE),
         }
@@ -448,10 +479,10 @@ mod tests {
         let secret = SecretId::new(uuid(3));
 
         check(
-            &keyring.row_mac("seats", &[b"a", b"", b"bc"]),
+            &keyring.row_mac_v1("seats", &[b"a", b"", b"bc"]),
             "eedac656b38216123a5867ef4aaf8ecd73e7d82412dd16c5b5f6ec31387cc489",
         );
-        check(&keyring.trail_mac(&[9; 32], b"row"), "efd9b74cd0b9f99153e798060fc746782ff2a98f92f5f7a8a55ff3b85d45b9b7");
+        check(&keyring.audit_mac_v1(&[9; 32], b"row"), "efd9b74cd0b9f99153e798060fc746782ff2a98f92f5f7a8a55ff3b85d45b9b7");
         check(&keyring.hash_key(&key).0, "f475246487e1bcd903d8315848a64e787180d2a64750dc92c5317a36e1c1c5c3");
         check(&keyring.code_tag(secret, step, &code), "d91584e0213f75ac53ed180d28c0b978");
         check(
@@ -465,16 +496,16 @@ mod tests {
     fn a_keyed_hash_tells_fields_tables_vaults_and_purposes_apart() {
         let (keyring, other) = (vault(1).0, vault(2).0);
         let hashes = [
-            keyring.row_mac("seats", &[b"ab", b"c"]),
-            keyring.row_mac("seats", &[b"a", b"bc"]),
-            keyring.row_mac("seats", &[b"abc"]),
-            keyring.row_mac("seats", &[b"ab", b"c", b""]),
-            keyring.row_mac("keys", &[b"ab", b"c"]),
-            other.row_mac("seats", &[b"ab", b"c"]),
+            keyring.row_mac_v1("seats", &[b"ab", b"c"]),
+            keyring.row_mac_v1("seats", &[b"a", b"bc"]),
+            keyring.row_mac_v1("seats", &[b"abc"]),
+            keyring.row_mac_v1("seats", &[b"ab", b"c", b""]),
+            keyring.row_mac_v1("keys", &[b"ab", b"c"]),
+            other.row_mac_v1("seats", &[b"ab", b"c"]),
             keyring.fingerprint("seats", &[b"ab", b"c"]),
             keyring.fingerprint("keys", &[b"ab", b"c"]),
-            keyring.trail_mac(&[0; 32], b"abc"),
-            keyring.trail_mac(&[1; 32], b"abc"),
+            keyring.audit_mac_v1(&[0; 32], b"abc"),
+            keyring.audit_mac_v1(&[1; 32], b"abc"),
         ];
         for (nth, hash) in hashes.iter().enumerate() {
             assert_eq!(hashes.iter().position(|other| other == hash), Some(nth));
@@ -537,8 +568,8 @@ mod tests {
         let (pepper, trail, rows) = (&bundle[..32], &bundle[32..64], &bundle[64..]);
         let token = api_key.expose_token();
         assert_eq!(mac(pepper, &[b"countersign/v1/api-key", token.as_bytes()]), keyring.hash_key(&api_key).0);
-        assert_eq!(mac(trail, &[&[9; 32], b"row"]), keyring.trail_mac(&[9; 32], b"row"));
-        assert_eq!(mac(rows, &[b"countersign/v1/row", &vault, b"seats", b"x"]), keyring.row_mac("seats", &[b"x"]));
+        assert_eq!(mac(trail, &[&[9; 32], b"row"]), keyring.audit_mac_v1(&[9; 32], b"row"));
+        assert_eq!(mac(rows, &[b"countersign/v1/row", &vault, b"seats", b"x"]), keyring.row_mac_v1("seats", &[b"x"]));
         assert_eq!(mac(&kek, &[b"countersign/v1/key-check"])[..16], header.slots[0].check);
     }
 
@@ -550,11 +581,19 @@ mod tests {
         assert_eq!(unlocked(&header, &kek()), Ok(()));
         assert_eq!(unlocked(&header, &Kek::generate(&counting(101)).unwrap()), Err(UnlockError::WrongKey));
 
-        let changes: [(Change, UnlockError); 10] = [
+        let changes: [(Change, UnlockError); 12] = [
             (|header| header.slots.clear(), UnlockError::WrongKey),
             (|header| header.slots[0].check[15] ^= 1, UnlockError::WrongKey),
             (|header| header.vault = VaultId::new(uuid(2)), UnlockError::Damaged),
             (|header| header.slots[0].number = 1, UnlockError::Damaged),
+            (|header| header.root_epoch = 2, UnlockError::WrongKey),
+            (
+                |header| {
+                    header.root_epoch = 2;
+                    header.slots[0].root_epoch = 2;
+                },
+                UnlockError::Damaged,
+            ),
             (|header| header.epochs[0].epoch = 2, UnlockError::Damaged),
             (|header| header.epochs[0].check[0] ^= 1, UnlockError::Damaged),
             (|header| header.epochs.clear(), UnlockError::Damaged),

@@ -9,8 +9,10 @@ use std::{
 use data_encoding::BASE64;
 use zeroize::Zeroizing;
 
-use super::key::{Kek, Key};
-use crate::domain::sensitive::without_seeds;
+use crate::{
+    domain::sensitive::without_seeds,
+    vault::key::{Kek, Key},
+};
 
 /// Longest key file that is read: 44 characters and some white space.
 const FILE_BYTES_MAX: usize = 128;
@@ -77,7 +79,8 @@ pub fn read_key_file(path: &Path) -> Result<Kek, KeyFileError> {
     bytes.get(..written).and_then(Key::from_slice).map(Kek).ok_or_else(malformed)
 }
 
-/// Writes a new key file, durably, for its owner alone. Never overwrites one.
+/// Writes a new key file, durably, for its owner alone: beside its place and then given its name, so that there is a whole
+/// one or none. Never overwrites one.
 ///
 /// # Errors
 /// [`KeyFileError::Io`].
@@ -85,20 +88,40 @@ pub fn create_key_file(path: &Path, kek: &Kek) -> Result<(), KeyFileError> {
     let failed = |source| KeyFileError::Io { path: path.to_owned(), source };
     let folder = folder_of(path);
     create_private_dir(folder).map_err(failed)?;
+    let draft = folder.join(format!(".{}.{}.new", path.file_name().unwrap_or_default().display(), std::process::id()));
+    // An earlier process of this number may have been killed here.
+    let _ = fs::remove_file(&draft);
+    let written = write_draft(&draft, kek).and_then(|()| give_name(&draft, path));
+    if let Err(source) = written {
+        let _ = fs::remove_file(&draft);
+        return Err(failed(source));
+    }
+    sync(folder).map_err(failed)
+}
+
+fn write_draft(draft: &Path, kek: &Kek) -> std::io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     private(&mut options);
-    let mut file = options.open(path).map_err(failed)?;
+    let mut file = options.open(draft)?;
     // Room for the line feed too: a string that grows leaves a copy behind.
     let mut line = Zeroizing::new(String::with_capacity(FILE_BYTES_MAX));
     BASE64.encode_append(kek.0.expose(), &mut line);
     line.push('\n');
-    if let Err(source) = file.write_all(line.as_bytes()).and_then(|()| file.sync_all()) {
-        // Half a key would stand in the way of a whole one. It is ours to remove: it was not there before.
-        let _ = fs::remove_file(path);
-        return Err(failed(source));
+    file.write_all(line.as_bytes())?;
+    file.sync_all()
+}
+
+/// Renames a file unless there is one of the new name.
+fn give_name(draft: &Path, path: &Path) -> std::io::Result<()> {
+    #[cfg(target_os = "linux")]
+    match rustix::fs::renameat_with(rustix::fs::CWD, draft, rustix::fs::CWD, path, rustix::fs::RenameFlags::NOREPLACE) {
+        // Some file systems know no such rename.
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {}
+        renamed => return renamed.map_err(Into::into),
     }
-    sync(folder).map_err(failed)
+    fs::hard_link(draft, path)?;
+    fs::remove_file(draft)
 }
 
 fn of_io(path: &Path, source: std::io::Error) -> KeyFileError {

@@ -1,0 +1,285 @@
+//! One decision about a code: from what is kept of a secret's use to an answer and a new state. Pure, so that it may be
+//! made again whenever the state turns out to have changed before the answer could be kept.
+
+use std::time::Duration;
+
+use super::{
+    api_key::KeyId,
+    hourly::HourlyCount,
+    ids::{ReservationId, SeatId},
+    limits::WAIT_SECONDS_MAX,
+    secret::CodeTerms,
+    steps::{CodeWish, Reservation, StepMarks, Turn},
+    time::Timestamp,
+    totp::{Step, TotpParameters},
+    verification::VerifyMarks,
+};
+
+/// What is kept about the use of one secret: numbers of steps, never codes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct UseState {
+    /// Which steps were handed out and reserved.
+    pub steps: StepMarks,
+    /// Which steps were accepted, and what wrong tries cost.
+    pub verify: VerifyMarks,
+    /// When a new code was last handed out.
+    pub last_used_at: Option<Timestamp>,
+}
+
+/// Whose codes are counted: a key's or a seat's, per secret, over the last hour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Holder {
+    /// A key.
+    Key(KeyId),
+    /// A seat.
+    Seat(SeatId),
+}
+
+/// Where a call stands when it is decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// It asks.
+    Asks,
+    /// It waited for a fresh step, which begins now.
+    Waited(Step),
+    /// It waited for the step it holds, which begins now.
+    Holds(Reservation),
+}
+
+/// What a call asks for.
+#[derive(Debug, Clone, Copy)]
+pub struct CodeAsk<'a> {
+    /// Freshness, single use, and how long the caller waits.
+    pub wish: CodeWish,
+    /// The caller said how long it would wait.
+    pub patient: bool,
+    /// Where the call stands.
+    pub stage: Stage,
+    /// Names the reservation, if one is made.
+    pub reservation: ReservationId,
+    /// The codes counted in the last hour for each holder, with the most that it may have.
+    pub limits: &'a [(HourlyCount, u32)],
+    /// Now.
+    pub now: Timestamp,
+}
+
+/// What was decided. The new state, if there is one, is kept before the answer counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CodeAnswer {
+    /// This step's code, now.
+    Give {
+        /// The step.
+        step: Step,
+        /// What is to be kept; `None`: the code was handed out before, nothing changes.
+        state: Option<UseState>,
+    },
+    /// A step is the caller's alone once it begins.
+    Reserved {
+        /// The caller's hold on it.
+        reservation: Reservation,
+        /// When it begins.
+        from: Timestamp,
+        /// What is to be kept; `None`: it was reserved before.
+        state: Option<UseState>,
+    },
+    /// A fresh code comes with this step; nothing is kept.
+    Wait {
+        /// The step.
+        step: Step,
+        /// When it begins.
+        from: Timestamp,
+    },
+    /// The step that was held has passed or was given to nobody: ask again.
+    Missed,
+    /// No code within the time that the caller waits.
+    Busy {
+        /// Why.
+        reason: &'static str,
+        /// When one is free.
+        free_at: Timestamp,
+    },
+    /// A holder has had as many codes as it may have in an hour.
+    LimitReached {
+        /// When the next one may be given.
+        free_at: Timestamp,
+    },
+    /// More freshness than a code of this secret ever has.
+    TooFresh {
+        /// The secret's period in seconds.
+        period: u32,
+    },
+    /// The secret's codes are typed into pages alone.
+    FillOnly,
+}
+
+impl UseState {
+    /// Takes all steps up to a moment as used: what happened until then is not known.
+    pub fn close_until(&mut self, totp: &TotpParameters, moment: Timestamp) {
+        let last = Some(totp.step_at(moment));
+        if self.steps.taken.max(self.steps.given) < last {
+            self.steps.taken = last;
+        }
+        self.verify.accepted = self.verify.accepted.max(last);
+    }
+
+    /// Decides on a call for a code.
+    pub fn decide(&self, terms: &CodeTerms, ask: &CodeAsk<'_>) -> CodeAnswer {
+        let CodeTerms { totp, usage } = terms;
+        if *usage == super::secret::SecretUse::FillOnly {
+            return CodeAnswer::FillOnly;
+        }
+        if ask.wish.min_validity > totp.period.seconds() {
+            return CodeAnswer::TooFresh { period: totp.period.seconds() };
+        }
+        if let Some(free_at) = ask.limits.iter().filter_map(|(given, most)| given.full_until(*most)).max() {
+            return CodeAnswer::LimitReached { free_at };
+        }
+        let wish = CodeWish { single_use: ask.wish.single_use || usage.single_use(), ..ask.wish };
+        let current = totp.step_at(ask.now);
+        let mut state = self.clone();
+        state.steps.settle(current);
+        let Some(turn) = state.turn(totp, ask, wish, current) else { return CodeAnswer::Missed };
+        let marked = state.steps != self.steps;
+        match turn {
+            Turn::Now(step) => {
+                if marked {
+                    state.last_used_at = Some(ask.now);
+                }
+                CodeAnswer::Give { step, state: marked.then_some(state) }
+            }
+            Turn::Later { step, from } if wish.single_use => {
+                let reservation = match ask.stage {
+                    Stage::Holds(held) => held,
+                    Stage::Asks | Stage::Waited(_) => Reservation { step, id: ask.reservation },
+                };
+                CodeAnswer::Reserved { reservation, from, state: marked.then_some(state) }
+            }
+            Turn::Later { step, from } => CodeAnswer::Wait { step, from },
+            Turn::Busy { free_at } => CodeAnswer::Busy { reason: why_busy(totp, wish, ask.now, free_at), free_at },
+        }
+    }
+
+    /// Whose turn it is; `None` if the step that was held has passed.
+    fn turn(&mut self, totp: &TotpParameters, ask: &CodeAsk<'_>, wish: CodeWish, current: Step) -> Option<Turn> {
+        match ask.stage {
+            Stage::Holds(held) if held.step > current => {
+                Some(Turn::Later { step: held.step, from: totp.start_of(held.step) })
+            }
+            Stage::Holds(held) => (held.step == current && self.steps.show(held)).then_some(Turn::Now(held.step)),
+            Stage::Asks | Stage::Waited(_) if wish.single_use => {
+                Some(self.steps.single_use(totp, ask.now, wish, ask.reservation))
+            }
+            // A step that was waited for is as fresh as can be, although a few milliseconds of it have passed.
+            Stage::Waited(step) if step == current => {
+                Some(self.steps.plain(totp, ask.now, CodeWish { min_validity: 0, ..wish }))
+            }
+            // A call that asked for nothing special never waits, as in the mirrored API.
+            Stage::Asks if !ask.patient && wish.min_validity == 0 => {
+                Some(self.steps.plain(totp, ask.now, CodeWish { max_wait: Duration::ZERO, ..wish }))
+            }
+            Stage::Asks | Stage::Waited(_) => Some(self.steps.plain(totp, ask.now, wish)),
+        }
+    }
+}
+
+/// Callers who wait mark steps no further ahead than the longest wait; beyond that, a clock that ran ahead did.
+fn why_busy(totp: &TotpParameters, wish: CodeWish, now: Timestamp, free_at: Timestamp) -> &'static str {
+    let left = now.until(totp.start_of(Step(totp.step_at(now).0.saturating_add(1))));
+    let longest = Duration::from_secs(u64::from(WAIT_SECONDS_MAX) + u64::from(totp.period.seconds()));
+    if now.until(free_at) > longest {
+        "every step until then is marked as used, which happens when the clock ran ahead; a person can look at it and run \
+         `countersign secret reset-steps ID`"
+    } else if wish.single_use {
+        "no unused code within `max_wait`"
+    } else if left < Duration::from_secs(u64::from(wish.min_validity)) {
+        "the current code has less than `min_validity` left, and no other comes within `max_wait`"
+    } else {
+        "the current code is reserved for another caller"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::secret::SecretUse;
+
+    const NOW: Timestamp = Timestamp::from_seconds(3000);
+    const TERMS: SecretUse = SecretUse::Plain;
+
+    fn ask(single_use: bool) -> CodeAsk<'static> {
+        CodeAsk {
+            wish: CodeWish { min_validity: 0, single_use, max_wait: Duration::from_secs(45) },
+            patient: true,
+            stage: Stage::Asks,
+            reservation: ReservationId::new(uuid::Uuid::from_u128(1)),
+            limits: &[],
+            now: NOW,
+        }
+    }
+
+    fn terms(usage: SecretUse) -> CodeTerms {
+        CodeTerms { totp: TotpParameters::default(), usage }
+    }
+
+    #[test]
+    fn a_code_is_given_with_its_mark_and_again_without_one() {
+        let state = UseState::default();
+        let CodeAnswer::Give { step, state: Some(kept) } = state.decide(&terms(TERMS), &ask(false)) else { panic!() };
+        assert_eq!((step, kept.last_used_at), (Step(100), Some(NOW)));
+        assert_eq!(kept.decide(&terms(TERMS), &ask(false)), CodeAnswer::Give { step, state: None });
+    }
+
+    #[test]
+    fn a_decision_made_twice_is_the_same() {
+        let state = UseState::default();
+        for single_use in [false, true] {
+            assert_eq!(state.decide(&terms(TERMS), &ask(single_use)), state.decide(&terms(TERMS), &ask(single_use)));
+        }
+    }
+
+    #[test]
+    fn a_secret_that_is_single_use_gives_no_step_twice() {
+        let mut state = UseState::default();
+        let usage = SecretUse::SingleUse;
+        let CodeAnswer::Give { state: Some(kept), .. } = state.decide(&terms(usage), &ask(false)) else { panic!() };
+        state = kept;
+        let CodeAnswer::Reserved { reservation, from, state: Some(kept) } = state.decide(&terms(usage), &ask(false))
+        else {
+            panic!()
+        };
+        assert_eq!((reservation.step, from), (Step(101), Timestamp::from_seconds(3030)));
+        let holding = CodeAsk { stage: Stage::Holds(reservation), now: from, ..ask(false) };
+        let CodeAnswer::Give { step, state: Some(shown) } = kept.decide(&terms(usage), &holding) else { panic!() };
+        assert_eq!(step, Step(101));
+        assert_eq!(shown.decide(&terms(usage), &holding), CodeAnswer::Missed);
+    }
+
+    #[test]
+    fn a_limit_too_much_freshness_and_a_secret_for_pages_alone_are_refused() {
+        let limits = [(HourlyCount::of(vec![(50, 2)]), 2)];
+        let limited = CodeAsk { limits: &limits, ..ask(false) };
+        let state = UseState::default();
+        let free_at = Timestamp::from_seconds(111 * 60);
+        assert_eq!(state.decide(&terms(TERMS), &limited), CodeAnswer::LimitReached { free_at });
+        let wish = CodeWish { min_validity: 31, ..ask(false).wish };
+        assert_eq!(
+            state.decide(&terms(TERMS), &CodeAsk { wish, ..ask(false) }),
+            CodeAnswer::TooFresh { period: 30 }
+        );
+        assert_eq!(state.decide(&terms(SecretUse::FillOnly), &ask(false)), CodeAnswer::FillOnly);
+    }
+
+    #[test]
+    fn steps_up_to_a_floor_are_given_and_accepted_no_more() {
+        let mut state = UseState::default();
+        state.close_until(&TotpParameters::default(), NOW);
+        let CodeAnswer::Wait { step, .. } = state.decide(&terms(TERMS), &ask(false)) else { panic!() };
+        assert_eq!(step, Step(101));
+        assert!(!state.verify.is_unused(Step(100)) && state.verify.is_unused(Step(101)));
+
+        let later = UseState { steps: StepMarks { taken: Some(Step(200)), ..StepMarks::default() }, ..state.clone() };
+        let mut closed = later.clone();
+        closed.close_until(&TotpParameters::default(), NOW);
+        assert_eq!(closed, later, "a floor takes nothing back");
+    }
+}

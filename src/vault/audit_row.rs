@@ -1,0 +1,199 @@
+//! How a row of the audit log is written: a byte for the format, then every field with its length before it, in this order
+//! for ever.
+
+use crate::domain::{
+    api_key::KeyId,
+    audit::{Action, Actor, AuditEntry, Outcome},
+    ids::{AccountId, SeatId, SecretId},
+    principal::Client,
+    text::{Claim, Purpose},
+    time::Timestamp,
+    totp::Step,
+};
+
+/// Which canonical bytes a row's MAC is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    /// A row that was moved from a vault of format 1.
+    One = 1,
+    /// A row with a chain.
+    Two = 2,
+}
+
+pub(super) fn encode(format: Format, entry: &AuditEntry) -> Vec<u8> {
+    let mut out = Vec::with_capacity(160);
+    out.push(format as u8);
+    let mut field = |bytes: &[u8]| {
+        // No field is longer than a purpose of 128 characters; 255 announces a length of two bytes.
+        match u8::try_from(bytes.len()) {
+            Ok(length) if length < u8::MAX => out.push(length),
+            _ => {
+                out.push(u8::MAX);
+                out.extend_from_slice(&u16::try_from(bytes.len()).unwrap_or(u16::MAX).to_be_bytes());
+            }
+        }
+        out.extend_from_slice(bytes);
+    };
+    let AuditEntry { at, account, actor, seat, action, outcome, secret, key, step, code_tag, purpose, count, client } =
+        entry;
+    field(&at.micros().to_be_bytes());
+    field(account.as_ref().map_or(&[], |id| id.as_bytes()));
+    field(actor.kind().as_bytes());
+    field(actor.key().as_ref().map_or("", KeyId::as_str).as_bytes());
+    field(seat.as_ref().map_or(&[], |id| id.as_bytes()));
+    field(action.as_str().as_bytes());
+    field(outcome.as_str().as_bytes());
+    field(secret.as_ref().map_or(&[], |id| id.as_bytes()));
+    field(key.as_ref().map_or("", KeyId::as_str).as_bytes());
+    field(step.map(|step| step.0.to_be_bytes()).as_ref().map_or(&[], |bytes| bytes));
+    field(code_tag.as_ref().map_or(&[], |tag| tag));
+    field(purpose.as_ref().map_or("", Purpose::as_str).as_bytes());
+    field(count.map(u64::to_be_bytes).as_ref().map_or(&[], |bytes| bytes));
+    field(client.name.as_str().as_bytes());
+    field(client.version.as_str().as_bytes());
+    out
+}
+
+pub(super) fn decode(body: &[u8]) -> Option<(Format, AuditEntry)> {
+    let (format, mut rest) = body.split_first()?;
+    let format = match format {
+        1 => Format::One,
+        2 => Format::Two,
+        _ => return None,
+    };
+    let mut next = || -> Option<&[u8]> {
+        let (length, after) = rest.split_first()?;
+        let (length, after) = match *length {
+            u8::MAX => {
+                let (length, after) = after.split_first_chunk::<2>()?;
+                (usize::from(u16::from_be_bytes(*length)), after)
+            }
+            length => (usize::from(length), after),
+        };
+        let (field, after) = after.split_at_checked(length)?;
+        rest = after;
+        Some(field)
+    };
+    let at = Timestamp::from_micros(i64::from_be_bytes(next()?.try_into().ok()?));
+    let account = optional(next()?, |id| AccountId::from_slice(id).ok())?;
+    let (word, actor_key) = (next()?, next()?);
+    let entry = AuditEntry {
+        at,
+        account,
+        actor: Actor::from_word(text(word)?, optional(actor_key, key)?)?,
+        seat: optional(next()?, |id| SeatId::from_slice(id).ok())?,
+        action: Action::from_word(text(next()?)?)?,
+        outcome: Outcome::from_word(text(next()?)?)?,
+        secret: optional(next()?, |id| SecretId::from_slice(id).ok())?,
+        key: optional(next()?, key)?,
+        step: optional(next()?, number)?.map(Step),
+        code_tag: optional(next()?, |tag| tag.try_into().ok())?,
+        purpose: optional(next()?, text)?.map(|text| Purpose::kept(text.to_owned())),
+        count: optional(next()?, number)?,
+        client: Client { name: Claim::kept(text(next()?)?.to_owned()), version: Claim::kept(text(next()?)?.to_owned()) },
+    };
+    (rest.is_empty() && encode(format, &entry) == body).then_some((format, entry))
+}
+
+/// A field that may be empty; `None` if it is not and can't be read.
+fn optional<'a, T>(field: &'a [u8], read: impl FnOnce(&'a [u8]) -> Option<T>) -> Option<Option<T>> {
+    if field.is_empty() { Some(None) } else { read(field).map(Some) }
+}
+
+fn text(field: &[u8]) -> Option<&str> {
+    std::str::from_utf8(field).ok()
+}
+
+fn key(field: &[u8]) -> Option<KeyId> {
+    text(field)?.parse().ok()
+}
+
+fn number(field: &[u8]) -> Option<u64> {
+    Some(u64::from_be_bytes(field.try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use data_encoding::HEXLOWER;
+    use proptest::prelude::*;
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn full() -> AuditEntry {
+        AuditEntry {
+            at: Timestamp::from_micros(1_795_336_200_123_456),
+            account: Some(AccountId::new(Uuid::from_u128(1))),
+            actor: Actor::Key("0123456789AB".parse().unwrap()),
+            seat: Some(SeatId::new(Uuid::from_u128(2))),
+            action: Action::CodeGet,
+            outcome: Outcome::Ok,
+            secret: Some(SecretId::new(Uuid::from_u128(3))),
+            key: Some("0123456789AC".parse().unwrap()),
+            step: Some(Step(4)),
+            code_tag: Some([5; 16]),
+            purpose: Some(Purpose::kept("é".repeat(128))),
+            count: Some(6),
+            client: Client { name: Claim::of("agent"), version: Claim::of("1.0") },
+        }
+    }
+
+    #[test]
+    fn rows_never_change_their_form() {
+        let bare = AuditEntry::by(Actor::Unknown, Action::Call, Timestamp::from_micros(1));
+        let expected = [
+            "02", "080000000000000001", "00", "07756e6b6e6f776e", "00", "00", "0463616c6c", "026f6b", "00", "00", "00",
+            "00", "00", "00", "00", "00",
+        ]
+        .concat();
+        assert_eq!(HEXLOWER.encode(&encode(Format::Two, &bare)), expected);
+        let purpose = ["ff0100", &"c3a9".repeat(128)].concat();
+        let expected = [
+            "01",
+            "080006 60d1 a2 ec 7b 40",
+            "1000000000000000000000000000000001",
+            "036b6579",
+            "0c303132333435363738394142",
+            "1000000000000000000000000000000002",
+            "08636f64652e676574",
+            "026f6b",
+            "1000000000000000000000000000000003",
+            "0c303132333435363738394143",
+            "080000000000000004",
+            "1005050505050505050505050505050505",
+            &purpose,
+            "080000000000000006",
+            "056167656e74",
+            "03312e30",
+        ];
+        let at = HEXLOWER.encode(&1_795_336_200_123_456_i64.to_be_bytes());
+        let expected = expected.map(|part| if part.contains(' ') { format!("08{at}") } else { part.to_owned() }).concat();
+        assert_eq!(HEXLOWER.encode(&encode(Format::One, &full())), expected);
+    }
+
+    #[test]
+    fn rows_are_read_back_and_nothing_else_is() {
+        for (format, entry) in [
+            (Format::One, full()),
+            (Format::Two, full()),
+            (Format::Two, AuditEntry::by(Actor::System, Action::VaultCreate, Timestamp::from_micros(-1))),
+        ] {
+            let body = encode(format, &entry);
+            assert_eq!(decode(&body), Some((format, entry)));
+            for end in 0..body.len() {
+                assert_eq!(decode(&body[..end]), None);
+            }
+            assert_eq!(decode(&[&body[..], &[0]].concat()), None);
+        }
+        assert_eq!(decode(&[3]), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic_and_what_is_read_has_one_form(bytes: Vec<u8>) {
+            if let Some((format, entry)) = decode(&bytes) {
+                prop_assert_eq!(encode(format, &entry), bytes);
+            }
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! A change before it is made: what must still be so, the new records, and the rows of the audit log.
+
+use super::{
+    Kept, Vault,
+    keyring::Keyring,
+    records::{Counted, KeptKey, SealedMetadata, Stored, Used},
+    secrets::{InUse, NewSecret},
+    writer::Job,
+};
+use crate::{
+    domain::{
+        audit::AuditEntry,
+        code_use::UseState,
+        ids::SecretId,
+        secret::{SecretMetadata, TotpSecret},
+        seed::Seed,
+        time::Timestamp,
+    },
+    store::{Change, Durable, Expect, Index, Kind, Put, Record, RecordKey, Removal, StoreError},
+};
+
+/// How a draft ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It happened, with its rows in the audit log.
+    Done,
+    /// Nothing happened: something that it rests on has changed. Read and decide again.
+    Stale,
+    /// Nothing happened: a name that it gives to something belongs to something else.
+    Taken,
+}
+
+/// A change that is not made yet. Dropped, it leaves nothing behind.
+#[must_use = "a draft does nothing before it is committed"]
+pub struct Draft<'v> {
+    vault: &'v Vault,
+    change: Change,
+    entries: Vec<AuditEntry>,
+    durable: Durable,
+    /// Why it can't be committed.
+    failed: Option<StoreError>,
+}
+
+impl Vault {
+    /// Begins a change with its row in the audit log.
+    pub fn draft(&self, entry: AuditEntry) -> Draft<'_> {
+        self.silent_draft().entry(entry)
+    }
+
+    /// Begins a change that leaves no row, since it reveals and authorises nothing: when a key was used.
+    pub fn silent_draft(&self) -> Draft<'_> {
+        Draft { vault: self, change: Change::default(), entries: Vec::new(), durable: Durable::Now, failed: None }
+    }
+
+    /// Writes rows that belong to no change: refusals, exports, counters.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn record(&self, entries: Vec<AuditEntry>) -> Result<(), StoreError> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let mut draft = self.silent_draft();
+        draft.entries = entries;
+        draft.commit().await.map(|_| ())
+    }
+}
+
+impl Draft<'_> {
+    /// With one more row in the audit log.
+    pub fn entry(mut self, entry: AuditEntry) -> Self {
+        self.entries.push(entry);
+        self
+    }
+
+    /// It need not survive a power cut at once: a code that was handed out before is handed out again.
+    pub const fn soon(mut self) -> Self {
+        self.durable = Durable::Soon;
+        self
+    }
+
+    /// What it replaces and removes is not to be found in the files afterwards.
+    pub const fn scrub(mut self) -> Self {
+        self.change.scrub = true;
+        self
+    }
+
+    /// It happens only if this is still so.
+    pub fn keep<T>(mut self, kept: &Kept<T>) -> Self {
+        self.change.expect.push(version_of(kept));
+        self
+    }
+
+    /// Adds a thing. It happens only if its account, if it has one, is still there.
+    pub fn add<T: Stored>(mut self, thing: &T) -> Self {
+        if let Some(account) = thing.account() {
+            self.expect_exists(RecordKey::new(Kind::Account, account.as_bytes()));
+        }
+        let keyring = self.vault.keyring();
+        let (record, finders) = (keyring.record(thing, 1), thing.finders(keyring));
+        self.put(record, Index::Replace(finders));
+        self
+    }
+
+    /// Adds a key. It happens only if the seat that it is bound to is still there.
+    pub fn add_key(mut self, key: &KeptKey) -> Self {
+        if let Some(seat) = key.key.rights.seat {
+            self.expect_exists(RecordKey::new(Kind::Seat, seat.as_bytes()));
+        }
+        self.add(key)
+    }
+
+    /// Replaces a thing by a new form of itself.
+    pub fn replace<T: Stored>(mut self, kept: &Kept<T>, new: &T) -> Self {
+        let keyring = self.vault.keyring();
+        self.replace_record(&kept.record, new, Index::Replace(new.finders(keyring)));
+        self
+    }
+
+    /// Removes a thing.
+    pub fn remove<T>(mut self, kept: &Kept<T>) -> Self {
+        self.change.expect.push(version_of(kept));
+        self.change.remove.push(Removal::One(kept.record.key.clone()));
+        self
+    }
+
+    /// Removes a record that does not read as it was written, if it is still there.
+    pub fn remove_damaged(mut self, key: &RecordKey) -> Self {
+        self.expect_exists(key.clone());
+        self.change.remove.push(Removal::One(key.clone()));
+        self
+    }
+
+    /// Revokes a key, from the next request on, in every process.
+    pub fn revoke_key(self, kept: &Kept<KeptKey>, at: Timestamp) -> Self {
+        let mut new = kept.value.clone();
+        new.key.revoked_at = new.key.revoked_at.or(Some(at));
+        self.replace(kept, &new)
+    }
+
+    /// Adds a secret, with an empty state of use.
+    pub fn add_secret(self, new: &NewSecret<'_>) -> Self {
+        match self.vault.sealed(new) {
+            Ok((metadata, seed)) => {
+                let used = Used { secret: new.id, account: new.account, state: UseState::default() };
+                self.add(&metadata).add(&seed).add(&used)
+            }
+            Err(cause) => self.fail(cause),
+        }
+    }
+
+    /// Replaces a live secret's metadata, and its seed if there is another.
+    pub fn change_secret(
+        mut self,
+        kept: &Kept<TotpSecret>,
+        metadata: &SecretMetadata,
+        seed: Option<(&InUse, &Seed)>,
+    ) -> Self {
+        let done = self.try_change(kept, metadata, seed);
+        done.map_or_else(|cause| self.fail(cause), |()| self.scrub())
+    }
+
+    fn try_change(
+        &mut self,
+        kept: &Kept<TotpSecret>,
+        metadata: &SecretMetadata,
+        seed: Option<(&InUse, &Seed)>,
+    ) -> Result<(), StoreError> {
+        let (vault, keyring) = (self.vault, self.vault.keyring());
+        let mut new: SealedMetadata = keyring.open_record(&kept.record)?;
+        new.writing = new.writing.saturating_add(1);
+        new.sealed = keyring.seal_metadata(metadata, &new.place(), vault.core.random.as_ref())?;
+        if let Some((in_use, seed)) = seed {
+            new.seed_hash = Some(keyring.seed_hash(new.account, seed));
+            let mut sealed = in_use.seed.value.clone();
+            sealed.writing = sealed.writing.saturating_add(1);
+            sealed.sealed = keyring.seal_seed(seed, &sealed.place(), vault.core.random.as_ref())?;
+            self.replace_record(&in_use.seed.record, &sealed, Index::Keep);
+        }
+        self.replace_record(&kept.record, &new, Index::Replace(new.finders(keyring)));
+        Ok(())
+    }
+
+    /// Deletes a secret for callers, or brings it back.
+    pub fn set_deleted(mut self, kept: &Kept<TotpSecret>, at: Option<Timestamp>) -> Self {
+        match self.vault.keyring().open_record::<SealedMetadata>(&kept.record) {
+            Ok(metadata) => {
+                let new = SealedMetadata { deleted_at: at, ..metadata };
+                self.replace_record(&kept.record, &new, Index::Keep);
+                self
+            }
+            Err(cause) => self.fail(cause),
+        }
+    }
+
+    /// Erases a secret and all that is kept with it, for good. Damaged or not: there must be a way to be rid of it.
+    pub fn erase_secret(mut self, id: SecretId) -> Self {
+        let key = |kind| RecordKey::new(kind, id.as_bytes());
+        self.expect_exists(key(Kind::Secret));
+        self.change.remove.extend([Kind::Secret, Kind::Seed, Kind::Use].map(|kind| Removal::One(key(kind))));
+        self.change.remove.push(Removal::Prefix(Kind::Count, id.as_bytes().to_vec()));
+        self.scrub()
+    }
+
+    /// The use of a secret, which is still live and as it was read; with the new state, if it has one.
+    pub fn used(mut self, in_use: &InUse, state: Option<&UseState>) -> Self {
+        self.change.expect.push(version_of(&in_use.secret));
+        if let Some(state) = state {
+            let used = Used { state: state.clone(), ..in_use.used.value.clone() };
+            self.replace_record(&in_use.used.record, &used, Index::Keep);
+        }
+        self
+    }
+
+    /// One more code for each holder that is counted.
+    pub fn counted(mut self, in_use: &InUse, now: Timestamp) -> Self {
+        for (counted, kept) in &in_use.counted {
+            let new = Counted { count: counted.count.with_one(now), ..counted.clone() };
+            match kept {
+                Some(record) => self.replace_record(record, &new, Index::Keep),
+                None => {
+                    let record = self.vault.keyring().record(&new, 1);
+                    self.put(record, Index::Keep);
+                }
+            }
+        }
+        self
+    }
+
+    /// Makes the change.
+    ///
+    /// # Errors
+    /// [`StoreError`]: `Unavailable` means that nothing happened, `Unknown` that it may have.
+    pub async fn commit(self) -> Result<Outcome, StoreError> {
+        let Self { vault, change, entries, durable, failed } = self;
+        match failed {
+            Some(cause) => Err(cause),
+            None => vault.core.writer.commit(Job { change, entries, durable }).await,
+        }
+    }
+
+    pub(super) fn fail(mut self, cause: StoreError) -> Self {
+        self.failed = Some(cause);
+        self
+    }
+
+    pub(super) fn expect(&mut self, expect: Expect) {
+        self.change.expect.push(expect);
+    }
+
+    pub(super) fn remove_all(&mut self, keys: impl IntoIterator<Item = RecordKey>) {
+        self.change.remove.extend(keys.into_iter().map(Removal::One));
+    }
+
+    pub(super) const fn change_mut(&mut self) -> &mut Change {
+        &mut self.change
+    }
+
+    fn expect_exists(&mut self, key: RecordKey) {
+        // A thing that belongs to another one may be added with it.
+        if !self.change.put.iter().any(|put| put.record.key == key) {
+            self.change.expect.push(Expect::Exists(key));
+        }
+    }
+
+    fn replace_record<T: Stored>(&mut self, old: &Record, new: &T, index: Index) {
+        let record = Keyring::record(self.vault.keyring(), new, old.version.saturating_add(1));
+        self.put(record, index);
+    }
+
+    fn put(&mut self, record: Record, index: Index) {
+        self.change.put.push(Put { record, index });
+    }
+}
+
+
+
+
+fn version_of<T>(kept: &Kept<T>) -> Expect {
+    Expect::Version(kept.record.key.clone(), kept.record.version)
+}

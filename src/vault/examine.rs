@@ -1,0 +1,150 @@
+//! Looking at every record: MACs, seals, what belongs together, and what finds it.
+
+use std::collections::BTreeSet;
+
+use super::{
+    CHUNK, Vault,
+    records::{
+        AuditBase, AuditHead, Counted, Floor, KeptKey, KeyUse, Repeat, SealedMetadata, SealedSeed, Stored, Used, VaultHeader,
+        damaged, shown,
+    },
+};
+use crate::{
+    domain::{account::Account, enrolment::Enrolment, ids::AccountId, seat::Seat, token::AccessToken},
+    store::{Finders, Kind, List, Record, RecordKey, StoreError},
+};
+
+/// Problems that are told; more say nothing new.
+const PROBLEMS_MAX: usize = 1000;
+
+/// What an examination found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Examined {
+    /// What is wrong, in words without contents; empty: sound.
+    pub problems: Vec<String>,
+    /// Secrets whose seals were opened.
+    pub secrets: u64,
+}
+
+impl Examined {
+    fn tell(&mut self, problem: String) {
+        if self.problems.len() < PROBLEMS_MAX {
+            self.problems.push(problem);
+        }
+    }
+}
+
+impl Vault {
+    /// Examines the store's structure and every record. The audit log is [verified](Self::verify) apart.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`], if something stands in the way.
+    pub async fn examine(&self) -> Result<Examined, StoreError> {
+        let mut examined = Examined { problems: self.store().examine().await?, secrets: 0 };
+        let mut accounts = BTreeSet::new();
+        for kind in Kind::ALL {
+            let mut list = List { life: None, ..List::of(kind, None, CHUNK) };
+            loop {
+                let chunk = self.store().list(&list).await?;
+                let Some(last) = chunk.last() else { break };
+                list.after = Some((last.sort, last.key.id.clone()));
+                if kind == Kind::Account {
+                    accounts.extend(chunk.iter().filter_map(|record| AccountId::from_slice(&record.key.id).ok()));
+                }
+                for record in &chunk {
+                    examined.secrets += u64::from(kind == Kind::Secret);
+                    let belongs = record.account.is_none_or(|account| accounts.contains(&account));
+                    if !belongs && kind != Kind::Account {
+                        examined.tell(format!("{}: it belongs to an account that is not there", shown(&record.key)));
+                    }
+                    match self.examine_record(record).await {
+                        Ok(()) => {}
+                        Err(StoreError::Damaged { what }) => examined.tell(what),
+                        Err(cause) => return Err(cause),
+                    }
+                }
+                tokio::task::yield_now().await;
+            }
+        }
+        if accounts.is_empty() {
+            examined.tell("there is no account".to_owned());
+        }
+        Ok(examined)
+    }
+
+    async fn examine_record(&self, record: &Record) -> Result<(), StoreError> {
+        match record.key.kind {
+            Kind::Header => self.readable::<VaultHeader>(record).map(|_| ()),
+            Kind::Account => self.found::<Account>(record).await,
+            Kind::Secret => self.examine_secret(record).await,
+            Kind::Seed => {
+                let seed: SealedSeed = self.readable(record)?;
+                let opened = self.keyring().open_seed(&seed.sealed, &seed.place());
+                opened.map_err(|cause| damaged(&record.key, &cause.to_string()))?;
+                self.belongs_to_secret(record).await
+            }
+            Kind::Use => {
+                self.readable::<Used>(record)?;
+                self.belongs_to_secret(record).await
+            }
+            Kind::Count => {
+                self.readable::<Counted>(record)?;
+                self.belongs_to_secret(record).await
+            }
+            Kind::Seat => self.found::<Seat>(record).await,
+            Kind::ApiKey => self.found::<KeptKey>(record).await,
+            Kind::KeyUse => self.readable::<KeyUse>(record).map(|_| ()),
+            Kind::Idempotency => self.readable::<Repeat>(record).map(|_| ()),
+            Kind::AuditHead => self.readable::<AuditHead>(record).map(|_| ()),
+            Kind::AuditBase => self.readable::<AuditBase>(record).map(|_| ()),
+            Kind::Enrolment => self.readable::<Enrolment>(record).map(|_| ()),
+            Kind::Token => self.readable::<AccessToken>(record).map(|_| ()),
+            Kind::Floor => self.readable::<Floor>(record).map(|_| ()),
+        }
+    }
+
+    fn readable<T: Stored>(&self, record: &Record) -> Result<T, StoreError> {
+        self.keyring().open_record(record)
+    }
+
+    async fn examine_secret(&self, record: &Record) -> Result<(), StoreError> {
+        let secret: SealedMetadata = self.readable(record)?;
+        let opened = self.keyring().open_metadata(&secret.sealed, &secret.place());
+        opened.map_err(|cause| damaged(&record.key, &cause.to_string()))?;
+        let keys = [Kind::Seed, Kind::Use].map(|kind| RecordKey::new(kind, record.key.id.clone()));
+        for (key, kept) in keys.iter().zip(self.store().read(&keys).await?) {
+            kept.ok_or_else(|| damaged(key, "it is missing"))?;
+        }
+        self.found::<SealedMetadata>(record).await
+    }
+
+    async fn belongs_to_secret(&self, record: &Record) -> Result<(), StoreError> {
+        let key = RecordKey::new(Kind::Secret, record.key.id.get(..16).unwrap_or_default());
+        let kept = self.store().read(&[key]).await?.into_iter().flatten().next();
+        let belongs = kept.is_some_and(|secret| secret.account == record.account);
+        if belongs { Ok(()) } else { Err(damaged(&record.key, "it belongs to a secret that is not there")) }
+    }
+
+    /// Whether a thing is found by its names and words.
+    async fn found<T: Stored>(&self, record: &Record) -> Result<(), StoreError> {
+        let thing: T = self.readable(record)?;
+        let Finders { names, words } = thing.finders(self.keyring());
+        for name in names {
+            let found = self.store().find(T::KIND, record.account, name).await?;
+            if found.is_none_or(|found| found.key != record.key) {
+                return Err(damaged(&record.key, "it is not found by its name"));
+            }
+        }
+        if words.is_empty() {
+            return Ok(());
+        }
+        let mut list = List { life: None, words, ..List::of(T::KIND, record.account, 1) };
+        // Nothing else stands where it stands in the order of lists.
+        list.before_sort = record.sort.checked_add(1);
+        list.after = Some((record.sort.saturating_sub(1), Vec::new()));
+        list.limit = CHUNK;
+        let found = self.store().list(&list).await?;
+        let is_found = found.iter().any(|found| found.key == record.key);
+        if is_found { Ok(()) } else { Err(damaged(&record.key, "it is not found by its words")) }
+    }
+}

@@ -1,0 +1,434 @@
+//! Moves a vault of format 1 to the present one: every row is checked under its MAC, sealed blobs move byte for byte, and
+//! rows of the audit log keep the MACs they have. All of it is one transaction of the store; a row that is damaged stops it.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use subtle::ConstantTimeEq as _;
+
+use super::{
+    audit_row::{self, Format},
+    keyring::{Header, Keyring, Slot, WrappedEpoch},
+    ledger::{End, genesis, terms_of},
+    open::put,
+    records::{AuditBase, AuditHead, Counted, KeptKey, KeyUse, Repeat, SealedMetadata, SealedSeed, Used, VaultHeader},
+};
+use crate::{
+    domain::{
+        account::Account,
+        api_key::{ApiKey, HashedKey, KeyRights},
+        audit::{Action, Actor, AuditEntry, ChainHead, Outcome},
+        code_use::{Holder, UseState},
+        hourly::HourlyCount,
+        ids::{AccountId, ReservationId, SeatId, SecretId, VaultId},
+        principal::Client,
+        seat::{Seat, SeatProfile},
+        steps::{Reservation, StepMarks},
+        text::{AuthSubject, Claim, Email, Name, PhoneNumber, Purpose, ShownText},
+        time::Timestamp,
+        totp::Step,
+        verification::VerifyMarks,
+    },
+    store::{
+        AuditPut, AuditRecord, Change, Commit, Committed, Durable, OpenError, Put, StoreError, Tail,
+        format1::{self as old, Format1, Upgrade},
+    },
+};
+
+/// Records that are put at a time.
+const BATCH: usize = 500;
+/// A reservation as format 1 keeps it: its step and its id.
+const RESERVATION_BYTES: usize = 24;
+
+/// The wrapped keys of a vault of format 1. Nothing of them is trusted yet.
+pub(super) fn keys_of(header: &old::Header) -> Option<Header> {
+    let slot = |slot: &old::Slot| {
+        Some(Slot {
+            number: slot.number,
+            source: slot.kind.clone(),
+            parameters: BTreeMap::new(),
+            root_epoch: 1,
+            check: slot.check.as_slice().try_into().ok()?,
+            wrapped: slot.wrapped.clone(),
+        })
+    };
+    let epoch = |kept: &old::DataKey| {
+        let check = kept.check.as_slice().try_into().ok()?;
+        Some(WrappedEpoch { epoch: kept.epoch, check, wrapped: kept.wrapped.clone() })
+    };
+    Some(Header {
+        vault: VaultId::from_slice(&header.vault_id).ok()?,
+        slots: header.slots.iter().map(slot).collect::<Option<_>>()?,
+        root_epoch: 1,
+        epochs: header.data_keys.iter().map(epoch).collect::<Option<_>>()?,
+        active_epoch: header.active_epoch,
+        bundle: header.bundle.clone(),
+    })
+}
+
+/// Moves a vault, and returns where the copy of it is.
+pub(super) fn move_vault(vault: Format1, keyring: &Keyring, now: Timestamp) -> Result<PathBuf, OpenError> {
+    let path = vault.facts().location.clone();
+    // As a file's name: no colons.
+    let suffix = format!(".format-1-{}", now.to_string().replace([':', '.'], "-"));
+    let upgrade = vault.begin(&suffix)?;
+    let snapshot = upgrade.snapshot().to_owned();
+    let moving = Move { from: &upgrade, keyring, accounts: BTreeMap::new(), batch: Vec::new() };
+    if let Err(error) = moving.everything(now) {
+        drop(upgrade);
+        // It is as it was before, so there is nothing to keep a copy of.
+        let _ = std::fs::remove_file(&snapshot);
+        return Err(match error {
+            StoreError::Damaged { what } => {
+                let what = format!("{what}; nothing was changed. Remove it with the version that made the vault");
+                OpenError::Damaged { path, what }
+            }
+            StoreError::Unavailable(what) => OpenError::Unusable { path, what },
+            StoreError::Unknown(_) => error.into(),
+        });
+    }
+    upgrade.finish()?;
+    Ok(snapshot)
+}
+
+struct Move<'a> {
+    from: &'a Upgrade,
+    keyring: &'a Keyring,
+    /// The account of each secret.
+    accounts: BTreeMap<SecretId, AccountId>,
+    batch: Vec<Put>,
+}
+
+impl Move<'_> {
+    fn everything(mut self, now: Timestamp) -> Result<(), StoreError> {
+        let header = self.header()?;
+        self.put(put(self.keyring, &header))?;
+        let from = self.from;
+        from.rows(|row: old::Account| self.account(&row))?;
+        from.rows(|row: old::Secret| self.secret(&row))?;
+        from.rows(|row: old::Seat| self.seat(&row))?;
+        from.rows(|row: old::ApiKey| self.api_key(&row))?;
+        from.rows(|row: old::Idempotency| self.idempotency(&row))?;
+        self.counts()?;
+        self.audit_log(header.default_account, now)?;
+        self.flush()
+    }
+
+    fn put(&mut self, put: Put) -> Result<(), StoreError> {
+        self.batch.push(put);
+        if self.batch.len() >= BATCH { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> Result<(), StoreError> {
+        let change = Change { put: std::mem::take(&mut self.batch), ..Change::default() };
+        self.commit(change, None)
+    }
+
+    fn commit(&self, change: Change, tail: Option<Tail>) -> Result<(), StoreError> {
+        match self.from.put(&Commit { changes: vec![change], tail, durable: Durable::Now })? {
+            Committed::Done => Ok(()),
+            Committed::Stale { .. } | Committed::Taken { .. } | Committed::Moved { .. } => {
+                Err(damaged("two of its rows have one name", ""))
+            }
+        }
+    }
+
+    fn check(&self, table: &str, id: &str, fields: &[&[u8]], mac: &[u8]) -> Result<(), StoreError> {
+        let right: bool = self.keyring.row_mac_v1(table, fields).ct_eq(mac).into();
+        if right { Ok(()) } else { Err(damaged(&format!("a row of {table} was changed without the vault's key"), id)) }
+    }
+
+    fn header(&self) -> Result<VaultHeader, StoreError> {
+        let old = self.from.header()?;
+        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let numbers = [1, number(old.slots.len()), old.active_epoch].map(u32::to_be_bytes);
+        let created_at = old.created_at.to_be_bytes();
+        let epochs: Vec<_> = old.data_keys.iter().map(|kept| kept.epoch.to_be_bytes()).collect();
+        let mut fields: Vec<&[u8]> = numbers.iter().map(<[u8; 4]>::as_slice).collect();
+        fields.extend([&old.vault_id[..], &created_at, &old.default_account, &old.bundle]);
+        for slot in &old.slots {
+            fields.extend([std::slice::from_ref(&slot.number), slot.kind.as_bytes(), &slot.check, &slot.wrapped]);
+        }
+        for (kept, number) in old.data_keys.iter().zip(&epochs) {
+            fields.extend([&number[..], &kept.check, &kept.wrapped]);
+        }
+        self.check("vault", "", &fields, &old.mac)?;
+        let unread = || damaged("its header can't be read", "");
+        let created_at = Timestamp::from_micros(old.created_at);
+        let default_account = AccountId::from_slice(&old.default_account).map_err(|_| unread())?;
+        Ok(VaultHeader { keys: keys_of(&old).ok_or_else(unread)?, created_at, default_account })
+    }
+
+    fn account(&mut self, row: &old::Account) -> Result<(), StoreError> {
+        let fields: [&[u8]; 3] = [&row.id, row.name.as_bytes(), &row.created_at.to_be_bytes()];
+        self.check("account", &shown(&row.id), &fields, &row.mac)?;
+        let id = AccountId::from_slice(&row.id).map_err(|_| damaged("an account's id can't be read", ""))?;
+        let created_at = Timestamp::from_micros(row.created_at);
+        self.put(put(self.keyring, &Account { id, name: Name::kept(row.name.clone()), created_at }))
+    }
+
+    fn secret(&mut self, row: &old::Secret) -> Result<(), StoreError> {
+        let (number, wrong) = (Field::of, row.wrong.to_be_bytes());
+        let fields: [&[u8]; 12] = [
+            &row.id,
+            &row.account,
+            &row.version.to_be_bytes(),
+            &row.created_at.to_be_bytes(),
+            number(row.deleted_at).bytes(),
+            number(row.last_used_at).bytes(),
+            number(row.given).bytes(),
+            number(row.taken).bytes(),
+            &row.waiting,
+            number(row.accepted).bytes(),
+            &wrong,
+            number(row.held_until).bytes(),
+        ];
+        self.check("secret", &shown(&row.id), &fields, &row.mac)?;
+        let unread = || damaged("a secret can't be read", &shown(&row.id));
+        let id = SecretId::from_slice(&row.id).map_err(|_| unread())?;
+        let account = AccountId::from_slice(&row.account).map_err(|_| unread())?;
+        let step = |step: Option<i64>| step.map(|step| Step(step.cast_unsigned()));
+        let time = |at: Option<i64>| at.map(Timestamp::from_micros);
+        let waiting = reservations(&row.waiting).ok_or_else(unread)?;
+        let steps = StepMarks { given: step(row.given), taken: step(row.taken), waiting };
+        let verify = VerifyMarks { accepted: step(row.accepted), wrong: row.wrong, held_until: time(row.held_until) };
+        let state = UseState { steps, verify, last_used_at: time(row.last_used_at) };
+        let (created_at, writing) = (Timestamp::from_micros(row.created_at), row.version);
+        let seed = SealedSeed { id, account, created_at, writing, sealed: row.seed.clone() };
+        let seed_hash = match self.keyring.open_seed(&seed.sealed, &seed.place()) {
+            Ok(seed) => Some(self.keyring.seed_hash(account, &seed)),
+            // It opened no more in the old format either: `vault doctor` tells.
+            Err(_) => None,
+        };
+        let (deleted_at, sealed) = (time(row.deleted_at), row.metadata.clone());
+        let metadata = SealedMetadata { id, account, created_at, deleted_at, writing, seed_hash, sealed };
+        self.accounts.insert(id, account);
+        self.put(put(self.keyring, &metadata))?;
+        self.put(put(self.keyring, &seed))?;
+        self.put(put(self.keyring, &Used { secret: id, account, state }))
+    }
+
+    fn seat(&mut self, row: &old::Seat) -> Result<(), StoreError> {
+        let text = |text: &Option<String>| text.clone().unwrap_or_default().into_bytes();
+        let fields: [&[u8]; 9] = [
+            &row.id,
+            &row.account,
+            &row.created_at.to_be_bytes(),
+            row.email.as_bytes(),
+            &text(&row.first_name),
+            &text(&row.last_name),
+            &text(&row.forwarding_number),
+            &text(&row.auth_subject),
+            Field::of(row.codes_per_hour.map(i64::from)).bytes(),
+        ];
+        self.check("seat", &shown(&row.id), &fields, &row.mac)?;
+        let unread = |_| damaged("a seat can't be read", &shown(&row.id));
+        let seat = Seat {
+            id: SeatId::from_slice(&row.id).map_err(unread)?,
+            account: AccountId::from_slice(&row.account).map_err(unread)?,
+            created_at: Timestamp::from_micros(row.created_at),
+            profile: SeatProfile {
+                email: Email::kept(row.email.clone()),
+                first_name: row.first_name.clone().map(ShownText::kept),
+                last_name: row.last_name.clone().map(ShownText::kept),
+                forwarding_number: row.forwarding_number.clone().map(PhoneNumber::kept),
+                auth_subject: row.auth_subject.clone().map(AuthSubject::kept),
+                codes_per_hour: row.codes_per_hour,
+            },
+        };
+        self.put(put(self.keyring, &seat))
+    }
+
+    fn api_key(&mut self, row: &old::ApiKey) -> Result<(), StoreError> {
+        let limited = [u8::from(row.secrets.is_some())];
+        let fields: [&[u8]; 12] = [
+            row.id.as_bytes(),
+            &row.account,
+            row.name.as_bytes(),
+            row.scopes.as_bytes(),
+            row.seat.as_deref().unwrap_or_default(),
+            &limited,
+            row.secrets.as_deref().unwrap_or_default(),
+            Field::of(row.codes_per_hour.map(i64::from)).bytes(),
+            Field::of(row.expires_at).bytes(),
+            &row.created_at.to_be_bytes(),
+            Field::of(row.revoked_at).bytes(),
+            &row.hash,
+        ];
+        let unread = || damaged("a key can't be read", "");
+        let id = row.id.parse().map_err(|_| unread())?;
+        self.check("api_key", &row.id, &fields, &row.mac)?;
+        let account = AccountId::from_slice(&row.account).map_err(|_| unread())?;
+        let secrets = row.secrets.as_ref().map(|ids| ids.chunks(16).map(SecretId::from_slice).collect::<Result<_, _>>());
+        let time = |at: Option<i64>| at.map(Timestamp::from_micros);
+        let key = ApiKey {
+            id,
+            name: Name::kept(row.name.clone()),
+            rights: KeyRights {
+                account,
+                scopes: if row.scopes.is_empty() { <_>::default() } else { row.scopes.parse().map_err(|_| unread())? },
+                seat: row.seat.as_deref().map(SeatId::from_slice).transpose().map_err(|_| unread())?,
+                secrets: secrets.transpose().map_err(|_| unread())?,
+                codes_per_hour: row.codes_per_hour,
+                expires_at: time(row.expires_at),
+            },
+            created_at: Timestamp::from_micros(row.created_at),
+            last_used_at: None,
+            revoked_at: time(row.revoked_at),
+        };
+        let hash = HashedKey(row.hash.as_slice().try_into().map_err(|_| unread())?);
+        self.put(put(self.keyring, &KeptKey { key, hash }))?;
+        match time(row.last_used_at) {
+            Some(last_used_at) => self.put(put(self.keyring, &KeyUse { key: id, account, last_used_at })),
+            None => Ok(()),
+        }
+    }
+
+    fn idempotency(&mut self, row: &old::Idempotency) -> Result<(), StoreError> {
+        let fields: [&[u8]; 4] = [&row.key, &row.request, &row.secret, &row.created_at.to_be_bytes()];
+        self.check("idempotency", &shown(&row.secret), &fields, &row.mac)?;
+        let unread = || damaged("a registration that may be repeated can't be read", &shown(&row.secret));
+        let secret = SecretId::from_slice(&row.secret).map_err(|_| unread())?;
+        // An erased secret's account is not known any more; a repeat within the day is a new registration then.
+        let Some(account) = self.accounts.get(&secret).copied() else { return Ok(()) };
+        let repeat = Repeat {
+            key: row.key.as_slice().try_into().map_err(|_| unread())?,
+            account,
+            request: row.request.as_slice().try_into().map_err(|_| unread())?,
+            secret,
+            created_at: Timestamp::from_micros(row.created_at),
+        };
+        self.put(put(self.keyring, &repeat))
+    }
+
+    /// Counts bear no MAC in format 1; what can't be read of them is left behind.
+    fn counts(&mut self) -> Result<(), StoreError> {
+        let mut counts: BTreeMap<(Vec<u8>, Vec<u8>), Vec<(i64, u32)>> = BTreeMap::new();
+        self.from.rows(|row: old::CodeCount| -> Result<(), StoreError> {
+            counts.entry((row.secret, row.holder)).or_default().push((row.minute, row.n));
+            Ok(())
+        })?;
+        for ((secret, holder), minutes) in counts {
+            let holder = match holder.split_first() {
+                Some((b'k', key)) => std::str::from_utf8(key).ok().and_then(|key| key.parse().ok()).map(Holder::Key),
+                Some((b's', seat)) => SeatId::from_slice(seat).ok().map(Holder::Seat),
+                _ => None,
+            };
+            let secret = SecretId::from_slice(&secret).ok();
+            let account = secret.and_then(|secret| self.accounts.get(&secret).copied());
+            if let (Some(secret), Some(account), Some(holder)) = (secret, account, holder) {
+                let count = HourlyCount::of(minutes);
+                self.put(put(self.keyring, &Counted { secret, account, holder, count }))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn end(&self, ends: &[old::TrailEnd], word: &str) -> Result<ChainHead, StoreError> {
+        let end = ends.iter().find(|end| end.which == word);
+        let end = end.ok_or_else(|| damaged("an end of its audit log is not there", ""))?;
+        self.check("trail_end", "", &[word.as_bytes(), &end.seq.to_be_bytes(), &end.mac], &end.seal)?;
+        let mac = end.mac.as_slice().try_into().map_err(|_| damaged("an end of its audit log can't be read", ""))?;
+        Ok(ChainHead { chain: 0, seq: end.seq.cast_unsigned(), mac })
+    }
+
+    fn audit_log(&mut self, account: AccountId, now: Timestamp) -> Result<(), StoreError> {
+        let mut ends = Vec::new();
+        self.from.rows(|end: old::TrailEnd| -> Result<(), StoreError> {
+            ends.push(end);
+            Ok(())
+        })?;
+        let (base, head) = (self.end(&ends, "base")?, self.end(&ends, "head")?);
+        let tail = Tail { chain: 0, seq: base.seq, mac: base.mac };
+        let mut end = End { tail, at: Timestamp::from_micros(i64::MIN) };
+        let (mut rows, mut from, mut head_found) = (Vec::new(), tail, head == base);
+        self.from.rows(|row: old::TrailRow| {
+            rows.push(self.row(&row, &mut end)?);
+            head_found |= end.head() == head;
+            if rows.len() >= BATCH {
+                let audit = std::mem::take(&mut rows);
+                self.commit(Change { audit, ..Change::default() }, Some(from))?;
+                from = end.tail;
+            }
+            Ok::<_, StoreError>(())
+        })?;
+        if !head_found {
+            return Err(damaged("the row that the head of its audit log names is gone", ""));
+        }
+        let entry = AuditEntry { account: Some(account), ..AuditEntry::by(Actor::System, Action::VaultMigrate, now) };
+        rows.push(self.keyring.append(&mut end, &entry)?);
+        self.commit(Change { audit: rows, ..Change::default() }, Some(from))?;
+        if base != genesis(0) {
+            self.put(put(self.keyring, &AuditBase(base)))?;
+        }
+        self.put(put(self.keyring, &AuditHead(end.head())))
+    }
+
+    /// A row as it was written, after the one before it.
+    fn row(&self, row: &old::TrailRow, end: &mut End) -> Result<AuditPut, StoreError> {
+        let seq = end.tail.seq.saturating_add(1);
+        let broken = || damaged(&format!("its audit log is broken at row {seq}"), "");
+        let entry = entry_of(row).ok_or_else(broken)?;
+        let mac = self.keyring.audit_mac_v1(&end.tail.mac, &entry.canonical_v1(seq));
+        let right: bool = mac.ct_eq(row.mac.as_slice()).into();
+        if row.seq.cast_unsigned() != seq || !right {
+            return Err(broken());
+        }
+        let at = entry.at.max(end.at);
+        *end = End { tail: Tail { chain: 0, seq, mac }, at };
+        let record = AuditRecord { chain: 0, seq, at, body: audit_row::encode(Format::One, &entry), mac };
+        Ok(AuditPut { record, terms: terms_of(&entry) })
+    }
+}
+
+fn entry_of(row: &old::TrailRow) -> Option<AuditEntry> {
+    let key = |text: &Option<String>| text.as_ref().map(|text| text.parse()).transpose().ok();
+    Some(AuditEntry {
+        at: Timestamp::from_micros(row.at),
+        account: row.account.as_deref().map(AccountId::from_slice).transpose().ok()?,
+        actor: Actor::from_word(&row.actor, key(&row.actor_key)?)?,
+        seat: row.seat.as_deref().map(SeatId::from_slice).transpose().ok()?,
+        action: Action::from_word(&row.action)?,
+        outcome: Outcome::from_word(&row.outcome)?,
+        secret: row.secret.as_deref().map(SecretId::from_slice).transpose().ok()?,
+        key: key(&row.key)?,
+        step: row.step.map(|step| Step(step.cast_unsigned())),
+        code_tag: row.code_tag.as_deref().map(TryInto::try_into).transpose().ok()?,
+        purpose: row.purpose.clone().map(Purpose::kept),
+        count: row.count.map(i64::cast_unsigned),
+        client: Client {
+            name: Claim::kept(row.client_name.clone()),
+            version: Claim::kept(row.client_version.clone()),
+        },
+    })
+}
+
+fn reservations(bytes: &[u8]) -> Option<Vec<Reservation>> {
+    let one = |bytes: &[u8]| {
+        let (step, id) = bytes.split_at_checked(8)?;
+        let step = Step(u64::from_be_bytes(step.try_into().ok()?));
+        Some(Reservation { step, id: ReservationId::from_slice(id).ok()? })
+    };
+    bytes.chunks(RESERVATION_BYTES).map(one).collect()
+}
+
+/// Bytes of an optional number, for a MAC: none if there is none.
+struct Field([u8; 8], usize);
+
+impl Field {
+    fn of(number: Option<i64>) -> Self {
+        number.map_or(Self([0; 8], 0), |number| Self(number.to_be_bytes(), 8))
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.0.get(..self.1).unwrap_or_default()
+    }
+}
+
+/// An id, if it is one that can be shown.
+fn shown(id: &[u8]) -> String {
+    uuid::Uuid::from_slice(id).map(|id| id.to_string()).unwrap_or_default()
+}
+
+fn damaged(what: &str, id: &str) -> StoreError {
+    StoreError::Damaged { what: if id.is_empty() { what.to_owned() } else { format!("{what} ({id})") } }
+}

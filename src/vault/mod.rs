@@ -1,0 +1,247 @@
+//! The vault: everything that needs its keys, over a store that knows none.
+//!
+//! Whoever changes something reads it first ([`Kept`]), decides, and [commits a draft](Draft): what was read is still so,
+//! the new records, and the rows of the audit log, all together or not at all. [`Outcome::Stale`] means that somebody else
+//! was faster; then it is read and decided again. So a decision must have no effect but the draft.
+//!
+//! ```text
+//! keyring, key, seal, metadata   keys, and what is sealed with them
+//! records/, names                how things are written into records, their MACs, and what finds them
+//! ledger, audit_row, verify      the audit log: chains, anchors, checks, pruning
+//! writer, draft                  changes, many in one commit
+//! people, secrets                what operations read
+//! open, format1, state, sources/ from an address and a key to an open vault
+//! examine                        every record, looked at
+//! ```
+//!
+//! Never: a permission, a clock (times are arguments), a protocol, or a way to turn a key into text.
+
+mod audit_row;
+mod draft;
+mod examine;
+mod format1;
+mod key;
+mod keyring;
+mod ledger;
+mod metadata;
+mod names;
+mod open;
+mod people;
+mod records;
+mod seal;
+mod secrets;
+mod sources;
+mod state;
+mod verify;
+mod writer;
+
+use std::{ops::Deref, sync::Arc};
+
+pub use self::{
+    draft::{Draft, Outcome},
+    examine::Examined,
+    keyring::{Mac, UnlockError},
+    ledger::{AuditAsk, AuditRows},
+    open::{OpenError, VaultRequest, VaultStatus, accept_loss, open},
+    records::{Counted, KeptKey, KeyUse, Repeat, Stored, Used},
+    seal::OpenSealError,
+    secrets::{Erased, Found, InUse, NewSecret},
+    sources::KeyFileError,
+    verify::{AuditReport, Finding},
+};
+pub use crate::store::{Life, OpenRequest, RecordKey, StoreError, Writes};
+
+use self::{keyring::Keyring, state::StateFile, writer::Writer};
+use crate::{
+    domain::{
+        api_key::{HashedKey, PlainKey},
+        ids::SecretId,
+        totp::{Code, Step},
+    },
+    random::{NoRandomness, SharedRandom},
+    store::{Kind, List, Record, SharedStore, Store},
+};
+
+/// Records that are read at a time where all are wanted.
+const CHUNK: u32 = 1000;
+
+/// An open vault. Cheap to clone; several processes may have the same one open.
+#[derive(Clone)]
+pub struct Vault {
+    core: Arc<Core>,
+}
+
+struct Core {
+    store: SharedStore,
+    keyring: Arc<Keyring>,
+    random: SharedRandom,
+    writer: Arc<Writer>,
+    status: VaultStatus,
+}
+
+/// Something that was read, and the proof of what was read: a change of it happens only if it is still so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept<T> {
+    /// What was read.
+    pub value: T,
+    record: Record,
+}
+
+impl<T> Deref for Kept<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<T> Kept<T> {
+    /// The key of its record.
+    pub const fn key(&self) -> &RecordKey {
+        &self.record.key
+    }
+}
+
+/// A page of a list, and what is wrong with the records on it that do not read as they were written. They hide no others.
+#[derive(Debug)]
+pub struct Listed<T> {
+    /// Those that read as they were written, in order.
+    pub sound: Vec<T>,
+    /// The others: which, and what is wrong.
+    pub damaged: Vec<(RecordKey, StoreError)>,
+}
+
+impl<T> Default for Listed<T> {
+    fn default() -> Self {
+        Self { sound: Vec::new(), damaged: Vec::new() }
+    }
+}
+
+/// Which page of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Page {
+    /// Records to skip.
+    pub offset: u64,
+    /// Records at most; `None`: all.
+    pub limit: Option<u32>,
+}
+
+impl Page {
+    /// The whole list.
+    pub const ALL: Self = Self { offset: 0, limit: None };
+}
+
+impl From<NoRandomness> for StoreError {
+    fn from(cause: NoRandomness) -> Self {
+        Self::Unavailable(cause.to_string())
+    }
+}
+
+impl Vault {
+    /// The facts that `vault status` prints.
+    pub fn status(&self) -> &VaultStatus {
+        &self.core.status
+    }
+
+    /// What is kept of an API key.
+    pub fn hash_key(&self, key: &PlainKey) -> HashedKey {
+        self.core.keyring.hash_key(key)
+    }
+
+    /// A keyed hash of something a caller sent, to recognise it again without keeping it.
+    pub fn fingerprint(&self, purpose: &'static str, fields: &[&[u8]]) -> Mac {
+        self.core.keyring.fingerprint(purpose, fields)
+    }
+
+    /// A keyed hash of a code, for the question "did this code come from us".
+    pub fn code_tag(&self, secret: SecretId, step: Step, code: &Code) -> [u8; 16] {
+        self.core.keyring.code_tag(secret, step, code)
+    }
+
+    /// The same for a code that somebody shows us.
+    pub fn tag_of(&self, secret: SecretId, step: Step, digits: &str) -> [u8; 16] {
+        self.core.keyring.tag_of(secret, step, digits)
+    }
+
+    /// Whether it can be written right now.
+    ///
+    /// # Errors
+    /// What stands in the way.
+    pub async fn probe(&self) -> Result<(), StoreError> {
+        self.core.store.probe().await
+    }
+
+    /// Makes durable whatever was committed so far.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn sync(&self) -> Result<(), StoreError> {
+        self.core.store.sync().await
+    }
+
+    /// Commits what is queued, makes everything durable and lets go of it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn close(&self) -> Result<(), StoreError> {
+        self.core.writer.close().await?;
+        self.core.store.close().await
+    }
+
+    fn store(&self) -> &dyn Store {
+        self.core.store.as_ref()
+    }
+
+    fn keyring(&self) -> &Keyring {
+        &self.core.keyring
+    }
+
+    /// One thing by the id of its record.
+    async fn one<T: Stored>(&self, id: impl Into<Vec<u8>>) -> Result<Option<Kept<T>>, StoreError> {
+        let key = RecordKey::new(T::KIND, id);
+        let found = self.store().read(std::slice::from_ref(&key)).await?.into_iter().flatten().next();
+        found.map(|record| self.kept(&key, record)).transpose()
+    }
+
+    /// Reads a record that was asked for by its key. A damaged index could lead to another one, sound in itself.
+    fn kept<T: Stored>(&self, key: &RecordKey, record: Record) -> Result<Kept<T>, StoreError> {
+        if record.key != *key {
+            return Err(records::damaged(key, "another record stands in its place"));
+        }
+        Ok(Kept { value: self.keyring().open_record(&record)?, record })
+    }
+
+    /// Every record of a kind, whatever its account, unchecked. For kinds of which there are few.
+    async fn records(&self, kind: Kind) -> Result<Vec<Record>, StoreError> {
+        self.store().list(&List { life: None, ..List::of(kind, None, CHUNK) }).await
+    }
+
+    /// The records of a page, unchecked, in chunks where all are wanted.
+    async fn page_of(&self, mut list: List, page: Page) -> Result<Vec<Record>, StoreError> {
+        list.offset = page.offset;
+        if let Some(limit) = page.limit {
+            list.limit = limit;
+            return self.store().list(&list).await;
+        }
+        list.limit = CHUNK;
+        let mut all = Vec::new();
+        loop {
+            let chunk = self.store().list(&list).await?;
+            let Some(last) = chunk.last() else { return Ok(all) };
+            (list.after, list.offset) = (Some((last.sort, last.key.id.clone())), 0);
+            all.extend(chunk);
+        }
+    }
+
+    /// A page of things.
+    async fn listed<T: Stored>(&self, list: List, page: Page) -> Result<Listed<Kept<T>>, StoreError> {
+        let mut listed = Listed::default();
+        for record in self.page_of(list, page).await? {
+            match self.keyring().open_record(&record) {
+                Ok(value) => listed.sound.push(Kept { value, record }),
+                Err(cause) => listed.damaged.push((record.key, cause)),
+            }
+        }
+        Ok(listed)
+    }
+}

@@ -1,0 +1,70 @@
+//! Keyed hashes by which records are found without being opened: whole names, the beginnings of words, and seeds. Whoever
+//! reads the store learns from them which records of an account begin a word alike or share a seed, and nothing else.
+
+use super::keyring::Keyring;
+use crate::domain::{
+    ids::{AccountId, SeatId},
+    name_query,
+    seed::Seed,
+};
+
+/// Characters of a word that its hash is made of: enough to leave few candidates, few enough to type.
+const WORD_CHARS: usize = 3;
+
+/// What is found by a whole name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Named {
+    Account,
+    SeatEmail,
+    SeatSubject,
+}
+
+impl Named {
+    const fn domain(self) -> &'static [u8] {
+        match self {
+            Self::Account => b"countersign/v2/name/account",
+            Self::SeatEmail => b"countersign/v2/name/seat-email",
+            Self::SeatSubject => b"countersign/v2/name/seat-subject",
+        }
+    }
+}
+
+impl Keyring {
+    /// What finds a record by its whole name.
+    pub(super) fn name_hash(&self, named: Named, name: &str) -> [u8; 32] {
+        self.find_mac(&[named.domain(), name.as_bytes()])
+    }
+
+    /// What finds a secret by words of its issuer and label: a hash for the beginning of each.
+    pub(super) fn word_hashes(&self, account: AccountId, text: &str) -> Vec<[u8; 8]> {
+        let mut hashes: Vec<_> = name_query::words(text)
+            .iter()
+            .map(|word| word.chars().take(WORD_CHARS).collect::<String>())
+            .map(|start| self.short(&[b"countersign/v2/word/secret", account.as_bytes(), start.as_bytes()]))
+            .collect();
+        hashes.sort_unstable();
+        hashes.dedup();
+        hashes
+    }
+
+    /// The hashes that every secret has that a query can mean; empty if the query is too short to tell.
+    pub(super) fn query_hashes(&self, account: AccountId, query: &str) -> Vec<[u8; 8]> {
+        let long = name_query::words(query).into_iter().filter(|word| word.chars().count() >= WORD_CHARS);
+        self.word_hashes(account, &long.collect::<Vec<_>>().join(" "))
+    }
+
+    /// What finds the secrets of an account that hold a seed.
+    pub(super) fn seed_hash(&self, account: AccountId, seed: &Seed) -> [u8; 8] {
+        self.short(&[b"countersign/v2/word/seed", account.as_bytes(), seed.expose()])
+    }
+
+    /// What finds the keys that are bound to a seat.
+    pub(super) fn seat_hash(&self, seat: SeatId) -> [u8; 8] {
+        self.short(&[b"countersign/v2/word/seat", seat.as_bytes()])
+    }
+
+    fn short(&self, fields: &[&[u8]]) -> [u8; 8] {
+        let mac = self.find_mac(fields);
+        std::array::from_fn(|nth| mac.get(nth).copied().unwrap_or_default())
+    }
+}

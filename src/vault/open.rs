@@ -1,0 +1,325 @@
+//! From an address and a key to an open vault, or a refusal that has changed nothing.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use super::{
+    Core, Vault, format1,
+    key::Kek,
+    keyring::{Keyring, UnlockError},
+    ledger::{End, end_of, genesis, head_of},
+    records::{AuditHead, Floor, Stored, VaultHeader},
+    sources::{KeyFileError, create_key_file, read_key_file},
+    state::{Older, StateFile},
+    writer::Writer,
+};
+use crate::{
+    domain::{
+        account::{Account, DEFAULT_ACCOUNT},
+        audit::{Action, Actor, AuditEntry},
+        ids::{AccountId, VaultId},
+        sensitive::without_seeds,
+        text::Name,
+        time::Timestamp,
+    },
+    random::{NoRandomness, SharedRandom},
+    store::{
+        self, Absent, Change, Commit, Durable, Expect, Facts, Index, Kind, OpenRequest, Put, RecordKey, SharedStore,
+        StoreError, Tail, format1::Format1,
+    },
+};
+
+/// How far ahead of an accepted loss steps count as used: the longest that a caller may have waited for one.
+const FLOOR: Duration = Duration::from_secs(120);
+
+/// Where a vault is and how to open it.
+#[derive(Debug, Clone)]
+pub struct VaultRequest {
+    /// The store.
+    pub store: OpenRequest,
+    /// The folder for key files, `<vault id>.key` in it. It is ours, so it must be its owner's alone, and nobody else may
+    /// write in the one around it.
+    pub key_dir: PathBuf,
+    /// The key file, if it was named. Elsewhere than in `key_dir`, its own mode is what counts.
+    pub key_file: Option<PathBuf>,
+    /// Where this machine keeps what it last knew of its vaults; `None`: nowhere.
+    pub state_dir: Option<PathBuf>,
+    /// A vault is made if there is none.
+    pub make: bool,
+    /// Now: what is made is made then.
+    pub now: Timestamp,
+}
+
+/// Facts about a vault.
+#[derive(Debug, Clone)]
+pub struct VaultStatus {
+    /// Its identity.
+    pub vault: VaultId,
+    /// The account that exists from the start.
+    pub default_account: AccountId,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// What keeps it, in which format, and where.
+    pub store: Facts,
+    /// The key file that opened it.
+    pub key_file: PathBuf,
+    /// Sources of the keys that can open it, a slot each.
+    pub slots: Vec<String>,
+    /// The epoch that new seals use.
+    pub epoch: u32,
+    /// It was made just now.
+    pub made: bool,
+    /// It was moved from an older format just now; this is the copy of what it was.
+    pub moved: Option<PathBuf>,
+}
+
+/// Why a vault can't be opened. Nothing was changed. Exit code 78. What looks like a seed in a path is left out.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] store::OpenError),
+    /// There is none, and none was to be made.
+    #[error("there is no vault at {}", without_seeds(.0))]
+    Missing(PathBuf),
+    /// Whoever copies the vault's folder would have its key too.
+    #[error("{} lies in the folder of the vault; a copy of that must not open itself: keep the key elsewhere", without_seeds(.0))]
+    KeyBesideVault(PathBuf),
+    /// The key file.
+    #[error(transparent)]
+    KeyFile(#[from] KeyFileError),
+    /// The key is not this vault's.
+    #[error("{source}; key file: {}. Name the right one with --key-file or COUNTERSIGN_KEY_FILE", without_seeds(.key_file))]
+    WrongKey {
+        /// The file that was tried.
+        key_file: PathBuf,
+        /// Why it does not open the vault.
+        source: UnlockError,
+    },
+    /// It is an older copy of the vault that was last open here.
+    #[error(
+        "{} is older than the vault that was last open here{}; steps that it would give may have been given, and keys that it \
+         accepts may have been revoked. Put the right vault back, or go on with this one: run `countersign vault accept-loss`",
+        without_seeds(.path), missing(*.rows)
+    )]
+    Older {
+        /// Where the vault is.
+        path: PathBuf,
+        /// Rows of its audit log that are missing, as far as numbers tell.
+        rows: u64,
+    },
+    /// The operating system gave no random bytes.
+    #[error(transparent)]
+    NoRandomness(#[from] NoRandomness),
+}
+
+fn missing(rows: u64) -> String {
+    if rows > 0 { format!(": {rows} rows of its audit log are missing") } else { String::new() }
+}
+
+/// Opens a vault, making it first if there is none and that is wanted. Several processes may do it at the same instant.
+///
+/// # Errors
+/// [`OpenError`]; nothing was changed then.
+pub async fn open(request: &VaultRequest, random: SharedRandom) -> Result<Vault, OpenError> {
+    Opening::of(request, random).await?.checked().await
+}
+
+/// Opens a vault although it is an older copy of what was last open here: all steps of the next two minutes count as used,
+/// and a row of the audit log says so.
+///
+/// # Errors
+/// [`OpenError`].
+pub async fn accept_loss(request: &VaultRequest, random: SharedRandom) -> Result<Vault, OpenError> {
+    let request = &VaultRequest { make: false, ..request.clone() };
+    Opening::of(request, random).await?.accepted(request.now).await
+}
+
+/// A vault whose key is right, and of which it is not known yet whether it is an older copy.
+struct Opening {
+    store: SharedStore,
+    keyring: Arc<Keyring>,
+    random: SharedRandom,
+    state: StateFile,
+    status: VaultStatus,
+}
+
+impl Opening {
+    async fn of(request: &VaultRequest, random: SharedRandom) -> Result<Self, OpenError> {
+        let (mut made, mut moved) = (false, None);
+        loop {
+            match store::open(&request.store).await? {
+                store::Opened::Absent(absent) if request.make => {
+                    create(request, absent, &random).await?;
+                    made = true;
+                }
+                store::Opened::Absent(absent) => return Err(OpenError::Missing(absent.location().to_owned())),
+                store::Opened::Format1(old) => moved = Some(move_format1(request, *old).await?),
+                store::Opened::Store(store, facts) => {
+                    let mut opening = unlock(request, store, facts, random).await?;
+                    (opening.status.made, opening.status.moved) = (made, moved);
+                    return Ok(opening);
+                }
+            }
+        }
+    }
+
+    async fn checked(self) -> Result<Vault, OpenError> {
+        let path = self.status.store.location.clone();
+        match self.state.check(self.store.as_ref()).await.map_err(at(&path))? {
+            Some(Older { rows }) => Err(OpenError::Older { path, rows }),
+            None => self.open().await,
+        }
+    }
+
+    async fn accepted(self, now: Timestamp) -> Result<Vault, OpenError> {
+        let path = self.status.store.location.clone();
+        let end = end_of(self.store.as_ref(), &self.keyring, 0).await.map_err(at(&path))?.head();
+        let known = StateFile::replace(&self.state, &[end]);
+        known.map_err(|source| store::OpenError::Io { path: path.clone(), source })?;
+        let vault = self.open().await?;
+        let floor = Floor { until: now.plus(FLOOR) };
+        let draft = vault.draft(AuditEntry::by(Actor::Person, Action::VaultAcceptLoss, now));
+        let draft = match vault.one::<Floor>(Vec::new()).await.map_err(at(&path))? {
+            Some(kept) => draft.replace(&kept, &floor),
+            None => draft.add(&floor),
+        };
+        draft.commit().await.map_err(at(&path))?;
+        Ok(vault)
+    }
+
+    async fn open(self) -> Result<Vault, OpenError> {
+        let Self { store, keyring, random, state, status } = self;
+        // A head names what is durable; what came after it may not be.
+        let head = head_of(store.as_ref(), &keyring, 0).await.map_err(at(&status.store.location))?;
+        let head = head.map(|(AuditHead(head), _)| head);
+        let writer = Arc::new(Writer::new(Arc::clone(&store), Arc::clone(&keyring), Arc::clone(&random), state, head));
+        writer.note_open().await;
+        Ok(Vault { core: Arc::new(Core { store, keyring, random, writer, status }) })
+    }
+}
+
+/// Reads the header, with whose slots the key is found out to be right. Nothing is written before that.
+async fn unlock(
+    request: &VaultRequest,
+    store: SharedStore,
+    facts: Facts,
+    random: SharedRandom,
+) -> Result<Opening, OpenError> {
+    let path = facts.location.clone();
+    let damaged = |what: &str| store::OpenError::Damaged { path: path.clone(), what: what.to_owned() };
+    let key = RecordKey::new(Kind::Header, []);
+    let record = store.read(&[key]).await.map_err(at(&path))?.into_iter().flatten().next();
+    let record = record.ok_or_else(|| damaged("its header is not there"))?;
+    let header = VaultHeader::read(&record).ok_or_else(|| damaged("its header can't be read"))?;
+    let key_file = key_path(request, &path, header.keys.vault)?;
+    let keyring = Keyring::unlock(&header.keys, &read_key_file(&key_file)?).map_err(refused(&key_file, &path))?;
+    keyring.check_record(&record).map_err(at(&path))?;
+    let keyring = Arc::new(keyring);
+    let state = StateFile::new(request.state_dir.as_deref(), Arc::clone(&keyring));
+    let status = VaultStatus {
+        vault: header.keys.vault,
+        default_account: header.default_account,
+        created_at: header.created_at,
+        store: facts,
+        key_file,
+        slots: header.keys.slots.into_iter().map(|slot| slot.source).collect(),
+        epoch: header.keys.active_epoch,
+        made: false,
+        moved: None,
+    };
+    Ok(Opening { store, keyring, random, state, status })
+}
+
+/// Makes a vault, with its key on the disk before anything is sealed with it: a crash in between leaves a key that opens
+/// nothing.
+async fn create(request: &VaultRequest, absent: Absent, random: &SharedRandom) -> Result<(), OpenError> {
+    let vault = VaultId::new(random.random_id()?);
+    let path = key_path(request, absent.location(), vault)?;
+    let kek = match read_key_file(&path) {
+        Err(KeyFileError::Missing(_)) => {
+            create_key_file(&path, &Kek::generate(random.as_ref())?)?;
+            // Read back: a disk that lost it must be found out now, not when the vault can't be opened any more.
+            read_key_file(&path)?
+        }
+        found => found?,
+    };
+    let (keyring, keys) = Keyring::create(vault, &kek, random.as_ref())?;
+    let default_account = AccountId::new(random.random_id()?);
+    let created_at = request.now;
+    let account = Account { id: default_account, name: Name::kept(DEFAULT_ACCOUNT.to_owned()), created_at };
+    let header = VaultHeader { keys, created_at, default_account };
+    let tail = Tail { chain: 0, seq: 0, mac: genesis(0).mac };
+    let mut end = End { tail, at: Timestamp::from_micros(i64::MIN) };
+    let entry = AuditEntry {
+        account: Some(default_account),
+        ..AuditEntry::by(Actor::System, Action::VaultCreate, created_at)
+    };
+    let row = keyring.append(&mut end, &entry).map_err(at(absent.location()))?;
+    let first = Change {
+        expect: vec![Expect::Absent(RecordKey::new(Kind::Header, []))],
+        put: vec![put(&keyring, &header), put(&keyring, &account), put(&keyring, &AuditHead(end.head()))],
+        audit: vec![row],
+        ..Change::default()
+    };
+    Ok(absent.create(Commit { changes: vec![first], tail: Some(tail), durable: Durable::Now }).await?)
+}
+
+/// A new record, with what finds it.
+pub(super) fn put<T: Stored>(keyring: &Keyring, thing: &T) -> Put {
+    Put { record: keyring.record(thing, 1), index: Index::Replace(thing.finders(keyring)) }
+}
+
+/// Moves a vault of format 1 to the present one, and returns where the copy of it is.
+async fn move_format1(request: &VaultRequest, old: Format1) -> Result<PathBuf, OpenError> {
+    let path = old.facts().location.clone();
+    let header = old.header().map_err(at(&path))?;
+    let keys = format1::keys_of(&header).ok_or_else(|| {
+        let what = "its header can't be read".to_owned();
+        store::OpenError::Damaged { path: path.clone(), what }
+    })?;
+    let key_file = key_path(request, &path, keys.vault)?;
+    let keyring = Keyring::unlock(&keys, &read_key_file(&key_file)?).map_err(refused(&key_file, &path))?;
+    let now = request.now;
+    let moving = tokio::task::spawn_blocking(move || format1::move_vault(old, &keyring, now));
+    let moved = moving.await.map_err(|_| StoreError::Unavailable("moving it was given up".to_owned()));
+    Ok(moved.map_err(at(&path))??)
+}
+
+/// The key file of a vault. Refused if it lies beside the vault, by whatever way, or in our folder for keys and that is not
+/// ours alone.
+fn key_path(request: &VaultRequest, location: &Path, vault: VaultId) -> Result<PathBuf, OpenError> {
+    let path = request.key_file.clone().unwrap_or_else(|| request.key_dir.join(format!("{vault}.key")));
+    let Some(folder) = path.parent() else { return Ok(path) };
+    let beside = [location.parent(), Some(request.store.data_dir.as_path())];
+    if beside.into_iter().flatten().any(|vault| store::is_within(folder, vault)) {
+        return Err(OpenError::KeyBesideVault(path));
+    }
+    if folder == request.key_dir {
+        store::refuse_shared_keys(folder)?;
+    }
+    Ok(path)
+}
+
+fn refused(key_file: &Path, path: &Path) -> impl FnOnce(UnlockError) -> OpenError {
+    let (key_file, path) = (key_file.to_owned(), path.to_owned());
+    move |source| match source {
+        UnlockError::WrongKey => OpenError::WrongKey { key_file, source },
+        UnlockError::Damaged => store::OpenError::Damaged { path, what: source.to_string() }.into(),
+    }
+}
+
+/// What went wrong with a store, beside where it is.
+pub(super) fn at(path: &Path) -> impl FnOnce(StoreError) -> OpenError {
+    let path = path.to_owned();
+    move |error| {
+        OpenError::Store(match error {
+            StoreError::Damaged { what } => store::OpenError::Damaged { path, what },
+            StoreError::Unavailable(what) => store::OpenError::Unusable { path, what },
+            StoreError::Unknown(_) => error.into(),
+        })
+    }
+}

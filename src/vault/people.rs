@@ -1,0 +1,218 @@
+//! Accounts, seats and keys as operations read and remove them.
+
+use super::{
+    CHUNK, Kept, KeptKey, KeyUse, Listed, Outcome, Page, Vault,
+    names::Named,
+    records::{Stored, damaged},
+};
+use crate::{
+    domain::{
+        account::Account,
+        api_key::KeyId,
+        audit::AuditEntry,
+        ids::AccountId,
+        seat::{Seat, SeatName},
+        text::{Email, Name},
+        time::Timestamp,
+    },
+    store::{Expect, Kind, Life, List, RecordKey, StoreError},
+};
+
+impl Vault {
+    /// One account.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn account(&self, id: AccountId) -> Result<Option<Kept<Account>>, StoreError> {
+        self.one(id.as_bytes().as_slice()).await
+    }
+
+    /// One account, by its name.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn account_named(&self, name: &Name) -> Result<Option<Kept<Account>>, StoreError> {
+        let hash = self.keyring().name_hash(Named::Account, name.as_str());
+        self.named(None, hash, |account: &Account| account.name == *name).await
+    }
+
+    /// Every account, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn accounts(&self) -> Result<Listed<Kept<Account>>, StoreError> {
+        self.listed(List::of(Kind::Account, None, CHUNK), Page::ALL).await
+    }
+
+    /// Removes an account with its seats and keys. [`Outcome::Stale`] also if it has secrets, live or deleted.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn remove_account(&self, account: &Kept<Account>, entry: AuditEntry) -> Result<Outcome, StoreError> {
+        let (id, mut draft) = (account.id, self.draft(entry).remove(account).scrub());
+        draft.expect(Expect::NoneIn(Kind::Secret, id));
+        draft.remove_all(self.of_account(id).await?);
+        let outcome = draft.commit().await?;
+        if outcome == Outcome::Done {
+            // What was added meanwhile, to an account that was still there. From now on nothing can be.
+            let mut rest = self.silent_draft().scrub();
+            rest.remove_all(self.of_account(id).await?);
+            rest.commit().await?;
+        }
+        Ok(outcome)
+    }
+
+    async fn of_account(&self, account: AccountId) -> Result<Vec<RecordKey>, StoreError> {
+        let mut keys = Vec::new();
+        for kind in [Kind::Seat, Kind::ApiKey, Kind::KeyUse, Kind::Idempotency, Kind::Enrolment, Kind::Token] {
+            let list = List { life: None, ..List::of(kind, Some(account), CHUNK) };
+            keys.extend(self.page_of(list, Page::ALL).await?.into_iter().map(|record| record.key));
+        }
+        Ok(keys)
+    }
+
+    /// One seat of an account.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn seat(&self, account: AccountId, name: &SeatName) -> Result<Option<Kept<Seat>>, StoreError> {
+        match name {
+            SeatName::Id(id) => {
+                let found = self.one::<Seat>(id.as_bytes().as_slice()).await?;
+                Ok(found.filter(|seat| seat.account == account))
+            }
+            SeatName::Subject(subject) => {
+                let hash = self.keyring().name_hash(Named::SeatSubject, subject.as_str());
+                let is_it = |seat: &Seat| seat.profile.auth_subject.as_ref() == Some(subject);
+                self.named(Some(account), hash, is_it).await
+            }
+        }
+    }
+
+    /// One seat of an account, by its e-mail address, which is compared without case.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn seat_by_email(&self, account: AccountId, email: &Email) -> Result<Option<Kept<Seat>>, StoreError> {
+        let without_case = |email: &Email| email.as_str().to_lowercase();
+        let is_it = |seat: &Seat| without_case(&seat.profile.email) == without_case(email);
+        self.named(Some(account), self.keyring().email_hash(email), is_it).await
+    }
+
+    /// The seats of an account, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn seats(&self, account: AccountId, page: Page) -> Result<Listed<Kept<Seat>>, StoreError> {
+        self.listed(List::of(Kind::Seat, Some(account), CHUNK), page).await
+    }
+
+    /// How many seats an account has, damaged ones among them.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn count_seats(&self, account: AccountId) -> Result<u64, StoreError> {
+        self.store().count(&List::of(Kind::Seat, Some(account), 0)).await
+    }
+
+    /// Removes a seat and revokes the keys that are bound to it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn remove_seat(&self, seat: &Kept<Seat>, entry: AuditEntry) -> Result<Outcome, StoreError> {
+        let at = entry.at;
+        let words = vec![self.keyring().seat_hash(seat.id)];
+        let list = List { words, ..List::of(Kind::ApiKey, Some(seat.account), CHUNK) };
+        // A damaged one lets nobody in as it is.
+        let mut bound = self.listed::<KeptKey>(list, Page::ALL).await?.sound;
+        bound.retain(|kept| kept.key.rights.seat == Some(seat.id) && kept.key.revoked_at.is_none());
+        let draft = self.draft(entry).remove(seat).scrub();
+        bound.iter().fold(draft, |draft, key| draft.revoke_key(key, at)).commit().await
+    }
+
+    /// One key with its hash, revoked or not.
+    ///
+    /// # Errors
+    /// [`StoreError`]; `Damaged` if it was changed without the vault's key.
+    pub async fn key(&self, id: KeyId) -> Result<Option<Kept<KeptKey>>, StoreError> {
+        self.one(id.as_str().as_bytes()).await
+    }
+
+    /// The keys of an account, oldest first, revoked ones among them, with when they were last used. Damaged ones are those
+    /// of the account and those of nobody's.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn keys(&self, account: AccountId) -> Result<Listed<Kept<KeptKey>>, StoreError> {
+        let list = List { life: None, ..List::of(Kind::ApiKey, Some(account), CHUNK) };
+        let mut listed = self.listed::<KeptKey>(list, Page::ALL).await?;
+        for chunk in listed.sound.chunks_mut(CHUNK as usize) {
+            let keys: Vec<_> =
+                chunk.iter().map(|kept| RecordKey::new(Kind::KeyUse, kept.record.key.id.clone())).collect();
+            for (kept, used) in chunk.iter_mut().zip(self.store().read(&keys).await?) {
+                let used = used.and_then(|record| self.keyring().open_record::<KeyUse>(&record).ok());
+                kept.value.key.last_used_at = used.map(|used| used.last_used_at);
+            }
+        }
+        listed.damaged = self.damaged_of(Kind::ApiKey, account).await?;
+        Ok(listed)
+    }
+
+    /// The damaged records of a kind that are an account's, or of an account that is not there.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn damaged_of(
+        &self,
+        kind: Kind,
+        account: AccountId,
+    ) -> Result<Vec<(RecordKey, StoreError)>, StoreError> {
+        let others: Vec<_> = self.accounts().await?.sound.iter().map(|kept| kept.id).collect();
+        let mut list = List { life: None, ..List::of(kind, None, CHUNK) };
+        let mut damaged = Vec::new();
+        loop {
+            let chunk = self.store().list(&list).await?;
+            let Some(last) = chunk.last() else { return Ok(damaged) };
+            list.after = Some((last.sort, last.key.id.clone()));
+            for record in chunk {
+                let anothers = record.account.is_some_and(|id| id != account && others.contains(&id));
+                if let Err(cause) = self.keyring().check_record(&record)
+                    && !anothers
+                {
+                    damaged.push((record.key, cause));
+                }
+            }
+        }
+    }
+
+    /// Remembers that a key was used, to the minute. It is no loss if that is lost.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn touch_key(&self, key: KeyId, account: AccountId, now: Timestamp) -> Result<(), StoreError> {
+        let new = KeyUse { key, account, last_used_at: Timestamp::from_seconds(now.seconds().div_euclid(60) * 60) };
+        let draft = match self.one::<KeyUse>(key.as_str().as_bytes()).await? {
+            Some(kept) if kept.last_used_at >= new.last_used_at => return Ok(()),
+            Some(kept) => self.silent_draft().replace(&kept, &new),
+            None => self.silent_draft().add(&new),
+        };
+        // Stale: another call has remembered it.
+        draft.soon().commit().await.map(|_| ())
+    }
+
+    /// The thing that bears a name, if it truly does: what finds it is not under its MAC.
+    async fn named<T: Stored>(
+        &self,
+        account: Option<AccountId>,
+        hash: [u8; 32],
+        is_it: impl Fn(&T) -> bool,
+    ) -> Result<Option<Kept<T>>, StoreError> {
+        let Some(record) = self.store().find(T::KIND, account, hash).await? else { return Ok(None) };
+        let value: T = self.keyring().open_record(&record)?;
+        if value.account() == account && record.life == Life::Live && is_it(&value) {
+            Ok(Some(Kept { value, record }))
+        } else {
+            Err(damaged(&record.key, "it is found by another's name"))
+        }
+    }
+}

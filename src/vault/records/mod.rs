@@ -1,0 +1,191 @@
+//! How each kind of thing is written into a record, and the MAC over all of it.
+//!
+//! A body is JSON with fixed names; unknown ones are refused. What stands in the record itself (id, account, sort, life) is
+//! not written again: the MAC covers it too.
+
+mod account;
+mod api_key;
+mod ends;
+mod enrolment;
+mod floor;
+mod header;
+mod idempotency;
+mod seat;
+mod secret;
+mod token;
+mod usage;
+
+use data_encoding::BASE64_NOPAD;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
+use subtle::ConstantTimeEq as _;
+
+pub use api_key::KeptKey;
+pub use idempotency::Repeat;
+pub(super) use ends::{AuditBase, AuditHead};
+pub(super) use floor::Floor;
+pub(super) use header::VaultHeader;
+pub(super) use secret::{SealedMetadata, SealedSeed};
+pub use usage::{Counted, KeyUse, Used};
+
+use super::keyring::{Keyring, Mac};
+use crate::{
+    domain::ids::AccountId,
+    store::{Finders, Kind, Life, Record, RecordKey, StoreError},
+};
+
+/// A thing that is kept as one record.
+pub trait Stored: Sized {
+    /// The kind of its record.
+    const KIND: Kind;
+
+    /// Its identity within the kind.
+    fn id(&self) -> Vec<u8>;
+
+    /// The account it belongs to.
+    fn account(&self) -> Option<AccountId> {
+        None
+    }
+
+    /// What lists go by.
+    fn sort(&self) -> i64 {
+        0
+    }
+
+    /// Which lists show it.
+    fn life(&self) -> Life {
+        Life::Live
+    }
+
+    /// What is written of it.
+    fn body(&self) -> Vec<u8>;
+
+    /// Reads it from a record whose MAC is right. `None`: it is nothing that was ever written.
+    fn read(record: &Record) -> Option<Self>;
+
+    /// What finds it beside its id.
+    fn finders(&self, _keyring: &Keyring) -> Finders {
+        Finders::default()
+    }
+}
+
+impl Keyring {
+    /// The MAC that a record must bear: over everything in it but the MAC.
+    pub(super) fn mac_of(&self, record: &Record) -> Mac {
+        let life = match record.life {
+            Life::Live => 0,
+            Life::Deleted => 1,
+        };
+        self.record_mac(&[
+            &[record.key.kind.number()],
+            &record.key.id,
+            record.account.as_ref().map_or(&[], |account| account.as_bytes()),
+            &record.version.to_be_bytes(),
+            &record.sort.to_be_bytes(),
+            &[life],
+            &record.body,
+        ])
+    }
+
+    /// The record of a thing.
+    pub(super) fn record<T: Stored>(&self, thing: &T, version: u64) -> Record {
+        let mut record = Record {
+            key: RecordKey::new(T::KIND, thing.id()),
+            version,
+            account: thing.account(),
+            sort: thing.sort(),
+            life: thing.life(),
+            body: thing.body(),
+            mac: [0; 32],
+        };
+        record.mac = self.mac_of(&record);
+        record
+    }
+
+    /// Reads a thing from its record.
+    pub(super) fn open_record<T: Stored>(&self, record: &Record) -> Result<T, StoreError> {
+        self.check_record(record)?;
+        let read = T::read(record).filter(|_| record.key.kind == T::KIND);
+        read.ok_or_else(|| damaged(&record.key, "it is none that was ever written"))
+    }
+
+    pub(super) fn check_record(&self, record: &Record) -> Result<(), StoreError> {
+        let right: bool = self.mac_of(record).ct_eq(&record.mac).into();
+        if right { Ok(()) } else { Err(damaged(&record.key, "it was changed without the vault's key")) }
+    }
+}
+
+/// Names a damaged record: its kind, and its id if that is one that can be shown.
+pub(super) fn damaged(key: &RecordKey, what: &str) -> StoreError {
+    StoreError::Damaged { what: format!("{}: {what}", shown(key)) }
+}
+
+/// A record as a person knows it. What is not a valid id is not shown: an attacker may have written it.
+pub(super) fn shown(key: &RecordKey) -> String {
+    let kind = match key.kind {
+        Kind::Header => "the vault's header",
+        Kind::Account => "account",
+        Kind::Secret => "secret",
+        Kind::Seed => "seed of secret",
+        Kind::Use => "use of secret",
+        Kind::Count => "count of codes of secret",
+        Kind::Seat => "seat",
+        Kind::ApiKey => "key",
+        Kind::KeyUse => "use of key",
+        Kind::Idempotency => "repeatable registration",
+        Kind::AuditHead => "head of an audit chain",
+        Kind::AuditBase => "base of an audit chain",
+        Kind::Enrolment => "enrolment",
+        Kind::Token => "token",
+        Kind::Floor => "floor",
+    };
+    let uuid = || uuid::Uuid::from_slice(key.id.get(..16)?).ok().map(|id| id.to_string());
+    let id = match key.kind {
+        Kind::ApiKey | Kind::KeyUse => {
+            let text = std::str::from_utf8(&key.id).ok();
+            text.and_then(|text| text.parse::<crate::domain::api_key::KeyId>().ok()).map(|id| id.to_string())
+        }
+        Kind::Header | Kind::Idempotency | Kind::AuditHead | Kind::AuditBase | Kind::Floor => None,
+        Kind::Account | Kind::Secret | Kind::Seed | Kind::Use | Kind::Count | Kind::Seat | Kind::Enrolment
+        | Kind::Token => uuid(),
+    };
+    id.map_or_else(|| kind.to_owned(), |id| format!("{kind} {id}"))
+}
+
+fn to_json<T: Serialize>(body: &T) -> Vec<u8> {
+    // Strings, numbers and lists of them always serialise.
+    serde_json::to_vec(body).unwrap_or_default()
+}
+
+fn from_json<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
+    serde_json::from_slice(body).ok()
+}
+
+/// Bytes in JSON: base64 without padding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Bytes(Vec<u8>);
+
+impl Bytes {
+    fn of(bytes: &[u8]) -> Self {
+        Self(bytes.to_vec())
+    }
+
+    fn array<const N: usize>(&self) -> Option<[u8; N]> {
+        self.0.as_slice().try_into().ok()
+    }
+}
+
+impl Serialize for Bytes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&BASE64_NOPAD.encode(&self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for Bytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        BASE64_NOPAD.decode(text.as_bytes()).map(Self).map_err(|_| serde::de::Error::custom("not base64"))
+    }
+}
+
+#[cfg(test)]
+mod tests;

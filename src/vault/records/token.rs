@@ -1,0 +1,61 @@
+//! A short-lived token.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Bytes, Stored, from_json, to_json};
+use crate::{
+    domain::{
+        ids::{AccountId, TokenId},
+        time::Timestamp,
+        token::AccessToken,
+    },
+    store::{Kind, Record},
+};
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Body {
+    key: String,
+    scopes: String,
+    hash: Bytes,
+    created_at: i64,
+}
+
+impl Stored for AccessToken {
+    const KIND: Kind = Kind::Token;
+
+    fn id(&self) -> Vec<u8> {
+        self.id.as_bytes().to_vec()
+    }
+
+    fn account(&self) -> Option<AccountId> {
+        Some(self.account)
+    }
+
+    /// When it expires: what can go is found by it.
+    fn sort(&self) -> i64 {
+        self.expires_at.micros()
+    }
+
+    fn body(&self) -> Vec<u8> {
+        to_json(&Body {
+            key: self.key.to_string(),
+            scopes: self.scopes.to_string(),
+            hash: Bytes::of(&self.hash),
+            created_at: self.created_at.micros(),
+        })
+    }
+
+    fn read(record: &Record) -> Option<Self> {
+        let body: Body = from_json(&record.body)?;
+        Some(Self {
+            id: TokenId::from_slice(&record.key.id).ok()?,
+            account: record.account?,
+            key: body.key.parse().ok()?,
+            scopes: if body.scopes.is_empty() { <_>::default() } else { body.scopes.parse().ok()? },
+            hash: body.hash.array()?,
+            created_at: Timestamp::from_micros(body.created_at),
+            expires_at: Timestamp::from_micros(record.sort),
+        })
+    }
+}

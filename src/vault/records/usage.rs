@@ -1,0 +1,207 @@
+//! What is kept of the use of secrets and keys: marks of steps, codes of the last hour, when a key was last used.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Stored, api_key::key_id, from_json, to_json};
+use crate::{
+    domain::{
+        api_key::KeyId,
+        code_use::{Holder, UseState},
+        hourly::HourlyCount,
+        ids::{AccountId, ReservationId, SeatId, SecretId},
+        steps::{Reservation, StepMarks},
+        time::Timestamp,
+        totp::Step,
+        verification::VerifyMarks,
+    },
+    store::{Kind, Record},
+};
+
+/// The state of use of one secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Used {
+    /// The secret.
+    pub secret: SecretId,
+    /// Its account.
+    pub account: AccountId,
+    /// The state.
+    pub state: UseState,
+}
+
+/// Codes of one secret that one holder was given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Counted {
+    /// The secret.
+    pub secret: SecretId,
+    /// Its account.
+    pub account: AccountId,
+    /// Who was given them.
+    pub holder: Holder,
+    /// How many, by minute.
+    pub count: HourlyCount,
+}
+
+/// When a key was last used, to the minute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyUse {
+    /// The key.
+    pub key: KeyId,
+    /// Its account.
+    pub account: AccountId,
+    /// When.
+    pub last_used_at: Timestamp,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UseBody {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    given: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    taken: Option<u64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    waiting: Vec<(u64, String)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    accepted: Option<u64>,
+    #[serde(default, skip_serializing_if = "is_none")]
+    wrong: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    held_until: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    last_used_at: Option<i64>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+const fn is_none(number: &u32) -> bool {
+    *number == 0
+}
+
+impl Stored for Used {
+    const KIND: Kind = Kind::Use;
+
+    fn id(&self) -> Vec<u8> {
+        self.secret.as_bytes().to_vec()
+    }
+
+    fn account(&self) -> Option<AccountId> {
+        Some(self.account)
+    }
+
+    fn body(&self) -> Vec<u8> {
+        let UseState { steps, verify, last_used_at } = &self.state;
+        let StepMarks { given, taken, waiting } = steps;
+        let VerifyMarks { accepted, wrong, held_until } = verify;
+        to_json(&UseBody {
+            given: given.map(|step| step.0),
+            taken: taken.map(|step| step.0),
+            waiting: waiting.iter().map(|held| (held.step.0, held.id.to_string())).collect(),
+            accepted: accepted.map(|step| step.0),
+            wrong: *wrong,
+            held_until: held_until.map(Timestamp::micros),
+            last_used_at: last_used_at.map(Timestamp::micros),
+        })
+    }
+
+    fn read(record: &Record) -> Option<Self> {
+        let body: UseBody = from_json(&record.body)?;
+        let held = |(step, id): &(u64, String)| {
+            Some(Reservation { step: Step(*step), id: id.parse::<ReservationId>().ok()? })
+        };
+        let steps = StepMarks {
+            given: body.given.map(Step),
+            taken: body.taken.map(Step),
+            waiting: body.waiting.iter().map(held).collect::<Option<_>>()?,
+        };
+        let verify = VerifyMarks {
+            accepted: body.accepted.map(Step),
+            wrong: body.wrong,
+            held_until: body.held_until.map(Timestamp::from_micros),
+        };
+        let last_used_at = body.last_used_at.map(Timestamp::from_micros);
+        Some(Self {
+            secret: SecretId::from_slice(&record.key.id).ok()?,
+            account: record.account?,
+            state: UseState { steps, verify, last_used_at },
+        })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CountBody {
+    minutes: Vec<(i64, u32)>,
+}
+
+impl Counted {
+    /// The id of the record of a secret and a holder.
+    pub(in crate::vault) fn id_of(secret: SecretId, holder: Holder) -> Vec<u8> {
+        match holder {
+            Holder::Key(key) => [secret.as_bytes(), &b"k"[..], key.as_str().as_bytes()].concat(),
+            Holder::Seat(seat) => [secret.as_bytes(), &b"s"[..], seat.as_bytes()].concat(),
+        }
+    }
+}
+
+impl Stored for Counted {
+    const KIND: Kind = Kind::Count;
+
+    fn id(&self) -> Vec<u8> {
+        Self::id_of(self.secret, self.holder)
+    }
+
+    fn account(&self) -> Option<AccountId> {
+        Some(self.account)
+    }
+
+    /// The last minute in which a code was given: what no longer counts is found by it.
+    fn sort(&self) -> i64 {
+        let last = self.count.minutes().last().map_or(0, |(minute, _)| *minute);
+        Timestamp::from_seconds(last.saturating_mul(60)).micros()
+    }
+
+    fn body(&self) -> Vec<u8> {
+        to_json(&CountBody { minutes: self.count.minutes().to_vec() })
+    }
+
+    fn read(record: &Record) -> Option<Self> {
+        let body: CountBody = from_json(&record.body)?;
+        let (secret, holder) = record.key.id.split_at_checked(16)?;
+        let holder = match holder.split_first()? {
+            (b'k', key) => Holder::Key(std::str::from_utf8(key).ok()?.parse().ok()?),
+            (b's', seat) => Holder::Seat(SeatId::from_slice(seat).ok()?),
+            _ => return None,
+        };
+        let secret = SecretId::from_slice(secret).ok()?;
+        Some(Self { secret, account: record.account?, holder, count: HourlyCount::of(body.minutes) })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeyUseBody {}
+
+impl Stored for KeyUse {
+    const KIND: Kind = Kind::KeyUse;
+
+    fn id(&self) -> Vec<u8> {
+        self.key.as_str().as_bytes().to_vec()
+    }
+
+    fn account(&self) -> Option<AccountId> {
+        Some(self.account)
+    }
+
+    fn sort(&self) -> i64 {
+        self.last_used_at.micros()
+    }
+
+    fn body(&self) -> Vec<u8> {
+        to_json(&KeyUseBody {})
+    }
+
+    fn read(record: &Record) -> Option<Self> {
+        let KeyUseBody {} = from_json(&record.body)?;
+        let last_used_at = Timestamp::from_micros(record.sort);
+        Some(Self { key: key_id(record)?, account: record.account?, last_used_at })
+    }
+}

@@ -1,0 +1,400 @@
+//! Secrets as operations read them.
+
+use std::time::Duration;
+
+use super::{
+    CHUNK, Draft, Kept, Listed, Outcome, Page, Repeat, Vault,
+    ledger::first,
+    records::{Counted, Floor, SealedMetadata, SealedSeed, Stored as _, Used, damaged},
+    seal::OpenSealError,
+};
+use crate::{
+    domain::{
+        audit::AuditEntry,
+        code_use::{Holder, UseState},
+        hourly::{HourlyCount, MINUTES_COUNTED},
+        ids::{AccountId, SecretId},
+        limits::IDEMPOTENCY_SECONDS,
+        name_query,
+        secret::{CodeTerms, SecretMetadata, TotpSecret},
+        seed::Seed,
+        time::Timestamp,
+    },
+    store::{AuditQuery, Kind, Life, List, Record, RecordKey, StoreError},
+};
+
+/// How far the clock may be ahead of the audit log before nothing is erased.
+const JUMP: Duration = Duration::from_hours(25);
+/// For how long it must have been right before something is erased.
+const SETTLED: Duration = Duration::from_hours(1);
+/// Secrets that are erased in one commit.
+const ERASED_AT_ONCE: usize = 100;
+
+/// A secret that is to be added.
+pub struct NewSecret<'a> {
+    /// Its identity.
+    pub id: SecretId,
+    /// The account it will belong to.
+    pub account: AccountId,
+    /// When it is made, in whole milliseconds.
+    pub created_at: Timestamp,
+    /// What is known of it.
+    pub metadata: &'a SecretMetadata,
+    /// Its seed.
+    pub seed: &'a Seed,
+}
+
+/// What a decision about a code is made from, read in one moment.
+pub struct InUse {
+    /// The secret, live.
+    pub secret: Kept<TotpSecret>,
+    /// Its state of use.
+    pub state: UseState,
+    /// The codes of the last hour, for each holder that was asked for, in their order.
+    pub counts: Vec<HourlyCount>,
+    pub(super) seed: Kept<SealedSeed>,
+    pub(super) used: Kept<Used>,
+    pub(super) counted: Vec<(Counted, Option<Record>)>,
+}
+
+impl InUse {
+    /// What decides how its codes are made and given.
+    pub const fn terms(&self) -> CodeTerms {
+        let SecretMetadata { totp, usage, .. } = &self.secret.value.metadata;
+        CodeTerms { totp: *totp, usage: *usage }
+    }
+}
+
+/// Secrets that match a query, and how many do in all.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Those of the page, oldest first.
+    pub secrets: Vec<TotpSecret>,
+    /// How many match.
+    pub total: u64,
+}
+
+/// What erasing did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Erased {
+    /// Secrets that are gone.
+    pub secrets: u64,
+    /// Nothing was erased, since the clock is far ahead of the audit log or has been right for less than an hour.
+    pub clock_unsettled: bool,
+}
+
+impl Vault {
+    /// One secret of an account, live or deleted.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn secret(&self, account: AccountId, id: SecretId) -> Result<Option<Kept<TotpSecret>>, StoreError> {
+        let keys = [Kind::Secret, Kind::Use].map(|kind| RecordKey::new(kind, id.as_bytes()));
+        let mut found = self.store().read(&keys).await?.into_iter();
+        let (Some(record), used) = (found.next().flatten(), found.next().flatten()) else { return Ok(None) };
+        let [key, _] = &keys;
+        let sealed: Kept<SealedMetadata> = self.kept(key, record)?;
+        if sealed.account != account {
+            return Ok(None);
+        }
+        self.opened(sealed, used.as_ref()).map(Some)
+    }
+
+    /// The secrets of an account, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn secrets(
+        &self,
+        account: AccountId,
+        life: Life,
+        page: Page,
+    ) -> Result<Listed<Kept<TotpSecret>>, StoreError> {
+        let list = List { life: Some(life), ..List::of(Kind::Secret, Some(account), CHUNK) };
+        let records = self.page_of(list, page).await?;
+        self.opened_all(records).await
+    }
+
+    /// Those of some secrets of an account that are live, in the order of the ids: what a key that is limited to them sees.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn secrets_by_id(
+        &self,
+        account: AccountId,
+        ids: &[SecretId],
+    ) -> Result<Listed<Kept<TotpSecret>>, StoreError> {
+        let keys: Vec<_> = ids.iter().map(|id| RecordKey::new(Kind::Secret, id.as_bytes())).collect();
+        let mut records: Vec<_> = self.store().read(&keys).await?.into_iter().flatten().collect();
+        records.retain(|record| record.account == Some(account) && record.life == Life::Live);
+        self.opened_all(records).await
+    }
+
+    /// How many secrets an account has, damaged ones among them.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn count_secrets(&self, account: AccountId, life: Life) -> Result<u64, StoreError> {
+        self.store().count(&List { life: Some(life), ..List::of(Kind::Secret, Some(account), 0) }).await
+    }
+
+    /// The secrets that a person means by words of issuer and label. Words that begin so are looked up; only if that finds
+    /// nothing, or the words are too short, every secret is looked at for words in the middle of others.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn find_secrets(
+        &self,
+        account: AccountId,
+        life: Life,
+        query: &str,
+    ) -> Result<Vec<Kept<TotpSecret>>, StoreError> {
+        let words = self.keyring().query_hashes(account, query);
+        if !words.is_empty() {
+            let list = List { life: Some(life), words, ..List::of(Kind::Secret, Some(account), CHUNK) };
+            let records = self.page_of(list, Page::ALL).await?;
+            let mut found = self.opened_all(records).await?.sound;
+            found.retain(|secret| is_meant(secret, query));
+            if !found.is_empty() {
+                return Ok(found);
+            }
+        }
+        let mut found = Vec::new();
+        self.each_secret(account, life, |secret| {
+            if is_meant(&secret, query) {
+                found.push(secret);
+            }
+        })
+        .await?;
+        Ok(found)
+    }
+
+    /// A page of the live secrets that match a query, wherever in a word, and how many do.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn search_secrets(
+        &self,
+        account: AccountId,
+        query: &str,
+        page: Page,
+        sees: impl Fn(SecretId) -> bool + Send,
+    ) -> Result<Found, StoreError> {
+        let mut found = Found::default();
+        self.each_secret(account, Life::Live, |secret| {
+            if sees(secret.id) && is_meant(&secret, query) {
+                let full = page.limit.is_some_and(|limit| found.secrets.len() >= limit as usize);
+                if found.total >= page.offset && !full {
+                    found.secrets.push(secret.value);
+                }
+                found.total += 1;
+            }
+        })
+        .await?;
+        Ok(found)
+    }
+
+    /// The live secrets of an account that make the same codes.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn same_seed(
+        &self,
+        account: AccountId,
+        seed: &Seed,
+        metadata: &SecretMetadata,
+    ) -> Result<Vec<TotpSecret>, StoreError> {
+        let words = vec![self.keyring().seed_hash(account, seed)];
+        let records = self.page_of(List { words, ..List::of(Kind::Secret, Some(account), CHUNK) }, Page::ALL).await?;
+        let mut same: Vec<_> = self.opened_all(records).await?.sound.into_iter().map(|kept| kept.value).collect();
+        same.retain(|secret| secret.metadata.totp == metadata.totp);
+        Ok(same)
+    }
+
+    /// A live secret with its state of use and what was counted for some holders, as of one moment.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn in_use(
+        &self,
+        account: AccountId,
+        id: SecretId,
+        holders: &[Holder],
+        now: Timestamp,
+    ) -> Result<Option<InUse>, StoreError> {
+        let key = |kind| RecordKey::new(kind, id.as_bytes());
+        let mut keys = vec![key(Kind::Secret), key(Kind::Seed), key(Kind::Use), RecordKey::new(Kind::Floor, [])];
+        keys.extend(holders.iter().map(|holder| RecordKey::new(Kind::Count, Counted::id_of(id, *holder))));
+        let mut found = self.store().read(&keys).await?.into_iter();
+        let mut next = || found.next().flatten();
+        let (secret, seed, used, floor) = (next(), next(), next(), next());
+        let Some(secret) = secret else { return Ok(None) };
+        let secret: Kept<SealedMetadata> = self.kept(&key(Kind::Secret), secret)?;
+        if secret.account != account || secret.deleted_at.is_some() {
+            return Ok(None);
+        }
+        let missing = |kind| damaged(&key(kind), "it is missing");
+        let seed = self.kept(&key(Kind::Seed), seed.ok_or_else(|| missing(Kind::Seed))?)?;
+        let used: Kept<Used> = self.kept(&key(Kind::Use), used.ok_or_else(|| missing(Kind::Use))?)?;
+        let mut counted = Vec::with_capacity(holders.len());
+        for (holder, key) in holders.iter().zip(keys.iter().skip(4)) {
+            let none = Counted { secret: id, account, holder: *holder, count: HourlyCount::default() };
+            counted.push(match next() {
+                Some(record) => {
+                    let Kept { value, record } = self.kept::<Counted>(key, record)?;
+                    (value, Some(record))
+                }
+                None => (none, None),
+            });
+        }
+        let secret = self.with_use(secret, &used)?;
+        let mut state = used.state.clone();
+        if let Some(floor) = floor {
+            let Floor { until } = self.keyring().open_record(&floor)?;
+            state.close_until(&secret.metadata.totp, until);
+        }
+        let counts = counted.iter().map(|(counted, _)| counted.count.at(now)).collect();
+        Ok(Some(InUse { secret, state, counts, seed, used, counted }))
+    }
+
+    /// Opens a seed, for as long as a code is made. The one place where a seed comes out of the vault.
+    ///
+    /// # Errors
+    /// [`OpenSealError`]: damaged, moved, or sealed under an unknown epoch.
+    pub fn open_seed(&self, in_use: &InUse) -> Result<Seed, OpenSealError> {
+        self.keyring().open_seed(&in_use.seed.sealed, &in_use.seed.place())
+    }
+
+    /// What an earlier registration with the same `Idempotency-Key` did. It may be older than a day.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn repeat(&self, key: [u8; 32]) -> Result<Option<Kept<Repeat>>, StoreError> {
+        self.one(key).await
+    }
+
+    /// Erases every secret that was deleted before a time, with a row for each like `entry`, and what no longer counts of
+    /// codes and registrations. Damaged secrets stay: whoever can write the store could otherwise have any erased.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn erase_deleted(&self, before: Timestamp, entry: &AuditEntry) -> Result<Erased, StoreError> {
+        if !self.is_clock_settled(entry.at).await? {
+            return Ok(Erased { secrets: 0, clock_unsettled: true });
+        }
+        let list = List { life: Some(Life::Deleted), ..List::of(Kind::Secret, None, CHUNK) };
+        let mut due: Vec<Kept<SealedMetadata>> = self.listed(list, Page::ALL).await?.sound;
+        due.retain(|kept| kept.deleted_at.is_some_and(|at| at < before));
+        let mut erased = Erased::default();
+        for batch in due.chunks(ERASED_AT_ONCE) {
+            let draft = batch.iter().fold(self.silent_draft(), |draft, kept| {
+                let (account, secret) = (Some(kept.account), Some(kept.id));
+                draft.keep(kept).erase_secret(kept.id).entry(AuditEntry { account, secret, ..entry.clone() })
+            });
+            // Somebody else has erased or restored one of them: the others go the next time.
+            if draft.commit().await? == Outcome::Done {
+                erased.secrets += batch.len() as u64;
+            }
+        }
+        self.sweep(entry.at).await?;
+        Ok(erased)
+    }
+
+    /// Whether the clock stands where the audit log says it stood an hour ago at least: one start with a clock that is days
+    /// ahead must not erase what a person may still restore.
+    async fn is_clock_settled(&self, now: Timestamp) -> Result<bool, StoreError> {
+        let window = AuditQuery {
+            since: Some(now.minus(JUMP)),
+            until: Some(now.minus(SETTLED)),
+            limit: 1,
+            ..AuditQuery::default()
+        };
+        Ok(first(self.store(), window).await?.is_some())
+    }
+
+    /// Removes counts and registrations that no longer count.
+    async fn sweep(&self, now: Timestamp) -> Result<(), StoreError> {
+        let hours = Duration::from_secs(MINUTES_COUNTED.unsigned_abs() * 120);
+        let day = Duration::from_secs(IDEMPOTENCY_SECONDS.unsigned_abs());
+        for (kind, age) in [(Kind::Count, hours), (Kind::Idempotency, day)] {
+            let before_sort = Some(now.minus(age).micros());
+            let old = self.store().list(&List { before_sort, ..List::of(kind, None, CHUNK) }).await?;
+            if !old.is_empty() {
+                let mut draft: Draft<'_> = self.silent_draft();
+                draft.remove_all(old.into_iter().map(|record| record.key));
+                draft.commit().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Seals what is to be added.
+    pub(super) fn sealed(&self, new: &NewSecret<'_>) -> Result<(SealedMetadata, SealedSeed), StoreError> {
+        let NewSecret { id, account, created_at, metadata, seed } = *new;
+        let (keyring, random) = (self.keyring(), self.core.random.as_ref());
+        let mut sealed = SealedSeed { id, account, created_at, writing: 1, sealed: Vec::new() };
+        sealed.sealed = keyring.seal_seed(seed, &sealed.place(), random)?;
+        let seed_hash = Some(keyring.seed_hash(account, seed));
+        let mut kept =
+            SealedMetadata { id, account, created_at, deleted_at: None, writing: 1, seed_hash, sealed: Vec::new() };
+        kept.sealed = keyring.seal_metadata(metadata, &kept.place(), random)?;
+        Ok((kept, sealed))
+    }
+
+    /// Opens records of secrets, with what is kept of their use.
+    async fn opened_all(&self, records: Vec<Record>) -> Result<Listed<Kept<TotpSecret>>, StoreError> {
+        let mut listed = Listed::default();
+        let mut records = records.into_iter().peekable();
+        while records.peek().is_some() {
+            let chunk: Vec<_> = records.by_ref().take(CHUNK as usize).collect();
+            let keys: Vec<_> = chunk.iter().map(|record| RecordKey::new(Kind::Use, record.key.id.clone())).collect();
+            let used = self.store().read(&keys).await?;
+            for (record, used) in chunk.into_iter().zip(used) {
+                let key = record.key.clone();
+                match self.kept(&key, record).and_then(|sealed| self.opened(sealed, used.as_ref())) {
+                    Ok(secret) => listed.sound.push(secret),
+                    Err(cause) => listed.damaged.push((key, cause)),
+                }
+            }
+        }
+        Ok(listed)
+    }
+
+    async fn each_secret(
+        &self,
+        account: AccountId,
+        life: Life,
+        mut see: impl FnMut(Kept<TotpSecret>) + Send,
+    ) -> Result<(), StoreError> {
+        let mut list = List { life: Some(life), ..List::of(Kind::Secret, Some(account), CHUNK) };
+        loop {
+            let chunk = self.store().list(&list).await?;
+            let Some(last) = chunk.last() else { return Ok(()) };
+            list.after = Some((last.sort, last.key.id.clone()));
+            self.opened_all(chunk).await?.sound.into_iter().for_each(&mut see);
+            // Opening takes a while where there are many; others have their turn between the chunks.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn opened(&self, sealed: Kept<SealedMetadata>, used: Option<&Record>) -> Result<Kept<TotpSecret>, StoreError> {
+        let key = RecordKey::new(Kind::Use, sealed.id.as_bytes());
+        let used = used.filter(|used| used.key == key).ok_or_else(|| damaged(&key, "it is missing"))?;
+        self.with_use(sealed, &self.keyring().open_record(used)?)
+    }
+
+    fn with_use(&self, sealed: Kept<SealedMetadata>, used: &Used) -> Result<Kept<TotpSecret>, StoreError> {
+        let Kept { value, record } = sealed;
+        let metadata = self.keyring().open_metadata(&value.sealed, &value.place());
+        let metadata = metadata.map_err(|cause| damaged(&record.key, &cause.to_string()))?;
+        let SealedMetadata { id, created_at, deleted_at, .. } = value;
+        let last_used_at = used.state.last_used_at;
+        Ok(Kept { value: TotpSecret { id, created_at, last_used_at, deleted_at, metadata }, record })
+    }
+}
+
+/// Whether a query means a secret. What finds it is not under its MAC, so the secret itself is looked at.
+fn is_meant(secret: &TotpSecret, query: &str) -> bool {
+    let SecretMetadata { label, issuer, .. } = &secret.metadata;
+    name_query::matches(query, issuer.as_ref().map(|issuer| issuer.as_str()), label.as_str())
+}

@@ -1,0 +1,236 @@
+//! Checking and pruning the audit log, a page at a time.
+
+use subtle::ConstantTimeEq as _;
+
+use super::{
+    CHUNK, Outcome, Vault,
+    ledger::{base_of, first, genesis, head_of, is_kept},
+    records::{AuditBase, AuditHead},
+};
+use crate::{
+    domain::{
+        audit::{AuditEntry, ChainHead},
+        time::Timestamp,
+    },
+    store::{AuditQuery, Cursor, Index, Kind, Prune, Put, RecordKey, StoreError},
+};
+
+/// Rows that one commit of a pruning removes.
+const PRUNED_AT_ONCE: u64 = 10_000;
+
+/// What a check of the audit log found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AuditReport {
+    /// How many rows were checked.
+    pub rows: u64,
+    /// The first and last number of each chain's rows.
+    pub spans: Vec<(u32, u64, u64)>,
+    /// How many anchors were compared with a row. Those below what was pruned can't be.
+    pub anchors: u64,
+    /// What is wrong, and in which chain; `None`: nothing.
+    pub finding: Option<(u32, Finding)>,
+}
+
+/// What is wrong with a chain of the audit log, at the first place where it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Finding {
+    /// A row is missing before this one, or rows were reordered.
+    #[error("row {0} does not follow the one before it: rows are missing or were moved")]
+    Gap(u64),
+    /// A row was changed, or written by somebody without the vault's key.
+    #[error("row {0} was changed, or written without the vault's key")]
+    Changed(u64),
+    /// A row stands where all were pruned.
+    #[error("row {0} stands among those that were pruned: it was written without the vault's key")]
+    Pruned(u64),
+    /// The last rows were cut off.
+    #[error("the audit log ends before row {0}, which it had: its tail was cut off")]
+    Cut(u64),
+    /// The record of where the chain ends was changed or removed.
+    #[error("the record of where the audit log ends was changed without the vault's key")]
+    Head,
+    /// The record of what the chain starts from was changed.
+    #[error("the record of what the audit log starts from was changed without the vault's key")]
+    Base,
+    /// An anchor kept outside does not match.
+    #[error("row {0} is not the one that the given anchor vouches for")]
+    Anchor(u64),
+}
+
+impl Vault {
+    /// Checks every row's MAC, the numbering, the ends of each chain, and anchors that were kept outside.
+    ///
+    /// # Errors
+    /// [`StoreError`], if it can't be read.
+    pub async fn verify(&self, anchors: &[ChainHead]) -> Result<AuditReport, StoreError> {
+        let mut chains = self.chains().await?;
+        chains.extend(anchors.iter().map(|anchor| anchor.chain));
+        // A vault always has the first chain.
+        chains.push(0);
+        chains.sort_unstable();
+        chains.dedup();
+        let mut report = AuditReport::default();
+        for chain in chains {
+            let anchors: Vec<_> = anchors.iter().filter(|anchor| anchor.chain == chain).copied().collect();
+            if let Some(finding) = self.verify_chain(chain, &anchors, &mut report).await? {
+                report.finding = Some((chain, finding));
+                break;
+            }
+        }
+        Ok(report)
+    }
+
+    async fn verify_chain(
+        &self,
+        chain: u32,
+        anchors: &[ChainHead],
+        report: &mut AuditReport,
+    ) -> Result<Option<Finding>, StoreError> {
+        let (store, keyring) = (self.store(), self.keyring());
+        // The ends are read first: rows that others add meanwhile come after them.
+        let base = match base_of(store, keyring, chain).await {
+            Err(StoreError::Damaged { .. }) => return Ok(Some(Finding::Base)),
+            base => base?,
+        };
+        let noted = head_of(store, keyring, chain).await?.map(|(AuditHead(head), _)| head);
+        if let Some(seq) = self.first_pruned(&base).await? {
+            return Ok(Some(Finding::Pruned(seq)));
+        }
+        let mut awaited: Vec<(ChainHead, bool)> = anchors.iter().map(|anchor| (*anchor, true)).collect();
+        awaited.extend(noted.map(|head| (head, false)));
+        let mut at = base;
+        if let Some(finding) = contradiction(&at, &awaited, report) {
+            return Ok(Some(finding));
+        }
+        let mut query =
+            AuditQuery { chain: Some(chain), after: Cursor(vec![(chain, base.seq)]), limit: CHUNK, ..AuditQuery::default() };
+        loop {
+            let page = store.audit(&query).await?;
+            for record in &page.records {
+                if record.chain != chain || Some(record.seq) != at.seq.checked_add(1) {
+                    return Ok(Some(Finding::Gap(record.seq)));
+                }
+                if !keyring.follows(&at, record) {
+                    return Ok(Some(Finding::Changed(record.seq)));
+                }
+                at = ChainHead { chain, seq: record.seq, mac: record.mac };
+                if let Some(finding) = contradiction(&at, &awaited, report) {
+                    return Ok(Some(finding));
+                }
+                report.rows += 1;
+            }
+            let Some(next) = page.next else { break };
+            query.after = next;
+        }
+        if at.seq > base.seq {
+            report.spans.push((chain, base.seq.saturating_add(1), at.seq));
+        }
+        let cut = awaited.iter().map(|(head, _)| head.seq).filter(|seq| *seq > at.seq).min();
+        let lost = noted.is_none_or(|head| head.seq < base.seq);
+        Ok(cut.map(Finding::Cut).or(lost.then_some(Finding::Head)))
+    }
+
+    /// The first row at or below a base, where there is none that the vault wrote.
+    async fn first_pruned(&self, base: &ChainHead) -> Result<Option<u64>, StoreError> {
+        let before = Cursor(vec![(base.chain, base.seq.saturating_add(1))]);
+        let query = AuditQuery { chain: Some(base.chain), before, limit: 1, ..AuditQuery::default() };
+        Ok(first(self.store(), query).await?.map(|record| record.seq))
+    }
+
+    /// Removes the rows of each chain that are older than a time, and leaves rows that say so. Returns how many. A chain
+    /// that is broken there is left alone: pruning must not remove what shows it.
+    ///
+    /// # Errors
+    /// [`StoreError`]; `Damaged` if a chain is broken.
+    pub async fn prune(&self, before: Timestamp, entry: &AuditEntry) -> Result<u64, StoreError> {
+        let mut removed = 0;
+        for chain in self.chains().await? {
+            let query = AuditQuery {
+                chain: Some(chain),
+                until: Some(before),
+                newest: true,
+                limit: 1,
+                ..AuditQuery::default()
+            };
+            let Some(last) = first(self.store(), query).await? else { continue };
+            loop {
+                let now = self.prune_some(chain, last.seq, entry).await?;
+                removed += now;
+                if now == 0 {
+                    break;
+                }
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Removes the next rows of a chain, none beyond `upto`. How many.
+    async fn prune_some(&self, chain: u32, upto: u64, entry: &AuditEntry) -> Result<u64, StoreError> {
+        let (store, keyring) = (self.store(), self.keyring());
+        let broken = |what: &str| StoreError::Damaged { what: format!("the audit log, which is left as it is: {what}") };
+        let key = RecordKey::new(Kind::AuditBase, chain.to_be_bytes());
+        let kept = store.read(&[key]).await?.into_iter().flatten().next();
+        let base = kept.as_ref().map(|record| keyring.open_record::<AuditBase>(record)).transpose()?;
+        let base = base.map_or(genesis(chain), |AuditBase(base)| base);
+        let upto = upto.min(base.seq.saturating_add(PRUNED_AT_ONCE));
+        if upto <= base.seq {
+            return Ok(0);
+        }
+        let Some((AuditHead(head), _)) = head_of(store, keyring, chain).await? else {
+            return Err(broken("its head was changed without the vault's key"));
+        };
+        if !is_kept(store, keyring, &head).await? {
+            return Err(broken("the row that its head names is gone or changed"));
+        }
+        if self.first_pruned(&base).await?.is_some() {
+            return Err(broken("there are rows below those that were pruned"));
+        }
+        let new = self.follow(&base, upto).await?.ok_or_else(|| broken("its chain is broken"))?;
+        // The head may not stay behind what is removed: it moves with the row that says so.
+        let count = new.seq.saturating_sub(base.seq);
+        let mut draft = self.draft(AuditEntry { count: Some(count), ..entry.clone() }).scrub();
+        let version = kept.map_or(1, |record| record.version.saturating_add(1));
+        let change = draft.change_mut();
+        change.prune = Some(Prune { chain, upto: new.seq });
+        change.put.push(Put { record: keyring.record(&AuditBase(new), version), index: Index::Keep });
+        match draft.commit().await? {
+            Outcome::Done => Ok(count),
+            // Another process prunes too.
+            Outcome::Stale | Outcome::Taken => Ok(0),
+        }
+    }
+
+    /// Follows a chain from a row to another one. `None` if it breaks before that.
+    async fn follow(&self, from: &ChainHead, upto: u64) -> Result<Option<ChainHead>, StoreError> {
+        let (chain, mut at) = (from.chain, *from);
+        let after = Cursor(vec![(chain, from.seq)]);
+        let mut query = AuditQuery { chain: Some(chain), after, limit: CHUNK, ..AuditQuery::default() };
+        loop {
+            let page = self.store().audit(&query).await?;
+            for record in &page.records {
+                if Some(record.seq) != at.seq.checked_add(1) || !self.keyring().follows(&at, record) {
+                    return Ok(None);
+                }
+                at = ChainHead { chain, seq: record.seq, mac: record.mac };
+                if at.seq == upto {
+                    return Ok(Some(at));
+                }
+            }
+            let Some(next) = page.next else { return Ok(None) };
+            query.after = next;
+        }
+    }
+}
+
+/// Whether a row, or the base before the first one, is not what an anchor or the chain's head says it is.
+fn contradiction(at: &ChainHead, awaited: &[(ChainHead, bool)], report: &mut AuditReport) -> Option<Finding> {
+    let mut finding = None;
+    for (head, anchor) in awaited.iter().filter(|(head, _)| head.seq == at.seq) {
+        report.anchors += u64::from(*anchor);
+        let same: bool = head.mac.ct_eq(&at.mac).into();
+        if !same {
+            finding = finding.or(Some(if *anchor { Finding::Anchor(at.seq) } else { Finding::Changed(at.seq) }));
+        }
+    }
+    finding
+}

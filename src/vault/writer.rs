@@ -1,0 +1,328 @@
+//! The writer: changes that are ready go into one commit together, with their rows chained onto the audit log.
+//!
+//! One task at a time commits what is queued; callers wait for their answer alone, so one that goes away stops nothing.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{sync::oneshot, time::Instant};
+
+use super::{
+    draft::Outcome,
+    keyring::Keyring,
+    ledger::{End, end_of, head_of, is_kept},
+    records::AuditHead,
+    state::StateFile,
+};
+use crate::{
+    domain::audit::{Action, AuditEntry, ChainHead},
+    random::SharedRandom,
+    store::{Change, Commit, Committed, Durable, Index, Put, SharedStore, StoreError},
+};
+
+/// Changes of one commit at most.
+const BATCH: usize = 256;
+/// How often a commit is tried when other processes are faster, and for how long.
+const TRIES: u32 = 64;
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Tries that don't pause before the next one.
+const EAGER_TRIES: u32 = 3;
+/// The longest pause between two tries.
+const PAUSE: Duration = Duration::from_millis(5);
+/// How soon a commit that need not be durable at once is made so.
+const SYNC_DELAY: Duration = Duration::from_millis(200);
+
+/// A change and its rows.
+pub(super) struct Job {
+    pub(super) change: Change,
+    pub(super) entries: Vec<AuditEntry>,
+    pub(super) durable: Durable,
+}
+
+type Answer = Result<Outcome, StoreError>;
+
+struct Waiting {
+    job: Job,
+    answer: oneshot::Sender<Answer>,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: Vec<Waiting>,
+    /// A task is at work, which will take what is added.
+    flushing: bool,
+    closed: bool,
+}
+
+/// Where this process's chain goes on.
+#[derive(Clone, Copy)]
+struct Chain {
+    end: End,
+    /// Version of the head's record; `None`: it is not what it was, and stays so as evidence.
+    head: Option<u64>,
+}
+
+pub(super) struct Writer {
+    store: SharedStore,
+    keyring: Arc<Keyring>,
+    random: SharedRandom,
+    state: Arc<StateFile>,
+    /// The chain that this process writes.
+    number: u32,
+    queue: Mutex<Queue>,
+    chain: Mutex<Option<Chain>>,
+    /// The last row that this process knows to be durable.
+    durable: Mutex<Option<ChainHead>>,
+    sync_due: AtomicBool,
+}
+
+impl Writer {
+    pub(super) fn new(
+        store: SharedStore,
+        keyring: Arc<Keyring>,
+        random: SharedRandom,
+        state: StateFile,
+        durable: Option<ChainHead>,
+    ) -> Self {
+        Self {
+            store,
+            keyring,
+            random,
+            state: Arc::new(state),
+            number: 0,
+            queue: Mutex::default(),
+            chain: Mutex::default(),
+            durable: Mutex::new(durable),
+            sync_due: AtomicBool::new(false),
+        }
+    }
+
+    /// Notes where the audit log ends when the vault is opened.
+    pub(super) async fn note_open(&self) {
+        let head = *lock(&self.durable);
+        if let Some(head) = head {
+            self.state.note(head, true).await;
+        }
+    }
+
+    /// Commits a change. It happens or not even if the caller stops waiting.
+    pub(super) async fn commit(self: &Arc<Self>, job: Job) -> Answer {
+        let (answer, answered) = oneshot::channel();
+        {
+            let mut queue = lock(&self.queue);
+            if queue.closed {
+                return Err(StoreError::Unavailable("it is closed".to_owned()));
+            }
+            queue.waiting.push(Waiting { job, answer });
+            if !queue.flushing {
+                queue.flushing = true;
+                tokio::spawn(Arc::clone(self).flush());
+            }
+        }
+        answered.await.unwrap_or_else(|_| Err(StoreError::Unknown("the commit was given up".to_owned())))
+    }
+
+    /// Commits what is queued and takes nothing more.
+    pub(super) async fn close(self: &Arc<Self>) -> Result<(), StoreError> {
+        let nothing = Job { change: Change::default(), entries: Vec::new(), durable: Durable::Now };
+        let last = self.commit(nothing).await;
+        lock(&self.queue).closed = true;
+        self.store.sync().await?;
+        // What was committed to be durable soon is so now; the state file says it.
+        let head = lock(&self.chain).map(|chain| chain.end.head());
+        if let Some(head) = head.or(*lock(&self.durable)) {
+            self.state.note(head, true).await;
+        }
+        last.map(|_| ())
+    }
+
+    async fn flush(self: Arc<Self>) {
+        let _resting = Resting(&self.queue);
+        loop {
+            let batch: Vec<_> = {
+                let mut queue = lock(&self.queue);
+                if queue.waiting.is_empty() {
+                    // Under the same lock: what is queued after this finds nobody at work and begins anew.
+                    queue.flushing = false;
+                    return;
+                }
+                let count = queue.waiting.len().min(BATCH);
+                queue.waiting.drain(..count).collect()
+            };
+            self.commit_all(batch).await;
+        }
+    }
+
+    async fn commit_all(self: &Arc<Self>, mut batch: Vec<Waiting>) {
+        let deadline = Instant::now() + PATIENCE;
+        for tried in 0..TRIES {
+            if batch.is_empty() || Instant::now() > deadline {
+                break;
+            }
+            self.pause(tried).await;
+            let failed = match self.try_all(&mut batch).await {
+                Ok(true) => return,
+                Ok(false) => continue,
+                Err(cause) => cause,
+            };
+            if matches!(failed, StoreError::Unknown(_)) {
+                // The next commit looks where the chain ends.
+                *lock(&self.chain) = None;
+            }
+            answer(batch, &Err(failed));
+            return;
+        }
+        answer(batch, &Err(StoreError::Unavailable("other processes were faster each time".to_owned())));
+    }
+
+    /// Tries to commit a batch; what can't be is answered and leaves it. `true`: all of the rest happened.
+    async fn try_all(self: &Arc<Self>, batch: &mut Vec<Waiting>) -> Result<bool, StoreError> {
+        let chain = self.chain().await?;
+        let (commit, next) = self.prepare(batch, chain)?;
+        match self.store.commit(Arc::new(commit)).await? {
+            Committed::Done => {
+                *lock(&self.chain) = Some(next);
+                self.done(std::mem::take(batch), next.end.head());
+                return Ok(true);
+            }
+            Committed::Moved { .. } => *lock(&self.chain) = None,
+            Committed::Taken { change } => refuse(batch, &[change], Outcome::Taken),
+            Committed::Stale { changes } => {
+                // The last one moves the head, which another process has done.
+                if changes.contains(&batch.len()) {
+                    *lock(&self.chain) = None;
+                }
+                refuse(batch, &changes, Outcome::Stale);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The commit of a batch, and where the chain goes on after it.
+    fn prepare(&self, batch: &[Waiting], chain: Chain) -> Result<(Commit, Chain), StoreError> {
+        let (mut next, tail) = (chain, chain.end.tail);
+        let mut changes = Vec::with_capacity(batch.len() + 1);
+        for Waiting { job, .. } in batch {
+            let mut change = job.change.clone();
+            for entry in &job.entries {
+                change.audit.push(self.keyring.append(&mut next.end, entry)?);
+            }
+            changes.push(change);
+        }
+        let rows = next.end.tail != tail;
+        let now = batch.iter().any(|waiting| waiting.job.durable == Durable::Now);
+        // A head names only what is durable with it.
+        if let Some(version) = next.head
+            && now
+            && rows
+        {
+            let record = self.keyring.record(&AuditHead(next.end.head()), version.saturating_add(1));
+            changes.push(Change { put: vec![Put { record, index: Index::Keep }], ..Change::default() });
+            next.head = Some(version.saturating_add(1));
+        }
+        let durable = if now { Durable::Now } else { Durable::Soon };
+        Ok((Commit { changes, tail: rows.then_some(tail), durable }, next))
+    }
+
+    fn done(self: &Arc<Self>, batch: Vec<Waiting>, head: ChainHead) {
+        let now = batch.iter().any(|waiting| waiting.job.durable == Durable::Now);
+        let urgent = batch.iter().any(|waiting| !is_code(&waiting.job));
+        answer(batch, &Ok(Outcome::Done));
+        if now {
+            *lock(&self.durable) = Some(head);
+            let state = Arc::clone(&self.state);
+            if state.is_due(urgent) {
+                tokio::spawn(async move { state.note(head, urgent).await });
+            }
+        } else if !self.sync_due.swap(true, Ordering::AcqRel) {
+            let writer = Arc::clone(self);
+            tokio::spawn(async move {
+                tokio::time::sleep(SYNC_DELAY).await;
+                writer.sync_due.store(false, Ordering::Release);
+                if let Err(cause) = writer.store.sync().await {
+                    tracing::warn!(%cause, "rows of codes that were read again are not durable yet");
+                }
+            });
+        }
+    }
+
+    /// Where the chain goes on: remembered, or read.
+    async fn chain(&self) -> Result<Chain, StoreError> {
+        let known = *lock(&self.chain);
+        if let Some(chain) = known {
+            return Ok(chain);
+        }
+        let (store, keyring) = (self.store.as_ref(), self.keyring.as_ref());
+        let known = *lock(&self.durable);
+        if let Some(known) = known
+            && !is_kept(store, keyring, &known).await?
+        {
+            let what = "an older copy, or another vault, has taken its place while this process was running; stop it, put the \
+                        right one back or run `countersign vault accept-loss`";
+            return Err(StoreError::Unavailable(what.to_owned()));
+        }
+        let end = end_of(store, keyring, self.number).await?;
+        let head = match head_of(store, keyring, self.number).await? {
+            Some((AuditHead(head), version)) => is_kept(store, keyring, &head).await?.then_some(version),
+            None => None,
+        };
+        if head.is_none() {
+            tracing::error!("the audit log does not end where its head says; `countersign audit verify` tells more");
+        }
+        let chain = Chain { end, head };
+        *lock(&self.chain) = Some(chain);
+        Ok(chain)
+    }
+
+    /// Leaves others a chance, a different moment in each process.
+    async fn pause(&self, tried: u32) {
+        if tried < EAGER_TRIES {
+            return;
+        }
+        let mut dice = [0; 1];
+        // Without randomness they pause equally long.
+        let _ = self.random.fill(&mut dice);
+        tokio::time::sleep(PAUSE * u32::from(dice[0]) / u32::from(u8::MAX)).await;
+    }
+}
+
+/// Sets the queue free even if a commit panics.
+struct Resting<'a>(&'a Mutex<Queue>);
+
+impl Drop for Resting<'_> {
+    fn drop(&mut self) {
+        lock(self.0).flushing = false;
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn answer(batch: Vec<Waiting>, with: &Answer) {
+    for waiting in batch {
+        // Who is gone need not hear it.
+        let _ = waiting.answer.send(with.clone());
+    }
+}
+
+/// Answers some of a batch, which leave it.
+fn refuse(batch: &mut Vec<Waiting>, changes: &[usize], outcome: Outcome) {
+    let (refused, rest): (Vec<_>, Vec<_>) =
+        std::mem::take(batch).into_iter().enumerate().partition(|(nth, _)| changes.contains(nth));
+    *batch = rest.into_iter().map(|(_, waiting)| waiting).collect();
+    answer(refused.into_iter().map(|(_, waiting)| waiting).collect(), &Ok(outcome));
+}
+
+/// Whether a job gives codes and does nothing else: what the state file follows once a second.
+fn is_code(job: &Job) -> bool {
+    let code = |entry: &AuditEntry| {
+        matches!(entry.action, Action::CodeGet | Action::CodeReserve | Action::CodeRelease | Action::CodeVerify)
+    };
+    job.entries.iter().all(code)
+}
