@@ -23,7 +23,7 @@ pub mod random;
 pub mod store;
 pub mod vault;
 
-// pub mod service;
+pub mod operations;
 
 // pub mod transport;
 

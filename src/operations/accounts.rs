@@ -1,0 +1,96 @@
+//! Accounts: a person keeps them.
+
+use super::{Call, Effect, Failed, Operation, Refusal, Service, Spec, sound};
+use crate::{
+    domain::{
+        account::{Account, DEFAULT_ACCOUNT},
+        audit::{Action, AuditEntry},
+        ids::AccountId,
+        text::Name,
+    },
+    vault::{Kept, Outcome},
+};
+
+/// Why an account stays. What could still be restored must not be lost in passing.
+const HAS_SECRETS: &str = "the account has secrets, or deleted ones that can still be restored; `secret list` and \
+                           `secret list --deleted` with `--account` show them, and `secret rm ID --now` erases one for good";
+
+impl Service {
+    /// The account of a name. Only start-up asks: a caller's account comes from its credential.
+    ///
+    /// # Errors
+    /// `not_found`, `unavailable`.
+    pub async fn find_account(&self, name: &str) -> Result<Account, Refusal> {
+        let found = self.account_named(name).await.map_err(|failed| self.refusal_of(failed))?;
+        Ok(found.value)
+    }
+
+    async fn account_named(&self, name: &str) -> Result<Kept<Account>, Failed> {
+        let name = Name::parse(name).map_err(|_| Refusal::NotFound("account"))?;
+        Ok(self.vault().account_named(&name).await?.ok_or(Refusal::NotFound("account"))?)
+    }
+}
+
+/// Every account, oldest first. A damaged one is left out, with a line in the log.
+#[derive(Debug, Clone, Copy)]
+pub struct ListAccounts;
+
+impl Operation for ListAccounts {
+    const SPEC: Spec = Spec::person("list_accounts", Action::Call, Effect::Read);
+    type Output = Vec<Account>;
+
+    async fn run(self, call: &mut Call<'_>) -> Result<Vec<Account>, Failed> {
+        let listed = call.service.vault().accounts().await?;
+        Ok(sound(listed).into_iter().map(|kept| kept.value).collect())
+    }
+}
+
+/// Adds an account.
+#[derive(Debug, Clone)]
+pub struct AddAccount {
+    /// Its name.
+    pub name: String,
+}
+
+impl Operation for AddAccount {
+    const SPEC: Spec = Spec::person("add_account", Action::AccountAdd, Effect::Change);
+    type Output = Account;
+
+    async fn run(self, call: &mut Call<'_>) -> Result<Account, Failed> {
+        let created_at = call.entry.at.whole_millis();
+        let name = Name::parse(&self.name).map_err(|problem| Refusal::invalid("name", problem.to_string()))?;
+        let id = AccountId::new(call.service.parts.random.random_id()?);
+        let account = Account { id, name, created_at };
+        let entry = AuditEntry { account: Some(id), at: created_at, ..call.entry.clone() };
+        match call.service.vault().draft(entry).add(&account).commit().await? {
+            Outcome::Done => Ok(account),
+            Outcome::Taken | Outcome::Stale => Err(Refusal::Exists("an account of this name").into()),
+        }
+    }
+}
+
+/// Removes an account without secrets, with its seats and keys.
+#[derive(Debug, Clone)]
+pub struct RemoveAccount {
+    /// Its name.
+    pub name: String,
+}
+
+impl Operation for RemoveAccount {
+    const SPEC: Spec = Spec::person("remove_account", Action::AccountRemove, Effect::Erase);
+    type Output = ();
+
+    async fn run(self, call: &mut Call<'_>) -> Result<(), Failed> {
+        if self.name == DEFAULT_ACCOUNT {
+            return Err(Refusal::InUse("the account `default` can't be removed").into());
+        }
+        // What is past its seven days stands in nobody's way.
+        call.service.erase_expired().await?;
+        let account = call.service.account_named(&self.name).await?;
+        let entry = AuditEntry { account: Some(account.id), ..call.entry.clone() };
+        match call.service.vault().remove_account(&account, entry).await? {
+            Outcome::Done => Ok(()),
+            Outcome::Stale | Outcome::Taken => Err(Refusal::InUse(HAS_SECRETS).into()),
+        }
+    }
+}

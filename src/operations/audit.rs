@@ -1,0 +1,157 @@
+//! The audit log, for people and their tools: reading, checking, pruning it.
+
+use std::time::Duration;
+
+use subtle::ConstantTimeEq as _;
+use zeroize::Zeroizing;
+
+use super::{Access, Call, Effect, Failed, Operation, Refusal, Service, Spec};
+use crate::{
+    domain::{
+        audit::{Action, AuditEntry, AuditFilter, AuditRow, ChainHead},
+        ids::SecretId,
+        limits::{PAGE_ROWS_MAX, TRAIL_DAYS_MIN},
+        scope::Scope,
+        time::Timestamp,
+    },
+    vault::{AuditAsk, AuditReport, AuditRows},
+};
+
+/// A page of the rows of the caller's account that match a filter. For a caller that is limited to given secrets or bound to
+/// a seat, rows on anything else, or for anybody else, don't exist.
+#[derive(Debug, Clone, Default)]
+pub struct ReadAudit {
+    /// Which rows.
+    pub filter: AuditFilter,
+    /// Which page of them.
+    pub page: AuditAsk,
+}
+
+impl Operation for ReadAudit {
+    const SPEC: Spec = Spec {
+        name: "list_audit",
+        access: Access::Scope(Scope::AuditRead),
+        action: Action::Call,
+        effect: Effect::Read,
+    };
+    type Output = AuditRows;
+
+    async fn run(self, call: &mut Call<'_>) -> Result<AuditRows, Failed> {
+        let (caller, filter) = (call.caller, self.filter);
+        if caller.seat().is_some() && filter.seat.is_some_and(|seat| caller.seat() != Some(seat)) {
+            return Err(Refusal::OtherSeat.into());
+        }
+        let filter = AuditFilter {
+            account: Some(caller.account()),
+            seat: caller.seat().or(filter.seat),
+            secrets: caller.granted().map(<[SecretId]>::to_vec),
+            ..filter
+        };
+        Ok(call.service.vault().audit_page(&filter, &self.page).await?)
+    }
+}
+
+/// A page of the rows of every account, for the person who keeps the vault.
+#[derive(Debug, Clone, Default)]
+pub struct ReadWholeAudit {
+    /// Which rows.
+    pub filter: AuditFilter,
+    /// Which page of them.
+    pub page: AuditAsk,
+}
+
+impl Operation for ReadWholeAudit {
+    const SPEC: Spec = Spec::person("list_whole_audit", Action::Call, Effect::Read);
+    type Output = AuditRows;
+
+    async fn run(self, call: &mut Call<'_>) -> Result<AuditRows, Failed> {
+        Ok(call.service.vault().audit_page(&self.filter, &self.page).await?)
+    }
+}
+
+/// Checks every row's MAC, the numbering, the ends of each chain, and anchors that were kept outside.
+#[derive(Debug, Clone, Default)]
+pub struct VerifyAudit {
+    /// The anchors.
+    pub anchors: Vec<ChainHead>,
+}
+
+impl Operation for VerifyAudit {
+    const SPEC: Spec = Spec::person("verify_audit", Action::Call, Effect::Read);
+    type Output = AuditReport;
+
+    async fn run(self, call: &mut Call<'_>) -> Result<AuditReport, Failed> {
+        Ok(call.service.vault().verify(&self.anchors).await?)
+    }
+}
+
+/// The rows that say that a code was given: whose was it?
+pub struct TraceCode {
+    /// The digits.
+    pub digits: Zeroizing<String>,
+    /// The secret, if it is known.
+    pub secret: Option<SecretId>,
+    /// From when on.
+    pub since: Option<Timestamp>,
+}
+
+impl Operation for TraceCode {
+    const SPEC: Spec = Spec::person("trace_code", Action::Call, Effect::Read);
+    type Output = Vec<AuditRow>;
+
+    async fn run(self, call: &mut Call<'_>) -> Result<Vec<AuditRow>, Failed> {
+        let vault = call.service.vault();
+        let filter = AuditFilter {
+            account: Some(call.caller.account()),
+            secret: self.secret,
+            action: Some(Action::CodeGet),
+            since: self.since,
+            ..AuditFilter::default()
+        };
+        let mut page = AuditAsk { limit: PAGE_ROWS_MAX, ..AuditAsk::default() };
+        let mut traced = Vec::new();
+        loop {
+            let AuditRows { rows, next } = vault.audit_page(&filter, &page).await?;
+            traced.extend(rows.into_iter().filter(|row| {
+                let AuditEntry { secret: Some(secret), step: Some(step), code_tag: Some(tag), .. } = row.entry else {
+                    return false;
+                };
+                vault.tag_of(secret, step, &self.digits).ct_eq(&tag).into()
+            }));
+            let Some(next) = next else { return Ok(traced) };
+            page.from = Some(next);
+            // Many rows are looked at; others have their turn in between.
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// Removes rows that are older than a time, a year old at least; a row says so. Answers how many.
+#[derive(Debug, Clone, Copy)]
+pub struct PruneAudit {
+    /// Older rows go.
+    pub before: Timestamp,
+}
+
+impl Operation for PruneAudit {
+    const SPEC: Spec = Spec::person("prune_audit", Action::TrailPrune, Effect::Erase);
+    type Output = u64;
+
+    async fn run(self, call: &mut Call<'_>) -> Result<u64, Failed> {
+        let youngest = call.entry.at.minus(Duration::from_secs(TRAIL_DAYS_MIN.unsigned_abs() * 86_400));
+        if self.before > youngest {
+            return Err(Refusal::invalid("before", format!("must lie {TRAIL_DAYS_MIN} days back at least")).into());
+        }
+        Ok(call.service.vault().prune(self.before, &call.entry).await?)
+    }
+}
+
+impl Service {
+    /// Where each chain of the audit log ends: what an anchor outside keeps. It names only what a power cut leaves.
+    ///
+    /// # Errors
+    /// `unavailable`.
+    pub async fn audit_heads(&self) -> Result<Vec<ChainHead>, Refusal> {
+        self.vault().anchor().await.map_err(|cause| self.refusal_of(cause.into()))
+    }
+}

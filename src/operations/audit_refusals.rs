@@ -1,0 +1,209 @@
+//! Refusals in the audit log, without letting anybody fill the disk with them: the first hundred a minute from one source
+//! get a row each, the rest are counted and become one row. A caller is a source, and so is each address of strangers: the
+//! flood of one hides nobody else's.
+
+use std::{collections::HashMap, net::IpAddr, sync::Mutex};
+
+use futures::future::BoxFuture;
+
+use super::{ErrorCode, Refusal, Service};
+use crate::{
+    domain::{
+        audit::{Action, Actor, AuditEntry, Outcome},
+        ids::{AccountId, SeatId},
+        limits::REFUSALS_PER_MINUTE_MAX,
+        time::Timestamp,
+    },
+};
+
+/// Sources that are counted at once. Beyond it the rest share one count.
+const SOURCES_MAX: usize = 10_000;
+/// Rows a minute for all who are nobody's callers: ten addresses' worth. Whoever has more addresses fills no more with them.
+const STRANGERS_ROWS_MAX: u32 = 10 * REFUSALS_PER_MINUTE_MAX;
+
+/// Who was refused: whose share of the rows it takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Source {
+    /// A caller. Logins are told apart by their seats: they are nobody's key.
+    Caller(Option<AccountId>, Actor, Option<SeatId>),
+    /// Nobody's caller, at an address if that is known.
+    Stranger(Option<IpAddr>),
+}
+
+/// What was refused in the current minute.
+#[derive(Default)]
+pub(super) struct AuditRefusals {
+    minute: Mutex<Minute>,
+}
+
+#[derive(Default)]
+struct Minute {
+    number: i64,
+    counts: HashMap<Source, Count>,
+    /// Rows that strangers were given.
+    strangers: u32,
+}
+
+/// The refusals of one source.
+#[derive(Default)]
+struct Count {
+    rows: u32,
+    left_out: u64,
+}
+
+impl Source {
+    fn of(entry: &AuditEntry, from: Option<IpAddr>) -> Self {
+        match (entry.actor, entry.seat) {
+            // A login without a seat is as good as none.
+            (Actor::Unknown, _) | (Actor::Login, None) => Self::Stranger(from),
+            (Actor::Login, seat) => Self::Caller(entry.account, entry.actor, seat),
+            // The seat that a call names is the caller's to choose, and must not give it another share.
+            (Actor::Person | Actor::Stdio | Actor::Key(_) | Actor::System, _) => {
+                Self::Caller(entry.account, entry.actor, None)
+            }
+        }
+    }
+}
+
+impl AuditRefusals {
+    /// Counts one refusal, of a stranger at this address. Returns whether it gets a row, and the counter rows of the minute
+    /// that has ended.
+    fn count(&self, entry: &AuditEntry, from: Option<IpAddr>) -> (bool, Vec<AuditEntry>) {
+        let Ok(mut minute) = self.minute.lock() else { return (true, Vec::new()) };
+        let number = entry.at.seconds().div_euclid(60);
+        let ended = if minute.number == number { Vec::new() } else { minute.end(number, entry.at) };
+        (minute.take_row(Source::of(entry, from)), ended)
+    }
+}
+
+impl Minute {
+    /// Whether a refusal of this source gets a row.
+    fn take_row(&mut self, source: Source) -> bool {
+        let is_stranger = matches!(source, Source::Stranger(_));
+        // Strangers without end must not take what callers are counted by.
+        let none_left = is_stranger && self.strangers >= STRANGERS_ROWS_MAX;
+        let known = self.counts.contains_key(&source) || !none_left && self.counts.len() < SOURCES_MAX;
+        let count = self.counts.entry(if known { source } else { Source::Stranger(None) }).or_default();
+        if none_left || count.rows >= REFUSALS_PER_MINUTE_MAX {
+            count.left_out += 1;
+            return false;
+        }
+        count.rows += 1;
+        self.strangers += u32::from(is_stranger);
+        true
+    }
+
+    /// Starts another minute; the rows that say how many refusals of this one have no row of their own: one for each
+    /// caller, and one for all strangers.
+    fn end(&mut self, number: i64, at: Timestamp) -> Vec<AuditEntry> {
+        (self.number, self.strangers) = (number, 0);
+        let mut left_out: HashMap<Source, u64> = HashMap::new();
+        for (source, count) in self.counts.drain().filter(|(_, count)| count.left_out > 0) {
+            let source = if let Source::Stranger(_) = source { Source::Stranger(None) } else { source };
+            *left_out.entry(source).or_default() += count.left_out;
+        }
+        let rows = left_out.into_iter().map(|(source, count)| {
+            let (account, actor, seat) = match source {
+                Source::Caller(account, actor, seat) => (account, actor, seat),
+                Source::Stranger(_) => (None, Actor::Unknown, None),
+            };
+            let entry = AuditEntry::by(actor, Action::Call, at);
+            AuditEntry { account, seat, outcome: Outcome::RateLimited, count: Some(count), ..entry }
+        });
+        rows.collect()
+    }
+}
+
+impl Service {
+    /// Counts a refusal, puts it into the audit log and hands it back. If the row can't be kept the refusal stands all the
+    /// same: nothing is revealed by it.
+    ///
+    /// Boxed: most calls don't end in it, and keep no room for it.
+    pub(super) fn refuse(&self, refusal: Refusal, entry: AuditEntry) -> BoxFuture<'_, Refusal> {
+        self.refuse_from(refusal, entry, None)
+    }
+
+    /// The same for somebody at this address who could not prove to be a caller.
+    pub(super) fn refuse_from(&self, refusal: Refusal, entry: AuditEntry, from: Option<IpAddr>) -> BoxFuture<'_, Refusal> {
+        Box::pin(async move {
+            self.parts.counters.refused(refusal.code());
+            // A vault that can't be written takes no row either, and the caller must not wait twice.
+            if refusal.code() != ErrorCode::Unavailable {
+                let entry = AuditEntry { outcome: refusal.code().outcome(), ..entry };
+                let (kept, mut rows) = self.parts.audit_refusals.count(&entry, from);
+                rows.extend(kept.then_some(entry));
+                self.write_rows(rows).await;
+            }
+            refusal
+        })
+    }
+
+    /// Writes the counter rows that are due, at the end of a process.
+    pub(super) async fn write_refusal_counts(&self) {
+        let now = self.now();
+        let rows = self.parts.audit_refusals.minute.lock().map(|mut minute| minute.end(i64::MIN, now)).unwrap_or_default();
+        self.write_rows(rows).await;
+    }
+
+    async fn write_rows(&self, rows: Vec<AuditEntry>) {
+        if let Err(cause) = self.vault().record(rows).await {
+            tracing::error!(%cause, "a refusal could not be written to the audit log");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn entry(actor: Actor, seat: Option<u128>) -> AuditEntry {
+        let account = Some(AccountId::new(Uuid::from_u128(1)));
+        let seat = seat.map(|seat| SeatId::new(Uuid::from_u128(seat)));
+        AuditEntry { account, seat, ..AuditEntry::by(actor, Action::Call, Timestamp::from_seconds(60)) }
+    }
+
+    /// How many of so many refusals get a row.
+    fn rows(refusals: &AuditRefusals, entry: &AuditEntry, from: Option<IpAddr>, count: usize) -> usize {
+        (0..count).filter(|_| refusals.count(entry, from).0).count()
+    }
+
+    fn address(last: u8) -> Option<IpAddr> {
+        Some(IpAddr::from([192, 0, 2, last]))
+    }
+
+    #[test]
+    fn logins_for_different_seats_have_rows_of_their_own_and_a_key_has_not_for_each_seat_it_names() {
+        let refusals = AuditRefusals::default();
+        let key = Actor::Key("0123456789AB".parse().unwrap());
+
+        let logins = [1, 2].map(|seat| rows(&refusals, &entry(Actor::Login, Some(seat)), None, 150));
+        let keys = [1, 2].map(|seat| rows(&refusals, &entry(key, Some(seat)), None, 150));
+
+        assert_eq!((logins, keys), ([100, 100], [100, 0]));
+    }
+
+    #[test]
+    fn one_strangers_flood_hides_no_other_strangers_refusals_and_many_fill_no_disk() {
+        let refusals = AuditRefusals::default();
+        let unknown = entry(Actor::Unknown, None);
+
+        assert_eq!(rows(&refusals, &unknown, address(1), 10_000), 100);
+        assert_eq!(
+            rows(&refusals, &entry(Actor::Login, None), address(1), 1),
+            0,
+            "a login without a seat is a stranger"
+        );
+        assert_eq!(rows(&refusals, &unknown, address(2), 5), 5);
+        let many: usize = (3..=255).map(|last| rows(&refusals, &unknown, address(last), 200)).sum();
+        assert_eq!(many, 1000 - 105);
+        assert_eq!(rows(&refusals, &entry(Actor::Login, Some(1)), None, 5), 5, "callers have their own");
+
+        let later = AuditEntry { at: Timestamp::from_seconds(120), ..unknown };
+        let (kept, ended) = refusals.count(&later, address(1));
+        assert!(kept);
+        let counted: Vec<_> = ended.iter().map(|row| (row.actor, row.count)).collect();
+        assert_eq!(counted, [(Actor::Unknown, Some(9_900 + 1 + 253 * 200 - 895))]);
+    }
+}

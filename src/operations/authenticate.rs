@@ -1,0 +1,190 @@
+//! Who calls: from what a caller offers to a [`Principal`], read from the vault for every request, so that a revocation
+//! holds from the next one on in every process.
+
+use std::{net::IpAddr, time::Duration};
+
+use subtle::ConstantTimeEq as _;
+use tokio::time::{Instant, sleep_until};
+
+use super::{Failed, Refusal, Service};
+use crate::{
+    domain::{
+        api_key::{ApiKey, KeyId, PlainKey},
+        audit::{Action, Actor, AuditEntry},
+        ids::{AccountId, SeatId},
+        principal::Principal,
+        scope::ScopeSet,
+        seat::{Seat, SeatName},
+        text::{AuthSubject, Email},
+        time::Timestamp,
+    },
+    vault::StoreError,
+};
+
+/// How long after it was offered a key is refused: looking up one that exists takes longer than finding none, and that
+/// difference must not show.
+const KEY_REFUSED_AFTER: Duration = Duration::from_millis(5);
+
+/// What a caller offers.
+pub enum Offered {
+    /// Nothing at all.
+    Nothing,
+    /// Something that is no credential of ours.
+    Junk,
+    /// A key that has the right form.
+    Key(PlainKey),
+    /// An access token that its issuer's signature, its audience and its times vouch for.
+    Login {
+        /// The account that logins act in.
+        account: AccountId,
+        /// The token's subject.
+        subject: String,
+        /// What the token's scopes allow.
+        scopes: ScopeSet,
+        /// When the token ends.
+        expires_at: Timestamp,
+    },
+}
+
+impl Service {
+    /// Makes a principal of what a caller offers.
+    ///
+    /// # Errors
+    /// `unauthenticated`, `permission_denied` for a login without a seat, `unavailable`; each in the audit log.
+    pub async fn authenticate(&self, offered: Offered) -> Result<Principal, Refusal> {
+        self.authenticate_from(offered, None).await
+    }
+
+    /// Makes a principal of what a caller at this address offers. Refusals of strangers are counted by it.
+    ///
+    /// # Errors
+    /// As [`Self::authenticate`].
+    pub async fn authenticate_from(&self, offered: Offered, from: Option<IpAddr>) -> Result<Principal, Refusal> {
+        let mut entry = AuditEntry::by(Actor::Unknown, Action::Authenticate, self.now());
+        match self.principal_of(offered, &mut entry).await {
+            Ok(principal) => Ok(principal.read_at(entry.at)),
+            Err(failed) => Err(self.refuse_from(self.refusal_of(failed), entry, from).await),
+        }
+    }
+
+    async fn principal_of(&self, offered: Offered, entry: &mut AuditEntry) -> Result<Principal, Failed> {
+        let (begun, now) = (Instant::now(), entry.at);
+        match offered {
+            Offered::Nothing | Offered::Junk => Err(Refusal::Unauthenticated.into()),
+            Offered::Key(plain) => {
+                entry.key = Some(plain.id());
+                let Some(key) = self.key_of(&plain, now).await? else {
+                    sleep_until(begun + KEY_REFUSED_AFTER).await;
+                    return Err(Refusal::Unauthenticated.into());
+                };
+                if let Err(cause) = self.vault().touch_key(key.id, key.rights.account, now).await {
+                    tracing::warn!(%cause, "a key's last use could not be noted");
+                }
+                Ok(Principal::of_key(&key))
+            }
+            Offered::Login { account, subject, scopes, expires_at } => {
+                (entry.account, entry.actor) = (Some(account), Actor::Login);
+                // Nearly a seat's subject is somebody else's.
+                let exact = AuthSubject::parse(&subject).ok().filter(|exact| exact.as_str() == subject);
+                let seat = match exact {
+                    Some(subject) => self.vault().seat(account, &SeatName::Subject(subject)).await?,
+                    None => None,
+                };
+                let seat = seat.ok_or(Refusal::NoSeat)?;
+                Ok(Principal::of_login(account, scopes, seat.id, expires_at))
+            }
+        }
+    }
+
+    async fn key_of(&self, plain: &PlainKey, now: Timestamp) -> Result<Option<ApiKey>, StoreError> {
+        let kept = self.vault().key(plain.id()).await?;
+        let hash = self.vault().hash_key(plain);
+        Ok(kept
+            .filter(|kept| kept.hash.0.ct_eq(&hash.0).into())
+            .map(|kept| kept.value.key)
+            .filter(|key| is_valid(key, now)))
+    }
+
+    /// Whether a key still lets its holder in: what keeps something open for one asks now and then.
+    ///
+    /// # Errors
+    /// `unavailable`.
+    pub async fn is_key_good(&self, id: KeyId) -> Result<bool, Refusal> {
+        self.key_holds(id).await.map_err(|cause| self.refusal_of(cause.into()))
+    }
+
+    /// Whether the seat that a login is for is still there: what keeps something open for one asks now and then.
+    ///
+    /// # Errors
+    /// `unavailable`.
+    pub async fn is_seat_there(&self, account: AccountId, seat: SeatId) -> Result<bool, Refusal> {
+        self.has_seat(account, seat).await.map_err(|cause| self.refusal_of(cause.into()))
+    }
+
+    async fn key_holds(&self, id: KeyId) -> Result<bool, StoreError> {
+        Ok(self.vault().key(id).await?.is_some_and(|kept| is_valid(&kept.key, self.now())))
+    }
+
+    pub(super) async fn has_seat(&self, account: AccountId, seat: SeatId) -> Result<bool, StoreError> {
+        Ok(self.vault().seat(account, &SeatName::Id(seat)).await?.is_some())
+    }
+
+    /// Whether a caller whose rights were read a while ago may still call.
+    pub(super) async fn still_valid(&self, caller: &Principal) -> Result<(), Failed> {
+        if caller.expires_at().is_some_and(|end| end <= self.now()) {
+            return Err(Refusal::Unauthenticated.into());
+        }
+        match (caller.key(), caller.seat()) {
+            (None, None) => Ok(()),
+            (None, Some(seat)) if self.has_seat(caller.account(), seat).await? => Ok(()),
+            (None, Some(_)) => Err(Refusal::SeatRemoved.into()),
+            (Some(id), _) if self.key_holds(id).await? => Ok(()),
+            (Some(_), _) => Err(Refusal::Unauthenticated.into()),
+        }
+    }
+
+    /// Refuses a caller whose own seat was removed.
+    pub(super) async fn require_own_seat(&self, caller: &Principal) -> Result<(), Failed> {
+        match caller.seat_to_look_up() {
+            Some(seat) if !self.has_seat(caller.account(), seat).await? => Err(Refusal::SeatRemoved.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// The seat that a call is for: the one the caller is bound to, or the one it names.
+    pub(super) async fn seat_for(&self, caller: &Principal, named: Option<&str>) -> Result<Option<Seat>, Failed> {
+        match (named, caller.seat()) {
+            (None, None) => Ok(None),
+            (None, Some(bound)) => {
+                let seat = self.vault().seat(caller.account(), &SeatName::Id(bound)).await?;
+                Ok(Some(seat.ok_or(Refusal::SeatRemoved)?.value))
+            }
+            (Some(named), bound) => match (self.find_seat(caller.account(), named).await?, bound) {
+                (Some(seat), bound) if bound.is_none_or(|bound| bound == seat.id) => Ok(Some(seat)),
+                // A caller that is bound to a seat must not learn which others exist.
+                (_, Some(_)) => Err(Refusal::OtherSeat.into()),
+                (_, None) => Err(Refusal::NotFound("seat").into()),
+            },
+        }
+    }
+
+    /// The seat that a text names: by its id, else by its `auth_subject` (which at some providers is a UUID too), else by its
+    /// e-mail address.
+    pub(super) async fn find_seat(&self, account: AccountId, text: &str) -> Result<Option<Seat>, StoreError> {
+        let by_id = text.parse().ok().map(SeatName::Id);
+        let by_subject = AuthSubject::parse(text).ok().map(SeatName::Subject);
+        for name in by_id.into_iter().chain(by_subject) {
+            if let Some(seat) = self.vault().seat(account, &name).await? {
+                return Ok(Some(seat.value));
+            }
+        }
+        match Email::parse(text) {
+            Ok(email) => Ok(self.vault().seat_by_email(account, &email).await?.map(|seat| seat.value)),
+            Err(_) => Ok(None),
+        }
+    }
+}
+
+fn is_valid(key: &ApiKey, now: Timestamp) -> bool {
+    key.revoked_at.is_none() && key.rights.expires_at.is_none_or(|at| now < at)
+}

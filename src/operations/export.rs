@@ -1,0 +1,72 @@
+//! Exporting seeds: for the person who moves to another vault or app, and for nobody else.
+
+use zeroize::Zeroizing;
+
+use super::{Call, Effect, Failed, Operation, Spec};
+use crate::{
+    domain::{
+        audit::{Action, AuditEntry},
+        ids::SecretId,
+        otpauth::OtpAuth,
+        secret::SecretMetadata,
+    },
+    vault::{Life, Listed, Page, RecordKey, StoreError},
+};
+
+/// What an export hands out, and what it has to leave out.
+#[derive(Default)]
+pub struct Export {
+    /// The `otpauth://` URIs of the secrets, oldest first.
+    pub uris: Vec<Zeroizing<String>>,
+    /// Damaged secrets, which must not hold up the others nor be missing without a word. `None`: not even its id can be read.
+    pub damaged: Vec<Option<SecretId>>,
+}
+
+/// Exports all secrets of an account; a row for each is in the audit log before any is handed out.
+#[derive(Debug, Clone, Copy)]
+pub struct ExportSecrets;
+
+impl Operation for ExportSecrets {
+    const SPEC: Spec = Spec::person("export_secrets", Action::SecretExport, Effect::Use);
+    type Output = Export;
+
+    async fn run(self, call: &mut Call<'_>) -> Result<Export, Failed> {
+        let (vault, account) = (call.service.vault(), call.caller.account());
+        let Listed { sound, damaged } = vault.secrets(account, Life::Live, Page::ALL).await?;
+        let lost = vault.damaged_secrets(account).await?;
+        let mut export = Export::default();
+        export.damaged.extend(damaged.iter().chain(&lost).map(|(key, _)| id_of(key)));
+        let mut rows = Vec::with_capacity(sound.len());
+        for id in sound.iter().map(|kept| kept.id) {
+            match call.uri_of(id).await {
+                Ok(uri) => {
+                    export.uris.extend(uri);
+                    rows.push(AuditEntry { secret: Some(id), ..call.entry.clone() });
+                }
+                Err(Failed::Store(StoreError::Damaged { .. }) | Failed::Internal(_)) => {
+                    tracing::error!(%id, "a damaged secret is left out of an export");
+                    export.damaged.push(Some(id));
+                }
+                Err(failed) => return Err(failed),
+            }
+        }
+        export.damaged.sort_unstable();
+        export.damaged.dedup();
+        vault.record(rows).await?;
+        Ok(export)
+    }
+}
+
+impl Call<'_> {
+    async fn uri_of(&self, id: SecretId) -> Result<Option<Zeroizing<String>>, Failed> {
+        let vault = self.service.vault();
+        let Some(in_use) = vault.in_use(self.caller.account(), id, &[], self.entry.at).await? else { return Ok(None) };
+        let seed = vault.open_seed(&in_use)?;
+        let SecretMetadata { label, issuer, totp, usage, .. } = in_use.secret.value.metadata;
+        Ok(Some(OtpAuth { label, issuer, totp, seed, single_use: usage.single_use() }.to_uri()))
+    }
+}
+
+fn id_of(key: &RecordKey) -> Option<SecretId> {
+    SecretId::from_slice(&key.id).ok()
+}

@@ -1,0 +1,307 @@
+//! Getting a code: the current one; a fresh one; one that nobody else gets. The main job.
+//!
+//! A call reads what is kept of the secret, decides whose turn it is (`domain::code_use`), and commits the decision with its
+//! audit row; only then does the code leave. If its step lies ahead the call waits, holding no lock, connection or thread,
+//! and decides again when the step begins.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::{
+    Access, Call, Effect, Failed, ForSeat, Operation, Refusal, Spec, reservation::Held, retries::Retries,
+    waiting::WaitingPlace,
+};
+use crate::{
+    domain::{
+        audit::{Action, AuditEntry},
+        code_use::{CodeAnswer, CodeAsk, Holder, Stage, UseState},
+        hourly::HourlyCount,
+        ids::{ReservationId, SecretId},
+        limits::{WAIT_SECONDS_DEFAULT, WAIT_SECONDS_MAX},
+        scope::Scope,
+        steps::{CodeWish, Reservation},
+        text::Purpose,
+        time::Timestamp,
+        totp::{Code, Step, TotpParameters},
+    },
+    vault::{InUse, Outcome},
+};
+
+/// A timer and the clock need not agree to the last moment on when a step begins.
+const TIMER_SLACK: Duration = Duration::from_secs(1);
+
+/// Seconds of `min_validity` that may be lost on the way before a code is asked for again.
+const LOST_SECONDS: u32 = 1;
+
+/// Gives a caller a code of a secret.
+#[derive(Debug, Clone)]
+pub struct GetCode {
+    /// The secret.
+    pub secret_id: SecretId,
+    /// Seconds that must be left of the code, at most its period.
+    pub min_validity: Option<u32>,
+    /// This code goes to no other caller.
+    pub single_use: bool,
+    /// Seconds the caller will wait: 45 unless it says, 120 at most.
+    pub max_wait: Option<u32>,
+    /// The seat it is for, by id, `auth_subject` or e-mail address.
+    pub seat_id: Option<String>,
+    /// Why, for the audit log; what looks like a secret is masked there.
+    pub purpose: Option<String>,
+}
+
+impl GetCode {
+    /// A plain call for a code.
+    pub const fn of(secret_id: SecretId) -> Self {
+        Self { secret_id, min_validity: None, single_use: false, max_wait: None, seat_id: None, purpose: None }
+    }
+}
+
+/// A code, and how long it lives.
+pub struct IssuedCode {
+    /// The digits.
+    pub code: Code,
+    /// Whole seconds until it rotates: 1..=period.
+    pub expires_in: u32,
+    /// Which time step's it is.
+    pub step: Step,
+}
+
+/// What is wanted, as it stands while the call goes on.
+struct Asked {
+    secret: SecretId,
+    wish: CodeWish,
+    /// The caller said how long it would wait.
+    patient: bool,
+    holders: Vec<Holder>,
+    /// Codes an hour for each holder.
+    limits: Vec<u32>,
+    stage: Stage,
+}
+
+/// How a decision went, once it is kept.
+enum Next {
+    Done(IssuedCode),
+    /// Another moment decides.
+    Wait(Timestamp),
+    /// The code was as good as gone when it was there, or the step that was held has passed.
+    Again,
+}
+
+impl Operation for GetCode {
+    const SPEC: Spec = Spec {
+        name: "get_totp_code",
+        access: Access::Scope(Scope::CodesRead),
+        action: Action::CodeGet,
+        effect: Effect::Use,
+    };
+    type Output = IssuedCode;
+
+    fn secret(&self) -> Option<SecretId> {
+        Some(self.secret_id)
+    }
+
+    fn seat(&self) -> ForSeat<'_> {
+        ForSeat::Named(self.seat_id.as_deref())
+    }
+
+    async fn run(self, call: &mut Call<'_>) -> Result<IssuedCode, Failed> {
+        call.entry.purpose = self.purpose.as_deref().and_then(Purpose::of);
+        let max_wait = self.max_wait.unwrap_or(WAIT_SECONDS_DEFAULT);
+        if max_wait > WAIT_SECONDS_MAX {
+            return Err(Refusal::invalid("max_wait", format!("must be 0 to {WAIT_SECONDS_MAX} seconds")).into());
+        }
+        let wish = CodeWish {
+            min_validity: self.min_validity.unwrap_or(0),
+            single_use: self.single_use,
+            max_wait: Duration::from_secs(u64::from(max_wait)),
+        };
+        let (holders, limits) = counted_holders(call);
+        let patient = self.max_wait.is_some();
+        let mut asked = Asked { secret: self.secret_id, wish, patient, holders, limits, stage: Stage::Asks };
+        // Dropped from the last to the first: a step is given back before the waiting place is.
+        let (mut place, mut held, mut counted) = (None::<WaitingPlace>, None::<Held>, false);
+        loop {
+            match call.decide(&mut asked, &mut held, &mut counted).await? {
+                Next::Done(code) => return Ok(code),
+                Next::Again => {}
+                Next::Wait(from) => {
+                    place = place.or_else(|| call.service.parts.waiters.enter(call.caller));
+                    if place.is_none() {
+                        return Err(Refusal::TooManyWaiting.into());
+                    }
+                    call.wait(from, &mut asked.wish.max_wait).await?;
+                }
+            }
+        }
+    }
+}
+
+impl Call<'_> {
+    /// Reads, decides and commits, until nobody was faster.
+    async fn decide(
+        &self,
+        asked: &mut Asked,
+        held: &mut Option<Held>,
+        counted: &mut bool,
+    ) -> Result<Next, Failed> {
+        let mut retries = Retries::new(&self.service.parts.random);
+        let account = self.caller.account();
+        loop {
+            let now = self.service.now();
+            let found = self.service.vault().in_use(account, asked.secret, &asked.holders, now).await?;
+            let in_use = found.ok_or(Refusal::NotFound("secret"))?;
+            if !std::mem::replace(counted, true) {
+                self.count_use(asked.secret)?;
+            }
+            let entry = AuditEntry { at: now, ..self.entry.clone() };
+            if let Some(next) = self.try_once(asked, held, &in_use, entry).await? {
+                return Ok(next);
+            }
+            retries.again().await?;
+        }
+    }
+
+    /// Decides from what was read and commits that. `None`: somebody else was faster.
+    async fn try_once(
+        &self,
+        asked: &mut Asked,
+        held: &mut Option<Held>,
+        in_use: &InUse,
+        entry: AuditEntry,
+    ) -> Result<Option<Next>, Failed> {
+        let now = entry.at;
+        // Only callers who reserve need an id.
+        let single_use = asked.wish.single_use || in_use.terms().usage.single_use();
+        let id = if single_use { self.service.parts.random.random_id()? } else { Uuid::nil() };
+        let limits: Vec<(HourlyCount, u32)> =
+            in_use.counts.iter().cloned().zip(asked.limits.iter().copied()).collect();
+        let ask = CodeAsk {
+            wish: asked.wish,
+            patient: asked.patient,
+            stage: asked.stage,
+            reservation: ReservationId::new(id),
+            limits: &limits,
+            now,
+        };
+        match in_use.state.decide(&in_use.terms(), &ask) {
+            CodeAnswer::Give { step, state } => self.give(asked, held, in_use, (step, state), entry).await,
+            CodeAnswer::Reserved { reservation, from, state } => {
+                self.reserve(asked, held, in_use, (reservation, state), entry).await.map(|kept| kept.then_some(Next::Wait(from)))
+            }
+            CodeAnswer::Wait { step, from } => {
+                asked.stage = Stage::Waited(step);
+                Ok(Some(Next::Wait(from)))
+            }
+            CodeAnswer::Missed => {
+                (asked.stage, *held) = (Stage::Asks, None);
+                Ok(Some(Next::Again))
+            }
+            CodeAnswer::Busy { reason, free_at } => {
+                Err(Refusal::Busy { reason, after: self.service.spread(now.until(free_at)) }.into())
+            }
+            CodeAnswer::LimitReached { free_at } => {
+                let what = "the limit of codes an hour for this secret is used up";
+                Err(Refusal::RateLimited { what, after: now.until(free_at) }.into())
+            }
+            CodeAnswer::TooFresh { period } => {
+                Err(Refusal::invalid("min_validity", format!("must be 0 to {period}, this secret's period")).into())
+            }
+            CodeAnswer::FillOnly => Err(Refusal::FillOnly.into()),
+        }
+    }
+
+    /// Makes the code, for which the seed is open, and hands it out once its row is kept.
+    async fn give(
+        &self,
+        asked: &mut Asked,
+        held: &mut Option<Held>,
+        in_use: &InUse,
+        (step, state): (Step, Option<UseState>),
+        entry: AuditEntry,
+    ) -> Result<Option<Next>, Failed> {
+        let (vault, totp, now) = (self.service.vault(), in_use.secret.metadata.totp, entry.at);
+        let code = totp.code_at(&vault.open_seed(in_use)?, step);
+        let code_tag = Some(vault.code_tag(asked.secret, step, &code));
+        let mut draft = vault.draft(AuditEntry { step: Some(step), code_tag, ..entry });
+        draft = draft.used(in_use, state.as_ref()).counted(in_use, now);
+        if state.is_none() {
+            // It was handed out before: losing this row to a power cut would change nothing but the audit log.
+            draft = draft.soon();
+        }
+        if draft.commit().await? != Outcome::Done {
+            return Ok(None);
+        }
+        if let Some(held) = held.take() {
+            held.shown();
+        }
+        asked.stage = Stage::Asks;
+        let expires_in = totp.expires_in(now);
+        let next = self.as_old_as_it_is(IssuedCode { code, expires_in, step }, &totp, asked.wish.min_validity);
+        if matches!(next, Next::Done(_)) {
+            self.service.parts.counters.issued();
+        }
+        Ok(Some(next))
+    }
+
+    /// Keeps a reservation, and gives it back if the call ends before the code is shown. `false`: somebody was faster.
+    async fn reserve(
+        &self,
+        asked: &mut Asked,
+        held: &mut Option<Held>,
+        in_use: &InUse,
+        (reservation, state): (Reservation, Option<UseState>),
+        entry: AuditEntry,
+    ) -> Result<bool, Failed> {
+        if let Some(state) = state {
+            // From here on, also if this future is dropped while the commit is under way.
+            held.get_or_insert_with(|| Held::new(self.service, reservation, &entry));
+            let entry = AuditEntry { action: Action::CodeReserve, step: Some(reservation.step), ..entry };
+            let draft = self.service.vault().draft(entry).used(in_use, Some(&state));
+            if draft.commit().await? != Outcome::Done {
+                if matches!(asked.stage, Stage::Asks | Stage::Waited(_))
+                    && let Some(held) = held.take()
+                {
+                    held.shown();
+                }
+                return Ok(false);
+            }
+        }
+        asked.stage = Stage::Holds(reservation);
+        Ok(true)
+    }
+
+    /// A code's row may have had to wait for the disk or for other processes. A code whose step has ended meanwhile, or of
+    /// which clearly less is left than was asked for, is no answer.
+    fn as_old_as_it_is(&self, code: IssuedCode, totp: &TotpParameters, min_validity: u32) -> Next {
+        let now = self.service.now();
+        // A clock that was set back makes no code live longer.
+        let expires_in = totp.expires_in(now).min(code.expires_in);
+        let was_enough = code.expires_in >= min_validity;
+        if totp.step_at(now) > code.step || was_enough && expires_in.saturating_add(LOST_SECONDS) < min_validity {
+            return Next::Again;
+        }
+        Next::Done(IssuedCode { expires_in, ..code })
+    }
+
+    /// Waits for a moment. The process may end meanwhile, or the caller's rights.
+    async fn wait(&self, moment: Timestamp, left: &mut Duration) -> Result<(), Failed> {
+        let span = self.service.now().until(moment);
+        if span > left.saturating_add(TIMER_SLACK) {
+            // It was to begin within what is left.
+            return Err(Refusal::Busy { reason: "the clock was set back while the call waited", after: span }.into());
+        }
+        *left = left.saturating_sub(span);
+        // Boxed: calls that don't wait keep no room for it.
+        Box::pin(self.service.wait_until(self.caller, moment, self.patience)).await
+    }
+}
+
+/// Whose codes are counted for a call, and how many an hour each may have.
+fn counted_holders(call: &Call<'_>) -> (Vec<Holder>, Vec<u32>) {
+    let key = call.caller.key().zip(call.caller.codes_per_hour()).map(|(key, most)| (Holder::Key(key), most));
+    let seat = call.seat.as_ref();
+    let seat = seat.and_then(|seat| seat.profile.codes_per_hour.map(|most| (Holder::Seat(seat.id), most)));
+    key.into_iter().chain(seat).unzip()
+}

@@ -1,0 +1,155 @@
+//! Listing secrets: metadata alone, never a seed, newest last.
+
+use super::{Access, Call, Effect, Failed, Operation, Refusal, Spec, sound};
+use crate::{
+    domain::{
+        audit::Action,
+        ids::SecretId,
+        limits::{PAGE_ROWS_MAX, TEXT_CHARS_MAX},
+        name_query,
+        scope::Scope,
+        secret::TotpSecret,
+    },
+    vault::{Life, Page},
+};
+
+/// Lists the secrets that exist for a caller.
+#[derive(Debug, Clone, Default)]
+pub struct ListSecrets {
+    /// Words, all of which occur in issuer and label taken together, without case.
+    pub query: Option<String>,
+    /// Rows of a page, 0..=1000; all without it.
+    pub limit: Option<u32>,
+    /// Rows to skip.
+    pub offset: u64,
+}
+
+/// A page of secrets.
+#[derive(Debug)]
+pub struct SecretPage {
+    /// The secrets.
+    pub secrets: Vec<TotpSecret>,
+    /// How many match in all.
+    pub total: u64,
+    /// How many exist for the caller, whether they match or not.
+    pub stored: u64,
+}
+
+/// What a caller needs to read of secrets.
+const fn reads(name: &'static str) -> Spec {
+    Spec { name, access: Access::Scope(Scope::SecretsRead), action: Action::Call, effect: Effect::Read }
+}
+
+impl Operation for ListSecrets {
+    const SPEC: Spec = reads("list_totp_secrets");
+    type Output = SecretPage;
+
+    async fn run(self, call: &mut Call<'_>) -> Result<SecretPage, Failed> {
+        if self.limit.is_some_and(|limit| limit > PAGE_ROWS_MAX) {
+            return Err(Refusal::invalid("limit", format!("must be 0 to {PAGE_ROWS_MAX}")).into());
+        }
+        let query = self.query.as_deref().map(str::trim).filter(|text| !text.is_empty());
+        if query.is_some_and(|text| text.chars().count() > TEXT_CHARS_MAX) {
+            return Err(Refusal::invalid("query", format!("must be at most {TEXT_CHARS_MAX} characters")).into());
+        }
+        let page = Page { offset: self.offset, limit: self.limit };
+        match (call.caller.granted(), query) {
+            (None, None) => call.page(page).await,
+            (None, Some(query)) => call.search(query, page).await,
+            (Some(granted), query) => call.granted(granted, query, page).await,
+        }
+    }
+}
+
+impl Call<'_> {
+    async fn page(&self, page: Page) -> Result<SecretPage, Failed> {
+        let (vault, account) = (self.service.vault(), self.caller.account());
+        let secrets = sound(vault.secrets(account, Life::Live, page).await?);
+        let stored = vault.count_secrets(account, Life::Live).await?;
+        Ok(SecretPage { secrets: secrets.into_iter().map(|kept| kept.value).collect(), total: stored, stored })
+    }
+
+    async fn search(&self, query: &str, page: Page) -> Result<SecretPage, Failed> {
+        let (vault, account) = (self.service.vault(), self.caller.account());
+        let found = vault.find_secrets(account, Life::Live, query).await?;
+        let stored = vault.count_secrets(account, Life::Live).await?;
+        Ok(paged(found.into_iter().map(|kept| kept.value).collect(), page, stored))
+    }
+
+    /// Of a caller that is limited to given secrets: there are few.
+    async fn granted(&self, granted: &[SecretId], query: Option<&str>, page: Page) -> Result<SecretPage, Failed> {
+        let found = self.service.vault().secrets_by_id(self.caller.account(), granted).await?;
+        let mut secrets: Vec<_> = sound(found).into_iter().map(|kept| kept.value).collect();
+        secrets.sort_by_key(|secret| (secret.created_at, secret.id));
+        let stored = secrets.len() as u64;
+        if let Some(query) = query {
+            secrets.retain(|TotpSecret { metadata, .. }| {
+                name_query::matches(query, metadata.issuer.as_ref().map(|issuer| issuer.as_str()), metadata.label.as_str())
+            });
+        }
+        Ok(paged(secrets, page, stored))
+    }
+}
+
+/// A page of secrets that are all at hand.
+fn paged(secrets: Vec<TotpSecret>, page: Page, stored: u64) -> SecretPage {
+    let total = secrets.len() as u64;
+    let skipped = usize::try_from(page.offset).unwrap_or(usize::MAX);
+    let taken = page.limit.map_or(usize::MAX, |limit| limit as usize);
+    SecretPage { secrets: secrets.into_iter().skip(skipped).take(taken).collect(), total, stored }
+}
+
+/// One secret that exists for a caller.
+#[derive(Debug, Clone, Copy)]
+pub struct GetSecret {
+    /// The secret.
+    pub id: SecretId,
+}
+
+impl Operation for GetSecret {
+    const SPEC: Spec = reads("get_totp_secret");
+    type Output = TotpSecret;
+
+    fn secret(&self) -> Option<SecretId> {
+        Some(self.id)
+    }
+
+    async fn run(self, call: &mut Call<'_>) -> Result<TotpSecret, Failed> {
+        let kept = call.service.vault().secret(call.caller.account(), self.id).await?;
+        let kept = kept.filter(|kept| kept.deleted_at.is_none());
+        Ok(kept.ok_or(Refusal::NotFound("secret"))?.value)
+    }
+}
+
+/// The deleted secrets that a person may still restore.
+#[derive(Debug, Clone, Copy)]
+pub struct ListDeleted;
+
+impl Operation for ListDeleted {
+    const SPEC: Spec = Spec::person("list_deleted_secrets", Action::Call, Effect::Read);
+    type Output = Vec<TotpSecret>;
+
+    async fn run(self, call: &mut Call<'_>) -> Result<Vec<TotpSecret>, Failed> {
+        let listed = call.service.vault().secrets(call.caller.account(), Life::Deleted, Page::ALL).await?;
+        Ok(sound(listed).into_iter().map(|kept| kept.value).collect())
+    }
+}
+
+/// The secrets that a person means by words of issuer and label: those in which words begin so, or else contain them.
+#[derive(Debug, Clone)]
+pub struct FindSecrets {
+    /// What the person typed.
+    pub query: String,
+    /// Whether live or deleted ones are meant.
+    pub life: Life,
+}
+
+impl Operation for FindSecrets {
+    const SPEC: Spec = Spec::person("find_secrets", Action::Call, Effect::Read);
+    type Output = Vec<TotpSecret>;
+
+    async fn run(self, call: &mut Call<'_>) -> Result<Vec<TotpSecret>, Failed> {
+        let found = call.service.vault().find_secrets(call.caller.account(), self.life, &self.query).await?;
+        Ok(found.into_iter().map(|kept| kept.value).collect())
+    }
+}

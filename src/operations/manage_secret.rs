@@ -1,0 +1,194 @@
+//! What a person does with a secret after its registration: restoring, erasing, changing it, and freeing its steps.
+
+use std::time::Duration;
+
+use super::{Call, Effect, Failed, Operation, Refusal, Service, Spec, register_secret::shown, retries::Retries};
+use crate::{
+    domain::{
+        audit::{Action, Actor, AuditEntry},
+        ids::SecretId,
+        limits::RESTORE_DAYS,
+        secret::{SecretMetadata, SecretUse, TotpSecret},
+        time::Timestamp,
+    },
+    vault::{Outcome, StoreError},
+};
+
+/// What a person may change of a secret. `None` leaves it; `Some("")` for the issuer removes it.
+#[derive(Debug, Clone, Default)]
+pub struct SecretChanges {
+    /// Another label.
+    pub label: Option<String>,
+    /// Another issuer.
+    pub issuer: Option<String>,
+    /// Whether every call for it is single-use.
+    pub single_use: Option<bool>,
+}
+
+/// Brings a secret back that was deleted within the last seven days, with its marks.
+#[derive(Debug, Clone, Copy)]
+pub struct RestoreSecret {
+    /// The secret.
+    pub id: SecretId,
+}
+
+impl Operation for RestoreSecret {
+    const SPEC: Spec = Spec::person("restore_secret", Action::SecretRestore, Effect::Change);
+    type Output = ();
+
+    fn secret(&self) -> Option<SecretId> {
+        Some(self.id)
+    }
+
+    async fn run(self, call: &mut Call<'_>) -> Result<(), Failed> {
+        let vault = call.service.vault();
+        let since = restorable_since(call.entry.at);
+        let mut retries = Retries::new(&call.service.parts.random);
+        loop {
+            let kept = vault.secret(call.caller.account(), self.id).await?;
+            let kept = kept.filter(|kept| kept.deleted_at.is_some_and(|at| at >= since));
+            let kept = kept.ok_or(Refusal::NotFound("secret"))?;
+            if vault.draft(call.entry.clone()).set_deleted(&kept, None).commit().await? == Outcome::Done {
+                return Ok(());
+            }
+            retries.again().await?;
+        }
+    }
+}
+
+/// Erases a secret, live or deleted, at once and for good.
+#[derive(Debug, Clone, Copy)]
+pub struct EraseSecret {
+    /// The secret.
+    pub id: SecretId,
+}
+
+impl Operation for EraseSecret {
+    const SPEC: Spec = Spec::person("erase_secret", Action::SecretErase, Effect::Erase);
+    type Output = ();
+
+    fn secret(&self) -> Option<SecretId> {
+        Some(self.id)
+    }
+
+    async fn run(self, call: &mut Call<'_>) -> Result<(), Failed> {
+        let vault = call.service.vault();
+        match vault.secret(call.caller.account(), self.id).await {
+            // Of a damaged one it can't be told whose it is, and a person must be able to be rid of it.
+            Ok(Some(_)) | Err(StoreError::Damaged { .. }) => {}
+            Ok(None) => return Err(Refusal::NotFound("secret").into()),
+            Err(cause) => return Err(cause.into()),
+        }
+        match vault.draft(call.entry.clone()).erase_secret(self.id).commit().await? {
+            Outcome::Done => Ok(()),
+            Outcome::Stale | Outcome::Taken => Err(Refusal::NotFound("secret").into()),
+        }
+    }
+}
+
+/// Changes what is known of a secret.
+#[derive(Debug, Clone)]
+pub struct UpdateSecret {
+    /// The secret.
+    pub id: SecretId,
+    /// What becomes different.
+    pub changes: SecretChanges,
+}
+
+impl Operation for UpdateSecret {
+    const SPEC: Spec = Spec::person("update_secret", Action::SecretUpdate, Effect::Change);
+    type Output = TotpSecret;
+
+    fn secret(&self) -> Option<SecretId> {
+        Some(self.id)
+    }
+
+    async fn run(self, call: &mut Call<'_>) -> Result<TotpSecret, Failed> {
+        let vault = call.service.vault();
+        let mut retries = Retries::new(&call.service.parts.random);
+        loop {
+            let kept = vault.secret(call.caller.account(), self.id).await?;
+            let kept = kept.filter(|kept| kept.deleted_at.is_none()).ok_or(Refusal::NotFound("secret"))?;
+            let metadata = self.changes.applied_to(&kept.metadata)?;
+            let draft = vault.draft(call.entry.clone()).change_secret(&kept, &metadata, None);
+            if draft.commit().await? == Outcome::Done {
+                return Ok(TotpSecret { metadata, ..kept.value });
+            }
+            retries.again().await?;
+        }
+    }
+}
+
+impl SecretChanges {
+    fn applied_to(&self, metadata: &SecretMetadata) -> Result<SecretMetadata, Refusal> {
+        let mut metadata = metadata.clone();
+        if let Some(label) = &self.label {
+            metadata.label = shown("label", label)?;
+        }
+        if let Some(issuer) = &self.issuer {
+            let removed = issuer.trim().is_empty();
+            metadata.issuer = if removed { None } else { Some(shown("issuer", issuer)?) };
+        }
+        if let Some(single_use) = self.single_use {
+            metadata.usage = SecretUse::of_single_use(single_use);
+        }
+        Ok(metadata)
+    }
+}
+
+/// Frees the steps that a clock which ran ahead had marked.
+#[derive(Debug, Clone, Copy)]
+pub struct ResetSteps {
+    /// The secret.
+    pub id: SecretId,
+}
+
+impl Operation for ResetSteps {
+    const SPEC: Spec = Spec::person("reset_steps", Action::SecretResetSteps, Effect::Change);
+    type Output = ();
+
+    fn secret(&self) -> Option<SecretId> {
+        Some(self.id)
+    }
+
+    async fn run(self, call: &mut Call<'_>) -> Result<(), Failed> {
+        let vault = call.service.vault();
+        let mut retries = Retries::new(&call.service.parts.random);
+        loop {
+            let now = call.service.now();
+            let in_use = vault.in_use(call.caller.account(), self.id, &[], now).await?;
+            let in_use = in_use.ok_or(Refusal::NotFound("secret"))?;
+            let current = in_use.secret.metadata.totp.step_at(now);
+            let mut state = in_use.state.clone();
+            state.steps.reset(current);
+            let entry = AuditEntry { at: now, step: Some(current), ..call.entry.clone() };
+            if vault.draft(entry).used(&in_use, Some(&state)).commit().await? == Outcome::Done {
+                return Ok(());
+            }
+            retries.again().await?;
+        }
+    }
+}
+
+impl Service {
+    /// Erases what was deleted more than seven days ago, in every account. Returns how many secrets. By a clock that was
+    /// wrong a short while ago it erases nothing.
+    ///
+    /// # Errors
+    /// `unavailable`.
+    pub async fn erase_expired(&self) -> Result<u64, Refusal> {
+        let now = self.now();
+        let entry = AuditEntry::by(Actor::System, Action::SecretErase, now);
+        let erased = self.vault().erase_deleted(restorable_since(now), &entry).await;
+        let erased = erased.map_err(|cause| self.refusal_of(cause.into()))?;
+        if erased.clock_unsettled {
+            tracing::debug!("nothing is erased until the clock has agreed with the audit log for an hour");
+        }
+        Ok(erased.secrets)
+    }
+}
+
+/// What was deleted before that is erased, or about to be.
+fn restorable_since(now: Timestamp) -> Timestamp {
+    now.minus(Duration::from_secs(RESTORE_DAYS.unsigned_abs() * 86_400))
+}

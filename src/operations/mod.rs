@@ -1,0 +1,155 @@
+//! The operations, one file each, and the one door that every call of one passes.
+//!
+//! An operation says what it is ([`Spec`]), what it takes (its own fields) and what it does ([`Operation::run`]). The door
+//! ([`Service::perform`]) checks scope, seat and grant, catches panics, counts, and writes the audit row of every refusal, so
+//! a body just returns errors with `?`. What changes something reads it, decides, and commits; if somebody else was faster,
+//! it reads and decides again.
+//!
+//! Never: SQL, a protocol, a status code, a flag, or a seed that outlives the call.
+
+mod accounts;
+mod audit;
+mod audit_refusals;
+mod authenticate;
+mod count_seats;
+mod delete_secret;
+mod door;
+mod export;
+mod get_code;
+mod get_seat;
+mod keys;
+mod list_seats;
+mod list_secrets;
+mod manage_secret;
+mod pace;
+mod refusal;
+mod register_secret;
+mod reservation;
+mod retries;
+mod seats;
+mod tally;
+mod vault_upkeep;
+mod verify_code;
+mod waiting;
+
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use uuid::Uuid;
+
+pub use self::{
+    accounts::{AddAccount, ListAccounts, RemoveAccount},
+    audit::{PruneAudit, ReadAudit, ReadWholeAudit, TraceCode, VerifyAudit},
+    authenticate::Offered,
+    count_seats::CountSeats,
+    delete_secret::DeleteSecret,
+    door::{Access, Call, Effect, Failed, ForSeat, Operation, Spec},
+    export::{Export, ExportSecrets},
+    get_code::{GetCode, IssuedCode},
+    get_seat::GetSeat,
+    keys::{CreateKey, Keys, ListKeys, MintedKey, RemoveDamagedKeys, RevokeKey},
+    list_seats::{EverySeat, ListSeats},
+    list_secrets::{FindSecrets, GetSecret, ListDeleted, ListSecrets, SecretPage},
+    manage_secret::{EraseSecret, ResetSteps, RestoreSecret, SecretChanges, UpdateSecret},
+    refusal::{ErrorCode, Refusal},
+    register_secret::{Enrolment, RegisterSecret, Registered, Registration},
+    seats::{AddSeat, NOT_ANOTHERS_ID, RemoveSeat, SeatChanges, UpdateSeat, check_seat},
+    tally::Tally,
+    vault_upkeep::{Diagnose, Diagnosis, Health},
+    verify_code::{Verification, VerifyCode},
+    waiting::Patience,
+};
+pub use crate::vault::{AuditAsk, AuditReport, AuditRows, Finding};
+
+pub(crate) use pace::Pace;
+
+use self::{audit_refusals::AuditRefusals, tally::Counters, waiting::Waiters};
+use crate::{
+    clock::SharedClock,
+    domain::{ids::SecretId, rate::Rate, time::Timestamp},
+    random::{NoRandomness, OrderedIds, SharedRandom},
+    vault::{Listed, Vault},
+};
+
+/// Everything that operations need. Cheap to clone; one for each process.
+#[derive(Clone)]
+pub struct Service {
+    parts: Arc<Parts>,
+}
+
+struct Parts {
+    vault: Vault,
+    clock: SharedClock,
+    random: SharedRandom,
+    ids: OrderedIds,
+    audit_refusals: AuditRefusals,
+    waiters: Waiters,
+    counters: Counters,
+    /// How often each secret may be used, where that is limited.
+    secret_pace: OnceLock<Pace<SecretId>>,
+}
+
+impl Service {
+    /// Puts a service together.
+    pub fn new(vault: Vault, clock: SharedClock, random: SharedRandom) -> Self {
+        let (ids, audit_refusals, waiters, counters, secret_pace) = Default::default();
+        Self { parts: Arc::new(Parts { vault, clock, random, ids, audit_refusals, waiters, counters, secret_pace }) }
+    }
+
+    /// Limits how often codes of each secret may be asked for or checked. Called once, before anybody is served.
+    pub fn limit_uses(&self, rate: Rate) {
+        let _ = self.parts.secret_pace.set(Pace::new(rate));
+    }
+
+    fn vault(&self) -> &Vault {
+        &self.parts.vault
+    }
+
+    /// The time that operations go by: transports that count down or look back ask here, not a clock of their own.
+    pub fn now(&self) -> Timestamp {
+        self.parts.clock.now()
+    }
+
+    /// Refuses to work by a clock that can't be right: the machine has not been told the time yet.
+    ///
+    /// # Errors
+    /// [`Refusal::Clock`].
+    pub fn check_clock(&self) -> Result<(), Refusal> {
+        if self.now().is_plausible() { Ok(()) } else { Err(Refusal::Clock) }
+    }
+
+    /// An id for something that is made now; ids sort by age.
+    fn ordered_id(&self, at: Timestamp) -> Result<Uuid, NoRandomness> {
+        self.parts.ids.next(self.parts.random.as_ref(), at)
+    }
+
+    /// A span that is told to callers, longer for each by up to two seconds: of many who are told to come back, not all come at
+    /// once.
+    fn spread(&self, span: Duration) -> Duration {
+        let mut byte = [0];
+        // Without randomness they come at once.
+        let [byte] = self.parts.random.fill(&mut byte).map_or([0], |()| byte);
+        span + Duration::from_millis(u64::from(byte) * 8)
+    }
+
+    /// Ends every wait and what was begun, such as giving back the step of a call that was interrupted; then makes
+    /// everything durable and closes the vault.
+    ///
+    /// # Errors
+    /// [`Refusal::Unavailable`] if the last writes could not be made durable.
+    pub async fn close(&self) -> Result<(), Refusal> {
+        self.parts.waiters.drained().await;
+        self.write_refusal_counts().await;
+        self.vault().close().await.map_err(|cause| self.refusal_of(cause.into()))
+    }
+}
+
+/// The sound records of a list. A damaged one must not hide the others: it is left out, with a line in the log.
+fn sound<T>(listed: Listed<T>) -> Vec<T> {
+    for (_, cause) in listed.damaged {
+        tracing::error!(%cause, "left out of a list");
+    }
+    listed.sound
+}

@@ -1,0 +1,225 @@
+//! Registering a secret: from an `otpauth://` URI, from a label and a seed, or with a seed made here.
+
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+use super::{Access, Call, Effect, Failed, Operation, Refusal, Service, Spec, retries::Retries};
+use crate::{
+    domain::{
+        audit::{Action, AuditEntry},
+        ids::SecretId,
+        limits::{IDEMPOTENCY_CHARS_MAX, IDEMPOTENCY_SECONDS},
+        otpauth::OtpAuth,
+        scope::Scope,
+        secret::{SecretMetadata, SecretUse, TotpSecret},
+        seed::Seed,
+        text::ShownText,
+        time::Timestamp,
+        totp::{Algorithm, Digits, Period, TotpParameters},
+    },
+    random::Random,
+    vault::{NewSecret, Outcome, Repeat},
+};
+
+/// What a caller sends, well-typed but not looked at. With a `uri`, the other fields are not looked at at all.
+#[derive(Default)]
+pub struct Registration {
+    /// An `otpauth://totp/…` URI.
+    pub uri: Option<Zeroizing<String>>,
+    /// What people call it; required without a URI.
+    pub label: Option<String>,
+    /// The seed in base32; without it one is made.
+    pub secret: Option<Zeroizing<String>>,
+    /// The service that issued it.
+    pub issuer: Option<String>,
+    /// `SHA1` (default), `SHA256` or `SHA512`.
+    pub algorithm: Option<String>,
+    /// 6 (default) or 8.
+    pub digits: Option<i64>,
+    /// Seconds, 1..=3600; 30 by default.
+    pub period: Option<i64>,
+    /// Whether every call for it is single-use.
+    pub single_use: bool,
+}
+
+/// Registers a secret.
+#[derive(Default)]
+pub struct RegisterSecret {
+    /// What is registered.
+    pub registration: Registration,
+    /// Repeats with the same text within a day get the first answer, without the seed.
+    pub idempotency_key: Option<String>,
+}
+
+/// A registration that was checked: what is kept.
+pub struct Enrolment {
+    /// What is known of it.
+    pub metadata: SecretMetadata,
+    /// Its seed.
+    pub seed: Seed,
+}
+
+/// A registered secret.
+pub struct Registered {
+    /// What is known of it.
+    pub secret: TotpSecret,
+    /// Its seed, to be shown this once. `None` for a repeat.
+    pub seed: Option<Seed>,
+}
+
+impl Operation for RegisterSecret {
+    const SPEC: Spec = Spec {
+        name: "register_totp_secret",
+        access: Access::Scope(Scope::SecretsWrite),
+        action: Action::SecretRegister,
+        effect: Effect::Add,
+    };
+    type Output = Registered;
+
+    async fn run(self, call: &mut Call<'_>) -> Result<Registered, Failed> {
+        let service = call.service;
+        let now = call.entry.at.whole_millis();
+        let keys = match &self.idempotency_key {
+            Some(key) => Some(service.idempotency(call, key, &self.registration)?),
+            None => None,
+        };
+        let Enrolment { metadata, seed } = self.registration.check(service.parts.random.as_ref())?;
+        let (vault, account) = (service.vault(), call.caller.account());
+        let id = SecretId::new(service.ordered_id(now)?);
+        call.entry.secret = Some(id);
+        let mut retries = Retries::new(&service.parts.random);
+        loop {
+            let new = NewSecret { id, account, created_at: now, metadata: &metadata, seed: &seed };
+            let mut draft = vault.draft(AuditEntry { at: now, ..call.entry.clone() }).add_secret(&new);
+            if let Some([key, request]) = keys {
+                let repeat = Repeat { key, account, request, secret: id, created_at: now };
+                match vault.repeat(key).await? {
+                    Some(first) if first.created_at >= oldest_repeat(now) => {
+                        return call.repeated(&first.value, request).await;
+                    }
+                    Some(lapsed) => draft = draft.replace(&lapsed, &repeat),
+                    None => draft = draft.add(&repeat),
+                }
+            }
+            if draft.commit().await? == Outcome::Done {
+                let secret = TotpSecret { id, created_at: now, last_used_at: None, deleted_at: None, metadata };
+                return Ok(Registered { secret, seed: Some(seed) });
+            }
+            if vault.account(account).await?.is_none() {
+                return Err(Refusal::NotFound("account").into());
+            }
+            // Another request with the same key was faster.
+            retries.again().await?;
+        }
+    }
+}
+
+impl Call<'_> {
+    /// The answer that the first request with the same key got, without the seed.
+    async fn repeated(&mut self, first: &Repeat, request: [u8; 32]) -> Result<Registered, Failed> {
+        if first.request != request {
+            self.entry.secret = None;
+            return Err(Refusal::invalid("Idempotency-Key", "was used for another request; take a new one").into());
+        }
+        self.entry.secret = Some(first.secret);
+        let kept = self.service.vault().secret(self.caller.account(), first.secret).await?;
+        let kept = kept.filter(|kept| kept.deleted_at.is_none()).ok_or(Refusal::NotFound("secret"))?;
+        Ok(Registered { secret: kept.value, seed: None })
+    }
+}
+
+impl Registration {
+    /// Checks what a caller sent, and makes a seed if there is none.
+    ///
+    /// # Errors
+    /// `invalid_argument`, which names the field and never quotes it.
+    pub(super) fn check(&self, random: &dyn Random) -> Result<Enrolment, Failed> {
+        if let Some(uri) = &self.uri {
+            let read = OtpAuth::parse(uri).map_err(|problem| Refusal::invalid("uri", problem.to_string()))?;
+            let OtpAuth { label, issuer, totp, seed, single_use } = read;
+            let usage = SecretUse::of_single_use(single_use || self.single_use);
+            return Ok(Enrolment { metadata: SecretMetadata { label, issuer, totp, usage, origins: Vec::new() }, seed });
+        }
+        let label =
+            self.label.as_deref().ok_or_else(|| Refusal::invalid("label", "is required unless `uri` is given"))?;
+        let metadata = SecretMetadata {
+            label: shown("label", label)?,
+            issuer: self.issuer.as_deref().map(|issuer| shown("issuer", issuer)).transpose()?,
+            totp: TotpParameters {
+                algorithm: algorithm(self.algorithm.as_deref())?,
+                digits: digits(self.digits)?,
+                period: period(self.period)?,
+            },
+            usage: SecretUse::of_single_use(self.single_use),
+            origins: Vec::new(),
+        };
+        let seed = match &self.secret {
+            Some(text) => Seed::from_base32(text).map_err(|problem| Refusal::invalid("secret", problem.to_string()))?,
+            None => Seed::from_bytes(random.bytes(Algorithm::GENERATED_SEED_BYTES)?)
+                .map_err(|cause| Failed::Internal(Box::new(cause)))?,
+        };
+        Ok(Enrolment { metadata, seed })
+    }
+}
+
+impl Service {
+    /// Checks a registration without keeping it: an import looks at every line before it adds one.
+    ///
+    /// # Errors
+    /// `invalid_argument`, which names the field and never quotes it.
+    pub fn check_registration(&self, from: &Registration) -> Result<Enrolment, Refusal> {
+        from.check(self.parts.random.as_ref()).map_err(|failed| self.refusal_of(failed))
+    }
+
+    /// The keyed hashes of an `Idempotency-Key` and of the request that bears it.
+    fn idempotency(&self, call: &Call<'_>, key: &str, from: &Registration) -> Result<[[u8; 32]; 2], Refusal> {
+        if key.is_empty() || key.chars().count() > IDEMPOTENCY_CHARS_MAX {
+            let problem = format!("must be 1 to {IDEMPOTENCY_CHARS_MAX} characters");
+            return Err(Refusal::invalid("Idempotency-Key", problem));
+        }
+        // Taken apart, so that a field that is added does not compile before it is hashed too.
+        let Registration { uri, label, secret, issuer, algorithm, digits, period, single_use } = from;
+        let number = |value: &Option<i64>| value.map_or([0xFF; 8], i64::to_be_bytes);
+        let request: [&[u8]; 8] = [
+            uri.as_ref().map_or(&[], |text| text.as_bytes()),
+            label.as_deref().unwrap_or_default().as_bytes(),
+            secret.as_ref().map_or(&[], |text| text.as_bytes()),
+            issuer.as_deref().unwrap_or_default().as_bytes(),
+            algorithm.as_deref().unwrap_or_default().as_bytes(),
+            &number(digits),
+            &number(period),
+            &[u8::from(*single_use)],
+        ];
+        let account = call.caller.account();
+        let key = self.vault().fingerprint("idempotency-key", &[account.as_bytes(), key.as_bytes()]);
+        Ok([key, self.vault().fingerprint("registration", &request)])
+    }
+}
+
+/// Since when a registration answers its repeats.
+fn oldest_repeat(now: Timestamp) -> Timestamp {
+    now.minus(Duration::from_secs(IDEMPOTENCY_SECONDS.unsigned_abs()))
+}
+
+/// Checks a text that will be shown.
+pub(super) fn shown(field: &'static str, text: &str) -> Result<ShownText, Refusal> {
+    ShownText::parse(text).map_err(|problem| Refusal::invalid(field, problem.to_string()))
+}
+
+fn algorithm(text: Option<&str>) -> Result<Algorithm, Refusal> {
+    text.map_or(Ok(Algorithm::default()), str::parse)
+        .map_err(|_| Refusal::invalid("algorithm", "must be SHA1, SHA256 or SHA512"))
+}
+
+fn digits(count: Option<i64>) -> Result<Digits, Refusal> {
+    count
+        .map_or(Some(Digits::default()), |count| u64::try_from(count).ok().and_then(|count| count.try_into().ok()))
+        .ok_or_else(|| Refusal::invalid("digits", "must be 6 or 8"))
+}
+
+fn period(seconds: Option<i64>) -> Result<Period, Refusal> {
+    seconds
+        .map_or(Some(Period::default()), |count| u64::try_from(count).ok().and_then(|count| count.try_into().ok()))
+        .ok_or_else(|| Refusal::invalid("period", "must be 1 to 3600 seconds"))
+}

@@ -1,0 +1,68 @@
+//! Giving a reserved step back when the call that reserved it ends before its code was shown: its client cancelled, hung
+//! up, or lost its rights.
+
+use std::sync::Arc;
+
+use super::Service;
+use crate::{
+    domain::{
+        audit::{Action, AuditEntry},
+        steps::Reservation,
+    },
+    vault::{Outcome, StoreError},
+};
+
+/// A reserved step, given back on drop.
+pub(super) struct Held {
+    /// Boxed: few calls reserve anything, and the others don't keep room for it.
+    back: Option<Box<(Service, Reservation, AuditEntry)>>,
+}
+
+impl Held {
+    pub(super) fn new(service: &Service, reservation: Reservation, entry: &AuditEntry) -> Self {
+        Self { back: Some(Box::new((service.clone(), reservation, entry.clone()))) }
+    }
+
+    /// There is nothing to give back: the code was shown, or the step was never reserved.
+    pub(super) fn shown(mut self) {
+        self.back = None;
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(back) = self.back.take() {
+            let (service, reservation, entry) = *back;
+            let parts = Arc::clone(&service.parts);
+            parts.waiters.leave_behind(async move { service.give_back(reservation, entry).await });
+        }
+    }
+}
+
+impl Service {
+    async fn give_back(&self, reservation: Reservation, entry: AuditEntry) {
+        if let Err(cause) = self.try_give_back(reservation, &entry).await {
+            // The step lapses unused, which is safe.
+            tracing::warn!(%cause, "a reserved step could not be given back");
+        }
+    }
+
+    async fn try_give_back(&self, reservation: Reservation, entry: &AuditEntry) -> Result<(), StoreError> {
+        let (Some(account), Some(secret)) = (entry.account, entry.secret) else { return Ok(()) };
+        // The commit that reserved it may still be under way: one behind it is done after it.
+        self.vault().silent_draft().soon().commit().await?;
+        loop {
+            let at = self.now();
+            let Some(in_use) = self.vault().in_use(account, secret, &[], at).await? else { return Ok(()) };
+            let mut state = in_use.state.clone();
+            if !state.steps.give_back(reservation) {
+                return Ok(());
+            }
+            let step = Some(reservation.step);
+            let draft = self.vault().draft(AuditEntry { at, action: Action::CodeRelease, step, ..entry.clone() });
+            if draft.used(&in_use, Some(&state)).commit().await? == Outcome::Done {
+                return Ok(());
+            }
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Checking a code that a person typed from their own authenticator app.
+
+use zeroize::Zeroizing;
+
+use super::{Access, Call, Effect, Failed, ForSeat, Operation, Refusal, Spec, retries::Retries};
+use crate::{
+    domain::{
+        audit::{Action, AuditEntry, Outcome as AuditOutcome},
+        code_use::UseState,
+        ids::SecretId,
+        scope::Scope,
+        totp::Step,
+    },
+    vault::{InUse, Outcome},
+};
+
+/// Digits and separators of a typed code that are looked at: more than any code has.
+const TYPED_MAX: usize = 9;
+
+/// Checks a code. Each time step is accepted once; wrong tries slow down further ones, in every process.
+pub struct VerifyCode {
+    /// The secret.
+    pub secret_id: SecretId,
+    /// What the person typed.
+    pub code: Zeroizing<String>,
+    /// The seat it is checked for, by id, `auth_subject` or e-mail address.
+    pub seat_id: Option<String>,
+}
+
+/// Whether a code was right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verification {
+    /// The code is that of now, the step before or the step after, and was not accepted before.
+    pub valid: bool,
+}
+
+/// What a check came to, before it is kept.
+struct Checked {
+    valid: bool,
+    state: Option<UseState>,
+    step: Option<Step>,
+}
+
+impl Operation for VerifyCode {
+    const SPEC: Spec = Spec {
+        name: "verify_totp_code",
+        access: Access::Scope(Scope::CodesVerify),
+        action: Action::CodeVerify,
+        effect: Effect::Use,
+    };
+    type Output = Verification;
+
+    fn secret(&self) -> Option<SecretId> {
+        Some(self.secret_id)
+    }
+
+    fn seat(&self) -> ForSeat<'_> {
+        ForSeat::Named(self.seat_id.as_deref())
+    }
+
+    async fn run(self, call: &mut Call<'_>) -> Result<Verification, Failed> {
+        let (vault, account) = (call.service.vault(), call.caller.account());
+        // People type codes as apps show them: `123 456`.
+        let digits = self.code.chars().filter(|c| !matches!(c, ' ' | '-')).take(TYPED_MAX);
+        let typed = Zeroizing::new(digits.collect::<String>());
+        let mut retries = Retries::new(&call.service.parts.random);
+        let mut counted = false;
+        loop {
+            let now = call.service.now();
+            let in_use = vault.in_use(account, self.secret_id, &[], now).await?.ok_or(Refusal::NotFound("secret"))?;
+            if !std::mem::replace(&mut counted, true) {
+                call.count_use(self.secret_id)?;
+            }
+            let entry = AuditEntry { at: now, ..call.entry.clone() };
+            let Checked { valid, state, step } = call.check(&in_use, &typed, &entry)?;
+            let outcome = if valid { AuditOutcome::Ok } else { AuditOutcome::Wrong };
+            let draft = vault.draft(AuditEntry { outcome, step, ..entry }).used(&in_use, state.as_ref());
+            if draft.commit().await? == Outcome::Done {
+                return Ok(Verification { valid });
+            }
+            retries.again().await?;
+        }
+    }
+}
+
+impl Call<'_> {
+    /// Whether a typed code is right, and what that does to the secret's marks.
+    fn check(&self, in_use: &InUse, typed: &str, entry: &AuditEntry) -> Result<Checked, Failed> {
+        let mut state = in_use.state.clone();
+        if let Some(after) = state.verify.held(entry.at) {
+            return Err(Refusal::RateLimited { what: "too many wrong codes for this secret", after }.into());
+        }
+        let totp = &in_use.secret.metadata.totp;
+        let digits = totp.digits.get();
+        if typed.len() != usize::from(digits) || !typed.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(Refusal::invalid("code", format!("must be {digits} digits")).into());
+        }
+        let seed = self.service.vault().open_seed(in_use)?;
+        let current = totp.step_at(entry.at).0;
+        // All three are made and compared whatever the first ones gave, so that time tells nothing.
+        let window = [current.saturating_sub(1), current, current.saturating_add(1)].map(Step);
+        let hits = window.map(|step| totp.code_at(&seed, step).matches(typed));
+        let mut right = window.into_iter().zip(hits).filter(|(_, hit)| *hit).map(|(step, _)| step).peekable();
+        if right.peek().is_none() {
+            state.verify.refuse(entry.at);
+            return Ok(Checked { valid: false, state: Some(state), step: None });
+        }
+        match right.find(|step| state.verify.is_unused(*step)) {
+            Some(step) => {
+                state.verify.accept(step);
+                Ok(Checked { valid: true, state: Some(state), step: Some(step) })
+            }
+            // The right code a second time is refused, but it is no guess: it does not slow anybody down.
+            None => Ok(Checked { valid: false, state: None, step: None }),
+        }
+    }
+}
