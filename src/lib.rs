@@ -23,11 +23,11 @@ pub mod random;
 pub mod keyring;
 pub mod store;
 
-pub mod service;
+// pub mod service;
 
-pub mod transport;
+// pub mod transport;
 
-pub mod config;
+// pub mod config;
 pub mod telemetry;
 
-pub mod app;
+// pub mod app;

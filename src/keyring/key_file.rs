@@ -127,7 +127,7 @@ fn is_link(_error: &std::io::Error) -> bool {
 ///
 /// # Errors
 /// When one of them can't be made, or the folder that it is in not be brought to the disk.
-pub(crate) fn create_private_dir(folder: &Path) -> std::io::Result<()> {
+fn create_private_dir(folder: &Path) -> std::io::Result<()> {
     let missing: Vec<_> = folder.ancestors().take_while(|above| !above.exists()).collect();
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);

@@ -21,7 +21,6 @@ use std::collections::BTreeMap;
 use zeroize::Zeroizing;
 
 pub use key::Kek;
-pub(crate) use key_file::create_private_dir;
 pub use key_file::{KeyFileError, create_key_file, read_key_file};
 pub use seal::{OpenSealError, Place};
 
