@@ -156,8 +156,10 @@ impl Draft<'_> {
         metadata: &SecretMetadata,
         seed: Option<(&InUse, &Seed)>,
     ) -> Self {
-        let done = self.try_change(kept, metadata, seed);
-        done.map_or_else(|cause| self.fail(cause), |()| self.scrub())
+        match self.try_change(kept, metadata, seed) {
+            Ok(()) => self.scrub(),
+            Err(cause) => self.fail(cause),
+        }
     }
 
     fn try_change(
