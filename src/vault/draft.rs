@@ -275,9 +275,6 @@ impl Draft<'_> {
     }
 }
 
-
-
-
 fn version_of<T>(kept: &Kept<T>) -> Expect {
     Expect::Version(kept.record.key.clone(), kept.record.version)
 }

@@ -257,14 +257,19 @@ impl Move<'_> {
         let id = row.id.parse().map_err(|_| unread())?;
         self.check("api_key", &row.id, &fields, &row.mac)?;
         let account = AccountId::from_slice(&row.account).map_err(|_| unread())?;
-        let secrets = row.secrets.as_ref().map(|ids| ids.chunks(16).map(SecretId::from_slice).collect::<Result<_, _>>());
+        let secrets =
+            row.secrets.as_ref().map(|ids| ids.chunks(16).map(SecretId::from_slice).collect::<Result<_, _>>());
         let time = |at: Option<i64>| at.map(Timestamp::from_micros);
         let key = ApiKey {
             id,
             name: Name::kept(row.name.clone()),
             rights: KeyRights {
                 account,
-                scopes: if row.scopes.is_empty() { <_>::default() } else { row.scopes.parse().map_err(|_| unread())? },
+                scopes: if row.scopes.is_empty() {
+                    <_>::default()
+                } else {
+                    row.scopes.parse().map_err(|_| unread())?
+                },
                 seat: row.seat.as_deref().map(SeatId::from_slice).transpose().map_err(|_| unread())?,
                 secrets: secrets.transpose().map_err(|_| unread())?,
                 codes_per_hour: row.codes_per_hour,
@@ -394,10 +399,7 @@ fn entry_of(row: &old::TrailRow) -> Option<AuditEntry> {
         code_tag: row.code_tag.as_deref().map(TryInto::try_into).transpose().ok()?,
         purpose: row.purpose.clone().map(Purpose::kept),
         count: row.count.map(i64::cast_unsigned),
-        client: Client {
-            name: Claim::kept(row.client_name.clone()),
-            version: Claim::kept(row.client_version.clone()),
-        },
+        client: Client { name: Claim::kept(row.client_name.clone()), version: Claim::kept(row.client_version.clone()) },
     })
 }
 

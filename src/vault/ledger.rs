@@ -5,11 +5,15 @@
 
 use subtle::ConstantTimeEq as _;
 
-use super::{Vault, audit_row, keyring::Keyring, records::{AuditBase, AuditHead}};
+use super::{
+    Vault, audit_row,
+    keyring::Keyring,
+    records::{AuditBase, AuditHead},
+};
 use crate::{
     domain::{
-        audit::{AuditCursor, AuditEntry, AuditFilter, AuditRow, ChainHead},
         api_key::KeyId,
+        audit::{AuditCursor, AuditEntry, AuditFilter, AuditRow, ChainHead},
         ids::SecretId,
         time::Timestamp,
     },
