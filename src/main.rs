@@ -1,3 +1,3 @@
-//! The program is put together again when operations stand on the vault.
+//! Countersign: the authenticator app for AI agents.
 
 fn main() {}

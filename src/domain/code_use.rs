@@ -262,10 +262,7 @@ mod tests {
         let free_at = Timestamp::from_seconds(111 * 60);
         assert_eq!(state.decide(&terms(TERMS), &limited), CodeAnswer::LimitReached { free_at });
         let wish = CodeWish { min_validity: 31, ..ask(false).wish };
-        assert_eq!(
-            state.decide(&terms(TERMS), &CodeAsk { wish, ..ask(false) }),
-            CodeAnswer::TooFresh { period: 30 }
-        );
+        assert_eq!(state.decide(&terms(TERMS), &CodeAsk { wish, ..ask(false) }), CodeAnswer::TooFresh { period: 30 });
         assert_eq!(state.decide(&terms(SecretUse::FillOnly), &ask(false)), CodeAnswer::FillOnly);
     }
 

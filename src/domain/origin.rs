@@ -24,7 +24,9 @@ pub struct Origin {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum OriginError {
     /// Not `https://HOST[:PORT]`, in lower case and without a path.
-    #[error("must be an origin such as https://login.example.com or https://*.example.com, in lower case, without a path")]
+    #[error(
+        "must be an origin such as https://login.example.com or https://*.example.com, in lower case, without a path"
+    )]
     Form,
     /// `http` to another host than this machine.
     #[error("must begin with https://; http:// is for localhost and loopback addresses")]

@@ -1,6 +1,11 @@
 //! A short-lived token that the holder of an API key made from it.
 
-use super::{api_key::KeyId, ids::{AccountId, TokenId}, scope::ScopeSet, time::Timestamp};
+use super::{
+    api_key::KeyId,
+    ids::{AccountId, TokenId},
+    scope::ScopeSet,
+    time::Timestamp,
+};
 
 /// What is kept of a token. Its rights are its key's, narrowed; it ends with its key.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,323 +1,458 @@
-//! What is kept: the contract that every backend obeys, and the door to the backends.
+//! What is kept: the contract that every backend obeys, and the way to the backends.
 //!
-//! Six rules hold for every method. (1) "Not there" is `Ok(None)` or `Ok(false)`, never an error. (2) Time and ids come
-//! in as arguments; a backend asks no clock and no dice. (3) What changes or reveals something takes the [`AuditEntry`]
-//! and writes it in the same transaction: if the row can't be kept, nothing happened. (4) An account that does not match
-//! is "not there". (5) One method is one transaction as its caller sees it; a backend may commit several together.
-//! (6) When a method returns `Ok`, what it changed survives a killed process and a power cut; a [`Verdict`] without a new
-//! state, the former at once and the latter within 250 ms.
+//! A backend keeps records (bytes under a kind and an id) and audit records (bytes in chains), and the indexes that find
+//! them. It knows no key, decides nothing and asks neither clock nor dice. Five rules hold for every method. (1) "Not
+//! there" is `None` or an empty list, never an error. (2) Something changes in one way alone: the caller reads records
+//! with their versions, decides, and [commits](Store::commit) what it decided; if a version has moved meanwhile, nothing
+//! is done and the caller decides again. (3) A commit is all or nothing, over all processes. (4) When a commit returns
+//! [`Committed::Done`], it survives a killed process, and with [`Durable::Now`] a power cut. (5) Reads never wait for
+//! writers.
 //!
-//! Never: a permission, a seed or a label in clear, a protocol, or SQL outside a backend.
+//! Never: a permission, a key, plaintext, or a protocol. The contract names no file, page or database.
 
 mod open;
 mod sqlite;
 
-use std::{cell::OnceCell, sync::Arc};
+use std::{borrow::Cow, sync::Arc};
 
 use async_trait::async_trait;
 
-pub use open::{OpenError, OpenRequest, Opened, VaultStatus, Writes, open};
+pub use open::{Absent, Facts, OpenError, OpenRequest, Opened, Writes, open};
+pub use sqlite::{
+    files::{create_private_dir, is_within, refuse_shared_keys},
+    format1,
+};
 
 use crate::domain::{
-    account::Account,
-    api_key::{ApiKey, HashedKey, KeyId},
-    audit::{AuditEntry, AuditFilter, AuditRow, ChainHead},
-    hourly::HourlyCount,
+    api_key::KeyId,
     ids::{AccountId, SeatId, SecretId},
-    seat::{Seat, SeatName},
-    secret::CodeTerms,
-    steps::StepMarks,
-    text::{Email, Name},
     time::Timestamp,
-    verification::VerifyMarks,
 };
 
 /// A store that any thread may use.
 pub type SharedStore = Arc<dyn Store>;
 
+/// The longest id of a record, in bytes.
+pub const ID_BYTES_MAX: usize = 64;
+
 /// Why a store could not do it. For logs: a caller hears `unavailable` or `internal`.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// It can't be reached or written right now; nothing was changed.
     #[error("the vault can't be reached or written: {0}")]
     Unavailable(String),
-    /// A record does not read as it was written: which one, and what is wrong with it, never its contents.
-    #[error("a record of {table} is damaged: {what}")]
+    /// The disk failed while a change was made durable: it may be kept or not.
+    #[error("the vault could not make a change durable, so it may or may not be kept: {0}")]
+    Unknown(String),
+    /// What is kept can't be read as it was written: what is wrong, never contents.
+    #[error("the vault is damaged: {what}")]
     Damaged {
-        /// The kind of record.
-        table: &'static str,
         /// What is wrong.
         what: String,
     },
-    /// Two records would bear the same unique name.
-    #[error("{0} exists already")]
-    Exists(&'static str),
-    /// The account that a record belongs to is not there any more.
-    #[error("the account is not there any more")]
-    NoAccount,
-    /// It is not empty, so it can't be removed.
-    #[error("{0} is in use")]
-    InUse(&'static str),
 }
 
-/// A secret as it is kept: two sealed blobs and what a list is ordered by. `seed` is empty in lists.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SealedSecret {
-    /// Its identity.
-    pub id: SecretId,
-    /// The account it belongs to.
-    pub account: AccountId,
-    /// Which writing of it this is, from 1; bound into both seals.
-    pub version: u32,
-    /// When it was registered.
-    pub created_at: Timestamp,
-    /// When it was deleted, if it was.
-    pub deleted_at: Option<Timestamp>,
-    /// When a new code of it was last handed out.
-    pub last_used_at: Option<Timestamp>,
-    /// Its sealed metadata.
-    pub metadata: Vec<u8>,
-    /// Its sealed seed.
-    pub seed: Vec<u8>,
+/// What kind of thing a record is. The number is kept, so it never changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Kind {
+    /// What the vault is, and its wrapped keys.
+    Header = 1,
+    /// A tenant.
+    Account = 2,
+    /// A secret's sealed metadata.
+    Secret = 3,
+    /// A secret's sealed seed.
+    Seed = 4,
+    /// Which steps of a secret were given and accepted.
+    Use = 5,
+    /// Codes of the last hour.
+    Count = 6,
+    /// A person in an account.
+    Seat = 7,
+    /// What a caller authenticates with.
+    ApiKey = 8,
+    /// When a key was last used.
+    KeyUse = 9,
+    /// A registration that may be repeated.
+    Idempotency = 10,
+    /// Where an audit chain ended when it was last vouched for.
+    AuditHead = 11,
+    /// What an audit chain starts from.
+    AuditBase = 12,
+    /// An invitation that waits to be taken.
+    Enrolment = 13,
+    /// A short-lived token.
+    Token = 14,
+    /// Steps that count as used after an older vault was accepted.
+    Floor = 15,
 }
 
-/// What a registration that may be repeated is remembered by: a keyed hash of the caller's `Idempotency-Key`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Idempotency {
-    /// The keyed hash of account and key.
-    pub key: [u8; 32],
-    /// The keyed hash of the request, so that another request with the same key is noticed.
-    pub request: [u8; 32],
-    /// Repeats since then get the first answer.
-    pub since: Timestamp,
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 15] = [
+        Self::Header,
+        Self::Account,
+        Self::Secret,
+        Self::Seed,
+        Self::Use,
+        Self::Count,
+        Self::Seat,
+        Self::ApiKey,
+        Self::KeyUse,
+        Self::Idempotency,
+        Self::AuditHead,
+        Self::AuditBase,
+        Self::Enrolment,
+        Self::Token,
+        Self::Floor,
+    ];
+
+    /// The number that is kept.
+    pub const fn number(self) -> u8 {
+        self as u8
+    }
 }
 
-/// How an addition ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Added {
-    /// It was added.
-    New,
-    /// The same request had added this secret before.
-    Repeat(SecretId),
-    /// Another request had used the same `Idempotency-Key`.
-    Conflict,
+/// Which record.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RecordKey {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its identity within the kind, at most [`ID_BYTES_MAX`] bytes.
+    pub id: Vec<u8>,
 }
 
-/// The keys of an account.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Keys {
-    /// Those that read as they were written, oldest first, revoked ones among them.
-    pub sound: Vec<ApiKey>,
-    /// Those that were changed without the vault's key, and let nobody in. `None`: not even its id can be read.
-    pub damaged: Vec<Option<KeyId>>,
+impl RecordKey {
+    /// The record of a kind with an id.
+    pub fn new(kind: Kind, id: impl Into<Vec<u8>>) -> Self {
+        Self { kind, id: id.into() }
+    }
 }
 
-/// Records of a list.
-#[derive(Debug)]
-pub struct Listed<T> {
-    /// Those that read as they were written, in order.
-    pub sound: Vec<T>,
-    /// What is wrong with those that the list came by and that do not: [`StoreError::Damaged`], each. They hide no others.
-    pub damaged: Vec<StoreError>,
-}
-
-/// What the row of a secret, which may be damaged, says it is. `None`: that can't be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct UncheckedId {
-    /// The account it belongs to.
-    pub account: Option<AccountId>,
-    /// Its identity.
-    pub id: Option<SecretId>,
-}
-
-/// Which secrets a list shows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Which of an account's lists a record stands in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Life {
-    /// Those that exist for callers.
+    /// It exists for callers.
     Live,
-    /// Those that a person may still restore.
+    /// A person may still restore it.
     Deleted,
 }
 
-/// What is kept about the use of one secret, in clear: numbers of steps, never codes.
+/// A record. Whoever can write the store can change every field, so the reader checks `mac`; a field that does not even
+/// read as its type comes back empty or zero, and then `mac` is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Which one.
+    pub key: RecordKey,
+    /// 1 for a new one; each replacement is exactly one higher.
+    pub version: u64,
+    /// The account it belongs to, if it belongs to one.
+    pub account: Option<AccountId>,
+    /// Lists go by this number, then by id.
+    pub sort: i64,
+    /// Which lists show it.
+    pub life: Life,
+    /// Opaque.
+    pub body: Vec<u8>,
+    /// Opaque.
+    pub mac: [u8; 32],
+}
+
+/// What finds a record beside its id. No MAC covers it: who finds a record by it checks the record's body.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct UseState {
-    /// Which steps were handed out and reserved.
-    pub steps: StepMarks,
-    /// Which steps were accepted, and what wrong tries cost.
-    pub verify: VerifyMarks,
-    /// When a new code was last handed out.
-    pub last_used_at: Option<Timestamp>,
+pub struct Finders {
+    /// Names, each unique among the records of one kind and account.
+    pub names: Vec<[u8; 32]>,
+    /// Words, which others may share.
+    pub words: Vec<[u8; 8]>,
 }
 
-/// Whose codes are counted: a key's or a seat's, per secret, over the last hour.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Holder {
-    /// A key.
-    Key(KeyId),
-    /// A seat.
-    Seat(SeatId),
+/// What a replacement does with the finders that a record has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Index {
+    /// They stay; a new record has none.
+    Keep,
+    /// It has these from now on. A record that moves to another account needs them anew.
+    Replace(Finders),
 }
 
-/// What a decision is made from.
-pub struct InUse<'a> {
-    /// The secret, with both blobs.
-    pub secret: &'a SealedSecret,
-    /// Its state of use.
-    pub state: &'a UseState,
-    /// Codes given in the last hour, for each counted holder, in their order.
-    pub counts: &'a [HourlyCount],
-    /// What an earlier decision has found out of this secret's terms, as long as its metadata is the same: to be filled.
-    pub terms: &'a OnceCell<CodeTerms>,
+/// A record to be kept. It carries an expectation of its own: version 1 expects that the record is absent, a higher one
+/// that the version before it is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Put {
+    /// The record.
+    pub record: Record,
+    /// What finds it.
+    pub index: Index,
 }
 
-/// What was decided.
-pub struct Verdict {
-    /// The new state; `None` leaves it, and then the commit need not be durable at once.
-    pub state: Option<UseState>,
-    /// The row for the trail; `None` only for what reveals and changes nothing.
-    pub entry: Option<AuditEntry>,
-    /// Whether this was a code given, to be counted for the holders.
-    pub counted: bool,
-    /// Until then, another such use of this secret would leave the state as it is. A hint for the backend: it lets a
-    /// repeated read of a code already handed out do without a sync of its own.
-    pub repeats_until: Option<Timestamp>,
-}
-
-/// Decides on one use of a secret from what is kept about it. It may be called again if the backend has to start over,
-/// so it must not act, only decide; what it decides last is what happened.
-pub type Decide = Box<dyn FnMut(InUse<'_>) -> Verdict + Send>;
-
-/// One use of a secret.
-pub struct SecretUse {
-    /// The caller's account.
-    pub account: AccountId,
-    /// The secret.
-    pub secret: SecretId,
-    /// Now.
-    pub now: Timestamp,
-    /// Whose codes to count.
-    pub counted: Vec<Holder>,
-    /// The decision.
-    pub decide: Decide,
-}
-
-/// How a change of a record ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Changed {
-    /// It was changed.
-    Yes,
+/// What must be so for a change to happen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Expect {
+    /// The record is there with this version.
+    Version(RecordKey, u64),
     /// There is no such record.
-    NotThere,
-    /// Somebody changed it in between: read it again.
-    Stale,
+    Absent(RecordKey),
+    /// The record is there.
+    Exists(RecordKey),
+    /// No record of the kind, live or deleted, is in the account.
+    NoneIn(Kind, AccountId),
 }
 
-/// What a page of a list is.
+/// What a change removes. What finds a record goes with it; what is not there is no error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Removal {
+    /// One record.
+    One(RecordKey),
+    /// Every record of the kind whose id begins with these bytes.
+    Prefix(Kind, Vec<u8>),
+}
+
+/// A record of the audit log, as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditRecord {
+    /// The chain it stands in.
+    pub chain: u32,
+    /// Its number there; each is one higher than the one before it.
+    pub seq: u64,
+    /// When. Within a chain this never falls.
+    pub at: Timestamp,
+    /// Opaque.
+    pub body: Vec<u8>,
+    /// Opaque.
+    pub mac: [u8; 32],
+}
+
+/// What finds an audit record. No MAC covers it: who finds a record by it checks the record's body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditTerms {
+    /// The account it is about.
+    pub account: Option<AccountId>,
+    /// The key that acted.
+    pub actor_key: Option<KeyId>,
+    /// The key that it is about.
+    pub key: Option<KeyId>,
+    /// The seat.
+    pub seat: Option<SeatId>,
+    /// The secret.
+    pub secret: Option<SecretId>,
+    /// What was done, as one word.
+    pub action: Cow<'static, str>,
+}
+
+/// An audit record to be added, and what finds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditPut {
+    /// The record.
+    pub record: AuditRecord,
+    /// What finds it.
+    pub terms: AuditTerms,
+}
+
+/// Where a chain ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Page {
-    /// Sound rows to skip.
+pub struct Tail {
+    /// The chain.
+    pub chain: u32,
+    /// Its last record's number.
+    pub seq: u64,
+    /// That record's MAC.
+    pub mac: [u8; 32],
+}
+
+/// Audit records to be removed: those of a chain up to a number, which is one of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Prune {
+    /// The chain.
+    pub chain: u32,
+    /// The last one that goes.
+    pub upto: u64,
+}
+
+/// One caller's part of a commit. It happens in this order: `expect` and the versions of `put` are checked, `remove`,
+/// `put`, `prune`, `audit`. At most one `put` for a record.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Change {
+    /// What must be so.
+    pub expect: Vec<Expect>,
+    /// Records to be kept.
+    pub put: Vec<Put>,
+    /// Records to be removed.
+    pub remove: Vec<Removal>,
+    /// Audit records to be added, all in the chain of [`Commit::tail`], one after the other over all changes.
+    pub audit: Vec<AuditPut>,
+    /// Audit records to be removed.
+    pub prune: Option<Prune>,
+    /// What it replaces and removes is not to be found in the storage afterwards, as soon as nobody reads it any more.
+    pub scrub: bool,
+}
+
+/// How durable a commit is before it is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durable {
+    /// It survives a power cut.
+    Now,
+    /// It survives a killed process; a power cut after the next [`Store::sync`] or commit with [`Durable::Now`].
+    Soon,
+}
+
+/// Changes that are committed together, in order: all of them or none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Commit {
+    /// The changes. A later one sees what an earlier one did.
+    pub changes: Vec<Change>,
+    /// Where the audit records go on from. Needed if there are any; it must be the chain's last record. A chain without
+    /// records takes any.
+    pub tail: Option<Tail>,
+    /// How durable it is before it is answered.
+    pub durable: Durable,
+}
+
+/// How a commit ended. But for `Done`, nothing was done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Committed {
+    /// It happened.
+    Done,
+    /// These changes, by number, no longer fit what is kept: it is to be read and decided again.
+    Stale {
+        /// Which, in order. A change that only follows from one of them may be missing or be named without need.
+        changes: Vec<usize>,
+    },
+    /// A record of this change would bear a name that another record bears.
+    Taken {
+        /// Which.
+        change: usize,
+    },
+    /// Somebody else has added audit records: the chain ends here now.
+    Moved {
+        /// Where.
+        tail: Tail,
+    },
+}
+
+/// Which records a list shows: those that meet every condition, by `sort`, then by id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct List {
+    /// The kind.
+    pub kind: Kind,
+    /// Those of this account; `None`: of every account and of none.
+    pub account: Option<AccountId>,
+    /// Those that stand in this list; `None`: in either.
+    pub life: Option<Life>,
+    /// Those that are found by each of these words.
+    pub words: Vec<[u8; 8]>,
+    /// Those after this place: the last record of the page before.
+    pub after: Option<(i64, Vec<u8>)>,
+    /// Those whose `sort` is below this.
+    pub before_sort: Option<i64>,
+    /// How many are skipped.
     pub offset: u64,
-    /// Sound rows to return at most; `None`: all.
-    pub limit: Option<u32>,
+    /// How many at most.
+    pub limit: u32,
 }
 
-impl Page {
-    /// The whole list.
-    pub const ALL: Self = Self { offset: 0, limit: None };
+impl List {
+    /// The first `limit` live records of a kind.
+    pub const fn of(kind: Kind, account: Option<AccountId>, limit: u32) -> Self {
+        Self {
+            kind,
+            account,
+            life: Some(Life::Live),
+            words: Vec::new(),
+            after: None,
+            before_sort: None,
+            offset: 0,
+            limit,
+        }
+    }
 }
 
-/// Everything Countersign keeps. Object-safe; several processes may hold the same one open.
+/// A place in each chain: the number of a record there. A chain that is not named has not been begun.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Cursor(pub Vec<(u32, u64)>);
+
+/// Which audit records are wanted: those that meet every condition, by time, then by chain, then by number.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AuditQuery {
+    /// Of this chain alone.
+    pub chain: Option<u32>,
+    /// About this account.
+    pub account: Option<AccountId>,
+    /// With this seat.
+    pub seat: Option<SeatId>,
+    /// With one of these secrets.
+    pub secrets: Option<Vec<SecretId>>,
+    /// With this key, which acted or which it is about.
+    pub key: Option<KeyId>,
+    /// With this action.
+    pub action: Option<Cow<'static, str>>,
+    /// Not before this time.
+    pub since: Option<Timestamp>,
+    /// Before this time.
+    pub until: Option<Timestamp>,
+    /// Beyond this place.
+    pub after: Cursor,
+    /// Before this place.
+    pub before: Cursor,
+    /// From the newest back instead of from the oldest on.
+    pub newest: bool,
+    /// How many at most.
+    pub limit: u32,
+}
+
+/// Some of the audit records that a query asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AuditPage {
+    /// The records, in the order of the query. The work for a page is bounded, so that there may be fewer than `limit`,
+    /// also none, although there are more.
+    pub records: Vec<AuditRecord>,
+    /// The place to go on from: `after` of the next query, `before` if it goes from the newest back. `None`: that was all.
+    pub next: Option<Cursor>,
+}
+
+/// Everything Countersign keeps. Several processes may hold the same one open.
 #[async_trait]
 pub trait Store: Send + Sync {
-    // ── secrets ──────────────────────────────────────────────────────────────────────────────────────────────────────
-    /// Adds a secret with an empty state of use.
-    async fn add_secret(
-        &self,
-        secret: SealedSecret,
-        repeat: Option<Idempotency>,
-        entry: AuditEntry,
-    ) -> Result<Added, StoreError>;
-    /// One live or deleted secret, with both blobs.
-    async fn secret(&self, account: AccountId, id: SecretId) -> Result<Option<SealedSecret>, StoreError>;
-    /// The secrets of an account, oldest first, without seeds.
-    async fn secrets(&self, account: AccountId, life: Life) -> Result<Vec<SealedSecret>, StoreError>;
-    /// Replaces both blobs of a live secret, if its version is still the one before `secret.version`.
-    async fn change_secret(&self, secret: SealedSecret, entry: AuditEntry) -> Result<Changed, StoreError>;
-    /// Deletes a live secret: gone for callers, kept for a person.
-    async fn delete_secret(&self, account: AccountId, id: SecretId, entry: AuditEntry) -> Result<bool, StoreError>;
-    /// Brings a secret back that was deleted since a time, with its marks.
-    async fn restore_secret(
-        &self,
-        account: AccountId,
-        id: SecretId,
-        since: Timestamp,
-        entry: AuditEntry,
-    ) -> Result<bool, StoreError>;
-    /// Erases a live or deleted secret and all that is kept with it, for good.
-    async fn erase_secret(&self, account: AccountId, id: SecretId, entry: AuditEntry) -> Result<bool, StoreError>;
-    /// Erases every secret deleted before a time, with a row for each like `entry`. Returns how many. Damaged ones stay.
-    async fn erase_deleted_before(&self, before: Timestamp, entry: AuditEntry) -> Result<u64, StoreError>;
-    /// Reads a live secret and its state, decides, and keeps the decision: one atomic step over all processes.
-    /// `false` if there is no such secret; nothing is written then.
-    async fn use_secret(self: Arc<Self>, request: SecretUse) -> Result<bool, StoreError>;
+    /// Records by their keys, in their order, all as of one moment.
+    async fn read(&self, keys: &[RecordKey]) -> Result<Vec<Option<Record>>, StoreError>;
 
-    // ── seats ────────────────────────────────────────────────────────────────────────────────────────────────────────
-    /// Adds a seat. [`StoreError::Exists`] if its e-mail or subject is taken in the account.
-    async fn add_seat(&self, seat: Seat, entry: AuditEntry) -> Result<(), StoreError>;
-    /// One seat.
-    async fn seat(&self, account: AccountId, name: SeatName) -> Result<Option<Seat>, StoreError>;
-    /// The seats of an account, oldest first. The one that is asked for by its address is refused when it is damaged, as it
-    /// is by its name: there are no others.
-    async fn seats(&self, account: AccountId, email: Option<Email>, page: Page) -> Result<Listed<Seat>, StoreError>;
-    /// How many there are, damaged ones among them.
-    async fn count_seats(&self, account: AccountId, email: Option<Email>) -> Result<u64, StoreError>;
-    /// Replaces a seat's profile.
-    async fn change_seat(&self, seat: Seat, entry: AuditEntry) -> Result<Changed, StoreError>;
-    /// Removes a seat and revokes the keys bound to it.
-    async fn remove_seat(&self, account: AccountId, id: SeatId, entry: AuditEntry) -> Result<bool, StoreError>;
+    /// The record of a kind and account that bears a name. Without an account: of those that belong to none.
+    async fn find(&self, kind: Kind, account: Option<AccountId>, name: [u8; 32]) -> Result<Option<Record>, StoreError>;
 
-    // ── accounts and keys ────────────────────────────────────────────────────────────────────────────────────────────
-    /// Adds an account. [`StoreError::Exists`] if the name is taken.
-    async fn add_account(&self, account: Account, entry: AuditEntry) -> Result<(), StoreError>;
-    /// One account, by name.
-    async fn account(&self, name: Name) -> Result<Option<Account>, StoreError>;
-    /// Every account, oldest first.
-    async fn accounts(&self) -> Result<Listed<Account>, StoreError>;
-    /// Removes an account without secrets, with its seats and keys. [`StoreError::InUse`] if it has some, live or deleted.
-    async fn remove_account(&self, id: AccountId, entry: AuditEntry) -> Result<bool, StoreError>;
-    /// Adds a key.
-    async fn add_key(&self, key: ApiKey, hash: HashedKey, entry: AuditEntry) -> Result<(), StoreError>;
-    /// One key with its hash, revoked or not. A row that was changed without the vault's key is [`StoreError::Damaged`].
-    async fn key(&self, id: KeyId) -> Result<Option<(ApiKey, HashedKey)>, StoreError>;
-    /// The keys of an account.
-    async fn keys(&self, account: AccountId) -> Result<Keys, StoreError>;
-    /// Revokes a key, from the next request on, in every process. A damaged one is removed, whosever it seems to be.
-    async fn revoke_key(&self, account: AccountId, id: KeyId, entry: AuditEntry) -> Result<bool, StoreError>;
-    /// Removes every damaged key of an account, also one whose id or account can't be read, with a row for each like `entry`.
-    /// Returns how many.
-    async fn remove_damaged_keys(&self, account: AccountId, entry: AuditEntry) -> Result<u64, StoreError>;
-    /// Remembers that a key was used. Need not be durable.
-    async fn touch_key(&self, id: KeyId, at: Timestamp) -> Result<(), StoreError>;
+    /// A page of records.
+    async fn list(&self, list: &List) -> Result<Vec<Record>, StoreError>;
 
-    // ── the trail ────────────────────────────────────────────────────────────────────────────────────────────────────
-    /// Writes rows that belong to no other change: refusals, exports, counters.
-    async fn record(&self, entries: Vec<AuditEntry>) -> Result<(), StoreError>;
-    /// Rows that match a filter, in order.
-    async fn trail(&self, filter: AuditFilter) -> Result<Vec<AuditRow>, StoreError>;
-    /// What the chain starts from (after pruning, the last row pruned) and the head that was last vouched for, if its
-    /// own keyed hash is right.
-    async fn trail_ends(&self) -> Result<(ChainHead, Option<ChainHead>), StoreError>;
-    /// Removes rows older than a time and leaves a row that says so. Returns how many.
-    async fn prune_trail(&self, before: Timestamp, entry: AuditEntry) -> Result<u64, StoreError>;
+    /// How many records a list has, whatever its place, offset and limit.
+    async fn count(&self, list: &List) -> Result<u64, StoreError>;
 
-    // ── upkeep ───────────────────────────────────────────────────────────────────────────────────────────────────────
+    /// Makes changes, all or none. A commit of nothing is done at once.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]: nothing was done. [`StoreError::Unknown`]: it may be kept or not.
+    async fn commit(&self, commit: Arc<Commit>) -> Result<Committed, StoreError>;
+
+    /// A page of audit records.
+    async fn audit(&self, query: &AuditQuery) -> Result<AuditPage, StoreError>;
+
+    /// The last record of a chain, if it has any.
+    async fn tail(&self, chain: u32) -> Result<Option<Tail>, StoreError>;
+
+    /// The chains that have records, in order.
+    async fn chains(&self) -> Result<Vec<u32>, StoreError>;
+
+    /// Makes durable what was committed with [`Durable::Soon`]. It waits for no other writer.
+    ///
+    /// # Errors
+    /// [`StoreError::Unknown`]: what was committed since the last sync may not survive a power cut.
+    async fn sync(&self) -> Result<(), StoreError>;
+
     /// Whether it can be written right now.
-    async fn check_writable(&self) -> Result<(), StoreError>;
-    /// Checks every page and every record it can check without opening a seal. Empty: sound.
+    async fn probe(&self) -> Result<(), StoreError>;
+
+    /// Checks the structure, not the contents. Empty: sound.
     async fn examine(&self) -> Result<Vec<String>, StoreError>;
-    /// Every secret, live or deleted, damaged ones among them: what is to be looked at one by one.
-    async fn secret_ids(&self) -> Result<Vec<UncheckedId>, StoreError>;
-    /// Makes everything durable and lets go of it.
+
+    /// Makes everything durable and lets go of it. What comes later is [`StoreError::Unavailable`].
     async fn close(&self) -> Result<(), StoreError>;
 }

@@ -1,16 +1,10 @@
-//! The door: from a store's address to an open vault, or a refusal that has changed nothing.
+//! From an address to a store, or a refusal that has changed nothing. No key is needed here: the caller reads the header
+//! record, and commits nothing before it knows that the key is right.
 
-use std::{path::PathBuf, sync::Arc};
+use std::path::{Path, PathBuf};
 
-use super::{SharedStore, StoreError, sqlite};
-use crate::{
-    domain::{
-        ids::{AccountId, VaultId},
-        sensitive::without_seeds,
-        time::Timestamp,
-    },
-    keyring::{KeyFileError, Keyring, UnlockError},
-};
+use super::{Commit, SharedStore, StoreError, format1::Format1, sqlite};
+use crate::domain::sensitive::without_seeds;
 
 /// Where a vault is and how to open it.
 #[derive(Debug, Clone)]
@@ -19,62 +13,62 @@ pub struct OpenRequest {
     pub url: String,
     /// The data directory.
     pub data_dir: PathBuf,
-    /// The folder for key files, `<vault id>.key` in it. It is ours, so it must be its owner's alone, and nobody else may
-    /// write in the one around it.
-    pub key_dir: PathBuf,
-    /// The key file, if it was named. Elsewhere than in `key_dir`, its own mode is what counts.
-    pub key_file: Option<PathBuf>,
-    /// Now: what is made is made then.
-    pub now: Timestamp,
     /// How writes are carried out.
     pub writes: Writes,
-    /// Every commit is made durable before it is acknowledged.
-    pub strict: bool,
 }
 
 /// Who carries out writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Writes {
-    /// The runtime's own thread: a sidecar or a command, which has one caller.
+    /// The caller's thread, as long as nobody is in its way: a sidecar or a command, which has one caller.
     Inline,
-    /// A writer thread: a server, where many callers share a commit.
+    /// A thread of their own: a server, whose threads must not wait for the disk.
     Thread,
 }
 
-/// An open vault.
-pub struct Opened {
-    /// What is kept.
-    pub store: SharedStore,
-    /// What opens it.
-    pub keyring: Arc<Keyring>,
-    /// The facts that `vault status` prints.
-    pub status: VaultStatus,
+/// What an address leads to.
+pub enum Opened {
+    /// A store of the present format. Nothing has been written to it.
+    Store(SharedStore, Facts),
+    /// A store of format 1, which has to be moved before it can be used.
+    Format1(Box<Format1>),
+    /// Nothing is there yet.
+    Absent(Absent),
 }
 
-/// Facts about a vault.
-#[derive(Debug, Clone)]
-pub struct VaultStatus {
-    /// Its identity.
-    pub vault: VaultId,
-    /// The account that exists from the start.
-    pub default_account: AccountId,
-    /// Version of the format on disk.
+/// Facts about a store, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// Version of the format.
     pub format: u32,
-    /// When it was made.
-    pub created_at: Timestamp,
     /// Which backend keeps it, in words.
     pub backend: String,
     /// Where it is.
     pub location: PathBuf,
-    /// The key file that opened it.
-    pub key_file: PathBuf,
-    /// Kinds of the slots that can open it.
-    pub slots: Vec<String>,
-    /// The epoch that new seals use.
-    pub epoch: u32,
 }
 
-/// Why a vault can't be opened. Nothing was changed. Exit code 78. What looks like a seed in a path is left out.
+/// A place for a new store. Until this is made or dropped, nobody else makes one there.
+#[derive(Debug)]
+pub struct Absent {
+    pub(super) place: sqlite::Place,
+}
+
+impl Absent {
+    /// Where it would be.
+    pub fn location(&self) -> &Path {
+        self.place.location()
+    }
+
+    /// Makes the store, with a first commit in it: a whole one or, also after a crash, none. Then [`open`] finds it.
+    ///
+    /// # Errors
+    /// [`OpenError`]; nothing is there then.
+    pub async fn create(self, first: Commit) -> Result<(), OpenError> {
+        blocking(move || self.place.create(&first)).await
+    }
+}
+
+/// Why a store can't be opened. Nothing was changed. Exit code 78. What looks like a seed in a path is left out.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The address is of a kind that is not built in.
@@ -104,9 +98,6 @@ pub enum OpenError {
         /// What is wrong with it.
         what: &'static str,
     },
-    /// Whoever copies the vault's folder would have its key too.
-    #[error("{} lies in the folder of the vault; a copy of that must not open itself: keep the key elsewhere", without_seeds(.0))]
-    KeyBesideVault(PathBuf),
     /// Made by a newer version.
     #[error("{} has format {found}, newer than this version's {known}; use the newer countersign", without_seeds(.path))]
     Newer {
@@ -124,17 +115,6 @@ pub enum OpenError {
         path: PathBuf,
         /// What is wrong.
         what: String,
-    },
-    /// The key file.
-    #[error(transparent)]
-    KeyFile(#[from] KeyFileError),
-    /// The key is not this vault's.
-    #[error("{source}; key file: {}. Name the right one with --key-file or COUNTERSIGN_KEY_FILE", without_seeds(.key_file))]
-    WrongKey {
-        /// The file that was tried.
-        key_file: PathBuf,
-        /// What the keyring said.
-        source: UnlockError,
     },
     /// The database can't be read or written.
     #[error(
@@ -170,16 +150,28 @@ fn remedy(cause: &std::io::Error) -> &'static str {
     }
 }
 
-/// Opens a vault, making it first if there is none. Several processes may do it at the same instant.
+/// Opens what is at an address. Several processes may do it at the same instant.
 ///
 /// # Errors
 /// [`OpenError`]; nothing was changed then.
-pub fn open(request: &OpenRequest) -> Result<Opened, OpenError> {
+pub async fn open(request: &OpenRequest) -> Result<Opened, OpenError> {
     match request.url.split_once(':') {
-        Some(("sqlite", path)) => sqlite::open(request, path),
+        Some(("sqlite", path)) => {
+            let (request, path) = (request.clone(), path.to_owned());
+            blocking(move || sqlite::open(&request, &path)).await
+        }
         Some(("postgres" | "postgresql", _)) => Err(OpenError::Unsupported { scheme: "postgres" }),
         Some(_) | None => Err(OpenError::NoAddress),
     }
+}
+
+/// Runs what waits for locks or the disk off the runtime's threads.
+async fn blocking<T: Send + 'static>(
+    act: impl FnOnce() -> Result<T, OpenError> + Send + 'static,
+) -> Result<T, OpenError> {
+    tokio::task::spawn_blocking(act)
+        .await
+        .unwrap_or_else(|_| Err(StoreError::Unavailable("opening it was given up".to_owned()).into()))
 }
 
 #[cfg(test)]

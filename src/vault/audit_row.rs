@@ -90,7 +90,10 @@ pub(super) fn decode(body: &[u8]) -> Option<(Format, AuditEntry)> {
         code_tag: optional(next()?, |tag| tag.try_into().ok())?,
         purpose: optional(next()?, text)?.map(|text| Purpose::kept(text.to_owned())),
         count: optional(next()?, number)?,
-        client: Client { name: Claim::kept(text(next()?)?.to_owned()), version: Claim::kept(text(next()?)?.to_owned()) },
+        client: Client {
+            name: Claim::kept(text(next()?)?.to_owned()),
+            version: Claim::kept(text(next()?)?.to_owned()),
+        },
     };
     (rest.is_empty() && encode(format, &entry) == body).then_some((format, entry))
 }
@@ -142,8 +145,22 @@ mod tests {
     fn rows_never_change_their_form() {
         let bare = AuditEntry::by(Actor::Unknown, Action::Call, Timestamp::from_micros(1));
         let expected = [
-            "02", "080000000000000001", "00", "07756e6b6e6f776e", "00", "00", "0463616c6c", "026f6b", "00", "00", "00",
-            "00", "00", "00", "00", "00",
+            "02",
+            "080000000000000001",
+            "00",
+            "07756e6b6e6f776e",
+            "00",
+            "00",
+            "0463616c6c",
+            "026f6b",
+            "00",
+            "00",
+            "00",
+            "00",
+            "00",
+            "00",
+            "00",
+            "00",
         ]
         .concat();
         assert_eq!(HEXLOWER.encode(&encode(Format::Two, &bare)), expected);
@@ -167,7 +184,8 @@ mod tests {
             "03312e30",
         ];
         let at = HEXLOWER.encode(&1_795_336_200_123_456_i64.to_be_bytes());
-        let expected = expected.map(|part| if part.contains(' ') { format!("08{at}") } else { part.to_owned() }).concat();
+        let expected =
+            expected.map(|part| if part.contains(' ') { format!("08{at}") } else { part.to_owned() }).concat();
         assert_eq!(HEXLOWER.encode(&encode(Format::One, &full())), expected);
     }
 

@@ -156,8 +156,10 @@ impl Draft<'_> {
         metadata: &SecretMetadata,
         seed: Option<(&InUse, &Seed)>,
     ) -> Self {
-        let done = self.try_change(kept, metadata, seed);
-        done.map_or_else(|cause| self.fail(cause), |()| self.scrub())
+        match self.try_change(kept, metadata, seed) {
+            Ok(()) => self.scrub(),
+            Err(cause) => self.fail(cause),
+        }
     }
 
     fn try_change(
@@ -272,9 +274,6 @@ impl Draft<'_> {
         self.change.put.push(Put { record, index });
     }
 }
-
-
-
 
 fn version_of<T>(kept: &Kept<T>) -> Expect {
     Expect::Version(kept.record.key.clone(), kept.record.version)

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use super::{
     CHUNK, Vault,
     records::{
-        AuditBase, AuditHead, Counted, Floor, KeptKey, KeyUse, Repeat, SealedMetadata, SealedSeed, Stored, Used, VaultHeader,
-        damaged, shown,
+        AuditBase, AuditHead, Counted, Floor, KeptKey, KeyUse, Repeat, SealedMetadata, SealedSeed, Stored, Used,
+        VaultHeader, damaged, shown,
     },
 };
 use crate::{

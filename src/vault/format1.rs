@@ -139,8 +139,8 @@ impl Move<'_> {
 
     fn header(&self) -> Result<VaultHeader, StoreError> {
         let old = self.from.header()?;
-        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-        let numbers = [1, number(old.slots.len()), old.active_epoch].map(u32::to_be_bytes);
+        let slots = u32::try_from(old.slots.len()).unwrap_or(u32::MAX);
+        let numbers = [1, slots, old.active_epoch].map(u32::to_be_bytes);
         let created_at = old.created_at.to_be_bytes();
         let epochs: Vec<_> = old.data_keys.iter().map(|kept| kept.epoch.to_be_bytes()).collect();
         let mut fields: Vec<&[u8]> = numbers.iter().map(<[u8; 4]>::as_slice).collect();
@@ -167,20 +167,19 @@ impl Move<'_> {
     }
 
     fn secret(&mut self, row: &old::Secret) -> Result<(), StoreError> {
-        let (number, wrong) = (Field::of, row.wrong.to_be_bytes());
         let fields: [&[u8]; 12] = [
             &row.id,
             &row.account,
             &row.version.to_be_bytes(),
             &row.created_at.to_be_bytes(),
-            number(row.deleted_at).bytes(),
-            number(row.last_used_at).bytes(),
-            number(row.given).bytes(),
-            number(row.taken).bytes(),
+            &number(row.deleted_at),
+            &number(row.last_used_at),
+            &number(row.given),
+            &number(row.taken),
             &row.waiting,
-            number(row.accepted).bytes(),
-            &wrong,
-            number(row.held_until).bytes(),
+            &number(row.accepted),
+            &row.wrong.to_be_bytes(),
+            &number(row.held_until),
         ];
         self.check("secret", &shown(&row.id), &fields, &row.mac)?;
         let unread = || damaged("a secret can't be read", &shown(&row.id));
@@ -218,7 +217,7 @@ impl Move<'_> {
             &text(&row.last_name),
             &text(&row.forwarding_number),
             &text(&row.auth_subject),
-            Field::of(row.codes_per_hour.map(i64::from)).bytes(),
+            &number(row.codes_per_hour.map(i64::from)),
         ];
         self.check("seat", &shown(&row.id), &fields, &row.mac)?;
         let unread = |_| damaged("a seat can't be read", &shown(&row.id));
@@ -248,24 +247,29 @@ impl Move<'_> {
             row.seat.as_deref().unwrap_or_default(),
             &limited,
             row.secrets.as_deref().unwrap_or_default(),
-            Field::of(row.codes_per_hour.map(i64::from)).bytes(),
-            Field::of(row.expires_at).bytes(),
+            &number(row.codes_per_hour.map(i64::from)),
+            &number(row.expires_at),
             &row.created_at.to_be_bytes(),
-            Field::of(row.revoked_at).bytes(),
+            &number(row.revoked_at),
             &row.hash,
         ];
         let unread = || damaged("a key can't be read", "");
         let id = row.id.parse().map_err(|_| unread())?;
         self.check("api_key", &row.id, &fields, &row.mac)?;
         let account = AccountId::from_slice(&row.account).map_err(|_| unread())?;
-        let secrets = row.secrets.as_ref().map(|ids| ids.chunks(16).map(SecretId::from_slice).collect::<Result<_, _>>());
+        let secrets =
+            row.secrets.as_ref().map(|ids| ids.chunks(16).map(SecretId::from_slice).collect::<Result<_, _>>());
         let time = |at: Option<i64>| at.map(Timestamp::from_micros);
         let key = ApiKey {
             id,
             name: Name::kept(row.name.clone()),
             rights: KeyRights {
                 account,
-                scopes: if row.scopes.is_empty() { <_>::default() } else { row.scopes.parse().map_err(|_| unread())? },
+                scopes: if row.scopes.is_empty() {
+                    <_>::default()
+                } else {
+                    row.scopes.parse().map_err(|_| unread())?
+                },
                 seat: row.seat.as_deref().map(SeatId::from_slice).transpose().map_err(|_| unread())?,
                 secrets: secrets.transpose().map_err(|_| unread())?,
                 codes_per_hour: row.codes_per_hour,
@@ -395,10 +399,7 @@ fn entry_of(row: &old::TrailRow) -> Option<AuditEntry> {
         code_tag: row.code_tag.as_deref().map(TryInto::try_into).transpose().ok()?,
         purpose: row.purpose.clone().map(Purpose::kept),
         count: row.count.map(i64::cast_unsigned),
-        client: Client {
-            name: Claim::kept(row.client_name.clone()),
-            version: Claim::kept(row.client_version.clone()),
-        },
+        client: Client { name: Claim::kept(row.client_name.clone()), version: Claim::kept(row.client_version.clone()) },
     })
 }
 
@@ -412,16 +413,8 @@ fn reservations(bytes: &[u8]) -> Option<Vec<Reservation>> {
 }
 
 /// Bytes of an optional number, for a MAC: none if there is none.
-struct Field([u8; 8], usize);
-
-impl Field {
-    fn of(number: Option<i64>) -> Self {
-        number.map_or(Self([0; 8], 0), |number| Self(number.to_be_bytes(), 8))
-    }
-
-    fn bytes(&self) -> &[u8] {
-        self.0.get(..self.1).unwrap_or_default()
-    }
+fn number(number: Option<i64>) -> Vec<u8> {
+    number.map(|number| number.to_be_bytes().to_vec()).unwrap_or_default()
 }
 
 /// An id, if it is one that can be shown.

@@ -13,6 +13,11 @@ use std::collections::BTreeMap;
 
 use zeroize::Zeroizing;
 
+use super::{
+    key::{Kek, Key, MacKey},
+    metadata,
+    seal::{self, Bound, Column, OpenSealError, Place},
+};
 use crate::{
     domain::{
         api_key::{HashedKey, PlainKey},
@@ -23,11 +28,6 @@ use crate::{
         totp::{Code, Step},
     },
     random::{NoRandomness, Random},
-};
-use super::{
-    key::{Kek, Key, MacKey},
-    metadata,
-    seal::{self, Bound, Column, OpenSealError, Place},
 };
 
 /// Everything about a vault's keys that is kept beside the data: wrapped keys and check values, no key in clear.
@@ -308,7 +308,7 @@ fn unwrap(by: &Key, place: KeyPlace, wrapped: &[u8]) -> Result<Zeroizing<Vec<u8>
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::sync::atomic::{AtomicU8, Ordering};
 
     use aws_lc_rs::{aead, hkdf, hmac};
@@ -355,7 +355,7 @@ mod tests {
     }
 
     /// The keys of a vault, the same each time but for the vault's id.
-    fn vault(number: u128) -> (Keyring, Header) {
+    pub(in crate::vault) fn vault(number: u128) -> (Keyring, Header) {
         Keyring::create(VaultId::new(uuid(number)), &kek(), &counting(0)).unwrap()
     }
 
@@ -482,7 +482,10 @@ mod tests {
             &keyring.row_mac_v1("seats", &[b"a", b"", b"bc"]),
             "eedac656b38216123a5867ef4aaf8ecd73e7d82412dd16c5b5f6ec31387cc489",
         );
-        check(&keyring.audit_mac_v1(&[9; 32], b"row"), "efd9b74cd0b9f99153e798060fc746782ff2a98f92f5f7a8a55ff3b85d45b9b7");
+        check(
+            &keyring.audit_mac_v1(&[9; 32], b"row"),
+            "efd9b74cd0b9f99153e798060fc746782ff2a98f92f5f7a8a55ff3b85d45b9b7",
+        );
         check(&keyring.hash_key(&key).0, "f475246487e1bcd903d8315848a64e787180d2a64750dc92c5317a36e1c1c5c3");
         check(&keyring.code_tag(secret, step, &code), "d91584e0213f75ac53ed180d28c0b978");
         check(

@@ -5,11 +5,15 @@
 
 use subtle::ConstantTimeEq as _;
 
-use super::{Vault, audit_row, keyring::Keyring, records::{AuditBase, AuditHead, Stored as _}};
+use super::{
+    Vault, audit_row,
+    keyring::Keyring,
+    records::{AuditBase, AuditHead},
+};
 use crate::{
     domain::{
-        audit::{AuditCursor, AuditEntry, AuditFilter, AuditRow, ChainHead},
         api_key::KeyId,
+        audit::{AuditCursor, AuditEntry, AuditFilter, AuditRow, ChainHead},
         ids::SecretId,
         time::Timestamp,
     },
@@ -249,9 +253,4 @@ fn matches(filter: &AuditFilter, entry: &AuditEntry) -> bool {
         && filter.secrets.as_ref().is_none_or(granted)
         && filter.key.is_none_or(key)
         && filter.action.is_none_or(|action| entry.action == action)
-}
-
-/// The id of a chain's head or base.
-pub(super) fn head_key(chain: u32) -> RecordKey {
-    RecordKey::new(AuditHead::KIND, chain.to_be_bytes())
 }

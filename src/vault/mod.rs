@@ -51,7 +51,7 @@ pub use self::{
 };
 pub use crate::store::{Life, OpenRequest, RecordKey, StoreError, Writes};
 
-use self::{keyring::Keyring, state::StateFile, writer::Writer};
+use self::{keyring::Keyring, writer::Writer};
 use crate::{
     domain::{
         api_key::{HashedKey, PlainKey},

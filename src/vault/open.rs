@@ -254,10 +254,8 @@ async fn create(request: &VaultRequest, absent: Absent, random: &SharedRandom) -
     let header = VaultHeader { keys, created_at, default_account };
     let tail = Tail { chain: 0, seq: 0, mac: genesis(0).mac };
     let mut end = End { tail, at: Timestamp::from_micros(i64::MIN) };
-    let entry = AuditEntry {
-        account: Some(default_account),
-        ..AuditEntry::by(Actor::System, Action::VaultCreate, created_at)
-    };
+    let entry =
+        AuditEntry { account: Some(default_account), ..AuditEntry::by(Actor::System, Action::VaultCreate, created_at) };
     let row = keyring.append(&mut end, &entry).map_err(at(absent.location()))?;
     let first = Change {
         expect: vec![Expect::Absent(RecordKey::new(Kind::Header, []))],

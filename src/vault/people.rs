@@ -162,11 +162,7 @@ impl Vault {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn damaged_of(
-        &self,
-        kind: Kind,
-        account: AccountId,
-    ) -> Result<Vec<(RecordKey, StoreError)>, StoreError> {
+    pub async fn damaged_of(&self, kind: Kind, account: AccountId) -> Result<Vec<(RecordKey, StoreError)>, StoreError> {
         let others: Vec<_> = self.accounts().await?.sound.iter().map(|kept| kept.id).collect();
         let mut list = List { life: None, ..List::of(kind, None, CHUNK) };
         let mut damaged = Vec::new();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{
     CHUNK, Draft, Kept, Listed, Outcome, Page, Repeat, Vault,
     ledger::first,
-    records::{Counted, Floor, SealedMetadata, SealedSeed, Stored as _, Used, damaged},
+    records::{Counted, Floor, SealedMetadata, SealedSeed, Used, damaged},
     seal::OpenSealError,
 };
 use crate::{
@@ -178,7 +178,7 @@ impl Vault {
         account: AccountId,
         query: &str,
         page: Page,
-        sees: impl Fn(SecretId) -> bool + Send,
+        sees: impl Fn(SecretId) -> bool + Send + Sync,
     ) -> Result<Found, StoreError> {
         let mut found = Found::default();
         self.each_secret(account, Life::Live, |secret| {

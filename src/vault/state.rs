@@ -115,7 +115,8 @@ impl StateFile {
             let file = fs::File::open(self.path.as_ref()?).ok()?;
             let text = std::io::read_to_string(std::io::Read::take(file, FILE_BYTES_MAX)).ok()?;
             let Written { body, mac } = serde_json::from_str(&text).ok()?;
-            let right: bool = BASE64.decode(mac.as_bytes()).ok()?.ct_eq(&self.keyring.state_mac(body.as_bytes())).into();
+            let right: bool =
+                BASE64.decode(mac.as_bytes()).ok()?.ct_eq(&self.keyring.state_mac(body.as_bytes())).into();
             let Body { heads } = serde_json::from_str(&body).ok().filter(|_| right)?;
             let head = |(chain, seq, mac): (u32, u64, String)| {
                 Some(ChainHead { chain, seq, mac: BASE64.decode(mac.as_bytes()).ok()?.try_into().ok()? })

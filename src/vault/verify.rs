@@ -102,8 +102,12 @@ impl Vault {
         if let Some(finding) = contradiction(&at, &awaited, report) {
             return Ok(Some(finding));
         }
-        let mut query =
-            AuditQuery { chain: Some(chain), after: Cursor(vec![(chain, base.seq)]), limit: CHUNK, ..AuditQuery::default() };
+        let mut query = AuditQuery {
+            chain: Some(chain),
+            after: Cursor(vec![(chain, base.seq)]),
+            limit: CHUNK,
+            ..AuditQuery::default()
+        };
         loop {
             let page = store.audit(&query).await?;
             for record in &page.records {
@@ -145,13 +149,8 @@ impl Vault {
     pub async fn prune(&self, before: Timestamp, entry: &AuditEntry) -> Result<u64, StoreError> {
         let mut removed = 0;
         for chain in self.chains().await? {
-            let query = AuditQuery {
-                chain: Some(chain),
-                until: Some(before),
-                newest: true,
-                limit: 1,
-                ..AuditQuery::default()
-            };
+            let query =
+                AuditQuery { chain: Some(chain), until: Some(before), newest: true, limit: 1, ..AuditQuery::default() };
             let Some(last) = first(self.store(), query).await? else { continue };
             loop {
                 let now = self.prune_some(chain, last.seq, entry).await?;
@@ -167,7 +166,8 @@ impl Vault {
     /// Removes the next rows of a chain, none beyond `upto`. How many.
     async fn prune_some(&self, chain: u32, upto: u64, entry: &AuditEntry) -> Result<u64, StoreError> {
         let (store, keyring) = (self.store(), self.keyring());
-        let broken = |what: &str| StoreError::Damaged { what: format!("the audit log, which is left as it is: {what}") };
+        let broken =
+            |what: &str| StoreError::Damaged { what: format!("the audit log, which is left as it is: {what}") };
         let key = RecordKey::new(Kind::AuditBase, chain.to_be_bytes());
         let kept = store.read(&[key]).await?.into_iter().flatten().next();
         let base = kept.as_ref().map(|record| keyring.open_record::<AuditBase>(record)).transpose()?;

@@ -1,54 +1,88 @@
-//! How a connection is set up: what SQLite must refuse, and how long it waits for its turn.
+//! How a connection is set up: what SQLite must refuse, and how long it waits for other processes.
 
 use std::{
     hash::{BuildHasher as _, Hasher as _, RandomState},
     path::Path,
     sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
+use super::files::{self, Spot, beside};
+use crate::store::{OpenError, StoreError};
+
 /// The oldest SQLite whose log does not lose commits when two connections checkpoint at once.
 pub(super) const SQLITE_MIN: i32 = 3_051_003;
-/// How long a statement waits for other processes before it gives up: beyond it something is stuck.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+/// How long somebody waits for other processes in all: beyond it something is stuck.
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 /// First and longest wait between two tries. SQLite's own schedule lets processes starve; this one was measured to be
 /// fair without wasting throughput.
 const FIRST_WAIT: Duration = Duration::from_micros(200);
 const LONGEST_WAIT: Duration = Duration::from_millis(5);
-/// Statements that stay compiled: all that there are, but for the trail's filters and lists of many secrets.
-const STATEMENTS: usize = 96;
+/// Statements that stay compiled: nearly all that there are.
+const STATEMENTS: usize = 64;
 /// Pages that a connection keeps in memory, in KiB. Those that are asked for most fit into it: the tables' upper levels
-/// and the end of the trail. The system keeps the others at hand for all processes; eight times as much was no faster.
+/// and the end of the audit log. The system keeps the others at hand for all processes; eight times as much was no faster.
 const PAGES_KIB: usize = 256;
 
-/// How long statements wait for other processes, in milliseconds. Shared with the busy handler.
-#[derive(Clone)]
-pub(super) struct Patience(Arc<AtomicU64>);
+/// How long statements of one connection wait for other processes. Shared with its busy handler.
+#[derive(Clone, Default)]
+pub(super) struct Patience(Arc<Limits>);
+
+#[derive(Default)]
+struct Limits {
+    /// Until then; `None`: [`PATIENCE`] from the first try on.
+    until: Mutex<Option<Instant>>,
+    /// The store is closing: nobody waits any more.
+    closed: AtomicBool,
+}
 
 impl Patience {
-    pub(super) fn new() -> Self {
-        let patience = Self(Arc::default());
-        patience.set(PATIENCE);
-        patience
+    /// To wait until then.
+    pub(super) fn until(&self, until: Instant) {
+        *self.0.until.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
     }
 
-    /// To wait as long, or to give up at once.
-    pub(super) fn set(&self, span: Duration) {
-        self.0.store(span.as_millis().try_into().unwrap_or(u64::MAX), Ordering::Relaxed);
+    /// To wait no more, and never again.
+    pub(super) fn close(&self) {
+        self.0.closed.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.0.closed.load(Ordering::Relaxed)
     }
 
     fn is_over(&self, began: Instant) -> bool {
-        began.elapsed() >= Duration::from_millis(self.0.load(Ordering::Relaxed))
+        let until = self.0.until.lock().unwrap_or_else(PoisonError::into_inner).unwrap_or(began + PATIENCE);
+        self.is_closed() || Instant::now() >= until
     }
 }
 
-/// Opens the file. Nothing is written: pragmas that need a right key come in [`settle`].
-pub(super) fn connect(path: &Path, patience: &Patience) -> Result<Connection, rusqlite::Error> {
+/// Opens the file for reading and writing. Nothing is written to it.
+///
+/// # Errors
+/// [`OpenError`] if the files are not as they must be, or can't be opened for writing: SQLite would go on with reading
+/// alone, and stay there.
+pub(super) fn connect(spot: &Spot, patience: &Patience) -> Result<Connection, OpenError> {
+    spot.refuse_journal()?;
+    spot.refuse_unwritable()?;
+    // Closing the last connection copies the log into the database. Before the first commit that must not happen, since the
+    // key may be the wrong one; a log that was empty is removed as it came.
+    let keep_log = spot.has_log()?;
+    let failed = |cause: rusqlite::Error| StoreError::from(cause).at(spot.file());
+    let conn = open(spot.file(), patience).map_err(failed)?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep_log).map_err(failed)?;
+    if conn.is_readonly("main").unwrap_or(true) {
+        return Err(StoreError::Unavailable("it can't be opened for writing".to_owned()).at(spot.file()));
+    }
+    Ok(conn)
+}
+
+pub(super) fn open(path: &Path, patience: &Patience) -> Result<Connection, rusqlite::Error> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
         | OpenFlags::SQLITE_OPEN_NOFOLLOW
@@ -63,29 +97,70 @@ pub(super) fn connect(path: &Path, patience: &Patience) -> Result<Connection, ru
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DDL, false)?;
-    conn.execute_batch("PRAGMA cell_size_check=ON; PRAGMA mmap_size=0; PRAGMA temp_store=MEMORY;")?;
+    conn.set_prepared_statement_cache_capacity(STATEMENTS);
+    conn.execute_batch(&format!(
+        "PRAGMA cell_size_check=ON; PRAGMA mmap_size=0; PRAGMA temp_store=MEMORY; PRAGMA cache_size=-{PAGES_KIB}; \
+         PRAGMA secure_delete=ON;"
+    ))?;
     Ok(conn)
 }
 
-/// The rest, once the key is known to be right.
+/// Lets the last connection that is closed copy the log into the database.
+pub(super) fn may_empty_log(conn: &Connection) -> Result<(), rusqlite::Error> {
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map(drop)
+}
+
+/// The rest, for a connection that writes. 64 MiB is what the log shrinks to after it grew. Copying the log into the
+/// database after every 1,000 pages keeps what a damaged log can lose small.
 pub(super) fn settle(conn: &Connection) -> Result<(), rusqlite::Error> {
-    conn.set_prepared_statement_cache_capacity(STATEMENTS);
-    // 64 MiB is what the log shrinks to after it grew; 8,000 pages keep the copying into the database away from
-    // nearly every commit; while a snapshot is kept, nothing is copied.
-    conn.execute_batch(&format!(
-        "PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA secure_delete=ON; PRAGMA cache_size=-{PAGES_KIB}; \
-         PRAGMA journal_size_limit=67108864; PRAGMA wal_autocheckpoint=8000;",
-    ))?;
+    conn.execute_batch("PRAGMA synchronous=FULL; PRAGMA journal_size_limit=67108864; PRAGMA wal_autocheckpoint=1000;")?;
     #[cfg(target_os = "macos")]
     conn.execute_batch("PRAGMA fullfsync=ON; PRAGMA checkpoint_fullfsync=ON;")?;
     Ok(())
+}
+
+pub(super) fn run(conn: &Connection, sql: &str) -> Result<(), rusqlite::Error> {
+    conn.prepare_cached(sql)?.execute([]).map(drop)
+}
+
+/// Copies what it can of the log into the database, waiting for nobody.
+pub(super) fn checkpoint(conn: &Connection) -> Result<(), rusqlite::Error> {
+    conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
+}
+
+/// Copies the log into the database and empties it. `false`: somebody is still reading it, or writing.
+pub(super) fn empty_log(conn: &Connection) -> Result<bool, rusqlite::Error> {
+    conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| Ok(!row.get::<_, bool>(0)?))
+}
+
+/// Makes a whole copy of what is committed, for its owner alone and on the disk.
+pub(super) fn copy(spot: &Spot, to: &Path) -> Result<(), OpenError> {
+    files::create_private(to)?;
+    let copied = copy_into(spot, to).and_then(|()| files::sync_file(to));
+    if copied.is_err() {
+        for path in [to.to_owned(), beside(to, "-wal"), beside(to, "-shm"), beside(to, "-journal")] {
+            // Half a copy would only look like one; if it can't be removed either, the error says what is wrong.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+    copied
+}
+
+fn copy_into(spot: &Spot, to: &Path) -> Result<(), OpenError> {
+    let failed = |cause: rusqlite::Error| StoreError::from(cause).at(to);
+    let name = to.to_str().ok_or(OpenError::NotOurs { path: to.to_owned(), what: "is not named in UTF-8" })?;
+    connect(spot, &Patience::default())?.execute("VACUUM INTO ?", [name]).map_err(failed)?;
+    let copy = open(to, &Patience::default()).map_err(failed)?;
+    // As the original is, so that it can be put in its place.
+    copy.execute_batch("PRAGMA journal_mode=WAL").map_err(failed)?;
+    copy.close().map_err(|(_, cause)| failed(cause))
 }
 
 /// Waits 0.2 ms, then twice as long each time up to 5 ms, each wait cut by up to half so that processes don't march in
 /// step.
 fn waiter(patience: Patience) -> impl FnMut(i32) -> bool + Send + 'static {
     let mut began = Instant::now();
-    let mut dice = RandomState::new().build_hasher().finish() | 1;
+    let mut jitter = RandomState::new().build_hasher().finish() | 1;
     move |tries| {
         if tries == 0 {
             began = Instant::now();
@@ -93,11 +168,11 @@ fn waiter(patience: Patience) -> impl FnMut(i32) -> bool + Send + 'static {
         if patience.is_over(began) {
             return false;
         }
-        dice ^= dice << 13;
-        dice ^= dice >> 7;
-        dice ^= dice << 17;
+        jitter ^= jitter << 13;
+        jitter ^= jitter >> 7;
+        jitter ^= jitter << 17;
         let whole = FIRST_WAIT.saturating_mul(1 << tries.clamp(0, 8)).min(LONGEST_WAIT);
-        let cut = whole.mul_f64(f64::from(u8::try_from(dice & 0xFF).unwrap_or(0)) / 512.0);
+        let cut = whole.mul_f64(f64::from(u8::try_from(jitter & 0xFF).unwrap_or(0)) / 512.0);
         std::thread::sleep(whole.saturating_sub(cut));
         true
     }

@@ -4,21 +4,23 @@ use std::{
     ffi::OsString,
     fs::{self, File, Metadata, OpenOptions},
     io,
+    ops::Deref,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::{Duration, Instant},
 };
 
-use crate::{
-    keyring::create_private_dir,
-    store::{OpenError, StoreError},
-};
+use rusqlite::Connection;
+
+use super::connection::{self, Patience};
+use crate::store::{OpenError, StoreError};
 
 /// The database's name in the data directory.
 const FILE: &str = "vault.db";
 const LOCK: &str = "init.lock";
 
 /// Where a vault lies: its folder, with every link in it followed, and its file.
+#[derive(Debug, Clone)]
 pub(super) struct Spot {
     folder: PathBuf,
     file: PathBuf,
@@ -46,17 +48,11 @@ impl Spot {
         &self.file
     }
 
-    /// Whether a folder is the vault's, or in the data directory, by whatever way one gets there.
-    pub(super) fn is_beside(&self, folder: &Path, data_dir: &Path) -> bool {
-        let folder = real(folder);
-        folder == self.folder || folder.starts_with(real(data_dir))
-    }
-
     /// Whether the database is there. Refused if it is not a plain file of ours that only we can read.
     pub(super) fn has_vault(&self) -> Result<bool, OpenError> {
         let Some(facts) = look(&self.file)? else { return Ok(false) };
         refuse_shared(&self.file, &facts)?;
-        for beside in [self.log(), self.beside("-shm")] {
+        for beside in [self.log(), beside(&self.file, "-shm")] {
             if let Some(facts) = look(&beside)? {
                 refuse_shared(&beside, &facts)?;
             }
@@ -84,13 +80,13 @@ impl Spot {
 
     /// Where a vault is built before it gets its name.
     pub(super) fn draft(&self) -> PathBuf {
-        self.beside(".new")
+        beside(&self.file, ".new")
     }
 
     /// Removes what a killed process left of a vault that never was. Under the lock.
     pub(super) fn remove_draft(&self) -> Result<(), OpenError> {
         for ending in [".new", ".new-journal", ".new-wal", ".new-shm"] {
-            let path = self.beside(ending);
+            let path = beside(&self.file, ending);
             match fs::remove_file(&path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io_at(&path)(error)),
                 _ => {}
@@ -107,26 +103,66 @@ impl Spot {
             return Err(not_ours(&self.file, "appeared while the vault was made"));
         }
         fs::rename(&draft, &self.file).map_err(io_at(&self.file))?;
-        #[cfg(unix)]
-        File::open(&self.folder).and_then(|folder| folder.sync_all()).map_err(io_at(&self.folder))?;
-        Ok(())
+        sync_folder(&self.folder)
     }
 
     fn log(&self) -> PathBuf {
-        self.beside("-wal")
+        beside(&self.file, "-wal")
     }
 
-    fn beside(&self, ending: &str) -> PathBuf {
-        let mut name = OsString::from(&self.file);
-        name.push(ending);
-        PathBuf::from(name)
+    /// Opens the log, which is there as long as a connection is, to bring it to the disk. SQLite takes no locks on it, so
+    /// that closing it lets go of none.
+    pub(super) fn open_log(&self) -> Result<File, OpenError> {
+        File::options().read(true).write(true).open(self.log()).map_err(io_at(&self.log()))
+    }
+
+    /// Refuses a rollback journal. A vault never has one, so it was planted, and SQLite would undo with it whatever it says.
+    pub(super) fn refuse_journal(&self) -> Result<(), OpenError> {
+        let journal = beside(&self.file, "-journal");
+        if look(&journal)?.is_some() {
+            return Err(not_ours(
+                &journal,
+                "is a rollback journal, which a vault never has; find out who made it, then remove it",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Refuses a database that its owner can't write: SQLite would go on with reading alone, and would make its log and index
+    /// read-only for all who come later. Where only those are read-only, they are made writable again.
+    pub(super) fn refuse_unwritable(&self) -> Result<(), OpenError> {
+        let facts = look(&self.file)?;
+        if facts.is_some_and(|facts| facts.permissions().readonly()) {
+            return Err(StoreError::Unavailable("its mode forbids to write it".to_owned()).at(&self.file));
+        }
+        for path in [self.log(), beside(&self.file, "-shm")] {
+            match look(&path)? {
+                Some(facts) if facts.is_file() && facts.permissions().readonly() => make_writable(&path, &facts)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A connection, and a share in what is known of the files while any is open.
+pub(super) struct Conn {
+    conn: Connection,
+    _open: Arc<()>,
+}
+
+impl Deref for Conn {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        &self.conn
     }
 }
 
 /// The files that are open, told from others of their names: who moves a vault away, copies one back or removes its log
 /// leaves every process that has it open on its own, with files that nobody else sees.
 pub(super) struct OpenFile {
-    path: PathBuf,
+    spot: Spot,
     seen: Mutex<Seen>,
 }
 
@@ -134,47 +170,76 @@ pub(super) struct OpenFile {
 struct Seen {
     at: Instant,
     database: Option<Number>,
-    /// The log and its index, from when they are there: SQLite makes them, and keeps them while anybody is there.
+    /// The database never shrinks, so a smaller one is another one that was copied over it.
+    bytes: u64,
+    /// The log and its index, from when they are there: SQLite makes them, and keeps them while a connection is open.
     beside: [(PathBuf, Option<Number>); 2],
+    /// Whether one is.
+    open: Weak<()>,
 }
 
-/// How long they are taken to be where they were seen: looking costs a twentieth of a call.
-const SEEN_FOR: Duration = Duration::from_millis(1);
+/// How long reads take them to be where they were seen.
+const SEEN_FOR: Duration = Duration::from_secs(1);
 
 impl OpenFile {
     /// Remembers which files these are.
-    pub(super) fn at(spot: &Spot) -> Result<Self, OpenError> {
-        let database = look(&spot.file)?.as_ref().and_then(number);
-        let beside = [(spot.log(), None), (spot.beside("-shm"), None)];
-        Ok(Self { path: spot.file.clone(), seen: Mutex::new(Seen { at: Instant::now(), database, beside }) })
+    pub(super) fn at(spot: Spot) -> Result<Self, OpenError> {
+        let facts = look(&spot.file)?;
+        let database = facts.as_ref().and_then(number);
+        let bytes = facts.map_or(0, |facts| facts.len());
+        let beside = [(spot.log(), None), (beside(&spot.file, "-shm"), None)];
+        Ok(Self { spot, seen: Mutex::new(Seen { at: Instant::now(), database, bytes, beside, open: Weak::new() }) })
     }
 
-    pub(super) fn path(&self) -> &Path {
-        &self.path
+    /// Opens a connection. When none is open, others may have removed the log and its index, as they should.
+    pub(super) fn connect(&self, patience: &Patience) -> Result<Conn, OpenError> {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = seen.open.upgrade().unwrap_or_else(|| {
+            seen.beside.iter_mut().for_each(|(_, known)| *known = None);
+            Arc::default()
+        });
+        seen.open = Arc::downgrade(&open);
+        drop(seen);
+        Ok(Conn { conn: connection::connect(&self.spot, patience)?, _open: open })
     }
 
-    /// Whether they are still those that their names stand for, or were a moment ago.
+    pub(super) const fn spot(&self) -> &Spot {
+        &self.spot
+    }
+
+    /// Whether they are still those that their names stand for, or were within the last second.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`], until they are again.
+    pub(super) fn was_there(&self) -> Result<(), StoreError> {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.at.elapsed() < SEEN_FOR { Ok(()) } else { self.look(seen) }
+    }
+
+    /// Whether they are those that their names stand for now.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], until they are again.
     pub(super) fn is_there(&self) -> Result<(), StoreError> {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        if now.saturating_duration_since(seen.at) < SEEN_FOR {
-            return Ok(());
-        }
-        let number_of = |path: &Path| fs::symlink_metadata(path).ok().as_ref().and_then(number);
-        let mut same = number_of(&self.path) == seen.database;
+        self.look(self.seen.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn look(&self, mut seen: MutexGuard<'_, Seen>) -> Result<(), StoreError> {
+        let facts = fs::symlink_metadata(&self.spot.file).ok();
+        let bytes = facts.as_ref().map_or(0, Metadata::len);
+        let mut same = facts.as_ref().and_then(number) == seen.database && bytes >= seen.bytes;
         for (path, known) in &mut seen.beside {
-            let there = number_of(path);
+            let there = fs::symlink_metadata(path).ok().as_ref().and_then(number);
             same &= known.is_none() || *known == there;
             *known = known.or(there);
         }
-        if same {
-            seen.at = now;
-            return Ok(());
+        if !same {
+            let what = "its files were moved, removed or replaced; restart countersign";
+            return Err(StoreError::Unavailable(what.to_owned()));
         }
-        Err(StoreError::Unavailable("its files were moved, removed or replaced; restart countersign".to_owned()))
+        seen.bytes = bytes;
+        seen.at = Instant::now();
+        Ok(())
     }
 }
 
@@ -204,6 +269,96 @@ pub(super) fn create_private(path: &Path) -> Result<(), OpenError> {
     open_private(path, OpenOptions::new().write(true).create_new(true)).map(drop).map_err(io_at(path))
 }
 
+/// The file of the same name with an ending.
+pub(super) fn beside(file: &Path, ending: &str) -> PathBuf {
+    let mut name = OsString::from(file);
+    name.push(ending);
+    PathBuf::from(name)
+}
+
+/// Brings a file and its name to the disk.
+pub(super) fn sync_file(path: &Path) -> Result<(), OpenError> {
+    File::open(path).and_then(|file| file.sync_all()).map_err(io_at(path))?;
+    sync_folder(path.parent().unwrap_or(path))
+}
+
+#[cfg(unix)]
+fn sync_folder(folder: &Path) -> Result<(), OpenError> {
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(io_at(folder))
+}
+
+#[cfg(not(unix))]
+fn sync_folder(_folder: &Path) -> Result<(), OpenError> {
+    Ok(())
+}
+
+/// What stands in the way of whoever waits for the write lock of a database.
+pub(super) fn obstacle(file: &Path) -> String {
+    let holder = lock_holder(file).map_or_else(|| "another process".to_owned(), |holder| format!("process {holder}"));
+    format!("{holder} holds the vault's write lock and does not let go of it; see whether it is stopped or hangs")
+}
+
+/// The process that holds SQLite's write lock, byte 120 of the log's index, as the kernel lists it.
+#[cfg(target_os = "linux")]
+fn lock_holder(file: &Path) -> Option<u32> {
+    use std::os::unix::fs::MetadataExt as _;
+
+    let index = fs::symlink_metadata(beside(file, "-shm")).ok()?.ino().to_string();
+    let locks = fs::read_to_string("/proc/locks").ok()?;
+    locks.lines().find_map(|line| {
+        // `1: POSIX  ADVISORY  WRITE 4711 fd:01:262155 120 120`
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let ["WRITE", holder, place, first, last] = fields.get(3..)? else { return None };
+        let within = first.parse::<u64>().ok()? <= 120 && last.parse::<u64>().ok()? >= 120;
+        let holder = holder.parse().ok().filter(|holder| *holder > 0)?;
+        (within && place.rsplit(':').next() == Some(index.as_str())).then_some(holder)
+    })
+}
+
+#[cfg(not(target_os = "linux"))]
+fn lock_holder(_file: &Path) -> Option<u32> {
+    None
+}
+
+/// Lets the owner of a file write it again.
+fn make_writable(path: &Path, facts: &Metadata) -> Result<(), OpenError> {
+    let mut permissions = facts.permissions();
+    #[cfg(unix)]
+    std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o600);
+    #[cfg(not(unix))]
+    permissions.set_readonly(false);
+    fs::set_permissions(path, permissions).map_err(io_at(path))
+}
+
+/// Makes a folder, and those above it that are missing, for their owner alone. A power cut does not undo it.
+///
+/// # Errors
+/// When one of them can't be made, or the folder that it is in not be brought to the disk.
+pub fn create_private_dir(folder: &Path) -> io::Result<()> {
+    let missing: Vec<_> = folder.ancestors().take_while(|above| !above.exists()).collect();
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)?;
+    for made in missing.into_iter().filter(|made| !made.as_os_str().is_empty()) {
+        let around = made.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+        match sync_folder(around) {
+            // Who may make a folder in one need not be allowed to read that.
+            Err(OpenError::Io { source, .. }) if source.kind() != io::ErrorKind::PermissionDenied => {
+                return Err(source);
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Whether a folder is another one or lies in it, by whatever way one gets there. Neither need be there.
+pub fn is_within(folder: &Path, other: &Path) -> bool {
+    real(folder).starts_with(real(other))
+}
+
 /// Where a folder is, or will be made, with every link on the way followed.
 fn real(folder: &Path) -> PathBuf {
     let found = folder.ancestors().find_map(|above| {
@@ -224,7 +379,10 @@ pub(super) fn look(path: &Path) -> Result<Option<Metadata>, OpenError> {
 
 /// Refuses a folder for keys that others may look into or change, or that lies where they may put another in its place:
 /// who can do that has taken the keys away. What is not there yet is made private.
-pub(super) fn refuse_shared_keys(folder: &Path) -> Result<(), OpenError> {
+///
+/// # Errors
+/// [`OpenError`].
+pub fn refuse_shared_keys(folder: &Path) -> Result<(), OpenError> {
     if let Some(above) = folder.parent()
         && look(above)?.is_some()
     {

@@ -1,61 +1,92 @@
-//! The schema and its history. Migrations only grow: a file that was released is never edited.
+//! The schema and its history, and the check of the structure. A released migration is never edited.
 
 use std::collections::BTreeMap;
 
 use rusqlite::Connection;
 
-use super::{
-    db::{self, Db, Tx},
-    header,
-};
-use crate::{domain::text::Claim, keyring::Keyring, store::StoreError};
-
-/// Every migration, in order; the format's number is how many were applied.
-const MIGRATIONS: &[&str] = &[include_str!("../../../migrations/sqlite/0001_init.sql")];
+use super::audit;
+use crate::{domain::text::Claim, store::StoreError};
 
 /// The newest format that this version understands.
-#[expect(clippy::cast_possible_truncation, reason = "there are not that many migrations")]
-pub(super) const FORMAT: u32 = MIGRATIONS.len() as u32;
-
+pub(super) const FORMAT: u32 = 2;
+/// The tables of [`FORMAT`].
+pub(super) const CREATE: &str = include_str!("../../../migrations/sqlite/0002_records.sql");
+/// The tables of format 1, in an order in which they can be removed.
+const FORMAT1_TABLES: [&str; 10] =
+    ["code_count", "idempotency", "secret", "seat", "api_key", "account", "trail", "trail_end", "data_key", "key_slot"];
 /// `CSGN`: what the database's header says of who made it.
 pub(super) const APPLICATION: i32 = 0x4353_474E;
+/// Findings of the page check that are reported; more say nothing new.
+const FINDINGS_MAX: u32 = 100;
 
-/// The number that the database bears: which migrations were applied.
+/// The format that the database bears.
 pub(super) fn format(conn: &Connection) -> Result<u32, rusqlite::Error> {
     conn.query_row("SELECT user_version FROM pragma_user_version", [], |row| row.get(0))
 }
 
-/// Applies to an empty database, inside a transaction, all there is.
+/// Who made the database.
+pub(super) fn application(conn: &Connection) -> Result<i32, rusqlite::Error> {
+    conn.query_row("SELECT application_id FROM pragma_application_id", [], |row| row.get(0))
+}
+
+/// Makes the tables in an empty database, inside a transaction.
 pub(super) fn create(conn: &Connection) -> Result<(), rusqlite::Error> {
-    for migration in MIGRATIONS {
-        conn.execute_batch(migration)?;
-    }
+    conn.execute_batch(CREATE)?;
     conn.execute_batch(&format!("PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {FORMAT};"))
 }
 
-/// Brings an older database up to date, in one transaction, once the key is known to be right.
-pub(super) fn migrate(conn: &Connection, keyring: &Keyring) -> Result<(), StoreError> {
-    if format(conn)? == FORMAT {
-        return Ok(());
+/// Removes the tables of format 1 and sets the present format.
+pub(super) fn drop_format1(conn: &Connection) -> Result<(), rusqlite::Error> {
+    for table in FORMAT1_TABLES.iter().chain(&["vault"]) {
+        conn.execute_batch(&format!("DROP TABLE {table};"))?;
     }
-    conn.execute_batch("BEGIN IMMEDIATE")?;
-    let done = apply(conn, keyring);
-    conn.execute_batch(if done.is_ok() { "COMMIT" } else { "ROLLBACK" })?;
-    done
+    conn.execute_batch(&format!("PRAGMA user_version = {FORMAT};"))
 }
 
-fn apply(conn: &Connection, keyring: &Keyring) -> Result<(), StoreError> {
-    // Another process may have done it while this one waited for its turn.
-    let found = format(conn)?;
-    let tx = Tx::new(Db::new(conn, keyring));
-    let header = header::read(conn)?;
-    header.check(&tx, found)?;
-    for migration in MIGRATIONS.iter().skip(usize::try_from(found).unwrap_or(usize::MAX)) {
-        conn.execute_batch(migration)?;
+/// Checks every page, the schema, and whether the indexes that this program keeps itself fit. Empty: sound.
+pub(super) fn examine(conn: &Connection) -> Result<Vec<String>, StoreError> {
+    let whole = conn.unchecked_transaction()?;
+    let mut found = pages(conn)?;
+    for check in [schema, finders, audit::examine] {
+        match check(conn) {
+            Ok(more) => found.extend(more),
+            // Where nothing is wrong, something stands in the way.
+            Err(error @ (StoreError::Unavailable(_) | StoreError::Unknown(_))) if found.is_empty() => {
+                return Err(error);
+            }
+            // It could not be read to the end; what else is wrong is still worth knowing.
+            Err(error) => found.push(error.to_string()),
+        }
     }
-    header.put_mac(&tx, FORMAT)?;
-    conn.execute_batch(&format!("PRAGMA user_version = {FORMAT};"))?;
-    Ok(())
+    whole.finish()?;
+    Ok(found)
+}
+
+fn pages(conn: &Connection) -> Result<Vec<String>, StoreError> {
+    match strings(conn, &format!("PRAGMA integrity_check({FINDINGS_MAX})")) {
+        Ok(found) if found == ["ok"] => Ok(Vec::new()),
+        Err(StoreError::Damaged { what }) => Ok(vec![what]),
+        found => found,
+    }
+}
+
+/// Whether names and words lead to records that are there, in the account they name.
+fn finders(conn: &Connection) -> Result<Vec<String>, StoreError> {
+    let mut found = Vec::new();
+    for table in ["record_name", "record_word"] {
+        let lost: i64 = conn.query_row(
+            &format!(
+                "SELECT count(*) FROM {table} AS finder LEFT JOIN record USING (kind, id) \
+                 WHERE record.n IS NULL OR record.account <> finder.account"
+            ),
+            [],
+            |row| row.get(0),
+        )?;
+        if lost > 0 {
+            found.push(format!("{lost} rows of {table} lead to no record, or to one of another account"));
+        }
+    }
+    Ok(found)
 }
 
 /// What the schema consists of: of each thing its kind and name, then its table and how it was made.
@@ -63,7 +94,7 @@ type Things = BTreeMap<(String, String), (String, Option<String>)>;
 
 /// Compares the schema with that of a new vault. Whoever can write the file can change it, too: a trigger, or a column that
 /// swallows writes, would undo what is done.
-pub(super) fn examine(conn: &Connection) -> Result<Vec<String>, StoreError> {
+fn schema(conn: &Connection) -> Result<Vec<String>, StoreError> {
     let fresh = Connection::open_in_memory()?;
     create(&fresh)?;
     let (wanted, found) = (things(&fresh)?, things(conn)?);
@@ -80,10 +111,15 @@ pub(super) fn examine(conn: &Connection) -> Result<Vec<String>, StoreError> {
 }
 
 fn things(conn: &Connection) -> Result<Things, StoreError> {
-    let all = db::all(conn, "SELECT type, name, tbl_name, sql FROM sqlite_schema", [], |row| {
-        Ok(((row.get(0)?, row.get(1)?), (row.get(2)?, row.get(3)?)))
-    })?;
-    Ok(all.into_iter().collect())
+    let mut statement = conn.prepare("SELECT type, name, tbl_name, sql FROM sqlite_schema")?;
+    let all = statement.query_map([], |row| Ok(((row.get(0)?, row.get(1)?), (row.get(2)?, row.get(3)?))))?;
+    Ok(all.collect::<Result<_, _>>()?)
+}
+
+fn strings(conn: &Connection, sql: &str) -> Result<Vec<String>, StoreError> {
+    let mut statement = conn.prepare(sql)?;
+    let found = statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    Ok(found)
 }
 
 #[cfg(test)]
@@ -93,13 +129,18 @@ mod tests {
     use super::*;
 
     /// A change here means that a released file was edited: write a new one instead.
-    const CHECKSUMS: &[&str] = &["902739b3eb941ec9775abdbb56aabf050654ce38d68597e0c7fb927c35fbc180"];
-
     #[test]
     fn a_released_migration_is_never_edited() {
-        let found: Vec<_> =
-            MIGRATIONS.iter().map(|text| data_encoding::HEXLOWER.encode(&Sha256::digest(text))).collect();
+        let files = [include_str!("../../../migrations/sqlite/0001_init.sql"), CREATE];
 
-        assert_eq!(found, CHECKSUMS);
+        let found = files.map(|text| data_encoding::HEXLOWER.encode(&Sha256::digest(text)));
+
+        assert_eq!(
+            found,
+            [
+                "902739b3eb941ec9775abdbb56aabf050654ce38d68597e0c7fb927c35fbc180",
+                "3e8dfcc002b4bf8c07b9ec3fb848df8e57f80ebb573109bd0bfe435c7c2b1c9f",
+            ]
+        );
     }
 }

@@ -1,268 +1,178 @@
-//! The contract, method by method: which table does it, in a transaction or not, and how soon it must be on the disk.
+//! The contract, method by method: on which thread and on which connection. A few records are read where they are asked
+//! for; lists, and whatever waits for a lock, go to a thread that may wait.
 
 use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
+use rusqlite::Connection;
+use tokio::task::spawn_blocking;
 
 use super::{
-    accounts,
-    commit::Need,
-    db::{Db, Tx},
-    keys,
-    readers::Readers,
-    seats, secrets, trail, upkeep, uses,
-    writer::Writer,
+    audit,
+    connection::{PATIENCE, Patience},
+    files::{Conn, OpenFile},
+    records, schema,
+    writer::{Failed, Writer, closed, lock},
 };
 use crate::{
-    domain::{
-        account::Account,
-        api_key::{ApiKey, HashedKey, KeyId},
-        audit::{AuditEntry, AuditFilter, AuditRow, ChainHead},
-        ids::{AccountId, SeatId, SecretId},
-        seat::{Seat, SeatName},
-        text::{Email, Name},
-        time::Timestamp,
-    },
-    store::{
-        Added, Changed, Idempotency, Keys, Life, Listed, Page, SealedSecret, SecretUse, Store, StoreError, UncheckedId,
-        Writes,
-    },
+    domain::ids::AccountId,
+    store::{AuditPage, AuditQuery, Commit, Committed, Kind, List, Record, RecordKey, Store, StoreError, Tail, Writes},
 };
 
-/// Secrets whose last verdict is remembered; a forgotten one costs a sync.
-const HINTS: usize = 4096;
+/// Reading connections that are kept when nobody uses them.
+const READERS_KEPT: usize = 4;
+/// How long a probe waits for whoever is writing.
+const PROBE_PATIENCE: Duration = Duration::from_millis(250);
 
 /// The embedded backend.
 pub(super) struct Sqlite {
-    writer: Writer,
-    readers: Arc<Readers>,
+    shared: Arc<Shared>,
     writes: Writes,
-    /// Until when a use of a secret would leave its state as it is. Only a guess at what a commit will need.
-    repeats: Mutex<HashMap<SecretId, Timestamp>>,
+}
+
+struct Shared {
+    file: Arc<OpenFile>,
+    writer: Writer,
+    readers: Mutex<Vec<Conn>>,
+    patience: Patience,
+    closed: AtomicBool,
 }
 
 impl Sqlite {
-    pub(super) fn new(writer: Writer, readers: Readers, mode: Writes) -> Self {
-        Self { writer, readers: Arc::new(readers), writes: mode, repeats: Mutex::default() }
-    }
-
-    /// A transaction that is on the disk when this returns.
-    async fn write<T, F>(&self, act: F) -> Result<T, StoreError>
-    where
-        T: Send + 'static,
-        F: FnMut(&Tx<'_>) -> Result<T, StoreError> + Send + 'static,
-    {
-        self.writer.write(Need::Sync, act).await
-    }
-
-    /// A few rows, read where they are asked for.
-    fn read<T>(&self, act: impl FnOnce(&Db<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        match self.writes {
-            Writes::Inline => self.writer.read(act),
-            Writes::Thread => self.readers.read(act),
-        }
-    }
-
-    /// Perhaps many rows: on a server, away from the threads that serve everybody.
-    async fn read_many<T, F>(&self, act: F) -> Result<T, StoreError>
-    where
-        T: Send + 'static,
-        F: FnOnce(&Db<'_>) -> Result<T, StoreError> + Send + 'static,
-    {
-        match self.writes {
-            Writes::Inline => self.writer.read(act),
-            Writes::Thread => {
-                let readers = Arc::clone(&self.readers);
-                let read = tokio::task::spawn_blocking(move || readers.read(act)).await;
-                read.unwrap_or_else(|_| Err(StoreError::Unavailable("a read was given up".to_owned())))
-            }
-        }
-    }
-
-    /// Until when a use of a secret is thought to leave its state as it is.
-    fn repeats_until(&self, secret: SecretId) -> Option<Timestamp> {
-        self.repeats.lock().unwrap_or_else(PoisonError::into_inner).get(&secret).copied()
-    }
-
-    fn need_of(&self, request: &SecretUse, repeats_until: Option<Timestamp>) -> Need {
-        match (repeats_until, self.writes) {
-            (Some(until), _) if until > request.now => Need::SyncSoon,
-            // A sidecar that has just started shares its vault with others: its first code was often handed out by one
-            // of them, and then no sync is due. To find out otherwise costs a rollback, a hundredth of a sync.
-            (None, Writes::Inline) => Need::SyncSoon,
-            _ => Need::Sync,
-        }
-    }
-
-    fn note_repeats(&self, secret: SecretId, now: Timestamp, until: Option<Timestamp>) {
-        let mut repeats = self.repeats.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(until) = until else {
-            repeats.remove(&secret);
-            return;
+    /// Over an open file, with a first connection to read with.
+    pub(super) fn new(file: Arc<OpenFile>, reader: Conn, writes: Writes) -> Self {
+        let shared = Shared {
+            writer: Writer::new(Arc::clone(&file)),
+            file,
+            readers: Mutex::new(vec![reader]),
+            patience: Patience::default(),
+            closed: AtomicBool::new(false),
         };
-        if repeats.len() >= HINTS {
-            repeats.retain(|_, until| *until > now);
+        Self { shared: Arc::new(shared), writes }
+    }
+
+    /// Runs what may take long or wait away from the threads that serve everybody.
+    async fn away<T: Send + 'static>(
+        &self,
+        act: impl FnOnce(&Shared) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let shared = Arc::clone(&self.shared);
+        let done = spawn_blocking(move || act(&shared)).await;
+        done.unwrap_or_else(|_| Err(StoreError::Unknown("the work was given up".to_owned())))
+    }
+
+    async fn read_many<T: Send + 'static>(
+        &self,
+        act: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.away(move |shared| shared.read(act)).await
+    }
+}
+
+impl Shared {
+    /// Reads. The connection is kept only if all went well: another one may fare better.
+    fn read<T>(&self, act: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        if self.closed.load(Ordering::Relaxed) {
+            return Err(closed());
         }
-        if repeats.len() < HINTS {
-            repeats.insert(secret, until);
+        self.file.was_there()?;
+        let idle = lock(&self.readers).pop();
+        let conn = match idle {
+            Some(conn) => conn,
+            None => self.file.connect(&self.patience)?,
+        };
+        let read = act(&conn)?;
+        let mut readers = lock(&self.readers);
+        if readers.len() < READERS_KEPT && !self.closed.load(Ordering::Relaxed) {
+            readers.push(conn);
         }
+        Ok(read)
+    }
+
+    /// After a write that failed: connections of one process share what is wrong with the log's index, so none is kept.
+    fn written<T>(&self, written: Result<T, StoreError>) -> Result<T, StoreError> {
+        if written.is_err() {
+            lock(&self.readers).clear();
+        }
+        written
     }
 }
 
 #[async_trait]
 impl Store for Sqlite {
-    async fn add_secret(
-        &self,
-        secret: SealedSecret,
-        repeat: Option<Idempotency>,
-        entry: AuditEntry,
-    ) -> Result<Added, StoreError> {
-        self.write(move |tx| secrets::add(tx, &secret, repeat.as_ref(), &entry)).await
+    async fn read(&self, keys: &[RecordKey]) -> Result<Vec<Option<Record>>, StoreError> {
+        self.shared.read(|conn| records::read(conn, keys))
     }
 
-    async fn secret(&self, account: AccountId, id: SecretId) -> Result<Option<SealedSecret>, StoreError> {
-        self.read(|db| Ok(secrets::one(db, account, id)?.map(|kept| kept.secret)))
+    async fn find(&self, kind: Kind, account: Option<AccountId>, name: [u8; 32]) -> Result<Option<Record>, StoreError> {
+        self.shared.read(|conn| records::find(conn, kind, account, &name))
     }
 
-    async fn secrets(&self, account: AccountId, life: Life) -> Result<Vec<SealedSecret>, StoreError> {
-        self.read_many(move |db| secrets::list(db, account, life)).await
+    async fn list(&self, list: &List) -> Result<Vec<Record>, StoreError> {
+        let list = list.clone();
+        self.read_many(move |conn| records::list(conn, &list)).await
     }
 
-    async fn change_secret(&self, secret: SealedSecret, entry: AuditEntry) -> Result<Changed, StoreError> {
-        self.write(move |tx| secrets::change(tx, &secret, &entry)).await
+    async fn count(&self, list: &List) -> Result<u64, StoreError> {
+        let list = list.clone();
+        self.read_many(move |conn| records::count(conn, &list)).await
     }
 
-    async fn delete_secret(&self, account: AccountId, id: SecretId, entry: AuditEntry) -> Result<bool, StoreError> {
-        self.write(move |tx| secrets::delete(tx, account, id, &entry)).await
-    }
-
-    async fn restore_secret(
-        &self,
-        account: AccountId,
-        id: SecretId,
-        since: Timestamp,
-        entry: AuditEntry,
-    ) -> Result<bool, StoreError> {
-        self.write(move |tx| secrets::restore(tx, account, id, since, &entry)).await
-    }
-
-    async fn erase_secret(&self, account: AccountId, id: SecretId, entry: AuditEntry) -> Result<bool, StoreError> {
-        self.write(move |tx| secrets::erase(tx, account, id, &entry)).await
-    }
-
-    async fn erase_deleted_before(&self, before: Timestamp, entry: AuditEntry) -> Result<u64, StoreError> {
-        self.write(move |tx| secrets::erase_deleted(tx, before, &entry)).await
-    }
-
-    async fn use_secret(self: Arc<Self>, mut request: SecretUse) -> Result<bool, StoreError> {
-        let (secret, now) = (request.secret, request.now);
-        let thought = self.repeats_until(secret);
-        let need = self.need_of(&request, thought);
-        let used = self.writer.write(need, move |tx| uses::run(tx, &mut request)).await?;
-        if used.repeats_until != thought {
-            self.note_repeats(secret, now, used.repeats_until);
+    async fn commit(&self, commit: Arc<Commit>) -> Result<Committed, StoreError> {
+        if commit.changes.iter().all(|change| *change == Default::default()) {
+            return Ok(Committed::Done);
         }
-        Ok(used.found)
+        let until = Instant::now() + PATIENCE;
+        if self.writes == Writes::Inline {
+            // Handing it to another thread would cost ten times what a small transaction does.
+            match self.shared.writer.commit_at_once(&commit) {
+                Err(Failed::Busy) => {}
+                Err(Failed::Error(error)) => return self.shared.written(Err(error)),
+                Ok(committed) => return Ok(committed),
+            }
+        }
+        self.away(move |shared| shared.written(shared.writer.commit_until(&commit, until))).await
     }
 
-    async fn add_seat(&self, seat: Seat, entry: AuditEntry) -> Result<(), StoreError> {
-        self.write(move |tx| seats::add(tx, &seat, &entry)).await
+    async fn audit(&self, query: &AuditQuery) -> Result<AuditPage, StoreError> {
+        let query = query.clone();
+        self.read_many(move |conn| audit::page(conn, &query)).await
     }
 
-    async fn seat(&self, account: AccountId, name: SeatName) -> Result<Option<Seat>, StoreError> {
-        self.read(|db| seats::one(db, account, &name))
+    async fn tail(&self, chain: u32) -> Result<Option<Tail>, StoreError> {
+        self.shared.read(|conn| audit::tail(conn, chain))
     }
 
-    async fn seats(&self, account: AccountId, email: Option<Email>, page: Page) -> Result<Listed<Seat>, StoreError> {
-        self.read_many(move |db| seats::list(db, account, email.as_ref(), page)).await
+    async fn chains(&self) -> Result<Vec<u32>, StoreError> {
+        self.shared.read(audit::chains)
     }
 
-    async fn count_seats(&self, account: AccountId, email: Option<Email>) -> Result<u64, StoreError> {
-        self.read(|db| seats::count(db, account, email.as_ref()))
+    async fn sync(&self) -> Result<(), StoreError> {
+        self.away(|shared| shared.writer.sync()).await
     }
 
-    async fn change_seat(&self, seat: Seat, entry: AuditEntry) -> Result<Changed, StoreError> {
-        self.write(move |tx| seats::change(tx, &seat, &entry)).await
-    }
-
-    async fn remove_seat(&self, account: AccountId, id: SeatId, entry: AuditEntry) -> Result<bool, StoreError> {
-        self.write(move |tx| seats::remove(tx, account, id, &entry)).await
-    }
-
-    async fn add_account(&self, account: Account, entry: AuditEntry) -> Result<(), StoreError> {
-        self.write(move |tx| accounts::add(tx, &account, &entry)).await
-    }
-
-    async fn account(&self, name: Name) -> Result<Option<Account>, StoreError> {
-        self.read(|db| accounts::by_name(db, &name))
-    }
-
-    async fn accounts(&self) -> Result<Listed<Account>, StoreError> {
-        self.read(accounts::all)
-    }
-
-    async fn remove_account(&self, id: AccountId, entry: AuditEntry) -> Result<bool, StoreError> {
-        self.write(move |tx| accounts::remove(tx, id, &entry)).await
-    }
-
-    async fn add_key(&self, key: ApiKey, hash: HashedKey, entry: AuditEntry) -> Result<(), StoreError> {
-        self.write(move |tx| keys::add(tx, &key, &hash, &entry)).await
-    }
-
-    async fn key(&self, id: KeyId) -> Result<Option<(ApiKey, HashedKey)>, StoreError> {
-        self.read(|db| keys::one(db, id))
-    }
-
-    async fn keys(&self, account: AccountId) -> Result<Keys, StoreError> {
-        self.read_many(move |db| keys::list(db, account)).await
-    }
-
-    async fn revoke_key(&self, account: AccountId, id: KeyId, entry: AuditEntry) -> Result<bool, StoreError> {
-        self.write(move |tx| keys::revoke(tx, account, id, &entry)).await
-    }
-
-    async fn remove_damaged_keys(&self, account: AccountId, entry: AuditEntry) -> Result<u64, StoreError> {
-        self.write(move |tx| keys::remove_damaged(tx, account, &entry)).await
-    }
-
-    async fn touch_key(&self, id: KeyId, at: Timestamp) -> Result<(), StoreError> {
-        self.writer.write(Need::SyncSoon, move |tx| keys::touch(tx, id, at)).await
-    }
-
-    async fn record(&self, entries: Vec<AuditEntry>) -> Result<(), StoreError> {
-        self.write(move |tx| entries.iter().try_for_each(|entry| tx.append(entry))).await
-    }
-
-    async fn trail(&self, filter: AuditFilter) -> Result<Vec<AuditRow>, StoreError> {
-        self.read_many(move |db| trail::select(db, &filter)).await
-    }
-
-    async fn trail_ends(&self) -> Result<(ChainHead, Option<ChainHead>), StoreError> {
-        self.read(trail::ends)
-    }
-
-    async fn prune_trail(&self, before: Timestamp, entry: AuditEntry) -> Result<u64, StoreError> {
-        self.write(move |tx| trail::prune(tx, before, entry.clone())).await
-    }
-
-    async fn check_writable(&self) -> Result<(), StoreError> {
-        // A real write: a probe that rolled back would not notice a full disk.
-        self.writer.write(Need::SyncSoon, trail::touch).await
+    async fn probe(&self) -> Result<(), StoreError> {
+        let until = Instant::now() + PROBE_PATIENCE;
+        self.away(move |shared| shared.written(shared.writer.probe(until))).await
     }
 
     async fn examine(&self) -> Result<Vec<String>, StoreError> {
-        self.read_many(upkeep::examine).await
-    }
-
-    async fn secret_ids(&self) -> Result<Vec<UncheckedId>, StoreError> {
-        self.read_many(secrets::ids).await
+        self.read_many(schema::examine).await
     }
 
     async fn close(&self) -> Result<(), StoreError> {
-        self.readers.close();
-        self.writer.close()
+        self.shared.closed.store(true, Ordering::Relaxed);
+        self.shared.patience.close();
+        self.away(|shared| {
+            lock(&shared.readers).clear();
+            shared.writer.close()
+        })
+        .await
     }
 }

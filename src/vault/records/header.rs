@@ -6,10 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Bytes, Stored, from_json, to_json};
 use crate::{
-    domain::{
-        ids::AccountId,
-        time::Timestamp,
-    },
+    domain::{ids::AccountId, time::Timestamp},
     store::{Kind, Record},
     vault::keyring::{Header, Slot, WrappedEpoch},
 };
@@ -118,4 +115,3 @@ impl Stored for VaultHeader {
         Some(Self { keys, created_at: Timestamp::from_micros(record.sort), default_account })
     }
 }
-

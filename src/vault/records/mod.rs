@@ -20,10 +20,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwn
 use subtle::ConstantTimeEq as _;
 
 pub use api_key::KeptKey;
-pub use idempotency::Repeat;
 pub(super) use ends::{AuditBase, AuditHead};
 pub(super) use floor::Floor;
 pub(super) use header::VaultHeader;
+pub use idempotency::Repeat;
 pub(super) use secret::{SealedMetadata, SealedSeed};
 pub use usage::{Counted, KeyUse, Used};
 
@@ -145,7 +145,13 @@ pub(super) fn shown(key: &RecordKey) -> String {
             text.and_then(|text| text.parse::<crate::domain::api_key::KeyId>().ok()).map(|id| id.to_string())
         }
         Kind::Header | Kind::Idempotency | Kind::AuditHead | Kind::AuditBase | Kind::Floor => None,
-        Kind::Account | Kind::Secret | Kind::Seed | Kind::Use | Kind::Count | Kind::Seat | Kind::Enrolment
+        Kind::Account
+        | Kind::Secret
+        | Kind::Seed
+        | Kind::Use
+        | Kind::Count
+        | Kind::Seat
+        | Kind::Enrolment
         | Kind::Token => uuid(),
     };
     id.map_or_else(|| kind.to_owned(), |id| format!("{kind} {id}"))

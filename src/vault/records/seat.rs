@@ -53,7 +53,8 @@ impl Stored for Seat {
     }
 
     fn body(&self) -> Vec<u8> {
-        let SeatProfile { email, first_name, last_name, forwarding_number, auth_subject, codes_per_hour } = &self.profile;
+        let SeatProfile { email, first_name, last_name, forwarding_number, auth_subject, codes_per_hour } =
+            &self.profile;
         to_json(&Body {
             email: email.to_string(),
             first_name: first_name.as_ref().map(ShownText::to_string),

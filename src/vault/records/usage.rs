@@ -104,9 +104,8 @@ impl Stored for Used {
 
     fn read(record: &Record) -> Option<Self> {
         let body: UseBody = from_json(&record.body)?;
-        let held = |(step, id): &(u64, String)| {
-            Some(Reservation { step: Step(*step), id: id.parse::<ReservationId>().ok()? })
-        };
+        let held =
+            |(step, id): &(u64, String)| Some(Reservation { step: Step(*step), id: id.parse::<ReservationId>().ok()? });
         let steps = StepMarks {
             given: body.given.map(Step),
             taken: body.taken.map(Step),

@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     domain::sensitive::without_seeds,
+    store::create_private_dir,
     vault::key::{Kek, Key},
 };
 
@@ -59,7 +60,7 @@ pub enum KeyFileError {
 ///
 /// # Errors
 /// [`KeyFileError`], which never quotes the file.
-pub fn read_key_file(path: &Path) -> Result<Kek, KeyFileError> {
+pub(in crate::vault) fn read_key_file(path: &Path) -> Result<Kek, KeyFileError> {
     let failed = |source| of_io(path, source);
     let mut options = OpenOptions::new();
     options.read(true);
@@ -84,7 +85,7 @@ pub fn read_key_file(path: &Path) -> Result<Kek, KeyFileError> {
 ///
 /// # Errors
 /// [`KeyFileError::Io`].
-pub fn create_key_file(path: &Path, kek: &Kek) -> Result<(), KeyFileError> {
+pub(in crate::vault) fn create_key_file(path: &Path, kek: &Kek) -> Result<(), KeyFileError> {
     let failed = |source| KeyFileError::Io { path: path.to_owned(), source };
     let folder = folder_of(path);
     create_private_dir(folder).map_err(failed)?;
@@ -144,24 +145,6 @@ fn is_link(error: &std::io::Error) -> bool {
 #[cfg(not(unix))]
 fn is_link(_error: &std::io::Error) -> bool {
     false
-}
-
-/// Makes a folder, and those above it that are missing, for their owner alone. A power cut does not undo it.
-///
-/// # Errors
-/// When one of them can't be made, or the folder that it is in not be brought to the disk.
-pub(crate) fn create_private_dir(folder: &Path) -> std::io::Result<()> {
-    let missing: Vec<_> = folder.ancestors().take_while(|above| !above.exists()).collect();
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder)?;
-    missing.into_iter().filter(|made| !made.as_os_str().is_empty()).try_for_each(|made| match sync(folder_of(made)) {
-        // Who may make a folder in one need not be allowed to read that.
-        Err(cause) if cause.kind() == std::io::ErrorKind::PermissionDenied => Ok(()),
-        synced => synced,
-    })
 }
 
 /// The folder that a path is in. A bare name has an empty parent, which can't be opened.

@@ -2,4 +2,5 @@
 
 mod file;
 
-pub use file::{KeyFileError, create_key_file, create_private_dir, read_key_file};
+pub use file::KeyFileError;
+pub(super) use file::{create_key_file, read_key_file};

@@ -1,0 +1,197 @@
+//! A commit, inside a transaction that is open: check each change, then do it.
+
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _, params};
+
+use super::{
+    audit,
+    records::{account_bytes, life_number, refuse_long},
+};
+use crate::store::{
+    AuditPut, Change, Commit, Committed, Expect, Finders, ID_BYTES_MAX, Index, Kind, Put, Record, RecordKey, Removal,
+    StoreError,
+};
+
+/// What became of one change.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Done {
+    Yes,
+    Stale,
+    Taken,
+}
+
+/// Makes every change. The transaction is to be rolled back unless this is [`Committed::Done`].
+pub(super) fn all(conn: &Connection, commit: &Commit) -> Result<Committed, StoreError> {
+    if let Some(moved) = moved(conn, commit)? {
+        return Ok(moved);
+    }
+    let mut stale = Vec::new();
+    let mut taken = None;
+    for (number, change) in commit.changes.iter().enumerate() {
+        match one(conn, change)? {
+            Done::Yes => {}
+            Done::Stale => stale.push(number),
+            Done::Taken => taken = taken.or(Some(number)),
+        }
+    }
+    Ok(match taken {
+        _ if !stale.is_empty() => Committed::Stale { changes: stale },
+        Some(change) => Committed::Taken { change },
+        None => Committed::Done,
+    })
+}
+
+/// Whether the chain ends elsewhere than the commit goes on from.
+fn moved(conn: &Connection, commit: &Commit) -> Result<Option<Committed>, StoreError> {
+    let rows = || commit.changes.iter().flat_map(|change| &change.audit);
+    let Some(first) = rows().next() else { return Ok(None) };
+    let follows = |AuditPut { record, .. }: &AuditPut, chain, seq: u64| record.chain == chain && record.seq == seq;
+    let tail = commit.tail.filter(|tail| {
+        let numbered = (tail.seq..).skip(1).zip(rows()).all(|(seq, row)| follows(row, tail.chain, seq));
+        numbered && tail.chain == first.record.chain
+    });
+    let Some(tail) = tail else {
+        return Err(StoreError::Unavailable("audit records do not go on from where their chain ends".to_owned()));
+    };
+    let last = audit::tail(conn, tail.chain)?;
+    Ok(last.filter(|last| *last != tail).map(|tail| Committed::Moved { tail }))
+}
+
+fn one(conn: &Connection, change: &Change) -> Result<Done, StoreError> {
+    for expect in &change.expect {
+        if !holds(conn, expect)? {
+            return Ok(Done::Stale);
+        }
+    }
+    for Put { record, .. } in &change.put {
+        refuse_long(&record.key)?;
+        if version(conn, &record.key)? != record.version.checked_sub(1).filter(|before| *before > 0) {
+            return Ok(Done::Stale);
+        }
+    }
+    for removal in &change.remove {
+        remove(conn, removal)?;
+    }
+    for put in &change.put {
+        if !keep(conn, put)? {
+            return Ok(Done::Taken);
+        }
+    }
+    if let Some(prune) = change.prune {
+        audit::prune(conn, prune)?;
+    }
+    for row in &change.audit {
+        audit::append(conn, row)?;
+    }
+    Ok(Done::Yes)
+}
+
+fn holds(conn: &Connection, expect: &Expect) -> Result<bool, StoreError> {
+    Ok(match expect {
+        Expect::Version(key, wanted) => version(conn, key)? == Some(*wanted),
+        Expect::Absent(key) => version(conn, key)?.is_none(),
+        Expect::Exists(key) => version(conn, key)?.is_some(),
+        Expect::NoneIn(kind, account) => !conn
+            .prepare_cached("SELECT 1 FROM record WHERE kind = ? AND account = ?")?
+            .exists(params![kind.number(), account.as_bytes()])?,
+    })
+}
+
+fn version(conn: &Connection, key: &RecordKey) -> Result<Option<u64>, StoreError> {
+    let mut statement = conn.prepare_cached("SELECT version FROM record WHERE kind = ? AND id = ?")?;
+    let version = statement.query_row(params![key.kind.number(), key.id], |row| row.get::<_, i64>(0)).optional()?;
+    Ok(version.map(i64::cast_unsigned))
+}
+
+/// Keeps a record. `false`: another one bears one of its names.
+fn keep(conn: &Connection, put: &Put) -> Result<bool, StoreError> {
+    let record = &put.record;
+    if record.version == 1 {
+        insert(conn, record)?;
+    } else {
+        replace(conn, record)?;
+    }
+    match &put.index {
+        Index::Keep => Ok(true),
+        Index::Replace(finders) => index(conn, record, finders),
+    }
+}
+
+fn insert(conn: &Connection, record: &Record) -> Result<(), StoreError> {
+    let sql = "INSERT INTO record (kind, id, version, account, sort, life, mac, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
+    let inserted = conn.prepare_cached(sql)?.execute(params![
+        record.key.kind.number(),
+        record.key.id,
+        record.version.cast_signed(),
+        account_bytes(&record.account),
+        record.sort,
+        life_number(record.life),
+        record.mac,
+        record.body,
+    ])?;
+    one_changed(inserted)
+}
+
+/// Nearly always only what stands in no index changes; a statement that does not name the other columns leaves the indexes
+/// alone.
+fn replace(conn: &Connection, record: &Record) -> Result<(), StoreError> {
+    let (kind, id, version) = (record.key.kind.number(), &record.key.id, record.version.cast_signed());
+    let (account, life) = (account_bytes(&record.account), life_number(record.life));
+    let same = "UPDATE record SET version = ?, mac = ?, body = ? \
+                WHERE kind = ? AND id = ? AND account = ? AND sort = ? AND life = ?";
+    let values = params![version, record.mac, record.body, kind, id, account, record.sort, life];
+    if conn.prepare_cached(same)?.execute(values)? == 1 {
+        return Ok(());
+    }
+    let other = "UPDATE record SET version = ?, mac = ?, body = ?, account = ?, sort = ?, life = ? \
+                 WHERE kind = ? AND id = ?";
+    let values = params![version, record.mac, record.body, account, record.sort, life, kind, id];
+    one_changed(conn.prepare_cached(other)?.execute(values)?)
+}
+
+/// Gives a record these finders instead of those it has. `false`: another record bears one of the names.
+fn index(conn: &Connection, record: &Record, finders: &Finders) -> Result<bool, StoreError> {
+    let (kind, id, account) = (record.key.kind.number(), &record.key.id, account_bytes(&record.account));
+    if record.version > 1 {
+        erase(conn, &["record_name", "record_word"], record.key.kind, id, id)?;
+    }
+    let sql = "INSERT INTO record_name (kind, account, name, id) VALUES (?, ?, ?, ?)";
+    for name in &finders.names {
+        match conn.prepare_cached(sql)?.execute(params![kind, account, name, id]) {
+            Err(cause) if cause.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => return Ok(false),
+            added => one_changed(added?)?,
+        }
+    }
+    let sql = "INSERT OR IGNORE INTO record_word (kind, account, word, id) VALUES (?, ?, ?, ?)";
+    for word in &finders.words {
+        conn.prepare_cached(sql)?.execute(params![kind, account, word, id])?;
+    }
+    Ok(true)
+}
+
+fn remove(conn: &Connection, removal: &Removal) -> Result<(), StoreError> {
+    match removal {
+        Removal::One(key) => erase(conn, &["record", "record_name", "record_word"], key.kind, &key.id, &key.id),
+        Removal::Prefix(kind, prefix) => {
+            // No id is longer, so no id that begins with the prefix comes after this.
+            let last = [prefix.as_slice(), &[0xFF; ID_BYTES_MAX]].concat();
+            erase(conn, &["record", "record_name", "record_word"], *kind, prefix, &last)
+        }
+    }
+}
+
+fn erase(conn: &Connection, tables: &[&str], kind: Kind, first: &[u8], last: &[u8]) -> Result<(), StoreError> {
+    for table in tables {
+        let sql = format!("DELETE FROM {table} WHERE kind = ? AND id BETWEEN ? AND ?");
+        conn.prepare_cached(&sql)?.execute(params![kind.number(), first, last])?;
+    }
+    Ok(())
+}
+
+/// Refuses a write of one record that changed another number of them: a table that was changed by somebody else can swallow
+/// a write and call it done.
+pub(super) fn one_changed(changed: usize) -> Result<(), StoreError> {
+    if changed == 1 {
+        return Ok(());
+    }
+    Err(StoreError::Damaged { what: format!("a write of one record changed {changed}") })
+}

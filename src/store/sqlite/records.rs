@@ -1,0 +1,167 @@
+//! Questions about records.
+
+use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params, types::FromSql};
+
+use crate::{
+    domain::ids::AccountId,
+    store::{ID_BYTES_MAX, Kind, Life, List, Record, RecordKey, StoreError},
+};
+
+/// Every column that a record is made from, by name, so that their order does not matter.
+pub(super) const COLUMNS: &str =
+    "record.id, record.version, record.account, record.sort, record.life, record.mac, record.body";
+
+/// Records by their keys, as of one moment.
+pub(super) fn read(conn: &Connection, keys: &[RecordKey]) -> Result<Vec<Option<Record>>, StoreError> {
+    let moment = conn.unchecked_transaction()?;
+    let mut statement = conn.prepare_cached(&format!("SELECT {COLUMNS} FROM record WHERE kind = ? AND id = ?"))?;
+    let records = keys
+        .iter()
+        .map(|key| statement.query_row(params![key.kind.number(), key.id], |row| Ok(record(row, key.kind))).optional())
+        .collect::<Result<_, _>>()?;
+    drop(statement);
+    moment.finish()?;
+    Ok(records)
+}
+
+/// The record that bears a name.
+pub(super) fn find(
+    conn: &Connection,
+    kind: Kind,
+    account: Option<AccountId>,
+    name: &[u8; 32],
+) -> Result<Option<Record>, StoreError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM record_name JOIN record USING (kind, id) \
+         WHERE record_name.kind = ? AND record_name.account = ? AND record_name.name = ?"
+    );
+    let mut statement = conn.prepare_cached(&sql)?;
+    let found = statement.query_row(params![kind.number(), account_bytes(&account), name], |row| Ok(record(row, kind)));
+    Ok(found.optional()?)
+}
+
+/// A page of records.
+pub(super) fn list(conn: &Connection, list: &List) -> Result<Vec<Record>, StoreError> {
+    let mut values = Values::default();
+    let parts: Vec<String> =
+        lives(list).iter().map(|life| format!("SELECT {COLUMNS} {}", selection(list, *life, &mut values))).collect();
+    let sql = format!("{} ORDER BY sort, id LIMIT ? OFFSET ?", parts.join(" UNION ALL "));
+    values.push(i64::from(list.limit));
+    values.push(i64::try_from(list.offset).unwrap_or(i64::MAX));
+    let mut statement = conn.prepare_cached(&sql)?;
+    let records = statement.query_map(values.refs().as_slice(), |row| Ok(record(row, list.kind)))?;
+    Ok(records.collect::<Result<_, _>>()?)
+}
+
+/// How many records a list has.
+pub(super) fn count(conn: &Connection, list: &List) -> Result<u64, StoreError> {
+    let whole = List { after: None, ..list.clone() };
+    let mut total = 0;
+    for life in lives(list) {
+        let mut values = Values::default();
+        let sql = format!("SELECT count(*) {}", selection(&whole, life, &mut values));
+        let count: i64 = conn.prepare_cached(&sql)?.query_row(values.refs().as_slice(), |row| row.get(0))?;
+        total += count.cast_unsigned();
+    }
+    Ok(total)
+}
+
+fn lives(list: &List) -> Vec<Life> {
+    list.life.map_or_else(|| vec![Life::Live, Life::Deleted], |life| vec![life])
+}
+
+/// What a list selects from and by what. With words, the first one leads: it is found in few records, the list is long.
+fn selection(list: &List, life: Life, values: &mut Values) -> String {
+    let mut sql = "FROM record".to_owned();
+    if let Some(word) = list.words.first() {
+        "FROM record_word CROSS JOIN record USING (kind, id)".clone_into(&mut sql);
+        sql.push_str(" WHERE record_word.kind = ? AND record_word.word = ?");
+        values.push(list.kind.number());
+        values.push(word.to_vec());
+        if list.account.is_some() {
+            sql.push_str(" AND record_word.account = ?");
+            values.push(account_bytes(&list.account).to_vec());
+        }
+        sql.push_str(" AND record.kind = ? AND record.life = ?");
+    } else {
+        sql.push_str(" WHERE record.kind = ? AND record.life = ?");
+    }
+    values.push(list.kind.number());
+    values.push(life_number(life));
+    if list.account.is_some() {
+        sql.push_str(" AND record.account = ?");
+        values.push(account_bytes(&list.account).to_vec());
+    }
+    for word in list.words.iter().skip(1) {
+        sql.push_str(
+            " AND EXISTS (SELECT 1 FROM record_word AS other WHERE other.kind = record.kind \
+             AND other.account = record.account AND other.word = ? AND other.id = record.id)",
+        );
+        values.push(word.to_vec());
+    }
+    if let Some((sort, id)) = &list.after {
+        sql.push_str(" AND (record.sort, record.id) > (?, ?)");
+        values.push(*sort);
+        values.push(id.clone());
+    }
+    if let Some(sort) = list.before_sort {
+        sql.push_str(" AND record.sort < ?");
+        values.push(sort);
+    }
+    sql
+}
+
+/// Values of a statement that is put together.
+#[derive(Default)]
+pub(super) struct Values(Vec<Box<dyn ToSql>>);
+
+impl Values {
+    pub(super) fn push(&mut self, value: impl ToSql + 'static) {
+        self.0.push(Box::new(value));
+    }
+
+    pub(super) fn refs(&self) -> Vec<&dyn ToSql> {
+        self.0.iter().map(|value| &**value).collect()
+    }
+}
+
+/// Reads a record. What does not read as its type is empty or zero, so that one damaged row hides no others.
+fn record(row: &Row<'_>, kind: Kind) -> Record {
+    Record {
+        key: RecordKey { kind, id: lenient(row, "id") },
+        version: lenient::<i64>(row, "version").cast_unsigned(),
+        account: AccountId::from_slice(&lenient::<Vec<u8>>(row, "account")).ok(),
+        sort: lenient(row, "sort"),
+        life: if lenient::<i64>(row, "life") == 0 { Life::Live } else { Life::Deleted },
+        body: lenient(row, "body"),
+        mac: mac(row),
+    }
+}
+
+/// A MAC of another length is wrong, as one of zeros is.
+pub(super) fn mac(row: &Row<'_>) -> [u8; 32] {
+    lenient(row, "mac")
+}
+
+pub(super) fn lenient<T: FromSql + Default>(row: &Row<'_>, column: &str) -> T {
+    row.get(column).unwrap_or_default()
+}
+
+pub(super) fn account_bytes(account: &Option<AccountId>) -> &[u8] {
+    account.as_ref().map_or(&[], |account| account.as_bytes())
+}
+
+pub(super) const fn life_number(life: Life) -> u8 {
+    match life {
+        Life::Live => 0,
+        Life::Deleted => 1,
+    }
+}
+
+/// Refuses a key that no record may have.
+pub(super) fn refuse_long(key: &RecordKey) -> Result<(), StoreError> {
+    if key.id.len() > ID_BYTES_MAX {
+        return Err(StoreError::Unavailable("a record's id is too long to be kept".to_owned()));
+    }
+    Ok(())
+}

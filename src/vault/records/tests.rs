@@ -1,0 +1,313 @@
+//! The written form of every kind, which never changes, since vaults hold such bytes; and what the MAC covers.
+
+use data_encoding::HEXLOWER;
+use uuid::Uuid;
+
+use super::*;
+use crate::{
+    domain::{
+        account::Account,
+        api_key::{ApiKey, HashedKey, KeyRights},
+        audit::ChainHead,
+        code_use::{Holder, UseState},
+        enrolment::{Enrolment, EnrolmentState},
+        hourly::HourlyCount,
+        ids::{EnrolmentId, ReservationId, SeatId, SecretId, TokenId},
+        scope::Scope,
+        seat::{Seat, SeatProfile},
+        steps::{Reservation, StepMarks},
+        text::{AuthSubject, Email, Name, PhoneNumber, ShownText},
+        time::Timestamp,
+        token::AccessToken,
+        totp::Step,
+        verification::VerifyMarks,
+    },
+    vault::keyring::tests::vault,
+};
+
+const AT: Timestamp = Timestamp::from_micros(1_795_336_200_123_000);
+const ONE: &str = "00000000-0000-0000-0000-000000000001";
+
+fn id(number: u128) -> Uuid {
+    Uuid::from_u128(number)
+}
+
+fn account() -> AccountId {
+    AccountId::new(id(1))
+}
+
+fn secret() -> SecretId {
+    SecretId::new(id(2))
+}
+
+fn seat() -> Seat {
+    Seat {
+        id: SeatId::new(id(3)),
+        account: account(),
+        created_at: AT,
+        profile: SeatProfile {
+            email: Email::parse("Ada@example.com").unwrap(),
+            first_name: Some(ShownText::parse("Ada").unwrap()),
+            last_name: Some(ShownText::parse("山").unwrap()),
+            forwarding_number: Some(PhoneNumber::parse("+14155550123").unwrap()),
+            auth_subject: Some(AuthSubject::parse("google|1").unwrap()),
+            codes_per_hour: Some(9),
+        },
+    }
+}
+
+fn key() -> KeptKey {
+    let rights = KeyRights {
+        account: account(),
+        scopes: [Scope::CodesRead, Scope::SeatsRead].into_iter().collect(),
+        seat: Some(SeatId::new(id(3))),
+        secrets: Some(vec![secret()]),
+        codes_per_hour: Some(5),
+        expires_at: Some(AT),
+    };
+    let key = ApiKey {
+        id: "0123456789AB".parse().unwrap(),
+        name: Name::parse("robot").unwrap(),
+        rights,
+        created_at: AT,
+        last_used_at: None,
+        revoked_at: Some(AT),
+    };
+    KeptKey { key, hash: HashedKey([7; 32]) }
+}
+
+fn used() -> Used {
+    let waiting = vec![Reservation { step: Step(12), id: ReservationId::new(id(1)) }];
+    let steps = StepMarks { given: Some(Step(10)), taken: Some(Step(11)), waiting };
+    let verify = VerifyMarks { accepted: Some(Step(9)), wrong: 6, held_until: Some(AT) };
+    Used { secret: secret(), account: account(), state: UseState { steps, verify, last_used_at: Some(AT) } }
+}
+
+fn head() -> ChainHead {
+    ChainHead { chain: 7, seq: 9, mac: [8; 32] }
+}
+
+fn enrolment(state: EnrolmentState) -> Enrolment {
+    Enrolment {
+        id: EnrolmentId::new(id(5)),
+        account: account(),
+        caller: [1; 32],
+        seat: Some(SeatId::new(id(3))),
+        label: Some(ShownText::parse("work").unwrap()),
+        proof: [2; 32],
+        state,
+        created_at: AT,
+        expires_at: AT,
+    }
+}
+
+fn token() -> AccessToken {
+    AccessToken {
+        id: TokenId::new(id(6)),
+        account: account(),
+        key: "0123456789AB".parse().unwrap(),
+        scopes: std::iter::once(Scope::CodesRead).collect(),
+        hash: [3; 32],
+        created_at: AT,
+        expires_at: AT,
+    }
+}
+
+fn metadata() -> SealedMetadata {
+    let (seed_hash, sealed) = (Some([4; 8]), vec![1, 2, 3]);
+    SealedMetadata {
+        id: secret(),
+        account: account(),
+        created_at: AT,
+        deleted_at: Some(AT),
+        writing: 2,
+        seed_hash,
+        sealed,
+    }
+}
+
+fn counted() -> Counted {
+    let holder = Holder::Key("0123456789AB".parse().unwrap());
+    Counted { secret: secret(), account: account(), holder, count: HourlyCount::of(vec![(100, 2), (101, 1)]) }
+}
+
+fn header() -> VaultHeader {
+    VaultHeader { keys: vault(1).1, created_at: AT, default_account: account() }
+}
+
+/// One record of every kind.
+fn every_record() -> Vec<Record> {
+    let keyring = vault(1).0;
+    let repeat = Repeat { key: [5; 32], account: account(), request: [6; 32], secret: secret(), created_at: AT };
+    let seed = SealedSeed { id: secret(), account: account(), created_at: AT, writing: 1, sealed: vec![9] };
+    let key_use = KeyUse { key: key().key.id, account: account(), last_used_at: AT };
+    let name = Name::parse("default").unwrap();
+    let records = vec![
+        keyring.record(&header(), 3),
+        keyring.record(&Account { id: account(), name, created_at: AT }, 3),
+        keyring.record(&metadata(), 3),
+        keyring.record(&seed, 3),
+        keyring.record(&used(), 3),
+        keyring.record(&counted(), 3),
+        keyring.record(&seat(), 3),
+        keyring.record(&key(), 3),
+        keyring.record(&key_use, 3),
+        keyring.record(&repeat, 3),
+        keyring.record(&AuditHead(head()), 3),
+        keyring.record(&AuditBase(head()), 3),
+        keyring.record(&enrolment(EnrolmentState::Stored(secret())), 3),
+        keyring.record(&token(), 3),
+        keyring.record(&Floor { until: AT }, 3),
+    ];
+    assert_eq!(records.iter().map(|record| record.key.kind).collect::<Vec<_>>(), Kind::ALL);
+    records
+}
+
+#[track_caller]
+fn check<T: Stored + PartialEq + std::fmt::Debug>(thing: &T, sort: i64, expected: &str) {
+    let keyring = vault(1).0;
+    let record = keyring.record(thing, 1);
+    assert_eq!(std::str::from_utf8(&record.body).unwrap(), expected);
+    assert_eq!(record.sort, sort);
+    assert_eq!(keyring.open_record::<T>(&record).unwrap(), *thing);
+    let mut more = record.clone();
+    more.body = [&b"{\"colour\":1,"[..], record.body.strip_prefix(b"{").unwrap()].concat();
+    more.mac = keyring.mac_of(&more);
+    assert!(keyring.open_record::<T>(&more).is_err(), "unknown names are refused");
+}
+
+#[test]
+fn bodies_never_change_their_form() {
+    let at = AT.micros();
+    let seven = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc";
+    let eight = "CAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAg";
+    let (ones, twos) = ("AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE", "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI");
+    let threes = "AwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwM";
+    let six = "BgYGBgYGBgYGBgYGBgYGBgYGBgYGBgYGBgYGBgYGBgY";
+    check(
+        &Account { id: account(), name: Name::parse("default").unwrap(), created_at: AT },
+        at,
+        r#"{"name":"default"}"#,
+    );
+    check(
+        &seat(),
+        at,
+        r#"{"email":"Ada@example.com","first_name":"Ada","last_name":"山","forwarding_number":"+14155550123","auth_subject":"google|1","codes_per_hour":9}"#,
+    );
+    let bound = r#""seat":"00000000-0000-0000-0000-000000000003","secrets":["00000000-0000-0000-0000-000000000002"]"#;
+    let expected = format!(
+        r#"{{"name":"robot","scopes":"codes:read,seats:read",{bound},"codes_per_hour":5,"expires_at":{at},"revoked_at":{at},"hash":"{seven}"}}"#
+    );
+    check(&key(), at, &expected);
+    let expected = format!(r#"{{"writing":2,"deleted_at":{at},"seed_hash":"BAQEBAQEBAQ","sealed":"AQID"}}"#);
+    check(&metadata(), at, &expected);
+    let seed = SealedSeed { id: secret(), account: account(), created_at: AT, writing: 1, sealed: vec![9] };
+    check(&seed, at, r#"{"writing":1,"sealed":"CQ"}"#);
+    let expected = format!(
+        r#"{{"given":10,"taken":11,"waiting":[[12,"{ONE}"]],"accepted":9,"wrong":6,"held_until":{at},"last_used_at":{at}}}"#
+    );
+    check(&used(), 0, &expected);
+    check(&counted(), 101 * 60_000_000, r#"{"minutes":[[100,2],[101,1]]}"#);
+    check(&KeyUse { key: key().key.id, account: account(), last_used_at: AT }, at, "{}");
+    let repeat = Repeat { key: [5; 32], account: account(), request: [6; 32], secret: secret(), created_at: AT };
+    let expected = format!(r#"{{"request":"{six}","secret":"00000000-0000-0000-0000-000000000002"}}"#);
+    check(&repeat, at, &expected);
+    check(&AuditHead(head()), 0, &format!(r#"{{"seq":9,"mac":"{eight}"}}"#));
+    check(&AuditBase(head()), 0, &format!(r#"{{"seq":9,"mac":"{eight}"}}"#));
+    check(&Floor { until: AT }, 0, &format!(r#"{{"until":{at}}}"#));
+    let expected = format!(
+        r#"{{"caller":"{ones}","seat":"00000000-0000-0000-0000-000000000003","label":"work","proof":"{twos}","state":"stored","secret":"00000000-0000-0000-0000-000000000002","created_at":{at}}}"#
+    );
+    check(&enrolment(EnrolmentState::Stored(secret())), at, &expected);
+    for state in [EnrolmentState::Pending, EnrolmentState::Declined, EnrolmentState::Cancelled] {
+        let record = vault(1).0.record(&enrolment(state), 1);
+        assert_eq!(vault(1).0.open_record::<Enrolment>(&record).unwrap().state, state);
+    }
+    let expected = format!(r#"{{"key":"0123456789AB","scopes":"codes:read","hash":"{threes}","created_at":{at}}}"#);
+    check(&token(), at, &expected);
+}
+
+#[test]
+fn the_header_never_changes_its_form() {
+    let mut header = header();
+    header.keys.slots[0].check = [0; 16];
+    header.keys.slots[0].wrapped = vec![1];
+    header.keys.epochs[0].check = [0; 16];
+    header.keys.epochs[0].wrapped = vec![2];
+    header.keys.bundle = vec![3];
+    let vault = header.keys.vault;
+    let zeros = "AAAAAAAAAAAAAAAAAAAAAA";
+    let slot =
+        |more: &str| format!(r#"{{"number":0,"source":"file",{more}"root_epoch":1,"check":"{zeros}","wrapped":"AQ"}}"#);
+    let rest = format!(
+        r#""root_epoch":1,"epochs":[{{"epoch":1,"check":"{zeros}","wrapped":"Ag"}}],"active_epoch":1,"bundle":"Aw"}}"#
+    );
+    let begins = format!(r#"{{"vault":"{vault}","default_account":"{ONE}","slots":["#);
+    check(&header, AT.micros(), &format!("{begins}{}],{rest}", slot("")));
+    header.keys.slots[0].parameters.insert("cost".to_owned(), "19456,2,1".to_owned());
+    let parameters = r#""parameters":{"cost":"19456,2,1"},"#;
+    check(&header, AT.micros(), &format!("{begins}{}],{rest}", slot(parameters)));
+}
+
+#[test]
+fn the_mac_of_a_record_never_changes() {
+    let keyring = vault(1).0;
+    let record = keyring.record(&used(), 3);
+    assert_eq!(HEXLOWER.encode(&record.mac), "RECORD_MAC");
+    let entry = crate::domain::audit::AuditEntry::by(
+        crate::domain::audit::Actor::System,
+        crate::domain::audit::Action::VaultCreate,
+        AT,
+    );
+    let mac = keyring.audit_mac(&[9; 32], &entry.canonical(7, 1), AT);
+    assert_eq!(HEXLOWER.encode(&mac), "AUDIT_MAC");
+    assert_eq!(HEXLOWER.encode(&keyring.state_mac(b"{}")), "STATE_MAC");
+    let name = keyring.name_hash(crate::vault::names::Named::Account, "default");
+    assert_eq!(HEXLOWER.encode(&name), "NAME_HASH");
+    let words = keyring.word_hashes(account(), "Acme: Ada");
+    assert_eq!(words.iter().map(|word| HEXLOWER.encode(word)).collect::<Vec<_>>(), ["WORD_ONE", "WORD_TWO"]);
+}
+
+#[test]
+fn the_mac_covers_every_field_of_every_kind() {
+    let keyring = vault(1).0;
+    let other_vault = vault(2).0;
+    for record in every_record() {
+        assert!(keyring.check_record(&record).is_ok());
+        assert!(other_vault.check_record(&record).is_err(), "another vault's");
+        let other_kind = Kind::ALL.into_iter().filter(|kind| *kind != record.key.kind);
+        let mut changed: Vec<Record> =
+            other_kind.map(|kind| Record { key: RecordKey { kind, ..record.key.clone() }, ..record.clone() }).collect();
+        let other_id = [&record.key.id[..], b"x"].concat();
+        changed.push(Record { key: RecordKey { id: other_id, ..record.key.clone() }, ..record.clone() });
+        let other_account = if record.account.is_some() { None } else { Some(account()) };
+        changed.push(Record { account: other_account, ..record.clone() });
+        changed.push(Record { account: Some(AccountId::new(id(99))), ..record.clone() });
+        changed.push(Record { version: record.version + 1, ..record.clone() });
+        changed.push(Record { sort: record.sort ^ 1, ..record.clone() });
+        let other_life = if record.life == Life::Live { Life::Deleted } else { Life::Live };
+        changed.push(Record { life: other_life, ..record.clone() });
+        changed.extend((0..record.body.len()).map(|at| {
+            let mut body = record.body.clone();
+            body[at] ^= 1;
+            Record { body, ..record.clone() }
+        }));
+        changed.push(Record { mac: [0; 32], ..record.clone() });
+        for changed in changed {
+            assert!(keyring.check_record(&changed).is_err(), "{changed:?}");
+        }
+    }
+}
+
+#[test]
+fn a_damaged_record_is_named_without_what_is_in_it() {
+    let (keyring, mut record) = (vault(1).0, every_record().remove(2));
+    record.sort += 1;
+    let told = keyring.check_record(&record).unwrap_err().to_string();
+    let expected =
+        "the vault is damaged: secret 00000000-0000-0000-0000-000000000002: it was changed without the vault's key";
+    assert_eq!(told, expected);
+    record.key = RecordKey::new(Kind::ApiKey, b"\x1b[2Jnot a key".as_slice());
+    let told = keyring.check_record(&record).unwrap_err().to_string();
+    assert_eq!(told, "the vault is damaged: key: it was changed without the vault's key");
+}

@@ -1,0 +1,1 @@
+//! The store's tests, while the rooms above it are rebuilt.
