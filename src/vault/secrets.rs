@@ -115,6 +115,14 @@ impl Vault {
         self.opened_all(records).await
     }
 
+    /// The damaged secrets that are an account's, or of an account that is not there.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn damaged_secrets(&self, account: AccountId) -> Result<Vec<(RecordKey, StoreError)>, StoreError> {
+        self.damaged_of(Kind::Secret, account).await
+    }
+
     /// Those of some secrets of an account that are live, in the order of the ids: what a key that is limited to them sees.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ use crate::{
         text::Name,
         time::Timestamp,
     },
-    store::{Finders, Kind, Record},
+    store::{Finders, Kind, Record, RecordKey},
     vault::keyring::Keyring,
 };
 
@@ -51,6 +51,13 @@ pub(super) fn key_id(record: &Record) -> Option<KeyId> {
 /// Reads an optional id; `None` if there is one that can't be read.
 pub(super) fn optional<T: FromStr>(text: Option<&String>) -> Option<Option<T>> {
     text.map(|text| text.parse()).transpose().ok()
+}
+
+impl KeptKey {
+    /// The key of its record, which a damaged one still has.
+    pub fn key_of(id: KeyId) -> RecordKey {
+        RecordKey::new(Kind::ApiKey, id.as_str())
+    }
 }
 
 impl Stored for KeptKey {
