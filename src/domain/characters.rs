@@ -48,6 +48,21 @@ pub fn is_unshowable(c: char) -> bool {
     hidden_class || is_selector(c) || is_filler(c)
 }
 
+/// Whether a character only parts the groups of a seed or a code: white space, line breaks and dashes, and the format
+/// characters (zero-width spaces, soft hyphens, direction marks) that copying from a page brings along and nobody sees.
+pub fn parts_groups(c: char) -> bool {
+    match c {
+        ' ' | '-' => true,
+        _ if c.is_ascii_alphanumeric() => false,
+        // The minus sign is a symbol of mathematics by its class, and a dash to whoever reads it.
+        '\u{2212}' => true,
+        _ => {
+            c.is_whitespace()
+                || matches!(c.general_category(), GeneralCategory::DashPunctuation | GeneralCategory::Format)
+        }
+    }
+}
+
 /// Finds the first character of a text that can't stay, looking at so many at most. Joiners and variation selectors pass
 /// where they shape what is seen, one at a time.
 pub(super) fn first_flaw(text: &str, within: usize) -> Option<Flaw> {

@@ -3,10 +3,12 @@
 use std::sync::LazyLock;
 
 use data_encoding::{BASE32_NOPAD, Encoding};
-use unicode_properties::{GeneralCategory, UnicodeGeneralCategory as _};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-use super::limits::{SEED_BYTES_MAX, SEED_TEXT_BYTES_MAX};
+use super::{
+    characters::parts_groups,
+    limits::{SEED_BYTES_MAX, SEED_TEXT_BYTES_MAX},
+};
 
 /// Key bytes of a TOTP secret, 1..=128 of them, wiped on drop.
 ///
@@ -105,7 +107,7 @@ fn symbols(text: &str) -> Result<Zeroizing<Vec<u8>>, SeedError> {
     }
     // Room for all of it: a buffer that grows leaves copies behind.
     let mut kept = Zeroizing::new(Vec::with_capacity(text.len()));
-    for symbol in text.chars().filter(|c| !separates(*c)) {
+    for symbol in text.chars().filter(|c| !parts_groups(*c)) {
         kept.push(u8::try_from(symbol).map_err(|_| SeedError::NotBase32)?.to_ascii_uppercase());
     }
     while kept.last() == Some(&b'=') {
@@ -113,20 +115,6 @@ fn symbols(text: &str) -> Result<Zeroizing<Vec<u8>>, SeedError> {
     }
     let whole = kept.iter().all(|symbol| matches!(symbol, b'A'..=b'Z' | b'2'..=b'7'));
     if whole { Ok(kept) } else { Err(SeedError::NotBase32) }
-}
-
-/// Whether a character only parts the groups of a seed: white space, line breaks and dashes, and the format characters
-/// (zero-width spaces, soft hyphens, direction marks) that copying from a page brings along and nobody sees.
-fn separates(c: char) -> bool {
-    match c {
-        'A'..='Z' | 'a'..='z' | '2'..='7' => false,
-        // The minus sign is a symbol of mathematics by its class, and a dash to whoever reads it.
-        ' ' | '-' | '\u{2212}' => true,
-        _ => {
-            c.is_whitespace()
-                || matches!(c.general_category(), GeneralCategory::DashPunctuation | GeneralCategory::Format)
-        }
-    }
 }
 
 /// RFC 4648 base32 without padding that ignores left-over bits: several services cut their seeds at a character.
