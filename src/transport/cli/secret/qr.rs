@@ -11,9 +11,9 @@ use zeroize::Zeroizing;
 use super::picture::Picture;
 use crate::transport::cli::Failure;
 
-/// How long a picture is looked at. A whole screen takes a tenth of it; patterns that only resemble a code, many times over,
-/// would take hours.
-const LOOKED_AT_FOR: Duration = Duration::from_secs(2);
+/// How long a picture is looked at. A whole screen takes a fraction of it; patterns that only resemble a code, many times
+/// over, would take hours. A build that is not optimised needs several times as long for the same.
+const LOOKED_AT_FOR: Duration = Duration::from_secs(if cfg!(debug_assertions) { 10 } else { 2 });
 /// Pixels of the smallest size that a large picture is looked at in. Codes in a screenshot or a photograph are large, and
 /// looking costs as much as there are pixels.
 const PIXELS_MIN: usize = 250_000;
@@ -36,7 +36,7 @@ fn within<T: Send + 'static>(
     told.recv_timeout(most).unwrap_or_else(|cause| {
         Err(Failure::invalid(match cause {
             RecvTimeoutError::Timeout => {
-                "no QR code was found in the picture within two seconds; cut the code out, and take nothing else along"
+                "no QR code was found in the picture in time; cut the code out, and take nothing else along"
             }
             RecvTimeoutError::Disconnected => {
                 "the reader of QR codes failed at this picture; cut the code out, or take a sharper picture"
@@ -155,8 +155,8 @@ mod tests {
     fn a_picture_of_tiled_finder_patterns_is_given_up_in_time() {
         let picture = tiled_finder_patterns(2000, 1);
         assert!(picture.len() < 64 * 1024, "{} bytes", picture.len());
-        let told = refusal(&picture);
-        assert!(told.contains("no QR code was found"), "{told}");
+        let told = within(Duration::from_secs(2), move || look_at(&Picture::decode(&picture)?)).map(|_| ());
+        assert!(told.unwrap_err().to_string().contains("in time"));
     }
 
     #[test]
@@ -166,7 +166,7 @@ mod tests {
                 thread::park();
             }
         });
-        assert!(told.unwrap_err().to_string().contains("within two seconds"));
+        assert!(told.unwrap_err().to_string().contains("in time"));
         let told = within(Duration::MAX, || -> Result<(), Failure> { panic!("at a picture") });
         assert!(told.unwrap_err().to_string().contains("failed at this picture"));
         assert_eq!(within(Duration::MAX, || Ok(7)).unwrap(), 7);
