@@ -6,6 +6,7 @@
 pub mod account;
 pub mod api_key;
 pub mod audit;
+pub mod characters;
 pub mod hourly;
 pub mod ids;
 pub mod limits;

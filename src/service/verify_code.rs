@@ -11,6 +11,7 @@ use super::{Parts, Refusal, Service, place_of};
 use crate::{
     domain::{
         audit::{Action, AuditEntry, Outcome},
+        characters::parts_groups,
         ids::SecretId,
         principal::Principal,
         scope::Scope,
@@ -62,8 +63,8 @@ impl Service {
             return Err(self.refuse(Refusal::NotFound("secret"), entry).await);
         }
         entry.seat = self.seat_for(caller, seat, &entry).await?.map(|seat| seat.id);
-        // People type codes as apps show them: `123 456`.
-        let typed = Zeroizing::new(typed.chars().filter(|c| !matches!(c, ' ' | '-')).take(9).collect::<String>());
+        // People type and paste codes as apps show them: `123 456`, with whatever space that is.
+        let typed = Zeroizing::new(typed.chars().filter(|c| !parts_groups(*c)).take(9).collect::<String>());
         let checked = Arc::new(Mutex::new(None));
         let mut check =
             Check { parts: Arc::clone(&self.parts), now, typed, entry: entry.clone(), checked: Arc::clone(&checked) };

@@ -81,7 +81,7 @@ fn wrong_calls(host: &mut Host, base32: &str, secret: &str) {
         json!({"secret": base32}),
         json!({"uri": uri.replace("totp", "hotp")}),
         json!({"uri": format!("{uri}&digits={base32}")}),
-        json!({"uri": format!("{uri}&secret={base32}")}),
+        json!({"uri": format!("{uri}&secret={base32}AA")}),
         json!({"uri": base32}),
         json!({"uri": 7, "secret": base32}),
         json!({(base32): base32}),

@@ -13,6 +13,7 @@ mod pipe;
 pub mod stdio;
 mod tools;
 mod unanswered;
+mod wiped;
 
 pub(in crate::transport) use handler::SessionEnd;
 pub use handler::{McpServer, Reveal};

@@ -256,9 +256,12 @@ impl Call<'_> {
     }
 
     fn answer<T: Serialize + JsonSchema>(&self, answer: &T) -> Result<Answer, Refusal> {
-        let both =
-            serde_json::to_string(answer).and_then(|text| Ok(Answer { text, value: serde_json::to_value(answer)? }));
-        both.map_err(|cause| self.service.bug(&cause))
+        // Room for most answers from the start: a buffer that grows would leave copies of a seed behind.
+        let mut text = Vec::with_capacity(1024);
+        let both = serde_json::to_writer(&mut text, answer).and_then(|()| serde_json::to_value(answer));
+        let value = both.map_err(|cause| self.service.bug(&cause))?;
+        let text = String::from_utf8(text).map_err(|cause| self.service.bug(&cause.utf8_error()))?;
+        Ok(Answer { text, value })
     }
 }
 

@@ -15,7 +15,7 @@ fn what_is_typed_wrong_ends_with_2() {
         vec!["code"],
         vec!["vault", "rotate"],
         vec!["secret", "add", "--label", "a", "--stdin", "--generate"],
-        vec!["secret", "add", "--label", "a", "--qr", "x.png"],
+        vec!["secret", "add", "--digits", "8", "--qr", "x.png"],
         vec!["--log", "countersign=loud", "secret", "list"],
         vec!["--account", "", "secret", "list"],
         vec!["serve", "--listen", "0.0.0.0:0"],
