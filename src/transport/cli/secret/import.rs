@@ -229,8 +229,8 @@ fn from_json(text: &str) -> Result<Vec<Entry>, Failure> {
 
 /// Names the field if it is one of ours: a name that is not may be anything.
 fn named_twice(field: &str) -> Refusal {
-    match RegisterInput::FIELDS.iter().find(|(known, _)| *known == field) {
-        Some((known, _)) => Refusal::invalid(known, "is named twice"),
+    match RegisterInput::field(field) {
+        Some(known) => Refusal::invalid(known.name, "is named twice"),
         None => Refusal::invalid("entry", "names a field twice"),
     }
 }
@@ -239,7 +239,7 @@ fn of_value(value: Value) -> Result<Meant, Refusal> {
     match value {
         Value::String(uri) => of_uri(&Zeroizing::new(uri), Registration::default()),
         Value::Object(fields) if depth_within_limit(&fields) => {
-            let mut registration = wire::read::<RegisterInput>(fields)?.into_registration(None);
+            let mut registration = wire::read_in::<RegisterInput>("arguments", "", fields)?.into_registration(None);
             match registration.uri.take() {
                 Some(uri) => of_uri(&uri, registration),
                 None => Ok(Meant { registration, repaired: Vec::new() }),
