@@ -5,6 +5,11 @@
 pub const TEXT_CHARS_MAX: usize = 256;
 /// Bytes of a seed: HMAC takes more, but no service issues more, and a bound keeps rows small.
 pub const SEED_BYTES_MAX: usize = 128;
+/// Bytes of a text that can be a seed. The longest seed is 205 characters, each of which may stand apart from the next.
+pub const SEED_TEXT_BYTES_MAX: usize = SEED_BYTES_MAX * 8;
+/// Marks on one letter of a label: pointed Hebrew, Tibetan and Vietnamese need up to five or six, text that is made to run
+/// over the lines around it has dozens.
+pub const MARKS_MAX: usize = 8;
 /// Seconds a code may live: RFC 6238 names 30; an hour is the longest period seen in real exports.
 pub const PERIOD_SECONDS_MAX: u32 = 3600;
 /// Rows of one page of a list.
@@ -28,6 +33,11 @@ pub const JSON_DEPTH_MAX: usize = 32;
 /// Bytes of an `otpauth://` URI: a label once and an issuer twice (label and query), each of 256 characters of 4 bytes,
 /// percent-encoded to 3 characters a byte, a 128-byte seed and the rest.
 pub const URI_BYTES_MAX: usize = 10 * 1024;
+/// Bytes of a picture's file.
+pub const PICTURE_BYTES_MAX: usize = 10 * 1024 * 1024;
+/// Pixels of a picture: two 5K screens side by side, or a telephone's photograph. Decoding takes a byte for each of them,
+/// and finding the code another.
+pub const PICTURE_PIXELS_MAX: usize = 40_000_000;
 /// Seconds a caller waits for a code when it does not say.
 pub const WAIT_SECONDS_DEFAULT: u32 = 45;
 /// Seconds a caller may wait for a code at most.

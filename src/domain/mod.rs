@@ -6,6 +6,7 @@
 pub mod account;
 pub mod api_key;
 pub mod audit;
+pub mod characters;
 pub mod code_use;
 pub mod enrolment;
 pub mod hourly;
@@ -15,6 +16,7 @@ pub mod name_query;
 pub mod origin;
 pub mod otpauth;
 pub mod principal;
+pub mod purpose;
 pub mod rate;
 pub mod scope;
 pub mod seat;

@@ -5,10 +5,10 @@ use std::sync::LazyLock;
 use data_encoding::{BASE32_NOPAD, Encoding};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-use super::limits::SEED_BYTES_MAX;
-
-/// Bytes of a text that can be a seed: four for each of its bytes.
-const TEXT_BYTES_MAX: usize = SEED_BYTES_MAX * 4;
+use super::{
+    characters::parts_groups,
+    limits::{SEED_BYTES_MAX, SEED_TEXT_BYTES_MAX},
+};
 
 /// Key bytes of a TOTP secret, 1..=128 of them, wiped on drop.
 ///
@@ -49,26 +49,36 @@ impl Seed {
         }
     }
 
-    /// Reads base32 as people and services write it: spaces, dashes, lower case and `=` padding are all accepted.
+    /// Reads base32 as people write it: white space and dashes of every kind, lower case and `=` padding are accepted. A
+    /// text of a length that no seed has is refused, since a character was lost or doubled in typing.
     ///
     /// # Errors
     /// [`SeedError`], which never quotes the text.
     pub fn from_base32(text: &str) -> Result<Self, SeedError> {
-        // The longest seed is 205 characters; no spacing makes more than twice that of it.
-        if text.len() > TEXT_BYTES_MAX {
-            return Err(SeedError::TooLong);
-        }
-        let mut kept = Zeroizing::new(Vec::with_capacity(text.len()));
-        kept.extend(text.trim().bytes().filter(|b| !matches!(b, b' ' | b'-')).map(|b| b.to_ascii_uppercase()));
-        while kept.last() == Some(&b'=') {
+        Self::from_symbols(&symbols(text)?)
+    }
+
+    /// Reads the base32 of a URI. Nobody typed it, so its length is what the service meant: bits that make no whole byte are
+    /// dropped, as phones do.
+    ///
+    /// # Errors
+    /// [`SeedError`], which never quotes the text.
+    pub fn from_uri_base32(text: &str) -> Result<Self, SeedError> {
+        let mut kept = symbols(text)?;
+        // One, three or six characters beyond a multiple of eight end in a character that no byte needs.
+        if matches!(kept.len() % 8, 1 | 3 | 6) {
             kept.pop();
+            if kept.is_empty() {
+                return Err(SeedError::Length);
+            }
         }
-        if !kept.iter().all(|symbol| matches!(symbol, b'A'..=b'Z' | b'2'..=b'7')) {
-            return Err(SeedError::NotBase32);
-        }
+        Self::from_symbols(&kept)
+    }
+
+    fn from_symbols(kept: &[u8]) -> Result<Self, SeedError> {
         let longest = BASE32_NOPAD.decode_len(kept.len()).map_err(|_| SeedError::Length)?;
         let mut bytes = Zeroizing::new(vec![0_u8; longest]);
-        let written = BASE32_LENIENT.decode_mut(&kept, &mut bytes).map_err(|_| SeedError::NotBase32)?;
+        let written = BASE32_LENIENT.decode_mut(kept, &mut bytes).map_err(|_| SeedError::NotBase32)?;
         bytes.truncate(written);
         Self::from_bytes(bytes)
     }
@@ -88,6 +98,23 @@ impl Seed {
     pub fn len(&self) -> usize {
         self.0.len()
     }
+}
+
+/// The base32 characters of a text, in upper case, without what parts and pads them.
+fn symbols(text: &str) -> Result<Zeroizing<Vec<u8>>, SeedError> {
+    if text.len() > SEED_TEXT_BYTES_MAX {
+        return Err(SeedError::TooLong);
+    }
+    // Room for all of it: a buffer that grows leaves copies behind.
+    let mut kept = Zeroizing::new(Vec::with_capacity(text.len()));
+    for symbol in text.chars().filter(|c| !parts_groups(*c)) {
+        kept.push(u8::try_from(symbol).map_err(|_| SeedError::NotBase32)?.to_ascii_uppercase());
+    }
+    while kept.last() == Some(&b'=') {
+        kept.pop();
+    }
+    let whole = kept.iter().all(|symbol| matches!(symbol, b'A'..=b'Z' | b'2'..=b'7'));
+    if whole { Ok(kept) } else { Err(SeedError::NotBase32) }
 }
 
 /// RFC 4648 base32 without padding that ignores left-over bits: several services cut their seeds at a character.
@@ -128,6 +155,72 @@ mod tests {
     }
 
     #[test]
+    fn white_space_and_dashes_of_every_kind_part_a_seed() {
+        for joint in [
+            "\u{a0}",
+            "\u{2011}",
+            "\u{2010}",
+            "\u{2012}",
+            "\u{2013}",
+            "\u{2014}",
+            "\u{2015}",
+            "\u{2212}",
+            "\u{ff0d}",
+            "\u{fe63}",
+            "\u{301c}",
+            "\t",
+            "\n",
+            "\r\n",
+            "\u{b}",
+            "\u{c}",
+            "\u{85}",
+            "\u{1680}",
+            "\u{2003}",
+            "\u{2009}",
+            "\u{2028}",
+            "\u{2029}",
+            "\u{202f}",
+            "\u{205f}",
+            "\u{3000}",
+            "\u{200b}",
+            "\u{ad}",
+            "\u{2060}",
+            "\u{feff}",
+            "\u{200e}",
+            " \u{2013} ",
+        ] {
+            check(&["JBSW", "Y3DP", "EHPK", "3PXP"].join(joint), Ok("JBSWY3DPEHPK3PXP"));
+            check(&format!("{joint}JBSWY3DP{joint}==={joint}"), Ok("JBSWY3DP"));
+        }
+        for (file, seed) in [
+            (include_str!("../../tests/fixtures/seed-nbsp.txt"), "JBSWY3DPEHPK3PXP"),
+            (include_str!("../../tests/fixtures/seed-nonbreaking-hyphen.txt"), "JBSWY3DPEHPK3PXP"),
+        ] {
+            check(file, Ok(seed));
+        }
+        for other in ["_", ".", "/", "\u{0}", "\u{1b}", "\u{b7}", "\u{e000}", "\u{301}"] {
+            check(&format!("JBSW{other}Y3DP"), Err(SeedError::NotBase32));
+        }
+    }
+
+    #[test]
+    fn left_over_bits_of_a_uri_are_dropped_and_a_typed_seed_of_that_length_is_refused() {
+        for (cut, whole) in [
+            ("JBSWY3DPEHPK3PXPJBSWY3DPEHP", "JBSWY3DPEHPK3PXPJBSWY3DPEE"),
+            ("JBSWY3DPE", "JBSWY3DP"),
+            ("JBSWY3DPEHP===", "JBSWY3DPEE"),
+            ("jbswy3 dpehpk3p", "JBSWY3DPEHPK2"),
+        ] {
+            let read = Seed::from_uri_base32(cut).map(|seed| seed.to_base32().to_string());
+            assert_eq!(read.as_deref(), Ok(whole), "{cut}");
+            check(cut, Err(SeedError::Length));
+        }
+        for (text, error) in [("A", SeedError::Length), ("", SeedError::Empty), ("JBSW!", SeedError::NotBase32)] {
+            assert_eq!(Seed::from_uri_base32(text).map(|_| ()), Err(error), "{text}");
+        }
+    }
+
+    #[test]
     fn bits_left_over_are_dropped() {
         check("GH", Ok("GE"));
         check("JBSWY3DPEHPK3PXPJR", Ok("JBSWY3DPEHPK3PXPJQ"));
@@ -158,8 +251,8 @@ mod tests {
         let text = |count| BASE32_NOPAD.encode(&vec![7; count]);
         check(&text(SEED_BYTES_MAX), Ok(&text(SEED_BYTES_MAX)));
         check(&text(SEED_BYTES_MAX + 1), Err(SeedError::TooLong));
-        check(&format!("AA{}", " ".repeat(TEXT_BYTES_MAX - 2)), Ok("AA"));
-        check(&format!("AA{}", " ".repeat(TEXT_BYTES_MAX - 1)), Err(SeedError::TooLong));
+        check(&format!("AA{}", " ".repeat(SEED_TEXT_BYTES_MAX - 2)), Ok("AA"));
+        check(&format!("AA{}", " ".repeat(SEED_TEXT_BYTES_MAX - 1)), Err(SeedError::TooLong));
     }
 
     proptest! {

@@ -6,7 +6,7 @@ use crate::{
         audit::Action,
         ids::SecretId,
         limits::{PAGE_ROWS_MAX, TEXT_CHARS_MAX},
-        name_query,
+        name_query::NameQuery,
         scope::Scope,
         secret::TotpSecret,
     },
@@ -83,8 +83,9 @@ impl Call<'_> {
         secrets.sort_by_key(|secret| (secret.created_at, secret.id));
         let stored = secrets.len() as u64;
         if let Some(query) = query {
+            let query = NameQuery::of(query);
             secrets.retain(|TotpSecret { metadata, .. }| {
-                name_query::matches(query, metadata.issuer.as_ref().map(|issuer| issuer.as_str()), metadata.label.as_str())
+                query.matches(metadata.issuer.as_ref().map(|issuer| issuer.as_str()), metadata.label.as_str())
             });
         }
         Ok(paged(secrets, page, stored))

@@ -6,6 +6,7 @@ use super::{Access, Call, Effect, Failed, ForSeat, Operation, Refusal, Spec, ret
 use crate::{
     domain::{
         audit::{Action, AuditEntry, Outcome as AuditOutcome},
+        characters::parts_groups,
         code_use::UseState,
         ids::SecretId,
         scope::Scope,
@@ -61,7 +62,7 @@ impl Operation for VerifyCode {
     async fn run(self, call: &mut Call<'_>) -> Result<Verification, Failed> {
         let (vault, account) = (call.service.vault(), call.caller.account());
         // People type codes as apps show them: `123 456`.
-        let digits = self.code.chars().filter(|c| !matches!(c, ' ' | '-')).take(TYPED_MAX);
+        let digits = self.code.chars().filter(|c| !parts_groups(*c)).take(TYPED_MAX);
         let typed = Zeroizing::new(digits.collect::<String>());
         let mut retries = Retries::new(&call.service.parts.random);
         let mut counted = false;

@@ -4,7 +4,7 @@
 use super::keyring::Keyring;
 use crate::domain::{
     ids::{AccountId, SeatId},
-    name_query,
+    name_query::{self, NameQuery},
     seed::Seed,
 };
 
@@ -36,21 +36,22 @@ impl Keyring {
     }
 
     /// What finds a secret by words of its issuer and label: a hash for the beginning of each.
-    pub(super) fn word_hashes(&self, account: AccountId, text: &str) -> Vec<[u8; 8]> {
-        let mut hashes: Vec<_> = name_query::words(text)
-            .iter()
-            .map(|word| word.chars().take(WORD_CHARS).collect::<String>())
-            .map(|start| self.short(&[b"countersign/v2/word/secret", account.as_bytes(), start.as_bytes()]))
-            .collect();
+    pub(super) fn word_hashes(&self, account: AccountId, name: &str) -> Vec<[u8; 8]> {
+        self.hashes_of(account, name_query::indexed_words(name).iter().map(String::as_str))
+    }
+
+    /// The hashes that secrets have whose words begin with those of a query; empty if the query is too short to tell.
+    pub(super) fn query_hashes(&self, account: AccountId, query: &NameQuery) -> Vec<[u8; 8]> {
+        self.hashes_of(account, query.plain_words().filter(|word| word.chars().count() >= WORD_CHARS))
+    }
+
+    fn hashes_of<'w>(&self, account: AccountId, words: impl Iterator<Item = &'w str>) -> Vec<[u8; 8]> {
+        let starts = words.map(|word| word.chars().take(WORD_CHARS).collect::<String>());
+        let hash = |start: String| self.short(&[b"countersign/v2/word/secret", account.as_bytes(), start.as_bytes()]);
+        let mut hashes: Vec<_> = starts.map(hash).collect();
         hashes.sort_unstable();
         hashes.dedup();
         hashes
-    }
-
-    /// The hashes that every secret has that a query can mean; empty if the query is too short to tell.
-    pub(super) fn query_hashes(&self, account: AccountId, query: &str) -> Vec<[u8; 8]> {
-        let long = name_query::words(query).into_iter().filter(|word| word.chars().count() >= WORD_CHARS);
-        self.word_hashes(account, &long.collect::<Vec<_>>().join(" "))
     }
 
     /// What finds the secrets of an account that hold a seed.

@@ -15,7 +15,7 @@ use crate::{
         hourly::{HourlyCount, MINUTES_COUNTED},
         ids::{AccountId, SecretId},
         limits::IDEMPOTENCY_SECONDS,
-        name_query,
+        name_query::NameQuery,
         secret::{CodeTerms, SecretMetadata, TotpSecret},
         seed::Seed,
         time::Timestamp,
@@ -157,19 +157,20 @@ impl Vault {
         life: Life,
         query: &str,
     ) -> Result<Vec<Kept<TotpSecret>>, StoreError> {
-        let words = self.keyring().query_hashes(account, query);
+        let query = NameQuery::of(query);
+        let words = self.keyring().query_hashes(account, &query);
         if !words.is_empty() {
             let list = List { life: Some(life), words, ..List::of(Kind::Secret, Some(account), CHUNK) };
             let records = self.page_of(list, Page::ALL).await?;
             let mut found = self.opened_all(records).await?.sound;
-            found.retain(|secret| is_meant(secret, query));
+            found.retain(|secret| is_meant(secret, &query));
             if !found.is_empty() {
                 return Ok(found);
             }
         }
         let mut found = Vec::new();
         self.each_secret(account, life, |secret| {
-            if is_meant(&secret, query) {
+            if is_meant(&secret, &query) {
                 found.push(secret);
             }
         })
@@ -188,9 +189,10 @@ impl Vault {
         page: Page,
         sees: impl Fn(SecretId) -> bool + Send + Sync,
     ) -> Result<Found, StoreError> {
+        let query = NameQuery::of(query);
         let mut found = Found::default();
         self.each_secret(account, Life::Live, |secret| {
-            if sees(secret.id) && is_meant(&secret, query) {
+            if sees(secret.id) && is_meant(&secret, &query) {
                 let full = page.limit.is_some_and(|limit| found.secrets.len() >= limit as usize);
                 if found.total >= page.offset && !full {
                     found.secrets.push(secret.value);
@@ -402,7 +404,7 @@ impl Vault {
 }
 
 /// Whether a query means a secret. What finds it is not under its MAC, so the secret itself is looked at.
-fn is_meant(secret: &TotpSecret, query: &str) -> bool {
+fn is_meant(secret: &TotpSecret, query: &NameQuery) -> bool {
     let SecretMetadata { label, issuer, .. } = &secret.metadata;
-    name_query::matches(query, issuer.as_ref().map(|issuer| issuer.as_str()), label.as_str())
+    query.matches(issuer.as_ref().map(|issuer| issuer.as_str()), label.as_str())
 }

@@ -5,14 +5,14 @@ import { randomUUID } from "node:crypto";
 import { check, codeAt, isCode, now, SEAT, SEED, SEED_SHA256 } from "./kit.mjs";
 
 const TOOLS = [
-  "delete_totp_secret",
+  "list_totp_secrets",
+  "get_totp_code",
+  "verify_totp_code",
+  "register_totp_secret",
+  "list_seats",
   "get_seat",
   "get_seat_count",
-  "get_totp_code",
-  "list_seats",
-  "list_totp_secrets",
-  "register_totp_secret",
-  "verify_totp_code",
+  "delete_totp_secret",
 ];
 
 function same(one, other) {

@@ -3,11 +3,14 @@
 use std::{future::pending, io};
 
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _};
+use zeroize::Zeroize as _;
 
 use crate::domain::limits::LINE_BYTES_MAX;
 
 /// What a buffer may keep of its size between lines.
 const KEPT_BYTES: usize = 64 * 1024;
+/// Room from the start, for a line such as most are: a buffer that grows leaves copies of what it held behind.
+const READY_BYTES: usize = 4 * 1024;
 
 /// Reads lines of at most [`LINE_BYTES_MAX`] bytes beside their line break.
 pub(super) struct Lines<R> {
@@ -29,8 +32,8 @@ pub(super) enum Line<'a> {
 }
 
 impl<R: AsyncBufRead + Unpin> Lines<R> {
-    pub(super) const fn new(input: R) -> Self {
-        Self { input, line: Vec::new(), skipping: false, given: false }
+    pub(super) fn new(input: R) -> Self {
+        Self { input, line: Vec::with_capacity(READY_BYTES), skipping: false, given: false }
     }
 
     /// Waits for the end of the input, for ever if something else comes first. That stays to be read.
@@ -41,6 +44,8 @@ impl<R: AsyncBufRead + Unpin> Lines<R> {
     /// The next line; `None` at the end. Safe to drop at any moment: what was read is kept for the next call.
     pub(super) async fn next(&mut self) -> io::Result<Option<Line<'_>>> {
         if std::mem::take(&mut self.given) {
+            // A seed may have stood there.
+            self.line.as_mut_slice().zeroize();
             self.line.clear();
             self.line.shrink_to(KEPT_BYTES);
         }

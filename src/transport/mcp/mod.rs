@@ -3,8 +3,11 @@
 //! The tools stand in one table (`tools.rs`); schemas are made from the wire types once, when a server is put together.
 //! Never: rmcp's own argument errors (they quote what was sent), or a label in prose.
 
+mod arguments;
 mod direct;
+mod greeting;
 mod handler;
+mod instructions;
 mod lines;
 mod message;
 mod outbox;
@@ -13,7 +16,9 @@ mod pipe;
 pub mod stdio;
 mod tools;
 mod unanswered;
+mod wiped;
 
+pub(in crate::transport) use greeting::flawed_greeting;
 pub(in crate::transport) use handler::SessionEnd;
 pub use handler::{McpServer, Reveal};
 pub use tools::{TOOLS, ToolSpec, listed};

@@ -19,12 +19,15 @@ use tokio::{
     sync::Notify,
 };
 use tokio_util::sync::CancellationToken;
+use zeroize::Zeroize as _;
 
 /// Bytes that may wait before whoever has more to say has to, and before more is read. Enough for a host that writes
 /// thousands of calls before it reads the first answer.
 const WAITING_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// What a buffer may keep of its size between writes.
 const KEPT_BYTES: usize = 64 * 1024;
+/// Room from the start, for an answer such as most are: a buffer that grows leaves copies of what it held behind.
+const READY_BYTES: usize = 4 * 1024;
 
 /// What is to be sent, line by line.
 #[derive(Clone)]
@@ -58,12 +61,20 @@ impl Outbox {
     /// Tells `ended` when its output fails.
     pub(super) fn new(ended: CancellationToken) -> Self {
         let (due, moved) = (Notify::new(), Notify::new());
-        Self { shared: Arc::new(Shared { state: Mutex::default(), due, moved, ended, writes: AtomicUsize::new(0) }) }
+        Self {
+            shared: Arc::new(Shared {
+                state: Mutex::new(State { waiting: Vec::with_capacity(READY_BYTES), ..State::default() }),
+                due,
+                moved,
+                ended,
+                writes: AtomicUsize::new(0),
+            }),
+        }
     }
 
     /// Hands on to an output until that fails.
     pub(super) async fn hand_on(self, mut output: impl AsyncWrite + Unpin) {
-        let mut taken = Vec::new();
+        let mut taken = Vec::with_capacity(READY_BYTES);
         loop {
             self.shared.due.notified().await;
             while self.take(&mut taken) {
@@ -85,6 +96,8 @@ impl Outbox {
 
     /// Swaps what waits for a buffer that was handed on. Whether anything waited.
     fn take(&self, taken: &mut Vec<u8>) -> bool {
+        // A seed or a code may have stood there.
+        taken.as_mut_slice().zeroize();
         taken.clear();
         taken.shrink_to(KEPT_BYTES);
         let mut state = self.state();

@@ -11,15 +11,17 @@ use rmcp::{
     service::{RxJsonRpcMessage, TxJsonRpcMessage},
     transport::Transport,
 };
-use tokio::io::{AsyncRead, BufReader};
+use tokio::io::AsyncRead;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::{
     McpServer,
+    greeting::flawed_greeting,
     lines::{Line, Lines},
     message::{NoMessage, read_message},
     outbox::Outbox,
     unanswered::Unanswered,
+    wiped::{WipedReader, wipe},
 };
 use crate::domain::limits::LINE_BYTES_MAX;
 
@@ -31,7 +33,7 @@ const INVALID: &str = "this is no JSON-RPC 2.0 message that MCP knows";
 
 /// One host.
 pub(super) struct Pipe<R> {
-    lines: Lines<BufReader<R>>,
+    lines: Lines<WipedReader<R>>,
     outbox: Outbox,
     /// The answer to something that was no request, not yet sent.
     owed: Option<Box<ServerJsonRpcMessage>>,
@@ -56,7 +58,7 @@ impl<R: AsyncRead + Unpin> Pipe<R> {
     /// `ended` ends it as the end of the input does; the outbox tells it when the output fails.
     pub(super) fn new(input: R, outbox: Outbox, server: McpServer, ended: CancellationToken) -> Self {
         let ended = Box::pin(ended.cancelled_owned());
-        let (lines, unanswered) = (Lines::new(BufReader::new(input)), Unanswered::default());
+        let (lines, unanswered) = (Lines::new(WipedReader::new(input)), Unanswered::default());
         Self { lines, outbox, owed: None, unanswered, open: false, over: false, read: 0, server, ended }
     }
 
@@ -100,6 +102,10 @@ impl<R: AsyncRead + Unpin> Pipe<R> {
             };
             match read {
                 Ok(message) => {
+                    if let Some((id, error)) = flawed_greeting(&message) {
+                        self.owe(Some(id), error);
+                        continue;
+                    }
                     self.open = self.open || self.opens(&message);
                     if !self.open && !matches!(message, ClientJsonRpcMessage::Request(_)) {
                         continue;
@@ -153,14 +159,18 @@ impl<R: AsyncRead + Send + Unpin> Transport<RoleServer> for Pipe<R> {
         self.unanswered.told(&item);
         // Put at once where there is room: what waits is then small.
         let (put, waits) = if self.outbox.has_room() {
-            (self.outbox.put(&item), None)
+            let put = self.outbox.put(&item);
+            wipe(item);
+            (put, None)
         } else {
             (Ok(()), Some((self.outbox.clone(), Box::new(item))))
         };
         async move {
             if let Some((outbox, item)) = waits {
                 outbox.room().await?;
-                outbox.put(&item)?;
+                let put = outbox.put(&item);
+                wipe(*item);
+                put?;
             }
             put
         }

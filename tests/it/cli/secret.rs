@@ -5,6 +5,11 @@ use std::process::Stdio;
 use super::{Person, redacted, text_of};
 use crate::kit::RFC_SEED;
 
+/// A file of `tests/fixtures`.
+fn fixture(name: &str) -> String {
+    format!("{}/tests/fixtures/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
 const QR: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/qr-one.png");
 const TWO_QRS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/qr-two.png");
 
@@ -125,6 +130,77 @@ fn a_picture_that_holds_no_code_or_several_is_refused() {
 }
 
 #[test]
+fn a_label_and_an_issuer_stand_beside_a_uri_or_a_picture_and_win() {
+    let person = Person::new();
+    let added = |arguments: &[&str]| {
+        let made = person.run(&[&["secret", "add", "--json"], arguments].concat()).json();
+        let issuer = made.pointer("/totp_secret/issuer").and_then(serde_json::Value::as_str).unwrap_or("-").to_owned();
+        format!("{issuer}|{}", text_of(&made, "/totp_secret/label"))
+    };
+    let (nameless, qr) = (fixture("uri-no-label.txt"), fixture("qr-no-label.png"));
+    assert_eq!(added(&["--uri-file", &nameless]), "Acme|Acme");
+    assert_eq!(added(&["--uri-file", &nameless, "--label", "ada"]), "Acme|ada");
+    assert_eq!(added(&["--uri-file", &nameless, "--label", "ada", "--issuer", "Other"]), "Other|ada");
+    assert_eq!(added(&["--qr", &qr, "--label", "ada"]).split('|').next_back(), Some("ada"));
+    assert_eq!(added(&["--qr", QR, "--label", "bob"]).split('|').next_back(), Some("bob"));
+    assert_eq!(added(&["--qr", QR, "--issuer", "Other"]), "Other|alice@example.com");
+    let refused = person.run(&["secret", "add", "--qr", QR, "--label", "a\u{1b}[2J"]).refused(1);
+    assert!(refused.contains("`label` has a control"), "{refused}");
+    assert!(person.run(&["secret", "add", "--qr", QR, "--digits", "8"]).refused(2).contains("--digits"));
+}
+
+#[test]
+fn pictures_of_whole_screens_are_read() {
+    let person = Person::new();
+    for file in ["qr-screenshot-3840x2160.png", "qr-screenshot-macbook-3024x1964.png"] {
+        person.run(&["secret", "add", "--qr", &fixture(file)]).ok();
+    }
+}
+
+#[test]
+fn an_export_of_google_authenticator_is_named() {
+    let person = Person::new();
+    for (flag, file) in [("--uri-file", "uri-google-migration.txt"), ("--qr", "qr-google-migration.png")] {
+        let refused = person.run(&["secret", "add", flag, &fixture(file)]).refused(1);
+        assert!(refused.starts_with("error: `uri` is an export of Google Authenticator"), "{refused}");
+    }
+    let refused = person.run(&["secret", "import", &fixture("uri-google-migration.txt")]).refused(1);
+    assert!(refused.contains("line 1: `uri` is an export of Google Authenticator"), "{refused}");
+}
+
+#[test]
+fn a_uri_that_was_escaped_for_html_gives_the_right_codes() {
+    let person = Person::new();
+    let made = person.run(&["secret", "add", "--json", "--uri-file", &fixture("uri-html-amp.txt")]);
+    assert!(made.err.starts_with("In the URI, `&amp;` was read as `&`.\n"), "{made:?}");
+    let made = made.json();
+    assert_eq!(text_of(&made, "/totp_secret/algorithm"), "SHA256");
+    assert_eq!(made.pointer("/totp_secret/digits"), Some(&8.into()));
+    assert_eq!(made.pointer("/totp_secret/period"), Some(&60.into()));
+    let mangled = person.file("mangled.txt", &format!("otpauth://totp/a?secret={RFC_SEED}&amp%3Bdigits=8"));
+    let refused = person.run(&["secret", "add", "--uri-file", mangled.to_str().unwrap()]).refused(1);
+    assert!(refused.contains("nearly `digits`"), "{refused}");
+}
+
+#[test]
+fn seeds_are_read_however_their_groups_are_parted() {
+    let person = Person::new();
+    let added = |seed: &str| {
+        person.fed(seed, &["secret", "add", "--label", "x", "--stdin"]).ok();
+        let exported = person.run(&["secret", "export", "--plaintext"]).ok();
+        exported.lines().last().unwrap().split(['=', '&']).nth(1).unwrap().to_owned()
+    };
+    for file in ["seed-nbsp.txt", "seed-nonbreaking-hyphen.txt"] {
+        assert_eq!(added(&std::fs::read_to_string(fixture(file)).unwrap()), "JBSWY3DPEHPK3PXP", "{file}");
+    }
+    assert_eq!(added("JBSW Y3DP\r\n\tEHPK\u{2014}3PXP\n"), "JBSWY3DPEHPK3PXP");
+    let cut = fixture("uri-seed-27-characters.txt");
+    person.run(&["secret", "add", "--uri-file", &cut]).ok();
+    let refused = person.fed("JBSWY3DPEHPK3PXPJBSWY3DPEHP", &["secret", "add", "--label", "x", "--stdin"]).refused(1);
+    assert!(refused.contains("a length that base32 never has"), "{refused}");
+}
+
+#[test]
 fn without_a_terminal_a_seed_is_not_asked_for() {
     insta::assert_snapshot!(Person::new().run(&["secret", "add", "--label", "alice"]).refused(2),
         @"error: standard input is not a terminal to ask on; use --stdin, --uri-file, --qr or --generate");
@@ -159,7 +235,6 @@ fn what_is_typed_in_the_wrong_place_is_not_repeated() {
         vec!["code", RFC_SEED],
         vec!["code", "alice", RFC_SEED],
         vec!["code", "alice", "--min-validity", RFC_SEED],
-        vec!["code", "alice", "--purpose", RFC_SEED],
         vec!["secret", "show", RFC_SEED],
         vec!["audit", "list", "--action", RFC_SEED],
         vec!["audit", "list", "--since", RFC_SEED],

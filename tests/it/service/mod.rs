@@ -7,6 +7,7 @@ mod keys;
 mod single_use;
 mod verification;
 mod waiting;
+mod wrong_clock;
 
 use countersign::{
     domain::{ids::SecretId, principal::Principal},

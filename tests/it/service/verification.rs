@@ -29,6 +29,24 @@ async fn a_code_is_right_one_step_either_side_and_once() {
 }
 
 #[tokio::test]
+async fn a_code_may_be_parted_by_any_white_space_or_dash() {
+    for typed in [
+        "081 804",
+        "081-804",
+        "081\u{a0}804",
+        "081\u{2011}804",
+        "081\u{202f}804",
+        "081\u{2013}804\r\n",
+        "\u{200e}081804",
+    ] {
+        let vault = Vault::new();
+        let id = vault.register("A").await.secret.id;
+        vault.clock.set_seconds(START);
+        assert!(check(&vault, id, typed).await.unwrap(), "{}", typed.escape_unicode());
+    }
+}
+
+#[tokio::test]
 async fn reading_a_code_does_not_use_up_its_verification_nor_the_other_way() {
     let vault = Vault::new();
     let id = vault.register("A").await.secret.id;

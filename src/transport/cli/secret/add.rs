@@ -7,18 +7,22 @@ use zeroize::Zeroizing;
 
 use super::{qr, view};
 use crate::{
-    domain::limits::{SEED_BYTES_MAX, URI_BYTES_MAX},
-    service::Registration,
-    transport::cli::{Failure, Session},
+    domain::{
+        limits::{PICTURE_BYTES_MAX, SEED_TEXT_BYTES_MAX, URI_BYTES_MAX},
+        otpauth::{Names, OtpAuth, Repair},
+        text::ShownText,
+    },
+    service::{Code, Refusal, Registration},
+    transport::cli::{Failure, Session, output::Console},
 };
 
 /// What a new secret takes.
 #[derive(Debug, Args)]
 pub struct AddArgs {
-    /// What to call it, such as the login's user name
+    /// What to call it, such as the login's user name; wins over what a URI or QR code says
     #[arg(long, required_unless_present_any = ["uri_file", "qr"])]
     label: Option<String>,
-    /// The service that issued it
+    /// The service that issued it; wins over what a URI or QR code says
     #[arg(long)]
     issuer: Option<String>,
     /// SHA1, SHA256 or SHA512 [default: SHA1]
@@ -49,7 +53,7 @@ pub(super) struct SourceArgs {
         long,
         value_name = "FILE",
         help_heading = "Where the seed comes from (asked for without any of these)",
-        conflicts_with_all = ["label", "issuer", "algorithm", "digits", "period"]
+        conflicts_with_all = ["algorithm", "digits", "period"]
     )]
     uri_file: Option<PathBuf>,
     /// Read the QR code in a picture (PNG or JPEG); `-` for standard input
@@ -57,7 +61,7 @@ pub(super) struct SourceArgs {
         long,
         value_name = "IMAGE",
         help_heading = "Where the seed comes from (asked for without any of these)",
-        conflicts_with_all = ["label", "issuer", "algorithm", "digits", "period"]
+        conflicts_with_all = ["algorithm", "digits", "period"]
     )]
     qr: Option<PathBuf>,
     /// Make a new seed, and print it once with its otpauth:// URI, to be entered at the service
@@ -82,13 +86,13 @@ pub(super) async fn add(args: AddArgs, session: &mut Session) -> Result<(), Fail
         console.must_be_heard()?;
     }
     if args.source.stdin {
-        // Room for spaces and dashes between groups, and for padding.
-        registration.secret = Some(console.read_stdin(SEED_BYTES_MAX * 4)?);
+        registration.secret = Some(console.read_stdin(SEED_TEXT_BYTES_MAX)?);
     } else if let Some(file) = args.source.uri_file {
         let text = console.read_text("--uri-file", &file, URI_BYTES_MAX + 2)?;
-        registration.uri = Some(one_line(&text)?);
+        named(&mut registration, &one_line(&text)?, console)?;
     } else if let Some(image) = args.source.qr {
-        registration.uri = Some(qr::read(&console.read("--qr", &image, qr::IMAGE_BYTES_MAX)?)?);
+        let picture = console.read("--qr", &image, PICTURE_BYTES_MAX).map_err(too_large)?;
+        named(&mut registration, &qr::read(picture)?, console)?;
     } else if !generate {
         let remedy = "use --stdin, --uri-file, --qr or --generate";
         registration.secret = Some(console.ask_hidden("Seed in base32 (hidden): ", remedy).await?);
@@ -110,6 +114,37 @@ pub(super) async fn add(args: AddArgs, session: &mut Session) -> Result<(), Fail
         format!("Stored. `countersign code {id}` shows its code.")
     });
     Ok(())
+}
+
+/// Takes what a URI says into a registration, under the names that were typed beside it if there are any.
+fn named(registration: &mut Registration, uri: &str, console: &mut Console) -> Result<(), Failure> {
+    let typed = |field: &'static str, text: Option<String>| {
+        let text = text.filter(|text| !text.trim().is_empty());
+        let checked = text.map(|text| ShownText::parse(&text)).transpose();
+        checked.map_err(|problem| Refusal::invalid(field, problem.to_string()))
+    };
+    let said = Names {
+        label: typed("label", registration.label.take())?,
+        issuer: typed("issuer", registration.issuer.take())?,
+    };
+    let (uri, repaired) = meant(uri, said)?;
+    for repair in repaired {
+        console.note(&format!("In the URI, {repair}."));
+    }
+    registration.uri = Some(uri);
+    Ok(())
+}
+
+/// The URI that a person's was meant to be, as one that is read by the letter, and what was repaired.
+pub(super) fn meant(uri: &str, said: Names) -> Result<(Zeroizing<String>, Vec<Repair>), Refusal> {
+    let read = OtpAuth::parse_meant(uri, said);
+    read.map(|(read, repaired)| (read.to_uri(), repaired))
+        .map_err(|problem| Refusal::invalid("uri", problem.to_string()))
+}
+
+/// A picture that is too large is what was typed, not what was sent.
+fn too_large(failure: Failure) -> Failure {
+    if let Failure::Failed { code: Code::TooLarge, message } = failure { Failure::invalid(message) } else { failure }
 }
 
 fn one_line(text: &str) -> Result<Zeroizing<String>, Failure> {

@@ -8,10 +8,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::view;
+use super::{add::meant, view};
 use crate::{
     domain::{
         limits::{IMPORT_BYTES_MAX, IMPORT_ENTRIES_MAX},
+        otpauth::{Names, Repair},
         secret::SecretMetadata,
     },
     service::{Refusal, Registration, SecretQuery},
@@ -37,7 +38,13 @@ pub struct ImportArgs {
 /// An entry that was looked at, and where it stands: `line 3`, `entry 3`.
 struct Entry {
     place: String,
-    read: Result<Registration, Refusal>,
+    read: Result<Meant, Refusal>,
+}
+
+/// What an entry registers, and what had to be repaired in it.
+struct Meant {
+    registration: Registration,
+    repaired: Vec<Repair>,
 }
 
 /// An entry that can be stored.
@@ -62,14 +69,17 @@ struct ImportAnswer {
     /// Entries with the issuer and label of a secret that was there before.
     same_name: usize,
     /// Entries that are wrong: where, and what is wrong.
-    failed: Vec<Failed>,
+    failed: Vec<Told>,
+    /// What was read as it was meant, and not by the letter: where, and what. Absent if there is nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    repaired: Vec<Told>,
     totp_secrets: Vec<wire::TotpSecret>,
     status: &'static str,
 }
 
-/// An entry that is wrong.
+/// What is told of an entry.
 #[derive(Debug, Serialize)]
-struct Failed {
+struct Told {
     place: String,
     message: String,
 }
@@ -84,7 +94,7 @@ pub(super) async fn import(args: &ImportArgs, session: &mut Session) -> Result<E
     if entries.len() > IMPORT_ENTRIES_MAX {
         return Err(Failure::invalid(format!("an import takes {IMPORT_ENTRIES_MAX} secrets at most; split the file")));
     }
-    let (good, failed) = looked_at(entries, session);
+    let LookedAt { good, failed, repaired } = looked_at(entries, session);
     if !failed.is_empty() && !args.keep_going {
         let told: Vec<String> = failed.iter().map(|failed| format!("{}: {}", failed.place, failed.message)).collect();
         let message =
@@ -94,7 +104,8 @@ pub(super) async fn import(args: &ImportArgs, session: &mut Session) -> Result<E
     let same_name = same_name(&good, session).await?;
     if args.dry_run {
         let fit = good.len();
-        let answer = ImportAnswer { imported: 0, fit, same_name, failed, totp_secrets: Vec::new(), status: OK };
+        let answer =
+            ImportAnswer { imported: 0, fit, same_name, failed, repaired, totp_secrets: Vec::new(), status: OK };
         return tell(&answer, session);
     }
     let mut stored = Vec::with_capacity(good.len());
@@ -111,7 +122,7 @@ pub(super) async fn import(args: &ImportArgs, session: &mut Session) -> Result<E
         view::table(&stored, now, &mut session.console)?;
     }
     let imported = stored.len();
-    tell(&ImportAnswer { imported, fit: imported, same_name, failed, totp_secrets, status: OK }, session)
+    tell(&ImportAnswer { imported, fit: imported, same_name, failed, repaired, totp_secrets, status: OK }, session)
 }
 
 /// How many entries are called like a secret that is there already: most likely they were imported before. They are stored
@@ -125,9 +136,9 @@ async fn same_name(good: &[Good], session: &Session) -> Result<usize, Failure> {
 
 /// Says what was stored, and what was not.
 fn tell(answer: &ImportAnswer, session: &mut Session) -> Result<Ending, Failure> {
-    let ImportAnswer { imported, fit, same_name, failed, .. } = answer;
+    let ImportAnswer { imported, fit, same_name, failed, repaired, .. } = answer;
     let note = |console: &mut Console| {
-        for Failed { place, message } in failed {
+        for Told { place, message } in repaired.iter().chain(failed) {
             console.note(&format!("{place}: {message}"));
         }
         if imported < fit {
@@ -147,23 +158,36 @@ fn tell(answer: &ImportAnswer, session: &mut Session) -> Result<Ending, Failure>
     Ok(if failed.is_empty() { Ending::Done } else { Ending::No })
 }
 
+/// Entries, by what became of them.
+#[derive(Default)]
+struct LookedAt {
+    good: Vec<Good>,
+    failed: Vec<Told>,
+    repaired: Vec<Told>,
+}
+
 /// Parts the entries that can be stored from those that can't.
-fn looked_at(entries: Vec<Entry>, session: &Session) -> (Vec<Good>, Vec<Failed>) {
-    let (mut good, mut failed) = (Vec::new(), Vec::new());
+fn looked_at(entries: Vec<Entry>, session: &Session) -> LookedAt {
+    let mut all = LookedAt::default();
     for Entry { place, read } in entries {
-        let checked = read.and_then(|registration| {
+        let checked = read.and_then(|Meant { registration, repaired }| {
             // The command line would store a seed that nobody has ever seen.
             if registration.uri.is_none() && registration.secret.is_none() {
                 return Err(Refusal::invalid("secret", "is required in an import"));
             }
-            session.service.check_registration(&registration).map(|checked| (registration, checked.metadata))
+            let checked = session.service.check_registration(&registration);
+            checked.map(|checked| (registration, checked.metadata, repaired))
         });
         match checked {
-            Ok((registration, metadata)) => good.push(Good { place, registration, metadata }),
-            Err(refusal) => failed.push(Failed { place, message: refusal.to_string() }),
+            Ok((registration, metadata, repaired)) => {
+                let told = |repair: Repair| Told { place: place.clone(), message: repair.to_string() };
+                all.repaired.extend(repaired.into_iter().map(told));
+                all.good.push(Good { place, registration, metadata });
+            }
+            Err(refusal) => all.failed.push(Told { place, message: refusal.to_string() }),
         }
     }
-    (good, failed)
+    all
 }
 
 /// One URI a line; empty lines and lines that begin with `#` are left out.
@@ -171,10 +195,7 @@ fn from_lines(text: &str) -> Vec<Entry> {
     let lines = text.lines().map(str::trim).zip(1_usize..);
     let entries = lines.filter(|(line, _)| !line.is_empty() && !line.starts_with('#'));
     entries
-        .map(|(line, number)| Entry {
-            place: format!("line {number}"),
-            read: Ok(of_uri(Zeroizing::new(line.to_owned()))),
-        })
+        .map(|(line, number)| Entry { place: format!("line {number}"), read: of_uri(line, Registration::default()) })
         .collect()
 }
 
@@ -208,17 +229,21 @@ fn from_json(text: &str) -> Result<Vec<Entry>, Failure> {
 
 /// Names the field if it is one of ours: a name that is not may be anything.
 fn named_twice(field: &str) -> Refusal {
-    match RegisterInput::FIELDS.iter().find(|(known, _)| *known == field) {
-        Some((known, _)) => Refusal::invalid(known, "is named twice"),
+    match RegisterInput::field(field) {
+        Some(known) => Refusal::invalid(known.name, "is named twice"),
         None => Refusal::invalid("entry", "names a field twice"),
     }
 }
 
-fn of_value(value: Value) -> Result<Registration, Refusal> {
+fn of_value(value: Value) -> Result<Meant, Refusal> {
     match value {
-        Value::String(uri) => Ok(of_uri(Zeroizing::new(uri))),
+        Value::String(uri) => of_uri(&Zeroizing::new(uri), Registration::default()),
         Value::Object(fields) if depth_within_limit(&fields) => {
-            wire::read::<RegisterInput>(fields).map(|input| input.into_registration(None))
+            let mut registration = wire::read_in::<RegisterInput>("arguments", "", fields)?.into_registration(None);
+            match registration.uri.take() {
+                Some(uri) => of_uri(&uri, registration),
+                None => Ok(Meant { registration, repaired: Vec::new() }),
+            }
         }
         Value::Object(_) | Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => {
             Err(Refusal::invalid("entry", "must be an otpauth:// URI or an object such as a registration takes"))
@@ -226,8 +251,9 @@ fn of_value(value: Value) -> Result<Registration, Refusal> {
     }
 }
 
-fn of_uri(uri: Zeroizing<String>) -> Registration {
-    Registration { uri: Some(uri), ..Registration::default() }
+fn of_uri(uri: &str, beside: Registration) -> Result<Meant, Refusal> {
+    let (uri, repaired) = meant(uri, Names::default())?;
+    Ok(Meant { registration: Registration { uri: Some(uri), ..beside }, repaired })
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 mod add;
 mod import;
+mod picture;
 mod qr;
 mod view;
 

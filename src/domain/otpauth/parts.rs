@@ -1,0 +1,185 @@
+//! A URI taken apart: which kind, the label and the query, decoded. What a model sends is read by the letter; what a person
+//! has in a file or a picture was often written by a program that escaped too little or too much, and is read as meant.
+
+use std::fmt;
+
+use percent_encoding::percent_decode_str;
+use zeroize::Zeroizing;
+
+use super::{OtpAuthError, query::is_known};
+use crate::domain::limits::URI_BYTES_MAX;
+
+/// How a URI is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// By the letter.
+    Strict,
+    /// As it was meant, with a note of each thing that was repaired.
+    Lenient,
+}
+
+/// What was repaired in a URI that a person has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Repair {
+    /// `&amp;` between parameters.
+    HtmlEscapes,
+    /// `#` that was not written `%23`.
+    Hash,
+    /// `?` in the label that was not written `%3F`.
+    QuestionMark,
+    /// A space in the label that was not written `%20`.
+    Space,
+    /// `%` that was not written `%25`.
+    Percent,
+}
+
+impl fmt::Display for Repair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::HtmlEscapes => "`&amp;` was read as `&`",
+            Self::Hash => "a raw `#` was read as a part of the text",
+            Self::QuestionMark => "a raw `?` was read as a part of the label",
+            Self::Space => "a raw space was read as a part of the label",
+            Self::Percent => "a raw `%` was read as itself",
+        })
+    }
+}
+
+/// The parts of a URI.
+pub(super) struct Parts {
+    /// Decoded, with an issuer's prefix if it has one.
+    pub(super) label: Zeroizing<String>,
+    /// Not decoded yet.
+    pub(super) query: Zeroizing<String>,
+    pub(super) repaired: Vec<Repair>,
+}
+
+impl Parts {
+    /// Takes a URI apart. White space around it is left out: people paste, and files end in a newline.
+    pub(super) fn of(uri: &str, reading: Reading) -> Result<Self, OtpAuthError> {
+        let uri = uri.trim();
+        if uri.len() > URI_BYTES_MAX {
+            return Err(OtpAuthError::TooLong);
+        }
+        let mut repaired = Vec::new();
+        let rest = without_start(uri, "otpauth://").ok_or_else(|| no_uri_of_ours(uri))?;
+        let unescaped = without_html_escapes(rest);
+        if *unescaped != *rest {
+            repaired.push(Repair::HtmlEscapes);
+        }
+        let whole = without_fragment(&unescaped, reading, &mut repaired)?;
+        let (path, query) = at_query(whole, reading, &mut repaired);
+        let (kind, label) = path.split_once('/').unwrap_or((path, ""));
+        if kind.eq_ignore_ascii_case("hotp") {
+            return Err(OtpAuthError::Hotp);
+        }
+        if !kind.eq_ignore_ascii_case("totp") {
+            return Err(OtpAuthError::NotOtpAuth);
+        }
+        let label = decoded_label(label, reading, &mut repaired)?;
+        Ok(Self { label, query: Zeroizing::new(query.to_owned()), repaired })
+    }
+}
+
+/// What follows a start that is written in any case.
+fn without_start<'a>(text: &'a str, start: &str) -> Option<&'a str> {
+    let (given, rest) = text.split_at_checked(start.len())?;
+    given.eq_ignore_ascii_case(start).then_some(rest)
+}
+
+fn no_uri_of_ours(uri: &str) -> OtpAuthError {
+    let export = without_start(uri, "otpauth-migration://");
+    export.map_or(OtpAuthError::NotOtpAuth, |_| OtpAuthError::GoogleExport)
+}
+
+/// Reads what a page made of the signs between parameters, also where it was escaped more than once: `&amp;`, `&#38;`,
+/// `&amp;amp;` for `&`, and `&#61;` for `=`.
+fn without_html_escapes(text: &str) -> Zeroizing<String> {
+    const AND: [&str; 4] = ["amp;", "#38;", "#038;", "#x26;"];
+    const IS: [&str; 4] = ["equals;", "#61;", "#061;", "#x3d;"];
+    fn after_one_of<'a>(text: &'a str, names: &[&str]) -> Option<&'a str> {
+        names.iter().find_map(|name| without_start(text, name))
+    }
+
+    let mut read = Zeroizing::new(String::with_capacity(text.len()));
+    let mut pieces = text.split('&');
+    read.push_str(pieces.next().unwrap_or_default());
+    for piece in pieces {
+        let mut piece = piece;
+        while let Some(rest) = after_one_of(piece, &AND) {
+            piece = rest;
+        }
+        match after_one_of(piece, &IS) {
+            Some(rest) => read.extend(["=", rest]),
+            None => read.extend(["&", piece]),
+        }
+    }
+    read
+}
+
+/// Leaves the fragment out, which is for whoever shows the URI and no part of what it names (RFC 3986 §3.5). One that holds
+/// parameters is none: a label or an issuer has a `#` of its own then, and codes would be wrong without them.
+fn without_fragment<'a>(text: &'a str, reading: Reading, repaired: &mut Vec<Repair>) -> Result<&'a str, OtpAuthError> {
+    let Some((before, fragment)) = text.split_once('#') else { return Ok(text) };
+    let mut pieces = fragment.split(['&', '?', '#']).skip(1);
+    if !pieces.any(|piece| piece.split_once('=').is_some_and(|(name, _)| is_known(name))) {
+        return Ok(before);
+    }
+    if reading == Reading::Strict {
+        return Err(OtpAuthError::RawHash);
+    }
+    repaired.push(Repair::Hash);
+    Ok(text)
+}
+
+/// Parts path and query: at the first question mark, or, if the label has some of its own, at the one before a parameter.
+fn at_query<'a>(text: &'a str, reading: Reading, repaired: &mut Vec<Repair>) -> (&'a str, &'a str) {
+    let first = text.split_once('?').unwrap_or((text, ""));
+    let begins = |query: &str| query.split_once('=').is_some_and(|(name, _)| is_known(name));
+    if reading == Reading::Strict || begins(first.1) || first.1.split('&').any(begins) {
+        return first;
+    }
+    let mut later = text.match_indices('?').filter_map(|(at, _)| Some((text.get(..at)?, text.get(at + 1..)?)));
+    match later.find(|(_, query)| begins(query)) {
+        Some(parted) => {
+            repaired.push(Repair::QuestionMark);
+            parted
+        }
+        None => first,
+    }
+}
+
+fn decoded_label(raw: &str, reading: Reading, repaired: &mut Vec<Repair>) -> Result<Zeroizing<String>, OtpAuthError> {
+    if reading == Reading::Lenient {
+        repaired.extend(raw.contains(' ').then_some(Repair::Space));
+        repaired.extend((!is_whole(raw)).then_some(Repair::Percent));
+    }
+    decoded(raw, b'+', reading)
+}
+
+/// Whether every percent sign begins an escape.
+fn is_whole(raw: &str) -> bool {
+    let whole = |escape: &str| escape.bytes().take(2).filter(u8::is_ascii_hexdigit).count() == 2;
+    raw.split('%').skip(1).all(whole)
+}
+
+/// Decodes a piece of the URI. `plus` is what a plus sign stands for there: itself in the label, a space in the query.
+pub(super) fn decoded(raw: &str, plus: u8, reading: Reading) -> Result<Zeroizing<String>, OtpAuthError> {
+    // The crate lets a broken escape stand as it is; by the letter, two readers of one URI must not differ.
+    if reading == Reading::Strict && !is_whole(raw) {
+        return Err(OtpAuthError::Encoding);
+    }
+    // Decoding never lengthens, so that the buffer does not move and leaves no copy behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(raw.len()));
+    for (nth, part) in raw.split('+').enumerate() {
+        if nth > 0 {
+            bytes.push(plus);
+        }
+        bytes.extend(percent_decode_str(part));
+    }
+    // Checked first and moved then: an error of `from_utf8` on the vector itself would carry the bytes away.
+    match std::str::from_utf8(&bytes) {
+        Ok(_) => Ok(Zeroizing::new(String::from_utf8(std::mem::take(&mut *bytes)).unwrap_or_default())),
+        Err(_) => Err(OtpAuthError::Encoding),
+    }
+}

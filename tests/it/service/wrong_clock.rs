@@ -1,0 +1,45 @@
+//! A clock that is before 1970 or after 2106, as a machine without a battery or with a broken one has it: codes are wrong
+//! then, and nothing panics or stops working.
+
+use countersign::domain::audit::AuditFilter;
+use countersign::service::{CodeRequest, SecretQuery};
+
+use super::{code, plain, single_use};
+use crate::kit::{HandClock, Vault};
+
+/// Registers, uses and deletes a secret at this time.
+async fn check(seconds: i64) {
+    let vault = Vault::at(tempfile::tempdir().unwrap(), HandClock::at_seconds(seconds));
+    let (service, person) = (&vault.service, &vault.person);
+    let secret = vault.register("A").await.secret;
+
+    let other = vault.register("B").await.secret;
+    let fresh = CodeRequest { min_validity: Some(1), max_wait: Some(0), ..plain() };
+    for (id, request) in [(secret.id, plain()), (secret.id, fresh), (other.id, single_use())] {
+        assert_eq!(code(service, person, id, request).await.unwrap().len(), 6, "{seconds}");
+    }
+    let listed = service.list_secrets(person, &SecretQuery::default()).await.unwrap();
+    assert_eq!(listed.secrets.len(), 2, "{seconds}");
+    assert!(listed.secrets[0].created_at.to_string().ends_with('Z'));
+    assert_eq!(service.export_secrets(person).await.unwrap().uris.len(), 2, "{seconds}");
+    service.delete_secret(person, secret.id).await.unwrap();
+    service.restore_secret(person, secret.id).await.unwrap();
+    service.reset_steps(person, secret.id).await.unwrap();
+    service.erase_expired().await.unwrap();
+    let rows = service.read_whole_trail(person, AuditFilter::default()).await.unwrap();
+    assert!(rows.len() >= 6, "{seconds}: {}", rows.len());
+    service.verify_trail(person, &[]).await.unwrap();
+
+    // Set right, it goes on.
+    vault.clock.set_seconds(1_795_305_600);
+    code(service, person, secret.id, plain()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_clock_before_1970_or_after_2106_makes_nothing_panic() {
+    for seconds in
+        [-1, -86_400, -62_135_596_801, -9_000_000_000_000, 0, 4_294_967_296, 253_402_300_800, 9_000_000_000_000]
+    {
+        check(seconds).await;
+    }
+}
