@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use super::{limits::PURPOSE_CHARS_MAX, sensitive::masked, text::is_unshowable};
+use super::{characters::is_unshowable, limits::PURPOSE_CHARS_MAX, sensitive::masked};
 
 /// Characters that are looked at. So much is never written for a person, and to look for secrets in it would cost time.
 const READ_CHARS_MAX: usize = 8 * PURPOSE_CHARS_MAX;

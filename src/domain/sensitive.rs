@@ -6,6 +6,8 @@ use std::{
     path::{MAIN_SEPARATOR, MAIN_SEPARATOR_STR, Path},
 };
 
+use super::characters::parts_groups;
+
 /// What stands in place of what is masked.
 pub const MASK: &str = "[masked]";
 
@@ -164,10 +166,6 @@ fn runs_of(text: &str, belongs: fn(char) -> bool) -> Vec<Run<'_>> {
     runs
 }
 
-fn is_dash(c: char) -> bool {
-    matches!(c, '-' | '\u{2010}'..='\u{2015}')
-}
-
 /// 6 or 8 digits of any script, in one run, or in runs that only spaces and dashes part: `123456`, `123 456`, `1234-5678`,
 /// `12 34 56`, `1 2 3 4 5 6`. `10:30:45`, `192.168.1.1`, `123,456` and dates with dashes are something else.
 fn codes_in(text: &str) -> Vec<Range<usize>> {
@@ -177,7 +175,7 @@ fn codes_in(text: &str) -> Vec<Range<usize>> {
     for first in 0..runs.len() {
         let (mut digits, mut begin) = (0, None);
         for (at, run) in runs.iter().enumerate().skip(first) {
-            let goes_on = begin.is_none() || run.is_joined(|c| c.is_whitespace() || is_dash(c));
+            let goes_on = begin.is_none() || run.is_joined(parts_groups);
             if !goes_on || dated.contains(&at) || digits + run.chars() > 8 {
                 break;
             }
@@ -250,7 +248,7 @@ impl<'a> Row<'a> {
     fn at_start_of(pieces: &'a [Run<'a>]) -> Option<Self> {
         let is_base32 =
             |piece: &Run<'_>| piece.text.bytes().all(|b| b.is_ascii_alphabetic() || matches!(b, b'2'..=b'7'));
-        let joins = |c: char| c.is_whitespace() || is_dash(c) || matches!(c, '_' | '.');
+        let joins = |c: char| parts_groups(c) || matches!(c, '_' | '.');
         let width = pieces.first()?.chars();
         let follows = |piece: &&Run<'_>| is_base32(piece) && piece.is_joined(joins);
         let count = match pieces.first() {
