@@ -11,3 +11,5 @@
 mod sqlite;
 #[path = "it/store/mod.rs"]
 mod store;
+#[path = "it/vault/mod.rs"]
+mod vault;
