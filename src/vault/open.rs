@@ -10,7 +10,7 @@ use super::{
     Core, Vault, format1,
     key::Kek,
     keyring::{Keyring, UnlockError},
-    ledger::{End, end_of, genesis, head_of},
+    ledger::{End, end_of, genesis, head_of, is_kept},
     records::{AuditHead, Floor, Stored, VaultHeader},
     sources::{KeyFileError, create_key_file, read_key_file},
     state::{Older, StateFile},
@@ -19,7 +19,7 @@ use super::{
 use crate::{
     domain::{
         account::{Account, DEFAULT_ACCOUNT},
-        audit::{Action, Actor, AuditEntry},
+        audit::{Action, Actor, AuditEntry, ChainHead},
         ids::{AccountId, VaultId},
         sensitive::without_seeds,
         text::Name,
@@ -28,7 +28,7 @@ use crate::{
     random::{NoRandomness, SharedRandom},
     store::{
         self, Absent, Change, Commit, Durable, Expect, Facts, Index, Kind, OpenRequest, Put, RecordKey, SharedStore,
-        StoreError, Tail, format1::Format1,
+        Store, StoreError, Tail, format1::Format1,
     },
 };
 
@@ -194,11 +194,18 @@ impl Opening {
     async fn open(self) -> Result<Vault, OpenError> {
         let Self { store, keyring, random, state, status } = self;
         // A head names what is durable; what came after it may not be.
-        let head = head_of(store.as_ref(), &keyring, 0).await.map_err(at(&status.store.location))?;
-        let head = head.map(|(AuditHead(head), _)| head);
+        let head = durable_head(store.as_ref(), &keyring).await.map_err(at(&status.store.location))?;
         let writer = Arc::new(Writer::new(Arc::clone(&store), Arc::clone(&keyring), Arc::clone(&random), state, head));
         writer.note_open().await;
         Ok(Vault { core: Arc::new(Core { store, keyring, random, writer, status }) })
+    }
+}
+
+/// The last row that is known to be durable; `None` if it is not there as it was, which stays as evidence.
+async fn durable_head(store: &dyn Store, keyring: &Keyring) -> Result<Option<ChainHead>, StoreError> {
+    match head_of(store, keyring, 0).await? {
+        Some((AuditHead(head), _)) => Ok(is_kept(store, keyring, &head).await?.then_some(head)),
+        None => Ok(None),
     }
 }
 

@@ -193,6 +193,7 @@ impl OpenFile {
 
     /// Opens a connection. When none is open, others may have removed the log and its index, as they should.
     pub(super) fn connect(&self, patience: &Patience) -> Result<Conn, OpenError> {
+        self.is_there()?;
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let open = seen.open.upgrade().unwrap_or_else(|| {
             seen.beside.iter_mut().for_each(|(_, known)| *known = None);
@@ -228,7 +229,8 @@ impl OpenFile {
         let facts = fs::symlink_metadata(&self.spot.file).ok();
         let bytes = facts.as_ref().map_or(0, Metadata::len);
         let mut same = facts.as_ref().and_then(number) == seen.database && bytes >= seen.bytes;
-        for (path, known) in &mut seen.beside {
+        let is_open = seen.open.strong_count() > 0;
+        for (path, known) in seen.beside.iter_mut().filter(|_| is_open) {
             let there = fs::symlink_metadata(path).ok().as_ref().and_then(number);
             same &= known.is_none() || *known == there;
             *known = known.or(there);

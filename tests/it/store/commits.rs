@@ -167,7 +167,9 @@ fn a_closed_store_says_so_and_does_nothing() {
         done(store, putting([put(record(Kind::Use, b"a"))])).await;
         store.close().await.unwrap();
         store.close().await.unwrap();
-        let told = |error: StoreError| assert_eq!(error.to_string(), "the vault can't be reached or written: the vault is closed");
+        let told = |error: StoreError| {
+            assert_eq!(error.to_string(), "the vault can't be reached or written: the vault is closed")
+        };
         told(store.read(&[]).await.unwrap_err());
         told(commit(store, now(vec![putting([put(record(Kind::Use, b"b"))])])).await.unwrap_err());
         told(store.tail(0).await.unwrap_err());
@@ -182,8 +184,8 @@ fn everything_is_there_after_the_store_was_only_let_go_of() {
         let other = world.store().await;
         for (number, durable) in [(1, Durable::Soon), (2, Durable::Now), (3, Durable::Soon)] {
             let change = putting([put(record(Kind::Use, &[number]))]);
-            let commit = super::commit(&other, Commit { changes: vec![change], tail: None, durable });
-            assert_eq!(commit.await, Ok(Committed::Done));
+            let whole = Commit { changes: vec![change], tail: None, durable };
+            assert_eq!(commit(&other, whole).await, Ok(Committed::Done));
         }
         other.probe().await.unwrap();
         other.sync().await.unwrap();

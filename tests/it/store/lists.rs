@@ -114,13 +114,9 @@ fn words_narrow_a_list_to_the_records_that_have_them_all() {
         ];
         done(store, putting(words.map(|(record, words)| named(record, &[], words)))).await;
         let with = |words: &[u8]| List { words: words.iter().map(|word| [*word; 8]).collect(), ..secrets() };
-        for (words, wanted) in [
-            (&[2][..], &[3, 2, 1][..]),
-            (&[1, 2], &[2, 1]),
-            (&[3, 1, 2], &[1]),
-            (&[4], &[]),
-            (&[1, 4], &[]),
-        ] {
+        for (words, wanted) in
+            [(&[2][..], &[3, 2, 1][..]), (&[1, 2], &[2, 1]), (&[3, 1, 2], &[1]), (&[4], &[]), (&[1, 4], &[])]
+        {
             assert_eq!(ids(store, &with(words)).await, wanted, "{words:?}");
             assert_eq!(store.count(&with(words)).await.unwrap(), wanted.len() as u64);
         }
