@@ -90,7 +90,7 @@ def wanted(shown, value, manner):
     return json.dumps(value)
 
 
-def unwanted(shown, manner):
+def unwanted(name, shown, manner, about=""):
     """What stands for nothing. Only the manners "empty" and "null" send what the schema does not let through."""
     types, nullable = kinds(shown)
     if manner == "null" or (manner == "strict" and nullable):
@@ -106,11 +106,15 @@ def unwanted(shown, manner):
     if "boolean" in types:
         return False
     # Whoever has to give a number gives the one that it would be otherwise: the schema says it or, after many conversions,
-    # the words alone do.
-    said = re.search(r"\bdefault\D{0,12}(\d+)|(\d+) by default\b", shown.get("description", ""), re.IGNORECASE)
+    # the words alone do, the property's or (`about`) the tool's.
     if "default" in shown:
         return shown["default"]
-    return int(said[1] or said[2]) if said else int(shown.get("minimum", 0))
+    words = shown.get("description", "")
+    said = re.search(r"(\d+|all) (?:\(the default\)|by default)|default(?: is|:) (\d+|all)", words, re.IGNORECASE)
+    said = said or re.search(rf"(\d+)() unless {name}", about or "")
+    said = (said[1] or said[2]).lower() if said else ""
+    # For all there is the greatest number that may be asked for.
+    return max(map(int, re.findall(r"\d+", words)), default=0) if said == "all" else int(said or shown.get("minimum", 0))
 
 
 def understood(result):
@@ -152,13 +156,15 @@ def think(texts, tools):
         return ("call", "final_answer", {"answer": text}) if "final_answer" in shown else ("say", text)
     if prompt["tool"] not in shown:
         raise Refused(f"the model was not shown {prompt['tool']}")
+    about = next(tool["description"] for tool in tools if tool["name"] == prompt["tool"])
     properties = shown[prompt["tool"]].get("properties", {})
     unseen = [name for name in prompt["arguments"] if name not in properties]
     if unseen:
         raise Refused(f"the model was not shown {unseen} of {prompt['tool']}")
     manner, given = prompt["manner"], prompt["arguments"]
     arguments = {
-        name: wanted(each, given[name], manner) if name in given else unwanted(each, manner) for name, each in properties.items()
+        name: wanted(each, given[name], manner) if name in given else unwanted(name, each, manner, about)
+        for name, each in properties.items()
     }
     return "call", prompt["tool"], arguments
 
@@ -331,6 +337,16 @@ def judge_the_provider():
         (1, gemini_faults(secret, "parameters")),
         (1, gemini_faults({**fine, "required": ["b"]}, "parameters")),
     ]
+    numbers = [
+        (6, {"description": "Digits of a code: 6 (the default) or 8."}),
+        (30, {"description": "Seconds, 1 to 3600; 30 by default."}),
+        (1000, {"description": "Seats to return at most, 0 to 1000; all by default."}),
+        (45, {"description": "Seconds.", "default": 45}),
+        (50, {"description": "Secrets to return.", "minimum": 1}),
+    ]
+    for number, shown in numbers:
+        given = unwanted("limit", {**shown, "type": "integer"}, "strict", "Returns 50 unless limit says more.")
+        cases.append((0, [] if given == number else [given]))
     for expected, faults in cases:
         found = list(faults)
         if len(found) != expected:
