@@ -73,8 +73,10 @@ pub fn run() -> ExitCode {
         return Typed::help().map_or_else(|failure| told_early(&failure.into()), |()| ExitCode::SUCCESS);
     }
     let (flags, command) = (typed.flags, typed.command);
+    let is_sidecar = matches!(command, None | Some(Command::Stdio(_)));
     let config = match Config::of(flags) {
         Ok(config) => config,
+        Err(error) if is_sidecar => return told_early(&told_to_host(error.into())),
         Err(error) => return told_early(&error.into()),
     };
     match task_of(command).and_then(|task| carry_out(&config, task)) {
@@ -89,6 +91,23 @@ fn told_early(fatal: &Fatal) -> ExitCode {
     fatal.told(&mut Console::of_process(answers(), looks(ColorChoice::Auto)))
 }
 
+/// Tells the host of a sidecar that can't serve it why, in the protocol. Nothing runs yet.
+fn told_to_host(fatal: Fatal) -> Fatal {
+    if let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        runtime.block_on(refuse_host(&fatal));
+        // A thread that still reads standard input must not keep the process.
+        runtime.shutdown_background();
+    }
+    fatal
+}
+
+async fn refuse_host(fatal: &Fatal) {
+    // A person reads standard error.
+    if !std::io::stdin().is_terminal() {
+        mcp::stdio::refuse(&fatal.body().message).await;
+    }
+}
+
 fn task_of(command: Option<Command>) -> Result<Task, Fatal> {
     Ok(match command {
         None => Task::Stdio(StdioConfig::default()),
@@ -101,7 +120,8 @@ fn task_of(command: Option<Command>) -> Result<Task, Fatal> {
 fn carry_out(config: &Config, task: Task) -> Result<Ending, Fatal> {
     let level = if matches!(task, Task::Serve(_)) { "info" } else { "warn" };
     let ink = if looks(config.color).notes.colour { Ink::Colour } else { Ink::Plain };
-    telemetry::start(config.log.as_deref().unwrap_or(level), ink)?;
+    let logging = telemetry::start(config.log.as_deref().unwrap_or(level), ink).map_err(Fatal::from);
+    logging.map_err(|fatal| if matches!(task, Task::Stdio(_)) { told_to_host(fatal) } else { fatal })?;
     let mut builder = match task {
         Task::Serve(_) => tokio::runtime::Builder::new_multi_thread(),
         Task::Person(_) | Task::Stdio(_) => tokio::runtime::Builder::new_current_thread(),
@@ -140,16 +160,12 @@ async fn for_person(config: &Config, command: cli::Command) -> Result<Ending, Fa
 
 /// The sidecar of a host.
 async fn for_host(config: &Config, stdio: StdioConfig) -> Result<Ending, Fatal> {
-    let (service, _) = open(config, Writes::Inline, Durability::Normal)?;
-    let account = account(config, &service).await?;
-    let seat = match &stdio.seat {
-        None => None,
-        Some(name) => Some(cli::find_seat(&service, &Principal::person(account.id), name).await?.id),
-    };
-    let caller = Principal::stdio(account.id, stdio.scopes.unwrap_or(ScopeSet::ALL), seat);
-    let reveal = match stdio.reveal {
-        Reveal::Once => mcp::Reveal::Once,
-        Reveal::Never => mcp::Reveal::Never,
+    let (service, server) = match sidecar(config, stdio).await {
+        Ok(ready) => ready,
+        Err(fatal) => {
+            refuse_host(&fatal).await;
+            return Err(fatal);
+        }
     };
     let (told, hung_up) = (serve::told_to_stop().map_err(Fatal::Setup)?, serve::hung_up().map_err(Fatal::Setup)?);
     let stop = CancellationToken::new();
@@ -161,10 +177,27 @@ async fn for_host(config: &Config, stdio: StdioConfig) -> Result<Ending, Fatal> 
         }
         stopping.cancel();
     });
-    let served = mcp::stdio::serve(McpServer::for_caller(service.clone(), caller, reveal), stop).await;
+    let ended = mcp::stdio::serve(server, stop).await;
     close(&service).await?;
-    served?;
+    ended?;
     Ok(Ending::Done)
+}
+
+/// What a sidecar serves its host with.
+async fn sidecar(config: &Config, stdio: StdioConfig) -> Result<(Service, McpServer), Fatal> {
+    let (service, _) = open(config, Writes::Inline, Durability::Normal)?;
+    let account = account(config, &service).await?;
+    let seat = match &stdio.seat {
+        None => None,
+        Some(name) => Some(cli::find_seat(&service, &Principal::person(account.id), name).await?.id),
+    };
+    let caller = Principal::stdio(account.id, stdio.scopes.unwrap_or(ScopeSet::ALL), seat);
+    let reveal = match stdio.reveal {
+        Reveal::Once => mcp::Reveal::Once,
+        Reveal::Never => mcp::Reveal::Never,
+    };
+    let server = McpServer::for_caller(service.clone(), caller, reveal);
+    Ok((service, server))
 }
 
 fn open(config: &Config, writes: Writes, durability: Durability) -> Result<(Service, VaultStatus), OpenError> {

@@ -20,7 +20,8 @@ pub struct ServeFlags {
     /// Address to listen on; port 0 takes a free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8787", value_parser = address)]
     listen: SocketAddr,
-    /// How clients reach this server: the accepted host name, and the links that are given out
+    /// How clients reach this server, with the path that a proxy serves it under, if any: the accepted host name, and the
+    /// links that are given out
     #[arg(long, value_name = "URL")]
     public_url: Option<BaseUrl>,
     /// A reverse proxy in front ends TLS and says who calls (X-Forwarded-For)
@@ -200,7 +201,7 @@ mod tests {
             "--rate-per-key off",
             "--auth-failures on",
             "--public-url codes.example.com",
-            "--public-url https://a.example/base",
+            "--public-url https://a.example/base?x",
             "--allow-origin https://a.example/?x",
         ] {
             assert!(config_of(wrong).is_err(), "{wrong}");

@@ -329,7 +329,7 @@ mod tests {
             key: Some(key()),
             step: Some(Step(4)),
             code_tag: Some([5; 16]),
-            purpose: Some(Purpose::parse("nightly release").unwrap()),
+            purpose: Some(Purpose::of("nightly release").unwrap()),
             count: Some(6),
             client: Client { name: Claim::of("agent"), version: Claim::of("1.0") },
         }

@@ -1,7 +1,13 @@
-//! Whether a free text seems to hold something that must not be kept in clear. It catches what people and models paste
-//! without thinking; somebody who wants to hide a seed in prose can.
+//! What in a free text seems to be something that must not be kept in clear: a seed, a code, a URI, a key or an e-mail
+//! address. It catches what people and models paste without thinking; somebody who wants to hide a seed in prose can.
 
-use std::path::{MAIN_SEPARATOR, MAIN_SEPARATOR_STR, Path};
+use std::{
+    ops::Range,
+    path::{MAIN_SEPARATOR, MAIN_SEPARATOR_STR, Path},
+};
+
+/// What stands in place of what is masked.
+pub const MASK: &str = "[masked]";
 
 /// Characters of a seed from which on it is recognised: ten bytes in base32, the shortest that real services issue.
 const SEED_CHARS_MIN: usize = 16;
@@ -9,13 +15,43 @@ const SEED_CHARS_MIN: usize = 16;
 const BARE_SEED_CHARS_MIN: usize = 8;
 /// Letters in one case from which on a run without any digit is no word of any language.
 const WORD_CHARS_MAX: usize = 24;
+/// Characters of a group up to which capitals alone make a row of groups look like a seed: longer ones are words.
+const SHOUTED_GROUP_CHARS_MAX: usize = 8;
+/// Years that a range of years spans at most, which a code of eight digits in two halves hardly ever looks like.
+const YEARS_MAX: u32 = 10;
 
-/// Whether a text seems to hold a seed, a code, a URI, a key of ours or an e-mail address.
+/// What is made of a run of letters that may be a seed without digits or a long word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum LongWords {
+    /// It is masked: what is kept must hold no seed, and a word more or less does not matter.
+    Masked,
+    /// It passes: a name without it is no name.
+    Pass,
+}
+
+/// A text in which [`MASK`] stands for each thing that seems to be a secret: a URI, an e-mail address, a key of ours, 6 or 8
+/// digits in a row, 16 and more letters and digits in a row, and codes and seeds in groups, as apps show them.
 ///
-/// Prose passes: words, years, dates, versions, small numbers. What it can't tell apart it takes for a secret: a ticket
-/// number of six digits is refused like a code.
+/// Prose, years, dates, versions and small numbers stay. What it can't tell apart it takes for a secret: the number of a
+/// ticket with six digits is masked like a code.
+pub fn masked(text: &str) -> String {
+    let mut spans = secrets_in(text, LongWords::Masked);
+    spans.sort_by_key(|span| (span.start, span.end));
+    let (mut shown, mut end) = (String::with_capacity(text.len()), 0);
+    for span in spans {
+        if span.start >= end {
+            shown.push_str(text.get(end..span.start).unwrap_or_default());
+            shown.push_str(MASK);
+        }
+        end = end.max(span.end);
+    }
+    shown.push_str(text.get(end..).unwrap_or_default());
+    shown
+}
+
+/// Whether a name, such as a program's or a field's, seems to hold one of these things. Long words of letters alone pass.
 pub fn looks_sensitive(text: &str) -> bool {
-    holds_uri(text) || holds_email(text) || holds_key(text) || holds_seed_or_code(text)
+    !secrets_in(text, LongWords::Pass).is_empty()
 }
 
 /// A path as it may be shown: a part of it that seems to hold a seed is left out, and so is a whole one that holds an
@@ -23,10 +59,10 @@ pub fn looks_sensitive(text: &str) -> bool {
 pub fn without_seeds(path: &Path) -> String {
     const WITHHELD: &str = "…";
     let shown = path.display().to_string();
-    if holds_otpauth(&shown) {
+    if shown.to_ascii_lowercase().contains("otpauth") {
         return WITHHELD.to_owned();
     }
-    let part = |part| if holds_seed(part) || is_bare_seed(part) { WITHHELD } else { part };
+    let part = |part| if is_bare_seed(part) || !seeds_in(part, LongWords::Pass).is_empty() { WITHHELD } else { part };
     shown.split(MAIN_SEPARATOR).map(part).collect::<Vec<_>>().join(MAIN_SEPARATOR_STR)
 }
 
@@ -35,141 +71,217 @@ fn is_bare_seed(part: &str) -> bool {
     part.len() >= BARE_SEED_CHARS_MIN && part.bytes().all(|b| matches!(b, b'A'..=b'Z' | b'2'..=b'7'))
 }
 
-fn holds_uri(text: &str) -> bool {
-    text.contains("://") || holds_otpauth(text)
+fn secrets_in(text: &str, words: LongWords) -> Vec<Range<usize>> {
+    let mut spans = uris_in(text);
+    spans.extend(emails_in(text));
+    spans.extend(keys_in(text));
+    spans.extend(codes_in(text));
+    spans.extend(seeds_in(text, words));
+    spans
 }
 
-fn holds_otpauth(text: &str) -> bool {
-    text.to_ascii_lowercase().contains("otpauth")
+/// A URI up to the next space. One of an authenticator's goes on to the end: labels in it may hold spaces.
+fn uris_in(text: &str) -> Vec<Range<usize>> {
+    const OTPAUTH: &str = "otpauth";
+    let of_scheme = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
+    let plain = text.match_indices("://").map(|(at, _)| {
+        let before = text.get(..at).unwrap_or_default();
+        let end = text.get(at..).unwrap_or_default().find(char::is_whitespace).map_or(text.len(), |length| at + length);
+        before.trim_end_matches(of_scheme).len()..end
+    });
+    let lower = text.to_ascii_lowercase();
+    let ours = lower.match_indices(OTPAUTH).filter(|(at, _)| {
+        let after = lower.get(at + OTPAUTH.len()..).unwrap_or_default();
+        after.strip_prefix("-migration").unwrap_or(after).starts_with([':', '%'])
+    });
+    plain.chain(ours.map(|(at, _)| at..text.len())).collect()
 }
 
 /// `local@domain`, but not `@scope/package`, which is what some clients call themselves.
-fn holds_email(text: &str) -> bool {
+fn emails_in(text: &str) -> Vec<Range<usize>> {
     let ends_a_name = |c: char| c.is_alphanumeric() || "._%+-\"".contains(c);
-    text.match_indices('@').any(|(at, _)| {
-        let (before, after) = (text.get(..at).unwrap_or_default(), text.get(at + 1..).unwrap_or_default());
-        before.ends_with(ends_a_name) && after.starts_with(|c: char| c.is_alphanumeric() || c == '[')
-    })
+    let parts = |c: char| c.is_whitespace() || "<>(){},;:".contains(c);
+    let around = text.match_indices('@').filter_map(|(at, _)| {
+        let (before, after) = (text.get(..at)?, text.get(at + 1..)?);
+        let is_one = before.ends_with(ends_a_name) && after.starts_with(|c: char| c.is_alphanumeric() || c == '[');
+        let begin = before.char_indices().rev().find(|(_, c)| parts(*c)).map_or(0, |(at, c)| at + c.len_utf8());
+        let domain = after.split(parts).next()?.trim_end_matches(['.', '!', '?', '\'', '"']);
+        is_one.then(|| begin..at + 1 + domain.len())
+    });
+    around.collect()
 }
 
-/// `cs_` at the start of a word: `docs_index` is none.
-fn holds_key(text: &str) -> bool {
+/// `cs_` at the start of a word, and what follows: `docs_index` is none.
+fn keys_in(text: &str) -> Vec<Range<usize>> {
     let lower = text.to_ascii_lowercase();
-    lower.match_indices("cs_").any(|(at, prefix)| {
-        let (before, after) = (lower.get(..at).unwrap_or_default(), lower.get(at + prefix.len()..).unwrap_or_default());
-        !before.ends_with(char::is_alphanumeric) && after.starts_with(|c: char| c.is_ascii_alphanumeric())
-    })
+    let keys = lower.match_indices("cs_").filter_map(|(at, prefix)| {
+        let (before, after) = (lower.get(..at)?, lower.get(at + prefix.len()..)?);
+        let is_one = !before.ends_with(char::is_alphanumeric) && after.starts_with(|c: char| c.is_ascii_alphanumeric());
+        let length = after.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(after.len());
+        is_one.then(|| at..at + prefix.len() + length)
+    });
+    keys.collect()
 }
 
-fn holds_seed_or_code(text: &str) -> bool {
-    pieces(text).iter().any(|piece| is_code(piece.text) || is_seed(piece.text)) || holds_groups(&pieces(text))
-}
-
-/// What has the look of a code is let through: dates and process ids have it too.
-fn holds_seed(text: &str) -> bool {
-    let pieces = pieces(text);
-    pieces.iter().any(|piece| is_seed(piece.text))
-        || rows(&pieces).any(|row| is_grouped_seed(row.with_last(), row.width))
-}
-
-/// A run of ASCII letters and digits of any script.
-struct Piece<'a> {
+/// A run of characters of one kind.
+struct Run<'a> {
     text: &'a str,
-    /// Whether only spaces and dashes part it from the piece before: people group seeds and codes with them, while
-    /// `10:30:45`, `192.168.1.1` and `123,456` are something else.
-    joined: bool,
+    begin: usize,
+    /// What stands between it and the run before; `None` for the first.
+    gap: Option<&'a str>,
 }
 
-/// Letters of other scripts part pieces like punctuation: Chinese has no spaces, so that a whole sentence would be one.
-fn pieces(text: &str) -> Vec<Piece<'_>> {
-    let mut pieces = Vec::new();
-    let mut rest = text;
-    while let Some(start) = rest.find(belongs) {
-        let (gap, tail) = rest.split_at(start);
-        let end = tail.find(|c| !belongs(c)).unwrap_or(tail.len());
-        let (piece, after) = tail.split_at(end);
-        let joined = !pieces.is_empty() && gap.chars().all(|c| c.is_whitespace() || is_dash(c));
-        pieces.push(Piece { text: piece, joined });
-        rest = after;
+impl Run<'_> {
+    fn chars(&self) -> usize {
+        self.text.chars().count()
     }
-    pieces
+
+    fn span(&self) -> Range<usize> {
+        self.begin..self.begin + self.text.len()
+    }
+
+    fn has(&self, kind: fn(&u8) -> bool) -> bool {
+        self.text.as_bytes().iter().any(kind)
+    }
+
+    /// Whether only such characters part it from the run before.
+    fn is_joined(&self, by: fn(char) -> bool) -> bool {
+        self.gap.is_some_and(|gap| gap.chars().all(by))
+    }
 }
 
-fn belongs(c: char) -> bool {
-    c.is_ascii_alphabetic() || c.is_numeric()
+fn runs_of(text: &str, belongs: fn(char) -> bool) -> Vec<Run<'_>> {
+    let (mut runs, mut end): (Vec<Run<'_>>, usize) = (Vec::new(), 0);
+    while let Some(rest) = text.get(end..)
+        && let Some(start) = rest.find(belongs)
+    {
+        let (gap, tail) = rest.split_at(start);
+        let length = tail.find(|c| !belongs(c)).unwrap_or(tail.len());
+        let gap = (!runs.is_empty()).then_some(gap);
+        runs.push(Run { text: tail.get(..length).unwrap_or_default(), begin: end + start, gap });
+        end += start + length;
+    }
+    runs
 }
 
 fn is_dash(c: char) -> bool {
     matches!(c, '-' | '\u{2010}'..='\u{2015}')
 }
 
-/// `123456`, in the digits of any script.
-fn is_code(piece: &str) -> bool {
-    (6..=8).contains(&piece.chars().count()) && piece.chars().all(char::is_numeric)
+/// 6 or 8 digits of any script, in one run, or in runs that only spaces and dashes part: `123456`, `123 456`, `1234-5678`,
+/// `12 34 56`, `1 2 3 4 5 6`. `10:30:45`, `192.168.1.1`, `123,456` and dates with dashes are something else.
+fn codes_in(text: &str) -> Vec<Range<usize>> {
+    let runs = runs_of(text, char::is_numeric);
+    let dated = dates_in(&runs);
+    let mut spans = Vec::new();
+    for first in 0..runs.len() {
+        let (mut digits, mut begin) = (0, None);
+        for (at, run) in runs.iter().enumerate().skip(first) {
+            let goes_on = begin.is_none() || run.is_joined(|c| c.is_whitespace() || is_dash(c));
+            if !goes_on || dated.contains(&at) || digits + run.chars() > 8 {
+                break;
+            }
+            digits += run.chars();
+            let begin = *begin.get_or_insert(run.begin);
+            if matches!(digits, 6 | 8) {
+                spans.push(begin..run.span().end);
+            }
+        }
+    }
+    spans
+}
+
+/// Which runs of digits are parts of a date (`2024-05-01`, `2024-05`) or of a range of years (`2024-2025`).
+fn dates_in(runs: &[Run<'_>]) -> Vec<usize> {
+    let number = |at: usize, digits: usize, dashed: bool| {
+        let run = runs.get(at).filter(|run| run.text.len() == digits && (!dashed || run.gap == Some("-")))?;
+        run.text.parse::<u32>().ok()
+    };
+    let year = |at, dashed| number(at, 4, dashed).filter(|year| (1900..2100).contains(year));
+    let within = |at, most| number(at, 2, true).is_some_and(|number| (1..=most).contains(&number));
+    let mut dated = Vec::new();
+    for at in 0..runs.len() {
+        let Some(begin) = year(at, false) else { continue };
+        let is_range = year(at + 1, true).is_some_and(|end| (begin..=begin + YEARS_MAX).contains(&end));
+        let count = match (is_range, within(at + 1, 12), within(at + 2, 31)) {
+            (true, ..) | (_, true, false) => 2,
+            (_, true, true) => 3,
+            (false, false, _) => continue,
+        };
+        dated.extend(at..at + count);
+    }
+    dated
+}
+
+/// Seeds in one piece, and in groups.
+fn seeds_in(text: &str, words: LongWords) -> Vec<Range<usize>> {
+    // Letters of other scripts part pieces like punctuation: Chinese has no spaces, so that a whole sentence would be one.
+    let pieces = runs_of(text, |c| c.is_ascii_alphabetic() || c.is_numeric());
+    let mut spans: Vec<_> = pieces.iter().filter(|piece| is_seed(piece, words)).map(Run::span).collect();
+    let mut rest = pieces.as_slice();
+    while let Some(row) = Row::at_start_of(rest) {
+        spans.extend(row.seeds());
+        rest = rest.get(row.alike.len().max(1)..).unwrap_or_default();
+    }
+    spans
 }
 
 /// A seed in one piece: base32, but base64 and hexadecimal have the same look.
-fn is_seed(piece: &str) -> bool {
-    let has = |kind: fn(&u8) -> bool| piece.as_bytes().iter().any(kind);
-    let shouted = !has(u8::is_ascii_lowercase);
-    let one_case = shouted || !has(u8::is_ascii_uppercase);
-    match piece.chars().count() {
-        0..SEED_CHARS_MIN => false,
-        SEED_CHARS_MIN..WORD_CHARS_MAX => shouted || has(u8::is_ascii_digit),
-        _ => one_case || has(u8::is_ascii_digit),
+fn is_seed(piece: &Run<'_>, words: LongWords) -> bool {
+    let shouted = !piece.has(u8::is_ascii_lowercase);
+    let one_case = shouted || !piece.has(u8::is_ascii_uppercase);
+    match (piece.chars(), words) {
+        (0..SEED_CHARS_MIN, _) => false,
+        (_, LongWords::Masked) => true,
+        (SEED_CHARS_MIN..WORD_CHARS_MAX, LongWords::Pass) => shouted || piece.has(u8::is_ascii_digit),
+        (_, LongWords::Pass) => one_case || piece.has(u8::is_ascii_digit),
     }
 }
 
-/// Pieces of one length in a row, and a shorter one that may end it.
-struct Groups<'a> {
+/// Pieces of base32 of one length in a row, and a shorter one that may end it: `JBSW Y3DP EHPK 3PXP` in any case.
+struct Row<'a> {
     width: usize,
-    alike: &'a [Piece<'a>],
-    last: Option<&'a Piece<'a>>,
+    alike: &'a [Run<'a>],
+    last: Option<&'a Run<'a>>,
 }
 
-impl<'a> Groups<'a> {
-    fn with_last(&self) -> impl Iterator<Item = &'a Piece<'a>> {
-        self.alike.iter().chain(self.last)
+impl<'a> Row<'a> {
+    /// The row that begins with the first piece, which is empty if that is no base32; `None` without any piece.
+    fn at_start_of(pieces: &'a [Run<'a>]) -> Option<Self> {
+        let is_base32 =
+            |piece: &Run<'_>| piece.text.bytes().all(|b| b.is_ascii_alphabetic() || matches!(b, b'2'..=b'7'));
+        let joins = |c: char| c.is_whitespace() || is_dash(c) || matches!(c, '_' | '.');
+        let width = pieces.first()?.chars();
+        let follows = |piece: &&Run<'_>| is_base32(piece) && piece.is_joined(joins);
+        let count = match pieces.first() {
+            Some(first) if is_base32(first) => {
+                1 + pieces.iter().skip(1).take_while(|piece| follows(piece) && piece.text.len() == width).count()
+            }
+            _ => 0,
+        };
+        let last = pieces.get(count).filter(|piece| count > 0 && follows(piece) && piece.text.len() < width);
+        Some(Self { width, alike: pieces.get(..count)?, last })
+    }
+
+    /// Words of one length in a row are no seed: they have no digits amid their letters, and not all of them are in capitals.
+    fn seeds(&self) -> Vec<Range<usize>> {
+        let whole: Vec<&Run<'_>> = self.alike.iter().chain(self.last).collect();
+        let is_mixed = |piece: &&Run<'_>| piece.has(u8::is_ascii_digit) && piece.has(u8::is_ascii_alphabetic);
+        if self.width == 1 || whole.iter().any(is_mixed) {
+            return Vec::from_iter(span_of(&whole));
+        }
+        if self.width > SHOUTED_GROUP_CHARS_MAX {
+            return Vec::new();
+        }
+        whole.split(|piece| piece.has(u8::is_ascii_lowercase)).filter_map(span_of).collect()
     }
 }
 
-/// A seed or a code in groups, as apps show them.
-fn holds_groups(pieces: &[Piece<'_>]) -> bool {
-    rows(pieces).any(|row| is_grouped_code(row.alike, row.width) || is_grouped_seed(row.with_last(), row.width))
-}
-
-/// The rows that begin at each piece.
-fn rows<'a>(pieces: &'a [Piece<'a>]) -> impl Iterator<Item = Groups<'a>> {
-    (0..pieces.len()).map(|first| {
-        let row = pieces.get(first..).unwrap_or_default();
-        let width = row.first().map_or(0, |piece| piece.text.chars().count());
-        let more = row.iter().skip(1).take_while(|piece| piece.joined && piece.text.chars().count() == width).count();
-        let alike = row.get(..=more).unwrap_or_default();
-        let last = row.get(more + 1).filter(|piece| piece.joined && piece.text.chars().count() < width);
-        Groups { width, alike, last }
-    })
-}
-
-/// `123 456`, `1234-5678`, `12 34 56`, `1 2 3 4 5 6`, but not `2024-2025`.
-fn is_grouped_code(groups: &[Piece<'_>], width: usize) -> bool {
-    let is_year = |piece: &Piece<'_>| piece.text.len() == 4 && ["19", "20"].iter().any(|c| piece.text.starts_with(c));
-    let count = groups.iter().take_while(|piece| piece.text.chars().all(char::is_numeric)).count();
-    let whole = matches!((width, count), (1, 6..=8) | (2, 3 | 4) | (3 | 4, 2));
-    whole && !groups.iter().take(count).all(is_year)
-}
-
-/// `JBSW Y3DP EHPK 3PXP` in any case. Words of one length in a row have no digits amid their letters.
-fn is_grouped_seed<'a>(groups: impl Iterator<Item = &'a Piece<'a>>, width: usize) -> bool {
-    let is_base32 =
-        |piece: &&Piece<'_>| piece.text.bytes().all(|b| b.is_ascii_alphabetic() || matches!(b, b'2'..=b'7'));
-    let (mut chars, mut mixed, mut shouted) = (0, false, true);
-    for piece in groups.take_while(is_base32) {
-        let has = |kind: fn(&u8) -> bool| piece.text.as_bytes().iter().any(kind);
-        chars += piece.text.len();
-        mixed |= has(u8::is_ascii_digit) && has(u8::is_ascii_alphabetic);
-        shouted &= !has(u8::is_ascii_lowercase);
-    }
-    (3..=8).contains(&width) && chars >= SEED_CHARS_MIN && (mixed || shouted)
+/// Where these pieces stand, if there are enough of them for a seed.
+fn span_of(pieces: &[&Run<'_>]) -> Option<Range<usize>> {
+    let chars: usize = pieces.iter().map(|piece| piece.text.len()).sum();
+    let (first, last) = (pieces.first()?, pieces.last()?);
+    (chars >= SEED_CHARS_MIN && pieces.len() > 1).then(|| first.begin..last.span().end)
 }
 
 #[cfg(test)]
@@ -181,6 +293,33 @@ mod tests {
     #[track_caller]
     fn check(text: &str, expected: bool) {
         assert_eq!(looks_sensitive(text), expected, "{text}");
+        assert_eq!(masked(text) != text, expected, "{text}");
+    }
+
+    #[test]
+    fn long_words_pass_in_names_alone() {
+        for text in ["@modelcontextprotocol/inspector", "internationalization", "AbstractSingletonProxyFactoryBean"] {
+            assert!(!looks_sensitive(text) && masked(text).contains(MASK), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_masked_is_no_more_than_it_has_to_be() {
+        for (text, shown) in [
+            ("log in for ticket 123456", "log in for ticket [masked]"),
+            ("JIRA OPS-204817.", "JIRA OPS-[masked]."),
+            ("see https://github.com/login now", "see [masked] now"),
+            ("scan otpauth://totp/My App?secret=JBSW now", "scan [masked]"),
+            ("mail <ada@example.com>, then bob@example.com.", "mail <[masked]>, then [masked]."),
+            ("with cs_0123456789ab_x, please", "with [masked], please"),
+            ("OTP123456 and a654321b", "OTP[masked] and a[masked]b"),
+            ("step 2 123 456 now", "step 2 [masked] now"),
+            ("use jbsw y3dp ehpk 3pxp today", "use [masked] today"),
+            ("seed=JBSWY3DPEHPK3PXP====", "seed=[masked]===="),
+            ("open this JBSW YDPE HPKA PXPB", "open this [masked]"),
+        ] {
+            assert_eq!(masked(text), shown);
+        }
     }
 
     #[test]
@@ -194,15 +333,15 @@ mod tests {
             "compare fiscal years 2024-2025",
             "rotate the certificates of 192.168.100.200",
             "process 123,456 rows of metrics_export and docs_index",
-            "internationalization of the GitHub onboarding",
-            "refactor AbstractSingletonProxyFactoryBean",
+            "number 1234567 of 123456789",
+            "finish before 2026-11-27 10:30, as in 2024-05",
             "copy the s3 bucket to ec2 for team 42",
             "this will help team with that open task",
             "from open port 4444 with test data",
             "2 + 2 = 4, and 3-4 people wait",
             "登录到生产环境发布版本2并检查日志是否正常",
             "Übergabe für Größe 12 an Müller",
-            "@modelcontextprotocol/inspector",
+            "@modelcontext/inspector",
             "meet @ noon",
             "countersign-cli 1.4.0-beta.2",
             "ACME CORP STAGING ACCOUNT",
@@ -225,6 +364,11 @@ mod tests {
             "gezdg nbvgy 3tqoj q",
             "gezdgnbv gy3tqojq",
             "GEZ DGN BVG Y3T QOJ Q",
+            "J B S W Y 3 D P E H P K 3 P X P",
+            "jbsw_y3dp_ehpk_3pxp",
+            "JBSW.Y3DP.EHPK.3PXP",
+            "JBSWY3DPEHPK 3PXP",
+            "JBSW  Y3DP\u{a0}EHPK \u{2011} 3PXP",
             "ABCDEFGHIJKLMNOP",
             "ABCD EFGH IJKL MNOP",
             "abcdefghijklmnopqrstuvwxyzabcdef",
@@ -243,7 +387,6 @@ mod tests {
             "123456",
             "code 123456",
             "code:123456.",
-            "1234567",
             "12345678",
             "123 456",
             "123-456",
@@ -267,6 +410,7 @@ mod tests {
             "otpauth://totp/a?secret=AA",
             "OTPAUTH://TOTP/A",
             "otpauth%3A%2F%2Ftotp",
+            "otpauth:totp",
             "otpauth-migration://offline?data=x",
             "see https://example.com/reset?token=1",
             "cs_abc",

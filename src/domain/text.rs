@@ -2,10 +2,8 @@
 
 use std::{fmt, sync::Arc};
 
-use super::limits::{
-    CLAIM_CHARS_MAX, EMAIL_CHARS_MAX, NAME_CHARS_MAX, PURPOSE_CHARS_MAX, SUBJECT_CHARS_MAX, TEXT_CHARS_MAX,
-};
-pub use super::sensitive::looks_sensitive;
+use super::limits::{CLAIM_CHARS_MAX, EMAIL_CHARS_MAX, NAME_CHARS_MAX, SUBJECT_CHARS_MAX, TEXT_CHARS_MAX};
+pub use super::{purpose::Purpose, sensitive::looks_sensitive};
 
 /// Why a text is refused. It never quotes the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -25,9 +23,6 @@ pub enum TextError {
         /// Which character it is, counted from 1.
         position: usize,
     },
-    /// It looks like a seed, a code, an otpauth URI, a key or an e-mail address.
-    #[error("must not hold a seed, a code, a URI, a key or an e-mail address")]
-    Sensitive,
     /// It has not the form that this field asks for.
     #[error("{0}")]
     Form(&'static str),
@@ -77,14 +72,6 @@ checked_text!(
     /// The name of an account or a key: 1..=64 showable characters.
     Name,
     |text| showable(text, NAME_CHARS_MAX)
-);
-checked_text!(
-    /// Why a caller wants a code, in its own words; for the trail, so nothing that is worth stealing.
-    Purpose,
-    |text| {
-        let text = showable(text, PURPOSE_CHARS_MAX)?;
-        if looks_sensitive(&text) { Err(TextError::Sensitive) } else { Ok(text) }
-    }
 );
 checked_text!(
     /// A seat's e-mail address, as the directory has it: `local@domain`, no spaces.
@@ -285,10 +272,9 @@ mod tests {
 
     #[test]
     fn limits_hold_at_the_limit_and_one_past_it() {
-        let fields: [(usize, &str, Parse); 4] = [
+        let fields: [(usize, &str, Parse); 3] = [
             (TEXT_CHARS_MAX, "é", shown),
             (NAME_CHARS_MAX, "é", |text| Name::parse(text).map(|text| text.to_string())),
-            (PURPOSE_CHARS_MAX, "é", |text| Purpose::parse(text).map(|text| text.to_string())),
             (SUBJECT_CHARS_MAX, "é", |text| AuthSubject::parse(text).map(|text| text.to_string())),
         ];
         for (max, letter, parse) in fields {
@@ -305,14 +291,6 @@ mod tests {
 
         let claim = |chars: usize| Claim::of(&"é".repeat(chars)).as_str().chars().count();
         assert_eq!([CLAIM_CHARS_MAX, CLAIM_CHARS_MAX + 1].map(claim), [CLAIM_CHARS_MAX; 2]);
-    }
-
-    #[test]
-    fn purposes_hold_nothing_that_is_worth_stealing() {
-        assert!(Purpose::parse("log in to GitHub for the nightly release").is_ok());
-        for text in ["code 123456", "JBSWY3DPEHPK3PXP", "otpauth://totp/a", "cs_0123", "for ada@example.com"] {
-            assert_eq!(Purpose::parse(text), Err(TextError::Sensitive), "{text}");
-        }
     }
 
     #[test]
@@ -349,8 +327,7 @@ mod tests {
     #[test]
     fn no_error_quotes_the_text() {
         for text in ["KZQX\u{0}J7WV", &"KZQX".repeat(99), "code 123456 KZQXJ7WVYB2MHXNQ"] {
-            for error in [shown(text).err(), Purpose::parse(text).err(), Email::parse(text).err()].into_iter().flatten()
-            {
+            for error in [shown(text).err(), Email::parse(text).err()].into_iter().flatten() {
                 assert!(!format!("{error}{error:?}").contains("KZQX"));
             }
         }
@@ -369,7 +346,7 @@ mod tests {
 
         #[test]
         fn no_text_makes_it_panic(text: String) {
-            let _ = (shown(&text), Email::parse(&text), PhoneNumber::parse(&text), Claim::of(&text), Purpose::parse(&text));
+            let _ = (shown(&text), Email::parse(&text), PhoneNumber::parse(&text), Claim::of(&text));
         }
     }
 }

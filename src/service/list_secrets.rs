@@ -6,9 +6,11 @@ use crate::{
         audit::{Action, AuditEntry},
         ids::SecretId,
         limits::{PAGE_ROWS_MAX, TEXT_CHARS_MAX},
+        name_query::NameQuery,
         principal::Principal,
         scope::Scope,
         secret::TotpSecret,
+        text::ShownText,
     },
     store::{Life, SealedSecret, StoreError},
 };
@@ -16,7 +18,7 @@ use crate::{
 /// Which secrets a caller wants to see.
 #[derive(Debug, Clone, Default)]
 pub struct SecretQuery {
-    /// A substring of label or issuer, without case.
+    /// Words, all of which occur in issuer and label taken together, without case.
     pub query: Option<String>,
     /// Rows of a page, 0..=1000; all without it.
     pub limit: Option<u32>,
@@ -31,6 +33,8 @@ pub struct SecretPage {
     pub secrets: Vec<TotpSecret>,
     /// How many match in all.
     pub total: u64,
+    /// How many exist for the caller, whether they match or not.
+    pub stored: u64,
 }
 
 impl Service {
@@ -50,15 +54,18 @@ impl Service {
         if let Some(refusal) = refusal {
             return Err(self.refuse(refusal, AuditEntry::of(caller, Action::Call, self.now())).await);
         }
-        let needle = query.query.as_deref().map(str::trim).filter(|text| !text.is_empty()).map(str::to_lowercase);
         let mut found = self.all_secrets(caller, Life::Live).await?;
-        if let Some(needle) = needle {
-            found.retain(|secret| mentions(secret, &needle));
+        let stored = found.len() as u64;
+        if let Some(wanted) = query.query.as_deref().map(NameQuery::of) {
+            found.retain(|secret| {
+                let metadata = &secret.metadata;
+                wanted.matches(metadata.issuer.as_ref().map(ShownText::as_str), metadata.label.as_str())
+            });
         }
         let total = found.len() as u64;
         let skipped = usize::try_from(query.offset).unwrap_or(usize::MAX);
         let taken = query.limit.map_or(usize::MAX, |limit| limit as usize);
-        Ok(SecretPage { secrets: found.into_iter().skip(skipped).take(taken).collect(), total })
+        Ok(SecretPage { secrets: found.into_iter().skip(skipped).take(taken).collect(), total, stored })
     }
 
     /// Lists the deleted secrets that a person may still restore.
@@ -109,9 +116,4 @@ impl Service {
         sound.sort_by_key(|kept| (kept.created_at, kept.id));
         Ok(sound)
     }
-}
-
-fn mentions(secret: &TotpSecret, needle: &str) -> bool {
-    let has = |text: &str| text.to_lowercase().contains(needle);
-    has(secret.metadata.label.as_str()) || secret.metadata.issuer.as_ref().is_some_and(|issuer| has(issuer.as_str()))
 }

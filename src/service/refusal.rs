@@ -41,7 +41,8 @@ pub enum Refusal {
     /// No key or a wrong one; nothing says which half was wrong.
     #[error(
         "no valid API key or access token; send `Authorization: Bearer cs_…`, or `sb-api-key-id` with \
-         `sb-api-secret-key`. A person makes a key with `countersign key create`"
+         `sb-api-secret-key`. A person makes a key with `countersign key create`. A client that tries to log in instead, \
+         such as mcp-remote, needs the key as a header in its configuration"
     )]
     Unauthenticated,
     /// The caller lacks a scope.

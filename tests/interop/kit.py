@@ -11,14 +11,14 @@ import time
 SEED = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
 SEED_SHA256 = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQGEZA"
 TOOLS = [
-    "delete_totp_secret",
+    "list_totp_secrets",
+    "get_totp_code",
+    "verify_totp_code",
+    "register_totp_secret",
+    "list_seats",
     "get_seat",
     "get_seat_count",
-    "get_totp_code",
-    "list_seats",
-    "list_totp_secrets",
-    "register_totp_secret",
-    "verify_totp_code",
+    "delete_totp_secret",
 ]
 
 # Set by the runner.

@@ -58,6 +58,10 @@ fn right_calls(host: &mut Host, base32: &str) -> (String, Vec<String>) {
         let answer = host.call_for_its_own("get_totp_code", &json!({"secret_id": id, "single_use": single_use}));
         codes.push(answer["code"].as_str().unwrap().to_owned());
     }
+    for purpose in [&codes[0], &codes[1]] {
+        let purpose = format!("log in with {purpose}");
+        host.call_for_its_own("get_totp_code", &json!({"secret_id": secret, "purpose": purpose}));
+    }
     host.call("list_totp_secrets", &json!({}));
     host.call("verify_totp_code", &json!({"secret_id": secret, "code": codes[0]}));
     host.call("verify_totp_code", &json!({"secret_id": secret, "code": codes[0]}));
@@ -93,8 +97,10 @@ fn wrong_calls(host: &mut Host, base32: &str, secret: &str) {
         host.refused(tool, &json!({"secret_id": secret, (base32): 1}));
         host.refused(tool, &json!({"secret_id": [base32]}));
     }
-    for (name, value) in [("purpose", json!(base32)), ("purpose", json!(uri)), ("seat_id", json!(base32))] {
-        host.refused("get_totp_code", &json!({"secret_id": secret, (name): value}));
+    host.refused("get_totp_code", &json!({"secret_id": secret, "seat_id": base32}));
+    // A purpose never costs the code, and what it may not hold is masked.
+    for purpose in [base32, &uri] {
+        host.call_for_its_own("get_totp_code", &json!({"secret_id": secret, "purpose": purpose}));
     }
     for (name, value) in [("min_validity", json!(base32)), ("max_wait", json!(base32)), ("single_use", json!(base32))] {
         host.refused("get_totp_code", &json!({"secret_id": secret, (name): value}));

@@ -32,7 +32,7 @@ fn a_row_keeps_everything_it_was_given() {
             key: Some("000000000043".parse().unwrap()),
             step: Some(Step(u64::MAX)),
             code_tag: Some([3; 16]),
-            purpose: Some(Purpose::parse("log in to the bank").unwrap()),
+            purpose: Some(Purpose::of("log in to the bank").unwrap()),
             count: Some(u64::MAX),
             // Cut within white space: what is kept must still be what was hashed.
             client: Client { name: Claim::of(&format!("{} more", "x".repeat(63))), version: Claim::of("1.0") },

@@ -138,7 +138,7 @@ impl App {
             hsts: settings.tls.is_some() || settings.public_url.as_ref().is_some_and(BaseUrl::is_https),
             behind_proxy: settings.behind_proxy,
             mcp: Mcp::new(server.clone(), settings, guard.hosts()),
-            sse: Sse::new(server, limits),
+            sse: Sse::new(server, settings),
             guard,
             last_health: LastHealth::default(),
             names: RwLock::default(),

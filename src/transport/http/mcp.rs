@@ -16,7 +16,11 @@ use http::{
     request::Parts,
 };
 use http_body_util::{BodyExt as _, Full};
-use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
+use rmcp::{
+    ErrorData,
+    model::{ClientJsonRpcMessage, ConstString as _, InitializeResultMethod, JsonRpcError, ProtocolVersion, RequestId},
+    transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService},
+};
 use tokio_util::{
     sync::CancellationToken,
     task::{TaskTracker, task_tracker::TaskTrackerToken},
@@ -33,19 +37,23 @@ use super::{
 use crate::{
     domain::{audit::Action, limits::BODY_BYTES_MAX},
     service::Refusal,
-    transport::{mcp::McpServer, owner::Owner},
+    transport::{
+        mcp::{McpServer, flawed_greeting},
+        owner::Owner,
+    },
 };
 
 const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
+const REVISION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 const LAST_EVENT: HeaderName = HeaderName::from_static("last-event-id");
 const BOTH: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
 /// What a message that opens a session holds.
 const INITIALIZE: &[u8] = b"\"initialize\"";
 
-const fn route(method: Method) -> Route {
+const fn route(method: Method, path: &'static str) -> Route {
     Route {
         method,
-        path: "/mcp",
+        path,
         action: Action::Call,
         takes: Takes::Wait,
         run: Run::Carrier(|call, body| Box::pin(serve(call, body))),
@@ -53,7 +61,15 @@ const fn route(method: Method) -> Route {
     }
 }
 
-pub(super) static ROUTES: [Route; 3] = [route(Method::POST), route(Method::GET), route(Method::DELETE)];
+/// People and hosts put a slash at the end of a URL.
+pub(super) static ROUTES: [Route; 6] = [
+    route(Method::POST, "/mcp"),
+    route(Method::GET, "/mcp"),
+    route(Method::DELETE, "/mcp"),
+    route(Method::POST, "/mcp/"),
+    route(Method::GET, "/mcp/"),
+    route(Method::DELETE, "/mcp/"),
+];
 
 /// MCP over Streamable HTTP.
 pub(super) struct Mcp {
@@ -110,18 +126,24 @@ async fn serve(call: Call<'_>, body: Body) -> Result<Response, Problem> {
     }
     let owner = Owner::of(&caller);
     let sessions = &app.mcp.sessions;
-    let session = parts.headers.get(SESSION).map(|id| id.to_str().unwrap_or_default());
     let answering = is_answered(&parts).then(|| app.mcp.answering.token());
     let bytes = if parts.method == Method::POST {
         let bytes = body::bytes(&parts.headers, body, app.limits.body_wait).await?;
         body::flawless(&bytes).map_err(Problem::Own)?;
-        if session.is_none() && bytes.windows(INITIALIZE.len()).any(|window| window == INITIALIZE) {
-            sessions.make_room(owner).await.map_err(Problem::Own)?;
+        if let Some(greeting) = greeting_in(&bytes) {
+            if let Some((id, error)) = flawed_greeting(&greeting) {
+                return Ok(flawed(error, id));
+            }
+            welcome(&mut parts.headers, |id| sessions.end_of(id, owner).is_some());
+            if !parts.headers.contains_key(SESSION) {
+                sessions.make_room(owner).await.map_err(Problem::Own)?;
+            }
         }
         bytes
     } else {
         Bytes::new()
     };
+    let session = parts.headers.get(SESSION).map(|id| id.to_str().unwrap_or_default());
     let end = session.and_then(|id| sessions.end_of(id, owner));
     let is_delete = parts.method == Method::DELETE;
     if is_delete && session.is_some() && end.is_none() {
@@ -144,6 +166,40 @@ async fn serve(call: Call<'_>, body: Body) -> Result<Response, Problem> {
         return Ok(ended);
     }
     readable(response.map(|body| held(body, answering)), app)
+}
+
+/// The message that opens a session, if that is what was sent.
+fn greeting_in(bytes: &[u8]) -> Option<ClientJsonRpcMessage> {
+    if !bytes.windows(INITIALIZE.len()).any(|window| window == INITIALIZE) {
+        return None;
+    }
+    let message: ClientJsonRpcMessage = serde_json::from_slice(bytes).ok()?;
+    let is_greeting = match &message {
+        ClientJsonRpcMessage::Request(request) => request.request.method() == InitializeResultMethod::VALUE,
+        ClientJsonRpcMessage::Notification(_) | ClientJsonRpcMessage::Response(_) | ClientJsonRpcMessage::Error(_) => {
+            false
+        }
+    };
+    is_greeting.then_some(message)
+}
+
+/// Takes from the head of a greeting what is left of an earlier session, which clients send along after a server's restart,
+/// and a revision that nobody knows: which one is spoken is agreed on by the message.
+fn welcome(headers: &mut HeaderMap, is_alive: impl Fn(&str) -> bool) {
+    if !headers.get(SESSION).is_some_and(|id| id.to_str().is_ok_and(is_alive)) {
+        headers.remove(SESSION);
+    }
+    let is_known = |revision: &HeaderValue| {
+        ProtocolVersion::KNOWN_VERSIONS.iter().any(|known| known.as_str().as_bytes() == revision.as_bytes())
+    };
+    if !headers.get(REVISION).is_some_and(is_known) {
+        headers.remove(REVISION);
+    }
+}
+
+fn flawed(error: ErrorData, id: RequestId) -> Response {
+    let body = serde_json::to_vec(&JsonRpcError::new(Some(id), error)).unwrap_or_default();
+    with_json(StatusCode::BAD_REQUEST, body)
 }
 
 /// Whether a request is over once it is answered: every message, and who comes back for the rest of an answer. Other
@@ -171,10 +227,20 @@ where
 
 const NO_SESSION: Problem = Problem::NoSession("start anew with `initialize`");
 
-/// `Accept: */*`, as `curl` sends it, or none at all: everything is accepted, the two kinds of answer among it.
+/// Whoever takes events, or anything (`*/*`, as `curl` sends it, or no `Accept` at all), takes both kinds of answer: the
+/// second kind is a single JSON object, such as an error.
 fn accept_both(headers: &mut HeaderMap, method: &Method) {
-    let any = |value: &HeaderValue| value.to_str().is_ok_and(|text| text.trim() == "*/*");
-    if method == Method::POST && headers.get(ACCEPT).is_none_or(any) {
+    let takes_events = |range: &str| {
+        let mut parts = range.split(';').map(str::trim);
+        let kind = parts.next().unwrap_or_default().to_ascii_lowercase();
+        let is_refused =
+            parts.any(|part| matches!(part.strip_prefix("q="), Some("0" | "0." | "0.0" | "0.00" | "0.000")));
+        matches!(kind.as_str(), "*/*" | "text/*" | "text/event-stream") && !is_refused
+    };
+    let mut sent = headers.get_all(ACCEPT).iter().peekable();
+    let takes = sent.peek().is_none()
+        || sent.filter_map(|value| value.to_str().ok()).any(|text| text.split(',').any(takes_events));
+    if method == Method::POST && takes {
         headers.insert(ACCEPT, BOTH);
     }
 }

@@ -110,7 +110,9 @@ fn operation(route: &Route, doc: &Doc) -> Value {
         fields.insert("parameters".to_owned(), parameters.into());
     }
     if let Input::Body(schema) = doc.input {
-        let schema = without(schema(), doc.in_path.as_ref());
+        let mut schema = without(schema(), doc.in_path.as_ref());
+        // The schemas of arguments leave it out, for the sake of hosts that convert them.
+        schema.insert("additionalProperties".to_owned(), false.into());
         let content = json!({"application/json": {"schema": schema}});
         fields.insert("requestBody".to_owned(), json!({"required": true, "content": content}));
     }

@@ -91,13 +91,17 @@ pub struct Origin {
     host: String,
 }
 
-/// Where a server is, such as `https://auth.example.com:8443`: an origin that is `http` or `https`.
+/// Where a server is, such as `https://auth.example.com:8443` or `https://example.com/codes`: an origin that is `http` or
+/// `https`, and the path under which a proxy serves it, if that is not the root.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BaseUrl(Origin);
+pub struct BaseUrl {
+    origin: Origin,
+    path: String,
+}
 
-/// A text that is no origin.
+/// A text that is no origin, or no base URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("must be a scheme and a host such as https://codes.example.com, without a path")]
+#[error("must be a scheme and a host such as https://codes.example.com; only --public-url may have a path")]
 pub struct NotABaseUrl;
 
 impl HttpSettings {
@@ -153,25 +157,31 @@ impl Origin {
 }
 
 impl BaseUrl {
-    /// The URL, without a slash at its end.
+    /// Its origin, as it stands in an `Origin` header.
     pub fn as_str(&self) -> &str {
-        &self.0.text
+        &self.origin.text
+    }
+
+    /// Its path, without a slash at its end: empty for the root.
+    pub fn path(&self) -> &str {
+        &self.path
     }
 
     /// The host alone, lower case; an IPv6 address without its brackets.
     pub fn host(&self) -> &str {
-        &self.0.host
+        &self.origin.host
     }
 
     /// Whether it is `https`.
     pub fn is_https(&self) -> bool {
-        self.0.text.starts_with("https:")
+        self.origin.text.starts_with("https:")
     }
 }
 
 impl std::fmt::Display for BaseUrl {
+    /// The whole URL, without a slash at its end.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.as_str())
+        write!(f, "{}{}", self.origin.text, self.path)
     }
 }
 
@@ -201,9 +211,14 @@ impl std::str::FromStr for BaseUrl {
     type Err = NotABaseUrl;
 
     fn from_str(text: &str) -> Result<Self, NotABaseUrl> {
-        let origin: Origin = text.parse()?;
-        let web = origin.text.starts_with("http://") || origin.text.starts_with("https://");
-        if web { Ok(Self(origin)) } else { Err(NotABaseUrl) }
+        let text = text.trim();
+        let uri: http::Uri = text.parse().map_err(|_| NotABaseUrl)?;
+        let web = uri.scheme_str().is_some_and(|scheme| matches!(scheme, "http" | "https"));
+        let path = uri.path().trim_end_matches('/');
+        let whole = web && uri.query().is_none() && !text.contains('#') && !path.contains("//");
+        let authority = uri.authority().filter(|_| whole).ok_or(NotABaseUrl)?;
+        let origin = format!("{}://{authority}", uri.scheme_str().unwrap_or_default()).parse()?;
+        Ok(Self { origin, path: path.to_owned() })
     }
 }
 
@@ -223,13 +238,27 @@ mod tests {
     }
 
     #[test]
+    fn a_base_url_may_have_the_path_that_a_proxy_serves_it_under() {
+        for (text, path) in [("https://a.example", ""), ("https://a.example/", ""), ("https://a.example/b/c/", "/b/c")]
+        {
+            let url: BaseUrl = text.parse().unwrap();
+            assert_eq!((url.as_str(), url.path()), ("https://a.example", path), "{text}");
+            assert_eq!(url.to_string(), format!("https://a.example{path}"));
+        }
+        for text in ["https://a.example/b?c", "https://a.example/b#c", "https://a.example//b"] {
+            assert_eq!(text.parse::<BaseUrl>(), Err(NotABaseUrl), "{text}");
+        }
+    }
+
+    #[test]
     fn what_is_no_base_url_is_refused() {
-        let others = ["", "example.com", "https://", "https://user@a.example", "https://a.example/path", "null", "*"];
+        let others = ["", "example.com", "https://", "https://user@a.example", "null", "*"];
         for text in others {
             assert_eq!(text.parse::<BaseUrl>(), Err(NotABaseUrl), "{text}");
             assert_eq!(text.parse::<Origin>(), Err(NotABaseUrl), "{text}");
         }
         assert_eq!("chrome-extension://abc".parse::<BaseUrl>(), Err(NotABaseUrl));
+        assert_eq!("https://a.example/path".parse::<Origin>(), Err(NotABaseUrl));
         assert_eq!("chrome-extension://ABC".parse::<Origin>().unwrap().as_str(), "chrome-extension://abc");
     }
 }

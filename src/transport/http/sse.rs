@@ -35,12 +35,15 @@ use super::{
     body,
     door::Call,
     routes::{Route, Run, Takes},
-    settings::Limits,
+    settings::{BaseUrl, HttpSettings, Limits},
 };
 use crate::{
     domain::audit::Action,
     service::Refusal,
-    transport::{mcp::McpServer, owner::Owner},
+    transport::{
+        mcp::{McpServer, flawed_greeting},
+        owner::Owner,
+    },
 };
 
 /// Messages that may wait on either side of a session. tokio reserves room for that many at once, so what waits is kept
@@ -53,15 +56,21 @@ const UNBUFFERED: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 const NO_STREAM: Problem = Problem::NoSession("open a stream at `/sse`");
 
-pub(super) static ROUTES: [Route; 2] = [
+const fn stream(path: &'static str) -> Route {
     Route {
         method: Method::GET,
-        path: "/sse",
+        path,
         action: Action::Call,
         takes: Takes::Moment,
         run: Run::Carrier(|call, _| Box::pin(async move { open(&call) })),
         doc: None,
-    },
+    }
+}
+
+/// People and hosts put a slash at the end of a URL.
+pub(super) static ROUTES: [Route; 3] = [
+    stream("/sse"),
+    stream("/sse/"),
     Route {
         method: Method::POST,
         path: "/messages",
@@ -76,6 +85,8 @@ pub(super) static ROUTES: [Route; 2] = [
 pub(super) struct Sse {
     server: McpServer,
     limits: Limits,
+    /// Where messages are posted to, as clients know it: a proxy may serve this server under a path of its own.
+    endpoint: String,
     streams: Arc<Streams>,
     /// No more streams are opened. Changed and looked at under the lock of `streams`.
     ended: AtomicBool,
@@ -116,9 +127,13 @@ impl Streams {
 }
 
 impl Sse {
-    pub(super) fn new(server: &McpServer, limits: Limits) -> Self {
+    pub(super) fn new(server: &McpServer, settings: &HttpSettings) -> Self {
         // This transport ended before the revision that needs no handshake.
-        Self { server: server.for_handshakes(), limits, streams: Arc::default(), ended: AtomicBool::new(false) }
+        let server = server.for_handshakes();
+        // Not relative to `/sse`: clients exist that resolve it against the origin.
+        let prefix = settings.public_url.as_ref().map_or("", BaseUrl::path);
+        let endpoint = format!("{prefix}/messages?sessionId=");
+        Self { server, limits: settings.limits, endpoint, streams: Arc::default(), ended: AtomicBool::new(false) }
     }
 
     /// How many streams are open.
@@ -168,8 +183,18 @@ impl Sse {
         // A token of its own: rmcp cancels it when the session has ended, while the stream still has words to carry.
         let (server, ending) = (self.server.clone(), stop.child_token());
         tokio::spawn(async move {
+            let refusals = answers.clone();
+            let messages = ReceiverStream::new(received).filter_map(move |message| {
+                let refusals = refusals.clone();
+                async move {
+                    let Some((id, error)) = flawed_greeting(&message) else { return Some(*message) };
+                    // A stream that is gone ends the session by itself.
+                    let _ = refusals.send(written(&ServerJsonRpcMessage::error(error, Some(id)))).await;
+                    None
+                }
+            });
             let answers = PollSender::new(answers).with(|message| ready(Ok::<_, PollSendError<_>>(written(&message))));
-            let carrier = (answers, ReceiverStream::new(received).map(|message| *message));
+            let carrier = (answers, Box::pin(messages));
             let handshake = tokio::time::timeout(HANDSHAKE, server.serve_with_ct(carrier, ending)).await;
             // A failed handshake's cause may quote what the client sent.
             if let Ok(Ok(session)) = handshake {
@@ -184,7 +209,8 @@ fn open(call: &Call<'_>) -> Result<Response, Problem> {
     let sse = &call.app.sse;
     let (cleanup, stop, received) = sse.enter(Owner::of(&call.caller)).map_err(Problem::Own)?;
     let sent = sse.run(received, &stop);
-    let events = Events::new(events(cleanup, sent, stop));
+    let endpoint = format!("{}{}", sse.endpoint, cleanup.id);
+    let events = Events::new(events(endpoint, cleanup, sent, stop));
     let mut response = events.keep_alive(KeepAlive::new().interval(sse.limits.keep_alive)).into_response();
     response.headers_mut().insert(UNBUFFERED, HeaderValue::from_static("no"));
     Ok(response)
@@ -192,11 +218,12 @@ fn open(call: &Call<'_>) -> Result<Response, Problem> {
 
 /// Where to post to, and then every answer.
 fn events(
+    endpoint: String,
     cleanup: Cleanup,
     sent: Receiver<Written>,
     stop: CancellationToken,
 ) -> impl Stream<Item = Result<Event, Infallible>> {
-    let endpoint = Event::default().event("endpoint").data(format!("/messages?sessionId={}", cleanup.id));
+    let endpoint = Event::default().event("endpoint").data(endpoint);
     let answers = ReceiverStream::new(sent).map(move |text| {
         let _ends_with_the_stream = &cleanup;
         Event::default().event("message").data(text)

@@ -3,8 +3,11 @@
 //! The tools stand in one table (`tools.rs`); schemas are made from the wire types once, when a server is put together.
 //! Never: rmcp's own argument errors (they quote what was sent), or a label in prose.
 
+mod arguments;
 mod direct;
+mod greeting;
 mod handler;
+mod instructions;
 mod lines;
 mod message;
 mod outbox;
@@ -14,6 +17,7 @@ pub mod stdio;
 mod tools;
 mod unanswered;
 
+pub(in crate::transport) use greeting::flawed_greeting;
 pub(in crate::transport) use handler::SessionEnd;
 pub use handler::{McpServer, Reveal};
 pub use tools::{TOOLS, ToolSpec, listed};

@@ -16,6 +16,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::{
     McpServer,
+    greeting::flawed_greeting,
     lines::{Line, Lines},
     message::{NoMessage, read_message},
     outbox::Outbox,
@@ -100,6 +101,10 @@ impl<R: AsyncRead + Unpin> Pipe<R> {
             };
             match read {
                 Ok(message) => {
+                    if let Some((id, error)) = flawed_greeting(&message) {
+                        self.owe(Some(id), error);
+                        continue;
+                    }
                     self.open = self.open || self.opens(&message);
                     if !self.open && !matches!(message, ClientJsonRpcMessage::Request(_)) {
                         continue;

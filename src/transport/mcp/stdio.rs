@@ -2,11 +2,22 @@
 
 use std::{io, time::Duration};
 
-use rmcp::{ServiceExt as _, transport::stdio_pipes};
-use tokio::io::{AsyncRead, AsyncWrite};
+use rmcp::{
+    ErrorData, ServiceExt as _,
+    model::{ClientJsonRpcMessage, ServerJsonRpcMessage},
+    transport::stdio_pipes,
+};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader};
 use tokio_util::sync::CancellationToken;
 
-use super::{McpServer, direct::Direct, outbox::Outbox, pipe::Pipe};
+use super::{
+    McpServer,
+    direct::Direct,
+    lines::{Line, Lines},
+    message::read_message,
+    outbox::Outbox,
+    pipe::Pipe,
+};
 
 /// Why a sidecar ended otherwise than by its host closing standard input.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +35,8 @@ pub enum StdioError {
 
 /// How long a host may take to read the last answers when this process was told to end.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
+/// How long a host may take for its first request when it can't be served.
+const FIRST_WORDS: Duration = Duration::from_secs(5);
 /// How long a host that said its last may read nothing at all before it is taken for gone.
 const SILENCE: Duration = Duration::from_secs(1);
 
@@ -36,7 +49,36 @@ pub async fn serve(server: McpServer, stop: CancellationToken) -> Result<(), Std
     serve_on(server, input, output, stop).await
 }
 
+/// Tells the host why this process can't serve it, in answer to its first request: all that it would see otherwise is that
+/// the connection was closed. A host that says nothing for a while, or goes away, is not told.
+pub async fn refuse(reason: &str) {
+    let (input, output) = stdio_pipes();
+    refuse_on(input, output, reason).await;
+}
+
 /// The same on any pair of byte streams.
+pub async fn refuse_on(input: impl AsyncRead + Unpin, mut output: impl AsyncWrite + Unpin, reason: &str) {
+    let answered = async {
+        let mut lines = Lines::new(BufReader::new(input));
+        while let Some(line) = lines.next().await? {
+            let Line::Whole(line) = line else { continue };
+            let asked = match read_message(line) {
+                Ok(ClientJsonRpcMessage::Request(request)) => request.id,
+                _ => continue,
+            };
+            let error = ServerJsonRpcMessage::error(ErrorData::internal_error(reason.to_owned(), None), Some(asked));
+            let mut text = serde_json::to_vec(&error)?;
+            text.push(b'\n');
+            output.write_all(&text).await?;
+            return output.flush().await;
+        }
+        Ok::<_, io::Error>(())
+    };
+    // Standard error has the reason as well: who can't be told here is told there.
+    let _ = tokio::time::timeout(FIRST_WORDS, answered).await;
+}
+
+/// [`serve`] on any pair of byte streams.
 ///
 /// # Errors
 /// [`StdioError`]. A host that goes away is no error.

@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{handler::Reveal, patience::Progress};
+use super::{arguments::read, handler::Reveal, patience::Progress};
 use crate::{
     domain::{audit::Action, ids::SecretId, limits::PAGE_ROWS_DEFAULT, principal::Principal, scope::Scope},
     service::{Refusal, Service},
@@ -21,8 +21,8 @@ use crate::{
         wire::{
             GetCodeInput, GetSeatInput, Input, ListSeatsInput, ListSecretsInput, OK, RegisterInput, Seat,
             SeatCountInput, SeatCountResponse, SeatListResponse, SeatRetrieveResponse, SecretCreateResponse,
-            SecretDeleteResponse, SecretIdInput, SecretPageResponse, TotpGetCodeResponse, TotpSecret, VerifyInput,
-            VerifyResponse, input_schema, output_schema, read,
+            SecretDeleteResponse, SecretIdInput, SecretPageResponse, TotpGetCodeResponse, VerifyInput, VerifyResponse,
+            input_schema, output_schema,
         },
     },
 };
@@ -74,20 +74,76 @@ pub(super) struct Call<'a> {
     pub(super) tool: &'static ToolSpec,
 }
 
-/// Every tool, in the order of their names, as lists show them.
+/// Every tool, as lists show them: what an agent does most comes first, and what can't be undone last.
 pub static TOOLS: &[ToolSpec] = &[
     ToolSpec {
-        name: "delete_totp_secret",
-        title: "Delete a TOTP secret",
-        description: "Permanently deletes a stored TOTP secret: no codes can be made with it any more, and logins that \
-                      need them will fail. Only on the explicit wish of a person. Returns status OK. Fails with \
-                      not_found if there is no such secret.",
+        name: "list_totp_secrets",
+        title: "List TOTP secrets",
+        description: "Lists the stored TOTP secrets, newest last: id, label, issuer and parameters, never a seed or a \
+                      code. Returns 50 unless limit says otherwise, and total, the number of all that match; if none \
+                      matches query, note says how many are stored. Changes nothing.",
+        scope: Scope::SecretsRead,
+        action: Action::Call,
+        effect: Effect::Reads,
+        input: input_schema::<ListSecretsInput>,
+        output: output_schema::<SecretPageResponse>,
+        run: |call, arguments| Box::pin(list_totp_secrets(call, arguments)),
+    },
+    ToolSpec {
+        name: "get_totp_code",
+        title: "Get a TOTP code",
+        description: "Returns the current login code of a stored secret, and expires_in, the whole seconds until it \
+                      rotates. Call it at the moment the code is asked for. With min_validity it waits for the next \
+                      code if fewer seconds are left; with single_use the code goes to no other caller, and a later one \
+                      is waited for if need be (max_wait seconds at most). Every code given is put into the audit log. \
+                      Fails with not_found for an unknown secret, busy (with the seconds until a code is free) and \
+                      rate_limited: wait that long, then ask again.",
+        scope: Scope::CodesRead,
+        action: Action::CodeGet,
+        effect: Effect::Uses,
+        input: input_schema::<GetCodeInput>,
+        output: output_schema::<TotpGetCodeResponse>,
+        run: |call, arguments| Box::pin(get_totp_code(call, arguments)),
+    },
+    ToolSpec {
+        name: "verify_totp_code",
+        title: "Verify a TOTP code",
+        description: "Checks a code that a person typed from their own authenticator app against a stored secret, to \
+                      prove their presence or to finish an enrolment. Returns valid: true if it is right at this \
+                      moment (one time step either side) and neither it nor a later one was accepted before. Wrong codes \
+                      slow down further checks of that secret: rate_limited says for how long.",
+        scope: Scope::CodesVerify,
+        action: Action::CodeVerify,
+        effect: Effect::Uses,
+        input: input_schema::<VerifyInput>,
+        output: output_schema::<VerifyResponse>,
+        run: |call, arguments| Box::pin(verify_totp_code(call, arguments)),
+    },
+    ToolSpec {
+        name: "register_totp_secret",
+        title: "Register a TOTP secret",
+        description: "Stores a TOTP secret, encrypted, so that codes can be made with it: from an otpauth:// uri, or \
+                      from label and secret (the base32 seed a service shows when 2FA is set up). Without a secret a \
+                      new one is made. Returns the stored record; its secret field, where shown, is shown this once \
+                      only. Calling it twice stores two secrets. Fails with invalid_argument, which names the field.",
         scope: Scope::SecretsWrite,
-        action: Action::SecretDelete,
-        effect: Effect::Destroys,
-        input: input_schema::<SecretIdInput>,
-        output: output_schema::<SecretDeleteResponse>,
-        run: |call, arguments| Box::pin(delete_totp_secret(call, arguments)),
+        action: Action::SecretRegister,
+        effect: Effect::Adds,
+        input: input_schema::<RegisterInput>,
+        output: output_schema::<SecretCreateResponse>,
+        run: |call, arguments| Box::pin(register_totp_secret(call, arguments)),
+    },
+    ToolSpec {
+        name: "list_seats",
+        title: "List seats",
+        description: "Lists the seats (people) of the account, oldest first; with email, the one with exactly that \
+                      address; limit and offset page through them. Changes nothing.",
+        scope: Scope::SeatsRead,
+        action: Action::Call,
+        effect: Effect::Reads,
+        input: input_schema::<ListSeatsInput>,
+        output: output_schema::<SeatListResponse>,
+        run: |call, arguments| Box::pin(list_seats(call, arguments)),
     },
     ToolSpec {
         name: "get_seat",
@@ -114,73 +170,17 @@ pub static TOOLS: &[ToolSpec] = &[
         run: |call, arguments| Box::pin(get_seat_count(call, arguments)),
     },
     ToolSpec {
-        name: "get_totp_code",
-        title: "Get a TOTP code",
-        description: "Returns the current login code of a stored secret, and expires_in, the whole seconds until it \
-                      rotates. Call it at the moment the code is asked for. With min_validity it waits for the next \
-                      code if fewer seconds are left; with single_use the code goes to no other caller, and a later one \
-                      is waited for if need be (max_wait seconds at most). Every code given is put on the audit trail. \
-                      Fails with not_found for an unknown secret, busy (with the seconds until a code is free) and \
-                      rate_limited: wait that long, then ask again.",
-        scope: Scope::CodesRead,
-        action: Action::CodeGet,
-        effect: Effect::Uses,
-        input: input_schema::<GetCodeInput>,
-        output: output_schema::<TotpGetCodeResponse>,
-        run: |call, arguments| Box::pin(get_totp_code(call, arguments)),
-    },
-    ToolSpec {
-        name: "list_seats",
-        title: "List seats",
-        description: "Lists the seats (people) of the account, oldest first; with email, the one with exactly that \
-                      address; limit and offset page through them. Changes nothing.",
-        scope: Scope::SeatsRead,
-        action: Action::Call,
-        effect: Effect::Reads,
-        input: input_schema::<ListSeatsInput>,
-        output: output_schema::<SeatListResponse>,
-        run: |call, arguments| Box::pin(list_seats(call, arguments)),
-    },
-    ToolSpec {
-        name: "list_totp_secrets",
-        title: "List TOTP secrets",
-        description: "Lists the stored TOTP secrets, newest last: id, label, issuer and parameters, never a seed or a \
-                      code. With query, those whose label or issuer contains it. Returns 50 unless limit says \
-                      otherwise, and total, the number of all that match. Changes nothing.",
-        scope: Scope::SecretsRead,
-        action: Action::Call,
-        effect: Effect::Reads,
-        input: input_schema::<ListSecretsInput>,
-        output: output_schema::<SecretPageResponse>,
-        run: |call, arguments| Box::pin(list_totp_secrets(call, arguments)),
-    },
-    ToolSpec {
-        name: "register_totp_secret",
-        title: "Register a TOTP secret",
-        description: "Stores a TOTP secret, encrypted, so that codes can be made with it: from an otpauth:// uri, or \
-                      from label and secret (the base32 seed a service shows when 2FA is set up). Without a secret a \
-                      new one is made. Returns the stored record; its secret field, where shown, is shown this once \
-                      only. Calling it twice stores two secrets. Fails with invalid_argument, which names the field.",
+        name: "delete_totp_secret",
+        title: "Delete a TOTP secret",
+        description: "Permanently deletes a stored TOTP secret: no codes can be made with it any more, and logins that \
+                      need them will fail. Only on the explicit wish of a person. Returns status OK. Fails with \
+                      not_found if there is no such secret.",
         scope: Scope::SecretsWrite,
-        action: Action::SecretRegister,
-        effect: Effect::Adds,
-        input: input_schema::<RegisterInput>,
-        output: output_schema::<SecretCreateResponse>,
-        run: |call, arguments| Box::pin(register_totp_secret(call, arguments)),
-    },
-    ToolSpec {
-        name: "verify_totp_code",
-        title: "Verify a TOTP code",
-        description: "Checks a code that a person typed from their own authenticator app against a stored secret, to \
-                      prove their presence or to finish an enrolment. Returns valid: true if it is right at this \
-                      moment (one time step either side) and neither it nor a later one was accepted before. Wrong codes \
-                      slow down further checks of that secret: rate_limited says for how long.",
-        scope: Scope::CodesVerify,
-        action: Action::CodeVerify,
-        effect: Effect::Uses,
-        input: input_schema::<VerifyInput>,
-        output: output_schema::<VerifyResponse>,
-        run: |call, arguments| Box::pin(verify_totp_code(call, arguments)),
+        action: Action::SecretDelete,
+        effect: Effect::Destroys,
+        input: input_schema::<SecretIdInput>,
+        output: output_schema::<SecretDeleteResponse>,
+        run: |call, arguments| Box::pin(delete_totp_secret(call, arguments)),
     },
 ];
 
@@ -279,8 +279,7 @@ async fn list_totp_secrets(call: Call<'_>, arguments: Map<String, Value>) -> Res
         Err(refusal) => return Err(call.note(refusal).await),
     };
     let page = call.service.list_secrets(call.caller, &query).await?;
-    let totp_secrets = page.secrets.iter().map(TotpSecret::from).collect();
-    call.answer(&SecretPageResponse { status: OK, total: page.total, totp_secrets })
+    call.answer(&SecretPageResponse::from(&page))
 }
 
 async fn delete_totp_secret(call: Call<'_>, arguments: Map<String, Value>) -> Result<Answer, Refusal> {

@@ -115,7 +115,7 @@ mod tests {
             secret: Some(id.parse().unwrap()),
             step: Some(Step(59_000_000)),
             code_tag: Some([7; 16]),
-            purpose: Some(Purpose::parse("nightly backup").unwrap()),
+            purpose: Some(Purpose::of("nightly backup").unwrap()),
             client: Client { name: Claim::of("claude"), version: Claim::of("1.0") },
             ..AuditEntry::by(
                 Actor::Key("abcdefghijkl".parse().unwrap()),

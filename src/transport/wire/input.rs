@@ -1,10 +1,14 @@
-//! Arguments. Optional ones may be absent or null; unknown ones are refused.
+//! Arguments. Optional ones may be left out; unknown ones are refused.
+//!
+//! The schemas hold only what every host's converter takes (see `schema.rs`), and no lower limit that the empty text, which
+//! models fill in where they have nothing to say, would be under. Converters lose limits and defaults that stand in keywords
+//! alone, so the words say them as well.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, de::Error as _};
 use zeroize::Zeroizing;
 
-use super::read::Input;
+use super::read::accepts;
 use crate::service::{CodeRequest, Refusal, Registration, SeatQuery, SecretQuery};
 
 /// A text that may be a seed or hold one: wiped on drop, without `Debug`, and with an error that never quotes it.
@@ -12,38 +16,37 @@ pub struct Sensitive(Zeroizing<String>);
 
 /// What a registration takes.
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct RegisterInput {
     /// An `otpauth://totp/` URI, as an enrolment QR code holds it. With it, all other fields are ignored.
     #[serde(default)]
-    #[schemars(with = "String", extend("writeOnly" = true))]
+    #[schemars(with = "String")]
     pub uri: Option<Sensitive>,
-    /// What to call the secret; required without `uri`.
+    /// What to call the secret, in at most 256 characters; required without `uri`.
     #[serde(default)]
-    #[schemars(with = "String", length(min = 1, max = 256))]
+    #[schemars(with = "String", length(max = 256))]
     pub label: Option<String>,
     /// The seed in base32, as the service shows it (spaces, dashes, lower case and padding are accepted). Leave it out
     /// to have a new one made.
     #[serde(default)]
-    #[schemars(with = "String", extend("writeOnly" = true))]
+    #[schemars(with = "String")]
     pub secret: Option<Sensitive>,
-    /// The service that issued it.
+    /// The service that issued it, in at most 256 characters.
     #[serde(default)]
-    #[schemars(with = "String", length(min = 1, max = 256))]
+    #[schemars(with = "String", length(max = 256))]
     pub issuer: Option<String>,
-    /// The hash function; SHA1 unless the service says otherwise.
+    /// The hash function: SHA1 (the default), SHA256 or SHA512.
     #[serde(default)]
     #[schemars(with = "String", extend("enum" = ["SHA1", "SHA256", "SHA512"], "default" = "SHA1"))]
     pub algorithm: Option<String>,
-    /// Digits of a code.
+    /// Digits of a code: 6 (the default) or 8.
     #[serde(default, deserialize_with = "whole")]
-    #[schemars(with = "u32", extend("enum" = [6, 8], "default" = 6))]
+    #[schemars(with = "u32", range(min = 6, max = 8), extend("default" = 6))]
     pub digits: Option<i64>,
-    /// Seconds that a code lives.
+    /// Seconds that a code lives, 1 to 3600; 30 by default.
     #[serde(default, deserialize_with = "whole")]
     #[schemars(with = "u32", range(min = 1, max = 3600), extend("default" = 30))]
     pub period: Option<i64>,
-    /// Give each code of this secret to one caller only, whatever a call asks for.
+    /// Give each code of this secret to one caller only, whatever a call asks for; false by default.
     #[serde(default)]
     #[schemars(with = "bool", extend("default" = false))]
     pub single_use: Option<bool>,
@@ -51,17 +54,16 @@ pub struct RegisterInput {
 
 /// What a list of secrets takes.
 #[derive(Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct ListSecretsInput {
-    /// Only secrets whose label or issuer contains this text, without case.
+    /// Words that must all occur in a secret's issuer and label taken together; at most 256 characters.
     #[serde(default)]
     #[schemars(with = "String", length(max = 256))]
     pub query: Option<String>,
-    /// Secrets to return at most.
+    /// Secrets to return at most, 0 to 1000.
     #[serde(default, deserialize_with = "whole")]
     #[schemars(with = "u32", range(min = 0, max = 1000))]
     pub limit: Option<i64>,
-    /// Secrets to skip.
+    /// Secrets to skip; 0 by default.
     #[serde(default, deserialize_with = "whole")]
     #[schemars(with = "u32", range(min = 0), extend("default" = 0))]
     pub offset: Option<i64>,
@@ -69,30 +71,27 @@ pub struct ListSecretsInput {
 
 /// What names a secret.
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct SecretIdInput {
-    /// The secret's id, as `list_totp_secrets` shows it.
-    #[schemars(extend("format" = "uuid"))]
+    /// The secret's id (a UUID), as the list of secrets shows it.
     pub secret_id: String,
 }
 
 /// What a code takes.
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct GetCodeInput {
-    /// The secret's id, as `list_totp_secrets` shows it.
-    #[schemars(extend("format" = "uuid"))]
+    /// The secret's id (a UUID), as the list of secrets shows it.
     pub secret_id: String,
-    /// Seconds that must be left of the code, at most the secret's period. If fewer are left, the call waits for the
-    /// next code.
+    /// Seconds that must be left of the code: 0 (the default) to its period, 3600 at most. With fewer, the call waits for
+    /// the next code.
     #[serde(default, deserialize_with = "whole")]
     #[schemars(with = "u32", range(min = 0, max = 3600))]
     pub min_validity: Option<i64>,
-    /// True: this code goes to no other caller. Use it when several agents may log in to the same account.
+    /// True: this code goes to no other caller. Use it when several agents may log in to the same account. False by
+    /// default.
     #[serde(default)]
     #[schemars(with = "bool", extend("default" = false))]
     pub single_use: Option<bool>,
-    /// Seconds to wait for a code at most.
+    /// Seconds to wait for a code at most, 0 to 120; 45 by default.
     #[serde(default, deserialize_with = "whole")]
     #[schemars(with = "u32", range(min = 0, max = 120), extend("default" = 45))]
     pub max_wait: Option<i64>,
@@ -100,21 +99,19 @@ pub struct GetCodeInput {
     #[serde(default)]
     #[schemars(with = "String")]
     pub seat_id: Option<String>,
-    /// Why the code is needed, in a few words, for the audit trail. No secrets, codes or addresses.
+    /// Why the code is needed, in at most 128 characters, for the audit log. No secrets, codes or addresses.
     #[serde(default)]
-    #[schemars(with = "String", length(max = 128))]
+    #[schemars(with = "String")]
     pub purpose: Option<String>,
 }
 
 /// What a verification takes.
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct VerifyInput {
-    /// The secret's id, as `list_totp_secrets` shows it.
-    #[schemars(extend("format" = "uuid"))]
+    /// The secret's id (a UUID), as the list of secrets shows it.
     pub secret_id: String,
-    /// The code that the person typed.
-    #[schemars(with = "String", length(min = 6, max = 16))]
+    /// The code that the person typed: 6 or 8 digits.
+    #[schemars(with = "String")]
     pub code: Sensitive,
     /// The seat (user) that it is checked for: its id or its `auth_subject`.
     #[serde(default)]
@@ -124,17 +121,16 @@ pub struct VerifyInput {
 
 /// What a list of seats takes.
 #[derive(Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct ListSeatsInput {
     /// Only the seat with exactly this e-mail address.
     #[serde(default)]
     #[schemars(with = "String")]
     pub email: Option<String>,
-    /// Seats to return at most.
+    /// Seats to return at most, 0 to 1000; all by default.
     #[serde(default, deserialize_with = "whole")]
     #[schemars(with = "u32", range(min = 0, max = 1000))]
     pub limit: Option<i64>,
-    /// Seats to skip.
+    /// Seats to skip; 0 by default.
     #[serde(default, deserialize_with = "whole")]
     #[schemars(with = "u32", range(min = 0), extend("default" = 0))]
     pub offset: Option<i64>,
@@ -142,7 +138,6 @@ pub struct ListSeatsInput {
 
 /// What a count of seats takes.
 #[derive(Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct SeatCountInput {
     /// Only the seat with exactly this e-mail address.
     #[serde(default)]
@@ -152,7 +147,6 @@ pub struct SeatCountInput {
 
 /// What names a seat.
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct GetSeatInput {
     /// The seat's id, or the user's id at the identity provider (`auth_subject`).
     pub seat_id: String,
@@ -252,49 +246,41 @@ impl ListSeatsInput {
     }
 }
 
-macro_rules! accepts {
-    ($($input:ty { $($field:literal: $accepted:literal),* $(,)? })*) => {
-        $(impl Input for $input {
-            const FIELDS: &'static [(&'static str, &'static str)] = &[$(($field, $accepted)),*];
-        })*
-    };
-}
-
 accepts! {
     RegisterInput {
-        "uri": "a text: an otpauth://totp/ URI",
-        "label": "a text of 1 to 256 characters",
-        "secret": "a text: the seed in base32",
-        "issuer": "a text of 1 to 256 characters",
-        "algorithm": "SHA1, SHA256 or SHA512",
-        "digits": "6 or 8",
-        "period": "a whole number of seconds, 1 to 3600",
-        "single_use": "true or false",
+        "uri": Optional Text "a text: an otpauth://totp/ URI",
+        "label": Optional Text "a text of 1 to 256 characters",
+        "secret": Optional Text "a text: the seed in base32",
+        "issuer": Optional Text "a text of 1 to 256 characters",
+        "algorithm": Optional Text "SHA1, SHA256 or SHA512",
+        "digits": Optional Whole "6 or 8",
+        "period": Optional Whole "a whole number of seconds, 1 to 3600",
+        "single_use": Optional Truth "true or false",
     }
     ListSecretsInput {
-        "query": "a text of at most 256 characters",
-        "limit": "a whole number, 0 to 1000",
-        "offset": "a whole number, 0 or more",
+        "query": Optional Text "a text of at most 256 characters",
+        "limit": Optional Whole "a whole number, 0 to 1000",
+        "offset": Optional Whole "a whole number, 0 or more",
     }
-    SecretIdInput { "secret_id": "the UUID of a secret" }
+    SecretIdInput { "secret_id": Required Text "the UUID of a secret" }
     GetCodeInput {
-        "secret_id": "the UUID of a secret",
-        "min_validity": "a whole number of seconds, 0 to the secret's period",
-        "single_use": "true or false",
-        "max_wait": "a whole number of seconds, 0 to 120",
-        "seat_id": "a text: a seat's UUID or auth_subject",
-        "purpose": "a text of at most 128 characters",
+        "secret_id": Required Text "the UUID of a secret",
+        "min_validity": Optional Whole "a whole number of seconds, 0 to the secret's period",
+        "single_use": Optional Truth "true or false",
+        "max_wait": Optional Whole "a whole number of seconds, 0 to 120",
+        "seat_id": Optional Text "a text: a seat's UUID or auth_subject",
+        "purpose": Optional Text "a text",
     }
     VerifyInput {
-        "secret_id": "the UUID of a secret",
-        "code": "a text of 6 or 8 digits",
-        "seat_id": "a text: a seat's UUID or auth_subject",
+        "secret_id": Required Text "the UUID of a secret",
+        "code": Required Text "a text of 6 or 8 digits",
+        "seat_id": Optional Text "a text: a seat's UUID or auth_subject",
     }
     ListSeatsInput {
-        "email": "a text: an e-mail address",
-        "limit": "a whole number, 0 to 1000",
-        "offset": "a whole number, 0 or more",
+        "email": Optional Text "a text: an e-mail address",
+        "limit": Optional Whole "a whole number, 0 to 1000",
+        "offset": Optional Whole "a whole number, 0 or more",
     }
-    SeatCountInput { "email": "a text: an e-mail address" }
-    GetSeatInput { "seat_id": "a text: a seat's UUID or auth_subject" }
+    SeatCountInput { "email": Optional Text "a text: an e-mail address" }
+    GetSeatInput { "seat_id": Required Text "a text: a seat's UUID or auth_subject" }
 }

@@ -23,6 +23,6 @@ pub use output::{
     OK, Revealed, Seat, SeatCountResponse, SeatListResponse, SeatRetrieveResponse, SecretCreateResponse,
     SecretDeleteResponse, SecretListResponse, SecretPageResponse, TotpGetCodeResponse, TotpSecret, VerifyResponse,
 };
-pub use read::{Input, depth_within_limit, not_known, read, read_in};
+pub use read::{Field, Input, Kind, Need, depth_within_limit, not_known, read_in};
 pub use schema::{input_schema, output_schema};
 pub use trail::ListAuditInput;

@@ -1,5 +1,11 @@
 //! JSON schemas from the types that serve the calls, in a form that every client understands: nothing by reference, no
-//! `uint64` format (validators warn of it), `anyOf` instead of a list of types, and no default that is none.
+//! `uint64` format (validators warn of it), `anyOf` instead of a list of types, no default that is none, and descriptions
+//! of one line.
+//!
+//! Those of arguments hold still less, since hosts convert them to what their model takes: no `format` but `date-time`
+//! (Gemini's API refuses others, and generated models hold our ids against another version's UUIDs), no `enum` of numbers
+//! (Gemini), no `additionalProperties` (a client's converter fails on a boolean there), no `anyOf`, and no `writeOnly`. A
+//! test walks all of them.
 
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
@@ -45,6 +51,10 @@ fn polish(schema: &mut Value) {
             // serde's way to say that a field may be left out, which `required` says already; null is not of its type.
             if fields.get("default").is_some_and(Value::is_null) {
                 fields.remove("default");
+            }
+            // A doc comment is broken into lines where its file is.
+            if let Some(Value::String(words)) = fields.get_mut("description") {
+                *words = words.replace('\n', " ");
             }
             if let Some(Value::Array(types)) = fields.get("type").cloned() {
                 fields.remove("type");

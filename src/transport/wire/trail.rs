@@ -3,7 +3,10 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{input::whole, read::Input};
+use super::{
+    input::whole,
+    read::{Input as _, accepts},
+};
 use crate::{
     domain::{
         audit::{Action, AuditFilter},
@@ -15,7 +18,6 @@ use crate::{
 
 /// Which rows of the trail.
 #[derive(Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct ListAuditInput {
     /// Rows for this seat: its id.
     #[serde(default)]
@@ -51,17 +53,17 @@ pub struct ListAuditInput {
     pub after: Option<i64>,
 }
 
-impl Input for ListAuditInput {
-    const FIELDS: &'static [(&'static str, &'static str)] = &[
-        ("seat_id", "the UUID of a seat"),
-        ("secret_id", "the UUID of a secret"),
-        ("key", "the id of a key: 12 letters and digits"),
-        ("action", "the word for an action, such as code.get"),
-        ("since", "an RFC 3339 time"),
-        ("until", "an RFC 3339 time"),
-        ("limit", "a whole number, 0 to 1000"),
-        ("after", "the number of a row"),
-    ];
+accepts! {
+    ListAuditInput {
+        "seat_id": Optional Text "the UUID of a seat",
+        "secret_id": Optional Text "the UUID of a secret",
+        "key": Optional Text "the id of a key: 12 letters and digits",
+        "action": Optional Text "the word for an action, such as code.get",
+        "since": Optional Text "an RFC 3339 time",
+        "until": Optional Text "an RFC 3339 time",
+        "limit": Optional Whole "a whole number, 0 to 1000",
+        "after": Optional Whole "the number of a row",
+    }
 }
 
 impl ListAuditInput {
@@ -97,8 +99,8 @@ fn parsed<T, E>(
 }
 
 fn wrong(field: &'static str) -> Refusal {
-    let accepted = ListAuditInput::FIELDS.iter().find(|(name, _)| *name == field).map(|(_, accepted)| *accepted);
-    Refusal::invalid(field, format!("must be {}", accepted.unwrap_or_default()))
+    let accepted = ListAuditInput::field(field).map_or("", |field| field.accepted);
+    Refusal::invalid(field, format!("must be {accepted}"))
 }
 
 fn actions() -> Vec<&'static str> {

@@ -26,8 +26,6 @@ fn wrong_wishes_are_refused() {
     insta::assert_snapshot!(refused(&["--min-validity", "31"], 1), @"error: `min_validity` must be 0 to 30, this secret's period");
     insta::assert_snapshot!(refused(&["--max-wait", "121"], 1), @"error: `max_wait` must be 0 to 120 seconds");
     insta::assert_snapshot!(refused(&["--seat", "nobody"], 1), @"error: no such seat; list what exists to find its id");
-    insta::assert_snapshot!(refused(&["--purpose", "code 123456"], 1),
-        @"error: `purpose` must not hold a seed, a code, a URI, a key or an e-mail address");
     insta::assert_snapshot!(refused(&["--watch", "--json"], 2),
         @r#"{"status":"ERROR","error":"invalid_argument","message":"--watch goes on and --json is one document; use one of them"}"#);
     assert!(refused(&["--watch", "--single-use"], 2).contains("cannot be used with"));

@@ -159,7 +159,6 @@ fn what_is_typed_in_the_wrong_place_is_not_repeated() {
         vec!["code", RFC_SEED],
         vec!["code", "alice", RFC_SEED],
         vec!["code", "alice", "--min-validity", RFC_SEED],
-        vec!["code", "alice", "--purpose", RFC_SEED],
         vec!["secret", "show", RFC_SEED],
         vec!["audit", "list", "--action", RFC_SEED],
         vec!["audit", "list", "--since", RFC_SEED],

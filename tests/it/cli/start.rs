@@ -58,6 +58,34 @@ fn without_a_command_it_serves_the_host_that_started_it() {
     assert!(person.run(&["stdio", "--seat", "nobody"]).refused(1).contains("no such seat"));
 }
 
+#[test]
+fn a_sidecar_that_cant_serve_tells_its_host_why_in_answer_to_its_first_request() {
+    let hello = r#"{"jsonrpc":"2.0","id":7,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}"#;
+    let noise = r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":7}}"#;
+    let person = Person::with_alice();
+    let none = person.file("none.key", "not a key");
+    let none = none.to_str().unwrap();
+    let within = person.home().join("data").join("my.key");
+    for (arguments, status, reason) in [
+        (vec!["--key-file", none], 78, "the key file"),
+        (vec!["--key-file", none, "stdio"], 78, "the key file"),
+        (vec!["stdio", "--seat", "nobody"], 1, "no such seat"),
+        (vec!["--account", "nobody", "stdio"], 1, "no account of this name"),
+        (vec!["--data-dir", "data", "--key-file", within.to_str().unwrap(), "stdio"], 2, "within the data directory"),
+        (vec!["--log", "=x=", "stdio"], 2, "filter"),
+    ] {
+        let ran = person.fed(&format!("\n{noise}\n{hello}\n"), &arguments);
+        assert_eq!(ran.status, status, "{arguments:?}: {ran:?}");
+        let answer: serde_json::Value = serde_json::from_str(ran.out.trim_end()).expect("one answer");
+        assert_eq!((&answer["id"], &answer["error"]["code"]), (&7.into(), &(-32603).into()), "{answer}");
+        assert!(text_of(&answer, "/error/message").contains(reason), "{answer}");
+        assert!(ran.err.contains(reason), "{ran:?}");
+        // A host that says nothing is answered nothing.
+        let silent = person.run(&arguments);
+        assert_eq!((silent.status, &*silent.out), (status, ""), "{silent:?}");
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn a_sidecar_that_is_told_to_end_or_can_answer_nobody_ends() {

@@ -20,24 +20,79 @@ fn what_is_not_known_is_named_with_its_place() {
 
     assert_eq!(
         post(&verify, r#"{"code":"123456","seat":"x"}"#),
-        "`body` has a field `seat` that is not known; the known ones are `code`, `seat_id`"
+        "`body` has a field `seat` that is not known; did you mean `seat_id`? The known ones are `code`, `seat_id`"
     );
     assert!(post(&verify, r#"{"secret_id":"x"}"#).starts_with("`secret_id` stands in the path"));
     assert!(post(&verify, r#"{"code":123456}"#).starts_with("`code` must be"));
     let registered = post("/api/v2/totp/secrets", r#"{"lable":"a"}"#);
-    assert!(registered.starts_with("`body` has a field `lable` that is not known; the known ones are `uri`"));
+    assert!(
+        registered.starts_with(
+            "`body` has a field `lable` that is not known; did you mean `label`? The known ones are `uri`"
+        )
+    );
     let hidden = post("/api/v2/totp/secrets", r#"{"JBSWY3DPEHPK3PXP":"a"}"#);
     assert!(hidden.starts_with("`body` has a field that is not known; the known ones are `uri`"), "{hidden}");
     let query = |path: &str| said(server.get(path, &token));
     assert_eq!(
         query("/api/v2/seats?email=a@example.com&limt=1"),
-        "`query` has a parameter `limt` that is not known; the known ones are `email`, `limit`, `offset`"
+        "`query` has a parameter `limt` that is not known; did you mean `limit`? The known ones are `email`, `limit`, `offset`"
     );
     assert!(query("/api/v2/seats?JBSWY3DPEHPK3PXP=1").starts_with("`query` has a parameter that is not known;"));
     assert_eq!(
         said(server.delete(&format!("/api/v2/totp/secrets/{id}?force=1"), &token)),
         "`query` has a parameter `force` that is not known; this route takes none"
     );
+}
+
+#[test]
+fn null_and_the_empty_text_leave_an_optional_field_out() {
+    let server = Server::start();
+    let (token, id) = (server.token(), server.secret("a"));
+    for path in [
+        "/api/v2/seats?email=&limit=&offset=",
+        "/api/v2/seats/count?email=",
+        "/api/v2/totp/secrets?query=&limit=&offset",
+        "/api/v2/audit?seat_id=&secret_id=&key=&action=&since=&until=&limit=&after=",
+        &format!("/api/v2/totp/code/{id}?min_validity=&single_use=&max_wait=&seat_id=&purpose="),
+    ] {
+        assert_eq!(server.get(path, &token).status, 200, "{path}");
+    }
+    for empty in [json!(""), Value::Null] {
+        let mut fields = json!({"label": "b"});
+        for name in ["uri", "secret", "issuer", "algorithm", "digits", "period", "single_use"] {
+            fields[name] = empty.clone();
+        }
+        let post = |path: &str, body: Value| server.post(path, &token, &body.to_string());
+        let made = post("/api/v2/totp/secrets", fields).json();
+        let secret = &made["totp_secret"];
+        assert_eq!(
+            (&secret["issuer"], &secret["digits"], &secret["period"], &secret["algorithm"]),
+            (&Value::Null, &json!(6), &json!(30), &json!("SHA1")),
+            "{made}"
+        );
+        let verify = format!("/api/v2/totp/code/{id}/verify");
+        assert_eq!(post(&verify, json!({"code": "123456", "seat_id": empty})).status, 200);
+        let required = post(&verify, json!({"code": empty}));
+        assert!(required.json()["message"].as_str().unwrap().starts_with("`code` is required"), "{required:?}");
+        let label = post("/api/v2/totp/secrets", json!({"label": empty}));
+        assert!(label.json()["message"].as_str().unwrap().starts_with("`label` is required"), "{label:?}");
+    }
+    // Only MCP's hosts make text of numbers: REST stays as it was.
+    assert_eq!(server.post("/api/v2/totp/secrets", &token, r#"{"label":"c","digits":"6"}"#).status, 400);
+    assert_eq!(server.post("/api/v2/totp/secrets", &token, r#"{"label":"c","toolCallId":"x"}"#).status, 400);
+}
+
+#[test]
+fn the_document_says_that_a_body_holds_no_other_fields() {
+    let document = Server::start().raw(written("GET", "/openapi.json", &[], None).as_bytes()).json();
+    let bodies = document["paths"].as_object().unwrap().values().flat_map(|path| path.as_object().unwrap().values());
+    let bodies: Vec<_> = bodies.filter_map(|operation| operation.get("requestBody")).collect();
+    assert_eq!(bodies.len(), 2);
+    for body in bodies {
+        let schema = &body["content"]["application/json"]["schema"];
+        assert_eq!(schema["additionalProperties"], false, "{schema}");
+        assert!(!schema.to_string().contains("writeOnly"), "{schema}");
+    }
 }
 
 #[test]

@@ -419,3 +419,130 @@ fn an_open_stream_ends_when_the_server_stops() {
     while stream.chunk().is_some() {}
     assert!(stream.line().is_none());
 }
+
+#[test]
+fn an_initialize_with_a_dead_session_or_an_unknown_revision_begins_a_new_one() {
+    let server = Server::start();
+    let (token, other) = (server.token(), server.token());
+    let (live, foreign) = (open(&server, &token), open(&server, &other));
+    let ended = open(&server, &token);
+    delete(&server, &token, &ended);
+    let greet = |headers: &[(&str, &str)]| {
+        let bearer = format!("Bearer {token}");
+        let both = [("authorization", &*bearer), ("accept", "application/json, text/event-stream")];
+        let headers: Vec<_> = both.iter().chain(headers).copied().collect();
+        server.raw(written("POST", "/mcp", &headers, Some(&hello().to_string())).as_bytes())
+    };
+
+    for headers in [
+        [("mcp-session-id", &*ended)],
+        [("mcp-session-id", "00000000-0000-4000-8000-000000000000")],
+        [("mcp-session-id", &*foreign)],
+        [("mcp-session-id", "")],
+        [("mcp-protocol-version", "2099-01-01")],
+        [("mcp-protocol-version", "x")],
+    ] {
+        let answer = greet(&headers);
+        assert_eq!(answer.status, 200, "{headers:?}: {answer:?}");
+        assert_eq!(message(&answer)["result"]["protocolVersion"], "2025-11-25", "{headers:?}");
+        let begun = answer.header("mcp-session-id").unwrap();
+        assert!(![&*live, &*foreign, &*ended].contains(&begun), "a session of its own: {headers:?}");
+        assert_eq!(post(&server, &token, Some(begun), &list()).status, 200);
+    }
+    assert_eq!(post(&server, &other, Some(&foreign), &list()).status, 200, "it lives on");
+    // Whatever is no greeting needs a session that lives.
+    assert_eq!(post(&server, &token, Some(&ended), &list()).status, 404);
+    assert_eq!(post(&server, &token, Some(&foreign), &list()).status, 404);
+}
+
+#[test]
+fn sessions_begun_beside_a_dead_one_are_bounded_all_the_same() {
+    let mut settings = settings();
+    settings.limits.sessions_per_key = 2;
+    let server = Server::with(settings);
+    let token = server.token();
+    let dead = "00000000-0000-4000-8000-000000000000";
+    assert_eq!([0; 3].map(|_| post(&server, &token, Some(dead), &hello()).status), [200, 200, 429]);
+}
+
+#[test]
+fn an_initialize_that_lacks_something_is_told_what() {
+    let server = Server::start();
+    let token = server.token();
+    let flat = json!({"jsonrpc": "2.0", "id": 7, "method": "initialize",
+        "params": {"protocolVersion": "2024-11-05", "clientName": "g", "clientVersion": "1"}});
+
+    for session in [None, Some("00000000-0000-4000-8000-000000000000")] {
+        let answer = post(&server, &token, session, &flat);
+        assert_eq!((answer.status, answer.header("content-type")), (400, Some("application/json")), "{answer:?}");
+        let error = answer.json();
+        assert_eq!((&error["id"], &error["error"]["code"]), (&json!(7), &json!(-32602)), "{error}");
+        let message = error["error"]["message"].as_str().unwrap();
+        assert!(message.contains("`params.capabilities`") && message.contains("`params.clientInfo`"), "{message}");
+    }
+    assert_eq!(sessions(&server), 0);
+}
+
+#[test]
+fn a_slash_at_the_end_of_the_url_is_the_same_place() {
+    let server = Server::start();
+    let token = server.token();
+    let bearer = format!("Bearer {token}");
+    let send = |method: &str, session: Option<&str>, body: Option<String>| {
+        let mut headers = vec![("authorization", &*bearer), ("accept", "application/json, text/event-stream")];
+        headers.extend(session.map(|id| ("mcp-session-id", id)));
+        server.raw(written(method, "/mcp/", &headers, body.as_deref()).as_bytes())
+    };
+    let begun = send("POST", None, Some(hello().to_string()));
+    assert_eq!(begun.status, 200);
+    let session = begun.header("mcp-session-id").unwrap();
+    let tools = message(&send("POST", Some(session), Some(list().to_string())));
+    assert_eq!(tools["result"]["tools"].as_array().map(Vec::len), Some(8));
+    assert_eq!(send("DELETE", Some(session), None).status, 204);
+    assert_eq!(server.raw(written("POST", "/mcp/", &[], Some("{}")).as_bytes()).refusal().0, 401);
+}
+
+#[test]
+fn who_takes_events_takes_both_kinds_of_answer() {
+    let server = Server::start();
+    let token = server.token();
+    let bearer = format!("Bearer {token}");
+    let greet = |accept: &str| {
+        let headers = [("authorization", &*bearer), ("accept", accept)];
+        server.raw(written("POST", "/mcp", &headers, Some(&hello().to_string())).as_bytes()).status
+    };
+    for accept in [
+        "text/event-stream",
+        "TEXT/Event-Stream; charset=utf-8",
+        "text/event-stream;q=0.9",
+        "text/*",
+        "*/*",
+        "application/xml, */*;q=0.1",
+        "application/json, text/event-stream",
+    ] {
+        assert_eq!(greet(accept), 200, "{accept}");
+    }
+    for accept in ["application/json", "text/plain", "text/event-stream;q=0", "*/*; q=0.0", "text/event-streams"] {
+        assert_eq!(greet(accept), 406, "{accept}");
+    }
+}
+
+#[test]
+fn who_sends_no_key_is_told_what_to_set() {
+    let server = Server::start();
+    let refused = server.raw(written("POST", "/mcp", &[], Some(&hello().to_string())).as_bytes());
+    assert_eq!(refused.refusal(), (401, "unauthenticated".to_owned()));
+    let message = refused.json()["message"].as_str().unwrap().to_owned();
+    for said in ["Authorization: Bearer cs_", "countersign key create", "mcp-remote"] {
+        assert!(message.contains(said), "{message}");
+    }
+}
+
+#[test]
+fn instructions_name_only_tools_that_the_key_may_call() {
+    let server = Server::start();
+    let token = token_of(&server.key([Scope::CodesRead]));
+    let greeted = message(&post(&server, &token, None, &hello()));
+    let instructions = greeted["result"]["instructions"].as_str().unwrap();
+    assert!(instructions.contains("get_totp_code") && !instructions.contains("list_totp_secrets"), "{instructions}");
+}

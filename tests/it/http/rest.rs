@@ -97,20 +97,12 @@ fn a_code_takes_its_wishes_from_the_query() {
     let (token, id) = (server.token(), server.secret("a"));
     let get = |query: &str| server.get(&format!("/api/v2/totp/code/{id}?{query}"), &token);
 
-    assert_eq!(get("min_validity=30&purpose=log%20in&seat_id=").refusal().1, "not_found");
+    assert_eq!(get("min_validity=30&purpose=log%20in&seat_id=nobody").refusal().1, "not_found");
     assert_eq!(get("single_use=true&max_wait=0").status, 200);
     let busy = get("single_use=true&max_wait=0");
     assert_eq!(busy.refusal(), (409, "busy".to_owned()));
     assert_eq!(busy.header("retry-after"), Some("30"));
-    for bad in [
-        "min_validity=31",
-        "min_validity=x",
-        "max_wait=121",
-        "single_use=yes",
-        "purpose=123456",
-        "code=1",
-        "secret_id=1",
-    ] {
+    for bad in ["min_validity=31", "min_validity=x", "max_wait=121", "single_use=yes", "code=1", "secret_id=1"] {
         assert_eq!(get(bad).refusal(), (400, "invalid_argument".to_owned()), "{bad}");
     }
 }
@@ -163,7 +155,7 @@ fn secrets_are_listed_whole_or_by_page() {
     // All of them were made in the same millisecond.
     let labels = (0..60).map(|n| json!(format!("secret {n}")));
     assert!(listed("").iter().map(|secret| &secret["label"]).eq(labels.collect::<Vec<_>>().iter()));
-    assert_eq!((count(""), count("?limit=7&offset=58"), count("?limit=0"), count("?query=SECRET%205")), (60, 2, 0, 11));
+    assert_eq!((count(""), count("?limit=7&offset=58"), count("?limit=0"), count("?query=SECRET%205")), (60, 2, 0, 15));
     for bad in ["?limit=1001", "?limit=-1", "?offset=-1", "?limit=1.5", "?page=2", "?limit=1&limit=1"] {
         assert_eq!(server.get(&format!("{SECRETS}{bad}"), &token).refusal().0, 400, "{bad}");
     }

@@ -22,8 +22,12 @@ fn open(server: &Server, token: &str) -> Stream {
 }
 
 fn opened(server: &Server, token: &str) -> Result<Stream, Answer> {
+    opened_at(server, "/sse", token)
+}
+
+fn opened_at(server: &Server, path: &str, token: &str) -> Result<Stream, Answer> {
     let mut client = server.client();
-    client.write(written("GET", "/sse", &[("authorization", &format!("Bearer {token}"))], None).as_bytes());
+    client.write(written("GET", path, &[("authorization", &format!("Bearer {token}"))], None).as_bytes());
     let (status, headers) = client.head().unwrap();
     if status != 200 {
         return Err(client.rest(status, headers).unwrap());
@@ -272,4 +276,36 @@ fn who_waits_hears_that_the_server_stops() {
     assert_eq!(answer["result"]["isError"], true);
     assert!(answer.to_string().contains("unavailable"), "{answer}");
     assert!(event(&mut stream.client).is_none());
+}
+
+#[test]
+fn a_slash_at_the_end_of_the_url_is_the_same_place() {
+    let server = Server::start();
+    let mut stream = opened_at(&server, "/sse/", &server.token()).unwrap();
+    assert!(stream.endpoint.starts_with("/messages?sessionId="), "{}", stream.endpoint);
+    assert_eq!(stream.greet(&server)["result"]["protocolVersion"], "2024-11-05");
+}
+
+#[test]
+fn the_endpoint_has_the_path_that_a_proxy_serves_this_server_under() {
+    let mut settings = settings();
+    settings.public_url = Some("https://example.com/codes/".parse().unwrap());
+    let server = Server::with(settings);
+    let mut stream = open(&server, &server.token());
+    // The proxy takes its path away.
+    let inner = stream.endpoint.strip_prefix("/codes").expect("the proxy's path").to_owned();
+    assert!(inner.starts_with("/messages?sessionId="), "{inner}");
+    stream.endpoint = inner;
+    assert_eq!(stream.greet(&server)["result"]["protocolVersion"], "2024-11-05");
+}
+
+#[test]
+fn an_initialize_that_lacks_something_is_told_what() {
+    let server = Server::start();
+    let mut stream = open(&server, &server.token());
+    let flat = json!({"protocolVersion": "2024-11-05", "clientName": "g", "clientVersion": "1"});
+    let answer = stream.ask(&server, "initialize", &flat);
+    assert_eq!(answer["error"]["code"], -32602, "{answer}");
+    assert!(answer["error"]["message"].as_str().unwrap().contains("`params.clientInfo`"), "{answer}");
+    assert_eq!(stream.greet(&server)["result"]["protocolVersion"], "2024-11-05");
 }

@@ -2,7 +2,9 @@
 
 mod arguments;
 mod ending;
+mod hosts;
 mod protocol;
+mod queries;
 mod schemas;
 
 use countersign::{

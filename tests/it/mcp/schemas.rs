@@ -2,7 +2,8 @@
 
 use std::{fs, path::Path};
 
-use countersign::transport::mcp::{TOOLS, listed};
+use countersign::transport::mcp::{TOOLS, ToolSpec, listed};
+use serde_json::{Value, json};
 
 /// Set this variable to write the snapshots anew.
 const UPDATE: &str = "COUNTERSIGN_UPDATE_SNAPSHOTS";
@@ -26,16 +27,65 @@ fn every_tool_is_as_its_snapshot_says() {
 }
 
 #[test]
-fn tools_stand_in_the_order_of_their_names() {
-    assert!(TOOLS.windows(2).all(|pair| pair[0].name < pair[1].name));
+fn what_an_agent_does_most_is_listed_first() {
+    let names: Vec<&str> = listed().iter().map(|tool| tool.name.as_ref()).collect();
+    assert_eq!(names[..2], ["list_totp_secrets", "get_totp_code"]);
+    assert_eq!(names.last(), Some(&"delete_totp_secret"));
+    let destructive = |tool: &ToolSpec| tool.name.starts_with("delete");
+    assert!(TOOLS.is_sorted_by_key(destructive), "what can't be undone comes last");
 }
 
 #[test]
 fn schemas_hold_nothing_that_clients_stumble_over() {
     for tool in listed() {
         let text = serde_json::to_string(&tool).unwrap();
-        for trap in ["\"format\":\"uint", "\"format\":\"int", "$ref", "$defs", "\"type\":[", "\"default\":null"] {
+        for trap in
+            ["\"format\":\"u", "\"format\":\"int", "$ref", "$defs", "\"type\":[", "\"default\":null", "\"enum\":[6"]
+        {
             assert!(!text.contains(trap), "{} has {trap}", tool.name);
         }
+        assert!(!text.contains("\\n"), "{} has a line break in mid-sentence", tool.name);
     }
+}
+
+#[test]
+fn schemas_of_arguments_hold_only_what_every_converter_takes() {
+    const OF_OBJECTS: [&str; 3] = ["type", "properties", "required"];
+    const OF_VALUES: [&str; 8] =
+        ["type", "description", "enum", "format", "minimum", "maximum", "maxLength", "default"];
+    for tool in listed() {
+        let schema = serde_json::to_value(&tool.input_schema).unwrap();
+        let unknown = |schema: &Value, known: &[&str]| {
+            schema.as_object().unwrap().keys().find(|key| !known.contains(&key.as_str())).cloned()
+        };
+        assert_eq!((unknown(&schema, &OF_OBJECTS), &schema["type"]), (None, &json!("object")), "{}", tool.name);
+        for (name, value) in schema["properties"].as_object().unwrap() {
+            let place = format!("{}, {name}: {value}", tool.name);
+            assert_eq!(unknown(value, &OF_VALUES), None, "{place}");
+            assert!(matches!(value["type"].as_str(), Some("string" | "integer" | "boolean")), "{place}");
+            let words = value.get("enum").is_none_or(|words| words.as_array().unwrap().iter().all(Value::is_string));
+            assert!(words, "{place}");
+            assert!(value.get("format").is_none_or(|format| format == "date-time"), "{place}");
+        }
+    }
+}
+
+#[test]
+fn the_words_say_every_limit_and_default() {
+    for tool in listed() {
+        let schema = serde_json::to_value(&tool.input_schema).unwrap();
+        for (name, value) in schema["properties"].as_object().unwrap() {
+            let words = value["description"].as_str().unwrap().to_lowercase();
+            for keyword in ["default", "minimum", "maximum", "maxLength", "enum"] {
+                let said =
+                    value.get(keyword).map(|said| said.as_array().cloned().unwrap_or_else(|| vec![said.clone()]));
+                for said in said.into_iter().flatten() {
+                    let said = said.as_str().map_or_else(|| said.to_string(), str::to_owned).to_lowercase();
+                    assert!(words.contains(&said), "{}, {name}: {words} does not say {keyword} {said}", tool.name);
+                }
+            }
+        }
+    }
+    let limit = listed().iter().find(|tool| tool.name == "list_totp_secrets").unwrap();
+    assert!(limit.description.as_ref().unwrap().contains("Returns 50 unless limit says otherwise"));
 }

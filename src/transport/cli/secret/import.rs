@@ -208,8 +208,8 @@ fn from_json(text: &str) -> Result<Vec<Entry>, Failure> {
 
 /// Names the field if it is one of ours: a name that is not may be anything.
 fn named_twice(field: &str) -> Refusal {
-    match RegisterInput::FIELDS.iter().find(|(known, _)| *known == field) {
-        Some((known, _)) => Refusal::invalid(known, "is named twice"),
+    match RegisterInput::field(field) {
+        Some(known) => Refusal::invalid(known.name, "is named twice"),
         None => Refusal::invalid("entry", "names a field twice"),
     }
 }
@@ -218,7 +218,7 @@ fn of_value(value: Value) -> Result<Registration, Refusal> {
     match value {
         Value::String(uri) => Ok(of_uri(Zeroizing::new(uri))),
         Value::Object(fields) if depth_within_limit(&fields) => {
-            wire::read::<RegisterInput>(fields).map(|input| input.into_registration(None))
+            wire::read_in::<RegisterInput>("arguments", "", fields).map(|input| input.into_registration(None))
         }
         Value::Object(_) | Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => {
             Err(Refusal::invalid("entry", "must be an otpauth:// URI or an object such as a registration takes"))

@@ -1,7 +1,5 @@
 //! `/api/v2/audit`: the trail, for people's tools.
 
-use std::sync::LazyLock;
-
 use axum::response::Response;
 use http::Method;
 use serde_json::Map;
@@ -12,14 +10,12 @@ use crate::{
         http::{
             answer::Problem,
             door::Call,
-            query::Shape,
+            query,
             routes::{Answer, Doc, Input, Route, Run, Takes},
         },
         wire::{AuditListResponse, AuditRow, ListAuditInput, OK, input_schema, output_schema},
     },
 };
-
-static LIST: LazyLock<Shape> = LazyLock::new(|| Shape::of::<ListAuditInput>(""));
 
 pub(in crate::transport::http) static ROUTES: [Route; 1] = [Route {
     method: Method::GET,
@@ -43,7 +39,7 @@ pub(in crate::transport::http) static ROUTES: [Route; 1] = [Route {
 }];
 
 async fn list(call: Call<'_>) -> Result<Response, Problem> {
-    let read = LIST.read::<ListAuditInput>(call.parts.uri.query(), Map::new());
+    let read = query::read::<ListAuditInput>(call.parts.uri.query(), Map::new());
     let filter = call.or_note(read.and_then(|input| input.to_filter())).await?;
     let rows = call.app.service.read_trail(&call.caller, filter).await?;
     call.answer(&AuditListResponse { rows: rows.iter().map(AuditRow::from).collect(), status: OK })

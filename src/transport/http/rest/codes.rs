@@ -1,7 +1,5 @@
 //! `/api/v2/totp/code`: getting and verifying codes.
 
-use std::sync::LazyLock;
-
 use axum::{body::Body, response::Response};
 use http::Method;
 use serde_json::{Map, Value};
@@ -14,7 +12,7 @@ use crate::{
         http::{
             answer::Problem,
             door::Call,
-            query::Shape,
+            query,
             routes::{Answer, Doc, Input, Route, Run, Takes},
         },
         wire::{
@@ -22,8 +20,6 @@ use crate::{
         },
     },
 };
-
-static WISH: LazyLock<Shape> = LazyLock::new(|| Shape::of::<GetCodeInput>(SECRET_ID.name));
 
 pub(in crate::transport::http) static ROUTES: [Route; 2] = [
     Route {
@@ -73,7 +69,7 @@ async fn get(call: Call<'_>) -> Result<Response, Problem> {
     let request = match call.parts.uri.query() {
         // The common call, and the one that must be fast.
         None => CodeRequest::default(),
-        query => call.or_note(WISH.read::<GetCodeInput>(query, named(&call.named))).await?.to_request(),
+        query => call.or_note(query::read::<GetCodeInput>(query, named(&call.named))).await?.to_request(),
     };
     call.count(id).await?;
     let code = call.app.service.get_code(&call.caller, id, &request, &()).await?;

@@ -1,7 +1,5 @@
 //! `/api/v2/seats`: the people of the account.
 
-use std::sync::LazyLock;
-
 use axum::response::Response;
 use http::Method;
 use serde_json::Map;
@@ -13,7 +11,7 @@ use crate::{
         http::{
             answer::Problem,
             door::Call,
-            query::Shape,
+            query,
             routes::{Answer, Doc, InPath, Input, Route, Run, Takes},
         },
         wire::{
@@ -22,9 +20,6 @@ use crate::{
         },
     },
 };
-
-static LIST: LazyLock<Shape> = LazyLock::new(|| Shape::of::<ListSeatsInput>(""));
-static COUNT: LazyLock<Shape> = LazyLock::new(|| Shape::of::<SeatCountInput>(""));
 
 const SEAT_ID: InPath = InPath {
     name: "seat_id",
@@ -91,7 +86,7 @@ pub(in crate::transport::http) static ROUTES: [Route; 3] = [
 ];
 
 async fn list(call: Call<'_>) -> Result<Response, Problem> {
-    let read = LIST.read::<ListSeatsInput>(call.parts.uri.query(), Map::new());
+    let read = query::read::<ListSeatsInput>(call.parts.uri.query(), Map::new());
     let query = call.or_note(read.and_then(|input| input.to_query())).await?;
     let seats = call.app.service.list_seats(&call.caller, &query).await?;
     let account = call.app.account_name(call.caller.account()).await?;
@@ -100,7 +95,7 @@ async fn list(call: Call<'_>) -> Result<Response, Problem> {
 }
 
 async fn count(call: Call<'_>) -> Result<Response, Problem> {
-    let input = call.or_note(COUNT.read::<SeatCountInput>(call.parts.uri.query(), Map::new())).await?;
+    let input = call.or_note(query::read::<SeatCountInput>(call.parts.uri.query(), Map::new())).await?;
     let count = call.app.service.count_seats(&call.caller, input.email.as_deref()).await?;
     call.answer(&SeatCountResponse { count })
 }

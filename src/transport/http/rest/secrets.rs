@@ -1,7 +1,5 @@
 //! `/api/v2/totp/secrets`: registering, listing and deleting secrets.
 
-use std::sync::LazyLock;
-
 use axum::{body::Body, response::Response};
 use http::{HeaderMap, HeaderName, Method};
 use serde_json::Map;
@@ -13,20 +11,17 @@ use crate::{
         http::{
             answer::Problem,
             door::Call,
-            query::Shape,
+            query,
             routes::{Answer, Doc, InPath, Input, Route, Run, Takes},
         },
         wire::{
-            ListSecretsInput, OK, RegisterInput, SecretCreateResponse, SecretDeleteResponse, SecretIdInput,
-            SecretListResponse, TotpSecret, input_schema, output_schema, read_in,
+            ListSecretsInput, OK, RegisterInput, SecretCreateResponse, SecretDeleteResponse, SecretListResponse,
+            TotpSecret, input_schema, output_schema, read_in,
         },
     },
 };
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-
-static LIST: LazyLock<Shape> = LazyLock::new(|| Shape::of::<ListSecretsInput>(""));
-static NOTHING: LazyLock<Shape> = LazyLock::new(|| Shape::of::<SecretIdInput>("secret_id"));
 
 /// The parameter of every path that names a secret.
 pub(super) const SECRET_ID: InPath =
@@ -93,7 +88,7 @@ pub(in crate::transport::http) static ROUTES: [Route; 3] = [
 ];
 
 async fn list(call: Call<'_>) -> Result<Response, Problem> {
-    let read = LIST.read::<ListSecretsInput>(call.parts.uri.query(), Map::new());
+    let read = query::read::<ListSecretsInput>(call.parts.uri.query(), Map::new());
     let query = call.or_note(read.and_then(|input| input.to_query(None))).await?;
     let page = call.app.service.list_secrets(&call.caller, &query).await?;
     let totp_secrets = page.secrets.iter().map(TotpSecret::from).collect();
@@ -135,6 +130,6 @@ impl Call<'_> {
 
     /// Refuses query parameters where there are none.
     pub(super) async fn takes_no_query(&self) -> Result<(), Refusal> {
-        self.or_note(NOTHING.known(self.parts.uri.query())).await
+        self.or_note(query::none(self.parts.uri.query())).await
     }
 }

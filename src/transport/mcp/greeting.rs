@@ -1,0 +1,49 @@
+//! What is wrong with an `initialize` that can't be read. rmcp takes it for a method that it does not know, and answers
+//! something about another revision.
+
+use rmcp::{
+    ErrorData,
+    model::{ClientJsonRpcMessage, ClientRequest, ConstString as _, CustomRequest, InitializeResultMethod, RequestId},
+};
+use serde_json::Value;
+
+/// Something that `initialize` must hold.
+struct Part {
+    /// Where it stands.
+    path: &'static str,
+    /// What it is.
+    what: &'static str,
+    is_right: fn(&Value) -> bool,
+}
+
+const PARTS: [Part; 5] = [
+    Part { path: "/protocolVersion", what: "a text, such as 2025-11-25", is_right: Value::is_string },
+    Part { path: "/capabilities", what: "an object, which may be empty", is_right: Value::is_object },
+    Part { path: "/clientInfo", what: "an object with `name` and `version`", is_right: Value::is_object },
+    Part { path: "/clientInfo/name", what: "a text", is_right: Value::is_string },
+    Part { path: "/clientInfo/version", what: "a text", is_right: Value::is_string },
+];
+
+/// The id of an `initialize` that can't be read, and what it lacks.
+pub(in crate::transport) fn flawed_greeting(message: &ClientJsonRpcMessage) -> Option<(RequestId, ErrorData)> {
+    let ClientJsonRpcMessage::Request(request) = message else { return None };
+    let ClientRequest::CustomRequest(CustomRequest { method, params, .. }) = &request.request else { return None };
+    let is_greeting = method == InitializeResultMethod::VALUE;
+    is_greeting.then(|| (request.id.clone(), ErrorData::invalid_params(lacks(params.as_ref()), None)))
+}
+
+fn lacks(params: Option<&Value>) -> String {
+    let part = |path: &str| params.and_then(|params| params.pointer(path));
+    let has_client = part("/clientInfo").is_some_and(Value::is_object);
+    let lacking = PARTS.iter().filter(|wanted| {
+        let is_told_already = !has_client && wanted.path.starts_with("/clientInfo/");
+        !part(wanted.path).is_some_and(wanted.is_right) && !is_told_already
+    });
+    let named: Vec<_> = lacking
+        .map(|Part { path, what, .. }| format!("`params.{}` ({what})", path.trim_start_matches('/').replace('/', ".")))
+        .collect();
+    if named.is_empty() {
+        return "`initialize` has a field in `params` that is not of its form".to_owned();
+    }
+    format!("`initialize` lacks {}", named.join(", "))
+}
