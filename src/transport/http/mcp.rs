@@ -47,8 +47,8 @@ const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 const REVISION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 const LAST_EVENT: HeaderName = HeaderName::from_static("last-event-id");
 const BOTH: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
-/// What a message that opens a session holds.
-const INITIALIZE: &[u8] = b"\"initialize\"";
+/// What a message that opens a session holds: this, or an escape that may stand for a part of it.
+const OF_GREETINGS: [&[u8]; 2] = [b"\"initialize\"", b"\\u"];
 
 const fn route(method: Method, path: &'static str) -> Route {
     Route {
@@ -170,7 +170,8 @@ async fn serve(call: Call<'_>, body: Body) -> Result<Response, Problem> {
 
 /// The message that opens a session, if that is what was sent.
 fn greeting_in(bytes: &[u8]) -> Option<ClientJsonRpcMessage> {
-    if !bytes.windows(INITIALIZE.len()).any(|window| window == INITIALIZE) {
+    // Most messages are none, and are read once.
+    if !OF_GREETINGS.iter().any(|part| bytes.windows(part.len()).any(|window| window == *part)) {
         return None;
     }
     let message: ClientJsonRpcMessage = serde_json::from_slice(bytes).ok()?;
