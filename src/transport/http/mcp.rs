@@ -3,7 +3,7 @@
 //! rmcp's own checks of `Host` and `Origin` stay on behind the guard's, so that nothing hangs on one of them. Its errors
 //! in plain text, which may quote what was sent, become the contract's JSON.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{borrow::Cow, convert::Infallible, sync::Arc};
 
 use axum::{
     body::{Body, HttpBody},
@@ -17,6 +17,7 @@ use http::{
 };
 use http_body_util::{BodyExt as _, Full};
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
+use serde::Deserialize;
 use tokio_util::{
     sync::CancellationToken,
     task::{TaskTracker, task_tracker::TaskTrackerToken},
@@ -24,10 +25,10 @@ use tokio_util::{
 
 use super::{
     answer::{Problem, with_json},
-    body,
+    body::{self, Arriving},
     door::Call,
     routes::{Route, Run, Takes},
-    sessions::Sessions,
+    sessions::{Opening, Sessions},
     settings::{HttpSettings, Limits},
 };
 use crate::{
@@ -39,8 +40,8 @@ use crate::{
 const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 const LAST_EVENT: HeaderName = HeaderName::from_static("last-event-id");
 const BOTH: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
-/// What a message that opens a session holds.
-const INITIALIZE: &[u8] = b"\"initialize\"";
+/// The method of a message that opens a session.
+const INITIALIZE: &str = "initialize";
 
 const fn route(method: Method) -> Route {
     Route {
@@ -89,7 +90,7 @@ impl Mcp {
     }
 
     /// The sessions of handshake clients.
-    pub(super) fn sessions(&self) -> &Sessions {
+    pub(super) const fn sessions(&self) -> &Arc<Sessions> {
         &self.sessions
     }
 
@@ -103,7 +104,9 @@ impl Mcp {
     }
 }
 
-async fn serve(call: Call<'_>, body: Body) -> Result<Response, Problem> {
+async fn serve(mut call: Call<'_>, body: Arriving) -> Result<Response, Problem> {
+    let answering = is_answered(&call.parts).then(|| call.app.mcp.answering.token());
+    let bytes = call.arrived(body).await?;
     let Call { app, route, caller, mut parts, .. } = call;
     if let Some(scope) = app.auth.missing_scope(&caller, &parts.headers) {
         return Err(app.service.note_refusal(&caller, route.action, Refusal::MissingScope(scope)).await.into());
@@ -111,17 +114,15 @@ async fn serve(call: Call<'_>, body: Body) -> Result<Response, Problem> {
     let owner = Owner::of(&caller);
     let sessions = &app.mcp.sessions;
     let session = parts.headers.get(SESSION).map(|id| id.to_str().unwrap_or_default());
-    let answering = is_answered(&parts).then(|| app.mcp.answering.token());
-    let bytes = if parts.method == Method::POST {
-        let bytes = body::bytes(&parts.headers, body, app.limits.body_wait).await?;
+    let (mut opening, mut listening) = (None, None);
+    if parts.method == Method::POST {
         body::flawless(&bytes).map_err(Problem::Own)?;
-        if session.is_none() && bytes.windows(INITIALIZE.len()).any(|window| window == INITIALIZE) {
-            sessions.make_room(owner).await.map_err(Problem::Own)?;
+        if session.is_none() && opens_session(&bytes) {
+            opening = Some(sessions.open(owner).await.map_err(Problem::Own)?);
         }
-        bytes
-    } else {
-        Bytes::new()
-    };
+    } else if parts.method == Method::GET {
+        listening = Some(app.streams.open(&caller).map_err(Problem::Own)?);
+    }
     let end = session.and_then(|id| sessions.end_of(id, owner));
     let is_delete = parts.method == Method::DELETE;
     if is_delete && session.is_some() && end.is_none() {
@@ -136,14 +137,29 @@ async fn serve(call: Call<'_>, body: Body) -> Result<Response, Problem> {
     accept_both(&mut parts.headers, &parts.method);
     let request = Request::from_parts(parts, Full::new(bytes));
     // Boxed: it is large, and a call that waits would hold it twice.
-    let response = sessions.visited_by(owner, Box::pin(app.mcp.service.handle(request))).await;
+    let response = sessions.visited_by(owner, opening.clone(), Box::pin(app.mcp.service.handle(request))).await;
     if is_delete && response.status() == StatusCode::ACCEPTED {
         // It has ended by now; and clients know 200 and 204 alone.
         let mut ended = Response::new(Body::empty());
         *ended.status_mut() = StatusCode::NO_CONTENT;
         return Ok(ended);
     }
-    readable(response.map(|body| held(body, answering)), app)
+    let opening = opening.filter(|_| response.status().is_success());
+    let response = readable(response.map(|body| held(body, answering, opening)), app)?;
+    Ok(match listening {
+        Some(stream) => response.map(|body| stream.carrying(body)),
+        None => response,
+    })
+}
+
+/// Whether a message opens a session. It is read, since JSON can write a name in many ways.
+fn opens_session(bytes: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Message<'a> {
+        #[serde(borrow)]
+        method: Cow<'a, str>,
+    }
+    serde_json::from_slice::<Message<'_>>(bytes).is_ok_and(|message| message.method == INITIALIZE)
 }
 
 /// Whether a request is over once it is answered: every message, and who comes back for the rest of an answer. Other
@@ -154,17 +170,24 @@ fn is_answered(parts: &Parts) -> bool {
     parts.method == Method::POST || parts.headers.get(LAST_EVENT).is_some_and(rest)
 }
 
-/// A body that keeps its request marked as being answered until it has been handed on to the connection or dropped.
-fn held<B>(body: B, answering: Option<TaskTrackerToken>) -> Body
+/// A body that keeps its request marked as being answered until it has been handed on to the connection or dropped. What it
+/// hands on first tells the client the id of the session that it has opened.
+fn held<B>(body: B, answering: Option<TaskTrackerToken>, opening: Option<Arc<Opening>>) -> Body
 where
     B: HttpBody<Data = Bytes, Error = Infallible> + Send + 'static,
 {
     if body.size_hint().exact().is_some() {
         // It is whole: nothing can cut it short.
+        if let Some(opening) = &opening {
+            opening.told();
+        }
         return Body::new(body);
     }
     Body::new(body.map_frame(move |frame| {
         let _held = &answering;
+        if let Some(opening) = &opening {
+            opening.told();
+        }
         frame
     }))
 }
