@@ -82,7 +82,7 @@ async fn greet(session: &mut Session, serve: &ServeConfig, accepted: oneshot::Re
         );
     }
     let here = format!("{}://{}", listening.scheme(), listening.address);
-    let url = serve.http.public_url.as_ref().map_or(here, ToString::to_string);
+    let url = serve.http.public_urls.first().map_or(here, ToString::to_string);
     let keys = session.service.list_keys(&session.caller).await;
     let terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
     let greeted = match keys {

@@ -1,11 +1,14 @@
 //! Who calls: an account, what may be done in it, and for whom. Nothing happens without one.
 
+use std::time::Duration;
+
 use super::{
     api_key::{ApiKey, KeyId},
     audit::Actor,
     ids::{AccountId, SeatId, SecretId},
     scope::{Scope, ScopeSet},
     text::Claim,
+    time::Timestamp,
 };
 
 /// The proof that somebody may call. Made by authentication, by the stdio sidecar and by the command line alone.
@@ -17,6 +20,9 @@ pub struct Principal {
     seat: Option<SeatId>,
     secrets: Option<Vec<SecretId>>,
     codes_per_hour: Option<u32>,
+    expires_at: Option<Timestamp>,
+    /// When its rights were read, where they can end.
+    read_at: Option<Timestamp>,
     client: Client,
 }
 
@@ -45,17 +51,19 @@ impl Principal {
         Self {
             secrets: key.rights.secrets.clone(),
             codes_per_hour: key.rights.codes_per_hour,
+            expires_at: key.rights.expires_at,
             ..Self::new(key.rights.account, Actor::Key(key.id), key.rights.scopes, key.rights.seat)
         }
     }
 
-    /// A person whom an identity provider vouched for, matched to a seat.
-    pub fn of_login(account: AccountId, scopes: ScopeSet, seat: SeatId) -> Self {
-        Self::new(account, Actor::Login, scopes, Some(seat))
+    /// A person whom an identity provider vouched for until then, matched to a seat.
+    pub fn of_login(account: AccountId, scopes: ScopeSet, seat: SeatId, expires_at: Timestamp) -> Self {
+        Self { expires_at: Some(expires_at), ..Self::new(account, Actor::Login, scopes, Some(seat)) }
     }
 
     fn new(account: AccountId, actor: Actor, scopes: ScopeSet, seat: Option<SeatId>) -> Self {
-        Self { account, actor, scopes, seat, secrets: None, codes_per_hour: None, client: Client::default() }
+        let (secrets, codes_per_hour, expires_at, read_at) = (None, None, None, None);
+        Self { account, actor, scopes, seat, secrets, codes_per_hour, expires_at, read_at, client: Client::default() }
     }
 
     /// The same caller through a client that says this of itself.
@@ -63,6 +71,23 @@ impl Principal {
     pub fn through(mut self, client: Client) -> Self {
         self.client = client;
         self
+    }
+
+    /// The same caller, whose rights were read at this moment and may have ended since.
+    #[must_use]
+    pub const fn read_at(mut self, moment: Timestamp) -> Self {
+        self.read_at = Some(moment);
+        self
+    }
+
+    /// When its credential ends, if it is known to.
+    pub const fn expires_at(&self) -> Option<Timestamp> {
+        self.expires_at
+    }
+
+    /// Whether its rights were read longer ago than this.
+    pub fn is_stale(&self, now: Timestamp, after: Duration) -> bool {
+        self.read_at.is_some_and(|read_at| read_at.until(now) > after)
     }
 
     /// The account it acts in.
@@ -185,10 +210,19 @@ mod tests {
     }
 
     #[test]
+    fn rights_grow_old_only_where_they_can_end() {
+        let (read, second) = (Timestamp::from_seconds(100), Duration::from_secs(1));
+        let (caller, person) = (holder(None).read_at(read), Principal::person(account()));
+        let stale = |caller: &Principal, seconds| caller.is_stale(Timestamp::from_seconds(seconds), second);
+        assert_eq!([99, 100, 101, 102].map(|at| stale(&caller, at)), [false, false, false, true]);
+        assert!(!stale(&person, i64::MAX));
+    }
+
+    #[test]
     fn only_the_person_at_the_command_line_is_a_person() {
         let seat = SeatId::new(Uuid::from_u128(2));
-        let callers =
-            [Principal::stdio(account(), ScopeSet::ALL, None), Principal::of_login(account(), ScopeSet::ALL, seat)];
+        let login = Principal::of_login(account(), ScopeSet::ALL, seat, Timestamp::from_seconds(60));
+        let callers = [Principal::stdio(account(), ScopeSet::ALL, None), login];
         assert!(Principal::person(account()).is_person());
         assert!(callers.iter().all(|caller| !caller.is_person() && caller.key().is_none() && !caller.is_limited()));
     }

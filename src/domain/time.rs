@@ -11,6 +11,9 @@ pub struct Timestamp(i64);
 #[error("not an RFC 3339 time")]
 pub struct NotATime;
 
+/// The beginning of the year 9999, in seconds.
+const YEAR_9999: i64 = 253_370_764_800;
+
 impl Timestamp {
     /// From microseconds since the epoch.
     pub const fn from_micros(micros: i64) -> Self {
@@ -25,6 +28,11 @@ impl Timestamp {
     /// From whole seconds since the epoch.
     pub const fn from_seconds(seconds: i64) -> Self {
         Self(seconds.saturating_mul(1_000_000))
+    }
+
+    /// Whether a clock may show this: a year from 1970 to 9998, which every date of HTTP can be written in.
+    pub const fn is_plausible(self) -> bool {
+        self.0 >= 0 && self.seconds() < YEAR_9999
     }
 
     /// Microseconds since the epoch.
@@ -104,6 +112,14 @@ mod tests {
         check(1_795_336_200_000_000, "2026-11-22T08:30:00.000Z");
         check(1_795_336_200_123_999, "2026-11-22T08:30:00.123Z");
         check(-1, "1969-12-31T23:59:59.999Z");
+    }
+
+    #[test]
+    fn a_clock_shows_a_year_from_1970_on_that_has_four_digits() {
+        let first = "9999-01-01T00:00:00Z".parse::<Timestamp>().unwrap();
+        let times =
+            [Timestamp::from_micros(-1), Timestamp::from_micros(0), first.minus(Duration::from_micros(1)), first];
+        assert_eq!(times.map(Timestamp::is_plausible), [false, true, true, false]);
     }
 
     #[test]

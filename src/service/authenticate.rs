@@ -1,16 +1,17 @@
 //! Who calls: from what a caller offers to a [`Principal`], read from the store for every request, so that a revocation
 //! holds from the next one on in every process.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use subtle::ConstantTimeEq as _;
+use tokio::time::{Instant, sleep_until};
 
 use super::{Refusal, Service};
 use crate::{
     domain::{
         api_key::{ApiKey, KeyId, PlainKey},
         audit::{Action, Actor, AuditEntry},
-        ids::AccountId,
+        ids::{AccountId, SeatId},
         principal::Principal,
         scope::ScopeSet,
         seat::SeatName,
@@ -22,6 +23,14 @@ use crate::{
 
 /// How old the note of a key's last use may get before it is written again.
 const USE_NOTED_EVERY: Duration = Duration::from_mins(1);
+
+/// How long after it was offered a key is refused: looking up one that exists takes longer than finding none, and that
+/// difference must not show.
+const KEY_REFUSED_AFTER: Duration = Duration::from_millis(5);
+
+/// How old rights may get between the moment they were read and the one in which work with them begins. A carrier may keep
+/// a message for longer before its turn comes.
+pub(super) const RIGHTS_FRESH: Duration = Duration::from_secs(1);
 
 /// What a caller offers.
 pub enum Offered {
@@ -39,6 +48,8 @@ pub enum Offered {
         subject: String,
         /// What the token's scopes allow.
         scopes: ScopeSet,
+        /// When the token ends.
+        expires_at: Timestamp,
     },
 }
 
@@ -48,7 +59,15 @@ impl Service {
     /// # Errors
     /// `unauthenticated`, `permission_denied` for a login without a seat, `unavailable`; each on the trail.
     pub async fn authenticate(&self, offered: Offered) -> Result<Principal, Refusal> {
-        let now = self.now();
+        self.authenticate_from(offered, None).await
+    }
+
+    /// Makes a principal of what a caller at this address offers. Refusals of strangers are counted by it.
+    ///
+    /// # Errors
+    /// As [`Self::authenticate`].
+    pub async fn authenticate_from(&self, offered: Offered, from: Option<IpAddr>) -> Result<Principal, Refusal> {
+        let (begun, now) = (Instant::now(), self.now());
         let mut entry = AuditEntry::by(Actor::Unknown, Action::Authenticate, now);
         let refusal = match offered {
             Offered::Nothing | Offered::Junk => Refusal::Unauthenticated,
@@ -57,27 +76,34 @@ impl Service {
                 match self.key_of(&plain, now).await {
                     Ok(Some(key)) => {
                         self.note_use(&key, now).await;
-                        return Ok(Principal::of_key(&key));
+                        return Ok(Principal::of_key(&key).read_at(now));
                     }
-                    Ok(None) => Refusal::Unauthenticated,
+                    Ok(None) => {
+                        sleep_until(begun + KEY_REFUSED_AFTER).await;
+                        Refusal::Unauthenticated
+                    }
                     Err(cause) => return Err(self.refuse_failed(cause, entry).await),
                 }
             }
-            Offered::Login { account, subject, scopes } => {
+            Offered::Login { account, subject, scopes, expires_at } => {
                 entry.account = Some(account);
                 entry.actor = Actor::Login;
                 let seat = match AuthSubject::parse(&subject) {
+                    // Nearly a seat's subject is somebody else's.
+                    Ok(exact) if exact.as_str() != subject => Ok(None),
                     Err(_) => Ok(None),
                     Ok(subject) => self.store().seat(account, SeatName::Subject(subject)).await,
                 };
                 match seat {
-                    Ok(Some(seat)) => return Ok(Principal::of_login(account, scopes, seat.id)),
+                    Ok(Some(seat)) => {
+                        return Ok(Principal::of_login(account, scopes, seat.id, expires_at).read_at(now));
+                    }
                     Ok(None) => Refusal::NoSeat,
                     Err(cause) => return Err(self.refuse_failed(cause, entry).await),
                 }
             }
         };
-        Err(self.refuse(refusal, entry).await)
+        Err(self.refuse_stranger(refusal, entry, from).await)
     }
 
     /// Whether a key still lets its holder in: what keeps something open for one asks now and then.
@@ -89,8 +115,19 @@ impl Service {
         Ok(kept.is_some_and(|(key, _)| is_valid(&key, self.now())))
     }
 
+    /// Whether the seat that a login is for is still there: what keeps something open for one asks now and then.
+    ///
+    /// # Errors
+    /// `unavailable`.
+    pub async fn is_seat_there(&self, account: AccountId, seat: SeatId) -> Result<bool, Refusal> {
+        self.has_seat(account, seat).await
+    }
+
     /// Whether a caller that had to wait may still call.
     pub(super) async fn still_valid(&self, caller: &Principal) -> Result<(), Refusal> {
+        if caller.expires_at().is_some_and(|end| end <= self.now()) {
+            return Err(Refusal::Unauthenticated);
+        }
         match (caller.key(), caller.seat()) {
             (None, None) => Ok(()),
             (None, Some(seat)) if self.has_seat(caller.account(), seat).await? => Ok(()),

@@ -90,12 +90,12 @@ impl Service {
             entry.seat = seat.as_ref().map(|seat| seat.id);
             counted_holders(caller, seat.as_ref())
         };
+        self.count_use(secret, &entry).await?;
         let mut left = wish.max_wait;
         // Dropped from the last to the first: a step is given back before its place is.
         let (mut place, mut stage, mut held) = (None, Stage::Ask, None::<Held>);
         loop {
-            let now = self.now();
-            let wish = CodeWish { max_wait: left, ..wish };
+            let (now, wish) = (self.now(), CodeWish { max_wait: left, ..wish });
             let asked = Asked { wish, patient: request.max_wait.is_some(), limits: limits.clone() };
             // Boxed, as the wait is, so that neither keeps room for the other.
             let decided = Box::pin(self.decide(asked, &counted, stage, AuditEntry { at: now, ..entry.clone() }));
@@ -127,7 +127,7 @@ impl Service {
                     from
                 }
             };
-            place = place.or_else(|| self.parts.waiters.enter(caller.actor()));
+            place = place.or_else(|| self.parts.waiters.enter(caller));
             let waited = match place {
                 Some(_) => Box::pin(self.wait_as(caller, from, &mut left, patience)).await,
                 None => Err(Refusal::TooManyWaiting),
@@ -153,8 +153,7 @@ impl Service {
             return Err(Refusal::Busy { reason: "the clock was set back while the call waited", after: span });
         }
         *left = left.saturating_sub(span);
-        self.wait_until(moment, patience).await?;
-        self.still_valid(caller).await
+        self.wait_until(caller, moment, patience).await
     }
 
     /// One atomic decision.

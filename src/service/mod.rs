@@ -13,6 +13,7 @@ mod give_back;
 mod keys;
 mod list_secrets;
 mod manage_secret;
+mod pace;
 mod refusal;
 mod refusals;
 mod register_secret;
@@ -22,7 +23,10 @@ mod vault;
 mod verify_code;
 mod waiting;
 
-use std::sync::Arc;
+use std::{
+    sync::{Arc, OnceLock},
+    time::Instant,
+};
 
 use uuid::Uuid;
 
@@ -47,6 +51,7 @@ use crate::{
         audit::{Action, AuditEntry},
         ids::{AccountId, SeatId, SecretId},
         principal::Principal,
+        rate::Rate,
         scope::Scope,
         seat::{Seat, SeatName},
         secret::{CodeTerms, TotpSecret},
@@ -56,6 +61,8 @@ use crate::{
     random::{NoRandomness, OrderedIds, SharedRandom},
     store::{InUse, Listed, SealedSecret, SharedStore, StoreError},
 };
+use authenticate::RIGHTS_FRESH;
+pub(crate) use pace::Pace;
 use refusals::Refusals;
 use tally::Counters;
 use waiting::Waiters;
@@ -76,13 +83,52 @@ struct Parts {
     refusals: Refusals,
     waiters: Waiters,
     counters: Counters,
+    /// How often each secret may be used, where that is limited.
+    uses: OnceLock<Pace<SecretId>>,
 }
 
 impl Service {
     /// Puts a service together.
     pub fn new(store: SharedStore, keyring: Arc<Keyring>, clock: SharedClock, random: SharedRandom) -> Self {
-        let (ids, refusals, waiters, counters) = Default::default();
-        Self { parts: Arc::new(Parts { store, keyring, clock, random, ids, refusals, waiters, counters }) }
+        let (ids, refusals, waiters, counters, uses) = Default::default();
+        Self { parts: Arc::new(Parts { store, keyring, clock, random, ids, refusals, waiters, counters, uses }) }
+    }
+
+    /// Limits how often codes of each secret may be asked for or checked. Said once, before anybody is served.
+    pub fn limit_uses(&self, rate: Rate) {
+        let _ = self.parts.uses.set(Pace::new(rate));
+    }
+
+    /// Counts a use of a secret, where uses are limited. Only of one that is there for the caller: what is another's, or
+    /// nobody's, uses nothing up and tells nothing.
+    async fn count_use(&self, secret: SecretId, entry: &AuditEntry) -> Result<(), Refusal> {
+        match self.parts.uses.get() {
+            None => Ok(()),
+            // Boxed: most servers limit nothing, and a call that waits keeps no room for it.
+            Some(pace) => Box::pin(self.count_limited_use(pace, secret, entry)).await,
+        }
+    }
+
+    async fn count_limited_use(
+        &self,
+        pace: &Pace<SecretId>,
+        secret: SecretId,
+        entry: &AuditEntry,
+    ) -> Result<(), Refusal> {
+        let Some(account) = entry.account else { return Ok(()) };
+        match self.store().secret(account, secret).await {
+            Ok(Some(kept)) if kept.deleted_at.is_none() => {}
+            // The use itself says that there is none.
+            Ok(_) => return Ok(()),
+            Err(cause) => return Err(self.refuse_failed(cause, entry.clone()).await),
+        }
+        match pace.take(secret, Instant::now()) {
+            Ok(()) => Ok(()),
+            Err(after) => {
+                let what = "too many calls for this secret";
+                Err(self.refuse(Refusal::RateLimited { what, after }, entry.clone()).await)
+            }
+        }
     }
 
     fn store(&self) -> &SharedStore {
@@ -96,6 +142,14 @@ impl Service {
     /// The time that the use cases go by: transports that count down or look back ask here, not a clock of their own.
     pub fn now(&self) -> Timestamp {
         self.parts.clock.now()
+    }
+
+    /// Refuses to work by a clock that can't be right: the machine has not been told the time yet.
+    ///
+    /// # Errors
+    /// [`Refusal::Clock`].
+    pub fn check_clock(&self) -> Result<(), Refusal> {
+        if self.now().is_plausible() { Ok(()) } else { Err(Refusal::Clock) }
     }
 
     /// An id for something that is made now.
@@ -117,9 +171,22 @@ impl Service {
     /// Refuses a caller without a scope, on the trail. Its seat is left to [`Self::seat_for`], which looks it up anyway.
     async fn require_scope(&self, caller: &Principal, scope: Scope, action: Action) -> Result<(), Refusal> {
         if caller.may(scope) {
-            return Ok(());
+            return self.require_fresh(caller, action).await;
         }
         Err(self.refuse(Refusal::MissingScope(scope), AuditEntry::of(caller, action, self.now())).await)
+    }
+
+    /// Refuses a caller whose rights have ended since they were read, on the trail. Work begins as soon as they are, but
+    /// where a carrier kept the message meanwhile.
+    async fn require_fresh(&self, caller: &Principal, action: Action) -> Result<(), Refusal> {
+        let now = self.now();
+        if !caller.is_stale(now, RIGHTS_FRESH) {
+            return Ok(());
+        }
+        match Box::pin(self.still_valid(caller)).await {
+            Err(refusal) => Err(self.refuse(refusal, AuditEntry::of(caller, action, now)).await),
+            valid => valid,
+        }
     }
 
     async fn has_seat(&self, account: AccountId, seat: SeatId) -> Result<bool, Refusal> {

@@ -106,6 +106,11 @@ pub enum Refusal {
         "the vault can't be reached or written right now; nothing was changed. Try again; if it stays so, run `countersign vault doctor`"
     )]
     Unavailable,
+    /// The machine's clock can't be right.
+    #[error(
+        "the clock of this machine is not set: it stands before 1970 or after 9999; nothing was changed. Set it, then try again"
+    )]
+    Clock,
     /// The process ends.
     #[error("the server is stopping; nothing was changed. Try again in a moment")]
     Stopping,
@@ -138,7 +143,7 @@ impl Refusal {
             Self::Busy { .. } | Self::TooManyWaiting => Code::Busy,
             Self::TooLarge { .. } => Code::TooLarge,
             Self::RateLimited { .. } => Code::RateLimited,
-            Self::Unavailable | Self::Stopping => Code::Unavailable,
+            Self::Unavailable | Self::Clock | Self::Stopping => Code::Unavailable,
             Self::Internal { .. } => Code::Internal,
         }
     }
@@ -162,6 +167,7 @@ impl Refusal {
             | Self::TooLarge { .. }
             | Self::Exists(_)
             | Self::InUse(_)
+            | Self::Clock
             | Self::Internal { .. } => None,
         }
     }

@@ -63,6 +63,7 @@ impl Service {
             return Err(self.refuse(Refusal::NotFound("secret"), entry).await);
         }
         entry.seat = self.seat_for(caller, seat, &entry).await?.map(|seat| seat.id);
+        self.count_use(secret, &entry).await?;
         // People type and paste codes as apps show them: `123 456`, with whatever space that is.
         let typed = Zeroizing::new(typed.chars().filter(|c| !parts_groups(*c)).take(9).collect::<String>());
         let checked = Arc::new(Mutex::new(None));

@@ -16,7 +16,9 @@ use tokio_util::{
 use super::{Refusal, Service};
 use crate::domain::{
     audit::Actor,
+    ids::{AccountId, SeatId},
     limits::{WAITERS_PER_KEY_MAX, WAITERS_PER_PROCESS_MAX, WAITERS_STDIO_MAX},
+    principal::Principal,
     time::Timestamp,
 };
 
@@ -45,10 +47,16 @@ impl Patience for () {
 /// How long those who wait, and steps that are given back, may take to end when a process does.
 const SETTLE_MAX: Duration = Duration::from_secs(1);
 
+/// How often it is looked whether a caller that waits still may.
+const CHECKED_EVERY: Duration = Duration::from_secs(3);
+
+/// Whose share of the places a wait takes. Logins are told apart by their seats: they are nobody's key.
+type Whose = (AccountId, Actor, Option<SeatId>);
+
 /// Who waits in this process.
 #[derive(Default)]
 pub(super) struct Waiters {
-    places: Arc<Mutex<HashMap<Actor, usize>>>,
+    places: Arc<Mutex<HashMap<Whose, usize>>>,
     /// Waiting calls, and the errands they leave behind when they are dropped.
     unfinished: TaskTracker,
     /// Told when the process ends: nobody waits from then on.
@@ -57,8 +65,8 @@ pub(super) struct Waiters {
 
 /// A place among the waiters, given up on drop.
 pub(super) struct WaitingPlace {
-    places: Arc<Mutex<HashMap<Actor, usize>>>,
-    actor: Actor,
+    places: Arc<Mutex<HashMap<Whose, usize>>>,
+    whose: Whose,
     _unfinished: TaskTrackerToken,
 }
 
@@ -69,19 +77,20 @@ impl Waiters {
     }
 
     /// Takes a place; `None` if all are taken.
-    pub(super) fn enter(&self, actor: Actor) -> Option<WaitingPlace> {
+    pub(super) fn enter(&self, caller: &Principal) -> Option<WaitingPlace> {
+        let whose = (caller.account(), caller.actor(), caller.seat());
         let mut places = self.places.lock().ok()?;
-        let most = match actor {
+        let most = match caller.actor() {
             Actor::Stdio => WAITERS_STDIO_MAX,
             Actor::Person | Actor::Key(_) | Actor::Login | Actor::System | Actor::Unknown => WAITERS_PER_KEY_MAX,
         };
         let all: usize = places.values().sum();
-        let mine = places.get(&actor).copied().unwrap_or_default();
+        let mine = places.get(&whose).copied().unwrap_or_default();
         if all >= WAITERS_PER_PROCESS_MAX || mine >= most {
             return None;
         }
-        places.insert(actor, mine + 1);
-        Some(WaitingPlace { places: Arc::clone(&self.places), actor, _unfinished: self.unfinished.token() })
+        places.insert(whose, mine + 1);
+        Some(WaitingPlace { places: Arc::clone(&self.places), whose, _unfinished: self.unfinished.token() })
     }
 
     /// Does something that a dropped call left to be done, if there is still a runtime to do it.
@@ -102,10 +111,10 @@ impl Waiters {
 impl Drop for WaitingPlace {
     fn drop(&mut self) {
         let Ok(mut places) = self.places.lock() else { return };
-        if let Some(mine) = places.get_mut(&self.actor) {
+        if let Some(mine) = places.get_mut(&self.whose) {
             *mine = mine.saturating_sub(1);
             if *mine == 0 {
-                places.remove(&self.actor);
+                places.remove(&self.whose);
             }
         }
     }
@@ -119,45 +128,86 @@ impl Service {
         self.parts.waiters.settle().await;
     }
 
-    /// Waits until a moment of the wall clock, but not longer than it is away now, telling `patience` once a second.
+    /// Waits until a moment of the wall clock, but not longer than it is away now, telling `patience` once a second. It
+    /// ends with the caller's rights.
     ///
     /// # Errors
-    /// [`Refusal::Stopping`] if the process ends first.
-    pub(super) async fn wait_until(&self, moment: Timestamp, patience: &dyn Patience) -> Result<(), Refusal> {
+    /// Why the caller may call no more, or [`Refusal::Stopping`] if the process ends first.
+    pub(super) async fn wait_until(
+        &self,
+        caller: &Principal,
+        moment: Timestamp,
+        patience: &dyn Patience,
+    ) -> Result<(), Refusal> {
         let stop = &self.parts.waiters.stop;
-        stop.run_until_cancelled(self.wait(moment, patience)).await.ok_or(Refusal::Stopping)
+        stop.run_until_cancelled(self.wait(caller, moment, patience)).await.unwrap_or(Err(Refusal::Stopping))
     }
 
-    async fn wait(&self, moment: Timestamp, patience: &dyn Patience) {
+    async fn wait(&self, caller: &Principal, moment: Timestamp, patience: &dyn Patience) -> Result<(), Refusal> {
         let clock = &self.parts.clock;
         let total = clock.now().until(moment);
-        if !patience.listens() {
-            clock.wait(moment, total).await;
-            return;
-        }
+        let until = caller.expires_at().map_or(moment, |end| end.min(moment));
+        let nap_max = if patience.listens() { Duration::from_secs(1) } else { CHECKED_EVERY };
         // Counted by what was slept: a clock that is set back does not make it longer.
-        let mut left = total;
-        while !left.is_zero() && clock.now() < moment {
-            let nap = left.min(Duration::from_secs(1));
-            clock.wait(moment, nap).await;
+        let (mut left, mut unchecked) = (total, Duration::ZERO);
+        while !left.is_zero() && clock.now() < until {
+            let nap = left.min(nap_max);
+            clock.wait(until, nap).await;
             left = left.saturating_sub(nap);
-            if clock.now() < moment {
+            unchecked += nap;
+            if clock.now() >= until {
+                break;
+            }
+            if unchecked >= CHECKED_EVERY {
+                unchecked = Duration::ZERO;
+                match self.still_valid(caller).await {
+                    // While the store can't say, nothing ends.
+                    Ok(()) | Err(Refusal::Unavailable) => {}
+                    ended => return ended,
+                }
+            }
+            if patience.listens() {
                 patience.waiting(total.saturating_sub(left), total).await;
             }
         }
+        self.still_valid(caller).await
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
+    use crate::domain::scope::ScopeSet;
+
+    fn account() -> AccountId {
+        AccountId::new(Uuid::from_u128(1))
+    }
+
+    fn login(seat: u128) -> Principal {
+        let seat = SeatId::new(Uuid::from_u128(seat));
+        Principal::of_login(account(), ScopeSet::ALL, seat, Timestamp::from_seconds(60))
+    }
+
+    #[test]
+    fn logins_for_different_seats_have_shares_of_their_own() {
+        let waiters = Waiters::default();
+
+        let (first, second) = (login(1), login(2));
+        let taken = |caller: &Principal| -> Vec<_> { (0..99).map_while(|_| waiters.enter(caller)).collect() };
+        let places = [taken(&first), taken(&second)];
+
+        assert_eq!(places.each_ref().map(Vec::len), [WAITERS_PER_KEY_MAX; 2]);
+    }
 
     #[test]
     fn who_was_turned_away_is_not_remembered() {
         let waiters = Waiters::default();
-        let places: Vec<_> = (0..WAITERS_PER_PROCESS_MAX).map(|_| waiters.enter(Actor::Stdio)).collect();
+        let sidecar = Principal::stdio(account(), ScopeSet::ALL, None);
+        let places: Vec<_> = (0..WAITERS_PER_PROCESS_MAX).map(|_| waiters.enter(&sidecar)).collect();
 
-        assert!(waiters.enter(Actor::Person).is_none());
+        assert!(waiters.enter(&Principal::person(account())).is_none());
 
         assert_eq!(waiters.count(), WAITERS_PER_PROCESS_MAX);
         assert_eq!(waiters.places.lock().unwrap().len(), 1);

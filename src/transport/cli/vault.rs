@@ -3,7 +3,7 @@
 use clap::Subcommand;
 use serde::Serialize;
 
-use super::{Ending, Failure, Session};
+use super::{Ending, Failure, Session, trail_table::harmless};
 use crate::{
     domain::time::Timestamp,
     service::{Health, SecretQuery},
@@ -142,10 +142,10 @@ async fn doctor(session: &mut Session) -> Result<Ending, Failure> {
     };
     session.console.answer(&answer, |console| {
         for problem in &answer.problems {
-            console.line(&format!("problem: {problem}"))?;
+            console.line(&format!("problem: {}", harmless(problem)))?;
         }
         if let Some(obstacle) = &answer.obstacle {
-            console.line(&format!("obstacle: {obstacle}"))?;
+            console.line(&format!("obstacle: {}", harmless(obstacle)))?;
         }
         let verdict = match (sound, answer.problems.is_empty()) {
             (true, _) => "sound",
