@@ -9,6 +9,7 @@ pub mod audit;
 pub mod hourly;
 pub mod ids;
 pub mod limits;
+pub mod name_query;
 pub mod otpauth;
 pub mod principal;
 pub mod rate;
