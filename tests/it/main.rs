@@ -14,6 +14,8 @@ mod fleet;
 mod http;
 mod kit;
 mod mcp;
+#[cfg(unix)]
+mod readme;
 mod service;
 mod store;
 mod store_fixture;
