@@ -93,6 +93,16 @@ struct Terms {
     id: ReservationId,
 }
 
+impl Terms {
+    /// How much later than the step begins this caller is told to come back: a fleet that is told the same second comes back
+    /// in the same second. Within the step's first third there is time left to use the code. Its id is random, and nil for a
+    /// call that shares its code with others.
+    fn spread(&self) -> Duration {
+        let (_, random) = self.id.uuid().as_u64_pair();
+        Duration::from_secs(random % u64::from(self.totp.period.seconds().div_ceil(3)))
+    }
+}
+
 impl Call {
     pub(super) fn decide(&self, in_use: &InUse<'_>) -> Verdict {
         let (verdict, decided) = match self.try_decide(in_use) {
@@ -140,7 +150,8 @@ impl Call {
             Some(Turn::Later { step, from }) => Ok((unchanged(None), Decided::Fresh { step, from })),
             Some(Turn::Busy { free_at }) => {
                 let reason = self.why_busy(&terms, free_at);
-                Ok(self.refused(Refusal::Busy { reason, after: self.now.until(free_at) }))
+                let after = self.now.until(free_at).saturating_add(terms.spread());
+                Ok(self.refused(Refusal::Busy { reason, after }))
             }
         }
     }

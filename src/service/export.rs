@@ -1,8 +1,10 @@
 //! Exporting seeds: for the person who moves to another vault or app, and for nobody else.
 
+use std::collections::HashSet;
+
 use zeroize::Zeroizing;
 
-use super::{Refusal, Service, place_of};
+use super::{Enrolment, Refusal, Service, place_of};
 use crate::{
     domain::{
         audit::{Action, AuditEntry},
@@ -10,6 +12,7 @@ use crate::{
         otpauth::OtpAuth,
         principal::Principal,
         secret::SecretMetadata,
+        totp::TotpParameters,
     },
     store::{SealedSecret, StoreError, UncheckedId},
 };
@@ -46,6 +49,36 @@ impl Service {
         export.damaged.sort_unstable();
         self.store().record(rows).await.map_err(|cause| self.failed(&cause))?;
         Ok(export)
+    }
+
+    /// Keyed fingerprints of the account's secrets, by seed and parameters: an import skips what is there. The seeds don't
+    /// leave. What is damaged can't be compared.
+    ///
+    /// # Errors
+    /// `permission_denied`, `unavailable`.
+    pub async fn kept_fingerprints(&self, caller: &Principal) -> Result<HashSet<[u8; 32]>, Refusal> {
+        self.require_person(caller, Action::SecretRegister).await?;
+        let kept = self.to_export(caller, &mut Vec::new()).await.map_err(|cause| self.failed(&cause))?;
+        let opened = kept.iter().filter_map(|kept| {
+            let metadata = self.opened(kept).ok()?.metadata;
+            let seed = self.keyring().open_seed(&kept.seed, &place_of(kept)).ok()?;
+            Some(self.fingerprint_of(caller, &Enrolment { metadata, seed }))
+        });
+        Ok(opened.collect())
+    }
+
+    /// The keyed fingerprint of a secret by its seed and parameters, whatever it is called.
+    pub fn fingerprint_of(&self, caller: &Principal, enrolment: &Enrolment) -> [u8; 32] {
+        let TotpParameters { algorithm, digits, period } = enrolment.metadata.totp;
+        let account = caller.account();
+        let parts: [&[u8]; 5] = [
+            account.as_bytes(),
+            enrolment.seed.expose(),
+            algorithm.as_str().as_bytes(),
+            &[digits.get()],
+            &period.seconds().to_be_bytes(),
+        ];
+        self.keyring().fingerprint("secret", &parts)
     }
 
     /// The live secrets of the caller's account, oldest first, and those that may be among them: a damaged one can be

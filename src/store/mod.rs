@@ -16,7 +16,7 @@ use std::{cell::OnceCell, sync::Arc};
 
 use async_trait::async_trait;
 
-pub use open::{OpenError, OpenRequest, Opened, VaultStatus, Writes, open};
+pub use open::{Made, OpenError, OpenRequest, Opened, VaultStatus, Writes, open, open_existing};
 
 use crate::domain::{
     account::Account,

@@ -49,6 +49,17 @@ pub struct Opened {
     pub keyring: Arc<Keyring>,
     /// The facts that `vault status` prints.
     pub status: VaultStatus,
+    /// Whether it was made by this opening.
+    pub made: Made,
+}
+
+/// When a vault was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Made {
+    /// By this opening.
+    Now,
+    /// Earlier, or by another process.
+    Before,
 }
 
 /// Facts about a vault.
@@ -77,6 +88,13 @@ pub struct VaultStatus {
 /// Why a vault can't be opened. Nothing was changed. Exit code 78. What looks like a seed in a path is left out.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
+    /// There is none, and who asked only reads.
+    #[error(
+        "there is no vault in {}. See that --data-dir and COUNTERSIGN_DATA_DIR are right; the first command that stores \
+         something makes one, such as `countersign secret add`, and so does `countersign vault create`",
+        without_seeds(.0)
+    )]
+    NoVault(PathBuf),
     /// The address is of a kind that is not built in.
     #[error("the store `{scheme}:` is not supported by this build; use `sqlite:` (the default)")]
     Unsupported {
@@ -175,8 +193,23 @@ fn remedy(cause: &std::io::Error) -> &'static str {
 /// # Errors
 /// [`OpenError`]; nothing was changed then.
 pub fn open(request: &OpenRequest) -> Result<Opened, OpenError> {
+    open_or(request, sqlite::open)
+}
+
+/// Opens a vault that is there, and makes nothing.
+///
+/// # Errors
+/// [`OpenError`], [`OpenError::NoVault`] among them; nothing was changed then.
+pub fn open_existing(request: &OpenRequest) -> Result<Opened, OpenError> {
+    open_or(request, sqlite::open_existing)
+}
+
+fn open_or(
+    request: &OpenRequest,
+    embedded: fn(&OpenRequest, &str) -> Result<Opened, OpenError>,
+) -> Result<Opened, OpenError> {
     match request.url.split_once(':') {
-        Some(("sqlite", path)) => sqlite::open(request, path),
+        Some(("sqlite", path)) => embedded(request, path),
         Some(("postgres" | "postgresql", _)) => Err(OpenError::Unsupported { scheme: "postgres" }),
         Some(_) | None => Err(OpenError::NoAddress),
     }

@@ -1,6 +1,6 @@
 //! A vault's first moments: built under another name, then given its own, so that there is a whole vault or none.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
@@ -21,19 +21,16 @@ use crate::{
     },
     keyring::{Header, Kek, KeyFileError, Keyring, create_key_file, read_key_file},
     random::{NoRandomness, Random as _, SystemRandom},
-    store::{OpenError, OpenRequest, StoreError},
+    store::{Made, OpenError, OpenRequest, StoreError},
 };
 
 /// Makes the vault, unless another process has done so by the time this one holds the lock.
-pub(super) fn create(request: &OpenRequest, spot: &Spot) -> Result<(), OpenError> {
+pub(super) fn create(request: &OpenRequest, spot: &Spot) -> Result<Made, OpenError> {
     let lock = spot.lock()?;
     if spot.has_vault()? {
-        return Ok(());
+        return Ok(Made::Before);
     }
-    if spot.has_log()? {
-        let what = "it is missing, but its log (-wal) is there: put it back beside the log".to_owned();
-        return Err(OpenError::Damaged { path: spot.file().to_owned(), what });
-    }
+    spot.refuse_stray_log()?;
     spot.remove_draft()?;
     let vault = VaultId::new(SystemRandom.random_id().map_err(no_randomness)?);
     // The key is on the disk before anything is sealed with it; a crash here leaves a key that opens nothing.
@@ -42,14 +39,16 @@ pub(super) fn create(request: &OpenRequest, spot: &Spot) -> Result<(), OpenError
     build(spot, vault, &kek, request.now)?;
     spot.publish()?;
     drop(lock);
-    Ok(())
+    Ok(Made::Now)
 }
 
-/// The key file of a vault. Refused if it lies beside the vault, by whatever way, or in our folder for keys and that is not
-/// ours alone.
+/// The key file of a vault. Refused if it lies beside the vault, by whatever way or link, or in our folder for keys and that
+/// is not ours alone.
 pub(super) fn key_path(request: &OpenRequest, spot: &Spot, vault: VaultId) -> Result<PathBuf, OpenError> {
     let path = request.key_file.clone().unwrap_or_else(|| request.key_dir.join(format!("{vault}.key")));
-    if path.parent().is_some_and(|folder| spot.is_beside(folder, &request.data_dir)) {
+    let end = path.canonicalize().ok();
+    let folders = [path.parent(), end.as_deref().and_then(Path::parent)];
+    if folders.into_iter().flatten().any(|folder| spot.is_beside(folder, &request.data_dir)) {
         return Err(OpenError::KeyBesideVault(path));
     }
     if path.parent() == Some(&request.key_dir) {

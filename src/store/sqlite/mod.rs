@@ -40,29 +40,47 @@ use self::{
     store::Sqlite,
     writer::Writer,
 };
-use super::{OpenError, OpenRequest, Opened, StoreError, VaultStatus};
+use super::{Made, OpenError, OpenRequest, Opened, StoreError, VaultStatus};
 use crate::keyring::{Keyring, UnlockError, read_key_file};
 
 /// Opens the vault at an address, making it first if there is none.
 pub(super) fn open(request: &OpenRequest, address: &str) -> Result<Opened, OpenError> {
+    check_version()?;
+    let spot = Spot::prepare(&request.data_dir, address)?;
+    let made = if spot.has_vault()? { Made::Before } else { create::create(request, &spot)? };
+    opened(request, &spot, made)
+}
+
+/// Opens the vault at an address, and makes nothing, not even its folder.
+pub(super) fn open_existing(request: &OpenRequest, address: &str) -> Result<Opened, OpenError> {
+    check_version()?;
+    let spot = Spot::find(&request.data_dir, address)?;
+    if !spot.has_vault()? {
+        spot.refuse_stray_log()?;
+        return Err(OpenError::NoVault(spot.folder().to_owned()));
+    }
+    opened(request, &spot, Made::Before)
+}
+
+fn check_version() -> Result<(), OpenError> {
     if rusqlite::version_number() < connection::SQLITE_MIN {
         let what = format!("SQLite {} can lose commits; this program needs 3.51.3 or newer", rusqlite::version());
         return Err(StoreError::Unavailable(what).into());
     }
-    let spot = Spot::prepare(&request.data_dir, address)?;
-    if !spot.has_vault()? {
-        create::create(request, &spot)?;
-    }
-    let file = Arc::new(OpenFile::at(&spot)?);
+    Ok(())
+}
+
+fn opened(request: &OpenRequest, spot: &Spot, made: Made) -> Result<Opened, OpenError> {
+    let file = Arc::new(OpenFile::at(spot)?);
     let patience = Patience::new();
-    let unlocked = unlock(request, &spot, &patience)?;
+    let unlocked = unlock(request, spot, &patience)?;
     let keyring = Arc::new(unlocked.keyring);
     let core = Core::new(unlocked.conn, Arc::clone(&file), Arc::clone(&keyring), patience);
     let writer = Writer::start(core, request.writes, request.strict)
         .map_err(|source| OpenError::Io { path: spot.file().to_owned(), source })?;
     let readers = Readers::new(file, Arc::clone(&keyring));
     let store = Arc::new(Sqlite::new(writer, readers, request.writes));
-    Ok(Opened { store, keyring, status: unlocked.status })
+    Ok(Opened { store, keyring, status: unlocked.status, made })
 }
 
 struct Unlocked {

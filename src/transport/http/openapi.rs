@@ -13,7 +13,7 @@ use super::{
     routes::{Answer, Doc, InPath, Input, Route, Run, Takes, all},
 };
 use crate::{
-    domain::{audit::Action, limits::RETRY_AFTER_SECONDS_MAX},
+    domain::audit::Action,
     service::Code,
     transport::wire::{ErrorBody, output_schema},
 };
@@ -196,12 +196,7 @@ fn refusal(code: Code) -> Value {
     let waits = matches!(code, Code::Busy | Code::RateLimited | Code::Unavailable);
     if let Value::Object(fields) = &mut response {
         if waits {
-            let mut seconds = json!({"type": "integer", "minimum": 1});
-            if code != Code::RateLimited
-                && let Value::Object(schema) = &mut seconds
-            {
-                schema.insert("maximum".to_owned(), RETRY_AFTER_SECONDS_MAX.into());
-            }
+            let seconds = json!({"type": "integer", "minimum": 1});
             let about = "Seconds after which it is worth another try.";
             fields.insert("headers".to_owned(), json!({"Retry-After": {"description": about, "schema": seconds}}));
         }
