@@ -140,12 +140,7 @@ impl Operation for GetCode {
 
 impl Call<'_> {
     /// Reads, decides and commits, until nobody was faster.
-    async fn decide(
-        &self,
-        asked: &mut Asked,
-        held: &mut Option<Held>,
-        counted: &mut bool,
-    ) -> Result<Next, Failed> {
+    async fn decide(&self, asked: &mut Asked, held: &mut Option<Held>, counted: &mut bool) -> Result<Next, Failed> {
         let mut retries = Retries::new(&self.service.parts.random);
         let account = self.caller.account();
         loop {
@@ -175,8 +170,7 @@ impl Call<'_> {
         // Only callers who reserve need an id.
         let single_use = asked.wish.single_use || in_use.terms().usage.single_use();
         let id = if single_use { self.service.parts.random.random_id()? } else { Uuid::nil() };
-        let limits: Vec<(HourlyCount, u32)> =
-            in_use.counts.iter().cloned().zip(asked.limits.iter().copied()).collect();
+        let limits: Vec<(HourlyCount, u32)> = in_use.counts.iter().cloned().zip(asked.limits.iter().copied()).collect();
         let ask = CodeAsk {
             wish: asked.wish,
             patient: asked.patient,
@@ -187,9 +181,10 @@ impl Call<'_> {
         };
         match in_use.state.decide(&in_use.terms(), &ask) {
             CodeAnswer::Give { step, state } => self.give(asked, held, in_use, (step, state), entry).await,
-            CodeAnswer::Reserved { reservation, from, state } => {
-                self.reserve(asked, held, in_use, (reservation, state), entry).await.map(|kept| kept.then_some(Next::Wait(from)))
-            }
+            CodeAnswer::Reserved { reservation, from, state } => self
+                .reserve(asked, held, in_use, (reservation, state), entry)
+                .await
+                .map(|kept| kept.then_some(Next::Wait(from))),
             CodeAnswer::Wait { step, from } => {
                 asked.stage = Stage::Waited(step);
                 Ok(Some(Next::Wait(from)))
@@ -199,7 +194,8 @@ impl Call<'_> {
                 Ok(Some(Next::Again))
             }
             CodeAnswer::Busy { reason, free_at } => {
-                Err(Refusal::Busy { reason, after: self.service.spread(now.until(free_at)) }.into())
+                let spread = spread(id, in_use.terms().totp.period.seconds());
+                Err(Refusal::Busy { reason, after: now.until(free_at).saturating_add(spread) }.into())
             }
             CodeAnswer::LimitReached { free_at } => {
                 let what = "the limit of codes an hour for this secret is used up";
@@ -296,6 +292,14 @@ impl Call<'_> {
         // Boxed: calls that don't wait keep no room for it.
         Box::pin(self.service.wait_until(self.caller, moment, self.patience)).await
     }
+}
+
+/// How much later than its step begins a caller is told to come back: a fleet that is told the same second comes back in the
+/// same second. Within the step's first third there is time left to use the code. `id` is random, and nil for a call that
+/// shares its code with others.
+fn spread(id: Uuid, period: u32) -> Duration {
+    let (_, random) = id.as_u64_pair();
+    Duration::from_secs(random % u64::from(period.div_ceil(3)))
 }
 
 /// Whose codes are counted for a call, and how many an hour each may have.

@@ -139,7 +139,10 @@ impl Registration {
             let read = OtpAuth::parse(uri).map_err(|problem| Refusal::invalid("uri", problem.to_string()))?;
             let OtpAuth { label, issuer, totp, seed, single_use } = read;
             let usage = SecretUse::of_single_use(single_use || self.single_use);
-            return Ok(Enrolment { metadata: SecretMetadata { label, issuer, totp, usage, origins: Vec::new() }, seed });
+            return Ok(Enrolment {
+                metadata: SecretMetadata { label, issuer, totp, usage, origins: Vec::new() },
+                seed,
+            });
         }
         let label =
             self.label.as_deref().ok_or_else(|| Refusal::invalid("label", "is required unless `uri` is given"))?;

@@ -47,8 +47,6 @@ pub struct VaultRequest {
     pub key_file: Option<PathBuf>,
     /// Where this machine keeps what it last knew of its vaults; `None`: nowhere.
     pub state_dir: Option<PathBuf>,
-    /// A vault is made if there is none.
-    pub make: bool,
     /// Now: what is made is made then.
     pub now: Timestamp,
 }
@@ -82,9 +80,6 @@ pub enum OpenError {
     /// The store.
     #[error(transparent)]
     Store(#[from] store::OpenError),
-    /// There is none, and none was to be made.
-    #[error("there is no vault at {}", without_seeds(.0))]
-    Missing(PathBuf),
     /// Whoever copies the vault's folder would have its key too.
     #[error("{} lies in the folder of the vault; a copy of that must not open itself: keep the key elsewhere", without_seeds(.0))]
     KeyBesideVault(PathBuf),
@@ -134,7 +129,8 @@ pub async fn open(request: &VaultRequest, random: SharedRandom) -> Result<Vault,
 /// # Errors
 /// [`OpenError`].
 pub async fn accept_loss(request: &VaultRequest, random: SharedRandom) -> Result<Vault, OpenError> {
-    let request = &VaultRequest { make: false, ..request.clone() };
+    let store = OpenRequest { make: false, ..request.store.clone() };
+    let request = &VaultRequest { store, ..request.clone() };
     Opening::of(request, random).await?.accepted(request.now).await
 }
 
@@ -152,11 +148,10 @@ impl Opening {
         let (mut made, mut moved) = (false, None);
         loop {
             match store::open(&request.store).await? {
-                store::Opened::Absent(absent) if request.make => {
+                store::Opened::Absent(absent) => {
                     create(request, absent, &random).await?;
                     made = true;
                 }
-                store::Opened::Absent(absent) => return Err(OpenError::Missing(absent.location().to_owned())),
                 store::Opened::Format1(old) => moved = Some(move_format1(request, *old).await?),
                 store::Opened::Store(store, facts) => {
                     let mut opening = unlock(request, store, facts, random).await?;

@@ -14,6 +14,8 @@ mod fleet;
 mod http;
 mod kit;
 mod mcp;
+#[cfg(unix)]
+mod readme;
 #[cfg(target_os = "linux")]
 mod seed_memory;
 mod service;

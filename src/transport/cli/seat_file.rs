@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, path::Path};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Ending, Failure, Session, seat::SeatView};
+use super::{Ending, Failure, Session, numbers::counted_len, seat::SeatView};
 use crate::{
     domain::{
         limits::{IMPORT_BYTES_MAX, IMPORT_ENTRIES_MAX},
@@ -62,12 +62,14 @@ pub(super) async fn import(path: &Path, session: &mut Session) -> Result<Ending,
     let mut seats = Vec::with_capacity(entries.len());
     for (place, changes) in &entries {
         let seat = session.service.add_seat(&session.caller, changes).await.map_err(|refusal| {
-            Failure::invalid(format!("{place}: {refusal}; {} seats before it were added", seats.len()))
+            Failure::invalid(format!("{place}: {refusal}; added before it: {}", counted_len(seats.len(), "seat")))
         })?;
         seats.push(SeatView::of(&seat, &session.account));
     }
     let answer = ImportAnswer { imported: seats.len(), seats, status: OK };
-    session.console.answer(&answer, |console| console.line(&format!("{} seats added", answer.imported)))?;
+    session
+        .console
+        .answer(&answer, |console| console.line(&format!("{} added", counted_len(answer.imported, "seat"))))?;
     Ok(Ending::Done)
 }
 

@@ -22,8 +22,8 @@ use crate::{
         scope::{Scope, ScopeSet},
         time::Timestamp,
     },
-    service::{Offered, Refusal, Service},
-    transport::pace::{CallPace, Pace, SecretPace},
+    service::{Offered, Pace, Refusal, Service},
+    transport::pace::CallPace,
 };
 
 const KEY_ID: HeaderName = HeaderName::from_static("sb-api-key-id");
@@ -50,7 +50,6 @@ pub(super) struct Auth {
     calls: Option<CallPace>,
     /// MCP messages of any kind, ten for each call: tools count their calls themselves.
     messages: Option<CallPace>,
-    secrets: Option<SecretPace>,
     oauth: Option<OAuth>,
 }
 
@@ -61,7 +60,6 @@ impl Auth {
             failures: settings.auth_failures.map(Pace::new),
             calls: settings.rate_per_key.map(CallPace::new),
             messages: settings.rate_per_key.map(|rate| CallPace::new(messages_of(rate))),
-            secrets: settings.rate_per_secret.map(SecretPace::new),
             oauth: OAuth::of(settings),
         }
     }
@@ -84,11 +82,12 @@ impl Auth {
         let offered = self.offered(headers, service.now()).await;
         // Who offers nothing guesses nothing.
         let guesses = !matches!(offered, Offered::Nothing);
-        let refusal = match service.authenticate(offered).await {
+        let from = self.source(headers, peer);
+        let refusal = match service.authenticate_from(offered, from).await {
             Ok(caller) => return Ok(caller),
             Err(refusal) => refusal,
         };
-        let source = self.failures.as_ref().zip(self.source(headers, peer));
+        let source = self.failures.as_ref().zip(from);
         if let (Refusal::Unauthenticated, true, Some((failures, address))) = (&refusal, guesses, source) {
             let counted = failures.take(address, Instant::now());
             let what = "too many failed authentications from this address";
@@ -105,11 +104,6 @@ impl Auth {
     /// Counts an MCP message of a caller.
     pub(super) fn count_message(&self, caller: &Principal) -> Result<(), Refusal> {
         self.messages.as_ref().map_or(Ok(()), |pace| pace.count(caller))
-    }
-
-    /// How often codes of each secret may be asked for, if that is limited.
-    pub(super) const fn secret_pace(&self) -> Option<&SecretPace> {
-        self.secrets.as_ref()
     }
 
     /// Whether these headers hold a credential of any kind.
@@ -141,15 +135,12 @@ impl Auth {
         HeaderValue::try_from(text).ok()
     }
 
-    /// What MCP's handler learns of a request: who sent it, how often that key may call, and how often codes of a secret
-    /// may be asked for. No more, since rmcp keeps it for as long as it keeps the request.
+    /// What MCP's handler learns of a request: who sent it, and how often that key may call. No more, since rmcp keeps it for
+    /// as long as it keeps the request.
     pub(super) fn carried(&self, caller: Principal) -> Extensions {
         let mut extensions = Extensions::new();
         extensions.insert(caller);
         if let Some(pace) = &self.calls {
-            extensions.insert(pace.clone());
-        }
-        if let Some(pace) = &self.secrets {
             extensions.insert(pace.clone());
         }
         extensions

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use http::{HeaderMap, header::CONTENT_LENGTH, header::CONTENT_TYPE};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde_json::{Map, Value};
@@ -26,10 +27,41 @@ pub(super) fn says_json(headers: &HeaderMap) -> bool {
     essence.is_some_and(|essence| essence.eq_ignore_ascii_case("application/json"))
 }
 
+/// How long a body may take to arrive before its caller is asked for a credential: bodies come with their heads, mostly.
+const PROMPT: Duration = Duration::from_millis(5);
+
+/// A body on its way, read as far as that took no time.
+pub(super) enum Arriving {
+    /// It is there, or is known not to come.
+    Whole(Result<Bytes, Problem>),
+    /// It is still coming.
+    Coming(BoxFuture<'static, Result<Bytes, Problem>>),
+}
+
+impl Arriving {
+    /// A body that nobody reads.
+    pub(super) const fn nothing() -> Self {
+        Self::Whole(Ok(Bytes::new()))
+    }
+
+    /// Begins to read a body.
+    pub(super) async fn of(headers: &HeaderMap, body: Body, wait: Duration) -> Self {
+        let mut coming = Box::pin(bytes(announced(headers), body, wait));
+        match tokio::time::timeout(PROMPT, coming.as_mut()).await {
+            Ok(read) => Self::Whole(read),
+            Err(_) => Self::Coming(coming),
+        }
+    }
+}
+
+/// How many bytes a body says it has.
+fn announced(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok())
+}
+
 /// Reads a whole body.
-pub(super) async fn bytes(headers: &HeaderMap, body: Body, wait: Duration) -> Result<Bytes, Problem> {
+async fn bytes(announced: Option<u64>, body: Body, wait: Duration) -> Result<Bytes, Problem> {
     // What announces itself as too large is not read at all.
-    let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|count| count > BODY_BYTES_MAX as u64) {
         return Err(Problem::Own(TOO_LARGE));
     }

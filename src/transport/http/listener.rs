@@ -26,6 +26,7 @@ use super::{
     peers::{Entry, Peer, Peers, Place},
     settings::Limits,
     stream::{Phase, Timed},
+    timeless,
     tls::Tls,
 };
 
@@ -125,8 +126,8 @@ impl Listener {
         {
             tracing::warn!(
                 times,
-                "there are too many connections, in all or from one address; those that never showed a credential are \
-                 closed first"
+                "there are too many connections, in all or from one address; those whose last request had no right \
+                 credential are closed first"
             );
         }
         match entry {
@@ -158,6 +159,9 @@ impl Listener {
 
     /// HTTP/1.1 on one connection.
     async fn speak<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S, visitor: Visitor) {
+        if !timeless::has_date() {
+            return timeless::answer(stream, self.limits.head_wait).await;
+        }
         let phase = Phase::new();
         let stream = Timed::new(stream, phase.clone(), self.limits.head_wait, self.limits.idle);
         let serve = service_fn(move |mut request: Request<Incoming>| {

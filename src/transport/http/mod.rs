@@ -9,8 +9,10 @@
 mod answer;
 mod auth;
 mod body;
+mod call;
 mod door;
 mod guard;
+mod head;
 mod health;
 mod lanes;
 mod listener;
@@ -19,6 +21,7 @@ mod metrics;
 mod oauth;
 mod openapi;
 mod peers;
+mod places;
 mod query;
 mod rest;
 mod routes;
@@ -26,6 +29,8 @@ mod sessions;
 mod settings;
 mod sse;
 mod stream;
+mod streams;
+mod timeless;
 mod tls;
 mod unread;
 
@@ -109,6 +114,12 @@ pub async fn serve(
     let address = socket.local_addr().map_err(bind)?;
     let is_tls = tls.is_some();
     let lanes = lanes::Lanes::open().map_err(ServeError::Threads)?;
+    if let Some(rate) = settings.rate_per_secret {
+        service.limit_uses(rate);
+    }
+    if !timeless::has_date() {
+        tracing::error!("{}", crate::service::Refusal::Clock);
+    }
     let app = Arc::new(door::App::new(service, &server, &settings));
     let winding_down = tokio::spawn(wind_down(Arc::clone(&app), stop.clone()));
     let tidying = tokio::spawn({

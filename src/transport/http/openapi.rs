@@ -13,7 +13,7 @@ use super::{
     routes::{Answer, Doc, InPath, Input, Route, Run, Takes, all},
 };
 use crate::{
-    domain::{audit::Action, limits::RETRY_AFTER_SECONDS_MAX},
+    domain::audit::Action,
     service::Code,
     transport::wire::{ErrorBody, output_schema},
 };
@@ -110,7 +110,7 @@ fn operation(route: &Route, doc: &Doc) -> Value {
         fields.insert("parameters".to_owned(), parameters.into());
     }
     if let Input::Body(schema) = doc.input {
-        let mut schema = without(schema(), doc.in_path.as_ref());
+        let mut schema = with_empty_words(without(schema(), doc.in_path.as_ref()));
         // The schemas of arguments leave it out, for the sake of hosts that convert them.
         schema.insert("additionalProperties".to_owned(), false.into());
         let content = json!({"application/json": {"schema": schema}});
@@ -128,7 +128,7 @@ fn parameters(route: &Route, doc: &Doc) -> Vec<Value> {
     });
     let mut parameters: Vec<Value> = in_path.into_iter().collect();
     if let Input::Query(schema) = doc.input {
-        let schema = without(schema(), doc.in_path.as_ref());
+        let schema = with_empty_words(without(schema(), doc.in_path.as_ref()));
         for (name, schema) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
             let mut schema = schema.clone();
             let about = schema.as_object_mut().and_then(|fields| fields.remove("description"));
@@ -153,6 +153,19 @@ fn without(mut schema: Map<String, Value>, named: Option<&InPath>) -> Map<String
     }
     if let Some(Value::Array(required)) = schema.get_mut("required") {
         required.retain(|name| name != named.name);
+    }
+    schema
+}
+
+/// An optional field may be empty, which leaves it out; where its words are listed, that is one of them. The schemas of
+/// tools don't say so, since Gemini's API refuses an empty word.
+fn with_empty_words(mut schema: Map<String, Value>) -> Map<String, Value> {
+    let required = schema.get("required").and_then(Value::as_array).cloned().unwrap_or_default();
+    for (name, field) in schema.get_mut("properties").and_then(Value::as_object_mut).into_iter().flatten() {
+        let is_required = required.iter().any(|needed| needed.as_str() == Some(name));
+        if let Some(Value::Array(words)) = field.get_mut("enum").filter(|_| !is_required) {
+            words.push("".into());
+        }
     }
     schema
 }
@@ -183,12 +196,7 @@ fn refusal(code: Code) -> Value {
     let waits = matches!(code, Code::Busy | Code::RateLimited | Code::Unavailable);
     if let Value::Object(fields) = &mut response {
         if waits {
-            let mut seconds = json!({"type": "integer", "minimum": 1});
-            if code != Code::RateLimited
-                && let Value::Object(schema) = &mut seconds
-            {
-                schema.insert("maximum".to_owned(), RETRY_AFTER_SECONDS_MAX.into());
-            }
+            let seconds = json!({"type": "integer", "minimum": 1});
             let about = "Seconds after which it is worth another try.";
             fields.insert("headers".to_owned(), json!({"Retry-After": {"description": about, "schema": seconds}}));
         }

@@ -20,7 +20,7 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-use super::unread::worded;
+use super::{head::Heads, unread::worded};
 
 /// Where a connection stands between requests: the service tells, the stream obeys.
 #[derive(Clone)]
@@ -57,6 +57,7 @@ pub(super) struct Timed<S> {
     phase: Phase,
     head_wait: Duration,
     write_wait: Duration,
+    heads: Heads,
     reading: Option<Pin<Box<Sleep>>>,
     writing: Option<Pin<Box<Sleep>>>,
     /// What is left of something that goes out in place of what hyper writes.
@@ -65,7 +66,8 @@ pub(super) struct Timed<S> {
 
 impl<S> Timed<S> {
     pub(super) fn new(inner: S, phase: Phase, head_wait: Duration, write_wait: Duration) -> Self {
-        Self { inner, phase, head_wait, write_wait, reading: None, writing: None, instead: Bytes::new() }
+        let (reading, writing, instead) = (None, None, Bytes::new());
+        Self { inner, phase, head_wait, write_wait, heads: Heads::new(), reading, writing, instead }
     }
 
     /// Whether the head that is arriving took too long.
@@ -109,6 +111,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Timed<S> {
         if buf.filled().len() > before && self.phase.get() == IDLE {
             self.phase.0.store(HEAD, Ordering::Relaxed);
             self.reading = None;
+            if self.heads.is_lost() {
+                self.heads.restart();
+            }
+        }
+        if let Some(arrived) = buf.filled_mut().get_mut(before..) {
+            self.heads.follow(arrived);
         }
         Poll::Ready(Ok(()))
     }

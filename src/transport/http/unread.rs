@@ -29,6 +29,11 @@ pub(super) fn worded(written: &[u8]) -> Option<Bytes> {
     } else {
         (Code::TooLarge, "the head of the request is larger than 16 KiB, or it has more than 64 headers")
     };
+    Some(bare(status, code, message))
+}
+
+/// A whole answer in bytes, after which the connection ends.
+pub(super) fn bare(status: StatusCode, code: Code, message: &str) -> Bytes {
     let body = error_body(code, message.to_owned(), None);
     let mut headers = HeaderMap::new();
     protect(&mut headers, false);
@@ -37,5 +42,5 @@ pub(super) fn worded(written: &[u8]) -> Option<Bytes> {
         let _ = write!(head, "{name}: {}\r\n", value.to_str().unwrap_or_default());
     }
     let _ = write!(head, "content-length: {}\r\n\r\n", body.len());
-    Some([head.into_bytes(), body].concat().into())
+    [head.into_bytes(), body].concat().into()
 }

@@ -17,7 +17,7 @@ use crate::{
     domain::{audit::Action, ids::SecretId, limits::PAGE_ROWS_DEFAULT, principal::Principal, scope::Scope},
     service::{Refusal, Service},
     transport::{
-        pace::{CallPace, SecretPace},
+        pace::CallPace,
         wire::{
             GetCodeInput, GetSeatInput, Input, ListSeatsInput, ListSecretsInput, OK, RegisterInput, Seat,
             SeatCountInput, SeatCountResponse, SeatListResponse, SeatRetrieveResponse, SecretCreateResponse,
@@ -242,15 +242,6 @@ impl Call<'_> {
         self.context.extensions.get::<http::request::Parts>()?.extensions.get()
     }
 
-    /// Counts a call for a secret, where the carrier limits them.
-    async fn count(&self, id: SecretId) -> Result<(), Refusal> {
-        let pace: Option<&SecretPace> = self.carried();
-        match pace.map_or(Ok(()), |pace| pace.count(id)) {
-            Ok(()) => Ok(()),
-            Err(refusal) => Err(self.note(refusal).await),
-        }
-    }
-
     async fn note(&self, refusal: Refusal) -> Refusal {
         self.service.note_refusal(self.caller, self.tool.action, refusal).await
     }
@@ -297,7 +288,6 @@ async fn get_totp_code(call: Call<'_>, arguments: Map<String, Value>) -> Result<
         let input: GetCodeInput = call.read(arguments).await?;
         (call.secret_id(&input.secret_id).await?, input.to_request())
     };
-    call.count(id).await?;
     let progress = Progress(call.context);
     let code = call.service.get_code(call.caller, id, &request, &progress).await?;
     call.answer(&TotpGetCodeResponse::from(&code))
@@ -306,7 +296,6 @@ async fn get_totp_code(call: Call<'_>, arguments: Map<String, Value>) -> Result<
 async fn verify_totp_code(call: Call<'_>, arguments: Map<String, Value>) -> Result<Answer, Refusal> {
     let input: VerifyInput = call.read(arguments).await?;
     let id = call.secret_id(&input.secret_id).await?;
-    call.count(id).await?;
     let seat = input.seat_id.as_deref();
     let verification = call.service.verify_code(call.caller, id, input.code.expose(), seat).await?;
     call.answer(&VerifyResponse { status: OK, valid: verification.valid })

@@ -29,7 +29,7 @@ pub struct ListAuditInput {
     pub secret_id: Option<String>,
     /// Rows by or on this key: its id.
     #[serde(default)]
-    #[schemars(with = "String", extend("pattern" = "^[0-9A-Za-z]{12}$"))]
+    #[schemars(with = "String", extend("pattern" = "^([0-9A-Za-z]{12})?$"))]
     pub key: Option<String>,
     /// Rows of this action.
     #[serde(default)]

@@ -191,6 +191,49 @@ fn a_head_that_cant_be_read_is_answered_as_everything_else_is() {
 }
 
 #[test]
+fn where_a_head_or_a_body_ends_in_doubt_the_connection_ends() {
+    let server = Server::start();
+    let chunked = "transfer-encoding: chunked\r\n";
+    for sent in [
+        format!("POST /mcp HTTP/1.1\r\nhost: localhost\r\n{chunked}{chunked}\r\n0\r\n\r\n"),
+        format!("POST /mcp HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: gzip\r\n{chunked}\r\n0\r\n\r\n"),
+        "POST /mcp HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n".to_owned(),
+        "GET /healthz HTTP/1.1\nhost: localhost\r\n\r\n".to_owned(),
+        "GET /healthz HTTP/1.1\r\nhost: localhost\n\r\n".to_owned(),
+        "GET /healthz HTTP/1.1\r\nhost: localhost\r\nx: y\nauthorization: z\r\n\r\n".to_owned(),
+        "GET /healthz HTTP/1.1\r\nhost: localhost\r\n\n".to_owned(),
+        "GET /healthz HTTP/1.1\nhost: localhost\n\n".to_owned(),
+    ] {
+        // First of all, behind another request, and in one piece with one.
+        for (earlier, together) in [(false, false), (true, false), (true, true)] {
+            let (mut client, good) = (server.client(), written("GET", "/healthz", &[], None));
+            match (earlier, together) {
+                (true, true) => client.write(format!("{good}{sent}").as_bytes()),
+                (true, false) => client.write(good.as_bytes()),
+                (false, _) => {}
+            }
+            if earlier {
+                assert_eq!(client.read().status, 200);
+            }
+            if !together {
+                client.write(sent.as_bytes());
+            }
+            let answer = client.read();
+            assert_eq!(answer.refusal(), (400, "invalid_argument".to_owned()), "{sent:?}");
+            assert_eq!(answer.header("connection"), Some("close"), "{sent:?}");
+            assert!(client.try_read().is_none(), "{sent:?}");
+        }
+    }
+    let body =
+        written("POST", "/api/v2/totp/secrets", &[("authorization", "Bearer x")], Some("{\n\"label\":\n\"a\"}\n"));
+    let mut client = server.client();
+    for _ in 0..2 {
+        client.write(body.as_bytes());
+        assert_eq!(client.read().status, 401, "what stands in a body is its own affair");
+    }
+}
+
+#[test]
 fn a_malformed_request_is_refused_and_nothing_breaks() {
     let mut settings = super::kit::settings();
     settings.auth_failures = None;

@@ -56,7 +56,7 @@ impl World {
     }
 
     pub(crate) fn request(&self) -> OpenRequest {
-        OpenRequest { url: "sqlite:".to_owned(), data_dir: self.data(), writes: self.writes }
+        OpenRequest { url: "sqlite:".to_owned(), data_dir: self.data(), writes: self.writes, make: true }
     }
 
     /// Opens the store, and makes it first if it is not there.

@@ -34,7 +34,7 @@ fn old_vault(folder: &Folder, name: &str) -> VaultRequest {
             std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
         }
     }
-    VaultRequest { key_file: Some(folder.root.join("keys/vault.key")), make: false, ..folder.request() }
+    VaultRequest { key_file: Some(folder.root.join("keys/vault.key")), ..folder.existing() }
 }
 
 async fn open(request: &VaultRequest) -> Result<Vault, OpenError> {
@@ -184,7 +184,7 @@ async fn a_wrong_key_moves_nothing() {
 async fn another_process_moves_a_vault() {
     let Some(root) = std::env::var_os("COUNTERSIGN_TEST_MOVE_IN") else { return };
     let folder = Folder::shared(Path::new(&root));
-    let request = VaultRequest { key_file: Some(folder.root.join("keys/vault.key")), make: false, ..folder.request() };
+    let request = VaultRequest { key_file: Some(folder.root.join("keys/vault.key")), ..folder.existing() };
     println!("moving");
     open(&request).await.unwrap().close().await.unwrap();
 }

@@ -53,13 +53,23 @@ impl Folder {
         self.root.join("data/vault.db")
     }
 
+    /// What opens a vault that is there, and makes none.
+    pub(crate) fn existing(&self) -> VaultRequest {
+        let request = self.request();
+        VaultRequest { store: OpenRequest { make: false, ..request.store.clone() }, ..request }
+    }
+
     pub(crate) fn request(&self) -> VaultRequest {
         VaultRequest {
-            store: OpenRequest { url: "sqlite:".to_owned(), data_dir: self.root.join("data"), writes: Writes::Inline },
+            store: OpenRequest {
+                url: "sqlite:".to_owned(),
+                data_dir: self.root.join("data"),
+                writes: Writes::Inline,
+                make: true,
+            },
             key_dir: self.root.join("config/keys"),
             key_file: None,
             state_dir: Some(self.root.join("state")),
-            make: true,
             now: NOW,
         }
     }

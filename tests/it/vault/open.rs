@@ -26,9 +26,9 @@ async fn a_vault_is_made_once_and_opened_again() {
 #[tokio::test]
 async fn nothing_is_made_where_nothing_is_wanted() {
     let folder = Folder::new();
-    let request = vault::VaultRequest { make: false, ..folder.request() };
+    let request = vault::VaultRequest { ..folder.existing() };
     let refused = vault::open(&request, Arc::new(SystemRandom)).await.map(|_| ()).unwrap_err();
-    assert!(matches!(refused, OpenError::Missing(_)), "{refused}");
+    assert!(matches!(refused, OpenError::Store(countersign::store::OpenError::NoVault(_))), "{refused}");
     assert!(!folder.file().exists() && !folder.root.join("config").exists());
 }
 

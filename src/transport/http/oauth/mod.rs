@@ -86,7 +86,7 @@ impl OAuth {
     /// The provider of these settings, if there is one.
     pub(super) fn of(settings: &HttpSettings) -> Option<Self> {
         let oauth = settings.oauth.clone()?;
-        let base = settings.public_url.as_ref().map(ToString::to_string).or_else(|| origin_of(&oauth.audience));
+        let base = settings.public_urls.first().map(ToString::to_string).or_else(|| origin_of(&oauth.audience));
         let document = ProtectedResource {
             resource: oauth.audience.clone(),
             authorization_servers: [oauth.issuer.clone()],
@@ -122,7 +122,8 @@ impl OAuth {
         let head = token::Head::of(token)?;
         let key = self.keys.find(&head).await.ok_or(token::NoLogin::UnknownKey)?;
         let claims = token::check(token, &head, &key, &self.settings, now)?;
-        Ok(Offered::Login { account: self.settings.account, scopes: claims.scopes(), subject: claims.sub })
+        let (scopes, expires_at) = (claims.scopes(), claims.expires_at());
+        Ok(Offered::Login { account: self.settings.account, scopes, expires_at, subject: claims.sub })
     }
 }
 

@@ -1,16 +1,17 @@
 //! `/api/v2/totp/code`: getting and verifying codes.
 
-use axum::{body::Body, response::Response};
+use axum::response::Response;
 use http::Method;
 use serde_json::{Map, Value};
 
 use super::secrets::SECRET_ID;
 use crate::{
-    domain::{audit::Action, ids::SecretId, scope::Scope},
+    domain::{audit::Action, scope::Scope},
     service::{Code, CodeRequest, Refusal},
     transport::{
         http::{
             answer::Problem,
+            body::Arriving,
             door::Call,
             query,
             routes::{Answer, Doc, Input, Route, Run, Takes},
@@ -71,12 +72,11 @@ async fn get(call: Call<'_>) -> Result<Response, Problem> {
         None => CodeRequest::default(),
         query => call.or_note(query::read::<GetCodeInput>(query, named(&call.named))).await?.to_request(),
     };
-    call.count(id).await?;
     let code = call.app.service.get_code(&call.caller, id, &request, &()).await?;
     call.answer(&TotpGetCodeResponse::from(&code))
 }
 
-async fn verify(call: Call<'_>, body: Body) -> Result<Response, Problem> {
+async fn verify(mut call: Call<'_>, body: Arriving) -> Result<Response, Problem> {
     call.takes_no_query().await?;
     let id = call.secret_id().await?;
     let mut body = call.object(body).await?;
@@ -84,18 +84,9 @@ async fn verify(call: Call<'_>, body: Body) -> Result<Response, Problem> {
         return Err(call.refuse(Refusal::invalid("secret_id", "stands in the path; leave it out of the body")).await);
     }
     let input: VerifyInput = call.or_note(read_in("body", SECRET_ID.name, body)).await?;
-    call.count(id).await?;
     let seat = input.seat_id.as_deref();
     let verification = call.app.service.verify_code(&call.caller, id, input.code.expose(), seat).await?;
     call.answer(&VerifyResponse { status: OK, valid: verification.valid })
-}
-
-impl Call<'_> {
-    /// Counts a call for a secret, where they are limited.
-    async fn count(&self, secret: SecretId) -> Result<(), Refusal> {
-        let Some(pace) = self.app.auth.secret_pace() else { return Ok(()) };
-        self.or_note(pace.count(secret)).await
-    }
 }
 
 /// What the path names, as an argument.

@@ -1,6 +1,6 @@
 //! `/api/v2/totp/secrets`: registering, listing and deleting secrets.
 
-use axum::{body::Body, response::Response};
+use axum::response::Response;
 use http::{HeaderMap, HeaderName, Method};
 use serde_json::Map;
 
@@ -10,6 +10,7 @@ use crate::{
     transport::{
         http::{
             answer::Problem,
+            body::Arriving,
             door::Call,
             query,
             routes::{Answer, Doc, InPath, Input, Route, Run, Takes},
@@ -95,7 +96,7 @@ async fn list(call: Call<'_>) -> Result<Response, Problem> {
     call.answer(&SecretListResponse { status: OK, totp_secrets })
 }
 
-async fn register(call: Call<'_>, body: Body) -> Result<Response, Problem> {
+async fn register(mut call: Call<'_>, body: Arriving) -> Result<Response, Problem> {
     call.takes_no_query().await?;
     let repeat = call.or_note(idempotency_key(&call.parts.headers)).await?;
     let body = call.object(body).await?;
