@@ -74,8 +74,10 @@ impl Draft<'_> {
     }
 
     /// It need not survive a power cut at once: a code that was handed out before is handed out again.
-    pub const fn soon(mut self) -> Self {
-        self.durable = Durable::Soon;
+    pub fn soon(mut self) -> Self {
+        if !self.vault.core.strict.load(Ordering::Relaxed) {
+            self.durable = Durable::Soon;
+        }
         self
     }
 
