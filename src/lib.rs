@@ -25,7 +25,7 @@ pub mod vault;
 
 pub mod operations;
 
-// pub mod transport;
+pub mod transport;
 
 // pub mod config;
 pub mod telemetry;

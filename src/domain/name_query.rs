@@ -45,7 +45,12 @@ pub fn normalised_words(text: &str) -> Vec<String> {
 
 /// The words by which a name is found: as [`normalised_words`], but the parts of a host's name are words of their own.
 pub fn indexed_words(name: &str) -> Vec<String> {
-    normalised_words(name).iter().flat_map(|word| word.split('.')).filter(|word| !word.is_empty()).map(str::to_owned).collect()
+    normalised_words(name)
+        .iter()
+        .flat_map(|word| word.split('.'))
+        .filter(|word| !word.is_empty())
+        .map(str::to_owned)
+        .collect()
 }
 
 /// One form of a text for all ways to write it: Unicode's canonical composition (NFC), without differences of case.

@@ -7,13 +7,11 @@ use std::{collections::HashMap, net::IpAddr, sync::Mutex};
 use futures::future::BoxFuture;
 
 use super::{ErrorCode, Refusal, Service};
-use crate::{
-    domain::{
-        audit::{Action, Actor, AuditEntry, Outcome},
-        ids::{AccountId, SeatId},
-        limits::REFUSALS_PER_MINUTE_MAX,
-        time::Timestamp,
-    },
+use crate::domain::{
+    audit::{Action, Actor, AuditEntry, Outcome},
+    ids::{AccountId, SeatId},
+    limits::REFUSALS_PER_MINUTE_MAX,
+    time::Timestamp,
 };
 
 /// Sources that are counted at once. Beyond it the rest share one count.
@@ -124,7 +122,12 @@ impl Service {
     }
 
     /// The same for somebody at this address who could not prove to be a caller.
-    pub(super) fn refuse_from(&self, refusal: Refusal, entry: AuditEntry, from: Option<IpAddr>) -> BoxFuture<'_, Refusal> {
+    pub(super) fn refuse_from(
+        &self,
+        refusal: Refusal,
+        entry: AuditEntry,
+        from: Option<IpAddr>,
+    ) -> BoxFuture<'_, Refusal> {
         Box::pin(async move {
             self.parts.counters.refused(refusal.code());
             // A vault that can't be written takes no row either, and the caller must not wait twice.
@@ -141,7 +144,8 @@ impl Service {
     /// Writes the counter rows that are due, at the end of a process.
     pub(super) async fn write_refusal_counts(&self) {
         let now = self.now();
-        let rows = self.parts.audit_refusals.minute.lock().map(|mut minute| minute.end(i64::MIN, now)).unwrap_or_default();
+        let rows =
+            self.parts.audit_refusals.minute.lock().map(|mut minute| minute.end(i64::MIN, now)).unwrap_or_default();
         self.write_rows(rows).await;
     }
 

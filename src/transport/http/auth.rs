@@ -22,8 +22,8 @@ use crate::{
         scope::{Scope, ScopeSet},
         time::Timestamp,
     },
-    service::{Offered, Refusal, Service},
-    transport::pace::{CallPace, Pace, SecretPace},
+    operations::{Entry, Offered, Pace, Refusal, Service},
+    transport::pace::CallPace,
 };
 
 const KEY_ID: HeaderName = HeaderName::from_static("sb-api-key-id");
@@ -50,7 +50,6 @@ pub(super) struct Auth {
     calls: Option<CallPace>,
     /// MCP messages of any kind, ten for each call: tools count their calls themselves.
     messages: Option<CallPace>,
-    secrets: Option<SecretPace>,
     oauth: Option<OAuth>,
 }
 
@@ -61,7 +60,6 @@ impl Auth {
             failures: settings.auth_failures.map(Pace::new),
             calls: settings.rate_per_key.map(CallPace::new),
             messages: settings.rate_per_key.map(|rate| CallPace::new(messages_of(rate))),
-            secrets: settings.rate_per_secret.map(SecretPace::new),
             oauth: OAuth::of(settings),
         }
     }
@@ -107,11 +105,6 @@ impl Auth {
         self.messages.as_ref().map_or(Ok(()), |pace| pace.count(caller))
     }
 
-    /// How often codes of each secret may be asked for, if that is limited.
-    pub(super) const fn secret_pace(&self) -> Option<&SecretPace> {
-        self.secrets.as_ref()
-    }
-
     /// Whether these headers hold a credential of any kind.
     pub(super) fn is_tried(headers: &HeaderMap) -> Tried {
         let tried = [AUTHORIZATION, KEY_ID, KEY_SECRET].iter().any(|name| headers.contains_key(name));
@@ -141,15 +134,12 @@ impl Auth {
         HeaderValue::try_from(text).ok()
     }
 
-    /// What MCP's handler learns of a request: who sent it, how often that key may call, and how often codes of a secret
-    /// may be asked for. No more, since rmcp keeps it for as long as it keeps the request.
+    /// What MCP's handler learns of a request: who sent it, and how often that key may call. No more, since rmcp keeps it for
+    /// as long as it keeps the request.
     pub(super) fn carried(&self, caller: Principal) -> Extensions {
         let mut extensions = Extensions::new();
         extensions.insert(caller);
         if let Some(pace) = &self.calls {
-            extensions.insert(pace.clone());
-        }
-        if let Some(pace) = &self.secrets {
             extensions.insert(pace.clone());
         }
         extensions
@@ -162,8 +152,7 @@ impl Auth {
             return None;
         }
         let named = headers.get("mcp-name")?.to_str().ok()?;
-        let tool = crate::transport::mcp::TOOLS.iter().find(|tool| tool.name == named)?;
-        (!caller.may(tool.scope)).then_some(tool.scope)
+        Entry::named(named)?.scope().filter(|scope| !caller.may(*scope))
     }
 
     /// What these headers offer. Two credentials, or two of one header, are none: a proxy in front and this server might

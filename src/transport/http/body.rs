@@ -11,8 +11,8 @@ use serde_json::{Map, Value};
 use super::answer::Problem;
 use crate::{
     domain::limits::BODY_BYTES_MAX,
-    service::Refusal,
-    transport::wire::{Fields, Flaws, depth_within_limit, flaws_of},
+    operations::{Refusal, depth_within_limit},
+    transport::once::{Fields, Flaws, flaws_of},
 };
 
 const TOO_LARGE: Refusal = Refusal::TooLarge { what: "the body", limit: "64 KiB" };

@@ -2,9 +2,9 @@
 //! and on the way out the form of errors, the protecting headers and the counters.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashSet,
     panic::AssertUnwindSafe,
-    sync::{Arc, PoisonError, RwLock},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -17,13 +17,12 @@ use axum::{
 };
 use futures::FutureExt as _;
 use http::{Method, StatusCode, request::Parts};
-use serde::Serialize;
 use serde_json::{Map, Value};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    answer::{Problem, protect, with_json},
+    answer::{Problem, protect},
     auth::{Auth, CHALLENGE, Tried},
     body,
     guard::{self, Guard},
@@ -32,20 +31,16 @@ use super::{
     mcp::Mcp,
     metrics::Metrics,
     peers::{Peer, Peers},
+    rest,
     routes::{Route, Run, Takes},
     settings::{BaseUrl, HttpSettings, Limits},
     sse::Sse,
 };
 use crate::{
-    domain::{
-        api_key::KeyId, audit::Action, ids::AccountId, limits::WAIT_SECONDS_MAX, principal::Principal, text::Name,
-    },
-    service::{Refusal, Service},
+    domain::{api_key::KeyId, audit::Action, limits::WAIT_SECONDS_MAX, principal::Principal},
+    operations::{Refusal, Service},
     transport::mcp::McpServer,
 };
-
-/// Account names that are remembered; they never change.
-const NAMES_MAX: usize = 10_000;
 
 /// What every request is served with.
 pub(super) struct App {
@@ -60,7 +55,6 @@ pub(super) struct App {
     pub(super) mcp: Mcp,
     pub(super) sse: Sse,
     pub(super) last_health: LastHealth,
-    names: RwLock<HashMap<AccountId, Name>>,
 }
 
 /// A request of anybody.
@@ -141,7 +135,6 @@ impl App {
             sse: Sse::new(server, settings),
             guard,
             last_health: LastHealth::default(),
-            names: RwLock::default(),
         }
     }
 
@@ -199,10 +192,9 @@ impl App {
         Sent { named, parts, body }: Sent,
         key: &mut Option<KeyId>,
     ) -> Result<Response, Problem> {
-        let run = match route.run {
-            Run::Open(run) => return run(Visit { app: self, parts }).await,
-            Run::Carrier(run) | Run::Keyed(run) => run,
-        };
+        if let Run::Open(run) = route.run {
+            return run(Visit { app: self, parts }).await;
+        }
         // Boxed, so that a call that waits does not keep room for it.
         let caller = Box::pin(self.auth.caller(&self.service, &parts.headers, peer(&parts))).await?;
         *key = caller.key();
@@ -211,7 +203,7 @@ impl App {
         }
         let counted = match route.run {
             Run::Carrier(_) => self.auth.count_message(&caller),
-            Run::Open(_) | Run::Keyed(_) => self.auth.count_call(&caller),
+            Run::Open(_) | Run::Operation(_) => self.auth.count_call(&caller),
         };
         if let Err(refusal) = counted {
             return Err(self.service.note_refusal(&caller, route.action, refusal).await.into());
@@ -219,7 +211,11 @@ impl App {
         if parts.method == Method::POST && !body::says_json(&parts.headers) {
             return Err(Problem::MediaType);
         }
-        run(Call { app: self, route, caller, parts, named }, body).await
+        match route.run {
+            Run::Open(run) => run(Visit { app: self, parts }).await,
+            Run::Carrier(run) => run(Call { app: self, route, caller, parts, named }, body).await,
+            Run::Operation(entry) => rest::serve(Call { app: self, route, caller, parts, named }, entry, body).await,
+        }
     }
 
     /// Why there is no answer, with what a caller without the right credential is told to send.
@@ -270,19 +266,6 @@ impl App {
             }
         }
     }
-
-    /// An account's name, as seats show it.
-    pub(super) async fn account_name(&self, id: AccountId) -> Result<Name, Refusal> {
-        if let Some(name) = self.names.read().unwrap_or_else(PoisonError::into_inner).get(&id) {
-            return Ok(name.clone());
-        }
-        let name = self.service.account_name(id).await?;
-        let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
-        if names.len() < NAMES_MAX {
-            names.insert(id, name.clone());
-        }
-        Ok(name)
-    }
 }
 
 /// One line for a request. Never its path or query, which may hold anything.
@@ -316,37 +299,9 @@ pub(super) fn peer(parts: &Parts) -> Option<Peer> {
 }
 
 impl Call<'_> {
-    /// Reads the JSON object of the body; a mistake is on the trail.
+    /// Reads the JSON object of the body.
     pub(super) async fn object(&self, body: Body) -> Result<Map<String, Value>, Problem> {
-        match body::bytes(&self.parts.headers, body, self.app.limits.body_wait).await {
-            Ok(bytes) => Ok(self.or_note(body::object(&bytes)).await?),
-            Err(Problem::Own(refusal)) => Err(self.refuse(refusal).await),
-            Err(problem) => Err(problem),
-        }
-    }
-
-    /// A value that was read, or the mistake in it, which goes on the trail.
-    pub(super) async fn or_note<T>(&self, read: Result<T, Refusal>) -> Result<T, Refusal> {
-        match read {
-            Ok(value) => Ok(value),
-            Err(refusal) => Err(self.note(refusal).await),
-        }
-    }
-
-    /// A refusal that this transport decided on, on the trail.
-    pub(super) async fn refuse(&self, refusal: Refusal) -> Problem {
-        self.note(refusal).await.into()
-    }
-
-    async fn note(&self, refusal: Refusal) -> Refusal {
-        self.app.service.note_refusal(&self.caller, self.route.action, refusal).await
-    }
-
-    /// A good answer.
-    pub(super) fn answer<T: Serialize>(&self, answer: &T) -> Result<Response, Problem> {
-        match serde_json::to_vec(answer) {
-            Ok(bytes) => Ok(with_json(StatusCode::OK, bytes)),
-            Err(cause) => Err(self.app.service.bug(&cause).into()),
-        }
+        let bytes = body::bytes(&self.parts.headers, body, self.app.limits.body_wait).await?;
+        body::object(&bytes).map_err(Problem::Own)
     }
 }

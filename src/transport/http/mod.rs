@@ -37,7 +37,7 @@ use tokio_util::sync::CancellationToken;
 pub use settings::{BaseUrl, HttpSettings, Limits, NotABaseUrl, OAuthSettings, Origin, TlsFiles};
 pub use tls::TlsError;
 
-use crate::{service::Service, transport::mcp::McpServer};
+use crate::{operations::Service, transport::mcp::McpServer};
 
 /// Why a server did not start. Nothing was served.
 #[derive(Debug, thiserror::Error)]
@@ -109,6 +109,9 @@ pub async fn serve(
     let address = socket.local_addr().map_err(bind)?;
     let is_tls = tls.is_some();
     let lanes = lanes::Lanes::open().map_err(ServeError::Threads)?;
+    if let Some(rate) = settings.rate_per_secret {
+        service.limit_uses(rate);
+    }
     let app = Arc::new(door::App::new(service, &server, &settings));
     let winding_down = tokio::spawn(wind_down(Arc::clone(&app), stop.clone()));
     let tidying = tokio::spawn({

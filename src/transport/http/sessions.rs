@@ -24,7 +24,7 @@ use rmcp::{
 
 use super::settings::Limits;
 use crate::{
-    service::Refusal,
+    operations::Refusal,
     transport::{mcp::SessionEnd, owner::Owner},
 };
 

@@ -39,7 +39,7 @@ use super::{
 };
 use crate::{
     domain::audit::Action,
-    service::Refusal,
+    operations::Refusal,
     transport::{
         mcp::{McpServer, flawed_greeting},
         owner::Owner,

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
 use super::answer::{error_body, protect};
-use crate::service::Code;
+use crate::operations::ErrorCode;
 
 /// More than hyper's own answer has.
 const BARE_BYTES_MAX: usize = 160;
@@ -25,9 +25,9 @@ pub(super) fn worded(written: &[u8]) -> Option<Bytes> {
         return None;
     }
     let (code, message) = if status == StatusCode::BAD_REQUEST {
-        (Code::InvalidArgument, "the head of the request can't be read; send HTTP/1.1")
+        (ErrorCode::InvalidArgument, "the head of the request can't be read; send HTTP/1.1")
     } else {
-        (Code::TooLarge, "the head of the request is larger than 16 KiB, or it has more than 64 headers")
+        (ErrorCode::TooLarge, "the head of the request is larger than 16 KiB, or it has more than 64 headers")
     };
     let body = error_body(code, message.to_owned(), None);
     let mut headers = HeaderMap::new();

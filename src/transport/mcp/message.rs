@@ -10,7 +10,10 @@ use rmcp::model::{
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::transport::wire::{Fields, Flaws, depth_within_limit, flaws_of};
+use crate::{
+    operations::depth_within_limit,
+    transport::once::{Fields, Flaws, flaws_of},
+};
 
 /// A byte order mark, which a JSON parser may ignore (RFC 8259, 8.1).
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";

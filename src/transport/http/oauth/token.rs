@@ -55,6 +55,8 @@ pub(super) struct Head {
 pub(super) struct Claims {
     /// The user's id at the provider.
     pub(super) sub: String,
+    /// One issuer: in a list it would vouch for others.
+    iss: String,
     exp: f64,
     #[serde(default)]
     nbf: Option<f64>,
@@ -112,7 +114,7 @@ pub(super) fn check(
     if seconds(claims.exp) <= late || claims.nbf.is_some_and(|from| seconds(from) > early) {
         return Err(NoLogin::Time);
     }
-    if claims.sub.is_empty() { Err(NoLogin::Wrong) } else { Ok(claims) }
+    if claims.sub.is_empty() || claims.iss != settings.issuer { Err(NoLogin::Wrong) } else { Ok(claims) }
 }
 
 /// A `NumericDate`, which may have a fraction.
@@ -122,11 +124,15 @@ const fn seconds(date: f64) -> i64 {
 }
 
 impl Claims {
-    /// What the token allows here: the scopes that are ours, by themselves or behind a resource's name
-    /// (`https://codes.example.com/codes:read`), as some providers write them.
+    /// What the token allows here: the scopes that are ours, as they are. One behind a resource's name is that resource's.
     pub(super) fn scopes(&self) -> ScopeSet {
         let words = self.scope.iter().chain(&self.scp).flat_map(Words::each);
-        words.filter_map(|word| word.rsplit('/').next()?.parse::<Scope>().ok()).collect()
+        words.filter_map(|word| word.parse::<Scope>().ok()).collect()
+    }
+
+    /// When the token ends. What begins may begin a little later, for clocks that differ; what goes on ends then.
+    pub(super) const fn expires_at(&self) -> Timestamp {
+        Timestamp::from_seconds(seconds(self.exp))
     }
 }
 
