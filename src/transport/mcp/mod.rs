@@ -3,16 +3,14 @@
 //! The tools stand in one table (`tools.rs`); schemas are made from the wire types once, when a server is put together.
 //! Never: rmcp's own argument errors (they quote what was sent), or a label in prose.
 
-mod direct;
 mod handler;
 mod lines;
 mod message;
-mod outbox;
 mod patience;
-mod pipe;
+mod reader;
 pub mod stdio;
 mod tools;
-mod unanswered;
+mod traffic;
 
 pub(in crate::transport) use handler::SessionEnd;
 pub use handler::{McpServer, Reveal};
