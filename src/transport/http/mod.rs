@@ -12,7 +12,6 @@ mod body;
 mod door;
 mod guard;
 mod health;
-mod lanes;
 mod listener;
 mod mcp;
 mod metrics;
@@ -27,7 +26,6 @@ mod settings;
 mod sse;
 mod stream;
 mod tls;
-mod unread;
 
 use std::{fmt, net::SocketAddr, sync::Arc};
 
@@ -51,9 +49,6 @@ pub enum ServeError {
     /// The certificate or key can't be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// The threads that serve could not be started.
-    #[error("the serving threads could not be started: {0}")]
-    Threads(std::io::Error),
     /// The address can't be listened on.
     #[error("can't listen on {address}: {source}")]
     Bind {
@@ -108,7 +103,6 @@ pub async fn serve(
     let socket = TcpListener::bind(settings.listen).await.map_err(bind)?;
     let address = socket.local_addr().map_err(bind)?;
     let is_tls = tls.is_some();
-    let lanes = lanes::Lanes::open().map_err(ServeError::Threads)?;
     let app = Arc::new(door::App::new(service, &server, &settings));
     let winding_down = tokio::spawn(wind_down(Arc::clone(&app), stop.clone()));
     let tidying = tokio::spawn({
@@ -124,10 +118,9 @@ pub async fn serve(
         stop,
     };
     announce(Listening { address, tls: is_tls });
-    listener.run(socket, &lanes).await;
-    // What calls that were dropped have left to be done is done in their lanes.
+    listener.run(socket).await;
+    // Calls that were dropped may still give back what they held.
     app.service.stop_waiting().await;
-    lanes.close().await;
     tidying.abort();
     winding_down.abort();
     Ok(())
