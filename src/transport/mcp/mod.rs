@@ -4,18 +4,16 @@
 //! Never: rmcp's own argument errors (they quote what was sent), or a label in prose.
 
 mod arguments;
-mod direct;
 mod greeting;
 mod handler;
 mod instructions;
 mod lines;
 mod message;
-mod outbox;
 mod patience;
-mod pipe;
+mod reader;
 pub mod stdio;
 mod tools;
-mod unanswered;
+mod traffic;
 mod wiped;
 
 pub(in crate::transport) use greeting::flawed_greeting;

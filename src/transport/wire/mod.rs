@@ -6,7 +6,7 @@
 mod audit;
 mod error;
 mod input;
-mod once;
+mod json;
 mod output;
 mod read;
 mod schema;
@@ -18,7 +18,7 @@ pub use input::{
     GetCodeInput, GetSeatInput, ListSeatsInput, ListSecretsInput, RegisterInput, SeatCountInput, SecretIdInput,
     Sensitive, VerifyInput,
 };
-pub use once::{Fields, Flaws, flaws_of, named_twice_by_item};
+pub use json::{Json, message_depth_within_limit};
 pub use output::{
     OK, Revealed, Seat, SeatCountResponse, SeatListResponse, SeatRetrieveResponse, SecretCreateResponse,
     SecretDeleteResponse, SecretListResponse, SecretPageResponse, TotpGetCodeResponse, TotpSecret, VerifyResponse,
