@@ -4,7 +4,7 @@
 mod serve;
 mod typed;
 
-use std::{io::IsTerminal as _, process::ExitCode, sync::Arc};
+use std::{ffi::OsString, io::IsTerminal as _, process::ExitCode, sync::Arc};
 
 use clap::ColorChoice;
 use tokio_util::sync::CancellationToken;
@@ -12,11 +12,11 @@ use typed::{Command, Typed, answered, answers};
 
 use crate::{
     clock::{Clock as _, SystemClock},
-    config::{Config, ConfigError, Durability, Format, Reveal, ServeConfig, StdioConfig},
+    config::{Config, ConfigError, Durability, Format, Reveal, ServeConfig, StdioConfig, color_of_words},
     domain::{account::Account, principal::Principal, scope::ScopeSet},
     random::SystemRandom,
     service::{Code, Refusal, Service},
-    store::{self, OpenError, OpenRequest, VaultStatus, Writes},
+    store::{self, Made, OpenError, OpenRequest, VaultStatus, Writes},
     telemetry::{self, Ink, NotAFilter},
     transport::{
         cli::{self, Answers, Console, Ending, Failure, Looks, Session, Stream, VaultFacts},
@@ -42,6 +42,15 @@ enum Task {
     Serve(Box<ServeConfig>),
 }
 
+/// What becomes of a vault that is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Absent {
+    /// It is made, for somebody who stores something.
+    IsMade,
+    /// It is refused, to somebody who reads.
+    IsRefused,
+}
+
 /// Why a process ends without having done its task.
 #[derive(Debug, thiserror::Error)]
 enum Fatal {
@@ -64,13 +73,16 @@ enum Fatal {
 /// Runs the process that was asked for.
 pub fn run() -> ExitCode {
     telemetry::hide_panic_payloads();
-    let typed = match Typed::read() {
+    let words: Vec<OsString> = std::env::args_os().collect();
+    let early = looks(color_of_words(&words));
+    let told_early = |fatal: &Fatal| fatal.told(&mut Console::of_process(answers(&words), early));
+    let typed = match Typed::read(&words) {
         Ok(typed) => typed,
-        Err(error) => return answered(error).unwrap_or_else(|failure| told_early(&failure.into())),
+        Err(error) => return answered(error, &words, early).unwrap_or_else(|failure| told_early(&failure.into())),
     };
     if typed.command.is_none() && std::io::stdin().is_terminal() {
         // Nobody is there to be served, and somebody to be helped.
-        return Typed::help().map_or_else(|failure| told_early(&failure.into()), |()| ExitCode::SUCCESS);
+        return Typed::help(early).map_or_else(|failure| told_early(&failure.into()), |()| ExitCode::SUCCESS);
     }
     let (flags, command) = (typed.flags, typed.command);
     let is_sidecar = matches!(command, None | Some(Command::Stdio(_)));
@@ -84,11 +96,6 @@ pub fn run() -> ExitCode {
         Ok(Ending::No) => ExitCode::from(EXIT_FAILED),
         Err(fatal) => fatal.told(&mut console_of(&config)),
     }
-}
-
-/// Tells of what went wrong before it was known how answers are wanted.
-fn told_early(fatal: &Fatal) -> ExitCode {
-    fatal.told(&mut Console::of_process(answers(), looks(ColorChoice::Auto)))
 }
 
 /// Tells the host of a sidecar that can't serve it why, in the protocol. Nothing runs yet.
@@ -141,7 +148,8 @@ fn carry_out(config: &Config, task: Task) -> Result<Ending, Fatal> {
 
 /// A command of a person.
 async fn for_person(config: &Config, command: cli::Command) -> Result<Ending, Fatal> {
-    let (service, status) = open(config, Writes::Inline, Durability::Normal)?;
+    let absent = if command.makes_a_vault() { Absent::IsMade } else { Absent::IsRefused };
+    let (service, status, made) = open(config, absent, Writes::Inline, Durability::Normal)?;
     let account = match account(config, &service).await {
         // It looks at all of them, and at the one that can't be read most of all.
         Err(_) if command.is_doctor() => {
@@ -149,7 +157,7 @@ async fn for_person(config: &Config, command: cli::Command) -> Result<Ending, Fa
         }
         found => found?,
     };
-    let mut session = session(config, &service, &account, &status);
+    let mut session = session(config, &service, &account, &status, made);
     let ended = cli::run(command, &mut session).await;
     drop(session);
     let closed = close(&service).await;
@@ -168,6 +176,11 @@ async fn for_host(config: &Config, stdio: StdioConfig) -> Result<Ending, Fatal> 
         }
     };
     let (told, hung_up) = (serve::told_to_stop().map_err(Fatal::Setup)?, serve::hung_up().map_err(Fatal::Setup)?);
+    if std::io::stdin().is_terminal() {
+        // Hosts start this; a person who typed it would wait for an answer that never comes.
+        console_of(config)
+            .note("Waiting for an MCP host on standard input; Ctrl-C ends it. Hosts start this by themselves.");
+    }
     let stop = CancellationToken::new();
     let stopping = stop.clone();
     tokio::spawn(async move {
@@ -185,7 +198,7 @@ async fn for_host(config: &Config, stdio: StdioConfig) -> Result<Ending, Fatal> 
 
 /// What a sidecar serves its host with.
 async fn sidecar(config: &Config, stdio: StdioConfig) -> Result<(Service, McpServer), Fatal> {
-    let (service, _) = open(config, Writes::Inline, Durability::Normal)?;
+    let (service, ..) = open(config, Absent::IsMade, Writes::Inline, Durability::Normal)?;
     let account = account(config, &service).await?;
     let seat = match &stdio.seat {
         None => None,
@@ -200,8 +213,13 @@ async fn sidecar(config: &Config, stdio: StdioConfig) -> Result<(Service, McpSer
     Ok((service, server))
 }
 
-fn open(config: &Config, writes: Writes, durability: Durability) -> Result<(Service, VaultStatus), OpenError> {
-    let opened = store::open(&OpenRequest {
+fn open(
+    config: &Config,
+    absent: Absent,
+    writes: Writes,
+    durability: Durability,
+) -> Result<(Service, VaultStatus, Made), OpenError> {
+    let request = OpenRequest {
         url: config.store.clone(),
         data_dir: config.data_dir.clone(),
         key_dir: config.key_dir.clone(),
@@ -209,9 +227,21 @@ fn open(config: &Config, writes: Writes, durability: Durability) -> Result<(Serv
         now: SystemClock.now(),
         writes,
         strict: durability == Durability::Strict,
-    })?;
+    };
+    let opened = match absent {
+        Absent::IsMade => store::open(&request),
+        Absent::IsRefused => store::open_existing(&request),
+    }?;
+    if opened.made == Made::Now {
+        console_of(config).note(&format!(
+            "Made a vault: {}\nIts key:      {}\nKeep a backup of both, apart from each other: without the key nobody can open \
+             the vault.",
+            opened.status.location.display(),
+            opened.status.key_file.display()
+        ));
+    }
     let service = Service::new(opened.store, opened.keyring, Arc::new(SystemClock), Arc::new(SystemRandom));
-    Ok((service, opened.status))
+    Ok((service, opened.status, opened.made))
 }
 
 async fn account(config: &Config, service: &Service) -> Result<Account, Failure> {
@@ -226,7 +256,7 @@ async fn account(config: &Config, service: &Service) -> Result<Account, Failure>
     })
 }
 
-fn session(config: &Config, service: &Service, account: &Account, status: &VaultStatus) -> Session {
+fn session(config: &Config, service: &Service, account: &Account, status: &VaultStatus, made: Made) -> Session {
     Session {
         service: service.clone(),
         caller: Principal::person(account.id),
@@ -240,6 +270,7 @@ fn session(config: &Config, service: &Service, account: &Account, status: &Vault
             slots: status.slots.clone(),
             epoch: status.epoch,
             created_at: status.created_at,
+            is_new: made == Made::Now,
         },
         console: console_of(config),
     }
@@ -280,7 +311,8 @@ impl Fatal {
         let exit = match self {
             // The reader went away, as `head` does when it has enough.
             Self::Failure(failure) if failure.is_closed_pipe() => return ExitCode::SUCCESS,
-            Self::Failure(Failure::Usage(_)) | Self::Config(_) | Self::Filter(_) => EXIT_USAGE,
+            Self::Failure(failure) if failure.is_usage() => EXIT_USAGE,
+            Self::Config(_) | Self::Filter(_) | Self::Open(OpenError::NoAddress) => EXIT_USAGE,
             Self::Failure(Failure::Interrupted) => EXIT_INTERRUPTED,
             Self::Open(_) => EXIT_NO_VAULT,
             Self::Failure(_) | Self::Stdio(_) | Self::Setup(_) | Self::Serve(_) => EXIT_FAILED,
@@ -292,7 +324,8 @@ impl Fatal {
     fn body(&self) -> ErrorBody {
         let code = match self {
             Self::Failure(failure) => return failure.body(),
-            Self::Config(_) | Self::Filter(_) => Code::InvalidArgument,
+            Self::Config(_) | Self::Filter(_) | Self::Open(OpenError::NoAddress) => Code::InvalidArgument,
+            Self::Open(OpenError::NoVault(_)) => Code::NotFound,
             Self::Open(_) | Self::Stdio(_) | Self::Setup(_) | Self::Serve(_) => Code::Unavailable,
         };
         ErrorBody { status: "ERROR", error: code.as_str(), message: self.to_string(), retry_after: None }

@@ -11,7 +11,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Fatal, account, close, open, session};
+use super::{Absent, Fatal, account, close, open, session};
 use crate::{
     config::{Config, Oauth, ServeConfig},
     service::Service,
@@ -27,7 +27,7 @@ const DAY: Duration = Duration::from_hours(24);
 
 /// The server of remote agents.
 pub(super) async fn for_remote(config: &Config, serve: &ServeConfig) -> Result<Ending, Fatal> {
-    let (service, status) = open(config, Writes::Thread, serve.durability)?;
+    let (service, status, made) = open(config, Absent::IsMade, Writes::Thread, serve.durability)?;
     let account = account(config, &service).await?;
     // What was deleted more than seven days ago is erased when a server starts, so that the promise does not hang on
     // somebody running the doctor.
@@ -35,7 +35,7 @@ pub(super) async fn for_remote(config: &Config, serve: &ServeConfig) -> Result<E
     let mut settings = serve.http.clone();
     settings.oauth =
         serve.oauth.clone().map(|Oauth { issuer, audience }| OAuthSettings { issuer, audience, account: account.id });
-    let mut session = session(config, &service, &account, &status);
+    let mut session = session(config, &service, &account, &status, made);
     let server = McpServer::for_requests(service.clone(), mcp::Reveal::Once);
     let stop = CancellationToken::new();
     // Listened for before anybody can know that the server is there, and so tell it.
@@ -82,20 +82,20 @@ async fn greet(session: &mut Session, serve: &ServeConfig, accepted: oneshot::Re
         );
     }
     let here = format!("{}://{}", listening.scheme(), listening.address);
-    let url = serve.http.public_url.as_ref().map_or(here, ToString::to_string);
+    let url = serve.http.public_urls.first().map_or_else(|| here.clone(), ToString::to_string);
     let keys = session.service.list_keys(&session.caller).await;
     let terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
     let greeted = match keys {
-        Ok(keys) if !keys.sound.is_empty() || !keys.damaged.is_empty() => return,
-        Ok(_) if terminal => cli::first_key(session, &url).await,
+        Ok(keys) if !keys.sound.is_empty() || !keys.damaged.is_empty() => cli::listening(session, &here),
+        Ok(_) if terminal => cli::first_key(session, &here, &url).await,
         Ok(_) => {
             session.console.note("This vault has no API key yet; make one with `countersign key create --name NAME`.");
-            return;
+            cli::listening(session, &here)
         }
         Err(refusal) => Err(Failure::Refused(refusal)),
     };
     if let Err(cause) = greeted {
-        tracing::warn!(%cause, "the first key could not be offered");
+        tracing::warn!(%cause, "what a person at the terminal or a program is told could not be written");
     }
 }
 

@@ -1,26 +1,22 @@
 //! The command line as clap reads it, and what is said when it can't be read.
 
-use std::{
-    env,
-    ffi::OsString,
-    io::{self, Write as _},
-    process::ExitCode,
-};
+use std::{ffi::OsString, io, process::ExitCode};
 
 use clap::{
-    CommandFactory as _, Parser, Subcommand,
+    Arg, CommandFactory as _, FromArgMatches as _, Parser, Subcommand,
+    builder::StyledStr,
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
 use super::EXIT_USAGE;
 use crate::{
     config::{Flags, ServeFlags, StdioFlags},
-    transport::cli::{self, Answers, Failure},
+    transport::cli::{self, Answers, Failure, Looks},
 };
 
-/// The authenticator app for AI agents: seeds stay sealed, agents get codes, every code has a trail
+/// The authenticator app for AI agents: seeds stay sealed, agents get codes, every code is in the audit log
 #[derive(Parser)]
-#[command(name = "countersign", version, disable_help_subcommand = true, after_help = AFTER_HELP)]
+#[command(name = "countersign", version, after_help = AFTER_HELP)]
 pub(super) struct Typed {
     #[command(flatten)]
     pub(super) flags: Flags,
@@ -29,16 +25,47 @@ pub(super) struct Typed {
 }
 
 const AFTER_HELP: &str = "\
-The vault is made on first use. Without a command, and with standard input that is no terminal, it serves MCP like `stdio`.
+Examples:
+  countersign secret add --label ada@example.com --issuer GitHub
+  countersign code github
+
+The vault is made by the first command that stores something. Without a command, and with standard input that is no terminal, it \
+serves MCP like `stdio`.
 Exit status: 0 done, 1 refused or failed, 2 typed wrong, 78 the vault can't be opened.";
+
+/// Stands on every page of help but the first, in the place of the options that all of them take.
+const GLOBAL_OPTIONS: &str = "Global options: see `countersign --help`";
+
+/// What people type who know other programs, and what it is here.
+const OTHER_WORDS: [(&[&str], &str); 13] = [
+    (&["get", "otp", "totp", "codes", "token"], "countersign code NAME"),
+    (&["add", "create", "new", "register", "store"], "countersign secret add --label LABEL"),
+    (&["list", "ls"], "countersign secret list"),
+    (&["show", "read", "view"], "countersign secret show NAME"),
+    (&["delete", "rm", "remove", "del"], "countersign secret rm NAME"),
+    (&["import"], "countersign secret import FILE"),
+    (&["export"], "countersign secret export --plaintext"),
+    (&["init"], "countersign vault create"),
+    (&["status", "info"], "countersign vault status"),
+    (&["doctor", "check"], "countersign vault doctor"),
+    (&["log", "logs", "trail", "history"], "countersign audit list"),
+    (&["mcp"], "countersign stdio"),
+    (&["server", "start", "http"], "countersign serve"),
+];
 
 #[derive(Subcommand)]
 pub(super) enum Command {
     #[command(flatten)]
     Person(cli::Command),
     /// Serve MCP on standard input and output, for the host that starts this
+    #[command(
+        after_help = "Examples:\n  countersign stdio --scope codes:read,secrets:read\n  countersign stdio --seat ada@corp.com --reveal never"
+    )]
     Stdio(StdioFlags),
     /// Serve MCP and REST over HTTP, for remote agents
+    #[command(
+        after_help = "Examples:\n  countersign serve\n  countersign serve --listen 0.0.0.0:8787 --behind-proxy --public-url https://codes.example.com"
+    )]
     Serve(Box<ServeFlags>),
 }
 
@@ -59,74 +86,111 @@ enum HostCommand {
 
 impl Typed {
     /// Reads what was typed.
-    pub(super) fn read() -> Result<Self, clap::Error> {
-        let typed: Vec<OsString> = env::args_os().collect();
-        if (typed.len() == 1 || typed.iter().any(|word| word == "stdio"))
-            && let Ok(TypedByHost { flags, command }) = TypedByHost::try_parse_from(&typed)
+    pub(super) fn read(words: &[OsString]) -> Result<Self, clap::Error> {
+        if (words.len() == 1 || words.iter().any(|word| word == "stdio"))
+            && let Ok(TypedByHost { flags, command }) = TypedByHost::try_parse_from(words)
         {
             return Ok(Self { flags, command: command.map(|HostCommand::Stdio(flags)| Command::Stdio(flags)) });
         }
         // Anything else, mistakes and calls for help among it, is the whole's to answer.
-        Self::try_parse_from(typed)
+        let mut whole = whole();
+        let mut matches = match words {
+            // What a person types who has just typed `help`.
+            [program, word] if word == "version" => whole.try_get_matches_from_mut([program, &"--version".into()]),
+            words => whole.try_get_matches_from_mut(words),
+        }?;
+        Self::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut whole))
     }
 
     /// Prints what `--help` prints.
     ///
     /// # Errors
     /// [`Failure::Output`].
-    pub(super) fn help() -> Result<(), Failure> {
-        printed(Self::command().print_help())
+    pub(super) fn help(looks: Looks) -> Result<(), Failure> {
+        Ok(print(&whole().render_help(), looks.out.colour, io::stdout())?)
     }
 }
 
-/// Answers a call for help or the version; or says what was typed wrong, without saying it again: it may be a seed that
+/// The command line, with the options that all commands take on the first page of help alone.
+fn whole() -> clap::Command {
+    let root = Typed::command();
+    let globals: Vec<Arg> =
+        root.get_arguments().filter(|arg| arg.is_global_set()).map(|arg| arg.clone().hide(true)).collect();
+    root.mut_subcommands(|noun| with_hidden(noun, &globals))
+}
+
+fn with_hidden(command: clap::Command, globals: &[Arg]) -> clap::Command {
+    let said = command.get_after_help().map(|help| format!("{help}\n\n")).unwrap_or_default();
+    command
+        .disable_help_subcommand(true)
+        .args(globals)
+        .after_help(format!("{said}{GLOBAL_OPTIONS}"))
+        .mut_subcommands(|verb| with_hidden(verb, globals))
+}
+
+/// Answers a call for help or the version; or says what was typed wrong, without saying it again if it may be a seed that
 /// somebody put where no seed belongs.
 ///
 /// # Errors
 /// [`Failure::Output`], of an answer. [`Failure::Usage`], for a program: it is told in the form of every other error.
-pub(super) fn answered(mut error: clap::Error) -> Result<ExitCode, Failure> {
+pub(super) fn answered(mut error: clap::Error, words: &[OsString], looks: Looks) -> Result<ExitCode, Failure> {
     const WITHHELD: &str = "…";
     let withheld = || ContextValue::String(WITHHELD.to_owned());
-    for kind in [ContextKind::InvalidValue, ContextKind::InvalidSubcommand] {
-        if error.get(kind).is_some() {
-            error.insert(kind, withheld());
+    if error.get(ContextKind::InvalidValue).is_some() {
+        error.insert(ContextKind::InvalidValue, withheld());
+    }
+    if let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) {
+        match (is_mistyped_word(word), tip_for(word, words)) {
+            (false, _) => drop(error.insert(ContextKind::InvalidSubcommand, withheld())),
+            (true, Some(tip)) => {
+                error.remove(ContextKind::SuggestedSubcommand);
+                error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+            }
+            (true, None) => {}
         }
     }
-    let like_a_flag = |text: &str| {
-        let name = text.trim_start_matches('-');
-        text.starts_with('-') && name.len() <= 24 && name.chars().all(|c| c.is_ascii_lowercase() || c == '-')
-    };
     let unknown = error.kind() == ErrorKind::UnknownArgument;
     if let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg)
         && unknown
-        && !like_a_flag(argument)
+        && !is_mistyped_flag(argument)
     {
         error.insert(ContextKind::InvalidArg, withheld());
         for kind in [ContextKind::Suggested, ContextKind::SuggestedArg, ContextKind::TrailingArg] {
             error.remove(kind);
         }
     }
-    if let Some(name) = emptied(&error) {
-        let tip = format!("the environment variable {name} is set and empty; unset it").into();
-        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
-    }
-    if error.use_stderr() && answers() == Answers::Json {
+    if error.use_stderr() && answers(words) == Answers::Json {
         return Err(Failure::Usage(in_words(&error)));
     }
-    let told = printed(error.print());
-    if !error.use_stderr() {
-        told?;
+    if error.use_stderr() {
+        // Nobody may be listening, which the exit status does not depend on.
+        let _ = print(&error.render(), looks.notes.colour, io::stderr());
+    } else {
+        print(&error.render(), looks.out.colour, io::stdout())?;
     }
     Ok(u8::try_from(error.exit_code()).map_or(ExitCode::from(EXIT_USAGE), ExitCode::from))
 }
 
-/// The variable that an option had its value from, if there was nothing in it: whoever set it sees no such option.
-fn emptied(error: &clap::Error) -> Option<String> {
-    let Some(ContextValue::String(option)) = error.get(ContextKind::InvalidArg) else { return None };
-    let name = option.strip_prefix("--")?.split(' ').next()?;
-    let typed = env::args_os().any(|word| word.to_string_lossy().strip_prefix("--").is_some_and(|word| word == name));
-    let variable = format!("COUNTERSIGN_{}", name.to_ascii_uppercase().replace('-', "_"));
-    (!typed && env::var_os(&variable).is_some_and(|value| value.is_empty())).then_some(variable)
+/// Whether a word may be shown to who mistyped it: it is shorter than any seed and written like a command.
+fn is_mistyped_word(word: &str) -> bool {
+    (1..16).contains(&word.len()) && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'-')
+}
+
+fn is_mistyped_flag(text: &str) -> bool {
+    let name = text.trim_start_matches('-');
+    text.starts_with('-') && name.len() <= 24 && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-')
+}
+
+/// What a word is called here that another program has: where commands stand, and behind a noun.
+fn tip_for(word: &str, words: &[OsString]) -> Option<String> {
+    let root = Typed::command();
+    let noun = words.iter().skip(1).find_map(|typed| root.find_subcommand(typed.to_str()?));
+    if word == "help" {
+        let noun = noun.map(|noun| format!(" {}", noun.get_name())).unwrap_or_default();
+        return Some(format!("`countersign{noun} --help` shows what is accepted"));
+    }
+    let (_, meant) = OTHER_WORDS.iter().find(|(others, _)| noun.is_none() && others.contains(&word))?;
+    Some(format!("did you mean `{meant}`?"))
 }
 
 /// What is wrong and what to do, on one line.
@@ -139,14 +203,19 @@ fn in_words(error: &clap::Error) -> String {
 }
 
 /// How answers are wanted, as far as that can be told of what could not be read: nothing after `--` is a flag.
-pub(super) fn answers() -> Answers {
-    let json = env::args_os().take_while(|word| word != "--").any(|word| word == "--json");
+pub(super) fn answers(words: &[OsString]) -> Answers {
+    let json = words.iter().take_while(|word| *word != "--").any(|word| word == "--json");
     if json { Answers::Json } else { Answers::Text }
 }
 
 /// What is left in a buffer when the process ends would be lost without a word.
-fn printed(printed: io::Result<()>) -> Result<(), Failure> {
-    Ok(printed.and_then(|()| io::stdout().flush())?)
+fn print(text: &StyledStr, colour: bool, mut out: impl io::Write) -> io::Result<()> {
+    if colour {
+        write!(out, "{}", text.ansi())?;
+    } else {
+        write!(out, "{text}")?;
+    }
+    out.flush()
 }
 
 #[cfg(test)]
@@ -155,6 +224,45 @@ mod tests {
 
     #[test]
     fn the_command_line_is_sound() {
-        Typed::command().debug_assert();
+        whole().debug_assert();
+        TypedByHost::command().debug_assert();
+    }
+
+    /// Every page of help, by the words that lead to it.
+    fn pages(command: &mut clap::Command, path: &str) -> Vec<(String, String)> {
+        let mut all = vec![(path.to_owned(), command.render_help().to_string())];
+        let names: Vec<String> = command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
+        for name in names {
+            if let Some(sub) = command.find_subcommand_mut(&name) {
+                all.extend(pages(sub, &format!("{path} {name}")));
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn global_options_stand_on_the_first_page_of_help_alone_and_every_command_has_an_example() {
+        let mut whole = whole();
+        whole.build();
+        for (path, page) in pages(&mut whole, "countersign") {
+            if path.split(' ').any(|word| word == "help") {
+                continue;
+            }
+            let first = path == "countersign";
+            assert_eq!(page.contains("--data-dir <DIR>"), first, "{path}\n{page}");
+            assert_eq!(page.contains(GLOBAL_OPTIONS), !first, "{path}\n{page}");
+            let leaf = !page.contains("Commands:");
+            assert!(!leaf || page.contains(&format!("Examples:\n  {path}")), "{path} has no example\n{page}");
+        }
+    }
+
+    #[test]
+    fn a_word_that_may_be_a_seed_is_not_shown_and_a_mistyped_one_is() {
+        for word in ["lsit", "get", "secrte", "reset-setps"] {
+            assert!(is_mistyped_word(word), "{word}");
+        }
+        for word in ["", "GEZDGNBV", "gezdgnbvgy3tqojq", "gezdgnbvgyatqojq", "a2", "otpauth://x"] {
+            assert!(!is_mistyped_word(word), "{word}");
+        }
     }
 }

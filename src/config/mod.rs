@@ -1,18 +1,23 @@
 //! What was typed becomes what is meant: flags and variables in, typed and checked settings out.
 //!
 //! [`Flags`], [`StdioFlags`] and [`ServeFlags`] hold what was typed and touch nothing; [`Config`], [`StdioConfig`] and
-//! [`ServeConfig`] are what the program runs on. The environment is read in this room alone, most of it by clap. Never:
-//! opening a file, or an error that quotes a value, since a store's address may hold a password.
+//! [`ServeConfig`] are what the program runs on. The environment is read in this room alone. Never: opening a file, or an
+//! error that quotes a value, since a store's address may hold a password.
 
+mod places;
 mod serve;
 
-use std::path::{Path, PathBuf};
+use std::{
+    ffi::{OsStr, OsString},
+    path::{Path, PathBuf},
+};
 
 use clap::{Args, ColorChoice, ValueEnum};
 use directories::BaseDirs;
 
 pub use serve::{Durability, Oauth, ServeConfig, ServeFlags};
 
+use self::places::{Written, absolute, address, setting, variable};
 use crate::domain::{
     account::DEFAULT_ACCOUNT,
     scope::{Scope, ScopeSet},
@@ -21,45 +26,37 @@ use crate::domain::{
 
 /// The folder of ours in each of the platform's.
 const FOLDER: &str = "countersign";
+/// Where a vault is kept unless somebody says otherwise: the file `vault.db` in the data directory.
+const DEFAULT_STORE: &str = "sqlite:";
 /// The folder for key files in the platform's configuration folder of ours.
 const KEY_FOLDER: &str = "keys";
 
-/// What every command takes, as typed.
+/// What every command takes, as typed. Variables stand in the help; they are read by [`Config::of`], where an empty one is
+/// unset.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub struct Flags {
-    /// Folder of the vault [default: the platform's data directory]
-    #[arg(long, global = true, value_name = "DIR", env = "COUNTERSIGN_DATA_DIR", hide_env_values = true)]
+    /// Folder of the vault [default: the platform's data directory] [env: `COUNTERSIGN_DATA_DIR`]
+    #[arg(long, global = true, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// Where the vault is kept: `sqlite:` (the file vault.db in the data directory) or `sqlite:FILE`
-    #[arg(
-        long,
-        global = true,
-        value_name = "URL",
-        env = "COUNTERSIGN_STORE",
-        hide_env_values = true,
-        default_value = "sqlite:"
-    )]
-    store: String,
-    /// File of the vault's key [default: keys/ID.key in the platform's configuration directory]
-    #[arg(long, global = true, value_name = "FILE", env = "COUNTERSIGN_KEY_FILE", hide_env_values = true)]
+    /// Where the vault is kept: `sqlite:` (the file vault.db in the data directory) or `sqlite:FILE` [default: sqlite:]
+    /// [env: `COUNTERSIGN_STORE`]
+    #[arg(long, global = true, value_name = "URL")]
+    store: Option<OsString>,
+    /// File of the vault's key [default: keys/ID.key in the platform's configuration directory] [env:
+    /// `COUNTERSIGN_KEY_FILE`]
+    #[arg(long, global = true, value_name = "FILE")]
     key_file: Option<PathBuf>,
-    /// Account to work in
-    #[arg(
-        long,
-        global = true,
-        value_name = "NAME",
-        env = "COUNTERSIGN_ACCOUNT",
-        hide_env_values = true,
-        default_value = DEFAULT_ACCOUNT
-    )]
-    account: String,
+    /// Account to work in [default: default] [env: `COUNTERSIGN_ACCOUNT`]
+    #[arg(long, global = true, value_name = "NAME")]
+    account: Option<OsString>,
     /// Print one JSON document on standard output
     #[arg(long, global = true)]
     json: bool,
-    /// What to log on standard error, such as `debug` or `countersign=trace` [default: warn; info for serve]
-    #[arg(long, global = true, value_name = "FILTER", env = "COUNTERSIGN_LOG", hide_env_values = true)]
-    log: Option<String>,
+    /// What to log on standard error, such as `debug` or `countersign=trace` [default: warn; info for serve] [env:
+    /// `COUNTERSIGN_LOG`]
+    #[arg(long, global = true, value_name = "FILTER")]
+    log: Option<OsString>,
     /// When to use colour; `NO_COLOR` is honoured [default: auto]
     #[arg(long, global = true, value_name = "WHEN", value_enum)]
     color: Option<ColorChoice>,
@@ -152,8 +149,21 @@ pub enum ConfigError {
     )]
     KeyInData,
     /// The account's name is none.
-    #[error("--account {0}")]
-    Account(TextError),
+    #[error("{name} {source}")]
+    Account {
+        /// The flag or the variable.
+        name: &'static str,
+        /// What is wrong with it.
+        source: TextError,
+    },
+    /// A setting that can't be meant.
+    #[error("{name} {problem}")]
+    Setting {
+        /// The flag or the variable.
+        name: &'static str,
+        /// What is wrong, and what to do.
+        problem: &'static str,
+    },
     /// A flag of `serve`.
     #[error("{flag} {problem}")]
     Serve {
@@ -165,17 +175,26 @@ pub enum ConfigError {
 }
 
 impl Config {
-    /// Checks what was typed, and asks the platform for what was not.
+    /// Checks what was typed, and asks the environment and the platform for what was not.
     ///
     /// # Errors
     /// [`ConfigError`].
     pub fn of(flags: Flags) -> Result<Self, ConfigError> {
+        Self::with(flags, variable)
+    }
+
+    fn with(flags: Flags, variable: fn(&str) -> Option<OsString>) -> Result<Self, ConfigError> {
         let base = BaseDirs::new();
-        let data_dir = match flags.data_dir {
-            Some(dir) => absolute("--data-dir", &dir)?,
+        let home = base.as_ref().map(BaseDirs::home_dir);
+        let path = |typed, flag, name| {
+            let set = setting::<PathBuf>(typed, flag, name, variable);
+            set.map(|(path, written)| absolute(&path, written, home)).transpose()
+        };
+        let data_dir = match path(flags.data_dir, "--data-dir", "COUNTERSIGN_DATA_DIR")? {
+            Some(dir) => dir,
             None => base.as_ref().ok_or(ConfigError::NoHome)?.data_dir().join(FOLDER),
         };
-        let key_file = flags.key_file.map(|file| absolute("--key-file", &file)).transpose()?;
+        let key_file = path(flags.key_file, "--key-file", "COUNTERSIGN_KEY_FILE")?;
         let key_dir = base.as_ref().map(key_dir);
         let holds_the_key = match (&key_file, &key_dir) {
             (Some(file), _) => file.parent().unwrap_or(Path::new("/")),
@@ -185,14 +204,21 @@ impl Config {
         if holds_the_key.starts_with(&data_dir) {
             return Err(ConfigError::KeyInData);
         }
+        let store = match text(setting(flags.store, "--store", "COUNTERSIGN_STORE", variable))? {
+            Some((store, written)) => address(&store, written, home)?,
+            None => DEFAULT_STORE.to_owned(),
+        };
+        let (account, written) = text(setting(flags.account, "--account", "COUNTERSIGN_ACCOUNT", variable))?
+            .unwrap_or((DEFAULT_ACCOUNT.to_owned(), Written::Flag("--account")));
+        let log = text(setting(flags.log, "--log", "COUNTERSIGN_LOG", variable))?;
         Ok(Self {
             data_dir,
-            store: flags.store,
+            store,
             key_dir: key_dir.unwrap_or_default(),
             key_file,
-            account: Name::parse(&flags.account).map_err(ConfigError::Account)?,
+            account: Name::parse(&account).map_err(|source| ConfigError::Account { name: written.name(), source })?,
             format: if flags.json { Format::Json } else { Format::Text },
-            log: flags.log.filter(|filter| !filter.trim().is_empty()),
+            log: log.map(|(filter, _)| filter).filter(|filter| !filter.trim().is_empty()),
             color: color(flags.color),
         })
     }
@@ -212,14 +238,29 @@ fn key_dir(base: &BaseDirs) -> PathBuf {
     apart.unwrap_or(base.config_dir()).join(FOLDER).join(KEY_FOLDER)
 }
 
-fn absolute(flag: &'static str, path: &Path) -> Result<PathBuf, ConfigError> {
-    std::path::absolute(path).map_err(|source| ConfigError::Path { flag, source })
+/// A setting that is text.
+fn text(set: Option<(OsString, Written)>) -> Result<Option<(String, Written)>, ConfigError> {
+    let read = |(value, written): (OsString, Written)| match value.into_string() {
+        Ok(value) => Ok((value, written)),
+        Err(_) => Err(ConfigError::Setting { name: written.name(), problem: "must be text in UTF-8" }),
+    };
+    set.map(read).transpose()
 }
 
 /// What was typed wins over `NO_COLOR` (<https://no-color.org>: present and not empty).
 fn color(typed: Option<ColorChoice>) -> ColorChoice {
-    let none = || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let none = || variable("NO_COLOR").is_some();
     typed.unwrap_or_else(|| if none() { ColorChoice::Never } else { ColorChoice::Auto })
+}
+
+/// When to use colour, as far as that can be told of words that could not be read: nothing after `--` is a flag.
+pub fn color_of_words(words: &[OsString]) -> ColorChoice {
+    let typed: Vec<&OsStr> = words.iter().map(OsString::as_os_str).take_while(|word| *word != "--").collect();
+    let values = typed.iter().zip(typed.iter().skip(1).copied().map(Some).chain([None])).filter_map(|(word, next)| {
+        let word = word.to_str()?;
+        if word == "--color" { next.and_then(OsStr::to_str) } else { word.strip_prefix("--color=") }
+    });
+    color(values.filter_map(|value| ColorChoice::from_str(value, false).ok()).last())
 }
 
 /// Reads a list of scopes.
@@ -245,7 +286,7 @@ mod tests {
 
     fn config_of(arguments: &[&str]) -> Result<Config, ConfigError> {
         let all = ["countersign"].iter().chain(arguments);
-        Config::of(Typed::try_parse_from(all).unwrap().flags)
+        Config::with(Typed::try_parse_from(all).unwrap().flags, |_| None)
     }
 
     #[test]
@@ -272,6 +313,29 @@ mod tests {
 
         assert!(error.starts_with("--account has a control"), "{error}");
         assert!(!error.contains("JBSWY3DP"));
+    }
+
+    #[test]
+    fn an_empty_variable_is_unset_and_a_full_one_says_what_its_flag_would() {
+        let config = |variables: fn(&str) -> Option<OsString>| {
+            Config::with(Typed::try_parse_from(["countersign"]).unwrap().flags, variables)
+        };
+        assert_eq!(config(|_| None).unwrap().account.as_str(), "default");
+        let said = config(|name| (name == "COUNTERSIGN_ACCOUNT").then(|| "acme".into())).unwrap();
+        assert_eq!(said.account.as_str(), "acme");
+        let refused = config(|name| (name == "COUNTERSIGN_ACCOUNT").then(|| " ".into())).unwrap_err().to_string();
+        assert_eq!(refused, "COUNTERSIGN_ACCOUNT must not be empty");
+    }
+
+    #[test]
+    fn the_colour_that_was_typed_is_known_before_the_rest_is_read() {
+        let of = |words: &[&str]| color_of_words(&words.iter().map(OsString::from).collect::<Vec<_>>());
+        assert_eq!(of(&["x", "--color", "never", "nonsense"]), ColorChoice::Never);
+        assert_eq!(of(&["x", "--color=always"]), ColorChoice::Always);
+        assert_eq!(of(&["x", "--color=always", "--color", "never"]), ColorChoice::Never);
+        for words in [["x", "--", "--color=always"], ["x", "y", "--color"], ["x", "--color", "loud"]] {
+            assert_ne!(of(&words), ColorChoice::Always);
+        }
     }
 
     #[test]

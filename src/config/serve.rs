@@ -20,10 +20,10 @@ pub struct ServeFlags {
     /// Address to listen on; port 0 takes a free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8787", value_parser = address)]
     listen: SocketAddr,
-    /// How clients reach this server, with the path that a proxy serves it under, if any: the accepted host name, and the
-    /// links that are given out
+    /// How clients reach this server, with the path that a proxy serves it under, if any: an accepted host name, and, of the
+    /// first one, the links that are given out
     #[arg(long, value_name = "URL")]
-    public_url: Option<BaseUrl>,
+    public_url: Vec<BaseUrl>,
     /// A reverse proxy in front ends TLS and says who calls (X-Forwarded-For)
     #[arg(long)]
     behind_proxy: bool,
@@ -110,7 +110,7 @@ impl ServeConfig {
             check_oauth(oauth)?;
         }
         let http = HttpSettings {
-            public_url: flags.public_url,
+            public_urls: flags.public_url,
             behind_proxy: flags.behind_proxy,
             tls,
             sse: !flags.no_sse,
@@ -193,7 +193,9 @@ mod tests {
             .http;
         assert_eq!(http.rate_per_key, Some(Rate::per_minute(600)));
         assert_eq!(http.auth_failures, None);
-        assert_eq!(http.public_url.unwrap().as_str(), "https://codes.example.com");
+        assert_eq!(http.public_urls[0].as_str(), "https://codes.example.com");
+        let several = config_of("--public-url https://a.example --public-url http://10.0.0.5:8787").unwrap().http;
+        assert_eq!(several.public_urls.len(), 2);
 
         assert_eq!(config_of("").unwrap().http.auth_failures, Some(Rate::per_minute(60)));
         for wrong in [
@@ -203,6 +205,8 @@ mod tests {
             "--public-url codes.example.com",
             "--public-url https://a.example/base?x",
             "--allow-origin https://a.example/?x",
+            "--allow-origin http://127.0.0.1:*",
+            "--allow-origin https://a.example,https://*.b.example",
         ] {
             assert!(config_of(wrong).is_err(), "{wrong}");
         }

@@ -48,8 +48,6 @@ pub const WAITERS_PER_PROCESS_MAX: usize = 1024;
 pub const WAITERS_PER_KEY_MAX: usize = 16;
 /// Callers that may wait in a stdio sidecar: it has one caller, who may take every place.
 pub const WAITERS_STDIO_MAX: usize = WAITERS_PER_PROCESS_MAX;
-/// Largest `Retry-After` of a `busy` answer, in seconds: the mirrored API's clients obey it blindly.
-pub const RETRY_AFTER_SECONDS_MAX: u64 = 60;
 /// Refusals a minute from one source that get a row each; the rest become one counter row.
 pub const REFUSALS_PER_MINUTE_MAX: u32 = 100;
 /// Days a deleted secret can be restored by a person.

@@ -176,7 +176,7 @@ schemas! {
     [] SecretId: json_schema!({"type": "string", "format": "uuid", ACCEPTS: "the UUID of a secret"});
     [] SeatId: json_schema!({"type": "string", "format": "uuid", ACCEPTS: "the UUID of a seat"});
     [] KeyId: json_schema!({
-        "type": "string", "pattern": "^[0-9A-Za-z]{12}$", ACCEPTS: "the id of a key, 12 letters and digits",
+        "type": "string", "pattern": "^([0-9A-Za-z]{12})?$", ACCEPTS: "the id of a key, 12 letters and digits",
     });
     [] Timestamp: json_schema!({"type": "string", "format": "date-time", ACCEPTS: "an RFC 3339 time"});
     [] Action: json_schema!({

@@ -253,7 +253,8 @@ impl Call<'_> {
                 Ok(Some(Next::Again))
             }
             CodeAnswer::Busy { reason, free_at } => {
-                Err(Refusal::Busy { reason, after: self.service.spread(now.until(free_at)) }.into())
+                let spread = spread(id, in_use.terms().totp.period.seconds());
+                Err(Refusal::Busy { reason, after: now.until(free_at).saturating_add(spread) }.into())
             }
             CodeAnswer::LimitReached { free_at } => {
                 let what = "the limit of codes an hour for this secret is used up";
@@ -350,6 +351,14 @@ impl Call<'_> {
         // Boxed: calls that don't wait keep no room for it.
         Box::pin(self.service.wait_until(self.caller, moment, self.patience)).await
     }
+}
+
+/// How much later than its step begins a caller is told to come back: a fleet that is told the same second comes back in the
+/// same second. Within the step's first third there is time left to use the code. `id` is random, and nil for a call that
+/// shares its code with others.
+fn spread(id: Uuid, period: u32) -> Duration {
+    let (_, random) = id.as_u64_pair();
+    Duration::from_secs(random % u64::from(period.div_ceil(3)))
 }
 
 /// Whose codes are counted for a call, and how many an hour each may have.

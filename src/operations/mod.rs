@@ -20,6 +20,7 @@ mod door;
 mod export;
 mod get_code;
 mod get_seat;
+mod import_secrets;
 mod keys;
 mod list_audit;
 mod list_seats;
@@ -38,10 +39,7 @@ mod vault_upkeep;
 mod verify_code;
 mod waiting;
 
-use std::{
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::sync::{Arc, OnceLock};
 
 use uuid::Uuid;
 
@@ -57,6 +55,7 @@ pub use self::{
     export::{Export, ExportSecrets},
     get_code::{GetCode, IssuedCode, TotpGetCodeResponse},
     get_seat::{GetSeat, SeatRetrieveResponse},
+    import_secrets::{ImportSecrets, Imported},
     keys::{CreateKey, Keys, ListKeys, MintedKey, RemoveDamagedKeys, RevokeKey},
     list_audit::{AuditList, AuditListResponse, AuditRow, ClaimedClient, ListAudit},
     list_seats::{EverySeat, ListSeats, SeatList, SeatListResponse},
@@ -136,15 +135,6 @@ impl Service {
     /// An id for something that is made now; ids sort by age.
     fn ordered_id(&self, at: Timestamp) -> Result<Uuid, NoRandomness> {
         self.parts.ids.next(self.parts.random.as_ref(), at)
-    }
-
-    /// A span that is told to callers, longer for each by up to two seconds: of many who are told to come back, not all come at
-    /// once.
-    fn spread(&self, span: Duration) -> Duration {
-        let mut byte = [0];
-        // Without randomness they come at once.
-        let [byte] = self.parts.random.fill(&mut byte).map_or([0], |()| byte);
-        span + Duration::from_millis(u64::from(byte) * 8)
     }
 
     /// Ends every wait and what was begun, such as giving back the step of a call that was interrupted; then makes

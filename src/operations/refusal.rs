@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::domain::{audit::Outcome, limits::RETRY_AFTER_SECONDS_MAX, scope::Scope};
+use crate::domain::{audit::Outcome, scope::Scope};
 
 /// The stable word for a refusal, as the contract lists them. Every transport answers each of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -161,12 +161,11 @@ impl Refusal {
         }
     }
 
-    /// Whole seconds after which it is worth another try, where that is known: at least 1, and 60 at most but for a limit
-    /// of calls, where every earlier try is in vain.
+    /// Whole seconds after which it is worth another try, where that is known: at least 1, and never cut, since every earlier
+    /// try is in vain.
     pub fn retry_after(&self) -> Option<u64> {
         match self {
-            Self::Busy { after, .. } => Some(seconds_up(*after).min(RETRY_AFTER_SECONDS_MAX)),
-            Self::RateLimited { after, .. } => Some(seconds_up(*after)),
+            Self::Busy { after, .. } | Self::RateLimited { after, .. } => Some(seconds_up(*after)),
             Self::TooManyWaiting | Self::Contended | Self::Unavailable | Self::Stopping => Some(1),
             Self::Invalid { .. }
             | Self::Unauthenticated

@@ -15,6 +15,8 @@ pub struct OpenRequest {
     pub data_dir: PathBuf,
     /// How writes are carried out.
     pub writes: Writes,
+    /// Whether a vault is to be made if there is none.
+    pub make: bool,
 }
 
 /// Who carries out writes.
@@ -71,6 +73,13 @@ impl Absent {
 /// Why a store can't be opened. Nothing was changed. Exit code 78. What looks like a seed in a path is left out.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
+    /// There is none, and who asked only reads.
+    #[error(
+        "there is no vault in {}. See that --data-dir and COUNTERSIGN_DATA_DIR are right; the first command that stores \
+         something makes one, such as `countersign secret add`, and so does `countersign vault create`",
+        without_seeds(.0)
+    )]
+    NoVault(PathBuf),
     /// The address is of a kind that is not built in.
     #[error("the store `{scheme}:` is not supported by this build; use `sqlite:` (the default)")]
     Unsupported {

@@ -6,8 +6,8 @@
 // pub mod cli;
 mod error;
 pub mod http;
+mod json;
 pub mod mcp;
-mod once;
 mod owner;
 mod pace;
 

@@ -16,6 +16,16 @@ impl Owner {
         Self(caller.account(), caller.actor(), caller.seat())
     }
 
+    /// The account in which it acts.
+    pub(in crate::transport) const fn account(self) -> AccountId {
+        self.0
+    }
+
+    /// The seat that it is bound to.
+    pub(in crate::transport) const fn seat(self) -> Option<SeatId> {
+        self.2
+    }
+
     /// The key that it is the holder of, if it is one's.
     pub(in crate::transport) const fn key(self) -> Option<KeyId> {
         self.1.key()

@@ -138,11 +138,10 @@ impl Vault {
         if words.is_empty() {
             return Ok(());
         }
-        let mut list = List { life: None, words, ..List::of(T::KIND, record.account, 1) };
+        let mut list = List { life: Some(record.life), words, ..List::of(T::KIND, record.account, CHUNK) };
         // Nothing else stands where it stands in the order of lists.
         list.before_sort = record.sort.checked_add(1);
         list.after = Some((record.sort.saturating_sub(1), Vec::new()));
-        list.limit = CHUNK;
         let found = self.store().list(&list).await?;
         let is_found = found.iter().any(|found| found.key == record.key);
         if is_found { Ok(()) } else { Err(damaged(&record.key, "it is not found by its words")) }

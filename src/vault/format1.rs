@@ -1,7 +1,10 @@
 //! Moves a vault of format 1 to the present one: every row is checked under its MAC, sealed blobs move byte for byte, and
 //! rows of the audit log keep the MACs they have. All of it is one transaction of the store; a row that is damaged stops it.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use subtle::ConstantTimeEq as _;
 
@@ -68,9 +71,7 @@ pub(super) fn keys_of(header: &old::Header) -> Option<Header> {
 /// Moves a vault, and returns where the copy of it is.
 pub(super) fn move_vault(vault: Format1, keyring: &Keyring, now: Timestamp) -> Result<PathBuf, OpenError> {
     let path = vault.facts().location.clone();
-    // As a file's name: no colons.
-    let suffix = format!(".format-1-{}", now.to_string().replace([':', '.'], "-"));
-    let upgrade = vault.begin(&suffix)?;
+    let upgrade = vault.begin(&suffix_beside(&path, now))?;
     let snapshot = upgrade.snapshot().to_owned();
     let moving = Move { from: &upgrade, keyring, accounts: BTreeMap::new(), batch: Vec::new() };
     if let Err(error) = moving.everything(now) {
@@ -88,6 +89,23 @@ pub(super) fn move_vault(vault: Format1, keyring: &Keyring, now: Timestamp) -> R
     }
     upgrade.finish()?;
     Ok(snapshot)
+}
+
+/// How the name of the copy ends: the time without colons, and a number if an earlier move was killed in that moment.
+fn suffix_beside(path: &Path, now: Timestamp) -> String {
+    let plain = format!(".format-1-{}", now.to_string().replace([':', '.'], "-"));
+    let taken = |suffix: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        Path::new(&name).exists()
+    };
+    let mut suffix = plain.clone();
+    let mut number = 1;
+    while taken(&suffix) {
+        number += 1;
+        suffix = format!("{plain}-{number}");
+    }
+    suffix
 }
 
 struct Move<'a> {

@@ -10,7 +10,7 @@ use super::{
     Core, Vault, format1,
     key::Kek,
     keyring::{Keyring, UnlockError},
-    ledger::{End, end_of, genesis, head_of},
+    ledger::{End, end_of, genesis, head_of, is_kept},
     records::{AuditHead, Floor, Stored, VaultHeader},
     sources::{KeyFileError, create_key_file, read_key_file},
     state::{Older, StateFile},
@@ -19,7 +19,7 @@ use super::{
 use crate::{
     domain::{
         account::{Account, DEFAULT_ACCOUNT},
-        audit::{Action, Actor, AuditEntry},
+        audit::{Action, Actor, AuditEntry, ChainHead},
         ids::{AccountId, VaultId},
         sensitive::without_seeds,
         text::Name,
@@ -28,7 +28,7 @@ use crate::{
     random::{NoRandomness, SharedRandom},
     store::{
         self, Absent, Change, Commit, Durable, Expect, Facts, Index, Kind, OpenRequest, Put, RecordKey, SharedStore,
-        StoreError, Tail, format1::Format1,
+        Store, StoreError, Tail, format1::Format1,
     },
 };
 
@@ -47,8 +47,6 @@ pub struct VaultRequest {
     pub key_file: Option<PathBuf>,
     /// Where this machine keeps what it last knew of its vaults; `None`: nowhere.
     pub state_dir: Option<PathBuf>,
-    /// A vault is made if there is none.
-    pub make: bool,
     /// Now: what is made is made then.
     pub now: Timestamp,
 }
@@ -82,9 +80,6 @@ pub enum OpenError {
     /// The store.
     #[error(transparent)]
     Store(#[from] store::OpenError),
-    /// There is none, and none was to be made.
-    #[error("there is no vault at {}", without_seeds(.0))]
-    Missing(PathBuf),
     /// Whoever copies the vault's folder would have its key too.
     #[error("{} lies in the folder of the vault; a copy of that must not open itself: keep the key elsewhere", without_seeds(.0))]
     KeyBesideVault(PathBuf),
@@ -134,7 +129,8 @@ pub async fn open(request: &VaultRequest, random: SharedRandom) -> Result<Vault,
 /// # Errors
 /// [`OpenError`].
 pub async fn accept_loss(request: &VaultRequest, random: SharedRandom) -> Result<Vault, OpenError> {
-    let request = &VaultRequest { make: false, ..request.clone() };
+    let store = OpenRequest { make: false, ..request.store.clone() };
+    let request = &VaultRequest { store, ..request.clone() };
     Opening::of(request, random).await?.accepted(request.now).await
 }
 
@@ -152,11 +148,10 @@ impl Opening {
         let (mut made, mut moved) = (false, None);
         loop {
             match store::open(&request.store).await? {
-                store::Opened::Absent(absent) if request.make => {
+                store::Opened::Absent(absent) => {
                     create(request, absent, &random).await?;
                     made = true;
                 }
-                store::Opened::Absent(absent) => return Err(OpenError::Missing(absent.location().to_owned())),
                 store::Opened::Format1(old) => moved = Some(move_format1(request, *old).await?),
                 store::Opened::Store(store, facts) => {
                     let mut opening = unlock(request, store, facts, random).await?;
@@ -194,11 +189,18 @@ impl Opening {
     async fn open(self) -> Result<Vault, OpenError> {
         let Self { store, keyring, random, state, status } = self;
         // A head names what is durable; what came after it may not be.
-        let head = head_of(store.as_ref(), &keyring, 0).await.map_err(at(&status.store.location))?;
-        let head = head.map(|(AuditHead(head), _)| head);
+        let head = durable_head(store.as_ref(), &keyring).await.map_err(at(&status.store.location))?;
         let writer = Arc::new(Writer::new(Arc::clone(&store), Arc::clone(&keyring), Arc::clone(&random), state, head));
         writer.note_open().await;
         Ok(Vault { core: Arc::new(Core { store, keyring, random, writer, status }) })
+    }
+}
+
+/// The last row that is known to be durable; `None` if it is not there as it was, which stays as evidence.
+async fn durable_head(store: &dyn Store, keyring: &Keyring) -> Result<Option<ChainHead>, StoreError> {
+    match head_of(store, keyring, 0).await? {
+        Some((AuditHead(head), _)) => Ok(is_kept(store, keyring, &head).await?.then_some(head)),
+        None => Ok(None),
     }
 }
 

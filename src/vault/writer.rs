@@ -326,3 +326,157 @@ fn is_code(job: &Job) -> bool {
     };
     job.entries.iter().all(code)
 }
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::{
+        domain::{audit::Actor, ids::AccountId, time::Timestamp},
+        random::SystemRandom,
+        store::{AuditPage, AuditQuery, Kind, List, Record, RecordKey, Store, Tail},
+        vault::keyring::tests::vault,
+    };
+
+    /// A store that other processes, or a failing disk, always get at first.
+    struct Contrary {
+        answer: fn(usize) -> Result<Committed, StoreError>,
+        commits: Mutex<Vec<Arc<Commit>>>,
+    }
+
+    #[async_trait]
+    impl Store for Contrary {
+        async fn read(&self, keys: &[RecordKey]) -> Result<Vec<Option<Record>>, StoreError> {
+            Ok(keys.iter().map(|_| None).collect())
+        }
+
+        async fn find(&self, _: Kind, _: Option<AccountId>, _: [u8; 32]) -> Result<Option<Record>, StoreError> {
+            Ok(None)
+        }
+
+        async fn list(&self, _: &List) -> Result<Vec<Record>, StoreError> {
+            Ok(Vec::new())
+        }
+
+        async fn count(&self, _: &List) -> Result<u64, StoreError> {
+            Ok(0)
+        }
+
+        async fn commit(&self, commit: Arc<Commit>) -> Result<Committed, StoreError> {
+            let mut commits = lock(&self.commits);
+            commits.push(commit);
+            (self.answer)(commits.len())
+        }
+
+        async fn audit(&self, _: &AuditQuery) -> Result<AuditPage, StoreError> {
+            Ok(AuditPage::default())
+        }
+
+        async fn tail(&self, _: u32) -> Result<Option<Tail>, StoreError> {
+            Ok(None)
+        }
+
+        async fn chains(&self) -> Result<Vec<u32>, StoreError> {
+            Ok(Vec::new())
+        }
+
+        async fn sync(&self) -> Result<(), StoreError> {
+            Ok(())
+        }
+
+        async fn probe(&self) -> Result<(), StoreError> {
+            Ok(())
+        }
+
+        async fn examine(&self) -> Result<Vec<String>, StoreError> {
+            Ok(Vec::new())
+        }
+
+        async fn close(&self) -> Result<(), StoreError> {
+            Ok(())
+        }
+    }
+
+    fn writer(answer: fn(usize) -> Result<Committed, StoreError>) -> (Arc<Writer>, Arc<Contrary>) {
+        let store = Arc::new(Contrary { answer, commits: Mutex::default() });
+        let keyring = Arc::new(vault(1).0);
+        let state = StateFile::new(None, Arc::clone(&keyring));
+        let shared: SharedStore = Arc::<Contrary>::clone(&store);
+        (Arc::new(Writer::new(shared, keyring, Arc::new(SystemRandom), state, None)), store)
+    }
+
+    fn job(step: i64) -> Job {
+        let entry = AuditEntry::by(Actor::System, Action::Call, Timestamp::from_micros(step));
+        Job { change: Change::default(), entries: vec![entry], durable: Durable::Now }
+    }
+
+    fn moved() -> Result<Committed, StoreError> {
+        Ok(Committed::Moved { tail: Tail { chain: 0, seq: 9, mac: [0; 32] } })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_commit_for_which_others_are_always_faster_ends_within_its_bound() {
+        for answer in [|_| moved(), |_| Ok(Committed::Stale { changes: vec![7] })] {
+            let (writer, store) = writer(answer);
+            let begun = Instant::now();
+            let refused = writer.commit(job(1)).await.unwrap_err();
+            assert!(matches!(refused, StoreError::Unavailable(_)), "{refused}");
+            assert!(lock(&store.commits).len() <= TRIES as usize && begun.elapsed() <= PATIENCE + PAUSE);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_commit_comes_through_once_the_others_rest() {
+        let (writer, store) = writer(|tried| if tried < 5 { moved() } else { Ok(Committed::Done) });
+        assert_eq!(writer.commit(job(1)).await, Ok(Outcome::Done));
+        assert_eq!(lock(&store.commits).len(), 5);
+    }
+
+    #[tokio::test]
+    async fn all_of_a_commit_hear_that_its_outcome_is_unknown_and_the_next_one_looks_anew() {
+        let unknown = |tried| if tried == 2 { Err(StoreError::Unknown("cut".to_owned())) } else { Ok(Committed::Done) };
+        let (writer, store) = writer(unknown);
+        assert_eq!(writer.commit(job(1)).await, Ok(Outcome::Done));
+        let (one, other) = (job(2), job(3));
+        let (one, other) = tokio::join!(writer.commit(one), writer.commit(other));
+        assert!(matches!((one, other), (Err(StoreError::Unknown(_)), Err(StoreError::Unknown(_)))));
+        assert_eq!(writer.commit(job(4)).await, Ok(Outcome::Done));
+        let commits = lock(&store.commits);
+        let tails: Vec<_> = commits.iter().map(|commit| commit.tail.map(|tail| tail.seq)).collect();
+        // The last one read the end of the chain, which is as empty as the store says.
+        assert_eq!(tails, [Some(0), Some(1), Some(0)]);
+        assert_eq!(commits[1].changes.len(), 2, "both were ready");
+    }
+
+    #[tokio::test]
+    async fn callers_that_are_ready_together_share_a_commit() {
+        let (writer, store) = writer(|_| Ok(Committed::Done));
+        let callers: Vec<_> = (0..32)
+            .map(|nth| {
+                let writer = Arc::clone(&writer);
+                async move { writer.commit(job(nth)).await }
+            })
+            .collect();
+        let answers = futures::future::join_all(callers).await;
+        assert!(answers.iter().all(|answer| *answer == Ok(Outcome::Done)));
+        assert!(lock(&store.commits).len() <= 3, "{}", lock(&store.commits).len());
+    }
+
+    #[tokio::test]
+    async fn who_is_stale_or_finds_a_name_taken_leaves_the_commit_and_the_others_happen() {
+        let answer = |tried| match tried {
+            1 => Ok(Committed::Stale { changes: vec![0] }),
+            2 => Ok(Committed::Taken { change: 1 }),
+            _ => Ok(Committed::Done),
+        };
+        let (writer, store) = writer(answer);
+        let all = [1, 2, 3, 4].map(|nth| writer.commit(job(nth)));
+        let outcomes = futures::future::join_all(all).await;
+        let expected = [Outcome::Stale, Outcome::Done, Outcome::Taken, Outcome::Done].map(Ok);
+        assert_eq!(outcomes, expected);
+        let commits = lock(&store.commits);
+        let rows = |commit: &Commit| commit.changes.iter().map(|change| change.audit.len()).sum::<usize>();
+        assert_eq!(commits.iter().map(|commit| rows(commit)).collect::<Vec<_>>(), [4, 3, 2]);
+    }
+}

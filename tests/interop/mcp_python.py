@@ -36,7 +36,7 @@ async def main():
         tools = (await client.list_tools()).tools
         check("tools: all eight", [tool.name for tool in tools] == TOOLS, tools)
         check("tools: described", all(tool.title and tool.description and tool.output_schema for tool in tools))
-        read_only = [tool.name for tool in tools if tool.annotations.read_only_hint]
+        read_only = sorted(tool.name for tool in tools if tool.annotations.read_only_hint)
         check("tools: annotated", read_only == ["get_seat", "get_seat_count", "list_seats", "list_totp_secrets"], read_only)
 
         async def call(tool, arguments):

@@ -3,7 +3,7 @@
 import { Client, SSEClientTransport, StreamableHTTPClientTransport } from "@modelcontextprotocol/client";
 import { StdioClientTransport } from "@modelcontextprotocol/client/stdio";
 import { check, COMMAND, finish, MODE, SERVER_ENV, TOKEN, TRANSPORT, URL_ } from "./kit.mjs";
-import { story } from "./story.mjs";
+import { catalogue, story } from "./story.mjs";
 
 function transport() {
   const requestInit = { headers: { Authorization: `Bearer ${TOKEN}` } };
@@ -16,6 +16,7 @@ const mode = /^\d/.test(MODE) ? { pin: MODE } : MODE;
 const client = new Client({ name: "interop", version: "1.0.0" }, { versionNegotiation: { mode } });
 await client.connect(transport());
 check("server: says who it is", client.getServerVersion()?.name === "countersign", client.getServerVersion());
+await catalogue(client);
 await story(client);
 await client.close();
 finish();

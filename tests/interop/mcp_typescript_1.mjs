@@ -5,7 +5,7 @@ import { SSEClientTransport } from "@modelcontextprotocol/sdk/client/sse.js";
 import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js";
 import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
 import { check, COMMAND, finish, SERVER_ENV, TOKEN, TRANSPORT, URL_ } from "./kit.mjs";
-import { story } from "./story.mjs";
+import { catalogue, story } from "./story.mjs";
 
 function transport() {
   const requestInit = { headers: { Authorization: `Bearer ${TOKEN}` } };
@@ -17,6 +17,7 @@ function transport() {
 const client = new Client({ name: "interop", version: "1.0.0" });
 await client.connect(transport());
 check("server: says who it is", client.getServerVersion()?.name === "countersign", client.getServerVersion());
+await catalogue(client);
 await story(client);
 await client.close();
 finish();

@@ -11,7 +11,7 @@ PROGRAM = Path(sys.executable).parent / "schemathesis"
 command = [PROGRAM, "run", f"{BASE_URL}/openapi.json", "--url", BASE_URL, "-H", f"Authorization: Bearer {TOKEN}"]
 # The same cases in every run; enough of them to take seconds.
 command += ["--seed", "1", "--generation-deterministic", "--max-examples", "50", "--no-color", "--continue-on-failure"]
-# Some rules no schema can say: an otpauth URI must be one, a purpose must not look like a seed.
+# Some rules no schema can say: an otpauth URI must be one, for one.
 command += ["--exclude-checks", "positive_data_acceptance"]
 with tempfile.TemporaryDirectory() as folder:
     # It keeps what it found where it runs.

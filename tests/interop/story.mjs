@@ -4,7 +4,7 @@ import { deepStrictEqual } from "node:assert";
 import { randomUUID } from "node:crypto";
 import { check, codeAt, isCode, now, SEAT, SEED, SEED_SHA256 } from "./kit.mjs";
 
-const TOOLS = [
+export const TOOLS = [
   "list_totp_secrets",
   "get_totp_code",
   "verify_totp_code",
@@ -24,6 +24,15 @@ function same(one, other) {
   }
 }
 
+/** What a client is shown of the tools. */
+export async function catalogue(client) {
+  const { tools } = await client.listTools();
+  check("tools: all eight", same(tools.map((tool) => tool.name), TOOLS), tools);
+  check("tools: described", tools.every((tool) => tool.title && tool.description && tool.outputSchema));
+  const readOnly = tools.filter((tool) => tool.annotations.readOnlyHint).map((tool) => tool.name).sort();
+  check("tools: annotated", same(readOnly, ["get_seat", "get_seat_count", "list_seats", "list_totp_secrets"]), readOnly);
+}
+
 export async function story(client) {
   async function answer(name, args) {
     const result = await client.callTool({ name, arguments: args });
@@ -35,12 +44,6 @@ export async function story(client) {
     const result = await client.callTool({ name, arguments: args });
     return result.isError ? JSON.parse(result.content[0].text) : {};
   }
-
-  const { tools } = await client.listTools();
-  check("tools: all eight", same(tools.map((tool) => tool.name), TOOLS), tools);
-  check("tools: described", tools.every((tool) => tool.title && tool.description && tool.outputSchema));
-  const readOnly = tools.filter((tool) => tool.annotations.readOnlyHint).map((tool) => tool.name);
-  check("tools: annotated", same(readOnly, ["get_seat", "get_seat_count", "list_seats", "list_totp_secrets"]), readOnly);
 
   const first = (await answer("register_totp_secret", { label: "Mail", issuer: "Example", secret: SEED })).totp_secret;
   check("register: by seed", first.secret === SEED && first.label === "Mail" && first.period === 30);

@@ -14,16 +14,11 @@ mod fleet;
 mod http;
 mod kit;
 mod mcp;
+#[cfg(unix)]
+mod readme;
 #[cfg(target_os = "linux")]
 mod seed_memory;
 mod service;
+#[cfg(unix)]
+mod sqlite;
 mod store;
-mod store_fixture;
-mod store_kit;
-mod store_memory;
-mod store_people;
-mod store_processes;
-mod store_snapshot;
-mod store_sqlite;
-mod store_tamper;
-mod store_trail;

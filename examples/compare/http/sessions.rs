@@ -15,7 +15,7 @@ use crate::{
     say::say,
 };
 
-/// Sessions, and `/sse` streams: the server lets no more than 512 of these be open.
+/// Sessions, and `/sse` streams: the server lets no more than 1,024 of either be open.
 const SESSIONS: usize = 1_000;
 const STREAMS: usize = 500;
 /// A key may open 64 sessions, and 16 streams.

@@ -20,7 +20,7 @@ use crate::{
 /// Records in a block. A smaller one makes the index larger, a larger one is read longer for one record in it.
 const BLOCK: i64 = 128;
 /// Blocks that are read for one page at most, and blocks whose index is looked through.
-const BLOCKS_READ: usize = 64;
+const BLOCKS_READ: usize = 128;
 const BLOCKS_SOUGHT: i64 = 1 << 14;
 /// Numbers of a chain.
 const SEQS: i64 = 1 << 40;
@@ -278,7 +278,7 @@ fn ranges(conn: &Connection, query: &AuditQuery, span: &Span) -> Result<(Vec<(i6
     let Some(leading) = terms.first() else { return Ok((vec![(span.from, span.to)], None)) };
     let (first, last) = (block_of(span.from), block_of(span.to));
     // The index is looked through in bounded steps as well: a term may be in many blocks, and another in none of them.
-    let most = BLOCKS_SOUGHT / i64::try_from(leading.len()).unwrap_or(BLOCKS_SOUGHT).max(1);
+    let most = BLOCKS_SOUGHT / i64::try_from(leading.len()).unwrap_or(BLOCK).clamp(1, BLOCK);
     let (low, high) = if query.newest { (first.max(last - most), last) } else { (first, last.min(first + most)) };
     let mut blocks = blocks(conn, &terms, (low, high), query.newest)?;
     let open = block_of(span.tail);

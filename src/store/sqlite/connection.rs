@@ -110,10 +110,16 @@ pub(super) fn may_empty_log(conn: &Connection) -> Result<(), rusqlite::Error> {
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map(drop)
 }
 
-/// The rest, for a connection that writes. 64 MiB is what the log shrinks to after it grew. Copying the log into the
-/// database after every 1,000 pages keeps what a damaged log can lose small.
+/// What the log shrinks to when it starts over, and from which on it is copied into the database: a damaged log loses what
+/// follows the damage, so little should be in it alone.
+pub(super) const LOG_BYTES: u64 = 2 << 20;
+
+/// The rest, for a connection that writes. Commits copy the log into the database themselves only if nobody else could for
+/// long: that takes several syncs.
 pub(super) fn settle(conn: &Connection) -> Result<(), rusqlite::Error> {
-    conn.execute_batch("PRAGMA synchronous=FULL; PRAGMA journal_size_limit=67108864; PRAGMA wal_autocheckpoint=1000;")?;
+    conn.execute_batch(&format!(
+        "PRAGMA synchronous=FULL; PRAGMA journal_size_limit={LOG_BYTES}; PRAGMA wal_autocheckpoint=8000;"
+    ))?;
     #[cfg(target_os = "macos")]
     conn.execute_batch("PRAGMA fullfsync=ON; PRAGMA checkpoint_fullfsync=ON;")?;
     Ok(())

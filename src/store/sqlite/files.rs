@@ -1,7 +1,7 @@
 //! The files and their folder: whose they are, who may read them, and where they lie.
 
 use std::{
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fs::{self, File, Metadata, OpenOptions},
     io,
     ops::Deref,
@@ -18,6 +18,12 @@ use crate::store::{OpenError, StoreError};
 /// The database's name in the data directory.
 const FILE: &str = "vault.db";
 const LOCK: &str = "init.lock";
+/// What is somebody else's, and what to do: of a folder for keys.
+const ANOTHERS_KEYS: &str =
+    "belongs to another user; run countersign as that user, or name a key file of your own with --key-file";
+/// The same of a vault.
+const ANOTHERS: &str =
+    "belongs to another user; run countersign as that user, or name a folder of your own with --data-dir or --store";
 
 /// Where a vault lies: its folder, with every link in it followed, and its file.
 #[derive(Debug, Clone)]
@@ -29,19 +35,32 @@ pub(super) struct Spot {
 impl Spot {
     /// Finds the place that an address names, and makes the folder if there is none.
     pub(super) fn prepare(data_dir: &Path, address: &str) -> Result<Self, OpenError> {
-        // `sqlite:///var/x` is how other programs write `sqlite:/var/x`.
-        let named = address.strip_prefix("//").unwrap_or(address);
-        let path = if named.is_empty() { data_dir.join(FILE) } else { PathBuf::from(named) };
-        let name = path.file_name().ok_or_else(|| not_ours(&path, "names no file"))?.to_owned();
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-        if look(folder)?.is_none() {
-            create_private_dir(folder).map_err(io_at(folder))?;
+        let (folder, name) = named(data_dir, address)?;
+        if look(&folder)?.is_none() {
+            create_private_dir(&folder).map_err(io_at(&folder))?;
         }
+        Self::checked(&folder, &name)
+    }
+
+    /// Finds the place that an address names.
+    pub(super) fn find(data_dir: &Path, address: &str) -> Result<Self, OpenError> {
+        let (folder, name) = named(data_dir, address)?;
+        if look(&folder)?.is_none() {
+            return Err(OpenError::NoVault(folder));
+        }
+        Self::checked(&folder, &name)
+    }
+
+    fn checked(folder: &Path, name: &OsStr) -> Result<Self, OpenError> {
         let folder = resolve(folder).map_err(io_at(folder))?;
         refuse_shared_folder(&folder)?;
         refuse_network(&folder)?;
         let file = folder.join(name);
         Ok(Self { folder, file })
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
     }
 
     pub(super) fn file(&self) -> &Path {
@@ -62,6 +81,15 @@ impl Spot {
             return Err(OpenError::Damaged { path: self.file.clone(), what });
         }
         Ok(true)
+    }
+
+    /// Refuses to take a log without its database for an empty place.
+    pub(super) fn refuse_stray_log(&self) -> Result<(), OpenError> {
+        if self.has_log()? {
+            let what = "it is missing, but its log (-wal) is there: put it back beside the log".to_owned();
+            return Err(OpenError::Damaged { path: self.file.clone(), what });
+        }
+        Ok(())
     }
 
     /// Whether the write-ahead log holds anything.
@@ -193,6 +221,7 @@ impl OpenFile {
 
     /// Opens a connection. When none is open, others may have removed the log and its index, as they should.
     pub(super) fn connect(&self, patience: &Patience) -> Result<Conn, OpenError> {
+        self.is_there()?;
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let open = seen.open.upgrade().unwrap_or_else(|| {
             seen.beside.iter_mut().for_each(|(_, known)| *known = None);
@@ -228,7 +257,8 @@ impl OpenFile {
         let facts = fs::symlink_metadata(&self.spot.file).ok();
         let bytes = facts.as_ref().map_or(0, Metadata::len);
         let mut same = facts.as_ref().and_then(number) == seen.database && bytes >= seen.bytes;
-        for (path, known) in &mut seen.beside {
+        let is_open = seen.open.strong_count() > 0;
+        for (path, known) in seen.beside.iter_mut().filter(|_| is_open) {
             let there = fs::symlink_metadata(path).ok().as_ref().and_then(number);
             same &= known.is_none() || *known == there;
             *known = known.or(there);
@@ -262,6 +292,16 @@ type Number = ();
 #[cfg(not(unix))]
 fn number(_facts: &Metadata) -> Option<Number> {
     None
+}
+
+/// The folder and the name of the file that an address names.
+fn named(data_dir: &Path, address: &str) -> Result<(PathBuf, OsString), OpenError> {
+    // `sqlite:///var/x` is how other programs write `sqlite:/var/x`.
+    let named = address.strip_prefix("//").unwrap_or(address);
+    let path = if named.is_empty() { data_dir.join(FILE) } else { PathBuf::from(named) };
+    let name = path.file_name().ok_or_else(|| not_ours(&path, "names no file"))?.to_owned();
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    Ok((folder.to_owned(), name))
 }
 
 /// Creates an empty file that only its owner can read.
@@ -440,7 +480,7 @@ fn refuse_shared_folder(path: &Path) -> Result<(), OpenError> {
         return Err(not_ours(path, "is not a directory"));
     }
     if facts.uid() != rustix::process::geteuid().as_raw() {
-        return Err(not_ours(path, "belongs to another user"));
+        return Err(not_ours(path, ANOTHERS));
     }
     refuse_mode(path, facts.mode(), 0o700)
 }
@@ -452,7 +492,7 @@ fn refuse_writable_folder(path: &Path) -> Result<(), OpenError> {
 
     let facts = fs::metadata(path).map_err(io_at(path))?;
     if ![0, rustix::process::geteuid().as_raw()].contains(&facts.uid()) {
-        return Err(not_ours(path, "belongs to another user"));
+        return Err(not_ours(path, ANOTHERS_KEYS));
     }
     match facts.mode() & 0o7777 {
         mode if mode & 0o022 != 0 => Err(OpenError::LooseMode { path: path.to_owned(), mode, wanted: 0o700 }),
@@ -466,7 +506,7 @@ fn refuse_shared(path: &Path, facts: &Metadata) -> Result<(), OpenError> {
 
     refuse_strange(path, facts)?;
     if facts.uid() != rustix::process::geteuid().as_raw() {
-        return Err(not_ours(path, "belongs to another user"));
+        return Err(not_ours(path, ANOTHERS));
     }
     // A file of SQLite's that was removed after it was looked up has no name left.
     if facts.nlink() > 1 {

@@ -24,7 +24,22 @@ pub struct Format1 {
 pub struct Upgrade {
     conn: Conn,
     spot: Spot,
-    snapshot: PathBuf,
+    snapshot: Snapshot,
+}
+
+/// The copy of what was. It is removed again if nothing was moved.
+struct Snapshot {
+    path: PathBuf,
+    keep: bool,
+}
+
+impl Drop for Snapshot {
+    fn drop(&mut self) {
+        if !self.keep {
+            // A copy that can't be removed harms nobody: it is the owner's alone, as the vault is.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
 }
 
 /// What a vault of format 1 is, and its wrapped keys.
@@ -211,8 +226,9 @@ impl Format1 {
             let what = "another process has moved it to the present format; start again".to_owned();
             return Err(failed(StoreError::Unavailable(what)));
         }
-        let snapshot = files::beside(spot.file(), suffix);
-        connection::copy(&spot, &snapshot)?;
+        let path = files::beside(spot.file(), suffix);
+        connection::copy(&spot, &path)?;
+        let snapshot = Snapshot { path, keep: false };
         conn.execute_batch(schema::CREATE).map_err(|cause| failed(cause.into()))?;
         Ok(Upgrade { conn, spot, snapshot })
     }
@@ -221,7 +237,7 @@ impl Format1 {
 impl Upgrade {
     /// Where the copy is.
     pub fn snapshot(&self) -> &std::path::Path {
-        &self.snapshot
+        &self.snapshot.path
     }
 
     /// The header.
@@ -265,9 +281,11 @@ impl Upgrade {
     /// # Errors
     /// [`OpenError`]; it is still of format 1 then, unless the disk failed at the end ([`StoreError::Unknown`]).
     pub fn finish(self) -> Result<(), OpenError> {
-        let Self { conn, spot, .. } = self;
+        let Self { conn, spot, mut snapshot } = self;
         let failed = |error: StoreError| error.at(spot.file());
         schema::drop_format1(&conn).map_err(|cause| failed(cause.into()))?;
+        // From here on it may have been moved.
+        snapshot.keep = true;
         connection::run(&conn, "COMMIT").map_err(|cause| failed(error::of_commit(cause)))?;
         // The old rows do not stay in the log, if nobody reads it; whoever closes last empties it, too.
         connection::may_empty_log(&conn)

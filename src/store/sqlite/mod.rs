@@ -37,20 +37,24 @@ pub(super) struct Place {
     _lock: File,
 }
 
-/// Looks what is at an address.
+/// Looks what is at an address. Where nothing is and nothing is to be made, not even a folder is made.
 pub(super) fn open(request: &OpenRequest, address: &str) -> Result<Opened, OpenError> {
     if rusqlite::version_number() < connection::SQLITE_MIN {
         let what = format!("SQLite {} can lose commits; this program needs 3.51.3 or newer", rusqlite::version());
         return Err(StoreError::Unavailable(what).into());
     }
-    let spot = Spot::prepare(&request.data_dir, address)?;
+    let spot = match request.make {
+        true => Spot::prepare(&request.data_dir, address)?,
+        false => Spot::find(&request.data_dir, address)?,
+    };
     if !spot.has_vault()? {
+        spot.refuse_stray_log()?;
+        if !request.make {
+            return Err(OpenError::NoVault(spot.folder().to_owned()));
+        }
         let lock = spot.lock()?;
         if !spot.has_vault()? {
-            if spot.has_log()? {
-                let what = "it is missing, but its log (-wal) is there: put it back beside the log".to_owned();
-                return Err(OpenError::Damaged { path: spot.file().to_owned(), what });
-            }
+            spot.refuse_stray_log()?;
             return Ok(Opened::Absent(Absent { place: Place { spot, _lock: lock } }));
         }
     }

@@ -15,7 +15,7 @@ use tokio::task::spawn_blocking;
 
 use super::{
     audit,
-    connection::{PATIENCE, Patience},
+    connection::{self, PATIENCE, Patience},
     files::{Conn, OpenFile},
     records, schema,
     writer::{Failed, Writer, closed, lock},
@@ -42,6 +42,8 @@ struct Shared {
     readers: Mutex<Vec<Conn>>,
     patience: Patience,
     closed: AtomicBool,
+    /// The log is being copied into the database.
+    shortening: AtomicBool,
 }
 
 impl Sqlite {
@@ -53,6 +55,7 @@ impl Sqlite {
             readers: Mutex::new(vec![reader]),
             patience: Patience::default(),
             closed: AtomicBool::new(false),
+            shortening: AtomicBool::new(false),
         };
         Self { shared: Arc::new(shared), writes }
     }
@@ -65,6 +68,18 @@ impl Sqlite {
         let shared = Arc::clone(&self.shared);
         let done = spawn_blocking(move || act(&shared)).await;
         done.unwrap_or_else(|_| Err(StoreError::Unknown("the work was given up".to_owned())))
+    }
+
+    /// Has a long log copied into the database by a connection that reads, while nobody waits for it.
+    fn shorten_log(&self) {
+        if self.shared.writer.is_log_long() && !self.shared.shortening.swap(true, Ordering::Relaxed) {
+            let shared = Arc::clone(&self.shared);
+            spawn_blocking(move || {
+                // If it can't be done now, since somebody reads, it is tried after the next commit.
+                let _ = shared.read(|conn| Ok(connection::checkpoint(conn)?));
+                shared.shortening.store(false, Ordering::Relaxed);
+            });
+        }
     }
 
     async fn read_many<T: Send + 'static>(
@@ -94,14 +109,6 @@ impl Shared {
         }
         Ok(read)
     }
-
-    /// After a write that failed: connections of one process share what is wrong with the log's index, so none is kept.
-    fn written<T>(&self, written: Result<T, StoreError>) -> Result<T, StoreError> {
-        if written.is_err() {
-            lock(&self.readers).clear();
-        }
-        written
-    }
 }
 
 #[async_trait]
@@ -129,15 +136,22 @@ impl Store for Sqlite {
             return Ok(Committed::Done);
         }
         let until = Instant::now() + PATIENCE;
-        if self.writes == Writes::Inline {
-            // Handing it to another thread would cost ten times what a small transaction does.
-            match self.shared.writer.commit_at_once(&commit) {
-                Err(Failed::Busy) => {}
-                Err(Failed::Error(error)) => return self.shared.written(Err(error)),
-                Ok(committed) => return Ok(committed),
-            }
+        // Handing it to another thread would cost ten times what a small transaction does.
+        let at_once = match self.writes {
+            Writes::Inline => self.shared.writer.commit_at_once(&commit),
+            Writes::Thread => Err(Failed::Busy),
+        };
+        let committed = match at_once {
+            Err(Failed::Busy) => self.away(move |shared| shared.writer.commit_until(&commit, until)).await,
+            Err(Failed::Error(error)) => Err(error),
+            Ok(committed) => Ok(committed),
+        };
+        if committed.is_err() {
+            // Connections of one process share what is wrong with the log's index, so none is kept.
+            lock(&self.shared.readers).clear();
         }
-        self.away(move |shared| shared.written(shared.writer.commit_until(&commit, until))).await
+        self.shorten_log();
+        committed
     }
 
     async fn audit(&self, query: &AuditQuery) -> Result<AuditPage, StoreError> {
@@ -159,7 +173,7 @@ impl Store for Sqlite {
 
     async fn probe(&self) -> Result<(), StoreError> {
         let until = Instant::now() + PROBE_PATIENCE;
-        self.away(move |shared| shared.written(shared.writer.probe(until))).await
+        self.away(move |shared| shared.writer.probe(until)).await
     }
 
     async fn examine(&self) -> Result<Vec<String>, StoreError> {

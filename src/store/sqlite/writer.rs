@@ -101,6 +101,12 @@ impl Writer {
         Ok(())
     }
 
+    /// Whether the log has grown so much that it should be copied into the database.
+    pub(super) fn is_log_long(&self) -> bool {
+        let log = lock(&self.log);
+        log.as_ref().and_then(|log| log.metadata().ok()).is_some_and(|facts| facts.len() > connection::LOG_BYTES)
+    }
+
     /// Syncs, moves what is in the log into the database as far as nobody is in the way, and lets go of the connection.
     pub(super) fn close(&self) -> Result<(), StoreError> {
         self.patience.close();

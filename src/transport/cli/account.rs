@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::{Ending, Failure, Session, output::Table};
 use crate::{
-    domain::account::Account,
+    domain::{account::Account, text::Name},
     transport::wire::{OK, SecretDeleteResponse},
 };
 
@@ -13,13 +13,19 @@ use crate::{
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Add an account
+    #[command(
+        after_help = "Examples:\n  countersign account add acme\n  countersign --account acme secret list",
+        alias = "create"
+    )]
     Add {
         /// What it is called
         name: String,
     },
     /// List the accounts
+    #[command(after_help = "Examples:\n  countersign account list", alias = "ls")]
     List,
     /// Remove an account that has no secrets, nor deleted ones that can be restored, with its seats and keys
+    #[command(after_help = "Examples:\n  countersign account rm acme", aliases = ["delete", "remove"])]
     Rm {
         /// What it is called
         name: String,
@@ -64,6 +70,7 @@ pub(super) async fn run(command: Command, session: &mut Session) -> Result<Endin
 }
 
 async fn add(name: &str, session: &mut Session) -> Result<Ending, Failure> {
+    Name::parse(name).map_err(|problem| Failure::Usage(format!("an account's name {problem}")))?;
     let account = session.service.add_account(&session.caller, name).await?;
     let answer = AccountAnswer { account: AccountView::from(&account), status: OK };
     session.console.answer(&answer, |console| {

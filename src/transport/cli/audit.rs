@@ -1,10 +1,12 @@
-//! `countersign audit`: reading, checking, keeping and pruning the trail.
+//! `countersign audit`: reading, checking, keeping and pruning the audit log.
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::{
-    Ending, Failure, Session, anchors, names, seat, times,
+    Ending, Failure, Session, anchors, names,
+    numbers::{code_digits, counted, counted_len, whole},
+    seat, times,
     trail_table::{self, Names},
 };
 use crate::{
@@ -27,14 +29,24 @@ const CODE_BYTES_MAX: usize = 64;
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// List the newest rows, oldest of them first
+    #[command(
+        after_help = "Examples:\n  countersign audit list --seat ada@corp.com --since 2h\n  countersign audit list --action code.get --limit 10",
+        alias = "ls"
+    )]
     List(ListArgs),
     /// Check every row, the numbering, the end, and anchors. Exit status 1 at the first bad row
+    #[command(after_help = "Examples:\n  countersign audit verify\n  countersign audit verify --anchors anchors.jsonl")]
     Verify(anchors::VerifyArgs),
     /// Print all rows, one JSON document a line
+    #[command(after_help = "Examples:\n  countersign audit export --since 7d")]
     Export(ExportArgs),
     /// Print where the trail ends: an anchor to keep outside, which finds out a cut
+    #[command(
+        after_help = "Examples:\n  countersign audit head --append anchors.jsonl\n  countersign audit head --append anchors.jsonl --every 60s"
+    )]
     Head(anchors::HeadArgs),
     /// Remove rows that are older than a year at least; a row says so
+    #[command(after_help = "Examples:\n  countersign audit prune --before 400d")]
     Prune {
         /// Remove rows before this: a span such as 400d, or a time
         #[arg(long, value_name = "WHEN")]
@@ -44,9 +56,12 @@ pub enum Command {
         yes: bool,
     },
     /// Did this code come from us? Prints the rows that gave it out. Exit status 1 if there is none
+    #[command(
+        after_help = "Examples:\n  countersign audit trace\n  echo 492039 | countersign audit trace --stdin --secret github"
+    )]
     Trace {
         /// Only as a code of this secret
-        #[arg(long, value_name = "ID|LABEL")]
+        #[arg(long, value_name = "NAME")]
         secret: Option<String>,
         /// Read the code from standard input instead of asking for it
         #[arg(long)]
@@ -57,14 +72,14 @@ pub enum Command {
 /// Which rows.
 #[derive(Debug, Args)]
 pub(super) struct FilterArgs {
-    /// For this seat: its id, `auth_subject` or e-mail address
-    #[arg(long, value_name = "ID")]
+    /// For this seat: its id, `auth_subject`, e-mail address or name
+    #[arg(long, value_name = "SEAT")]
     seat: Option<String>,
-    /// On this secret: its id, the start of its id, or its label
-    #[arg(long, value_name = "ID|LABEL")]
+    /// On this secret: its id, its short id, or words of its issuer and label
+    #[arg(long, value_name = "NAME")]
     secret: Option<String>,
     /// By or on this key: its id or its name
-    #[arg(long, value_name = "ID|NAME")]
+    #[arg(long, value_name = "NAME")]
     key: Option<String>,
     /// Of this action, such as code.get
     #[arg(long)]
@@ -86,7 +101,7 @@ pub struct ListArgs {
     #[command(flatten)]
     filter: FilterArgs,
     /// Rows at most
-    #[arg(long, value_name = "N", default_value_t = ROWS_DEFAULT)]
+    #[arg(long, value_name = "N", default_value_t = ROWS_DEFAULT, value_parser = whole::<u32>)]
     limit: u32,
 }
 
@@ -142,7 +157,7 @@ async fn list(args: ListArgs, session: &mut Session) -> Result<Ending, Failure> 
     let everybody = args.filter.all_accounts;
     if args.limit > PAGE_ROWS_MAX {
         let problem = format!("--limit must be 0 to {PAGE_ROWS_MAX}; `countersign audit export` has every row");
-        return Err(Failure::invalid(problem));
+        return Err(Failure::Usage(problem));
     }
     let filter = AuditFilter { limit: Some(args.limit), newest: true, ..filter(args.filter, session).await? };
     let rows = read(filter, everybody, session).await?;
@@ -196,11 +211,11 @@ async fn verify(args: &anchors::VerifyArgs, session: &mut Session) -> Result<End
     };
     session.console.answer(&answer, |console| {
         let rows = match span {
-            Some((first, last)) => format!("{rows} rows, {first} to {last}"),
+            Some((first, last)) => format!("{}, {first} to {last}", counted(rows, "row")),
             None => "no rows".to_owned(),
         };
         match &answer.finding {
-            None => console.line(&format!("sound: {rows}, {} anchors", anchors.len())),
+            None => console.line(&format!("sound: {rows}, {}", counted_len(anchors.len(), "anchor"))),
             Some(finding) => console.line(&format!("not sound: {finding} (sound before it: {rows})")),
         }
     })?;
@@ -212,7 +227,7 @@ async fn prune(before: &str, yes: bool, session: &mut Session) -> Result<Ending,
     session.console.confirm(&format!("Remove all rows before {before} for good?"), yes.into())?;
     let pruned = session.service.prune_trail(&session.caller, before).await?;
     let answer = PruneAnswer { pruned, status: OK };
-    session.console.answer(&answer, |console| console.line(&format!("{pruned} rows removed")))?;
+    session.console.answer(&answer, |console| console.line(&format!("{} removed", counted(pruned, "row"))))?;
     if pruned == 0 {
         session.console.note(&format!("Rows are kept for {TRAIL_DAYS_MIN} days at least."));
     }
@@ -229,8 +244,7 @@ async fn trace(secret: Option<&str>, stdin: bool, session: &mut Session) -> Resu
     } else {
         session.console.ask_hidden("Code (hidden): ", "use --stdin").await?
     };
-    // People copy codes as apps show them: `123 456`.
-    let digits = zeroize::Zeroizing::new(typed.replace([' ', '-'], ""));
+    let digits = code_digits(&typed).ok_or_else(|| Failure::Usage("the code must be 6 or 8 digits".to_owned()))?;
     let rows = session.service.trace_code(&session.caller, secret, &digits).await?;
     let now = session.service.now();
     let answer =
@@ -251,7 +265,7 @@ async fn read(filter: AuditFilter, everybody: bool, session: &Session) -> Result
     })
 }
 
-async fn filter(args: FilterArgs, session: &Session) -> Result<AuditFilter, Failure> {
+async fn filter(args: FilterArgs, session: &mut Session) -> Result<AuditFilter, Failure> {
     let now = session.service.now();
     let action = |word: &str| {
         let known = || Action::ALL.iter().map(|action| action.as_str()).collect::<Vec<_>>().join(", ");
@@ -271,7 +285,11 @@ async fn filter(args: FilterArgs, session: &Session) -> Result<AuditFilter, Fail
     };
     let key = match args.key.as_deref() {
         None => None,
-        Some(name) => Some(names::key_id(session, name).await?),
+        // Rows remember a key that is gone.
+        Some(name) => Some(match (names::key(session, name).await, name.trim().parse()) {
+            (Err(Failure::Failed { code: Code::NotFound, .. }), Ok(id)) => id,
+            (found, _) => found?.id,
+        }),
     };
     Ok(AuditFilter {
         seat,
@@ -286,10 +304,10 @@ async fn filter(args: FilterArgs, session: &Session) -> Result<AuditFilter, Fail
 
 /// E-mail addresses and subjects go with their seat; rows keep its id alone.
 fn gone(failure: Failure) -> Failure {
-    if !matches!(&failure, Failure::Refused(refusal) if refusal.code() == Code::NotFound) {
+    if !matches!(&failure, Failure::Failed { code: Code::NotFound, .. }) {
         return failure;
     }
-    let message = "no seat has this id, auth_subject or e-mail address; rows know a seat that was removed by its whole id \
+    let message = "no seat has this id, auth_subject, e-mail address or name; rows know a seat that was removed by its whole id \
                    alone";
     Failure::Failed { code: Code::NotFound, message: message.to_owned() }
 }

@@ -6,43 +6,50 @@ use async_trait::async_trait;
 use clap::Args;
 
 use super::{
-    Ending, Failure, Session,
-    names::{self, Among},
+    Ending, Failure, Session, clipboard, live,
+    names::{self, Among, SecretName},
+    numbers::{code_digits, whole},
+    output::{cut, width},
     seat,
 };
 use crate::{
-    domain::{secret::TotpSecret, time::Timestamp},
+    domain::{secret::TotpSecret, time::Timestamp, totp::Step},
     service::{CodeRequest, IssuedCode, Patience},
     transport::wire::{OK, TotpGetCodeResponse, VerifyResponse},
 };
 
 /// Cells of the bar that runs out beside a watched code.
-const BAR_CELLS: u32 = 20;
+const BAR_CELLS: usize = 20;
+/// With fewer a bar says nothing.
+const BAR_CELLS_MIN: usize = 3;
 /// Bytes of a code that is read: more than any code has, with spaces and a line's end.
 const CODE_BYTES_MAX: usize = 64;
 
 /// What `countersign code` takes.
 #[derive(Debug, Args)]
 pub struct CodeArgs {
-    /// The secret: its id, the start of its id, or its exact label
-    #[arg(value_name = "ID|LABEL")]
-    secret: String,
-    /// Keep showing the code, with a countdown, until interrupted; every new code is a row on the trail
+    /// The secret: its id, its short id, or words of its issuer and label. Without it a terminal shows all, live
+    #[arg(value_name = "NAME", num_args = 0..)]
+    secret: Vec<String>,
+    /// Keep showing the code, with a countdown, until interrupted; every new code is a row of the audit log
     #[arg(long, conflicts_with_all = ["single_use", "min_validity"])]
     watch: bool,
+    /// Copy the code to the clipboard instead of printing it
+    #[arg(long, conflicts_with = "watch")]
+    copy: bool,
     /// Seconds that must be left of the code; with fewer left, wait for the next one
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = whole::<u32>)]
     min_validity: Option<u32>,
     /// Take a code that goes to no other caller
     #[arg(long)]
     single_use: bool,
     /// Seconds to wait for a code at most, up to 120 [default: 45]
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = whole::<u32>)]
     max_wait: Option<u32>,
-    /// The seat that the code is for: its id, `auth_subject` or e-mail address
-    #[arg(long, value_name = "ID")]
+    /// The seat that the code is for: its id, `auth_subject`, e-mail address or name
+    #[arg(long, value_name = "SEAT")]
     seat: Option<String>,
-    /// Why, for the trail
+    /// Why, for the audit log
     #[arg(long, value_name = "TEXT")]
     purpose: Option<String>,
 }
@@ -50,14 +57,13 @@ pub struct CodeArgs {
 /// What `countersign verify` takes. The code is no argument: arguments can be seen by every process.
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
-    /// The secret: its id, the start of its id, or its exact label
-    #[arg(value_name = "ID|LABEL")]
-    secret: String,
+    #[command(flatten)]
+    secret: SecretName,
     /// Read the code from standard input instead of asking for it
     #[arg(long)]
     stdin: bool,
-    /// The seat that the code is checked for: its id, `auth_subject` or e-mail address
-    #[arg(long, value_name = "ID")]
+    /// The seat that the code is checked for: its id, `auth_subject`, e-mail address or name
+    #[arg(long, value_name = "SEAT")]
     seat: Option<String>,
 }
 
@@ -69,7 +75,10 @@ pub(super) async fn show(args: CodeArgs, session: &mut Session) -> Result<Ending
     if args.watch && session.console.is_json() {
         return Err(Failure::Usage("--watch goes on and --json is one document; use one of them".to_owned()));
     }
-    let secret = names::secret(session, &args.secret, Among::Live).await?;
+    if args.secret.is_empty() {
+        return show_all(&args, session).await;
+    }
+    let secret = names::secret(session, &args.secret.join(" "), Among::Live).await?;
     let request = CodeRequest {
         min_validity: args.min_validity,
         single_use: args.single_use,
@@ -81,12 +90,36 @@ pub(super) async fn show(args: CodeArgs, session: &mut Session) -> Result<Ending
         return watch(&secret, &request, session).await;
     }
     let issued = awaited(&secret, &request, session).await?;
-    let unit = if session.console.looks().out.terminal { " s left" } else { "" };
+    if args.copy {
+        let copied = clipboard::copy(issued.code.digits(), &mut session.console)?;
+        let left = issued.expires_in;
+        session.console.note(&format!("Copied the code to {copied}; it lives for {left} s."));
+        if !session.console.is_json() {
+            return Ok(Ending::Done);
+        }
+    }
+    let left =
+        if session.console.looks().out.terminal { format!("  {} s left", issued.expires_in) } else { String::new() };
     session.console.answer(&TotpGetCodeResponse::from(&issued), |console| {
         console.part(issued.code.digits())?;
-        console.line(&format!("  {}{unit}", issued.expires_in))
+        console.line(&left)
     })?;
     Ok(Ending::Done)
+}
+
+/// Shows the codes of all secrets, to a person at a terminal alone: a program says which one it wants.
+async fn show_all(args: &CodeArgs, session: &mut Session) -> Result<Ending, Failure> {
+    let special = args.copy
+        || args.single_use
+        || args.min_validity.is_some()
+        || args.max_wait.is_some()
+        || args.seat.is_some()
+        || args.purpose.is_some();
+    if special || session.console.is_json() || !session.console.looks().out.terminal {
+        let remedy = "name the secret, by its id or by words of its issuer and label; `countersign secret list` shows what exists";
+        return Err(Failure::Usage(remedy.to_owned()));
+    }
+    live::show(session).await
 }
 
 /// Waits for a code. An interruption lets go of the wait in order, so that a reserved step is given back.
@@ -110,12 +143,10 @@ async fn awaited(secret: &TotpSecret, request: &CodeRequest, session: &mut Sessi
 async fn watch(secret: &TotpSecret, request: &CodeRequest, session: &mut Session) -> Result<Ending, Failure> {
     let looks = session.console.looks().out;
     loop {
-        let asked = session.service.now();
         let issued = session.service.get_code(&session.caller, secret.id, request, &()).await?;
-        let rotates = Timestamp::from_seconds(asked.seconds().saturating_add(i64::from(issued.expires_in)));
+        let rotates = rotates_at(secret, issued.step);
         if !looks.terminal {
-            session.console.part(issued.code.digits())?;
-            session.console.line(&format!("  {}", issued.expires_in))?;
+            session.console.line(issued.code.digits())?;
             session.console.flush()?;
         }
         loop {
@@ -125,7 +156,8 @@ async fn watch(secret: &TotpSecret, request: &CodeRequest, session: &mut Session
             }
             if looks.terminal {
                 let left = seconds_left(now, rotates);
-                session.console.part(&frame(issued.code.digits(), left, secret.period().seconds(), looks.colour))?;
+                let (period, within) = (secret.period().seconds(), session.console.out_width());
+                session.console.part(&frame(issued.code.digits(), left, period, looks.colour, within))?;
             }
             let tick = Timestamp::from_seconds(now.seconds().saturating_add(1));
             tokio::time::sleep(now.until(tick)).await;
@@ -133,21 +165,34 @@ async fn watch(secret: &TotpSecret, request: &CodeRequest, session: &mut Session
     }
 }
 
-fn seconds_left(now: Timestamp, rotates: Timestamp) -> u32 {
+/// When the code of a step is followed by the next one.
+pub(super) fn rotates_at(secret: &TotpSecret, step: Step) -> Timestamp {
+    secret.metadata.totp.start_of(Step(step.0.saturating_add(1)))
+}
+
+pub(super) fn seconds_left(now: Timestamp, rotates: Timestamp) -> u32 {
     u32::try_from(rotates.seconds().saturating_sub(now.seconds())).unwrap_or(0)
 }
 
-/// One drawing of a watched code over the one before it.
-fn frame(code: &str, left: u32, period: u32, colour: bool) -> String {
-    let full = left.min(period).saturating_mul(BAR_CELLS).div_ceil(period.max(1)) as usize;
-    let bar = format!("{}{}", "█".repeat(full), "░".repeat((BAR_CELLS as usize).saturating_sub(full)));
+/// One drawing of a watched code over the one before it, on one line however narrow the terminal is: a line that wraps could
+/// not be drawn over.
+fn frame(code: &str, left: u32, period: u32, colour: bool, within: Option<usize>) -> String {
+    let told = format!("{left} s");
+    // The last column stays free: some terminals wrap when it is written.
+    let room = within.map_or(usize::MAX, |wide| wide.saturating_sub(1));
+    let cells = BAR_CELLS.min(room.saturating_sub(width(code) + width(&told) + 4));
+    if cells < BAR_CELLS_MIN {
+        return format!("\r{}\u{1b}[K", cut(&format!("{code}  {told}"), room));
+    }
+    let full = (left.min(period) as usize).saturating_mul(cells).div_ceil(period.max(1) as usize);
+    let bar = format!("{}{}", "█".repeat(full), "░".repeat(cells.saturating_sub(full)));
     // Red when a login with it may come too late.
     let (on, off) = match (colour, left) {
         (false, _) => ("", ""),
         (true, 0..=5) => ("\u{1b}[31m", "\u{1b}[0m"),
         (true, _) => ("\u{1b}[32m", "\u{1b}[0m"),
     };
-    format!("\r{code}  {on}{bar}{off}  {left} s\u{1b}[K")
+    format!("\r{code}  {on}{bar}{off}  {told}\u{1b}[K")
 }
 
 #[async_trait]
@@ -160,12 +205,14 @@ impl Patience for Countdown {
 
 /// Checks a code.
 pub(super) async fn verify(args: &VerifyArgs, session: &mut Session) -> Result<Ending, Failure> {
-    let secret = names::secret(session, &args.secret, Among::Live).await?;
+    let secret = names::secret(session, &args.secret.text(), Among::Live).await?;
     let typed = if args.stdin {
         session.console.read_stdin(CODE_BYTES_MAX)?
     } else {
         session.console.ask_hidden("Code (hidden): ", "use --stdin").await?
     };
+    // As apps show it: `123 456`. What is no code at all the service refuses, in the audit log.
+    let typed = code_digits(&typed).unwrap_or(typed);
     let seat = seat::id_for_use(session, args.seat.clone()).await?;
     let verified = session.service.verify_code(&session.caller, secret.id, &typed, seat.as_deref()).await?;
     let answer = VerifyResponse { status: OK, valid: verified.valid };
@@ -179,13 +226,25 @@ mod tests {
 
     #[test]
     fn a_watched_code_is_drawn_over_itself_with_a_bar_that_runs_out() {
-        assert_eq!(frame("287082", 30, 30, false), format!("\r287082  {}  30 s\u{1b}[K", "█".repeat(20)));
+        assert_eq!(frame("287082", 30, 30, false, None), format!("\r287082  {}  30 s\u{1b}[K", "█".repeat(20)));
         assert_eq!(
-            frame("287082", 15, 30, false),
+            frame("287082", 15, 30, false, None),
             format!("\r287082  {}{}  15 s\u{1b}[K", "█".repeat(10), "░".repeat(10))
         );
-        assert!(frame("287082", 5, 30, true).contains("\u{1b}[31m"));
-        assert!(frame("287082", 6, 30, true).contains("\u{1b}[32m"));
+        assert!(frame("287082", 5, 30, true, None).contains("\u{1b}[31m"));
+        assert!(frame("287082", 6, 30, true, None).contains("\u{1b}[32m"));
+    }
+
+    #[test]
+    fn a_watched_code_stays_on_one_line_of_a_narrow_terminal() {
+        let drawn = |within| frame("287082", 7, 30, false, Some(within));
+        for within in 1..60 {
+            let line = drawn(within);
+            let shown = line.trim_start_matches('\r').trim_end_matches("\u{1b}[K");
+            assert!(width(shown) < within.max(2), "{within}: {shown:?}");
+        }
+        assert_eq!(drawn(20), "\r287082  ██░░░░  7 s\u{1b}[K");
+        assert_eq!(drawn(14), "\r287082  7 s\u{1b}[K");
     }
 
     #[test]

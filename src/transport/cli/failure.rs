@@ -20,7 +20,7 @@ pub enum Ending {
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// The service refused.
-    #[error(transparent)]
+    #[error("{}", in_flags(.0))]
     Refused(#[from] Refusal),
     /// What was typed can't be meant.
     #[error("{0}")]
@@ -77,10 +77,19 @@ impl Failure {
             retry_after: None,
         };
         match self {
-            Self::Refused(refusal) => ErrorBody::from(refusal),
+            Self::Refused(refusal) => ErrorBody { message: self.to_string(), ..ErrorBody::from(refusal) },
             Self::Failed { code, .. } => word(*code),
             Self::Usage(_) => word(Code::InvalidArgument),
             Self::Output(_) | Self::Interrupted => word(Code::Unavailable),
+        }
+    }
+
+    /// Whether something was typed that can't be meant, whichever layer saw it. What is wrong in a file was not typed.
+    pub fn is_usage(&self) -> bool {
+        match self {
+            Self::Usage(_) => true,
+            Self::Refused(Refusal::Invalid { field, .. }) => *field != "uri",
+            Self::Refused(_) | Self::Failed { .. } | Self::Output(_) | Self::Interrupted => false,
         }
     }
 
@@ -91,9 +100,54 @@ impl Failure {
     }
 }
 
+/// What a refusal says to somebody who typed flags: the service's fields under the names that they have here.
+fn in_flags(refusal: &Refusal) -> String {
+    if let Refusal::Invalid { field, problem } = refusal {
+        format!("{} {}", typed_as(field), with_flags(problem))
+    } else {
+        with_flags(&refusal.to_string())
+    }
+}
+
+/// How a field of the service is given on the command line.
+fn typed_as(field: &str) -> String {
+    match field {
+        "secret" => "the seed".to_owned(),
+        "uri" => "the URI".to_owned(),
+        "code" => "the code".to_owned(),
+        "seat_id" => "--seat".to_owned(),
+        "scopes" => "--scope".to_owned(),
+        other => format!("--{}", other.replace('_', "-")),
+    }
+}
+
+/// The fields that a sentence names.
+fn with_flags(sentence: &str) -> String {
+    ["max_wait", "min_validity", "single_use", "seat_id"]
+        .iter()
+        .fold(sentence.to_owned(), |sentence, field| sentence.replace(&format!("`{field}`"), &typed_as(field)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refusal_names_the_flag_that_was_typed_and_not_the_field() {
+        let told = |field, problem: &str| Failure::from(Refusal::invalid(field, problem)).to_string();
+        assert_eq!(told("max_wait", "must be 0 to 120 seconds"), "--max-wait must be 0 to 120 seconds");
+        assert_eq!(told("secret", "is empty"), "the seed is empty");
+        let busy = Refusal::Busy { reason: "no unused code within `max_wait`", after: std::time::Duration::ZERO };
+        assert!(Failure::from(busy).to_string().starts_with("no unused code within --max-wait;"));
+    }
+
+    #[test]
+    fn what_is_typed_wrong_is_usage_whichever_layer_sees_it() {
+        assert!(Failure::from(Refusal::invalid("max_wait", "x")).is_usage());
+        assert!(Failure::Usage(String::new()).is_usage());
+        assert!(!Failure::from(Refusal::invalid("uri", "x")).is_usage(), "it stands in a file");
+        assert!(!Failure::from(Refusal::NotFound("secret")).is_usage());
+    }
 
     #[test]
     fn a_reader_that_went_away_is_one_whatever_it_read_from() {

@@ -7,16 +7,18 @@ use zeroize::Zeroizing;
 use super::{
     Ending, Failure, Session,
     names::{self, Among},
+    numbers::{counted, whole},
     output::Table,
     seat, times,
 };
 use crate::{
     domain::{
         api_key::{ApiKey, KeyId},
+        limits::GRANTS_MAX,
         scope::{Scope, ScopeSet},
         time::Timestamp,
     },
-    service::{KeyRequest, MintedKey},
+    service::{Code, KeyRequest, MintedKey},
     transport::wire::{OK, SecretDeleteResponse},
 };
 
@@ -27,14 +29,20 @@ const COLUMNS: [&str; 9] = ["ID", "NAME", "STATE", "SCOPES", "SECRETS", "SEAT", 
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Make a key and print it, once
+    #[command(after_help = "Examples:\n  countersign key create --name agent\n  countersign key create --name ci --scope codes:read --secret github --expires 90d", aliases = ["add", "new"])]
     Create(CreateArgs),
     /// List the keys, without their secret halves
+    #[command(after_help = "Examples:\n  countersign key list", alias = "ls")]
     List,
     /// Revoke a key, from the next request on
+    #[command(after_help = "Examples:\n  countersign key revoke agent\n  countersign key revoke --damaged", aliases = ["rm", "delete", "remove"])]
     Revoke {
-        /// The key's id, as `key list` shows it
-        #[arg(value_name = "ID", required_unless_present = "damaged")]
+        /// The key: its id or its name
+        #[arg(value_name = "NAME", required_unless_present = "damaged")]
         key: Option<String>,
+        /// Don't ask
+        #[arg(long, short = 'y')]
+        yes: bool,
         /// Remove every damaged key, also one whose id can't be read
         #[arg(long, conflicts_with = "key")]
         damaged: bool,
@@ -50,14 +58,14 @@ pub struct CreateArgs {
     /// What it may do, separated by commas [default: codes:read,secrets:read,seats:read]
     #[arg(long, value_name = "SCOPE,…", value_delimiter = ',')]
     scope: Vec<String>,
-    /// Bind it to a seat: its id, `auth_subject` or e-mail address
-    #[arg(long, value_name = "ID")]
+    /// Bind it to a seat: its id, `auth_subject`, e-mail address or name
+    #[arg(long, value_name = "SEAT")]
     seat: Option<String>,
     /// Limit it to these secrets, separated by commas: the others do not exist for it
-    #[arg(long, value_name = "ID|LABEL,…", value_delimiter = ',')]
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     secret: Vec<String>,
     /// Codes an hour it may get, per secret
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole::<u32>)]
     codes_per_hour: Option<u32>,
     /// When it stops working: a span such as 90d, or a time [default: never]
     #[arg(long, value_name = "WHEN")]
@@ -90,6 +98,17 @@ struct CreatedKey<'a> {
     status: &'static str,
 }
 
+/// Where a server listens, for programs; with the first key of its vault, if that was made.
+#[derive(Serialize)]
+struct ListeningAnswer<'a> {
+    listening: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<CreatedKey<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host_configuration: Option<serde_json::Value>,
+    status: &'static str,
+}
+
 /// The answer to a list.
 #[derive(Serialize)]
 struct KeysAnswer {
@@ -114,23 +133,40 @@ pub(super) async fn run(command: Command, session: &mut Session) -> Result<Endin
         Command::Revoke { key: None, .. } => {
             let revoked = session.service.remove_damaged_keys(&session.caller).await?;
             let answer = RevokedAnswer { revoked, status: OK };
-            session.console.answer(&answer, |console| console.line(&format!("{revoked} revoked")))?;
+            session.console.answer(&answer, |console| console.line(&format!("{} revoked", counted(revoked, "key"))))?;
             Ok(Ending::Done)
         }
-        Command::Revoke { key: Some(key), .. } => {
-            let id: KeyId = key.trim().parse().map_err(|_| Failure::invalid("a key's id has 12 letters and digits"))?;
-            session.service.revoke_key(&session.caller, id).await?;
-            session.console.answer(&SecretDeleteResponse { status: OK }, |console| console.line("revoked"))?;
-            Ok(Ending::Done)
-        }
+        Command::Revoke { key: Some(key), yes, .. } => revoke(&key, yes, session).await,
     }
+}
+
+/// Revokes a key. A script goes on without a question: a key that leaked must be stopped, and another is made at once.
+async fn revoke(name: &str, yes: bool, session: &mut Session) -> Result<Ending, Failure> {
+    let (id, told) = match (names::key(session, name).await, name.trim().parse::<KeyId>()) {
+        (Ok(key), _) if key.revoked_at.is_some() => (None, key.name.to_string()),
+        (Ok(key), _) => (Some(key.id), format!("the key \"{}\" ({})", key.name, key.id)),
+        // A damaged one stands in no list, but can be named by its whole id.
+        (Err(Failure::Failed { code: Code::NotFound, .. }), Ok(id)) => (Some(id), format!("the key {id}")),
+        (Err(failure), _) => return Err(failure),
+    };
+    let answer = SecretDeleteResponse { status: OK };
+    let Some(id) = id else {
+        session.console.answer(&answer, |console| console.line("already revoked"))?;
+        return Ok(Ending::Done);
+    };
+    if session.console.can_ask() {
+        session.console.confirm(&format!("Revoke {told}? Whoever uses it is refused from now on."), yes.into())?;
+    }
+    session.service.revoke_key(&session.caller, id).await?;
+    session.console.answer(&answer, |console| console.line("revoked"))?;
+    Ok(Ending::Done)
 }
 
 /// Makes the first key of a vault, with every scope, and prints it with a configuration to paste into a host.
 ///
 /// # Errors
 /// [`Failure`].
-pub async fn first_key(session: &mut Session, url: &str) -> Result<(), Failure> {
+pub async fn first_key(session: &mut Session, address: &str, url: &str) -> Result<(), Failure> {
     let request = KeyRequest {
         name: "first key".to_owned(),
         scopes: ScopeSet::ALL,
@@ -141,13 +177,32 @@ pub async fn first_key(session: &mut Session, url: &str) -> Result<(), Failure> 
     };
     let minted = session.service.create_key(&session.caller, request).await?;
     let token = minted.plain.expose_token();
-    session.console.note("This vault had no key. Here is one with every scope; it is shown this once.");
-    show(session, &minted, &token)?;
-    session.console.note("\nFor a host's configuration:");
     let host = serde_json::json!({"mcpServers": {"countersign": {
         "type": "http", "url": format!("{url}/mcp"), "headers": {"Authorization": format!("Bearer {}", *token)},
     }}});
+    session.console.note("This vault had no key. Here is one with every scope; it is shown this once.");
+    if session.console.is_json() {
+        let secret = minted.plain.expose_secret();
+        let key = CreatedKey { key: KeyView::from(&minted.key), key_secret: secret, token: &token, status: OK };
+        let answer = ListeningAnswer { listening: address, key: Some(key), host_configuration: Some(host), status: OK };
+        session.console.document(&answer)?;
+        return session.console.flush();
+    }
+    show(session, &minted, &token)?;
+    session.console.note("\nFor a host's configuration:");
     session.console.document(&host)?;
+    session.console.flush()
+}
+
+/// Tells a program where a server listens.
+///
+/// # Errors
+/// [`Failure::Output`].
+pub fn listening(session: &mut Session, address: &str) -> Result<(), Failure> {
+    if session.console.is_json() {
+        let answer = ListeningAnswer { listening: address, key: None, host_configuration: None, status: OK };
+        session.console.document(&answer)?;
+    }
     session.console.flush()
 }
 
@@ -155,6 +210,9 @@ async fn create(args: CreateArgs, session: &mut Session) -> Result<Ending, Failu
     let now = session.service.now();
     let expires_at = args.expires.as_deref().map(|text| times::future("--expires", text, now)).transpose()?;
     let scopes = if args.scope.is_empty() { ScopeSet::of_a_new_key() } else { scopes(&args.scope)? };
+    if args.secret.len() > GRANTS_MAX {
+        return Err(Failure::Usage(format!("--secret takes at most {GRANTS_MAX} secrets")));
+    }
     let mut secrets = Vec::with_capacity(args.secret.len());
     for name in &args.secret {
         secrets.push(names::secret(session, name, Among::Live).await?.id);

@@ -7,11 +7,14 @@
 mod account;
 mod anchors;
 mod audit;
+mod clipboard;
 mod code;
 mod failure;
 mod hidden;
 mod key;
+mod live;
 mod names;
+mod numbers;
 mod output;
 mod prompt;
 mod seat;
@@ -24,7 +27,7 @@ mod vault;
 use clap::Subcommand;
 
 pub use failure::{Ending, Failure};
-pub use key::first_key;
+pub use key::{first_key, listening};
 pub use output::{Answers, Console, Looks, Stream};
 pub use seat::find_seat;
 pub use vault::VaultFacts;
@@ -40,9 +43,15 @@ pub enum Command {
     /// Manage the secrets that codes are made from
     #[command(subcommand, visible_alias = "secrets")]
     Secret(secret::Command),
-    /// Show the current code of a secret
+    /// Show the current code of a secret; of all of them without a name
+    #[command(
+        after_help = "Examples:\n  countersign code github ada\n  countersign code github --copy\n  countersign code github --watch\n  countersign code --json github"
+    )]
     Code(code::CodeArgs),
     /// Check a code that somebody read from their authenticator app
+    #[command(
+        after_help = "Examples:\n  countersign verify github ada\n  echo 492039 | countersign verify github ada --stdin"
+    )]
     Verify(code::VerifyArgs),
     /// Manage seats: the people agents work for
     #[command(subcommand, visible_alias = "seats")]
@@ -53,7 +62,7 @@ pub enum Command {
     /// Manage accounts: tenants of the vault
     #[command(subcommand, visible_alias = "accounts")]
     Account(account::Command),
-    /// Read and check the trail of every code given and every change
+    /// Read and check the audit log: every code given and every change
     #[command(subcommand)]
     Audit(audit::Command),
     /// Look after the vault
@@ -62,6 +71,18 @@ pub enum Command {
 }
 
 impl Command {
+    /// Whether it stores something: only then is a vault made where there is none.
+    pub const fn makes_a_vault(&self) -> bool {
+        match self {
+            Self::Secret(command) => command.stores(),
+            Self::Seat(command) => matches!(command, seat::Command::Add { .. } | seat::Command::Import { .. }),
+            Self::Key(command) => matches!(command, key::Command::Create(_)),
+            Self::Account(command) => matches!(command, account::Command::Add { .. }),
+            Self::Vault(command) => matches!(command, vault::Command::Create),
+            Self::Code(_) | Self::Verify(_) | Self::Audit(_) => false,
+        }
+    }
+
     /// Whether it examines the vault, of which then anything may be damaged.
     pub const fn is_doctor(&self) -> bool {
         matches!(self, Self::Vault(vault::Command::Doctor))

@@ -1,15 +1,38 @@
-//! How a person names a secret: by its id, by the start of its id, or by its exact label; and a key, by its id or its name.
+//! How a person names a secret, a seat or a key: by its id, by the short id that lists show, by what it is called, or by any
+//! words of that. What several bear is asked about on a terminal, and refused with its candidates elsewhere.
 
-use std::fmt::Write as _;
+use std::{collections::HashSet, fmt::Write as _};
 
-use super::{Session, failure::Failure};
+use clap::Args;
+use uuid::Uuid;
+
+use super::{Failure, Session, output::Table};
 use crate::{
-    domain::{api_key::KeyId, ids::SecretId, secret::TotpSecret},
+    domain::{
+        api_key::ApiKey,
+        ids::SecretId,
+        name_query::{NameQuery, normalised},
+        seat::Seat,
+        secret::TotpSecret,
+        text::{AuthSubject, ShownText},
+    },
     service::{Code, SecretQuery},
 };
 
-/// Candidates of an ambiguous name that are listed: ids made in the same years begin alike.
+/// Candidates of an ambiguous name that are listed.
 const CANDIDATES_MAX: usize = 20;
+/// Characters of a short id at least: fewer would name something else as soon as a few are added.
+const SHORT_CHARS_MIN: usize = 4;
+/// Characters of a whole id without its hyphens.
+const ID_CHARS: usize = 32;
+
+/// A secret, as it is named on the command line. Several words need no quotes.
+#[derive(Debug, Args)]
+pub struct SecretName {
+    /// The secret: its id, its short id, or words of its issuer and label
+    #[arg(value_name = "NAME", required = true, num_args = 1..)]
+    secret: Vec<String>,
+}
 
 /// Among which secrets a name is looked up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,8 +45,36 @@ pub(super) enum Among {
     All,
 }
 
+/// What a person can name.
+pub(super) trait Named {
+    /// What several of them are called.
+    const NOUN: &'static str;
+    /// The head of a list of candidates.
+    const HEAD: &'static [&'static str];
+
+    /// Its id, if a short one stands for it.
+    fn uuid(&self) -> Option<Uuid>;
+    /// Whether this is its whole id.
+    fn has_id(&self, id: &str) -> bool;
+    /// Whether this is the end of its id, as short ids are.
+    fn has_id_end(&self, end: &str) -> bool;
+    /// What it is called, each of which names it as a whole.
+    fn called(&self) -> Vec<&str>;
+    /// Whether every word of a query is in what it is called.
+    fn has_words(&self, query: &str) -> bool;
+    /// Its row in a list of candidates.
+    fn candidate(&self) -> Vec<String>;
+}
+
+impl SecretName {
+    /// The words as one text.
+    pub(super) fn text(&self) -> String {
+        self.secret.join(" ")
+    }
+}
+
 /// The secret that a person names.
-pub(super) async fn secret(session: &Session, name: &str, among: Among) -> Result<TotpSecret, Failure> {
+pub(super) async fn secret(session: &mut Session, name: &str, among: Among) -> Result<TotpSecret, Failure> {
     // A whole id needs no list, which with many secrets costs a moment.
     if let (Ok(id), Among::Live) = (name.trim().parse(), among) {
         return Ok(session.service.get_secret(&session.caller, id).await?);
@@ -35,138 +86,309 @@ pub(super) async fn secret(session: &Session, name: &str, among: Among) -> Resul
     if among != Among::Live {
         all.extend(session.service.list_deleted(&session.caller).await?);
     }
-    chosen(all, name)
+    let none = "no secret has this id, short id, or these words in its issuer and label; `countersign secret list` shows \
+                what exists";
+    one(session, named(all, name)?, none)
 }
 
-/// The id of the secret that a person names for a look at the trail, which remembers erased ones too.
-pub(super) async fn secret_id(session: &Session, name: &str) -> Result<SecretId, Failure> {
+/// The id of the secret that a person names for a look at the audit log, which remembers erased ones too.
+pub(super) async fn secret_id(session: &mut Session, name: &str) -> Result<SecretId, Failure> {
     match name.trim().parse() {
         Ok(id) => Ok(id),
         Err(_) => Ok(secret(session, name, Among::All).await?.id),
     }
 }
 
-/// The id of the key that a person names for a look at the trail: by its id, which rows remember when the key is gone, or by
-/// its name.
-pub(super) async fn key_id(session: &Session, name: &str) -> Result<KeyId, Failure> {
-    let (name, whole) = (name.trim(), name.trim().parse().ok());
-    let mut called = session.service.list_keys(&session.caller).await?.sound;
-    if let Some(key) = called.iter().find(|key| Some(key.id) == whole) {
-        return Ok(key.id);
+/// The key that a person names: among keys of one name, one that still works goes before those that were revoked.
+pub(super) async fn key(session: &mut Session, name: &str) -> Result<ApiKey, Failure> {
+    let mut found = named(session.service.list_keys(&session.caller).await?.sound, name)?;
+    if found.len() > 1 && found.iter().any(|key| key.revoked_at.is_none()) {
+        found.retain(|key| key.revoked_at.is_none());
     }
-    called.retain(|key| key.name.as_str() == name);
-    match (called.as_slice(), whole) {
-        ([only], _) => Ok(only.id),
-        ([], Some(id)) => Ok(id),
-        ([], None) => {
-            let message = "no key has this id or name; `countersign key list` shows what exists".to_owned();
-            Err(Failure::Failed { code: Code::NotFound, message })
-        }
-        (several, _) => Err(ambiguous("keys", several, |key| format!("{}  {}  {}", key.id, key.name, key.created_at))),
-    }
+    one(session, found, "no key has this id or name; `countersign key list` shows what exists")
 }
 
-fn chosen(mut all: Vec<TotpSecret>, name: &str) -> Result<TotpSecret, Failure> {
+/// The seat that a person names by words, or by its short id.
+pub(super) async fn seat(session: &mut Session, name: &str) -> Result<Seat, Failure> {
+    let all = session.service.every_seat(&session.caller).await?;
+    one(session, named(all, name)?, "no such seat; `countersign seat list` shows what exists")
+}
+
+/// Those that a name may mean. A whole id goes first; what is called exactly so goes before what has the words, but not
+/// before the end of an id: whoever may choose a label must not be able to take another's place by it.
+fn named<T: Named>(mut all: Vec<T>, name: &str) -> Result<Vec<T>, Failure> {
     let name = name.trim();
-    all.retain(|secret| is_called(secret, name));
-    match (all.pop(), all.is_empty()) {
-        (Some(only), true) => Ok(only),
-        (Some(last), false) => {
-            all.push(last);
-            Err(ambiguous("secrets", &all, candidate))
-        }
-        (None, _) => Err(Failure::Failed {
-            code: Code::NotFound,
-            message: "no secret has this id, start of an id, or label; `countersign secret list` shows what exists"
-                .to_owned(),
-        }),
+    if name.is_empty() {
+        return Err(Failure::Usage("a name must not be empty".to_owned()));
     }
+    let whole = normalised(name);
+    let exact = |one: &T| one.has_id_end(name) || one.called().iter().any(|called| normalised(called) == whole);
+    if all.iter().any(|one| one.has_id(name)) {
+        all.retain(|one| one.has_id(name));
+    } else if all.iter().any(exact) {
+        all.retain(exact);
+    } else {
+        all.retain(|one| one.has_words(name));
+    }
+    Ok(all)
 }
 
-fn is_called(secret: &TotpSecret, name: &str) -> bool {
-    let starts = !name.is_empty() && secret.id.to_string().starts_with(&name.to_ascii_lowercase());
-    starts || secret.metadata.label.as_str() == name
+/// The only one, or the one that a person at the terminal chooses.
+fn one<T: Named>(session: &mut Session, mut found: Vec<T>, none: &str) -> Result<T, Failure> {
+    let last = found.pop().ok_or_else(|| Failure::Failed { code: Code::NotFound, message: none.to_owned() })?;
+    if found.is_empty() {
+        return Ok(last);
+    }
+    found.push(last);
+    let console = &mut session.console;
+    if !console.can_ask() || found.len() > CANDIDATES_MAX {
+        return Err(ambiguous(&found));
+    }
+    let ids: Vec<Uuid> = found.iter().filter_map(T::uuid).collect();
+    let short = ShortIds::of(&ids);
+    let nth = console.choose(&format!("This names {} {}:", found.len(), T::NOUN), &candidates(&found, Some(&short)))?;
+    found.into_iter().nth(nth).ok_or_else(|| Failure::invalid("nothing was chosen"))
 }
 
-fn candidate(secret: &TotpSecret) -> String {
-    let issuer = secret.metadata.issuer.as_ref().map_or("-", |issuer| issuer.as_str());
-    let gone = if secret.deleted_at.is_some() { "  (deleted)" } else { "" };
-    format!("{}  {}  {issuer}  {}{gone}", secret.id, secret.metadata.label, secret.created_at)
+/// With short ids for a person to read; a program gets whole ones.
+fn candidates<T: Named>(found: &[T], short: Option<&ShortIds>) -> Table {
+    let mut table = Table::new(T::HEAD);
+    for one in found.iter().take(CANDIDATES_MAX) {
+        let mut row = one.candidate();
+        if let (Some(short), Some(id), Some(cell)) = (short, one.uuid(), row.first_mut()) {
+            *cell = short.short(id);
+        }
+        table.row(row);
+    }
+    table
 }
 
 /// A name that several things bear, with a line for each of them.
-pub(super) fn ambiguous<T>(what: &str, candidates: &[T], line: impl Fn(&T) -> String) -> Failure {
-    let mut message = format!("this names {} {what}; use the id of the one you mean:", candidates.len());
-    for one in candidates.iter().take(CANDIDATES_MAX) {
-        let _ = write!(message, "\n  {}", line(one));
+pub(super) fn ambiguous<T: Named>(found: &[T]) -> Failure {
+    let rows = candidates(found, None).lines(None);
+    let mut message = format!("this names {} {}; use the id of the one you mean:", found.len(), T::NOUN);
+    for line in rows.iter().skip(1) {
+        message.push_str("\n  ");
+        message.push_str(line);
     }
-    let more = candidates.len().saturating_sub(CANDIDATES_MAX);
+    let more = found.len().saturating_sub(CANDIDATES_MAX);
     if more > 0 {
         let _ = write!(message, "\n  and {more} more");
     }
     Failure::invalid(message)
 }
 
+/// Ends of ids that tell all of them apart. Ids begin with the time; their end is random.
+pub(super) struct ShortIds(usize);
+
+impl ShortIds {
+    /// As long as is needed for these.
+    pub(super) fn of(ids: &[Uuid]) -> Self {
+        let distinct = |chars: usize| {
+            let ends: HashSet<String> = ids.iter().map(|id| end_of(*id, chars)).collect();
+            ends.len() == ids.len()
+        };
+        Self((SHORT_CHARS_MIN..ID_CHARS).find(|chars| distinct(*chars)).unwrap_or(ID_CHARS))
+    }
+
+    pub(super) fn short(&self, id: Uuid) -> String {
+        end_of(id, self.0)
+    }
+}
+
+fn end_of(id: Uuid, chars: usize) -> String {
+    let whole = id.simple().to_string();
+    whole.get(whole.len().saturating_sub(chars)..).unwrap_or_default().to_owned()
+}
+
+fn ends_with(id: Uuid, end: &str) -> bool {
+    let end: String = end.chars().filter(|c| *c != '-').map(|c| c.to_ascii_lowercase()).collect();
+    end.len() >= SHORT_CHARS_MIN && id.simple().to_string().ends_with(&end)
+}
+
+impl Named for TotpSecret {
+    const NOUN: &'static str = "secrets";
+    const HEAD: &'static [&'static str] = &["ID", "LABEL", "ISSUER", "CREATED"];
+
+    fn uuid(&self) -> Option<Uuid> {
+        Some(self.id.uuid())
+    }
+
+    fn has_id(&self, id: &str) -> bool {
+        id.parse() == Ok(self.id)
+    }
+
+    fn has_id_end(&self, end: &str) -> bool {
+        ends_with(self.id.uuid(), end)
+    }
+
+    fn called(&self) -> Vec<&str> {
+        vec![self.metadata.label.as_str()]
+    }
+
+    fn has_words(&self, query: &str) -> bool {
+        let issuer = self.metadata.issuer.as_ref().map(ShownText::as_str);
+        is_meant(query, issuer, self.metadata.label.as_str())
+    }
+
+    fn candidate(&self) -> Vec<String> {
+        let gone = if self.deleted_at.is_some() { " (deleted)" } else { "" };
+        vec![
+            self.id.to_string(),
+            self.metadata.label.to_string(),
+            self.metadata.issuer.as_ref().map(ToString::to_string).unwrap_or_default(),
+            format!("{}{gone}", self.created_at),
+        ]
+    }
+}
+
+impl Named for ApiKey {
+    const NOUN: &'static str = "keys";
+    const HEAD: &'static [&'static str] = &["ID", "NAME", "CREATED"];
+
+    fn uuid(&self) -> Option<Uuid> {
+        None
+    }
+
+    fn has_id(&self, id: &str) -> bool {
+        self.id.as_str() == id
+    }
+
+    /// A key's id is short already.
+    fn has_id_end(&self, _end: &str) -> bool {
+        false
+    }
+
+    fn called(&self) -> Vec<&str> {
+        vec![self.name.as_str()]
+    }
+
+    fn has_words(&self, query: &str) -> bool {
+        is_meant(query, None, self.name.as_str())
+    }
+
+    fn candidate(&self) -> Vec<String> {
+        let gone = if self.revoked_at.is_some() { " (revoked)" } else { "" };
+        vec![self.id.to_string(), self.name.to_string(), format!("{}{gone}", self.created_at)]
+    }
+}
+
+impl Named for Seat {
+    const NOUN: &'static str = "seats";
+    const HEAD: &'static [&'static str] = &["ID", "EMAIL", "AUTH SUBJECT"];
+
+    fn uuid(&self) -> Option<Uuid> {
+        Some(self.id.uuid())
+    }
+
+    fn has_id(&self, id: &str) -> bool {
+        id.parse() == Ok(self.id)
+    }
+
+    fn has_id_end(&self, end: &str) -> bool {
+        ends_with(self.id.uuid(), end)
+    }
+
+    fn called(&self) -> Vec<&str> {
+        let subject = self.profile.auth_subject.as_ref().map(AuthSubject::as_str);
+        [Some(self.profile.email.as_str()), subject].into_iter().flatten().collect()
+    }
+
+    fn has_words(&self, query: &str) -> bool {
+        let names = [&self.profile.first_name, &self.profile.last_name];
+        let names: Vec<&str> = names.into_iter().flatten().map(ShownText::as_str).collect();
+        is_meant(query, Some(self.profile.email.as_str()), &names.join(" "))
+    }
+
+    fn candidate(&self) -> Vec<String> {
+        let subject = self.profile.auth_subject.as_ref().map(ToString::to_string).unwrap_or_default();
+        vec![self.id.to_string(), self.profile.email.to_string(), subject]
+    }
+}
+
+/// Whether a person means this by some words. No words mean nothing.
+fn is_meant(query: &str, issuer: Option<&str>, label: &str) -> bool {
+    !query.trim().is_empty() && NameQuery::of(query).matches(issuer, label)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{secret::SecretMetadata, text::ShownText, time::Timestamp, totp::TotpParameters};
+    use crate::domain::{secret::SecretMetadata, time::Timestamp, totp::TotpParameters};
 
     fn secrets() -> Vec<TotpSecret> {
-        let made = |id: &str, label| TotpSecret {
+        let made = |id: &str, label, issuer: Option<&str>| TotpSecret {
             id: id.parse().unwrap(),
             created_at: Timestamp::from_seconds(0),
             last_used_at: None,
             deleted_at: None,
             metadata: SecretMetadata {
                 label: ShownText::parse(label).unwrap(),
-                issuer: None,
+                issuer: issuer.map(|issuer| ShownText::parse(issuer).unwrap()),
                 totp: TotpParameters::default(),
                 single_use: false,
             },
         };
         vec![
-            made("01900000-0000-7000-8000-000000000001", "alice"),
-            made("01900000-0000-7000-8000-000000000002", "alice"),
-            made("01911111-0000-7000-8000-000000000003", "0190"),
-            made("abcd1111-0000-7000-8000-000000000004", "bob"),
+            made("01900000-0000-7000-8000-00000000aaa1", "ada@example.com", Some("GitHub")),
+            made("01900000-0000-7000-8000-00000000bbb2", "ada@example.com", Some("GitLab")),
+            made("01900000-0000-7000-8000-00000000ccc3", "bob", None),
+            made("01900000-0000-7000-8000-00000000ddd4", "bob@work", Some("Acme")),
+            // An agent may choose any label, also one that is another's short id.
+            made("01900000-0000-7000-8000-00000000eee5", "ccc3", None),
         ]
     }
 
-    fn id_of(name: &str) -> Result<String, String> {
-        chosen(secrets(), name).map(|secret| secret.id.to_string()).map_err(|failure| failure.to_string())
+    #[track_caller]
+    fn check(name: &str, expected: &[&str]) {
+        let found = named(secrets(), name).unwrap();
+        let ends: Vec<String> = found.iter().map(|secret| end_of(secret.id.uuid(), 4)).collect();
+        assert_eq!(ends, expected, "{name}");
     }
 
     #[test]
-    fn a_secret_is_named_by_label_or_by_the_start_of_its_id() {
-        assert!(id_of("bob").unwrap().ends_with('4'));
-        assert!(id_of("ABCD").unwrap().ends_with('4'));
-        assert!(id_of("a").unwrap().ends_with('4'));
-        assert!(id_of("01900000-0000-7000-8000-000000000002").unwrap().ends_with('2'));
+    fn any_words_of_issuer_and_label_name_a_secret_without_case() {
+        check("GitHub", &["aaa1"]);
+        check("github ada", &["aaa1"]);
+        check("ACME", &["ddd4"]);
+        check("ada gitlab", &["bbb2"]);
+        check("ada", &["aaa1", "bbb2"]);
+        check("nobody", &[]);
     }
 
     #[test]
-    fn no_text_a_part_of_a_label_and_the_middle_of_an_id_name_nothing() {
-        for name in ["bo", "", " ", "alice2", "7000"] {
-            assert!(id_of(name).unwrap_err().starts_with("no secret has this id"), "{name}");
-        }
+    fn what_is_called_exactly_so_goes_before_what_has_the_words() {
+        check("bob", &["ccc3"]);
+        check("BOB", &["ccc3"]);
+        check("bo", &["ccc3", "ddd4"]);
     }
 
     #[test]
-    fn an_ambiguous_name_lists_its_candidates() {
-        let refused = id_of("alice").unwrap_err();
-        assert!(refused.starts_with("this names 2 secrets"), "{refused}");
-        assert!(refused.contains("000000000001  alice  -  1970-01-01T00:00:00.000Z"), "{refused}");
-
-        // One by its label, two by the start of their id.
-        assert!(id_of("0190").unwrap_err().starts_with("this names 3 secrets"));
-        assert!(id_of("0").unwrap_err().starts_with("this names 3 secrets"));
+    fn the_random_end_of_an_id_names_a_secret_and_no_label_takes_its_place() {
+        check("aaa1", &["aaa1"]);
+        check("0000AAA1", &["aaa1"]);
+        check("01900000-0000-7000-8000-00000000aaa1", &["aaa1"]);
+        check("ccc3", &["ccc3", "eee5"]);
+        check("aa1", &[]);
     }
 
     #[test]
-    fn a_long_list_of_candidates_is_cut() {
-        let refused = ambiguous("secrets", &[0; 22], ToString::to_string).to_string();
-        assert_eq!(refused.lines().count(), 22);
-        assert!(refused.starts_with("this names 22 secrets") && refused.ends_with("\n  and 2 more"), "{refused}");
+    fn short_ids_are_as_long_as_it_takes_to_tell_them_apart() {
+        let id = |text: &str| Uuid::try_parse(text).unwrap();
+        let (one, two) = (id("01900000-0000-7000-8000-0000001aaaa1"), id("01900000-0000-7000-8000-0000002aaaa1"));
+        assert_eq!(ShortIds::of(&[one]).short(one), "aaa1");
+        assert_eq!(ShortIds::of(&[one, two]).short(two), "2aaaa1");
+        assert_eq!(ShortIds::of(&[]).short(one), "aaa1");
+    }
+
+    #[test]
+    fn an_ambiguous_name_lists_its_candidates_and_a_long_list_is_cut() {
+        let refused = ambiguous(&named(secrets(), "ada").unwrap()).to_string();
+        assert!(refused.starts_with("this names 2 secrets; use the id of the one you mean:\n  01900000"), "{refused}");
+        assert!(refused.contains("aaa1  ada@example.com  GitHub  1970-01-01T00:00:00.000Z"), "{refused}");
+
+        let many: Vec<TotpSecret> = (0..5).flat_map(|_| secrets()).collect();
+        let refused = ambiguous(&many).to_string();
+        assert!(refused.starts_with("this names 25 secrets") && refused.ends_with("\n  and 5 more"), "{refused}");
     }
 }

@@ -11,6 +11,10 @@ use crate::{domain::time::Timestamp, service::Code, transport::wire::ErrorBody};
 const GAP: &str = "  ";
 /// What stands in an empty cell, so that columns can be counted.
 const EMPTY: &str = "-";
+/// What stands in the place of what has no room.
+const CUT: &str = "…";
+/// Columns of the terminal below which a cell is not cut.
+const CELL_MIN: usize = 8;
 
 /// How answers are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -162,13 +166,29 @@ impl Console {
         }
     }
 
-    /// Writes a table: aligned, without tabs, the head bold on a terminal.
+    /// Writes a table: aligned, without tabs, the head bold on a terminal, and no wider than that.
     pub(super) fn table(&mut self, table: &Table) -> Result<(), Failure> {
-        for (nth, line) in table.lines().into_iter().enumerate() {
+        for (nth, line) in table.lines(self.out_width()).into_iter().enumerate() {
             let bold = nth == 0 && self.looks.out.colour;
             self.line(&if bold { format!("\u{1b}[1m{line}\u{1b}[0m") } else { line })?;
         }
         Ok(())
+    }
+
+    /// How wide a line of the answer may be: as the terminal is now. A file or a program takes any.
+    pub(super) fn out_width(&self) -> Option<usize> {
+        if self.looks.out.terminal { terminal_size::terminal_size().map(|(wide, _)| usize::from(wide.0)) } else { None }
+    }
+
+    /// The same for what is said beside it.
+    pub(super) fn notes_width(&self) -> Option<usize> {
+        let size = if self.looks.notes.terminal { terminal_size::terminal_size_of(io::stderr()) } else { None };
+        size.map(|(wide, _)| usize::from(wide.0))
+    }
+
+    /// How many lines the terminal shows.
+    pub(super) fn out_height(&self) -> Option<usize> {
+        if self.looks.out.terminal { terminal_size::terminal_size().map(|(_, high)| usize::from(high.0)) } else { None }
     }
 
     /// Writes names and values below one another.
@@ -203,20 +223,77 @@ impl Table {
         self.rows.push(cells);
     }
 
-    fn lines(&self) -> Vec<String> {
+    pub(super) fn rows(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// The head and the rows, within a width if there is one: columns without any content go first, then the widest cells are
+    /// cut, and what still has no room is left out, the last columns first. The first column, which names the row, stays whole.
+    pub(super) fn lines(&self, within: Option<usize>) -> Vec<String> {
         let head: Vec<String> = self.head.iter().map(|cell| (*cell).to_owned()).collect();
         let all: Vec<&Vec<String>> = std::iter::once(&head).chain(&self.rows).collect();
         let wide = |nth: usize| all.iter().filter_map(|row| row.get(nth)).map(|cell| width(cell)).max().unwrap_or(0);
-        let widths: Vec<usize> = (0..self.head.len()).map(wide).collect();
+        let is_empty = |nth: usize| self.rows.iter().filter_map(|row| row.get(nth)).all(String::is_empty);
+        let mut columns: Vec<(usize, usize)> = (0..self.head.len()).map(|nth| (nth, wide(nth))).collect();
+        if let Some(within) = within.filter(|within| *within < taken(&columns)) {
+            columns.retain(|(nth, _)| *nth == 0 || !is_empty(*nth));
+            fit(&mut columns, within);
+        }
         let line = |row: &Vec<String>| {
-            let cells = row.iter().zip(&widths).map(|(cell, wide)| {
+            let cells = columns.iter().filter_map(|(nth, wide)| {
+                let cell = row.get(*nth)?;
                 let shown = if cell.is_empty() { EMPTY } else { cell };
-                padded(shown, *wide)
+                Some(padded(&cut(shown, *wide), *wide))
             });
             cells.collect::<Vec<_>>().join(GAP).trim_end().to_owned()
         };
         all.into_iter().map(line).collect()
     }
+}
+
+/// How much of a line columns take.
+fn taken(columns: &[(usize, usize)]) -> usize {
+    columns.iter().map(|(_, wide)| wide).sum::<usize>() + GAP.len() * columns.len().saturating_sub(1)
+}
+
+/// Makes columns fit: each by its place in a row, with its width. As many as fit with their widest cells cut.
+fn fit(columns: &mut Vec<(usize, usize)>, within: usize) {
+    let least = |columns: &[(usize, usize)]| {
+        let cut = columns.iter().enumerate().map(|(nth, (place, wide))| match nth {
+            0 => (*place, *wide),
+            _ => (*place, (*wide).min(CELL_MIN)),
+        });
+        taken(&cut.collect::<Vec<_>>())
+    };
+    while columns.len() > 1 && least(columns) > within {
+        columns.pop();
+    }
+    while taken(columns) > within {
+        match columns.iter_mut().skip(1).map(|(_, wide)| wide).max() {
+            Some(widest) if *widest > CELL_MIN => *widest -= 1,
+            _ => return,
+        }
+    }
+}
+
+/// A text in so many columns.
+pub(super) fn cut(text: &str, wide: usize) -> String {
+    if width(text) <= wide {
+        return text.to_owned();
+    }
+    let mut room = wide.saturating_sub(width(CUT));
+    let mut shown: String = text
+        .chars()
+        .take_while(|c| {
+            let needed = columns(*c);
+            let fits = needed <= room;
+            room = room.saturating_sub(needed);
+            fits
+        })
+        .collect();
+    shown.truncate(shown.trim_end().len());
+    shown.push_str(CUT);
+    shown
 }
 
 /// Whether standard output is anything but the null device, which also stands in for it when it was closed: what is written
@@ -244,10 +321,14 @@ fn padded(text: &str, wide: usize) -> String {
     format!("{text}{}", " ".repeat(wide.saturating_sub(width(text))))
 }
 
-/// Columns that a text takes on a terminal. An estimate: marks take none, East Asian characters and emoji two.
-fn width(text: &str) -> usize {
-    let columns = |c: char| match u32::from(c) {
-        0x0300..=0x036F | 0x20D0..=0x20FF => 0,
+/// Columns that a text takes on a terminal. An estimate: marks and joiners take none, East Asian characters and emoji two.
+pub(super) fn width(text: &str) -> usize {
+    text.chars().map(columns).sum()
+}
+
+fn columns(c: char) -> usize {
+    match u32::from(c) {
+        0x0300..=0x036F | 0x200C..=0x200D | 0x20D0..=0x20FF | 0xFE00..=0xFE0F => 0,
         0x1100..=0x115F
         | 0x2E80..=0xA4CF
         | 0xAC00..=0xD7A3
@@ -258,8 +339,7 @@ fn width(text: &str) -> usize {
         | 0x1F300..=0x1FAFF
         | 0x20000..=0x3FFFD => 2,
         _ => 1,
-    };
-    text.chars().map(columns).sum()
+    }
 }
 
 /// A stream to read from.
@@ -275,6 +355,29 @@ mod tests {
         table.row(vec!["1".to_owned(), "東京".to_owned(), String::new()]);
         table.row(vec!["22".to_owned(), "alice".to_owned(), "now".to_owned()]);
 
-        assert_eq!(table.lines(), ["ID  LABEL  LAST", "1   東京   -", "22  alice  now"]);
+        assert_eq!(table.lines(None), ["ID  LABEL  LAST", "1   東京   -", "22  alice  now"]);
+    }
+
+    #[test]
+    fn a_narrow_terminal_gets_a_table_that_is_cut_inside_its_cells() {
+        let mut table = Table::new(&["ID", "LABEL", "ISSUER", "CREATED"]);
+        table.row(vec!["a1b2".into(), "ada.lovelace@example.com".into(), "GitHub".into(), "2 minutes ago".into()]);
+        table.row(vec!["c3d4".into(), "東京東京東京東京東京東京".into(), "Acme".into(), "just now".into()]);
+
+        assert_eq!(table.lines(Some(80)), table.lines(None));
+        for within in 20..80 {
+            let lines = table.lines(Some(within));
+            assert!(lines.iter().all(|line| width(line) <= within), "{within}: {lines:?}");
+            assert!(lines.iter().skip(1).all(|line| line.starts_with(['a', 'c'])), "{within}: {lines:?}");
+        }
+        assert_eq!(
+            table.lines(Some(40)),
+            [
+                "ID    LABEL         ISSUER  CREATED",
+                "a1b2  ada.lovelac…  GitHub  2 minutes a…",
+                "c3d4  東京東京東…   Acme    just now"
+            ]
+        );
+        assert_eq!(table.lines(Some(20)), ["ID    LABEL", "a1b2  ada.lovelace@…", "c3d4  東京東京東京…"]);
     }
 }

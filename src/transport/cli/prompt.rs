@@ -3,7 +3,7 @@
 
 use std::{
     fs::File,
-    io::{self, Read as _},
+    io::{self, BufRead as _, Read as _},
     path::Path,
 };
 
@@ -12,9 +12,11 @@ use zeroize::Zeroizing;
 use super::{
     failure::Failure,
     hidden,
-    output::{Console, Input},
+    output::{Console, Input, Table},
 };
 
+/// Bytes of an answer that is read at most.
+const LINE_BYTES_MAX: u64 = 256;
 /// Stands for standard input where a file is asked for.
 const STDIN: &str = "-";
 
@@ -61,6 +63,33 @@ impl Console {
         })
     }
 
+    /// Whether a person is there to be asked.
+    pub(super) fn can_ask(&self) -> bool {
+        self.questions.terminal && self.looks().notes.terminal && !self.is_json()
+    }
+
+    /// Asks for one of several, by its number in the list. Returns its place, from 0.
+    pub(super) fn choose(&mut self, question: &str, of: &Table) -> Result<usize, Failure> {
+        let digits = of.rows().to_string().len();
+        let within = self.notes_width().map(|wide| wide.saturating_sub(digits + 2));
+        self.note(question);
+        for (nth, line) in of.lines(within).iter().enumerate() {
+            let number = if nth == 0 { String::new() } else { nth.to_string() };
+            self.note(&format!("{number:>digits$}  {line}"));
+        }
+        self.note_part(&format!("Which one? [1-{}] ", of.rows()));
+        let typed = self.typed_line()?;
+        let chosen = typed.parse::<usize>().ok().filter(|number| (1..=of.rows()).contains(number));
+        chosen.and_then(|number| number.checked_sub(1)).ok_or_else(|| Failure::invalid("nothing was chosen"))
+    }
+
+    fn typed_line(&mut self) -> Result<String, Failure> {
+        let mut typed = String::new();
+        let read = (&mut self.questions.input).take(LINE_BYTES_MAX).read_line(&mut typed);
+        read.map_err(|cause| Failure::invalid(cause.to_string()))?;
+        Ok(typed.trim().to_owned())
+    }
+
     /// Asks before something is lost.
     pub(super) fn confirm(&mut self, question: &str, consent: Consent) -> Result<(), Failure> {
         if consent == Consent::Given {
@@ -70,9 +99,8 @@ impl Console {
             return Err(Failure::Usage("this asks first, and standard input is not a terminal; add --yes".to_owned()));
         }
         self.note_part(&format!("{question} [y/N] "));
-        let mut typed = String::new();
-        self.questions.input.read_line(&mut typed).map_err(|cause| Failure::invalid(cause.to_string()))?;
-        if matches!(typed.trim().to_ascii_lowercase().as_str(), "y" | "yes") {
+        let typed = self.typed_line()?;
+        if matches!(typed.to_ascii_lowercase().as_str(), "y" | "yes") {
             Ok(())
         } else {
             Err(Failure::invalid("nothing was changed"))

@@ -5,7 +5,13 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::{Ending, Failure, Session, names, output::Table, seat_file};
+use super::{
+    Ending, Failure, Session,
+    names::{self, ShortIds},
+    numbers::whole,
+    output::Table,
+    seat_file,
+};
 use crate::{
     domain::{principal::Principal, seat::Seat, text::Name},
     service::{Code, SeatChanges, SeatQuery, Service},
@@ -16,6 +22,7 @@ use crate::{
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Add a seat
+    #[command(after_help = "Examples:\n  countersign seat add --email ada@corp.com --first-name Ada", alias = "create")]
     Add {
         /// E-mail address, unique in the account
         #[arg(long)]
@@ -24,27 +31,36 @@ pub enum Command {
         profile: ProfileArgs,
     },
     /// List the seats
+    #[command(
+        after_help = "Examples:\n  countersign seat list\n  countersign seat list --email ada@corp.com --json",
+        alias = "ls"
+    )]
     List {
         /// Only the seat with exactly this e-mail address
         #[arg(long)]
         email: Option<String>,
         /// Seats at most
-        #[arg(long, value_name = "N")]
+        #[arg(long, value_name = "N", value_parser = whole::<u32>)]
         limit: Option<u32>,
         /// Seats to skip
-        #[arg(long, value_name = "N", default_value_t = 0)]
+        #[arg(long, value_name = "N", default_value_t = 0, value_parser = whole::<u64>)]
         offset: u64,
     },
     /// Show a seat
+    #[command(after_help = "Examples:\n  countersign seat show ada@corp.com", alias = "get")]
     Show {
-        /// Its id, else its `auth_subject` or e-mail address
-        #[arg(value_name = "ID")]
+        /// The seat: its id, short id, `auth_subject`, e-mail address or name
+        #[arg(value_name = "SEAT")]
         seat: String,
     },
     /// Change a seat; an empty text removes what was there
+    #[command(
+        after_help = "Examples:\n  countersign seat update ada@corp.com --codes-per-hour 60\n  countersign seat update ada@corp.com --last-name \"\"",
+        alias = "edit"
+    )]
     Update {
-        /// Its id, else its `auth_subject` or e-mail address
-        #[arg(value_name = "ID")]
+        /// The seat: its id, short id, `auth_subject`, e-mail address or name
+        #[arg(value_name = "SEAT")]
         seat: String,
         /// E-mail address, unique in the account
         #[arg(long)]
@@ -53,15 +69,17 @@ pub enum Command {
         profile: ProfileArgs,
     },
     /// Remove a seat; keys bound to it are revoked
+    #[command(after_help = "Examples:\n  countersign seat rm ada@corp.com", aliases = ["delete", "remove"])]
     Rm {
-        /// Its id, else its `auth_subject` or e-mail address
-        #[arg(value_name = "ID")]
+        /// The seat: its id, short id, `auth_subject`, e-mail address or name
+        #[arg(value_name = "SEAT")]
         seat: String,
         /// Don't ask
         #[arg(long, short = 'y')]
         yes: bool,
     },
     /// Add seats from a file: CSV with a head line, or a JSON array. All of them, or none if one is wrong
+    #[command(after_help = "Examples:\n  countersign seat import people.csv")]
     Import {
         /// The file; `-` for standard input
         file: PathBuf,
@@ -84,7 +102,7 @@ pub struct ProfileArgs {
     #[arg(long, value_name = "ID")]
     auth_subject: Option<String>,
     /// Codes an hour that may be given for this seat, per secret; 0 for no limit
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole::<u32>)]
     codes_per_hour: Option<u32>,
 }
 
@@ -157,30 +175,27 @@ pub async fn find_seat(service: &Service, person: &Principal, name: &str) -> Res
     let query = SeatQuery { email: Some(name.to_owned()), ..SeatQuery::default() };
     let by_address = service.list_seats(person, &query).await?.pop();
     match (found, by_address) {
-        (Ok(one), Some(other)) if one.id != other.id => Err(ambiguous(&[one, other])),
+        (Ok(one), Some(other)) if one.id != other.id => Err(names::ambiguous(&[one, other])),
         (Err(refusal), Some(seat)) if refusal.code() == Code::NotFound => Ok(seat),
         (found, _) => Ok(found?),
     }
 }
 
-fn ambiguous(candidates: &[Seat]) -> Failure {
-    names::ambiguous("seats", candidates, |seat| {
-        let subject = seat.profile.auth_subject.as_ref().map_or("-", |subject| subject.as_str());
-        format!("{}  {}  {subject}", seat.id, seat.profile.email)
-    })
-}
-
-pub(super) async fn find(session: &Session, name: &str) -> Result<Seat, Failure> {
-    find_seat(&session.service, &session.caller, name).await
+/// The seat that a person names: as [`find_seat`] has it, or by its short id or words of its address and name.
+pub(super) async fn find(session: &mut Session, name: &str) -> Result<Seat, Failure> {
+    match find_seat(&session.service, &session.caller, name).await {
+        Err(Failure::Refused(refusal)) if refusal.code() == Code::NotFound => names::seat(session, name).await,
+        found => found,
+    }
 }
 
 /// The seat that a person names for a use case, by its id. What names none is passed on, for the use case to refuse it on
 /// the trail.
-pub(super) async fn id_for_use(session: &Session, name: Option<String>) -> Result<Option<String>, Failure> {
+pub(super) async fn id_for_use(session: &mut Session, name: Option<String>) -> Result<Option<String>, Failure> {
     let Some(name) = name else { return Ok(None) };
     match find(session, &name).await {
         Ok(seat) => Ok(Some(seat.id.to_string())),
-        Err(Failure::Refused(refusal)) if refusal.code() == Code::NotFound => Ok(Some(name)),
+        Err(Failure::Failed { code: Code::NotFound, .. }) => Ok(Some(name)),
         Err(failure) => Err(failure),
     }
 }
@@ -189,11 +204,12 @@ async fn list(query: &SeatQuery, session: &mut Session) -> Result<Ending, Failur
     let seats = session.service.list_seats(&session.caller, query).await?;
     let (account, now) = (session.account.clone(), session.service.now());
     let shown = seats.iter().map(|seat| SeatView::of(seat, &account)).collect();
+    let ids = shown_ids(session).await?;
     session.console.answer(&SeatsAnswer { seats: shown, status: OK }, |console| {
         let mut table = Table::new(&["ID", "EMAIL", "NAME", "AUTH SUBJECT", "CREATED"]);
         for seat in &seats {
             table.row(vec![
-                seat.id.to_string(),
+                ids.as_ref().map_or_else(|| seat.id.to_string(), |ids| ids.short(seat.id.uuid())),
                 seat.profile.email.to_string(),
                 full_name(seat),
                 seat.profile.auth_subject.as_ref().map(ToString::to_string).unwrap_or_default(),
@@ -208,6 +224,15 @@ async fn list(query: &SeatQuery, session: &mut Session) -> Result<Ending, Failur
         session.console.note(if filtered { "No seat matches." } else { none });
     }
     Ok(Ending::Done)
+}
+
+/// Short ids are for people; programs get whole ones.
+async fn shown_ids(session: &Session) -> Result<Option<ShortIds>, Failure> {
+    if !session.console.looks().out.terminal {
+        return Ok(None);
+    }
+    let all = session.service.list_seats(&session.caller, &SeatQuery::default()).await?;
+    Ok(Some(ShortIds::of(&all.iter().map(|seat| seat.id.uuid()).collect::<Vec<_>>())))
 }
 
 fn show(seat: &Seat, session: &mut Session) -> Result<Ending, Failure> {

@@ -5,14 +5,14 @@ use std::{collections::BTreeSet, path::Path};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Ending, Failure, Session, seat::SeatView};
+use super::{Ending, Failure, Session, numbers::counted_len, seat::SeatView};
 use crate::{
     domain::{
         limits::{IMPORT_BYTES_MAX, IMPORT_ENTRIES_MAX},
         seat::SeatProfile,
     },
     service::{NOT_ANOTHERS_ID, SeatChanges},
-    transport::wire::{OK, named_twice_by_item},
+    transport::wire::{Json, OK},
 };
 
 /// An entry of a file. An empty text is as good as none.
@@ -62,12 +62,14 @@ pub(super) async fn import(path: &Path, session: &mut Session) -> Result<Ending,
     let mut seats = Vec::with_capacity(entries.len());
     for (place, changes) in &entries {
         let seat = session.service.add_seat(&session.caller, changes).await.map_err(|refusal| {
-            Failure::invalid(format!("{place}: {refusal}; {} seats before it were added", seats.len()))
+            Failure::invalid(format!("{place}: {refusal}; added before it: {}", counted_len(seats.len(), "seat")))
         })?;
         seats.push(SeatView::of(&seat, &session.account));
     }
     let answer = ImportAnswer { imported: seats.len(), seats, status: OK };
-    session.console.answer(&answer, |console| console.line(&format!("{} seats added", answer.imported)))?;
+    session
+        .console
+        .answer(&answer, |console| console.line(&format!("{} added", counted_len(answer.imported, "seat"))))?;
     Ok(Ending::Done)
 }
 
@@ -135,13 +137,12 @@ fn refuse_open_quote(text: &str) -> Result<(), Failure> {
 }
 
 fn from_json(text: &str) -> Result<Vec<Placed>, Failure> {
-    let values: Vec<serde_json::Value> = serde_json::from_str(text)
+    let values: Vec<Json> = serde_json::from_str(text)
         .map_err(|cause| Failure::invalid(format!("line {}: not a JSON array of seats", cause.line())))?;
-    let mut twice = named_twice_by_item(text.as_bytes()).into_iter();
-    let placed = values.into_iter().zip(1_usize..).map(|(value, number)| {
+    let placed = values.into_iter().zip(1_usize..).map(|(Json { value, repeated }, number)| {
         let place = format!("entry {number}");
         // Of a field that is named twice, what was read is the one or the other. A name that is none of ours may be anything.
-        match twice.next().flatten() {
+        match repeated {
             Some(field) if is_field(&field) => {
                 return Err(Failure::invalid(format!("{place}: `{field}` is named twice")));
             }

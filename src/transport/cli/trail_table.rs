@@ -7,7 +7,7 @@ use super::{
     output::{Console, Table},
 };
 use crate::{
-    domain::{api_key::KeyId, audit::AuditRow, time::Timestamp},
+    domain::{api_key::KeyId, audit::AuditRow, characters::is_unshowable, time::Timestamp},
     service::{SeatQuery, SecretQuery},
     transport::wire,
 };
@@ -63,6 +63,17 @@ fn called(all: Vec<(String, String)>) -> HashMap<String, String> {
     all.into_iter().map(shown).collect()
 }
 
+/// A text of the vault's file, for a terminal: whoever can change the file must not be able to speak to the terminal. What a
+/// terminal would obey, or hide, is written out; the joiners of scripts and emoji that need them are text.
+pub(super) fn harmless(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        let joins = matches!(c, '\u{200C}' | '\u{200D}' | '\u{FE0E}' | '\u{FE0F}');
+        if is_unshowable(c) && !joins { shown.extend(c.escape_unicode()) } else { shown.push(c) }
+    }
+    shown
+}
+
 /// Writes rows of the trail; nothing if there are none.
 pub(super) fn write(rows: &[AuditRow], names: &Names, now: Timestamp, console: &mut Console) -> Result<(), Failure> {
     let mut table = Table::new(&["SEQ", "AT", "ACTION", "OUTCOME", "ACTOR", "SECRET", "SEAT", "CLIENT", "PURPOSE"]);
@@ -75,7 +86,7 @@ pub(super) fn write(rows: &[AuditRow], names: &Names, now: Timestamp, console: &
         };
         let counted = shown.count.map(|count| format!(" ×{count}")).unwrap_or_default();
         let client = shown.client.map(|client| format!("{} {}", client.name, client.version).trim().to_owned());
-        table.row(vec![
+        let cells = vec![
             shown.seq.to_string(),
             console.date(row.entry.at, now),
             format!("{}{counted}", shown.action),
@@ -85,7 +96,8 @@ pub(super) fn write(rows: &[AuditRow], names: &Names, now: Timestamp, console: &
             shown.seat_id.map(|id| names.of(id)).unwrap_or_default(),
             client.unwrap_or_default(),
             shown.purpose.unwrap_or_default(),
-        ]);
+        ];
+        table.row(cells.into_iter().map(|cell| harmless(&cell)).collect());
     }
     if rows.is_empty() { Ok(()) } else { console.table(&table) }
 }
@@ -93,6 +105,12 @@ pub(super) fn write(rows: &[AuditRow], names: &Names, now: Timestamp, console: &
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_escape_in_a_changed_row_does_not_reach_the_terminal() {
+        assert_eq!(harmless("\u{1b}]0;x\u{7}\u{9b}2J\u{202e}a"), "\\u{1b}]0;x\\u{7}\\u{9b}2J\\u{202e}a");
+        assert_eq!(harmless("Ada Lovelace (GitHub) ×3"), "Ada Lovelace (GitHub) ×3");
+    }
 
     #[test]
     fn a_name_stands_alone_if_it_is_one_things_and_no_id() {

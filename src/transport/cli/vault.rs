@@ -3,10 +3,10 @@
 use clap::Subcommand;
 use serde::Serialize;
 
-use super::{Ending, Failure, Session};
+use super::{Ending, Failure, Session, numbers::counted, trail_table::harmless};
 use crate::{
     domain::time::Timestamp,
-    service::{Health, SecretQuery},
+    service::{Code, Health, SecretQuery},
     transport::wire::OK,
 };
 
@@ -17,8 +17,17 @@ const NOT_SOUND: &str = "ERROR";
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Show what is known of the vault
+    #[command(
+        after_help = "Examples:\n  countersign vault status\n  countersign --data-dir /srv/countersign vault status --json"
+    )]
     Status,
-    /// Examine everything: pages, keyed hashes, every seal, the trail. Exit status 1 if something is wrong
+    /// Make a vault and its key, and say where they are. Any command that stores something does so too
+    #[command(
+        after_help = "Examples:\n  countersign vault create\n  countersign --data-dir /srv/countersign --key-file /etc/countersign.key vault create"
+    )]
+    Create,
+    /// Examine everything: pages, keyed hashes, every seal, the audit log. Exit status 1 if something is wrong
+    #[command(after_help = "Examples:\n  countersign vault doctor")]
     Doctor,
 }
 
@@ -41,6 +50,8 @@ pub struct VaultFacts {
     pub epoch: u32,
     /// When it was made.
     pub created_at: Timestamp,
+    /// Whether this process made it.
+    pub is_new: bool,
 }
 
 /// The facts, for programs.
@@ -78,6 +89,13 @@ struct DoctorAnswer {
 pub(super) async fn run(command: &Command, session: &mut Session) -> Result<Ending, Failure> {
     match command {
         Command::Status => status(session).await,
+        Command::Create if session.vault.is_new => status(session).await,
+        Command::Create => Err(Failure::Failed {
+            code: Code::InvalidArgument,
+            message:
+                "there is a vault already; `countersign vault status` says where, and --data-dir names another place"
+                    .to_owned(),
+        }),
         Command::Doctor => doctor(session).await,
     }
 }
@@ -142,20 +160,18 @@ async fn doctor(session: &mut Session) -> Result<Ending, Failure> {
     };
     session.console.answer(&answer, |console| {
         for problem in &answer.problems {
-            console.line(&format!("problem: {problem}"))?;
+            console.line(&format!("problem: {}", harmless(problem)))?;
         }
         if let Some(obstacle) = &answer.obstacle {
-            console.line(&format!("obstacle: {obstacle}"))?;
+            console.line(&format!("obstacle: {}", harmless(obstacle)))?;
         }
         let verdict = match (sound, answer.problems.is_empty()) {
             (true, _) => "sound",
             (false, true) => "no damage found",
             (false, false) => "not sound",
         };
-        console.line(&format!(
-            "{verdict}: {} secrets and {} rows of the trail examined",
-            answer.secrets, answer.trail_rows
-        ))
+        let (secrets, rows) = (counted(answer.secrets, "secret"), counted(answer.trail_rows, "row"));
+        console.line(&format!("{verdict}: {secrets} and {rows} of the audit log examined"))
     })?;
     if sound {
         return Ok(Ending::Done);

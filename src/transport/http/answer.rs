@@ -4,7 +4,7 @@ use axum::{body::Body, response::Response};
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode,
-    header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, REFERRER_POLICY, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS},
+    header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, REFERRER_POLICY, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS},
 };
 
 use super::guard::Turned;
@@ -84,7 +84,12 @@ impl Problem {
             Self::Refused(refusal) | Self::Own(refusal) => refused(&refusal),
             Self::Turned(turned) => {
                 let (status, code, message) = words(turned);
-                error(status, code, message.to_owned(), None)
+                let mut response = error(status, code, message.to_owned(), None);
+                if turned == Turned::Coding {
+                    // Where its body ends is in doubt, and so is where the next request begins.
+                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                response
             }
             Self::NoRoute => error(
                 StatusCode::NOT_FOUND,

@@ -82,11 +82,12 @@ impl Auth {
         let offered = self.offered(headers, service.now()).await;
         // Who offers nothing guesses nothing.
         let guesses = !matches!(offered, Offered::Nothing);
-        let refusal = match service.authenticate(offered).await {
+        let from = self.source(headers, peer);
+        let refusal = match service.authenticate_from(offered, from).await {
             Ok(caller) => return Ok(caller),
             Err(refusal) => refusal,
         };
-        let source = self.failures.as_ref().zip(self.source(headers, peer));
+        let source = self.failures.as_ref().zip(from);
         if let (Refusal::Unauthenticated, true, Some((failures, address))) = (&refusal, guesses, source) {
             let counted = failures.take(address, Instant::now());
             let what = "too many failed authentications from this address";

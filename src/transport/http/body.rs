@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use http::{HeaderMap, header::CONTENT_LENGTH, header::CONTENT_TYPE};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde_json::{Map, Value};
@@ -12,7 +13,7 @@ use super::answer::Problem;
 use crate::{
     domain::limits::BODY_BYTES_MAX,
     operations::{Refusal, depth_within_limit},
-    transport::once::{Fields, Flaws, flaws_of},
+    transport::json::{Json, message_depth_within_limit},
 };
 
 const TOO_LARGE: Refusal = Refusal::TooLarge { what: "the body", limit: "64 KiB" };
@@ -26,10 +27,41 @@ pub(super) fn says_json(headers: &HeaderMap) -> bool {
     essence.is_some_and(|essence| essence.eq_ignore_ascii_case("application/json"))
 }
 
+/// How long a body may take to arrive before its caller is asked for a credential: bodies come with their heads, mostly.
+const PROMPT: Duration = Duration::from_millis(5);
+
+/// A body on its way, read as far as that took no time.
+pub(super) enum Arriving {
+    /// It is there, or is known not to come.
+    Whole(Result<Bytes, Problem>),
+    /// It is still coming.
+    Coming(BoxFuture<'static, Result<Bytes, Problem>>),
+}
+
+impl Arriving {
+    /// A body that nobody reads.
+    pub(super) const fn nothing() -> Self {
+        Self::Whole(Ok(Bytes::new()))
+    }
+
+    /// Begins to read a body.
+    pub(super) async fn of(headers: &HeaderMap, body: Body, wait: Duration) -> Self {
+        let mut coming = Box::pin(bytes(announced(headers), body, wait));
+        match tokio::time::timeout(PROMPT, coming.as_mut()).await {
+            Ok(read) => Self::Whole(read),
+            Err(_) => Self::Coming(coming),
+        }
+    }
+}
+
+/// How many bytes a body says it has.
+fn announced(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok())
+}
+
 /// Reads a whole body.
-pub(super) async fn bytes(headers: &HeaderMap, body: Body, wait: Duration) -> Result<Bytes, Problem> {
+async fn bytes(announced: Option<u64>, body: Body, wait: Duration) -> Result<Bytes, Problem> {
     // What announces itself as too large is not read at all.
-    let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|count| count > BODY_BYTES_MAX as u64) {
         return Err(Problem::Own(TOO_LARGE));
     }
@@ -42,13 +74,16 @@ pub(super) async fn bytes(headers: &HeaderMap, body: Body, wait: Duration) -> Re
     }
 }
 
+const TWICE: &str = "names a field twice";
+const DEEP: &str = "is nested too deeply";
+
 /// Refuses JSON in which an object names a field twice, or that is nested too deeply. What is no JSON at all is for whoever
 /// reads it to refuse.
 pub(super) fn flawless(bytes: &[u8]) -> Result<(), Refusal> {
-    match flaws_of(bytes) {
-        Flaws { twice: Some(_), .. } => Err(Refusal::invalid("body", "names a field twice")),
-        Flaws { deep: true, .. } => Err(Refusal::invalid("body", "is nested too deeply")),
-        Flaws { .. } => Ok(()),
+    match serde_json::from_slice(bytes) {
+        Ok(Json { repeated: Some(_), .. }) => Err(Refusal::invalid("body", TWICE)),
+        Ok(Json { value, .. }) if !message_depth_within_limit(&value) => Err(Refusal::invalid("body", DEEP)),
+        Ok(_) | Err(_) => Ok(()),
     }
 }
 
@@ -56,9 +91,10 @@ pub(super) fn flawless(bytes: &[u8]) -> Result<(), Refusal> {
 pub(super) fn object(bytes: &[u8]) -> Result<Map<String, Value>, Refusal> {
     // Parsing stops at 128 levels by itself, before the stack is in danger.
     match serde_json::from_slice(bytes) {
-        Ok(Fields(fields)) if depth_within_limit(&fields) => Ok(fields),
-        Ok(Fields(_)) => Err(Refusal::invalid("body", "is nested too deeply")),
-        Err(_) => flawless(bytes).and(Err(Refusal::invalid("body", "must be a JSON object"))),
+        Ok(Json { repeated: Some(_), .. }) => Err(Refusal::invalid("body", TWICE)),
+        Ok(Json { value: Value::Object(fields), .. }) if depth_within_limit(&fields) => Ok(fields),
+        Ok(Json { value: Value::Object(_), .. }) => Err(Refusal::invalid("body", DEEP)),
+        Ok(_) | Err(_) => Err(Refusal::invalid("body", "must be a JSON object")),
     }
 }
 

@@ -17,29 +17,30 @@ use axum::{
 };
 use futures::FutureExt as _;
 use http::{Method, StatusCode, request::Parts};
-use serde_json::{Map, Value};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     answer::{Problem, protect},
     auth::{Auth, CHALLENGE, Tried},
-    body,
-    guard::{self, Guard},
-    health::LastHealth,
+    body::{self, Arriving},
+    guard::{self, Guard, Wanted},
+    health::{self, LastHealth},
     listener::Visitor,
     mcp::Mcp,
     metrics::Metrics,
     peers::{Peer, Peers},
+    places::Place,
     rest,
     routes::{Route, Run, Takes},
     settings::{BaseUrl, HttpSettings, Limits},
     sse::Sse,
+    streams::Streams,
 };
 use crate::{
     domain::{api_key::KeyId, audit::Action, limits::WAIT_SECONDS_MAX, principal::Principal},
     operations::{Refusal, Service},
-    transport::mcp::McpServer,
+    transport::{mcp::McpServer, owner::Owner},
 };
 
 /// What every request is served with.
@@ -54,6 +55,7 @@ pub(super) struct App {
     pub(super) behind_proxy: bool,
     pub(super) mcp: Mcp,
     pub(super) sse: Sse,
+    pub(super) streams: Arc<Streams>,
     pub(super) last_health: LastHealth,
 }
 
@@ -84,13 +86,14 @@ struct Sent {
 /// What led to an answer, for the counters and the challenge.
 struct Outcome {
     route: Option<&'static Route>,
-    key: Option<KeyId>,
+    /// Who called, if somebody did.
+    caller: Option<Owner>,
     answer: Result<Response, Problem>,
 }
 
 impl Outcome {
     const fn nowhere(problem: Problem) -> Self {
-        Self { route: None, key: None, answer: Err(problem) }
+        Self { route: None, caller: None, answer: Err(problem) }
     }
 }
 
@@ -127,12 +130,13 @@ impl App {
             service,
             auth: Auth::new(settings),
             metrics: Metrics::new(settings.sse),
-            peers: Arc::new(Peers::new(limits.connections, limits.connections_per_address)),
+            peers: Arc::new(Peers::new(limits)),
             limits,
-            hsts: settings.tls.is_some() || settings.public_url.as_ref().is_some_and(BaseUrl::is_https),
+            hsts: settings.tls.is_some() || settings.public_urls.iter().any(BaseUrl::is_https),
             behind_proxy: settings.behind_proxy,
             mcp: Mcp::new(server.clone(), settings, guard.hosts()),
             sse: Sse::new(server, settings),
+            streams: Streams::new(limits),
             guard,
             last_health: LastHealth::default(),
         }
@@ -142,7 +146,9 @@ impl App {
     async fn enter(&self, routes: &[&'static Route], named: String, request: Request) -> Response {
         let (parts, body) = request.into_parts();
         let method = parts.method.clone();
-        let entry = match self.guard.admit(&method, &parts.uri, &parts.headers) {
+        let visitor = parts.extensions.get::<Visitor>().cloned();
+        let wanted = if routes.first().is_some_and(|first| health::is_one(first)) { Wanted::Any } else { Wanted::Ours };
+        let entry = match self.guard.admit(&method, &parts.uri, &parts.headers, wanted) {
             Ok(entry) => entry,
             Err(turned) => return self.leave(None, self.problem(Problem::Turned(turned), Tried::Nothing), None),
         };
@@ -160,7 +166,11 @@ impl App {
             Err(problem) => self.problem(problem, tried),
         };
         if let Some(begun) = begun {
-            told(&method, outcome.route, outcome.key, response.status(), begun.elapsed());
+            told(&method, outcome.route, outcome.caller.and_then(Owner::key), response.status(), begun.elapsed());
+        }
+        let was_refused = response.status() == StatusCode::UNAUTHORIZED;
+        if let Some(visitor) = visitor.filter(|_| was_refused || outcome.caller.is_none()) {
+            visitor.place.forget();
         }
         self.leave(outcome.route, response, entry.origin)
     }
@@ -175,32 +185,33 @@ impl App {
             Takes::Moment => self.limits.request,
             Takes::Wait => self.limits.request + Duration::from_secs(u64::from(WAIT_SECONDS_MAX)),
         };
-        let mut key = None;
-        let work = AssertUnwindSafe(self.run(route, sent, &mut key)).catch_unwind();
+        let mut caller = None;
+        let work = AssertUnwindSafe(self.run(route, sent, &mut caller)).catch_unwind();
         let answer = match tokio::time::timeout(limit, work).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_panic)) => Err(self.service.note_panic(route.path).into()),
             Err(elapsed) => Err(self.service.bug(&elapsed).into()),
         };
-        Outcome { route: Some(route), key, answer }
+        Outcome { route: Some(route), caller, answer }
     }
 
-    /// Runs a route; `key` becomes the one that calls.
+    /// Runs a route; `calls` becomes whoever calls.
     async fn run(
         &self,
         route: &'static Route,
         Sent { named, parts, body }: Sent,
-        key: &mut Option<KeyId>,
+        calls: &mut Option<Owner>,
     ) -> Result<Response, Problem> {
+        self.service.check_clock()?;
         if let Run::Open(run) = route.run {
             return run(Visit { app: self, parts }).await;
         }
-        // Boxed, so that a call that waits does not keep room for it.
-        let caller = Box::pin(self.auth.caller(&self.service, &parts.headers, peer(&parts))).await?;
-        *key = caller.key();
-        if let Some(visitor) = parts.extensions.get::<Visitor>() {
-            visitor.place.recognise();
-        }
+        let is_post = parts.method == Method::POST;
+        // First of all, so that rights are read once it is there. Strangers are told so without being listened to for long.
+        let body =
+            if is_post { Arriving::of(&parts.headers, body, self.limits.body_wait).await } else { Arriving::nothing() };
+        let (caller, _share) = self.admit(&parts).await?;
+        *calls = Some(Owner::of(&caller));
         let counted = match route.run {
             Run::Carrier(_) => self.auth.count_message(&caller),
             Run::Open(_) | Run::Operation(_) => self.auth.count_call(&caller),
@@ -208,7 +219,7 @@ impl App {
         if let Err(refusal) = counted {
             return Err(self.service.note_refusal(&caller, route.action, refusal).await.into());
         }
-        if parts.method == Method::POST && !body::says_json(&parts.headers) {
+        if is_post && !body::says_json(&parts.headers) {
             return Err(Problem::MediaType);
         }
         match route.run {
@@ -216,6 +227,22 @@ impl App {
             Run::Carrier(run) => run(Call { app: self, route, caller, parts, named }, body).await,
             Run::Operation(entry) => rest::serve(Call { app: self, route, caller, parts, named }, entry, body).await,
         }
+    }
+
+    /// Who calls, and the part of its share of connections that the request itself takes.
+    async fn admit(&self, parts: &Parts) -> Result<(Principal, Option<Place>), Problem> {
+        // Boxed, so that a call that waits does not keep room for it.
+        let caller = Box::pin(self.auth.caller(&self.service, &parts.headers, peer(parts))).await?;
+        let Some(visitor) = parts.extensions.get::<Visitor>() else { return Ok((caller, None)) };
+        let owner = Owner::of(&caller);
+        let share = if self.behind_proxy {
+            visitor.place.recognise_proxy();
+            Some(self.peers.share(owner).map_err(Problem::Own)?)
+        } else {
+            visitor.place.recognise(owner).map_err(Problem::Own)?;
+            None
+        };
+        Ok((caller, share))
     }
 
     /// Why there is no answer, with what a caller without the right credential is told to send.
@@ -248,22 +275,29 @@ impl App {
         response
     }
 
-    /// Ends the streams of keys that were revoked or have expired meanwhile: a request finds out by itself, a stream does
-    /// not.
+    /// Ends the streams of callers whose keys were revoked, whose seats were removed or whose tokens have ended meanwhile: a
+    /// request finds out by itself, a stream does not.
     pub(super) async fn end_revoked(&self, stop: CancellationToken) {
         let mut rounds = tokio::time::interval(self.limits.keep_alive / 5);
         rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while stop.run_until_cancelled(rounds.tick()).await.is_some() {
-            let listeners = self.sse.listeners().into_iter().chain(self.mcp.sessions().listeners());
+            self.streams.end_expired(self.service.now());
+            let listeners = self.streams.owners().into_iter().chain(self.mcp.sessions().listeners());
             for owner in listeners.collect::<HashSet<_>>() {
                 // While the store can't say, nothing ends.
-                if let Some(key) = owner.key()
-                    && self.service.is_key_good(key).await == Ok(false)
-                {
-                    self.sse.end_all_of(owner);
+                if self.may_still_call(owner).await == Ok(false) {
+                    self.streams.end_all_of(owner);
                     self.mcp.sessions().close_all_of(owner).await;
                 }
             }
+        }
+    }
+
+    async fn may_still_call(&self, owner: Owner) -> Result<bool, Refusal> {
+        match (owner.key(), owner.seat()) {
+            (Some(key), _) => self.service.is_key_good(key).await,
+            (None, Some(seat)) => self.service.is_seat_there(owner.account(), seat).await,
+            (None, None) => Ok(true),
         }
     }
 }
@@ -296,12 +330,4 @@ fn methods(routes: &[&'static Route]) -> String {
 /// Who is at the other end of the connection.
 pub(super) fn peer(parts: &Parts) -> Option<Peer> {
     parts.extensions.get().map(|visitor: &Visitor| visitor.peer)
-}
-
-impl Call<'_> {
-    /// Reads the JSON object of the body.
-    pub(super) async fn object(&self, body: Body) -> Result<Map<String, Value>, Problem> {
-        let bytes = body::bytes(&self.parts.headers, body, self.app.limits.body_wait).await?;
-        body::object(&bytes).map_err(Problem::Own)
-    }
 }

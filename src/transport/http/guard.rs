@@ -4,6 +4,8 @@
 //! gets past here: the `Host` must be ours, an `Origin` must be ours or allowed, and what a browser calls cross-site is
 //! refused even without an `Origin`.
 
+use std::net::IpAddr;
+
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Uri,
     header::{self, ACCESS_CONTROL_REQUEST_METHOD, HOST, ORIGIN, TRANSFER_ENCODING},
@@ -48,6 +50,15 @@ pub(super) enum Turned {
     LongUri,
 }
 
+/// Which `Host` a request may name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// One that is ours.
+    Ours,
+    /// Any, or none: those who look whether a server lives dial an address, and what they are told is nobody's secret.
+    Any,
+}
+
 /// How a request got in.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Entry {
@@ -59,7 +70,7 @@ pub(super) struct Entry {
 pub(super) struct Guard {
     hosts: Vec<String>,
     origins: Vec<String>,
-    own_origin: Option<String>,
+    own_origins: Vec<String>,
 }
 
 impl Guard {
@@ -69,11 +80,11 @@ impl Guard {
         if !settings.listen.ip().is_unspecified() {
             hosts.push(settings.listen.ip().to_string());
         }
-        hosts.extend(settings.public_url.iter().map(|url| url.host().to_owned()));
+        hosts.extend(settings.public_urls.iter().map(|url| url.host().to_owned()));
         Self {
             hosts,
             origins: settings.allow_origins.iter().map(|origin| origin.as_str().to_owned()).collect(),
-            own_origin: settings.public_url.as_ref().map(|url| url.as_str().to_owned()),
+            own_origins: settings.public_urls.iter().map(|url| url.as_str().to_owned()).collect(),
         }
     }
 
@@ -83,14 +94,25 @@ impl Guard {
     }
 
     /// Looks at a request's head.
-    pub(super) fn admit(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<Entry, Turned> {
+    pub(super) fn admit(
+        &self,
+        method: &Method,
+        uri: &Uri,
+        headers: &HeaderMap,
+        wanted: Wanted,
+    ) -> Result<Entry, Turned> {
         if uri.path().len() + uri.query().map_or(0, str::len) > URI_BYTES_MAX {
             return Err(Turned::LongUri);
         }
-        if !headers.get_all(TRANSFER_ENCODING).iter().all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked")) {
+        let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+        let chunked = codings.next().is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
+        if !chunked || codings.next().is_some() {
             return Err(Turned::Coding);
         }
-        let host = self.host(uri, headers)?;
+        let host = match wanted {
+            Wanted::Ours => self.host(uri, headers)?,
+            Wanted::Any => any_host(headers)?,
+        };
         let Some(origin) = headers.get(ORIGIN) else {
             let mode = headers.get(SEC_FETCH_MODE);
             // A person may follow a link from anywhere; a navigation sends no credentials of ours.
@@ -108,7 +130,7 @@ impl Guard {
         let same = text.split_once("://").is_some_and(|(scheme, authority)| {
             matches!(scheme, "http" | "https") && authority.eq_ignore_ascii_case(host)
         });
-        let own = same || self.own_origin.as_deref().is_some_and(|own| own.eq_ignore_ascii_case(text));
+        let own = same || self.own_origins.iter().any(|own| own.eq_ignore_ascii_case(text));
         let cross = headers.get(SEC_FETCH_SITE).is_some_and(|site| site == "cross-site");
         match (own, cross) {
             (true, false) => Ok(Entry::default()),
@@ -131,6 +153,45 @@ impl Guard {
         let Some(name) = host_of(text) else { return false };
         self.hosts.iter().any(|ours| ours.eq_ignore_ascii_case(name))
     }
+}
+
+/// The `Host`, whatever it is.
+fn any_host(headers: &HeaderMap) -> Result<&str, Turned> {
+    let mut sent = headers.get_all(HOST).iter();
+    match (sent.next(), sent.next()) {
+        (host, None) => Ok(host.and_then(|host| host.to_str().ok()).unwrap_or_default()),
+        (_, Some(_)) => Err(Turned::NoHost),
+    }
+}
+
+/// Headers by which a proxy says that it passes somebody else's request on.
+const FORWARDING: [HeaderName; 11] = [
+    header::FORWARDED,
+    header::VIA,
+    HeaderName::from_static("x-forwarded-for"),
+    HeaderName::from_static("x-forwarded-host"),
+    HeaderName::from_static("x-forwarded-proto"),
+    HeaderName::from_static("x-forwarded-port"),
+    HeaderName::from_static("x-forwarded-server"),
+    HeaderName::from_static("x-real-ip"),
+    HeaderName::from_static("x-client-ip"),
+    HeaderName::from_static("cf-connecting-ip"),
+    HeaderName::from_static("true-client-ip"),
+];
+
+/// Whether a request that comes from this machine was made here, as far as it shows: a proxy on it names another host, or
+/// says that it forwards.
+pub(super) fn is_made_here(uri: &Uri, headers: &HeaderMap) -> bool {
+    let is_loopback = |text: &str| {
+        host_of(text).is_some_and(|name| {
+            name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+        })
+    };
+    let mut sent = headers.get_all(HOST).iter();
+    let (Some(host), None) = (sent.next(), sent.next()) else { return false };
+    host.to_str().is_ok_and(is_loopback)
+        && uri.authority().is_none_or(|named| is_loopback(named.as_str()))
+        && !FORWARDING.iter().any(|name| headers.contains_key(name))
 }
 
 /// The host of `host`, `host:port`, `[v6]` or `[v6]:port`.
@@ -173,7 +234,8 @@ mod tests {
 
     fn guard() -> Guard {
         let mut settings = HttpSettings::listening_on("192.0.2.7:8787".parse().unwrap());
-        settings.public_url = Some("https://auth.example.com".parse().unwrap());
+        settings.public_urls =
+            ["https://auth.example.com", "http://10.0.0.5:8787"].map(|url| url.parse().unwrap()).into();
         settings.allow_origins = vec!["https://app.example.com".parse().unwrap()];
         Guard::new(&settings)
     }
@@ -189,7 +251,7 @@ mod tests {
             let value: HeaderValue = value;
             map.append(name, value);
         }
-        guard().admit(&Method::GET, &uri.parse().unwrap(), &map)
+        guard().admit(&Method::GET, &uri.parse().unwrap(), &map, Wanted::Ours)
     }
 
     #[test]
@@ -204,6 +266,7 @@ mod tests {
             "192.0.2.7:8787",
             "auth.example.com",
             "Auth.Example.Com:443",
+            "10.0.0.5:8787",
         ] {
             assert_eq!(admit(&[("host", host)]), Ok(Entry::default()), "{host}");
         }
@@ -238,7 +301,9 @@ mod tests {
     #[test]
     fn an_origin_is_ours_or_allowed_or_turned_away() {
         let from = |origin: &str| admit(&[("host", "localhost:8787"), ("origin", origin)]);
-        for own in ["http://localhost:8787", "https://localhost:8787", "https://auth.example.com"] {
+        for own in
+            ["http://localhost:8787", "https://localhost:8787", "https://auth.example.com", "http://10.0.0.5:8787"]
+        {
             assert_eq!(from(own), Ok(Entry::default()), "{own}");
         }
         let allowed = Entry { origin: Some(HeaderValue::from_static("https://app.example.com")) };
@@ -281,6 +346,37 @@ mod tests {
         assert!(coded("chunked").is_ok() && coded("Chunked").is_ok());
         for coding in ["gzip, chunked", "gzip", "identity", "chunked, chunked", ""] {
             assert_eq!(coded(coding), Err(Turned::Coding), "{coding}");
+        }
+    }
+
+    #[test]
+    fn two_codings_are_none_that_is_understood() {
+        let chunked = ("transfer-encoding", "chunked");
+        assert_eq!(admit(&[("host", "localhost"), chunked, chunked]), Err(Turned::Coding));
+    }
+
+    #[test]
+    fn what_a_proxy_on_this_machine_passes_on_was_not_made_here() {
+        let made_here = |uri: &str, headers: &[(&'static str, &str)]| {
+            let mut map = HeaderMap::new();
+            for (name, value) in headers {
+                map.append(HeaderName::from_static(name), value.parse().unwrap());
+            }
+            is_made_here(&uri.parse().unwrap(), &map)
+        };
+        for host in ["localhost", "LOCALHOST:8787", "127.0.0.1:8787", "127.8.9.1", "[::1]:80"] {
+            assert!(made_here("/metrics", &[("host", host)]), "{host}");
+        }
+        for host in ["", "codes.example.com", "10.0.0.5:8787", "localhost.evil.example", "192.0.2.1", "::1"] {
+            assert!(!made_here("/metrics", &[("host", host)]), "{host}");
+        }
+        assert!(!made_here("/metrics", &[]));
+        assert!(!made_here("/metrics", &[("host", "localhost"), ("host", "localhost")]));
+        assert!(!made_here("http://evil.example/metrics", &[("host", "localhost")]));
+        for name in FORWARDING {
+            let mut map = HeaderMap::from_iter([(HOST, HeaderValue::from_static("localhost"))]);
+            map.insert(name.clone(), HeaderValue::from_static("x"));
+            assert!(!is_made_here(&Uri::from_static("/metrics"), &map), "{name}");
         }
     }
 

@@ -14,6 +14,7 @@ use tokio::sync::watch::{Receiver, channel};
 use super::{
     answer::{Problem, with_json},
     door::{App, Visit, peer},
+    guard::is_made_here,
     metrics::Gauges,
     peers::Peer,
     routes::{Answer, Doc, Route, Run, Takes},
@@ -90,14 +91,19 @@ pub(super) static ROUTES: [Route; 3] = [
             id: "metrics",
             tag: "Operation",
             summary: "Counters in Prometheus' text form",
-            description: "From this machine without a key; from elsewhere, or behind a proxy, with a key that holds \
-                          `audit:read`.",
+            description: "On this machine, asked by a name of it, without a key; from elsewhere, or through a proxy, with a \
+                          key that holds `audit:read`.",
             scope: Some(Scope::AuditRead),
             answer: Answer::text("The counters."),
             refusals: &[],
         }),
     },
 ];
+
+/// Whether a route is one of these: they answer whatever `Host` a request names.
+pub(super) fn is_one(route: &'static Route) -> bool {
+    ROUTES.iter().any(|known| std::ptr::eq(known, route))
+}
 
 fn ok() -> Response {
     with_json(StatusCode::OK, &br#"{"status":"OK"}"#[..])
@@ -112,7 +118,9 @@ async fn ready(visit: Visit<'_>) -> Result<Response, Problem> {
 
 async fn metrics(visit: Visit<'_>) -> Result<Response, Problem> {
     let app = visit.app;
-    let here = !app.behind_proxy && peer(&visit.parts).is_some_and(Peer::is_loopback);
+    let here = !app.behind_proxy
+        && peer(&visit.parts).is_some_and(Peer::is_loopback)
+        && is_made_here(&visit.parts.uri, &visit.parts.headers);
     if !here {
         let caller = app.auth.caller(&app.service, &visit.parts.headers, peer(&visit.parts)).await?;
         app.auth.count_call(&caller).map_err(Problem::Own)?;
@@ -121,8 +129,12 @@ async fn metrics(visit: Visit<'_>) -> Result<Response, Problem> {
             return Err(app.service.note_refusal(&caller, Action::Call, refusal).await.into());
         }
     }
-    let gauges =
-        Gauges { connections: app.peers.count(), sessions: app.mcp.sessions().count(), streams: app.sse.streams() };
+    let gauges = Gauges {
+        connections: app.peers.count(),
+        sessions: app.mcp.sessions().count(),
+        sse_streams: app.sse.streams(),
+        streams: app.streams.count(),
+    };
     let mut response = Response::new(app.metrics.text(&gauges, &app.service.tally()).into());
     let version = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(CONTENT_TYPE, version);

@@ -22,10 +22,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt as _;
 
 use super::{
-    lanes::{InLane, Lanes},
     peers::{Entry, Peer, Peers, Place},
     settings::Limits,
     stream::{Phase, Timed},
+    timeless,
     tls::Tls,
 };
 
@@ -78,7 +78,7 @@ impl Seldom {
 
 impl Listener {
     /// Accepts connections until told to stop, then waits for what runs, but not for ever.
-    pub(super) async fn run(self, socket: TcpListener, lanes: &Lanes) {
+    pub(super) async fn run(self, socket: TcpListener) {
         let (limits, stop) = (self.limits, self.stop.clone());
         let shared = Arc::new(self);
         let (tasks, give_up) = (TaskTracker::new(), CancellationToken::new());
@@ -87,15 +87,11 @@ impl Listener {
             match accepted {
                 Ok((stream, address)) => {
                     let leave = give_up.child_token();
-                    let (visitor, lane) = (shared.visitor(address, leave.clone(), &mut crowded), lanes.enter());
-                    let Some(((visitor, (lane, in_lane)), stream)) = visitor.zip(lane).zip(stream.into_std().ok())
-                    else {
-                        continue;
-                    };
+                    let Some(visitor) = shared.visitor(address, leave.clone(), &mut crowded) else { continue };
                     // Boxed, here and below: each layer around a future would otherwise hold it twice, for as long as the
                     // connection lives.
-                    let serve = Box::pin(Arc::clone(&shared).serve(stream, visitor, in_lane));
-                    tasks.spawn_on(async move { leave.run_until_cancelled(serve).await }, lane);
+                    let serve = Box::pin(Arc::clone(&shared).serve(stream, visitor));
+                    tasks.spawn(async move { leave.run_until_cancelled(serve).await });
                 }
                 Err(cause) => {
                     if let Some(times) = failed.due() {
@@ -125,8 +121,8 @@ impl Listener {
         {
             tracing::warn!(
                 times,
-                "there are too many connections, in all or from one address; those that never showed a credential are \
-                 closed first"
+                "there are too many connections, in all or from one address; those whose last request had no right \
+                 credential are closed first"
             );
         }
         match entry {
@@ -135,14 +131,11 @@ impl Listener {
         }
     }
 
-    async fn serve(self: Arc<Self>, stream: std::net::TcpStream, visitor: Visitor, _in_lane: InLane) {
-        let stream = match stream.set_nodelay(true).and_then(|()| TcpStream::from_std(stream)) {
-            Ok(stream) => stream,
-            Err(cause) => {
-                tracing::debug!(%cause, "a connection ended before it began");
-                return;
-            }
-        };
+    async fn serve(self: Arc<Self>, stream: TcpStream, visitor: Visitor) {
+        if let Err(cause) = stream.set_nodelay(true) {
+            tracing::debug!(%cause, "a connection ended before it began");
+            return;
+        }
         match &self.tls {
             None => self.speak(stream, visitor).await,
             Some(tls) => {
@@ -158,6 +151,9 @@ impl Listener {
 
     /// HTTP/1.1 on one connection.
     async fn speak<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S, visitor: Visitor) {
+        if !timeless::has_date() {
+            return timeless::answer(stream, self.limits.head_wait).await;
+        }
         let phase = Phase::new();
         let stream = Timed::new(stream, phase.clone(), self.limits.head_wait, self.limits.idle);
         let serve = service_fn(move |mut request: Request<Incoming>| {

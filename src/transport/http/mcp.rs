@@ -28,10 +28,10 @@ use tokio_util::{
 
 use super::{
     answer::{Problem, with_json},
-    body,
+    body::{self, Arriving},
     door::Call,
     routes::{Route, Run, Takes},
-    sessions::Sessions,
+    sessions::{Opening, Sessions},
     settings::{HttpSettings, Limits},
 };
 use crate::{
@@ -47,8 +47,8 @@ const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 const REVISION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 const LAST_EVENT: HeaderName = HeaderName::from_static("last-event-id");
 const BOTH: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
-/// What a message that opens a session holds.
-const INITIALIZE: &[u8] = b"\"initialize\"";
+/// What a message that opens a session holds: this, or an escape that may stand for a part of it.
+const OF_GREETINGS: [&[u8]; 2] = [b"\"initialize\"", b"\\u"];
 
 const fn route(method: Method, path: &'static str) -> Route {
     Route {
@@ -105,7 +105,7 @@ impl Mcp {
     }
 
     /// The sessions of handshake clients.
-    pub(super) fn sessions(&self) -> &Sessions {
+    pub(super) const fn sessions(&self) -> &Arc<Sessions> {
         &self.sessions
     }
 
@@ -119,16 +119,17 @@ impl Mcp {
     }
 }
 
-async fn serve(call: Call<'_>, body: Body) -> Result<Response, Problem> {
+async fn serve(mut call: Call<'_>, body: Arriving) -> Result<Response, Problem> {
+    let answering = is_answered(&call.parts).then(|| call.app.mcp.answering.token());
+    let bytes = call.arrived(body).await?;
     let Call { app, route, caller, mut parts, .. } = call;
     if let Some(scope) = app.auth.missing_scope(&caller, &parts.headers) {
         return Err(app.service.note_refusal(&caller, route.action, Refusal::MissingScope(scope)).await.into());
     }
     let owner = Owner::of(&caller);
     let sessions = &app.mcp.sessions;
-    let answering = is_answered(&parts).then(|| app.mcp.answering.token());
-    let bytes = if parts.method == Method::POST {
-        let bytes = body::bytes(&parts.headers, body, app.limits.body_wait).await?;
+    let (mut opening, mut listening) = (None, None);
+    if parts.method == Method::POST {
         body::flawless(&bytes).map_err(Problem::Own)?;
         if let Some(greeting) = greeting_in(&bytes) {
             if let Some((id, error)) = flawed_greeting(&greeting) {
@@ -136,13 +137,12 @@ async fn serve(call: Call<'_>, body: Body) -> Result<Response, Problem> {
             }
             welcome(&mut parts.headers, |id| sessions.end_of(id, owner).is_some());
             if !parts.headers.contains_key(SESSION) {
-                sessions.make_room(owner).await.map_err(Problem::Own)?;
+                opening = Some(sessions.open(owner).await.map_err(Problem::Own)?);
             }
         }
-        bytes
-    } else {
-        Bytes::new()
-    };
+    } else if parts.method == Method::GET {
+        listening = Some(app.streams.open(&caller).map_err(Problem::Own)?);
+    }
     let session = parts.headers.get(SESSION).map(|id| id.to_str().unwrap_or_default());
     let end = session.and_then(|id| sessions.end_of(id, owner));
     let is_delete = parts.method == Method::DELETE;
@@ -158,19 +158,25 @@ async fn serve(call: Call<'_>, body: Body) -> Result<Response, Problem> {
     accept_both(&mut parts.headers, &parts.method);
     let request = Request::from_parts(parts, Full::new(bytes));
     // Boxed: it is large, and a call that waits would hold it twice.
-    let response = sessions.visited_by(owner, Box::pin(app.mcp.service.handle(request))).await;
+    let response = sessions.visited_by(owner, opening.clone(), Box::pin(app.mcp.service.handle(request))).await;
     if is_delete && response.status() == StatusCode::ACCEPTED {
         // It has ended by now; and clients know 200 and 204 alone.
         let mut ended = Response::new(Body::empty());
         *ended.status_mut() = StatusCode::NO_CONTENT;
         return Ok(ended);
     }
-    readable(response.map(|body| held(body, answering)), app)
+    let opening = opening.filter(|_| response.status().is_success());
+    let response = readable(response.map(|body| held(body, answering, opening)), app)?;
+    Ok(match listening {
+        Some(stream) => response.map(|body| stream.carrying(body)),
+        None => response,
+    })
 }
 
 /// The message that opens a session, if that is what was sent.
 fn greeting_in(bytes: &[u8]) -> Option<ClientJsonRpcMessage> {
-    if !bytes.windows(INITIALIZE.len()).any(|window| window == INITIALIZE) {
+    // Most messages are none, and are read once.
+    if !OF_GREETINGS.iter().any(|part| bytes.windows(part.len()).any(|window| window == *part)) {
         return None;
     }
     let message: ClientJsonRpcMessage = serde_json::from_slice(bytes).ok()?;
@@ -210,17 +216,24 @@ fn is_answered(parts: &Parts) -> bool {
     parts.method == Method::POST || parts.headers.get(LAST_EVENT).is_some_and(rest)
 }
 
-/// A body that keeps its request marked as being answered until it has been handed on to the connection or dropped.
-fn held<B>(body: B, answering: Option<TaskTrackerToken>) -> Body
+/// A body that keeps its request marked as being answered until it has been handed on to the connection or dropped. What it
+/// hands on first tells the client the id of the session that it has opened.
+fn held<B>(body: B, answering: Option<TaskTrackerToken>, opening: Option<Arc<Opening>>) -> Body
 where
     B: HttpBody<Data = Bytes, Error = Infallible> + Send + 'static,
 {
     if body.size_hint().exact().is_some() {
         // It is whole: nothing can cut it short.
+        if let Some(opening) = &opening {
+            opening.told();
+        }
         return Body::new(body);
     }
     Body::new(body.map_frame(move |frame| {
         let _held = &answering;
+        if let Some(opening) = &opening {
+            opening.told();
+        }
         frame
     }))
 }

@@ -25,6 +25,7 @@ pub(super) struct Metrics {
 pub(super) struct Gauges {
     pub(super) connections: usize,
     pub(super) sessions: usize,
+    pub(super) sse_streams: usize,
     pub(super) streams: usize,
 }
 
@@ -68,7 +69,8 @@ impl Metrics {
         for (name, value, about) in [
             ("countersign_http_connections", now.connections, "Open connections."),
             ("countersign_mcp_sessions", now.sessions, "Sessions of handshake clients over Streamable HTTP."),
-            ("countersign_sse_streams", now.streams, "Open HTTP+SSE streams."),
+            ("countersign_sse_streams", now.sse_streams, "Open HTTP+SSE streams."),
+            ("countersign_mcp_streams", now.streams, "Open streams of either transport, those of HTTP+SSE among them."),
             ("countersign_waiting_callers", tally.waiting, "Callers that wait for a code."),
         ] {
             head(&mut text, name, "gauge", about);

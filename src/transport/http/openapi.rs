@@ -13,10 +13,7 @@ use super::{
     routes::{Answer, Doc, Route, Run, Takes, all},
 };
 use crate::{
-    domain::{
-        audit::Action,
-        limits::{IDEMPOTENCY_CHARS_MAX, RETRY_AFTER_SECONDS_MAX},
-    },
+    domain::{audit::Action, limits::IDEMPOTENCY_CHARS_MAX},
     operations::{self, Entry, ErrorCode, output_schema},
     transport::ErrorBody,
 };
@@ -120,7 +117,7 @@ fn operation(route: &Route, doc: &Doc) -> Value {
     }
     let with_body = entry.filter(|entry| entry.api.route.method == operations::Method::Post);
     if let Some(entry) = with_body {
-        let mut schema = without(entry.route_input(), entry.api.route.in_path());
+        let mut schema = with_empty_words(without(entry.route_input(), entry.api.route.in_path()));
         // The schemas of arguments leave it out, for the sake of hosts that convert them.
         schema.insert("additionalProperties".to_owned(), false.into());
         let content = json!({"application/json": {"schema": schema}});
@@ -132,15 +129,14 @@ fn operation(route: &Route, doc: &Doc) -> Value {
 
 fn parameters(entry: &Entry) -> Vec<Value> {
     let (in_path, in_query) = (entry.api.route.in_path(), entry.api.route.method != operations::Method::Post);
+    let input = with_empty_words(entry.route_input());
     let mut parameters = Vec::new();
-    for (name, schema) in entry.route_input().get("properties").and_then(Value::as_object).into_iter().flatten() {
+    for (name, schema) in input.get("properties").and_then(Value::as_object).into_iter().flatten() {
         let mut schema = schema.clone();
         let about = schema.as_object_mut().and_then(|fields| fields.remove("description"));
         if in_path == Some(name) {
-            parameters.insert(
-                0,
-                json!({"name": name, "in": "path", "required": true, "description": about, "schema": schema}),
-            );
+            let named = json!({"name": name, "in": "path", "required": true, "description": about, "schema": schema});
+            parameters.insert(0, named);
         } else if in_query {
             parameters.push(json!({"name": name, "in": "query", "description": about, "schema": schema}));
         }
@@ -165,6 +161,19 @@ fn without(mut schema: Map<String, Value>, in_path: Option<&str>) -> Map<String,
     }
     if let Some(Value::Array(required)) = schema.get_mut("required") {
         required.retain(|name| name != named);
+    }
+    schema
+}
+
+/// An optional field may be empty, which leaves it out; where its words are listed, that is one of them. The schemas of
+/// tools don't say so, since Gemini's API refuses an empty word.
+fn with_empty_words(mut schema: Map<String, Value>) -> Map<String, Value> {
+    let required = schema.get("required").and_then(Value::as_array).cloned().unwrap_or_default();
+    for (name, field) in schema.get_mut("properties").and_then(Value::as_object_mut).into_iter().flatten() {
+        let is_required = required.iter().any(|needed| needed.as_str() == Some(name));
+        if let Some(Value::Array(words)) = field.get_mut("enum").filter(|_| !is_required) {
+            words.push("".into());
+        }
     }
     schema
 }
@@ -195,12 +204,7 @@ fn refusal(code: ErrorCode) -> Value {
     let waits = matches!(code, ErrorCode::Busy | ErrorCode::RateLimited | ErrorCode::Unavailable);
     if let Value::Object(fields) = &mut response {
         if waits {
-            let mut seconds = json!({"type": "integer", "minimum": 1});
-            if code != ErrorCode::RateLimited
-                && let Value::Object(schema) = &mut seconds
-            {
-                schema.insert("maximum".to_owned(), RETRY_AFTER_SECONDS_MAX.into());
-            }
+            let seconds = json!({"type": "integer", "minimum": 1});
             let about = "Seconds after which it is worth another try.";
             fields.insert("headers".to_owned(), json!({"Retry-After": {"description": about, "schema": seconds}}));
         }

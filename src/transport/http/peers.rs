@@ -1,19 +1,26 @@
 //! Who is connected: how many in all, how many from one address, and who makes room for the next one.
 //!
-//! A connection costs nothing to open and to leave idle, so places go to those who have shown a right credential: where
-//! none is left, the stranger who has been there longest leaves. Whoever fills the house with idle connections turns out
-//! their own.
+//! A connection costs nothing to open and to leave idle, so places go to those whose last request had a right credential:
+//! where none is left, the stranger who has been there longest leaves. Whoever fills the house with idle connections turns
+//! out their own. Each key has a share, so that the holder of one can't fill the house either.
 
 use std::{
     collections::{BTreeMap, HashMap},
     net::IpAddr,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use tokio_util::sync::CancellationToken;
+
+use super::{
+    places::{self, Places},
+    settings::Limits,
+};
+use crate::{operations::Refusal, transport::owner::Owner};
+
+/// When whoever has too many connections may try again.
+const AGAIN_AFTER: Duration = Duration::from_secs(10);
 
 /// The address of the other end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -23,6 +30,8 @@ pub(super) struct Peer(pub(super) IpAddr);
 pub(super) struct Peers {
     most: usize,
     most_each: usize,
+    /// The shares of keys.
+    shares: Arc<Places>,
     book: Mutex<Book>,
 }
 
@@ -30,11 +39,12 @@ pub(super) struct Peers {
 struct Book {
     all: usize,
     each: HashMap<IpAddr, usize>,
-    /// Those who have shown no right credential yet, in the order in which they came.
+    /// Those whose last request, if there was one, had no right credential, in the order in which they came.
     strangers: BTreeMap<u64, Stranger>,
     next: u64,
 }
 
+#[derive(Clone)]
 struct Stranger {
     address: Option<IpAddr>,
     leave: CancellationToken,
@@ -44,8 +54,16 @@ struct Stranger {
 pub(super) struct Place {
     peers: Arc<Peers>,
     number: u64,
-    address: Option<IpAddr>,
-    known: AtomicBool,
+    who: Stranger,
+    known: Mutex<Option<Known>>,
+}
+
+/// Somebody with a right credential.
+enum Known {
+    /// The holder of one key, whose share the connection is part of.
+    Holder(places::Place),
+    /// Somebody behind a proxy, which shares its connections out among all callers.
+    Proxied,
 }
 
 /// How a connection came in.
@@ -73,8 +91,13 @@ impl Peer {
 }
 
 impl Peers {
-    pub(super) fn new(most: usize, most_each: usize) -> Self {
-        Self { most, most_each, book: Mutex::default() }
+    pub(super) fn new(limits: Limits) -> Self {
+        Self {
+            most: limits.connections,
+            most_each: limits.connections_per_address,
+            shares: Places::new(usize::MAX, limits.connections_per_key),
+            book: Mutex::default(),
+        }
     }
 
     /// Takes a place. `leave` tells the connection to end when somebody else needs it. All callers on this machine, or
@@ -89,8 +112,9 @@ impl Peers {
         if crowded && !book.turn_out(|stranger| !share_is_used_up || stranger.address == address) {
             return Entry::Full;
         }
-        let place = Place { peers: Arc::clone(self), number: book.next, address, known: AtomicBool::new(false) };
-        book.enter(address, leave);
+        let who = Stranger { address, leave };
+        let place = Place { peers: Arc::clone(self), number: book.next, who: who.clone(), known: Mutex::default() };
+        book.enter(who);
         if crowded { Entry::Instead(place) } else { Entry::Free(place) }
     }
 
@@ -110,8 +134,9 @@ impl Peers {
 }
 
 impl Book {
-    fn enter(&mut self, address: Option<IpAddr>, leave: CancellationToken) {
-        self.strangers.insert(self.next, Stranger { address, leave });
+    fn enter(&mut self, who: Stranger) {
+        let address = who.address;
+        self.strangers.insert(self.next, who);
         self.next += 1;
         self.all += 1;
         if let Some(address) = address {
@@ -141,28 +166,95 @@ impl Book {
     }
 }
 
+impl Peers {
+    /// Takes a part of a key's share for a request, where connections are shared out by a proxy.
+    ///
+    /// # Errors
+    /// `rate_limited` if there is none left.
+    pub(super) fn share(&self, owner: Owner) -> Result<places::Place, Refusal> {
+        let what = "too many connections of this key are open";
+        self.shares.take(owner).ok_or(Refusal::RateLimited { what, after: AGAIN_AFTER })
+    }
+}
+
 impl Place {
-    /// Whoever is there has shown a right credential.
-    pub(super) fn recognise(&self) {
-        if !self.known.load(Ordering::Relaxed) && self.peers.book().strangers.remove(&self.number).is_some() {
-            self.known.store(true, Ordering::Relaxed);
+    /// Whoever is there has shown this caller's right credential.
+    ///
+    /// # Errors
+    /// `rate_limited` if the caller has too many connections; this one is as it was.
+    pub(super) fn recognise(&self, owner: Owner) -> Result<(), Refusal> {
+        let mut known = self.known();
+        match &*known {
+            Some(Known::Holder(share)) if share.owner() == owner => Ok(()),
+            // The connection has been told to leave, and has no place to be known in.
+            None if self.who.leave.is_cancelled() => Ok(()),
+            _ => {
+                let share = self.peers.share(owner)?;
+                self.admit(&mut known, Known::Holder(share));
+                Ok(())
+            }
         }
+    }
+
+    /// A proxy has passed on a right credential.
+    pub(super) fn recognise_proxy(&self) {
+        let mut known = self.known();
+        if known.is_none() {
+            self.admit(&mut known, Known::Proxied);
+        }
+    }
+
+    /// Whoever is there has sent a request without a right credential.
+    pub(super) fn forget(&self) {
+        let mut known = self.known();
+        if known.take().is_some() {
+            self.peers.book().strangers.insert(self.number, self.who.clone());
+        }
+    }
+
+    fn admit(&self, known: &mut Option<Known>, who: Known) {
+        // A stranger who was turned out has given up the place already.
+        if known.is_some() || self.peers.book().strangers.remove(&self.number).is_some() {
+            *known = Some(who);
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Option<Known>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
+        let was_known = self.known().take().is_some();
         let mut book = self.peers.book();
         // A stranger who was turned out has given up the place already.
-        if book.strangers.remove(&self.number).is_some() || self.known.load(Ordering::Relaxed) {
-            book.leave(self.address);
+        if book.strangers.remove(&self.number).is_some() || was_known {
+            book.leave(self.who.address);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
+    use crate::domain::{
+        ids::{AccountId, SeatId},
+        principal::Principal,
+        scope::ScopeSet,
+    };
+
+    fn peers(connections: usize, connections_per_address: usize) -> Arc<Peers> {
+        let connections_per_key = 3;
+        Arc::new(Peers::new(Limits { connections, connections_per_address, connections_per_key, ..Limits::default() }))
+    }
+
+    fn owner(seat: u128) -> Owner {
+        let account = AccountId::new(Uuid::from_u128(1));
+        Owner::of(&Principal::stdio(account, ScopeSet::ALL, Some(SeatId::new(Uuid::from_u128(seat)))))
+    }
 
     fn peer(text: &str) -> Peer {
         Peer(text.parse().unwrap())
@@ -173,16 +265,16 @@ mod tests {
         (peers.enter(peer(address), together, leave.clone()), leave)
     }
 
-    /// A place of somebody with a right credential, if there is one.
+    /// A place of somebody with a right credential, if there is one; each of them holds another key.
     fn known(peers: &Arc<Peers>, address: &str) -> Option<Place> {
         let (Entry::Free(place) | Entry::Instead(place), _) = enter(peers, address, false) else { return None };
-        place.recognise();
+        place.recognise(owner(u128::from(place.number) + 100)).unwrap();
         Some(place)
     }
 
     #[test]
     fn an_address_gets_its_share_and_no_more_and_gives_it_back() {
-        let peers = Arc::new(Peers::new(5, 2));
+        let peers = peers(5, 2);
         let first = known(&peers, "192.0.2.1");
         let second = known(&peers, "::ffff:192.0.2.1");
         assert!(first.is_some() && second.is_some());
@@ -200,7 +292,7 @@ mod tests {
 
     #[test]
     fn the_stranger_who_was_there_longest_makes_room_and_nobody_else() {
-        let peers = Arc::new(Peers::new(3, 3));
+        let peers = peers(3, 3);
         let regular = known(&peers, "192.0.2.1").unwrap();
         let (first, first_leaves) = enter(&peers, "192.0.2.2", false);
         let (second, second_leaves) = enter(&peers, "127.0.0.1", true);
@@ -220,7 +312,7 @@ mod tests {
 
     #[test]
     fn an_address_makes_room_within_its_own_share() {
-        let peers = Arc::new(Peers::new(9, 1));
+        let peers = peers(9, 1);
         let (_other, other_leaves) = enter(&peers, "192.0.2.2", false);
         let (_mine, mine_leaves) = enter(&peers, "192.0.2.1", false);
 
@@ -228,6 +320,46 @@ mod tests {
 
         assert!(matches!(next, Entry::Instead(_)) && mine_leaves.is_cancelled() && !other_leaves.is_cancelled());
         assert_eq!(peers.count(), 2);
+    }
+
+    #[test]
+    fn who_shows_no_right_credential_any_more_is_a_stranger_again() {
+        let peers = peers(2, 2);
+        let (Entry::Free(revoked), leaves) = enter(&peers, "192.0.2.1", false) else { panic!("there is room") };
+        revoked.recognise(owner(1)).unwrap();
+        let regular = known(&peers, "192.0.2.2").unwrap();
+        assert!(matches!(enter(&peers, "192.0.2.3", false).0, Entry::Full));
+
+        revoked.forget();
+        let (next, _) = enter(&peers, "192.0.2.3", false);
+
+        assert!(matches!(next, Entry::Instead(_)) && leaves.is_cancelled());
+        revoked.recognise(owner(1)).unwrap();
+        revoked.forget();
+        drop((revoked, next, regular));
+        assert_eq!((peers.count(), peers.shares.count(), peers.book().strangers.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn a_key_has_a_share_of_the_connections_and_what_it_leaves_is_free_again() {
+        let peers = peers(9, 9);
+        let places: Vec<_> = (0..4)
+            .filter_map(|_| match enter(&peers, "192.0.2.1", true).0 {
+                Entry::Free(place) | Entry::Instead(place) => Some(place),
+                Entry::Full => None,
+            })
+            .collect();
+
+        let known: Vec<_> = places.iter().map(|place| place.recognise(owner(1)).is_ok()).collect();
+        assert_eq!(known, [true, true, true, false]);
+        assert!(places[0].recognise(owner(1)).is_ok(), "it is its own already");
+        assert!(places[3].recognise(owner(2)).is_ok(), "another key has its own share");
+
+        places[0].forget();
+        assert!(places[3].recognise(owner(1)).is_ok(), "a connection is part of the share of the key shown last");
+        places[1].recognise_proxy();
+        drop(places);
+        assert_eq!((peers.count(), peers.shares.count()), (0, 0));
     }
 
     #[test]

@@ -2,12 +2,13 @@
 
 use std::sync::LazyLock;
 
-use axum::{body::Body, response::Response};
+use axum::response::Response;
 use http::{HeaderMap, HeaderName, StatusCode};
 use serde_json::{Map, Value};
 
 use super::{
     answer::{Problem, with_json},
+    body::Arriving,
     door::Call,
     query,
     routes::{Answer, Doc, Route, Run, Takes},
@@ -44,7 +45,7 @@ fn route(entry: &'static Entry) -> Route {
 }
 
 /// Carries out the operation that a request asks for.
-pub(super) async fn serve(mut call: Call<'_>, entry: &'static Entry, body: Body) -> Result<Response, Problem> {
+pub(super) async fn serve(mut call: Call<'_>, entry: &'static Entry, body: Arriving) -> Result<Response, Problem> {
     let arguments = match arguments(&mut call, entry, body).await {
         Ok(arguments) => arguments,
         Err(Problem::Own(refusal)) => {
@@ -63,7 +64,7 @@ pub(super) async fn serve(mut call: Call<'_>, entry: &'static Entry, body: Body)
 }
 
 /// The arguments, from path and query or body.
-async fn arguments(call: &mut Call<'_>, entry: &'static Entry, body: Body) -> Result<Map<String, Value>, Problem> {
+async fn arguments(call: &mut Call<'_>, entry: &'static Entry, body: Arriving) -> Result<Map<String, Value>, Problem> {
     let (fields, uri) = (entry.route_fields(), &call.parts.uri);
     let mut arguments = if entry.api.route.method == operations::Method::Post {
         query::none(uri.query()).map_err(Problem::Own)?;

@@ -1,13 +1,14 @@
 //! The routes, one table: what each is called, who may ask for it, how long it may take, what the documentation says of
 //! it and what runs. The router, the documentation and the counters are made from it.
 
-use axum::{body::Body, response::Response};
+use axum::response::Response;
 use futures::future::BoxFuture;
 use http::Method;
 use serde_json::{Map, Value};
 
 use super::{
     answer::Problem,
+    body::Arriving,
     door::{Call, Visit},
     health, mcp, oauth, openapi, rest, sse,
 };
@@ -43,7 +44,7 @@ pub(super) enum Run {
     /// For anybody.
     Open(for<'a> fn(Visit<'a>) -> BoxFuture<'a, Result<Response, Problem>>),
     /// For holders of a credential, carrying MCP: its calls are counted where a tool is called.
-    Carrier(for<'a> fn(Call<'a>, Body) -> BoxFuture<'a, Result<Response, Problem>>),
+    Carrier(for<'a> fn(Call<'a>, Arriving) -> BoxFuture<'a, Result<Response, Problem>>),
     /// For holders of a credential: an operation.
     Operation(&'static Entry),
 }

@@ -5,6 +5,7 @@
 //! a session looks exactly like one that does not exist.
 
 use std::{
+    cell::RefCell,
     collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -21,8 +22,12 @@ use rmcp::{
         local::{LocalSessionManager, LocalSessionManagerError},
     },
 };
+use tokio::runtime::Handle;
 
-use super::settings::Limits;
+use super::{
+    places::{Place, Places},
+    settings::Limits,
+};
 use crate::{
     operations::Refusal,
     transport::{mcp::SessionEnd, owner::Owner},
@@ -33,19 +38,42 @@ const SPARE_AFTER: Duration = Duration::from_secs(10);
 
 tokio::task_local! {
     /// Who sends the request that is being served. rmcp hands its session manager an id and nothing else.
-    static VISITOR: Owner;
+    static VISITOR: Visitor;
+}
+
+/// Who sends a request, and the session that it opens, if it opens one.
+struct Visitor {
+    owner: Owner,
+    opening: RefCell<Option<Arc<Opening>>>,
+}
+
+/// A session that is being opened. It has its place before it is made; and if nobody has been told its id when this is
+/// dropped, since whoever asked is gone, it ends.
+pub(super) struct Opening {
+    sessions: Arc<Sessions>,
+    stage: Mutex<Stage>,
+}
+
+enum Stage {
+    /// It has a place.
+    Placed(Place),
+    /// It is there, and nobody knows.
+    Made(SessionId),
+    /// It is known, or there is none.
+    Over,
 }
 
 /// The sessions.
 pub(super) struct Sessions {
-    inner: LocalSessionManager,
+    inner: Arc<LocalSessionManager>,
     limits: Limits,
+    places: Arc<Places>,
     book: Mutex<HashMap<SessionId, Kept>>,
 }
 
 /// What is known of a session beside what rmcp knows.
 struct Kept {
-    owner: Owner,
+    place: Place,
     used: Instant,
     /// Streams that are open for it.
     streams: Arc<AtomicUsize>,
@@ -60,44 +88,53 @@ impl Sessions {
         let mut inner = LocalSessionManager::default();
         // Idle sessions are closed here, where it is known whether a stream is open for them.
         inner.session_config.keep_alive = None;
-        Self { inner, limits, book: Mutex::default() }
+        let places = Places::new(limits.sessions, limits.sessions_per_key);
+        Self { inner: Arc::new(inner), limits, places, book: Mutex::default() }
     }
 
-    /// Runs what serves a request of `owner`.
-    pub(super) async fn visited_by<F: Future>(&self, owner: Owner, serve: F) -> F::Output {
-        VISITOR.scope(owner, serve).await
+    /// Runs what serves a request of `owner`, which opens a session if it has a place for one.
+    pub(super) async fn visited_by<F: Future>(
+        &self,
+        owner: Owner,
+        opening: Option<Arc<Opening>>,
+        serve: F,
+    ) -> F::Output {
+        VISITOR.scope(Visitor { owner, opening: RefCell::new(opening) }, serve).await
     }
 
-    /// How many there are.
+    /// How many there are, those that are being opened or closed among them.
     pub(super) fn count(&self) -> usize {
-        self.book().len()
+        self.places.count()
     }
 
     /// The end of a session, if it is this owner's.
     pub(super) fn end_of(&self, id: &str, owner: Owner) -> Option<SessionEnd> {
-        self.book().get(id).filter(|kept| kept.owner == owner).map(|kept| kept.end.clone())
+        self.book().get(id).filter(|kept| kept.owner() == owner).map(|kept| kept.end.clone())
     }
 
-    /// Makes room for one more session of this owner: many clients never end theirs, so the one that idled longest goes.
+    /// Takes the place of one more session of this owner. Where none is left, the one that idled longest makes room: many
+    /// clients never end theirs.
     ///
     /// # Errors
     /// `rate_limited` if there is none to spare.
-    pub(super) async fn make_room(&self, owner: Owner) -> Result<(), Refusal> {
-        let spare = {
-            let book = self.book();
-            let mine = book.values().filter(|kept| kept.owner == owner).count();
-            if mine < self.limits.sessions_per_key && book.len() < self.limits.sessions {
-                return Ok(());
-            }
-            let idle = book.iter().filter(|(_, kept)| kept.owner == owner && kept.is_idle(SPARE_AFTER));
-            idle.min_by_key(|(_, kept)| kept.used).map(|(id, _)| id.clone())
-        };
-        let Some(id) = spare else {
-            return Err(Refusal::RateLimited { what: "too many MCP sessions are open", after: SPARE_AFTER });
-        };
-        // What fails here is a session that has ended meanwhile.
-        let _ = self.close_session(&id).await;
-        Ok(())
+    pub(super) async fn open(self: &Arc<Self>, owner: Owner) -> Result<Arc<Opening>, Refusal> {
+        let mut place = self.places.take(owner);
+        if place.is_none()
+            && let Some(spare) = self.spare(owner)
+        {
+            // What fails here is a session that has ended meanwhile.
+            let _ = self.close_session(&spare).await;
+            place = self.places.take(owner);
+        }
+        let place = place.ok_or(Refusal::RateLimited { what: "too many MCP sessions are open", after: SPARE_AFTER })?;
+        Ok(Arc::new(Opening { sessions: Arc::clone(self), stage: Mutex::new(Stage::Placed(place)) }))
+    }
+
+    /// The session of this owner that idled longest.
+    fn spare(&self, owner: Owner) -> Option<SessionId> {
+        let book = self.book();
+        let idle = book.iter().filter(|(_, kept)| kept.owner() == owner && kept.is_idle(SPARE_AFTER));
+        idle.min_by_key(|(_, kept)| kept.used).map(|(id, _)| id.clone())
     }
 
     /// Closes the sessions that idled for too long.
@@ -115,14 +152,14 @@ impl Sessions {
     /// Whose sessions have streams open.
     pub(super) fn listeners(&self) -> Vec<Owner> {
         let book = self.book();
-        book.values().filter(|kept| kept.streams.load(Ordering::Relaxed) > 0).map(|kept| kept.owner).collect()
+        book.values().filter(|kept| kept.streams.load(Ordering::Relaxed) > 0).map(Kept::owner).collect()
     }
 
     /// Closes every session of this owner.
     pub(super) async fn close_all_of(&self, owner: Owner) {
         let mine: Vec<_> = {
             let book = self.book();
-            book.iter().filter(|(_, kept)| kept.owner == owner).map(|(id, _)| id.clone()).collect()
+            book.iter().filter(|(_, kept)| kept.owner() == owner).map(|(id, _)| id.clone()).collect()
         };
         for id in mine {
             let _ = self.close_session(&id).await;
@@ -140,7 +177,39 @@ impl Sessions {
     }
 }
 
+impl Opening {
+    /// Whoever asked has been told the session's id.
+    pub(super) fn told(&self) {
+        *self.stage() = Stage::Over;
+    }
+
+    /// The place, once.
+    fn place(&self) -> Option<Place> {
+        match std::mem::replace(&mut *self.stage(), Stage::Over) {
+            Stage::Placed(place) => Some(place),
+            Stage::Made(_) | Stage::Over => None,
+        }
+    }
+
+    fn stage(&self) -> MutexGuard<'_, Stage> {
+        self.stage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        if let (Stage::Made(id), Ok(runtime)) = (&*self.stage(), Handle::try_current()) {
+            let (sessions, id) = (Arc::clone(&self.sessions), id.clone());
+            runtime.spawn(async move { sessions.close_session(&id).await });
+        }
+    }
+}
+
 impl Kept {
+    const fn owner(&self) -> Owner {
+        self.place.owner()
+    }
+
     fn is_idle(&self, long: Duration) -> bool {
         self.streams.load(Ordering::Relaxed) == 0 && self.used.elapsed() >= long
     }
@@ -167,11 +236,14 @@ impl SessionManager for Sessions {
     type Transport = <LocalSessionManager as SessionManager>::Transport;
 
     async fn create_session(&self) -> Outcome<(SessionId, Self::Transport)> {
+        let opening = VISITOR.try_with(|visitor| visitor.opening.take()).ok().flatten();
+        // Without a place there is no session, whatever the SDK takes for a message that opens one.
+        let placed = opening.and_then(|opening| Some((opening.place()?, opening)));
+        let (place, opening) = placed.ok_or_else(|| LocalSessionManagerError::SessionNotFound("".into()))?;
         let (id, transport) = self.inner.create_session().await?;
-        if let Ok(owner) = VISITOR.try_with(|owner| *owner) {
-            let kept = Kept { owner, used: Instant::now(), streams: Arc::default(), end: SessionEnd::default() };
-            self.book().insert(id.clone(), kept);
-        }
+        let kept = Kept { place, used: Instant::now(), streams: Arc::default(), end: SessionEnd::default() };
+        self.book().insert(id.clone(), kept);
+        *opening.stage() = Stage::Made(id.clone());
         Ok((id, transport))
     }
 
@@ -182,7 +254,8 @@ impl SessionManager for Sessions {
     async fn has_session(&self, id: &SessionId) -> Outcome<bool> {
         let mine = {
             let mut book = self.book();
-            let kept = book.get_mut(id).filter(|kept| VISITOR.try_with(|owner| *owner == kept.owner) == Ok(true));
+            let kept =
+                book.get_mut(id).filter(|kept| VISITOR.try_with(|visitor| visitor.owner == kept.owner()) == Ok(true));
             kept.map(|kept| kept.used = Instant::now()).is_some()
         };
         if mine { self.inner.has_session(id).await } else { Ok(false) }
@@ -191,10 +264,17 @@ impl SessionManager for Sessions {
     async fn close_session(&self, id: &SessionId) -> Outcome<()> {
         // rmcp would let calls that wait go on for seconds, and hold what they have reserved.
         let kept = self.book().remove(id);
-        if let Some(kept) = kept {
+        if let Some(kept) = &kept {
             kept.end.tell();
         }
-        self.inner.close_session(id).await
+        // In a task of its own: whoever asked may be gone before it has ended, and it keeps its place until then.
+        let (inner, id) = (Arc::clone(&self.inner), id.clone());
+        let closing = tokio::spawn(async move {
+            let closed = inner.close_session(&id).await;
+            drop(kept);
+            closed
+        });
+        closing.await.unwrap_or(Ok(()))
     }
 
     async fn create_stream(

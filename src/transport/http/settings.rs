@@ -1,6 +1,10 @@
 //! What a server is told: typed, checked, and without defaults that depend on the machine.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use crate::domain::{ids::AccountId, rate::Rate};
 
@@ -9,8 +13,8 @@ use crate::domain::{ids::AccountId, rate::Rate};
 pub struct HttpSettings {
     /// Where to listen. Anything but loopback needs TLS or a proxy in front.
     pub listen: SocketAddr,
-    /// The URL that callers know the server by; its host is accepted in `Host`, and links start with it.
-    pub public_url: Option<BaseUrl>,
+    /// The URLs that callers know the server by; their hosts are accepted in `Host`, and links start with the first.
+    pub public_urls: Vec<BaseUrl>,
     /// A proxy that ends TLS stands in front: nobody is taken for a local caller, and `X-Forwarded-For` is believed
     /// when failed authentications are counted.
     pub behind_proxy: bool,
@@ -59,6 +63,8 @@ pub struct Limits {
     pub connections: usize,
     /// Connections at once from one address, loopback and proxies apart.
     pub connections_per_address: usize,
+    /// Connections at once of one key. Behind a proxy, which shares its connections out, requests at work.
+    pub connections_per_key: usize,
     /// How long a request's head may take to arrive, and a TLS handshake to end.
     pub head_wait: Duration,
     /// How long a request's body may take to arrive.
@@ -75,9 +81,9 @@ pub struct Limits {
     pub sessions_per_key: usize,
     /// How long such a session may be idle.
     pub session_idle: Duration,
-    /// SSE streams.
+    /// Streams that stay open: those of `/sse`, and those that a client of `/mcp` listens on.
     pub streams: usize,
-    /// SSE streams of one key.
+    /// Such streams of one key.
     pub streams_per_key: usize,
     /// How often an SSE stream shows that it lives.
     pub keep_alive: Duration,
@@ -101,7 +107,9 @@ pub struct BaseUrl {
 
 /// A text that is no origin, or no base URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("must be a scheme and a host such as https://codes.example.com; only --public-url may have a path")]
+#[error(
+    "must be a scheme and a host such as https://codes.example.com, without a pattern; only --public-url may have a path"
+)]
 pub struct NotABaseUrl;
 
 impl HttpSettings {
@@ -109,7 +117,7 @@ impl HttpSettings {
     pub fn listening_on(listen: SocketAddr) -> Self {
         Self {
             listen,
-            public_url: None,
+            public_urls: Vec::new(),
             behind_proxy: false,
             tls: None,
             sse: true,
@@ -125,7 +133,7 @@ impl HttpSettings {
     /// Whether callers elsewhere know no name that is accepted in `Host`: an address that stands for all of this machine's
     /// is none of them.
     pub fn has_no_public_name(&self) -> bool {
-        self.listen.ip().is_unspecified() && self.public_url.is_none()
+        self.listen.ip().is_unspecified() && self.public_urls.is_empty()
     }
 }
 
@@ -134,6 +142,7 @@ impl Default for Limits {
         Self {
             connections: 1024,
             connections_per_address: 64,
+            connections_per_key: 128,
             head_wait: Duration::from_secs(10),
             body_wait: Duration::from_secs(15),
             idle: Duration::from_mins(1),
@@ -142,7 +151,7 @@ impl Default for Limits {
             sessions: 1024,
             sessions_per_key: 64,
             session_idle: Duration::from_mins(5),
-            streams: 512,
+            streams: 1024,
             streams_per_key: 16,
             keep_alive: Duration::from_secs(15),
         }
@@ -189,11 +198,21 @@ impl std::str::FromStr for Origin {
     type Err = NotABaseUrl;
 
     fn from_str(text: &str) -> Result<Self, NotABaseUrl> {
-        let uri: http::Uri = text.trim().parse().map_err(|_| NotABaseUrl)?;
+        let text = text.trim();
+        // It would be dropped without a word.
+        if text.contains('#') {
+            return Err(NotABaseUrl);
+        }
+        let uri: http::Uri = text.parse().map_err(|_| NotABaseUrl)?;
         let scheme = uri.scheme_str().ok_or(NotABaseUrl)?.to_ascii_lowercase();
         let authority = uri.authority().filter(|authority| !authority.as_str().contains('@')).ok_or(NotABaseUrl)?;
-        let host = authority.host().to_ascii_lowercase();
-        if host.is_empty() || uri.path().len() > 1 || uri.query().is_some() {
+        if uri.path().len() > 1 || uri.query().is_some() {
+            return Err(NotABaseUrl);
+        }
+        let host = host_as_browsers_write_it(authority.host()).ok_or(NotABaseUrl)?;
+        // A port that is no number is a pattern, or a slip of the pen.
+        let rest = authority.as_str().get(authority.host().len()..).unwrap_or_default();
+        if !rest.is_empty() && authority.port_u16().is_none() {
             return Err(NotABaseUrl);
         }
         let own_port = match scheme.as_str() {
@@ -205,6 +224,19 @@ impl std::str::FromStr for Origin {
         let text = port.map_or_else(|| format!("{scheme}://{host}"), |port| format!("{scheme}://{host}:{port}"));
         Ok(Self { text, host: host.trim_matches(['[', ']']).to_owned() })
     }
+}
+
+/// A host that can stand in an `Origin` or a `Host`: a name, or an address in its one form. Patterns match nothing.
+fn host_as_browsers_write_it(text: &str) -> Option<String> {
+    if let Some(v6) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        return v6.parse::<Ipv6Addr>().ok().map(|address| format!("[{address}]"));
+    }
+    let host = text.to_ascii_lowercase();
+    let is_name = host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
+    let last = host.rsplit('.').next().unwrap_or_default();
+    // What ends in a number is an address, and browsers write it out in full.
+    let is_number = !last.is_empty() && last.bytes().all(|b| b.is_ascii_digit());
+    (is_name && !host.is_empty() && (!is_number || host.parse::<Ipv4Addr>().is_ok())).then_some(host)
 }
 
 impl std::str::FromStr for BaseUrl {
@@ -259,6 +291,25 @@ mod tests {
         }
         assert_eq!("chrome-extension://abc".parse::<BaseUrl>(), Err(NotABaseUrl));
         assert_eq!("https://a.example/path".parse::<Origin>(), Err(NotABaseUrl));
+        assert_eq!("http://[0::1]:80".parse::<Origin>().unwrap().as_str(), "http://[::1]");
+        for pattern in [
+            "http://127.0.0.1:*",
+            "http://localhost:",
+            "http://localhost:70000",
+            "https://*.example.com",
+            "https://*",
+            "https://a.example/#x",
+            "https://a.example#x",
+            "http://127.1",
+            "http://256.1.1.1",
+            "http://[::1",
+            "http://[x]",
+            "https://%61.example",
+            "https://a b.example",
+            "https://ä.example",
+        ] {
+            assert_eq!(pattern.parse::<Origin>(), Err(NotABaseUrl), "{pattern}");
+        }
         assert_eq!("chrome-extension://ABC".parse::<Origin>().unwrap().as_str(), "chrome-extension://abc");
     }
 }

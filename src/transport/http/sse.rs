@@ -13,15 +13,12 @@ use std::{
     time::Duration,
 };
 
-use axum::{
-    body::Body,
-    response::{
-        IntoResponse as _, Response, Sse as Events,
-        sse::{Event, KeepAlive},
-    },
+use axum::response::{
+    IntoResponse as _, Response, Sse as Events,
+    sse::{Event, KeepAlive},
 };
 use futures::{SinkExt as _, Stream, StreamExt as _, future::ready, stream};
-use http::{HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderName, HeaderValue, Method, StatusCode, request::Parts};
 use rmcp::{
     ServiceExt as _,
     model::{ClientJsonRpcMessage, GetExtensions as _, ServerJsonRpcMessage},
@@ -32,13 +29,14 @@ use tokio_util::sync::{CancellationToken, DropGuard, PollSendError, PollSender};
 
 use super::{
     answer::Problem,
-    body,
-    door::Call,
+    body::{self, Arriving},
+    door::{App, Call},
     routes::{Route, Run, Takes},
     settings::{BaseUrl, HttpSettings, Limits},
+    streams,
 };
 use crate::{
-    domain::audit::Action,
+    domain::{audit::Action, principal::Principal},
     operations::Refusal,
     transport::{
         mcp::{McpServer, flawed_greeting},
@@ -104,13 +102,13 @@ struct Streams(Mutex<HashMap<String, OpenStream>>);
 struct OpenStream {
     owner: Owner,
     messages: Sender<Posted>,
-    stop: CancellationToken,
 }
 
 /// Ends a session however its stream ends: dropped by the client, by the server, or unfinished.
 struct Cleanup {
     streams: Arc<Streams>,
     id: String,
+    _open: streams::OpenStream,
     _stop: DropGuard,
 }
 
@@ -131,7 +129,7 @@ impl Sse {
         // This transport ended before the revision that needs no handshake.
         let server = server.for_handshakes();
         // Not relative to `/sse`: clients exist that resolve it against the origin.
-        let prefix = settings.public_url.as_ref().map_or("", BaseUrl::path);
+        let prefix = settings.public_urls.first().map_or("", BaseUrl::path);
         let endpoint = format!("{prefix}/messages?sessionId=");
         Self { server, limits: settings.limits, endpoint, streams: Arc::default(), ended: AtomicBool::new(false) }
     }
@@ -141,16 +139,6 @@ impl Sse {
         self.streams.lock().len()
     }
 
-    /// Whose streams are open.
-    pub(super) fn listeners(&self) -> Vec<Owner> {
-        self.streams.lock().values().map(|stream| stream.owner).collect()
-    }
-
-    /// Ends every stream of this owner.
-    pub(super) fn end_all_of(&self, owner: Owner) {
-        self.streams.lock().values().filter(|stream| stream.owner == owner).for_each(|stream| stream.stop.cancel());
-    }
-
     /// Takes no more messages: each session answers those that it has, and ends with its stream.
     pub(super) fn end(&self) {
         let mut streams = self.streams.lock();
@@ -158,21 +146,17 @@ impl Sse {
         streams.clear();
     }
 
-    fn enter(&self, owner: Owner) -> Result<(Cleanup, CancellationToken, Receiver<Posted>), Refusal> {
+    fn enter(&self, call: &Call<'_>) -> Result<(Cleanup, CancellationToken, Receiver<Posted>), Refusal> {
+        let (owner, open) = (Owner::of(&call.caller), call.app.streams.open(&call.caller)?);
         let id = uuid::Uuid::new_v4().simple().to_string();
         let (messages, received) = channel(QUEUE);
         let mut streams = self.streams.lock();
         if self.ended.load(Ordering::Relaxed) {
             return Err(Refusal::Stopping);
         }
-        let mine = streams.values().filter(|stream| stream.owner == owner).count();
-        if streams.len() >= self.limits.streams || mine >= self.limits.streams_per_key {
-            let what = "too many SSE streams are open";
-            return Err(Refusal::RateLimited { what, after: Duration::from_secs(10) });
-        }
-        let stop = CancellationToken::new();
-        streams.insert(id.clone(), OpenStream { owner, messages, stop: stop.clone() });
-        let cleanup = Cleanup { streams: Arc::clone(&self.streams), id, _stop: stop.clone().drop_guard() };
+        let stop = open.stop();
+        streams.insert(id.clone(), OpenStream { owner, messages });
+        let cleanup = Cleanup { streams: Arc::clone(&self.streams), id, _open: open, _stop: stop.clone().drop_guard() };
         Ok((cleanup, stop, received))
     }
 
@@ -207,7 +191,7 @@ impl Sse {
 
 fn open(call: &Call<'_>) -> Result<Response, Problem> {
     let sse = &call.app.sse;
-    let (cleanup, stop, received) = sse.enter(Owner::of(&call.caller)).map_err(Problem::Own)?;
+    let (cleanup, stop, received) = sse.enter(call).map_err(Problem::Own)?;
     let sent = sse.run(received, &stop);
     let endpoint = format!("{}{}", sse.endpoint, cleanup.id);
     let events = Events::new(events(endpoint, cleanup, sent, stop));
@@ -236,15 +220,17 @@ fn written(message: &ServerJsonRpcMessage) -> Written {
     serde_json::to_string(message).unwrap_or_default()
 }
 
-async fn post(call: Call<'_>, body: Body) -> Result<Response, Problem> {
-    let Call { app, caller, mut parts, .. } = call;
+/// Where messages of the stream go that a request names, if it is its caller's.
+fn messages_of(app: &App, parts: &Parts, caller: &Principal) -> Option<Sender<Posted>> {
     let id = parts.uri.query().and_then(|query| query.strip_prefix("sessionId=")).unwrap_or_default();
-    let owner = Owner::of(&caller);
-    let stream = app.sse.streams.lock().get(id).filter(|stream| stream.owner == owner).map(|s| s.messages.clone());
-    let Some(messages) = stream else {
-        return Err(NO_STREAM);
-    };
-    let bytes = body::bytes(&parts.headers, body, app.limits.body_wait).await?;
+    let owner = Owner::of(caller);
+    app.sse.streams.lock().get(id).filter(|stream| stream.owner == owner).map(|stream| stream.messages.clone())
+}
+
+async fn post(mut call: Call<'_>, body: Arriving) -> Result<Response, Problem> {
+    let messages = messages_of(call.app, &call.parts, &call.caller).ok_or(NO_STREAM)?;
+    let bytes = call.arrived(body).await?;
+    let Call { app, caller, mut parts, .. } = call;
     body::flawless(&bytes).map_err(Problem::Own)?;
     let read = serde_json::from_slice(&bytes);
     let unread = |_| Problem::Own(Refusal::invalid("body", "must be a JSON-RPC message"));

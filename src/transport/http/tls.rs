@@ -1,9 +1,11 @@
 //! TLS by rustls, from PEM files that may change under a running server: a renewed certificate is taken up, a broken one
-//! is not.
+//! is not. No handshake waits for the files: they are looked at elsewhere.
 
 use std::{
+    fs::File,
+    io::{self, Read as _},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -13,6 +15,7 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
 };
 use tokio_rustls::TlsAcceptor;
+use zeroize::Zeroizing;
 
 use super::settings::TlsFiles;
 use crate::domain::sensitive::without_seeds;
@@ -22,6 +25,8 @@ const CERTIFICATE: &str = "--tls-cert";
 const KEY: &str = "--tls-key";
 /// How often the files are looked at, at most.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
+/// Bytes of a file that are read: a chain has some thousand.
+const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
 /// Why a certificate or key can't be used. It names the flag and the file, but for what looks like a seed in its path, and
 /// never what is in it.
@@ -43,7 +48,10 @@ pub enum TlsError {
 }
 
 /// The certificate in use.
-pub(super) struct Tls {
+#[derive(Clone)]
+pub(super) struct Tls(Arc<Certificate>);
+
+struct Certificate {
     files: TlsFiles,
     in_use: Mutex<InUse>,
 }
@@ -52,6 +60,8 @@ struct InUse {
     acceptor: TlsAcceptor,
     stamp: Option<Stamp>,
     looked_at: Instant,
+    /// The files are being looked at.
+    looking: bool,
 }
 
 /// What tells that a file was replaced: time and size of both.
@@ -62,29 +72,66 @@ impl Tls {
     pub(super) fn load(files: TlsFiles) -> Result<Self, TlsError> {
         let stamp = stamp(&files);
         let acceptor = acceptor(&files)?;
-        Ok(Self { files, in_use: Mutex::new(InUse { acceptor, stamp, looked_at: Instant::now() }) })
+        let in_use = InUse { acceptor, stamp, looked_at: Instant::now(), looking: false };
+        Ok(Self(Arc::new(Certificate { files, in_use: Mutex::new(in_use) })))
     }
 
-    /// What a new connection is accepted with: the newest certificate that works.
+    /// What a new connection is accepted with: the newest certificate that was found to work. Now and then it makes somebody
+    /// look for another.
     pub(super) fn acceptor(&self, now: Instant) -> TlsAcceptor {
-        let mut in_use = self.in_use.lock().unwrap_or_else(PoisonError::into_inner);
-        if now.saturating_duration_since(in_use.looked_at) >= CHECK_EVERY {
-            in_use.looked_at = now;
-            let stamp = stamp(&self.files);
-            if stamp.is_some() && stamp != in_use.stamp {
-                // Remembered even if it does not work: one line in the log for each change, not one a second.
-                in_use.stamp = stamp;
-                match acceptor(&self.files) {
-                    Ok(renewed) => {
-                        in_use.acceptor = renewed;
-                        tracing::info!("the TLS certificate was read anew");
-                    }
-                    Err(cause) => tracing::error!(%cause, "the new TLS certificate does not work; the old one stays"),
-                }
-            }
+        let mut in_use = self.0.in_use();
+        if !in_use.looking && now.saturating_duration_since(in_use.looked_at) >= CHECK_EVERY {
+            (in_use.looked_at, in_use.looking) = (now, true);
+            let certificate = Arc::clone(&self.0);
+            tokio::task::spawn_blocking(move || certificate.look());
         }
         in_use.acceptor.clone()
     }
+}
+
+impl Certificate {
+    fn in_use(&self) -> MutexGuard<'_, InUse> {
+        self.in_use.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes up what the files hold, if they have changed.
+    fn look(&self) {
+        let known = self.in_use().stamp;
+        let stamp = stamp(&self.files).filter(|stamp| Some(*stamp) != known);
+        let renewed = stamp.map(|_| acceptor(&self.files));
+        let mut in_use = self.in_use();
+        in_use.looking = false;
+        // Remembered even if it does not work: one line in the log for each change, not one a second.
+        in_use.stamp = stamp.or(known);
+        match renewed {
+            None => {}
+            Some(Ok(renewed)) => {
+                in_use.acceptor = renewed;
+                tracing::info!("the TLS certificate was read anew");
+            }
+            Some(Err(cause)) => tracing::error!(%cause, "the new TLS certificate does not work; the old one stays"),
+        }
+    }
+}
+
+/// Opens a file of bytes. A pipe or a device may keep whoever opens or reads it for ever, or have no end.
+fn open_regular(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.read(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        let flags = rustix::fs::OFlags::NONBLOCK.bits();
+        options.custom_flags(flags.cast_signed());
+    }
+    let file = options.open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is not a regular file")) }
+}
+
+fn read(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+    let mut bytes = Zeroizing::new(Vec::new());
+    open_regular(path)?.take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 fn stamp(files: &TlsFiles) -> Option<Stamp> {
@@ -97,13 +144,15 @@ fn stamp(files: &TlsFiles) -> Option<Stamp> {
 
 fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
     let file = |flag, path: &Path, what: String| TlsError::File { flag, path: path.to_owned(), what };
-    let chain: Vec<_> = CertificateDer::pem_file_iter(&files.certificates)
-        .and_then(Iterator::collect)
+    let bytes = |flag, path: &Path| read(path).map_err(|cause| file(flag, path, cause.to_string()));
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(&bytes(CERTIFICATE, &files.certificates)?)
+        .collect::<Result<_, _>>()
         .map_err(|cause| file(CERTIFICATE, &files.certificates, cause.to_string()))?;
     if chain.is_empty() {
         return Err(file(CERTIFICATE, &files.certificates, "it holds no certificate".to_owned()));
     }
-    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|cause| file(KEY, &files.key, cause.to_string()))?;
+    let key = PrivateKeyDer::from_pem_slice(&bytes(KEY, &files.key)?)
+        .map_err(|cause| file(KEY, &files.key, cause.to_string()))?;
     // The provider is named, so that nothing depends on which crate installed a default first.
     let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()

@@ -3,17 +3,15 @@
 //! The tools are the operations of the table (`operations/table.rs`).
 //! Never: rmcp's own argument errors (they quote what was sent), or a label in prose.
 
-mod direct;
 mod greeting;
 mod handler;
 mod lines;
 mod message;
-mod outbox;
 mod patience;
-mod pipe;
+mod reader;
 pub mod stdio;
 mod tools;
-mod unanswered;
+mod traffic;
 mod wiped;
 
 pub(in crate::transport) use greeting::flawed_greeting;

@@ -253,19 +253,25 @@ fn the_header_never_changes_its_form() {
 fn the_mac_of_a_record_never_changes() {
     let keyring = vault(1).0;
     let record = keyring.record(&used(), 3);
-    assert_eq!(HEXLOWER.encode(&record.mac), "RECORD_MAC");
+    assert_eq!(HEXLOWER.encode(&record.mac), "37c1f685fd431b6ad863255ff014e008b66abedaf9d8c2e27c0d36783a82770d");
     let entry = crate::domain::audit::AuditEntry::by(
         crate::domain::audit::Actor::System,
         crate::domain::audit::Action::VaultCreate,
         AT,
     );
     let mac = keyring.audit_mac(&[9; 32], &entry.canonical(7, 1), AT);
-    assert_eq!(HEXLOWER.encode(&mac), "AUDIT_MAC");
-    assert_eq!(HEXLOWER.encode(&keyring.state_mac(b"{}")), "STATE_MAC");
+    assert_eq!(HEXLOWER.encode(&mac), "3ad837cd344fd7171d75b806af29d3352015246b8c0f92d73be706367178ef34");
+    assert_eq!(
+        HEXLOWER.encode(&keyring.state_mac(b"{}")),
+        "c92f24c5ebbb125b54bc2fb3ff4af4a5662885f8c5f85185807712d86c4d3b80"
+    );
     let name = keyring.name_hash(crate::vault::names::Named::Account, "default");
-    assert_eq!(HEXLOWER.encode(&name), "NAME_HASH");
+    assert_eq!(HEXLOWER.encode(&name), "7e8af43e2566f48aae8db154717471a2f1825cc0a209e7c41ec5ad5dcbd7782a");
     let words = keyring.word_hashes(account(), "Acme: Ada");
-    assert_eq!(words.iter().map(|word| HEXLOWER.encode(word)).collect::<Vec<_>>(), ["WORD_ONE", "WORD_TWO"]);
+    assert_eq!(
+        words.iter().map(|word| HEXLOWER.encode(word)).collect::<Vec<_>>(),
+        ["0a424abbd16f9a48", "50694f556e6e4d57"]
+    );
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! The key file: 32 random bytes in base64, mode 0600, in a directory of its own that is not the data directory.
+//! The key file: 32 random bytes in base64, mode 0600, in a directory of its own that is not the data directory. It may be
+//! a link, as a mounted Kubernetes Secret is; then what it leads to is judged.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -11,6 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     domain::sensitive::without_seeds,
+    random::{Random as _, SystemRandom},
     store::create_private_dir,
     vault::key::{Kek, Key},
 };
@@ -43,6 +45,12 @@ pub enum KeyFileError {
         /// What is wrong with it.
         what: &'static str,
     },
+    /// A first start that was cut off before the key was in it, or somebody's `touch`.
+    #[error(
+        "the key file {} is empty; if no vault was made with it, remove it and start again, else restore it from a backup",
+        without_seeds(.0)
+    )]
+    Empty(PathBuf),
     /// It holds no key.
     #[error("the key file {} does not hold a key (32 bytes in base64)", without_seeds(.0))]
     Malformed(PathBuf),
@@ -64,13 +72,16 @@ pub(in crate::vault) fn read_key_file(path: &Path) -> Result<Kek, KeyFileError> 
     let failed = |source| of_io(path, source);
     let mut options = OpenOptions::new();
     options.read(true);
-    not_following(&mut options);
+    not_waiting(&mut options);
     let file = options.open(path).map_err(failed)?;
     refuse_others(path, &file)?;
     // Room for one byte too many and for the read that finds the end: a vector that grows leaves copies behind.
     let mut text = Zeroizing::new(Vec::with_capacity(FILE_BYTES_MAX * 2));
     file.take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut text).map_err(failed)?;
     let malformed = || KeyFileError::Malformed(path.to_owned());
+    if text.is_empty() {
+        return Err(KeyFileError::Empty(path.to_owned()));
+    }
     let trimmed = text.trim_ascii();
     let mut bytes = Zeroizing::new([0_u8; 33]);
     if text.len() > FILE_BYTES_MAX || trimmed.len() != 44 {
@@ -80,8 +91,8 @@ pub(in crate::vault) fn read_key_file(path: &Path) -> Result<Kek, KeyFileError> 
     bytes.get(..written).and_then(Key::from_slice).map(Kek).ok_or_else(malformed)
 }
 
-/// Writes a new key file, durably, for its owner alone: beside its place and then given its name, so that there is a whole
-/// one or none. Never overwrites one.
+/// Writes a new key file, durably, for its owner alone. Never overwrites one. The whole key is written beside it first, so
+/// that a process that is killed leaves no key file or a whole one.
 ///
 /// # Errors
 /// [`KeyFileError::Io`].
@@ -89,22 +100,29 @@ pub(in crate::vault) fn create_key_file(path: &Path, kek: &Kek) -> Result<(), Ke
     let failed = |source| KeyFileError::Io { path: path.to_owned(), source };
     let folder = folder_of(path);
     create_private_dir(folder).map_err(failed)?;
-    let draft = folder.join(format!(".{}.{}.new", path.file_name().unwrap_or_default().display(), std::process::id()));
-    // An earlier process of this number may have been killed here.
-    let _ = fs::remove_file(&draft);
-    let written = write_draft(&draft, kek).and_then(|()| give_name(&draft, path));
+    let draft = draft_of(path).map_err(failed)?;
+    let written = write_private(&draft, kek).and_then(|()| publish(&draft, path));
     if let Err(source) = written {
+        // It is ours to remove: nobody else knows its name.
         let _ = fs::remove_file(&draft);
         return Err(failed(source));
     }
     sync(folder).map_err(failed)
 }
 
-fn write_draft(draft: &Path, kek: &Kek) -> std::io::Result<()> {
+/// A name beside a file that nothing has yet.
+fn draft_of(path: &Path) -> std::io::Result<PathBuf> {
+    let mark = SystemRandom.random_id().map_err(std::io::Error::other)?;
+    let mut name = path.file_name().ok_or(std::io::ErrorKind::InvalidFilename)?.to_owned();
+    name.push(format!(".{}.new", mark.simple()));
+    Ok(path.with_file_name(name))
+}
+
+fn write_private(path: &Path, kek: &Kek) -> std::io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     private(&mut options);
-    let mut file = options.open(draft)?;
+    let mut file = options.open(path)?;
     // Room for the line feed too: a string that grows leaves a copy behind.
     let mut line = Zeroizing::new(String::with_capacity(FILE_BYTES_MAX));
     BASE64.encode_append(kek.0.expose(), &mut line);
@@ -113,38 +131,39 @@ fn write_draft(draft: &Path, kek: &Kek) -> std::io::Result<()> {
     file.sync_all()
 }
 
-/// Renames a file unless there is one of the new name.
-fn give_name(draft: &Path, path: &Path) -> std::io::Result<()> {
-    #[cfg(target_os = "linux")]
-    match rustix::fs::renameat_with(rustix::fs::CWD, draft, rustix::fs::CWD, path, rustix::fs::RenameFlags::NOREPLACE) {
-        // Some file systems know no such rename.
-        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {}
-        renamed => return renamed.map_err(Into::into),
+/// Gives a draft its name, unless something has that name: another process may have made a key there in this instant.
+#[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
+fn publish(draft: &Path, path: &Path) -> std::io::Result<()> {
+    use rustix::{
+        fs::{CWD, RenameFlags, renameat_with},
+        io::Errno,
+    };
+
+    match renameat_with(CWD, draft, CWD, path, RenameFlags::NOREPLACE) {
+        // Not every file system can.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => link_and_remove(draft, path),
+        renamed => Ok(renamed?),
     }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
+fn publish(draft: &Path, path: &Path) -> std::io::Result<()> {
+    link_and_remove(draft, path)
+}
+
+/// A second name never replaces anything either.
+fn link_and_remove(draft: &Path, path: &Path) -> std::io::Result<()> {
     fs::hard_link(draft, path)?;
     fs::remove_file(draft)
 }
 
 fn of_io(path: &Path, source: std::io::Error) -> KeyFileError {
     let path = path.to_owned();
-    if is_link(&source) {
-        KeyFileError::NotOurs { path, what: "is a symbolic link" }
-    } else if source.kind() == std::io::ErrorKind::NotFound {
+    if source.kind() == std::io::ErrorKind::NotFound {
         KeyFileError::Missing(path)
     } else {
         KeyFileError::Io { path, source }
     }
-}
-
-/// What `O_NOFOLLOW` says of a symbolic link.
-#[cfg(unix)]
-fn is_link(error: &std::io::Error) -> bool {
-    error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
-}
-
-#[cfg(not(unix))]
-fn is_link(_error: &std::io::Error) -> bool {
-    false
 }
 
 /// The folder that a path is in. A bare name has an empty parent, which can't be opened.
@@ -173,30 +192,71 @@ fn private(_options: &mut OpenOptions) {
     // The file inherits the folder's access list, which in a user's profile is that user's.
 }
 
+/// A pipe is refused, not waited for.
 #[cfg(unix)]
-fn not_following(options: &mut OpenOptions) {
-    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
-    std::os::unix::fs::OpenOptionsExt::custom_flags(options, flags.bits().cast_signed());
+fn not_waiting(options: &mut OpenOptions) {
+    std::os::unix::fs::OpenOptionsExt::custom_flags(options, rustix::fs::OFlags::NONBLOCK.bits().cast_signed());
 }
 
 #[cfg(not(unix))]
-fn not_following(_options: &mut OpenOptions) {}
+fn not_waiting(_options: &mut OpenOptions) {}
 
 #[cfg(unix)]
 fn refuse_others(path: &Path, file: &File) -> Result<(), KeyFileError> {
     use std::os::unix::fs::MetadataExt as _;
 
-    let facts = file.metadata().map_err(|source| KeyFileError::Io { path: path.to_owned(), source })?;
-    let not_ours = |what| Err(KeyFileError::NotOurs { path: path.to_owned(), what });
-    if !facts.is_file() {
-        return not_ours("is not a plain file");
-    }
-    if facts.uid() != rustix::process::geteuid().as_raw() {
-        return not_ours("belongs to another user");
-    }
-    match facts.mode() & 0o7777 {
-        mode if mode & 0o077 != 0 => Err(KeyFileError::LooseMode { path: path.to_owned(), mode }),
-        _ => Ok(()),
+    let failed = |source| KeyFileError::Io { path: path.to_owned(), source };
+    let facts = file.metadata().map_err(failed)?;
+    let mounted = rustix::fs::fstatvfs(file).map_err(|error| failed(error.into()))?;
+    let found = Found {
+        plain: facts.is_file(),
+        owner: facts.uid(),
+        mode: facts.mode() & 0o7777,
+        names: facts.nlink(),
+        writable_mount: !mounted.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY),
+    };
+    found.refused(path, rustix::process::geteuid().as_raw())
+}
+
+/// What the system says of an open key file.
+#[cfg(unix)]
+#[derive(Debug, Clone, Copy)]
+struct Found {
+    plain: bool,
+    owner: u32,
+    mode: u32,
+    names: u64,
+    writable_mount: bool,
+}
+
+#[cfg(unix)]
+impl Found {
+    /// Refuses what others could read or change. On a read-only mount nobody can change it, and whoever mounted it chose who
+    /// reads it: the superuser's file that one group may read is a Secret as Kubernetes mounts it.
+    fn refused(self, path: &Path, me: u32) -> Result<(), KeyFileError> {
+        let not_ours = |what| Err(KeyFileError::NotOurs { path: path.to_owned(), what });
+        if !self.plain {
+            return not_ours("is not a plain file");
+        }
+        let (owners, most): (&[u32], u32) = if self.writable_mount { (&[me], 0o700) } else { (&[me, 0], 0o440) };
+        if !owners.contains(&self.owner) {
+            return not_ours("belongs to another user; run countersign as that user, or name your own with --key-file");
+        }
+        let loose = self.mode & 0o077 != 0 && self.mode & !most != 0;
+        if loose && !self.writable_mount {
+            return not_ours(
+                "is accessible to other users; mount it with mode 0440 at most (Kubernetes: `defaultMode: 0440`)",
+            );
+        }
+        if loose {
+            return Err(KeyFileError::LooseMode { path: path.to_owned(), mode: self.mode });
+        }
+        if self.names > 1 && self.writable_mount {
+            return not_ours(
+                "has a second name (a hard link), which a copy of the vault may carry along; remove one of them",
+            );
+        }
+        Ok(())
     }
 }
 
@@ -279,9 +339,9 @@ mod tests {
     #[test]
     fn what_holds_no_key_is_refused_without_quoting_it() {
         let malformed = Err("does not hold a key");
-        check(b"", malformed);
+        check(b"", Err("is empty; if no vault was made with it, remove it"));
         check(b"\n", malformed);
-        for end in 0..LINE.len() {
+        for end in 1..LINE.len() {
             check(&LINE.as_bytes()[..end], malformed);
         }
         check(format!("{LINE}A").as_bytes(), malformed);
@@ -369,7 +429,7 @@ mod tests {
         }
 
         #[test]
-        fn a_symbolic_link_is_neither_read_nor_written_through() {
+        fn a_symbolic_link_is_read_if_its_end_passes_and_never_written_through() {
             let (folder, path) = place();
             let target = folder.path().join("target");
             symlink(&target, &path).unwrap();
@@ -377,8 +437,61 @@ mod tests {
             assert!(!target.exists(), "a dangling link was written through");
 
             write(&target, LINE.as_bytes());
+            assert_eq!(*read_key_file(&path).unwrap().0.expose(), BYTES);
+            fs::set_permissions(&target, fs::Permissions::from_mode(0o644)).unwrap();
             let error = read_key_file(&path).map(|_| ()).unwrap_err();
-            assert!(error.to_string().contains("is a symbolic link"), "{error}");
+            assert!(matches!(error, KeyFileError::LooseMode { mode: 0o644, .. }), "{error}");
+        }
+
+        #[test]
+        fn a_key_file_is_whole_under_its_name_or_not_there() {
+            let (folder, path) = place();
+            create_key_file(&path, &Kek::generate(&SystemRandom).unwrap()).unwrap();
+            assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "the draft is gone");
+
+            // What a killed process leaves stands in nobody's way.
+            fs::remove_file(&path).unwrap();
+            write_private(&draft_of(&path).unwrap(), &Kek::generate(&SystemRandom).unwrap()).unwrap();
+            assert!(matches!(read_key_file(&path), Err(KeyFileError::Missing(_))));
+            create_key_file(&path, &Kek::generate(&SystemRandom).unwrap()).unwrap();
+            assert!(read_key_file(&path).is_ok());
+        }
+
+        #[test]
+        fn where_names_cant_be_exchanged_a_key_file_is_not_overwritten_either() {
+            let (folder, path) = place();
+            let draft = folder.path().join("draft");
+            for (there, expected) in [(false, true), (true, false)] {
+                write(&draft, LINE.as_bytes());
+                assert_eq!(link_and_remove(&draft, &path).is_ok(), expected, "{there}");
+            }
+        }
+
+        #[test]
+        fn a_hard_linked_key_file_is_refused() {
+            let (folder, path) = place();
+            write(&path, LINE.as_bytes());
+            fs::hard_link(&path, folder.path().join("other")).unwrap();
+            let error = read_key_file(&path).map(|_| ()).unwrap_err();
+            assert!(error.to_string().contains("has a second name (a hard link)"), "{error}");
+        }
+
+        /// A test can mount nothing, so what the system would say is made here.
+        #[test]
+        fn a_secret_that_is_mounted_read_only_may_be_the_superusers_and_readable_by_one_group() {
+            let me = 65_532;
+            let mounted = Found { plain: true, owner: 0, mode: 0o440, names: 1, writable_mount: false };
+            let fits = |found: Found| found.refused(Path::new("/run/key"), me).is_ok();
+            assert!(fits(mounted) && fits(Found { owner: me, mode: 0o400, ..mounted }));
+            assert!(fits(Found { owner: me, mode: 0o600, ..mounted }));
+            for mode in [0o444, 0o460, 0o442, 0o644, 0o640, 0o550, 0o777] {
+                assert!(!fits(Found { mode, ..mounted }), "{mode:o}");
+            }
+            assert!(!fits(Found { owner: 1000, ..mounted }) && !fits(Found { plain: false, ..mounted }));
+            // Where it can be written, it is its owner's alone.
+            assert!(!fits(Found { writable_mount: true, ..mounted }));
+            assert!(!fits(Found { owner: me, writable_mount: true, ..mounted }));
+            assert!(fits(Found { owner: me, mode: 0o600, writable_mount: true, ..mounted }));
         }
 
         #[test]

@@ -21,7 +21,7 @@ fn the_table_says_what_its_ids_are_called() {
     let person = Person::with_alice();
     let seed = crate::kit::RFC_SEED;
     for _ in 0..2 {
-        person.fed(seed, &["secret", "add", "--label", "bob", "--stdin"]).ok();
+        person.fed(seed, &["secret", "add", "--label", "bob", "--allow-duplicate", "--stdin"]).ok();
     }
     person.fed(seed, &["secret", "add", "--label", "gone", "--stdin"]).ok();
     person.run(&["secret", "rm", "gone", "--now", "--yes"]).ok();
@@ -132,11 +132,11 @@ fn a_cut_tail_is_found_by_an_anchor() {
     assert_eq!(found.status, 1);
     assert_eq!(
         found.out,
-        "not sound: row 2 is not the one that the given anchor vouches for (sound before it: 1 rows, 1 to 1)\n"
+        "not sound: row 2 is not the one that the given anchor vouches for (sound before it: 1 row, 1 to 1)\n"
     );
 
     // Fewer rows than the anchor knows of: the tail was cut.
-    let shorter = Person::new();
+    let shorter = Person::with_vault();
     let last = person.file("last", lines.lines().last().unwrap());
     let found = shorter.run(&["audit", "verify", "--anchors", last.to_str().unwrap(), "--json"]);
     let document: Value = serde_json::from_str(&found.out).unwrap();
@@ -163,11 +163,24 @@ fn a_code_is_traced_to_the_row_that_gave_it_out() {
 }
 
 #[test]
+fn what_is_no_code_is_not_called_strange_but_refused() {
+    let person = Person::with_alice();
+    for typed in ["hello", "", "376821  15", "12345", "376821 15", "1234567"] {
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(person.fed(typed, &["audit", "trace", "--stdin"]).refused(2),
+                @"error: the code must be 6 or 8 digits");
+        }
+    }
+    // As apps show it.
+    assert_eq!(person.fed("123 456", &["audit", "trace", "--stdin"]).status, 1);
+}
+
+#[test]
 fn young_rows_are_not_pruned() {
     let person = Person::with_alice();
 
-    insta::assert_snapshot!(person.run(&["audit", "prune", "--before", "1d", "--yes"]).refused(1),
-        @"error: `before` must lie 365 days back at least");
+    insta::assert_snapshot!(person.run(&["audit", "prune", "--before", "1d", "--yes"]).refused(2),
+        @"error: --before must lie 365 days back at least");
     assert_eq!(person.run(&["audit", "prune", "--before", "400d", "--yes"]).ok(), "0 rows removed\n");
     assert!(person.run(&["audit", "prune", "--before", "400d"]).refused(2).contains("--yes"));
 }
@@ -191,6 +204,6 @@ fn a_list_has_as_many_rows_as_a_page_may_have() {
     person.run(&["audit", "list", "--limit", "1000"]).ok();
     assert_eq!(person.run(&["audit", "list", "--limit", "0", "--json"]).json()["rows"], serde_json::json!([]));
 
-    insta::assert_snapshot!(person.run(&["audit", "list", "--limit", "1001"]).refused(1),
+    insta::assert_snapshot!(person.run(&["audit", "list", "--limit", "1001"]).refused(2),
         @"error: --limit must be 0 to 1000; `countersign audit export` has every row");
 }

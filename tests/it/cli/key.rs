@@ -22,7 +22,7 @@ fn a_key_is_shown_once() {
 
 #[test]
 fn keys_are_listed_and_revoked() {
-    let person = Person::new();
+    let person = Person::with_vault();
     let none = person.run(&["key", "list"]);
     insta::assert_snapshot!(none.err, @"No keys yet; `countersign key create --name NAME` makes one.");
     let made = person.run(&["key", "create", "--name", "ci", "--scope", "audit:read,codes:read", "--json"]).json();
@@ -35,8 +35,31 @@ fn keys_are_listed_and_revoked() {
     ID  NAME  STATE  SCOPES  SECRETS  SEAT  CREATED  LAST USED  EXPIRES
     KEY  ci  revoked  codes:read,audit:read  all  -  AT  -  -
     ");
+    assert_eq!(person.run(&["key", "revoke", id]).ok(), "already revoked\n");
     person.run(&["key", "revoke", "abcdefghijkl"]).refused(1);
     person.run(&["key", "revoke", "abc"]).refused(1);
+}
+
+#[test]
+fn a_key_is_revoked_by_its_name_and_one_that_works_goes_first() {
+    let person = Person::new();
+    let made = |name| text_of(&person.run(&["key", "create", "--name", name, "--json"]).json(), "/key_id").to_owned();
+    made("ci");
+    assert_eq!(person.run(&["key", "revoke", "CI"]).ok(), "revoked\n");
+    assert_eq!(person.run(&["key", "revoke", "ci"]).ok(), "already revoked\n");
+
+    let again = made("ci");
+    assert_eq!(person.run(&["key", "revoke", "ci"]).ok(), "revoked\n");
+    let keys = person.run(&["key", "list", "--json"]).json();
+    assert!(keys.pointer("/keys").unwrap().as_array().unwrap().iter().all(|key| key["revoked_at"].is_string()));
+
+    let (one, two) = (made("build agent"), made("build server"));
+    let refused = person.run(&["key", "revoke", "build"]).refused(1);
+    assert!(
+        refused.starts_with("error: this names 2 keys") && refused.contains(&one) && refused.contains(&two),
+        "{refused}"
+    );
+    assert!(!refused.contains(&again));
 }
 
 #[test]
@@ -85,7 +108,7 @@ fn damaged_keys_are_removed_together_whatever_became_of_their_ids() {
     insta::assert_snapshot!(person.run(&["key", "list"]).err,
         @"3 damaged keys, which let nobody in; `countersign key revoke --damaged` removes them.");
 
-    assert_eq!(person.run(&["key", "revoke", "--damaged"]).ok(), "4 revoked\n");
+    assert_eq!(person.run(&["key", "revoke", "--damaged"]).ok(), "4 keys revoked\n");
 
     let listed = person.run(&["key", "list", "--json"]).json();
     assert_eq!(listed.pointer("/damaged"), None);
@@ -110,11 +133,11 @@ fn wrong_wishes_are_refused() {
     insta::assert_snapshot!(refused(&["--scope", "codes:write"], 2),
         @"error: --scope takes one or more of codes:read, codes:verify, secrets:read, secrets:write, seats:read, audit:read");
     assert!(refused(&["--expires", "soon"], 2).contains("--expires must be a time"));
-    assert!(refused(&["--expires", "2020-01-01"], 1).contains("`expires` must lie ahead"));
+    assert!(refused(&["--expires", "2020-01-01"], 2).contains("--expires must lie ahead"));
     for at_once in ["0d", "0s"] {
-        assert!(refused(&["--expires", at_once], 1).contains("`expires` must lie ahead"));
+        assert!(refused(&["--expires", at_once], 2).contains("--expires must lie ahead"));
     }
     assert!(refused(&["--secret", "eve"], 1).contains("no secret has this id"));
     assert!(refused(&["--seat", "eve"], 1).contains("no such seat"));
-    assert!(refused(&["--codes-per-hour", "0"], 1).contains("`codes_per_hour` must be 1 to 3600"));
+    assert!(refused(&["--codes-per-hour", "0"], 2).contains("--codes-per-hour must be 1 to 3600"));
 }

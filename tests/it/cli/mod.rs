@@ -12,6 +12,9 @@ mod terminal;
 mod transfer;
 mod vault;
 
+#[cfg(unix)]
+pub(crate) use terminal::Terminal;
+
 use std::{
     io::Write as _,
     path::{Path, PathBuf},
@@ -39,6 +42,13 @@ pub(crate) struct Ran {
 impl Person {
     pub(crate) fn new() -> Self {
         Self { home: TempDir::new().unwrap() }
+    }
+
+    /// A person with a vault, and nothing in it.
+    pub(crate) fn with_vault() -> Self {
+        let person = Self::new();
+        person.run(&["vault", "create"]).ok();
+        person
     }
 
     /// A person with one secret: the RFC's, called `alice`.

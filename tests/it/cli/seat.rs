@@ -62,7 +62,7 @@ fn a_seat_is_changed_and_removed() {
     assert_eq!(person.run(&["seat", "rm", "ada@example.com", "-y"]).ok(), "removed\n");
     assert_eq!(person.run(&["seat", "list", "--json"]).ok(), "{\"seats\":[],\"status\":\"OK\"}\n");
     insta::assert_snapshot!(person.run(&["seat", "show", "ada@example.com"]).refused(1),
-        @"error: no such seat; list what exists to find its id");
+        @"error: no such seat; `countersign seat list` shows what exists");
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn seats_come_from_a_table_or_json() {
 
 #[test]
 fn one_wrong_line_adds_nothing() {
-    let person = Person::new();
+    let person = Person::with_vault();
     person.run(&["seat", "add", "--email", "ada@example.com"]).ok();
     let csv =
         "email,forwarding_number\nbob@example.com,+14155550123\nADA@example.com,\nbob@example.com,\neve,\nx@y.z,0800\n";
@@ -123,7 +123,7 @@ fn a_removed_seat_is_found_on_the_trail_by_its_id() {
     person.run(&["seat", "rm", "ada@example.com", "--yes"]).ok();
 
     insta::assert_snapshot!(person.run(&["audit", "list", "--seat", "ada@example.com"]).refused(1),
-        @"error: no seat has this id, auth_subject or e-mail address; rows know a seat that was removed by its whole id alone");
+        @"error: no seat has this id, auth_subject, e-mail address or name; rows know a seat that was removed by its whole id alone");
     let rows = person.run(&["audit", "list", "--seat", text_of(&added, "/seat/seat_id"), "--json"]).json();
     assert_eq!(rows.pointer("/rows").unwrap().as_array().unwrap().len(), 3);
 }
@@ -163,9 +163,9 @@ fn an_auth_subject_is_not_another_seats_id() {
     let id = text_of(&ada, "/seat/seat_id").to_uppercase();
     person.run(&["seat", "add", "--email", "bob@example.com"]).ok();
 
-    let refused = person.run(&["seat", "add", "--email", "eve@example.com", "--auth-subject", &id]).refused(1);
-    insta::assert_snapshot!(refused, @"error: `auth_subject` must not be the id of another seat");
-    assert_eq!(person.run(&["seat", "update", "bob@example.com", "--auth-subject", &id]).refused(1), refused);
+    let refused = person.run(&["seat", "add", "--email", "eve@example.com", "--auth-subject", &id]).refused(2);
+    insta::assert_snapshot!(refused, @"error: --auth-subject must not be the id of another seat");
+    assert_eq!(person.run(&["seat", "update", "bob@example.com", "--auth-subject", &id]).refused(2), refused);
     let csv = format!("email,auth_subject\neve@example.com,{id}\n");
     insta::assert_snapshot!(person.fed(&csv, &["seat", "import", "-"]).refused(1), @r"
     error: nothing was added:
@@ -179,7 +179,7 @@ fn an_auth_subject_is_not_another_seats_id() {
 
 #[test]
 fn a_field_that_is_named_twice_is_refused_by_entry() {
-    let person = Person::new();
+    let person = Person::with_vault();
     let json = r#"[{"email": "ada@example.com"}, {"email": "bob@example.com", "email": "eve@example.com"}]"#;
 
     insta::assert_snapshot!(person.fed(json, &["seat", "import", "-"]).refused(1),

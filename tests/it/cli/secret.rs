@@ -15,7 +15,7 @@ const TWO_QRS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/qr-tw
 
 #[test]
 fn a_seed_comes_in_on_standard_input_and_is_not_shown_again() {
-    let person = Person::new();
+    let person = Person::with_vault();
 
     let ran = person.fed(
         "gezd gnbv gy3t qojq-gezd gnbv gy3t qojq====\n",
@@ -56,7 +56,7 @@ fn a_generated_seed_is_shown_once_with_its_uri() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_generated_seed_that_nobody_saw_is_told_of() {
-    let person = Person::new();
+    let person = Person::with_vault();
 
     let told = person.unheard(&["secret", "add", "--label", "alice", "--generate"]);
 
@@ -72,7 +72,7 @@ fn a_generated_seed_that_nobody_saw_is_told_of() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_seed_or_a_key_that_nobody_would_see_is_not_made() {
-    let person = Person::new();
+    let person = Person::with_vault();
     for arguments in [vec!["secret", "add", "--label", "alice", "--generate"], vec!["key", "create", "--name", "ci"]] {
         let mut closed = std::process::Command::new("sh");
         closed.env_clear().env("HOME", person.home()).args(["-c", "exec \"$0\" \"$@\" >&-"]);
@@ -111,7 +111,7 @@ fn a_uri_comes_from_a_file_or_a_picture() {
 
     let by_file = person.run(&["secret", "add", "--uri-file", file.to_str().unwrap(), "--json"]).json();
     assert_eq!(text_of(&by_file, "/totp_secret/algorithm"), "SHA256");
-    let by_input = person.fed(&uri, &["secret", "add", "--uri-file", "-", "--json"]).json();
+    let by_input = person.fed(&uri, &["secret", "add", "--uri-file", "-", "--allow-duplicate", "--json"]).json();
     assert_eq!(text_of(&by_input, "/totp_secret/issuer"), "Example");
     let by_picture = person.run(&["secret", "add", "--qr", QR, "--json"]).json();
     assert_eq!(text_of(&by_picture, "/totp_secret/label"), "alice@example.com");
@@ -120,7 +120,7 @@ fn a_uri_comes_from_a_file_or_a_picture() {
 
 #[test]
 fn a_picture_that_holds_no_code_or_several_is_refused() {
-    let person = Person::new();
+    let person = Person::with_vault();
     let text = person.file("text.png", "otpauth://totp/a?secret=GEZDGNBVGY3TQOJQ");
 
     insta::assert_snapshot!(person.run(&["secret", "add", "--qr", TWO_QRS]).refused(1),
@@ -202,20 +202,20 @@ fn seeds_are_read_however_their_groups_are_parted() {
 
 #[test]
 fn without_a_terminal_a_seed_is_not_asked_for() {
-    insta::assert_snapshot!(Person::new().run(&["secret", "add", "--label", "alice"]).refused(2),
+    insta::assert_snapshot!(Person::with_vault().run(&["secret", "add", "--label", "alice"]).refused(2),
         @"error: standard input is not a terminal to ask on; use --stdin, --uri-file, --qr or --generate");
 }
 
 #[test]
 fn a_wrong_seed_is_refused_and_not_quoted() {
-    let person = Person::new();
+    let person = Person::with_vault();
     for (seed, problem) in [
-        ("GEZDGNB0", "`secret` is not base32"),
-        ("ABB", "`secret` has a length that base32 never has: characters are missing, or too many"),
-        ("", "`secret` is empty"),
-        (&"AB".repeat(200), "`secret` is longer than 128 bytes"),
+        ("GEZDGNB0", "the seed is not base32"),
+        ("ABB", "the seed has a length that base32 never has: characters are missing, or too many"),
+        ("", "the seed is empty"),
+        (&"AB".repeat(200), "the seed is longer than 128 bytes"),
     ] {
-        let refused = person.fed(seed, &["secret", "add", "--label", "alice", "--stdin"]).refused(1);
+        let refused = person.fed(seed, &["secret", "add", "--label", "alice", "--stdin"]).refused(2);
         assert!(refused.contains(problem), "{refused}");
         assert!(seed.is_empty() || !refused.contains(seed));
     }
@@ -246,10 +246,15 @@ fn what_is_typed_in_the_wrong_place_is_not_repeated() {
         vec!["--account", RFC_SEED, "secret", "list"],
         vec!["serve", "--listen", RFC_SEED],
         vec!["stdio", "--scope", RFC_SEED],
+        vec!["secret", "help", RFC_SEED],
+        vec!["help", RFC_SEED],
+        vec!["seat", "show", RFC_SEED],
+        vec!["audit", "list", "--limit", "234567234567234567"],
     ] {
         let ran = person.run(&arguments);
         assert!(matches!(ran.status, 1 | 2), "{arguments:?}: {ran:?}");
         assert!(!ran.err.contains("GEZDGNBV") && !ran.out.contains("GEZDGNBV"), "{arguments:?}: {ran:?}");
+        assert!(!ran.err.contains("234567"), "{arguments:?}: {ran:?}");
     }
 }
 
@@ -288,7 +293,7 @@ fn a_seed_where_a_file_name_belongs_is_not_repeated() {
 
 #[test]
 fn an_empty_list_says_so_beside_the_answer() {
-    let person = Person::new();
+    let person = Person::with_vault();
 
     let ran = person.run(&["secret", "list"]);
     insta::assert_snapshot!(ran.err, @"No secrets yet; `countersign secret add --label LABEL` stores one.");
@@ -329,18 +334,41 @@ fn an_ambiguous_label_lists_its_candidates() {
 }
 
 #[test]
-fn a_secret_is_named_by_the_start_of_its_id() {
+fn a_secret_is_named_by_its_short_id_or_by_words_without_case() {
     let person = Person::with_alice();
     let shown = person.run(&["secret", "show", "alice", "--json"]).json();
     let id = text_of(&shown, "/totp_secret/id");
+    person.fed(RFC_SEED, &["secret", "add", "--label", "bob@work.example", "--issuer", "Acme", "--stdin"]).ok();
 
-    for name in [id, &id[..8], &id[..8].to_uppercase(), &id[..1]] {
-        assert_eq!(person.run(&["secret", "show", name, "--json"]).json(), shown);
+    for name in [id, &id[30..], &id[32..].to_uppercase(), "GitHub", "ALICE", "git ali"] {
+        assert_eq!(person.run(&["secret", "show", name, "--json"]).json(), shown, "{name}");
     }
-    person.fed(RFC_SEED, &["secret", "add", "--label", "bob", "--stdin"]).ok();
-    let refused = person.run(&["secret", "show", &id[..1]]).refused(1);
-    assert!(refused.starts_with("error: this names 2 secrets"), "{refused}");
-    person.run(&["secret", "show", ""]).refused(1);
+    // Several words need no quotes.
+    assert_eq!(person.run(&["secret", "show", "github", "alice", "--json"]).json(), shown);
+    person.run(&["code", "BOB"]).ok();
+    person.run(&["code", "acme", "bob"]).ok();
+    // Ids of one minute begin alike.
+    assert!(person.run(&["secret", "show", &id[..8]]).refused(1).contains("no secret has this id"));
+    assert!(person.run(&["secret", "show", ""]).refused(2).contains("a name must not be empty"));
+}
+
+#[test]
+fn a_secret_that_is_there_is_not_doubled_in_silence() {
+    let person = Person::with_alice();
+    let again = ["secret", "add", "--label", "alice", "--issuer", "GitHub", "--stdin"];
+
+    insta::assert_snapshot!(redacted(&person.fed(RFC_SEED, &again).refused(1)).replace("(ID)", "ID"),
+        @r#"error: "alice" of GitHub ID is there already; with --allow-duplicate there is another of this issuer and label"#);
+    person.fed(RFC_SEED, &[&again[..], &["--allow-duplicate"]].concat()).ok();
+    // Neither by another case nor by a change.
+    person.fed(RFC_SEED, &["secret", "add", "--label", "Alice", "--issuer", "github", "--stdin"]).refused(1);
+    let bob = person.fed(RFC_SEED, &["secret", "add", "--label", "bob", "--stdin", "--json"]).json();
+    let bob = text_of(&bob, "/totp_secret/id");
+    let rename = ["secret", "update", bob, "--label", "alice", "--issuer", "GitHub"];
+    assert!(person.run(&rename).refused(1).contains("--allow-duplicate"));
+    person.run(&["secret", "rm", bob, "--yes"]).ok();
+    let listed = person.run(&["secret", "list", "--json"]).json();
+    assert_eq!(listed.pointer("/totp_secrets").unwrap().as_array().unwrap().len(), 2);
 }
 
 #[test]

@@ -12,7 +12,6 @@ fn what_is_typed_wrong_ends_with_2() {
         vec!["nonsense"],
         vec!["secret"],
         vec!["secret", "add"],
-        vec!["code"],
         vec!["vault", "rotate"],
         vec!["secret", "add", "--label", "a", "--stdin", "--generate"],
         vec!["secret", "add", "--digits", "8", "--qr", "x.png"],
@@ -93,7 +92,7 @@ fn a_sidecar_that_is_told_to_end_or_can_answer_nobody_ends() {
 
     use rustix::process::{Pid, Signal, kill_process};
 
-    let person = Person::new();
+    let person = Person::with_vault();
     let hello = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}"#;
     for told in [Some(Signal::TERM), Some(Signal::HUP), None] {
         let mut command = person.command(&["stdio"]);
@@ -122,7 +121,7 @@ fn a_sidecar_whose_host_has_gone_silent_and_reads_nothing_ends() {
         time::{Duration, Instant},
     };
 
-    let person = Person::new();
+    let person = Person::with_vault();
     let mut command = person.command(&["stdio"]);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut input = child.stdin.take().unwrap();
@@ -168,6 +167,11 @@ fn variables_say_what_flags_say() {
     let mut command = person.command(&["vault", "status", "--json"]);
     command.env("COUNTERSIGN_DATA_DIR", &vault).env("COUNTERSIGN_KEY_FILE", &key);
 
+    finish(
+        person.command(&["vault", "create"]).env("COUNTERSIGN_DATA_DIR", &vault).env("COUNTERSIGN_KEY_FILE", &key),
+        b"",
+    )
+    .ok();
     let status = finish(&mut command, b"").json();
 
     assert_eq!(text_of(&status, "/location"), vault.join("vault.db").to_str().unwrap());
@@ -191,7 +195,7 @@ fn a_vault_that_cant_be_opened_ends_with_78_and_is_left_as_it_was() {
     let unknown = person.run(&["--store", "postgres://u:geheim@db/x", "secret", "list"]).refused(78);
     assert!(unknown.contains("`postgres:` is not supported") && !unknown.contains("geheim"), "{unknown}");
 
-    let none = person.run(&["--store", "", "secret", "list"]).refused(78);
+    let none = person.run(&["--store", "", "secret", "list"]).refused(2);
     assert!(none.contains("the store's address is none"), "{none}");
 
     fs::rename(key, format!("{key}.away")).unwrap();
@@ -311,7 +315,7 @@ fn a_mistake_is_a_document_for_programs_too() {
     for (arguments, message) in [
         (
             vec!["--json", "secret", "lsit"],
-            "unrecognized subcommand '…'; a similar subcommand exists: 'list'; `--help` shows",
+            "unrecognized subcommand 'lsit'; some similar subcommands exist: 'ls', 'list'; `--help` shows",
         ),
         (
             vec!["secret", "add", "--json"],
@@ -326,7 +330,7 @@ fn a_mistake_is_a_document_for_programs_too() {
         assert!(told.starts_with(message), "{refused}");
     }
     // What follows `--` is no flag.
-    assert!(person.run(&["code", "a", "b", "--", "--json"]).refused(2).starts_with("error: "));
+    assert!(person.run(&["vault", "status", "--", "--json"]).refused(2).starts_with("error: "));
 }
 
 #[test]
@@ -380,13 +384,223 @@ fn what_a_server_answers_with_an_id_is_in_its_log_under_that_id() {
 }
 
 #[test]
-fn an_empty_variable_is_named() {
-    let person = Person::new();
-    for variable in ["COUNTERSIGN_DATA_DIR", "COUNTERSIGN_KEY_FILE"] {
+fn an_empty_variable_is_unset() {
+    let person = Person::with_alice();
+    for variable in ["DATA_DIR", "KEY_FILE", "STORE", "ACCOUNT", "LOG"] {
         let mut command = person.command(&["secret", "list"]);
-        let refused = finish(command.env(variable, ""), b"").refused(2);
-        assert!(refused.contains(&format!("tip: the environment variable {variable} is set and empty")), "{refused}");
-        let refused = finish(command.arg("--json"), b"");
-        assert!(refused.out.contains(variable) || refused.err.contains(variable), "{} {}", refused.out, refused.err);
+        let listed = finish(command.env(format!("COUNTERSIGN_{variable}"), ""), b"");
+        assert!(listed.err.is_empty(), "{variable}: {listed:?}");
+        assert!(listed.ok().contains("alice"), "{variable}");
     }
+    let mut command = person.command(&["--color", "auto", "secret", "list"]);
+    finish(command.env("NO_COLOR", ""), b"").ok();
+}
+
+#[test]
+fn a_variable_of_a_hosts_configuration_makes_no_folder_of_a_shells_name() {
+    let person = Person::new();
+    let with =
+        |variable: &str, value: &str, arguments: &[&str]| finish(person.command(arguments).env(variable, value), b"");
+    for value in ["${HOME}/vault", "$HOME/vault", "vault", "./vault"] {
+        for variable in ["COUNTERSIGN_DATA_DIR", "COUNTERSIGN_KEY_FILE"] {
+            let refused = with(variable, value, &["vault", "create"]).refused(2);
+            assert!(refused.starts_with(&format!("error: {variable} ")) && refused.contains("~/"), "{refused}");
+        }
+        with("COUNTERSIGN_STORE", &format!("sqlite:{value}"), &["vault", "create"]).refused(2);
+    }
+    assert!(fs::read_dir(person.home()).unwrap().next().is_none(), "nothing was made");
+
+    let made = with("COUNTERSIGN_DATA_DIR", "~/vault", &["vault", "create", "--json"]).json();
+    assert_eq!(text_of(&made, "/location"), person.home().join("vault/vault.db").to_str().unwrap());
+}
+
+#[test]
+fn reading_commands_make_no_vault_and_say_where_there_is_none() {
+    let person = Person::new();
+    for arguments in [
+        vec!["secret", "list"],
+        vec!["secret", "list", "--deleted"],
+        vec!["secret", "show", "a"],
+        vec!["secret", "update", "a", "--label", "b"],
+        vec!["secret", "rm", "a", "--yes"],
+        vec!["secret", "restore", "a"],
+        vec!["secret", "reset-steps", "a"],
+        vec!["secret", "export", "--plaintext"],
+        vec!["secret", "import", "-", "--dry-run"],
+        vec!["code", "a"],
+        vec!["verify", "a", "--stdin"],
+        vec!["seat", "list"],
+        vec!["seat", "show", "a"],
+        vec!["seat", "rm", "a", "--yes"],
+        vec!["key", "list"],
+        vec!["key", "revoke", "a"],
+        vec!["account", "list"],
+        vec!["account", "rm", "a", "--yes"],
+        vec!["audit", "list"],
+        vec!["audit", "verify"],
+        vec!["audit", "export"],
+        vec!["audit", "head"],
+        vec!["audit", "trace", "--stdin"],
+        vec!["audit", "prune", "--before", "400d", "--yes"],
+        vec!["vault", "status"],
+        vec!["vault", "doctor"],
+    ] {
+        let told = person.run(&[&["--data-dir", "typo"], &arguments[..]].concat()).refused(78);
+        assert!(told.contains("there is no vault in ") && told.contains("typo. See that --data-dir"), "{told}");
+        assert!(fs::read_dir(person.home()).unwrap().next().is_none(), "{arguments:?} made something");
+    }
+    // A folder that is there is none either.
+    fs::create_dir(person.home().join("v")).unwrap();
+    #[cfg(unix)]
+    fs::set_permissions(person.home().join("v"), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    assert!(person.run(&["--data-dir", "v", "secret", "list"]).refused(78).contains("there is no vault in "));
+    assert!(fs::read_dir(person.home().join("v")).unwrap().next().is_none());
+}
+
+#[test]
+fn who_makes_a_vault_says_once_where_it_and_its_key_are_and_that_both_want_a_backup() {
+    for (arguments, input) in [
+        (vec!["secret", "add", "--label", "a", "--stdin"], RFC_SEED),
+        (vec!["secret", "import", "-"], "otpauth://totp/a?secret=GEZDGNBVGY3TQOJQ\n"),
+        (vec!["seat", "add", "--email", "ada@example.com"], ""),
+        (vec!["seat", "import", "-"], "email\nada@example.com\n"),
+        (vec!["key", "create", "--name", "ci"], ""),
+        (vec!["account", "add", "acme"], ""),
+        (vec!["vault", "create"], ""),
+        (vec!["stdio"], ""),
+    ] {
+        let person = Person::new();
+        let first = person.fed(input, &arguments);
+        assert_eq!(first.status, 0, "{arguments:?}: {first:?}");
+        let status = person.run(&["vault", "status", "--json"]).json();
+        for place in ["/location", "/key_file"] {
+            assert!(first.err.contains(text_of(&status, place)), "{arguments:?}: {}", first.err);
+        }
+        assert!(first.err.contains("Keep a backup of both, apart from each other"), "{}", first.err);
+        assert!(!person.fed(RFC_SEED, &["secret", "add", "--label", "b", "--stdin"]).err.contains("backup"));
+    }
+    let person = Person::with_vault();
+    assert!(person.run(&["vault", "create"]).refused(1).contains("there is a vault already"));
+}
+
+#[test]
+fn a_mistyped_word_is_shown_and_another_programs_word_leads_to_ours() {
+    let person = Person::new();
+    let tip = |arguments: &[&str]| person.run(arguments).refused(2);
+    for (word, meant) in [
+        ("get", "`countersign code NAME`"),
+        ("create", "`countersign secret add --label LABEL`"),
+        ("delete", "`countersign secret rm NAME`"),
+        ("list", "`countersign secret list`"),
+    ] {
+        let told = tip(&[word]);
+        assert!(told.contains(&format!("'{word}'")) && told.contains(&format!("did you mean {meant}?")), "{told}");
+    }
+    assert!(tip(&["secrte", "list"]).contains("'secrte'"));
+    assert!(tip(&["secret", "lsit"]).contains("'list'"));
+    assert!(tip(&["secret", "help"]).contains("`countersign secret --help`"));
+    assert!(person.run(&["help"]).ok().contains("Global options"));
+    assert!(person.run(&["help", "secret", "add"]).ok().contains("--uri-file"));
+    assert!(person.run(&["version"]).ok().starts_with("countersign "));
+    // Words that other programs have for a verb are understood.
+    person.run(&["secret", "create", "--label", "a", "--generate"]).ok();
+    person.run(&["secret", "ls"]).ok();
+    person.run(&["secret", "get", "a"]).ok();
+    person.run(&["secret", "delete", "a", "--yes"]).ok();
+}
+
+#[test]
+fn numbers_are_asked_for_in_words_and_not_quoted() {
+    let person = Person::with_alice();
+    for arguments in [
+        vec!["secret", "add", "--label", "a", "--stdin", "--digits"],
+        vec!["secret", "add", "--label", "a", "--stdin", "--period"],
+        vec!["code", "alice", "--min-validity"],
+        vec!["code", "alice", "--max-wait"],
+        vec!["seat", "list", "--limit"],
+        vec!["seat", "list", "--offset"],
+        vec!["seat", "add", "--email", "a@example.com", "--codes-per-hour"],
+        vec!["key", "create", "--name", "a", "--codes-per-hour"],
+        vec!["audit", "list", "--limit"],
+    ] {
+        for wrong in ["x", "", "1.5", "99999999999999999999999", "2345672345672345"] {
+            if arguments.contains(&"--offset") && wrong.len() == 16 {
+                // As far as that a list may be looked at.
+                continue;
+            }
+            let told = person.run(&[&arguments[..], &[wrong]].concat());
+            assert_eq!((told.status, told.out.as_str()), (2, ""), "{arguments:?} {wrong}: {told:?}");
+            let own = ["must be", "takes", "a value is required"].iter().any(|words| told.err.contains(words));
+            assert!(own && !told.err.contains("invalid digit") && !told.err.contains("too large"), "{}", told.err);
+            assert!(wrong.len() < 3 || !told.err.contains(wrong), "{}", told.err);
+        }
+    }
+}
+
+#[test]
+fn colour_is_as_it_was_asked_for_in_mistakes_and_help_too() {
+    let person = Person::new();
+    for arguments in [vec!["secret", "lsit"], vec!["secret", "add"], vec!["--account", " ", "secret", "list"]] {
+        let coloured = person.run(&[&["--color", "always"], &arguments[..]].concat());
+        assert!(coloured.err.contains('\u{1b}'), "{arguments:?}: {coloured:?}");
+        let plain = person.run(&[&["--color", "never"], &arguments[..]].concat());
+        assert!(plain.status == 2 && !plain.err.contains('\u{1b}'), "{arguments:?}: {plain:?}");
+    }
+    assert!(person.run(&["--color", "always", "--help"]).ok().contains('\u{1b}'));
+    assert!(!person.run(&["--color=never", "--help"]).ok().contains('\u{1b}'));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_server_tells_a_program_in_json_where_it_listens() {
+    use std::io::{BufRead as _, BufReader};
+
+    let person = Person::with_alice();
+    let mut command = person.command(&["serve", "--json", "--listen", "127.0.0.1:0"]);
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let document: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert!(text_of(&document, "/listening").starts_with("http://127.0.0.1:"), "{line}");
+    assert_eq!(text_of(&document, "/status"), "OK");
+}
+
+/// Only the superuser can give a folder away; for others there is nothing to try.
+#[cfg(unix)]
+#[test]
+fn a_folder_that_belongs_to_another_user_says_what_to_do() {
+    let person = Person::with_alice();
+    let status = person.run(&["vault", "status", "--json"]).json();
+    let folder = std::path::Path::new(text_of(&status, "/location")).parent().unwrap();
+    if std::os::unix::fs::chown(folder, Some(4242), None).is_ok() {
+        let told = person.run(&["secret", "list"]).refused(78);
+        assert!(
+            told.contains("belongs to another user; run countersign as that user, or name a folder of your own"),
+            "{told}"
+        );
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_first_start_with_a_named_key_file_goes_through_a_link_as_a_mounted_secret_has_it() {
+    let person = Person::new();
+    let (keys, link) = (person.home().join("..data"), person.home().join("vault.key"));
+    fs::create_dir(&keys).unwrap();
+    let create = |key: &std::path::Path| person.run(&["--key-file", key.to_str().unwrap(), "vault", "create"]);
+    create(&keys.join("vault.key")).ok();
+    std::os::unix::fs::symlink(keys.join("vault.key"), &link).unwrap();
+
+    person.run(&["--key-file", "vault.key", "secret", "list"]).ok();
+
+    // A link that leads into the vault's own folder is no way round the rule.
+    let status = person.run(&["--key-file", "vault.key", "vault", "status", "--json"]).json();
+    let beside = std::path::Path::new(text_of(&status, "/location")).with_file_name("my.key");
+    fs::copy(&link, &beside).unwrap();
+    fs::remove_file(&link).unwrap();
+    std::os::unix::fs::symlink(&beside, &link).unwrap();
+    let told = person.run(&["--key-file", "vault.key", "secret", "list"]).refused(78);
+    assert!(told.contains("lies in the folder of the vault"), "{told}");
 }

@@ -1,13 +1,16 @@
 //! A person at a terminal. The program that sits at it is this test binary, started again for the one test that is its
-//! `main`, which takes the terminal for its own and then becomes the command: only so does a command have a terminal.
+//! `main`, which takes the terminal for its own and then becomes a shell with the command: only so does a command have a
+//! terminal.
 
 use std::{
+    ffi::OsStr,
     fs::File,
     io::{Read as _, Write as _},
     os::{
         fd::OwnedFd,
         unix::process::{CommandExt as _, ExitStatusExt as _},
     },
+    path::Path,
     process::{Child, Command, ExitStatus},
 };
 
@@ -15,36 +18,52 @@ use rustix::{
     fs::{Mode, OFlags},
     process::{Pid, Signal, kill_process},
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
-    termios::{LocalModes, tcgetattr},
+    termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize},
 };
 
 use super::Person;
 
-/// What the program at the terminal is to do, separated by spaces.
+/// What the shell at the terminal is to run.
 const COMMAND: &str = "COUNTERSIGN_TEST_COMMAND";
+/// Stands before everything that the command shows.
+const BEGUN: &str = "=== begun";
 
 /// Both ends of a terminal: where a person types, and where a program runs.
-struct Terminal {
+pub(crate) struct Terminal {
     person: File,
     program: OwnedFd,
 }
 
 impl Terminal {
     fn new() -> Self {
+        Self::sized(100, 50)
+    }
+
+    /// A terminal of so many columns and lines.
+    pub(crate) fn sized(columns: u16, lines: u16) -> Self {
         let person = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&person).unwrap();
         unlockpt(&person).unwrap();
         let name = ptsname(&person, Vec::new()).unwrap();
         let program = rustix::fs::open(name.as_c_str(), OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap();
+        tcsetwinsize(&program, Winsize { ws_row: lines, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
         Self { person: person.into(), program }
     }
 
     fn start(&self, person: &Person, command: &str) -> Child {
+        self.run(person.home(), &format!("exec {} {command}", env!("CARGO_BIN_EXE_countersign")), &[])
+    }
+
+    /// Runs a line of a shell, with nothing of this machine's environment but the home and the search path.
+    pub(crate) fn run(&self, home: &Path, line: &str, variables: &[(&str, &OsStr)]) -> Child {
         let end = || self.program.try_clone().unwrap();
         Command::new(std::env::current_exe().unwrap())
             .args(["cli::terminal::the_program_at_a_terminal", "--exact", "--nocapture", "--test-threads=1"])
             .env_clear()
-            .envs([("HOME", person.home().as_os_str()), (COMMAND, command.as_ref())])
+            .envs([("HOME", home.as_os_str()), (COMMAND, line.as_ref())])
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .envs(variables.iter().copied())
+            .current_dir(home)
             .stdin(end())
             .stdout(end())
             .stderr(end())
@@ -52,8 +71,34 @@ impl Terminal {
             .unwrap()
     }
 
+    /// Types a line.
+    pub(crate) fn types(&mut self, line: &str) {
+        self.person.write_all(format!("{line}\n").as_bytes()).unwrap();
+    }
+
+    /// Everything that a command shows until it ends, and how it ends.
+    pub(crate) fn until_it_ends(self, child: Child) -> (String, ExitStatus) {
+        let (shown, ended) = self.rest_of(child);
+        let (_, shown) = shown.split_once(&format!("{BEGUN}\n")).unwrap();
+        (shown.to_owned(), ended)
+    }
+
+    /// The same after some of it was read.
+    pub(crate) fn rest_of(self, mut child: Child) -> (String, ExitStatus) {
+        let Self { mut person, program } = self;
+        drop(program);
+        let (mut shown, mut piece) = (Vec::new(), [0; 4096]);
+        // The last program that has the terminal open ends it, which is told as an error.
+        while let Ok(read) = person.read(&mut piece)
+            && read > 0
+        {
+            shown.extend_from_slice(&piece[..read]);
+        }
+        (String::from_utf8_lossy(&shown).replace("\r\n", "\n"), child.wait().unwrap())
+    }
+
     /// What is shown until a text is there.
-    fn read_until(&mut self, text: &str) -> String {
+    pub(crate) fn read_until(&mut self, text: &str) -> String {
         let mut shown = Vec::new();
         loop {
             let so_far = String::from_utf8_lossy(&shown).into_owned();
@@ -72,7 +117,7 @@ impl Terminal {
     }
 
     /// Waits until the program hides what is typed.
-    fn wait_for_a_hidden_prompt(&self, program: &mut Child) {
+    pub(crate) fn wait_for_a_hidden_prompt(&self, program: &mut Child) {
         while self.echoes() {
             assert!(program.try_wait().unwrap().is_none(), "it ended without a question");
             std::thread::yield_now();
@@ -86,7 +131,10 @@ fn the_program_at_a_terminal() {
     let Some(command) = std::env::var_os(COMMAND) else { return };
     rustix::process::setsid().unwrap();
     rustix::process::ioctl_tiocsctty(rustix::stdio::stdin()).unwrap();
-    let failed = Command::new(env!("CARGO_BIN_EXE_countersign")).args(command.to_str().unwrap().split(' ')).exec();
+    let mut out = std::io::stdout();
+    writeln!(out, "\n{BEGUN}").unwrap();
+    out.flush().unwrap();
+    let failed = Command::new("sh").arg("-c").arg(command).env_remove(COMMAND).exec();
     panic!("{failed}");
 }
 
@@ -141,4 +189,154 @@ fn the_first_key_and_a_hosts_configuration_stand_under_their_headings() {
     let at = ["This vault had no key", "key_secret", "For a host's configuration:", "\"mcpServers\""]
         .map(|text| shown.find(text).unwrap_or_default());
     assert!(at.is_sorted() && !at.contains(&0), "{shown}");
+}
+
+/// A person with secrets that are easily taken for one another.
+fn with_several() -> Person {
+    let person = Person::with_alice();
+    for (label, issuer) in [("alice", "GitLab"), ("alice@a-company-with-a-very-long-name.example", "Acme")] {
+        let add = ["secret", "add", "--label", label, "--issuer", issuer, "--allow-duplicate", "--stdin"];
+        person.fed(crate::kit::RFC_SEED, &add).ok();
+    }
+    person
+}
+
+#[test]
+fn an_ambiguous_name_is_a_choice_on_a_terminal() {
+    let person = with_several();
+    let mut terminal = Terminal::sized(80, 24);
+    let program = terminal.start(&person, "secret show alice");
+    let asked = terminal.read_until("Which one? [1-2] ");
+    assert!(asked.contains("This names 2 secrets:") && asked.contains("1  ") && asked.contains("GitLab"), "{asked}");
+    terminal.types("2");
+    let (shown, ended) = terminal.rest_of(program);
+    assert!(ended.success() && shown.contains("GitLab"), "{shown}");
+
+    for wrong in ["", "0", "3", "x"] {
+        let mut terminal = Terminal::sized(80, 24);
+        let program = terminal.start(&person, "secret show alice");
+        terminal.read_until("Which one? [1-2] ");
+        terminal.types(wrong);
+        let (shown, ended) = terminal.rest_of(program);
+        assert!(ended.code() == Some(1) && shown.contains("nothing was chosen"), "{shown}");
+    }
+}
+
+#[test]
+fn a_table_never_wraps_in_a_narrow_terminal() {
+    let person = with_several();
+    person.run(&["code", "GitLab", "--purpose", "a purpose that takes more room than a narrow terminal has"]).ok();
+    person.run(&["seat", "add", "--email", "ada@example.com", "--first-name", "Ada", "--last-name", "Lovelace"]).ok();
+    person.run(&["key", "create", "--name", "a rather long name of a key"]).ok();
+    for columns in [40, 80] {
+        for command in ["secret list", "audit list", "seat list", "key list", "account list"] {
+            let terminal = Terminal::sized(columns, 24);
+            let program = terminal.start(&person, &format!("--color never {command}"));
+            let (shown, ended) = terminal.until_it_ends(program);
+            assert!(ended.success() && shown.lines().count() >= 2, "{command}: {shown}");
+            for line in shown.lines() {
+                assert!(line.chars().count() <= usize::from(columns), "{columns} {command}: {line:?}");
+            }
+        }
+    }
+    // The id that the list shows names the secret.
+    let terminal = Terminal::sized(80, 24);
+    let program = terminal.start(&person, "--color never secret list");
+    let (shown, _) = terminal.until_it_ends(program);
+    let short = shown.lines().find(|line| line.contains("GitLab")).unwrap().split(' ').next().unwrap().to_owned();
+    assert!((4..8).contains(&short.len()), "{shown}");
+    assert!(person.run(&["secret", "show", &short]).ok().contains("GitLab"));
+}
+
+#[test]
+fn a_watched_code_stays_on_one_line_of_twenty_columns() {
+    let person = Person::with_alice();
+    let mut terminal = Terminal::sized(20, 24);
+    let mut program = terminal.start(&person, "code alice --watch");
+    // Drawn, and drawn over.
+    let mut shown = terminal.read_until(BEGUN);
+    while shown.matches("\u{1b}[K").count() < 2 {
+        shown.push_str(&terminal.read_until("\u{1b}[K"));
+    }
+    kill_process(Pid::from_child(&program), Signal::INT).unwrap();
+    program.wait().unwrap();
+    let drawn = shown.split(BEGUN).nth(1).unwrap();
+    for frame in drawn.split('\r').filter(|frame| frame.contains("\u{1b}[K")) {
+        let plain =
+            frame.replace("\u{1b}[32m", "").replace("\u{1b}[31m", "").replace("\u{1b}[0m", "").replace("\u{1b}[K", "");
+        assert!(plain.chars().count() < 20 && !plain.contains('\n'), "{plain:?}");
+    }
+}
+
+#[test]
+fn without_a_name_a_terminal_shows_all_codes_and_a_single_use_one_is_not_taken() {
+    let person = with_several();
+    person.run(&["secret", "update", "GitLab", "--single-use"]).ok();
+    let mut terminal = Terminal::sized(60, 24);
+    let mut program = terminal.start(&person, "code");
+    let shown = terminal.read_until("\u{1b}[J");
+    kill_process(Pid::from_child(&program), Signal::INT).unwrap();
+    assert_eq!(program.wait().unwrap().code(), Some(0));
+    assert!(shown.contains("CODE") && shown.contains("single-use") && shown.contains("Acme"), "{shown}");
+    let rows = person.run(&["audit", "list", "--action", "code.get", "--json"]).json();
+    assert_eq!(rows.pointer("/rows").unwrap().as_array().unwrap().len(), 2, "one for each code that was shown");
+    // Elsewhere a program says which one it wants.
+    assert!(person.run(&["code"]).refused(2).contains("name the secret"));
+}
+
+#[test]
+fn a_copied_code_is_not_printed_and_the_terminal_is_told_it() {
+    let person = Person::with_alice();
+    let terminal = Terminal::new();
+    // No program of a desktop is on this search path.
+    let line = format!("PATH=/nowhere; exec {} code alice --copy", env!("CARGO_BIN_EXE_countersign"));
+    let program = terminal.run(person.home(), &line, &[]);
+    let (shown, ended) = terminal.until_it_ends(program);
+    assert!(ended.success(), "{shown}");
+    let (_, rest) = shown.split_once("\u{1b}]52;c;").unwrap();
+    let (copied, told) = rest.split_once('\u{7}').unwrap();
+    assert!(!copied.is_empty() && told.contains("Copied the code to the terminal"), "{shown}");
+    let mut nobody = person.command(&["code", "alice", "--copy"]);
+    let refused = super::finish(nobody.env("PATH", "/nowhere"), b"").refused(1);
+    assert!(refused.contains("there is no clipboard here"), "{refused}");
+}
+
+#[test]
+fn a_key_is_revoked_after_a_question() {
+    let person = Person::with_alice();
+    person.run(&["key", "create", "--name", "ci"]).ok();
+    for (answer, state) in [("n", "active"), ("y", "revoked")] {
+        let mut terminal = Terminal::new();
+        let program = terminal.start(&person, "key revoke ci");
+        terminal.read_until("Revoke the key \"ci\"");
+        terminal.types(answer);
+        terminal.rest_of(program);
+        assert!(person.run(&["key", "list"]).ok().contains(state), "{answer}");
+    }
+}
+
+#[test]
+fn a_secret_that_is_there_is_doubled_after_a_question() {
+    let person = Person::with_alice();
+    let mut terminal = Terminal::new();
+    let mut program = terminal.start(&person, "secret add --label alice --issuer GitHub");
+    terminal.wait_for_a_hidden_prompt(&mut program);
+    terminal.types(crate::kit::RFC_SEED);
+    terminal.read_until("is there already. Have another of this issuer and label? [y/N] ");
+    terminal.types("y");
+    let (shown, ended) = terminal.rest_of(program);
+    assert!(ended.success(), "{shown}");
+    let listed = person.run(&["secret", "list", "--json"]).json();
+    assert_eq!(listed.pointer("/totp_secrets").unwrap().as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn a_sidecar_that_a_person_starts_says_what_it_waits_for() {
+    let person = Person::with_alice();
+    let mut terminal = Terminal::new();
+    let mut program = terminal.start(&person, "stdio");
+    let shown = terminal.read_until("Ctrl-C ends it");
+    kill_process(Pid::from_child(&program), Signal::INT).unwrap();
+    program.wait().unwrap();
+    assert!(shown.contains("Waiting for an MCP host on standard input"), "{shown}");
 }

@@ -12,12 +12,12 @@ fn lines() -> String {
 
 #[test]
 fn lines_of_uris_are_stored() {
-    let person = Person::new();
+    let person = Person::with_vault();
     let file = person.file("phone.txt", &lines());
 
     let ran = person.run(&["secret", "import", file.to_str().unwrap()]);
 
-    insta::assert_snapshot!(ran.err, @"2 secrets stored, 0 left out.");
+    insta::assert_snapshot!(ran.err, @"2 secrets stored, 0 there already, 0 wrong.");
     insta::assert_snapshot!(redacted(&ran.ok()), @r"
     ID  LABEL  ISSUER  SINGLE-USE  CREATED  LAST USED
     ID  alice  GitHub  -  AT  -
@@ -27,7 +27,7 @@ fn lines_of_uris_are_stored() {
 
 #[test]
 fn one_wrong_line_stores_nothing_and_is_named_by_its_number() {
-    let person = Person::new();
+    let person = Person::with_vault();
     let bad = format!("{}otpauth://hotp/eve?secret={RFC_SEED}\n{RFC_SEED}\n", lines());
 
     let refused = person.fed(&bad, &["secret", "import", "-"]).refused(1);
@@ -82,11 +82,11 @@ fn lists_from_the_wild_are_read_as_they_were_meant_and_what_was_repaired_is_told
 
 #[test]
 fn a_dry_run_stores_nothing() {
-    let person = Person::new();
+    let person = Person::with_vault();
 
     let ran = person.fed(&lines(), &["secret", "import", "-", "--dry-run"]);
 
-    insta::assert_snapshot!(ran.err, @"2 secrets could be stored, 0 not; nothing was.");
+    insta::assert_snapshot!(ran.err, @"2 secrets could be stored, 0 there already, 0 wrong; nothing was stored.");
     let document = person.fed(&lines(), &["secret", "import", "-", "--dry-run", "--json"]).json();
     assert_eq!((&document["fit"], &document["imported"]), (&2.into(), &0.into()), "{document}");
     assert_eq!(person.run(&["secret", "list"]).ok(), "");
@@ -94,7 +94,7 @@ fn a_dry_run_stores_nothing() {
 
 #[test]
 fn json_entries_need_a_seed() {
-    let person = Person::new();
+    let person = Person::with_vault();
     let json =
         format!(r#"["otpauth://totp/a?secret={RFC_SEED}", {{"label": "b", "secret": "{RFC_SEED}", "period": 60}}]"#);
     person.fed(&json, &["secret", "import", "-"]).ok();
@@ -111,12 +111,16 @@ fn json_entries_need_a_seed() {
 
 #[test]
 fn a_file_at_the_limit_is_taken_and_one_beyond_it_is_not() {
-    let person = Person::new();
+    let person = Person::with_vault();
     let line = format!("otpauth://totp/a?secret={RFC_SEED}\n");
+    let lines = |count: u32| -> String {
+        let line = |period| format!("otpauth://totp/a?secret={RFC_SEED}&period={period}\n");
+        (1..=count).map(line).collect::<Vec<_>>().concat()
+    };
 
-    let taken = person.fed(&line.repeat(1000), &["secret", "import", "-", "--dry-run"]);
-    assert_eq!(taken.err, "1000 secrets could be stored, 0 not; nothing was.\n");
-    let refused = person.fed(&line.repeat(1001), &["secret", "import", "-", "--dry-run"]).refused(1);
+    let taken = person.fed(&lines(1000), &["secret", "import", "-", "--dry-run"]);
+    assert_eq!(taken.err, "1000 secrets could be stored, 0 there already, 0 wrong; nothing was stored.\n");
+    let refused = person.fed(&lines(1001), &["secret", "import", "-", "--dry-run"]).refused(1);
     insta::assert_snapshot!(refused, @"error: an import takes 1000 secrets at most; split the file");
 
     let comment = |bytes: usize| format!("{line}{}\n", "#".repeat(bytes - line.len() - 1));
@@ -188,7 +192,7 @@ fn an_export_goes_on_past_damaged_secrets_and_names_them() {
     assert_eq!(
         told,
         [
-            "1 secrets exported unencrypted.",
+            "1 secret exported unencrypted.",
             &format!("the secret {alice} is damaged and was left out"),
             &format!("the secret {bob} is damaged and was left out"),
             &format!("the secret {carol} is damaged and was left out"),
@@ -222,29 +226,64 @@ fn an_export_tells_of_a_damaged_secret_that_has_no_id() {
 }
 
 #[test]
-fn an_import_says_what_was_there_before() {
+fn an_import_skips_what_is_there_by_seed_and_parameters() {
     let person = Person::with_alice();
+    person.run(&["secret", "update", "alice", "--label", "renamed"]).ok();
 
     let looked = person.fed(&lines(), &["secret", "import", "-", "--dry-run"]);
-    insta::assert_snapshot!(looked.err, @r"
-    2 secrets could be stored, 0 not; nothing was.
-    1 of them have the issuer and label of a secret that was there before.
-    ");
+    insta::assert_snapshot!(looked.err, @"1 secret could be stored, 1 there already, 0 wrong; nothing was stored.");
     let stored = person.fed(&lines(), &["secret", "import", "-", "--json"]).json();
-    assert_eq!((stored.pointer("/imported"), stored.pointer("/same_name")), (Some(&2.into()), Some(&1.into())));
+    assert_eq!((stored.pointer("/imported"), stored.pointer("/skipped")), (Some(&1.into()), Some(&1.into())));
+
+    // A second time, or after an import that was cut off, it brings nothing.
+    let again = person.fed(&lines(), &["secret", "import", "-"]);
+    insta::assert_snapshot!(again.err, @"0 secrets stored, 2 there already, 0 wrong.");
+    assert_eq!(again.ok(), "");
+    let other = "otpauth://totp/bob?secret=JBSWY3DPEHPK3PXP\n";
+    let told = person.fed(&other.repeat(2), &["secret", "import", "-"]).err;
+    insta::assert_snapshot!(told, @r"
+    1 secret stored, 1 there already, 0 wrong.
+    1 of them has the issuer and label of a secret that was there before.
+    ");
+}
+
+#[cfg(unix)]
+#[test]
+fn an_export_into_a_file_is_its_owners_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let person = Person::with_alice();
+    let mode = |name: &str| std::fs::metadata(person.home().join(name)).unwrap().permissions().mode() & 0o777;
+
+    person.run(&["secret", "export", "--plaintext", "--output", "named.txt"]).ok();
+    assert_eq!(mode("named.txt"), 0o600);
+    assert!(person.run(&["secret", "export", "--plaintext", "-o", "named.txt"]).refused(1).contains("--output"));
+    let named = std::fs::read_to_string(person.home().join("named.txt")).unwrap();
+    assert_eq!(named, person.run(&["secret", "export", "--plaintext"]).ok());
+    assert_eq!(person.run(&["secret", "export", "--plaintext", "--json", "-o", "doc.json"]).ok(), "");
+    let document: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(person.home().join("doc.json")).unwrap()).unwrap();
+    assert_eq!(document.pointer("/uris/0").unwrap().as_str().unwrap(), named.trim_end());
+
+    // What a shell opened has the shell's mask.
+    let redirected = std::fs::File::create(person.home().join("redirected.txt")).unwrap();
+    redirected.set_permissions(std::fs::Permissions::from_mode(0o644)).unwrap();
+    let ended = person.command(&["secret", "export", "--plaintext"]).stdout(redirected).status().unwrap();
+    assert!(ended.success());
+    assert_eq!(mode("redirected.txt"), 0o600);
 }
 
 #[test]
 fn a_file_without_entries_is_refused() {
     for (noun, empty) in [("secret", "[]"), ("secret", "{\"uris\": []}"), ("seat", "[]"), ("seat", "email\n")] {
-        let refused = Person::new().fed(empty, &[noun, "import", "-"]).refused(1);
+        let refused = Person::with_vault().fed(empty, &[noun, "import", "-"]).refused(1);
         assert_eq!(refused, "error: the file has no entries\n", "{noun} {empty}");
     }
 }
 
 #[test]
 fn a_field_that_is_named_twice_is_refused_by_entry() {
-    let person = Person::new();
+    let person = Person::with_vault();
     let json = r#"[
         {"label": "a", "secret": "JBSWY3DP"},
         {"label": "x", "label": "y", "secret": "JBSWY3DP"},

@@ -19,7 +19,7 @@ fn the_vault_says_what_it_is() {
 fn a_sound_vault_is_called_sound() {
     let person = Person::with_alice();
 
-    insta::assert_snapshot!(person.run(&["vault", "doctor"]).ok(), @"sound: 1 secrets and 2 rows of the trail examined");
+    insta::assert_snapshot!(person.run(&["vault", "doctor"]).ok(), @"sound: 1 secret and 2 rows of the audit log examined");
     insta::assert_snapshot!(person.run(&["vault", "doctor", "--json"]).ok(),
         @r#"{"problems":[],"secrets":1,"trail_rows":2,"erased":0,"status":"OK"}"#);
 }
@@ -57,7 +57,7 @@ fn the_doctor_examines_a_vault_whose_account_is_damaged() {
 
         assert_eq!(found.status, 1);
         assert!(found.out.starts_with("problem: a record of account is damaged: "), "{found:?}");
-        assert!(found.out.ends_with("not sound: 1 secrets and 2 rows of the trail examined\n"), "{found:?}");
+        assert!(found.out.ends_with("not sound: 1 secret and 2 rows of the audit log examined\n"), "{found:?}");
     }
 }
 
@@ -117,6 +117,6 @@ fn a_vault_that_cant_be_written_is_not_called_damaged() {
     let found = person.run(&["vault", "doctor"]);
 
     assert_eq!(found.status, 1);
-    assert!(found.out.starts_with("obstacle: ") && found.out.contains("no damage found: 1 secrets"), "{}", found.out);
+    assert!(found.out.starts_with("obstacle: ") && found.out.contains("no damage found: 1 secret"), "{}", found.out);
     assert!(!found.err.contains("backup") && found.err.contains("run it again"), "{}", found.err);
 }

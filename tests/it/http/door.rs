@@ -128,6 +128,7 @@ fn a_body_may_be_just_so_large_whole_or_in_chunks() {
 fn a_browser_gets_in_only_from_where_it_may() {
     let mut settings = settings();
     settings.allow_origins = vec!["https://app.example.com".parse().unwrap()];
+    settings.public_urls = ["https://a.example", "https://b.example:8443"].map(|url| url.parse().unwrap()).into();
     let server = Server::with(settings);
     let bearer = format!("Bearer {}", server.token());
     let send = |method: &str, headers: &[(&str, &str)]| {
@@ -139,6 +140,9 @@ fn a_browser_gets_in_only_from_where_it_may() {
     assert_eq!(foreign.refusal(), (403, "permission_denied".to_owned()));
     assert_eq!(foreign.header("access-control-allow-origin"), None);
     assert_eq!(send("GET", &[("sec-fetch-site", "cross-site")]).status, 403);
+    for own in ["https://a.example", "https://b.example:8443"] {
+        assert_eq!(send("GET", &[("origin", own)]).status, 200, "each URL that this server is known by is its own");
+    }
 
     let allowed = send("GET", &[("origin", "https://app.example.com"), ("sec-fetch-site", "cross-site")]);
     assert_eq!((allowed.status, allowed.header("access-control-allow-origin")), (200, Some("https://app.example.com")));
@@ -152,9 +156,36 @@ fn a_browser_gets_in_only_from_where_it_may() {
 }
 
 #[test]
+fn health_routes_answer_any_host_and_counters_with_a_key() {
+    let server = Server::start();
+    let auditor = token_of(&server.key([Scope::AuditRead]));
+    for host in ["host: 10.244.0.5:8787\r\n", "host: evil.example\r\n", "host: \r\n", ""] {
+        let ask = |path: &str| server.raw(format!("GET {path} HTTP/1.1\r\n{host}\r\n").as_bytes());
+        assert_eq!([ask("/healthz").status, ask("/readyz").status], [200, 200], "{host}");
+        assert_eq!(ask("/metrics").refusal(), (401, "unauthenticated".to_owned()), "{host}");
+        let keyed = format!("GET /metrics HTTP/1.1\r\n{host}authorization: Bearer {auditor}\r\n\r\n");
+        assert_eq!(server.raw(keyed.as_bytes()).status, 200, "{host}");
+    }
+    let twice = "GET /healthz HTTP/1.1\r\nhost: localhost\r\nhost: localhost\r\n\r\n";
+    assert_eq!(server.raw(twice.as_bytes()).refusal().0, 400);
+    let page = "GET /healthz HTTP/1.1\r\nhost: localhost\r\norigin: https://evil.example\r\n\r\n";
+    assert_eq!(server.raw(page.as_bytes()).refusal().0, 403);
+}
+
+#[test]
+fn counters_are_not_told_through_a_proxy_on_this_machine() {
+    let server = Server::start();
+    let ask = |headers: &[(&str, &str)]| server.raw(written("GET", "/metrics", headers, None).as_bytes()).status;
+    assert_eq!(ask(&[]), 200);
+    for header in ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"] {
+        assert_eq!(ask(&[(header, "192.0.2.1")]), 401, "{header}");
+    }
+}
+
+#[test]
 fn the_host_is_checked_on_every_route() {
     let server = Server::start();
-    for path in ["/", "/mcp", "/sse", "/messages", SECRETS, "/openapi.json", "/healthz", "/readyz", "/metrics"] {
+    for path in ["/", "/mcp", "/sse", "/messages", SECRETS, "/openapi.json"] {
         for host in ["evil.example", "localhost.evil.example:80", "127.0.0.1@evil.example", ""] {
             let answer = server.raw(format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n\r\n").as_bytes());
             assert_eq!(answer.refusal(), (403, "permission_denied".to_owned()), "{path} {host}");

@@ -54,3 +54,17 @@ fn while_another_process_writes_a_server_soon_says_that_it_is_not_ready_and_then
         std::thread::yield_now();
     }
 }
+
+#[test]
+fn by_a_clock_before_1970_nothing_is_done_and_health_says_why() {
+    let server = Server::start();
+    let (token, id) = (server.token(), server.secret("a"));
+    server.vault.clock.set_seconds(-86_400);
+    for path in ["/readyz", "/healthz", "/api/v2/totp/secrets", &format!("/api/v2/totp/code/{id}")] {
+        let refused = server.get(path, &token);
+        assert_eq!(refused.refusal(), (503, "unavailable".to_owned()), "{path}");
+        assert!(refused.json()["message"].as_str().unwrap().contains("clock"), "{path}");
+    }
+    server.vault.clock.set_seconds(1_795_305_600);
+    assert_eq!(server.get("/readyz", &token).status, 200);
+}

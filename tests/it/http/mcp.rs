@@ -463,6 +463,12 @@ fn sessions_begun_beside_a_dead_one_are_bounded_all_the_same() {
     let token = server.token();
     let dead = "00000000-0000-4000-8000-000000000000";
     assert_eq!([0; 3].map(|_| post(&server, &token, Some(dead), &hello()).status), [200, 200, 429]);
+
+    // However the method's name is written.
+    let bearer = format!("Bearer {token}");
+    let headers = [("authorization", &*bearer), ("accept", "*/*")];
+    let escaped = hello().to_string().replace("\"initialize\"", "\"\\u0069nitialize\"");
+    assert_eq!(server.raw(written("POST", "/mcp", &headers, Some(&escaped)).as_bytes()).status, 429);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! HTTP, from outside: a server on a port of its own, and requests as bytes.
 
 mod arguments;
+mod attacks;
 mod door;
 mod health;
 mod kit;
@@ -9,6 +10,7 @@ mod matrix;
 mod mcp;
 mod oauth;
 mod rest;
+mod rights;
 mod sessions;
 mod sse;
 mod tls;

@@ -19,6 +19,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header, encode, jwk::Jwk};
 use serde_json::{Value, json};
 
 use super::{
+    attacks::abort,
     kit::{Answer, Server, settings, written},
     matrix::call_2026,
 };
@@ -32,6 +33,8 @@ struct Issuer {
     address: SocketAddr,
     keys: Arc<Mutex<Vec<Value>>>,
     asked: Arc<AtomicUsize>,
+    /// Held by a test that keeps the keys back.
+    kept_back: Arc<Mutex<()>>,
 }
 
 /// One of its keys.
@@ -84,7 +87,9 @@ impl Issuer {
         let address = listener.local_addr().unwrap();
         let keys = Arc::new(Mutex::new(keys.iter().map(|key| key.public.clone()).collect::<Vec<_>>()));
         let asked = Arc::new(AtomicUsize::new(0));
-        let issuer = Self { address, keys: Arc::clone(&keys), asked: Arc::clone(&asked) };
+        let kept_back = Arc::new(Mutex::new(()));
+        let issuer =
+            Self { address, keys: Arc::clone(&keys), asked: Arc::clone(&asked), kept_back: Arc::clone(&kept_back) };
         let url = issuer.url();
         thread::spawn(move || {
             for mut stream in listener.incoming().map_while(Result::ok) {
@@ -97,6 +102,7 @@ impl Issuer {
                     }
                     Some("/keys") => {
                         asked.fetch_add(1, Ordering::SeqCst);
+                        drop(kept_back.lock());
                         json!({"keys": *keys.lock().unwrap()})
                     }
                     _ => json!({}),
@@ -129,7 +135,11 @@ impl Issuer {
 }
 
 fn start(issuer: &Issuer) -> Server {
-    let server = Server::with(issuer.settings(&settings()));
+    seated(Server::with(issuer.settings(&settings())))
+}
+
+/// With a seat for the logins.
+fn seated(server: Server) -> Server {
     let changes = SeatChanges {
         email: Some("ada@example.com".to_owned()),
         auth_subject: Some("ada".to_owned()),
@@ -202,6 +212,8 @@ fn every_other_token_is_refused() {
         ("no audience", key.sign(&with(&good, &json!({"aud": null})))),
         ("another issuer", key.sign(&with(&good, &json!({"iss": "https://evil.example"})))),
         ("no issuer", key.sign(&with(&good, &json!({"iss": null})))),
+        ("issuers in a list", key.sign(&with(&good, &json!({"iss": [issuer.url()]})))),
+        ("another issuer beside it", key.sign(&with(&good, &json!({"iss": [issuer.url(), "https://evil.example"]})))),
         ("no subject", key.sign(&with(&good, &json!({"sub": null})))),
         ("an empty subject", key.sign(&with(&good, &json!({"sub": ""})))),
         ("an identity token", key.sign_as(&header(Some("id+jwt")), &good)),
@@ -227,7 +239,6 @@ fn every_other_token_is_refused() {
         ("no key named, and there is one", key.sign_as(&Header::new(Algorithm::ES256), &good)),
         ("a skewed clock", key.sign(&with(&good, &json!({"exp": NOW - 29, "nbf": NOW + 30})))),
         ("scopes in a list", key.sign(&with(&good, &json!({"scope": null, "scp": ["secrets:read"]})))),
-        ("scopes of a resource", key.sign(&with(&good, &json!({"scope": "https://x.example/secrets:read"})))),
     ] {
         assert_eq!(server.get(SECRETS, &token).status, 200, "{what}");
     }
@@ -240,6 +251,14 @@ fn a_subject_without_a_seat_and_a_token_without_a_scope_get_nowhere() {
     let server = start(&issuer);
     let stranger = key.sign(&with(&issuer.claims(), &json!({"sub": "mallory"})));
     let narrow = key.sign(&with(&issuer.claims(), &json!({"scope": "codes:read"})));
+    for scope in ["https://other.example/secrets:read", "x/secrets:read", "Secrets:read", "secrets:read,x", "secrets"] {
+        let others = key.sign(&with(&issuer.claims(), &json!({"scope": scope})));
+        assert_eq!(server.get(SECRETS, &others).refusal(), (403, "permission_denied".to_owned()), "{scope}");
+    }
+    for sub in [" ada", "ada ", "ada\t", "\u{a0}ada", "Ada"] {
+        let nearly = key.sign(&with(&issuer.claims(), &json!({"sub": sub})));
+        assert_eq!(server.get(SECRETS, &nearly).refusal(), (403, "permission_denied".to_owned()), "{sub:?}");
+    }
 
     assert_eq!(server.get(SECRETS, &stranger).refusal(), (403, "permission_denied".to_owned()));
     let refused = server.get(SECRETS, &narrow);
@@ -296,4 +315,119 @@ fn a_new_key_is_learned_of_and_an_invented_one_asks_no_more_than_once() {
     let unnamed = second.sign_as(&Header::new(Algorithm::ES256), &issuer.claims());
     assert_eq!(server.get(SECRETS, &unnamed).status, 401, "two keys would fit");
     assert_eq!(issuer.asked.load(Ordering::SeqCst), 1);
+}
+
+fn asking(token: &str) -> Vec<u8> {
+    written("GET", SECRETS, &[("authorization", &format!("Bearer {token}"))], None).into_bytes()
+}
+
+#[test]
+fn keys_that_nobody_waits_for_any_more_are_learned_all_the_same() {
+    let key = SigningKey::new("one", Algorithm::ES256);
+    let issuer = Issuer::start(&[&key]);
+    let server = start(&issuer);
+    let invented = SigningKey::new("invented", Algorithm::ES256);
+
+    let kept_back = issuer.kept_back.lock().unwrap();
+    let mut impatient = server.client();
+    impatient.write(&asking(&invented.sign(&issuer.claims())));
+    while issuer.asked.load(Ordering::SeqCst) == 0 {
+        thread::yield_now();
+    }
+    drop(impatient);
+    // The request is gone by the time the answer comes.
+    let connections = || {
+        let text = String::from_utf8(server.raw(written("GET", "/metrics", &[], None).as_bytes()).body).unwrap();
+        text.lines().any(|line| line == "countersign_http_connections 1")
+    };
+    while !connections() {
+        thread::yield_now();
+    }
+    drop(kept_back);
+
+    assert_eq!(server.get(SECRETS, &key.sign(&issuer.claims())).status, 200);
+    assert_eq!(issuer.asked.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn ten_thousand_junk_tokens_on_aborted_connections_keep_no_login_out() {
+    let key = SigningKey::new("one", Algorithm::ES256);
+    let issuer = Issuer::start(&[&key]);
+    let server = start(&issuer);
+    let junk: Vec<String> = (0..50)
+        .map(|nth| {
+            SigningKey { id: format!("junk {nth}"), ..SigningKey::new("", Algorithm::ES256) }.sign(&issuer.claims())
+        })
+        .collect();
+    let good = key.sign(&issuer.claims());
+
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| junk.iter().cycle().take(2_500).for_each(|token| abort(&server, &asking(token))));
+        }
+        for _ in 0..50 {
+            assert_eq!(server.get(SECRETS, &good).status, 200);
+        }
+    });
+
+    assert_eq!(server.get(SECRETS, &good).status, 200);
+    assert!(issuer.asked.load(Ordering::SeqCst) <= 3, "{:?}", issuer.asked);
+}
+
+#[test]
+fn a_token_that_expires_during_a_wait_gets_no_code() {
+    let key = SigningKey::new("one", Algorithm::ES256);
+    let issuer = Issuer::start(&[&key]);
+    let server = start(&issuer);
+    let id = server.secret("a");
+    let token = key.sign(&with(&issuer.claims(), &json!({"exp": NOW + 10})));
+    let path = format!("/api/v2/totp/code/{id}?single_use=true&max_wait=120");
+    assert_eq!(server.get(&path, &token).status, 200);
+    let mut waiting = server.client();
+    waiting.write(written("GET", &path, &[("authorization", &format!("Bearer {token}"))], None).as_bytes());
+    while server.vault.service.tally().waiting == 0 {
+        thread::yield_now();
+    }
+
+    server.vault.clock.set_seconds(NOW + 10);
+
+    assert_eq!(waiting.read().refusal(), (401, "unauthenticated".to_owned()));
+    assert_eq!(server.vault.service.tally().codes_issued, 1);
+}
+
+/// Streams of both transports for a login.
+fn listen(server: &Server, token: &str) -> [super::kit::Client; 2] {
+    let bearer = format!("Bearer {token}");
+    let session = super::mcp::try_open(server, token).unwrap();
+    let headers = [("authorization", &*bearer), ("accept", "text/event-stream"), ("mcp-session-id", &session)];
+    ["/mcp", "/sse"].map(|path| {
+        let mut stream = server.client();
+        stream.write(written("GET", path, &headers, None).as_bytes());
+        assert_eq!(stream.head().unwrap().0, 200, "{path}");
+        stream
+    })
+}
+
+#[test]
+fn a_logins_streams_end_with_its_token_and_with_its_seat() {
+    let key = SigningKey::new("one", Algorithm::ES256);
+    let issuer = Issuer::start(&[&key]);
+    let mut settings = settings();
+    settings.limits.keep_alive = std::time::Duration::from_millis(100);
+    let server = seated(Server::with(issuer.settings(&settings)));
+    let short = listen(&server, &key.sign(&with(&issuer.claims(), &json!({"exp": NOW + 10}))));
+    let mut long = listen(&server, &key.sign(&issuer.claims()));
+
+    server.vault.clock.set_seconds(NOW + 10);
+    for mut stream in short {
+        while stream.chunk().is_some() {}
+    }
+    for stream in &mut long {
+        assert!(stream.chunk().is_some(), "another token's goes on");
+    }
+
+    server.wait(server.vault.service.remove_seat(&server.vault.person, "ada")).unwrap();
+    for mut stream in long {
+        while stream.chunk().is_some() {}
+    }
 }

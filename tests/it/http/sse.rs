@@ -289,7 +289,7 @@ fn a_slash_at_the_end_of_the_url_is_the_same_place() {
 #[test]
 fn the_endpoint_has_the_path_that_a_proxy_serves_this_server_under() {
     let mut settings = settings();
-    settings.public_url = Some("https://example.com/codes/".parse().unwrap());
+    settings.public_urls = vec!["https://example.com/codes/".parse().unwrap()];
     let server = Server::with(settings);
     let mut stream = open(&server, &server.token());
     // The proxy takes its path away.

@@ -93,3 +93,42 @@ fn a_certificate_that_does_not_work_stops_the_start_with_its_name() {
     let other = refused("cert.pem", "other.pem");
     assert!(other.contains("together") && !other.contains("PRIVATE"), "{other}");
 }
+
+#[cfg(unix)]
+#[test]
+fn a_certificate_file_that_became_a_pipe_keeps_no_handshake_waiting() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = renew(folder.path(), Duration::from_mins(3));
+    let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    let mut settings = settings();
+    settings.tls = Some(TlsFiles { certificates: cert.clone(), key: key.clone() });
+    let server = Server::with(settings);
+    assert!(ask(&server, &first, "/healthz").is_ok());
+
+    for file in [&cert, &key] {
+        std::fs::remove_file(file).unwrap();
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        rustix::fs::mknodat(rustix::fs::CWD, file, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    }
+
+    // The files are looked at once a second at most: after that long, the pipes were seen.
+    let seen = std::time::Instant::now();
+    while seen.elapsed() < Duration::from_millis(2_500) {
+        let asked = std::time::Instant::now();
+        assert!(ask(&server, &first, "/healthz").is_ok());
+        assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+    }
+    let second = {
+        std::fs::remove_file(&cert).unwrap();
+        std::fs::remove_file(&key).unwrap();
+        renew(folder.path(), Duration::from_mins(1))
+    };
+    while ask(&server, &second, "/healthz").is_err() {
+        std::thread::yield_now();
+    }
+    let mut settings = super::kit::settings();
+    let pipe = folder.path().join("pipe.pem");
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).unwrap();
+    settings.tls = Some(TlsFiles { certificates: pipe, key });
+    assert!(Server::refused(settings).to_string().contains("regular file"));
+}

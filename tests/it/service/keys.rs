@@ -7,6 +7,7 @@ use countersign::{
         api_key::PlainKey,
         audit::{Action, AuditFilter},
         scope::{Scope, ScopeSet},
+        time::Timestamp,
     },
     service::{Code, KeyRequest, MintedKey, Offered, SeatChanges, SecretQuery},
 };
@@ -117,9 +118,38 @@ async fn logins_act_for_the_seat_of_their_subject() {
         account: vault.account,
         subject: subject.to_owned(),
         scopes: ScopeSet::default().with(Scope::CodesRead),
+        expires_at: Timestamp::from_seconds(1_795_305_660),
     };
     let caller = vault.service.authenticate(login("idp|ada")).await.unwrap();
     assert_eq!(caller.seat(), Some(ada.id));
-    let refusal = vault.service.authenticate(login("idp|eve")).await.unwrap_err();
-    assert_eq!(refusal.code(), Code::PermissionDenied);
+    for other in ["idp|eve", " idp|ada", "idp|ada ", "idp|ada\n", "IDP|ada", "idp|ad", ""] {
+        let refusal = vault.service.authenticate(login(other)).await.unwrap_err();
+        assert_eq!(refusal.code(), Code::PermissionDenied, "{other:?} is not exactly a seat's subject");
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_exists_is_refused_no_later_than_one_that_does_not() {
+    let vault = Vault::new();
+    let minted = vault.service.create_key(&vault.person, request()).await.unwrap();
+    let other = vault.service.create_key(&vault.person, request()).await.unwrap();
+    let token = other.plain.expose_token().replace(&other.plain.id().to_string(), &minted.plain.id().to_string());
+    assert!(PlainKey::from_token(&token).is_err(), "the checksum covers the id");
+    let secret = zeroize::Zeroizing::new([7; 32]);
+    let wrong = PlainKey::from_random(&id_bytes(minted.plain.id().as_str()), &secret);
+    assert_eq!(wrong.id(), minted.plain.id());
+    let unknown = PlainKey::from_random(&[61; 12], &secret);
+
+    for key in [wrong, unknown] {
+        let begun = std::time::Instant::now();
+        assert!(vault.service.authenticate(Offered::Key(key)).await.is_err());
+        assert!(begun.elapsed() >= Duration::from_millis(5), "both take the same time: longer than either needs");
+    }
+}
+
+/// The bytes that make this id.
+fn id_bytes(id: &str) -> [u8; 12] {
+    let digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    let bytes: Vec<u8> = id.chars().map(|c| u8::try_from(digits.find(c).unwrap()).unwrap()).collect();
+    bytes.try_into().unwrap()
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use zeroize::Zeroizing;
 
-use super::{qr, view};
+use super::{duplicate, qr, view};
 use crate::{
     domain::{
         limits::{PICTURE_BYTES_MAX, SEED_TEXT_BYTES_MAX, URI_BYTES_MAX},
@@ -13,7 +13,7 @@ use crate::{
         text::ShownText,
     },
     service::{Code, Refusal, Registration},
-    transport::cli::{Failure, Session, output::Console},
+    transport::cli::{Failure, Session, numbers::whole, output::Console},
 };
 
 /// What a new secret takes.
@@ -29,14 +29,17 @@ pub struct AddArgs {
     #[arg(long, value_name = "NAME")]
     algorithm: Option<String>,
     /// Digits of a code, 6 or 8 [default: 6]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole::<i64>)]
     digits: Option<i64>,
     /// Seconds that a code lives [default: 30]
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = whole::<i64>)]
     period: Option<i64>,
     /// Give each code of it to one caller only, whatever a call asks for
     #[arg(long)]
     single_use: bool,
+    /// Store it although there is one of the same issuer and label
+    #[arg(long)]
+    allow_duplicate: bool,
     #[command(flatten)]
     source: SourceArgs,
 }
@@ -71,7 +74,7 @@ pub(super) struct SourceArgs {
 
 /// Stores a secret.
 pub(super) async fn add(args: AddArgs, session: &mut Session) -> Result<(), Failure> {
-    let generate = args.source.generate;
+    let (generate, allow_duplicate) = (args.source.generate, args.allow_duplicate);
     let mut registration = Registration {
         label: args.label,
         issuer: args.issuer,
@@ -96,6 +99,9 @@ pub(super) async fn add(args: AddArgs, session: &mut Session) -> Result<(), Fail
     } else if !generate {
         let remedy = "use --stdin, --uri-file, --qr or --generate";
         registration.secret = Some(console.ask_hidden("Seed in base32 (hidden): ", remedy).await?);
+    }
+    if !allow_duplicate {
+        duplicate::ask(&registration, session).await?;
     }
     let registered = session.service.register_secret(&session.caller, registration).await?;
     let id = registered.secret.id;

@@ -8,17 +8,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::{add::meant, view};
+use super::{add::meant, duplicate::name, view};
 use crate::{
     domain::{
         limits::{IMPORT_BYTES_MAX, IMPORT_ENTRIES_MAX},
         otpauth::{Names, Repair},
-        secret::SecretMetadata,
     },
-    service::{Refusal, Registration, SecretQuery},
+    service::{Enrolment, Refusal, Registration, SecretQuery},
     transport::{
-        cli::{Ending, Failure, Session, output::Console},
-        wire::{self, Input as _, OK, RegisterInput, depth_within_limit},
+        cli::{Ending, Failure, Session, numbers::counted_len, output::Console},
+        wire::{self, Input as _, Json, OK, RegisterInput, depth_within_limit},
     },
 };
 
@@ -33,6 +32,13 @@ pub struct ImportArgs {
     /// Store what is right although other entries are wrong
     #[arg(long)]
     keep_going: bool,
+}
+
+impl ImportArgs {
+    /// Whether it stores anything.
+    pub(super) const fn stores(&self) -> bool {
+        !self.dry_run
+    }
 }
 
 /// An entry that was looked at, and where it stands: `line 3`, `entry 3`.
@@ -51,13 +57,13 @@ struct Meant {
 struct Good {
     place: String,
     registration: Registration,
-    metadata: SecretMetadata,
+    enrolment: Enrolment,
 }
 
 /// What `secret export --json` prints.
 #[derive(Deserialize)]
 struct Exported {
-    uris: Vec<Value>,
+    uris: Vec<Json>,
 }
 
 /// What was stored, for programs.
@@ -66,7 +72,9 @@ struct ImportAnswer {
     imported: usize,
     /// Entries that can be stored, whether or not they were.
     fit: usize,
-    /// Entries with the issuer and label of a secret that was there before.
+    /// Entries that were there already, with this seed and these parameters: they are not stored again.
+    skipped: usize,
+    /// Others with the issuer and label of a secret that was there before.
     same_name: usize,
     /// Entries that are wrong: where, and what is wrong.
     failed: Vec<Told>,
@@ -101,53 +109,88 @@ pub(super) async fn import(args: &ImportArgs, session: &mut Session) -> Result<E
             format!("nothing was stored:\n  {}\n--keep-going stores the other {}", told.join("\n  "), good.len());
         return Err(Failure::invalid(message));
     }
+    let (good, skipped) = new_ones(good, session).await?;
     let same_name = same_name(&good, session).await?;
     if args.dry_run {
         let fit = good.len();
-        let answer =
-            ImportAnswer { imported: 0, fit, same_name, failed, repaired, totp_secrets: Vec::new(), status: OK };
+        let answer = ImportAnswer {
+            imported: 0,
+            fit,
+            skipped,
+            same_name,
+            failed,
+            repaired,
+            totp_secrets: Vec::new(),
+            status: OK,
+        };
         return tell(&answer, session);
     }
     let mut stored = Vec::with_capacity(good.len());
     for Good { place, registration, .. } in good {
         // What can fail here is the vault, and then it fails for the rest, too.
         let registered = session.service.register_secret(&session.caller, registration).await.map_err(|refusal| {
-            Failure::invalid(format!("{place}: {refusal}; {} secrets before it were stored", stored.len()))
+            let before = counted_len(stored.len(), "secret");
+            Failure::invalid(format!(
+                "{place}: {refusal}; stored before it: {before}. Import the file again: they are skipped"
+            ))
         })?;
         stored.push(registered.secret);
     }
     let totp_secrets = stored.iter().map(wire::TotpSecret::from).collect();
     let now = session.service.now();
     if !session.console.is_json() {
-        view::table(&stored, now, &mut session.console)?;
+        view::table(&stored, None, now, &mut session.console)?;
     }
     let imported = stored.len();
-    tell(&ImportAnswer { imported, fit: imported, same_name, failed, repaired, totp_secrets, status: OK }, session)
+    let answer =
+        ImportAnswer { imported, fit: imported, skipped, same_name, failed, repaired, totp_secrets, status: OK };
+    tell(&answer, session)
 }
 
-/// How many entries are called like a secret that is there already: most likely they were imported before. They are stored
-/// all the same, since a person may have two; seeds are not compared.
+/// The entries that are not there yet, and how many are: a file that was imported before, also in part, brings nothing twice.
+async fn new_ones(good: Vec<Good>, session: &Session) -> Result<(Vec<Good>, usize), Failure> {
+    let (service, all) = (&session.service, good.len());
+    let mut there = service.kept_fingerprints(&session.caller).await?;
+    let mut new = Vec::with_capacity(all);
+    for entry in good {
+        if there.insert(service.fingerprint_of(&session.caller, &entry.enrolment)) {
+            new.push(entry);
+        }
+    }
+    let skipped = all.saturating_sub(new.len());
+    Ok((new, skipped))
+}
+
+/// How many entries are called like a secret that is there already, with another seed: a person may have two, and is told.
 async fn same_name(good: &[Good], session: &Session) -> Result<usize, Failure> {
     let there = session.service.list_secrets(&session.caller, &SecretQuery::default()).await?.secrets;
-    let name = |metadata: &SecretMetadata| (metadata.issuer.clone(), metadata.label.clone());
     let names: HashSet<_> = there.iter().map(|secret| name(&secret.metadata)).collect();
-    Ok(good.iter().filter(|entry| names.contains(&name(&entry.metadata))).count())
+    Ok(good.iter().filter(|entry| names.contains(&name(&entry.enrolment.metadata))).count())
 }
 
 /// Says what was stored, and what was not.
 fn tell(answer: &ImportAnswer, session: &mut Session) -> Result<Ending, Failure> {
-    let ImportAnswer { imported, fit, same_name, failed, repaired, .. } = answer;
+    let ImportAnswer { imported, fit, skipped, same_name, failed, repaired, .. } = answer;
     let note = |console: &mut Console| {
         for Told { place, message } in repaired.iter().chain(failed) {
             console.note(&format!("{place}: {message}"));
         }
         if imported < fit {
-            console.note(&format!("{fit} secrets could be stored, {} not; nothing was.", failed.len()));
+            let fit = counted_len(*fit, "secret");
+            console.note(&format!(
+                "{fit} could be stored, {skipped} there already, {} wrong; nothing was stored.",
+                failed.len()
+            ));
         } else {
-            console.note(&format!("{imported} secrets stored, {} left out.", failed.len()));
+            let imported = counted_len(*imported, "secret");
+            console.note(&format!("{imported} stored, {skipped} there already, {} wrong.", failed.len()));
         }
-        if *same_name > 0 {
-            console.note(&format!("{same_name} of them have the issuer and label of a secret that was there before."));
+        match same_name {
+            0 => {}
+            1 => console.note("1 of them has the issuer and label of a secret that was there before."),
+            many => {
+                console.note(&format!("{many} of them have the issuer and label of a secret that was there before."));
+            }
         }
     };
     if session.console.is_json() {
@@ -176,13 +219,13 @@ fn looked_at(entries: Vec<Entry>, session: &Session) -> LookedAt {
                 return Err(Refusal::invalid("secret", "is required in an import"));
             }
             let checked = session.service.check_registration(&registration);
-            checked.map(|checked| (registration, checked.metadata, repaired))
+            checked.map(|enrolment| (registration, enrolment, repaired))
         });
         match checked {
-            Ok((registration, metadata, repaired)) => {
+            Ok((registration, enrolment, repaired)) => {
                 let told = |repair: Repair| Told { place: place.clone(), message: repair.to_string() };
                 all.repaired.extend(repaired.into_iter().map(told));
-                all.good.push(Good { place, registration, metadata });
+                all.good.push(Good { place, registration, enrolment });
             }
             Err(refusal) => all.failed.push(Told { place, message: refusal.to_string() }),
         }
@@ -202,7 +245,7 @@ fn from_lines(text: &str) -> Vec<Entry> {
 /// An array of URIs, or of what a registration takes; or what our own export prints.
 fn from_json(text: &str) -> Result<Vec<Entry>, Failure> {
     let exported = text.trim_start().starts_with('{');
-    let values: serde_json::Result<Vec<Value>> = if exported {
+    let values: serde_json::Result<Vec<Json>> = if exported {
         serde_json::from_str::<Exported>(text).map(|exported| exported.uris)
     } else {
         serde_json::from_str(text)
@@ -213,12 +256,11 @@ fn from_json(text: &str) -> Result<Vec<Entry>, Failure> {
         Failure::invalid(format!("line {}: not {wanted}", cause.line()))
     })?;
     // Of a field that is named twice, what was read is the one or the other.
-    if exported && wire::flaws_of(text.as_bytes()).twice.is_some() {
+    if exported && serde_json::from_str(text).is_ok_and(|Json { repeated, .. }| repeated.is_some()) {
         return Err(Failure::invalid("the document names a field twice"));
     }
-    let mut twice = wire::named_twice_by_item(text.as_bytes()).into_iter();
-    let entry = |(value, number): (Value, usize)| {
-        let read = match twice.next().flatten() {
+    let entry = |(Json { value, repeated }, number): (Json, usize)| {
+        let read = match repeated {
             Some(field) => Err(named_twice(&field)),
             None => of_value(value),
         };

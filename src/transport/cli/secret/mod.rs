@@ -2,6 +2,8 @@
 //! once, and `export --plaintext`.
 
 mod add;
+mod duplicate;
+mod export;
 mod import;
 mod picture;
 mod qr;
@@ -11,7 +13,8 @@ use clap::{Args, Subcommand};
 
 use super::{
     Ending, Failure, Session,
-    names::{self, Among},
+    names::{self, Among, Named as _, SecretName},
+    numbers::counted_len,
     prompt::Consent,
 };
 use crate::{
@@ -24,41 +27,49 @@ use crate::{
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Store a secret; its seed comes from a hidden prompt, standard input, a file or a picture, never from an argument
+    #[command(after_help = "Examples:\n  countersign secret add --label ada@example.com --issuer GitHub\n  countersign secret add --qr screenshot.png\n  countersign secret add --label ada@example.com --generate", aliases = ["create", "new", "register"])]
     Add(add::AddArgs),
     /// List the secrets
+    #[command(
+        after_help = "Examples:\n  countersign secret list\n  countersign secret list --query github --json",
+        alias = "ls"
+    )]
     List(ListArgs),
     /// Show what is known of a secret, without its seed
-    Show {
-        /// The secret: its id, the start of its id, or its exact label
-        #[arg(value_name = "ID|LABEL")]
-        secret: String,
-    },
+    #[command(after_help = "Examples:\n  countersign secret show github ada", aliases = ["get", "view"])]
+    Show(SecretName),
     /// Change a secret's label or issuer, or whether its codes are for one caller each
+    #[command(
+        after_help = "Examples:\n  countersign secret update github ada --label ada@corp.com\n  countersign secret update github ada --single-use",
+        alias = "edit"
+    )]
     Update(UpdateArgs),
     /// Delete a secret; it can be restored for seven days
+    #[command(after_help = "Examples:\n  countersign secret rm github ada\n  countersign secret rm github ada --now --yes", aliases = ["delete", "remove"])]
     Rm(RmArgs),
     /// Bring a deleted secret back
-    Restore {
-        /// The secret, as `secret list --deleted` shows it
-        #[arg(value_name = "ID|LABEL")]
-        secret: String,
-    },
+    #[command(after_help = "Examples:\n  countersign secret restore github ada\n  countersign secret list --deleted")]
+    Restore(SecretName),
     /// Free the time steps that a clock which ran ahead had marked as used
-    ResetSteps {
-        /// The secret: its id, the start of its id, or its exact label
-        #[arg(value_name = "ID|LABEL")]
-        secret: String,
-    },
-    /// Store the secrets of a file: otpauth:// URIs, one a line, or a JSON array. All of them, or none if one is wrong
+    #[command(after_help = "Examples:\n  countersign secret reset-steps github ada")]
+    ResetSteps(SecretName),
+    /// Store the secrets of a file: otpauth:// URIs, one a line, or a JSON array. All of them, or none if one is wrong;
+    /// what is there already is skipped
+    #[command(
+        after_help = "Examples:\n  countersign secret import phone.txt\n  countersign secret import phone.txt --dry-run"
+    )]
     Import(import::ImportArgs),
-    /// Print all secrets as otpauth:// URIs, unencrypted; each is a row on the trail
-    Export(ExportArgs),
+    /// Print all secrets as otpauth:// URIs, unencrypted; each is a row of the audit log
+    #[command(
+        after_help = "Examples:\n  countersign secret export --plaintext --output secrets.txt\n  countersign secret export --plaintext | age -p > secrets.age"
+    )]
+    Export(export::ExportArgs),
 }
 
 /// Which secrets to list.
 #[derive(Debug, Args)]
 pub struct ListArgs {
-    /// Only secrets whose label or issuer contains this text, without case
+    /// Only secrets with all of these words in issuer and label
     #[arg(long, value_name = "TEXT", conflicts_with = "deleted")]
     query: Option<String>,
     /// The deleted ones that can still be restored
@@ -69,9 +80,8 @@ pub struct ListArgs {
 /// What to change.
 #[derive(Debug, Args)]
 pub struct UpdateArgs {
-    /// The secret: its id, the start of its id, or its exact label
-    #[arg(value_name = "ID|LABEL")]
-    secret: String,
+    #[command(flatten)]
+    secret: SecretName,
     /// Another label
     #[arg(long)]
     label: Option<String>,
@@ -81,14 +91,16 @@ pub struct UpdateArgs {
     /// Give each code of it to one caller only, whatever a call asks for
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     single_use: Option<bool>,
+    /// Change it although there is one of the same issuer and label then
+    #[arg(long)]
+    allow_duplicate: bool,
 }
 
 /// What to delete.
 #[derive(Debug, Args)]
 pub struct RmArgs {
-    /// The secret: its id, the start of its id, or its exact label
-    #[arg(value_name = "ID|LABEL")]
-    secret: String,
+    #[command(flatten)]
+    secret: SecretName,
     /// Don't ask
     #[arg(long, short = 'y')]
     yes: bool,
@@ -97,15 +109,21 @@ pub struct RmArgs {
     now: bool,
 }
 
-/// What an export takes.
-#[derive(Debug, Args)]
-pub struct ExportArgs {
-    /// Say that the seeds leave the vault unencrypted
-    #[arg(long, required = true)]
-    plaintext: bool,
-    /// Print seeds on a terminal, too
-    #[arg(long, short = 'y')]
-    yes: bool,
+impl Command {
+    /// Whether it stores a secret. A dry run stores nothing.
+    pub(super) const fn stores(&self) -> bool {
+        match self {
+            Self::Add(_) => true,
+            Self::Import(args) => args.stores(),
+            Self::List(_)
+            | Self::Show(_)
+            | Self::Update(_)
+            | Self::Rm(_)
+            | Self::Restore(_)
+            | Self::ResetSteps(_)
+            | Self::Export(_) => false,
+        }
+    }
 }
 
 pub(super) async fn run(command: Command, session: &mut Session) -> Result<Ending, Failure> {
@@ -113,39 +131,43 @@ pub(super) async fn run(command: Command, session: &mut Session) -> Result<Endin
         Command::Add(args) => add::add(args, session).await?,
         Command::List(args) if args.deleted => list_deleted(session).await?,
         Command::List(args) => list(args.query, session).await?,
-        Command::Show { secret } => {
-            let secret = names::secret(session, &secret, Among::Live).await?;
+        Command::Show(name) => {
+            let secret = names::secret(session, &name.text(), Among::Live).await?;
             view::show(&secret, None, session)?;
         }
         Command::Update(args) => update(args, session).await?,
         Command::Rm(args) => remove(&args, session).await?,
-        Command::Restore { secret } => {
-            let id = names::secret(session, &secret, Among::Deleted).await?.id;
+        Command::Restore(name) => {
+            let id = names::secret(session, &name.text(), Among::Deleted).await?.id;
             session.service.restore_secret(&session.caller, id).await?;
             let secret = session.service.get_secret(&session.caller, id).await?;
             view::show(&secret, None, session)?;
         }
-        Command::ResetSteps { secret } => {
-            let secret = names::secret(session, &secret, Among::Live).await?;
+        Command::ResetSteps(name) => {
+            let secret = names::secret(session, &name.text(), Among::Live).await?;
             session.service.reset_steps(&session.caller, secret.id).await?;
             session.console.answer(&SecretDeleteResponse { status: OK }, |console| console.line("reset"))?;
         }
         Command::Import(args) => return import::import(&args, session).await,
-        Command::Export(args) => return export(&args, session).await,
+        Command::Export(args) => return export::export(&args, session).await,
     }
     Ok(Ending::Done)
 }
 
 async fn list(query: Option<String>, session: &mut Session) -> Result<(), Failure> {
-    let query = SecretQuery { query, ..SecretQuery::default() };
-    let secrets = session.service.list_secrets(&session.caller, &query).await?.secrets;
+    let all = session.service.list_secrets(&session.caller, &SecretQuery::default()).await?.secrets;
+    // Short ids tell all secrets apart, not those alone that are shown.
+    let ids = view::shown_ids(&all, &session.console);
+    let there = all.len();
+    let secrets: Vec<_> =
+        all.into_iter().filter(|secret| query.as_deref().is_none_or(|query| secret.has_words(query))).collect();
     let now = session.service.now();
     let answer = SecretListResponse { status: OK, totp_secrets: secrets.iter().map(TotpSecret::from).collect() };
-    session.console.answer(&answer, |console| view::table(&secrets, now, console))?;
+    session.console.answer(&answer, |console| view::table(&secrets, ids.as_ref(), now, console))?;
     if secrets.is_empty() {
-        session.console.note(match query.query {
-            Some(_) => "No secret matches.",
-            None => "No secrets yet; `countersign secret add --label LABEL` stores one.",
+        session.console.note(&match there {
+            0 => "No secrets yet; `countersign secret add --label LABEL` stores one.".to_owned(),
+            some => format!("None of {} matches.", counted_len(some, "secret")),
         });
     }
     Ok(())
@@ -156,7 +178,9 @@ async fn list_deleted(session: &mut Session) -> Result<(), Failure> {
     session.service.erase_expired().await?;
     let secrets = session.service.list_deleted(&session.caller).await?;
     let now = session.service.now();
-    session.console.answer(&view::DeletedAnswer::of(&secrets), |console| view::deleted(&secrets, now, console))?;
+    let ids = view::shown_ids(&secrets, &session.console);
+    let answer = view::DeletedAnswer::of(&secrets);
+    session.console.answer(&answer, |console| view::deleted(&secrets, ids.as_ref(), now, console))?;
     if secrets.is_empty() {
         session.console.note("No deleted secrets.");
     }
@@ -167,7 +191,12 @@ async fn update(args: UpdateArgs, session: &mut Session) -> Result<(), Failure> 
     if args.label.is_none() && args.issuer.is_none() && args.single_use.is_none() {
         return Err(Failure::Usage("say what to change: --label, --issuer or --single-use".to_owned()));
     }
-    let id = names::secret(session, &args.secret, Among::Live).await?.id;
+    let secret = names::secret(session, &args.secret.text(), Among::Live).await?;
+    let wanted = duplicate::changed(&secret.metadata, args.label.as_deref(), args.issuer.as_deref());
+    if !args.allow_duplicate && wanted != duplicate::name(&secret.metadata) {
+        duplicate::ask_for(&wanted, Some(secret.id), session).await?;
+    }
+    let id = secret.id;
     let changes = SecretChanges { label: args.label, issuer: args.issuer, single_use: args.single_use };
     let secret = session.service.update_secret(&session.caller, id, &changes).await?;
     view::show(&secret, None, session)
@@ -176,7 +205,7 @@ async fn update(args: UpdateArgs, session: &mut Session) -> Result<(), Failure> 
 async fn remove(args: &RmArgs, session: &mut Session) -> Result<(), Failure> {
     let answer = SecretDeleteResponse { status: OK };
     if args.now {
-        let (id, name) = to_erase(&args.secret, session).await?;
+        let (id, name) = to_erase(&args.secret.text(), session).await?;
         session.console.confirm(
             &format!("Erase {name} for good? Its account can't be logged in to without it."),
             args.yes.into(),
@@ -184,7 +213,7 @@ async fn remove(args: &RmArgs, session: &mut Session) -> Result<(), Failure> {
         session.service.erase_secret(&session.caller, id).await?;
         return session.console.answer(&answer, |console| console.line("erased"));
     }
-    let secret = names::secret(session, &args.secret, Among::Live).await?;
+    let secret = names::secret(session, &args.secret.text(), Among::Live).await?;
     let name = view::name(&secret);
     session.console.confirm(&format!("Delete {name}?"), Consent::from(args.yes))?;
     session.service.delete_secret(&session.caller, secret.id).await?;
@@ -196,36 +225,10 @@ async fn remove(args: &RmArgs, session: &mut Session) -> Result<(), Failure> {
 }
 
 /// Which secret to erase, and what to call it. A damaged one stands in no list, but can be named by its whole id.
-async fn to_erase(name: &str, session: &Session) -> Result<(SecretId, String), Failure> {
+async fn to_erase(name: &str, session: &mut Session) -> Result<(SecretId, String), Failure> {
     let found = names::secret(session, name, Among::All).await;
     match (found, name.trim().parse()) {
         (Err(_), Ok(id)) => Ok((id, format!("the secret {id}"))),
         (found, _) => found.map(|secret| (secret.id, view::name(&secret))),
     }
-}
-
-async fn export(args: &ExportArgs, session: &mut Session) -> Result<Ending, Failure> {
-    if session.console.looks().out.terminal && !args.yes {
-        let remedy = "seeds would stay on this screen; send them to a file or a program, or add --yes";
-        return Err(Failure::Usage(remedy.to_owned()));
-    }
-    let export = session.service.export_secrets(&session.caller).await?;
-    let answer = view::ExportAnswer::of(&export);
-    session.console.answer(&answer, |console| {
-        for uri in &export.uris {
-            console.line(uri)?;
-        }
-        Ok(())
-    })?;
-    session.console.note(&format!("{} secrets exported unencrypted.", export.uris.len()));
-    if export.damaged.is_empty() {
-        return Ok(Ending::Done);
-    }
-    for id in export.damaged {
-        let name = id.map_or_else(|| "a secret with an unreadable id".to_owned(), |id| format!("the secret {id}"));
-        session.console.note(&format!("{name} is damaged and was left out"));
-    }
-    let remedy = "`countersign vault doctor` says what is wrong; restore what is damaged from a backup.";
-    session.console.note(remedy);
-    Ok(Ending::No)
 }

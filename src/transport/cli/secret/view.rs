@@ -8,6 +8,7 @@ use crate::{
     transport::{
         cli::{
             Failure, Session,
+            names::ShortIds,
             output::{Console, Table},
         },
         wire::{self, OK, Revealed, SecretCreateResponse},
@@ -89,12 +90,27 @@ fn facts(secret: &TotpSecret, now: Timestamp, console: &Console) -> Vec<(&'stati
     ]
 }
 
+/// Short ids for a person at a terminal; a program gets whole ones.
+pub(super) fn shown_ids(secrets: &[TotpSecret], console: &Console) -> Option<ShortIds> {
+    let all = || secrets.iter().map(|secret| secret.id.uuid()).collect::<Vec<_>>();
+    console.looks().out.terminal.then(|| ShortIds::of(&all()))
+}
+
+fn id(secret: &TotpSecret, ids: Option<&ShortIds>) -> String {
+    ids.map_or_else(|| secret.id.to_string(), |ids| ids.short(secret.id.uuid()))
+}
+
 /// Writes a table of secrets.
-pub(super) fn table(secrets: &[TotpSecret], now: Timestamp, console: &mut Console) -> Result<(), Failure> {
+pub(super) fn table(
+    secrets: &[TotpSecret],
+    ids: Option<&ShortIds>,
+    now: Timestamp,
+    console: &mut Console,
+) -> Result<(), Failure> {
     let mut table = Table::new(&["ID", "LABEL", "ISSUER", "SINGLE-USE", "CREATED", "LAST USED"]);
     for secret in secrets {
         table.row(vec![
-            secret.id.to_string(),
+            id(secret, ids),
             secret.metadata.label.to_string(),
             issuer(secret),
             if secret.metadata.single_use { "yes" } else { "" }.to_owned(),
@@ -106,11 +122,16 @@ pub(super) fn table(secrets: &[TotpSecret], now: Timestamp, console: &mut Consol
 }
 
 /// Writes a table of deleted secrets.
-pub(super) fn deleted(secrets: &[TotpSecret], now: Timestamp, console: &mut Console) -> Result<(), Failure> {
+pub(super) fn deleted(
+    secrets: &[TotpSecret],
+    ids: Option<&ShortIds>,
+    now: Timestamp,
+    console: &mut Console,
+) -> Result<(), Failure> {
     let mut table = Table::new(&["ID", "LABEL", "ISSUER", "DELETED", "RESTORABLE UNTIL"]);
     for secret in secrets {
         table.row(vec![
-            secret.id.to_string(),
+            id(secret, ids),
             secret.metadata.label.to_string(),
             issuer(secret),
             console.date_or_none(secret.deleted_at, now),

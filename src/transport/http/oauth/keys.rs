@@ -1,22 +1,23 @@
-//! The provider's public keys: found through its metadata, fetched when needed, kept for an hour.
+//! The provider's public keys: found through its metadata, fetched when needed, and asked for again while they are used.
 //!
-//! An unknown key id makes us ask again, since providers change their keys; but once in thirty seconds at most, since
-//! anybody can make up a key id.
+//! An unknown key id makes us ask again, since providers change their keys; but only now and then, since anybody can make up
+//! a key id. Asking is a task of its own: whoever caused it may be gone before the answer is there, and others need it.
 
 use std::{
     io::Read as _,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use http::Uri;
 use jsonwebtoken::{
     Algorithm, AlgorithmFamily, DecodingKey,
-    jwk::{Jwk, PublicKeyUse},
+    jwk::{Jwk, KeyOperations, PublicKeyUse},
 };
 use rustls::crypto::aws_lc_rs;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
+use tokio::sync::watch::{Receiver, channel};
 use ureq::{
     Agent,
     tls::{RootCerts, TlsConfig},
@@ -24,10 +25,14 @@ use ureq::{
 
 use super::token::Head;
 
-/// How long keys are used before they are asked for again.
-const FRESH: Duration = Duration::from_hours(1);
-/// How long after asking nobody asks again.
+/// How long keys are used before they are asked for again. Those that we have go on being used while we ask.
+const FRESH: Duration = Duration::from_mins(10);
+/// How long keys are used that could not be asked for again: a provider that is away for a while must not lock everybody
+/// out, and a key that it has withdrawn must not be trusted for ever.
+const TRUSTED: Duration = Duration::from_hours(1);
+/// How long after an answer nobody asks again, and how long after none.
 const REST: Duration = Duration::from_secs(30);
+const REST_FAILED: Duration = Duration::from_secs(5);
 /// How long one question may take.
 const WAIT: Duration = Duration::from_secs(5);
 /// Bytes of an answer: a set of keys has some thousand.
@@ -37,17 +42,22 @@ const KEYS_MAX: usize = 100;
 
 /// The keys of one provider.
 pub(super) struct Keys {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
     issuer: String,
     kept: Mutex<Kept>,
-    /// Held by the one who asks the provider; the others wait for what it learns.
-    asking: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
 struct Kept {
-    keys: Arc<Vec<Key>>,
+    keys: Vec<Key>,
     learned: Option<Instant>,
-    asked: Option<Instant>,
+    /// Nobody asks before.
+    rests_until: Option<Instant>,
+    /// Lives as long as the provider is being asked.
+    asking: Option<Receiver<()>>,
 }
 
 struct Key {
@@ -89,67 +99,76 @@ struct KeySet {
 
 impl Keys {
     pub(super) fn new(issuer: &str) -> Self {
-        Self { issuer: issuer.to_owned(), kept: Mutex::default(), asking: tokio::sync::Mutex::new(()) }
+        Self { shared: Arc::new(Shared { issuer: issuer.to_owned(), kept: Mutex::default() }) }
     }
 
     /// The key that a token names.
     pub(super) async fn find(&self, head: &Head) -> Option<DecodingKey> {
-        if let Some(key) = self.kept(head, Freshness::Fresh) {
-            return Some(key);
+        let (known, asking) = self.look(head);
+        if known.is_some() {
+            return known;
         }
-        let _one_asks = self.asking.lock().await;
-        // Somebody may have asked while we waited.
-        if let Some(key) = self.kept(head, Freshness::Fresh) {
-            return Some(key);
-        }
-        if self.may_ask() {
-            match self.ask().await {
-                Ok(keys) => {
-                    let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-                    (kept.keys, kept.learned) = (Arc::new(keys), Some(Instant::now()));
-                }
-                Err(cause) => tracing::warn!(%cause, "the identity provider's keys could not be read"),
-            }
-        }
-        // A provider that is away for a while must not lock everybody out.
-        self.kept(head, Freshness::Any)
+        // It ends with the task, however that ends.
+        let _ = asking?.changed().await;
+        self.shared.kept().find(head)
     }
 
-    fn kept(&self, head: &Head, wanted: Freshness) -> Option<DecodingKey> {
-        let keys = {
-            let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-            let fresh = kept.learned.is_some_and(|at| at.elapsed() < FRESH);
-            (fresh || wanted == Freshness::Any).then(|| Arc::clone(&kept.keys))?
-        };
+    /// The key as far as we know, and the end of asking for it if the provider is being asked.
+    fn look(&self, head: &Head) -> (Option<DecodingKey>, Option<Receiver<()>>) {
+        let mut kept = self.shared.kept();
+        let known = kept.find(head);
+        kept.asking = kept.asking.take().filter(|asking| asking.has_changed().is_ok());
+        let is_fresh = kept.learned.is_some_and(|at| at.elapsed() < FRESH);
+        let may_ask = kept.asking.is_none() && kept.rests_until.is_none_or(|until| Instant::now() >= until);
+        if may_ask && (known.is_none() || !is_fresh) {
+            kept.asking = Some(Shared::ask(Arc::clone(&self.shared)));
+        }
+        (known, kept.asking.clone())
+    }
+}
+
+impl Shared {
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks the provider, in a task of its own.
+    fn ask(shared: Arc<Self>) -> Receiver<()> {
+        let (under_way, asking) = channel(());
+        tokio::spawn(async move {
+            let asked = Arc::clone(&shared);
+            let learned = tokio::task::spawn_blocking(move || fetch(&asked.issuer)).await;
+            let learned = learned.map_err(|_| NoKeys::Task).flatten();
+            let (mut kept, now) = (shared.kept(), Instant::now());
+            match learned {
+                Ok(keys) => {
+                    (kept.keys, kept.learned) = (keys, Some(now));
+                    kept.rests_until = Some(now + REST);
+                }
+                Err(cause) => {
+                    kept.rests_until = Some(now + REST_FAILED);
+                    tracing::warn!(%cause, "the identity provider's keys could not be read");
+                }
+            }
+            drop((kept, under_way));
+        });
+        asking
+    }
+}
+
+impl Kept {
+    fn find(&self, head: &Head) -> Option<DecodingKey> {
+        if self.learned.is_none_or(|at| at.elapsed() >= TRUSTED) {
+            return None;
+        }
         let fits = |key: &&Key| key.algorithm.is_none_or(|algorithm| algorithm == head.algorithm);
         let named = |key: &&Key| head.key.is_none() || key.id == head.key;
         let mut found =
-            keys.iter().filter(fits).filter(named).filter(|key| key.public.family() == head.algorithm.family());
+            self.keys.iter().filter(fits).filter(named).filter(|key| key.public.family() == head.algorithm.family());
         let key = found.next()?;
         // A token that names no key is checked with the only one there is, or not at all.
         if head.key.is_none() && found.next().is_some() { None } else { Some(key.public.clone()) }
     }
-
-    fn may_ask(&self) -> bool {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let may = kept.asked.is_none_or(|at| at.elapsed() >= REST);
-        if may {
-            kept.asked = Some(Instant::now());
-        }
-        may
-    }
-
-    async fn ask(&self) -> Result<Vec<Key>, NoKeys> {
-        let issuer = self.issuer.clone();
-        tokio::task::spawn_blocking(move || fetch(&issuer)).await.map_err(|_| NoKeys::Task)?
-    }
-}
-
-/// How old keys may be.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Freshness {
-    Fresh,
-    Any,
 }
 
 fn fetch(issuer: &str) -> Result<Vec<Key>, NoKeys> {
@@ -206,6 +225,10 @@ fn usable(value: Value) -> Option<Key> {
     if !matches!(jwk.common.public_key_use, None | Some(PublicKeyUse::Signature)) {
         return None;
     }
+    let operations = jwk.common.key_operations.as_ref();
+    if operations.is_some_and(|operations| !operations.contains(&KeyOperations::Verify)) {
+        return None;
+    }
     let algorithm = match jwk.common.key_algorithm {
         Some(named) => Some(named.to_string().parse().ok()?),
         None => None,
@@ -237,15 +260,73 @@ mod tests {
         );
     }
 
+    /// A key of a provider, with more said of it.
+    fn jwk(more: &str) -> Value {
+        let x = "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU";
+        let y = "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0";
+        serde_json::from_str(&format!(r#"{{"kty":"EC","crv":"P-256","x":"{x}","y":"{y}"{more}}}"#)).unwrap()
+    }
+
     #[test]
     fn a_shared_secret_or_an_encrypting_key_is_not_for_us() {
-        for jwk in [
-            r#"{"kty":"oct","k":"AAAA","kid":"a"}"#,
-            r#"{"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0","use":"enc"}"#,
-            r#"{"kty":"new"}"#,
-            "{}",
-        ] {
-            assert!(usable(serde_json::from_str(jwk).unwrap()).is_none(), "{jwk}");
+        for other in [r#"{"kty":"oct","k":"AAAA","kid":"a"}"#, r#"{"kty":"new"}"#, "{}"] {
+            assert!(usable(serde_json::from_str(other).unwrap()).is_none(), "{other}");
         }
+        for encrypts in [
+            r#","use":"enc""#,
+            r#","key_ops":["encrypt"]"#,
+            r#","key_ops":[]"#,
+            r#","use":"sig","key_ops":["deriveKey"]"#,
+            r#","alg":"ECDH-ES""#,
+        ] {
+            assert!(usable(jwk(encrypts)).is_none(), "{encrypts}");
+        }
+        for signs in ["", r#","use":"sig""#, r#","key_ops":["verify"]"#, r#","use":"sig","key_ops":["sign","verify"]"#]
+        {
+            assert!(usable(jwk(signs)).is_some(), "{signs}");
+        }
+    }
+
+    /// Keys that were learned so long ago, of a provider that nobody reaches.
+    fn learned(ago: Duration) -> Keys {
+        let keys = Keys::new("http://127.0.0.1:9");
+        let kept = vec![usable(jwk(r#","kid":"one""#)).unwrap()];
+        (keys.shared.kept().keys, keys.shared.kept().learned) = (kept, Instant::now().checked_sub(ago));
+        keys
+    }
+
+    fn head(key: &str) -> Head {
+        Head { algorithm: Algorithm::ES256, key: Some(key.to_owned()) }
+    }
+
+    #[tokio::test]
+    async fn a_key_that_is_not_seen_again_is_trusted_for_an_hour_and_no_longer() {
+        let minute = Duration::from_mins(1);
+        assert!(learned(TRUSTED.checked_sub(minute).unwrap()).find(&head("one")).await.is_some());
+        assert!(learned(TRUSTED).find(&head("one")).await.is_none());
+    }
+
+    #[tokio::test]
+    async fn keys_that_are_not_fresh_serve_at_once_while_the_provider_is_asked() {
+        let asked = |ago, key| {
+            let keys = learned(ago);
+            let (known, asking) = keys.look(&head(key));
+            (known.is_some(), asking.is_some())
+        };
+        assert_eq!(asked(Duration::ZERO, "one"), (true, false));
+        assert_eq!(asked(FRESH, "one"), (true, true));
+        assert_eq!(asked(Duration::ZERO, "another"), (false, true));
+        assert_eq!(asked(TRUSTED, "one"), (false, true));
+    }
+
+    #[tokio::test]
+    async fn after_no_answer_nobody_asks_for_a_moment() {
+        let keys = learned(FRESH);
+        assert!(keys.find(&head("another")).await.is_none());
+
+        let (_, asking) = keys.look(&head("another"));
+
+        assert!(asking.is_none());
+        assert!(keys.look(&head("one")).0.is_some(), "what is known stays in use");
     }
 }

@@ -83,7 +83,7 @@ impl OAuth {
     /// The provider of these settings, if there is one.
     pub(super) fn of(settings: &HttpSettings) -> Option<Self> {
         let oauth = settings.oauth.clone()?;
-        let base = settings.public_url.as_ref().map(ToString::to_string).or_else(|| origin_of(&oauth.audience));
+        let base = settings.public_urls.first().map(ToString::to_string).or_else(|| origin_of(&oauth.audience));
         let document = ProtectedResource {
             resource: oauth.audience.clone(),
             authorization_servers: [oauth.issuer.clone()],

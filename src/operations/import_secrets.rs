@@ -1,0 +1,66 @@
+//! Importing a person's secrets: all of a file in one change, without those that are there already.
+
+use std::collections::HashSet;
+
+use super::{Call, Effect, Enrolment, Failed, Operation, Refusal, Spec};
+use crate::{
+    domain::{
+        audit::{Action, AuditEntry},
+        ids::SecretId,
+        secret::TotpSecret,
+        totp::TotpParameters,
+    },
+    vault::{NewSecret, Outcome},
+};
+
+/// Imports secrets that were checked, all of them or none. One whose seed and parameters are those of another, in the vault
+/// or earlier in the file, is skipped, whatever it is called.
+pub struct ImportSecrets {
+    /// The secrets, in the file's order.
+    pub entries: Vec<Enrolment>,
+    /// Nothing is stored: the answer says what would be.
+    pub dry_run: bool,
+}
+
+/// What an import did, or would do.
+#[derive(Debug, Default)]
+pub struct Imported {
+    /// The secrets that were stored, or would be, in the file's order.
+    pub secrets: Vec<TotpSecret>,
+    /// How many were there already.
+    pub skipped: usize,
+}
+
+impl Operation for ImportSecrets {
+    const SPEC: Spec = Spec::person("import_secrets", Action::SecretRegister, Effect::Change);
+    type Output = Imported;
+
+    async fn run(self, call: &mut Call<'_>) -> Result<Imported, Failed> {
+        let (service, account) = (call.service, call.caller.account());
+        let (vault, now) = (service.vault(), call.entry.at.whole_millis());
+        let (mut imported, mut seen) = (Imported::default(), HashSet::new());
+        let mut draft = vault.silent_draft();
+        for Enrolment { metadata, seed } in self.entries {
+            let TotpParameters { algorithm, digits, period } = metadata.totp;
+            let parts: [&[u8]; 4] =
+                [seed.expose(), algorithm.as_str().as_bytes(), &[digits.get()], &period.seconds().to_be_bytes()];
+            let is_new = seen.insert(vault.fingerprint("secret", &parts));
+            if !is_new || !vault.same_seed(account, &seed, &metadata).await?.is_empty() {
+                imported.skipped += 1;
+                continue;
+            }
+            let id = SecretId::new(service.ordered_id(now)?);
+            let new = NewSecret { id, account, created_at: now, metadata: &metadata, seed: &seed };
+            draft = draft.add_secret(&new).entry(AuditEntry { at: now, secret: Some(id), ..call.entry.clone() });
+            let (last_used_at, deleted_at) = (None, None);
+            imported.secrets.push(TotpSecret { id, created_at: now, last_used_at, deleted_at, metadata });
+        }
+        if self.dry_run || imported.secrets.is_empty() {
+            return Ok(imported);
+        }
+        match draft.commit().await? {
+            Outcome::Done => Ok(imported),
+            Outcome::Stale | Outcome::Taken => Err(Refusal::NotFound("account").into()),
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! Numbers as people type and read them.
+
+use std::str::FromStr;
+
+use zeroize::Zeroizing;
+
+/// Reads a whole number. What it must be beyond that the service says, in words of its own.
+///
+/// # Errors
+/// A text that is none; it is not quoted.
+pub(super) fn whole<T: FromStr>(text: &str) -> Result<T, &'static str> {
+    text.trim().parse().map_err(|_| "must be a whole number")
+}
+
+/// So many of something: `1 secret`, `2 secrets`.
+pub(super) fn counted(count: impl Into<u64>, noun: &str) -> String {
+    match count.into() {
+        1 => format!("1 {noun}"),
+        many => format!("{many} {noun}s"),
+    }
+}
+
+/// The same for what is held in memory.
+pub(super) fn counted_len(count: usize, noun: &str) -> String {
+    counted(count as u64, noun)
+}
+
+/// Digits of a code as apps show them and people copy them: `123456`, `123 456`, `1234-5678`. `None`: it is no code.
+pub(super) fn code_digits(typed: &str) -> Option<Zeroizing<String>> {
+    let groups: Vec<&str> = typed.trim().split([' ', '-']).collect();
+    let digits = Zeroizing::new(groups.concat());
+    let alike = groups.windows(2).all(|pair| matches!(pair, [one, other] if one.len() == other.len()));
+    let whole = matches!(digits.len(), 6 | 8) && digits.bytes().all(|b| b.is_ascii_digit());
+    (alike && whole).then_some(digits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_noun_has_its_number() {
+        assert_eq!([0_u64, 1, 2].map(|count| counted(count, "secret")), ["0 secrets", "1 secret", "2 secrets"]);
+    }
+
+    #[test]
+    fn a_code_is_six_or_eight_digits_in_groups_alike() {
+        for code in ["123456", " 123 456\n", "123-456", "12 34 56", "12345678", "1234 5678"] {
+            assert!(code_digits(code).is_some(), "{code}");
+        }
+        for other in ["", "hello", "376821  15", "376821 15", "1234567", "12345", "１２３４５６", "123 4567", "12345a"]
+        {
+            assert!(code_digits(other).is_none(), "{other}");
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! What every route of a caller does alike: waiting for its body.
+
+use bytes::Bytes;
+use serde_json::{Map, Value};
+
+use super::{
+    answer::Problem,
+    body::{self, Arriving},
+    door::{Call, peer},
+};
+use crate::{operations::Refusal, transport::owner::Owner};
+
+impl Call<'_> {
+    /// The whole body. Where it took its time, the caller's rights are read anew: they hold when the work begins, not when
+    /// the head arrived.
+    pub(super) async fn arrived(&mut self, body: Arriving) -> Result<Bytes, Problem> {
+        let coming = match body {
+            Arriving::Whole(read) => return read,
+            Arriving::Coming(coming) => coming,
+        };
+        let bytes = coming.await?;
+        let owner = Owner::of(&self.caller);
+        self.caller = Box::pin(self.app.auth.caller(&self.app.service, &self.parts.headers, peer(&self.parts))).await?;
+        // The same headers name the same caller, but for a login whose seat is another's by now.
+        if Owner::of(&self.caller) == owner { Ok(bytes) } else { Err(Refusal::Unauthenticated.into()) }
+    }
+
+    /// Reads the JSON object of the body.
+    pub(super) async fn object(&mut self, body: Arriving) -> Result<Map<String, Value>, Problem> {
+        body::object(&self.arrived(body).await?).map_err(Problem::Own)
+    }
+}

@@ -1,0 +1,139 @@
+//! Where the lines of a request's head end. hyper takes a bare line feed for the end of a line; a proxy in front may not, and
+//! the two would then disagree on what the head says and where the next request begins. So a bare one is spoiled before hyper
+//! sees it: the request can't be read, is answered with that, and the connection ends.
+
+/// What stands in the place of a bare line feed: nothing that may be in a head.
+const SPOILED: u8 = 0;
+/// Bytes of a line that are looked at: the longest name of a header that matters here, and a length.
+const LINE_BYTES_MAX: usize = 40;
+
+/// Follows the heads in the bytes of a connection. Bodies are passed over as far as their length is known; behind one in
+/// chunks, the next head is looked for in what arrives after the answer.
+#[derive(Default)]
+pub(super) struct Heads {
+    line: Vec<u8>,
+    length: u64,
+    is_chunked: bool,
+    /// Something of the head has arrived.
+    begun: bool,
+    /// Bytes of a body that are still to come; `None`: nobody knows.
+    body: Option<u64>,
+}
+
+impl Heads {
+    pub(super) fn new() -> Self {
+        Self { body: Some(0), ..Self::default() }
+    }
+
+    /// What arrives next is a head.
+    pub(super) fn restart(&mut self) {
+        *self = Self::new();
+    }
+
+    /// Whether nobody knows where the next head begins.
+    pub(super) const fn is_lost(&self) -> bool {
+        self.body.is_none()
+    }
+
+    /// Follows these bytes.
+    pub(super) fn follow(&mut self, mut bytes: &mut [u8]) {
+        while let Some(body) = self.body
+            && !bytes.is_empty()
+        {
+            let passed = usize::try_from(body).unwrap_or(usize::MAX).min(bytes.len());
+            self.body = Some(body - passed as u64);
+            let (_, rest) = bytes.split_at_mut(passed);
+            let line = rest.iter().position(|byte| *byte == b'\n').map_or(rest.len(), |end| end + 1);
+            let (line, rest) = rest.split_at_mut(line);
+            self.piece(line);
+            bytes = rest;
+        }
+    }
+
+    /// A line, or a piece of one.
+    fn piece(&mut self, piece: &mut [u8]) {
+        let Some((last, before)) = piece.split_last_mut() else { return };
+        if *last != b'\n' {
+            self.keep(before);
+            self.keep(&[*last]);
+            return;
+        }
+        let before_it = before.last().or(self.line.last()).copied();
+        self.keep(before);
+        if before_it != Some(b'\r') {
+            *last = SPOILED;
+        }
+        self.end_line();
+    }
+
+    /// Keeps the beginning of a line, and its last byte beyond that.
+    fn keep(&mut self, bytes: &[u8]) {
+        let room = LINE_BYTES_MAX.saturating_sub(self.line.len());
+        self.line.extend(bytes.iter().take(room));
+        if let Some(last) = bytes.last()
+            && bytes.len() > room
+        {
+            self.line.truncate(LINE_BYTES_MAX);
+            self.line.push(*last);
+        }
+    }
+
+    fn end_line(&mut self) {
+        let line = std::mem::take(&mut self.line);
+        let text = line.trim_ascii();
+        if !text.is_empty() {
+            self.begun = true;
+            let mut parts = text.splitn(2, |byte| *byte == b':');
+            let (name, value) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+            if name.eq_ignore_ascii_case(b"content-length") {
+                let number = std::str::from_utf8(value.trim_ascii()).ok().and_then(|text| text.parse().ok());
+                self.length = number.unwrap_or_default();
+            }
+            self.is_chunked |= name.eq_ignore_ascii_case(b"transfer-encoding");
+        } else if self.begun {
+            let body = if self.is_chunked { None } else { Some(self.length) };
+            *self = Self { body, ..Self::default() };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What hyper sees of these bytes, however they are cut.
+    #[track_caller]
+    fn check(sent: &str, seen: &str) {
+        for size in 1..=sent.len() {
+            let (mut heads, mut bytes) = (Heads::new(), sent.as_bytes().to_vec());
+            bytes.chunks_mut(size).for_each(|piece| heads.follow(piece));
+            assert_eq!(String::from_utf8(bytes).unwrap(), seen, "in pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn heads_in_order_and_their_bodies_stay_as_they_are() {
+        for good in [
+            "GET / HTTP/1.1\r\nhost: localhost\r\n\r\n",
+            "\r\nGET / HTTP/1.1\r\nhost: localhost\r\n\r\nGET / HTTP/1.1\r\n\r\n",
+            "POST / HTTP/1.1\r\nContent-Length:  9 \r\n\r\n{\n\n\n\n\n\n\n}GET / HTTP/1.1\r\nx: y\r\n\r\n",
+            "POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n1\r\n\n\r\n0\r\n\r\n",
+        ] {
+            check(good, good);
+        }
+        let long = format!("GET / HTTP/1.1\r\nx: {}\r\n\r\n", "y".repeat(100));
+        check(&long, &long);
+    }
+
+    #[test]
+    fn a_bare_line_feed_in_a_head_is_spoiled_in_the_first_and_in_one_that_follows() {
+        check("GET / HTTP/1.1\nhost: a\r\n\r\n", "GET / HTTP/1.1\0host: a\r\n\r\n");
+        check("GET / HTTP/1.1\r\nhost: a\n\r\n", "GET / HTTP/1.1\r\nhost: a\0\r\n");
+        check("GET / HTTP/1.1\r\nhost: a\r\n\n", "GET / HTTP/1.1\r\nhost: a\r\n\0");
+        check("\nGET / HTTP/1.1\r\n\r\n", "\0GET / HTTP/1.1\r\n\r\n");
+        let long = format!("GET / HTTP/1.1\r\nx: {}", "y".repeat(100));
+        check(&format!("{long}\n\r\n"), &format!("{long}\0\r\n"));
+        let first = "POST / HTTP/1.1\r\ncontent-length: 2\r\n\r\n{}";
+        check(&format!("{first}GET / HTTP/1.1\n\r\n"), &format!("{first}GET / HTTP/1.1\0\r\n"));
+    }
+}

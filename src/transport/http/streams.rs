@@ -1,0 +1,121 @@
+//! Streams that stay open, whichever transport carries them: how many there are, whose, and when they end.
+//!
+//! A request finds out by itself that its caller's rights have ended; a stream does not, so that it is told.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use axum::body::Body;
+use futures::StreamExt as _;
+use tokio_util::sync::CancellationToken;
+
+use super::settings::Limits;
+use crate::{
+    domain::{principal::Principal, time::Timestamp},
+    operations::Refusal,
+    transport::owner::Owner,
+};
+
+/// When whoever has too many streams may try again.
+const AGAIN_AFTER: Duration = Duration::from_secs(10);
+
+/// The open streams.
+pub(super) struct Streams {
+    most: usize,
+    most_each: usize,
+    book: Mutex<Book>,
+}
+
+#[derive(Default)]
+struct Book {
+    open: HashMap<u64, Entry>,
+    next: u64,
+}
+
+struct Entry {
+    owner: Owner,
+    /// When the credential ends that it was opened with.
+    until: Option<Timestamp>,
+    stop: CancellationToken,
+}
+
+/// An open stream, for as long as this is kept.
+pub(super) struct OpenStream {
+    streams: Arc<Streams>,
+    number: u64,
+    stop: CancellationToken,
+}
+
+impl Streams {
+    pub(super) fn new(limits: Limits) -> Arc<Self> {
+        Arc::new(Self { most: limits.streams, most_each: limits.streams_per_key, book: Mutex::default() })
+    }
+
+    /// Opens a stream for a caller.
+    ///
+    /// # Errors
+    /// `rate_limited` if there are too many.
+    pub(super) fn open(self: &Arc<Self>, caller: &Principal) -> Result<OpenStream, Refusal> {
+        let owner = Owner::of(caller);
+        let mut book = self.book();
+        let mine = book.open.values().filter(|entry| entry.owner == owner).count();
+        if book.open.len() >= self.most || mine >= self.most_each {
+            return Err(Refusal::RateLimited { what: "too many streams are open", after: AGAIN_AFTER });
+        }
+        let (number, stop) = (book.next, CancellationToken::new());
+        book.next += 1;
+        book.open.insert(number, Entry { owner, until: caller.expires_at(), stop: stop.clone() });
+        Ok(OpenStream { streams: Arc::clone(self), number, stop })
+    }
+
+    /// How many are open.
+    pub(super) fn count(&self) -> usize {
+        self.book().open.len()
+    }
+
+    /// Whose are open.
+    pub(super) fn owners(&self) -> Vec<Owner> {
+        self.book().open.values().map(|entry| entry.owner).collect()
+    }
+
+    /// Ends every stream of this owner.
+    pub(super) fn end_all_of(&self, owner: Owner) {
+        self.book().open.values().filter(|entry| entry.owner == owner).for_each(|entry| entry.stop.cancel());
+    }
+
+    /// Ends every stream whose credential has ended.
+    pub(super) fn end_expired(&self, now: Timestamp) {
+        let book = self.book();
+        let over = book.open.values().filter(|entry| entry.until.is_some_and(|until| until <= now));
+        over.for_each(|entry| entry.stop.cancel());
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl OpenStream {
+    /// Told when it has to end.
+    pub(super) fn stop(&self) -> CancellationToken {
+        self.stop.clone()
+    }
+
+    /// A body that is this stream: it ends when the stream is told to, and the stream ends with it.
+    pub(super) fn carrying(self, body: Body) -> Body {
+        let stop = self.stop().cancelled_owned();
+        Body::from_stream(body.into_data_stream().take_until(Box::pin(stop)).map(move |piece| {
+            let _open = &self;
+            piece
+        }))
+    }
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.streams.book().open.remove(&self.number);
+    }
+}

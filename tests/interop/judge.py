@@ -1,0 +1,54 @@
+"""What every agent framework here shares. A framework brings `ask(prompt)`: the text that its agent ends with.
+
+Its model is `provider.py`: the framework converts the tools for it, carries out the calls that it wants, and hands it the
+answers, all in the framework's own ways.
+"""
+
+import asyncio
+import json
+import os
+
+from kit import MODE, TOOLS, check, finish
+from story import story
+
+# Set by the runner.
+MODEL_URL = os.environ["INTEROP_MODEL_URL"]
+API, MANNER = MODE.split()
+
+# A provider of a name that no framework knows more about.
+MODEL = "stand-in"
+
+
+def prompt(tool, arguments):
+    return json.dumps({"tool": tool, "arguments": arguments, "manner": MANNER})
+
+
+async def judge(ask):
+    """Tries all tools, as a model would use them in a framework. What a framework raises is what is wrong."""
+    try:
+        shown = json.loads(await ask(prompt(None, {})))
+        # A framework may have tools of its own.
+        shown = {tool["name"]: tool for tool in shown if tool["name"] in TOOLS}
+        check("model: shown all eight tools", sorted(shown) == sorted(TOOLS), sorted(shown))
+        silent = [name for name, tool in shown.items() if not tool["description"]]
+        check("model: every tool has its words", not silent, silent)
+        properties = {name: tool["parameters"].get("properties", {}) for name, tool in shown.items()}
+        silent = [f"{name}.{each}" for name, all in properties.items() for each in all if not all[each].get("description")]
+        check("model: every property has its words", not silent, silent)
+
+        async def call(tool, arguments):
+            said = await ask(prompt(tool, arguments))
+            try:
+                answer = json.loads(said)
+            except json.JSONDecodeError:
+                raise RuntimeError(f"{tool}: the model was told {said!r}") from None
+            return (None, answer) if "error" in answer else (answer, None)
+
+        await story(call)
+    except Exception as error:
+        check("the story ends", False, f"{type(error).__name__}: {error}")
+
+
+def run(main):
+    asyncio.run(main())
+    finish()

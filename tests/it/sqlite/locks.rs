@@ -1,0 +1,68 @@
+//! Other processes that hold a lock and do not let go of it.
+
+use std::time::{Duration, Instant};
+
+use countersign::store::{Kind, List, StoreError, Writes};
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{Other, World, check, done, put, putting, record, runtime};
+use crate::store::{commit, now, read};
+
+/// Longer than anything may take that does not wait for a lock, on a busy machine.
+const AT_ONCE: Duration = Duration::from_millis(1500);
+
+#[test]
+fn a_stopped_process_that_holds_the_write_lock_stops_no_reader_and_writers_hear_of_it_in_time() {
+    for writes in [Writes::Inline, Writes::Thread] {
+        let world = World::new(writes);
+        runtime(writes).block_on(async {
+            let store = world.store().await;
+            done(&store, putting([put(record(Kind::Secret, b"a"))])).await;
+            let mut stopped = Other::start("obey", &world.root, &[]);
+            assert_eq!(stopped.ask("lock"), "locked");
+            let holder = Pid::from_child(&stopped.process);
+            kill_process(holder, Signal::STOP).unwrap();
+
+            let begun = Instant::now();
+            assert!(read(&store, Kind::Secret, b"a").await.is_some());
+            assert_eq!(store.list(&List::of(Kind::Secret, None, 9)).await.unwrap().len(), 1);
+            assert_eq!(store.tail(0).await, Ok(None));
+            store.sync().await.unwrap();
+            assert!(begun.elapsed() < AT_ONCE, "reads took {:?}", begun.elapsed());
+
+            let begun = Instant::now();
+            let change = || now(vec![putting([put(record(Kind::Secret, b"b"))])]);
+            // Reads go on while the commit waits.
+            let (refused, found) = tokio::join!(commit(&store, change()), read(&store, Kind::Secret, b"a"));
+            let waited = begun.elapsed();
+            assert!(found.is_some());
+            let Err(StoreError::Unavailable(what)) = refused else { panic!("{refused:?}") };
+            assert!(what.starts_with(&format!("process {holder} holds the vault's write lock")), "{what}");
+            assert!(waited >= Duration::from_secs(2) && waited < Duration::from_secs(2) + AT_ONCE, "{waited:?}");
+            assert!(matches!(store.probe().await, Err(StoreError::Unavailable(_))));
+
+            // The end comes at once, also for who is waiting.
+            let begun = Instant::now();
+            let (refused, closed) = tokio::join!(commit(&store, change()), store.close());
+            assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+            closed.unwrap();
+            assert!(begun.elapsed() < AT_ONCE, "closing took {:?}", begun.elapsed());
+            kill_process(holder, Signal::CONT).unwrap();
+        });
+    }
+}
+
+#[test]
+fn who_waits_for_a_lock_goes_on_when_it_is_free() {
+    check(async |store, world| {
+        let mut other = Other::start("obey", &world.root, &[]);
+        assert_eq!(other.ask("lock"), "locked");
+        let freed = async {
+            tokio::task::yield_now().await;
+            drop(other);
+        };
+        let change = now(vec![putting([put(record(Kind::Secret, b"b"))])]);
+        let (ended, ()) = tokio::join!(commit(store, change), freed);
+        assert_eq!(ended, Ok(countersign::store::Committed::Done));
+    });
+}

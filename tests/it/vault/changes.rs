@@ -1,0 +1,301 @@
+//! Drafts: all or nothing, only if what they rest on is still so, many in one commit.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use countersign::{
+    domain::{
+        account::Account,
+        audit::{Action, AuditEntry},
+        ids::{AccountId, SecretId},
+        seat::SeatName,
+        secret::SecretUse,
+        seed::Seed,
+        text::{AuthSubject, Email, Name},
+    },
+    vault::{Erased, Life, Outcome, Page},
+};
+
+use super::kit::{NOW, SEED, World, metadata};
+
+#[tokio::test]
+async fn a_secret_is_kept_changed_deleted_restored_and_erased() {
+    let world = World::new().await;
+    let (vault, account) = (&world.vault, world.account());
+    let id = world.secret("Acme", "ada@example.com").await;
+
+    let kept = vault.secret(account, id).await.unwrap().unwrap();
+    let mut changed = kept.metadata.clone();
+    changed.usage = SecretUse::FillOnly;
+    changed.origins = vec!["https://*.acme.example".parse().unwrap()];
+    let draft = vault.draft(world.entry(Action::SecretUpdate)).change_secret(&kept, &changed, None);
+    assert_eq!(draft.commit().await.unwrap(), Outcome::Done);
+    let again = vault.draft(world.entry(Action::SecretUpdate)).change_secret(&kept, &changed, None);
+    assert_eq!(again.commit().await.unwrap(), Outcome::Stale, "it was read before the change");
+
+    let kept = vault.secret(account, id).await.unwrap().unwrap();
+    assert_eq!(kept.metadata, changed);
+    let in_use = vault.in_use(account, id, &[], NOW).await.unwrap().unwrap();
+    assert_eq!(*vault.open_seed(&in_use).unwrap().to_base32(), SEED);
+    let other = Seed::from_base32("JBSWY3DPEHPK3PXP").unwrap();
+    let draft = vault.draft(world.entry(Action::SecretUpdate)).change_secret(&kept, &changed, Some((&in_use, &other)));
+    assert_eq!(draft.commit().await.unwrap(), Outcome::Done);
+    let in_use = vault.in_use(account, id, &[], NOW).await.unwrap().unwrap();
+    assert_eq!(*vault.open_seed(&in_use).unwrap().to_base32(), "JBSWY3DPEHPK3PXP");
+    assert_eq!(vault.same_seed(account, &other, &changed).await.unwrap().len(), 1);
+
+    let kept = vault.secret(account, id).await.unwrap().unwrap();
+    let draft = vault.draft(world.entry(Action::SecretDelete)).set_deleted(&kept, Some(NOW));
+    assert_eq!(draft.commit().await.unwrap(), Outcome::Done);
+    assert!(vault.in_use(account, id, &[], NOW).await.unwrap().is_none());
+    assert_eq!(vault.count_secrets(account, Life::Live).await.unwrap(), 0);
+    assert_eq!(vault.secrets(account, Life::Deleted, Page::ALL).await.unwrap().sound.len(), 1);
+    let kept = vault.secret(account, id).await.unwrap().unwrap();
+    let draft = vault.draft(world.entry(Action::SecretRestore)).set_deleted(&kept, None);
+    assert_eq!(draft.commit().await.unwrap(), Outcome::Done);
+    assert!(vault.in_use(account, id, &[], NOW).await.unwrap().is_some());
+
+    let draft = vault.draft(world.entry(Action::SecretErase)).erase_secret(id);
+    assert_eq!(draft.commit().await.unwrap(), Outcome::Done);
+    assert!(vault.secret(account, id).await.unwrap().is_none());
+    world.check_sound().await;
+    vault.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn another_accounts_secret_is_not_there() {
+    let world = World::new().await;
+    let id = world.secret("Acme", "ada").await;
+    let other = AccountId::new(world.uuid());
+    assert!(world.vault.secret(other, id).await.unwrap().is_none());
+    assert!(world.vault.in_use(other, id, &[], NOW).await.unwrap().is_none());
+    assert!(world.vault.secrets_by_id(other, &[id]).await.unwrap().sound.is_empty());
+    assert_eq!(world.vault.secrets_by_id(world.account(), &[id]).await.unwrap().sound.len(), 1);
+}
+
+#[tokio::test]
+async fn secrets_are_found_by_words_wherever_they_stand() {
+    let world = World::new().await;
+    let (vault, account) = (&world.vault, world.account());
+    let github = world.secret("GitHub", "ada@example.com").await;
+    let other = world.secret("Straße 7", "Öffnung").await;
+    world.secret("GitLab", "grace").await;
+    let found = async |query: &str| -> Vec<SecretId> {
+        let found = vault.find_secrets(account, Life::Live, query).await.unwrap();
+        found.iter().map(|secret| secret.id).collect()
+    };
+    for query in ["github", "GITHUB ada", "ada example.com", "hub", "exam", "gith ex"] {
+        assert_eq!(found(query).await, [github], "{query}");
+    }
+    for query in ["strasse", "o\u{308}ff", "7"] {
+        assert_eq!(found(query).await, [other], "{query}");
+    }
+    assert_eq!(found("git").await.len(), 2);
+    assert!(found("bob").await.is_empty() && found("").await.is_empty());
+    let page = vault.search_secrets(account, "it", Page { offset: 1, limit: Some(1) }, |_| true).await.unwrap();
+    assert_eq!((page.secrets.len(), page.total), (1, 2));
+}
+
+#[tokio::test]
+async fn lists_go_page_by_page_in_order_of_age() {
+    let world = World::new().await;
+    for nth in 0..7 {
+        world.secret("Acme", &format!("user {nth}")).await;
+    }
+    let page = |offset, limit| Page { offset, limit };
+    let labels = async |page| -> Vec<String> {
+        let listed = world.vault.secrets(world.account(), Life::Live, page).await.unwrap();
+        listed.sound.iter().map(|secret| secret.metadata.label.to_string()).collect()
+    };
+    let all = labels(Page::ALL).await;
+    assert_eq!(all.len(), 7);
+    assert_eq!(labels(page(2, Some(3))).await, all[2..5]);
+    assert_eq!(labels(page(5, None)).await, all[5..]);
+    assert_eq!(labels(page(0, Some(0))).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn seats_have_names_of_their_own_and_take_their_keys_with_them() {
+    let world = World::new().await;
+    let (vault, account) = (&world.vault, world.account());
+    let seat = world.new_seat("Ada@example.com", Some("google|1"));
+    assert_eq!(vault.draft(world.entry(Action::SeatAdd)).add(&seat).commit().await.unwrap(), Outcome::Done);
+    for same in [world.new_seat("ada@EXAMPLE.com", None), world.new_seat("b@example.com", Some("google|1"))] {
+        assert_eq!(vault.draft(world.entry(Action::SeatAdd)).add(&same).commit().await.unwrap(), Outcome::Taken);
+    }
+    let bound = world.new_key("0123456789AB", Some(seat.id));
+    let free = world.new_key("0123456789AC", None);
+    for key in [&bound, &free] {
+        let draft = vault.draft(world.entry(Action::KeyCreate)).add_key(key);
+        assert_eq!(draft.commit().await.unwrap(), Outcome::Done);
+    }
+    vault.touch_key(bound.key.id, account, NOW).await.unwrap();
+    assert_eq!(vault.keys(account).await.unwrap().sound[0].key.last_used_at, Some(NOW));
+
+    let subject = SeatName::Subject(AuthSubject::parse("google|1").unwrap());
+    let kept = vault.seat(account, &subject).await.unwrap().unwrap();
+    assert_eq!(kept.value, seat);
+    let email = Email::parse("ADA@example.com").unwrap();
+    assert_eq!(vault.seat_by_email(account, &email).await.unwrap().unwrap().id, seat.id);
+    let mut moved = seat.clone();
+    moved.profile.email = Email::parse("ada@acme.example").unwrap();
+    let draft = vault.draft(world.entry(Action::SeatUpdate)).replace(&kept, &moved);
+    assert_eq!(draft.commit().await.unwrap(), Outcome::Done);
+    assert!(vault.seat_by_email(account, &email).await.unwrap().is_none());
+
+    let kept = vault.seat(account, &SeatName::Id(seat.id)).await.unwrap().unwrap();
+    assert_eq!(vault.remove_seat(&kept, world.entry(Action::SeatRemove)).await.unwrap(), Outcome::Done);
+    assert_eq!(vault.key(bound.key.id).await.unwrap().unwrap().key.revoked_at, Some(NOW));
+    assert_eq!(vault.key(free.key.id).await.unwrap().unwrap().key.revoked_at, None);
+    let late = world.new_key("0123456789AD", Some(seat.id));
+    let draft = vault.draft(world.entry(Action::KeyCreate)).add_key(&late);
+    assert_eq!(draft.commit().await.unwrap(), Outcome::Stale, "its seat is gone");
+    assert_eq!(vault.count_seats(account).await.unwrap(), 0);
+    world.check_sound().await;
+}
+
+#[tokio::test]
+async fn an_account_goes_with_its_seats_and_keys_but_not_with_secrets() {
+    let world = World::new().await;
+    let vault = &world.vault;
+    let name = Name::parse("acme").unwrap();
+    let account = Account { id: AccountId::new(world.uuid()), name: name.clone(), created_at: NOW };
+    let add = || vault.draft(world.entry(Action::AccountAdd)).add(&account);
+    assert_eq!(add().commit().await.unwrap(), Outcome::Done);
+    let same = Account { id: AccountId::new(world.uuid()), ..account.clone() };
+    assert_eq!(vault.draft(world.entry(Action::AccountAdd)).add(&same).commit().await.unwrap(), Outcome::Taken);
+    let mut seat = world.new_seat("a@example.com", None);
+    seat.account = account.id;
+    assert_eq!(vault.draft(world.entry(Action::SeatAdd)).add(&seat).commit().await.unwrap(), Outcome::Done);
+
+    let default = vault.account(world.account()).await.unwrap().unwrap();
+    world.secret("Acme", "ada").await;
+    let refused = vault.remove_account(&default, world.entry(Action::AccountRemove)).await.unwrap();
+    assert_eq!(refused, Outcome::Stale, "it has a secret");
+    let kept = vault.account_named(&name).await.unwrap().unwrap();
+    let removed = vault.remove_account(&kept, world.entry(Action::AccountRemove)).await.unwrap();
+    assert_eq!(removed, Outcome::Done);
+    assert!(vault.account_named(&name).await.unwrap().is_none());
+    let late = vault.draft(world.entry(Action::SeatAdd)).add(&seat).commit().await.unwrap();
+    assert_eq!(late, Outcome::Stale, "its account is gone");
+    assert_eq!(vault.accounts().await.unwrap().sound.len(), 1);
+    world.check_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_ready_at_once_goes_into_few_commits() {
+    let world = Arc::new(World::new().await);
+    world.row(0).await;
+    let before = wal_commits(&world);
+    let callers: Vec<_> = (1..=64)
+        .map(|step| {
+            let world = Arc::clone(&world);
+            tokio::spawn(async move { world.row(step).await })
+        })
+        .collect();
+    for caller in callers {
+        caller.await.unwrap();
+    }
+    let commits = wal_commits(&world) - before;
+    assert!(commits <= 32, "{commits} commits for 64 callers");
+    assert_eq!(world.vault.verify(&[]).await.unwrap().rows, 66);
+}
+
+/// Commits that the log of the file holds: its frames whose header bears a size.
+fn wal_commits(world: &World) -> usize {
+    let log = std::fs::read(world.folder.root.join("data/vault.db-wal")).unwrap();
+    let page = u32::from_be_bytes(log[8..12].try_into().unwrap()) as usize;
+    log[32..].chunks_exact(24 + page).filter(|frame| frame[4..8] != [0; 4]).count()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_stale_change_does_not_hold_up_the_others_of_its_commit() {
+    let world = Arc::new(World::new().await);
+    let id = world.secret("Acme", "ada").await;
+    let done = Arc::new(AtomicU64::new(0));
+    let callers: Vec<_> = (0..16)
+        .map(|nth| {
+            let (world, done) = (Arc::clone(&world), Arc::clone(&done));
+            tokio::spawn(async move {
+                // Every one must come through in the end: nobody else has changed it each time.
+                for _ in 0..64 {
+                    let kept = world.vault.secret(world.account(), id).await.unwrap().unwrap();
+                    let new = metadata("Acme", &format!("ada {nth}"));
+                    let draft = world.vault.draft(world.entry(Action::SecretUpdate)).change_secret(&kept, &new, None);
+                    if draft.commit().await.unwrap() == Outcome::Done {
+                        done.fetch_add(1, Ordering::Relaxed);
+                        return;
+                    }
+                }
+            })
+        })
+        .collect();
+    for caller in callers {
+        caller.await.unwrap();
+    }
+    assert_eq!(done.load(Ordering::Relaxed), 16);
+    world.check_sound().await;
+}
+
+#[tokio::test]
+async fn two_processes_write_one_audit_log_in_turn() {
+    let world = World::new().await;
+    let other = world.elsewhere().await;
+    for step in 0..20 {
+        world.row(step).await;
+        other.row(step).await;
+    }
+    assert_eq!(world.vault.verify(&[]).await.unwrap().rows, 41);
+    world.check_sound().await;
+}
+
+#[tokio::test]
+async fn a_caller_that_stops_waiting_stops_nothing() {
+    let world = World::new().await;
+    for step in 0..8 {
+        let gone = tokio::time::timeout(Duration::ZERO, world.row(step)).await;
+        assert!(gone.is_err() || gone.is_ok());
+    }
+    world.row(99).await;
+    assert_eq!(world.vault.verify(&[]).await.unwrap().rows, 10);
+}
+
+#[tokio::test]
+async fn after_closing_nothing_is_committed() {
+    let world = World::new().await;
+    world.vault.close().await.unwrap();
+    assert!(world.vault.record(vec![world.entry(Action::Call)]).await.is_err());
+}
+
+/// The erasing of a long deleted secret, as it was decided at a time.
+async fn erased_at(world: &World, at: countersign::domain::time::Timestamp) -> Erased {
+    let entry = AuditEntry { at, ..world.entry(Action::SecretErase) };
+    world.vault.erase_deleted(at.minus(Duration::from_hours(7 * 24)), &entry).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_clock_that_jumps_ahead_erases_nothing_until_it_has_been_right_for_a_while() {
+    let world = World::new().await;
+    let id = world.secret("Acme", "ada").await;
+    let kept = world.vault.secret(world.account(), id).await.unwrap().unwrap();
+    let draft = world.vault.draft(world.entry(Action::SecretDelete)).set_deleted(&kept, Some(NOW));
+    draft.commit().await.unwrap();
+    let later = |hours: u64| NOW.plus(Duration::from_hours(hours));
+
+    // One start with a clock that is nine days ahead, codes given meanwhile.
+    let held_back = Erased { secrets: 0, clock_unsettled: true };
+    assert_eq!(erased_at(&world, later(9 * 24)).await, held_back);
+    world.row_at(1, later(9 * 24)).await;
+    assert_eq!(erased_at(&world, later(9 * 24)).await, held_back);
+
+    // Nine days later indeed, the clock has been right for two hours.
+    world.row_at(2, later(10 * 24)).await;
+    assert_eq!(erased_at(&world, later(10 * 24 + 2)).await, Erased { secrets: 1, clock_unsettled: false });
+    assert!(world.vault.secret(world.account(), id).await.unwrap().is_none());
+    world.check_sound().await;
+}

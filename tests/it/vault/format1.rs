@@ -1,0 +1,236 @@
+//! Vaults of format 1, moved: with a copy before, whole or not at all.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use countersign::{
+    domain::{
+        audit::{Action, AuditFilter},
+        code_use::Holder,
+        ids::SecretId,
+        seat::SeatName,
+        secret::SecretUse,
+        text::{AuthSubject, Name},
+        time::Timestamp,
+        totp::{Algorithm, Step},
+    },
+    random::SystemRandom,
+    vault::{self, AuditAsk, Life, OpenError, Page, Vault, VaultRequest},
+};
+
+use super::kit::{Folder, World};
+
+/// Puts a vault of format 1 and its key where a vault belongs, and a request that opens it.
+fn old_vault(folder: &Folder, name: &str) -> VaultRequest {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    for (from, to) in [("db", folder.file()), ("key", folder.root.join("keys/vault.key"))] {
+        let parent = to.parent().unwrap();
+        std::fs::create_dir_all(parent).unwrap();
+        std::fs::copy(fixtures.join(format!("{name}.{from}")), &to).unwrap();
+        #[cfg(unix)]
+        for (path, mode) in [(parent, 0o700), (to.as_path(), 0o600)] {
+            std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+        }
+    }
+    VaultRequest { key_file: Some(folder.root.join("keys/vault.key")), ..folder.existing() }
+}
+
+async fn open(request: &VaultRequest) -> Result<Vault, OpenError> {
+    vault::open(request, Arc::new(SystemRandom)).await
+}
+
+fn id(text: &str) -> SecretId {
+    text.parse().unwrap()
+}
+
+/// Files beside the vault, by name.
+fn files(folder: &Folder) -> Vec<PathBuf> {
+    let mut files: Vec<_> =
+        std::fs::read_dir(folder.root.join("data")).unwrap().map(|file| file.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+#[tokio::test]
+async fn a_vault_of_format_1_is_moved_and_everything_in_it_is_found() {
+    let folder = Folder::new();
+    let request = old_vault(&folder, "vault-v1-full");
+    let before = std::fs::read(folder.file()).unwrap();
+    let vault = open(&request).await.unwrap();
+    let account = vault.status().default_account;
+    assert_eq!(vault.status().store.format, 2);
+
+    let live = vault.secrets(account, Life::Live, Page::ALL).await.unwrap().sound;
+    let labels: Vec<_> = live.iter().map(|secret| secret.metadata.label.to_string()).collect();
+    assert_eq!(labels, ["ada@example.com", "grace", "repeated"]);
+    let globex = &live[1];
+    assert_eq!((globex.metadata.usage, globex.metadata.totp.algorithm), (SecretUse::SingleUse, Algorithm::Sha256));
+    assert_eq!(vault.find_secrets(account, Life::Live, "globex").await.unwrap().len(), 1);
+    assert_eq!(vault.secrets(account, Life::Deleted, Page::ALL).await.unwrap().sound.len(), 1);
+
+    let now = Timestamp::from_seconds(29_930_048 * 60);
+    let subject = SeatName::Subject(AuthSubject::parse("google|1").unwrap());
+    let seat = vault.seat(account, &subject).await.unwrap().unwrap();
+    assert_eq!((seat.profile.email.as_str(), seat.profile.codes_per_hour), ("Ada@Example.com", Some(9)));
+    let acme = id("01a21e31-4c41-7e65-92a0-bc0a149f8ebb");
+    let in_use = vault.in_use(account, acme, &[Holder::Seat(seat.id)], now).await.unwrap().unwrap();
+    assert_eq!((in_use.state.steps.given, in_use.state.verify.wrong), (Some(Step(59_860_096)), 2));
+    assert_eq!(in_use.counts[0].total(), 1);
+    let seed = vault.open_seed(&in_use).unwrap();
+    assert_eq!(seed.expose(), b"12345678901234567890");
+    assert_eq!(vault.same_seed(account, &seed, &in_use.secret.metadata).await.unwrap().len(), 1);
+
+    let keys = vault.keys(account).await.unwrap().sound;
+    assert_eq!(keys.iter().map(|key| key.key.name.as_str()).collect::<Vec<_>>(), ["robot", "old", "writer"]);
+    assert_eq!((keys[0].key.rights.seat, keys[0].key.rights.secrets.as_deref()), (Some(seat.id), Some(&[acme][..])));
+    assert!(keys[0].key.last_used_at.is_some() && keys[1].key.revoked_at.is_some());
+    let other = vault.account_named(&Name::parse("acme").unwrap()).await.unwrap().unwrap();
+    assert_eq!(vault.find_secrets(other.id, Life::Live, "strasse öffnung").await.unwrap().len(), 1);
+
+    let report = vault.verify(&[]).await.unwrap();
+    assert_eq!((report.finding, report.rows), (None, 20));
+    let moved = AuditFilter { action: Some(Action::VaultMigrate), ..AuditFilter::default() };
+    let page = vault.audit_page(&moved, &AuditAsk { limit: 9, ..AuditAsk::default() }).await.unwrap();
+    assert_eq!(page.rows.len(), 1);
+    assert_eq!(vault.examine().await.unwrap().problems, Vec::<String>::new());
+
+    let snapshot = vault.status().moved.clone().unwrap();
+    let name = snapshot.file_name().unwrap().to_string_lossy().into_owned();
+    assert_eq!(name, "vault.db.format-1-2026-11-22T08-30-00-000Z");
+    vault.close().await.unwrap();
+    // The copy is a vault of format 1 with the same rows.
+    let rows = |path: &Path| {
+        let conn = rusqlite::Connection::open(path).unwrap();
+        let count = "SELECT (SELECT count(*) FROM secret) * 1000 + (SELECT count(*) FROM trail)";
+        conn.query_row(count, [], |row| row.get::<_, i64>(0)).unwrap()
+    };
+    assert_eq!(rows(&snapshot), 5019);
+    assert_eq!(before.get(60..64), std::fs::read(&snapshot).unwrap().get(60..64), "user_version");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        assert_eq!(std::fs::metadata(&snapshot).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+    let again = World::of(Folder::shared(&folder.root));
+    drop(again);
+    let again = open(&request).await.unwrap();
+    assert!(again.status().moved.is_none());
+}
+
+/// The first vault that was kept as a fixture. The metadata in it was never sealed, as its makers had no use for it.
+#[tokio::test]
+async fn the_first_fixture_is_moved_byte_for_byte() {
+    let folder = Folder::new();
+    let vault = open(&old_vault(&folder, "vault-v1")).await.unwrap();
+    let account = vault.status().default_account;
+    assert_eq!(vault.count_secrets(account, Life::Live).await.unwrap(), 1);
+    assert_eq!(vault.count_secrets(account, Life::Deleted).await.unwrap(), 1);
+    assert_eq!(vault.keys(account).await.unwrap().sound.len(), 2);
+    let subject = SeatName::Subject(AuthSubject::parse("google|1").unwrap());
+    assert!(vault.seat(account, &subject).await.unwrap().is_some());
+    assert!(vault.account_named(&Name::parse("acme").unwrap()).await.unwrap().is_some());
+    let report = vault.verify(&[]).await.unwrap();
+    assert_eq!((report.finding, report.rows), (None, 11));
+    let problems = vault.examine().await.unwrap().problems;
+    let unsealed = "metadata or seed that never was sealed";
+    assert!(problems.iter().all(|problem| problem.contains("secret 0000000")), "{unsealed}: {problems:?}");
+    vault.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_damaged_row_stops_the_move_and_nothing_is_changed() {
+    for (change, named) in [
+        ("UPDATE secret SET version = 2 WHERE n = 1", "01a21e31-4c41-7e65-92a0-bc0a149f8ebb"),
+        ("UPDATE account SET name = 'evil' WHERE name = 'acme'", "account"),
+        ("UPDATE seat SET auth_subject = 'evil'", "seat"),
+        ("UPDATE api_key SET scopes = 'audit:read' WHERE name = 'robot'", "I9UFF8bN5jYq"),
+        ("UPDATE idempotency SET created_at = 0", "idempotency"),
+        ("UPDATE trail SET outcome = 'busy' WHERE seq = 8", "row 8"),
+        ("DELETE FROM trail WHERE seq = 8", "row 8"),
+        ("DELETE FROM trail WHERE seq = 19", "head"),
+        ("UPDATE trail_end SET seq = 18 WHERE which = 'head'", "trail_end"),
+        ("UPDATE vault SET created_at = 0", "vault"),
+    ] {
+        let folder = Folder::new();
+        let request = old_vault(&folder, "vault-v1-full");
+        assert_eq!(folder.edit(change), 1, "{change}");
+        let (before, beside) = (std::fs::read(folder.file()).unwrap(), files(&folder));
+        let refused = open(&request).await.map(|_| ()).unwrap_err();
+        assert!(matches!(refused, OpenError::Store(_)), "{refused}");
+        assert!(refused.to_string().contains(named), "{change}: {refused}");
+        assert!(refused.to_string().contains("nothing was changed"), "{refused}");
+        assert_eq!(std::fs::read(folder.file()).unwrap(), before, "{change}");
+        let left: Vec<_> = files(&folder).into_iter().filter(|file| !beside.contains(file)).collect();
+        assert!(left.iter().all(|file| !file.to_string_lossy().contains("format-1")), "{left:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_key_moves_nothing() {
+    let folder = Folder::new();
+    let request = old_vault(&folder, "vault-v1-full");
+    let other = World::new().await;
+    std::fs::copy(&other.vault.status().key_file, folder.root.join("keys/vault.key")).unwrap();
+    let before = std::fs::read(folder.file()).unwrap();
+    let refused = open(&request).await.map(|_| ()).unwrap_err();
+    assert!(matches!(refused, OpenError::WrongKey { .. }), "{refused}");
+    assert_eq!(std::fs::read(folder.file()).unwrap(), before);
+}
+
+/// What the process does that is killed in the test below; without its variable it does nothing.
+#[tokio::test]
+async fn another_process_moves_a_vault() {
+    let Some(root) = std::env::var_os("COUNTERSIGN_TEST_MOVE_IN") else { return };
+    let folder = Folder::shared(Path::new(&root));
+    let request = VaultRequest { key_file: Some(folder.root.join("keys/vault.key")), ..folder.existing() };
+    println!("moving");
+    open(&request).await.unwrap().close().await.unwrap();
+}
+
+#[cfg(unix)]
+#[test]
+fn killed_in_the_middle_of_the_move_it_is_still_of_format_1_or_whole_in_the_next() {
+    use std::{
+        io::BufRead as _,
+        process::{Command, Stdio},
+        time::Duration,
+    };
+
+    let (mut old, mut new) = (0, 0);
+    for micros in [0, 300, 1_000, 2_000, 4_000, 6_000, 8_000, 12_000, 20_000, 40_000] {
+        let folder = Folder::new();
+        let request = old_vault(&folder, "vault-v1-full");
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "vault::format1::another_process_moves_a_vault", "--nocapture"])
+            .env("COUNTERSIGN_TEST_MOVE_IN", &folder.root)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = std::io::BufReader::new(child.stdout.take().unwrap()).lines();
+        let begun = lines.map_while(Result::ok).any(|line| line.contains("moving"));
+        assert!(begun);
+        std::thread::sleep(Duration::from_micros(micros));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let format: i64 = rusqlite::Connection::open(folder.file())
+            .and_then(|conn| conn.query_row("SELECT user_version FROM pragma_user_version", [], |row| row.get(0)))
+            .unwrap();
+        if format == 1 {
+            old += 1
+        } else {
+            new += 1
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let vault = open(&request).await.unwrap();
+            let account = vault.status().default_account;
+            assert_eq!(vault.secrets(account, Life::Live, Page::ALL).await.unwrap().sound.len(), 3);
+            assert_eq!(vault.verify(&[]).await.unwrap().finding, None);
+            assert_eq!(vault.examine().await.unwrap().problems, Vec::<String>::new());
+            vault.close().await.unwrap();
+        });
+    }
+    assert!(old + new == 10, "{old} of format 1, {new} moved");
+}

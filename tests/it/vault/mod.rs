@@ -1,0 +1,11 @@
+//! The vault over its backends: what it keeps, what it refuses, what it notices.
+
+mod audit;
+mod changes;
+#[cfg(unix)]
+mod codes;
+mod format1;
+mod kit;
+mod older;
+mod open;
+mod tamper;

@@ -1,0 +1,140 @@
+//! Older copies of a vault, noticed by what the machine last knew of it.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use countersign::{
+    domain::{
+        audit::{Action, AuditFilter},
+        totp::Step,
+    },
+    random::SystemRandom,
+    vault::{self, AuditAsk, OpenError, StoreError, VaultRequest},
+};
+
+use super::kit::{Folder, NOW, World};
+
+/// Puts another file in the place of the vault's.
+fn put(world: &World, copy: &Path) {
+    for end in ["-wal", "-shm"] {
+        let _ = std::fs::remove_file(world.folder.root.join(format!("data/vault.db{end}")));
+    }
+    std::fs::copy(copy, world.folder.file()).unwrap();
+}
+
+/// A vault, closed, whose copy was made before a secret was added.
+async fn outdated() -> (World, std::path::PathBuf) {
+    let world = World::new().await;
+    world.row(1).await;
+    world.vault.close().await.unwrap();
+    let copy = world.folder.root.join("copy.db");
+    std::fs::copy(world.folder.file(), &copy).unwrap();
+    let again = World::of(Folder::shared(&world.folder.root)).await;
+    again.secret("Acme", "ada").await;
+    again.vault.close().await.unwrap();
+    (world, copy)
+}
+
+#[tokio::test]
+async fn an_older_copy_is_refused_and_a_person_can_go_on_with_it() {
+    let (world, copy) = outdated().await;
+    put(&world, &copy);
+    let before = std::fs::read(world.folder.file()).unwrap();
+    let refused = world.folder.open().await.map(|_| ()).unwrap_err();
+    assert!(matches!(refused, OpenError::Older { rows: 1, .. }), "{refused}");
+    assert!(refused.to_string().contains("countersign vault accept-loss"), "{refused}");
+    assert_eq!(std::fs::read(world.folder.file()).unwrap(), before);
+
+    let vault = vault::accept_loss(&world.folder.request(), Arc::new(SystemRandom)).await.unwrap();
+    let filter = AuditFilter { action: Some(Action::VaultAcceptLoss), ..AuditFilter::default() };
+    let page = vault.audit_page(&filter, &AuditAsk { limit: 9, ..AuditAsk::default() }).await.unwrap();
+    assert_eq!(page.rows.len(), 1);
+    vault.close().await.unwrap();
+    world.folder.open().await.unwrap().close().await.unwrap();
+}
+
+#[tokio::test]
+async fn after_an_accepted_loss_the_steps_of_two_minutes_count_as_used() {
+    let world = World::new().await;
+    let id = world.secret("Acme", "ada").await;
+    world.vault.close().await.unwrap();
+    let vault = vault::accept_loss(&world.folder.request(), Arc::new(SystemRandom)).await.unwrap();
+    let in_use = vault.in_use(world.account(), id, &[], NOW).await.unwrap().unwrap();
+    let last = in_use.terms().totp.step_at(NOW.plus(Duration::from_secs(120)));
+    assert_eq!(in_use.state.steps.taken, Some(last));
+    assert!(!in_use.state.verify.is_unused(last) && in_use.state.verify.is_unused(Step(last.0 + 1)));
+    // A second loss, later, counts from then on.
+    vault.close().await.unwrap();
+    let later = NOW.plus(Duration::from_hours(1));
+    let request = VaultRequest { now: later, ..world.folder.request() };
+    let vault = vault::accept_loss(&request, Arc::new(SystemRandom)).await.unwrap();
+    let in_use = vault.in_use(world.account(), id, &[], later).await.unwrap().unwrap();
+    assert!(in_use.state.steps.taken > Some(last));
+    vault.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_copy_with_as_many_but_other_rows_is_refused_too() {
+    let (world, copy) = outdated().await;
+    put(&world, &copy);
+    std::fs::rename(world.folder.root.join("state"), world.folder.root.join("aside")).unwrap();
+    let elsewhere = World::of(Folder::shared(&world.folder.root)).await;
+    for step in 10..20 {
+        elsewhere.row(step).await;
+    }
+    elsewhere.vault.close().await.unwrap();
+    std::fs::remove_dir_all(world.folder.root.join("state")).unwrap();
+    std::fs::rename(world.folder.root.join("aside"), world.folder.root.join("state")).unwrap();
+    let refused = world.folder.open().await.map(|_| ()).unwrap_err();
+    assert!(matches!(refused, OpenError::Older { rows: 0, .. }), "{refused}");
+}
+
+#[tokio::test]
+async fn a_process_whose_vault_is_replaced_by_an_older_copy_writes_nothing_more() {
+    let (world, copy) = outdated().await;
+    let running = World::of(Folder::shared(&world.folder.root)).await;
+    running.row(50).await;
+    // What the file holds is what the copy holds, as if that had been copied over it.
+    {
+        let conn = rusqlite::Connection::open(world.folder.file()).unwrap();
+        conn.execute("ATTACH ? AS copy", [copy.to_str().unwrap()]).unwrap();
+        let whole = "BEGIN; DELETE FROM record; INSERT INTO record SELECT * FROM copy.record; \
+                     DELETE FROM audit; INSERT INTO audit SELECT * FROM copy.audit; COMMIT";
+        conn.execute_batch(whole).unwrap();
+    }
+    let refused = running.vault.record(vec![running.entry(Action::Call)]).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Unavailable(_)), "{refused}");
+    assert!(refused.to_string().contains("older copy"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_newer_vault_than_was_known_is_opened_and_so_is_one_without_a_state_file() {
+    let (world, _copy) = outdated().await;
+    let state = world.folder.root.join("state");
+    let file = std::fs::read_dir(&state).unwrap().next().unwrap().unwrap().path();
+    let known = std::fs::read(&file).unwrap();
+    let again = World::of(Folder::shared(&world.folder.root)).await;
+    again.row(9).await;
+    again.vault.close().await.unwrap();
+    assert_ne!(std::fs::read(&file).unwrap(), known, "it is written at the end");
+    std::fs::write(&file, &known).unwrap();
+    world.folder.open().await.unwrap().close().await.unwrap();
+    for damaged in ["", "{}", "not ours"] {
+        std::fs::write(&file, damaged).unwrap();
+        world.folder.open().await.unwrap().close().await.unwrap();
+    }
+    std::fs::remove_dir_all(&state).unwrap();
+    world.folder.open().await.unwrap().close().await.unwrap();
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn what_the_machine_knows_is_its_owners_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let world = World::new().await;
+    world.vault.close().await.unwrap();
+    let state = world.folder.root.join("state");
+    let file = std::fs::read_dir(&state).unwrap().next().unwrap().unwrap().path();
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    assert_eq!((mode(&state), mode(&file)), (0o700, 0o600));
+}

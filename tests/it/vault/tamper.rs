@@ -1,0 +1,146 @@
+//! Records that somebody without the key has changed, swapped or removed.
+
+use countersign::{
+    domain::{audit::Action, text::Email},
+    vault::{Life, Outcome, Page, StoreError},
+};
+
+use super::kit::{NOW, World};
+
+/// A vault with something of everything that operations make.
+async fn furnished() -> World {
+    let world = World::new().await;
+    let id = world.secret("Acme", "ada").await;
+    world.secret("Acme", "grace").await;
+    let seat = world.new_seat("ada@example.com", Some("google|1"));
+    let (key, other) = (world.new_key("0123456789AB", Some(seat.id)), world.new_key("0123456789AC", None));
+    let draft = world.vault.draft(world.entry(Action::SeatAdd)).add(&seat);
+    assert_eq!(draft.commit().await.unwrap(), Outcome::Done);
+    let draft = world.vault.draft(world.entry(Action::KeyCreate)).add_key(&key).add_key(&other);
+    assert_eq!(draft.commit().await.unwrap(), Outcome::Done);
+    world.vault.touch_key(key.key.id, world.account(), NOW).await.unwrap();
+    let in_use = world.vault.in_use(world.account(), id, &[], NOW).await.unwrap().unwrap();
+    let mut state = in_use.state.clone();
+    state.last_used_at = Some(NOW);
+    let draft = world.vault.draft(world.entry(Action::CodeGet)).used(&in_use, Some(&state));
+    assert_eq!(draft.commit().await.unwrap(), Outcome::Done);
+    world.check_sound().await;
+    world
+}
+
+async fn problems(world: &World) -> usize {
+    world.vault.examine().await.unwrap().problems.len()
+}
+
+#[tokio::test]
+async fn every_changed_column_of_every_record_is_found() {
+    let world = furnished().await;
+    let kinds = {
+        let conn = rusqlite::Connection::open(world.folder.file()).unwrap();
+        let mut kinds = conn.prepare("SELECT min(n), kind FROM record WHERE kind <> 11 GROUP BY kind").unwrap();
+        let rows = kinds.query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))).unwrap();
+        rows.collect::<Result<Vec<_>, _>>().unwrap()
+    };
+    assert!(kinds.len() >= 8, "{kinds:?}");
+    for (n, kind) in kinds {
+        for (column, value) in [
+            ("version", "version + 1"),
+            ("account", "X'99999999999999999999999999999999'"),
+            ("account", "X''"),
+            ("sort", "sort + 1"),
+            ("life", "1 - life"),
+            ("body", "CAST(body || ' ' AS BLOB)"),
+            ("mac", "zeroblob(32)"),
+            ("id", "CAST(id || 'x' AS BLOB)"),
+        ] {
+            world.folder.edit(&format!("CREATE TABLE kept AS SELECT * FROM record WHERE n = {n}"));
+            let changed = world
+                .folder
+                .edit(&format!("UPDATE record SET {column} = {value} WHERE n = {n} AND {column} <> {value}"));
+            if changed > 0 {
+                assert!(problems(&world).await > 0, "kind {kind}: {column} = {value}");
+            }
+            world.folder.edit(&format!(
+                "UPDATE record SET (id, version, account, sort, life, body, mac) = \
+                 (SELECT id, version, account, sort, life, body, mac FROM kept) WHERE n = {n}"
+            ));
+            world.folder.edit("DROP TABLE kept");
+        }
+    }
+    assert_eq!(problems(&world).await, 0, "it is as it was");
+}
+
+#[tokio::test]
+async fn swapped_bodies_and_blobs_do_not_open() {
+    for columns in ["body", "body, mac", "body, mac, version, sort, life"] {
+        let world = furnished().await;
+        for kind in [3, 4, 5] {
+            let pair = format!("FROM record WHERE kind = {kind} ORDER BY n");
+            world.folder.edit(&format!(
+                "UPDATE record SET ({columns}) = (SELECT {columns} {pair} LIMIT 1 OFFSET 1) \
+                 WHERE n = (SELECT n {pair} LIMIT 1)"
+            ));
+        }
+        let listed = world.vault.secrets(world.account(), Life::Live, Page::ALL).await.unwrap();
+        assert_eq!((listed.sound.len(), listed.damaged.len()), (1, 1), "{columns}");
+        let id = countersign::domain::ids::SecretId::from_slice(&listed.damaged[0].0.id).unwrap();
+        let refused = world.vault.in_use(world.account(), id, &[], NOW).await.map(|_| ()).unwrap_err();
+        assert!(matches!(refused, StoreError::Damaged { .. }), "{refused}");
+        let erase = world.vault.draft(world.entry(Action::SecretErase)).erase_secret(id);
+        assert_eq!(erase.commit().await.unwrap(), Outcome::Done, "one can be rid of it");
+        assert_eq!(problems(&world).await, 0);
+    }
+}
+
+#[tokio::test]
+async fn without_its_state_of_use_a_secret_gives_no_code() {
+    for kind in [4, 5] {
+        let world = furnished().await;
+        let listed = world.vault.secrets(world.account(), Life::Live, Page::ALL).await.unwrap();
+        world.folder.edit(&format!("DELETE FROM record WHERE n = (SELECT min(n) FROM record WHERE kind = {kind})"));
+        let refused = world.vault.in_use(world.account(), listed.sound[0].id, &[], NOW).await.map(|_| ()).unwrap_err();
+        assert!(refused.to_string().contains("it is missing"), "{refused}");
+        assert!(problems(&world).await > 0);
+    }
+}
+
+#[tokio::test]
+async fn what_finds_a_record_leads_to_no_other_and_its_loss_is_found() {
+    let world = furnished().await;
+    let email = Email::parse("ada@example.com").unwrap();
+    let other = world.new_seat("b@example.com", None);
+    let draft = world.vault.draft(world.entry(Action::SeatAdd)).add(&other);
+    assert_eq!(draft.commit().await.unwrap(), Outcome::Done);
+    assert_eq!(problems(&world).await, 0);
+    // The first seat's name leads to the second one.
+    let id = other.id.uuid().simple();
+    let changed = world.folder.edit(&format!("UPDATE record_name SET id = X'{id}' WHERE kind = 7 AND id <> X'{id}'"));
+    assert_eq!(changed, 2);
+    let refused = world.vault.seat_by_email(world.account(), &email).await.map(|_| ()).unwrap_err();
+    assert!(refused.to_string().contains("found by another's name"), "{refused}");
+    assert!(problems(&world).await > 0);
+
+    let world = furnished().await;
+    assert!(world.folder.edit("DELETE FROM record_word WHERE kind = 3") > 0);
+    assert_eq!(problems(&world).await, 2);
+    let found = world.vault.find_secrets(world.account(), Life::Live, "ada").await.unwrap();
+    assert_eq!(found.len(), 1, "it is found all the same");
+}
+
+#[tokio::test]
+async fn damaged_keys_let_nobody_in_hide_no_others_and_can_be_removed() {
+    let world = furnished().await;
+    let (vault, account) = (&world.vault, world.account());
+    world.folder.edit(
+        "UPDATE record SET body = CAST(replace(CAST(body AS TEXT), 'codes:read', 'audit:read') AS BLOB) \
+         WHERE kind = 8 AND id = CAST('0123456789AB' AS BLOB)",
+    );
+    let refused = vault.key("0123456789AB".parse().unwrap()).await.map(|_| ()).unwrap_err();
+    assert_eq!(refused.to_string(), "the vault is damaged: key 0123456789AB: it was changed without the vault's key");
+    let listed = vault.keys(account).await.unwrap();
+    assert_eq!((listed.sound.len(), listed.damaged.len()), (1, 1));
+    let draft = vault.draft(world.entry(Action::KeyRevoke)).remove_damaged(&listed.damaged[0].0);
+    assert_eq!(draft.commit().await.unwrap(), Outcome::Done);
+    assert!(vault.key("0123456789AB".parse().unwrap()).await.unwrap().is_none());
+    assert_eq!(problems(&world).await, 0);
+}
