@@ -37,7 +37,14 @@ impl Operation for ReadAudit {
     type Output = AuditRows;
 
     async fn run(self, call: &mut Call<'_>) -> Result<AuditRows, Failed> {
-        let (caller, filter) = (call.caller, self.filter);
+        call.audit_rows(self.filter, &self.page).await
+    }
+}
+
+impl Call<'_> {
+    /// A page of the rows that exist for the caller.
+    pub(super) async fn audit_rows(&self, filter: AuditFilter, page: &AuditAsk) -> Result<AuditRows, Failed> {
+        let caller = self.caller;
         if caller.seat().is_some() && filter.seat.is_some_and(|seat| caller.seat() != Some(seat)) {
             return Err(Refusal::OtherSeat.into());
         }
@@ -47,7 +54,7 @@ impl Operation for ReadAudit {
             secrets: caller.granted().map(<[SecretId]>::to_vec),
             ..filter
         };
-        Ok(call.service.vault().audit_page(&filter, &self.page).await?)
+        Ok(self.service.vault().audit_page(&filter, page).await?)
     }
 }
 

@@ -1,12 +1,52 @@
 //! Counting the seats of an account.
 
-use super::{Call, Failed, Operation, Spec, get_seat::reads_seats};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Api, ApiOperation, ApiRoute, Call, Failed, Method, Operation, Spec, get_seat::reads_seats};
 
 /// How many seats the caller's account has; to a caller that is bound to a seat there is that one.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 pub struct CountSeats {
-    /// Only those with exactly this e-mail address.
+    /// Only the seat with exactly this e-mail address.
+    #[serde(default)]
+    #[schemars(with = "String")]
     pub email: Option<String>,
+}
+
+/// How many seats there are.
+#[derive(Serialize, JsonSchema)]
+pub struct SeatCountResponse {
+    /// The number.
+    pub count: u64,
+}
+
+impl From<u64> for SeatCountResponse {
+    fn from(count: u64) -> Self {
+        Self { count }
+    }
+}
+
+impl ApiOperation for CountSeats {
+    const API: Api = Api {
+        title: "Count seats",
+        words: Some(
+            "Returns how many seats (people) the account has; with email, how many have exactly that address. Changes nothing.",
+        ),
+        route: ApiRoute {
+            method: Method::Get,
+            path: "/api/v2/seats/count",
+            id: "countSeats",
+            tag: "Seats",
+            summary: "Count seats",
+            description: "How many seats the account has; with `email`, how many have exactly that address.",
+            answer: "The number.",
+        },
+        waits: false,
+        refusals: &[],
+    };
+    type Answer = SeatCountResponse;
+    type RestAnswer = SeatCountResponse;
 }
 
 impl Operation for CountSeats {

@@ -1,16 +1,58 @@
 //! Deleting a secret: for good, as far as any caller can tell. A person may restore it for seven days.
 
-use super::{Access, Call, Effect, Failed, Operation, Refusal, Spec, retries::Retries};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Access, Api, ApiOperation, ApiRoute, Call, Effect, ErrorCode, Failed, Method, Operation, Refusal, Spec,
+    answers::OK, retries::Retries,
+};
 use crate::{
     domain::{audit::Action, ids::SecretId, scope::Scope},
     vault::Outcome,
 };
 
 /// Deletes a secret.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 pub struct DeleteSecret {
-    /// The secret.
+    /// The secret's id, as the list of secrets shows it.
     pub secret_id: SecretId,
+}
+
+/// The answer to a deletion.
+#[derive(Serialize, JsonSchema)]
+pub struct SecretDeleteResponse {
+    /// `OK`.
+    pub status: &'static str,
+}
+
+impl From<()> for SecretDeleteResponse {
+    fn from((): ()) -> Self {
+        Self { status: OK }
+    }
+}
+
+impl ApiOperation for DeleteSecret {
+    const API: Api = Api {
+        title: "Delete a TOTP secret",
+        words: Some(
+            "Permanently deletes a stored TOTP secret: no codes can be made with it any more, and logins that need them will \
+             fail. Only on the explicit wish of a person. Returns status OK. Fails with not_found if there is no such secret.",
+        ),
+        route: ApiRoute {
+            method: Method::Delete,
+            path: "/api/v2/totp/secrets/{secret_id}",
+            id: "deleteTotpSecret",
+            tag: "TOTP",
+            summary: "Delete a TOTP secret",
+            description: "Permanently deletes a stored secret, as far as any caller can tell.",
+            answer: "It was deleted.",
+        },
+        waits: false,
+        refusals: &[ErrorCode::NotFound],
+    };
+    type Answer = SecretDeleteResponse;
+    type RestAnswer = SecretDeleteResponse;
 }
 
 impl Operation for DeleteSecret {

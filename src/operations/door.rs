@@ -85,7 +85,7 @@ pub enum ForSeat<'a> {
 }
 
 /// One operation, with what it takes.
-pub trait Operation: Sized + Send {
+pub trait Operation: Sized + Send + Sync {
     /// What holds for every call of it.
     const SPEC: Spec;
     /// What it answers.
@@ -171,6 +171,11 @@ impl Service {
     pub async fn refuse_arguments(&self, caller: &Principal, spec: &Spec, refusal: Refusal) -> Refusal {
         let refusal = allowed(spec, caller).err().unwrap_or(refusal);
         self.refuse(refusal, AuditEntry::of(caller, spec.action, self.now())).await
+    }
+
+    /// Refuses a caller before its call is of any operation, in the audit log.
+    pub async fn note_refusal(&self, caller: &Principal, action: Action, refusal: Refusal) -> Refusal {
+        self.refuse(refusal, AuditEntry::of(caller, action, self.now())).await
     }
 
     /// What a caller is told of a failure. The cause goes to the log.

@@ -6,10 +6,16 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
-    Access, Call, Effect, Failed, ForSeat, Operation, Refusal, Spec, reservation::Held, retries::Retries,
+    Access, Api, ApiOperation, ApiRoute, Call, Effect, ErrorCode, Failed, ForSeat, Method, Operation, Refusal, Seconds,
+    Spec,
+    answers::{OK, Revealed},
+    reservation::Held,
+    retries::Retries,
     waiting::WaitingPlace,
 };
 use crate::{
@@ -18,7 +24,7 @@ use crate::{
         code_use::{CodeAnswer, CodeAsk, Holder, Stage, UseState},
         hourly::HourlyCount,
         ids::{ReservationId, SecretId},
-        limits::{WAIT_SECONDS_DEFAULT, WAIT_SECONDS_MAX},
+        limits::{PERIOD_SECONDS_MAX, WAIT_SECONDS_DEFAULT, WAIT_SECONDS_MAX},
         scope::Scope,
         steps::{CodeWish, Reservation},
         text::Purpose,
@@ -35,19 +41,28 @@ const TIMER_SLACK: Duration = Duration::from_secs(1);
 const LOST_SECONDS: u32 = 1;
 
 /// Gives a caller a code of a secret.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 pub struct GetCode {
-    /// The secret.
+    /// The secret's id, as the list of secrets shows it.
     pub secret_id: SecretId,
-    /// Seconds that must be left of the code, at most its period.
-    pub min_validity: Option<u32>,
-    /// This code goes to no other caller.
+    /// Seconds that must be left of the code, at most its period. With fewer, the call waits for the next code.
+    #[serde(default)]
+    #[schemars(with = "Seconds<0, PERIOD_SECONDS_MAX>", extend("default" = 0))]
+    pub min_validity: Option<Seconds<0, PERIOD_SECONDS_MAX>>,
+    /// True: this code goes to no other caller. Use it when several agents may log in to the same account.
+    #[serde(default)]
     pub single_use: bool,
-    /// Seconds the caller will wait: 45 unless it says, 120 at most.
-    pub max_wait: Option<u32>,
-    /// The seat it is for, by id, `auth_subject` or e-mail address.
+    /// Seconds to wait for a code at most.
+    #[serde(default)]
+    #[schemars(with = "Seconds<0, WAIT_SECONDS_MAX>", extend("default" = WAIT_SECONDS_DEFAULT))]
+    pub max_wait: Option<Seconds<0, WAIT_SECONDS_MAX>>,
+    /// The seat (user) that the code is for: its id or its `auth_subject`.
+    #[serde(default)]
+    #[schemars(with = "String")]
     pub seat_id: Option<String>,
-    /// Why, for the audit log; what looks like a secret is masked there.
+    /// Why the code is needed, in at most 128 characters, for the audit log. No secrets, codes or addresses.
+    #[serde(default)]
+    #[schemars(with = "String")]
     pub purpose: Option<String>,
 }
 
@@ -66,6 +81,53 @@ pub struct IssuedCode {
     pub expires_in: u32,
     /// Which time step's it is.
     pub step: Step,
+}
+
+/// A code, as callers see it.
+#[derive(Serialize, JsonSchema)]
+pub struct TotpGetCodeResponse {
+    /// The digits, leading zeros kept.
+    pub code: Revealed,
+    /// Whole seconds until it rotates.
+    #[schemars(range(min = 1, max = PERIOD_SECONDS_MAX))]
+    pub expires_in: u32,
+    /// `OK`.
+    pub status: &'static str,
+}
+
+impl From<IssuedCode> for TotpGetCodeResponse {
+    fn from(from: IssuedCode) -> Self {
+        Self { code: Revealed::from(&from.code), expires_in: from.expires_in, status: OK }
+    }
+}
+
+impl ApiOperation for GetCode {
+    const API: Api = Api {
+        title: "Get a TOTP code",
+        words: Some(
+            "Returns the current login code of a stored secret, and expires_in, the whole seconds until it rotates. Call it \
+             at the moment the code is asked for. With min_validity it waits for the next code if fewer seconds are left; \
+             with single_use the code goes to no other caller, and a later one is waited for if need be (max_wait seconds \
+             at most). Every code given is put into the audit log. Fails with not_found for an unknown secret, busy (with \
+             the seconds until a code is free) and rate_limited: wait that long, then ask again.",
+        ),
+        route: ApiRoute {
+            method: Method::Get,
+            path: "/api/v2/totp/code/{secret_id}",
+            id: "getTotpCode",
+            tag: "TOTP",
+            summary: "Get a TOTP code",
+            description: "The current code of a secret and the whole seconds until it rotates. With `min_validity` it waits \
+                          for the next code if fewer seconds are left; with `single_use` the code goes to no other caller, \
+                          and a later one is waited for if need be. `busy` says, also in `Retry-After`, in how many seconds \
+                          a code is free.",
+            answer: "The code.",
+        },
+        waits: true,
+        refusals: &[ErrorCode::NotFound, ErrorCode::Busy],
+    };
+    type Answer = TotpGetCodeResponse;
+    type RestAnswer = TotpGetCodeResponse;
 }
 
 /// What is wanted, as it stands while the call goes on.
@@ -108,12 +170,9 @@ impl Operation for GetCode {
 
     async fn run(self, call: &mut Call<'_>) -> Result<IssuedCode, Failed> {
         call.entry.purpose = self.purpose.as_deref().and_then(Purpose::of);
-        let max_wait = self.max_wait.unwrap_or(WAIT_SECONDS_DEFAULT);
-        if max_wait > WAIT_SECONDS_MAX {
-            return Err(Refusal::invalid("max_wait", format!("must be 0 to {WAIT_SECONDS_MAX} seconds")).into());
-        }
+        let max_wait = self.max_wait.map_or(WAIT_SECONDS_DEFAULT, Seconds::get);
         let wish = CodeWish {
-            min_validity: self.min_validity.unwrap_or(0),
+            min_validity: self.min_validity.map_or(0, Seconds::get),
             single_use: self.single_use,
             max_wait: Duration::from_secs(u64::from(max_wait)),
         };

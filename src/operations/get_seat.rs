@@ -1,13 +1,57 @@
 //! One seat, by its id or its `auth_subject`.
 
-use super::{Access, Call, Effect, Failed, Operation, Refusal, Spec};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Access, Api, ApiOperation, ApiRoute, Call, Effect, ErrorCode, Failed, Method, Operation, Refusal, Spec,
+    answers::{self, OK},
+};
 use crate::domain::{account::Account, audit::Action, scope::Scope, seat::Seat};
 
 /// One seat. A caller that is bound to a seat must not learn which others exist.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 pub struct GetSeat {
-    /// The seat's id, `auth_subject` or e-mail address.
+    /// The seat's id, or the user's id at the identity provider (`auth_subject`).
     pub seat_id: String,
+}
+
+/// One seat, as callers see it.
+#[derive(Serialize, JsonSchema)]
+pub struct SeatRetrieveResponse {
+    /// The seat.
+    pub seat: answers::Seat,
+    /// `OK`.
+    pub status: &'static str,
+}
+
+impl From<(Seat, Account)> for SeatRetrieveResponse {
+    fn from((seat, account): (Seat, Account)) -> Self {
+        Self { seat: answers::Seat::of(&seat, &account), status: OK }
+    }
+}
+
+impl ApiOperation for GetSeat {
+    const API: Api = Api {
+        title: "Get a seat",
+        words: Some(
+            "Returns one seat (a person in the account), named by its id or by its auth_subject, the user's id at the \
+             identity provider. Changes nothing. Fails with not_found if there is no such seat.",
+        ),
+        route: ApiRoute {
+            method: Method::Get,
+            path: "/api/v2/seats/{seat_id}",
+            id: "getSeat",
+            tag: "Seats",
+            summary: "Get a seat",
+            description: "One seat, by its id or by its `auth_subject`.",
+            answer: "The seat.",
+        },
+        waits: false,
+        refusals: &[ErrorCode::NotFound],
+    };
+    type Answer = SeatRetrieveResponse;
+    type RestAnswer = SeatRetrieveResponse;
 }
 
 /// What a caller needs to read of seats.

@@ -8,17 +8,22 @@
 //! Never: SQL, a protocol, a status code, a flag, or a seed that outlives the call.
 
 mod accounts;
+pub mod answers;
+mod arguments;
 mod audit;
 mod audit_refusals;
 mod authenticate;
+mod bounds;
 mod count_seats;
 mod delete_secret;
 mod door;
 mod export;
+mod find_seats;
 mod get_code;
 mod get_seat;
 mod import_secrets;
 mod keys;
+mod list_audit;
 mod list_seats;
 mod list_secrets;
 mod manage_secret;
@@ -27,7 +32,9 @@ mod refusal;
 mod register_secret;
 mod reservation;
 mod retries;
+mod schema;
 mod seats;
+mod table;
 mod tally;
 mod vault_upkeep;
 mod verify_code;
@@ -39,28 +46,36 @@ use uuid::Uuid;
 
 pub use self::{
     accounts::{AddAccount, ListAccounts, RemoveAccount},
+    arguments::{Fields, depth_within_limit, not_known},
     audit::{PruneAudit, ReadAudit, ReadWholeAudit, TraceCode, VerifyAudit},
     authenticate::Offered,
-    count_seats::CountSeats,
-    delete_secret::DeleteSecret,
+    bounds::{Count, Seconds, Text, Whole},
+    count_seats::{CountSeats, SeatCountResponse},
+    delete_secret::{DeleteSecret, SecretDeleteResponse},
     door::{Access, Call, Effect, Failed, ForSeat, Operation, Spec},
     export::{Export, ExportSecrets},
-    get_code::{GetCode, IssuedCode},
-    get_seat::GetSeat,
+    find_seats::FindSeats,
+    get_code::{GetCode, IssuedCode, TotpGetCodeResponse},
+    get_seat::{GetSeat, SeatRetrieveResponse},
     import_secrets::{ImportSecrets, Imported},
     keys::{CreateKey, Keys, ListKeys, MintedKey, RemoveDamagedKeys, RevokeKey},
-    list_seats::{EverySeat, ListSeats},
-    list_secrets::{FindSecrets, GetSecret, ListDeleted, ListSecrets, SecretPage},
+    list_audit::{AuditList, AuditListResponse, AuditRow, ClaimedClient, ListAudit},
+    list_seats::{EverySeat, ListSeats, SeatList, SeatListResponse},
+    list_secrets::{
+        FindSecrets, GetSecret, ListDeleted, ListSecrets, SecretListResponse, SecretPage, SecretPageResponse,
+    },
     manage_secret::{EraseSecret, ResetSteps, RestoreSecret, SecretChanges, UpdateSecret},
     refusal::{ErrorCode, Refusal},
-    register_secret::{Enrolment, RegisterSecret, Registered, Registration},
+    register_secret::{Enrolment, RegisterSecret, Registered, Registration, SecretCreateResponse},
+    schema::output_schema,
     seats::{AddSeat, NOT_ANOTHERS_ID, RemoveSeat, SeatChanges, UpdateSeat, check_seat},
+    table::{Answer, Api, ApiCall, ApiOperation, ApiRoute, Entry, Method, Reveal, Surface, TABLE},
     tally::Tally,
     vault_upkeep::{Diagnose, Diagnosis, Health},
-    verify_code::{Verification, VerifyCode},
+    verify_code::{Verification, VerifyCode, VerifyResponse},
     waiting::Patience,
 };
-pub use crate::vault::{AuditAsk, AuditReport, AuditRows, Finding};
+pub use crate::vault::{AuditAsk, AuditReport, AuditRows, Finding, Life};
 
 pub(crate) use pace::Pace;
 

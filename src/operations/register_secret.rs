@@ -1,10 +1,20 @@
 //! Registering a secret: from an `otpauth://` URI, from a label and a seed, or with a seed made here.
 
-use std::time::Duration;
+use std::{sync::LazyLock, time::Duration};
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
-use super::{Access, Call, Effect, Failed, Operation, Refusal, Service, Spec, retries::Retries};
+use super::{
+    Access, Api, ApiOperation, ApiRoute, Call, Effect, Failed, Method, Operation, Refusal, Service, Spec, Surface,
+    answers::{self, OK, Revealed},
+    arguments::Fields,
+    bounds::{whole, wiped_option, words},
+    retries::Retries,
+    schema::input_schema,
+};
 use crate::{
     domain::{
         audit::{Action, AuditEntry},
@@ -23,33 +33,106 @@ use crate::{
 };
 
 /// What a caller sends, well-typed but not looked at. With a `uri`, the other fields are not looked at at all.
-#[derive(Default)]
+#[derive(Default, Deserialize, JsonSchema)]
 pub struct Registration {
-    /// An `otpauth://totp/…` URI.
+    /// An `otpauth://totp/` URI, as an enrolment QR code holds it. With it, all other fields are ignored.
+    #[serde(default, deserialize_with = "wiped_option")]
+    #[schemars(with = "String")]
     pub uri: Option<Zeroizing<String>>,
-    /// What people call it; required without a URI.
+    /// What to call the secret. Required without `uri`.
+    #[serde(default)]
+    #[schemars(with = "ShownText")]
     pub label: Option<String>,
-    /// The seed in base32; without it one is made.
+    /// The seed in base32, as the service shows it (spaces, dashes, lower case and padding are accepted). Leave it out
+    /// to have a new one made.
+    #[serde(default, deserialize_with = "wiped_option")]
+    #[schemars(with = "String")]
     pub secret: Option<Zeroizing<String>>,
     /// The service that issued it.
+    #[serde(default)]
+    #[schemars(with = "ShownText")]
     pub issuer: Option<String>,
-    /// `SHA1` (default), `SHA256` or `SHA512`.
+    /// The hash function.
+    #[serde(default)]
+    #[schemars(with = "Algorithm")]
     pub algorithm: Option<String>,
-    /// 6 (default) or 8.
+    /// Digits of a code.
+    #[serde(default, deserialize_with = "whole")]
+    #[schemars(with = "Digits")]
     pub digits: Option<i64>,
-    /// Seconds, 1..=3600; 30 by default.
+    /// How long a code lives.
+    #[serde(default, deserialize_with = "whole")]
+    #[schemars(with = "Period")]
     pub period: Option<i64>,
-    /// Whether every call for it is single-use.
+    /// Give each code of this secret to one caller only, whatever a call asks for.
+    #[serde(default)]
     pub single_use: bool,
 }
 
 /// Registers a secret.
-#[derive(Default)]
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(transparent)]
 pub struct RegisterSecret {
     /// What is registered.
     pub registration: Registration,
     /// Repeats with the same text within a day get the first answer, without the seed.
+    #[serde(skip)]
     pub idempotency_key: Option<String>,
+}
+
+/// The answer to a registration.
+#[derive(Serialize, JsonSchema)]
+pub struct SecretCreateResponse {
+    /// `OK`.
+    pub status: &'static str,
+    /// The secret, with its seed this once.
+    pub totp_secret: answers::TotpSecret,
+}
+
+impl From<Registered> for SecretCreateResponse {
+    fn from(from: Registered) -> Self {
+        let secret = from.seed.as_ref().map(Revealed::from);
+        Self { status: OK, totp_secret: answers::TotpSecret { secret, ..answers::TotpSecret::from(&from.secret) } }
+    }
+}
+
+impl ApiOperation for RegisterSecret {
+    const API: Api = Api {
+        title: "Register a TOTP secret",
+        words: Some(
+            "Stores a TOTP secret, encrypted, so that codes can be made with it: from an otpauth:// uri, or from label and \
+             secret (the base32 seed a service shows when 2FA is set up). Without a secret a new one is made. Returns the \
+             stored record; its secret field, where shown, is shown this once only. Calling it twice stores two secrets. \
+             Fails with invalid_argument, which names the field.",
+        ),
+        route: ApiRoute {
+            method: Method::Post,
+            path: "/api/v2/totp/secrets",
+            id: "registerTotpSecret",
+            tag: "TOTP",
+            summary: "Register a TOTP secret",
+            description: "Stores a secret, encrypted: from an `otpauth://totp/` URI (which overrides all other fields), or \
+                          from a label with an optional base32 seed; without a seed one is made. The answer shows the seed \
+                          this once. With an `Idempotency-Key` header, a repeat within a day gets the first answer, without \
+                          the seed.",
+            answer: "The secret, with its seed this once.",
+        },
+        waits: false,
+        refusals: &[],
+    };
+    type Answer = SecretCreateResponse;
+    type RestAnswer = SecretCreateResponse;
+
+    fn over(self, surface: &Surface) -> Self {
+        match surface {
+            Surface::Rest { idempotency_key } => Self { idempotency_key: idempotency_key.clone(), ..self },
+            Surface::Mcp { .. } => self,
+        }
+    }
+
+    fn conceal(answer: &mut SecretCreateResponse) {
+        answer.totp_secret.secret = None;
+    }
 }
 
 /// A registration that was checked: what is kept.
@@ -130,6 +213,15 @@ impl Call<'_> {
 }
 
 impl Registration {
+    /// Reads a registration from JSON, as a file holds it. `place` is what a person knows the JSON by.
+    ///
+    /// # Errors
+    /// `invalid_argument`, which names the field and never quotes it.
+    pub fn read(place: &'static str, fields: Map<String, Value>) -> Result<Self, Refusal> {
+        static SCHEMA: LazyLock<Map<String, Value>> = LazyLock::new(input_schema::<Registration>);
+        Fields::of(&SCHEMA, None).read(place, fields)
+    }
+
     /// Checks what a caller sent, and makes a seed if there is none.
     ///
     /// # Errors
@@ -211,18 +303,20 @@ pub(super) fn shown(field: &'static str, text: &str) -> Result<ShownText, Refusa
 }
 
 fn algorithm(text: Option<&str>) -> Result<Algorithm, Refusal> {
-    text.map_or(Ok(Algorithm::default()), str::parse)
-        .map_err(|_| Refusal::invalid("algorithm", "must be SHA1, SHA256 or SHA512"))
+    accepted("algorithm", text.map_or(Some(Algorithm::default()), |text| text.parse().ok()))
 }
 
 fn digits(count: Option<i64>) -> Result<Digits, Refusal> {
-    count
-        .map_or(Some(Digits::default()), |count| u64::try_from(count).ok().and_then(|count| count.try_into().ok()))
-        .ok_or_else(|| Refusal::invalid("digits", "must be 6 or 8"))
+    let count = count.map(u64::try_from);
+    accepted("digits", count.map_or(Some(Digits::default()), |count| count.ok()?.try_into().ok()))
 }
 
 fn period(seconds: Option<i64>) -> Result<Period, Refusal> {
-    seconds
-        .map_or(Some(Period::default()), |count| u64::try_from(count).ok().and_then(|count| count.try_into().ok()))
-        .ok_or_else(|| Refusal::invalid("period", "must be 1 to 3600 seconds"))
+    let seconds = seconds.map(u64::try_from);
+    accepted("period", seconds.map_or(Some(Period::default()), |count| count.ok()?.try_into().ok()))
+}
+
+/// A value, or the refusal that says what its type accepts.
+fn accepted<T: JsonSchema>(field: &'static str, value: Option<T>) -> Result<T, Refusal> {
+    value.ok_or_else(|| Refusal::invalid(field, format!("must be {}", words::<T>())))
 }

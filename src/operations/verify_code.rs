@@ -1,8 +1,15 @@
 //! Checking a code that a person typed from their own authenticator app.
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::{Access, Call, Effect, Failed, ForSeat, Operation, Refusal, Spec, retries::Retries};
+use super::{
+    Access, Api, ApiOperation, ApiRoute, Call, Effect, ErrorCode, Failed, ForSeat, Method, Operation, Refusal, Spec,
+    answers::OK,
+    bounds::{CodeDigits, wiped},
+    retries::Retries,
+};
 use crate::{
     domain::{
         audit::{Action, AuditEntry, Outcome as AuditOutcome},
@@ -19,12 +26,17 @@ use crate::{
 const TYPED_MAX: usize = 9;
 
 /// Checks a code. Each time step is accepted once; wrong tries slow down further ones, in every process.
+#[derive(Deserialize, JsonSchema)]
 pub struct VerifyCode {
-    /// The secret.
+    /// The secret's id, as the list of secrets shows it.
     pub secret_id: SecretId,
-    /// What the person typed.
+    /// The code that the person typed.
+    #[serde(deserialize_with = "wiped")]
+    #[schemars(with = "CodeDigits")]
     pub code: Zeroizing<String>,
-    /// The seat it is checked for, by id, `auth_subject` or e-mail address.
+    /// The seat (user) that it is checked for: its id or its `auth_subject`.
+    #[serde(default)]
+    #[schemars(with = "String")]
     pub seat_id: Option<String>,
 }
 
@@ -33,6 +45,47 @@ pub struct VerifyCode {
 pub struct Verification {
     /// The code is that of now, the step before or the step after, and was not accepted before.
     pub valid: bool,
+}
+
+/// Whether a code was right, as callers see it.
+#[derive(Serialize, JsonSchema)]
+pub struct VerifyResponse {
+    /// `OK`.
+    pub status: &'static str,
+    /// True if the code is right at this moment, and neither it nor a later one was accepted before.
+    pub valid: bool,
+}
+
+impl From<Verification> for VerifyResponse {
+    fn from(from: Verification) -> Self {
+        Self { status: OK, valid: from.valid }
+    }
+}
+
+impl ApiOperation for VerifyCode {
+    const API: Api = Api {
+        title: "Verify a TOTP code",
+        words: Some(
+            "Checks a code that a person typed from their own authenticator app against a stored secret, to prove their \
+             presence or to finish an enrolment. Returns valid: true if it is right at this moment (one time step either \
+             side) and neither it nor a later one was accepted before. Wrong codes slow down further checks of that secret: \
+             rate_limited says for how long.",
+        ),
+        route: ApiRoute {
+            method: Method::Post,
+            path: "/api/v2/totp/code/{secret_id}/verify",
+            id: "verifyTotpCode",
+            tag: "TOTP",
+            summary: "Verify a TOTP code",
+            description: "Whether a code that a person typed is right at this moment, one time step either side. Each step is \
+                          accepted once, and none after a later one; wrong codes slow down further checks of that secret.",
+            answer: "Whether it was right.",
+        },
+        waits: false,
+        refusals: &[ErrorCode::NotFound],
+    };
+    type Answer = VerifyResponse;
+    type RestAnswer = VerifyResponse;
 }
 
 /// What a check came to, before it is kept.

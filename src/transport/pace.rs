@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 use super::owner::Owner;
 use crate::{
     domain::{principal::Principal, rate::Rate},
-    service::{Pace, Refusal},
+    operations::{Pace, Refusal},
 };
 
 /// How often each key may call. HTTP hands it to the tools beside the caller: a tool call beyond it is refused as one.

@@ -1,5 +1,7 @@
 //! A change before it is made: what must still be so, the new records, and the rows of the audit log.
 
+use std::sync::atomic::Ordering;
+
 use super::{
     Kept, Vault,
     keyring::Keyring,

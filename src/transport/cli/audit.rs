@@ -308,8 +308,11 @@ async fn trace(secret: Option<&str>, stdin: bool, session: &mut Session) -> Resu
     let digits = code_digits(&typed).ok_or_else(|| Failure::Usage("the code must be 6 or 8 digits".to_owned()))?;
     let rows = session.perform(TraceCode { digits, secret, since: None }).await?;
     let now = session.service.now();
-    let answer =
-        TraceAnswer { from_us: !rows.is_empty(), rows: rows.iter().map(operations::AuditRow::from).collect(), status: OK };
+    let answer = TraceAnswer {
+        from_us: !rows.is_empty(),
+        rows: rows.iter().map(operations::AuditRow::from).collect(),
+        status: OK,
+    };
     let names = Names::known(session).await;
     session.console.answer(&answer, |console| audit_table::write(&rows, &names, now, console))?;
     if rows.is_empty() {

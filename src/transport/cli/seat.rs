@@ -140,7 +140,7 @@ pub(super) async fn run(command: Command, session: &mut Session) -> Result<Endin
         }
         Command::List { email, limit, offset } => {
             list(ListSeats { email, limit: within("limit", limit)?, offset }, session).await
-        },
+        }
         Command::Show { seat } => {
             let seat = find(session, &seat).await?;
             show(&seat, session)

@@ -12,7 +12,7 @@ use crate::{
         seat::SeatProfile,
     },
     operations::{AddSeat, EverySeat, NOT_ANOTHERS_ID, SeatChanges, answers::OK, check_seat},
-    transport::once::named_twice_by_item,
+    transport::json::Json,
 };
 
 /// An entry of a file. An empty text is as good as none.
@@ -137,13 +137,12 @@ fn refuse_open_quote(text: &str) -> Result<(), Failure> {
 }
 
 fn from_json(text: &str) -> Result<Vec<Placed>, Failure> {
-    let values: Vec<serde_json::Value> = serde_json::from_str(text)
+    let values: Vec<Json> = serde_json::from_str(text)
         .map_err(|cause| Failure::invalid(format!("line {}: not a JSON array of seats", cause.line())))?;
-    let mut twice = named_twice_by_item(text.as_bytes()).into_iter();
-    let placed = values.into_iter().zip(1_usize..).map(|(value, number)| {
+    let placed = values.into_iter().zip(1_usize..).map(|(Json { value, repeated }, number)| {
         let place = format!("entry {number}");
         // Of a field that is named twice, what was read is the one or the other. A name that is none of ours may be anything.
-        match twice.next().flatten() {
+        match repeated {
             Some(field) if is_field(&field) => {
                 return Err(Failure::invalid(format!("{place}: `{field}` is named twice")));
             }

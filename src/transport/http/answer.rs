@@ -9,8 +9,8 @@ use http::{
 
 use super::guard::Turned;
 use crate::{
-    service::{Code, Refusal},
-    transport::wire::ErrorBody,
+    operations::{ErrorCode, Refusal},
+    transport::ErrorBody,
 };
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -52,29 +52,29 @@ impl From<Turned> for Problem {
 }
 
 /// The status of each refusal. Total: a new code does not compile without one.
-pub(super) const fn status_of(code: Code) -> StatusCode {
+pub(super) const fn status_of(code: ErrorCode) -> StatusCode {
     match code {
-        Code::InvalidArgument => StatusCode::BAD_REQUEST,
-        Code::Unauthenticated => StatusCode::UNAUTHORIZED,
-        Code::PermissionDenied => StatusCode::FORBIDDEN,
-        Code::NotFound => StatusCode::NOT_FOUND,
-        Code::Busy => StatusCode::CONFLICT,
-        Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-        Code::RateLimited => StatusCode::TOO_MANY_REQUESTS,
-        Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-        Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        ErrorCode::InvalidArgument => StatusCode::BAD_REQUEST,
+        ErrorCode::Unauthenticated => StatusCode::UNAUTHORIZED,
+        ErrorCode::PermissionDenied => StatusCode::FORBIDDEN,
+        ErrorCode::NotFound => StatusCode::NOT_FOUND,
+        ErrorCode::Busy => StatusCode::CONFLICT,
+        ErrorCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        ErrorCode::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+        ErrorCode::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorCode::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
 
 impl Problem {
     /// The stable word, where nobody has counted it yet.
-    pub(super) const fn uncounted(&self) -> Option<Code> {
+    pub(super) const fn uncounted(&self) -> Option<ErrorCode> {
         match self {
             Self::Refused(_) => None,
             Self::Own(refusal) => Some(refusal.code()),
             Self::Turned(turned) => Some(words(*turned).1),
-            Self::NoRoute | Self::NoSession(_) => Some(Code::NotFound),
-            Self::SlowBody | Self::Method(_) | Self::MediaType | Self::Accept => Some(Code::InvalidArgument),
+            Self::NoRoute | Self::NoSession(_) => Some(ErrorCode::NotFound),
+            Self::SlowBody | Self::Method(_) | Self::MediaType | Self::Accept => Some(ErrorCode::InvalidArgument),
         }
     }
 
@@ -93,22 +93,22 @@ impl Problem {
             }
             Self::NoRoute => error(
                 StatusCode::NOT_FOUND,
-                Code::NotFound,
+                ErrorCode::NotFound,
                 "no such route; /openapi.json lists those of REST, and MCP is at /mcp".to_owned(),
                 None,
             ),
             Self::NoSession(begin) => {
-                error(StatusCode::NOT_FOUND, Code::NotFound, format!("no such session; {begin}"), None)
+                error(StatusCode::NOT_FOUND, ErrorCode::NotFound, format!("no such session; {begin}"), None)
             }
             Self::SlowBody => error(
                 StatusCode::REQUEST_TIMEOUT,
-                Code::InvalidArgument,
+                ErrorCode::InvalidArgument,
                 "the body took too long to arrive".to_owned(),
                 None,
             ),
             Self::Method(allowed) => {
                 let message = format!("this route takes {allowed}");
-                let mut response = error(StatusCode::METHOD_NOT_ALLOWED, Code::InvalidArgument, message, None);
+                let mut response = error(StatusCode::METHOD_NOT_ALLOWED, ErrorCode::InvalidArgument, message, None);
                 if let Ok(allowed) = HeaderValue::try_from(allowed) {
                     response.headers_mut().insert(ALLOW, allowed);
                 }
@@ -116,13 +116,13 @@ impl Problem {
             }
             Self::Accept => error(
                 StatusCode::NOT_ACCEPTABLE,
-                Code::InvalidArgument,
+                ErrorCode::InvalidArgument,
                 "MCP needs `Accept: application/json, text/event-stream`".to_owned(),
                 None,
             ),
             Self::MediaType => error(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                Code::InvalidArgument,
+                ErrorCode::InvalidArgument,
                 "the body must be JSON; send `Content-Type: application/json`".to_owned(),
                 None,
             ),
@@ -131,52 +131,58 @@ impl Problem {
 }
 
 /// What the guard's decisions are called: status, code, and what to do.
-const fn words(turned: Turned) -> (StatusCode, Code, &'static str) {
+const fn words(turned: Turned) -> (StatusCode, ErrorCode, &'static str) {
     match turned {
-        Turned::NoHost => (StatusCode::BAD_REQUEST, Code::InvalidArgument, "send exactly one `Host` header"),
-        Turned::ManyOrigins => (StatusCode::BAD_REQUEST, Code::InvalidArgument, "send one `Origin` header at most"),
+        Turned::NoHost => (StatusCode::BAD_REQUEST, ErrorCode::InvalidArgument, "send exactly one `Host` header"),
+        Turned::ManyOrigins => {
+            (StatusCode::BAD_REQUEST, ErrorCode::InvalidArgument, "send one `Origin` header at most")
+        }
         Turned::ForeignHost => (
             StatusCode::FORBIDDEN,
-            Code::PermissionDenied,
+            ErrorCode::PermissionDenied,
             "the `Host` header does not name this server; if it should, the person who runs it starts it with \
              `--public-url`",
         ),
         Turned::ForeignOrigin => (
             StatusCode::FORBIDDEN,
-            Code::PermissionDenied,
+            ErrorCode::PermissionDenied,
             "web pages of this `Origin` may not call this server; the person who runs it can allow one with \
              `--allow-origin`",
         ),
-        Turned::CrossSite => {
-            (StatusCode::FORBIDDEN, Code::PermissionDenied, "another web site may not make a browser call this server")
-        }
+        Turned::CrossSite => (
+            StatusCode::FORBIDDEN,
+            ErrorCode::PermissionDenied,
+            "another web site may not make a browser call this server",
+        ),
         Turned::Coding => (
             StatusCode::BAD_REQUEST,
-            Code::InvalidArgument,
+            ErrorCode::InvalidArgument,
             "send the body as it is: the only `Transfer-Encoding` that is understood is `chunked`",
         ),
-        Turned::LongUri => (StatusCode::PAYLOAD_TOO_LARGE, Code::TooLarge, "the URI is larger than 2 KiB"),
+        Turned::LongUri => (StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::TooLarge, "the URI is larger than 2 KiB"),
     }
 }
 
 /// A refusal as REST answers it.
 fn refused(refusal: &Refusal) -> Response {
-    let ErrorBody { message, retry_after, .. } = ErrorBody::from(refusal);
-    error(status_of(refusal.code()), refusal.code(), message, retry_after)
+    with_error(status_of(refusal.code()), &ErrorBody::from(refusal))
 }
 
-fn error(status: StatusCode, code: Code, message: String, retry_after: Option<u64>) -> Response {
-    let mut response = with_json(status, error_body(code, message, retry_after));
-    if let Some(seconds) = retry_after {
+fn error(status: StatusCode, code: ErrorCode, message: String, retry_after: Option<u64>) -> Response {
+    with_error(status, &ErrorBody::of(code, message, retry_after))
+}
+
+fn with_error(status: StatusCode, body: &ErrorBody) -> Response {
+    let mut response = with_json(status, serde_json::to_vec(body).unwrap_or_default());
+    if let Some(seconds) = body.retry_after {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
 }
 
 /// The one form of an error.
-pub(super) fn error_body(code: Code, message: String, retry_after: Option<u64>) -> Vec<u8> {
-    let body = ErrorBody { status: "ERROR", error: code.as_str(), message, retry_after };
-    serde_json::to_vec(&body).unwrap_or_default()
+pub(super) fn error_body(code: ErrorCode, message: String, retry_after: Option<u64>) -> Vec<u8> {
+    serde_json::to_vec(&ErrorBody::of(code, message, retry_after)).unwrap_or_default()
 }
 
 /// An answer of JSON bytes.

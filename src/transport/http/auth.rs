@@ -22,7 +22,7 @@ use crate::{
         scope::{Scope, ScopeSet},
         time::Timestamp,
     },
-    service::{Offered, Pace, Refusal, Service},
+    operations::{Entry, Offered, Pace, Refusal, Service},
     transport::pace::CallPace,
 };
 
@@ -153,8 +153,7 @@ impl Auth {
             return None;
         }
         let named = headers.get("mcp-name")?.to_str().ok()?;
-        let tool = crate::transport::mcp::TOOLS.iter().find(|tool| tool.name == named)?;
-        (!caller.may(tool.scope)).then_some(tool.scope)
+        Entry::named(named)?.scope().filter(|scope| !caller.may(*scope))
     }
 
     /// What these headers offer. Two credentials, or two of one header, are none: a proxy in front and this server might

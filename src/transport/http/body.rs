@@ -12,8 +12,8 @@ use serde_json::{Map, Value};
 use super::answer::Problem;
 use crate::{
     domain::limits::BODY_BYTES_MAX,
-    service::Refusal,
-    transport::wire::{Fields, Flaws, depth_within_limit, flaws_of},
+    operations::{Refusal, depth_within_limit},
+    transport::json::{Json, message_depth_within_limit},
 };
 
 const TOO_LARGE: Refusal = Refusal::TooLarge { what: "the body", limit: "64 KiB" };
@@ -74,13 +74,16 @@ async fn bytes(announced: Option<u64>, body: Body, wait: Duration) -> Result<Byt
     }
 }
 
+const TWICE: &str = "names a field twice";
+const DEEP: &str = "is nested too deeply";
+
 /// Refuses JSON in which an object names a field twice, or that is nested too deeply. What is no JSON at all is for whoever
 /// reads it to refuse.
 pub(super) fn flawless(bytes: &[u8]) -> Result<(), Refusal> {
-    match flaws_of(bytes) {
-        Flaws { twice: Some(_), .. } => Err(Refusal::invalid("body", "names a field twice")),
-        Flaws { deep: true, .. } => Err(Refusal::invalid("body", "is nested too deeply")),
-        Flaws { .. } => Ok(()),
+    match serde_json::from_slice(bytes) {
+        Ok(Json { repeated: Some(_), .. }) => Err(Refusal::invalid("body", TWICE)),
+        Ok(Json { value, .. }) if !message_depth_within_limit(&value) => Err(Refusal::invalid("body", DEEP)),
+        Ok(_) | Err(_) => Ok(()),
     }
 }
 
@@ -88,9 +91,10 @@ pub(super) fn flawless(bytes: &[u8]) -> Result<(), Refusal> {
 pub(super) fn object(bytes: &[u8]) -> Result<Map<String, Value>, Refusal> {
     // Parsing stops at 128 levels by itself, before the stack is in danger.
     match serde_json::from_slice(bytes) {
-        Ok(Fields(fields)) if depth_within_limit(&fields) => Ok(fields),
-        Ok(Fields(_)) => Err(Refusal::invalid("body", "is nested too deeply")),
-        Err(_) => flawless(bytes).and(Err(Refusal::invalid("body", "must be a JSON object"))),
+        Ok(Json { repeated: Some(_), .. }) => Err(Refusal::invalid("body", TWICE)),
+        Ok(Json { value: Value::Object(fields), .. }) if depth_within_limit(&fields) => Ok(fields),
+        Ok(Json { value: Value::Object(_), .. }) => Err(Refusal::invalid("body", DEEP)),
+        Ok(_) | Err(_) => Err(Refusal::invalid("body", "must be a JSON object")),
     }
 }
 

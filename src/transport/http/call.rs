@@ -1,17 +1,14 @@
-//! What every route of a caller does alike: waiting for the body, noting refusals, answering.
+//! What every route of a caller does alike: waiting for its body.
 
-use axum::response::Response;
 use bytes::Bytes;
-use http::StatusCode;
-use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{
-    answer::{Problem, with_json},
+    answer::Problem,
     body::{self, Arriving},
     door::{Call, peer},
 };
-use crate::{service::Refusal, transport::owner::Owner};
+use crate::{operations::Refusal, transport::owner::Owner};
 
 impl Call<'_> {
     /// The whole body. Where it took its time, the caller's rights are read anew: they hold when the work begins, not when
@@ -28,37 +25,8 @@ impl Call<'_> {
         if Owner::of(&self.caller) == owner { Ok(bytes) } else { Err(Refusal::Unauthenticated.into()) }
     }
 
-    /// Reads the JSON object of the body; a mistake is on the trail.
+    /// Reads the JSON object of the body.
     pub(super) async fn object(&mut self, body: Arriving) -> Result<Map<String, Value>, Problem> {
-        match self.arrived(body).await {
-            Ok(bytes) => Ok(self.or_note(body::object(&bytes)).await?),
-            Err(Problem::Own(refusal)) => Err(self.refuse(refusal).await),
-            Err(problem) => Err(problem),
-        }
-    }
-
-    /// A value that was read, or the mistake in it, which goes on the trail.
-    pub(super) async fn or_note<T>(&self, read: Result<T, Refusal>) -> Result<T, Refusal> {
-        match read {
-            Ok(value) => Ok(value),
-            Err(refusal) => Err(self.note(refusal).await),
-        }
-    }
-
-    /// A refusal that this transport decided on, on the trail.
-    pub(super) async fn refuse(&self, refusal: Refusal) -> Problem {
-        self.note(refusal).await.into()
-    }
-
-    async fn note(&self, refusal: Refusal) -> Refusal {
-        self.app.service.note_refusal(&self.caller, self.route.action, refusal).await
-    }
-
-    /// A good answer.
-    pub(super) fn answer<T: Serialize>(&self, answer: &T) -> Result<Response, Problem> {
-        match serde_json::to_vec(answer) {
-            Ok(bytes) => Ok(with_json(StatusCode::OK, bytes)),
-            Err(cause) => Err(self.app.service.bug(&cause).into()),
-        }
+        body::object(&self.arrived(body).await?).map_err(Problem::Own)
     }
 }

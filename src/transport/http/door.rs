@@ -2,9 +2,9 @@
 //! and on the way out the form of errors, the protecting headers and the counters.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashSet,
     panic::AssertUnwindSafe,
-    sync::{Arc, PoisonError, RwLock},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -31,21 +31,17 @@ use super::{
     metrics::Metrics,
     peers::{Peer, Peers},
     places::Place,
+    rest,
     routes::{Route, Run, Takes},
     settings::{BaseUrl, HttpSettings, Limits},
     sse::Sse,
     streams::Streams,
 };
 use crate::{
-    domain::{
-        api_key::KeyId, audit::Action, ids::AccountId, limits::WAIT_SECONDS_MAX, principal::Principal, text::Name,
-    },
-    service::{Refusal, Service},
+    domain::{api_key::KeyId, audit::Action, limits::WAIT_SECONDS_MAX, principal::Principal},
+    operations::{Refusal, Service},
     transport::{mcp::McpServer, owner::Owner},
 };
-
-/// Account names that are remembered; they never change.
-const NAMES_MAX: usize = 10_000;
 
 /// What every request is served with.
 pub(super) struct App {
@@ -61,7 +57,6 @@ pub(super) struct App {
     pub(super) sse: Sse,
     pub(super) streams: Arc<Streams>,
     pub(super) last_health: LastHealth,
-    names: RwLock<HashMap<AccountId, Name>>,
 }
 
 /// A request of anybody.
@@ -144,7 +139,6 @@ impl App {
             streams: Streams::new(limits),
             guard,
             last_health: LastHealth::default(),
-            names: RwLock::default(),
         }
     }
 
@@ -209,10 +203,9 @@ impl App {
         calls: &mut Option<Owner>,
     ) -> Result<Response, Problem> {
         self.service.check_clock()?;
-        let run = match route.run {
-            Run::Open(run) => return run(Visit { app: self, parts }).await,
-            Run::Carrier(run) | Run::Keyed(run) => run,
-        };
+        if let Run::Open(run) = route.run {
+            return run(Visit { app: self, parts }).await;
+        }
         let is_post = parts.method == Method::POST;
         // First of all, so that rights are read once it is there. Strangers are told so without being listened to for long.
         let body =
@@ -221,7 +214,7 @@ impl App {
         *calls = Some(Owner::of(&caller));
         let counted = match route.run {
             Run::Carrier(_) => self.auth.count_message(&caller),
-            Run::Open(_) | Run::Keyed(_) => self.auth.count_call(&caller),
+            Run::Open(_) | Run::Operation(_) => self.auth.count_call(&caller),
         };
         if let Err(refusal) = counted {
             return Err(self.service.note_refusal(&caller, route.action, refusal).await.into());
@@ -229,7 +222,11 @@ impl App {
         if is_post && !body::says_json(&parts.headers) {
             return Err(Problem::MediaType);
         }
-        run(Call { app: self, route, caller, parts, named }, body).await
+        match route.run {
+            Run::Open(run) => run(Visit { app: self, parts }).await,
+            Run::Carrier(run) => run(Call { app: self, route, caller, parts, named }, body).await,
+            Run::Operation(entry) => rest::serve(Call { app: self, route, caller, parts, named }, entry, body).await,
+        }
     }
 
     /// Who calls, and the part of its share of connections that the request itself takes.
@@ -302,19 +299,6 @@ impl App {
             (None, Some(seat)) => self.service.is_seat_there(owner.account(), seat).await,
             (None, None) => Ok(true),
         }
-    }
-
-    /// An account's name, as seats show it.
-    pub(super) async fn account_name(&self, id: AccountId) -> Result<Name, Refusal> {
-        if let Some(name) = self.names.read().unwrap_or_else(PoisonError::into_inner).get(&id) {
-            return Ok(name.clone());
-        }
-        let name = self.service.account_name(id).await?;
-        let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
-        if names.len() < NAMES_MAX {
-            names.insert(id, name.clone());
-        }
-        Ok(name)
     }
 }
 

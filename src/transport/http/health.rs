@@ -17,12 +17,11 @@ use super::{
     guard::is_made_here,
     metrics::Gauges,
     peers::Peer,
-    routes::{Answer, Doc, Input, Route, Run, Takes},
+    routes::{Answer, Doc, Route, Run, Takes},
 };
 use crate::{
     domain::{audit::Action, scope::Scope},
-    service::{Code, Health, Refusal},
-    transport::wire::output_schema,
+    operations::{ErrorCode, Health, Refusal, output_schema},
 };
 
 /// How long an answer about the vault is kept: asking costs a write, and anybody may ask.
@@ -62,8 +61,6 @@ pub(super) static ROUTES: [Route; 3] = [
             summary: "Whether the server lives",
             description: "Always answers. Needs no key.",
             scope: None,
-            in_path: None,
-            input: Input::Nothing,
             answer: Answer::json("It lives.", output_schema::<StatusResponse>),
             refusals: &[],
         }),
@@ -80,10 +77,8 @@ pub(super) static ROUTES: [Route; 3] = [
             summary: "Whether the vault can be written",
             description: "Needs no key.",
             scope: None,
-            in_path: None,
-            input: Input::Nothing,
             answer: Answer::json("It can.", output_schema::<StatusResponse>),
-            refusals: &[Code::Unavailable],
+            refusals: &[ErrorCode::Unavailable],
         }),
     },
     Route {
@@ -99,8 +94,6 @@ pub(super) static ROUTES: [Route; 3] = [
             description: "On this machine, asked by a name of it, without a key; from elsewhere, or through a proxy, with a \
                           key that holds `audit:read`.",
             scope: Some(Scope::AuditRead),
-            in_path: None,
-            input: Input::Nothing,
             answer: Answer::text("The counters."),
             refusals: &[],
         }),

@@ -22,7 +22,6 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt as _;
 
 use super::{
-    lanes::{InLane, Lanes},
     peers::{Entry, Peer, Peers, Place},
     settings::Limits,
     stream::{Phase, Timed},
@@ -79,7 +78,7 @@ impl Seldom {
 
 impl Listener {
     /// Accepts connections until told to stop, then waits for what runs, but not for ever.
-    pub(super) async fn run(self, socket: TcpListener, lanes: &Lanes) {
+    pub(super) async fn run(self, socket: TcpListener) {
         let (limits, stop) = (self.limits, self.stop.clone());
         let shared = Arc::new(self);
         let (tasks, give_up) = (TaskTracker::new(), CancellationToken::new());
@@ -88,15 +87,11 @@ impl Listener {
             match accepted {
                 Ok((stream, address)) => {
                     let leave = give_up.child_token();
-                    let (visitor, lane) = (shared.visitor(address, leave.clone(), &mut crowded), lanes.enter());
-                    let Some(((visitor, (lane, in_lane)), stream)) = visitor.zip(lane).zip(stream.into_std().ok())
-                    else {
-                        continue;
-                    };
+                    let Some(visitor) = shared.visitor(address, leave.clone(), &mut crowded) else { continue };
                     // Boxed, here and below: each layer around a future would otherwise hold it twice, for as long as the
                     // connection lives.
-                    let serve = Box::pin(Arc::clone(&shared).serve(stream, visitor, in_lane));
-                    tasks.spawn_on(async move { leave.run_until_cancelled(serve).await }, lane);
+                    let serve = Box::pin(Arc::clone(&shared).serve(stream, visitor));
+                    tasks.spawn(async move { leave.run_until_cancelled(serve).await });
                 }
                 Err(cause) => {
                     if let Some(times) = failed.due() {
@@ -136,14 +131,11 @@ impl Listener {
         }
     }
 
-    async fn serve(self: Arc<Self>, stream: std::net::TcpStream, visitor: Visitor, _in_lane: InLane) {
-        let stream = match stream.set_nodelay(true).and_then(|()| TcpStream::from_std(stream)) {
-            Ok(stream) => stream,
-            Err(cause) => {
-                tracing::debug!(%cause, "a connection ended before it began");
-                return;
-            }
-        };
+    async fn serve(self: Arc<Self>, stream: TcpStream, visitor: Visitor) {
+        if let Err(cause) = stream.set_nodelay(true) {
+            tracing::debug!(%cause, "a connection ended before it began");
+            return;
+        }
         match &self.tls {
             None => self.speak(stream, visitor).await,
             Some(tls) => {

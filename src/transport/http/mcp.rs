@@ -36,7 +36,7 @@ use super::{
 };
 use crate::{
     domain::{audit::Action, limits::BODY_BYTES_MAX},
-    service::Refusal,
+    operations::Refusal,
     transport::{
         mcp::{McpServer, flawed_greeting},
         owner::Owner,

@@ -8,7 +8,7 @@ use std::{
 use http::StatusCode;
 
 use super::routes::{self, Route};
-use crate::service::Tally;
+use crate::operations::Tally;
 
 /// The statuses that are told apart; others are counted as `other`.
 const STATUSES: [u16; 19] =

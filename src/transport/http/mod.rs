@@ -14,7 +14,6 @@ mod door;
 mod guard;
 mod head;
 mod health;
-mod lanes;
 mod listener;
 mod mcp;
 mod metrics;
@@ -32,7 +31,6 @@ mod stream;
 mod streams;
 mod timeless;
 mod tls;
-mod unread;
 
 use std::{fmt, net::SocketAddr, sync::Arc};
 
@@ -42,7 +40,7 @@ use tokio_util::sync::CancellationToken;
 pub use settings::{BaseUrl, HttpSettings, Limits, NotABaseUrl, OAuthSettings, Origin, TlsFiles};
 pub use tls::TlsError;
 
-use crate::{service::Service, transport::mcp::McpServer};
+use crate::{operations::Service, transport::mcp::McpServer};
 
 /// Why a server did not start. Nothing was served.
 #[derive(Debug, thiserror::Error)]
@@ -56,9 +54,6 @@ pub enum ServeError {
     /// The certificate or key can't be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// The threads that serve could not be started.
-    #[error("the serving threads could not be started: {0}")]
-    Threads(std::io::Error),
     /// The address can't be listened on.
     #[error("can't listen on {address}: {source}")]
     Bind {
@@ -113,12 +108,11 @@ pub async fn serve(
     let socket = TcpListener::bind(settings.listen).await.map_err(bind)?;
     let address = socket.local_addr().map_err(bind)?;
     let is_tls = tls.is_some();
-    let lanes = lanes::Lanes::open().map_err(ServeError::Threads)?;
     if let Some(rate) = settings.rate_per_secret {
         service.limit_uses(rate);
     }
     if !timeless::has_date() {
-        tracing::error!("{}", crate::service::Refusal::Clock);
+        tracing::error!("{}", crate::operations::Refusal::Clock);
     }
     let app = Arc::new(door::App::new(service, &server, &settings));
     let winding_down = tokio::spawn(wind_down(Arc::clone(&app), stop.clone()));
@@ -135,10 +129,9 @@ pub async fn serve(
         stop,
     };
     announce(Listening { address, tls: is_tls });
-    listener.run(socket, &lanes).await;
-    // What calls that were dropped have left to be done is done in their lanes.
+    listener.run(socket).await;
+    // Calls that were dropped may still give back what they held.
     app.service.stop_waiting().await;
-    lanes.close().await;
     tidying.abort();
     winding_down.abort();
     Ok(())

@@ -1,4 +1,4 @@
-//! `/openapi.json`: what the routes take and answer, made from the table of routes and the wire types' own schemas, so
+//! `/openapi.json`: what the routes take and answer, made from the table of routes and the operations' own schemas, so
 //! that it can't say anything else than what is served.
 
 use std::sync::LazyLock;
@@ -10,19 +10,24 @@ use serde_json::{Map, Value, json};
 
 use super::{
     answer::{Problem, status_of, with_json},
-    routes::{Answer, Doc, InPath, Input, Route, Run, Takes, all},
+    routes::{Answer, Doc, Route, Run, Takes, all},
 };
 use crate::{
-    domain::audit::Action,
-    service::Code,
-    transport::wire::{ErrorBody, output_schema},
+    domain::{audit::Action, limits::IDEMPOTENCY_CHARS_MAX},
+    operations::{self, Entry, ErrorCode, output_schema},
+    transport::ErrorBody,
 };
 
 static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| Bytes::from(document().to_string()));
 
 /// What any route that asks for a key may be refused for.
-const KEYED: &[Code] =
-    &[Code::InvalidArgument, Code::Unauthenticated, Code::PermissionDenied, Code::RateLimited, Code::Unavailable];
+const KEYED: &[ErrorCode] = &[
+    ErrorCode::InvalidArgument,
+    ErrorCode::Unauthenticated,
+    ErrorCode::PermissionDenied,
+    ErrorCode::RateLimited,
+    ErrorCode::Unavailable,
+];
 
 pub(super) static ROUTES: [Route; 1] = [Route {
     method: Method::GET,
@@ -36,8 +41,6 @@ pub(super) static ROUTES: [Route; 1] = [Route {
         summary: "This document",
         description: "Needs no key.",
         scope: None,
-        in_path: None,
-        input: Input::Nothing,
         answer: Answer::json("The document.", || Map::from_iter([("type".to_owned(), "object".into())])),
         refusals: &[],
     }),
@@ -63,7 +66,7 @@ pub(super) fn document() -> Value {
         "info": {
             "title": "Countersign",
             "summary": "The authenticator app for AI agents",
-            "description": "TOTP codes for agents: seeds stay sealed, agents get codes, every code has a trail. Paths \
+            "description": "TOTP codes for agents: seeds stay sealed, agents get codes, every code is in the audit log. Paths \
                             and fields under `/api/v2` mirror the public V2 TOTP and Seats API of Sendblue.",
             "version": env!("CARGO_PKG_VERSION"),
             "license": {"name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0"},
@@ -72,7 +75,7 @@ pub(super) fn document() -> Value {
         "tags": [
             {"name": "TOTP", "description": "Secrets and their codes"},
             {"name": "Seats", "description": "The people of the account"},
-            {"name": "Audit", "description": "The trail"},
+            {"name": "Audit", "description": "The audit log"},
             {"name": "Operation", "description": "Running the server"},
         ],
         "paths": paths,
@@ -97,62 +100,67 @@ fn operation(route: &Route, doc: &Doc) -> Value {
     fields.insert("summary".to_owned(), doc.summary.into());
     let scope = doc.scope.map(|scope| format!(" Needs the scope `{scope}`.")).unwrap_or_default();
     fields.insert("description".to_owned(), format!("{}{scope}", doc.description).into());
-    let keyed = matches!(route.run, Run::Keyed(_));
+    let entry = match route.run {
+        Run::Operation(entry) => Some(entry),
+        Run::Open(_) | Run::Carrier(_) => None,
+    };
     let pair = json!({"keyId": [], "keySecret": []});
-    let security = match (keyed, doc.scope) {
+    let security = match (entry.is_some(), doc.scope) {
         (true, _) => json!([{"bearer": []}, pair]),
         (false, Some(_)) => json!([{"bearer": []}, pair, {}]),
         (false, None) => json!([]),
     };
     fields.insert("security".to_owned(), security);
-    let parameters = parameters(route, doc);
+    let parameters = entry.map(parameters).unwrap_or_default();
     if !parameters.is_empty() {
         fields.insert("parameters".to_owned(), parameters.into());
     }
-    if let Input::Body(schema) = doc.input {
-        let mut schema = with_empty_words(without(schema(), doc.in_path.as_ref()));
+    let with_body = entry.filter(|entry| entry.api.route.method == operations::Method::Post);
+    if let Some(entry) = with_body {
+        let mut schema = with_empty_words(without(entry.route_input(), entry.api.route.in_path()));
         // The schemas of arguments leave it out, for the sake of hosts that convert them.
         schema.insert("additionalProperties".to_owned(), false.into());
         let content = json!({"application/json": {"schema": schema}});
         fields.insert("requestBody".to_owned(), json!({"required": true, "content": content}));
     }
-    fields.insert("responses".to_owned(), responses(route, doc).into());
+    fields.insert("responses".to_owned(), responses(doc, entry.is_some(), with_body.is_some()).into());
     fields.into()
 }
 
-fn parameters(route: &Route, doc: &Doc) -> Vec<Value> {
-    let in_path = doc.in_path.as_ref().map(|named| {
-        let schema =
-            if named.is_uuid { json!({"type": "string", "format": "uuid"}) } else { json!({"type": "string"}) };
-        json!({"name": named.name, "in": "path", "required": true, "description": named.about, "schema": schema})
-    });
-    let mut parameters: Vec<Value> = in_path.into_iter().collect();
-    if let Input::Query(schema) = doc.input {
-        let schema = with_empty_words(without(schema(), doc.in_path.as_ref()));
-        for (name, schema) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
-            let mut schema = schema.clone();
-            let about = schema.as_object_mut().and_then(|fields| fields.remove("description"));
+fn parameters(entry: &Entry) -> Vec<Value> {
+    let (in_path, in_query) = (entry.api.route.in_path(), entry.api.route.method != operations::Method::Post);
+    let input = with_empty_words(entry.route_input());
+    let mut parameters = Vec::new();
+    for (name, schema) in input.get("properties").and_then(Value::as_object).into_iter().flatten() {
+        let mut schema = schema.clone();
+        let about = schema.as_object_mut().and_then(|fields| fields.remove("description"));
+        if in_path == Some(name) {
+            let named = json!({"name": name, "in": "path", "required": true, "description": about, "schema": schema});
+            parameters.insert(0, named);
+        } else if in_query {
             parameters.push(json!({"name": name, "in": "query", "description": about, "schema": schema}));
         }
     }
-    if route.method == Method::POST && route.action == Action::SecretRegister {
+    if entry.is_repeatable() {
         parameters.push(json!({
             "name": "Idempotency-Key", "in": "header",
             "description": "A text of your own; a repeat with it within a day gets the first answer, without the seed.",
-            "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[\\x21-\\x7e]+$"},
+            "schema": {
+                "type": "string", "minLength": 1, "maxLength": IDEMPOTENCY_CHARS_MAX, "pattern": "^[\\x21-\\x7e]+$",
+            },
         }));
     }
     parameters
 }
 
 /// A schema without the field that the path names.
-fn without(mut schema: Map<String, Value>, named: Option<&InPath>) -> Map<String, Value> {
-    let Some(named) = named else { return schema };
+fn without(mut schema: Map<String, Value>, in_path: Option<&str>) -> Map<String, Value> {
+    let Some(named) = in_path else { return schema };
     if let Some(Value::Object(properties)) = schema.get_mut("properties") {
-        properties.remove(named.name);
+        properties.remove(named);
     }
     if let Some(Value::Array(required)) = schema.get_mut("required") {
-        required.retain(|name| name != named.name);
+        required.retain(|name| name != named);
     }
     schema
 }
@@ -170,37 +178,37 @@ fn with_empty_words(mut schema: Map<String, Value>) -> Map<String, Value> {
     schema
 }
 
-fn responses(route: &Route, doc: &Doc) -> Map<String, Value> {
+fn responses(doc: &Doc, is_operation: bool, has_body: bool) -> Map<String, Value> {
     let Answer { about, media_type, schema } = &doc.answer;
     let good = json!({"description": about, "content": {*media_type: {"schema": schema()}}});
     let mut responses = Map::from_iter([("200".to_owned(), good)]);
-    let keyed: &[Code] = if doc.scope.is_some() { KEYED } else { &[] };
-    let body: &[Code] = if matches!(doc.input, Input::Body(_)) { &[Code::TooLarge] } else { &[] };
+    let keyed: &[ErrorCode] = if doc.scope.is_some() { KEYED } else { &[] };
+    let body: &[ErrorCode] = if has_body { &[ErrorCode::TooLarge] } else { &[] };
     for code in keyed.iter().chain(body).chain(doc.refusals) {
         responses.insert(status_of(*code).as_str().to_owned(), refusal(*code));
     }
-    if matches!(doc.input, Input::Body(_)) {
+    if has_body {
         let unsupported = json!({"description": "`invalid_argument`: the body is of another kind than JSON."});
         responses.insert(StatusCode::UNSUPPORTED_MEDIA_TYPE.as_str().to_owned(), with_error(unsupported));
         let slow = json!({"description": "`invalid_argument`: the body took too long to arrive."});
         responses.insert(StatusCode::REQUEST_TIMEOUT.as_str().to_owned(), with_error(slow));
     }
-    if matches!(route.run, Run::Keyed(_)) || doc.scope.is_some() {
-        responses.insert("500".to_owned(), refusal(Code::Internal));
+    if is_operation || doc.scope.is_some() {
+        responses.insert("500".to_owned(), refusal(ErrorCode::Internal));
     }
     responses
 }
 
-fn refusal(code: Code) -> Value {
+fn refusal(code: ErrorCode) -> Value {
     let mut response = with_error(json!({"description": format!("`{}`", code.as_str())}));
-    let waits = matches!(code, Code::Busy | Code::RateLimited | Code::Unavailable);
+    let waits = matches!(code, ErrorCode::Busy | ErrorCode::RateLimited | ErrorCode::Unavailable);
     if let Value::Object(fields) = &mut response {
         if waits {
             let seconds = json!({"type": "integer", "minimum": 1});
             let about = "Seconds after which it is worth another try.";
             fields.insert("headers".to_owned(), json!({"Retry-After": {"description": about, "schema": seconds}}));
         }
-        if code == Code::Unauthenticated {
+        if code == ErrorCode::Unauthenticated {
             let about = "What to send.";
             let header = json!({"description": about, "schema": {"type": "string"}});
             fields.insert("headers".to_owned(), json!({"WWW-Authenticate": header}));
@@ -220,7 +228,7 @@ fn with_error(mut response: Value) -> Value {
 fn error_schema() -> Value {
     let mut schema = output_schema::<ErrorBody>();
     if let Some(Value::Object(properties)) = schema.get_mut("properties") {
-        let codes: Vec<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
+        let codes: Vec<_> = ErrorCode::ALL.iter().map(|code| code.as_str()).collect();
         properties
             .insert("error".to_owned(), json!({"type": "string", "enum": codes, "description": "The stable word."}));
         properties.insert("status".to_owned(), json!({"const": "ERROR"}));

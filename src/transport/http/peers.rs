@@ -17,7 +17,7 @@ use super::{
     places::{self, Places},
     settings::Limits,
 };
-use crate::{service::Refusal, transport::owner::Owner};
+use crate::{operations::Refusal, transport::owner::Owner};
 
 /// When whoever has too many connections may try again.
 const AGAIN_AFTER: Duration = Duration::from_secs(10);

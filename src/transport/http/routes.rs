@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     domain::{audit::Action, scope::Scope},
-    service::Code,
+    operations::{Entry, ErrorCode},
 };
 
 /// One route.
@@ -45,8 +45,8 @@ pub(super) enum Run {
     Open(for<'a> fn(Visit<'a>) -> BoxFuture<'a, Result<Response, Problem>>),
     /// For holders of a credential, carrying MCP: its calls are counted where a tool is called.
     Carrier(for<'a> fn(Call<'a>, Arriving) -> BoxFuture<'a, Result<Response, Problem>>),
-    /// For holders of a credential.
-    Keyed(for<'a> fn(Call<'a>, Arriving) -> BoxFuture<'a, Result<Response, Problem>>),
+    /// For holders of a credential: an operation.
+    Operation(&'static Entry),
 }
 
 /// What the documentation says of a route.
@@ -58,29 +58,9 @@ pub(super) struct Doc {
     pub(super) description: &'static str,
     /// The scope it needs.
     pub(super) scope: Option<Scope>,
-    /// What the path names.
-    pub(super) in_path: Option<InPath>,
-    pub(super) input: Input,
     pub(super) answer: Answer,
     /// What it may be refused for, beside what holds for every route.
-    pub(super) refusals: &'static [Code],
-}
-
-/// A parameter in a path.
-pub(super) struct InPath {
-    pub(super) name: &'static str,
-    pub(super) about: &'static str,
-    pub(super) is_uuid: bool,
-}
-
-/// Where a route's arguments come from.
-pub(super) enum Input {
-    /// Nowhere, or from the path alone.
-    Nothing,
-    /// From the query.
-    Query(fn() -> Map<String, Value>),
-    /// From a JSON body.
-    Body(fn() -> Map<String, Value>),
+    pub(super) refusals: &'static [ErrorCode],
 }
 
 /// What a route answers.
@@ -102,21 +82,12 @@ impl Answer {
     }
 }
 
-/// Every route, by group.
-pub(super) static GROUPS: &[&[Route]] = &[
-    &rest::secrets::ROUTES,
-    &rest::codes::ROUTES,
-    &rest::seats::ROUTES,
-    &rest::audit::ROUTES,
-    &mcp::ROUTES,
-    &sse::ROUTES,
-    &oauth::ROUTES,
-    &health::ROUTES,
-    &openapi::ROUTES,
-];
+/// The routes that are no operation's, by group.
+static GROUPS: &[&[Route]] = &[&mcp::ROUTES, &sse::ROUTES, &oauth::ROUTES, &health::ROUTES, &openapi::ROUTES];
 
 /// Every route of a server, without the SSE transport's if that is off.
 pub(super) fn all(with_sse: bool) -> impl Iterator<Item = &'static Route> {
     let is_sse = |group: &&&[Route]| std::ptr::eq::<[Route]>(**group, &sse::ROUTES);
-    GROUPS.iter().filter(move |group| with_sse || !is_sse(group)).flat_map(|group| group.iter())
+    let others = GROUPS.iter().filter(move |group| with_sse || !is_sse(group));
+    rest::ROUTES.iter().chain(others.flat_map(|group| group.iter()))
 }

@@ -29,7 +29,7 @@ use super::{
     settings::Limits,
 };
 use crate::{
-    service::Refusal,
+    operations::Refusal,
     transport::{mcp::SessionEnd, owner::Owner},
 };
 

@@ -37,7 +37,7 @@ use super::{
 };
 use crate::{
     domain::{audit::Action, principal::Principal},
-    service::Refusal,
+    operations::Refusal,
     transport::{
         mcp::{McpServer, flawed_greeting},
         owner::Owner,

@@ -14,13 +14,12 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Buf as _, Bytes};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::{Instant, Sleep, sleep_until},
 };
 
-use super::{head::Heads, unread::worded};
+use super::head::Heads;
 
 /// Where a connection stands between requests: the service tells, the stream obeys.
 #[derive(Clone)]
@@ -60,14 +59,11 @@ pub(super) struct Timed<S> {
     heads: Heads,
     reading: Option<Pin<Box<Sleep>>>,
     writing: Option<Pin<Box<Sleep>>>,
-    /// What is left of something that goes out in place of what hyper writes.
-    instead: Bytes,
 }
 
 impl<S> Timed<S> {
     pub(super) fn new(inner: S, phase: Phase, head_wait: Duration, write_wait: Duration) -> Self {
-        let (reading, writing, instead) = (None, None, Bytes::new());
-        Self { inner, phase, head_wait, write_wait, heads: Heads::new(), reading, writing, instead }
+        Self { inner, phase, head_wait, write_wait, heads: Heads::new(), reading: None, writing: None }
     }
 
     /// Whether the head that is arriving took too long.
@@ -123,23 +119,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Timed<S> {
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        if this.instead.is_empty() {
-            let Some(instead) = worded(buf) else {
-                let written = Pin::new(&mut this.inner).poll_write(cx, buf);
-                return this.written(written, cx);
-            };
-            this.instead = instead;
-        }
-        while !this.instead.is_empty() {
-            let written = Pin::new(&mut this.inner).poll_write(cx, &this.instead);
-            match ready!(this.written(written, cx))? {
-                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                count => this.instead.advance(count),
-            }
-        }
-        Poll::Ready(Ok(buf.len()))
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.inner).poll_write(cx, buf);
+        self.written(written, cx)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -157,9 +139,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if let [only] = bufs {
-            return self.poll_write(cx, only);
-        }
         let written = Pin::new(&mut self.inner).poll_write_vectored(cx, bufs);
         self.written(written, cx)
     }

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::settings::Limits;
 use crate::{
     domain::{principal::Principal, time::Timestamp},
-    service::Refusal,
+    operations::Refusal,
     transport::owner::Owner,
 };
 

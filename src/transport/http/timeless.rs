@@ -1,13 +1,20 @@
 //! What is answered while the machine's clock can't be right. hyper writes the date into every answer, and panics at one that
 //! HTTP can't write; so such a connection never gets as far.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    fmt::Write as _,
+    time::{Duration, SystemTime},
+};
 
-use http::StatusCode;
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
-use super::unread::bare;
-use crate::{domain::time::Timestamp, service::Refusal};
+use super::answer::{error_body, protect};
+use crate::{
+    domain::time::Timestamp,
+    operations::{ErrorCode, Refusal},
+};
 
 /// Whether the date can be written that hyper would write now.
 pub(super) fn has_date() -> bool {
@@ -34,6 +41,19 @@ pub(super) async fn answer<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, wai
         stream.shutdown().await
     };
     let _ = tokio::time::timeout(wait, answer).await;
+}
+
+/// A whole answer in bytes, after which the connection ends.
+fn bare(status: StatusCode, code: ErrorCode, message: &str) -> Bytes {
+    let body = error_body(code, message.to_owned(), None);
+    let mut headers = HeaderMap::new();
+    protect(&mut headers, false);
+    let mut head = format!("HTTP/1.1 {status}\r\ncontent-type: application/json\r\nconnection: close\r\n");
+    for (name, value) in &headers {
+        let _ = write!(head, "{name}: {}\r\n", value.to_str().unwrap_or_default());
+    }
+    let _ = write!(head, "content-length: {}\r\n\r\n", body.len());
+    [head.into_bytes(), body].concat().into()
 }
 
 #[cfg(test)]

@@ -2,11 +2,9 @@
 
 use std::{
     future::pending,
-    panic::AssertUnwindSafe,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use futures::FutureExt as _;
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
@@ -21,30 +19,20 @@ use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    instructions::instructions_for,
-    tools::{Answer, Call, TOOLS, ToolSpec, listed},
+    patience::Progress,
+    tools::{instructions_for, listed},
 };
 use crate::{
     domain::{
         principal::{Client, Principal},
         text::Claim,
     },
-    service::{Refusal, Service},
-    transport::wire::{ErrorBody, depth_within_limit},
+    operations::{Answer, ApiCall, Entry, Refusal, Reveal, Service, Surface},
+    transport::{ErrorBody, pace::CallPace},
 };
 
 /// Milliseconds that a client may keep the list of tools: it changes with the caller's rights alone.
 const LIST_TTL_MS: u64 = 300_000;
-
-/// Whether the answer to a registration shows the seed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Reveal {
-    /// Once, as the mirrored API does.
-    #[default]
-    Once,
-    /// Never: it stays out of the model's context altogether.
-    Never,
-}
 
 /// Told when a session has ended. A carrier whose sessions end apart from their calls hands it over beside the caller.
 #[derive(Clone, Default)]
@@ -143,30 +131,30 @@ impl McpServer {
 
     async fn run(
         &self,
-        tool: &'static ToolSpec,
+        entry: &'static Entry,
         arguments: Map<String, Value>,
         context: &RequestContext<RoleServer>,
     ) -> Result<CallToolResult, ErrorData> {
         let caller = self.caller(context)?;
         let service = &self.shared.service;
-        let call = Call { service, caller: &caller, reveal: self.shared.reveal, context, tool };
-        if let Err(refusal) = admitted(&call, &arguments) {
-            return Ok(refused(&service.note_refusal(&caller, tool.action, refusal).await));
+        if let Err(refusal) = counted(&caller, context) {
+            return Ok(refused(&service.refuse_arguments(&caller, &entry.spec, refusal).await));
         }
+        let (surface, progress) = (Surface::Mcp { reveal: self.shared.reveal }, Progress(context));
+        let call = ApiCall { service, caller: &caller, surface, arguments, patience: &progress };
         // Dropping the call is what cancels it: a reserved step is given back then.
-        let ran = tokio::select! {
+        let answer = tokio::select! {
             biased;
-            ran = AssertUnwindSafe((tool.run)(call, arguments)).catch_unwind() => ran,
+            answer = entry.perform(call) => answer,
             () = abandoned(context) => return Ok(CallToolResult::error(Vec::new())),
         };
-        // rmcp would leave the caller of a tool that panics without any answer.
-        let ran = ran.unwrap_or_else(|_panic| Err(service.note_panic(tool.name)));
+        let result = answer.and_then(|answer| answered(&answer).map_err(|cause| service.bug(&cause)));
         tracing::debug!(
-            tool = tool.name,
-            outcome = ran.as_ref().map_or_else(|refusal| refusal.code().as_str(), |_| "ok"),
+            tool = entry.spec.name,
+            outcome = result.as_ref().map_or_else(|refusal| refusal.code().as_str(), |_| "ok"),
             "called"
         );
-        Ok(ran.map_or_else(|refusal| refused(&refusal), answered))
+        Ok(result.unwrap_or_else(|refusal| refused(&refusal)))
     }
 }
 
@@ -202,7 +190,7 @@ impl ServerHandler for McpServer {
         context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
         let caller = self.caller(&context)?;
-        let allowed = TOOLS.iter().zip(listed()).filter(|(spec, _)| spec.works_for(&caller));
+        let allowed = listed().iter().filter(|(entry, _)| entry.is_tool_for(&caller));
         let mut list = ListToolsResult::with_all_items(allowed.map(|(_, tool)| tool.clone()).collect());
         if is_2026(&context) {
             list.ttl_ms = Some(LIST_TTL_MS);
@@ -212,7 +200,7 @@ impl ServerHandler for McpServer {
     }
 
     fn get_tool(&self, name: &str) -> Option<Tool> {
-        listed().iter().find(|tool| tool.name == name).cloned()
+        listed().iter().map(|(_, tool)| tool).find(|tool| tool.name == name).cloned()
     }
 
     async fn on_custom_request(
@@ -226,11 +214,9 @@ impl ServerHandler for McpServer {
         }
         // A call that rmcp could not read as one: models write arguments as text, for one.
         let sent = |name| request.params.as_ref().and_then(|params| params.get(name));
-        let tool = tool_named(sent("name").and_then(Value::as_str).unwrap_or_default())?;
+        let entry = tool_named(sent("name").and_then(Value::as_str).unwrap_or_default())?;
         let caller = self.caller(&context)?;
-        let service = &self.shared.service;
-        let call = Call { service, caller: &caller, reveal: self.shared.reveal, context: &context, tool };
-        let refusal = match (admitted(&call, &Map::new()), sent("arguments")) {
+        let refusal = match (counted(&caller, &context), sent("arguments")) {
             (Err(refusal), _) => refusal,
             (Ok(()), Some(Value::String(_))) => {
                 Refusal::invalid("arguments", "must be a JSON object, not a text that holds one")
@@ -243,7 +229,7 @@ impl ServerHandler for McpServer {
                 return Err(ErrorData::invalid_params(problem, None));
             }
         };
-        let refusal = service.note_refusal(&caller, tool.action, refusal).await;
+        let refusal = self.shared.service.refuse_arguments(&caller, &entry.spec, refusal).await;
         let mut result = refused(&refusal);
         if !is_2026(&context) {
             // rmcp sees to that in the answers to what it could read.
@@ -280,13 +266,11 @@ async fn abandoned(context: &RequestContext<RoleServer>) {
     }
 }
 
-/// Whether a call gets as far as its tool.
-fn admitted(call: &Call<'_>, arguments: &Map<String, Value>) -> Result<(), Refusal> {
-    call.count_call()?;
-    if !call.caller.may(call.tool.scope) {
-        return Err(Refusal::MissingScope(call.tool.scope));
-    }
-    if depth_within_limit(arguments) { Ok(()) } else { Err(Refusal::invalid("arguments", "are nested too deeply")) }
+/// Counts a call, where the carrier limits its caller's.
+fn counted(caller: &Principal, context: &RequestContext<RoleServer>) -> Result<(), Refusal> {
+    let parts = context.extensions.get::<http::request::Parts>();
+    let pace = parts.and_then(|parts| parts.extensions.get::<CallPace>());
+    pace.map_or(Ok(()), |pace| pace.count(caller))
 }
 
 /// Whether the request is of the revision of 2026-07-28, whose results say more of themselves.
@@ -294,17 +278,18 @@ fn is_2026(context: &RequestContext<RoleServer>) -> bool {
     context.protocol_version().is_some_and(|version| version >= ProtocolVersion::V_2026_07_28)
 }
 
-fn tool_named(name: &str) -> Result<&'static ToolSpec, ErrorData> {
+fn tool_named(name: &str) -> Result<&'static Entry, ErrorData> {
     // The name may hold anything, so it is not repeated.
     let unknown = || ErrorData::invalid_params("`params.name` is no tool's name; tools/list shows them", None);
-    TOOLS.iter().find(|tool| tool.name == name).ok_or_else(unknown)
+    Entry::named(name).filter(|entry| entry.api.words.is_some()).ok_or_else(unknown)
 }
 
 /// An answer in both forms.
-fn answered(answer: Answer) -> CallToolResult {
-    let mut result = CallToolResult::success(vec![ContentBlock::text(answer.text)]);
-    result.structured_content = Some(answer.value);
-    result
+fn answered(answer: &Answer) -> serde_json::Result<CallToolResult> {
+    let text = String::from_utf8(answer.bytes()?).unwrap_or_default();
+    let mut result = CallToolResult::success(vec![ContentBlock::text(text)]);
+    result.structured_content = Some(answer.value()?);
+    Ok(result)
 }
 
 /// A refusal as text alone: clients exist that hold `structuredContent` against the output schema even of an error.

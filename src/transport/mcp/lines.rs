@@ -1,39 +1,29 @@
-//! Lines of an input, none longer than a message may be.
+//! Lines of an input, in bounded memory.
 
-use std::{future::pending, io};
+use std::{future::pending, io, mem};
 
-use tokio::io::{AsyncBufRead, AsyncBufReadExt as _};
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _};
 use zeroize::Zeroize as _;
 
+use super::wiped::WipedReader;
 use crate::domain::limits::LINE_BYTES_MAX;
 
-/// What a buffer may keep of its size between lines.
-const KEPT_BYTES: usize = 64 * 1024;
+/// What a buffer keeps of its size between lines.
+pub(super) const KEPT_BYTES: usize = 64 * 1024;
 /// Room from the start, for a line such as most are: a buffer that grows leaves copies of what it held behind.
-const READY_BYTES: usize = 4 * 1024;
+pub(super) const READY_BYTES: usize = 4 * 1024;
 
-/// Reads lines of at most [`LINE_BYTES_MAX`] bytes beside their line break.
+/// Reads lines.
 pub(super) struct Lines<R> {
-    input: R,
+    input: WipedReader<R>,
     line: Vec<u8>,
-    /// The rest of this line is left out.
-    skipping: bool,
-    /// The line was given out.
-    given: bool,
+    /// The line was not read to its end: what follows is its rest.
+    cut: bool,
 }
 
-/// What was read.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Line<'a> {
-    /// A line, without its line break.
-    Whole(&'a [u8]),
-    /// The beginning of a line that is too long. What is left of it is not read.
-    TooLong,
-}
-
-impl<R: AsyncBufRead + Unpin> Lines<R> {
+impl<R: AsyncRead + Unpin> Lines<R> {
     pub(super) fn new(input: R) -> Self {
-        Self { input, line: Vec::with_capacity(READY_BYTES), skipping: false, given: false }
+        Self { input: WipedReader::new(input), line: Vec::with_capacity(READY_BYTES), cut: false }
     }
 
     /// Waits for the end of the input, for ever if something else comes first. That stays to be read.
@@ -41,68 +31,30 @@ impl<R: AsyncBufRead + Unpin> Lines<R> {
         if self.input.fill_buf().await?.is_empty() { Ok(()) } else { pending().await }
     }
 
-    /// The next line; `None` at the end. Safe to drop at any moment: what was read is kept for the next call.
-    pub(super) async fn next(&mut self) -> io::Result<Option<Line<'_>>> {
-        if std::mem::take(&mut self.given) {
+    /// The next line without its break; `None` at the end. Of a line with more than [`LINE_BYTES_MAX`] bytes only the beginning
+    /// is given, which has more as well.
+    pub(super) async fn next(&mut self) -> io::Result<Option<&[u8]>> {
+        loop {
             // A seed may have stood there.
             self.line.as_mut_slice().zeroize();
             self.line.clear();
             self.line.shrink_to(KEPT_BYTES);
-        }
-        loop {
-            let read = self.input.fill_buf().await?;
-            if read.is_empty() {
-                // The last line may end with the input.
-                let last = !self.line.is_empty() && !std::mem::replace(&mut self.given, true);
-                return Ok(last.then_some(Line::Whole(without_break(&self.line))));
+            let most = LINE_BYTES_MAX + "\r\n".len();
+            if (&mut self.input).take(most as u64).read_until(b'\n', &mut self.line).await? == 0 {
+                return Ok(None);
             }
-            let ends = read.iter().position(|byte| *byte == b'\n');
-            let taken = ends.map_or(read.len(), |at| at + 1);
-            let skipped = self.skipping;
-            if !skipped {
-                self.line.extend_from_slice(read.get(..taken).unwrap_or_default());
-            }
-            self.input.consume(taken);
-            let fits = without_break(&self.line).len() <= LINE_BYTES_MAX;
-            self.skipping = ends.is_none() && (skipped || !fits);
-            if skipped {
-                continue;
-            }
-            if !fits {
-                self.line.clear();
-                return Ok(Some(Line::TooLong));
-            }
-            if ends.is_some() {
-                self.given = true;
-                return Ok(Some(Line::Whole(without_break(&self.line))));
+            let whole = self.line.pop_if(|last| *last == b'\n').is_some();
+            self.line.pop_if(|last| *last == b'\r');
+            if !mem::replace(&mut self.cut, !whole) {
+                return Ok(Some(&self.line));
             }
         }
     }
-}
-
-fn without_break(line: &[u8]) -> &[u8] {
-    let line = line.strip_suffix(b"\n").unwrap_or(line);
-    line.strip_suffix(b"\r").unwrap_or(line)
 }
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::BufReader;
-
     use super::*;
-
-    /// Each line's length, or `None` if it was too long; read through a buffer of this size.
-    async fn lengths(input: &[u8], buffer: usize) -> Vec<Option<usize>> {
-        let mut lines = Lines::new(BufReader::with_capacity(buffer, input));
-        let mut lengths = Vec::new();
-        while let Some(line) = lines.next().await.unwrap() {
-            lengths.push(match line {
-                Line::Whole(line) => Some(line.len()),
-                Line::TooLong => None,
-            });
-        }
-        lengths
-    }
 
     #[tokio::test]
     async fn lines_come_whole_and_one_that_is_too_long_hurts_no_other() {
@@ -119,32 +71,31 @@ mod tests {
             b"three\nthe end".to_vec(),
         ]
         .concat();
-        let most = Some(LINE_BYTES_MAX);
-        let expected = [Some(3), Some(0), most, most, None, Some(3), None, None, None, Some(5), Some(7)];
-        for buffer in [1000, 8192, 2 * LINE_BYTES_MAX] {
-            assert_eq!(lengths(&input, buffer).await, expected, "{buffer}");
+        let mut lines = Lines::new(input.as_slice());
+        let mut lengths = Vec::new();
+        while let Some(line) = lines.next().await.unwrap() {
+            lengths.push((line.len() <= LINE_BYTES_MAX).then_some(line.len()));
         }
+        let most = Some(LINE_BYTES_MAX);
+        assert_eq!(lengths, [Some(3), Some(0), most, most, None, Some(3), None, None, None, Some(5), Some(7)]);
+    }
+
+    #[tokio::test]
+    async fn a_line_that_is_too_long_is_told_before_its_end() {
+        let (mut host, ours) = tokio::io::duplex(4 * LINE_BYTES_MAX);
+        let mut lines = Lines::new(ours);
+        tokio::io::AsyncWriteExt::write_all(&mut host, &vec![b'x'; 2 * LINE_BYTES_MAX]).await.unwrap();
+        assert!(lines.next().await.unwrap().is_some_and(|line| line.len() > LINE_BYTES_MAX));
     }
 
     #[tokio::test]
     async fn the_end_is_seen_and_nothing_is_lost_by_looking_for_it() {
-        let mut lines = Lines::new(BufReader::new(&b"one\ntwo"[..]));
+        let mut lines = Lines::new(&b"one\ntwo"[..]);
         for line in [&b"one"[..], b"two"] {
             assert!(futures::FutureExt::now_or_never(lines.end()).is_none());
-            assert_eq!(lines.next().await.unwrap(), Some(Line::Whole(line)));
+            assert_eq!(lines.next().await.unwrap(), Some(line));
         }
         lines.end().await.unwrap();
         assert_eq!(lines.next().await.unwrap(), None);
-    }
-
-    #[tokio::test]
-    async fn a_line_survives_a_reader_that_gives_up() {
-        let (mut host, ours) = tokio::io::duplex(64);
-        let mut lines = Lines::new(BufReader::new(ours));
-        for piece in ["begin", "ning", " and end\n"] {
-            assert!(futures::FutureExt::now_or_never(lines.next()).is_none());
-            tokio::io::AsyncWriteExt::write_all(&mut host, piece.as_bytes()).await.unwrap();
-        }
-        assert_eq!(lines.next().await.unwrap(), Some(Line::Whole(b"beginning and end")));
     }
 }

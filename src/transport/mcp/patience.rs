@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rmcp::{RoleServer, model::ProgressNotificationParam, service::RequestContext};
 
-use crate::service::Patience;
+use crate::operations::Patience;
 
 /// MCP progress, for the clients that asked for it. Looked for when there is a wait, since most calls have none.
 pub(super) struct Progress<'a>(pub(super) &'a RequestContext<RoleServer>);

@@ -1,22 +1,31 @@
 //! The sidecar: MCP on standard input and output, for the host that started it.
+//!
+//! Ours rather than rmcp's transport, which drops a line that is too long or can't be read without an answer, ends the process
+//! at a notification before the first request, writes what it could not read into the log, takes two requests with one id for
+//! one, and wakes the host once for every answer.
 
-use std::{io, time::Duration};
+use std::{convert::Infallible, future::ready, io, time::Duration};
 
+use futures::sink;
 use rmcp::{
     ErrorData, ServiceExt as _,
     model::{ClientJsonRpcMessage, ServerJsonRpcMessage},
     transport::stdio_pipes,
 };
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader};
-use tokio_util::sync::CancellationToken;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
+    sync::watch,
+};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use zeroize::Zeroize as _;
 
 use super::{
     McpServer,
-    direct::Direct,
-    lines::{Line, Lines},
+    lines::{KEPT_BYTES, Lines, READY_BYTES},
     message::read_message,
-    outbox::Outbox,
-    pipe::Pipe,
+    reader::Reader,
+    traffic::Traffic,
+    wiped::wipe,
 };
 
 /// Why a sidecar ended otherwise than by its host closing standard input.
@@ -59,13 +68,10 @@ pub async fn refuse(reason: &str) {
 /// The same on any pair of byte streams.
 pub async fn refuse_on(input: impl AsyncRead + Unpin, mut output: impl AsyncWrite + Unpin, reason: &str) {
     let answered = async {
-        let mut lines = Lines::new(BufReader::new(input));
+        let mut lines = Lines::new(input);
         while let Some(line) = lines.next().await? {
-            let Line::Whole(line) = line else { continue };
-            let asked = match read_message(line) {
-                Ok(ClientJsonRpcMessage::Request(request)) => request.id,
-                _ => continue,
-            };
+            let Ok(Some(ClientJsonRpcMessage::Request(request))) = read_message(line) else { continue };
+            let asked = request.id;
             let error = ServerJsonRpcMessage::error(ErrorData::internal_error(reason.to_owned(), None), Some(asked));
             let mut text = serde_json::to_vec(&error)?;
             text.push(b'\n');
@@ -87,12 +93,17 @@ where
     I: AsyncRead + Send + Unpin + 'static,
     O: AsyncWrite + Send + Unpin + 'static,
 {
-    let ended = stop.child_token();
-    let outbox = Outbox::new(ended.clone());
-    let hands_on = tokio::spawn(outbox.clone().hand_on(output));
-    let pipe = Pipe::new(input, outbox.clone(), server.clone(), ended);
-    let whole = async {
-        let ended = match Direct::new(server).serve(pipe).await {
+    let (no_more, over) = (stop.child_token(), CancellationToken::new());
+    let traffic = watch::Sender::new(Traffic::default());
+    let mut writing = tokio::spawn(write(traffic.clone(), output, over.clone(), no_more.clone().drop_guard()));
+    let messages = Reader::new(input, traffic.clone(), server.clone(), no_more).messages();
+    let answers = sink::unfold(traffic, |traffic, message: ServerJsonRpcMessage| {
+        traffic.send_modify(|traffic| traffic.answer(&message));
+        wipe(message);
+        ready(Ok::<_, Infallible>(traffic))
+    });
+    let session = async {
+        let ended = match server.serve((answers, messages)).await {
             Ok(session) => session.waiting().await.map(drop).map_err(|cause| {
                 tracing::error!(%cause, "the session's task failed");
                 StdioError::Session
@@ -101,18 +112,60 @@ where
             // Its text may quote what the client sent, so it is not logged.
             Err(_) => Err(StdioError::Handshake),
         };
+        over.cancel();
         // What was said last may still be on its way: to a host that reads it.
-        (ended, outbox.emptied_or_stuck(SILENCE).await)
+        (ended, (&mut writing).await)
     };
-    let (ended, handed_on) = tokio::select! {
-        both = whole => both,
+    let (outcome, written) = tokio::select! {
+        both = session => both,
         // Who told this process to end does not wait for long.
-        () = async { stop.cancelled().await; tokio::time::sleep(LAST_ANSWERS).await } => (Ok(()), Ok(())),
+        () = async { stop.cancelled().await; tokio::time::sleep(LAST_ANSWERS).await } => (Ok(()), Ok(Ok(()))),
     };
-    hands_on.abort();
-    match handed_on.map_err(|cause| (cause.kind(), cause)) {
-        // A socket says so otherwise than a pipe.
-        Ok(()) | Err((io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset, _)) => ended,
-        Err((_, cause)) => ended.and(Err(StdioError::Output(cause))),
+    writing.abort();
+    match written.unwrap_or_else(|failed| Err(failed.into())) {
+        Ok(()) => outcome,
+        // The host is gone. A socket says so otherwise than a pipe.
+        Err(cause) if matches!(cause.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => outcome,
+        Err(cause) => outcome.and(Err(StdioError::Output(cause))),
+    }
+}
+
+/// Writes what is ready until the session is over: what has come together leaves in one write, and the host wakes once for
+/// all of it. Dropping `_no_more` tells the reading half that the output has failed.
+async fn write<O: AsyncWrite + Unpin>(
+    traffic: watch::Sender<Traffic>,
+    mut output: O,
+    over: CancellationToken,
+    _no_more: DropGuard,
+) -> io::Result<()> {
+    let mut changes = traffic.subscribe();
+    let mut lines = Vec::with_capacity(READY_BYTES);
+    loop {
+        tokio::select! {
+            biased;
+            _ = changes.wait_for(|traffic| !traffic.unwritten.is_empty()) => {}
+            () = over.cancelled() => return Ok(()),
+        }
+        // A seed or a code may have stood there.
+        lines.as_mut_slice().zeroize();
+        lines.clear();
+        lines.shrink_to(KEPT_BYTES);
+        traffic.send_modify(|traffic| std::mem::swap(&mut traffic.unwritten, &mut lines));
+        let mut left = lines.as_slice();
+        while !left.is_empty() {
+            let Some(count) = while_read(output.write(left), &over).await else { return Ok(()) };
+            left = left.get(count?..).filter(|rest| rest.len() < left.len()).ok_or(io::ErrorKind::WriteZero)?;
+        }
+        let Some(flushed) = while_read(output.flush(), &over).await else { return Ok(()) };
+        flushed?;
+    }
+}
+
+/// Waits for a write; `None` if the session is over and the host reads nothing for a while.
+async fn while_read<T>(write: impl Future<Output = T>, over: &CancellationToken) -> Option<T> {
+    tokio::select! {
+        biased;
+        done = write => Some(done),
+        () = async { over.cancelled().await; tokio::time::sleep(SILENCE).await } => None,
     }
 }

@@ -160,16 +160,16 @@ fn request(dice: &mut Dice, token: &str) -> (Vec<u8>, bool) {
 }
 
 #[test]
-fn a_head_that_cant_be_read_is_answered_as_everything_else_is() {
+fn a_head_that_cant_be_read_is_refused_and_ends_its_connection() {
     let server = Server::start();
     let many = "x: y\r\n".repeat(100);
     let long = format!("x: {}\r\n", "y".repeat(20_000));
-    for (head, status, code) in [
-        ("G\u{1}T / HTTP/1.1\r\n", 400, "invalid_argument"),
-        ("GET / HTTP/1.1\r\nno colon\r\n", 400, "invalid_argument"),
-        ("GET / HTTP/7.0\r\n", 400, "invalid_argument"),
-        (&*format!("GET / HTTP/1.1\r\n{many}"), 431, "too_large"),
-        (&*format!("GET / HTTP/1.1\r\n{long}"), 431, "too_large"),
+    for (head, status) in [
+        ("G\u{1}T / HTTP/1.1\r\n", 400),
+        ("GET / HTTP/1.1\r\nno colon\r\n", 400),
+        ("GET / HTTP/7.0\r\n", 400),
+        (&*format!("GET / HTTP/1.1\r\n{many}"), 431),
+        (&*format!("GET / HTTP/1.1\r\n{long}"), 431),
     ] {
         for earlier in [0, 1] {
             let mut client = server.client();
@@ -179,12 +179,7 @@ fn a_head_that_cant_be_read_is_answered_as_everything_else_is() {
             }
             client.write(format!("{head}\r\n").as_bytes());
             let answer = client.read();
-            assert_eq!(answer.refusal(), (status, code.to_owned()), "{head}");
-            assert_eq!(answer.header("content-type"), Some("application/json"));
-            assert_eq!(
-                (answer.header("cache-control"), answer.header("connection")),
-                (Some("no-store"), Some("close"))
-            );
+            assert_eq!((answer.status, answer.header("connection")), (status, Some("close")), "{head}");
             assert!(client.try_read().is_none(), "it has ended");
         }
     }
@@ -251,8 +246,10 @@ fn a_malformed_request_is_refused_and_nothing_breaks() {
         let answered = client.head();
         let [json, empty] = [("content-type", "application/json"), ("content-length", "0")]
             .map(|(name, value)| (name.to_owned(), value.to_owned()));
+        // A head that can't be read is answered before our own code sees it, with a status alone.
         let fits = answered.as_ref().map_or(!whole, |(status, headers)| {
-            *status < 400 || *status < 500 && headers.contains(&json) && !headers.contains(&empty)
+            let says_why = headers.contains(&json) && !headers.contains(&empty);
+            *status < 400 || *status < 500 && (says_why || matches!(status, 400 | 431) && headers.contains(&empty))
         });
         assert!(fits, "request {nth}: {answered:?}: {}", String::from_utf8_lossy(&sent));
     }

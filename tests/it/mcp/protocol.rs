@@ -1,6 +1,15 @@
 //! The protocol itself, with each trap of the SDK that we know of.
 
-use std::time::Duration;
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use countersign::{
     domain::{
@@ -12,7 +21,7 @@ use countersign::{
     transport::mcp::{McpServer, Reveal, stdio},
 };
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncBufReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader};
 use tokio_util::sync::CancellationToken;
 
 use super::Wire;
@@ -294,6 +303,56 @@ async fn a_host_that_closes_its_end_is_answered_in_full() {
 #[tokio::test]
 async fn a_server_that_is_told_to_end_answers_in_full() {
     ended_while_one_waits(true).await;
+}
+
+/// Counts the writes that reach it.
+struct Counted<W>(W, Arc<AtomicUsize>);
+
+impl<W: AsyncWrite + Unpin> AsyncWrite for Counted<W> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+#[tokio::test]
+async fn answers_that_are_ready_together_leave_in_one_write_and_in_order() {
+    let vault = Vault::new();
+    let caller = Principal::stdio(vault.account, ScopeSet::ALL, None);
+    let server = McpServer::for_caller(vault.service.clone(), caller, Reveal::Once);
+    let (mut host, theirs) = tokio::io::duplex(1 << 20);
+    let (input, output) = tokio::io::split(theirs);
+    let writes = Arc::new(AtomicUsize::new(0));
+    let output = Counted(output, Arc::clone(&writes));
+    tokio::spawn(stdio::serve_on(server, input, output, CancellationToken::new()));
+    let client = json!({"name": "t", "version": "1"});
+    let hello = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": client});
+    let request = |id: u64, method: &str, params: &Value| {
+        format!("{}\n", json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}))
+    };
+    host.write_all(request(0, "initialize", &hello).as_bytes()).await.unwrap();
+    let mut lines = BufReader::new(host).lines();
+    lines.next_line().await.unwrap();
+    let before = writes.load(Ordering::Relaxed);
+
+    let many = (1..=20).map(|id| request(id, "ping", &json!({}))).collect::<String>();
+    lines.get_mut().get_mut().write_all(many.as_bytes()).await.unwrap();
+    let mut ids = Vec::new();
+    for _ in 1..=20 {
+        let answer: Value = serde_json::from_str(&lines.next_line().await.unwrap().unwrap()).unwrap();
+        ids.push(answer["id"].as_u64().unwrap());
+    }
+
+    assert_eq!(ids, (1..=20).collect::<Vec<_>>());
+    assert_eq!(writes.load(Ordering::Relaxed) - before, 1);
 }
 
 #[tokio::test]

@@ -150,7 +150,11 @@ pub(super) fn meant(uri: &str, said: Names) -> Result<(Zeroizing<String>, Vec<Re
 
 /// A picture that is too large is what was typed, not what was sent.
 fn too_large(failure: Failure) -> Failure {
-    if let Failure::Failed { code: ErrorCode::TooLarge, message } = failure { Failure::invalid(message) } else { failure }
+    if let Failure::Failed { code: ErrorCode::TooLarge, message } = failure {
+        Failure::invalid(message)
+    } else {
+        failure
+    }
 }
 
 fn one_line(text: &str) -> Result<Zeroizing<String>, Failure> {

@@ -21,7 +21,7 @@ use crate::{
     },
     transport::{
         cli::{Ending, Failure, Session, numbers::counted_len, output::Console},
-        once::{flaws_of, named_twice_by_item},
+        json::Json,
     },
 };
 
@@ -60,7 +60,7 @@ struct Meant {
 /// What `secret export --json` prints.
 #[derive(Deserialize)]
 struct Exported {
-    uris: Vec<Value>,
+    uris: Vec<Json>,
 }
 
 /// What was stored, for programs.
@@ -200,7 +200,7 @@ fn from_lines(text: &str) -> Vec<Entry> {
 /// An array of URIs, or of what a registration takes; or what our own export prints.
 fn from_json(text: &str) -> Result<Vec<Entry>, Failure> {
     let exported = text.trim_start().starts_with('{');
-    let values: serde_json::Result<Vec<Value>> = if exported {
+    let values: serde_json::Result<Vec<Json>> = if exported {
         serde_json::from_str::<Exported>(text).map(|exported| exported.uris)
     } else {
         serde_json::from_str(text)
@@ -211,12 +211,11 @@ fn from_json(text: &str) -> Result<Vec<Entry>, Failure> {
         Failure::invalid(format!("line {}: not {wanted}", cause.line()))
     })?;
     // Of a field that is named twice, what was read is the one or the other.
-    if exported && flaws_of(text.as_bytes()).twice.is_some() {
+    if exported && serde_json::from_str(text).is_ok_and(|Json { repeated, .. }| repeated.is_some()) {
         return Err(Failure::invalid("the document names a field twice"));
     }
-    let mut twice = named_twice_by_item(text.as_bytes()).into_iter();
-    let entry = |(value, number): (Value, usize)| {
-        let read = match twice.next().flatten() {
+    let entry = |(Json { value, repeated }, number): (Json, usize)| {
+        let read = match repeated {
             Some(field) => Err(named_twice(&field)),
             None => of_value(value),
         };

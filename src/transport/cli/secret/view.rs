@@ -8,12 +8,10 @@ use crate::{
         Export, SecretCreateResponse,
         answers::{self, OK, Revealed},
     },
-    transport::{
-        cli::{
-            Failure, Session,
-            names::ShortIds,
-            output::{Console, Table},
-        },
+    transport::cli::{
+        Failure, Session,
+        names::ShortIds,
+        output::{Console, Table},
     },
 };
 

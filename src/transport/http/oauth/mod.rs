@@ -15,13 +15,12 @@ use serde::Serialize;
 use super::{
     answer::{Problem, with_json},
     door::Visit,
-    routes::{Answer, Doc, Input, Route, Run, Takes},
+    routes::{Answer, Doc, Route, Run, Takes},
     settings::{HttpSettings, OAuthSettings},
 };
 use crate::{
     domain::{audit::Action, scope::Scope, time::Timestamp},
-    service::Offered,
-    transport::wire::output_schema,
+    operations::{Offered, output_schema},
 };
 use keys::Keys;
 
@@ -67,10 +66,8 @@ const fn route(path: &'static str, id: &'static str) -> Route {
             description: "Where an access token for this server comes from (RFC 9728). Needs no key; not found where no \
                           identity provider is set up.",
             scope: None,
-            in_path: None,
-            input: Input::Nothing,
             answer: Answer::json("The document.", output_schema::<ProtectedResource>),
-            refusals: &[crate::service::Code::NotFound],
+            refusals: &[crate::operations::ErrorCode::NotFound],
         }),
     }
 }

@@ -1,0 +1,203 @@
+//! From JSON to an operation, by the schema that callers are shown. A mistake is answered with the field and what it accepts,
+//! never with what was sent: somebody may have put a seed into the wrong field. Even a field's name is repeated only if it
+//! can be nothing else.
+
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use super::{Refusal, bounds::ACCEPTS};
+use crate::domain::{limits::JSON_DEPTH_MAX, text::looks_sensitive};
+
+/// Characters of a field's name that an error repeats at most.
+const NAME_CHARS_MAX: usize = 32;
+
+/// Fields that hosts are known to add to the arguments of every tool, and who does. They say nothing to us.
+const HOST_FIELDS: [(&str, &str); 5] =
+    [("toolCallId", "n8n"), ("sessionId", "n8n"), ("action", "n8n"), ("chatInput", "n8n"), ("task_progress", "Cline")];
+
+/// What some arguments are read by.
+#[derive(Clone, Copy)]
+pub struct Fields {
+    schema: &'static Map<String, Value>,
+    /// A field that stands elsewhere, so that no error offers it.
+    apart: Option<&'static str>,
+}
+
+impl Fields {
+    pub(super) const fn of(schema: &'static Map<String, Value>, apart: Option<&'static str>) -> Self {
+        Self { schema, apart }
+    }
+
+    fn properties(self) -> Option<&'static Map<String, Value>> {
+        self.schema.get("properties").and_then(Value::as_object)
+    }
+
+    fn field(self, name: &str) -> Option<(&'static str, &'static Value)> {
+        self.properties()?.get_key_value(name).map(|(name, field)| (name.as_str(), field))
+    }
+
+    /// The fields that a caller may name here.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        let all = self.properties().into_iter().flat_map(Map::keys).map(String::as_str);
+        all.filter(move |name| Some(*name) != self.apart)
+    }
+
+    /// The value that a text stands for: where everything is text, as in a URL, or where somebody made text of it, as models
+    /// do. A text that is exactly a number, or `true` or `false`, is taken as that where one is asked for.
+    pub fn value_of(self, name: &str, text: String) -> Value {
+        let kind = self.field(name).and_then(|(_, field)| field.get("type")).and_then(Value::as_str);
+        match (kind, text.as_str()) {
+            (Some("integer"), number) => number.parse().map_or_else(|_| Value::String(text), Value::Number),
+            (Some("boolean"), "true") => Value::Bool(true),
+            (Some("boolean"), "false") => Value::Bool(false),
+            _ => Value::String(text),
+        }
+    }
+
+    /// Puts right what hosts and models send beside or in place of what a tool takes.
+    pub(super) fn put_right(self, arguments: &mut Map<String, Value>) {
+        arguments.retain(|name, value| {
+            if self.field(name).is_none() {
+                return !HOST_FIELDS.iter().any(|(of_host, _)| name == of_host);
+            }
+            if let Value::String(text) = value {
+                *value = self.value_of(name, std::mem::take(text));
+            }
+            true
+        });
+    }
+
+    /// Reads arguments from `place`, which is what a caller knows them by, such as `body`.
+    ///
+    /// Null and the empty text mean that a field is left out: models that must fill in every field, and forms, have no other
+    /// way to say so.
+    ///
+    /// # Errors
+    /// [`Refusal::Invalid`], which names the field and the accepted values.
+    pub(super) fn read<T: DeserializeOwned>(
+        self,
+        place: &'static str,
+        mut arguments: Map<String, Value>,
+    ) -> Result<T, Refusal> {
+        if !depth_within_limit(&arguments) {
+            let problem = if place == "arguments" { "are nested too deeply" } else { "is nested too deeply" };
+            return Err(Refusal::invalid(place, problem));
+        }
+        let unknown =
+            |name: &str| Refusal::invalid(place, format!("has {}", not_known("field", name, "this", self.names())));
+        if let Some(name) = arguments.keys().find(|given| self.field(given).is_none()) {
+            return Err(unknown(name));
+        }
+        arguments.retain(|_, value| !matches!(value, Value::Null) && value.as_str() != Some(""));
+        let required = self.schema.get("required").and_then(Value::as_array).into_iter().flatten();
+        let missing = required.filter_map(Value::as_str).find(|name| !arguments.contains_key(*name));
+        if let Some((name, field)) = missing.and_then(|name| self.field(name)) {
+            return Err(Refusal::invalid(name, format!("is required: {}", accepts(field))));
+        }
+        serde_path_to_error::deserialize(Value::Object(arguments)).map_err(|error| {
+            match self.field(&error.path().to_string()) {
+                Some((name, field)) => Refusal::invalid(name, format!("must be {}", accepts(field))),
+                None => unknown(""),
+            }
+        })
+    }
+}
+
+/// What a field accepts, in words.
+fn accepts(field: &Value) -> &str {
+    match (field.get(ACCEPTS).and_then(Value::as_str), field.get("type").and_then(Value::as_str)) {
+        (Some(words), _) => words,
+        (None, Some("boolean")) => "true or false",
+        (None, _) => "a text",
+    }
+}
+
+/// That something is not known, by its name if that can be repeated, and what is: `what` is a field, say, of `whose`.
+pub fn not_known<'a>(what: &str, name: &str, whose: &str, known: impl Iterator<Item = &'a str>) -> String {
+    let named = if is_plain(name) { format!(" `{name}`") } else { String::new() };
+    let known: Vec<_> = known.collect();
+    let all = known.iter().map(|known| format!("`{known}`")).collect::<Vec<_>>().join(", ");
+    match (known.is_empty(), nearest(name, &known)) {
+        (true, _) => format!("a {what}{named} that is not known; {whose} takes none"),
+        (false, None) => format!("a {what}{named} that is not known; the known ones are {all}"),
+        (false, Some(meant)) => {
+            format!("a {what}{named} that is not known; did you mean `{meant}`? The known ones are {all}")
+        }
+    }
+}
+
+/// The known name that an unknown one is most likely a slip of: less than half of its letters differ, whatever its case and
+/// joints.
+fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
+    let letters = |name: &str| -> String {
+        name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
+    };
+    if name.len() > NAME_CHARS_MAX {
+        return None;
+    }
+    let given = letters(name);
+    let near = known.iter().filter_map(|known| {
+        let meant = letters(known);
+        let distance = strsim::osa_distance(&given, &meant);
+        (2 * distance < given.len().max(meant.len())).then_some((distance, *known))
+    });
+    near.min_by_key(|(distance, _)| *distance).map(|(_, known)| known)
+}
+
+/// Whether a name is one such as programs have, and no secret that was pasted into its place.
+fn is_plain(name: &str) -> bool {
+    let begins = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    let goes_on = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    // Part of a seed is written in capitals; a name is not.
+    let speaks = name.contains(|c: char| c.is_ascii_lowercase());
+    begins && goes_on && speaks && name.len() <= NAME_CHARS_MAX && !looks_sensitive(name)
+}
+
+/// Whether a value is nested no deeper than the limit.
+pub fn depth_within_limit(value: &Map<String, Value>) -> bool {
+    let holds = |value: &Value| value.is_array() || value.is_object();
+    // Most hold nothing.
+    let mut level: Vec<&Value> = value.values().filter(|value| holds(value)).collect();
+    for _ in 1..JSON_DEPTH_MAX {
+        if level.is_empty() {
+            return true;
+        }
+        let mut next: Vec<&Value> = Vec::new();
+        for value in level {
+            match value {
+                Value::Array(items) => next.extend(items),
+                Value::Object(fields) => next.extend(fields.values()),
+                Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+            }
+        }
+        level = next;
+    }
+    !level.into_iter().any(holds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_known_name_is_offered_if_it_is_near() {
+        let known = ["max_wait", "min_validity", "purpose", "seat_id", "secret_id", "single_use"];
+        for (name, meant) in [
+            ("singleUse", Some("single_use")),
+            ("single", Some("single_use")),
+            ("single-use", Some("single_use")),
+            ("SECRETID", Some("secret_id")),
+            ("secret", Some("secret_id")),
+            ("wait", Some("max_wait")),
+            ("maxwait", Some("max_wait")),
+            ("purpse", Some("purpose")),
+            ("seat", Some("seat_id")),
+            ("id", None),
+            ("code", None),
+            ("", None),
+            ("JBSWY3DPEHPK3PXP", None),
+        ] {
+            assert_eq!(nearest(name, &known), meant, "{name}");
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! The table: every operation that callers have, each declared in its own file. MCP's tools, REST's routes, the `OpenAPI`
+//! document, the counters and the tests are made from it.
+
+use std::sync::LazyLock;
+
+use futures::future::BoxFuture;
+use schemars::JsonSchema;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Map, Value};
+
+use super::{
+    Access, CountSeats, DeleteSecret, Effect, ErrorCode, GetCode, GetSeat, ListAudit, ListSeats, ListSecrets,
+    Operation, Patience, Refusal, RegisterSecret, Service, Spec, VerifyCode,
+    arguments::Fields,
+    schema::{for_document, for_tool, input_schema, output_schema},
+};
+use crate::domain::{principal::Principal, scope::Scope};
+
+/// Every operation of the API, as lists show them: what an agent does most comes first, and what can't be undone last.
+pub static TABLE: [Entry; 9] = [
+    Entry::of::<ListSecrets>(),
+    Entry::of::<GetCode>(),
+    Entry::of::<VerifyCode>(),
+    Entry::of::<RegisterSecret>(),
+    Entry::of::<ListSeats>(),
+    Entry::of::<GetSeat>(),
+    Entry::of::<CountSeats>(),
+    Entry::of::<DeleteSecret>(),
+    Entry::of::<ListAudit>(),
+];
+
+/// An operation that callers have over MCP or REST. Its own fields are its arguments, with bounds in their types.
+pub trait ApiOperation: Operation + DeserializeOwned + JsonSchema + 'static {
+    /// How callers see it.
+    const API: Api;
+    /// What it answers.
+    type Answer: Serialize + JsonSchema + From<Self::Output> + Send + 'static;
+    /// What it answers over REST, where the mirrored API has another form.
+    type RestAnswer: Serialize + JsonSchema + From<Self::Output> + Send + 'static;
+
+    /// Takes what a carrier says beside the arguments.
+    #[must_use]
+    fn over(self, _: &Surface) -> Self {
+        self
+    }
+
+    /// Leaves a seed out of an answer that would show it.
+    fn conceal(_: &mut Self::Answer) {}
+}
+
+/// How callers see an operation.
+#[derive(Debug, Clone, Copy)]
+pub struct Api {
+    /// What a person reads.
+    pub title: &'static str,
+    /// What a model reads: what it does, what it changes, what it returns, how it fails. `None`: it is no tool.
+    pub words: Option<&'static str>,
+    /// Its route.
+    pub route: ApiRoute,
+    /// Whether a call may wait for a code.
+    pub waits: bool,
+    /// What it may be refused for, beside what holds for every operation.
+    pub refusals: &'static [ErrorCode],
+}
+
+/// An operation's route.
+#[derive(Debug, Clone, Copy)]
+pub struct ApiRoute {
+    /// Its method.
+    pub method: Method,
+    /// As routers and `OpenAPI` write it. What stands in braces is an argument.
+    pub path: &'static str,
+    /// Its name in generated clients.
+    pub id: &'static str,
+    /// The group that it is listed in.
+    pub tag: &'static str,
+    /// What it does, in a line.
+    pub summary: &'static str,
+    /// What it does.
+    pub description: &'static str,
+    /// What it answers.
+    pub answer: &'static str,
+}
+
+/// A route's method. Arguments of a POST stand in a JSON body, those of others in the query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// GET.
+    Get,
+    /// POST.
+    Post,
+    /// DELETE.
+    Delete,
+}
+
+impl ApiRoute {
+    /// The argument that stands in the path.
+    pub fn in_path(&self) -> Option<&'static str> {
+        let (_, rest) = self.path.split_once('{')?;
+        rest.split_once('}').map(|(name, _)| name)
+    }
+
+    /// Where the other arguments stand.
+    pub const fn place(&self) -> &'static str {
+        match self.method {
+            Method::Post => "body",
+            Method::Get | Method::Delete => "query",
+        }
+    }
+}
+
+/// Whether the answer to a registration shows the seed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Reveal {
+    /// Once, as the mirrored API does.
+    #[default]
+    Once,
+    /// Never: it stays out of the model's context altogether.
+    Never,
+}
+
+/// What carries a call, and what it says beside the arguments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Surface {
+    /// MCP.
+    Mcp {
+        /// Whether a new seed is shown.
+        reveal: Reveal,
+    },
+    /// REST.
+    Rest {
+        /// The header that tells a repeat from another call.
+        idempotency_key: Option<String>,
+    },
+}
+
+/// An operation in the form that all of them share.
+pub struct Entry {
+    /// What holds for every call of it.
+    pub spec: Spec,
+    /// How callers see it.
+    pub api: Api,
+    input: LazyLock<Map<String, Value>>,
+    /// The schema of what the tool answers.
+    pub tool_answer: fn() -> Map<String, Value>,
+    /// The schema of what the route answers.
+    pub route_answer: fn() -> Map<String, Value>,
+    run: for<'a> fn(&'static Entry, ApiCall<'a>) -> BoxFuture<'a, Result<Answer, Refusal>>,
+}
+
+/// One call of an entry.
+pub struct ApiCall<'a> {
+    /// What operations need.
+    pub service: &'a Service,
+    /// Who calls.
+    pub caller: &'a Principal,
+    /// What carries the call.
+    pub surface: Surface,
+    /// The arguments, as they were sent.
+    pub arguments: Map<String, Value>,
+    /// What hears that the call waits.
+    pub patience: &'a dyn Patience,
+}
+
+/// What an operation answers, before it is bytes: a seed or a code in it is wiped on drop.
+pub struct Answer(Box<dyn ToJson + Send>);
+
+trait ToJson {
+    fn value(&self) -> serde_json::Result<Value>;
+    fn write(&self, into: &mut Vec<u8>) -> serde_json::Result<()>;
+}
+
+impl<T: Serialize> ToJson for T {
+    fn value(&self) -> serde_json::Result<Value> {
+        serde_json::to_value(self)
+    }
+
+    fn write(&self, into: &mut Vec<u8>) -> serde_json::Result<()> {
+        serde_json::to_writer(into, self)
+    }
+}
+
+impl Answer {
+    /// As JSON.
+    ///
+    /// # Errors
+    /// What serde says; it is a bug.
+    pub fn value(&self) -> serde_json::Result<Value> {
+        self.0.value()
+    }
+
+    /// As text, fields in the order in which the documents list them.
+    ///
+    /// # Errors
+    /// What serde says; it is a bug.
+    pub fn bytes(&self) -> serde_json::Result<Vec<u8>> {
+        // Room for most answers from the start: a buffer that grows would leave copies of a seed behind.
+        let mut bytes = Vec::with_capacity(1024);
+        self.0.write(&mut bytes)?;
+        Ok(bytes)
+    }
+}
+
+impl Entry {
+    const fn of<O: ApiOperation>() -> Self {
+        Self {
+            spec: O::SPEC,
+            api: O::API,
+            input: LazyLock::new(input_schema::<O>),
+            tool_answer: output_schema::<O::Answer>,
+            route_answer: output_schema::<O::RestAnswer>,
+            run: |entry, call| Box::pin(run::<O>(entry, call)),
+        }
+    }
+
+    /// The tool or route of this name.
+    pub fn named(name: &str) -> Option<&'static Self> {
+        TABLE.iter().find(|entry| entry.spec.name == name)
+    }
+
+    /// Whether a repeat with the same `Idempotency-Key` header gets the first answer.
+    pub fn is_repeatable(&self) -> bool {
+        self.spec.effect == Effect::Add
+    }
+
+    /// The scope that a caller needs.
+    pub const fn scope(&self) -> Option<Scope> {
+        match self.spec.access {
+            Access::Scope(scope) => Some(scope),
+            Access::Person => None,
+        }
+    }
+
+    /// Whether it is a tool that works for a caller.
+    pub fn is_tool_for(&self, caller: &Principal) -> bool {
+        self.api.words.is_some() && self.spec.works_for(caller)
+    }
+
+    /// What a tool takes.
+    pub fn tool_input(&self) -> Map<String, Value> {
+        for_tool(&self.input)
+    }
+
+    /// What its route takes, the argument in the path among it.
+    pub fn route_input(&self) -> Map<String, Value> {
+        for_document(&self.input)
+    }
+
+    /// The arguments that stand in a request's query or body.
+    pub fn route_fields(&'static self) -> Fields {
+        Fields::of(&self.input, self.api.route.in_path())
+    }
+
+    /// Reads the arguments of a call and carries it out.
+    ///
+    /// # Errors
+    /// [`Refusal`]; it is in the audit log, unless that can't be written.
+    pub async fn perform(&'static self, call: ApiCall<'_>) -> Result<Answer, Refusal> {
+        (self.run)(self, call).await
+    }
+}
+
+async fn run<O: ApiOperation>(entry: &'static Entry, call: ApiCall<'_>) -> Result<Answer, Refusal> {
+    let ApiCall { service, caller, surface, mut arguments, patience } = call;
+    let read = match &surface {
+        Surface::Mcp { .. } => {
+            let fields = Fields::of(&entry.input, None);
+            fields.put_right(&mut arguments);
+            fields.read::<O>("arguments", arguments)
+        }
+        Surface::Rest { .. } => entry.route_fields().read::<O>(entry.api.route.place(), arguments),
+    };
+    let operation = match read {
+        Ok(operation) => operation.over(&surface),
+        Err(refusal) => return Err(service.refuse_arguments(caller, &entry.spec, refusal).await),
+    };
+    let output = service.perform_for(caller, operation, patience).await?;
+    Ok(match surface {
+        Surface::Rest { .. } => Answer(Box::new(O::RestAnswer::from(output))),
+        Surface::Mcp { reveal } => {
+            let mut answer = O::Answer::from(output);
+            if reveal == Reveal::Never {
+                O::conceal(&mut answer);
+            }
+            Answer(Box::new(answer))
+        }
+    })
+}

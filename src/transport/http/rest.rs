@@ -1,0 +1,92 @@
+//! REST: a route for every operation that has one, made from its declaration, and one handler for all of them.
+
+use std::sync::LazyLock;
+
+use axum::response::Response;
+use http::{HeaderMap, HeaderName, StatusCode};
+use serde_json::{Map, Value};
+
+use super::{
+    answer::{Problem, with_json},
+    body::Arriving,
+    door::Call,
+    query,
+    routes::{Answer, Doc, Route, Run, Takes},
+};
+use crate::operations::{self, ApiCall, Entry, Refusal, Surface, TABLE};
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// The routes of the table's operations.
+pub(super) static ROUTES: LazyLock<Vec<Route>> = LazyLock::new(|| TABLE.iter().map(route).collect());
+
+fn route(entry: &'static Entry) -> Route {
+    let api = &entry.api.route;
+    Route {
+        method: match api.method {
+            operations::Method::Get => http::Method::GET,
+            operations::Method::Post => http::Method::POST,
+            operations::Method::Delete => http::Method::DELETE,
+        },
+        path: api.path,
+        action: entry.spec.action,
+        takes: if entry.api.waits { Takes::Wait } else { Takes::Moment },
+        run: Run::Operation(entry),
+        doc: Some(Doc {
+            id: api.id,
+            tag: api.tag,
+            summary: api.summary,
+            description: api.description,
+            scope: entry.scope(),
+            answer: Answer::json(api.answer, entry.route_answer),
+            refusals: entry.api.refusals,
+        }),
+    }
+}
+
+/// Carries out the operation that a request asks for.
+pub(super) async fn serve(mut call: Call<'_>, entry: &'static Entry, body: Arriving) -> Result<Response, Problem> {
+    let arguments = match arguments(&mut call, entry, body).await {
+        Ok(arguments) => arguments,
+        Err(Problem::Own(refusal)) => {
+            return Err(call.app.service.refuse_arguments(&call.caller, &entry.spec, refusal).await.into());
+        }
+        Err(problem) => return Err(problem),
+    };
+    let (service, caller) = (&call.app.service, &call.caller);
+    let surface = match repeated(entry, &call.parts.headers) {
+        Ok(idempotency_key) => Surface::Rest { idempotency_key },
+        Err(refusal) => return Err(service.refuse_arguments(caller, &entry.spec, refusal).await.into()),
+    };
+    let answer = entry.perform(ApiCall { service, caller, surface, arguments, patience: &() }).await?;
+    let bytes = answer.bytes().map_err(|cause| service.bug(&cause))?;
+    Ok(with_json(StatusCode::OK, bytes))
+}
+
+/// The arguments, from path and query or body.
+async fn arguments(call: &mut Call<'_>, entry: &'static Entry, body: Arriving) -> Result<Map<String, Value>, Problem> {
+    let (fields, uri) = (entry.route_fields(), &call.parts.uri);
+    let mut arguments = if entry.api.route.method == operations::Method::Post {
+        query::none(uri.query()).map_err(Problem::Own)?;
+        call.object(body).await?
+    } else {
+        query::arguments(uri.query(), fields).map_err(Problem::Own)?
+    };
+    if let Some(name) = entry.api.route.in_path()
+        && arguments.insert(name.to_owned(), call.named.clone().into()).is_some()
+    {
+        return Err(Problem::Own(Refusal::invalid(name, "stands in the path; leave it out of the body")));
+    }
+    Ok(arguments)
+}
+
+/// What tells a repeat from another request.
+fn repeated(entry: &Entry, headers: &HeaderMap) -> Result<Option<String>, Refusal> {
+    let mut sent = headers.get_all(IDEMPOTENCY_KEY).iter().filter(|_| entry.is_repeatable());
+    let Some(key) = sent.next() else { return Ok(None) };
+    if sent.next().is_some() {
+        return Err(Refusal::invalid("Idempotency-Key", "must stand there once"));
+    }
+    let text = key.to_str().map_err(|_| Refusal::invalid("Idempotency-Key", "must be ASCII text"))?;
+    Ok(Some(text.to_owned()))
+}

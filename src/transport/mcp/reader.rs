@@ -1,0 +1,141 @@
+//! What a host says, as the stream of messages that rmcp serves.
+
+use futures::{Stream, stream};
+use rmcp::{
+    ServerHandler as _,
+    model::{
+        ClientJsonRpcMessage, ClientNotification, ClientRequest, GetMeta as _, ProtocolVersion, ServerJsonRpcMessage,
+    },
+};
+use tokio::{io::AsyncRead, sync::watch};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    McpServer,
+    greeting::flawed_greeting,
+    lines::Lines,
+    message::{Refused, read_message},
+    traffic::{Traffic, all_answered},
+};
+
+const BEGUN: &str = "the session has begun already";
+const IN_USE: &str = "`id` is that of a request that is not answered yet; use another one";
+
+/// The reading half of a session.
+pub(super) struct Reader<R> {
+    lines: Lines<R>,
+    traffic: watch::Sender<Traffic>,
+    changes: watch::Receiver<Traffic>,
+    server: McpServer,
+    /// rmcp's session has begun. Before it, whatever is no request is dropped: rmcp would end at it.
+    open: bool,
+    /// Nothing more is read: somebody told this process to end, or the output has failed.
+    ended: CancellationToken,
+}
+
+impl<R: AsyncRead + Send + Unpin> Reader<R> {
+    pub(super) fn new(input: R, traffic: watch::Sender<Traffic>, server: McpServer, ended: CancellationToken) -> Self {
+        let changes = traffic.subscribe();
+        Self { lines: Lines::new(input), traffic, changes, server, open: false, ended }
+    }
+
+    /// The stream owns the future that reads, so that nothing is lost when rmcp turns to something else in the middle of a
+    /// line.
+    pub(super) fn messages(self) -> impl Stream<Item = ClientJsonRpcMessage> + Send + Unpin {
+        Box::pin(stream::unfold(self, async |mut reader| reader.next().await.map(|message| (message, reader))))
+    }
+
+    /// The next message for rmcp; `None` when the input has ended and every request is answered.
+    async fn next(&mut self) -> Option<ClientJsonRpcMessage> {
+        while let Some(read) = self.read().await {
+            match read {
+                Ok(Some(message)) => return Some(message),
+                Ok(None) => {}
+                Err(Refused { id, error }) => {
+                    tracing::debug!(reason = %error.message, "a line was refused");
+                    let answer = ServerJsonRpcMessage::error(error, id);
+                    self.traffic.send_modify(|traffic| traffic.put(&answer));
+                }
+            }
+        }
+        // Tell whoever waits now. The SDK hears of the end when they have their answers: it would drop without a word what
+        // does not end within seconds.
+        self.server.service().stop_waiting().await;
+        all_answered(&mut self.changes).await;
+        None
+    }
+
+    /// Reads a line, and what it says to rmcp, if anything; `None` at the end.
+    async fn read(&mut self) -> Option<Result<Option<ClientJsonRpcMessage>, Refused>> {
+        let Self { lines, changes, ended, .. } = self;
+        let read = async {
+            // A host may write faster than anybody answers: others have their turn.
+            tokio::task::coop::consume_budget().await;
+            // Don't read from a host that does not read: its answers would fill the memory. Notice all the same that it has
+            // said its last, unless more lines are unread before that.
+            tokio::select! {
+                biased;
+                _ = changes.wait_for(Traffic::has_room) => {}
+                end = lines.end() => end?,
+            }
+            lines.next().await
+        };
+        let line = match ended.run_until_cancelled(read).await? {
+            Ok(line) => line?,
+            Err(cause) => {
+                tracing::debug!(%cause, "standard input failed");
+                return None;
+            }
+        };
+        Some(read_message(line).and_then(|message| message.map_or(Ok(None), |message| self.admit(message))))
+    }
+
+    /// Lets through what rmcp handles well.
+    fn admit(&mut self, message: ClientJsonRpcMessage) -> Result<Option<ClientJsonRpcMessage>, Refused> {
+        if let Some((id, error)) = flawed_greeting(&message) {
+            return Err(Refused { id: Some(id), error });
+        }
+        match &message {
+            ClientJsonRpcMessage::Request(request) => {
+                if self.open && matches!(request.request, ClientRequest::InitializeRequest(_)) {
+                    // The SDK would change the session's revision without saying so.
+                    return Err(Refused::invalid(Some(request.id.clone()), BEGUN));
+                }
+                let mut is_new = false;
+                self.traffic.send_if_modified(|traffic| {
+                    is_new = traffic.unanswered.insert(request.id.clone());
+                    false
+                });
+                if !is_new {
+                    return Err(Refused::invalid(Some(request.id.clone()), IN_USE));
+                }
+                self.open = self.open || self.opens(&request.request);
+            }
+            _ if !self.open => return Ok(None),
+            ClientJsonRpcMessage::Notification(said) => {
+                // A request that is cancelled gets no answer.
+                if let ClientNotification::CancelledNotification(cancelled) = &said.notification
+                    && let Some(id) = &cancelled.params.request_id
+                {
+                    self.traffic.send_modify(|traffic| traffic.forget(id));
+                }
+            }
+            ClientJsonRpcMessage::Response(_) | ClientJsonRpcMessage::Error(_) => {}
+        }
+        Ok(Some(message))
+    }
+
+    /// Whether rmcp's session begins with this request: a handshake, or the first one, beside two kinds, that says
+    /// of itself what it is.
+    fn opens(&self, request: &ClientRequest) -> bool {
+        if matches!(request, ClientRequest::InitializeRequest(_)) {
+            return true;
+        }
+        let meta = request.get_meta();
+        !matches!(request, ClientRequest::PingRequest(_) | ClientRequest::DiscoverRequest(_))
+            && meta.missing_required_keys(&ProtocolVersion::V_2026_07_28).is_empty()
+            && meta
+                .protocol_version()
+                .is_some_and(|version| self.server.supported_protocol_versions().contains(&version))
+    }
+}

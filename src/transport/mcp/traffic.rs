@@ -1,0 +1,117 @@
+//! What the two halves of a session on standard input and output know of each other.
+
+use std::{collections::HashSet, time::Duration};
+
+use rmcp::model::{RequestId, ServerJsonRpcMessage};
+use tokio::{sync::watch, time::timeout};
+
+use super::lines::READY_BYTES;
+use crate::domain::limits::WAITERS_STDIO_MAX;
+
+/// Bytes of answers that may wait for a host before no more is read from it. Enough for a host that writes thousands of calls
+/// before it reads the first answer.
+const UNWRITTEN_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Requests that may be unanswered before no more is read. Not all of them can be waiting for a code, so that some end soon.
+const UNANSWERED_MAX: usize = 4 * WAITERS_STDIO_MAX;
+/// How long nothing may be answered after the end of the input before the rest is left to the SDK, which gives it seconds.
+const STILL: Duration = Duration::from_secs(1);
+
+/// Requests and answers of one session.
+pub(super) struct Traffic {
+    /// The ids of requests that are not answered yet. rmcp goes by the id alone: of two requests with one id it forgets the
+    /// first, so that a code that was given for it would reach nobody, and ends the other without a word.
+    pub(super) unanswered: HashSet<RequestId>,
+    /// Messages that are not written yet, line by line.
+    pub(super) unwritten: Vec<u8>,
+}
+
+impl Default for Traffic {
+    fn default() -> Self {
+        Self { unanswered: HashSet::new(), unwritten: Vec::with_capacity(READY_BYTES) }
+    }
+}
+
+impl Traffic {
+    /// Whether more may be read.
+    pub(super) fn has_room(&self) -> bool {
+        self.unwritten.len() < UNWRITTEN_BYTES_MAX && self.unanswered.len() < UNANSWERED_MAX
+    }
+
+    /// Adds a message for the host.
+    pub(super) fn put(&mut self, message: &ServerJsonRpcMessage) {
+        let begun = self.unwritten.len();
+        match serde_json::to_writer(&mut self.unwritten, message) {
+            Ok(()) => self.unwritten.push(b'\n'),
+            Err(_) => self.unwritten.truncate(begun),
+        }
+    }
+
+    /// Adds what rmcp has to say.
+    pub(super) fn answer(&mut self, message: &ServerJsonRpcMessage) {
+        match message {
+            ServerJsonRpcMessage::Response(answer) => self.forget(&answer.id),
+            ServerJsonRpcMessage::Error(error) => error.id.iter().for_each(|id| self.forget(id)),
+            ServerJsonRpcMessage::Request(_) | ServerJsonRpcMessage::Notification(_) => {}
+        }
+        self.put(message);
+    }
+
+    /// Expects no answer under this id any more.
+    pub(super) fn forget(&mut self, id: &RequestId) {
+        self.unanswered.remove(id);
+    }
+}
+
+/// Waits until every request is answered, or none is for a while.
+pub(super) async fn all_answered(changes: &mut watch::Receiver<Traffic>) {
+    loop {
+        let left = changes.borrow().unanswered.len();
+        let fewer = changes.wait_for(|traffic| traffic.unanswered.len() < left);
+        if left == 0 || timeout(STILL, fewer).await.is_err() {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rmcp::model::{EmptyResult, ServerResult};
+
+    use super::*;
+
+    fn pong(id: i64) -> ServerJsonRpcMessage {
+        ServerJsonRpcMessage::response(ServerResult::EmptyResult(EmptyResult {}), RequestId::Number(id))
+    }
+
+    #[test]
+    fn no_more_is_read_while_too_many_requests_or_bytes_wait() {
+        let mut traffic = Traffic::default();
+        for id in 0..4096 {
+            assert!(traffic.has_room() && traffic.unanswered.insert(RequestId::Number(id)));
+        }
+        assert!(!traffic.has_room());
+        traffic.answer(&pong(7));
+        assert!(traffic.has_room());
+        while traffic.unwritten.len() < UNWRITTEN_BYTES_MAX {
+            traffic.put(&pong(8));
+        }
+        assert!(!traffic.has_room());
+        traffic.unwritten.clear();
+        assert!(traffic.has_room());
+    }
+
+    #[tokio::test]
+    async fn the_wait_for_answers_ends_with_the_last_of_them() {
+        let traffic = watch::Sender::new(Traffic::default());
+        traffic.send_modify(|traffic| traffic.unanswered.extend([1, 2].map(RequestId::Number)));
+        let mut changes = traffic.subscribe();
+        let waits = tokio::spawn(async move { all_answered(&mut changes).await });
+        for id in [1, 2] {
+            tokio::task::yield_now().await;
+            assert!(!waits.is_finished());
+            traffic.send_modify(|traffic| traffic.answer(&pong(id)));
+        }
+        waits.await.unwrap();
+        assert!(traffic.borrow().unanswered.is_empty());
+    }
+}
