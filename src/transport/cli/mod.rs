@@ -90,10 +90,7 @@ impl Command {
 
     /// Whether it goes on with an older copy of the vault; and if so, whether the person has agreed to that already.
     pub const fn accepts_loss(&self) -> Option<bool> {
-        match self {
-            Self::Vault(vault::Command::AcceptLoss { yes }) => Some(*yes),
-            _ => None,
-        }
+        if let Self::Vault(vault::Command::AcceptLoss { yes }) = self { Some(*yes) } else { None }
     }
 }
 
