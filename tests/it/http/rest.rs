@@ -2,7 +2,7 @@
 
 use countersign::{
     domain::scope::Scope,
-    service::{KeyRequest, SeatChanges},
+    operations::{AddSeat, CreateKey, RevokeKey, SeatChanges},
 };
 use serde_json::{Value, json};
 
@@ -18,7 +18,11 @@ fn add_seat(server: &Server, email: &str, subject: &str) -> String {
         auth_subject: Some(subject.to_owned()),
         ..SeatChanges::default()
     };
-    server.wait(server.vault.service.add_seat(&server.vault.person, &changes)).unwrap().id.to_string()
+    server
+        .wait(server.vault.service.perform(&server.vault.person, AddSeat { profile: changes }))
+        .unwrap()
+        .id
+        .to_string()
 }
 
 #[test]
@@ -265,7 +269,7 @@ fn a_revoked_or_expired_key_is_refused_from_the_next_request_on() {
     let server = Server::start();
     let key = server.key([Scope::SecretsRead]);
     let now = 1_795_305_600;
-    let expiring = KeyRequest {
+    let expiring = CreateKey {
         expires_at: Some(countersign::domain::time::Timestamp::from_seconds(now + 60)),
         ..request([Scope::SecretsRead])
     };
@@ -273,7 +277,7 @@ fn a_revoked_or_expired_key_is_refused_from_the_next_request_on() {
     assert_eq!(server.get(SECRETS, &token_of(&key)).status, 200);
     assert_eq!(server.get(SECRETS, &expiring).status, 200);
 
-    server.wait(server.vault.service.revoke_key(&server.vault.person, key.plain.id())).unwrap();
+    server.wait(server.vault.service.perform(&server.vault.person, RevokeKey { id: key.plain.id() })).unwrap();
     server.vault.clock.set_seconds(now + 60);
 
     assert_eq!(server.get(SECRETS, &token_of(&key)).refusal().0, 401);
