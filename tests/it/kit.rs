@@ -20,7 +20,7 @@ use countersign::{
         time::Timestamp,
     },
     operations::{
-        AuditAsk, DeleteSecret, GetCode, ReadAudit, Refusal, RegisterSecret, Registered, Registration, Seconds,
+        AuditAsk, GetCode, ReadAudit, ReadWholeAudit, Refusal, RegisterSecret, Registered, Registration, Seconds,
         Service, VerifyCode,
     },
     random::{Random, SystemRandom},
@@ -122,16 +122,17 @@ impl Vault {
     pub(crate) async fn rows(&self, filter: AuditFilter) -> Vec<AuditRow> {
         rows(&self.service, &self.person, filter).await.unwrap()
     }
+
+    /// The same, of every account and of nobody's.
+    pub(crate) async fn all_rows(&self, filter: AuditFilter) -> Vec<AuditRow> {
+        let page = AuditAsk { limit: PAGE_ROWS_MAX, ..AuditAsk::default() };
+        self.service.perform(&self.person, ReadWholeAudit { filter, page }).await.unwrap().rows
+    }
 }
 
 /// A registration without an `Idempotency-Key`.
 pub(crate) fn registration_of(registration: Registration) -> RegisterSecret {
     RegisterSecret { registration, idempotency_key: None }
-}
-
-/// A deletion.
-pub(crate) const fn deletion_of(secret_id: SecretId) -> DeleteSecret {
-    DeleteSecret { secret_id }
 }
 
 /// A call for a code that goes to nobody else, at once or not at all.

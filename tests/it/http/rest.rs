@@ -216,7 +216,12 @@ fn the_trail_is_read_by_filter_and_page() {
     assert_eq!(count("?action=code.get&until=2026-11-22T00:00:30Z"), 3);
     let all = get("?limit=1000&after=0").json();
     assert_eq!(all["rows"][0]["seq"].as_u64(), Some(1));
-    assert_eq!(get("?limit=2&after=1").json()["rows"][0]["seq"], 2);
+    let first = get("?limit=1&after=0").json();
+    let then = get(&format!("?limit=2&after={}", first["next"].as_str().unwrap())).json();
+    assert_eq!((&first["rows"][0]["seq"], &then["rows"][0]["seq"]), (&json!(1), &json!(2)));
+    let newest = get("?limit=3").json();
+    let after = get(&format!("?after={}", newest["next"].as_str().unwrap())).json();
+    assert_eq!((after["rows"].as_array().unwrap().len(), &after["next"]), (0, &newest["next"]), "there is no more yet");
     assert_eq!(get("?limit=1").json()["rows"][0]["seq"], all["rows"].as_array().unwrap().last().unwrap()["seq"]);
     for bad in [
         "seat_id=x",
@@ -228,6 +233,7 @@ fn the_trail_is_read_by_filter_and_page() {
         "limit=1001",
         "limit=-1",
         "after=-1",
+        "after=1",
         "x=1",
     ] {
         assert_eq!(get(&format!("?{bad}")).refusal().0, 400, "{bad}");

@@ -171,7 +171,7 @@ async fn what_is_refused_because_a_record_is_damaged_is_on_the_trail() {
     let tried = vault.service.perform(&vault.person, typed(id, "123456")).await;
     assert_eq!(tried.unwrap_err().code(), ErrorCode::Internal);
 
-    let rows = vault.rows(AuditFilter::default()).await;
+    let rows = vault.all_rows(AuditFilter::default()).await;
     let refused = rows.iter().filter(|row| row.entry.outcome == Outcome::Internal);
     let actions: Vec<_> = refused.map(|row| row.entry.action.as_str()).collect();
     assert_eq!(actions, ["code.get", "authenticate", "code.get", "code.verify"]);

@@ -73,7 +73,7 @@ async fn a_wrong_secret_for_a_real_key_is_refused_and_on_the_trail() {
     );
     assert!(vault.service.authenticate(Offered::Junk).await.is_err());
     let filter = AuditFilter { action: Some(Action::Authenticate), ..AuditFilter::default() };
-    assert_eq!(vault.rows(filter).await.len(), 1);
+    assert_eq!(vault.all_rows(filter).await.len(), 1);
 }
 
 #[tokio::test]

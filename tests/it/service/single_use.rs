@@ -24,7 +24,7 @@ use countersign::{
 };
 
 use super::{code, plain, single_use, whole};
-use crate::kit::Vault;
+use crate::kit::{Vault, alone_at_once};
 
 const START: i64 = 1_795_305_600;
 
@@ -151,7 +151,7 @@ async fn a_clock_that_ran_ahead_leaves_a_secret_busy_until_a_person_resets_it() 
         }
     }
 
-    vault.service.perform(&vault.person, ResetSteps { id: id }).await.unwrap();
+    vault.service.perform(&vault.person, ResetSteps { id }).await.unwrap();
     vault.clock.set_seconds(START + 30);
     code(&vault.service, &vault.person, id, single_use()).await.unwrap();
     let filter = AuditFilter { action: Some(Action::SecretResetSteps), ..AuditFilter::default() };
@@ -269,20 +269,19 @@ async fn a_clock_set_back_does_not_make_a_caller_wait_longer_than_it_said() {
     }
     let kept = Vault::new();
     let id = kept.register("A").await.secret.id;
-    let single = GetCode { single_use: true, max_wait: Seconds::new(12), ..plain() };
-    let fresh = GetCode { min_validity: Seconds::new(15), max_wait: Seconds::new(12), ..plain() };
+    let single = GetCode { single_use: true, max_wait: Seconds::new(12), ..GetCode::of(id) };
+    let fresh = GetCode { min_validity: Seconds::new(15), max_wait: Seconds::new(12), ..GetCode::of(id) };
     for request in [single, fresh] {
         for patience in [&() as &dyn Patience, &Listens] {
             let clock = Arc::new(SetBack { seconds: AtomicI64::new(START + 20), waits: AtomicU32::new(0) });
             let service = kept.service_with(clock.clone(), Arc::new(SystemRandom));
             // The step that is current, if it is free, goes to this one.
-            let taken = GetCode { single_use: true, max_wait: Seconds::new(0), ..plain() };
-            let _ = service.perform(&kept.person, taken).await;
+            let _ = service.perform(&kept.person, alone_at_once(id)).await;
             let refusal = service.perform_for(&kept.person, request.clone(), patience).await.err().unwrap();
             assert_eq!(refusal.code(), ErrorCode::Busy, "{refusal}");
             assert!(!request.single_use || refusal.to_string().contains("clock was set back"), "{refusal}");
             assert!(clock.waits.load(Ordering::SeqCst) <= 13);
-            kept.service.perform(&kept.person, ResetSteps { id: id }).await.unwrap();
+            kept.service.perform(&kept.person, ResetSteps { id }).await.unwrap();
         }
     }
 }

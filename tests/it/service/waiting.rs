@@ -96,7 +96,7 @@ async fn a_refusal_after_a_wait_bears_its_own_time() {
 
     assert_eq!(waiting.await.unwrap().err().unwrap().code(), ErrorCode::Unavailable);
     let filter = AuditFilter { secret: Some(id), ..AuditFilter::default() };
-    let rows = vault.rows(filter).await;
+    let rows = vault.all_rows(filter).await;
     let refused = rows.iter().find(|row| row.entry.outcome == Outcome::Unavailable).unwrap();
     assert_eq!(refused.entry.at, Timestamp::from_micros((START + 28) * 1_000_000));
 }
