@@ -415,7 +415,7 @@ mod tests {
         Ok(Committed::Moved { tail: Tail { chain: 0, seq: 9, mac: [0; 32] } })
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_commit_for_which_others_are_always_faster_ends_within_its_bound() {
         for answer in [|_| moved(), |_| Ok(Committed::Stale { changes: vec![7] })] {
             let (writer, store) = writer(answer);
@@ -437,7 +437,8 @@ mod tests {
     async fn all_of_a_commit_hear_that_its_outcome_is_unknown_and_the_next_one_looks_anew() {
         let unknown = |tried| if tried == 2 { Err(StoreError::Unknown("cut".to_owned())) } else { Ok(Committed::Done) };
         let (writer, store) = writer(unknown);
-        assert_eq!(writer.commit(job(1)).await, Ok(Outcome::Done));
+        let soon = Job { durable: Durable::Soon, ..job(1) };
+        assert_eq!(writer.commit(soon).await, Ok(Outcome::Done));
         let (one, other) = (job(2), job(3));
         let (one, other) = tokio::join!(writer.commit(one), writer.commit(other));
         assert!(matches!((one, other), (Err(StoreError::Unknown(_)), Err(StoreError::Unknown(_)))));
