@@ -92,6 +92,7 @@ impl Draft<'_> {
     }
 
     /// Adds a thing. It happens only if its account, if it has one, is still there.
+    #[expect(clippy::should_implement_trait, reason = "nobody takes a draft for a number")]
     pub fn add<T: Stored>(mut self, thing: &T) -> Self {
         if let Some(account) = thing.account() {
             self.expect_exists(RecordKey::new(Kind::Account, account.as_bytes()));
@@ -218,13 +219,10 @@ impl Draft<'_> {
     pub fn counted(mut self, in_use: &InUse, now: Timestamp) -> Self {
         for (counted, kept) in &in_use.counted {
             let new = Counted { count: counted.count.with_one(now), ..counted.clone() };
-            match kept {
-                Some(record) => self.replace_record(record, &new, Index::Keep),
-                None => {
-                    let record = self.vault.keyring().record(&new, 1);
-                    self.put(record, Index::Keep);
-                }
-            }
+            // The count of nothing is version 0.
+            let version = kept.as_ref().map_or(0, |record| record.version).saturating_add(1);
+            let record = self.vault.keyring().record(&new, version);
+            self.put(record, Index::Keep);
         }
         self
     }

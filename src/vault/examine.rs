@@ -44,10 +44,7 @@ impl Vault {
         let mut accounts = BTreeSet::new();
         for kind in Kind::ALL {
             let mut list = List { life: None, ..List::of(kind, None, CHUNK) };
-            loop {
-                let chunk = self.store().list(&list).await?;
-                let Some(last) = chunk.last() else { break };
-                list.after = Some((last.sort, last.key.id.clone()));
+            while let Some(chunk) = self.next_chunk(&mut list).await? {
                 if kind == Kind::Account {
                     accounts.extend(chunk.iter().filter_map(|record| AccountId::from_slice(&record.key.id).ok()));
                 }

@@ -209,15 +209,15 @@ impl Move<'_> {
         let steps = StepMarks { given: step(row.given), taken: step(row.taken), waiting };
         let verify = VerifyMarks { accepted: step(row.accepted), wrong: row.wrong, held_until: time(row.held_until) };
         let state = UseState { steps, verify, last_used_at: time(row.last_used_at) };
-        let (created_at, writing) = (Timestamp::from_micros(row.created_at), row.version);
-        let seed = SealedSeed { id, account, created_at, writing, sealed: row.seed.clone() };
+        let created_at = Timestamp::from_micros(row.created_at);
+        let seed = SealedSeed { id, account, created_at, writing: row.version, sealed: row.seed.clone() };
         let seed_hash = match self.keyring.open_seed(&seed.sealed, &seed.place()) {
             Ok(seed) => Some(self.keyring.seed_hash(account, &seed)),
             // It opened no more in the old format either: `vault doctor` tells.
             Err(_) => None,
         };
         let (deleted_at, sealed) = (time(row.deleted_at), row.metadata.clone());
-        let metadata = SealedMetadata { id, account, created_at, deleted_at, writing, seed_hash, sealed };
+        let metadata = SealedMetadata { id, account, created_at, deleted_at, writing: row.version, seed_hash, sealed };
         self.accounts.insert(id, account);
         self.put(put(self.keyring, &metadata))?;
         self.put(put(self.keyring, &seed))?;
@@ -324,7 +324,7 @@ impl Move<'_> {
 
     /// Counts bear no MAC in format 1; what can't be read of them is left behind.
     fn counts(&mut self) -> Result<(), StoreError> {
-        let mut counts: BTreeMap<(Vec<u8>, Vec<u8>), Vec<(i64, u32)>> = BTreeMap::new();
+        let mut counts = BTreeMap::<_, Vec<(i64, u32)>>::new();
         self.from.rows(|row: old::CodeCount| -> Result<(), StoreError> {
             counts.entry((row.secret, row.holder)).or_default().push((row.minute, row.n));
             Ok(())

@@ -225,12 +225,18 @@ impl Vault {
         }
         list.limit = CHUNK;
         let mut all = Vec::new();
-        loop {
-            let chunk = self.store().list(&list).await?;
-            let Some(last) = chunk.last() else { return Ok(all) };
-            (list.after, list.offset) = (Some((last.sort, last.key.id.clone())), 0);
+        while let Some(chunk) = self.next_chunk(&mut list).await? {
             all.extend(chunk);
         }
+        Ok(all)
+    }
+
+    /// The next records of a list, which goes on after them. `None`: that was all.
+    async fn next_chunk(&self, list: &mut List) -> Result<Option<Vec<Record>>, StoreError> {
+        let chunk = self.store().list(list).await?;
+        let Some(end) = chunk.last() else { return Ok(None) };
+        (list.after, list.offset) = (Some((end.sort, end.key.id.clone())), 0);
+        Ok(Some(chunk))
     }
 
     /// A page of things.

@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// How far ahead of an accepted loss steps count as used: the longest that a caller may have waited for one.
-const FLOOR: Duration = Duration::from_secs(120);
+const FLOOR: Duration = Duration::from_mins(2);
 
 /// Where a vault is and how to open it.
 #[derive(Debug, Clone)]

@@ -166,10 +166,7 @@ impl Vault {
         let others: Vec<_> = self.accounts().await?.sound.iter().map(|kept| kept.id).collect();
         let mut list = List { life: None, ..List::of(kind, None, CHUNK) };
         let mut damaged = Vec::new();
-        loop {
-            let chunk = self.store().list(&list).await?;
-            let Some(last) = chunk.last() else { return Ok(damaged) };
-            list.after = Some((last.sort, last.key.id.clone()));
+        while let Some(chunk) = self.next_chunk(&mut list).await? {
             for record in chunk {
                 let anothers = record.account.is_some_and(|id| id != account && others.contains(&id));
                 if let Err(cause) = self.keyring().check_record(&record)
@@ -179,6 +176,7 @@ impl Vault {
                 }
             }
         }
+        Ok(damaged)
     }
 
     /// Remembers that a key was used, to the minute. It is no loss if that is lost.

@@ -18,6 +18,7 @@ use crate::{
         name_query,
         secret::{CodeTerms, SecretMetadata, TotpSecret},
         seed::Seed,
+        text::ShownText,
         time::Timestamp,
     },
     store::{AuditQuery, Kind, Life, List, Record, RecordKey, StoreError},
@@ -367,14 +368,12 @@ impl Vault {
         mut see: impl FnMut(Kept<TotpSecret>) + Send,
     ) -> Result<(), StoreError> {
         let mut list = List { life: Some(life), ..List::of(Kind::Secret, Some(account), CHUNK) };
-        loop {
-            let chunk = self.store().list(&list).await?;
-            let Some(last) = chunk.last() else { return Ok(()) };
-            list.after = Some((last.sort, last.key.id.clone()));
+        while let Some(chunk) = self.next_chunk(&mut list).await? {
             self.opened_all(chunk).await?.sound.into_iter().for_each(&mut see);
             // Opening takes a while where there are many; others have their turn between the chunks.
             tokio::task::yield_now().await;
         }
+        Ok(())
     }
 
     fn opened(&self, sealed: Kept<SealedMetadata>, used: Option<&Record>) -> Result<Kept<TotpSecret>, StoreError> {
@@ -396,5 +395,5 @@ impl Vault {
 /// Whether a query means a secret. What finds it is not under its MAC, so the secret itself is looked at.
 fn is_meant(secret: &TotpSecret, query: &str) -> bool {
     let SecretMetadata { label, issuer, .. } = &secret.metadata;
-    name_query::matches(query, issuer.as_ref().map(|issuer| issuer.as_str()), label.as_str())
+    name_query::matches(query, issuer.as_ref().map(ShownText::as_str), label.as_str())
 }

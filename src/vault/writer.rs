@@ -134,8 +134,8 @@ impl Writer {
         lock(&self.queue).closed = true;
         self.store.sync().await?;
         // What was committed to be durable soon is so now; the state file says it.
-        let head = lock(&self.chain).map(|chain| chain.end.head());
-        if let Some(head) = head.or(*lock(&self.durable)) {
+        let (end, durable) = (lock(&self.chain).map(|chain| chain.end.head()), *lock(&self.durable));
+        if let Some(head) = end.or(durable) {
             self.state.note(head, true).await;
         }
         last.map(|_| ())
