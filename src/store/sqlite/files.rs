@@ -3,10 +3,14 @@
 use std::{
     ffi::OsString,
     fs::{self, File, Metadata, OpenOptions},
-    io,
+    io::{self, Seek as _},
+    mem::ManuallyDrop,
     ops::Deref,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -148,7 +152,18 @@ impl Spot {
 /// A connection, and a share in what is known of the files while any is open.
 pub(super) struct Conn {
     conn: Connection,
-    _open: Arc<()>,
+    /// Whether the files are no longer those that their names stand for.
+    lost: Arc<AtomicBool>,
+}
+
+impl Drop for Conn {
+    fn drop(&mut self) {
+        if self.lost.load(Ordering::Relaxed) {
+            // The log does not belong into what somebody has put in the database's place. If it can't be told so, the
+            // connection is closed as usual.
+            let _ = connection::keep_log(&self.conn, true);
+        }
+    }
 }
 
 impl Deref for Conn {
@@ -164,6 +179,10 @@ impl Deref for Conn {
 pub(super) struct OpenFile {
     spot: Spot,
     seen: Mutex<Seen>,
+    /// They are not any more. Every connection that is open shares this.
+    lost: Arc<AtomicBool>,
+    /// The database, to find out whether it can be read. Never closed: that would let go of SQLite's locks on it.
+    read: OnceLock<ManuallyDrop<File>>,
 }
 
 /// Which files they were, and when that was looked at.
@@ -174,8 +193,6 @@ struct Seen {
     bytes: u64,
     /// The log and its index, from when they are there: SQLite makes them, and keeps them while a connection is open.
     beside: [(PathBuf, Option<Number>); 2],
-    /// Whether one is.
-    open: Weak<()>,
 }
 
 /// How long reads take them to be where they were seen.
@@ -188,39 +205,61 @@ impl OpenFile {
         let database = facts.as_ref().and_then(number);
         let bytes = facts.map_or(0, |facts| facts.len());
         let beside = [(spot.log(), None), (beside(&spot.file, "-shm"), None)];
-        Ok(Self { spot, seen: Mutex::new(Seen { at: Instant::now(), database, bytes, beside, open: Weak::new() }) })
+        let seen = Mutex::new(Seen { at: Instant::now(), database, bytes, beside });
+        Ok(Self { spot, seen, lost: Arc::default(), read: OnceLock::new() })
     }
 
     /// Opens a connection. When none is open, others may have removed the log and its index, as they should.
     pub(super) fn connect(&self, patience: &Patience) -> Result<Conn, OpenError> {
         self.is_there()?;
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let open = seen.open.upgrade().unwrap_or_else(|| {
-            seen.beside.iter_mut().for_each(|(_, known)| *known = None);
-            Arc::default()
-        });
-        seen.open = Arc::downgrade(&open);
-        drop(seen);
-        Ok(Conn { conn: connection::connect(&self.spot, patience)?, _open: open })
+        Ok(Conn { conn: connection::connect(&self.spot, patience)?, lost: Arc::clone(&self.lost) })
     }
 
     pub(super) const fn spot(&self) -> &Spot {
         &self.spot
     }
 
+    /// SQLite tells a disk that can't be read as damage. What it says is true only if every byte can be read.
+    pub(super) fn judged(&self, error: StoreError) -> StoreError {
+        let StoreError::Damaged { .. } = error else { return error };
+        match self.read_through() {
+            Ok(()) => error,
+            Err(cause) => StoreError::Unavailable(format!("the disk can't be read ({cause})")),
+        }
+    }
+
+    /// Reads everything once.
+    pub(super) fn read_through(&self) -> io::Result<()> {
+        let database = match self.read.get() {
+            Some(database) => database,
+            None => {
+                let file = ManuallyDrop::new(File::open(&self.spot.file)?);
+                self.read.get_or_init(|| file)
+            }
+        };
+        let mut database: &File = database;
+        database.rewind()?;
+        io::copy(&mut database, &mut io::sink())?;
+        match File::open(self.spot.log()) {
+            Ok(mut log) => io::copy(&mut log, &mut io::sink()).map(drop),
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(cause) => Err(cause),
+        }
+    }
+
     /// Whether they are still those that their names stand for, or were within the last second.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`], until they are again.
+    /// [`StoreError::Unavailable`], and from then on, whatever happens to the files.
     pub(super) fn was_there(&self) -> Result<(), StoreError> {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.at.elapsed() < SEEN_FOR { Ok(()) } else { self.look(seen) }
+        if seen.at.elapsed() < SEEN_FOR && !self.lost.load(Ordering::Relaxed) { Ok(()) } else { self.look(seen) }
     }
 
     /// Whether they are those that their names stand for now.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`], until they are again.
+    /// [`StoreError::Unavailable`], and from then on, whatever happens to the files.
     pub(super) fn is_there(&self) -> Result<(), StoreError> {
         self.look(self.seen.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -229,13 +268,15 @@ impl OpenFile {
         let facts = fs::symlink_metadata(&self.spot.file).ok();
         let bytes = facts.as_ref().map_or(0, Metadata::len);
         let mut same = facts.as_ref().and_then(number) == seen.database && bytes >= seen.bytes;
-        let is_open = seen.open.strong_count() > 0;
-        for (path, known) in seen.beside.iter_mut().filter(|_| is_open) {
+        let is_open = Arc::strong_count(&self.lost) > 1;
+        for (path, known) in &mut seen.beside {
             let there = fs::symlink_metadata(path).ok().as_ref().and_then(number);
+            // When no connection is open, the log and its index are removed, as they should.
+            *known = known.filter(|_| is_open);
             same &= known.is_none() || *known == there;
-            *known = known.or(there);
+            *known = known.or(there).filter(|_| is_open);
         }
-        if !same {
+        if self.lost.fetch_or(!same, Ordering::Relaxed) || !same {
             let what = "its files were moved, removed or replaced; restart countersign";
             return Err(StoreError::Unavailable(what.to_owned()));
         }

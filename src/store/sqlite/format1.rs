@@ -288,7 +288,7 @@ impl Upgrade {
         snapshot.keep = true;
         connection::run(&conn, "COMMIT").map_err(|cause| failed(error::of_commit(cause)))?;
         // The old rows do not stay in the log, if nobody reads it; whoever closes last empties it, too.
-        connection::may_empty_log(&conn)
+        connection::keep_log(&conn, false)
             .and_then(|()| connection::empty_log(&conn))
             .map_err(|cause| failed(cause.into()))?;
         Ok(())

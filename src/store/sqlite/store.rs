@@ -102,7 +102,7 @@ impl Shared {
             Some(conn) => conn,
             None => self.file.connect(&self.patience)?,
         };
-        let read = act(&conn)?;
+        let read = act(&conn).map_err(|error| self.file.judged(error))?;
         let mut readers = lock(&self.readers);
         if readers.len() < READERS_KEPT && !self.closed.load(Ordering::Relaxed) {
             readers.push(conn);
@@ -177,7 +177,15 @@ impl Store for Sqlite {
     }
 
     async fn examine(&self) -> Result<Vec<String>, StoreError> {
-        self.read_many(schema::examine).await
+        self.away(|shared| {
+            let found = shared.read(schema::examine)?;
+            if !found.is_empty() {
+                let unread = |cause| StoreError::Unavailable(format!("the disk can't be read ({cause})"));
+                shared.file.read_through().map_err(unread)?;
+            }
+            Ok(found)
+        })
+        .await
     }
 
     async fn close(&self) -> Result<(), StoreError> {

@@ -154,7 +154,10 @@ impl Writer {
             return Err(Failed::Error(closed()));
         }
         self.patience.until(until);
-        let ended = self.attempt(core, durable, act);
+        let ended = self.attempt(core, durable, act).map_err(|failed| match failed {
+            Failed::Busy => failed,
+            Failed::Error(error) => Failed::Error(self.file.judged(error)),
+        });
         if let Err(Failed::Error(cause)) = &ended {
             if matches!(cause, StoreError::Unknown(_)) {
                 self.suspect.store(true, Ordering::Relaxed);
@@ -192,7 +195,7 @@ impl Writer {
             connection::run(conn, "ROLLBACK")?;
         }
         if !*committed && matches!(ended, Ok(Committed::Done)) {
-            connection::may_empty_log(conn)?;
+            connection::keep_log(conn, false)?;
             *committed = true;
         }
         Ok(ended?)
@@ -200,9 +203,10 @@ impl Writer {
 
     /// Opens the connection if there is none.
     fn connect(&self, core: &mut Core) -> Result<(), Failed> {
-        if core.conn.is_some() {
+        if core.conn.is_some() && !self.suspect.load(Ordering::Relaxed) {
             return Ok(());
         }
+        core.conn = None;
         let conn = self.file.connect(&self.patience)?;
         connection::settle(&conn)?;
         if self.suspect.load(Ordering::Relaxed) {
@@ -217,7 +221,7 @@ impl Writer {
     /// After a failed sync: everything goes from the log into the database, anew and synced, and the log starts over, so
     /// that what comes next does not stand behind something that was lost.
     fn recover(&self, conn: &rusqlite::Connection) -> Result<(), Failed> {
-        connection::may_empty_log(conn)?;
+        connection::keep_log(conn, false)?;
         if !connection::empty_log(conn)? {
             return Err(Failed::Busy);
         }
