@@ -35,7 +35,8 @@ impl Examined {
 }
 
 impl Vault {
-    /// Examines the store's structure and every record. The audit log is [verified](Self::verify) apart.
+    /// Examines the store's structure, every record, and what finds the rows of the audit log. Its chains are
+    /// [verified](Self::verify) apart.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], if something stands in the way.
@@ -63,6 +64,7 @@ impl Vault {
                 tokio::task::yield_now().await;
             }
         }
+        self.examine_terms().await?.into_iter().for_each(|problem| examined.tell(problem));
         if accounts.is_empty() {
             examined.tell("there is no account".to_owned());
         }

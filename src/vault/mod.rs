@@ -11,7 +11,7 @@
 //! writer, draft                  changes, many in one commit
 //! people, secrets                what operations read
 //! open, format1, state, sources/ from an address and a key to an open vault
-//! examine                        every record, looked at
+//! examine, examine_terms         every record and row, looked at
 //! ```
 //!
 //! Never: a permission, a clock (times are arguments), a protocol, or a way to turn a key into text.
@@ -19,6 +19,7 @@
 mod audit_row;
 mod draft;
 mod examine;
+mod examine_terms;
 mod format1;
 mod key;
 mod keyring;
