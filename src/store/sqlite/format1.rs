@@ -8,7 +8,8 @@ use rusqlite::{Connection, Row};
 
 use super::{
     apply, connection, error,
-    files::{self, Conn, Spot},
+    files::{self, Spot},
+    open_file::Conn,
     schema,
 };
 use crate::store::{Commit, Committed, Facts, OpenError, StoreError};

@@ -16,13 +16,16 @@ use tokio::task::spawn_blocking;
 use super::{
     audit,
     connection::{self, PATIENCE, Patience},
-    files::{Conn, OpenFile},
+    open_file::{Conn, OpenFile},
     records, schema,
     writer::{Failed, Writer, closed, lock},
 };
 use crate::{
     domain::ids::AccountId,
-    store::{AuditPage, AuditQuery, Commit, Committed, Kind, List, Record, RecordKey, Store, StoreError, Tail, Writes},
+    store::{
+        AuditPage, AuditQuery, Change, Commit, Committed, Kind, List, Record, RecordKey, Store, StoreError, Tail,
+        Writes,
+    },
 };
 
 /// Reading connections that are kept when nobody uses them.
@@ -132,7 +135,7 @@ impl Store for Sqlite {
     }
 
     async fn commit(&self, commit: Arc<Commit>) -> Result<Committed, StoreError> {
-        if commit.changes.iter().all(|change| *change == Default::default()) {
+        if commit.changes.iter().all(|change| *change == Change::default()) {
             return Ok(Committed::Done);
         }
         let until = Instant::now() + PATIENCE;

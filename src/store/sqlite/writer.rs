@@ -12,8 +12,8 @@ use std::{
 use super::{
     apply,
     connection::{self, Patience},
-    error,
-    files::{self, Conn, OpenFile},
+    error, files,
+    open_file::{Conn, OpenFile},
 };
 use crate::store::{Commit, Committed, Durable, Kind, Put, StoreError};
 
@@ -174,7 +174,10 @@ impl Writer {
         durable: Durable,
         act: impl FnOnce(&rusqlite::Connection) -> Result<Committed, StoreError>,
     ) -> Result<Committed, Failed> {
-        self.file.is_there()?;
+        match durable {
+            Durable::Now => self.file.is_there()?,
+            Durable::Soon => self.file.was_there()?,
+        }
         self.connect(core)?;
         let Core { conn: Some(conn), normal, committed, .. } = core else { return Err(Failed::Error(closed())) };
         let soon = durable == Durable::Soon;
@@ -188,7 +191,7 @@ impl Writer {
         }
         let ended = act(conn).and_then(|ended| match ended {
             Committed::Done => connection::run(conn, "COMMIT").map(|()| ended).map_err(error::of_commit),
-            _ => Ok(ended),
+            Committed::Stale { .. } | Committed::Taken { .. } | Committed::Moved { .. } => Ok(ended),
         });
         if !conn.is_autocommit() {
             // Some errors have rolled back already; if this fails, the connection is not used again.
