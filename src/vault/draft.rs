@@ -3,7 +3,7 @@
 use super::{
     Kept, Vault,
     keyring::Keyring,
-    records::{Counted, KeptKey, SealedMetadata, Stored, Used},
+    records::{CountRecord, KeptKey, SealedMetadata, Stored, UseRecord},
     secrets::{InUse, NewSecret},
     writer::Job,
 };
@@ -143,7 +143,7 @@ impl Draft<'_> {
     pub fn add_secret(self, new: &NewSecret<'_>) -> Self {
         match self.vault.sealed(new) {
             Ok((metadata, seed)) => {
-                let used = Used { secret: new.id, account: new.account, state: UseState::default() };
+                let used = UseRecord { secret: new.id, account: new.account, state: UseState::default() };
                 self.add(&metadata).add(&seed).add(&used)
             }
             Err(cause) => self.fail(cause),
@@ -209,7 +209,7 @@ impl Draft<'_> {
     pub fn used(mut self, in_use: &InUse, state: Option<&UseState>) -> Self {
         self.change.expect.push(version_of(&in_use.secret));
         if let Some(state) = state {
-            let used = Used { state: state.clone(), ..in_use.used.value.clone() };
+            let used = UseRecord { state: state.clone(), ..in_use.used.value.clone() };
             self.replace_record(&in_use.used.record, &used, Index::Keep);
         }
         self
@@ -218,7 +218,7 @@ impl Draft<'_> {
     /// One more code for each holder that is counted.
     pub fn counted(mut self, in_use: &InUse, now: Timestamp) -> Self {
         for (counted, kept) in &in_use.counted {
-            let new = Counted { count: counted.count.with_one(now), ..counted.clone() };
+            let new = CountRecord { count: counted.count.with_one(now), ..counted.clone() };
             // The count of nothing is version 0.
             let version = kept.as_ref().map_or(0, |record| record.version).saturating_add(1);
             let record = self.vault.keyring().record(&new, version);

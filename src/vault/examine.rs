@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use super::{
     CHUNK, Vault,
     records::{
-        AuditBase, AuditHead, Counted, Floor, KeptKey, KeyUse, Repeat, SealedMetadata, SealedSeed, Stored, Used,
-        VaultHeader, damaged, shown,
+        AuditBase, AuditHead, CountRecord, Floor, KeptKey, KeyUseRecord, Repeat, SealedMetadata, SealedSeed, Stored,
+        UseRecord, VaultHeader, damaged, shown,
     },
 };
 use crate::{
@@ -83,16 +83,16 @@ impl Vault {
                 self.belongs_to_secret(record).await
             }
             Kind::Use => {
-                self.readable::<Used>(record)?;
+                self.readable::<UseRecord>(record)?;
                 self.belongs_to_secret(record).await
             }
             Kind::Count => {
-                self.readable::<Counted>(record)?;
+                self.readable::<CountRecord>(record)?;
                 self.belongs_to_secret(record).await
             }
             Kind::Seat => self.found::<Seat>(record).await,
             Kind::ApiKey => self.found::<KeptKey>(record).await,
-            Kind::KeyUse => self.readable::<KeyUse>(record).map(|_| ()),
+            Kind::KeyUse => self.readable::<KeyUseRecord>(record).map(|_| ()),
             Kind::Idempotency => self.readable::<Repeat>(record).map(|_| ()),
             Kind::AuditHead => self.readable::<AuditHead>(record).map(|_| ()),
             Kind::AuditBase => self.readable::<AuditBase>(record).map(|_| ()),

@@ -44,7 +44,7 @@ pub use self::{
     keyring::{Mac, UnlockError},
     ledger::{AuditAsk, AuditRows},
     open::{OpenError, VaultRequest, VaultStatus, accept_loss, open},
-    records::{Counted, KeptKey, KeyUse, Repeat, Stored, Used},
+    records::{KeptKey, Repeat, Stored},
     seal::OpenSealError,
     secrets::{Erased, Found, InUse, NewSecret},
     sources::KeyFileError,

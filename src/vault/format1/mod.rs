@@ -13,7 +13,7 @@ use subtle::ConstantTimeEq as _;
 use super::{
     keyring::{Header, Keyring, Slot, WrappedEpoch},
     open::put,
-    records::{Counted, KeptKey, KeyUse, Repeat, SealedMetadata, SealedSeed, Used, VaultHeader},
+    records::{CountRecord, KeptKey, KeyUseRecord, Repeat, SealedMetadata, SealedSeed, UseRecord, VaultHeader},
 };
 use crate::{
     domain::{
@@ -219,7 +219,7 @@ impl Move<'_> {
         self.accounts.insert(id, account);
         self.put(put(self.keyring, &metadata))?;
         self.put(put(self.keyring, &seed))?;
-        self.put(put(self.keyring, &Used { secret: id, account, state }))
+        self.put(put(self.keyring, &UseRecord { secret: id, account, state }))
     }
 
     fn seat(&mut self, row: &old::Seat) -> Result<(), StoreError> {
@@ -298,7 +298,7 @@ impl Move<'_> {
         let hash = HashedKey(row.hash.as_slice().try_into().map_err(|_| unread())?);
         self.put(put(self.keyring, &KeptKey { key, hash }))?;
         match time(row.last_used_at) {
-            Some(last_used_at) => self.put(put(self.keyring, &KeyUse { key: id, account, last_used_at })),
+            Some(last_used_at) => self.put(put(self.keyring, &KeyUseRecord { key: id, account, last_used_at })),
             None => Ok(()),
         }
     }
@@ -337,7 +337,7 @@ impl Move<'_> {
             let account = secret.and_then(|secret| self.accounts.get(&secret).copied());
             if let (Some(secret), Some(account), Some(holder)) = (secret, account, holder) {
                 let count = HourlyCount::of(minutes);
-                self.put(put(self.keyring, &Counted { secret, account, holder, count }))?;
+                self.put(put(self.keyring, &CountRecord { secret, account, holder, count }))?;
             }
         }
         Ok(())
