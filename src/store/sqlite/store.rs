@@ -85,9 +85,18 @@ impl Sqlite {
         }
     }
 
+    /// Reads a few records where they are asked for.
+    fn read_few<T>(&self, act: impl Fn(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let at_once = match self.writes {
+            Writes::Inline if self.shared.file.was_there().is_ok() => self.shared.writer.read_at_once(&act),
+            Writes::Inline | Writes::Thread => None,
+        };
+        at_once.unwrap_or_else(|| self.shared.read(act))
+    }
+
     async fn read_many<T: Send + 'static>(
         &self,
-        act: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+        act: impl Fn(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         self.away(move |shared| shared.read(act)).await
     }
@@ -95,7 +104,7 @@ impl Sqlite {
 
 impl Shared {
     /// Reads. The connection is kept only if all went well: another one may fare better.
-    fn read<T>(&self, act: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    fn read<T>(&self, act: impl Fn(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
         if self.closed.load(Ordering::Relaxed) {
             return Err(closed());
         }
@@ -117,11 +126,11 @@ impl Shared {
 #[async_trait]
 impl Store for Sqlite {
     async fn read(&self, keys: &[RecordKey]) -> Result<Vec<Option<Record>>, StoreError> {
-        self.shared.read(|conn| records::read(conn, keys))
+        self.read_few(|conn| records::read(conn, keys))
     }
 
     async fn find(&self, kind: Kind, account: Option<AccountId>, name: [u8; 32]) -> Result<Option<Record>, StoreError> {
-        self.shared.read(|conn| records::find(conn, kind, account, &name))
+        self.read_few(|conn| records::find(conn, kind, account, &name))
     }
 
     async fn list(&self, list: &List) -> Result<Vec<Record>, StoreError> {
@@ -163,11 +172,11 @@ impl Store for Sqlite {
     }
 
     async fn tail(&self, chain: u32) -> Result<Option<Tail>, StoreError> {
-        self.shared.read(|conn| audit::tail(conn, chain))
+        self.read_few(|conn| audit::tail(conn, chain))
     }
 
     async fn chains(&self) -> Result<Vec<u32>, StoreError> {
-        self.shared.read(audit::chains)
+        self.read_few(audit::chains)
     }
 
     async fn sync(&self) -> Result<(), StoreError> {

@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     apply,
-    connection::{self, Patience},
+    connection::{self, PATIENCE, Patience},
     error, files,
     open_file::{Conn, OpenFile},
 };
@@ -75,6 +75,20 @@ impl Writer {
     /// Commits, waiting for others until then.
     pub(super) fn commit_until(&self, commit: &Commit, until: Instant) -> Result<Committed, StoreError> {
         self.commit(lock(&self.core), commit, until).map_err(|failed| self.told(failed))
+    }
+
+    /// Reads over the writing connection, if that is open and nobody uses it: what it has committed is still in its memory.
+    pub(super) fn read_at_once<T>(
+        &self,
+        act: impl Fn(&rusqlite::Connection) -> Result<T, StoreError>,
+    ) -> Option<Result<T, StoreError>> {
+        let mut core = self.core.try_lock().ok()?;
+        self.patience.until(Instant::now() + PATIENCE);
+        let read = act(core.conn.as_ref()?).map_err(|error| self.file.judged(error));
+        if read.is_err() {
+            core.conn = None;
+        }
+        Some(read)
     }
 
     /// Writes something, waiting for others until then.
