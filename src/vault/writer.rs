@@ -142,7 +142,7 @@ impl Writer {
     }
 
     async fn flush(self: Arc<Self>) {
-        let _resting = Resting(&self.queue);
+        let _guard = FreeIfPanicked(&self.queue);
         loop {
             let batch: Vec<_> = {
                 let mut queue = lock(&self.queue);
@@ -291,12 +291,15 @@ impl Writer {
     }
 }
 
-/// Sets the queue free even if a commit panics.
-struct Resting<'a>(&'a Mutex<Queue>);
+/// Sets the queue free if a commit panics. Otherwise it is set free under the lock under which it was seen to be empty.
+struct FreeIfPanicked<'a>(&'a Mutex<Queue>);
 
-impl Drop for Resting<'_> {
+impl Drop for FreeIfPanicked<'_> {
     fn drop(&mut self) {
-        lock(self.0).flushing = false;
+        if std::thread::panicking() {
+            // Those who wait hear it when their senders are dropped.
+            *lock(self.0) = Queue::default();
+        }
     }
 }
 
@@ -448,6 +451,16 @@ mod tests {
         // The last one read the end of the chain, which is as empty as the store says.
         assert_eq!(tails, [Some(0), Some(1), Some(0)]);
         assert_eq!(commits[1].changes.len(), 2, "both were ready");
+    }
+
+    #[tokio::test]
+    async fn a_commit_that_panics_holds_up_no_other() {
+        let (writer, _store) = writer(|tried| {
+            assert!(tried > 1, "a fault of the store's");
+            Ok(Committed::Done)
+        });
+        assert!(matches!(writer.commit(job(1)).await, Err(StoreError::Unknown(_))));
+        assert_eq!(writer.commit(job(2)).await, Ok(Outcome::Done));
     }
 
     #[tokio::test]
