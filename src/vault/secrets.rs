@@ -159,6 +159,9 @@ impl Vault {
         query: &str,
     ) -> Result<Vec<Kept<TotpSecret>>, StoreError> {
         let query = NameQuery::of(query);
+        if query.is_empty() {
+            return Ok(Vec::new());
+        }
         let words = self.keyring().query_hashes(account, &query);
         if !words.is_empty() {
             let list = List { life: Some(life), words, ..List::of(Kind::Secret, Some(account), CHUNK) };
