@@ -56,12 +56,13 @@ CREATE TABLE audit (
     body      BLOB NOT NULL
 ) STRICT;
 
--- Which terms occur in which block of audit records that follow one another. It is written when a block is full. A term is
--- a letter for the column and the value.
-CREATE TABLE audit_block (
-    term  BLOB NOT NULL,
-    block INTEGER NOT NULL,
-    PRIMARY KEY (term, block)
+-- Which terms occur where in a segment of 1,024 audit records that follow one another; written once, when it is full. A
+-- term is a letter for the column and the value; `blocks` has a bit for each 16 records of the segment.
+CREATE TABLE audit_index (
+    segment INTEGER NOT NULL,
+    term    BLOB NOT NULL,
+    blocks  INTEGER NOT NULL,
+    PRIMARY KEY (segment, term)
 ) STRICT, WITHOUT ROWID;
 
 -- Something to write, to find out whether that works.

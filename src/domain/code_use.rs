@@ -138,7 +138,7 @@ impl UseState {
         let current = totp.step_at(ask.now);
         let mut state = self.clone();
         state.steps.settle(current);
-        let Some(turn) = state.turn(totp, ask, wish, current) else { return CodeAnswer::Missed };
+        let Some(turn) = state.turn(*totp, ask, wish, current) else { return CodeAnswer::Missed };
         let marked = state.steps != self.steps;
         match turn {
             Turn::Now(step) => {
@@ -155,35 +155,35 @@ impl UseState {
                 CodeAnswer::Reserved { reservation, from, state: marked.then_some(state) }
             }
             Turn::Later { step, from } => CodeAnswer::Wait { step, from },
-            Turn::Busy { free_at } => CodeAnswer::Busy { reason: why_busy(totp, wish, ask.now, free_at), free_at },
+            Turn::Busy { free_at } => CodeAnswer::Busy { reason: why_busy(*totp, wish, ask.now, free_at), free_at },
         }
     }
 
     /// Whose turn it is; `None` if the step that was held has passed.
-    fn turn(&mut self, totp: &TotpParameters, ask: &CodeAsk<'_>, wish: CodeWish, current: Step) -> Option<Turn> {
+    fn turn(&mut self, totp: TotpParameters, ask: &CodeAsk<'_>, wish: CodeWish, current: Step) -> Option<Turn> {
         match ask.stage {
             Stage::Holds(held) if held.step > current => {
                 Some(Turn::Later { step: held.step, from: totp.start_of(held.step) })
             }
             Stage::Holds(held) => (held.step == current && self.steps.show(held)).then_some(Turn::Now(held.step)),
             Stage::Asks | Stage::Waited(_) if wish.single_use => {
-                Some(self.steps.single_use(totp, ask.now, wish, ask.reservation))
+                Some(self.steps.single_use(&totp, ask.now, wish, ask.reservation))
             }
             // A step that was waited for is as fresh as can be, although a few milliseconds of it have passed.
             Stage::Waited(step) if step == current => {
-                Some(self.steps.plain(totp, ask.now, CodeWish { min_validity: 0, ..wish }))
+                Some(self.steps.plain(&totp, ask.now, CodeWish { min_validity: 0, ..wish }))
             }
             // A call that asked for nothing special never waits, as in the mirrored API.
             Stage::Asks if !ask.patient && wish.min_validity == 0 => {
-                Some(self.steps.plain(totp, ask.now, CodeWish { max_wait: Duration::ZERO, ..wish }))
+                Some(self.steps.plain(&totp, ask.now, CodeWish { max_wait: Duration::ZERO, ..wish }))
             }
-            Stage::Asks | Stage::Waited(_) => Some(self.steps.plain(totp, ask.now, wish)),
+            Stage::Asks | Stage::Waited(_) => Some(self.steps.plain(&totp, ask.now, wish)),
         }
     }
 }
 
 /// Callers who wait mark steps no further ahead than the longest wait; beyond that, a clock that ran ahead did.
-fn why_busy(totp: &TotpParameters, wish: CodeWish, now: Timestamp, free_at: Timestamp) -> &'static str {
+fn why_busy(totp: TotpParameters, wish: CodeWish, now: Timestamp, free_at: Timestamp) -> &'static str {
     let left = now.until(totp.start_of(Step(totp.step_at(now).0.saturating_add(1))));
     let longest = Duration::from_secs(u64::from(WAIT_SECONDS_MAX) + u64::from(totp.period.seconds()));
     if now.until(free_at) > longest {

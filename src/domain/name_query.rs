@@ -17,6 +17,11 @@ impl NameQuery {
         Self(normalised_words(text))
     }
 
+    /// Whether it has no words.
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The words that a name which is meant begins a word with, or holds in the middle of one. The host of a page is not
     /// among them: any part of it may be meant.
     pub fn plain_words(&self) -> impl Iterator<Item = &str> {

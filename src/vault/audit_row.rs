@@ -75,21 +75,21 @@ pub(super) fn decode(body: &[u8]) -> Option<(Format, AuditEntry)> {
         Some(field)
     };
     let at = Timestamp::from_micros(i64::from_be_bytes(next()?.try_into().ok()?));
-    let account = optional(next()?, |id| AccountId::from_slice(id).ok())?;
+    let account = optional(next()?, |id| AccountId::from_slice(id).ok()).ok()?;
     let (word, actor_key) = (next()?, next()?);
     let entry = AuditEntry {
         at,
         account,
-        actor: Actor::from_word(text(word)?, optional(actor_key, key)?)?,
-        seat: optional(next()?, |id| SeatId::from_slice(id).ok())?,
+        actor: Actor::from_word(text(word)?, optional(actor_key, key).ok()?)?,
+        seat: optional(next()?, |id| SeatId::from_slice(id).ok()).ok()?,
         action: Action::from_word(text(next()?)?)?,
         outcome: Outcome::from_word(text(next()?)?)?,
-        secret: optional(next()?, |id| SecretId::from_slice(id).ok())?,
-        key: optional(next()?, key)?,
-        step: optional(next()?, number)?.map(Step),
-        code_tag: optional(next()?, |tag| tag.try_into().ok())?,
-        purpose: optional(next()?, text)?.map(|text| Purpose::kept(text.to_owned())),
-        count: optional(next()?, number)?,
+        secret: optional(next()?, |id| SecretId::from_slice(id).ok()).ok()?,
+        key: optional(next()?, key).ok()?,
+        step: optional(next()?, number).ok()?.map(Step),
+        code_tag: optional(next()?, |tag| tag.try_into().ok()).ok()?,
+        purpose: optional(next()?, text).ok()?.map(|text| Purpose::kept(text.to_owned())),
+        count: optional(next()?, number).ok()?,
         client: Client {
             name: Claim::kept(text(next()?)?.to_owned()),
             version: Claim::kept(text(next()?)?.to_owned()),
@@ -98,9 +98,12 @@ pub(super) fn decode(body: &[u8]) -> Option<(Format, AuditEntry)> {
     (rest.is_empty() && encode(format, &entry) == body).then_some((format, entry))
 }
 
-/// A field that may be empty; `None` if it is not and can't be read.
-fn optional<'a, T>(field: &'a [u8], read: impl FnOnce(&'a [u8]) -> Option<T>) -> Option<Option<T>> {
-    if field.is_empty() { Some(None) } else { read(field).map(Some) }
+/// A field that is not what was ever written.
+struct Unread;
+
+/// A field that may be empty.
+fn optional<'a, T>(field: &'a [u8], read: impl FnOnce(&'a [u8]) -> Option<T>) -> Result<Option<T>, Unread> {
+    if field.is_empty() { Ok(None) } else { read(field).map(Some).ok_or(Unread) }
 }
 
 fn text(field: &[u8]) -> Option<&str> {

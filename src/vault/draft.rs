@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use super::{
     Kept, Vault,
     keyring::Keyring,
-    records::{Counted, KeptKey, SealedMetadata, Stored, Used},
+    records::{CountRecord, KeptKey, SealedMetadata, Stored, UseRecord},
     secrets::{InUse, NewSecret},
     writer::Job,
 };
@@ -96,6 +96,7 @@ impl Draft<'_> {
     }
 
     /// Adds a thing. It happens only if its account, if it has one, is still there.
+    #[expect(clippy::should_implement_trait, reason = "nobody takes a draft for a number")]
     pub fn add<T: Stored>(mut self, thing: &T) -> Self {
         if let Some(account) = thing.account() {
             self.expect_exists(RecordKey::new(Kind::Account, account.as_bytes()));
@@ -146,7 +147,7 @@ impl Draft<'_> {
     pub fn add_secret(self, new: &NewSecret<'_>) -> Self {
         match self.vault.sealed(new) {
             Ok((metadata, seed)) => {
-                let used = Used { secret: new.id, account: new.account, state: UseState::default() };
+                let used = UseRecord { secret: new.id, account: new.account, state: UseState::default() };
                 self.add(&metadata).add(&seed).add(&used)
             }
             Err(cause) => self.fail(cause),
@@ -212,7 +213,7 @@ impl Draft<'_> {
     pub fn used(mut self, in_use: &InUse, state: Option<&UseState>) -> Self {
         self.change.expect.push(version_of(&in_use.secret));
         if let Some(state) = state {
-            let used = Used { state: state.clone(), ..in_use.used.value.clone() };
+            let used = UseRecord { state: state.clone(), ..in_use.used.value.clone() };
             self.replace_record(&in_use.used.record, &used, Index::Keep);
         }
         self
@@ -221,14 +222,11 @@ impl Draft<'_> {
     /// One more code for each holder that is counted.
     pub fn counted(mut self, in_use: &InUse, now: Timestamp) -> Self {
         for (counted, kept) in &in_use.counted {
-            let new = Counted { count: counted.count.with_one(now), ..counted.clone() };
-            match kept {
-                Some(record) => self.replace_record(record, &new, Index::Keep),
-                None => {
-                    let record = self.vault.keyring().record(&new, 1);
-                    self.put(record, Index::Keep);
-                }
-            }
+            let new = CountRecord { count: counted.count.with_one(now), ..counted.clone() };
+            // The count of nothing is version 0.
+            let version = kept.as_ref().map_or(0, |record| record.version).saturating_add(1);
+            let record = self.vault.keyring().record(&new, version);
+            self.put(record, Index::Keep);
         }
         self
     }
@@ -263,9 +261,15 @@ impl Draft<'_> {
     }
 
     fn expect_exists(&mut self, key: RecordKey) {
+        let exists = Expect::Exists(key);
+        // A draft that adds thousands of things expects their one account once.
+        if self.change.expect.contains(&exists) {
+            return;
+        }
         // A thing that belongs to another one may be added with it.
-        if !self.change.put.iter().any(|put| put.record.key == key) {
-            self.change.expect.push(Expect::Exists(key));
+        let added = |put: &Put| matches!(&exists, Expect::Exists(key) if put.record.key == *key);
+        if !self.change.put.iter().any(added) {
+            self.change.expect.push(exists);
         }
     }
 

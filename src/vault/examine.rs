@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use super::{
     CHUNK, Vault,
     records::{
-        AuditBase, AuditHead, Counted, Floor, KeptKey, KeyUse, Repeat, SealedMetadata, SealedSeed, Stored, Used,
-        VaultHeader, damaged, shown,
+        AuditBase, AuditHead, CountRecord, Floor, KeptKey, KeyUseRecord, Repeat, SealedMetadata, SealedSeed, Stored,
+        UseRecord, VaultHeader, damaged, shown,
     },
 };
 use crate::{
@@ -35,7 +35,8 @@ impl Examined {
 }
 
 impl Vault {
-    /// Examines the store's structure and every record. The audit log is [verified](Self::verify) apart.
+    /// Examines the store's structure, every record, and what finds the rows of the audit log. Its chains are
+    /// [verified](Self::verify) apart.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], if something stands in the way.
@@ -44,10 +45,7 @@ impl Vault {
         let mut accounts = BTreeSet::new();
         for kind in Kind::ALL {
             let mut list = List { life: None, ..List::of(kind, None, CHUNK) };
-            loop {
-                let chunk = self.store().list(&list).await?;
-                let Some(last) = chunk.last() else { break };
-                list.after = Some((last.sort, last.key.id.clone()));
+            while let Some(chunk) = self.next_chunk(&mut list).await? {
                 if kind == Kind::Account {
                     accounts.extend(chunk.iter().filter_map(|record| AccountId::from_slice(&record.key.id).ok()));
                 }
@@ -66,6 +64,7 @@ impl Vault {
                 tokio::task::yield_now().await;
             }
         }
+        self.examine_terms().await?.into_iter().for_each(|problem| examined.tell(problem));
         if accounts.is_empty() {
             examined.tell("there is no account".to_owned());
         }
@@ -84,16 +83,16 @@ impl Vault {
                 self.belongs_to_secret(record).await
             }
             Kind::Use => {
-                self.readable::<Used>(record)?;
+                self.readable::<UseRecord>(record)?;
                 self.belongs_to_secret(record).await
             }
             Kind::Count => {
-                self.readable::<Counted>(record)?;
+                self.readable::<CountRecord>(record)?;
                 self.belongs_to_secret(record).await
             }
             Kind::Seat => self.found::<Seat>(record).await,
             Kind::ApiKey => self.found::<KeptKey>(record).await,
-            Kind::KeyUse => self.readable::<KeyUse>(record).map(|_| ()),
+            Kind::KeyUse => self.readable::<KeyUseRecord>(record).map(|_| ()),
             Kind::Idempotency => self.readable::<Repeat>(record).map(|_| ()),
             Kind::AuditHead => self.readable::<AuditHead>(record).map(|_| ()),
             Kind::AuditBase => self.readable::<AuditBase>(record).map(|_| ()),

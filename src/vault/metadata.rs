@@ -83,9 +83,9 @@ mod tests {
         let shown = read.as_ref().map(|data| {
             let issuer = data.issuer.as_ref().map_or("-", ShownText::as_str);
             let TotpParameters { algorithm, digits, period } = data.totp;
-            let origins: String = data.origins.iter().map(|origin| format!("|{origin}")).collect();
             let usage = data.usage.as_str();
-            format!("{issuer}|{}|{algorithm}|{}|{}|{usage}{origins}", data.label, digits.get(), period.seconds())
+            let shown = format!("{issuer}|{}|{algorithm}|{}|{}|{usage}", data.label, digits.get(), period.seconds());
+            data.origins.iter().fold(shown, |shown, origin| format!("{shown}|{origin}"))
         });
         assert_eq!(shown.as_deref(), expected, "{written}");
         if let Some(data) = read {

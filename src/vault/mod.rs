@@ -11,7 +11,7 @@
 //! writer, draft                  changes, many in one commit
 //! people, secrets                what operations read
 //! open, format1, state, sources/ from an address and a key to an open vault
-//! examine                        every record, looked at
+//! examine, examine_terms         every record and row, looked at
 //! ```
 //!
 //! Never: a permission, a clock (times are arguments), a protocol, or a way to turn a key into text.
@@ -19,6 +19,7 @@
 mod audit_row;
 mod draft;
 mod examine;
+mod examine_terms;
 mod format1;
 mod key;
 mod keyring;
@@ -49,7 +50,7 @@ pub use self::{
     keyring::{Mac, UnlockError},
     ledger::{AuditAsk, AuditRows},
     open::{OpenError, VaultRequest, VaultStatus, accept_loss, open},
-    records::{Counted, KeptKey, KeyUse, Repeat, Stored, Used},
+    records::{KeptKey, Repeat, Stored},
     seal::OpenSealError,
     secrets::{Erased, Found, InUse, NewSecret},
     sources::KeyFileError,
@@ -238,12 +239,18 @@ impl Vault {
         }
         list.limit = CHUNK;
         let mut all = Vec::new();
-        loop {
-            let chunk = self.store().list(&list).await?;
-            let Some(last) = chunk.last() else { return Ok(all) };
-            (list.after, list.offset) = (Some((last.sort, last.key.id.clone())), 0);
+        while let Some(chunk) = self.next_chunk(&mut list).await? {
             all.extend(chunk);
         }
+        Ok(all)
+    }
+
+    /// The next records of a list, which goes on after them. `None`: that was all.
+    async fn next_chunk(&self, list: &mut List) -> Result<Option<Vec<Record>>, StoreError> {
+        let chunk = self.store().list(list).await?;
+        let Some(end) = chunk.last() else { return Ok(None) };
+        (list.after, list.offset) = (Some((end.sort, end.key.id.clone())), 0);
+        Ok(Some(chunk))
     }
 
     /// A page of things.

@@ -7,10 +7,10 @@ use std::{
 };
 
 use super::{
-    Core, Vault, format1,
+    Core, Outcome, Vault, format1,
     key::Kek,
     keyring::{Keyring, UnlockError},
-    ledger::{End, end_of, genesis, head_of, is_kept},
+    ledger::{End, genesis, head_of, is_kept},
     records::{AuditHead, Floor, Stored, VaultHeader},
     sources::{KeyFileError, create_key_file, read_key_file},
     state::{Older, StateFile},
@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// How far ahead of an accepted loss steps count as used: the longest that a caller may have waited for one.
-const FLOOR: Duration = Duration::from_secs(120);
+const FLOOR: Duration = Duration::from_mins(2);
 
 /// Where a vault is and how to open it.
 #[derive(Debug, Clone)]
@@ -131,7 +131,7 @@ pub async fn open(request: &VaultRequest, random: SharedRandom) -> Result<Vault,
 pub async fn accept_loss(request: &VaultRequest, random: SharedRandom) -> Result<Vault, OpenError> {
     let store = OpenRequest { make: false, ..request.store.clone() };
     let request = &VaultRequest { store, ..request.clone() };
-    Opening::of(request, random).await?.accepted(request.now).await
+    Opening::of(request, random).await?.accepted(request).await
 }
 
 /// A vault whose key is right, and of which it is not known yet whether it is an older copy.
@@ -170,11 +170,8 @@ impl Opening {
         }
     }
 
-    async fn accepted(self, now: Timestamp) -> Result<Vault, OpenError> {
-        let path = self.status.store.location.clone();
-        let end = end_of(self.store.as_ref(), &self.keyring, 0).await.map_err(at(&path))?.head();
-        let known = StateFile::replace(&self.state, &[end]);
-        known.map_err(|source| store::OpenError::Io { path: path.clone(), source })?;
+    async fn accepted(self, request: &VaultRequest) -> Result<Vault, OpenError> {
+        let (path, now) = (self.status.store.location.clone(), request.now);
         let vault = self.open().await?;
         let floor = Floor { until: now.plus(FLOOR) };
         let draft = vault.draft(AuditEntry::by(Actor::Person, Action::VaultAcceptLoss, now));
@@ -182,7 +179,14 @@ impl Opening {
             Some(kept) => draft.replace(&kept, &floor),
             None => draft.add(&floor),
         };
-        draft.commit().await.map_err(at(&path))?;
+        if draft.commit().await.map_err(at(&path))? != Outcome::Done {
+            let what = "another process accepted a loss in this moment".to_owned();
+            return Err(at(&path)(StoreError::Unavailable(what)));
+        }
+        // Only now is the older copy what this machine knows.
+        let ends = vault.anchor().await.map_err(at(&path))?;
+        let state = StateFile::new(request.state_dir.as_deref(), Arc::clone(&vault.core.keyring));
+        state.replace(&ends).map_err(|source| store::OpenError::Io { path, source })?;
         Ok(vault)
     }
 

@@ -1,9 +1,9 @@
 //! Accounts, seats and keys as operations read and remove them.
 
 use super::{
-    CHUNK, Kept, KeptKey, KeyUse, Listed, Outcome, Page, Vault,
+    CHUNK, Kept, KeptKey, Listed, Outcome, Page, Vault,
     names::Named,
-    records::{Stored, damaged},
+    records::{KeyUseRecord, Stored, damaged},
 };
 use crate::{
     domain::{
@@ -150,7 +150,7 @@ impl Vault {
             let keys: Vec<_> =
                 chunk.iter().map(|kept| RecordKey::new(Kind::KeyUse, kept.record.key.id.clone())).collect();
             for (kept, used) in chunk.iter_mut().zip(self.store().read(&keys).await?) {
-                let used = used.and_then(|record| self.keyring().open_record::<KeyUse>(&record).ok());
+                let used = used.and_then(|record| self.keyring().open_record::<KeyUseRecord>(&record).ok());
                 kept.value.key.last_used_at = used.map(|used| used.last_used_at);
             }
         }
@@ -166,10 +166,7 @@ impl Vault {
         let others: Vec<_> = self.accounts().await?.sound.iter().map(|kept| kept.id).collect();
         let mut list = List { life: None, ..List::of(kind, None, CHUNK) };
         let mut damaged = Vec::new();
-        loop {
-            let chunk = self.store().list(&list).await?;
-            let Some(last) = chunk.last() else { return Ok(damaged) };
-            list.after = Some((last.sort, last.key.id.clone()));
+        while let Some(chunk) = self.next_chunk(&mut list).await? {
             for record in chunk {
                 let anothers = record.account.is_some_and(|id| id != account && others.contains(&id));
                 if let Err(cause) = self.keyring().check_record(&record)
@@ -179,6 +176,7 @@ impl Vault {
                 }
             }
         }
+        Ok(damaged)
     }
 
     /// Remembers that a key was used, to the minute. It is no loss if that is lost.
@@ -186,8 +184,9 @@ impl Vault {
     /// # Errors
     /// [`StoreError`].
     pub async fn touch_key(&self, key: KeyId, account: AccountId, now: Timestamp) -> Result<(), StoreError> {
-        let new = KeyUse { key, account, last_used_at: Timestamp::from_seconds(now.seconds().div_euclid(60) * 60) };
-        let draft = match self.one::<KeyUse>(key.as_str().as_bytes()).await? {
+        let new =
+            KeyUseRecord { key, account, last_used_at: Timestamp::from_seconds(now.seconds().div_euclid(60) * 60) };
+        let draft = match self.one::<KeyUseRecord>(key.as_str().as_bytes()).await? {
             Some(kept) if kept.last_used_at >= new.last_used_at => return Ok(()),
             Some(kept) => self.silent_draft().replace(&kept, &new),
             None => self.silent_draft().add(&new),

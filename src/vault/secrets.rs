@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{
     CHUNK, Draft, Kept, Listed, Outcome, Page, Repeat, Vault,
     ledger::first,
-    records::{Counted, Floor, SealedMetadata, SealedSeed, Used, damaged},
+    records::{CountRecord, Floor, SealedMetadata, SealedSeed, UseRecord, damaged},
     seal::OpenSealError,
 };
 use crate::{
@@ -18,6 +18,7 @@ use crate::{
         name_query::NameQuery,
         secret::{CodeTerms, SecretMetadata, TotpSecret},
         seed::Seed,
+        text::ShownText,
         time::Timestamp,
     },
     store::{AuditQuery, Kind, Life, List, Record, RecordKey, StoreError},
@@ -53,8 +54,8 @@ pub struct InUse {
     /// The codes of the last hour, for each holder that was asked for, in their order.
     pub counts: Vec<HourlyCount>,
     pub(super) seed: Kept<SealedSeed>,
-    pub(super) used: Kept<Used>,
-    pub(super) counted: Vec<(Counted, Option<Record>)>,
+    pub(super) used: Kept<UseRecord>,
+    pub(super) counted: Vec<(CountRecord, Option<Record>)>,
 }
 
 impl InUse {
@@ -158,6 +159,9 @@ impl Vault {
         query: &str,
     ) -> Result<Vec<Kept<TotpSecret>>, StoreError> {
         let query = NameQuery::of(query);
+        if query.is_empty() {
+            return Ok(Vec::new());
+        }
         let words = self.keyring().query_hashes(account, &query);
         if !words.is_empty() {
             let list = List { life: Some(life), words, ..List::of(Kind::Secret, Some(account), CHUNK) };
@@ -234,7 +238,7 @@ impl Vault {
     ) -> Result<Option<InUse>, StoreError> {
         let key = |kind| RecordKey::new(kind, id.as_bytes());
         let mut keys = vec![key(Kind::Secret), key(Kind::Seed), key(Kind::Use), RecordKey::new(Kind::Floor, [])];
-        keys.extend(holders.iter().map(|holder| RecordKey::new(Kind::Count, Counted::id_of(id, *holder))));
+        keys.extend(holders.iter().map(|holder| RecordKey::new(Kind::Count, CountRecord::id_of(id, *holder))));
         let mut found = self.store().read(&keys).await?.into_iter();
         let mut next = || found.next().flatten();
         let (secret, seed, used, floor) = (next(), next(), next(), next());
@@ -245,13 +249,13 @@ impl Vault {
         }
         let missing = |kind| damaged(&key(kind), "it is missing");
         let seed = self.kept(&key(Kind::Seed), seed.ok_or_else(|| missing(Kind::Seed))?)?;
-        let used: Kept<Used> = self.kept(&key(Kind::Use), used.ok_or_else(|| missing(Kind::Use))?)?;
+        let used: Kept<UseRecord> = self.kept(&key(Kind::Use), used.ok_or_else(|| missing(Kind::Use))?)?;
         let mut counted = Vec::with_capacity(holders.len());
         for (holder, key) in holders.iter().zip(keys.iter().skip(4)) {
-            let none = Counted { secret: id, account, holder: *holder, count: HourlyCount::default() };
+            let none = CountRecord { secret: id, account, holder: *holder, count: HourlyCount::default() };
             counted.push(match next() {
                 Some(record) => {
-                    let Kept { value, record } = self.kept::<Counted>(key, record)?;
+                    let Kept { value, record } = self.kept::<CountRecord>(key, record)?;
                     (value, Some(record))
                 }
                 None => (none, None),
@@ -377,14 +381,12 @@ impl Vault {
         mut see: impl FnMut(Kept<TotpSecret>) + Send,
     ) -> Result<(), StoreError> {
         let mut list = List { life: Some(life), ..List::of(Kind::Secret, Some(account), CHUNK) };
-        loop {
-            let chunk = self.store().list(&list).await?;
-            let Some(last) = chunk.last() else { return Ok(()) };
-            list.after = Some((last.sort, last.key.id.clone()));
+        while let Some(chunk) = self.next_chunk(&mut list).await? {
             self.opened_all(chunk).await?.sound.into_iter().for_each(&mut see);
             // Opening takes a while where there are many; others have their turn between the chunks.
             tokio::task::yield_now().await;
         }
+        Ok(())
     }
 
     fn opened(&self, sealed: Kept<SealedMetadata>, used: Option<&Record>) -> Result<Kept<TotpSecret>, StoreError> {
@@ -393,7 +395,7 @@ impl Vault {
         self.with_use(sealed, &self.keyring().open_record(used)?)
     }
 
-    fn with_use(&self, sealed: Kept<SealedMetadata>, used: &Used) -> Result<Kept<TotpSecret>, StoreError> {
+    fn with_use(&self, sealed: Kept<SealedMetadata>, used: &UseRecord) -> Result<Kept<TotpSecret>, StoreError> {
         let Kept { value, record } = sealed;
         let metadata = self.keyring().open_metadata(&value.sealed, &value.place());
         let metadata = metadata.map_err(|cause| damaged(&record.key, &cause.to_string()))?;
@@ -406,5 +408,5 @@ impl Vault {
 /// Whether a query means a secret. What finds it is not under its MAC, so the secret itself is looked at.
 fn is_meant(secret: &TotpSecret, query: &NameQuery) -> bool {
     let SecretMetadata { label, issuer, .. } = &secret.metadata;
-    query.matches(issuer.as_ref().map(|issuer| issuer.as_str()), label.as_str())
+    query.matches(issuer.as_ref().map(ShownText::as_str), label.as_str())
 }

@@ -1,6 +1,7 @@
 //! What every test needs: a real vault in a temporary directory, and a clock moved by hand.
 
 use std::{
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicI64, Ordering},
@@ -11,10 +12,19 @@ use std::{
 use async_trait::async_trait;
 use countersign::{
     clock::Clock,
-    domain::{ids::AccountId, principal::Principal, time::Timestamp},
-    random::SystemRandom,
-    service::{Registered, Registration, Service},
-    store::{OpenRequest, Opened, Writes, open},
+    domain::{
+        audit::{AuditFilter, AuditRow},
+        ids::{AccountId, SecretId},
+        limits::PAGE_ROWS_MAX,
+        principal::Principal,
+        time::Timestamp,
+    },
+    operations::{
+        AuditAsk, GetCode, ReadAudit, ReadWholeAudit, Refusal, RegisterSecret, Registered, Registration, Seconds,
+        Service, VerifyCode,
+    },
+    random::{Random, SystemRandom},
+    vault::{self, OpenRequest, VaultRequest, Writes},
 };
 use tempfile::TempDir;
 use tokio::sync::Notify;
@@ -79,15 +89,19 @@ impl Vault {
     /// A vault in a directory: a second process on the first one's, so to speak.
     pub(crate) fn at(dir: TempDir, clock: Arc<HandClock>) -> Self {
         let opened = open_in(dir.path(), clock.now());
-        let service = Service::new(opened.store, opened.keyring, clock.clone(), Arc::new(SystemRandom));
-        let account = opened.status.default_account;
+        let account = opened.status().default_account;
+        let service = Service::new(opened, clock.clone(), Arc::new(SystemRandom));
         Self { dir, clock, service, account, person: Principal::person(account) }
     }
 
     /// A further service on the same vault, as another process would have.
     pub(crate) fn another_service(&self) -> Service {
-        let opened = open_in(self.dir.path(), self.clock.now());
-        Service::new(opened.store, opened.keyring, self.clock.clone(), Arc::new(SystemRandom))
+        self.service_with(self.clock.clone(), Arc::new(SystemRandom))
+    }
+
+    /// The same, by another clock or with other dice.
+    pub(crate) fn service_with(&self, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Service {
+        Service::new(open_in(self.dir.path(), clock.now()), clock, random)
     }
 
     /// Registers the RFC's seed, 6 digits, 30 seconds, SHA1.
@@ -101,19 +115,59 @@ impl Vault {
     }
 
     pub(crate) async fn register_as(&self, registration: Registration) -> Registered {
-        self.service.register_secret(&self.person, registration).await.unwrap()
+        self.service.perform(&self.person, registration_of(registration)).await.unwrap()
+    }
+
+    /// Rows of the audit log, oldest first, as the person sees them.
+    pub(crate) async fn rows(&self, filter: AuditFilter) -> Vec<AuditRow> {
+        rows(&self.service, &self.person, filter).await.unwrap()
+    }
+
+    /// The same, of every account and of nobody's.
+    pub(crate) async fn all_rows(&self, filter: AuditFilter) -> Vec<AuditRow> {
+        let page = AuditAsk { limit: PAGE_ROWS_MAX, ..AuditAsk::default() };
+        self.service.perform(&self.person, ReadWholeAudit { filter, page }).await.unwrap().rows
     }
 }
 
-pub(crate) fn open_in(dir: &std::path::Path, now: Timestamp) -> Opened {
-    open(&OpenRequest {
-        url: "sqlite:".to_owned(),
-        data_dir: dir.join("data"),
+/// A registration without an `Idempotency-Key`.
+pub(crate) fn registration_of(registration: Registration) -> RegisterSecret {
+    RegisterSecret { registration, idempotency_key: None }
+}
+
+/// A call for a code that goes to nobody else, at once or not at all.
+pub(crate) fn alone_at_once(secret_id: SecretId) -> GetCode {
+    GetCode { single_use: true, max_wait: Seconds::new(0), ..GetCode::of(secret_id) }
+}
+
+/// A check of a code that somebody typed.
+pub(crate) fn typed(secret_id: SecretId, code: &str) -> VerifyCode {
+    VerifyCode { secret_id, code: Zeroizing::new(code.to_owned()), seat_id: None }
+}
+
+/// Rows of the audit log, oldest first, as a caller sees them.
+pub(crate) async fn rows(service: &Service, caller: &Principal, filter: AuditFilter) -> Result<Vec<AuditRow>, Refusal> {
+    let page = AuditAsk { limit: PAGE_ROWS_MAX, ..AuditAsk::default() };
+    Ok(service.perform(caller, ReadAudit { filter, page }).await?.rows)
+}
+
+/// Opens the vault in a folder, on a runtime of its own: whoever asks may be on one or not.
+pub(crate) fn open_in(dir: &Path, now: Timestamp) -> vault::Vault {
+    open_for(dir, now, Writes::Inline)
+}
+
+/// The same, for a server or for one caller.
+pub(crate) fn open_for(dir: &Path, now: Timestamp, writes: Writes) -> vault::Vault {
+    let request = VaultRequest {
+        store: OpenRequest { url: "sqlite:".to_owned(), data_dir: dir.join("data"), writes, make: true },
         key_dir: dir.join("config/keys"),
         key_file: None,
+        state_dir: Some(dir.join("state")),
         now,
-        writes: Writes::Inline,
-        strict: false,
-    })
-    .unwrap()
+    };
+    let opening = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(vault::open(&request, Arc::new(SystemRandom))).unwrap()
+    });
+    opening.join().unwrap()
 }

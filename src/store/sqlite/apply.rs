@@ -62,18 +62,13 @@ fn one(conn: &Connection, change: &Change) -> Result<Done, StoreError> {
             return Ok(Done::Stale);
         }
     }
-    for Put { record, .. } in &change.put {
-        refuse_long(&record.key)?;
-        if version(conn, &record.key)? != record.version.checked_sub(1).filter(|before| *before > 0) {
-            return Ok(Done::Stale);
-        }
-    }
     for removal in &change.remove {
         remove(conn, removal)?;
     }
     for put in &change.put {
-        if !keep(conn, put)? {
-            return Ok(Done::Taken);
+        match keep(conn, put)? {
+            Done::Yes => {}
+            not_done @ (Done::Stale | Done::Taken) => return Ok(not_done),
         }
     }
     if let Some(prune) = change.prune {
@@ -102,62 +97,70 @@ fn version(conn: &Connection, key: &RecordKey) -> Result<Option<u64>, StoreError
     Ok(version.map(i64::cast_unsigned))
 }
 
-/// Keeps a record. `false`: another one bears one of its names.
-fn keep(conn: &Connection, put: &Put) -> Result<bool, StoreError> {
-    let record = &put.record;
-    if record.version == 1 {
-        insert(conn, record)?;
-    } else {
-        replace(conn, record)?;
-    }
-    match &put.index {
-        Index::Keep => Ok(true),
-        Index::Replace(finders) => index(conn, record, finders),
+/// Keeps a record, if the version before it is there.
+fn keep(conn: &Connection, Put { record, index }: &Put) -> Result<Done, StoreError> {
+    refuse_long(&record.key)?;
+    let kept = match record.version.checked_sub(1) {
+        Some(0) => insert(conn, record)?,
+        Some(before) => replace(conn, record, before)?,
+        None => false,
+    };
+    match index {
+        _ if !kept => Ok(Done::Stale),
+        Index::Keep => Ok(Done::Yes),
+        Index::Replace(finders) => find_by(conn, record, finders),
     }
 }
 
-fn insert(conn: &Connection, record: &Record) -> Result<(), StoreError> {
+fn insert(conn: &Connection, record: &Record) -> Result<bool, StoreError> {
+    if version(conn, &record.key)?.is_some() {
+        return Ok(false);
+    }
     let sql = "INSERT INTO record (kind, id, version, account, sort, life, mac, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
     let inserted = conn.prepare_cached(sql)?.execute(params![
         record.key.kind.number(),
         record.key.id,
         record.version.cast_signed(),
-        account_bytes(&record.account),
+        account_bytes(record.account.as_ref()),
         record.sort,
         life_number(record.life),
         record.mac,
         record.body,
     ])?;
-    one_changed(inserted)
+    one_changed(inserted)?;
+    Ok(true)
 }
 
 /// Nearly always only what stands in no index changes; a statement that does not name the other columns leaves the indexes
 /// alone.
-fn replace(conn: &Connection, record: &Record) -> Result<(), StoreError> {
+fn replace(conn: &Connection, record: &Record, before: u64) -> Result<bool, StoreError> {
     let (kind, id, version) = (record.key.kind.number(), &record.key.id, record.version.cast_signed());
-    let (account, life) = (account_bytes(&record.account), life_number(record.life));
+    let (account, life) = (account_bytes(record.account.as_ref()), life_number(record.life));
+    let before = before.cast_signed();
     let same = "UPDATE record SET version = ?, mac = ?, body = ? \
-                WHERE kind = ? AND id = ? AND account = ? AND sort = ? AND life = ?";
-    let values = params![version, record.mac, record.body, kind, id, account, record.sort, life];
+                WHERE kind = ? AND id = ? AND version = ? AND account = ? AND sort = ? AND life = ?";
+    let values = params![version, record.mac, record.body, kind, id, before, account, record.sort, life];
     if conn.prepare_cached(same)?.execute(values)? == 1 {
-        return Ok(());
+        return Ok(true);
     }
     let other = "UPDATE record SET version = ?, mac = ?, body = ?, account = ?, sort = ?, life = ? \
-                 WHERE kind = ? AND id = ?";
-    let values = params![version, record.mac, record.body, account, record.sort, life, kind, id];
-    one_changed(conn.prepare_cached(other)?.execute(values)?)
+                 WHERE kind = ? AND id = ? AND version = ?";
+    let values = params![version, record.mac, record.body, account, record.sort, life, kind, id, before];
+    Ok(conn.prepare_cached(other)?.execute(values)? == 1)
 }
 
-/// Gives a record these finders instead of those it has. `false`: another record bears one of the names.
-fn index(conn: &Connection, record: &Record, finders: &Finders) -> Result<bool, StoreError> {
-    let (kind, id, account) = (record.key.kind.number(), &record.key.id, account_bytes(&record.account));
+/// Gives a record these finders instead of those it has.
+fn find_by(conn: &Connection, record: &Record, finders: &Finders) -> Result<Done, StoreError> {
+    let (kind, id, account) = (record.key.kind.number(), &record.key.id, account_bytes(record.account.as_ref()));
     if record.version > 1 {
         erase(conn, &["record_name", "record_word"], record.key.kind, id, id)?;
     }
     let sql = "INSERT INTO record_name (kind, account, name, id) VALUES (?, ?, ?, ?)";
     for name in &finders.names {
         match conn.prepare_cached(sql)?.execute(params![kind, account, name, id]) {
-            Err(cause) if cause.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => return Ok(false),
+            Err(cause) if cause.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
+                return Ok(Done::Taken);
+            }
             added => one_changed(added?)?,
         }
     }
@@ -165,7 +168,7 @@ fn index(conn: &Connection, record: &Record, finders: &Finders) -> Result<bool, 
     for word in &finders.words {
         conn.prepare_cached(sql)?.execute(params![kind, account, word, id])?;
     }
-    Ok(true)
+    Ok(Done::Yes)
 }
 
 fn remove(conn: &Connection, removal: &Removal) -> Result<(), StoreError> {

@@ -72,10 +72,10 @@ pub(super) fn connect(spot: &Spot, patience: &Patience) -> Result<Connection, Op
     spot.refuse_unwritable()?;
     // Closing the last connection copies the log into the database. Before the first commit that must not happen, since the
     // key may be the wrong one; a log that was empty is removed as it came.
-    let keep_log = spot.has_log()?;
+    let keep = spot.has_log()?;
     let failed = |cause: rusqlite::Error| StoreError::from(cause).at(spot.file());
     let conn = open(spot.file(), patience).map_err(failed)?;
-    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep_log).map_err(failed)?;
+    keep_log(&conn, keep).map_err(failed)?;
     if conn.is_readonly("main").unwrap_or(true) {
         return Err(StoreError::Unavailable("it can't be opened for writing".to_owned()).at(spot.file()));
     }
@@ -105,9 +105,9 @@ pub(super) fn open(path: &Path, patience: &Patience) -> Result<Connection, rusql
     Ok(conn)
 }
 
-/// Lets the last connection that is closed copy the log into the database.
-pub(super) fn may_empty_log(conn: &Connection) -> Result<(), rusqlite::Error> {
-    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map(drop)
+/// Whether the log stays as it is when the last connection is closed, instead of being copied into the database.
+pub(super) fn keep_log(conn: &Connection, keep: bool) -> Result<(), rusqlite::Error> {
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep).map(drop)
 }
 
 /// What the log shrinks to when it starts over, and from which on it is copied into the database: a damaged log loses what

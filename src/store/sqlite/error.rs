@@ -25,7 +25,14 @@ impl From<OpenError> for StoreError {
         match error {
             OpenError::Damaged { what, .. } => Self::Damaged { what },
             OpenError::Store(error) => error,
-            other => Self::Unavailable(other.to_string()),
+            OpenError::Unsupported { .. }
+            | OpenError::NoAddress
+            | OpenError::NoVault(_)
+            | OpenError::LooseMode { .. }
+            | OpenError::NotOurs { .. }
+            | OpenError::Newer { .. }
+            | OpenError::Unusable { .. }
+            | OpenError::Io { .. } => Self::Unavailable(error.to_string()),
         }
     }
 }

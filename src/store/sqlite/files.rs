@@ -4,15 +4,9 @@ use std::{
     ffi::{OsStr, OsString},
     fs::{self, File, Metadata, OpenOptions},
     io,
-    ops::Deref,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
-    time::{Duration, Instant},
 };
 
-use rusqlite::Connection;
-
-use super::connection::{self, Patience};
 use crate::store::{OpenError, StoreError};
 
 /// The database's name in the data directory.
@@ -134,7 +128,7 @@ impl Spot {
         sync_folder(&self.folder)
     }
 
-    fn log(&self) -> PathBuf {
+    pub(super) fn log(&self) -> PathBuf {
         beside(&self.file, "-wal")
     }
 
@@ -171,127 +165,6 @@ impl Spot {
         }
         Ok(())
     }
-}
-
-/// A connection, and a share in what is known of the files while any is open.
-pub(super) struct Conn {
-    conn: Connection,
-    _open: Arc<()>,
-}
-
-impl Deref for Conn {
-    type Target = Connection;
-
-    fn deref(&self) -> &Connection {
-        &self.conn
-    }
-}
-
-/// The files that are open, told from others of their names: who moves a vault away, copies one back or removes its log
-/// leaves every process that has it open on its own, with files that nobody else sees.
-pub(super) struct OpenFile {
-    spot: Spot,
-    seen: Mutex<Seen>,
-}
-
-/// Which files they were, and when that was looked at.
-struct Seen {
-    at: Instant,
-    database: Option<Number>,
-    /// The database never shrinks, so a smaller one is another one that was copied over it.
-    bytes: u64,
-    /// The log and its index, from when they are there: SQLite makes them, and keeps them while a connection is open.
-    beside: [(PathBuf, Option<Number>); 2],
-    /// Whether one is.
-    open: Weak<()>,
-}
-
-/// How long reads take them to be where they were seen.
-const SEEN_FOR: Duration = Duration::from_secs(1);
-
-impl OpenFile {
-    /// Remembers which files these are.
-    pub(super) fn at(spot: Spot) -> Result<Self, OpenError> {
-        let facts = look(&spot.file)?;
-        let database = facts.as_ref().and_then(number);
-        let bytes = facts.map_or(0, |facts| facts.len());
-        let beside = [(spot.log(), None), (beside(&spot.file, "-shm"), None)];
-        Ok(Self { spot, seen: Mutex::new(Seen { at: Instant::now(), database, bytes, beside, open: Weak::new() }) })
-    }
-
-    /// Opens a connection. When none is open, others may have removed the log and its index, as they should.
-    pub(super) fn connect(&self, patience: &Patience) -> Result<Conn, OpenError> {
-        self.is_there()?;
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let open = seen.open.upgrade().unwrap_or_else(|| {
-            seen.beside.iter_mut().for_each(|(_, known)| *known = None);
-            Arc::default()
-        });
-        seen.open = Arc::downgrade(&open);
-        drop(seen);
-        Ok(Conn { conn: connection::connect(&self.spot, patience)?, _open: open })
-    }
-
-    pub(super) const fn spot(&self) -> &Spot {
-        &self.spot
-    }
-
-    /// Whether they are still those that their names stand for, or were within the last second.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`], until they are again.
-    pub(super) fn was_there(&self) -> Result<(), StoreError> {
-        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.at.elapsed() < SEEN_FOR { Ok(()) } else { self.look(seen) }
-    }
-
-    /// Whether they are those that their names stand for now.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`], until they are again.
-    pub(super) fn is_there(&self) -> Result<(), StoreError> {
-        self.look(self.seen.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn look(&self, mut seen: MutexGuard<'_, Seen>) -> Result<(), StoreError> {
-        let facts = fs::symlink_metadata(&self.spot.file).ok();
-        let bytes = facts.as_ref().map_or(0, Metadata::len);
-        let mut same = facts.as_ref().and_then(number) == seen.database && bytes >= seen.bytes;
-        let is_open = seen.open.strong_count() > 0;
-        for (path, known) in seen.beside.iter_mut().filter(|_| is_open) {
-            let there = fs::symlink_metadata(path).ok().as_ref().and_then(number);
-            same &= known.is_none() || *known == there;
-            *known = known.or(there);
-        }
-        if !same {
-            let what = "its files were moved, removed or replaced; restart countersign";
-            return Err(StoreError::Unavailable(what.to_owned()));
-        }
-        seen.bytes = bytes;
-        seen.at = Instant::now();
-        Ok(())
-    }
-}
-
-/// What the system tells files apart by.
-#[cfg(unix)]
-type Number = (u64, u64);
-
-#[cfg(unix)]
-#[expect(clippy::unnecessary_wraps, reason = "elsewhere there is none")]
-fn number(facts: &Metadata) -> Option<Number> {
-    use std::os::unix::fs::MetadataExt as _;
-
-    Some((facts.dev(), facts.ino()))
-}
-
-/// Windows lets nobody move or remove a file that SQLite has open.
-#[cfg(not(unix))]
-type Number = ();
-
-#[cfg(not(unix))]
-fn number(_facts: &Metadata) -> Option<Number> {
-    None
 }
 
 /// The folder and the name of the file that an address names.

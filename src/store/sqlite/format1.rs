@@ -8,7 +8,8 @@ use rusqlite::{Connection, Row};
 
 use super::{
     apply, connection, error,
-    files::{self, Conn, Spot},
+    files::{self, Spot},
+    open_file::Conn,
     schema,
 };
 use crate::store::{Commit, Committed, Facts, OpenError, StoreError};
@@ -288,7 +289,7 @@ impl Upgrade {
         snapshot.keep = true;
         connection::run(&conn, "COMMIT").map_err(|cause| failed(error::of_commit(cause)))?;
         // The old rows do not stay in the log, if nobody reads it; whoever closes last empties it, too.
-        connection::may_empty_log(&conn)
+        connection::keep_log(&conn, false)
             .and_then(|()| connection::empty_log(&conn))
             .map_err(|cause| failed(cause.into()))?;
         Ok(())

@@ -12,6 +12,7 @@ mod connection;
 mod error;
 pub(super) mod files;
 pub mod format1;
+mod open_file;
 mod records;
 mod schema;
 mod store;
@@ -21,12 +22,7 @@ use std::{fs::File, path::Path, sync::Arc};
 
 use rusqlite::Connection;
 
-use self::{
-    connection::Patience,
-    files::{OpenFile, Spot},
-    format1::Format1,
-    store::Sqlite,
-};
+use self::{connection::Patience, files::Spot, format1::Format1, open_file::OpenFile, store::Sqlite};
 use super::{Absent, Commit, Committed, Facts, OpenError, OpenRequest, Opened, StoreError};
 
 /// A place without a vault, and the lock under which one is made there.

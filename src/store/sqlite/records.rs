@@ -36,7 +36,8 @@ pub(super) fn find(
          WHERE record_name.kind = ? AND record_name.account = ? AND record_name.name = ?"
     );
     let mut statement = conn.prepare_cached(&sql)?;
-    let found = statement.query_row(params![kind.number(), account_bytes(&account), name], |row| Ok(record(row, kind)));
+    let found =
+        statement.query_row(params![kind.number(), account_bytes(account.as_ref()), name], |row| Ok(record(row, kind)));
     Ok(found.optional()?)
 }
 
@@ -80,7 +81,7 @@ fn selection(list: &List, life: Life, values: &mut Values) -> String {
         values.push(word.to_vec());
         if list.account.is_some() {
             sql.push_str(" AND record_word.account = ?");
-            values.push(account_bytes(&list.account).to_vec());
+            values.push(account_bytes(list.account.as_ref()).to_vec());
         }
         sql.push_str(" AND record.kind = ? AND record.life = ?");
     } else {
@@ -90,7 +91,7 @@ fn selection(list: &List, life: Life, values: &mut Values) -> String {
     values.push(life_number(life));
     if list.account.is_some() {
         sql.push_str(" AND record.account = ?");
-        values.push(account_bytes(&list.account).to_vec());
+        values.push(account_bytes(list.account.as_ref()).to_vec());
     }
     for word in list.words.iter().skip(1) {
         sql.push_str(
@@ -147,8 +148,8 @@ pub(super) fn lenient<T: FromSql + Default>(row: &Row<'_>, column: &str) -> T {
     row.get(column).unwrap_or_default()
 }
 
-pub(super) fn account_bytes(account: &Option<AccountId>) -> &[u8] {
-    account.as_ref().map_or(&[], |account| account.as_bytes())
+pub(super) fn account_bytes(account: Option<&AccountId>) -> &[u8] {
+    account.map_or(&[], |account| account.as_bytes())
 }
 
 pub(super) const fn life_number(life: Life) -> u8 {

@@ -139,7 +139,7 @@ mod tests {
             found,
             [
                 "902739b3eb941ec9775abdbb56aabf050654ce38d68597e0c7fb927c35fbc180",
-                "3e8dfcc002b4bf8c07b9ec3fb848df8e57f80ebb573109bd0bfe435c7c2b1c9f",
+                "f5bfde57e3607bad4923e3013100369e73c761178cb91bf3de031aff5aafa3b2",
             ]
         );
     }

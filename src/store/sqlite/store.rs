@@ -16,13 +16,16 @@ use tokio::task::spawn_blocking;
 use super::{
     audit,
     connection::{self, PATIENCE, Patience},
-    files::{Conn, OpenFile},
+    open_file::{Conn, OpenFile},
     records, schema,
     writer::{Failed, Writer, closed, lock},
 };
 use crate::{
     domain::ids::AccountId,
-    store::{AuditPage, AuditQuery, Commit, Committed, Kind, List, Record, RecordKey, Store, StoreError, Tail, Writes},
+    store::{
+        AuditPage, AuditQuery, Change, Commit, Committed, Kind, List, Record, RecordKey, Store, StoreError, Tail,
+        Writes,
+    },
 };
 
 /// Reading connections that are kept when nobody uses them.
@@ -82,9 +85,18 @@ impl Sqlite {
         }
     }
 
+    /// Reads a few records where they are asked for.
+    fn read_few<T>(&self, act: impl Fn(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let at_once = match self.writes {
+            Writes::Inline if self.shared.file.was_there().is_ok() => self.shared.writer.read_at_once(&act),
+            Writes::Inline | Writes::Thread => None,
+        };
+        at_once.unwrap_or_else(|| self.shared.read(act))
+    }
+
     async fn read_many<T: Send + 'static>(
         &self,
-        act: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+        act: impl Fn(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         self.away(move |shared| shared.read(act)).await
     }
@@ -92,7 +104,7 @@ impl Sqlite {
 
 impl Shared {
     /// Reads. The connection is kept only if all went well: another one may fare better.
-    fn read<T>(&self, act: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    fn read<T>(&self, act: impl Fn(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
         if self.closed.load(Ordering::Relaxed) {
             return Err(closed());
         }
@@ -102,7 +114,7 @@ impl Shared {
             Some(conn) => conn,
             None => self.file.connect(&self.patience)?,
         };
-        let read = act(&conn)?;
+        let read = act(&conn).map_err(|error| self.file.judged(error))?;
         let mut readers = lock(&self.readers);
         if readers.len() < READERS_KEPT && !self.closed.load(Ordering::Relaxed) {
             readers.push(conn);
@@ -114,11 +126,11 @@ impl Shared {
 #[async_trait]
 impl Store for Sqlite {
     async fn read(&self, keys: &[RecordKey]) -> Result<Vec<Option<Record>>, StoreError> {
-        self.shared.read(|conn| records::read(conn, keys))
+        self.read_few(|conn| records::read(conn, keys))
     }
 
     async fn find(&self, kind: Kind, account: Option<AccountId>, name: [u8; 32]) -> Result<Option<Record>, StoreError> {
-        self.shared.read(|conn| records::find(conn, kind, account, &name))
+        self.read_few(|conn| records::find(conn, kind, account, &name))
     }
 
     async fn list(&self, list: &List) -> Result<Vec<Record>, StoreError> {
@@ -132,7 +144,7 @@ impl Store for Sqlite {
     }
 
     async fn commit(&self, commit: Arc<Commit>) -> Result<Committed, StoreError> {
-        if commit.changes.iter().all(|change| *change == Default::default()) {
+        if commit.changes.iter().all(|change| *change == Change::default()) {
             return Ok(Committed::Done);
         }
         let until = Instant::now() + PATIENCE;
@@ -160,11 +172,11 @@ impl Store for Sqlite {
     }
 
     async fn tail(&self, chain: u32) -> Result<Option<Tail>, StoreError> {
-        self.shared.read(|conn| audit::tail(conn, chain))
+        self.read_few(|conn| audit::tail(conn, chain))
     }
 
     async fn chains(&self) -> Result<Vec<u32>, StoreError> {
-        self.shared.read(audit::chains)
+        self.read_few(audit::chains)
     }
 
     async fn sync(&self) -> Result<(), StoreError> {
@@ -177,7 +189,15 @@ impl Store for Sqlite {
     }
 
     async fn examine(&self) -> Result<Vec<String>, StoreError> {
-        self.read_many(schema::examine).await
+        self.away(|shared| {
+            let found = shared.read(schema::examine)?;
+            if !found.is_empty() {
+                let unread = |cause| StoreError::Unavailable(format!("the disk can't be read ({cause})"));
+                shared.file.read_through().map_err(unread)?;
+            }
+            Ok(found)
+        })
+        .await
     }
 
     async fn close(&self) -> Result<(), StoreError> {

@@ -11,9 +11,9 @@ use std::{
 
 use super::{
     apply,
-    connection::{self, Patience},
-    error,
-    files::{self, Conn, OpenFile},
+    connection::{self, PATIENCE, Patience},
+    error, files,
+    open_file::{Conn, OpenFile},
 };
 use crate::store::{Commit, Committed, Durable, Kind, Put, StoreError};
 
@@ -75,6 +75,20 @@ impl Writer {
     /// Commits, waiting for others until then.
     pub(super) fn commit_until(&self, commit: &Commit, until: Instant) -> Result<Committed, StoreError> {
         self.commit(lock(&self.core), commit, until).map_err(|failed| self.told(failed))
+    }
+
+    /// Reads over the writing connection, if that is open and nobody uses it: what it has committed is still in its memory.
+    pub(super) fn read_at_once<T>(
+        &self,
+        act: impl Fn(&rusqlite::Connection) -> Result<T, StoreError>,
+    ) -> Option<Result<T, StoreError>> {
+        let mut core = self.core.try_lock().ok()?;
+        self.patience.until(Instant::now() + PATIENCE);
+        let read = act(core.conn.as_ref()?).map_err(|error| self.file.judged(error));
+        if read.is_err() {
+            core.conn = None;
+        }
+        Some(read)
     }
 
     /// Writes something, waiting for others until then.
@@ -154,7 +168,10 @@ impl Writer {
             return Err(Failed::Error(closed()));
         }
         self.patience.until(until);
-        let ended = self.attempt(core, durable, act);
+        let ended = self.attempt(core, durable, act).map_err(|failed| match failed {
+            Failed::Busy => failed,
+            Failed::Error(error) => Failed::Error(self.file.judged(error)),
+        });
         if let Err(Failed::Error(cause)) = &ended {
             if matches!(cause, StoreError::Unknown(_)) {
                 self.suspect.store(true, Ordering::Relaxed);
@@ -171,7 +188,10 @@ impl Writer {
         durable: Durable,
         act: impl FnOnce(&rusqlite::Connection) -> Result<Committed, StoreError>,
     ) -> Result<Committed, Failed> {
-        self.file.is_there()?;
+        match durable {
+            Durable::Now => self.file.is_there()?,
+            Durable::Soon => self.file.was_there()?,
+        }
         self.connect(core)?;
         let Core { conn: Some(conn), normal, committed, .. } = core else { return Err(Failed::Error(closed())) };
         let soon = durable == Durable::Soon;
@@ -185,14 +205,14 @@ impl Writer {
         }
         let ended = act(conn).and_then(|ended| match ended {
             Committed::Done => connection::run(conn, "COMMIT").map(|()| ended).map_err(error::of_commit),
-            _ => Ok(ended),
+            Committed::Stale { .. } | Committed::Taken { .. } | Committed::Moved { .. } => Ok(ended),
         });
         if !conn.is_autocommit() {
             // Some errors have rolled back already; if this fails, the connection is not used again.
             connection::run(conn, "ROLLBACK")?;
         }
         if !*committed && matches!(ended, Ok(Committed::Done)) {
-            connection::may_empty_log(conn)?;
+            connection::keep_log(conn, false)?;
             *committed = true;
         }
         Ok(ended?)
@@ -200,9 +220,10 @@ impl Writer {
 
     /// Opens the connection if there is none.
     fn connect(&self, core: &mut Core) -> Result<(), Failed> {
-        if core.conn.is_some() {
+        if core.conn.is_some() && !self.suspect.load(Ordering::Relaxed) {
             return Ok(());
         }
+        core.conn = None;
         let conn = self.file.connect(&self.patience)?;
         connection::settle(&conn)?;
         if self.suspect.load(Ordering::Relaxed) {
@@ -217,7 +238,7 @@ impl Writer {
     /// After a failed sync: everything goes from the log into the database, anew and synced, and the log starts over, so
     /// that what comes next does not stand behind something that was lost.
     fn recover(&self, conn: &rusqlite::Connection) -> Result<(), Failed> {
-        connection::may_empty_log(conn)?;
+        connection::keep_log(conn, false)?;
         if !connection::empty_log(conn)? {
             return Err(Failed::Busy);
         }

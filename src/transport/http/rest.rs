@@ -66,6 +66,10 @@ pub(super) async fn serve(mut call: Call<'_>, entry: &'static Entry, body: Arriv
 /// The arguments, from path and query or body.
 async fn arguments(call: &mut Call<'_>, entry: &'static Entry, body: Arriving) -> Result<Map<String, Value>, Problem> {
     let (fields, uri) = (entry.route_fields(), &call.parts.uri);
+    if entry.api.route.in_path().is_some() && call.named.is_empty() {
+        // What the path names is not UTF-8.
+        return Err(Problem::NoRoute);
+    }
     let mut arguments = if entry.api.route.method == operations::Method::Post {
         query::none(uri.query()).map_err(Problem::Own)?;
         call.object(body).await?

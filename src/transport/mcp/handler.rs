@@ -190,8 +190,8 @@ impl ServerHandler for McpServer {
         context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
         let caller = self.caller(&context)?;
-        let allowed = listed().iter().filter(|(entry, _)| entry.is_tool_for(&caller));
-        let mut list = ListToolsResult::with_all_items(allowed.map(|(_, tool)| tool.clone()).collect());
+        let is_for = |tool: &&Tool| Entry::named(&tool.name).is_some_and(|entry| entry.is_tool_for(&caller));
+        let mut list = ListToolsResult::with_all_items(listed().iter().filter(is_for).cloned().collect());
         if is_2026(&context) {
             list.ttl_ms = Some(LIST_TTL_MS);
             list.cache_scope = Some(CacheScope::Private);
@@ -200,7 +200,7 @@ impl ServerHandler for McpServer {
     }
 
     fn get_tool(&self, name: &str) -> Option<Tool> {
-        listed().iter().map(|(_, tool)| tool).find(|tool| tool.name == name).cloned()
+        listed().iter().find(|tool| tool.name == name).cloned()
     }
 
     async fn on_custom_request(

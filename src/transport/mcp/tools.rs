@@ -10,10 +10,9 @@ use crate::{
 };
 
 /// Every tool as `tools/list` shows it.
-pub fn listed() -> &'static [(&'static Entry, Tool)] {
+pub fn listed() -> &'static [Tool] {
     // Made when somebody asks: an agent that knows its tools has its first code before they would be ready.
-    static LISTED: LazyLock<Vec<(&'static Entry, Tool)>> =
-        LazyLock::new(|| TABLE.iter().filter_map(|entry| Some((entry, tool(entry)?))).collect());
+    static LISTED: LazyLock<Vec<Tool>> = LazyLock::new(|| TABLE.iter().filter_map(tool).collect());
     &LISTED
 }
 

@@ -48,9 +48,9 @@ pub(super) fn key_id(record: &Record) -> Option<KeyId> {
     std::str::from_utf8(&record.key.id).ok()?.parse().ok()
 }
 
-/// Reads an optional id; `None` if there is one that can't be read.
-pub(super) fn optional<T: FromStr>(text: Option<&String>) -> Option<Option<T>> {
-    text.map(|text| text.parse()).transpose().ok()
+/// Reads an optional id.
+pub(super) fn optional<T: FromStr>(text: Option<&String>) -> Result<Option<T>, T::Err> {
+    text.map(|text| text.parse()).transpose()
 }
 
 impl KeptKey {
@@ -100,7 +100,7 @@ impl Stored for KeptKey {
             rights: KeyRights {
                 account: record.account?,
                 scopes: if body.scopes.is_empty() { <_>::default() } else { body.scopes.parse().ok()? },
-                seat: optional(body.seat.as_ref())?,
+                seat: optional(body.seat.as_ref()).ok()?,
                 secrets: secrets.transpose().ok()?,
                 codes_per_hour: body.codes_per_hour,
                 expires_at: body.expires_at.map(Timestamp::from_micros),

@@ -64,7 +64,7 @@ impl Stored for Enrolment {
 
     fn read(record: &Record) -> Option<Self> {
         let body: Body = from_json(&record.body)?;
-        let state = match (body.state.as_str(), optional(body.secret.as_ref())?) {
+        let state = match (body.state.as_str(), optional(body.secret.as_ref()).ok()?) {
             ("pending", None) => EnrolmentState::Pending,
             ("stored", Some(secret)) => EnrolmentState::Stored(secret),
             ("declined", None) => EnrolmentState::Declined,
@@ -75,7 +75,7 @@ impl Stored for Enrolment {
             id: EnrolmentId::from_slice(&record.key.id).ok()?,
             account: record.account?,
             caller: body.caller.array()?,
-            seat: optional(body.seat.as_ref())?,
+            seat: optional(body.seat.as_ref()).ok()?,
             label: body.label.map(ShownText::kept),
             proof: body.proof.array()?,
             state,

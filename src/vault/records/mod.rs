@@ -25,7 +25,7 @@ pub(super) use floor::Floor;
 pub(super) use header::VaultHeader;
 pub use idempotency::Repeat;
 pub(super) use secret::{SealedMetadata, SealedSeed};
-pub use usage::{Counted, KeyUse, Used};
+pub(super) use usage::{CountRecord, KeyUseRecord, UseRecord};
 
 use super::keyring::{Keyring, Mac};
 use crate::{

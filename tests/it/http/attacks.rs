@@ -12,7 +12,7 @@ use std::{
 
 use countersign::{
     domain::{rate::Rate, scope::Scope},
-    service::KeyRequest,
+    operations::{AddAccount, CreateKey, RevokeKey},
 };
 use serde_json::{Value, json};
 
@@ -257,7 +257,7 @@ fn connections_of_a_revoked_key_make_room() {
         assert_eq!(client.read().status, 200);
     }
 
-    server.wait(server.vault.service.revoke_key(&server.vault.person, key.plain.id())).unwrap();
+    server.wait(server.vault.service.perform(&server.vault.person, RevokeKey { id: key.plain.id() })).unwrap();
     // One shows the key again, the other keeps its connection without showing any.
     held[0].write(asking(SECRETS, &token_of(&key)).as_bytes());
     held[1].write(written("GET", "/healthz", &[], None).as_bytes());
@@ -294,10 +294,12 @@ fn a_foreign_key_uses_up_nothing_of_a_secrets_rate_and_does_not_learn_that_it_ex
     settings.rate_per_secret = Some(Rate::per_minute(4));
     let server = Server::with(settings);
     let (victims, id, mine) = (server.token(), server.secret("a").to_string(), server.secret("b"));
-    let limited = KeyRequest { secrets: Some(vec![mine]), ..request(Scope::ALL) };
+    let limited = CreateKey { secrets: Some(vec![mine]), ..request(Scope::ALL) };
     let limited = token_of(&server.key_as(&server.vault.person, limited));
     let scopeless = token_of(&server.key([Scope::SeatsRead]));
-    let account = server.wait(server.vault.service.add_account(&server.vault.person, "other")).unwrap();
+    let account = server
+        .wait(server.vault.service.perform(&server.vault.person, AddAccount { name: "other".to_owned() }))
+        .unwrap();
     let stranger = countersign::domain::principal::Principal::person(account.id);
     let foreign = token_of(&server.key_as(&stranger, request(Scope::ALL)));
     let unknown = "01900000-0000-7000-8000-000000000000";

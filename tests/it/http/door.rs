@@ -20,13 +20,12 @@ use countersign::{
         time::Timestamp,
     },
     random::SystemRandom,
-    service::Service,
     transport::http::{HttpSettings, ServeError},
 };
 use serde_json::json;
 
 use super::kit::{Answer, Client, Server, settings, token_of, written};
-use crate::kit::{Vault, open_in};
+use crate::kit::Vault;
 
 const SECRETS: &str = "/api/v2/totp/secrets";
 
@@ -350,7 +349,7 @@ fn who_waits_hears_that_the_server_stops_and_gives_the_step_back() {
     drop(idle);
     assert!(std::net::TcpStream::connect(server.address).is_err());
     let released = AuditFilter { action: Some(Action::CodeRelease), ..AuditFilter::default() };
-    assert_eq!(server.wait(server.vault.service.read_trail(&server.vault.person, released)).unwrap().len(), 1);
+    assert_eq!(server.wait(server.vault.rows(released)).len(), 1);
 }
 
 #[test]
@@ -465,9 +464,7 @@ impl Clock for Trap {
 fn a_panic_is_an_internal_error_and_nothing_else() {
     let vault = Vault::new();
     let armed = Arc::new(AtomicBool::new(false));
-    let opened = open_in(vault.dir.path(), Timestamp::from_seconds(1_795_305_600));
-    let service =
-        Service::new(opened.store, opened.keyring, Arc::new(Trap(Arc::clone(&armed))), Arc::new(SystemRandom));
+    let service = vault.service_with(Arc::new(Trap(Arc::clone(&armed))), Arc::new(SystemRandom));
     let server = Server::of(vault, service, settings());
     let token = server.token();
     assert_eq!(server.get(SECRETS, &token).status, 200);

@@ -5,30 +5,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use countersign::{
-    clock::Clock as _,
-    random::SystemRandom,
-    service::Service,
-    store::{OpenRequest, Writes, open},
-};
+use countersign::{clock::Clock as _, operations::Service, random::SystemRandom, vault::Writes};
 
 use super::kit::{Server, settings, written};
-use crate::kit::Vault;
+use crate::kit::{Vault, open_for};
 
 /// A server that writes on a thread of its own, as the real one does.
 fn server() -> Server {
     let vault = Vault::new();
-    let request = OpenRequest {
-        url: "sqlite:".to_owned(),
-        data_dir: vault.dir.path().join("data"),
-        key_dir: vault.dir.path().join("config/keys"),
-        key_file: None,
-        now: vault.clock.now(),
-        writes: Writes::Thread,
-        strict: false,
-    };
-    let opened = open(&request).unwrap();
-    let service = Service::new(opened.store, opened.keyring, vault.clock.clone(), Arc::new(SystemRandom));
+    let opened = open_for(vault.dir.path(), vault.clock.now(), Writes::Thread);
+    let service = Service::new(opened, vault.clock.clone(), Arc::new(SystemRandom));
     Server::of(vault, service, settings())
 }
 

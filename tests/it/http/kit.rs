@@ -12,14 +12,13 @@ use std::{
 };
 
 use countersign::{
-    clock::Clock as _,
     domain::{
         ids::SecretId,
         principal::Principal,
         scope::{Scope, ScopeSet},
     },
+    operations::{CreateKey, MintedKey, Service},
     random::{NoRandomness, Random, SystemRandom},
-    service::{KeyRequest, MintedKey, Service},
     transport::{
         http::{HttpSettings, ServeError, serve},
         mcp::{McpServer, Reveal},
@@ -29,7 +28,7 @@ use serde_json::Value;
 use tokio::{runtime::Runtime, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use crate::kit::{Vault, open_in};
+use crate::kit::Vault;
 
 /// A running server.
 pub(crate) struct Server {
@@ -87,8 +86,7 @@ impl Server {
         let thrown = Arc::new(AtomicBool::new(true));
         let ((in_the_air, seen), (fall, fallen)) = (mpsc::channel(), mpsc::channel());
         let theirs = DiceOfServer { thrown: Arc::clone(&thrown), in_the_air, fall: Mutex::new(fallen) };
-        let opened = open_in(vault.dir.path(), vault.clock.now());
-        let service = Service::new(opened.store, opened.keyring, vault.clock.clone(), Arc::new(theirs));
+        let service = vault.service_with(vault.clock.clone(), Arc::new(theirs));
         (Self::of(vault, service, settings()), Dice { thrown, in_the_air: seen, fall })
     }
 
@@ -141,8 +139,8 @@ impl Server {
         self.key_as(&self.vault.person, request(scopes))
     }
 
-    pub(crate) fn key_as(&self, person: &Principal, request: KeyRequest) -> MintedKey {
-        self.wait(self.vault.service.create_key(person, request)).unwrap()
+    pub(crate) fn key_as(&self, person: &Principal, request: CreateKey) -> MintedKey {
+        self.wait(self.vault.service.perform(person, request)).unwrap()
     }
 
     /// The token of a key that may do everything.
@@ -319,8 +317,8 @@ impl Answer {
     }
 }
 
-pub(crate) fn request(scopes: impl IntoIterator<Item = Scope>) -> KeyRequest {
-    KeyRequest {
+pub(crate) fn request(scopes: impl IntoIterator<Item = Scope>) -> CreateKey {
+    CreateKey {
         name: "test".to_owned(),
         scopes: scopes.into_iter().collect::<ScopeSet>(),
         seat: None,

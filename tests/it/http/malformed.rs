@@ -214,8 +214,8 @@ fn where_a_head_or_a_body_ends_in_doubt_the_connection_ends() {
                 client.write(sent.as_bytes());
             }
             let answer = client.read();
-            assert_eq!(answer.refusal(), (400, "invalid_argument".to_owned()), "{sent:?}");
-            assert_eq!(answer.header("connection"), Some("close"), "{sent:?}");
+            // The server's own answer or hyper's, which has no body.
+            assert_eq!((answer.status, answer.header("connection")), (400, Some("close")), "{sent:?}");
             assert!(client.try_read().is_none(), "{sent:?}");
         }
     }

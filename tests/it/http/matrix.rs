@@ -5,7 +5,7 @@
 
 mod world;
 
-use countersign::{domain::scope::Scope, service::KeyRequest};
+use countersign::{domain::scope::Scope, operations::CreateKey};
 
 use self::world::World;
 pub(super) use self::world::call_2026;
@@ -209,7 +209,7 @@ fn a_key_that_is_good_no_more_is_taken_nowhere_not_even_where_it_was_before() {
 fn a_key_of_a_seat_calls_for_that_seat_alone() {
     let world = World::new();
     let [mine, other] = world.seats.clone();
-    let wanted = KeyRequest { seat: Some(mine.clone()), ..request(Scope::ALL) };
+    let wanted = CreateKey { seat: Some(mine.clone()), ..request(Scope::ALL) };
     let bound = token_of(&world.server.key_as(&world.server.vault.person, wanted));
     let free = world.server.token();
     let unknown = "01a2008d-7400-7000-8000-000000000000".to_owned();

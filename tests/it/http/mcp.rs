@@ -4,7 +4,7 @@ use std::{io::Read as _, time::Duration};
 
 use countersign::{
     domain::{rate::Rate, scope::Scope},
-    service::KeyRequest,
+    operations::{CreateKey, RevokeKey},
 };
 use serde_json::{Value, json};
 
@@ -115,7 +115,7 @@ fn a_session_of_a_revoked_key_is_of_no_use() {
     let server = Server::start();
     let key = server.key(Scope::ALL);
     let session = open(&server, &token_of(&key));
-    server.wait(server.vault.service.revoke_key(&server.vault.person, key.plain.id())).unwrap();
+    server.wait(server.vault.service.perform(&server.vault.person, RevokeKey { id: key.plain.id() })).unwrap();
     assert_eq!(post(&server, &token_of(&key), Some(&session), &list()).refusal().0, 401);
 }
 
@@ -137,7 +137,7 @@ fn a_stream_of_a_revoked_key_ends() {
     };
     let (revoked, mut others) = (listen(&token_of(&key)), listen(&other));
 
-    server.wait(server.vault.service.revoke_key(&server.vault.person, key.plain.id())).unwrap();
+    server.wait(server.vault.service.perform(&server.vault.person, RevokeKey { id: key.plain.id() })).unwrap();
 
     for mut stream in revoked {
         while stream.chunk().is_some() {}
@@ -272,7 +272,7 @@ fn a_tool_call_beyond_a_keys_rate_is_refused_as_a_tool_call_and_only_calls_count
 fn a_limited_key_is_not_offered_what_can_not_work_for_it() {
     let server = Server::start();
     let id = server.secret("a");
-    let request = KeyRequest { secrets: Some(vec![id]), ..request(Scope::ALL) };
+    let request = CreateKey { secrets: Some(vec![id]), ..request(Scope::ALL) };
     let token = token_of(&server.key_as(&server.vault.person, request));
     let session = open(&server, &token);
 

@@ -11,7 +11,7 @@ use std::{
 };
 
 use countersign::{
-    service::SeatChanges,
+    operations::{AddSeat, RemoveSeat, SeatChanges},
     transport::http::{HttpSettings, OAuthSettings},
 };
 use data_encoding::BASE64URL_NOPAD;
@@ -145,7 +145,7 @@ fn seated(server: Server) -> Server {
         auth_subject: Some("ada".to_owned()),
         ..SeatChanges::default()
     };
-    server.wait(server.vault.service.add_seat(&server.vault.person, &changes)).unwrap();
+    server.wait(server.vault.service.perform(&server.vault.person, AddSeat { profile: changes })).unwrap();
     server
 }
 
@@ -426,7 +426,7 @@ fn a_logins_streams_end_with_its_token_and_with_its_seat() {
         assert!(stream.chunk().is_some(), "another token's goes on");
     }
 
-    server.wait(server.vault.service.remove_seat(&server.vault.person, "ada")).unwrap();
+    server.wait(server.vault.service.perform(&server.vault.person, RemoveSeat { seat: "ada".to_owned() })).unwrap();
     for mut stream in long {
         while stream.chunk().is_some() {}
     }

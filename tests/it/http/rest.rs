@@ -2,7 +2,7 @@
 
 use countersign::{
     domain::scope::Scope,
-    service::{KeyRequest, SeatChanges},
+    operations::{AddSeat, CreateKey, RevokeKey, SeatChanges},
 };
 use serde_json::{Value, json};
 
@@ -18,7 +18,11 @@ fn add_seat(server: &Server, email: &str, subject: &str) -> String {
         auth_subject: Some(subject.to_owned()),
         ..SeatChanges::default()
     };
-    server.wait(server.vault.service.add_seat(&server.vault.person, &changes)).unwrap().id.to_string()
+    server
+        .wait(server.vault.service.perform(&server.vault.person, AddSeat { profile: changes }))
+        .unwrap()
+        .id
+        .to_string()
 }
 
 #[test]
@@ -212,7 +216,12 @@ fn the_trail_is_read_by_filter_and_page() {
     assert_eq!(count("?action=code.get&until=2026-11-22T00:00:30Z"), 3);
     let all = get("?limit=1000&after=0").json();
     assert_eq!(all["rows"][0]["seq"].as_u64(), Some(1));
-    assert_eq!(get("?limit=2&after=1").json()["rows"][0]["seq"], 2);
+    let first = get("?limit=1&after=0").json();
+    let then = get(&format!("?limit=2&after={}", first["next"].as_str().unwrap())).json();
+    assert_eq!((&first["rows"][0]["seq"], &then["rows"][0]["seq"]), (&json!(1), &json!(2)));
+    let newest = get("?limit=3").json();
+    let after = get(&format!("?after={}", newest["next"].as_str().unwrap())).json();
+    assert_eq!((after["rows"].as_array().unwrap().len(), &after["next"]), (0, &newest["next"]), "there is no more yet");
     assert_eq!(get("?limit=1").json()["rows"][0]["seq"], all["rows"].as_array().unwrap().last().unwrap()["seq"]);
     for bad in [
         "seat_id=x",
@@ -224,6 +233,7 @@ fn the_trail_is_read_by_filter_and_page() {
         "limit=1001",
         "limit=-1",
         "after=-1",
+        "after=1",
         "x=1",
     ] {
         assert_eq!(get(&format!("?{bad}")).refusal().0, 400, "{bad}");
@@ -265,7 +275,7 @@ fn a_revoked_or_expired_key_is_refused_from_the_next_request_on() {
     let server = Server::start();
     let key = server.key([Scope::SecretsRead]);
     let now = 1_795_305_600;
-    let expiring = KeyRequest {
+    let expiring = CreateKey {
         expires_at: Some(countersign::domain::time::Timestamp::from_seconds(now + 60)),
         ..request([Scope::SecretsRead])
     };
@@ -273,7 +283,7 @@ fn a_revoked_or_expired_key_is_refused_from_the_next_request_on() {
     assert_eq!(server.get(SECRETS, &token_of(&key)).status, 200);
     assert_eq!(server.get(SECRETS, &expiring).status, 200);
 
-    server.wait(server.vault.service.revoke_key(&server.vault.person, key.plain.id())).unwrap();
+    server.wait(server.vault.service.perform(&server.vault.person, RevokeKey { id: key.plain.id() })).unwrap();
     server.vault.clock.set_seconds(now + 60);
 
     assert_eq!(server.get(SECRETS, &token_of(&key)).refusal().0, 401);

@@ -7,7 +7,7 @@ use countersign::{
         audit::{Action, AuditFilter},
         scope::Scope,
     },
-    service::MintedKey,
+    operations::{MintedKey, RevokeKey},
 };
 use serde_json::json;
 
@@ -18,7 +18,7 @@ use super::{
 };
 
 fn revoke(server: &Server, key: &MintedKey) {
-    server.wait(server.vault.service.revoke_key(&server.vault.person, key.plain.id())).unwrap();
+    server.wait(server.vault.service.perform(&server.vault.person, RevokeKey { id: key.plain.id() })).unwrap();
 }
 
 /// Makes a request with a token.
@@ -118,7 +118,7 @@ fn a_call_that_waits_ends_when_its_key_is_revoked_and_gives_its_step_back() {
 
     assert_eq!(waiting.read().refusal(), (401, "unauthenticated".to_owned()));
     let released = AuditFilter { action: Some(Action::CodeRelease), ..AuditFilter::default() };
-    while server.wait(server.vault.service.read_trail(&server.vault.person, released.clone())).unwrap().is_empty() {
+    while server.wait(server.vault.rows(released.clone())).is_empty() {
         thread::yield_now();
     }
 }
@@ -127,7 +127,7 @@ fn a_call_that_waits_ends_when_its_key_is_revoked_and_gives_its_step_back() {
 fn a_message_that_was_kept_back_is_not_carried_out_for_a_key_that_was_revoked_meanwhile() {
     use countersign::{
         domain::api_key::PlainKey,
-        service::{Code, Offered, SecretQuery},
+        operations::{ErrorCode, ListSecrets, Offered},
     };
     let server = Server::with(settings());
     let key = server.key(Scope::ALL);
@@ -137,7 +137,7 @@ fn a_message_that_was_kept_back_is_not_carried_out_for_a_key_that_was_revoked_me
     revoke(&server, &key);
     server.vault.clock.set_seconds(1_795_305_602);
 
-    let refused = server.wait(service.list_secrets(&caller, &SecretQuery::default())).unwrap_err();
+    let refused = server.wait(service.perform(&caller, ListSecrets::default())).unwrap_err();
 
-    assert_eq!(refused.code(), Code::Unauthenticated);
+    assert_eq!(refused.code(), ErrorCode::Unauthenticated);
 }

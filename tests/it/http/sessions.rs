@@ -45,7 +45,7 @@ fn a_call_that_waits_gives_its_step_back_as_soon_as_its_session_is_ended() {
     let asked = Instant::now();
     delete(&server, &token, &session);
     let released = AuditFilter { action: Some(Action::CodeRelease), ..AuditFilter::default() };
-    while server.wait(server.vault.service.read_trail(&server.vault.person, released.clone())).unwrap().is_empty() {
+    while server.wait(server.vault.rows(released.clone())).is_empty() {
         std::thread::yield_now();
     }
 

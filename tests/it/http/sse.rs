@@ -6,6 +6,7 @@ use countersign::domain::{
     audit::{Action, AuditFilter},
     scope::Scope,
 };
+use countersign::operations::RevokeKey;
 use serde_json::{Value, json};
 
 use super::kit::{Answer, Client, Server, settings, token_of, written};
@@ -147,7 +148,7 @@ fn each_message_is_checked_for_a_valid_key() {
     let key = server.key(Scope::ALL);
     let mut stream = open(&server, &token_of(&key));
     stream.greet(&server);
-    server.wait(server.vault.service.revoke_key(&server.vault.person, key.plain.id())).unwrap();
+    server.wait(server.vault.service.perform(&server.vault.person, RevokeKey { id: key.plain.id() })).unwrap();
     assert_eq!(stream.post(&server, &json!({"jsonrpc": "2.0", "id": 2, "method": "tools/list"})).refusal().0, 401);
 }
 
@@ -206,7 +207,7 @@ fn a_waiting_call_ends_with_its_stream_and_gives_its_step_back() {
 
     drop(stream);
     let released = AuditFilter { action: Some(Action::CodeRelease), ..AuditFilter::default() };
-    let rows = || server.wait(server.vault.service.read_trail(&server.vault.person, released.clone())).unwrap();
+    let rows = || server.wait(server.vault.rows(released.clone()));
     while rows().is_empty() {
         std::thread::yield_now();
     }

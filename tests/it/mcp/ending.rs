@@ -9,7 +9,7 @@ use std::{
 
 use countersign::{
     domain::{principal::Principal, scope::ScopeSet},
-    service::{CodeRequest, Registration, SecretQuery},
+    operations::{ListSecrets, Registration, Text},
     transport::mcp::{
         McpServer, Reveal,
         stdio::{StdioError, serve_on},
@@ -23,7 +23,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
-use crate::kit::{RFC_SEED, Vault};
+use crate::kit::{RFC_SEED, Vault, alone_at_once};
 
 /// Far less than the SDK takes to give up an answer.
 const SOON: Duration = Duration::from_secs(4);
@@ -89,8 +89,8 @@ impl Host {
     /// Waits for what was asked for last: most of the others are answered then, as far as there is room.
     async fn served(&self) {
         let Vault { service, person, .. } = &self.vault;
-        let last = SecretQuery { query: Some("last".to_owned()), ..SecretQuery::default() };
-        while service.list_secrets(person, &last).await.unwrap().total == 0 {
+        let last = ListSecrets { query: Text::new("last"), ..ListSecrets::default() };
+        while service.perform(person, last.clone()).await.unwrap().total == 0 {
             tokio::task::yield_now().await;
         }
     }
@@ -117,8 +117,7 @@ async fn whoever_waits_for_a_host_that_is_gone_waits_no_more() {
     session.await.unwrap().unwrap();
 
     assert!(gone.elapsed() < SOON, "{:?}", gone.elapsed());
-    let alone = CodeRequest { single_use: true, max_wait: Some(0), ..CodeRequest::default() };
-    let busy = vault.another_service().get_code(&vault.person, id, &alone, &()).await.err().unwrap();
+    let busy = vault.another_service().perform(&vault.person, alone_at_once(id)).await.err().unwrap();
     assert!(busy.retry_after().is_some_and(|after| (30..40).contains(&after)), "{busy}");
 }
 

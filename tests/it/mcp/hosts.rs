@@ -8,7 +8,7 @@ use countersign::{
         audit::{Action, AuditFilter},
         scope::{Scope, ScopeSet},
     },
-    service::SeatChanges,
+    operations::{AddSeat, SeatChanges},
     transport::mcp::{Reveal, listed},
 };
 use serde_json::{Map, Value, json};
@@ -42,7 +42,8 @@ impl World {
         let registered = wire.ok("register_totp_secret", json!({"label": "A", "secret": RFC_SEED})).await;
         let email = Some("ada@example.com".to_owned());
         let profile = SeatChanges { email, ..SeatChanges::default() };
-        let seat = wire.vault.service.add_seat(&wire.vault.person, &profile).await.unwrap().id.to_string();
+        let seat =
+            wire.vault.service.perform(&wire.vault.person, AddSeat { profile: profile }).await.unwrap().id.to_string();
         let secret = registered["totp_secret"]["id"].as_str().unwrap().to_owned();
         Self { wire, secret, seat }
     }
@@ -247,7 +248,7 @@ async fn a_purpose_never_costs_the_code_and_holds_no_secret() {
         assert_eq!(code["status"], "OK", "{purpose}");
     }
     let filter = AuditFilter { action: Some(Action::CodeGet), ..AuditFilter::default() };
-    let rows = wire.vault.service.read_trail(&wire.vault.person, filter).await.unwrap();
+    let rows = wire.vault.rows(filter).await;
     let kept: Vec<_> = rows.iter().map(|row| row.entry.purpose.as_ref().unwrap().as_str()).collect();
     assert_eq!(kept, said.map(|(_, kept)| kept));
 }

@@ -17,7 +17,6 @@ use countersign::{
         principal::Principal,
         scope::{Scope, ScopeSet},
     },
-    service::CodeRequest,
     transport::mcp::{McpServer, Reveal, stdio},
 };
 use serde_json::{Value, json};
@@ -25,7 +24,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader}
 use tokio_util::sync::CancellationToken;
 
 use super::Wire;
-use crate::kit::{RFC_SEED, Vault};
+use crate::kit::{RFC_SEED, Vault, alone_at_once};
 
 #[tokio::test]
 async fn every_handshake_revision_is_spoken() {
@@ -289,9 +288,8 @@ async fn ended_while_one_waits(stopped: bool) {
         "{answers:?}"
     );
     // The step that was reserved is free again.
-    let alone = CodeRequest { single_use: true, max_wait: Some(0), ..CodeRequest::default() };
     let elsewhere = wire.vault.another_service();
-    let busy = elsewhere.get_code(&wire.vault.person, id, &alone, &()).await.err().unwrap();
+    let busy = elsewhere.perform(&wire.vault.person, alone_at_once(id)).await.err().unwrap();
     assert!(busy.retry_after().is_some_and(|after| (30..40).contains(&after)), "{busy}");
 }
 

@@ -6,19 +6,23 @@ use countersign::{
         audit::{Action, AuditFilter, ChainHead, Outcome},
         principal::Principal,
         scope::ScopeSet,
-        time::Timestamp,
     },
-    service::{
-        Code, CodeRequest, Finding, KeyRequest, Offered, Refusal, Registration, SeatChanges, SeatQuery, SecretQuery,
+    operations::{
+        AddSeat, CountSeats, CreateKey, DeleteSecret, ErrorCode, Finding, GetCode, GetSeat, GetSecret, ListSeats,
+        ListSecrets, Offered, Refusal, Registration, RemoveSeat, SeatChanges, Seconds, TraceCode, VerifyAudit,
     },
 };
 
-use rusqlite::Connection;
+use zeroize::Zeroizing;
 
 use super::{code, plain};
-use crate::kit::Vault;
+use crate::kit::{Vault, registration_of, rows, typed};
 
 const START: i64 = 1_795_305_600;
+
+fn trace(digits: &str) -> TraceCode {
+    TraceCode { digits: Zeroizing::new(digits.to_owned()), secret: None, since: None }
+}
 
 #[tokio::test]
 async fn the_trail_says_who_for_whom_and_why() {
@@ -29,9 +33,9 @@ async fn the_trail_says_who_for_whom_and_why() {
         auth_subject: Some("idp|ada".to_owned()),
         ..SeatChanges::default()
     };
-    let ada = vault.service.add_seat(&vault.person, &seat).await.unwrap();
-    let request = CodeRequest {
-        seat: Some("idp|ada".to_owned()),
+    let ada = vault.service.perform(&vault.person, AddSeat { profile: seat }).await.unwrap();
+    let request = GetCode {
+        seat_id: Some("idp|ada".to_owned()),
         purpose: Some("log in to the billing portal".to_owned()),
         ..plain()
     };
@@ -39,20 +43,20 @@ async fn the_trail_says_who_for_whom_and_why() {
     code(&vault.service, &vault.person, id, plain()).await.unwrap();
 
     let filter = AuditFilter { seat: Some(ada.id), action: Some(Action::CodeGet), ..AuditFilter::default() };
-    let rows = vault.service.read_trail(&vault.person, filter).await.unwrap();
+    let rows = vault.rows(filter).await;
     assert_eq!(rows.len(), 1);
     assert_eq!(rows[0].entry.purpose.as_ref().unwrap().as_str(), "log in to the billing portal");
 
-    let traced = vault.service.trace_code(&vault.person, None, &digits).await.unwrap();
+    let traced = vault.service.perform(&vault.person, trace(&digits)).await.unwrap();
     assert_eq!(traced.len(), 2);
-    assert!(vault.service.trace_code(&vault.person, None, "000000").await.unwrap().is_empty());
+    assert!(vault.service.perform(&vault.person, trace("000000")).await.unwrap().is_empty());
 }
 
 #[tokio::test]
 async fn codes_an_hour_are_limited_over_all_processes() {
     let vault = Vault::new();
     let id = vault.register("A").await.secret.id;
-    let request = KeyRequest {
+    let request = CreateKey {
         name: "slow".to_owned(),
         scopes: ScopeSet::ALL,
         seat: None,
@@ -60,7 +64,7 @@ async fn codes_an_hour_are_limited_over_all_processes() {
         codes_per_hour: Some(3),
         expires_at: None,
     };
-    let minted = vault.service.create_key(&vault.person, request).await.unwrap();
+    let minted = vault.service.perform(&vault.person, request).await.unwrap();
     let key = || Offered::Key(PlainKey::from_token(&minted.plain.expose_token()).unwrap());
     let caller = vault.service.authenticate(key()).await.unwrap();
     let elsewhere = vault.another_service();
@@ -68,7 +72,7 @@ async fn codes_an_hour_are_limited_over_all_processes() {
     code(&elsewhere, &caller, id, plain()).await.unwrap();
     code(&vault.service, &caller, id, plain()).await.unwrap();
     for service in [&vault.service, &elsewhere] {
-        assert_eq!(code(service, &caller, id, plain()).await.unwrap_err().code(), Code::RateLimited);
+        assert_eq!(code(service, &caller, id, plain()).await.unwrap_err().code(), ErrorCode::RateLimited);
     }
     code(&vault.service, &vault.person, id, plain()).await.unwrap();
     vault.clock.set_seconds(START + 3660);
@@ -81,7 +85,7 @@ async fn who_has_used_up_its_hour_hears_when_it_may_ask_again() {
     let id = vault.register("A").await.secret.id;
     let seat =
         SeatChanges { email: Some("ada@example.com".to_owned()), codes_per_hour: Some(2), ..SeatChanges::default() };
-    let ada = vault.service.add_seat(&vault.person, &seat).await.unwrap();
+    let ada = vault.service.perform(&vault.person, AddSeat { profile: seat }).await.unwrap();
     let bound = Principal::stdio(vault.account, ScopeSet::ALL, Some(ada.id));
     let ask = async |seconds: i64| {
         vault.clock.set_seconds(START + seconds);
@@ -105,11 +109,11 @@ async fn a_seats_limit_holds_for_whoever_acts_for_it() {
     let id = vault.register("A").await.secret.id;
     let seat =
         SeatChanges { email: Some("ada@example.com".to_owned()), codes_per_hour: Some(1), ..SeatChanges::default() };
-    let ada = vault.service.add_seat(&vault.person, &seat).await.unwrap();
+    let ada = vault.service.perform(&vault.person, AddSeat { profile: seat }).await.unwrap();
     let bound = Principal::stdio(vault.account, ScopeSet::ALL, Some(ada.id));
     code(&vault.service, &bound, id, plain()).await.unwrap();
-    let request = CodeRequest { seat: Some(ada.id.to_string()), ..plain() };
-    assert_eq!(code(&vault.service, &vault.person, id, request).await.unwrap_err().code(), Code::RateLimited);
+    let request = GetCode { seat_id: Some(ada.id.to_string()), ..plain() };
+    assert_eq!(code(&vault.service, &vault.person, id, request).await.unwrap_err().code(), ErrorCode::RateLimited);
 }
 
 #[tokio::test]
@@ -117,35 +121,35 @@ async fn a_sidecar_whose_seat_was_removed_does_nothing_any_more() {
     let vault = Vault::new();
     let id = vault.register("A").await.secret.id;
     let seat = SeatChanges { email: Some("ada@example.com".to_owned()), ..SeatChanges::default() };
-    let ada = vault.service.add_seat(&vault.person, &seat).await.unwrap();
+    let ada = vault.service.perform(&vault.person, AddSeat { profile: seat }).await.unwrap();
     let (service, bound) = (&vault.service, Principal::stdio(vault.account, ScopeSet::ALL, Some(ada.id)));
-    service.list_secrets(&bound, &SecretQuery::default()).await.unwrap();
+    service.perform(&bound, ListSecrets::default()).await.unwrap();
 
-    vault.another_service().remove_seat(&vault.person, &ada.id.to_string()).await.unwrap();
+    vault.another_service().perform(&vault.person, RemoveSeat { seat: ada.id.to_string() }).await.unwrap();
 
     let registration = || Registration { label: Some("B".to_owned()), ..Registration::default() };
     let refusals = [
-        service.register_secret(&bound, registration()).await.map(drop).unwrap_err(),
-        service.delete_secret(&bound, id).await.unwrap_err(),
-        service.list_secrets(&bound, &SecretQuery::default()).await.map(drop).unwrap_err(),
-        service.get_secret(&bound, id).await.map(drop).unwrap_err(),
+        service.perform(&bound, registration_of(registration())).await.map(drop).unwrap_err(),
+        service.perform(&bound, DeleteSecret { secret_id: id }).await.unwrap_err(),
+        service.perform(&bound, ListSecrets::default()).await.map(drop).unwrap_err(),
+        service.perform(&bound, GetSecret { id: id }).await.map(drop).unwrap_err(),
         code(service, &bound, id, plain()).await.unwrap_err(),
-        service.verify_code(&bound, id, "000000", None).await.map(drop).unwrap_err(),
-        service.list_seats(&bound, &SeatQuery::default()).await.map(drop).unwrap_err(),
-        service.count_seats(&bound, None).await.map(drop).unwrap_err(),
-        service.get_seat(&bound, &ada.id.to_string()).await.map(drop).unwrap_err(),
-        service.read_trail(&bound, AuditFilter::default()).await.map(drop).unwrap_err(),
+        service.perform(&bound, typed(id, "000000")).await.map(drop).unwrap_err(),
+        service.perform(&bound, ListSeats::default()).await.map(drop).unwrap_err(),
+        service.perform(&bound, CountSeats::default()).await.map(drop).unwrap_err(),
+        service.perform(&bound, GetSeat { seat_id: ada.id.to_string() }).await.map(drop).unwrap_err(),
+        rows(service, &bound, AuditFilter::default()).await.map(drop).unwrap_err(),
     ];
 
     for refusal in &refusals {
         assert_eq!(refusal, &Refusal::SeatRemoved);
-        assert_eq!(refusal.code(), Code::PermissionDenied);
+        assert_eq!(refusal.code(), ErrorCode::PermissionDenied);
     }
     let about = AuditFilter { seat: Some(ada.id), ..AuditFilter::default() };
-    let rows = service.read_trail(&vault.person, about).await.unwrap();
+    let rows = vault.rows(about).await;
     let denied = rows.iter().filter(|row| row.entry.outcome == Outcome::PermissionDenied).count();
     assert_eq!(denied, refusals.len(), "each is on the trail, for the seat that was");
-    assert_eq!(service.list_secrets(&vault.person, &SecretQuery::default()).await.unwrap().total, 1);
+    assert_eq!(service.perform(&vault.person, ListSecrets::default()).await.unwrap().total, 1);
 }
 
 #[tokio::test]
@@ -153,17 +157,17 @@ async fn who_waits_for_a_code_while_its_seat_is_removed_gets_none() {
     let vault = Vault::new();
     let id = vault.register("A").await.secret.id;
     let seat = SeatChanges { email: Some("ada@example.com".to_owned()), ..SeatChanges::default() };
-    let ada = vault.service.add_seat(&vault.person, &seat).await.unwrap();
+    let ada = vault.service.perform(&vault.person, AddSeat { profile: seat }).await.unwrap();
     let bound = Principal::stdio(vault.account, ScopeSet::ALL, Some(ada.id));
     vault.clock.set_seconds(START + 25);
-    let request = CodeRequest { min_validity: Some(10), ..plain() };
+    let request = GetCode { min_validity: Seconds::new(10), ..plain() };
     let service = vault.service.clone();
     let waiting = tokio::spawn(async move { code(&service, &bound, id, request).await });
     while vault.service.tally().waiting == 0 {
         tokio::task::yield_now().await;
     }
 
-    vault.service.remove_seat(&vault.person, &ada.id.to_string()).await.unwrap();
+    vault.service.perform(&vault.person, RemoveSeat { seat: ada.id.to_string() }).await.unwrap();
     vault.clock.set_seconds(START + 30);
 
     assert_eq!(waiting.await.unwrap().unwrap_err(), Refusal::SeatRemoved);
@@ -174,45 +178,25 @@ async fn an_anchor_finds_a_cut_tail() {
     let vault = Vault::new();
     let id = vault.register("A").await.secret.id;
     code(&vault.service, &vault.person, id, plain()).await.unwrap();
-    let head = vault.service.trail_head(&vault.person).await.unwrap();
-    assert!(vault.service.verify_trail(&vault.person, &[head]).await.unwrap().finding.is_none());
+    let head = vault.service.audit_heads().await.unwrap()[0];
+    let found = async |anchor| {
+        vault.service.perform(&vault.person, VerifyAudit { anchors: vec![anchor] }).await.unwrap().finding
+    };
 
-    let ahead = ChainHead { seq: head.seq + 1, mac: head.mac };
-    let report = vault.service.verify_trail(&vault.person, &[ahead]).await.unwrap();
-    assert_eq!(report.finding, Some(Finding::Cut(head.seq + 1)));
-    let other = ChainHead { seq: head.seq, mac: [7; 32] };
-    let report = vault.service.verify_trail(&vault.person, &[other]).await.unwrap();
-    assert_eq!(report.finding, Some(Finding::Anchor(head.seq)));
-}
-
-#[tokio::test]
-async fn an_end_that_names_a_pruned_row_is_a_finding() {
-    let vault = Vault::new();
-    let file = Connection::open(vault.dir.path().join("data/vault.db")).unwrap();
-    file.execute_batch("CREATE TEMP TABLE old AS SELECT * FROM trail_end WHERE which = 'head'").unwrap();
-    vault.register("A").await;
-    let later = START + 400 * 86_400;
-    vault.clock.set_seconds(later);
-    vault.service.prune_trail(&vault.person, Timestamp::from_seconds(later - 366 * 86_400)).await.unwrap();
-    assert_eq!(vault.service.verify_trail(&vault.person, &[]).await.unwrap().finding, None);
-
-    // It was the vault's own once, so its keyed hash is right.
-    file.execute_batch("REPLACE INTO trail_end SELECT * FROM old").unwrap();
-
-    let report = vault.service.verify_trail(&vault.person, &[]).await.unwrap();
-    assert_eq!(
-        report.finding.map(|finding| finding.to_string()).as_deref(),
-        Some("the trail was noted to end with row 1, which is gone")
-    );
+    assert_eq!(found(head).await, None);
+    let ahead = ChainHead { seq: head.seq + 1, ..head };
+    assert_eq!(found(ahead).await, Some((head.chain, Finding::Cut(head.seq + 1))));
+    let other = ChainHead { mac: [7; 32], ..head };
+    assert_eq!(found(other).await, Some((head.chain, Finding::Anchor(head.seq))));
 }
 
 #[tokio::test]
 async fn last_used_times_are_shown() {
     let vault = Vault::new();
     let id = vault.register("A").await.secret.id;
-    assert!(vault.service.get_secret(&vault.person, id).await.unwrap().last_used_at.is_none());
+    assert!(vault.service.perform(&vault.person, GetSecret { id: id }).await.unwrap().last_used_at.is_none());
     vault.clock.set_seconds(START + 5);
     code(&vault.service, &vault.person, id, plain()).await.unwrap();
-    let used = vault.service.get_secret(&vault.person, id).await.unwrap().last_used_at.unwrap();
+    let used = vault.service.perform(&vault.person, GetSecret { id: id }).await.unwrap().last_used_at.unwrap();
     assert_eq!(used.seconds(), START + 5);
 }

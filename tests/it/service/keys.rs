@@ -9,14 +9,17 @@ use countersign::{
         scope::{Scope, ScopeSet},
         time::Timestamp,
     },
-    service::{Code, KeyRequest, MintedKey, Offered, SeatChanges, SecretQuery},
+    operations::{
+        AddSeat, CreateKey, DeleteSecret, ErrorCode, ListKeys, ListSecrets, MintedKey, Offered, RemoveSeat, RevokeKey,
+        SeatChanges,
+    },
 };
 
 use super::{code, plain};
-use crate::kit::Vault;
+use crate::kit::{Vault, typed};
 
-fn request() -> KeyRequest {
-    KeyRequest {
+fn request() -> CreateKey {
+    CreateKey {
         name: "agent".to_owned(),
         scopes: ScopeSet::of_a_new_key(),
         seat: None,
@@ -34,23 +37,26 @@ fn again(minted: &MintedKey) -> PlainKey {
 async fn a_key_does_what_it_was_given_until_it_is_revoked() {
     let vault = Vault::new();
     let id = vault.register("A").await.secret.id;
-    let minted = vault.service.create_key(&vault.person, request()).await.unwrap();
+    let minted = vault.service.perform(&vault.person, request()).await.unwrap();
     let caller = vault.service.authenticate(Offered::Key(again(&minted))).await.unwrap();
     code(&vault.service, &caller, id, plain()).await.unwrap();
-    assert_eq!(vault.service.delete_secret(&caller, id).await.unwrap_err().code(), Code::PermissionDenied);
-    assert_eq!(vault.service.list_keys(&caller).await.unwrap_err().code(), Code::PermissionDenied);
+    assert_eq!(
+        vault.service.perform(&caller, DeleteSecret { secret_id: id }).await.unwrap_err().code(),
+        ErrorCode::PermissionDenied
+    );
+    assert_eq!(vault.service.perform(&caller, ListKeys).await.unwrap_err().code(), ErrorCode::PermissionDenied);
 
     let elsewhere = vault.another_service();
-    vault.service.revoke_key(&vault.person, minted.key.id).await.unwrap();
+    vault.service.perform(&vault.person, RevokeKey { id: minted.key.id }).await.unwrap();
     let refusal = elsewhere.authenticate(Offered::Key(again(&minted))).await.unwrap_err();
-    assert_eq!(refusal.code(), Code::Unauthenticated);
+    assert_eq!(refusal.code(), ErrorCode::Unauthenticated);
 }
 
 #[tokio::test]
 async fn a_key_stops_when_it_expires() {
     let vault = Vault::new();
     let expires_at = Some(countersign::clock::Clock::now(&*vault.clock).plus(Duration::from_mins(1)));
-    let minted = vault.service.create_key(&vault.person, KeyRequest { expires_at, ..request() }).await.unwrap();
+    let minted = vault.service.perform(&vault.person, CreateKey { expires_at, ..request() }).await.unwrap();
     vault.service.authenticate(Offered::Key(again(&minted))).await.unwrap();
     vault.clock.set_seconds(1_795_305_660);
     assert!(vault.service.authenticate(Offered::Key(again(&minted))).await.is_err());
@@ -59,15 +65,15 @@ async fn a_key_stops_when_it_expires() {
 #[tokio::test]
 async fn a_wrong_secret_for_a_real_key_is_refused_and_on_the_trail() {
     let vault = Vault::new();
-    let minted = vault.service.create_key(&vault.person, request()).await.unwrap();
-    let other = vault.service.create_key(&vault.person, request()).await.unwrap();
+    let minted = vault.service.perform(&vault.person, request()).await.unwrap();
+    let other = vault.service.perform(&vault.person, request()).await.unwrap();
     assert!(
         PlainKey::from_pair(minted.key.id.as_str(), other.plain.expose_secret()).is_err(),
         "the checksum binds the id"
     );
     assert!(vault.service.authenticate(Offered::Junk).await.is_err());
     let filter = AuditFilter { action: Some(Action::Authenticate), ..AuditFilter::default() };
-    assert_eq!(vault.service.read_whole_trail(&vault.person, filter).await.unwrap().len(), 1);
+    assert_eq!(vault.all_rows(filter).await.len(), 1);
 }
 
 #[tokio::test]
@@ -75,14 +81,17 @@ async fn a_key_limited_to_secrets_sees_no_others() {
     let vault = Vault::new();
     let granted = vault.register("granted").await.secret.id;
     let hidden = vault.register("hidden").await.secret.id;
-    let limited = KeyRequest { secrets: Some(vec![granted]), scopes: ScopeSet::ALL, ..request() };
-    let minted = vault.service.create_key(&vault.person, limited).await.unwrap();
+    let limited = CreateKey { secrets: Some(vec![granted]), scopes: ScopeSet::ALL, ..request() };
+    let minted = vault.service.perform(&vault.person, limited).await.unwrap();
     let caller = vault.service.authenticate(Offered::Key(again(&minted))).await.unwrap();
     code(&vault.service, &caller, granted, plain()).await.unwrap();
-    assert_eq!(code(&vault.service, &caller, hidden, plain()).await.unwrap_err().code(), Code::NotFound);
-    assert_eq!(vault.service.delete_secret(&caller, hidden).await.unwrap_err().code(), Code::NotFound);
-    assert_eq!(vault.service.verify_code(&caller, hidden, "123456", None).await.unwrap_err().code(), Code::NotFound);
-    assert_eq!(vault.service.list_secrets(&caller, &SecretQuery::default()).await.unwrap().total, 1);
+    assert_eq!(code(&vault.service, &caller, hidden, plain()).await.unwrap_err().code(), ErrorCode::NotFound);
+    assert_eq!(
+        vault.service.perform(&caller, DeleteSecret { secret_id: hidden }).await.unwrap_err().code(),
+        ErrorCode::NotFound
+    );
+    assert_eq!(vault.service.perform(&caller, typed(hidden, "123456")).await.unwrap_err().code(), ErrorCode::NotFound);
+    assert_eq!(vault.service.perform(&caller, ListSecrets::default()).await.unwrap().total, 1);
 }
 
 #[tokio::test]
@@ -90,18 +99,18 @@ async fn a_key_bound_to_a_seat_calls_for_no_other() {
     let vault = Vault::new();
     let id = vault.register("A").await.secret.id;
     let seat = |email: &str| SeatChanges { email: Some(email.to_owned()), ..SeatChanges::default() };
-    let ada = vault.service.add_seat(&vault.person, &seat("ada@example.com")).await.unwrap();
-    let bob = vault.service.add_seat(&vault.person, &seat("bob@example.com")).await.unwrap();
-    let bound = KeyRequest { seat: Some(ada.id.to_string()), ..request() };
-    let minted = vault.service.create_key(&vault.person, bound).await.unwrap();
+    let ada = vault.service.perform(&vault.person, AddSeat { profile: seat("ada@example.com") }).await.unwrap();
+    let bob = vault.service.perform(&vault.person, AddSeat { profile: seat("bob@example.com") }).await.unwrap();
+    let bound = CreateKey { seat: Some(ada.id.to_string()), ..request() };
+    let minted = vault.service.perform(&vault.person, bound).await.unwrap();
     let caller = vault.service.authenticate(Offered::Key(again(&minted))).await.unwrap();
-    let naming = |seat: String| countersign::service::CodeRequest { seat: Some(seat), ..plain() };
+    let naming = |seat: String| countersign::operations::GetCode { seat_id: Some(seat), ..plain() };
     code(&vault.service, &caller, id, naming(ada.id.to_string())).await.unwrap();
     for other in [bob.id.to_string(), "nobody".to_owned()] {
         let refusal = code(&vault.service, &caller, id, naming(other)).await.unwrap_err();
-        assert_eq!(refusal.code(), Code::PermissionDenied);
+        assert_eq!(refusal.code(), ErrorCode::PermissionDenied);
     }
-    vault.service.remove_seat(&vault.person, &ada.id.to_string()).await.unwrap();
+    vault.service.perform(&vault.person, RemoveSeat { seat: ada.id.to_string() }).await.unwrap();
     assert!(vault.service.authenticate(Offered::Key(again(&minted))).await.is_err(), "its seat is gone");
 }
 
@@ -113,7 +122,7 @@ async fn logins_act_for_the_seat_of_their_subject() {
         auth_subject: Some("idp|ada".to_owned()),
         ..SeatChanges::default()
     };
-    let ada = vault.service.add_seat(&vault.person, &seat).await.unwrap();
+    let ada = vault.service.perform(&vault.person, AddSeat { profile: seat }).await.unwrap();
     let login = |subject: &str| Offered::Login {
         account: vault.account,
         subject: subject.to_owned(),
@@ -124,15 +133,15 @@ async fn logins_act_for_the_seat_of_their_subject() {
     assert_eq!(caller.seat(), Some(ada.id));
     for other in ["idp|eve", " idp|ada", "idp|ada ", "idp|ada\n", "IDP|ada", "idp|ad", ""] {
         let refusal = vault.service.authenticate(login(other)).await.unwrap_err();
-        assert_eq!(refusal.code(), Code::PermissionDenied, "{other:?} is not exactly a seat's subject");
+        assert_eq!(refusal.code(), ErrorCode::PermissionDenied, "{other:?} is not exactly a seat's subject");
     }
 }
 
 #[tokio::test]
 async fn a_key_that_exists_is_refused_no_later_than_one_that_does_not() {
     let vault = Vault::new();
-    let minted = vault.service.create_key(&vault.person, request()).await.unwrap();
-    let other = vault.service.create_key(&vault.person, request()).await.unwrap();
+    let minted = vault.service.perform(&vault.person, request()).await.unwrap();
+    let other = vault.service.perform(&vault.person, request()).await.unwrap();
     let token = other.plain.expose_token().replace(&other.plain.id().to_string(), &minted.plain.id().to_string());
     assert!(PlainKey::from_token(&token).is_err(), "the checksum covers the id");
     let secret = zeroize::Zeroizing::new([7; 32]);

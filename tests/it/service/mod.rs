@@ -11,7 +11,7 @@ mod wrong_clock;
 
 use countersign::{
     domain::{ids::SecretId, principal::Principal},
-    service::{CodeRequest, IssuedCode, Refusal, Service},
+    operations::{GetCode, IssuedCode, Refusal, Seconds, Service},
 };
 
 /// Asks for a code and does not wait for anything but the answer.
@@ -19,7 +19,7 @@ pub(crate) async fn code(
     service: &Service,
     caller: &Principal,
     id: SecretId,
-    request: CodeRequest,
+    request: GetCode,
 ) -> Result<String, Refusal> {
     whole(service, caller, id, request).await.map(|issued| issued.code.digits().to_owned())
 }
@@ -28,17 +28,17 @@ pub(crate) async fn whole(
     service: &Service,
     caller: &Principal,
     id: SecretId,
-    request: CodeRequest,
+    request: GetCode,
 ) -> Result<IssuedCode, Refusal> {
-    service.get_code(caller, id, &request, &()).await
+    service.perform(caller, GetCode { secret_id: id, ..request }).await
 }
 
-/// A plain request, as the mirrored API knows it.
-pub(crate) fn plain() -> CodeRequest {
-    CodeRequest::default()
+/// A plain request, as the mirrored API knows it, for whichever secret it is made.
+pub(crate) fn plain() -> GetCode {
+    GetCode::of(SecretId::new(uuid::Uuid::nil()))
 }
 
 /// A single-use request that does not wait.
-pub(crate) fn single_use() -> CodeRequest {
-    CodeRequest { single_use: true, max_wait: Some(0), ..CodeRequest::default() }
+pub(crate) fn single_use() -> GetCode {
+    GetCode { single_use: true, max_wait: Seconds::new(0), ..plain() }
 }

@@ -16,12 +16,15 @@ use countersign::{
         audit::{Action, AuditFilter},
         time::Timestamp,
     },
+    operations::{
+        ErrorCode, GetCode, ListSecrets, Patience, Refusal, Registration, ResetSteps, Seconds, SecretChanges,
+        UpdateSecret,
+    },
     random::SystemRandom,
-    service::{Code, CodeRequest, Patience, Refusal, Registration, SecretChanges, SecretQuery, Service},
 };
 
 use super::{code, plain, single_use, whole};
-use crate::kit::{Vault, open_in};
+use crate::kit::{Vault, alone_at_once};
 
 const START: i64 = 1_795_305_600;
 
@@ -36,7 +39,7 @@ fn in_step_from(seconds: i64, refusal: &Refusal) -> bool {
 async fn a_fleet_that_is_refused_is_told_to_come_back_when_it_can_succeed_and_not_in_one_second() {
     let vault = Vault::new();
     let id = vault.register("A").await.secret.id;
-    let at_once = CodeRequest { single_use: true, max_wait: Some(0), ..CodeRequest::default() };
+    let at_once = GetCode { single_use: true, max_wait: Seconds::new(0), ..plain() };
     code(&vault.service, &vault.person, id, at_once.clone()).await.unwrap();
 
     let mut told = std::collections::BTreeSet::new();
@@ -58,7 +61,7 @@ async fn two_callers_never_get_one_step() {
     let elsewhere = vault.another_service();
     let first = code(&vault.service, &vault.person, id, single_use()).await.unwrap();
     let refusal = code(&elsewhere, &vault.person, id, single_use()).await.unwrap_err();
-    assert_eq!(refusal.code(), Code::Busy);
+    assert_eq!(refusal.code(), ErrorCode::Busy);
     assert!(in_step_from(30, &refusal), "{refusal}");
     vault.clock.set_seconds(START + 30);
     let second = code(&elsewhere, &vault.person, id, single_use()).await.unwrap();
@@ -69,12 +72,12 @@ async fn two_callers_never_get_one_step() {
 async fn callers_queue_for_the_next_steps() {
     let vault = Vault::new();
     let id = vault.register("A").await.secret.id;
-    let ask = CodeRequest { single_use: true, max_wait: Some(120), ..CodeRequest::default() };
+    let ask = GetCode { single_use: true, max_wait: Seconds::new(120), ..plain() };
     let mut calls = Vec::new();
     for _ in 0..4 {
         let (service, person, ask) = (vault.service.clone(), vault.person.clone(), ask.clone());
         calls.push(tokio::spawn(async move { code(&service, &person, id, ask).await.unwrap() }));
-        vault.service.list_secrets(&vault.person, &SecretQuery::default()).await.unwrap();
+        vault.service.perform(&vault.person, ListSecrets::default()).await.unwrap();
     }
     let mut codes = Vec::new();
     for (nth, call) in calls.into_iter().enumerate() {
@@ -92,7 +95,7 @@ async fn a_plain_call_is_never_given_a_reserved_code() {
     code(&vault.service, &vault.person, id, single_use()).await.unwrap();
     vault.clock.set_seconds(START + 12);
     let refusal = code(&vault.service, &vault.person, id, plain()).await.unwrap_err();
-    assert_eq!((refusal.code(), refusal.retry_after()), (Code::Busy, Some(18)));
+    assert_eq!((refusal.code(), refusal.retry_after()), (ErrorCode::Busy, Some(18)));
     assert!(refusal.to_string().starts_with("the current code is reserved for another caller"), "{refusal}");
     vault.clock.set_seconds(START + 30);
     code(&vault.service, &vault.person, id, plain()).await.unwrap();
@@ -103,7 +106,7 @@ async fn a_code_that_a_plain_call_saw_is_never_single_use() {
     let vault = Vault::new();
     let id = vault.register("A").await.secret.id;
     let seen = code(&vault.service, &vault.person, id, plain()).await.unwrap();
-    assert_eq!(code(&vault.service, &vault.person, id, single_use()).await.unwrap_err().code(), Code::Busy);
+    assert_eq!(code(&vault.service, &vault.person, id, single_use()).await.unwrap_err().code(), ErrorCode::Busy);
     assert_eq!(code(&vault.service, &vault.person, id, plain()).await.unwrap(), seen);
     vault.clock.set_seconds(START + 30);
     assert_ne!(code(&vault.service, &vault.person, id, single_use()).await.unwrap(), seen);
@@ -114,16 +117,16 @@ async fn a_cancelled_waiter_gives_its_step_back() {
     let vault = Vault::new();
     let id = vault.register("A").await.secret.id;
     code(&vault.service, &vault.person, id, single_use()).await.unwrap();
-    let ask = CodeRequest { single_use: true, max_wait: Some(45), ..CodeRequest::default() };
+    let ask = GetCode { single_use: true, max_wait: Seconds::new(45), ..plain() };
     let (service, person) = (vault.service.clone(), vault.person.clone());
     let waiting = tokio::spawn(async move { code(&service, &person, id, ask).await });
     let released = |action| AuditFilter { action: Some(action), ..AuditFilter::default() };
-    while vault.service.read_trail(&vault.person, released(Action::CodeReserve)).await.unwrap().is_empty() {
+    while vault.rows(released(Action::CodeReserve)).await.is_empty() {
         tokio::task::yield_now().await;
     }
     waiting.abort();
     assert!(waiting.await.unwrap_err().is_cancelled());
-    while vault.service.read_trail(&vault.person, released(Action::CodeRelease)).await.unwrap().is_empty() {
+    while vault.rows(released(Action::CodeRelease)).await.is_empty() {
         tokio::task::yield_now().await;
     }
     vault.clock.set_seconds(START + 30);
@@ -141,18 +144,18 @@ async fn a_clock_that_ran_ahead_leaves_a_secret_busy_until_a_person_resets_it() 
         vault.clock.set_seconds(START);
         for request in [single_use(), plain()] {
             let refusal = code(&vault.service, &vault.person, id, request).await.unwrap_err();
-            assert_eq!(refusal.code(), Code::Busy);
+            assert_eq!(refusal.code(), ErrorCode::Busy);
             // However long that is: every earlier try is in vain.
             assert!(in_step_from(ahead + 30, &refusal), "{refusal}");
             assert!(refusal.to_string().contains("reset-steps"), "{refusal}");
         }
     }
 
-    vault.service.reset_steps(&vault.person, id).await.unwrap();
+    vault.service.perform(&vault.person, ResetSteps { id }).await.unwrap();
     vault.clock.set_seconds(START + 30);
     code(&vault.service, &vault.person, id, single_use()).await.unwrap();
     let filter = AuditFilter { action: Some(Action::SecretResetSteps), ..AuditFilter::default() };
-    assert_eq!(vault.service.read_trail(&vault.person, filter).await.unwrap().len(), 1);
+    assert_eq!(vault.rows(filter).await.len(), 1);
 }
 
 #[tokio::test]
@@ -160,12 +163,12 @@ async fn a_secret_can_be_single_use_for_everybody() {
     let vault = Vault::new();
     let registration = Registration { label: Some("A".to_owned()), single_use: true, ..Registration::default() };
     let id = vault.register_as(registration).await.secret.id;
-    let request = CodeRequest { max_wait: Some(0), ..plain() };
+    let request = GetCode { max_wait: Seconds::new(0), ..plain() };
     code(&vault.service, &vault.person, id, request.clone()).await.unwrap();
-    assert_eq!(code(&vault.service, &vault.person, id, request.clone()).await.unwrap_err().code(), Code::Busy);
+    assert_eq!(code(&vault.service, &vault.person, id, request.clone()).await.unwrap_err().code(), ErrorCode::Busy);
 
     let changes = SecretChanges { single_use: Some(false), ..SecretChanges::default() };
-    vault.service.update_secret(&vault.person, id, &changes).await.unwrap();
+    vault.service.perform(&vault.person, UpdateSecret { id: id, changes: changes }).await.unwrap();
     vault.clock.set_seconds(START + 30);
     code(&vault.service, &vault.person, id, request.clone()).await.unwrap();
     code(&vault.service, &vault.person, id, request).await.unwrap();
@@ -176,7 +179,7 @@ async fn a_single_use_code_can_be_fresh_too() {
     let vault = Vault::new();
     let id = vault.register("A").await.secret.id;
     vault.clock.set_seconds(START + 25);
-    let ask = CodeRequest { single_use: true, min_validity: Some(10), ..CodeRequest::default() };
+    let ask = GetCode { single_use: true, min_validity: Seconds::new(10), ..plain() };
     let (service, person) = (vault.service.clone(), vault.person.clone());
     let waiting = tokio::spawn(async move { whole(&service, &person, id, ask).await });
     tokio::task::yield_now().await;
@@ -192,7 +195,7 @@ async fn what_was_given_survives_a_restart() {
     vault.service.close().await.unwrap();
     let Vault { dir, clock, .. } = vault;
     let vault = Vault::at(dir, clock);
-    assert_eq!(code(&vault.service, &vault.person, id, single_use()).await.unwrap_err().code(), Code::Busy);
+    assert_eq!(code(&vault.service, &vault.person, id, single_use()).await.unwrap_err().code(), ErrorCode::Busy);
 }
 
 #[tokio::test]
@@ -200,11 +203,11 @@ async fn a_process_that_ends_gives_its_steps_back_first() {
     let vault = Vault::new();
     let id = vault.register("A").await.secret.id;
     code(&vault.service, &vault.person, id, single_use()).await.unwrap();
-    let ask = CodeRequest { single_use: true, max_wait: Some(45), ..CodeRequest::default() };
+    let ask = GetCode { single_use: true, max_wait: Seconds::new(45), ..plain() };
     let (service, person) = (vault.service.clone(), vault.person.clone());
     let waiting = tokio::spawn(async move { code(&service, &person, id, ask).await });
     let reserved = AuditFilter { action: Some(Action::CodeReserve), ..AuditFilter::default() };
-    while vault.service.read_trail(&vault.person, reserved.clone()).await.unwrap().is_empty() {
+    while vault.rows(reserved.clone()).await.is_empty() {
         tokio::task::yield_now().await;
     }
     waiting.abort();
@@ -221,10 +224,10 @@ async fn a_caller_gone_while_its_step_is_reserved_leaves_none_reserved() {
     let vault = Vault::new();
     let id = vault.register("A").await.secret.id;
     code(&vault.service, &vault.person, id, single_use()).await.unwrap();
-    let ask = CodeRequest { single_use: true, max_wait: Some(120), ..CodeRequest::default() };
+    let ask = GetCode { single_use: true, max_wait: Seconds::new(120), ..plain() };
     let on_trail = async |action| {
         let filter = AuditFilter { action: Some(action), ..AuditFilter::default() };
-        vault.service.read_trail(&vault.person, filter).await.unwrap().len()
+        vault.rows(filter).await.len()
     };
     for nth in 1..=3 {
         // Asked for, on its way to the store, and dropped before anything came back.
@@ -266,21 +269,19 @@ async fn a_clock_set_back_does_not_make_a_caller_wait_longer_than_it_said() {
     }
     let kept = Vault::new();
     let id = kept.register("A").await.secret.id;
-    let single = CodeRequest { single_use: true, max_wait: Some(12), ..CodeRequest::default() };
-    let fresh = CodeRequest { min_validity: Some(15), max_wait: Some(12), ..CodeRequest::default() };
+    let single = GetCode { single_use: true, max_wait: Seconds::new(12), ..GetCode::of(id) };
+    let fresh = GetCode { min_validity: Seconds::new(15), max_wait: Seconds::new(12), ..GetCode::of(id) };
     for request in [single, fresh] {
         for patience in [&() as &dyn Patience, &Listens] {
             let clock = Arc::new(SetBack { seconds: AtomicI64::new(START + 20), waits: AtomicU32::new(0) });
-            let opened = open_in(kept.dir.path(), clock.now());
-            let service = Service::new(opened.store, opened.keyring, clock.clone(), Arc::new(SystemRandom));
+            let service = kept.service_with(clock.clone(), Arc::new(SystemRandom));
             // The step that is current, if it is free, goes to this one.
-            let taken = CodeRequest { single_use: true, max_wait: Some(0), ..CodeRequest::default() };
-            let _ = service.get_code(&kept.person, id, &taken, &()).await;
-            let refusal = service.get_code(&kept.person, id, &request, patience).await.err().unwrap();
-            assert_eq!(refusal.code(), Code::Busy, "{refusal}");
+            let _ = service.perform(&kept.person, alone_at_once(id)).await;
+            let refusal = service.perform_for(&kept.person, request.clone(), patience).await.err().unwrap();
+            assert_eq!(refusal.code(), ErrorCode::Busy, "{refusal}");
             assert!(!request.single_use || refusal.to_string().contains("clock was set back"), "{refusal}");
             assert!(clock.waits.load(Ordering::SeqCst) <= 13);
-            kept.service.reset_steps(&kept.person, id).await.unwrap();
+            kept.service.perform(&kept.person, ResetSteps { id }).await.unwrap();
         }
     }
 }

@@ -2,17 +2,17 @@
 
 use countersign::{
     domain::ids::SecretId,
-    service::{Code, Refusal},
+    operations::{ErrorCode, Refusal},
 };
 
-use crate::kit::Vault;
+use crate::kit::{Vault, typed};
 
 const START: i64 = 1_111_111_080;
 /// The RFC's code for the step that begins at [`START`], and its neighbours.
 const NOW: &str = "081804";
 
-async fn check(vault: &Vault, id: SecretId, typed: &str) -> Result<bool, Refusal> {
-    vault.service.verify_code(&vault.person, id, typed, None).await.map(|verification| verification.valid)
+async fn check(vault: &Vault, id: SecretId, code: &str) -> Result<bool, Refusal> {
+    vault.service.perform(&vault.person, typed(id, code)).await.map(|verification| verification.valid)
 }
 
 #[tokio::test]
@@ -64,9 +64,9 @@ async fn wrong_codes_slow_down_further_tries_in_every_process() {
         assert!(!check(&vault, id, "000000").await.unwrap());
     }
     let refusal = check(&vault, id, NOW).await.unwrap_err();
-    assert_eq!((refusal.code(), refusal.retry_after()), (Code::RateLimited, Some(1)));
+    assert_eq!((refusal.code(), refusal.retry_after()), (ErrorCode::RateLimited, Some(1)));
     let elsewhere = vault.another_service();
-    assert!(elsewhere.verify_code(&vault.person, id, NOW, None).await.is_err());
+    assert!(elsewhere.perform(&vault.person, typed(id, NOW)).await.is_err());
     // Reading is never blocked by it.
     super::code(&vault.service, &vault.person, id, super::plain()).await.unwrap();
     vault.clock.set_seconds(START + 1);

@@ -10,11 +10,11 @@ use countersign::{
         scope::ScopeSet,
         time::Timestamp,
     },
-    service::{Code, CodeRequest, IssuedCode, KeyRequest, Offered, Refusal},
+    operations::{CreateKey, ErrorCode, GetCode, IssuedCode, Offered, Refusal, Seconds},
 };
 use tokio::task::JoinSet;
 
-use super::whole;
+use super::{plain, whole};
 use crate::kit::Vault;
 
 const START: i64 = 1_795_305_600;
@@ -30,7 +30,7 @@ async fn wait_together(
     let mut calls = JoinSet::new();
     for _ in 0..count {
         let (service, caller) = (vault.service.clone(), caller.clone());
-        let request = CodeRequest { min_validity: Some(10), ..CodeRequest::default() };
+        let request = GetCode { min_validity: Seconds::new(10), ..plain() };
         calls.spawn(async move { whole(&service, &caller, id, request).await });
     }
     // Until everybody waits or was turned away.
@@ -45,7 +45,7 @@ async fn wait_together(
 }
 
 fn turned_away(results: &[Result<IssuedCode, Refusal>]) -> usize {
-    results.iter().filter(|result| result.as_ref().is_err_and(|refusal| refusal.code() == Code::Busy)).count()
+    results.iter().filter(|result| result.as_ref().is_err_and(|refusal| refusal.code() == ErrorCode::Busy)).count()
 }
 
 #[tokio::test]
@@ -63,7 +63,7 @@ async fn a_sidecars_caller_may_take_every_place_and_no_more() {
 async fn a_key_may_take_sixteen_places() {
     let vault = Vault::new();
     let id = vault.register("A").await.secret.id;
-    let request = KeyRequest {
+    let request = CreateKey {
         name: "agent".to_owned(),
         scopes: ScopeSet::ALL,
         seat: None,
@@ -71,7 +71,7 @@ async fn a_key_may_take_sixteen_places() {
         codes_per_hour: None,
         expires_at: None,
     };
-    let minted = vault.service.create_key(&vault.person, request).await.unwrap();
+    let minted = vault.service.perform(&vault.person, request).await.unwrap();
     let key = PlainKey::from_token(&minted.plain.expose_token()).unwrap();
     let caller = vault.service.authenticate(Offered::Key(key)).await.unwrap();
     let results = wait_together(&vault, &caller, id, WAITERS_PER_KEY_MAX).await;
@@ -86,7 +86,7 @@ async fn a_refusal_after_a_wait_bears_its_own_time() {
     let id = vault.register("A").await.secret.id;
     vault.clock.set_seconds(START + 25);
     let (service, person) = (vault.service.clone(), vault.person.clone());
-    let request = CodeRequest { min_validity: Some(10), ..CodeRequest::default() };
+    let request = GetCode { min_validity: Seconds::new(10), ..plain() };
     let waiting = tokio::spawn(async move { whole(&service, &person, id, request).await });
     while vault.service.tally().waiting == 0 {
         tokio::task::yield_now().await;
@@ -94,9 +94,9 @@ async fn a_refusal_after_a_wait_bears_its_own_time() {
     vault.clock.set_seconds(START + 28);
     vault.service.stop_waiting().await;
 
-    assert_eq!(waiting.await.unwrap().err().unwrap().code(), Code::Unavailable);
+    assert_eq!(waiting.await.unwrap().err().unwrap().code(), ErrorCode::Unavailable);
     let filter = AuditFilter { secret: Some(id), ..AuditFilter::default() };
-    let rows = vault.service.read_whole_trail(&vault.person, filter).await.unwrap();
+    let rows = vault.all_rows(filter).await;
     let refused = rows.iter().find(|row| row.entry.outcome == Outcome::Unavailable).unwrap();
     assert_eq!(refused.entry.at, Timestamp::from_micros((START + 28) * 1_000_000));
 }

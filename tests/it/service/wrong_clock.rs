@@ -2,7 +2,9 @@
 //! then, and nothing panics or stops working.
 
 use countersign::domain::audit::AuditFilter;
-use countersign::service::{CodeRequest, SecretQuery};
+use countersign::operations::{
+    DeleteSecret, ExportSecrets, GetCode, ListSecrets, ResetSteps, RestoreSecret, Seconds, VerifyAudit,
+};
 
 use super::{code, plain, single_use};
 use crate::kit::{HandClock, Vault};
@@ -14,21 +16,21 @@ async fn check(seconds: i64) {
     let secret = vault.register("A").await.secret;
 
     let other = vault.register("B").await.secret;
-    let fresh = CodeRequest { min_validity: Some(1), max_wait: Some(0), ..plain() };
+    let fresh = GetCode { min_validity: Seconds::new(1), max_wait: Seconds::new(0), ..plain() };
     for (id, request) in [(secret.id, plain()), (secret.id, fresh), (other.id, single_use())] {
         assert_eq!(code(service, person, id, request).await.unwrap().len(), 6, "{seconds}");
     }
-    let listed = service.list_secrets(person, &SecretQuery::default()).await.unwrap();
+    let listed = service.perform(person, ListSecrets::default()).await.unwrap();
     assert_eq!(listed.secrets.len(), 2, "{seconds}");
     assert!(listed.secrets[0].created_at.to_string().ends_with('Z'));
-    assert_eq!(service.export_secrets(person).await.unwrap().uris.len(), 2, "{seconds}");
-    service.delete_secret(person, secret.id).await.unwrap();
-    service.restore_secret(person, secret.id).await.unwrap();
-    service.reset_steps(person, secret.id).await.unwrap();
+    assert_eq!(service.perform(person, ExportSecrets).await.unwrap().uris.len(), 2, "{seconds}");
+    service.perform(person, DeleteSecret { secret_id: secret.id }).await.unwrap();
+    service.perform(person, RestoreSecret { id: secret.id }).await.unwrap();
+    service.perform(person, ResetSteps { id: secret.id }).await.unwrap();
     service.erase_expired().await.unwrap();
-    let rows = service.read_whole_trail(person, AuditFilter::default()).await.unwrap();
+    let rows = vault.all_rows(AuditFilter::default()).await;
     assert!(rows.len() >= 6, "{seconds}: {}", rows.len());
-    service.verify_trail(person, &[]).await.unwrap();
+    service.perform(person, VerifyAudit::default()).await.unwrap();
 
     // Set right, it goes on.
     vault.clock.set_seconds(1_795_305_600);

@@ -185,7 +185,7 @@ fn a_disk_that_can_t_be_read_is_told_as_that_and_not_as_damage() {
     assert_eq!(failing.ask("now 1"), "Done");
     failing.fail("read");
     let told = failing.ask("examine");
-    assert!(told.starts_with("the vault can't be reached or written: the disk can't be read (error "), "{told}");
+    assert!(told.starts_with("the vault can't be reached or written: the disk can't be read ("), "{told}");
     failing.mend("read");
     assert_eq!(failing.ask("read 1"), "true");
     assert_eq!(failing.ask("examine"), "[]");

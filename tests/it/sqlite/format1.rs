@@ -23,10 +23,9 @@ fn fixture() -> World {
 }
 
 fn opened(world: &World) -> Format1 {
-    match runtime(Writes::Inline).block_on(open(&world.request())).unwrap() {
-        Opened::Format1(old) => *old,
-        _ => panic!("it is of format 1"),
-    }
+    let opened = runtime(Writes::Inline).block_on(open(&world.request())).unwrap();
+    let Opened::Format1(old) = opened else { unreachable!("it is of format 1") };
+    *old
 }
 
 fn rows<T: format1::Table>(upgrade: &Upgrade) -> Vec<T> {

@@ -83,7 +83,7 @@ async fn first_opening(world: &World) {
             absent.create(header()).await.unwrap();
             true
         }
-        _ => false,
+        Opened::Store(..) | Opened::Format1(_) => false,
     };
     assert!(read(&world.store().await, Kind::Header, b"header").await.is_some());
     say(if made { "made" } else { "found" });
@@ -116,16 +116,16 @@ async fn obey(world: &World) {
     let mut locking = None;
     for line in std::io::stdin().lock().lines() {
         let line = line.unwrap();
-        let (word, number) = line.split_once(' ').unwrap_or((&line, "0"));
+        let (what, number) = line.split_once(' ').unwrap_or((&line, "0"));
         let number = number.parse::<u64>().unwrap();
-        if word == "lock" {
+        if what == "lock" {
             let conn = rusqlite::Connection::open(world.vault()).unwrap();
             conn.execute_batch("BEGIN IMMEDIATE").unwrap();
             locking = Some(conn);
             say("locked");
             continue;
         }
-        if word == "open" {
+        if what == "open" {
             let opened: Result<Opened, OpenError> = open(&world.request()).await;
             say(&match opened {
                 Ok(Opened::Store(opened, _)) => {
@@ -140,7 +140,7 @@ async fn obey(world: &World) {
         let store = store.as_ref().unwrap();
         let told =
             |ended: Result<(), _>| ended.map_or_else(|error: StoreError| error.to_string(), |()| "done".to_owned());
-        say(&match word {
+        say(&match what {
             "now" => told_of(kept(store, number, Durable::Now).await),
             "soon" => told_of(kept(store, number, Durable::Soon).await),
             "read" => {
@@ -150,7 +150,7 @@ async fn obey(world: &World) {
             "sync" => told(store.sync().await),
             "close" => told(store.close().await),
             "examine" => store.examine().await.map_or_else(|error| error.to_string(), |found| format!("{found:?}")),
-            _ => unreachable!("{word}"),
+            _ => unreachable!("{what}"),
         });
     }
     drop(locking);

@@ -168,7 +168,7 @@ fn a_closed_store_says_so_and_does_nothing() {
         store.close().await.unwrap();
         store.close().await.unwrap();
         let told = |error: StoreError| {
-            assert_eq!(error.to_string(), "the vault can't be reached or written: the vault is closed")
+            assert_eq!(error.to_string(), "the vault can't be reached or written: the vault is closed");
         };
         told(store.read(&[]).await.unwrap_err());
         told(commit(store, now(vec![putting([put(record(Kind::Use, b"b"))])])).await.unwrap_err());

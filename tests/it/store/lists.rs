@@ -44,8 +44,8 @@ fn a_page_goes_on_after_the_last_record_of_the_one_before() {
                 let (mut seen, mut after) = (Vec::new(), None);
                 loop {
                     let page = store.list(&List { after, ..list.clone() }).await.unwrap();
-                    let Some(last) = page.last() else { break };
-                    after = Some((last.sort, last.key.id.clone()));
+                    let Some(end) = page.last() else { break };
+                    after = Some((end.sort, end.key.id.clone()));
                     seen.extend(page.iter().map(|record| (record.sort, record.key.id[0])));
                 }
                 assert!(seen.is_sorted() && seen.len() == 25, "{seen:?}");

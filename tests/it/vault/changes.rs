@@ -18,7 +18,7 @@ use countersign::{
         seed::Seed,
         text::{AuthSubject, Email, Name},
     },
-    vault::{Erased, Life, Outcome, Page},
+    vault::{Erased, Life, NewSecret, Outcome, Page},
 };
 
 use super::kit::{NOW, SEED, World, metadata};
@@ -65,6 +65,30 @@ async fn a_secret_is_kept_changed_deleted_restored_and_erased() {
     assert!(vault.secret(account, id).await.unwrap().is_none());
     world.check_sound().await;
     vault.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn many_secrets_are_added_in_one_draft_or_none_of_them() {
+    let world = World::new().await;
+    let (account, seed, data) = (world.account(), Seed::from_base32(SEED).unwrap(), metadata("Acme", "ada"));
+    let ids: Vec<_> = (0..1000).map(|_| SecretId::new(world.uuid())).collect();
+    let draft = || {
+        ids.iter().fold(world.vault.silent_draft(), |draft, id| {
+            let new = NewSecret { id: *id, account, created_at: NOW, metadata: &data, seed: &seed };
+            draft.add_secret(&new).entry(world.entry(Action::SecretRegister))
+        })
+    };
+    let twice = NewSecret { id: ids[0], account, created_at: NOW, metadata: &data, seed: &seed };
+    let refused = world.vault.draft(world.entry(Action::SecretRegister)).add_secret(&twice);
+    assert_eq!(refused.commit().await.unwrap(), Outcome::Done);
+    assert_eq!(draft().commit().await.unwrap(), Outcome::Stale, "one of them is there");
+    assert_eq!(world.vault.count_secrets(account, Life::Live).await.unwrap(), 1);
+    let erased = world.vault.draft(world.entry(Action::SecretErase)).erase_secret(ids[0]);
+    assert_eq!(erased.commit().await.unwrap(), Outcome::Done);
+    assert_eq!(draft().commit().await.unwrap(), Outcome::Done);
+    assert_eq!(world.vault.secrets(account, Life::Live, Page::ALL).await.unwrap().sound.len(), 1000);
+    assert_eq!(world.vault.same_seed(account, &seed, &data).await.unwrap().len(), 1000);
+    assert_eq!(world.vault.verify(&[]).await.unwrap().rows, 1003);
 }
 
 #[tokio::test]

@@ -59,7 +59,7 @@ async fn after_an_accepted_loss_the_steps_of_two_minutes_count_as_used() {
     world.vault.close().await.unwrap();
     let vault = vault::accept_loss(&world.folder.request(), Arc::new(SystemRandom)).await.unwrap();
     let in_use = vault.in_use(world.account(), id, &[], NOW).await.unwrap().unwrap();
-    let last = in_use.terms().totp.step_at(NOW.plus(Duration::from_secs(120)));
+    let last = in_use.terms().totp.step_at(NOW.plus(Duration::from_mins(2)));
     assert_eq!(in_use.state.steps.taken, Some(last));
     assert!(!in_use.state.verify.is_unused(last) && in_use.state.verify.is_unused(Step(last.0 + 1)));
     // A second loss, later, counts from then on.

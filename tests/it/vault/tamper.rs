@@ -144,3 +144,19 @@ async fn damaged_keys_let_nobody_in_hide_no_others_and_can_be_removed() {
     assert!(vault.key("0123456789AB".parse().unwrap()).await.unwrap().is_none());
     assert_eq!(problems(&world).await, 0);
 }
+
+#[tokio::test]
+async fn a_row_that_is_hidden_from_filters_is_found() {
+    for change in [
+        "UPDATE audit SET action = 'hidden' WHERE place = 2",
+        "UPDATE audit SET account = NULL WHERE place = 2",
+        "UPDATE audit SET secret = NULL WHERE place = 2",
+        "UPDATE audit SET secret = (SELECT secret FROM audit WHERE place = 2) WHERE place = 3",
+    ] {
+        let world = furnished().await;
+        assert_eq!(world.folder.edit(change), 1);
+        assert_eq!(world.vault.verify(&[]).await.unwrap().finding, None);
+        let problems = world.vault.examine().await.unwrap().problems;
+        assert_eq!(problems.len(), 1, "{change}: {problems:?}");
+    }
+}

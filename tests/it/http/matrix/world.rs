@@ -2,7 +2,7 @@
 
 use countersign::{
     domain::{api_key::KeyId, ids::SecretId, principal::Principal, scope::Scope, time::Timestamp},
-    service::{KeyRequest, MintedKey, Registration, SeatChanges},
+    operations::{AddAccount, AddSeat, CreateKey, DeleteSecret, MintedKey, Registration, RevokeKey, SeatChanges},
 };
 use serde_json::{Value, json};
 
@@ -11,6 +11,7 @@ use crate::http::{
     kit::{Answer, Client, Server, request, settings, token_of, written},
     mcp, sse,
 };
+use crate::kit::registration_of;
 
 const NOW: i64 = 1_795_305_600;
 
@@ -45,18 +46,19 @@ impl World {
         settings.behind_proxy = true;
         let server = Server::with(settings);
         let service = &server.vault.service;
-        let account = server.wait(service.add_account(&server.vault.person, "other")).unwrap();
+        let account =
+            server.wait(service.perform(&server.vault.person, AddAccount { name: "other".to_owned() })).unwrap();
         let other = Principal::person(account.id);
         let seat = |person: &Principal, email: &str| {
             let changes = SeatChanges { email: Some(email.to_owned()), ..SeatChanges::default() };
-            server.wait(service.add_seat(person, &changes)).unwrap().id.to_string()
+            server.wait(service.perform(person, AddSeat { profile: changes })).unwrap().id.to_string()
         };
         let seats = [seat(&server.vault.person, "ada@example.com"), seat(&server.vault.person, "bob@example.com")];
         let foreign_seat = seat(&other, "eve@example.com");
         let [own, ungranted, deleted] = ["own", "ungranted", "deleted"].map(|label| server.secret(label));
-        server.wait(service.delete_secret(&server.vault.person, deleted)).unwrap();
+        server.wait(service.perform(&server.vault.person, DeleteSecret { secret_id: deleted })).unwrap();
         let registration = Registration { label: Some("foreign".to_owned()), ..Registration::default() };
-        let foreign = server.wait(service.register_secret(&other, registration)).unwrap().secret.id;
+        let foreign = server.wait(service.perform(&other, registration_of(registration))).unwrap().secret.id;
         let admin = server.token();
         let code = server.get(&format!("/api/v2/totp/code/{own}"), &admin).json()["code"].as_str().unwrap().to_owned();
         let client = server.client();
@@ -68,7 +70,7 @@ impl World {
     }
 
     fn key(&self, scopes: &[Scope], key: Key, granted: SecretId) -> MintedKey {
-        let wanted = KeyRequest {
+        let wanted = CreateKey {
             secrets: (key == Key::Limited).then(|| vec![granted]),
             seat: (key == Key::OfASeat).then(|| self.seats[0].clone()),
             expires_at: (key == Key::Expired).then(|| Timestamp::from_seconds(NOW + 1)),
@@ -87,7 +89,9 @@ impl World {
         if key == Key::Expired {
             self.server.vault.clock.set_seconds(NOW + 1);
         } else {
-            self.server.wait(self.server.vault.service.revoke_key(&self.server.vault.person, id)).unwrap();
+            self.server
+                .wait(self.server.vault.service.perform(&self.server.vault.person, RevokeKey { id: id }))
+                .unwrap();
         }
     }
 

@@ -1,6 +1,8 @@
 //! Moves a vault of format 1 to the present one: every row is checked under its MAC, sealed blobs move byte for byte, and
 //! rows of the audit log keep the MACs they have. All of it is one transaction of the store; a row that is damaged stops it.
 
+mod audit;
+
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -9,30 +11,26 @@ use std::{
 use subtle::ConstantTimeEq as _;
 
 use super::{
-    audit_row::{self, Format},
     keyring::{Header, Keyring, Slot, WrappedEpoch},
-    ledger::{End, genesis, terms_of},
     open::put,
-    records::{AuditBase, AuditHead, Counted, KeptKey, KeyUse, Repeat, SealedMetadata, SealedSeed, Used, VaultHeader},
+    records::{CountRecord, KeptKey, KeyUseRecord, Repeat, SealedMetadata, SealedSeed, UseRecord, VaultHeader},
 };
 use crate::{
     domain::{
         account::Account,
         api_key::{ApiKey, HashedKey, KeyRights},
-        audit::{Action, Actor, AuditEntry, ChainHead, Outcome},
         code_use::{Holder, UseState},
         hourly::HourlyCount,
         ids::{AccountId, ReservationId, SeatId, SecretId, VaultId},
-        principal::Client,
         seat::{Seat, SeatProfile},
         steps::{Reservation, StepMarks},
-        text::{AuthSubject, Claim, Email, Name, PhoneNumber, Purpose, ShownText},
+        text::{AuthSubject, Email, Name, PhoneNumber, ShownText},
         time::Timestamp,
         totp::Step,
         verification::VerifyMarks,
     },
     store::{
-        AuditPut, AuditRecord, Change, Commit, Committed, Durable, OpenError, Put, StoreError, Tail,
+        Change, Commit, Committed, Durable, OpenError, Put, StoreError, Tail,
         format1::{self as old, Format1, Upgrade},
     },
 };
@@ -209,19 +207,19 @@ impl Move<'_> {
         let steps = StepMarks { given: step(row.given), taken: step(row.taken), waiting };
         let verify = VerifyMarks { accepted: step(row.accepted), wrong: row.wrong, held_until: time(row.held_until) };
         let state = UseState { steps, verify, last_used_at: time(row.last_used_at) };
-        let (created_at, writing) = (Timestamp::from_micros(row.created_at), row.version);
-        let seed = SealedSeed { id, account, created_at, writing, sealed: row.seed.clone() };
+        let created_at = Timestamp::from_micros(row.created_at);
+        let seed = SealedSeed { id, account, created_at, writing: row.version, sealed: row.seed.clone() };
         let seed_hash = match self.keyring.open_seed(&seed.sealed, &seed.place()) {
             Ok(seed) => Some(self.keyring.seed_hash(account, &seed)),
             // It opened no more in the old format either: `vault doctor` tells.
             Err(_) => None,
         };
         let (deleted_at, sealed) = (time(row.deleted_at), row.metadata.clone());
-        let metadata = SealedMetadata { id, account, created_at, deleted_at, writing, seed_hash, sealed };
+        let metadata = SealedMetadata { id, account, created_at, deleted_at, writing: row.version, seed_hash, sealed };
         self.accounts.insert(id, account);
         self.put(put(self.keyring, &metadata))?;
         self.put(put(self.keyring, &seed))?;
-        self.put(put(self.keyring, &Used { secret: id, account, state }))
+        self.put(put(self.keyring, &UseRecord { secret: id, account, state }))
     }
 
     fn seat(&mut self, row: &old::Seat) -> Result<(), StoreError> {
@@ -300,7 +298,7 @@ impl Move<'_> {
         let hash = HashedKey(row.hash.as_slice().try_into().map_err(|_| unread())?);
         self.put(put(self.keyring, &KeptKey { key, hash }))?;
         match time(row.last_used_at) {
-            Some(last_used_at) => self.put(put(self.keyring, &KeyUse { key: id, account, last_used_at })),
+            Some(last_used_at) => self.put(put(self.keyring, &KeyUseRecord { key: id, account, last_used_at })),
             None => Ok(()),
         }
     }
@@ -324,7 +322,7 @@ impl Move<'_> {
 
     /// Counts bear no MAC in format 1; what can't be read of them is left behind.
     fn counts(&mut self) -> Result<(), StoreError> {
-        let mut counts: BTreeMap<(Vec<u8>, Vec<u8>), Vec<(i64, u32)>> = BTreeMap::new();
+        let mut counts = BTreeMap::<_, Vec<(i64, u32)>>::new();
         self.from.rows(|row: old::CodeCount| -> Result<(), StoreError> {
             counts.entry((row.secret, row.holder)).or_default().push((row.minute, row.n));
             Ok(())
@@ -339,86 +337,11 @@ impl Move<'_> {
             let account = secret.and_then(|secret| self.accounts.get(&secret).copied());
             if let (Some(secret), Some(account), Some(holder)) = (secret, account, holder) {
                 let count = HourlyCount::of(minutes);
-                self.put(put(self.keyring, &Counted { secret, account, holder, count }))?;
+                self.put(put(self.keyring, &CountRecord { secret, account, holder, count }))?;
             }
         }
         Ok(())
     }
-
-    fn end(&self, ends: &[old::TrailEnd], word: &str) -> Result<ChainHead, StoreError> {
-        let end = ends.iter().find(|end| end.which == word);
-        let end = end.ok_or_else(|| damaged("an end of its audit log is not there", ""))?;
-        self.check("trail_end", "", &[word.as_bytes(), &end.seq.to_be_bytes(), &end.mac], &end.seal)?;
-        let mac = end.mac.as_slice().try_into().map_err(|_| damaged("an end of its audit log can't be read", ""))?;
-        Ok(ChainHead { chain: 0, seq: end.seq.cast_unsigned(), mac })
-    }
-
-    fn audit_log(&mut self, account: AccountId, now: Timestamp) -> Result<(), StoreError> {
-        let mut ends = Vec::new();
-        self.from.rows(|end: old::TrailEnd| -> Result<(), StoreError> {
-            ends.push(end);
-            Ok(())
-        })?;
-        let (base, head) = (self.end(&ends, "base")?, self.end(&ends, "head")?);
-        let tail = Tail { chain: 0, seq: base.seq, mac: base.mac };
-        let mut end = End { tail, at: Timestamp::from_micros(i64::MIN) };
-        let (mut rows, mut from, mut head_found) = (Vec::new(), tail, head == base);
-        self.from.rows(|row: old::TrailRow| {
-            rows.push(self.row(&row, &mut end)?);
-            head_found |= end.head() == head;
-            if rows.len() >= BATCH {
-                let audit = std::mem::take(&mut rows);
-                self.commit(Change { audit, ..Change::default() }, Some(from))?;
-                from = end.tail;
-            }
-            Ok::<_, StoreError>(())
-        })?;
-        if !head_found {
-            return Err(damaged("the row that the head of its audit log names is gone", ""));
-        }
-        let entry = AuditEntry { account: Some(account), ..AuditEntry::by(Actor::System, Action::VaultMigrate, now) };
-        rows.push(self.keyring.append(&mut end, &entry)?);
-        self.commit(Change { audit: rows, ..Change::default() }, Some(from))?;
-        if base != genesis(0) {
-            self.put(put(self.keyring, &AuditBase(base)))?;
-        }
-        self.put(put(self.keyring, &AuditHead(end.head())))
-    }
-
-    /// A row as it was written, after the one before it.
-    fn row(&self, row: &old::TrailRow, end: &mut End) -> Result<AuditPut, StoreError> {
-        let seq = end.tail.seq.saturating_add(1);
-        let broken = || damaged(&format!("its audit log is broken at row {seq}"), "");
-        let entry = entry_of(row).ok_or_else(broken)?;
-        let mac = self.keyring.audit_mac_v1(&end.tail.mac, &entry.canonical_v1(seq));
-        let right: bool = mac.ct_eq(row.mac.as_slice()).into();
-        if row.seq.cast_unsigned() != seq || !right {
-            return Err(broken());
-        }
-        let at = entry.at.max(end.at);
-        *end = End { tail: Tail { chain: 0, seq, mac }, at };
-        let record = AuditRecord { chain: 0, seq, at, body: audit_row::encode(Format::One, &entry), mac };
-        Ok(AuditPut { record, terms: terms_of(&entry) })
-    }
-}
-
-fn entry_of(row: &old::TrailRow) -> Option<AuditEntry> {
-    let key = |text: &Option<String>| text.as_ref().map(|text| text.parse()).transpose().ok();
-    Some(AuditEntry {
-        at: Timestamp::from_micros(row.at),
-        account: row.account.as_deref().map(AccountId::from_slice).transpose().ok()?,
-        actor: Actor::from_word(&row.actor, key(&row.actor_key)?)?,
-        seat: row.seat.as_deref().map(SeatId::from_slice).transpose().ok()?,
-        action: Action::from_word(&row.action)?,
-        outcome: Outcome::from_word(&row.outcome)?,
-        secret: row.secret.as_deref().map(SecretId::from_slice).transpose().ok()?,
-        key: key(&row.key)?,
-        step: row.step.map(|step| Step(step.cast_unsigned())),
-        code_tag: row.code_tag.as_deref().map(TryInto::try_into).transpose().ok()?,
-        purpose: row.purpose.clone().map(Purpose::kept),
-        count: row.count.map(i64::cast_unsigned),
-        client: Client { name: Claim::kept(row.client_name.clone()), version: Claim::kept(row.client_version.clone()) },
-    })
 }
 
 fn reservations(bytes: &[u8]) -> Option<Vec<Reservation>> {

@@ -1,0 +1,179 @@
+//! The files that are open: whether they are still those that their names stand for, and whether they can be read.
+
+use std::{
+    fs::{self, File, Metadata},
+    io::{self, Seek as _},
+    mem::ManuallyDrop,
+    ops::Deref,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use rusqlite::Connection;
+
+use super::{
+    connection::{self, Patience},
+    files::{Spot, beside, look},
+};
+use crate::store::{OpenError, StoreError};
+
+/// A connection, and a share in what is known of the files while any is open.
+pub(super) struct Conn {
+    conn: Connection,
+    /// Whether the files are no longer those that their names stand for.
+    lost: Arc<AtomicBool>,
+}
+
+impl Drop for Conn {
+    fn drop(&mut self) {
+        if self.lost.load(Ordering::Relaxed) {
+            // The log does not belong into what somebody has put in the database's place. If it can't be told so, the
+            // connection is closed as usual.
+            let _ = connection::keep_log(&self.conn, true);
+        }
+    }
+}
+
+impl Deref for Conn {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        &self.conn
+    }
+}
+
+/// The files that are open, told from others of their names: who moves a vault away, copies one back or removes its log
+/// leaves every process that has it open on its own, with files that nobody else sees.
+pub(super) struct OpenFile {
+    spot: Spot,
+    seen: Mutex<Seen>,
+    /// They are not any more. Every connection that is open shares this.
+    lost: Arc<AtomicBool>,
+    /// The database, to find out whether it can be read. Never closed: that would let go of SQLite's locks on it.
+    read: OnceLock<ManuallyDrop<File>>,
+}
+
+/// Which files they were, and when that was looked at.
+struct Seen {
+    at: Instant,
+    database: Option<Number>,
+    /// The database never shrinks, so a smaller one is another one that was copied over it.
+    bytes: u64,
+    /// The log and its index, from when they are there: SQLite makes them, and keeps them while a connection is open.
+    beside: [(PathBuf, Option<Number>); 2],
+}
+
+/// How long reads take them to be where they were seen.
+const SEEN_FOR: Duration = Duration::from_secs(1);
+
+impl OpenFile {
+    /// Remembers which files these are.
+    pub(super) fn at(spot: Spot) -> Result<Self, OpenError> {
+        let facts = look(spot.file())?;
+        let database = facts.as_ref().and_then(number);
+        let bytes = facts.map_or(0, |facts| facts.len());
+        let beside = [(spot.log(), None), (beside(spot.file(), "-shm"), None)];
+        let seen = Mutex::new(Seen { at: Instant::now(), database, bytes, beside });
+        Ok(Self { spot, seen, lost: Arc::default(), read: OnceLock::new() })
+    }
+
+    /// Opens a connection. When none is open, others may have removed the log and its index, as they should.
+    pub(super) fn connect(&self, patience: &Patience) -> Result<Conn, OpenError> {
+        self.is_there()?;
+        Ok(Conn { conn: connection::connect(&self.spot, patience)?, lost: Arc::clone(&self.lost) })
+    }
+
+    pub(super) const fn spot(&self) -> &Spot {
+        &self.spot
+    }
+
+    /// SQLite tells a disk that can't be read as damage. What it says is true only if every byte can be read.
+    pub(super) fn judged(&self, error: StoreError) -> StoreError {
+        let StoreError::Damaged { .. } = error else { return error };
+        match self.read_through() {
+            Ok(()) => error,
+            Err(cause) => StoreError::Unavailable(format!("the disk can't be read ({cause})")),
+        }
+    }
+
+    /// Reads everything once.
+    pub(super) fn read_through(&self) -> io::Result<()> {
+        let database = if let Some(database) = self.read.get() {
+            database
+        } else {
+            let file = ManuallyDrop::new(File::open(self.spot.file())?);
+            self.read.get_or_init(|| file)
+        };
+        let mut database: &File = database;
+        database.rewind()?;
+        io::copy(&mut database, &mut io::sink())?;
+        match File::open(self.spot.log()) {
+            Ok(mut log) => io::copy(&mut log, &mut io::sink()).map(drop),
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(cause) => Err(cause),
+        }
+    }
+
+    /// Whether they are still those that their names stand for, or were within the last second.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`], and from then on, whatever happens to the files.
+    pub(super) fn was_there(&self) -> Result<(), StoreError> {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.at.elapsed() < SEEN_FOR && !self.lost.load(Ordering::Relaxed) { Ok(()) } else { self.look(seen) }
+    }
+
+    /// Whether they are those that their names stand for now.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`], and from then on, whatever happens to the files.
+    pub(super) fn is_there(&self) -> Result<(), StoreError> {
+        self.look(self.seen.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn look(&self, mut seen: MutexGuard<'_, Seen>) -> Result<(), StoreError> {
+        let facts = fs::symlink_metadata(self.spot.file()).ok();
+        let bytes = facts.as_ref().map_or(0, Metadata::len);
+        let mut same = facts.as_ref().and_then(number) == seen.database && bytes >= seen.bytes;
+        let is_open = Arc::strong_count(&self.lost) > 1;
+        for (path, known) in &mut seen.beside {
+            let there = fs::symlink_metadata(path).ok().as_ref().and_then(number);
+            // When no connection is open, the log and its index are removed, as they should.
+            *known = known.filter(|_| is_open);
+            same &= known.is_none() || *known == there;
+            *known = known.or(there).filter(|_| is_open);
+        }
+        if self.lost.fetch_or(!same, Ordering::Relaxed) || !same {
+            let what = "its files were moved, removed or replaced; restart countersign";
+            return Err(StoreError::Unavailable(what.to_owned()));
+        }
+        seen.bytes = bytes;
+        seen.at = Instant::now();
+        Ok(())
+    }
+}
+
+/// What the system tells files apart by.
+#[cfg(unix)]
+type Number = (u64, u64);
+
+#[cfg(unix)]
+#[expect(clippy::unnecessary_wraps, reason = "elsewhere there is none")]
+fn number(facts: &Metadata) -> Option<Number> {
+    use std::os::unix::fs::MetadataExt as _;
+
+    Some((facts.dev(), facts.ino()))
+}
+
+/// Windows lets nobody move or remove a file that SQLite has open.
+#[cfg(not(unix))]
+type Number = ();
+
+#[cfg(not(unix))]
+fn number(_facts: &Metadata) -> Option<Number> {
+    None
+}
