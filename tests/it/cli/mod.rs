@@ -94,7 +94,12 @@ impl Person {
 
     /// Changes the vault as any program could that may write the file and has no key.
     pub(crate) fn tamper(&self, sql: &str) {
-        rusqlite::Connection::open(found("vault.db", self.home()).unwrap()).unwrap().execute_batch(sql).unwrap();
+        self.database().execute_batch(sql).unwrap();
+    }
+
+    /// The vault, as any program may open it.
+    pub(crate) fn database(&self) -> rusqlite::Connection {
+        rusqlite::Connection::open(found("vault.db", self.home()).unwrap()).unwrap()
     }
 
     /// Changes the nth record of a kind so.
