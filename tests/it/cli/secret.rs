@@ -133,7 +133,7 @@ fn a_picture_that_holds_no_code_or_several_is_refused() {
 fn a_label_and_an_issuer_stand_beside_a_uri_or_a_picture_and_win() {
     let person = Person::new();
     let added = |arguments: &[&str]| {
-        let made = person.run(&[&["secret", "add", "--json"], arguments].concat()).json();
+        let made = person.run(&[&["secret", "add", "--allow-duplicate", "--json"], arguments].concat()).json();
         let issuer = made.pointer("/totp_secret/issuer").and_then(serde_json::Value::as_str).unwrap_or("-").to_owned();
         format!("{issuer}|{}", text_of(&made, "/totp_secret/label"))
     };
@@ -144,8 +144,8 @@ fn a_label_and_an_issuer_stand_beside_a_uri_or_a_picture_and_win() {
     assert_eq!(added(&["--qr", &qr, "--label", "ada"]).split('|').next_back(), Some("ada"));
     assert_eq!(added(&["--qr", QR, "--label", "bob"]).split('|').next_back(), Some("bob"));
     assert_eq!(added(&["--qr", QR, "--issuer", "Other"]), "Other|alice@example.com");
-    let refused = person.run(&["secret", "add", "--qr", QR, "--label", "a\u{1b}[2J"]).refused(1);
-    assert!(refused.contains("`label` has a control"), "{refused}");
+    let refused = person.run(&["secret", "add", "--qr", QR, "--label", "a\u{1b}[2J"]).refused(2);
+    assert!(refused.contains("--label has a control"), "{refused}");
     assert!(person.run(&["secret", "add", "--qr", QR, "--digits", "8"]).refused(2).contains("--digits"));
 }
 
@@ -159,10 +159,10 @@ fn pictures_of_whole_screens_are_read() {
 
 #[test]
 fn an_export_of_google_authenticator_is_named() {
-    let person = Person::new();
+    let person = Person::with_vault();
     for (flag, file) in [("--uri-file", "uri-google-migration.txt"), ("--qr", "qr-google-migration.png")] {
         let refused = person.run(&["secret", "add", flag, &fixture(file)]).refused(1);
-        assert!(refused.starts_with("error: `uri` is an export of Google Authenticator"), "{refused}");
+        assert!(refused.starts_with("error: the URI is an export of Google Authenticator"), "{refused}");
     }
     let refused = person.run(&["secret", "import", &fixture("uri-google-migration.txt")]).refused(1);
     assert!(refused.contains("line 1: `uri` is an export of Google Authenticator"), "{refused}");
@@ -170,7 +170,7 @@ fn an_export_of_google_authenticator_is_named() {
 
 #[test]
 fn a_uri_that_was_escaped_for_html_gives_the_right_codes() {
-    let person = Person::new();
+    let person = Person::with_vault();
     let made = person.run(&["secret", "add", "--json", "--uri-file", &fixture("uri-html-amp.txt")]);
     assert!(made.err.starts_with("In the URI, `&amp;` was read as `&`.\n"), "{made:?}");
     let made = made.json();
@@ -186,7 +186,7 @@ fn a_uri_that_was_escaped_for_html_gives_the_right_codes() {
 fn seeds_are_read_however_their_groups_are_parted() {
     let person = Person::new();
     let added = |seed: &str| {
-        person.fed(seed, &["secret", "add", "--label", "x", "--stdin"]).ok();
+        person.fed(seed, &["secret", "add", "--label", "x", "--stdin", "--allow-duplicate"]).ok();
         let exported = person.run(&["secret", "export", "--plaintext"]).ok();
         exported.lines().last().unwrap().split(['=', '&']).nth(1).unwrap().to_owned()
     };
@@ -196,7 +196,7 @@ fn seeds_are_read_however_their_groups_are_parted() {
     assert_eq!(added("JBSW Y3DP\r\n\tEHPK\u{2014}3PXP\n"), "JBSWY3DPEHPK3PXP");
     let cut = fixture("uri-seed-27-characters.txt");
     person.run(&["secret", "add", "--uri-file", &cut]).ok();
-    let refused = person.fed("JBSWY3DPEHPK3PXPJBSWY3DPEHP", &["secret", "add", "--label", "x", "--stdin"]).refused(1);
+    let refused = person.fed("JBSWY3DPEHPK3PXPJBSWY3DPEHP", &["secret", "add", "--label", "x", "--stdin"]).refused(2);
     assert!(refused.contains("a length that base32 never has"), "{refused}");
 }
 

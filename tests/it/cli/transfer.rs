@@ -52,12 +52,12 @@ fn one_wrong_line_stores_nothing_and_is_named_by_its_number() {
 
 #[test]
 fn lists_from_the_wild_are_read_as_they_were_meant_and_what_was_repaired_is_told() {
-    let person = Person::new();
+    let person = Person::with_vault();
     let list = format!(
         "otpauth://totp/Steam:ada?secret={RFC_SEED}&issuer=Steam&issuer=Steam&tags=a&tags=b\n\
          otpauth://totp/C#:ada?secret={RFC_SEED}&digits=8\n\
-         otpauth://totp/Big Co:ada lovelace?secret={RFC_SEED}\n\
-         otpauth://totp/100%:ada?secret={RFC_SEED}&amp;digits=8\n"
+         otpauth://totp/Big Co:ada lovelace?secret={RFC_SEED}&period=60\n\
+         otpauth://totp/100%:ada?secret={RFC_SEED}&amp;digits=8&amp;period=60\n"
     );
 
     let ran = person.fed(&list, &["secret", "import", "-"]);
@@ -73,10 +73,10 @@ fn lists_from_the_wild_are_read_as_they_were_meant_and_what_was_repaired_is_told
     insta::assert_snapshot!(person.run(&["secret", "export", "--plaintext"]).ok(), @r"
     otpauth://totp/Steam:ada?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ&issuer=Steam&algorithm=SHA1&digits=6&period=30
     otpauth://totp/C%23:ada?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ&issuer=C%23&algorithm=SHA1&digits=8&period=30
-    otpauth://totp/Big%20Co:ada%20lovelace?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ&issuer=Big%20Co&algorithm=SHA1&digits=6&period=30
-    otpauth://totp/100%25:ada?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ&issuer=100%25&algorithm=SHA1&digits=8&period=30
+    otpauth://totp/Big%20Co:ada%20lovelace?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ&issuer=Big%20Co&algorithm=SHA1&digits=6&period=60
+    otpauth://totp/100%25:ada?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ&issuer=100%25&algorithm=SHA1&digits=8&period=60
     ");
-    let json = format!(r#"[{{"uri": "otpauth://totp/C#:ada?secret={RFC_SEED}&digits=8", "single_use": true}}]"#);
+    let json = format!(r#"[{{"uri": "otpauth://totp/C#:ada?secret={RFC_SEED}&digits=8&period=90", "single_use": true}}]"#);
     let document = person.fed(&json, &["secret", "import", "-", "--json"]).json();
     assert_eq!(text_of(&document, "/repaired/0/place"), "entry 1");
     assert_eq!(document.pointer("/totp_secrets/0/single_use"), Some(&true.into()));
