@@ -293,13 +293,17 @@ async fn move_format1(request: &VaultRequest, old: Format1) -> Result<PathBuf, O
     Ok(moved.map_err(at(&path))??)
 }
 
-/// The key file of a vault. Refused if it lies beside the vault, by whatever way, or in our folder for keys and that is not
+/// The key file of a vault. Refused if it lies beside the vault, by whatever way or link, or in our folder for keys and that is not
 /// ours alone.
 fn key_path(request: &VaultRequest, location: &Path, vault: VaultId) -> Result<PathBuf, OpenError> {
     let path = request.key_file.clone().unwrap_or_else(|| request.key_dir.join(format!("{vault}.key")));
     let Some(folder) = path.parent() else { return Ok(path) };
+    // A link may lead to where the key itself must not lie.
+    let end = path.canonicalize().ok();
+    let folders = [Some(folder), end.as_deref().and_then(Path::parent)];
     let beside = [location.parent(), Some(request.store.data_dir.as_path())];
-    if beside.into_iter().flatten().any(|vault| store::is_within(folder, vault)) {
+    let is_beside = |folder| beside.into_iter().flatten().any(|vault| store::is_within(folder, vault));
+    if folders.into_iter().flatten().any(is_beside) {
         return Err(OpenError::KeyBesideVault(path));
     }
     if folder == request.key_dir {

@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use countersign::operations::TABLE;
+
 /// A room (a folder or a file of `src/`) and the rooms it may name.
 const MAY_NAME: &[(&str, &[&str])] = &[
     ("domain", &[]),
@@ -12,11 +14,11 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("random", &["domain"]),
     ("store", &["domain"]),
     ("vault", &["domain", "random", "store"]),
-    ("service", &["domain", "clock", "random", "keyring", "store"]),
-    ("transport", &["domain", "service"]),
+    ("operations", &["domain", "clock", "random", "vault"]),
+    ("transport", &["domain", "operations"]),
     ("telemetry", &[]),
-    ("config", &["domain", "store", "transport"]),
-    ("app", &["domain", "clock", "random", "keyring", "store", "service", "transport", "config", "telemetry"]),
+    ("config", &["domain", "transport"]),
+    ("app", &["domain", "clock", "random", "store", "vault", "operations", "transport", "config", "telemetry"]),
 ];
 
 const LINES_MAX: usize = 400;
@@ -79,24 +81,105 @@ fn no_file_outgrows_its_room() {
     assert!(long.is_empty(), "\n{}", long.join("\n"));
 }
 
-/// A seed comes out of the vault in five files of the service: where a code is made or checked, where a person changes or
-/// exports a secret, and where the doctor looks. A new one is a decision, and belongs into this list.
+/// A seed comes out of the vault where a code is made or checked, where a person exports it, where the doctor looks, and where
+/// an old vault is moved. A new place is a decision, and belongs into this list.
 #[test]
 fn seeds_are_opened_where_we_know_it() {
-    let openers: Vec<String> = MAY_NAME
-        .iter()
-        .flat_map(|(room, _)| files_of(room))
+    let known = [
+        "src/operations/export.rs",
+        "src/operations/get_code.rs",
+        "src/operations/verify_code.rs",
+        "src/vault/examine.rs",
+        "src/vault/format1/mod.rs",
+        "src/vault/secrets.rs",
+    ];
+    assert_eq!(files_with(&[".open_seed("]), known);
+}
+
+#[test]
+fn a_caller_is_who_was_authenticated_or_whoever_started_the_process() {
+    let made = ["Principal::person(", "Principal::stdio(", "Principal::of_key(", "Principal::of_login("];
+    assert_eq!(files_with(&made), ["src/app/mod.rs", "src/operations/authenticate.rs"]);
+}
+
+#[test]
+fn the_door_writes_the_rows_of_refusals_and_no_operation_does() {
+    let writers = ["src/operations/audit_refusals.rs", "src/operations/authenticate.rs", "src/operations/door.rs"];
+    assert_eq!(files_with(&["self.refuse(", "service.refuse(", ".refuse_from("]), writers);
+}
+
+#[test]
+fn one_file_asks_for_the_time_one_for_randomness_and_one_reads_the_environment() {
+    // hyper asks the system itself before it writes a date, and panics if that is before 1970.
+    assert_eq!(files_with(&["SystemTime::now("]), ["src/clock.rs", "src/transport/http/timeless.rs"]);
+    assert_eq!(files_with(&["getrandom::"]), ["src/random.rs"]);
+    assert_eq!(files_with(&["env::var"]), ["src/config/places.rs"]);
+}
+
+#[test]
+fn a_backend_has_twenty_methods_at_most_and_is_handed_no_function() {
+    let contract = fs::read_to_string("src/store/mod.rs").unwrap();
+    let (_, body) = contract.split_once("pub trait Store: ").unwrap();
+    let (body, _) = body.split_once("\n}\n").unwrap();
+    let methods: Vec<&str> = body.lines().filter(|line| line.contains(" fn ")).collect();
+    assert!((1..=20).contains(&methods.len()), "{methods:#?}");
+    for handed in ["Fn(", "FnOnce(", "FnMut(", "dyn "] {
+        assert!(!contract.contains(handed) || handed == "dyn ", "the contract hands over a {handed}");
+        assert!(!methods.iter().any(|method| method.contains(handed)), "{methods:#?}");
+    }
+}
+
+#[test]
+fn an_operation_of_the_api_is_declared_in_one_file() {
+    for entry in &TABLE {
+        for declared in [format!("\"{}\"", entry.spec.name), format!("\"{}\"", entry.api.route.path)] {
+            let files = files_with(&[&declared]);
+            // Two methods may have one path.
+            let paths = TABLE.iter().filter(|other| other.api.route.path == entry.api.route.path).count();
+            let expected = if declared.contains('/') { paths } else { 1 };
+            assert!(
+                files.len() == expected && files.iter().all(|file| file.starts_with("src/operations/")),
+                "{files:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_map_names_files_that_are_there() {
+    let map = fs::read_to_string("ARCHITECTURE.md").unwrap();
+    let there: Vec<String> = MAY_NAME.iter().flat_map(|(room, _)| files_of(room)).map(|file| shown(&file)).collect();
+    let named = map.split('`').skip(1).step_by(2).filter(|name| name.ends_with(".rs") && !name.contains(' '));
+    let mut count = 0;
+    for name in named {
+        let is_there = there.iter().any(|file| file.ends_with(&format!("/{name}")) || file == name);
+        assert!(is_there || Path::new(name).exists(), "ARCHITECTURE.md names {name}, which is not there");
+        count += 1;
+    }
+    assert!(count > 10, "{count} files are named");
+    for (room, _) in MAY_NAME {
+        let room = [format!("`{room}/"), format!("`{room}.rs`")];
+        assert!(room.iter().any(|room| map.contains(room.as_str())), "ARCHITECTURE.md leaves out {room:?}");
+    }
+}
+
+/// The files of `src` in which any of these texts stands before the tests.
+fn files_with(texts: &[&str]) -> Vec<String> {
+    let all = MAY_NAME.iter().flat_map(|(room, _)| files_of(room));
+    let mut found: Vec<String> = all
         .filter(|file| {
             let text = fs::read_to_string(file).unwrap();
-            text.split("#[cfg(test)]").next().unwrap_or_default().contains(".open_seed(")
+            let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+            texts.iter().any(|text| code.contains(text)) && !file.ends_with("tests.rs")
         })
-        .map(|file| file.to_string_lossy().replace('\\', "/"))
+        .map(|file| shown(&file))
         .collect();
-    let known = ["decide_code", "export", "manage_secret", "vault", "verify_code"];
-    let known: Vec<String> = known.iter().map(|name| format!("src/service/{name}.rs")).collect();
-    let mut openers = openers;
-    openers.sort();
-    assert_eq!(openers, known);
+    found.sort();
+    found
+}
+
+fn shown(file: &Path) -> String {
+    file.to_string_lossy().replace('\\', "/")
 }
 
 fn rooms_named(line: &str) -> Vec<String> {
@@ -112,24 +195,25 @@ fn rooms_named(line: &str) -> Vec<String> {
 fn code_lines(file: &Path) -> Vec<String> {
     let text = fs::read_to_string(file).unwrap();
     // `use crate::{ domain::…, store::… }` over several lines names rooms without `crate::` before each.
-    let mut inside = false;
+    let mut inside: Option<String> = None;
     let mut lines = Vec::new();
     for line in text.lines() {
         let code = if line.trim_start().starts_with("//") { "" } else { line };
-        if code.trim_end().ends_with("use crate::{") {
-            inside = true;
-            lines.push(String::new());
-        } else if inside && code.starts_with('}') {
-            inside = false;
-            lines.push(String::new());
-        } else if inside
-            && code.starts_with("    ")
-            && !code.starts_with("     ")
-            && !code.trim_start().starts_with('}')
-        {
-            lines.push(format!("crate::{}", code.trim_start()));
-        } else {
-            lines.push(code.to_owned());
+        let indent = || code.chars().take_while(|c| *c == ' ').collect::<String>();
+        match &inside {
+            None if code.trim_end().ends_with("use crate::{") => {
+                inside = Some(indent());
+                lines.push(String::new());
+            }
+            None => lines.push(code.to_owned()),
+            Some(around) if code.starts_with(&format!("{around}}}")) => {
+                inside = None;
+                lines.push(String::new());
+            }
+            Some(around) if indent().len() == around.len() + 4 && !code.trim_start().starts_with('}') => {
+                lines.push(format!("crate::{}", code.trim_start()));
+            }
+            Some(_) => lines.push(code.to_owned()),
         }
     }
     lines

@@ -5,20 +5,18 @@ use serde::Serialize;
 
 use super::{
     Ending, Failure, Session, anchors,
+    audit_pages::{FilterArgs, Pages},
     audit_table::{self, Names},
     names,
     numbers::{code_digits, counted, counted_len, whole},
-    seat, times,
+    times,
 };
 use crate::{
     domain::{
-        audit::{Action, AuditCursor, AuditFilter, AuditRow, ChainHead},
+        audit::{AuditRow, ChainHead},
         limits::{PAGE_ROWS_MAX, TRAIL_DAYS_MIN},
     },
-    operations::{
-        self, AuditAsk, AuditReport, AuditRows, ErrorCode, PruneAudit, ReadAudit, ReadWholeAudit, Refusal, TraceCode,
-        VerifyAudit, answers::OK,
-    },
+    operations::{self, AuditReport, PruneAudit, TraceCode, VerifyAudit, answers::OK},
 };
 
 /// Rows that are shown unless a person says otherwise.
@@ -70,32 +68,6 @@ pub enum Command {
         #[arg(long)]
         stdin: bool,
     },
-}
-
-/// Which rows.
-#[derive(Debug, Args)]
-pub(super) struct FilterArgs {
-    /// For this seat: its id, `auth_subject`, e-mail address or name
-    #[arg(long, value_name = "SEAT")]
-    seat: Option<String>,
-    /// On this secret: its id, its short id, or words of its issuer and label
-    #[arg(long, value_name = "NAME")]
-    secret: Option<String>,
-    /// By or on this key: its id or its name
-    #[arg(long, value_name = "NAME")]
-    key: Option<String>,
-    /// Of this action, such as code.get
-    #[arg(long)]
-    action: Option<String>,
-    /// From then on: a span such as 2h or 7d, or a time
-    #[arg(long, value_name = "WHEN")]
-    since: Option<String>,
-    /// Before then: a span such as 2h or 7d, or a time
-    #[arg(long, value_name = "WHEN")]
-    until: Option<String>,
-    /// Rows of every account, and of callers that could not say who they are
-    #[arg(long)]
-    all_accounts: bool,
 }
 
 /// Which rows to list.
@@ -321,89 +293,15 @@ async fn trace(secret: Option<&str>, stdin: bool, session: &mut Session) -> Resu
     Ok(if answer.from_us { Ending::Done } else { Ending::No })
 }
 
-/// Rows that match a filter, page by page.
-struct Pages {
-    filter: AuditFilter,
-    /// Of every account.
-    everybody: bool,
-    newest: bool,
-    from: Option<AuditCursor>,
-    ended: bool,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Pages {
-    async fn of(args: FilterArgs, session: &mut Session) -> Result<Self, Failure> {
-        let everybody = args.all_accounts;
-        let filter = filter(args, session).await?;
-        Ok(Self { filter, everybody, newest: false, from: None, ended: false })
+    #[test]
+    fn one_chain_is_told_by_its_rows_and_several_by_their_number() {
+        assert_eq!(told_rows(0, &[]), "no rows");
+        assert_eq!(told_rows(3, &[(0, 7, 9)]), "3 rows, 7 to 9");
+        assert_eq!(told_rows(5, &[(0, 7, 9), (4, 1, 2)]), "5 rows in 2 chains");
+        assert_eq!(told_rows(2, &[(4, 1, 2)]), "2 rows in 1 chain");
     }
-
-    /// From the newest row back.
-    fn newest(self) -> Self {
-        Self { newest: true, ..self }
-    }
-
-    /// The next page, of so many rows at most; `None` after the last one.
-    async fn next(&mut self, limit: u32, session: &Session) -> Result<Option<Vec<AuditRow>>, Refusal> {
-        if self.ended {
-            return Ok(None);
-        }
-        let page = AuditAsk { from: self.from.take(), limit, newest: self.newest };
-        let filter = self.filter.clone();
-        let AuditRows { rows, next } = if self.everybody {
-            session.perform(ReadWholeAudit { filter, page }).await?
-        } else {
-            session.perform(ReadAudit { filter, page }).await?
-        };
-        self.ended = next.is_none();
-        self.from = next;
-        Ok(Some(rows))
-    }
-}
-
-async fn filter(args: FilterArgs, session: &mut Session) -> Result<AuditFilter, Failure> {
-    let now = session.service.now();
-    let action = |word: &str| {
-        let known = || Action::ALL.iter().map(|action| action.as_str()).collect::<Vec<_>>().join(", ");
-        Action::from_word(word).ok_or_else(|| Failure::Usage(format!("--action must be one of {}", known())))
-    };
-    // Rows outlive what they are about: a whole id is looked for although nothing bears it any more.
-    let seat = match args.seat.as_deref() {
-        None => None,
-        Some(name) => match name.trim().parse() {
-            Ok(id) => Some(id),
-            Err(_) => Some(seat::find(session, name).await.map_err(gone)?.id),
-        },
-    };
-    let secret = match args.secret.as_deref() {
-        None => None,
-        Some(name) => Some(names::secret_id(session, name).await?),
-    };
-    let key = match args.key.as_deref() {
-        None => None,
-        // Rows remember a key that is gone.
-        Some(name) => Some(match (names::key(session, name).await, name.trim().parse()) {
-            (Err(Failure::Failed { code: ErrorCode::NotFound, .. }), Ok(id)) => id,
-            (found, _) => found?.id,
-        }),
-    };
-    Ok(AuditFilter {
-        seat,
-        secret,
-        key,
-        action: args.action.as_deref().map(action).transpose()?,
-        since: args.since.as_deref().map(|text| times::past("--since", text, now)).transpose()?,
-        until: args.until.as_deref().map(|text| times::past("--until", text, now)).transpose()?,
-        ..AuditFilter::default()
-    })
-}
-
-/// E-mail addresses and subjects go with their seat; rows keep its id alone.
-fn gone(failure: Failure) -> Failure {
-    if !matches!(&failure, Failure::Failed { code: ErrorCode::NotFound, .. }) {
-        return failure;
-    }
-    let message = "no seat has this id, auth_subject, e-mail address or name; rows know a seat that was removed by its whole id \
-                   alone";
-    Failure::Failed { code: ErrorCode::NotFound, message: message.to_owned() }
 }

@@ -72,6 +72,11 @@ pub(super) fn harmless(text: &str) -> String {
     shown
 }
 
+/// A row's number. There is one chain unless several nodes write.
+fn number(chain: u32, seq: u64) -> String {
+    if chain == 0 { seq.to_string() } else { format!("{chain}:{seq}") }
+}
+
 /// Writes rows of the audit log; nothing if there are none.
 pub(super) fn write(rows: &[AuditRow], names: &Names, now: Timestamp, console: &mut Console) -> Result<(), Failure> {
     let mut table = Table::new(&["SEQ", "AT", "ACTION", "OUTCOME", "ACTOR", "SECRET", "SEAT", "CLIENT", "PURPOSE"]);
@@ -85,8 +90,7 @@ pub(super) fn write(rows: &[AuditRow], names: &Names, now: Timestamp, console: &
         let counted = shown.count.map(|count| format!(" ×{count}")).unwrap_or_default();
         let client = shown.client.map(|client| format!("{} {}", client.name, client.version).trim().to_owned());
         let cells = vec![
-            // There is one chain unless several nodes write.
-            if shown.chain == 0 { shown.seq.to_string() } else { format!("{}:{}", shown.chain, shown.seq) },
+            number(shown.chain, shown.seq),
             console.date(row.entry.at, now),
             format!("{}{counted}", shown.action),
             shown.outcome.to_owned(),
@@ -109,6 +113,11 @@ mod tests {
     fn an_escape_in_a_changed_row_does_not_reach_the_terminal() {
         assert_eq!(harmless("\u{1b}]0;x\u{7}\u{9b}2J\u{202e}a"), "\\u{1b}]0;x\\u{7}\\u{9b}2J\\u{202e}a");
         assert_eq!(harmless("Ada Lovelace (GitHub) ×3"), "Ada Lovelace (GitHub) ×3");
+    }
+
+    #[test]
+    fn a_row_of_another_chain_than_the_first_says_which() {
+        assert_eq!([number(0, 7), number(3, 7)], ["7", "3:7"]);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 mod account;
 mod anchors;
 mod audit;
+mod audit_pages;
 mod audit_table;
 mod clipboard;
 mod code;

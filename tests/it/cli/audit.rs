@@ -1,5 +1,12 @@
 //! `countersign audit`.
 
+use countersign::{
+    clock::{Clock as _, SystemClock},
+    domain::{
+        audit::{Action, Actor, AuditEntry},
+        totp::Step,
+    },
+};
 use serde_json::Value;
 
 use super::{Person, redacted, text_of};
@@ -206,4 +213,46 @@ fn a_list_has_as_many_rows_as_a_page_may_have() {
 
     insta::assert_snapshot!(person.run(&["audit", "list", "--limit", "1001"]).refused(2),
         @"error: --limit must be 0 to 1000; `countersign audit export` has every row");
+}
+
+#[tokio::test]
+async fn an_export_and_a_list_go_over_many_pages() {
+    let person = Person::with_vault();
+    let vault = person.open().await;
+    let account = Some(vault.status().default_account);
+    for batch in 0..5_u64 {
+        let row = |nth| AuditEntry {
+            account,
+            step: Some(Step(batch * 700 + nth)),
+            ..AuditEntry::by(Actor::Person, Action::CodeGet, SystemClock.now())
+        };
+        vault.record((0..700).map(row).collect()).await.unwrap();
+    }
+    vault.close().await.unwrap();
+
+    let lines = person.run(&["audit", "export"]).ok();
+    let steps = |rows: &[Value]| rows.iter().map(|row| row["step"].as_u64().unwrap()).collect::<Vec<_>>();
+    let rows: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(steps(&rows), (0..3500).collect::<Vec<_>>());
+    let document = person.run(&["audit", "export", "--json"]).json();
+    assert_eq!(document, serde_json::json!({"rows": rows, "status": "OK"}));
+
+    let newest = person.run(&["audit", "list", "--limit", "1000", "--json"]).json();
+    assert_eq!(steps(newest["rows"].as_array().unwrap()), (2500..3500).collect::<Vec<_>>());
+    // The only row of its kind lies pages behind the newest ones.
+    let oldest = person.run(&["audit", "list", "--all-accounts", "--action", "vault.create", "--json"]).json();
+    assert_eq!((oldest["rows"].as_array().unwrap().len(), &oldest["rows"][0]["seq"]), (1, &1.into()));
+}
+
+#[test]
+fn an_anchor_from_before_there_were_chains_still_vouches() {
+    let person = Person::with_alice();
+    let anchor = person.run(&["audit", "head"]).json();
+    assert_eq!(anchor["chain"], 0);
+    let old = serde_json::json!({"seq": anchor["seq"], "mac": anchor["mac"], "at": anchor["at"]}).to_string();
+
+    let found = person.fed(&old, &["audit", "verify", "--anchors", "-", "--json"]).json();
+
+    assert_eq!((&found["valid"], &found["anchors"], &found["anchors_compared"]), (&true.into(), &1.into(), &1.into()));
+    assert_eq!((&found["head"]["chain"], &found["head"]["seq"]), (&0.into(), &anchor["seq"]));
 }

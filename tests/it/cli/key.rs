@@ -106,7 +106,7 @@ fn damaged_keys_are_removed_together_whatever_became_of_their_ids() {
     let doctor = person.run(&["vault", "doctor"]);
     assert_eq!(doctor.out.matches("problem: key: it was changed").count(), 2, "{doctor:?}");
     insta::assert_snapshot!(person.run(&["key", "list"]).err,
-        @"3 damaged keys, which let nobody in; `countersign key revoke --damaged` removes them.");
+        @"4 damaged keys, which let nobody in; `countersign key revoke --damaged` removes them.");
 
     assert_eq!(person.run(&["key", "revoke", "--damaged"]).ok(), "4 keys revoked\n");
 

@@ -19,9 +19,15 @@ use std::{
     io::Write as _,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
+    sync::Arc,
 };
 
-use countersign::store::Kind;
+use countersign::{
+    clock::{Clock as _, SystemClock},
+    random::SystemRandom,
+    store::Kind,
+    vault::{OpenRequest, Vault, VaultRequest, Writes},
+};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -94,7 +100,31 @@ impl Person {
 
     /// Changes the vault as any program could that may write the file and has no key.
     pub(crate) fn tamper(&self, sql: &str) {
-        rusqlite::Connection::open(found("vault.db", self.home()).unwrap()).unwrap().execute_batch(sql).unwrap();
+        self.database().execute_batch(sql).unwrap();
+    }
+
+    /// The vault, opened here as the program opens it.
+    pub(crate) async fn open(&self) -> Vault {
+        let place = |folder: &str| self.home().join(folder).join("countersign");
+        let store = OpenRequest {
+            url: "sqlite:".to_owned(),
+            data_dir: place(".local/share"),
+            writes: Writes::Inline,
+            make: false,
+        };
+        let request = VaultRequest {
+            store,
+            key_dir: place(".config").join("keys"),
+            key_file: None,
+            state_dir: Some(place(".local/state")),
+            now: SystemClock.now(),
+        };
+        countersign::vault::open(&request, Arc::new(SystemRandom)).await.unwrap()
+    }
+
+    /// The vault, as any program may open it.
+    pub(crate) fn database(&self) -> rusqlite::Connection {
+        rusqlite::Connection::open(found("vault.db", self.home()).unwrap()).unwrap()
     }
 
     /// Changes the nth record of a kind so.
@@ -108,14 +138,21 @@ impl Person {
     /// Runs a command on a disk of which something fails: `sync` the next time, `read` each time.
     #[cfg(target_os = "linux")]
     pub(crate) fn on_a_failing_disk(&self, fault: &str, arguments: &[&str]) -> Ran {
+        let (mut command, faults) = self.with_faults(arguments);
+        std::fs::write(faults.path().join(fault), "").unwrap();
+        finish(&mut command, b"")
+    }
+
+    /// A command on a disk that fails once a file of the fault's name is in the folder.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn with_faults(&self, arguments: &[&str]) -> (Command, TempDir) {
         let faults = TempDir::new().unwrap();
         std::fs::create_dir(faults.path().join("disk")).unwrap();
-        std::fs::write(faults.path().join(fault), "").unwrap();
         let vault = found("vault.db", self.home()).unwrap();
         let mut command = self.command(arguments);
         command.env("LD_PRELOAD", crate::sqlite::faults::shim()).env("COUNTERSIGN_FAULTS", faults.path());
         command.env("COUNTERSIGN_DATA", vault.parent().unwrap().canonicalize().unwrap());
-        finish(&mut command, b"")
+        (command, faults)
     }
 
     pub(crate) fn home(&self) -> &Path {

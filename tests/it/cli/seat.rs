@@ -223,3 +223,13 @@ fn a_damaged_seat_does_not_hide_the_others() {
     assert!(person.fed(csv, &["seat", "import", "-"]).refused(1).contains("internal error"));
     person.run(&["seat", "show", "eve@example.com"]).refused(1);
 }
+
+#[test]
+fn a_seat_that_is_named_by_words_is_no_refusal() {
+    let person = Person::new();
+    person.run(&["seat", "add", "--email", "ada@example.com", "--first-name", "Ada", "--last-name", "Lovelace"]).ok();
+    assert!(person.run(&["seat", "show", "lovelace"]).ok().contains("ada@example.com"));
+    person.run(&["seat", "show", "grace"]).refused(1);
+    let rows = person.run(&["audit", "list", "--json"]).json();
+    assert_eq!(rows.pointer("/rows").unwrap().as_array().unwrap().len(), 1, "the addition alone: {rows}");
+}

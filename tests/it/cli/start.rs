@@ -604,3 +604,39 @@ fn a_first_start_with_a_named_key_file_goes_through_a_link_as_a_mounted_secret_h
     let told = person.run(&["--key-file", "vault.key", "secret", "list"]).refused(78);
     assert!(told.contains("lies in the folder of the vault"), "{told}");
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_strict_server_hands_out_no_code_before_its_row_is_on_the_disk() {
+    use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+
+    for (durability, status) in [("normal", "200"), ("strict", "503")] {
+        let person = Person::new();
+        person.fed(RFC_SEED, &["secret", "add", "--label", "slow", "--period", "3600", "--stdin"]).ok();
+        let id = text_of(&person.run(&["secret", "list", "--json"]).json(), "/totp_secrets/0/id").to_owned();
+        let token = text_of(&person.run(&["key", "create", "--name", "a", "--json"]).json(), "/token").to_owned();
+        let (mut command, faults) =
+            person.with_faults(&["serve", "--listen", "127.0.0.1:0", "--durability", durability]);
+        let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut said = BufReader::new(child.stderr.take().unwrap());
+        let mut first = String::new();
+        said.read_line(&mut first).unwrap();
+        let address = first.trim_end().strip_prefix("listening on http://").unwrap();
+        let ask = || {
+            let mut connection = std::net::TcpStream::connect(address).unwrap();
+            let head = format!("Host: localhost\r\nAuthorization: Bearer {token}\r\nConnection: close");
+            write!(connection, "GET /api/v2/totp/code/{id} HTTP/1.1\r\n{head}\r\n\r\n").unwrap();
+            let mut answer = String::new();
+            connection.read_to_string(&mut answer).unwrap();
+            answer
+        };
+        assert!(ask().starts_with("HTTP/1.1 200"), "{durability}");
+        fs::write(faults.path().join("sync"), "").unwrap();
+
+        let again = ask();
+
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(again.starts_with(&format!("HTTP/1.1 {status}")), "{durability}: {again}");
+    }
+}

@@ -76,7 +76,8 @@ fn lists_from_the_wild_are_read_as_they_were_meant_and_what_was_repaired_is_told
     otpauth://totp/Big%20Co:ada%20lovelace?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ&issuer=Big%20Co&algorithm=SHA1&digits=6&period=60
     otpauth://totp/100%25:ada?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ&issuer=100%25&algorithm=SHA1&digits=8&period=60
     ");
-    let json = format!(r#"[{{"uri": "otpauth://totp/C#:ada?secret={RFC_SEED}&digits=8&period=90", "single_use": true}}]"#);
+    let json =
+        format!(r#"[{{"uri": "otpauth://totp/C#:ada?secret={RFC_SEED}&digits=8&period=90", "single_use": true}}]"#);
     let document = person.fed(&json, &["secret", "import", "-", "--json"]).json();
     assert_eq!(text_of(&document, "/repaired/0/place"), "entry 1");
     assert_eq!(document.pointer("/totp_secrets/0/single_use"), Some(&true.into()));
@@ -298,4 +299,20 @@ fn a_field_that_is_named_twice_is_refused_by_entry() {
       entry 3: `entry` names a field twice
     --keep-going stores the other 2
     ");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_import_that_the_disk_does_not_take_leaves_nothing_of_it() {
+    let person = Person::with_alice();
+    let many: Vec<String> = (1..200).map(|n| format!("otpauth://totp/a{n}?secret={RFC_SEED}&period={n}\n")).collect();
+    let file = person.file("many.txt", &many.concat());
+
+    let ran = person.on_a_failing_disk("write", &["secret", "import", file.to_str().unwrap()]);
+
+    assert_eq!((ran.status, ran.out.as_str()), (1, ""), "{ran:?}");
+    let listed = person.run(&["secret", "list", "--json"]).json();
+    assert_eq!(listed.pointer("/totp_secrets").unwrap().as_array().unwrap().len(), 1);
+    person.run(&["secret", "import", file.to_str().unwrap()]).ok();
+    person.run(&["vault", "doctor"]).ok();
 }

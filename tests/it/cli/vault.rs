@@ -126,3 +126,110 @@ fn a_vault_that_cant_be_written_is_not_called_damaged() {
     assert!(found.out.starts_with("obstacle: ") && found.out.contains("no damage found: 1 secret"), "{}", found.out);
     assert!(!found.err.contains("backup") && found.err.contains("run it again"), "{}", found.err);
 }
+
+/// A person whose vault is a copy from before its only key was revoked, and the copy's bytes.
+fn with_an_old_copy() -> (Person, Vec<u8>) {
+    let person = Person::with_alice();
+    person.run(&["key", "create", "--name", "ci"]).ok();
+    let file = text_of(&person.run(&["vault", "status", "--json"]).json(), "/location").to_owned();
+    let copy = std::fs::read(&file).unwrap();
+    person.run(&["key", "revoke", "ci"]).ok();
+    std::fs::write(&file, &copy).unwrap();
+    (person, copy)
+}
+
+#[test]
+fn an_older_copy_is_refused_until_a_person_goes_on_with_it() {
+    let (person, copy) = with_an_old_copy();
+    let refused = person.run(&["secret", "list"]).refused(78);
+    assert!(refused.contains("is older than the vault that was last open here: 1 rows of its audit log"), "{refused}");
+    assert!(refused.contains("run `countersign vault accept-loss`"), "{refused}");
+    assert!(person.run(&["vault", "accept-loss"]).refused(2).contains("--yes"));
+    assert_eq!(std::fs::read(person.home().join(".local/share/countersign/vault.db")).unwrap(), copy);
+
+    let accepted = person.run(&["vault", "accept-loss", "--yes"]);
+    assert!(accepted.err.contains("Revoke and delete again what was revoked and deleted"), "{accepted:?}");
+    assert_eq!(accepted.ok(), "accepted\n");
+
+    person.run(&["vault", "doctor"]).ok();
+    let rows = person.run(&["audit", "list", "--all-accounts", "--action", "vault.accept_loss", "--json"]).json();
+    assert_eq!(rows.pointer("/rows").unwrap().as_array().unwrap().len(), 1);
+    // Nobody knows what was given out of the copy's last steps, or of those that were waited for.
+    let busy = person.run(&["code", "alice", "--max-wait", "60", "--json"]).refused(1);
+    let busy: serde_json::Value = serde_json::from_str(&busy).unwrap();
+    assert!(text_of(&busy, "/error") == "busy" && busy["retry_after"].as_u64() > Some(60), "{busy}");
+}
+
+#[cfg(unix)]
+#[test]
+fn going_on_with_an_older_copy_is_a_question_on_a_terminal() {
+    let (person, _) = with_an_old_copy();
+    for (answer, status) in [("n", 1), ("y", 0)] {
+        let mut terminal = super::Terminal::sized(100, 24);
+        let line = format!("exec {} vault accept-loss", env!("CARGO_BIN_EXE_countersign"));
+        let program = terminal.run(person.home(), &line, &[]);
+        terminal.read_until("Go on with this copy of the vault?");
+        terminal.types(answer);
+        let (shown, ended) = terminal.rest_of(program);
+        assert_eq!(ended.code(), Some(status), "{shown}");
+        assert_eq!(person.run(&["secret", "list"]).status == 0, status == 0, "{shown}");
+    }
+}
+
+#[test]
+fn the_state_is_kept_where_it_is_said_to_be() {
+    let person = Person::with_vault();
+    let states = |folder: &str| std::fs::read_dir(person.home().join(folder)).map_or(0, Iterator::count);
+    assert_eq!(states(".local/state/countersign"), 1);
+    person.run(&["--state-dir", "elsewhere", "seat", "add", "--email", "ada@example.com"]).ok();
+    let said = person.home().join("said");
+    let mut command = person.command(&["seat", "add", "--email", "bob@example.com"]);
+    super::finish(command.env("COUNTERSIGN_STATE_DIR", &said), b"").ok();
+    assert_eq!([states("elsewhere"), states("said")], [1, 1]);
+
+    let within = ["--data-dir", "v", "--state-dir", "v/state", "vault", "create"];
+    assert!(person.run(&within).refused(2).contains("the state would lie within the data directory"));
+    let mut command = person.command(&["vault", "status"]);
+    let relative = super::finish(command.env("COUNTERSIGN_STATE_DIR", "state"), b"").refused(2);
+    assert!(relative.contains("COUNTERSIGN_STATE_DIR is a relative path"), "{relative}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_vault_of_the_first_format_is_moved_once_and_the_copy_is_named() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let person = Person::new();
+    let fixture = |name: &str| format!("{}/tests/fixtures/{name}", env!("CARGO_MANIFEST_DIR"));
+    for (from, folder, to) in [("vault-v1-full.db", "v", "vault.db"), ("vault-v1-full.key", "k", "my.key")] {
+        let folder = person.home().join(folder);
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::copy(fixture(from), folder.join(to)).unwrap();
+        for (path, mode) in [(folder.clone(), 0o700), (folder.join(to), 0o600)] {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        }
+    }
+    let run = |arguments: &[&str]| person.run(&[&["--data-dir", "v", "--key-file", "k/my.key"], arguments].concat());
+
+    let first = run(&["secret", "list"]);
+
+    let copy = first.err.lines().find_map(|line| line.strip_prefix("A copy of what it was: ")).unwrap().to_owned();
+    assert!(first.err.starts_with("Moved the vault to format 2: "), "{first:?}");
+    assert_eq!(std::fs::read(copy).unwrap().len(), std::fs::read(fixture("vault-v1-full.db")).unwrap().len());
+    assert!(first.ok().contains("ada@example.com"));
+    let again = run(&["vault", "status", "--json"]);
+    assert_eq!(again.err, "");
+    assert_eq!(again.json()["format"], 2);
+    run(&["vault", "doctor"]).ok();
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_disk_that_cant_be_read_is_told_as_that() {
+    let person = Person::with_alice();
+    for arguments in [vec!["secret", "list"], vec!["vault", "doctor"], vec!["account", "list"]] {
+        let refused = person.on_a_failing_disk("read", &arguments).refused(78);
+        assert!(refused.contains("the disk can't be read"), "{arguments:?}: {refused}");
+        assert!(!refused.contains("damaged") && !refused.contains("no account"), "{arguments:?}: {refused}");
+    }
+}
