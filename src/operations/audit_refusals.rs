@@ -6,7 +6,7 @@ use std::{collections::HashMap, net::IpAddr, sync::Mutex};
 
 use futures::future::BoxFuture;
 
-use super::{ErrorCode, Refusal, Service};
+use super::{Refusal, Service};
 use crate::domain::{
     audit::{Action, Actor, AuditEntry, Outcome},
     ids::{AccountId, SeatId},
@@ -131,7 +131,7 @@ impl Service {
         Box::pin(async move {
             self.parts.counters.refused(refusal.code());
             // A vault that can't be written takes no row either, and the caller must not wait twice.
-            if refusal.code() != ErrorCode::Unavailable {
+            if !matches!(refusal, Refusal::Unavailable | Refusal::OutcomeUnknown) {
                 let entry = AuditEntry { outcome: refusal.code().outcome(), ..entry };
                 let (kept, mut rows) = self.parts.audit_refusals.count(&entry, from);
                 rows.extend(kept.then_some(entry));

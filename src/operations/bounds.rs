@@ -13,7 +13,7 @@ use crate::domain::{
     api_key::KeyId,
     audit::{Action, AuditCursor},
     ids::{SeatId, SecretId},
-    limits::{PERIOD_SECONDS_MAX, TEXT_CHARS_MAX},
+    limits::{PERIOD_SECONDS_MAX, PURPOSE_CHARS_MAX, TEXT_CHARS_MAX},
     text::ShownText,
     time::Timestamp,
     totp::{Algorithm, Digits, Period},
@@ -148,6 +148,8 @@ macro_rules! read_from_text {
 pub(super) struct NotNegative;
 /// The digits of a code.
 pub(super) struct CodeDigits;
+/// What a caller says that a code is for. It is cut, never refused.
+pub(super) struct PurposeText;
 
 schemas! {
     [const MIN: u32, const MAX: u32] Whole<MIN, MAX>: json_schema!({
@@ -161,20 +163,23 @@ schemas! {
     });
     [] NotNegative: json_schema!({"type": "integer", "minimum": 0, ACCEPTS: "a whole number, 0 or more"});
     [] CodeDigits: json_schema!({"type": "string", ACCEPTS: "a text of 6 or 8 digits"});
+    [] PurposeText: json_schema!({
+        "type": "string", ACCEPTS: format!("a text, of which {PURPOSE_CHARS_MAX} characters are kept"),
+    });
     [] Digits: json_schema!({
-        "type": "integer", "minimum": Self::Six.get(), "maximum": Self::Eight.get(), "default": Self::default().get(),
+        "type": "integer", "minimum": Self::Six.get(), "maximum": Self::Eight.get(),
         ACCEPTS: format!("{} or {}", Self::Six.get(), Self::Eight.get()),
     });
     [] Period: json_schema!({
-        "type": "integer", "minimum": 1, "maximum": PERIOD_SECONDS_MAX, "default": Self::default().seconds(),
+        "type": "integer", "minimum": 1, "maximum": PERIOD_SECONDS_MAX,
         ACCEPTS: format!("a whole number of seconds, 1 to {PERIOD_SECONDS_MAX}"),
     });
     [] Algorithm: json_schema!({
-        "type": "string", "enum": ["SHA1", "SHA256", "SHA512"], "default": Self::default().as_str(),
+        "type": "string", "enum": ["SHA1", "SHA256", "SHA512"],
         ACCEPTS: "SHA1, SHA256 or SHA512",
     });
-    [] SecretId: json_schema!({"type": "string", "format": "uuid", ACCEPTS: "the UUID of a secret"});
-    [] SeatId: json_schema!({"type": "string", "format": "uuid", ACCEPTS: "the UUID of a seat"});
+    [] SecretId: json_schema!({"type": "string", "format": "uuid", ACCEPTS: "a secret's UUID"});
+    [] SeatId: json_schema!({"type": "string", "format": "uuid", ACCEPTS: "a seat's UUID"});
     [] KeyId: json_schema!({
         "type": "string", "pattern": "^([0-9A-Za-z]{12})?$", ACCEPTS: "the id of a key, 12 letters and digits",
     });

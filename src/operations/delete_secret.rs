@@ -15,7 +15,7 @@ use crate::{
 /// Deletes a secret.
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 pub struct DeleteSecret {
-    /// The secret's id, as the list of secrets shows it.
+    /// The id that the list of secrets shows.
     pub secret_id: SecretId,
 }
 

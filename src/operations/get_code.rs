@@ -14,6 +14,7 @@ use super::{
     Access, Api, ApiOperation, ApiRoute, Call, Effect, ErrorCode, Failed, ForSeat, Method, Operation, Refusal, Seconds,
     Spec,
     answers::{OK, Revealed},
+    bounds::PurposeText,
     reservation::Held,
     retries::Retries,
     waiting::WaitingPlace,
@@ -43,7 +44,7 @@ const LOST_SECONDS: u32 = 1;
 /// Gives a caller a code of a secret.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 pub struct GetCode {
-    /// The secret's id, as the list of secrets shows it.
+    /// The id that the list of secrets shows.
     pub secret_id: SecretId,
     /// Seconds that must be left of the code, at most its period. With fewer, the call waits for the next code.
     #[serde(default)]
@@ -60,9 +61,9 @@ pub struct GetCode {
     #[serde(default)]
     #[schemars(with = "String")]
     pub seat_id: Option<String>,
-    /// Why the code is needed, in at most 128 characters, for the audit log. No secrets, codes or addresses.
+    /// Why the code is needed, for the audit log. No secrets, codes or addresses.
     #[serde(default)]
-    #[schemars(with = "String")]
+    #[schemars(with = "PurposeText")]
     pub purpose: Option<String>,
 }
 

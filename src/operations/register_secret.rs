@@ -54,15 +54,15 @@ pub struct Registration {
     pub issuer: Option<String>,
     /// The hash function.
     #[serde(default)]
-    #[schemars(with = "Algorithm")]
+    #[schemars(with = "Algorithm", extend("default" = Algorithm::default().as_str()))]
     pub algorithm: Option<String>,
     /// Digits of a code.
     #[serde(default, deserialize_with = "whole")]
-    #[schemars(with = "Digits")]
+    #[schemars(with = "Digits", extend("default" = Digits::default().get()))]
     pub digits: Option<i64>,
     /// How long a code lives.
     #[serde(default, deserialize_with = "whole")]
-    #[schemars(with = "Period")]
+    #[schemars(with = "Period", extend("default" = Period::default().seconds()))]
     pub period: Option<i64>,
     /// Give each code of this secret to one caller only, whatever a call asks for.
     #[serde(default)]

@@ -28,7 +28,7 @@ const TYPED_MAX: usize = 9;
 /// Checks a code. Each time step is accepted once; wrong tries slow down further ones, in every process.
 #[derive(Deserialize, JsonSchema)]
 pub struct VerifyCode {
-    /// The secret's id, as the list of secrets shows it.
+    /// The id that the list of secrets shows.
     pub secret_id: SecretId,
     /// The code that the person typed.
     #[serde(deserialize_with = "wiped")]

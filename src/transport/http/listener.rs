@@ -174,11 +174,14 @@ impl Listener {
             .max_headers(HEADERS_MAX)
             .serve_connection(TokioIo::new(stream), serve);
         let mut connection = Box::pin(connection);
-        let ended = if let Some(ended) = self.stop.run_until_cancelled(connection.as_mut()).await {
-            ended
-        } else {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+        let ended = tokio::select! {
+            biased;
+            // First, so that an answer that is ready by then says that it is the last.
+            () = self.stop.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+            ended = connection.as_mut() => ended,
         };
         if let Err(cause) = ended {
             tracing::debug!(%cause, "a connection ended early");

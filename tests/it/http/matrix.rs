@@ -1,30 +1,36 @@
-//! The authorisation matrix: every operation, over REST and as an MCP tool, without a session, in one, and on a stream ×
+//! The authorisation matrix: every operation of the table, over REST and as an MCP tool, without a session, in one, and on a stream ×
 //! every set of scopes × keys of the whole account, keys limited to one secret, keys of a seat, revoked and expired ones ×
 //! secrets of the caller's own, outside its grants, of another account, deleted, and unknown. Each case is worked out from
 //! the contract and then tried.
 
 mod world;
 
-use countersign::{domain::scope::Scope, operations::CreateKey};
+use countersign::{
+    domain::scope::Scope,
+    operations::{CreateKey, Entry, TABLE},
+};
 
 use self::world::World;
 pub(super) use self::world::call_2026;
 use super::kit::{request, token_of, written};
 
-/// What is asked for.
+/// What is asked for: an operation of the table, by its name, or the counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Asked {
-    List,
-    Register,
-    Delete,
-    Code,
-    Verify,
-    Seats,
-    CountSeats,
-    Seat,
-    Audit,
-    Metrics,
-}
+struct Asked(&'static str);
+
+/// What each needs, as the contract says.
+const NEEDED: [(Asked, Scope); 10] = [
+    (Asked("list_totp_secrets"), Scope::SecretsRead),
+    (Asked("register_totp_secret"), Scope::SecretsWrite),
+    (Asked("delete_totp_secret"), Scope::SecretsWrite),
+    (Asked("get_totp_code"), Scope::CodesRead),
+    (Asked("verify_totp_code"), Scope::CodesVerify),
+    (Asked("list_seats"), Scope::SeatsRead),
+    (Asked("get_seat_count"), Scope::SeatsRead),
+    (Asked("get_seat"), Scope::SeatsRead),
+    (Asked("list_audit"), Scope::AuditRead),
+    (Asked::METRICS, Scope::AuditRead),
+];
 
 /// How it is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,58 +64,37 @@ enum Key {
     Expired,
 }
 
-const ASKED: [Asked; 10] = [
-    Asked::List,
-    Asked::Register,
-    Asked::Delete,
-    Asked::Code,
-    Asked::Verify,
-    Asked::Seats,
-    Asked::CountSeats,
-    Asked::Seat,
-    Asked::Audit,
-    Asked::Metrics,
-];
 const CARRIERS: [Carrier; 4] = [Carrier::Rest, Carrier::Mcp, Carrier::Session, Carrier::Sse];
 const TARGETS: [Target; 5] = [Target::Own, Target::Ungranted, Target::Foreign, Target::Deleted, Target::Unknown];
 
 impl Asked {
-    fn scope(self) -> Scope {
-        match self {
-            Self::List => Scope::SecretsRead,
-            Self::Register | Self::Delete => Scope::SecretsWrite,
-            Self::Code => Scope::CodesRead,
-            Self::Verify => Scope::CodesVerify,
-            Self::Seats | Self::CountSeats | Self::Seat => Scope::SeatsRead,
-            Self::Audit | Self::Metrics => Scope::AuditRead,
-        }
+    const METRICS: Self = Self("metrics");
+
+    /// Everything that can be asked for.
+    fn all() -> impl Iterator<Item = Self> {
+        TABLE.iter().map(|entry| Self(entry.spec.name)).chain([Self::METRICS])
     }
 
-    /// What it is called as a tool, if it is one.
-    fn tool(self) -> Option<&'static str> {
-        Some(match self {
-            Self::List => "list_totp_secrets",
-            Self::Register => "register_totp_secret",
-            Self::Delete => "delete_totp_secret",
-            Self::Code => "get_totp_code",
-            Self::Verify => "verify_totp_code",
-            Self::Seats => "list_seats",
-            Self::CountSeats => "get_seat_count",
-            Self::Seat => "get_seat",
-            Self::Audit | Self::Metrics => return None,
-        })
+    fn entry(self) -> Option<&'static Entry> {
+        Entry::named(self.0)
+    }
+
+    fn scope(self) -> Scope {
+        let needed = NEEDED.iter().find(|(asked, _)| *asked == self);
+        needed.unwrap_or_else(|| panic!("the contract says nothing of {self:?}")).1
+    }
+
+    fn is_tool(self) -> bool {
+        self.entry().is_some_and(|entry| entry.api.words.is_some())
     }
 
     fn has_target(self) -> bool {
-        matches!(self, Self::Delete | Self::Code | Self::Verify | Self::Seat)
+        self.entry().is_some_and(|entry| entry.api.route.in_path().is_some())
     }
 
     /// The ways in which it can be asked for.
     fn ways(self) -> impl Iterator<Item = (Self, Carrier)> {
-        CARRIERS
-            .into_iter()
-            .filter(move |way| *way == Carrier::Rest || self.tool().is_some())
-            .map(move |way| (self, way))
+        CARRIERS.into_iter().filter(move |way| *way == Carrier::Rest || self.is_tool()).map(move |way| (self, way))
     }
 }
 
@@ -123,13 +108,13 @@ fn expected(asked: Asked, scopes: &[Scope], key: Key, target: Target) -> &'stati
     }
     match (asked, key, target) {
         // What it registers a limited key could not see.
-        (Asked::Register, Key::Limited, _) => "permission_denied",
+        (Asked("register_totp_secret"), Key::Limited, _) => "permission_denied",
         (_, _, Target::Own) => "OK",
         _ if !asked.has_target() => "OK",
         // To a key of a seat no other seat may show itself.
-        (Asked::Seat, Key::OfASeat, _) => "permission_denied",
+        (Asked("get_seat"), Key::OfASeat, _) => "permission_denied",
         // A key's grants are about secrets, not seats.
-        (_, Key::OfTheAccount | Key::OfASeat, Target::Ungranted) | (Asked::Seat, _, Target::Ungranted) => "OK",
+        (_, Key::OfTheAccount | Key::OfASeat, Target::Ungranted) | (Asked("get_seat"), _, Target::Ungranted) => "OK",
         _ => "not_found",
     }
 }
@@ -149,7 +134,7 @@ fn every_case_of_the_authorisation_matrix_is_as_the_contract_says() {
             Scope::ALL.into_iter().enumerate().filter(|(n, _)| set & (1 << n) != 0).map(|(_, s)| s).collect();
         for key in [Key::OfTheAccount, Key::Limited, Key::OfASeat] {
             let token = world.token(&scopes, key, world.own);
-            for (asked, carrier) in ASKED.into_iter().flat_map(Asked::ways) {
+            for (asked, carrier) in Asked::all().flat_map(Asked::ways) {
                 // What a scope's absence decides does not hang on a session.
                 if !every && set.count_ones() == 5 && matches!(carrier, Carrier::Session | Carrier::Sse) {
                     continue;
@@ -158,7 +143,7 @@ fn every_case_of_the_authorisation_matrix_is_as_the_contract_says() {
                 for target in targets {
                     let expected = expected(asked, &scopes, key, *target);
                     let (mut secret, mut token) = (world.secret(*target), token.clone());
-                    if asked == Asked::Delete && expected == "OK" {
+                    if asked.0 == "delete_totp_secret" && expected == "OK" {
                         // It is gone afterwards, so each case has one of its own.
                         let fresh = world.server.secret("fresh");
                         secret = fresh.to_string();
@@ -180,19 +165,19 @@ fn a_key_that_is_good_no_more_is_taken_nowhere_not_even_where_it_was_before() {
     for key in [Key::Revoked, Key::Expired] {
         let (made, token) = world.short_lived(&Scope::ALL, key);
         let (secret, seat) = (world.secret(Target::Own), world.seat(Target::Own));
-        for way in Asked::List.ways() {
+        for way in Asked("list_totp_secrets").ways() {
             assert_eq!(world.ask(way, &token, &secret, &seat), "OK", "{way:?}, before");
         }
 
         world.end(key, made);
 
-        for (asked, carrier) in ASKED.into_iter().flat_map(Asked::ways) {
+        for (asked, carrier) in Asked::all().flat_map(Asked::ways) {
             let ended = world.ask((asked, carrier), &token, &secret, &seat);
             let expected = expected(asked, &Scope::ALL, key, Target::Own);
             assert_eq!(ended, expected, "{asked:?} over {carrier:?}, {key:?} key");
         }
         world.forget();
-        for (asked, carrier) in ASKED.into_iter().flat_map(Asked::ways) {
+        for (asked, carrier) in Asked::all().flat_map(Asked::ways) {
             let ended = world.ask((asked, carrier), &token, &secret, &seat);
             assert_eq!(ended, "unauthenticated", "{asked:?} over a new {carrier:?}, {key:?} key");
         }

@@ -13,4 +13,5 @@ mod rest;
 mod rights;
 mod sessions;
 mod sse;
+mod table;
 mod tls;

@@ -2,9 +2,11 @@
 
 use countersign::{
     domain::{api_key::KeyId, ids::SecretId, principal::Principal, scope::Scope, time::Timestamp},
-    operations::{AddAccount, AddSeat, CreateKey, DeleteSecret, MintedKey, Registration, RevokeKey, SeatChanges},
+    operations::{
+        AddAccount, AddSeat, CreateKey, DeleteSecret, Method, MintedKey, Registration, RevokeKey, SeatChanges,
+    },
 };
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{Asked, Carrier, Key, Target};
 use crate::http::{
@@ -132,27 +134,15 @@ impl World {
 
     /// Tries a case and says how it ended: `OK`, or the code of the refusal.
     pub(super) fn ask(&mut self, (asked, carrier): (Asked, Carrier), token: &str, secret: &str, seat: &str) -> String {
+        let arguments = self.arguments(asked, secret, seat);
         let answer = match carrier {
-            Carrier::Rest => self.ask_rest(asked, token, secret, seat),
-            Carrier::Mcp | Carrier::Session | Carrier::Sse => {
-                let arguments = match asked {
-                    Asked::List | Asked::Seats | Asked::CountSeats | Asked::Audit | Asked::Metrics => json!({}),
-                    Asked::Register => json!({"label": "made"}),
-                    Asked::Delete | Asked::Code => json!({"secret_id": secret}),
-                    Asked::Verify => json!({"secret_id": secret, "code": self.code}),
-                    Asked::Seat => json!({"seat_id": seat}),
-                };
-                let tool = asked.tool().expect("only tools are asked for over MCP");
-                if carrier == Carrier::Mcp {
-                    self.call(token, tool, &arguments)
-                } else {
-                    self.call_held(carrier, token, tool, &arguments)
-                }
-            }
+            Carrier::Rest => self.ask_rest(asked, token, arguments),
+            Carrier::Mcp => self.call(token, asked.0, &arguments.into()),
+            Carrier::Session | Carrier::Sse => self.call_held(carrier, token, asked.0, &arguments.into()),
         };
         let text = String::from_utf8_lossy(&answer.body);
         assert!(!text.contains("foreign") && !text.contains("eve@example.com"), "{asked:?}: {text}");
-        if (asked, answer.status) == (Asked::Metrics, 200) {
+        if (asked, answer.status) == (Asked::METRICS, 200) {
             return "OK".to_owned();
         }
         let body = answer.json();
@@ -163,23 +153,46 @@ impl World {
         body["error"].as_str().unwrap_or("OK").to_owned()
     }
 
-    fn ask_rest(&mut self, asked: Asked, token: &str, secret: &str, seat: &str) -> Answer {
-        let secrets = "/api/v2/totp/secrets";
-        let verify = json!({"code": self.code}).to_string();
-        let (method, path, body) = match asked {
-            Asked::List => ("GET", secrets.to_owned(), None),
-            Asked::Register => ("POST", secrets.to_owned(), Some(r#"{"label":"made"}"#)),
-            Asked::Delete => ("DELETE", format!("{secrets}/{secret}"), None),
-            Asked::Code => ("GET", format!("/api/v2/totp/code/{secret}"), None),
-            Asked::Verify => ("POST", format!("/api/v2/totp/code/{secret}/verify"), Some(&*verify)),
-            Asked::Seats => ("GET", "/api/v2/seats".to_owned(), None),
-            Asked::CountSeats => ("GET", "/api/v2/seats/count".to_owned(), None),
-            Asked::Seat => ("GET", format!("/api/v2/seats/{seat}"), None),
-            Asked::Audit => ("GET", "/api/v2/audit".to_owned(), None),
-            Asked::Metrics => ("GET", "/metrics".to_owned(), None),
-        };
+    /// What an operation can't do without.
+    fn arguments(&self, asked: Asked, secret: &str, seat: &str) -> Map<String, Value> {
+        let Some(entry) = asked.entry() else { return Map::new() };
+        let input = Value::Object(entry.route_input());
+        let required = input["required"].as_array().cloned().unwrap_or_default();
+        let mut arguments: Map<_, _> = required
+            .iter()
+            .map(|name| {
+                let value = match name.as_str().unwrap() {
+                    "secret_id" => secret,
+                    "seat_id" => seat,
+                    "code" => &self.code,
+                    other => panic!("what is `{other}`?"),
+                };
+                (name.as_str().unwrap().to_owned(), value.into())
+            })
+            .collect();
+        if asked.0 == "register_totp_secret" {
+            arguments.insert("label".to_owned(), "made".into());
+        }
+        arguments
+    }
+
+    fn ask_rest(&mut self, asked: Asked, token: &str, mut arguments: Map<String, Value>) -> Answer {
+        let (mut method, mut path) = ("GET", "/metrics".to_owned());
+        if let Some(entry) = asked.entry() {
+            path = entry.api.route.path.to_owned();
+            if let Some(named) = entry.api.route.in_path() {
+                let value = arguments.remove(named).unwrap();
+                path = path.replace(&format!("{{{named}}}"), value.as_str().unwrap());
+            }
+            method = match entry.api.route.method {
+                Method::Get => "GET",
+                Method::Post => "POST",
+                Method::Delete => "DELETE",
+            };
+        }
+        let body = (method == "POST").then(|| Value::Object(arguments).to_string());
         let bearer = format!("Bearer {token}");
-        self.client.write(written(method, &path, &[("authorization", &bearer)], body).as_bytes());
+        self.client.write(written(method, &path, &[("authorization", &bearer)], body.as_deref()).as_bytes());
         self.client.read()
     }
 

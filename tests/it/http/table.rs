@@ -1,0 +1,179 @@
+//! Every operation of the table, over REST and as a tool: that each bound in a schema is the bound that is checked, and that
+//! both are refused in the same words.
+
+use countersign::{
+    domain::principal::Principal,
+    operations::{AddSeat, ApiCall, Entry, Method, Reveal, SeatChanges, Surface, TABLE},
+};
+use serde_json::{Map, Value, json};
+
+use super::kit::{Server, written};
+use crate::kit::RFC_SEED;
+
+/// A server with a secret and a seat, and what each operation can't do without.
+struct World {
+    server: Server,
+    token: String,
+    secret: String,
+}
+
+impl World {
+    fn new() -> Self {
+        let server = Server::start();
+        let (token, secret) = (server.token(), server.secret("bounds").to_string());
+        Self { server, token, secret }
+    }
+
+    /// What an operation can't do without, by its schema.
+    fn needed(&self, entry: &Entry) -> Map<String, Value> {
+        let input = Value::Object(entry.route_input());
+        let required = input["required"].as_array().cloned().unwrap_or_default();
+        let mut needed: Map<String, Value> = required
+            .iter()
+            .map(|name| {
+                let name = name.as_str().unwrap();
+                let value = match name {
+                    "secret_id" => self.secret.clone(),
+                    "code" => "000000".to_owned(),
+                    "seat_id" => "nobody".to_owned(),
+                    other => panic!("what is `{other}`?"),
+                };
+                (name.to_owned(), value.into())
+            })
+            .collect();
+        if entry.spec.name == "register_totp_secret" {
+            needed.extend([("label".to_owned(), json!("new")), ("secret".to_owned(), json!(RFC_SEED))]);
+        }
+        needed
+    }
+
+    /// Calls a route; `OK`, or the refusal's code and message.
+    fn rest(&self, entry: &Entry, arguments: &Map<String, Value>) -> (String, String) {
+        let (mut path, mut rest) = (entry.api.route.path.to_owned(), arguments.clone());
+        if let Some(name) = entry.api.route.in_path() {
+            let named = rest.remove(name).unwrap();
+            path = path.replace(&format!("{{{name}}}"), named.as_str().unwrap());
+        }
+        let bearer = format!("Bearer {}", self.token);
+        let headers = [("authorization", bearer.as_str())];
+        let request = match entry.api.route.method {
+            Method::Post => written("POST", &path, &headers, Some(&Value::Object(rest).to_string())),
+            Method::Get | Method::Delete => {
+                let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                let query: Vec<_> = rest.iter().map(|(name, value)| format!("{name}={}", text(value))).collect();
+                let method = if entry.api.route.method == Method::Get { "GET" } else { "DELETE" };
+                written(method, &format!("{path}?{}", query.join("&")), &headers, None)
+            }
+        };
+        ended(&self.server.raw(request.as_bytes()).json())
+    }
+
+    /// Calls a tool.
+    fn tool(&self, entry: &'static Entry, arguments: &Map<String, Value>) -> (String, String) {
+        let (service, caller) = (&self.server.vault.service, Principal::person(self.server.vault.account));
+        let surface = Surface::Mcp { reveal: Reveal::Once };
+        let call = ApiCall { service, caller: &caller, surface, arguments: arguments.clone(), patience: &() };
+        match self.server.wait(entry.perform(call)) {
+            Ok(answer) => ended(&answer.value().unwrap()),
+            Err(refusal) => (refusal.code().as_str().to_owned(), refusal.to_string()),
+        }
+    }
+}
+
+fn ended(answer: &Value) -> (String, String) {
+    let text = |name: &str| answer.get(name).and_then(Value::as_str).map(str::to_owned);
+    (text("error").unwrap_or_else(|| "OK".to_owned()), text("message").unwrap_or_default())
+}
+
+/// Values of a field at each bound of its schema and one past it, with the bound.
+fn around(field: &Value) -> Vec<(Value, Value, u64)> {
+    let bound = |name: &str| field.get(name).and_then(Value::as_u64);
+    let mut cases = Vec::new();
+    if let Some(least) = bound("minimum") {
+        cases.push((json!(least), json!(i64::try_from(least).unwrap() - 1), least));
+    }
+    if let Some(most) = bound("maximum") {
+        cases.push((json!(most), json!(most + 1), most));
+    }
+    if let Some(most) = bound("maxLength") {
+        let text = |count: u64| json!("x".repeat(usize::try_from(count).unwrap()));
+        cases.push((text(most), text(most + 1), most));
+    }
+    cases
+}
+
+#[test]
+fn each_bound_of_a_schema_is_the_bound_that_is_checked_and_named() {
+    let world = World::new();
+    let mut bounds = 0;
+    for entry in &TABLE {
+        let input = Value::Object(entry.route_input());
+        for (name, field) in input["properties"].as_object().unwrap() {
+            for (within, beyond, bound) in around(field) {
+                let mut arguments = world.needed(entry);
+                let mut answers = |value: &Value| {
+                    arguments.insert(name.clone(), value.clone());
+                    let rest = world.rest(entry, &arguments);
+                    let tool = entry.api.words.is_some().then(|| world.tool(entry, &arguments));
+                    [Some(rest), tool].into_iter().flatten().collect::<Vec<_>>()
+                };
+                let place = format!("{}, {name}, {bound}", entry.spec.name);
+                for (code, message) in answers(&within) {
+                    // A code of 30 seconds is never 3600 seconds old, which only its secret knows.
+                    let of_the_secret = name == "min_validity" && message.contains("this secret's period");
+                    assert!(code == "OK" || of_the_secret, "{place}: {code} {message}");
+                }
+                for (code, message) in answers(&beyond) {
+                    assert_eq!(code, "invalid_argument", "{place}: {message}");
+                    assert!(message.starts_with(&format!("`{name}` ")), "{place}: {message}");
+                    assert!(message.contains(&bound.to_string()), "{place}: {message}");
+                }
+                bounds += 1;
+            }
+        }
+    }
+    assert!(bounds >= 19, "{bounds} bounds");
+}
+
+#[test]
+fn every_operation_answers_over_rest_and_as_a_tool_and_both_refuse_in_the_same_words() {
+    let world = World::new();
+    let server = &world.server;
+    let profile = SeatChanges { email: Some("ada@example.com".to_owned()), ..SeatChanges::default() };
+    let seat = server.wait(server.vault.service.perform(&server.vault.person, AddSeat { profile })).unwrap();
+    for entry in &TABLE {
+        let name_of = entry.spec.name;
+        let mut needed = world.needed(entry);
+        if name_of == "get_seat" {
+            needed.insert("seat_id".to_owned(), seat.id.to_string().into());
+        }
+        let refused_alike = |arguments: &Map<String, Value>, case: &str| {
+            let rest = world.rest(entry, arguments);
+            let tool = if entry.api.words.is_some() { world.tool(entry, arguments) } else { rest.clone() };
+            assert_eq!(tool, rest, "{name_of}, {case}");
+            rest.0
+        };
+        let input = Value::Object(entry.route_input());
+        let in_path = entry.api.route.in_path();
+        for (name, field) in input["properties"].as_object().unwrap().iter().filter(|(name, _)| in_path != Some(*name))
+        {
+            let mut arguments = needed.clone();
+            arguments.insert(name.clone(), json!("x"));
+            let ended = refused_alike(&arguments, name);
+            let any_text =
+                field["type"] == "string" && ["format", "enum", "pattern"].iter().all(|key| field.get(key).is_none());
+            assert!(any_text || ended == "invalid_argument", "{name_of}, {name}: {ended}");
+            if input["required"].as_array().into_iter().flatten().any(|required| required == name) {
+                arguments.remove(name);
+                assert_eq!(refused_alike(&arguments, name), "invalid_argument", "{name_of} without {name}");
+            }
+        }
+        let rest = world.rest(entry, &needed);
+        assert_eq!(rest.0, "OK", "{name_of}: {rest:?}");
+        if entry.api.words.is_some() {
+            let tool = world.tool(entry, &needed);
+            let expected = if name_of == "delete_totp_secret" { "not_found" } else { "OK" };
+            assert_eq!(tool.0, expected, "{name_of}: {tool:?}");
+        }
+    }
+}
