@@ -17,6 +17,7 @@ use crate::{
         name_query::NameQuery,
         scope::Scope,
         secret::TotpSecret,
+        text::ShownText,
     },
     vault::{Life, Page},
 };
@@ -165,7 +166,7 @@ impl Call<'_> {
         if let Some(query) = query {
             let query = NameQuery::of(query);
             secrets.retain(|TotpSecret { metadata, .. }| {
-                query.matches(metadata.issuer.as_ref().map(|issuer| issuer.as_str()), metadata.label.as_str())
+                query.matches(metadata.issuer.as_ref().map(ShownText::as_str), metadata.label.as_str())
             });
         }
         Ok(paged(secrets, page, stored))

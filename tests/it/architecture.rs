@@ -12,11 +12,11 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("random", &["domain"]),
     ("store", &["domain"]),
     ("vault", &["domain", "random", "store"]),
-    ("service", &["domain", "clock", "random", "keyring", "store"]),
-    ("transport", &["domain", "service"]),
+    ("operations", &["domain", "clock", "random", "vault"]),
+    ("transport", &["domain", "operations"]),
     ("telemetry", &[]),
     ("config", &["domain", "store", "transport"]),
-    ("app", &["domain", "clock", "random", "keyring", "store", "service", "transport", "config", "telemetry"]),
+    ("app", &["domain", "clock", "random", "store", "vault", "operations", "transport", "config", "telemetry"]),
 ];
 
 const LINES_MAX: usize = 400;
@@ -79,8 +79,8 @@ fn no_file_outgrows_its_room() {
     assert!(long.is_empty(), "\n{}", long.join("\n"));
 }
 
-/// A seed comes out of the vault in five files of the service: where a code is made or checked, where a person changes or
-/// exports a secret, and where the doctor looks. A new one is a decision, and belongs into this list.
+/// A seed comes out of its seal where a code is made or checked, where a person exports secrets, where the doctor looks, and
+/// where a vault of format 1 is moved. A new one is a decision, and belongs into this list.
 #[test]
 fn seeds_are_opened_where_we_know_it() {
     let openers: Vec<String> = MAY_NAME
@@ -92,8 +92,9 @@ fn seeds_are_opened_where_we_know_it() {
         })
         .map(|file| file.to_string_lossy().replace('\\', "/"))
         .collect();
-    let known = ["decide_code", "export", "manage_secret", "vault", "verify_code"];
-    let known: Vec<String> = known.iter().map(|name| format!("src/service/{name}.rs")).collect();
+    let operations = ["export", "get_code", "verify_code"].map(|name| format!("src/operations/{name}.rs"));
+    let vault = ["examine", "format1/mod", "secrets"].map(|name| format!("src/vault/{name}.rs"));
+    let known = [operations, vault].concat();
     let mut openers = openers;
     openers.sort();
     assert_eq!(openers, known);
@@ -117,7 +118,8 @@ fn code_lines(file: &Path) -> Vec<String> {
     for line in text.lines() {
         let code = if line.trim_start().starts_with("//") { "" } else { line };
         if code.trim_end().ends_with("use crate::{") {
-            inside = true;
+            // Indented, it is a test's.
+            inside = code.starts_with("use");
             lines.push(String::new());
         } else if inside && code.starts_with('}') {
             inside = false;

@@ -80,8 +80,7 @@ impl Asked {
     }
 
     fn scope(self) -> Scope {
-        let needed = NEEDED.iter().find(|(asked, _)| *asked == self);
-        needed.unwrap_or_else(|| panic!("the contract says nothing of {self:?}")).1
+        NEEDED.iter().find(|(asked, _)| *asked == self).expect("the contract says what it needs").1
     }
 
     fn is_tool(self) -> bool {
