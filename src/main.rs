@@ -1,3 +1,7 @@
 //! Countersign: the authenticator app for AI agents.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    countersign::app::run()
+}

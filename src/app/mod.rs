@@ -12,18 +12,19 @@ use typed::{Command, Typed, answered, answers};
 
 use crate::{
     clock::{Clock as _, SystemClock},
-    config::{Config, ConfigError, Durability, Format, Reveal, ServeConfig, StdioConfig, color_of_words},
-    domain::{account::Account, principal::Principal, scope::ScopeSet},
-    random::SystemRandom,
-    service::{Code, Refusal, Service},
-    store::{self, Made, OpenError, OpenRequest, VaultStatus, Writes},
+    config::{Config, ConfigError, Format, Reveal, ServeConfig, StdioConfig, color_of_words},
+    domain::{account::Account, principal::Principal, scope::ScopeSet, text::Name},
+    operations::{ErrorCode, Refusal, Service},
+    random::{SharedRandom, SystemRandom},
+    store,
     telemetry::{self, Ink, NotAFilter},
     transport::{
+        ErrorBody,
         cli::{self, Answers, Console, Ending, Failure, Looks, Session, Stream, VaultFacts},
         http::ServeError,
         mcp::{self, McpServer, stdio::StdioError},
-        wire::ErrorBody,
     },
+    vault::{self, OpenError, OpenRequest, StoreError, Vault, VaultRequest, VaultStatus, Writes},
 };
 
 /// Refused or failed.
@@ -42,13 +43,15 @@ enum Task {
     Serve(Box<ServeConfig>),
 }
 
-/// What becomes of a vault that is not there.
+/// How a vault is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Absent {
-    /// It is made, for somebody who stores something.
-    IsMade,
-    /// It is refused, to somebody who reads.
-    IsRefused,
+enum Opening {
+    /// It is made if it is not there, for somebody who stores something.
+    OrMade,
+    /// It is refused if it is not there, to somebody who reads.
+    There,
+    /// So it is, and a person goes on with it although it is an older copy.
+    Outdated,
 }
 
 /// Why a process ends without having done its task.
@@ -146,18 +149,28 @@ fn carry_out(config: &Config, task: Task) -> Result<Ending, Fatal> {
     ended
 }
 
-/// A command of a person.
+/// A command of a person at the terminal.
 async fn for_person(config: &Config, command: cli::Command) -> Result<Ending, Fatal> {
-    let absent = if command.makes_a_vault() { Absent::IsMade } else { Absent::IsRefused };
-    let (service, status, made) = open(config, absent, Writes::Inline, Durability::Normal)?;
-    let account = match account(config, &service).await {
+    let opening = match command.accepts_loss() {
+        Some(agreed) => {
+            cli::ask_to_accept_loss(&mut console_of(config), agreed)?;
+            Opening::Outdated
+        }
+        None if command.makes_a_vault() => Opening::OrMade,
+        None => Opening::There,
+    };
+    let vault = open(config, opening, Writes::Inline).await?;
+    let account = match account(config, &vault).await {
         // It looks at all of them, and at the one that can't be read most of all.
         Err(_) if command.is_doctor() => {
-            Account { id: status.default_account, name: config.account.clone(), created_at: status.created_at }
+            let VaultStatus { default_account: id, created_at, .. } = *vault.status();
+            Account { id, name: config.account.clone(), created_at }
         }
         found => found?,
     };
-    let mut session = session(config, &service, &account, &status, made);
+    let status = vault.status().clone();
+    let service = service_of(vault);
+    let mut session = session(config, &service, account, &status);
     let ended = cli::run(command, &mut session).await;
     drop(session);
     let closed = close(&service).await;
@@ -198,8 +211,9 @@ async fn for_host(config: &Config, stdio: StdioConfig) -> Result<Ending, Fatal> 
 
 /// What a sidecar serves its host with.
 async fn sidecar(config: &Config, stdio: StdioConfig) -> Result<(Service, McpServer), Fatal> {
-    let (service, ..) = open(config, Absent::IsMade, Writes::Inline, Durability::Normal)?;
-    let account = account(config, &service).await?;
+    let vault = open(config, Opening::OrMade, Writes::Inline).await?;
+    let account = account(config, &vault).await?;
+    let service = service_of(vault);
     let seat = match &stdio.seat {
         None => None,
         Some(name) => Some(cli::find_seat(&service, &Principal::person(account.id), name).await?.id),
@@ -213,64 +227,101 @@ async fn sidecar(config: &Config, stdio: StdioConfig) -> Result<(Service, McpSer
     Ok((service, server))
 }
 
-fn open(
-    config: &Config,
-    absent: Absent,
-    writes: Writes,
-    durability: Durability,
-) -> Result<(Service, VaultStatus, Made), OpenError> {
-    let request = OpenRequest {
+async fn open(config: &Config, opening: Opening, writes: Writes) -> Result<Vault, OpenError> {
+    let store = OpenRequest {
         url: config.store.clone(),
         data_dir: config.data_dir.clone(),
+        writes,
+        make: opening == Opening::OrMade,
+    };
+    let request = VaultRequest {
+        store,
         key_dir: config.key_dir.clone(),
         key_file: config.key_file.clone(),
+        state_dir: config.state_dir.clone(),
         now: SystemClock.now(),
-        writes,
-        strict: durability == Durability::Strict,
     };
-    let opened = match absent {
-        Absent::IsMade => store::open(&request),
-        Absent::IsRefused => store::open_existing(&request),
+    let random: SharedRandom = Arc::new(SystemRandom);
+    let vault = match opening {
+        Opening::OrMade | Opening::There => vault::open(&request, random).await,
+        Opening::Outdated => vault::accept_loss(&request, random).await,
     }?;
-    if opened.made == Made::Now {
+    let VaultStatus { made, moved, store, key_file, .. } = vault.status();
+    let place = store.location.display();
+    if *made {
         console_of(config).note(&format!(
-            "Made a vault: {}\nIts key:      {}\nKeep a backup of both, apart from each other: without the key nobody can open \
+            "Made a vault: {place}\nIts key:      {}\nKeep a backup of both, apart from each other: without the key nobody can open \
              the vault.",
-            opened.status.location.display(),
-            opened.status.key_file.display()
+            key_file.display()
         ));
     }
-    let service = Service::new(opened.store, opened.keyring, Arc::new(SystemClock), Arc::new(SystemRandom));
-    Ok((service, opened.status, opened.made))
+    if let Some(copy) = moved {
+        console_of(config).note(&format!(
+            "Moved the vault to format {}: {place}\nA copy of what it was: {}\nRemove the copy once everything is as it should be.",
+            store.format,
+            copy.display()
+        ));
+    }
+    Ok(vault)
 }
 
-async fn account(config: &Config, service: &Service) -> Result<Account, Failure> {
-    let found = service.find_account(config.account.as_str()).await;
-    found.map_err(|refusal| {
-        if refusal.code() != Code::NotFound {
-            return Failure::Refused(refusal);
+fn service_of(vault: Vault) -> Service {
+    Service::new(vault, Arc::new(SystemClock), Arc::new(SystemRandom))
+}
+
+/// The account to work in. Of a vault that can't be read or is damaged it must not be said that there is none of this name.
+async fn account(config: &Config, vault: &Vault) -> Result<Account, Fatal> {
+    match find_account(&config.account, vault).await {
+        Ok(Some(account)) => Ok(account),
+        Ok(None) => {
+            let message = "there is no account of this name; `countersign account list` shows what exists, and `countersign \
+                           account add` makes one";
+            Err(Failure::Failed { code: ErrorCode::NotFound, message: message.to_owned() }.into())
         }
-        let message = "there is no account of this name; `countersign account list` shows what exists, and `countersign \
-                       account add` makes one";
-        Failure::Failed { code: Code::NotFound, message: message.to_owned() }
+        Err(cause) => Err(unreadable(cause, vault).into()),
+    }
+}
+
+async fn find_account(name: &Name, vault: &Vault) -> Result<Option<Account>, StoreError> {
+    if let Some(found) = vault.account_named(name).await? {
+        return Ok(Some(found.value));
+    }
+    // What finds an account by its name is not under its MAC, and the one that is looked for may be the damaged one.
+    let all = vault.accounts().await?;
+    if let Some((_, cause)) = all.damaged.into_iter().next() {
+        return Err(cause);
+    }
+    let is_there = all.sound.iter().any(|kept| kept.name == *name);
+    let lost = is_there || all.sound.iter().all(|kept| kept.id != vault.status().default_account);
+    let what = "an account is not where it should be";
+    if lost { Err(StoreError::Damaged { what: what.to_owned() }) } else { Ok(None) }
+}
+
+/// What went wrong with a vault that could be opened and not be read any further.
+fn unreadable(cause: StoreError, vault: &Vault) -> OpenError {
+    let path = vault.status().store.location.clone();
+    OpenError::Store(match cause {
+        StoreError::Damaged { what } => store::OpenError::Damaged { path, what },
+        StoreError::Unavailable(what) => store::OpenError::Unusable { path, what },
+        StoreError::Unknown(_) => cause.into(),
     })
 }
 
-fn session(config: &Config, service: &Service, account: &Account, status: &VaultStatus, made: Made) -> Session {
+fn session(config: &Config, service: &Service, account: Account, status: &VaultStatus) -> Session {
     Session {
         service: service.clone(),
         caller: Principal::person(account.id),
-        account: account.name.clone(),
+        account,
         vault: VaultFacts {
             vault: status.vault.to_string(),
-            backend: status.backend.clone(),
-            location: status.location.display().to_string(),
+            backend: status.store.backend.clone(),
+            location: status.store.location.display().to_string(),
             key_file: status.key_file.display().to_string(),
-            format: status.format,
+            format: status.store.format,
             slots: status.slots.clone(),
             epoch: status.epoch,
             created_at: status.created_at,
-            is_new: made == Made::Now,
+            is_new: status.made,
         },
         console: console_of(config),
     }
@@ -312,7 +363,7 @@ impl Fatal {
             // The reader went away, as `head` does when it has enough.
             Self::Failure(failure) if failure.is_closed_pipe() => return ExitCode::SUCCESS,
             Self::Failure(failure) if failure.is_usage() => EXIT_USAGE,
-            Self::Config(_) | Self::Filter(_) | Self::Open(OpenError::NoAddress) => EXIT_USAGE,
+            Self::Config(_) | Self::Filter(_) | Self::Open(OpenError::Store(store::OpenError::NoAddress)) => EXIT_USAGE,
             Self::Failure(Failure::Interrupted) => EXIT_INTERRUPTED,
             Self::Open(_) => EXIT_NO_VAULT,
             Self::Failure(_) | Self::Stdio(_) | Self::Setup(_) | Self::Serve(_) => EXIT_FAILED,
@@ -324,11 +375,13 @@ impl Fatal {
     fn body(&self) -> ErrorBody {
         let code = match self {
             Self::Failure(failure) => return failure.body(),
-            Self::Config(_) | Self::Filter(_) | Self::Open(OpenError::NoAddress) => Code::InvalidArgument,
-            Self::Open(OpenError::NoVault(_)) => Code::NotFound,
-            Self::Open(_) | Self::Stdio(_) | Self::Setup(_) | Self::Serve(_) => Code::Unavailable,
+            Self::Config(_) | Self::Filter(_) | Self::Open(OpenError::Store(store::OpenError::NoAddress)) => {
+                ErrorCode::InvalidArgument
+            }
+            Self::Open(OpenError::Store(store::OpenError::NoVault(_))) => ErrorCode::NotFound,
+            Self::Open(_) | Self::Stdio(_) | Self::Setup(_) | Self::Serve(_) => ErrorCode::Unavailable,
         };
-        ErrorBody { status: "ERROR", error: code.as_str(), message: self.to_string(), retry_after: None }
+        ErrorBody::of(code, self.to_string(), None)
     }
 }
 

@@ -11,31 +11,36 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Absent, Fatal, account, close, open, session};
+use super::{Fatal, Opening, account, close, open, service_of, session};
 use crate::{
-    config::{Config, Oauth, ServeConfig},
-    service::Service,
-    store::Writes,
+    config::{Config, Durability, Oauth, ServeConfig},
+    operations::{ListKeys, Service},
     transport::{
         cli::{self, Ending, Failure, Session},
         http::{self, Listening, OAuthSettings},
         mcp::{self, McpServer},
     },
+    vault::Writes,
 };
 
 const DAY: Duration = Duration::from_hours(24);
 
 /// The server of remote agents.
 pub(super) async fn for_remote(config: &Config, serve: &ServeConfig) -> Result<Ending, Fatal> {
-    let (service, status, made) = open(config, Absent::IsMade, Writes::Thread, serve.durability)?;
-    let account = account(config, &service).await?;
+    let vault = open(config, Opening::OrMade, Writes::Thread).await?;
+    if serve.durability == Durability::Strict {
+        vault.sync_every_commit();
+    }
+    let account = account(config, &vault).await?;
+    let status = vault.status().clone();
+    let service = service_of(vault);
     // What was deleted more than seven days ago is erased when a server starts, so that the promise does not hang on
     // somebody running the doctor.
     service.erase_expired().await.map_err(Failure::from)?;
     let mut settings = serve.http.clone();
     settings.oauth =
         serve.oauth.clone().map(|Oauth { issuer, audience }| OAuthSettings { issuer, audience, account: account.id });
-    let mut session = session(config, &service, &account, &status, made);
+    let mut session = session(config, &service, account, &status);
     let server = McpServer::for_requests(service.clone(), mcp::Reveal::Once);
     let stop = CancellationToken::new();
     // Listened for before anybody can know that the server is there, and so tell it.
@@ -83,7 +88,7 @@ async fn greet(session: &mut Session, serve: &ServeConfig, accepted: oneshot::Re
     }
     let here = format!("{}://{}", listening.scheme(), listening.address);
     let url = serve.http.public_urls.first().map_or_else(|| here.clone(), ToString::to_string);
-    let keys = session.service.list_keys(&session.caller).await;
+    let keys = session.service.perform(&session.caller, ListKeys).await;
     let terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
     let greeted = match keys {
         Ok(keys) if !keys.sound.is_empty() || !keys.damaged.is_empty() => cli::listening(session, &here),

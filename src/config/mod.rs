@@ -47,6 +47,10 @@ pub struct Flags {
     /// `COUNTERSIGN_KEY_FILE`]
     #[arg(long, global = true, value_name = "FILE")]
     key_file: Option<PathBuf>,
+    /// Folder in which this machine keeps what it last knew of its vaults, so that an old copy is noticed [default: the
+    /// platform's state directory] [env: `COUNTERSIGN_STATE_DIR`]
+    #[arg(long, global = true, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
     /// Account to work in [default: default] [env: `COUNTERSIGN_ACCOUNT`]
     #[arg(long, global = true, value_name = "NAME")]
     account: Option<OsString>,
@@ -107,6 +111,8 @@ pub struct Config {
     pub key_dir: PathBuf,
     /// The key file, if it was named; never within the data directory.
     pub key_file: Option<PathBuf>,
+    /// Where this machine keeps what it last knew of its vaults; `None`: it has no place for that.
+    pub state_dir: Option<PathBuf>,
     /// The account to work in.
     pub account: Name,
     /// How answers are written.
@@ -148,6 +154,12 @@ pub enum ConfigError {
          choose another place with --key-file or --data-dir"
     )]
     KeyInData,
+    /// What tells an old copy of the vault from the vault would be copied with it.
+    #[error(
+        "the state would lie within the data directory, where an old copy of the vault would bring an old state along; \
+         choose another place with --state-dir"
+    )]
+    StateInData,
     /// The account's name is none.
     #[error("{name} {source}")]
     Account {
@@ -204,6 +216,10 @@ impl Config {
         if holds_the_key.starts_with(&data_dir) {
             return Err(ConfigError::KeyInData);
         }
+        let state_dir = path(flags.state_dir, "--state-dir", "COUNTERSIGN_STATE_DIR")?;
+        if state_dir.as_ref().is_some_and(|folder| folder.starts_with(&data_dir)) {
+            return Err(ConfigError::StateInData);
+        }
         let store = match text(setting(flags.store, "--store", "COUNTERSIGN_STORE", variable))? {
             Some((store, written)) => address(&store, written, home)?,
             None => DEFAULT_STORE.to_owned(),
@@ -216,6 +232,7 @@ impl Config {
             store,
             key_dir: key_dir.unwrap_or_default(),
             key_file,
+            state_dir: state_dir.or_else(|| base.as_ref().map(state_dir_of)),
             account: Name::parse(&account).map_err(|source| ConfigError::Account { name: written.name(), source })?,
             format: if flags.json { Format::Json } else { Format::Text },
             log: log.map(|(filter, _)| filter).filter(|filter| !filter.trim().is_empty()),
@@ -231,11 +248,19 @@ impl StdioConfig {
     }
 }
 
-/// The first of the platform's folders for settings that is not the one for data: on macOS and Windows some coincide.
 fn key_dir(base: &BaseDirs) -> PathBuf {
+    apart_from_data(base).join(FOLDER).join(KEY_FOLDER)
+}
+
+/// Our folder in the platform's for state; where the platform has none, in the one for settings.
+fn state_dir_of(base: &BaseDirs) -> PathBuf {
+    base.state_dir().unwrap_or_else(|| apart_from_data(base)).join(FOLDER)
+}
+
+/// The first of the platform's folders for settings that is not the one for data: on macOS and Windows some coincide.
+fn apart_from_data(base: &BaseDirs) -> &Path {
     let folders = [base.config_dir(), base.preference_dir(), base.config_local_dir()];
-    let apart = folders.into_iter().find(|folder| *folder != base.data_dir());
-    apart.unwrap_or(base.config_dir()).join(FOLDER).join(KEY_FOLDER)
+    folders.into_iter().find(|folder| *folder != base.data_dir()).unwrap_or(base.config_dir())
 }
 
 /// A setting that is text.
@@ -300,6 +325,16 @@ mod tests {
 
         let apart = config_of(&["--data-dir", "/vault", "--key-file", "/vault-keys/my.key"]).unwrap();
         assert_eq!(apart.key_file, Some(PathBuf::from("/vault-keys/my.key")));
+    }
+
+    #[test]
+    fn the_state_is_kept_where_it_was_said_and_never_within_the_data_directory() {
+        let said = config_of(&["--data-dir", "/vault", "--state-dir", "/state"]).unwrap();
+        assert_eq!(said.state_dir, Some(PathBuf::from("/state")));
+        let unsaid = config_of(&["--data-dir", "/vault"]).unwrap().state_dir.unwrap();
+        assert!(unsaid.ends_with("countersign"), "{}", unsaid.display());
+        let within = config_of(&["--data-dir", "/vault", "--state-dir", "/vault/state"]);
+        assert!(matches!(within, Err(ConfigError::StateInData)));
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod count_seats;
 mod delete_secret;
 mod door;
 mod export;
+mod find_seats;
 mod get_code;
 mod get_seat;
 mod import_secrets;
@@ -53,6 +54,7 @@ pub use self::{
     delete_secret::{DeleteSecret, SecretDeleteResponse},
     door::{Access, Call, Effect, Failed, ForSeat, Operation, Spec},
     export::{Export, ExportSecrets},
+    find_seats::FindSeats,
     get_code::{GetCode, IssuedCode, TotpGetCodeResponse},
     get_seat::{GetSeat, SeatRetrieveResponse},
     import_secrets::{ImportSecrets, Imported},
@@ -73,7 +75,7 @@ pub use self::{
     verify_code::{Verification, VerifyCode, VerifyResponse},
     waiting::Patience,
 };
-pub use crate::vault::{AuditAsk, AuditReport, AuditRows, Finding};
+pub use crate::vault::{AuditAsk, AuditReport, AuditRows, Finding, Life};
 
 pub(crate) use pace::Pace;
 

@@ -26,7 +26,7 @@ pub struct ErrorBody {
 
 impl ErrorBody {
     /// An error that is no refusal of an operation.
-    pub(in crate::transport) fn of(code: ErrorCode, message: String, retry_after: Option<u64>) -> Self {
+    pub fn of(code: ErrorCode, message: String, retry_after: Option<u64>) -> Self {
         let outcome = (code == ErrorCode::Unavailable).then_some("none");
         Self { status: "ERROR", error: code.as_str(), message, retry_after, outcome }
     }

@@ -3,7 +3,7 @@
 //! Never: a decision about who may do what, a store, a key, or the clock. What is asked and answered is declared with each
 //! operation.
 
-// pub mod cli;
+pub mod cli;
 mod error;
 pub mod http;
 mod json;

@@ -1,5 +1,7 @@
 //! A change before it is made: what must still be so, the new records, and the rows of the audit log.
 
+use std::sync::atomic::Ordering;
+
 use super::{
     Kept, Vault,
     keyring::Keyring,
@@ -74,8 +76,10 @@ impl Draft<'_> {
     }
 
     /// It need not survive a power cut at once: a code that was handed out before is handed out again.
-    pub const fn soon(mut self) -> Self {
-        self.durable = Durable::Soon;
+    pub fn soon(mut self) -> Self {
+        if !self.vault.core.strict.load(Ordering::Relaxed) {
+            self.durable = Durable::Soon;
+        }
         self
     }
 

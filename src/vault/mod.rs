@@ -36,7 +36,13 @@ mod state;
 mod verify;
 mod writer;
 
-use std::{ops::Deref, sync::Arc};
+use std::{
+    ops::Deref,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 pub use self::{
     draft::{Draft, Outcome},
@@ -78,6 +84,8 @@ struct Core {
     random: SharedRandom,
     writer: Arc<Writer>,
     status: VaultStatus,
+    /// Every commit is durable before it is answered.
+    strict: AtomicBool,
 }
 
 /// Something that was read, and the proof of what was read: a change of it happens only if it is still so.
@@ -142,6 +150,11 @@ impl Vault {
     /// The facts that `vault status` prints.
     pub fn status(&self) -> &VaultStatus {
         &self.core.status
+    }
+
+    /// From now on every commit survives a power cut before it is answered, also one that hands a code out again.
+    pub fn sync_every_commit(&self) {
+        self.core.strict.store(true, Ordering::Relaxed);
     }
 
     /// What is kept of an API key.

@@ -2,7 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -196,7 +196,7 @@ impl Opening {
         let head = durable_head(store.as_ref(), &keyring).await.map_err(at(&status.store.location))?;
         let writer = Arc::new(Writer::new(Arc::clone(&store), Arc::clone(&keyring), Arc::clone(&random), state, head));
         writer.note_open().await;
-        Ok(Vault { core: Arc::new(Core { store, keyring, random, writer, status }) })
+        Ok(Vault { core: Arc::new(Core { store, keyring, random, writer, status, strict: AtomicBool::new(false) }) })
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{
         audit::{AuditEntry, ChainHead},
         time::Timestamp,
     },
-    store::{AuditQuery, Cursor, Index, Kind, Prune, Put, RecordKey, StoreError},
+    store::{AuditQuery, AuditRecord, Cursor, Index, Kind, Prune, Put, RecordKey, StoreError},
 };
 
 /// Rows that one commit of a pruning removes.
@@ -23,12 +23,23 @@ const PRUNED_AT_ONCE: u64 = 10_000;
 pub struct AuditReport {
     /// How many rows were checked.
     pub rows: u64,
-    /// The first and last number of each chain's rows.
+    /// The first and last number of each chain's rows, as far as they were checked.
     pub spans: Vec<(u32, u64, u64)>,
     /// How many anchors were compared with a row. Those below what was pruned can't be.
     pub anchors: u64,
     /// What is wrong, and in which chain; `None`: nothing.
     pub finding: Option<(u32, Finding)>,
+}
+
+impl AuditReport {
+    /// Counts a row that was checked. Rows of a chain come one after the other.
+    fn count(&mut self, row: &AuditRecord) {
+        self.rows += 1;
+        match self.spans.last_mut() {
+            Some((chain, _, last)) if *chain == row.chain => *last = row.seq,
+            _ => self.spans.push((row.chain, row.seq, row.seq)),
+        }
+    }
 }
 
 /// What is wrong with a chain of the audit log, at the first place where it is.
@@ -121,13 +132,10 @@ impl Vault {
                 if let Some(finding) = contradiction(&at, &awaited, report) {
                     return Ok(Some(finding));
                 }
-                report.rows += 1;
+                report.count(record);
             }
             let Some(next) = page.next else { break };
             query.after = next;
-        }
-        if at.seq > base.seq {
-            report.spans.push((chain, base.seq.saturating_add(1), at.seq));
         }
         let cut = awaited.iter().map(|(head, _)| head.seq).filter(|seq| *seq > at.seq).min();
         let lost = noted.is_none_or(|head| head.seq < base.seq);

@@ -23,13 +23,13 @@ use countersign::{
         principal::Principal,
         time::Timestamp,
     },
+    operations::{ErrorCode, GetCode, Registration, Service, VerifyAudit},
     random::SystemRandom,
-    service::{Code, CodeRequest, Registration, Service},
 };
 use serde::{Deserialize, Serialize};
 use stateright::semantics::{ConsistencyTester, LinearizabilityTester, SequentialSpec};
 
-use crate::kit::{HandClock, Vault, open_in};
+use crate::kit::{HandClock, Vault, alone_at_once, open_in};
 
 const START: i64 = 1_795_305_600;
 const PERIOD: i64 = 30;
@@ -164,7 +164,7 @@ fn no_step_goes_to_two_callers() {
         check_history(secret, &events);
         check_busy(secret, &events, &moves);
     }
-    runtime.block_on(check_trail(&vault));
+    runtime.block_on(check_audit_log(&vault));
 }
 
 async fn register(vault: &Vault, count: usize) -> Vec<String> {
@@ -254,8 +254,8 @@ fn worker() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let opened = open_in(&orders.dir, clock.now());
-        let caller = Principal::person(opened.status.default_account);
-        let service = Service::new(opened.store, opened.keyring, clock.clone(), Arc::new(SystemRandom));
+        let caller = Principal::person(opened.status().default_account);
+        let service = Service::new(opened, clock.clone(), Arc::new(SystemRandom));
         let ids: Arc<Vec<SecretId>> = Arc::new(orders.secrets.iter().map(|id| id.parse().unwrap()).collect());
         let mut callers = tokio::task::JoinSet::new();
         for nth in 0..orders.callers {
@@ -279,11 +279,11 @@ async fn call_for_ever(
         let ask = if dice.one_in(6) { Ask::Plain } else { Ask::SingleUse };
         let event = |end, clock: &FileClock| Event { at: micros(), caller, secret, ask, end, clock: clock.seconds() };
         say(&event(None, &clock));
-        let request = CodeRequest { single_use: ask == Ask::SingleUse, max_wait: Some(0), ..CodeRequest::default() };
-        let end = match service.get_code(&person, ids[secret], &request, &()).await {
+        let request = GetCode { single_use: ask == Ask::SingleUse, ..alone_at_once(ids[secret]) };
+        let end = match service.perform(&person, request).await {
             Ok(issued) => End::Given(issued.step.0),
             Err(refusal) => {
-                assert_eq!(refusal.code(), Code::Busy, "{refusal}");
+                assert_eq!(refusal.code(), ErrorCode::Busy, "{refusal}");
                 End::Busy
             }
         };
@@ -348,12 +348,12 @@ fn steps_during(before: &[Event], ended: &Event, moves: &[Move]) -> RangeInclusi
     *steps.iter().min().unwrap()..=*steps.iter().max().unwrap()
 }
 
-/// After all those kills the trail is whole.
-async fn check_trail(vault: &Vault) {
-    let report = vault.service.verify_trail(&vault.person, &[]).await.unwrap();
+/// After all those kills the audit log is whole.
+async fn check_audit_log(vault: &Vault) {
+    let report = vault.service.perform(&vault.person, VerifyAudit::default()).await.unwrap();
     assert_eq!(report.finding, None);
     let filter = AuditFilter { action: Some(Action::CodeGet), ..AuditFilter::default() };
-    let rows = vault.service.read_trail(&vault.person, filter).await.unwrap();
+    let rows = vault.rows(filter).await;
     assert!(rows.iter().any(|row| row.entry.outcome == Outcome::Ok));
 }
 

@@ -7,19 +7,19 @@
 )]
 
 mod architecture;
-// Until the command line is back: canary, cli, fleet, readme, seed_memory. The store's and the vault's tests run in `house`.
-// mod canary;
-// mod cli;
-// #[cfg(unix)]
-// mod fleet;
+mod canary;
+mod cli;
+#[cfg(unix)]
+mod fleet;
 mod http;
 mod kit;
 mod mcp;
-// #[cfg(unix)]
-// mod readme;
-// #[cfg(target_os = "linux")]
-// mod seed_memory;
+#[cfg(unix)]
+mod readme;
+#[cfg(target_os = "linux")]
+mod seed_memory;
 mod service;
-// #[cfg(unix)]
-// mod sqlite;
-// mod store;
+#[cfg(unix)]
+mod sqlite;
+mod store;
+mod vault;

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::{Ending, Failure, Session, output::Table};
 use crate::{
     domain::{account::Account, text::Name},
-    transport::wire::{OK, SecretDeleteResponse},
+    operations::{AddAccount, ListAccounts, RemoveAccount, SecretDeleteResponse, answers::OK},
 };
 
 /// What can be done with accounts.
@@ -58,20 +58,20 @@ struct AccountsAnswer {
 
 pub(super) async fn run(command: Command, session: &mut Session) -> Result<Ending, Failure> {
     match command {
-        Command::Add { name } => add(&name, session).await,
+        Command::Add { name } => add(name, session).await,
         Command::List => list(session).await,
         Command::Rm { name, yes } => {
             session.console.confirm("Remove this account with its seats and keys?", yes.into())?;
-            session.service.remove_account(&session.caller, &name).await?;
+            session.perform(RemoveAccount { name }).await?;
             session.console.answer(&SecretDeleteResponse { status: OK }, |console| console.line("removed"))?;
             Ok(Ending::Done)
         }
     }
 }
 
-async fn add(name: &str, session: &mut Session) -> Result<Ending, Failure> {
-    Name::parse(name).map_err(|problem| Failure::Usage(format!("an account's name {problem}")))?;
-    let account = session.service.add_account(&session.caller, name).await?;
+async fn add(name: String, session: &mut Session) -> Result<Ending, Failure> {
+    Name::parse(&name).map_err(|problem| Failure::Usage(format!("an account's name {problem}")))?;
+    let account = session.perform(AddAccount { name }).await?;
     let answer = AccountAnswer { account: AccountView::from(&account), status: OK };
     session.console.answer(&answer, |console| {
         console.facts(&[("name", &answer.account.name), ("created", &answer.account.created_at)])
@@ -80,7 +80,7 @@ async fn add(name: &str, session: &mut Session) -> Result<Ending, Failure> {
 }
 
 async fn list(session: &mut Session) -> Result<Ending, Failure> {
-    let accounts = session.service.list_accounts(&session.caller).await?;
+    let accounts = session.perform(ListAccounts).await?;
     let now = session.service.now();
     let answer = AccountsAnswer { accounts: accounts.iter().map(AccountView::from).collect(), status: OK };
     session.console.answer(&answer, |console| {

@@ -1,4 +1,5 @@
-//! Anchors: where the trail ended at some time, kept outside, so that somebody who cuts rows off its end is found out.
+//! Anchors: where the chains of the audit log ended at some time, kept outside, so that somebody who cuts rows off an end
+//! is found out.
 
 use std::{fs::OpenOptions, io::Write as _, path::PathBuf, time::Duration};
 
@@ -24,17 +25,20 @@ pub struct VerifyArgs {
 /// What an anchor takes.
 #[derive(Debug, Args)]
 pub struct HeadArgs {
-    /// Append the anchor to this file instead of printing it
+    /// Append the anchors to this file instead of printing them
     #[arg(long, value_name = "FILE")]
     append: Option<PathBuf>,
-    /// Go on, with an anchor every so often (such as 60s) whenever the trail has grown
+    /// Go on, with an anchor every so often (such as 60s) whenever the audit log has grown
     #[arg(long, value_name = "SPAN")]
     every: Option<String>,
 }
 
-/// A line of a file of anchors. Its field names never change.
+/// A line of a file of anchors: where one chain ended. Its field names never change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Anchor {
+    /// The chain. Anchors from before there were several are of the first one.
+    #[serde(default)]
+    chain: u32,
     /// Number of the last row.
     seq: u64,
     /// Its keyed hash, in hexadecimal.
@@ -45,12 +49,12 @@ pub(super) struct Anchor {
 
 impl Anchor {
     pub(super) fn of(head: ChainHead, at: Timestamp) -> Self {
-        Self { seq: head.seq, mac: data_encoding::HEXLOWER.encode(&head.mac), at: at.to_string() }
+        Self { chain: head.chain, seq: head.seq, mac: data_encoding::HEXLOWER.encode(&head.mac), at: at.to_string() }
     }
 
     fn head(&self) -> Option<ChainHead> {
         let mac = data_encoding::HEXLOWER_PERMISSIVE.decode(self.mac.as_bytes()).ok()?;
-        Some(ChainHead { seq: self.seq, mac: mac.try_into().ok()? })
+        Some(ChainHead { chain: self.chain, seq: self.seq, mac: mac.try_into().ok()? })
     }
 }
 
@@ -67,25 +71,26 @@ pub(super) fn read(args: &VerifyArgs, console: &mut Console) -> Result<Vec<Chain
         .collect()
 }
 
-/// Prints or appends where the trail ends.
+/// Prints or appends where each chain ends.
 pub(super) async fn head(args: &HeadArgs, session: &mut Session) -> Result<Ending, Failure> {
     let every = args.every.as_deref().map(|text| times::span("--every", text)).transpose()?;
     if every.is_some_and(|every| every < EVERY_MIN) {
         return Err(Failure::Usage("--every must be 1s at least".to_owned()));
     }
-    let mut written = None;
+    let mut written = Vec::new();
     loop {
-        let head = session.service.trail_head(&session.caller).await?;
-        if written != Some(head) {
-            let anchor = Anchor::of(head, session.service.now());
+        let heads = session.service.audit_heads().await?;
+        let now = session.service.now();
+        let anchors = heads.iter().filter(|head| !written.contains(*head)).map(|head| Anchor::of(*head, now));
+        for anchor in anchors {
             if let Some(path) = &args.append {
                 append(path, &anchor).map_err(|cause| Failure::unwritten("--append", &cause))?;
             } else {
                 session.console.json_line(&anchor)?;
                 session.console.flush()?;
             }
-            written = Some(head);
         }
+        written = heads;
         match every {
             Some(every) => tokio::time::sleep(every).await,
             None => return Ok(Ending::Done),
@@ -108,17 +113,26 @@ mod tests {
 
     #[test]
     fn an_anchor_reads_back_as_the_head_it_was_made_of() {
-        let head = ChainHead { seq: 7, mac: [0xAB; 32] };
+        let head = ChainHead { chain: 3, seq: 7, mac: [0xAB; 32] };
         let line = serde_json::to_string(&Anchor::of(head, Timestamp::from_seconds(0))).unwrap();
 
-        assert!(line.starts_with(r#"{"seq":7,"mac":"abab"#), "{line}");
+        assert!(line.starts_with(r#"{"chain":3,"seq":7,"mac":"abab"#), "{line}");
         assert_eq!(serde_json::from_str::<Anchor>(&line).unwrap().head(), Some(head));
+    }
+
+    #[test]
+    fn an_anchor_from_before_there_were_chains_is_one_of_the_first() {
+        let line = format!(r#"{{"seq":7,"mac":"{}","at":"2026-11-22T08:30:00.000Z"}}"#, "ab".repeat(32));
+
+        let read = serde_json::from_str::<Anchor>(&line).unwrap().head();
+
+        assert_eq!(read, Some(ChainHead { chain: 0, seq: 7, mac: [0xAB; 32] }));
     }
 
     #[test]
     fn a_short_or_foreign_hash_is_no_anchor() {
         for mac in ["", "abab", "zz", &"ab".repeat(33)] {
-            assert_eq!(Anchor { seq: 1, mac: mac.to_owned(), at: String::new() }.head(), None);
+            assert_eq!(Anchor { chain: 0, seq: 1, mac: mac.to_owned(), at: String::new() }.head(), None);
         }
     }
 }

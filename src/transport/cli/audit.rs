@@ -4,18 +4,21 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::{
-    Ending, Failure, Session, anchors, names,
+    Ending, Failure, Session, anchors,
+    audit_table::{self, Names},
+    names,
     numbers::{code_digits, counted, counted_len, whole},
     seat, times,
-    trail_table::{self, Names},
 };
 use crate::{
     domain::{
-        audit::{Action, AuditFilter, AuditRow},
+        audit::{Action, AuditCursor, AuditFilter, AuditRow, ChainHead},
         limits::{PAGE_ROWS_MAX, TRAIL_DAYS_MIN},
     },
-    service::{AuditReport, Code},
-    transport::wire::{self, AuditListResponse, OK},
+    operations::{
+        self, AuditAsk, AuditReport, AuditRows, ErrorCode, PruneAudit, ReadAudit, ReadWholeAudit, Refusal, TraceCode,
+        VerifyAudit, answers::OK,
+    },
 };
 
 /// Rows that are shown unless a person says otherwise.
@@ -25,7 +28,7 @@ const EXPORT_ROWS: u32 = 1000;
 /// Bytes of a code that is read: more than any code has, with spaces and a line's end.
 const CODE_BYTES_MAX: usize = 64;
 
-/// What can be done with the trail.
+/// What can be done with the audit log.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// List the newest rows, oldest of them first
@@ -34,13 +37,13 @@ pub enum Command {
         alias = "ls"
     )]
     List(ListArgs),
-    /// Check every row, the numbering, the end, and anchors. Exit status 1 at the first bad row
+    /// Check every row, the numbering, the ends of each chain, and anchors. Exit status 1 at the first bad row
     #[command(after_help = "Examples:\n  countersign audit verify\n  countersign audit verify --anchors anchors.jsonl")]
     Verify(anchors::VerifyArgs),
     /// Print all rows, one JSON document a line
     #[command(after_help = "Examples:\n  countersign audit export --since 7d")]
     Export(ExportArgs),
-    /// Print where the trail ends: an anchor to keep outside, which finds out a cut
+    /// Print where each chain of the audit log ends: anchors to keep outside, which find out a cut
     #[command(
         after_help = "Examples:\n  countersign audit head --append anchors.jsonl\n  countersign audit head --append anchors.jsonl --every 60s"
     )]
@@ -119,11 +122,28 @@ struct VerifyAnswer {
     /// What is wrong, at the first place where it is.
     finding: Option<String>,
     rows: u64,
+    /// The chain in which it is wrong, if that is not the first one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    chain: Option<u32>,
+    /// The first and the last row of the first chain.
     first: Option<u64>,
     last: Option<u64>,
-    /// How many it was checked against.
+    /// How many were given.
     anchors: usize,
-    head: anchors::Anchor,
+    /// How many of them name a row that is there. The others are of rows that were pruned.
+    anchors_compared: u64,
+    /// Where the first chain ends.
+    head: Option<anchors::Anchor>,
+    /// Where the others end; absent if there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    other_heads: Vec<anchors::Anchor>,
+    status: &'static str,
+}
+
+/// Rows, for programs.
+#[derive(Serialize)]
+struct RowsAnswer {
+    rows: Vec<operations::AuditRow>,
     status: &'static str,
 }
 
@@ -138,7 +158,7 @@ struct PruneAnswer {
 #[derive(Serialize)]
 struct TraceAnswer {
     from_us: bool,
-    rows: Vec<wire::AuditRow>,
+    rows: Vec<operations::AuditRow>,
     status: &'static str,
 }
 
@@ -154,78 +174,119 @@ pub(super) async fn run(command: Command, session: &mut Session) -> Result<Endin
 }
 
 async fn list(args: ListArgs, session: &mut Session) -> Result<Ending, Failure> {
-    let everybody = args.filter.all_accounts;
     if args.limit > PAGE_ROWS_MAX {
         let problem = format!("--limit must be 0 to {PAGE_ROWS_MAX}; `countersign audit export` has every row");
         return Err(Failure::Usage(problem));
     }
-    let filter = AuditFilter { limit: Some(args.limit), newest: true, ..filter(args.filter, session).await? };
-    let rows = read(filter, everybody, session).await?;
+    let mut pages = Pages::of(args.filter, session).await?.newest();
+    let mut rows = Vec::new();
+    // A page may be short, also empty, although there is more.
+    while rows.len() < args.limit as usize
+        && let Some(page) = pages.next(args.limit.saturating_sub(counted_rows(&rows)), session).await?
+    {
+        rows.extend(page);
+    }
+    rows.reverse();
     let now = session.service.now();
-    let answer = AuditListResponse { rows: rows.iter().map(wire::AuditRow::from).collect(), status: OK };
+    let answer = RowsAnswer { rows: rows.iter().map(operations::AuditRow::from).collect(), status: OK };
     let names = Names::known(session).await;
-    session.console.answer(&answer, |console| trail_table::write(&rows, &names, now, console))?;
+    session.console.answer(&answer, |console| audit_table::write(&rows, &names, now, console))?;
     if rows.is_empty() {
         session.console.note("No rows match.");
     }
     Ok(Ending::Done)
 }
 
+fn counted_rows(rows: &[AuditRow]) -> u32 {
+    u32::try_from(rows.len()).unwrap_or(u32::MAX)
+}
+
+/// Prints rows as they are read: a page of them at a time is held.
 async fn export(args: ExportArgs, session: &mut Session) -> Result<Ending, Failure> {
-    let everybody = args.filter.all_accounts;
-    let filter = filter(args.filter, session).await?;
-    let mut after = 0;
-    let mut all = Vec::new();
-    loop {
-        let page = AuditFilter { after, limit: Some(EXPORT_ROWS), ..filter.clone() };
-        let rows = read(page, everybody, session).await?;
-        let Some(last) = rows.last() else { break };
-        after = last.seq;
-        let rows = rows.iter().map(wire::AuditRow::from);
-        if session.console.is_json() {
-            all.extend(rows);
-        } else {
-            for row in rows {
+    let mut pages = Pages::of(args.filter, session).await?;
+    let json = session.console.is_json();
+    let mut first = true;
+    if json {
+        session.console.text("{\"rows\":[")?;
+    }
+    while let Some(rows) = pages.next(EXPORT_ROWS, session).await? {
+        for row in rows.iter().map(operations::AuditRow::from) {
+            if !json {
                 session.console.json_line(&row)?;
+                continue;
             }
+            if !std::mem::take(&mut first) {
+                session.console.text(",")?;
+            }
+            session.console.json(&row)?;
         }
     }
-    if session.console.is_json() {
-        session.console.document(&AuditListResponse { rows: all, status: OK })?;
+    if json {
+        session.console.line(&format!("],\"status\":\"{OK}\"}}"))?;
     }
     Ok(Ending::Done)
 }
 
 async fn verify(args: &anchors::VerifyArgs, session: &mut Session) -> Result<Ending, Failure> {
     let anchors = anchors::read(args, &mut session.console)?;
-    let AuditReport { rows, span, head, finding } = session.service.verify_trail(&session.caller, &anchors).await?;
+    let report = session.perform(VerifyAudit { anchors: anchors.clone() }).await?;
+    let AuditReport { rows, spans, anchors: anchors_compared, finding } = report;
+    let now = session.service.now();
+    let heads = match (session.service.audit_heads().await, &finding) {
+        (Ok(heads), _) => heads,
+        // What is wrong there is what was found.
+        (Err(_), Some(_)) => Vec::new(),
+        (Err(refusal), None) => return Err(refusal.into()),
+    };
+    let anchor = |head: &ChainHead| anchors::Anchor::of(*head, now);
+    let span = spans.iter().find(|(chain, ..)| *chain == 0);
     let answer = VerifyAnswer {
         valid: finding.is_none(),
-        finding: finding.map(|finding| finding.to_string()),
+        finding: finding.map(|(_, finding)| finding.to_string()),
         rows,
-        first: span.map(|(first, _)| first),
-        last: span.map(|(_, last)| last),
+        chain: finding.map(|(chain, _)| chain).filter(|chain| *chain != 0),
+        first: span.map(|(_, first, _)| *first),
+        last: span.map(|(.., last)| *last),
         anchors: anchors.len(),
-        head: anchors::Anchor::of(head, session.service.now()),
+        anchors_compared,
+        head: heads.iter().find(|head| head.chain == 0).map(anchor),
+        other_heads: heads.iter().filter(|head| head.chain != 0).map(anchor).collect(),
         status: OK,
     };
-    session.console.answer(&answer, |console| {
-        let rows = match span {
-            Some((first, last)) => format!("{}, {first} to {last}", counted(rows, "row")),
-            None => "no rows".to_owned(),
-        };
-        match &answer.finding {
-            None => console.line(&format!("sound: {rows}, {}", counted_len(anchors.len(), "anchor"))),
-            Some(finding) => console.line(&format!("not sound: {finding} (sound before it: {rows})")),
+    let rows = told_rows(rows, &spans);
+    session.console.answer(&answer, |console| match &answer.finding {
+        None => console.line(&format!("sound: {rows}, {}", told_anchors(&answer))),
+        Some(finding) => {
+            let place = answer.chain.map(|chain| format!("chain {chain}: ")).unwrap_or_default();
+            console.line(&format!("not sound: {place}{finding} (sound before it: {rows})"))
         }
     })?;
     Ok(if answer.valid { Ending::Done } else { Ending::No })
 }
 
+/// How many rows were sound, and which.
+fn told_rows(rows: u64, spans: &[(u32, u64, u64)]) -> String {
+    match spans {
+        [] => "no rows".to_owned(),
+        [(0, first, last)] => format!("{}, {first} to {last}", counted(rows, "row")),
+        chains => format!("{} in {}", counted(rows, "row"), counted_len(chains.len(), "chain")),
+    }
+}
+
+fn told_anchors(answer: &VerifyAnswer) -> String {
+    let given = counted_len(answer.anchors, "anchor");
+    match answer.anchors_compared {
+        compared if compared < answer.anchors as u64 => {
+            format!("{given}, of which {compared} could be compared: the others are of rows that were pruned")
+        }
+        _ => given,
+    }
+}
+
 async fn prune(before: &str, yes: bool, session: &mut Session) -> Result<Ending, Failure> {
     let before = times::past("--before", before, session.service.now())?;
     session.console.confirm(&format!("Remove all rows before {before} for good?"), yes.into())?;
-    let pruned = session.service.prune_trail(&session.caller, before).await?;
+    let pruned = session.perform(PruneAudit { before }).await?;
     let answer = PruneAnswer { pruned, status: OK };
     session.console.answer(&answer, |console| console.line(&format!("{} removed", counted(pruned, "row"))))?;
     if pruned == 0 {
@@ -245,24 +306,59 @@ async fn trace(secret: Option<&str>, stdin: bool, session: &mut Session) -> Resu
         session.console.ask_hidden("Code (hidden): ", "use --stdin").await?
     };
     let digits = code_digits(&typed).ok_or_else(|| Failure::Usage("the code must be 6 or 8 digits".to_owned()))?;
-    let rows = session.service.trace_code(&session.caller, secret, &digits).await?;
+    let rows = session.perform(TraceCode { digits, secret, since: None }).await?;
     let now = session.service.now();
-    let answer =
-        TraceAnswer { from_us: !rows.is_empty(), rows: rows.iter().map(wire::AuditRow::from).collect(), status: OK };
+    let answer = TraceAnswer {
+        from_us: !rows.is_empty(),
+        rows: rows.iter().map(operations::AuditRow::from).collect(),
+        status: OK,
+    };
     let names = Names::known(session).await;
-    session.console.answer(&answer, |console| trail_table::write(&rows, &names, now, console))?;
+    session.console.answer(&answer, |console| audit_table::write(&rows, &names, now, console))?;
     if rows.is_empty() {
         session.console.note("This code was not given out here.");
     }
     Ok(if answer.from_us { Ending::Done } else { Ending::No })
 }
 
-async fn read(filter: AuditFilter, everybody: bool, session: &Session) -> Result<Vec<AuditRow>, Failure> {
-    Ok(if everybody {
-        session.service.read_whole_trail(&session.caller, filter).await?
-    } else {
-        session.service.read_trail(&session.caller, filter).await?
-    })
+/// Rows that match a filter, page by page.
+struct Pages {
+    filter: AuditFilter,
+    /// Of every account.
+    everybody: bool,
+    newest: bool,
+    from: Option<AuditCursor>,
+    ended: bool,
+}
+
+impl Pages {
+    async fn of(args: FilterArgs, session: &mut Session) -> Result<Self, Failure> {
+        let everybody = args.all_accounts;
+        let filter = filter(args, session).await?;
+        Ok(Self { filter, everybody, newest: false, from: None, ended: false })
+    }
+
+    /// From the newest row back.
+    fn newest(self) -> Self {
+        Self { newest: true, ..self }
+    }
+
+    /// The next page, of so many rows at most; `None` after the last one.
+    async fn next(&mut self, limit: u32, session: &Session) -> Result<Option<Vec<AuditRow>>, Refusal> {
+        if self.ended {
+            return Ok(None);
+        }
+        let page = AuditAsk { from: self.from.take(), limit, newest: self.newest };
+        let filter = self.filter.clone();
+        let AuditRows { rows, next } = if self.everybody {
+            session.perform(ReadWholeAudit { filter, page }).await?
+        } else {
+            session.perform(ReadAudit { filter, page }).await?
+        };
+        self.ended = next.is_none();
+        self.from = next;
+        Ok(Some(rows))
+    }
 }
 
 async fn filter(args: FilterArgs, session: &mut Session) -> Result<AuditFilter, Failure> {
@@ -287,7 +383,7 @@ async fn filter(args: FilterArgs, session: &mut Session) -> Result<AuditFilter, 
         None => None,
         // Rows remember a key that is gone.
         Some(name) => Some(match (names::key(session, name).await, name.trim().parse()) {
-            (Err(Failure::Failed { code: Code::NotFound, .. }), Ok(id)) => id,
+            (Err(Failure::Failed { code: ErrorCode::NotFound, .. }), Ok(id)) => id,
             (found, _) => found?.id,
         }),
     };
@@ -304,10 +400,10 @@ async fn filter(args: FilterArgs, session: &mut Session) -> Result<AuditFilter, 
 
 /// E-mail addresses and subjects go with their seat; rows keep its id alone.
 fn gone(failure: Failure) -> Failure {
-    if !matches!(&failure, Failure::Failed { code: Code::NotFound, .. }) {
+    if !matches!(&failure, Failure::Failed { code: ErrorCode::NotFound, .. }) {
         return failure;
     }
     let message = "no seat has this id, auth_subject, e-mail address or name; rows know a seat that was removed by its whole id \
                    alone";
-    Failure::Failed { code: Code::NotFound, message: message.to_owned() }
+    Failure::Failed { code: ErrorCode::NotFound, message: message.to_owned() }
 }

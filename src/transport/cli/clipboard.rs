@@ -9,7 +9,7 @@ use std::{
 use data_encoding::BASE64;
 
 use super::{Failure, output::Console};
-use crate::service::Code;
+use crate::operations::ErrorCode;
 
 /// Programs that put their standard input on the clipboard, with their arguments. Where there is no clipboard for one, it fails.
 const TOOLS: [(&str, &[&str]); 5] = [
@@ -32,7 +32,7 @@ pub(super) fn copy(code: &str, console: &mut Console) -> Result<&'static str, Fa
     }
     let message = "there is no clipboard here: neither a terminal nor one of pbcopy, clip.exe, wl-copy, xclip and xsel; leave \
                    out --copy";
-    Err(Failure::Failed { code: Code::Unavailable, message: message.to_owned() })
+    Err(Failure::Failed { code: ErrorCode::Unavailable, message: message.to_owned() })
 }
 
 /// The code goes by a pipe: arguments can be seen by every process. What the program says is not for this answer.

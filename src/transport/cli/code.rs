@@ -8,14 +8,13 @@ use clap::Args;
 use super::{
     Ending, Failure, Session, clipboard, live,
     names::{self, Among, SecretName},
-    numbers::{code_digits, whole},
+    numbers::{code_digits, whole, within},
     output::{cut, width},
     seat,
 };
 use crate::{
     domain::{secret::TotpSecret, time::Timestamp, totp::Step},
-    service::{CodeRequest, IssuedCode, Patience},
-    transport::wire::{OK, TotpGetCodeResponse, VerifyResponse},
+    operations::{GetCode, IssuedCode, Patience, TotpGetCodeResponse, VerifyCode, VerifyResponse},
 };
 
 /// Cells of the bar that runs out beside a watched code.
@@ -79,30 +78,30 @@ pub(super) async fn show(args: CodeArgs, session: &mut Session) -> Result<Ending
         return show_all(&args, session).await;
     }
     let secret = names::secret(session, &args.secret.join(" "), Among::Live).await?;
-    let request = CodeRequest {
-        min_validity: args.min_validity,
+    let request = GetCode {
+        secret_id: secret.id,
+        min_validity: within("min_validity", args.min_validity)?,
         single_use: args.single_use,
-        max_wait: args.max_wait,
-        seat: seat::id_for_use(session, args.seat).await?,
+        max_wait: within("max_wait", args.max_wait)?,
+        seat_id: seat::id_for_use(session, args.seat).await?,
         purpose: args.purpose,
     };
     if args.watch {
         return watch(&secret, &request, session).await;
     }
-    let issued = awaited(&secret, &request, session).await?;
+    let issued = awaited(request, session).await?;
+    let (left, answer) = (issued.expires_in, TotpGetCodeResponse::from(issued));
     if args.copy {
-        let copied = clipboard::copy(issued.code.digits(), &mut session.console)?;
-        let left = issued.expires_in;
+        let copied = clipboard::copy(answer.code.as_str(), &mut session.console)?;
         session.console.note(&format!("Copied the code to {copied}; it lives for {left} s."));
         if !session.console.is_json() {
             return Ok(Ending::Done);
         }
     }
-    let left =
-        if session.console.looks().out.terminal { format!("  {} s left", issued.expires_in) } else { String::new() };
-    session.console.answer(&TotpGetCodeResponse::from(&issued), |console| {
-        console.part(issued.code.digits())?;
-        console.line(&left)
+    let told = if session.console.looks().out.terminal { format!("  {left} s left") } else { String::new() };
+    session.console.answer(&answer, |console| {
+        console.part(answer.code.as_str())?;
+        console.line(&told)
     })?;
     Ok(Ending::Done)
 }
@@ -123,10 +122,10 @@ async fn show_all(args: &CodeArgs, session: &mut Session) -> Result<Ending, Fail
 }
 
 /// Waits for a code. An interruption lets go of the wait in order, so that a reserved step is given back.
-async fn awaited(secret: &TotpSecret, request: &CodeRequest, session: &mut Session) -> Result<IssuedCode, Failure> {
+async fn awaited(request: GetCode, session: &mut Session) -> Result<IssuedCode, Failure> {
     let terminal = session.console.looks().notes.terminal;
     let patience: &dyn Patience = if terminal { &Countdown } else { &() };
-    let issued = session.service.get_code(&session.caller, secret.id, request, patience);
+    let issued = session.service.perform_for(&session.caller, request, patience);
     let issued = tokio::select! {
         // In this order an interruption is listened for before anything is reserved.
         biased;
@@ -140,10 +139,10 @@ async fn awaited(secret: &TotpSecret, request: &CodeRequest, session: &mut Sessi
 }
 
 /// Shows every code as it comes, until the process is interrupted.
-async fn watch(secret: &TotpSecret, request: &CodeRequest, session: &mut Session) -> Result<Ending, Failure> {
+async fn watch(secret: &TotpSecret, request: &GetCode, session: &mut Session) -> Result<Ending, Failure> {
     let looks = session.console.looks().out;
     loop {
-        let issued = session.service.get_code(&session.caller, secret.id, request, &()).await?;
+        let issued = session.perform(request.clone()).await?;
         let rotates = rotates_at(secret, issued.step);
         if !looks.terminal {
             session.console.line(issued.code.digits())?;
@@ -211,11 +210,11 @@ pub(super) async fn verify(args: &VerifyArgs, session: &mut Session) -> Result<E
     } else {
         session.console.ask_hidden("Code (hidden): ", "use --stdin").await?
     };
-    // As apps show it: `123 456`. What is no code at all the service refuses, in the audit log.
-    let typed = code_digits(&typed).unwrap_or(typed);
-    let seat = seat::id_for_use(session, args.seat.clone()).await?;
-    let verified = session.service.verify_code(&session.caller, secret.id, &typed, seat.as_deref()).await?;
-    let answer = VerifyResponse { status: OK, valid: verified.valid };
+    // As apps show it: `123 456`. What is no code at all is refused in the audit log.
+    let code = code_digits(&typed).unwrap_or(typed);
+    let seat_id = seat::id_for_use(session, args.seat.clone()).await?;
+    let verified = session.perform(VerifyCode { secret_id: secret.id, code, seat_id }).await?;
+    let answer = VerifyResponse::from(verified);
     session.console.answer(&answer, |console| console.line(if answer.valid { "valid" } else { "not valid" }))?;
     Ok(if answer.valid { Ending::Done } else { Ending::No })
 }

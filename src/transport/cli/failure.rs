@@ -3,8 +3,8 @@
 use std::io;
 
 use crate::{
-    service::{Code, Refusal},
-    transport::wire::ErrorBody,
+    operations::{ErrorCode, Refusal},
+    transport::ErrorBody,
 };
 
 /// A command that answered.
@@ -12,24 +12,24 @@ use crate::{
 pub enum Ending {
     /// It was done, or the answer is yes.
     Done,
-    /// The answer is no: a wrong code, a broken trail, a problem found.
+    /// The answer is no: a wrong code, a broken audit log, a problem found.
     No,
 }
 
 /// A command that could not answer. No text in here quotes what was typed or read.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// The service refused.
+    /// An operation was refused.
     #[error("{}", in_flags(.0))]
     Refused(#[from] Refusal),
     /// What was typed can't be meant.
     #[error("{0}")]
     Usage(String),
-    /// It failed before the service was asked.
+    /// It failed before an operation was asked for.
     #[error("{message}")]
     Failed {
         /// The stable word.
-        code: Code,
+        code: ErrorCode,
         /// What is wrong, and what to do.
         message: String,
     },
@@ -44,7 +44,7 @@ pub enum Failure {
 impl Failure {
     /// A value or a file that is not what it should be.
     pub(super) fn invalid(message: impl Into<String>) -> Self {
-        Self::Failed { code: Code::InvalidArgument, message: message.into() }
+        Self::Failed { code: ErrorCode::InvalidArgument, message: message.into() }
     }
 
     /// A file that can't be read. The flag stands for it: a seed may have been typed where its name belongs.
@@ -61,7 +61,7 @@ impl Failure {
     pub(super) fn unseen(self, what: &str, remedy: &str) -> Self {
         match self {
             Self::Output(cause) => Self::Failed {
-                code: Code::Unavailable,
+                code: ErrorCode::Unavailable,
                 message: format!("{what} could not be shown ({cause}) and can't be shown again; {remedy}"),
             },
             Self::Refused(_) | Self::Usage(_) | Self::Failed { .. } | Self::Interrupted => self,
@@ -70,17 +70,12 @@ impl Failure {
 
     /// What programs read.
     pub fn body(&self) -> ErrorBody {
-        let word = |code: Code| ErrorBody {
-            status: "ERROR",
-            error: code.as_str(),
-            message: self.to_string(),
-            retry_after: None,
-        };
+        let word = |code| ErrorBody::of(code, self.to_string(), None);
         match self {
             Self::Refused(refusal) => ErrorBody { message: self.to_string(), ..ErrorBody::from(refusal) },
             Self::Failed { code, .. } => word(*code),
-            Self::Usage(_) => word(Code::InvalidArgument),
-            Self::Output(_) | Self::Interrupted => word(Code::Unavailable),
+            Self::Usage(_) => word(ErrorCode::InvalidArgument),
+            Self::Output(_) | Self::Interrupted => word(ErrorCode::Unavailable),
         }
     }
 
@@ -100,7 +95,7 @@ impl Failure {
     }
 }
 
-/// What a refusal says to somebody who typed flags: the service's fields under the names that they have here.
+/// What a refusal says to somebody who typed flags: the fields of operations under the names that they have here.
 fn in_flags(refusal: &Refusal) -> String {
     if let Refusal::Invalid { field, problem } = refusal {
         format!("{} {}", typed_as(field), with_flags(problem))
@@ -109,7 +104,7 @@ fn in_flags(refusal: &Refusal) -> String {
     }
 }
 
-/// How a field of the service is given on the command line.
+/// How a field of an operation is given on the command line.
 fn typed_as(field: &str) -> String {
     match field {
         "secret" => "the seed".to_owned(),

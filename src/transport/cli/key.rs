@@ -18,8 +18,9 @@ use crate::{
         scope::{Scope, ScopeSet},
         time::Timestamp,
     },
-    service::{Code, KeyRequest, MintedKey},
-    transport::wire::{OK, SecretDeleteResponse},
+    operations::{
+        CreateKey, ErrorCode, ListKeys, MintedKey, RemoveDamagedKeys, RevokeKey, SecretDeleteResponse, answers::OK,
+    },
 };
 
 /// The columns of a list.
@@ -131,7 +132,7 @@ pub(super) async fn run(command: Command, session: &mut Session) -> Result<Endin
         Command::Create(args) => create(args, session).await,
         Command::List => list(session).await,
         Command::Revoke { key: None, .. } => {
-            let revoked = session.service.remove_damaged_keys(&session.caller).await?;
+            let revoked = session.perform(RemoveDamagedKeys).await?;
             let answer = RevokedAnswer { revoked, status: OK };
             session.console.answer(&answer, |console| console.line(&format!("{} revoked", counted(revoked, "key"))))?;
             Ok(Ending::Done)
@@ -146,7 +147,7 @@ async fn revoke(name: &str, yes: bool, session: &mut Session) -> Result<Ending, 
         (Ok(key), _) if key.revoked_at.is_some() => (None, key.name.to_string()),
         (Ok(key), _) => (Some(key.id), format!("the key \"{}\" ({})", key.name, key.id)),
         // A damaged one stands in no list, but can be named by its whole id.
-        (Err(Failure::Failed { code: Code::NotFound, .. }), Ok(id)) => (Some(id), format!("the key {id}")),
+        (Err(Failure::Failed { code: ErrorCode::NotFound, .. }), Ok(id)) => (Some(id), format!("the key {id}")),
         (Err(failure), _) => return Err(failure),
     };
     let answer = SecretDeleteResponse { status: OK };
@@ -157,7 +158,7 @@ async fn revoke(name: &str, yes: bool, session: &mut Session) -> Result<Ending, 
     if session.console.can_ask() {
         session.console.confirm(&format!("Revoke {told}? Whoever uses it is refused from now on."), yes.into())?;
     }
-    session.service.revoke_key(&session.caller, id).await?;
+    session.perform(RevokeKey { id }).await?;
     session.console.answer(&answer, |console| console.line("revoked"))?;
     Ok(Ending::Done)
 }
@@ -167,7 +168,7 @@ async fn revoke(name: &str, yes: bool, session: &mut Session) -> Result<Ending, 
 /// # Errors
 /// [`Failure`].
 pub async fn first_key(session: &mut Session, address: &str, url: &str) -> Result<(), Failure> {
-    let request = KeyRequest {
+    let request = CreateKey {
         name: "first key".to_owned(),
         scopes: ScopeSet::ALL,
         seat: None,
@@ -175,7 +176,7 @@ pub async fn first_key(session: &mut Session, address: &str, url: &str) -> Resul
         codes_per_hour: None,
         expires_at: None,
     };
-    let minted = session.service.create_key(&session.caller, request).await?;
+    let minted = session.perform(request).await?;
     let token = minted.plain.expose_token();
     let host = serde_json::json!({"mcpServers": {"countersign": {
         "type": "http", "url": format!("{url}/mcp"), "headers": {"Authorization": format!("Bearer {}", *token)},
@@ -217,7 +218,7 @@ async fn create(args: CreateArgs, session: &mut Session) -> Result<Ending, Failu
     for name in &args.secret {
         secrets.push(names::secret(session, name, Among::Live).await?.id);
     }
-    let request = KeyRequest {
+    let request = CreateKey {
         name: args.name,
         scopes,
         seat: seat::id_for_use(session, args.seat).await?,
@@ -226,7 +227,7 @@ async fn create(args: CreateArgs, session: &mut Session) -> Result<Ending, Failu
         expires_at,
     };
     session.console.must_be_heard()?;
-    let minted = session.service.create_key(&session.caller, request).await?;
+    let minted = session.perform(request).await?;
     let token = minted.plain.expose_token();
     let shown = show(session, &minted, &token);
     shown.and_then(|()| session.console.flush()).map_err(|failure| {
@@ -257,7 +258,7 @@ fn show(session: &mut Session, minted: &MintedKey, token: &Zeroizing<String>) ->
 }
 
 async fn list(session: &mut Session) -> Result<Ending, Failure> {
-    let keys = session.service.list_keys(&session.caller).await?;
+    let keys = session.perform(ListKeys).await?;
     let now = session.service.now();
     let damaged = keys.damaged.iter().map(|id| id.as_ref().map(ToString::to_string)).collect();
     let answer = KeysAnswer { keys: keys.sound.iter().map(KeyView::from).collect(), damaged, status: OK };

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     domain::{secret::TotpSecret, time::Timestamp},
-    service::{CodeRequest, SecretQuery},
+    operations::{GetCode, ListSecrets, Seconds},
 };
 
 /// Lines of the screen that hold no secret: the head, what is left out, and where the cursor stands.
@@ -33,7 +33,7 @@ struct Current {
 
 /// Shows them until the process is interrupted.
 pub(super) async fn show(session: &mut Session) -> Result<Ending, Failure> {
-    let secrets = session.service.list_secrets(&session.caller, &SecretQuery::default()).await?.secrets;
+    let secrets = session.perform(ListSecrets::default()).await?.secrets;
     if secrets.is_empty() {
         session.console.note("No secrets yet; `countersign secret add --label LABEL` stores one.");
         return Ok(Ending::Done);
@@ -72,13 +72,12 @@ impl Shown {
         }
         let next = || rotates_at(&self.secret, self.secret.metadata.totp.step_at(now));
         // Looking must not take a code that goes to one caller alone.
-        if self.secret.metadata.single_use {
+        if self.secret.metadata.single_use() {
             let text = "single-use".to_owned().into();
             self.code = Some(Current { text, until: next() });
             return Ok(());
         }
-        let request = CodeRequest { max_wait: Some(0), ..CodeRequest::default() };
-        let issued = session.service.get_code(&session.caller, self.secret.id, &request, &()).await;
+        let issued = session.perform(GetCode { max_wait: Seconds::new(0), ..GetCode::of(self.secret.id) }).await;
         self.code = Some(match issued {
             Ok(issued) => {
                 Current { text: issued.code.digits().to_owned().into(), until: rotates_at(&self.secret, issued.step) }

@@ -1,12 +1,13 @@
-//! The command line: what a person types becomes use cases, and their answers become tables or JSON.
+//! The command line: what a person types becomes operations, and their answers become tables or JSON.
 //!
 //! One file for each noun, with its flags and its commands; `output`, `prompt` and `hidden` alone touch a stream.
 //! Standard output is for the answer; prompts, progress and errors go to standard error. Never: a seed or a code taken
-//! from an argument, an error that quotes what was typed, or a decision that the service makes.
+//! from an argument, an error that quotes what was typed, or a decision that an operation makes.
 
 mod account;
 mod anchors;
 mod audit;
+mod audit_table;
 mod clipboard;
 mod code;
 mod failure;
@@ -21,7 +22,6 @@ mod seat;
 mod seat_file;
 mod secret;
 mod times;
-mod trail_table;
 mod vault;
 
 use clap::Subcommand;
@@ -30,11 +30,11 @@ pub use failure::{Ending, Failure};
 pub use key::{first_key, listening};
 pub use output::{Answers, Console, Looks, Stream};
 pub use seat::find_seat;
-pub use vault::VaultFacts;
+pub use vault::{VaultFacts, ask_to_accept_loss};
 
 use crate::{
-    domain::{principal::Principal, text::Name},
-    service::Service,
+    domain::{account::Account, principal::Principal},
+    operations::{Operation, Refusal, Service},
 };
 
 /// What a person may ask for.
@@ -87,20 +87,32 @@ impl Command {
     pub const fn is_doctor(&self) -> bool {
         matches!(self, Self::Vault(vault::Command::Doctor))
     }
+
+    /// Whether it goes on with an older copy of the vault; and if so, whether the person has agreed to that already.
+    pub const fn accepts_loss(&self) -> Option<bool> {
+        if let Self::Vault(vault::Command::AcceptLoss { yes }) = self { Some(*yes) } else { None }
+    }
 }
 
 /// What a command works with.
 pub struct Session {
-    /// The use cases.
+    /// What operations need.
     pub service: Service,
     /// The person.
     pub caller: Principal,
-    /// The name of the person's account.
-    pub account: Name,
+    /// The person's account.
+    pub account: Account,
     /// What is known of the open vault.
     pub vault: VaultFacts,
     /// Where answers go and questions are asked.
     pub console: Console,
+}
+
+impl Session {
+    /// Carries out an operation for the person.
+    pub(super) async fn perform<O: Operation>(&self, operation: O) -> Result<O::Output, Refusal> {
+        self.service.perform(&self.caller, operation).await
+    }
 }
 
 /// Carries out a command.

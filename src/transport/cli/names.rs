@@ -16,7 +16,7 @@ use crate::{
         secret::TotpSecret,
         text::{AuthSubject, ShownText},
     },
-    service::{Code, SecretQuery},
+    operations::{ErrorCode, EverySeat, FindSecrets, GetSecret, Life, ListDeleted, ListKeys, ListSecrets},
 };
 
 /// Candidates of an ambiguous name that are listed.
@@ -75,20 +75,33 @@ impl SecretName {
 
 /// The secret that a person names.
 pub(super) async fn secret(session: &mut Session, name: &str, among: Among) -> Result<TotpSecret, Failure> {
-    // A whole id needs no list, which with many secrets costs a moment.
-    if let (Ok(id), Among::Live) = (name.trim().parse(), among) {
-        return Ok(session.service.get_secret(&session.caller, id).await?);
-    }
-    let mut all = Vec::new();
-    if among != Among::Deleted {
-        all.extend(session.service.list_secrets(&session.caller, &SecretQuery::default()).await?.secrets);
-    }
-    if among != Among::Live {
-        all.extend(session.service.list_deleted(&session.caller).await?);
-    }
     let none = "no secret has this id, short id, or these words in its issuer and label; `countersign secret list` shows \
                 what exists";
-    one(session, named(all, name)?, none)
+    let found = secrets(session, name.trim(), among).await?;
+    one(session, found, none)
+}
+
+/// The secrets that a name may mean. With many secrets a list of all costs a moment: only what may be a short id needs it.
+async fn secrets(session: &Session, name: &str, among: Among) -> Result<Vec<TotpSecret>, Failure> {
+    let mut all = Vec::new();
+    if among != Among::Live {
+        all.extend(session.perform(ListDeleted).await?);
+    }
+    if let Ok(id) = name.parse() {
+        all.retain(|secret| secret.id == id);
+        if all.is_empty() && among != Among::Deleted {
+            all.push(session.perform(GetSecret { id }).await?);
+        }
+        return Ok(all);
+    }
+    if among != Among::Deleted && !name.is_empty() {
+        all.extend(if may_be_short_id(name) {
+            session.perform(ListSecrets::default()).await?.secrets
+        } else {
+            session.perform(FindSecrets { query: name.to_owned(), life: Life::Live }).await?
+        });
+    }
+    named(all, name)
 }
 
 /// The id of the secret that a person names for a look at the audit log, which remembers erased ones too.
@@ -101,7 +114,7 @@ pub(super) async fn secret_id(session: &mut Session, name: &str) -> Result<Secre
 
 /// The key that a person names: among keys of one name, one that still works goes before those that were revoked.
 pub(super) async fn key(session: &mut Session, name: &str) -> Result<ApiKey, Failure> {
-    let mut found = named(session.service.list_keys(&session.caller).await?.sound, name)?;
+    let mut found = named(session.perform(ListKeys).await?.sound, name)?;
     if found.len() > 1 && found.iter().any(|key| key.revoked_at.is_none()) {
         found.retain(|key| key.revoked_at.is_none());
     }
@@ -110,7 +123,7 @@ pub(super) async fn key(session: &mut Session, name: &str) -> Result<ApiKey, Fai
 
 /// The seat that a person names by words, or by its short id.
 pub(super) async fn seat(session: &mut Session, name: &str) -> Result<Seat, Failure> {
-    let all = session.service.every_seat(&session.caller).await?;
+    let all = session.perform(EverySeat).await?;
     one(session, named(all, name)?, "no such seat; `countersign seat list` shows what exists")
 }
 
@@ -135,7 +148,7 @@ fn named<T: Named>(mut all: Vec<T>, name: &str) -> Result<Vec<T>, Failure> {
 
 /// The only one, or the one that a person at the terminal chooses.
 fn one<T: Named>(session: &mut Session, mut found: Vec<T>, none: &str) -> Result<T, Failure> {
-    let last = found.pop().ok_or_else(|| Failure::Failed { code: Code::NotFound, message: none.to_owned() })?;
+    let last = found.pop().ok_or_else(|| Failure::Failed { code: ErrorCode::NotFound, message: none.to_owned() })?;
     if found.is_empty() {
         return Ok(last);
     }
@@ -201,9 +214,19 @@ fn end_of(id: Uuid, chars: usize) -> String {
     whole.get(whole.len().saturating_sub(chars)..).unwrap_or_default().to_owned()
 }
 
+/// The characters that a short id consists of, if a text can be one.
+fn as_short_id(text: &str) -> Option<String> {
+    let end: String = text.chars().filter(|c| *c != '-').map(|c| c.to_ascii_lowercase()).collect();
+    let fits = (SHORT_CHARS_MIN..=ID_CHARS).contains(&end.len()) && end.bytes().all(|byte| byte.is_ascii_hexdigit());
+    fits.then_some(end)
+}
+
+fn may_be_short_id(text: &str) -> bool {
+    as_short_id(text).is_some()
+}
+
 fn ends_with(id: Uuid, end: &str) -> bool {
-    let end: String = end.chars().filter(|c| *c != '-').map(|c| c.to_ascii_lowercase()).collect();
-    end.len() >= SHORT_CHARS_MIN && id.simple().to_string().ends_with(&end)
+    as_short_id(end).is_some_and(|end| id.simple().to_string().ends_with(&end))
 }
 
 impl Named for TotpSecret {
@@ -314,7 +337,11 @@ fn is_meant(query: &str, issuer: Option<&str>, label: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{secret::SecretMetadata, time::Timestamp, totp::TotpParameters};
+    use crate::domain::{
+        secret::{SecretMetadata, SecretUse},
+        time::Timestamp,
+        totp::TotpParameters,
+    };
 
     fn secrets() -> Vec<TotpSecret> {
         let made = |id: &str, label, issuer: Option<&str>| TotpSecret {
@@ -326,7 +353,8 @@ mod tests {
                 label: ShownText::parse(label).unwrap(),
                 issuer: issuer.map(|issuer| ShownText::parse(issuer).unwrap()),
                 totp: TotpParameters::default(),
-                single_use: false,
+                usage: SecretUse::Plain,
+                origins: Vec::new(),
             },
         };
         vec![

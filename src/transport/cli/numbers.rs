@@ -4,12 +4,27 @@ use std::str::FromStr;
 
 use zeroize::Zeroizing;
 
-/// Reads a whole number. What it must be beyond that the service says, in words of its own.
+use super::Failure;
+use crate::operations::{Refusal, Whole};
+
+/// Reads a whole number. What it must be beyond that the operation says, in words of its own.
 ///
 /// # Errors
 /// A text that is none; it is not quoted.
 pub(super) fn whole<T: FromStr>(text: &str) -> Result<T, &'static str> {
     text.trim().parse().map_err(|_| "must be a whole number")
+}
+
+/// A number that an operation takes within bounds. `field` is what the operation calls it.
+///
+/// # Errors
+/// One that is out of bounds.
+pub(super) fn within<const MIN: u32, const MAX: u32>(
+    field: &'static str,
+    number: Option<u32>,
+) -> Result<Option<Whole<MIN, MAX>>, Failure> {
+    let refused = || Refusal::invalid(field, format!("must be a whole number, {MIN} to {MAX}"));
+    number.map(|number| Whole::new(number).ok_or_else(refused)).transpose().map_err(Failure::from)
 }
 
 /// So many of something: `1 secret`, `2 secrets`.

@@ -5,7 +5,7 @@ use std::io::{self, BufRead, BufWriter, IsTerminal as _, Write};
 use serde::Serialize;
 
 use super::{failure::Failure, prompt::Questions, times};
-use crate::{domain::time::Timestamp, service::Code, transport::wire::ErrorBody};
+use crate::{domain::time::Timestamp, operations::ErrorCode, transport::ErrorBody};
 
 /// Between two columns.
 const GAP: &str = "  ";
@@ -91,7 +91,7 @@ impl Console {
             return Ok(());
         }
         let message = "nothing was made: standard output is closed or leads nowhere, and this is shown once";
-        Err(Failure::Failed { code: Code::Unavailable, message: message.to_owned() })
+        Err(Failure::Failed { code: ErrorCode::Unavailable, message: message.to_owned() })
     }
 
     /// Writes the answer: the document for programs, or what `text` writes for people.
@@ -119,8 +119,18 @@ impl Console {
 
     /// Writes one document on one line.
     pub(super) fn json_line<T: Serialize>(&mut self, document: &T) -> Result<(), Failure> {
-        serde_json::to_writer(&mut self.out, document).map_err(io::Error::from)?;
+        self.json(document)?;
         self.line("")
+    }
+
+    /// Writes a part of a document, when a whole one would be too much to hold.
+    pub(super) fn json<T: Serialize>(&mut self, part: &T) -> Result<(), Failure> {
+        Ok(serde_json::to_writer(&mut self.out, part).map_err(io::Error::from)?)
+    }
+
+    /// Writes what stands between such parts.
+    pub(super) fn text(&mut self, text: &str) -> Result<(), Failure> {
+        Ok(self.out.write_all(text.as_bytes())?)
     }
 
     /// Writes a line of the answer.

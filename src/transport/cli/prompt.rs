@@ -120,7 +120,7 @@ impl Console {
         };
         read.map_err(|cause| Failure::unread(flag, &cause))?;
         if bytes.len() > limit {
-            let refusal = crate::service::Code::TooLarge;
+            let refusal = crate::operations::ErrorCode::TooLarge;
             return Err(Failure::Failed { code: refusal, message: format!("the input is larger than {limit} bytes") });
         }
         Ok(bytes)

@@ -8,14 +8,17 @@ use serde::Serialize;
 use super::{
     Ending, Failure, Session,
     names::{self, ShortIds},
-    numbers::whole,
+    numbers::{whole, within},
     output::Table,
     seat_file,
 };
 use crate::{
-    domain::{principal::Principal, seat::Seat, text::Name},
-    service::{Code, SeatChanges, SeatQuery, Service},
-    transport::wire::{self, OK, SecretDeleteResponse},
+    domain::{account::Account, principal::Principal, seat::Seat},
+    operations::{
+        AddSeat, ErrorCode, FindSeats, ListSeats, Refusal, RemoveSeat, SeatChanges, SecretDeleteResponse, Service,
+        UpdateSeat,
+        answers::{self, OK},
+    },
 };
 
 /// What can be done with seats.
@@ -110,7 +113,7 @@ pub struct ProfileArgs {
 #[derive(Serialize)]
 pub(super) struct SeatView {
     #[serde(flatten)]
-    seat: wire::Seat,
+    seat: answers::Seat,
     auth_subject: Option<String>,
     codes_per_hour: Option<u32>,
 }
@@ -132,10 +135,12 @@ struct SeatsAnswer {
 pub(super) async fn run(command: Command, session: &mut Session) -> Result<Ending, Failure> {
     match command {
         Command::Add { email, profile } => {
-            let seat = session.service.add_seat(&session.caller, &profile.changes(Some(email))).await?;
+            let seat = session.perform(AddSeat { profile: profile.changes(Some(email)) }).await?;
             show(&seat, session)
         }
-        Command::List { email, limit, offset } => list(&SeatQuery { email, limit, offset }, session).await,
+        Command::List { email, limit, offset } => {
+            list(ListSeats { email, limit: within("limit", limit)?, offset }, session).await
+        }
         Command::Show { seat } => {
             let seat = find(session, &seat).await?;
             show(&seat, session)
@@ -147,15 +152,15 @@ pub(super) async fn run(command: Command, session: &mut Session) -> Result<Endin
                     "--email, --first-name, --last-name, --forwarding-number, --auth-subject or --codes-per-hour";
                 return Err(Failure::Usage(format!("say what to change: {flags}")));
             }
-            let id = find(session, &seat).await?.id.to_string();
-            let seat = session.service.update_seat(&session.caller, &id, &changes).await?;
+            let seat = find(session, &seat).await?.id.to_string();
+            let seat = session.perform(UpdateSeat { seat, changes }).await?;
             show(&seat, session)
         }
         Command::Rm { seat, yes } => {
             let seat = find(session, &seat).await?;
             let question = format!("Remove {} and revoke the keys bound to it?", seat.profile.email);
             session.console.confirm(&question, yes.into())?;
-            session.service.remove_seat(&session.caller, &seat.id.to_string()).await?;
+            session.perform(RemoveSeat { seat: seat.id.to_string() }).await?;
             session.console.answer(&SecretDeleteResponse { status: OK }, |console| console.line("removed"))?;
             Ok(Ending::Done)
         }
@@ -168,41 +173,40 @@ pub(super) async fn run(command: Command, session: &mut Session) -> Result<Endin
 /// # Errors
 /// [`Failure::Refused`]: `not_found`, `unavailable`. [`Failure::Failed`]: it is one seat's subject and another's address.
 pub async fn find_seat(service: &Service, person: &Principal, name: &str) -> Result<Seat, Failure> {
-    let found = service.get_seat(person, name).await;
-    if !name.contains('@') {
-        return Ok(found?);
-    }
-    let query = SeatQuery { email: Some(name.to_owned()), ..SeatQuery::default() };
-    let by_address = service.list_seats(person, &query).await?.pop();
-    match (found, by_address) {
-        (Ok(one), Some(other)) if one.id != other.id => Err(names::ambiguous(&[one, other])),
-        (Err(refusal), Some(seat)) if refusal.code() == Code::NotFound => Ok(seat),
-        (found, _) => Ok(found?),
+    let mut found = service.perform(person, FindSeats { name: name.to_owned() }).await?;
+    match found.pop() {
+        Some(seat) if found.is_empty() => Ok(seat),
+        Some(last) => {
+            found.push(last);
+            Err(names::ambiguous(&found))
+        }
+        None => Err(Refusal::NotFound("seat").into()),
     }
 }
 
 /// The seat that a person names: as [`find_seat`] has it, or by its short id or words of its address and name.
 pub(super) async fn find(session: &mut Session, name: &str) -> Result<Seat, Failure> {
     match find_seat(&session.service, &session.caller, name).await {
-        Err(Failure::Refused(refusal)) if refusal.code() == Code::NotFound => names::seat(session, name).await,
+        Err(Failure::Refused(refusal)) if refusal.code() == ErrorCode::NotFound => names::seat(session, name).await,
         found => found,
     }
 }
 
-/// The seat that a person names for a use case, by its id. What names none is passed on, for the use case to refuse it on
-/// the trail.
+/// The seat that a person names for an operation, by its id. What names none is passed on, for the operation to refuse
+/// it in the audit log.
 pub(super) async fn id_for_use(session: &mut Session, name: Option<String>) -> Result<Option<String>, Failure> {
     let Some(name) = name else { return Ok(None) };
     match find(session, &name).await {
         Ok(seat) => Ok(Some(seat.id.to_string())),
-        Err(Failure::Failed { code: Code::NotFound, .. }) => Ok(Some(name)),
+        Err(Failure::Failed { code: ErrorCode::NotFound, .. }) => Ok(Some(name)),
         Err(failure) => Err(failure),
     }
 }
 
-async fn list(query: &SeatQuery, session: &mut Session) -> Result<Ending, Failure> {
-    let seats = session.service.list_seats(&session.caller, query).await?;
-    let (account, now) = (session.account.clone(), session.service.now());
+async fn list(query: ListSeats, session: &mut Session) -> Result<Ending, Failure> {
+    let filtered = query.email.is_some() || query.offset > 0 || query.limit.is_some();
+    let (seats, account) = session.perform(query).await?;
+    let now = session.service.now();
     let shown = seats.iter().map(|seat| SeatView::of(seat, &account)).collect();
     let ids = shown_ids(session).await?;
     session.console.answer(&SeatsAnswer { seats: shown, status: OK }, |console| {
@@ -219,7 +223,6 @@ async fn list(query: &SeatQuery, session: &mut Session) -> Result<Ending, Failur
         if seats.is_empty() { Ok(()) } else { console.table(&table) }
     })?;
     if seats.is_empty() {
-        let filtered = query.email.is_some() || query.offset > 0 || query.limit.is_some();
         let none = "No seats yet; `countersign seat add --email EMAIL` adds one.";
         session.console.note(if filtered { "No seat matches." } else { none });
     }
@@ -231,7 +234,7 @@ async fn shown_ids(session: &Session) -> Result<Option<ShortIds>, Failure> {
     if !session.console.looks().out.terminal {
         return Ok(None);
     }
-    let all = session.service.list_seats(&session.caller, &SeatQuery::default()).await?;
+    let (all, _) = session.perform(ListSeats::default()).await?;
     Ok(Some(ShortIds::of(&all.iter().map(|seat| seat.id.uuid()).collect::<Vec<_>>())))
 }
 
@@ -261,9 +264,9 @@ fn full_name(seat: &Seat) -> String {
 }
 
 impl SeatView {
-    pub(super) fn of(seat: &Seat, account: &Name) -> Self {
+    pub(super) fn of(seat: &Seat, account: &Account) -> Self {
         Self {
-            seat: wire::Seat::of(seat, account),
+            seat: answers::Seat::of(seat, account),
             auth_subject: seat.profile.auth_subject.as_ref().map(ToString::to_string),
             codes_per_hour: seat.profile.codes_per_hour,
         }

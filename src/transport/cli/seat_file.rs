@@ -11,8 +11,8 @@ use crate::{
         limits::{IMPORT_BYTES_MAX, IMPORT_ENTRIES_MAX},
         seat::SeatProfile,
     },
-    service::{NOT_ANOTHERS_ID, SeatChanges},
-    transport::wire::{Json, OK},
+    operations::{AddSeat, EverySeat, NOT_ANOTHERS_ID, SeatChanges, answers::OK, check_seat},
+    transport::json::Json,
 };
 
 /// An entry of a file. An empty text is as good as none.
@@ -60,8 +60,8 @@ pub(super) async fn import(path: &Path, session: &mut Session) -> Result<Ending,
     }
     check(&entries, session).await?;
     let mut seats = Vec::with_capacity(entries.len());
-    for (place, changes) in &entries {
-        let seat = session.service.add_seat(&session.caller, changes).await.map_err(|refusal| {
+    for (place, profile) in entries {
+        let seat = session.perform(AddSeat { profile }).await.map_err(|refusal| {
             Failure::invalid(format!("{place}: {refusal}; added before it: {}", counted_len(seats.len(), "seat")))
         })?;
         seats.push(SeatView::of(&seat, &session.account));
@@ -75,11 +75,11 @@ pub(super) async fn import(path: &Path, session: &mut Session) -> Result<Ending,
 
 /// Looks at every entry: its form, and whether somebody else bears its unique names.
 async fn check(entries: &[Placed], session: &Session) -> Result<(), Failure> {
-    let kept = session.service.every_seat(&session.caller).await?;
+    let kept = session.perform(EverySeat).await?;
     let mut taken: BTreeSet<String> = kept.iter().flat_map(|seat| unique_names(&seat.profile)).collect();
     let mut problems = Vec::new();
     for (place, changes) in entries {
-        match session.service.check_seat(changes) {
+        match check_seat(changes) {
             Err(refusal) => problems.push(format!("{place}: {refusal}")),
             Ok(profile) => {
                 if profile.subject_as_id().is_some_and(|id| kept.iter().any(|seat| seat.id == id)) {

@@ -3,11 +3,10 @@
 use clap::Subcommand;
 use serde::Serialize;
 
-use super::{Ending, Failure, Session, numbers::counted, trail_table::harmless};
+use super::{Ending, Failure, Session, audit_table::harmless, numbers::counted, output::Console};
 use crate::{
     domain::time::Timestamp,
-    service::{Code, Health, SecretQuery},
-    transport::wire::OK,
+    operations::{Count, CountSeats, Diagnose, ErrorCode, Health, ListSecrets, SecretDeleteResponse, answers::OK},
 };
 
 /// The status of a vault in which something is wrong.
@@ -29,6 +28,14 @@ pub enum Command {
     /// Examine everything: pages, keyed hashes, every seal, the audit log. Exit status 1 if something is wrong
     #[command(after_help = "Examples:\n  countersign vault doctor")]
     Doctor,
+    /// Go on with a vault that is older than the one that was last open here, such as a restored backup. Its codes of the
+    /// next two minutes count as used
+    #[command(after_help = "Examples:\n  countersign vault accept-loss")]
+    AcceptLoss {
+        /// Don't ask
+        #[arg(long, short = 'y')]
+        yes: bool,
+    },
 }
 
 /// Facts about the open vault, as the one who opened it knows them.
@@ -69,6 +76,9 @@ struct StatusAnswer<'a> {
     secrets: u64,
     seats: u64,
     writable: bool,
+    /// The chains of the audit log: one for each node that writes. Absent if the vault can't be written.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    chains: Vec<u32>,
     status: &'static str,
 }
 
@@ -91,21 +101,41 @@ pub(super) async fn run(command: &Command, session: &mut Session) -> Result<Endi
         Command::Status => status(session).await,
         Command::Create if session.vault.is_new => status(session).await,
         Command::Create => Err(Failure::Failed {
-            code: Code::InvalidArgument,
+            code: ErrorCode::InvalidArgument,
             message:
                 "there is a vault already; `countersign vault status` says where, and --data-dir names another place"
                     .to_owned(),
         }),
         Command::Doctor => doctor(session).await,
+        Command::AcceptLoss { .. } => {
+            let answer = SecretDeleteResponse { status: OK };
+            session.console.answer(&answer, |console| console.line("accepted"))?;
+            session.console.note(
+                "Codes come again in two minutes. Revoke and delete again what was revoked and deleted since this copy was \
+                 made.",
+            );
+            Ok(Ending::Done)
+        }
     }
 }
 
+/// Asks whether to go on with an older copy of the vault, before that is opened.
+///
+/// # Errors
+/// [`Failure`]: nobody could be asked, or the answer is no.
+pub fn ask_to_accept_loss(console: &mut Console, agreed: bool) -> Result<(), Failure> {
+    let question = "Go on with this copy of the vault? What happened since it was made is lost: keys that were revoked then let \
+                    callers in again.";
+    console.confirm(question, agreed.into())
+}
+
 async fn status(session: &mut Session) -> Result<Ending, Failure> {
-    let (service, caller) = (&session.service, &session.caller);
-    let counted = SecretQuery { limit: Some(0), ..SecretQuery::default() };
-    let secrets = service.list_secrets(caller, &counted).await?.total;
-    let seats = service.count_seats(caller, None).await?;
-    let (writable, now) = (service.health().await == Health::Ready, service.now());
+    let none = ListSecrets { limit: Count::new(0), ..ListSecrets::default() };
+    let secrets = session.perform(none).await?.stored;
+    let seats = session.perform(CountSeats::default()).await?;
+    let (writable, now) = (session.service.health().await == Health::Ready, session.service.now());
+    // What is wrong with the audit log the doctor says.
+    let heads = if writable { session.service.audit_heads().await.unwrap_or_default() } else { Vec::new() };
     let facts = session.vault.clone();
     let answer = StatusAnswer {
         vault_id: &facts.vault,
@@ -116,10 +146,11 @@ async fn status(session: &mut Session) -> Result<Ending, Failure> {
         slots: &facts.slots,
         epoch: facts.epoch,
         created_at: facts.created_at.to_string(),
-        account: session.account.to_string(),
+        account: session.account.name.to_string(),
         secrets,
         seats,
         writable,
+        chains: heads.iter().map(|head| head.chain).collect(),
         status: OK,
     };
     session.console.answer(&answer, |console| {
@@ -135,6 +166,7 @@ async fn status(session: &mut Session) -> Result<Ending, Failure> {
             ("account", &answer.account),
             ("secrets", &secrets.to_string()),
             ("seats", &seats.to_string()),
+            ("chains", &heads.len().to_string()),
             ("writable", if writable { "yes" } else { "no" }),
         ])
     })?;
@@ -145,7 +177,7 @@ async fn status(session: &mut Session) -> Result<Ending, Failure> {
 }
 
 async fn doctor(session: &mut Session) -> Result<Ending, Failure> {
-    let found = session.service.diagnose(&session.caller).await?;
+    let found = session.perform(Diagnose).await?;
     let sound = found.problems.is_empty() && found.obstacle.is_none();
     // Looking after the vault includes keeping the promise that what was deleted is gone after seven days. Commands that
     // agents and scripts run in a hurry don't pay for it, and from a damaged vault nothing is taken.
@@ -154,7 +186,7 @@ async fn doctor(session: &mut Session) -> Result<Ending, Failure> {
         problems: found.problems,
         obstacle: found.obstacle,
         secrets: found.secrets,
-        trail_rows: found.trail_rows,
+        trail_rows: found.audit_rows,
         erased,
         status: if sound { OK } else { NOT_SOUND },
     };

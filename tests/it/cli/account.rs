@@ -1,5 +1,7 @@
 //! `countersign account`.
 
+use countersign::store::Kind;
+
 use super::{Person, redacted};
 use crate::kit::RFC_SEED;
 
@@ -53,7 +55,7 @@ fn a_damaged_account_does_not_hide_the_others() {
     for name in ["acme", "umbrella"] {
         person.run(&["account", "add", name]).ok();
     }
-    person.tamper("UPDATE account SET created_at = 1 WHERE name = 'acme'");
+    person.tamper_record(Kind::Account, 1, "sort = sort + 1");
 
     let listed = person.run(&["account", "list"]);
     insta::assert_snapshot!(redacted(&listed.out), @r"
@@ -62,12 +64,34 @@ fn a_damaged_account_does_not_hide_the_others() {
     umbrella  AT
     ");
     assert_eq!(listed.status, 0, "{listed:?}");
-    assert!(listed.err.contains("a record of account is damaged: ") && !listed.err.contains("acme"), "{listed:?}");
-    assert!(person.run(&["vault", "doctor"]).out.contains("problem: a record of account is damaged: "));
+    assert!(listed.err.contains("the vault is damaged: account ") && !listed.err.contains("acme"), "{listed:?}");
+    assert!(person.run(&["vault", "doctor"]).out.contains("problem: account "));
 
     person.run(&["seat", "list", "--account", "umbrella"]).ok();
-    for arguments in [vec!["seat", "list", "--account", "acme"], vec!["account", "rm", "acme", "--yes"]] {
-        let refused = person.run(&arguments).refused(1);
-        assert!(refused.contains("internal error") && !refused.contains("no account"), "{refused}");
+    let refused = person.run(&["account", "rm", "acme", "--yes"]).refused(1);
+    assert!(refused.contains("internal error") && !refused.contains("no account"), "{refused}");
+    // Whoever would work in it hears what is wrong; and so does whoever names another that may be the damaged one.
+    let refused = person.run(&["seat", "list", "--account", "acme"]).refused(78);
+    assert!(refused.contains("vault.db is damaged or no vault: account "), "{refused}");
+    person.tamper("DELETE FROM record_name WHERE kind = 2");
+    for account in ["acme", "default", "umbrella"] {
+        let refused = person.run(&["seat", "list", "--account", account]).refused(78);
+        assert!(refused.contains("vault.db is damaged or no vault: account "), "{refused}");
+    }
+}
+
+#[test]
+fn an_account_that_is_not_found_by_its_name_any_more_is_damage_and_not_absent() {
+    let person = Person::with_alice();
+    person.tamper("DELETE FROM record_name WHERE kind = 2");
+    let refused = person.run(&["secret", "list"]).refused(78);
+    assert!(refused.contains("vault.db is damaged or no vault: an account is not where it should be"), "{refused}");
+    assert!(person.run(&["secret", "list", "--account", "acme"]).refused(1).contains("no account of this name"));
+
+    let person = Person::with_alice();
+    person.tamper("DELETE FROM record WHERE kind = 2");
+    for account in ["default", "acme"] {
+        let refused = person.run(&["secret", "list", "--account", account]).refused(78);
+        assert!(refused.contains("an account is not where it should be"), "{refused}");
     }
 }

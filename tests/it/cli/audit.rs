@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::{Person, redacted, text_of};
 
 #[test]
-fn the_trail_is_listed_newest_last() {
+fn the_audit_log_is_listed_newest_last() {
     let person = Person::with_alice();
     person.run(&["code", "alice", "--purpose", "nightly backup"]).ok();
 
@@ -191,7 +191,7 @@ fn a_row_that_cant_be_read_is_the_first_bad_one() {
     for _ in 0..5 {
         person.run(&["code", "alice"]).ok();
     }
-    person.tamper("UPDATE trail SET outcome = 'zz' WHERE seq = 5");
+    person.tamper("UPDATE audit SET body = x'7A7A' WHERE place = 5");
 
     let found = person.run(&["audit", "verify"]);
     assert_eq!(found.status, 1);

@@ -67,7 +67,7 @@ fn a_damaged_key_is_listed_beside_the_others_and_revoked() {
     let person = Person::new();
     let made = |name| text_of(&person.run(&["key", "create", "--name", name, "--json"]).json(), "/key_id").to_owned();
     let (damaged, sound) = (made("ci"), made("laptop"));
-    person.tamper(&format!("UPDATE api_key SET scopes = 'codes:read,secrets:write' WHERE id = '{damaged}'"));
+    person.tamper(&format!("UPDATE record SET sort = sort + 1 WHERE id = CAST('{damaged}' AS BLOB)"));
 
     let ran = person.run(&["key", "list"]);
     insta::assert_snapshot!(redacted(&ran.err.replace(&damaged, "KEY")),
@@ -82,7 +82,7 @@ fn a_damaged_key_is_listed_beside_the_others_and_revoked() {
     assert_eq!(listed.pointer("/keys").unwrap().as_array().unwrap().len(), 1);
     let doctor = person.run(&["vault", "doctor"]);
     assert_eq!(doctor.status, 1);
-    assert!(doctor.out.contains(&format!("problem: a record of api_key is damaged: {damaged}: it was")), "{doctor:?}");
+    assert!(doctor.out.contains(&format!("problem: key {damaged}: it was")), "{doctor:?}");
 
     assert_eq!(person.run(&["key", "revoke", &damaged]).ok(), "revoked\n");
 
@@ -95,16 +95,16 @@ fn damaged_keys_are_removed_together_whatever_became_of_their_ids() {
     let person = Person::new();
     let made = |name| text_of(&person.run(&["key", "create", "--name", name, "--json"]).json(), "/key_id").to_owned();
     let [sound, scopes, id, bytes, account] = ["laptop", "ci", "phone", "tablet", "desk"].map(made);
-    let set = |what: &str, key: &str| format!("UPDATE api_key SET {what} WHERE id = '{key}';");
+    let set = |what: &str, key: &str| format!("UPDATE record SET {what} WHERE id = CAST('{key}' AS BLOB);");
     person.tamper(&format!(
-        "PRAGMA foreign_keys = OFF; {} {} {} {}",
-        set("scopes = 'codes:read,secrets:write'", &scopes),
-        set("id = 'eve'", &id),
-        set("id = CAST(x'FF' AS TEXT)", &bytes),
+        "{} {} {} {}",
+        set("sort = sort + 1", &scopes),
+        set("id = x'657665'", &id),
+        set("id = x'FF'", &bytes),
         set("account = zeroblob(16)", &account),
     ));
     let doctor = person.run(&["vault", "doctor"]);
-    assert_eq!(doctor.out.matches("a record of api_key is damaged: with an unreadable id: ").count(), 2, "{doctor:?}");
+    assert_eq!(doctor.out.matches("problem: key: it was changed").count(), 2, "{doctor:?}");
     insta::assert_snapshot!(person.run(&["key", "list"]).err,
         @"3 damaged keys, which let nobody in; `countersign key revoke --damaged` removes them.");
 

@@ -21,6 +21,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
+use countersign::store::Kind;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -94,6 +95,27 @@ impl Person {
     /// Changes the vault as any program could that may write the file and has no key.
     pub(crate) fn tamper(&self, sql: &str) {
         rusqlite::Connection::open(found("vault.db", self.home()).unwrap()).unwrap().execute_batch(sql).unwrap();
+    }
+
+    /// Changes the nth record of a kind so.
+    pub(crate) fn tamper_record(&self, kind: Kind, nth: usize, change: &str) {
+        let (kind, records) = (kind.number(), "SELECT n FROM record WHERE kind");
+        self.tamper(&format!(
+            "UPDATE record SET {change} WHERE n = ({records} = {kind} ORDER BY n LIMIT 1 OFFSET {nth})"
+        ));
+    }
+
+    /// Runs a command on a disk of which something fails: `sync` the next time, `read` each time.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn on_a_failing_disk(&self, fault: &str, arguments: &[&str]) -> Ran {
+        let faults = TempDir::new().unwrap();
+        std::fs::create_dir(faults.path().join("disk")).unwrap();
+        std::fs::write(faults.path().join(fault), "").unwrap();
+        let vault = found("vault.db", self.home()).unwrap();
+        let mut command = self.command(arguments);
+        command.env("LD_PRELOAD", crate::sqlite::faults::shim()).env("COUNTERSIGN_FAULTS", faults.path());
+        command.env("COUNTERSIGN_DATA", vault.parent().unwrap().canonicalize().unwrap());
+        finish(&mut command, b"")
     }
 
     pub(crate) fn home(&self) -> &Path {

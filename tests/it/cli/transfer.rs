@@ -1,5 +1,7 @@
 //! `countersign secret import` and `export`.
 
+use countersign::store::Kind;
+
 use super::{Person, redacted, text_of};
 use crate::kit::RFC_SEED;
 
@@ -65,7 +67,7 @@ fn lists_from_the_wild_are_read_as_they_were_meant_and_what_was_repaired_is_told
     line 3: a raw space was read as a part of the label
     line 4: `&amp;` was read as `&`
     line 4: a raw `%` was read as itself
-    4 secrets stored, 0 left out.
+    4 secrets stored, 0 there already, 0 wrong.
     ");
     ran.ok();
     insta::assert_snapshot!(person.run(&["secret", "export", "--plaintext"]).ok(), @r"
@@ -177,10 +179,9 @@ fn an_export_goes_on_past_damaged_secrets_and_names_them() {
         text_of(&person.fed(RFC_SEED, &arguments).json(), "/totp_secret/id").to_owned()
     });
     person.run(&["secret", "rm", "eve", "--yes"]).ok();
-    person.tamper(
-        "PRAGMA foreign_keys = OFF; UPDATE secret SET wrong = 9 WHERE n = 1; \
-         UPDATE secret SET seed = zeroblob(100) WHERE n = 2; UPDATE secret SET account = zeroblob(16) WHERE n = 3",
-    );
+    person.tamper_record(Kind::Secret, 0, "sort = sort + 1");
+    person.tamper_record(Kind::Seed, 1, "body = zeroblob(100)");
+    person.tamper_record(Kind::Secret, 2, "account = zeroblob(16)");
 
     let ran = person.run(&["secret", "export", "--plaintext"]);
 
@@ -216,7 +217,7 @@ fn an_export_goes_on_past_damaged_secrets_and_names_them() {
 #[test]
 fn an_export_tells_of_a_damaged_secret_that_has_no_id() {
     let person = Person::with_alice();
-    person.tamper("UPDATE secret SET id = x'07'");
+    person.tamper_record(Kind::Secret, 0, "id = x'07'");
 
     let ran = person.run(&["secret", "export", "--plaintext", "--json"]);
 

@@ -15,7 +15,7 @@ use super::{Other, World, done, mode_of, put, putting, record, refusal, runtime,
 use crate::store::read;
 
 /// The library, built once.
-fn shim() -> &'static Path {
+pub(crate) fn shim() -> &'static Path {
     static SHIM: OnceLock<(TempDir, PathBuf)> = OnceLock::new();
     let (_, path) = SHIM.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();

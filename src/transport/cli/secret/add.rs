@@ -12,7 +12,7 @@ use crate::{
         otpauth::{Names, OtpAuth, Repair},
         text::ShownText,
     },
-    service::{Code, Refusal, Registration},
+    operations::{ErrorCode, Refusal, RegisterSecret, Registration},
     transport::cli::{Failure, Session, numbers::whole, output::Console},
 };
 
@@ -103,7 +103,7 @@ pub(super) async fn add(args: AddArgs, session: &mut Session) -> Result<(), Fail
     if !allow_duplicate {
         duplicate::ask(&registration, session).await?;
     }
-    let registered = session.service.register_secret(&session.caller, registration).await?;
+    let registered = session.perform(RegisterSecret { registration, idempotency_key: None }).await?;
     let id = registered.secret.id;
     if generate {
         let shown = view::show(&registered.secret, registered.seed.as_ref(), session);
@@ -150,7 +150,11 @@ pub(super) fn meant(uri: &str, said: Names) -> Result<(Zeroizing<String>, Vec<Re
 
 /// A picture that is too large is what was typed, not what was sent.
 fn too_large(failure: Failure) -> Failure {
-    if let Failure::Failed { code: Code::TooLarge, message } = failure { Failure::invalid(message) } else { failure }
+    if let Failure::Failed { code: ErrorCode::TooLarge, message } = failure {
+        Failure::invalid(message)
+    } else {
+        failure
+    }
 }
 
 fn one_line(text: &str) -> Result<Zeroizing<String>, Failure> {

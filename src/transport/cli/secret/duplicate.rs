@@ -2,7 +2,7 @@
 
 use crate::{
     domain::{ids::SecretId, name_query::normalised, secret::SecretMetadata},
-    service::{Registration, SecretQuery},
+    operations::{FindSecrets, Life, Registration},
     transport::cli::{Failure, Session},
 };
 
@@ -17,7 +17,9 @@ pub(super) async fn ask(registration: &Registration, session: &mut Session) -> R
 
 /// The same for a name that one of them is to get.
 pub(super) async fn ask_for(wanted: &Name, of: Option<SecretId>, session: &mut Session) -> Result<(), Failure> {
-    let there = session.service.list_secrets(&session.caller, &SecretQuery::default()).await?.secrets;
+    let (issuer, label) = wanted;
+    let query = format!("{} {label}", issuer.as_deref().unwrap_or_default());
+    let there = session.perform(FindSecrets { query, life: Life::Live }).await?;
     let same = there.iter().find(|secret| Some(secret.id) != of && name(&secret.metadata) == *wanted);
     let Some(same) = same else { return Ok(()) };
     let told = super::view::name(same);

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::view;
 use crate::{
-    service::Export,
+    operations::{Export, ExportSecrets},
     transport::cli::{Ending, Failure, Session, numbers::counted_len},
 };
 
@@ -43,7 +43,7 @@ pub(super) async fn export(args: &ExportArgs, session: &mut Session) -> Result<E
     }
     // Made before a seed leaves: a name that is taken must not cost a row for each secret in the audit log.
     let file = args.output.as_deref().map(new_file).transpose()?;
-    let export = session.service.export_secrets(&session.caller).await?;
+    let export = session.perform(ExportSecrets).await?;
     match (file, &args.output) {
         (Some(mut file), Some(path)) => {
             let text = as_text(&export, session.console.is_json())?;

@@ -14,10 +14,14 @@ use crate::{
         limits::{IMPORT_BYTES_MAX, IMPORT_ENTRIES_MAX},
         otpauth::{Names, Repair},
     },
-    service::{Enrolment, Refusal, Registration, SecretQuery},
+    operations::{
+        self, Enrolment, ImportSecrets, Imported, ListSecrets, Operation as _, Refusal, RegisterSecret, Registration,
+        answers::{OK, TotpSecret},
+        depth_within_limit,
+    },
     transport::{
         cli::{Ending, Failure, Session, numbers::counted_len, output::Console},
-        wire::{self, Input as _, Json, OK, RegisterInput, depth_within_limit},
+        json::Json,
     },
 };
 
@@ -53,13 +57,6 @@ struct Meant {
     repaired: Vec<Repair>,
 }
 
-/// An entry that can be stored.
-struct Good {
-    place: String,
-    registration: Registration,
-    enrolment: Enrolment,
-}
-
 /// What `secret export --json` prints.
 #[derive(Deserialize)]
 struct Exported {
@@ -81,7 +78,7 @@ struct ImportAnswer {
     /// What was read as it was meant, and not by the letter: where, and what. Absent if there is nothing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     repaired: Vec<Told>,
-    totp_secrets: Vec<wire::TotpSecret>,
+    totp_secrets: Vec<TotpSecret>,
     status: &'static str,
 }
 
@@ -109,73 +106,31 @@ pub(super) async fn import(args: &ImportArgs, session: &mut Session) -> Result<E
             format!("nothing was stored:\n  {}\n--keep-going stores the other {}", told.join("\n  "), good.len());
         return Err(Failure::invalid(message));
     }
-    let (good, skipped) = new_ones(good, session).await?;
-    let same_name = same_name(&good, session).await?;
-    if args.dry_run {
-        let fit = good.len();
-        let answer = ImportAnswer {
-            imported: 0,
-            fit,
-            skipped,
-            same_name,
-            failed,
-            repaired,
-            totp_secrets: Vec::new(),
-            status: OK,
-        };
-        return tell(&answer, session);
-    }
-    let mut stored = Vec::with_capacity(good.len());
-    for Good { place, registration, .. } in good {
-        // What can fail here is the vault, and then it fails for the rest, too.
-        let registered = session.service.register_secret(&session.caller, registration).await.map_err(|refusal| {
-            let before = counted_len(stored.len(), "secret");
-            Failure::invalid(format!(
-                "{place}: {refusal}; stored before it: {before}. Import the file again: they are skipped"
-            ))
-        })?;
-        stored.push(registered.secret);
-    }
-    let totp_secrets = stored.iter().map(wire::TotpSecret::from).collect();
+    let there = session.perform(ListSecrets::default()).await?.secrets;
+    let there: HashSet<_> = there.iter().map(|secret| name(&secret.metadata)).collect();
+    let Imported { secrets, skipped } = session.perform(ImportSecrets { entries: good, dry_run: args.dry_run }).await?;
+    // Called like a secret that is there already, with another seed: a person may have two, and is told.
+    let same_name = secrets.iter().filter(|secret| there.contains(&name(&secret.metadata))).count();
+    let fit = secrets.len();
+    let stored = if args.dry_run { Vec::new() } else { secrets };
     let now = session.service.now();
     if !session.console.is_json() {
         view::table(&stored, None, now, &mut session.console)?;
     }
-    let imported = stored.len();
+    let totp_secrets = stored.iter().map(TotpSecret::from).collect();
     let answer =
-        ImportAnswer { imported, fit: imported, skipped, same_name, failed, repaired, totp_secrets, status: OK };
-    tell(&answer, session)
-}
-
-/// The entries that are not there yet, and how many are: a file that was imported before, also in part, brings nothing twice.
-async fn new_ones(good: Vec<Good>, session: &Session) -> Result<(Vec<Good>, usize), Failure> {
-    let (service, all) = (&session.service, good.len());
-    let mut there = service.kept_fingerprints(&session.caller).await?;
-    let mut new = Vec::with_capacity(all);
-    for entry in good {
-        if there.insert(service.fingerprint_of(&session.caller, &entry.enrolment)) {
-            new.push(entry);
-        }
-    }
-    let skipped = all.saturating_sub(new.len());
-    Ok((new, skipped))
-}
-
-/// How many entries are called like a secret that is there already, with another seed: a person may have two, and is told.
-async fn same_name(good: &[Good], session: &Session) -> Result<usize, Failure> {
-    let there = session.service.list_secrets(&session.caller, &SecretQuery::default()).await?.secrets;
-    let names: HashSet<_> = there.iter().map(|secret| name(&secret.metadata)).collect();
-    Ok(good.iter().filter(|entry| names.contains(&name(&entry.enrolment.metadata))).count())
+        ImportAnswer { imported: stored.len(), fit, skipped, same_name, failed, repaired, totp_secrets, status: OK };
+    tell(&answer, args.dry_run, session)
 }
 
 /// Says what was stored, and what was not.
-fn tell(answer: &ImportAnswer, session: &mut Session) -> Result<Ending, Failure> {
+fn tell(answer: &ImportAnswer, dry_run: bool, session: &mut Session) -> Result<Ending, Failure> {
     let ImportAnswer { imported, fit, skipped, same_name, failed, repaired, .. } = answer;
     let note = |console: &mut Console| {
         for Told { place, message } in repaired.iter().chain(failed) {
             console.note(&format!("{place}: {message}"));
         }
-        if imported < fit {
+        if dry_run {
             let fit = counted_len(*fit, "secret");
             console.note(&format!(
                 "{fit} could be stored, {skipped} there already, {} wrong; nothing was stored.",
@@ -204,7 +159,7 @@ fn tell(answer: &ImportAnswer, session: &mut Session) -> Result<Ending, Failure>
 /// Entries, by what became of them.
 #[derive(Default)]
 struct LookedAt {
-    good: Vec<Good>,
+    good: Vec<Enrolment>,
     failed: Vec<Told>,
     repaired: Vec<Told>,
 }
@@ -219,13 +174,13 @@ fn looked_at(entries: Vec<Entry>, session: &Session) -> LookedAt {
                 return Err(Refusal::invalid("secret", "is required in an import"));
             }
             let checked = session.service.check_registration(&registration);
-            checked.map(|enrolment| (registration, enrolment, repaired))
+            checked.map(|enrolment| (enrolment, repaired))
         });
         match checked {
-            Ok((registration, enrolment, repaired)) => {
+            Ok((enrolment, repaired)) => {
                 let told = |repair: Repair| Told { place: place.clone(), message: repair.to_string() };
                 all.repaired.extend(repaired.into_iter().map(told));
-                all.good.push(Good { place, registration, enrolment });
+                all.good.push(enrolment);
             }
             Err(refusal) => all.failed.push(Told { place, message: refusal.to_string() }),
         }
@@ -271,8 +226,9 @@ fn from_json(text: &str) -> Result<Vec<Entry>, Failure> {
 
 /// Names the field if it is one of ours: a name that is not may be anything.
 fn named_twice(field: &str) -> Refusal {
-    match RegisterInput::field(field) {
-        Some(known) => Refusal::invalid(known.name, "is named twice"),
+    let ours = operations::Entry::named(RegisterSecret::SPEC.name);
+    match ours.and_then(|ours| ours.route_fields().names().find(|name| *name == field)) {
+        Some(known) => Refusal::invalid(known, "is named twice"),
         None => Refusal::invalid("entry", "names a field twice"),
     }
 }
@@ -281,7 +237,7 @@ fn of_value(value: Value) -> Result<Meant, Refusal> {
     match value {
         Value::String(uri) => of_uri(&Zeroizing::new(uri), Registration::default()),
         Value::Object(fields) if depth_within_limit(&fields) => {
-            let mut registration = wire::read_in::<RegisterInput>("arguments", "", fields)?.into_registration(None);
+            let mut registration = Registration::read("entry", fields)?;
             match registration.uri.take() {
                 Some(uri) => of_uri(&uri, registration),
                 None => Ok(Meant { registration, repaired: Vec::new() }),

@@ -19,8 +19,11 @@ use super::{
 };
 use crate::{
     domain::{ids::SecretId, limits::RESTORE_DAYS},
-    service::{SecretChanges, SecretQuery},
-    transport::wire::{OK, SecretDeleteResponse, SecretListResponse, TotpSecret},
+    operations::{
+        DeleteSecret, EraseSecret, GetSecret, ListDeleted, ListSecrets, ResetSteps, RestoreSecret, SecretChanges,
+        SecretDeleteResponse, SecretListResponse, UpdateSecret,
+        answers::{OK, TotpSecret},
+    },
 };
 
 /// What can be done with secrets.
@@ -139,13 +142,13 @@ pub(super) async fn run(command: Command, session: &mut Session) -> Result<Endin
         Command::Rm(args) => remove(&args, session).await?,
         Command::Restore(name) => {
             let id = names::secret(session, &name.text(), Among::Deleted).await?.id;
-            session.service.restore_secret(&session.caller, id).await?;
-            let secret = session.service.get_secret(&session.caller, id).await?;
+            session.perform(RestoreSecret { id }).await?;
+            let secret = session.perform(GetSecret { id }).await?;
             view::show(&secret, None, session)?;
         }
         Command::ResetSteps(name) => {
             let secret = names::secret(session, &name.text(), Among::Live).await?;
-            session.service.reset_steps(&session.caller, secret.id).await?;
+            session.perform(ResetSteps { id: secret.id }).await?;
             session.console.answer(&SecretDeleteResponse { status: OK }, |console| console.line("reset"))?;
         }
         Command::Import(args) => return import::import(&args, session).await,
@@ -155,7 +158,7 @@ pub(super) async fn run(command: Command, session: &mut Session) -> Result<Endin
 }
 
 async fn list(query: Option<String>, session: &mut Session) -> Result<(), Failure> {
-    let all = session.service.list_secrets(&session.caller, &SecretQuery::default()).await?.secrets;
+    let all = session.perform(ListSecrets::default()).await?.secrets;
     // Short ids tell all secrets apart, not those alone that are shown.
     let ids = view::shown_ids(&all, &session.console);
     let there = all.len();
@@ -176,7 +179,7 @@ async fn list(query: Option<String>, session: &mut Session) -> Result<(), Failur
 async fn list_deleted(session: &mut Session) -> Result<(), Failure> {
     // A list of what can be restored must not show what is past its seven days.
     session.service.erase_expired().await?;
-    let secrets = session.service.list_deleted(&session.caller).await?;
+    let secrets = session.perform(ListDeleted).await?;
     let now = session.service.now();
     let ids = view::shown_ids(&secrets, &session.console);
     let answer = view::DeletedAnswer::of(&secrets);
@@ -198,7 +201,7 @@ async fn update(args: UpdateArgs, session: &mut Session) -> Result<(), Failure> 
     }
     let id = secret.id;
     let changes = SecretChanges { label: args.label, issuer: args.issuer, single_use: args.single_use };
-    let secret = session.service.update_secret(&session.caller, id, &changes).await?;
+    let secret = session.perform(UpdateSecret { id, changes }).await?;
     view::show(&secret, None, session)
 }
 
@@ -210,13 +213,13 @@ async fn remove(args: &RmArgs, session: &mut Session) -> Result<(), Failure> {
             &format!("Erase {name} for good? Its account can't be logged in to without it."),
             args.yes.into(),
         )?;
-        session.service.erase_secret(&session.caller, id).await?;
+        session.perform(EraseSecret { id }).await?;
         return session.console.answer(&answer, |console| console.line("erased"));
     }
     let secret = names::secret(session, &args.secret.text(), Among::Live).await?;
     let name = view::name(&secret);
     session.console.confirm(&format!("Delete {name}?"), Consent::from(args.yes))?;
-    session.service.delete_secret(&session.caller, secret.id).await?;
+    session.perform(DeleteSecret { secret_id: secret.id }).await?;
     session.console.answer(&answer, |console| console.line("deleted"))?;
     session
         .console

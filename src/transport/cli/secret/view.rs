@@ -4,14 +4,14 @@ use serde::Serialize;
 
 use crate::{
     domain::{limits::RESTORE_DAYS, otpauth, secret::TotpSecret, seed::Seed, time::Timestamp},
-    service::Export,
-    transport::{
-        cli::{
-            Failure, Session,
-            names::ShortIds,
-            output::{Console, Table},
-        },
-        wire::{self, OK, Revealed, SecretCreateResponse},
+    operations::{
+        Export, SecretCreateResponse,
+        answers::{self, OK, Revealed},
+    },
+    transport::cli::{
+        Failure, Session,
+        names::ShortIds,
+        output::{Console, Table},
     },
 };
 
@@ -37,7 +37,7 @@ pub(super) struct DeletedAnswer {
 #[derive(Serialize)]
 struct DeletedSecret {
     #[serde(flatten)]
-    secret: wire::TotpSecret,
+    secret: answers::TotpSecret,
     deleted_at: Option<String>,
     /// From then on it can't be restored.
     restorable_until: Option<String>,
@@ -55,7 +55,7 @@ pub(super) struct ExportAnswer<'a> {
 
 /// Shows a secret; with its seed if it was made here, this once.
 pub(super) fn show(secret: &TotpSecret, generated: Option<&Seed>, session: &mut Session) -> Result<(), Failure> {
-    let mut shown = wire::TotpSecret::from(secret);
+    let mut shown = answers::TotpSecret::from(secret);
     let (metadata, now) = (&secret.metadata, session.service.now());
     shown.secret = generated.map(Revealed::from);
     let created = SecretCreateResponse { status: OK, totp_secret: shown };
@@ -84,7 +84,7 @@ fn facts(secret: &TotpSecret, now: Timestamp, console: &Console) -> Vec<(&'stati
         ("algorithm", secret.algorithm().to_string()),
         ("digits", secret.digits().get().to_string()),
         ("period", format!("{} s", secret.period().seconds())),
-        ("single-use", if secret.metadata.single_use { "yes" } else { "no" }.to_owned()),
+        ("single-use", if secret.metadata.single_use() { "yes" } else { "no" }.to_owned()),
         ("created", console.date(secret.created_at, now)),
         ("last used", console.date_or_none(secret.last_used_at, now)),
     ]
@@ -113,7 +113,7 @@ pub(super) fn table(
             id(secret, ids),
             secret.metadata.label.to_string(),
             issuer(secret),
-            if secret.metadata.single_use { "yes" } else { "" }.to_owned(),
+            if secret.metadata.single_use() { "yes" } else { "" }.to_owned(),
             console.date(secret.created_at, now),
             console.date_or_none(secret.last_used_at, now),
         ]);
@@ -161,7 +161,7 @@ fn restorable_until(secret: &TotpSecret) -> Option<Timestamp> {
 impl DeletedAnswer {
     pub(super) fn of(secrets: &[TotpSecret]) -> Self {
         let each = secrets.iter().map(|secret| DeletedSecret {
-            secret: wire::TotpSecret::from(secret),
+            secret: answers::TotpSecret::from(secret),
             deleted_at: secret.deleted_at.map(|at| at.to_string()),
             restorable_until: restorable_until(secret).map(|at| at.to_string()),
         });

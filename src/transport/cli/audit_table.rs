@@ -1,4 +1,4 @@
-//! The trail as a table. Rows know ids alone; people know what they are called, as long as it is there.
+//! The audit log as a table. Rows know ids alone; people know what they are called, as long as it is there.
 
 use std::collections::HashMap;
 
@@ -8,8 +8,7 @@ use super::{
 };
 use crate::{
     domain::{api_key::KeyId, audit::AuditRow, characters::is_unshowable, time::Timestamp},
-    service::{SeatQuery, SecretQuery},
-    transport::wire,
+    operations::{self, ListDeleted, ListKeys, ListSeats, ListSecrets},
 };
 
 /// What ids are called: of secrets, seats and keys of the person's account.
@@ -17,17 +16,16 @@ use crate::{
 pub(super) struct Names(HashMap<String, String>);
 
 impl Names {
-    /// Asks what there is, for a table. The trail must be readable in a vault where something else is not: what can't be
-    /// listed has no names.
+    /// Asks what there is, for a table. The audit log must be readable in a vault where something else is not: what
+    /// can't be listed has no names.
     pub(super) async fn known(session: &Session) -> Self {
         if session.console.is_json() {
             return Self::default();
         }
-        let (service, caller) = (&session.service, &session.caller);
-        let live = service.list_secrets(caller, &SecretQuery::default()).await.map(|page| page.secrets);
-        let deleted = service.list_deleted(caller).await;
-        let seats = service.list_seats(caller, &SeatQuery::default()).await.unwrap_or_default();
-        let keys = service.list_keys(caller).await.unwrap_or_default().sound;
+        let live = session.perform(ListSecrets::default()).await.map(|page| page.secrets);
+        let deleted = session.perform(ListDeleted).await;
+        let seats = session.perform(ListSeats::default()).await.map(|(seats, _)| seats).unwrap_or_default();
+        let keys = session.perform(ListKeys).await.unwrap_or_default().sound;
         let secrets = [live, deleted].into_iter().flatten().flatten().map(|secret| {
             let (label, issuer) = (secret.metadata.label, secret.metadata.issuer);
             let name = issuer.map_or_else(|| label.to_string(), |issuer| format!("{label} ({issuer})"));
@@ -74,11 +72,11 @@ pub(super) fn harmless(text: &str) -> String {
     shown
 }
 
-/// Writes rows of the trail; nothing if there are none.
+/// Writes rows of the audit log; nothing if there are none.
 pub(super) fn write(rows: &[AuditRow], names: &Names, now: Timestamp, console: &mut Console) -> Result<(), Failure> {
     let mut table = Table::new(&["SEQ", "AT", "ACTION", "OUTCOME", "ACTOR", "SECRET", "SEAT", "CLIENT", "PURPOSE"]);
     for row in rows {
-        let shown = wire::AuditRow::from(row);
+        let shown = operations::AuditRow::from(row);
         let actor = match shown.key.map(|key| names.of(key)) {
             Some(key) if shown.actor == "key" => format!("key {key}"),
             Some(key) => format!("{} on key {key}", shown.actor),
@@ -87,7 +85,8 @@ pub(super) fn write(rows: &[AuditRow], names: &Names, now: Timestamp, console: &
         let counted = shown.count.map(|count| format!(" ×{count}")).unwrap_or_default();
         let client = shown.client.map(|client| format!("{} {}", client.name, client.version).trim().to_owned());
         let cells = vec![
-            shown.seq.to_string(),
+            // There is one chain unless several nodes write.
+            if shown.chain == 0 { shown.seq.to_string() } else { format!("{}:{}", shown.chain, shown.seq) },
             console.date(row.entry.at, now),
             format!("{}{counted}", shown.action),
             shown.outcome.to_owned(),
