@@ -46,7 +46,7 @@ use uuid::Uuid;
 
 pub use self::{
     accounts::{AddAccount, ListAccounts, RemoveAccount},
-    arguments::{Fields, depth_within_limit, not_known},
+    arguments::{Fields, levels, not_known},
     audit::{PruneAudit, ReadAudit, ReadWholeAudit, TraceCode, VerifyAudit},
     authenticate::Offered,
     bounds::{Count, Seconds, Text, Whole},

@@ -213,9 +213,14 @@ impl Entry {
         }
     }
 
-    /// The tool or route of this name.
+    /// The operation of this name.
     pub fn named(name: &str) -> Option<&'static Self> {
         TABLE.iter().find(|entry| entry.spec.name == name)
+    }
+
+    /// The tool of this name.
+    pub fn tool(name: &str) -> Option<&'static Self> {
+        Self::named(name).filter(|entry| entry.api.words.is_some())
     }
 
     /// Whether a repeat with the same `Idempotency-Key` header gets the first answer.

@@ -281,7 +281,7 @@ fn is_2026(context: &RequestContext<RoleServer>) -> bool {
 fn tool_named(name: &str) -> Result<&'static Entry, ErrorData> {
     // The name may hold anything, so it is not repeated.
     let unknown = || ErrorData::invalid_params("`params.name` is no tool's name; tools/list shows them", None);
-    Entry::named(name).filter(|entry| entry.api.words.is_some()).ok_or_else(unknown)
+    Entry::tool(name).ok_or_else(unknown)
 }
 
 /// An answer in both forms.
