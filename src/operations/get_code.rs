@@ -11,8 +11,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
-    Access, Api, ApiOperation, ApiRoute, Call, Effect, ErrorCode, Failed, ForSeat, Method, Operation, Refusal, Seconds,
-    Spec,
+    Access, Api, ApiOperation, Call, Effect, ErrorCode, Failed, ForSeat, Method, Operation, Refusal, Seconds, Spec,
     answers::{OK, Revealed},
     bounds::PurposeText,
     reservation::Held,
@@ -112,18 +111,15 @@ impl ApiOperation for GetCode {
              at most). Every code given is put into the audit log. Fails with not_found for an unknown secret, busy (with \
              the seconds until a code is free) and rate_limited: wait that long, then ask again.",
         ),
-        route: ApiRoute {
-            method: Method::Get,
-            path: "/api/v2/totp/code/{secret_id}",
-            id: "getTotpCode",
-            tag: "TOTP",
-            summary: "Get a TOTP code",
-            description: "The current code of a secret and the whole seconds until it rotates. With `min_validity` it waits \
-                          for the next code if fewer seconds are left; with `single_use` the code goes to no other caller, \
-                          and a later one is waited for if need be. `busy` says, also in `Retry-After`, in how many seconds \
-                          a code is free.",
-            answer: "The code.",
-        },
+        method: Method::Get,
+        path: "/api/v2/totp/code/{secret_id}",
+        id: "getTotpCode",
+        tag: "TOTP",
+        description: "The current code of a secret and the whole seconds until it rotates. With `min_validity` it waits \
+                      for the next code if fewer seconds are left; with `single_use` the code goes to no other caller, \
+                      and a later one is waited for if need be. `busy` says, also in `Retry-After`, in how many seconds \
+                      a code is free.",
+        answer: "The code.",
         waits: true,
         refusals: &[ErrorCode::NotFound, ErrorCode::Busy],
     };

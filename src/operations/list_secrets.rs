@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Access, Api, ApiOperation, ApiRoute, Call, Count, Effect, Failed, Method, Operation, Refusal, Spec, Surface, Text,
+    Access, Api, ApiOperation, Call, Count, Effect, Failed, Method, Operation, Refusal, Spec, Surface, Text,
     answers::{self, OK},
     bounds::{NotNegative, not_negative},
     sound,
@@ -100,15 +100,12 @@ impl ApiOperation for ListSecrets {
              unless limit says otherwise, and total, the number of all that match; if none matches query, note says how many \
              are stored. Changes nothing.",
         ),
-        route: ApiRoute {
-            method: Method::Get,
-            path: "/api/v2/totp/secrets",
-            id: "listTotpSecrets",
-            tag: "TOTP",
-            summary: "List TOTP secrets",
-            description: "Every stored secret of the account, newest last, never a seed. Without `limit`, all of them.",
-            answer: "The secrets, without seeds.",
-        },
+        method: Method::Get,
+        path: "/api/v2/totp/secrets",
+        id: "listTotpSecrets",
+        tag: "TOTP",
+        description: "Every stored secret of the account, newest last, never a seed. Without `limit`, all of them.",
+        answer: "The secrets, without seeds.",
         waits: false,
         refusals: &[],
     };

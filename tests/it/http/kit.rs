@@ -363,7 +363,7 @@ pub(crate) fn needed(entry: &Entry, secret: &str, seat: &str, code: &str) -> Map
 
 /// A request for an operation's route.
 pub(crate) fn request_of(entry: &Entry, token: &str, mut arguments: Map<String, Value>) -> String {
-    let (route, bearer) = (&entry.api.route, format!("Bearer {token}"));
+    let (route, bearer) = (&entry.api, format!("Bearer {token}"));
     let mut path = route.path.to_owned();
     if let Some(name) = route.in_path() {
         let named = arguments.remove(name).unwrap();

@@ -88,7 +88,7 @@ impl Asked {
     }
 
     fn has_target(self) -> bool {
-        self.entry().is_some_and(|entry| entry.api.route.in_path().is_some())
+        self.entry().is_some_and(|entry| entry.api.in_path().is_some())
     }
 
     /// The ways in which it can be asked for.

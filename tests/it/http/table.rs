@@ -118,7 +118,7 @@ fn every_operation_answers_over_rest_and_as_a_tool_and_both_refuse_in_the_same_w
             rest.0
         };
         let input = Value::Object(entry.route_input());
-        let in_path = entry.api.route.in_path();
+        let in_path = entry.api.in_path();
         for (name, field) in input["properties"].as_object().unwrap().iter().filter(|(name, _)| in_path != Some(*name))
         {
             let mut arguments = needed.clone();
