@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Access, Api, ApiOperation, ApiRoute, Call, Count, Effect, Failed, Method, Operation, Refusal, Spec, Surface, Text,
+    Access, Api, ApiOperation, Call, Count, Effect, Failed, Method, Operation, Refusal, Spec, Surface, Text,
     answers::{self, OK},
     bounds::{NotNegative, not_negative},
     sound,
@@ -17,6 +17,7 @@ use crate::{
         name_query::NameQuery,
         scope::Scope,
         secret::TotpSecret,
+        text::ShownText,
     },
     vault::{Life, Page},
 };
@@ -99,15 +100,12 @@ impl ApiOperation for ListSecrets {
              unless limit says otherwise, and total, the number of all that match; if none matches query, note says how many \
              are stored. Changes nothing.",
         ),
-        route: ApiRoute {
-            method: Method::Get,
-            path: "/api/v2/totp/secrets",
-            id: "listTotpSecrets",
-            tag: "TOTP",
-            summary: "List TOTP secrets",
-            description: "Every stored secret of the account, newest last, never a seed. Without `limit`, all of them.",
-            answer: "The secrets, without seeds.",
-        },
+        method: Method::Get,
+        path: "/api/v2/totp/secrets",
+        id: "listTotpSecrets",
+        tag: "TOTP",
+        description: "Every stored secret of the account, newest last, never a seed. Without `limit`, all of them.",
+        answer: "The secrets, without seeds.",
         waits: false,
         refusals: &[],
     };
@@ -165,7 +163,7 @@ impl Call<'_> {
         if let Some(query) = query {
             let query = NameQuery::of(query);
             secrets.retain(|TotpSecret { metadata, .. }| {
-                query.matches(metadata.issuer.as_ref().map(|issuer| issuer.as_str()), metadata.label.as_str())
+                query.matches(metadata.issuer.as_ref().map(ShownText::as_str), metadata.label.as_str())
             });
         }
         Ok(paged(secrets, page, stored))
