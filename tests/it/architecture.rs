@@ -132,16 +132,12 @@ fn a_backend_has_twenty_methods_at_most_and_is_handed_no_function() {
 #[test]
 fn an_operation_of_the_api_is_declared_in_one_file() {
     for entry in &TABLE {
-        for declared in [format!("\"{}\"", entry.spec.name), format!("\"{}\"", entry.api.route.path)] {
-            let files = files_with(&[&declared]);
-            // Two methods may have one path.
-            let paths = TABLE.iter().filter(|other| other.api.route.path == entry.api.route.path).count();
-            let expected = if declared.contains('/') { paths } else { 1 };
-            assert!(
-                files.len() == expected && files.iter().all(|file| file.starts_with("src/operations/")),
-                "{files:?}"
-            );
-        }
+        let mut files = files_with(&[&format!("\"{}\"", entry.spec.name)]);
+        // What instructs a model names tools, in sentences that no table could make.
+        files.retain(|file| file != "src/transport/mcp/tools.rs");
+        let [file] = files.as_slice() else { panic!("{} is declared in {files:?}", entry.spec.name) };
+        let routes = files_with(&[&format!("\"{}\"", entry.api.route.path)]);
+        assert!(routes.contains(file) && routes.iter().all(|file| file.starts_with("src/operations/")), "{routes:?}");
     }
 }
 
