@@ -19,7 +19,7 @@ use crate::{
         secret::TotpSecret,
         text::ShownText,
     },
-    vault::{Life, Page},
+    vault::{Found, Life, Page},
 };
 
 /// Lists the secrets that exist for a caller.
@@ -149,9 +149,10 @@ impl Call<'_> {
 
     async fn search(&self, query: &str, page: Page) -> Result<SecretPage, Failed> {
         let (vault, account) = (self.service.vault(), self.caller.account());
-        let found = vault.find_secrets(account, Life::Live, query).await?;
+        // Every secret that matches counts, wherever in a word: what a person names is looked up by `FindSecrets`.
+        let Found { secrets, total } = vault.search_secrets(account, query, page, |_| true).await?;
         let stored = vault.count_secrets(account, Life::Live).await?;
-        Ok(paged(found.into_iter().map(|kept| kept.value).collect(), page, stored))
+        Ok(SecretPage { secrets, total, stored })
     }
 
     /// Of a caller that is limited to given secrets: there are few.

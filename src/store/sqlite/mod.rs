@@ -8,11 +8,13 @@
 
 mod apply;
 mod audit;
+mod audit_index;
 mod connection;
 mod error;
 pub(super) mod files;
 pub mod format1;
 mod open_file;
+pub(super) mod ownership;
 mod records;
 mod schema;
 mod store;
