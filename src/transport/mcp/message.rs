@@ -6,6 +6,7 @@ use rmcp::{
 };
 use serde::Deserialize;
 
+use super::wiped::wipe_texts;
 use crate::{
     domain::limits::LINE_BYTES_MAX,
     transport::json::{Json, message_depth_within_limit},
@@ -47,21 +48,23 @@ pub(super) fn read_message(line: &[u8]) -> Result<Option<ClientJsonRpcMessage>, 
     }
     let error = match serde_json::from_slice(text) {
         Err(_) => ErrorData::parse_error(UNREADABLE, None),
-        Ok(Json { value, repeated }) => {
+        Ok(Json { mut value, repeated }) => {
             let is_notification = value.get("method").is_some() && value.get("id").is_none();
-            let error = if !message_depth_within_limit(&value) {
-                ErrorData::parse_error(UNREADABLE, None)
+            let read = if !message_depth_within_limit(&value) {
+                Err(ErrorData::parse_error(UNREADABLE, None))
             } else if repeated.is_some() {
-                ErrorData::invalid_request(AMBIGUOUS, None)
-            } else if let Ok(message) = serde_json::from_value(value) {
-                return Ok(Some(message));
+                Err(ErrorData::invalid_request(AMBIGUOUS, None))
             } else {
-                ErrorData::invalid_request(INVALID, None)
+                // By reference: rmcp would copy every text to try each kind of message, and leave the copies behind.
+                let message = ClientJsonRpcMessage::deserialize(&value);
+                message.map_err(|_| ErrorData::invalid_request(INVALID, None))
             };
-            if is_notification {
-                return Ok(None);
+            wipe_texts(&mut value);
+            match read {
+                Ok(message) => return Ok(Some(message)),
+                Err(_) if is_notification => return Ok(None),
+                Err(error) => error,
             }
-            error
         }
     };
     // What else is in it need not make sense.

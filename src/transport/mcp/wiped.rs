@@ -74,7 +74,8 @@ pub(super) fn wipe(message: ServerJsonRpcMessage) {
     }
 }
 
-fn wipe_texts(value: &mut Value) {
+/// Wipes every text in a value: a seed may be among them.
+pub(super) fn wipe_texts(value: &mut Value) {
     match value {
         Value::String(text) => text.zeroize(),
         Value::Array(items) => items.iter_mut().for_each(wipe_texts),
