@@ -79,7 +79,7 @@ impl Fields {
         place: &'static str,
         mut arguments: Map<String, Value>,
     ) -> Result<T, Refusal> {
-        if !depth_within_limit(&arguments) {
+        if arguments.values().any(|value| levels(value) >= JSON_DEPTH_MAX) {
             let problem = if place == "arguments" { "are nested too deeply" } else { "is nested too deeply" };
             return Err(Refusal::invalid(place, problem));
         }
@@ -153,26 +153,13 @@ fn is_plain(name: &str) -> bool {
     begins && goes_on && speaks && name.len() <= NAME_CHARS_MAX && !looks_sensitive(name)
 }
 
-/// Whether a value is nested no deeper than the limit.
-pub fn depth_within_limit(value: &Map<String, Value>) -> bool {
-    let holds = |value: &Value| value.is_array() || value.is_object();
-    // Most hold nothing.
-    let mut level: Vec<&Value> = value.values().filter(|value| holds(value)).collect();
-    for _ in 1..JSON_DEPTH_MAX {
-        if level.is_empty() {
-            return true;
-        }
-        let mut next: Vec<&Value> = Vec::new();
-        for value in level {
-            match value {
-                Value::Array(items) => next.extend(items),
-                Value::Object(fields) => next.extend(fields.values()),
-                Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
-            }
-        }
-        level = next;
+/// Levels of nesting of a value. Whoever parsed it has bounded them to what a stack holds.
+pub fn levels(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(levels).max().unwrap_or_default(),
+        Value::Object(fields) => 1 + fields.values().map(levels).max().unwrap_or_default(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 0,
     }
-    !level.into_iter().any(holds)
 }
 
 #[cfg(test)]

@@ -173,8 +173,8 @@ mod tests {
         (0..count).filter(|_| refusals.count(entry, from).0).count()
     }
 
-    fn address(last: u8) -> Option<IpAddr> {
-        Some(IpAddr::from([192, 0, 2, last]))
+    fn address(last: u8) -> IpAddr {
+        IpAddr::from([192, 0, 2, last])
     }
 
     #[test]
@@ -193,19 +193,19 @@ mod tests {
         let refusals = AuditRefusals::default();
         let unknown = entry(Actor::Unknown, None);
 
-        assert_eq!(rows(&refusals, &unknown, address(1), 10_000), 100);
+        assert_eq!(rows(&refusals, &unknown, Some(address(1)), 10_000), 100);
         assert_eq!(
-            rows(&refusals, &entry(Actor::Login, None), address(1), 1),
+            rows(&refusals, &entry(Actor::Login, None), Some(address(1)), 1),
             0,
             "a login without a seat is a stranger"
         );
-        assert_eq!(rows(&refusals, &unknown, address(2), 5), 5);
-        let many: usize = (3..=255).map(|last| rows(&refusals, &unknown, address(last), 200)).sum();
+        assert_eq!(rows(&refusals, &unknown, Some(address(2)), 5), 5);
+        let many: usize = (3..=255).map(|last| rows(&refusals, &unknown, Some(address(last)), 200)).sum();
         assert_eq!(many, 1000 - 105);
         assert_eq!(rows(&refusals, &entry(Actor::Login, Some(1)), None, 5), 5, "callers have their own");
 
         let later = AuditEntry { at: Timestamp::from_seconds(120), ..unknown };
-        let (kept, ended) = refusals.count(&later, address(1));
+        let (kept, ended) = refusals.count(&later, Some(address(1)));
         assert!(kept);
         let counted: Vec<_> = ended.iter().map(|row| (row.actor, row.count)).collect();
         assert_eq!(counted, [(Actor::Unknown, Some(9_900 + 1 + 253 * 200 - 895))]);

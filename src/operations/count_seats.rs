@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Api, ApiOperation, ApiRoute, Call, Failed, Method, Operation, Spec, get_seat::reads_seats};
+use super::{Api, ApiOperation, Call, Failed, Method, Operation, Spec, get_seat::reads_seats};
 
 /// How many seats the caller's account has; to a caller that is bound to a seat there is that one.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -33,15 +33,12 @@ impl ApiOperation for CountSeats {
         words: Some(
             "Returns how many seats (people) the account has; with email, how many have exactly that address. Changes nothing.",
         ),
-        route: ApiRoute {
-            method: Method::Get,
-            path: "/api/v2/seats/count",
-            id: "countSeats",
-            tag: "Seats",
-            summary: "Count seats",
-            description: "How many seats the account has; with `email`, how many have exactly that address.",
-            answer: "The number.",
-        },
+        method: Method::Get,
+        path: "/api/v2/seats/count",
+        id: "countSeats",
+        tag: "Seats",
+        description: "How many seats the account has; with `email`, how many have exactly that address.",
+        answer: "The number.",
         waits: false,
         refusals: &[],
     };

@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Access, Api, ApiOperation, ApiRoute, Call, Effect, ErrorCode, Failed, Method, Operation, Refusal, Spec,
-    answers::OK, retries::Retries,
+    Access, Api, ApiOperation, Call, Effect, ErrorCode, Failed, Method, Operation, Refusal, Spec, answers::OK,
+    retries::Retries,
 };
 use crate::{
     domain::{audit::Action, ids::SecretId, scope::Scope},
@@ -39,15 +39,12 @@ impl ApiOperation for DeleteSecret {
             "Permanently deletes a stored TOTP secret: no codes can be made with it any more, and logins that need them will \
              fail. Only on the explicit wish of a person. Returns status OK. Fails with not_found if there is no such secret.",
         ),
-        route: ApiRoute {
-            method: Method::Delete,
-            path: "/api/v2/totp/secrets/{secret_id}",
-            id: "deleteTotpSecret",
-            tag: "TOTP",
-            summary: "Delete a TOTP secret",
-            description: "Permanently deletes a stored secret, as far as any caller can tell.",
-            answer: "It was deleted.",
-        },
+        method: Method::Delete,
+        path: "/api/v2/totp/secrets/{secret_id}",
+        id: "deleteTotpSecret",
+        tag: "TOTP",
+        description: "Permanently deletes a stored secret, as far as any caller can tell.",
+        answer: "It was deleted.",
         waits: false,
         refusals: &[ErrorCode::NotFound],
     };

@@ -174,7 +174,7 @@ impl Service {
     }
 
     /// Refuses a caller before its call is of any operation, in the audit log.
-    pub async fn note_refusal(&self, caller: &Principal, action: Action, refusal: Refusal) -> Refusal {
+    pub async fn record_refusal(&self, caller: &Principal, action: Action, refusal: Refusal) -> Refusal {
         self.refuse(refusal, AuditEntry::of(caller, action, self.now())).await
     }
 
@@ -202,7 +202,7 @@ impl Service {
     }
 
     /// A panic that a transport caught. Its message is not logged: it may quote anything.
-    pub fn note_panic(&self, during: &'static str) -> Refusal {
+    pub fn record_panic(&self, during: &'static str) -> Refusal {
         self.bug(&Panicked { during })
     }
 

@@ -11,8 +11,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
-    Access, Api, ApiOperation, ApiRoute, Call, Effect, ErrorCode, Failed, ForSeat, Method, Operation, Refusal, Seconds,
-    Spec,
+    Access, Api, ApiOperation, Call, Effect, ErrorCode, Failed, ForSeat, Method, Operation, Refusal, Seconds, Spec,
     answers::{OK, Revealed},
     bounds::PurposeText,
     reservation::Held,
@@ -112,18 +111,15 @@ impl ApiOperation for GetCode {
              at most). Every code given is put into the audit log. Fails with not_found for an unknown secret, busy (with \
              the seconds until a code is free) and rate_limited: wait that long, then ask again.",
         ),
-        route: ApiRoute {
-            method: Method::Get,
-            path: "/api/v2/totp/code/{secret_id}",
-            id: "getTotpCode",
-            tag: "TOTP",
-            summary: "Get a TOTP code",
-            description: "The current code of a secret and the whole seconds until it rotates. With `min_validity` it waits \
-                          for the next code if fewer seconds are left; with `single_use` the code goes to no other caller, \
-                          and a later one is waited for if need be. `busy` says, also in `Retry-After`, in how many seconds \
-                          a code is free.",
-            answer: "The code.",
-        },
+        method: Method::Get,
+        path: "/api/v2/totp/code/{secret_id}",
+        id: "getTotpCode",
+        tag: "TOTP",
+        description: "The current code of a secret and the whole seconds until it rotates. With `min_validity` it waits \
+                      for the next code if fewer seconds are left; with `single_use` the code goes to no other caller, \
+                      and a later one is waited for if need be. `busy` says, also in `Retry-After`, in how many seconds \
+                      a code is free.",
+        answer: "The code.",
         waits: true,
         refusals: &[ErrorCode::NotFound, ErrorCode::Busy],
     };
@@ -141,6 +137,10 @@ struct Asked {
     /// Codes an hour for each holder.
     limits: Vec<u32>,
     stage: Stage,
+    /// The step that is kept for the call: given back when this is dropped.
+    held: Option<Held>,
+    /// The call was counted as a use of the secret.
+    counted: bool,
 }
 
 /// How a decision went, once it is kept.
@@ -178,12 +178,12 @@ impl Operation for GetCode {
             max_wait: Duration::from_secs(u64::from(max_wait)),
         };
         let (holders, limits) = counted_holders(call);
-        let patient = self.max_wait.is_some();
-        let mut asked = Asked { secret: self.secret_id, wish, patient, holders, limits, stage: Stage::Asks };
+        let (secret, patient, stage) = (self.secret_id, self.max_wait.is_some(), Stage::Asks);
         // Dropped from the last to the first: a step is given back before the waiting place is.
-        let (mut place, mut held, mut counted) = (None::<WaitingPlace>, None::<Held>, false);
+        let mut place = None::<WaitingPlace>;
+        let mut asked = Asked { secret, wish, patient, holders, limits, stage, held: None, counted: false };
         loop {
-            match call.decide(&mut asked, &mut held, &mut counted).await? {
+            match call.decide(&mut asked).await? {
                 Next::Done(code) => return Ok(code),
                 Next::Again => {}
                 Next::Wait(from) => {
@@ -200,18 +200,18 @@ impl Operation for GetCode {
 
 impl Call<'_> {
     /// Reads, decides and commits, until nobody was faster.
-    async fn decide(&self, asked: &mut Asked, held: &mut Option<Held>, counted: &mut bool) -> Result<Next, Failed> {
+    async fn decide(&self, asked: &mut Asked) -> Result<Next, Failed> {
         let mut retries = Retries::new(&self.service.parts.random);
         let account = self.caller.account();
         loop {
             let now = self.service.now();
             let found = self.service.vault().in_use(account, asked.secret, &asked.holders, now).await?;
             let in_use = found.ok_or(Refusal::NotFound("secret"))?;
-            if !std::mem::replace(counted, true) {
+            if !std::mem::replace(&mut asked.counted, true) {
                 self.count_use(asked.secret)?;
             }
             let entry = AuditEntry { at: now, ..self.entry.clone() };
-            if let Some(next) = self.try_once(asked, held, &in_use, entry).await? {
+            if let Some(next) = self.try_once(asked, &in_use, entry).await? {
                 return Ok(next);
             }
             retries.again().await?;
@@ -219,13 +219,7 @@ impl Call<'_> {
     }
 
     /// Decides from what was read and commits that. `None`: somebody else was faster.
-    async fn try_once(
-        &self,
-        asked: &mut Asked,
-        held: &mut Option<Held>,
-        in_use: &InUse,
-        entry: AuditEntry,
-    ) -> Result<Option<Next>, Failed> {
+    async fn try_once(&self, asked: &mut Asked, in_use: &InUse, entry: AuditEntry) -> Result<Option<Next>, Failed> {
         let now = entry.at;
         // Only callers who reserve need an id.
         let single_use = asked.wish.single_use || in_use.terms().usage.single_use();
@@ -240,9 +234,9 @@ impl Call<'_> {
             now,
         };
         match in_use.state.decide(&in_use.terms(), &ask) {
-            CodeAnswer::Give { step, state } => self.give(asked, held, in_use, (step, state), entry).await,
+            CodeAnswer::Give { step, state } => self.give(asked, in_use, (step, state), entry).await,
             CodeAnswer::Reserved { reservation, from, state } => self
-                .reserve(asked, held, in_use, (reservation, state), entry)
+                .reserve(asked, in_use, (reservation, state), entry)
                 .await
                 .map(|kept| kept.then_some(Next::Wait(from))),
             CodeAnswer::Wait { step, from } => {
@@ -250,7 +244,7 @@ impl Call<'_> {
                 Ok(Some(Next::Wait(from)))
             }
             CodeAnswer::Missed => {
-                (asked.stage, *held) = (Stage::Asks, None);
+                (asked.stage, asked.held) = (Stage::Asks, None);
                 Ok(Some(Next::Again))
             }
             CodeAnswer::Busy { reason, free_at } => {
@@ -272,7 +266,6 @@ impl Call<'_> {
     async fn give(
         &self,
         asked: &mut Asked,
-        held: &mut Option<Held>,
         in_use: &InUse,
         (step, state): (Step, Option<UseState>),
         entry: AuditEntry,
@@ -289,12 +282,12 @@ impl Call<'_> {
         if draft.commit().await? != Outcome::Done {
             return Ok(None);
         }
-        if let Some(held) = held.take() {
+        if let Some(held) = asked.held.take() {
             held.shown();
         }
         asked.stage = Stage::Asks;
         let expires_in = totp.expires_in(now);
-        let next = self.as_old_as_it_is(IssuedCode { code, expires_in, step }, &totp, asked.wish.min_validity);
+        let next = self.as_old_as_it_is(IssuedCode { code, expires_in, step }, totp, asked.wish.min_validity);
         if matches!(next, Next::Done(_)) {
             self.service.parts.counters.issued();
         }
@@ -305,19 +298,18 @@ impl Call<'_> {
     async fn reserve(
         &self,
         asked: &mut Asked,
-        held: &mut Option<Held>,
         in_use: &InUse,
         (reservation, state): (Reservation, Option<UseState>),
         entry: AuditEntry,
     ) -> Result<bool, Failed> {
         if let Some(state) = state {
             // From here on, also if this future is dropped while the commit is under way.
-            held.get_or_insert_with(|| Held::new(self.service, reservation, &entry));
+            asked.held.get_or_insert_with(|| Held::new(self.service, reservation, &entry));
             let entry = AuditEntry { action: Action::CodeReserve, step: Some(reservation.step), ..entry };
             let draft = self.service.vault().draft(entry).used(in_use, Some(&state));
             if draft.commit().await? != Outcome::Done {
                 if matches!(asked.stage, Stage::Asks | Stage::Waited(_))
-                    && let Some(held) = held.take()
+                    && let Some(held) = asked.held.take()
                 {
                     held.shown();
                 }
@@ -330,7 +322,7 @@ impl Call<'_> {
 
     /// A code's row may have had to wait for the disk or for other processes. A code whose step has ended meanwhile, or of
     /// which clearly less is left than was asked for, is no answer.
-    fn as_old_as_it_is(&self, code: IssuedCode, totp: &TotpParameters, min_validity: u32) -> Next {
+    fn as_old_as_it_is(&self, code: IssuedCode, totp: TotpParameters, min_validity: u32) -> Next {
         let now = self.service.now();
         // A clock that was set back makes no code live longer.
         let expires_in = totp.expires_in(now).min(code.expires_in);

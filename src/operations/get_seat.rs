@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Access, Api, ApiOperation, ApiRoute, Call, Effect, ErrorCode, Failed, Method, Operation, Refusal, Spec,
+    Access, Api, ApiOperation, Call, Effect, ErrorCode, Failed, Method, Operation, Refusal, Spec,
     answers::{self, OK},
 };
 use crate::domain::{account::Account, audit::Action, scope::Scope, seat::Seat};
@@ -38,15 +38,12 @@ impl ApiOperation for GetSeat {
             "Returns one seat (a person in the account), named by its id or by its auth_subject, the user's id at the \
              identity provider. Changes nothing. Fails with not_found if there is no such seat.",
         ),
-        route: ApiRoute {
-            method: Method::Get,
-            path: "/api/v2/seats/{seat_id}",
-            id: "getSeat",
-            tag: "Seats",
-            summary: "Get a seat",
-            description: "One seat, by its id or by its `auth_subject`.",
-            answer: "The seat.",
-        },
+        method: Method::Get,
+        path: "/api/v2/seats/{seat_id}",
+        id: "getSeat",
+        tag: "Seats",
+        description: "One seat, by its id or by its `auth_subject`.",
+        answer: "The seat.",
         waits: false,
         refusals: &[ErrorCode::NotFound],
     };

@@ -4,8 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Access, Api, ApiOperation, ApiRoute, AuditAsk, AuditRows, Call, Count, Effect, Failed, Method, Operation, Spec,
-    answers::OK,
+    Access, Api, ApiOperation, AuditAsk, AuditRows, Call, Count, Effect, Failed, Method, Operation, Spec, answers::OK,
 };
 use crate::domain::{
     api_key::KeyId,
@@ -163,17 +162,14 @@ impl ApiOperation for ListAudit {
     const API: Api = Api {
         title: "Read the audit log",
         words: None,
-        route: ApiRoute {
-            method: Method::Get,
-            path: "/api/v2/audit",
-            id: "listAudit",
-            tag: "Audit",
-            summary: "Read the audit log",
-            description: "Rows of the account's audit log that match every filter, in order: the newest ones, or those after \
-                          the place that `after` names. To a key that is limited to given secrets or bound to a seat, other \
-                          rows than those on its secrets and for its seat don't exist.",
-            answer: "The rows.",
-        },
+        method: Method::Get,
+        path: "/api/v2/audit",
+        id: "listAudit",
+        tag: "Audit",
+        description: "Rows of the account's audit log that match every filter, in order: the newest ones, or those after \
+                      the place that `after` names. To a key that is limited to given secrets or bound to a seat, other \
+                      rows than those on its secrets and for its seat don't exist.",
+        answer: "The rows.",
         waits: false,
         refusals: &[],
     };

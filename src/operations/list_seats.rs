@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Api, ApiOperation, ApiRoute, Call, Count, Effect, Failed, Method, Operation, Spec,
+    Api, ApiOperation, Call, Count, Effect, Failed, Method, Operation, Spec,
     answers::{self, OK},
     bounds::{NotNegative, not_negative},
     get_seat::reads_seats,
@@ -72,16 +72,13 @@ impl ApiOperation for ListSeats {
             "Lists the seats (people) of the account, oldest first; with email, the one with exactly that address; limit and \
              offset page through them. Changes nothing.",
         ),
-        route: ApiRoute {
-            method: Method::Get,
-            path: "/api/v2/seats",
-            id: "listSeats",
-            tag: "Seats",
-            summary: "List seats",
-            description: "The seats of the account, oldest first; with `email`, the one with exactly that address. To a key \
-                          that is bound to a seat there is that one.",
-            answer: "The seats: a bare array.",
-        },
+        method: Method::Get,
+        path: "/api/v2/seats",
+        id: "listSeats",
+        tag: "Seats",
+        description: "The seats of the account, oldest first; with `email`, the one with exactly that address. To a key \
+                      that is bound to a seat there is that one.",
+        answer: "The seats: a bare array.",
         waits: false,
         refusals: &[],
     };

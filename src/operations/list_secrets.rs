@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Access, Api, ApiOperation, ApiRoute, Call, Count, Effect, Failed, Method, Operation, Refusal, Spec, Surface, Text,
+    Access, Api, ApiOperation, Call, Count, Effect, Failed, Method, Operation, Refusal, Spec, Surface, Text,
     answers::{self, OK},
     bounds::{NotNegative, not_negative},
     sound,
@@ -17,8 +17,9 @@ use crate::{
         name_query::NameQuery,
         scope::Scope,
         secret::TotpSecret,
+        text::ShownText,
     },
-    vault::{Life, Page},
+    vault::{Found, Life, Page},
 };
 
 /// Lists the secrets that exist for a caller.
@@ -99,15 +100,12 @@ impl ApiOperation for ListSecrets {
              unless limit says otherwise, and total, the number of all that match; if none matches query, note says how many \
              are stored. Changes nothing.",
         ),
-        route: ApiRoute {
-            method: Method::Get,
-            path: "/api/v2/totp/secrets",
-            id: "listTotpSecrets",
-            tag: "TOTP",
-            summary: "List TOTP secrets",
-            description: "Every stored secret of the account, newest last, never a seed. Without `limit`, all of them.",
-            answer: "The secrets, without seeds.",
-        },
+        method: Method::Get,
+        path: "/api/v2/totp/secrets",
+        id: "listTotpSecrets",
+        tag: "TOTP",
+        description: "Every stored secret of the account, newest last, never a seed. Without `limit`, all of them.",
+        answer: "The secrets, without seeds.",
         waits: false,
         refusals: &[],
     };
@@ -151,9 +149,10 @@ impl Call<'_> {
 
     async fn search(&self, query: &str, page: Page) -> Result<SecretPage, Failed> {
         let (vault, account) = (self.service.vault(), self.caller.account());
-        let found = vault.find_secrets(account, Life::Live, query).await?;
+        // Every secret that matches counts, wherever in a word: what a person names is looked up by `FindSecrets`.
+        let Found { secrets, total } = vault.search_secrets(account, query, page, |_| true).await?;
         let stored = vault.count_secrets(account, Life::Live).await?;
-        Ok(paged(found.into_iter().map(|kept| kept.value).collect(), page, stored))
+        Ok(SecretPage { secrets, total, stored })
     }
 
     /// Of a caller that is limited to given secrets: there are few.
@@ -165,7 +164,7 @@ impl Call<'_> {
         if let Some(query) = query {
             let query = NameQuery::of(query);
             secrets.retain(|TotpSecret { metadata, .. }| {
-                query.matches(metadata.issuer.as_ref().map(|issuer| issuer.as_str()), metadata.label.as_str())
+                query.matches(metadata.issuer.as_ref().map(ShownText::as_str), metadata.label.as_str())
             });
         }
         Ok(paged(secrets, page, stored))

@@ -46,7 +46,7 @@ use uuid::Uuid;
 
 pub use self::{
     accounts::{AddAccount, ListAccounts, RemoveAccount},
-    arguments::{Fields, depth_within_limit, not_known},
+    arguments::{Fields, levels, not_known},
     audit::{PruneAudit, ReadAudit, ReadWholeAudit, TraceCode, VerifyAudit},
     authenticate::Offered,
     bounds::{Count, Seconds, Text, Whole},
@@ -69,7 +69,7 @@ pub use self::{
     register_secret::{Enrolment, RegisterSecret, Registered, Registration, SecretCreateResponse},
     schema::output_schema,
     seats::{AddSeat, NOT_ANOTHERS_ID, RemoveSeat, SeatChanges, UpdateSeat, check_seat},
-    table::{Answer, Api, ApiCall, ApiOperation, ApiRoute, Entry, Method, Reveal, Surface, TABLE},
+    table::{Answer, Api, ApiCall, ApiOperation, Entry, Method, Reveal, Surface, TABLE},
     tally::Tally,
     vault_upkeep::{Diagnose, Diagnosis, Health},
     verify_code::{Verification, VerifyCode, VerifyResponse},

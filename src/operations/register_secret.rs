@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use super::{
-    Access, Api, ApiOperation, ApiRoute, Call, Effect, Failed, Method, Operation, Refusal, Service, Spec, Surface,
+    Access, Api, ApiOperation, Call, Effect, Failed, Method, Operation, Refusal, Service, Spec, Surface,
     answers::{self, OK, Revealed},
     arguments::Fields,
     bounds::{whole, wiped_option, words},
@@ -105,18 +105,15 @@ impl ApiOperation for RegisterSecret {
              stored record; its secret field, where shown, is shown this once only. Calling it twice stores two secrets. \
              Fails with invalid_argument, which names the field.",
         ),
-        route: ApiRoute {
-            method: Method::Post,
-            path: "/api/v2/totp/secrets",
-            id: "registerTotpSecret",
-            tag: "TOTP",
-            summary: "Register a TOTP secret",
-            description: "Stores a secret, encrypted: from an `otpauth://totp/` URI (which overrides all other fields), or \
-                          from a label with an optional base32 seed; without a seed one is made. The answer shows the seed \
-                          this once. With an `Idempotency-Key` header, a repeat within a day gets the first answer, without \
-                          the seed.",
-            answer: "The secret, with its seed this once.",
-        },
+        method: Method::Post,
+        path: "/api/v2/totp/secrets",
+        id: "registerTotpSecret",
+        tag: "TOTP",
+        description: "Stores a secret, encrypted: from an `otpauth://totp/` URI (which overrides all other fields), or \
+                      from a label with an optional base32 seed; without a seed one is made. The answer shows the seed \
+                      this once. With an `Idempotency-Key` header, a repeat within a day gets the first answer, without \
+                      the seed.",
+        answer: "The secret, with its seed this once.",
         waits: false,
         refusals: &[],
     };

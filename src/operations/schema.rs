@@ -58,7 +58,8 @@ fn describe(field: &mut Map<String, Value>) {
     let default = field.get("default").map(|default| format!("; {} by default", text(default))).unwrap_or_default();
     if let Some(Value::String(words)) = field.get_mut("description") {
         let (first, rest) = words.split_once(". ").unwrap_or((words.trim_end_matches('.'), ""));
-        *words = format!("{first}{accepts}{default}. {rest}").trim_end().to_owned();
+        let told = format!("{first}{accepts}{default}. {rest}");
+        told.trim_end().clone_into(words);
     }
 }
 

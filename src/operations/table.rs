@@ -51,35 +51,26 @@ pub trait ApiOperation: Operation + DeserializeOwned + JsonSchema + 'static {
 /// How callers see an operation.
 #[derive(Debug, Clone, Copy)]
 pub struct Api {
-    /// What a person reads.
+    /// What it does, in a line: a tool's title, a route's summary.
     pub title: &'static str,
     /// What a model reads: what it does, what it changes, what it returns, how it fails. `None`: it is no tool.
     pub words: Option<&'static str>,
-    /// Its route.
-    pub route: ApiRoute,
+    /// Its route's method.
+    pub method: Method,
+    /// Its route's path, as routers and `OpenAPI` write it. What stands in braces is an argument.
+    pub path: &'static str,
+    /// Its name in generated clients.
+    pub id: &'static str,
+    /// The group that its route is listed in.
+    pub tag: &'static str,
+    /// What its route does.
+    pub description: &'static str,
+    /// What its route answers.
+    pub answer: &'static str,
     /// Whether a call may wait for a code.
     pub waits: bool,
     /// What it may be refused for, beside what holds for every operation.
     pub refusals: &'static [ErrorCode],
-}
-
-/// An operation's route.
-#[derive(Debug, Clone, Copy)]
-pub struct ApiRoute {
-    /// Its method.
-    pub method: Method,
-    /// As routers and `OpenAPI` write it. What stands in braces is an argument.
-    pub path: &'static str,
-    /// Its name in generated clients.
-    pub id: &'static str,
-    /// The group that it is listed in.
-    pub tag: &'static str,
-    /// What it does, in a line.
-    pub summary: &'static str,
-    /// What it does.
-    pub description: &'static str,
-    /// What it answers.
-    pub answer: &'static str,
 }
 
 /// A route's method. Arguments of a POST stand in a JSON body, those of others in the query.
@@ -93,7 +84,7 @@ pub enum Method {
     Delete,
 }
 
-impl ApiRoute {
+impl Api {
     /// The argument that stands in the path.
     pub fn in_path(&self) -> Option<&'static str> {
         let (_, rest) = self.path.split_once('{')?;
@@ -213,9 +204,14 @@ impl Entry {
         }
     }
 
-    /// The tool or route of this name.
+    /// The operation of this name.
     pub fn named(name: &str) -> Option<&'static Self> {
         TABLE.iter().find(|entry| entry.spec.name == name)
+    }
+
+    /// The tool of this name.
+    pub fn tool(name: &str) -> Option<&'static Self> {
+        Self::named(name).filter(|entry| entry.api.words.is_some())
     }
 
     /// Whether a repeat with the same `Idempotency-Key` header gets the first answer.
@@ -248,7 +244,7 @@ impl Entry {
 
     /// The arguments that stand in a request's query or body.
     pub fn route_fields(&'static self) -> Fields {
-        Fields::of(&self.input, self.api.route.in_path())
+        Fields::of(&self.input, self.api.in_path())
     }
 
     /// Reads the arguments of a call and carries it out.
@@ -268,7 +264,7 @@ async fn run<O: ApiOperation>(entry: &'static Entry, call: ApiCall<'_>) -> Resul
             fields.put_right(&mut arguments);
             fields.read::<O>("arguments", arguments)
         }
-        Surface::Rest { .. } => entry.route_fields().read::<O>(entry.api.route.place(), arguments),
+        Surface::Rest { .. } => entry.route_fields().read::<O>(entry.api.place(), arguments),
     };
     let operation = match read {
         Ok(operation) => operation.over(&surface),

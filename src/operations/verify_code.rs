@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::{
-    Access, Api, ApiOperation, ApiRoute, Call, Effect, ErrorCode, Failed, ForSeat, Method, Operation, Refusal, Spec,
+    Access, Api, ApiOperation, Call, Effect, ErrorCode, Failed, ForSeat, Method, Operation, Refusal, Spec,
     answers::OK,
     bounds::{CodeDigits, wiped},
     retries::Retries,
@@ -71,16 +71,13 @@ impl ApiOperation for VerifyCode {
              side) and neither it nor a later one was accepted before. Wrong codes slow down further checks of that secret: \
              rate_limited says for how long.",
         ),
-        route: ApiRoute {
-            method: Method::Post,
-            path: "/api/v2/totp/code/{secret_id}/verify",
-            id: "verifyTotpCode",
-            tag: "TOTP",
-            summary: "Verify a TOTP code",
-            description: "Whether a code that a person typed is right at this moment, one time step either side. Each step is \
-                          accepted once, and none after a later one; wrong codes slow down further checks of that secret.",
-            answer: "Whether it was right.",
-        },
+        method: Method::Post,
+        path: "/api/v2/totp/code/{secret_id}/verify",
+        id: "verifyTotpCode",
+        tag: "TOTP",
+        description: "Whether a code that a person typed is right at this moment, one time step either side. Each step is \
+                      accepted once, and none after a later one; wrong codes slow down further checks of that secret.",
+        answer: "Whether it was right.",
         waits: false,
         refusals: &[ErrorCode::NotFound],
     };

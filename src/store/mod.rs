@@ -21,8 +21,9 @@ use async_trait::async_trait;
 pub use audit::{AuditPage, AuditPut, AuditQuery, AuditRecord, AuditTerms, Cursor, Prune, Tail};
 pub use open::{Absent, Facts, OpenError, OpenRequest, Opened, Writes, open};
 pub use sqlite::{
-    files::{create_private_dir, is_within, refuse_shared_keys},
+    files::{create_private_dir, is_within},
     format1,
+    ownership::refuse_shared_keys,
 };
 
 use crate::domain::ids::AccountId;

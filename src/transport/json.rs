@@ -9,7 +9,7 @@ use serde::{
 };
 use serde_json::{Map, Value, map::Entry};
 
-use crate::domain::limits::JSON_DEPTH_MAX;
+use crate::{domain::limits::JSON_DEPTH_MAX, operations::levels};
 
 /// A JSON value, read whatever is wrong with it. No `Debug`: a name may be anything, a seed even.
 pub(in crate::transport) struct Json {
@@ -79,15 +79,6 @@ pub(in crate::transport) fn message_depth_within_limit(message: &Value) -> bool 
         Some(params) => params.iter().all(|(name, value)| name == "arguments" || within(value)),
         None => within(field),
     })
-}
-
-/// Levels of nesting. The parser has bounded them to what a stack holds.
-fn levels(value: &Value) -> usize {
-    match value {
-        Value::Array(items) => 1 + items.iter().map(levels).max().unwrap_or_default(),
-        Value::Object(fields) => 1 + fields.values().map(levels).max().unwrap_or_default(),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 0,
-    }
 }
 
 #[cfg(test)]

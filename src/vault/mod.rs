@@ -18,6 +18,7 @@
 
 mod audit_row;
 mod draft;
+mod erasing;
 mod examine;
 mod examine_terms;
 mod format1;
@@ -46,13 +47,14 @@ use std::{
 
 pub use self::{
     draft::{Draft, Outcome},
+    erasing::Erased,
     examine::Examined,
     keyring::{Mac, UnlockError},
     ledger::{AuditAsk, AuditRows},
     open::{OpenError, VaultRequest, VaultStatus, accept_loss, open},
     records::{KeptKey, Repeat, Stored},
     seal::OpenSealError,
-    secrets::{Erased, Found, InUse, NewSecret},
+    secrets::{Found, InUse, NewSecret},
     sources::KeyFileError,
     verify::{AuditReport, Finding},
 };

@@ -136,7 +136,7 @@ fn an_operation_of_the_api_is_declared_in_one_file() {
         // What instructs a model names tools, in sentences that no table could make.
         files.retain(|file| file != "src/transport/mcp/tools.rs");
         let [file] = files.as_slice() else { panic!("{} is declared in {files:?}", entry.spec.name) };
-        let routes = files_with(&[&format!("\"{}\"", entry.api.route.path)]);
+        let routes = files_with(&[&format!("\"{}\"", entry.api.path)]);
         assert!(routes.contains(file) && routes.iter().all(|file| file.starts_with("src/operations/")), "{routes:?}");
     }
 }

@@ -8,10 +8,11 @@
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
-use rusqlite::{Connection, OptionalExtension as _, Row, params, types::ValueRef};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::{
     apply::one_changed,
+    audit_index::{BLOCK, SEGMENT, blocks, index, places_of, ranges, segment_of, terms, terms_of},
     records::{Values, lenient, mac},
 };
 use crate::{
@@ -23,15 +24,9 @@ use crate::{
     store::{AuditPage, AuditPut, AuditQuery, AuditRecord, Cursor, Prune, StoreError, Tail},
 };
 
-/// Records in a segment. It is read once more when it is full, and read through as long as it is not.
-const SEGMENT: i64 = 1024;
-/// Records in a block: a segment has as many as a number has bits.
-const BLOCK: i64 = SEGMENT / 64;
 /// The work for one page: a look into the index is one, a block that is read [`READING`]. Some 10 ms.
 const WORK: usize = 8192;
 const READING: usize = 8;
-/// So many secrets are looked up in the index. Of more, a segment has nearly always some.
-const SECRETS_SOUGHT: usize = 64;
 /// Numbers of a chain.
 const SEQS: i64 = 1 << 40;
 
@@ -59,15 +54,6 @@ const fn chain_of(place: i64) -> u32 {
 
 const fn seq_of(place: i64) -> u64 {
     place.rem_euclid(SEQS).cast_unsigned()
-}
-
-const fn segment_of(place: i64) -> i64 {
-    (place - 1).div_euclid(SEGMENT)
-}
-
-/// The first and the last place of a segment.
-const fn places_of(segment: i64) -> (i64, i64) {
-    (segment * SEGMENT + 1, (segment + 1) * SEGMENT)
 }
 
 fn record(row: &Row<'_>) -> Result<AuditRecord, rusqlite::Error> {
@@ -132,38 +118,6 @@ pub(super) fn prune(conn: &Connection, prune: Prune) -> Result<(), StoreError> {
     conn.prepare_cached("DELETE FROM audit_index WHERE segment BETWEEN ? AND ?")?
         .execute([segment_of(first), partly])?;
     if indexed { index(conn, partly) } else { Ok(()) }
-}
-
-fn index(conn: &Connection, segment: i64) -> Result<(), StoreError> {
-    let mut insert = conn.prepare_cached("INSERT INTO audit_index (segment, term, blocks) VALUES (?, ?, ?)")?;
-    for (term, blocks) in terms_of(conn, segment)? {
-        one_changed(insert.execute(params![segment, term, blocks.cast_signed()])?)?;
-    }
-    Ok(())
-}
-
-/// The terms that occur in a segment, and in which of its blocks.
-fn terms_of(conn: &Connection, segment: i64) -> Result<BTreeMap<Vec<u8>, u64>, StoreError> {
-    let sql = "SELECT place, account, actor_key, key, seat, secret, action FROM audit WHERE place BETWEEN ? AND ?";
-    let mut statement = conn.prepare_cached(sql)?;
-    let (first, last) = places_of(segment);
-    let mut rows = statement.query([first, last])?;
-    let mut terms = BTreeMap::new();
-    while let Some(row) = rows.next()? {
-        let block = (row.get::<_, i64>("place")? - first) / BLOCK;
-        for (letter, column) in
-            [(b'a', "account"), (b'k', "actor_key"), (b'k', "key"), (b't', "seat"), (b's', "secret"), (b'd', "action")]
-        {
-            if let ValueRef::Blob(value) | ValueRef::Text(value) = row.get_ref(column)? {
-                *terms.entry(term(letter, value)).or_default() |= 1_u64 << block;
-            }
-        }
-    }
-    Ok(terms)
-}
-
-fn term(letter: u8, value: &[u8]) -> Vec<u8> {
-    [&[letter], value].concat()
 }
 
 /// A page of records, over all chains or one.
@@ -270,43 +224,6 @@ fn walk(
     Ok(None)
 }
 
-/// The blocks of a segment in which each of the terms occurs, as far as the index knows.
-fn blocks(conn: &Connection, terms: &[Vec<Vec<u8>>], segment: i64, tail: i64) -> Result<u64, StoreError> {
-    if places_of(segment).1 > tail {
-        return Ok(u64::MAX);
-    }
-    let mut statement = conn.prepare_cached("SELECT blocks FROM audit_index WHERE segment = ? AND term = ?")?;
-    let mut all = u64::MAX;
-    for either in terms {
-        let mut blocks = 0;
-        for term in either {
-            let found = statement.query_row(params![segment, term], |row| row.get::<_, i64>(0)).optional()?;
-            blocks |= found.unwrap_or(0).cast_unsigned();
-        }
-        all &= blocks;
-        if all == 0 {
-            break;
-        }
-    }
-    Ok(all)
-}
-
-/// The ranges of places that blocks of a segment are, in the order of the query; neighbours are one range.
-fn ranges(segment: i64, blocks: u64, newest: bool) -> Vec<(i64, i64)> {
-    let mut ranges: Vec<(i64, i64)> = Vec::new();
-    for block in (0..64).filter(|block| blocks >> block & 1 == 1) {
-        let first = places_of(segment).0 + block * BLOCK;
-        match ranges.last_mut() {
-            Some((_, last)) if *last + 1 == first => *last += BLOCK,
-            _ => ranges.push((first, first + BLOCK - 1)),
-        }
-    }
-    if newest {
-        ranges.reverse();
-    }
-    ranges
-}
-
 /// The places of a chain that a query may look at.
 struct Span {
     from: i64,
@@ -350,19 +267,6 @@ fn first_since(conn: &Connection, from: i64, tail: i64, since: Timestamp) -> Res
         }
     }
     Ok(low)
-}
-
-/// The terms of a query: of each list, one must occur. The rarest come first.
-fn terms(query: &AuditQuery) -> Vec<Vec<Vec<u8>>> {
-    let secrets = query.secrets.iter().filter(|ids| ids.len() <= SECRETS_SOUGHT);
-    let secrets = secrets.map(|ids| ids.iter().map(|id| term(b's', id.as_bytes())).collect());
-    let single = [
-        query.key.as_ref().map(|id| term(b'k', id.as_str().as_bytes())),
-        query.seat.as_ref().map(|id| term(b't', id.as_bytes())),
-        query.action.as_ref().map(|action| term(b'd', action.as_bytes())),
-        query.account.as_ref().map(|id| term(b'a', id.as_bytes())),
-    ];
-    secrets.chain(single.into_iter().flatten().map(|term| vec![term])).collect()
 }
 
 /// Records within a range that match, in the order of the query.

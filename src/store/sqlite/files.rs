@@ -7,17 +7,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::ownership::{refuse_network, refuse_shared, refuse_shared_folder};
 use crate::store::{OpenError, StoreError};
 
 /// The database's name in the data directory.
 const FILE: &str = "vault.db";
 const LOCK: &str = "init.lock";
-/// What is somebody else's, and what to do: of a folder for keys.
-const ANOTHERS_KEYS: &str =
-    "belongs to another user; run countersign as that user, or name a key file of your own with --key-file";
-/// The same of a vault.
-const ANOTHERS: &str =
-    "belongs to another user; run countersign as that user, or name a folder of your own with --data-dir or --store";
 
 /// Where a vault lies: its folder, with every link in it followed, and its file.
 #[derive(Debug, Clone)]
@@ -290,23 +285,6 @@ pub(super) fn look(path: &Path) -> Result<Option<Metadata>, OpenError> {
     }
 }
 
-/// Refuses a folder for keys that others may look into or change, or that lies where they may put another in its place:
-/// who can do that has taken the keys away. What is not there yet is made private.
-///
-/// # Errors
-/// [`OpenError`].
-pub fn refuse_shared_keys(folder: &Path) -> Result<(), OpenError> {
-    if let Some(above) = folder.parent()
-        && look(above)?.is_some()
-    {
-        refuse_writable_folder(above)?;
-    }
-    match look(folder)? {
-        Some(_) => refuse_shared_folder(folder),
-        None => Ok(()),
-    }
-}
-
 /// SQLite refuses paths through links, which protects the file itself; the folders above it may be links, as on macOS.
 fn resolve(folder: &Path) -> io::Result<PathBuf> {
     if cfg!(windows) { std::path::absolute(folder) } else { folder.canonicalize() }
@@ -325,105 +303,11 @@ fn open_private(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     options.open(path)
 }
 
-/// SQLite's log is shared memory: over a network, two machines would each have their own and ruin the file.
-#[cfg(target_os = "linux")]
-fn refuse_network(folder: &Path) -> Result<(), OpenError> {
-    // NFS, SMB, SMB 2 and CIFS, as statfs(2) numbers them.
-    const NETWORK: [u64; 4] = [0x6969, 0x517B, 0xFE53_4D42, 0xFF53_4D42];
-    let facts = rustix::fs::statfs(folder).map_err(|error| io_at(folder)(error.into()))?;
-    match u64::try_from(facts.f_type) {
-        Ok(kind) if NETWORK.contains(&kind) => {
-            Err(not_ours(folder, "is on a network file system; name a folder on a local disk with --data-dir"))
-        }
-        _ => Ok(()),
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn refuse_network(_folder: &Path) -> Result<(), OpenError> {
-    Ok(())
-}
-
-#[cfg(unix)]
-fn refuse_shared_folder(path: &Path) -> Result<(), OpenError> {
-    use std::os::unix::fs::MetadataExt as _;
-
-    let facts = fs::metadata(path).map_err(io_at(path))?;
-    if !facts.is_dir() {
-        return Err(not_ours(path, "is not a directory"));
-    }
-    if facts.uid() != rustix::process::geteuid().as_raw() {
-        return Err(not_ours(path, ANOTHERS));
-    }
-    refuse_mode(path, facts.mode(), 0o700)
-}
-
-/// Others may look into such a folder. It may be the system's own.
-#[cfg(unix)]
-fn refuse_writable_folder(path: &Path) -> Result<(), OpenError> {
-    use std::os::unix::fs::MetadataExt as _;
-
-    let facts = fs::metadata(path).map_err(io_at(path))?;
-    if ![0, rustix::process::geteuid().as_raw()].contains(&facts.uid()) {
-        return Err(not_ours(path, ANOTHERS_KEYS));
-    }
-    match facts.mode() & 0o7777 {
-        mode if mode & 0o022 != 0 => Err(OpenError::LooseMode { path: path.to_owned(), mode, wanted: 0o700 }),
-        _ => Ok(()),
-    }
-}
-
-#[cfg(unix)]
-fn refuse_shared(path: &Path, facts: &Metadata) -> Result<(), OpenError> {
-    use std::os::unix::fs::MetadataExt as _;
-
-    refuse_strange(path, facts)?;
-    if facts.uid() != rustix::process::geteuid().as_raw() {
-        return Err(not_ours(path, ANOTHERS));
-    }
-    // A file of SQLite's that was removed after it was looked up has no name left.
-    if facts.nlink() > 1 {
-        return Err(not_ours(path, "has a second name (a hard link)"));
-    }
-    refuse_mode(path, facts.mode(), 0o600)
-}
-
-#[cfg(unix)]
-fn refuse_mode(path: &Path, mode: u32, wanted: u32) -> Result<(), OpenError> {
-    let mode = mode & 0o7777;
-    match mode & 0o077 {
-        0 => Ok(()),
-        _ => Err(OpenError::LooseMode { path: path.to_owned(), mode, wanted }),
-    }
-}
-
-#[cfg(not(unix))]
-fn refuse_shared_folder(_path: &Path) -> Result<(), OpenError> {
-    Ok(())
-}
-
-#[cfg(not(unix))]
-fn refuse_writable_folder(_path: &Path) -> Result<(), OpenError> {
-    Ok(())
-}
-
-#[cfg(not(unix))]
-fn refuse_shared(path: &Path, facts: &Metadata) -> Result<(), OpenError> {
-    refuse_strange(path, facts)
-}
-
-fn refuse_strange(path: &Path, facts: &Metadata) -> Result<(), OpenError> {
-    if facts.is_symlink() {
-        return Err(not_ours(path, "is a symbolic link"));
-    }
-    if facts.is_file() { Ok(()) } else { Err(not_ours(path, "is not a plain file")) }
-}
-
-fn not_ours(path: &Path, what: &'static str) -> OpenError {
+pub(super) fn not_ours(path: &Path, what: &'static str) -> OpenError {
     OpenError::NotOurs { path: path.to_owned(), what }
 }
 
-fn io_at(path: &Path) -> impl FnOnce(io::Error) -> OpenError {
+pub(super) fn io_at(path: &Path) -> impl FnOnce(io::Error) -> OpenError {
     let path = path.to_owned();
     move |source| OpenError::Io { path, source }
 }

@@ -8,11 +8,13 @@
 
 mod apply;
 mod audit;
+mod audit_index;
 mod connection;
 mod error;
 pub(super) mod files;
 pub mod format1;
 mod open_file;
+pub(super) mod ownership;
 mod records;
 mod schema;
 mod store;
@@ -39,10 +41,8 @@ pub(super) fn open(request: &OpenRequest, address: &str) -> Result<Opened, OpenE
         let what = format!("SQLite {} can lose commits; this program needs 3.51.3 or newer", rusqlite::version());
         return Err(StoreError::Unavailable(what).into());
     }
-    let spot = match request.make {
-        true => Spot::prepare(&request.data_dir, address)?,
-        false => Spot::find(&request.data_dir, address)?,
-    };
+    let spot =
+        if request.make { Spot::prepare(&request.data_dir, address)? } else { Spot::find(&request.data_dir, address)? };
     if !spot.has_vault()? {
         spot.refuse_stray_log()?;
         if !request.make {

@@ -153,7 +153,7 @@ impl Auth {
             return None;
         }
         let named = headers.get("mcp-name")?.to_str().ok()?;
-        Entry::named(named)?.scope().filter(|scope| !caller.may(*scope))
+        Entry::tool(named)?.scope().filter(|scope| !caller.may(*scope))
     }
 
     /// What these headers offer. Two credentials, or two of one header, are none: a proxy in front and this server might

@@ -189,7 +189,7 @@ impl App {
         let work = AssertUnwindSafe(self.run(route, sent, &mut caller)).catch_unwind();
         let answer = match tokio::time::timeout(limit, work).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(_panic)) => Err(self.service.note_panic(route.path).into()),
+            Ok(Err(_panic)) => Err(self.service.record_panic(route.path).into()),
             Err(elapsed) => Err(self.service.bug(&elapsed).into()),
         };
         Outcome { route: Some(route), caller, answer }
@@ -217,7 +217,7 @@ impl App {
             Run::Open(_) | Run::Operation(_) => self.auth.count_call(&caller),
         };
         if let Err(refusal) = counted {
-            return Err(self.service.note_refusal(&caller, route.action, refusal).await.into());
+            return Err(self.service.record_refusal(&caller, route.action, refusal).await.into());
         }
         if is_post && !body::says_json(&parts.headers) {
             return Err(Problem::MediaType);

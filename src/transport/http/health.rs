@@ -126,7 +126,7 @@ async fn metrics(visit: Visit<'_>) -> Result<Response, Problem> {
         app.auth.count_call(&caller).map_err(Problem::Own)?;
         if !caller.may(Scope::AuditRead) {
             let refusal = Refusal::MissingScope(Scope::AuditRead);
-            return Err(app.service.note_refusal(&caller, Action::Call, refusal).await.into());
+            return Err(app.service.record_refusal(&caller, Action::Call, refusal).await.into());
         }
     }
     let gauges = Gauges {

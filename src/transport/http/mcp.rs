@@ -124,7 +124,7 @@ async fn serve(mut call: Call<'_>, body: Arriving) -> Result<Response, Problem> 
     let bytes = call.arrived(body).await?;
     let Call { app, route, caller, mut parts, .. } = call;
     if let Some(scope) = app.auth.missing_scope(&caller, &parts.headers) {
-        return Err(app.service.note_refusal(&caller, route.action, Refusal::MissingScope(scope)).await.into());
+        return Err(app.service.record_refusal(&caller, route.action, Refusal::MissingScope(scope)).await.into());
     }
     let owner = Owner::of(&caller);
     let sessions = &app.mcp.sessions;

@@ -115,9 +115,9 @@ fn operation(route: &Route, doc: &Doc) -> Value {
     if !parameters.is_empty() {
         fields.insert("parameters".to_owned(), parameters.into());
     }
-    let with_body = entry.filter(|entry| entry.api.route.method == operations::Method::Post);
+    let with_body = entry.filter(|entry| entry.api.method == operations::Method::Post);
     if let Some(entry) = with_body {
-        let mut schema = with_empty_words(without(entry.route_input(), entry.api.route.in_path()));
+        let mut schema = with_empty_words(without(entry.route_input(), entry.api.in_path()));
         // The schemas of arguments leave it out, for the sake of hosts that convert them.
         schema.insert("additionalProperties".to_owned(), false.into());
         let content = json!({"application/json": {"schema": schema}});
@@ -128,7 +128,7 @@ fn operation(route: &Route, doc: &Doc) -> Value {
 }
 
 fn parameters(entry: &Entry) -> Vec<Value> {
-    let (in_path, in_query) = (entry.api.route.in_path(), entry.api.route.method != operations::Method::Post);
+    let (in_path, in_query) = (entry.api.in_path(), entry.api.method != operations::Method::Post);
     let input = with_empty_words(entry.route_input());
     let mut parameters = Vec::new();
     for (name, schema) in input.get("properties").and_then(Value::as_object).into_iter().flatten() {

@@ -21,7 +21,7 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 pub(super) static ROUTES: LazyLock<Vec<Route>> = LazyLock::new(|| TABLE.iter().map(route).collect());
 
 fn route(entry: &'static Entry) -> Route {
-    let api = &entry.api.route;
+    let api = &entry.api;
     Route {
         method: match api.method {
             operations::Method::Get => http::Method::GET,
@@ -30,16 +30,16 @@ fn route(entry: &'static Entry) -> Route {
         },
         path: api.path,
         action: entry.spec.action,
-        takes: if entry.api.waits { Takes::Wait } else { Takes::Moment },
+        takes: if api.waits { Takes::Wait } else { Takes::Moment },
         run: Run::Operation(entry),
         doc: Some(Doc {
             id: api.id,
             tag: api.tag,
-            summary: api.summary,
+            summary: api.title,
             description: api.description,
             scope: entry.scope(),
             answer: Answer::json(api.answer, entry.route_answer),
-            refusals: entry.api.refusals,
+            refusals: api.refusals,
         }),
     }
 }
@@ -66,17 +66,17 @@ pub(super) async fn serve(mut call: Call<'_>, entry: &'static Entry, body: Arriv
 /// The arguments, from path and query or body.
 async fn arguments(call: &mut Call<'_>, entry: &'static Entry, body: Arriving) -> Result<Map<String, Value>, Problem> {
     let (fields, uri) = (entry.route_fields(), &call.parts.uri);
-    if entry.api.route.in_path().is_some() && call.named.is_empty() {
+    if entry.api.in_path().is_some() && call.named.is_empty() {
         // What the path names is not UTF-8.
         return Err(Problem::NoRoute);
     }
-    let mut arguments = if entry.api.route.method == operations::Method::Post {
+    let mut arguments = if entry.api.method == operations::Method::Post {
         query::none(uri.query()).map_err(Problem::Own)?;
         call.object(body).await?
     } else {
         query::arguments(uri.query(), fields).map_err(Problem::Own)?
     };
-    if let Some(name) = entry.api.route.in_path()
+    if let Some(name) = entry.api.in_path()
         && arguments.insert(name.to_owned(), call.named.clone().into()).is_some()
     {
         return Err(Problem::Own(Refusal::invalid(name, "stands in the path; leave it out of the body")));

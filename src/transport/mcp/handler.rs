@@ -2,9 +2,11 @@
 
 use std::{
     future::pending,
+    panic::AssertUnwindSafe,
     sync::{Arc, Mutex, PoisonError},
 };
 
+use futures::FutureExt as _;
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
@@ -145,9 +147,11 @@ impl McpServer {
         // Dropping the call is what cancels it: a reserved step is given back then.
         let answer = tokio::select! {
             biased;
-            answer = entry.perform(call) => answer,
+            answer = AssertUnwindSafe(entry.perform(call)).catch_unwind() => answer,
             () = abandoned(context) => return Ok(CallToolResult::error(Vec::new())),
         };
+        // rmcp would leave the caller of a tool that panics without any answer.
+        let answer = answer.unwrap_or_else(|_panic| Err(service.record_panic(entry.spec.name)));
         let result = answer.and_then(|answer| answered(&answer).map_err(|cause| service.bug(&cause)));
         tracing::debug!(
             tool = entry.spec.name,
@@ -281,7 +285,7 @@ fn is_2026(context: &RequestContext<RoleServer>) -> bool {
 fn tool_named(name: &str) -> Result<&'static Entry, ErrorData> {
     // The name may hold anything, so it is not repeated.
     let unknown = || ErrorData::invalid_params("`params.name` is no tool's name; tools/list shows them", None);
-    Entry::named(name).filter(|entry| entry.api.words.is_some()).ok_or_else(unknown)
+    Entry::tool(name).ok_or_else(unknown)
 }
 
 /// An answer in both forms.

@@ -121,6 +121,11 @@ fn what_stands_beside_a_calls_arguments_is_bounded_as_well() {
             "{refused}"
         );
     }
+    for (levels, words) in [(32, "`label` must be a text of 1 to 256 characters"), (33, "`body` is nested too deeply")]
+    {
+        let body = json!({"label": nested(levels - 1)}).to_string();
+        assert_eq!(server.post("/api/v2/totp/secrets", &token, &body).json()["message"], words);
+    }
     let deep = json!({"jsonrpc": "2.0", "id": 1, "method": "ping", "params": {"a": nested(33)}}).to_string();
     let stream = super::sse::try_open(&server, &token).unwrap();
     assert_eq!(server.post(stream.endpoint(), &token, &deep).refusal(), (400, "invalid_argument".to_owned()));

@@ -17,14 +17,14 @@ use countersign::{
         principal::Principal,
         scope::{Scope, ScopeSet},
     },
-    operations::{CreateKey, MintedKey, Service},
+    operations::{CreateKey, Entry, Method, MintedKey, Service},
     random::{NoRandomness, Random, SystemRandom},
     transport::{
         http::{HttpSettings, ServeError, serve},
         mcp::{McpServer, Reveal},
     },
 };
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio::{runtime::Runtime, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
@@ -345,4 +345,37 @@ pub(crate) fn written(method: &str, path: &str, headers: &[(&str, &str)], body: 
         text = format!("{text}content-length: {}\r\n", body.len());
     }
     text + "\r\n" + body.unwrap_or_default()
+}
+
+/// What an operation can't do without, by its schema.
+pub(crate) fn needed(entry: &Entry, secret: &str, seat: &str, code: &str) -> Map<String, Value> {
+    let input = Value::Object(entry.route_input());
+    let known = [("secret_id", secret), ("seat_id", seat), ("code", code)];
+    let value_of = |name: &str| known.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
+    let required = input["required"].as_array().into_iter().flatten().map(|name| name.as_str().unwrap());
+    let mut needed: Map<_, _> =
+        required.map(|name| (name.to_owned(), value_of(name).expect("a field that is known here").into())).collect();
+    if entry.spec.name == "register_totp_secret" {
+        needed.insert("label".to_owned(), "made".into());
+    }
+    needed
+}
+
+/// A request for an operation's route.
+pub(crate) fn request_of(entry: &Entry, token: &str, mut arguments: Map<String, Value>) -> String {
+    let (route, bearer) = (&entry.api, format!("Bearer {token}"));
+    let mut path = route.path.to_owned();
+    if let Some(name) = route.in_path() {
+        let named = arguments.remove(name).unwrap();
+        path = path.replace(&format!("{{{name}}}"), named.as_str().unwrap());
+    }
+    let headers = [("authorization", bearer.as_str())];
+    let method = match route.method {
+        Method::Post => return written("POST", &path, &headers, Some(&Value::Object(arguments).to_string())),
+        Method::Get => "GET",
+        Method::Delete => "DELETE",
+    };
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let query: Vec<_> = arguments.iter().map(|(name, value)| format!("{name}={}", text(value))).collect();
+    written(method, &format!("{path}?{}", query.join("&")), &headers, None)
 }

@@ -80,8 +80,7 @@ impl Asked {
     }
 
     fn scope(self) -> Scope {
-        let needed = NEEDED.iter().find(|(asked, _)| *asked == self);
-        needed.unwrap_or_else(|| panic!("the contract says nothing of {self:?}")).1
+        NEEDED.iter().find(|(asked, _)| *asked == self).expect("the contract says what it needs").1
     }
 
     fn is_tool(self) -> bool {
@@ -89,7 +88,7 @@ impl Asked {
     }
 
     fn has_target(self) -> bool {
-        self.entry().is_some_and(|entry| entry.api.route.in_path().is_some())
+        self.entry().is_some_and(|entry| entry.api.in_path().is_some())
     }
 
     /// The ways in which it can be asked for.

@@ -3,12 +3,11 @@
 
 use countersign::{
     domain::principal::Principal,
-    operations::{AddSeat, ApiCall, Entry, Method, Reveal, SeatChanges, Surface, TABLE},
+    operations::{AddSeat, ApiCall, Entry, Reveal, SeatChanges, Surface, TABLE},
 };
 use serde_json::{Map, Value, json};
 
-use super::kit::{Server, written};
-use crate::kit::RFC_SEED;
+use super::kit::{Server, needed, request_of};
 
 /// A server with a secret and a seat, and what each operation can't do without.
 struct World {
@@ -24,48 +23,13 @@ impl World {
         Self { server, token, secret }
     }
 
-    /// What an operation can't do without, by its schema.
     fn needed(&self, entry: &Entry) -> Map<String, Value> {
-        let input = Value::Object(entry.route_input());
-        let required = input["required"].as_array().cloned().unwrap_or_default();
-        let mut needed: Map<String, Value> = required
-            .iter()
-            .map(|name| {
-                let name = name.as_str().unwrap();
-                let value = match name {
-                    "secret_id" => self.secret.clone(),
-                    "code" => "000000".to_owned(),
-                    "seat_id" => "nobody".to_owned(),
-                    other => panic!("what is `{other}`?"),
-                };
-                (name.to_owned(), value.into())
-            })
-            .collect();
-        if entry.spec.name == "register_totp_secret" {
-            needed.extend([("label".to_owned(), json!("new")), ("secret".to_owned(), json!(RFC_SEED))]);
-        }
-        needed
+        needed(entry, &self.secret, "nobody", "000000")
     }
 
     /// Calls a route; `OK`, or the refusal's code and message.
     fn rest(&self, entry: &Entry, arguments: &Map<String, Value>) -> (String, String) {
-        let (mut path, mut rest) = (entry.api.route.path.to_owned(), arguments.clone());
-        if let Some(name) = entry.api.route.in_path() {
-            let named = rest.remove(name).unwrap();
-            path = path.replace(&format!("{{{name}}}"), named.as_str().unwrap());
-        }
-        let bearer = format!("Bearer {}", self.token);
-        let headers = [("authorization", bearer.as_str())];
-        let request = match entry.api.route.method {
-            Method::Post => written("POST", &path, &headers, Some(&Value::Object(rest).to_string())),
-            Method::Get | Method::Delete => {
-                let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-                let query: Vec<_> = rest.iter().map(|(name, value)| format!("{name}={}", text(value))).collect();
-                let method = if entry.api.route.method == Method::Get { "GET" } else { "DELETE" };
-                written(method, &format!("{path}?{}", query.join("&")), &headers, None)
-            }
-        };
-        ended(&self.server.raw(request.as_bytes()).json())
+        ended(&self.server.raw(request_of(entry, &self.token, arguments.clone()).as_bytes()).json())
     }
 
     /// Calls a tool.
@@ -154,7 +118,7 @@ fn every_operation_answers_over_rest_and_as_a_tool_and_both_refuse_in_the_same_w
             rest.0
         };
         let input = Value::Object(entry.route_input());
-        let in_path = entry.api.route.in_path();
+        let in_path = entry.api.in_path();
         for (name, field) in input["properties"].as_object().unwrap().iter().filter(|(name, _)| in_path != Some(*name))
         {
             let mut arguments = needed.clone();

@@ -42,8 +42,7 @@ impl World {
         let registered = wire.ok("register_totp_secret", json!({"label": "A", "secret": RFC_SEED})).await;
         let email = Some("ada@example.com".to_owned());
         let profile = SeatChanges { email, ..SeatChanges::default() };
-        let seat =
-            wire.vault.service.perform(&wire.vault.person, AddSeat { profile: profile }).await.unwrap().id.to_string();
+        let seat = wire.vault.service.perform(&wire.vault.person, AddSeat { profile }).await.unwrap().id.to_string();
         let secret = registered["totp_secret"]["id"].as_str().unwrap().to_owned();
         Self { wire, secret, seat }
     }

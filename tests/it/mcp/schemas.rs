@@ -39,6 +39,16 @@ fn what_an_agent_does_most_is_listed_first() {
 }
 
 #[test]
+fn the_readme_lists_every_tool_with_its_scope() {
+    let readme = fs::read_to_string("README.md").unwrap();
+    let rows: Vec<_> = readme.lines().filter(|line| line.starts_with("| `")).collect();
+    for entry in TABLE.iter().filter(|entry| entry.api.words.is_some()) {
+        let (name, scope) = (format!("`{}`", entry.spec.name), format!("| `{}` |", entry.scope().unwrap()));
+        assert!(rows.iter().any(|row| row.contains(&name) && row.ends_with(&scope)), "{name} needs {scope}");
+    }
+}
+
+#[test]
 fn schemas_hold_nothing_that_clients_stumble_over() {
     for tool in listed() {
         let text = serde_json::to_string(&tool).unwrap();

@@ -132,7 +132,7 @@ async fn a_sidecar_whose_seat_was_removed_does_nothing_any_more() {
         service.perform(&bound, registration_of(registration())).await.map(drop).unwrap_err(),
         service.perform(&bound, DeleteSecret { secret_id: id }).await.unwrap_err(),
         service.perform(&bound, ListSecrets::default()).await.map(drop).unwrap_err(),
-        service.perform(&bound, GetSecret { id: id }).await.map(drop).unwrap_err(),
+        service.perform(&bound, GetSecret { id }).await.map(drop).unwrap_err(),
         code(service, &bound, id, plain()).await.unwrap_err(),
         service.perform(&bound, typed(id, "000000")).await.map(drop).unwrap_err(),
         service.perform(&bound, ListSeats::default()).await.map(drop).unwrap_err(),
@@ -194,9 +194,9 @@ async fn an_anchor_finds_a_cut_tail() {
 async fn last_used_times_are_shown() {
     let vault = Vault::new();
     let id = vault.register("A").await.secret.id;
-    assert!(vault.service.perform(&vault.person, GetSecret { id: id }).await.unwrap().last_used_at.is_none());
+    assert!(vault.service.perform(&vault.person, GetSecret { id }).await.unwrap().last_used_at.is_none());
     vault.clock.set_seconds(START + 5);
     code(&vault.service, &vault.person, id, plain()).await.unwrap();
-    let used = vault.service.perform(&vault.person, GetSecret { id: id }).await.unwrap().last_used_at.unwrap();
+    let used = vault.service.perform(&vault.person, GetSecret { id }).await.unwrap().last_used_at.unwrap();
     assert_eq!(used.seconds(), START + 5);
 }

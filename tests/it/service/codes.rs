@@ -103,10 +103,10 @@ async fn unknown_foreign_deleted_and_ungranted_secrets_look_alike() {
     assert_eq!((foreign.to_string(), missing.to_string()), (deleted.to_string(), deleted.to_string()));
     assert_eq!(deleted.code(), ErrorCode::NotFound);
 
-    vault.service.perform(&vault.person, RestoreSecret { id: id }).await.unwrap();
+    vault.service.perform(&vault.person, RestoreSecret { id }).await.unwrap();
     code(&vault.service, &vault.person, id, plain()).await.unwrap();
-    vault.service.perform(&vault.person, EraseSecret { id: id }).await.unwrap();
-    assert!(vault.service.perform(&vault.person, RestoreSecret { id: id }).await.is_err());
+    vault.service.perform(&vault.person, EraseSecret { id }).await.unwrap();
+    assert!(vault.service.perform(&vault.person, RestoreSecret { id }).await.is_err());
 }
 
 #[tokio::test]
@@ -117,11 +117,11 @@ async fn a_deleted_secret_is_brought_back_within_seven_days_and_not_later() {
         (async || vault.service.perform(&vault.person, DeleteSecret { secret_id: id }).await, 7 * 86_400);
     delete().await.unwrap();
     vault.clock.set_seconds(START + week);
-    vault.service.perform(&vault.person, RestoreSecret { id: id }).await.unwrap();
+    vault.service.perform(&vault.person, RestoreSecret { id }).await.unwrap();
     delete().await.unwrap();
     vault.clock.set_seconds(START + 2 * week + 1);
 
-    let refusal = vault.service.perform(&vault.person, RestoreSecret { id: id }).await.unwrap_err();
+    let refusal = vault.service.perform(&vault.person, RestoreSecret { id }).await.unwrap_err();
 
     assert_eq!(refusal.code(), ErrorCode::NotFound);
     // By a clock that was days behind a moment ago nothing is erased: it has to agree with the audit log for an hour.

@@ -168,7 +168,7 @@ async fn a_secret_can_be_single_use_for_everybody() {
     assert_eq!(code(&vault.service, &vault.person, id, request.clone()).await.unwrap_err().code(), ErrorCode::Busy);
 
     let changes = SecretChanges { single_use: Some(false), ..SecretChanges::default() };
-    vault.service.perform(&vault.person, UpdateSecret { id: id, changes: changes }).await.unwrap();
+    vault.service.perform(&vault.person, UpdateSecret { id, changes }).await.unwrap();
     vault.clock.set_seconds(START + 30);
     code(&vault.service, &vault.person, id, request.clone()).await.unwrap();
     code(&vault.service, &vault.person, id, request).await.unwrap();

@@ -17,7 +17,6 @@ use crate::{
     operations::{
         self, Enrolment, ImportSecrets, Imported, ListSecrets, Operation as _, Refusal, RegisterSecret, Registration,
         answers::{OK, TotpSecret},
-        depth_within_limit,
     },
     transport::{
         cli::{Ending, Failure, Session, numbers::counted_len, output::Console},
@@ -236,14 +235,14 @@ fn named_twice(field: &str) -> Refusal {
 fn of_value(value: Value) -> Result<Meant, Refusal> {
     match value {
         Value::String(uri) => of_uri(&Zeroizing::new(uri), Registration::default()),
-        Value::Object(fields) if depth_within_limit(&fields) => {
+        Value::Object(fields) => {
             let mut registration = Registration::read("entry", fields)?;
             match registration.uri.take() {
                 Some(uri) => of_uri(&uri, registration),
                 None => Ok(Meant { registration, repaired: Vec::new() }),
             }
         }
-        Value::Object(_) | Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => {
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => {
             Err(Refusal::invalid("entry", "must be an otpauth:// URI or an object such as a registration takes"))
         }
     }

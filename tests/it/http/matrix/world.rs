@@ -2,15 +2,13 @@
 
 use countersign::{
     domain::{api_key::KeyId, ids::SecretId, principal::Principal, scope::Scope, time::Timestamp},
-    operations::{
-        AddAccount, AddSeat, CreateKey, DeleteSecret, Method, MintedKey, Registration, RevokeKey, SeatChanges,
-    },
+    operations::{AddAccount, AddSeat, CreateKey, DeleteSecret, MintedKey, Registration, RevokeKey, SeatChanges},
 };
 use serde_json::{Map, Value, json};
 
 use super::{Asked, Carrier, Key, Target};
 use crate::http::{
-    kit::{Answer, Client, Server, request, settings, token_of, written},
+    kit::{Answer, Client, Server, needed, request, request_of, settings, token_of, written},
     mcp, sse,
 };
 use crate::kit::registration_of;
@@ -91,9 +89,7 @@ impl World {
         if key == Key::Expired {
             self.server.vault.clock.set_seconds(NOW + 1);
         } else {
-            self.server
-                .wait(self.server.vault.service.perform(&self.server.vault.person, RevokeKey { id: id }))
-                .unwrap();
+            self.server.wait(self.server.vault.service.perform(&self.server.vault.person, RevokeKey { id })).unwrap();
         }
     }
 
@@ -134,7 +130,7 @@ impl World {
 
     /// Tries a case and says how it ended: `OK`, or the code of the refusal.
     pub(super) fn ask(&mut self, (asked, carrier): (Asked, Carrier), token: &str, secret: &str, seat: &str) -> String {
-        let arguments = self.arguments(asked, secret, seat);
+        let arguments = asked.entry().map(|entry| needed(entry, secret, seat, &self.code)).unwrap_or_default();
         let answer = match carrier {
             Carrier::Rest => self.ask_rest(asked, token, arguments),
             Carrier::Mcp => self.call(token, asked.0, &arguments.into()),
@@ -153,46 +149,13 @@ impl World {
         body["error"].as_str().unwrap_or("OK").to_owned()
     }
 
-    /// What an operation can't do without.
-    fn arguments(&self, asked: Asked, secret: &str, seat: &str) -> Map<String, Value> {
-        let Some(entry) = asked.entry() else { return Map::new() };
-        let input = Value::Object(entry.route_input());
-        let required = input["required"].as_array().cloned().unwrap_or_default();
-        let mut arguments: Map<_, _> = required
-            .iter()
-            .map(|name| {
-                let value = match name.as_str().unwrap() {
-                    "secret_id" => secret,
-                    "seat_id" => seat,
-                    "code" => &self.code,
-                    other => panic!("what is `{other}`?"),
-                };
-                (name.as_str().unwrap().to_owned(), value.into())
-            })
-            .collect();
-        if asked.0 == "register_totp_secret" {
-            arguments.insert("label".to_owned(), "made".into());
-        }
-        arguments
-    }
-
-    fn ask_rest(&mut self, asked: Asked, token: &str, mut arguments: Map<String, Value>) -> Answer {
-        let (mut method, mut path) = ("GET", "/metrics".to_owned());
-        if let Some(entry) = asked.entry() {
-            path = entry.api.route.path.to_owned();
-            if let Some(named) = entry.api.route.in_path() {
-                let value = arguments.remove(named).unwrap();
-                path = path.replace(&format!("{{{named}}}"), value.as_str().unwrap());
-            }
-            method = match entry.api.route.method {
-                Method::Get => "GET",
-                Method::Post => "POST",
-                Method::Delete => "DELETE",
-            };
-        }
-        let body = (method == "POST").then(|| Value::Object(arguments).to_string());
+    fn ask_rest(&mut self, asked: Asked, token: &str, arguments: Map<String, Value>) -> Answer {
         let bearer = format!("Bearer {token}");
-        self.client.write(written(method, &path, &[("authorization", &bearer)], body.as_deref()).as_bytes());
+        let request = match asked.entry() {
+            Some(entry) => request_of(entry, token, arguments),
+            None => written("GET", "/metrics", &[("authorization", &bearer)], None),
+        };
+        self.client.write(request.as_bytes());
         self.client.read()
     }
 
