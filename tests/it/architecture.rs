@@ -123,9 +123,8 @@ fn a_backend_has_twenty_methods_at_most_and_is_handed_no_function() {
     let (body, _) = body.split_once("\n}\n").unwrap();
     let methods: Vec<&str> = body.lines().filter(|line| line.contains(" fn ")).collect();
     assert!((1..=20).contains(&methods.len()), "{methods:#?}");
-    for handed in ["Fn(", "FnOnce(", "FnMut(", "dyn "] {
-        assert!(!contract.contains(handed) || handed == "dyn ", "the contract hands over a {handed}");
-        assert!(!methods.iter().any(|method| method.contains(handed)), "{methods:#?}");
+    for function in ["Fn(", "FnOnce(", "FnMut(", "dyn "] {
+        assert!(!methods.iter().any(|method| method.contains(function)), "{methods:#?}");
     }
 }
 
@@ -145,7 +144,7 @@ fn an_operation_of_the_api_is_declared_in_one_file() {
 fn the_map_names_files_that_are_there() {
     let map = fs::read_to_string("ARCHITECTURE.md").unwrap();
     let there: Vec<String> = MAY_NAME.iter().flat_map(|(room, _)| files_of(room)).map(|file| shown(&file)).collect();
-    let named = map.split('`').skip(1).step_by(2).filter(|name| name.ends_with(".rs") && !name.contains(' '));
+    let named = map.split('`').skip(1).step_by(2).filter(|name| name.contains(".rs") && !name.contains(' '));
     let mut count = 0;
     for name in named {
         let is_there = there.iter().any(|file| file.ends_with(&format!("/{name}")) || file == name);
@@ -201,7 +200,6 @@ fn code_lines(file: &Path) -> Vec<String> {
                 inside = Some(indent());
                 lines.push(String::new());
             }
-            None => lines.push(code.to_owned()),
             Some(around) if code.starts_with(&format!("{around}}}")) => {
                 inside = None;
                 lines.push(String::new());
@@ -209,7 +207,7 @@ fn code_lines(file: &Path) -> Vec<String> {
             Some(around) if indent().len() == around.len() + 4 && !code.trim_start().starts_with('}') => {
                 lines.push(format!("crate::{}", code.trim_start()));
             }
-            Some(_) => lines.push(code.to_owned()),
+            None | Some(_) => lines.push(code.to_owned()),
         }
     }
     lines
