@@ -5,7 +5,10 @@ use std::{
     fs::{self, OpenOptions},
     io::Write as _,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -34,6 +37,8 @@ pub(super) struct StateFile {
     keyring: Arc<Keyring>,
     /// When it was written last. Held while it is written.
     written: Mutex<Option<Instant>>,
+    /// That it can't be written was said.
+    told: AtomicBool,
 }
 
 /// A vault that is older than what was last known of it.
@@ -60,7 +65,7 @@ struct Written {
 impl StateFile {
     pub(super) fn new(folder: Option<&Path>, keyring: Arc<Keyring>) -> Self {
         let path = folder.map(|folder| folder.join(format!("{}.state", keyring.vault())));
-        Self { path, keyring, written: Mutex::default() }
+        Self { path, keyring, written: Mutex::default(), told: AtomicBool::new(false) }
     }
 
     /// Compares a vault with what was last known of it.
@@ -98,7 +103,12 @@ impl StateFile {
             }
             state.write(&heads)
         });
-        if let Ok(Err(cause)) = noted.await {
+        let Ok(noted) = noted.await else { return };
+        // Once, and not with every code, until it can be written again.
+        let was_told = self.told.swap(noted.is_err(), Ordering::Relaxed);
+        if let Err(cause) = noted
+            && !was_told
+        {
             tracing::warn!(%cause, "the state file can't be written, so an older copy of the vault would not be noticed");
         }
     }

@@ -235,3 +235,16 @@ fn a_disk_that_cant_be_read_is_told_as_that() {
         assert!(!refused.contains("damaged") && !refused.contains("no account"), "{arguments:?}: {refused}");
     }
 }
+
+#[test]
+fn that_the_state_cant_be_written_is_said_once_and_stops_nothing() {
+    let person = Person::with_vault();
+    let none = person.file("file", "");
+    let state = none.join("state");
+    let add = ["--state-dir", state.to_str().unwrap(), "seat", "add", "--email", "ada@example.com"];
+
+    let ran = person.run(&add);
+
+    assert_eq!(ran.status, 0, "{ran:?}");
+    assert_eq!(ran.err.matches("the state file can't be written").count(), 1, "{ran:?}");
+}
