@@ -29,7 +29,7 @@ pub struct ReadAudit {
 
 impl Operation for ReadAudit {
     const SPEC: Spec = Spec {
-        name: "list_audit",
+        name: "read_audit",
         access: Access::Scope(Scope::AuditRead),
         action: Action::Call,
         effect: Effect::Read,
