@@ -37,7 +37,7 @@ impl Program {
         let mut command = Command::new(&self.file);
         command.args(arguments).env("HOME", &self.home).env("COUNTERSIGN_DATA_DIR", self.home.join("data"));
         // Where the platform's folders would otherwise be looked for.
-        command.env_remove("XDG_CONFIG_HOME").env_remove("XDG_DATA_HOME");
+        command.env_remove("XDG_CONFIG_HOME").env_remove("XDG_DATA_HOME").env_remove("XDG_STATE_HOME");
         command
     }
 

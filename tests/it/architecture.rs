@@ -123,9 +123,8 @@ fn a_backend_has_twenty_methods_at_most_and_is_handed_no_function() {
     let (body, _) = body.split_once("\n}\n").unwrap();
     let methods: Vec<&str> = body.lines().filter(|line| line.contains(" fn ")).collect();
     assert!((1..=20).contains(&methods.len()), "{methods:#?}");
-    for handed in ["Fn(", "FnOnce(", "FnMut(", "dyn "] {
-        assert!(!contract.contains(handed) || handed == "dyn ", "the contract hands over a {handed}");
-        assert!(!methods.iter().any(|method| method.contains(handed)), "{methods:#?}");
+    for function in ["Fn(", "FnOnce(", "FnMut(", "dyn "] {
+        assert!(!methods.iter().any(|method| method.contains(function)), "{methods:#?}");
     }
 }
 

@@ -52,7 +52,7 @@ fn found(process: u32, bytes: &[u8]) -> Option<usize> {
 fn check(mode: &[&str], arguments: &Value) {
     let person = Person::new();
     let mut command = person.command(&[&["stdio"], mode].concat());
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let (input, output) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
     let mut session = Session { input, output };
     let client = json!({"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "looked-for-client", "version": "1"}});

@@ -444,6 +444,7 @@ fn reading_commands_make_no_vault_and_say_where_there_is_none() {
         vec!["audit", "prune", "--before", "400d", "--yes"],
         vec!["vault", "status"],
         vec!["vault", "doctor"],
+        vec!["vault", "accept-loss", "--yes"],
     ] {
         let told = person.run(&[&["--data-dir", "typo"], &arguments[..]].concat()).refused(78);
         assert!(told.contains("there is no vault in ") && told.contains("typo. See that --data-dir"), "{told}");

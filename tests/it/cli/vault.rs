@@ -111,7 +111,9 @@ fn a_damaged_secret_does_not_hide_the_others() {
     assert_eq!(listed.status, 0);
     assert!(listed.out.contains("bob") && !listed.out.contains("alice") && !listed.out.contains("carol"), "{listed:?}");
     assert!(listed.err.matches("the vault is damaged: secret ").count() == 2, "{listed:?}");
-    person.run(&["code", "bob"]).ok();
+    // Who is named by words is found without opening the others.
+    let found = person.run(&["code", "bob"]);
+    assert_eq!((found.status, found.err.as_str()), (0, ""), "{found:?}");
 }
 
 #[test]
