@@ -10,7 +10,7 @@ use crate::{
     domain::{
         audit::{Action, AuditEntry, AuditFilter, AuditRow, ChainHead},
         ids::SecretId,
-        limits::{PAGE_ROWS_MAX, AUDIT_DAYS_MIN},
+        limits::{AUDIT_DAYS_MIN, PAGE_ROWS_MAX},
         scope::Scope,
         time::Timestamp,
     },

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     domain::{
         audit::{AuditRow, ChainHead},
-        limits::{PAGE_ROWS_MAX, AUDIT_DAYS_MIN},
+        limits::{AUDIT_DAYS_MIN, PAGE_ROWS_MAX},
     },
     operations::{self, AuditReport, PruneAudit, TraceCode, VerifyAudit, answers::OK},
 };
