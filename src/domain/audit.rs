@@ -1,4 +1,4 @@
-//! What the trail can say. Its fields can't hold a seed, a code, a URI, a key, a label or an e-mail address, by type.
+//! What the audit log can say. Its fields can't hold a seed, a code, a URI, a key, a label or an e-mail address, by type.
 
 use std::{fmt, str::FromStr};
 
@@ -38,7 +38,7 @@ macro_rules! words {
             /// Every one of them.
             pub const ALL: &'static [Self] = &[$(Self::$variant),*];
 
-            /// The word that the trail keeps. It never changes: old rows are read with it.
+            /// The word that the audit log keeps. It never changes: old rows are read with it.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $word),* }
             }
@@ -94,8 +94,8 @@ words!(
         Authenticate = "authenticate",
         /// A call outside the caller's rights or unknown to us.
         Call = "call",
-        /// The trail was pruned.
-        TrailPrune = "trail.prune",
+        /// The audit log was pruned.
+        AuditPrune = "trail.prune",
         /// The vault was made.
         VaultCreate = "vault.create",
         /// The vault was moved to a newer format.
@@ -133,7 +133,7 @@ words!(
     }
 );
 
-/// One row of the trail, before it is chained. Built by the service, written by the store in the action's transaction.
+/// One row of the audit log, before it is chained. An operation makes it, and the vault commits it with the change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditEntry {
     /// When.
@@ -319,7 +319,7 @@ impl AuditEntry {
 }
 
 impl Actor {
-    /// The word that the trail keeps.
+    /// The word that the audit log keeps.
     pub const fn kind(self) -> &'static str {
         match self {
             Self::Person => "cli",

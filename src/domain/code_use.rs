@@ -137,7 +137,7 @@ impl UseState {
         let wish = CodeWish { single_use: ask.wish.single_use || usage.single_use(), ..ask.wish };
         let current = totp.step_at(ask.now);
         let mut state = self.clone();
-        state.steps.settle(current);
+        state.steps.drop_lapsed(current);
         let Some(turn) = state.turn(*totp, ask, wish, current) else { return CodeAnswer::Missed };
         let marked = state.steps != self.steps;
         match turn {

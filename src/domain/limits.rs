@@ -16,7 +16,7 @@ pub const PERIOD_SECONDS_MAX: u32 = 3600;
 pub const PAGE_ROWS_MAX: u32 = 1000;
 /// Rows of a page when an MCP client does not say: a model's context is not a database.
 pub const PAGE_ROWS_DEFAULT: u32 = 50;
-/// Characters of the purpose that a caller claims for the trail.
+/// Characters of the purpose that a caller claims for the audit log.
 pub const PURPOSE_CHARS_MAX: usize = 128;
 /// Characters of a client's claimed name or version: what is longer is cut, since it is only a claim.
 pub const CLAIM_CHARS_MAX: usize = 64;
@@ -52,8 +52,8 @@ pub const WAITERS_STDIO_MAX: usize = WAITERS_PER_PROCESS_MAX;
 pub const REFUSALS_PER_MINUTE_MAX: u32 = 100;
 /// Days a deleted secret can be restored by a person.
 pub const RESTORE_DAYS: i64 = 7;
-/// Days the trail is kept at least before it may be pruned.
-pub const TRAIL_DAYS_MIN: i64 = 365;
+/// Days the audit log is kept at least before it may be pruned.
+pub const AUDIT_DAYS_MIN: i64 = 365;
 /// Wrong codes in a row before verification of a secret slows down.
 pub const VERIFY_TRIES_FREE: u32 = 5;
 /// Seconds that verification of a secret is held off at most.

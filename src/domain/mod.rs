@@ -1,4 +1,4 @@
-//! What things are: TOTP, secrets, seats, keys, the trail and the rules that hold for them.
+//! What things are: TOTP, secrets, seats, keys, the audit log and the rules that hold for them.
 //!
 //! Never: I/O, a clock, a dice, async, or the name of any other room. Everything here stays true with no disk and no
 //! network, so everything here is tested as plain functions.

@@ -95,7 +95,7 @@ impl Principal {
         self.account
     }
 
-    /// Who it is, for the trail.
+    /// Who it is, for the audit log.
     pub const fn actor(&self) -> Actor {
         self.actor
     }

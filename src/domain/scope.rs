@@ -18,7 +18,7 @@ pub enum Scope {
     SecretsWrite = 1 << 3,
     /// Read seats.
     SeatsRead = 1 << 4,
-    /// Read the trail.
+    /// Read the audit log.
     AuditRead = 1 << 5,
 }
 

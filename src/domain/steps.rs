@@ -120,7 +120,7 @@ impl StepMarks {
     }
 
     /// Forgets reservations whose step has passed unshown: their holders are gone. They stay taken.
-    pub fn settle(&mut self, current: Step) {
+    pub fn drop_lapsed(&mut self, current: Step) {
         while let Some(first) = self.waiting.first().copied().filter(|held| held.step < current) {
             self.waiting.remove(0);
             self.taken = self.taken.max(Some(first.step));
@@ -321,7 +321,7 @@ mod tests {
         assert!(!marks.show(held(NOW + 1, 1)), "nobody holds it");
         single(&mut marks, at(NOW, 9), WAIT, 3, &busy_until(NOW + 3));
 
-        marks.settle(Step(NOW + 2));
+        marks.drop_lapsed(Step(NOW + 2));
         assert!(marks.show(held(NOW + 2, 2)));
         assert_eq!(marks, StepMarks { taken: Some(Step(NOW + 2)), ..StepMarks::default() });
     }
@@ -329,10 +329,10 @@ mod tests {
     #[test]
     fn a_reservation_whose_step_has_passed_stays_taken() {
         let mut marks = StepMarks { waiting: vec![held(NOW, 1), held(NOW + 1, 2)], ..StepMarks::default() };
-        marks.settle(Step(NOW));
+        marks.drop_lapsed(Step(NOW));
         assert_eq!(marks.waiting.len(), 2);
 
-        marks.settle(Step(NOW + 1));
+        marks.drop_lapsed(Step(NOW + 1));
         assert_eq!(marks, StepMarks { given: None, taken: Some(Step(NOW)), waiting: vec![held(NOW + 1, 2)] });
         assert!(!marks.show(held(NOW, 1)));
     }
@@ -378,7 +378,7 @@ mod tests {
             let when = Timestamp::from_micros(micros);
             let wish = CodeWish { min_validity: 30, ..WAIT };
             let _ = (marks.plain(&totp(), when, wish), marks.single_use(&totp(), when, wish, id(1)));
-            marks.settle(totp().step_at(when));
+            marks.drop_lapsed(totp().step_at(when));
             marks.reset(totp().step_at(when));
         }
     }
@@ -488,7 +488,7 @@ mod tests {
                         self.marks.give_back(self.reservations[nth]);
                     }
                 }
-                Event::Settle => self.marks.settle(self.current()),
+                Event::Settle => self.marks.drop_lapsed(self.current()),
                 Event::Reset => {
                     let current = self.current();
                     self.marks.reset(current);

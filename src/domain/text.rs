@@ -99,7 +99,7 @@ checked_text!(
 );
 
 /// What an MCP client says of itself. It is only a claim: cut to length, stripped of what can't be shown, and blanked
-/// when it looks like something that must not be kept. Cheap to clone: it goes into every row of the trail.
+/// when it looks like something that must not be kept. Cheap to clone: it goes into every row of the audit log.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Claim(Arc<str>);
 
@@ -110,7 +110,7 @@ impl Claim {
         Self(if looks_sensitive(&cut) { "(withheld)".into() } else { cut.into() })
     }
 
-    /// Takes a claim as it was kept, to the byte: the trail's chain is computed over it.
+    /// Takes a claim as it was kept, to the byte: the audit log's chain is computed over it.
     pub(crate) fn kept(text: String) -> Self {
         Self(text.into())
     }

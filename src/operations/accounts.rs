@@ -59,7 +59,7 @@ impl Operation for AddAccount {
     async fn run(self, call: &mut Call<'_>) -> Result<Account, Failed> {
         let created_at = call.entry.at.whole_millis();
         let name = Name::parse(&self.name).map_err(|problem| Refusal::invalid("name", problem.to_string()))?;
-        let id = AccountId::new(call.service.parts.random.random_id()?);
+        let id = AccountId::new(call.service.shared.random.random_id()?);
         let account = Account { id, name, created_at };
         let entry = AuditEntry { account: Some(id), at: created_at, ..call.entry.clone() };
         match call.service.vault().draft(entry).add(&account).commit().await? {

@@ -10,7 +10,7 @@ use crate::{
     domain::{
         audit::{Action, AuditEntry, AuditFilter, AuditRow, ChainHead},
         ids::SecretId,
-        limits::{PAGE_ROWS_MAX, TRAIL_DAYS_MIN},
+        limits::{AUDIT_DAYS_MIN, PAGE_ROWS_MAX},
         scope::Scope,
         time::Timestamp,
     },
@@ -141,13 +141,13 @@ pub struct PruneAudit {
 }
 
 impl Operation for PruneAudit {
-    const SPEC: Spec = Spec::person("prune_audit", Action::TrailPrune, Effect::Erase);
+    const SPEC: Spec = Spec::person("prune_audit", Action::AuditPrune, Effect::Erase);
     type Output = u64;
 
     async fn run(self, call: &mut Call<'_>) -> Result<u64, Failed> {
-        let youngest = call.entry.at.minus(Duration::from_secs(TRAIL_DAYS_MIN.unsigned_abs() * 86_400));
+        let youngest = call.entry.at.minus(Duration::from_secs(AUDIT_DAYS_MIN.unsigned_abs() * 86_400));
         if self.before > youngest {
-            return Err(Refusal::invalid("before", format!("must lie {TRAIL_DAYS_MIN} days back at least")).into());
+            return Err(Refusal::invalid("before", format!("must lie {AUDIT_DAYS_MIN} days back at least")).into());
         }
         Ok(call.service.vault().prune(self.before, &call.entry).await?)
     }

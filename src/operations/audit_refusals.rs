@@ -129,11 +129,11 @@ impl Service {
         from: Option<IpAddr>,
     ) -> BoxFuture<'_, Refusal> {
         Box::pin(async move {
-            self.parts.counters.refused(refusal.code());
+            self.shared.counters.refused(refusal.code());
             // A vault that can't be written takes no row either, and the caller must not wait twice.
             if !matches!(refusal, Refusal::Unavailable | Refusal::OutcomeUnknown) {
                 let entry = AuditEntry { outcome: refusal.code().outcome(), ..entry };
-                let (kept, mut rows) = self.parts.audit_refusals.count(&entry, from);
+                let (kept, mut rows) = self.shared.audit_refusals.count(&entry, from);
                 rows.extend(kept.then_some(entry));
                 self.write_rows(rows).await;
             }
@@ -145,7 +145,7 @@ impl Service {
     pub(super) async fn write_refusal_counts(&self) {
         let now = self.now();
         let rows =
-            self.parts.audit_refusals.minute.lock().map(|mut minute| minute.end(i64::MIN, now)).unwrap_or_default();
+            self.shared.audit_refusals.minute.lock().map(|mut minute| minute.end(i64::MIN, now)).unwrap_or_default();
         self.write_rows(rows).await;
     }
 

@@ -67,7 +67,7 @@ impl Operation for DeleteSecret {
 
     async fn run(self, call: &mut Call<'_>) -> Result<(), Failed> {
         let vault = call.service.vault();
-        let mut retries = Retries::new(&call.service.parts.random);
+        let mut retries = Retries::new(&call.service.shared.random);
         loop {
             let kept = vault.secret(call.caller.account(), self.secret_id).await?;
             let kept = kept.filter(|kept| kept.deleted_at.is_none()).ok_or(Refusal::NotFound("secret"))?;

@@ -197,7 +197,7 @@ impl Service {
 
     /// A bug that a transport came upon. The cause must hold nothing of what a caller sent.
     pub fn bug(&self, cause: &dyn Error) -> Refusal {
-        self.parts.counters.refused(ErrorCode::Internal);
+        self.shared.counters.refused(ErrorCode::Internal);
         self.internal(cause)
     }
 
@@ -207,7 +207,7 @@ impl Service {
     }
 
     fn internal(&self, cause: &dyn Error) -> Refusal {
-        let id = self.parts.random.random_id().map_or_else(|_| "0".to_owned(), |id| id.simple().to_string());
+        let id = self.shared.random.random_id().map_or_else(|_| "0".to_owned(), |id| id.simple().to_string());
         tracing::error!(%id, %cause, "internal error");
         Refusal::Internal { id }
     }
@@ -235,7 +235,7 @@ impl Call<'_> {
     /// Counts a use of a secret that exists for the caller, where uses are limited. What is another's, or nobody's, uses
     /// nothing up and tells nothing.
     pub(super) fn count_use(&self, secret: SecretId) -> Result<(), Refusal> {
-        let Some(pace) = self.service.parts.secret_pace.get() else { return Ok(()) };
+        let Some(pace) = self.service.shared.secret_pace.get() else { return Ok(()) };
         let taken = pace.take(secret, std::time::Instant::now());
         taken.map_err(|after| Refusal::RateLimited { what: "too many calls for this secret", after })
     }

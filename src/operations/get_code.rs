@@ -14,7 +14,7 @@ use super::{
     Access, Api, ApiOperation, Call, Effect, ErrorCode, Failed, ForSeat, Method, Operation, Refusal, Seconds, Spec,
     answers::{OK, Revealed},
     bounds::PurposeText,
-    reservation::Held,
+    reservation::HeldStep,
     retries::Retries,
     waiting::WaitingPlace,
 };
@@ -128,7 +128,7 @@ impl ApiOperation for GetCode {
 }
 
 /// What is wanted, as it stands while the call goes on.
-struct Asked {
+struct Request {
     secret: SecretId,
     wish: CodeWish,
     /// The caller said how long it would wait.
@@ -138,7 +138,7 @@ struct Asked {
     limits: Vec<u32>,
     stage: Stage,
     /// The step that is kept for the call: given back when this is dropped.
-    held: Option<Held>,
+    held: Option<HeldStep>,
     /// The call was counted as a use of the secret.
     counted: bool,
 }
@@ -181,17 +181,17 @@ impl Operation for GetCode {
         let (secret, patient, stage) = (self.secret_id, self.max_wait.is_some(), Stage::Asks);
         // Dropped from the last to the first: a step is given back before the waiting place is.
         let mut place = None::<WaitingPlace>;
-        let mut asked = Asked { secret, wish, patient, holders, limits, stage, held: None, counted: false };
+        let mut request = Request { secret, wish, patient, holders, limits, stage, held: None, counted: false };
         loop {
-            match call.decide(&mut asked).await? {
+            match call.decide(&mut request).await? {
                 Next::Done(code) => return Ok(code),
                 Next::Again => {}
                 Next::Wait(from) => {
-                    place = place.or_else(|| call.service.parts.waiters.enter(call.caller));
+                    place = place.or_else(|| call.service.shared.waiters.enter(call.caller));
                     if place.is_none() {
                         return Err(Refusal::TooManyWaiting.into());
                     }
-                    call.wait(from, &mut asked.wish.max_wait).await?;
+                    call.wait(from, &mut request.wish.max_wait).await?;
                 }
             }
         }
@@ -200,18 +200,18 @@ impl Operation for GetCode {
 
 impl Call<'_> {
     /// Reads, decides and commits, until nobody was faster.
-    async fn decide(&self, asked: &mut Asked) -> Result<Next, Failed> {
-        let mut retries = Retries::new(&self.service.parts.random);
+    async fn decide(&self, request: &mut Request) -> Result<Next, Failed> {
+        let mut retries = Retries::new(&self.service.shared.random);
         let account = self.caller.account();
         loop {
             let now = self.service.now();
-            let found = self.service.vault().in_use(account, asked.secret, &asked.holders, now).await?;
+            let found = self.service.vault().in_use(account, request.secret, &request.holders, now).await?;
             let in_use = found.ok_or(Refusal::NotFound("secret"))?;
-            if !std::mem::replace(&mut asked.counted, true) {
-                self.count_use(asked.secret)?;
+            if !std::mem::replace(&mut request.counted, true) {
+                self.count_use(request.secret)?;
             }
             let entry = AuditEntry { at: now, ..self.entry.clone() };
-            if let Some(next) = self.try_once(asked, &in_use, entry).await? {
+            if let Some(next) = self.try_once(request, &in_use, entry).await? {
                 return Ok(next);
             }
             retries.again().await?;
@@ -219,32 +219,33 @@ impl Call<'_> {
     }
 
     /// Decides from what was read and commits that. `None`: somebody else was faster.
-    async fn try_once(&self, asked: &mut Asked, in_use: &InUse, entry: AuditEntry) -> Result<Option<Next>, Failed> {
+    async fn try_once(&self, request: &mut Request, in_use: &InUse, entry: AuditEntry) -> Result<Option<Next>, Failed> {
         let now = entry.at;
         // Only callers who reserve need an id.
-        let single_use = asked.wish.single_use || in_use.terms().usage.single_use();
-        let id = if single_use { self.service.parts.random.random_id()? } else { Uuid::nil() };
-        let limits: Vec<(HourlyCount, u32)> = in_use.counts.iter().cloned().zip(asked.limits.iter().copied()).collect();
+        let single_use = request.wish.single_use || in_use.terms().usage.single_use();
+        let id = if single_use { self.service.shared.random.random_id()? } else { Uuid::nil() };
+        let limits: Vec<(HourlyCount, u32)> =
+            in_use.counts.iter().cloned().zip(request.limits.iter().copied()).collect();
         let ask = CodeAsk {
-            wish: asked.wish,
-            patient: asked.patient,
-            stage: asked.stage,
+            wish: request.wish,
+            patient: request.patient,
+            stage: request.stage,
             reservation: ReservationId::new(id),
             limits: &limits,
             now,
         };
         match in_use.state.decide(&in_use.terms(), &ask) {
-            CodeAnswer::Give { step, state } => self.give(asked, in_use, (step, state), entry).await,
+            CodeAnswer::Give { step, state } => self.give(request, in_use, (step, state), entry).await,
             CodeAnswer::Reserved { reservation, from, state } => self
-                .reserve(asked, in_use, (reservation, state), entry)
+                .reserve(request, in_use, (reservation, state), entry)
                 .await
                 .map(|kept| kept.then_some(Next::Wait(from))),
             CodeAnswer::Wait { step, from } => {
-                asked.stage = Stage::Waited(step);
+                request.stage = Stage::Waited(step);
                 Ok(Some(Next::Wait(from)))
             }
             CodeAnswer::Missed => {
-                (asked.stage, asked.held) = (Stage::Asks, None);
+                (request.stage, request.held) = (Stage::Asks, None);
                 Ok(Some(Next::Again))
             }
             CodeAnswer::Busy { reason, free_at } => {
@@ -265,14 +266,14 @@ impl Call<'_> {
     /// Makes the code, for which the seed is open, and hands it out once its row is kept.
     async fn give(
         &self,
-        asked: &mut Asked,
+        request: &mut Request,
         in_use: &InUse,
         (step, state): (Step, Option<UseState>),
         entry: AuditEntry,
     ) -> Result<Option<Next>, Failed> {
         let (vault, totp, now) = (self.service.vault(), in_use.secret.metadata.totp, entry.at);
         let code = totp.code_at(&vault.open_seed(in_use)?, step);
-        let code_tag = Some(vault.code_tag(asked.secret, step, &code));
+        let code_tag = Some(vault.code_tag(request.secret, step, &code));
         let mut draft = vault.draft(AuditEntry { step: Some(step), code_tag, ..entry });
         draft = draft.used(in_use, state.as_ref()).counted(in_use, now);
         if state.is_none() {
@@ -282,14 +283,14 @@ impl Call<'_> {
         if draft.commit().await? != Outcome::Done {
             return Ok(None);
         }
-        if let Some(held) = asked.held.take() {
+        if let Some(held) = request.held.take() {
             held.shown();
         }
-        asked.stage = Stage::Asks;
+        request.stage = Stage::Asks;
         let expires_in = totp.expires_in(now);
-        let next = self.as_old_as_it_is(IssuedCode { code, expires_in, step }, totp, asked.wish.min_validity);
+        let next = self.as_old_as_it_is(IssuedCode { code, expires_in, step }, totp, request.wish.min_validity);
         if matches!(next, Next::Done(_)) {
-            self.service.parts.counters.issued();
+            self.service.shared.counters.issued();
         }
         Ok(Some(next))
     }
@@ -297,26 +298,26 @@ impl Call<'_> {
     /// Keeps a reservation, and gives it back if the call ends before the code is shown. `false`: somebody was faster.
     async fn reserve(
         &self,
-        asked: &mut Asked,
+        request: &mut Request,
         in_use: &InUse,
         (reservation, state): (Reservation, Option<UseState>),
         entry: AuditEntry,
     ) -> Result<bool, Failed> {
         if let Some(state) = state {
             // From here on, also if this future is dropped while the commit is under way.
-            asked.held.get_or_insert_with(|| Held::new(self.service, reservation, &entry));
+            request.held.get_or_insert_with(|| HeldStep::new(self.service, reservation, &entry));
             let entry = AuditEntry { action: Action::CodeReserve, step: Some(reservation.step), ..entry };
             let draft = self.service.vault().draft(entry).used(in_use, Some(&state));
             if draft.commit().await? != Outcome::Done {
-                if matches!(asked.stage, Stage::Asks | Stage::Waited(_))
-                    && let Some(held) = asked.held.take()
+                if matches!(request.stage, Stage::Asks | Stage::Waited(_))
+                    && let Some(held) = request.held.take()
                 {
                     held.shown();
                 }
                 return Ok(false);
             }
         }
-        asked.stage = Stage::Holds(reservation);
+        request.stage = Stage::Holds(reservation);
         Ok(true)
     }
 

@@ -108,7 +108,7 @@ impl CreateKey {
 impl Call<'_> {
     fn draw_key(&self) -> Result<PlainKey, Failed> {
         let (mut id, mut secret) = ([0; 12], Zeroizing::new([0; 32]));
-        let random = &self.service.parts.random;
+        let random = &self.service.shared.random;
         random.fill(&mut id)?;
         random.fill(secret.as_mut_slice())?;
         Ok(PlainKey::from_random(&id, &secret))
@@ -151,7 +151,7 @@ impl Operation for RevokeKey {
     async fn run(self, call: &mut Call<'_>) -> Result<(), Failed> {
         call.entry.key = Some(self.id);
         let vault = call.service.vault();
-        let mut retries = Retries::new(&call.service.parts.random);
+        let mut retries = Retries::new(&call.service.shared.random);
         loop {
             let listed = match vault.key(self.id).await {
                 Ok(Some(kept)) if kept.key.rights.account == call.caller.account() => {

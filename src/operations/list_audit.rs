@@ -253,7 +253,7 @@ mod tests {
 
     #[test]
     fn what_is_not_known_is_null() {
-        let entry = AuditEntry::by(Actor::System, Action::TrailPrune, Timestamp::from_seconds(0));
+        let entry = AuditEntry::by(Actor::System, Action::AuditPrune, Timestamp::from_seconds(0));
         let row = AuditRow::from(&audit::AuditRow { chain: 0, seq: 1, entry, mac: [0; 32] });
 
         insta::assert_snapshot!(serde_json::to_string(&row).unwrap(), @r#"{"chain":0,"seq":1,"at":"1970-01-01T00:00:00.000Z","account":null,"actor":"system","key":null,"seat_id":null,"action":"trail.prune","outcome":"ok","secret_id":null,"step":null,"purpose":null,"count":null,"client":null,"mac":"0000000000000000000000000000000000000000000000000000000000000000"}"#);

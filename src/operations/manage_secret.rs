@@ -43,7 +43,7 @@ impl Operation for RestoreSecret {
     async fn run(self, call: &mut Call<'_>) -> Result<(), Failed> {
         let vault = call.service.vault();
         let since = restorable_since(call.entry.at);
-        let mut retries = Retries::new(&call.service.parts.random);
+        let mut retries = Retries::new(&call.service.shared.random);
         loop {
             let kept = vault.secret(call.caller.account(), self.id).await?;
             let kept = kept.filter(|kept| kept.deleted_at.is_some_and(|at| at >= since));
@@ -105,7 +105,7 @@ impl Operation for UpdateSecret {
 
     async fn run(self, call: &mut Call<'_>) -> Result<TotpSecret, Failed> {
         let vault = call.service.vault();
-        let mut retries = Retries::new(&call.service.parts.random);
+        let mut retries = Retries::new(&call.service.shared.random);
         loop {
             let kept = vault.secret(call.caller.account(), self.id).await?;
             let kept = kept.filter(|kept| kept.deleted_at.is_none()).ok_or(Refusal::NotFound("secret"))?;
@@ -153,7 +153,7 @@ impl Operation for ResetSteps {
 
     async fn run(self, call: &mut Call<'_>) -> Result<(), Failed> {
         let vault = call.service.vault();
-        let mut retries = Retries::new(&call.service.parts.random);
+        let mut retries = Retries::new(&call.service.shared.random);
         loop {
             let now = call.service.now();
             let in_use = vault.in_use(call.caller.account(), self.id, &[], now).await?;

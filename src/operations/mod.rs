@@ -90,10 +90,10 @@ use crate::{
 /// Everything that operations need. Cheap to clone; one for each process.
 #[derive(Clone)]
 pub struct Service {
-    parts: Arc<Parts>,
+    shared: Arc<Shared>,
 }
 
-struct Parts {
+struct Shared {
     vault: Vault,
     clock: SharedClock,
     random: SharedRandom,
@@ -109,21 +109,21 @@ impl Service {
     /// Puts a service together.
     pub fn new(vault: Vault, clock: SharedClock, random: SharedRandom) -> Self {
         let (ids, audit_refusals, waiters, counters, secret_pace) = Default::default();
-        Self { parts: Arc::new(Parts { vault, clock, random, ids, audit_refusals, waiters, counters, secret_pace }) }
+        Self { shared: Arc::new(Shared { vault, clock, random, ids, audit_refusals, waiters, counters, secret_pace }) }
     }
 
     /// Limits how often codes of each secret may be asked for or checked. Called once, before anybody is served.
     pub fn limit_uses(&self, rate: Rate) {
-        let _ = self.parts.secret_pace.set(Pace::new(rate));
+        let _ = self.shared.secret_pace.set(Pace::new(rate));
     }
 
     fn vault(&self) -> &Vault {
-        &self.parts.vault
+        &self.shared.vault
     }
 
     /// The time that operations go by: transports that count down or look back ask here, not a clock of their own.
     pub fn now(&self) -> Timestamp {
-        self.parts.clock.now()
+        self.shared.clock.now()
     }
 
     /// Refuses to work by a clock that can't be right: the machine has not been told the time yet.
@@ -136,7 +136,7 @@ impl Service {
 
     /// An id for something that is made now; ids sort by age.
     fn ordered_id(&self, at: Timestamp) -> Result<Uuid, NoRandomness> {
-        self.parts.ids.next(self.parts.random.as_ref(), at)
+        self.shared.ids.next(self.shared.random.as_ref(), at)
     }
 
     /// Ends every wait and what was begun, such as giving back the step of a call that was interrupted; then makes
@@ -145,7 +145,7 @@ impl Service {
     /// # Errors
     /// [`Refusal::Unavailable`] if the last writes could not be made durable.
     pub async fn close(&self) -> Result<(), Refusal> {
-        self.parts.waiters.drained().await;
+        self.shared.waiters.drained().await;
         self.write_refusal_counts().await;
         self.vault().close().await.map_err(|cause| self.refusal_of(cause.into()))
     }

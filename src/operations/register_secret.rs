@@ -164,11 +164,11 @@ impl Operation for RegisterSecret {
             Some(key) => Some(service.idempotency(call, key, &self.registration)?),
             None => None,
         };
-        let Enrolment { metadata, seed } = self.registration.check(service.parts.random.as_ref())?;
+        let Enrolment { metadata, seed } = self.registration.check(service.shared.random.as_ref())?;
         let (vault, account) = (service.vault(), call.caller.account());
         let id = SecretId::new(service.ordered_id(now)?);
         call.entry.secret = Some(id);
-        let mut retries = Retries::new(&service.parts.random);
+        let mut retries = Retries::new(&service.shared.random);
         loop {
             let new = NewSecret { id, account, created_at: now, metadata: &metadata, seed: &seed };
             let mut draft = vault.draft(AuditEntry { at: now, ..call.entry.clone() }).add_secret(&new);
@@ -261,7 +261,7 @@ impl Service {
     /// # Errors
     /// `invalid_argument`, which names the field and never quotes it.
     pub fn check_registration(&self, from: &Registration) -> Result<Enrolment, Refusal> {
-        from.check(self.parts.random.as_ref()).map_err(|failed| self.refusal_of(failed))
+        from.check(self.shared.random.as_ref()).map_err(|failed| self.refusal_of(failed))
     }
 
     /// The keyed hashes of an `Idempotency-Key` and of the request that bears it.

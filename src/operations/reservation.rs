@@ -13,12 +13,12 @@ use crate::{
 };
 
 /// A reserved step, given back on drop.
-pub(super) struct Held {
+pub(super) struct HeldStep {
     /// Boxed: few calls reserve anything, and the others don't keep room for it.
     back: Option<Box<(Service, Reservation, AuditEntry)>>,
 }
 
-impl Held {
+impl HeldStep {
     pub(super) fn new(service: &Service, reservation: Reservation, entry: &AuditEntry) -> Self {
         Self { back: Some(Box::new((service.clone(), reservation, entry.clone()))) }
     }
@@ -29,12 +29,12 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for HeldStep {
     fn drop(&mut self) {
         if let Some(back) = self.back.take() {
             let (service, reservation, entry) = *back;
-            let parts = Arc::clone(&service.parts);
-            parts.waiters.leave_behind(async move { service.give_back(reservation, entry).await });
+            let shared = Arc::clone(&service.shared);
+            shared.waiters.leave_behind(async move { service.give_back(reservation, entry).await });
         }
     }
 }

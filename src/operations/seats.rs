@@ -73,7 +73,7 @@ impl Operation for UpdateSeat {
     type Output = Seat;
 
     async fn run(self, call: &mut Call<'_>) -> Result<Seat, Failed> {
-        let mut retries = Retries::new(&call.service.parts.random);
+        let mut retries = Retries::new(&call.service.shared.random);
         loop {
             let kept = call.kept_seat(&self.seat).await?;
             let profile = with_changes(kept.profile.clone(), &self.changes)?;
@@ -100,7 +100,7 @@ impl Operation for RemoveSeat {
     type Output = ();
 
     async fn run(self, call: &mut Call<'_>) -> Result<(), Failed> {
-        let mut retries = Retries::new(&call.service.parts.random);
+        let mut retries = Retries::new(&call.service.shared.random);
         loop {
             let kept = call.kept_seat(&self.seat).await?;
             match call.service.vault().remove_seat(&kept, call.entry.clone()).await? {

@@ -38,17 +38,17 @@ impl Counters {
 impl Service {
     /// Counts a refusal that leaves no row in the audit log: one of a transport's own.
     pub fn count_refusal(&self, code: ErrorCode) {
-        self.parts.counters.refused(code);
+        self.shared.counters.refused(code);
     }
 
     /// What this process has handed out and refused.
     pub fn tally(&self) -> Tally {
-        let counters = &self.parts.counters;
+        let counters = &self.shared.counters;
         let refused = ErrorCode::ALL.into_iter().zip(&counters.refused);
         Tally {
             codes_issued: counters.codes_issued.load(Ordering::Relaxed),
             refused: refused.map(|(code, count)| (code, count.load(Ordering::Relaxed))).collect(),
-            waiting: self.parts.waiters.count(),
+            waiting: self.shared.waiters.count(),
         }
     }
 }

@@ -114,7 +114,7 @@ impl Operation for VerifyCode {
         // People type codes as apps show them: `123 456`.
         let digits = self.code.chars().filter(|c| !parts_groups(*c)).take(TYPED_MAX);
         let typed = Zeroizing::new(digits.collect::<String>());
-        let mut retries = Retries::new(&call.service.parts.random);
+        let mut retries = Retries::new(&call.service.shared.random);
         let mut counted = false;
         loop {
             let now = call.service.now();

@@ -124,8 +124,8 @@ impl Service {
     /// Ends every wait, now and from now on: the caller hears that the process ends, and a step it holds is given back.
     /// Returns once nobody waits.
     pub async fn stop_waiting(&self) {
-        self.parts.waiters.stop.cancel();
-        self.parts.waiters.drained().await;
+        self.shared.waiters.stop.cancel();
+        self.shared.waiters.drained().await;
     }
 
     /// Waits until a moment of the wall clock, but not longer than it is away now, telling `patience` once a second. It
@@ -139,13 +139,13 @@ impl Service {
         moment: Timestamp,
         patience: &dyn Patience,
     ) -> Result<(), Failed> {
-        let stop = &self.parts.waiters.stop;
+        let stop = &self.shared.waiters.stop;
         let waited = stop.run_until_cancelled(self.wait(caller, moment, patience)).await;
         waited.unwrap_or(Err(Refusal::Stopping.into()))
     }
 
     async fn wait(&self, caller: &Principal, moment: Timestamp, patience: &dyn Patience) -> Result<(), Failed> {
-        let clock = &self.parts.clock;
+        let clock = &self.shared.clock;
         let total = clock.now().until(moment);
         let until = caller.expires_at().map_or(moment, |end| end.min(moment));
         let nap_max = if patience.listens() { Duration::from_secs(1) } else { CHECKED_EVERY };

@@ -144,7 +144,11 @@ fn an_operation_of_the_api_is_declared_in_one_file() {
 fn the_map_names_files_that_are_there() {
     let map = fs::read_to_string("ARCHITECTURE.md").unwrap();
     let there: Vec<String> = MAY_NAME.iter().flat_map(|(room, _)| files_of(room)).map(|file| shown(&file)).collect();
-    let named = map.split('`').skip(1).step_by(2).filter(|name| name.contains(".rs") && !name.contains(' '));
+    let named = map
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|name| Path::new(name).extension().is_some_and(|ending| ending == "rs") && !name.contains(' '));
     let mut count = 0;
     for name in named {
         let is_there = there.iter().any(|file| file.ends_with(&format!("/{name}")) || file == name);

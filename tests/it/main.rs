@@ -14,11 +14,11 @@ mod fleet;
 mod http;
 mod kit;
 mod mcp;
+mod operations;
 #[cfg(unix)]
 mod readme;
 #[cfg(target_os = "linux")]
 mod seed_memory;
-mod service;
 #[cfg(unix)]
 mod sqlite;
 mod store;

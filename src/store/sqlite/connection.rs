@@ -116,7 +116,7 @@ pub(super) const LOG_BYTES: u64 = 2 << 20;
 
 /// The rest, for a connection that writes. Commits copy the log into the database themselves only if nobody else could for
 /// long: that takes several syncs.
-pub(super) fn settle(conn: &Connection) -> Result<(), rusqlite::Error> {
+pub(super) fn configure(conn: &Connection) -> Result<(), rusqlite::Error> {
     conn.execute_batch(&format!(
         "PRAGMA synchronous=FULL; PRAGMA journal_size_limit={LOG_BYTES}; PRAGMA wal_autocheckpoint=8000;"
     ))?;

@@ -216,7 +216,7 @@ impl Format1 {
     pub fn begin(self, suffix: &str) -> Result<Upgrade, OpenError> {
         let Self { conn, spot, .. } = self;
         let failed = |error: StoreError| error.at(spot.file());
-        connection::settle(&conn).map_err(|cause| failed(cause.into()))?;
+        connection::configure(&conn).map_err(|cause| failed(cause.into()))?;
         match connection::run(&conn, "BEGIN IMMEDIATE") {
             Err(cause) if error::is_busy(&cause) => {
                 return Err(failed(StoreError::Unavailable(files::obstacle(spot.file()))));

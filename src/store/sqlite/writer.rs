@@ -225,7 +225,7 @@ impl Writer {
         }
         core.conn = None;
         let conn = self.file.connect(&self.patience)?;
-        connection::settle(&conn)?;
+        connection::configure(&conn)?;
         if self.suspect.load(Ordering::Relaxed) {
             self.recover(&conn)?;
         }

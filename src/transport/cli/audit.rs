@@ -14,7 +14,7 @@ use super::{
 use crate::{
     domain::{
         audit::{AuditRow, ChainHead},
-        limits::{PAGE_ROWS_MAX, TRAIL_DAYS_MIN},
+        limits::{AUDIT_DAYS_MIN, PAGE_ROWS_MAX},
     },
     operations::{self, AuditReport, PruneAudit, TraceCode, VerifyAudit, answers::OK},
 };
@@ -262,7 +262,7 @@ async fn prune(before: &str, yes: bool, session: &mut Session) -> Result<Ending,
     let answer = PruneAnswer { pruned, status: OK };
     session.console.answer(&answer, |console| console.line(&format!("{} removed", counted(pruned, "row"))))?;
     if pruned == 0 {
-        session.console.note(&format!("Rows are kept for {TRAIL_DAYS_MIN} days at least."));
+        session.console.note(&format!("Rows are kept for {AUDIT_DAYS_MIN} days at least."));
     }
     Ok(Ending::Done)
 }

@@ -7,10 +7,10 @@ use std::io;
 use zeroize::Zeroizing;
 
 /// Hides what is typed, prints the prompt, and gives what reads.
-pub(super) type Ask = fn(&str) -> io::Result<Asked>;
+pub(super) type Ask = fn(&str) -> io::Result<Prompt>;
 
 /// A question that was asked.
-pub(super) struct Asked {
+pub(super) struct Prompt {
     /// What was hidden is shown again when this is dropped.
     hidden: Option<Hidden>,
     /// Waits for the answer.
@@ -21,7 +21,7 @@ pub(super) struct Asked {
 pub(super) async fn ask(prompt: &str, ask: Ask) -> io::Result<Zeroizing<String>> {
     // From here on a signal no longer ends the process, which could not tidy up then.
     let told = told_to_stop()?;
-    let Asked { hidden, read } = ask(prompt)?;
+    let Prompt { hidden, read } = ask(prompt)?;
     let typed = tokio::task::spawn_blocking(read);
     let answer = tokio::select! {
         biased;
@@ -34,7 +34,7 @@ pub(super) async fn ask(prompt: &str, ask: Ask) -> io::Result<Zeroizing<String>>
 
 /// Asks on the terminal of the process.
 #[cfg(unix)]
-pub(super) fn on_terminal(prompt: &str) -> io::Result<Asked> {
+pub(super) fn on_terminal(prompt: &str) -> io::Result<Prompt> {
     use std::io::Write as _;
 
     let mut terminal = std::fs::File::options().read(true).write(true).open("/dev/tty")?;
@@ -48,14 +48,14 @@ pub(super) fn on_terminal(prompt: &str) -> io::Result<Asked> {
         let _ = terminal.write_all(b"\n");
         Ok(typed)
     };
-    Ok(Asked { hidden: Some(hidden), read: Box::new(read) })
+    Ok(Prompt { hidden: Some(hidden), read: Box::new(read) })
 }
 
 #[cfg(not(unix))]
 #[expect(clippy::unnecessary_wraps, reason = "elsewhere it can fail")]
-pub(super) fn on_terminal(prompt: &str) -> io::Result<Asked> {
+pub(super) fn on_terminal(prompt: &str) -> io::Result<Prompt> {
     let prompt = prompt.to_owned();
-    Ok(Asked { hidden: None, read: Box::new(move || rpassword::prompt_password(prompt).map(Zeroizing::new)) })
+    Ok(Prompt { hidden: None, read: Box::new(move || rpassword::prompt_password(prompt).map(Zeroizing::new)) })
 }
 
 /// Ends when the process is told to: by an interruption at the terminal, by its closing, or by somebody else.
@@ -126,12 +126,12 @@ mod tests {
     use super::*;
 
     /// Is told to stop before it reads, and then waits for ever.
-    fn told_meanwhile(_: &str) -> io::Result<Asked> {
+    fn told_meanwhile(_: &str) -> io::Result<Prompt> {
         kill_process(getpid(), Signal::HUP)?;
         let read = || loop {
             std::thread::park();
         };
-        Ok(Asked { hidden: None, read: Box::new(read) })
+        Ok(Prompt { hidden: None, read: Box::new(read) })
     }
 
     #[test]

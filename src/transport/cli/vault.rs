@@ -90,7 +90,7 @@ struct DoctorAnswer {
     #[serde(skip_serializing_if = "Option::is_none")]
     obstacle: Option<String>,
     secrets: u64,
-    trail_rows: u64,
+    audit_rows: u64,
     /// Secrets whose seven days were over. None of them while something is wrong.
     erased: u64,
     status: &'static str,
@@ -186,7 +186,7 @@ async fn doctor(session: &mut Session) -> Result<Ending, Failure> {
         problems: found.problems,
         obstacle: found.obstacle,
         secrets: found.secrets,
-        trail_rows: found.audit_rows,
+        audit_rows: found.audit_rows,
         erased,
         status: if sound { OK } else { NOT_SOUND },
     };
@@ -202,7 +202,7 @@ async fn doctor(session: &mut Session) -> Result<Ending, Failure> {
             (false, true) => "no damage found",
             (false, false) => "not sound",
         };
-        let (secrets, rows) = (counted(answer.secrets, "secret"), counted(answer.trail_rows, "row"));
+        let (secrets, rows) = (counted(answer.secrets, "secret"), counted(answer.audit_rows, "row"));
         console.line(&format!("{verdict}: {secrets} and {rows} of the audit log examined"))
     })?;
     if sound {

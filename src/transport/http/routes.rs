@@ -22,7 +22,7 @@ pub(super) struct Route {
     pub(super) method: Method,
     /// As axum and `OpenAPI` both write it: `/api/v2/seats/{seat_id}`.
     pub(super) path: &'static str,
-    /// How the trail calls it.
+    /// What the audit log calls it.
     pub(super) action: Action,
     pub(super) takes: Takes,
     pub(super) run: Run,

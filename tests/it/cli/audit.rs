@@ -132,7 +132,7 @@ fn a_cut_tail_is_found_by_an_anchor() {
     assert_eq!(person.run(&["audit", "verify", "--anchors", path, "--json"]).json()["anchors"], 2);
     assert_eq!(person.run(&["audit", "verify", "--json"]).json()["anchors"], 0);
 
-    // The same numbers with other hashes: somebody wrote the trail anew.
+    // The same numbers with other hashes: somebody wrote the audit log anew.
     let other = Person::with_alice();
     other.run(&["code", "alice"]).ok();
     let found = other.run(&["audit", "verify", "--anchors", path]);

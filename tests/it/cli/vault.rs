@@ -23,7 +23,7 @@ fn a_sound_vault_is_called_sound() {
 
     insta::assert_snapshot!(person.run(&["vault", "doctor"]).ok(), @"sound: 1 secret and 2 rows of the audit log examined");
     insta::assert_snapshot!(person.run(&["vault", "doctor", "--json"]).ok(),
-        @r#"{"problems":[],"secrets":1,"trail_rows":2,"erased":0,"status":"OK"}"#);
+        @r#"{"problems":[],"secrets":1,"audit_rows":2,"erased":0,"status":"OK"}"#);
 }
 
 #[test]

@@ -73,17 +73,17 @@ struct ImportAnswer {
     /// Others with the issuer and label of a secret that was there before.
     same_name: usize,
     /// Entries that are wrong: where, and what is wrong.
-    failed: Vec<Told>,
+    failed: Vec<Remark>,
     /// What was read as it was meant, and not by the letter: where, and what. Absent if there is nothing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    repaired: Vec<Told>,
+    repaired: Vec<Remark>,
     totp_secrets: Vec<TotpSecret>,
     status: &'static str,
 }
 
 /// What is told of an entry.
 #[derive(Debug, Serialize)]
-struct Told {
+struct Remark {
     place: String,
     message: String,
 }
@@ -126,7 +126,7 @@ pub(super) async fn import(args: &ImportArgs, session: &mut Session) -> Result<E
 fn tell(answer: &ImportAnswer, dry_run: bool, session: &mut Session) -> Result<Ending, Failure> {
     let ImportAnswer { imported, fit, skipped, same_name, failed, repaired, .. } = answer;
     let note = |console: &mut Console| {
-        for Told { place, message } in repaired.iter().chain(failed) {
+        for Remark { place, message } in repaired.iter().chain(failed) {
             console.note(&format!("{place}: {message}"));
         }
         if dry_run {
@@ -159,8 +159,8 @@ fn tell(answer: &ImportAnswer, dry_run: bool, session: &mut Session) -> Result<E
 #[derive(Default)]
 struct LookedAt {
     good: Vec<Enrolment>,
-    failed: Vec<Told>,
-    repaired: Vec<Told>,
+    failed: Vec<Remark>,
+    repaired: Vec<Remark>,
 }
 
 /// Parts the entries that can be stored from those that can't.
@@ -177,11 +177,11 @@ fn looked_at(entries: Vec<Entry>, session: &Session) -> LookedAt {
         });
         match checked {
             Ok((enrolment, repaired)) => {
-                let told = |repair: Repair| Told { place: place.clone(), message: repair.to_string() };
+                let told = |repair: Repair| Remark { place: place.clone(), message: repair.to_string() };
                 all.repaired.extend(repaired.into_iter().map(told));
                 all.good.push(enrolment);
             }
-            Err(refusal) => all.failed.push(Told { place, message: refusal.to_string() }),
+            Err(refusal) => all.failed.push(Remark { place, message: refusal.to_string() }),
         }
     }
     all

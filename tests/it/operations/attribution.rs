@@ -148,7 +148,7 @@ async fn a_sidecar_whose_seat_was_removed_does_nothing_any_more() {
     let about = AuditFilter { seat: Some(ada.id), ..AuditFilter::default() };
     let rows = vault.rows(about).await;
     let denied = rows.iter().filter(|row| row.entry.outcome == Outcome::PermissionDenied).count();
-    assert_eq!(denied, refusals.len(), "each is on the trail, for the seat that was");
+    assert_eq!(denied, refusals.len(), "each is in the audit log, for the seat that was");
     assert_eq!(service.perform(&vault.person, ListSecrets::default()).await.unwrap().total, 1);
 }
 
