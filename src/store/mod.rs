@@ -8,7 +8,7 @@
 //! [`Committed::Done`], it survives a killed process, and with [`Durable::Now`] a power cut. (5) Reads never wait for
 //! writers.
 //!
-//! Never: a permission, a key, plaintext, or a protocol. The contract names no file, page or database.
+//! Never: a permission, a key, plaintext, or a protocol. The contract names no page or database, and no file but to open one.
 
 mod audit;
 mod open;

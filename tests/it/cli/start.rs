@@ -641,3 +641,30 @@ fn a_strict_server_hands_out_no_code_before_its_row_is_on_the_disk() {
         assert!(again.starts_with(&format!("HTTP/1.1 {status}")), "{durability}: {again}");
     }
 }
+
+/// A core file would hold seeds, and a server needs more files than many shells grant at first.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_process_leaves_no_core_file_and_may_open_as_many_files_as_the_system_grants() {
+    use std::io::{BufRead as _, Write as _};
+
+    let person = Person::with_vault();
+    let mut sidecar = person.command(&["stdio"]);
+    let mut sidecar =
+        sidecar.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    // Once it answers, it has set itself up.
+    sidecar.stdin.as_mut().unwrap().write_all(b"no message\n").unwrap();
+    std::io::BufReader::new(sidecar.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
+
+    let limits = fs::read_to_string(format!("/proc/{}/limits", sidecar.id())).unwrap();
+
+    let limit = |name: &str| -> Vec<String> {
+        let line = limits.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.split_whitespace().take(2).map(str::to_owned).collect()
+    };
+    assert_eq!(limit("Max core file size"), ["0", "0"]);
+    let files = limit("Max open files");
+    assert_eq!(files[0], files[1]);
+    drop(sidecar.stdin.take());
+    sidecar.wait().unwrap();
+}
