@@ -315,6 +315,9 @@ pub trait Store: Send + Sync {
     /// The record of a kind and account that bears a name. Without an account: of those that belong to none.
     async fn find(&self, kind: Kind, account: Option<AccountId>, name: [u8; 32]) -> Result<Option<Record>, StoreError>;
 
+    /// What finds each of some records, in their order; names and words rise. A record that is not there is found by nothing.
+    async fn finders(&self, keys: &[RecordKey]) -> Result<Vec<Finders>, StoreError>;
+
     /// A page of records.
     async fn list(&self, list: &List) -> Result<Vec<Record>, StoreError>;
 

@@ -127,22 +127,13 @@ impl Vault {
     /// Whether a thing is found by its names and words.
     async fn found<T: Stored>(&self, record: &Record) -> Result<(), StoreError> {
         let thing: T = self.readable(record)?;
-        let Finders { names, words } = thing.finders(self.keyring());
-        for name in names {
-            let found = self.store().find(T::KIND, record.account, name).await?;
-            if found.is_none_or(|found| found.key != record.key) {
-                return Err(damaged(&record.key, "it is not found by its name"));
-            }
+        let Finders { mut names, mut words } = thing.finders(self.keyring());
+        (names.sort_unstable(), words.sort_unstable());
+        let kept =
+            self.store().finders(std::slice::from_ref(&record.key)).await?.into_iter().next().unwrap_or_default();
+        if kept.names != names {
+            return Err(damaged(&record.key, "it is not found by its name"));
         }
-        if words.is_empty() {
-            return Ok(());
-        }
-        let mut list = List { life: Some(record.life), words, ..List::of(T::KIND, record.account, CHUNK) };
-        // Nothing else stands where it stands in the order of lists.
-        list.before_sort = record.sort.checked_add(1);
-        list.after = Some((record.sort.saturating_sub(1), Vec::new()));
-        let found = self.store().list(&list).await?;
-        let is_found = found.iter().any(|found| found.key == record.key);
-        if is_found { Ok(()) } else { Err(damaged(&record.key, "it is not found by its words")) }
+        if kept.words == words { Ok(()) } else { Err(damaged(&record.key, "it is not found by its words")) }
     }
 }

@@ -338,7 +338,7 @@ mod tests {
     use crate::{
         domain::{audit::Actor, ids::AccountId, time::Timestamp},
         random::SystemRandom,
-        store::{AuditPage, AuditQuery, Kind, List, Record, RecordKey, Store, Tail},
+        store::{AuditPage, AuditQuery, Finders, Kind, List, Record, RecordKey, Store, Tail},
         vault::keyring::tests::vault,
     };
 
@@ -356,6 +356,10 @@ mod tests {
 
         async fn find(&self, _: Kind, _: Option<AccountId>, _: [u8; 32]) -> Result<Option<Record>, StoreError> {
             Ok(None)
+        }
+
+        async fn finders(&self, _: &[RecordKey]) -> Result<Vec<Finders>, StoreError> {
+            Ok(Vec::new())
         }
 
         async fn list(&self, _: &List) -> Result<Vec<Record>, StoreError> {

@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params, types::Fr
 
 use crate::{
     domain::ids::AccountId,
-    store::{ID_BYTES_MAX, Kind, Life, List, Record, RecordKey, StoreError},
+    store::{Finders, ID_BYTES_MAX, Kind, Life, List, Record, RecordKey, StoreError},
 };
 
 /// Every column that a record is made from, by name, so that their order does not matter.
@@ -39,6 +39,28 @@ pub(super) fn find(
     let found =
         statement.query_row(params![kind.number(), account_bytes(account.as_ref()), name], |row| Ok(record(row, kind)));
     Ok(found.optional()?)
+}
+
+/// What finds records.
+pub(super) fn finders(conn: &Connection, keys: &[RecordKey]) -> Result<Vec<Finders>, StoreError> {
+    let moment = conn.unchecked_transaction()?;
+    let all = keys
+        .iter()
+        .map(|key| Ok(Finders { names: finders_of(conn, "name", key)?, words: finders_of(conn, "word", key)? }));
+    let all = all.collect();
+    moment.finish()?;
+    all
+}
+
+/// Names or words of a record, in its own account.
+fn finders_of<const N: usize>(conn: &Connection, what: &str, key: &RecordKey) -> Result<Vec<[u8; N]>, StoreError> {
+    let sql = format!(
+        "SELECT {what} FROM record_{what} AS finder JOIN record USING (kind, id, account) \
+         WHERE finder.kind = ? AND finder.id = ? ORDER BY {what}"
+    );
+    let mut statement = conn.prepare_cached(&sql)?;
+    let found = statement.query_map(params![key.kind.number(), key.id], |row| row.get(0))?;
+    Ok(found.collect::<Result<_, _>>()?)
 }
 
 /// A page of records.

@@ -23,8 +23,8 @@ use super::{
 use crate::{
     domain::ids::AccountId,
     store::{
-        AuditPage, AuditQuery, Change, Commit, Committed, Kind, List, Record, RecordKey, Store, StoreError, Tail,
-        Writes,
+        AuditPage, AuditQuery, Change, Commit, Committed, Finders, Kind, List, Record, RecordKey, Store, StoreError,
+        Tail, Writes,
     },
 };
 
@@ -131,6 +131,11 @@ impl Store for Sqlite {
 
     async fn find(&self, kind: Kind, account: Option<AccountId>, name: [u8; 32]) -> Result<Option<Record>, StoreError> {
         self.read_few(|conn| records::find(conn, kind, account, &name))
+    }
+
+    async fn finders(&self, keys: &[RecordKey]) -> Result<Vec<Finders>, StoreError> {
+        let keys = keys.to_vec();
+        self.read_many(move |conn| records::finders(conn, &keys)).await
     }
 
     async fn list(&self, list: &List) -> Result<Vec<Record>, StoreError> {

@@ -650,8 +650,7 @@ fn a_process_leaves_no_core_file_and_may_open_as_many_files_as_the_system_grants
 
     let person = Person::with_vault();
     let mut sidecar = person.command(&["stdio"]);
-    let mut sidecar =
-        sidecar.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut sidecar = sidecar.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     // Once it answers, it has set itself up.
     sidecar.stdin.as_mut().unwrap().write_all(b"no message\n").unwrap();
     std::io::BufReader::new(sidecar.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();

@@ -84,3 +84,22 @@ fn a_name_moves_from_a_removed_record_to_a_new_one_in_one_change() {
         assert_eq!(found.key.id, b"b");
     });
 }
+
+#[test]
+fn what_finds_records_is_told_in_order_and_of_themselves_alone() {
+    check(async |store, _| {
+        let (first, second) = (record(Kind::Seat, b"a"), record(Kind::Seat, b"b"));
+        done(store, putting([named(first.clone(), &[2, 1], &[9, 8])])).await;
+        done(store, putting([named(second.clone(), &[3], &[])])).await;
+
+        let mut keys = [second.key, first.key.clone(), RecordKey::new(Kind::Secret, *b"a")];
+        let of = |names: &[u8], words: &[u8]| named(record(Kind::Seat, b"a"), names, words).index;
+        let told = store.finders(&keys).await.unwrap().into_iter().map(Index::Replace).collect::<Vec<_>>();
+        assert_eq!(told, [of(&[3], &[]), of(&[1, 2], &[8, 9]), of(&[], &[])]);
+
+        done(store, putting([named(after(&first, b"second"), &[4], &[])])).await;
+        keys.rotate_left(1);
+        let told = store.finders(&keys[..1]).await.unwrap().into_iter().map(Index::Replace).collect::<Vec<_>>();
+        assert_eq!(told, [of(&[4], &[])]);
+    });
+}

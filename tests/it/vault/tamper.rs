@@ -1,11 +1,11 @@
 //! Records that somebody without the key has changed, swapped or removed.
 
 use countersign::{
-    domain::{audit::Action, text::Email},
-    vault::{Life, Outcome, Page, StoreError},
+    domain::{audit::Action, ids::SecretId, seed::Seed, text::Email},
+    vault::{Life, NewSecret, Outcome, Page, StoreError},
 };
 
-use super::kit::{NOW, World};
+use super::kit::{NOW, SEED, World, metadata};
 
 /// A vault with something of everything that operations make.
 async fn furnished() -> World {
@@ -83,7 +83,7 @@ async fn swapped_bodies_and_blobs_do_not_open() {
         }
         let listed = world.vault.secrets(world.account(), Life::Live, Page::ALL).await.unwrap();
         assert_eq!((listed.sound.len(), listed.damaged.len()), (1, 1), "{columns}");
-        let id = countersign::domain::ids::SecretId::from_slice(&listed.damaged[0].0.id).unwrap();
+        let id = SecretId::from_slice(&listed.damaged[0].0.id).unwrap();
         let refused = world.vault.in_use(world.account(), id, &[], NOW).await.map(|_| ()).unwrap_err();
         assert!(matches!(refused, StoreError::Damaged { .. }), "{refused}");
         let erase = world.vault.draft(world.entry(Action::SecretErase)).erase_secret(id);
@@ -159,4 +159,17 @@ async fn a_row_that_is_hidden_from_filters_is_found() {
         let problems = world.vault.examine().await.unwrap().problems;
         assert_eq!(problems.len(), 1, "{change}: {problems:?}");
     }
+}
+
+#[tokio::test]
+async fn thousands_of_secrets_of_one_moment_are_sound() {
+    let world = World::new().await;
+    let (metadata, seed) = (metadata("Acme", "ada"), Seed::from_base32(SEED).unwrap());
+    let mut draft = world.vault.draft(world.entry(Action::SecretRegister));
+    for _ in 0..1_100 {
+        let (id, account) = (SecretId::new(world.uuid()), world.account());
+        draft = draft.add_secret(&NewSecret { id, account, created_at: NOW, metadata: &metadata, seed: &seed });
+    }
+    assert_eq!(draft.commit().await.unwrap(), Outcome::Done);
+    world.check_sound().await;
 }
