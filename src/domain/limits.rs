@@ -23,9 +23,9 @@ pub const CLAIM_CHARS_MAX: usize = 64;
 /// Bytes of an HTTP body; a registration is under 4 KiB.
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of a file that a person imports.
-pub const IMPORT_BYTES_MAX: usize = 1024 * 1024;
+pub const IMPORT_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Entries of a file that a person imports.
-pub const IMPORT_ENTRIES_MAX: usize = 1000;
+pub const IMPORT_ENTRIES_MAX: usize = 10_000;
 /// Bytes of one line on standard input in the stdio sidecar.
 pub const LINE_BYTES_MAX: usize = 1024 * 1024;
 /// Levels of nesting of a JSON argument: deeper is never ours and costs stack.

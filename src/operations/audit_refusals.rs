@@ -131,7 +131,7 @@ impl Service {
         Box::pin(async move {
             self.shared.counters.refused(refusal.code());
             // A vault that can't be written takes no row either, and the caller must not wait twice.
-            if !matches!(refusal, Refusal::Unavailable | Refusal::OutcomeUnknown) {
+            if !matches!(refusal, Refusal::Unavailable { .. } | Refusal::OutcomeUnknown) {
                 let entry = AuditEntry { outcome: refusal.code().outcome(), ..entry };
                 let (kept, mut rows) = self.shared.audit_refusals.count(&entry, from);
                 rows.extend(kept.then_some(entry));

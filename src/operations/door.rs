@@ -149,6 +149,10 @@ impl Service {
         operation: O,
         patience: &dyn Patience,
     ) -> Result<O::Output, Refusal> {
+        if O::SPEC.effect != Effect::Read {
+            // A code would be wrong, and a row of that time would stand where nobody looks for it.
+            self.check_clock()?;
+        }
         let mut entry = AuditEntry::of(caller, O::SPEC.action, self.now());
         entry.secret = operation.secret();
         let mut call = Call { service: self, caller, patience, entry, seat: None };
@@ -182,9 +186,9 @@ impl Service {
     pub(super) fn refusal_of(&self, failed: Failed) -> Refusal {
         match failed {
             Failed::Refused(refusal) => refusal,
-            Failed::Store(cause @ StoreError::Unavailable(_)) => {
-                tracing::warn!(%cause, "the vault is unavailable");
-                Refusal::Unavailable
+            Failed::Store(StoreError::Unavailable(obstacle)) => {
+                tracing::warn!(%obstacle, "the vault is unavailable");
+                Refusal::Unavailable { obstacle: Some(obstacle) }
             }
             Failed::Store(cause @ StoreError::Unknown(_)) => {
                 tracing::error!(%cause, "a change may or may not have been kept");

@@ -106,9 +106,14 @@ pub enum Refusal {
     InUse(&'static str),
     /// The store can't do it now.
     #[error(
-        "the vault can't be reached or written right now; nothing was changed. Try again; if it stays so, run `countersign vault doctor`"
+        "the vault can't be reached or written right now{}; nothing was changed. Try again; if it stays so, run \
+         `countersign vault doctor`",
+        in_brackets(.obstacle.as_deref())
     )]
-    Unavailable,
+    Unavailable {
+        /// What is in the way, in the store's words.
+        obstacle: Option<String>,
+    },
     /// The disk failed in the middle of a change.
     #[error(
         "the vault could not make this durable, so it may or may not have happened: look before you try again, and run \
@@ -156,7 +161,7 @@ impl Refusal {
             Self::Busy { .. } | Self::TooManyWaiting | Self::Contended => ErrorCode::Busy,
             Self::TooLarge { .. } => ErrorCode::TooLarge,
             Self::RateLimited { .. } => ErrorCode::RateLimited,
-            Self::Unavailable | Self::OutcomeUnknown | Self::Clock | Self::Stopping => ErrorCode::Unavailable,
+            Self::Unavailable { .. } | Self::OutcomeUnknown | Self::Clock | Self::Stopping => ErrorCode::Unavailable,
             Self::Internal { .. } => ErrorCode::Internal,
         }
     }
@@ -166,7 +171,7 @@ impl Refusal {
     pub fn retry_after(&self) -> Option<u64> {
         match self {
             Self::Busy { after, .. } | Self::RateLimited { after, .. } => Some(seconds_up(*after)),
-            Self::TooManyWaiting | Self::Contended | Self::Unavailable | Self::Stopping => Some(1),
+            Self::TooManyWaiting | Self::Contended | Self::Unavailable { .. } | Self::Stopping => Some(1),
             Self::Invalid { .. }
             | Self::Unauthenticated
             | Self::MissingScope(_)
@@ -220,6 +225,11 @@ impl ErrorCode {
             Self::Internal => Outcome::Internal,
         }
     }
+}
+
+/// An aside, if there is one.
+fn in_brackets(aside: Option<&str>) -> String {
+    aside.map(|aside| format!(" ({aside})")).unwrap_or_default()
 }
 
 /// Whole seconds, rounded up, at least one.

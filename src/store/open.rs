@@ -86,8 +86,8 @@ pub enum OpenError {
         /// The part before the colon. Only known ones are named: anything may have been typed there.
         scheme: &'static str,
     },
-    /// The address is none.
-    #[error("the store's address is none; leave it out, or name `sqlite:` (the default) or `sqlite:FILE`")]
+    /// The address can't be read.
+    #[error("the store's address can't be read; leave it out, or name `sqlite:` (the default) or `sqlite:FILE`")]
     NoAddress,
     /// A file or directory is readable or writable by others.
     #[error("{0} is accessible to other users (mode {mode:o}); run: chmod {wanted:o} {0}", without_seeds(.path))]

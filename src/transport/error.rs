@@ -46,7 +46,7 @@ mod tests {
     #[test]
     fn unavailable_says_whether_anything_may_have_changed() {
         for (refusal, outcome) in [
-            (Refusal::Unavailable, Some("none")),
+            (Refusal::Unavailable { obstacle: None }, Some("none")),
             (Refusal::Stopping, Some("none")),
             (Refusal::Clock, Some("none")),
             (Refusal::OutcomeUnknown, Some("unknown")),

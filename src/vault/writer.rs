@@ -154,11 +154,16 @@ impl Writer {
                 let count = queue.waiting.len().min(BATCH);
                 queue.waiting.drain(..count).collect()
             };
-            self.commit_all(batch).await;
+            if let Err(cause @ StoreError::Unavailable(_)) = self.commit_all(batch).await {
+                // What was queued meanwhile has waited as well, and meets the same obstacle: it must not wait as long again.
+                let queued = std::mem::take(&mut lock(&self.queue).waiting);
+                answer(queued, &Err(cause));
+            }
         }
     }
 
-    async fn commit_all(self: &Arc<Self>, mut batch: Vec<Waiting>) {
+    /// Commits a batch and answers it.
+    async fn commit_all(self: &Arc<Self>, mut batch: Vec<Waiting>) -> Result<(), StoreError> {
         let deadline = Instant::now() + PATIENCE;
         for tried in 0..TRIES {
             if batch.is_empty() || Instant::now() > deadline {
@@ -166,7 +171,7 @@ impl Writer {
             }
             self.pause(tried).await;
             let failed = match self.try_all(&mut batch).await {
-                Ok(true) => return,
+                Ok(true) => return Ok(()),
                 Ok(false) => continue,
                 Err(cause) => cause,
             };
@@ -174,10 +179,11 @@ impl Writer {
                 // The next commit looks where the chain ends.
                 *lock(&self.chain) = None;
             }
-            answer(batch, &Err(failed));
-            return;
+            answer(batch, &Err(failed.clone()));
+            return Err(failed);
         }
         answer(batch, &Err(StoreError::Unavailable("other processes were faster each time".to_owned())));
+        Ok(())
     }
 
     /// Tries to commit a batch; what can't be is answered and leaves it. `true`: all of the rest happened.
@@ -455,6 +461,15 @@ mod tests {
         // The last one read the end of the chain, which is as empty as the store says.
         assert_eq!(tails, [Some(0), Some(1), Some(0)]);
         assert_eq!(commits[1].changes.len(), 2, "both were ready");
+    }
+
+    #[tokio::test]
+    async fn what_is_queued_behind_an_obstacle_does_not_wait_for_it_once_more() {
+        let (writer, store) = writer(|_| Err(StoreError::Unavailable("somebody is in the way".to_owned())));
+        let count = i64::try_from(BATCH).unwrap() + 2;
+        let all = futures::future::join_all((0..count).map(|step| writer.commit(job(step)))).await;
+        assert!(all.iter().all(|one| matches!(one, Err(StoreError::Unavailable(_)))));
+        assert_eq!(lock(&store.commits).len(), 1);
     }
 
     #[tokio::test]

@@ -112,7 +112,7 @@ fn ok() -> Response {
 async fn ready(visit: Visit<'_>) -> Result<Response, Problem> {
     match visit.app.health().await {
         Health::Ready => Ok(ok()),
-        Health::NotReady => Err(Refusal::Unavailable.into()),
+        Health::NotReady => Err(Refusal::Unavailable { obstacle: None }.into()),
     }
 }
 

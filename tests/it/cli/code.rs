@@ -74,3 +74,15 @@ fn an_answer_stands_although_the_disk_takes_no_more() {
     assert_eq!((ran.status, ran.out.lines().count()), (1, 1), "{}", ran.err);
     assert!(ran.err.contains("what was answered is kept") && !ran.err.contains("nothing was changed"), "{}", ran.err);
 }
+
+#[test]
+fn who_holds_the_lock_that_a_code_needs_is_named() {
+    let person = Person::with_alice();
+    let database = person.database();
+    database.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let refused = person.run(&["code", "alice"]).refused(1);
+    database.execute_batch("ROLLBACK").unwrap();
+    let holder =
+        if cfg!(target_os = "linux") { format!("process {}", std::process::id()) } else { "another process".into() };
+    assert!(refused.contains(&format!("right now ({holder} holds the vault's write lock")), "{refused}");
+}

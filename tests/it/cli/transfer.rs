@@ -117,20 +117,22 @@ fn a_file_at_the_limit_is_taken_and_one_beyond_it_is_not() {
     let person = Person::with_vault();
     let line = format!("otpauth://totp/a?secret={RFC_SEED}\n");
     let lines = |count: u32| -> String {
-        let line = |period| format!("otpauth://totp/a?secret={RFC_SEED}&period={period}\n");
+        let seed =
+            |nth: u32| format!("{nth:08}").bytes().map(|digit| char::from(digit - b'0' + b'A')).collect::<String>();
+        let line = |nth| format!("otpauth://totp/a?secret={RFC_SEED}{}\n", seed(nth));
         (1..=count).map(line).collect::<Vec<_>>().concat()
     };
 
-    let taken = person.fed(&lines(1000), &["secret", "import", "-", "--dry-run"]);
-    assert_eq!(taken.err, "1000 secrets could be stored, 0 there already, 0 wrong; nothing was stored.\n");
-    let refused = person.fed(&lines(1001), &["secret", "import", "-", "--dry-run"]).refused(1);
-    insta::assert_snapshot!(refused, @"error: an import takes 1000 secrets at most; split the file");
+    let taken = person.fed(&lines(10_000), &["secret", "import", "-", "--dry-run"]);
+    assert_eq!(taken.err, "10000 secrets could be stored, 0 there already, 0 wrong; nothing was stored.\n");
+    let refused = person.fed(&lines(10_001), &["secret", "import", "-", "--dry-run"]).refused(1);
+    insta::assert_snapshot!(refused, @"error: an import takes 10000 secrets at most; split the file");
 
     let comment = |bytes: usize| format!("{line}{}\n", "#".repeat(bytes - line.len() - 1));
-    person.fed(&comment(1024 * 1024), &["secret", "import", "-", "--dry-run"]).ok();
-    let refused = person.fed(&comment(1024 * 1024 + 1), &["secret", "import", "-", "--json"]).refused(1);
+    person.fed(&comment(8 * 1024 * 1024), &["secret", "import", "-", "--dry-run"]).ok();
+    let refused = person.fed(&comment(8 * 1024 * 1024 + 1), &["secret", "import", "-", "--json"]).refused(1);
     insta::assert_snapshot!(refused,
-        @r#"{"status":"ERROR","error":"too_large","message":"the input is larger than 1048576 bytes"}"#);
+        @r#"{"status":"ERROR","error":"too_large","message":"the input is larger than 8388608 bytes"}"#);
 }
 
 #[test]
