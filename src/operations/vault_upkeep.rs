@@ -24,6 +24,8 @@ pub struct Diagnosis {
     pub secrets: u64,
     /// Rows of the audit log that were checked.
     pub audit_rows: u64,
+    /// Bytes of the write-ahead log before it was examined: that much may stand in it alone.
+    pub log_bytes: u64,
     /// Why it could not be examined to the end, or can't be written: no damage, and nothing that a backup mends.
     pub obstacle: Option<String>,
 }
@@ -54,13 +56,14 @@ impl Operation for Diagnose {
 
     async fn run(self, call: &mut Call<'_>) -> Result<Diagnosis, Failed> {
         let vault = call.service.vault();
+        let log_bytes = vault.log_bytes();
         let Examined { problems, secrets } = match vault.examine().await {
             Err(cause @ StoreError::Unavailable(_)) => {
-                return Ok(Diagnosis { obstacle: Some(cause.to_string()), ..Diagnosis::default() });
+                return Ok(Diagnosis { obstacle: Some(cause.to_string()), log_bytes, ..Diagnosis::default() });
             }
             examined => examined?,
         };
-        let mut diagnosis = Diagnosis { problems, secrets, ..Diagnosis::default() };
+        let mut diagnosis = Diagnosis { problems, secrets, log_bytes, ..Diagnosis::default() };
         match vault.verify(&[]).await {
             Ok(report) => {
                 diagnosis.audit_rows = report.rows;

@@ -348,6 +348,12 @@ pub trait Store: Send + Sync {
     /// Whether it can be written right now.
     async fn probe(&self) -> Result<(), StoreError>;
 
+    /// How large the write-ahead log is, in bytes, where there is one: that much of what is stored may stand in it alone,
+    /// where one damaged page loses all that follows it.
+    fn log_bytes(&self) -> u64 {
+        0
+    }
+
     /// Checks the structure, not the contents. Empty: sound.
     async fn examine(&self) -> Result<Vec<String>, StoreError>;
 

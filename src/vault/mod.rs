@@ -187,6 +187,11 @@ impl Vault {
         self.core.store.probe().await
     }
 
+    /// How large the store's write-ahead log is, in bytes: that much may stand in it alone.
+    pub fn log_bytes(&self) -> u64 {
+        self.core.store.log_bytes()
+    }
+
     /// Makes durable whatever was committed so far.
     ///
     /// # Errors

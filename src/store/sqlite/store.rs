@@ -193,6 +193,10 @@ impl Store for Sqlite {
         self.away(move |shared| shared.writer.probe(until)).await
     }
 
+    fn log_bytes(&self) -> u64 {
+        std::fs::symlink_metadata(self.shared.file.spot().log()).map_or(0, |facts| facts.len())
+    }
+
     async fn examine(&self) -> Result<Vec<String>, StoreError> {
         self.away(|shared| {
             let found = shared.read(schema::examine)?;

@@ -35,7 +35,12 @@ pub(super) fn counted(count: impl Into<u64>, noun: &str) -> String {
     }
 }
 
-/// The same for what is held in memory.
+/// A size that people read: `20 KiB`, rounded up.
+pub(super) fn kib(bytes: u64) -> String {
+    format!("{} KiB", bytes.div_ceil(1024))
+}
+
+/// So many of what is held in memory.
 pub(super) fn counted_len(count: usize, noun: &str) -> String {
     counted(count as u64, noun)
 }

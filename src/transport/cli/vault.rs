@@ -3,7 +3,12 @@
 use clap::Subcommand;
 use serde::Serialize;
 
-use super::{Ending, Failure, Session, audit_table::harmless, numbers::counted, output::Console};
+use super::{
+    Ending, Failure, Session,
+    audit_table::harmless,
+    numbers::{counted, kib},
+    output::Console,
+};
 use crate::{
     domain::time::Timestamp,
     operations::{Count, CountSeats, Diagnose, ErrorCode, Health, ListSecrets, SecretDeleteResponse, answers::OK},
@@ -91,6 +96,8 @@ struct DoctorAnswer {
     obstacle: Option<String>,
     secrets: u64,
     audit_rows: u64,
+    /// Bytes of the write-ahead log: that much of the newest changes may stand in it alone.
+    log_bytes: u64,
     /// Secrets whose seven days were over. None of them while something is wrong.
     erased: u64,
     status: &'static str,
@@ -187,6 +194,7 @@ async fn doctor(session: &mut Session) -> Result<Ending, Failure> {
         obstacle: found.obstacle,
         secrets: found.secrets,
         audit_rows: found.audit_rows,
+        log_bytes: found.log_bytes,
         erased,
         status: if sound { OK } else { NOT_SOUND },
     };
@@ -203,7 +211,12 @@ async fn doctor(session: &mut Session) -> Result<Ending, Failure> {
             (false, false) => "not sound",
         };
         let (secrets, rows) = (counted(answer.secrets, "secret"), counted(answer.audit_rows, "row"));
-        console.line(&format!("{verdict}: {secrets} and {rows} of the audit log examined"))
+        console.line(&format!("{verdict}: {secrets} and {rows} of the audit log examined"))?;
+        if answer.log_bytes == 0 {
+            return Ok(());
+        }
+        console
+            .line(&format!("up to {} of the newest changes stand in the write-ahead log alone", kib(answer.log_bytes)))
     })?;
     if sound {
         return Ok(Ending::Done);

@@ -23,7 +23,23 @@ fn a_sound_vault_is_called_sound() {
 
     insta::assert_snapshot!(person.run(&["vault", "doctor"]).ok(), @"sound: 1 secret and 2 rows of the audit log examined");
     insta::assert_snapshot!(person.run(&["vault", "doctor", "--json"]).ok(),
-        @r#"{"problems":[],"secrets":1,"audit_rows":2,"erased":0,"status":"OK"}"#);
+        @r#"{"problems":[],"secrets":1,"audit_rows":2,"log_bytes":0,"erased":0,"status":"OK"}"#);
+}
+
+#[test]
+fn the_doctor_says_how_much_stands_in_the_log_alone() {
+    let person = Person::with_alice();
+    let database = person.database();
+    // While this is open, what others write stays in the log.
+    let _: i64 = database.query_row("SELECT count(*) FROM record", [], |row| row.get(0)).unwrap();
+    database.execute_batch("BEGIN; SELECT count(*) FROM record").unwrap();
+    person.run(&["code", "alice"]).ok();
+
+    let document = person.run(&["vault", "doctor", "--json"]).json();
+    let bytes = document.pointer("/log_bytes").and_then(serde_json::Value::as_u64).unwrap();
+    assert!((4096..1_000_000).contains(&bytes), "{bytes}");
+    let told = person.run(&["vault", "doctor"]).ok();
+    assert!(told.contains("KiB of the newest changes stand in the write-ahead log alone"), "{told}");
 }
 
 #[test]
