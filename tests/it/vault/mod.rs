@@ -8,4 +8,5 @@ mod format1;
 mod kit;
 mod older;
 mod open;
+mod seats;
 mod tamper;
