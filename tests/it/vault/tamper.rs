@@ -1,11 +1,11 @@
 //! Records that somebody without the key has changed, swapped or removed.
 
 use countersign::{
-    domain::{audit::Action, text::Email},
+    domain::{audit::Action, ids::SecretId, seed::Seed, text::Email},
     vault::{Life, Outcome, Page, StoreError},
 };
 
-use super::kit::{NOW, World};
+use super::kit::{NOW, SEED, World, metadata};
 
 /// A vault with something of everything that operations make.
 async fn furnished() -> World {
@@ -83,7 +83,7 @@ async fn swapped_bodies_and_blobs_do_not_open() {
         }
         let listed = world.vault.secrets(world.account(), Life::Live, Page::ALL).await.unwrap();
         assert_eq!((listed.sound.len(), listed.damaged.len()), (1, 1), "{columns}");
-        let id = countersign::domain::ids::SecretId::from_slice(&listed.damaged[0].0.id).unwrap();
+        let id = SecretId::from_slice(&listed.damaged[0].0.id).unwrap();
         let refused = world.vault.in_use(world.account(), id, &[], NOW).await.map(|_| ()).unwrap_err();
         assert!(matches!(refused, StoreError::Damaged { .. }), "{refused}");
         let erase = world.vault.draft(world.entry(Action::SecretErase)).erase_secret(id);
@@ -159,4 +159,29 @@ async fn a_row_that_is_hidden_from_filters_is_found() {
         let problems = world.vault.examine().await.unwrap().problems;
         assert_eq!(problems.len(), 1, "{change}: {problems:?}");
     }
+}
+
+#[tokio::test]
+async fn a_secret_that_is_found_by_anothers_seed_does_not_make_the_same_codes() {
+    let world = World::new().await;
+    let (vault, account) = (&world.vault, world.account());
+    let data = metadata("Acme", "ada");
+    let id = world.secret_with(&data).await;
+    let other = world.secret_with(&metadata("Globex", "grace")).await;
+    let (seed, new) = (Seed::from_base32(SEED).unwrap(), Seed::from_base32("JBSWY3DPEHPK3PXP").unwrap());
+    let kept = vault.secret(account, other).await.unwrap().unwrap();
+    let in_use = vault.in_use(account, other, &[], NOW).await.unwrap().unwrap();
+    let draft =
+        vault.draft(world.entry(Action::SecretUpdate)).change_secret(&kept, &kept.metadata, Some((&in_use, &new)));
+    assert_eq!(draft.commit().await.unwrap(), Outcome::Done);
+    let uuid = |id: SecretId| id.uuid().simple().to_string();
+    let copied = world.folder.edit(&format!(
+        "INSERT OR IGNORE INTO record_word (kind, account, word, id) \
+         SELECT kind, account, word, X'{}' FROM record_word WHERE id = X'{}'",
+        uuid(other),
+        uuid(id)
+    ));
+    assert!(copied > 0);
+    let same: Vec<_> = vault.same_seed(account, &seed, &data).await.unwrap().iter().map(|secret| secret.id).collect();
+    assert_eq!(same, [id]);
 }
