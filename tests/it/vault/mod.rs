@@ -4,6 +4,7 @@ mod audit;
 mod changes;
 #[cfg(unix)]
 mod codes;
+mod erasing;
 mod format1;
 mod kit;
 mod older;
