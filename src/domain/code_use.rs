@@ -116,9 +116,7 @@ impl UseState {
     /// Takes all steps up to a moment as used: what happened until then is not known.
     pub fn close_until(&mut self, totp: &TotpParameters, moment: Timestamp) {
         let last = Some(totp.step_at(moment));
-        if self.steps.taken.max(self.steps.given) < last {
-            self.steps.taken = last;
-        }
+        self.steps.taken = self.steps.taken.max(last);
         self.verify.accepted = self.verify.accepted.max(last);
     }
 
@@ -278,5 +276,15 @@ mod tests {
         let mut closed = later.clone();
         closed.close_until(&TotpParameters::default(), NOW);
         assert_eq!(closed, later, "a floor takes nothing back");
+    }
+
+    #[test]
+    fn a_floor_holds_although_a_clock_that_ran_ahead_has_marked_later_steps() {
+        let steps = StepMarks { given: Some(Step(200)), ..StepMarks::default() };
+        let mut state = UseState { steps, ..UseState::default() };
+        state.close_until(&TotpParameters::default(), NOW);
+        assert_eq!(state.steps.taken, Some(Step(100)));
+        let CodeAnswer::Wait { step, .. } = state.decide(&terms(TERMS), &ask(false)) else { panic!() };
+        assert_eq!(step, Step(101));
     }
 }

@@ -130,12 +130,12 @@ impl Principal {
         self.seat
     }
 
-    /// The seat it is bound to, if nothing else vouches that it is still there: a host's sidecar outlives many a change,
-    /// while a key is revoked with its seat and a login is matched to one for each request.
+    /// The seat it is bound to, if nothing else vouches that it is still there: a host's sidecar outlives many a change, and
+    /// a key that was made while its seat was removed is revoked only after that. A login is matched to one for each request.
     pub const fn seat_to_look_up(&self) -> Option<SeatId> {
         match self.actor {
-            Actor::Stdio => self.seat,
-            Actor::Person | Actor::Key(_) | Actor::Login | Actor::System | Actor::Unknown => None,
+            Actor::Stdio | Actor::Key(_) => self.seat,
+            Actor::Person | Actor::Login | Actor::System | Actor::Unknown => None,
         }
     }
 
@@ -200,6 +200,15 @@ mod tests {
         assert_eq!((caller.account(), caller.seat().is_some(), caller.codes_per_hour()), (account(), true, Some(6)));
         assert!(caller.may(Scope::CodesRead) && !caller.may(Scope::SecretsWrite) && !caller.is_person());
         assert_eq!(caller.key().map(|id| id.to_string()).as_deref(), Some("0123456789AB"));
+    }
+
+    #[test]
+    fn the_seat_of_a_key_and_of_a_sidecar_is_looked_up_and_that_of_a_login_was_found_just_now() {
+        let seat = SeatId::new(Uuid::from_u128(2));
+        let login = Principal::of_login(account(), ScopeSet::ALL, seat, Timestamp::from_seconds(60));
+        let sidecar = Principal::stdio(account(), ScopeSet::ALL, Some(seat));
+        let looked_up = [holder(None), sidecar, login].map(|caller| caller.seat_to_look_up());
+        assert_eq!(looked_up, [Some(seat), Some(seat), None]);
     }
 
     #[test]

@@ -135,11 +135,9 @@ impl Service {
             return Err(Refusal::Unauthenticated.into());
         }
         match (caller.key(), caller.seat()) {
-            (None, None) => Ok(()),
-            (None, Some(seat)) if self.has_seat(caller.account(), seat).await? => Ok(()),
-            (None, Some(_)) => Err(Refusal::SeatRemoved.into()),
-            (Some(id), _) if self.key_holds(id).await? => Ok(()),
-            (Some(_), _) => Err(Refusal::Unauthenticated.into()),
+            (Some(id), _) if !self.key_holds(id).await? => Err(Refusal::Unauthenticated.into()),
+            (_, Some(seat)) if !self.has_seat(caller.account(), seat).await? => Err(Refusal::SeatRemoved.into()),
+            _ => Ok(()),
         }
     }
 

@@ -11,7 +11,7 @@ use crate::{
         secret::{SecretMetadata, SecretUse, TotpSecret},
         time::Timestamp,
     },
-    vault::{Outcome, StoreError},
+    vault::{Erased, Outcome, StoreError},
 };
 
 /// What a person may change of a secret. `None` leaves it; `Some("")` for the issuer removes it.
@@ -171,20 +171,20 @@ impl Operation for ResetSteps {
 }
 
 impl Service {
-    /// Erases what was deleted more than seven days ago, in every account. Returns how many secrets. By a clock that was
-    /// wrong a short while ago it erases nothing.
+    /// Erases what was deleted more than seven days ago, in every account. By a clock that was wrong a short while ago it
+    /// erases nothing, and says so.
     ///
     /// # Errors
     /// `unavailable`.
-    pub async fn erase_expired(&self) -> Result<u64, Refusal> {
+    pub async fn erase_expired(&self) -> Result<Erased, Refusal> {
         let now = self.now();
         let entry = AuditEntry::by(Actor::System, Action::SecretErase, now);
         let erased = self.vault().erase_deleted(restorable_since(now), &entry).await;
         let erased = erased.map_err(|cause| self.refusal_of(cause.into()))?;
         if erased.clock_unsettled {
-            tracing::debug!("nothing is erased until the clock has agreed with the audit log for an hour");
+            tracing::info!("what was deleted is not erased until the clock has agreed with the audit log for an hour");
         }
-        Ok(erased.secrets)
+        Ok(erased)
     }
 }
 

@@ -75,7 +75,7 @@ pub use self::{
     verify_code::{Verification, VerifyCode, VerifyResponse},
     waiting::Patience,
 };
-pub use crate::vault::{AuditAsk, AuditReport, AuditRows, Finding, Life};
+pub use crate::vault::{AuditAsk, AuditReport, AuditRows, Erased, Finding, Life};
 
 pub(crate) use pace::Pace;
 

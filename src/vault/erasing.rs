@@ -2,9 +2,14 @@
 
 use std::time::Duration;
 
-use super::{CHUNK, Draft, Kept, Outcome, Page, Vault, ledger::first, records::SealedMetadata};
+use super::{CHUNK, Draft, Kept, Outcome, Page, Vault, audit_row, ledger::first, records::SealedMetadata};
 use crate::{
-    domain::{audit::AuditEntry, hourly::MINUTES_COUNTED, limits::IDEMPOTENCY_SECONDS, time::Timestamp},
+    domain::{
+        audit::{AuditEntry, Outcome as Ended},
+        hourly::MINUTES_COUNTED,
+        limits::IDEMPOTENCY_SECONDS,
+        time::Timestamp,
+    },
     store::{AuditQuery, Kind, Life, List, StoreError},
 };
 
@@ -12,15 +17,19 @@ use crate::{
 const JUMP: Duration = Duration::from_hours(25);
 /// For how long it must have been right before something is erased.
 const SETTLED: Duration = Duration::from_hours(1);
-/// Secrets that are erased in one commit.
+/// Records that go in one commit.
 const ERASED_AT_ONCE: usize = 100;
+
+/// How the row ends that says that erasing was held back.
+const HELD_BACK: Ended = Ended::Unavailable;
 
 /// What erasing did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Erased {
     /// Secrets that are gone.
     pub secrets: u64,
-    /// Nothing was erased, since the clock is far ahead of the audit log or has been right for less than an hour.
+    /// Some that are due are still there, since the clock is far ahead of the audit log or has been right for less than an
+    /// hour.
     pub clock_unsettled: bool,
 }
 
@@ -28,16 +37,39 @@ impl Vault {
     /// Erases every secret that was deleted before a time, with a row for each like `entry`, and what no longer counts of
     /// codes and registrations. Damaged secrets stay: whoever can write the store could otherwise have any erased.
     ///
+    /// While the clock can't be trusted nothing is erased. A row says how many secrets are due then: an hour later it shows
+    /// what the clock said, also in a vault in which nothing else happens.
+    ///
     /// # Errors
     /// [`StoreError`].
     pub async fn erase_deleted(&self, before: Timestamp, entry: &AuditEntry) -> Result<Erased, StoreError> {
-        if !self.is_clock_settled(entry.at).await? {
-            return Ok(Erased { secrets: 0, clock_unsettled: true });
-        }
+        let now = entry.at;
         let list = List { life: Some(Life::Deleted), ..List::of(Kind::Secret, None, CHUNK) };
         let mut due: Vec<Kept<SealedMetadata>> = self.listed(list, Page::ALL).await?.sound;
         due.retain(|kept| kept.deleted_at.is_some_and(|at| at < before));
-        let mut erased = Erased::default();
+        if self.is_clock_settled(now).await? {
+            let erased = Erased { secrets: self.erase(&due, entry).await?, clock_unsettled: false };
+            self.sweep(now).await?;
+            return Ok(erased);
+        }
+        let witness = self.held_back_at(entry).await?;
+        let is_old = witness.is_some_and(|at| at.until(now) >= SETTLED);
+        // By the clock of that time as by that of today: a single start with a clock that is ahead erases nothing.
+        let witnessed = witness.filter(|_| is_old).map(|at| before.minus(at.until(now)));
+        let (sure, held): (Vec<_>, Vec<_>) = due
+            .into_iter()
+            .partition(|kept| witnessed.is_some_and(|before| kept.deleted_at.is_some_and(|at| at < before)));
+        let erased = Erased { secrets: self.erase(&sure, entry).await?, clock_unsettled: !held.is_empty() };
+        if !held.is_empty() && (witness.is_none() || is_old) {
+            let count = Some(held.len() as u64);
+            self.record(vec![AuditEntry { outcome: HELD_BACK, count, ..entry.clone() }]).await?;
+        }
+        Ok(erased)
+    }
+
+    /// Erases secrets, with a row for each.
+    async fn erase(&self, due: &[Kept<SealedMetadata>], entry: &AuditEntry) -> Result<u64, StoreError> {
+        let mut erased = 0;
         for batch in due.chunks(ERASED_AT_ONCE) {
             let draft = batch.iter().fold(self.silent_draft(), |draft, kept| {
                 let (account, secret) = (Some(kept.account), Some(kept.id));
@@ -45,10 +77,9 @@ impl Vault {
             });
             // Somebody else has erased or restored one of them: the others go the next time.
             if draft.commit().await? == Outcome::Done {
-                erased.secrets += batch.len() as u64;
+                erased += batch.len() as u64;
             }
         }
-        self.sweep(entry.at).await?;
         Ok(erased)
     }
 
@@ -64,17 +95,29 @@ impl Vault {
         Ok(first(self.store(), window).await?.is_some())
     }
 
+    /// What the clock said when erasing was last held back, if nothing was erased since. A time that lies ahead was wrong.
+    async fn held_back_at(&self, entry: &AuditEntry) -> Result<Option<Timestamp>, StoreError> {
+        let action = Some(entry.action.as_str().into());
+        let newest = AuditQuery { action, newest: true, limit: 1, ..AuditQuery::default() };
+        let row = first(self.store(), newest).await?;
+        let last = row.and_then(|record| audit_row::decode(&record.body)).map(|(_, entry)| entry);
+        Ok(last.filter(|last| last.outcome == HELD_BACK && last.at <= entry.at).map(|last| last.at))
+    }
+
     /// Removes counts and registrations that no longer count.
     async fn sweep(&self, now: Timestamp) -> Result<(), StoreError> {
         let hours = Duration::from_secs(MINUTES_COUNTED.unsigned_abs() * 120);
         let day = Duration::from_secs(IDEMPOTENCY_SECONDS.unsigned_abs());
         for (kind, age) in [(Kind::Count, hours), (Kind::Idempotency, day)] {
             let before_sort = Some(now.minus(age).micros());
-            let old = self.store().list(&List { before_sort, ..List::of(kind, None, CHUNK) }).await?;
-            if !old.is_empty() {
-                let mut draft: Draft<'_> = self.silent_draft();
-                draft.remove_all(old.into_iter().map(|record| record.key));
-                draft.commit().await?;
+            let mut list = List { before_sort, ..List::of(kind, None, CHUNK) };
+            while let Some(old) = self.next_chunk(&mut list).await? {
+                let old: Vec<_> = old.into_iter().map(|record| Kept { value: (), record }).collect();
+                for batch in old.chunks(ERASED_AT_ONCE) {
+                    let draft = batch.iter().fold(self.silent_draft(), Draft::remove);
+                    // Stale: one of them counts again. The others go the next time.
+                    draft.commit().await?;
+                }
             }
         }
         Ok(())

@@ -91,7 +91,7 @@ impl Vault {
                 self.belongs_to_secret(record).await
             }
             Kind::Seat => self.found::<Seat>(record).await,
-            Kind::ApiKey => self.found::<KeptKey>(record).await,
+            Kind::ApiKey => self.examine_key(record).await,
             Kind::KeyUse => self.readable::<KeyUseRecord>(record).map(|_| ()),
             Kind::Idempotency => self.readable::<Repeat>(record).map(|_| ()),
             Kind::AuditHead => self.readable::<AuditHead>(record).map(|_| ()),
@@ -115,6 +115,22 @@ impl Vault {
             kept.ok_or_else(|| damaged(key, "it is missing"))?;
         }
         self.found::<SealedMetadata>(record).await
+    }
+
+    /// A key that lives without its seat speaks for nobody who is there.
+    async fn examine_key(&self, record: &Record) -> Result<(), StoreError> {
+        let Some(seat) = self.readable::<KeptKey>(record)?.key.rights.seat else { return Ok(()) };
+        // Both in one moment: somebody may just be removing the seat with its keys.
+        let keys = [record.key.clone(), RecordKey::new(Kind::Seat, seat.as_bytes())];
+        let [Some(key), seat] = <[_; 2]>::try_from(self.store().read(&keys).await?).unwrap_or_default() else {
+            return Ok(());
+        };
+        let is_revoked = self.readable::<KeptKey>(&key)?.key.revoked_at.is_some();
+        let is_bound = seat.is_some_and(|seat| seat.account == key.account);
+        if is_revoked || is_bound {
+            return Ok(());
+        }
+        Err(damaged(&record.key, "it is bound to a seat that is not there; revoke it"))
     }
 
     async fn belongs_to_secret(&self, record: &Record) -> Result<(), StoreError> {

@@ -49,7 +49,15 @@ pub(super) struct End {
     pub(super) at: Timestamp,
 }
 
+/// The time of a row that is not known.
+const BEFORE_ALL: Timestamp = Timestamp::from_micros(i64::MIN);
+
 impl End {
+    /// The end of a chain of which only the base is left.
+    pub(super) const fn of_base(base: &ChainHead) -> Self {
+        Self { tail: Tail { chain: base.chain, seq: base.seq, mac: base.mac }, at: BEFORE_ALL }
+    }
+
     pub(super) const fn head(&self) -> ChainHead {
         ChainHead { chain: self.tail.chain, seq: self.tail.seq, mac: self.tail.mac }
     }
@@ -73,16 +81,28 @@ impl Keyring {
         Ok(AuditPut { record, terms: terms_of(entry) })
     }
 
-    /// Whether a row is the one that was written after another.
-    pub(super) fn follows(&self, before: &ChainHead, record: &AuditRecord) -> bool {
+    /// Whether a row is the one that was written after the end of a chain, which it becomes then.
+    pub(super) fn follows(&self, end: &mut End, record: &AuditRecord) -> bool {
         let Some((format, entry)) = audit_row::decode(&record.body) else { return false };
-        let mac = match format {
-            audit_row::Format::One => self.audit_mac_v1(&before.mac, &entry.canonical_v1(record.seq)),
+        let Tail { chain, mac: before, .. } = end.tail;
+        let (mac, at) = match format {
+            // Its MAC is over its own time alone. The one that it is found by follows from that, and from the row before it.
+            audit_row::Format::One => {
+                (self.audit_mac_v1(&before, &entry.canonical_v1(record.seq)), entry.at.max(end.at))
+            }
             audit_row::Format::Two => {
-                self.audit_mac(&before.mac, &entry.canonical(record.chain, record.seq), record.at)
+                (self.audit_mac(&before, &entry.canonical(record.chain, record.seq), record.at), record.at)
             }
         };
-        mac.ct_eq(&record.mac).into()
+        // A base does not say when its row was written; what comes after it may be as late as that.
+        let may_be_later = end.at == BEFORE_ALL && end.tail.seq > 0;
+        let in_time = record.at == at || may_be_later && record.at > at;
+        let right: bool = mac.ct_eq(&record.mac).into();
+        let follows = right && in_time && record.at >= end.at;
+        if follows {
+            *end = End { tail: Tail { chain, seq: record.seq, mac: record.mac }, at: record.at };
+        }
+        follows
     }
 }
 
@@ -103,8 +123,7 @@ pub(super) async fn end_of(store: &dyn Store, keyring: &Keyring, chain: u32) -> 
     if let Some(last) = first(store, last).await? {
         return Ok(End { tail: Tail { chain, seq: last.seq, mac: last.mac }, at: last.at });
     }
-    let ChainHead { seq, mac, .. } = base_of(store, keyring, chain).await?;
-    Ok(End { tail: Tail { chain, seq, mac }, at: Timestamp::from_micros(i64::MIN) })
+    Ok(End::of_base(&base_of(store, keyring, chain).await?))
 }
 
 /// The first record of a query. A page may be empty although there is more.

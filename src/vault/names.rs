@@ -3,7 +3,7 @@
 
 use super::keyring::Keyring;
 use crate::domain::{
-    ids::{AccountId, SeatId},
+    ids::AccountId,
     name_query::{self, NameQuery},
     seed::Seed,
 };
@@ -57,11 +57,6 @@ impl Keyring {
     /// What finds the secrets of an account that hold a seed.
     pub(super) fn seed_hash(&self, account: AccountId, seed: &Seed) -> [u8; 8] {
         self.short(&[b"countersign/v2/word/seed", account.as_bytes(), seed.expose()])
-    }
-
-    /// What finds the keys that are bound to a seat.
-    pub(super) fn seat_hash(&self, seat: SeatId) -> [u8; 8] {
-        self.short(&[b"countersign/v2/word/seat", seat.as_bytes()])
     }
 
     fn short(&self, fields: &[&[u8]]) -> [u8; 8] {

@@ -164,10 +164,12 @@ impl Opening {
 
     async fn checked(self) -> Result<Vault, OpenError> {
         let path = self.status.store.location.clone();
-        match self.state.check(self.store.as_ref()).await.map_err(at(&path))? {
-            Some(Older { rows }) => Err(OpenError::Older { path, rows }),
-            None => self.open().await,
+        if let Some(Older { rows }) = self.state.check(self.store.as_ref()).await.map_err(at(&path))? {
+            return Err(OpenError::Older { path, rows });
         }
+        let vault = self.open().await?;
+        vault.core.writer.note_open().await;
+        Ok(vault)
     }
 
     async fn accepted(self, request: &VaultRequest) -> Result<Vault, OpenError> {
@@ -195,7 +197,6 @@ impl Opening {
         // A head names what is durable; what came after it may not be.
         let head = durable_head(store.as_ref(), &keyring).await.map_err(at(&status.store.location))?;
         let writer = Arc::new(Writer::new(Arc::clone(&store), Arc::clone(&keyring), Arc::clone(&random), state, head));
-        writer.note_open().await;
         Ok(Vault { core: Arc::new(Core { store, keyring, random, writer, status, strict: AtomicBool::new(false) }) })
     }
 }

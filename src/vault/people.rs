@@ -121,13 +121,29 @@ impl Vault {
     /// [`StoreError`].
     pub async fn remove_seat(&self, seat: &Kept<Seat>, entry: AuditEntry) -> Result<Outcome, StoreError> {
         let at = entry.at;
-        let words = vec![self.keyring().seat_hash(seat.id)];
-        let list = List { words, ..List::of(Kind::ApiKey, Some(seat.account), CHUNK) };
-        // A damaged one lets nobody in as it is.
+        let bound = self.live_keys_of(seat).await?;
+        let draft = self.draft(entry).remove(seat).scrub();
+        let outcome = bound.iter().fold(draft, |draft, key| draft.revoke_key(key, at)).commit().await?;
+        if outcome == Outcome::Done {
+            // What was bound meanwhile, to a seat that was still there. From now on nothing can be, so each round leaves fewer.
+            loop {
+                let late = self.live_keys_of(seat).await?;
+                if late.is_empty() {
+                    break;
+                }
+                late.iter().fold(self.silent_draft(), |draft, key| draft.revoke_key(key, at)).commit().await?;
+            }
+        }
+        Ok(outcome)
+    }
+
+    /// The keys that are bound to a seat and not revoked. A damaged one lets nobody in as it is. All keys of the account are
+    /// read, since what would find these is not under their MACs.
+    async fn live_keys_of(&self, seat: &Kept<Seat>) -> Result<Vec<Kept<KeptKey>>, StoreError> {
+        let list = List { life: None, ..List::of(Kind::ApiKey, Some(seat.account), CHUNK) };
         let mut bound = self.listed::<KeptKey>(list, Page::ALL).await?.sound;
         bound.retain(|kept| kept.key.rights.seat == Some(seat.id) && kept.key.revoked_at.is_none());
-        let draft = self.draft(entry).remove(seat).scrub();
-        bound.iter().fold(draft, |draft, key| draft.revoke_key(key, at)).commit().await
+        Ok(bound)
     }
 
     /// One key with its hash, revoked or not.

@@ -197,8 +197,12 @@ impl Vault {
         seed: &Seed,
         metadata: &SecretMetadata,
     ) -> Result<Vec<TotpSecret>, StoreError> {
-        let words = vec![self.keyring().seed_hash(account, seed)];
-        let records = self.page_of(List { words, ..List::of(Kind::Secret, Some(account), CHUNK) }, Page::ALL).await?;
+        let hash = self.keyring().seed_hash(account, seed);
+        let list = List { words: vec![hash], ..List::of(Kind::Secret, Some(account), CHUNK) };
+        let mut records = self.page_of(list, Page::ALL).await?;
+        // What finds a secret is not under its MAC; the hash in its record is.
+        let sealed = |record: &Record| self.keyring().open_record::<SealedMetadata>(record).ok();
+        records.retain(|record| sealed(record).is_some_and(|sealed| sealed.seed_hash == Some(hash)));
         let mut same: Vec<_> = self.opened_all(records).await?.sound.into_iter().map(|kept| kept.value).collect();
         same.retain(|secret| secret.metadata.totp == metadata.totp);
         Ok(same)

@@ -2,11 +2,12 @@
 //! is an older copy, and would hand out steps a second time.
 
 use std::{
-    fs::{self, OpenOptions},
-    io::Write as _,
+    fs::{self, File, OpenOptions},
+    hash::{BuildHasher as _, Hasher as _, RandomState},
+    io::{self, Write as _},
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, PoisonError, TryLockError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -70,7 +71,11 @@ impl StateFile {
 
     /// Compares a vault with what was last known of it.
     pub(super) async fn check(&self, store: &dyn Store) -> Result<Option<Older>, StoreError> {
-        for known in self.read() {
+        let known = self.read().unwrap_or_else(|what| {
+            tracing::warn!("the state file {what}, so it is not known whether the vault is an older copy of itself");
+            Vec::new()
+        });
+        for known in known {
             if !is_kept(store, &self.keyring, &known).await? {
                 let end = end_of(store, &self.keyring, known.chain).await?;
                 return Ok(Some(Older { rows: known.seq.saturating_sub(end.tail.seq) }));
@@ -81,7 +86,12 @@ impl StateFile {
 
     /// Whether it is time to write it.
     pub(super) fn is_due(&self, urgent: bool) -> bool {
-        let written = *self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let written = match self.written.try_lock() {
+            Ok(written) => *written,
+            Err(TryLockError::Poisoned(poisoned)) => *poisoned.into_inner(),
+            // It is being written. Nobody waits here for the disk.
+            Err(TryLockError::WouldBlock) => return urgent,
+        };
         self.path.is_some() && (urgent || written.is_none_or(|at| at.elapsed() >= PACE))
     }
 
@@ -95,7 +105,8 @@ impl StateFile {
                 return Ok(());
             }
             *written = Some(Instant::now());
-            let mut heads = state.read();
+            // One that can't be read was told of when the vault was opened.
+            let mut heads = state.read().unwrap_or_default();
             match heads.iter_mut().find(|known| known.chain == head.chain) {
                 Some(known) if known.seq >= head.seq => return Ok(()),
                 Some(known) => *known = head,
@@ -114,43 +125,107 @@ impl StateFile {
     }
 
     /// Forgets what was known and writes this instead: a person went on with an older copy.
-    pub(super) fn replace(&self, heads: &[ChainHead]) -> std::io::Result<()> {
+    pub(super) fn replace(&self, heads: &[ChainHead]) -> io::Result<()> {
         let _writing = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         self.write(heads)
     }
 
-    /// What the file says; nothing if there is none, or none of this vault's key.
-    fn read(&self) -> Vec<ChainHead> {
-        let read = || {
-            let file = fs::File::open(self.path.as_ref()?).ok()?;
-            let text = std::io::read_to_string(std::io::Read::take(file, FILE_BYTES_MAX)).ok()?;
-            let Written { body, mac } = serde_json::from_str(&text).ok()?;
-            let right: bool =
-                BASE64.decode(mac.as_bytes()).ok()?.ct_eq(&self.keyring.state_mac(body.as_bytes())).into();
-            let Body { heads } = serde_json::from_str(&body).ok().filter(|_| right)?;
-            let head = |(chain, seq, mac): (u32, u64, String)| {
-                Some(ChainHead { chain, seq, mac: BASE64.decode(mac.as_bytes()).ok()?.try_into().ok()? })
-            };
-            heads.into_iter().map(head).collect::<Option<Vec<_>>>()
+    /// What the file says; nothing if there is none, and what is wrong if there is one that does not say anything.
+    fn read(&self) -> Result<Vec<ChainHead>, &'static str> {
+        let Some(path) = &self.path else { return Ok(Vec::new()) };
+        let file = match File::open(path) {
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            opened => opened.map_err(|_| "can't be read")?,
         };
-        read().unwrap_or_default()
+        let text = io::read_to_string(io::Read::take(file, FILE_BYTES_MAX)).map_err(|_| "can't be read")?;
+        if text.is_empty() {
+            return Err("is empty");
+        }
+        self.heads_of(&text).ok_or("is damaged, or was not written with this vault's key")
+    }
+
+    fn heads_of(&self, text: &str) -> Option<Vec<ChainHead>> {
+        let Written { body, mac } = serde_json::from_str(text).ok()?;
+        let right: bool = BASE64.decode(mac.as_bytes()).ok()?.ct_eq(&self.keyring.state_mac(body.as_bytes())).into();
+        let Body { heads } = serde_json::from_str(&body).ok().filter(|_| right)?;
+        let head = |(chain, seq, mac): (u32, u64, String)| {
+            Some(ChainHead { chain, seq, mac: BASE64.decode(mac.as_bytes()).ok()?.try_into().ok()? })
+        };
+        heads.into_iter().map(head).collect()
     }
 
     /// Writes the file beside its place and gives it its name, so that there is always a whole one.
-    fn write(&self, heads: &[ChainHead]) -> std::io::Result<()> {
+    fn write(&self, heads: &[ChainHead]) -> io::Result<()> {
         let Some(path) = &self.path else { return Ok(()) };
         let heads = heads.iter().map(|head| (head.chain, head.seq, BASE64.encode(&head.mac))).collect();
         let body = serde_json::to_string(&Body { heads })?;
         let mac = BASE64.encode(&self.keyring.state_mac(body.as_bytes()));
         let text = serde_json::to_string(&Written { body, mac })?;
         path.parent().map_or(Ok(()), create_private_dir)?;
-        let draft = path.with_extension(format!("{}.new", std::process::id()));
-        let _ = fs::remove_file(&draft);
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        options.open(&draft)?.write_all(text.as_bytes())?;
-        fs::rename(&draft, path)
+        // Another number each time: processes of several containers, which may share the folder, have the same ids.
+        let draft = path.with_extension(format!("{:016x}.new", RandomState::new().build_hasher().finish()));
+        let written = write_new(&draft, text.as_bytes()).and_then(|()| fs::rename(&draft, path));
+        if written.is_err() {
+            // If it can't be removed either, the error says what is wrong.
+            let _ = fs::remove_file(&draft);
+        }
+        written
+    }
+}
+
+/// Makes a file with these contents, on the disk before anything is named after it: a power cut must not leave an empty one
+/// in its place.
+fn write_new(path: &Path, contents: &[u8]) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path)?;
+    file.write_all(contents)?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vault::keyring::tests::vault;
+
+    #[test]
+    fn a_state_file_that_says_nothing_is_told_from_one_that_is_not_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateFile::new(Some(folder.path()), Arc::new(vault(1).0));
+        assert_eq!(state.read(), Ok(Vec::new()), "there is none yet");
+        let head = ChainHead { chain: 0, seq: 7, mac: [1; 32] };
+        state.replace(&[head]).unwrap();
+        assert_eq!(state.read(), Ok(vec![head]));
+        let path = state.path.clone().unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        for (contents, what) in
+            [("", "is empty"), ("{}", "damaged"), (&text.replace(",7,", ",6,"), "damaged"), (&text[1..], "damaged")]
+        {
+            fs::write(&path, contents).unwrap();
+            assert!(state.read().unwrap_err().contains(what), "{contents}");
+        }
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert!(state.read().unwrap_err().contains("can't be read"));
+    }
+
+    #[test]
+    fn two_that_write_at_once_leave_one_whole_file_and_no_draft() {
+        let folder = tempfile::tempdir().unwrap();
+        let head = |seq| ChainHead { chain: 0, seq, mac: [1; 32] };
+        let path = folder.path();
+        std::thread::scope(|threads| {
+            for thread in 1..=4 {
+                threads.spawn(move || {
+                    // Each with a lock of its own, as processes in two containers with the same id.
+                    let state = StateFile::new(Some(path), Arc::new(vault(1).0));
+                    (0..50).for_each(|nth| state.replace(&[head(thread * 100 + nth)]).unwrap());
+                });
+            }
+        });
+        assert_eq!(StateFile::new(Some(path), Arc::new(vault(1).0)).read().unwrap().len(), 1);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 }

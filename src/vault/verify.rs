@@ -4,7 +4,7 @@ use subtle::ConstantTimeEq as _;
 
 use super::{
     CHUNK, Outcome, Vault,
-    ledger::{base_of, first, genesis, head_of, is_kept},
+    ledger::{End, base_of, first, genesis, head_of, is_kept},
     records::{AuditBase, AuditHead},
 };
 use crate::{
@@ -109,8 +109,8 @@ impl Vault {
         }
         let mut awaited: Vec<(ChainHead, bool)> = anchors.iter().map(|anchor| (*anchor, true)).collect();
         awaited.extend(noted.map(|head| (head, false)));
-        let mut at = base;
-        if let Some(finding) = contradiction(&at, &awaited, report) {
+        let mut end = End::of_base(&base);
+        if let Some(finding) = contradiction(&base, &awaited, report) {
             return Ok(Some(finding));
         }
         let mut query = AuditQuery {
@@ -122,14 +122,13 @@ impl Vault {
         loop {
             let page = store.audit(&query).await?;
             for record in &page.records {
-                if record.chain != chain || Some(record.seq) != at.seq.checked_add(1) {
+                if record.chain != chain || Some(record.seq) != end.tail.seq.checked_add(1) {
                     return Ok(Some(Finding::Gap(record.seq)));
                 }
-                if !keyring.follows(&at, record) {
+                if !keyring.follows(&mut end, record) {
                     return Ok(Some(Finding::Changed(record.seq)));
                 }
-                at = ChainHead { chain, seq: record.seq, mac: record.mac };
-                if let Some(finding) = contradiction(&at, &awaited, report) {
+                if let Some(finding) = contradiction(&end.head(), &awaited, report) {
                     return Ok(Some(finding));
                 }
                 report.count(record);
@@ -137,7 +136,7 @@ impl Vault {
             let Some(next) = page.next else { break };
             query.after = next;
         }
-        let cut = awaited.iter().map(|(head, _)| head.seq).filter(|seq| *seq > at.seq).min();
+        let cut = awaited.iter().map(|(head, _)| head.seq).filter(|seq| *seq > end.tail.seq).min();
         let lost = noted.is_none_or(|head| head.seq < base.seq);
         Ok(cut.map(Finding::Cut).or(lost.then_some(Finding::Head)))
     }
@@ -208,20 +207,19 @@ impl Vault {
         }
     }
 
-    /// Follows a chain from a row to another one. `None` if it breaks before that.
+    /// Follows a chain from its base to a row. `None` if it breaks before that.
     async fn follow(&self, from: &ChainHead, upto: u64) -> Result<Option<ChainHead>, StoreError> {
-        let (chain, mut at) = (from.chain, *from);
+        let (chain, mut end) = (from.chain, End::of_base(from));
         let after = Cursor(vec![(chain, from.seq)]);
         let mut query = AuditQuery { chain: Some(chain), after, limit: CHUNK, ..AuditQuery::default() };
         loop {
             let page = self.store().audit(&query).await?;
             for record in &page.records {
-                if Some(record.seq) != at.seq.checked_add(1) || !self.keyring().follows(&at, record) {
+                if Some(record.seq) != end.tail.seq.checked_add(1) || !self.keyring().follows(&mut end, record) {
                     return Ok(None);
                 }
-                at = ChainHead { chain, seq: record.seq, mac: record.mac };
-                if at.seq == upto {
-                    return Ok(Some(at));
+                if record.seq == upto {
+                    return Ok(Some(end.head()));
                 }
             }
             let Some(next) = page.next else { return Ok(None) };

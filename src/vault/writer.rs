@@ -44,6 +44,13 @@ pub(super) struct Job {
     pub(super) durable: Durable,
 }
 
+impl Job {
+    /// It changes nothing, so that the store commits nothing for it and syncs nothing.
+    fn is_nothing(&self) -> bool {
+        self.entries.is_empty() && self.change == Change::default()
+    }
+}
+
 type Answer = Result<Outcome, StoreError>;
 
 struct Waiting {
@@ -238,8 +245,11 @@ impl Writer {
     fn done(self: &Arc<Self>, batch: Vec<Waiting>, head: ChainHead) {
         let now = batch.iter().any(|waiting| waiting.job.durable == Durable::Now);
         let urgent = batch.iter().any(|waiting| !is_code(&waiting.job));
+        let nothing = batch.iter().all(|waiting| waiting.job.is_nothing());
         answer(batch, &Ok(Outcome::Done));
-        if now {
+        if nothing {
+            // Rows that were committed before may not be durable yet.
+        } else if now {
             *lock(&self.durable) = Some(head);
             let state = Arc::clone(&self.state);
             if state.is_due(urgent) {
@@ -352,6 +362,7 @@ mod tests {
     struct Contrary {
         answer: fn(usize) -> Result<Committed, StoreError>,
         commits: Mutex<Vec<Arc<Commit>>>,
+        synced: Result<(), StoreError>,
     }
 
     #[async_trait]
@@ -395,7 +406,7 @@ mod tests {
         }
 
         async fn sync(&self) -> Result<(), StoreError> {
-            Ok(())
+            self.synced.clone()
         }
 
         async fn probe(&self) -> Result<(), StoreError> {
@@ -412,7 +423,11 @@ mod tests {
     }
 
     fn writer(answer: fn(usize) -> Result<Committed, StoreError>) -> (Arc<Writer>, Arc<Contrary>) {
-        let store = Arc::new(Contrary { answer, commits: Mutex::default() });
+        writer_over(Contrary { answer, commits: Mutex::default(), synced: Ok(()) })
+    }
+
+    fn writer_over(store: Contrary) -> (Arc<Writer>, Arc<Contrary>) {
+        let store = Arc::new(store);
         let keyring = Arc::new(vault(1).0);
         let state = StateFile::new(None, Arc::clone(&keyring));
         let shared: SharedStore = Arc::<Contrary>::clone(&store);
@@ -470,6 +485,17 @@ mod tests {
         let all = futures::future::join_all((0..count).map(|step| writer.commit(job(step)))).await;
         assert!(all.iter().all(|one| matches!(one, Err(StoreError::Unavailable(_)))));
         assert_eq!(lock(&store.commits).len(), 1);
+    }
+
+    #[tokio::test]
+    async fn closing_takes_no_row_for_durable_that_no_sync_has_brought_to_the_disk() {
+        let synced = Err(StoreError::Unknown("the disk did not confirm a write".to_owned()));
+        let (writer, _store) =
+            writer_over(Contrary { answer: |_| Ok(Committed::Done), commits: Mutex::default(), synced });
+        assert_eq!(writer.commit(job(1)).await, Ok(Outcome::Done));
+        assert_eq!(writer.commit(Job { durable: Durable::Soon, ..job(2) }).await, Ok(Outcome::Done));
+        assert!(matches!(writer.close().await, Err(StoreError::Unknown(_))));
+        assert_eq!(lock(&writer.durable).map(|head| head.seq), Some(1));
     }
 
     #[tokio::test]

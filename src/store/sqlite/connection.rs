@@ -12,7 +12,10 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
-use super::files::{self, Spot, beside};
+use super::{
+    error,
+    files::{self, Spot, beside},
+};
 use crate::store::{OpenError, StoreError};
 
 /// The oldest SQLite whose log does not lose commits when two connections checkpoint at once.
@@ -73,7 +76,10 @@ pub(super) fn connect(spot: &Spot, patience: &Patience) -> Result<Connection, Op
     // Closing the last connection copies the log into the database. Before the first commit that must not happen, since the
     // key may be the wrong one; a log that was empty is removed as it came.
     let keep = spot.has_log()?;
-    let failed = |cause: rusqlite::Error| StoreError::from(cause).at(spot.file());
+    let failed = |cause: rusqlite::Error| {
+        let busy = error::is_busy(&cause).then(|| StoreError::Unavailable(files::obstacle(spot.file())));
+        busy.unwrap_or_else(|| cause.into()).at(spot.file())
+    };
     let conn = open(spot.file(), patience).map_err(failed)?;
     keep_log(&conn, keep).map_err(failed)?;
     if conn.is_readonly("main").unwrap_or(true) {

@@ -63,13 +63,15 @@ impl Writer {
         Self { file, core, patience: Patience::default(), log, suspect }
     }
 
-    /// Commits if nobody is in the way.
+    /// Commits if nobody is in the way, and no connection is to be opened for it: that may meet others' locks too, and reads
+    /// the disk.
     pub(super) fn commit_at_once(&self, commit: &Commit) -> Result<Committed, Failed> {
-        match self.core.try_lock() {
-            Ok(core) => self.commit(core, commit, Instant::now()),
-            Err(TryLockError::Poisoned(poisoned)) => self.commit(poisoned.into_inner(), commit, Instant::now()),
-            Err(TryLockError::WouldBlock) => Err(Failed::Busy),
-        }
+        let core = match self.core.try_lock() {
+            Ok(core) => core,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return Err(Failed::Busy),
+        };
+        if self.is_connected(&core) { self.commit(core, commit, Instant::now()) } else { Err(Failed::Busy) }
     }
 
     /// Commits, waiting for others until then.
@@ -196,36 +198,42 @@ impl Writer {
         let Core { conn: Some(conn), normal, committed, .. } = core else { return Err(Failed::Error(closed())) };
         let soon = durable == Durable::Soon;
         if *normal != soon {
-            conn.execute_batch(if soon { "PRAGMA synchronous=NORMAL" } else { "PRAGMA synchronous=FULL" })?;
+            let pragma = if soon { "PRAGMA synchronous=NORMAL" } else { "PRAGMA synchronous=FULL" };
+            conn.execute_batch(pragma).map_err(before_commit)?;
             *normal = soon;
         }
-        match connection::run(conn, "BEGIN IMMEDIATE") {
-            Err(cause) if error::is_busy(&cause) => return Err(Failed::Busy),
-            begun => begun?,
-        }
+        connection::run(conn, "BEGIN IMMEDIATE").map_err(before_commit)?;
         let ended = act(conn).and_then(|ended| match ended {
             Committed::Done => connection::run(conn, "COMMIT").map(|()| ended).map_err(error::of_commit),
             Committed::Stale { .. } | Committed::Taken { .. } | Committed::Moved { .. } => Ok(ended),
         });
-        if !conn.is_autocommit() {
-            // Some errors have rolled back already; if this fails, the connection is not used again.
-            connection::run(conn, "ROLLBACK")?;
+        if !conn.is_autocommit()
+            && let Err(cause) = connection::run(conn, "ROLLBACK")
+        {
+            // Some errors have rolled back already. The connection is not used again, and what the commit itself said of its
+            // outcome is what is told.
+            ended?;
+            return Err(cause.into());
         }
         if !*committed && matches!(ended, Ok(Committed::Done)) {
-            connection::keep_log(conn, false)?;
-            *committed = true;
+            // It is committed whatever becomes of this; the next commit tries it again.
+            *committed = connection::keep_log(conn, false).is_ok();
         }
         Ok(ended?)
     }
 
+    fn is_connected(&self, core: &Core) -> bool {
+        core.conn.is_some() && !self.suspect.load(Ordering::Relaxed)
+    }
+
     /// Opens the connection if there is none.
     fn connect(&self, core: &mut Core) -> Result<(), Failed> {
-        if core.conn.is_some() && !self.suspect.load(Ordering::Relaxed) {
+        if self.is_connected(core) {
             return Ok(());
         }
         core.conn = None;
         let conn = self.file.connect(&self.patience)?;
-        connection::configure(&conn)?;
+        connection::configure(&conn).map_err(before_commit)?;
         if self.suspect.load(Ordering::Relaxed) {
             self.recover(&conn)?;
         }
@@ -272,6 +280,11 @@ impl Drop for Writer {
         // Nobody is left to tell; a power cut in the next moments could lose what was committed without a sync.
         let _ = self.close();
     }
+}
+
+/// What an error means before anything is committed.
+fn before_commit(cause: rusqlite::Error) -> Failed {
+    if error::is_busy(&cause) { Failed::Busy } else { cause.into() }
 }
 
 /// Whether a record is new and of a kind that people make, not calls.

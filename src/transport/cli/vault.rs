@@ -11,7 +11,9 @@ use super::{
 };
 use crate::{
     domain::time::Timestamp,
-    operations::{Count, CountSeats, Diagnose, ErrorCode, Health, ListSecrets, SecretDeleteResponse, answers::OK},
+    operations::{
+        Count, CountSeats, Diagnose, Erased, ErrorCode, Health, ListSecrets, SecretDeleteResponse, answers::OK,
+    },
 };
 
 /// The status of a vault in which something is wrong.
@@ -183,19 +185,29 @@ async fn status(session: &mut Session) -> Result<Ending, Failure> {
     Ok(if writable { Ending::Done } else { Ending::No })
 }
 
+/// Says that secrets whose seven days are over are still kept.
+pub(super) fn note_held_back(erased: Erased, console: &mut Console) {
+    if erased.clock_unsettled {
+        console.note(
+            "Deleted secrets whose seven days are over are not erased yet: the clock has to agree with the audit log for an \
+             hour. Run this again after that.",
+        );
+    }
+}
+
 async fn doctor(session: &mut Session) -> Result<Ending, Failure> {
     let found = session.perform(Diagnose).await?;
     let sound = found.problems.is_empty() && found.obstacle.is_none();
     // Looking after the vault includes keeping the promise that what was deleted is gone after seven days. Commands that
     // agents and scripts run in a hurry don't pay for it, and from a damaged vault nothing is taken.
-    let erased = if sound { session.service.erase_expired().await? } else { 0 };
+    let erased = if sound { session.service.erase_expired().await? } else { Erased::default() };
     let answer = DoctorAnswer {
         problems: found.problems,
         obstacle: found.obstacle,
         secrets: found.secrets,
         audit_rows: found.audit_rows,
         log_bytes: found.log_bytes,
-        erased,
+        erased: erased.secrets,
         status: if sound { OK } else { NOT_SOUND },
     };
     session.console.answer(&answer, |console| {
@@ -219,6 +231,7 @@ async fn doctor(session: &mut Session) -> Result<Ending, Failure> {
             .line(&format!("up to {} of the newest changes stand in the write-ahead log alone", kib(answer.log_bytes)))
     })?;
     if sound {
+        note_held_back(erased, &mut session.console);
         return Ok(Ending::Done);
     }
     session.console.note(if answer.problems.is_empty() {

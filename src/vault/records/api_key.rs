@@ -12,8 +12,7 @@ use crate::{
         text::Name,
         time::Timestamp,
     },
-    store::{Finders, Kind, Record, RecordKey},
-    vault::keyring::Keyring,
+    store::{Kind, Record, RecordKey},
 };
 
 /// A key and the hash of its token. When it was last used is kept apart, since that changes with every minute of use.
@@ -110,10 +109,5 @@ impl Stored for KeptKey {
             revoked_at: body.revoked_at.map(Timestamp::from_micros),
         };
         Some(Self { key, hash: HashedKey(body.hash.array()?) })
-    }
-
-    fn finders(&self, keyring: &Keyring) -> Finders {
-        let words = self.key.rights.seat.map(|seat| keyring.seat_hash(seat));
-        Finders { names: Vec::new(), words: words.into_iter().collect() }
     }
 }

@@ -11,14 +11,14 @@ use std::{
 use countersign::{
     domain::{
         account::Account,
-        audit::{Action, AuditEntry},
+        audit::Action,
         ids::{AccountId, SecretId},
         seat::SeatName,
         secret::SecretUse,
         seed::Seed,
         text::{AuthSubject, Email, Name},
     },
-    vault::{Erased, Life, NewSecret, Outcome, Page},
+    vault::{Life, NewSecret, Outcome, Page},
 };
 
 use super::kit::{NOW, SEED, World, metadata};
@@ -294,32 +294,4 @@ async fn after_closing_nothing_is_committed() {
     let world = World::new().await;
     world.vault.close().await.unwrap();
     assert!(world.vault.record(vec![world.entry(Action::Call)]).await.is_err());
-}
-
-/// The erasing of a long deleted secret, as it was decided at a time.
-async fn erased_at(world: &World, at: countersign::domain::time::Timestamp) -> Erased {
-    let entry = AuditEntry { at, ..world.entry(Action::SecretErase) };
-    world.vault.erase_deleted(at.minus(Duration::from_hours(7 * 24)), &entry).await.unwrap()
-}
-
-#[tokio::test]
-async fn a_clock_that_jumps_ahead_erases_nothing_until_it_has_been_right_for_a_while() {
-    let world = World::new().await;
-    let id = world.secret("Acme", "ada").await;
-    let kept = world.vault.secret(world.account(), id).await.unwrap().unwrap();
-    let draft = world.vault.draft(world.entry(Action::SecretDelete)).set_deleted(&kept, Some(NOW));
-    draft.commit().await.unwrap();
-    let later = |hours: u64| NOW.plus(Duration::from_hours(hours));
-
-    // One start with a clock that is nine days ahead, codes given meanwhile.
-    let held_back = Erased { secrets: 0, clock_unsettled: true };
-    assert_eq!(erased_at(&world, later(9 * 24)).await, held_back);
-    world.row_at(1, later(9 * 24)).await;
-    assert_eq!(erased_at(&world, later(9 * 24)).await, held_back);
-
-    // Nine days later indeed, the clock has been right for two hours.
-    world.row_at(2, later(10 * 24)).await;
-    assert_eq!(erased_at(&world, later(10 * 24 + 2)).await, Erased { secrets: 1, clock_unsettled: false });
-    assert!(world.vault.secret(world.account(), id).await.unwrap().is_none());
-    world.check_sound().await;
 }

@@ -9,7 +9,7 @@ use std::{
 
 use countersign::{
     domain::{
-        audit::{Action, AuditFilter},
+        audit::{Action, Actor, AuditEntry, AuditFilter},
         code_use::Holder,
         ids::SecretId,
         seat::SeatName,
@@ -19,10 +19,10 @@ use countersign::{
         totp::{Algorithm, Step},
     },
     random::SystemRandom,
-    vault::{self, AuditAsk, Life, OpenError, Page, Vault, VaultRequest},
+    vault::{self, AuditAsk, Finding, Life, OpenError, Page, Vault, VaultRequest},
 };
 
-use super::kit::{Folder, World};
+use super::kit::{Folder, NOW, World};
 
 /// Puts a vault of format 1 and its key where a vault belongs, and a request that opens it.
 fn old_vault(folder: &Folder, name: &str) -> VaultRequest {
@@ -119,6 +119,41 @@ async fn a_vault_of_format_1_is_moved_and_everything_in_it_is_found() {
     drop(again);
     let again = open(&request).await.unwrap();
     assert!(again.status().moved.is_none());
+}
+
+/// The time by which rows are found is under no MAC of format 1: it follows from the row's own and the row before it.
+#[tokio::test]
+async fn the_time_of_a_moved_row_can_t_be_changed_without_the_key() {
+    let before = |time: Timestamp| time.plus(Duration::from_hours(24 * 365));
+    for (change, found) in [
+        ("UPDATE audit SET at = at - 1 WHERE place = 5", 5),
+        ("UPDATE audit SET at = at + 1 WHERE place = 5", 5),
+        ("UPDATE audit SET at = at + 1 WHERE place = 1", 1),
+        ("UPDATE audit SET at = at - 1 WHERE place BETWEEN 8 AND 19", 8),
+    ] {
+        let folder = Folder::new();
+        let vault = open(&old_vault(&folder, "vault-v1-full")).await.unwrap();
+        assert_eq!(vault.verify(&[]).await.unwrap().finding, None);
+        assert!(folder.edit(change) > 0);
+        assert_eq!(vault.verify(&[]).await.unwrap().finding, Some((0, Finding::Changed(found))), "{change}");
+        let entry = AuditEntry::by(Actor::Person, Action::AuditPrune, NOW);
+        assert!(vault.prune(before(NOW), &entry).await.is_err(), "{change}");
+    }
+}
+
+#[tokio::test]
+async fn rows_after_those_that_were_pruned_are_checked_too() {
+    let folder = Folder::new();
+    let vault = open(&old_vault(&folder, "vault-v1-full")).await.unwrap();
+    let page = vault.audit_page(&AuditFilter::default(), &AuditAsk { limit: 99, ..AuditAsk::default() }).await.unwrap();
+    let tenth = page.rows[10].entry.at;
+    let entry = AuditEntry::by(Actor::Person, Action::AuditPrune, NOW);
+    let pruned = vault.prune(tenth, &entry).await.unwrap();
+    assert!((1..19).contains(&pruned), "{pruned}");
+    assert_eq!(vault.verify(&[]).await.unwrap().finding, None);
+    let first = pruned + 1;
+    assert_eq!(folder.edit(&format!("UPDATE audit SET at = at - 1 WHERE place = {first}")), 1);
+    assert_eq!(vault.verify(&[]).await.unwrap().finding, Some((0, Finding::Changed(first))));
 }
 
 /// The first vault that was kept as a fixture. The metadata in it was never sealed, as its makers had no use for it.

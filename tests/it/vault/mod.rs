@@ -4,8 +4,10 @@ mod audit;
 mod changes;
 #[cfg(unix)]
 mod codes;
+mod erasing;
 mod format1;
 mod kit;
 mod older;
 mod open;
+mod seats;
 mod tamper;

@@ -89,6 +89,28 @@ async fn a_copy_with_as_many_but_other_rows_is_refused_too() {
 }
 
 #[tokio::test]
+async fn a_loss_that_could_not_be_accepted_is_still_a_loss() {
+    let (world, copy) = outdated().await;
+    put(&world, &copy);
+    std::fs::rename(world.folder.root.join("state"), world.folder.root.join("aside")).unwrap();
+    let elsewhere = World::of(Folder::shared(&world.folder.root)).await;
+    for step in 10..20 {
+        elsewhere.row(step).await;
+    }
+    elsewhere.vault.close().await.unwrap();
+    std::fs::remove_dir_all(world.folder.root.join("state")).unwrap();
+    std::fs::rename(world.folder.root.join("aside"), world.folder.root.join("state")).unwrap();
+    // A floor that is damaged: what should be written can't be.
+    let floor = "INSERT INTO record (kind, id, version, account, sort, life, mac, body) \
+                 VALUES (15, X'', 1, X'', 0, 0, zeroblob(32), X'7B7D')";
+    assert_eq!(world.folder.edit(floor), 1);
+    let refused = vault::accept_loss(&world.folder.request(), Arc::new(SystemRandom)).await.map(|_| ()).unwrap_err();
+    assert!(!matches!(refused, OpenError::Older { .. }), "{refused}");
+    let refused = world.folder.open().await.map(|_| ()).unwrap_err();
+    assert!(matches!(refused, OpenError::Older { .. }), "{refused}");
+}
+
+#[tokio::test]
 async fn a_process_whose_vault_is_replaced_by_an_older_copy_writes_nothing_more() {
     let (world, copy) = outdated().await;
     let running = World::of(Folder::shared(&world.folder.root)).await;

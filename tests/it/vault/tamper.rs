@@ -173,3 +173,28 @@ async fn thousands_of_secrets_of_one_moment_are_sound() {
     assert_eq!(draft.commit().await.unwrap(), Outcome::Done);
     world.check_sound().await;
 }
+
+#[tokio::test]
+async fn a_secret_that_is_found_by_anothers_seed_does_not_make_the_same_codes() {
+    let world = World::new().await;
+    let (vault, account) = (&world.vault, world.account());
+    let data = metadata("Acme", "ada");
+    let id = world.secret_with(&data).await;
+    let other = world.secret_with(&metadata("Globex", "grace")).await;
+    let (seed, new) = (Seed::from_base32(SEED).unwrap(), Seed::from_base32("JBSWY3DPEHPK3PXP").unwrap());
+    let kept = vault.secret(account, other).await.unwrap().unwrap();
+    let in_use = vault.in_use(account, other, &[], NOW).await.unwrap().unwrap();
+    let draft =
+        vault.draft(world.entry(Action::SecretUpdate)).change_secret(&kept, &kept.metadata, Some((&in_use, &new)));
+    assert_eq!(draft.commit().await.unwrap(), Outcome::Done);
+    let uuid = |id: SecretId| id.uuid().simple().to_string();
+    let copied = world.folder.edit(&format!(
+        "INSERT OR IGNORE INTO record_word (kind, account, word, id) \
+         SELECT kind, account, word, X'{}' FROM record_word WHERE id = X'{}'",
+        uuid(other),
+        uuid(id)
+    ));
+    assert!(copied > 0);
+    let same: Vec<_> = vault.same_seed(account, &seed, &data).await.unwrap().iter().map(|secret| secret.id).collect();
+    assert_eq!(same, [id]);
+}

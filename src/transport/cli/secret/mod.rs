@@ -16,6 +16,7 @@ use super::{
     names::{self, Among, Named as _, SecretName},
     numbers::counted_len,
     prompt::Consent,
+    vault::note_held_back,
 };
 use crate::{
     domain::{ids::SecretId, limits::RESTORE_DAYS},
@@ -178,7 +179,7 @@ async fn list(query: Option<String>, session: &mut Session) -> Result<(), Failur
 
 async fn list_deleted(session: &mut Session) -> Result<(), Failure> {
     // A list of what can be restored must not show what is past its seven days.
-    session.service.erase_expired().await?;
+    let erased = session.service.erase_expired().await?;
     let secrets = session.perform(ListDeleted).await?;
     let now = session.service.now();
     let ids = view::shown_ids(&secrets, &session.console);
@@ -187,6 +188,7 @@ async fn list_deleted(session: &mut Session) -> Result<(), Failure> {
     if secrets.is_empty() {
         session.console.note("No deleted secrets.");
     }
+    note_held_back(erased, &mut session.console);
     Ok(())
 }
 

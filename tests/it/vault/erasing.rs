@@ -1,0 +1,119 @@
+//! Erasing what was deleted, by a clock that can be trusted, and sweeping what no longer counts.
+
+use std::time::Duration;
+
+use countersign::{
+    domain::{
+        audit::{Action, AuditEntry, AuditFilter, Outcome as Ended},
+        ids::SecretId,
+        time::Timestamp,
+    },
+    vault::{AuditAsk, Erased, Outcome, Repeat},
+};
+
+use super::kit::{NOW, World};
+
+const HELD_BACK: Erased = Erased { secrets: 0, clock_unsettled: true };
+const ERASED: Erased = Erased { secrets: 1, clock_unsettled: false };
+
+fn later(hours: u64) -> Timestamp {
+    NOW.plus(Duration::from_hours(hours))
+}
+
+/// A secret that was deleted at a time, and is restored and deleted again if it was deleted before.
+async fn deleted_at(world: &World, id: SecretId, at: Option<Timestamp>) {
+    let kept = world.vault.secret(world.account(), id).await.unwrap().unwrap();
+    let action = if at.is_some() { Action::SecretDelete } else { Action::SecretRestore };
+    let entry = AuditEntry { at: at.unwrap_or(NOW), ..world.entry(action) };
+    assert_eq!(world.vault.draft(entry).set_deleted(&kept, at).commit().await.unwrap(), Outcome::Done);
+}
+
+/// How often erasing was held back, as the audit log says.
+async fn held_back(world: &World) -> usize {
+    let filter = AuditFilter { action: Some(Action::SecretErase), ..AuditFilter::default() };
+    let page = world.vault.audit_page(&filter, &AuditAsk { limit: 99, ..AuditAsk::default() }).await.unwrap();
+    page.rows.iter().filter(|row| row.entry.outcome == Ended::Unavailable).count()
+}
+
+#[tokio::test]
+async fn in_a_quiet_vault_what_is_due_is_erased_an_hour_after_the_first_try() {
+    for hours in [1, 24, 7 * 24] {
+        let world = World::new().await;
+        let id = world.secret("Acme", "ada").await;
+        deleted_at(&world, id, Some(NOW)).await;
+        let due = 8 * 24;
+        assert_eq!(erased_at(&world, later(due)).await, HELD_BACK);
+        assert_eq!(erased_at(&world, later(due)).await, HELD_BACK);
+        assert_eq!(held_back(&world).await, 1, "it is written down once");
+        assert_eq!(erased_at(&world, later(due + hours)).await, ERASED, "{hours} hours later");
+        world.check_sound().await;
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_written_down_where_nothing_is_due() {
+    let world = World::new().await;
+    let id = world.secret("Acme", "ada").await;
+    deleted_at(&world, id, Some(NOW)).await;
+    assert_eq!(erased_at(&world, later(6 * 24)).await, Erased::default());
+    assert_eq!(held_back(&world).await, 0);
+}
+
+#[tokio::test]
+async fn an_old_try_does_not_let_one_start_with_a_clock_that_is_ahead_erase_what_was_deleted_since() {
+    let world = World::new().await;
+    let id = world.secret("Acme", "ada").await;
+    deleted_at(&world, id, Some(NOW)).await;
+    assert_eq!(erased_at(&world, later(8 * 24)).await, HELD_BACK);
+    deleted_at(&world, id, None).await;
+    deleted_at(&world, id, Some(later(30 * 24))).await;
+    // Nine days ahead, once; and then indeed.
+    assert_eq!(erased_at(&world, later(39 * 24)).await, HELD_BACK);
+    assert_eq!(erased_at(&world, later(30 * 24)).await, Erased::default());
+    assert!(world.vault.secret(world.account(), id).await.unwrap().is_some());
+    assert_eq!(erased_at(&world, later(40 * 24)).await, ERASED);
+}
+
+#[tokio::test]
+async fn every_registration_that_no_longer_counts_is_swept_and_not_a_thousand_a_day() {
+    let world = World::new().await;
+    let repeat = |nth: u16, created_at| {
+        let mut key = [0; 32];
+        key[..2].copy_from_slice(&nth.to_be_bytes());
+        Repeat { key, account: world.account(), request: [0; 32], secret: SecretId::new(world.uuid()), created_at }
+    };
+    let draft = (0..2500).fold(world.vault.silent_draft(), |draft, nth| draft.add(&repeat(nth, NOW)));
+    assert_eq!(draft.add(&repeat(2500, later(24))).commit().await.unwrap(), Outcome::Done);
+    world.row_at(1, later(25)).await;
+    assert_eq!(erased_at(&world, later(27)).await, Erased::default());
+    assert!(world.vault.repeat(repeat(2500, NOW).key).await.unwrap().is_some());
+    for nth in [0, 999, 1000, 2499] {
+        assert!(world.vault.repeat(repeat(nth, NOW).key).await.unwrap().is_none(), "{nth}");
+    }
+    world.check_sound().await;
+}
+
+/// The erasing of a long deleted secret, as it was decided at a time.
+async fn erased_at(world: &World, at: Timestamp) -> Erased {
+    let entry = AuditEntry { at, ..world.entry(Action::SecretErase) };
+    world.vault.erase_deleted(at.minus(Duration::from_hours(7 * 24)), &entry).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_clock_that_jumps_ahead_erases_nothing_until_it_has_been_right_for_a_while() {
+    let world = World::new().await;
+    let id = world.secret("Acme", "ada").await;
+    let kept = world.vault.secret(world.account(), id).await.unwrap().unwrap();
+    let draft = world.vault.draft(world.entry(Action::SecretDelete)).set_deleted(&kept, Some(NOW));
+    draft.commit().await.unwrap();
+    // One start with a clock that is nine days ahead, codes given meanwhile.
+    assert_eq!(erased_at(&world, later(9 * 24)).await, HELD_BACK);
+    world.row_at(1, later(9 * 24)).await;
+    assert_eq!(erased_at(&world, later(9 * 24)).await, HELD_BACK);
+
+    // Nine days later indeed, the clock has been right for two hours.
+    world.row_at(2, later(10 * 24)).await;
+    assert_eq!(erased_at(&world, later(10 * 24 + 2)).await, ERASED);
+    assert!(world.vault.secret(world.account(), id).await.unwrap().is_none());
+    world.check_sound().await;
+}
