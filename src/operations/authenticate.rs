@@ -77,9 +77,7 @@ impl Service {
                     sleep_until(begun + KEY_REFUSED_AFTER).await;
                     return Err(Refusal::Unauthenticated.into());
                 };
-                if let Err(cause) = self.vault().touch_key(key.id, key.rights.account, now).await {
-                    tracing::warn!(%cause, "a key's last use could not be noted");
-                }
+                self.note_use(&key, now);
                 Ok(Principal::of_key(&key))
             }
             Offered::Login { account, subject, scopes, expires_at } => {

@@ -23,6 +23,7 @@ mod get_code;
 mod get_seat;
 mod import_secrets;
 mod keys;
+mod last_use;
 mod list_audit;
 mod list_seats;
 mod list_secrets;
@@ -79,7 +80,7 @@ pub use crate::vault::{AuditAsk, AuditReport, AuditRows, Finding, Life};
 
 pub(crate) use pace::Pace;
 
-use self::{audit_refusals::AuditRefusals, tally::Counters, waiting::Waiters};
+use self::{audit_refusals::AuditRefusals, last_use::LastUses, tally::Counters, waiting::Waiters};
 use crate::{
     clock::SharedClock,
     domain::{ids::SecretId, rate::Rate, time::Timestamp},
@@ -100,6 +101,7 @@ struct Shared {
     ids: OrderedIds,
     audit_refusals: AuditRefusals,
     waiters: Waiters,
+    last_uses: LastUses,
     counters: Counters,
     /// How often each secret may be used, where that is limited.
     secret_pace: OnceLock<Pace<SecretId>>,
@@ -108,8 +110,9 @@ struct Shared {
 impl Service {
     /// Puts a service together.
     pub fn new(vault: Vault, clock: SharedClock, random: SharedRandom) -> Self {
-        let (ids, audit_refusals, waiters, counters, secret_pace) = Default::default();
-        Self { shared: Arc::new(Shared { vault, clock, random, ids, audit_refusals, waiters, counters, secret_pace }) }
+        let (ids, audit_refusals, waiters, last_uses, counters, secret_pace) = Default::default();
+        let shared = Shared { vault, clock, random, ids, audit_refusals, waiters, last_uses, counters, secret_pace };
+        Self { shared: Arc::new(shared) }
     }
 
     /// Limits how often codes of each secret may be asked for or checked. Called once, before anybody is served.
