@@ -8,7 +8,10 @@ use super::{
     body::{self, Arriving},
     door::{Call, peer},
 };
-use crate::{operations::Refusal, transport::owner::Owner};
+use crate::{
+    operations::{Refusal, Wiped},
+    transport::owner::Owner,
+};
 
 impl Call<'_> {
     /// The whole body. Where it took its time, the caller's rights are read anew: they hold when the work begins, not when
@@ -26,7 +29,7 @@ impl Call<'_> {
     }
 
     /// Reads the JSON object of the body.
-    pub(super) async fn object(&mut self, body: Arriving) -> Result<Map<String, Value>, Problem> {
+    pub(super) async fn object(&mut self, body: Arriving) -> Result<Wiped<Map<String, Value>>, Problem> {
         body::object(&self.arrived(body).await?).map_err(Problem::Own)
     }
 }

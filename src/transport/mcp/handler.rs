@@ -29,7 +29,7 @@ use crate::{
         principal::{Client, Principal},
         text::Claim,
     },
-    operations::{Answer, ApiCall, Entry, Refusal, Reveal, Service, Surface},
+    operations::{Answer, ApiCall, Entry, Refusal, Reveal, Service, Surface, Wiped},
     transport::{ErrorBody, pace::CallPace},
 };
 
@@ -127,14 +127,14 @@ impl McpServer {
         context: RequestContext<RoleServer>,
     ) -> impl Future<Output = Result<CallToolResult, ErrorData>> + Send {
         // Taken apart before: a future keeps room for all it was made of as long as it lives.
-        let (tool, arguments) = (tool_named(&request.name), request.arguments.unwrap_or_default());
+        let (tool, arguments) = (tool_named(&request.name), request.arguments.unwrap_or_default().into());
         async move { self.run(tool?, arguments, &context).await }
     }
 
     async fn run(
         &self,
         entry: &'static Entry,
-        arguments: Map<String, Value>,
+        arguments: Wiped<Map<String, Value>>,
         context: &RequestContext<RoleServer>,
     ) -> Result<CallToolResult, ErrorData> {
         let caller = self.caller(context)?;
@@ -212,12 +212,13 @@ impl ServerHandler for McpServer {
         request: CustomRequest,
         context: RequestContext<RoleServer>,
     ) -> Result<CustomResult, ErrorData> {
+        let params = Wiped::from(request.params.unwrap_or_default());
         if request.method != CallToolRequestMethod::VALUE {
             // rmcp would answer, and log, the method's name: it may hold anything.
             return Err(ErrorData::new(ErrorCode::METHOD_NOT_FOUND, "no such method", None));
         }
         // A call that rmcp could not read as one: models write arguments as text, for one.
-        let sent = |name| request.params.as_ref().and_then(|params| params.get(name));
+        let sent = |name| params.get(name);
         let entry = tool_named(sent("name").and_then(Value::as_str).unwrap_or_default())?;
         let caller = self.caller(&context)?;
         let refusal = match (counted(&caller, &context), sent("arguments")) {
