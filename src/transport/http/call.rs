@@ -25,7 +25,11 @@ impl Call<'_> {
         let owner = Owner::of(&self.caller);
         self.caller = Box::pin(self.app.auth.caller(&self.app.service, &self.parts.headers, peer(&self.parts))).await?;
         // The same headers name the same caller, but for a login whose seat is another's by now.
-        if Owner::of(&self.caller) == owner { Ok(bytes) } else { Err(Refusal::Unauthenticated.into()) }
+        if Owner::of(&self.caller) == owner {
+            return Ok(bytes);
+        }
+        let (refusal, action) = (Refusal::Unauthenticated, self.route.action);
+        Err(self.app.service.record_refusal(&self.caller, action, refusal).await.into())
     }
 
     /// Reads the JSON object of the body.

@@ -59,7 +59,7 @@ pub(super) async fn serve(mut call: Call<'_>, entry: &'static Entry, body: Arriv
         Err(refusal) => return Err(service.refuse_arguments(caller, &entry.spec, refusal).await.into()),
     };
     let answer = entry.perform(ApiCall { service, caller, surface, arguments, patience: &() }).await?;
-    let bytes = answer.bytes().map_err(|cause| service.bug(&cause))?;
+    let bytes = answer.bytes().map_err(|cause| Problem::Own(service.bug(&cause)))?;
     Ok(with_json(StatusCode::OK, bytes))
 }
 

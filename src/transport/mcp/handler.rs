@@ -26,6 +26,7 @@ use super::{
 };
 use crate::{
     domain::{
+        audit::Action,
         principal::{Client, Principal},
         text::Claim,
     },
@@ -127,8 +128,26 @@ impl McpServer {
         context: RequestContext<RoleServer>,
     ) -> impl Future<Output = Result<CallToolResult, ErrorData>> + Send {
         // Taken apart before: a future keeps room for all it was made of as long as it lives.
-        let (tool, arguments) = (tool_named(&request.name), request.arguments.unwrap_or_default().into());
-        async move { self.run(tool?, arguments, &context).await }
+        let (tool, arguments) = (Entry::tool(&request.name), request.arguments.unwrap_or_default().into());
+        async move {
+            match tool {
+                Some(tool) => self.run(tool, arguments, &context).await,
+                // Boxed: few calls end in it.
+                None => Err(Box::pin(self.no_tool(&context)).await),
+            }
+        }
+    }
+
+    /// Refuses a call of a tool that does not exist. Its name may be anything, and is not repeated.
+    async fn no_tool(&self, context: &RequestContext<RoleServer>) -> ErrorData {
+        let caller = match self.caller(context) {
+            Ok(caller) => caller,
+            Err(error) => return error,
+        };
+        let unknown = Refusal::invalid("params.name", "is no tool's name; tools/list shows them");
+        let refusal = counted(&caller, context).err().unwrap_or(unknown);
+        let refusal = self.shared.service.record_refusal(&caller, Action::Call, refusal).await;
+        ErrorData::invalid_params(refusal.to_string(), None)
     }
 
     async fn run(
@@ -150,9 +169,16 @@ impl McpServer {
             answer = AssertUnwindSafe(entry.perform(call)).catch_unwind() => answer,
             () = abandoned(context) => return Ok(CallToolResult::error(Vec::new())),
         };
-        // rmcp would leave the caller of a tool that panics without any answer.
-        let answer = answer.unwrap_or_else(|_panic| Err(service.record_panic(entry.spec.name)));
-        let result = answer.and_then(|answer| answered(&answer).map_err(|cause| service.bug(&cause)));
+        let failed = match answer {
+            Ok(answer) => answer.map(|answer| answered(&answer).map_err(|cause| service.bug(&cause))),
+            // rmcp would leave the caller of a tool that panics without any answer.
+            Err(_panic) => Ok(Err(service.panicked(entry.spec.name))),
+        };
+        let result = match failed {
+            Ok(Err(refusal)) => Err(service.record_refusal(&caller, entry.spec.action, refusal).await),
+            Ok(Ok(result)) => Ok(result),
+            Err(refusal) => Err(refusal),
+        };
         tracing::debug!(
             tool = entry.spec.name,
             outcome = result.as_ref().map_or_else(|refusal| refusal.code().as_str(), |_| "ok"),
@@ -219,7 +245,9 @@ impl ServerHandler for McpServer {
         }
         // A call that rmcp could not read as one: models write arguments as text, for one.
         let sent = |name| params.get(name);
-        let entry = tool_named(sent("name").and_then(Value::as_str).unwrap_or_default())?;
+        let Some(entry) = Entry::tool(sent("name").and_then(Value::as_str).unwrap_or_default()) else {
+            return Err(self.no_tool(&context).await);
+        };
         let caller = self.caller(&context)?;
         let refusal = match (counted(&caller, &context), sent("arguments")) {
             (Err(refusal), _) => refusal,
@@ -230,8 +258,10 @@ impl ServerHandler for McpServer {
                 Refusal::invalid("arguments", "must be a JSON object")
             }
             (Ok(()), None | Some(Value::Null | Value::Object(_))) => {
-                let problem = "`params` has a field beside `name` and `arguments` that is not of its form";
-                return Err(ErrorData::invalid_params(problem, None));
+                let problem = "has a field beside `name` and `arguments` that is not of its form";
+                let refusal = Refusal::invalid("params", problem);
+                let refusal = self.shared.service.refuse_arguments(&caller, &entry.spec, refusal).await;
+                return Err(ErrorData::invalid_params(refusal.to_string(), None));
             }
         };
         let refusal = self.shared.service.refuse_arguments(&caller, &entry.spec, refusal).await;
@@ -281,12 +311,6 @@ fn counted(caller: &Principal, context: &RequestContext<RoleServer>) -> Result<(
 /// Whether the request is of the revision of 2026-07-28, whose results say more of themselves.
 fn is_2026(context: &RequestContext<RoleServer>) -> bool {
     context.protocol_version().is_some_and(|version| version >= ProtocolVersion::V_2026_07_28)
-}
-
-fn tool_named(name: &str) -> Result<&'static Entry, ErrorData> {
-    // The name may hold anything, so it is not repeated.
-    let unknown = || ErrorData::invalid_params("`params.name` is no tool's name; tools/list shows them", None);
-    Entry::tool(name).ok_or_else(unknown)
 }
 
 /// An answer in both forms.
