@@ -106,7 +106,7 @@ impl Fields {
         if let Some((name, _)) = arguments.iter().find(|(name, value)| value.is_string() && !self.is_text(name)) {
             return Err(malformed(name));
         }
-        // By reference: what is taken apart and then refused would not be wiped.
+        // The JSON is read by reference, because serde would drop what it takes apart without wiping it.
         let fields = Wiped::from(Value::Object(arguments.into_inner()));
         serde_path_to_error::deserialize(&*fields).map_err(|error| malformed(&error.path().to_string()))
     }

@@ -116,7 +116,7 @@ impl Service {
     /// Counts a refusal, puts it into the audit log and hands it back. If the row can't be kept the refusal stands all the
     /// same: nothing is revealed by it.
     ///
-    /// Boxed: most calls don't end in it, and keep no room for it.
+    /// The future is boxed so that calls that don't end in it keep no room for it.
     pub(super) fn refuse(&self, refusal: Refusal, entry: AuditEntry) -> BoxFuture<'_, Refusal> {
         self.refuse_from(refusal, entry, None)
     }

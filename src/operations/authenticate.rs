@@ -67,10 +67,10 @@ impl Service {
             Err(failed) => failed,
         };
         let offered_key = entry.key.is_some();
-        // First of all: a caller that hangs up during the pause is in the audit log all the same.
+        // The row comes before the pause, so that a caller that hangs up during the pause is in the audit log too.
         let refusal = self.refuse_from(self.refusal_of(failed), entry, from).await;
         if offered_key {
-            // To the next multiple, since the row may take longer than the pause.
+            // The pause ends at a multiple, since the row may take longer than one.
             let pauses = begun.elapsed().as_micros() / KEY_REFUSED_AFTER.as_micros() + 1;
             sleep_until(begun + KEY_REFUSED_AFTER.saturating_mul(pauses.try_into().unwrap_or(u32::MAX))).await;
         }
@@ -89,7 +89,7 @@ impl Service {
             }
             Offered::Login { account, subject, scopes, expires_at } => {
                 (entry.account, entry.actor) = (Some(account), Actor::Login);
-                // Nearly a seat's subject is somebody else's.
+                // A subject that only resembles a seat's belongs to somebody else.
                 let exact = AuthSubject::parse(&subject).ok().filter(|exact| exact.as_str() == subject);
                 let seat = match exact {
                     Some(subject) => self.vault().seat(account, &SeatName::Subject(subject)).await?,

@@ -270,7 +270,7 @@ impl Service {
             let problem = format!("must be 1 to {IDEMPOTENCY_CHARS_MAX} characters");
             return Err(Refusal::invalid("Idempotency-Key", problem));
         }
-        // Taken apart, so that a field that is added does not compile before it is hashed too.
+        // The pattern names every field, so that a new field does not compile until it is hashed too.
         let Registration { uri, label, secret, issuer, algorithm, digits, period, single_use } = from;
         let number = |value: &Option<i64>| value.map_or([0xFF; 8], i64::to_be_bytes);
         let request: [&[u8]; 8] = [

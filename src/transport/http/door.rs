@@ -208,7 +208,7 @@ impl App {
         Sent { named, parts, body }: Sent,
         calls: &mut Option<Owner>,
     ) -> Result<Response, Problem> {
-        // Counted, without a row: one with a time that can't be right would mislead whatever goes by the newest row.
+        // This is counted and has no row: a row whose time can't be right would mislead whatever goes by the newest row.
         self.service.check_clock().map_err(Problem::Own)?;
         if let Run::Open(run) = route.run {
             return run(Visit { app: self, parts }).await;
@@ -262,7 +262,7 @@ impl App {
             Err(problem) => problem,
         };
         if let Some(code) = problem.uncounted() {
-            // Boxed, as few requests end in it.
+            // The row is boxed because few requests end in one.
             Box::pin(self.note(route, caller, code)).await;
         }
         let challenge =

@@ -37,7 +37,8 @@ use crate::{
 /// Milliseconds that a client may keep the list of tools: it changes with the caller's rights alone.
 const LIST_TTL_MS: u64 = 300_000;
 
-/// Told when a session has ended. A carrier whose sessions end apart from their calls hands it over beside the caller.
+/// This tells a session's calls that the session has ended. A carrier whose sessions end apart from their calls hands it over
+/// beside the caller.
 #[derive(Clone, Default)]
 pub(in crate::transport) struct SessionEnd(CancellationToken);
 
@@ -127,12 +128,12 @@ impl McpServer {
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> impl Future<Output = Result<CallToolResult, ErrorData>> + Send {
-        // Taken apart before: a future keeps room for all it was made of as long as it lives.
+        // The request is taken apart outside the future, which would keep room for all of it as long as it lives.
         let (tool, arguments) = (Entry::tool(&request.name), request.arguments.unwrap_or_default().into());
         async move {
             match tool {
                 Some(tool) => self.run(tool, arguments, &context).await,
-                // Boxed: few calls end in it.
+                // The refusal is boxed because few calls end in it.
                 None => Err(Box::pin(self.no_tool(&context)).await),
             }
         }
@@ -243,7 +244,7 @@ impl ServerHandler for McpServer {
             // rmcp would answer, and log, the method's name: it may hold anything.
             return Err(ErrorData::new(ErrorCode::METHOD_NOT_FOUND, "no such method", None));
         }
-        // A call that rmcp could not read as one: models write arguments as text, for one.
+        // rmcp could not read this call as one. Models write arguments as text, for example.
         let sent = |name| params.get(name);
         let Some(entry) = Entry::tool(sent("name").and_then(Value::as_str).unwrap_or_default()) else {
             return Err(self.no_tool(&context).await);
@@ -267,7 +268,7 @@ impl ServerHandler for McpServer {
         let refusal = self.shared.service.refuse_arguments(&caller, &entry.spec, refusal).await;
         let mut result = refused(&refusal);
         if !is_2026(&context) {
-            // rmcp sees to that in the answers to what it could read.
+            // rmcp leaves this field out of the answers to calls that it could read; here we do.
             result.result_type = None;
         }
         serde_json::to_value(result)
@@ -280,7 +281,7 @@ impl ServerHandler for McpServer {
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        // Boxed here: inside rmcp's own future it would be copied, at its full size, from task to task.
+        // The call is boxed here because rmcp would copy it, at its full size, from task to task.
         Box::pin(self.call(request, context)).await.map(Into::into)
     }
 }

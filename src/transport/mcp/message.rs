@@ -60,7 +60,8 @@ pub(super) fn read_message(line: &[u8]) -> Result<Option<ClientJsonRpcMessage>, 
                 if let Some(text @ Value::String(_)) = value.pointer_mut("/params/arguments") {
                     text.wipe_texts();
                 }
-                // By reference: rmcp would copy every text to try each kind of message, and leave the copies behind.
+                // rmcp reads by reference here: it would copy every text to try each kind of message, and leave the copies
+                // behind.
                 let message = ClientJsonRpcMessage::deserialize(&*value);
                 message.map_err(|_| ErrorData::invalid_request(INVALID, None))
             };
