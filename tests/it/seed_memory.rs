@@ -98,6 +98,7 @@ fn a_registration_that_is_refused_leaves_no_copy_of_its_seed_in_memory() {
         json!(uri(100)),
         json!(uri(6000)),
         json!([uri(100)]),
+        json!(json!({"uri": uri(100)}).to_string()),
         json!({"uri": uri(100), "colour": "blue"}),
         json!({"uri": uri(6000), "colour": "blue"}),
         json!({"label": "ada", "colour": uri(100)}),
