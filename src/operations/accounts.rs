@@ -53,7 +53,7 @@ pub struct AddAccount {
 }
 
 impl Operation for AddAccount {
-    const SPEC: Spec = Spec::person("add_account", Action::AccountAdd, Effect::Change);
+    const SPEC: Spec = Spec::person("add_account", Action::AccountAdd, Effect::Add);
     type Output = Account;
 
     async fn run(self, call: &mut Call<'_>) -> Result<Account, Failed> {

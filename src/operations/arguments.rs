@@ -5,7 +5,7 @@
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::{Refusal, bounds::ACCEPTS};
+use super::{Refusal, WipeTexts as _, Wiped, bounds::ACCEPTS};
 use crate::domain::{limits::JSON_DEPTH_MAX, text::looks_sensitive};
 
 /// Characters of a field's name that an error repeats at most.
@@ -58,7 +58,11 @@ impl Fields {
     pub(super) fn put_right(self, arguments: &mut Map<String, Value>) {
         arguments.retain(|name, value| {
             if self.field(name).is_none() {
-                return !HOST_FIELDS.iter().any(|(of_host, _)| name == of_host);
+                let is_of_host = HOST_FIELDS.iter().any(|(of_host, _)| name == of_host);
+                if is_of_host {
+                    value.wipe_texts();
+                }
+                return !is_of_host;
             }
             if let Value::String(text) = value {
                 *value = self.value_of(name, std::mem::take(text));
@@ -77,7 +81,7 @@ impl Fields {
     pub(super) fn read<T: DeserializeOwned>(
         self,
         place: &'static str,
-        mut arguments: Map<String, Value>,
+        mut arguments: Wiped<Map<String, Value>>,
     ) -> Result<T, Refusal> {
         if arguments.values().any(|value| levels(value) >= JSON_DEPTH_MAX) {
             let problem = if place == "arguments" { "are nested too deeply" } else { "is nested too deeply" };
@@ -94,12 +98,21 @@ impl Fields {
         if let Some((name, field)) = missing.and_then(|name| self.field(name)) {
             return Err(Refusal::invalid(name, format!("is required: {}", accepts(field))));
         }
-        serde_path_to_error::deserialize(Value::Object(arguments)).map_err(|error| {
-            match self.field(&error.path().to_string()) {
-                Some((name, field)) => Refusal::invalid(name, format!("must be {}", accepts(field))),
-                None => unknown(""),
-            }
-        })
+        let malformed = |name: &str| match self.field(name) {
+            Some((name, field)) => Refusal::invalid(name, format!("must be {}", accepts(field))),
+            None => unknown(""),
+        };
+        // serde's error for a text where a number belongs holds a copy of the text.
+        if let Some((name, _)) = arguments.iter().find(|(name, value)| value.is_string() && !self.is_text(name)) {
+            return Err(malformed(name));
+        }
+        // The JSON is read by reference, because serde would drop what it takes apart without wiping it.
+        let fields = Wiped::from(Value::Object(arguments.into_inner()));
+        serde_path_to_error::deserialize(&*fields).map_err(|error| malformed(&error.path().to_string()))
+    }
+
+    fn is_text(self, name: &str) -> bool {
+        self.field(name).and_then(|(_, field)| field.get("type")).is_none_or(|kind| kind == "string")
     }
 }
 

@@ -68,7 +68,7 @@ pub struct ReadWholeAudit {
 }
 
 impl Operation for ReadWholeAudit {
-    const SPEC: Spec = Spec::person("list_whole_audit", Action::Call, Effect::Read);
+    const SPEC: Spec = Spec::person("read_whole_audit", Action::Call, Effect::Read);
     type Output = AuditRows;
 
     async fn run(self, call: &mut Call<'_>) -> Result<AuditRows, Failed> {

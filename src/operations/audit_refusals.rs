@@ -6,7 +6,7 @@ use std::{collections::HashMap, net::IpAddr, sync::Mutex};
 
 use futures::future::BoxFuture;
 
-use super::{Refusal, Service};
+use super::{ErrorCode, Refusal, Service};
 use crate::domain::{
     audit::{Action, Actor, AuditEntry, Outcome},
     ids::{AccountId, SeatId},
@@ -116,7 +116,7 @@ impl Service {
     /// Counts a refusal, puts it into the audit log and hands it back. If the row can't be kept the refusal stands all the
     /// same: nothing is revealed by it.
     ///
-    /// Boxed: most calls don't end in it, and keep no room for it.
+    /// The future is boxed so that calls that don't end in it keep no room for it.
     pub(super) fn refuse(&self, refusal: Refusal, entry: AuditEntry) -> BoxFuture<'_, Refusal> {
         self.refuse_from(refusal, entry, None)
     }
@@ -129,16 +129,27 @@ impl Service {
         from: Option<IpAddr>,
     ) -> BoxFuture<'_, Refusal> {
         Box::pin(async move {
-            self.shared.counters.refused(refusal.code());
             // A vault that can't be written takes no row either, and the caller must not wait twice.
-            if !matches!(refusal, Refusal::Unavailable { .. } | Refusal::OutcomeUnknown) {
-                let entry = AuditEntry { outcome: refusal.code().outcome(), ..entry };
-                let (kept, mut rows) = self.shared.audit_refusals.count(&entry, from);
-                rows.extend(kept.then_some(entry));
-                self.write_rows(rows).await;
+            if matches!(refusal, Refusal::Unavailable { .. } | Refusal::OutcomeUnknown) {
+                self.count_refusal(refusal.code());
+            } else {
+                self.note_refusal(refusal.code(), entry, from).await;
             }
             refusal
         })
+    }
+
+    /// Counts a refusal that a transport decided on by itself, and puts it into the audit log.
+    pub async fn record_own(&self, code: ErrorCode, entry: AuditEntry) {
+        self.note_refusal(code, entry, None).await;
+    }
+
+    async fn note_refusal(&self, code: ErrorCode, entry: AuditEntry, from: Option<IpAddr>) {
+        self.count_refusal(code);
+        let entry = AuditEntry { outcome: code.outcome(), ..entry };
+        let (kept, mut rows) = self.shared.audit_refusals.count(&entry, from);
+        rows.extend(kept.then_some(entry));
+        self.write_rows(rows).await;
     }
 
     /// Writes the counter rows that are due, at the end of a process.

@@ -21,8 +21,8 @@ use crate::{
     vault::StoreError,
 };
 
-/// How long after it was offered a key is refused: looking up one that exists takes longer than finding none, and that
-/// difference must not show.
+/// How long after it was offered a key is refused, or a multiple of that: looking up one that exists takes longer than
+/// finding none, and that difference must not show.
 const KEY_REFUSED_AFTER: Duration = Duration::from_millis(5);
 
 /// What a caller offers.
@@ -60,31 +60,36 @@ impl Service {
     /// # Errors
     /// As [`Self::authenticate`].
     pub async fn authenticate_from(&self, offered: Offered, from: Option<IpAddr>) -> Result<Principal, Refusal> {
+        let begun = Instant::now();
         let mut entry = AuditEntry::by(Actor::Unknown, Action::Authenticate, self.now());
-        match self.principal_of(offered, &mut entry).await {
-            Ok(principal) => Ok(principal.read_at(entry.at)),
-            Err(failed) => Err(self.refuse_from(self.refusal_of(failed), entry, from).await),
+        let failed = match self.principal_of(offered, &mut entry).await {
+            Ok(principal) => return Ok(principal.read_at(entry.at)),
+            Err(failed) => failed,
+        };
+        let offered_key = entry.key.is_some();
+        // The row comes before the pause, so that a caller that hangs up during the pause is in the audit log too.
+        let refusal = self.refuse_from(self.refusal_of(failed), entry, from).await;
+        if offered_key {
+            // The pause ends at a multiple, since the row may take longer than one.
+            let pauses = begun.elapsed().as_micros() / KEY_REFUSED_AFTER.as_micros() + 1;
+            sleep_until(begun + KEY_REFUSED_AFTER.saturating_mul(pauses.try_into().unwrap_or(u32::MAX))).await;
         }
+        Err(refusal)
     }
 
     async fn principal_of(&self, offered: Offered, entry: &mut AuditEntry) -> Result<Principal, Failed> {
-        let (begun, now) = (Instant::now(), entry.at);
+        let now = entry.at;
         match offered {
             Offered::Nothing | Offered::Junk => Err(Refusal::Unauthenticated.into()),
             Offered::Key(plain) => {
                 entry.key = Some(plain.id());
-                let Some(key) = self.key_of(&plain, now).await? else {
-                    sleep_until(begun + KEY_REFUSED_AFTER).await;
-                    return Err(Refusal::Unauthenticated.into());
-                };
-                if let Err(cause) = self.vault().touch_key(key.id, key.rights.account, now).await {
-                    tracing::warn!(%cause, "a key's last use could not be noted");
-                }
+                let key = self.key_of(&plain, now).await?.ok_or(Refusal::Unauthenticated)?;
+                self.note_use(&key, now);
                 Ok(Principal::of_key(&key))
             }
             Offered::Login { account, subject, scopes, expires_at } => {
                 (entry.account, entry.actor) = (Some(account), Actor::Login);
-                // Nearly a seat's subject is somebody else's.
+                // A subject that only resembles a seat's belongs to somebody else.
                 let exact = AuthSubject::parse(&subject).ok().filter(|exact| exact.as_str() == subject);
                 let seat = match exact {
                     Some(subject) => self.vault().seat(account, &SeatName::Subject(subject)).await?,

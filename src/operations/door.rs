@@ -5,7 +5,7 @@ use std::{error::Error, panic::AssertUnwindSafe, time::Duration};
 
 use futures::FutureExt as _;
 
-use super::{ErrorCode, Patience, Refusal, Service};
+use super::{Patience, Refusal, Service};
 use crate::{
     domain::{
         audit::{Action, AuditEntry},
@@ -199,14 +199,14 @@ impl Service {
         }
     }
 
-    /// A bug that a transport came upon. The cause must hold nothing of what a caller sent.
+    /// A bug that a transport came upon; the transport sees to the audit row. The cause must hold nothing of what a caller
+    /// sent.
     pub fn bug(&self, cause: &dyn Error) -> Refusal {
-        self.shared.counters.refused(ErrorCode::Internal);
         self.internal(cause)
     }
 
-    /// A panic that a transport caught. Its message is not logged: it may quote anything.
-    pub fn record_panic(&self, during: &'static str) -> Refusal {
+    /// A panic that a transport caught; the transport sees to the audit row. Its message is not logged: it may quote anything.
+    pub fn panicked(&self, during: &'static str) -> Refusal {
         self.bug(&Panicked { during })
     }
 

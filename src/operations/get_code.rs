@@ -1,4 +1,4 @@
-//! Getting a code: the current one; a fresh one; one that nobody else gets. The main job.
+//! This operation gives a caller a code: the current one, a fresh one, or one that nobody else gets.
 //!
 //! A call reads what is kept of the secret, decides whose turn it is (`domain::code_use`), and commits the decision with its
 //! audit row; only then does the code leave. If its step lies ahead the call waits, holding no lock, connection or thread,
@@ -148,7 +148,7 @@ enum Next {
     Done(IssuedCode),
     /// Another moment decides.
     Wait(Timestamp),
-    /// The code was as good as gone when it was there, or the step that was held has passed.
+    /// The code had almost expired when its row was kept, or the step that was held has passed.
     Again,
 }
 
@@ -179,7 +179,7 @@ impl Operation for GetCode {
         };
         let (holders, limits) = counted_holders(call);
         let (secret, patient, stage) = (self.secret_id, self.max_wait.is_some(), Stage::Asks);
-        // Dropped from the last to the first: a step is given back before the waiting place is.
+        // Locals are dropped from the last to the first, so that a step is given back before the waiting place is.
         let mut place = None::<WaitingPlace>;
         let mut request = Request { secret, wish, patient, holders, limits, stage, held: None, counted: false };
         loop {
@@ -304,7 +304,7 @@ impl Call<'_> {
         entry: AuditEntry,
     ) -> Result<bool, Failed> {
         if let Some(state) = state {
-            // From here on, also if this future is dropped while the commit is under way.
+            // The step is held before the commit, so that it is given back if this future is dropped meanwhile.
             request.held.get_or_insert_with(|| HeldStep::new(self.service, reservation, &entry));
             let entry = AuditEntry { action: Action::CodeReserve, step: Some(reservation.step), ..entry };
             let draft = self.service.vault().draft(entry).used(in_use, Some(&state));
@@ -338,11 +338,11 @@ impl Call<'_> {
     async fn wait(&self, moment: Timestamp, left: &mut Duration) -> Result<(), Failed> {
         let span = self.service.now().until(moment);
         if span > left.saturating_add(TIMER_SLACK) {
-            // It was to begin within what is left.
+            // The decision was that the step begins within what is left, so the clock has moved.
             return Err(Refusal::Busy { reason: "the clock was set back while the call waited", after: span }.into());
         }
         *left = left.saturating_sub(span);
-        // Boxed: calls that don't wait keep no room for it.
+        // The wait is boxed so that calls that don't wait keep no room for it.
         Box::pin(self.service.wait_until(self.caller, moment, self.patience)).await
     }
 }
@@ -355,7 +355,7 @@ fn spread(id: Uuid, period: u32) -> Duration {
     Duration::from_secs(random % u64::from(period.div_ceil(3)))
 }
 
-/// Whose codes are counted for a call, and how many an hour each may have.
+/// Returns whose codes are counted for a call, and how many an hour each may have.
 fn counted_holders(call: &Call<'_>) -> (Vec<Holder>, Vec<u32>) {
     let key = call.caller.key().zip(call.caller.codes_per_hour()).map(|(key, most)| (Holder::Key(key), most));
     let seat = call.seat.as_ref();

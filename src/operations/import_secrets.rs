@@ -32,7 +32,7 @@ pub struct Imported {
 }
 
 impl Operation for ImportSecrets {
-    const SPEC: Spec = Spec::person("import_secrets", Action::SecretRegister, Effect::Change);
+    const SPEC: Spec = Spec::person("import_secrets", Action::SecretRegister, Effect::Add);
     type Output = Imported;
 
     async fn run(self, call: &mut Call<'_>) -> Result<Imported, Failed> {

@@ -51,7 +51,7 @@ pub struct Keys {
 }
 
 impl Operation for CreateKey {
-    const SPEC: Spec = Spec::person("create_key", Action::KeyCreate, Effect::Change);
+    const SPEC: Spec = Spec::person("create_key", Action::KeyCreate, Effect::Add);
     type Output = MintedKey;
 
     async fn run(self, call: &mut Call<'_>) -> Result<MintedKey, Failed> {

@@ -29,7 +29,7 @@ pub struct ListSeats {
     #[serde(default)]
     #[schemars(with = "String")]
     pub email: Option<String>,
-    /// Seats to return at most. Without it, all.
+    /// Seats to return at most. All by default.
     #[serde(default)]
     #[schemars(with = "Count<PAGE_ROWS_MAX>")]
     pub limit: Option<Count<PAGE_ROWS_MAX>>,

@@ -29,7 +29,7 @@ pub struct ListSecrets {
     #[serde(default)]
     #[schemars(with = "Text<TEXT_CHARS_MAX>")]
     pub query: Option<Text<TEXT_CHARS_MAX>>,
-    /// Secrets to return at most.
+    /// Secrets to return at most. The tool returns 50 by default, REST all of them.
     #[serde(default)]
     #[schemars(with = "Count<PAGE_ROWS_MAX>")]
     pub limit: Option<Count<PAGE_ROWS_MAX>>,

@@ -23,6 +23,7 @@ mod get_code;
 mod get_seat;
 mod import_secrets;
 mod keys;
+mod last_use;
 mod list_audit;
 mod list_seats;
 mod list_secrets;
@@ -39,6 +40,7 @@ mod tally;
 mod vault_upkeep;
 mod verify_code;
 mod waiting;
+mod wiped;
 
 use std::sync::{Arc, OnceLock};
 
@@ -74,12 +76,13 @@ pub use self::{
     vault_upkeep::{Diagnose, Diagnosis, Health},
     verify_code::{Verification, VerifyCode, VerifyResponse},
     waiting::Patience,
+    wiped::{Appending, WipeTexts, Wiped},
 };
 pub use crate::vault::{AuditAsk, AuditReport, AuditRows, Erased, Finding, Life};
 
 pub(crate) use pace::Pace;
 
-use self::{audit_refusals::AuditRefusals, tally::Counters, waiting::Waiters};
+use self::{audit_refusals::AuditRefusals, last_use::LastUses, tally::Counters, waiting::Waiters};
 use crate::{
     clock::SharedClock,
     domain::{ids::SecretId, rate::Rate, time::Timestamp},
@@ -100,6 +103,7 @@ struct Shared {
     ids: OrderedIds,
     audit_refusals: AuditRefusals,
     waiters: Waiters,
+    last_uses: LastUses,
     counters: Counters,
     /// How often each secret may be used, where that is limited.
     secret_pace: OnceLock<Pace<SecretId>>,
@@ -108,8 +112,9 @@ struct Shared {
 impl Service {
     /// Puts a service together.
     pub fn new(vault: Vault, clock: SharedClock, random: SharedRandom) -> Self {
-        let (ids, audit_refusals, waiters, counters, secret_pace) = Default::default();
-        Self { shared: Arc::new(Shared { vault, clock, random, ids, audit_refusals, waiters, counters, secret_pace }) }
+        let (ids, audit_refusals, waiters, last_uses, counters, secret_pace) = Default::default();
+        let shared = Shared { vault, clock, random, ids, audit_refusals, waiters, last_uses, counters, secret_pace };
+        Self { shared: Arc::new(shared) }
     }
 
     /// Limits how often codes of each secret may be asked for or checked. Called once, before anybody is served.

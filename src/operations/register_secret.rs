@@ -216,7 +216,7 @@ impl Registration {
     /// `invalid_argument`, which names the field and never quotes it.
     pub fn read(place: &'static str, fields: Map<String, Value>) -> Result<Self, Refusal> {
         static SCHEMA: LazyLock<Map<String, Value>> = LazyLock::new(input_schema::<Registration>);
-        Fields::of(&SCHEMA, None).read(place, fields)
+        Fields::of(&SCHEMA, None).read(place, fields.into())
     }
 
     /// Checks what a caller sent, and makes a seed if there is none.
@@ -270,7 +270,7 @@ impl Service {
             let problem = format!("must be 1 to {IDEMPOTENCY_CHARS_MAX} characters");
             return Err(Refusal::invalid("Idempotency-Key", problem));
         }
-        // Taken apart, so that a field that is added does not compile before it is hashed too.
+        // The pattern names every field, so that a new field does not compile until it is hashed too.
         let Registration { uri, label, secret, issuer, algorithm, digits, period, single_use } = from;
         let number = |value: &Option<i64>| value.map_or([0xFF; 8], i64::to_be_bytes);
         let request: [&[u8]; 8] = [

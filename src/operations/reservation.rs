@@ -3,18 +3,18 @@
 
 use std::sync::Arc;
 
-use super::Service;
+use super::{Failed, Service, retries::Retries};
 use crate::{
     domain::{
         audit::{Action, AuditEntry},
         steps::Reservation,
     },
-    vault::{Outcome, StoreError},
+    vault::Outcome,
 };
 
 /// A reserved step, given back on drop.
 pub(super) struct HeldStep {
-    /// Boxed: few calls reserve anything, and the others don't keep room for it.
+    /// This is boxed because few calls reserve anything, and the others should keep no room for it.
     back: Option<Box<(Service, Reservation, AuditEntry)>>,
 }
 
@@ -41,16 +41,18 @@ impl Drop for HeldStep {
 
 impl Service {
     async fn give_back(&self, reservation: Reservation, entry: AuditEntry) {
-        if let Err(cause) = self.try_give_back(reservation, &entry).await {
+        if let Err(failed) = self.try_give_back(reservation, &entry).await {
             // The step lapses unused, which is safe.
+            let cause = self.refusal_of(failed);
             tracing::warn!(%cause, "a reserved step could not be given back");
         }
     }
 
-    async fn try_give_back(&self, reservation: Reservation, entry: &AuditEntry) -> Result<(), StoreError> {
+    async fn try_give_back(&self, reservation: Reservation, entry: &AuditEntry) -> Result<(), Failed> {
         let (Some(account), Some(secret)) = (entry.account, entry.secret) else { return Ok(()) };
         // The commit that reserved it may still be under way: one behind it is done after it.
         self.vault().silent_draft().soon().commit().await?;
+        let mut retries = Retries::new(&self.shared.random);
         loop {
             let at = self.now();
             let Some(in_use) = self.vault().in_use(account, secret, &[], at).await? else { return Ok(()) };
@@ -63,6 +65,7 @@ impl Service {
             if draft.used(&in_use, Some(&state)).commit().await? == Outcome::Done {
                 return Ok(());
             }
+            retries.again().await?;
         }
     }
 }

@@ -40,7 +40,7 @@ pub struct AddSeat {
 }
 
 impl Operation for AddSeat {
-    const SPEC: Spec = Spec::person("add_seat", Action::SeatAdd, Effect::Change);
+    const SPEC: Spec = Spec::person("add_seat", Action::SeatAdd, Effect::Add);
     type Output = Seat;
 
     async fn run(self, call: &mut Call<'_>) -> Result<Seat, Failed> {

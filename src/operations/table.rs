@@ -10,9 +10,10 @@ use serde_json::{Map, Value};
 
 use super::{
     Access, CountSeats, DeleteSecret, Effect, ErrorCode, GetCode, GetSeat, ListAudit, ListSeats, ListSecrets,
-    Operation, Patience, Refusal, RegisterSecret, Service, Spec, VerifyCode,
+    Operation, Patience, Refusal, RegisterSecret, Service, Spec, VerifyCode, Wiped,
     arguments::Fields,
     schema::{for_document, for_tool, input_schema, output_schema},
+    wiped::Appending,
 };
 use crate::domain::{principal::Principal, scope::Scope};
 
@@ -148,7 +149,7 @@ pub struct ApiCall<'a> {
     /// What carries the call.
     pub surface: Surface,
     /// The arguments, as they were sent.
-    pub arguments: Map<String, Value>,
+    pub arguments: Wiped<Map<String, Value>>,
     /// What hears that the call waits.
     pub patience: &'a dyn Patience,
 }
@@ -158,7 +159,7 @@ pub struct Answer(Box<dyn ToJson + Send>);
 
 trait ToJson {
     fn value(&self) -> serde_json::Result<Value>;
-    fn write(&self, into: &mut Vec<u8>) -> serde_json::Result<()>;
+    fn write(&self, into: Appending<'_>) -> serde_json::Result<()>;
 }
 
 impl<T: Serialize> ToJson for T {
@@ -166,7 +167,7 @@ impl<T: Serialize> ToJson for T {
         serde_json::to_value(self)
     }
 
-    fn write(&self, into: &mut Vec<u8>) -> serde_json::Result<()> {
+    fn write(&self, into: Appending<'_>) -> serde_json::Result<()> {
         serde_json::to_writer(into, self)
     }
 }
@@ -185,9 +186,9 @@ impl Answer {
     /// # Errors
     /// What serde says; it is a bug.
     pub fn bytes(&self) -> serde_json::Result<Vec<u8>> {
-        // Room for most answers from the start: a buffer that grows would leave copies of a seed behind.
+        // Room for most answers from the start.
         let mut bytes = Vec::with_capacity(1024);
-        self.0.write(&mut bytes)?;
+        self.0.write(Appending(&mut bytes))?;
         Ok(bytes)
     }
 }

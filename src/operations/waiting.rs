@@ -1,4 +1,5 @@
-//! Waiting for a code: how many may, how they hear of it, and how a step is given back when they stop.
+//! This module holds who waits for a code: how many may wait, how they hear that they still do, and what a dropped call leaves
+//! to be done.
 
 use std::{
     collections::HashMap,
@@ -59,7 +60,7 @@ pub(super) struct Waiters {
     places: Arc<Mutex<HashMap<Whose, usize>>>,
     /// Waiting calls, and the errands they leave behind when they are dropped.
     unfinished: TaskTracker,
-    /// Told when the process ends: nobody waits from then on.
+    /// This token is cancelled when the process ends, and nobody waits from then on.
     stop: CancellationToken,
 }
 
@@ -149,7 +150,7 @@ impl Service {
         let total = clock.now().until(moment);
         let until = caller.expires_at().map_or(moment, |end| end.min(moment));
         let nap_max = if patience.listens() { Duration::from_secs(1) } else { CHECKED_EVERY };
-        // Counted by what was slept: a clock that is set back does not make it longer.
+        // The wait is measured by what was slept, so that a clock that is set back does not make it longer.
         let (mut left, mut unchecked) = (total, Duration::ZERO);
         while !left.is_zero() && clock.now() < until {
             let nap = left.min(nap_max);

@@ -9,12 +9,15 @@ use serde::{
 };
 use serde_json::{Map, Value, map::Entry};
 
-use crate::{domain::limits::JSON_DEPTH_MAX, operations::levels};
+use crate::{
+    domain::limits::JSON_DEPTH_MAX,
+    operations::{Wiped, levels},
+};
 
 /// A JSON value, read whatever is wrong with it. No `Debug`: a name may be anything, a seed even.
 pub(in crate::transport) struct Json {
     /// The value. Of fields with one name it holds the first.
-    pub(in crate::transport) value: Value,
+    pub(in crate::transport) value: Wiped<Value>,
     /// The first name that an object in it, at any level, gives to two fields.
     pub(in crate::transport) repeated: Option<String>,
 }
@@ -30,7 +33,7 @@ struct AnyValue;
 macro_rules! scalars {
     ($($visit:ident: $kind:ty),*) => {$(
         fn $visit<E>(self, value: $kind) -> Result<Json, E> {
-            Ok(Json { value: value.into(), repeated: None })
+            Ok(Json { value: Value::from(value).into(), repeated: None })
         }
     )*};
 }
@@ -45,7 +48,7 @@ impl<'de> Visitor<'de> for AnyValue {
     }
 
     fn visit_unit<E>(self) -> Result<Json, E> {
-        Ok(Json { value: Value::Null, repeated: None })
+        Ok(Json { value: Value::Null.into(), repeated: None })
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut from: A) -> Result<Json, A::Error> {
@@ -54,19 +57,22 @@ impl<'de> Visitor<'de> for AnyValue {
             repeated = repeated.or(item.repeated);
             items.push(item.value);
         }
-        Ok(Json { value: items.into(), repeated })
+        let items: Vec<Value> = items.into_iter().map(Wiped::into_inner).collect();
+        Ok(Json { value: Value::from(items).into(), repeated })
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut from: A) -> Result<Json, A::Error> {
-        let (mut fields, mut repeated) = (Map::new(), None);
+        let (mut fields, mut repeated) = (Wiped::<Map<_, _>>::default(), None);
         while let Some((name, field)) = from.next_entry::<String, Json>()? {
             repeated = repeated.or(field.repeated);
             match fields.entry(name) {
-                Entry::Vacant(place) => drop(place.insert(field.value)),
+                Entry::Vacant(place) => {
+                    place.insert(field.value.into_inner());
+                }
                 Entry::Occupied(first) => repeated = repeated.or_else(|| Some(first.key().clone())),
             }
         }
-        Ok(Json { value: fields.into(), repeated })
+        Ok(Json { value: Value::from(fields.into_inner()).into(), repeated })
     }
 }
 
@@ -134,7 +140,7 @@ mod tests {
             for bytes in [bytes.as_slice(), text.as_bytes()] {
                 let (ours, plain) = (serde_json::from_slice::<Json>(bytes), serde_json::from_slice::<Value>(bytes));
                 match (ours, plain) {
-                    (Ok(json), Ok(plain)) => prop_assert!(json.repeated.is_some() || json.value == plain),
+                    (Ok(json), Ok(plain)) => prop_assert!(json.repeated.is_some() || *json.value == plain),
                     (ours, plain) => prop_assert!(ours.is_err() && plain.is_err()),
                 }
             }

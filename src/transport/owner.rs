@@ -2,9 +2,10 @@
 
 use crate::domain::{
     api_key::KeyId,
-    audit::Actor,
+    audit::{Action, Actor, AuditEntry},
     ids::{AccountId, SeatId},
     principal::Principal,
+    time::Timestamp,
 };
 
 /// Whose it is: two callers with the same one may do the same things with it.
@@ -14,6 +15,12 @@ pub(in crate::transport) struct Owner(AccountId, Actor, Option<SeatId>);
 impl Owner {
     pub(in crate::transport) fn of(caller: &Principal) -> Self {
         Self(caller.account(), caller.actor(), caller.seat())
+    }
+
+    /// A row of the audit log about something that it asked for.
+    pub(in crate::transport) fn entry(self, action: Action, at: Timestamp) -> AuditEntry {
+        let Self(account, actor, seat) = self;
+        AuditEntry { account: Some(account), seat, ..AuditEntry::by(actor, action, at) }
     }
 
     /// The account in which it acts.

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use super::answer::Problem;
 use crate::{
     domain::limits::BODY_BYTES_MAX,
-    operations::Refusal,
+    operations::{Refusal, Wiped},
     transport::json::{Json, message_depth_within_limit},
 };
 
@@ -89,12 +89,12 @@ pub(super) fn flawless(bytes: &[u8]) -> Result<(), Refusal> {
 }
 
 /// Reads a JSON object. How deep it is nested is for whoever reads the arguments in it to look at.
-pub(super) fn object(bytes: &[u8]) -> Result<Map<String, Value>, Refusal> {
+pub(super) fn object(bytes: &[u8]) -> Result<Wiped<Map<String, Value>>, Refusal> {
     // Parsing stops at 128 levels by itself, before the stack is in danger.
     match serde_json::from_slice(bytes) {
         Ok(Json { repeated: Some(_), .. }) => Err(Refusal::invalid("body", TWICE)),
-        Ok(Json { value: Value::Object(fields), .. }) => Ok(fields),
-        Ok(_) | Err(_) => Err(Refusal::invalid("body", "must be a JSON object")),
+        Ok(Json { value, .. }) => value.into_fields().ok_or_else(|| Refusal::invalid("body", "must be a JSON object")),
+        Err(_) => Err(Refusal::invalid("body", "must be a JSON object")),
     }
 }
 
@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn a_field_that_is_named_twice_is_refused() {
         for twice in [r#"{"a":1,"a":1}"#, r#"{"a":[0,{"b":1,"c":2,"b":3}]}"#, r#"[{"a":1,"a":1}]"#] {
-            let refused = object(twice.as_bytes()).unwrap_err().to_string();
+            let refused = object(twice.as_bytes()).err().unwrap().to_string();
             assert!(refused.contains("twice"), "{refused}");
         }
     }

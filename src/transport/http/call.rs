@@ -8,7 +8,10 @@ use super::{
     body::{self, Arriving},
     door::{Call, peer},
 };
-use crate::{operations::Refusal, transport::owner::Owner};
+use crate::{
+    operations::{Refusal, Wiped},
+    transport::owner::Owner,
+};
 
 impl Call<'_> {
     /// The whole body. Where it took its time, the caller's rights are read anew: they hold when the work begins, not when
@@ -22,11 +25,15 @@ impl Call<'_> {
         let owner = Owner::of(&self.caller);
         self.caller = Box::pin(self.app.auth.caller(&self.app.service, &self.parts.headers, peer(&self.parts))).await?;
         // The same headers name the same caller, but for a login whose seat is another's by now.
-        if Owner::of(&self.caller) == owner { Ok(bytes) } else { Err(Refusal::Unauthenticated.into()) }
+        if Owner::of(&self.caller) == owner {
+            return Ok(bytes);
+        }
+        let (refusal, action) = (Refusal::Unauthenticated, self.route.action);
+        Err(self.app.service.record_refusal(&self.caller, action, refusal).await.into())
     }
 
     /// Reads the JSON object of the body.
-    pub(super) async fn object(&mut self, body: Arriving) -> Result<Map<String, Value>, Problem> {
+    pub(super) async fn object(&mut self, body: Arriving) -> Result<Wiped<Map<String, Value>>, Problem> {
         body::object(&self.arrived(body).await?).map_err(Problem::Own)
     }
 }

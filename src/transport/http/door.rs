@@ -38,8 +38,13 @@ use super::{
     streams::Streams,
 };
 use crate::{
-    domain::{api_key::KeyId, audit::Action, limits::WAIT_SECONDS_MAX, principal::Principal},
-    operations::{Refusal, Service},
+    domain::{
+        api_key::KeyId,
+        audit::{Action, Actor, AuditEntry},
+        limits::WAIT_SECONDS_MAX,
+        principal::Principal,
+    },
+    operations::{ErrorCode, Refusal, Service},
     transport::{mcp::McpServer, owner::Owner},
 };
 
@@ -150,7 +155,10 @@ impl App {
         let wanted = if routes.first().is_some_and(|first| health::is_one(first)) { Wanted::Any } else { Wanted::Ours };
         let entry = match self.guard.admit(&method, &parts.uri, &parts.headers, wanted) {
             Ok(entry) => entry,
-            Err(turned) => return self.leave(None, self.problem(Problem::Turned(turned), Tried::Nothing), None),
+            Err(turned) => {
+                let outcome = Outcome::nowhere(Problem::Turned(turned));
+                return self.leave(None, self.answer(outcome, Tried::Nothing).await, None);
+            }
         };
         if entry.origin.is_some() && guard::is_preflight(&method, &parts.headers) {
             let mut response = Response::new(Body::empty());
@@ -161,18 +169,16 @@ impl App {
         let tried = Auth::is_tried(&parts.headers);
         let begun = tracing::enabled!(tracing::Level::DEBUG).then(Instant::now);
         let outcome = self.serve(routes, Sent { named, parts, body }).await;
-        let response = match outcome.answer {
-            Ok(response) => response,
-            Err(problem) => self.problem(problem, tried),
-        };
+        let (route, caller) = (outcome.route, outcome.caller);
+        let response = self.answer(outcome, tried).await;
         if let Some(begun) = begun {
-            told(&method, outcome.route, outcome.caller.and_then(Owner::key), response.status(), begun.elapsed());
+            told(&method, route, caller.and_then(Owner::key), response.status(), begun.elapsed());
         }
         let was_refused = response.status() == StatusCode::UNAUTHORIZED;
-        if let Some(visitor) = visitor.filter(|_| was_refused || outcome.caller.is_none()) {
+        if let Some(visitor) = visitor.filter(|_| was_refused || caller.is_none()) {
             visitor.place.forget();
         }
-        self.leave(outcome.route, response, entry.origin)
+        self.leave(route, response, entry.origin)
     }
 
     async fn serve(&self, routes: &[&'static Route], sent: Sent) -> Outcome {
@@ -189,8 +195,8 @@ impl App {
         let work = AssertUnwindSafe(self.run(route, sent, &mut caller)).catch_unwind();
         let answer = match tokio::time::timeout(limit, work).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(_panic)) => Err(self.service.record_panic(route.path).into()),
-            Err(elapsed) => Err(self.service.bug(&elapsed).into()),
+            Ok(Err(_panic)) => Err(Problem::Own(self.service.panicked(route.path))),
+            Err(elapsed) => Err(Problem::Own(self.service.bug(&elapsed))),
         };
         Outcome { route: Some(route), caller, answer }
     }
@@ -202,7 +208,8 @@ impl App {
         Sent { named, parts, body }: Sent,
         calls: &mut Option<Owner>,
     ) -> Result<Response, Problem> {
-        self.service.check_clock()?;
+        // This is counted and has no row: a row whose time can't be right would mislead whatever goes by the newest row.
+        self.service.check_clock().map_err(Problem::Own)?;
         if let Run::Open(run) = route.run {
             return run(Visit { app: self, parts }).await;
         }
@@ -210,7 +217,7 @@ impl App {
         // First of all, so that rights are read once it is there. Strangers are told so without being listened to for long.
         let body =
             if is_post { Arriving::of(&parts.headers, body, self.limits.body_wait).await } else { Arriving::nothing() };
-        let (caller, _share) = self.admit(&parts).await?;
+        let (caller, _share) = self.admit(route, &parts).await?;
         *calls = Some(Owner::of(&caller));
         let counted = match route.run {
             Run::Carrier(_) => self.auth.count_message(&caller),
@@ -230,25 +237,33 @@ impl App {
     }
 
     /// Who calls, and the part of its share of connections that the request itself takes.
-    async fn admit(&self, parts: &Parts) -> Result<(Principal, Option<Place>), Problem> {
+    async fn admit(&self, route: &Route, parts: &Parts) -> Result<(Principal, Option<Place>), Problem> {
         // Boxed, so that a call that waits does not keep room for it.
         let caller = Box::pin(self.auth.caller(&self.service, &parts.headers, peer(parts))).await?;
         let Some(visitor) = parts.extensions.get::<Visitor>() else { return Ok((caller, None)) };
         let owner = Owner::of(&caller);
         let share = if self.behind_proxy {
             visitor.place.recognise_proxy();
-            Some(self.peers.share(owner).map_err(Problem::Own)?)
+            self.peers.share(owner).map(Some)
         } else {
-            visitor.place.recognise(owner).map_err(Problem::Own)?;
-            None
+            visitor.place.recognise(owner).map(|()| None)
         };
-        Ok((caller, share))
+        match share {
+            Ok(share) => Ok((caller, share)),
+            Err(refusal) => Err(self.service.record_refusal(&caller, route.action, refusal).await.into()),
+        }
     }
 
-    /// Why there is no answer, with what a caller without the right credential is told to send.
-    fn problem(&self, problem: Problem, tried: Tried) -> Response {
+    /// The answer, or why there is none, with what a caller without the right credential is told to send.
+    async fn answer(&self, outcome: Outcome, tried: Tried) -> Response {
+        let Outcome { route, caller, answer } = outcome;
+        let problem = match answer {
+            Ok(response) => return response,
+            Err(problem) => problem,
+        };
         if let Some(code) = problem.uncounted() {
-            self.service.count_refusal(code);
+            // The row is boxed because few requests end in one.
+            Box::pin(self.note(route, caller, code)).await;
         }
         let challenge =
             if let Problem::Refused(refusal) = &problem { self.auth.challenge(refusal, tried) } else { None };
@@ -257,6 +272,18 @@ impl App {
             response.headers_mut().insert(CHALLENGE, challenge);
         }
         response
+    }
+
+    /// Counts a refusal of this transport's own. In the audit log are those of callers, and whatever failed here.
+    async fn note(&self, route: Option<&'static Route>, caller: Option<Owner>, code: ErrorCode) {
+        let entry = match (route, caller) {
+            (Some(route), Some(caller)) => caller.entry(route.action, self.service.now()),
+            (Some(route), None) if code == ErrorCode::Internal => {
+                AuditEntry::by(Actor::Unknown, route.action, self.service.now())
+            }
+            _ => return self.service.count_refusal(code),
+        };
+        self.service.record_own(code, entry).await;
     }
 
     /// What every answer passes on its way out.

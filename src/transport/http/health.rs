@@ -123,9 +123,9 @@ async fn metrics(visit: Visit<'_>) -> Result<Response, Problem> {
         && is_made_here(&visit.parts.uri, &visit.parts.headers);
     if !here {
         let caller = app.auth.caller(&app.service, &visit.parts.headers, peer(&visit.parts)).await?;
-        app.auth.count_call(&caller).map_err(Problem::Own)?;
-        if !caller.may(Scope::AuditRead) {
-            let refusal = Refusal::MissingScope(Scope::AuditRead);
+        let counted = app.auth.count_call(&caller);
+        let may = || caller.may(Scope::AuditRead).then_some(()).ok_or(Refusal::MissingScope(Scope::AuditRead));
+        if let Err(refusal) = counted.and_then(|()| may()) {
             return Err(app.service.record_refusal(&caller, Action::Call, refusal).await.into());
         }
     }

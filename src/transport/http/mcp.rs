@@ -280,7 +280,7 @@ fn readable(response: Response, app: &super::door::App) -> Result<Response, Prob
                            `initialize`, or send each request with the 2026-07-28 metadata";
             Problem::Own(Refusal::invalid("Mcp-Session-Id", problem))
         }
-        _ => app.service.bug(&Failed).into(),
+        _ => Problem::Own(app.service.bug(&Failed)),
     })
 }
 

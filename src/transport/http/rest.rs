@@ -13,7 +13,7 @@ use super::{
     query,
     routes::{Answer, Doc, Route, Run, Takes},
 };
-use crate::operations::{self, ApiCall, Entry, Refusal, Surface, TABLE};
+use crate::operations::{self, ApiCall, Entry, Refusal, Surface, TABLE, Wiped};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
@@ -59,12 +59,16 @@ pub(super) async fn serve(mut call: Call<'_>, entry: &'static Entry, body: Arriv
         Err(refusal) => return Err(service.refuse_arguments(caller, &entry.spec, refusal).await.into()),
     };
     let answer = entry.perform(ApiCall { service, caller, surface, arguments, patience: &() }).await?;
-    let bytes = answer.bytes().map_err(|cause| service.bug(&cause))?;
+    let bytes = answer.bytes().map_err(|cause| Problem::Own(service.bug(&cause)))?;
     Ok(with_json(StatusCode::OK, bytes))
 }
 
 /// The arguments, from path and query or body.
-async fn arguments(call: &mut Call<'_>, entry: &'static Entry, body: Arriving) -> Result<Map<String, Value>, Problem> {
+async fn arguments(
+    call: &mut Call<'_>,
+    entry: &'static Entry,
+    body: Arriving,
+) -> Result<Wiped<Map<String, Value>>, Problem> {
     let (fields, uri) = (entry.route_fields(), &call.parts.uri);
     if entry.api.in_path().is_some() && call.named.is_empty() {
         // What the path names is not UTF-8.
@@ -74,7 +78,7 @@ async fn arguments(call: &mut Call<'_>, entry: &'static Entry, body: Arriving) -
         query::none(uri.query()).map_err(Problem::Own)?;
         call.object(body).await?
     } else {
-        query::arguments(uri.query(), fields).map_err(Problem::Own)?
+        query::arguments(uri.query(), fields).map_err(Problem::Own)?.into()
     };
     if let Some(name) = entry.api.in_path()
         && arguments.insert(name.to_owned(), call.named.clone().into()).is_some()

@@ -26,17 +26,19 @@ use super::{
 };
 use crate::{
     domain::{
+        audit::Action,
         principal::{Client, Principal},
         text::Claim,
     },
-    operations::{Answer, ApiCall, Entry, Refusal, Reveal, Service, Surface},
+    operations::{Answer, ApiCall, Entry, Refusal, Reveal, Service, Surface, Wiped},
     transport::{ErrorBody, pace::CallPace},
 };
 
 /// Milliseconds that a client may keep the list of tools: it changes with the caller's rights alone.
 const LIST_TTL_MS: u64 = 300_000;
 
-/// Told when a session has ended. A carrier whose sessions end apart from their calls hands it over beside the caller.
+/// This tells a session's calls that the session has ended. A carrier whose sessions end apart from their calls hands it over
+/// beside the caller.
 #[derive(Clone, Default)]
 pub(in crate::transport) struct SessionEnd(CancellationToken);
 
@@ -126,15 +128,33 @@ impl McpServer {
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> impl Future<Output = Result<CallToolResult, ErrorData>> + Send {
-        // Taken apart before: a future keeps room for all it was made of as long as it lives.
-        let (tool, arguments) = (tool_named(&request.name), request.arguments.unwrap_or_default());
-        async move { self.run(tool?, arguments, &context).await }
+        // The request is taken apart outside the future, which would keep room for all of it as long as it lives.
+        let (tool, arguments) = (Entry::tool(&request.name), request.arguments.unwrap_or_default().into());
+        async move {
+            match tool {
+                Some(tool) => self.run(tool, arguments, &context).await,
+                // The refusal is boxed because few calls end in it.
+                None => Err(Box::pin(self.no_tool(&context)).await),
+            }
+        }
+    }
+
+    /// Refuses a call of a tool that does not exist. Its name may be anything, and is not repeated.
+    async fn no_tool(&self, context: &RequestContext<RoleServer>) -> ErrorData {
+        let caller = match self.caller(context) {
+            Ok(caller) => caller,
+            Err(error) => return error,
+        };
+        let unknown = Refusal::invalid("params.name", "is no tool's name; tools/list shows them");
+        let refusal = counted(&caller, context).err().unwrap_or(unknown);
+        let refusal = self.shared.service.record_refusal(&caller, Action::Call, refusal).await;
+        ErrorData::invalid_params(refusal.to_string(), None)
     }
 
     async fn run(
         &self,
         entry: &'static Entry,
-        arguments: Map<String, Value>,
+        arguments: Wiped<Map<String, Value>>,
         context: &RequestContext<RoleServer>,
     ) -> Result<CallToolResult, ErrorData> {
         let caller = self.caller(context)?;
@@ -150,9 +170,16 @@ impl McpServer {
             answer = AssertUnwindSafe(entry.perform(call)).catch_unwind() => answer,
             () = abandoned(context) => return Ok(CallToolResult::error(Vec::new())),
         };
-        // rmcp would leave the caller of a tool that panics without any answer.
-        let answer = answer.unwrap_or_else(|_panic| Err(service.record_panic(entry.spec.name)));
-        let result = answer.and_then(|answer| answered(&answer).map_err(|cause| service.bug(&cause)));
+        let failed = match answer {
+            Ok(answer) => answer.map(|answer| answered(&answer).map_err(|cause| service.bug(&cause))),
+            // rmcp would leave the caller of a tool that panics without any answer.
+            Err(_panic) => Ok(Err(service.panicked(entry.spec.name))),
+        };
+        let result = match failed {
+            Ok(Err(refusal)) => Err(service.record_refusal(&caller, entry.spec.action, refusal).await),
+            Ok(Ok(result)) => Ok(result),
+            Err(refusal) => Err(refusal),
+        };
         tracing::debug!(
             tool = entry.spec.name,
             outcome = result.as_ref().map_or_else(|refusal| refusal.code().as_str(), |_| "ok"),
@@ -212,13 +239,16 @@ impl ServerHandler for McpServer {
         request: CustomRequest,
         context: RequestContext<RoleServer>,
     ) -> Result<CustomResult, ErrorData> {
+        let params = Wiped::from(request.params.unwrap_or_default());
         if request.method != CallToolRequestMethod::VALUE {
             // rmcp would answer, and log, the method's name: it may hold anything.
             return Err(ErrorData::new(ErrorCode::METHOD_NOT_FOUND, "no such method", None));
         }
-        // A call that rmcp could not read as one: models write arguments as text, for one.
-        let sent = |name| request.params.as_ref().and_then(|params| params.get(name));
-        let entry = tool_named(sent("name").and_then(Value::as_str).unwrap_or_default())?;
+        // rmcp could not read this call as one. Models write arguments as text, for example.
+        let sent = |name| params.get(name);
+        let Some(entry) = Entry::tool(sent("name").and_then(Value::as_str).unwrap_or_default()) else {
+            return Err(self.no_tool(&context).await);
+        };
         let caller = self.caller(&context)?;
         let refusal = match (counted(&caller, &context), sent("arguments")) {
             (Err(refusal), _) => refusal,
@@ -229,14 +259,16 @@ impl ServerHandler for McpServer {
                 Refusal::invalid("arguments", "must be a JSON object")
             }
             (Ok(()), None | Some(Value::Null | Value::Object(_))) => {
-                let problem = "`params` has a field beside `name` and `arguments` that is not of its form";
-                return Err(ErrorData::invalid_params(problem, None));
+                let problem = "has a field beside `name` and `arguments` that is not of its form";
+                let refusal = Refusal::invalid("params", problem);
+                let refusal = self.shared.service.refuse_arguments(&caller, &entry.spec, refusal).await;
+                return Err(ErrorData::invalid_params(refusal.to_string(), None));
             }
         };
         let refusal = self.shared.service.refuse_arguments(&caller, &entry.spec, refusal).await;
         let mut result = refused(&refusal);
         if !is_2026(&context) {
-            // rmcp sees to that in the answers to what it could read.
+            // rmcp leaves this field out of the answers to calls that it could read; here we do.
             result.result_type = None;
         }
         serde_json::to_value(result)
@@ -249,7 +281,7 @@ impl ServerHandler for McpServer {
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        // Boxed here: inside rmcp's own future it would be copied, at its full size, from task to task.
+        // The call is boxed here because rmcp would copy it, at its full size, from task to task.
         Box::pin(self.call(request, context)).await.map(Into::into)
     }
 }
@@ -280,12 +312,6 @@ fn counted(caller: &Principal, context: &RequestContext<RoleServer>) -> Result<(
 /// Whether the request is of the revision of 2026-07-28, whose results say more of themselves.
 fn is_2026(context: &RequestContext<RoleServer>) -> bool {
     context.protocol_version().is_some_and(|version| version >= ProtocolVersion::V_2026_07_28)
-}
-
-fn tool_named(name: &str) -> Result<&'static Entry, ErrorData> {
-    // The name may hold anything, so it is not repeated.
-    let unknown = || ErrorData::invalid_params("`params.name` is no tool's name; tools/list shows them", None);
-    Entry::tool(name).ok_or_else(unknown)
 }
 
 /// An answer in both forms.

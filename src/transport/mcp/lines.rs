@@ -1,12 +1,16 @@
 //! Lines of an input, in bounded memory.
 
-use std::{future::pending, io, mem};
+use std::{
+    future::pending,
+    io::{self, Write as _},
+    mem,
+};
 
-use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _};
+use tokio::io::{AsyncBufReadExt as _, AsyncRead};
 use zeroize::Zeroize as _;
 
 use super::wiped::WipedReader;
-use crate::domain::limits::LINE_BYTES_MAX;
+use crate::{domain::limits::LINE_BYTES_MAX, operations::Appending};
 
 /// What a buffer keeps of its size between lines.
 pub(super) const KEPT_BYTES: usize = 64 * 1024;
@@ -39,14 +43,33 @@ impl<R: AsyncRead + Unpin> Lines<R> {
             self.line.as_mut_slice().zeroize();
             self.line.clear();
             self.line.shrink_to(KEPT_BYTES);
-            let most = LINE_BYTES_MAX + "\r\n".len();
-            if (&mut self.input).take(most as u64).read_until(b'\n', &mut self.line).await? == 0 {
+            self.read().await?;
+            if self.line.is_empty() {
                 return Ok(None);
             }
             let whole = self.line.pop_if(|last| *last == b'\n').is_some();
             self.line.pop_if(|last| *last == b'\r');
             if !mem::replace(&mut self.cut, !whole) {
                 return Ok(Some(&self.line));
+            }
+        }
+    }
+}
+
+impl<R: AsyncRead + Unpin> Lines<R> {
+    /// Reads up to a line's break, the end of the input, or one byte more than a line and its break may have.
+    async fn read(&mut self) -> io::Result<()> {
+        let Self { input, line, .. } = self;
+        loop {
+            let ready = input.fill_buf().await?;
+            let room = (LINE_BYTES_MAX + "\r\n".len()).saturating_sub(line.len());
+            let part = ready.get(..room).unwrap_or(ready);
+            let part = part.split_inclusive(|byte| *byte == b'\n').next().unwrap_or_default();
+            Appending(line).write_all(part)?;
+            let count = part.len();
+            input.consume(count);
+            if count == 0 || line.ends_with(b"\n") {
+                return Ok(());
             }
         }
     }

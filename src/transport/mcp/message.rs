@@ -5,10 +5,11 @@ use rmcp::{
     model::{ClientJsonRpcMessage, RequestId},
 };
 use serde::Deserialize;
+use serde_json::Value;
 
-use super::wiped::wipe_texts;
 use crate::{
     domain::limits::LINE_BYTES_MAX,
+    operations::WipeTexts as _,
     transport::json::{Json, message_depth_within_limit},
 };
 
@@ -55,11 +56,15 @@ pub(super) fn read_message(line: &[u8]) -> Result<Option<ClientJsonRpcMessage>, 
             } else if repeated.is_some() {
                 Err(ErrorData::invalid_request(AMBIGUOUS, None))
             } else {
-                // By reference: rmcp would copy every text to try each kind of message, and leave the copies behind.
-                let message = ClientJsonRpcMessage::deserialize(&value);
+                // rmcp's error for a text in the place of arguments holds a copy of the text. It is refused all the same.
+                if let Some(text @ Value::String(_)) = value.pointer_mut("/params/arguments") {
+                    text.wipe_texts();
+                }
+                // rmcp reads by reference here: it would copy every text to try each kind of message, and leave the copies
+                // behind.
+                let message = ClientJsonRpcMessage::deserialize(&*value);
                 message.map_err(|_| ErrorData::invalid_request(INVALID, None))
             };
-            wipe_texts(&mut value);
             match read {
                 Ok(message) => return Ok(Some(message)),
                 Err(_) if is_notification => return Ok(None),
@@ -81,7 +86,7 @@ struct JustId {
 #[cfg(test)]
 mod tests {
     use rmcp::model::{ErrorCode, GetMeta as _};
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 

@@ -7,7 +7,7 @@ use rmcp::{RoleServer, model::ProgressNotificationParam, service::RequestContext
 
 use crate::operations::Patience;
 
-/// MCP progress, for the clients that asked for it. Looked for when there is a wait, since most calls have none.
+/// This sends MCP progress to clients that asked for it. It looks for the token only when a call waits, since most don't.
 pub(super) struct Progress<'a>(pub(super) &'a RequestContext<RoleServer>);
 
 #[async_trait]

@@ -1,8 +1,8 @@
 //! The sidecar: MCP on standard input and output, for the host that started it.
 //!
-//! Ours rather than rmcp's transport, which drops a line that is too long or can't be read without an answer, ends the process
-//! at a notification before the first request, writes what it could not read into the log, takes two requests with one id for
-//! one, and wakes the host once for every answer.
+//! We don't use rmcp's transport: it drops a line that is too long or can't be read without an answer, ends the process at a
+//! notification before the first request, writes what it could not read into the log, takes two requests with one id for one,
+//! and wakes the host once for every answer.
 
 use std::{convert::Infallible, future::ready, io, time::Duration};
 

@@ -1,12 +1,16 @@
 //! What the two halves of a session on standard input and output know of each other.
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::HashSet,
+    io::{self, Write as _},
+    time::Duration,
+};
 
 use rmcp::model::{RequestId, ServerJsonRpcMessage};
 use tokio::{sync::watch, time::timeout};
 
 use super::lines::READY_BYTES;
-use crate::domain::limits::WAITERS_STDIO_MAX;
+use crate::{domain::limits::WAITERS_STDIO_MAX, operations::Appending};
 
 /// Bytes of answers that may wait for a host before no more is read from it. Enough for a host that writes thousands of calls
 /// before it reads the first answer.
@@ -40,9 +44,10 @@ impl Traffic {
     /// Adds a message for the host.
     pub(super) fn put(&mut self, message: &ServerJsonRpcMessage) {
         let begun = self.unwritten.len();
-        match serde_json::to_writer(&mut self.unwritten, message) {
-            Ok(()) => self.unwritten.push(b'\n'),
-            Err(_) => self.unwritten.truncate(begun),
+        let mut lines = Appending(&mut self.unwritten);
+        let written = serde_json::to_writer(&mut lines, message).map_err(io::Error::from);
+        if written.and_then(|()| lines.write_all(b"\n")).is_err() {
+            self.unwritten.truncate(begun);
         }
     }
 

@@ -7,9 +7,10 @@ use std::{
 };
 
 use rmcp::model::{ContentBlock, ServerJsonRpcMessage, ServerResult};
-use serde_json::Value;
 use tokio::io::{AsyncBufRead, AsyncRead, ReadBuf};
 use zeroize::{Zeroize as _, Zeroizing};
+
+use crate::operations::WipeTexts;
 
 /// Bytes that are read at once.
 const READ_BYTES: usize = 8 * 1024;
@@ -70,16 +71,6 @@ pub(super) fn wipe(message: ServerJsonRpcMessage) {
                 said.text.zeroize();
             }
         }
-        result.structured_content.as_mut().map(wipe_texts);
-    }
-}
-
-/// Wipes every text in a value: a seed may be among them.
-pub(super) fn wipe_texts(value: &mut Value) {
-    match value {
-        Value::String(text) => text.zeroize(),
-        Value::Array(items) => items.iter_mut().for_each(wipe_texts),
-        Value::Object(fields) => fields.values_mut().for_each(wipe_texts),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        result.structured_content.as_mut().map(WipeTexts::wipe_texts);
     }
 }

@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use countersign::{
     clock::Clock,
     domain::{
-        audit::{Action, AuditFilter},
+        audit::{Action, AuditFilter, Outcome},
         limits::BODY_BYTES_MAX,
         rate::Rate,
         scope::Scope,
@@ -447,13 +447,13 @@ fn connections_without_a_credential_lock_nobody_out() {
     assert_eq!(regular.read().status, 200, "who has shown a right key stays");
 }
 
-/// A clock that panics when it is told to.
+/// A clock that panics once when it is told to.
 struct Trap(Arc<AtomicBool>);
 
 #[async_trait]
 impl Clock for Trap {
     fn now(&self) -> Timestamp {
-        assert!(!self.0.load(Ordering::SeqCst), "the seed is JBSWY3DPEHPK3PXP");
+        assert!(!self.0.swap(false, Ordering::SeqCst), "the seed is JBSWY3DPEHPK3PXP");
         Timestamp::from_seconds(1_795_305_600)
     }
 
@@ -471,10 +471,11 @@ fn a_panic_is_an_internal_error_and_nothing_else() {
 
     armed.store(true, Ordering::SeqCst);
     let answer = server.get(SECRETS, &token);
-    armed.store(false, Ordering::SeqCst);
 
     assert_eq!(answer.refusal(), (500, "internal".to_owned()));
     let message = answer.json()["message"].as_str().unwrap().to_owned();
     assert!(!message.contains("JBSW") && message.split(' ').any(|word| word.len() == 33), "{message}");
     assert_eq!(server.get(SECRETS, &token).status, 200, "the server goes on");
+    let rows = server.wait(server.vault.all_rows(AuditFilter::default()));
+    assert_eq!(rows.iter().filter(|row| row.entry.outcome == Outcome::Internal).count(), 1, "it is in the audit log");
 }

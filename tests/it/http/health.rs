@@ -5,9 +5,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use countersign::{clock::Clock as _, operations::Service, random::SystemRandom, vault::Writes};
+use countersign::{
+    clock::Clock as _,
+    domain::scope::Scope,
+    operations::{ListKeys, Service},
+    random::SystemRandom,
+    vault::Writes,
+};
 
-use super::kit::{Server, settings, written};
+use super::kit::{Server, settings, token_of, written};
 use crate::kit::{Vault, open_for};
 
 /// A server that writes on a thread of its own, as the real one does.
@@ -37,6 +43,37 @@ fn while_another_process_writes_a_server_soon_says_that_it_is_not_ready_and_then
     assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
     other.execute_batch("ROLLBACK").unwrap();
     while ready().status == 503 {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn reads_with_a_key_dont_wait_while_another_process_writes() {
+    let server = server();
+    let token = server.token();
+    let other = rusqlite::Connection::open(server.vault.dir.path().join("data/vault.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+
+    // Well below the two seconds that a commit waits, for all of them together.
+    let asked = Instant::now();
+    for _ in 0..5 {
+        assert_eq!(server.get("/api/v2/totp/secrets", &token).status, 200);
+    }
+
+    assert!(asked.elapsed() < Duration::from_millis(1500), "{:?}", asked.elapsed());
+    other.execute_batch("ROLLBACK").unwrap();
+}
+
+#[test]
+fn a_keys_last_use_is_noted_behind_its_request() {
+    let server = server();
+    let key = server.key([Scope::SecretsRead]);
+    assert_eq!(server.get("/api/v2/totp/secrets", &token_of(&key)).status, 200);
+    let noted = || {
+        let keys = server.wait(server.vault.service.perform(&server.vault.person, ListKeys)).unwrap();
+        keys.sound.iter().any(|kept| kept.id == key.plain.id() && kept.last_used_at.is_some())
+    };
+    while !noted() {
         std::thread::yield_now();
     }
 }

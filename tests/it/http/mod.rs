@@ -9,6 +9,7 @@ mod malformed;
 mod matrix;
 mod mcp;
 mod oauth;
+mod refusals;
 mod rest;
 mod rights;
 mod sessions;

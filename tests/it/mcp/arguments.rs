@@ -1,5 +1,9 @@
 //! Bad arguments of every kind: the field is named, the value never.
 
+use countersign::{
+    domain::audit::{Action, AuditFilter, Outcome},
+    operations::ErrorCode,
+};
 use serde_json::{Value, json};
 
 use super::Wire;
@@ -148,4 +152,27 @@ async fn an_unknown_argument_is_named_if_it_is_a_plain_name_and_no_secret() {
     let body =
         wire.refused("get_totp_code", json!({"secret_id": uuid::Uuid::nil().to_string(), "singleUse": true})).await;
     assert!(body["message"].as_str().unwrap().contains("`singleUse` that is not known; did you mean `single_use`?"));
+}
+
+#[tokio::test]
+async fn a_call_of_no_tool_is_counted_and_in_the_audit_log() {
+    let mut wire = Wire::open().await;
+    for params in [
+        json!({"name": "no_such_tool", "arguments": {}}),
+        json!({"name": CANARY, "arguments": "{}"}),
+        json!({"arguments": {}}),
+        json!({"name": "get_totp_code", "arguments": {}, "requestState": 7}),
+    ] {
+        let answer = wire.request("tools/call", params.clone()).await;
+        assert_eq!(answer["error"]["code"], -32602, "{params}: {answer}");
+        assert!(!answer.to_string().contains(CANARY), "{answer}");
+    }
+
+    let rows = wire.vault.rows(AuditFilter::default()).await;
+    let refused = rows.iter().filter(|row| row.entry.outcome != Outcome::Ok);
+    let rows: Vec<_> = refused.map(|row| (row.entry.action, row.entry.outcome)).collect();
+    let expected = [Action::Call, Action::Call, Action::Call, Action::CodeGet];
+    assert_eq!(rows, expected.map(|action| (action, Outcome::InvalidArgument)));
+    let tally = wire.vault.service.tally();
+    assert!(tally.refused.contains(&(ErrorCode::InvalidArgument, 4)), "{tally:?}");
 }

@@ -3,7 +3,8 @@
 use std::{fs, path::Path};
 
 use countersign::{
-    operations::{Effect, TABLE},
+    domain::limits::PAGE_ROWS_DEFAULT,
+    operations::{Effect, Entry, TABLE},
     transport::mcp::listed,
 };
 use serde_json::{Value, json};
@@ -64,8 +65,7 @@ fn schemas_hold_nothing_that_clients_stumble_over() {
 #[test]
 fn schemas_of_arguments_hold_only_what_every_converter_takes() {
     const OF_OBJECTS: [&str; 3] = ["type", "properties", "required"];
-    const OF_VALUES: [&str; 8] =
-        ["type", "description", "enum", "format", "minimum", "maximum", "maxLength", "default"];
+    const OF_VALUES: [&str; 7] = ["type", "description", "enum", "format", "minimum", "maximum", "maxLength"];
     for tool in listed() {
         let schema = serde_json::to_value(&tool.input_schema).unwrap();
         let unknown = |schema: &Value, known: &[&str]| {
@@ -86,8 +86,11 @@ fn schemas_of_arguments_hold_only_what_every_converter_takes() {
 #[test]
 fn the_words_say_every_limit_and_default() {
     for tool in listed() {
-        let schema = serde_json::to_value(&tool.input_schema).unwrap();
+        // A tool's schema has no `default`; the route's has.
+        let schema = Value::Object(Entry::tool(&tool.name).unwrap().route_input());
+        let shown = &tool.input_schema["properties"];
         for (name, value) in schema["properties"].as_object().unwrap() {
+            assert_eq!(shown[name]["description"], value["description"]);
             let words = value["description"].as_str().unwrap().to_lowercase();
             for keyword in ["default", "minimum", "maximum", "maxLength", "enum"] {
                 let said =
@@ -101,4 +104,6 @@ fn the_words_say_every_limit_and_default() {
     }
     let limit = listed().iter().find(|tool| tool.name == "list_totp_secrets").unwrap();
     assert!(limit.description.as_ref().unwrap().contains("Returns 50 unless limit says otherwise"));
+    let words = &limit.input_schema["properties"]["limit"]["description"];
+    assert!(words.as_str().unwrap().contains(&format!("{PAGE_ROWS_DEFAULT} by default")), "{words}");
 }

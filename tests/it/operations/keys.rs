@@ -5,7 +5,7 @@ use std::time::Duration;
 use countersign::{
     domain::{
         api_key::PlainKey,
-        audit::{Action, AuditFilter},
+        audit::{Action, AuditFilter, Outcome},
         scope::{Scope, ScopeSet},
         time::Timestamp,
     },
@@ -50,6 +50,23 @@ async fn a_key_does_what_it_was_given_until_it_is_revoked() {
     vault.service.perform(&vault.person, RevokeKey { id: minted.key.id }).await.unwrap();
     let refusal = elsewhere.authenticate(Offered::Key(again(&minted))).await.unwrap_err();
     assert_eq!(refusal.code(), ErrorCode::Unauthenticated);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_offers_a_wrong_key_and_does_not_wait_for_the_answer_is_in_the_audit_log() {
+    let vault = Vault::new();
+    let minted = vault.service.perform(&vault.person, request()).await.unwrap();
+    vault.service.perform(&vault.person, RevokeKey { id: minted.key.id }).await.unwrap();
+
+    let asking = vault.service.authenticate(Offered::Key(again(&minted)));
+    assert!(tokio::time::timeout(Duration::from_millis(1), asking).await.is_err(), "refused after a pause alone");
+
+    let filter = AuditFilter { action: Some(Action::Authenticate), ..AuditFilter::default() };
+    let rows = vault.all_rows(filter).await;
+    let rows: Vec<_> = rows.iter().map(|row| (row.entry.outcome, row.entry.key)).collect();
+    assert_eq!(rows, [(Outcome::Unauthenticated, Some(minted.key.id))]);
+    let tally = vault.service.tally();
+    assert!(tally.refused.contains(&(ErrorCode::Unauthenticated, 1)), "{tally:?}");
 }
 
 #[tokio::test]

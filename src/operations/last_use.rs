@@ -1,0 +1,98 @@
+//! When a key was last used, noted behind the request: a request that only reads must not wait for whoever writes.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
+
+use super::Service;
+use crate::domain::{
+    api_key::{ApiKey, KeyId},
+    time::Timestamp,
+};
+
+/// Keys that are remembered at once. The uses of others are not noted while so many keys are used in one minute.
+const KEYS_MAX: usize = 10_000;
+
+/// What was tried for each key.
+#[derive(Default)]
+pub(super) struct LastUses(Mutex<HashMap<KeyId, Tried>>);
+
+#[derive(Clone, Copy)]
+struct Tried {
+    minute: i64,
+    /// The commit is still under way.
+    pending: bool,
+}
+
+impl LastUses {
+    /// Whether a use in this minute is to be noted: once a minute for a key, whether that succeeds or not, and never while
+    /// the commit before it is under way.
+    fn begin(&self, key: KeyId, minute: i64) -> bool {
+        let mut keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if keys.get(&key).is_some_and(|tried| tried.pending || tried.minute == minute) {
+            return false;
+        }
+        if keys.len() >= KEYS_MAX && !keys.contains_key(&key) {
+            keys.retain(|_, tried| tried.pending || tried.minute == minute);
+            if keys.len() >= KEYS_MAX {
+                return false;
+            }
+        }
+        keys.insert(key, Tried { minute, pending: true });
+        true
+    }
+
+    fn end(&self, key: KeyId) {
+        let mut keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(tried) = keys.get_mut(&key) {
+            tried.pending = false;
+        }
+    }
+}
+
+impl Service {
+    /// Notes that a key is used now, to the minute, without waiting for the commit.
+    pub(super) fn note_use(&self, key: &ApiKey, now: Timestamp) {
+        let (id, account) = (key.id, key.rights.account);
+        if !self.shared.last_uses.begin(id, now.seconds().div_euclid(60)) {
+            return;
+        }
+        let service = self.clone();
+        self.shared.waiters.leave_behind(async move {
+            if let Err(cause) = service.vault().touch_key(id, account, now).await {
+                tracing::warn!(%cause, "a key's last use could not be noted");
+            }
+            service.shared.last_uses.end(id);
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(number: usize) -> KeyId {
+        format!("{number:012}").parse().unwrap()
+    }
+
+    #[test]
+    fn a_use_is_noted_once_a_minute_and_one_commit_at_a_time() {
+        let uses = LastUses::default();
+        assert!(uses.begin(key(1), 7));
+        assert!(!uses.begin(key(1), 7) && !uses.begin(key(1), 8), "the commit is under way");
+        assert!(uses.begin(key(2), 7), "each key has its own");
+        uses.end(key(1));
+        assert!(!uses.begin(key(1), 7), "it is not tried again, whether it succeeded or not");
+        assert!(uses.begin(key(1), 8));
+    }
+
+    #[test]
+    fn more_keys_than_are_remembered_grow_nothing() {
+        let uses = LastUses::default();
+        assert!((0..KEYS_MAX).all(|number| uses.begin(key(number), 7)));
+        assert!(!uses.begin(key(KEYS_MAX), 7) && !uses.begin(key(KEYS_MAX), 8), "all are under way");
+        uses.end(key(0));
+        assert!(uses.begin(key(KEYS_MAX), 8), "what was tried in an earlier minute makes room");
+    }
+}
