@@ -17,6 +17,7 @@ const PERSON = "idp|ann";
 const METADATA = "/.well-known/oauth-protected-resource";
 const env = { ...process.env, ...SERVER_ENV };
 const same = (one, other) => JSON.stringify(one) === JSON.stringify(other);
+const sameNames = (one, other) => same(one.toSorted(), other);
 
 /** The program, run by the operator. */
 async function operate(...words) {
@@ -119,7 +120,7 @@ await first.transport.finishAuth(await issuer.logIn(login.page, PERSON));
 const ann = await client(login);
 const seen = (await ann.client.listTools()).tools.map((tool) => tool.name);
 const readable = ["get_seat", "get_seat_count", "get_totp_code", "list_seats", "list_totp_secrets"];
-check("logged in: the tools of its scopes", !ann.failed && same(seen, readable), seen);
+check("logged in: the tools of its scopes", !ann.failed && sameNames(seen, readable), seen);
 const registering = { name: "register_totp_secret", arguments: { label: "Shared", secret: SEED } };
 const short = await failure(ann.client.callTool(registering));
 check("one scope short: asked to log in for it", short instanceof UnauthorizedError, short);
@@ -147,7 +148,7 @@ const hasty = await issuer.token(HASTY, RESOURCE, scopes);
 check("a token that lives for a second: taken", (await status(hasty)) === 200);
 const token = await issuer.token(MACHINE, RESOURCE, scopes);
 const listed = (await call(token, "tools/list")).body.result.tools.map((tool) => tool.name);
-check("scopes: only their tools are listed", same(listed, ["get_totp_code", "list_totp_secrets"]), listed);
+check("scopes: only their tools are listed", sameNames(listed, ["get_totp_code", "list_totp_secrets"]), listed);
 since = now();
 const answer = await call(token, "tools/call", code);
 check("scopes: a code", isCode(answer.body.result?.structuredContent?.code, SEED, since), answer);

@@ -3,7 +3,10 @@
 
 use rmcp::{
     ErrorData,
-    model::{ClientJsonRpcMessage, ClientRequest, ConstString as _, CustomRequest, InitializeResultMethod, RequestId},
+    model::{
+        ClientJsonRpcMessage, ClientRequest, ConstString as _, CustomRequest, InitializeResultMethod, RequestId,
+        RequestMetaObject,
+    },
 };
 use serde_json::Value;
 
@@ -27,8 +30,12 @@ const PARTS: [Part; 5] = [
 /// The id of an `initialize` that can't be read, and what it lacks.
 pub(in crate::transport) fn flawed_greeting(message: &ClientJsonRpcMessage) -> Option<(RequestId, ErrorData)> {
     let ClientJsonRpcMessage::Request(request) = message else { return None };
-    let ClientRequest::CustomRequest(CustomRequest { method, params, .. }) = &request.request else { return None };
-    let is_greeting = method == InitializeResultMethod::VALUE;
+    let ClientRequest::CustomRequest(CustomRequest { method, params, extensions, .. }) = &request.request else {
+        return None;
+    };
+    // In the revision that each request names for itself there is no such method, whatever it holds.
+    let is_stateless = extensions.get::<RequestMetaObject>().is_some_and(|meta| meta.protocol_version().is_some());
+    let is_greeting = method == InitializeResultMethod::VALUE && !is_stateless;
     is_greeting.then(|| (request.id.clone(), ErrorData::invalid_params(lacks(params.as_ref()), None)))
 }
 

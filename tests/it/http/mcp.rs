@@ -490,6 +490,19 @@ fn an_initialize_that_lacks_something_is_told_what() {
 }
 
 #[test]
+fn where_each_request_names_its_revision_initialize_is_no_method() {
+    let server = Server::start();
+    let (headers, body) = call_2026(&server.token(), "get_seat_count", &json!({}));
+    let mut headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    headers.retain(|(name, _)| *name != "mcp-name");
+    headers.iter_mut().filter(|(name, _)| *name == "mcp-method").for_each(|(_, value)| *value = "initialize");
+    let body = body.replace("tools/call", "initialize");
+
+    let answer = server.raw(written("POST", "/mcp", &headers, Some(&body)).as_bytes());
+    assert_eq!((answer.status, &answer.json()["error"]["code"]), (404, &json!(-32601)), "{answer:?}");
+}
+
+#[test]
 fn a_slash_at_the_end_of_the_url_is_the_same_place() {
     let server = Server::start();
     let token = server.token();

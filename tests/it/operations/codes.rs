@@ -9,8 +9,7 @@ use countersign::{
         totp::Step,
     },
     operations::{
-        AddAccount, DeleteSecret, EraseSecret, Erased, ErrorCode, GetCode, ListSecrets, Refusal, RestoreSecret,
-        Seconds, VerifyAudit,
+        AddAccount, DeleteSecret, EraseSecret, Erased, ErrorCode, GetCode, Refusal, RestoreSecret, Seconds, VerifyAudit,
     },
 };
 use futures::FutureExt as _;
@@ -31,20 +30,6 @@ async fn the_codes_are_those_of_the_rfc() {
         vault.clock.set_seconds(seconds);
         assert_eq!(code(&vault.service, &vault.person, id, plain()).await.unwrap(), wanted);
     }
-}
-
-#[tokio::test]
-async fn by_a_clock_that_is_not_set_nothing_but_reads_is_done() {
-    let vault = Vault::new();
-    let id = vault.register("A").await.secret.id;
-    let (service, person) = (&vault.service, &vault.person);
-    vault.clock.set_seconds(-1);
-    assert_eq!(code(service, person, id, plain()).await.unwrap_err(), Refusal::Clock);
-    assert_eq!(service.perform(person, DeleteSecret { secret_id: id }).await.unwrap_err(), Refusal::Clock);
-    service.perform(person, ListSecrets::default()).await.unwrap();
-    vault.clock.set_seconds(START);
-    let rows = vault.all_rows(AuditFilter::default()).await;
-    assert!(rows.iter().all(|row| row.entry.at.seconds() > 0), "no row of another time");
 }
 
 #[tokio::test]
