@@ -144,7 +144,8 @@ impl Vault {
     async fn found<T: Stored>(&self, record: &Record) -> Result<(), StoreError> {
         let thing: T = self.readable(record)?;
         let Finders { mut names, mut words } = thing.finders(self.keyring());
-        (names.sort_unstable(), words.sort_unstable());
+        names.sort_unstable();
+        words.sort_unstable();
         let kept =
             self.store().finders(std::slice::from_ref(&record.key)).await?.into_iter().next().unwrap_or_default();
         if kept.names != names {

@@ -632,6 +632,9 @@ fn a_strict_server_hands_out_no_code_before_its_row_is_on_the_disk() {
             answer
         };
         assert!(ask().starts_with("HTTP/1.1 200"), "{durability}");
+        // The key's last use is noted behind the request, and would meet the fault in its place.
+        let keys = || person.run(&["key", "list", "--json"]).json();
+        assert!((0..500).any(|_| keys().pointer("/keys/0/last_used_at").is_some_and(serde_json::Value::is_string)));
         fs::write(faults.path().join("sync"), "").unwrap();
 
         let again = ask();
