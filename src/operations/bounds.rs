@@ -178,8 +178,8 @@ schemas! {
         "type": "string", "enum": ["SHA1", "SHA256", "SHA512"],
         ACCEPTS: "SHA1, SHA256 or SHA512",
     });
-    [] SecretId: json_schema!({"type": "string", "format": "uuid", ACCEPTS: "a secret's UUID"});
-    [] SeatId: json_schema!({"type": "string", "format": "uuid", ACCEPTS: "a seat's UUID"});
+    [] SecretId: json_schema!({"type": "string", "format": "uuid", ACCEPTS: "the UUID of a secret"});
+    [] SeatId: json_schema!({"type": "string", "format": "uuid", ACCEPTS: "the UUID of a seat"});
     [] KeyId: json_schema!({
         "type": "string", "pattern": "^([0-9A-Za-z]{12})?$", ACCEPTS: "the id of a key, 12 letters and digits",
     });

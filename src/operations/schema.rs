@@ -5,10 +5,9 @@
 //! Those of a tool's arguments hold still less, since hosts convert them to what their model takes: no `format` but
 //! `date-time` (Gemini's API refuses others, and generated models hold our ids against another version's UUIDs), no `enum`
 //! of numbers (Gemini), no `additionalProperties` (a client's converter fails on a boolean there), no `anyOf`, no
-//! `writeOnly`, no `default` (some providers' strict modes refuse it), and no lower limit that the empty text, which models
-//! fill in where they have nothing to say, would be under. Converters lose limits that stand in keywords alone, so the
-//! descriptions say them as well, and the defaults. A test walks all
-//! of them.
+//! `writeOnly`, and no lower limit that the empty text, which models fill in where they have nothing to say, would be under.
+//! Converters lose limits and defaults that stand in keywords alone, so the descriptions say them as well. A `default` stays:
+//! without it a converter makes what may be left out nullable, and refuses what models send then. A test walks all of them.
 
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
@@ -33,9 +32,7 @@ pub fn output_schema<T: JsonSchema>() -> Map<String, Value> {
 
 /// The schema of arguments as a tool shows it.
 pub(super) fn for_tool(schema: &Map<String, Value>) -> Map<String, Value> {
-    without_keywords(schema, &|name, value| {
-        name == ACCEPTS || name == "default" || name == "format" && value != "date-time"
-    })
+    without_keywords(schema, &|name, value| name == ACCEPTS || name == "format" && value != "date-time")
 }
 
 /// The schema of arguments as the `OpenAPI` document shows it.
