@@ -213,7 +213,7 @@ pub struct AuditFilter {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AuditCursor(pub Vec<(u32, u64)>);
 
-/// A text that is no cursor. It carries nothing of the text.
+/// The text is not a valid cursor. The error does not hold the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a cursor of the audit log")]
 pub struct NotACursor;

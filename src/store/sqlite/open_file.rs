@@ -127,7 +127,7 @@ impl OpenFile {
         if seen.at.elapsed() < SEEN_FOR && !self.lost.load(Ordering::Relaxed) { Ok(()) } else { self.look(seen) }
     }
 
-    /// Whether they are those that their names stand for now.
+    /// Checks that the open files are still the files at their paths.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], and from then on, whatever happens to the files.
