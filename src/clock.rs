@@ -1,4 +1,4 @@
-//! The one asker of the time.
+//! The clock: the only source of the time.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,7 +14,7 @@ pub type SharedClock = Arc<dyn Clock>;
 pub trait Clock: Send + Sync {
     /// Now.
     fn now(&self) -> Timestamp;
-    /// Returns when `moment` has come, or after `at_most`, whichever is first.
+    /// Returns at `moment` or after `at_most`, whichever is first.
     async fn wait(&self, moment: Timestamp, at_most: Duration);
 }
 

@@ -8,8 +8,9 @@ fn main() -> ExitCode {
     countersign::app::run()
 }
 
-/// Before anything is read: files for their owner alone, no core dumps, and no looking into this process by others of the
-/// same user. A sandbox may forbid some of it; what it protects against is then the sandbox's to prevent.
+/// Hardens the process before it reads anything: new files are for their owner alone, and core dumps and `ptrace` by
+/// the same user are switched off. Errors are ignored: a sandbox may forbid these calls, and then has to protect the
+/// process.
 #[cfg(unix)]
 fn harden() {
     use rustix::process::{Resource, Rlimit, setrlimit, umask};
@@ -22,10 +23,11 @@ fn harden() {
 
 #[cfg(not(unix))]
 fn harden() {
-    // A user's profile is that user's by its access list, and there are no core files.
+    // A user's profile has an access list for that user alone, and the system writes no core files.
 }
 
-/// As many open files as the system grants at most: many shells grant no more at first than a server takes connections.
+/// Raises the soft limit of open files to the hard limit: many shells default to fewer files than a server takes
+/// connections.
 #[cfg(unix)]
 fn allow_files() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};

@@ -1,4 +1,4 @@
-//! The one asker of the dice: the operating system's generator. (The keyring draws its own salts.)
+//! Randomness, from the operating system's generator. (The keyring draws its own salts.)
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,12 +10,12 @@ use crate::domain::time::Timestamp;
 /// A source of randomness that any thread may use.
 pub type SharedRandom = Arc<dyn Random>;
 
-/// The operating system would not give random bytes; nothing secret can be made then.
+/// The operating system gave no random bytes, so no secret can be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the operating system gave no random bytes")]
 pub struct NoRandomness;
 
-/// Random bytes and identifiers. A trait, so that tests can foresee them.
+/// Random bytes and identifiers. A trait, so that tests can choose them.
 pub trait Random: Send + Sync {
     /// Fills a buffer with random bytes.
     ///
@@ -23,7 +23,7 @@ pub trait Random: Send + Sync {
     /// [`NoRandomness`].
     fn fill(&self, bytes: &mut [u8]) -> Result<(), NoRandomness>;
 
-    /// So many random bytes, wiped on drop.
+    /// `count` random bytes, wiped on drop.
     ///
     /// # Errors
     /// [`NoRandomness`].
@@ -33,7 +33,7 @@ pub trait Random: Send + Sync {
         Ok(bytes)
     }
 
-    /// A UUID of version 4: nothing but random.
+    /// A UUID of version 4: random bits only.
     ///
     /// # Errors
     /// [`NoRandomness`].
@@ -54,16 +54,16 @@ impl Random for SystemRandom {
     }
 }
 
-/// UUIDs of version 7: time first, so that ids sort by age. Each is greater than the one before, also where several are
-/// made in one millisecond, or the clock was set back meanwhile.
+/// UUIDs of version 7: time first, so that ids sort by age. Each is greater than the one before, even within one
+/// millisecond or after the clock was set back.
 #[derive(Debug, Default)]
 pub struct OrderedIds {
-    /// What is free in the last one: 48 bits of time, then 74 that were random.
+    /// The payload of the last id: 48 bits of time, then 74 random bits.
     last: Mutex<u128>,
 }
 
 impl OrderedIds {
-    /// The next one.
+    /// The next id.
     ///
     /// # Errors
     /// [`NoRandomness`].
@@ -80,7 +80,7 @@ impl OrderedIds {
     }
 }
 
-/// Puts version and variant between what is free (RFC 9562, 5.7).
+/// Inserts version and variant into the 122 payload bits (RFC 9562, 5.7).
 fn version_7(free: u128) -> Uuid {
     let (time, high, low) = (free >> 74, free >> 62 & 0xFFF, free & (u128::MAX >> 66));
     Uuid::from_u128(time << 80 | 7 << 76 | high << 64 | 0b10 << 62 | low)

@@ -1,7 +1,8 @@
-//! Logs: to standard error, for operators, filtered as they ask. Never: a seed, a code, a key, a URI or a body.
+//! Logs: to standard error, for operators, with a filter of their choice. A log never holds a seed, a code, a key, a
+//! URI or a body.
 //!
-//! Ours are kept out by type; other crates' are kept out by caps that hold whatever filter is asked for: `rmcp` logs whole
-//! requests, seeds among them, below `warn`, and at `warn` what a client calls its requests and methods.
+//! In this crate types ensure that; for other crates, caps that apply whatever the filter says. `rmcp` logs whole
+//! requests, seeds among them, below `warn`, and at `warn` ids and method names that the client chose.
 
 use std::{io::Write as _, panic};
 
@@ -13,7 +14,7 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
-/// The most that other crates may say, by the start of their targets.
+/// The most verbose level of other crates, by target prefix.
 const CAPS: [(&str, LevelFilter); 8] = [
     ("rmcp", LevelFilter::ERROR),
     // It calls every client that hangs up before its answer an error.
@@ -26,7 +27,7 @@ const CAPS: [(&str, LevelFilter); 8] = [
     ("ureq", LevelFilter::INFO),
 ];
 
-/// A text that is no filter.
+/// The text is not a log filter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("--log must be a filter such as `debug` or `countersign=trace,warn`")]
 pub struct NotAFilter;
@@ -45,16 +46,16 @@ pub enum Ink {
 /// # Errors
 /// [`NotAFilter`].
 pub fn start(filter: &str, ink: Ink) -> Result<(), NotAFilter> {
-    // Targets and levels are all that our filters say; the larger language would bring a regular-expression engine along.
+    // `Targets` rather than `EnvFilter`: targets and levels suffice, and `EnvFilter` depends on a regex engine.
     let filter: Targets = filter.parse().map_err(|_| NotAFilter)?;
     let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(ink == Ink::Colour);
-    // Both filters are of the whole, not of the one layer: a layer's own would lose the line after each `enabled!` that it
-    // said no to. The caps stand apart from what was asked for, so that no directive can outbid them.
+    // Both filters are global, not per layer: a per-layer filter would lose the line after each `enabled!` that it denied.
+    // The caps are a filter of their own, so that no directive can override them.
     let _ = tracing_subscriber::registry().with(lines).with(filter).with(filter_fn(within_caps)).try_init();
     Ok(())
 }
 
-/// A panic's text may hold what the code had in its hands: only its place is told.
+/// Makes panics print their location only: a panic's message may hold secrets.
 pub fn hide_panic_payloads() {
     panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! An account: a tenant. Secrets, seats and keys belong to one, and nothing crosses.
+//! An account: a tenant. Every secret, seat and key belongs to one, and no call reaches into another.
 
 use super::{ids::AccountId, text::Name, time::Timestamp};
 

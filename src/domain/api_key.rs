@@ -1,4 +1,5 @@
-//! API keys: `cs_<id>_<secret>`. The plain key exists once, in the answer to its creation; a keyed hash is kept.
+//! API keys: `cs_<id>_<secret>`. The plain key exists once, in the answer to its creation; the vault keeps a keyed
+//! hash.
 
 use std::{fmt, str::FromStr};
 
@@ -22,7 +23,7 @@ const RANDOM_CHARS: usize = 43;
 const CHECK_CHARS: usize = 6;
 const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-/// The public half of a key: 12 characters of base62. It identifies and authorises nothing by itself.
+/// The public half of a key: 12 characters of base62. It identifies the key and authorises nothing by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct KeyId([u8; ID_CHARS]);
 
@@ -34,11 +35,11 @@ pub struct PlainKey {
     secret: String,
 }
 
-/// What is kept of a key: `HMAC-SHA256(pepper, token)`.
+/// The stored form of a key: `HMAC-SHA256(pepper, token)`.
 #[derive(Clone)]
 pub struct HashedKey(pub [u8; 32]);
 
-/// What a key may do. Everything here stands under the row's MAC: changing it without the vault's key is found out.
+/// What a key may do. All of it is under the record's MAC, which detects changes made without the vault's key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyRights {
     /// The account it acts in.
@@ -47,9 +48,9 @@ pub struct KeyRights {
     pub scopes: ScopeSet,
     /// The seat it is bound to.
     pub seat: Option<SeatId>,
-    /// The only secrets that exist for it; `None`: all of the account.
+    /// The only secrets that exist for it; `None`: all secrets of the account.
     pub secrets: Option<Vec<SecretId>>,
-    /// Codes an hour it may get, per secret.
+    /// Codes it may get in an hour, per secret.
     pub codes_per_hour: Option<u32>,
     /// When it stops working.
     pub expires_at: Option<Timestamp>,
@@ -94,7 +95,7 @@ impl fmt::Display for KeyId {
     }
 }
 
-/// In constant time: this comparison lets callers in.
+/// Compares in constant time: this comparison authenticates callers.
 impl PartialEq for HashedKey {
     fn eq(&self, other: &Self) -> bool {
         self.0.ct_eq(&other.0).into()
@@ -126,17 +127,17 @@ impl PlainKey {
     /// Reads `cs_<id>_<secret>`. A wrong form or checksum is refused before anything is looked up.
     ///
     /// # Errors
-    /// [`NotAnId`], which says nothing of the text.
+    /// [`NotAnId`], which holds nothing of the text.
     pub fn from_token(token: &str) -> Result<Self, NotAnId> {
         let rest = token.strip_prefix(PREFIX).ok_or(NotAnId)?;
         let (id, secret) = rest.split_once('_').ok_or(NotAnId)?;
         Self::from_pair(id, secret)
     }
 
-    /// Reads the mirrored API's header pair.
+    /// Reads a key from the mirrored API's header pair.
     ///
     /// # Errors
-    /// [`NotAnId`], which says nothing of the text.
+    /// [`NotAnId`], which holds nothing of the text.
     pub fn from_pair(id: &str, secret: &str) -> Result<Self, NotAnId> {
         let id: KeyId = id.parse()?;
         let whole = secret.len() == RANDOM_CHARS + CHECK_CHARS && secret.bytes().all(|b| b.is_ascii_alphanumeric());
@@ -160,7 +161,7 @@ impl PlainKey {
     }
 }
 
-/// Bytes as base62, 43 digits, least significant first: nobody reads the number back, so that no digits are turned round.
+/// Bytes as 43 digits of base62, least significant first. Nothing decodes the number, so the digits are not reversed.
 fn base62_of(bytes: &[u8; 32]) -> String {
     let mut number = Zeroizing::new(*bytes);
     let mut digits = String::with_capacity(RANDOM_CHARS + CHECK_CHARS);

@@ -1,4 +1,5 @@
-//! What the audit log can say. Its fields can't hold a seed, a code, a URI, a key, a label or an e-mail address, by type.
+//! What an audit row can say. By type, its fields can't hold a seed, a code, a URI, a key, a label or an e-mail
+//! address.
 
 use std::{fmt, str::FromStr};
 
@@ -24,7 +25,7 @@ pub enum Actor {
     Login,
     /// Countersign itself: pruning, erasing what was deleted, counting refusals.
     System,
-    /// Somebody who could not say who it is.
+    /// A caller who could not be authenticated.
     Unknown,
 }
 
@@ -35,7 +36,7 @@ macro_rules! words {
         pub enum $name { $($(#[$vdoc])* $variant),* }
 
         impl $name {
-            /// Every one of them.
+            /// Every value.
             pub const ALL: &'static [Self] = &[$(Self::$variant),*];
 
             /// The word that the audit log keeps. It never changes: old rows are read with it.
@@ -90,9 +91,9 @@ words!(
         AccountAdd = "account.add",
         /// An account was removed.
         AccountRemove = "account.remove",
-        /// Somebody failed to say who it is.
+        /// Authentication failed.
         Authenticate = "authenticate",
-        /// A call outside the caller's rights or unknown to us.
+        /// A call outside the caller's rights, or of an unknown operation.
         Call = "call",
         /// The audit log was pruned.
         AuditPrune = "trail.prune",
@@ -100,13 +101,13 @@ words!(
         VaultCreate = "vault.create",
         /// The vault was moved to a newer format.
         VaultMigrate = "vault.migrate",
-        /// A person went on with an older copy of the vault.
+        /// A person accepted an older copy of the vault.
         VaultAcceptLoss = "vault.accept_loss",
     }
 );
 
 words!(
-    /// How it ended. Refusals bear the contract's error codes.
+    /// How it ended. Refusals use the contract's error codes.
     Outcome {
         /// It was done.
         Ok = "ok",

@@ -1,5 +1,5 @@
-//! Which characters a text may hold that a model or a terminal will read: those that somebody sees. The classes are
-//! Unicode's (general category and emoji, by `unicode-properties`); what it does not tell apart stands here.
+//! Which characters a text may hold that a model or a terminal will read: visible ones. The classes are Unicode's
+//! (general category and emoji, by `unicode-properties`); this file lists what those classes don't distinguish.
 
 use unicode_properties::{GeneralCategory, GeneralCategoryGroup, UnicodeEmoji, UnicodeGeneralCategory as _};
 
@@ -12,7 +12,7 @@ const TEXT_FORM: char = '\u{FE0E}';
 const JOINER: char = '\u{200D}';
 const NON_JOINER: char = '\u{200C}';
 const BLACK_FLAG: char = '\u{1F3F4}';
-/// The flags of England, Scotland and Wales: a black flag and one of these. Every other use of tag characters, also for
+/// The flags of England, Scotland and Wales: a black flag and one of these. Any other use of tag characters, even for
 /// other regions, is hidden text.
 const FLAG_TAGS: [&str; 3] = [
     "\u{E0067}\u{E0062}\u{E0065}\u{E006E}\u{E0067}\u{E007F}",
@@ -23,13 +23,13 @@ const FLAG_TAGS: [&str; 3] = [
 /// What is wrong with a text, and at which character, from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Flaw {
-    /// A character that is obeyed, or that nobody sees.
+    /// A character that a terminal or model would obey, or that is invisible.
     Unshowable(usize),
     /// More marks on one letter than any language puts there.
     Stacked(usize),
 }
 
-/// Whether a character, wherever it stands, changes how a line is shown or is seen by nobody: controls, format characters,
+/// Whether a character, wherever it stands, is invisible or changes how a line is shown: controls, format characters,
 /// line separators, private use, characters that Unicode has not assigned, variation selectors and fillers.
 pub fn is_unshowable(c: char) -> bool {
     if c.is_ascii() {
@@ -48,13 +48,14 @@ pub fn is_unshowable(c: char) -> bool {
     hidden_class || is_selector(c) || is_filler(c)
 }
 
-/// Whether a character only parts the groups of a seed or a code: white space, line breaks and dashes, and the format
-/// characters (zero-width spaces, soft hyphens, direction marks) that copying from a page brings along and nobody sees.
+/// Whether a character only separates the groups of a seed or a code: white space, line breaks and dashes, and the
+/// invisible format characters (zero-width spaces, soft hyphens, direction marks) that copying from a page brings
+/// along.
 pub fn parts_groups(c: char) -> bool {
     match c {
         ' ' | '-' => true,
         _ if c.is_ascii_alphanumeric() => false,
-        // The minus sign is a symbol of mathematics by its class, and a dash to whoever reads it.
+        // By its class the minus sign is a mathematical symbol; readers see a dash.
         '\u{2212}' => true,
         _ => {
             c.is_whitespace()
@@ -63,8 +64,8 @@ pub fn parts_groups(c: char) -> bool {
     }
 }
 
-/// Finds the first character of a text that can't stay, looking at so many at most. Joiners and variation selectors pass
-/// where they shape what is seen, one at a time.
+/// Finds the first character of a text that is not allowed, among the first `within`. Joiners and variation selectors
+/// are allowed where they shape visible characters, one at a time.
 pub(super) fn first_flaw(text: &str, within: usize) -> Option<Flaw> {
     let mut rest = text.chars();
     let (mut before, mut base, mut marks, mut position) = (None, None, 0, 0);
@@ -101,7 +102,7 @@ fn is_shaping(c: char) -> bool {
     matches!(c, JOINER | NON_JOINER) || is_selector(c)
 }
 
-/// Whether a character that is not seen shapes the ones around it: `before` stands right before it, `base` is the last
+/// Whether an invisible character shapes its neighbours: `before` is the character right before it, `base` the last
 /// letter or symbol.
 fn shapes(c: char, before: Option<char>, base: Option<char>, after: Option<char>) -> bool {
     let joins_letters = || [before, after].into_iter().all(|near| near.is_some_and(needs_joiners));
@@ -119,7 +120,7 @@ fn shapes(c: char, before: Option<char>, base: Option<char>, after: Option<char>
     }
 }
 
-/// Emoji are joined to one picture: 👩‍💻. Digits are emoji characters too, but no pictures.
+/// Whether a joiner makes one picture of emoji: 👩‍💻. Digits are emoji characters too, but no pictures.
 fn joins_emoji(before: Option<char>, base: Option<char>, after: Option<char>) -> bool {
     let is_picture = |c: char| c.is_emoji_char() && !c.is_ascii();
     let left = match before {
@@ -133,8 +134,8 @@ const fn is_selector(c: char) -> bool {
     matches!(c, '\u{180B}'..='\u{180D}' | '\u{180F}' | '\u{FE00}'..='\u{FE0F}' | '\u{E0100}'..='\u{E01EF}')
 }
 
-/// Letters, marks and symbols by their class that show nothing: fillers of Hangul, inherent vowels of Khmer, blanks of
-/// Braille, Egyptian, Khitan and music, the grapheme joiner, and what stands in the place of an object.
+/// Letters, marks and symbols by class that show nothing: fillers of Hangul, inherent vowels of Khmer, blanks of
+/// Braille, Egyptian, Khitan and music, the grapheme joiner, and the object replacement characters.
 const fn is_filler(c: char) -> bool {
     matches!(
         c,
@@ -158,7 +159,7 @@ const fn is_ideograph(c: char) -> bool {
     matches!(c, '\u{3005}'..='\u{3007}' | '\u{3400}'..='\u{4DBF}' | '\u{4E00}'..='\u{9FFF}' | '\u{F900}'..='\u{FAFF}' | '\u{20000}'..='\u{3FFFD}')
 }
 
-/// Letters of Myanmar and Phags-pa, and punctuation of East Asia, that Unicode lists a variant of.
+/// Letters of Myanmar and Phags-pa, and punctuation of East Asia, for which Unicode lists a variant.
 const fn has_variants(c: char) -> bool {
     matches!(c, '\u{1000}'..='\u{109F}' | '\u{A840}'..='\u{A877}' | '\u{AA60}'..='\u{AA7F}' | '\u{3001}' | '\u{3002}' | '\u{FF01}'..='\u{FF1F}')
 }
@@ -168,7 +169,7 @@ const fn is_mongolian(c: char) -> bool {
     matches!(c, '\u{1820}'..='\u{18AA}')
 }
 
-/// The signs that take a consonant's vowel, after which a joiner asks for the half form, also at a word's end.
+/// The signs that suppress a consonant's vowel, after which a joiner asks for the half form, even at a word's end.
 const fn is_virama(c: char) -> bool {
     matches!(
         c,
@@ -185,7 +186,7 @@ const fn is_virama(c: char) -> bool {
     )
 }
 
-/// Letters and marks of the scripts that are misspelt without joiners: Arabic, Syriac, N'Ko and Mongolian, and the scripts
+/// Letters and marks of the scripts whose spelling needs joiners: Arabic, Syriac, N'Ko and Mongolian, and the scripts
 /// of India and South-East Asia.
 fn needs_joiners(c: char) -> bool {
     let script = matches!(c,

@@ -1,5 +1,5 @@
-//! One decision about a code: from what is kept of a secret's use to an answer and a new state. Pure, so that it may be
-//! made again whenever the state turns out to have changed before the answer could be kept.
+//! Decides on a call for a code: from a secret's stored use state to an answer and a new state. The decision is pure,
+//! so the caller can repeat it if the state changed before the new one was committed.
 
 use std::time::Duration;
 
@@ -15,12 +15,12 @@ use super::{
     verification::VerifyMarks,
 };
 
-/// What is kept about the use of one secret: numbers of steps, never codes.
+/// The stored use state of one secret: numbers of steps, never codes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct UseState {
     /// Which steps were handed out and reserved.
     pub steps: StepMarks,
-    /// Which steps were accepted, and what wrong tries cost.
+    /// Which steps were accepted, and the delay after wrong tries.
     pub verify: VerifyMarks,
     /// When a new code was last handed out.
     pub last_used_at: Option<Timestamp>,
@@ -35,85 +35,85 @@ pub enum Holder {
     Seat(SeatId),
 }
 
-/// Where a call stands when it is decided.
+/// Where a call stands when the decision is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
-    /// It asks.
+    /// First attempt.
     Asks,
     /// It waited for a fresh step, which begins now.
     Waited(Step),
-    /// It waited for the step it holds, which begins now.
+    /// It waited for the step that it reserved, which begins now.
     Holds(Reservation),
 }
 
 /// What a call asks for.
 #[derive(Debug, Clone, Copy)]
 pub struct CodeAsk<'a> {
-    /// Freshness, single use, and how long the caller waits.
+    /// Freshness, single use, and how long the caller is willing to wait.
     pub wish: CodeWish,
-    /// The caller said how long it would wait.
+    /// Whether the caller itself said how long to wait.
     pub patient: bool,
     /// Where the call stands.
     pub stage: Stage,
-    /// Names the reservation, if one is made.
+    /// The id for the reservation, if one is made.
     pub reservation: ReservationId,
-    /// The codes counted in the last hour for each holder, with the most that it may have.
+    /// The codes counted in the last hour for each holder, with its limit.
     pub limits: &'a [(HourlyCount, u32)],
     /// Now.
     pub now: Timestamp,
 }
 
-/// What was decided. The new state, if there is one, is kept before the answer counts.
+/// The decision. A new state must be committed before the answer is used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CodeAnswer {
     /// This step's code, now.
     Give {
         /// The step.
         step: Step,
-        /// What is to be kept; `None`: the code was handed out before, nothing changes.
+        /// The state to commit; `None`: the code was handed out before, and nothing changes.
         state: Option<UseState>,
     },
-    /// A step is the caller's alone once it begins.
+    /// A step is reserved for the caller, who gets its code once it begins.
     Reserved {
         /// The caller's hold on it.
         reservation: Reservation,
         /// When it begins.
         from: Timestamp,
-        /// What is to be kept; `None`: it was reserved before.
+        /// The state to commit; `None`: the step was reserved before.
         state: Option<UseState>,
     },
-    /// A fresh code comes with this step; nothing is kept.
+    /// A fresh code comes with this step; nothing is committed.
     Wait {
         /// The step.
         step: Step,
         /// When it begins.
         from: Timestamp,
     },
-    /// The step that was held has passed or was given to nobody: ask again.
+    /// The reserved step has passed, or its reservation is gone: decide again from the start.
     Missed,
     /// No code within the time that the caller waits.
     Busy {
         /// Why.
         reason: &'static str,
-        /// When one is free.
+        /// When a code is free.
         free_at: Timestamp,
     },
-    /// A holder has had as many codes as it may have in an hour.
+    /// A holder has reached its hourly limit.
     LimitReached {
         /// When the next one may be given.
         free_at: Timestamp,
     },
-    /// More freshness than a code of this secret ever has.
+    /// The call asks for more validity than a code of this secret ever has.
     TooFresh {
         /// The secret's period in seconds.
         period: u32,
     },
-    /// The secret's codes are typed into pages alone.
+    /// The secret's codes may only be typed into pages.
     FillOnly,
 }
 
 impl UseState {
-    /// Takes all steps up to a moment as used: what happened until then is not known.
+    /// Marks all steps up to a moment as used, because it is unknown what was handed out until then.
     pub fn close_until(&mut self, totp: &TotpParameters, moment: Timestamp) {
         let last = Some(totp.step_at(moment));
         self.steps.taken = self.steps.taken.max(last);
@@ -157,7 +157,7 @@ impl UseState {
         }
     }
 
-    /// Whose turn it is; `None` if the step that was held has passed.
+    /// The step that the call gets and when; `None` if the reserved step has passed.
     fn turn(&mut self, totp: TotpParameters, ask: &CodeAsk<'_>, wish: CodeWish, current: Step) -> Option<Turn> {
         match ask.stage {
             Stage::Holds(held) if held.step > current => {
@@ -167,11 +167,11 @@ impl UseState {
             Stage::Asks | Stage::Waited(_) if wish.single_use => {
                 Some(self.steps.single_use(&totp, ask.now, wish, ask.reservation))
             }
-            // A step that was waited for is as fresh as can be, although a few milliseconds of it have passed.
+            // A step that was waited for counts as fresh, although a few milliseconds of it have passed.
             Stage::Waited(step) if step == current => {
                 Some(self.steps.plain(&totp, ask.now, CodeWish { min_validity: 0, ..wish }))
             }
-            // A call that asked for nothing special never waits, as in the mirrored API.
+            // A call without special wishes never waits, as in the mirrored API.
             Stage::Asks if !ask.patient && wish.min_validity == 0 => {
                 Some(self.steps.plain(&totp, ask.now, CodeWish { max_wait: Duration::ZERO, ..wish }))
             }
@@ -180,7 +180,8 @@ impl UseState {
     }
 }
 
-/// Callers who wait mark steps no further ahead than the longest wait; beyond that, a clock that ran ahead did.
+/// Waiting callers reserve steps no further ahead than the longest wait; a mark beyond that means that a clock ran
+/// ahead.
 fn why_busy(totp: TotpParameters, wish: CodeWish, now: Timestamp, free_at: Timestamp) -> &'static str {
     let left = now.until(totp.start_of(Step(totp.step_at(now).0.saturating_add(1))));
     let longest = Duration::from_secs(u64::from(WAIT_SECONDS_MAX) + u64::from(totp.period.seconds()));

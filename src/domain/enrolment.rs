@@ -1,4 +1,4 @@
-//! An enrolment: an agent asks for a secret, and a person, who proves who they are, adds it.
+//! An enrolment: an agent asks for a secret, and an authenticated person adds it.
 
 use super::{
     ids::{AccountId, EnrolmentId, SeatId, SecretId},
@@ -6,14 +6,14 @@ use super::{
     time::Timestamp,
 };
 
-/// One enrolment, for as long as its answer can be asked for.
+/// One enrolment. It is kept for as long as its result can be queried.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Enrolment {
     /// Its identity.
     pub id: EnrolmentId,
     /// The account that the secret will belong to.
     pub account: AccountId,
-    /// A keyed hash of who asked: nobody else hears how it ended.
+    /// A keyed hash of the caller: nobody else may query the result.
     pub caller: [u8; 32],
     /// The person whom it is for.
     pub seat: Option<SeatId>,
@@ -21,7 +21,7 @@ pub struct Enrolment {
     pub label: Option<ShownText>,
     /// A keyed hash of the token in the link.
     pub proof: [u8; 32],
-    /// How far it is.
+    /// Its state.
     pub state: EnrolmentState,
     /// When it was made.
     pub created_at: Timestamp,
@@ -29,15 +29,15 @@ pub struct Enrolment {
     pub expires_at: Timestamp,
 }
 
-/// How far an enrolment is. That it expired is seen from the time.
+/// The state of an enrolment. Expiry is derived from the time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EnrolmentState {
     /// The person has not answered.
     Pending,
     /// The secret is stored.
     Stored(SecretId),
-    /// The person said no.
+    /// The person declined.
     Declined,
-    /// The agent took it back.
+    /// The agent cancelled it.
     Cancelled,
 }

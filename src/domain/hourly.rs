@@ -1,8 +1,8 @@
-//! Codes given within the last hour, counted by minute: whether a limit is used up, and until when.
+//! Codes given within the last hour, counted by minute: whether a limit is reached, and until when.
 
 use super::time::Timestamp;
 
-/// Minutes that count beside the running one: never less than the last hour.
+/// Full minutes that count besides the running one, so that at least the last hour counts.
 pub const MINUTES_COUNTED: i64 = 60;
 
 /// Codes given to one holder, by the minute they were given in. A minute is a number of whole minutes since 1970.
@@ -10,13 +10,13 @@ pub const MINUTES_COUNTED: i64 = 60;
 pub struct HourlyCount(Vec<(i64, u32)>);
 
 impl HourlyCount {
-    /// From the minutes in which codes were given, in rising order, and how many.
+    /// Makes a count from minutes in rising order, each with the number of codes given in it.
     pub const fn of(minutes: Vec<(i64, u32)>) -> Self {
         Self(minutes)
     }
 
-    /// The minutes that count at a time: those of the last hour. Minutes to come count too, for a clock that ran ahead, but
-    /// not those beyond an hour, for one that is right again.
+    /// The minutes that count at a time: those of the last hour. Minutes up to an hour in the future count too, in case
+    /// a clock ran ahead; later ones don't, in case it is right again.
     #[must_use]
     pub fn at(&self, now: Timestamp) -> Self {
         let minute = minute_of(now);
@@ -24,7 +24,7 @@ impl HourlyCount {
         Self(self.0.iter().copied().filter(|(at, _)| counts(*at)).collect())
     }
 
-    /// With one more code, given now; minutes that no longer count are forgotten.
+    /// Adds one code, given now, and drops minutes that no longer count.
     #[must_use]
     pub fn with_one(&self, now: Timestamp) -> Self {
         let minute = minute_of(now);
@@ -41,12 +41,12 @@ impl HourlyCount {
         &self.0
     }
 
-    /// How many were given.
+    /// The number of codes given.
     pub fn total(&self) -> u64 {
         self.0.iter().map(|(_, given)| u64::from(*given)).sum()
     }
 
-    /// When the next one may be given under a limit, if that is not now: as soon as enough minutes no longer count.
+    /// When the next code may be given under a limit, if that is not now: as soon as enough minutes no longer count.
     pub fn full_until(&self, most: u32) -> Option<Timestamp> {
         let mut left = self.total();
         if left < u64::from(most) {
@@ -59,7 +59,7 @@ impl HourlyCount {
                 return Some(Timestamp::from_seconds(lapses.saturating_mul(60)));
             }
         }
-        // A limit of nothing is always used up.
+        // A limit of 0 is always reached.
         Some(Timestamp::from_micros(i64::MAX))
     }
 }

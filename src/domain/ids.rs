@@ -1,10 +1,10 @@
-//! Identifiers. Every one is random or time-ordered, none is derived from a label, none authorises anything by itself.
+//! Identifiers. Each is random or time-ordered, none is derived from a label, and none authorises anything by itself.
 
 use std::{fmt, str::FromStr};
 
 use uuid::Uuid;
 
-/// A text that is no identifier. It carries nothing of the text: somebody may have put a seed there.
+/// The text is not an identifier. The error holds nothing of it: somebody may have typed a seed there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not an identifier")]
 pub struct NotAnId;
@@ -50,7 +50,7 @@ macro_rules! uuid_id {
             type Err = NotAnId;
 
             fn from_str(text: &str) -> Result<Self, NotAnId> {
-                // Only the hyphenated form: the mirrored API has no other, and one secret must not have four spellings.
+                // Only the hyphenated form: the mirrored API has no other, and a secret must not have four spellings.
                 if text.len() != 36 {
                     return Err(NotAnId);
                 }
@@ -61,7 +61,7 @@ macro_rules! uuid_id {
 }
 
 uuid_id!(
-    /// One vault: it stands in every seal and in the key file's name.
+    /// One vault. Every seal and the key file's name contain it.
     VaultId
 );
 uuid_id!(
@@ -77,7 +77,7 @@ uuid_id!(
     SeatId
 );
 uuid_id!(
-    /// One caller's hold on a time step that it has not been shown yet.
+    /// One caller's reservation of a time step whose code it has not received yet.
     ReservationId
 );
 uuid_id!(

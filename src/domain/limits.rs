@@ -1,24 +1,24 @@
-//! Every maximum, one constant each, with its unit in its name and its reason beside it.
+//! Every maximum as one constant, with its unit in its name and its reason in its comment.
 
 /// Characters in a label, an issuer or a seat's name, after trimming: long enough for every service seen, short enough
 /// for a terminal row and a model's context.
 pub const TEXT_CHARS_MAX: usize = 256;
 /// Bytes of a seed: HMAC takes more, but no service issues more, and a bound keeps rows small.
 pub const SEED_BYTES_MAX: usize = 128;
-/// Bytes of a text that can be a seed. The longest seed is 205 characters, each of which may stand apart from the next.
+/// Bytes of a text that can be a seed. The longest seed has 205 characters, possibly with a separator after each.
 pub const SEED_TEXT_BYTES_MAX: usize = SEED_BYTES_MAX * 8;
-/// Marks on one letter of a label: pointed Hebrew, Tibetan and Vietnamese need up to five or six, text that is made to run
-/// over the lines around it has dozens.
+/// Marks on one letter of a label: pointed Hebrew, Tibetan and Vietnamese need up to five or six; text that is made to
+/// run over the lines around it has dozens.
 pub const MARKS_MAX: usize = 8;
 /// Seconds a code may live: RFC 6238 names 30; an hour is the longest period seen in real exports.
 pub const PERIOD_SECONDS_MAX: u32 = 3600;
 /// Rows of one page of a list.
 pub const PAGE_ROWS_MAX: u32 = 1000;
-/// Rows of a page when an MCP client does not say: a model's context is not a database.
+/// Rows of a page when an MCP client does not say: a page must fit into a model's context.
 pub const PAGE_ROWS_DEFAULT: u32 = 50;
 /// Characters of the purpose that a caller claims for the audit log.
 pub const PURPOSE_CHARS_MAX: usize = 128;
-/// Characters of a client's claimed name or version: what is longer is cut, since it is only a claim.
+/// Characters of a client's claimed name or version. Longer claims are cut.
 pub const CLAIM_CHARS_MAX: usize = 64;
 /// Bytes of an HTTP body; a registration is under 4 KiB.
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -28,47 +28,47 @@ pub const IMPORT_BYTES_MAX: usize = 8 * 1024 * 1024;
 pub const IMPORT_ENTRIES_MAX: usize = 10_000;
 /// Bytes of one line on standard input in the stdio sidecar.
 pub const LINE_BYTES_MAX: usize = 1024 * 1024;
-/// Levels of nesting of a JSON argument: deeper is never ours and costs stack.
+/// Levels of nesting of a JSON argument: no argument of ours is deeper, and depth costs stack.
 pub const JSON_DEPTH_MAX: usize = 32;
 /// Bytes of an `otpauth://` URI: a label once and an issuer twice (label and query), each of 256 characters of 4 bytes,
 /// percent-encoded to 3 characters a byte, a 128-byte seed and the rest.
 pub const URI_BYTES_MAX: usize = 10 * 1024;
 /// Bytes of a picture's file.
 pub const PICTURE_BYTES_MAX: usize = 10 * 1024 * 1024;
-/// Pixels of a picture: two 5K screens side by side, or a telephone's photograph. Decoding takes a byte for each of them,
-/// and finding the code another.
+/// Pixels of a picture: two 5K screens side by side, or a telephone's photograph. Decoding takes one byte for each
+/// pixel, and finding the code another.
 pub const PICTURE_PIXELS_MAX: usize = 40_000_000;
-/// Seconds a caller waits for a code when it does not say.
+/// Seconds a caller waits for a code by default.
 pub const WAIT_SECONDS_DEFAULT: u32 = 45;
-/// Seconds a caller may wait for a code at most.
+/// The most seconds a caller may wait for a code.
 pub const WAIT_SECONDS_MAX: u32 = 120;
 /// Callers that may wait in one process; each holds a timer and a small task.
 pub const WAITERS_PER_PROCESS_MAX: usize = 1024;
 /// Callers that may wait for one key, so that one key can't take all places.
 pub const WAITERS_PER_KEY_MAX: usize = 16;
-/// Callers that may wait in a stdio sidecar: it has one caller, who may take every place.
+/// Callers that may wait in a stdio sidecar: it has one client, which may take every place.
 pub const WAITERS_STDIO_MAX: usize = WAITERS_PER_PROCESS_MAX;
 /// Refusals a minute from one source that get a row each; the rest become one counter row.
 pub const REFUSALS_PER_MINUTE_MAX: u32 = 100;
-/// Days a deleted secret can be restored by a person.
+/// Days during which a person can restore a deleted secret.
 pub const RESTORE_DAYS: i64 = 7;
-/// Days the audit log is kept at least before it may be pruned.
+/// The fewest days the audit log is kept before it may be pruned.
 pub const AUDIT_DAYS_MIN: i64 = 365;
 /// Wrong codes in a row before verification of a secret slows down.
 pub const VERIFY_TRIES_FREE: u32 = 5;
-/// Seconds that verification of a secret is held off at most.
+/// The longest delay of a verification, in seconds.
 pub const VERIFY_DELAY_SECONDS_MAX: u64 = 15 * 60;
 /// Names of accounts and keys, in characters.
 pub const NAME_CHARS_MAX: usize = 64;
-/// Secrets that a key may be limited to.
+/// Secrets in a key's grant.
 pub const GRANTS_MAX: usize = 1000;
-/// Codes an hour that a key or a seat may be limited to, at most: one a second.
+/// The highest hourly limit of codes of a key or a seat: one a second.
 pub const CODES_PER_HOUR_MAX: u32 = 3600;
 /// Characters of a seat's e-mail address (RFC 5321 path length).
 pub const EMAIL_CHARS_MAX: usize = 254;
 /// Characters of an `auth_subject`, the user's id at an identity provider (`OpenID` Connect Core: 255 ASCII characters).
 pub const SUBJECT_CHARS_MAX: usize = 255;
-/// Seconds a repeat with the same `Idempotency-Key` gets the first answer: a day.
+/// Seconds for which a repeat with the same `Idempotency-Key` gets the first answer: a day.
 pub const IDEMPOTENCY_SECONDS: i64 = 86_400;
 /// Characters of an `Idempotency-Key`.
 pub const IDEMPOTENCY_CHARS_MAX: usize = 255;

@@ -1,7 +1,7 @@
-//! What things are: TOTP, secrets, seats, keys, the audit log and the rules that hold for them.
+//! The domain: TOTP, secrets, seats, keys, the audit log and the rules that hold for them.
 //!
-//! Never: I/O, a clock, a dice, async, or the name of any other room. Everything here stays true with no disk and no
-//! network, so everything here is tested as plain functions.
+//! Never here: I/O, a clock, randomness, async, or another room's name. Nothing depends on a disk or a network, so
+//! everything is tested as plain functions.
 
 pub mod account;
 pub mod api_key;

@@ -1,10 +1,10 @@
-//! Finding a secret by words of its issuer and label, as people and models type them.
+//! Finds a secret by words of its issuer and label, as people and models type them.
 
 use unicase::UniCase;
 use unicode_normalization::UnicodeNormalization as _;
 
-/// Letters and digits from which on a part of a host's name is looked for anywhere in a name. A shorter one (`x` of
-/// `x.com`, `co` of `amazon.co.uk`) must be a whole word of it.
+/// The shortest part of a host's name that is looked for anywhere in a name. A shorter one (`x` of `x.com`, `co` of
+/// `amazon.co.uk`) must be a whole word of it.
 const HOST_PART_CHARS_MIN: usize = 3;
 
 /// Words, all of which must occur in the issuer and the label taken together.
@@ -12,7 +12,7 @@ const HOST_PART_CHARS_MIN: usize = 3;
 pub struct NameQuery(Vec<String>);
 
 impl NameQuery {
-    /// The words of a text. Without any word it matches everything.
+    /// The words of a text. Without words the query matches everything.
     pub fn of(text: &str) -> Self {
         Self(normalised_words(text))
     }
@@ -22,21 +22,20 @@ impl NameQuery {
         self.0.is_empty()
     }
 
-    /// The words that a name which is meant begins a word with, or holds in the middle of one. The host of a page is not
-    /// among them: any part of it may be meant.
+    /// The words that a matching name contains literally. Host names are left out: any part of one may match.
     pub fn plain_words(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(String::as_str).filter(|word| !word.contains('.'))
     }
 
-    /// Whether a secret with this issuer and label is meant.
+    /// Whether a secret with this issuer and label matches.
     pub fn matches(&self, issuer: Option<&str>, label: &str) -> bool {
         let name = normalised(&[issuer.unwrap_or_default(), label].join("\n"));
         self.0.iter().all(|word| name.contains(word.as_str()) || names_host(word, &name))
     }
 }
 
-/// The words of a text, normalised: what stands between letters and digits separates them, but for the dots of a host's
-/// name. Of a URL only the host counts. Where there are no letters and digits at all, signs such as an emoji are words.
+/// The words of a text, normalised: characters other than letters and digits separate words, except the dots of a
+/// host's name. Of a URL only the host counts. In a text without letters and digits, signs such as an emoji are words.
 pub fn normalised_words(text: &str) -> Vec<String> {
     let text = normalised(text);
     let words = text.split_whitespace().flat_map(|token| {
@@ -48,7 +47,8 @@ pub fn normalised_words(text: &str) -> Vec<String> {
     if words.is_empty() { text.split_whitespace().map(str::to_owned).collect() } else { words }
 }
 
-/// The words by which a name is found: as [`normalised_words`], but the parts of a host's name are words of their own.
+/// The words under which a name is indexed: as [`normalised_words`], but the parts of a host's name are words of their
+/// own.
 pub fn indexed_words(name: &str) -> Vec<String> {
     normalised_words(name)
         .iter()
@@ -58,7 +58,7 @@ pub fn indexed_words(name: &str) -> Vec<String> {
         .collect()
 }
 
-/// One form of a text for all ways to write it: Unicode's canonical composition (NFC), without differences of case.
+/// Normalises a text: canonical composition (NFC), without differences of case.
 pub fn normalised(text: &str) -> String {
     if text.is_ascii() {
         return text.to_ascii_lowercase();
@@ -67,8 +67,8 @@ pub fn normalised(text: &str) -> String {
     UniCase::unicode(composed).to_folded_case().nfc().collect()
 }
 
-/// Whether a word such as `github.com` or `accounts.google.com` is the host of a service with this name: a page's address
-/// is what a model has, and an issuer's name is what the secret has. The last part (`com`) says nothing.
+/// Whether a word such as `github.com` or `accounts.google.com` is the host of a service with this name: a model has a
+/// page's address, and a secret has an issuer's name. The last part (`com`) is ignored.
 fn names_host(word: &str, name: &str) -> bool {
     let Some((parts, _)) = word.rsplit_once('.') else { return false };
     let is_word = |part: &str| name.split(|c: char| !c.is_alphanumeric()).any(|word| word == part);

@@ -3,35 +3,35 @@
 
 use std::{fmt, net::Ipv4Addr, str::FromStr};
 
-/// Origins of one secret at most: more is a list that nobody reads.
+/// The most origins of one secret: people don't read longer lists.
 pub const ORIGINS_MAX: usize = 16;
 /// Characters of a host name (RFC 1035).
 const HOST_CHARS_MAX: usize = 253;
 /// Characters of one label of a host name.
 const LABEL_CHARS_MAX: usize = 63;
 
-/// An origin in the one form in which it is compared: lower case, no path, no port that the scheme implies.
+/// An origin in its canonical form: lower case, no path, no port that the scheme implies.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Origin {
     scheme: Scheme,
-    /// The host stands for every name below it.
+    /// Whether it covers every name below the host.
     below: bool,
     host: String,
     port: Option<u16>,
 }
 
-/// A text that is no origin. It carries nothing of the text.
+/// The text is not an origin. The error holds nothing of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum OriginError {
-    /// Not `https://HOST[:PORT]`, in lower case and without a path.
+    /// Not `https://HOST[:PORT]` in lower case without a path, or the scheme's default port is written out.
     #[error(
         "must be an origin such as https://login.example.com or https://*.example.com, in lower case, without a path"
     )]
     Form,
-    /// `http` to another host than this machine.
+    /// `http` to a host other than this machine.
     #[error("must begin with https://; http:// is for localhost and loopback addresses")]
     Plain,
-    /// A wildcard over a whole top-level domain, an address, or a port's default written out.
+    /// A wildcard over a top-level domain or over an address.
     #[error("must name two labels at least after `*.`, and no address")]
     Wildcard,
 }
@@ -52,7 +52,7 @@ impl Scheme {
 }
 
 impl Origin {
-    /// Whether a page of `other`, itself no wildcard, is within this origin.
+    /// Whether a page of `other` (not a wildcard) is within this origin.
     pub fn covers(&self, other: &Self) -> bool {
         let below = || other.host.strip_suffix(&self.host).is_some_and(|name| name.len() > 1 && name.ends_with('.'));
         let host = if self.below { below() } else { other.host == self.host };
@@ -78,7 +78,7 @@ impl FromStr for Origin {
         if scheme == Scheme::Http && (below || !is_loopback(host)) {
             return Err(OriginError::Plain);
         }
-        // The one spelling of a port that the scheme implies is to leave it out.
+        // In the canonical form, a port that the scheme implies is left out.
         if port == Some(scheme.default_port()) {
             return Err(OriginError::Form);
         }
@@ -99,7 +99,7 @@ impl fmt::Display for Origin {
 }
 
 fn split_port(text: &str) -> Result<(&str, Option<u16>), OriginError> {
-    // The colons of an IPv6 address stand in brackets.
+    // The colons of an IPv6 address are inside brackets.
     let from = text.rfind(']').unwrap_or(0);
     let Some(colon) = text.get(from..).and_then(|rest| rest.find(':')).map(|at| from + at) else {
         return Ok((text, None));
@@ -111,7 +111,7 @@ fn split_port(text: &str) -> Result<(&str, Option<u16>), OriginError> {
     if format!("{host}:{port}") == text { Ok((host, Some(port))) } else { Err(OriginError::Form) }
 }
 
-/// Whether a host is an IP address; an error if it is neither that nor a name in its one form.
+/// Whether a host is an IP address; an error if it is neither an address nor a name in canonical form.
 fn is_address(host: &str) -> Result<bool, OriginError> {
     if let Some(inner) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         let address: std::net::Ipv6Addr = inner.parse().map_err(|_| OriginError::Form)?;
@@ -126,7 +126,7 @@ fn is_address(host: &str) -> Result<bool, OriginError> {
             && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
             && ends.iter().all(|end| *end != Some('-'))
     };
-    // A last label of digits would be read as an address by browsers.
+    // Browsers read a host whose last label is all digits as an address.
     let numeric = host.rsplit('.').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()));
     let whole = host.len() <= HOST_CHARS_MAX && host.split('.').all(label) && !numeric;
     if whole { Ok(false) } else { Err(OriginError::Form) }

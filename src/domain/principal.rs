@@ -1,4 +1,4 @@
-//! Who calls: an account, what may be done in it, and for whom. Nothing happens without one.
+//! The caller: an account, what it may do there, and for whom. Every operation needs one.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::{
     time::Timestamp,
 };
 
-/// The proof that somebody may call. Made by authentication, by the stdio sidecar and by the command line alone.
+/// The proof that a caller was authenticated. Only authentication, the stdio sidecar and the command line make one.
 #[derive(Debug, Clone)]
 pub struct Principal {
     account: AccountId,
@@ -21,12 +21,12 @@ pub struct Principal {
     secrets: Option<Vec<SecretId>>,
     codes_per_hour: Option<u32>,
     expires_at: Option<Timestamp>,
-    /// When its rights were read, where they can end.
+    /// When its rights were read, if they can end.
     read_at: Option<Timestamp>,
     client: Client,
 }
 
-/// What an MCP client says of itself. Kept as a claim; nothing is decided by it.
+/// What an MCP client says about itself: a claim, on which no decision is based.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Client {
     /// Its name.
@@ -36,12 +36,12 @@ pub struct Client {
 }
 
 impl Principal {
-    /// The person at the command line: everything in the account, and the vault's upkeep.
+    /// The person at the command line: all scopes in the account, and the vault's upkeep.
     pub fn person(account: AccountId) -> Self {
         Self::new(account, Actor::Person, ScopeSet::ALL, None)
     }
 
-    /// The host that started a stdio sidecar, narrowed as the person who configured it asked.
+    /// The host that started a stdio sidecar, limited as the person who configured it chose.
     pub fn stdio(account: AccountId, scopes: ScopeSet, seat: Option<SeatId>) -> Self {
         Self::new(account, Actor::Stdio, scopes, seat)
     }
@@ -56,7 +56,7 @@ impl Principal {
         }
     }
 
-    /// A person whom an identity provider vouched for until then, matched to a seat.
+    /// A person whom an identity provider authenticated until `expires_at`, matched to a seat.
     pub fn of_login(account: AccountId, scopes: ScopeSet, seat: SeatId, expires_at: Timestamp) -> Self {
         Self { expires_at: Some(expires_at), ..Self::new(account, Actor::Login, scopes, Some(seat)) }
     }
@@ -66,21 +66,21 @@ impl Principal {
         Self { account, actor, scopes, seat, secrets, codes_per_hour, expires_at, read_at, client: Client::default() }
     }
 
-    /// The same caller through a client that says this of itself.
+    /// The same caller, with its client's claim.
     #[must_use]
     pub fn through(mut self, client: Client) -> Self {
         self.client = client;
         self
     }
 
-    /// The same caller, whose rights were read at this moment and may have ended since.
+    /// The same caller, with the time at which its rights were read: they may have ended since.
     #[must_use]
     pub const fn read_at(mut self, moment: Timestamp) -> Self {
         self.read_at = Some(moment);
         self
     }
 
-    /// When its credential ends, if it is known to.
+    /// When its credential ends, if that is known.
     pub const fn expires_at(&self) -> Option<Timestamp> {
         self.expires_at
     }
@@ -95,17 +95,17 @@ impl Principal {
         self.account
     }
 
-    /// Who it is, for the audit log.
+    /// The actor of its audit rows.
     pub const fn actor(&self) -> Actor {
         self.actor
     }
 
-    /// What its client says of itself.
+    /// What its client says about itself.
     pub const fn client(&self) -> &Client {
         &self.client
     }
 
-    /// The key it holds, if it is one's holder.
+    /// The id of its API key, if it has one.
     pub const fn key(&self) -> Option<KeyId> {
         self.actor.key()
     }
@@ -130,8 +130,8 @@ impl Principal {
         self.seat
     }
 
-    /// The seat it is bound to, if nothing else vouches that it is still there: a host's sidecar outlives many a change, and
-    /// a key that was made while its seat was removed is revoked only after that. A login is matched to one for each request.
+    /// The seat it is bound to, if its existence must be checked: a sidecar may outlive its seat, and a key that was
+    /// made while its seat was removed is revoked only afterwards. A login is matched to a seat for each request.
     pub const fn seat_to_look_up(&self) -> Option<SeatId> {
         match self.actor {
             Actor::Stdio | Actor::Key(_) => self.seat,
@@ -154,7 +154,7 @@ impl Principal {
         self.secrets.as_deref()
     }
 
-    /// Codes an hour it may get, per secret.
+    /// Codes it may get in an hour, per secret.
     pub const fn codes_per_hour(&self) -> Option<u32> {
         self.codes_per_hour
     }

@@ -1,21 +1,21 @@
-//! Why a caller wants a code, in its own words, made fit for the audit log. A purpose never costs the code: what may not be
-//! kept of it is masked, dropped or cut.
+//! A caller's stated purpose, made fit for the audit log. A purpose is never a reason to refuse the code: whatever must
+//! not be kept is masked, dropped or cut.
 
 use std::fmt;
 
 use super::{characters::is_unshowable, limits::PURPOSE_CHARS_MAX, sensitive::masked};
 
-/// Characters that are looked at. So much is never written for a person, and to look for secrets in it would cost time.
+/// Characters that are examined. No person reads more, and searching it for secrets would take time.
 const READ_CHARS_MAX: usize = 8 * PURPOSE_CHARS_MAX;
-/// Characters before the end of what was looked at that are not shown: a seed that goes on behind it can't be recognised.
+/// Characters cut before the end of the examined part: a seed that crosses that end can't be recognised.
 const BLIND_CHARS: usize = 64;
 
-/// Why a caller wants a code: at most 128 showable characters, in which nothing looks like a secret.
+/// A caller's purpose: at most 128 visible characters, in which nothing looks like a secret.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Purpose(String);
 
 impl Purpose {
-    /// What may be kept of a text; `None` if that is nothing.
+    /// The part of a text that may be kept; `None` if nothing is left.
     pub fn of(text: &str) -> Option<Self> {
         let mut showable = text.chars().filter_map(|c| {
             let shown = if c.is_whitespace() { ' ' } else { c };
@@ -35,7 +35,7 @@ impl Purpose {
         (!kept.is_empty()).then(|| Self(kept.into_iter().collect()))
     }
 
-    /// Takes a text as it was kept, to the byte: the audit log's chain is computed over it.
+    /// Takes a stored purpose unchanged: the audit log's MACs cover its bytes.
     pub(crate) const fn kept(text: String) -> Self {
         Self(text)
     }

@@ -2,10 +2,10 @@
 
 use std::{fmt, str::FromStr, time::Duration};
 
-/// The largest number in a rate: beyond it a limit limits nothing.
+/// The largest number in a rate: a greater one would not limit anything.
 const COUNT_MAX: u32 = 1_000_000;
 
-/// So many times in a second, a minute or an hour.
+/// A number of times per second, minute or hour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
     count: u32,
@@ -19,13 +19,13 @@ enum Per {
     Hour,
 }
 
-/// A text that is no rate.
+/// The text is not a rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be a number of 1 to 1000000 per s, min or h, such as 600/min")]
 pub struct NotARate;
 
 impl Rate {
-    /// So many times a minute; 0 counts as 1.
+    /// `count` times a minute; 0 counts as 1.
     pub const fn per_minute(count: u32) -> Self {
         Self { count: if count == 0 { 1 } else { count }, per: Per::Minute }
     }
@@ -36,7 +36,7 @@ impl Rate {
         Self { count: self.count.saturating_mul(10), per: self.per }
     }
 
-    /// The time over which they may be spread, or done at once.
+    /// The rate's unit: the calls of one span may come evenly or at once.
     pub const fn span(self) -> Duration {
         Duration::from_secs(match self.per {
             Per::Second => 1,
@@ -45,7 +45,7 @@ impl Rate {
         })
     }
 
-    /// The time from one to the next at an even pace.
+    /// The time between two calls at an even pace.
     pub fn interval(self) -> Duration {
         self.span() / self.count
     }
@@ -62,7 +62,7 @@ impl FromStr for Rate {
             "h" | "hour" => Per::Hour,
             _ => return Err(NotARate),
         };
-        // `parse` alone would take a plus sign.
+        // `parse` alone would accept a plus sign.
         let count: u32 = Some(count)
             .filter(|text| text.bytes().all(|b| b.is_ascii_digit()))
             .ok_or(NotARate)?

@@ -45,10 +45,10 @@ impl Scope {
 }
 
 impl ScopeSet {
-    /// Every scope there is.
+    /// Every scope.
     pub const ALL: Self = Self(0b11_1111);
 
-    /// What a new key holds unless it says otherwise: look, and get codes.
+    /// What a new key holds by default: reading lists and getting codes.
     pub const fn of_a_new_key() -> Self {
         Self(Scope::CodesRead as u8 | Scope::SecretsRead as u8 | Scope::SeatsRead as u8)
     }
@@ -58,19 +58,19 @@ impl ScopeSet {
         self.0 & scope as u8 != 0
     }
 
-    /// With one more.
+    /// The set with one more scope.
     #[must_use]
     pub const fn with(self, scope: Scope) -> Self {
         Self(self.0 | scope as u8)
     }
 
-    /// What is in both.
+    /// The intersection of both sets.
     #[must_use]
     pub const fn and(self, other: Self) -> Self {
         Self(self.0 & other.0)
     }
 
-    /// Whether nothing is in it.
+    /// Whether it has no scopes.
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }
@@ -101,7 +101,7 @@ impl fmt::Display for Scope {
     }
 }
 
-/// `codes:read,secrets:read`, as keys are kept and shown.
+/// `codes:read,secrets:read`, as in records and output.
 impl fmt::Display for ScopeSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (nth, scope) in self.iter().enumerate() {

@@ -6,7 +6,8 @@ use super::{
     time::Timestamp,
 };
 
-/// A person in an account. Directory data, kept in clear; a row MAC keeps a database writer from changing who is who.
+/// A person in an account: directory data, stored in clear under a record MAC, which detects changes by a database
+/// writer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seat {
     /// Its identity.
@@ -15,11 +16,11 @@ pub struct Seat {
     pub account: AccountId,
     /// When it was made, in whole milliseconds.
     pub created_at: Timestamp,
-    /// What can be changed about it.
+    /// Its changeable part.
     pub profile: SeatProfile,
 }
 
-/// What a person may say of a seat.
+/// What a person may set for a seat.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SeatProfile {
     /// Unique in the account, compared without case.
@@ -32,7 +33,7 @@ pub struct SeatProfile {
     pub forwarding_number: Option<PhoneNumber>,
     /// The user's id at the identity provider, unique in the account.
     pub auth_subject: Option<AuthSubject>,
-    /// Codes an hour that may be given for this seat, per secret.
+    /// Codes that may be given for this seat in an hour, per secret.
     pub codes_per_hour: Option<u32>,
 }
 
@@ -46,7 +47,7 @@ pub enum SeatName {
 }
 
 impl SeatProfile {
-    /// The id that its `auth_subject` would be taken for: an id goes first where either may stand.
+    /// The id that its `auth_subject` would be read as: where both are accepted, ids go first.
     pub fn subject_as_id(&self) -> Option<SeatId> {
         self.auth_subject.as_ref()?.as_str().parse().ok()
     }

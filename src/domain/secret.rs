@@ -8,7 +8,7 @@ use super::{
     totp::{Algorithm, Digits, Period, TotpParameters},
 };
 
-/// What is known of a secret apart from its seed. It is sealed at rest, apart from the seed.
+/// What the vault stores of a secret besides its seed. Both are sealed, separately.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SecretMetadata {
     /// What people call it.
@@ -17,7 +17,7 @@ pub struct SecretMetadata {
     pub issuer: Option<ShownText>,
     /// How its codes are made.
     pub totp: TotpParameters,
-    /// How its codes may be given (ours, beside the mirrored API).
+    /// How its codes may be given (our extension of the mirrored API).
     pub usage: SecretUse,
     /// The web origins that its codes may be typed into; empty: any that a person confirms.
     pub origins: Vec<Origin>,
@@ -29,9 +29,9 @@ pub enum SecretUse {
     /// As the mirrored API gives them: callers share the current one.
     #[default]
     Plain,
-    /// Each to one caller only, whatever a call asks for.
+    /// Each to one caller only, whatever the call asks for.
     SingleUse,
-    /// Never to a caller: typed into a page alone, and each once.
+    /// Never to a caller: each code is typed into a page, once.
     FillOnly,
 }
 
@@ -50,7 +50,7 @@ impl SecretUse {
         [Self::Plain, Self::SingleUse, Self::FillOnly].into_iter().find(|usage| usage.as_str() == word)
     }
 
-    /// From the yes or no that callers and URIs give.
+    /// Makes a use from the `single_use` of a call or URI.
     pub const fn of_single_use(single_use: bool) -> Self {
         if single_use { Self::SingleUse } else { Self::Plain }
     }
@@ -84,11 +84,11 @@ pub struct TotpSecret {
     pub id: SecretId,
     /// When it was registered, in whole milliseconds.
     pub created_at: Timestamp,
-    /// When a new code of it was last handed out (once a time step).
+    /// When a new code of it was last handed out (at most once a time step).
     pub last_used_at: Option<Timestamp>,
     /// When it was deleted, for the person who may still restore it.
     pub deleted_at: Option<Timestamp>,
-    /// The rest.
+    /// Its metadata.
     pub metadata: SecretMetadata,
 }
 

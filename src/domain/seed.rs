@@ -1,4 +1,4 @@
-//! The seed: the key bytes that every code of a secret is made from. The one value this program exists to keep.
+//! The seed: the key bytes from which every code of a secret is made. The most sensitive value of this program.
 
 use std::sync::LazyLock;
 
@@ -12,12 +12,11 @@ use super::{
 
 /// Key bytes of a TOTP secret, 1..=128 of them, wiped on drop.
 ///
-/// No `Debug`, `Clone`, `Serialize` or `PartialEq`: it can be opened by [`Seed::expose`] alone, which a reviewer can
-/// search for.
+/// No `Debug`, `Clone`, `Serialize` or `PartialEq`: only [`Seed::expose`] opens it, so a reviewer can search for that.
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub struct Seed(Box<[u8]>);
 
-/// Why a text or some bytes are no seed. It says nothing of the input.
+/// Why a text or some bytes are not a seed. The error holds nothing of the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SeedError {
     /// No bytes at all.
@@ -29,7 +28,7 @@ pub enum SeedError {
     /// A character outside the base32 alphabet.
     #[error("is not base32 (letters A to Z and digits 2 to 7)")]
     NotBase32,
-    /// So many characters as no number of bytes makes.
+    /// A number of characters that no number of bytes encodes to.
     #[error("has a length that base32 never has: characters are missing, or too many")]
     Length,
 }
@@ -49,8 +48,8 @@ impl Seed {
         }
     }
 
-    /// Reads base32 as people write it: white space and dashes of every kind, lower case and `=` padding are accepted. A
-    /// text of a length that no seed has is refused, since a character was lost or doubled in typing.
+    /// Reads base32 as people write it: white space and dashes of every kind, lower case and `=` padding are accepted.
+    /// A length that base32 never has is refused, since a character was lost or doubled in typing.
     ///
     /// # Errors
     /// [`SeedError`], which never quotes the text.
@@ -58,14 +57,14 @@ impl Seed {
         Self::from_symbols(&symbols(text)?)
     }
 
-    /// Reads the base32 of a URI. Nobody typed it, so its length is what the service meant: bits that make no whole byte are
-    /// dropped, as phones do.
+    /// Reads the base32 of a URI. Nobody typed it, so its length is what the service intended: like phones, it drops
+    /// bits that make no whole byte.
     ///
     /// # Errors
     /// [`SeedError`], which never quotes the text.
     pub fn from_uri_base32(text: &str) -> Result<Self, SeedError> {
         let mut kept = symbols(text)?;
-        // One, three or six characters beyond a multiple of eight end in a character that no byte needs.
+        // With one, three or six characters beyond a multiple of eight, the last character contributes to no byte.
         if matches!(kept.len() % 8, 1 | 3 | 6) {
             kept.pop();
             if kept.is_empty() {
@@ -83,12 +82,12 @@ impl Seed {
         Self::from_bytes(bytes)
     }
 
-    /// The key bytes. The one way in: search for `expose` to find everybody who looks.
+    /// The key bytes. The only access: search for `expose` to find every use.
     pub fn expose(&self) -> &[u8] {
         &self.0
     }
 
-    /// Base32, upper case, no padding: how a registration's answer shows it, once.
+    /// Base32, upper case, no padding, as a registration's answer shows it once.
     pub fn to_base32(&self) -> Zeroizing<String> {
         Zeroizing::new(BASE32_NOPAD.encode(&self.0))
     }
@@ -100,12 +99,12 @@ impl Seed {
     }
 }
 
-/// The base32 characters of a text, in upper case, without what parts and pads them.
+/// The base32 characters of a text, in upper case, without separators and padding.
 fn symbols(text: &str) -> Result<Zeroizing<Vec<u8>>, SeedError> {
     if text.len() > SEED_TEXT_BYTES_MAX {
         return Err(SeedError::TooLong);
     }
-    // Room for all of it: a buffer that grows leaves copies behind.
+    // Allocate room for all of it: a buffer that grows leaves copies behind.
     let mut kept = Zeroizing::new(Vec::with_capacity(text.len()));
     for symbol in text.chars().filter(|c| !parts_groups(*c)) {
         kept.push(u8::try_from(symbol).map_err(|_| SeedError::NotBase32)?.to_ascii_uppercase());
@@ -121,7 +120,7 @@ fn symbols(text: &str) -> Result<Zeroizing<Vec<u8>>, SeedError> {
 static BASE32_LENIENT: LazyLock<Encoding> = LazyLock::new(|| {
     let mut spec = BASE32_NOPAD.specification();
     spec.check_trailing_bits = false;
-    // The specification of a valid encoding, made laxer, is valid.
+    // A valid specification with a check removed is still valid.
     spec.encoding().unwrap_or(BASE32_NOPAD)
 });
 

@@ -1,5 +1,5 @@
-//! What in a free text seems to be something that must not be kept in clear: a seed, a code, a URI, a key or an e-mail
-//! address. It catches what people and models paste without thinking; somebody who wants to hide a seed in prose can.
+//! Finds in free text what must not be stored in clear: a seed, a code, a URI, a key or an e-mail address. It catches
+//! what people and models paste without thinking; it can't stop somebody who hides a seed in prose on purpose.
 
 use std::{
     ops::Range,
@@ -8,34 +8,34 @@ use std::{
 
 use super::characters::parts_groups;
 
-/// What stands in place of what is masked.
+/// The replacement for a masked part.
 pub const MASK: &str = "[masked]";
 
-/// Characters of a seed from which on it is recognised: ten bytes in base32, the shortest that real services issue.
+/// The fewest characters recognised as a seed: ten bytes in base32, the shortest that real services issue.
 const SEED_CHARS_MIN: usize = 16;
-/// The same for what is all of a file's name: five bytes.
+/// The same for a text that is a whole part of a path: five bytes.
 const BARE_SEED_CHARS_MIN: usize = 8;
-/// Letters in one case from which on a run without any digit is no word of any language.
+/// The longest run of letters in one case, without a digit, that may be a word of some language.
 const WORD_CHARS_MAX: usize = 24;
-/// Characters of a group up to which capitals alone make a row of groups look like a seed: longer ones are words.
+/// The longest group in which capitals alone make a row of groups look like a seed: longer groups are words.
 const SHOUTED_GROUP_CHARS_MAX: usize = 8;
-/// Years that a range of years spans at most, which a code of eight digits in two halves hardly ever looks like.
+/// The longest range of years (`2024-2025`) that is not taken for an eight-digit code in two halves.
 const YEARS_MAX: u32 = 10;
 
-/// What is made of a run of letters that may be a seed without digits or a long word.
+/// How to treat a run of letters that may be a seed without digits or a long word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum LongWords {
-    /// It is masked: what is kept must hold no seed, and a word more or less does not matter.
+    /// Mask it: the stored text must hold no seed, and can do without a word.
     Masked,
-    /// It passes: a name without it is no name.
+    /// Let it pass: a name without it would be useless.
     Pass,
 }
 
-/// A text in which [`MASK`] stands for each thing that seems to be a secret: a URI, an e-mail address, a key of ours, 6 or 8
-/// digits in a row, 16 and more letters and digits in a row, and codes and seeds in groups, as apps show them.
+/// A text with [`MASK`] in place of everything that looks like a secret: a URI, an e-mail address, a key of ours, 6 or
+/// 8 digits in a row, 16 or more letters and digits in a row, and codes and seeds in groups, as apps show them.
 ///
-/// Prose, years, dates, versions and small numbers stay. What it can't tell apart it takes for a secret: the number of a
-/// ticket with six digits is masked like a code.
+/// Prose, years, dates, versions and small numbers stay. Ambiguous text is masked: a six-digit ticket number looks like
+/// a code.
 pub fn masked(text: &str) -> String {
     let mut spans = secrets_in(text, LongWords::Masked);
     spans.sort_by_key(|span| (span.start, span.end));
@@ -51,13 +51,13 @@ pub fn masked(text: &str) -> String {
     shown
 }
 
-/// Whether a name, such as a program's or a field's, seems to hold one of these things. Long words of letters alone pass.
+/// Whether a name, such as a program's or a field's, seems to hold a secret. Long words of letters alone pass.
 pub fn looks_sensitive(text: &str) -> bool {
     !secrets_in(text, LongWords::Pass).is_empty()
 }
 
-/// A path as it may be shown: a part of it that seems to hold a seed is left out, and so is a whole one that holds an
-/// otpauth URI. Somebody may have typed it where the name of a file belongs.
+/// A path for display. Components that look like a seed are replaced by `…`, and so is the whole of a path that
+/// contains an otpauth URI: somebody may have typed a secret where a file name belongs.
 pub fn without_seeds(path: &Path) -> String {
     const WITHHELD: &str = "…";
     let shown = path.display().to_string();
@@ -82,7 +82,7 @@ fn secrets_in(text: &str, words: LongWords) -> Vec<Range<usize>> {
     spans
 }
 
-/// A URI up to the next space. One of an authenticator's goes on to the end: labels in it may hold spaces.
+/// URIs, each up to the next space. An otpauth URI goes on to the end of the text: its label may hold spaces.
 fn uris_in(text: &str) -> Vec<Range<usize>> {
     const OTPAUTH: &str = "otpauth";
     let of_scheme = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
@@ -99,7 +99,7 @@ fn uris_in(text: &str) -> Vec<Range<usize>> {
     plain.chain(ours.map(|(at, _)| at..text.len())).collect()
 }
 
-/// `local@domain`, but not `@scope/package`, which is what some clients call themselves.
+/// E-mail addresses, but not `@scope/package`, which some clients use as their name.
 fn emails_in(text: &str) -> Vec<Range<usize>> {
     let ends_a_name = |c: char| c.is_alphanumeric() || "._%+-\"".contains(c);
     let parts = |c: char| c.is_whitespace() || "<>(){},;:".contains(c);
@@ -113,7 +113,7 @@ fn emails_in(text: &str) -> Vec<Range<usize>> {
     around.collect()
 }
 
-/// `cs_` at the start of a word, and what follows: `docs_index` is none.
+/// Keys: `cs_` at the start of a word, and what follows. `docs_index` is not one.
 fn keys_in(text: &str) -> Vec<Range<usize>> {
     let lower = text.to_ascii_lowercase();
     let keys = lower.match_indices("cs_").filter_map(|(at, prefix)| {
@@ -129,7 +129,7 @@ fn keys_in(text: &str) -> Vec<Range<usize>> {
 struct Run<'a> {
     text: &'a str,
     begin: usize,
-    /// What stands between it and the run before; `None` for the first.
+    /// The text between it and the run before; `None` for the first.
     gap: Option<&'a str>,
 }
 
@@ -146,7 +146,7 @@ impl Run<'_> {
         self.text.as_bytes().iter().any(kind)
     }
 
-    /// Whether only such characters part it from the run before.
+    /// Whether only such characters separate it from the run before.
     fn is_joined(&self, by: fn(char) -> bool) -> bool {
         self.gap.is_some_and(|gap| gap.chars().all(by))
     }
@@ -166,8 +166,8 @@ fn runs_of(text: &str, belongs: fn(char) -> bool) -> Vec<Run<'_>> {
     runs
 }
 
-/// 6 or 8 digits of any script, in one run, or in runs that only spaces and dashes part: `123456`, `123 456`, `1234-5678`,
-/// `12 34 56`, `1 2 3 4 5 6`. `10:30:45`, `192.168.1.1`, `123,456` and dates with dashes are something else.
+/// Codes: 6 or 8 digits of any script, in one run, or in runs separated only by spaces and dashes: `123456`, `123 456`,
+/// `1234-5678`, `12 34 56`, `1 2 3 4 5 6`. `10:30:45`, `192.168.1.1`, `123,456` and dates with dashes are not codes.
 fn codes_in(text: &str) -> Vec<Range<usize>> {
     let runs = runs_of(text, char::is_numeric);
     let dated = dates_in(&runs);
@@ -213,7 +213,8 @@ fn dates_in(runs: &[Run<'_>]) -> Vec<usize> {
 
 /// Seeds in one piece, and in groups.
 fn seeds_in(text: &str, words: LongWords) -> Vec<Range<usize>> {
-    // Letters of other scripts part pieces like punctuation: Chinese has no spaces, so that a whole sentence would be one.
+    // Letters of other scripts separate pieces, like punctuation: Chinese has no spaces, so a whole sentence would be
+    // one piece.
     let pieces = runs_of(text, |c| c.is_ascii_alphabetic() || c.is_numeric());
     let mut spans: Vec<_> = pieces.iter().filter(|piece| is_seed(piece, words)).map(Run::span).collect();
     let mut rest = pieces.as_slice();
@@ -224,7 +225,7 @@ fn seeds_in(text: &str, words: LongWords) -> Vec<Range<usize>> {
     spans
 }
 
-/// A seed in one piece: base32, but base64 and hexadecimal have the same look.
+/// A seed in one piece: base32, or base64 and hexadecimal, which look alike.
 fn is_seed(piece: &Run<'_>, words: LongWords) -> bool {
     let shouted = !piece.has(u8::is_ascii_lowercase);
     let one_case = shouted || !piece.has(u8::is_ascii_uppercase);
@@ -236,7 +237,7 @@ fn is_seed(piece: &Run<'_>, words: LongWords) -> bool {
     }
 }
 
-/// Pieces of base32 of one length in a row, and a shorter one that may end it: `JBSW Y3DP EHPK 3PXP` in any case.
+/// A row of base32 pieces of one length, possibly with a shorter one at its end: `JBSW Y3DP EHPK 3PXP` in any case.
 struct Row<'a> {
     width: usize,
     alike: &'a [Run<'a>],
@@ -244,7 +245,7 @@ struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
-    /// The row that begins with the first piece, which is empty if that is no base32; `None` without any piece.
+    /// The row that begins with the first piece; empty if that piece is not base32; `None` if there are no pieces.
     fn at_start_of(pieces: &'a [Run<'a>]) -> Option<Self> {
         let is_base32 =
             |piece: &Run<'_>| piece.text.bytes().all(|b| b.is_ascii_alphabetic() || matches!(b, b'2'..=b'7'));
@@ -261,7 +262,8 @@ impl<'a> Row<'a> {
         Some(Self { width, alike: pieces.get(..count)?, last })
     }
 
-    /// Words of one length in a row are no seed: they have no digits amid their letters, and not all of them are in capitals.
+    /// The seeds in the row. Words of one length in a row are no seed: they mix no digits with letters, and are not all
+    /// capitals.
     fn seeds(&self) -> Vec<Range<usize>> {
         let whole: Vec<&Run<'_>> = self.alike.iter().chain(self.last).collect();
         let is_mixed = |piece: &&Run<'_>| piece.has(u8::is_ascii_digit) && piece.has(u8::is_ascii_alphabetic);
@@ -275,7 +277,7 @@ impl<'a> Row<'a> {
     }
 }
 
-/// Where these pieces stand, if there are enough of them for a seed.
+/// The range of these pieces, if they are long enough for a seed.
 fn span_of(pieces: &[&Run<'_>]) -> Option<Range<usize>> {
     let chars: usize = pieces.iter().map(|piece| piece.text.len()).sum();
     let (first, last) = (pieces.first()?, pieces.last()?);

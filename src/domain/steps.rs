@@ -1,9 +1,9 @@
-//! Which time step a caller gets. The rules of fresh and single-use codes, as pure functions of what is marked.
+//! Which time step a caller gets: the rules of fresh and single-use codes, as pure functions of the stored marks.
 //!
-//! Three promises, whatever the clock does and however many processes share the vault: a step that was shown to a
+//! Three guarantees, whatever the clock does and however many processes share the vault: a step that was shown to a
 //! single-use caller is never shown to another; a step that a plain call has seen is never reserved later; and without
-//! single-use calls a plain call always gets the current step at once, as in the mirrored API. Only highest steps are
-//! remembered: what lies below a mark counts as used. Never: a clock, a store.
+//! single-use calls a plain call always gets the current step at once, as in the mirrored API. Only the highest steps
+//! are stored: every step below a mark counts as used. Never here: a clock, a store.
 
 use std::time::Duration;
 
@@ -15,35 +15,35 @@ use super::{
     totp::{Step, TotpParameters},
 };
 
-/// What is marked of one secret's steps.
+/// The marks of one secret's steps.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct StepMarks {
     /// The highest step that a plain call has been given.
     pub given: Option<Step>,
-    /// The highest step that a single-use call has been shown, or might have been: its holder went away.
+    /// The highest step that a single-use call has been shown, or may have been because its holder disappeared.
     pub taken: Option<Step>,
-    /// Steps that callers wait for and have not been shown, in rising order. As many as fit into the longest wait.
+    /// Reserved steps whose code has not been shown, in rising order: at most as many as fit into the longest wait.
     pub waiting: Vec<Reservation>,
 }
 
-/// Who holds a step that was given back while others waited for later ones.
+/// The holder of a step that was given back while callers waited for later ones.
 const NOBODY: ReservationId = ReservationId::new(Uuid::nil());
 
-/// A caller's hold on a step.
+/// A caller's reservation of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reservation {
     /// The step.
     pub step: Step,
-    /// Who holds it.
+    /// The caller's reservation.
     pub id: ReservationId,
 }
 
-/// What a caller asks of a code.
+/// What a caller asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CodeWish {
-    /// Seconds that must be left of it; at most the period.
+    /// Seconds for which the code must still be valid; at most the period.
     pub min_validity: u32,
-    /// It must go to no other caller.
+    /// The code must go to no other caller.
     pub single_use: bool,
     /// How long the caller will wait.
     pub max_wait: Duration,
@@ -61,9 +61,9 @@ pub enum Turn {
         /// When it begins.
         from: Timestamp,
     },
-    /// No unused step within the time the caller would wait. Nothing was marked.
+    /// No unused step within the time the caller would wait. No mark changed.
     Busy {
-        /// When one is free.
+        /// When a step is free.
         free_at: Timestamp,
     },
 }
@@ -74,11 +74,11 @@ impl StepMarks {
         self.taken.max(self.waiting.last().map(|reservation| reservation.step))
     }
 
-    /// A plain call: the first step that is fresh enough and that no single-use call holds. Marks it given only if it is
-    /// the current one, since a later one has still to be asked for when it begins.
+    /// A plain call: finds the first step that is fresh enough and that no single-use call holds. Marks it given only
+    /// if it is the current one; for a later one the call comes back when it begins.
     pub fn plain(&mut self, totp: &TotpParameters, now: Timestamp, wish: CodeWish) -> Turn {
         let fresh = fresh_step(*totp, now, wish.min_validity);
-        // What plain calls have seen they may see again, although later steps are reserved by now.
+        // A step that plain calls have seen may be shown to them again, even if later steps are reserved by now.
         let step = if self.given == Some(fresh) { fresh } else { fresh.max(after(self.reserved())) };
         let turn = turn(*totp, now, step, wish.max_wait);
         if turn == Turn::Now(step) {
@@ -87,7 +87,7 @@ impl StepMarks {
         turn
     }
 
-    /// A single-use call: reserves the next step that nobody has seen, and says when it begins.
+    /// A single-use call: reserves the next step that nobody has seen.
     pub fn single_use(&mut self, totp: &TotpParameters, now: Timestamp, wish: CodeWish, id: ReservationId) -> Turn {
         let step = fresh_step(*totp, now, wish.min_validity).max(after(self.given.max(self.reserved())));
         let turn = turn(*totp, now, step, wish.max_wait);
@@ -99,7 +99,8 @@ impl StepMarks {
         turn
     }
 
-    /// The step's time has come: from here on it can't be given back. `false` if the reservation is no longer there.
+    /// Marks a reserved step as taken, once it has begun; from then on it can't be given back. `false` if the
+    /// reservation is gone.
     pub fn show(&mut self, reservation: Reservation) -> bool {
         let Some(at) = self.waiting.iter().position(|held| *held == reservation) else { return false };
         self.waiting.remove(at);
@@ -107,8 +108,8 @@ impl StepMarks {
         true
     }
 
-    /// A waiter gave up: its step is free again once nobody has taken or waits for a later one. Only the reservation's
-    /// holder can do it, and not once the code was shown. `false` if there was nothing to give back.
+    /// Gives a waiter's step back. It is free again once nobody has taken or waits for a later one. Only the
+    /// reservation's holder can do this, and only before the code was shown. `false` if there was nothing to give back.
     pub fn give_back(&mut self, reservation: Reservation) -> bool {
         if self.taken >= Some(reservation.step) {
             return false;
@@ -119,7 +120,7 @@ impl StepMarks {
         true
     }
 
-    /// Forgets reservations whose step has passed unshown: their holders are gone. They stay taken.
+    /// Drops reservations whose step has passed without being shown: their holders are gone. The steps stay taken.
     pub fn drop_lapsed(&mut self, current: Step) {
         while let Some(first) = self.waiting.first().copied().filter(|held| held.step < current) {
             self.waiting.remove(0);
@@ -127,11 +128,12 @@ impl StepMarks {
         }
     }
 
-    /// A person says that the clock had run ahead: steps from the next one on are free again, and whoever waits must ask
-    /// anew. What happened up to the current step stays as it is known.
+    /// Resets the marks after a person found that the clock had run ahead: steps after the current one are free again,
+    /// and waiting calls must start over. Marks up to the current step stay.
     pub fn reset(&mut self, current: Step) {
         let taken = self.reserved().map(|step| step.min(current));
-        // A mark ahead says nothing of the current step. Where a single-use caller may have seen that, plain ones may not.
+        // A future mark says nothing about the current step. If a single-use caller may have seen it, plain calls must
+        // not.
         let given = self
             .given
             .filter(|step| *step <= current)
@@ -140,12 +142,12 @@ impl StepMarks {
     }
 }
 
-/// The first step above all that were seen.
+/// The first step after all that were seen.
 fn after(seen: Option<Step>) -> Step {
     seen.map_or(Step(0), |step| Step(step.0.saturating_add(1)))
 }
 
-/// The first step with enough time left, from `now` on.
+/// The first step from `now` on with enough time left.
 fn fresh_step(totp: TotpParameters, now: Timestamp, min_validity: u32) -> Step {
     let current = totp.step_at(now);
     let next = Step(current.0.saturating_add(1));

@@ -1,4 +1,4 @@
-//! Text that somebody else wrote and that a model or a terminal will read: checked on the way in, once, by type.
+//! Text written by others that a model or a terminal will read: checked once, on the way in, by type.
 
 use std::{fmt, sync::Arc};
 
@@ -32,7 +32,7 @@ pub enum TextError {
         /// Which character it is, counted from 1.
         position: usize,
     },
-    /// It has not the form that this field asks for.
+    /// The text does not have the form of this field.
     #[error("{0}")]
     Form(&'static str),
 }
@@ -53,7 +53,8 @@ macro_rules! checked_text {
                 check(text).map(Self)
             }
 
-            /// Takes a text as it was kept. It was checked when it came in; rules that changed since don't undo that.
+            /// Takes a stored text unchanged. It was checked when it came in; a later change of the rules does not
+            /// invalidate it.
             pub(crate) const fn kept(text: String) -> Self {
                 Self(text)
             }
@@ -98,19 +99,19 @@ checked_text!(
     phone
 );
 
-/// What an MCP client says of itself. It is only a claim: cut to length, stripped of what can't be shown, and blanked
-/// when it looks like something that must not be kept. Cheap to clone: it goes into every row of the audit log.
+/// What an MCP client says about itself. It is only a claim: cut to length, without invisible characters, and withheld
+/// if it looks like a secret. Cheap to clone, because every audit row has one.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Claim(Arc<str>);
 
 impl Claim {
-    /// Makes any text fit to be kept as a claim.
+    /// Makes a claim from any text.
     pub fn of(text: &str) -> Self {
         let cut: String = text.trim().chars().filter(|c| !is_unshowable(*c)).take(CLAIM_CHARS_MAX).collect();
         Self(if looks_sensitive(&cut) { "(withheld)".into() } else { cut.into() })
     }
 
-    /// Takes a claim as it was kept, to the byte: the audit log's chain is computed over it.
+    /// Takes a stored claim unchanged: the audit log's MACs cover its bytes.
     pub(crate) fn kept(text: String) -> Self {
         Self(text.into())
     }

@@ -1,4 +1,4 @@
-//! A point in time, as a value. Only [`crate`]'s clock room makes one from the machine's clock.
+//! Points in time, as values. Only [`crate::clock`] makes one from the machine's clock.
 
 use std::{fmt, str::FromStr, time::Duration};
 
@@ -6,7 +6,7 @@ use std::{fmt, str::FromStr, time::Duration};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
-/// A text that is no RFC 3339 time.
+/// The text is not an RFC 3339 time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not an RFC 3339 time")]
 pub struct NotATime;
@@ -30,7 +30,7 @@ impl Timestamp {
         Self(seconds.saturating_mul(1_000_000))
     }
 
-    /// Whether a clock may show this: a year from 1970 to 9998, which every date of HTTP can be written in.
+    /// Whether a clock may show this time: a year from 1970 to 9998, which every HTTP date format can express.
     pub const fn is_plausible(self) -> bool {
         self.0 >= 0 && self.seconds() < YEAR_9999
     }
@@ -68,7 +68,7 @@ impl Timestamp {
         Self(self.0.saturating_sub(i64::try_from(span.as_micros()).unwrap_or(i64::MAX)))
     }
 
-    /// How long until `later`; nothing if that has passed.
+    /// The time until `later`; zero if that has passed.
     #[must_use]
     pub fn until(self, later: Self) -> Duration {
         Duration::from_micros(u64::try_from(later.0.saturating_sub(self.0)).unwrap_or(0))

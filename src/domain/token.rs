@@ -1,4 +1,4 @@
-//! A short-lived token that the holder of an API key made from it.
+//! A short-lived token, made from an API key by its holder.
 
 use super::{
     api_key::KeyId,
@@ -7,7 +7,7 @@ use super::{
     time::Timestamp,
 };
 
-/// What is kept of a token. Its rights are its key's, narrowed; it ends with its key.
+/// The stored form of a token. Its rights are a subset of its key's, and it ends with its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccessToken {
     /// Its identity.

@@ -1,4 +1,4 @@
-//! Codes: RFC 6238 over `totp-rs`, with every parameter a type that can't be wrong.
+//! Codes: RFC 6238 over `totp-rs`, with types that exclude invalid parameters.
 
 use std::{fmt, num::NonZeroU32, str::FromStr};
 
@@ -19,7 +19,7 @@ pub enum Algorithm {
     Sha512,
 }
 
-/// How many digits a code has.
+/// The number of digits of a code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Digits {
     /// Six, the default.
@@ -29,11 +29,11 @@ pub enum Digits {
     Eight,
 }
 
-/// How many seconds a code lives: 1..=3600.
+/// The seconds for which a code is valid: 1..=3600.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Period(NonZeroU32);
 
-/// What a code is made with, apart from the seed.
+/// The parameters of a code besides the seed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct TotpParameters {
     /// The hash function.
@@ -48,7 +48,7 @@ pub struct TotpParameters {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Step(pub u64);
 
-/// A value that is none of the accepted ones; the caller names the field and the accepted values.
+/// The value is not an accepted one. The caller adds the field's name and the accepted values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not an accepted value")]
 pub struct NotAccepted;
@@ -67,7 +67,7 @@ impl Algorithm {
         }
     }
 
-    /// Bytes of a generated seed: 160 bits for each, as the contract says.
+    /// Bytes of a generated seed: 160 bits for every algorithm, as the contract says.
     pub const GENERATED_SEED_BYTES: usize = 20;
 }
 
@@ -140,7 +140,7 @@ impl TryFrom<u64> for Period {
 }
 
 impl TotpParameters {
-    /// The step that `now` lies in. Before 1970 it is step 0: a wrong clock gives wrong codes, never a panic.
+    /// The step of `now`. Before 1970 it is step 0: a wrong clock gives wrong codes but never panics.
     pub fn step_at(&self, now: Timestamp) -> Step {
         Step(u64::try_from(now.seconds()).unwrap_or(0) / u64::from(self.period.seconds()))
     }
@@ -164,7 +164,7 @@ impl TotpParameters {
             Algorithm::Sha256 => totp_rs::Algorithm::SHA256,
             Algorithm::Sha512 => totp_rs::Algorithm::SHA512,
         };
-        // Real services issue 80-bit seeds, below the 128 bits that RFC 4226 asks for and that `build` insists on.
+        // Real services issue 80-bit seeds, shorter than the 128 bits that RFC 4226 requires and `build` enforces.
         let totp = totp_rs::Builder::new()
             .with_algorithm(algorithm)
             .with_digits(self.digits.get())
@@ -176,12 +176,12 @@ impl TotpParameters {
 }
 
 impl Code {
-    /// The digits, leading zeros kept. Search for `digits()` to find everybody who shows one.
+    /// The digits, with leading zeros. Search for `digits()` to find every place that shows a code.
     pub fn digits(&self) -> &str {
         &self.0
     }
 
-    /// Whether this is the code that somebody typed, in time that does not depend on where they differ.
+    /// Whether a typed code equals this one, in time that does not depend on where they differ.
     pub fn matches(&self, typed: &str) -> bool {
         self.0.as_bytes().ct_eq(typed.as_bytes()).into()
     }

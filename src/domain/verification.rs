@@ -1,4 +1,4 @@
-//! Checking a code that a person typed: each step once, and slower after every wrong try. Never: a clock, a store.
+//! Checks a code that a person typed: each step once, and slower after every wrong try. Never here: a clock, a store.
 
 use std::time::Duration;
 
@@ -8,38 +8,38 @@ use super::{
     totp::Step,
 };
 
-/// What is remembered of one secret's verifications, apart from the codes that were read.
+/// The stored state of one secret's verifications.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct VerifyMarks {
-    /// The highest step that was accepted. Lower ones and it are never accepted again.
+    /// The highest accepted step. It and lower ones are never accepted again.
     pub accepted: Option<Step>,
-    /// Wrong tries since the last right one.
+    /// Wrong tries since the last correct one.
     pub wrong: u32,
-    /// No try is looked at before this time.
+    /// Tries before this time are refused.
     pub held_until: Option<Timestamp>,
 }
 
 impl VerifyMarks {
-    /// How long a try must still wait; nothing if it may be made.
+    /// How long a try must still wait; `None` if it may be made.
     pub fn held(&self, now: Timestamp) -> Option<Duration> {
-        // No delay is longer than the longest: more means that the clock was ahead when it was set. That must not lock a
-        // secret for the years it may have been ahead; the wrong tries are still counted, so the next one costs the same.
+        // A delay beyond the longest means that the clock was ahead when it was set. Ignore it, so that the secret is
+        // not locked for years; wrong tries are still counted, so the next one gets the same delay.
         let longest = Duration::from_secs(VERIFY_DELAY_SECONDS_MAX);
         self.held_until.map(|until| now.until(until)).filter(|left| !left.is_zero() && *left <= longest)
     }
 
-    /// Whether a step may be accepted: only one above all that were.
+    /// Whether a step may be accepted: only one above all accepted ones.
     pub fn is_unused(&self, step: Step) -> bool {
         self.accepted < Some(step)
     }
 
-    /// A right code for an unused step.
+    /// Records a correct code for an unused step.
     pub fn accept(&mut self, step: Step) {
         *self = Self { accepted: Some(step), wrong: 0, held_until: None };
     }
 
-    /// A wrong code. Five are free; the fifth and each one after it hold the next try off, twice as long each time, to
-    /// fifteen minutes.
+    /// Records a wrong code. The fifth in a row and each one after it delay the next try, twice as long each time, up
+    /// to fifteen minutes.
     pub fn refuse(&mut self, now: Timestamp) {
         self.wrong = self.wrong.saturating_add(1);
         if let Some(beyond) = self.wrong.checked_sub(VERIFY_TRIES_FREE) {

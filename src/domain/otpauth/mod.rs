@@ -1,4 +1,4 @@
-//! `otpauth://` URIs: read strictly where safety asks for it, leniently where real services differ; and written back.
+//! `otpauth://` URIs: read strictly where safety requires it, leniently where real services differ; and written.
 //!
 //! Every buffer that may hold the seed is wiped, and no error quotes the URI.
 
@@ -19,10 +19,10 @@ use super::{
     totp::TotpParameters,
 };
 
-/// What stands for itself in a URI that we write: RFC 3986's unreserved characters.
+/// The characters that a written URI escapes: all but RFC 3986's unreserved ones.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// What a URI holds.
+/// The contents of a URI.
 pub struct OtpAuth {
     /// The decoded label without an issuer prefix.
     pub label: ShownText,
@@ -32,11 +32,11 @@ pub struct OtpAuth {
     pub totp: TotpParameters,
     /// The seed.
     pub seed: Seed,
-    /// Each of its codes goes to one caller only.
+    /// Whether each of its codes goes to one caller only.
     pub single_use: bool,
 }
 
-/// What a person says beside a URI. It wins over what the URI says.
+/// The names that a person gives beside a URI. They override the URI's.
 #[derive(Debug, Clone, Default)]
 pub struct Names {
     /// What to call the secret.
@@ -69,7 +69,7 @@ pub enum OtpAuthError {
     /// The same parameter twice, with two values.
     #[error("has the parameter `{0}` twice, with different values")]
     Twice(&'static str),
-    /// A parameter that was meant to be a known one. To ignore it would give wrong codes.
+    /// A misspelt known parameter. Ignoring it would give wrong codes.
     #[error(
         "has a parameter that is nearly `{0}`, which would be ignored; write it `{0}=…` between two `&`, or leave it out"
     )]
@@ -77,16 +77,16 @@ pub enum OtpAuthError {
     /// A fragment that holds parameters.
     #[error("has a raw `#` before its parameters; write it `%23`")]
     RawHash,
-    /// `encoder=steam`, say: codes that are no digits.
+    /// An `encoder` parameter, such as `encoder=steam`: its codes are not digits.
     #[error("asks by `encoder` for codes that are not made of digits (Steam's, say); only standard ones are supported")]
     Encoder,
-    /// Neither an account's name nor an issuer.
+    /// Neither an account's name nor an issuer, so the secret would have no name.
     #[error("names neither an account nor an issuer; there is nothing to call it by")]
     NoName,
     /// No `secret`.
     #[error("has no secret")]
     NoSecret,
-    /// The seed is no seed.
+    /// The `secret` is not a seed.
     #[error("has a secret that {0}")]
     Seed(SeedError),
     /// The label can't be shown or is missing.
@@ -110,7 +110,7 @@ pub enum OtpAuthError {
 }
 
 impl OtpAuth {
-    /// Reads a URI by the letter. White space around it is left out: people paste, and files end in a newline.
+    /// Reads a URI strictly, ignoring white space around it: people paste, and files end in a newline.
     ///
     /// # Errors
     /// [`OtpAuthError`], which never quotes the URI.
@@ -118,8 +118,8 @@ impl OtpAuth {
         Self::read(uri, Reading::Strict, Names::default()).map(|(read, _)| read)
     }
 
-    /// Reads a URI from a person's file or picture as it was meant, and tells what was repaired. What the person says beside
-    /// it wins.
+    /// Reads a URI from a person's file or picture leniently, and returns what was repaired. Names in `said` override
+    /// the URI's.
     ///
     /// # Errors
     /// [`OtpAuthError`], which never quotes the URI.
@@ -154,8 +154,8 @@ impl OtpAuth {
     }
 }
 
-/// The label without the issuer, and the issuer: the query's, else the label's prefix. Where the account has no name, the
-/// issuer is what people call it by.
+/// The label without the issuer, and the issuer: the query's, else the label's prefix. Without an account name the
+/// issuer becomes the label.
 fn names(label: &str, issuer: &str, said: Names) -> Result<(ShownText, Option<ShownText>), OtpAuthError> {
     let (prefix, account) = parted(label.trim(), issuer.trim());
     let issuer = match said.issuer {
@@ -175,22 +175,22 @@ fn names(label: &str, issuer: &str, said: Names) -> Result<(ShownText, Option<Sh
     Ok((label, issuer))
 }
 
-/// Parts a label into the issuer's prefix and the account. A prefix that is the query's issuer may hold colons; otherwise the
-/// first one parts them, whether it is written `:` or `%3A`.
+/// Splits a label into the issuer's prefix and the account. A prefix that equals the query's issuer may hold colons;
+/// otherwise the first colon ends it, whether written `:` or `%3A`.
 fn parted<'a>(label: &'a str, issuer: &str) -> (&'a str, &'a str) {
     let whole = label.split_at_checked(issuer.len()).filter(|(start, _)| start.eq_ignore_ascii_case(issuer));
     let after = whole.and_then(|(prefix, rest)| Some((prefix, rest.trim_start().strip_prefix(':')?)));
     after.or_else(|| label.split_once(':')).unwrap_or(("", label))
 }
 
-/// Writes the URI of a secret whose parts are kept apart: `otpauth://totp/Issuer:label?secret=…&issuer=Issuer&…`.
+/// Writes the URI of a secret from its parts: `otpauth://totp/Issuer:label?secret=…&issuer=Issuer&…`.
 pub fn uri_of(label: &ShownText, issuer: Option<&ShownText>, totp: &TotpParameters, seed: &Seed) -> Zeroizing<String> {
     let (label, issuer) = (label.as_str(), issuer.map(ShownText::as_str));
-    // Room for the longest URI from the start: a string that grows leaves copies of the seed behind.
+    // Allocate the longest URI from the start: a string that grows leaves copies of the seed behind.
     let mut uri = Zeroizing::new(String::with_capacity(URI_BYTES_MAX));
     uri.push_str("otpauth://totp/");
-    // A reader takes what stands before the first colon for the issuer. An issuer that has one of its own can't be a
-    // prefix, and a label that has one needs a prefix before it, if only an empty one.
+    // Readers take the text before the first colon as the issuer. So an issuer with a colon can't be the prefix, and a
+    // label with a colon needs a prefix, even if it is empty.
     let prefix = issuer.filter(|issuer| !issuer.contains(':'));
     if prefix.is_some() || label.contains(':') {
         uri.extend(utf8_percent_encode(prefix.unwrap_or_default(), ESCAPED));

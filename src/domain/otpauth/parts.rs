@@ -1,5 +1,5 @@
-//! A URI taken apart: which kind, the label and the query, decoded. What a model sends is read by the letter; what a person
-//! has in a file or a picture was often written by a program that escaped too little or too much, and is read as meant.
+//! Splits a URI into its kind, label and query, decoded. A URI from a model is read strictly; one from a person's file
+//! or picture leniently, because many programs escape too little or too much.
 
 use std::fmt;
 
@@ -12,13 +12,13 @@ use crate::domain::limits::URI_BYTES_MAX;
 /// How a URI is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reading {
-    /// By the letter.
+    /// As written.
     Strict,
-    /// As it was meant, with a note of each thing that was repaired.
+    /// As intended, with a note of each repair.
     Lenient,
 }
 
-/// What was repaired in a URI that a person has.
+/// A repair of a URI that a person has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Repair {
     /// `&amp;` between parameters.
@@ -47,7 +47,7 @@ impl fmt::Display for Repair {
 
 /// The parts of a URI.
 pub(super) struct Parts {
-    /// Decoded, with an issuer's prefix if it has one.
+    /// Decoded, with the issuer's prefix if there is one.
     pub(super) label: Zeroizing<String>,
     /// Not decoded yet.
     pub(super) query: Zeroizing<String>,
@@ -55,7 +55,7 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    /// Takes a URI apart. White space around it is left out: people paste, and files end in a newline.
+    /// Splits a URI, ignoring white space around it: people paste, and files end in a newline.
     pub(super) fn of(uri: &str, reading: Reading) -> Result<Self, OtpAuthError> {
         let uri = uri.trim();
         if uri.len() > URI_BYTES_MAX {
@@ -81,7 +81,7 @@ impl Parts {
     }
 }
 
-/// What follows a start that is written in any case.
+/// What follows a prefix, which is compared without case.
 fn without_start<'a>(text: &'a str, start: &str) -> Option<&'a str> {
     let (given, rest) = text.split_at_checked(start.len())?;
     given.eq_ignore_ascii_case(start).then_some(rest)
@@ -92,8 +92,8 @@ fn no_uri_of_ours(uri: &str) -> OtpAuthError {
     export.map_or(OtpAuthError::NotOtpAuth, |_| OtpAuthError::GoogleExport)
 }
 
-/// Reads what a page made of the signs between parameters, also where it was escaped more than once: `&amp;`, `&#38;`,
-/// `&amp;amp;` for `&`, and `&#61;` for `=`.
+/// Undoes HTML escapes of the signs between parameters, even repeated ones: `&amp;`, `&#38;`, `&amp;amp;` for `&`, and
+/// `&#61;` for `=`.
 fn without_html_escapes(text: &str) -> Zeroizing<String> {
     const AND: [&str; 4] = ["amp;", "#38;", "#038;", "#x26;"];
     const IS: [&str; 4] = ["equals;", "#61;", "#061;", "#x3d;"];
@@ -117,8 +117,8 @@ fn without_html_escapes(text: &str) -> Zeroizing<String> {
     read
 }
 
-/// Leaves the fragment out, which is for whoever shows the URI and no part of what it names (RFC 3986 §3.5). One that holds
-/// parameters is none: a label or an issuer has a `#` of its own then, and codes would be wrong without them.
+/// Drops the fragment, which is not part of what a URI names (RFC 3986 §3.5). A "fragment" that holds parameters comes
+/// from a raw `#` in a label or an issuer, and codes would be wrong without them.
 fn without_fragment<'a>(text: &'a str, reading: Reading, repaired: &mut Vec<Repair>) -> Result<&'a str, OtpAuthError> {
     let Some((before, fragment)) = text.split_once('#') else { return Ok(text) };
     let mut pieces = fragment.split(['&', '?', '#']).skip(1);
@@ -132,7 +132,7 @@ fn without_fragment<'a>(text: &'a str, reading: Reading, repaired: &mut Vec<Repa
     Ok(text)
 }
 
-/// Parts path and query: at the first question mark, or, if the label has some of its own, at the one before a parameter.
+/// Splits path and query at the first question mark, or, if the label contains some, at the one before a parameter.
 fn at_query<'a>(text: &'a str, reading: Reading, repaired: &mut Vec<Repair>) -> (&'a str, &'a str) {
     let first = text.split_once('?').unwrap_or((text, ""));
     let begins = |query: &str| query.split_once('=').is_some_and(|(name, _)| is_known(name));
@@ -163,13 +163,13 @@ fn is_whole(raw: &str) -> bool {
     raw.split('%').skip(1).all(whole)
 }
 
-/// Decodes a piece of the URI. `plus` is what a plus sign stands for there: itself in the label, a space in the query.
+/// Decodes a piece of the URI. `plus` is the meaning of a plus sign there: itself in the label, a space in the query.
 pub(super) fn decoded(raw: &str, plus: u8, reading: Reading) -> Result<Zeroizing<String>, OtpAuthError> {
-    // The crate lets a broken escape stand as it is; by the letter, two readers of one URI must not differ.
+    // The crate keeps a broken escape as it is. A strict reading refuses it, so that a URI has only one meaning.
     if reading == Reading::Strict && !is_whole(raw) {
         return Err(OtpAuthError::Encoding);
     }
-    // Decoding never lengthens, so that the buffer does not move and leaves no copy behind.
+    // The decoded text is never longer, so the buffer does not move and leaves no copy behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(raw.len()));
     for (nth, part) in raw.split('+').enumerate() {
         if nth > 0 {
@@ -177,7 +177,7 @@ pub(super) fn decoded(raw: &str, plus: u8, reading: Reading) -> Result<Zeroizing
         }
         bytes.extend(percent_decode_str(part));
     }
-    // Checked first and moved then: an error of `from_utf8` on the vector itself would carry the bytes away.
+    // Check first, then move: an error of `from_utf8` on the vector itself would carry the bytes away.
     match std::str::from_utf8(&bytes) {
         Ok(_) => Ok(Zeroizing::new(String::from_utf8(std::mem::take(&mut *bytes)).unwrap_or_default())),
         Err(_) => Err(OtpAuthError::Encoding),

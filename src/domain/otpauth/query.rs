@@ -1,5 +1,5 @@
-//! The parameters of a URI. One that is nearly a known one is refused and never ignored: without it every code would be
-//! wrong, and nobody would be told.
+//! The parameters of a URI. A misspelt known parameter is refused rather than ignored: every code would be wrong, and
+//! nobody would notice.
 
 use zeroize::Zeroizing;
 
@@ -9,27 +9,27 @@ use super::{
 };
 use crate::domain::totp::{Algorithm, Digits, Period, TotpParameters};
 
-/// The parameters that mean something here. Others are ignored, as every authenticator does.
+/// The known parameters. Others are ignored, as in every authenticator.
 pub(super) const KNOWN: [&str; 6] = ["secret", "issuer", "algorithm", "digits", "period", SINGLE_USE];
-/// A parameter of ours, so that an export can be imported as it was. Others leave it out.
+/// Our own parameter, so that an export can be imported unchanged. Other programs ignore it.
 pub(super) const SINGLE_USE: &str = "single_use";
-/// Those whose loss makes every code wrong.
+/// The parameters whose loss makes every code wrong.
 const SETTINGS: [&str; 3] = ["algorithm", "digits", "period"];
-/// What `KeePassXC` writes for Steam's codes, which are letters.
+/// The parameter by which `KeePassXC` marks Steam's codes, which are letters.
 const ENCODER: &str = "encoder";
 
 /// The decoded parameters of a query, by name.
 pub(super) struct Query(Vec<Parameter>);
 
 struct Parameter {
-    /// In lower case: QR codes in alphanumeric mode have capitals only, and `Digits=8` left unread would give wrong codes.
+    /// In lower case: QR codes in alphanumeric mode have capitals only, and ignoring `DIGITS=8` would give wrong codes.
     name: Zeroizing<String>,
     value: Zeroizing<String>,
 }
 
 impl Query {
-    /// Reads a query in which every known name has one value. Readers differ in which of two they believe, so that a URI
-    /// with both could show one thing to the person who checks it and another to us.
+    /// Reads a query in which every known name has one value. Readers differ in which of two values they use, so a URI
+    /// with both could show one to the person who checks it and give us another.
     pub(super) fn read(raw: &str, reading: Reading) -> Result<Self, OtpAuthError> {
         let mut query = Self(Vec::new());
         for pair in raw.split('&').filter(|pair| !pair.is_empty()) {
@@ -63,7 +63,7 @@ impl Query {
         read.unwrap_or(Ok(false)).map_err(|_| OtpAuthError::SingleUse)
     }
 
-    /// How codes are made. A parameter without a value is refused like a wrong one: a guess would give wrong codes.
+    /// The code parameters. An empty value is refused like a wrong one: a guess would give wrong codes.
     pub(super) fn totp(&self) -> Result<TotpParameters, OtpAuthError> {
         let algorithm = self.get("algorithm").map(|text| text.trim().parse::<Algorithm>());
         let digits = self.get("digits").map(|text| number(text).and_then(|count| Digits::try_from(count).ok()));
@@ -76,15 +76,15 @@ impl Query {
     }
 }
 
-/// Whether a name, as it is written, is one that means something here.
+/// Whether a name, as written, is a known parameter.
 pub(super) fn is_known(name: &str) -> bool {
     KNOWN.iter().any(|known| known.eq_ignore_ascii_case(name))
 }
 
-/// The known parameter that an unknown name was meant to be: the same but for what escapes, white space and punctuation
-/// leave of it or put around it, or but for one letter.
+/// The known parameter that an unknown name stands for: equal except for remains of escapes, white space and
+/// punctuation, or for one letter.
 fn meant_by(name: &str) -> Option<&'static str> {
-    // What is left of `&amp;` and its like, also where they were encoded once more.
+    // The remains of `&amp;` and similar escapes, including doubly encoded ones.
     const LEFT_OF_ESCAPES: [&str; 6] = ["amp", "38", "038", "x26", "26", "3f"];
     let plain = |name: &str| -> Zeroizing<String> {
         let mut plain = Zeroizing::new(String::with_capacity(name.len()));
@@ -100,7 +100,7 @@ fn meant_by(name: &str) -> Option<&'static str> {
     KNOWN.into_iter().find(|known| [core, &name].iter().any(|name| is_one_letter_apart(name, &plain(known))))
 }
 
-/// Whether two words are the same but for a letter that is missing, too many, another one, or swapped with its neighbour.
+/// Whether two words are equal except for one letter missing, added or replaced, or two neighbours swapped.
 fn is_one_letter_apart(one: &str, other: &str) -> bool {
     let (one, other) = (one.as_bytes(), other.as_bytes());
     let same = one.iter().zip(other).take_while(|(a, b)| a == b).count();
@@ -115,7 +115,7 @@ fn is_one_letter_apart(one: &str, other: &str) -> bool {
     }
 }
 
-/// A setting that stands in a piece between two `&` as a parameter of its own, behind a `;`, a `?` or a space.
+/// A setting inside a piece between two `&`, behind a `;`, a `?` or a space.
 fn hidden_in(piece: &str) -> Option<&'static str> {
     let named = |text: &str| {
         let name = text.rsplit(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
@@ -124,7 +124,7 @@ fn hidden_in(piece: &str) -> Option<&'static str> {
     piece.match_indices('=').find_map(|(at, _)| named(piece.get(..at).unwrap_or_default()))
 }
 
-/// Digits and nothing else: `str::parse` would take a sign too.
+/// Digits only: `str::parse` would also accept a sign.
 fn number(text: &str) -> Option<u64> {
     let text = text.trim();
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
