@@ -80,7 +80,7 @@ pub struct CodeTerms {
 /// A secret of an account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TotpSecret {
-    /// Its identity: never the label.
+    /// Its identity, independent of the label.
     pub id: SecretId,
     /// When it was registered, in whole milliseconds.
     pub created_at: Timestamp,

@@ -15,7 +15,7 @@ pub const MASK: &str = "[masked]";
 const SEED_CHARS_MIN: usize = 16;
 /// The same for a text that is a whole part of a path: five bytes.
 const BARE_SEED_CHARS_MIN: usize = 8;
-/// The longest run of letters in one case, without a digit, that may be a word of some language.
+/// A run of this many letters in one case, without a digit, is not a word of any language.
 const WORD_CHARS_MAX: usize = 24;
 /// The longest group in which capitals alone make a row of groups look like a seed: longer groups are words.
 const SHOUTED_GROUP_CHARS_MAX: usize = 8;

@@ -1,4 +1,4 @@
-//! The contract's words for the audit log: records in chains, and pages of them.
+//! The audit log's types in the contract: records in chains, and pages of them.
 
 use std::borrow::Cow;
 
@@ -8,14 +8,14 @@ use crate::domain::{
     time::Timestamp,
 };
 
-/// A record of the audit log, as it is kept.
+/// A stored record of the audit log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditRecord {
-    /// The chain it stands in.
+    /// Its chain.
     pub chain: u32,
-    /// Its number there; each is one higher than the one before it.
+    /// Its number in the chain; each is one higher than the one before.
     pub seq: u64,
-    /// When. Within a chain this never falls.
+    /// When it was written. Within a chain this never decreases.
     pub at: Timestamp,
     /// Opaque.
     pub body: Vec<u8>,
@@ -23,7 +23,8 @@ pub struct AuditRecord {
     pub mac: [u8; 32],
 }
 
-/// What finds an audit record. No MAC covers it: who finds a record by it checks the record's body.
+/// The index terms of an audit record. No MAC covers them: whoever finds a record by a term must check the record's
+/// body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditTerms {
     /// The account it is about.
@@ -40,16 +41,16 @@ pub struct AuditTerms {
     pub action: Cow<'static, str>,
 }
 
-/// An audit record to be added, and what finds it.
+/// An audit record to add, with its index terms.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditPut {
     /// The record.
     pub record: AuditRecord,
-    /// What finds it.
+    /// Its index terms.
     pub terms: AuditTerms,
 }
 
-/// Where a chain ends.
+/// The end of a chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tail {
     /// The chain.
@@ -60,23 +61,23 @@ pub struct Tail {
     pub mac: [u8; 32],
 }
 
-/// Audit records to be removed: those of a chain up to a number, which is one of them.
+/// Audit records to remove: those of a chain up to an existing number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Prune {
     /// The chain.
     pub chain: u32,
-    /// The last one that goes.
+    /// The number of the last record to remove.
     pub upto: u64,
 }
 
-/// A place in each chain: the number of a record there. A chain that is not named has not been begun.
+/// A place in each chain: the number of a record there. A chain that is missing is read from its end or start.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Cursor(pub Vec<(u32, u64)>);
 
-/// Which audit records are wanted: those that meet every condition, by time, then by chain, then by number.
+/// Which audit records to read: those that meet every condition, by time, then by chain, then by number.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct AuditQuery {
-    /// Of this chain alone.
+    /// Only of this chain.
     pub chain: Option<u32>,
     /// About this account.
     pub account: Option<AccountId>,
@@ -84,7 +85,7 @@ pub struct AuditQuery {
     pub seat: Option<SeatId>,
     /// With one of these secrets.
     pub secrets: Option<Vec<SecretId>>,
-    /// With this key, which acted or which it is about.
+    /// With this key as the actor or as the subject.
     pub key: Option<KeyId>,
     /// With this action.
     pub action: Option<Cow<'static, str>>,
@@ -92,22 +93,22 @@ pub struct AuditQuery {
     pub since: Option<Timestamp>,
     /// Before this time.
     pub until: Option<Timestamp>,
-    /// Beyond this place.
+    /// After this place.
     pub after: Cursor,
     /// Before this place.
     pub before: Cursor,
-    /// From the newest back instead of from the oldest on.
+    /// In reverse order, newest first.
     pub newest: bool,
-    /// How many at most.
+    /// The most records to return.
     pub limit: u32,
 }
 
-/// Some of the audit records that a query asks for.
+/// One page of a query's audit records.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct AuditPage {
-    /// The records, in the order of the query. The work for a page is bounded, so that there may be fewer than `limit`,
-    /// also none, although there are more.
+    /// The records, in the order of the query. The work for a page is bounded, so a page may have fewer than `limit`
+    /// records, or none, although more exist.
     pub records: Vec<AuditRecord>,
-    /// The place to go on from: `after` of the next query, `before` if it goes from the newest back. `None`: that was all.
+    /// Where to continue: `after` of the next query, or `before` if the newest come first. `None`: there are no more.
     pub next: Option<Cursor>,
 }

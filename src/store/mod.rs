@@ -1,14 +1,15 @@
-//! What is kept: the contract that every backend obeys, and the way to the backends.
+//! Storage: the contract that every backend obeys, and how to open a backend.
 //!
-//! A backend keeps records (bytes under a kind and an id) and audit records (bytes in chains), and the indexes that find
-//! them. It knows no key, decides nothing and asks neither clock nor dice. Five rules hold for every method. (1) "Not
-//! there" is `None` or an empty list, never an error. (2) Something changes in one way alone: the caller reads records
-//! with their versions, decides, and [commits](Store::commit) what it decided; if a version has moved meanwhile, nothing
-//! is done and the caller decides again. (3) A commit is all or nothing, over all processes. (4) When a commit returns
-//! [`Committed::Done`], it survives a killed process, and with [`Durable::Now`] a power cut. (5) Reads never wait for
-//! writers.
+//! A backend keeps records (bytes under a kind and an id) and audit records (bytes in chains), and indexes over both.
+//! It knows no key, decides nothing and asks neither the clock nor the generator. Five rules hold for every method. (1)
+//! A missing record is `None` or an empty list, never an error. (2) There is only one way to change something: the
+//! caller reads records with their versions, decides, and [commits](Store::commit); if a version has changed meanwhile,
+//! the commit does nothing and the caller decides again. (3) A commit is all or nothing, over all processes. (4) When a
+//! commit returns [`Committed::Done`], it survives a killed process, and with [`Durable::Now`] a power cut. (5) Reads
+//! never wait for writers.
 //!
-//! Never: a permission, a key, plaintext, or a protocol. The contract names no page or database, and no file but to open one.
+//! Never here: a permission, a key, plaintext, or a protocol. The contract names no page or database, and a file only
+//! to open one.
 
 mod audit;
 mod open;
@@ -34,16 +35,16 @@ pub type SharedStore = Arc<dyn Store>;
 /// The longest id of a record, in bytes.
 pub const ID_BYTES_MAX: usize = 64;
 
-/// Why a store could not do it. For logs: a caller hears `unavailable` or `internal`.
+/// Why a store failed. The text is for logs: a caller gets `unavailable` or `internal`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// It can't be reached or written right now; nothing was changed.
+    /// The store can't be reached or written right now; nothing was changed.
     #[error("the vault can't be reached or written: {0}")]
     Unavailable(String),
-    /// The disk failed while a change was made durable: it may be kept or not.
+    /// The disk failed while a change was made durable: the change may or may not be stored.
     #[error("the vault could not make a change durable, so it may or may not be kept: {0}")]
     Unknown(String),
-    /// What is kept can't be read as it was written: what is wrong, never contents.
+    /// Stored data can't be read as it was written. The text says what is wrong and never quotes contents.
     #[error("the vault is damaged: {what}")]
     Damaged {
         /// What is wrong.
@@ -51,11 +52,11 @@ pub enum StoreError {
     },
 }
 
-/// What kind of thing a record is. The number is kept, so it never changes.
+/// The kind of a record. Its number is stored, so it never changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Kind {
-    /// What the vault is, and its wrapped keys.
+    /// The vault's identity and its wrapped keys.
     Header = 1,
     /// A tenant.
     Account = 2,
@@ -63,27 +64,27 @@ pub enum Kind {
     Secret = 3,
     /// A secret's sealed seed.
     Seed = 4,
-    /// Which steps of a secret were given and accepted.
+    /// The marks of a secret's steps: given, taken and accepted.
     Use = 5,
     /// Codes of the last hour.
     Count = 6,
     /// A person in an account.
     Seat = 7,
-    /// What a caller authenticates with.
+    /// A credential of a caller.
     ApiKey = 8,
     /// When a key was last used.
     KeyUse = 9,
     /// A registration that may be repeated.
     Idempotency = 10,
-    /// Where an audit chain ended when it was last vouched for.
+    /// The end of an audit chain as of the last durable commit.
     AuditHead = 11,
-    /// What an audit chain starts from.
+    /// The row after which an audit chain starts.
     AuditBase = 12,
-    /// An invitation that waits to be taken.
+    /// A pending invitation.
     Enrolment = 13,
     /// A short-lived token.
     Token = 14,
-    /// Steps that count as used after an older vault was accepted.
+    /// The steps that count as used after an older vault was accepted.
     Floor = 15,
 }
 
@@ -107,13 +108,13 @@ impl Kind {
         Self::Floor,
     ];
 
-    /// The number that is kept.
+    /// The stored number.
     pub const fn number(self) -> u8 {
         self as u8
     }
 }
 
-/// Which record.
+/// The key of a record.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RecordKey {
     /// Its kind.
@@ -123,34 +124,34 @@ pub struct RecordKey {
 }
 
 impl RecordKey {
-    /// The record of a kind with an id.
+    /// The key of a record of this kind with this id.
     pub fn new(kind: Kind, id: impl Into<Vec<u8>>) -> Self {
         Self { kind, id: id.into() }
     }
 }
 
-/// Which of an account's lists a record stands in.
+/// The list of an account in which a record appears.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Life {
-    /// It exists for callers.
+    /// Callers see it.
     Live,
     /// A person may still restore it.
     Deleted,
 }
 
-/// A record. Whoever can write the store can change every field, so the reader checks `mac`; a field that does not even
-/// read as its type comes back empty or zero, and then `mac` is wrong.
+/// A record. An attacker who can write the store can change every field, so the reader checks `mac`; a field that can't
+/// be read as its type is returned empty or zero, and then `mac` is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
-    /// Which one.
+    /// Its kind and id.
     pub key: RecordKey,
-    /// 1 for a new one; each replacement is exactly one higher.
+    /// 1 for a new record; each replacement is exactly one higher.
     pub version: u64,
-    /// The account it belongs to, if it belongs to one.
+    /// The account it belongs to, if any.
     pub account: Option<AccountId>,
-    /// Lists go by this number, then by id.
+    /// Lists are sorted by this number, then by id.
     pub sort: i64,
-    /// Which lists show it.
+    /// In which list it appears.
     pub life: Life,
     /// Opaque.
     pub body: Vec<u8>,
@@ -158,48 +159,49 @@ pub struct Record {
     pub mac: [u8; 32],
 }
 
-/// What finds a record beside its id. No MAC covers it: who finds a record by it checks the record's body.
+/// The index entries of a record, besides its id. No MAC covers them: whoever finds a record by one must check the
+/// record's body.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Finders {
-    /// Names, each unique among the records of one kind and account.
+    /// Names, unique among the records of one kind and account.
     pub names: Vec<[u8; 32]>,
-    /// Words, which others may share.
+    /// Words, not unique.
     pub words: Vec<[u8; 8]>,
 }
 
-/// What a replacement does with the finders that a record has.
+/// What a replacement does with a record's index entries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Index {
-    /// They stay; a new record has none.
+    /// Keep them; a new record has none.
     Keep,
-    /// It has these from now on. A record that moves to another account needs them anew.
+    /// Replace them. A record that moves to another account needs new ones.
     Replace(Finders),
 }
 
-/// A record to be kept. It carries an expectation of its own: version 1 expects that the record is absent, a higher one
-/// that the version before it is there.
+/// A record to store. It implies an expectation: version 1 expects that the record is absent, a higher version that the
+/// one before it is present.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Put {
     /// The record.
     pub record: Record,
-    /// What finds it.
+    /// Its index entries.
     pub index: Index,
 }
 
-/// What must be so for a change to happen.
+/// A condition of a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Expect {
-    /// The record is there with this version.
+    /// The record exists with this version.
     Version(RecordKey, u64),
-    /// There is no such record.
+    /// The record does not exist.
     Absent(RecordKey),
-    /// The record is there.
+    /// The record exists.
     Exists(RecordKey),
     /// No record of the kind, live or deleted, is in the account.
     NoneIn(Kind, AccountId),
 }
 
-/// What a change removes. What finds a record goes with it; what is not there is no error.
+/// Records to remove, with their index entries. Removing a missing record is no error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Removal {
     /// One record.
@@ -208,85 +210,86 @@ pub enum Removal {
     Prefix(Kind, Vec<u8>),
 }
 
-/// One caller's part of a commit. It happens in this order: `expect`, `remove`, `put`, `prune`, `audit`. At most one `put`
-/// for a record.
+/// One caller's part of a commit. It is carried out in this order: `expect`, `remove`, `put`, `prune`, `audit`. A
+/// record has at most one `put`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Change {
-    /// What must be so.
+    /// Conditions.
     pub expect: Vec<Expect>,
-    /// Records to be kept.
+    /// Records to store.
     pub put: Vec<Put>,
-    /// Records to be removed.
+    /// Records to remove.
     pub remove: Vec<Removal>,
-    /// Audit records to be added, all in the chain of [`Commit::tail`], one after the other over all changes.
+    /// Audit records to add, all in the chain of [`Commit::tail`], with consecutive numbers over all changes.
     pub audit: Vec<AuditPut>,
-    /// Audit records to be removed.
+    /// Audit records to remove.
     pub prune: Option<Prune>,
-    /// What it replaces and removes is not to be found in the storage afterwards, as soon as nobody reads it any more.
+    /// Whether replaced and removed data must disappear from the storage, once nobody reads it any more.
     pub scrub: bool,
 }
 
-/// How durable a commit is before it is answered.
+/// How durable a commit is when it returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durable {
     /// It survives a power cut.
     Now,
-    /// It survives a killed process; a power cut after the next [`Store::sync`] or commit with [`Durable::Now`].
+    /// It survives a killed process; after the next [`Store::sync`] or commit with [`Durable::Now`] also a power cut.
     Soon,
 }
 
 /// Changes that are committed together, in order: all of them or none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Commit {
-    /// The changes. A later one sees what an earlier one did.
+    /// The changes. Each sees the effects of those before it.
     pub changes: Vec<Change>,
-    /// Where the audit records go on from. Needed if there are any; it must be the chain's last record. A chain without
-    /// records takes any.
+    /// The chain's last record, to which the audit records are added. Needed if there are any. A chain without records
+    /// accepts any.
     pub tail: Option<Tail>,
-    /// How durable it is before it is answered.
+    /// How durable the commit is when it returns.
     pub durable: Durable,
 }
 
-/// How a commit ended. But for `Done`, nothing was done.
+/// The result of a commit. Except for `Done`, nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Committed {
-    /// It happened.
+    /// Everything was committed.
     Done,
-    /// These changes, by number, no longer fit what is kept: it is to be read and decided again.
+    /// Changes that no longer fit the stored versions: read and decide again.
     Stale {
-        /// Which, in order. One that touches the same records as another of them may be missing or be named without need.
+        /// Their numbers, in order. If two changes touch the same records, one may be missing here or be listed without
+        /// need.
         changes: Vec<usize>,
     },
-    /// A record of this change would bear a name that another record bears.
+    /// A record of this change has a name that another record already has.
     Taken {
-        /// Which.
+        /// The change's number.
         change: usize,
     },
-    /// Somebody else has added audit records: the chain ends here now.
+    /// Another writer has added audit records.
     Moved {
-        /// Where.
+        /// The chain's new end.
         tail: Tail,
     },
 }
 
-/// Which records a list shows: those that meet every condition, by `sort`, then by id.
+/// Which records to list: those that meet every condition, by `sort`, then by id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct List {
     /// The kind.
     pub kind: Kind,
-    /// Those of this account; `None`: of every account and of none.
+    /// Of this account; `None`: of any account, or of none.
     pub account: Option<AccountId>,
-    /// Those that stand in this list; `None`: in either.
+    /// In this list; `None`: in either.
     pub life: Option<Life>,
-    /// Those that are found by each of these words.
+    /// Indexed under each of these words.
     pub words: Vec<[u8; 8]>,
-    /// Those after this place: the last record of the page before.
+    /// After this place: the last record of the page before.
     pub after: Option<(i64, Vec<u8>)>,
-    /// Those whose `sort` is below this.
+    /// With a `sort` below this.
     pub before_sort: Option<i64>,
-    /// How many are skipped.
+    /// How many records to skip.
     pub offset: u64,
-    /// How many at most.
+    /// The most records to return.
     pub limit: u32,
 }
 
@@ -306,57 +309,57 @@ impl List {
     }
 }
 
-/// Everything Countersign keeps. Several processes may hold the same one open.
+/// The storage of a vault. Several processes may have the same one open.
 #[async_trait]
 pub trait Store: Send + Sync {
-    /// Records by their keys, in their order, all as of one moment.
+    /// Reads records by their keys, in the order of the keys, all as of one moment.
     async fn read(&self, keys: &[RecordKey]) -> Result<Vec<Option<Record>>, StoreError>;
 
-    /// The record of a kind and account that bears a name. Without an account: of those that belong to none.
+    /// The record of a kind and account with a name. `None` as the account: among the records that belong to none.
     async fn find(&self, kind: Kind, account: Option<AccountId>, name: [u8; 32]) -> Result<Option<Record>, StoreError>;
 
-    /// What finds each of some records, in their order; names and words rise. A record that is not there is found by nothing.
+    /// The index entries of records, in the order of the keys; names and words are sorted. A missing record has none.
     async fn finders(&self, keys: &[RecordKey]) -> Result<Vec<Finders>, StoreError>;
 
     /// A page of records.
     async fn list(&self, list: &List) -> Result<Vec<Record>, StoreError>;
 
-    /// How many records a list has, whatever its place, offset and limit.
+    /// The number of records in a list, ignoring its place, offset and limit.
     async fn count(&self, list: &List) -> Result<u64, StoreError>;
 
-    /// Makes changes, all or none. A commit of nothing is done at once.
+    /// Makes changes, all or none. A commit without changes returns at once.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`]: nothing was done. [`StoreError::Unknown`]: it may be kept or not.
+    /// [`StoreError::Unavailable`]: nothing was changed. [`StoreError::Unknown`]: it may or may not be stored.
     async fn commit(&self, commit: Arc<Commit>) -> Result<Committed, StoreError>;
 
     /// A page of audit records.
     async fn audit(&self, query: &AuditQuery) -> Result<AuditPage, StoreError>;
 
-    /// The last record of a chain, if it has any.
+    /// The last record of a chain, if there is one.
     async fn tail(&self, chain: u32) -> Result<Option<Tail>, StoreError>;
 
     /// The chains that have records, in order.
     async fn chains(&self) -> Result<Vec<u32>, StoreError>;
 
-    /// Makes durable what was committed with [`Durable::Soon`]. It waits for no other writer.
+    /// Makes commits with [`Durable::Soon`] durable. It does not wait for other writers.
     ///
     /// # Errors
-    /// [`StoreError::Unknown`]: what was committed since the last sync may not survive a power cut.
+    /// [`StoreError::Unknown`]: commits since the last sync may not survive a power cut.
     async fn sync(&self) -> Result<(), StoreError>;
 
-    /// Whether it can be written right now.
+    /// Whether the store can be written right now.
     async fn probe(&self) -> Result<(), StoreError>;
 
-    /// How large the write-ahead log is, in bytes, where there is one: that much of what is stored may stand in it alone,
-    /// where one damaged page loses all that follows it.
+    /// Bytes in the write-ahead log, if there is one. Data may be in the log alone, where one damaged page loses
+    /// everything after it.
     fn log_bytes(&self) -> u64 {
         0
     }
 
-    /// Checks the structure, not the contents. Empty: sound.
+    /// Checks the structure, not the contents. Returns the findings; empty: sound.
     async fn examine(&self) -> Result<Vec<String>, StoreError>;
 
-    /// Makes everything durable and lets go of it. What comes later is [`StoreError::Unavailable`].
+    /// Makes everything durable and closes the store. Later calls are [`StoreError::Unavailable`].
     async fn close(&self) -> Result<(), StoreError>;
 }

@@ -1,5 +1,5 @@
-//! From an address to a store, or a refusal that has changed nothing. No key is needed here: the caller reads the header
-//! record, and commits nothing before it knows that the key is right.
+//! Opens the store at an address, or returns an error without having changed anything. This needs no key: the caller
+//! reads the header record, and commits nothing before it has verified the key.
 
 use std::path::{Path, PathBuf};
 
@@ -15,26 +15,26 @@ pub struct OpenRequest {
     pub data_dir: PathBuf,
     /// How writes are carried out.
     pub writes: Writes,
-    /// Whether a vault is to be made if there is none.
+    /// Whether to create a vault if none exists.
     pub make: bool,
 }
 
-/// Who carries out writes.
+/// On which thread writes run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Writes {
-    /// The caller's thread, as long as nobody is in its way: a sidecar or a command, which has one caller.
+    /// The caller's thread, unless a lock is held: for a sidecar or a command, which has one caller.
     Inline,
-    /// A thread of their own: a server, whose threads must not wait for the disk.
+    /// A separate thread: for a server, whose threads must not wait for the disk.
     Thread,
 }
 
-/// What an address leads to.
+/// What an address refers to.
 pub enum Opened {
-    /// A store of the present format. Nothing has been written to it.
+    /// A store of the current format. Nothing has been written to it.
     Store(SharedStore, Facts),
-    /// A store of format 1, which has to be moved before it can be used.
+    /// A store of format 1, which must be migrated before use.
     Format1(Box<Format1>),
-    /// Nothing is there yet.
+    /// No store.
     Absent(Absent),
 }
 
@@ -43,66 +43,67 @@ pub enum Opened {
 pub struct Facts {
     /// Version of the format.
     pub format: u32,
-    /// Which backend keeps it, in words.
+    /// The backend, in words.
     pub backend: String,
     /// Where it is.
     pub location: PathBuf,
 }
 
-/// A place for a new store. Until this is made or dropped, nobody else makes one there.
+/// A place for a new store. As long as this value exists, nobody else creates a store there.
 #[derive(Debug)]
 pub struct Absent {
     pub(super) place: sqlite::Place,
 }
 
 impl Absent {
-    /// Where it would be.
+    /// The path of the new store.
     pub fn location(&self) -> &Path {
         self.place.location()
     }
 
-    /// Makes the store, with a first commit in it: a whole one or, also after a crash, none. Then [`open`] finds it.
+    /// Creates the store with a first commit. Either all of it exists afterwards or nothing, even after a crash. Then
+    /// [`open`] finds it.
     ///
     /// # Errors
-    /// [`OpenError`]; nothing is there then.
+    /// [`OpenError`]; nothing exists then.
     pub async fn create(self, first: Commit) -> Result<(), OpenError> {
         blocking(move || self.place.create(&first)).await
     }
 }
 
-/// Why a store can't be opened. Nothing was changed. Exit code 78. What looks like a seed in a path is left out.
+/// Why a store can't be opened. Nothing was changed. Exit code 78. Paths are shown without parts that look like a seed.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// There is none, and who asked only reads.
+    /// There is no vault, and the caller only reads.
     #[error(
         "there is no vault in {}. See that --data-dir and COUNTERSIGN_DATA_DIR are right; the first command that stores \
          something makes one, such as `countersign secret add`, and so does `countersign vault create`",
         without_seeds(.0)
     )]
     NoVault(PathBuf),
-    /// The address is of a kind that is not built in.
+    /// This build does not support the address's kind.
     #[error("the store `{scheme}:` is not supported by this build; use `sqlite:` (the default)")]
     Unsupported {
-        /// The part before the colon. Only known ones are named: anything may have been typed there.
+        /// The part before the colon, if it is a known one; anything else may be a secret typed in the wrong place.
         scheme: &'static str,
     },
-    /// The address can't be read.
+    /// The address is malformed.
     #[error("the store's address can't be read; leave it out, or name `sqlite:` (the default) or `sqlite:FILE`")]
     NoAddress,
     /// A file or directory is readable or writable by others.
     #[error("{0} is accessible to other users (mode {mode:o}); run: chmod {wanted:o} {0}", without_seeds(.path))]
     LooseMode {
-        /// Which.
+        /// The file or directory.
         path: PathBuf,
         /// Its mode.
         mode: u32,
         /// What it should be.
         wanted: u32,
     },
-    /// A link, a directory, or another kind of file where a plain file must be; or somebody else's.
+    /// A link, a directory or another kind of file in place of a regular file; or a file of another user.
     #[error("{} {what}", without_seeds(.path))]
     NotOurs {
-        /// Which.
+        /// The file or directory.
         path: PathBuf,
         /// What is wrong with it.
         what: &'static str,
@@ -110,17 +111,17 @@ pub enum OpenError {
     /// Made by a newer version.
     #[error("{} has format {found}, newer than this version's {known}; use the newer countersign", without_seeds(.path))]
     Newer {
-        /// Which.
+        /// The file.
         path: PathBuf,
         /// Its format.
         found: u32,
         /// The newest that is understood.
         known: u32,
     },
-    /// It is not a vault, or a damaged one.
+    /// It is not a vault, or it is damaged.
     #[error("{} is damaged or no vault: {what}", without_seeds(.path))]
     Damaged {
-        /// Which.
+        /// The file.
         path: PathBuf,
         /// What is wrong.
         what: String,
@@ -132,7 +133,7 @@ pub enum OpenError {
         without_seeds(.path)
     )]
     Unusable {
-        /// Which.
+        /// The file.
         path: PathBuf,
         /// What is wrong.
         what: String,
@@ -140,7 +141,7 @@ pub enum OpenError {
     /// A file or directory can't be read or made.
     #[error("{}: {source}{}", without_seeds(.path), remedy(.source))]
     Io {
-        /// Which.
+        /// The file or directory.
         path: PathBuf,
         /// What the system said.
         source: std::io::Error,
@@ -150,7 +151,7 @@ pub enum OpenError {
     Store(#[from] StoreError),
 }
 
-/// What helps against the one error of the system that a person can mend at once.
+/// A remedy for permission errors, the only system errors that a person can fix at once.
 fn remedy(cause: &std::io::Error) -> &'static str {
     if cause.kind() == std::io::ErrorKind::PermissionDenied {
         ". See that it and its folder are yours and writable (chmod 600 the file, chmod 700 the folder)"
@@ -159,7 +160,7 @@ fn remedy(cause: &std::io::Error) -> &'static str {
     }
 }
 
-/// Opens what is at an address. Several processes may do it at the same instant.
+/// Opens the store at an address. Several processes may do so at the same time.
 ///
 /// # Errors
 /// [`OpenError`]; nothing was changed then.
@@ -174,7 +175,7 @@ pub async fn open(request: &OpenRequest) -> Result<Opened, OpenError> {
     }
 }
 
-/// Runs what waits for locks or the disk off the runtime's threads.
+/// Runs a function that waits for locks or the disk outside the runtime's threads.
 async fn blocking<T: Send + 'static>(
     act: impl FnOnce() -> Result<T, OpenError> + Send + 'static,
 ) -> Result<T, OpenError> {

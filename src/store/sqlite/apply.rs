@@ -1,4 +1,4 @@
-//! A commit, inside a transaction that is open: check each change, then do it.
+//! Carries out a commit in an open transaction: checks each change, then makes it.
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, params};
 
@@ -11,7 +11,7 @@ use crate::store::{
     StoreError,
 };
 
-/// What became of one change.
+/// The result of one change.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Done {
     Yes,
@@ -19,7 +19,7 @@ enum Done {
     Taken,
 }
 
-/// Makes every change. The transaction is to be rolled back unless this is [`Committed::Done`].
+/// Makes every change. Unless the result is [`Committed::Done`], the caller must roll the transaction back.
 pub(super) fn all(conn: &Connection, commit: &Commit) -> Result<Committed, StoreError> {
     if let Some(moved) = moved(conn, commit)? {
         return Ok(moved);
@@ -40,7 +40,7 @@ pub(super) fn all(conn: &Connection, commit: &Commit) -> Result<Committed, Store
     })
 }
 
-/// Whether the chain ends elsewhere than the commit goes on from.
+/// Whether the chain's end differs from the one that the commit builds on.
 fn moved(conn: &Connection, commit: &Commit) -> Result<Option<Committed>, StoreError> {
     let rows = || commit.changes.iter().flat_map(|change| &change.audit);
     let Some(first) = rows().next() else { return Ok(None) };
@@ -97,7 +97,7 @@ fn version(conn: &Connection, key: &RecordKey) -> Result<Option<u64>, StoreError
     Ok(version.map(i64::cast_unsigned))
 }
 
-/// Keeps a record, if the version before it is there.
+/// Stores a record if its previous version exists.
 fn keep(conn: &Connection, Put { record, index }: &Put) -> Result<Done, StoreError> {
     refuse_long(&record.key)?;
     let kept = match record.version.checked_sub(1) {
@@ -131,7 +131,7 @@ fn insert(conn: &Connection, record: &Record) -> Result<bool, StoreError> {
     Ok(true)
 }
 
-/// Nearly always only what stands in no index changes; a statement that does not name the other columns leaves the indexes
+/// Most replacements change only unindexed columns; a statement that does not name the other columns leaves the indexes
 /// alone.
 fn replace(conn: &Connection, record: &Record, before: u64) -> Result<bool, StoreError> {
     let (kind, id, version) = (record.key.kind.number(), &record.key.id, record.version.cast_signed());
@@ -149,7 +149,7 @@ fn replace(conn: &Connection, record: &Record, before: u64) -> Result<bool, Stor
     Ok(conn.prepare_cached(other)?.execute(values)? == 1)
 }
 
-/// Gives a record these finders instead of those it has.
+/// Replaces a record's index entries.
 fn find_by(conn: &Connection, record: &Record, finders: &Finders) -> Result<Done, StoreError> {
     let (kind, id, account) = (record.key.kind.number(), &record.key.id, account_bytes(record.account.as_ref()));
     if record.version > 1 {
@@ -175,7 +175,7 @@ fn remove(conn: &Connection, removal: &Removal) -> Result<(), StoreError> {
     match removal {
         Removal::One(key) => erase(conn, &["record", "record_name", "record_word"], key.kind, &key.id, &key.id),
         Removal::Prefix(kind, prefix) => {
-            // No id is longer, so no id that begins with the prefix comes after this.
+            // Ids have at most this many bytes, so no id with the prefix sorts after this.
             let last = [prefix.as_slice(), &[0xFF; ID_BYTES_MAX]].concat();
             erase(conn, &["record", "record_name", "record_word"], *kind, prefix, &last)
         }
@@ -190,8 +190,8 @@ fn erase(conn: &Connection, tables: &[&str], kind: Kind, first: &[u8], last: &[u
     Ok(())
 }
 
-/// Refuses a write of one record that changed another number of them: a table that was changed by somebody else can swallow
-/// a write and call it done.
+/// Refuses a write of one record that changed another number of rows: a tampered schema can swallow a write and report
+/// success.
 pub(super) fn one_changed(changed: usize) -> Result<(), StoreError> {
     if changed == 1 {
         return Ok(());

@@ -1,10 +1,10 @@
 //! The audit log: records in chains, and an index of segments.
 //!
-//! A record is written with every code, so it goes into no index of its own: each would have the commit write another
-//! page. When a segment of [`SEGMENT`] records is full, the commit that filled it writes down once which terms occur where
-//! in it. Who looks for terms reads the blocks of [`BLOCK`] records in which all of them occur, and the end of the chain,
-//! which is not indexed yet. Measured with a million records of 5,000 secrets: an index by term has the same commits write
-//! thirty times as much.
+//! Every code adds a record, so records are not indexed one by one: each index would make the commit write another
+//! page. When a segment of [`SEGMENT`] records is full, the commit that filled it indexes once which terms occur where
+//! in it. A search by terms reads the blocks of [`BLOCK`] records in which all of them occur, and the unindexed end of
+//! the chain. Measured with a million records of 5,000 secrets: an index by term makes the same commits write thirty
+//! times as much.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
@@ -24,10 +24,10 @@ use crate::{
     store::{AuditPage, AuditPut, AuditQuery, AuditRecord, Cursor, Prune, StoreError, Tail},
 };
 
-/// The work for one page: a look into the index is one, a block that is read [`READING`]. Some 10 ms.
+/// The work limit of one page: an index look-up costs one, reading a block [`READING`]. Some 10 ms.
 const WORK: usize = 8192;
 const READING: usize = 8;
-/// Numbers of a chain.
+/// The number of places in a chain.
 const SEQS: i64 = 1 << 40;
 
 const COLUMNS: &str = "place, at, mac, body";
@@ -41,7 +41,7 @@ fn place(chain: u32, seq: u64) -> Result<i64, StoreError> {
         .ok_or_else(|| StoreError::Unavailable("the numbers of the audit log are used up".to_owned()))
 }
 
-/// The last place of a chain; a chain whose places would be too high has none.
+/// The last place of a chain; an error if the chain's places would be out of range.
 fn end(chain: u32) -> Result<i64, StoreError> {
     place(chain, SEQS.cast_unsigned() - 1)
 }
@@ -88,7 +88,7 @@ pub(super) fn chains(conn: &Connection) -> Result<Vec<u32>, StoreError> {
     Ok(chains)
 }
 
-/// Adds a record. What fills a segment indexes it.
+/// Adds a record, and indexes the segment if the record fills it.
 pub(super) fn append(conn: &Connection, AuditPut { record, terms }: &AuditPut) -> Result<(), StoreError> {
     let place = place(record.chain, record.seq)?;
     let sql = "INSERT INTO audit (place, at, mac, account, actor_key, key, seat, secret, action, body) \
@@ -109,7 +109,7 @@ pub(super) fn append(conn: &Connection, AuditPut { record, terms }: &AuditPut) -
     if place % SEGMENT == 0 { index(conn, segment_of(place)) } else { Ok(()) }
 }
 
-/// Removes the records of a chain up to a number, and what the index says of them.
+/// Removes the records of a chain up to a number, with their index.
 pub(super) fn prune(conn: &Connection, prune: Prune) -> Result<(), StoreError> {
     let (first, last) = (place(prune.chain, 1)?, place(prune.chain, prune.upto)?);
     conn.prepare_cached("DELETE FROM audit WHERE place BETWEEN ? AND ?")?.execute([first, last])?;
@@ -132,16 +132,16 @@ pub(super) fn page(conn: &Connection, query: &AuditQuery) -> Result<AuditPage, S
     Ok(merged(query, &parts))
 }
 
-/// What one chain has of a page.
+/// One chain's part of a page.
 struct Part {
     chain: u32,
-    /// Those that match, in the order of the query.
+    /// Matching records, in the order of the query.
     records: Vec<AuditRecord>,
-    /// The last record that was looked at, if there may be more beyond it.
+    /// The last record that was examined, if there may be more after it.
     reached: Option<(Timestamp, u64)>,
 }
 
-/// Puts the parts of all chains in one order, as far as each of them has been looked at.
+/// Merges the parts of all chains, as far as each has been examined.
 fn merged(query: &AuditQuery, parts: &[Part]) -> AuditPage {
     let order = |a: &(Timestamp, u32, u64), b: &(Timestamp, u32, u64)| if query.newest { b.cmp(a) } else { a.cmp(b) };
     let key = |record: &AuditRecord| (record.at, record.chain, record.seq);
@@ -157,7 +157,7 @@ fn merged(query: &AuditQuery, parts: &[Part]) -> AuditPage {
     for part in parts {
         let shown = records.iter().filter(|record| record.chain == part.chain).count();
         let last = records.iter().rev().find(|record| record.chain == part.chain).map(|record| record.seq);
-        // What was looked at in vain is not looked at again.
+        // Records that were examined and did not match are not examined again.
         let reached = part.reached.map(|(_, seq)| seq).filter(|_| shown == part.records.len());
         if let Some(seq) = reached.or(last) {
             next.0.retain(|(chain, _)| *chain != part.chain);
@@ -182,7 +182,8 @@ fn part(conn: &Connection, query: &AuditQuery, chain: u32) -> Result<Part, Store
     Ok(part)
 }
 
-/// Looks through a chain until there are enough records or the work for a page is done; then the last place it looked at.
+/// Searches a chain until there are enough records or the page's work limit is reached; then returns the last place it
+/// examined.
 fn walk(
     conn: &Connection,
     query: &AuditQuery,
@@ -191,7 +192,7 @@ fn walk(
 ) -> Result<Option<i64>, StoreError> {
     let limit = query.limit as usize;
     let terms = terms(query);
-    // Then all of it matches, so that the limit alone bounds the work.
+    // Without conditions every record matches, and the limit alone bounds the work.
     let is_whole = terms.is_empty() && query.secrets.is_none();
     let (mut low, mut high) = (segment_of(span.from), segment_of(span.to));
     let mut work = 0;
@@ -224,7 +225,7 @@ fn walk(
     Ok(None)
 }
 
-/// The places of a chain that a query may look at.
+/// The places of a chain that a query may match.
 struct Span {
     from: i64,
     to: i64,
@@ -252,8 +253,8 @@ fn span(conn: &Connection, query: &AuditQuery, chain: u32) -> Result<Option<Span
     Ok((from <= to).then_some(Span { from, to, tail }))
 }
 
-/// The first place whose record is not before a time, or the one after the last. Time never falls within a chain, so
-/// halving finds it.
+/// The first place whose record is not before a time, or the one after the last. Time never decreases within a chain,
+/// so a binary search works.
 fn first_since(conn: &Connection, from: i64, tail: i64, since: Timestamp) -> Result<i64, StoreError> {
     let mut statement = conn.prepare_cached("SELECT at FROM audit WHERE place >= ? ORDER BY place LIMIT 1")?;
     let (mut low, mut high) = (from, tail + 1);
@@ -269,7 +270,7 @@ fn first_since(conn: &Connection, from: i64, tail: i64, since: Timestamp) -> Res
     Ok(low)
 }
 
-/// Records within a range that match, in the order of the query.
+/// Matching records within a range, in the order of the query.
 fn matching(
     conn: &Connection,
     query: &AuditQuery,
@@ -310,7 +311,8 @@ fn matching(
     Ok(records.collect::<Result<_, _>>()?)
 }
 
-/// Whether the index says what is in the segments. Who can write the file could hide records from a filter there.
+/// Checks that the index agrees with the segments. An attacker who can write the file could use it to hide records from
+/// filters.
 pub(super) fn examine(conn: &Connection) -> Result<Vec<String>, StoreError> {
     let mut found = Vec::new();
     for chain in chains(conn)? {

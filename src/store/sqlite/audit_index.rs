@@ -1,5 +1,5 @@
-//! The index of the audit log: which terms occur in which blocks of a segment, written once, when the segment is full. An index
-//! of every record by every term would write as many pages as the log itself.
+//! The index of the audit log: which terms occur in which blocks of a segment, written once, when the segment is full.
+//! An index of every record by every term would write as many pages as the log itself.
 
 use std::collections::BTreeMap;
 
@@ -8,11 +8,11 @@ use rusqlite::{Connection, OptionalExtension as _, params, types::ValueRef};
 use super::apply::one_changed;
 use crate::store::{AuditQuery, StoreError};
 
-/// Records in a segment. It is read once more when it is full, and read through as long as it is not.
+/// Records in a segment. A full segment is read once to index it; searches read an unfinished one in full.
 pub(super) const SEGMENT: i64 = 1024;
-/// Records in a block: a segment has as many as a number has bits.
+/// Records in a block, so that a segment has 64 blocks, one for each bit of a number.
 pub(super) const BLOCK: i64 = SEGMENT / 64;
-/// So many secrets are looked up in the index. Of more, a segment has nearly always some.
+/// The most secrets looked up in the index. With more, nearly every segment contains one of them.
 pub(super) const SECRETS_SOUGHT: usize = 64;
 
 pub(super) const fn segment_of(place: i64) -> i64 {
@@ -32,7 +32,7 @@ pub(super) fn index(conn: &Connection, segment: i64) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// The terms that occur in a segment, and in which of its blocks.
+/// The terms of a segment, each with the blocks that contain it.
 pub(super) fn terms_of(conn: &Connection, segment: i64) -> Result<BTreeMap<Vec<u8>, u64>, StoreError> {
     let sql = "SELECT place, account, actor_key, key, seat, secret, action FROM audit WHERE place BETWEEN ? AND ?";
     let mut statement = conn.prepare_cached(sql)?;
@@ -56,7 +56,7 @@ pub(super) fn term(letter: u8, value: &[u8]) -> Vec<u8> {
     [&[letter], value].concat()
 }
 
-/// The blocks of a segment in which each of the terms occurs, as far as the index knows.
+/// The blocks of a segment that, by the index, contain each of the terms.
 pub(super) fn blocks(conn: &Connection, terms: &[Vec<Vec<u8>>], segment: i64, tail: i64) -> Result<u64, StoreError> {
     if places_of(segment).1 > tail {
         return Ok(u64::MAX);
@@ -77,7 +77,7 @@ pub(super) fn blocks(conn: &Connection, terms: &[Vec<Vec<u8>>], segment: i64, ta
     Ok(all)
 }
 
-/// The ranges of places that blocks of a segment are, in the order of the query; neighbours are one range.
+/// The places of a segment's blocks as ranges, in the order of the query; adjacent blocks make one range.
 pub(super) fn ranges(segment: i64, blocks: u64, newest: bool) -> Vec<(i64, i64)> {
     let mut ranges: Vec<(i64, i64)> = Vec::new();
     for block in (0..64).filter(|block| blocks >> block & 1 == 1) {
@@ -93,7 +93,7 @@ pub(super) fn ranges(segment: i64, blocks: u64, newest: bool) -> Vec<(i64, i64)>
     ranges
 }
 
-/// The terms of a query: of each list, one must occur. The rarest come first.
+/// The terms of a query: one of each list must occur. The rarest come first.
 pub(super) fn terms(query: &AuditQuery) -> Vec<Vec<Vec<u8>>> {
     let secrets = query.secrets.iter().filter(|ids| ids.len() <= SECRETS_SOUGHT);
     let secrets = secrets.map(|ids| ids.iter().map(|id| term(b's', id.as_bytes())).collect());

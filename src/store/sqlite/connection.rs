@@ -1,4 +1,4 @@
-//! How a connection is set up: what SQLite must refuse, and how long it waits for other processes.
+//! Configures connections: what SQLite must refuse, and how long it waits for other processes.
 
 use std::{
     hash::{BuildHasher as _, Hasher as _, RandomState},
@@ -18,39 +18,39 @@ use super::{
 };
 use crate::store::{OpenError, StoreError};
 
-/// The oldest SQLite whose log does not lose commits when two connections checkpoint at once.
+/// The oldest SQLite that does not lose commits when two connections checkpoint at once.
 pub(super) const SQLITE_MIN: i32 = 3_051_003;
-/// How long somebody waits for other processes in all: beyond it something is stuck.
+/// How long a caller waits for other processes in total. A longer wait means that something is stuck.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
-/// First and longest wait between two tries. SQLite's own schedule lets processes starve; this one was measured to be
-/// fair without wasting throughput.
+/// The first and the longest wait between two tries. SQLite's own schedule starves processes; this one was measured to
+/// be fair without losing throughput.
 const FIRST_WAIT: Duration = Duration::from_micros(200);
 const LONGEST_WAIT: Duration = Duration::from_millis(5);
-/// Statements that stay compiled: nearly all that there are.
+/// Compiled statements in the cache: nearly all of them.
 const STATEMENTS: usize = 64;
-/// Pages that a connection keeps in memory, in KiB. Those that are asked for most fit into it: the tables' upper levels
-/// and the end of the audit log. The system keeps the others at hand for all processes; eight times as much was no faster.
+/// A connection's page cache, in KiB. It holds the pages that are read most: the tables' upper levels and the end of
+/// the audit log. The system caches the others for all processes; a cache of eight times this size was no faster.
 const PAGES_KIB: usize = 256;
 
-/// How long statements of one connection wait for other processes. Shared with its busy handler.
+/// How long one connection's statements wait for other processes. Shared with its busy handler.
 #[derive(Clone, Default)]
 pub(super) struct Patience(Arc<Limits>);
 
 #[derive(Default)]
 struct Limits {
-    /// Until then; `None`: [`PATIENCE`] from the first try on.
+    /// When to stop waiting; `None`: [`PATIENCE`] after the first try.
     until: Mutex<Option<Instant>>,
-    /// The store is closing: nobody waits any more.
+    /// The store is closing: don't wait any more.
     closed: AtomicBool,
 }
 
 impl Patience {
-    /// To wait until then.
+    /// Waits until this time from now on.
     pub(super) fn until(&self, until: Instant) {
         *self.0.until.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
     }
 
-    /// To wait no more, and never again.
+    /// Stops all waiting for good.
     pub(super) fn close(&self) {
         self.0.closed.store(true, Ordering::Relaxed);
     }
@@ -65,16 +65,16 @@ impl Patience {
     }
 }
 
-/// Opens the file for reading and writing. Nothing is written to it.
+/// Opens the file for reading and writing. Writes nothing to it.
 ///
 /// # Errors
-/// [`OpenError`] if the files are not as they must be, or can't be opened for writing: SQLite would go on with reading
-/// alone, and stay there.
+/// [`OpenError`] if the files fail the checks or can't be opened for writing: SQLite would silently open them read-only
+/// and stay so.
 pub(super) fn connect(spot: &Spot, patience: &Patience) -> Result<Connection, OpenError> {
     spot.refuse_journal()?;
     spot.refuse_unwritable()?;
-    // Closing the last connection copies the log into the database. Before the first commit that must not happen, since the
-    // key may be the wrong one; a log that was empty is removed as it came.
+    // Closing the last connection copies the log into the database. Before the first commit that must not happen, since
+    // the key may be wrong. An empty log may be removed.
     let keep = spot.has_log()?;
     let failed = |cause: rusqlite::Error| {
         let busy = error::is_busy(&cause).then(|| StoreError::Unavailable(files::obstacle(spot.file())));
@@ -94,11 +94,12 @@ pub(super) fn open(path: &Path, patience: &Patience) -> Result<Connection, rusql
         | OpenFlags::SQLITE_OPEN_NOFOLLOW
         | OpenFlags::SQLITE_OPEN_EXRESCODE;
     let mut conn = Connection::open_with_flags(path, flags)?;
-    // Before any pragma: the first one may already meet another process.
+    // Set this before any pragma: the first pragma may already meet another process.
     conn.busy_handler(Some(waiter(patience.clone())))?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
-    // The schema has none, so whatever there is was planted, perhaps to undo a revocation without a word.
+    // The schema has no triggers or views. An attacker may have planted some, to undo a revocation unnoticed, for
+    // example.
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
@@ -111,17 +112,17 @@ pub(super) fn open(path: &Path, patience: &Patience) -> Result<Connection, rusql
     Ok(conn)
 }
 
-/// Whether the log stays as it is when the last connection is closed, instead of being copied into the database.
+/// Sets whether the log stays when the last connection is closed, instead of being copied into the database.
 pub(super) fn keep_log(conn: &Connection, keep: bool) -> Result<(), rusqlite::Error> {
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep).map(drop)
 }
 
-/// What the log shrinks to when it starts over, and from which on it is copied into the database: a damaged log loses what
-/// follows the damage, so little should be in it alone.
+/// Size at which the log is copied into the database, and to which it shrinks when it starts over. A damaged log loses
+/// everything after the damage, so little data should be in the log alone.
 pub(super) const LOG_BYTES: u64 = 2 << 20;
 
-/// The rest, for a connection that writes. Commits copy the log into the database themselves only if nobody else could for
-/// long: that takes several syncs.
+/// Configures a writing connection. A commit copies the log into the database itself only if nothing else could for
+/// long: the copy takes several syncs.
 pub(super) fn configure(conn: &Connection) -> Result<(), rusqlite::Error> {
     conn.execute_batch(&format!(
         "PRAGMA synchronous=FULL; PRAGMA journal_size_limit={LOG_BYTES}; PRAGMA wal_autocheckpoint=8000;"
@@ -135,23 +136,24 @@ pub(super) fn run(conn: &Connection, sql: &str) -> Result<(), rusqlite::Error> {
     conn.prepare_cached(sql)?.execute([]).map(drop)
 }
 
-/// Copies what it can of the log into the database, waiting for nobody.
+/// Copies as much of the log as possible into the database, without waiting.
 pub(super) fn checkpoint(conn: &Connection) -> Result<(), rusqlite::Error> {
     conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
 }
 
-/// Copies the log into the database and empties it. `false`: somebody is still reading it, or writing.
+/// Copies the log into the database and empties it. `false`: another connection is still reading or writing it.
 pub(super) fn empty_log(conn: &Connection) -> Result<bool, rusqlite::Error> {
     conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| Ok(!row.get::<_, bool>(0)?))
 }
 
-/// Makes a whole copy of what is committed, for its owner alone and on the disk.
+/// Makes a complete copy of the committed data, for its owner alone and durable.
 pub(super) fn copy(spot: &Spot, to: &Path) -> Result<(), OpenError> {
     files::create_private(to)?;
     let copied = copy_into(spot, to).and_then(|()| files::sync_file(to));
     if copied.is_err() {
         for path in [to.to_owned(), beside(to, "-wal"), beside(to, "-shm"), beside(to, "-journal")] {
-            // Half a copy would only look like one; if it can't be removed either, the error says what is wrong.
+            // Don't leave half a copy, which looks like a whole one. If it can't be removed either, the returned error
+            // says why.
             let _ = std::fs::remove_file(path);
         }
     }
@@ -163,13 +165,13 @@ fn copy_into(spot: &Spot, to: &Path) -> Result<(), OpenError> {
     let name = to.to_str().ok_or(OpenError::NotOurs { path: to.to_owned(), what: "is not named in UTF-8" })?;
     connect(spot, &Patience::default())?.execute("VACUUM INTO ?", [name]).map_err(failed)?;
     let copy = open(to, &Patience::default()).map_err(failed)?;
-    // As the original is, so that it can be put in its place.
+    // In the original's journal mode, so that it can replace the original.
     copy.execute_batch("PRAGMA journal_mode=WAL").map_err(failed)?;
     copy.close().map_err(|(_, cause)| failed(cause))
 }
 
-/// Waits 0.2 ms, then twice as long each time up to 5 ms, each wait cut by up to half so that processes don't march in
-/// step.
+/// Waits 0.2 ms, then twice as long each time up to 5 ms. Each wait is cut at random by up to half, so that processes
+/// don't retry in step.
 fn waiter(patience: Patience) -> impl FnMut(i32) -> bool + Send + 'static {
     let mut began = Instant::now();
     let mut jitter = RandomState::new().build_hasher().finish() | 1;

@@ -1,4 +1,4 @@
-//! What SQLite says, in the store's words.
+//! Converts SQLite's errors to the store's.
 
 use std::path::Path;
 
@@ -13,13 +13,13 @@ impl From<rusqlite::Error> for StoreError {
                 Self::Damaged { what: format!("the database: {code}") }
             }
             Some(code) => Self::Unavailable(told(*code)),
-            // A column of another type or range than was ever written.
+            // A column has a type or range that is never written.
             None => Self::Damaged { what: "a value of another kind than was written".to_owned() },
         }
     }
 }
 
-/// A connection that can't be opened while the store is in use.
+/// For a connection that can't be opened while the store is in use.
 impl From<OpenError> for StoreError {
     fn from(error: OpenError) -> Self {
         match error {
@@ -38,7 +38,7 @@ impl From<OpenError> for StoreError {
 }
 
 impl StoreError {
-    /// The same error while a store is opened, beside its path.
+    /// The same error with its path, for errors while a store is opened.
     pub(super) fn at(self, path: &Path) -> OpenError {
         let path = path.to_owned();
         match self {
@@ -49,8 +49,8 @@ impl StoreError {
     }
 }
 
-/// The library's own words with its number: they hold no value and no path. What the disk did is said in words, as SQLite
-/// has one sentence for all of it.
+/// SQLite's message with its number: it contains no value and no path. Disk errors get their own words, because SQLite
+/// has one message for all of them.
 pub(super) fn told(code: ffi::Error) -> String {
     let number = code.extended_code;
     match number {
@@ -66,7 +66,7 @@ pub(super) fn told(code: ffi::Error) -> String {
     }
 }
 
-/// What a commit that failed has left behind. A disk that failed may have kept it all the same.
+/// The error of a failed commit. After a disk error the commit may be stored nevertheless.
 pub(super) fn of_commit(error: rusqlite::Error) -> StoreError {
     match error.sqlite_error() {
         Some(code) if code.code == ErrorCode::SystemIoFailure => StoreError::Unknown(told(*code)),
@@ -74,7 +74,7 @@ pub(super) fn of_commit(error: rusqlite::Error) -> StoreError {
     }
 }
 
-/// Whether somebody else holds a lock that it needed.
+/// Whether another connection holds a lock that the statement needed.
 pub(super) fn is_busy(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
 }

@@ -1,4 +1,4 @@
-//! The files and their folder: whose they are, who may read them, and where they lie.
+//! The vault's files and their folder: owner, access and location.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -14,7 +14,7 @@ use crate::store::{OpenError, StoreError};
 const FILE: &str = "vault.db";
 const LOCK: &str = "init.lock";
 
-/// Where a vault lies: its folder, with every link in it followed, and its file.
+/// The place of a vault: its folder, with all links resolved, and its file.
 #[derive(Debug, Clone)]
 pub(super) struct Spot {
     folder: PathBuf,
@@ -22,7 +22,7 @@ pub(super) struct Spot {
 }
 
 impl Spot {
-    /// Finds the place that an address names, and makes the folder if there is none.
+    /// Finds the place of an address, and creates the folder if it does not exist.
     pub(super) fn prepare(data_dir: &Path, address: &str) -> Result<Self, OpenError> {
         let (folder, name) = named(data_dir, address)?;
         if look(&folder)?.is_none() {
@@ -31,7 +31,7 @@ impl Spot {
         Self::checked(&folder, &name)
     }
 
-    /// Finds the place that an address names.
+    /// Finds the place of an address.
     pub(super) fn find(data_dir: &Path, address: &str) -> Result<Self, OpenError> {
         let (folder, name) = named(data_dir, address)?;
         if look(&folder)?.is_none() {
@@ -56,7 +56,8 @@ impl Spot {
         &self.file
     }
 
-    /// Whether the database is there. Refused if it is not a plain file of ours that only we can read.
+    /// Whether the database exists. An error if it is not a regular file that only its owner, the current user, can
+    /// read.
     pub(super) fn has_vault(&self) -> Result<bool, OpenError> {
         let Some(facts) = look(&self.file)? else { return Ok(false) };
         refuse_shared(&self.file, &facts)?;
@@ -72,7 +73,7 @@ impl Spot {
         Ok(true)
     }
 
-    /// Refuses to take a log without its database for an empty place.
+    /// Refuses a log without its database: the place is not empty.
     pub(super) fn refuse_stray_log(&self) -> Result<(), OpenError> {
         if self.has_log()? {
             let what = "it is missing, but its log (-wal) is there: put it back beside the log".to_owned();
@@ -81,12 +82,12 @@ impl Spot {
         Ok(())
     }
 
-    /// Whether the write-ahead log holds anything.
+    /// Whether the write-ahead log has contents.
     pub(super) fn has_log(&self) -> Result<bool, OpenError> {
         Ok(look(&self.log())?.is_some_and(|facts| facts.len() > 0))
     }
 
-    /// Takes the lock under which a vault is made; released when the file is dropped.
+    /// Takes the lock for creating a vault; dropping the file releases it.
     pub(super) fn lock(&self) -> Result<File, OpenError> {
         let path = self.folder.join(LOCK);
         let file = open_private(&path, OpenOptions::new().read(true).write(true).create(true).truncate(false))
@@ -95,12 +96,12 @@ impl Spot {
         Ok(file)
     }
 
-    /// Where a vault is built before it gets its name.
+    /// The path at which a vault is built before it gets its name.
     pub(super) fn draft(&self) -> PathBuf {
         beside(&self.file, ".new")
     }
 
-    /// Removes what a killed process left of a vault that never was. Under the lock.
+    /// Removes the unfinished vault of a killed process. The caller holds the lock.
     pub(super) fn remove_draft(&self) -> Result<(), OpenError> {
         for ending in [".new", ".new-journal", ".new-wal", ".new-shm"] {
             let path = beside(&self.file, ending);
@@ -112,7 +113,7 @@ impl Spot {
         Ok(())
     }
 
-    /// Gives a finished draft its name, durably. Under the lock, and never over anything.
+    /// Durably gives a finished draft its name, and never replaces a file. The caller holds the lock.
     pub(super) fn publish(&self) -> Result<(), OpenError> {
         let draft = self.draft();
         File::open(&draft).and_then(|file| file.sync_all()).map_err(io_at(&draft))?;
@@ -127,13 +128,14 @@ impl Spot {
         beside(&self.file, "-wal")
     }
 
-    /// Opens the log, which is there as long as a connection is, to bring it to the disk. SQLite takes no locks on it, so
-    /// that closing it lets go of none.
+    /// Opens the log in order to sync it; it exists as long as a connection does. SQLite takes no locks on the log, so
+    /// closing the file releases none.
     pub(super) fn open_log(&self) -> Result<File, OpenError> {
         File::options().read(true).write(true).open(self.log()).map_err(io_at(&self.log()))
     }
 
-    /// Refuses a rollback journal. A vault never has one, so it was planted, and SQLite would undo with it whatever it says.
+    /// Refuses a rollback journal. A vault never has one, so an attacker planted it, and SQLite would apply it to the
+    /// database.
     pub(super) fn refuse_journal(&self) -> Result<(), OpenError> {
         let journal = beside(&self.file, "-journal");
         if look(&journal)?.is_some() {
@@ -145,8 +147,8 @@ impl Spot {
         Ok(())
     }
 
-    /// Refuses a database that its owner can't write: SQLite would go on with reading alone, and would make its log and index
-    /// read-only for all who come later. Where only those are read-only, they are made writable again.
+    /// Refuses a database that its owner can't write: SQLite would open it read-only and would create a read-only log
+    /// and index for every later process. If only those two are read-only, they are made writable again.
     pub(super) fn refuse_unwritable(&self) -> Result<(), OpenError> {
         let facts = look(&self.file)?;
         if facts.is_some_and(|facts| facts.permissions().readonly()) {
@@ -162,9 +164,9 @@ impl Spot {
     }
 }
 
-/// The folder and the name of the file that an address names.
+/// The folder and file name of an address.
 fn named(data_dir: &Path, address: &str) -> Result<(PathBuf, OsString), OpenError> {
-    // `sqlite:///var/x` is how other programs write `sqlite:/var/x`.
+    // Other programs write `sqlite:/var/x` as `sqlite:///var/x`.
     let named = address.strip_prefix("//").unwrap_or(address);
     let path = if named.is_empty() { data_dir.join(FILE) } else { PathBuf::from(named) };
     let name = path.file_name().ok_or_else(|| not_ours(&path, "names no file"))?.to_owned();
@@ -172,7 +174,6 @@ fn named(data_dir: &Path, address: &str) -> Result<(PathBuf, OsString), OpenErro
     Ok((folder.to_owned(), name))
 }
 
-/// Creates an empty file that only its owner can read.
 pub(super) fn create_private(path: &Path) -> Result<(), OpenError> {
     open_private(path, OpenOptions::new().write(true).create_new(true)).map(drop).map_err(io_at(path))
 }
@@ -184,7 +185,7 @@ pub(super) fn beside(file: &Path, ending: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Brings a file and its name to the disk.
+/// Syncs a file and its folder entry.
 pub(super) fn sync_file(path: &Path) -> Result<(), OpenError> {
     File::open(path).and_then(|file| file.sync_all()).map_err(io_at(path))?;
     sync_folder(path.parent().unwrap_or(path))
@@ -200,13 +201,13 @@ fn sync_folder(_folder: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// What stands in the way of whoever waits for the write lock of a database.
+/// Describes what a waiter for the database's write lock is waiting for.
 pub(super) fn obstacle(file: &Path) -> String {
     let holder = lock_holder(file).map_or_else(|| "another process".to_owned(), |holder| format!("process {holder}"));
     format!("{holder} holds the vault's write lock and does not let go of it; see whether it is stopped or hangs")
 }
 
-/// The process that holds SQLite's write lock, byte 120 of the log's index, as the kernel lists it.
+/// The process that holds SQLite's write lock (byte 120 of the log's index), from the kernel's list.
 #[cfg(target_os = "linux")]
 fn lock_holder(file: &Path) -> Option<u32> {
     use std::os::unix::fs::MetadataExt as _;
@@ -228,7 +229,7 @@ fn lock_holder(_file: &Path) -> Option<u32> {
     None
 }
 
-/// Lets the owner of a file write it again.
+/// Makes a file writable for its owner again.
 fn make_writable(path: &Path, facts: &Metadata) -> Result<(), OpenError> {
     let mut permissions = facts.permissions();
     #[cfg(unix)]
@@ -238,10 +239,10 @@ fn make_writable(path: &Path, facts: &Metadata) -> Result<(), OpenError> {
     fs::set_permissions(path, permissions).map_err(io_at(path))
 }
 
-/// Makes a folder, and those above it that are missing, for their owner alone. A power cut does not undo it.
+/// Creates a folder and its missing parents durably, for their owner alone.
 ///
 /// # Errors
-/// When one of them can't be made, or the folder that it is in not be brought to the disk.
+/// When one of them can't be created, or its parent can't be synced.
 pub fn create_private_dir(folder: &Path) -> io::Result<()> {
     let missing: Vec<_> = folder.ancestors().take_while(|above| !above.exists()).collect();
     let mut builder = fs::DirBuilder::new();
@@ -252,7 +253,7 @@ pub fn create_private_dir(folder: &Path) -> io::Result<()> {
     for made in missing.into_iter().filter(|made| !made.as_os_str().is_empty()) {
         let around = made.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
         match sync_folder(around) {
-            // Who may make a folder in one need not be allowed to read that.
+            // A user who may create a folder in a parent may lack permission to read that parent.
             Err(OpenError::Io { source, .. }) if source.kind() != io::ErrorKind::PermissionDenied => {
                 return Err(source);
             }
@@ -262,12 +263,12 @@ pub fn create_private_dir(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether a folder is another one or lies in it, by whatever way one gets there. Neither need be there.
+/// Whether a folder is `other` or inside it, with all links resolved. Neither needs to exist.
 pub fn is_within(folder: &Path, other: &Path) -> bool {
     real(folder).starts_with(real(other))
 }
 
-/// Where a folder is, or will be made, with every link on the way followed.
+/// Where a folder is or will be created, with all links resolved.
 fn real(folder: &Path) -> PathBuf {
     let found = folder.ancestors().find_map(|above| {
         let rest = folder.strip_prefix(above).ok()?;
@@ -276,7 +277,7 @@ fn real(folder: &Path) -> PathBuf {
     found.unwrap_or_else(|| folder.to_owned())
 }
 
-/// What the system says of a path, links not followed.
+/// A path's metadata, without following links.
 pub(super) fn look(path: &Path) -> Result<Option<Metadata>, OpenError> {
     match fs::symlink_metadata(path) {
         Ok(facts) => Ok(Some(facts)),
@@ -285,7 +286,7 @@ pub(super) fn look(path: &Path) -> Result<Option<Metadata>, OpenError> {
     }
 }
 
-/// SQLite refuses paths through links, which protects the file itself; the folders above it may be links, as on macOS.
+/// SQLite refuses a path with links, which protects the file itself; the folders above it may be links, as on macOS.
 fn resolve(folder: &Path) -> io::Result<PathBuf> {
     if cfg!(windows) { std::path::absolute(folder) } else { folder.canonicalize() }
 }
@@ -299,7 +300,7 @@ fn open_private(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
 
 #[cfg(not(unix))]
 fn open_private(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
-    // The file inherits the folder's access list, which in a user's profile is that user's.
+    // The file inherits the folder's access list, which in a user's profile is for that user alone.
     options.open(path)
 }
 

@@ -1,6 +1,6 @@
-//! Format 1, read as it lies, and the one transaction that moves it to the present format.
+//! Reads format 1, and migrates it to the current format in one transaction.
 //!
-//! The structs are its tables, column by column; nothing is checked, for that takes a key.
+//! The structs are its tables, column by column. Nothing is checked here, because that takes a key.
 
 use std::path::PathBuf;
 
@@ -21,14 +21,14 @@ pub struct Format1 {
     pub(super) facts: Facts,
 }
 
-/// The move of a store to the present format. If it is dropped before it is finished, nothing has changed.
+/// A migration to the current format. If it is dropped before it is finished, nothing has changed.
 pub struct Upgrade {
     conn: Conn,
     spot: Spot,
     snapshot: Snapshot,
 }
 
-/// The copy of what was. It is removed again if nothing was moved.
+/// The copy of the old vault. It is removed again if the migration fails.
 struct Snapshot {
     path: PathBuf,
     keep: bool,
@@ -37,13 +37,13 @@ struct Snapshot {
 impl Drop for Snapshot {
     fn drop(&mut self) {
         if !self.keep {
-            // A copy that can't be removed harms nobody: it is the owner's alone, as the vault is.
+            // A copy that can't be removed does no harm: only its owner can read it, like the vault.
             let _ = std::fs::remove_file(&self.path);
         }
     }
 }
 
-/// What a vault of format 1 is, and its wrapped keys.
+/// The identity of a vault of format 1, and its wrapped keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names are the columns'")]
 pub struct Header {
@@ -57,7 +57,7 @@ pub struct Header {
     pub data_keys: Vec<DataKey>,
 }
 
-/// A table of format 1: a row of it, and how all are read, in the order of their keys.
+/// A table of format 1: a row's type, and the query for all rows in the order of their keys.
 pub trait Table: Sized {
     #[doc(hidden)]
     const SQL: &'static str;
@@ -83,7 +83,7 @@ macro_rules! table {
 }
 
 table!(
-    /// A slot: what opens the vault.
+    /// A slot: a wrapping of the root key.
     Slot: "key_slot" by "number" { number: u8 = "number", kind: String = "kind", check: Vec<u8> = "check", wrapped: Vec<u8> = "wrapped" }
 );
 table!(
@@ -115,7 +115,7 @@ table!(
     }
 );
 table!(
-    /// Codes given within one minute. All of one secret and holder follow one another.
+    /// Codes given within one minute. Rows of one secret and holder are adjacent.
     CodeCount: "code_count" by "secret, holder, minute" {
         secret: Vec<u8> = "secret", holder: Vec<u8> = "holder", minute: i64 = "minute", n: u32 = "n",
     }
@@ -197,7 +197,7 @@ impl Format1 {
         &self.facts
     }
 
-    /// The header, with which the caller finds out whether the key is right.
+    /// The header, by which the caller verifies the key.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -208,8 +208,8 @@ impl Format1 {
         Ok(header)
     }
 
-    /// Begins the move: nobody else writes from here on. First a copy of all is made beside the file, for its owner alone
-    /// and on the disk, whose name ends with `suffix`.
+    /// Begins the migration: from here on nobody else writes. First it makes a durable copy of everything beside the
+    /// file, for its owner alone, with a name that ends in `suffix`.
     ///
     /// # Errors
     /// [`OpenError`]; nothing was changed then, and there is no copy.
@@ -236,7 +236,7 @@ impl Format1 {
 }
 
 impl Upgrade {
-    /// Where the copy is.
+    /// The path of the copy.
     pub fn snapshot(&self) -> &std::path::Path {
         &self.snapshot.path
     }
@@ -249,7 +249,7 @@ impl Upgrade {
         header(&self.conn)
     }
 
-    /// Shows every row of a table, in order. Rows may be [put](Self::put) on the way.
+    /// Calls `each` for every row of a table, in order. `each` may [put](Self::put) records.
     ///
     /// # Errors
     /// Those of the store, and the first one of `each`.
@@ -262,8 +262,8 @@ impl Upgrade {
         Ok(())
     }
 
-    /// Makes changes in the present format, all or none. How durable they would be does not matter: they are kept when the
-    /// move is finished, with everything else.
+    /// Makes changes in the current format, all or none. Their durability is ignored: [`finish`](Self::finish) commits
+    /// everything.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -277,18 +277,19 @@ impl Upgrade {
         put
     }
 
-    /// Removes what is left of format 1 and keeps everything, durably.
+    /// Removes the tables of format 1 and commits everything, durably.
     ///
     /// # Errors
-    /// [`OpenError`]; it is still of format 1 then, unless the disk failed at the end ([`StoreError::Unknown`]).
+    /// [`OpenError`]; the vault still has format 1 then, unless the disk failed at the end ([`StoreError::Unknown`]).
     pub fn finish(self) -> Result<(), OpenError> {
         let Self { conn, spot, mut snapshot } = self;
         let failed = |error: StoreError| error.at(spot.file());
         schema::drop_format1(&conn).map_err(|cause| failed(cause.into()))?;
-        // From here on it may have been moved.
+        // From here on the migration may be stored.
         snapshot.keep = true;
         connection::run(&conn, "COMMIT").map_err(|cause| failed(error::of_commit(cause)))?;
-        // The old rows do not stay in the log, if nobody reads it; whoever closes last empties it, too.
+        // Empty the log, so that the old rows don't stay there. If somebody reads it, the last connection to close
+        // empties it.
         connection::keep_log(&conn, false)
             .and_then(|()| connection::empty_log(&conn))
             .map_err(|cause| failed(cause.into()))?;

@@ -1,10 +1,10 @@
 //! The embedded backend: one SQLite file that several processes may hold open at once.
 //!
-//! One connection writes, others read; a read never waits for a writer. Until the first commit nothing is written to an
-//! existing file. [`apply`] carries out a commit, [`records`] and [`audit`] answer questions, [`store`] says on which thread
-//! and how durably.
+//! One connection writes, others read; a read never waits for a writer. An existing file is not written before the
+//! first commit. [`apply`] carries out a commit, [`records`] and [`audit`] answer queries, [`store`] chooses the thread
+//! and the durability.
 //!
-//! Never: a key, a clock (times are arguments; waits are measured), or a decision.
+//! Never here: a key, a clock (times are arguments; waits are measured), or a decision.
 
 mod apply;
 mod audit;
@@ -27,15 +27,15 @@ use rusqlite::Connection;
 use self::{connection::Patience, files::Spot, format1::Format1, open_file::OpenFile, store::Sqlite};
 use super::{Absent, Commit, Committed, Facts, OpenError, OpenRequest, Opened, StoreError};
 
-/// A place without a vault, and the lock under which one is made there.
+/// A place without a vault, with the lock for creating one there.
 #[derive(Debug)]
 pub(super) struct Place {
     spot: Spot,
-    /// Released when it is dropped.
+    /// Dropping it releases the lock.
     _lock: File,
 }
 
-/// Looks what is at an address. Where nothing is and nothing is to be made, not even a folder is made.
+/// Opens the store at an address. If there is none and none is to be created, this creates nothing, not even a folder.
 pub(super) fn open(request: &OpenRequest, address: &str) -> Result<Opened, OpenError> {
     if rusqlite::version_number() < connection::SQLITE_MIN {
         let what = format!("SQLite {} can lose commits; this program needs 3.51.3 or newer", rusqlite::version());
@@ -65,7 +65,7 @@ pub(super) fn open(request: &OpenRequest, address: &str) -> Result<Opened, OpenE
     Ok(Opened::Store(Arc::new(Sqlite::new(file, conn, request.writes)), facts))
 }
 
-/// The database's format, if it is a vault of a format that this version understands.
+/// The database's format, if it is a vault in a known format.
 fn known_format(conn: &Connection, path: &Path) -> Result<u32, OpenError> {
     let failed = |cause: rusqlite::Error| StoreError::from(cause).at(path);
     let damaged = |what: &str| OpenError::Damaged { path: path.to_owned(), what: what.to_owned() };
@@ -86,7 +86,7 @@ impl Place {
         self.spot.file()
     }
 
-    /// Builds the vault under another name, then gives it its own, so that there is a whole vault or none.
+    /// Builds the vault under another name, then renames it, so that there is a whole vault or none.
     pub(super) fn create(self, first: &Commit) -> Result<(), OpenError> {
         self.spot.remove_draft()?;
         let draft = self.spot.draft();
@@ -96,9 +96,10 @@ impl Place {
     }
 }
 
-/// A killed draft is thrown away, so it needs no journal; it is synced as a whole before it gets its name. A code that is
-/// read again rewrites the last page of the audit log and no other, so half of SQLite's usual page is half of what is
-/// written and summed for it; with a quarter there would be a new page for every sixth record.
+/// Builds a vault's file. It needs no journal, because an unfinished draft is discarded, and is synced as a whole
+/// before it is renamed. A code that is read again rewrites only the last page of the audit log, so half of SQLite's
+/// usual page size halves what is written and checksummed for it; a quarter would need a new page for every sixth
+/// record.
 fn build(draft: &Path, first: &Commit) -> Result<(), StoreError> {
     let conn = connection::open(draft, &Patience::default())?;
     conn.execute_batch("PRAGMA page_size=2048; PRAGMA journal_mode=MEMORY; PRAGMA synchronous=OFF; BEGIN IMMEDIATE;")?;

@@ -1,4 +1,4 @@
-//! The files that are open: whether they are still those that their names stand for, and whether they can be read.
+//! The open files: whether they are still the files at their paths, and whether they can be read.
 
 use std::{
     fs::{self, File, Metadata},
@@ -21,17 +21,17 @@ use super::{
 };
 use crate::store::{OpenError, StoreError};
 
-/// A connection, and a share in what is known of the files while any is open.
+/// A connection that shares the state of the open files.
 pub(super) struct Conn {
     conn: Connection,
-    /// Whether the files are no longer those that their names stand for.
+    /// Whether the files are no longer those at their paths.
     lost: Arc<AtomicBool>,
 }
 
 impl Drop for Conn {
     fn drop(&mut self) {
         if self.lost.load(Ordering::Relaxed) {
-            // The log does not belong into what somebody has put in the database's place. If it can't be told so, the
+            // Keep the log: it does not belong to the file that has replaced the database. If this fails, the
             // connection is closed as usual.
             let _ = connection::keep_log(&self.conn, true);
         }
@@ -46,32 +46,32 @@ impl Deref for Conn {
     }
 }
 
-/// The files that are open, told from others of their names: who moves a vault away, copies one back or removes its log
-/// leaves every process that has it open on its own, with files that nobody else sees.
+/// The identity of the open files. If somebody moves the vault away, copies another one back or removes its log, every
+/// process that has it open would go on with files that nobody else sees.
 pub(super) struct OpenFile {
     spot: Spot,
     seen: Mutex<Seen>,
-    /// They are not any more. Every connection that is open shares this.
+    /// Whether they have been replaced. All open connections share this.
     lost: Arc<AtomicBool>,
-    /// The database, to find out whether it can be read. Never closed: that would let go of SQLite's locks on it.
+    /// The database, opened to check that it can be read. Never closed: that would release SQLite's locks on it.
     read: OnceLock<ManuallyDrop<File>>,
 }
 
-/// Which files they were, and when that was looked at.
+/// The identity of the files, and when it was last checked.
 struct Seen {
     at: Instant,
     database: Option<Number>,
-    /// The database never shrinks, so a smaller one is another one that was copied over it.
+    /// The database never shrinks, so a smaller file means that another one was copied over it.
     bytes: u64,
-    /// The log and its index, from when they are there: SQLite makes them, and keeps them while a connection is open.
+    /// The log and its index, once they exist: SQLite creates them, and keeps them while a connection is open.
     beside: [(PathBuf, Option<Number>); 2],
 }
 
-/// How long reads take them to be where they were seen.
+/// How long reads rely on the last check.
 const SEEN_FOR: Duration = Duration::from_secs(1);
 
 impl OpenFile {
-    /// Remembers which files these are.
+    /// Records the identity of the files.
     pub(super) fn at(spot: Spot) -> Result<Self, OpenError> {
         let facts = look(spot.file())?;
         let database = facts.as_ref().and_then(number);
@@ -81,7 +81,8 @@ impl OpenFile {
         Ok(Self { spot, seen, lost: Arc::default(), read: OnceLock::new() })
     }
 
-    /// Opens a connection. When none is open, others may have removed the log and its index, as they should.
+    /// Opens a connection. As long as no connection is open, other processes may legitimately remove the log and its
+    /// index.
     pub(super) fn connect(&self, patience: &Patience) -> Result<Conn, OpenError> {
         self.is_there()?;
         Ok(Conn { conn: connection::connect(&self.spot, patience)?, lost: Arc::clone(&self.lost) })
@@ -91,7 +92,7 @@ impl OpenFile {
         &self.spot
     }
 
-    /// SQLite tells a disk that can't be read as damage. What it says is true only if every byte can be read.
+    /// SQLite reports an unreadable disk as damage. Damage is reported only if every byte can be read.
     pub(super) fn judged(&self, error: StoreError) -> StoreError {
         let StoreError::Damaged { .. } = error else { return error };
         match self.read_through() {
@@ -100,7 +101,7 @@ impl OpenFile {
         }
     }
 
-    /// Reads everything once.
+    /// Reads both files once, completely.
     pub(super) fn read_through(&self) -> io::Result<()> {
         let database = if let Some(database) = self.read.get() {
             database
@@ -118,10 +119,10 @@ impl OpenFile {
         }
     }
 
-    /// Whether they are still those that their names stand for, or were within the last second.
+    /// Like [`Self::is_there`], but relies on a check within the last second.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`], and from then on, whatever happens to the files.
+    /// [`StoreError::Unavailable`], now and from then on, whatever happens to the files.
     pub(super) fn was_there(&self) -> Result<(), StoreError> {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.at.elapsed() < SEEN_FOR && !self.lost.load(Ordering::Relaxed) { Ok(()) } else { self.look(seen) }
@@ -130,7 +131,7 @@ impl OpenFile {
     /// Checks that the open files are still the files at their paths.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`], and from then on, whatever happens to the files.
+    /// [`StoreError::Unavailable`], now and from then on, whatever happens to the files.
     pub(super) fn is_there(&self) -> Result<(), StoreError> {
         self.look(self.seen.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -142,7 +143,7 @@ impl OpenFile {
         let is_open = Arc::strong_count(&self.lost) > 1;
         for (path, known) in &mut seen.beside {
             let there = fs::symlink_metadata(path).ok().as_ref().and_then(number);
-            // When no connection is open, the log and its index are removed, as they should.
+            // When no connection is open, other processes may legitimately remove the log and its index.
             *known = known.filter(|_| is_open);
             same &= known.is_none() || *known == there;
             *known = known.or(there).filter(|_| is_open);
@@ -157,7 +158,7 @@ impl OpenFile {
     }
 }
 
-/// What the system tells files apart by.
+/// The system's identity of a file: device and inode.
 #[cfg(unix)]
 type Number = (u64, u64);
 
@@ -169,7 +170,7 @@ fn number(facts: &Metadata) -> Option<Number> {
     Some((facts.dev(), facts.ino()))
 }
 
-/// Windows lets nobody move or remove a file that SQLite has open.
+/// On Windows nobody can move or remove a file that SQLite has open.
 #[cfg(not(unix))]
 type Number = ();
 

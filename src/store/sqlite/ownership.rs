@@ -1,4 +1,4 @@
-//! Whose the files and folders are, who may read or change them, and on what kind of file system they lie.
+//! The owner, access rights and file system of files and folders.
 
 use std::{
     fs::{self, Metadata},
@@ -8,15 +8,15 @@ use std::{
 use super::files::{io_at, look, not_ours};
 use crate::store::OpenError;
 
-/// What is somebody else's, and what to do: of a folder for keys.
+/// The error for another user's folder of keys.
 const ANOTHERS_KEYS: &str =
     "belongs to another user; run countersign as that user, or name a key file of your own with --key-file";
-/// The same of a vault.
+/// The error for another user's vault.
 const ANOTHERS: &str =
     "belongs to another user; run countersign as that user, or name a folder of your own with --data-dir or --store";
 
-/// Refuses a folder for keys that others may look into or change, or that lies where they may put another in its place:
-/// who can do that has taken the keys away. What is not there yet is made private.
+/// Refuses a folder for keys that other users can read or change, or whose parent lets them replace it: they could then
+/// read the keys. A folder that does not exist is accepted; it will be created private.
 ///
 /// # Errors
 /// [`OpenError`].
@@ -32,7 +32,8 @@ pub fn refuse_shared_keys(folder: &Path) -> Result<(), OpenError> {
     }
 }
 
-/// SQLite's log is shared memory: over a network, two machines would each have their own and ruin the file.
+/// SQLite's log uses shared memory: on a network file system two machines would each have their own and corrupt the
+/// file.
 #[cfg(target_os = "linux")]
 pub(super) fn refuse_network(folder: &Path) -> Result<(), OpenError> {
     // NFS, SMB, SMB 2 and CIFS, as statfs(2) numbers them.
@@ -65,7 +66,7 @@ pub(super) fn refuse_shared_folder(path: &Path) -> Result<(), OpenError> {
     refuse_mode(path, facts.mode(), 0o700)
 }
 
-/// Others may look into such a folder. It may be the system's own.
+/// Refuses a folder that other users can write. They may read it, and it may belong to the system.
 #[cfg(unix)]
 fn refuse_writable_folder(path: &Path) -> Result<(), OpenError> {
     use std::os::unix::fs::MetadataExt as _;
@@ -88,7 +89,7 @@ pub(super) fn refuse_shared(path: &Path, facts: &Metadata) -> Result<(), OpenErr
     if facts.uid() != rustix::process::geteuid().as_raw() {
         return Err(not_ours(path, ANOTHERS));
     }
-    // A file of SQLite's that was removed after it was looked up has no name left.
+    // A file that SQLite removed after it was looked up has no name left.
     if facts.nlink() > 1 {
         return Err(not_ours(path, "has a second name (a hard link)"));
     }

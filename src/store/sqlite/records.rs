@@ -1,4 +1,4 @@
-//! Questions about records.
+//! Queries for records.
 
 use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params, types::FromSql};
 
@@ -7,7 +7,7 @@ use crate::{
     store::{Finders, ID_BYTES_MAX, Kind, Life, List, Record, RecordKey, StoreError},
 };
 
-/// Every column that a record is made from, by name, so that their order does not matter.
+/// The columns of a record, by name, so that their order does not matter.
 pub(super) const COLUMNS: &str =
     "record.id, record.version, record.account, record.sort, record.life, record.mac, record.body";
 
@@ -24,7 +24,7 @@ pub(super) fn read(conn: &Connection, keys: &[RecordKey]) -> Result<Vec<Option<R
     Ok(records)
 }
 
-/// The record that bears a name.
+/// The record with a name.
 pub(super) fn find(
     conn: &Connection,
     kind: Kind,
@@ -41,7 +41,7 @@ pub(super) fn find(
     Ok(found.optional()?)
 }
 
-/// What finds records.
+/// The index entries of records.
 pub(super) fn finders(conn: &Connection, keys: &[RecordKey]) -> Result<Vec<Finders>, StoreError> {
     let moment = conn.unchecked_transaction()?;
     let all = keys
@@ -76,7 +76,7 @@ pub(super) fn list(conn: &Connection, list: &List) -> Result<Vec<Record>, StoreE
     Ok(records.collect::<Result<_, _>>()?)
 }
 
-/// How many records a list has.
+/// The number of records in a list.
 pub(super) fn count(conn: &Connection, list: &List) -> Result<u64, StoreError> {
     let whole = List { after: None, ..list.clone() };
     let mut total = 0;
@@ -93,7 +93,7 @@ fn lives(list: &List) -> Vec<Life> {
     list.life.map_or_else(|| vec![Life::Live, Life::Deleted], |life| vec![life])
 }
 
-/// What a list selects from and by what. With words, the first one leads: it is found in few records, the list is long.
+/// The FROM and WHERE of a list. With words, the first word's index leads: it finds few records, and the list is long.
 fn selection(list: &List, life: Life, values: &mut Values) -> String {
     let mut sql = "FROM record".to_owned();
     if let Some(word) = list.words.first() {
@@ -134,7 +134,7 @@ fn selection(list: &List, life: Life, values: &mut Values) -> String {
     sql
 }
 
-/// Values of a statement that is put together.
+/// The values of a statement that is built at run time.
 #[derive(Default)]
 pub(super) struct Values(Vec<Box<dyn ToSql>>);
 
@@ -148,7 +148,7 @@ impl Values {
     }
 }
 
-/// Reads a record. What does not read as its type is empty or zero, so that one damaged row hides no others.
+/// Reads a record. A value of the wrong type becomes empty or zero, so that one damaged row does not hide others.
 fn record(row: &Row<'_>, kind: Kind) -> Record {
     Record {
         key: RecordKey { kind, id: lenient(row, "id") },
@@ -161,7 +161,7 @@ fn record(row: &Row<'_>, kind: Kind) -> Record {
     }
 }
 
-/// A MAC of another length is wrong, as one of zeros is.
+/// A MAC of the wrong length becomes zeros, which is a wrong MAC too.
 pub(super) fn mac(row: &Row<'_>) -> [u8; 32] {
     lenient(row, "mac")
 }
@@ -181,7 +181,7 @@ pub(super) const fn life_number(life: Life) -> u8 {
     }
 }
 
-/// Refuses a key that no record may have.
+/// Refuses a key with an overlong id.
 pub(super) fn refuse_long(key: &RecordKey) -> Result<(), StoreError> {
     if key.id.len() > ID_BYTES_MAX {
         return Err(StoreError::Unavailable("a record's id is too long to be kept".to_owned()));

@@ -1,4 +1,4 @@
-//! The schema and its history, and the check of the structure. A released migration is never edited.
+//! The schema, its history, and the structural check. A released migration is never edited.
 
 use std::collections::BTreeMap;
 
@@ -11,20 +11,20 @@ use crate::{domain::text::Claim, store::StoreError};
 pub(super) const FORMAT: u32 = 2;
 /// The tables of [`FORMAT`].
 pub(super) const CREATE: &str = include_str!("../../../migrations/sqlite/0002_records.sql");
-/// The tables of format 1, in an order in which they can be removed.
+/// The tables of format 1, in an order in which they can be dropped.
 const FORMAT1_TABLES: [&str; 10] =
     ["code_count", "idempotency", "secret", "seat", "api_key", "account", "trail", "trail_end", "data_key", "key_slot"];
-/// `CSGN`: what the database's header says of who made it.
+/// `CSGN`, the application id in the database's header.
 pub(super) const APPLICATION: i32 = 0x4353_474E;
-/// Findings of the page check that are reported; more say nothing new.
+/// The most findings of the page check that are reported: more are no more informative.
 const FINDINGS_MAX: u32 = 100;
 
-/// The format that the database bears.
+/// The database's format.
 pub(super) fn format(conn: &Connection) -> Result<u32, rusqlite::Error> {
     conn.query_row("SELECT user_version FROM pragma_user_version", [], |row| row.get(0))
 }
 
-/// Who made the database.
+/// The database's application id.
 pub(super) fn application(conn: &Connection) -> Result<i32, rusqlite::Error> {
     conn.query_row("SELECT application_id FROM pragma_application_id", [], |row| row.get(0))
 }
@@ -43,18 +43,18 @@ pub(super) fn drop_format1(conn: &Connection) -> Result<(), rusqlite::Error> {
     conn.execute_batch(&format!("PRAGMA user_version = {FORMAT};"))
 }
 
-/// Checks every page, the schema, and whether the indexes that this program keeps itself fit. Empty: sound.
+/// Checks every page, the schema, and the indexes that this program maintains itself. Empty: sound.
 pub(super) fn examine(conn: &Connection) -> Result<Vec<String>, StoreError> {
     let whole = conn.unchecked_transaction()?;
     let mut found = pages(conn)?;
     for check in [schema, finders, audit::examine] {
         match check(conn) {
             Ok(more) => found.extend(more),
-            // Where nothing is wrong, something stands in the way.
+            // Without findings, an error means that the check could not run.
             Err(error @ (StoreError::Unavailable(_) | StoreError::Unknown(_))) if found.is_empty() => {
                 return Err(error);
             }
-            // It could not be read to the end; what else is wrong is still worth knowing.
+            // The check could not finish; other findings are still useful.
             Err(error) => found.push(error.to_string()),
         }
     }
@@ -70,7 +70,7 @@ fn pages(conn: &Connection) -> Result<Vec<String>, StoreError> {
     }
 }
 
-/// Whether names and words lead to records that are there, in the account they name.
+/// Checks that names and words refer to existing records, in the account they name.
 fn finders(conn: &Connection) -> Result<Vec<String>, StoreError> {
     let mut found = Vec::new();
     for table in ["record_name", "record_word"] {
@@ -89,16 +89,16 @@ fn finders(conn: &Connection) -> Result<Vec<String>, StoreError> {
     Ok(found)
 }
 
-/// What the schema consists of: of each thing its kind and name, then its table and how it was made.
+/// The objects of a schema: kind and name, then table and definition.
 type Things = BTreeMap<(String, String), (String, Option<String>)>;
 
-/// Compares the schema with that of a new vault. Whoever can write the file can change it, too: a trigger, or a column that
-/// swallows writes, would undo what is done.
+/// Compares the schema with that of a new vault. An attacker who can write the file can change it: a trigger, or a
+/// column that swallows writes, could undo changes.
 fn schema(conn: &Connection) -> Result<Vec<String>, StoreError> {
     let fresh = Connection::open_in_memory()?;
     create(&fresh)?;
     let (wanted, found) = (things(&fresh)?, things(conn)?);
-    // A name may be anybody's writing, and somebody's terminal shows it.
+    // An attacker may have chosen the name, and it is shown on a terminal.
     let shown =
         |(kind, name): &(String, String)| format!("{} \"{}\"", Claim::of(kind).as_str(), Claim::of(name).as_str());
     let strange = found.iter().filter_map(|(thing, made)| match wanted.get(thing) {

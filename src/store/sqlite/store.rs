@@ -1,5 +1,5 @@
-//! The contract, method by method: on which thread and on which connection. A few records are read where they are asked
-//! for; lists, and whatever waits for a lock, go to a thread that may wait.
+//! The contract's methods: on which thread and on which connection they run. A few records are read on the caller's
+//! thread; lists, and everything that waits for a lock, run on a blocking thread.
 
 use std::{
     sync::{
@@ -28,9 +28,9 @@ use crate::{
     },
 };
 
-/// Reading connections that are kept when nobody uses them.
+/// Idle reading connections that are kept.
 const READERS_KEPT: usize = 4;
-/// How long a probe waits for whoever is writing.
+/// How long a probe waits for another writer.
 const PROBE_PATIENCE: Duration = Duration::from_millis(250);
 
 /// The embedded backend.
@@ -45,12 +45,12 @@ struct Shared {
     readers: Mutex<Vec<Conn>>,
     patience: Patience,
     closed: AtomicBool,
-    /// The log is being copied into the database.
+    /// Whether the log is being copied into the database.
     shortening: AtomicBool,
 }
 
 impl Sqlite {
-    /// Over an open file, with a first connection to read with.
+    /// Makes a store over an open file, with a first reading connection.
     pub(super) fn new(file: Arc<OpenFile>, reader: Conn, writes: Writes) -> Self {
         let shared = Shared {
             writer: Writer::new(Arc::clone(&file)),
@@ -63,7 +63,7 @@ impl Sqlite {
         Self { shared: Arc::new(shared), writes }
     }
 
-    /// Runs what may take long or wait away from the threads that serve everybody.
+    /// Runs a slow or waiting function outside the runtime's threads.
     async fn away<T: Send + 'static>(
         &self,
         act: impl FnOnce(&Shared) -> Result<T, StoreError> + Send + 'static,
@@ -73,19 +73,19 @@ impl Sqlite {
         done.unwrap_or_else(|_| Err(StoreError::Unknown("the work was given up".to_owned())))
     }
 
-    /// Has a long log copied into the database by a connection that reads, while nobody waits for it.
+    /// Copies a long log into the database over a reading connection, in the background.
     fn shorten_log(&self) {
         if self.shared.writer.is_log_long() && !self.shared.shortening.swap(true, Ordering::Relaxed) {
             let shared = Arc::clone(&self.shared);
             spawn_blocking(move || {
-                // If it can't be done now, since somebody reads, it is tried after the next commit.
+                // If this fails because somebody reads, it is tried again after the next commit.
                 let _ = shared.read(|conn| Ok(connection::checkpoint(conn)?));
                 shared.shortening.store(false, Ordering::Relaxed);
             });
         }
     }
 
-    /// Reads a few records where they are asked for.
+    /// Reads a few records on the caller's thread.
     fn read_few<T>(&self, act: impl Fn(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let at_once = match self.writes {
             Writes::Inline if self.shared.file.was_there().is_ok() => self.shared.writer.read_at_once(&act),
@@ -103,7 +103,7 @@ impl Sqlite {
 }
 
 impl Shared {
-    /// Reads. The connection is kept only if all went well: another one may fare better.
+    /// Reads. The connection is kept only after a success: a new one may work where this one failed.
     fn read<T>(&self, act: impl Fn(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
         if self.closed.load(Ordering::Relaxed) {
             return Err(closed());
@@ -153,7 +153,7 @@ impl Store for Sqlite {
             return Ok(Committed::Done);
         }
         let until = Instant::now() + PATIENCE;
-        // Handing it to another thread would cost ten times what a small transaction does.
+        // Handing it to another thread would cost ten times as much as a small transaction.
         let at_once = match self.writes {
             Writes::Inline => self.shared.writer.commit_at_once(&commit),
             Writes::Thread => Err(Failed::Busy),
@@ -164,7 +164,7 @@ impl Store for Sqlite {
             Ok(committed) => Ok(committed),
         };
         if committed.is_err() {
-            // Connections of one process share what is wrong with the log's index, so none is kept.
+            // Connections of one process share a broken index of the log, so keep none.
             lock(&self.shared.readers).clear();
         }
         self.shorten_log();

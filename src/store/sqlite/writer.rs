@@ -1,4 +1,4 @@
-//! The writing side: one connection, one transaction at a time, and how soon it is on the disk.
+//! The writing side: one connection, one transaction at a time, and its durability.
 
 use std::{
     fs::File,
@@ -17,37 +17,37 @@ use super::{
 };
 use crate::store::{Commit, Committed, Durable, Kind, Put, StoreError};
 
-/// How long the log's readers are waited for when something was removed. After that, every later commit tries again.
+/// How long a removal waits for the log's readers. After that, every later commit tries again.
 const SCRUB_PATIENCE: Duration = Duration::from_secs(1);
 
-/// The writing connection and what belongs to it.
+/// The writing connection and its state.
 pub(super) struct Writer {
     file: Arc<OpenFile>,
     core: Mutex<Core>,
     patience: Patience,
-    /// The write-ahead log, to bring it to the disk without a transaction: that takes no lock.
+    /// The write-ahead log, to sync it without a transaction and its lock.
     log: Mutex<Option<Arc<File>>>,
-    /// A sync failed. What was written before it may be lost, and what follows in the same log would be lost with it.
+    /// A sync failed. Commits before it may be lost, and later ones in the same log would be lost with them.
     suspect: AtomicBool,
 }
 
 #[derive(Default)]
 struct Core {
-    /// `None`: it was not needed yet, or something went wrong with it.
+    /// `None`: not opened yet, or closed after an error.
     conn: Option<Conn>,
-    /// Commits are not synced.
+    /// Whether the connection is set not to sync commits.
     normal: bool,
-    /// Something was committed.
+    /// Whether it has committed something.
     committed: bool,
-    /// The log is still to be emptied of what was removed.
+    /// Whether the log must still be emptied of removed data.
     scrub: bool,
 }
 
-/// Why a write was not carried out.
+/// Why a write failed.
 pub(super) enum Failed {
-    /// Somebody else is writing.
+    /// Another process or thread is writing.
     Busy,
-    /// It could not be done.
+    /// An error.
     Error(StoreError),
 }
 
@@ -63,7 +63,7 @@ impl Writer {
         Self { file, core, patience: Patience::default(), log, suspect }
     }
 
-    /// Commits if nobody is in the way, and no connection is to be opened for it: that may meet others' locks too, and reads
+    /// Commits if that needs neither to wait nor to open a connection, which may meet other processes' locks and reads
     /// the disk.
     pub(super) fn commit_at_once(&self, commit: &Commit) -> Result<Committed, Failed> {
         let core = match self.core.try_lock() {
@@ -74,12 +74,12 @@ impl Writer {
         if self.is_connected(&core) { self.commit(core, commit, Instant::now()) } else { Err(Failed::Busy) }
     }
 
-    /// Commits, waiting for others until then.
+    /// Commits, waiting for others until `until`.
     pub(super) fn commit_until(&self, commit: &Commit, until: Instant) -> Result<Committed, StoreError> {
         self.commit(lock(&self.core), commit, until).map_err(|failed| self.told(failed))
     }
 
-    /// Reads over the writing connection, if that is open and nobody uses it: what it has committed is still in its memory.
+    /// Reads over the writing connection if it is open and free: its cache still holds what it has committed.
     pub(super) fn read_at_once<T>(
         &self,
         act: impl Fn(&rusqlite::Connection) -> Result<T, StoreError>,
@@ -93,7 +93,7 @@ impl Writer {
         Some(read)
     }
 
-    /// Writes something, waiting for others until then.
+    /// Makes a test write, waiting for others until `until`.
     pub(super) fn probe(&self, until: Instant) -> Result<(), StoreError> {
         let mut core = lock(&self.core);
         let probed = self.transact(&mut core, Durable::Soon, until, |conn| {
@@ -103,7 +103,7 @@ impl Writer {
         probed.map(drop).map_err(|failed| self.told(failed))
     }
 
-    /// Brings to the disk what was committed.
+    /// Syncs earlier commits.
     pub(super) fn sync(&self) -> Result<(), StoreError> {
         let Some(log) = lock(&self.log).clone() else { return Ok(()) };
         let synced = log.sync_data();
@@ -117,19 +117,19 @@ impl Writer {
         Ok(())
     }
 
-    /// Whether the log has grown so much that it should be copied into the database.
+    /// Whether the log is long enough to be copied into the database.
     pub(super) fn is_log_long(&self) -> bool {
         let log = lock(&self.log);
         log.as_ref().and_then(|log| log.metadata().ok()).is_some_and(|facts| facts.len() > connection::LOG_BYTES)
     }
 
-    /// Syncs, moves what is in the log into the database as far as nobody is in the way, and lets go of the connection.
+    /// Syncs, copies the log into the database as far as possible without waiting, and closes the connection.
     pub(super) fn close(&self) -> Result<(), StoreError> {
         self.patience.close();
         let synced = self.sync();
         let mut core = lock(&self.core);
         if let Some(conn) = core.conn.take().filter(|_| core.committed) {
-            // What stays in the log is safe there; only less of it would be better.
+            // Ignore errors: data in the log is safe; copying it only makes the log shorter.
             let _ = if core.scrub { connection::empty_log(&conn).map(drop) } else { connection::checkpoint(&conn) };
         }
         lock(&self.log).take();
@@ -150,15 +150,15 @@ impl Writer {
             if core.scrub {
                 self.scrub(&mut core, commit);
             } else if commit.changes.iter().flat_map(|change| &change.put).any(is_seldom) {
-                // A damaged log loses what follows the damage, so what matters most does not stay in it. That it can't be
-                // moved now, since somebody reads or writes, is no failure.
+                // A damaged log loses everything after the damage, so don't leave the most important records in it. It
+                // is no error if the log can't be copied now because somebody reads or writes.
                 let _ = core.conn.as_deref().map(connection::checkpoint);
             }
         }
         Ok(ended)
     }
 
-    /// Runs something in a transaction, and commits it if it is done.
+    /// Runs a function in a transaction, and commits if it returns [`Committed::Done`].
     fn transact(
         &self,
         core: &mut Core,
@@ -178,7 +178,7 @@ impl Writer {
             if matches!(cause, StoreError::Unknown(_)) {
                 self.suspect.store(true, Ordering::Relaxed);
             }
-            // A connection with which something went wrong may stay as it is; the next commit opens another one.
+            // The connection may stay in a bad state after an error, so the next commit opens another one.
             core.conn = None;
         }
         ended
@@ -210,13 +210,13 @@ impl Writer {
         if !conn.is_autocommit()
             && let Err(cause) = connection::run(conn, "ROLLBACK")
         {
-            // Some errors have rolled back already. The connection is not used again, and what the commit itself said of its
-            // outcome is what is told.
+            // Some errors have already rolled back. The connection is not used again; return the commit's own error,
+            // which says what became of it.
             ended?;
             return Err(cause.into());
         }
         if !*committed && matches!(ended, Ok(Committed::Done)) {
-            // It is committed whatever becomes of this; the next commit tries it again.
+            // The commit stands whatever the result; the next commit tries again.
             *committed = connection::keep_log(conn, false).is_ok();
         }
         Ok(ended?)
@@ -226,7 +226,7 @@ impl Writer {
         core.conn.is_some() && !self.suspect.load(Ordering::Relaxed)
     }
 
-    /// Opens the connection if there is none.
+    /// Opens the connection if necessary.
     fn connect(&self, core: &mut Core) -> Result<(), Failed> {
         if self.is_connected(core) {
             return Ok(());
@@ -243,8 +243,8 @@ impl Writer {
         Ok(())
     }
 
-    /// After a failed sync: everything goes from the log into the database, anew and synced, and the log starts over, so
-    /// that what comes next does not stand behind something that was lost.
+    /// After a failed sync: copies the whole log into the database again, synced, and restarts the log, so that later
+    /// commits don't follow a lost one.
     fn recover(&self, conn: &rusqlite::Connection) -> Result<(), Failed> {
         connection::keep_log(conn, false)?;
         if !connection::empty_log(conn)? {
@@ -258,10 +258,10 @@ impl Writer {
         Ok(())
     }
 
-    /// Empties the log of what was removed: old pages must not outlive their records there.
+    /// Empties the log of removed data: old pages must not outlive their records there.
     fn scrub(&self, core: &mut Core, commit: &Commit) {
         let Some(conn) = core.conn.as_deref() else { return };
-        // Only the commit that removes something waits for readers, those that come after it only try.
+        // Only the commit that removes something waits for readers; later ones only try.
         let waits = commit.changes.iter().any(|change| change.scrub);
         self.patience.until(Instant::now() + if waits { SCRUB_PATIENCE } else { Duration::ZERO });
         let emptied = matches!(connection::empty_log(conn), Ok(true));
@@ -277,17 +277,17 @@ impl Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        // Nobody is left to tell; a power cut in the next moments could lose what was committed without a sync.
+        // The error can't be returned from here; a power cut soon after could lose commits that were not synced.
         let _ = self.close();
     }
 }
 
-/// What an error means before anything is committed.
+/// The meaning of an error before anything is committed.
 fn before_commit(cause: rusqlite::Error) -> Failed {
     if error::is_busy(&cause) { Failed::Busy } else { cause.into() }
 }
 
-/// Whether a record is new and of a kind that people make, not calls.
+/// Whether a record is new and of a kind that people create rather than calls.
 fn is_seldom(put: &Put) -> bool {
     let seldom = [Kind::Header, Kind::Account, Kind::Secret, Kind::Seat, Kind::ApiKey, Kind::Enrolment, Kind::Floor];
     put.record.version == 1 && seldom.contains(&put.record.key.kind)
