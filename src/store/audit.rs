@@ -70,7 +70,8 @@ pub struct Prune {
     pub upto: u64,
 }
 
-/// A place in each chain: the number of a record there. A chain that is missing is read from its end or start.
+/// A place in each chain: the number of a record there. A chain without one is read from its beginning, or from its end
+/// if the newest come first.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Cursor(pub Vec<(u32, u64)>);
 

@@ -1,5 +1,5 @@
-//! How a row of the audit log is written: a byte for the format, then every field with its length before it, in this order
-//! for ever.
+//! The encoding of an audit row: a byte for the format, then every field with its length before it. The order never
+//! changes.
 
 use crate::domain::{
     api_key::KeyId,
@@ -11,10 +11,10 @@ use crate::domain::{
     totp::Step,
 };
 
-/// Which canonical bytes a row's MAC is over.
+/// The canonical bytes that a row's MAC covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
-    /// A row that was moved from a vault of format 1.
+    /// A row from a vault of format 1.
     One = 1,
     /// A row with a chain.
     Two = 2,
@@ -98,10 +98,10 @@ pub(super) fn decode(body: &[u8]) -> Option<(Format, AuditEntry)> {
     (rest.is_empty() && encode(format, &entry) == body).then_some((format, entry))
 }
 
-/// A field that is not what was ever written.
+/// A field that was never written like this.
 struct Unread;
 
-/// A field that may be empty.
+/// Reads a field that may be empty.
 fn optional<'a, T>(field: &'a [u8], read: impl FnOnce(&'a [u8]) -> Option<T>) -> Result<Option<T>, Unread> {
     if field.is_empty() { Ok(None) } else { read(field).map(Some).ok_or(Unread) }
 }

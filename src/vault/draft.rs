@@ -1,4 +1,4 @@
-//! A change before it is made: what must still be so, the new records, and the rows of the audit log.
+//! A change before it is committed: its conditions, the new records, and the audit rows.
 
 use std::sync::atomic::Ordering;
 
@@ -21,18 +21,18 @@ use crate::{
     store::{Change, Durable, Expect, Index, Kind, Put, Record, RecordKey, Removal, StoreError},
 };
 
-/// How a draft ended.
+/// The result of committing a draft.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// It happened, with its rows in the audit log.
+    /// Committed, with its audit rows.
     Done,
-    /// Nothing happened: something that it rests on has changed. Read and decide again.
+    /// Nothing was changed: something that the draft depends on has changed. Read and decide again.
     Stale,
-    /// Nothing happened: a name that it gives to something belongs to something else.
+    /// Nothing was changed: a name in the draft already belongs to another record.
     Taken,
 }
 
-/// A change that is not made yet. Dropped, it leaves nothing behind.
+/// A change that is not committed yet. Dropping it has no effect.
 #[must_use = "a draft does nothing before it is committed"]
 pub struct Draft<'v> {
     vault: &'v Vault,
@@ -44,17 +44,18 @@ pub struct Draft<'v> {
 }
 
 impl Vault {
-    /// Begins a change with its row in the audit log.
+    /// Begins a change with its audit row.
     pub fn draft(&self, entry: AuditEntry) -> Draft<'_> {
         self.silent_draft().entry(entry)
     }
 
-    /// Begins a change that leaves no row, since it reveals and authorises nothing: when a key was used.
+    /// Begins a change without an audit row, for what neither reveals nor authorises anything, such as the time of a
+    /// key's last use.
     pub fn silent_draft(&self) -> Draft<'_> {
         Draft { vault: self, change: Change::default(), entries: Vec::new(), durable: Durable::Now, failed: None }
     }
 
-    /// Writes rows that belong to no change: refusals, exports, counters.
+    /// Writes audit rows that belong to no change: refusals, exports, counters.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -69,13 +70,13 @@ impl Vault {
 }
 
 impl Draft<'_> {
-    /// With one more row in the audit log.
+    /// Adds an audit row.
     pub fn entry(mut self, entry: AuditEntry) -> Self {
         self.entries.push(entry);
         self
     }
 
-    /// It need not survive a power cut at once: a code that was handed out before is handed out again.
+    /// Makes the commit durable soon rather than at once: for a code that was handed out before.
     pub fn soon(mut self) -> Self {
         if !self.vault.core.strict.load(Ordering::Relaxed) {
             self.durable = Durable::Soon;
@@ -83,19 +84,19 @@ impl Draft<'_> {
         self
     }
 
-    /// What it replaces and removes is not to be found in the files afterwards.
+    /// Replaced and removed data will be removed from the files, too.
     pub const fn scrub(mut self) -> Self {
         self.change.scrub = true;
         self
     }
 
-    /// It happens only if this is still so.
+    /// Requires that a record has not changed since it was read.
     pub fn keep<T>(mut self, kept: &Kept<T>) -> Self {
         self.change.expect.push(version_of(kept));
         self
     }
 
-    /// Adds a thing. It happens only if its account, if it has one, is still there.
+    /// Adds a record. Requires that its account, if it has one, still exists.
     #[expect(clippy::should_implement_trait, reason = "nobody takes a draft for a number")]
     pub fn add<T: Stored>(mut self, thing: &T) -> Self {
         if let Some(account) = thing.account() {
@@ -107,7 +108,7 @@ impl Draft<'_> {
         self
     }
 
-    /// Adds a key. It happens only if the seat that it is bound to is still there.
+    /// Adds a key. Requires that the seat to which it is bound still exists.
     pub fn add_key(mut self, key: &KeptKey) -> Self {
         if let Some(seat) = key.key.rights.seat {
             self.expect_exists(RecordKey::new(Kind::Seat, seat.as_bytes()));
@@ -115,21 +116,21 @@ impl Draft<'_> {
         self.add(key)
     }
 
-    /// Replaces a thing by a new form of itself.
+    /// Replaces a record.
     pub fn replace<T: Stored>(mut self, kept: &Kept<T>, new: &T) -> Self {
         let keyring = self.vault.keyring();
         self.replace_record(&kept.record, new, Index::Replace(new.finders(keyring)));
         self
     }
 
-    /// Removes a thing.
+    /// Removes a record.
     pub fn remove<T>(mut self, kept: &Kept<T>) -> Self {
         self.change.expect.push(version_of(kept));
         self.change.remove.push(Removal::One(kept.record.key.clone()));
         self
     }
 
-    /// Removes a record that does not read as it was written, if it is still there.
+    /// Removes a damaged record if it still exists.
     pub fn remove_damaged(mut self, key: &RecordKey) -> Self {
         self.expect_exists(key.clone());
         self.change.remove.push(Removal::One(key.clone()));
@@ -143,7 +144,7 @@ impl Draft<'_> {
         self.replace(kept, &new)
     }
 
-    /// Adds a secret, with an empty state of use.
+    /// Adds a secret, with empty marks.
     pub fn add_secret(self, new: &NewSecret<'_>) -> Self {
         match self.vault.sealed(new) {
             Ok((metadata, seed)) => {
@@ -154,7 +155,7 @@ impl Draft<'_> {
         }
     }
 
-    /// Replaces a live secret's metadata, and its seed if there is another.
+    /// Replaces a live secret's metadata, and its seed if a new one is given.
     pub fn change_secret(
         mut self,
         kept: &Kept<TotpSecret>,
@@ -188,7 +189,7 @@ impl Draft<'_> {
         Ok(())
     }
 
-    /// Deletes a secret for callers, or brings it back.
+    /// Deletes a secret for callers, or restores it.
     pub fn set_deleted(mut self, kept: &Kept<TotpSecret>, at: Option<Timestamp>) -> Self {
         match self.vault.keyring().open_record::<SealedMetadata>(&kept.record) {
             Ok(metadata) => {
@@ -200,7 +201,7 @@ impl Draft<'_> {
         }
     }
 
-    /// Erases a secret and all that is kept with it, for good. Damaged or not: there must be a way to be rid of it.
+    /// Erases a secret and its records for good, even if they are damaged: there must be a way to remove them.
     pub fn erase_secret(mut self, id: SecretId) -> Self {
         let key = |kind| RecordKey::new(kind, id.as_bytes());
         self.expect_exists(key(Kind::Secret));
@@ -209,7 +210,7 @@ impl Draft<'_> {
         self.scrub()
     }
 
-    /// The use of a secret, which is still live and as it was read; with the new state, if it has one.
+    /// Requires that a secret is live and unchanged since it was read, and stores a new use state if there is one.
     pub fn used(mut self, in_use: &InUse, state: Option<&UseState>) -> Self {
         self.change.expect.push(version_of(&in_use.secret));
         if let Some(state) = state {
@@ -219,11 +220,11 @@ impl Draft<'_> {
         self
     }
 
-    /// One more code for each holder that is counted.
+    /// Counts one more code for each holder.
     pub fn counted(mut self, in_use: &InUse, now: Timestamp) -> Self {
         for (counted, kept) in &in_use.counted {
             let new = CountRecord { count: counted.count.with_one(now), ..counted.clone() };
-            // The count of nothing is version 0.
+            // A count that does not exist yet has version 0.
             let version = kept.as_ref().map_or(0, |record| record.version).saturating_add(1);
             let record = self.vault.keyring().record(&new, version);
             self.put(record, Index::Keep);
@@ -231,10 +232,10 @@ impl Draft<'_> {
         self
     }
 
-    /// Makes the change.
+    /// Commits the change.
     ///
     /// # Errors
-    /// [`StoreError`]: `Unavailable` means that nothing happened, `Unknown` that it may have.
+    /// [`StoreError`]: `Unavailable` means that nothing was changed, `Unknown` that something may have been.
     pub async fn commit(self) -> Result<Outcome, StoreError> {
         let Self { vault, change, entries, durable, failed } = self;
         match failed {
@@ -262,11 +263,11 @@ impl Draft<'_> {
 
     fn expect_exists(&mut self, key: RecordKey) {
         let exists = Expect::Exists(key);
-        // A draft that adds thousands of things expects their one account once.
+        // A draft that adds thousands of records expects their account only once.
         if self.change.expect.contains(&exists) {
             return;
         }
-        // A thing that belongs to another one may be added with it.
+        // A record may be added together with the one that it belongs to.
         let added = |put: &Put| matches!(&exists, Expect::Exists(key) if put.record.key == *key);
         if !self.change.put.iter().any(added) {
             self.change.expect.push(exists);

@@ -1,4 +1,4 @@
-//! Erasing for good what was deleted long enough ago, by a clock that can be trusted.
+//! Erases what was deleted long enough ago, by a clock that can be trusted.
 
 use std::time::Duration;
 
@@ -13,32 +13,33 @@ use crate::{
     store::{AuditQuery, Kind, Life, List, StoreError},
 };
 
-/// How far the clock may be ahead of the audit log before nothing is erased.
+/// How far the clock may be ahead of the audit log; beyond it, nothing is erased.
 const JUMP: Duration = Duration::from_hours(25);
-/// For how long it must have been right before something is erased.
+/// How long the clock must have been right before anything is erased.
 const SETTLED: Duration = Duration::from_hours(1);
-/// Records that go in one commit.
+/// Secrets erased in one commit.
 const ERASED_AT_ONCE: usize = 100;
 
-/// How the row ends that says that erasing was held back.
+/// The outcome of the audit row that says that erasing was held back.
 const HELD_BACK: Ended = Ended::Unavailable;
 
-/// What erasing did.
+/// The result of erasing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Erased {
-    /// Secrets that are gone.
+    /// The number of erased secrets.
     pub secrets: u64,
-    /// Some that are due are still there, since the clock is far ahead of the audit log or has been right for less than an
-    /// hour.
+    /// Whether some due secrets were kept because the clock is far ahead of the audit log or has been right for less
+    /// than an hour.
     pub clock_unsettled: bool,
 }
 
 impl Vault {
-    /// Erases every secret that was deleted before a time, with a row for each like `entry`, and what no longer counts of
-    /// codes and registrations. Damaged secrets stay: whoever can write the store could otherwise have any erased.
+    /// Erases every secret that was deleted before a time, with an audit row for each like `entry`, and outdated counts
+    /// and registrations. Damaged secrets stay: otherwise an attacker who can write the store could have any secret
+    /// erased.
     ///
-    /// While the clock can't be trusted nothing is erased. A row says how many secrets are due then: an hour later it shows
-    /// what the clock said, also in a vault in which nothing else happens.
+    /// Nothing is erased while the clock can't be trusted. Then an audit row holds the number of due secrets. An hour
+    /// later that row proves what the clock showed, even in a vault where nothing else happens.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -54,7 +55,7 @@ impl Vault {
         }
         let witness = self.held_back_at(entry).await?;
         let is_old = witness.is_some_and(|at| at.until(now) >= SETTLED);
-        // By the clock of that time as by that of today: a single start with a clock that is ahead erases nothing.
+        // A secret must be due by the earlier clock as well: a single start with a clock that is ahead erases nothing.
         let witnessed = witness.filter(|_| is_old).map(|at| before.minus(at.until(now)));
         let (sure, held): (Vec<_>, Vec<_>) = due
             .into_iter()
@@ -67,7 +68,7 @@ impl Vault {
         Ok(erased)
     }
 
-    /// Erases secrets, with a row for each.
+    /// Erases secrets, with an audit row for each.
     async fn erase(&self, due: &[Kept<SealedMetadata>], entry: &AuditEntry) -> Result<u64, StoreError> {
         let mut erased = 0;
         for batch in due.chunks(ERASED_AT_ONCE) {
@@ -75,7 +76,7 @@ impl Vault {
                 let (account, secret) = (Some(kept.account), Some(kept.id));
                 draft.keep(kept).erase_secret(kept.id).entry(AuditEntry { account, secret, ..entry.clone() })
             });
-            // Somebody else has erased or restored one of them: the others go the next time.
+            // If another process has erased or restored one of them, the others are erased next time.
             if draft.commit().await? == Outcome::Done {
                 erased += batch.len() as u64;
             }
@@ -83,8 +84,8 @@ impl Vault {
         Ok(erased)
     }
 
-    /// Whether the clock stands where the audit log says it stood an hour ago at least: one start with a clock that is days
-    /// ahead must not erase what a person may still restore.
+    /// Whether the audit log has a row that is at least an hour and at most [`JUMP`] old: one start with a clock that
+    /// is days ahead must not erase what a person may still restore.
     async fn is_clock_settled(&self, now: Timestamp) -> Result<bool, StoreError> {
         let window = AuditQuery {
             since: Some(now.minus(JUMP)),
@@ -95,7 +96,8 @@ impl Vault {
         Ok(first(self.store(), window).await?.is_some())
     }
 
-    /// What the clock said when erasing was last held back, if nothing was erased since. A time that lies ahead was wrong.
+    /// The clock's time when erasing was last held back, if nothing was erased since. A time in the future was wrong
+    /// and is ignored.
     async fn held_back_at(&self, entry: &AuditEntry) -> Result<Option<Timestamp>, StoreError> {
         let action = Some(entry.action.as_str().into());
         let newest = AuditQuery { action, newest: true, limit: 1, ..AuditQuery::default() };
@@ -104,7 +106,7 @@ impl Vault {
         Ok(last.filter(|last| last.outcome == HELD_BACK && last.at <= entry.at).map(|last| last.at))
     }
 
-    /// Removes counts and registrations that no longer count.
+    /// Removes outdated counts and registrations.
     async fn sweep(&self, now: Timestamp) -> Result<(), StoreError> {
         let hours = Duration::from_secs(MINUTES_COUNTED.unsigned_abs() * 120);
         let day = Duration::from_secs(IDEMPOTENCY_SECONDS.unsigned_abs());
@@ -115,7 +117,7 @@ impl Vault {
                 let old: Vec<_> = old.into_iter().map(|record| Kept { value: (), record }).collect();
                 for batch in old.chunks(ERASED_AT_ONCE) {
                     let draft = batch.iter().fold(self.silent_draft(), Draft::remove);
-                    // Stale: one of them counts again. The others go the next time.
+                    // Stale: one of them counts again. The others are removed next time.
                     draft.commit().await?;
                 }
             }

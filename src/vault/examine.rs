@@ -1,4 +1,4 @@
-//! Looking at every record: MACs, seals, what belongs together, and what finds it.
+//! Examines every record: MACs, seals, references and index entries.
 
 use std::collections::BTreeSet;
 
@@ -14,15 +14,15 @@ use crate::{
     store::{Finders, Kind, List, Record, RecordKey, StoreError},
 };
 
-/// Problems that are told; more say nothing new.
+/// The most problems that are reported: more are no more informative.
 const PROBLEMS_MAX: usize = 1000;
 
-/// What an examination found.
+/// The result of an examination.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Examined {
     /// What is wrong, in words without contents; empty: sound.
     pub problems: Vec<String>,
-    /// Secrets whose seals were opened.
+    /// The number of secrets whose seals were opened.
     pub secrets: u64,
 }
 
@@ -35,11 +35,11 @@ impl Examined {
 }
 
 impl Vault {
-    /// Examines the store's structure, every record, and what finds the rows of the audit log. Its chains are
-    /// [verified](Self::verify) apart.
+    /// Examines the store's structure, every record, and the index entries of audit rows. The chains are
+    /// [verified](Self::verify) separately.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`], if something stands in the way.
+    /// [`StoreError::Unavailable`], if the store can't be read.
     pub async fn examine(&self) -> Result<Examined, StoreError> {
         let mut examined = Examined { problems: self.store().examine().await?, secrets: 0 };
         let mut accounts = BTreeSet::new();
@@ -117,10 +117,10 @@ impl Vault {
         self.found::<SealedMetadata>(record).await
     }
 
-    /// A key that lives without its seat speaks for nobody who is there.
+    /// Reports a live key whose seat does not exist.
     async fn examine_key(&self, record: &Record) -> Result<(), StoreError> {
         let Some(seat) = self.readable::<KeptKey>(record)?.key.rights.seat else { return Ok(()) };
-        // Both in one moment: somebody may just be removing the seat with its keys.
+        // Read both at the same moment: the seat may just be removed together with its keys.
         let keys = [record.key.clone(), RecordKey::new(Kind::Seat, seat.as_bytes())];
         let [Some(key), seat] = <[_; 2]>::try_from(self.store().read(&keys).await?).unwrap_or_default() else {
             return Ok(());
@@ -140,7 +140,7 @@ impl Vault {
         if belongs { Ok(()) } else { Err(damaged(&record.key, "it belongs to a secret that is not there")) }
     }
 
-    /// Whether a thing is found by its names and words.
+    /// Checks that a record is indexed under its names and words.
     async fn found<T: Stored>(&self, record: &Record) -> Result<(), StoreError> {
         let thing: T = self.readable(record)?;
         let Finders { mut names, mut words } = thing.finders(self.keyring());

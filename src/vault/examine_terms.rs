@@ -1,5 +1,5 @@
-//! Whether rows of the audit log are found by what is in them. What finds them is not under their MAC: whoever can write the
-//! store could hide a row from every filter without touching it.
+//! Checks that audit rows are indexed under their contents. The index entries are not under the rows' MACs: an attacker
+//! who can write the store could hide a row from every filter without touching it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +16,7 @@ use crate::{
     vault::audit_row,
 };
 
-/// A term that rows are found by.
+/// An index term of audit rows.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Term {
     Account(AccountId),
@@ -27,7 +27,7 @@ enum Term {
 }
 
 impl Vault {
-    /// The first row of each chain that is not found by what is in it.
+    /// The first row of each chain that is not indexed under its contents.
     pub(super) async fn examine_terms(&self) -> Result<Vec<String>, StoreError> {
         let mut problems = Vec::new();
         for chain in self.chains().await? {
@@ -47,12 +47,13 @@ impl Vault {
         Ok(problems)
     }
 
-    /// The first of some rows that follow one another in a chain that a filter for it does not find, or finds by another's.
+    /// The first of consecutive rows of a chain that a filter for its terms misses, or that a filter for other terms
+    /// finds.
     async fn hidden(&self, rows: &[AuditRecord]) -> Result<Option<u64>, StoreError> {
         let (Some(first), Some(end)) = (rows.first(), rows.last()) else { return Ok(None) };
         let mut expected: BTreeMap<Term, BTreeSet<u64>> = BTreeMap::new();
         for row in rows {
-            // One that can't be read is the verification's to tell of.
+            // The verification of the chain reports rows that can't be read.
             let Some((_, entry)) = audit_row::decode(&row.body) else { return Ok(None) };
             for term in terms(terms_of(&entry)) {
                 expected.entry(term).or_default().insert(row.seq);

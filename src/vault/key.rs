@@ -1,4 +1,4 @@
-//! Keys: 32 bytes, wiped on drop, that can derive, authenticate and identify themselves, and nothing else.
+//! Keys: 32 bytes, wiped on drop, that can only derive, authenticate and identify themselves.
 
 use hkdf::Hkdf;
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -12,10 +12,10 @@ use crate::random::{NoRandomness, Random};
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub(super) struct Key([u8; 32]);
 
-/// The key-encryption key that a slot's source gives: the key file's.
+/// The key-encryption key of a slot: the contents of the key file.
 pub struct Kek(pub(super) Key);
 
-/// What a key identifies itself by.
+/// A check value by which a key is recognised.
 pub(super) type KeyCheck = [u8; 16];
 
 impl Key {
@@ -29,7 +29,7 @@ impl Key {
         bytes.try_into().ok().map(Self)
     }
 
-    /// For wrapping alone.
+    /// Only for wrapping.
     pub(super) const fn expose(&self) -> &[u8; 32] {
         &self.0
     }
@@ -43,9 +43,9 @@ impl Key {
         out
     }
 
-    /// The key, ready to authenticate many things.
+    /// The key, prepared for many MACs.
     pub(super) fn for_macs(&self) -> MacKey {
-        // HMAC pads a key with zeros to the hash's block, 64 bytes; doing it here makes the length right by type.
+        // HMAC pads a key with zeros to the hash's block of 64 bytes; padding here makes the length right by type.
         let mut block = Zeroizing::new([0_u8; 64]);
         block.iter_mut().zip(self.0).for_each(|(to, from)| *to = from);
         let block: &[u8; 64] = &block;
@@ -63,8 +63,8 @@ impl Key {
     }
 }
 
-/// A key that has been through the hash already, as every HMAC begins: half of the work of a short one. What is in it is
-/// as secret as the key, and wiped on drop. No `Debug`, no `Clone`.
+/// A key with the first step of HMAC already done: that is half of the work for a short message. It is as secret as the
+/// key, and wiped on drop. No `Debug`, no `Clone`.
 pub(super) struct MacKey(Hmac<Sha256>);
 
 impl MacKey {
@@ -80,7 +80,7 @@ impl MacKey {
 }
 
 impl Kek {
-    /// Makes a new one.
+    /// Generates a key.
     ///
     /// # Errors
     /// [`NoRandomness`].

@@ -1,4 +1,4 @@
-//! Keys and seals: the only file that holds a vault's keys, and what is computed with them.
+//! The keyring: the only file that holds a vault's keys and computes with them.
 //!
 //! ```text
 //! a source's key (a slot each) ──wraps──> root key
@@ -30,14 +30,14 @@ use crate::{
     random::{NoRandomness, Random},
 };
 
-/// Everything about a vault's keys that is kept beside the data: wrapped keys and check values, no key in clear.
+/// The stored keys of a vault: wrapped keys and check values, no key in clear.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {
     /// The vault.
     pub vault: VaultId,
     /// Ways to unwrap the root key.
     pub slots: Vec<Slot>,
-    /// Which root key it is, from 1: a compromised one is replaced by the next.
+    /// The root key's number, from 1: a compromised one is replaced by the next.
     pub root_epoch: u32,
     /// Data keys, wrapped by the root key, lowest epoch first.
     pub epochs: Vec<WrappedEpoch>,
@@ -52,13 +52,13 @@ pub struct Header {
 pub struct Slot {
     /// Its number, 0..=15.
     pub number: u8,
-    /// Where the key that opens it comes from: `file`.
+    /// The source of its key: `file`.
     pub source: String,
-    /// What the source needs to know beside what a person names, such as the cost of a passphrase's hash.
+    /// Parameters of the source that are not given by a person, such as the cost of a passphrase's hash.
     pub parameters: BTreeMap<String, String>,
-    /// Which root key it wraps. One that wraps an older one than the header's opens nothing.
+    /// The number of the wrapped root key. A slot that wraps an older one than the header's opens nothing.
     pub root_epoch: u32,
-    /// Check value of the key that opens it.
+    /// The check value of the slot's key.
     pub check: [u8; 16],
     /// The root key, sealed under that key.
     pub wrapped: Vec<u8>,
@@ -78,7 +78,7 @@ pub struct WrappedEpoch {
 /// Why a key does not open a vault. Nothing was changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum UnlockError {
-    /// No slot knows this key.
+    /// No slot belongs to this key.
     #[error("this key is not the vault's")]
     WrongKey,
     /// The key is right, but a wrapped key does not open: the vault's header is damaged.
@@ -105,7 +105,7 @@ const FIRST_EPOCH: u32 = 1;
 pub type Mac = [u8; 32];
 
 impl Keyring {
-    /// Makes the keys of a new vault and the header to keep.
+    /// Generates the keys of a new vault and its header.
     ///
     /// # Errors
     /// [`NoRandomness`].
@@ -142,10 +142,10 @@ impl Keyring {
         Ok((Self { vault, active_epoch: FIRST_EPOCH, epochs, pepper, audit, records }, header))
     }
 
-    /// Opens the header with a key.
+    /// Unlocks the header with a key.
     ///
     /// # Errors
-    /// [`UnlockError::WrongKey`] if no slot knows it, [`UnlockError::Damaged`] if the rest does not open.
+    /// [`UnlockError::WrongKey`] if no slot belongs to it, [`UnlockError::Damaged`] if the rest does not open.
     pub fn unlock(header: &Header, kek: &Kek) -> Result<Self, UnlockError> {
         let mut slots = header.slots.iter().filter(|slot| slot.root_epoch == header.root_epoch);
         let slot = slots.find(|slot| kek.0.is_checked_by(&slot.check)).ok_or(UnlockError::WrongKey)?;
@@ -170,12 +170,12 @@ impl Keyring {
         Ok(Self { vault: header.vault, active_epoch: header.active_epoch, epochs, pepper, audit, records })
     }
 
-    /// The vault it opens.
+    /// The vault's id.
     pub const fn vault(&self) -> VaultId {
         self.vault
     }
 
-    /// Seals a seed to its place.
+    /// Seals a seed for its place.
     ///
     /// # Errors
     /// [`NoRandomness`].
@@ -183,7 +183,7 @@ impl Keyring {
         self.seal(Column::Seed, place, seed.expose(), random)
     }
 
-    /// Opens a seed. The one place where a seed comes out of the vault.
+    /// Opens a seed. Every seed that leaves the vault goes through here.
     ///
     /// # Errors
     /// [`OpenSealError`]: damaged, moved, or sealed under an unknown epoch.
@@ -191,7 +191,7 @@ impl Keyring {
         Seed::from_bytes(self.open(Column::Seed, place, sealed)?).map_err(|_| OpenSealError::Damaged)
     }
 
-    /// Seals what is known of a secret apart from its seed.
+    /// Seals a secret's metadata.
     ///
     /// # Errors
     /// [`NoRandomness`].
@@ -204,7 +204,7 @@ impl Keyring {
         self.seal(Column::Metadata, place, &metadata::encode(data), random)
     }
 
-    /// Opens what is known of a secret apart from its seed.
+    /// Opens a secret's metadata.
     ///
     /// # Errors
     /// [`OpenSealError`]: damaged, moved, or sealed under an unknown epoch.
@@ -212,31 +212,32 @@ impl Keyring {
         metadata::decode(&self.open(Column::Metadata, place, sealed)?).ok_or(OpenSealError::Damaged)
     }
 
-    /// What is kept of an API key.
+    /// The stored hash of an API key.
     pub fn hash_key(&self, key: &PlainKey) -> HashedKey {
         HashedKey(self.pepper.mac(&[b"countersign/v1/api-key", key.expose_token().as_bytes()]))
     }
 
-    /// A keyed hash of something a caller sent, to recognise it again without keeping it.
+    /// A keyed hash of caller input, to recognise it again without storing it.
     pub fn fingerprint(&self, purpose: &'static str, fields: &[&[u8]]) -> Mac {
         let mut all: Vec<&[u8]> = vec![b"countersign/v1/fingerprint", purpose.as_bytes()];
         all.extend_from_slice(fields);
         self.pepper.mac(&all)
     }
 
-    /// A keyed hash of a code, for the question "did this code come from us".
+    /// A keyed hash of a code, to answer later whether the code came from this vault.
     pub fn code_tag(&self, secret: SecretId, step: Step, code: &Code) -> [u8; 16] {
         self.tag_of(secret, step, code.digits())
     }
 
-    /// The same for a code that somebody shows us.
+    /// The same for a typed code.
     pub fn tag_of(&self, secret: SecretId, step: Step, digits: &str) -> [u8; 16] {
         let fields: [&[u8]; 4] = [b"countersign/v1/code", secret.as_bytes(), &step.0.to_be_bytes(), digits.as_bytes()];
         let mac = self.pepper.mac(&fields);
         std::array::from_fn(|nth| mac.get(nth).copied().unwrap_or_default())
     }
 
-    /// The MAC of a row of the audit log: over the row before it, its canonical bytes, and the time by which it is found.
+    /// The MAC of an audit row: over the MAC of the row before it, its canonical bytes, and the time under which it is
+    /// stored.
     pub(super) fn audit_mac(&self, before: &Mac, canonical: &[u8], logged_at: Timestamp) -> Mac {
         self.audit.mac(&[before, canonical, &logged_at.micros().to_be_bytes()])
     }
@@ -246,26 +247,26 @@ impl Keyring {
         self.audit.mac(&[before, canonical])
     }
 
-    /// The MAC of a record: over everything in it, length-prefixed.
+    /// The MAC of a record's length-prefixed fields.
     pub(super) fn record_mac(&self, fields: &[&[u8]]) -> Mac {
         let mut all: Vec<&[u8]> = vec![b"countersign/v2/record", self.vault.as_bytes()];
         all.extend_from_slice(fields);
         self.records.mac(&all)
     }
 
-    /// The MAC of what is known of a vault outside it.
+    /// The MAC of a vault's state file.
     pub(super) fn state_mac(&self, body: &[u8]) -> Mac {
         self.records.mac(&[b"countersign/v2/state", self.vault.as_bytes(), body])
     }
 
-    /// The MAC of a row in a table of a vault of format 1.
+    /// The MAC of a table's row in a vault of format 1.
     pub(super) fn row_mac_v1(&self, table: &str, fields: &[&[u8]]) -> Mac {
         let mut all: Vec<&[u8]> = vec![b"countersign/v1/row", self.vault.as_bytes(), table.as_bytes()];
         all.extend_from_slice(fields);
         self.records.mac(&all)
     }
 
-    /// A keyed hash by which something is found without being kept in clear.
+    /// A keyed hash under which something is indexed without storing it in clear.
     pub(super) fn find_mac(&self, fields: &[&[u8]]) -> Mac {
         self.pepper.mac(fields)
     }
@@ -283,13 +284,14 @@ impl Keyring {
 }
 
 impl Slot {
-    /// What the wrapped root key is bound to. For the first root key that is the slot's number alone, as format 1 has it.
+    /// The number to which the wrapped root key is bound. For the first root key it is the slot's number, as in format
+    /// 1.
     fn place(&self) -> u32 {
         u32::from(self.number) | self.root_epoch.saturating_sub(FIRST_EPOCH) << 8
     }
 }
 
-/// Where a wrapped key belongs. Its number stands in the blob as the epoch.
+/// The place of a wrapped key. Its number is the blob's epoch.
 #[derive(Clone, Copy)]
 struct KeyPlace {
     vault: VaultId,

@@ -1,7 +1,7 @@
-//! The audit log: rows in chains, each row's MAC over the row before it.
+//! The audit log: rows in chains; each row's MAC covers the row before it.
 //!
-//! Whoever edits, deletes, inserts or reorders rows without the key breaks the chain; whoever cuts its tail leaves a head
-//! that names a row which is gone. A head is moved only in durable commits, so it names only what a power cut leaves.
+//! Editing, deleting, inserting or reordering rows without the key breaks the chain; cutting off its tail leaves a head
+//! that names a missing row. The head moves only in durable commits, so the row that it names survives a power cut.
 
 use subtle::ConstantTimeEq as _;
 
@@ -25,35 +25,35 @@ use crate::{
 /// A page of the audit log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditRows {
-    /// The rows, in the order that was asked for.
+    /// The rows, in the requested order.
     pub rows: Vec<AuditRow>,
-    /// Where the next page goes on, if there is more. A page may be short, also empty, although there is.
+    /// Where the next page starts, if there is more. A page may be short or even empty although there is more.
     pub next: Option<AuditCursor>,
 }
 
-/// Which page of the audit log.
+/// Which page of the audit log to read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AuditAsk {
-    /// What the page before it gave.
+    /// The `next` of the page before it.
     pub from: Option<AuditCursor>,
-    /// Rows at most.
+    /// The most rows to return.
     pub limit: u32,
-    /// From the newest row back instead of from the oldest on.
+    /// In reverse order, newest first.
     pub newest: bool,
 }
 
-/// Where a chain ends, and the time of its last row, which the next one's may not fall behind.
+/// The end of a chain, and the time of its last row, which the next row's time must not precede.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct End {
     pub(super) tail: Tail,
     pub(super) at: Timestamp,
 }
 
-/// The time of a row that is not known.
+/// Stands for the time of an unknown row.
 const BEFORE_ALL: Timestamp = Timestamp::from_micros(i64::MIN);
 
 impl End {
-    /// The end of a chain of which only the base is left.
+    /// The end of a chain without rows above its base.
     pub(super) const fn of_base(base: &ChainHead) -> Self {
         Self { tail: Tail { chain: base.chain, seq: base.seq, mac: base.mac }, at: BEFORE_ALL }
     }
@@ -63,13 +63,13 @@ impl End {
     }
 }
 
-/// What a chain without rows and without a base starts from.
+/// The start of a chain without rows and without a base.
 pub(super) const fn genesis(chain: u32) -> ChainHead {
     ChainHead { chain, seq: 0, mac: [0; 32] }
 }
 
 impl Keyring {
-    /// The row after the end of a chain, which becomes the end.
+    /// Appends a row to a chain, and moves the end to it.
     pub(super) fn append(&self, end: &mut End, entry: &AuditEntry) -> Result<AuditPut, StoreError> {
         let chain = end.tail.chain;
         let used_up = || StoreError::Damaged { what: "an audit chain's numbers are used up".to_owned() };
@@ -81,12 +81,12 @@ impl Keyring {
         Ok(AuditPut { record, terms: terms_of(entry) })
     }
 
-    /// Whether a row is the one that was written after the end of a chain, which it becomes then.
+    /// Whether a row is the authentic next row of a chain; if so, moves the end to it.
     pub(super) fn follows(&self, end: &mut End, record: &AuditRecord) -> bool {
         let Some((format, entry)) = audit_row::decode(&record.body) else { return false };
         let Tail { chain, mac: before, .. } = end.tail;
         let (mac, at) = match format {
-            // Its MAC is over its own time alone. The one that it is found by follows from that, and from the row before it.
+            // Its MAC covers only the time in its entry. The stored time follows from that and from the row before.
             audit_row::Format::One => {
                 (self.audit_mac_v1(&before, &entry.canonical_v1(record.seq)), entry.at.max(end.at))
             }
@@ -94,7 +94,7 @@ impl Keyring {
                 (self.audit_mac(&before, &entry.canonical(record.chain, record.seq), record.at), record.at)
             }
         };
-        // A base does not say when its row was written; what comes after it may be as late as that.
+        // A base does not record its row's time, and the row after it may have taken that time over.
         let may_be_later = end.at == BEFORE_ALL && end.tail.seq > 0;
         let in_time = record.at == at || may_be_later && record.at > at;
         let right: bool = mac.ct_eq(&record.mac).into();
@@ -117,7 +117,7 @@ pub(super) fn terms_of(entry: &AuditEntry) -> AuditTerms {
     }
 }
 
-/// Where a chain ends now: its last row, or its base.
+/// The current end of a chain: its last row, or its base.
 pub(super) async fn end_of(store: &dyn Store, keyring: &Keyring, chain: u32) -> Result<End, StoreError> {
     let last = AuditQuery { chain: Some(chain), newest: true, limit: 1, ..AuditQuery::default() };
     if let Some(last) = first(store, last).await? {
@@ -142,14 +142,14 @@ pub(super) async fn first(store: &dyn Store, mut query: AuditQuery) -> Result<Op
     }
 }
 
-/// One row, if it is there.
+/// One row, if it exists.
 pub(super) async fn row(store: &dyn Store, chain: u32, seq: u64) -> Result<Option<AuditRecord>, StoreError> {
     let after = Cursor(vec![(chain, seq.saturating_sub(1))]);
     let query = AuditQuery { chain: Some(chain), after, limit: 1, ..AuditQuery::default() };
     Ok(first(store, query).await?.filter(|record| record.seq == seq))
 }
 
-/// What a chain starts from.
+/// The base from which a chain starts.
 pub(super) async fn base_of(store: &dyn Store, keyring: &Keyring, chain: u32) -> Result<ChainHead, StoreError> {
     let key = RecordKey::new(Kind::AuditBase, chain.to_be_bytes());
     let kept = store.read(&[key]).await?.into_iter().flatten().next();
@@ -168,7 +168,7 @@ pub(super) async fn head_of(
     Ok(kept.and_then(|record| Some((keyring.open_record(&record).ok()?, record.version))))
 }
 
-/// Whether the row that a head names is there as it was, or was pruned.
+/// Whether the row that a head names exists unchanged or was pruned.
 pub(super) async fn is_kept(store: &dyn Store, keyring: &Keyring, head: &ChainHead) -> Result<bool, StoreError> {
     if let Some(record) = row(store, head.chain, head.seq).await? {
         return Ok(record.mac.ct_eq(&head.mac).into());
@@ -188,7 +188,8 @@ impl Vault {
             (Some(secret), None) => Some(vec![secret]),
             (Some(secret), Some(granted)) => Some(granted.iter().copied().filter(|id| *id == secret).collect()),
         };
-        // Nothing at or below a base is read: it was pruned, so what stands there was written by somebody else.
+        // Rows at or below a base were pruned; whatever is stored there was not written by this vault, so it is not
+        // read.
         let bases = self.bases().await?;
         let from = ask.from.as_ref().map(|cursor| Cursor(cursor.0.clone()));
         let (after, before) = if ask.newest { (None, from) } else { (from, None) };
@@ -212,7 +213,7 @@ impl Vault {
         Ok(AuditRows { rows, next: page.next.map(|cursor| AuditCursor(cursor.0)) })
     }
 
-    /// Where each chain ends, of which nothing is lost by a power cut: what an anchor outside keeps.
+    /// The durable end of each chain, to be stored outside as an anchor.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -221,12 +222,12 @@ impl Vault {
         for chain in self.chains().await? {
             heads.push(end_of(self.store(), self.keyring(), chain).await?.head());
         }
-        // The rows were there before the sync, so after it they are durable.
+        // The rows existed before the sync, so they are durable after it.
         self.sync().await?;
         Ok(heads)
     }
 
-    /// Every chain of which anything is kept, in order.
+    /// Every chain with any records, in order.
     pub(super) async fn chains(&self) -> Result<Vec<u32>, StoreError> {
         let mut chains = self.store().chains().await?;
         for kind in [Kind::AuditBase, Kind::AuditHead] {
@@ -244,7 +245,7 @@ impl Vault {
     }
 }
 
-/// A place that lies in no chain below its base.
+/// The place, moved up to the base in every chain where it is lower.
 fn above(mut place: Cursor, bases: &[ChainHead]) -> Cursor {
     for base in bases {
         match place.0.iter_mut().find(|(chain, _)| *chain == base.chain) {
@@ -262,7 +263,7 @@ fn read(record: AuditRecord) -> Result<AuditRow, StoreError> {
     Ok(AuditRow { chain, seq, entry, mac })
 }
 
-/// What finds a row is not under its MAC, so the row itself is looked at too.
+/// A row's index entries are not under its MAC, so check the row itself.
 fn matches(filter: &AuditFilter, entry: &AuditEntry) -> bool {
     let granted = |granted: &Vec<SecretId>| entry.secret.is_some_and(|secret| granted.contains(&secret));
     let key = |key: KeyId| entry.key == Some(key) || entry.actor.key() == Some(key);

@@ -1,5 +1,5 @@
-//! How a secret's metadata is written inside its seal: JSON with short, fixed names. A vault of format 1 wrote `single_use`
-//! where there is `use` now; both are read.
+//! The encoding of a secret's metadata inside its seal: JSON with short, fixed names. Format 1 has `single_use` instead
+//! of `use`; both are read.
 
 use std::borrow::Cow;
 
@@ -27,7 +27,7 @@ struct Written<'a> {
     usage: Option<&'a str>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     origins: Vec<String>,
-    /// Format 1's.
+    /// Only in format 1.
     #[serde(default, skip_serializing)]
     single_use: Option<bool>,
 }
@@ -47,8 +47,8 @@ pub(super) fn encode(data: &SecretMetadata) -> Zeroizing<Vec<u8>> {
     Zeroizing::new(serde_json::to_vec(&written).unwrap_or_default())
 }
 
-/// The texts were checked before they were sealed, so they are not checked again: it costs more than all the rest, and
-/// rules that changed since must not make a secret unreadable.
+/// The texts were checked before they were sealed. Checking them again would cost more than everything else, and a
+/// later change of the rules must not make a secret unreadable.
 pub(super) fn decode(plain: &[u8]) -> Option<SecretMetadata> {
     let written: Written<'_> = serde_json::from_slice(plain).ok()?;
     let text = |text: Cow<'_, str>| (!text.is_empty()).then(|| ShownText::kept(text.into_owned()));

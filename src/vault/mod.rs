@@ -1,8 +1,8 @@
-//! The vault: everything that needs its keys, over a store that knows none.
+//! The vault: everything that needs its keys, on top of a store that has none.
 //!
-//! Whoever changes something reads it first ([`Kept`]), decides, and [commits a draft](Draft): what was read is still so,
-//! the new records, and the rows of the audit log, all together or not at all. [`Outcome::Stale`] means that somebody else
-//! was faster; then it is read and decided again. So a decision must have no effect but the draft.
+//! To change something, a caller reads it ([`Kept`]), decides, and [commits a draft](Draft). A draft holds what must be
+//! unchanged, the new records and the audit rows, and is committed as a whole or not at all. [`Outcome::Stale`] means
+//! that another caller was faster: read and decide again. So a decision must have no effect other than the draft.
 //!
 //! ```text
 //! keyring, key, seal, metadata   keys, and what is sealed with them
@@ -14,7 +14,7 @@
 //! examine, examine_terms         every record and row, looked at
 //! ```
 //!
-//! Never: a permission, a clock (times are arguments), a protocol, or a way to turn a key into text.
+//! Never here: a permission, a clock (times are arguments), a protocol, or a way to turn a key into text.
 
 mod audit_row;
 mod draft;
@@ -71,7 +71,7 @@ use crate::{
     store::{Kind, List, Record, SharedStore, Store},
 };
 
-/// Records that are read at a time where all are wanted.
+/// Records read at a time when all are wanted.
 const CHUNK: u32 = 1000;
 
 /// An open vault. Cheap to clone; several processes may have the same one open.
@@ -86,14 +86,14 @@ struct Core {
     random: SharedRandom,
     writer: Arc<Writer>,
     status: VaultStatus,
-    /// Every commit is durable before it is answered.
+    /// Whether every commit is durable when it returns.
     strict: AtomicBool,
 }
 
-/// Something that was read, and the proof of what was read: a change of it happens only if it is still so.
+/// Something that was read, with its record: a change is committed only if the record is unchanged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kept<T> {
-    /// What was read.
+    /// The value.
     pub value: T,
     record: Record,
 }
@@ -113,12 +113,12 @@ impl<T> Kept<T> {
     }
 }
 
-/// A page of a list, and what is wrong with the records on it that do not read as they were written. They hide no others.
+/// A page of a list. Damaged records are listed separately and don't hide others.
 #[derive(Debug)]
 pub struct Listed<T> {
-    /// Those that read as they were written, in order.
+    /// The sound ones, in order.
     pub sound: Vec<T>,
-    /// The others: which, and what is wrong.
+    /// The damaged ones, with what is wrong.
     pub damaged: Vec<(RecordKey, StoreError)>,
 }
 
@@ -128,12 +128,12 @@ impl<T> Default for Listed<T> {
     }
 }
 
-/// Which page of a list.
+/// Which page of a list to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Page {
     /// Records to skip.
     pub offset: u64,
-    /// Records at most; `None`: all.
+    /// The most records to return; `None`: all.
     pub limit: Option<u32>,
 }
 
@@ -154,45 +154,45 @@ impl Vault {
         &self.core.status
     }
 
-    /// From now on every commit survives a power cut before it is answered, also one that hands a code out again.
+    /// From now on every commit survives a power cut when it returns, even one that hands a code out again.
     pub fn sync_every_commit(&self) {
         self.core.strict.store(true, Ordering::Relaxed);
     }
 
-    /// What is kept of an API key.
+    /// The stored hash of an API key.
     pub fn hash_key(&self, key: &PlainKey) -> HashedKey {
         self.core.keyring.hash_key(key)
     }
 
-    /// A keyed hash of something a caller sent, to recognise it again without keeping it.
+    /// A keyed hash of caller input, to recognise it again without storing it.
     pub fn fingerprint(&self, purpose: &'static str, fields: &[&[u8]]) -> Mac {
         self.core.keyring.fingerprint(purpose, fields)
     }
 
-    /// A keyed hash of a code, for the question "did this code come from us".
+    /// A keyed hash of a code, to answer later whether the code came from this vault.
     pub fn code_tag(&self, secret: SecretId, step: Step, code: &Code) -> [u8; 16] {
         self.core.keyring.code_tag(secret, step, code)
     }
 
-    /// The same for a code that somebody shows us.
+    /// The same for a typed code.
     pub fn tag_of(&self, secret: SecretId, step: Step, digits: &str) -> [u8; 16] {
         self.core.keyring.tag_of(secret, step, digits)
     }
 
-    /// Whether it can be written right now.
+    /// Whether the vault can be written right now.
     ///
     /// # Errors
-    /// What stands in the way.
+    /// Why it can't be written.
     pub async fn probe(&self) -> Result<(), StoreError> {
         self.core.store.probe().await
     }
 
-    /// How large the store's write-ahead log is, in bytes: that much may stand in it alone.
+    /// Bytes in the store's write-ahead log: so much data may be in the log alone.
     pub fn log_bytes(&self) -> u64 {
         self.core.store.log_bytes()
     }
 
-    /// Makes durable whatever was committed so far.
+    /// Makes all commits so far durable.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -200,7 +200,7 @@ impl Vault {
         self.core.store.sync().await
     }
 
-    /// Commits what is queued, makes everything durable and lets go of it.
+    /// Commits what is queued, makes everything durable and closes the store.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -217,14 +217,14 @@ impl Vault {
         &self.core.keyring
     }
 
-    /// One thing by the id of its record.
+    /// One value by its record's id.
     async fn one<T: Stored>(&self, id: impl Into<Vec<u8>>) -> Result<Option<Kept<T>>, StoreError> {
         let key = RecordKey::new(T::KIND, id);
         let found = self.store().read(std::slice::from_ref(&key)).await?.into_iter().flatten().next();
         found.map(|record| self.kept(&key, record)).transpose()
     }
 
-    /// Reads a record that was asked for by its key. A damaged index could lead to another one, sound in itself.
+    /// Reads a record that was looked up by key. A damaged index could return another record that is sound in itself.
     fn kept<T: Stored>(&self, key: &RecordKey, record: Record) -> Result<Kept<T>, StoreError> {
         if record.key != *key {
             return Err(records::damaged(key, "another record stands in its place"));
@@ -232,12 +232,12 @@ impl Vault {
         Ok(Kept { value: self.keyring().open_record(&record)?, record })
     }
 
-    /// Every record of a kind, whatever its account, unchecked. For kinds of which there are few.
+    /// Every record of a kind, whatever its account, unchecked. For kinds with few records.
     async fn records(&self, kind: Kind) -> Result<Vec<Record>, StoreError> {
         self.store().list(&List { life: None, ..List::of(kind, None, CHUNK) }).await
     }
 
-    /// The records of a page, unchecked, in chunks where all are wanted.
+    /// The records of a page, unchecked; in chunks if all are wanted.
     async fn page_of(&self, mut list: List, page: Page) -> Result<Vec<Record>, StoreError> {
         list.offset = page.offset;
         if let Some(limit) = page.limit {
@@ -252,7 +252,7 @@ impl Vault {
         Ok(all)
     }
 
-    /// The next records of a list, which goes on after them. `None`: that was all.
+    /// The next records of a list, which then continues after them. `None`: there are no more.
     async fn next_chunk(&self, list: &mut List) -> Result<Option<Vec<Record>>, StoreError> {
         let chunk = self.store().list(list).await?;
         let Some(end) = chunk.last() else { return Ok(None) };
@@ -260,7 +260,7 @@ impl Vault {
         Ok(Some(chunk))
     }
 
-    /// A page of things.
+    /// A page of values.
     async fn listed<T: Stored>(&self, list: List, page: Page) -> Result<Listed<Kept<T>>, StoreError> {
         let mut listed = Listed::default();
         for record in self.page_of(list, page).await? {

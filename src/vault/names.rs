@@ -1,5 +1,5 @@
-//! Keyed hashes by which records are found without being opened: whole names, the beginnings of words, and seeds. Whoever
-//! reads the store learns from them which records of an account begin a word alike or share a seed, and nothing else.
+//! Keyed hashes under which records are indexed without being opened: whole names, beginnings of words, and seeds. An
+//! attacker who reads the store learns only which records of an account have words that begin alike or share a seed.
 
 use super::keyring::Keyring;
 use crate::domain::{
@@ -8,10 +8,10 @@ use crate::domain::{
     seed::Seed,
 };
 
-/// Characters of a word that its hash is made of: enough to leave few candidates, few enough to type.
+/// Characters of a word in its hash: enough to leave few candidates, few enough to type.
 const WORD_CHARS: usize = 3;
 
-/// What is found by a whole name.
+/// The kinds of whole names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Named {
     Account,
@@ -30,17 +30,17 @@ impl Named {
 }
 
 impl Keyring {
-    /// What finds a record by its whole name.
+    /// The index entry of a record's whole name.
     pub(super) fn name_hash(&self, named: Named, name: &str) -> [u8; 32] {
         self.find_mac(&[named.domain(), name.as_bytes()])
     }
 
-    /// What finds a secret by words of its issuer and label: a hash for the beginning of each.
+    /// The index entries of a secret's issuer and label: a hash of each word's beginning.
     pub(super) fn word_hashes(&self, account: AccountId, name: &str) -> Vec<[u8; 8]> {
         self.hashes_of(account, name_query::indexed_words(name).iter().map(String::as_str))
     }
 
-    /// The hashes that secrets have whose words begin with those of a query; empty if the query is too short to tell.
+    /// The index entries of secrets whose words begin like a query's; empty if the query is too short.
     pub(super) fn query_hashes(&self, account: AccountId, query: &NameQuery) -> Vec<[u8; 8]> {
         self.hashes_of(account, query.plain_words().filter(|word| word.chars().count() >= WORD_CHARS))
     }
@@ -54,7 +54,7 @@ impl Keyring {
         hashes
     }
 
-    /// What finds the secrets of an account that hold a seed.
+    /// The index entry of a seed within an account.
     pub(super) fn seed_hash(&self, account: AccountId, seed: &Seed) -> [u8; 8] {
         self.short(&[b"countersign/v2/word/seed", account.as_bytes(), seed.expose()])
     }

@@ -1,4 +1,4 @@
-//! From an address and a key to an open vault, or a refusal that has changed nothing.
+//! Opens a vault from an address and a key, or returns an error without having changed anything.
 
 use std::{
     path::{Path, PathBuf},
@@ -32,7 +32,7 @@ use crate::{
     },
 };
 
-/// How far ahead of an accepted loss steps count as used: the longest that a caller may have waited for one.
+/// How far ahead steps count as used after an accepted loss: the longest time for which a caller may have reserved one.
 const FLOOR: Duration = Duration::from_mins(2);
 
 /// Where a vault is and how to open it.
@@ -40,14 +40,14 @@ const FLOOR: Duration = Duration::from_mins(2);
 pub struct VaultRequest {
     /// The store.
     pub store: OpenRequest,
-    /// The folder for key files, `<vault id>.key` in it. It is ours, so it must be its owner's alone, and nobody else may
-    /// write in the one around it.
+    /// The folder for key files, which are named `<vault id>.key`. It must be private to its owner, and nobody else may
+    /// write in its parent.
     pub key_dir: PathBuf,
-    /// The key file, if it was named. Elsewhere than in `key_dir`, its own mode is what counts.
+    /// The key file, if one was named. Outside `key_dir` only its own mode is checked.
     pub key_file: Option<PathBuf>,
-    /// Where this machine keeps what it last knew of its vaults; `None`: nowhere.
+    /// The folder for state files, which remember the last state of this machine's vaults; `None`: none are kept.
     pub state_dir: Option<PathBuf>,
-    /// Now: what is made is made then.
+    /// The current time, used as the time of creation.
     pub now: Timestamp,
 }
 
@@ -60,30 +60,30 @@ pub struct VaultStatus {
     pub default_account: AccountId,
     /// When it was made.
     pub created_at: Timestamp,
-    /// What keeps it, in which format, and where.
+    /// The store's backend, format and location.
     pub store: Facts,
     /// The key file that opened it.
     pub key_file: PathBuf,
-    /// Sources of the keys that can open it, a slot each.
+    /// The sources of the keys that can open it, one for each slot.
     pub slots: Vec<String>,
     /// The epoch that new seals use.
     pub epoch: u32,
-    /// It was made just now.
+    /// Whether it was created just now.
     pub made: bool,
-    /// It was moved from an older format just now; this is the copy of what it was.
+    /// The path of the copy, if it was migrated from an older format just now.
     pub moved: Option<PathBuf>,
 }
 
-/// Why a vault can't be opened. Nothing was changed. Exit code 78. What looks like a seed in a path is left out.
+/// Why a vault can't be opened. Nothing was changed. Exit code 78. Paths are shown without parts that look like a seed.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The store.
+    /// An error of the store.
     #[error(transparent)]
     Store(#[from] store::OpenError),
-    /// Whoever copies the vault's folder would have its key too.
+    /// The key is inside the vault's folder, so a copy of that folder would include the key.
     #[error("{} lies in the folder of the vault; a copy of that must not open itself: keep the key elsewhere", without_seeds(.0))]
     KeyBesideVault(PathBuf),
-    /// The key file.
+    /// An error of the key file.
     #[error(transparent)]
     KeyFile(#[from] KeyFileError),
     /// The key is not this vault's.
@@ -94,7 +94,7 @@ pub enum OpenError {
         /// Why it does not open the vault.
         source: UnlockError,
     },
-    /// It is an older copy of the vault that was last open here.
+    /// It is older than the vault that was last open here.
     #[error(
         "{} is older than the vault that was last open here{}; steps that it would give may have been given, and keys that it \
          accepts may have been revoked. Put the right vault back, or go on with this one: run `countersign vault accept-loss`",
@@ -103,7 +103,7 @@ pub enum OpenError {
     Older {
         /// Where the vault is.
         path: PathBuf,
-        /// Rows of its audit log that are missing, as far as numbers tell.
+        /// Missing rows of its audit log, by their numbers.
         rows: u64,
     },
     /// The operating system gave no random bytes.
@@ -115,7 +115,8 @@ fn missing(rows: u64) -> String {
     if rows > 0 { format!(": {rows} rows of its audit log are missing") } else { String::new() }
 }
 
-/// Opens a vault, making it first if there is none and that is wanted. Several processes may do it at the same instant.
+/// Opens a vault, and creates it first if it does not exist and the request allows that. Several processes may do so at
+/// the same time.
 ///
 /// # Errors
 /// [`OpenError`]; nothing was changed then.
@@ -123,8 +124,8 @@ pub async fn open(request: &VaultRequest, random: SharedRandom) -> Result<Vault,
     Opening::of(request, random).await?.checked().await
 }
 
-/// Opens a vault although it is an older copy of what was last open here: all steps of the next two minutes count as used,
-/// and a row of the audit log says so.
+/// Opens a vault although it is older than the one that was last open here: all steps of the next two minutes count as
+/// used, and an audit row records it.
 ///
 /// # Errors
 /// [`OpenError`].
@@ -134,7 +135,7 @@ pub async fn accept_loss(request: &VaultRequest, random: SharedRandom) -> Result
     Opening::of(request, random).await?.accepted(request).await
 }
 
-/// A vault whose key is right, and of which it is not known yet whether it is an older copy.
+/// A vault whose key is verified, but not yet whether it is an older copy.
 struct Opening {
     store: SharedStore,
     keyring: Arc<Keyring>,
@@ -185,7 +186,7 @@ impl Opening {
             let what = "another process accepted a loss in this moment".to_owned();
             return Err(at(&path)(StoreError::Unavailable(what)));
         }
-        // Only now is the older copy what this machine knows.
+        // Only now record the older copy's state as the known one.
         let ends = vault.anchor().await.map_err(at(&path))?;
         let state = StateFile::new(request.state_dir.as_deref(), Arc::clone(&vault.core.keyring));
         state.replace(&ends).map_err(|source| store::OpenError::Io { path, source })?;
@@ -194,14 +195,14 @@ impl Opening {
 
     async fn open(self) -> Result<Vault, OpenError> {
         let Self { store, keyring, random, state, status } = self;
-        // A head names what is durable; what came after it may not be.
+        // A head names a durable row; rows after it may not be durable.
         let head = durable_head(store.as_ref(), &keyring).await.map_err(at(&status.store.location))?;
         let writer = Arc::new(Writer::new(Arc::clone(&store), Arc::clone(&keyring), Arc::clone(&random), state, head));
         Ok(Vault { core: Arc::new(Core { store, keyring, random, writer, status, strict: AtomicBool::new(false) }) })
     }
 }
 
-/// The last row that is known to be durable; `None` if it is not there as it was, which stays as evidence.
+/// The last row that is known to be durable; `None` if it is missing or changed. The head then stays as evidence.
 async fn durable_head(store: &dyn Store, keyring: &Keyring) -> Result<Option<ChainHead>, StoreError> {
     match head_of(store, keyring, 0).await? {
         Some((AuditHead(head), _)) => Ok(is_kept(store, keyring, &head).await?.then_some(head)),
@@ -209,7 +210,7 @@ async fn durable_head(store: &dyn Store, keyring: &Keyring) -> Result<Option<Cha
     }
 }
 
-/// Reads the header, with whose slots the key is found out to be right. Nothing is written before that.
+/// Reads the header and verifies the key by its slots. Nothing is written before that.
 async fn unlock(
     request: &VaultRequest,
     store: SharedStore,
@@ -241,7 +242,7 @@ async fn unlock(
     Ok(Opening { store, keyring, random, state, status })
 }
 
-/// Makes a vault, with its key on the disk before anything is sealed with it: a crash in between leaves a key that opens
+/// Creates a vault. Its key is durable before anything is sealed with it: a crash in between leaves a key that opens
 /// nothing.
 async fn create(request: &VaultRequest, absent: Absent, random: &SharedRandom) -> Result<(), OpenError> {
     let vault = VaultId::new(random.random_id()?);
@@ -249,7 +250,7 @@ async fn create(request: &VaultRequest, absent: Absent, random: &SharedRandom) -
     let kek = match read_key_file(&path) {
         Err(KeyFileError::Missing(_)) => {
             create_key_file(&path, &Kek::generate(random.as_ref())?)?;
-            // Read back: a disk that lost it must be found out now, not when the vault can't be opened any more.
+            // Read it back: a disk that lost the key must be noticed now, not when the vault can't be opened any more.
             read_key_file(&path)?
         }
         found => found?,
@@ -273,12 +274,12 @@ async fn create(request: &VaultRequest, absent: Absent, random: &SharedRandom) -
     Ok(absent.create(Commit { changes: vec![first], tail: Some(tail), durable: Durable::Now }).await?)
 }
 
-/// A new record, with what finds it.
+/// A new record, with its index entries.
 pub(super) fn put<T: Stored>(keyring: &Keyring, thing: &T) -> Put {
     Put { record: keyring.record(thing, 1), index: Index::Replace(thing.finders(keyring)) }
 }
 
-/// Moves a vault of format 1 to the present one, and returns where the copy of it is.
+/// Migrates a vault of format 1, and returns the path of its copy.
 async fn move_format1(request: &VaultRequest, old: Format1) -> Result<PathBuf, OpenError> {
     let path = old.facts().location.clone();
     let header = old.header().map_err(at(&path))?;
@@ -294,12 +295,12 @@ async fn move_format1(request: &VaultRequest, old: Format1) -> Result<PathBuf, O
     Ok(moved.map_err(at(&path))??)
 }
 
-/// The key file of a vault. Refused if it lies beside the vault, by whatever way or link, or in our folder for keys and that is not
-/// ours alone.
+/// The path of a vault's key file. Refused if it is in the vault's folder, directly or through a link, or in our folder
+/// for keys and that folder is not private.
 fn key_path(request: &VaultRequest, location: &Path, vault: VaultId) -> Result<PathBuf, OpenError> {
     let path = request.key_file.clone().unwrap_or_else(|| request.key_dir.join(format!("{vault}.key")));
     let Some(folder) = path.parent() else { return Ok(path) };
-    // A link may lead to where the key itself must not lie.
+    // A link may lead to a place where the key must not be.
     let end = path.canonicalize().ok();
     let folders = [Some(folder), end.as_deref().and_then(Path::parent)];
     let beside = [location.parent(), Some(request.store.data_dir.as_path())];
@@ -321,7 +322,7 @@ fn refused(key_file: &Path, path: &Path) -> impl FnOnce(UnlockError) -> OpenErro
     }
 }
 
-/// What went wrong with a store, beside where it is.
+/// Adds the store's path to its error.
 pub(super) fn at(path: &Path) -> impl FnOnce(StoreError) -> OpenError {
     let path = path.to_owned();
     move |error| {

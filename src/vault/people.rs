@@ -1,4 +1,4 @@
-//! Accounts, seats and keys as operations read and remove them.
+//! Reads and removes accounts, seats and keys.
 
 use super::{
     CHUNK, Kept, KeptKey, Listed, Outcome, Page, Vault,
@@ -44,7 +44,7 @@ impl Vault {
         self.listed(List::of(Kind::Account, None, CHUNK), Page::ALL).await
     }
 
-    /// Removes an account with its seats and keys. [`Outcome::Stale`] also if it has secrets, live or deleted.
+    /// Removes an account with its seats and keys. Also [`Outcome::Stale`] if it has secrets, live or deleted.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -54,7 +54,7 @@ impl Vault {
         draft.remove_all(self.of_account(id).await?);
         let outcome = draft.commit().await?;
         if outcome == Outcome::Done {
-            // What was added meanwhile, to an account that was still there. From now on nothing can be.
+            // Remove what was added to the account meanwhile. From now on nothing can be added.
             let mut rest = self.silent_draft().scrub();
             rest.remove_all(self.of_account(id).await?);
             rest.commit().await?;
@@ -107,7 +107,7 @@ impl Vault {
         self.listed(List::of(Kind::Seat, Some(account), CHUNK), page).await
     }
 
-    /// How many seats an account has, damaged ones among them.
+    /// The number of seats of an account, including damaged ones.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -125,7 +125,7 @@ impl Vault {
         let draft = self.draft(entry).remove(seat).scrub();
         let outcome = bound.iter().fold(draft, |draft, key| draft.revoke_key(key, at)).commit().await?;
         if outcome == Outcome::Done {
-            // What was bound meanwhile, to a seat that was still there. From now on nothing can be, so each round leaves fewer.
+            // Revoke keys that were bound to the seat meanwhile. From now on none can be, so each round finds fewer.
             loop {
                 let late = self.live_keys_of(seat).await?;
                 if late.is_empty() {
@@ -137,8 +137,8 @@ impl Vault {
         Ok(outcome)
     }
 
-    /// The keys that are bound to a seat and not revoked. A damaged one lets nobody in as it is. All keys of the account are
-    /// read, since what would find these is not under their MACs.
+    /// The keys that are bound to a seat and not revoked. Damaged ones don't matter, because they authenticate nobody.
+    /// All keys of the account are read, since an index entry is not under a key's MAC.
     async fn live_keys_of(&self, seat: &Kept<Seat>) -> Result<Vec<Kept<KeptKey>>, StoreError> {
         let list = List { life: None, ..List::of(Kind::ApiKey, Some(seat.account), CHUNK) };
         let mut bound = self.listed::<KeptKey>(list, Page::ALL).await?.sound;
@@ -154,8 +154,8 @@ impl Vault {
         self.one(id.as_str().as_bytes()).await
     }
 
-    /// The keys of an account, oldest first, revoked ones among them, with when they were last used. Damaged ones are those
-    /// of the account and those of nobody's.
+    /// The keys of an account, oldest first, including revoked ones, with the times of their last use. Damaged ones are
+    /// those of this account or of one that does not exist.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -174,7 +174,7 @@ impl Vault {
         Ok(listed)
     }
 
-    /// The damaged records of a kind that are an account's, or of an account that is not there.
+    /// The damaged records of a kind that belong to this account or to one that does not exist.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -195,7 +195,7 @@ impl Vault {
         Ok(damaged)
     }
 
-    /// Remembers that a key was used, to the minute. It is no loss if that is lost.
+    /// Records that a key was used, to the minute. Losing this is harmless.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -207,11 +207,11 @@ impl Vault {
             Some(kept) => self.silent_draft().replace(&kept, &new),
             None => self.silent_draft().add(&new),
         };
-        // Stale: another call has remembered it.
+        // Stale: another call has recorded it.
         draft.soon().commit().await.map(|_| ())
     }
 
-    /// The thing that bears a name, if it truly does: what finds it is not under its MAC.
+    /// The value with a name. Its own name is compared, because index entries are not under its MAC.
     async fn named<T: Stored>(
         &self,
         account: Option<AccountId>,

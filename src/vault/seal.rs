@@ -1,4 +1,4 @@
-//! The sealed bytes, and what binds them to their place.
+//! Sealed blobs, and how they are bound to their place.
 //!
 //! ```text
 //! byte 0       format: 1
@@ -26,20 +26,20 @@ const FORMAT: u8 = 1;
 const SALT_AT: usize = 5;
 const BODY_AT: usize = 37;
 
-/// Where a blob belongs. Anywhere else it does not open.
+/// The place of a blob. It does not open anywhere else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
     /// The account of the record.
     pub account: AccountId,
     /// The record.
     pub secret: SecretId,
-    /// Which writing of the record.
+    /// The version of the record's sealed value.
     pub version: u32,
     /// When the record was made.
     pub created_at: Timestamp,
 }
 
-/// What a blob holds: the `info` of its key and part of its additional data.
+/// The contents of a blob: the `info` of its key and part of its additional data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Column {
     Seed,
@@ -49,7 +49,7 @@ pub(super) enum Column {
     Bundle,
 }
 
-/// Why a blob does not open. It says nothing of what is in it.
+/// Why a blob does not open. The error holds nothing of its contents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum OpenSealError {
     /// Cut short, changed, moved from another place, or sealed under another key.
@@ -75,26 +75,26 @@ impl Column {
     }
 }
 
-/// What a blob is bound to: its column, and all of its additional data but for format and epoch.
+/// What a blob is bound to: its column, and its additional data except format and epoch.
 pub(super) struct Bound {
     column: Column,
     data: Vec<u8>,
 }
 
 impl Bound {
-    /// To a record.
+    /// Binds to a record.
     pub(super) fn to_place(vault: VaultId, column: Column, place: &Place) -> Self {
         let (version, created_at) = (place.version.to_be_bytes(), place.created_at.millis().to_be_bytes());
         let fields = [vault.as_bytes(), place.account.as_bytes(), place.secret.as_bytes(), &version[..], &created_at];
         Self::to_fields(column, &fields)
     }
 
-    /// To a key's number.
+    /// Binds to a key's number.
     pub(super) fn to_number(vault: VaultId, column: Column, number: u32) -> Self {
         Self::to_fields(column, &[vault.as_bytes(), &number.to_be_bytes()])
     }
 
-    /// Length-prefixed fields in this order for ever.
+    /// Length-prefixed fields, in an order that never changes.
     fn to_fields(column: Column, fields: &[&[u8]]) -> Self {
         let mut data = Vec::with_capacity(128);
         for field in std::iter::once(&column.info()).chain(fields) {
@@ -105,7 +105,7 @@ impl Bound {
     }
 }
 
-/// The epoch that a blob names, before anything of it is trusted.
+/// The epoch that a blob claims; nothing of it is authenticated yet.
 pub(super) fn epoch_of(sealed: &[u8]) -> Result<u32, OpenSealError> {
     match sealed.first() {
         None => Err(OpenSealError::Damaged),
@@ -149,7 +149,7 @@ pub(super) fn open(key: &Key, bound: &Bound, sealed: &[u8]) -> Result<Zeroizing<
         .ok_or(OpenSealError::Damaged)
 }
 
-/// Format and epoch stand in the blob and in its additional data, so that neither can be changed.
+/// Format and epoch are in the blob and in its additional data, so neither can be changed.
 fn additional(head: &[u8], bound: &Bound) -> Vec<u8> {
     let mut aad = Vec::with_capacity(SALT_AT + bound.data.len());
     aad.extend_from_slice(head.get(..SALT_AT).unwrap_or_default());

@@ -1,4 +1,4 @@
-//! Secrets as operations read them.
+//! Reads secrets.
 
 use super::{
     CHUNK, Kept, Listed, Page, Repeat, Vault,
@@ -19,27 +19,27 @@ use crate::{
     store::{Kind, Life, List, Record, RecordKey, StoreError},
 };
 
-/// A secret that is to be added.
+/// A secret to add.
 pub struct NewSecret<'a> {
     /// Its identity.
     pub id: SecretId,
     /// The account it will belong to.
     pub account: AccountId,
-    /// When it is made, in whole milliseconds.
+    /// When it is created, in whole milliseconds.
     pub created_at: Timestamp,
-    /// What is known of it.
+    /// Its metadata.
     pub metadata: &'a SecretMetadata,
     /// Its seed.
     pub seed: &'a Seed,
 }
 
-/// What a decision about a code is made from, read in one moment.
+/// Everything that a decision about a code depends on, read at one moment.
 pub struct InUse {
     /// The secret, live.
     pub secret: Kept<TotpSecret>,
-    /// Its state of use.
+    /// Its use state.
     pub state: UseState,
-    /// The codes of the last hour, for each holder that was asked for, in their order.
+    /// The codes of the last hour for each requested holder, in the order of the request.
     pub counts: Vec<HourlyCount>,
     pub(super) seed: Kept<SealedSeed>,
     pub(super) used: Kept<UseRecord>,
@@ -47,19 +47,19 @@ pub struct InUse {
 }
 
 impl InUse {
-    /// What decides how its codes are made and given.
+    /// How its codes are made and given.
     pub const fn terms(&self) -> CodeTerms {
         let SecretMetadata { totp, usage, .. } = &self.secret.value.metadata;
         CodeTerms { totp: *totp, usage: *usage }
     }
 }
 
-/// Secrets that match a query, and how many do in all.
+/// Secrets that match a query, and the number of all matches.
 #[derive(Debug, Default)]
 pub struct Found {
-    /// Those of the page, oldest first.
+    /// The secrets of the page, oldest first.
     pub secrets: Vec<TotpSecret>,
-    /// How many match.
+    /// The number of all matches.
     pub total: u64,
 }
 
@@ -95,7 +95,7 @@ impl Vault {
         self.opened_all(records).await
     }
 
-    /// The damaged secrets that are an account's, or of an account that is not there.
+    /// The damaged secrets that belong to this account or to one that does not exist.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -103,7 +103,7 @@ impl Vault {
         self.damaged_of(Kind::Secret, account).await
     }
 
-    /// Those of some secrets of an account that are live, in the order of the ids: what a key that is limited to them sees.
+    /// The live ones among some secrets of an account, in the order of the ids: the view of a key limited to them.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -118,7 +118,7 @@ impl Vault {
         self.opened_all(records).await
     }
 
-    /// How many secrets an account has, damaged ones among them.
+    /// The number of secrets of an account, including damaged ones.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -126,8 +126,9 @@ impl Vault {
         self.store().count(&List { life: Some(life), ..List::of(Kind::Secret, Some(account), 0) }).await
     }
 
-    /// The secrets that a person means by words of issuer and label. Words that begin so are looked up; only if that finds
-    /// nothing, or the words are too short, every secret is looked at for words in the middle of others.
+    /// The secrets that match words of issuer and label. Words are first looked up in the index by their beginning;
+    /// only if that finds nothing, or the words are too short, every secret is searched for words in the middle of
+    /// others.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -161,7 +162,7 @@ impl Vault {
         Ok(found)
     }
 
-    /// A page of the live secrets that match a query, wherever in a word, and how many do.
+    /// A page of the live secrets that match a query anywhere in a word, and the number of all matches.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -200,7 +201,7 @@ impl Vault {
         let hash = self.keyring().seed_hash(account, seed);
         let list = List { words: vec![hash], ..List::of(Kind::Secret, Some(account), CHUNK) };
         let mut records = self.page_of(list, Page::ALL).await?;
-        // What finds a secret is not under its MAC; the hash in its record is.
+        // Index entries are not under a secret's MAC; the hash in its record is.
         let sealed = |record: &Record| self.keyring().open_record::<SealedMetadata>(record).ok();
         records.retain(|record| sealed(record).is_some_and(|sealed| sealed.seed_hash == Some(hash)));
         let mut same: Vec<_> = self.opened_all(records).await?.sound.into_iter().map(|kept| kept.value).collect();
@@ -208,7 +209,7 @@ impl Vault {
         Ok(same)
     }
 
-    /// A live secret with its state of use and what was counted for some holders, as of one moment.
+    /// A live secret with its use state and the counts of some holders, as of one moment.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -254,7 +255,7 @@ impl Vault {
         Ok(Some(InUse { secret, state, counts, seed, used, counted }))
     }
 
-    /// Opens a seed, for as long as a code is made. The one place where a seed comes out of the vault.
+    /// Opens a seed in order to make a code. No other method returns a seed.
     ///
     /// # Errors
     /// [`OpenSealError`]: damaged, moved, or sealed under an unknown epoch.
@@ -262,7 +263,7 @@ impl Vault {
         self.keyring().open_seed(&in_use.seed.sealed, &in_use.seed.place())
     }
 
-    /// What an earlier registration with the same `Idempotency-Key` did. It may be older than a day.
+    /// The record of an earlier registration with the same `Idempotency-Key`. It may be older than a day.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -270,7 +271,7 @@ impl Vault {
         self.one(key).await
     }
 
-    /// Seals what is to be added.
+    /// Seals a new secret.
     pub(super) fn sealed(&self, new: &NewSecret<'_>) -> Result<(SealedMetadata, SealedSeed), StoreError> {
         let NewSecret { id, account, created_at, metadata, seed } = *new;
         let (keyring, random) = (self.keyring(), self.core.random.as_ref());
@@ -283,7 +284,7 @@ impl Vault {
         Ok((kept, sealed))
     }
 
-    /// Opens records of secrets, with what is kept of their use.
+    /// Opens records of secrets, with their use state.
     async fn opened_all(&self, records: Vec<Record>) -> Result<Listed<Kept<TotpSecret>>, StoreError> {
         let mut listed = Listed::default();
         let mut records = records.into_iter().peekable();
@@ -311,7 +312,7 @@ impl Vault {
         let mut list = List { life: Some(life), ..List::of(Kind::Secret, Some(account), CHUNK) };
         while let Some(chunk) = self.next_chunk(&mut list).await? {
             self.opened_all(chunk).await?.sound.into_iter().for_each(&mut see);
-            // Opening takes a while where there are many; others have their turn between the chunks.
+            // Opening many secrets takes a while; let other tasks run between the chunks.
             tokio::task::yield_now().await;
         }
         Ok(())
@@ -333,7 +334,7 @@ impl Vault {
     }
 }
 
-/// Whether a query means a secret. What finds it is not under its MAC, so the secret itself is looked at.
+/// Whether a secret matches a query. Index entries are not under its MAC, so check the secret itself.
 fn is_meant(secret: &TotpSecret, query: &NameQuery) -> bool {
     let SecretMetadata { label, issuer, .. } = &secret.metadata;
     query.matches(issuer.as_ref().map(ShownText::as_str), label.as_str())

@@ -1,5 +1,5 @@
-//! What this machine last knew of a vault, kept apart from it: where its audit chains ended. A vault that ends before that
-//! is an older copy, and would hand out steps a second time.
+//! The state file: where a vault's audit chains ended when this machine last saw them, kept apart from the vault. A
+//! vault that ends before that is an older copy, and would hand out steps a second time.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -27,25 +27,25 @@ use crate::{
     store::{Store, StoreError, create_private_dir},
 };
 
-/// How often codes alone move what is kept.
+/// The shortest interval of updates that only codes cause.
 const PACE: Duration = Duration::from_secs(1);
-/// Bytes that are read of the file.
+/// The most bytes read from the file.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
 
-/// The file of one vault; none if there is no place for it.
+/// The state file of one vault; inactive without a path.
 pub(super) struct StateFile {
     path: Option<PathBuf>,
     keyring: Arc<Keyring>,
-    /// When it was written last. Held while it is written.
+    /// When it was last written. The lock is held while it is written.
     written: Mutex<Option<Instant>>,
-    /// That it can't be written was said.
+    /// Whether a failed write was already logged.
     told: AtomicBool,
 }
 
-/// A vault that is older than what was last known of it.
+/// The vault is older than the state file says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Older {
-    /// Rows of the audit log that are missing, as far as numbers tell.
+    /// Missing rows of the audit log, by their numbers.
     pub(super) rows: u64,
 }
 
@@ -69,7 +69,7 @@ impl StateFile {
         Self { path, keyring, written: Mutex::default(), told: AtomicBool::new(false) }
     }
 
-    /// Compares a vault with what was last known of it.
+    /// Compares a vault with the state file.
     pub(super) async fn check(&self, store: &dyn Store) -> Result<Option<Older>, StoreError> {
         let known = self.read().unwrap_or_else(|what| {
             tracing::warn!("the state file {what}, so it is not known whether the vault is an older copy of itself");
@@ -84,19 +84,18 @@ impl StateFile {
         Ok(None)
     }
 
-    /// Whether it is time to write it.
+    /// Whether the file should be written now.
     pub(super) fn is_due(&self, urgent: bool) -> bool {
         let written = match self.written.try_lock() {
             Ok(written) => *written,
             Err(TryLockError::Poisoned(poisoned)) => *poisoned.into_inner(),
-            // It is being written. Nobody waits here for the disk.
+            // Another task is writing it. Don't wait for the disk here.
             Err(TryLockError::WouldBlock) => return urgent,
         };
         self.path.is_some() && (urgent || written.is_none_or(|at| at.elapsed() >= PACE))
     }
 
-    /// Writes that a chain ended there at least. What is lower than what the file says is left out: another process knew
-    /// more.
+    /// Records that a chain ended at least here. A lower end than the file's is ignored: another process knew more.
     pub(super) async fn note(self: &Arc<Self>, head: ChainHead, urgent: bool) {
         let state = Arc::clone(self);
         let noted = tokio::task::spawn_blocking(move || {
@@ -105,7 +104,7 @@ impl StateFile {
                 return Ok(());
             }
             *written = Some(Instant::now());
-            // One that can't be read was told of when the vault was opened.
+            // An unreadable file was already reported when the vault was opened.
             let mut heads = state.read().unwrap_or_default();
             match heads.iter_mut().find(|known| known.chain == head.chain) {
                 Some(known) if known.seq >= head.seq => return Ok(()),
@@ -115,7 +114,7 @@ impl StateFile {
             state.write(&heads)
         });
         let Ok(noted) = noted.await else { return };
-        // Once, and not with every code, until it can be written again.
+        // Log it once rather than with every code, until it can be written again.
         let was_told = self.told.swap(noted.is_err(), Ordering::Relaxed);
         if let Err(cause) = noted
             && !was_told
@@ -124,13 +123,13 @@ impl StateFile {
         }
     }
 
-    /// Forgets what was known and writes this instead: a person went on with an older copy.
+    /// Replaces the known ends, after a person accepted an older copy.
     pub(super) fn replace(&self, heads: &[ChainHead]) -> io::Result<()> {
         let _writing = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         self.write(heads)
     }
 
-    /// What the file says; nothing if there is none, and what is wrong if there is one that does not say anything.
+    /// The contents of the file; empty if it does not exist; an error if it can't be read or verified.
     fn read(&self) -> Result<Vec<ChainHead>, &'static str> {
         let Some(path) = &self.path else { return Ok(Vec::new()) };
         let file = match File::open(path) {
@@ -154,7 +153,7 @@ impl StateFile {
         heads.into_iter().map(head).collect()
     }
 
-    /// Writes the file beside its place and gives it its name, so that there is always a whole one.
+    /// Writes the file under another name and renames it, so that there is always a complete one.
     fn write(&self, heads: &[ChainHead]) -> io::Result<()> {
         let Some(path) = &self.path else { return Ok(()) };
         let heads = heads.iter().map(|head| (head.chain, head.seq, BASE64.encode(&head.mac))).collect();
@@ -162,19 +161,19 @@ impl StateFile {
         let mac = BASE64.encode(&self.keyring.state_mac(body.as_bytes()));
         let text = serde_json::to_string(&Written { body, mac })?;
         path.parent().map_or(Ok(()), create_private_dir)?;
-        // Another number each time: processes of several containers, which may share the folder, have the same ids.
+        // Use a random number: processes in several containers may share the folder and have equal process ids.
         let draft = path.with_extension(format!("{:016x}.new", RandomState::new().build_hasher().finish()));
         let written = write_new(&draft, text.as_bytes()).and_then(|()| fs::rename(&draft, path));
         if written.is_err() {
-            // If it can't be removed either, the error says what is wrong.
+            // If it can't be removed either, the returned error says why.
             let _ = fs::remove_file(&draft);
         }
         written
     }
 }
 
-/// Makes a file with these contents, on the disk before anything is named after it: a power cut must not leave an empty one
-/// in its place.
+/// Creates a durable file with these contents before it is renamed: a power cut must not leave an empty file in its
+/// place.
 fn write_new(path: &Path, contents: &[u8]) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);

@@ -1,4 +1,4 @@
-//! Checking and pruning the audit log, a page at a time.
+//! Verifies and prunes the audit log, a page at a time.
 
 use subtle::ConstantTimeEq as _;
 
@@ -18,21 +18,21 @@ use crate::{
 /// Rows that one commit of a pruning removes.
 const PRUNED_AT_ONCE: u64 = 10_000;
 
-/// What a check of the audit log found.
+/// The result of verifying the audit log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AuditReport {
     /// How many rows were checked.
     pub rows: u64,
-    /// The first and last number of each chain's rows, as far as they were checked.
+    /// The first and last number of each chain's checked rows.
     pub spans: Vec<(u32, u64, u64)>,
-    /// How many anchors were compared with a row. Those below what was pruned can't be.
+    /// The number of anchors that were compared with a row. Those below a base can't be.
     pub anchors: u64,
-    /// What is wrong, and in which chain; `None`: nothing.
+    /// The first problem and its chain; `None`: sound.
     pub finding: Option<(u32, Finding)>,
 }
 
 impl AuditReport {
-    /// Counts a row that was checked. Rows of a chain come one after the other.
+    /// Counts a checked row. Rows of a chain come one after the other.
     fn count(&mut self, row: &AuditRecord) {
         self.rows += 1;
         match self.spans.last_mut() {
@@ -42,7 +42,7 @@ impl AuditReport {
     }
 }
 
-/// What is wrong with a chain of the audit log, at the first place where it is.
+/// The first problem in a chain of the audit log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Finding {
     /// A row is missing before this one, or rows were reordered.
@@ -51,13 +51,13 @@ pub enum Finding {
     /// A row was changed, or written by somebody without the vault's key.
     #[error("row {0} was changed, or written without the vault's key")]
     Changed(u64),
-    /// A row stands where all were pruned.
+    /// A row exists in the pruned part.
     #[error("row {0} stands among those that were pruned: it was written without the vault's key")]
     Pruned(u64),
     /// The last rows were cut off.
     #[error("the audit log ends before row {0}, which it had: its tail was cut off")]
     Cut(u64),
-    /// The record of where the chain ends was changed or removed.
+    /// The record of the chain's head was changed or removed.
     #[error("the record of where the audit log ends was changed without the vault's key")]
     Head,
     /// The record of what the chain starts from was changed.
@@ -72,7 +72,7 @@ impl Vault {
     /// Checks every row's MAC, the numbering, the ends of each chain, and anchors that were kept outside.
     ///
     /// # Errors
-    /// [`StoreError`], if it can't be read.
+    /// [`StoreError`], if the log can't be read.
     pub async fn verify(&self, anchors: &[ChainHead]) -> Result<AuditReport, StoreError> {
         let mut chains = self.chains().await?;
         chains.extend(anchors.iter().map(|anchor| anchor.chain));
@@ -98,7 +98,7 @@ impl Vault {
         report: &mut AuditReport,
     ) -> Result<Option<Finding>, StoreError> {
         let (store, keyring) = (self.store(), self.keyring());
-        // The ends are read first: rows that others add meanwhile come after them.
+        // Read the ends first: rows added meanwhile come after them.
         let base = match base_of(store, keyring, chain).await {
             Err(StoreError::Damaged { .. }) => return Ok(Some(Finding::Base)),
             base => base?,
@@ -141,15 +141,15 @@ impl Vault {
         Ok(cut.map(Finding::Cut).or(lost.then_some(Finding::Head)))
     }
 
-    /// The first row at or below a base, where there is none that the vault wrote.
+    /// The first row at or below a base, where the vault has none.
     async fn first_pruned(&self, base: &ChainHead) -> Result<Option<u64>, StoreError> {
         let before = Cursor(vec![(base.chain, base.seq.saturating_add(1))]);
         let query = AuditQuery { chain: Some(base.chain), before, limit: 1, ..AuditQuery::default() };
         Ok(first(self.store(), query).await?.map(|record| record.seq))
     }
 
-    /// Removes the rows of each chain that are older than a time, and leaves rows that say so. Returns how many. A chain
-    /// that is broken there is left alone: pruning must not remove what shows it.
+    /// Removes the rows of each chain that are older than a time, adds an audit row about it, and returns how many were
+    /// removed. A broken chain is left alone: pruning must not remove the evidence.
     ///
     /// # Errors
     /// [`StoreError`]; `Damaged` if a chain is broken.
@@ -170,7 +170,7 @@ impl Vault {
         Ok(removed)
     }
 
-    /// Removes the next rows of a chain, none beyond `upto`. How many.
+    /// Removes the next rows of a chain, up to `upto` at most, and returns how many.
     async fn prune_some(&self, chain: u32, upto: u64, entry: &AuditEntry) -> Result<u64, StoreError> {
         let (store, keyring) = (self.store(), self.keyring());
         let broken =
@@ -193,7 +193,7 @@ impl Vault {
             return Err(broken("there are rows below those that were pruned"));
         }
         let new = self.follow(&base, upto).await?.ok_or_else(|| broken("its chain is broken"))?;
-        // The head may not stay behind what is removed: it moves with the row that says so.
+        // The head must not stay below the removed rows: it moves with the row that records the pruning.
         let count = new.seq.saturating_sub(base.seq);
         let mut draft = self.draft(AuditEntry { count: Some(count), ..entry.clone() }).scrub();
         let version = kept.map_or(1, |record| record.version.saturating_add(1));
@@ -202,12 +202,12 @@ impl Vault {
         change.put.push(Put { record: keyring.record(&AuditBase(new), version), index: Index::Keep });
         match draft.commit().await? {
             Outcome::Done => Ok(count),
-            // Another process prunes too.
+            // Another process is pruning too.
             Outcome::Stale | Outcome::Taken => Ok(0),
         }
     }
 
-    /// Follows a chain from its base to a row. `None` if it breaks before that.
+    /// Follows a chain from its base to a row. `None` if the chain breaks before that.
     async fn follow(&self, from: &ChainHead, upto: u64) -> Result<Option<ChainHead>, StoreError> {
         let (chain, mut end) = (from.chain, End::of_base(from));
         let after = Cursor(vec![(chain, from.seq)]);
@@ -228,7 +228,7 @@ impl Vault {
     }
 }
 
-/// Whether a row, or the base before the first one, is not what an anchor or the chain's head says it is.
+/// The problem, if a row, or the base before the first one, differs from an anchor or the chain's head.
 fn contradiction(at: &ChainHead, awaited: &[(ChainHead, bool)], report: &mut AuditReport) -> Option<Finding> {
     let mut finding = None;
     for (head, anchor) in awaited.iter().filter(|(head, _)| head.seq == at.seq) {

@@ -1,6 +1,6 @@
-//! The writer: changes that are ready go into one commit together, with their rows chained onto the audit log.
+//! The writer: commits all queued changes together, with their rows chained onto the audit log.
 //!
-//! One task at a time commits what is queued; callers wait for their answer alone, so one that goes away stops nothing.
+//! One task at a time commits the queue; callers only wait for their answer, so a caller that goes away stops nothing.
 
 use std::{
     sync::{
@@ -25,19 +25,19 @@ use crate::{
     store::{Change, Commit, Committed, Durable, Index, Put, SharedStore, StoreError},
 };
 
-/// Changes of one commit at most.
+/// The most changes in one commit.
 const BATCH: usize = 256;
-/// How often a commit is tried when other processes are faster, and for how long.
+/// How often and how long a commit is retried while other processes are faster.
 const TRIES: u32 = 64;
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Tries that don't pause before the next one.
+/// Tries without a pause.
 const EAGER_TRIES: u32 = 3;
 /// The longest pause between two tries.
 const PAUSE: Duration = Duration::from_millis(5);
-/// How soon a commit that need not be durable at once is made so.
+/// The delay after which commits that need not be durable at once are synced.
 const SYNC_DELAY: Duration = Duration::from_millis(200);
 
-/// A change and its rows.
+/// A change and its audit rows.
 pub(super) struct Job {
     pub(super) change: Change,
     pub(super) entries: Vec<AuditEntry>,
@@ -45,7 +45,7 @@ pub(super) struct Job {
 }
 
 impl Job {
-    /// It changes nothing, so that the store commits nothing for it and syncs nothing.
+    /// Whether it changes nothing, so that the store neither commits nor syncs for it.
     fn is_nothing(&self) -> bool {
         self.entries.is_empty() && self.change == Change::default()
     }
@@ -61,16 +61,16 @@ struct Waiting {
 #[derive(Default)]
 struct Queue {
     waiting: Vec<Waiting>,
-    /// A task is at work, which will take what is added.
+    /// Whether a task is committing; it will take whatever is added.
     flushing: bool,
     closed: bool,
 }
 
-/// Where this process's chain goes on.
+/// Where this process's chain continues.
 #[derive(Clone, Copy)]
 struct Chain {
     end: End,
-    /// Version of the head's record; `None`: it is not what it was, and stays so as evidence.
+    /// Version of the head's record; `None`: the head was tampered with and stays as evidence.
     head: Option<u64>,
 }
 
@@ -109,7 +109,7 @@ impl Writer {
         }
     }
 
-    /// Notes where the audit log ends when the vault is opened.
+    /// Records the end of the audit log when the vault is opened.
     pub(super) async fn note_open(&self) {
         let head = *lock(&self.durable);
         if let Some(head) = head {
@@ -117,7 +117,7 @@ impl Writer {
         }
     }
 
-    /// Commits a change. It happens or not even if the caller stops waiting.
+    /// Commits a change. The commit is carried out even if the caller stops waiting.
     pub(super) async fn commit(self: &Arc<Self>, job: Job) -> Answer {
         let (answer, answered) = oneshot::channel();
         {
@@ -134,13 +134,13 @@ impl Writer {
         answered.await.unwrap_or_else(|_| Err(StoreError::Unknown("the commit was given up".to_owned())))
     }
 
-    /// Commits what is queued and takes nothing more.
+    /// Commits what is queued and accepts nothing more.
     pub(super) async fn close(self: &Arc<Self>) -> Result<(), StoreError> {
         let nothing = Job { change: Change::default(), entries: Vec::new(), durable: Durable::Now };
         let last = self.commit(nothing).await;
         lock(&self.queue).closed = true;
         self.store.sync().await?;
-        // What was committed to be durable soon is so now; the state file says it.
+        // Commits that were to be durable soon are durable now; record that in the state file.
         let (end, durable) = (lock(&self.chain).map(|chain| chain.end.head()), *lock(&self.durable));
         if let Some(head) = end.or(durable) {
             self.state.note(head, true).await;
@@ -154,7 +154,7 @@ impl Writer {
             let batch: Vec<_> = {
                 let mut queue = lock(&self.queue);
                 if queue.waiting.is_empty() {
-                    // Under the same lock: what is queued after this finds nobody at work and begins anew.
+                    // Under the same lock: whatever is queued after this finds no task at work and starts a new one.
                     queue.flushing = false;
                     return;
                 }
@@ -162,7 +162,8 @@ impl Writer {
                 queue.waiting.drain(..count).collect()
             };
             if let Err(cause @ StoreError::Unavailable(_)) = self.commit_all(batch).await {
-                // What was queued meanwhile has waited as well, and meets the same obstacle: it must not wait as long again.
+                // Jobs queued meanwhile have waited as well and would fail for the same reason; don't let them wait as
+                // long again.
                 let queued = std::mem::take(&mut lock(&self.queue).waiting);
                 answer(queued, &Err(cause));
             }
@@ -183,7 +184,7 @@ impl Writer {
                 Err(cause) => cause,
             };
             if matches!(failed, StoreError::Unknown(_)) {
-                // The next commit looks where the chain ends.
+                // The next commit reads the chain's end again.
                 *lock(&self.chain) = None;
             }
             answer(batch, &Err(failed.clone()));
@@ -193,7 +194,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Tries to commit a batch; what can't be is answered and leaves it. `true`: all of the rest happened.
+    /// Tries to commit a batch. Changes that can't be committed are answered and removed from it. `true`: all others
+    /// were committed.
     async fn try_all(self: &Arc<Self>, batch: &mut Vec<Waiting>) -> Result<bool, StoreError> {
         let chain = self.chain().await?;
         let (commit, next) = self.prepare(batch, chain)?;
@@ -206,7 +208,7 @@ impl Writer {
             Committed::Moved { .. } => *lock(&self.chain) = None,
             Committed::Taken { change } => refuse(batch, &[change], Outcome::Taken),
             Committed::Stale { changes } => {
-                // The last one moves the head, which another process has done.
+                // The last change moves the head, which another process has moved meanwhile.
                 if changes.contains(&batch.len()) {
                     *lock(&self.chain) = None;
                 }
@@ -216,7 +218,7 @@ impl Writer {
         Ok(false)
     }
 
-    /// The commit of a batch, and where the chain goes on after it.
+    /// The commit of a batch, and where the chain continues after it.
     fn prepare(&self, batch: &[Waiting], chain: Chain) -> Result<(Commit, Chain), StoreError> {
         let (mut next, tail) = (chain, chain.end.tail);
         let mut changes = Vec::with_capacity(batch.len() + 1);
@@ -229,7 +231,7 @@ impl Writer {
         }
         let rows = next.end.tail != tail;
         let now = batch.iter().any(|waiting| waiting.job.durable == Durable::Now);
-        // A head names only what is durable with it.
+        // The head may only name rows that are durable with it.
         if let Some(version) = next.head
             && now
             && rows
@@ -248,7 +250,7 @@ impl Writer {
         let nothing = batch.iter().all(|waiting| waiting.job.is_nothing());
         answer(batch, &Ok(Outcome::Done));
         if nothing {
-            // Rows that were committed before may not be durable yet.
+            // Earlier rows may not be durable yet.
         } else if now {
             *lock(&self.durable) = Some(head);
             let state = Arc::clone(&self.state);
@@ -267,7 +269,7 @@ impl Writer {
         }
     }
 
-    /// Where the chain goes on: remembered, or read.
+    /// Where the chain continues: remembered, or read from the store.
     async fn chain(&self) -> Result<Chain, StoreError> {
         let known = *lock(&self.chain);
         if let Some(chain) = known {
@@ -295,25 +297,25 @@ impl Writer {
         Ok(chain)
     }
 
-    /// Leaves others a chance, a different moment in each process.
+    /// Pauses before the next try, for a different time in each process, so that others get a chance.
     async fn pause(&self, tried: u32) {
         if tried < EAGER_TRIES {
             return;
         }
         let mut dice = [0; 1];
-        // Without randomness they pause equally long.
+        // Without randomness all processes pause equally long.
         let _ = self.random.fill(&mut dice);
         tokio::time::sleep(PAUSE * u32::from(dice[0]) / u32::from(u8::MAX)).await;
     }
 }
 
-/// Sets the queue free if a commit panics. Otherwise it is set free under the lock under which it was seen to be empty.
+/// Resets the queue if a commit panics. In the normal case it is reset under the lock that found it empty.
 struct FreeIfPanicked<'a>(&'a Mutex<Queue>);
 
 impl Drop for FreeIfPanicked<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            // Those who wait hear it when their senders are dropped.
+            // Waiting callers get an error when their senders are dropped.
             *lock(self.0) = Queue::default();
         }
     }
@@ -325,12 +327,12 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 fn answer(batch: Vec<Waiting>, with: &Answer) {
     for waiting in batch {
-        // Who is gone need not hear it.
+        // The receiver may be gone; ignore that.
         let _ = waiting.answer.send(with.clone());
     }
 }
 
-/// Answers some of a batch, which leave it.
+/// Answers some changes of a batch and removes them.
 fn refuse(batch: &mut Vec<Waiting>, changes: &[usize], outcome: Outcome) {
     let (refused, rest): (Vec<_>, Vec<_>) =
         std::mem::take(batch).into_iter().enumerate().partition(|(nth, _)| changes.contains(nth));
@@ -338,7 +340,7 @@ fn refuse(batch: &mut Vec<Waiting>, changes: &[usize], outcome: Outcome) {
     answer(refused.into_iter().map(|(_, waiting)| waiting).collect(), &Ok(outcome));
 }
 
-/// Whether a job gives codes and does nothing else: what the state file follows once a second.
+/// Whether a job only gives codes; the state file follows those once a second.
 fn is_code(job: &Job) -> bool {
     let code = |entry: &AuditEntry| {
         matches!(entry.action, Action::CodeGet | Action::CodeReserve | Action::CodeRelease | Action::CodeVerify)

@@ -1,4 +1,4 @@
-//! The audit log of a vault of format 1: its rows are checked against their chain and keep the MACs they have.
+//! Migrates the audit log of format 1: its rows are checked against their chain and keep their MACs.
 
 use subtle::ConstantTimeEq as _;
 
@@ -62,7 +62,7 @@ impl Move<'_> {
         self.put(put(self.keyring, &AuditHead(end.head())))
     }
 
-    /// A row as it was written, after the one before it.
+    /// The record of a row that follows the one before it.
     fn row(&self, row: &old::TrailRow, end: &mut End) -> Result<AuditPut, StoreError> {
         let seq = end.tail.seq.saturating_add(1);
         let broken = || damaged(&format!("its audit log is broken at row {seq}"), "");

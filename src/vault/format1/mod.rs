@@ -1,5 +1,5 @@
-//! Moves a vault of format 1 to the present one: every row is checked under its MAC, sealed blobs move byte for byte, and
-//! rows of the audit log keep the MACs they have. All of it is one transaction of the store; a row that is damaged stops it.
+//! Migrates a vault of format 1 to the current format. Every row's MAC is checked, sealed blobs are copied byte for
+//! byte, and audit rows keep their MACs. It is one transaction of the store; a damaged row stops it.
 
 mod audit;
 
@@ -35,12 +35,12 @@ use crate::{
     },
 };
 
-/// Records that are put at a time.
+/// Records stored at a time.
 const BATCH: usize = 500;
-/// A reservation as format 1 keeps it: its step and its id.
+/// The size of a reservation in format 1: its step and its id.
 const RESERVATION_BYTES: usize = 24;
 
-/// The wrapped keys of a vault of format 1. Nothing of them is trusted yet.
+/// The wrapped keys of a vault of format 1. None of them is trusted yet.
 pub(super) fn keys_of(header: &old::Header) -> Option<Header> {
     let slot = |slot: &old::Slot| {
         Some(Slot {
@@ -66,7 +66,7 @@ pub(super) fn keys_of(header: &old::Header) -> Option<Header> {
     })
 }
 
-/// Moves a vault, and returns where the copy of it is.
+/// Migrates a vault, and returns the path of its copy.
 pub(super) fn move_vault(vault: Format1, keyring: &Keyring, now: Timestamp) -> Result<PathBuf, OpenError> {
     let path = vault.facts().location.clone();
     let upgrade = vault.begin(&suffix_beside(&path, now))?;
@@ -74,7 +74,7 @@ pub(super) fn move_vault(vault: Format1, keyring: &Keyring, now: Timestamp) -> R
     let moving = Move { from: &upgrade, keyring, accounts: BTreeMap::new(), batch: Vec::new() };
     if let Err(error) = moving.everything(now) {
         drop(upgrade);
-        // It is as it was before, so there is nothing to keep a copy of.
+        // The vault is unchanged, so its copy is not needed.
         let _ = std::fs::remove_file(&snapshot);
         return Err(match error {
             StoreError::Damaged { what } => {
@@ -89,7 +89,8 @@ pub(super) fn move_vault(vault: Format1, keyring: &Keyring, now: Timestamp) -> R
     Ok(snapshot)
 }
 
-/// How the name of the copy ends: the time without colons, and a number if an earlier move was killed in that moment.
+/// The suffix of the copy's name: the time without colons, and a number if an earlier migration was killed at that
+/// moment.
 fn suffix_beside(path: &Path, now: Timestamp) -> String {
     let plain = format!(".format-1-{}", now.to_string().replace([':', '.'], "-"));
     let taken = |suffix: &str| {
@@ -211,7 +212,7 @@ impl Move<'_> {
         let seed = SealedSeed { id, account, created_at, writing: row.version, sealed: row.seed.clone() };
         let seed_hash = match self.keyring.open_seed(&seed.sealed, &seed.place()) {
             Ok(seed) => Some(self.keyring.seed_hash(account, &seed)),
-            // It opened no more in the old format either: `vault doctor` tells.
+            // Not readable in the old format either; `vault doctor` reports it.
             Err(_) => None,
         };
         let (deleted_at, sealed) = (time(row.deleted_at), row.metadata.clone());
@@ -308,7 +309,7 @@ impl Move<'_> {
         self.check("idempotency", &shown(&row.secret), &fields, &row.mac)?;
         let unread = || damaged("a registration that may be repeated can't be read", &shown(&row.secret));
         let secret = SecretId::from_slice(&row.secret).map_err(|_| unread())?;
-        // An erased secret's account is not known any more; a repeat within the day is a new registration then.
+        // The account of an erased secret is unknown; a repeat within the day is then a new registration.
         let Some(account) = self.accounts.get(&secret).copied() else { return Ok(()) };
         let repeat = Repeat {
             key: row.key.as_slice().try_into().map_err(|_| unread())?,
@@ -320,7 +321,7 @@ impl Move<'_> {
         self.put(put(self.keyring, &repeat))
     }
 
-    /// Counts bear no MAC in format 1; what can't be read of them is left behind.
+    /// Counts have no MAC in format 1; unreadable ones are skipped.
     fn counts(&mut self) -> Result<(), StoreError> {
         let mut counts = BTreeMap::<_, Vec<(i64, u32)>>::new();
         self.from.rows(|row: old::CodeCount| -> Result<(), StoreError> {
@@ -353,12 +354,12 @@ fn reservations(bytes: &[u8]) -> Option<Vec<Reservation>> {
     bytes.chunks(RESERVATION_BYTES).map(one).collect()
 }
 
-/// Bytes of an optional number, for a MAC: none if there is none.
+/// The bytes of an optional number, for a MAC; empty for `None`.
 fn number(number: Option<i64>) -> Vec<u8> {
     number.map(|number| number.to_be_bytes().to_vec()).unwrap_or_default()
 }
 
-/// An id, if it is one that can be shown.
+/// An id as text, if it is valid.
 fn shown(id: &[u8]) -> String {
     uuid::Uuid::from_slice(id).map(|id| id.to_string()).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! An API key: everything that authorises, and the hash that its holder is known by.
+//! An API key: everything that authorises, and the hash by which its holder is recognised.
 
 use std::str::FromStr;
 
@@ -15,7 +15,8 @@ use crate::{
     store::{Kind, Record, RecordKey},
 };
 
-/// A key and the hash of its token. When it was last used is kept apart, since that changes with every minute of use.
+/// A key and the hash of its token. The time of its last use is a separate record, since it changes with every minute
+/// of use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeptKey {
     /// The key; `last_used_at` is empty.
@@ -42,7 +43,7 @@ struct Body {
     hash: Bytes,
 }
 
-/// The id of a record that is a key's.
+/// The key id of a key's record.
 pub(super) fn key_id(record: &Record) -> Option<KeyId> {
     std::str::from_utf8(&record.key.id).ok()?.parse().ok()
 }
@@ -53,7 +54,7 @@ pub(super) fn optional<T: FromStr>(text: Option<&String>) -> Result<Option<T>, T
 }
 
 impl KeptKey {
-    /// The key of its record, which a damaged one still has.
+    /// The record key of an API key, which works for a damaged one, too.
     pub fn key_of(id: KeyId) -> RecordKey {
         RecordKey::new(Kind::ApiKey, id.as_str())
     }
@@ -75,7 +76,7 @@ impl Stored for KeptKey {
     }
 
     fn body(&self) -> Vec<u8> {
-        // `last_used_at` is a record of its own, and the account stands in the record itself.
+        // `last_used_at` has its own record, and the record itself holds the account.
         let ApiKey { id: _, name, rights, created_at: _, last_used_at: _, revoked_at } = &self.key;
         let KeyRights { account: _, scopes, seat, secrets, codes_per_hour, expires_at } = rights;
         to_json(&Body {

@@ -1,4 +1,4 @@
-//! The two ends of an audit chain: what it starts from after pruning, and where it ended when that was last durable.
+//! The two ends of an audit chain: its base after pruning, and its head as of the last durable commit.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,11 +8,11 @@ use crate::{
     store::{Kind, Record},
 };
 
-/// What a chain starts from: the last row that was pruned.
+/// The base of a chain: the last row that was pruned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::vault) struct AuditBase(pub(in crate::vault) ChainHead);
 
-/// Where a chain ended at the last durable commit.
+/// The head of a chain: its last row as of the last durable commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::vault) struct AuditHead(pub(in crate::vault) ChainHead);
 

@@ -39,7 +39,7 @@ impl Stored for Enrolment {
         Some(self.account)
     }
 
-    /// When it expires: what can go is found by it.
+    /// The expiry time, by which expired ones are found.
     fn sort(&self) -> i64 {
         self.expires_at.micros()
     }

@@ -1,4 +1,4 @@
-//! The moment up to which all steps count as used: written when a person goes on with an older copy of the vault.
+//! The time up to which all steps count as used: written when a person accepts an older copy of the vault.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +8,7 @@ use crate::{
     store::{Kind, Record},
 };
 
-/// The one record of its kind.
+/// The only record of its kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::vault) struct Floor {
     pub(in crate::vault) until: Timestamp,

@@ -1,4 +1,5 @@
-//! The header: what the vault is, and its wrapped keys. It is read before there is a key; its MAC is checked right after.
+//! The header: the vault's identity and its wrapped keys. It is read before the key is known; its MAC is checked right
+//! after.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +12,7 @@ use crate::{
     vault::keyring::{Header, Slot, WrappedEpoch},
 };
 
-/// The one record of its kind.
+/// The only record of its kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::vault) struct VaultHeader {
     pub(in crate::vault) keys: Header,

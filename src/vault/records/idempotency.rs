@@ -1,4 +1,4 @@
-//! A registration that may be repeated: a day long, the same request gets the first answer.
+//! A repeatable registration: for a day, the same request gets the first answer.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,16 +11,16 @@ use crate::{
     store::{Kind, Record},
 };
 
-/// What is kept of a registration that may be repeated.
+/// The record of a repeatable registration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Repeat {
     /// The keyed hash of account and `Idempotency-Key`.
     pub key: [u8; 32],
     /// The account.
     pub account: AccountId,
-    /// The keyed hash of the request, so that another request with the same key is noticed.
+    /// The keyed hash of the request, to notice another request with the same key.
     pub request: [u8; 32],
-    /// The secret that it added. It may be erased since; the answer stays.
+    /// The secret that was added. It may have been erased since; the answer stays.
     pub secret: SecretId,
     /// When it was made.
     pub created_at: Timestamp,

@@ -1,7 +1,7 @@
-//! How each kind of thing is written into a record, and the MAC over all of it.
+//! The encoding of each kind of record, and the MAC over the whole record.
 //!
-//! A body is JSON with fixed names; unknown ones are refused. What stands in the record itself (id, account, sort, life) is
-//! not written again: the MAC covers it too.
+//! A body is JSON with fixed names; unknown names are refused. Fields of the record itself (id, account, sort, life)
+//! are not repeated in the body: the MAC covers them too.
 
 mod account;
 mod api_key;
@@ -33,7 +33,7 @@ use crate::{
     store::{Finders, Kind, Life, Record, RecordKey, StoreError},
 };
 
-/// A thing that is kept as one record.
+/// A value that is stored as one record.
 pub trait Stored: Sized {
     /// The kind of its record.
     const KIND: Kind;
@@ -46,30 +46,30 @@ pub trait Stored: Sized {
         None
     }
 
-    /// What lists go by.
+    /// The number by which lists are sorted.
     fn sort(&self) -> i64 {
         0
     }
 
-    /// Which lists show it.
+    /// In which list it appears.
     fn life(&self) -> Life {
         Life::Live
     }
 
-    /// What is written of it.
+    /// Its encoded body.
     fn body(&self) -> Vec<u8>;
 
-    /// Reads it from a record whose MAC is right. `None`: it is nothing that was ever written.
+    /// Reads it from a record whose MAC is right. `None`: the record was never written like this.
     fn read(record: &Record) -> Option<Self>;
 
-    /// What finds it beside its id.
+    /// Its index entries, besides its id.
     fn finders(&self, _keyring: &Keyring) -> Finders {
         Finders::default()
     }
 }
 
 impl Keyring {
-    /// The MAC that a record must bear: over everything in it but the MAC.
+    /// The MAC of a record: over everything in it except the MAC.
     pub(super) fn mac_of(&self, record: &Record) -> Mac {
         let life = match record.life {
             Life::Live => 0,
@@ -86,7 +86,7 @@ impl Keyring {
         ])
     }
 
-    /// The record of a thing.
+    /// The record of a value.
     pub(super) fn record<T: Stored>(&self, thing: &T, version: u64) -> Record {
         let mut record = Record {
             key: RecordKey::new(T::KIND, thing.id()),
@@ -101,7 +101,7 @@ impl Keyring {
         record
     }
 
-    /// Reads a thing from its record.
+    /// Reads a value from its record.
     pub(super) fn open_record<T: Stored>(&self, record: &Record) -> Result<T, StoreError> {
         self.check_record(record)?;
         let read = T::read(record).filter(|_| record.key.kind == T::KIND);
@@ -114,12 +114,12 @@ impl Keyring {
     }
 }
 
-/// Names a damaged record: its kind, and its id if that is one that can be shown.
+/// The error of a damaged record: its kind, its id if that can be shown, and what is wrong.
 pub(super) fn damaged(key: &RecordKey, what: &str) -> StoreError {
     StoreError::Damaged { what: format!("{}: {what}", shown(key)) }
 }
 
-/// A record as a person knows it. What is not a valid id is not shown: an attacker may have written it.
+/// A record's name for people. Don't print bytes that are not a valid id: an attacker may have written them.
 pub(super) fn shown(key: &RecordKey) -> String {
     let kind = match key.kind {
         Kind::Header => "the vault's header",

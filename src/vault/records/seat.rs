@@ -31,7 +31,7 @@ struct Body {
 }
 
 impl Keyring {
-    /// What finds a seat by its e-mail address, which is compared without case.
+    /// The index entry of a seat's e-mail address, which is compared without case.
     pub(in crate::vault) fn email_hash(&self, email: &Email) -> [u8; 32] {
         self.name_hash(Named::SeatEmail, &email.as_str().to_lowercase())
     }

@@ -1,4 +1,4 @@
-//! A secret: its sealed metadata, and in a record of its own, which lists never read, its sealed seed.
+//! A secret: its sealed metadata, and in a separate record, which lists never read, its sealed seed.
 
 use serde::{Deserialize, Serialize};
 
@@ -19,10 +19,10 @@ pub(in crate::vault) struct SealedMetadata {
     pub(in crate::vault) account: AccountId,
     pub(in crate::vault) created_at: Timestamp,
     pub(in crate::vault) deleted_at: Option<Timestamp>,
-    /// Which writing of the metadata it is, from 1; bound into the seal.
+    /// The version of the metadata, from 1; bound into the seal.
     pub(in crate::vault) writing: u32,
-    /// The keyed hash of the seed, by which duplicates are found; `None` if the seed could not be opened when the secret
-    /// was moved from format 1.
+    /// The keyed hash of the seed, by which duplicates are found; `None` if the seed could not be opened when the
+    /// secret was migrated from format 1.
     pub(in crate::vault) seed_hash: Option<[u8; 8]>,
     pub(in crate::vault) sealed: Vec<u8>,
 }
@@ -33,7 +33,7 @@ pub(in crate::vault) struct SealedSeed {
     pub(in crate::vault) id: SecretId,
     pub(in crate::vault) account: AccountId,
     pub(in crate::vault) created_at: Timestamp,
-    /// Which writing of the seed it is, from 1; bound into the seal.
+    /// The version of the seed, from 1; bound into the seal.
     pub(in crate::vault) writing: u32,
     pub(in crate::vault) sealed: Vec<u8>,
 }
@@ -106,7 +106,7 @@ impl Stored for SealedMetadata {
         (read.life() == record.life).then_some(read)
     }
 
-    /// Words and seed of a secret whose metadata does not open are those of nothing.
+    /// A secret whose metadata does not open has no index entries for words and seed.
     fn finders(&self, keyring: &Keyring) -> Finders {
         let mut words = match keyring.open_metadata(&self.sealed, &self.place()) {
             Ok(data) => {

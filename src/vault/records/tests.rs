@@ -1,4 +1,4 @@
-//! The written form of every kind, which never changes, since vaults hold such bytes; and what the MAC covers.
+//! The encoding of every kind, which never changes because vaults hold such bytes; and what the MAC covers.
 
 use data_encoding::HEXLOWER;
 use uuid::Uuid;

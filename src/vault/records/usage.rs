@@ -1,4 +1,4 @@
-//! What is kept of the use of secrets and keys: marks of steps, codes of the last hour, when a key was last used.
+//! The records of the use of secrets and keys: marks of steps, codes of the last hour, a key's last use.
 
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +17,7 @@ use crate::{
     store::{Kind, Record},
 };
 
-/// The state of use of one secret.
+/// The use state of one secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::vault) struct UseRecord {
     pub(in crate::vault) secret: SecretId,
@@ -25,7 +25,7 @@ pub(in crate::vault) struct UseRecord {
     pub(in crate::vault) state: UseState,
 }
 
-/// Codes of one secret that one holder was given.
+/// The codes of one secret that one holder was given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::vault) struct CountRecord {
     pub(in crate::vault) secret: SecretId,
@@ -34,7 +34,7 @@ pub(in crate::vault) struct CountRecord {
     pub(in crate::vault) count: HourlyCount,
 }
 
-/// When a key was last used, to the minute. Apart from the key, whose record authorises.
+/// When a key was last used, to the minute. Separate from the key's record, which authorises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::vault) struct KeyUseRecord {
     pub(in crate::vault) key: KeyId,
@@ -122,7 +122,7 @@ struct CountBody {
 }
 
 impl CountRecord {
-    /// The id of the record of a secret and a holder.
+    /// The record id for a secret and a holder.
     pub(in crate::vault) fn id_of(secret: SecretId, holder: Holder) -> Vec<u8> {
         match holder {
             Holder::Key(key) => [secret.as_bytes(), &b"k"[..], key.as_str().as_bytes()].concat(),
@@ -142,7 +142,7 @@ impl Stored for CountRecord {
         Some(self.account)
     }
 
-    /// The last minute in which a code was given: what no longer counts is found by it.
+    /// The last minute in which a code was given, by which outdated counts are found.
     fn sort(&self) -> i64 {
         let last = self.count.minutes().last().map_or(0, |(minute, _)| *minute);
         Timestamp::from_seconds(last.saturating_mul(60)).micros()

@@ -1,5 +1,5 @@
-//! The key file: 32 random bytes in base64, mode 0600, in a directory of its own that is not the data directory. It may be
-//! a link, as a mounted Kubernetes Secret is; then what it leads to is judged.
+//! The key file: 32 random bytes in base64, mode 0600, in a directory of its own that is not the data directory. It may
+//! be a link, like a mounted Kubernetes Secret; then the checks apply to the link's target.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -17,19 +17,19 @@ use crate::{
     vault::key::{Kek, Key},
 };
 
-/// Longest key file that is read: 44 characters and some white space.
+/// The longest key file that is read: 44 characters and some white space.
 const FILE_BYTES_MAX: usize = 128;
 
-/// Why a key file can't be used. It never quotes the file, nor what looks like a seed in its path.
+/// Why a key file can't be used. The error never quotes the file, nor parts of its path that look like a seed.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyFileError {
-    /// There is none.
+    /// It does not exist.
     #[error(
         "there is no key file {}; without it the vault can't be opened. Restore it, or name it with --key-file or COUNTERSIGN_KEY_FILE",
         without_seeds(.0)
     )]
     Missing(PathBuf),
-    /// Others may read or write it.
+    /// Other users may read or write it.
     #[error("the key file {0} is accessible to other users (mode {mode:o}); run: chmod 600 {0}", without_seeds(.path))]
     LooseMode {
         /// The file.
@@ -37,7 +37,7 @@ pub enum KeyFileError {
         /// Its mode.
         mode: u32,
     },
-    /// Not a plain file, or somebody else's.
+    /// Not a regular file, or another user's.
     #[error("the key file {} {what}", without_seeds(.path))]
     NotOurs {
         /// The file.
@@ -45,7 +45,7 @@ pub enum KeyFileError {
         /// What is wrong with it.
         what: &'static str,
     },
-    /// A first start that was cut off before the key was in it, or somebody's `touch`.
+    /// It is empty: a first start was killed before it wrote the key, or somebody ran `touch`.
     #[error(
         "the key file {} is empty; if no vault was made with it, remove it and start again, else restore it from a backup",
         without_seeds(.0)
@@ -54,7 +54,7 @@ pub enum KeyFileError {
     /// It holds no key.
     #[error("the key file {} does not hold a key (32 bytes in base64)", without_seeds(.0))]
     Malformed(PathBuf),
-    /// The system refused.
+    /// The system returned an error.
     #[error("the key file {}: {source}", without_seeds(.path))]
     Io {
         /// The file.
@@ -75,7 +75,7 @@ pub(in crate::vault) fn read_key_file(path: &Path) -> Result<Kek, KeyFileError> 
     not_waiting(&mut options);
     let file = options.open(path).map_err(failed)?;
     refuse_others(path, &file)?;
-    // Room for one byte too many and for the read that finds the end: a vector that grows leaves copies behind.
+    // Allocate one byte too many, and room for the read that finds the end: a vector that grows leaves copies behind.
     let mut text = Zeroizing::new(Vec::with_capacity(FILE_BYTES_MAX * 2));
     file.take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut text).map_err(failed)?;
     let malformed = || KeyFileError::Malformed(path.to_owned());
@@ -91,8 +91,8 @@ pub(in crate::vault) fn read_key_file(path: &Path) -> Result<Kek, KeyFileError> 
     bytes.get(..written).and_then(Key::from_slice).map(Kek).ok_or_else(malformed)
 }
 
-/// Writes a new key file, durably, for its owner alone. Never overwrites one. The whole key is written beside it first, so
-/// that a process that is killed leaves no key file or a whole one.
+/// Writes a new key file, durably, for its owner alone. Never overwrites a file. The key is first written to a draft
+/// beside it, so a process that is killed leaves either no key file or a complete one.
 ///
 /// # Errors
 /// [`KeyFileError::Io`].
@@ -103,14 +103,14 @@ pub(in crate::vault) fn create_key_file(path: &Path, kek: &Kek) -> Result<(), Ke
     let draft = draft_of(path).map_err(failed)?;
     let written = write_private(&draft, kek).and_then(|()| publish(&draft, path));
     if let Err(source) = written {
-        // It is ours to remove: nobody else knows its name.
+        // Nobody else knows the draft's name, so it is safe to remove.
         let _ = fs::remove_file(&draft);
         return Err(failed(source));
     }
     sync(folder).map_err(failed)
 }
 
-/// A name beside a file that nothing has yet.
+/// An unused name beside a file.
 fn draft_of(path: &Path) -> std::io::Result<PathBuf> {
     let mark = SystemRandom.random_id().map_err(std::io::Error::other)?;
     let mut name = path.file_name().ok_or(std::io::ErrorKind::InvalidFilename)?.to_owned();
@@ -123,7 +123,7 @@ fn write_private(path: &Path, kek: &Kek) -> std::io::Result<()> {
     options.write(true).create_new(true);
     private(&mut options);
     let mut file = options.open(path)?;
-    // Room for the line feed too: a string that grows leaves a copy behind.
+    // Allocate room for the line feed too: a string that grows leaves a copy behind.
     let mut line = Zeroizing::new(String::with_capacity(FILE_BYTES_MAX));
     BASE64.encode_append(kek.0.expose(), &mut line);
     line.push('\n');
@@ -131,7 +131,7 @@ fn write_private(path: &Path, kek: &Kek) -> std::io::Result<()> {
     file.sync_all()
 }
 
-/// Gives a draft its name, unless something has that name: another process may have made a key there in this instant.
+/// Renames a draft, unless the new name exists: another process may just have made a key there.
 #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
 fn publish(draft: &Path, path: &Path) -> std::io::Result<()> {
     use rustix::{
@@ -140,7 +140,7 @@ fn publish(draft: &Path, path: &Path) -> std::io::Result<()> {
     };
 
     match renameat_with(CWD, draft, CWD, path, RenameFlags::NOREPLACE) {
-        // Not every file system can.
+        // Not every file system supports this.
         Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => link_and_remove(draft, path),
         renamed => Ok(renamed?),
     }
@@ -151,7 +151,7 @@ fn publish(draft: &Path, path: &Path) -> std::io::Result<()> {
     link_and_remove(draft, path)
 }
 
-/// A second name never replaces anything either.
+/// A hard link never replaces a file either.
 fn link_and_remove(draft: &Path, path: &Path) -> std::io::Result<()> {
     fs::hard_link(draft, path)?;
     fs::remove_file(draft)
@@ -166,12 +166,12 @@ fn of_io(path: &Path, source: std::io::Error) -> KeyFileError {
     }
 }
 
-/// The folder that a path is in. A bare name has an empty parent, which can't be opened.
+/// The folder of a path. A bare name has an empty parent, which can't be opened.
 fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
 }
 
-/// Without this a power cut can lose the name of what is in a folder although its contents are safe.
+/// Syncs a folder. Otherwise a power cut can lose a file's name although its contents are safe.
 #[cfg(unix)]
 fn sync(folder: &Path) -> std::io::Result<()> {
     File::open(folder)?.sync_all()
@@ -189,10 +189,10 @@ fn private(options: &mut OpenOptions) {
 
 #[cfg(not(unix))]
 fn private(_options: &mut OpenOptions) {
-    // The file inherits the folder's access list, which in a user's profile is that user's.
+    // The file inherits the folder's access list, which in a user's profile is for that user alone.
 }
 
-/// A pipe is refused, not waited for.
+/// Makes opening a pipe fail instead of waiting for a writer.
 #[cfg(unix)]
 fn not_waiting(options: &mut OpenOptions) {
     std::os::unix::fs::OpenOptionsExt::custom_flags(options, rustix::fs::OFlags::NONBLOCK.bits().cast_signed());
@@ -218,7 +218,7 @@ fn refuse_others(path: &Path, file: &File) -> Result<(), KeyFileError> {
     found.refused(path, rustix::process::geteuid().as_raw())
 }
 
-/// What the system says of an open key file.
+/// The metadata of an open key file.
 #[cfg(unix)]
 #[derive(Debug, Clone, Copy)]
 struct Found {
@@ -231,8 +231,8 @@ struct Found {
 
 #[cfg(unix)]
 impl Found {
-    /// Refuses what others could read or change. On a read-only mount nobody can change it, and whoever mounted it chose who
-    /// reads it: the superuser's file that one group may read is a Secret as Kubernetes mounts it.
+    /// Refuses a file that others could read or change. On a read-only mount nobody can change it, and the mount's
+    /// owner chose its readers: Kubernetes mounts a Secret as root's file that one group may read.
     fn refused(self, path: &Path, me: u32) -> Result<(), KeyFileError> {
         let not_ours = |what| Err(KeyFileError::NotOurs { path: path.to_owned(), what });
         if !self.plain {

@@ -1,4 +1,4 @@
-//! Where the key that opens a vault comes from.
+//! The sources of the key that opens a vault.
 
 mod file;
 
