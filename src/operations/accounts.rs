@@ -1,4 +1,4 @@
-//! Accounts: a person keeps them.
+//! Accounts, which a person manages.
 
 use super::{Call, Effect, Failed, Operation, Refusal, Service, Spec, sound};
 use crate::{
@@ -11,12 +11,12 @@ use crate::{
     vault::{Kept, Outcome},
 };
 
-/// Why an account stays. What could still be restored must not be lost in passing.
+/// Why an account can't be removed: secrets that could still be restored must not be lost by accident.
 const HAS_SECRETS: &str = "the account has secrets, or deleted ones that can still be restored; `secret list` and \
                            `secret list --deleted` with `--account` show them, and `secret rm ID --now` erases one for good";
 
 impl Service {
-    /// The account of a name. Only start-up asks: a caller's account comes from its credential.
+    /// The account with a name. Only start-up uses this: a caller's account comes from its credential.
     ///
     /// # Errors
     /// `not_found`, `unavailable`.
@@ -84,7 +84,7 @@ impl Operation for RemoveAccount {
         if self.name == DEFAULT_ACCOUNT {
             return Err(Refusal::InUse("the account `default` can't be removed").into());
         }
-        // What is past its seven days stands in nobody's way.
+        // Secrets past their seven days must not prevent the removal.
         call.service.erase_expired().await?;
         let account = call.service.account_named(&self.name).await?;
         let entry = AuditEntry { account: Some(account.id), ..call.entry.clone() };

@@ -1,11 +1,12 @@
-//! Shapes that several answers hold, as the mirrored API has them. What one operation alone answers stands in its file.
+//! Shapes that several answers share, as the mirrored API defines them. The answer of a single operation is in its own
+//! file.
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::domain::{account::Account, seat, secret, seed::Seed, totp::Code};
 
-/// The `status` of every answer that went well.
+/// The `status` of every successful answer.
 pub const OK: &str = "OK";
 
 /// A stored secret. The seed stands in the answer to its registration alone.
@@ -43,7 +44,7 @@ pub struct TotpSecret {
     pub last_used_at: Option<String>,
 }
 
-/// A seed on its way out, once. No `Debug`.
+/// A seed or a code that is shown once. No `Debug`.
 #[derive(Serialize, zeroize::ZeroizeOnDrop)]
 #[serde(transparent)]
 pub struct Revealed(String);
@@ -83,7 +84,7 @@ impl JsonSchema for Revealed {
 }
 
 impl Revealed {
-    /// What is shown. Search for `Revealed` to find every place where a seed or a code leaves.
+    /// The text. Search for `Revealed` to find every place that reveals a seed or a code.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -119,7 +120,7 @@ impl From<&secret::TotpSecret> for TotpSecret {
 }
 
 impl Seat {
-    /// A seat of this account.
+    /// Makes the answer's seat from a seat of this account.
     pub fn of(from: &seat::Seat, account: &Account) -> Self {
         let profile = &from.profile;
         Self {

@@ -1,6 +1,6 @@
-//! From JSON to an operation, by the schema that callers are shown. A mistake is answered with the field and what it accepts,
-//! never with what was sent: somebody may have put a seed into the wrong field. Even a field's name is repeated only if it
-//! can be nothing else.
+//! Reads an operation from JSON, by the schema that callers are shown. An error names the field and what it accepts,
+//! never the value: somebody may have put a seed into the wrong field. Even a field's name is repeated only if it can't
+//! be a secret.
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -8,18 +8,18 @@ use serde_json::{Map, Value};
 use super::{Refusal, WipeTexts as _, Wiped, bounds::ACCEPTS};
 use crate::domain::{limits::JSON_DEPTH_MAX, text::looks_sensitive};
 
-/// Characters of a field's name that an error repeats at most.
+/// The longest field name that an error repeats, in characters.
 const NAME_CHARS_MAX: usize = 32;
 
-/// Fields that hosts are known to add to the arguments of every tool, and who does. They say nothing to us.
+/// Fields that some hosts add to the arguments of every tool, with the host. They are ignored.
 const HOST_FIELDS: [(&str, &str); 5] =
     [("toolCallId", "n8n"), ("sessionId", "n8n"), ("action", "n8n"), ("chatInput", "n8n"), ("task_progress", "Cline")];
 
-/// What some arguments are read by.
+/// The fields of a set of arguments.
 #[derive(Clone, Copy)]
 pub struct Fields {
     schema: &'static Map<String, Value>,
-    /// A field that stands elsewhere, so that no error offers it.
+    /// A field that is given elsewhere, so no error suggests it.
     apart: Option<&'static str>,
 }
 
@@ -36,14 +36,14 @@ impl Fields {
         self.properties()?.get_key_value(name).map(|(name, field)| (name.as_str(), field))
     }
 
-    /// The fields that a caller may name here.
+    /// The fields that a caller may use here.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
         let all = self.properties().into_iter().flat_map(Map::keys).map(String::as_str);
         all.filter(move |name| Some(*name) != self.apart)
     }
 
-    /// The value that a text stands for: where everything is text, as in a URL, or where somebody made text of it, as models
-    /// do. A text that is exactly a number, or `true` or `false`, is taken as that where one is asked for.
+    /// The value of a text, where everything is text, as in a URL, or where a model sent text. If the field is a number
+    /// or a boolean, a text that is exactly a number, `true` or `false` is converted.
     pub fn value_of(self, name: &str, text: String) -> Value {
         let kind = self.field(name).and_then(|(_, field)| field.get("type")).and_then(Value::as_str);
         match (kind, text.as_str()) {
@@ -54,7 +54,7 @@ impl Fields {
         }
     }
 
-    /// Puts right what hosts and models send beside or in place of what a tool takes.
+    /// Repairs what hosts and models send in addition to, or in place of, a tool's arguments.
     pub(super) fn put_right(self, arguments: &mut Map<String, Value>) {
         arguments.retain(|name, value| {
             if self.field(name).is_none() {
@@ -71,10 +71,10 @@ impl Fields {
         });
     }
 
-    /// Reads arguments from `place`, which is what a caller knows them by, such as `body`.
+    /// Reads arguments from `place`, the caller's name for them, such as `body`.
     ///
-    /// Null and the empty text mean that a field is left out: models that must fill in every field, and forms, have no other
-    /// way to say so.
+    /// Null and the empty text mean that a field is left out: models that must fill in every field, and forms, have no
+    /// other way to say so.
     ///
     /// # Errors
     /// [`Refusal::Invalid`], which names the field and the accepted values.
@@ -102,11 +102,11 @@ impl Fields {
             Some((name, field)) => Refusal::invalid(name, format!("must be {}", accepts(field))),
             None => unknown(""),
         };
-        // serde's error for a text where a number belongs holds a copy of the text.
+        // serde's error for a text in place of a number holds a copy of the text.
         if let Some((name, _)) = arguments.iter().find(|(name, value)| value.is_string() && !self.is_text(name)) {
             return Err(malformed(name));
         }
-        // The JSON is read by reference, because serde would drop what it takes apart without wiping it.
+        // Read the JSON by reference: serde would drop a taken-apart value without wiping it.
         let fields = Wiped::from(Value::Object(arguments.into_inner()));
         serde_path_to_error::deserialize(&*fields).map_err(|error| malformed(&error.path().to_string()))
     }
@@ -125,7 +125,8 @@ fn accepts(field: &Value) -> &str {
     }
 }
 
-/// That something is not known, by its name if that can be repeated, and what is: `what` is a field, say, of `whose`.
+/// The error for an unknown name. It repeats the name if that is safe, and lists the known ones; `what` is a field, for
+/// example, of `whose`.
 pub fn not_known<'a>(what: &str, name: &str, whose: &str, known: impl Iterator<Item = &'a str>) -> String {
     let named = if is_plain(name) { format!(" `{name}`") } else { String::new() };
     let known: Vec<_> = known.collect();
@@ -139,8 +140,8 @@ pub fn not_known<'a>(what: &str, name: &str, whose: &str, known: impl Iterator<I
     }
 }
 
-/// The known name that an unknown one is most likely a slip of: less than half of its letters differ, whatever its case and
-/// joints.
+/// The known name for which an unknown one is probably a typing error: less than half of its letters differ, ignoring
+/// case and separators.
 fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     let letters = |name: &str| -> String {
         name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
@@ -157,16 +158,16 @@ fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     near.min_by_key(|(distance, _)| *distance).map(|(_, known)| known)
 }
 
-/// Whether a name is one such as programs have, and no secret that was pasted into its place.
+/// Whether a name looks like a program's identifier rather than a pasted secret.
 fn is_plain(name: &str) -> bool {
     let begins = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
     let goes_on = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-    // Part of a seed is written in capitals; a name is not.
+    // Seeds are printed in capitals; field names are not.
     let speaks = name.contains(|c: char| c.is_ascii_lowercase());
     begins && goes_on && speaks && name.len() <= NAME_CHARS_MAX && !looks_sensitive(name)
 }
 
-/// Levels of nesting of a value. Whoever parsed it has bounded them to what a stack holds.
+/// The nesting depth of a value. The parser has bounded it to what the stack can hold.
 pub fn levels(value: &Value) -> usize {
     match value {
         Value::Array(items) => 1 + items.iter().map(levels).max().unwrap_or_default(),

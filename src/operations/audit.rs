@@ -1,4 +1,4 @@
-//! The audit log, for people and their tools: reading, checking, pruning it.
+//! Reads, verifies and prunes the audit log, for people and their tools.
 
 use std::time::Duration;
 
@@ -17,13 +17,13 @@ use crate::{
     vault::{AuditAsk, AuditReport, AuditRows},
 };
 
-/// A page of the rows of the caller's account that match a filter. For a caller that is limited to given secrets or bound to
-/// a seat, rows on anything else, or for anybody else, don't exist.
+/// A page of the audit rows of the caller's account that match a filter. A caller that is limited to given secrets or
+/// bound to a seat sees only the rows on those secrets or for that seat.
 #[derive(Debug, Clone, Default)]
 pub struct ReadAudit {
-    /// Which rows.
+    /// The filter.
     pub filter: AuditFilter,
-    /// Which page of them.
+    /// The page.
     pub page: AuditAsk,
 }
 
@@ -42,7 +42,7 @@ impl Operation for ReadAudit {
 }
 
 impl Call<'_> {
-    /// A page of the rows that exist for the caller.
+    /// A page of the rows that the caller may see.
     pub(super) async fn audit_rows(&self, filter: AuditFilter, page: &AuditAsk) -> Result<AuditRows, Failed> {
         let caller = self.caller;
         if caller.seat().is_some() && filter.seat.is_some_and(|seat| caller.seat() != Some(seat)) {
@@ -58,12 +58,12 @@ impl Call<'_> {
     }
 }
 
-/// A page of the rows of every account, for the person who keeps the vault.
+/// A page of the audit rows of every account, for the person who manages the vault.
 #[derive(Debug, Clone, Default)]
 pub struct ReadWholeAudit {
-    /// Which rows.
+    /// The filter.
     pub filter: AuditFilter,
-    /// Which page of them.
+    /// The page.
     pub page: AuditAsk,
 }
 
@@ -92,13 +92,13 @@ impl Operation for VerifyAudit {
     }
 }
 
-/// The rows that say that a code was given: whose was it?
+/// Finds the rows that record a given code.
 pub struct TraceCode {
     /// The digits.
     pub digits: Zeroizing<String>,
     /// The secret, if it is known.
     pub secret: Option<SecretId>,
-    /// From when on.
+    /// The earliest time.
     pub since: Option<Timestamp>,
 }
 
@@ -127,16 +127,17 @@ impl Operation for TraceCode {
             }));
             let Some(next) = next else { return Ok(traced) };
             page.from = Some(next);
-            // Many rows are looked at; others have their turn in between.
+            // Many rows are examined; let other tasks run in between.
             tokio::task::yield_now().await;
         }
     }
 }
 
-/// Removes rows that are older than a time, a year old at least; a row says so. Answers how many.
+/// Removes rows that are older than a time, which must be at least a year ago; an audit row records it. Returns how
+/// many.
 #[derive(Debug, Clone, Copy)]
 pub struct PruneAudit {
-    /// Older rows go.
+    /// Older rows are removed.
     pub before: Timestamp,
 }
 
@@ -154,7 +155,8 @@ impl Operation for PruneAudit {
 }
 
 impl Service {
-    /// Where each chain of the audit log ends: what an anchor outside keeps. It names only what a power cut leaves.
+    /// The end of each chain of the audit log, to be stored outside as an anchor. The rows that it names survive a
+    /// power cut.
     ///
     /// # Errors
     /// `unavailable`.

@@ -1,6 +1,6 @@
-//! Refusals in the audit log, without letting anybody fill the disk with them: the first hundred a minute from one source
-//! get a row each, the rest are counted and become one row. A caller is a source, and so is each address of strangers: the
-//! flood of one hides nobody else's.
+//! Writes refusals to the audit log without letting callers fill the disk: the first hundred a minute from one source
+//! get a row each, the rest are counted in one row. Each caller is a source, and so is each address without a valid
+//! credential, so a flood from one does not hide the others' refusals.
 
 use std::{collections::HashMap, net::IpAddr, sync::Mutex};
 
@@ -14,21 +14,21 @@ use crate::domain::{
     time::Timestamp,
 };
 
-/// Sources that are counted at once. Beyond it the rest share one count.
+/// The most sources counted at once. Beyond it, all others share one count.
 const SOURCES_MAX: usize = 10_000;
-/// Rows a minute for all who are nobody's callers: ten addresses' worth. Whoever has more addresses fills no more with them.
+/// Rows a minute for all sources without a valid credential: ten addresses' worth. More addresses get no more rows.
 const STRANGERS_ROWS_MAX: u32 = 10 * REFUSALS_PER_MINUTE_MAX;
 
-/// Who was refused: whose share of the rows it takes.
+/// The source of a refusal, by which rows are limited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Source {
-    /// A caller. Logins are told apart by their seats: they are nobody's key.
+    /// A caller. Logins are distinguished by their seats, because they have no key.
     Caller(Option<AccountId>, Actor, Option<SeatId>),
-    /// Nobody's caller, at an address if that is known.
+    /// A client without a valid credential, by its address if that is known.
     Stranger(Option<IpAddr>),
 }
 
-/// What was refused in the current minute.
+/// The refusals of the current minute.
 #[derive(Default)]
 pub(super) struct AuditRefusals {
     minute: Mutex<Minute>,
@@ -38,7 +38,7 @@ pub(super) struct AuditRefusals {
 struct Minute {
     number: i64,
     counts: HashMap<Source, Count>,
-    /// Rows that strangers were given.
+    /// Rows that strangers got.
     strangers: u32,
 }
 
@@ -52,10 +52,10 @@ struct Count {
 impl Source {
     fn of(entry: &AuditEntry, from: Option<IpAddr>) -> Self {
         match (entry.actor, entry.seat) {
-            // A login without a seat is as good as none.
+            // A login without a seat counts as a stranger.
             (Actor::Unknown, _) | (Actor::Login, None) => Self::Stranger(from),
             (Actor::Login, seat) => Self::Caller(entry.account, entry.actor, seat),
-            // The seat that a call names is the caller's to choose, and must not give it another share.
+            // A caller could choose any `seat_id` to get a new share, so ignore the seat.
             (Actor::Person | Actor::Stdio | Actor::Key(_) | Actor::System, _) => {
                 Self::Caller(entry.account, entry.actor, None)
             }
@@ -64,8 +64,8 @@ impl Source {
 }
 
 impl AuditRefusals {
-    /// Counts one refusal, of a stranger at this address. Returns whether it gets a row, and the counter rows of the minute
-    /// that has ended.
+    /// Counts one refusal, of a stranger at this address. Returns whether it gets a row, and the counter rows of the
+    /// minute that has ended.
     fn count(&self, entry: &AuditEntry, from: Option<IpAddr>) -> (bool, Vec<AuditEntry>) {
         let Ok(mut minute) = self.minute.lock() else { return (true, Vec::new()) };
         let number = entry.at.seconds().div_euclid(60);
@@ -78,7 +78,7 @@ impl Minute {
     /// Whether a refusal of this source gets a row.
     fn take_row(&mut self, source: Source) -> bool {
         let is_stranger = matches!(source, Source::Stranger(_));
-        // Strangers without end must not take what callers are counted by.
+        // Strangers must not use up the capacity for callers.
         let none_left = is_stranger && self.strangers >= STRANGERS_ROWS_MAX;
         let known = self.counts.contains_key(&source) || !none_left && self.counts.len() < SOURCES_MAX;
         let count = self.counts.entry(if known { source } else { Source::Stranger(None) }).or_default();
@@ -91,7 +91,7 @@ impl Minute {
         true
     }
 
-    /// Starts another minute; the rows that say how many refusals of this one have no row of their own: one for each
+    /// Starts a new minute, and returns the rows that count the refusals without rows of their own: one for each
     /// caller, and one for all strangers.
     fn end(&mut self, number: i64, at: Timestamp) -> Vec<AuditEntry> {
         (self.number, self.strangers) = (number, 0);
@@ -113,15 +113,15 @@ impl Minute {
 }
 
 impl Service {
-    /// Counts a refusal, puts it into the audit log and hands it back. If the row can't be kept the refusal stands all the
-    /// same: nothing is revealed by it.
+    /// Counts a refusal, writes it to the audit log and returns it. If the row can't be written, the refusal stands,
+    /// because it reveals nothing.
     ///
-    /// The future is boxed so that calls that don't end in it keep no room for it.
+    /// The future is boxed so that the futures of other calls reserve no room for it.
     pub(super) fn refuse(&self, refusal: Refusal, entry: AuditEntry) -> BoxFuture<'_, Refusal> {
         self.refuse_from(refusal, entry, None)
     }
 
-    /// The same for somebody at this address who could not prove to be a caller.
+    /// The same for a client at this address without a valid credential.
     pub(super) fn refuse_from(
         &self,
         refusal: Refusal,
@@ -139,7 +139,7 @@ impl Service {
         })
     }
 
-    /// Counts a refusal that a transport decided on by itself, and puts it into the audit log.
+    /// Counts a transport's own refusal, and writes it to the audit log.
     pub async fn record_own(&self, code: ErrorCode, entry: AuditEntry) {
         self.note_refusal(code, entry, None).await;
     }
@@ -152,7 +152,7 @@ impl Service {
         self.write_rows(rows).await;
     }
 
-    /// Writes the counter rows that are due, at the end of a process.
+    /// Writes the outstanding counter rows before the process ends.
     pub(super) async fn write_refusal_counts(&self) {
         let now = self.now();
         let rows =

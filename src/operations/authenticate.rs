@@ -1,5 +1,5 @@
-//! Who calls: from what a caller offers to a [`Principal`], read from the vault for every request, so that a revocation
-//! holds from the next one on in every process.
+//! Authentication: makes a [`Principal`] from a caller's credential. The vault is read for every request, so a
+//! revocation holds from the next request on, in every process.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -21,33 +21,33 @@ use crate::{
     vault::StoreError,
 };
 
-/// How long after it was offered a key is refused, or a multiple of that: looking up one that exists takes longer than
-/// finding none, and that difference must not show.
+/// A wrong key is refused this long after it was offered, or after a multiple of that: looking up an existing key takes
+/// longer than finding none, and the difference must not show.
 const KEY_REFUSED_AFTER: Duration = Duration::from_millis(5);
 
-/// What a caller offers.
+/// The credential that a caller offers.
 pub enum Offered {
-    /// Nothing at all.
+    /// None.
     Nothing,
-    /// Something that is no credential of ours.
+    /// Not one of our credentials.
     Junk,
-    /// A key that has the right form.
+    /// A key of the right form.
     Key(PlainKey),
-    /// An access token that its issuer's signature, its audience and its times vouch for.
+    /// An access token whose signature, audience and times are valid.
     Login {
         /// The account that logins act in.
         account: AccountId,
         /// The token's subject.
         subject: String,
-        /// What the token's scopes allow.
+        /// The scopes that the token allows.
         scopes: ScopeSet,
-        /// When the token ends.
+        /// When the token expires.
         expires_at: Timestamp,
     },
 }
 
 impl Service {
-    /// Makes a principal of what a caller offers.
+    /// Authenticates a caller.
     ///
     /// # Errors
     /// `unauthenticated`, `permission_denied` for a login without a seat, `unavailable`; each in the audit log.
@@ -55,7 +55,7 @@ impl Service {
         self.authenticate_from(offered, None).await
     }
 
-    /// Makes a principal of what a caller at this address offers. Refusals of strangers are counted by it.
+    /// Authenticates a caller at this address. Refusals of strangers are counted by address.
     ///
     /// # Errors
     /// As [`Self::authenticate`].
@@ -67,10 +67,10 @@ impl Service {
             Err(failed) => failed,
         };
         let offered_key = entry.key.is_some();
-        // The row comes before the pause, so that a caller that hangs up during the pause is in the audit log too.
+        // Write the row before the pause, so that a caller that hangs up during the pause is in the audit log too.
         let refusal = self.refuse_from(self.refusal_of(failed), entry, from).await;
         if offered_key {
-            // The pause ends at a multiple, since the row may take longer than one.
+            // End the pause at a multiple, since writing the row may take longer than one period.
             let pauses = begun.elapsed().as_micros() / KEY_REFUSED_AFTER.as_micros() + 1;
             sleep_until(begun + KEY_REFUSED_AFTER.saturating_mul(pauses.try_into().unwrap_or(u32::MAX))).await;
         }
@@ -110,7 +110,7 @@ impl Service {
             .filter(|key| is_valid(key, now)))
     }
 
-    /// Whether a key still lets its holder in: what keeps something open for one asks now and then.
+    /// Whether a key is still valid. Connections and streams check this from time to time.
     ///
     /// # Errors
     /// `unavailable`.
@@ -118,7 +118,7 @@ impl Service {
         self.key_holds(id).await.map_err(|cause| self.refusal_of(cause.into()))
     }
 
-    /// Whether the seat that a login is for is still there: what keeps something open for one asks now and then.
+    /// Whether the seat of a login still exists. Connections and streams check this from time to time.
     ///
     /// # Errors
     /// `unavailable`.
@@ -134,7 +134,7 @@ impl Service {
         Ok(self.vault().seat(account, &SeatName::Id(seat)).await?.is_some())
     }
 
-    /// Whether a caller whose rights were read a while ago may still call.
+    /// Checks that a caller whose rights were read a while ago may still call.
     pub(super) async fn still_valid(&self, caller: &Principal) -> Result<(), Failed> {
         if caller.expires_at().is_some_and(|end| end <= self.now()) {
             return Err(Refusal::Unauthenticated.into());
@@ -154,7 +154,7 @@ impl Service {
         }
     }
 
-    /// The seat that a call is for: the one the caller is bound to, or the one it names.
+    /// The seat of a call: the one to which the caller is bound, or the one that it names.
     pub(super) async fn seat_for(&self, caller: &Principal, named: Option<&str>) -> Result<Option<Seat>, Failed> {
         match (named, caller.seat()) {
             (None, None) => Ok(None),
@@ -171,7 +171,7 @@ impl Service {
         }
     }
 
-    /// The seat that a text names: by its id, else by its `auth_subject` (which at some providers is a UUID too), else by its
+    /// The seat that a text names: by its id, else by its `auth_subject` (at some providers a UUID too), else by its
     /// e-mail address.
     pub(super) async fn find_seat(&self, account: AccountId, text: &str) -> Result<Option<Seat>, StoreError> {
         let by_id = text.parse().ok().map(SeatName::Id);

@@ -1,6 +1,6 @@
-//! What arguments accept: types whose reading, schema and error words come from one place.
+//! The types of arguments: each defines its parsing, its schema and its error text in one place.
 //!
-//! A schema holds the words as `x-accepts`: descriptions and errors are made from them, and nobody outside sees the keyword.
+//! A schema holds the text as `x-accepts`. Descriptions and errors are made from it; callers never see the keyword.
 
 use std::borrow::Cow;
 
@@ -19,24 +19,24 @@ use crate::domain::{
     totp::{Algorithm, Digits, Period},
 };
 
-/// The keyword of a schema that says in words what a field accepts.
+/// The schema keyword for what a field accepts, in words.
 pub(super) const ACCEPTS: &str = "x-accepts";
 
-/// A whole number within bounds, also written as `30.0`: JSON Schema calls that an integer too.
+/// A whole number within bounds. `30.0` is accepted too, because JSON Schema calls that an integer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Whole<const MIN: u32, const MAX: u32>(u32);
 
 /// A number of seconds within bounds.
 pub type Seconds<const MIN: u32, const MAX: u32> = Whole<MIN, MAX>;
-/// A number of things up to a limit.
+/// A number of items up to a limit.
 pub type Count<const MAX: u32> = Whole<0, MAX>;
 
-/// A text of at most so many characters, without white space around it.
+/// A text of at most `MAX` characters, without white space around it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Text<const MAX: usize>(String);
 
 impl<const MIN: u32, const MAX: u32> Whole<MIN, MAX> {
-    /// A number, if it is within the bounds.
+    /// The number, if it is within the bounds.
     pub const fn new(number: u32) -> Option<Self> {
         if MIN <= number && number <= MAX { Some(Self(number)) } else { None }
     }
@@ -48,7 +48,7 @@ impl<const MIN: u32, const MAX: u32> Whole<MIN, MAX> {
 }
 
 impl<const MAX: usize> Text<MAX> {
-    /// A text, if it is within the bound.
+    /// The text, if it is within the bound.
     pub fn new(text: &str) -> Option<Self> {
         let text = text.trim();
         (text.chars().count() <= MAX).then(|| Self(text.to_owned()))
@@ -60,9 +60,10 @@ impl<const MAX: usize> Text<MAX> {
     }
 }
 
-/// A whole number of any size. What no `i64` holds becomes the largest one, which every bound refuses.
+/// Reads a whole number of any size. A number that does not fit into `i64` becomes the largest one, which every bound
+/// refuses.
 pub(super) fn whole<'de, D: Deserializer<'de>>(source: D) -> Result<Option<i64>, D::Error> {
-    /// The largest whole number that every `f64` below it can hold.
+    /// The largest whole number below which an `f64` holds every whole number exactly.
     const EXACT: f64 = 9_007_199_254_740_992.0;
     let Some(number) = Option::<Number>::deserialize(source)? else { return Ok(None) };
     match (number.as_i64(), number.as_f64()) {
@@ -74,17 +75,17 @@ pub(super) fn whole<'de, D: Deserializer<'de>>(source: D) -> Result<Option<i64>,
     }
 }
 
-/// A whole number that is not negative, and has no bound beside that.
+/// Reads a number that is not negative, without an upper bound.
 pub(super) fn not_negative<'de, D: Deserializer<'de>>(source: D) -> Result<u64, D::Error> {
     whole(source)?.unwrap_or(0).try_into().map_err(|_| refused())
 }
 
-/// A text that may be a seed or hold one: wiped on drop.
+/// Reads a text that may be or contain a seed: wiped on drop.
 pub(super) fn wiped<'de, D: Deserializer<'de>>(source: D) -> Result<Zeroizing<String>, D::Error> {
     String::deserialize(source).map(Zeroizing::new)
 }
 
-/// The same for a field that may be left out.
+/// The same for an optional field.
 pub(super) fn wiped_option<'de, D: Deserializer<'de>>(source: D) -> Result<Option<Zeroizing<String>>, D::Error> {
     wiped(source).map(Some)
 }
@@ -95,7 +96,7 @@ pub(super) fn words<T: JsonSchema>() -> String {
     schema.get(ACCEPTS).and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
-/// Stands for any mistake: the field's words say what is accepted, and nothing says what was sent.
+/// The error for every mistake: the field's text says what is accepted, and nothing says what was sent.
 fn refused<E: serde::de::Error>() -> E {
     E::custom("not accepted")
 }
@@ -113,7 +114,7 @@ impl<'de, const MAX: usize> Deserialize<'de> for Text<MAX> {
     }
 }
 
-/// Types whose schema stands for a field's.
+/// Implements `JsonSchema` for types with a schema of their own.
 macro_rules! schemas {
     ($([$($bound:tt)*] $kind:ty: $schema:expr;)*) => {$(
         impl<$($bound)*> JsonSchema for $kind {
@@ -132,7 +133,7 @@ macro_rules! schemas {
     )*};
 }
 
-/// Types that are read from a text.
+/// Implements `Deserialize` for types that are parsed from a text.
 macro_rules! read_from_text {
     ($($kind:ty: $parse:expr;)*) => {$(
         impl<'de> Deserialize<'de> for $kind {
@@ -148,7 +149,7 @@ macro_rules! read_from_text {
 pub(super) struct NotNegative;
 /// The digits of a code.
 pub(super) struct CodeDigits;
-/// What a caller says that a code is for. It is cut, never refused.
+/// A caller's purpose. It is cut, never refused.
 pub(super) struct PurposeText;
 
 schemas! {

@@ -1,4 +1,4 @@
-//! Deleting a secret: for good, as far as any caller can tell. A person may restore it for seven days.
+//! Deletes a secret: for good as far as callers can tell. A person may restore it for seven days.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -1,5 +1,5 @@
-//! The door: what every call of an operation passes, once. Scope, seat, grant; then the body; then, for whatever was
-//! refused on the way, the counters and the audit row.
+//! The door: the checks that every call of an operation passes once. Scope, seat and grant come first, then the
+//! operation's body; refusals from any of them are counted and get an audit row.
 
 use std::{error::Error, panic::AssertUnwindSafe, time::Duration};
 
@@ -18,8 +18,7 @@ use crate::{
     vault::{OpenSealError, StoreError},
 };
 
-/// How old rights may get between the moment they were read and the one in which work with them begins: a carrier may keep
-/// a message until its turn comes.
+/// How old rights may be when the work of a call begins: a transport may hold a message until its turn.
 const RIGHTS_FRESH: Duration = Duration::from_secs(1);
 
 /// Who may call an operation.
@@ -31,31 +30,31 @@ pub enum Access {
     Person,
 }
 
-/// What an operation does to the world.
+/// The effect of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
-    /// Nothing.
+    /// It changes nothing.
     Read,
-    /// It marks something as used: the same call again may be answered otherwise.
+    /// It marks something as used, so the same call again may be answered differently.
     Use,
-    /// It adds something. A caller that is limited to given secrets may not.
+    /// It adds something. Callers limited to given secrets may not call it.
     Add,
     /// It changes something.
     Change,
-    /// It takes something away.
+    /// It removes something.
     Erase,
 }
 
-/// What holds for every call of an operation.
+/// The properties of an operation that hold for every call.
 #[derive(Debug, Clone, Copy)]
 pub struct Spec {
-    /// Its name, the mirrored API's where that has it.
+    /// Its name; the mirrored API's, if it has one.
     pub name: &'static str,
     /// Who may call it.
     pub access: Access,
-    /// What the audit log calls it.
+    /// Its action in the audit log.
     pub action: Action,
-    /// What it does to the world.
+    /// Its effect.
     pub effect: Effect,
 }
 
@@ -75,56 +74,56 @@ impl Spec {
     }
 }
 
-/// For which seat a call is.
+/// The seat for which a call is made.
 #[derive(Debug, Clone, Copy)]
 pub enum ForSeat<'a> {
-    /// For none: that the caller's own seat is still there is all that matters.
+    /// None: only the caller's own seat is checked, if it has one.
     Nobody,
-    /// For the one that is named, or the one that the caller is bound to.
+    /// The named one, or the one to which the caller is bound.
     Named(Option<&'a str>),
 }
 
-/// One operation, with what it takes.
+/// One operation. Its fields are its arguments.
 pub trait Operation: Sized + Send + Sync {
-    /// What holds for every call of it.
+    /// The properties that hold for every call.
     const SPEC: Spec;
-    /// What it answers.
+    /// The result of a call.
     type Output: Send;
 
-    /// The secret that it is on.
+    /// The secret that it works on.
     fn secret(&self) -> Option<SecretId> {
         None
     }
 
-    /// The seat that it is for.
+    /// The seat for which it is called.
     fn seat(&self) -> ForSeat<'_> {
         ForSeat::Nobody
     }
 
-    /// Does it. An error is written to the audit log by the door.
+    /// The body. The door writes its error to the audit log.
     fn run(self, call: &mut Call<'_>) -> impl Future<Output = Result<Self::Output, Failed>> + Send;
 }
 
-/// One call, as a body sees it.
+/// One call, as an operation's body sees it.
 pub struct Call<'a> {
     /// What operations need.
     pub(super) service: &'a Service,
-    /// Who calls.
+    /// The caller.
     pub(super) caller: &'a Principal,
-    /// What hears that the call waits.
+    /// Notified while the call waits.
     pub(super) patience: &'a dyn Patience,
-    /// What the audit log will say of it. A body adds what it learns; a refusal is written with what is known by then.
+    /// The call's audit row. The body adds what it learns; a refusal is written with what is known by then.
     pub(super) entry: AuditEntry,
-    /// The seat that the call is for.
+    /// The seat for which the call is made.
     pub(super) seat: Option<Seat>,
 }
 
-/// Why a body did not do what was asked.
+/// Why a call failed.
 #[derive(Debug)]
 pub enum Failed {
-    /// The caller can do something about it.
+    /// A refusal that the caller can act on.
     Refused(Refusal),
-    /// The vault could not do it.
+    /// An error of the store.
     Store(StoreError),
     /// A bug, or a machine without randomness.
     Internal(Box<dyn Error + Send + Sync>),
@@ -139,7 +138,7 @@ impl Service {
         self.perform_for(caller, operation, &()).await
     }
 
-    /// The same for a caller who hears now and then that the call still waits.
+    /// The same, with notifications to the caller while the call waits.
     ///
     /// # Errors
     /// [`Refusal`]; it is in the audit log, unless that can't be written.
@@ -150,7 +149,7 @@ impl Service {
         patience: &dyn Patience,
     ) -> Result<O::Output, Refusal> {
         if O::SPEC.effect != Effect::Read {
-            // A code would be wrong, and a row of that time would stand where nobody looks for it.
+            // A code would be wrong, and an audit row with that time would be out of place.
             self.check_clock()?;
         }
         let mut entry = AuditEntry::of(caller, O::SPEC.action, self.now());
@@ -160,7 +159,7 @@ impl Service {
             call.admit(&operation).await?;
             operation.run(&mut call).await
         };
-        // rmcp would leave the caller of a tool that panics without any answer.
+        // Without this, rmcp would never answer the call of a tool that panics.
         let done = AssertUnwindSafe(work).catch_unwind().await;
         match done.unwrap_or_else(|_panic| Err(Failed::Internal(Box::new(Panicked { during: O::SPEC.name })))) {
             Ok(output) => Ok(output),
@@ -171,18 +170,19 @@ impl Service {
         }
     }
 
-    /// Refuses a call whose arguments could not be read, in the audit log. Of a caller without the scope it says that alone.
+    /// Refuses a call with invalid arguments, in the audit log. If the caller lacks the scope, the refusal says only
+    /// that.
     pub async fn refuse_arguments(&self, caller: &Principal, spec: &Spec, refusal: Refusal) -> Refusal {
         let refusal = allowed(spec, caller).err().unwrap_or(refusal);
         self.refuse(refusal, AuditEntry::of(caller, spec.action, self.now())).await
     }
 
-    /// Refuses a caller before its call is of any operation, in the audit log.
+    /// Refuses a call that belongs to no operation, in the audit log.
     pub async fn record_refusal(&self, caller: &Principal, action: Action, refusal: Refusal) -> Refusal {
         self.refuse(refusal, AuditEntry::of(caller, action, self.now())).await
     }
 
-    /// What a caller is told of a failure. The cause goes to the log.
+    /// The refusal for a failure. The cause goes to the log.
     pub(super) fn refusal_of(&self, failed: Failed) -> Refusal {
         match failed {
             Failed::Refused(refusal) => refusal,
@@ -199,13 +199,14 @@ impl Service {
         }
     }
 
-    /// A bug that a transport came upon; the transport sees to the audit row. The cause must hold nothing of what a caller
-    /// sent.
+    /// Reports a bug that a transport found; the transport writes the audit row. The cause must hold nothing that a
+    /// caller sent.
     pub fn bug(&self, cause: &dyn Error) -> Refusal {
         self.internal(cause)
     }
 
-    /// A panic that a transport caught; the transport sees to the audit row. Its message is not logged: it may quote anything.
+    /// Reports a panic that a transport caught; the transport writes the audit row. The panic's message is not logged:
+    /// it may quote anything.
     pub fn panicked(&self, during: &'static str) -> Refusal {
         self.bug(&Panicked { during })
     }
@@ -236,8 +237,8 @@ impl Call<'_> {
         }
     }
 
-    /// Counts a use of a secret that exists for the caller, where uses are limited. What is another's, or nobody's, uses
-    /// nothing up and tells nothing.
+    /// Counts a use of a secret that the caller may see, if uses are limited. Calls for other secrets must not use up
+    /// the limit or reveal anything through it.
     pub(super) fn count_use(&self, secret: SecretId) -> Result<(), Refusal> {
         let Some(pace) = self.service.shared.secret_pace.get() else { return Ok(()) };
         let taken = pace.take(secret, std::time::Instant::now());

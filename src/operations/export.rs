@@ -1,4 +1,4 @@
-//! Exporting seeds: for the person who moves to another vault or app, and for nobody else.
+//! Exports seeds, for a person who moves to another vault or app.
 
 use zeroize::Zeroizing;
 
@@ -13,16 +13,17 @@ use crate::{
     vault::{Life, Listed, Page, RecordKey, StoreError},
 };
 
-/// What an export hands out, and what it has to leave out.
+/// The result of an export.
 #[derive(Default)]
 pub struct Export {
     /// The `otpauth://` URIs of the secrets, oldest first.
     pub uris: Vec<Zeroizing<String>>,
-    /// Damaged secrets, which must not hold up the others nor be missing without a word. `None`: not even its id can be read.
+    /// Damaged secrets: they must neither prevent the export nor be omitted silently. `None`: not even the id can be
+    /// read.
     pub damaged: Vec<Option<SecretId>>,
 }
 
-/// Exports all secrets of an account; a row for each is in the audit log before any is handed out.
+/// Exports all secrets of an account. An audit row for each is written before any is handed out.
 #[derive(Debug, Clone, Copy)]
 pub struct ExportSecrets;
 

@@ -7,8 +7,8 @@ use crate::domain::{
     text::{AuthSubject, Email},
 };
 
-/// The seats that a name is one of, for a person who chooses: the one with this id, or else with this `auth_subject`; and
-/// the one with this e-mail address. None is no error.
+/// The seats that match a name, for a person to choose from: the one with this id, or else with this `auth_subject`;
+/// and the one with this e-mail address. No match is no error.
 #[derive(Debug, Clone)]
 pub struct FindSeats {
     /// What the person typed.

@@ -1,8 +1,8 @@
-//! This operation gives a caller a code: the current one, a fresh one, or one that nobody else gets.
+//! Gives a caller a code: the current one, a fresh one, or one that nobody else gets.
 //!
-//! A call reads what is kept of the secret, decides whose turn it is (`domain::code_use`), and commits the decision with its
-//! audit row; only then does the code leave. If its step lies ahead the call waits, holding no lock, connection or thread,
-//! and decides again when the step begins.
+//! A call reads the secret's stored state, decides which step it gets (`domain::code_use`), and commits the decision
+//! with its audit row; only then is the code handed out. If its step has not begun, the call waits, holding no lock,
+//! connection or thread, and decides again when the step begins.
 
 use std::time::Duration;
 
@@ -34,10 +34,10 @@ use crate::{
     vault::{InUse, Outcome},
 };
 
-/// A timer and the clock need not agree to the last moment on when a step begins.
+/// The timer and the clock may disagree by this much on when a step begins.
 const TIMER_SLACK: Duration = Duration::from_secs(1);
 
-/// Seconds of `min_validity` that may be lost on the way before a code is asked for again.
+/// Seconds of `min_validity` that may pass during the commit before the call decides again.
 const LOST_SECONDS: u32 = 1;
 
 /// Gives a caller a code of a secret.
@@ -73,13 +73,13 @@ impl GetCode {
     }
 }
 
-/// A code, and how long it lives.
+/// A code and its remaining validity.
 pub struct IssuedCode {
     /// The digits.
     pub code: Code,
     /// Whole seconds until it rotates: 1..=period.
     pub expires_in: u32,
-    /// Which time step's it is.
+    /// The code's time step.
     pub step: Step,
 }
 
@@ -127,28 +127,28 @@ impl ApiOperation for GetCode {
     type RestAnswer = TotpGetCodeResponse;
 }
 
-/// What is wanted, as it stands while the call goes on.
+/// What a call wants, updated while it goes on.
 struct Request {
     secret: SecretId,
     wish: CodeWish,
-    /// The caller said how long it would wait.
+    /// Whether the caller itself said how long to wait.
     patient: bool,
     holders: Vec<Holder>,
-    /// Codes an hour for each holder.
+    /// The hourly limit of each holder.
     limits: Vec<u32>,
     stage: Stage,
-    /// The step that is kept for the call: given back when this is dropped.
+    /// The step that is reserved for the call: given back when this is dropped.
     held: Option<HeldStep>,
-    /// The call was counted as a use of the secret.
+    /// Whether the call was already counted as a use of the secret.
     counted: bool,
 }
 
-/// How a decision went, once it is kept.
+/// The result of a committed decision.
 enum Next {
     Done(IssuedCode),
-    /// Another moment decides.
+    /// Decide again at this time.
     Wait(Timestamp),
-    /// The code had almost expired when its row was kept, or the step that was held has passed.
+    /// Decide again now: the code had almost expired when its row was committed, or the reserved step has passed.
     Again,
 }
 
@@ -179,7 +179,7 @@ impl Operation for GetCode {
         };
         let (holders, limits) = counted_holders(call);
         let (secret, patient, stage) = (self.secret_id, self.max_wait.is_some(), Stage::Asks);
-        // Locals are dropped from the last to the first, so that a step is given back before the waiting place is.
+        // Locals are dropped in reverse order, so the step is given back before the waiting place is.
         let mut place = None::<WaitingPlace>;
         let mut request = Request { secret, wish, patient, holders, limits, stage, held: None, counted: false };
         loop {
@@ -199,7 +199,7 @@ impl Operation for GetCode {
 }
 
 impl Call<'_> {
-    /// Reads, decides and commits, until nobody was faster.
+    /// Reads, decides and commits, until no other caller was faster.
     async fn decide(&self, request: &mut Request) -> Result<Next, Failed> {
         let mut retries = Retries::new(&self.service.shared.random);
         let account = self.caller.account();
@@ -218,10 +218,10 @@ impl Call<'_> {
         }
     }
 
-    /// Decides from what was read and commits that. `None`: somebody else was faster.
+    /// Decides on what was read and commits. `None`: another caller was faster.
     async fn try_once(&self, request: &mut Request, in_use: &InUse, entry: AuditEntry) -> Result<Option<Next>, Failed> {
         let now = entry.at;
-        // Only callers who reserve need an id.
+        // Only calls that reserve a step need an id.
         let single_use = request.wish.single_use || in_use.terms().usage.single_use();
         let id = if single_use { self.service.shared.random.random_id()? } else { Uuid::nil() };
         let limits: Vec<(HourlyCount, u32)> =
@@ -263,7 +263,7 @@ impl Call<'_> {
         }
     }
 
-    /// Makes the code, for which the seed is open, and hands it out once its row is kept.
+    /// Opens the seed, makes the code, and hands it out once its row is committed.
     async fn give(
         &self,
         request: &mut Request,
@@ -277,7 +277,7 @@ impl Call<'_> {
         let mut draft = vault.draft(AuditEntry { step: Some(step), code_tag, ..entry });
         draft = draft.used(in_use, state.as_ref()).counted(in_use, now);
         if state.is_none() {
-            // It was handed out before: losing this row to a power cut would change nothing but the audit log.
+            // The code was handed out before: a power cut could only lose this audit row.
             draft = draft.soon();
         }
         if draft.commit().await? != Outcome::Done {
@@ -295,7 +295,8 @@ impl Call<'_> {
         Ok(Some(next))
     }
 
-    /// Keeps a reservation, and gives it back if the call ends before the code is shown. `false`: somebody was faster.
+    /// Commits a reservation, and gives it back if the call ends before the code is shown. `false`: another caller was
+    /// faster.
     async fn reserve(
         &self,
         request: &mut Request,
@@ -304,7 +305,7 @@ impl Call<'_> {
         entry: AuditEntry,
     ) -> Result<bool, Failed> {
         if let Some(state) = state {
-            // The step is held before the commit, so that it is given back if this future is dropped meanwhile.
+            // Hold the step before the commit, so that it is given back if this future is dropped meanwhile.
             request.held.get_or_insert_with(|| HeldStep::new(self.service, reservation, &entry));
             let entry = AuditEntry { action: Action::CodeReserve, step: Some(reservation.step), ..entry };
             let draft = self.service.vault().draft(entry).used(in_use, Some(&state));
@@ -321,11 +322,11 @@ impl Call<'_> {
         Ok(true)
     }
 
-    /// A code's row may have had to wait for the disk or for other processes. A code whose step has ended meanwhile, or of
-    /// which clearly less is left than was asked for, is no answer.
+    /// Checks the code's age after the commit, which may have waited for the disk or for other processes: if its step
+    /// has ended, or if clearly less validity is left than requested, the call decides again.
     fn as_old_as_it_is(&self, code: IssuedCode, totp: TotpParameters, min_validity: u32) -> Next {
         let now = self.service.now();
-        // A clock that was set back makes no code live longer.
+        // A clock that was set back does not make a code live longer.
         let expires_in = totp.expires_in(now).min(code.expires_in);
         let was_enough = code.expires_in >= min_validity;
         if totp.step_at(now) > code.step || was_enough && expires_in.saturating_add(LOST_SECONDS) < min_validity {
@@ -334,28 +335,28 @@ impl Call<'_> {
         Next::Done(IssuedCode { expires_in, ..code })
     }
 
-    /// Waits for a moment. The process may end meanwhile, or the caller's rights.
+    /// Waits until a time, unless the process or the caller's rights end first.
     async fn wait(&self, moment: Timestamp, left: &mut Duration) -> Result<(), Failed> {
         let span = self.service.now().until(moment);
         if span > left.saturating_add(TIMER_SLACK) {
-            // The decision was that the step begins within what is left, so the clock has moved.
+            // The decision was that the step begins within the remaining wait, so the clock has changed.
             return Err(Refusal::Busy { reason: "the clock was set back while the call waited", after: span }.into());
         }
         *left = left.saturating_sub(span);
-        // The wait is boxed so that calls that don't wait keep no room for it.
+        // The wait is boxed so that calls that don't wait reserve no room for it.
         Box::pin(self.service.wait_until(self.caller, moment, self.patience)).await
     }
 }
 
-/// How much later than its step begins a caller is told to come back: a fleet that is told the same second comes back in the
-/// same second. Within the step's first third there is time left to use the code. `id` is random, and nil for a call that
-/// shares its code with others.
+/// A random delay that is added to a refused caller's `retry_after`: callers of a fleet that are all told the same
+/// second would come back together. Within the step's first third there is time left to use the code. `id` is random,
+/// and nil for a call that shares its code with others.
 fn spread(id: Uuid, period: u32) -> Duration {
     let (_, random) = id.as_u64_pair();
     Duration::from_secs(random % u64::from(period.div_ceil(3)))
 }
 
-/// Returns whose codes are counted for a call, and how many an hour each may have.
+/// The holders whose codes are counted for a call, with their hourly limits.
 fn counted_holders(call: &Call<'_>) -> (Vec<Holder>, Vec<u32>) {
     let key = call.caller.key().zip(call.caller.codes_per_hour()).map(|(key, most)| (Holder::Key(key), most));
     let seat = call.seat.as_ref();

@@ -1,4 +1,4 @@
-//! One seat, by its id or its `auth_subject`.
+//! Reads one seat, by its id or its `auth_subject`.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -51,7 +51,7 @@ impl ApiOperation for GetSeat {
     type RestAnswer = SeatRetrieveResponse;
 }
 
-/// What a caller needs to read of seats.
+/// The specification of an operation that reads seats.
 pub(super) const fn reads_seats(name: &'static str) -> Spec {
     Spec { name, access: Access::Scope(Scope::SeatsRead), action: Action::Call, effect: Effect::Read }
 }
@@ -67,7 +67,7 @@ impl Operation for GetSeat {
 }
 
 impl Call<'_> {
-    /// The caller's account, whose name seats show.
+    /// The caller's account, whose name is part of a seat's answer.
     pub(super) async fn account(&self) -> Result<Account, Failed> {
         let account = self.service.vault().account(self.caller.account()).await?;
         Ok(account.ok_or(Refusal::NotFound("account"))?.value)

@@ -1,4 +1,4 @@
-//! Importing a person's secrets: all of a file in one change, without those that are there already.
+//! Imports a file of secrets in one change, without those that are already stored.
 
 use std::collections::HashSet;
 
@@ -13,21 +13,21 @@ use crate::{
     vault::{NewSecret, Outcome},
 };
 
-/// Imports secrets that were checked, all of them or none. One whose seed and parameters are those of another, in the vault
-/// or earlier in the file, is skipped, whatever it is called.
+/// Imports checked secrets, all or none. A secret with the same seed and parameters as another, in the vault or earlier
+/// in the file, is skipped, whatever its name.
 pub struct ImportSecrets {
     /// The secrets, in the file's order.
     pub entries: Vec<Enrolment>,
-    /// Nothing is stored: the answer says what would be.
+    /// Whether to store nothing and only return what would be stored.
     pub dry_run: bool,
 }
 
-/// What an import did, or would do.
+/// The result of an import.
 #[derive(Debug, Default)]
 pub struct Imported {
-    /// The secrets that were stored, or would be, in the file's order.
+    /// The secrets that were or would be stored, in the file's order.
     pub secrets: Vec<TotpSecret>,
-    /// How many were there already.
+    /// The number of secrets that were already stored.
     pub skipped: usize,
 }
 

@@ -1,4 +1,4 @@
-//! API keys: a person makes and revokes them; the plain key exists once, in the answer to its creation.
+//! API keys: a person creates and revokes them; the plain key exists once, in the answer to its creation.
 
 use zeroize::Zeroizing;
 
@@ -16,7 +16,7 @@ use crate::{
     vault::{KeptKey, Listed, Outcome, RecordKey},
 };
 
-/// Makes a key.
+/// Creates a key.
 #[derive(Debug, Clone)]
 pub struct CreateKey {
     /// What people call it.
@@ -25,15 +25,15 @@ pub struct CreateKey {
     pub scopes: ScopeSet,
     /// The seat it is bound to, by id, `auth_subject` or e-mail address.
     pub seat: Option<String>,
-    /// The only secrets that exist for it; `None`: all of the account.
+    /// The only secrets that exist for it; `None`: all secrets of the account.
     pub secrets: Option<Vec<SecretId>>,
-    /// Codes an hour, per secret.
+    /// Codes in an hour, per secret.
     pub codes_per_hour: Option<u32>,
     /// When it stops working.
     pub expires_at: Option<Timestamp>,
 }
 
-/// A new key, in clear this once.
+/// A new key. This is the only time that it exists in clear.
 pub struct MintedKey {
     /// Its record.
     pub key: ApiKey,
@@ -44,9 +44,10 @@ pub struct MintedKey {
 /// The keys of an account.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Keys {
-    /// Those that read as they were written, oldest first, revoked ones among them.
+    /// The sound ones, oldest first, including revoked ones.
     pub sound: Vec<ApiKey>,
-    /// Those that were changed without the vault's key, and let nobody in. `None`: not even its id can be read.
+    /// The ones that were changed without the vault's key; they authenticate nobody. `None`: not even the id can be
+    /// read.
     pub damaged: Vec<Option<KeyId>>,
 }
 
@@ -86,7 +87,7 @@ impl Operation for CreateKey {
 }
 
 impl CreateKey {
-    /// Checks what needs nothing but itself, and reads the name.
+    /// Checks the fields that can be checked by themselves, and parses the name.
     fn check(&self, now: Timestamp) -> Result<Name, Refusal> {
         let name = Name::parse(&self.name).map_err(|problem| Refusal::invalid("name", problem.to_string()))?;
         if self.scopes.is_empty() {
@@ -115,7 +116,7 @@ impl Call<'_> {
     }
 }
 
-/// The keys of the caller's account, damaged ones apart.
+/// Lists the keys of the caller's account, damaged ones separately.
 #[derive(Debug, Clone, Copy)]
 pub struct ListKeys;
 
@@ -132,7 +133,7 @@ impl Operation for ListKeys {
     }
 }
 
-/// The id of a key that is damaged, if that is one.
+/// The id of a damaged key, if it is valid.
 fn id_of(key: &RecordKey) -> Option<KeyId> {
     std::str::from_utf8(&key.id).ok()?.parse().ok()
 }
@@ -162,7 +163,7 @@ impl Operation for RevokeKey {
                 }
                 Ok(_) => return Err(Refusal::NotFound("key").into()),
                 Err(crate::vault::StoreError::Damaged { .. }) => {
-                    // It lets nobody in as it is; whosever it seems to be, it goes.
+                    // It authenticates nobody, so remove it, whatever account it claims.
                     vault.draft(call.entry.clone()).remove_damaged(&KeptKey::key_of(self.id))
                 }
                 Err(cause) => return Err(cause.into()),
@@ -175,8 +176,8 @@ impl Operation for RevokeKey {
     }
 }
 
-/// Removes every damaged key of the caller's account. They let nobody in, but the id that would name one may itself be
-/// damaged. Answers how many.
+/// Removes every damaged key of the caller's account: they authenticate nobody, but the id by which a person would
+/// revoke one may itself be damaged. Returns how many.
 #[derive(Debug, Clone, Copy)]
 pub struct RemoveDamagedKeys;
 

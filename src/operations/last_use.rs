@@ -1,4 +1,4 @@
-//! When a key was last used, noted behind the request: a request that only reads must not wait for whoever writes.
+//! Records when a key was last used, after the request: a request that only reads must not wait for a writer.
 
 use std::{
     collections::HashMap,
@@ -11,23 +11,23 @@ use crate::domain::{
     time::Timestamp,
 };
 
-/// Keys that are remembered at once. The uses of others are not noted while so many keys are used in one minute.
+/// The most keys remembered at once. If more are used within a minute, the uses of the others are not recorded.
 const KEYS_MAX: usize = 10_000;
 
-/// What was tried for each key.
+/// The last attempt for each key.
 #[derive(Default)]
 pub(super) struct LastUses(Mutex<HashMap<KeyId, Tried>>);
 
 #[derive(Clone, Copy)]
 struct Tried {
     minute: i64,
-    /// The commit is still under way.
+    /// The commit has not finished.
     pending: bool,
 }
 
 impl LastUses {
-    /// Whether a use in this minute is to be noted: once a minute for a key, whether that succeeds or not, and never while
-    /// the commit before it is under way.
+    /// Whether to record a use in this minute: once a minute for each key, successful or not, and never before the
+    /// previous commit has finished.
     fn begin(&self, key: KeyId, minute: i64) -> bool {
         let mut keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if keys.get(&key).is_some_and(|tried| tried.pending || tried.minute == minute) {
@@ -52,7 +52,7 @@ impl LastUses {
 }
 
 impl Service {
-    /// Notes that a key is used now, to the minute, without waiting for the commit.
+    /// Records that a key is used now, to the minute, without waiting for the commit.
     pub(super) fn note_use(&self, key: &ApiKey, now: Timestamp) {
         let (id, account) = (key.id, key.rights.account);
         if !self.shared.last_uses.begin(id, now.seconds().div_euclid(60)) {

@@ -1,4 +1,4 @@
-//! Reading the audit log, for people's tools.
+//! Lists audit rows, for people's tools.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -52,12 +52,12 @@ pub struct ListAudit {
     pub after: Option<AuditCursor>,
 }
 
-/// Rows of the audit log, and where to go on after them.
+/// Audit rows, and the place after them.
 #[derive(Debug, Clone)]
 pub struct AuditList {
     /// The rows, oldest first.
     pub rows: Vec<audit::AuditRow>,
-    /// After the last row that was looked at.
+    /// The place after the last row that was examined.
     pub next: AuditCursor,
 }
 
@@ -141,7 +141,7 @@ impl Operation for ListAudit {
         if page.newest {
             rows.reverse();
         }
-        // The place of a page of the newest rows lies before them.
+        // The place that a page of the newest rows returns is before them.
         let next = next.filter(|_| !page.newest).unwrap_or_else(|| beyond(after.unwrap_or_default(), &rows));
         Ok(AuditList { rows, next })
     }
@@ -179,7 +179,7 @@ impl ApiOperation for ListAudit {
 
 impl From<AuditList> for AuditListResponse {
     fn from(from: AuditList) -> Self {
-        // A cursor without places is written as what reads as one.
+        // A cursor without places would be empty text; `0` parses as one.
         let next = if from.next.0.is_empty() { "0".to_owned() } else { from.next.to_string() };
         Self { next, rows: from.rows.iter().map(AuditRow::from).collect(), status: OK }
     }

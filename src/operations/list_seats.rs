@@ -1,4 +1,4 @@
-//! Listing the seats of an account, oldest first.
+//! Lists the seats of an account, oldest first.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -105,10 +105,10 @@ impl Operation for ListSeats {
 }
 
 impl Call<'_> {
-    /// The seat that the caller is bound to or the one that has this address; both, if both are asked for.
+    /// The seat to which the caller is bound or the one with this address; if both are given, the one that is both.
     pub(super) async fn seat_with(&self, email: Option<&str>) -> Result<Option<Seat>, Failed> {
         let (vault, account) = (self.service.vault(), self.caller.account());
-        // What is no e-mail address is no seat's.
+        // No seat has an invalid e-mail address.
         let Ok(email) = email.map(Email::parse).transpose() else { return Ok(None) };
         let found = match (self.caller.seat(), &email) {
             (Some(bound), _) => vault.seat(account, &SeatName::Id(bound)).await?,

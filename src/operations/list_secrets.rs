@@ -1,4 +1,4 @@
-//! Listing secrets: metadata alone, never a seed, newest last.
+//! Lists secrets: metadata without seeds, newest last.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -44,9 +44,9 @@ pub struct ListSecrets {
 pub struct SecretPage {
     /// The secrets.
     pub secrets: Vec<TotpSecret>,
-    /// How many match in all.
+    /// The number of all matches.
     pub total: u64,
-    /// How many exist for the caller, whether they match or not.
+    /// The number of secrets that exist for the caller, matching or not.
     pub stored: u64,
 }
 
@@ -82,7 +82,7 @@ impl From<SecretPage> for SecretListResponse {
 
 impl From<SecretPage> for SecretPageResponse {
     fn from(from: SecretPage) -> Self {
-        // A model would take an empty list for "there is none", and register the secret anew.
+        // A model would conclude from an empty list that the secret does not exist, and register it again.
         let note = (from.total == 0 && from.stored > 0).then(|| {
             let stored = from.stored;
             format!("Nothing matches. Secrets stored in all: {stored}. Leave out query, or use fewer words.")
@@ -113,13 +113,13 @@ impl ApiOperation for ListSecrets {
     type RestAnswer = SecretListResponse;
 
     fn over(self, surface: &Surface) -> Self {
-        // A model's context is not a database; the mirrored API returns all.
+        // A page must fit into a model's context; the mirrored API returns everything.
         let default = matches!(surface, Surface::Mcp { .. }).then(|| Count::new(PAGE_ROWS_DEFAULT)).flatten();
         Self { limit: self.limit.or(default), ..self }
     }
 }
 
-/// What a caller needs to read of secrets.
+/// The specification of an operation that reads secrets.
 const fn reads(name: &'static str) -> Spec {
     Spec { name, access: Access::Scope(Scope::SecretsRead), action: Action::Call, effect: Effect::Read }
 }
@@ -149,13 +149,13 @@ impl Call<'_> {
 
     async fn search(&self, query: &str, page: Page) -> Result<SecretPage, Failed> {
         let (vault, account) = (self.service.vault(), self.caller.account());
-        // Every secret that matches counts, wherever in a word: what a person names is looked up by `FindSecrets`.
+        // Match anywhere in a word; `FindSecrets` looks up what a person types.
         let Found { secrets, total } = vault.search_secrets(account, query, page, |_| true).await?;
         let stored = vault.count_secrets(account, Life::Live).await?;
         Ok(SecretPage { secrets, total, stored })
     }
 
-    /// Of a caller that is limited to given secrets: there are few.
+    /// For a caller that is limited to given secrets, of which there are few.
     async fn granted(&self, granted: &[SecretId], query: Option<&str>, page: Page) -> Result<SecretPage, Failed> {
         let found = self.service.vault().secrets_by_id(self.caller.account(), granted).await?;
         let mut secrets: Vec<_> = sound(found).into_iter().map(|kept| kept.value).collect();
@@ -171,7 +171,7 @@ impl Call<'_> {
     }
 }
 
-/// A page of secrets that are all at hand.
+/// A page of secrets that were all read.
 fn paged(secrets: Vec<TotpSecret>, page: Page, stored: u64) -> SecretPage {
     let total = secrets.len() as u64;
     let skipped = usize::try_from(page.offset).unwrap_or(usize::MAX);
@@ -215,12 +215,12 @@ impl Operation for ListDeleted {
     }
 }
 
-/// The secrets that a person means by words of issuer and label: those in which words begin so, or else contain them.
+/// The secrets that match words of issuer and label: those with words that begin like them, or else contain them.
 #[derive(Debug, Clone)]
 pub struct FindSecrets {
     /// What the person typed.
     pub query: String,
-    /// Whether live or deleted ones are meant.
+    /// Whether to search live or deleted secrets.
     pub life: Life,
 }
 

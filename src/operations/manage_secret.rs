@@ -1,4 +1,4 @@
-//! What a person does with a secret after its registration: restoring, erasing, changing it, and freeing its steps.
+//! What a person does with a registered secret: restore, erase or change it, and reset its steps.
 
 use std::time::Duration;
 
@@ -14,18 +14,18 @@ use crate::{
     vault::{Erased, Outcome, StoreError},
 };
 
-/// What a person may change of a secret. `None` leaves it; `Some("")` for the issuer removes it.
+/// Changes of a secret. `None` leaves a field; `Some("")` for the issuer removes it.
 #[derive(Debug, Clone, Default)]
 pub struct SecretChanges {
-    /// Another label.
+    /// The new label.
     pub label: Option<String>,
-    /// Another issuer.
+    /// The new issuer.
     pub issuer: Option<String>,
     /// Whether every call for it is single-use.
     pub single_use: Option<bool>,
 }
 
-/// Brings a secret back that was deleted within the last seven days, with its marks.
+/// Restores a secret that was deleted within the last seven days, with its marks.
 #[derive(Debug, Clone, Copy)]
 pub struct RestoreSecret {
     /// The secret.
@@ -74,7 +74,7 @@ impl Operation for EraseSecret {
     async fn run(self, call: &mut Call<'_>) -> Result<(), Failed> {
         let vault = call.service.vault();
         match vault.secret(call.caller.account(), self.id).await {
-            // Of a damaged one it can't be told whose it is, and a person must be able to be rid of it.
+            // The account of a damaged secret is unknown, and a person must be able to remove it.
             Ok(Some(_)) | Err(StoreError::Damaged { .. }) => {}
             Ok(None) => return Err(Refusal::NotFound("secret").into()),
             Err(cause) => return Err(cause.into()),
@@ -86,12 +86,12 @@ impl Operation for EraseSecret {
     }
 }
 
-/// Changes what is known of a secret.
+/// Changes the metadata of a secret.
 #[derive(Debug, Clone)]
 pub struct UpdateSecret {
     /// The secret.
     pub id: SecretId,
-    /// What becomes different.
+    /// The changes.
     pub changes: SecretChanges,
 }
 
@@ -136,7 +136,7 @@ impl SecretChanges {
     }
 }
 
-/// Frees the steps that a clock which ran ahead had marked.
+/// Frees steps that were marked by a clock that ran ahead.
 #[derive(Debug, Clone, Copy)]
 pub struct ResetSteps {
     /// The secret.
@@ -171,8 +171,8 @@ impl Operation for ResetSteps {
 }
 
 impl Service {
-    /// Erases what was deleted more than seven days ago, in every account. By a clock that was wrong a short while ago it
-    /// erases nothing, and says so.
+    /// Erases secrets that were deleted more than seven days ago, in every account. If the clock was recently wrong, it
+    /// erases nothing and says so.
     ///
     /// # Errors
     /// `unavailable`.
@@ -188,7 +188,7 @@ impl Service {
     }
 }
 
-/// What was deleted before that is erased, or about to be.
+/// Secrets that were deleted before this are erased or due to be.
 fn restorable_since(now: Timestamp) -> Timestamp {
     now.minus(Duration::from_secs(RESTORE_DAYS.unsigned_abs() * 86_400))
 }

@@ -1,11 +1,11 @@
-//! The operations, one file each, and the one door that every call of one passes.
+//! The operations, one file each, and the door, the checks that every call passes.
 //!
-//! An operation says what it is ([`Spec`]), what it takes (its own fields) and what it does ([`Operation::run`]). The door
-//! ([`Service::perform`]) checks scope, seat and grant, catches panics, counts, and writes the audit row of every refusal, so
-//! a body just returns errors with `?`. What changes something reads it, decides, and commits; if somebody else was faster,
-//! it reads and decides again.
+//! An operation declares its properties ([`Spec`]), its arguments (its own fields) and its body ([`Operation::run`]).
+//! The door ([`Service::perform`]) checks scope, seat and grant, catches panics, counts, and writes the audit row of
+//! every refusal, so a body just returns errors with `?`. To change something, a body reads it, decides, and commits;
+//! if another caller was faster, it reads and decides again.
 //!
-//! Never: SQL, a protocol, a status code, a flag, or a seed that outlives the call.
+//! Never here: SQL, a protocol, a status code, a flag, or a seed that outlives the call.
 
 mod accounts;
 pub mod answers;
@@ -105,19 +105,19 @@ struct Shared {
     waiters: Waiters,
     last_uses: LastUses,
     counters: Counters,
-    /// How often each secret may be used, where that is limited.
+    /// The rate of uses of each secret, if it is limited.
     secret_pace: OnceLock<Pace<SecretId>>,
 }
 
 impl Service {
-    /// Puts a service together.
+    /// Makes a service.
     pub fn new(vault: Vault, clock: SharedClock, random: SharedRandom) -> Self {
         let (ids, audit_refusals, waiters, last_uses, counters, secret_pace) = Default::default();
         let shared = Shared { vault, clock, random, ids, audit_refusals, waiters, last_uses, counters, secret_pace };
         Self { shared: Arc::new(shared) }
     }
 
-    /// Limits how often codes of each secret may be asked for or checked. Called once, before anybody is served.
+    /// Limits how often codes of each secret may be requested or checked. Call it once, before serving anybody.
     pub fn limit_uses(&self, rate: Rate) {
         let _ = self.shared.secret_pace.set(Pace::new(rate));
     }
@@ -126,12 +126,12 @@ impl Service {
         &self.shared.vault
     }
 
-    /// The time that operations go by: transports that count down or look back ask here, not a clock of their own.
+    /// The time that operations use. Transports use this instead of a clock of their own.
     pub fn now(&self) -> Timestamp {
         self.shared.clock.now()
     }
 
-    /// Refuses to work by a clock that can't be right: the machine has not been told the time yet.
+    /// Refuses to work with an implausible clock: the machine's time is not set yet.
     ///
     /// # Errors
     /// [`Refusal::Clock`].
@@ -139,12 +139,12 @@ impl Service {
         if self.now().is_plausible() { Ok(()) } else { Err(Refusal::Clock) }
     }
 
-    /// An id for something that is made now; ids sort by age.
+    /// An id for something that is created now; ids sort by age.
     fn ordered_id(&self, at: Timestamp) -> Result<Uuid, NoRandomness> {
         self.shared.ids.next(self.shared.random.as_ref(), at)
     }
 
-    /// Ends every wait and what was begun, such as giving back the step of a call that was interrupted; then makes
+    /// Ends every wait and finishes pending work, such as giving back the step of an interrupted call; then makes
     /// everything durable and closes the vault.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
-//! Limits on how often: a bucket for each key that fills evenly (GCRA), in bounded memory.
+//! Rate limits: a bucket for each key that fills evenly (GCRA), in bounded memory.
 //!
-//! Ours rather than a crate's, since the keys come from the network: a map that grows with them would be the attack.
+//! Our own rather than a crate's, since the keys come from the network: an unbounded map could be made to exhaust
+//! memory.
 
 use std::{
     collections::HashMap,
@@ -11,19 +12,19 @@ use std::{
 
 use crate::domain::rate::Rate;
 
-/// Keys that are told apart at once; the rest share one bucket. An entry costs about 50 bytes.
+/// The most keys with a bucket of their own; others share one bucket. An entry takes about 50 bytes.
 const KEYS_MAX: usize = 65_536;
 
-/// How often each key may.
+/// A rate limit for each key.
 pub(crate) struct Pace<K> {
     interval: Duration,
-    /// How far ahead of an even pace a key may be: all but one of a span's number at once.
+    /// How far a key may be ahead of an even pace: a whole span's calls but one at once.
     slack: Duration,
     keys_max: usize,
     buckets: Mutex<Buckets<K>>,
 }
 
-/// For each key, the time at which its next one would be due at an even pace.
+/// For each key, the time at which its next call is due at an even pace.
 struct Buckets<K> {
     due: HashMap<K, Instant>,
     shared: Option<Instant>,
@@ -40,14 +41,14 @@ impl<K: Hash + Eq> Pace<K> {
         Self { interval, slack: rate.span().saturating_sub(interval), keys_max, buckets }
     }
 
-    /// Counts one for a key.
+    /// Counts one call of a key.
     ///
     /// # Errors
-    /// How long to wait, if it is too much; nothing is counted then.
+    /// How long to wait, if the limit is reached; nothing is counted then.
     pub(crate) fn take(&self, key: K, now: Instant) -> Result<(), Duration> {
         let mut buckets = self.buckets();
         if !buckets.due.contains_key(&key) && buckets.due.len() >= self.keys_max {
-            // Who is not ahead of an even pace needs no bucket.
+            // Evict buckets that are not throttled.
             buckets.due.retain(|_, due| *due > now);
         }
         let known = buckets.due.contains_key(&key) || buckets.due.len() < self.keys_max;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::domain::{audit::Outcome, scope::Scope};
 
-/// The stable word for a refusal, as the contract lists them. Every transport answers each of them.
+/// The stable word for a refusal, as in the contract. Every transport maps each of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorCode {
     /// Malformed or out of range.
@@ -27,7 +27,7 @@ pub enum ErrorCode {
     Internal,
 }
 
-/// A refusal: what a caller is told. Causes go to the log, never in here.
+/// A refusal, as the caller sees it. Causes go to the log, never in here.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// A value is malformed or out of range. Never holds the value.
@@ -38,7 +38,7 @@ pub enum Refusal {
         /// What is wrong and what is accepted.
         problem: String,
     },
-    /// No key or a wrong one; nothing says which half was wrong.
+    /// No key or a wrong one; the text does not say which half was wrong.
     #[error(
         "no valid API key or access token; send `Authorization: Bearer cs_…`, or `sb-api-key-id` with \
          `sb-api-secret-key`. A person makes a key with `countersign key create`. A client that tries to log in instead, \
@@ -48,13 +48,13 @@ pub enum Refusal {
     /// The caller lacks a scope.
     #[error("this needs the scope `{0}`; ask the person who made this key or configured this server")]
     MissingScope(Scope),
-    /// The caller is limited to given secrets, and what it would register would not be among them.
+    /// The caller is limited to given secrets, and a new secret would not be among them.
     #[error("this key is limited to given secrets and can't register others; ask the person who made it")]
     Limited,
     /// The caller is bound to another seat.
     #[error("`seat_id` names another seat than the one this caller is bound to; leave it out")]
     OtherSeat,
-    /// A login whose subject is no seat's.
+    /// A login whose subject belongs to no seat.
     #[error(
         "the access token's subject is not the `auth_subject` of any seat; a person adds it with `countersign seat add`"
     )]
@@ -62,10 +62,10 @@ pub enum Refusal {
     /// The seat that the caller is bound to was removed.
     #[error("the seat that this caller is bound to was removed; ask the person who configured this server")]
     SeatRemoved,
-    /// The secret's codes are typed into pages alone.
+    /// The secret's codes may only be typed into pages.
     #[error("codes of this secret are only typed into login pages, with `fill_totp_code`")]
     FillOnly,
-    /// What only a person at the command line may do.
+    /// Only a person at the command line may do this.
     #[error("only a person at the command line may do this")]
     PersonOnly,
     /// No such thing for this caller.
@@ -76,7 +76,7 @@ pub enum Refusal {
     Busy {
         /// Why.
         reason: &'static str,
-        /// How long until there is one.
+        /// The time until a code is free.
         after: Duration,
     },
     /// Too many callers wait.
@@ -95,7 +95,7 @@ pub enum Refusal {
     RateLimited {
         /// What was done too often.
         what: &'static str,
-        /// How long until it may be done again.
+        /// The time until the next call is allowed.
         after: Duration,
     },
     /// It exists already.
@@ -111,16 +111,16 @@ pub enum Refusal {
         in_brackets(.obstacle.as_deref())
     )]
     Unavailable {
-        /// What is in the way, in the store's words.
+        /// The obstacle, in the store's words.
         obstacle: Option<String>,
     },
-    /// The disk failed in the middle of a change.
+    /// The disk failed during a change.
     #[error(
         "the vault could not make this durable, so it may or may not have happened: look before you try again, and run \
          `countersign vault doctor`"
     )]
     OutcomeUnknown,
-    /// Others keep changing the same thing.
+    /// Other callers keep changing the same record.
     #[error("other callers keep changing this; nothing was changed. Try again in a second")]
     Contended,
     /// The machine's clock can't be right.
@@ -128,13 +128,13 @@ pub enum Refusal {
         "the clock of this machine is not set: it stands before 1970 or after 9999; nothing was changed. Set it, then try again"
     )]
     Clock,
-    /// The process ends.
+    /// The process is ending.
     #[error("the server is stopping; nothing was changed. Try again in a moment")]
     Stopping,
     /// A bug, or a damaged record. The log has the cause under this id.
     #[error("internal error {id}; the log has more under this id. Run `countersign vault doctor`")]
     Internal {
-        /// Random; it leads to the log line.
+        /// Random; the log line has the same id.
         id: String,
     },
 }
@@ -166,8 +166,8 @@ impl Refusal {
         }
     }
 
-    /// Whole seconds after which it is worth another try, where that is known: at least 1, and never cut, since every earlier
-    /// try is in vain.
+    /// Whole seconds after which to try again, if known: at least 1, and never shortened, since every earlier try
+    /// fails.
     pub fn retry_after(&self) -> Option<u64> {
         match self {
             Self::Busy { after, .. } | Self::RateLimited { after, .. } => Some(seconds_up(*after)),
@@ -193,7 +193,7 @@ impl Refusal {
 }
 
 impl ErrorCode {
-    /// Every one of them.
+    /// Every code.
     pub const ALL: [Self; 9] = [
         Self::InvalidArgument,
         Self::Unauthenticated,
@@ -211,7 +211,7 @@ impl ErrorCode {
         self.outcome().as_str()
     }
 
-    /// What the audit log calls it.
+    /// The outcome in the audit log.
     pub const fn outcome(self) -> Outcome {
         match self {
             Self::InvalidArgument => Outcome::InvalidArgument,
@@ -227,7 +227,7 @@ impl ErrorCode {
     }
 }
 
-/// An aside, if there is one.
+/// A text in parentheses, or nothing.
 fn in_brackets(aside: Option<&str>) -> String {
     aside.map(|aside| format!(" ({aside})")).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! Registering a secret: from an `otpauth://` URI, from a label and a seed, or with a seed made here.
+//! Registers a secret: from an `otpauth://` URI, from a label and a seed, or with a generated seed.
 
 use std::{sync::LazyLock, time::Duration};
 
@@ -132,9 +132,9 @@ impl ApiOperation for RegisterSecret {
     }
 }
 
-/// A registration that was checked: what is kept.
+/// A checked registration.
 pub struct Enrolment {
-    /// What is known of it.
+    /// Its metadata.
     pub metadata: SecretMetadata,
     /// Its seed.
     pub seed: Seed,
@@ -142,9 +142,9 @@ pub struct Enrolment {
 
 /// A registered secret.
 pub struct Registered {
-    /// What is known of it.
+    /// The secret, without its seed.
     pub secret: TotpSecret,
-    /// Its seed, to be shown this once. `None` for a repeat.
+    /// Its seed, to be shown once. `None` for a repeat.
     pub seed: Option<Seed>,
 }
 
@@ -196,7 +196,7 @@ impl Operation for RegisterSecret {
 }
 
 impl Call<'_> {
-    /// The answer that the first request with the same key got, without the seed.
+    /// The answer of the first request with the same key, without the seed.
     async fn repeated(&mut self, first: &Repeat, request: [u8; 32]) -> Result<Registered, Failed> {
         if first.request != request {
             self.entry.secret = None;
@@ -210,7 +210,7 @@ impl Call<'_> {
 }
 
 impl Registration {
-    /// Reads a registration from JSON, as a file holds it. `place` is what a person knows the JSON by.
+    /// Reads a registration from JSON, as in a file. `place` is a person's name for the JSON.
     ///
     /// # Errors
     /// `invalid_argument`, which names the field and never quotes it.
@@ -219,7 +219,7 @@ impl Registration {
         Fields::of(&SCHEMA, None).read(place, fields.into())
     }
 
-    /// Checks what a caller sent, and makes a seed if there is none.
+    /// Checks a registration, and generates a seed if there is none.
     ///
     /// # Errors
     /// `invalid_argument`, which names the field and never quotes it.
@@ -256,7 +256,7 @@ impl Registration {
 }
 
 impl Service {
-    /// Checks a registration without keeping it: an import looks at every line before it adds one.
+    /// Checks a registration without storing it: an import checks every line before it adds one.
     ///
     /// # Errors
     /// `invalid_argument`, which names the field and never quotes it.
@@ -264,7 +264,7 @@ impl Service {
         from.check(self.shared.random.as_ref()).map_err(|failed| self.refusal_of(failed))
     }
 
-    /// The keyed hashes of an `Idempotency-Key` and of the request that bears it.
+    /// The keyed hashes of an `Idempotency-Key` and of its request.
     fn idempotency(&self, call: &Call<'_>, key: &str, from: &Registration) -> Result<[[u8; 32]; 2], Refusal> {
         if key.is_empty() || key.chars().count() > IDEMPOTENCY_CHARS_MAX {
             let problem = format!("must be 1 to {IDEMPOTENCY_CHARS_MAX} characters");
@@ -289,12 +289,12 @@ impl Service {
     }
 }
 
-/// Since when a registration answers its repeats.
+/// The earliest time of a registration that still answers repeats.
 fn oldest_repeat(now: Timestamp) -> Timestamp {
     now.minus(Duration::from_secs(IDEMPOTENCY_SECONDS.unsigned_abs()))
 }
 
-/// Checks a text that will be shown.
+/// Checks a text for display.
 pub(super) fn shown(field: &'static str, text: &str) -> Result<ShownText, Refusal> {
     ShownText::parse(text).map_err(|problem| Refusal::invalid(field, problem.to_string()))
 }
@@ -313,7 +313,7 @@ fn period(seconds: Option<i64>) -> Result<Period, Refusal> {
     accepted("period", seconds.map_or(Some(Period::default()), |count| count.ok()?.try_into().ok()))
 }
 
-/// A value, or the refusal that says what its type accepts.
+/// The value, or a refusal that says what its type accepts.
 fn accepted<T: JsonSchema>(field: &'static str, value: Option<T>) -> Result<T, Refusal> {
     value.ok_or_else(|| Refusal::invalid(field, format!("must be {}", words::<T>())))
 }

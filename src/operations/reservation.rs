@@ -1,5 +1,5 @@
-//! Giving a reserved step back when the call that reserved it ends before its code was shown: its client cancelled, hung
-//! up, or lost its rights.
+//! Gives a reserved step back when its call ends before the code was shown: the client cancelled, hung up, or lost its
+//! rights.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::{
 
 /// A reserved step, given back on drop.
 pub(super) struct HeldStep {
-    /// This is boxed because few calls reserve anything, and the others should keep no room for it.
+    /// Boxed because few calls reserve a step, and the others should reserve no room for it.
     back: Option<Box<(Service, Reservation, AuditEntry)>>,
 }
 
@@ -23,7 +23,7 @@ impl HeldStep {
         Self { back: Some(Box::new((service.clone(), reservation, entry.clone()))) }
     }
 
-    /// There is nothing to give back: the code was shown, or the step was never reserved.
+    /// Nothing is to be given back: the code was shown, or the step was never reserved.
     pub(super) fn shown(mut self) {
         self.back = None;
     }
@@ -42,7 +42,7 @@ impl Drop for HeldStep {
 impl Service {
     async fn give_back(&self, reservation: Reservation, entry: AuditEntry) {
         if let Err(failed) = self.try_give_back(reservation, &entry).await {
-            // The step lapses unused, which is safe.
+            // The step expires unused, which is safe.
             let cause = self.refusal_of(failed);
             tracing::warn!(%cause, "a reserved step could not be given back");
         }
@@ -50,7 +50,7 @@ impl Service {
 
     async fn try_give_back(&self, reservation: Reservation, entry: &AuditEntry) -> Result<(), Failed> {
         let (Some(account), Some(secret)) = (entry.account, entry.secret) else { return Ok(()) };
-        // The commit that reserved it may still be under way: one behind it is done after it.
+        // The commit that reserved the step may still be queued; this one is carried out after it.
         self.vault().silent_draft().soon().commit().await?;
         let mut retries = Retries::new(&self.shared.random);
         loop {

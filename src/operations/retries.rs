@@ -1,4 +1,4 @@
-//! Reading and deciding again when somebody else was faster: for how long, and how.
+//! Retries of a decision when another caller was faster.
 
 use std::time::Duration;
 
@@ -7,12 +7,12 @@ use tokio::time::{Instant, sleep};
 use super::{Failed, Refusal};
 use crate::random::SharedRandom;
 
-/// How long a call reads and decides again. Beyond it something changes without end, or many callers want one thing.
+/// How long a call retries. Beyond it, something changes constantly, or many callers want the same thing.
 const DECIDING: Duration = Duration::from_secs(2);
-/// Tries that follow at once: most races are over after one.
+/// Retries without a pause: most conflicts are over after one.
 const AT_ONCE: u32 = 3;
 
-/// The tries of one call.
+/// The retries of one call.
 pub(super) struct Retries {
     random: SharedRandom,
     begun: Instant,
@@ -24,11 +24,11 @@ impl Retries {
         Self { random: random.clone(), begun: Instant::now(), tries: 0 }
     }
 
-    /// Goes on to another try: the first ones at once, later ones after up to five milliseconds, so that those who race
-    /// don't meet again.
+    /// Prepares another try: the first ones at once, later ones after up to five milliseconds, so that competing
+    /// callers don't collide again.
     ///
     /// # Errors
-    /// [`Refusal::Contended`] once it has been tried for long enough.
+    /// [`Refusal::Contended`] once the call has retried for long enough.
     pub(super) async fn again(&mut self) -> Result<(), Failed> {
         if self.begun.elapsed() >= DECIDING {
             return Err(Refusal::Contended.into());

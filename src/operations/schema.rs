@@ -1,20 +1,21 @@
-//! JSON schemas from the types that serve the calls, in a form that every client understands: nothing by reference, no
-//! `uint64` format (validators warn of it), `anyOf` instead of a list of types, no default that is none, and descriptions
-//! of one line.
+//! Makes JSON schemas from the types of calls and answers, in a form that every client understands: no references, no
+//! `uint64` format (validators warn about it), `anyOf` instead of a list of types, no null default, and one-line
+//! descriptions.
 //!
-//! Those of a tool's arguments hold still less, since hosts convert them to what their model takes: no `format` but
-//! `date-time` (Gemini's API refuses others, and generated models hold our ids against another version's UUIDs), no `enum`
-//! of numbers (Gemini), no `additionalProperties` (a client's converter fails on a boolean there), no `anyOf`, no
-//! `writeOnly`, and no lower limit that the empty text, which models fill in where they have nothing to say, would be under.
-//! Converters lose limits and defaults that stand in keywords alone, so the descriptions say them as well. A `default` stays:
-//! without it a converter makes what may be left out nullable, and refuses what models send then. A test walks all of them.
+//! The schemas of a tool's arguments are restricted further, since hosts convert them to what their model accepts: no
+//! `format` but `date-time` (Gemini's API refuses others, and generated models check our ids against another version's
+//! UUIDs), no `enum` of numbers (Gemini), no `additionalProperties` (a client's converter fails on a boolean there), no
+//! `anyOf`, no `writeOnly`, and no lower limit that the empty text would violate, because models send that for "no
+//! value". Converters lose limits and defaults that are only keywords, so descriptions repeat them. A `default` stays:
+//! without it a converter makes an optional field nullable, and refuses what models send then. A test checks all of
+//! them.
 
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
 use super::bounds::ACCEPTS;
 
-/// The schema of arguments, with the words for what each field accepts.
+/// The schema of arguments, with a text for what each field accepts.
 pub(super) fn input_schema<T: JsonSchema>() -> Map<String, Value> {
     let mut schema = portable::<T>(SchemaSettings::draft2020_12().for_deserialize());
     for field in schema.get_mut("properties").and_then(Value::as_object_mut).into_iter().flat_map(Map::values_mut) {
@@ -30,17 +31,17 @@ pub fn output_schema<T: JsonSchema>() -> Map<String, Value> {
     portable::<T>(SchemaSettings::draft2020_12().for_serialize())
 }
 
-/// The schema of arguments as a tool shows it.
+/// The schema of arguments in a tool.
 pub(super) fn for_tool(schema: &Map<String, Value>) -> Map<String, Value> {
     without_keywords(schema, &|name, value| name == ACCEPTS || name == "format" && value != "date-time")
 }
 
-/// The schema of arguments as the `OpenAPI` document shows it.
+/// The schema of arguments in the `OpenAPI` document.
 pub(super) fn for_document(schema: &Map<String, Value>) -> Map<String, Value> {
     without_keywords(schema, &|name, _| name == ACCEPTS)
 }
 
-/// Leaves keywords of the fields out.
+/// Removes keywords from the fields.
 fn without_keywords(schema: &Map<String, Value>, is_left_out: &dyn Fn(&str, &Value) -> bool) -> Map<String, Value> {
     let mut schema = schema.clone();
     for field in schema.get_mut("properties").and_then(Value::as_object_mut).into_iter().flat_map(Map::values_mut) {
@@ -51,7 +52,7 @@ fn without_keywords(schema: &Map<String, Value>, is_left_out: &dyn Fn(&str, &Val
     schema
 }
 
-/// Says in a field's description what it accepts, and its default: after the first sentence.
+/// Adds what a field accepts, and its default, to the description, after the first sentence.
 fn describe(field: &mut Map<String, Value>) {
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let accepts = field.get(ACCEPTS).map(|accepts| format!(": {}", text(accepts))).unwrap_or_default();
@@ -87,11 +88,12 @@ fn polish(schema: &mut Value) {
             if fields.get("format").and_then(Value::as_str).is_some_and(machine) {
                 fields.remove("format");
             }
-            // serde's way to say that a field may be left out, which `required` says already; null is not of its type.
+            // serde marks an optional field with a null default; `required` says that already, and null is not of the
+            // field's type.
             if fields.get("default").is_some_and(Value::is_null) {
                 fields.remove("default");
             }
-            // A doc comment is broken into lines where its file is.
+            // A doc comment contains its file's line breaks.
             if let Some(Value::String(words)) = fields.get_mut("description") {
                 *words = words.replace('\n', " ");
             }

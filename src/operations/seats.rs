@@ -1,4 +1,4 @@
-//! Seats, as a person keeps them.
+//! Seats, which a person manages.
 
 use super::{Call, Effect, Failed, Operation, Refusal, Spec, register_secret::shown, retries::Retries};
 use crate::{
@@ -12,10 +12,10 @@ use crate::{
     vault::{Kept, Outcome},
 };
 
-/// What an `auth_subject` must not be.
+/// The error for an `auth_subject` that is another seat's id.
 pub const NOT_ANOTHERS_ID: &str = "must not be the id of another seat";
 
-/// What a person says of a seat. `None` leaves it; an empty text removes it.
+/// Changes of a seat. `None` leaves a field; an empty text removes it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SeatChanges {
     /// E-mail address; required for a new seat.
@@ -28,14 +28,14 @@ pub struct SeatChanges {
     pub forwarding_number: Option<String>,
     /// The user's id at the identity provider.
     pub auth_subject: Option<String>,
-    /// Codes an hour, per secret; 0 removes the limit.
+    /// Codes in an hour, per secret; 0 removes the limit.
     pub codes_per_hour: Option<u32>,
 }
 
 /// Adds a seat.
 #[derive(Debug, Clone)]
 pub struct AddSeat {
-    /// What the person says of it.
+    /// Its fields.
     pub profile: SeatChanges,
 }
 
@@ -64,7 +64,7 @@ impl Operation for AddSeat {
 pub struct UpdateSeat {
     /// The seat's id, `auth_subject` or e-mail address.
     pub seat: String,
-    /// What becomes different.
+    /// The changes.
     pub changes: SeatChanges,
 }
 
@@ -111,11 +111,11 @@ impl Operation for RemoveSeat {
     }
 }
 
-/// What two seats of an account can't share.
+/// The error for a seat whose unique fields belong to another seat of the account.
 const TAKEN: &str = "a seat with this e-mail address or `auth_subject`";
 
 impl Call<'_> {
-    /// The seat that a person names, which the audit log names from then on.
+    /// The seat that a person names. The audit row names it from then on.
     async fn kept_seat(&mut self, name: &str) -> Result<Kept<Seat>, Failed> {
         let seat = self.service.seat_for(self.caller, Some(name)).await?.ok_or(Refusal::NotFound("seat"))?;
         self.entry.seat = Some(seat.id);
@@ -123,8 +123,8 @@ impl Call<'_> {
         Ok(kept.ok_or(Refusal::NotFound("seat"))?)
     }
 
-    /// A seat whose `auth_subject` is another seat's id could never be reached by it. Subjects that are UUIDs are usual
-    /// otherwise.
+    /// Refuses a seat whose `auth_subject` is another seat's id: it could never be found by it. Other subjects that are
+    /// UUIDs are common.
     async fn refuse_anothers_id(&self, seat: &Seat) -> Result<(), Failed> {
         match seat.profile.subject_as_id() {
             Some(id) if id != seat.id && self.service.has_seat(seat.account, id).await? => {
@@ -135,7 +135,7 @@ impl Call<'_> {
     }
 }
 
-/// Checks what a person says of a new seat, without adding it: an import looks at every line before it adds one.
+/// Checks a new seat without adding it: an import checks every line before it adds one.
 ///
 /// # Errors
 /// `invalid_argument`.

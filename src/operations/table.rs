@@ -1,5 +1,5 @@
-//! The table: every operation that callers have, each declared in its own file. MCP's tools, REST's routes, the `OpenAPI`
-//! document, the counters and the tests are made from it.
+//! The table of the operations that callers can use, each declared in its own file. MCP's tools, REST's routes, the
+//! `OpenAPI` document, the counters and the tests are made from it.
 
 use std::sync::LazyLock;
 
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::domain::{principal::Principal, scope::Scope};
 
-/// Every operation of the API, as lists show them: what an agent does most comes first, and what can't be undone last.
+/// Every operation of the API, in the order of lists: what agents do most comes first, and what can't be undone last.
 pub static TABLE: [Entry; 9] = [
     Entry::of::<ListSecrets>(),
     Entry::of::<GetCode>(),
@@ -30,51 +30,52 @@ pub static TABLE: [Entry; 9] = [
     Entry::of::<ListAudit>(),
 ];
 
-/// An operation that callers have over MCP or REST. Its own fields are its arguments, with bounds in their types.
+/// An operation available over MCP or REST. Its own fields are its arguments, with bounds in their types.
 pub trait ApiOperation: Operation + DeserializeOwned + JsonSchema + 'static {
-    /// How callers see it.
+    /// Its appearance to callers.
     const API: Api;
-    /// What it answers.
+    /// The answer.
     type Answer: Serialize + JsonSchema + From<Self::Output> + Send + 'static;
-    /// What it answers over REST, where the mirrored API has another form.
+    /// The answer over REST, if the mirrored API has another form.
     type RestAnswer: Serialize + JsonSchema + From<Self::Output> + Send + 'static;
 
-    /// Takes what a carrier says beside the arguments.
+    /// Applies what the transport adds to the arguments.
     #[must_use]
     fn over(self, _: &Surface) -> Self {
         self
     }
 
-    /// Leaves a seed out of an answer that would show it.
+    /// Removes a seed from an answer that would show it.
     fn conceal(_: &mut Self::Answer) {}
 }
 
-/// How callers see an operation.
+/// The appearance of an operation to callers.
 #[derive(Debug, Clone, Copy)]
 pub struct Api {
     /// What it does, in a line: a tool's title, a route's summary.
     pub title: &'static str,
-    /// What a model reads: what it does, what it changes, what it returns, how it fails. `None`: it is no tool.
+    /// The tool's description for models: what it does, changes and returns, and how it fails. `None`: it is not a
+    /// tool.
     pub words: Option<&'static str>,
     /// Its route's method.
     pub method: Method,
-    /// Its route's path, as routers and `OpenAPI` write it. What stands in braces is an argument.
+    /// Its route's path, in the notation of routers and `OpenAPI`. The name in braces is an argument.
     pub path: &'static str,
     /// Its name in generated clients.
     pub id: &'static str,
-    /// The group that its route is listed in.
+    /// The group in which its route is listed.
     pub tag: &'static str,
-    /// What its route does.
+    /// The description of its route.
     pub description: &'static str,
-    /// What its route answers.
+    /// The description of its route's answer.
     pub answer: &'static str,
     /// Whether a call may wait for a code.
     pub waits: bool,
-    /// What it may be refused for, beside what holds for every operation.
+    /// Refusals of this operation, besides those of every operation.
     pub refusals: &'static [ErrorCode],
 }
 
-/// A route's method. Arguments of a POST stand in a JSON body, those of others in the query.
+/// A route's method. The arguments of a POST are in a JSON body, those of others in the query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
     /// GET.
@@ -86,13 +87,13 @@ pub enum Method {
 }
 
 impl Api {
-    /// The argument that stands in the path.
+    /// The argument in the path.
     pub fn in_path(&self) -> Option<&'static str> {
         let (_, rest) = self.path.split_once('{')?;
         rest.split_once('}').map(|(name, _)| name)
     }
 
-    /// Where the other arguments stand.
+    /// Where the other arguments are.
     pub const fn place(&self) -> &'static str {
         match self.method {
             Method::Post => "body",
@@ -104,14 +105,14 @@ impl Api {
 /// Whether the answer to a registration shows the seed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Reveal {
-    /// Once, as the mirrored API does.
+    /// Once, as in the mirrored API.
     #[default]
     Once,
-    /// Never: it stays out of the model's context altogether.
+    /// Never: the seed stays out of the model's context.
     Never,
 }
 
-/// What carries a call, and what it says beside the arguments.
+/// The transport of a call, and what it adds to the arguments.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Surface {
     /// MCP.
@@ -121,21 +122,21 @@ pub enum Surface {
     },
     /// REST.
     Rest {
-        /// The header that tells a repeat from another call.
+        /// The `Idempotency-Key` header.
         idempotency_key: Option<String>,
     },
 }
 
-/// An operation in the form that all of them share.
+/// An operation with its type erased.
 pub struct Entry {
-    /// What holds for every call of it.
+    /// The properties that hold for every call.
     pub spec: Spec,
-    /// How callers see it.
+    /// Its appearance to callers.
     pub api: Api,
     input: LazyLock<Map<String, Value>>,
-    /// The schema of what the tool answers.
+    /// The schema of the tool's answer.
     pub tool_answer: fn() -> Map<String, Value>,
-    /// The schema of what the route answers.
+    /// The schema of the route's answer.
     pub route_answer: fn() -> Map<String, Value>,
     run: for<'a> fn(&'static Entry, ApiCall<'a>) -> BoxFuture<'a, Result<Answer, Refusal>>,
 }
@@ -144,17 +145,17 @@ pub struct Entry {
 pub struct ApiCall<'a> {
     /// What operations need.
     pub service: &'a Service,
-    /// Who calls.
+    /// The caller.
     pub caller: &'a Principal,
-    /// What carries the call.
+    /// The transport.
     pub surface: Surface,
-    /// The arguments, as they were sent.
+    /// The arguments, as sent.
     pub arguments: Wiped<Map<String, Value>>,
-    /// What hears that the call waits.
+    /// Notified while the call waits.
     pub patience: &'a dyn Patience,
 }
 
-/// What an operation answers, before it is bytes: a seed or a code in it is wiped on drop.
+/// An operation's answer before it is encoded: a seed or code in it is wiped on drop.
 pub struct Answer(Box<dyn ToJson + Send>);
 
 trait ToJson {
@@ -176,17 +177,17 @@ impl Answer {
     /// As JSON.
     ///
     /// # Errors
-    /// What serde says; it is a bug.
+    /// serde's error; it is a bug.
     pub fn value(&self) -> serde_json::Result<Value> {
         self.0.value()
     }
 
-    /// As text, fields in the order in which the documents list them.
+    /// As text, with fields in the order of the documents.
     ///
     /// # Errors
-    /// What serde says; it is a bug.
+    /// serde's error; it is a bug.
     pub fn bytes(&self) -> serde_json::Result<Vec<u8>> {
-        // Room for most answers from the start.
+        // Enough room for most answers.
         let mut bytes = Vec::with_capacity(1024);
         self.0.write(Appending(&mut bytes))?;
         Ok(bytes)
@@ -233,17 +234,17 @@ impl Entry {
         self.api.words.is_some() && self.spec.works_for(caller)
     }
 
-    /// What a tool takes.
+    /// The schema of the tool's arguments.
     pub fn tool_input(&self) -> Map<String, Value> {
         for_tool(&self.input)
     }
 
-    /// What its route takes, the argument in the path among it.
+    /// The schema of the route's arguments, including the one in the path.
     pub fn route_input(&self) -> Map<String, Value> {
         for_document(&self.input)
     }
 
-    /// The arguments that stand in a request's query or body.
+    /// The arguments in a request's query or body.
     pub fn route_fields(&'static self) -> Fields {
         Fields::of(&self.input, self.api.in_path())
     }

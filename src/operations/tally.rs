@@ -1,4 +1,4 @@
-//! What this process has handed out and refused, in numbers, for those who watch it.
+//! Counters of what this process has handed out and refused, for monitoring.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -11,14 +11,14 @@ pub(super) struct Counters {
     refused: [AtomicU64; ErrorCode::ALL.len()],
 }
 
-/// Their values at one moment.
+/// The counters' values at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tally {
     /// Codes handed out.
     pub codes_issued: u64,
     /// Calls refused, by code.
     pub refused: Vec<(ErrorCode, u64)>,
-    /// Callers that wait for a code.
+    /// Callers that are waiting for a code.
     pub waiting: usize,
 }
 
@@ -36,12 +36,12 @@ impl Counters {
 }
 
 impl Service {
-    /// Counts a refusal that leaves no row in the audit log: one of a transport's own.
+    /// Counts a transport's own refusal without an audit row.
     pub fn count_refusal(&self, code: ErrorCode) {
         self.shared.counters.refused(code);
     }
 
-    /// What this process has handed out and refused.
+    /// The current values of the counters.
     pub fn tally(&self) -> Tally {
         let counters = &self.shared.counters;
         let refused = ErrorCode::ALL.into_iter().zip(&counters.refused);

@@ -1,4 +1,4 @@
-//! The vault's upkeep: whether it works, and what is wrong with it.
+//! Checks whether the vault works, and what is wrong with it.
 
 use super::{Call, Effect, Failed, Operation, Service, Spec};
 use crate::{
@@ -15,7 +15,7 @@ pub enum Health {
     NotReady,
 }
 
-/// What an examination found.
+/// The result of an examination.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Diagnosis {
     /// What is wrong, in words without contents; empty: sound.
@@ -24,9 +24,9 @@ pub struct Diagnosis {
     pub secrets: u64,
     /// Rows of the audit log that were checked.
     pub audit_rows: u64,
-    /// Bytes of the write-ahead log before it was examined: that much may stand in it alone.
+    /// Bytes in the write-ahead log before the examination: so much data may be in the log alone.
     pub log_bytes: u64,
-    /// Why it could not be examined to the end, or can't be written: no damage, and nothing that a backup mends.
+    /// Why it could not be examined completely, or can't be written: this is no damage, and a backup would not help.
     pub obstacle: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! Checking a code that a person typed from their own authenticator app.
+//! Checks a code that a person typed from their own authenticator app.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -22,7 +22,7 @@ use crate::{
     vault::{InUse, Outcome},
 };
 
-/// Digits and separators of a typed code that are looked at: more than any code has.
+/// The most digits of a typed code that are examined: one more than any code has.
 const TYPED_MAX: usize = 9;
 
 /// Checks a code. Each time step is accepted once; wrong tries slow down further ones, in every process.
@@ -43,7 +43,7 @@ pub struct VerifyCode {
 /// Whether a code was right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Verification {
-    /// The code is that of now, the step before or the step after, and was not accepted before.
+    /// Whether the code is that of this step, the one before or the one after, and was not accepted before.
     pub valid: bool,
 }
 
@@ -85,7 +85,7 @@ impl ApiOperation for VerifyCode {
     type RestAnswer = VerifyResponse;
 }
 
-/// What a check came to, before it is kept.
+/// The result of a check, before it is committed.
 struct Checked {
     valid: bool,
     state: Option<UseState>,
@@ -135,7 +135,7 @@ impl Operation for VerifyCode {
 }
 
 impl Call<'_> {
-    /// Whether a typed code is right, and what that does to the secret's marks.
+    /// Whether a typed code is correct, and the new state of the secret's marks.
     fn check(&self, in_use: &InUse, typed: &str, entry: &AuditEntry) -> Result<Checked, Failed> {
         let mut state = in_use.state.clone();
         if let Some(after) = state.verify.held(entry.at) {
@@ -148,7 +148,7 @@ impl Call<'_> {
         }
         let seed = self.service.vault().open_seed(in_use)?;
         let current = totp.step_at(entry.at).0;
-        // All three are made and compared whatever the first ones gave, so that time tells nothing.
+        // Make and compare all three whatever the results, so that the time reveals nothing.
         let window = [current.saturating_sub(1), current, current.saturating_add(1)].map(Step);
         let hits = window.map(|step| totp.code_at(&seed, step).matches(typed));
         let mut right = window.into_iter().zip(hits).filter(|(_, hit)| *hit).map(|(step, _)| step).peekable();
@@ -161,7 +161,7 @@ impl Call<'_> {
                 state.verify.accept(step);
                 Ok(Checked { valid: true, state: Some(state), step: Some(step) })
             }
-            // The right code a second time is refused, but it is no guess: it does not slow anybody down.
+            // A correct code that was already accepted is refused, but it is not a guess and causes no delay.
             None => Ok(Checked { valid: false, state: None, step: None }),
         }
     }

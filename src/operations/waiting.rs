@@ -1,5 +1,5 @@
-//! This module holds who waits for a code: how many may wait, how they hear that they still do, and what a dropped call leaves
-//! to be done.
+//! Calls that wait for a code: how many may wait, how they are notified, and the work that a dropped call leaves
+//! behind.
 
 use std::{
     collections::HashMap,
@@ -23,19 +23,19 @@ use crate::domain::{
     time::Timestamp,
 };
 
-/// What hears that a call is still waiting. A call is cancelled by dropping its future.
+/// Receives notifications while a call waits. A call is cancelled by dropping its future.
 #[async_trait]
 pub trait Patience: Send + Sync {
     /// Called once a second while a call waits.
     async fn waiting(&self, waited: Duration, total: Duration);
 
-    /// Whether anybody listens. If not, a waiter sleeps through.
+    /// Whether notifications are wanted. If not, a waiting call wakes less often.
     fn listens(&self) -> bool {
         true
     }
 }
 
-/// Nobody listens.
+/// No notifications.
 #[async_trait]
 impl Patience for () {
     async fn waiting(&self, _waited: Duration, _total: Duration) {}
@@ -45,22 +45,22 @@ impl Patience for () {
     }
 }
 
-/// How long those who wait, and steps that are given back, may take to end when a process does.
+/// How long waiting calls and the return of steps may take when the process ends.
 const DRAINED_WITHIN: Duration = Duration::from_secs(1);
 
-/// How often it is looked whether a caller that waits still may.
+/// How often a waiting call's rights are checked.
 const CHECKED_EVERY: Duration = Duration::from_secs(3);
 
-/// Whose share of the places a wait takes. Logins are told apart by their seats: they are nobody's key.
+/// The holder of a share of the places. Logins are distinguished by their seats, because they have no key.
 type Whose = (AccountId, Actor, Option<SeatId>);
 
-/// Who waits in this process.
+/// The waiting calls of this process.
 #[derive(Default)]
 pub(super) struct Waiters {
     places: Arc<Mutex<HashMap<Whose, usize>>>,
-    /// Waiting calls, and the errands they leave behind when they are dropped.
+    /// Waiting calls, and the tasks that dropped calls leave behind.
     unfinished: TaskTracker,
-    /// This token is cancelled when the process ends, and nobody waits from then on.
+    /// Cancelled when the process ends; from then on no call waits.
     stop: CancellationToken,
 }
 
@@ -72,7 +72,7 @@ pub(super) struct WaitingPlace {
 }
 
 impl Waiters {
-    /// How many wait.
+    /// The number of waiting calls.
     pub(super) fn count(&self) -> usize {
         self.places.lock().map_or(0, |places| places.values().sum())
     }
@@ -94,17 +94,17 @@ impl Waiters {
         Some(WaitingPlace { places: Arc::clone(&self.places), whose, _unfinished: self.unfinished.token() })
     }
 
-    /// Does something that a dropped call left to be done, if there is still a runtime to do it.
+    /// Runs a task that a dropped call leaves behind, if there is still a runtime.
     pub(super) fn leave_behind(&self, errand: impl Future<Output = ()> + Send + 'static) {
         if let Ok(runtime) = Handle::try_current() {
             self.unfinished.spawn_on(errand, &runtime);
         }
     }
 
-    /// Waits until nobody waits and every errand is done, but not for long.
+    /// Waits, for a limited time, until no call waits and every task has finished.
     pub(super) async fn drained(&self) {
         self.unfinished.close();
-        // Who is still waiting then is cut off with the process; its step lapses unused.
+        // Calls that are still waiting end with the process; their steps expire unused.
         let _ = tokio::time::timeout(DRAINED_WITHIN, self.unfinished.wait()).await;
     }
 }
@@ -122,18 +122,18 @@ impl Drop for WaitingPlace {
 }
 
 impl Service {
-    /// Ends every wait, now and from now on: the caller hears that the process ends, and a step it holds is given back.
-    /// Returns once nobody waits.
+    /// Ends every wait, now and in future: the caller gets [`Refusal::Stopping`], and a step that it holds is given
+    /// back. Returns once no call waits.
     pub async fn stop_waiting(&self) {
         self.shared.waiters.stop.cancel();
         self.shared.waiters.drained().await;
     }
 
-    /// Waits until a moment of the wall clock, but not longer than it is away now, telling `patience` once a second. It
-    /// ends with the caller's rights.
+    /// Waits until a time of the wall clock, but no longer than its distance now, and notifies `patience` once a
+    /// second. The wait ends with the caller's rights.
     ///
     /// # Errors
-    /// Why the caller may call no more, or [`Refusal::Stopping`] if the process ends first.
+    /// Why the caller may no longer call, or [`Refusal::Stopping`] if the process ends first.
     pub(super) async fn wait_until(
         &self,
         caller: &Principal,
@@ -150,7 +150,7 @@ impl Service {
         let total = clock.now().until(moment);
         let until = caller.expires_at().map_or(moment, |end| end.min(moment));
         let nap_max = if patience.listens() { Duration::from_secs(1) } else { CHECKED_EVERY };
-        // The wait is measured by what was slept, so that a clock that is set back does not make it longer.
+        // Measure the wait by the time slept, so that a clock that is set back does not prolong it.
         let (mut left, mut unchecked) = (total, Duration::ZERO);
         while !left.is_zero() && clock.now() < until {
             let nap = left.min(nap_max);
@@ -163,7 +163,7 @@ impl Service {
             if unchecked >= CHECKED_EVERY {
                 unchecked = Duration::ZERO;
                 match self.still_valid(caller).await {
-                    // While the vault can't be read, nothing ends.
+                    // If the vault can't be read, keep waiting.
                     Ok(()) | Err(Failed::Store(_)) => {}
                     ended => return ended,
                 }

@@ -1,4 +1,4 @@
-//! JSON that is wiped when it is dropped, and buffers that leave no copy behind when they grow: a seed may be in them.
+//! JSON that is wiped on drop, and buffers that leave no copy behind when they grow: both may hold a seed.
 
 use std::{
     io, mem,
@@ -8,10 +8,10 @@ use std::{
 use serde_json::{Map, Value};
 use zeroize::Zeroize as _;
 
-/// What holds texts that can be wiped.
+/// A value with texts that can be wiped.
 pub trait WipeTexts: Default {
-    /// Wipes every text, the names of fields among them: anything may stand in the place of a name. What is left holds
-    /// nothing of use.
+    /// Wipes every text, including field names, because a secret may be in place of a name. The rest holds nothing
+    /// sensitive.
     fn wipe_texts(&mut self);
 }
 
@@ -35,12 +35,12 @@ impl WipeTexts for Map<String, Value> {
     }
 }
 
-/// JSON whose texts are wiped on drop, by whichever way a call ends. No `Debug`: it would show them.
+/// JSON whose texts are wiped on drop, however a call ends. No `Debug`: it would show them.
 #[derive(Default)]
 pub struct Wiped<T: WipeTexts>(T);
 
 impl<T: WipeTexts> Wiped<T> {
-    /// Takes the JSON out; whoever has it then wipes it.
+    /// Takes the JSON out; the caller must wipe it.
     pub fn into_inner(mut self) -> T {
         mem::take(&mut self.0)
     }
@@ -79,8 +79,7 @@ impl<T: WipeTexts> Drop for Wiped<T> {
     }
 }
 
-/// Writes to the end of a buffer. One that is too small is wiped once its content has moved: a `Vec` that grows by itself
-/// leaves a copy behind.
+/// Appends to a buffer. When it grows, the old allocation is wiped; a `Vec` that grows by itself leaves a copy behind.
 pub struct Appending<'a>(pub &'a mut Vec<u8>);
 
 impl io::Write for Appending<'_> {

@@ -21,7 +21,7 @@ const PRUNED_AT_ONCE: u64 = 10_000;
 /// The result of verifying the audit log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AuditReport {
-    /// How many rows were checked.
+    /// The number of checked rows.
     pub rows: u64,
     /// The first and last number of each chain's checked rows.
     pub spans: Vec<(u32, u64, u64)>,
