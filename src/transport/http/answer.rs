@@ -1,4 +1,4 @@
-//! Answers: bodies in JSON, one form for every error, and the headers that all of them carry.
+//! Answers: JSON bodies, one format for every error, and the headers of every answer.
 
 use axum::{body::Body, response::Response};
 use bytes::Bytes;
@@ -16,26 +16,26 @@ use crate::{
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const CORP: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
-/// Why a request got no answer of the kind it asked for.
+/// Why a request failed.
 #[derive(Debug)]
 pub(super) enum Problem {
-    /// A refusal of the service, which has counted it.
+    /// A refusal by the service, which has counted it.
     Refused(Refusal),
-    /// A refusal that this transport decided on, without the service.
+    /// A refusal by this transport, without the service.
     Own(Refusal),
-    /// It did not get past the guard.
+    /// The guard refused it.
     Turned(Turned),
     /// No such route.
     NoRoute,
-    /// No such session of this caller's; how to begin one.
+    /// The caller has no such session. The text says how to begin one.
     NoSession(&'static str),
-    /// A body that takes too long to arrive.
+    /// The body took too long to arrive.
     SlowBody,
-    /// The route has other methods: these.
+    /// The route exists with these methods only.
     Method(String),
-    /// A body of another kind than JSON.
+    /// The body is not JSON.
     MediaType,
-    /// It accepts neither kind of answer that MCP has.
+    /// `Accept` allows neither of MCP's two answer types.
     Accept,
 }
 
@@ -51,7 +51,7 @@ impl From<Turned> for Problem {
     }
 }
 
-/// The status of each refusal. Total: a new code does not compile without one.
+/// The status of each refusal. The match is total, so a new code does not compile without a status.
 pub(super) const fn status_of(code: ErrorCode) -> StatusCode {
     match code {
         ErrorCode::InvalidArgument => StatusCode::BAD_REQUEST,
@@ -67,7 +67,7 @@ pub(super) const fn status_of(code: ErrorCode) -> StatusCode {
 }
 
 impl Problem {
-    /// The stable word, where nobody has counted it yet.
+    /// The error code, if the service has not counted it yet.
     pub(super) const fn uncounted(&self) -> Option<ErrorCode> {
         match self {
             Self::Refused(_) => None,
@@ -78,7 +78,7 @@ impl Problem {
         }
     }
 
-    /// The answer that a caller gets.
+    /// The response for the caller.
     pub(super) fn into_response(self) -> Response {
         match self {
             Self::Refused(refusal) | Self::Own(refusal) => refused(&refusal),
@@ -86,7 +86,7 @@ impl Problem {
                 let (status, code, message) = words(turned);
                 let mut response = error(status, code, message.to_owned(), None);
                 if turned == Turned::Coding {
-                    // Where its body ends is in doubt, and so is where the next request begins.
+                    // It is unclear where the body ends and the next request begins.
                     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 }
                 response
@@ -130,7 +130,7 @@ impl Problem {
     }
 }
 
-/// What the guard's decisions are called: status, code, and what to do.
+/// The status, code and message of the guard's refusals.
 const fn words(turned: Turned) -> (StatusCode, ErrorCode, &'static str) {
     match turned {
         Turned::NoHost => (StatusCode::BAD_REQUEST, ErrorCode::InvalidArgument, "send exactly one `Host` header"),
@@ -163,7 +163,7 @@ const fn words(turned: Turned) -> (StatusCode, ErrorCode, &'static str) {
     }
 }
 
-/// A refusal as REST answers it.
+/// A refusal as a REST response.
 fn refused(refusal: &Refusal) -> Response {
     with_error(status_of(refusal.code()), &ErrorBody::from(refusal))
 }
@@ -180,12 +180,12 @@ fn with_error(status: StatusCode, body: &ErrorBody) -> Response {
     response
 }
 
-/// The one form of an error.
+/// The body of every error.
 pub(super) fn error_body(code: ErrorCode, message: String, retry_after: Option<u64>) -> Vec<u8> {
     serde_json::to_vec(&ErrorBody::of(code, message, retry_after)).unwrap_or_default()
 }
 
-/// An answer of JSON bytes.
+/// A response of JSON bytes.
 pub(super) fn with_json(status: StatusCode, bytes: impl Into<Bytes>) -> Response {
     let mut response = Response::new(Body::from(bytes.into()));
     *response.status_mut() = status;
@@ -193,7 +193,7 @@ pub(super) fn with_json(status: StatusCode, bytes: impl Into<Bytes>) -> Response
     response
 }
 
-/// What every answer carries: nobody keeps it, nobody guesses its type, no page embeds it.
+/// Adds the headers of every answer: no caching, no type sniffing, no embedding in pages.
 pub(super) fn protect(headers: &mut HeaderMap, hsts: bool) {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

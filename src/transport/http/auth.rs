@@ -1,7 +1,7 @@
-//! Who calls: from a request's headers to a principal, checked against the store for every request, so that a revoked
-//! key is refused from the next request on.
+//! Makes a principal from a request's headers. The store is checked for every request, so a revoked key is refused from
+//! the next request on.
 //!
-//! Keys are read from headers alone, never from a URL, and nothing of them is logged.
+//! Keys are read only from headers, never from a URL, and are never logged.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -30,20 +30,20 @@ const KEY_ID: HeaderName = HeaderName::from_static("sb-api-key-id");
 const KEY_SECRET: HeaderName = HeaderName::from_static("sb-api-secret-key");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// MCP messages that a key may send however few calls it may make: greetings and lists should not use those up.
+/// The fewest MCP messages allowed for a key, however few calls it may make: greetings and lists need messages too.
 const MESSAGES_FLOOR: Rate = Rate::per_minute(600);
 
-/// Whether a caller offered a credential at all.
+/// Whether a request has any credential.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tried {
     Nothing,
     Something,
 }
 
-/// A header that stands there twice, or is no text.
+/// A header occurs twice, or is not text.
 struct Ambiguous;
 
-/// Decides who calls.
+/// Authenticates requests.
 pub(super) struct Auth {
     behind_proxy: bool,
     failures: Option<Pace<IpAddr>>,
@@ -69,9 +69,9 @@ impl Auth {
         self.oauth.as_ref()
     }
 
-    /// Who sends these headers.
+    /// Authenticates a request by its headers.
     ///
-    /// A right credential is let in even from an address that has offered too many wrong ones: callers on one machine or
+    /// A valid credential is accepted even from an address that has sent too many wrong ones: callers on one machine or
     /// behind one proxy share an address, and one of them with a stale key must not lock the others out.
     pub(super) async fn caller(
         &self,
@@ -80,7 +80,7 @@ impl Auth {
         peer: Option<Peer>,
     ) -> Result<Principal, Problem> {
         let offered = self.offered(headers, service.now()).await;
-        // Who offers nothing guesses nothing.
+        // A request without a credential is not a guess.
         let guesses = !matches!(offered, Offered::Nothing);
         let from = self.source(headers, peer);
         let refusal = match service.authenticate_from(offered, from).await {
@@ -106,13 +106,13 @@ impl Auth {
         self.messages.as_ref().map_or(Ok(()), |pace| pace.count(caller))
     }
 
-    /// Whether these headers hold a credential of any kind.
+    /// Whether the headers contain a credential of any kind.
     pub(super) fn is_tried(headers: &HeaderMap) -> Tried {
         let tried = [AUTHORIZATION, KEY_ID, KEY_SECRET].iter().any(|name| headers.contains_key(name));
         if tried { Tried::Something } else { Tried::Nothing }
     }
 
-    /// What a refused caller is told to send. With an identity provider, where to find it.
+    /// The `WWW-Authenticate` value for a refused caller; with an identity provider, it says where to find it.
     pub(super) fn challenge(&self, refusal: &Refusal, tried: Tried) -> Option<HeaderValue> {
         let text = match (refusal, &self.oauth) {
             (Refusal::Unauthenticated, oauth) => {
@@ -120,7 +120,7 @@ impl Auth {
                     || r#"realm="countersign""#.to_owned(),
                     |oauth| format!(r#"{}, scope="{}""#, oauth.metadata(), spaced(ScopeSet::of_a_new_key())),
                 );
-                // RFC 6750: a caller that sent nothing is not told of an error.
+                // RFC 6750: no error is reported to a caller that sent no credential.
                 let error = match tried {
                     Tried::Something => r#", error="invalid_token""#,
                     Tried::Nothing => "",
@@ -135,8 +135,8 @@ impl Auth {
         HeaderValue::try_from(text).ok()
     }
 
-    /// What MCP's handler learns of a request: who sent it, and how often that key may call. No more, since rmcp keeps it for
-    /// as long as it keeps the request.
+    /// The extensions for MCP's handler: the caller, and its rate limit. Keep them small, since rmcp stores them as
+    /// long as the request.
     pub(super) fn carried(&self, caller: Principal) -> Extensions {
         let mut extensions = Extensions::new();
         extensions.insert(caller);
@@ -146,8 +146,8 @@ impl Auth {
         extensions
     }
 
-    /// The scope that a login lacks for the tool it names in a header, if it lacks one: the authorization pages want a
-    /// 403 before the call. The header is safe to go by, since it is held against the body afterwards.
+    /// The scope that a login lacks for the tool named in a header, if it lacks one: MCP's authorization specification
+    /// requires a 403 before the call. The header can be trusted, since it is later compared with the body.
     pub(super) fn missing_scope(&self, caller: &Principal, headers: &HeaderMap) -> Option<Scope> {
         if self.oauth.is_none() || caller.key().is_some() {
             return None;
@@ -156,8 +156,8 @@ impl Auth {
         Entry::tool(named)?.scope().filter(|scope| !caller.may(*scope))
     }
 
-    /// What these headers offer. Two credentials, or two of one header, are none: a proxy in front and this server might
-    /// each go by another of them.
+    /// The credential in the headers. Two credentials, or the same header twice, are rejected: a proxy in front and
+    /// this server might each use a different one.
     async fn offered(&self, headers: &HeaderMap, now: Timestamp) -> Offered {
         let (Ok(token), Ok(id), Ok(secret)) =
             (only(headers, AUTHORIZATION), only(headers, KEY_ID), only(headers, KEY_SECRET))
@@ -176,8 +176,8 @@ impl Auth {
         }
     }
 
-    /// Whom failed authentications are counted for. A proxy appends the address it saw, so the last one is its word;
-    /// those before it are the caller's.
+    /// The address for which failed authentications are counted. A proxy appends the address that it saw, so only the
+    /// last one is trustworthy; those before it come from the caller.
     fn source(&self, headers: &HeaderMap, peer: Option<Peer>) -> Option<IpAddr> {
         let forwarded = || {
             let last = headers.get_all(FORWARDED_FOR).iter().next_back()?.to_str().ok()?;
@@ -188,12 +188,12 @@ impl Auth {
     }
 }
 
-/// An address as proxies write it: alone, or with a port.
+/// An address as proxies write it: with or without a port.
 fn address_in(text: &str) -> Option<IpAddr> {
     text.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()))
 }
 
-/// The one header of this name, if there is one.
+/// The only header of this name, if it exists.
 fn only(headers: &HeaderMap, name: HeaderName) -> Result<Option<&str>, Ambiguous> {
     let mut sent = headers.get_all(name).iter();
     match (sent.next().map(HeaderValue::to_str), sent.next()) {
@@ -208,16 +208,16 @@ fn bearer(value: &str) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-/// How many MCP messages go with so many calls.
+/// The rate of MCP messages for a rate of calls.
 fn messages_of(calls: Rate) -> Rate {
     let tenfold = calls.tenfold();
     if tenfold.interval() < MESSAGES_FLOOR.interval() { tenfold } else { MESSAGES_FLOOR }
 }
 
-/// Scopes as OAuth writes them.
+/// Scopes in OAuth's notation.
 pub(super) fn spaced(scopes: ScopeSet) -> String {
     scopes.to_string().replace(',', " ")
 }
 
-/// The header that a challenge goes into.
+/// The header for a challenge.
 pub(super) const CHALLENGE: HeaderName = WWW_AUTHENTICATE;

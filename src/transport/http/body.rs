@@ -18,7 +18,7 @@ use crate::{
 
 const TOO_LARGE: Refusal = Refusal::TooLarge { what: "the body", limit: "64 KiB" };
 
-/// Whether a body says of itself that it is JSON.
+/// Whether the headers declare the body to be JSON.
 pub(super) fn says_json(headers: &HeaderMap) -> bool {
     let essence = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(|text| {
         let (essence, _) = text.split_once(';').unwrap_or((text, ""));
@@ -27,19 +27,19 @@ pub(super) fn says_json(headers: &HeaderMap) -> bool {
     essence.is_some_and(|essence| essence.eq_ignore_ascii_case("application/json"))
 }
 
-/// How long a body may take to arrive before its caller is asked for a credential: bodies come with their heads, mostly.
+/// How long a body may take to arrive before the credential is checked: most bodies arrive with their heads.
 const PROMPT: Duration = Duration::from_millis(5);
 
-/// A body on its way, read as far as that took no time.
+/// A body, read as far as it arrived promptly.
 pub(super) enum Arriving {
-    /// It is there, or is known not to come.
+    /// It has arrived, or has failed to.
     Whole(Result<Bytes, Problem>),
-    /// It is still coming.
+    /// It is still arriving.
     Coming(BoxFuture<'static, Result<Bytes, Problem>>),
 }
 
 impl Arriving {
-    /// A body that nobody reads.
+    /// For a body that is not read.
     pub(super) const fn nothing() -> Self {
         Self::Whole(Ok(Bytes::new()))
     }
@@ -54,14 +54,14 @@ impl Arriving {
     }
 }
 
-/// How many bytes a body says it has.
+/// The length that the headers declare.
 fn announced(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok())
 }
 
 /// Reads a whole body.
 async fn bytes(announced: Option<u64>, body: Body, wait: Duration) -> Result<Bytes, Problem> {
-    // What announces itself as too large is not read at all.
+    // Don't read a body that is declared too large.
     if announced.is_some_and(|count| count > BODY_BYTES_MAX as u64) {
         return Err(Problem::Own(TOO_LARGE));
     }
@@ -76,8 +76,8 @@ async fn bytes(announced: Option<u64>, body: Body, wait: Duration) -> Result<Byt
 
 const TWICE: &str = "names a field twice";
 
-/// Refuses JSON in which an object names a field twice, or that is nested too deeply. What is no JSON at all is for whoever
-/// reads it to refuse.
+/// Refuses JSON in which an object has a field twice, or that is nested too deeply. The reader of the message refuses
+/// invalid JSON.
 pub(super) fn flawless(bytes: &[u8]) -> Result<(), Refusal> {
     match serde_json::from_slice(bytes) {
         Ok(Json { repeated: Some(_), .. }) => Err(Refusal::invalid("body", TWICE)),
@@ -88,9 +88,9 @@ pub(super) fn flawless(bytes: &[u8]) -> Result<(), Refusal> {
     }
 }
 
-/// Reads a JSON object. How deep it is nested is for whoever reads the arguments in it to look at.
+/// Reads a JSON object. The reader of the arguments checks their nesting.
 pub(super) fn object(bytes: &[u8]) -> Result<Wiped<Map<String, Value>>, Refusal> {
-    // Parsing stops at 128 levels by itself, before the stack is in danger.
+    // Parsing stops at 128 levels, before the stack overflows.
     match serde_json::from_slice(bytes) {
         Ok(Json { repeated: Some(_), .. }) => Err(Refusal::invalid("body", TWICE)),
         Ok(Json { value, .. }) => value.into_fields().ok_or_else(|| Refusal::invalid("body", "must be a JSON object")),

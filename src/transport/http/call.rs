@@ -1,4 +1,4 @@
-//! What every route of a caller does alike: waiting for its body.
+//! Reading the body, as in every route that needs a credential.
 
 use bytes::Bytes;
 use serde_json::{Map, Value};
@@ -14,8 +14,8 @@ use crate::{
 };
 
 impl Call<'_> {
-    /// The whole body. Where it took its time, the caller's rights are read anew: they hold when the work begins, not when
-    /// the head arrived.
+    /// Waits for the whole body. If it took long, the caller is authenticated again: its rights must hold when the work
+    /// begins, not just when the head arrived.
     pub(super) async fn arrived(&mut self, body: Arriving) -> Result<Bytes, Problem> {
         let coming = match body {
             Arriving::Whole(read) => return read,
@@ -24,7 +24,7 @@ impl Call<'_> {
         let bytes = coming.await?;
         let owner = Owner::of(&self.caller);
         self.caller = Box::pin(self.app.auth.caller(&self.app.service, &self.parts.headers, peer(&self.parts))).await?;
-        // The same headers name the same caller, but for a login whose seat is another's by now.
+        // The same headers mean the same caller, unless a login's subject belongs to another seat by now.
         if Owner::of(&self.caller) == owner {
             return Ok(bytes);
         }

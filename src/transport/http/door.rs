@@ -1,5 +1,5 @@
-//! The one door: every request passes here, whatever it asks for: guard, route, credential, time limit, the work itself,
-//! and on the way out the form of errors, the protecting headers and the counters.
+//! The door: every request passes the guard, the route, authentication, the time limit and the work itself; every
+//! answer gets its error format, the protective headers and the counters.
 
 use std::{
     collections::HashSet,
@@ -48,7 +48,7 @@ use crate::{
     transport::{mcp::McpServer, owner::Owner},
 };
 
-/// What every request is served with.
+/// Everything needed to serve requests.
 pub(super) struct App {
     pub(super) service: Service,
     pub(super) auth: Auth,
@@ -64,34 +64,34 @@ pub(super) struct App {
     pub(super) last_health: LastHealth,
 }
 
-/// A request of anybody.
+/// A request before authentication.
 pub(super) struct Visit<'a> {
     pub(super) app: &'a App,
     pub(super) parts: Parts,
 }
 
-/// A request of a caller.
+/// An authenticated request.
 pub(super) struct Call<'a> {
     pub(super) app: &'a App,
     pub(super) route: &'static Route,
     pub(super) caller: Principal,
     pub(super) parts: Parts,
-    /// What the path names, decoded.
+    /// The decoded argument in the path.
     pub(super) named: String,
 }
 
-/// A request that got past the guard.
+/// A request that passed the guard.
 struct Sent {
-    /// What the path names, decoded.
+    /// The decoded argument in the path.
     named: String,
     parts: Parts,
     body: Body,
 }
 
-/// What led to an answer, for the counters and the challenge.
+/// The result of a request, for the counters and the challenge.
 struct Outcome {
     route: Option<&'static Route>,
-    /// Who called, if somebody did.
+    /// The caller, if one was authenticated.
     caller: Option<Owner>,
     answer: Result<Response, Problem>,
 }
@@ -102,7 +102,7 @@ impl Outcome {
     }
 }
 
-/// The router over a table of routes.
+/// Makes the router of a table of routes.
 pub(super) fn router(app: Arc<App>, table: impl Iterator<Item = &'static Route>) -> Router {
     let mut paths: Vec<(&'static str, Vec<&'static Route>)> = Vec::new();
     for route in table {
@@ -201,20 +201,21 @@ impl App {
         Outcome { route: Some(route), caller, answer }
     }
 
-    /// Runs a route; `calls` becomes whoever calls.
+    /// Runs a route, and sets `calls` to the caller.
     async fn run(
         &self,
         route: &'static Route,
         Sent { named, parts, body }: Sent,
         calls: &mut Option<Owner>,
     ) -> Result<Response, Problem> {
-        // This is counted and has no row: a row whose time can't be right would mislead whatever goes by the newest row.
+        // Count this without an audit row: a row with a wrong time would mislead readers that rely on the newest row.
         self.service.check_clock().map_err(Problem::Own)?;
         if let Run::Open(run) = route.run {
             return run(Visit { app: self, parts }).await;
         }
         let is_post = parts.method == Method::POST;
-        // First of all, so that rights are read once it is there. Strangers are told so without being listened to for long.
+        // Wait for the body first, so that rights are read after it has arrived. Strangers get their answer without a
+        // long wait for their body.
         let body =
             if is_post { Arriving::of(&parts.headers, body, self.limits.body_wait).await } else { Arriving::nothing() };
         let (caller, _share) = self.admit(route, &parts).await?;
@@ -236,9 +237,9 @@ impl App {
         }
     }
 
-    /// Who calls, and the part of its share of connections that the request itself takes.
+    /// Authenticates the caller, and takes the request's part of its share of connections.
     async fn admit(&self, route: &Route, parts: &Parts) -> Result<(Principal, Option<Place>), Problem> {
-        // Boxed, so that a call that waits does not keep room for it.
+        // Boxed, so that a waiting call does not reserve room for it.
         let caller = Box::pin(self.auth.caller(&self.service, &parts.headers, peer(parts))).await?;
         let Some(visitor) = parts.extensions.get::<Visitor>() else { return Ok((caller, None)) };
         let owner = Owner::of(&caller);
@@ -254,7 +255,7 @@ impl App {
         }
     }
 
-    /// The answer, or why there is none, with what a caller without the right credential is told to send.
+    /// Turns the result into a response, with a challenge if the credential was refused.
     async fn answer(&self, outcome: Outcome, tried: Tried) -> Response {
         let Outcome { route, caller, answer } = outcome;
         let problem = match answer {
@@ -274,7 +275,7 @@ impl App {
         response
     }
 
-    /// Counts a refusal of this transport's own. In the audit log are those of callers, and whatever failed here.
+    /// Counts a refusal by this transport. Refusals of authenticated callers and internal errors get an audit row.
     async fn note(&self, route: Option<&'static Route>, caller: Option<Owner>, code: ErrorCode) {
         let entry = match (route, caller) {
             (Some(route), Some(caller)) => caller.entry(route.action, self.service.now()),
@@ -286,7 +287,7 @@ impl App {
         self.service.record_own(code, entry).await;
     }
 
-    /// What every answer passes on its way out.
+    /// Completes every response.
     fn leave(
         &self,
         route: Option<&'static Route>,
@@ -302,8 +303,8 @@ impl App {
         response
     }
 
-    /// Ends the streams of callers whose keys were revoked, whose seats were removed or whose tokens have ended meanwhile: a
-    /// request finds out by itself, a stream does not.
+    /// Ends the streams of callers whose keys were revoked, whose seats were removed or whose tokens have expired: each
+    /// request is authenticated, but an open stream is not checked otherwise.
     pub(super) async fn end_revoked(&self, stop: CancellationToken) {
         let mut rounds = tokio::time::interval(self.limits.keep_alive / 5);
         rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -311,7 +312,7 @@ impl App {
             self.streams.end_expired(self.service.now());
             let listeners = self.streams.owners().into_iter().chain(self.mcp.sessions().listeners());
             for owner in listeners.collect::<HashSet<_>>() {
-                // While the store can't say, nothing ends.
+                // If the store can't be read, keep the streams.
                 if self.may_still_call(owner).await == Ok(false) {
                     self.streams.end_all_of(owner);
                     self.mcp.sessions().close_all_of(owner).await;
@@ -329,7 +330,7 @@ impl App {
     }
 }
 
-/// One line for a request. Never its path or query, which may hold anything.
+/// Logs a request. Never logs its path or query, which may hold anything.
 fn told(method: &Method, route: Option<&'static Route>, key: Option<KeyId>, status: StatusCode, took: Duration) {
     let method = if *method == Method::HEAD { "HEAD" } else { route.map_or("other", |route| route.method.as_str()) };
     let (route, status, millis) = (route.map_or("other", |route| route.path), status.as_u16(), took.as_millis());
@@ -343,8 +344,8 @@ fn route_for(routes: &[&'static Route], method: &Method) -> Option<&'static Rout
     exact.or_else(head).copied()
 }
 
-/// Whether a route may be asked for its head: who may look may. A stream has none apart from itself, and a code would be
-/// marked as given to a caller who never saw it.
+/// Whether a route answers HEAD requests, as GET routes do. A stream has no head apart from itself, and a code would be
+/// marked as given although the caller never saw it.
 fn has_head(route: &Route) -> bool {
     route.method == Method::GET && !matches!(route.run, Run::Carrier(_)) && route.action != Action::CodeGet
 }
@@ -354,7 +355,7 @@ fn methods(routes: &[&'static Route]) -> String {
     routes.iter().flat_map(names).flatten().collect::<Vec<_>>().join(", ")
 }
 
-/// Who is at the other end of the connection.
+/// The address of the connection's other end.
 pub(super) fn peer(parts: &Parts) -> Option<Peer> {
     parts.extensions.get().map(|visitor: &Visitor| visitor.peer)
 }

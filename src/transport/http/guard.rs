@@ -1,8 +1,8 @@
-//! The guard at the door: is this request meant for this server, and does no web page send it that may not?
+//! The guard: checks that a request is meant for this server and does not come from a foreign web page.
 //!
-//! A browser on the same machine can be made to call a local server (DNS rebinding, cross-site requests). Nothing of it
-//! gets past here: the `Host` must be ours, an `Origin` must be ours or allowed, and what a browser calls cross-site is
-//! refused even without an `Origin`.
+//! A browser on the same machine can be made to call a local server (DNS rebinding, cross-site requests). The guard
+//! stops both: the `Host` must be ours, an `Origin` must be ours or allowed, and a request that the browser marks as
+//! cross-site is refused even without an `Origin`.
 
 use std::net::IpAddr;
 
@@ -14,24 +14,24 @@ use http::{
 
 use super::settings::HttpSettings;
 
-/// Bytes of a request's path and query: the longest of ours, with a purpose of 128 characters, is well under it.
+/// Bytes of a request's path and query. Our longest one, with a purpose of 128 characters, is much shorter.
 pub(super) const URI_BYTES_MAX: usize = 2048;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
-/// What web pages of allowed origins may send.
+/// Request headers that pages of allowed origins may send.
 const CORS_HEADERS: HeaderValue = HeaderValue::from_static(
     "authorization, content-type, accept, idempotency-key, sb-api-key-id, sb-api-secret-key, mcp-protocol-version, \
      mcp-session-id, mcp-method, mcp-name, last-event-id",
 );
-/// What they may read.
+/// Response headers that they may read.
 const CORS_EXPOSED: HeaderValue = HeaderValue::from_static("mcp-session-id, retry-after, www-authenticate");
 const CORS_METHODS: HeaderValue = HeaderValue::from_static("GET, POST, DELETE");
-/// How long a browser may keep the answer to a preflight.
+/// How long a browser may cache the answer to a preflight.
 const CORS_SECONDS: HeaderValue = HeaderValue::from_static("600");
 
-/// Why a request does not get in.
+/// Why the guard refused a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Turned {
     /// No `Host`, or several.
@@ -42,31 +42,31 @@ pub(super) enum Turned {
     ForeignOrigin,
     /// Several `Origin`s.
     ManyOrigins,
-    /// A browser says that another site made it send this.
+    /// The browser says that another site caused the request.
     CrossSite,
-    /// The body comes in a coding that is not undone here.
+    /// The body has a content coding, and none is supported.
     Coding,
     /// The URI is too long.
     LongUri,
 }
 
-/// Which `Host` a request may name.
+/// Which `Host` a request may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wanted {
     /// One that is ours.
     Ours,
-    /// Any, or none: those who look whether a server lives dial an address, and what they are told is nobody's secret.
+    /// Any, or none: health checks connect by address, and their answers are not confidential.
     Any,
 }
 
-/// How a request got in.
+/// The guard's result for an accepted request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Entry {
     /// The allowed origin of the page that sent it; the answer must name it.
     pub(super) origin: Option<HeaderValue>,
 }
 
-/// Whose requests get in.
+/// The rules by which requests are accepted.
 pub(super) struct Guard {
     hosts: Vec<String>,
     origins: Vec<String>,
@@ -76,7 +76,7 @@ pub(super) struct Guard {
 impl Guard {
     pub(super) fn new(settings: &HttpSettings) -> Self {
         let mut hosts = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
-        // A literal address can't be rebound; one that was listened on by name of address is ours.
+        // DNS rebinding does not work with literal addresses, so accept the one that the server listens on.
         if !settings.listen.ip().is_unspecified() {
             hosts.push(settings.listen.ip().to_string());
         }
@@ -88,12 +88,12 @@ impl Guard {
         }
     }
 
-    /// The names that are ours.
+    /// The accepted host names.
     pub(super) fn hosts(&self) -> &[String] {
         &self.hosts
     }
 
-    /// Looks at a request's head.
+    /// Checks a request's head.
     pub(super) fn admit(
         &self,
         method: &Method,
@@ -115,7 +115,7 @@ impl Guard {
         };
         let Some(origin) = headers.get(ORIGIN) else {
             let mode = headers.get(SEC_FETCH_MODE);
-            // A person may follow a link from anywhere; a navigation sends no credentials of ours.
+            // A person may follow a link from anywhere; a navigation sends none of our credentials.
             let navigates = method == Method::GET && mode.is_some_and(|mode| mode == "navigate");
             let cross = headers.get(SEC_FETCH_SITE).is_some_and(|site| site == "cross-site");
             return if cross && !navigates { Err(Turned::CrossSite) } else { Ok(Entry::default()) };
@@ -139,7 +139,7 @@ impl Guard {
         }
     }
 
-    /// The one `Host`, if it is ours, whatever its port: tunnels and containers change that.
+    /// The only `Host`, if it is ours. Its port does not matter: tunnels and containers change ports.
     fn host<'a>(&self, uri: &'a Uri, headers: &'a HeaderMap) -> Result<&'a str, Turned> {
         let mut sent = headers.get_all(HOST).iter();
         let (Some(host), None) = (sent.next(), sent.next()) else { return Err(Turned::NoHost) };
@@ -155,7 +155,7 @@ impl Guard {
     }
 }
 
-/// The `Host`, whatever it is.
+/// Any single `Host`.
 fn any_host(headers: &HeaderMap) -> Result<&str, Turned> {
     let mut sent = headers.get_all(HOST).iter();
     match (sent.next(), sent.next()) {
@@ -164,7 +164,7 @@ fn any_host(headers: &HeaderMap) -> Result<&str, Turned> {
     }
 }
 
-/// Headers by which a proxy says that it passes somebody else's request on.
+/// Headers by which a proxy says that it forwards a request.
 const FORWARDING: [HeaderName; 11] = [
     header::FORWARDED,
     header::VIA,
@@ -179,8 +179,8 @@ const FORWARDING: [HeaderName; 11] = [
     HeaderName::from_static("true-client-ip"),
 ];
 
-/// Whether a request that comes from this machine was made here, as far as it shows: a proxy on it names another host, or
-/// says that it forwards.
+/// Whether a request from this machine was made by a local client, as far as can be seen: a proxy on this machine sends
+/// another host name or a forwarding header.
 pub(super) fn is_made_here(uri: &Uri, headers: &HeaderMap) -> bool {
     let is_loopback = |text: &str| {
         host_of(text).is_some_and(|name| {
@@ -209,19 +209,19 @@ fn host_of(text: &str) -> Option<&str> {
     port?.parse::<u16>().ok().map(|_| name)
 }
 
-/// Whether this is a browser's question before the request itself.
+/// Whether a request is a CORS preflight.
 pub(super) fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
     method == Method::OPTIONS && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
 }
 
-/// Lets a page of an allowed origin read the answer. Exactly that origin, never `*`, never with cookies.
+/// Lets a page of an allowed origin read the answer: exactly that origin, never `*`, never with cookies.
 pub(super) fn share(headers: &mut HeaderMap, origin: HeaderValue) {
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
     headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, CORS_EXPOSED);
     headers.insert(header::VARY, HeaderValue::from_static("origin"));
 }
 
-/// What a preflight is told beside that.
+/// Adds the headers of a preflight's answer.
 pub(super) fn permit(headers: &mut HeaderMap) {
     headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, CORS_METHODS);
     headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, CORS_HEADERS);

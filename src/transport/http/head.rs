@@ -1,22 +1,22 @@
-//! Where the lines of a request's head end. hyper takes a bare line feed for the end of a line; a proxy in front may not, and
-//! the two would then disagree on what the head says and where the next request begins. So a bare one is spoiled before hyper
-//! sees it: the request can't be read, is answered with that, and the connection ends.
+//! Finds the ends of lines in a request's head. hyper accepts a bare line feed as the end of a line; a proxy in front
+//! may not, and then the two disagree on what the head says and where the next request begins. So a bare line feed is
+//! replaced before hyper sees it: the request becomes invalid, and the connection ends.
 
-/// What stands in the place of a bare line feed: nothing that may be in a head.
+/// The replacement of a bare line feed: a byte that is invalid in a head.
 const SPOILED: u8 = 0;
-/// Bytes of a line that are looked at: the longest name of a header that matters here, and a length.
+/// Bytes of a line that are examined: enough for the longest relevant header name and a length.
 const LINE_BYTES_MAX: usize = 40;
 
-/// Follows the heads in the bytes of a connection. Bodies are passed over as far as their length is known; behind one in
-/// chunks, the next head is looked for in what arrives after the answer.
+/// Tracks the heads in a connection's bytes. A body of known length is skipped; after a chunked body, tracking restarts
+/// with the bytes that arrive after the answer.
 #[derive(Default)]
 pub(super) struct Heads {
     line: Vec<u8>,
     length: u64,
     is_chunked: bool,
-    /// Something of the head has arrived.
+    /// Whether part of the head has arrived.
     begun: bool,
-    /// Bytes of a body that are still to come; `None`: nobody knows.
+    /// Remaining bytes of a body; `None`: unknown.
     body: Option<u64>,
 }
 
@@ -25,17 +25,17 @@ impl Heads {
         Self { body: Some(0), ..Self::default() }
     }
 
-    /// What arrives next is a head.
+    /// Restarts: the next bytes are a head.
     pub(super) fn restart(&mut self) {
         *self = Self::new();
     }
 
-    /// Whether nobody knows where the next head begins.
+    /// Whether the position of the next head is unknown.
     pub(super) const fn is_lost(&self) -> bool {
         self.body.is_none()
     }
 
-    /// Follows these bytes.
+    /// Processes bytes that arrived.
     pub(super) fn follow(&mut self, mut bytes: &mut [u8]) {
         while let Some(body) = self.body
             && !bytes.is_empty()
@@ -50,7 +50,7 @@ impl Heads {
         }
     }
 
-    /// A line, or a piece of one.
+    /// Processes a line, or a piece of one.
     fn piece(&mut self, piece: &mut [u8]) {
         let Some((last, before)) = piece.split_last_mut() else { return };
         if *last != b'\n' {
@@ -66,7 +66,7 @@ impl Heads {
         self.end_line();
     }
 
-    /// Keeps the beginning of a line, and its last byte beyond that.
+    /// Keeps the beginning of a line, and its last byte so far.
     fn keep(&mut self, bytes: &[u8]) {
         let room = LINE_BYTES_MAX.saturating_sub(self.line.len());
         self.line.extend(bytes.iter().take(room));

@@ -1,4 +1,4 @@
-//! For those who keep the server running: whether it lives, whether it works, what it did.
+//! For operators: whether the server runs, whether it works, and its counters.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -24,10 +24,10 @@ use crate::{
     operations::{ErrorCode, Health, Refusal, output_schema},
 };
 
-/// How long an answer about the vault is kept: asking costs a write, and anybody may ask.
+/// How long a result about the vault is cached: a check costs a write, and anybody may ask.
 const FRESH: Duration = Duration::from_secs(1);
-/// How long whoever asks about the vault waits for an answer. A write waits far longer for its turn; whoever asks has
-/// given up by then.
+/// How long a request waits for a check. A write may wait much longer for its turn, but by then the client has given
+/// up.
 const ASKED_WAIT: Duration = Duration::from_millis(750);
 
 /// That it lives, or works.
@@ -37,14 +37,14 @@ struct StatusResponse {
     status: &'static str,
 }
 
-/// What was last found out about the vault, and what is being found out.
+/// The last result about the vault, and the check in progress.
 #[derive(Default)]
 pub(super) struct LastHealth(Arc<Mutex<Checks>>);
 
 #[derive(Default)]
 struct Checks {
     last: Option<(Instant, Health)>,
-    /// Its sender lives as long as the check.
+    /// The sender lives as long as the check.
     running: Option<Receiver<Option<Health>>>,
 }
 
@@ -100,7 +100,7 @@ pub(super) static ROUTES: [Route; 3] = [
     },
 ];
 
-/// Whether a route is one of these: they answer whatever `Host` a request names.
+/// Whether a route is one of these: they answer any `Host`.
 pub(super) fn is_one(route: &'static Route) -> bool {
     ROUTES.iter().any(|known| std::ptr::eq(known, route))
 }
@@ -142,7 +142,8 @@ async fn metrics(visit: Visit<'_>) -> Result<Response, Problem> {
 }
 
 impl App {
-    /// Whether the vault can be written, as far as that can be said soon. However many ask, it is tried once at a time.
+    /// Whether the vault can be written, as far as is known in time. Only one check runs at a time, however many
+    /// requests ask.
     async fn health(&self) -> Health {
         let mut running = {
             let mut checks = self.last_health.lock();
@@ -157,7 +158,7 @@ impl App {
         found.ok().and_then(|found| *found.ok()?).unwrap_or(Health::NotReady)
     }
 
-    /// Tries the vault, for whoever waits and for those who ask in the next moments.
+    /// Starts a check, for the current requests and those of the next moments.
     fn check_health(&self) -> Receiver<Option<Health>> {
         let (tell, told) = channel(None);
         let (service, kept) = (self.service.clone(), LastHealth(Arc::clone(&self.last_health.0)));

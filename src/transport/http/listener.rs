@@ -1,7 +1,7 @@
-//! Connections: accepting them within limits, speaking HTTP/1.1 on each, and letting them finish at the end.
+//! Connections: accepts them within limits, speaks HTTP/1.1, and lets them finish when the server stops.
 //!
 //! Our own loop instead of `axum::serve`, which has no limits and leaves Nagle's algorithm on: an answer in several
-//! small pieces, as SSE writes it, would wait 40 ms for each acknowledgement.
+//! small pieces, like an SSE stream, would wait 40 ms for each acknowledgement.
 
 use std::{
     convert::Infallible,
@@ -29,35 +29,35 @@ use super::{
     tls::Tls,
 };
 
-/// Bytes that a request's head may have, and headers in it.
+/// The most bytes and headers of a request's head.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 const HEADERS_MAX: usize = 64;
-/// How long accepting rests when the system has no more sockets to give.
+/// How long to pause when the system has no more sockets.
 const REST: Duration = Duration::from_millis(100);
-/// How long it rests when somebody was told to leave.
+/// How long to pause after a connection was told to close.
 const LEAVING: Duration = Duration::from_millis(1);
-/// How often at most the log hears that there is no room: whoever takes it all must not fill the log as well.
+/// The shortest interval between log lines about missing room: whoever takes all room must not fill the log as well.
 const TOLD_EVERY: Duration = Duration::from_mins(1);
 
-/// What every connection is served with.
+/// Everything needed to serve connections.
 pub(super) struct Listener {
     pub(super) router: Router,
     pub(super) tls: Option<Tls>,
     pub(super) peers: Arc<Peers>,
     pub(super) limits: Limits,
     pub(super) behind_proxy: bool,
-    /// Told to stop: accept no more, finish what runs.
+    /// Cancelled to stop: accept no more, finish what runs.
     pub(super) stop: CancellationToken,
 }
 
-/// Who is at the other end of a connection, and the place it has.
+/// A connection's address and place.
 #[derive(Clone)]
 pub(super) struct Visitor {
     pub(super) peer: Peer,
     pub(super) place: Arc<Place>,
 }
 
-/// What happens too often to be told each time.
+/// A frequent event that is logged at intervals.
 #[derive(Default)]
 struct Seldom {
     told: Option<Instant>,
@@ -65,7 +65,7 @@ struct Seldom {
 }
 
 impl Seldom {
-    /// How many times it has happened since it was told last, if it is time to tell.
+    /// The number of events since the last log line, if another one is due.
     fn due(&mut self) -> Option<u64> {
         self.since += 1;
         if self.told.is_some_and(|at| at.elapsed() < TOLD_EVERY) {
@@ -77,7 +77,7 @@ impl Seldom {
 }
 
 impl Listener {
-    /// Accepts connections until told to stop, then waits for what runs, but not for ever.
+    /// Accepts connections until stopped, then waits for running ones for a limited time.
     pub(super) async fn run(self, socket: TcpListener) {
         let (limits, stop) = (self.limits, self.stop.clone());
         let shared = Arc::new(self);
@@ -88,8 +88,8 @@ impl Listener {
                 Ok((stream, address)) => {
                     let leave = give_up.child_token();
                     let Some(visitor) = shared.visitor(address, leave.clone(), &mut crowded) else { continue };
-                    // Boxed, here and below: each layer around a future would otherwise hold it twice, for as long as the
-                    // connection lives.
+                    // Boxed, here and below: each layer around a future would otherwise hold it twice, for as long as
+                    // the connection lives.
                     let serve = Box::pin(Arc::clone(&shared).serve(stream, visitor));
                     tasks.spawn(async move { leave.run_until_cancelled(serve).await });
                 }
@@ -97,8 +97,8 @@ impl Listener {
                     if let Some(times) = failed.due() {
                         tracing::warn!(%cause, times, "connections could not be accepted");
                     }
-                    // The likeliest cause is that the system has no more sockets for this process. Who is told to leave does
-                    // so in a moment, and many may be at the door.
+                    // Most likely the system has no more sockets for this process. A connection that is told to close
+                    // does so soon, and many new ones may be waiting.
                     let rest = if shared.peers.make_room() { LEAVING } else { REST };
                     tokio::time::sleep(rest).await;
                 }
@@ -149,7 +149,7 @@ impl Listener {
         }
     }
 
-    /// HTTP/1.1 on one connection.
+    /// Speaks HTTP/1.1 on one connection.
     async fn speak<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S, visitor: Visitor) {
         if !timeless::has_date() {
             return timeless::answer(stream, self.limits.head_wait).await;
@@ -168,7 +168,7 @@ impl Listener {
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            // hyper's timer runs between requests too: it is the idle limit. A slow head is the stream's to end.
+            // hyper's timer also runs between requests, so it is the idle limit. `Timed` ends slow heads.
             .header_read_timeout(self.limits.idle)
             .max_buf_size(HEAD_BYTES_MAX)
             .max_headers(HEADERS_MAX)
@@ -176,7 +176,7 @@ impl Listener {
         let mut connection = Box::pin(connection);
         let ended = tokio::select! {
             biased;
-            // First, so that an answer that is ready by then says that it is the last.
+            // Checked first, so that an answer that is ready by now says that it is the last.
             () = self.stop.cancelled() => {
                 connection.as_mut().graceful_shutdown();
                 connection.await

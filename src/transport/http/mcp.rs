@@ -1,7 +1,7 @@
-//! `/mcp`: Streamable HTTP, for every revision of the protocol, around rmcp's service.
+//! `/mcp`: Streamable HTTP, for every revision of the protocol, with rmcp's service.
 //!
-//! rmcp's own checks of `Host` and `Origin` stay on behind the guard's, so that nothing hangs on one of them. Its errors
-//! in plain text, which may quote what was sent, become the contract's JSON.
+//! rmcp's own checks of `Host` and `Origin` stay enabled behind the guard's, as a second line of defence. Its
+//! plain-text errors, which may quote the request, are replaced by the contract's JSON.
 
 use std::{convert::Infallible, sync::Arc};
 
@@ -47,7 +47,7 @@ const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 const REVISION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 const LAST_EVENT: HeaderName = HeaderName::from_static("last-event-id");
 const BOTH: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
-/// What a message that opens a session holds: this, or an escape that may stand for a part of it.
+/// A message that opens a session contains this, or an escape that may be part of it.
 const OF_GREETINGS: [&[u8]; 2] = [b"\"initialize\"", b"\\u"];
 
 const fn route(method: Method, path: &'static str) -> Route {
@@ -61,7 +61,7 @@ const fn route(method: Method, path: &'static str) -> Route {
     }
 }
 
-/// People and hosts put a slash at the end of a URL.
+/// People and hosts add a slash to the end of a URL.
 pub(super) static ROUTES: [Route; 6] = [
     route(Method::POST, "/mcp"),
     route(Method::GET, "/mcp"),
@@ -75,7 +75,7 @@ pub(super) static ROUTES: [Route; 6] = [
 pub(super) struct Mcp {
     service: StreamableHttpService<McpServer, Sessions>,
     sessions: Arc<Sessions>,
-    /// Requests that are being answered.
+    /// Requests whose answers are not finished.
     answering: TaskTracker,
     /// Ends every session and stream.
     stop: CancellationToken,
@@ -96,8 +96,8 @@ impl Mcp {
         Self { service, sessions, answering: TaskTracker::new(), stop }
     }
 
-    /// Ends every session and stream once what was asked has been answered. A client that does not read its answer, or
-    /// does not send the whole of its message, has half of the time that there is at the end.
+    /// Ends every session and stream after pending requests are answered. A client that does not read its answer, or
+    /// does not finish its message, is given half of the drain time.
     pub(super) async fn end(&self, limits: Limits) {
         self.answering.close();
         let _ = tokio::time::timeout(limits.drain / 2, self.answering.wait()).await;
@@ -153,14 +153,14 @@ async fn serve(mut call: Call<'_>, body: Arriving) -> Result<Response, Problem> 
     if let Some(end) = end {
         parts.extensions.insert(end);
     }
-    // The guard has let it in, by rules that a list can't express.
+    // The guard has accepted it, by rules that a list of origins can't express.
     parts.headers.remove(ORIGIN);
     accept_both(&mut parts.headers, &parts.method);
     let request = Request::from_parts(parts, Full::new(bytes));
-    // Boxed: it is large, and a call that waits would hold it twice.
+    // Boxed: the future is large, and a waiting call would hold it twice.
     let response = sessions.visited_by(owner, opening.clone(), Box::pin(app.mcp.service.handle(request))).await;
     if is_delete && response.status() == StatusCode::ACCEPTED {
-        // It has ended by now; and clients know 200 and 204 alone.
+        // The session has ended by now, and clients know only 200 and 204.
         let mut ended = Response::new(Body::empty());
         *ended.status_mut() = StatusCode::NO_CONTENT;
         return Ok(ended);
@@ -173,9 +173,9 @@ async fn serve(mut call: Call<'_>, body: Arriving) -> Result<Response, Problem> 
     })
 }
 
-/// The message that opens a session, if that is what was sent.
+/// The message that opens a session, if the body is one.
 fn greeting_in(bytes: &[u8]) -> Option<ClientJsonRpcMessage> {
-    // Most messages are none, and are read once.
+    // Most messages are not, and are then parsed only once.
     if !OF_GREETINGS.iter().any(|part| bytes.windows(part.len()).any(|window| window == *part)) {
         return None;
     }
@@ -189,8 +189,8 @@ fn greeting_in(bytes: &[u8]) -> Option<ClientJsonRpcMessage> {
     is_greeting.then_some(message)
 }
 
-/// Takes from the head of a greeting what is left of an earlier session, which clients send along after a server's restart,
-/// and a revision that nobody knows: which one is spoken is agreed on by the message.
+/// Removes from a greeting's head the id of an ended session, which clients send after a server's restart, and an
+/// unknown revision: the message itself negotiates the revision.
 fn welcome(headers: &mut HeaderMap, is_alive: impl Fn(&str) -> bool) {
     if !headers.get(SESSION).is_some_and(|id| id.to_str().is_ok_and(is_alive)) {
         headers.remove(SESSION);
@@ -208,22 +208,22 @@ fn flawed(error: ErrorData, id: RequestId) -> Response {
     with_json(StatusCode::BAD_REQUEST, body)
 }
 
-/// Whether a request is over once it is answered: every message, and who comes back for the rest of an answer. Other
-/// streams have no end of their own.
+/// Whether a request has a finite answer: every message, and requests for the rest of an earlier answer. Other streams
+/// do not end by themselves.
 fn is_answered(parts: &Parts) -> bool {
     // rmcp names the events of an answer `event/request`, those of a session's own stream `event`.
     let rest = |last: &HeaderValue| last.as_bytes().contains(&b'/');
     parts.method == Method::POST || parts.headers.get(LAST_EVENT).is_some_and(rest)
 }
 
-/// A body that keeps its request marked as being answered until it has been handed on to the connection or dropped. What it
-/// hands on first tells the client the id of the session that it has opened.
+/// A body that marks its request as unfinished until the body was passed to the connection or dropped. Its first bytes
+/// also tell the client the id of the session that it opened.
 fn held<B>(body: B, answering: Option<TaskTrackerToken>, opening: Option<Arc<Opening>>) -> Body
 where
     B: HttpBody<Data = Bytes, Error = Infallible> + Send + 'static,
 {
     if body.size_hint().exact().is_some() {
-        // It is whole: nothing can cut it short.
+        // It is complete, so nothing can cut it short.
         if let Some(opening) = &opening {
             opening.told();
         }
@@ -240,8 +240,8 @@ where
 
 const NO_SESSION: Problem = Problem::NoSession("start anew with `initialize`");
 
-/// Whoever takes events, or anything (`*/*`, as `curl` sends it, or no `Accept` at all), takes both kinds of answer: the
-/// second kind is a single JSON object, such as an error.
+/// A client that accepts events, or anything (`*/*`, as `curl` sends, or no `Accept`), gets both answer types allowed:
+/// the other one is a single JSON object, such as an error.
 fn accept_both(headers: &mut HeaderMap, method: &Method) {
     let takes_events = |range: &str| {
         let mut parts = range.split(';').map(str::trim);
@@ -258,7 +258,7 @@ fn accept_both(headers: &mut HeaderMap, method: &Method) {
     }
 }
 
-/// rmcp's answer, but for errors in plain text.
+/// rmcp's answer, with plain-text errors replaced.
 fn readable(response: Response, app: &super::door::App) -> Result<Response, Problem> {
     let status = response.status();
     let is_json = response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind == "application/json");
@@ -273,7 +273,7 @@ fn readable(response: Response, app: &super::door::App) -> Result<Response, Prob
             Problem::Method(allowed.unwrap_or("POST").to_owned())
         }
         StatusCode::NOT_ACCEPTABLE => Problem::Accept,
-        // The body's type was looked at before: what rmcp means is that it can't read it.
+        // The body's type was checked before, so rmcp means that it can't parse the body.
         StatusCode::UNSUPPORTED_MEDIA_TYPE => return Ok(with_json(StatusCode::BAD_REQUEST, PARSE_ERROR)),
         status if status.is_client_error() => {
             let problem = "is missing, or `MCP-Protocol-Version` names a revision that is not known; start with \
@@ -287,7 +287,7 @@ fn readable(response: Response, app: &super::door::App) -> Result<Response, Prob
 const PARSE_ERROR: &[u8] =
     br#"{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"the body is not a JSON-RPC message"}}"#;
 
-/// rmcp has logged why.
+/// rmcp has logged the cause.
 #[derive(Debug, thiserror::Error)]
 #[error("the MCP transport failed")]
 struct Failed;

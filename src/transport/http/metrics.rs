@@ -1,4 +1,4 @@
-//! Counters, in the text form that Prometheus reads. No label of theirs comes from a request.
+//! Counters in Prometheus' text format. No label's value comes from a request.
 
 use std::{
     fmt::Write as _,
@@ -10,18 +10,18 @@ use http::StatusCode;
 use super::routes::{self, Route};
 use crate::operations::Tally;
 
-/// The statuses that are told apart; others are counted as `other`.
+/// The statuses with counters of their own; others count as `other`.
 const STATUSES: [u16; 19] =
     [200, 202, 204, 400, 401, 403, 404, 405, 406, 408, 409, 413, 415, 422, 429, 500, 501, 503, 504];
 
-/// What happened since the start. Counting is one atomic addition.
+/// The counters since the start. Counting is one atomic addition.
 pub(super) struct Metrics {
     routes: Vec<&'static Route>,
-    /// For each route, and for what had none: its answers by status.
+    /// For each route, and for requests without one: the answers by status.
     answers: Vec<[AtomicU64; STATUSES.len() + 1]>,
 }
 
-/// What is true at this moment.
+/// Values at this moment.
 pub(super) struct Gauges {
     pub(super) connections: usize,
     pub(super) sessions: usize,
@@ -44,7 +44,7 @@ impl Metrics {
         cell.map(|count| count.fetch_add(1, Ordering::Relaxed));
     }
 
-    /// Everything, as text.
+    /// All metrics as text.
     pub(super) fn text(&self, now: &Gauges, tally: &Tally) -> String {
         let mut text = String::with_capacity(4096);
         head(&mut text, "countersign_http_requests_total", "counter", "Requests answered, by route and status.");

@@ -1,9 +1,10 @@
-//! HTTP: Streamable HTTP and SSE for MCP, and the REST mirror, behind one guarded door.
+//! HTTP: Streamable HTTP and SSE for MCP, and the REST mirror.
 //!
-//! A request passes `listener` (connections, TLS, deadlines), `guard` (is it meant for us), the table in `routes`, and
-//! `auth` (who calls), all of it in `door`; `rest`, `mcp` and `sse` turn it into a call of the service.
+//! A request passes `listener` (connections, TLS, deadlines), `guard` (is it meant for this server), the table in
+//! `routes`, and `auth` (authentication), all called from `door`; `rest`, `mcp` and `sse` turn it into a call of the
+//! service.
 //!
-//! Never: a caller without a checked credential, a key in a URL or a log line, or an answer without the protecting
+//! Never here: a caller without a checked credential, a key in a URL or a log line, or an answer without the protective
 //! headers.
 
 mod answer;
@@ -45,7 +46,7 @@ use crate::{operations::Service, transport::mcp::McpServer};
 /// Why a server did not start. Nothing was served.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// Others could listen in.
+    /// The connection would be unencrypted and readable by others.
     #[error(
         "{0} is not a loopback address, and keys and codes would cross the network in clear. Give --tls-cert and \
          --tls-key, or --behind-proxy if a proxy in front ends TLS, or listen on 127.0.0.1"
@@ -54,20 +55,20 @@ pub enum ServeError {
     /// The certificate or key can't be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// The address can't be listened on.
+    /// The server can't listen on the address.
     #[error("can't listen on {address}: {source}")]
     Bind {
-        /// Which.
+        /// The address.
         address: SocketAddr,
         /// What the system said.
         source: std::io::Error,
     },
 }
 
-/// Where a server listens. Shown as the line that says so: `listening on http://127.0.0.1:8787`.
+/// Where a server listens. Displayed as `listening on http://127.0.0.1:8787`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Listening {
-    /// The address, with the port that it got.
+    /// The address, with the assigned port.
     pub address: SocketAddr,
     /// Whether it speaks TLS.
     pub tls: bool,
@@ -86,8 +87,8 @@ impl fmt::Display for Listening {
     }
 }
 
-/// Serves until told to stop, then finishes what runs. Who waits for a code hears at once that the server stops: the next
-/// one, or this one started anew, has a code for them as soon.
+/// Serves until stopped, then finishes what runs. Callers that wait for a code get an error at once: another server, or
+/// this one after its restart, gives them a code no later.
 ///
 /// `announce` is called once connections are accepted.
 ///
@@ -130,15 +131,15 @@ pub async fn serve(
     };
     announce(Listening { address, tls: is_tls });
     listener.run(socket).await;
-    // Calls that were dropped may still give back what they held.
+    // Calls that were dropped may still give back their steps.
     app.service.stop_waiting().await;
     tidying.abort();
     winding_down.abort();
     Ok(())
 }
 
-/// Ends what would go on by itself: first the waits, whose callers are told, then the streams, once they have carried such
-/// words.
+/// Ends what would not end by itself: first the waiting calls, which get an error, then the streams, once they have
+/// delivered it.
 async fn wind_down(app: Arc<door::App>, stop: CancellationToken) {
     stop.cancelled().await;
     app.service.stop_waiting().await;

@@ -1,5 +1,5 @@
-//! `/openapi.json`: what the routes take and answer, made from the table of routes and the operations' own schemas, so
-//! that it can't say anything else than what is served.
+//! `/openapi.json`: the routes with their arguments and answers, made from the table of routes and the operations' own
+//! schemas, so that it can't differ from what is served.
 
 use std::sync::LazyLock;
 
@@ -20,7 +20,7 @@ use crate::{
 
 static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| Bytes::from(document().to_string()));
 
-/// What any route that asks for a key may be refused for.
+/// The refusals of every route that needs a credential.
 const KEYED: &[ErrorCode] = &[
     ErrorCode::InvalidArgument,
     ErrorCode::Unauthenticated,
@@ -118,7 +118,7 @@ fn operation(route: &Route, doc: &Doc) -> Value {
     let with_body = entry.filter(|entry| entry.api.method == operations::Method::Post);
     if let Some(entry) = with_body {
         let mut schema = with_empty_words(without(entry.route_input(), entry.api.in_path()));
-        // The schemas of arguments leave it out, for the sake of hosts that convert them.
+        // Tools' schemas leave this out, for hosts that convert them.
         schema.insert("additionalProperties".to_owned(), false.into());
         let content = json!({"application/json": {"schema": schema}});
         fields.insert("requestBody".to_owned(), json!({"required": true, "content": content}));
@@ -153,7 +153,7 @@ fn parameters(entry: &Entry) -> Vec<Value> {
     parameters
 }
 
-/// A schema without the field that the path names.
+/// A schema without the field in the path.
 fn without(mut schema: Map<String, Value>, in_path: Option<&str>) -> Map<String, Value> {
     let Some(named) = in_path else { return schema };
     if let Some(Value::Object(properties)) = schema.get_mut("properties") {
@@ -165,8 +165,8 @@ fn without(mut schema: Map<String, Value>, in_path: Option<&str>) -> Map<String,
     schema
 }
 
-/// An optional field may be empty, which leaves it out; where its words are listed, that is one of them. The schemas of
-/// tools don't say so, since Gemini's API refuses an empty word.
+/// An empty optional field counts as left out, so the empty word is added to enums. Tools' schemas don't have it, since
+/// Gemini's API refuses an empty word.
 fn with_empty_words(mut schema: Map<String, Value>) -> Map<String, Value> {
     let required = schema.get("required").and_then(Value::as_array).cloned().unwrap_or_default();
     for (name, field) in schema.get_mut("properties").and_then(Value::as_object_mut).into_iter().flatten() {

@@ -1,8 +1,8 @@
-//! Who is connected: how many in all, how many from one address, and who makes room for the next one.
+//! Connections: how many there are in total and from one address, and which one is closed to make room.
 //!
-//! A connection costs nothing to open and to leave idle, so places go to those whose last request had a right credential:
-//! where none is left, the stranger who has been there longest leaves. Whoever fills the house with idle connections turns
-//! out their own. Each key has a share, so that the holder of one can't fill the house either.
+//! A connection is cheap to open and to leave idle, so connections whose last request had a valid credential are
+//! preferred: when no place is free, the oldest stranger is closed. Someone who fills the server with idle connections
+//! only displaces their own. Each key has a share, so that its holder can't fill the server either.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{operations::Refusal, transport::owner::Owner};
 
-/// When whoever has too many connections may try again.
+/// When a caller with too many connections may try again.
 const AGAIN_AFTER: Duration = Duration::from_secs(10);
 
 /// The address of the other end of a connection.
@@ -39,7 +39,7 @@ pub(super) struct Peers {
 struct Book {
     all: usize,
     each: HashMap<IpAddr, usize>,
-    /// Those whose last request, if there was one, had no right credential, in the order in which they came.
+    /// Connections whose last request had no valid credential, or that have sent none, oldest first.
     strangers: BTreeMap<u64, Stranger>,
     next: u64,
 }
@@ -50,7 +50,7 @@ struct Stranger {
     leave: CancellationToken,
 }
 
-/// One connection's place, given up on drop.
+/// The place of one connection, released on drop.
 pub(super) struct Place {
     peers: Arc<Peers>,
     number: u64,
@@ -58,26 +58,26 @@ pub(super) struct Place {
     known: Mutex<Option<Known>>,
 }
 
-/// Somebody with a right credential.
+/// A connection with a valid credential.
 enum Known {
-    /// The holder of one key, whose share the connection is part of.
+    /// It belongs to one key, whose share it is part of.
     Holder(places::Place),
-    /// Somebody behind a proxy, which shares its connections out among all callers.
+    /// It comes from a proxy, which distributes its connections over all callers.
     Proxied,
 }
 
-/// How a connection came in.
+/// The result of a new connection.
 pub(super) enum Entry {
-    /// There was a place.
+    /// A place was free.
     Free(Place),
-    /// A stranger had to leave.
+    /// A stranger was closed to make room.
     Instead(Place),
-    /// There is no room, and nobody to make any.
+    /// No place is free, and no stranger can be closed.
     Full,
 }
 
 impl Peer {
-    /// The address that stands for whoever is there: an IPv6 caller has a whole /64 to itself.
+    /// The address under which a connection is counted: an IPv6 client has a whole /64.
     pub(super) fn network(self) -> IpAddr {
         match self.0.to_canonical() {
             v4 @ IpAddr::V4(_) => v4,
@@ -100,15 +100,15 @@ impl Peers {
         }
     }
 
-    /// Takes a place. `leave` tells the connection to end when somebody else needs it. All callers on this machine, or
-    /// behind one proxy, share an address, so `together` are counted in all alone.
+    /// Takes a place. `leave` is cancelled when another connection needs it. Callers on this machine, or behind one
+    /// proxy, share an address, so with `together` they only count in total.
     pub(super) fn enter(self: &Arc<Self>, peer: Peer, together: bool, leave: CancellationToken) -> Entry {
         let mut book = self.book();
         let address = (!together).then(|| peer.network());
         let mine = address.and_then(|address| book.each.get(&address)).copied().unwrap_or_default();
         let share_is_used_up = mine >= self.most_each;
         let crowded = share_is_used_up || book.all >= self.most;
-        // Who has used up an address' share can make room within it alone.
+        // If an address has used up its share, only its own connections can make room.
         if crowded && !book.turn_out(|stranger| !share_is_used_up || stranger.address == address) {
             return Entry::Full;
         }
@@ -118,12 +118,12 @@ impl Peers {
         if crowded { Entry::Instead(place) } else { Entry::Free(place) }
     }
 
-    /// Makes room for one more where the system has no more sockets to give; whether there was anybody to leave.
+    /// Closes a stranger when the system has no more sockets; returns whether there was one.
     pub(super) fn make_room(&self) -> bool {
         self.book().turn_out(|_| true)
     }
 
-    /// How many there are.
+    /// The number of connections.
     pub(super) fn count(&self) -> usize {
         self.book().all
     }
@@ -156,7 +156,7 @@ impl Book {
         }
     }
 
-    /// Tells the one of these strangers who has been there longest to leave; its place is free at once.
+    /// Closes the oldest stranger of those that match; its place is free at once.
     fn turn_out(&mut self, who: impl Fn(&Stranger) -> bool) -> bool {
         let longest = self.strangers.iter().find(|(_, stranger)| who(stranger)).map(|(number, _)| *number);
         let Some(stranger) = longest.and_then(|number| self.strangers.remove(&number)) else { return false };
@@ -167,10 +167,10 @@ impl Book {
 }
 
 impl Peers {
-    /// Takes a part of a key's share for a request, where connections are shared out by a proxy.
+    /// Takes a part of a key's share for a request, when a proxy distributes the connections.
     ///
     /// # Errors
-    /// `rate_limited` if there is none left.
+    /// `rate_limited` if the share is used up.
     pub(super) fn share(&self, owner: Owner) -> Result<places::Place, Refusal> {
         let what = "too many connections of this key are open";
         self.shares.take(owner).ok_or(Refusal::RateLimited { what, after: AGAIN_AFTER })
@@ -178,15 +178,15 @@ impl Peers {
 }
 
 impl Place {
-    /// Whoever is there has shown this caller's right credential.
+    /// Records that the connection has sent this caller's valid credential.
     ///
     /// # Errors
-    /// `rate_limited` if the caller has too many connections; this one is as it was.
+    /// `rate_limited` if the caller has too many connections; this one is unchanged.
     pub(super) fn recognise(&self, owner: Owner) -> Result<(), Refusal> {
         let mut known = self.known();
         match &*known {
             Some(Known::Holder(share)) if share.owner() == owner => Ok(()),
-            // The connection has been told to leave, and has no place to be known in.
+            // The connection is being closed, so it has no place any more.
             None if self.who.leave.is_cancelled() => Ok(()),
             _ => {
                 let share = self.peers.share(owner)?;
@@ -196,7 +196,7 @@ impl Place {
         }
     }
 
-    /// A proxy has passed on a right credential.
+    /// Records that a proxy has forwarded a valid credential.
     pub(super) fn recognise_proxy(&self) {
         let mut known = self.known();
         if known.is_none() {
@@ -204,7 +204,7 @@ impl Place {
         }
     }
 
-    /// Whoever is there has sent a request without a right credential.
+    /// Records that the connection has sent a request without a valid credential.
     pub(super) fn forget(&self) {
         let mut known = self.known();
         if known.take().is_some() {
@@ -213,7 +213,7 @@ impl Place {
     }
 
     fn admit(&self, known: &mut Option<Known>, who: Known) {
-        // A stranger who was turned out has given up the place already.
+        // A stranger that is being closed has already released its place.
         if known.is_some() || self.peers.book().strangers.remove(&self.number).is_some() {
             *known = Some(who);
         }
@@ -228,7 +228,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         let was_known = self.known().take().is_some();
         let mut book = self.peers.book();
-        // A stranger who was turned out has given up the place already.
+        // A stranger that is being closed has already released its place.
         if book.strangers.remove(&self.number).is_some() || was_known {
             book.leave(self.who.address);
         }

@@ -1,7 +1,7 @@
-//! Places: so many of a kind at once in all, and so many for each caller.
+//! Places: a limit of simultaneous items of a kind, in total and for each caller.
 //!
-//! Looking for a free place and taking it is one step under one lock: of any number of callers at once, no more get in than
-//! there are places.
+//! Checking for a free place and taking it is one step under one lock, so the limit holds for any number of callers at
+//! once.
 
 use std::{
     collections::HashMap,
@@ -23,7 +23,7 @@ struct Taken {
     each: HashMap<Owner, usize>,
 }
 
-/// One place, given back on drop.
+/// One place, released on drop.
 pub(super) struct Place {
     places: Arc<Places>,
     owner: Owner,
@@ -34,7 +34,7 @@ impl Places {
         Arc::new(Self { most, most_each, taken: Mutex::default() })
     }
 
-    /// Takes a place for a caller; `None` if all are taken, or all of its own.
+    /// Takes a place for a caller; `None` if the total or the caller's share is used up.
     pub(super) fn take(self: &Arc<Self>, owner: Owner) -> Option<Place> {
         let mut taken = self.taken();
         let mine = taken.each.get(&owner).copied().unwrap_or_default();
@@ -46,7 +46,7 @@ impl Places {
         Some(Place { places: Arc::clone(self), owner })
     }
 
-    /// How many are taken.
+    /// The number of places taken.
     pub(super) fn count(&self) -> usize {
         self.taken().all
     }
@@ -57,7 +57,7 @@ impl Places {
 }
 
 impl Place {
-    /// Whose it is.
+    /// The caller that holds it.
     pub(super) const fn owner(&self) -> Owner {
         self.owner
     }

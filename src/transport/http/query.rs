@@ -1,4 +1,4 @@
-//! Query parameters: text in a URL to arguments, by the schema that the documentation shows.
+//! Reads query parameters into arguments, by the documented schema.
 
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
@@ -14,7 +14,7 @@ pub(super) fn arguments(query: Option<&str>, fields: Fields) -> Result<Map<Strin
         if fields.names().all(|known| known != name) {
             return Err(unknown(&name, fields.names()));
         }
-        // What is not of its kind stays text, which the reading refuses with the field's name.
+        // A value of the wrong kind stays text; the reader then refuses it with the field's name.
         let value = fields.value_of(&name, decoded(value)?);
         if arguments.insert(name, value).is_some() {
             return Err(Refusal::invalid("query", "names a parameter twice"));
@@ -23,7 +23,7 @@ pub(super) fn arguments(query: Option<&str>, fields: Fields) -> Result<Map<Strin
     Ok(arguments)
 }
 
-/// Refuses any parameter, where only the path says something.
+/// Refuses every parameter, for requests with arguments only in the path or body.
 pub(super) fn none(query: Option<&str>) -> Result<(), Refusal> {
     let Some(pair) = query.unwrap_or_default().split('&').find(|pair| !pair.is_empty()) else { return Ok(()) };
     Err(unknown(&decoded(pair.split_once('=').map_or(pair, |(name, _)| name))?, std::iter::empty()))

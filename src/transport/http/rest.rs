@@ -1,4 +1,4 @@
-//! REST: a route for every operation that has one, made from its declaration, and one handler for all of them.
+//! REST: a route for every operation in the table, made from its declaration, with one handler.
 
 use std::sync::LazyLock;
 
@@ -44,7 +44,7 @@ fn route(entry: &'static Entry) -> Route {
     }
 }
 
-/// Carries out the operation that a request asks for.
+/// Carries out the operation of a request.
 pub(super) async fn serve(mut call: Call<'_>, entry: &'static Entry, body: Arriving) -> Result<Response, Problem> {
     let arguments = match arguments(&mut call, entry, body).await {
         Ok(arguments) => arguments,
@@ -71,7 +71,7 @@ async fn arguments(
 ) -> Result<Wiped<Map<String, Value>>, Problem> {
     let (fields, uri) = (entry.route_fields(), &call.parts.uri);
     if entry.api.in_path().is_some() && call.named.is_empty() {
-        // What the path names is not UTF-8.
+        // The argument in the path is not UTF-8.
         return Err(Problem::NoRoute);
     }
     let mut arguments = if entry.api.method == operations::Method::Post {
@@ -88,7 +88,7 @@ async fn arguments(
     Ok(arguments)
 }
 
-/// What tells a repeat from another request.
+/// The `Idempotency-Key` header, if the operation uses it.
 fn repeated(entry: &Entry, headers: &HeaderMap) -> Result<Option<String>, Refusal> {
     let mut sent = headers.get_all(IDEMPOTENCY_KEY).iter().filter(|_| entry.is_repeatable());
     let Some(key) = sent.next() else { return Ok(None) };

@@ -1,5 +1,5 @@
-//! The routes, one table: what each is called, who may ask for it, how long it may take, what the documentation says of
-//! it and what runs. The router, the documentation and the counters are made from it.
+//! The table of routes: name, access, time limit, documentation and handler of each. The router, the documentation and
+//! the counters are made from it.
 
 use axum::response::Response;
 use futures::future::BoxFuture;
@@ -20,36 +20,36 @@ use crate::{
 /// One route.
 pub(super) struct Route {
     pub(super) method: Method,
-    /// As axum and `OpenAPI` both write it: `/api/v2/seats/{seat_id}`.
+    /// In the notation of axum and `OpenAPI`: `/api/v2/seats/{seat_id}`.
     pub(super) path: &'static str,
-    /// What the audit log calls it.
+    /// Its action in the audit log.
     pub(super) action: Action,
     pub(super) takes: Takes,
     pub(super) run: Run,
-    /// What the documentation says; `None` where another one does (MCP).
+    /// Its documentation; `None` if it is documented elsewhere (MCP).
     pub(super) doc: Option<Doc>,
 }
 
 /// How long a request may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Takes {
-    /// As long as work takes.
+    /// As long as ordinary work takes.
     Moment,
-    /// As long as a caller may wait for a code beside that.
+    /// That, plus the longest wait for a code.
     Wait,
 }
 
-/// What runs.
+/// The handler.
 pub(super) enum Run {
     /// For anybody.
     Open(for<'a> fn(Visit<'a>) -> BoxFuture<'a, Result<Response, Problem>>),
-    /// For holders of a credential, carrying MCP: its calls are counted where a tool is called.
+    /// For callers with a credential, carrying MCP: calls are counted when a tool is called.
     Carrier(for<'a> fn(Call<'a>, Arriving) -> BoxFuture<'a, Result<Response, Problem>>),
-    /// For holders of a credential: an operation.
+    /// For callers with a credential: an operation.
     Operation(&'static Entry),
 }
 
-/// What the documentation says of a route.
+/// The documentation of a route.
 pub(super) struct Doc {
     /// Its name in generated clients.
     pub(super) id: &'static str,
@@ -59,11 +59,11 @@ pub(super) struct Doc {
     /// The scope it needs.
     pub(super) scope: Option<Scope>,
     pub(super) answer: Answer,
-    /// What it may be refused for, beside what holds for every route.
+    /// Refusals of this route, besides those of every route.
     pub(super) refusals: &'static [ErrorCode],
 }
 
-/// What a route answers.
+/// The answer of a route.
 pub(super) struct Answer {
     pub(super) about: &'static str,
     pub(super) media_type: &'static str,
@@ -71,7 +71,7 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// JSON of a schema.
+    /// JSON with a schema.
     pub(super) const fn json(about: &'static str, schema: fn() -> Map<String, Value>) -> Self {
         Self { about, media_type: "application/json", schema }
     }
@@ -82,7 +82,7 @@ impl Answer {
     }
 }
 
-/// The routes that are no operation's, by group.
+/// The routes that are not operations, by group.
 static GROUPS: &[&[Route]] = &[&mcp::ROUTES, &sse::ROUTES, &oauth::ROUTES, &health::ROUTES, &openapi::ROUTES];
 
 /// Every route of a server, without the SSE transport's if that is off.

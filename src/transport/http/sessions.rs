@@ -1,8 +1,8 @@
-//! Sessions of handshake clients over Streamable HTTP: rmcp's own, each bound to whoever opened it, bounded in number,
-//! and closed when they idle.
+//! Sessions of handshake clients over Streamable HTTP: rmcp's own, each bound to its owner, limited in number, and
+//! closed when idle.
 //!
-//! rmcp lets any caller use any session whose id it knows. Here a session id is no credential: to anybody but its owner
-//! a session looks exactly like one that does not exist.
+//! rmcp lets any caller use a session whose id it knows. Here a session id is not a credential: for everybody but its
+//! owner, a session does not exist.
 
 use std::{
     cell::RefCell,
@@ -33,22 +33,22 @@ use crate::{
     transport::{mcp::SessionEnd, owner::Owner},
 };
 
-/// How long a session must have been idle before its owner's next one may take its place.
+/// How long a session must be idle before its owner's next one may replace it.
 const SPARE_AFTER: Duration = Duration::from_secs(10);
 
 tokio::task_local! {
-    /// Who sends the request that is being served. rmcp hands its session manager an id and nothing else.
+    /// The caller of the current request. rmcp passes only an id to its session manager.
     static VISITOR: Visitor;
 }
 
-/// Who sends a request, and the session that it opens, if it opens one.
+/// The caller of a request, and the session that the request opens, if any.
 struct Visitor {
     owner: Owner,
     opening: RefCell<Option<Arc<Opening>>>,
 }
 
-/// A session that is being opened. It has its place before it is made; and if nobody has been told its id when this is
-/// dropped, since whoever asked is gone, it ends.
+/// A session that is being opened. It takes its place before it is created. If this is dropped before the client was
+/// told the session's id, because the client is gone, the session is closed.
 pub(super) struct Opening {
     sessions: Arc<Sessions>,
     stage: Mutex<Stage>,
@@ -57,9 +57,9 @@ pub(super) struct Opening {
 enum Stage {
     /// It has a place.
     Placed(Place),
-    /// It is there, and nobody knows.
+    /// It exists, and the client does not know its id yet.
     Made(SessionId),
-    /// It is known, or there is none.
+    /// The client knows its id, or there is no session.
     Over,
 }
 
@@ -71,28 +71,28 @@ pub(super) struct Sessions {
     book: Mutex<HashMap<SessionId, Kept>>,
 }
 
-/// What is known of a session beside what rmcp knows.
+/// What is stored for a session besides rmcp's state.
 struct Kept {
     place: Place,
     used: Instant,
-    /// Streams that are open for it.
+    /// The number of its open streams.
     streams: Arc<AtomicUsize>,
     end: SessionEnd,
 }
 
-/// A stream that is open for a session, until it is dropped.
+/// An open stream of a session, until it is dropped.
 struct Open(Arc<AtomicUsize>);
 
 impl Sessions {
     pub(super) fn new(limits: Limits) -> Self {
         let mut inner = LocalSessionManager::default();
-        // Idle sessions are closed here, where it is known whether a stream is open for them.
+        // Idle sessions are closed here, because rmcp does not know whether they have open streams.
         inner.session_config.keep_alive = None;
         let places = Places::new(limits.sessions, limits.sessions_per_key);
         Self { inner: Arc::new(inner), limits, places, book: Mutex::default() }
     }
 
-    /// Runs what serves a request of `owner`, which opens a session if it has a place for one.
+    /// Serves a request of `owner`, which opens a session if `opening` has a place.
     pub(super) async fn visited_by<F: Future>(
         &self,
         owner: Owner,
@@ -102,27 +102,27 @@ impl Sessions {
         VISITOR.scope(Visitor { owner, opening: RefCell::new(opening) }, serve).await
     }
 
-    /// How many there are, those that are being opened or closed among them.
+    /// The number of sessions, including those that are being opened or closed.
     pub(super) fn count(&self) -> usize {
         self.places.count()
     }
 
-    /// The end of a session, if it is this owner's.
+    /// The end signal of a session, if the session belongs to this owner.
     pub(super) fn end_of(&self, id: &str, owner: Owner) -> Option<SessionEnd> {
         self.book().get(id).filter(|kept| kept.owner() == owner).map(|kept| kept.end.clone())
     }
 
-    /// Takes the place of one more session of this owner. Where none is left, the one that idled longest makes room: many
-    /// clients never end theirs.
+    /// Takes a place for one more session of this owner. If none is free, the owner's longest idle session is closed:
+    /// many clients never end theirs.
     ///
     /// # Errors
-    /// `rate_limited` if there is none to spare.
+    /// `rate_limited` if none is idle.
     pub(super) async fn open(self: &Arc<Self>, owner: Owner) -> Result<Arc<Opening>, Refusal> {
         let mut place = self.places.take(owner);
         if place.is_none()
             && let Some(spare) = self.spare(owner)
         {
-            // What fails here is a session that has ended meanwhile.
+            // Ignore the error: the session has ended meanwhile.
             let _ = self.close_session(&spare).await;
             place = self.places.take(owner);
         }
@@ -130,14 +130,14 @@ impl Sessions {
         Ok(Arc::new(Opening { sessions: Arc::clone(self), stage: Mutex::new(Stage::Placed(place)) }))
     }
 
-    /// The session of this owner that idled longest.
+    /// This owner's longest idle session.
     fn spare(&self, owner: Owner) -> Option<SessionId> {
         let book = self.book();
         let idle = book.iter().filter(|(_, kept)| kept.owner() == owner && kept.is_idle(SPARE_AFTER));
         idle.min_by_key(|(_, kept)| kept.used).map(|(id, _)| id.clone())
     }
 
-    /// Closes the sessions that idled for too long.
+    /// Closes the sessions that were idle for too long.
     pub(super) async fn sweep(&self) {
         let idle: Vec<_> = {
             let book = self.book();
@@ -149,7 +149,7 @@ impl Sessions {
         }
     }
 
-    /// Whose sessions have streams open.
+    /// The owners of sessions with open streams.
     pub(super) fn listeners(&self) -> Vec<Owner> {
         let book = self.book();
         book.values().filter(|kept| kept.streams.load(Ordering::Relaxed) > 0).map(Kept::owner).collect()
@@ -178,12 +178,12 @@ impl Sessions {
 }
 
 impl Opening {
-    /// Whoever asked has been told the session's id.
+    /// Records that the client was told the session's id.
     pub(super) fn told(&self) {
         *self.stage() = Stage::Over;
     }
 
-    /// The place, once.
+    /// Takes the place, once.
     fn place(&self) -> Option<Place> {
         match std::mem::replace(&mut *self.stage(), Stage::Over) {
             Stage::Placed(place) => Some(place),
@@ -221,7 +221,7 @@ impl Drop for Open {
     }
 }
 
-/// Keeps a session marked as in use for as long as its stream lives.
+/// Marks a session as in use for as long as its stream lives.
 fn held<S: Stream<Item = ServerSseMessage>>(stream: S, open: Option<Open>) -> impl Stream<Item = ServerSseMessage> {
     stream.map(move |message| {
         let _held = &open;
@@ -237,7 +237,7 @@ impl SessionManager for Sessions {
 
     async fn create_session(&self) -> Outcome<(SessionId, Self::Transport)> {
         let opening = VISITOR.try_with(|visitor| visitor.opening.take()).ok().flatten();
-        // Without a place there is no session, whatever the SDK takes for a message that opens one.
+        // Without a place no session is created, whatever rmcp accepts as an opening message.
         let placed = opening.and_then(|opening| Some((opening.place()?, opening)));
         let (place, opening) = placed.ok_or_else(|| LocalSessionManagerError::SessionNotFound("".into()))?;
         let (id, transport) = self.inner.create_session().await?;
@@ -262,12 +262,13 @@ impl SessionManager for Sessions {
     }
 
     async fn close_session(&self, id: &SessionId) -> Outcome<()> {
-        // rmcp would let calls that wait go on for seconds, and hold what they have reserved.
+        // rmcp would let waiting calls go on for seconds, with their reserved steps.
         let kept = self.book().remove(id);
         if let Some(kept) = &kept {
             kept.end.tell();
         }
-        // In a task of its own: whoever asked may be gone before it has ended, and it keeps its place until then.
+        // In a separate task: the caller may be gone before the session has ended, and the session keeps its place
+        // until then.
         let (inner, id) = (Arc::clone(&self.inner), id.clone());
         let closing = tokio::spawn(async move {
             let closed = inner.close_session(&id).await;

@@ -1,4 +1,4 @@
-//! What a server is told: typed, checked, and without defaults that depend on the machine.
+//! The settings of a server: typed, checked, and without defaults that depend on the machine.
 
 use std::{
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -13,26 +13,26 @@ use crate::domain::{ids::AccountId, rate::Rate};
 pub struct HttpSettings {
     /// Where to listen. Anything but loopback needs TLS or a proxy in front.
     pub listen: SocketAddr,
-    /// The URLs that callers know the server by; their hosts are accepted in `Host`, and links start with the first.
+    /// The URLs by which callers know the server; their hosts are accepted in `Host`, and links start with the first.
     pub public_urls: Vec<BaseUrl>,
-    /// A proxy that ends TLS stands in front: nobody is taken for a local caller, and `X-Forwarded-For` is believed
-    /// when failed authentications are counted.
+    /// Whether a proxy that terminates TLS is in front: then no caller counts as local, and `X-Forwarded-For` is
+    /// trusted when failed authentications are counted.
     pub behind_proxy: bool,
-    /// Certificate and key, if this server ends TLS itself.
+    /// Certificate and key, if this server terminates TLS itself.
     pub tls: Option<TlsFiles>,
     /// Whether the deprecated HTTP+SSE transport is offered.
     pub sse: bool,
     /// Origins of web pages that may call.
     pub allow_origins: Vec<Origin>,
-    /// Calls for each key.
+    /// The rate of calls for each key.
     pub rate_per_key: Option<Rate>,
-    /// Calls for each secret.
+    /// The rate of calls for each secret.
     pub rate_per_secret: Option<Rate>,
-    /// Failed authentications for each address.
+    /// The rate of failed authentications for each address.
     pub auth_failures: Option<Rate>,
-    /// The identity provider whose access tokens are taken beside keys.
+    /// The identity provider whose access tokens are accepted besides keys.
     pub oauth: Option<OAuthSettings>,
-    /// Maxima.
+    /// Limits.
     pub limits: Limits,
 }
 
@@ -48,24 +48,24 @@ pub struct TlsFiles {
 /// An identity provider.
 #[derive(Debug, Clone)]
 pub struct OAuthSettings {
-    /// The issuer, as it stands in its tokens.
+    /// The issuer, as in its tokens.
     pub issuer: String,
-    /// What tokens for this server have as their audience.
+    /// The audience of tokens for this server.
     pub audience: String,
     /// The account that logins act in.
     pub account: AccountId,
 }
 
-/// Maxima of the server. The defaults are the contract's; tests and special set-ups move them.
+/// The server's limits. The defaults are the contract's; tests and special set-ups change them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections at once.
+    /// Connections at once from one address, except loopback and proxies.
     pub connections: usize,
-    /// Connections at once from one address, loopback and proxies apart.
+    /// Connections at once of one key. Behind a proxy, which distributes its connections: requests in progress.
     pub connections_per_address: usize,
     /// Connections at once of one key. Behind a proxy, which shares its connections out, requests at work.
     pub connections_per_key: usize,
-    /// How long a request's head may take to arrive, and a TLS handshake to end.
+    /// How long a request's head may take to arrive, and a TLS handshake to finish.
     pub head_wait: Duration,
     /// How long a request's body may take to arrive.
     pub body_wait: Duration,
@@ -73,7 +73,7 @@ pub struct Limits {
     pub idle: Duration,
     /// How long an ordinary request may take.
     pub request: Duration,
-    /// How long what runs may take to finish once the server is told to stop.
+    /// How long running work may take to finish once the server is stopped.
     pub drain: Duration,
     /// Sessions of handshake clients over Streamable HTTP.
     pub sessions: usize,
@@ -81,31 +81,31 @@ pub struct Limits {
     pub sessions_per_key: usize,
     /// How long such a session may be idle.
     pub session_idle: Duration,
-    /// Streams that stay open: those of `/sse`, and those that a client of `/mcp` listens on.
+    /// Open streams: those of `/sse`, and those on which a client of `/mcp` listens.
     pub streams: usize,
     /// Such streams of one key.
     pub streams_per_key: usize,
-    /// How often an SSE stream shows that it lives.
+    /// The interval of an SSE stream's keep-alive messages.
     pub keep_alive: Duration,
 }
 
-/// Where a web page comes from, as browsers write it: scheme, host, and the port unless it is the scheme's own. Extensions
-/// have schemes of their own.
+/// The origin of a web page, as browsers write it: scheme, host, and the port unless it is the scheme's default.
+/// Extensions have schemes of their own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
     text: String,
     host: String,
 }
 
-/// Where a server is, such as `https://auth.example.com:8443` or `https://example.com/codes`: an origin that is `http` or
-/// `https`, and the path under which a proxy serves it, if that is not the root.
+/// The URL of a server, such as `https://auth.example.com:8443` or `https://example.com/codes`: an `http` or `https`
+/// origin, and the path under which a proxy serves it, if that is not the root.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BaseUrl {
     origin: Origin,
     path: String,
 }
 
-/// A text that is no origin, or no base URL.
+/// The text is not an origin or a base URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "must be a scheme and a host such as https://codes.example.com, without a pattern; only --public-url may have a path"
@@ -113,7 +113,7 @@ pub struct BaseUrl {
 pub struct NotABaseUrl;
 
 impl HttpSettings {
-    /// Settings for an address; everything else as the contract says.
+    /// The settings for an address, with the contract's defaults.
     pub fn listening_on(listen: SocketAddr) -> Self {
         Self {
             listen,
@@ -130,8 +130,7 @@ impl HttpSettings {
         }
     }
 
-    /// Whether callers elsewhere know no name that is accepted in `Host`: an address that stands for all of this machine's
-    /// is none of them.
+    /// Whether remote callers know no name that is accepted in `Host`: an unspecified address is not one.
     pub fn has_no_public_name(&self) -> bool {
         self.listen.ip().is_unspecified() && self.public_urls.is_empty()
     }
@@ -159,19 +158,19 @@ impl Default for Limits {
 }
 
 impl Origin {
-    /// As it stands in an `Origin` header.
+    /// The text of the `Origin` header.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 }
 
 impl BaseUrl {
-    /// Its origin, as it stands in an `Origin` header.
+    /// Its origin, in the form of an `Origin` header.
     pub fn as_str(&self) -> &str {
         &self.origin.text
     }
 
-    /// Its path, without a slash at its end: empty for the root.
+    /// Its path, without a trailing slash: empty for the root.
     pub fn path(&self) -> &str {
         &self.path
     }
@@ -188,7 +187,7 @@ impl BaseUrl {
 }
 
 impl std::fmt::Display for BaseUrl {
-    /// The whole URL, without a slash at its end.
+    /// The whole URL, without a trailing slash.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}{}", self.origin.text, self.path)
     }
@@ -199,7 +198,7 @@ impl std::str::FromStr for Origin {
 
     fn from_str(text: &str) -> Result<Self, NotABaseUrl> {
         let text = text.trim();
-        // It would be dropped without a word.
+        // The parser would silently drop a fragment.
         if text.contains('#') {
             return Err(NotABaseUrl);
         }
@@ -210,7 +209,7 @@ impl std::str::FromStr for Origin {
             return Err(NotABaseUrl);
         }
         let host = host_as_browsers_write_it(authority.host()).ok_or(NotABaseUrl)?;
-        // A port that is no number is a pattern, or a slip of the pen.
+        // A port that is not a number is a pattern or a typing error.
         let rest = authority.as_str().get(authority.host().len()..).unwrap_or_default();
         if !rest.is_empty() && authority.port_u16().is_none() {
             return Err(NotABaseUrl);
@@ -226,7 +225,7 @@ impl std::str::FromStr for Origin {
     }
 }
 
-/// A host that can stand in an `Origin` or a `Host`: a name, or an address in its one form. Patterns match nothing.
+/// A host in the form that `Origin` and `Host` use: a name, or an address in canonical form. `None` for patterns.
 fn host_as_browsers_write_it(text: &str) -> Option<String> {
     if let Some(v6) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         return v6.parse::<Ipv6Addr>().ok().map(|address| format!("[{address}]"));
@@ -234,7 +233,7 @@ fn host_as_browsers_write_it(text: &str) -> Option<String> {
     let host = text.to_ascii_lowercase();
     let is_name = host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
     let last = host.rsplit('.').next().unwrap_or_default();
-    // What ends in a number is an address, and browsers write it out in full.
+    // A host that ends in a number is an address, and browsers write addresses in full.
     let is_number = !last.is_empty() && last.bytes().all(|b| b.is_ascii_digit());
     (is_name && !host.is_empty() && (!is_number || host.parse::<Ipv4Addr>().is_ok())).then_some(host)
 }

@@ -1,7 +1,7 @@
-//! `/sse` and `/messages`: the HTTP+SSE transport of 2024-11-05, which rmcp no longer has, as a thin carrier: a stream
-//! on which answers go out, and a place to post requests to.
+//! `/sse` and `/messages`: the HTTP+SSE transport of 2024-11-05, which rmcp no longer has, as a thin layer: a stream
+//! for answers, and an endpoint to which messages are posted.
 //!
-//! The id of a stream is unguessable, and no credential either: messages must come from whoever opened it.
+//! A stream's id is unguessable, but not a credential: messages must come from the stream's owner.
 
 use std::{
     collections::HashMap,
@@ -44,12 +44,12 @@ use crate::{
     },
 };
 
-/// Messages that may wait on either side of a session. tokio reserves room for that many at once, so what waits is kept
-/// behind a pointer: a message itself has several hundred bytes.
+/// Messages that may wait in each direction of a session. tokio reserves room for all of them at once, so messages,
+/// which take several hundred bytes, are boxed.
 const QUEUE: usize = 32;
-/// How long a stream may stay without the handshake that it was opened for.
+/// How long a stream may stay open without a handshake.
 const HANDSHAKE: Duration = Duration::from_mins(1);
-/// Stops proxies from collecting events instead of passing them on.
+/// Stops proxies from buffering events.
 const UNBUFFERED: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 const NO_STREAM: Problem = Problem::NoSession("open a stream at `/sse`");
@@ -65,7 +65,7 @@ const fn stream(path: &'static str) -> Route {
     }
 }
 
-/// People and hosts put a slash at the end of a URL.
+/// People and hosts add a slash to the end of a URL.
 pub(super) static ROUTES: [Route; 3] = [
     stream("/sse"),
     stream("/sse/"),
@@ -83,16 +83,16 @@ pub(super) static ROUTES: [Route; 3] = [
 pub(super) struct Sse {
     server: McpServer,
     limits: Limits,
-    /// Where messages are posted to, as clients know it: a proxy may serve this server under a path of its own.
+    /// The endpoint for messages, as clients see it: a proxy may serve this server under a path of its own.
     endpoint: String,
     streams: Arc<Streams>,
-    /// No more streams are opened. Changed and looked at under the lock of `streams`.
+    /// No more streams may be opened. Written and read under the lock of `streams`.
     ended: AtomicBool,
 }
 
-/// A message on its way in.
+/// An incoming message.
 type Posted = Box<ClientJsonRpcMessage>;
-/// A message on its way out, written already.
+/// An outgoing message, already serialised.
 type Written = String;
 
 /// The open streams.
@@ -104,7 +104,7 @@ struct OpenStream {
     messages: Sender<Posted>,
 }
 
-/// Ends a session however its stream ends: dropped by the client, by the server, or unfinished.
+/// Ends a session however its stream ends: closed by the client or the server, or never finished.
 struct Cleanup {
     streams: Arc<Streams>,
     id: String,
@@ -126,20 +126,20 @@ impl Streams {
 
 impl Sse {
     pub(super) fn new(server: &McpServer, settings: &HttpSettings) -> Self {
-        // This transport ended before the revision that needs no handshake.
+        // This transport ended before the revision without a handshake.
         let server = server.for_handshakes();
-        // Not relative to `/sse`: clients exist that resolve it against the origin.
+        // Not relative to `/sse`: some clients resolve it against the origin.
         let prefix = settings.public_urls.first().map_or("", BaseUrl::path);
         let endpoint = format!("{prefix}/messages?sessionId=");
         Self { server, limits: settings.limits, endpoint, streams: Arc::default(), ended: AtomicBool::new(false) }
     }
 
-    /// How many streams are open.
+    /// The number of open streams.
     pub(super) fn streams(&self) -> usize {
         self.streams.lock().len()
     }
 
-    /// Takes no more messages: each session answers those that it has, and ends with its stream.
+    /// Accepts no more messages: each session answers those that it has, and ends with its stream.
     pub(super) fn end(&self) {
         let mut streams = self.streams.lock();
         self.ended.store(true, Ordering::Relaxed);
@@ -160,11 +160,12 @@ impl Sse {
         Ok((cleanup, stop, received))
     }
 
-    /// Runs the session behind a stream. The stream ends once it has carried what the session left behind; when it is
-    /// dropped, `stop` ends the session.
+    /// Runs the session behind a stream. The stream ends after it has delivered all of the session's answers; when it
+    /// is dropped, `stop` ends the session.
     fn run(&self, received: Receiver<Posted>, stop: &CancellationToken) -> Receiver<Written> {
         let (answers, sent) = channel(QUEUE);
-        // A token of its own: rmcp cancels it when the session has ended, while the stream still has words to carry.
+        // A token of its own: rmcp cancels it when the session has ended, while the stream may still have answers to
+        // deliver.
         let (server, ending) = (self.server.clone(), stop.child_token());
         tokio::spawn(async move {
             let refusals = answers.clone();
@@ -180,7 +181,7 @@ impl Sse {
             let answers = PollSender::new(answers).with(|message| ready(Ok::<_, PollSendError<_>>(written(&message))));
             let carrier = (answers, Box::pin(messages));
             let handshake = tokio::time::timeout(HANDSHAKE, server.serve_with_ct(carrier, ending)).await;
-            // A failed handshake's cause may quote what the client sent.
+            // Don't log the cause of a failed handshake: it may quote the client.
             if let Ok(Ok(session)) = handshake {
                 let _ = session.waiting().await;
             }
@@ -200,7 +201,7 @@ fn open(call: &Call<'_>) -> Result<Response, Problem> {
     Ok(response)
 }
 
-/// Where to post to, and then every answer.
+/// The events of a stream: the endpoint, and then every answer.
 fn events(
     endpoint: String,
     cleanup: Cleanup,
@@ -220,7 +221,7 @@ fn written(message: &ServerJsonRpcMessage) -> Written {
     serde_json::to_string(message).unwrap_or_default()
 }
 
-/// Where messages of the stream go that a request names, if it is its caller's.
+/// The queue of the stream that a request names, if it belongs to the caller.
 fn messages_of(app: &App, parts: &Parts, caller: &Principal) -> Option<Sender<Posted>> {
     let id = parts.uri.query().and_then(|query| query.strip_prefix("sessionId=")).unwrap_or_default();
     let owner = Owner::of(caller);

@@ -1,7 +1,7 @@
-//! A connection's bytes under deadlines: a request's head must arrive, and a written answer be read, in time.
+//! Deadlines for a connection's bytes: for the arrival of a request's head, and for reading an answer.
 //!
-//! hyper has one timer for an idle connection and for a head that trickles in; they deserve different times, so that a
-//! slow-loris holds a connection for seconds while an honest client may keep its own for a minute.
+//! hyper has one timer for idle connections and for slow heads. They need different limits, so that a slow-loris
+//! attacker holds a connection for seconds, while an honest client may keep an idle one for a minute.
 
 use std::{
     io,
@@ -21,7 +21,7 @@ use tokio::{
 
 use super::head::Heads;
 
-/// Where a connection stands between requests: the service tells, the stream obeys.
+/// The phase of a connection: the service sets it, the stream reads it.
 #[derive(Clone)]
 pub(super) struct Phase(Arc<AtomicU8>);
 
@@ -30,7 +30,7 @@ const HEAD: u8 = 1;
 const BUSY: u8 = 2;
 
 impl Phase {
-    /// A new connection: its first head is awaited.
+    /// A new connection, which waits for its first head.
     pub(super) fn new() -> Self {
         Self(Arc::new(AtomicU8::new(HEAD)))
     }
@@ -40,7 +40,7 @@ impl Phase {
         self.0.store(BUSY, Ordering::Relaxed);
     }
 
-    /// Its answer is on the way.
+    /// Its answer is being sent.
     pub(super) fn idle(&self) {
         self.0.store(IDLE, Ordering::Relaxed);
     }
@@ -66,7 +66,7 @@ impl<S> Timed<S> {
         Self { inner, phase, head_wait, write_wait, heads: Heads::new(), reading: None, writing: None }
     }
 
-    /// Whether the head that is arriving took too long.
+    /// Whether the arriving head has taken too long.
     fn head_is_late(&mut self, cx: &mut Context<'_>) -> bool {
         if self.phase.get() != HEAD {
             self.reading = None;

@@ -1,6 +1,6 @@
-//! Streams that stay open, whichever transport carries them: how many there are, whose, and when they end.
+//! Open streams of all transports: their number, their owners, and their ends.
 //!
-//! A request finds out by itself that its caller's rights have ended; a stream does not, so that it is told.
+//! Each request is authenticated, so it notices when its caller's rights have ended; a stream must be told.
 
 use std::{
     collections::HashMap,
@@ -19,7 +19,7 @@ use crate::{
     transport::owner::Owner,
 };
 
-/// When whoever has too many streams may try again.
+/// When a caller with too many streams may try again.
 const AGAIN_AFTER: Duration = Duration::from_secs(10);
 
 /// The open streams.
@@ -37,12 +37,12 @@ struct Book {
 
 struct Entry {
     owner: Owner,
-    /// When the credential ends that it was opened with.
+    /// When the credential expires with which it was opened.
     until: Option<Timestamp>,
     stop: CancellationToken,
 }
 
-/// An open stream, for as long as this is kept.
+/// An open stream, as long as this value exists.
 pub(super) struct OpenStream {
     streams: Arc<Streams>,
     number: u64,
@@ -71,12 +71,12 @@ impl Streams {
         Ok(OpenStream { streams: Arc::clone(self), number, stop })
     }
 
-    /// How many are open.
+    /// The number of open streams.
     pub(super) fn count(&self) -> usize {
         self.book().open.len()
     }
 
-    /// Whose are open.
+    /// The owners of the open streams.
     pub(super) fn owners(&self) -> Vec<Owner> {
         self.book().open.values().map(|entry| entry.owner).collect()
     }
@@ -86,7 +86,7 @@ impl Streams {
         self.book().open.values().filter(|entry| entry.owner == owner).for_each(|entry| entry.stop.cancel());
     }
 
-    /// Ends every stream whose credential has ended.
+    /// Ends every stream whose credential has expired.
     pub(super) fn end_expired(&self, now: Timestamp) {
         let book = self.book();
         let over = book.open.values().filter(|entry| entry.until.is_some_and(|until| until <= now));
@@ -99,12 +99,12 @@ impl Streams {
 }
 
 impl OpenStream {
-    /// Told when it has to end.
+    /// Cancelled when the stream must end.
     pub(super) fn stop(&self) -> CancellationToken {
         self.stop.clone()
     }
 
-    /// A body that is this stream: it ends when the stream is told to, and the stream ends with it.
+    /// A body for the stream: it ends when the stream is told to, and the stream ends with it.
     pub(super) fn carrying(self, body: Body) -> Body {
         let stop = self.stop().cancelled_owned();
         Body::from_stream(body.into_data_stream().take_until(Box::pin(stop)).map(move |piece| {

@@ -1,5 +1,5 @@
-//! What is answered while the machine's clock can't be right. hyper writes the date into every answer, and panics at one that
-//! HTTP can't write; so such a connection never gets as far.
+//! Answers while the machine's clock is implausible. hyper writes the date into every answer, and panics if HTTP can't
+//! express it, so such connections never reach hyper.
 
 use std::{
     fmt::Write as _,
@@ -16,7 +16,7 @@ use crate::{
     operations::{ErrorCode, Refusal},
 };
 
-/// Whether the date can be written that hyper would write now.
+/// Whether HTTP can express the date that hyper would write now.
 pub(super) fn has_date() -> bool {
     #[expect(clippy::disallowed_methods, reason = "what counts is the clock that hyper asks by itself")]
     let now = SystemTime::now();
@@ -29,10 +29,10 @@ fn can_be_written(now: SystemTime) -> bool {
     seconds.is_some_and(|seconds| Timestamp::from_seconds(seconds).is_plausible())
 }
 
-/// Answers whatever is asked with what has to be done, and ends the connection.
+/// Answers any request with the error, and closes the connection.
 pub(super) async fn answer<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, wait: Duration) {
     let answer = async {
-        // What was asked is taken first: an answer to what lies unread may never arrive.
+        // Read the request first: an answer to an unread request may never arrive.
         if stream.read(&mut [0; 4096]).await? == 0 {
             return Ok(());
         }
@@ -43,7 +43,7 @@ pub(super) async fn answer<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, wai
     let _ = tokio::time::timeout(wait, answer).await;
 }
 
-/// A whole answer in bytes, after which the connection ends.
+/// A whole response in bytes, after which the connection ends.
 fn bare(status: StatusCode, code: ErrorCode, message: &str) -> Bytes {
     let body = error_body(code, message.to_owned(), None);
     let mut headers = HeaderMap::new();

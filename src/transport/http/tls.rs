@@ -1,5 +1,5 @@
-//! TLS by rustls, from PEM files that may change under a running server: a renewed certificate is taken up, a broken one
-//! is not. No handshake waits for the files: they are looked at elsewhere.
+//! TLS with rustls, from PEM files that may change while the server runs: a renewed certificate is loaded, a broken one
+//! is ignored. No handshake waits for the files: they are read in another task.
 
 use std::{
     fs::File,
@@ -23,26 +23,26 @@ use crate::domain::sensitive::without_seeds;
 /// The flags that name the files.
 const CERTIFICATE: &str = "--tls-cert";
 const KEY: &str = "--tls-key";
-/// How often the files are looked at, at most.
+/// The shortest interval between checks of the files.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
-/// Bytes of a file that are read: a chain has some thousand.
+/// The most bytes read from a file: a chain has a few thousand.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
-/// Why a certificate or key can't be used. It names the flag and the file, but for what looks like a seed in its path, and
-/// never what is in it.
+/// Why a certificate or key can't be used. The error names the flag and the file, without parts of its path that look
+/// like a seed, and never quotes the file.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file can't be read, or holds no certificate or key in PEM form.
     #[error("{flag} {}: {what}; it must be a PEM file that this user can read", without_seeds(.path))]
     File {
-        /// Which flag.
+        /// The flag.
         flag: &'static str,
-        /// Which file.
+        /// The file.
         path: PathBuf,
         /// What is wrong with it.
         what: String,
     },
-    /// The certificate and the key don't fit each other, or are of a kind that is not supported.
+    /// The certificate and the key don't match, or are of an unsupported kind.
     #[error("the TLS certificate and key can't be used together: {0}")]
     Pair(rustls::Error),
 }
@@ -60,11 +60,11 @@ struct InUse {
     acceptor: TlsAcceptor,
     stamp: Option<Stamp>,
     looked_at: Instant,
-    /// The files are being looked at.
+    /// Whether the files are being checked.
     looking: bool,
 }
 
-/// What tells that a file was replaced: time and size of both.
+/// How a replaced file is noticed: time and size of both.
 type Stamp = [(SystemTime, u64); 2];
 
 impl Tls {
@@ -76,8 +76,8 @@ impl Tls {
         Ok(Self(Arc::new(Certificate { files, in_use: Mutex::new(in_use) })))
     }
 
-    /// What a new connection is accepted with: the newest certificate that was found to work. Now and then it makes somebody
-    /// look for another.
+    /// The acceptor for a new connection, with the newest working certificate. Starts a check of the files at
+    /// intervals.
     pub(super) fn acceptor(&self, now: Instant) -> TlsAcceptor {
         let mut in_use = self.0.in_use();
         if !in_use.looking && now.saturating_duration_since(in_use.looked_at) >= CHECK_EVERY {
@@ -94,14 +94,14 @@ impl Certificate {
         self.in_use.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes up what the files hold, if they have changed.
+    /// Loads the files if they have changed.
     fn look(&self) {
         let known = self.in_use().stamp;
         let stamp = stamp(&self.files).filter(|stamp| Some(*stamp) != known);
         let renewed = stamp.map(|_| acceptor(&self.files));
         let mut in_use = self.in_use();
         in_use.looking = false;
-        // Remembered even if it does not work: one line in the log for each change, not one a second.
+        // Remember the stamp even if the files don't work: one log line for each change, not one a second.
         in_use.stamp = stamp.or(known);
         match renewed {
             None => {}
@@ -114,7 +114,7 @@ impl Certificate {
     }
 }
 
-/// Opens a file of bytes. A pipe or a device may keep whoever opens or reads it for ever, or have no end.
+/// Opens a regular file. Opening or reading a pipe or a device may block for ever, or never end.
 fn open_regular(path: &Path) -> io::Result<File> {
     let mut options = File::options();
     options.read(true);
@@ -153,7 +153,7 @@ fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
     }
     let key = PrivateKeyDer::from_pem_slice(&bytes(KEY, &files.key)?)
         .map_err(|cause| file(KEY, &files.key, cause.to_string()))?;
-    // The provider is named, so that nothing depends on which crate installed a default first.
+    // Name the provider, so that nothing depends on which crate installed a default first.
     let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))

@@ -1,7 +1,7 @@
-//! The provider's public keys: found through its metadata, fetched when needed, and asked for again while they are used.
+//! The provider's public keys: found through its metadata, fetched when needed, and refreshed while they are used.
 //!
-//! An unknown key id makes us ask again, since providers change their keys; but only now and then, since anybody can make up
-//! a key id. Asking is a task of its own: whoever caused it may be gone before the answer is there, and others need it.
+//! An unknown key id triggers a fetch, since providers change their keys; but only at intervals, since anybody can make
+//! up a key id. A fetch is a separate task: its caller may be gone before the answer arrives, and others need it.
 
 use std::{
     io::Read as _,
@@ -25,19 +25,19 @@ use ureq::{
 
 use super::token::Head;
 
-/// How long keys are used before they are asked for again. Those that we have go on being used while we ask.
+/// The age at which keys are refreshed. Until new ones arrive, the old ones stay in use.
 const FRESH: Duration = Duration::from_mins(10);
-/// How long keys are used that could not be asked for again: a provider that is away for a while must not lock everybody
-/// out, and a key that it has withdrawn must not be trusted for ever.
+/// How long keys are used if they can't be refreshed: a short outage of the provider must not lock everybody out, and a
+/// withdrawn key must not be trusted for ever.
 const TRUSTED: Duration = Duration::from_hours(1);
-/// How long after an answer nobody asks again, and how long after none.
+/// The shortest interval between fetches after a success, and after a failure.
 const REST: Duration = Duration::from_secs(30);
 const REST_FAILED: Duration = Duration::from_secs(5);
-/// How long one question may take.
+/// The timeout of one request.
 const WAIT: Duration = Duration::from_secs(5);
-/// Bytes of an answer: a set of keys has some thousand.
+/// The most bytes of an answer: a set of keys has a few thousand.
 const ANSWER_BYTES_MAX: u64 = 256 * 1024;
-/// Keys that are kept.
+/// The most keys that are kept.
 const KEYS_MAX: usize = 100;
 
 /// The keys of one provider.
@@ -54,9 +54,9 @@ struct Shared {
 struct Kept {
     keys: Vec<Key>,
     learned: Option<Instant>,
-    /// Nobody asks before.
+    /// No fetch before this time.
     rests_until: Option<Instant>,
-    /// Lives as long as the provider is being asked.
+    /// Lives as long as a fetch is running.
     asking: Option<Receiver<()>>,
 }
 
@@ -66,7 +66,7 @@ struct Key {
     public: DecodingKey,
 }
 
-/// Why the provider's keys could not be learned.
+/// Why the provider's keys could not be fetched.
 #[derive(Debug, thiserror::Error)]
 enum NoKeys {
     #[error("{0}")]
@@ -85,7 +85,7 @@ enum NoKeys {
     Task,
 }
 
-/// What we need of the provider's metadata.
+/// The part of the provider's metadata that is needed.
 #[derive(Deserialize)]
 struct Metadata {
     issuer: String,
@@ -102,18 +102,18 @@ impl Keys {
         Self { shared: Arc::new(Shared { issuer: issuer.to_owned(), kept: Mutex::default() }) }
     }
 
-    /// The key that a token names.
+    /// The key for a token.
     pub(super) async fn find(&self, head: &Head) -> Option<DecodingKey> {
         let (known, asking) = self.look(head);
         if known.is_some() {
             return known;
         }
-        // It ends with the task, however that ends.
+        // It ends with the task, whatever the result.
         let _ = asking?.changed().await;
         self.shared.kept().find(head)
     }
 
-    /// The key as far as we know, and the end of asking for it if the provider is being asked.
+    /// The key if it is known, and the running fetch if there is one.
     fn look(&self, head: &Head) -> (Option<DecodingKey>, Option<Receiver<()>>) {
         let mut kept = self.shared.kept();
         let known = kept.find(head);
@@ -132,7 +132,7 @@ impl Shared {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks the provider, in a task of its own.
+    /// Starts a fetch in a task of its own.
     fn ask(shared: Arc<Self>) -> Receiver<()> {
         let (under_way, asking) = channel(());
         tokio::spawn(async move {
@@ -166,7 +166,7 @@ impl Kept {
         let mut found =
             self.keys.iter().filter(fits).filter(named).filter(|key| key.public.family() == head.algorithm.family());
         let key = found.next()?;
-        // A token that names no key is checked with the only one there is, or not at all.
+        // A token without a key id is checked only if there is a single key.
         if head.key.is_none() && found.next().is_some() { None } else { Some(key.public.clone()) }
     }
 }
@@ -184,7 +184,7 @@ fn fetch(issuer: &str) -> Result<Vec<Key>, NoKeys> {
     Ok(set.keys.into_iter().take(KEYS_MAX).filter_map(usable).collect())
 }
 
-/// Where a provider's metadata may stand (RFC 8414, `OpenID` Connect Discovery).
+/// The possible URLs of a provider's metadata (RFC 8414, `OpenID` Connect Discovery).
 fn places(issuer: &str) -> Vec<String> {
     let issuer = issuer.trim_end_matches('/');
     let mut places = vec![format!("{issuer}/.well-known/openid-configuration")];
@@ -202,7 +202,7 @@ fn is_loopback(url: &str) -> bool {
     host.is_some_and(|host| matches!(host.as_str(), "localhost" | "127.0.0.1" | "[::1]"))
 }
 
-/// Short answers over TLS; in clear from this machine alone.
+/// An HTTP client for short answers over TLS; unencrypted only from this machine.
 fn agent(here: bool) -> Agent {
     let tls = TlsConfig::builder()
         .root_certs(RootCerts::PlatformVerifier)
@@ -219,7 +219,7 @@ fn get<T: DeserializeOwned>(agent: &Agent, url: &str) -> Result<T, NoKeys> {
     serde_json::from_slice(&bytes).map_err(|_| NoKeys::Form)
 }
 
-/// A key that signs, of a kind that we know; others are passed over.
+/// A signing key of a supported kind; `None` for others.
 fn usable(value: Value) -> Option<Key> {
     let jwk: Jwk = serde_json::from_value(value).ok()?;
     if !matches!(jwk.common.public_key_use, None | Some(PublicKeyUse::Signature)) {

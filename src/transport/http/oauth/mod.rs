@@ -1,8 +1,8 @@
-//! OAuth 2.1, as a resource server: access tokens of an existing identity provider beside keys, and the documents that
-//! tell a client where to get one (RFC 9728).
+//! OAuth 2.1 as a resource server: accepts access tokens of an existing identity provider, and serves the documents
+//! that tell clients where to get one (RFC 9728).
 //!
-//! Never: an authorization endpoint of our own, a token that is passed on, or a token taken without issuer, audience,
-//! times and signature being right.
+//! Never here: an authorization endpoint of our own, a token that is passed on, or a token accepted without checking
+//! issuer, audience, times and signature.
 
 mod keys;
 mod token;
@@ -24,15 +24,15 @@ use crate::{
 };
 use keys::Keys;
 
-/// The document's place at the root, and the one for the resource at `/mcp`.
+/// The document's path at the root, and the one for the resource at `/mcp`.
 const AT_ROOT: &str = "/.well-known/oauth-protected-resource";
 const AT_MCP: &str = "/.well-known/oauth-protected-resource/mcp";
 
-/// An identity provider whose access tokens are taken.
+/// An identity provider whose access tokens are accepted.
 pub(super) struct OAuth {
     settings: OAuthSettings,
     keys: Keys,
-    /// `resource_metadata="…"`, as challenges hold it.
+    /// The `resource_metadata="…"` part of challenges.
     challenge: String,
     document: Vec<u8>,
 }
@@ -80,7 +80,7 @@ fn serve(visit: &Visit<'_>) -> Result<Response, Problem> {
 }
 
 impl OAuth {
-    /// The provider of these settings, if there is one.
+    /// The provider in the settings, if there is one.
     pub(super) fn of(settings: &HttpSettings) -> Option<Self> {
         let oauth = settings.oauth.clone()?;
         let base = settings.public_urls.first().map(ToString::to_string).or_else(|| origin_of(&oauth.audience));
@@ -99,12 +99,12 @@ impl OAuth {
         })
     }
 
-    /// Where callers find out how to log in, as a challenge says it.
+    /// The part of a challenge that says where callers can log in.
     pub(super) fn metadata(&self) -> &str {
         &self.challenge
     }
 
-    /// What an access token offers: a login, or junk. What is wrong with it goes to the log at most.
+    /// The credential in an access token: a login, or junk. The cause goes to the log.
     pub(super) async fn offered(&self, token: &str, now: Timestamp) -> Offered {
         match self.login(token, now).await {
             Ok(login) => login,

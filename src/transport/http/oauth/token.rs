@@ -1,4 +1,4 @@
-//! Access tokens: JSON Web Tokens whose signature, issuer, audience, times and type are all right (RFC 9068, RFC 8725).
+//! Access tokens: JSON Web Tokens with a valid signature, issuer, audience, times and type (RFC 9068, RFC 8725).
 
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use serde::Deserialize;
@@ -11,7 +11,7 @@ use crate::{
     transport::http::settings::OAuthSettings,
 };
 
-/// How tokens may be signed: with a private key, never with a shared secret.
+/// Accepted signature algorithms: with a private key, never with a shared secret.
 const ALGORITHMS: [Algorithm; 9] = [
     Algorithm::RS256,
     Algorithm::RS384,
@@ -23,10 +23,10 @@ const ALGORITHMS: [Algorithm; 9] = [
     Algorithm::ES384,
     Algorithm::EdDSA,
 ];
-/// Seconds that the provider's clock may differ from ours.
+/// The allowed difference between the provider's clock and ours, in seconds.
 const SKEW: i64 = 30;
 
-/// Why a token is no login. For the log: it holds nothing of the token.
+/// Why a token is rejected. For the log; it holds nothing of the token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum NoLogin {
     #[error("it is no JSON Web Token")]
@@ -43,19 +43,19 @@ pub(super) enum NoLogin {
     Time,
 }
 
-/// What a token says before its signature is checked: which key to check it with.
+/// The part of a token that is read before its signature is checked: which key to check it with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Head {
     pub(super) algorithm: Algorithm,
     pub(super) key: Option<String>,
 }
 
-/// What a token says.
+/// The claims of a token.
 #[derive(Deserialize)]
 pub(super) struct Claims {
     /// The user's id at the provider.
     pub(super) sub: String,
-    /// One issuer: in a list it would vouch for others.
+    /// A single issuer; a list could include others.
     iss: String,
     exp: f64,
     #[serde(default)]
@@ -75,7 +75,7 @@ enum Words {
 }
 
 impl Head {
-    /// Reads a token's head.
+    /// Reads a token's header.
     pub(super) fn of(token: &str) -> Result<Self, NoLogin> {
         let header = decode_header(token).map_err(|_| NoLogin::NoToken)?;
         if !ALGORITHMS.contains(&header.alg) {
@@ -83,11 +83,11 @@ impl Head {
         }
         let kind = header.typ.as_deref().map(str::to_ascii_lowercase);
         let kind = kind.as_deref().map(|kind| kind.strip_prefix("application/").unwrap_or(kind));
-        // Several providers leave it out. What it must not be is another kind of token of the same provider.
+        // Several providers leave it out. It must not be another kind of token of the same provider.
         if !matches!(kind, None | Some("jwt" | "at+jwt")) {
             return Err(NoLogin::Type);
         }
-        // An extension that must be understood is not.
+        // We support no extension that is marked as critical.
         if header.crit.is_some() {
             return Err(NoLogin::Type);
         }
@@ -95,7 +95,7 @@ impl Head {
     }
 }
 
-/// Checks a token with the key that its head names.
+/// Checks a token with the key that its header names.
 pub(super) fn check(
     token: &str,
     head: &Head,
@@ -107,7 +107,7 @@ pub(super) fn check(
     validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
     validation.set_issuer(&[&settings.issuer]);
     validation.set_audience(&[&settings.audience]);
-    // Times are held against our own clock below, which tests can move.
+    // Times are checked below against our own clock, which tests can move.
     (validation.validate_exp, validation.validate_nbf) = (false, false);
     let claims = decode::<Claims>(token, key, &validation).map_err(|_| NoLogin::Wrong)?.claims;
     let (late, early) = (now.seconds().saturating_sub(SKEW), now.seconds().saturating_add(SKEW));
@@ -124,13 +124,14 @@ const fn seconds(date: f64) -> i64 {
 }
 
 impl Claims {
-    /// What the token allows here: the scopes that are ours, as they are. One behind a resource's name is that resource's.
+    /// The token's scopes that are known here, exactly as written. A scope prefixed with a resource's name belongs to
+    /// that resource.
     pub(super) fn scopes(&self) -> ScopeSet {
         let words = self.scope.iter().chain(&self.scp).flat_map(Words::each);
         words.filter_map(|word| word.parse::<Scope>().ok()).collect()
     }
 
-    /// When the token ends. What begins may begin a little later, for clocks that differ; what goes on ends then.
+    /// When the token expires. The tolerance for clock differences applies only when a call begins.
     pub(super) const fn expires_at(&self) -> Timestamp {
         Timestamp::from_seconds(seconds(self.exp))
     }
