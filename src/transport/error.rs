@@ -1,4 +1,4 @@
-//! The one form of an error, whatever the transport.
+//! The format of errors, the same for every transport.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -25,7 +25,7 @@ pub struct ErrorBody {
 }
 
 impl ErrorBody {
-    /// An error that is no refusal of an operation.
+    /// An error that is not an operation's refusal.
     pub fn of(code: ErrorCode, message: String, retry_after: Option<u64>) -> Self {
         let outcome = (code == ErrorCode::Unavailable).then_some("none");
         Self { status: "ERROR", error: code.as_str(), message, retry_after, outcome }

@@ -1,5 +1,5 @@
-//! JSON as it was sent. Parsers differ in which of two fields of one name they go by, so whoever checks a message and whoever
-//! acts on it might each see another: nothing that names a field twice is acted on.
+//! Parses JSON and detects repeated fields. Parsers differ in which of two fields with one name they use, so a message
+//! could be checked with one value and acted on with the other: such messages are refused.
 
 use std::fmt;
 
@@ -14,11 +14,11 @@ use crate::{
     operations::{Wiped, levels},
 };
 
-/// A JSON value, read whatever is wrong with it. No `Debug`: a name may be anything, a seed even.
+/// A JSON value and its defects. No `Debug`: a name may hold anything, even a seed.
 pub(in crate::transport) struct Json {
-    /// The value. Of fields with one name it holds the first.
+    /// The value. Of repeated fields it holds the first.
     pub(in crate::transport) value: Wiped<Value>,
-    /// The first name that an object in it, at any level, gives to two fields.
+    /// The first repeated field name of an object, at any level.
     pub(in crate::transport) repeated: Option<String>,
 }
 
@@ -76,8 +76,8 @@ impl<'de> Visitor<'de> for AnyValue {
     }
 }
 
-/// Whether an MCP message is nested no deeper than the limit. A tool's arguments are left out: the tool refuses those, so that
-/// the refusal is that of a call.
+/// Whether an MCP message is nested no deeper than the limit. A tool's arguments are left out: the tool refuses those,
+/// so that the refusal belongs to a call.
 pub(in crate::transport) fn message_depth_within_limit(message: &Value) -> bool {
     let within = |value: &Value| levels(value) <= JSON_DEPTH_MAX;
     let Value::Object(fields) = message else { return within(message) };

@@ -1,7 +1,7 @@
-//! Protocols: bytes to a use case, its answer to bytes.
+//! Protocols: they turn bytes into calls of operations, and answers into bytes.
 //!
-//! Never: a decision about who may do what, a store, a key, or the clock. What is asked and answered is declared with each
-//! operation.
+//! Never here: a decision about permissions, a store, a key, or the clock. Each operation declares its own arguments
+//! and answers.
 
 pub mod cli;
 mod error;

@@ -1,4 +1,4 @@
-//! Whose something is, such as a session or a share of a limit.
+//! The owner of a session, a stream or a share of a limit.
 
 use crate::domain::{
     api_key::KeyId,
@@ -8,7 +8,7 @@ use crate::domain::{
     time::Timestamp,
 };
 
-/// Whose it is: two callers with the same one may do the same things with it.
+/// An owner. Callers with equal owners may use each other's sessions and streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(in crate::transport) struct Owner(AccountId, Actor, Option<SeatId>);
 
@@ -17,7 +17,7 @@ impl Owner {
         Self(caller.account(), caller.actor(), caller.seat())
     }
 
-    /// A row of the audit log about something that it asked for.
+    /// An audit row about one of the owner's requests.
     pub(in crate::transport) fn entry(self, action: Action, at: Timestamp) -> AuditEntry {
         let Self(account, actor, seat) = self;
         AuditEntry { account: Some(account), seat, ..AuditEntry::by(actor, action, at) }
@@ -28,12 +28,12 @@ impl Owner {
         self.0
     }
 
-    /// The seat that it is bound to.
+    /// The seat to which it is bound.
     pub(in crate::transport) const fn seat(self) -> Option<SeatId> {
         self.2
     }
 
-    /// The key that it is the holder of, if it is one's.
+    /// The id of its key, if it has one.
     pub(in crate::transport) const fn key(self) -> Option<KeyId> {
         self.1.key()
     }

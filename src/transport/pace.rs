@@ -1,4 +1,4 @@
-//! How often each key may call.
+//! The rate limit of calls for each key.
 
 use std::{sync::Arc, time::Instant};
 
@@ -8,7 +8,8 @@ use crate::{
     operations::{Pace, Refusal},
 };
 
-/// How often each key may call. HTTP hands it to the tools beside the caller: a tool call beyond it is refused as one.
+/// The rate limit of calls for each key. HTTP passes it to the tools with the caller, so that a tool call beyond it is
+/// refused as a call.
 #[derive(Clone)]
 pub(in crate::transport) struct CallPace(Arc<Pace<Owner>>);
 

@@ -59,11 +59,11 @@ pub struct OAuthSettings {
 /// The server's limits. The defaults are the contract's; tests and special set-ups change them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections at once from one address, except loopback and proxies.
+    /// Connections at once.
     pub connections: usize,
-    /// Connections at once of one key. Behind a proxy, which distributes its connections: requests in progress.
+    /// Connections at once from one address, except loopback and proxies.
     pub connections_per_address: usize,
-    /// Connections at once of one key. Behind a proxy, which shares its connections out, requests at work.
+    /// Connections at once of one key. Behind a proxy, which distributes its connections: requests in progress.
     pub connections_per_key: usize,
     /// How long a request's head may take to arrive, and a TLS handshake to finish.
     pub head_wait: Duration,

@@ -1,5 +1,5 @@
-//! What is wrong with an `initialize` that can't be read. rmcp takes it for a method that it does not know, and answers
-//! something about another revision.
+//! Explains an invalid `initialize`. rmcp takes it for an unknown method, and answers with an error about another
+//! revision.
 
 use rmcp::{
     ErrorData,
@@ -10,11 +10,11 @@ use rmcp::{
 };
 use serde_json::Value;
 
-/// Something that `initialize` must hold.
+/// A required part of `initialize`.
 struct Part {
-    /// Where it stands.
+    /// Its JSON path.
     path: &'static str,
-    /// What it is.
+    /// Its description.
     what: &'static str,
     is_right: fn(&Value) -> bool,
 }
@@ -27,13 +27,13 @@ const PARTS: [Part; 5] = [
     Part { path: "/clientInfo/version", what: "a text", is_right: Value::is_string },
 ];
 
-/// The id of an `initialize` that can't be read, and what it lacks.
+/// The id of an invalid `initialize`, and what it lacks.
 pub(in crate::transport) fn flawed_greeting(message: &ClientJsonRpcMessage) -> Option<(RequestId, ErrorData)> {
     let ClientJsonRpcMessage::Request(request) = message else { return None };
     let ClientRequest::CustomRequest(CustomRequest { method, params, extensions, .. }) = &request.request else {
         return None;
     };
-    // In the revision that each request names for itself there is no such method, whatever it holds.
+    // The revision that every request names for itself has no such method, whatever it contains.
     let is_stateless = extensions.get::<RequestMetaObject>().is_some_and(|meta| meta.protocol_version().is_some());
     let is_greeting = method == InitializeResultMethod::VALUE && !is_stateless;
     is_greeting.then(|| (request.id.clone(), ErrorData::invalid_params(lacks(params.as_ref()), None)))

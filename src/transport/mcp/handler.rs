@@ -1,4 +1,4 @@
-//! The handler that every carrier shares.
+//! The handler that all transports share.
 
 use std::{
     future::pending,
@@ -34,22 +34,22 @@ use crate::{
     transport::{ErrorBody, pace::CallPace},
 };
 
-/// Milliseconds that a client may keep the list of tools: it changes with the caller's rights alone.
+/// Milliseconds for which a client may cache the list of tools: it changes only with the caller's rights.
 const LIST_TTL_MS: u64 = 300_000;
 
-/// This tells a session's calls that the session has ended. A carrier whose sessions end apart from their calls hands it over
-/// beside the caller.
+/// Signals a session's end to its calls. A transport whose sessions end separately from their calls puts it next to the
+/// caller in the request.
 #[derive(Clone, Default)]
 pub(in crate::transport) struct SessionEnd(CancellationToken);
 
 impl SessionEnd {
-    /// Tells every call of the session.
+    /// Signals the end to every call of the session.
     pub(in crate::transport) fn tell(&self) {
         self.0.cancel();
     }
 }
 
-/// Countersign as an MCP server. Cheap to clone: carriers make one for each connection or request.
+/// Countersign as an MCP server. Cheap to clone: transports make one for each connection or request.
 #[derive(Clone)]
 pub struct McpServer {
     shared: Arc<Shared>,
@@ -57,17 +57,17 @@ pub struct McpServer {
 
 struct Shared {
     service: Service,
-    /// Who calls, where the carrier has one caller; otherwise each request carries its own.
+    /// The caller, if the transport has only one; otherwise each request carries its own.
     caller: Option<Principal>,
     reveal: Reveal,
     versions: &'static [ProtocolVersion],
-    /// Whoever called last, and what is kept of it: checking a claim costs more than the rest of a call, and a sidecar has
-    /// one client.
+    /// The last client and its stored claim: checking a claim costs more than the rest of a call, and a sidecar has one
+    /// client.
     last_client: Mutex<Option<(Implementation, Client)>>,
 }
 
 impl Shared {
-    /// What is kept of what a client says of itself.
+    /// The stored claim for what a client says about itself.
     fn client(&self, said: &Implementation) -> Client {
         let mut last = self.last_client.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((known, client)) = last.as_ref()
@@ -92,7 +92,7 @@ impl McpServer {
         Self::new(service, None, reveal, ProtocolVersion::KNOWN_VERSIONS)
     }
 
-    /// The same server for a carrier that knows the handshake revisions alone, up to 2025-11-25.
+    /// The same server for a transport that supports only the handshake revisions, up to 2025-11-25.
     #[must_use]
     pub fn for_handshakes(&self) -> Self {
         let shared = &self.shared;
@@ -104,17 +104,18 @@ impl McpServer {
         Self { shared: Arc::new(Shared { service, caller, reveal, versions, last_client: Mutex::default() }) }
     }
 
-    /// What it serves.
+    /// The service behind it.
     pub(super) fn service(&self) -> &Service {
         &self.shared.service
     }
 
-    /// Who calls: never a guess.
+    /// The caller of a request.
     fn caller(&self, context: &RequestContext<RoleServer>) -> Result<Principal, ErrorData> {
         let sent = || context.extensions.get::<http::request::Parts>().and_then(|parts| parts.extensions.get());
         let caller: Option<&Principal> = self.shared.caller.as_ref().or_else(sent);
         let caller = caller.ok_or_else(|| ErrorData::internal_error("the request has no caller", None))?;
-        // The request says it, or the handshake did; the context would copy the whole of that for every call.
+        // Take the client from the request, or else from the handshake; the context's method would copy the whole
+        // handshake for every call.
         let client = match context.meta.client_info() {
             Some(said) => Some(self.shared.client(&said)),
             None => context.peer.peer_info().map(|info| self.shared.client(&info.client_info)),
@@ -128,7 +129,7 @@ impl McpServer {
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> impl Future<Output = Result<CallToolResult, ErrorData>> + Send {
-        // The request is taken apart outside the future, which would keep room for all of it as long as it lives.
+        // Take the request apart outside the future, which would otherwise reserve room for all of it.
         let (tool, arguments) = (Entry::tool(&request.name), request.arguments.unwrap_or_default().into());
         async move {
             match tool {
@@ -139,7 +140,7 @@ impl McpServer {
         }
     }
 
-    /// Refuses a call of a tool that does not exist. Its name may be anything, and is not repeated.
+    /// Refuses a call of a tool that does not exist. The name is not repeated, because it may hold anything.
     async fn no_tool(&self, context: &RequestContext<RoleServer>) -> ErrorData {
         let caller = match self.caller(context) {
             Ok(caller) => caller,
@@ -164,7 +165,7 @@ impl McpServer {
         }
         let (surface, progress) = (Surface::Mcp { reveal: self.shared.reveal }, Progress(context));
         let call = ApiCall { service, caller: &caller, surface, arguments, patience: &progress };
-        // Dropping the call is what cancels it: a reserved step is given back then.
+        // Dropping the call cancels it and gives back a reserved step.
         let answer = tokio::select! {
             biased;
             answer = AssertUnwindSafe(entry.perform(call)).catch_unwind() => answer,
@@ -172,7 +173,7 @@ impl McpServer {
         };
         let failed = match answer {
             Ok(answer) => answer.map(|answer| answered(&answer).map_err(|cause| service.bug(&cause))),
-            // rmcp would leave the caller of a tool that panics without any answer.
+            // Without this, rmcp would never answer the call of a tool that panics.
             Err(_panic) => Ok(Err(service.panicked(entry.spec.name))),
         };
         let result = match failed {
@@ -241,10 +242,10 @@ impl ServerHandler for McpServer {
     ) -> Result<CustomResult, ErrorData> {
         let params = Wiped::from(request.params.unwrap_or_default());
         if request.method != CallToolRequestMethod::VALUE {
-            // rmcp would answer, and log, the method's name: it may hold anything.
+            // rmcp would repeat the method's name, which may hold anything, in its answer and log.
             return Err(ErrorData::new(ErrorCode::METHOD_NOT_FOUND, "no such method", None));
         }
-        // rmcp could not read this call as one. Models write arguments as text, for example.
+        // rmcp could not parse this call: models write the arguments as text, for example.
         let sent = |name| params.get(name);
         let Some(entry) = Entry::tool(sent("name").and_then(Value::as_str).unwrap_or_default()) else {
             return Err(self.no_tool(&context).await);
@@ -268,7 +269,7 @@ impl ServerHandler for McpServer {
         let refusal = self.shared.service.refuse_arguments(&caller, &entry.spec, refusal).await;
         let mut result = refused(&refusal);
         if !is_2026(&context) {
-            // rmcp leaves this field out of the answers to calls that it could read; here we do.
+            // rmcp omits this field from the answers to calls that it could parse; do the same.
             result.result_type = None;
         }
         serde_json::to_value(result)
@@ -281,12 +282,12 @@ impl ServerHandler for McpServer {
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        // The call is boxed here because rmcp would copy it, at its full size, from task to task.
+        // Boxed because rmcp would copy the call, at its full size, from task to task.
         Box::pin(self.call(request, context)).await.map(Into::into)
     }
 }
 
-/// Waits until nobody waits for a call: it was cancelled, or its session has ended.
+/// Waits until the call's result is no longer wanted: it was cancelled, or its session has ended.
 async fn abandoned(context: &RequestContext<RoleServer>) {
     let parts = context.extensions.get::<http::request::Parts>();
     let end = parts.and_then(|parts| parts.extensions.get::<SessionEnd>());
@@ -302,19 +303,19 @@ async fn abandoned(context: &RequestContext<RoleServer>) {
     }
 }
 
-/// Counts a call, where the carrier limits its caller's.
+/// Counts a call, if the transport limits its caller's calls.
 fn counted(caller: &Principal, context: &RequestContext<RoleServer>) -> Result<(), Refusal> {
     let parts = context.extensions.get::<http::request::Parts>();
     let pace = parts.and_then(|parts| parts.extensions.get::<CallPace>());
     pace.map_or(Ok(()), |pace| pace.count(caller))
 }
 
-/// Whether the request is of the revision of 2026-07-28, whose results say more of themselves.
+/// Whether the request uses revision 2026-07-28, whose results have more fields.
 fn is_2026(context: &RequestContext<RoleServer>) -> bool {
     context.protocol_version().is_some_and(|version| version >= ProtocolVersion::V_2026_07_28)
 }
 
-/// An answer in both forms.
+/// An answer as text and as structured content.
 fn answered(answer: &Answer) -> serde_json::Result<CallToolResult> {
     let text = String::from_utf8(answer.bytes()?).unwrap_or_default();
     let mut result = CallToolResult::success(vec![ContentBlock::text(text)]);
@@ -322,7 +323,7 @@ fn answered(answer: &Answer) -> serde_json::Result<CallToolResult> {
     Ok(result)
 }
 
-/// A refusal as text alone: clients exist that hold `structuredContent` against the output schema even of an error.
+/// A refusal as text only: some clients validate `structuredContent` against the output schema even for an error.
 fn refused(refusal: &Refusal) -> CallToolResult {
     let body = serde_json::to_value(ErrorBody::from(refusal)).unwrap_or(Value::Null);
     CallToolResult::error(vec![ContentBlock::text(body.to_string())])

@@ -1,4 +1,4 @@
-//! Lines of an input, in bounded memory.
+//! Reads lines in bounded memory.
 
 use std::{
     future::pending,
@@ -12,16 +12,16 @@ use zeroize::Zeroize as _;
 use super::wiped::WipedReader;
 use crate::{domain::limits::LINE_BYTES_MAX, operations::Appending};
 
-/// What a buffer keeps of its size between lines.
+/// The size to which a buffer shrinks between lines.
 pub(super) const KEPT_BYTES: usize = 64 * 1024;
-/// Room from the start, for a line such as most are: a buffer that grows leaves copies of what it held behind.
+/// The initial size of a buffer, enough for most lines: a buffer that grows leaves copies behind.
 pub(super) const READY_BYTES: usize = 4 * 1024;
 
 /// Reads lines.
 pub(super) struct Lines<R> {
     input: WipedReader<R>,
     line: Vec<u8>,
-    /// The line was not read to its end: what follows is its rest.
+    /// Whether the last line was cut: what follows is its rest.
     cut: bool,
 }
 
@@ -30,16 +30,16 @@ impl<R: AsyncRead + Unpin> Lines<R> {
         Self { input: WipedReader::new(input), line: Vec::with_capacity(READY_BYTES), cut: false }
     }
 
-    /// Waits for the end of the input, for ever if something else comes first. That stays to be read.
+    /// Waits for the end of the input; for ever if other data comes first, which stays unread.
     pub(super) async fn end(&mut self) -> io::Result<()> {
         if self.input.fill_buf().await?.is_empty() { Ok(()) } else { pending().await }
     }
 
-    /// The next line without its break; `None` at the end. Of a line with more than [`LINE_BYTES_MAX`] bytes only the beginning
-    /// is given, which has more as well.
+    /// The next line without its line break; `None` at the end. Of a line longer than [`LINE_BYTES_MAX`] bytes only the
+    /// beginning is returned, which is still longer than the limit.
     pub(super) async fn next(&mut self) -> io::Result<Option<&[u8]>> {
         loop {
-            // A seed may have stood there.
+            // The previous line may have held a seed.
             self.line.as_mut_slice().zeroize();
             self.line.clear();
             self.line.shrink_to(KEPT_BYTES);
@@ -57,7 +57,7 @@ impl<R: AsyncRead + Unpin> Lines<R> {
 }
 
 impl<R: AsyncRead + Unpin> Lines<R> {
-    /// Reads up to a line's break, the end of the input, or one byte more than a line and its break may have.
+    /// Reads up to a line break, the end of the input, or one byte more than a line and its break may have.
     async fn read(&mut self) -> io::Result<()> {
         let Self { input, line, .. } = self;
         loop {

@@ -1,4 +1,4 @@
-//! From a line to the message that rmcp works with, or to what its sender is told instead.
+//! Parses a line into a message for rmcp, or into an error for its sender.
 
 use rmcp::{
     ErrorData,
@@ -21,8 +21,7 @@ const UNREADABLE: &str =
 const AMBIGUOUS: &str = "this names a field twice";
 const INVALID: &str = "this is no JSON-RPC 2.0 message that MCP knows";
 
-/// Why a line goes no further, and the id under which its sender waits for an answer, if that can be read. Nothing of the line
-/// is quoted.
+/// Why a line is rejected, and the request's id, if that can be parsed. Nothing of the line is quoted.
 pub(super) struct Refused {
     pub(super) id: Option<RequestId>,
     pub(super) error: ErrorData,
@@ -34,8 +33,8 @@ impl Refused {
     }
 }
 
-/// Reads one message. `None` is a line of JSON's white space alone, as an editor or a person leaves it between messages, or a
-/// notification of an unknown form: notifications are never answered.
+/// Parses one message. `None` for a line of white space, which editors and people leave between messages, and for an
+/// unknown notification, because notifications are never answered.
 ///
 /// # Errors
 /// [`Refused`].
@@ -56,12 +55,13 @@ pub(super) fn read_message(line: &[u8]) -> Result<Option<ClientJsonRpcMessage>, 
             } else if repeated.is_some() {
                 Err(ErrorData::invalid_request(AMBIGUOUS, None))
             } else {
-                // rmcp's error for a text in the place of arguments holds a copy of the text. It is refused all the same.
+                // rmcp's error for a text in place of arguments holds a copy of the text; wipe the text, since the
+                // message is rejected anyway.
                 if let Some(text @ Value::String(_)) = value.pointer_mut("/params/arguments") {
                     text.wipe_texts();
                 }
-                // rmcp reads by reference here: it would copy every text to try each kind of message, and leave the copies
-                // behind.
+                // Parse by reference: otherwise rmcp would copy every text to try each kind of message, and leave the
+                // copies behind.
                 let message = ClientJsonRpcMessage::deserialize(&*value);
                 message.map_err(|_| ErrorData::invalid_request(INVALID, None))
             };
@@ -72,12 +72,12 @@ pub(super) fn read_message(line: &[u8]) -> Result<Option<ClientJsonRpcMessage>, 
             }
         }
     };
-    // What else is in it need not make sense.
+    // The rest of the line may be invalid.
     let id = serde_json::from_slice(text).ok().map(|JustId { id }| id);
     Err(Refused { id, error })
 }
 
-/// A message's id, whatever the rest of it is.
+/// A message's id; the rest is ignored.
 #[derive(Deserialize)]
 struct JustId {
     id: RequestId,

@@ -1,7 +1,7 @@
-//! MCP: a message in, a message out, whatever carries them. stdio, Streamable HTTP and SSE only carry.
+//! MCP: messages in and out, independent of stdio, Streamable HTTP and SSE, which only transport them.
 //!
-//! The tools are the operations of the table (`operations/table.rs`).
-//! Never: rmcp's own argument errors (they quote what was sent), or a label in prose.
+//! The tools are the operations of the table (`operations/table.rs`). Never here: rmcp's own argument errors (they
+//! quote the arguments), or a label in prose.
 
 mod greeting;
 mod handler;

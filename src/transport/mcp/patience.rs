@@ -1,4 +1,4 @@
-//! Telling a client that its call still waits, so that it extends its timeout.
+//! Tells a client that its call is still waiting, so that it extends its timeout.
 
 use std::time::Duration;
 
@@ -7,7 +7,8 @@ use rmcp::{RoleServer, model::ProgressNotificationParam, service::RequestContext
 
 use crate::operations::Patience;
 
-/// This sends MCP progress to clients that asked for it. It looks for the token only when a call waits, since most don't.
+/// Sends MCP progress to clients that asked for it. It looks up the progress token only when a call waits, since most
+/// don't.
 pub(super) struct Progress<'a>(pub(super) &'a RequestContext<RoleServer>);
 
 #[async_trait]
@@ -18,7 +19,7 @@ impl Patience for Progress<'_> {
         let progress = ProgressNotificationParam::new(token, waited.as_secs_f64())
             .with_total(total.as_secs_f64())
             .with_message(format!("{left} s until the code"));
-        // A client that has gone is noticed by its carrier.
+        // The transport notices a client that is gone.
         let _ = self.0.peer.notify_progress(progress).await;
     }
 

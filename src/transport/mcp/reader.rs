@@ -1,4 +1,4 @@
-//! What a host says, as the stream of messages that rmcp serves.
+//! The messages of a host, as the stream that rmcp serves.
 
 use futures::{Stream, stream};
 use rmcp::{
@@ -27,9 +27,10 @@ pub(super) struct Reader<R> {
     traffic: watch::Sender<Traffic>,
     changes: watch::Receiver<Traffic>,
     server: McpServer,
-    /// rmcp's session has begun. Before it, whatever is no request is dropped: rmcp would end at it.
+    /// Whether rmcp's session has begun. Before it, everything but requests is dropped, because rmcp would end the
+    /// session.
     open: bool,
-    /// Nothing more is read: somebody told this process to end, or the output has failed.
+    /// Cancelled when nothing more must be read: the process is to end, or the output has failed.
     ended: CancellationToken,
 }
 
@@ -39,7 +40,7 @@ impl<R: AsyncRead + Send + Unpin> Reader<R> {
         Self { lines: Lines::new(input), traffic, changes, server, open: false, ended }
     }
 
-    /// The stream owns the future that reads, so that nothing is lost when rmcp turns to something else in the middle of a
+    /// The stream owns the reading future, so that nothing is lost when rmcp polls something else in the middle of a
     /// line.
     pub(super) fn messages(self) -> impl Stream<Item = ClientJsonRpcMessage> + Send + Unpin {
         Box::pin(stream::unfold(self, async |mut reader| reader.next().await.map(|message| (message, reader))))
@@ -58,21 +59,21 @@ impl<R: AsyncRead + Send + Unpin> Reader<R> {
                 }
             }
         }
-        // Tell whoever waits now. The SDK hears of the end when they have their answers: it would drop without a word what
-        // does not end within seconds.
+        // Answer waiting calls now, and report the end to rmcp only after that: it silently drops calls that do not
+        // finish within seconds.
         self.server.service().stop_waiting().await;
         all_answered(&mut self.changes).await;
         None
     }
 
-    /// Reads a line, and what it says to rmcp, if anything; `None` at the end.
+    /// Reads a line, and its message for rmcp, if there is one; `None` at the end.
     async fn read(&mut self) -> Option<Result<Option<ClientJsonRpcMessage>, Refused>> {
         let Self { lines, changes, ended, .. } = self;
         let read = async {
-            // A host may write faster than anybody answers: others have their turn.
+            // A host may write faster than it is served; let other tasks run.
             tokio::task::coop::consume_budget().await;
-            // Don't read from a host that does not read: its answers would fill the memory. Notice all the same that it has
-            // said its last, unless more lines are unread before that.
+            // Don't read from a host that does not read: its answers would fill the memory. Still notice the end of the
+            // input, unless unread lines come first.
             tokio::select! {
                 biased;
                 _ = changes.wait_for(Traffic::has_room) => {}
@@ -90,7 +91,7 @@ impl<R: AsyncRead + Send + Unpin> Reader<R> {
         Some(read_message(line).and_then(|message| message.map_or(Ok(None), |message| self.admit(message))))
     }
 
-    /// Lets through what rmcp handles well.
+    /// Passes on only what rmcp handles well.
     fn admit(&mut self, message: ClientJsonRpcMessage) -> Result<Option<ClientJsonRpcMessage>, Refused> {
         if let Some((id, error)) = flawed_greeting(&message) {
             return Err(Refused { id: Some(id), error });
@@ -98,7 +99,7 @@ impl<R: AsyncRead + Send + Unpin> Reader<R> {
         match &message {
             ClientJsonRpcMessage::Request(request) => {
                 if self.open && matches!(request.request, ClientRequest::InitializeRequest(_)) {
-                    // The SDK would change the session's revision without saying so.
+                    // rmcp would silently change the session's revision.
                     return Err(Refused::invalid(Some(request.id.clone()), BEGUN));
                 }
                 let mut is_new = false;
@@ -113,7 +114,7 @@ impl<R: AsyncRead + Send + Unpin> Reader<R> {
             }
             _ if !self.open => return Ok(None),
             ClientJsonRpcMessage::Notification(said) => {
-                // A request that is cancelled gets no answer.
+                // A cancelled request gets no answer.
                 if let ClientNotification::CancelledNotification(cancelled) = &said.notification
                     && let Some(id) = &cancelled.params.request_id
                 {
@@ -125,8 +126,8 @@ impl<R: AsyncRead + Send + Unpin> Reader<R> {
         Ok(Some(message))
     }
 
-    /// Whether rmcp's session begins with this request: a handshake, or the first one, beside two kinds, that says
-    /// of itself what it is.
+    /// Whether rmcp's session begins with this request: a handshake, or the first request, other than a ping or a
+    /// discovery, with metadata of its own.
     fn opens(&self, request: &ClientRequest) -> bool {
         if matches!(request, ClientRequest::InitializeRequest(_)) {
             return true;

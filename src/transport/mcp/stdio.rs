@@ -1,8 +1,8 @@
 //! The sidecar: MCP on standard input and output, for the host that started it.
 //!
-//! We don't use rmcp's transport: it drops a line that is too long or can't be read without an answer, ends the process at a
-//! notification before the first request, writes what it could not read into the log, takes two requests with one id for one,
-//! and wakes the host once for every answer.
+//! This replaces rmcp's own transport, which drops overlong and invalid lines without an answer, ends the process at a
+//! notification before the first request, logs what it could not parse, confuses two requests with the same id, and
+//! wakes the host once for every answer.
 
 use std::{convert::Infallible, future::ready, io, time::Duration};
 
@@ -28,7 +28,7 @@ use super::{
     wiped::wipe,
 };
 
-/// Why a sidecar ended otherwise than by its host closing standard input.
+/// Why a sidecar ended, if its host did not close standard input.
 #[derive(Debug, thiserror::Error)]
 pub enum StdioError {
     /// The host never opened a session.
@@ -37,19 +37,20 @@ pub enum StdioError {
     /// The session's task failed.
     #[error("the MCP session failed")]
     Session,
-    /// The host could not be answered.
+    /// Standard output failed.
     #[error("standard output can't be written: {0}")]
     Output(io::Error),
 }
 
-/// How long a host may take to read the last answers when this process was told to end.
+/// How long a host may take to read the last answers when the process is told to end.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
-/// How long a host may take for its first request when it can't be served.
+/// How long to wait for the first request of a host that can't be served.
 const FIRST_WORDS: Duration = Duration::from_secs(5);
-/// How long a host that said its last may read nothing at all before it is taken for gone.
+/// How long a host that has closed its end may read nothing before it counts as gone.
 const SILENCE: Duration = Duration::from_secs(1);
 
-/// Serves until the host closes standard input or output, or `stop` is told. Whoever waits for a code then hears so.
+/// Serves until the host closes standard input or output, or `stop` is cancelled. Calls that wait for a code are
+/// answered then.
 ///
 /// # Errors
 /// [`StdioError`]. A host that goes away is no error.
@@ -58,8 +59,8 @@ pub async fn serve(server: McpServer, stop: CancellationToken) -> Result<(), Std
     serve_on(server, input, output, stop).await
 }
 
-/// Tells the host why this process can't serve it, in answer to its first request: all that it would see otherwise is that
-/// the connection was closed. A host that says nothing for a while, or goes away, is not told.
+/// Tells the host why this process can't serve it, in answer to its first request: otherwise it would only see a closed
+/// connection. A host that sends nothing for a while, or closes, gets no answer.
 pub async fn refuse(reason: &str) {
     let (input, output) = stdio_pipes();
     refuse_on(input, output, reason).await;
@@ -80,7 +81,7 @@ pub async fn refuse_on(input: impl AsyncRead + Unpin, mut output: impl AsyncWrit
         }
         Ok::<_, io::Error>(())
     };
-    // Standard error has the reason as well: who can't be told here is told there.
+    // The reason is on standard error as well.
     let _ = tokio::time::timeout(FIRST_WORDS, answered).await;
 }
 
@@ -109,29 +110,29 @@ where
                 StdioError::Session
             }),
             Err(rmcp::service::ServerInitializeError::ConnectionClosed(_)) => Ok(()),
-            // Its text may quote what the client sent, so it is not logged.
+            // Don't log the error: its text may quote the client.
             Err(_) => Err(StdioError::Handshake),
         };
         over.cancel();
-        // What was said last may still be on its way: to a host that reads it.
+        // The last answers may not be written yet; wait for a host that reads them.
         (ended, (&mut writing).await)
     };
     let (outcome, written) = tokio::select! {
         both = session => both,
-        // Who told this process to end does not wait for long.
+        // After a request to end, wait only for a limited time.
         () = async { stop.cancelled().await; tokio::time::sleep(LAST_ANSWERS).await } => (Ok(()), Ok(Ok(()))),
     };
     writing.abort();
     match written.unwrap_or_else(|failed| Err(failed.into())) {
         Ok(()) => outcome,
-        // The host is gone. A socket says so otherwise than a pipe.
+        // The host is gone. Pipes and sockets report that differently.
         Err(cause) if matches!(cause.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => outcome,
         Err(cause) => outcome.and(Err(StdioError::Output(cause))),
     }
 }
 
-/// Writes what is ready until the session is over: what has come together leaves in one write, and the host wakes once for
-/// all of it. Dropping `_no_more` tells the reading half that the output has failed.
+/// Writes ready messages until the session is over: messages that accumulate leave in one write, so the host wakes once
+/// for all of them. Dropping `_no_more` tells the reading half that the output has failed.
 async fn write<O: AsyncWrite + Unpin>(
     traffic: watch::Sender<Traffic>,
     mut output: O,
@@ -146,7 +147,7 @@ async fn write<O: AsyncWrite + Unpin>(
             _ = changes.wait_for(|traffic| !traffic.unwritten.is_empty()) => {}
             () = over.cancelled() => return Ok(()),
         }
-        // A seed or a code may have stood there.
+        // The messages may have held a seed or a code.
         lines.as_mut_slice().zeroize();
         lines.clear();
         lines.shrink_to(KEPT_BYTES);

@@ -1,4 +1,4 @@
-//! The operations as tools.
+//! The operations as MCP tools.
 
 use std::sync::{Arc, LazyLock};
 
@@ -11,7 +11,7 @@ use crate::{
 
 /// Every tool as `tools/list` shows it.
 pub fn listed() -> &'static [Tool] {
-    // Made when somebody asks: an agent that knows its tools has its first code before they would be ready.
+    // Made on first use: an agent that knows its tools has its first code before they would be ready.
     static LISTED: LazyLock<Vec<Tool>> = LazyLock::new(|| TABLE.iter().filter_map(tool).collect());
     &LISTED
 }
@@ -34,7 +34,7 @@ fn tool(entry: &Entry) -> Option<Tool> {
     Some(tool)
 }
 
-/// The instructions for a caller: how to log in with a code, by the tools that it has.
+/// The instructions for a caller: how to log in with a code, using only the tools that the caller has.
 pub(super) fn instructions_for(caller: &Principal) -> String {
     let has = |name: &str| Entry::named(name).is_some_and(|entry| entry.is_tool_for(caller));
     let mut text = "Countersign is an authenticator app.".to_owned();

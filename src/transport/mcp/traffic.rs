@@ -1,4 +1,4 @@
-//! What the two halves of a session on standard input and output know of each other.
+//! The shared state of the two halves of a stdio session.
 
 use std::{
     collections::HashSet,
@@ -12,20 +12,21 @@ use tokio::{sync::watch, time::timeout};
 use super::lines::READY_BYTES;
 use crate::{domain::limits::WAITERS_STDIO_MAX, operations::Appending};
 
-/// Bytes of answers that may wait for a host before no more is read from it. Enough for a host that writes thousands of calls
-/// before it reads the first answer.
+/// Unwritten bytes of answers above which nothing more is read from the host. Enough for a host that writes thousands
+/// of calls before it reads the first answer.
 const UNWRITTEN_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// Requests that may be unanswered before no more is read. Not all of them can be waiting for a code, so that some end soon.
+/// Unanswered requests above which nothing more is read. Not all of them can be waiting for a code, so some end soon.
 const UNANSWERED_MAX: usize = 4 * WAITERS_STDIO_MAX;
-/// How long nothing may be answered after the end of the input before the rest is left to the SDK, which gives it seconds.
+/// After the end of the input: how long to wait without any answer before rmcp ends the session, which takes it
+/// seconds.
 const STILL: Duration = Duration::from_secs(1);
 
 /// Requests and answers of one session.
 pub(super) struct Traffic {
-    /// The ids of requests that are not answered yet. rmcp goes by the id alone: of two requests with one id it forgets the
-    /// first, so that a code that was given for it would reach nobody, and ends the other without a word.
+    /// The ids of unanswered requests. rmcp distinguishes requests only by id: of two with the same id it forgets the
+    /// first, so that its code would be lost, and silently ends the other.
     pub(super) unanswered: HashSet<RequestId>,
-    /// Messages that are not written yet, line by line.
+    /// Unwritten messages, line by line.
     pub(super) unwritten: Vec<u8>,
 }
 
@@ -51,7 +52,7 @@ impl Traffic {
         }
     }
 
-    /// Adds what rmcp has to say.
+    /// Adds a message of rmcp's for the host.
     pub(super) fn answer(&mut self, message: &ServerJsonRpcMessage) {
         match message {
             ServerJsonRpcMessage::Response(answer) => self.forget(&answer.id),
@@ -61,7 +62,7 @@ impl Traffic {
         self.put(message);
     }
 
-    /// Expects no answer under this id any more.
+    /// Marks a request as answered or cancelled.
     pub(super) fn forget(&mut self, id: &RequestId) {
         self.unanswered.remove(id);
     }

@@ -1,4 +1,4 @@
-//! Buffers that a seed passes through on its way in and out over stdio, wiped behind it.
+//! Buffers for stdio that may hold a seed, and are wiped after use.
 
 use std::{
     io,
@@ -12,10 +12,10 @@ use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::operations::WipeTexts;
 
-/// Bytes that are read at once.
+/// Bytes of one read.
 const READ_BYTES: usize = 8 * 1024;
 
-/// A buffered reader that wipes what was consumed. Tokio's keeps it until something else is read over it.
+/// A buffered reader that wipes consumed bytes. Tokio's keeps them until they are overwritten.
 pub(super) struct WipedReader<R> {
     input: R,
     buffer: Zeroizing<Vec<u8>>,
@@ -61,7 +61,7 @@ impl<R: AsyncRead + Unpin> AsyncRead for WipedReader<R> {
     }
 }
 
-/// Drops a message that was handed on, and wipes what a tool answered: seeds and codes stand in there.
+/// Drops a message that was passed on, and wipes a tool's answer, which may hold seeds and codes.
 pub(super) fn wipe(message: ServerJsonRpcMessage) {
     if let ServerJsonRpcMessage::Response(answer) = message
         && let ServerResult::CallToolResult(mut result) = answer.result
