@@ -1,5 +1,5 @@
-//! The composition root: from what was typed to a vault that is open and a command that runs. The only room that names
-//! all others. Never: a rule of its own.
+//! The composition root: from the command line to an open vault and a running command. The only room that names all
+//! others. Never here: a rule of its own.
 
 mod serve;
 mod typed;
@@ -27,34 +27,34 @@ use crate::{
     vault::{self, OpenError, OpenRequest, StoreError, Vault, VaultRequest, VaultStatus, Writes},
 };
 
-/// Refused or failed.
+/// Exit status: refused or failed.
 const EXIT_FAILED: u8 = 1;
-/// Typed wrong.
+/// Exit status: wrong input.
 const EXIT_USAGE: u8 = 2;
-/// The vault can't be opened: `EX_CONFIG` of sysexits(3).
+/// Exit status: the vault can't be opened (`EX_CONFIG` of sysexits(3)).
 const EXIT_NO_VAULT: u8 = 78;
-/// Interrupted by the person, as shells count it.
+/// Exit status: interrupted by the person, as shells define it.
 const EXIT_INTERRUPTED: u8 = 130;
 
-/// What is to be done.
+/// What the process does.
 enum Task {
     Person(Box<cli::Command>),
     Stdio(StdioConfig),
     Serve(Box<ServeConfig>),
 }
 
-/// How a vault is opened.
+/// How to open the vault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Opening {
-    /// It is made if it is not there, for somebody who stores something.
+    /// Create it if it does not exist: for commands that store something.
     OrMade,
-    /// It is refused if it is not there, to somebody who reads.
+    /// Refuse if it does not exist: for commands that read.
     There,
-    /// So it is, and a person goes on with it although it is an older copy.
+    /// The same, but accept an older copy, as a person asked.
     Outdated,
 }
 
-/// Why a process ends without having done its task.
+/// Why a process ends without doing its task.
 #[derive(Debug, thiserror::Error)]
 enum Fatal {
     #[error(transparent)]
@@ -73,7 +73,7 @@ enum Fatal {
     Serve(#[from] ServeError),
 }
 
-/// Runs the process that was asked for.
+/// Runs the process.
 pub fn run() -> ExitCode {
     telemetry::hide_panic_payloads();
     let words: Vec<OsString> = std::env::args_os().collect();
@@ -84,7 +84,7 @@ pub fn run() -> ExitCode {
         Err(error) => return answered(error, &words, early).unwrap_or_else(|failure| told_early(&failure.into())),
     };
     if typed.command.is_none() && std::io::stdin().is_terminal() {
-        // Nobody is there to be served, and somebody to be helped.
+        // On a terminal no host is waiting, so show help.
         return Typed::help(early).map_or_else(|failure| told_early(&failure.into()), |()| ExitCode::SUCCESS);
     }
     let (flags, command) = (typed.flags, typed.command);
@@ -101,18 +101,19 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// Tells the host of a sidecar that can't serve it why, in the protocol. Nothing runs yet.
+/// Answers the host of a sidecar that can't serve with the reason, in the protocol. For errors before the runtime
+/// exists.
 fn told_to_host(fatal: Fatal) -> Fatal {
     if let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() {
         runtime.block_on(refuse_host(&fatal));
-        // A thread that still reads standard input must not keep the process.
+        // A thread that still reads standard input must not keep the process alive.
         runtime.shutdown_background();
     }
     fatal
 }
 
 async fn refuse_host(fatal: &Fatal) {
-    // A person reads standard error.
+    // On a terminal, standard error is enough.
     if !std::io::stdin().is_terminal() {
         mcp::stdio::refuse(&fatal.body().message).await;
     }
@@ -144,12 +145,12 @@ fn carry_out(config: &Config, task: Task) -> Result<Ending, Fatal> {
             Task::Serve(serve) => serve::for_remote(config, &serve).await,
         }
     });
-    // A thread that still reads standard input must not keep the process.
+    // A thread that still reads standard input must not keep the process alive.
     runtime.shutdown_background();
     ended
 }
 
-/// A command of a person at the terminal.
+/// Runs a person's command.
 async fn for_person(config: &Config, command: cli::Command) -> Result<Ending, Fatal> {
     let opening = match command.accepts_loss() {
         Some(agreed) => {
@@ -161,7 +162,7 @@ async fn for_person(config: &Config, command: cli::Command) -> Result<Ending, Fa
     };
     let vault = open(config, opening, Writes::Inline).await?;
     let account = match account(config, &vault).await {
-        // It looks at all of them, and at the one that can't be read most of all.
+        // The doctor examines all accounts, especially an unreadable one.
         Err(_) if command.is_doctor() => {
             let VaultStatus { default_account: id, created_at, .. } = *vault.status();
             Account { id, name: config.account.clone(), created_at }
@@ -179,7 +180,7 @@ async fn for_person(config: &Config, command: cli::Command) -> Result<Ending, Fa
     Ok(ending)
 }
 
-/// The sidecar of a host.
+/// Runs the sidecar of a host.
 async fn for_host(config: &Config, stdio: StdioConfig) -> Result<Ending, Fatal> {
     let (service, server) = match sidecar(config, stdio).await {
         Ok(ready) => ready,
@@ -209,7 +210,7 @@ async fn for_host(config: &Config, stdio: StdioConfig) -> Result<Ending, Fatal> 
     Ok(Ending::Done)
 }
 
-/// What a sidecar serves its host with.
+/// The service and server of a sidecar.
 async fn sidecar(config: &Config, stdio: StdioConfig) -> Result<(Service, McpServer), Fatal> {
     let vault = open(config, Opening::OrMade, Writes::Inline).await?;
     let account = account(config, &vault).await?;
@@ -269,7 +270,8 @@ fn service_of(vault: Vault) -> Service {
     Service::new(vault, Arc::new(SystemClock), Arc::new(SystemRandom))
 }
 
-/// The account to work in. Of a vault that can't be read or is damaged it must not be said that there is none of this name.
+/// The account to work in. If the vault can't be read or is damaged, the error must say so rather than that the account
+/// does not exist.
 async fn account(config: &Config, vault: &Vault) -> Result<Account, Fatal> {
     match find_account(&config.account, vault).await {
         Ok(Some(account)) => Ok(account),
@@ -286,7 +288,7 @@ async fn find_account(name: &Name, vault: &Vault) -> Result<Option<Account>, Sto
     if let Some(found) = vault.account_named(name).await? {
         return Ok(Some(found.value));
     }
-    // What finds an account by its name is not under its MAC, and the one that is looked for may be the damaged one.
+    // An account's index entry is not under its MAC, and the account may be the damaged one.
     let all = vault.accounts().await?;
     if let Some((_, cause)) = all.damaged.into_iter().next() {
         return Err(cause);
@@ -297,7 +299,7 @@ async fn find_account(name: &Name, vault: &Vault) -> Result<Option<Account>, Sto
     if lost { Err(StoreError::Damaged { what: what.to_owned() }) } else { Ok(None) }
 }
 
-/// What went wrong with a vault that could be opened and not be read any further.
+/// The error for a vault that was opened but could not be read further.
 fn unreadable(cause: StoreError, vault: &Vault) -> OpenError {
     let path = vault.status().store.location.clone();
     OpenError::Store(match cause {
@@ -327,7 +329,8 @@ fn session(config: &Config, service: &Service, account: Account, status: &VaultS
     }
 }
 
-/// Brings to the disk what is not there yet. By now everything has been answered, and what was answered is kept.
+/// Makes the last writes durable and closes the vault. Everything has been answered by now, and what was answered is
+/// stored.
 async fn close(service: &Service) -> Result<(), Failure> {
     service.close().await.map_err(|refusal| {
         let message = "what was answered is kept, but the disk did not take the last write: a power cut could still lose that a \
@@ -357,10 +360,10 @@ fn looks(choice: ColorChoice) -> Looks {
 }
 
 impl Fatal {
-    /// Tells the person, or the program, and the shell.
+    /// Reports the error to the person or program, and returns the exit status.
     fn told(&self, console: &mut Console) -> ExitCode {
         let exit = match self {
-            // The reader went away, as `head` does when it has enough.
+            // The reader is gone, like `head` when it has enough.
             Self::Failure(failure) if failure.is_closed_pipe() => return ExitCode::SUCCESS,
             Self::Failure(failure) if failure.is_usage() => EXIT_USAGE,
             Self::Config(_) | Self::Filter(_) | Self::Open(OpenError::Store(store::OpenError::NoAddress)) => EXIT_USAGE,

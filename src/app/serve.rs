@@ -1,4 +1,4 @@
-//! `countersign serve`: putting the server together, saying where it listens, and stopping it in order.
+//! `countersign serve`: sets the server up, announces its address, and stops it in order.
 
 use std::{
     io::{self, IsTerminal as _},
@@ -25,7 +25,7 @@ use crate::{
 
 const DAY: Duration = Duration::from_hours(24);
 
-/// The server of remote agents.
+/// Runs the server for remote agents.
 pub(super) async fn for_remote(config: &Config, serve: &ServeConfig) -> Result<Ending, Fatal> {
     let vault = open(config, Opening::OrMade, Writes::Thread).await?;
     if serve.durability == Durability::Strict {
@@ -34,8 +34,8 @@ pub(super) async fn for_remote(config: &Config, serve: &ServeConfig) -> Result<E
     let account = account(config, &vault).await?;
     let status = vault.status().clone();
     let service = service_of(vault);
-    // What was deleted more than seven days ago is erased when a server starts, so that the promise does not hang on
-    // somebody running the doctor.
+    // Erase secrets past their seven days when a server starts, so that this does not depend on somebody running the
+    // doctor.
     service.erase_expired().await.map_err(Failure::from)?;
     let mut settings = serve.http.clone();
     settings.oauth =
@@ -43,7 +43,7 @@ pub(super) async fn for_remote(config: &Config, serve: &ServeConfig) -> Result<E
     let mut session = session(config, &service, account, &status);
     let server = McpServer::for_requests(service.clone(), mcp::Reveal::Once);
     let stop = CancellationToken::new();
-    // Listened for before anybody can know that the server is there, and so tell it.
+    // Listen for signals before the server is announced, so that none is missed.
     let told = told_to_stop().map_err(Fatal::Setup)?;
     let stopping = stop.clone();
     let told = tokio::spawn(async move {
@@ -64,7 +64,7 @@ pub(super) async fn for_remote(config: &Config, serve: &ServeConfig) -> Result<E
     Ok(Ending::Done)
 }
 
-/// A server lives long: what was deleted while it runs is erased by it, too.
+/// Erases secrets past their seven days once a day, because a server runs for long.
 async fn erase_daily(service: Service) {
     let mut days = interval_at(Instant::now() + DAY, DAY);
     loop {
@@ -75,10 +75,10 @@ async fn erase_daily(service: Service) {
     }
 }
 
-/// Says where the server listens. A vault without keys serves nobody: a person at the terminal gets one, and a log says
-/// how to make one.
+/// Announces where the server listens. A vault without keys serves nobody: a person at the terminal gets a key, and the
+/// log says how to create one.
 async fn greet(session: &mut Session, serve: &ServeConfig, accepted: oneshot::Receiver<Listening>) {
-    // The server that never listened says why itself.
+    // If the server never listened, its own error says why.
     let Ok(listening) = accepted.await else { return };
     session.console.note(&listening.to_string());
     if serve.http.has_no_public_name() {
@@ -104,7 +104,7 @@ async fn greet(session: &mut Session, serve: &ServeConfig, accepted: oneshot::Re
     }
 }
 
-/// Ends at the first SIGTERM or interruption from now on.
+/// Completes at the first SIGTERM or interruption from now on.
 #[cfg(unix)]
 pub(super) fn told_to_stop() -> io::Result<impl Future<Output = ()> + Send + 'static> {
     use tokio::signal::unix::{SignalKind, signal};
@@ -119,7 +119,7 @@ pub(super) fn told_to_stop() -> io::Result<impl Future<Output = ()> + Send + 'st
     })
 }
 
-/// Ends when the terminal of whoever started this process is closed. Not for a server, which `nohup` keeps.
+/// Completes when the terminal of the process is closed. Not used by a server, which `nohup` keeps running.
 #[cfg(unix)]
 pub(super) fn hung_up() -> io::Result<impl Future<Output = ()> + Send + 'static> {
     use tokio::signal::unix::{SignalKind, signal};

@@ -1,4 +1,4 @@
-//! The command line as clap reads it, and what is said when it can't be read.
+//! The command line as clap reads it, and the errors for input that it can't read.
 
 use std::{ffi::OsString, io, process::ExitCode};
 
@@ -29,14 +29,14 @@ Examples:
   countersign secret add --label ada@example.com --issuer GitHub
   countersign code github
 
-The vault is made by the first command that stores something. Without a command, and with standard input that is no terminal, it \
+The first command that stores something creates the vault. If no command is given and standard input is not a terminal, it \
 serves MCP like `stdio`.
 Exit status: 0 done, 1 refused or failed, 2 typed wrong, 78 the vault can't be opened.";
 
-/// Stands on every page of help but the first, in the place of the options that all of them take.
+/// Replaces the global options on every page of help but the first.
 const GLOBAL_OPTIONS: &str = "Global options: see `countersign --help`";
 
-/// What people type who know other programs, and what it is here.
+/// Words of other programs, and the corresponding command here.
 const OTHER_WORDS: [(&[&str], &str); 13] = [
     (&["get", "otp", "totp", "codes", "token"], "countersign code NAME"),
     (&["add", "create", "new", "register", "store"], "countersign secret add --label LABEL"),
@@ -69,8 +69,8 @@ pub(super) enum Command {
     Serve(Box<ServeFlags>),
 }
 
-/// The part of it that hosts type, each time they start a sidecar. Putting the whole together takes longer than opening
-/// the vault.
+/// The part of the command line that hosts use each time they start a sidecar. Building the whole command line takes
+/// longer than opening the vault.
 #[derive(Parser)]
 struct TypedByHost {
     #[command(flatten)]
@@ -85,17 +85,17 @@ enum HostCommand {
 }
 
 impl Typed {
-    /// Reads what was typed.
+    /// Reads the command line.
     pub(super) fn read(words: &[OsString]) -> Result<Self, clap::Error> {
         if (words.len() == 1 || words.iter().any(|word| word == "stdio"))
             && let Ok(TypedByHost { flags, command }) = TypedByHost::try_parse_from(words)
         {
             return Ok(Self { flags, command: command.map(|HostCommand::Stdio(flags)| Command::Stdio(flags)) });
         }
-        // Anything else, mistakes and calls for help among it, is the whole's to answer.
+        // Everything else, including mistakes and requests for help, needs the whole command line.
         let mut whole = whole();
         let mut matches = match words {
-            // What a person types who has just typed `help`.
+            // People try this after `help`.
             [program, word] if word == "version" => whole.try_get_matches_from_mut([program, &"--version".into()]),
             words => whole.try_get_matches_from_mut(words),
         }?;
@@ -111,7 +111,7 @@ impl Typed {
     }
 }
 
-/// The command line, with the options that all commands take on the first page of help alone.
+/// The whole command line, with the global options only on the first page of help.
 fn whole() -> clap::Command {
     let root = Typed::command();
     let globals: Vec<Arg> =
@@ -128,11 +128,11 @@ fn with_hidden(command: clap::Command, globals: &[Arg]) -> clap::Command {
         .mut_subcommands(|verb| with_hidden(verb, globals))
 }
 
-/// Answers a call for help or the version; or says what was typed wrong, without saying it again if it may be a seed that
-/// somebody put where no seed belongs.
+/// Prints help or the version, or an error for wrong input. The error does not repeat input that may be a seed in the
+/// wrong place.
 ///
 /// # Errors
-/// [`Failure::Output`], of an answer. [`Failure::Usage`], for a program: it is told in the form of every other error.
+/// [`Failure::Output`], when printing fails. [`Failure::Usage`], for a program: it gets the error in the usual form.
 pub(super) fn answered(mut error: clap::Error, words: &[OsString], looks: Looks) -> Result<ExitCode, Failure> {
     const WITHHELD: &str = "…";
     let withheld = || ContextValue::String(WITHHELD.to_owned());
@@ -163,7 +163,7 @@ pub(super) fn answered(mut error: clap::Error, words: &[OsString], looks: Looks)
         return Err(Failure::Usage(in_words(&error)));
     }
     if error.use_stderr() {
-        // Nobody may be listening, which the exit status does not depend on.
+        // Nobody may be reading; the exit status does not depend on that.
         let _ = print(&error.render(), looks.notes.colour, io::stderr());
     } else {
         print(&error.render(), looks.out.colour, io::stdout())?;
@@ -171,7 +171,7 @@ pub(super) fn answered(mut error: clap::Error, words: &[OsString], looks: Looks)
     Ok(u8::try_from(error.exit_code()).map_or(ExitCode::from(EXIT_USAGE), ExitCode::from))
 }
 
-/// Whether a word may be shown to who mistyped it: it is shorter than any seed and written like a command.
+/// Whether a mistyped word may be repeated: it is shorter than any seed and looks like a command.
 fn is_mistyped_word(word: &str) -> bool {
     (1..16).contains(&word.len()) && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'-')
 }
@@ -181,7 +181,7 @@ fn is_mistyped_flag(text: &str) -> bool {
     text.starts_with('-') && name.len() <= 24 && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-')
 }
 
-/// What a word is called here that another program has: where commands stand, and behind a noun.
+/// The command for a word of another program, used as a command or after a noun.
 fn tip_for(word: &str, words: &[OsString]) -> Option<String> {
     let root = Typed::command();
     let noun = words.iter().skip(1).find_map(|typed| root.find_subcommand(typed.to_str()?));
@@ -193,7 +193,7 @@ fn tip_for(word: &str, words: &[OsString]) -> Option<String> {
     Some(format!("did you mean `{meant}`?"))
 }
 
-/// What is wrong and what to do, on one line.
+/// The error and its remedy, on one line.
 fn in_words(error: &clap::Error) -> String {
     let text = error.render().to_string();
     let told = ["\n\nUsage:", "\n\nFor more information"].iter().filter_map(|end| text.find(end)).min();
@@ -202,13 +202,13 @@ fn in_words(error: &clap::Error) -> String {
     format!("{line}; `--help` shows what is accepted")
 }
 
-/// How answers are wanted, as far as that can be told of what could not be read: nothing after `--` is a flag.
+/// The wanted output format, as far as an unreadable command line tells: nothing after `--` is a flag.
 pub(super) fn answers(words: &[OsString]) -> Answers {
     let json = words.iter().take_while(|word| *word != "--").any(|word| word == "--json");
     if json { Answers::Json } else { Answers::Text }
 }
 
-/// What is left in a buffer when the process ends would be lost without a word.
+/// Prints and flushes: a buffer left at the end of the process would be lost silently.
 fn print(text: &StyledStr, colour: bool, mut out: impl io::Write) -> io::Result<()> {
     if colour {
         write!(out, "{}", text.ansi())?;

@@ -1,8 +1,8 @@
-//! What was typed becomes what is meant: flags and variables in, typed and checked settings out.
+//! Configuration: turns flags and variables into typed and checked settings.
 //!
-//! [`Flags`], [`StdioFlags`] and [`ServeFlags`] hold what was typed and touch nothing; [`Config`], [`StdioConfig`] and
-//! [`ServeConfig`] are what the program runs on. The environment is read in this room alone. Never: opening a file, or an
-//! error that quotes a value, since a store's address may hold a password.
+//! [`Flags`], [`StdioFlags`] and [`ServeFlags`] hold the raw input and read nothing else; [`Config`], [`StdioConfig`]
+//! and [`ServeConfig`] are the settings. Only this room reads the environment. Never here: opening a file, or an error
+//! that quotes a value, since a store's address may hold a password.
 
 mod places;
 mod serve;
@@ -24,11 +24,11 @@ use crate::domain::{
     text::{Name, TextError},
 };
 
-/// The folder of ours in each of the platform's.
+/// Our folder's name inside the platform's folders.
 const FOLDER: &str = "countersign";
-/// Where a vault is kept unless somebody says otherwise: the file `vault.db` in the data directory.
+/// The default store: the file `vault.db` in the data directory.
 const DEFAULT_STORE: &str = "sqlite:";
-/// The folder for key files in the platform's configuration folder of ours.
+/// The folder for key files inside our configuration folder.
 const KEY_FOLDER: &str = "keys";
 
 /// What every command takes, as typed. Variables stand in the help; they are read by [`Config::of`], where an empty one is
@@ -90,7 +90,7 @@ pub enum Reveal {
     Never,
 }
 
-/// How answers are written.
+/// The format of answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// For people.
@@ -99,45 +99,45 @@ pub enum Format {
     Json,
 }
 
-/// What every command runs on.
+/// The settings of every command.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The vault's folder, absolute.
     pub data_dir: PathBuf,
-    /// The store's address. It may hold a password: it is never shown.
+    /// The store's address. Never shown, because it may hold a password.
     pub store: String,
-    /// The platform's folder for our key files, empty if it has none; never within the data directory if a key is looked
-    /// for in it.
+    /// Our folder for key files in the platform's configuration directory, empty if there is none; never within the
+    /// data directory if a key is looked up in it.
     pub key_dir: PathBuf,
-    /// The key file, if it was named; never within the data directory.
+    /// The key file, if one was named; never within the data directory.
     pub key_file: Option<PathBuf>,
-    /// Where this machine keeps what it last knew of its vaults; `None`: it has no place for that.
+    /// The folder for state files; `None` if the platform has none.
     pub state_dir: Option<PathBuf>,
     /// The account to work in.
     pub account: Name,
-    /// How answers are written.
+    /// The format of answers.
     pub format: Format,
-    /// What to log, if that was said.
+    /// The log filter, if one was given.
     pub log: Option<String>,
     /// When to use colour.
     pub color: ColorChoice,
 }
 
-/// How a sidecar serves its host.
+/// The settings of a sidecar.
 #[derive(Debug, Clone, Default)]
 pub struct StdioConfig {
-    /// The seat that every call is for, by id, `auth_subject` or e-mail address.
+    /// The seat of every call, by id, `auth_subject` or e-mail address.
     pub seat: Option<String>,
-    /// What the host may do.
+    /// The scopes of the host.
     pub scopes: Option<ScopeSet>,
     /// Whether the answer to a registration shows the seed.
     pub reveal: Reveal,
 }
 
-/// Why what was typed can't be meant. It never quotes a value.
+/// Why the input is invalid. The error never quotes a value.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// The system does not say where data belongs.
+    /// The system does not define a home directory.
     #[error("there is no home directory to keep the vault in; name one with --data-dir and --key-file")]
     NoHome,
     /// The path can't be made absolute.
@@ -148,19 +148,19 @@ pub enum ConfigError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// The key would lie beside what it opens.
+    /// The key would be within the vault's data directory.
     #[error(
         "the key would lie within the data directory, where every copy of the vault would carry it; \
          choose another place with --key-file or --data-dir"
     )]
     KeyInData,
-    /// What tells an old copy of the vault from the vault would be copied with it.
+    /// The state file would be copied together with the vault, so an old copy would not be noticed.
     #[error(
         "the state would lie within the data directory, where an old copy of the vault would bring an old state along; \
          choose another place with --state-dir"
     )]
     StateInData,
-    /// The account's name is none.
+    /// The account's name is invalid.
     #[error("{name} {source}")]
     Account {
         /// The flag or the variable.
@@ -168,7 +168,7 @@ pub enum ConfigError {
         /// What is wrong with it.
         source: TextError,
     },
-    /// A setting that can't be meant.
+    /// An invalid setting.
     #[error("{name} {problem}")]
     Setting {
         /// The flag or the variable.
@@ -176,7 +176,7 @@ pub enum ConfigError {
         /// What is wrong, and what to do.
         problem: &'static str,
     },
-    /// A flag of `serve`.
+    /// An invalid flag of `serve`.
     #[error("{flag} {problem}")]
     Serve {
         /// The flag.
@@ -187,7 +187,7 @@ pub enum ConfigError {
 }
 
 impl Config {
-    /// Checks what was typed, and asks the environment and the platform for what was not.
+    /// Checks the flags, and takes missing settings from the environment and the platform.
     ///
     /// # Errors
     /// [`ConfigError`].
@@ -242,7 +242,7 @@ impl Config {
 }
 
 impl StdioConfig {
-    /// What was typed; clap has checked all of it.
+    /// The settings from flags that clap has already checked.
     pub fn of(flags: StdioFlags) -> Self {
         Self { seat: flags.seat, scopes: flags.scope, reveal: flags.reveal }
     }
@@ -252,18 +252,18 @@ fn key_dir(base: &BaseDirs) -> PathBuf {
     apart_from_data(base).join(FOLDER).join(KEY_FOLDER)
 }
 
-/// Our folder in the platform's for state; where the platform has none, in the one for settings.
+/// Our folder inside the platform's folder for state, or else inside its folder for settings.
 fn state_dir_of(base: &BaseDirs) -> PathBuf {
     base.state_dir().unwrap_or_else(|| apart_from_data(base)).join(FOLDER)
 }
 
-/// The first of the platform's folders for settings that is not the one for data: on macOS and Windows some coincide.
+/// The platform's first folder for settings that is not the one for data: on macOS and Windows some are the same.
 fn apart_from_data(base: &BaseDirs) -> &Path {
     let folders = [base.config_dir(), base.preference_dir(), base.config_local_dir()];
     folders.into_iter().find(|folder| *folder != base.data_dir()).unwrap_or(base.config_dir())
 }
 
-/// A setting that is text.
+/// Reads a setting that is text.
 fn text(set: Option<(OsString, Written)>) -> Result<Option<(String, Written)>, ConfigError> {
     let read = |(value, written): (OsString, Written)| match value.into_string() {
         Ok(value) => Ok((value, written)),
@@ -272,13 +272,13 @@ fn text(set: Option<(OsString, Written)>) -> Result<Option<(String, Written)>, C
     set.map(read).transpose()
 }
 
-/// What was typed wins over `NO_COLOR` (<https://no-color.org>: present and not empty).
+/// A flag overrides `NO_COLOR` (<https://no-color.org>: present and not empty).
 fn color(typed: Option<ColorChoice>) -> ColorChoice {
     let none = || variable("NO_COLOR").is_some();
     typed.unwrap_or_else(|| if none() { ColorChoice::Never } else { ColorChoice::Auto })
 }
 
-/// When to use colour, as far as that can be told of words that could not be read: nothing after `--` is a flag.
+/// When to use colour, as far as an unreadable command line tells: nothing after `--` is a flag.
 pub fn color_of_words(words: &[OsString]) -> ColorChoice {
     let typed: Vec<&OsStr> = words.iter().map(OsString::as_os_str).take_while(|word| *word != "--").collect();
     let values = typed.iter().zip(typed.iter().skip(1).copied().map(Some).chain([None])).filter_map(|(word, next)| {
@@ -288,7 +288,7 @@ pub fn color_of_words(words: &[OsString]) -> ColorChoice {
     color(values.filter_map(|value| ColorChoice::from_str(value, false).ok()).last())
 }
 
-/// Reads a list of scopes.
+/// Parses a list of scopes.
 fn scopes(text: &str) -> Result<ScopeSet, String> {
     let known = || Scope::ALL.map(Scope::as_str).join(", ");
     match text.parse::<ScopeSet>() {

@@ -1,5 +1,5 @@
-//! Paths and variables as people and hosts write them. No shell stands between a host's JSON and this program, so `~/` is
-//! expanded here, and what only a shell would understand is refused before a folder of that name is made.
+//! Paths and variables as people and hosts write them. No shell processes a host's JSON, so `~/` is expanded here, and
+//! paths that only a shell would expand are refused rather than created.
 
 use std::{
     ffi::OsString,
@@ -8,17 +8,17 @@ use std::{
 
 use super::ConfigError;
 
-/// What a variable holds. One that is empty is unset.
+/// The value of a variable. An empty one is unset.
 pub(super) fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }
 
-/// Where a setting was written: in a flag or in a variable.
+/// The source of a setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Written {
     /// `--flag`, relative to the working directory.
     Flag(&'static str),
-    /// A variable, which is inherited in whatever working directory a host has.
+    /// A variable, which may be inherited in any working directory.
     Variable(&'static str),
 }
 
@@ -34,7 +34,7 @@ impl Written {
     }
 }
 
-/// What was typed, or else what the variable holds; and where it was written.
+/// The value of a flag, or else of its variable; and its source.
 pub(super) fn setting<T: From<OsString>>(
     typed: Option<T>,
     flag: &'static str,
@@ -45,7 +45,7 @@ pub(super) fn setting<T: From<OsString>>(
     typed.or_else(|| variable(name).map(|value| (value.into(), Written::Variable(name))))
 }
 
-/// An absolute path.
+/// Makes a path absolute.
 pub(super) fn absolute(path: &Path, written: Written, home: Option<&Path>) -> Result<PathBuf, ConfigError> {
     let text = path.to_string_lossy();
     if text.contains('$') {
@@ -68,9 +68,9 @@ pub(super) fn absolute(path: &Path, written: Written, home: Option<&Path>) -> Re
     std::path::absolute(path).map_err(|source| ConfigError::Path { flag: written.name(), source })
 }
 
-/// A store's address, the path in it made absolute. What kinds of stores there are is the store's to know.
+/// Makes the path in a store's address absolute. The store checks the address's kind.
 pub(super) fn address(text: &str, written: Written, home: Option<&Path>) -> Result<String, ConfigError> {
-    // `sqlite:///var/x` is how other programs write `sqlite:/var/x`.
+    // Other programs write `sqlite:/var/x` as `sqlite:///var/x`.
     let named = text.strip_prefix("sqlite:").map(|path| path.strip_prefix("//").unwrap_or(path));
     let Some(path) = named.filter(|path| !path.is_empty()) else { return Ok(text.to_owned()) };
     let path = absolute(Path::new(path), written, home)?;

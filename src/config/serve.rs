@@ -1,4 +1,4 @@
-//! What `countersign serve` is told.
+//! The flags and settings of `countersign serve`.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -59,10 +59,10 @@ pub struct ServeFlags {
     auth_failures: RateOrOff,
 }
 
-/// How the server runs.
+/// The settings of the server.
 #[derive(Debug, Clone)]
 pub struct ServeConfig {
-    /// What the transport is told; the identity provider is added once the vault is open and the account known.
+    /// The transport's settings; the identity provider is added once the vault is open and the account is known.
     pub http: HttpSettings,
     /// The identity provider whose access tokens are accepted.
     pub oauth: Option<Oauth>,
@@ -83,18 +83,18 @@ pub enum Durability {
 /// An identity provider.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Oauth {
-    /// Its address, as its tokens name it.
+    /// Its URL, as in its tokens.
     pub issuer: String,
-    /// Us, as its tokens name us.
+    /// This server, as in its tokens.
     pub audience: String,
 }
 
-/// A rate that can be switched off.
+/// A rate, or no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct RateOrOff(Option<Rate>);
 
 impl ServeConfig {
-    /// Checks what was typed.
+    /// Checks the flags.
     ///
     /// # Errors
     /// [`ConfigError::Serve`].
@@ -124,7 +124,7 @@ impl ServeConfig {
     }
 }
 
-/// Keys from an issuer that anybody on the way could answer for would be anybody's keys.
+/// Refuses an issuer over plain HTTP, except on this machine: an attacker on the network could supply its keys.
 fn check_oauth(oauth: &Oauth) -> Result<(), ConfigError> {
     let refused = |flag, problem| Err(ConfigError::Serve { flag, problem });
     let Ok(issuer) = oauth.issuer.parse::<Uri>() else {
@@ -143,7 +143,7 @@ fn check_oauth(oauth: &Oauth) -> Result<(), ConfigError> {
     }
 }
 
-/// An address, or `localhost` for the one that is this machine's alone.
+/// An address and port; `localhost` means the loopback address.
 fn address(text: &str) -> Result<SocketAddr, &'static str> {
     let local = text.strip_prefix("localhost:").and_then(|port| Some((Ipv4Addr::LOCALHOST, port.parse().ok()?).into()));
     let read = local.or_else(|| text.parse().ok());

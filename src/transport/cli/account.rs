@@ -35,7 +35,7 @@ pub enum Command {
     },
 }
 
-/// An account, for programs.
+/// An account, as JSON.
 #[derive(Serialize)]
 struct AccountView {
     name: String,

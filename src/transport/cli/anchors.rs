@@ -1,5 +1,5 @@
-//! Anchors: where the chains of the audit log ended at some time, kept outside, so that somebody who cuts rows off an end
-//! is found out.
+//! Anchors: the ends of the audit log's chains at some time, kept outside the vault, so that cutting off rows at the
+//! end is detected.
 
 use std::{fs::OpenOptions, io::Write as _, path::PathBuf, time::Duration};
 
@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::{Ending, Failure, Session, output::Console, times};
 use crate::domain::{audit::ChainHead, time::Timestamp};
 
-/// Bytes of a file of anchors: one a minute for two months.
+/// The largest file of anchors, in bytes: one anchor a minute for two months.
 const ANCHORS_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// The shortest interval that anchors are appended at.
+/// The shortest interval at which anchors are appended.
 const EVERY_MIN: Duration = Duration::from_secs(1);
 
 /// What a check takes.
@@ -33,10 +33,10 @@ pub struct HeadArgs {
     every: Option<String>,
 }
 
-/// A line of a file of anchors: where one chain ended. Its field names never change.
+/// A line of a file of anchors: the end of one chain. Its field names never change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Anchor {
-    /// The chain. Anchors from before there were several are of the first one.
+    /// The chain. Anchors from before there were several chains belong to the first.
     #[serde(default)]
     chain: u32,
     /// Number of the last row.
@@ -58,7 +58,7 @@ impl Anchor {
     }
 }
 
-/// Reads the anchors to check against.
+/// Reads the anchors to compare.
 pub(super) fn read(args: &VerifyArgs, console: &mut Console) -> Result<Vec<ChainHead>, Failure> {
     let Some(path) = &args.anchors else { return Ok(Vec::new()) };
     let text = console.read_text("--anchors", path, ANCHORS_BYTES_MAX)?;
@@ -71,7 +71,7 @@ pub(super) fn read(args: &VerifyArgs, console: &mut Console) -> Result<Vec<Chain
         .collect()
 }
 
-/// Prints or appends where each chain ends.
+/// Prints or appends the end of each chain.
 pub(super) async fn head(args: &HeadArgs, session: &mut Session) -> Result<Ending, Failure> {
     let every = args.every.as_deref().map(|text| times::span("--every", text)).transpose()?;
     if every.is_some_and(|every| every < EVERY_MIN) {
@@ -98,7 +98,7 @@ pub(super) async fn head(args: &HeadArgs, session: &mut Session) -> Result<Endin
     }
 }
 
-/// One write for a line, and durable: an anchor that a power cut takes away vouches for nothing.
+/// Appends a line with one write, durably: an anchor that a power cut removes proves nothing.
 fn append(path: &std::path::Path, anchor: &Anchor) -> std::io::Result<()> {
     let mut line = serde_json::to_vec(anchor)?;
     line.push(b'\n');

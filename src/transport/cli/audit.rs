@@ -1,4 +1,4 @@
-//! `countersign audit`: reading, checking, keeping and pruning the audit log.
+//! `countersign audit`: lists, verifies, exports, anchors and prunes the audit log.
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
@@ -19,11 +19,11 @@ use crate::{
     operations::{self, AuditReport, PruneAudit, TraceCode, VerifyAudit, answers::OK},
 };
 
-/// Rows that are shown unless a person says otherwise.
+/// Rows shown by default.
 const ROWS_DEFAULT: u32 = 50;
 /// Rows of an export that are held in memory at a time.
 const EXPORT_ROWS: u32 = 1000;
-/// Bytes of a code that is read: more than any code has, with spaces and a line's end.
+/// Bytes of a code that are read: more than any code has, with spaces and a line break.
 const CODE_BYTES_MAX: usize = 64;
 
 /// What can be done with the audit log.
@@ -87,46 +87,46 @@ pub struct ExportArgs {
     filter: FilterArgs,
 }
 
-/// What a check found, for programs.
+/// The result of a verification, as JSON.
 #[derive(Serialize)]
 struct VerifyAnswer {
     valid: bool,
-    /// What is wrong, at the first place where it is.
+    /// The first problem.
     finding: Option<String>,
     rows: u64,
-    /// The chain in which it is wrong, if that is not the first one.
+    /// The chain of the problem, if it is not the first chain.
     #[serde(skip_serializing_if = "Option::is_none")]
     chain: Option<u32>,
     /// The first and the last row of the first chain.
     first: Option<u64>,
     last: Option<u64>,
-    /// How many were given.
+    /// The number of given anchors.
     anchors: usize,
-    /// How many of them name a row that is there. The others are of rows that were pruned.
+    /// How many of them name an existing row. The others name rows that were pruned.
     anchors_compared: u64,
-    /// Where the first chain ends.
+    /// The end of the first chain.
     head: Option<anchors::Anchor>,
-    /// Where the others end; absent if there are none.
+    /// The ends of the other chains; absent if there are none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     other_heads: Vec<anchors::Anchor>,
     status: &'static str,
 }
 
-/// Rows, for programs.
+/// Rows, as JSON.
 #[derive(Serialize)]
 struct RowsAnswer {
     rows: Vec<operations::AuditRow>,
     status: &'static str,
 }
 
-/// How many rows were removed.
+/// The number of removed rows, as JSON.
 #[derive(Serialize)]
 struct PruneAnswer {
     pruned: u64,
     status: &'static str,
 }
 
-/// Whether a code came from us.
+/// Whether this vault gave out a code, as JSON.
 #[derive(Serialize)]
 struct TraceAnswer {
     from_us: bool,
@@ -152,7 +152,7 @@ async fn list(args: ListArgs, session: &mut Session) -> Result<Ending, Failure> 
     }
     let mut pages = Pages::of(args.filter, session).await?.newest();
     let mut rows = Vec::new();
-    // A page may be short, also empty, although there is more.
+    // A page may be short or even empty although there is more.
     while rows.len() < args.limit as usize
         && let Some(page) = pages.next(args.limit.saturating_sub(counted_rows(&rows)), session).await?
     {
@@ -173,7 +173,7 @@ fn counted_rows(rows: &[AuditRow]) -> u32 {
     u32::try_from(rows.len()).unwrap_or(u32::MAX)
 }
 
-/// Prints rows as they are read: a page of them at a time is held.
+/// Prints rows as they are read; only one page is held in memory.
 async fn export(args: ExportArgs, session: &mut Session) -> Result<Ending, Failure> {
     let mut pages = Pages::of(args.filter, session).await?;
     let json = session.console.is_json();
@@ -206,7 +206,7 @@ async fn verify(args: &anchors::VerifyArgs, session: &mut Session) -> Result<End
     let now = session.service.now();
     let heads = match (session.service.audit_heads().await, &finding) {
         (Ok(heads), _) => heads,
-        // What is wrong there is what was found.
+        // The finding describes the problem.
         (Err(_), Some(_)) => Vec::new(),
         (Err(refusal), None) => return Err(refusal.into()),
     };
@@ -236,7 +236,7 @@ async fn verify(args: &anchors::VerifyArgs, session: &mut Session) -> Result<End
     Ok(if answer.valid { Ending::Done } else { Ending::No })
 }
 
-/// How many rows were sound, and which.
+/// How many rows were sound, and their numbers.
 fn told_rows(rows: u64, spans: &[(u32, u64, u64)]) -> String {
     match spans {
         [] => "no rows".to_owned(),

@@ -1,4 +1,4 @@
-//! Which rows of the audit log a person asks for, and reading them page by page.
+//! Reads the audit rows that a person asks for, page by page.
 
 use clap::Args;
 
@@ -37,7 +37,7 @@ pub(super) struct FilterArgs {
 /// Rows that match a filter, page by page.
 pub(super) struct Pages {
     filter: AuditFilter,
-    /// Of every account.
+    /// Whether rows of every account are read.
     everybody: bool,
     newest: bool,
     from: Option<AuditCursor>,
@@ -51,12 +51,12 @@ impl Pages {
         Ok(Self { filter, everybody, newest: false, from: None, ended: false })
     }
 
-    /// From the newest row back.
+    /// In reverse order, newest first.
     pub(super) fn newest(self) -> Self {
         Self { newest: true, ..self }
     }
 
-    /// The next page, of so many rows at most; `None` after the last one.
+    /// The next page, with at most `limit` rows; `None` after the last one.
     pub(super) async fn next(&mut self, limit: u32, session: &Session) -> Result<Option<Vec<AuditRow>>, Refusal> {
         if self.ended {
             return Ok(None);
@@ -80,7 +80,7 @@ async fn filter(args: FilterArgs, session: &mut Session) -> Result<AuditFilter, 
         let known = || Action::ALL.iter().map(|action| action.as_str()).collect::<Vec<_>>().join(", ");
         Action::from_word(word).ok_or_else(|| Failure::Usage(format!("--action must be one of {}", known())))
     };
-    // Rows outlive what they are about: a whole id is looked for although nothing bears it any more.
+    // Rows outlive their subjects: a whole id is searched for even if nothing has it any more.
     let seat = match args.seat.as_deref() {
         None => None,
         Some(name) => match name.trim().parse() {
@@ -94,7 +94,7 @@ async fn filter(args: FilterArgs, session: &mut Session) -> Result<AuditFilter, 
     };
     let key = match args.key.as_deref() {
         None => None,
-        // Rows remember a key that is gone.
+        // Rows may refer to a key that no longer exists.
         Some(name) => Some(match (names::key(session, name).await, name.trim().parse()) {
             (Err(Failure::Failed { code: ErrorCode::NotFound, .. }), Ok(id)) => id,
             (found, _) => found?.id,
@@ -111,7 +111,7 @@ async fn filter(args: FilterArgs, session: &mut Session) -> Result<AuditFilter, 
     })
 }
 
-/// E-mail addresses and subjects go with their seat; rows keep its id alone.
+/// The error for a removed seat: its e-mail address and subject are gone, and rows contain only its id.
 fn gone(failure: Failure) -> Failure {
     if !matches!(&failure, Failure::Failed { code: ErrorCode::NotFound, .. }) {
         return failure;

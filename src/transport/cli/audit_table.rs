@@ -1,4 +1,4 @@
-//! The audit log as a table. Rows know ids alone; people know what they are called, as long as it is there.
+//! The audit log as a table. Rows contain only ids; the table shows names, as long as they exist.
 
 use std::collections::HashMap;
 
@@ -11,13 +11,13 @@ use crate::{
     operations::{self, ListDeleted, ListKeys, ListSeats, ListSecrets},
 };
 
-/// What ids are called: of secrets, seats and keys of the person's account.
+/// Names of ids: of secrets, seats and keys of the person's account.
 #[derive(Default)]
 pub(super) struct Names(HashMap<String, String>);
 
 impl Names {
-    /// Asks what there is, for a table. The audit log must be readable in a vault where something else is not: what
-    /// can't be listed has no names.
+    /// Reads the names for a table. The audit log must be readable even if other parts of the vault are not: ids that
+    /// can't be looked up get no names.
     pub(super) async fn known(session: &Session) -> Self {
         if session.console.is_json() {
             return Self::default();
@@ -39,14 +39,14 @@ impl Names {
         Self(names)
     }
 
-    /// The name, or the id of what has none any more.
+    /// The name, or the id if there is no name.
     fn of(&self, id: String) -> String {
         self.0.get(&id).cloned().unwrap_or(id)
     }
 }
 
-/// How each is shown. A name that several bear, or that could be an id, stands beside its own id: agents choose labels, and
-/// must not be able to pass one secret off as another.
+/// The name to show for each id. An ambiguous name, or one that could be an id, is shown with its own id: agents choose
+/// labels, and must not be able to pass one secret off as another.
 fn called(all: Vec<(String, String)>) -> HashMap<String, String> {
     let mut bearers: HashMap<String, usize> = HashMap::new();
     for (_, name) in &all {
@@ -61,8 +61,9 @@ fn called(all: Vec<(String, String)>) -> HashMap<String, String> {
     all.into_iter().map(shown).collect()
 }
 
-/// A text of the vault's file, for a terminal: whoever can change the file must not be able to speak to the terminal. What a
-/// terminal would obey, or hide, is written out; the joiners of scripts and emoji that need them are text.
+/// Makes a text from the vault's file safe for a terminal: an attacker who can write the file must not control the
+/// terminal. Characters that a terminal would obey or hide are escaped; the joiners of scripts and emoji that need them
+/// are kept.
 pub(super) fn harmless(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
@@ -72,12 +73,12 @@ pub(super) fn harmless(text: &str) -> String {
     shown
 }
 
-/// A row's number. There is one chain unless several nodes write.
+/// A row's number, with its chain unless it is the first.
 fn number(chain: u32, seq: u64) -> String {
     if chain == 0 { seq.to_string() } else { format!("{chain}:{seq}") }
 }
 
-/// Writes rows of the audit log; nothing if there are none.
+/// Writes audit rows; nothing if there are none.
 pub(super) fn write(rows: &[AuditRow], names: &Names, now: Timestamp, console: &mut Console) -> Result<(), Failure> {
     let mut table = Table::new(&["SEQ", "AT", "ACTION", "OUTCOME", "ACTOR", "SECRET", "SEAT", "CLIENT", "PURPOSE"]);
     for row in rows {

@@ -1,5 +1,5 @@
-//! A code on the clipboard: by the desktop's own program if there is one, else by the terminal, which many let do it also
-//! from another machine (OSC 52).
+//! Copies a code to the clipboard: with the desktop's own program, or through the terminal, which often works from a
+//! remote machine too (OSC 52).
 
 use std::{
     io::{self, Write as _},
@@ -11,7 +11,7 @@ use data_encoding::BASE64;
 use super::{Failure, output::Console};
 use crate::operations::ErrorCode;
 
-/// Programs that put their standard input on the clipboard, with their arguments. Where there is no clipboard for one, it fails.
+/// Programs that copy their standard input to the clipboard, with their arguments. They fail if there is no clipboard.
 const TOOLS: [(&str, &[&str]); 5] = [
     ("pbcopy", &[]),
     ("clip.exe", &[]),
@@ -20,13 +20,13 @@ const TOOLS: [(&str, &[&str]); 5] = [
     ("xsel", &["--clipboard", "--input"]),
 ];
 
-/// Copies a code. Returns what took it, in words.
+/// Copies a code. Returns a description of what took it.
 pub(super) fn copy(code: &str, console: &mut Console) -> Result<&'static str, Failure> {
     if TOOLS.iter().any(|(program, arguments)| hand_over(program, arguments, code).is_ok()) {
         return Ok("the clipboard");
     }
     if console.looks().notes.terminal {
-        // The terminal is told the text, and shows nothing.
+        // The terminal takes this text without showing it.
         console.note_part(&format!("\u{1b}]52;c;{}\u{7}", BASE64.encode(code.as_bytes())));
         return Ok("the terminal, which puts it on the clipboard if it may");
     }
@@ -35,7 +35,7 @@ pub(super) fn copy(code: &str, console: &mut Console) -> Result<&'static str, Fa
     Err(Failure::Failed { code: ErrorCode::Unavailable, message: message.to_owned() })
 }
 
-/// The code goes by a pipe: arguments can be seen by every process. What the program says is not for this answer.
+/// Pipes the code to a program: other processes can see arguments. The program's output is discarded.
 fn hand_over(program: &str, arguments: &[&str], code: &str) -> io::Result<()> {
     let mut command = Command::new(program);
     let mut child =

@@ -1,4 +1,4 @@
-//! `countersign code` and `countersign verify`: the current code of a secret, and whether somebody's code is right.
+//! `countersign code` and `countersign verify`: the current code of a secret, and checking a typed code.
 
 use std::{io::Write as _, time::Duration};
 
@@ -17,11 +17,11 @@ use crate::{
     operations::{GetCode, IssuedCode, Patience, TotpGetCodeResponse, VerifyCode, VerifyResponse},
 };
 
-/// Cells of the bar that runs out beside a watched code.
+/// Cells of the countdown bar beside a watched code.
 const BAR_CELLS: usize = 20;
-/// With fewer a bar says nothing.
+/// With fewer cells, no bar is drawn.
 const BAR_CELLS_MIN: usize = 3;
-/// Bytes of a code that is read: more than any code has, with spaces and a line's end.
+/// Bytes of a code that are read: more than any code has, with spaces and a line break.
 const CODE_BYTES_MAX: usize = 64;
 
 /// What `countersign code` takes.
@@ -66,7 +66,7 @@ pub struct VerifyArgs {
     seat: Option<String>,
 }
 
-/// Tells a person at a terminal how long a code takes to come.
+/// Tells a person at a terminal how long the wait for a code takes.
 struct Countdown;
 
 /// Shows the current code.
@@ -106,7 +106,7 @@ pub(super) async fn show(args: CodeArgs, session: &mut Session) -> Result<Ending
     Ok(Ending::Done)
 }
 
-/// Shows the codes of all secrets, to a person at a terminal alone: a program says which one it wants.
+/// Shows the codes of all secrets, only to a person at a terminal: a program must name a secret.
 async fn show_all(args: &CodeArgs, session: &mut Session) -> Result<Ending, Failure> {
     let special = args.copy
         || args.single_use
@@ -121,13 +121,13 @@ async fn show_all(args: &CodeArgs, session: &mut Session) -> Result<Ending, Fail
     live::show(session).await
 }
 
-/// Waits for a code. An interruption lets go of the wait in order, so that a reserved step is given back.
+/// Waits for a code. An interruption ends the wait in order, so a reserved step is given back.
 async fn awaited(request: GetCode, session: &mut Session) -> Result<IssuedCode, Failure> {
     let terminal = session.console.looks().notes.terminal;
     let patience: &dyn Patience = if terminal { &Countdown } else { &() };
     let issued = session.service.perform_for(&session.caller, request, patience);
     let issued = tokio::select! {
-        // In this order an interruption is listened for before anything is reserved.
+        // Listen for an interruption before anything is reserved.
         biased;
         _ = tokio::signal::ctrl_c() => Err(Failure::Interrupted),
         issued = issued => issued.map_err(Failure::from),
@@ -138,7 +138,7 @@ async fn awaited(request: GetCode, session: &mut Session) -> Result<IssuedCode, 
     issued
 }
 
-/// Shows every code as it comes, until the process is interrupted.
+/// Shows each code when it begins, until the process is interrupted.
 async fn watch(secret: &TotpSecret, request: &GetCode, session: &mut Session) -> Result<Ending, Failure> {
     let looks = session.console.looks().out;
     loop {
@@ -164,7 +164,7 @@ async fn watch(secret: &TotpSecret, request: &GetCode, session: &mut Session) ->
     }
 }
 
-/// When the code of a step is followed by the next one.
+/// When the next step's code follows.
 pub(super) fn rotates_at(secret: &TotpSecret, step: Step) -> Timestamp {
     secret.metadata.totp.start_of(Step(step.0.saturating_add(1)))
 }
@@ -173,11 +173,10 @@ pub(super) fn seconds_left(now: Timestamp, rotates: Timestamp) -> u32 {
     u32::try_from(rotates.seconds().saturating_sub(now.seconds())).unwrap_or(0)
 }
 
-/// One drawing of a watched code over the one before it, on one line however narrow the terminal is: a line that wraps could
-/// not be drawn over.
+/// The text that redraws a watched code on its line. It fits any width: a line that wraps could not be redrawn.
 fn frame(code: &str, left: u32, period: u32, colour: bool, within: Option<usize>) -> String {
     let told = format!("{left} s");
-    // The last column stays free: some terminals wrap when it is written.
+    // Leave the last column free: some terminals wrap when it is written.
     let room = within.map_or(usize::MAX, |wide| wide.saturating_sub(1));
     let cells = BAR_CELLS.min(room.saturating_sub(width(code) + width(&told) + 4));
     if cells < BAR_CELLS_MIN {
@@ -185,7 +184,7 @@ fn frame(code: &str, left: u32, period: u32, colour: bool, within: Option<usize>
     }
     let full = (left.min(period) as usize).saturating_mul(cells).div_ceil(period.max(1) as usize);
     let bar = format!("{}{}", "█".repeat(full), "░".repeat(cells.saturating_sub(full)));
-    // Red when a login with it may come too late.
+    // Red when a login with the code may come too late.
     let (on, off) = match (colour, left) {
         (false, _) => ("", ""),
         (true, 0..=5) => ("\u{1b}[31m", "\u{1b}[0m"),
@@ -210,7 +209,7 @@ pub(super) async fn verify(args: &VerifyArgs, session: &mut Session) -> Result<E
     } else {
         session.console.ask_hidden("Code (hidden): ", "use --stdin").await?
     };
-    // As apps show it: `123 456`. What is no code at all is refused in the audit log.
+    // Apps show codes as `123 456`. The operation refuses other text, so that the audit log records it.
     let code = code_digits(&typed).unwrap_or(typed);
     let seat_id = seat::id_for_use(session, args.seat.clone()).await?;
     let verified = session.perform(VerifyCode { secret_id: secret.id, code, seat_id }).await?;

@@ -1,4 +1,4 @@
-//! How a command ends, and what the shell is told.
+//! The results of commands, and their exit statuses.
 
 use std::io;
 
@@ -7,7 +7,7 @@ use crate::{
     transport::ErrorBody,
 };
 
-/// A command that answered.
+/// The result of a command that succeeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
     /// It was done, or the answer is yes.
@@ -16,16 +16,16 @@ pub enum Ending {
     No,
 }
 
-/// A command that could not answer. No text in here quotes what was typed or read.
+/// Why a command failed. No text in here quotes what was typed or read.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// An operation was refused.
     #[error("{}", in_flags(.0))]
     Refused(#[from] Refusal),
-    /// What was typed can't be meant.
+    /// Invalid input.
     #[error("{0}")]
     Usage(String),
-    /// It failed before an operation was asked for.
+    /// It failed before an operation was called.
     #[error("{message}")]
     Failed {
         /// The stable word.
@@ -36,28 +36,30 @@ pub enum Failure {
     /// Standard output can't be written.
     #[error("the answer could not be written: {0}")]
     Output(#[from] io::Error),
-    /// The person interrupted it.
+    /// The person interrupted the command.
     #[error("interrupted; nothing was handed out or changed")]
     Interrupted,
 }
 
 impl Failure {
-    /// A value or a file that is not what it should be.
+    /// An error for an invalid value or file.
     pub(super) fn invalid(message: impl Into<String>) -> Self {
         Self::Failed { code: ErrorCode::InvalidArgument, message: message.into() }
     }
 
-    /// A file that can't be read. The flag stands for it: a seed may have been typed where its name belongs.
+    /// An error for an unreadable file. It names the flag instead of the file, because a seed may have been typed in
+    /// place of the name.
     pub(super) fn unread(flag: &str, cause: &io::Error) -> Self {
         Self::invalid(format!("{flag} must name a file that can be read, or `-` for standard input: {cause}"))
     }
 
-    /// A file that can't be written, named in the same way.
+    /// An error for a file that can't be written, also named by its flag.
     pub(super) fn unwritten(flag: &str, cause: &io::Error) -> Self {
         Self::invalid(format!("{flag} must name a file that can be written: {cause}"))
     }
 
-    /// What is shown once was not seen by anybody, although it was made: even a reader that went away must hear of it.
+    /// The error if a value that is shown only once was created but could not be written: it must be reported even if
+    /// the reader is gone.
     pub(super) fn unseen(self, what: &str, remedy: &str) -> Self {
         match self {
             Self::Output(cause) => Self::Failed {
@@ -68,7 +70,7 @@ impl Failure {
         }
     }
 
-    /// What programs read.
+    /// The error, as JSON.
     pub fn body(&self) -> ErrorBody {
         let word = |code| ErrorBody::of(code, self.to_string(), None);
         match self {
@@ -79,7 +81,7 @@ impl Failure {
         }
     }
 
-    /// Whether something was typed that can't be meant, whichever layer saw it. What is wrong in a file was not typed.
+    /// Whether the input was wrong, whichever layer noticed it. Errors inside a file don't count.
     pub fn is_usage(&self) -> bool {
         match self {
             Self::Usage(_) => true,
@@ -88,14 +90,14 @@ impl Failure {
         }
     }
 
-    /// Whether the reader of our answer went away, as `head` does: nobody is there to be told.
+    /// Whether the reader of the output is gone, like `head` after its last line: then there is nobody to report to.
     pub fn is_closed_pipe(&self) -> bool {
         let gone = |kind| matches!(kind, io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset);
         matches!(self, Self::Output(cause) if gone(cause.kind()))
     }
 }
 
-/// What a refusal says to somebody who typed flags: the fields of operations under the names that they have here.
+/// A refusal for a person who typed flags: fields of operations are named by their flags.
 fn in_flags(refusal: &Refusal) -> String {
     if let Refusal::Invalid { field, problem } = refusal {
         format!("{} {}", typed_as(field), with_flags(problem))
@@ -104,7 +106,7 @@ fn in_flags(refusal: &Refusal) -> String {
     }
 }
 
-/// How a field of an operation is given on the command line.
+/// The command line's name for a field of an operation.
 fn typed_as(field: &str) -> String {
     match field {
         "secret" => "the seed".to_owned(),
@@ -116,7 +118,7 @@ fn typed_as(field: &str) -> String {
     }
 }
 
-/// The fields that a sentence names.
+/// Replaces field names in a sentence.
 fn with_flags(sentence: &str) -> String {
     ["max_wait", "min_validity", "single_use", "seat_id"]
         .iter()

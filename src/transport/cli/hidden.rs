@@ -1,25 +1,26 @@
-//! Hidden text, asked for on the terminal, which is left as it was found, also by a process that is told to stop. The order
-//! sees to that: signals are listened for, then the text is hidden, then it is read by a thread that never touches the
-//! modes, and then they are restored, after which nobody is left who could hide anything.
+//! Hidden input on the terminal. The terminal's modes are restored in any case, even if the process is told to stop.
+//! The order ensures that: first the signal handlers are installed, then the input is hidden, then a thread that never
+//! changes the modes reads it, and then the modes are restored.
 
 use std::io;
 
 use zeroize::Zeroizing;
 
-/// Hides what is typed, prints the prompt, and gives what reads.
+/// Hides input, prints the prompt, and returns the reader.
 pub(super) type Ask = fn(&str) -> io::Result<Prompt>;
 
 /// A question that was asked.
 pub(super) struct Prompt {
-    /// What was hidden is shown again when this is dropped.
+    /// Restores the modes on drop.
     hidden: Option<Hidden>,
     /// Waits for the answer.
     read: Box<dyn FnOnce() -> io::Result<Zeroizing<String>> + Send>,
 }
 
-/// Asks, and reads on a thread of its own, so that a signal is heard meanwhile. [`io::ErrorKind::Interrupted`] if one came.
+/// Asks, and reads on a separate thread, so that signals are handled meanwhile. [`io::ErrorKind::Interrupted`] after a
+/// signal.
 pub(super) async fn ask(prompt: &str, ask: Ask) -> io::Result<Zeroizing<String>> {
-    // From here on a signal no longer ends the process, which could not tidy up then.
+    // From here on a signal no longer ends the process at once, which would leave the terminal hidden.
     let told = told_to_stop()?;
     let Prompt { hidden, read } = ask(prompt)?;
     let typed = tokio::task::spawn_blocking(read);
@@ -32,7 +33,7 @@ pub(super) async fn ask(prompt: &str, ask: Ask) -> io::Result<Zeroizing<String>>
     answer
 }
 
-/// Asks on the terminal of the process.
+/// Asks on the process's terminal.
 #[cfg(unix)]
 pub(super) fn on_terminal(prompt: &str) -> io::Result<Prompt> {
     use std::io::Write as _;
@@ -41,10 +42,11 @@ pub(super) fn on_terminal(prompt: &str) -> io::Result<Prompt> {
     let hidden = Hidden::at(terminal.try_clone()?)?;
     terminal.write_all(prompt.as_bytes())?;
     let read = move || {
-        // Told that this is a terminal, it would set the modes itself: at any time, also after they were restored.
+        // If the crate knew that this is a terminal, it would set the modes itself at any time, even after they were
+        // restored.
         let config = rpassword::ConfigBuilder::new().input_reader(terminal.try_clone()?).output_discard().build();
         let typed = Zeroizing::new(rpassword::read_password_with_config(config)?);
-        // The end of the line was hidden too. If it can't be shown, that is no reason to lose the answer.
+        // The line break was hidden too. If it can't be shown, keep the answer nevertheless.
         let _ = terminal.write_all(b"\n");
         Ok(typed)
     };
@@ -58,7 +60,7 @@ pub(super) fn on_terminal(prompt: &str) -> io::Result<Prompt> {
     Ok(Prompt { hidden: None, read: Box::new(move || rpassword::prompt_password(prompt).map(Zeroizing::new)) })
 }
 
-/// Ends when the process is told to: by an interruption at the terminal, by its closing, or by somebody else.
+/// Completes when the process is told to stop: by an interruption at the terminal, by its closing, or by a signal.
 #[cfg(unix)]
 pub(super) fn told_to_stop() -> io::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
@@ -83,7 +85,7 @@ pub(super) fn told_to_stop() -> io::Result<impl Future<Output = ()>> {
     })
 }
 
-/// A terminal that doesn't show what is typed, until this is dropped.
+/// A terminal that does not show input, until this is dropped.
 #[cfg(unix)]
 struct Hidden {
     terminal: std::fs::File,
@@ -97,8 +99,8 @@ impl Hidden {
 
         let before = tcgetattr(&terminal)?;
         let mut modes = before.clone();
-        // Each key comes at once and as it is, also those that would interrupt or stop the process: stopped, it would leave
-        // everything hidden. The reader knows what they mean.
+        // Keys arrive at once and unchanged, including those that would interrupt or stop the process: a stopped
+        // process would leave the input hidden. The reader handles them.
         modes.local_modes -= LocalModes::ECHO | LocalModes::ECHONL | LocalModes::ICANON | LocalModes::ISIG;
         modes.special_codes[SpecialCodeIndex::VMIN] = 1;
         modes.special_codes[SpecialCodeIndex::VTIME] = 0;
@@ -110,12 +112,12 @@ impl Hidden {
 #[cfg(unix)]
 impl Drop for Hidden {
     fn drop(&mut self) {
-        // A terminal that is gone needs no tidying.
+        // The terminal may be gone; then nothing needs restoring.
         let _ = rustix::termios::tcsetattr(&self.terminal, rustix::termios::OptionalActions::Now, &self.before);
     }
 }
 
-/// A console's modes end with the read that set them.
+/// On other systems, reading restores the console's modes.
 #[cfg(not(unix))]
 struct Hidden;
 

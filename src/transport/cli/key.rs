@@ -73,14 +73,14 @@ pub struct CreateArgs {
     expires: Option<String>,
 }
 
-/// A key's record, for programs.
+/// A key's record, as JSON.
 #[derive(Serialize)]
 struct KeyView {
     key_id: String,
     name: String,
     scopes: Vec<&'static str>,
     seat_id: Option<String>,
-    /// The only secrets that exist for it; null: all of the account.
+    /// The only secrets that exist for it; null: all secrets of the account.
     secrets: Option<Vec<String>>,
     codes_per_hour: Option<u32>,
     created_at: String,
@@ -89,7 +89,7 @@ struct KeyView {
     revoked_at: Option<String>,
 }
 
-/// A new key. The halves are borrowed, so that they are wiped with the key.
+/// A new key. Its halves are borrowed, so that they are wiped with the key.
 #[derive(Serialize)]
 struct CreatedKey<'a> {
     #[serde(flatten)]
@@ -99,7 +99,7 @@ struct CreatedKey<'a> {
     status: &'static str,
 }
 
-/// Where a server listens, for programs; with the first key of its vault, if that was made.
+/// Where a server listens, as JSON; with the first key of its vault, if one was created.
 #[derive(Serialize)]
 struct ListeningAnswer<'a> {
     listening: &'a str,
@@ -114,7 +114,7 @@ struct ListeningAnswer<'a> {
 #[derive(Serialize)]
 struct KeysAnswer {
     keys: Vec<KeyView>,
-    /// Ids of keys that were changed without the vault's key, and let nobody in; absent if there are none.
+    /// Ids of keys that were changed without the vault's key and authenticate nobody; absent if there are none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     damaged: Vec<Option<String>>,
     status: &'static str,
@@ -141,12 +141,12 @@ pub(super) async fn run(command: Command, session: &mut Session) -> Result<Endin
     }
 }
 
-/// Revokes a key. A script goes on without a question: a key that leaked must be stopped, and another is made at once.
+/// Revokes a key. Without a terminal it does not ask: a leaked key must be stopped, and a new one is easy to create.
 async fn revoke(name: &str, yes: bool, session: &mut Session) -> Result<Ending, Failure> {
     let (id, told) = match (names::key(session, name).await, name.trim().parse::<KeyId>()) {
         (Ok(key), _) if key.revoked_at.is_some() => (None, key.name.to_string()),
         (Ok(key), _) => (Some(key.id), format!("the key \"{}\" ({})", key.name, key.id)),
-        // A damaged one stands in no list, but can be named by its whole id.
+        // A damaged key is in no list, but can be named by its whole id.
         (Err(Failure::Failed { code: ErrorCode::NotFound, .. }), Ok(id)) => (Some(id), format!("the key {id}")),
         (Err(failure), _) => return Err(failure),
     };
@@ -163,7 +163,7 @@ async fn revoke(name: &str, yes: bool, session: &mut Session) -> Result<Ending, 
     Ok(Ending::Done)
 }
 
-/// Makes the first key of a vault, with every scope, and prints it with a configuration to paste into a host.
+/// Creates the first key of a vault, with every scope, and prints it with a configuration to paste into a host.
 ///
 /// # Errors
 /// [`Failure`].
@@ -195,7 +195,7 @@ pub async fn first_key(session: &mut Session, address: &str, url: &str) -> Resul
     session.console.flush()
 }
 
-/// Tells a program where a server listens.
+/// Prints where a server listens, as JSON.
 ///
 /// # Errors
 /// [`Failure::Output`].

@@ -1,5 +1,5 @@
-//! `countersign code` without a name, on a terminal: the codes of all secrets, drawn anew each second until it is
-//! interrupted. Every new code is a row of the audit log, so only those that fit on the screen are asked for.
+//! `countersign code` without a name, on a terminal: the codes of all secrets, redrawn each second until interrupted.
+//! Every new code is an audit row, so only codes that fit on the screen are requested.
 
 use super::{
     Ending, Failure, Session,
@@ -13,9 +13,9 @@ use crate::{
     operations::{GetCode, ListSecrets, Seconds},
 };
 
-/// Lines of the screen that hold no secret: the head, what is left out, and where the cursor stands.
+/// Lines of the screen without a secret: the head, the number of secrets left out, and the cursor's line.
 const OTHER_LINES: usize = 3;
-/// Lines of a screen that does not say how many it has.
+/// Lines of a screen of unknown size.
 const LINES_DEFAULT: usize = 24;
 
 /// A secret on the screen.
@@ -24,14 +24,14 @@ struct Shown {
     code: Option<Current>,
 }
 
-/// What was asked for last.
+/// The last requested code.
 struct Current {
     /// The digits, or why there are none.
     text: zeroize::Zeroizing<String>,
     until: Timestamp,
 }
 
-/// Shows them until the process is interrupted.
+/// Shows the codes until the process is interrupted.
 pub(super) async fn show(session: &mut Session) -> Result<Ending, Failure> {
     let secrets = session.perform(ListSecrets::default()).await?.secrets;
     if secrets.is_empty() {
@@ -43,7 +43,7 @@ pub(super) async fn show(session: &mut Session) -> Result<Ending, Failure> {
     let left_out = secrets.len().saturating_sub(room);
     let mut all: Vec<Shown> = secrets.into_iter().take(room).map(|secret| Shown { secret, code: None }).collect();
     let mut drawn = 0;
-    // Listened for before anything is drawn: whoever sees it may interrupt it.
+    // Listen before drawing: whoever sees the screen may interrupt it.
     let told = told_to_stop()?;
     tokio::pin!(told);
     loop {
@@ -64,14 +64,14 @@ pub(super) async fn show(session: &mut Session) -> Result<Ending, Failure> {
 }
 
 impl Shown {
-    /// Asks for the code that is due, if another one is.
+    /// Requests the current code if it has changed.
     async fn renew(&mut self, session: &Session) -> Result<(), Failure> {
         let now = session.service.now();
         if self.code.as_ref().is_some_and(|current| now < current.until) {
             return Ok(());
         }
         let next = || rotates_at(&self.secret, self.secret.metadata.totp.step_at(now));
-        // Looking must not take a code that goes to one caller alone.
+        // Showing a screen must not use up a code that goes to one caller only.
         if self.secret.metadata.single_use() {
             let text = "single-use".to_owned().into();
             self.code = Some(Current { text, until: next() });
@@ -100,7 +100,7 @@ fn lines(all: &[Shown], left_out: usize, short: &ShortIds, now: Timestamp, conso
             short.short(secret.id.uuid()),
         ]);
     }
-    // The last column stays free: some terminals wrap when it is written.
+    // Leave the last column free: some terminals wrap when it is written.
     let mut lines = table.lines(console.out_width().map(|wide| wide.saturating_sub(1)));
     if left_out > 0 {
         lines.push(format!("and {left_out} more; `countersign code NAME` shows one"));
@@ -108,7 +108,7 @@ fn lines(all: &[Shown], left_out: usize, short: &ShortIds, now: Timestamp, conso
     lines
 }
 
-/// Draws over what was drawn before.
+/// Draws over the previous screen.
 fn draw(lines: &[String], before: usize, console: &mut Console) -> Result<(), Failure> {
     let up = if before > 0 { format!("\u{1b}[{before}A") } else { String::new() };
     console.part(&up)?;

@@ -1,8 +1,8 @@
-//! The command line: what a person types becomes operations, and their answers become tables or JSON.
+//! The command line: turns a person's input into operations, and their answers into tables or JSON.
 //!
-//! One file for each noun, with its flags and its commands; `output`, `prompt` and `hidden` alone touch a stream.
-//! Standard output is for the answer; prompts, progress and errors go to standard error. Never: a seed or a code taken
-//! from an argument, an error that quotes what was typed, or a decision that an operation makes.
+//! Each noun has a file with its flags and commands; only `output`, `prompt` and `hidden` touch a stream. Standard
+//! output is for the answer; prompts, progress and errors go to standard error. Never here: a seed or a code in an
+//! argument, an error that quotes what was typed, or a decision that an operation makes.
 
 mod account;
 mod anchors;
@@ -72,7 +72,7 @@ pub enum Command {
 }
 
 impl Command {
-    /// Whether it stores something: only then is a vault made where there is none.
+    /// Whether it stores something: only then is a missing vault created.
     pub const fn makes_a_vault(&self) -> bool {
         match self {
             Self::Secret(command) => command.stores(),
@@ -84,18 +84,18 @@ impl Command {
         }
     }
 
-    /// Whether it examines the vault, of which then anything may be damaged.
+    /// Whether it examines the vault, any part of which may then be damaged.
     pub const fn is_doctor(&self) -> bool {
         matches!(self, Self::Vault(vault::Command::Doctor))
     }
 
-    /// Whether it goes on with an older copy of the vault; and if so, whether the person has agreed to that already.
+    /// Whether it accepts an older copy of the vault, and then whether the person has already agreed.
     pub const fn accepts_loss(&self) -> Option<bool> {
         if let Self::Vault(vault::Command::AcceptLoss { yes }) = self { Some(*yes) } else { None }
     }
 }
 
-/// What a command works with.
+/// The environment of a command.
 pub struct Session {
     /// What operations need.
     pub service: Service,
@@ -103,9 +103,9 @@ pub struct Session {
     pub caller: Principal,
     /// The person's account.
     pub account: Account,
-    /// What is known of the open vault.
+    /// Facts about the open vault.
     pub vault: VaultFacts,
-    /// Where answers go and questions are asked.
+    /// The streams for answers and questions.
     pub console: Console,
 }
 
@@ -119,7 +119,7 @@ impl Session {
 /// Carries out a command.
 ///
 /// # Errors
-/// [`Failure`]: what was refused, what was typed wrong, or what could not be written.
+/// [`Failure`]: a refusal, wrong input, or output that could not be written.
 pub async fn run(command: Command, session: &mut Session) -> Result<Ending, Failure> {
     let ending = match command {
         Command::Secret(command) => secret::run(command, session).await,

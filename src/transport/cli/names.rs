@@ -1,5 +1,5 @@
-//! How a person names a secret, a seat or a key: by its id, by the short id that lists show, by what it is called, or by any
-//! words of that. What several bear is asked about on a terminal, and refused with its candidates elsewhere.
+//! Finds a secret, a seat or a key by a person's name for it: its id, the short id in lists, its name, or words of its
+//! name. For an ambiguous name, a person at a terminal is asked; otherwise it is an error that lists the candidates.
 
 use std::{collections::HashSet, fmt::Write as _};
 
@@ -21,7 +21,7 @@ use crate::{
 
 /// Candidates of an ambiguous name that are listed.
 const CANDIDATES_MAX: usize = 20;
-/// Characters of a short id at least: fewer would name something else as soon as a few are added.
+/// The fewest characters of a short id: fewer would soon be ambiguous.
 const SHORT_CHARS_MIN: usize = 4;
 /// Characters of a whole id without its hyphens.
 const ID_CHARS: usize = 32;
@@ -34,33 +34,33 @@ pub struct SecretName {
     secret: Vec<String>,
 }
 
-/// Among which secrets a name is looked up.
+/// Where a name is looked up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Among {
-    /// Those that exist.
+    /// Live secrets.
     Live,
-    /// Those that may be restored.
+    /// Deleted secrets that may be restored.
     Deleted,
     /// Both.
     All,
 }
 
-/// What a person can name.
+/// Things that a person can name.
 pub(super) trait Named {
-    /// What several of them are called.
+    /// Their plural noun.
     const NOUN: &'static str;
     /// The head of a list of candidates.
     const HEAD: &'static [&'static str];
 
-    /// Its id, if a short one stands for it.
+    /// Its id, if it has a short form.
     fn uuid(&self) -> Option<Uuid>;
     /// Whether this is its whole id.
     fn has_id(&self, id: &str) -> bool;
-    /// Whether this is the end of its id, as short ids are.
+    /// Whether its id ends like this, as short ids do.
     fn has_id_end(&self, end: &str) -> bool;
-    /// What it is called, each of which names it as a whole.
+    /// Its names, each of which names it as a whole.
     fn called(&self) -> Vec<&str>;
-    /// Whether every word of a query is in what it is called.
+    /// Whether its names contain every word of a query.
     fn has_words(&self, query: &str) -> bool;
     /// Its row in a list of candidates.
     fn candidate(&self) -> Vec<String>;
@@ -81,7 +81,8 @@ pub(super) async fn secret(session: &mut Session, name: &str, among: Among) -> R
     one(session, found, none)
 }
 
-/// The secrets that a name may mean. With many secrets a list of all costs a moment: only what may be a short id needs it.
+/// The secrets that a name may mean. Listing all of many secrets takes a moment, so that is done only if the name may
+/// be a short id.
 async fn secrets(session: &Session, name: &str, among: Among) -> Result<Vec<TotpSecret>, Failure> {
     let mut all = Vec::new();
     if among != Among::Live {
@@ -104,7 +105,7 @@ async fn secrets(session: &Session, name: &str, among: Among) -> Result<Vec<Totp
     named(all, name)
 }
 
-/// The id of the secret that a person names for a look at the audit log, which remembers erased ones too.
+/// The id of a secret, for searching the audit log, which also contains erased ones.
 pub(super) async fn secret_id(session: &mut Session, name: &str) -> Result<SecretId, Failure> {
     match name.trim().parse() {
         Ok(id) => Ok(id),
@@ -112,7 +113,7 @@ pub(super) async fn secret_id(session: &mut Session, name: &str) -> Result<Secre
     }
 }
 
-/// The key that a person names: among keys of one name, one that still works goes before those that were revoked.
+/// The key that a person names: of several keys with one name, live ones come before revoked ones.
 pub(super) async fn key(session: &mut Session, name: &str) -> Result<ApiKey, Failure> {
     let mut found = named(session.perform(ListKeys).await?.sound, name)?;
     if found.len() > 1 && found.iter().any(|key| key.revoked_at.is_none()) {
@@ -127,8 +128,8 @@ pub(super) async fn seat(session: &mut Session, name: &str) -> Result<Seat, Fail
     one(session, named(all, name)?, "no such seat; `countersign seat list` shows what exists")
 }
 
-/// Those that a name may mean. A whole id goes first; what is called exactly so goes before what has the words, but not
-/// before the end of an id: whoever may choose a label must not be able to take another's place by it.
+/// The candidates for a name. A whole id comes first; an exact name comes before a match of words, but not before the
+/// end of an id: a person or agent who chooses a label must not be able to take another secret's place.
 fn named<T: Named>(mut all: Vec<T>, name: &str) -> Result<Vec<T>, Failure> {
     let name = name.trim();
     if name.is_empty() {
@@ -146,7 +147,7 @@ fn named<T: Named>(mut all: Vec<T>, name: &str) -> Result<Vec<T>, Failure> {
     Ok(all)
 }
 
-/// The only one, or the one that a person at the terminal chooses.
+/// The only candidate, or the one that a person at the terminal chooses.
 fn one<T: Named>(session: &mut Session, mut found: Vec<T>, none: &str) -> Result<T, Failure> {
     let last = found.pop().ok_or_else(|| Failure::Failed { code: ErrorCode::NotFound, message: none.to_owned() })?;
     if found.is_empty() {
@@ -163,7 +164,7 @@ fn one<T: Named>(session: &mut Session, mut found: Vec<T>, none: &str) -> Result
     found.into_iter().nth(nth).ok_or_else(|| Failure::invalid("nothing was chosen"))
 }
 
-/// With short ids for a person to read; a program gets whole ones.
+/// A table of candidates: with short ids for a person, with whole ones for a program.
 fn candidates<T: Named>(found: &[T], short: Option<&ShortIds>) -> Table {
     let mut table = Table::new(T::HEAD);
     for one in found.iter().take(CANDIDATES_MAX) {
@@ -176,7 +177,7 @@ fn candidates<T: Named>(found: &[T], short: Option<&ShortIds>) -> Table {
     table
 }
 
-/// A name that several things bear, with a line for each of them.
+/// The error for an ambiguous name, with a line for each candidate.
 pub(super) fn ambiguous<T: Named>(found: &[T]) -> Failure {
     let rows = candidates(found, None).lines(None);
     let mut message = format!("this names {} {}; use the id of the one you mean:", found.len(), T::NOUN);
@@ -191,11 +192,11 @@ pub(super) fn ambiguous<T: Named>(found: &[T]) -> Failure {
     Failure::invalid(message)
 }
 
-/// Ends of ids that tell all of them apart. Ids begin with the time; their end is random.
+/// Unique ends of ids. Ids begin with the time; their end is random.
 pub(super) struct ShortIds(usize);
 
 impl ShortIds {
-    /// As long as is needed for these.
+    /// As long as needed for these ids.
     pub(super) fn of(ids: &[Uuid]) -> Self {
         let distinct = |chars: usize| {
             let ends: HashSet<String> = ids.iter().map(|id| end_of(*id, chars)).collect();
@@ -214,7 +215,7 @@ fn end_of(id: Uuid, chars: usize) -> String {
     whole.get(whole.len().saturating_sub(chars)..).unwrap_or_default().to_owned()
 }
 
-/// The characters that a short id consists of, if a text can be one.
+/// A short id without hyphens, if the text can be one.
 fn as_short_id(text: &str) -> Option<String> {
     let end: String = text.chars().filter(|c| *c != '-').map(|c| c.to_ascii_lowercase()).collect();
     let fits = (SHORT_CHARS_MIN..=ID_CHARS).contains(&end.len()) && end.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -277,7 +278,7 @@ impl Named for ApiKey {
         self.id.as_str() == id
     }
 
-    /// A key's id is short already.
+    /// A key's id is already short.
     fn has_id_end(&self, _end: &str) -> bool {
         false
     }
@@ -329,7 +330,7 @@ impl Named for Seat {
     }
 }
 
-/// Whether a person means this by some words. No words mean nothing.
+/// Whether a query matches. An empty query matches nothing.
 fn is_meant(query: &str, issuer: Option<&str>, label: &str) -> bool {
     !query.trim().is_empty() && NameQuery::of(query).matches(issuer, label)
 }

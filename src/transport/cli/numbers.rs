@@ -7,18 +7,18 @@ use zeroize::Zeroizing;
 use super::Failure;
 use crate::operations::{Refusal, Whole};
 
-/// Reads a whole number. What it must be beyond that the operation says, in words of its own.
+/// Parses a whole number. The operation checks its bounds.
 ///
 /// # Errors
-/// A text that is none; it is not quoted.
+/// The text is not a whole number. The error does not quote it.
 pub(super) fn whole<T: FromStr>(text: &str) -> Result<T, &'static str> {
     text.trim().parse().map_err(|_| "must be a whole number")
 }
 
-/// A number that an operation takes within bounds. `field` is what the operation calls it.
+/// Checks a number against an operation's bounds. `field` is the operation's name for it.
 ///
 /// # Errors
-/// One that is out of bounds.
+/// The number is out of bounds.
 pub(super) fn within<const MIN: u32, const MAX: u32>(
     field: &'static str,
     number: Option<u32>,
@@ -27,7 +27,7 @@ pub(super) fn within<const MIN: u32, const MAX: u32>(
     number.map(|number| Whole::new(number).ok_or_else(refused)).transpose().map_err(Failure::from)
 }
 
-/// So many of something: `1 secret`, `2 secrets`.
+/// A count with its noun: `1 secret`, `2 secrets`.
 pub(super) fn counted(count: impl Into<u64>, noun: &str) -> String {
     match count.into() {
         1 => format!("1 {noun}"),
@@ -35,17 +35,17 @@ pub(super) fn counted(count: impl Into<u64>, noun: &str) -> String {
     }
 }
 
-/// A size that people read: `20 KiB`, rounded up.
+/// A size for people: `20 KiB`, rounded up.
 pub(super) fn kib(bytes: u64) -> String {
     format!("{} KiB", bytes.div_ceil(1024))
 }
 
-/// So many of what is held in memory.
+/// The same for a length.
 pub(super) fn counted_len(count: usize, noun: &str) -> String {
     counted(count as u64, noun)
 }
 
-/// Digits of a code as apps show them and people copy them: `123456`, `123 456`, `1234-5678`. `None`: it is no code.
+/// The digits of a code as apps show them and people copy them: `123456`, `123 456`, `1234-5678`. `None`: not a code.
 pub(super) fn code_digits(typed: &str) -> Option<Zeroizing<String>> {
     let groups: Vec<&str> = typed.trim().split([' ', '-']).collect();
     let digits = Zeroizing::new(groups.concat());

@@ -1,4 +1,4 @@
-//! What a person sees: tables, facts and JSON on standard output, notes and errors on standard error.
+//! Output: tables, facts and JSON on standard output, notes and errors on standard error.
 
 use std::io::{self, BufRead, BufWriter, IsTerminal as _, Write};
 
@@ -7,13 +7,13 @@ use serde::Serialize;
 use super::{failure::Failure, prompt::Questions, times};
 use crate::{domain::time::Timestamp, operations::ErrorCode, transport::ErrorBody};
 
-/// Between two columns.
+/// The gap between two columns.
 const GAP: &str = "  ";
-/// What stands in an empty cell, so that columns can be counted.
+/// The contents of an empty cell, so that columns can be counted.
 const EMPTY: &str = "-";
-/// What stands in the place of what has no room.
+/// The mark of cut text.
 const CUT: &str = "…";
-/// Columns of the terminal below which a cell is not cut.
+/// The narrowest width to which a cell is cut.
 const CELL_MIN: usize = 8;
 
 /// How answers are written.
@@ -25,16 +25,16 @@ pub enum Answers {
     Json,
 }
 
-/// What a stream can show.
+/// The abilities of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stream {
     /// Whether it is a terminal, which can redraw a line.
     pub terminal: bool,
-    /// Whether it may bear colour.
+    /// Whether it may have colour.
     pub colour: bool,
 }
 
-/// What standard output and standard error can show.
+/// The abilities of standard output and standard error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Looks {
     /// Standard output.
@@ -43,11 +43,11 @@ pub struct Looks {
     pub notes: Stream,
 }
 
-/// Where answers go and questions are asked.
+/// The streams for answers and questions.
 pub struct Console {
     answers: Answers,
     looks: Looks,
-    /// Whether standard output leads anywhere.
+    /// Whether standard output goes anywhere.
     heard: bool,
     out: Box<dyn Write>,
     notes: Box<dyn Write>,
@@ -85,7 +85,7 @@ impl Console {
         self.answers == Answers::Json
     }
 
-    /// Refuses to make what is shown once where nobody would see it.
+    /// Refuses to create a value that is shown only once if nobody would see it.
     pub(super) fn must_be_heard(&self) -> Result<(), Failure> {
         if self.heard {
             return Ok(());
@@ -106,7 +106,7 @@ impl Console {
         }
     }
 
-    /// Writes one document on lines of its own, or on one line for a pipe. It goes out without a copy of it being made.
+    /// Writes one document, indented on a terminal and on one line otherwise, without copying it.
     pub(super) fn document<T: Serialize>(&mut self, document: &T) -> Result<(), Failure> {
         let written = if self.looks.out.terminal {
             serde_json::to_writer_pretty(&mut self.out, document)
@@ -123,12 +123,12 @@ impl Console {
         self.line("")
     }
 
-    /// Writes a part of a document, when a whole one would be too much to hold.
+    /// Writes a part of a document that is too large to hold in memory.
     pub(super) fn json<T: Serialize>(&mut self, part: &T) -> Result<(), Failure> {
         Ok(serde_json::to_writer(&mut self.out, part).map_err(io::Error::from)?)
     }
 
-    /// Writes what stands between such parts.
+    /// Writes the text between such parts.
     pub(super) fn text(&mut self, text: &str) -> Result<(), Failure> {
         Ok(self.out.write_all(text.as_bytes())?)
     }
@@ -138,30 +138,30 @@ impl Console {
         Ok(writeln!(self.out, "{text}")?)
     }
 
-    /// Writes a part of a line, and shows it at once.
+    /// Writes a part of a line and flushes it.
     pub(super) fn part(&mut self, text: &str) -> Result<(), Failure> {
         write!(self.out, "{text}")?;
         self.flush()
     }
 
-    /// Hands everything written on to whoever reads it.
+    /// Flushes everything written.
     pub(super) fn flush(&mut self) -> Result<(), Failure> {
         Ok(self.out.flush()?)
     }
 
-    /// Says something beside the answer, below what is written of it. Nobody may be listening, which is no failure; an answer
-    /// that can't be written is one when it is next handed on.
+    /// Writes a note to standard error, below the answer written so far. Errors are ignored; an answer that can't be
+    /// written is reported by its next write.
     pub fn note(&mut self, text: &str) {
         let _ = self.out.flush();
         let _ = writeln!(self.notes, "{text}");
     }
 
-    /// Says a part of a line beside the answer.
+    /// Writes a part of a note's line.
     pub(super) fn note_part(&mut self, text: &str) {
         let _ = write!(self.notes, "{text}").and_then(|()| self.notes.flush());
     }
 
-    /// Says what went wrong: a line for a person, or the error's document for a program.
+    /// Reports an error: a line for a person, or the error's document for a program.
     pub fn complain(&mut self, error: &ErrorBody) {
         let _ = self.out.flush();
         match self.answers {
@@ -176,7 +176,7 @@ impl Console {
         }
     }
 
-    /// Writes a table: aligned, without tabs, the head bold on a terminal, and no wider than that.
+    /// Writes a table: aligned, without tabs, the head bold on a terminal, and no wider than the terminal.
     pub(super) fn table(&mut self, table: &Table) -> Result<(), Failure> {
         for (nth, line) in table.lines(self.out_width()).into_iter().enumerate() {
             let bold = nth == 0 && self.looks.out.colour;
@@ -185,23 +185,23 @@ impl Console {
         Ok(())
     }
 
-    /// How wide a line of the answer may be: as the terminal is now. A file or a program takes any.
+    /// The width of an answer's lines: that of the terminal now; unlimited for a file or a pipe.
     pub(super) fn out_width(&self) -> Option<usize> {
         if self.looks.out.terminal { terminal_size::terminal_size().map(|(wide, _)| usize::from(wide.0)) } else { None }
     }
 
-    /// The same for what is said beside it.
+    /// The same for notes.
     pub(super) fn notes_width(&self) -> Option<usize> {
         let size = if self.looks.notes.terminal { terminal_size::terminal_size_of(io::stderr()) } else { None };
         size.map(|(wide, _)| usize::from(wide.0))
     }
 
-    /// How many lines the terminal shows.
+    /// The height of the terminal in lines.
     pub(super) fn out_height(&self) -> Option<usize> {
         if self.looks.out.terminal { terminal_size::terminal_size().map(|(_, high)| usize::from(high.0)) } else { None }
     }
 
-    /// Writes names and values below one another.
+    /// Writes names and values, one pair on each line.
     pub(super) fn facts(&mut self, facts: &[(&str, &str)]) -> Result<(), Failure> {
         let wide = facts.iter().map(|(name, _)| width(name)).max().unwrap_or_default();
         for (name, value) in facts {
@@ -213,12 +213,12 @@ impl Console {
         Ok(())
     }
 
-    /// A moment: how long ago for a person at a terminal, the whole time for a pipe.
+    /// A time: relative for a person at a terminal, the full timestamp for a pipe.
     pub(super) fn date(&self, at: Timestamp, now: Timestamp) -> String {
         if self.looks.out.terminal { times::told(at, now) } else { at.to_string() }
     }
 
-    /// A moment that may not have come yet; an empty cell then.
+    /// An optional time; an empty cell for `None`.
     pub(super) fn date_or_none(&self, at: Option<Timestamp>, now: Timestamp) -> String {
         at.map(|at| self.date(at, now)).unwrap_or_default()
     }
@@ -237,8 +237,8 @@ impl Table {
         self.rows.len()
     }
 
-    /// The head and the rows, within a width if there is one: columns without any content go first, then the widest cells are
-    /// cut, and what still has no room is left out, the last columns first. The first column, which names the row, stays whole.
+    /// The head and the rows, within a width if there is one: empty columns are dropped first, then the widest cells
+    /// are cut, then the last columns are dropped. The first column, which names the row, stays whole.
     pub(super) fn lines(&self, within: Option<usize>) -> Vec<String> {
         let head: Vec<String> = self.head.iter().map(|cell| (*cell).to_owned()).collect();
         let all: Vec<&Vec<String>> = std::iter::once(&head).chain(&self.rows).collect();
@@ -261,12 +261,12 @@ impl Table {
     }
 }
 
-/// How much of a line columns take.
+/// The width of some columns in a line.
 fn taken(columns: &[(usize, usize)]) -> usize {
     columns.iter().map(|(_, wide)| wide).sum::<usize>() + GAP.len() * columns.len().saturating_sub(1)
 }
 
-/// Makes columns fit: each by its place in a row, with its width. As many as fit with their widest cells cut.
+/// Makes columns, given by place and width, fit: keeps as many as fit with their widest cells cut.
 fn fit(columns: &mut Vec<(usize, usize)>, within: usize) {
     let least = |columns: &[(usize, usize)]| {
         let cut = columns.iter().enumerate().map(|(nth, (place, wide))| match nth {
@@ -286,7 +286,7 @@ fn fit(columns: &mut Vec<(usize, usize)>, within: usize) {
     }
 }
 
-/// A text in so many columns.
+/// A text cut to a number of columns.
 pub(super) fn cut(text: &str, wide: usize) -> String {
     if width(text) <= wide {
         return text.to_owned();
@@ -306,8 +306,8 @@ pub(super) fn cut(text: &str, wide: usize) -> String {
     shown
 }
 
-/// Whether standard output is anything but the null device, which also stands in for it when it was closed: what is written
-/// there is gone without an error.
+/// Whether standard output is anything but the null device, which also replaces a closed standard output: output to it
+/// is lost without an error.
 #[cfg(unix)]
 fn leads_somewhere() -> bool {
     use std::os::{
@@ -331,7 +331,8 @@ fn padded(text: &str, wide: usize) -> String {
     format!("{text}{}", " ".repeat(wide.saturating_sub(width(text))))
 }
 
-/// Columns that a text takes on a terminal. An estimate: marks and joiners take none, East Asian characters and emoji two.
+/// The columns that a text takes on a terminal, estimated: marks and joiners take none, East Asian characters and emoji
+/// two.
 pub(super) fn width(text: &str) -> usize {
     text.chars().map(columns).sum()
 }
@@ -352,7 +353,7 @@ fn columns(c: char) -> usize {
     }
 }
 
-/// A stream to read from.
+/// An input stream.
 pub(super) type Input = Box<dyn BufRead>;
 
 #[cfg(test)]

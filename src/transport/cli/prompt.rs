@@ -1,5 +1,5 @@
-//! Questions to a person, and what comes in on standard input or from a file. Everything read is wiped when dropped: it
-//! may be a seed.
+//! Questions to a person, and input from standard input or a file. Everything read may be a seed, so it is wiped on
+//! drop.
 
 use std::{
     fs::File,
@@ -15,24 +15,24 @@ use super::{
     output::{Console, Input, Table},
 };
 
-/// Bytes of an answer that is read at most.
+/// The most bytes of an answer.
 const LINE_BYTES_MAX: u64 = 256;
-/// Stands for standard input where a file is asked for.
+/// Means standard input in place of a file.
 const STDIN: &str = "-";
 
-/// Where answers to questions come from.
+/// The source of answers to questions.
 pub(super) struct Questions {
     input: Input,
     terminal: bool,
     hidden: hidden::Ask,
 }
 
-/// Whether a person has agreed beforehand.
+/// Whether a person has already agreed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Consent {
     /// `--yes`.
     Given,
-    /// It has to be asked for.
+    /// Not yet: ask.
     Asked,
 }
 
@@ -48,14 +48,14 @@ impl Questions {
 }
 
 impl Console {
-    /// Asks for something that must not be seen on the screen.
+    /// Asks for a value that must not be shown on the screen.
     pub(super) async fn ask_hidden(&mut self, prompt: &str, remedy: &str) -> Result<Zeroizing<String>, Failure> {
         if !self.questions.terminal {
             return Err(Failure::Usage(format!("standard input is not a terminal to ask on; {remedy}")));
         }
         hidden::ask(prompt, self.questions.hidden).await.map_err(|cause| {
             if cause.kind() == io::ErrorKind::Interrupted {
-                // The prompt's line has no end yet.
+                // End the prompt's line.
                 self.note("");
                 return Failure::Interrupted;
             }
@@ -63,12 +63,12 @@ impl Console {
         })
     }
 
-    /// Whether a person is there to be asked.
+    /// Whether a person can be asked.
     pub(super) fn can_ask(&self) -> bool {
         self.questions.terminal && self.looks().notes.terminal && !self.is_json()
     }
 
-    /// Asks for one of several, by its number in the list. Returns its place, from 0.
+    /// Asks for one of several rows, by its number in the list. Returns its index, from 0.
     pub(super) fn choose(&mut self, question: &str, of: &Table) -> Result<usize, Failure> {
         let digits = of.rows().to_string().len();
         let within = self.notes_width().map(|wide| wide.saturating_sub(digits + 2));
@@ -107,10 +107,10 @@ impl Console {
         }
     }
 
-    /// Reads the file that a flag names, or standard input for `-`, up to a limit.
+    /// Reads the file of a flag, or standard input for `-`, up to a limit.
     pub(super) fn read(&mut self, flag: &str, path: &Path, limit: usize) -> Result<Zeroizing<Vec<u8>>, Failure> {
-        // One byte more than the limit tells a file that fits from one that was cut; the room is made beforehand, since
-        // a buffer that grows leaves copies of what it held behind.
+        // Read one byte beyond the limit to detect a larger file. Allocate first, since a buffer that grows leaves
+        // copies behind.
         let mut bytes = Zeroizing::new(Vec::with_capacity(limit.min(64 * 1024) + 1));
         let most = limit as u64 + 1;
         let read = if path == Path::new(STDIN) {
@@ -126,7 +126,7 @@ impl Console {
         Ok(bytes)
     }
 
-    /// Reads text from the file that a flag names, or standard input for `-`, up to a limit.
+    /// Reads text from the file of a flag, or standard input for `-`, up to a limit.
     pub(super) fn read_text(&mut self, flag: &str, path: &Path, limit: usize) -> Result<Zeroizing<String>, Failure> {
         let bytes = self.read(flag, path, limit)?;
         let text = std::str::from_utf8(&bytes).map_err(|cause| {

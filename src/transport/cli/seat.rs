@@ -1,4 +1,4 @@
-//! `countersign seat`: the people agents work for. Callers read them; a person keeps them.
+//! `countersign seat`: the people agents work for. Callers read seats; a person manages them.
 
 use std::path::PathBuf;
 
@@ -109,7 +109,7 @@ pub struct ProfileArgs {
     codes_per_hour: Option<u32>,
 }
 
-/// A seat as the person who keeps it sees it: the mirrored API's fields, and ours beside them.
+/// A seat as its manager sees it: the mirrored API's fields and our own.
 #[derive(Serialize)]
 pub(super) struct SeatView {
     #[serde(flatten)]
@@ -118,14 +118,14 @@ pub(super) struct SeatView {
     codes_per_hour: Option<u32>,
 }
 
-/// One seat, for programs.
+/// One seat, as JSON.
 #[derive(Serialize)]
 struct SeatAnswer {
     seat: SeatView,
     status: &'static str,
 }
 
-/// Seats, for programs.
+/// Seats, as JSON.
 #[derive(Serialize)]
 struct SeatsAnswer {
     seats: Vec<SeatView>,
@@ -168,10 +168,11 @@ pub(super) async fn run(command: Command, session: &mut Session) -> Result<Endin
     }
 }
 
-/// The seat that a person names: as callers do, by its id or else its `auth_subject`, or by its e-mail address.
+/// The seat that a person names: like callers, by its id or else its `auth_subject`, or by its e-mail address.
 ///
 /// # Errors
-/// [`Failure::Refused`]: `not_found`, `unavailable`. [`Failure::Failed`]: it is one seat's subject and another's address.
+/// [`Failure::Refused`]: `not_found`, `unavailable`. [`Failure::Failed`]: the name is one seat's subject and another's
+/// address.
 pub async fn find_seat(service: &Service, person: &Principal, name: &str) -> Result<Seat, Failure> {
     let mut found = service.perform(person, FindSeats { name: name.to_owned() }).await?;
     match found.pop() {
@@ -184,7 +185,7 @@ pub async fn find_seat(service: &Service, person: &Principal, name: &str) -> Res
     }
 }
 
-/// The seat that a person names: as [`find_seat`] has it, or by its short id or words of its address and name.
+/// The seat that a person names: as in [`find_seat`], or by its short id or words of its address and name.
 pub(super) async fn find(session: &mut Session, name: &str) -> Result<Seat, Failure> {
     match find_seat(&session.service, &session.caller, name).await {
         Err(Failure::Refused(refusal)) if refusal.code() == ErrorCode::NotFound => names::seat(session, name).await,
@@ -192,8 +193,8 @@ pub(super) async fn find(session: &mut Session, name: &str) -> Result<Seat, Fail
     }
 }
 
-/// The seat that a person names for an operation, by its id. What names none is passed on, for the operation to refuse
-/// it in the audit log.
+/// The id of the seat that a person names for an operation. An unknown name is passed on, so that the operation's
+/// refusal is in the audit log.
 pub(super) async fn id_for_use(session: &mut Session, name: Option<String>) -> Result<Option<String>, Failure> {
     let Some(name) = name else { return Ok(None) };
     match find(session, &name).await {
@@ -229,7 +230,7 @@ async fn list(query: ListSeats, session: &mut Session) -> Result<Ending, Failure
     Ok(Ending::Done)
 }
 
-/// Short ids are for people; programs get whole ones.
+/// Short ids for people at a terminal; programs get whole ids.
 async fn shown_ids(session: &Session) -> Result<Option<ShortIds>, Failure> {
     if !session.console.looks().out.terminal {
         return Ok(None);

@@ -1,5 +1,5 @@
-//! Seats from a file: CSV with a head line, or a JSON array. Every entry is looked at before the first one is added, and
-//! an error names the line, never what stands in it.
+//! Imports seats from a file: CSV with a head line, or a JSON array. Every entry is checked before the first one is
+//! added, and an error names the line and never quotes it.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -15,7 +15,7 @@ use crate::{
     transport::json::Json,
 };
 
-/// An entry of a file. An empty text is as good as none.
+/// An entry of a file. An empty text counts as missing.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Entry {
@@ -32,10 +32,10 @@ struct Entry {
     codes_per_hour: Option<u32>,
 }
 
-/// The fields of an entry, as an error names them.
+/// The fields of an entry, for errors.
 const FIELDS: &str = "email, first_name, last_name, forwarding_number, auth_subject, codes_per_hour";
 
-/// What was added, for programs.
+/// The result, as JSON.
 #[derive(Serialize)]
 struct ImportAnswer {
     imported: usize,
@@ -43,7 +43,7 @@ struct ImportAnswer {
     status: &'static str,
 }
 
-/// An entry and where it stands: `line 3`, `entry 3`.
+/// An entry with its position: `line 3`, `entry 3`.
 type Placed = (String, SeatChanges);
 
 /// Adds the seats of a file.
@@ -73,7 +73,7 @@ pub(super) async fn import(path: &Path, session: &mut Session) -> Result<Ending,
     Ok(Ending::Done)
 }
 
-/// Looks at every entry: its form, and whether somebody else bears its unique names.
+/// Checks every entry: its form, and whether another seat has its unique fields.
 async fn check(entries: &[Placed], session: &Session) -> Result<(), Failure> {
     let kept = session.perform(EverySeat).await?;
     let mut taken: BTreeSet<String> = kept.iter().flat_map(|seat| unique_names(&seat.profile)).collect();
@@ -124,8 +124,8 @@ fn from_csv(text: &str) -> Result<Vec<Placed>, Failure> {
     Ok(entries)
 }
 
-/// The csv crate takes the end of a file for the quotation mark that is missing there: half a file would pass for a whole
-/// one. Where all are closed there is an even number of them.
+/// Refuses a file with an unclosed quotation mark. The csv crate would take the end of the file as the missing mark, so
+/// half a file would pass as a whole one. If all are closed, their number is even.
 fn refuse_open_quote(text: &str) -> Result<(), Failure> {
     let quoted = text.lines().zip(1_usize..).filter(|(line, _)| line.contains('"'));
     match quoted.last() {
@@ -141,7 +141,8 @@ fn from_json(text: &str) -> Result<Vec<Placed>, Failure> {
         .map_err(|cause| Failure::invalid(format!("line {}: not a JSON array of seats", cause.line())))?;
     let placed = values.into_iter().zip(1_usize..).map(|(Json { value, repeated }, number)| {
         let place = format!("entry {number}");
-        // Of a field that is named twice, what was read is the one or the other. A name that is none of ours may be anything.
+        // For a repeated field, either value may have been used. A name that is not ours may hold anything, so it is
+        // not repeated.
         match repeated {
             Some(field) if is_field(&field) => {
                 return Err(Failure::invalid(format!("{place}: `{field}` is named twice")));
@@ -163,7 +164,7 @@ fn malformed(place: &str) -> Failure {
     Failure::invalid(format!("{place}: not a seat; the fields are {FIELDS}, and codes_per_hour is a number"))
 }
 
-/// The csv crate's own text may quote the file.
+/// The error for an invalid file. The csv crate's own text may quote the file.
 fn unreadable(cause: &csv::Error) -> Failure {
     let line = cause.position().map_or_else(|| "the file".to_owned(), |at| format!("line {}", at.line()));
     Failure::invalid(format!("{line}: not CSV, or with another number of columns than line 1"))

@@ -8,7 +8,7 @@ use crate::domain::time::Timestamp;
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
-/// From here on a date says more than a number of days.
+/// After this many days, a date is shown instead of a number of days.
 const TOLD_DAYS_MAX: u64 = 30;
 
 /// Reads a span such as `90s`, `10m`, `2h`, `7d`.
@@ -18,19 +18,19 @@ pub(super) fn span(flag: &str, text: &str) -> Result<Duration, Failure> {
     })
 }
 
-/// Reads a moment in the past: RFC 3339, a date, or a span that is counted back from now.
+/// Reads a past time: RFC 3339, a date, or a span before now.
 pub(super) fn past(flag: &str, text: &str, now: Timestamp) -> Result<Timestamp, Failure> {
     let ago = || read_span(text).map(|span| now.minus(span));
     moment(text).or_else(ago).ok_or_else(|| not_a_time(flag))
 }
 
-/// Reads a moment to come: RFC 3339, a date, or a span from now on.
+/// Reads a future time: RFC 3339, a date, or a span from now.
 pub(super) fn future(flag: &str, text: &str, now: Timestamp) -> Result<Timestamp, Failure> {
     let ahead = || read_span(text).map(|span| now.plus(span));
     moment(text).or_else(ahead).ok_or_else(|| not_a_time(flag))
 }
 
-/// How a person at a terminal reads a moment.
+/// A time for a person at a terminal.
 pub(super) fn told(at: Timestamp, now: Timestamp) -> String {
     let (distance, ahead) = if at > now { (now.until(at), true) } else { (at.until(now), false) };
     let seconds = distance.as_secs();

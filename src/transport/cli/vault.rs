@@ -1,4 +1,4 @@
-//! `countersign vault`: what is known of the vault, and whether it is sound.
+//! `countersign vault`: facts about the vault, and whether it is sound.
 
 use clap::Subcommand;
 use serde::Serialize;
@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-/// The status of a vault in which something is wrong.
+/// The status of a vault with problems.
 const NOT_SOUND: &str = "ERROR";
 
 /// What can be done with the vault.
@@ -45,12 +45,12 @@ pub enum Command {
     },
 }
 
-/// Facts about the open vault, as the one who opened it knows them.
+/// Facts about the open vault, from the code that opened it.
 #[derive(Debug, Clone)]
 pub struct VaultFacts {
     /// Its identity.
     pub vault: String,
-    /// Which backend keeps it.
+    /// The backend.
     pub backend: String,
     /// Where it is.
     pub location: String,
@@ -58,7 +58,7 @@ pub struct VaultFacts {
     pub key_file: String,
     /// Version of the format on disk.
     pub format: u32,
-    /// Kinds of the slots that can open it.
+    /// Sources of the slots' keys.
     pub slots: Vec<String>,
     /// The epoch that new seals use.
     pub epoch: u32,
@@ -68,7 +68,7 @@ pub struct VaultFacts {
     pub is_new: bool,
 }
 
-/// The facts, for programs.
+/// The facts, as JSON.
 #[derive(Serialize)]
 struct StatusAnswer<'a> {
     vault_id: &'a str,
@@ -89,18 +89,18 @@ struct StatusAnswer<'a> {
     status: &'static str,
 }
 
-/// What an examination found, for programs.
+/// The result of an examination, as JSON.
 #[derive(Serialize)]
 struct DoctorAnswer {
     problems: Vec<String>,
-    /// Why it could not be examined to the end, or can't be written; absent if nothing stood in the way.
+    /// Why the examination could not finish, or the vault can't be written; absent if it could.
     #[serde(skip_serializing_if = "Option::is_none")]
     obstacle: Option<String>,
     secrets: u64,
     audit_rows: u64,
-    /// Bytes of the write-ahead log: that much of the newest changes may stand in it alone.
+    /// Bytes in the write-ahead log: so much of the newest data may be in the log alone.
     log_bytes: u64,
-    /// Secrets whose seven days were over. None of them while something is wrong.
+    /// Erased secrets whose seven days were over; 0 if there are problems.
     erased: u64,
     status: &'static str,
 }
@@ -128,7 +128,7 @@ pub(super) async fn run(command: &Command, session: &mut Session) -> Result<Endi
     }
 }
 
-/// Asks whether to go on with an older copy of the vault, before that is opened.
+/// Asks whether to accept an older copy of the vault, before it is opened.
 ///
 /// # Errors
 /// [`Failure`]: nobody could be asked, or the answer is no.
@@ -143,7 +143,7 @@ async fn status(session: &mut Session) -> Result<Ending, Failure> {
     let secrets = session.perform(none).await?.stored;
     let seats = session.perform(CountSeats::default()).await?;
     let (writable, now) = (session.service.health().await == Health::Ready, session.service.now());
-    // What is wrong with the audit log the doctor says.
+    // The doctor reports problems with the audit log.
     let heads = if writable { session.service.audit_heads().await.unwrap_or_default() } else { Vec::new() };
     let facts = session.vault.clone();
     let answer = StatusAnswer {
@@ -185,7 +185,7 @@ async fn status(session: &mut Session) -> Result<Ending, Failure> {
     Ok(if writable { Ending::Done } else { Ending::No })
 }
 
-/// Says that secrets whose seven days are over are still kept.
+/// Reports that secrets past their seven days are still stored.
 pub(super) fn note_held_back(erased: Erased, console: &mut Console) {
     if erased.clock_unsettled {
         console.note(
@@ -198,8 +198,8 @@ pub(super) fn note_held_back(erased: Erased, console: &mut Console) {
 async fn doctor(session: &mut Session) -> Result<Ending, Failure> {
     let found = session.perform(Diagnose).await?;
     let sound = found.problems.is_empty() && found.obstacle.is_none();
-    // Looking after the vault includes keeping the promise that what was deleted is gone after seven days. Commands that
-    // agents and scripts run in a hurry don't pay for it, and from a damaged vault nothing is taken.
+    // The doctor also erases secrets past their seven days, as promised. Commands that agents and scripts run often
+    // don't spend time on it, and nothing is erased from a damaged vault.
     let erased = if sound { session.service.erase_expired().await? } else { Erased::default() };
     let answer = DoctorAnswer {
         problems: found.problems,

@@ -1,4 +1,4 @@
-//! `countersign secret add`: where a seed comes from.
+//! `countersign secret add`, and the sources of its seed.
 
 use std::path::PathBuf;
 
@@ -122,7 +122,7 @@ pub(super) async fn add(args: AddArgs, session: &mut Session) -> Result<(), Fail
     Ok(())
 }
 
-/// Takes what a URI says into a registration, under the names that were typed beside it if there are any.
+/// Copies a URI's contents into a registration; names typed by the person override the URI's.
 fn named(registration: &mut Registration, uri: &str, console: &mut Console) -> Result<(), Failure> {
     let typed = |field: &'static str, text: Option<String>| {
         let text = text.filter(|text| !text.trim().is_empty());
@@ -141,14 +141,14 @@ fn named(registration: &mut Registration, uri: &str, console: &mut Console) -> R
     Ok(())
 }
 
-/// The URI that a person's was meant to be, as one that is read by the letter, and what was repaired.
+/// Reads a person's URI leniently, and returns it in strict form with the repairs.
 pub(super) fn meant(uri: &str, said: Names) -> Result<(Zeroizing<String>, Vec<Repair>), Refusal> {
     let read = OtpAuth::parse_meant(uri, said);
     read.map(|(read, repaired)| (read.to_uri(), repaired))
         .map_err(|problem| Refusal::invalid("uri", problem.to_string()))
 }
 
-/// A picture that is too large is what was typed, not what was sent.
+/// A picture's file that is too large is wrong input, not an oversized request.
 fn too_large(failure: Failure) -> Failure {
     if let Failure::Failed { code: ErrorCode::TooLarge, message } = failure {
         Failure::invalid(message)

@@ -1,4 +1,4 @@
-//! A second secret of one issuer and label: nobody could tell the two apart, so a person is asked first.
+//! A second secret with the same issuer and label: people could not distinguish the two, so a person is asked first.
 
 use crate::{
     domain::{ids::SecretId, name_query::normalised, secret::SecretMetadata},
@@ -6,16 +6,16 @@ use crate::{
     transport::cli::{Failure, Session},
 };
 
-/// Issuer and label, as they are compared: without case.
+/// Issuer and label, normalised for comparison.
 pub(super) type Name = (Option<String>, String);
 
-/// Asks whether to store what has the issuer and label of a secret that is there; refused where nobody can be asked.
+/// Asks whether to store a secret whose issuer and label already exist; an error if nobody can be asked.
 pub(super) async fn ask(registration: &Registration, session: &mut Session) -> Result<(), Failure> {
     let wanted = name(&session.service.check_registration(registration)?.metadata);
     ask_for(&wanted, None, session).await
 }
 
-/// The same for a name that one of them is to get.
+/// The same for a secret that is about to get this name.
 pub(super) async fn ask_for(wanted: &Name, of: Option<SecretId>, session: &mut Session) -> Result<(), Failure> {
     let (issuer, label) = wanted;
     let query = format!("{} {label}", issuer.as_deref().unwrap_or_default());
@@ -31,12 +31,12 @@ pub(super) async fn ask_for(wanted: &Name, of: Option<SecretId>, session: &mut S
     session.console.confirm(&format!("{told} is there already. Have another of this issuer and label?"), false.into())
 }
 
-/// Under which name people know a secret.
+/// The name by which people know a secret.
 pub(super) fn name(metadata: &SecretMetadata) -> Name {
     (metadata.issuer.as_ref().map(|issuer| normalised(issuer.as_str())), normalised(metadata.label.as_str()))
 }
 
-/// The name that a change gives a secret. An empty issuer is none.
+/// A secret's name after a change. An empty issuer counts as none.
 pub(super) fn changed(metadata: &SecretMetadata, label: Option<&str>, issuer: Option<&str>) -> Name {
     let (old_issuer, old_label) = name(metadata);
     let issuer =

@@ -1,4 +1,4 @@
-//! `countersign secret export`: seeds leave the vault, unencrypted, for their owner alone.
+//! `countersign secret export`: writes seeds out of the vault, unencrypted.
 
 use std::{
     fs::OpenOptions,
@@ -41,7 +41,7 @@ pub(super) async fn export(args: &ExportArgs, session: &mut Session) -> Result<E
             ))
         })?;
     }
-    // Made before a seed leaves: a name that is taken must not cost a row for each secret in the audit log.
+    // Create the file before exporting: if it exists already, the audit log must not get a row for each secret.
     let file = args.output.as_deref().map(new_file).transpose()?;
     let export = session.perform(ExportSecrets).await?;
     match (file, &args.output) {
@@ -49,7 +49,7 @@ pub(super) async fn export(args: &ExportArgs, session: &mut Session) -> Result<E
             let text = as_text(&export, session.console.is_json())?;
             let written = file.write_all(&text).and_then(|()| file.sync_all());
             written.map_err(|cause| {
-                // Half an export is none.
+                // Don't leave an incomplete export.
                 let _ = std::fs::remove_file(path);
                 Failure::unwritten("--output", &cause)
             })?;
@@ -69,7 +69,7 @@ fn print(export: &Export, session: &mut Session) -> Result<(), Failure> {
     })
 }
 
-/// What a file holds: what would have been printed. The room is made beforehand: a buffer that grows leaves copies behind.
+/// The text for a file, the same as would be printed. Allocate first: a buffer that grows leaves copies behind.
 fn as_text(export: &Export, json: bool) -> Result<Zeroizing<Vec<u8>>, Failure> {
     const AROUND_EACH: usize = 8;
     const AROUND_ALL: usize = 256;
@@ -101,7 +101,7 @@ fn tell(export: &Export, session: &mut Session) -> Ending {
     Ending::No
 }
 
-/// A file that was not there before, for its owner alone whatever the process's mask is.
+/// Creates a new file for its owner alone, whatever the process's umask is.
 fn new_file(path: &Path) -> Result<std::fs::File, Failure> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
@@ -110,7 +110,7 @@ fn new_file(path: &Path) -> Result<std::fs::File, Failure> {
     options.open(path).map_err(|cause| Failure::unwritten("--output", &cause))
 }
 
-/// A file that a shell made for our output has the shell's mask: it is made its owner's alone before a seed is in it.
+/// A file that a shell created for our output has the shell's umask: make it private before a seed is written to it.
 #[cfg(unix)]
 fn close_redirected() -> io::Result<()> {
     use std::os::fd::AsFd as _;

@@ -1,5 +1,5 @@
-//! `countersign secret import`: many secrets at once. Everything is looked at before anything is stored, and an error
-//! names the line, never what stands in it.
+//! `countersign secret import`: many secrets at once. Everything is checked before anything is stored, and an error
+//! names the line and never quotes it.
 
 use std::{collections::HashSet, path::PathBuf};
 
@@ -44,44 +44,44 @@ impl ImportArgs {
     }
 }
 
-/// An entry that was looked at, and where it stands: `line 3`, `entry 3`.
+/// A checked entry with its position: `line 3`, `entry 3`.
 struct Entry {
     place: String,
     read: Result<Meant, Refusal>,
 }
 
-/// What an entry registers, and what had to be repaired in it.
+/// An entry's registration, and its repairs.
 struct Meant {
     registration: Registration,
     repaired: Vec<Repair>,
 }
 
-/// What `secret export --json` prints.
+/// The output of `secret export --json`.
 #[derive(Deserialize)]
 struct Exported {
     uris: Vec<Json>,
 }
 
-/// What was stored, for programs.
+/// The result, as JSON.
 #[derive(Serialize)]
 struct ImportAnswer {
     imported: usize,
     /// Entries that can be stored, whether or not they were.
     fit: usize,
-    /// Entries that were there already, with this seed and these parameters: they are not stored again.
+    /// Entries with the seed and parameters of a stored secret: they are not stored again.
     skipped: usize,
-    /// Others with the issuer and label of a secret that was there before.
+    /// Other entries with the issuer and label of an existing secret.
     same_name: usize,
-    /// Entries that are wrong: where, and what is wrong.
+    /// Wrong entries: where, and what is wrong.
     failed: Vec<Remark>,
-    /// What was read as it was meant, and not by the letter: where, and what. Absent if there is nothing.
+    /// Repaired entries: where, and what. Absent if there are none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     repaired: Vec<Remark>,
     totp_secrets: Vec<TotpSecret>,
     status: &'static str,
 }
 
-/// What is told of an entry.
+/// A remark about an entry.
 #[derive(Debug, Serialize)]
 struct Remark {
     place: String,
@@ -108,7 +108,7 @@ pub(super) async fn import(args: &ImportArgs, session: &mut Session) -> Result<E
     let there = session.perform(ListSecrets::default()).await?.secrets;
     let there: HashSet<_> = there.iter().map(|secret| name(&secret.metadata)).collect();
     let Imported { secrets, skipped } = session.perform(ImportSecrets { entries: good, dry_run: args.dry_run }).await?;
-    // Called like a secret that is there already, with another seed: a person may have two, and is told.
+    // Secrets with an existing secret's name and another seed: a person may have two, so report them.
     let same_name = secrets.iter().filter(|secret| there.contains(&name(&secret.metadata))).count();
     let fit = secrets.len();
     let stored = if args.dry_run { Vec::new() } else { secrets };
@@ -122,7 +122,7 @@ pub(super) async fn import(args: &ImportArgs, session: &mut Session) -> Result<E
     tell(&answer, args.dry_run, session)
 }
 
-/// Says what was stored, and what was not.
+/// Reports what was stored and what was not.
 fn tell(answer: &ImportAnswer, dry_run: bool, session: &mut Session) -> Result<Ending, Failure> {
     let ImportAnswer { imported, fit, skipped, same_name, failed, repaired, .. } = answer;
     let note = |console: &mut Console| {
@@ -155,7 +155,7 @@ fn tell(answer: &ImportAnswer, dry_run: bool, session: &mut Session) -> Result<E
     Ok(if failed.is_empty() { Ending::Done } else { Ending::No })
 }
 
-/// Entries, by what became of them.
+/// Entries by result.
 #[derive(Default)]
 struct LookedAt {
     good: Vec<Enrolment>,
@@ -163,12 +163,12 @@ struct LookedAt {
     repaired: Vec<Remark>,
 }
 
-/// Parts the entries that can be stored from those that can't.
+/// Separates the entries that can be stored from those that can't.
 fn looked_at(entries: Vec<Entry>, session: &Session) -> LookedAt {
     let mut all = LookedAt::default();
     for Entry { place, read } in entries {
         let checked = read.and_then(|Meant { registration, repaired }| {
-            // The command line would store a seed that nobody has ever seen.
+            // Otherwise a seed would be generated that nobody has ever seen.
             if registration.uri.is_none() && registration.secret.is_none() {
                 return Err(Refusal::invalid("secret", "is required in an import"));
             }
@@ -187,7 +187,7 @@ fn looked_at(entries: Vec<Entry>, session: &Session) -> LookedAt {
     all
 }
 
-/// One URI a line; empty lines and lines that begin with `#` are left out.
+/// One URI per line; empty lines and lines that begin with `#` are ignored.
 fn from_lines(text: &str) -> Vec<Entry> {
     let lines = text.lines().map(str::trim).zip(1_usize..);
     let entries = lines.filter(|(line, _)| !line.is_empty() && !line.starts_with('#'));
@@ -196,7 +196,7 @@ fn from_lines(text: &str) -> Vec<Entry> {
         .collect()
 }
 
-/// An array of URIs, or of what a registration takes; or what our own export prints.
+/// An array of URIs or registrations, or the document of our own export.
 fn from_json(text: &str) -> Result<Vec<Entry>, Failure> {
     let exported = text.trim_start().starts_with('{');
     let values: serde_json::Result<Vec<Json>> = if exported {
@@ -204,12 +204,12 @@ fn from_json(text: &str) -> Result<Vec<Entry>, Failure> {
     } else {
         serde_json::from_str(text)
     };
-    // serde's own text is not passed on: it may quote.
+    // serde's text may quote the file, so it is not passed on.
     let values = values.map_err(|cause| {
         let wanted = if exported { "what `secret export --json` prints" } else { "a JSON array" };
         Failure::invalid(format!("line {}: not {wanted}", cause.line()))
     })?;
-    // Of a field that is named twice, what was read is the one or the other.
+    // For a repeated field, either value may have been used.
     if exported && serde_json::from_str(text).is_ok_and(|Json { repeated, .. }| repeated.is_some()) {
         return Err(Failure::invalid("the document names a field twice"));
     }
@@ -223,7 +223,7 @@ fn from_json(text: &str) -> Result<Vec<Entry>, Failure> {
     Ok(values.into_iter().zip(1_usize..).map(entry).collect())
 }
 
-/// Names the field if it is one of ours: a name that is not may be anything.
+/// Names the field if it is one of ours: another name may hold anything.
 fn named_twice(field: &str) -> Refusal {
     let ours = operations::Entry::named(RegisterSecret::SPEC.name);
     match ours.and_then(|ours| ours.route_fields().names().find(|name| *name == field)) {

@@ -1,5 +1,5 @@
-//! `countersign secret`: keeping the secrets that codes are made from. No command here prints a seed but `add --generate`,
-//! once, and `export --plaintext`.
+//! `countersign secret`: manages the secrets from which codes are made. Only `add --generate`, once, and `export
+//! --plaintext` print a seed.
 
 mod add;
 mod duplicate;
@@ -114,7 +114,7 @@ pub struct RmArgs {
 }
 
 impl Command {
-    /// Whether it stores a secret. A dry run stores nothing.
+    /// Whether it stores a secret. A dry run does not.
     pub(super) const fn stores(&self) -> bool {
         match self {
             Self::Add(_) => true,
@@ -160,7 +160,7 @@ pub(super) async fn run(command: Command, session: &mut Session) -> Result<Endin
 
 async fn list(query: Option<String>, session: &mut Session) -> Result<(), Failure> {
     let all = session.perform(ListSecrets::default()).await?.secrets;
-    // Short ids tell all secrets apart, not those alone that are shown.
+    // Short ids must be unique among all secrets, not just those shown.
     let ids = view::shown_ids(&all, &session.console);
     let there = all.len();
     let secrets: Vec<_> =
@@ -178,7 +178,7 @@ async fn list(query: Option<String>, session: &mut Session) -> Result<(), Failur
 }
 
 async fn list_deleted(session: &mut Session) -> Result<(), Failure> {
-    // A list of what can be restored must not show what is past its seven days.
+    // A list of restorable secrets must not show any past its seven days.
     let erased = session.service.erase_expired().await?;
     let secrets = session.perform(ListDeleted).await?;
     let now = session.service.now();
@@ -229,7 +229,7 @@ async fn remove(args: &RmArgs, session: &mut Session) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Which secret to erase, and what to call it. A damaged one stands in no list, but can be named by its whole id.
+/// The id and name of the secret to erase. A damaged one is in no list, but can be named by its whole id.
 async fn to_erase(name: &str, session: &mut Session) -> Result<(SecretId, String), Failure> {
     let found = names::secret(session, name, Among::All).await;
     match (found, name.trim().parse()) {

@@ -1,5 +1,5 @@
-//! A picture as brightness alone, a byte for each pixel. Size and format are looked at before anything is decoded: a small
-//! file can hold a huge picture. A PNG is decoded row by row, so that all colours of it are never in memory at once.
+//! A picture as brightness, one byte per pixel. Size and format are checked before decoding: a small file can hold a
+//! huge picture. A PNG is decoded row by row, so that its colours are never all in memory at once.
 
 use std::io::Cursor;
 
@@ -11,11 +11,11 @@ use zune_jpeg::{
 
 use crate::{domain::limits::PICTURE_PIXELS_MAX, transport::cli::Failure};
 
-/// Bytes that the decoder of PNG may take beside the rows: its window and a profile of colours.
+/// Memory of the PNG decoder besides the rows: its window and a colour profile.
 const PNG_BYTES_MAX: usize = 64 * 1024 * 1024;
 const WHITE: u8 = u8::MAX;
 
-/// How bright each pixel is, row by row.
+/// The brightness of each pixel, row by row.
 pub(super) struct Picture {
     pub(super) wide: usize,
     pub(super) high: usize,
@@ -33,12 +33,12 @@ impl Picture {
         decoded.ok_or_else(|| Failure::invalid("the file is no PNG or JPEG picture that can be read"))
     }
 
-    /// How bright a pixel is; white beside the picture.
+    /// The brightness of a pixel; white outside the picture.
     pub(super) fn at(&self, x: usize, y: usize) -> u8 {
         self.pixels.get(y * self.wide + x).copied().unwrap_or(WHITE)
     }
 
-    /// The picture in half its size: four pixels become one.
+    /// The picture at half its size: four pixels become one.
     pub(super) fn halved(&self) -> Self {
         let (wide, high) = (self.wide / 2, self.high / 2);
         let mut pixels = Zeroizing::new(Vec::with_capacity(wide * high));
@@ -54,7 +54,7 @@ impl Picture {
     }
 }
 
-/// Its size, if it is one that is decoded.
+/// The number of pixels, if it is within the limit.
 fn size(wide: usize, high: usize) -> Result<usize, Failure> {
     match wide.checked_mul(high) {
         Some(pixels) if pixels <= PICTURE_PIXELS_MAX => Ok(pixels),
@@ -82,7 +82,7 @@ fn png(bytes: &[u8]) -> Result<Option<Picture>, Failure> {
             Ok(None) => break,
             Err(_) => return Ok(None),
         };
-        // Most rows of a screen are like the one before.
+        // Most rows of a screenshot equal the one before.
         if row.data() != before.as_slice() {
             for (grey, pixel) in line.iter_mut().zip(row.data().chunks_exact(channels)) {
                 *grey = on_white(pixel);
@@ -103,7 +103,7 @@ fn png(bytes: &[u8]) -> Result<Option<Picture>, Failure> {
     Ok(Some(Picture { wide, high, pixels }))
 }
 
-/// How bright a pixel is; what can be seen through lies on white paper.
+/// The brightness of a pixel; transparent ones are drawn on white.
 fn on_white(pixel: &[u8]) -> u8 {
     let (grey, alpha) = match *pixel {
         [red, green, blue] => return luma(red, green, blue),
@@ -119,7 +119,7 @@ fn on_white(pixel: &[u8]) -> u8 {
     WHITE - u8::try_from(ink).unwrap_or(WHITE)
 }
 
-/// Rec. 709, in parts of 256.
+/// Luminance by Rec. 709, in parts of 256.
 fn luma(red: u8, green: u8, blue: u8) -> u8 {
     let [bright, _] = (u16::from(red) * 54 + u16::from(green) * 183 + u16::from(blue) * 19).to_be_bytes();
     bright

@@ -1,4 +1,4 @@
-//! The QR code in a picture: what a service shows when a second factor is set up.
+//! Reads the QR code in a picture, as services show it when a second factor is set up.
 
 use std::{
     sync::mpsc::{RecvTimeoutError, sync_channel},
@@ -11,21 +11,21 @@ use zeroize::Zeroizing;
 use super::picture::Picture;
 use crate::transport::cli::Failure;
 
-/// How long a picture is looked at. A whole screen takes a fraction of it; patterns that only resemble a code, many times
-/// over, would take hours. A build that is not optimised needs several times as long for the same.
+/// The time limit for a picture. A whole screen takes a fraction of it; many patterns that only resemble a code would
+/// take hours. An unoptimised build needs several times as long.
 const LOOKED_AT_FOR: Duration = Duration::from_secs(if cfg!(debug_assertions) { 10 } else { 2 });
-/// Pixels of the smallest size that a large picture is looked at in. Codes in a screenshot or a photograph are large, and
-/// looking costs as much as there are pixels.
+/// The smallest number of pixels to which a large picture is scaled down. Codes in a screenshot or photograph are
+/// large, and the time grows with the number of pixels.
 const PIXELS_MIN: usize = 250_000;
 
-/// Reads the one QR code of a picture.
+/// Reads the only QR code in a picture.
 pub(super) fn read(file: Zeroizing<Vec<u8>>) -> Result<Zeroizing<String>, Failure> {
     within(LOOKED_AT_FOR, move || look_at(&Picture::decode(&file)?))
 }
 
-/// Does work that may never end, or panic, on a thread of its own, and waits for it so long at most. The thread itself can't
-/// be ended: it goes on until the process ends, which it does after the command. A process that goes on needs a process of
-/// its own for this.
+/// Runs work that may never end, or panic, on a separate thread, and waits for a limited time. The thread can't be
+/// ended: it runs until the process ends, right after the command. A long-running process would need a child process
+/// instead.
 fn within<T: Send + 'static>(
     most: Duration,
     work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
@@ -49,7 +49,7 @@ fn look_at(picture: &Picture) -> Result<Zeroizing<String>, Failure> {
     let fits = |whole: &Picture| whole.wide * whole.high / 4 >= PIXELS_MIN;
     let half = |whole: &Picture| fits(whole).then(|| whole.halved());
     let smaller: Vec<Picture> = std::iter::successors(half(picture), half).collect();
-    // What is read in a small size is the answer. What is only seen in a larger one, or read there, is not lost.
+    // Use the smallest size at which a code can be read; if there is none, the full size.
     let read = smaller.iter().rev().map(codes_of).find(|texts| texts.iter().any(Option::is_some));
     let texts = read.unwrap_or_else(|| codes_of(picture));
     let several = texts.len();
@@ -62,7 +62,7 @@ fn look_at(picture: &Picture) -> Result<Zeroizing<String>, Failure> {
     }
 }
 
-/// The texts of the codes that are seen in a picture; nothing for one that can't be read.
+/// The texts of the codes in a picture; `None` for an unreadable one.
 fn codes_of(picture: &Picture) -> Vec<Option<Zeroizing<String>>> {
     let seen = |light: u8| {
         let at = |x: usize, y: usize| picture.at(x, y) ^ light;
@@ -71,7 +71,7 @@ fn codes_of(picture: &Picture) -> Vec<Option<Zeroizing<String>>> {
         codes.iter().map(|code| code.decode().ok().map(|(_, text)| Zeroizing::new(text))).collect::<Vec<_>>()
     };
     let texts = seen(0);
-    // Light on dark, as dark pages show it.
+    // Light on dark, as on dark pages.
     if texts.is_empty() { seen(u8::MAX) } else { texts }
 }
 

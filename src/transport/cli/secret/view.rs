@@ -1,4 +1,4 @@
-//! What secrets look like: tables and facts for people, documents for programs.
+//! Output of secrets: tables and facts for people, documents for programs.
 
 use serde::Serialize;
 
@@ -15,10 +15,10 @@ use crate::{
     },
 };
 
-/// The status of an export that something is missing from.
+/// The status of an incomplete export.
 const NOT_WHOLE: &str = "ERROR";
 
-/// A secret whose seed was made here: shown once, with the URI that an authenticator app reads.
+/// A secret with a generated seed: shown once, with the URI for an authenticator app.
 #[derive(Serialize)]
 struct GeneratedAnswer<'a> {
     #[serde(flatten)]
@@ -26,7 +26,7 @@ struct GeneratedAnswer<'a> {
     uri: &'a str,
 }
 
-/// Deleted secrets, for programs.
+/// Deleted secrets, as JSON.
 #[derive(Serialize)]
 pub(super) struct DeletedAnswer {
     status: &'static str,
@@ -39,11 +39,11 @@ struct DeletedSecret {
     #[serde(flatten)]
     secret: answers::TotpSecret,
     deleted_at: Option<String>,
-    /// From then on it can't be restored.
+    /// After this time it can't be restored.
     restorable_until: Option<String>,
 }
 
-/// Exported secrets, for programs.
+/// Exported secrets, as JSON.
 #[derive(Serialize)]
 pub(super) struct ExportAnswer<'a> {
     status: &'static str,
@@ -53,7 +53,7 @@ pub(super) struct ExportAnswer<'a> {
     damaged: Vec<Option<String>>,
 }
 
-/// Shows a secret; with its seed if it was made here, this once.
+/// Shows a secret; with its seed if the seed was generated just now.
 pub(super) fn show(secret: &TotpSecret, generated: Option<&Seed>, session: &mut Session) -> Result<(), Failure> {
     let mut shown = answers::TotpSecret::from(secret);
     let (metadata, now) = (&secret.metadata, session.service.now());
@@ -90,7 +90,7 @@ fn facts(secret: &TotpSecret, now: Timestamp, console: &Console) -> Vec<(&'stati
     ]
 }
 
-/// Short ids for a person at a terminal; a program gets whole ones.
+/// Short ids for a person at a terminal; programs get whole ids.
 pub(super) fn shown_ids(secrets: &[TotpSecret], console: &Console) -> Option<ShortIds> {
     let all = || secrets.iter().map(|secret| secret.id.uuid()).collect::<Vec<_>>();
     console.looks().out.terminal.then(|| ShortIds::of(&all()))
@@ -141,7 +141,7 @@ pub(super) fn deleted(
     if secrets.is_empty() { Ok(()) } else { console.table(&table) }
 }
 
-/// How a question names a secret.
+/// The name of a secret in a question.
 pub(super) fn name(secret: &TotpSecret) -> String {
     match &secret.metadata.issuer {
         Some(issuer) => format!("\"{}\" of {issuer} ({})", secret.metadata.label, secret.id),
