@@ -12,7 +12,7 @@ use super::{
     totp::Step,
 };
 
-/// Who did it.
+/// The actor of an audit row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Actor {
     /// A person at the command line.
@@ -21,7 +21,7 @@ pub enum Actor {
     Stdio,
     /// The holder of an API key.
     Key(KeyId),
-    /// A person whom an identity provider vouched for.
+    /// A person whom an identity provider authenticated.
     Login,
     /// Countersign itself: pruning, erasing what was deleted, counting refusals.
     System,
@@ -161,18 +161,18 @@ pub struct AuditEntry {
     pub purpose: Option<Purpose>,
     /// How many like it, for the rows that count: refusals left out, rows pruned.
     pub count: Option<u64>,
-    /// What the client says of itself.
+    /// What the client says about itself.
     pub client: Client,
 }
 
-/// A row of the audit log as it is kept.
+/// A stored row of the audit log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditRow {
     /// The chain that it is in: each node that writes has one of its own.
     pub chain: u32,
     /// Its number in the chain, from 1, without gaps.
     pub seq: u64,
-    /// What it says.
+    /// Its contents.
     pub entry: AuditEntry,
     /// The keyed hash over it and the row before it.
     pub mac: [u8; 32],
@@ -189,7 +189,7 @@ pub struct ChainHead {
     pub mac: [u8; 32],
 }
 
-/// What a person wants to see of the audit log.
+/// Which audit rows to read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AuditFilter {
     /// Rows of this account.
@@ -258,7 +258,7 @@ impl AuditEntry {
         }
     }
 
-    /// A row about something that nobody with a principal did.
+    /// A row about something that no authenticated caller did.
     pub fn by(actor: Actor, action: Action, at: Timestamp) -> Self {
         Self {
             at,

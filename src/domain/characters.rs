@@ -380,7 +380,7 @@ mod tests {
         passes(&letter(MARKS_MAX).repeat(20));
         refused(&letter(MARKS_MAX + 1), Flaw::Stacked(MARKS_MAX + 1));
         refused(&letter(250), Flaw::Stacked(MARKS_MAX + 1));
-        // Nothing that is not seen begins anew: neither joiners, nor selectors.
+        // An invisible character starts no new count: neither joiners nor selectors.
         let parted = format!("☁{0}\u{20dd}{0}", "\u{301}".repeat(MARKS_MAX));
         refused(&parted, Flaw::Stacked(MARKS_MAX + 1));
         let joined = format!("क\u{94d}\u{200d}{}", "\u{94d}".repeat(MARKS_MAX));

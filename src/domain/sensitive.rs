@@ -455,7 +455,7 @@ mod tests {
         #[test]
         fn every_upper_case_seed_is_found_in_one_piece_and_in_groups(seed in "[A-Z2-7]{16,64}", width in 4..=8_usize, joint in "[ -]") {
             prop_assert!(looks_sensitive(&["seed ", &seed, " please"].concat()));
-            // Only digits in a group, and no mixed group at all, can't be told from numbers between words.
+            // Digits alone in a group, without a mixed group, can't be distinguished from numbers between words.
             let groups: Vec<&str> = seed.as_bytes().chunks(width).filter_map(|group| std::str::from_utf8(group).ok()).collect();
             prop_assert!(looks_sensitive(&groups.join(&joint)));
         }

@@ -385,14 +385,14 @@ mod tests {
         }
     }
 
-    /// Something that happens to the marks of one secret.
+    /// An event in the life of one secret's marks.
     #[derive(Debug, Clone, Copy)]
     enum Event {
         /// The clock moves, in either direction.
         Clock(i64),
         Plain(CodeWish),
         Single(CodeWish),
-        /// The nth reservation ever made is shown, whatever became of it.
+        /// The nth reservation ever made is shown, whatever its state.
         Show(usize),
         GiveBack(usize),
         Settle,
@@ -423,7 +423,7 @@ mod tests {
         ]
     }
 
-    /// Who was shown what, kept apart from the marks: the witness that the promises are checked against.
+    /// A record, independent of the marks, of who was shown which step: the guarantees are checked against it.
     struct Witness {
         marks: StepMarks,
         now: Timestamp,

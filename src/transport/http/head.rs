@@ -101,7 +101,7 @@ impl Heads {
 mod tests {
     use super::*;
 
-    /// What hyper sees of these bytes, however they are cut.
+    /// The bytes that hyper gets, however they are split.
     #[track_caller]
     fn check(sent: &str, seen: &str) {
         for size in 1..=sent.len() {

@@ -90,7 +90,7 @@ mod tests {
 
     use super::*;
 
-    /// Everything of a message that anybody can see, its metadata among it.
+    /// Everything visible of a message, including its metadata.
     fn seen(message: ClientJsonRpcMessage) -> Value {
         let whole = serde_json::to_value(&message).unwrap();
         let ClientJsonRpcMessage::Request(mut request) = message else { return whole };

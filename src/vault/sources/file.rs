@@ -449,7 +449,7 @@ mod tests {
             create_key_file(&path, &Kek::generate(&SystemRandom).unwrap()).unwrap();
             assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "the draft is gone");
 
-            // What a killed process leaves stands in nobody's way.
+            // The leftovers of a killed process do no harm.
             fs::remove_file(&path).unwrap();
             write_private(&draft_of(&path).unwrap(), &Kek::generate(&SystemRandom).unwrap()).unwrap();
             assert!(matches!(read_key_file(&path), Err(KeyFileError::Missing(_))));
@@ -488,7 +488,7 @@ mod tests {
                 assert!(!fits(Found { mode, ..mounted }), "{mode:o}");
             }
             assert!(!fits(Found { owner: 1000, ..mounted }) && !fits(Found { plain: false, ..mounted }));
-            // Where it can be written, it is its owner's alone.
+            // On a writable mount the file must be private to its owner.
             assert!(!fits(Found { writable_mount: true, ..mounted }));
             assert!(!fits(Found { owner: me, writable_mount: true, ..mounted }));
             assert!(fits(Found { owner: me, mode: 0o600, writable_mount: true, ..mounted }));

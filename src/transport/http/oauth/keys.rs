@@ -260,7 +260,7 @@ mod tests {
         );
     }
 
-    /// A key of a provider, with more said of it.
+    /// A key of a provider, with further fields.
     fn jwk(more: &str) -> Value {
         let x = "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU";
         let y = "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0";
@@ -287,7 +287,7 @@ mod tests {
         }
     }
 
-    /// Keys that were learned so long ago, of a provider that nobody reaches.
+    /// Keys of this age, from a provider that can't be reached.
     fn learned(ago: Duration) -> Keys {
         let keys = Keys::new("http://127.0.0.1:9");
         let kept = vec![usable(jwk(r#","kid":"one""#)).unwrap()];
