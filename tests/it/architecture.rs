@@ -1,4 +1,5 @@
-//! The dependency rule, checked: who may name whom inside `src/`, how big a file may get, and who may look at secrets.
+//! The dependency rule, checked: which room may name which inside `src/`, how long a file may get, and which files may
+//! open seeds.
 
 use std::{
     fs,
@@ -81,8 +82,8 @@ fn no_file_outgrows_its_room() {
     assert!(long.is_empty(), "\n{}", long.join("\n"));
 }
 
-/// A seed comes out of the vault where a code is made or checked, where a person exports it, where the doctor looks, and where
-/// an old vault is moved. A new place is a decision, and belongs into this list.
+/// A seed is opened where a code is made or checked, where a person exports it, where the doctor examines it, and where
+/// an old vault is migrated. Adding a place is a deliberate decision.
 #[test]
 fn seeds_are_opened_where_we_know_it() {
     let known = [
@@ -132,7 +133,7 @@ fn a_backend_has_twenty_methods_at_most_and_is_handed_no_function() {
 fn an_operation_of_the_api_is_declared_in_one_file() {
     for entry in &TABLE {
         let mut files = files_with(&[&format!("\"{}\"", entry.spec.name)]);
-        // What instructs a model names tools, in sentences that no table could make.
+        // The instructions for models name tools, in sentences that the table can't generate.
         files.retain(|file| file != "src/transport/mcp/tools.rs");
         let [file] = files.as_slice() else { panic!("{} is declared in {files:?}", entry.spec.name) };
         let routes = files_with(&[&format!("\"{}\"", entry.api.path)]);
@@ -162,7 +163,7 @@ fn the_map_names_files_that_are_there() {
     }
 }
 
-/// The files of `src` in which any of these texts stands before the tests.
+/// The files of `src` that contain any of these texts before their tests.
 fn files_with(texts: &[&str]) -> Vec<String> {
     let all = MAY_NAME.iter().flat_map(|(room, _)| files_of(room));
     let mut found: Vec<String> = all

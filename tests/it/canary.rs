@@ -1,6 +1,6 @@
 //! A canary seed goes through every tool, every kind of refusal and the command line of the real program, at log level
-//! `trace`. It, and every code made from it, may stand in the one answer that is theirs, and nowhere else: not in a file,
-//! a log line, an error or another answer.
+//! `trace`. The seed and every code made from it may appear only in the answers meant for them: not in a file, a log
+//! line, an error or another answer.
 
 use std::{
     collections::BTreeMap,
@@ -13,10 +13,10 @@ use std::{
 
 use serde_json::{Value, json};
 
-/// 20 bytes that are like no others.
+/// 20 recognisable bytes.
 const CANARY: &[u8; 20] = b"\xC4\x9E\x01canary\xFFseed\x80\x81\x82\xF0\x0D\xFE";
 
-/// What must not be found: its name, and its bytes.
+/// A text that must not be found: its name, and its bytes.
 type Needles = BTreeMap<String, Vec<u8>>;
 
 #[test]
@@ -98,7 +98,7 @@ fn wrong_calls(host: &mut Host, base32: &str, secret: &str) {
         host.refused(tool, &json!({"secret_id": [base32]}));
     }
     host.refused("get_totp_code", &json!({"secret_id": secret, "seat_id": base32}));
-    // A purpose never costs the code, and what it may not hold is masked.
+    // A purpose never prevents a code; its sensitive parts are masked.
     for purpose in [base32, &uri] {
         host.call_for_its_own("get_totp_code", &json!({"secret_id": secret, "purpose": purpose}));
     }
@@ -117,7 +117,7 @@ fn wrong_calls(host: &mut Host, base32: &str, secret: &str) {
     host.call("get_seat_count", &json!({}));
 }
 
-/// A host that never shakes hands.
+/// A host that never completes the handshake.
 fn no_session(home: &Path, base32: &str, needles: &Needles) {
     let request = json!({"jsonrpc": "2.0", "id": 1, "method": base32, "params": {"x": base32}});
     let ended = countersign(home, &["stdio"], &format!("{request}\n"));
@@ -125,7 +125,8 @@ fn no_session(home: &Path, base32: &str, needles: &Needles) {
     absent(needles, "what no session was answered", &ended.stdout);
 }
 
-/// The same through the command line; what it printed that it should not have. Codes it prints are needles afterwards.
+/// The same through the command line; returns forbidden texts that it printed. Codes that it prints become forbidden
+/// afterwards.
 fn command_line(home: &Path, base32: &str, secret: &str, needles: &mut Needles) -> Vec<(String, Vec<u8>)> {
     let mut printed = Vec::new();
     let mut run = |arguments: &[&str], input: &str| {
@@ -160,7 +161,7 @@ fn command_line(home: &Path, base32: &str, secret: &str, needles: &mut Needles) 
     printed
 }
 
-/// The ways a seed may be written.
+/// The encodings of the seed to search for.
 fn spellings_of(seed: &[u8]) -> Needles {
     let base32 = data_encoding::BASE32_NOPAD.encode(seed);
     let hex = data_encoding::HEXLOWER.encode(seed);

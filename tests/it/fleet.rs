@@ -46,7 +46,7 @@ struct Size {
 const SMALL: Size = Size { processes: 4, callers: 8, secrets: 40, requests: 2_000 };
 const FULL: Size = Size { processes: 8, callers: 8, secrets: 2_000, requests: 100_000 };
 
-/// What a worker is told.
+/// The instructions for a worker.
 #[derive(Serialize, Deserialize)]
 struct Orders {
     dir: std::path::PathBuf,
@@ -62,7 +62,7 @@ struct Event {
     caller: u64,
     secret: usize,
     ask: Ask,
-    /// What came back; nothing for the beginning of a call.
+    /// The call's result; `None` at its beginning.
     end: Option<End>,
     /// The fleet's clock when the line was written.
     clock: i64,
@@ -113,7 +113,7 @@ impl Clock for FileClock {
     }
 }
 
-/// What one secret promises: a step for one caller alone, and never one that a plain call has seen.
+/// The guarantees of one secret: a single-use step goes to one caller, and never after a plain call has seen it.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Promise {
     taken: BTreeSet<u64>,
@@ -124,7 +124,7 @@ impl SequentialSpec for Promise {
     type Op = Ask;
     type Ret = End;
 
-    /// Only asked for calls that never came back; that they had no effect is one of the things that may have happened.
+    /// Only for calls that never returned; they may have had no effect.
     fn invoke(&mut self, _ask: &Ask) -> End {
         End::Busy
     }
@@ -237,7 +237,7 @@ fn start_worker(orders: &Orders, lines: mpsc::Sender<Event>) -> Child {
     std::thread::spawn(move || {
         for line in output.lines().map_while(Result::ok) {
             if let Ok(event) = serde_json::from_str(&line) {
-                // The test has enough when it no longer listens.
+                // The test has read enough when it closes the stream.
                 let _ = lines.send(event);
             }
         }
@@ -317,19 +317,20 @@ fn check_history(secret: usize, events: &[Event]) {
     assert!(tester.is_consistent(), "secret {secret} is not linearizable: {events:#?}");
 }
 
-/// Nobody was turned away without cause: the step of that moment was somebody's.
+/// Nobody was refused without cause: the step of that moment was taken.
 fn check_busy(secret: usize, events: &[Event], moves: &[Move]) {
     for (nth, refused) in events.iter().enumerate().filter(|(_, event)| event.end == Some(End::Busy)) {
         let before = &events[..nth];
         let current = *steps_during(before, refused, moves).start();
         let open: BTreeSet<u64> = before.iter().map(|event| event.caller).collect();
         let taken = before.iter().any(|event| matches!(event.end, Some(End::Given(given)) if given >= current));
-        // Or a call that was killed, or has not been heard yet, has taken it.
+        // Or a call that was killed, or whose end was not read yet, has taken it.
         let unheard = open.iter().any(|caller| {
             let last = before.iter().rev().find(|event| event.caller == *caller);
             last.is_some_and(|event| event.end.is_none() && event.caller != refused.caller)
         });
-        // Or a call took it while the clock went on: a code whose step has ended when its row is kept is asked for again.
+        // Or a call took it while the clock advanced: a code whose step ends before its row is committed is requested
+        // again.
         let outlived = (0..=nth).filter(|nth| events[*nth].end.is_some()).any(|nth| {
             let steps = steps_during(&events[..nth], &events[nth], moves);
             steps.start() < steps.end() && *steps.end() >= current
@@ -338,8 +339,8 @@ fn check_busy(secret: usize, events: &[Event], moves: &[Move]) {
     }
 }
 
-/// The first and the last step that may have been the current one during a call: it was decided at some moment of it, and
-/// the clock may have been anywhere between.
+/// The first and the last step that may have been current during a call: it was decided at some moment of it, and the
+/// clock may have been anywhere in between.
 fn steps_during(before: &[Event], ended: &Event, moves: &[Move]) -> RangeInclusive<u64> {
     let begun = before.iter().rev().find(|event| event.caller == ended.caller).unwrap();
     let during = moves.iter().filter(|moved| moved.after >= begun.at && moved.before <= ended.at);

@@ -99,7 +99,7 @@ impl Vault {
         self.service_with(self.clock.clone(), Arc::new(SystemRandom))
     }
 
-    /// The same, by another clock or with other dice.
+    /// The same, with another clock or another random source.
     pub(crate) fn service_with(&self, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Service {
         Service::new(open_in(self.dir.path(), clock.now()), clock, random)
     }
@@ -123,7 +123,7 @@ impl Vault {
         rows(&self.service, &self.person, filter).await.unwrap()
     }
 
-    /// The same, of every account and of nobody's.
+    /// The same, for every account and for rows without an account.
     pub(crate) async fn all_rows(&self, filter: AuditFilter) -> Vec<AuditRow> {
         let page = AuditAsk { limit: PAGE_ROWS_MAX, ..AuditAsk::default() };
         self.service.perform(&self.person, ReadWholeAudit { filter, page }).await.unwrap().rows
@@ -135,7 +135,7 @@ pub(crate) fn registration_of(registration: Registration) -> RegisterSecret {
     RegisterSecret { registration, idempotency_key: None }
 }
 
-/// A call for a code that goes to nobody else, at once or not at all.
+/// A call for a single-use code, at once or not at all.
 pub(crate) fn alone_at_once(secret_id: SecretId) -> GetCode {
     GetCode { single_use: true, max_wait: Seconds::new(0), ..GetCode::of(secret_id) }
 }
@@ -151,7 +151,7 @@ pub(crate) async fn rows(service: &Service, caller: &Principal, filter: AuditFil
     Ok(service.perform(caller, ReadAudit { filter, page }).await?.rows)
 }
 
-/// Opens the vault in a folder, on a runtime of its own: whoever asks may be on one or not.
+/// Opens the vault in a folder, on a runtime of its own, because the caller may or may not be on one.
 pub(crate) fn open_in(dir: &Path, now: Timestamp) -> vault::Vault {
     open_for(dir, now, Writes::Inline)
 }

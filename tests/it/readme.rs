@@ -1,9 +1,9 @@
-//! README's commands, from top to bottom, in an empty home, with the output that it shows: its shape, not its digits.
+//! Runs README's commands, from top to bottom, in an empty home, and compares the output's shape, without digits.
 //!
-//! A line of a `console` block that begins with `$ ` runs at a terminal; what stands below it must be shown, in this order. A
-//! block of `sh` runs as one script. What needs a network, a compiler's hour or a program of somebody else's does not run: the
-//! list is [`ELSEWHERE`], and its syntax is checked. `curl` and `python3` are needed with `COUNTERSIGN_README=full` alone, which
-//! `.ci/run` sets; without it those blocks are named on standard error.
+//! A line of a `console` block that begins with `$ ` runs at a terminal; the lines below it must appear, in this order.
+//! A block of `sh` runs as one script. Commands that need a network, a long compilation or another project's program do
+//! not run: the list is [`ELSEWHERE`], and their syntax is checked. `curl` and `python3` are needed only with
+//! `COUNTERSIGN_README=full`, which `.ci/run` sets; without it those blocks are listed on standard error.
 
 use std::{
     ffi::OsStr,
@@ -19,9 +19,10 @@ use tempfile::TempDir;
 
 use crate::{cli::Terminal, kit::RFC_SEED};
 
-/// Commands that are not run here: the first takes what `cargo test` itself is, the others what others serve.
+/// Commands that are not run here: the first is what `cargo test` itself does, the others need another program's
+/// server.
 const ELSEWHERE: [&str; 3] = ["cargo ", "pip ", "claude "];
-/// What stands in README for the server's address.
+/// The server's address in README.
 const ADDRESS: &str = "127.0.0.1:8787";
 const README: &str = include_str!("../../README.md");
 const QR: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/qr-one.png");
@@ -155,7 +156,7 @@ impl Newcomer {
         told
     }
 
-    /// Starts the server in the place of the one before, on any port that is free.
+    /// Starts a new server in place of the previous one, on any free port.
     fn serve(&mut self, command: &str, place: &str) -> String {
         self.stop();
         let line = command.split('#').next().unwrap().trim();
@@ -174,7 +175,7 @@ impl Newcomer {
         said.read_line(&mut first).unwrap();
         let address = first.trim_end().strip_prefix("listening on http://").expect(place);
         let address = address.to_owned();
-        // Nobody reads on: what else it says must not stop it.
+        // Nobody reads further output; it must not block the server.
         std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
         self.server = Some((server, address));
         first
@@ -251,7 +252,7 @@ fn check_shell(text: &str, place: &str) {
     assert!(shell.wait().unwrap().success(), "{place}");
 }
 
-/// Whether every line that README shows was told, in this order.
+/// Whether every line that README shows was printed, in this order.
 #[track_caller]
 fn has_shape(told: &str, shown: &[&str], place: &str) {
     let mut lines = told.lines().map(shape);
@@ -260,7 +261,7 @@ fn has_shape(told: &str, shown: &[&str], place: &str) {
     }
 }
 
-/// A line without what differs from run to run: numbers and colours.
+/// A line without what differs between runs: numbers and colours.
 fn shape(line: &str) -> String {
     let mut shown = String::new();
     for c in plain(line.trim()).chars() {
@@ -273,7 +274,7 @@ fn shape(line: &str) -> String {
     shown
 }
 
-/// A text without what it tells the terminal.
+/// A text without terminal escapes.
 fn plain(text: &str) -> String {
     let mut escaped = false;
     let shows = |c: &char| {

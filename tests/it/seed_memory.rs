@@ -1,5 +1,5 @@
-//! What a registration leaves of a seed in the memory of a sidecar: nothing. The process's memory is searched from outside,
-//! as a core dump or another program of the same user would be.
+//! A registration leaves nothing of a seed in a sidecar's memory. The process's memory is searched from outside, as a
+//! core dump or another program of the same user would be able to.
 
 use std::{
     fs::File,
@@ -28,7 +28,7 @@ impl Session {
     }
 }
 
-/// How often some bytes stand in what a process has in memory. Nothing, if it lets nobody but root look.
+/// How often bytes occur in a process's memory. `None`, if only root may read it.
 fn found(process: u32, bytes: &[u8]) -> Option<usize> {
     let memory = match File::open(format!("/proc/{process}/mem")) {
         Err(cause) if cause.kind() == ErrorKind::PermissionDenied => return None,
@@ -62,12 +62,12 @@ fn check(mode: &[&str], arguments: &Value, given: Option<&str>) -> Value {
     let answer = session.ask(2, "tools/call", &json!({"name": "register_totp_secret", "arguments": arguments}));
     let shown = answer.pointer("/result/structuredContent/totp_secret/secret").and_then(Value::as_str);
     let seed = shown.or(given).unwrap();
-    // By its answer the one before has been handed on.
+    // Its answer means that the previous one was written.
     session.ask(3, "ping", &json!({}));
 
     let bytes = data_encoding::BASE32.decode(seed.as_bytes()).unwrap_or_else(|_| seed.as_bytes().to_vec());
     let left = [found(child.id(), &seed.as_bytes()[16..]), found(child.id(), &bytes[8..])];
-    // What is searched for can be found: the same search sees what is known to be there.
+    // Check that the search works: it finds what is known to be there.
     let known = found(child.id(), b"looked-for-client");
     drop(session);
     child.wait().unwrap();
@@ -92,8 +92,8 @@ fn a_registration_leaves_no_copy_of_its_seed_in_memory() {
 
 #[test]
 fn a_registration_that_is_refused_leaves_no_copy_of_its_seed_in_memory() {
-    // Long enough that what is written next does not cover it, and longer than the buffers that most lines fit into. A text with
-    // escapes, such as arguments that are a text themselves, passes through a buffer of the JSON parser's that nobody can wipe.
+    // Long enough that later writes do not cover it, and longer than the buffers for most lines. A text with escapes,
+    // such as arguments sent as text, passes through a buffer of the JSON parser that can't be wiped.
     let uri = |label: usize| format!("otpauth://totp/{}?secret={SEED}", "a".repeat(label));
     for arguments in [
         json!(uri(100)),

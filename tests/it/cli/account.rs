@@ -70,7 +70,8 @@ fn a_damaged_account_does_not_hide_the_others() {
     person.run(&["seat", "list", "--account", "umbrella"]).ok();
     let refused = person.run(&["account", "rm", "acme", "--yes"]).refused(1);
     assert!(refused.contains("internal error") && !refused.contains("no account"), "{refused}");
-    // Whoever would work in it hears what is wrong; and so does whoever names another that may be the damaged one.
+    // Working in the damaged account reports the damage; naming another account, which may be the damaged one, does
+    // too.
     let refused = person.run(&["seat", "list", "--account", "acme"]).refused(78);
     assert!(refused.contains("vault.db is damaged or no vault: account "), "{refused}");
     person.tamper("DELETE FROM record_name WHERE kind = 2");

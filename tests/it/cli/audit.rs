@@ -132,7 +132,7 @@ fn a_cut_tail_is_found_by_an_anchor() {
     assert_eq!(person.run(&["audit", "verify", "--anchors", path, "--json"]).json()["anchors"], 2);
     assert_eq!(person.run(&["audit", "verify", "--json"]).json()["anchors"], 0);
 
-    // The same numbers with other hashes: somebody wrote the audit log anew.
+    // The same numbers with other hashes: the audit log was rewritten.
     let other = Person::with_alice();
     other.run(&["code", "alice"]).ok();
     let found = other.run(&["audit", "verify", "--anchors", path]);
@@ -240,7 +240,7 @@ async fn an_export_and_a_list_go_over_many_pages() {
     let newest = person.run(&["audit", "list", "--limit", "1000", "--json"]).json();
     assert_eq!(person.run(&["audit", "export"]).ok().lines().count(), 3501);
     assert_eq!(steps(newest["rows"].as_array().unwrap()), (2500..3500).collect::<Vec<_>>());
-    // The only row of its kind lies pages behind the newest ones.
+    // The only row of its kind is pages behind the newest ones.
     let oldest = person.run(&["audit", "list", "--all-accounts", "--action", "vault.create", "--json"]).json();
     assert_eq!((oldest["rows"].as_array().unwrap().len(), &oldest["rows"][0]["seq"]), (1, &1.into()));
 }

@@ -64,11 +64,11 @@ fn an_answer_stands_although_the_disk_takes_no_more() {
     let person = Person::new();
     person.fed("JBSWY3DPEHPK3PXP", &["secret", "add", "--label", "slow", "--period", "3600", "--stdin"]).ok();
     person.run(&["code", "slow"]).ok();
-    // The log of what was written stays as long as somebody reads what was there before it.
+    // The write-ahead log stays as long as a process reads an older state.
     let reader = person.database();
     reader.execute_batch("BEGIN; SELECT count(*) FROM record").unwrap();
     person.run(&["code", "slow"]).ok();
-    // A code that was given before is not on the disk before the process ends.
+    // A repeated code is not durable before the process ends.
     let ran = person.on_a_failing_disk("sync", &["code", "slow"]);
 
     assert_eq!((ran.status, ran.out.lines().count()), (1, 1), "{}", ran.err);

@@ -1,4 +1,4 @@
-//! The command line, seen from outside: the real program in an empty home, its answers, its complaints and its status.
+//! The command line from outside: the real program in an empty home, its answers, errors and exit statuses.
 
 mod account;
 mod audit;
@@ -38,7 +38,7 @@ pub(crate) struct Person {
     home: TempDir,
 }
 
-/// What a command left behind.
+/// The result of a command.
 #[derive(Debug)]
 pub(crate) struct Ran {
     pub(crate) status: i32,
@@ -82,7 +82,7 @@ impl Person {
         finish(&mut self.command(arguments), input.as_bytes())
     }
 
-    /// Runs a command whose answer can't be written; what it says of that.
+    /// Runs a command whose output can't be written; returns its error.
     #[cfg(target_os = "linux")]
     pub(crate) fn unheard(&self, arguments: &[&str]) -> String {
         let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
@@ -98,7 +98,7 @@ impl Person {
         path
     }
 
-    /// Changes the vault as any program could that may write the file and has no key.
+    /// Changes the vault like a program that may write the file but has no key.
     pub(crate) fn tamper(&self, sql: &str) {
         self.database().execute_batch(sql).unwrap();
     }
@@ -127,7 +127,7 @@ impl Person {
         rusqlite::Connection::open(found("vault.db", self.home()).unwrap()).unwrap()
     }
 
-    /// Changes the nth record of a kind so.
+    /// Changes the nth record of a kind.
     pub(crate) fn tamper_record(&self, kind: Kind, nth: usize, change: &str) {
         let (kind, records) = (kind.number(), "SELECT n FROM record WHERE kind");
         self.tamper(&format!(
@@ -135,7 +135,7 @@ impl Person {
         ));
     }
 
-    /// Runs a command on a disk of which something fails: `sync` the next time, `read` each time.
+    /// Runs a command on a failing disk: `sync` fails once, `read` always.
     #[cfg(target_os = "linux")]
     pub(crate) fn on_a_failing_disk(&self, fault: &str, arguments: &[&str]) -> Ran {
         let (mut command, faults) = self.with_faults(arguments);
@@ -143,7 +143,7 @@ impl Person {
         finish(&mut command, b"")
     }
 
-    /// A command on a disk that fails once a file of the fault's name is in the folder.
+    /// A command on a disk that fails once the folder contains a file with the fault's name.
     #[cfg(target_os = "linux")]
     pub(crate) fn with_faults(&self, arguments: &[&str]) -> (Command, TempDir) {
         let faults = TempDir::new().unwrap();
@@ -161,20 +161,20 @@ impl Person {
 }
 
 impl Ran {
-    /// What was answered, if all went well.
+    /// The answer of a successful command.
     #[track_caller]
     pub(crate) fn ok(self) -> String {
         assert_eq!(self.status, 0, "{self:?}");
         self.out
     }
 
-    /// The one document that was answered, if all went well.
+    /// The only document of a successful command.
     #[track_caller]
     pub(crate) fn json(self) -> Value {
         serde_json::from_str(&self.ok()).unwrap()
     }
 
-    /// What was complained about, if it ended with this status and answered nothing.
+    /// The error of a command that ended with this status and printed no answer.
     #[track_caller]
     pub(crate) fn refused(self, status: i32) -> String {
         assert_eq!((self.status, self.out.as_str()), (status, ""), "{self:?}");
@@ -198,7 +198,7 @@ pub(crate) fn finish(command: &mut Command, input: &[u8]) -> Ran {
     Ran { status: status.code().unwrap_or(-1), out: text(stdout), err: text(stderr) }
 }
 
-/// Takes out what differs from run to run: ids and times.
+/// Removes what differs between runs: ids and times.
 pub(crate) fn redacted(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut rest = text;
@@ -211,7 +211,7 @@ pub(crate) fn redacted(text: &str) -> String {
         shown.push_str(instead);
         rest = rest.get(length..).unwrap();
     }
-    // Columns are as wide as what was taken out.
+    // The widths of columns depend on the removed text.
     let narrow =
         |line: &str| line.split("  ").filter(|cell| !cell.is_empty()).map(str::trim).collect::<Vec<_>>().join("  ");
     shown.lines().map(narrow).collect::<Vec<_>>().join("\n")

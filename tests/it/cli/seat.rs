@@ -174,7 +174,7 @@ fn an_auth_subject_is_not_another_seats_id() {
       line 2: `auth_subject` must not be the id of another seat
     ");
 
-    // A provider whose subjects are UUIDs is welcome, and a seat may bear its own id.
+    // A provider's subjects may be UUIDs, and a seat may have its own id as its subject.
     person.run(&["seat", "update", "ada@example.com", "--auth-subject", &id]).ok();
     person.run(&["seat", "update", "bob@example.com", "--auth-subject", "01900000-0000-7000-8000-000000000001"]).ok();
 }
@@ -208,7 +208,7 @@ fn a_damaged_seat_does_not_hide_the_others() {
     assert_eq!(doctor.status, 1);
     assert!(doctor.out.contains(&format!("problem: seat {ada}: it was")), "{doctor:?}");
 
-    // Whoever asks for the damaged one is refused, and does not hear that it is not there.
+    // A request for the damaged seat fails with the damage, not with `not_found`.
     for name in [ada.as_str(), "ada@example.com", "idp|1"] {
         for arguments in [vec!["seat", "show", name], vec!["code", "alice", "--seat", name]] {
             let refused = person.run(&arguments).refused(1);
@@ -218,7 +218,7 @@ fn a_damaged_seat_does_not_hide_the_others() {
             );
         }
     }
-    // An import adds all or nothing, and can't tell what the damaged one is called.
+    // An import is all or nothing, and can't know the name of the damaged seat.
     let csv = "email\neve@example.com\nada@example.com\n";
     assert!(person.fed(csv, &["seat", "import", "-"]).refused(1).contains("internal error"));
     person.run(&["seat", "show", "eve@example.com"]).refused(1);

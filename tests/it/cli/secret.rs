@@ -347,7 +347,7 @@ fn a_secret_is_named_by_its_short_id_or_by_words_without_case() {
     assert_eq!(person.run(&["secret", "show", "github", "alice", "--json"]).json(), shown);
     person.run(&["code", "BOB"]).ok();
     person.run(&["code", "acme", "bob"]).ok();
-    // Ids of one minute begin alike.
+    // Ids of the same minute begin alike.
     assert!(person.run(&["secret", "show", &id[..8]]).refused(1).contains("no secret has this id"));
     assert!(person.run(&["secret", "show", ""]).refused(2).contains("a name must not be empty"));
 }

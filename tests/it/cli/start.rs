@@ -1,4 +1,5 @@
-//! How the program starts and ends: settings, the vault's first use, what can't be opened, and what is never said.
+//! How the program starts and ends: settings, the vault's creation, vaults that can't be opened, and texts that are
+//! never printed.
 
 use std::{fs, process::Stdio};
 
@@ -79,7 +80,7 @@ fn a_sidecar_that_cant_serve_tells_its_host_why_in_answer_to_its_first_request()
         assert_eq!((&answer["id"], &answer["error"]["code"]), (&7.into(), &(-32603).into()), "{answer}");
         assert!(text_of(&answer, "/error/message").contains(reason), "{answer}");
         assert!(ran.err.contains(reason), "{ran:?}");
-        // A host that says nothing is answered nothing.
+        // A host that sends nothing gets no answer.
         let silent = person.run(&arguments);
         assert_eq!((silent.status, &*silent.out), (status, ""), "{silent:?}");
     }
@@ -104,7 +105,7 @@ fn a_sidecar_that_is_told_to_end_or_can_answer_nobody_ends() {
             kill_process(Pid::from_child(&child), signal).unwrap();
         } else {
             drop(output);
-            // Its answer reaches nobody.
+            // Its answer can't be delivered.
             writeln!(input, r#"{{"jsonrpc":"2.0","id":2,"method":"ping"}}"#).unwrap();
         }
         let ended = child.wait_with_output().unwrap();
@@ -329,7 +330,7 @@ fn a_mistake_is_a_document_for_programs_too() {
         assert_eq!((status, error), ("ERROR", "invalid_argument"));
         assert!(told.starts_with(message), "{refused}");
     }
-    // What follows `--` is no flag.
+    // Words after `--` are not flags.
     assert!(person.run(&["vault", "status", "--", "--json"]).refused(2).starts_with("error: "));
 }
 
@@ -450,7 +451,7 @@ fn reading_commands_make_no_vault_and_say_where_there_is_none() {
         assert!(told.contains("there is no vault in ") && told.contains("typo. See that --data-dir"), "{told}");
         assert!(fs::read_dir(person.home()).unwrap().next().is_none(), "{arguments:?} made something");
     }
-    // A folder that is there is none either.
+    // An existing folder is not a valid file either.
     fs::create_dir(person.home().join("v")).unwrap();
     #[cfg(unix)]
     fs::set_permissions(person.home().join("v"), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
@@ -503,7 +504,7 @@ fn a_mistyped_word_is_shown_and_another_programs_word_leads_to_ours() {
     assert!(person.run(&["help"]).ok().contains("Global options"));
     assert!(person.run(&["help", "secret", "add"]).ok().contains("--uri-file"));
     assert!(person.run(&["version"]).ok().starts_with("countersign "));
-    // Words that other programs have for a verb are understood.
+    // Other programs' words for a verb are understood.
     person.run(&["secret", "create", "--label", "a", "--generate"]).ok();
     person.run(&["secret", "ls"]).ok();
     person.run(&["secret", "get", "a"]).ok();
@@ -568,7 +569,7 @@ fn a_server_tells_a_program_in_json_where_it_listens() {
     assert_eq!(text_of(&document, "/status"), "OK");
 }
 
-/// Only the superuser can give a folder away; for others there is nothing to try.
+/// Only root can give a folder to another user; otherwise the test can't run.
 #[cfg(unix)]
 #[test]
 fn a_folder_that_belongs_to_another_user_says_what_to_do() {
@@ -596,7 +597,7 @@ fn a_first_start_with_a_named_key_file_goes_through_a_link_as_a_mounted_secret_h
 
     person.run(&["--key-file", "vault.key", "secret", "list"]).ok();
 
-    // A link that leads into the vault's own folder is no way round the rule.
+    // A link into the vault's own folder does not circumvent the rule.
     let status = person.run(&["--key-file", "vault.key", "vault", "status", "--json"]).json();
     let beside = std::path::Path::new(text_of(&status, "/location")).with_file_name("my.key");
     fs::copy(&link, &beside).unwrap();
@@ -632,7 +633,7 @@ fn a_strict_server_hands_out_no_code_before_its_row_is_on_the_disk() {
             answer
         };
         assert!(ask().starts_with("HTTP/1.1 200"), "{durability}");
-        // The key's last use is noted behind the request, and would meet the fault in its place.
+        // The time of the key's last use is written after the request, and would trigger the fault instead.
         let keys = || person.run(&["key", "list", "--json"]).json();
         assert!((0..500).any(|_| keys().pointer("/keys/0/last_used_at").is_some_and(serde_json::Value::is_string)));
         fs::write(faults.path().join("sync"), "").unwrap();
@@ -654,7 +655,7 @@ fn a_process_leaves_no_core_file_and_may_open_as_many_files_as_the_system_grants
     let person = Person::with_vault();
     let mut sidecar = person.command(&["stdio"]);
     let mut sidecar = sidecar.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    // Once it answers, it has set itself up.
+    // Once it answers, its limits are set.
     sidecar.stdin.as_mut().unwrap().write_all(b"no message\n").unwrap();
     std::io::BufReader::new(sidecar.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
 

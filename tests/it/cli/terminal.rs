@@ -1,6 +1,6 @@
-//! A person at a terminal. The program that sits at it is this test binary, started again for the one test that is its
-//! `main`, which takes the terminal for its own and then becomes a shell with the command: only so does a command have a
-//! terminal.
+//! A person at a terminal. The program at the terminal is this test binary, started again for the test that is its
+//! `main`: it makes the terminal its controlling terminal and then becomes a shell with the command. A command has a
+//! terminal only this way.
 
 use std::{
     ffi::OsStr,
@@ -23,9 +23,9 @@ use rustix::{
 
 use super::Person;
 
-/// What the shell at the terminal is to run.
+/// The command line for the shell at the terminal.
 const COMMAND: &str = "COUNTERSIGN_TEST_COMMAND";
-/// Stands before everything that the command shows.
+/// A mark before everything that the command shows.
 const BEGUN: &str = "=== begun";
 
 /// Both ends of a terminal: where a person types, and where a program runs.
@@ -88,7 +88,7 @@ impl Terminal {
         let Self { mut person, program } = self;
         drop(program);
         let (mut shown, mut piece) = (Vec::new(), [0; 4096]);
-        // The last program that has the terminal open ends it, which is told as an error.
+        // When the last program closes the terminal, reading it returns an error.
         while let Ok(read) = person.read(&mut piece)
             && read > 0
         {
@@ -97,7 +97,7 @@ impl Terminal {
         (String::from_utf8_lossy(&shown).replace("\r\n", "\n"), child.wait().unwrap())
     }
 
-    /// What is shown until a text is there.
+    /// The output up to a text.
     pub(crate) fn read_until(&mut self, text: &str) -> String {
         let mut shown = Vec::new();
         loop {
@@ -142,7 +142,7 @@ fn the_program_at_a_terminal() {
 fn a_hidden_prompt_that_is_interrupted_leaves_the_terminal_as_it_was() {
     let person = Person::with_alice();
     for command in ["secret add --label bob", "verify alice", "audit trace"] {
-        // Typed by the person, or sent by somebody else.
+        // Typed by the person, or sent by another process.
         for signal in [None, Some(Signal::INT), Some(Signal::TERM), Some(Signal::HUP)] {
             let mut terminal = Terminal::new();
             let mut program = terminal.start(&person, command);
@@ -191,7 +191,7 @@ fn the_first_key_and_a_hosts_configuration_stand_under_their_headings() {
     assert!(at.is_sorted() && !at.contains(&0), "{shown}");
 }
 
-/// A person with secrets that are easily taken for one another.
+/// A person with similar secrets.
 fn with_several() -> Person {
     let person = Person::with_alice();
     for (label, issuer) in [("alice", "GitLab"), ("alice@a-company-with-a-very-long-name.example", "Acme")] {
@@ -280,7 +280,7 @@ fn without_a_name_a_terminal_shows_all_codes_and_a_single_use_one_is_not_taken()
     assert!(shown.contains("CODE") && shown.contains("single-use") && shown.contains("Acme"), "{shown}");
     let rows = person.run(&["audit", "list", "--action", "code.get", "--json"]).json();
     assert_eq!(rows.pointer("/rows").unwrap().as_array().unwrap().len(), 2, "one for each code that was shown");
-    // Elsewhere a program says which one it wants.
+    // Without a terminal a program must name a secret.
     assert!(person.run(&["code"]).refused(2).contains("name the secret"));
 }
 

@@ -239,7 +239,7 @@ fn an_import_skips_what_is_there_by_seed_and_parameters() {
     let stored = person.fed(&lines(), &["secret", "import", "-", "--json"]).json();
     assert_eq!((stored.pointer("/imported"), stored.pointer("/skipped")), (Some(&1.into()), Some(&1.into())));
 
-    // A second time, or after an import that was cut off, it brings nothing.
+    // A second import, or one after an interrupted import, adds nothing.
     let again = person.fed(&lines(), &["secret", "import", "-"]);
     insta::assert_snapshot!(again.err, @"0 secrets stored, 2 there already, 0 wrong.");
     assert_eq!(again.ok(), "");
@@ -269,7 +269,7 @@ fn an_export_into_a_file_is_its_owners_alone() {
         serde_json::from_str(&std::fs::read_to_string(person.home().join("doc.json")).unwrap()).unwrap();
     assert_eq!(document.pointer("/uris/0").unwrap().as_str().unwrap(), named.trim_end());
 
-    // What a shell opened has the shell's mask.
+    // A file that a shell opened has the shell's umask.
     let redirected = std::fs::File::create(person.home().join("redirected.txt")).unwrap();
     redirected.set_permissions(std::fs::Permissions::from_mode(0o644)).unwrap();
     let ended = person.command(&["secret", "export", "--plaintext"]).stdout(redirected).status().unwrap();

@@ -30,7 +30,7 @@ fn a_sound_vault_is_called_sound() {
 fn the_doctor_says_how_much_stands_in_the_log_alone() {
     let person = Person::with_alice();
     let database = person.database();
-    // While this is open, what others write stays in the log.
+    // While this is open, other processes' writes stay in the log.
     let _: i64 = database.query_row("SELECT count(*) FROM record", [], |row| row.get(0)).unwrap();
     database.execute_batch("BEGIN; SELECT count(*) FROM record").unwrap();
     person.run(&["code", "alice"]).ok();
@@ -58,7 +58,7 @@ fn a_deletion_that_nobody_made_is_told_of_and_erases_nothing() {
     assert_eq!(document.pointer("/problems"), Some(&serde_json::json!([expected])));
     assert_eq!(person.run(&["vault", "doctor"]).status, 1);
 
-    // The seed is still there once the record is as it was.
+    // The seed is unchanged after the record was restored.
     person.tamper_record(Kind::Secret, 0, "life = 1 - life");
     person.run(&["vault", "doctor"]).ok();
     person.run(&["code", "alice"]).ok();
@@ -127,7 +127,7 @@ fn a_damaged_secret_does_not_hide_the_others() {
     assert_eq!(listed.status, 0);
     assert!(listed.out.contains("bob") && !listed.out.contains("alice") && !listed.out.contains("carol"), "{listed:?}");
     assert!(listed.err.matches("the vault is damaged: secret ").count() == 2, "{listed:?}");
-    // Who is named by words is found without opening the others.
+    // A seat named by words is found without opening the others.
     let found = person.run(&["code", "bob"]);
     assert_eq!((found.status, found.err.as_str()), (0, ""), "{found:?}");
 }
@@ -172,7 +172,7 @@ fn an_older_copy_is_refused_until_a_person_goes_on_with_it() {
     person.run(&["vault", "doctor"]).ok();
     let rows = person.run(&["audit", "list", "--all-accounts", "--action", "vault.accept_loss", "--json"]).json();
     assert_eq!(rows.pointer("/rows").unwrap().as_array().unwrap().len(), 1);
-    // Nobody knows what was given out of the copy's last steps, or of those that were waited for.
+    // It is unknown which of the copy's last steps, and of the steps reserved then, were given out.
     let busy = person.run(&["code", "alice", "--max-wait", "60", "--json"]).refused(1);
     let busy: serde_json::Value = serde_json::from_str(&busy).unwrap();
     assert!(text_of(&busy, "/error") == "busy" && busy["retry_after"].as_u64() > Some(60), "{busy}");

@@ -1,4 +1,4 @@
-//! What is wrong with a body or a query, in the words of whoever sent it.
+//! Errors of bodies and queries, which name fields as the caller wrote them.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! Readiness, for those who ask often and wait briefly.
+//! Readiness, for clients that ask often and wait briefly.
 
 use std::{
     sync::Arc,
@@ -32,7 +32,7 @@ fn while_another_process_writes_a_server_soon_says_that_it_is_not_ready_and_then
     let other = rusqlite::Connection::open(server.vault.dir.path().join("data/vault.db")).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
 
-    // What was found out last is good for a moment.
+    // The last result is valid for a moment.
     while ready().status == 200 {
         std::thread::yield_now();
     }

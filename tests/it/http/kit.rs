@@ -39,7 +39,7 @@ pub(crate) struct Server {
     running: Option<JoinHandle<Result<(), ServeError>>>,
 }
 
-/// Dice that lie in the air, once, until the test lets them fall: a call that throws them is under way for that long.
+/// A random source that blocks once, until the test releases it: a call that uses it is in progress for that long.
 pub(crate) struct Dice {
     thrown: Arc<AtomicBool>,
     in_the_air: mpsc::Receiver<()>,
@@ -80,7 +80,7 @@ impl Server {
         Self::of(vault, service, settings)
     }
 
-    /// A server whose calls for a code of their own throw these dice.
+    /// A server whose calls for single-use codes use this random source.
     pub(crate) fn with_dice() -> (Self, Dice) {
         let vault = Vault::new();
         let thrown = Arc::new(AtomicBool::new(true));
@@ -201,7 +201,7 @@ impl Drop for Server {
 }
 
 impl Dice {
-    /// Calls `ask`, which must make a call that throws the dice, and returns while they are in the air.
+    /// Calls `ask`, which must start a call that uses the random source, and returns while that call is blocked.
     pub(crate) fn throw(&self, ask: impl FnOnce()) {
         self.thrown.store(false, Ordering::SeqCst);
         ask();
@@ -217,7 +217,7 @@ impl Random for DiceOfServer {
     fn fill(&self, bytes: &mut [u8]) -> Result<(), NoRandomness> {
         if !self.thrown.swap(true, Ordering::SeqCst) {
             self.in_the_air.send(()).unwrap();
-            // A test that failed lets go of them.
+            // Release the source even if the test failed.
             let _ = self.fall.lock().unwrap().recv();
         }
         SystemRandom.fill(bytes)

@@ -1,4 +1,4 @@
-//! Requests that nobody should send: none of them is answered with a 5xx, and none ends the server.
+//! Malformed requests: none is answered with a 5xx, and none ends the server.
 
 use super::kit::{Server, written};
 

@@ -1,4 +1,4 @@
-//! Streamable HTTP: sessions bound to whoever opened them, calls without a session, and errors that everybody can read.
+//! Streamable HTTP: sessions bound to their owners, calls without a session, and errors in a readable form.
 
 use std::{io::Read as _, time::Duration};
 

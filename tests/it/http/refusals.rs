@@ -16,7 +16,7 @@ use super::kit::{Client, Server, settings, token_of, written};
 
 const SECRETS: &str = "/api/v2/totp/secrets";
 
-/// Who was refused what, and how, by the audit log.
+/// Refusals by caller, as the audit log has them.
 fn refusals(server: &Server) -> Vec<(Actor, Action, Outcome)> {
     let rows = server.wait(server.vault.all_rows(AuditFilter::default()));
     let refused = rows.into_iter().map(|row| row.entry).filter(|entry| entry.outcome != Outcome::Ok);

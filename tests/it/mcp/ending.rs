@@ -1,4 +1,5 @@
-//! How a session on a pair of pipes ends: what a host is still told, and how long a host that is gone can hold it up.
+//! How a session on a pair of pipes ends: which answers a host still gets, and how long a host that is gone can delay
+//! the end.
 
 use std::{
     io,

@@ -29,7 +29,7 @@ async fn answers_to(file: &str) -> Vec<Value> {
     answers
 }
 
-/// A vault with a secret, a seat, and what each tool must be told of them.
+/// A vault with a secret and a seat, and the arguments about them for each tool.
 struct World {
     wire: Wire,
     secret: String,

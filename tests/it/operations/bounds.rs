@@ -1,4 +1,4 @@
-//! What exists for a caller that is limited to given secrets, or bound to a seat.
+//! What a caller sees that is limited to given secrets, or bound to a seat.
 
 use countersign::{
     domain::{

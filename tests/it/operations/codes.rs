@@ -164,7 +164,7 @@ async fn refusals_beyond_a_hundred_a_minute_become_one_row() {
     assert_eq!(refused.iter().filter_map(|row| row.entry.count).collect::<Vec<_>>(), [50]);
 }
 
-/// What a call is answered whose row is kept so many seconds after it asked, five seconds before its step ends.
+/// The answer to a call whose row is committed `seconds` after the call, five seconds before its step ends.
 async fn answered_after(seconds: i64, request: GetCode) -> Result<(u32, Step), Refusal> {
     let vault = Vault::new();
     let id = vault.register("A").await.secret.id;

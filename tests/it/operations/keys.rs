@@ -1,4 +1,4 @@
-//! Keys: what they may, until when, and that nobody widens one.
+//! Keys: their rights, their expiry, and that nobody can widen a key's rights.
 
 use std::time::Duration;
 

@@ -28,8 +28,7 @@ use crate::kit::{Vault, alone_at_once};
 
 const START: i64 = 1_795_305_600;
 
-/// Whether a caller is told to come back in the first third of the step that begins in so many seconds: callers are spread
-/// over it.
+/// Whether `retry_after` is in the first third of the step that begins in `seconds`: callers are spread over it.
 fn in_step_from(seconds: i64, refusal: &Refusal) -> bool {
     let first = u64::try_from(seconds).unwrap();
     refusal.retry_after().is_some_and(|after| (first..first + 10).contains(&after))

@@ -1,5 +1,5 @@
-//! A wrong clock, as a machine without a battery or with a broken one has it: codes are wrong then, and nothing panics. By one
-//! that stands before 1970 or after 9999 nothing but reads is done.
+//! A wrong clock, as on a machine without a battery: codes are wrong then, but nothing panics. With a clock before 1970
+//! or after 9998, only reads work.
 
 use countersign::domain::audit::AuditFilter;
 use countersign::operations::{
@@ -37,7 +37,7 @@ async fn check(seconds: i64) {
     code(service, person, secret.id, plain()).await.unwrap();
 }
 
-/// Asks for everything that is not done by such a clock.
+/// Tries every operation that such a clock prevents.
 async fn refused(seconds: i64) {
     let vault = Vault::at(tempfile::tempdir().unwrap(), HandClock::at_seconds(1_795_305_600));
     let (service, person) = (&vault.service, &vault.person);

@@ -1,4 +1,4 @@
-//! Faults of the disk, made by a library that stands before the C library in another process (`shim.c`).
+//! Disk faults, made by a library that is loaded before the C library in another process (`shim.c`).
 
 use std::{
     ffi::OsString,
@@ -29,7 +29,7 @@ pub(crate) fn shim() -> &'static Path {
     path
 }
 
-/// A process whose disk fails when it is told to.
+/// A process whose disk fails on command.
 struct Failing {
     world: World,
     faults: TempDir,
@@ -88,7 +88,7 @@ impl Failing {
     }
 }
 
-/// Which of the records with these numbers are there, in a store that is sound.
+/// Which of the records with these numbers exist, in a sound store.
 fn kept(world: &World, numbers: impl IntoIterator<Item = u64>) -> Vec<u64> {
     runtime(Writes::Inline).block_on(async {
         let store = world.store().await;

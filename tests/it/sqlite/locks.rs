@@ -1,4 +1,4 @@
-//! Other processes that hold a lock and do not let go of it.
+//! Other processes that hold a lock and do not release it.
 
 use std::time::{Duration, Instant};
 
@@ -41,7 +41,7 @@ fn a_stopped_process_that_holds_the_write_lock_stops_no_reader_and_writers_hear_
             assert!(waited >= Duration::from_secs(2) && waited < Duration::from_secs(2) + AT_ONCE, "{waited:?}");
             assert!(matches!(store.probe().await, Err(StoreError::Unavailable(_))));
 
-            // The end comes at once, also for who is waiting.
+            // The end comes at once, for waiting calls too.
             let begun = Instant::now();
             let (refused, closed) = tokio::join!(commit(&store, change()), store.close());
             assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");

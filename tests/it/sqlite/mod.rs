@@ -1,5 +1,5 @@
-//! What only the SQLite backend promises: whose files it takes, what it does about locks, faults of the disk and killed
-//! processes, and how it moves format 1.
+//! Guarantees of the SQLite backend alone: which files it accepts, how it handles locks, disk faults and killed
+//! processes, and how it migrates format 1.
 
 pub(crate) mod faults;
 mod files;
@@ -51,7 +51,7 @@ impl Other {
         self.next().expect("it must answer")
     }
 
-    /// What it says next, if it has not ended.
+    /// Its next line, if it has not ended.
     fn next(&mut self) -> Option<String> {
         for line in self.said.by_ref().lines() {
             if let Some(said) = line.unwrap().strip_prefix("> ") {
@@ -97,8 +97,8 @@ fn mode_of(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o7777
 }
 
-/// Every file under a folder with the hash of its bytes. Of the log's index only that it is there: readers note in it how
-/// far they read, and it is made anew from the log when it is lost.
+/// Every file under a folder with the hash of its bytes. Of the log's index only its existence: readers write to it,
+/// and it is rebuilt from the log.
 fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let is_index = |path: &Path| path.to_string_lossy().ends_with("-shm");
     let bytes = |path: &Path| if is_index(path) { Vec::new() } else { fs::read(path).unwrap() };

@@ -13,7 +13,7 @@ use countersign::store::{
 use super::{Other, World, put, putting, record, runtime};
 use crate::store::{commit, header, logging, read, row, tail};
 
-/// What a process that was started by a test is told: what to do, and where.
+/// The instructions for a process that a test starts.
 pub(super) const TASK: &str = "COUNTERSIGN_TEST_TASK";
 pub(super) const ROOT: &str = "COUNTERSIGN_TEST_ROOT";
 /// The test that is the `main` of such a process.
@@ -48,7 +48,7 @@ fn whatever_was_acknowledged_survives_a_kill() {
             acknowledged.insert(process.next().unwrap());
         }
         process.process.kill().unwrap();
-        // What was said by the time the kill came.
+        // The lines written before the kill.
         acknowledged.extend(std::iter::from_fn(|| process.next()));
     }
     runtime(Writes::Inline).block_on(async {
@@ -89,7 +89,7 @@ async fn first_opening(world: &World) {
     say(if made { "made" } else { "found" });
 }
 
-/// Commits without end, and says each once it is answered.
+/// Commits without end, and reports each commit after it was answered.
 async fn write(store: &SharedStore) {
     let mut number = store.tail(0).await.unwrap().map_or(0, |tail| tail.seq);
     loop {
@@ -160,8 +160,8 @@ fn told_of(ended: Result<Committed, String>) -> String {
     ended.map_or_else(|error| error, |ended| format!("{ended:?}"))
 }
 
-/// The test harness has standard output for itself.
+/// The test harness uses standard output itself.
 fn say(line: &str) {
-    // In one piece, so that a kill can't cut a line that was begun.
+    // Write in one piece, so that a kill can't cut a line.
     std::io::stderr().write_all(format!("> {line}\n").as_bytes()).unwrap();
 }

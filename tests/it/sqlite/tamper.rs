@@ -1,4 +1,4 @@
-//! A file that was changed by somebody who can write it and has no key.
+//! A file changed by an attacker who can write it but has no key.
 
 use std::borrow::Cow;
 
@@ -60,7 +60,7 @@ fn a_mac_of_another_length_is_read_as_a_wrong_one() {
         assert_eq!(read(&store, Kind::Secret, &[2]).await.unwrap().mac, [0; 32]);
         let last = store.tail(0).await.unwrap().unwrap();
         assert_eq!((last.seq, last.mac), (1200, [0; 32]));
-        // Whoever knows the right one finds out before anything is added.
+        // A reader with the right key notices before anything is added.
         let moved = commit(&store, logging(tail(0, 1200), vec![row(0, 1201)])).await;
         assert_eq!(moved, Ok(Committed::Moved { tail: last }));
     });
@@ -129,7 +129,7 @@ fn an_index_that_hides_audit_records_is_found_out() {
     assert!(examined(&world).contains("the index of the audit log is wrong about segment 0"));
     runtime(Writes::Inline).block_on(async {
         let store = world.store().await;
-        // Whoever asks without a filter reads no index.
+        // A query without a filter reads no index.
         let query = AuditQuery { limit: 2000, ..AuditQuery::default() };
         assert_eq!(store.audit(&query).await.unwrap().records.len(), 1200);
         let query = AuditQuery { action: Some(Cow::Borrowed("done")), ..query };

@@ -1,5 +1,5 @@
-//! The promises of the store's contract. Each is checked against every backend, in every way of writing; a backend is done
-//! when all of them hold.
+//! The guarantees of the store's contract. Each is checked against every backend, in every way of writing; a backend is
+//! complete when all of them hold.
 
 mod audit;
 mod commits;

@@ -1,4 +1,4 @@
-//! What finds a record beside its id.
+//! A record's index entries besides its id.
 
 use countersign::store::{Change, Committed, Finders, Index, Kind, List, Put, RecordKey, Removal};
 

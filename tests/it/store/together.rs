@@ -39,7 +39,7 @@ fn holders_that_log_at_once_share_one_chain() {
     });
 }
 
-/// Adds one to a number, as everything is changed: read, decide, commit, and again if somebody was faster.
+/// Adds one to a number, as all changes are made: read, decide, commit, and retry if another caller was faster.
 async fn add_one(store: &SharedStore) -> u32 {
     for tries in 0..10_000 {
         let kept = read(store, Kind::Use, b"n").await.unwrap();

@@ -1,4 +1,4 @@
-//! The audit log: pages, anchors, and everything that somebody without the key can do to it.
+//! The audit log: pages, anchors, and everything that an attacker without the key can do to it.
 
 use std::time::Duration;
 
@@ -69,7 +69,7 @@ async fn a_cut_tail_stays_found_although_rows_come_after_it() {
     let world = twelve_rows().await;
     world.vault.close().await.unwrap();
     world.folder.edit("DELETE FROM audit WHERE place >= 11");
-    // On another machine, where nothing is known of the vault.
+    // On another machine, without a state file of the vault.
     std::fs::remove_dir_all(world.folder.root.join("state")).unwrap();
     let again = World::of(Folder::shared(&world.folder.root)).await;
     again.row(100).await;
@@ -162,8 +162,8 @@ async fn an_anchor_vouches_for_its_row() {
     assert_eq!(world.vault.verify(&[elsewhere]).await.unwrap().finding, Some((3, Finding::Cut(12))));
 }
 
-/// Rows that are not durable yet are named by no head; an anchor makes them durable first. (That the sync reaches the disk
-/// is the store's to prove.)
+/// A head never names rows that are not durable yet; an anchor makes them durable first. (The store's tests prove that
+/// the sync reaches the disk.)
 #[tokio::test]
 async fn heads_name_only_what_is_durable() {
     let world = World::new().await;

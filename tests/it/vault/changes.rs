@@ -1,4 +1,4 @@
-//! Drafts: all or nothing, only if what they rest on is still so, many in one commit.
+//! Drafts: all or nothing, only if their conditions still hold, and many in one commit.
 
 use std::{
     sync::{

@@ -32,7 +32,7 @@ use uuid::Uuid;
 pub(crate) const NOW: Timestamp = Timestamp::from_seconds(1_795_336_200);
 pub(crate) const SEED: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
 
-/// A folder for a vault, its key, and what the machine knows of it.
+/// A folder for a vault, its key and its state file.
 pub(crate) struct Folder {
     pub(crate) root: PathBuf,
     _own: Option<TempDir>,
@@ -44,7 +44,7 @@ impl Folder {
         Self { root: own.path().to_owned(), _own: Some(own) }
     }
 
-    /// Another process's.
+    /// Another process's folder.
     pub(crate) fn shared(root: &Path) -> Self {
         Self { root: root.to_owned(), _own: None }
     }
@@ -53,7 +53,7 @@ impl Folder {
         self.root.join("data/vault.db")
     }
 
-    /// What opens a vault that is there, and makes none.
+    /// A request that opens an existing vault and creates none.
     pub(crate) fn existing(&self) -> VaultRequest {
         let request = self.request();
         VaultRequest { store: OpenRequest { make: false, ..request.store.clone() }, ..request }
@@ -78,7 +78,7 @@ impl Folder {
         vault::open(&self.request(), Arc::new(SystemRandom)).await
     }
 
-    /// Changes the file behind everybody's back.
+    /// Changes the file directly.
     pub(crate) fn edit(&self, sql: &str) -> usize {
         let conn = rusqlite::Connection::open(self.file()).unwrap();
         conn.busy_timeout(Duration::from_secs(5)).unwrap();
@@ -174,7 +174,7 @@ impl World {
         self.vault.record(vec![entry]).await.unwrap();
     }
 
-    /// Everything in it is sound.
+    /// Checks that everything in it is sound.
     pub(crate) async fn check_sound(&self) {
         let report = self.vault.verify(&[]).await.unwrap();
         assert_eq!(report.finding, None);

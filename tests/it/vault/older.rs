@@ -1,4 +1,4 @@
-//! Older copies of a vault, noticed by what the machine last knew of it.
+//! Older copies of a vault, noticed by the state file.
 
 use std::{path::Path, sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Records that somebody without the key has changed, swapped or removed.
+//! Records that an attacker without the key has changed, swapped or removed.
 
 use countersign::{
     domain::{audit::Action, ids::SecretId, seed::Seed, text::Email},

@@ -42,7 +42,7 @@ impl World {
     pub(super) fn new() -> Self {
         let mut settings = settings();
         settings.auth_failures = None;
-        // Otherwise the counters would be there for whoever is on this machine.
+        // Otherwise the counters would be open to every local client.
         settings.behind_proxy = true;
         let server = Server::with(settings);
         let service = &server.vault.service;
@@ -167,7 +167,7 @@ impl World {
         self.client.read()
     }
 
-    /// A call in the session or on the stream of this token, which is opened if there is none.
+    /// A call in this token's session or on its stream, which is opened if necessary.
     fn call_held(&mut self, carrier: Carrier, token: &str, tool: &str, arguments: &Value) -> Answer {
         if self.held.token != token {
             self.forget();
