@@ -49,8 +49,8 @@ pub fn start(filter: &str, ink: Ink) -> Result<(), NotAFilter> {
     // `Targets` rather than `EnvFilter`: targets and levels suffice, and `EnvFilter` depends on a regex engine.
     let filter: Targets = filter.parse().map_err(|_| NotAFilter)?;
     let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(ink == Ink::Colour);
-    // Both filters are global, not per layer: a per-layer filter would lose the line after each `enabled!` that it denied.
-    // The caps are a filter of their own, so that no directive can override them.
+    // Both filters are global: a per-layer filter would lose the line after each `enabled!` that it denied. The caps are
+    // a filter of their own, so that no directive can override them.
     let _ = tracing_subscriber::registry().with(lines).with(filter).with(filter_fn(within_caps)).try_init();
     Ok(())
 }
