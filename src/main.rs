@@ -1,6 +1,12 @@
 //! Countersign: the authenticator app for AI agents. Harden the process, run, exit.
 
-use std::process::ExitCode;
+use std::{alloc::System, process::ExitCode};
+
+use zeroizing_alloc::ZeroAlloc;
+
+/// All memory is wiped when it is freed. Seeds and codes pass through buffers of libraries that know nothing of secrets.
+#[global_allocator]
+static MEMORY: ZeroAlloc<System> = ZeroAlloc(System);
 
 fn main() -> ExitCode {
     harden();

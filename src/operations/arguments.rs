@@ -5,7 +5,7 @@
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::{Refusal, WipeTexts as _, Wiped, bounds::ACCEPTS};
+use super::{Refusal, bounds::ACCEPTS};
 use crate::domain::{limits::JSON_DEPTH_MAX, text::looks_sensitive};
 
 /// The longest field name that an error repeats, in characters.
@@ -58,11 +58,7 @@ impl Fields {
     pub(super) fn put_right(self, arguments: &mut Map<String, Value>) {
         arguments.retain(|name, value| {
             if self.field(name).is_none() {
-                let is_of_host = HOST_FIELDS.iter().any(|(of_host, _)| name == of_host);
-                if is_of_host {
-                    value.wipe_texts();
-                }
-                return !is_of_host;
+                return !HOST_FIELDS.iter().any(|(of_host, _)| name == of_host);
             }
             if let Value::String(text) = value {
                 *value = self.value_of(name, std::mem::take(text));
@@ -81,7 +77,7 @@ impl Fields {
     pub(super) fn read<T: DeserializeOwned>(
         self,
         place: &'static str,
-        mut arguments: Wiped<Map<String, Value>>,
+        mut arguments: Map<String, Value>,
     ) -> Result<T, Refusal> {
         if arguments.values().any(|value| levels(value) >= JSON_DEPTH_MAX) {
             let problem = if place == "arguments" { "are nested too deeply" } else { "is nested too deeply" };
@@ -106,9 +102,7 @@ impl Fields {
         if let Some((name, _)) = arguments.iter().find(|(name, value)| value.is_string() && !self.is_text(name)) {
             return Err(malformed(name));
         }
-        // Read the JSON by reference: serde would drop a taken-apart value without wiping it.
-        let fields = Wiped::from(Value::Object(arguments.into_inner()));
-        serde_path_to_error::deserialize(&*fields).map_err(|error| malformed(&error.path().to_string()))
+        serde_path_to_error::deserialize(Value::Object(arguments)).map_err(|error| malformed(&error.path().to_string()))
     }
 
     fn is_text(self, name: &str) -> bool {

@@ -15,7 +15,8 @@ use crate::domain::{
     time::Timestamp,
 };
 
-/// Lists rows of the audit log of the caller's account, in order: the newest ones, or those after a place.
+/// Lists rows of the audit log of the caller's account, oldest first: the newest ones, those from a time on, or those after
+/// a place.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 pub struct ListAudit {
     /// Rows for this seat.
@@ -34,7 +35,7 @@ pub struct ListAudit {
     #[serde(default)]
     #[schemars(with = "Action")]
     pub action: Option<Action>,
-    /// Rows from this time on.
+    /// Rows from this time on, the oldest of them first.
     #[serde(default)]
     #[schemars(with = "Timestamp")]
     pub since: Option<Timestamp>,
@@ -46,7 +47,7 @@ pub struct ListAudit {
     #[serde(default)]
     #[schemars(with = "Count<PAGE_ROWS_MAX>", extend("default" = PAGE_ROWS_DEFAULT))]
     pub limit: Option<Count<PAGE_ROWS_MAX>>,
-    /// Rows after this place, oldest first. Without it, the newest rows.
+    /// Rows after this place: `next` of the answer before. Without it and without `since`, the newest rows.
     #[serde(default)]
     #[schemars(with = "AuditCursor")]
     pub after: Option<AuditCursor>,
@@ -136,7 +137,7 @@ impl Operation for ListAudit {
         let Self { seat_id: seat, secret_id: secret, key, action, since, until, limit, after } = self;
         let filter = AuditFilter { account: None, seat, secret, secrets: None, key, action, since, until };
         let limit = limit.map_or(PAGE_ROWS_DEFAULT, Count::get);
-        let page = AuditAsk { newest: after.is_none(), limit, from: after.clone() };
+        let page = AuditAsk { newest: after.is_none() && since.is_none(), limit, from: after.clone() };
         let AuditRows { mut rows, next } = call.audit_rows(filter, &page).await?;
         if page.newest {
             rows.reverse();
@@ -166,8 +167,9 @@ impl ApiOperation for ListAudit {
         path: "/api/v2/audit",
         id: "listAudit",
         tag: "Audit",
-        description: "Rows of the account's audit log that match every filter, in order: the newest ones, or those after \
-                      the place that `after` names. To a key that is limited to given secrets or bound to a seat, other \
+        description: "Rows of the account's audit log that match every filter, oldest first: those after the place that \
+                      `after` names, those from the time `since` on, or else the newest ones. `next` of the answer is \
+                      `after` of the next page. To a key that is limited to given secrets or bound to a seat, other \
                       rows than those on its secrets and for its seat don't exist.",
         answer: "The rows.",
         waits: false,

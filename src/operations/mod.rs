@@ -40,7 +40,6 @@ mod tally;
 mod vault_upkeep;
 mod verify_code;
 mod waiting;
-mod wiped;
 
 use std::sync::{Arc, OnceLock};
 
@@ -76,7 +75,6 @@ pub use self::{
     vault_upkeep::{Diagnose, Diagnosis, Health},
     verify_code::{Verification, VerifyCode, VerifyResponse},
     waiting::Patience,
-    wiped::{Appending, WipeTexts, Wiped},
 };
 pub use crate::vault::{AuditAsk, AuditReport, AuditRows, Erased, Finding, Life};
 

@@ -10,10 +10,9 @@ use serde_json::{Map, Value};
 
 use super::{
     Access, CountSeats, DeleteSecret, Effect, ErrorCode, GetCode, GetSeat, ListAudit, ListSeats, ListSecrets,
-    Operation, Patience, Refusal, RegisterSecret, Service, Spec, VerifyCode, Wiped,
+    Operation, Patience, Refusal, RegisterSecret, Service, Spec, VerifyCode,
     arguments::Fields,
     schema::{for_document, for_tool, input_schema, output_schema},
-    wiped::Appending,
 };
 use crate::domain::{principal::Principal, scope::Scope};
 
@@ -150,17 +149,17 @@ pub struct ApiCall<'a> {
     /// The transport.
     pub surface: Surface,
     /// The arguments, as sent.
-    pub arguments: Wiped<Map<String, Value>>,
+    pub arguments: Map<String, Value>,
     /// Notified while the call waits.
     pub patience: &'a dyn Patience,
 }
 
-/// An operation's answer before it is encoded: a seed or code in it is wiped on drop.
+/// An operation's answer before it is encoded.
 pub struct Answer(Box<dyn ToJson + Send>);
 
 trait ToJson {
     fn value(&self) -> serde_json::Result<Value>;
-    fn write(&self, into: Appending<'_>) -> serde_json::Result<()>;
+    fn write(&self, into: &mut Vec<u8>) -> serde_json::Result<()>;
 }
 
 impl<T: Serialize> ToJson for T {
@@ -168,7 +167,7 @@ impl<T: Serialize> ToJson for T {
         serde_json::to_value(self)
     }
 
-    fn write(&self, into: Appending<'_>) -> serde_json::Result<()> {
+    fn write(&self, into: &mut Vec<u8>) -> serde_json::Result<()> {
         serde_json::to_writer(into, self)
     }
 }
@@ -189,7 +188,7 @@ impl Answer {
     pub fn bytes(&self) -> serde_json::Result<Vec<u8>> {
         // Enough room for most answers.
         let mut bytes = Vec::with_capacity(1024);
-        self.0.write(Appending(&mut bytes))?;
+        self.0.write(&mut bytes)?;
         Ok(bytes)
     }
 }

@@ -9,15 +9,12 @@ use serde::{
 };
 use serde_json::{Map, Value, map::Entry};
 
-use crate::{
-    domain::limits::JSON_DEPTH_MAX,
-    operations::{Wiped, levels},
-};
+use crate::{domain::limits::JSON_DEPTH_MAX, operations::levels};
 
 /// A JSON value and its defects. No `Debug`: a name may hold anything, even a seed.
 pub(in crate::transport) struct Json {
     /// The value. Of repeated fields it holds the first.
-    pub(in crate::transport) value: Wiped<Value>,
+    pub(in crate::transport) value: Value,
     /// The first repeated field name of an object, at any level.
     pub(in crate::transport) repeated: Option<String>,
 }
@@ -33,7 +30,7 @@ struct AnyValue;
 macro_rules! scalars {
     ($($visit:ident: $kind:ty),*) => {$(
         fn $visit<E>(self, value: $kind) -> Result<Json, E> {
-            Ok(Json { value: Value::from(value).into(), repeated: None })
+            Ok(Json { value: Value::from(value), repeated: None })
         }
     )*};
 }
@@ -48,7 +45,7 @@ impl<'de> Visitor<'de> for AnyValue {
     }
 
     fn visit_unit<E>(self) -> Result<Json, E> {
-        Ok(Json { value: Value::Null.into(), repeated: None })
+        Ok(Json { value: Value::Null, repeated: None })
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut from: A) -> Result<Json, A::Error> {
@@ -57,22 +54,21 @@ impl<'de> Visitor<'de> for AnyValue {
             repeated = repeated.or(item.repeated);
             items.push(item.value);
         }
-        let items: Vec<Value> = items.into_iter().map(Wiped::into_inner).collect();
-        Ok(Json { value: Value::from(items).into(), repeated })
+        Ok(Json { value: Value::from(items), repeated })
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut from: A) -> Result<Json, A::Error> {
-        let (mut fields, mut repeated) = (Wiped::<Map<_, _>>::default(), None);
+        let (mut fields, mut repeated) = (Map::new(), None);
         while let Some((name, field)) = from.next_entry::<String, Json>()? {
             repeated = repeated.or(field.repeated);
             match fields.entry(name) {
                 Entry::Vacant(place) => {
-                    place.insert(field.value.into_inner());
+                    place.insert(field.value);
                 }
                 Entry::Occupied(first) => repeated = repeated.or_else(|| Some(first.key().clone())),
             }
         }
-        Ok(Json { value: Value::from(fields.into_inner()).into(), repeated })
+        Ok(Json { value: Value::from(fields), repeated })
     }
 }
 
@@ -140,7 +136,7 @@ mod tests {
             for bytes in [bytes.as_slice(), text.as_bytes()] {
                 let (ours, plain) = (serde_json::from_slice::<Json>(bytes), serde_json::from_slice::<Value>(bytes));
                 match (ours, plain) {
-                    (Ok(json), Ok(plain)) => prop_assert!(json.repeated.is_some() || *json.value == plain),
+                    (Ok(json), Ok(plain)) => prop_assert!(json.repeated.is_some() || json.value == plain),
                     (ours, plain) => prop_assert!(ours.is_err() && plain.is_err()),
                 }
             }

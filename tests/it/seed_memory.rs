@@ -1,9 +1,9 @@
-//! A registration leaves nothing of a seed in a sidecar's memory. The process's memory is searched from outside, as a
-//! core dump or another program of the same user would be able to.
+//! A registration leaves nothing of a seed in the process's memory. It is searched from outside, as a core dump or another
+//! program of the same user would be able to.
 
 use std::{
     fs::File,
-    io::{BufRead as _, BufReader, ErrorKind, Write as _},
+    io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _},
     os::unix::fs::FileExt as _,
     process::{ChildStdin, ChildStdout, Stdio},
 };
@@ -93,11 +93,12 @@ fn a_registration_leaves_no_copy_of_its_seed_in_memory() {
 #[test]
 fn a_registration_that_is_refused_leaves_no_copy_of_its_seed_in_memory() {
     // Long enough that later writes do not cover it, and longer than the buffers for most lines. A text with escapes,
-    // such as arguments sent as text, passes through a buffer of the JSON parser that can't be wiped.
+    // such as arguments sent as text, passes through a buffer of the JSON parser.
     let uri = |label: usize| format!("otpauth://totp/{}?secret={SEED}", "a".repeat(label));
     for arguments in [
         json!(uri(100)),
         json!(uri(6000)),
+        json!(json!({"uri": uri(100)}).to_string()),
         json!([uri(100)]),
         json!({"uri": uri(100), "colour": "blue"}),
         json!({"uri": uri(6000), "colour": "blue"}),
@@ -113,4 +114,48 @@ fn a_registration_that_is_refused_leaves_no_copy_of_its_seed_in_memory() {
         let answer = check(&[], &arguments, Some(SEED));
         assert_eq!(answer.pointer("/result/isError"), Some(&true.into()), "{answer}");
     }
+}
+
+#[test]
+fn a_registration_over_http_leaves_no_copy_of_its_seed_in_memory() {
+    let person = Person::with_vault();
+    let minted = person.run(&["key", "create", "--name", "ada", "--scope", "secrets:write", "--json"]).ok();
+    let minted: Value = serde_json::from_str(&minted).unwrap();
+    let token = minted["token"].as_str().unwrap();
+    let mut command = person.command(&["serve", "--listen", "127.0.0.1:0"]);
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
+    let first = said.next().unwrap().unwrap();
+    let address = first.strip_prefix("listening on http://").unwrap();
+
+    let uri = format!("otpauth://totp/{}?secret={SEED}", "a".repeat(100));
+    let escaped = serde_json::to_string(&uri).unwrap().replace('/', "\\/");
+    for (body, status) in [
+        (json!({"label": "ada", "secret": SEED}).to_string(), 200),
+        (format!(r#"{{"uri":{escaped}}}"#), 200),
+        (format!(r#"{{"uri":{escaped},"digits":"{SEED}","colour":1}}"#), 400),
+        (format!(r#"["{SEED}"]"#), 400),
+    ] {
+        let mut connection = std::net::TcpStream::connect(address).unwrap();
+        let head = format!(
+            "POST /api/v2/totp/secrets HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        connection.write_all((head + &body).as_bytes()).unwrap();
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+    }
+    // A connection is freed a moment after its last byte.
+    let bytes = data_encoding::BASE32.decode(SEED.as_bytes()).unwrap();
+    let left = || [found(child.id(), &SEED.as_bytes()[16..]), found(child.id(), &bytes[8..])];
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while left().into_iter().flatten().any(|count| count > 0) && std::time::Instant::now() < deadline {
+        std::thread::yield_now();
+    }
+    let left = left();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(left.into_iter().flatten().all(|count| count == 0), "{left:?}");
 }

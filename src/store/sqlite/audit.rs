@@ -13,7 +13,8 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use super::{
     apply::one_changed,
     audit_index::{BLOCK, SEGMENT, blocks, index, places_of, ranges, segment_of, terms, terms_of},
-    records::{Values, lenient, mac},
+    connection::at_one_moment,
+    records::{Values, lenient},
 };
 use crate::{
     domain::{
@@ -63,7 +64,7 @@ fn record(row: &Row<'_>) -> Result<AuditRecord, rusqlite::Error> {
         seq: seq_of(place),
         at: Timestamp::from_micros(lenient(row, "at")),
         body: lenient(row, "body"),
-        mac: mac(row),
+        mac: lenient(row, "mac"),
     })
 }
 
@@ -71,7 +72,7 @@ fn record(row: &Row<'_>) -> Result<AuditRecord, rusqlite::Error> {
 pub(super) fn tail(conn: &Connection, chain: u32) -> Result<Option<Tail>, StoreError> {
     let sql = "SELECT place, mac FROM audit WHERE place BETWEEN ? AND ? ORDER BY place DESC LIMIT 1";
     let last = conn.prepare_cached(sql)?.query_row([place(chain, 0)?, end(chain)?], |row| {
-        Ok(Tail { chain, seq: seq_of(row.get("place")?), mac: mac(row) })
+        Ok(Tail { chain, seq: seq_of(row.get("place")?), mac: lenient(row, "mac") })
     });
     Ok(last.optional()?)
 }
@@ -122,13 +123,13 @@ pub(super) fn prune(conn: &Connection, prune: Prune) -> Result<(), StoreError> {
 
 /// A page of records, over all chains or one.
 pub(super) fn page(conn: &Connection, query: &AuditQuery) -> Result<AuditPage, StoreError> {
-    let moment = conn.unchecked_transaction()?;
-    let chains = match query.chain {
-        Some(chain) => vec![chain],
-        None => chains(conn)?,
-    };
-    let parts = chains.iter().map(|chain| part(conn, query, *chain)).collect::<Result<Vec<_>, _>>()?;
-    moment.finish()?;
+    let parts: Vec<_> = at_one_moment(conn, || {
+        let chains = match query.chain {
+            Some(chain) => vec![chain],
+            None => chains(conn)?,
+        };
+        chains.iter().map(|chain| part(conn, query, *chain)).collect()
+    })?;
     Ok(merged(query, &parts))
 }
 

@@ -136,6 +136,20 @@ pub(super) fn run(conn: &Connection, sql: &str) -> Result<(), rusqlite::Error> {
     conn.prepare_cached(sql)?.execute([]).map(drop)
 }
 
+/// Reads a consistent snapshot, whatever others commit meanwhile.
+pub(super) fn at_one_moment<T>(
+    conn: &Connection,
+    read: impl FnOnce() -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    run(conn, "BEGIN")?;
+    let read = read();
+    // Some errors have ended the transaction already; the first error is the one to report.
+    let ended = run(conn, "ROLLBACK");
+    let read = read?;
+    ended?;
+    Ok(read)
+}
+
 /// Copies as much of the log as possible into the database, without waiting.
 pub(super) fn checkpoint(conn: &Connection) -> Result<(), rusqlite::Error> {
     conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))

@@ -1,27 +1,27 @@
 //! Queries for records.
 
-use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params, types::FromSql};
+use rusqlite::{Connection, OptionalExtension as _, Row, RowIndex, ToSql, params, types::FromSql};
 
+use super::connection::at_one_moment;
 use crate::{
     domain::ids::AccountId,
     store::{Finders, ID_BYTES_MAX, Kind, Life, List, Record, RecordKey, StoreError},
 };
 
-/// The columns of a record, by name, so that their order does not matter.
+/// The columns of a record, in the order in which [`record`] reads them.
 pub(super) const COLUMNS: &str =
     "record.id, record.version, record.account, record.sort, record.life, record.mac, record.body";
 
 /// Records by their keys, as of one moment.
 pub(super) fn read(conn: &Connection, keys: &[RecordKey]) -> Result<Vec<Option<Record>>, StoreError> {
-    let moment = conn.unchecked_transaction()?;
-    let mut statement = conn.prepare_cached(&format!("SELECT {COLUMNS} FROM record WHERE kind = ? AND id = ?"))?;
-    let records = keys
-        .iter()
-        .map(|key| statement.query_row(params![key.kind.number(), key.id], |row| Ok(record(row, key.kind))).optional())
-        .collect::<Result<_, _>>()?;
-    drop(statement);
-    moment.finish()?;
-    Ok(records)
+    at_one_moment(conn, || {
+        let mut statement = conn.prepare_cached(&format!("SELECT {COLUMNS} FROM record WHERE kind = ? AND id = ?"))?;
+        let mut read = |key: &RecordKey| {
+            let found = statement.query_row(params![key.kind.number(), key.id], |row| Ok(record(row, key.kind)));
+            Ok(found.optional()?)
+        };
+        keys.iter().map(&mut read).collect()
+    })
 }
 
 /// The record with a name.
@@ -43,13 +43,8 @@ pub(super) fn find(
 
 /// The index entries of records.
 pub(super) fn finders(conn: &Connection, keys: &[RecordKey]) -> Result<Vec<Finders>, StoreError> {
-    let moment = conn.unchecked_transaction()?;
-    let all = keys
-        .iter()
-        .map(|key| Ok(Finders { names: finders_of(conn, "name", key)?, words: finders_of(conn, "word", key)? }));
-    let all = all.collect();
-    moment.finish()?;
-    all
+    let found = |key| Ok(Finders { names: finders_of(conn, "name", key)?, words: finders_of(conn, "word", key)? });
+    at_one_moment(conn, || keys.iter().map(found).collect())
 }
 
 /// Names or words of a record, in its own account.
@@ -151,22 +146,19 @@ impl Values {
 /// Reads a record. A value of the wrong type becomes empty or zero, so that one damaged row does not hide others.
 fn record(row: &Row<'_>, kind: Kind) -> Record {
     Record {
-        key: RecordKey { kind, id: lenient(row, "id") },
-        version: lenient::<i64>(row, "version").cast_unsigned(),
-        account: AccountId::from_slice(&lenient::<Vec<u8>>(row, "account")).ok(),
-        sort: lenient(row, "sort"),
-        life: if lenient::<i64>(row, "life") == 0 { Life::Live } else { Life::Deleted },
-        body: lenient(row, "body"),
-        mac: mac(row),
+        key: RecordKey { kind, id: lenient(row, 0) },
+        version: lenient::<i64>(row, 1).cast_unsigned(),
+        account: AccountId::from_slice(&lenient::<Vec<u8>>(row, 2)).ok(),
+        sort: lenient(row, 3),
+        life: if lenient::<i64>(row, 4) == 0 { Life::Live } else { Life::Deleted },
+        mac: lenient(row, 5),
+        body: lenient(row, 6),
     }
 }
 
-/// A MAC of the wrong length becomes zeros, which is a wrong MAC too.
-pub(super) fn mac(row: &Row<'_>) -> [u8; 32] {
-    lenient(row, "mac")
-}
-
-pub(super) fn lenient<T: FromSql + Default>(row: &Row<'_>, column: &str) -> T {
+/// A column that does not have the expected type is read as empty or zero: a MAC of the wrong length becomes zeros, which is
+/// a wrong MAC too.
+pub(super) fn lenient<T: FromSql + Default>(row: &Row<'_>, column: impl RowIndex) -> T {
     row.get(column).unwrap_or_default()
 }
 

@@ -150,7 +150,7 @@ fn from_json(text: &str) -> Result<Vec<Placed>, Failure> {
             Some(_) => return Err(malformed(&place)),
             None => {}
         }
-        let entry: Entry = serde_json::from_value(value.into_inner()).map_err(|_| malformed(&place))?;
+        let entry: Entry = serde_json::from_value(value).map_err(|_| malformed(&place))?;
         Ok((place, entry.changes()))
     });
     placed.collect()

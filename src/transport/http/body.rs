@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use super::answer::Problem;
 use crate::{
     domain::limits::BODY_BYTES_MAX,
-    operations::{Refusal, Wiped},
+    operations::Refusal,
     transport::json::{Json, message_depth_within_limit},
 };
 
@@ -89,11 +89,14 @@ pub(super) fn flawless(bytes: &[u8]) -> Result<(), Refusal> {
 }
 
 /// Reads a JSON object. The reader of the arguments checks their nesting.
-pub(super) fn object(bytes: &[u8]) -> Result<Wiped<Map<String, Value>>, Refusal> {
+pub(super) fn object(bytes: &[u8]) -> Result<Map<String, Value>, Refusal> {
     // Parsing stops at 128 levels, before the stack overflows.
     match serde_json::from_slice(bytes) {
         Ok(Json { repeated: Some(_), .. }) => Err(Refusal::invalid("body", TWICE)),
-        Ok(Json { value, .. }) => value.into_fields().ok_or_else(|| Refusal::invalid("body", "must be a JSON object")),
+        Ok(Json { value, .. }) => match value {
+            Value::Object(fields) => Ok(fields),
+            _ => Err(Refusal::invalid("body", "must be a JSON object")),
+        },
         Err(_) => Err(Refusal::invalid("body", "must be a JSON object")),
     }
 }

@@ -8,10 +8,7 @@ use super::{
     body::{self, Arriving},
     door::{Call, peer},
 };
-use crate::{
-    operations::{Refusal, Wiped},
-    transport::owner::Owner,
-};
+use crate::{operations::Refusal, transport::owner::Owner};
 
 impl Call<'_> {
     /// Waits for the whole body. If it took long, the caller is authenticated again: its rights must hold when the work
@@ -33,7 +30,7 @@ impl Call<'_> {
     }
 
     /// Reads the JSON object of the body.
-    pub(super) async fn object(&mut self, body: Arriving) -> Result<Wiped<Map<String, Value>>, Problem> {
+    pub(super) async fn object(&mut self, body: Arriving) -> Result<Map<String, Value>, Problem> {
         body::object(&self.arrived(body).await?).map_err(Problem::Own)
     }
 }

@@ -13,7 +13,7 @@ use super::{
     query,
     routes::{Answer, Doc, Route, Run, Takes},
 };
-use crate::operations::{self, ApiCall, Entry, Refusal, Surface, TABLE, Wiped};
+use crate::operations::{self, ApiCall, Entry, Refusal, Surface, TABLE};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
@@ -64,11 +64,7 @@ pub(super) async fn serve(mut call: Call<'_>, entry: &'static Entry, body: Arriv
 }
 
 /// The arguments, from path and query or body.
-async fn arguments(
-    call: &mut Call<'_>,
-    entry: &'static Entry,
-    body: Arriving,
-) -> Result<Wiped<Map<String, Value>>, Problem> {
+async fn arguments(call: &mut Call<'_>, entry: &'static Entry, body: Arriving) -> Result<Map<String, Value>, Problem> {
     let (fields, uri) = (entry.route_fields(), &call.parts.uri);
     if entry.api.in_path().is_some() && call.named.is_empty() {
         // The argument in the path is not UTF-8.
@@ -78,7 +74,7 @@ async fn arguments(
         query::none(uri.query()).map_err(Problem::Own)?;
         call.object(body).await?
     } else {
-        query::arguments(uri.query(), fields).map_err(Problem::Own)?.into()
+        query::arguments(uri.query(), fields).map_err(Problem::Own)?
     };
     if let Some(name) = entry.api.in_path()
         && arguments.insert(name.to_owned(), call.named.clone().into()).is_some()

@@ -30,7 +30,7 @@ use crate::{
         principal::{Client, Principal},
         text::Claim,
     },
-    operations::{Answer, ApiCall, Entry, Refusal, Reveal, Service, Surface, Wiped},
+    operations::{Answer, ApiCall, Entry, Refusal, Reveal, Service, Surface},
     transport::{ErrorBody, pace::CallPace},
 };
 
@@ -155,7 +155,7 @@ impl McpServer {
     async fn run(
         &self,
         entry: &'static Entry,
-        arguments: Wiped<Map<String, Value>>,
+        arguments: Map<String, Value>,
         context: &RequestContext<RoleServer>,
     ) -> Result<CallToolResult, ErrorData> {
         let caller = self.caller(context)?;
@@ -240,7 +240,7 @@ impl ServerHandler for McpServer {
         request: CustomRequest,
         context: RequestContext<RoleServer>,
     ) -> Result<CustomResult, ErrorData> {
-        let params = Wiped::from(request.params.unwrap_or_default());
+        let params = request.params.unwrap_or_default();
         if request.method != CallToolRequestMethod::VALUE {
             // rmcp would repeat the method's name, which may hold anything, in its answer and log.
             return Err(ErrorData::new(ErrorCode::METHOD_NOT_FOUND, "no such method", None));

@@ -1,25 +1,20 @@
 //! Reads lines in bounded memory.
 
-use std::{
-    future::pending,
-    io::{self, Write as _},
-    mem,
-};
+use std::{future::pending, io, mem};
 
-use tokio::io::{AsyncBufReadExt as _, AsyncRead};
-use zeroize::Zeroize as _;
+use bytes::{Buf as _, Bytes};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
 
-use super::wiped::WipedReader;
-use crate::{domain::limits::LINE_BYTES_MAX, operations::Appending};
+use crate::domain::limits::LINE_BYTES_MAX;
 
-/// The size to which a buffer shrinks between lines.
-pub(super) const KEPT_BYTES: usize = 64 * 1024;
-/// The initial size of a buffer, enough for most lines: a buffer that grows leaves copies behind.
-pub(super) const READY_BYTES: usize = 4 * 1024;
+/// Bytes that are read at once.
+const READ_BYTES: usize = 8 * 1024;
 
 /// Reads lines.
 pub(super) struct Lines<R> {
-    input: WipedReader<R>,
+    input: R,
+    /// Bytes that belong to no line yet.
+    ready: Bytes,
     line: Vec<u8>,
     /// Whether the last line was cut: what follows is its rest.
     cut: bool,
@@ -27,22 +22,20 @@ pub(super) struct Lines<R> {
 
 impl<R: AsyncRead + Unpin> Lines<R> {
     pub(super) fn new(input: R) -> Self {
-        Self { input: WipedReader::new(input), line: Vec::with_capacity(READY_BYTES), cut: false }
+        Self { input, ready: Bytes::new(), line: Vec::new(), cut: false }
     }
 
     /// Waits for the end of the input; for ever if other data comes first, which stays unread.
     pub(super) async fn end(&mut self) -> io::Result<()> {
-        if self.input.fill_buf().await?.is_empty() { Ok(()) } else { pending().await }
+        if self.ready().await?.is_empty() { Ok(()) } else { pending().await }
     }
 
     /// The next line without its line break; `None` at the end. Of a line longer than [`LINE_BYTES_MAX`] bytes only the
     /// beginning is returned, which is still longer than the limit.
     pub(super) async fn next(&mut self) -> io::Result<Option<&[u8]>> {
         loop {
-            // The previous line may have held a seed.
-            self.line.as_mut_slice().zeroize();
-            self.line.clear();
-            self.line.shrink_to(KEPT_BYTES);
+            // Each line, like each read, has a buffer of its own: it may hold a seed, and memory is wiped when it is freed.
+            self.line = Vec::new();
             self.read().await?;
             if self.line.is_empty() {
                 return Ok(None);
@@ -59,19 +52,28 @@ impl<R: AsyncRead + Unpin> Lines<R> {
 impl<R: AsyncRead + Unpin> Lines<R> {
     /// Reads up to a line break, the end of the input, or one byte more than a line and its break may have.
     async fn read(&mut self) -> io::Result<()> {
-        let Self { input, line, .. } = self;
         loop {
-            let ready = input.fill_buf().await?;
-            let room = (LINE_BYTES_MAX + "\r\n".len()).saturating_sub(line.len());
+            let room = (LINE_BYTES_MAX + "\r\n".len()).saturating_sub(self.line.len());
+            let ready = self.ready().await?;
             let part = ready.get(..room).unwrap_or(ready);
             let part = part.split_inclusive(|byte| *byte == b'\n').next().unwrap_or_default();
-            Appending(line).write_all(part)?;
             let count = part.len();
-            input.consume(count);
-            if count == 0 || line.ends_with(b"\n") {
+            self.line.extend_from_slice(self.ready.get(..count).unwrap_or_default());
+            self.ready.advance(count);
+            if count == 0 || self.line.ends_with(b"\n") {
                 return Ok(());
             }
         }
+    }
+
+    /// What was read and belongs to no line yet; nothing at the end of the input.
+    async fn ready(&mut self) -> io::Result<&[u8]> {
+        if self.ready.is_empty() {
+            let mut read = Vec::with_capacity(READ_BYTES);
+            self.input.read_buf(&mut read).await?;
+            self.ready = read.into();
+        }
+        Ok(&self.ready)
     }
 }
 

@@ -5,11 +5,9 @@ use rmcp::{
     model::{ClientJsonRpcMessage, RequestId},
 };
 use serde::Deserialize;
-use serde_json::Value;
 
 use crate::{
     domain::limits::LINE_BYTES_MAX,
-    operations::WipeTexts as _,
     transport::json::{Json, message_depth_within_limit},
 };
 
@@ -48,21 +46,15 @@ pub(super) fn read_message(line: &[u8]) -> Result<Option<ClientJsonRpcMessage>, 
     }
     let error = match serde_json::from_slice(text) {
         Err(_) => ErrorData::parse_error(UNREADABLE, None),
-        Ok(Json { mut value, repeated }) => {
+        Ok(Json { value, repeated }) => {
             let is_notification = value.get("method").is_some() && value.get("id").is_none();
             let read = if !message_depth_within_limit(&value) {
                 Err(ErrorData::parse_error(UNREADABLE, None))
             } else if repeated.is_some() {
                 Err(ErrorData::invalid_request(AMBIGUOUS, None))
             } else {
-                // rmcp's error for a text in place of arguments holds a copy of the text; wipe the text, since the
-                // message is rejected anyway.
-                if let Some(text @ Value::String(_)) = value.pointer_mut("/params/arguments") {
-                    text.wipe_texts();
-                }
-                // Parse by reference: otherwise rmcp would copy every text to try each kind of message, and leave the
-                // copies behind.
-                let message = ClientJsonRpcMessage::deserialize(&*value);
+                // Parse by reference: otherwise rmcp would copy every text to try each kind of message.
+                let message = ClientJsonRpcMessage::deserialize(&value);
                 message.map_err(|_| ErrorData::invalid_request(INVALID, None))
             };
             match read {
@@ -87,6 +79,8 @@ struct JustId {
 mod tests {
     use rmcp::model::{ErrorCode, GetMeta as _};
     use serde_json::json;
+
+    use serde_json::Value;
 
     use super::*;
 

@@ -12,7 +12,6 @@ mod reader;
 pub mod stdio;
 mod tools;
 mod traffic;
-mod wiped;
 
 pub(in crate::transport) use greeting::flawed_greeting;
 pub use handler::McpServer;

@@ -17,16 +17,8 @@ use tokio::{
     sync::watch,
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
-use zeroize::Zeroize as _;
 
-use super::{
-    McpServer,
-    lines::{KEPT_BYTES, Lines, READY_BYTES},
-    message::read_message,
-    reader::Reader,
-    traffic::Traffic,
-    wiped::wipe,
-};
+use super::{McpServer, lines::Lines, message::read_message, reader::Reader, traffic::Traffic};
 
 /// Why a sidecar ended, if its host did not close standard input.
 #[derive(Debug, thiserror::Error)]
@@ -100,7 +92,6 @@ where
     let messages = Reader::new(input, traffic.clone(), server.clone(), no_more).messages();
     let answers = sink::unfold(traffic, |traffic, message: ServerJsonRpcMessage| {
         traffic.send_modify(|traffic| traffic.answer(&message));
-        wipe(message);
         ready(Ok::<_, Infallible>(traffic))
     });
     let session = async {
@@ -140,18 +131,14 @@ async fn write<O: AsyncWrite + Unpin>(
     _no_more: DropGuard,
 ) -> io::Result<()> {
     let mut changes = traffic.subscribe();
-    let mut lines = Vec::with_capacity(READY_BYTES);
     loop {
         tokio::select! {
             biased;
             _ = changes.wait_for(|traffic| !traffic.unwritten.is_empty()) => {}
             () = over.cancelled() => return Ok(()),
         }
-        // The messages may have held a seed or a code.
-        lines.as_mut_slice().zeroize();
-        lines.clear();
-        lines.shrink_to(KEPT_BYTES);
-        traffic.send_modify(|traffic| std::mem::swap(&mut traffic.unwritten, &mut lines));
+        let mut lines = Vec::new();
+        traffic.send_modify(|traffic| lines = std::mem::take(&mut traffic.unwritten));
         let mut left = lines.as_slice();
         while !left.is_empty() {
             let Some(count) = while_read(output.write(left), &over).await else { return Ok(()) };

@@ -1,16 +1,11 @@
 //! The shared state of the two halves of a stdio session.
 
-use std::{
-    collections::HashSet,
-    io::{self, Write as _},
-    time::Duration,
-};
+use std::{collections::HashSet, time::Duration};
 
 use rmcp::model::{RequestId, ServerJsonRpcMessage};
 use tokio::{sync::watch, time::timeout};
 
-use super::lines::READY_BYTES;
-use crate::{domain::limits::WAITERS_STDIO_MAX, operations::Appending};
+use crate::domain::limits::WAITERS_STDIO_MAX;
 
 /// Unwritten bytes of answers above which nothing more is read from the host. Enough for a host that writes thousands
 /// of calls before it reads the first answer.
@@ -22,18 +17,13 @@ const UNANSWERED_MAX: usize = 4 * WAITERS_STDIO_MAX;
 const STILL: Duration = Duration::from_secs(1);
 
 /// Requests and answers of one session.
+#[derive(Default)]
 pub(super) struct Traffic {
     /// The ids of unanswered requests. rmcp distinguishes requests only by id: of two with the same id it forgets the
     /// first, so that its code would be lost, and silently ends the other.
     pub(super) unanswered: HashSet<RequestId>,
     /// Unwritten messages, line by line.
     pub(super) unwritten: Vec<u8>,
-}
-
-impl Default for Traffic {
-    fn default() -> Self {
-        Self { unanswered: HashSet::new(), unwritten: Vec::with_capacity(READY_BYTES) }
-    }
 }
 
 impl Traffic {
@@ -45,10 +35,9 @@ impl Traffic {
     /// Adds a message for the host.
     pub(super) fn put(&mut self, message: &ServerJsonRpcMessage) {
         let begun = self.unwritten.len();
-        let mut lines = Appending(&mut self.unwritten);
-        let written = serde_json::to_writer(&mut lines, message).map_err(io::Error::from);
-        if written.and_then(|()| lines.write_all(b"\n")).is_err() {
-            self.unwritten.truncate(begun);
+        match serde_json::to_writer(&mut self.unwritten, message) {
+            Ok(()) => self.unwritten.push(b'\n'),
+            Err(_) => self.unwritten.truncate(begun),
         }
     }
 

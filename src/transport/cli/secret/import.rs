@@ -216,7 +216,7 @@ fn from_json(text: &str) -> Result<Vec<Entry>, Failure> {
     let entry = |(Json { value, repeated }, number): (Json, usize)| {
         let read = match repeated {
             Some(field) => Err(named_twice(&field)),
-            None => of_value(value.into_inner()),
+            None => of_value(value),
         };
         Entry { place: format!("entry {number}"), read }
     };
