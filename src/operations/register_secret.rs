@@ -216,7 +216,7 @@ impl Registration {
     /// `invalid_argument`, which names the field and never quotes it.
     pub fn read(place: &'static str, fields: Map<String, Value>) -> Result<Self, Refusal> {
         static SCHEMA: LazyLock<Map<String, Value>> = LazyLock::new(input_schema::<Registration>);
-        Fields::of(&SCHEMA, None).read(place, fields.into())
+        Fields::of(&SCHEMA, None).read(place, fields)
     }
 
     /// Checks a registration, and generates a seed if there is none.

@@ -93,11 +93,8 @@ pub(super) fn object(bytes: &[u8]) -> Result<Map<String, Value>, Refusal> {
     // Parsing stops at 128 levels, before the stack overflows.
     match serde_json::from_slice(bytes) {
         Ok(Json { repeated: Some(_), .. }) => Err(Refusal::invalid("body", TWICE)),
-        Ok(Json { value, .. }) => match value {
-            Value::Object(fields) => Ok(fields),
-            _ => Err(Refusal::invalid("body", "must be a JSON object")),
-        },
-        Err(_) => Err(Refusal::invalid("body", "must be a JSON object")),
+        Ok(Json { value: Value::Object(fields), .. }) => Ok(fields),
+        Ok(_) | Err(_) => Err(Refusal::invalid("body", "must be a JSON object")),
     }
 }
 

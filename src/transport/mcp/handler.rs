@@ -130,7 +130,7 @@ impl McpServer {
         context: RequestContext<RoleServer>,
     ) -> impl Future<Output = Result<CallToolResult, ErrorData>> + Send {
         // Take the request apart outside the future, which would otherwise reserve room for all of it.
-        let (tool, arguments) = (Entry::tool(&request.name), request.arguments.unwrap_or_default().into());
+        let (tool, arguments) = (Entry::tool(&request.name), request.arguments.unwrap_or_default());
         async move {
             match tool {
                 Some(tool) => self.run(tool, arguments, &context).await,

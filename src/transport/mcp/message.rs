@@ -78,9 +78,7 @@ struct JustId {
 #[cfg(test)]
 mod tests {
     use rmcp::model::{ErrorCode, GetMeta as _};
-    use serde_json::json;
-
-    use serde_json::Value;
+    use serde_json::{Value, json};
 
     use super::*;
 

@@ -36,7 +36,7 @@ impl World {
     fn tool(&self, entry: &'static Entry, arguments: &Map<String, Value>) -> (String, String) {
         let (service, caller) = (&self.server.vault.service, Principal::person(self.server.vault.account));
         let surface = Surface::Mcp { reveal: Reveal::Once };
-        let call = ApiCall { service, caller: &caller, surface, arguments: arguments.clone().into(), patience: &() };
+        let call = ApiCall { service, caller: &caller, surface, arguments: arguments.clone(), patience: &() };
         match self.server.wait(entry.perform(call)) {
             Ok(answer) => ended(&answer.value().unwrap()),
             Err(refusal) => (refusal.code().as_str().to_owned(), refusal.to_string()),
