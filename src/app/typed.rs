@@ -136,7 +136,8 @@ fn with_hidden(command: clap::Command, globals: &[Arg]) -> clap::Command {
 pub(super) fn answered(mut error: clap::Error, words: &[OsString], looks: Looks) -> Result<ExitCode, Failure> {
     const WITHHELD: &str = "…";
     let withheld = || ContextValue::String(WITHHELD.to_owned());
-    if error.get(ContextKind::InvalidValue).is_some() {
+    // An empty value means that none was given, and clap says so.
+    if error.get(ContextKind::InvalidValue).is_some_and(|value| *value != ContextValue::String(String::new())) {
         error.insert(ContextKind::InvalidValue, withheld());
     }
     if let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) {
@@ -152,11 +153,19 @@ pub(super) fn answered(mut error: clap::Error, words: &[OsString], looks: Looks)
     let unknown = error.kind() == ErrorKind::UnknownArgument;
     if let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg)
         && unknown
-        && !is_mistyped_flag(argument)
     {
-        error.insert(ContextKind::InvalidArg, withheld());
-        for kind in [ContextKind::Suggested, ContextKind::SuggestedArg, ContextKind::TrailingArg] {
-            error.remove(kind);
+        let tip = tip_for_argument(argument, words);
+        let shown = is_mistyped_flag(argument);
+        if !shown {
+            error.insert(ContextKind::InvalidArg, withheld());
+        }
+        if !shown || tip.is_some() {
+            for kind in [ContextKind::Suggested, ContextKind::SuggestedArg, ContextKind::TrailingArg] {
+                error.remove(kind);
+            }
+        }
+        if let Some(tip) = tip {
+            error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
         }
     }
     if error.use_stderr() && answers(words) == Answers::Json {
@@ -191,6 +200,21 @@ fn tip_for(word: &str, words: &[OsString]) -> Option<String> {
     }
     let (_, meant) = OTHER_WORDS.iter().find(|(others, _)| noun.is_none() && others.contains(&word))?;
     Some(format!("did you mean `{meant}`?"))
+}
+
+/// What to type instead of an argument that other programs take.
+fn tip_for_argument(argument: &str, words: &[OsString]) -> Option<&'static str> {
+    let typed = |word: &str| words.iter().skip(1).any(|typed| typed == word);
+    let named = |flags: &[&str]| flags.iter().any(|flag| argument.split('=').next() == Some(flag));
+    if typed("add") && (named(&["--secret", "--seed", "--key", "--uri"]) || !argument.starts_with('-')) {
+        return Some(
+            "the seed is never an argument: leave it out to be asked for it, or use --stdin; quote a label with spaces",
+        );
+    }
+    if typed("list") && !argument.starts_with('-') {
+        return Some("--query TEXT lists those whose issuer and label contain the text").filter(|_| typed("secret"));
+    }
+    named(&["--format", "--output-format"]).then_some("use --json")
 }
 
 /// The error and its remedy, on one line.

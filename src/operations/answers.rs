@@ -4,7 +4,13 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::domain::{account::Account, seat, secret, seed::Seed, totp::Code};
+use crate::domain::{
+    account::Account,
+    seat,
+    secret::{self, SecretMetadata},
+    seed::Seed,
+    totp::Code,
+};
 
 /// The `status` of every successful answer.
 pub const OK: &str = "OK";
@@ -104,17 +110,21 @@ impl From<&Code> for Revealed {
 
 impl From<&secret::TotpSecret> for TotpSecret {
     fn from(from: &secret::TotpSecret) -> Self {
+        // The patterns name every field, so that a new one does not compile until it is shown or left out here. `origins`
+        // are shown once something can set them, and `deleted_at` is for people.
+        let secret::TotpSecret { id, metadata, created_at, last_used_at, deleted_at: _ } = from;
+        let SecretMetadata { label, issuer, totp, usage, origins: _ } = metadata;
         Self {
-            id: from.id.to_string(),
-            algorithm: from.algorithm().as_str(),
-            created_at: from.created_at.to_string(),
-            digits: from.digits().get(),
-            issuer: from.metadata.issuer.as_ref().map(ToString::to_string),
-            label: from.metadata.label.to_string(),
-            period: from.period().seconds(),
+            id: id.to_string(),
+            algorithm: totp.algorithm.as_str(),
+            created_at: created_at.to_string(),
+            digits: totp.digits.get(),
+            issuer: issuer.as_ref().map(ToString::to_string),
+            label: label.to_string(),
+            period: totp.period.seconds(),
             secret: None,
-            single_use: from.metadata.single_use(),
-            last_used_at: from.last_used_at.map(|at| at.to_string()),
+            single_use: usage.single_use(),
+            last_used_at: last_used_at.map(|at| at.to_string()),
         }
     }
 }

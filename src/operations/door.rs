@@ -159,7 +159,7 @@ impl Service {
             call.admit(&operation).await?;
             operation.run(&mut call).await
         };
-        // Without this, rmcp would never answer the call of a tool that panics.
+        // A caller whose call panics gets an answer, and the audit log its row.
         let done = AssertUnwindSafe(work).catch_unwind().await;
         match done.unwrap_or_else(|_panic| Err(Failed::Internal(Box::new(Panicked { during: O::SPEC.name })))) {
             Ok(output) => Ok(output),
@@ -177,7 +177,7 @@ impl Service {
         self.refuse(refusal, AuditEntry::of(caller, spec.action, self.now())).await
     }
 
-    /// Refuses a call that belongs to no operation, in the audit log.
+    /// Refuses a call that did not reach an operation, in the audit log.
     pub async fn record_refusal(&self, caller: &Principal, action: Action, refusal: Refusal) -> Refusal {
         self.refuse(refusal, AuditEntry::of(caller, action, self.now())).await
     }

@@ -63,7 +63,8 @@ impl Call<'_> {
         let vault = self.service.vault();
         let Some(in_use) = vault.in_use(self.caller.account(), id, &[], self.entry.at).await? else { return Ok(None) };
         let seed = vault.open_seed(&in_use)?;
-        let SecretMetadata { label, issuer, totp, usage, .. } = in_use.secret.value.metadata;
+        // A URI has no place for origins.
+        let SecretMetadata { label, issuer, totp, usage, origins: _ } = in_use.secret.value.metadata;
         Ok(Some(OtpAuth { label, issuer, totp, seed, single_use: usage.single_use() }.to_uri()))
     }
 }

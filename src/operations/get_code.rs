@@ -183,7 +183,7 @@ impl Operation for GetCode {
         let mut place = None::<WaitingPlace>;
         let mut request = Request { secret, wish, patient, holders, limits, stage, held: None, counted: false };
         loop {
-            match call.decide(&mut request).await? {
+            match call.decide_and_commit(&mut request).await? {
                 Next::Done(code) => return Ok(code),
                 Next::Again => {}
                 Next::Wait(from) => {
@@ -200,7 +200,7 @@ impl Operation for GetCode {
 
 impl Call<'_> {
     /// Reads, decides and commits, until no other caller was faster.
-    async fn decide(&self, request: &mut Request) -> Result<Next, Failed> {
+    async fn decide_and_commit(&self, request: &mut Request) -> Result<Next, Failed> {
         let mut retries = Retries::new(&self.service.shared.random);
         let account = self.caller.account();
         loop {
@@ -284,7 +284,7 @@ impl Call<'_> {
             return Ok(None);
         }
         if let Some(held) = request.held.take() {
-            held.shown();
+            held.disarm();
         }
         request.stage = Stage::Asks;
         let expires_in = totp.expires_in(now);
@@ -313,7 +313,7 @@ impl Call<'_> {
                 if matches!(request.stage, Stage::Asks | Stage::Waited(_))
                     && let Some(held) = request.held.take()
                 {
-                    held.shown();
+                    held.disarm();
                 }
                 return Ok(false);
             }

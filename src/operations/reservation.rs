@@ -24,7 +24,7 @@ impl HeldStep {
     }
 
     /// Nothing is to be given back: the code was shown, or the step was never reserved.
-    pub(super) fn shown(mut self) {
+    pub(super) fn disarm(mut self) {
         self.back = None;
     }
 }

@@ -137,7 +137,8 @@ pub struct Entry {
     pub tool_answer: fn() -> Map<String, Value>,
     /// The schema of the route's answer.
     pub route_answer: fn() -> Map<String, Value>,
-    run: for<'a> fn(&'static Entry, ApiCall<'a>) -> BoxFuture<'a, Result<Answer, Refusal>>,
+    /// Reads the arguments of a call and carries it out. A refusal is in the audit log, unless that can't be written.
+    pub perform: for<'a> fn(&'static Entry, ApiCall<'a>) -> BoxFuture<'a, Result<Answer, Refusal>>,
 }
 
 /// One call of an entry.
@@ -201,7 +202,7 @@ impl Entry {
             input: LazyLock::new(input_schema::<O>),
             tool_answer: output_schema::<O::Answer>,
             route_answer: output_schema::<O::RestAnswer>,
-            run: |entry, call| Box::pin(run::<O>(entry, call)),
+            perform: |entry, call| Box::pin(perform::<O>(entry, call)),
         }
     }
 
@@ -247,17 +248,9 @@ impl Entry {
     pub fn route_fields(&'static self) -> Fields {
         Fields::of(&self.input, self.api.in_path())
     }
-
-    /// Reads the arguments of a call and carries it out.
-    ///
-    /// # Errors
-    /// [`Refusal`]; it is in the audit log, unless that can't be written.
-    pub async fn perform(&'static self, call: ApiCall<'_>) -> Result<Answer, Refusal> {
-        (self.run)(self, call).await
-    }
 }
 
-async fn run<O: ApiOperation>(entry: &'static Entry, call: ApiCall<'_>) -> Result<Answer, Refusal> {
+async fn perform<O: ApiOperation>(entry: &'static Entry, call: ApiCall<'_>) -> Result<Answer, Refusal> {
     let ApiCall { service, caller, surface, mut arguments, patience } = call;
     let read = match &surface {
         Surface::Mcp { .. } => {

@@ -9,7 +9,7 @@ use crate::domain::sensitive::without_seeds;
 /// Where a vault is and how to open it.
 #[derive(Debug, Clone)]
 pub struct OpenRequest {
-    /// `sqlite:` (the file `vault.db` in the data directory), `sqlite:PATH`, or `postgres://…`.
+    /// `sqlite:` (the file `vault.db` in the data directory), or `sqlite:PATH`.
     pub url: String,
     /// The data directory.
     pub data_dir: PathBuf,

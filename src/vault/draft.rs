@@ -91,7 +91,7 @@ impl Draft<'_> {
     }
 
     /// Requires that a record has not changed since it was read.
-    pub fn keep<T>(mut self, kept: &Kept<T>) -> Self {
+    pub fn unchanged<T>(mut self, kept: &Kept<T>) -> Self {
         self.change.expect.push(version_of(kept));
         self
     }

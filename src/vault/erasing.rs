@@ -74,7 +74,7 @@ impl Vault {
         for batch in due.chunks(ERASED_AT_ONCE) {
             let draft = batch.iter().fold(self.silent_draft(), |draft, kept| {
                 let (account, secret) = (Some(kept.account), Some(kept.id));
-                draft.keep(kept).erase_secret(kept.id).entry(AuditEntry { account, secret, ..entry.clone() })
+                draft.unchanged(kept).erase_secret(kept.id).entry(AuditEntry { account, secret, ..entry.clone() })
             });
             // If another process has erased or restored one of them, the others are erased next time.
             if draft.commit().await? == Outcome::Done {

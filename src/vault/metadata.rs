@@ -33,14 +33,16 @@ struct Written<'a> {
 }
 
 pub(super) fn encode(data: &SecretMetadata) -> Zeroizing<Vec<u8>> {
+    let SecretMetadata { label, issuer, totp, usage, origins } = data;
+    let TotpParameters { algorithm, digits, period } = totp;
     let written = Written {
-        label: data.label.as_str().into(),
-        issuer: data.issuer.as_ref().map(|issuer| issuer.as_str().into()),
-        algorithm: data.totp.algorithm.as_str(),
-        digits: data.totp.digits.get(),
-        period: data.totp.period.seconds(),
-        usage: (data.usage != SecretUse::Plain).then_some(data.usage.as_str()),
-        origins: data.origins.iter().map(Origin::to_string).collect(),
+        label: label.as_str().into(),
+        issuer: issuer.as_ref().map(|issuer| issuer.as_str().into()),
+        algorithm: algorithm.as_str(),
+        digits: digits.get(),
+        period: period.seconds(),
+        usage: (*usage != SecretUse::Plain).then_some(usage.as_str()),
+        origins: origins.iter().map(Origin::to_string).collect(),
         single_use: None,
     };
     // Plain strings and numbers always serialise.

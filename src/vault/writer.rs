@@ -128,7 +128,7 @@ impl Writer {
             queue.waiting.push(Waiting { job, answer });
             if !queue.flushing {
                 queue.flushing = true;
-                tokio::spawn(Arc::clone(self).flush());
+                tokio::spawn(Arc::clone(self).drain_queue());
             }
         }
         answered.await.unwrap_or_else(|_| Err(StoreError::Unknown("the commit was given up".to_owned())))
@@ -148,7 +148,7 @@ impl Writer {
         last.map(|_| ())
     }
 
-    async fn flush(self: Arc<Self>) {
+    async fn drain_queue(self: Arc<Self>) {
         let _guard = FreeIfPanicked(&self.queue);
         loop {
             let batch: Vec<_> = {

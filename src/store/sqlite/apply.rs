@@ -66,7 +66,7 @@ fn one(conn: &Connection, change: &Change) -> Result<Done, StoreError> {
         remove(conn, removal)?;
     }
     for put in &change.put {
-        match keep(conn, put)? {
+        match store(conn, put)? {
             Done::Yes => {}
             not_done @ (Done::Stale | Done::Taken) => return Ok(not_done),
         }
@@ -98,7 +98,7 @@ fn version(conn: &Connection, key: &RecordKey) -> Result<Option<u64>, StoreError
 }
 
 /// Stores a record if its previous version exists.
-fn keep(conn: &Connection, Put { record, index }: &Put) -> Result<Done, StoreError> {
+fn store(conn: &Connection, Put { record, index }: &Put) -> Result<Done, StoreError> {
     refuse_long(&record.key)?;
     let kept = match record.version.checked_sub(1) {
         Some(0) => insert(conn, record)?,

@@ -203,6 +203,10 @@ impl Patience for Countdown {
 
 /// Checks a code.
 pub(super) async fn verify(args: &VerifyArgs, session: &mut Session) -> Result<Ending, Failure> {
+    if args.secret.ends_with_a_code() {
+        let remedy = "a code is never an argument: leave it out to be asked for it, or use --stdin";
+        return Err(Failure::Usage(remedy.to_owned()));
+    }
     let secret = names::secret(session, &args.secret.text(), Among::Live).await?;
     let typed = if args.stdin {
         session.console.read_stdin(CODE_BYTES_MAX)?

@@ -24,7 +24,8 @@ use crate::{
 };
 
 /// The columns of a list.
-const COLUMNS: [&str; 9] = ["ID", "NAME", "STATE", "SCOPES", "SECRETS", "SEAT", "CREATED", "LAST USED", "EXPIRES"];
+const COLUMNS: [&str; 10] =
+    ["ID", "NAME", "STATE", "SCOPES", "SECRETS", "SEAT", "CODES/HOUR", "CREATED", "LAST USED", "EXPIRES"];
 
 /// What can be done with keys.
 #[derive(Debug, Subcommand)]
@@ -252,6 +253,7 @@ fn show(session: &mut Session, minted: &MintedKey, token: &Zeroizing<String>) ->
             ("scopes", &rights.scopes.to_string()),
             ("seat", created.key.seat_id.as_deref().unwrap_or_default()),
             ("secrets", &created.key.secrets.as_deref().map_or_else(|| "all".to_owned(), |ids| ids.join(","))),
+            ("codes an hour", &rights.codes_per_hour.map_or_else(|| "any".to_owned(), |count| count.to_string())),
             ("expires", &rights.expires_at.map_or_else(|| "never".to_owned(), |at| console.date(at, now))),
         ])
     })
@@ -273,6 +275,7 @@ async fn list(session: &mut Session) -> Result<Ending, Failure> {
                 rights.scopes.to_string(),
                 rights.secrets.as_ref().map_or_else(|| "all".to_owned(), |ids| ids.len().to_string()),
                 rights.seat.map(|seat| seat.to_string()).unwrap_or_default(),
+                rights.codes_per_hour.map(|count| count.to_string()).unwrap_or_default(),
                 console.date(key.created_at, now),
                 console.date_or_none(key.last_used_at, now),
                 console.date_or_none(rights.expires_at, now),
@@ -283,7 +286,7 @@ async fn list(session: &mut Session) -> Result<Ending, Failure> {
             cells.splice(0..3, [id.clone().unwrap_or_default(), String::new(), "damaged".to_owned()]);
             table.row(cells);
         }
-        console.table(&table)
+        if table.rows() == 0 { Ok(()) } else { console.table(&table) }
     })?;
     match answer.damaged.len() {
         0 if keys.sound.is_empty() => {

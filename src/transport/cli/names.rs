@@ -6,7 +6,7 @@ use std::{collections::HashSet, fmt::Write as _};
 use clap::Args;
 use uuid::Uuid;
 
-use super::{Failure, Session, output::Table};
+use super::{Failure, Session, numbers::code_digits, output::Table};
 use crate::{
     domain::{
         api_key::ApiKey,
@@ -67,6 +67,11 @@ pub(super) trait Named {
 }
 
 impl SecretName {
+    /// Whether the last of several words looks like a code.
+    pub(super) fn ends_with_a_code(&self) -> bool {
+        self.secret.len() > 1 && self.secret.last().is_some_and(|word| code_digits(word).is_some())
+    }
+
     /// The words as one text.
     pub(super) fn text(&self) -> String {
         self.secret.join(" ")

@@ -58,7 +58,8 @@ pub(super) async fn serve(mut call: Call<'_>, entry: &'static Entry, body: Arriv
         Ok(idempotency_key) => Surface::Rest { idempotency_key },
         Err(refusal) => return Err(service.refuse_arguments(caller, &entry.spec, refusal).await.into()),
     };
-    let answer = entry.perform(ApiCall { service, caller, surface, arguments, patience: &() }).await?;
+    let call = ApiCall { service, caller, surface, arguments, patience: &() };
+    let answer = (entry.perform)(entry, call).await?;
     let bytes = answer.bytes().map_err(|cause| Problem::Own(service.bug(&cause)))?;
     Ok(with_json(StatusCode::OK, bytes))
 }

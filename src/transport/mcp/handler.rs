@@ -2,11 +2,9 @@
 
 use std::{
     future::pending,
-    panic::AssertUnwindSafe,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use futures::FutureExt as _;
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
@@ -123,23 +121,6 @@ impl McpServer {
         Ok(caller.clone().through(client.unwrap_or_default()))
     }
 
-    /// Calls a tool.
-    pub(super) fn call(
-        &self,
-        request: CallToolRequestParams,
-        context: RequestContext<RoleServer>,
-    ) -> impl Future<Output = Result<CallToolResult, ErrorData>> + Send {
-        // Take the request apart outside the future, which would otherwise reserve room for all of it.
-        let (tool, arguments) = (Entry::tool(&request.name), request.arguments.unwrap_or_default());
-        async move {
-            match tool {
-                Some(tool) => self.run(tool, arguments, &context).await,
-                // The refusal is boxed because few calls end in it.
-                None => Err(Box::pin(self.no_tool(&context)).await),
-            }
-        }
-    }
-
     /// Refuses a call of a tool that does not exist. The name is not repeated, because it may hold anything.
     async fn no_tool(&self, context: &RequestContext<RoleServer>) -> ErrorData {
         let caller = match self.caller(context) {
@@ -168,19 +149,10 @@ impl McpServer {
         // Dropping the call cancels it and gives back a reserved step.
         let answer = tokio::select! {
             biased;
-            answer = AssertUnwindSafe(entry.perform(call)).catch_unwind() => answer,
+            answer = (entry.perform)(entry, call) => answer,
             () = abandoned(context) => return Ok(CallToolResult::error(Vec::new())),
         };
-        let failed = match answer {
-            Ok(answer) => answer.map(|answer| answered(&answer).map_err(|cause| service.bug(&cause))),
-            // Without this, rmcp would never answer the call of a tool that panics.
-            Err(_panic) => Ok(Err(service.panicked(entry.spec.name))),
-        };
-        let result = match failed {
-            Ok(Err(refusal)) => Err(service.record_refusal(&caller, entry.spec.action, refusal).await),
-            Ok(Ok(result)) => Ok(result),
-            Err(refusal) => Err(refusal),
-        };
+        let result = answer.and_then(|answer| answered(&answer).map_err(|cause| service.bug(&cause)));
         tracing::debug!(
             tool = entry.spec.name,
             outcome = result.as_ref().map_or_else(|refusal| refusal.code().as_str(), |_| "ok"),
@@ -282,8 +254,13 @@ impl ServerHandler for McpServer {
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        // Boxed because rmcp would copy the call, at its full size, from task to task.
-        Box::pin(self.call(request, context)).await.map(Into::into)
+        // Both are boxed because rmcp would copy the call, at its full size, from task to task.
+        match Entry::tool(&request.name) {
+            Some(tool) => {
+                Box::pin(self.run(tool, request.arguments.unwrap_or_default(), &context)).await.map(Into::into)
+            }
+            None => Err(Box::pin(self.no_tool(&context)).await),
+        }
     }
 }
 

@@ -32,8 +32,8 @@ fn keys_are_listed_and_revoked() {
 
     let listed = person.run(&["key", "list"]).ok().replace(id, "KEY");
     insta::assert_snapshot!(redacted(&listed), @r"
-    ID  NAME  STATE  SCOPES  SECRETS  SEAT  CREATED  LAST USED  EXPIRES
-    KEY  ci  revoked  codes:read,audit:read  all  -  AT  -  -
+    ID  NAME  STATE  SCOPES  SECRETS  SEAT  CODES/HOUR  CREATED  LAST USED  EXPIRES
+    KEY  ci  revoked  codes:read,audit:read  all  -  -  AT  -  -
     ");
     assert_eq!(person.run(&["key", "revoke", id]).ok(), "already revoked\n");
     person.run(&["key", "revoke", "abcdefghijkl"]).refused(1);
@@ -73,9 +73,9 @@ fn a_damaged_key_is_listed_beside_the_others_and_revoked() {
     insta::assert_snapshot!(redacted(&ran.err.replace(&damaged, "KEY")),
         @"1 damaged key, which lets nobody in; `countersign key revoke --damaged` removes it.");
     insta::assert_snapshot!(redacted(&ran.ok().replace(&damaged, "DAMAGED").replace(&sound, "SOUND")), @r"
-    ID  NAME  STATE  SCOPES  SECRETS  SEAT  CREATED  LAST USED  EXPIRES
-    SOUND  laptop  active  codes:read,secrets:read,seats:read  all  -  AT  -  -
-    DAMAGED  -  damaged  -  -  -  -  -  -
+    ID  NAME  STATE  SCOPES  SECRETS  SEAT  CODES/HOUR  CREATED  LAST USED  EXPIRES
+    SOUND  laptop  active  codes:read,secrets:read,seats:read  all  -  -  AT  -  -
+    DAMAGED  -  damaged  -  -  -  -  -  -  -
     ");
     let listed = person.run(&["key", "list", "--json"]).json();
     assert_eq!(listed.pointer("/damaged"), Some(&serde_json::json!([damaged])));

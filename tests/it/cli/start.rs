@@ -671,3 +671,24 @@ fn a_process_leaves_no_core_file_and_may_open_as_many_files_as_the_system_grants
     drop(sidecar.stdin.take());
     sidecar.wait().unwrap();
 }
+
+#[test]
+fn an_argument_that_other_programs_take_gets_a_tip() {
+    let person = Person::with_alice();
+    let seed = "the seed is never an argument";
+    for (arguments, tip) in [
+        (vec!["secret", "add", "--secret", "GEZDGNBVGY3TQOJQ"], seed),
+        (vec!["secret", "add", "--seed=GEZDGNBVGY3TQOJQ", "--label", "ada"], seed),
+        (vec!["secret", "add", "GEZDGNBVGY3TQOJQ"], seed),
+        (vec!["secret", "add", "--label", "Ada", "Lovelace"], "quote a label with spaces"),
+        (vec!["secret", "add", "--label"], "a value is required"),
+        (vec!["secret", "list", "git"], "--query"),
+        (vec!["code", "alice", "--format", "json"], "use --json"),
+        (vec!["verify", "alice", "123456"], "a code is never an argument"),
+        (vec!["verify", "alice", "123 456"], "a code is never an argument"),
+    ] {
+        let refused = person.run(&arguments).refused(2);
+        assert!(refused.contains(tip), "{arguments:?}: {refused}");
+        assert!(!refused.contains("GEZDGNBV") && !refused.contains("123456"), "{arguments:?}: {refused}");
+    }
+}

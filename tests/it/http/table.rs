@@ -37,7 +37,7 @@ impl World {
         let (service, caller) = (&self.server.vault.service, Principal::person(self.server.vault.account));
         let surface = Surface::Mcp { reveal: Reveal::Once };
         let call = ApiCall { service, caller: &caller, surface, arguments: arguments.clone(), patience: &() };
-        match self.server.wait(entry.perform(call)) {
+        match self.server.wait((entry.perform)(entry, call)) {
             Ok(answer) => ended(&answer.value().unwrap()),
             Err(refusal) => (refusal.code().as_str().to_owned(), refusal.to_string()),
         }

@@ -3,7 +3,13 @@
 use serde::Serialize;
 
 use crate::{
-    domain::{limits::RESTORE_DAYS, otpauth, secret::TotpSecret, seed::Seed, time::Timestamp},
+    domain::{
+        limits::RESTORE_DAYS,
+        otpauth,
+        secret::{SecretMetadata, TotpSecret},
+        seed::Seed,
+        time::Timestamp,
+    },
     operations::{
         Export, SecretCreateResponse,
         answers::{self, OK, Revealed},
@@ -77,16 +83,19 @@ pub(super) fn show(secret: &TotpSecret, generated: Option<&Seed>, session: &mut 
 }
 
 fn facts(secret: &TotpSecret, now: Timestamp, console: &Console) -> Vec<(&'static str, String)> {
+    // The patterns name every field, so that a new one does not compile until it is shown or left out here.
+    let TotpSecret { id, metadata, created_at, last_used_at, deleted_at: _ } = secret;
+    let SecretMetadata { label, issuer, totp, usage, origins: _ } = metadata;
     vec![
-        ("id", secret.id.to_string()),
-        ("label", secret.metadata.label.to_string()),
-        ("issuer", issuer(secret)),
-        ("algorithm", secret.algorithm().to_string()),
-        ("digits", secret.digits().get().to_string()),
-        ("period", format!("{} s", secret.period().seconds())),
-        ("single-use", if secret.metadata.single_use() { "yes" } else { "no" }.to_owned()),
-        ("created", console.date(secret.created_at, now)),
-        ("last used", console.date_or_none(secret.last_used_at, now)),
+        ("id", id.to_string()),
+        ("label", label.to_string()),
+        ("issuer", issuer.as_ref().map(ToString::to_string).unwrap_or_default()),
+        ("algorithm", totp.algorithm.to_string()),
+        ("digits", totp.digits.get().to_string()),
+        ("period", format!("{} s", totp.period.seconds())),
+        ("single-use", if usage.single_use() { "yes" } else { "no" }.to_owned()),
+        ("created", console.date(*created_at, now)),
+        ("last used", console.date_or_none(*last_used_at, now)),
     ]
 }
 
