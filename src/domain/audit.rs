@@ -101,6 +101,8 @@ words!(
         VaultCreate = "vault.create",
         /// The vault was moved to a newer format.
         VaultMigrate = "vault.migrate",
+        /// A backup of the vault was made.
+        VaultBackup = "vault.backup",
         /// A person accepted an older copy of the vault.
         VaultAcceptLoss = "vault.accept_loss",
     }

@@ -13,6 +13,7 @@ mod arguments;
 mod audit;
 mod audit_refusals;
 mod authenticate;
+mod back_up;
 mod bounds;
 mod count_seats;
 mod delete_secret;
@@ -50,6 +51,7 @@ pub use self::{
     arguments::{Fields, levels, not_known},
     audit::{PruneAudit, ReadAudit, ReadWholeAudit, TraceCode, VerifyAudit},
     authenticate::Offered,
+    back_up::BackUp,
     bounds::{Count, Seconds, Text, Whole},
     count_seats::{CountSeats, SeatCountResponse},
     delete_secret::{DeleteSecret, SecretDeleteResponse},
@@ -76,7 +78,7 @@ pub use self::{
     verify_code::{Verification, VerifyCode, VerifyResponse},
     waiting::Patience,
 };
-pub use crate::vault::{AuditAsk, AuditReport, AuditRows, Erased, Finding, Life};
+pub use crate::vault::{AuditAsk, AuditReport, AuditRows, BackedUp, Erased, Finding, Life};
 
 pub(crate) use pace::Pace;
 

@@ -123,6 +123,9 @@ pub enum Refusal {
     /// Other callers keep changing the same record.
     #[error("other callers keep changing this; nothing was changed. Try again in a second")]
     Contended,
+    /// A backup could not be made.
+    #[error("no backup was made: {0}")]
+    NotBackedUp(String),
     /// The machine's clock can't be right.
     #[error(
         "the clock of this machine is not set: it stands before 1970 or after 9999; nothing was changed. Set it, then try again"
@@ -161,7 +164,9 @@ impl Refusal {
             Self::Busy { .. } | Self::TooManyWaiting | Self::Contended => ErrorCode::Busy,
             Self::TooLarge { .. } => ErrorCode::TooLarge,
             Self::RateLimited { .. } => ErrorCode::RateLimited,
-            Self::Unavailable { .. } | Self::OutcomeUnknown | Self::Clock | Self::Stopping => ErrorCode::Unavailable,
+            Self::Unavailable { .. } | Self::OutcomeUnknown | Self::NotBackedUp(_) | Self::Clock | Self::Stopping => {
+                ErrorCode::Unavailable
+            }
             Self::Internal { .. } => ErrorCode::Internal,
         }
     }
@@ -186,6 +191,7 @@ impl Refusal {
             | Self::Exists(_)
             | Self::InUse(_)
             | Self::OutcomeUnknown
+            | Self::NotBackedUp(_)
             | Self::Clock
             | Self::Internal { .. } => None,
         }

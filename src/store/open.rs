@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Commit, SharedStore, StoreError, format1::Format1, sqlite};
+use super::{Commit, SharedStore, StoreError, format1::Format1, sqlite, sqlite::snapshot::Snapshot};
 use crate::domain::sensitive::without_seeds;
 
 /// Where a vault is and how to open it.
@@ -173,6 +173,19 @@ pub async fn open(request: &OpenRequest) -> Result<Opened, OpenError> {
         Some(("postgres" | "postgresql", _)) => Err(OpenError::Unsupported { scheme: "postgres" }),
         Some(_) | None => Err(OpenError::NoAddress),
     }
+}
+
+/// Copies the store at an address as of one moment, while other processes use it.
+///
+/// # Errors
+/// [`OpenError`]; there is no copy then.
+pub async fn snapshot(request: &OpenRequest) -> Result<Snapshot, OpenError> {
+    let (scheme, path) = request.url.split_once(':').ok_or(OpenError::NoAddress)?;
+    if scheme != "sqlite" {
+        return Err(OpenError::Unsupported { scheme: "postgres" });
+    }
+    let (request, path) = (request.clone(), path.to_owned());
+    blocking(move || sqlite::snapshot(&request, &path)).await
 }
 
 /// Runs a function that waits for locks or the disk outside the runtime's threads.

@@ -12,11 +12,13 @@
 //! people, secrets                what operations read
 //! open, format1, state, sources/ from an address and a key to an open vault
 //! examine, examine_terms         every record and row, looked at
+//! backup                         a checked copy of a vault that is in use
 //! ```
 //!
 //! Never here: a permission, a clock (times are arguments), a protocol, or a way to turn a key into text.
 
 mod audit_row;
+mod backup;
 mod draft;
 mod erasing;
 mod examine;
@@ -46,6 +48,7 @@ use std::{
 };
 
 pub use self::{
+    backup::BackedUp,
     draft::{Draft, Outcome},
     erasing::Erased,
     examine::Examined,
@@ -86,6 +89,8 @@ struct Core {
     random: SharedRandom,
     writer: Arc<Writer>,
     status: VaultStatus,
+    /// Where the store was opened.
+    place: OpenRequest,
     /// Whether every commit is durable when it returns.
     strict: AtomicBool,
 }

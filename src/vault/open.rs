@@ -135,8 +135,14 @@ pub async fn accept_loss(request: &VaultRequest, random: SharedRandom) -> Result
     Opening::of(request, random).await?.accepted(request).await
 }
 
+/// Opens a copy of a vault to examine it. It may be older than the vault.
+pub(super) async fn open_copy(request: &VaultRequest, random: SharedRandom) -> Result<Vault, OpenError> {
+    Opening::of(request, random).await?.open().await
+}
+
 /// A vault whose key is verified, but not yet whether it is an older copy.
 struct Opening {
+    place: OpenRequest,
     store: SharedStore,
     keyring: Arc<Keyring>,
     random: SharedRandom,
@@ -194,11 +200,12 @@ impl Opening {
     }
 
     async fn open(self) -> Result<Vault, OpenError> {
-        let Self { store, keyring, random, state, status } = self;
+        let Self { place, store, keyring, random, state, status } = self;
         // A head names a durable row; rows after it may not be durable.
         let head = durable_head(store.as_ref(), &keyring).await.map_err(at(&status.store.location))?;
         let writer = Arc::new(Writer::new(Arc::clone(&store), Arc::clone(&keyring), Arc::clone(&random), state, head));
-        Ok(Vault { core: Arc::new(Core { store, keyring, random, writer, status, strict: AtomicBool::new(false) }) })
+        let strict = AtomicBool::new(false);
+        Ok(Vault { core: Arc::new(Core { store, keyring, random, writer, status, place, strict }) })
     }
 }
 
@@ -239,7 +246,7 @@ async fn unlock(
         made: false,
         moved: None,
     };
-    Ok(Opening { store, keyring, random, state, status })
+    Ok(Opening { place: request.store.clone(), store, keyring, random, state, status })
 }
 
 /// Creates a vault. Its key is durable before anything is sealed with it: a crash in between leaves a key that opens

@@ -292,14 +292,14 @@ fn resolve(folder: &Path) -> io::Result<PathBuf> {
 }
 
 #[cfg(unix)]
-fn open_private(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+pub(super) fn open_private(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt as _;
 
     options.mode(0o600).custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed()).open(path)
 }
 
 #[cfg(not(unix))]
-fn open_private(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+pub(super) fn open_private(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     // The file inherits the folder's access list, which in a user's profile is for that user alone.
     options.open(path)
 }

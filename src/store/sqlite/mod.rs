@@ -17,6 +17,7 @@ mod open_file;
 pub(super) mod ownership;
 mod records;
 mod schema;
+pub(super) mod snapshot;
 mod store;
 mod writer;
 
@@ -24,7 +25,9 @@ use std::{fs::File, path::Path, sync::Arc};
 
 use rusqlite::Connection;
 
-use self::{connection::Patience, files::Spot, format1::Format1, open_file::OpenFile, store::Sqlite};
+use self::{
+    connection::Patience, files::Spot, format1::Format1, open_file::OpenFile, snapshot::Snapshot, store::Sqlite,
+};
 use super::{Absent, Commit, Committed, Facts, OpenError, OpenRequest, Opened, StoreError};
 
 /// A place without a vault, with the lock for creating one there.
@@ -63,6 +66,11 @@ pub(super) fn open(request: &OpenRequest, address: &str) -> Result<Opened, OpenE
         return Ok(Opened::Format1(Box::new(Format1 { conn, spot, facts })));
     }
     Ok(Opened::Store(Arc::new(Sqlite::new(file, conn, request.writes)), facts))
+}
+
+/// Copies the vault at an address.
+pub(super) fn snapshot(request: &OpenRequest, address: &str) -> Result<Snapshot, OpenError> {
+    Snapshot::of(&Spot::find(&request.data_dir, address)?)
 }
 
 /// The database's format, if it is a vault in a known format.

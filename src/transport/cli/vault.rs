@@ -1,5 +1,7 @@
 //! `countersign vault`: facts about the vault, and whether it is sound.
 
+use std::path::{Path, PathBuf};
+
 use clap::Subcommand;
 use serde::Serialize;
 
@@ -12,7 +14,7 @@ use super::{
 use crate::{
     domain::time::Timestamp,
     operations::{
-        Count, CountSeats, Diagnose, Erased, ErrorCode, Health, ListSecrets, SecretDeleteResponse, answers::OK,
+        BackUp, Count, CountSeats, Diagnose, Erased, ErrorCode, Health, ListSecrets, SecretDeleteResponse, answers::OK,
     },
 };
 
@@ -35,6 +37,14 @@ pub enum Command {
     /// Examine everything: pages, keyed hashes, every seal, the audit log. Exit status 1 if something is wrong
     #[command(after_help = "Examples:\n  countersign vault doctor")]
     Doctor,
+    /// Write a backup of the vault to a new file, while others use it. The key is not in it: keep that apart
+    #[command(
+        after_help = "Examples:\n  countersign vault backup /mnt/backup/countersign-$(date +%F).db\n\nTo go back to it: stop every countersign, put the file in the place of vault.db, without vault.db-wal and vault.db-shm, and\nrun `countersign vault accept-loss`."
+    )]
+    Backup {
+        /// The new file
+        file: PathBuf,
+    },
     /// Go on with a vault that is older than the one that was last open here, such as a restored backup. Its codes of the
     /// next two minutes count as used
     #[command(after_help = "Examples:\n  countersign vault accept-loss")]
@@ -89,6 +99,19 @@ struct StatusAnswer<'a> {
     status: &'static str,
 }
 
+/// A backup, as JSON.
+#[derive(Serialize)]
+struct BackupAnswer<'a> {
+    file: &'a str,
+    bytes: u64,
+    secrets: u64,
+    audit_rows: u64,
+    key_file: &'a str,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    problems: &'a [String],
+    status: &'static str,
+}
+
 /// The result of an examination, as JSON.
 #[derive(Serialize)]
 struct DoctorAnswer {
@@ -116,6 +139,7 @@ pub(super) async fn run(command: &Command, session: &mut Session) -> Result<Endi
                     .to_owned(),
         }),
         Command::Doctor => doctor(session).await,
+        Command::Backup { file } => backup(file, session).await,
         Command::AcceptLoss { .. } => {
             let answer = SecretDeleteResponse { status: OK };
             session.console.answer(&answer, |console| console.line("accepted"))?;
@@ -193,6 +217,37 @@ pub(super) fn note_held_back(erased: Erased, console: &mut Console) {
              hour. Run this again after that.",
         );
     }
+}
+
+async fn backup(file: &Path, session: &mut Session) -> Result<Ending, Failure> {
+    let made = session.perform(BackUp { to: file.to_owned() }).await?;
+    let sound = made.problems.is_empty();
+    let shown = file.display().to_string();
+    let answer = BackupAnswer {
+        file: &shown,
+        bytes: made.bytes,
+        secrets: made.secrets,
+        audit_rows: made.audit_rows,
+        key_file: &session.vault.key_file.clone(),
+        problems: &made.problems,
+        status: if sound { OK } else { NOT_SOUND },
+    };
+    session.console.answer(&answer, |console| {
+        let (secrets, rows) = (counted(made.secrets, "secret"), counted(made.audit_rows, "row"));
+        console.line(&format!("{shown}: {}, {secrets} and {rows} of the audit log", kib(made.bytes)))?;
+        made.problems.iter().try_for_each(|problem| console.line(&format!("problem: {}", harmless(problem))))
+    })?;
+    if sound {
+        let key_file = &session.vault.key_file;
+        session
+            .console
+            .note(&format!("Opened and examined. Its key is not in it; keep a copy of that apart: {key_file}"));
+        return Ok(Ending::Done);
+    }
+    session
+        .console
+        .note("The vault itself is damaged, and this is a copy of it as it is: keep the backups from before.");
+    Ok(Ending::No)
 }
 
 async fn doctor(session: &mut Session) -> Result<Ending, Failure> {

@@ -264,3 +264,82 @@ fn that_the_state_cant_be_written_is_said_once_and_stops_nothing() {
     assert_eq!(ran.status, 0, "{ran:?}");
     assert_eq!(ran.err.matches("the state file can't be written").count(), 1, "{ran:?}");
 }
+
+/// What is in a folder of the vault and looks like a copy.
+fn copies(person: &Person) -> Vec<String> {
+    let names = std::fs::read_dir(person.home().join(".local/share/countersign")).unwrap();
+    let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.contains("backup") || name.contains(".new")).collect()
+}
+
+#[test]
+fn a_backup_of_a_vault_in_use_has_what_stands_in_its_log_and_opens_elsewhere() {
+    let person = Person::with_alice();
+    let database = person.database();
+    // While this is open, other processes' writes stay in the log.
+    database.execute_batch("BEGIN; SELECT count(*) FROM record").unwrap();
+    person.fed(RFC_SEED, &["secret", "add", "--label", "bob", "--allow-duplicate", "--stdin"]).ok();
+    let file = person.home().join("backups.db");
+
+    let made = person.run(&["vault", "backup", "backups.db", "--json"]).json();
+
+    assert_eq!((made.pointer("/secrets"), text_of(&made, "/status")), (Some(&2.into()), "OK"), "{made}");
+    let size = std::fs::metadata(&file).unwrap().len();
+    assert_eq!(made.pointer("/bytes"), Some(&size.into()));
+    #[cfg(unix)]
+    assert_eq!(
+        std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&file).unwrap().permissions()) & 0o777,
+        0o600
+    );
+    assert_eq!(copies(&person), Vec::<String>::new());
+
+    // On another machine: the backup and the key, and nothing else.
+    let other = Person::new();
+    let (data, keys) = (other.home().join(".local/share/countersign"), other.home().join(".config/countersign/keys"));
+    for folder in [&data, &keys] {
+        std::fs::create_dir_all(folder).unwrap();
+    }
+    #[cfg(unix)]
+    for folder in [&data, &keys, &other.home().join(".config/countersign")] {
+        std::fs::set_permissions(folder, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    }
+    std::fs::copy(&file, data.join("vault.db")).unwrap();
+    let key = std::path::PathBuf::from(text_of(&made, "/key_file"));
+    std::fs::copy(&key, keys.join(key.file_name().unwrap())).unwrap();
+    let code = other.run(&["code", "bob"]).ok();
+    assert!(code.trim().len() == 6 && code.trim().bytes().all(|digit| digit.is_ascii_digit()), "{code}");
+    assert!(other.run(&["vault", "doctor"]).ok().starts_with("sound: 2 secrets"));
+    let rows = other.run(&["audit", "list", "--all-accounts", "--action", "vault.backup", "--json"]).json();
+    assert_eq!(rows.pointer("/rows").unwrap().as_array().unwrap().len(), 1, "{rows}");
+}
+
+#[test]
+fn a_backup_replaces_nothing_and_a_place_that_cant_be_written_is_named() {
+    let person = Person::with_alice();
+    let file = person.file("there.db", "mine");
+
+    for (place, why) in [("there.db", "already exists"), ("nowhere/there.db", "No such file"), (".", "already exists")]
+    {
+        let refused = person.run(&["vault", "backup", place]).refused(1);
+        assert!(refused.starts_with("error: no backup was made: ") && refused.contains(why), "{place}: {refused}");
+    }
+    assert_eq!(std::fs::read_to_string(file).unwrap(), "mine");
+    assert_eq!(copies(&person), Vec::<String>::new());
+    // A copy that a killed process left is in nobody's way.
+    std::fs::write(person.home().join(".local/share/countersign/vault.db.backup"), "half").unwrap();
+    person.run(&["vault", "backup", "new.db"]).ok();
+    assert_eq!(copies(&person), Vec::<String>::new());
+    assert!(Person::new().run(&["vault", "backup", "new.db"]).refused(78).contains("there is no vault"));
+}
+
+#[test]
+fn a_backup_of_a_damaged_vault_says_so() {
+    let person = Person::with_alice();
+    person.tamper_record(Kind::Seed, 0, "sort = sort + 1");
+
+    let made = person.run(&["vault", "backup", "new.db"]);
+
+    assert_eq!(made.status, 1, "{made:?}");
+    assert!(made.out.contains("problem: seed of secret "), "{made:?}");
+    assert!(made.err.contains("keep the backups from before") && person.home().join("new.db").exists(), "{made:?}");
+}

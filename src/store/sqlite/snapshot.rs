@@ -1,0 +1,101 @@
+//! A copy of a vault as of one moment, made while other processes use it, to become a backup once it was checked.
+
+use std::{
+    ffi::OsString,
+    fs::{self, File, OpenOptions},
+    hash::{BuildHasher as _, Hasher as _, RandomState},
+    io::{self, ErrorKind},
+    path::{self, Path, PathBuf},
+};
+
+use super::{
+    connection,
+    files::{self, Spot, beside, create_private, io_at, open_private},
+};
+use crate::store::OpenError;
+
+/// What the copy's name ends with.
+const ENDING: &str = ".backup";
+
+/// A copy beside the vault, in its private folder. Dropping it removes it.
+pub struct Snapshot {
+    path: PathBuf,
+    /// Held so that one process at a time makes a copy; dropping it releases the lock.
+    _lock: File,
+}
+
+impl Snapshot {
+    /// Copies the vault at an address.
+    pub(super) fn of(spot: &Spot) -> Result<Self, OpenError> {
+        let copy = Self { path: beside(spot.file(), ENDING), _lock: spot.lock()? };
+        // A killed process may have left one.
+        copy.remove();
+        connection::copy(spot, &copy.path)?;
+        Ok(copy)
+    }
+
+    /// Where the copy is, to be opened as a vault.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes the copy durably to a new file that only its owner can read, and returns its size in bytes. The file is
+    /// complete or not there: it is written under another name and renamed.
+    ///
+    /// # Errors
+    /// [`OpenError`]; there is no new file then.
+    pub fn write_to(&self, target: &Path) -> Result<u64, OpenError> {
+        // A bare file name has no folder to sync.
+        let target = &path::absolute(target).map_err(io_at(target))?;
+        let exists = || OpenError::Io { path: target.to_owned(), source: ErrorKind::AlreadyExists.into() };
+        if files::look(target)?.is_some() {
+            return Err(exists());
+        }
+        let draft = draft_of(target);
+        let written = write(&self.path, &draft).and_then(|bytes| {
+            // Another process may have made the file meanwhile.
+            if files::look(target)?.is_some() {
+                return Err(exists());
+            }
+            fs::rename(&draft, target).map_err(io_at(target))?;
+            files::sync_file(target)?;
+            Ok(bytes)
+        });
+        if written.is_err() {
+            // If it can't be removed either, the returned error says why.
+            let _ = fs::remove_file(&draft);
+        }
+        written
+    }
+
+    fn remove(&self) {
+        for ending in ["", "-wal", "-shm", "-journal"] {
+            // One that can't be removed is sealed like the vault, and the next copy tries again.
+            let _ = fs::remove_file(beside(&self.path, ending));
+        }
+    }
+}
+
+impl Drop for Snapshot {
+    fn drop(&mut self) {
+        self.remove();
+    }
+}
+
+/// A name beside the target that no other process uses.
+fn draft_of(target: &Path) -> PathBuf {
+    let mut name = OsString::from(target);
+    name.push(format!(".{:016x}.new", RandomState::new().build_hasher().finish()));
+    PathBuf::from(name)
+}
+
+fn write(from: &Path, draft: &Path) -> Result<u64, OpenError> {
+    create_private(draft)?;
+    let copied = || -> io::Result<u64> {
+        let (mut from, mut to) = (File::open(from)?, open_private(draft, OpenOptions::new().write(true))?);
+        let bytes = io::copy(&mut from, &mut to)?;
+        to.sync_all()?;
+        Ok(bytes)
+    };
+    copied().map_err(io_at(draft))
+}

@@ -1,0 +1,67 @@
+//! A backup of a vault that is in use: a copy as of one moment, opened and examined before it gets its name.
+
+use std::{path::Path, sync::Arc};
+
+use super::{
+    AuditReport, Examined, Vault,
+    open::{OpenError, VaultRequest, at, open_copy},
+};
+use crate::{
+    domain::audit::ChainHead,
+    store::{self, OpenRequest, StoreError},
+};
+
+/// A finished backup.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackedUp {
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// Secrets in it, deleted ones that can be restored among them.
+    pub secrets: u64,
+    /// Rows of the audit log in it.
+    pub audit_rows: u64,
+    /// What is wrong with the vault and so with its copy, in words without contents.
+    pub problems: Vec<String>,
+}
+
+impl Vault {
+    /// Writes a backup to a new file. It has everything that was acknowledged before the call. The vault's key is not in it.
+    ///
+    /// # Errors
+    /// [`OpenError`]: the vault can't be copied, its key does not open the copy, or the file can't be written. There is no new
+    /// file then.
+    pub async fn back_up(&self, to: &Path) -> Result<BackedUp, OpenError> {
+        let status = self.status();
+        let place = &status.store.location;
+        let anchors = self.anchor().await.map_err(at(place))?;
+        let snapshot = store::snapshot(&self.core.place).await?;
+        let copy = VaultRequest {
+            store: OpenRequest {
+                url: format!("sqlite:{}", snapshot.path().display()),
+                make: false,
+                ..self.core.place.clone()
+            },
+            key_dir: status.key_file.parent().map(Path::to_owned).unwrap_or_default(),
+            key_file: Some(status.key_file.clone()),
+            state_dir: None,
+            now: status.created_at,
+        };
+        let copy = open_copy(&copy, Arc::clone(&self.core.random)).await?;
+        let checked = check(&copy, &anchors).await.map_err(at(snapshot.path()));
+        let closed = copy.close().await.map_err(at(snapshot.path()));
+        let (examined, report) = checked?;
+        closed?;
+        let to = to.to_owned();
+        let written = tokio::task::spawn_blocking(move || snapshot.write_to(&to)).await;
+        let given_up = || StoreError::Unavailable("writing it was given up".to_owned());
+        let bytes = written.map_err(|_| at(place)(given_up()))??;
+        let Examined { mut problems, secrets } = examined;
+        problems.extend(report.finding.map(|(_, finding)| format!("audit log: {finding}")));
+        Ok(BackedUp { bytes, secrets, audit_rows: report.rows, problems })
+    }
+}
+
+/// Examines a copy: every record, every seal, and the audit log up to where the vault's own ended.
+async fn check(copy: &Vault, anchors: &[ChainHead]) -> Result<(Examined, AuditReport), StoreError> {
+    Ok((copy.examine().await?, copy.verify(anchors).await?))
+}
