@@ -20,6 +20,15 @@ CREATE TABLE record (
 CREATE INDEX record_list ON record (kind, account, life, sort, id);
 CREATE INDEX record_age ON record (kind, life, sort, id);
 
+-- How many records an account has of a kind, so that the total of a list costs nothing however long the list is.
+CREATE TABLE record_count (
+    kind    INTEGER NOT NULL,
+    account BLOB NOT NULL,
+    life    INTEGER NOT NULL,
+    n       INTEGER NOT NULL,
+    PRIMARY KEY (kind, account, life)
+) STRICT, WITHOUT ROWID;
+
 -- What finds a record beside its id: names, which are unique, and words, which are not.
 CREATE TABLE record_name (
     kind    INTEGER NOT NULL,

@@ -1,21 +1,23 @@
 //! The composition root: from the command line to an open vault and a running command. The only room that names all
 //! others. Never here: a rule of its own.
 
+mod opening;
 mod serve;
 mod typed;
 
 use std::{ffi::OsString, io::IsTerminal as _, process::ExitCode, sync::Arc};
 
 use clap::ColorChoice;
+use opening::{Opening, open, open_as};
 use tokio_util::sync::CancellationToken;
 use typed::{Command, Typed, answered, answers};
 
 use crate::{
-    clock::{Clock as _, SystemClock},
+    clock::SystemClock,
     config::{Config, ConfigError, Format, Reveal, ServeConfig, StdioConfig, color_of_words},
     domain::{account::Account, principal::Principal, scope::ScopeSet, text::Name},
     operations::{ErrorCode, Refusal, Service},
-    random::{SharedRandom, SystemRandom},
+    random::SystemRandom,
     store,
     telemetry::{self, Ink, NotAFilter},
     transport::{
@@ -24,7 +26,7 @@ use crate::{
         http::ServeError,
         mcp::{self, McpServer, stdio::StdioError},
     },
-    vault::{self, OpenError, OpenRequest, StoreError, Vault, VaultRequest, VaultStatus, Writes},
+    vault::{OpenError, StoreError, Vault, VaultStatus, Writes},
 };
 
 /// Exit status: refused or failed.
@@ -41,17 +43,6 @@ enum Task {
     Person(Box<cli::Command>),
     Stdio(StdioConfig),
     Serve(Box<ServeConfig>),
-}
-
-/// How to open the vault.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Opening {
-    /// Create it if it does not exist: for commands that store something.
-    OrMade,
-    /// Refuse if it does not exist: for commands that read.
-    There,
-    /// The same, but accept an older copy, as a person asked.
-    Outdated,
 }
 
 /// Why a process ends without doing its task.
@@ -81,7 +72,16 @@ pub fn run() -> ExitCode {
     let told_early = |fatal: &Fatal| fatal.told(&mut Console::of_process(answers(&words), early));
     let typed = match Typed::read(&words) {
         Ok(typed) => typed,
-        Err(error) => return answered(error, &words, early).unwrap_or_else(|failure| told_early(&failure.into())),
+        Err(error) => {
+            if words.iter().any(|word| word == "stdio") && error.use_stderr() {
+                // A host that typed something wrong would see no more than that the connection was closed.
+                let told = Failure::Usage(
+                    "its command line can't be read; standard error says what is wrong with it".to_owned(),
+                );
+                told_to_host(told.into());
+            }
+            return answered(error, &words, early).unwrap_or_else(|failure| told_early(&failure.into()));
+        }
     };
     if typed.command.is_none() && std::io::stdin().is_terminal() {
         // On a terminal no host is waiting, so show help.
@@ -152,15 +152,18 @@ fn carry_out(config: &Config, task: Task) -> Result<Ending, Fatal> {
 
 /// Runs a person's command.
 async fn for_person(config: &Config, command: cli::Command) -> Result<Ending, Fatal> {
-    let opening = match command.accepts_loss() {
-        Some(agreed) => {
-            cli::ask_to_accept_loss(&mut console_of(config), agreed)?;
-            Opening::Outdated
-        }
-        None if command.makes_a_vault() => Opening::OrMade,
-        None => Opening::There,
+    let opening = if let Some(agreed) = command.accepts_loss() {
+        cli::ask_to_accept_loss(&mut console_of(config), agreed)?;
+        Opening::Outdated
+    } else if let Some((backup, agreed)) = command.restores() {
+        cli::ask_to_restore(&mut console_of(config), agreed)?;
+        Opening::Restored(backup.to_owned())
+    } else if command.makes_a_vault() {
+        Opening::OrMade
+    } else {
+        Opening::There
     };
-    let vault = open(config, opening, Writes::Inline).await?;
+    let (vault, restored) = open_as(config, opening, Writes::Inline).await?;
     let account = match account(config, &vault).await {
         // The doctor examines all accounts, especially an unreadable one.
         Err(_) if command.is_doctor() => {
@@ -172,6 +175,7 @@ async fn for_person(config: &Config, command: cli::Command) -> Result<Ending, Fa
     let status = vault.status().clone();
     let service = service_of(vault);
     let mut session = session(config, &service, account, &status);
+    session.vault.restored = restored;
     let ended = cli::run(command, &mut session).await;
     drop(session);
     let closed = close(&service).await;
@@ -226,44 +230,6 @@ async fn sidecar(config: &Config, stdio: StdioConfig) -> Result<(Service, McpSer
     };
     let server = McpServer::for_caller(service.clone(), caller, reveal);
     Ok((service, server))
-}
-
-async fn open(config: &Config, opening: Opening, writes: Writes) -> Result<Vault, OpenError> {
-    let store = OpenRequest {
-        url: config.store.clone(),
-        data_dir: config.data_dir.clone(),
-        writes,
-        make: opening == Opening::OrMade,
-    };
-    let request = VaultRequest {
-        store,
-        key_dir: config.key_dir.clone(),
-        key_file: config.key_file.clone(),
-        state_dir: config.state_dir.clone(),
-        now: SystemClock.now(),
-    };
-    let random: SharedRandom = Arc::new(SystemRandom);
-    let vault = match opening {
-        Opening::OrMade | Opening::There => vault::open(&request, random).await,
-        Opening::Outdated => vault::accept_loss(&request, random).await,
-    }?;
-    let VaultStatus { made, moved, store, key_file, .. } = vault.status();
-    let place = store.location.display();
-    if *made {
-        console_of(config).note(&format!(
-            "Made a vault: {place}\nIts key:      {}\nKeep a backup of both, apart from each other: without the key nobody can open \
-             the vault.",
-            key_file.display()
-        ));
-    }
-    if let Some(copy) = moved {
-        console_of(config).note(&format!(
-            "Moved the vault to format {}: {place}\nA copy of what it was: {}\nRemove the copy once everything is as it should be.",
-            store.format,
-            copy.display()
-        ));
-    }
-    Ok(vault)
 }
 
 fn service_of(vault: Vault) -> Service {
@@ -324,6 +290,7 @@ fn session(config: &Config, service: &Service, account: Account, status: &VaultS
             epoch: status.epoch,
             created_at: status.created_at,
             is_new: status.made,
+            restored: None,
         },
         console: console_of(config),
     }

@@ -3,7 +3,7 @@
 use std::{ffi::OsString, io, process::ExitCode};
 
 use clap::{
-    Arg, CommandFactory as _, FromArgMatches as _, Parser, Subcommand,
+    Arg, ArgAction, CommandFactory as _, FromArgMatches as _, Parser, Subcommand,
     builder::StyledStr,
     error::{ContextKind, ContextValue, ErrorKind},
 };
@@ -37,7 +37,7 @@ Exit status: 0 done, 1 refused or failed, 2 typed wrong, 78 the vault can't be o
 const GLOBAL_OPTIONS: &str = "Global options: see `countersign --help`";
 
 /// Words of other programs, and the corresponding command here.
-const OTHER_WORDS: [(&[&str], &str); 13] = [
+const OTHER_WORDS: [(&[&str], &str); 18] = [
     (&["get", "otp", "totp", "codes", "token"], "countersign code NAME"),
     (&["add", "create", "new", "register", "store"], "countersign secret add --label LABEL"),
     (&["list", "ls"], "countersign secret list"),
@@ -51,6 +51,11 @@ const OTHER_WORDS: [(&[&str], &str); 13] = [
     (&["log", "logs", "trail", "history"], "countersign audit list"),
     (&["mcp"], "countersign stdio"),
     (&["server", "start", "http"], "countersign serve"),
+    (&["update", "edit"], "countersign secret update NAME"),
+    (&["revoke"], "countersign key revoke NAME"),
+    (&["restore"], "countersign secret restore NAME"),
+    (&["backup"], "countersign vault backup FILE"),
+    (&["trace", "prune"], "countersign audit --help"),
 ];
 
 #[derive(Subcommand)]
@@ -123,6 +128,11 @@ fn with_hidden(command: clap::Command, globals: &[Arg]) -> clap::Command {
     let said = command.get_after_help().map(|help| format!("{help}\n\n")).unwrap_or_default();
     command
         .disable_help_subcommand(true)
+        // `-1` is then a value that is out of bounds, and the error names its flag.
+        .mut_args(|arg| {
+            let takes_values = matches!(arg.get_action(), ArgAction::Set | ArgAction::Append);
+            if takes_values { arg.allow_negative_numbers(true) } else { arg }
+        })
         .args(globals)
         .after_help(format!("{said}{GLOBAL_OPTIONS}"))
         .mut_subcommands(|verb| with_hidden(verb, globals))

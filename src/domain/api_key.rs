@@ -71,6 +71,9 @@ pub struct ApiKey {
     pub last_used_at: Option<Timestamp>,
     /// When it was revoked.
     pub revoked_at: Option<Timestamp>,
+    /// Since when it is off, until a person enables it: an older copy of the vault was accepted, which may not know that it
+    /// was revoked.
+    pub off_since: Option<Timestamp>,
 }
 
 impl KeyId {

@@ -87,6 +87,8 @@ words!(
         KeyCreate = "key.create",
         /// A key was revoked.
         KeyRevoke = "key.revoke",
+        /// A key that was off was enabled.
+        KeyEnable = "key.enable",
         /// An account was added.
         AccountAdd = "account.add",
         /// An account was removed.

@@ -191,6 +191,7 @@ mod tests {
             created_at: Timestamp::from_seconds(0),
             last_used_at: None,
             revoked_at: None,
+            off_since: None,
         })
     }
 

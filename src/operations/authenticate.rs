@@ -189,5 +189,5 @@ impl Service {
 }
 
 fn is_valid(key: &ApiKey, now: Timestamp) -> bool {
-    key.revoked_at.is_none() && key.rights.expires_at.is_none_or(|at| now < at)
+    key.revoked_at.is_none() && key.off_since.is_none() && key.rights.expires_at.is_none_or(|at| now < at)
 }

@@ -194,7 +194,10 @@ impl Service {
                 tracing::error!(%cause, "a change may or may not have been kept");
                 Refusal::OutcomeUnknown
             }
-            Failed::Store(cause) => self.internal(&cause),
+            Failed::Store(StoreError::Damaged { what }) => {
+                tracing::error!(%what, "the vault is damaged");
+                Refusal::Damaged(what)
+            }
             Failed::Internal(cause) => self.internal(cause.as_ref()),
         }
     }

@@ -75,7 +75,15 @@ impl Operation for CreateKey {
         let plain = call.draw_key()?;
         let Self { scopes, secrets, codes_per_hour, expires_at, .. } = self;
         let rights = KeyRights { account, scopes, seat, secrets, codes_per_hour, expires_at };
-        let key = ApiKey { id: plain.id(), name, rights, created_at: now, last_used_at: None, revoked_at: None };
+        let key = ApiKey {
+            id: plain.id(),
+            name,
+            rights,
+            created_at: now,
+            last_used_at: None,
+            revoked_at: None,
+            off_since: None,
+        };
         call.entry.key = Some(key.id);
         let kept = KeptKey { key, hash: vault.hash_key(&plain) };
         match vault.draft(AuditEntry { at: now, ..call.entry.clone() }).add_key(&kept).commit().await? {
@@ -136,6 +144,41 @@ impl Operation for ListKeys {
 /// The id of a damaged key, if it is valid.
 fn id_of(key: &RecordKey) -> Option<KeyId> {
     std::str::from_utf8(&key.id).ok()?.parse().ok()
+}
+
+/// Lets a key in again that is off since an older copy of the vault was accepted.
+#[derive(Debug, Clone, Copy)]
+pub struct EnableKey {
+    /// The key.
+    pub id: KeyId,
+}
+
+impl Operation for EnableKey {
+    const SPEC: Spec = Spec::person("enable_key", Action::KeyEnable, Effect::Change);
+    type Output = ();
+
+    async fn run(self, call: &mut Call<'_>) -> Result<(), Failed> {
+        call.entry.key = Some(self.id);
+        let vault = call.service.vault();
+        let mut retries = Retries::new(&call.service.shared.random);
+        loop {
+            let kept = vault.key(self.id).await?;
+            let kept = kept.filter(|kept| kept.key.rights.account == call.caller.account());
+            let kept = kept.ok_or(Refusal::NotFound("key"))?;
+            if kept.key.revoked_at.is_some() {
+                return Err(Refusal::invalid("key", "was revoked; make another one").into());
+            }
+            if kept.key.off_since.is_none() {
+                return Err(Refusal::invalid("key", "is not off").into());
+            }
+            let mut on = kept.value.clone();
+            on.key.off_since = None;
+            if vault.draft(call.entry.clone()).replace(&kept, &on).commit().await? == Outcome::Done {
+                return Ok(());
+            }
+            retries.again().await?;
+        }
+    }
 }
 
 /// Revokes a key, from the next request on.

@@ -61,7 +61,7 @@ pub use self::{
     get_code::{GetCode, IssuedCode, TotpGetCodeResponse},
     get_seat::{GetSeat, SeatRetrieveResponse},
     import_secrets::{ImportSecrets, Imported},
-    keys::{CreateKey, Keys, ListKeys, MintedKey, RemoveDamagedKeys, RevokeKey},
+    keys::{CreateKey, EnableKey, Keys, ListKeys, MintedKey, RemoveDamagedKeys, RevokeKey},
     list_audit::{AuditList, AuditListResponse, AuditRow, ClaimedClient, ListAudit},
     list_seats::{EverySeat, ListSeats, SeatList, SeatListResponse},
     list_secrets::{
@@ -78,7 +78,7 @@ pub use self::{
     verify_code::{Verification, VerifyCode, VerifyResponse},
     waiting::Patience,
 };
-pub use crate::vault::{AuditAsk, AuditReport, AuditRows, BackedUp, Erased, Finding, Life};
+pub use crate::vault::{AuditAsk, AuditReport, AuditRows, BackedUp, Erased, Finding, Life, Restored};
 
 pub(crate) use pace::Pace;
 

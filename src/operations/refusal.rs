@@ -134,7 +134,10 @@ pub enum Refusal {
     /// The process is ending.
     #[error("the server is stopping; nothing was changed. Try again in a moment")]
     Stopping,
-    /// A bug, or a damaged record. The log has the cause under this id.
+    /// A record of the vault is damaged: which, and what is wrong with it.
+    #[error("the vault is damaged: {0}. A person finds out more with `countersign vault doctor`")]
+    Damaged(String),
+    /// A bug. The log has the cause under this id.
     #[error("internal error {id}; the log has more under this id. Run `countersign vault doctor`")]
     Internal {
         /// Random; the log line has the same id.
@@ -167,7 +170,7 @@ impl Refusal {
             Self::Unavailable { .. } | Self::OutcomeUnknown | Self::NotBackedUp(_) | Self::Clock | Self::Stopping => {
                 ErrorCode::Unavailable
             }
-            Self::Internal { .. } => ErrorCode::Internal,
+            Self::Damaged(_) | Self::Internal { .. } => ErrorCode::Internal,
         }
     }
 
@@ -193,6 +196,7 @@ impl Refusal {
             | Self::OutcomeUnknown
             | Self::NotBackedUp(_)
             | Self::Clock
+            | Self::Damaged(_)
             | Self::Internal { .. } => None,
         }
     }

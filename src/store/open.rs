@@ -3,7 +3,11 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Commit, SharedStore, StoreError, format1::Format1, sqlite, sqlite::snapshot::Snapshot};
+use super::{
+    Commit, SharedStore, StoreError,
+    format1::Format1,
+    sqlite::{self, incoming::Incoming, snapshot::Snapshot},
+};
 use crate::domain::sensitive::without_seeds;
 
 /// Where a vault is and how to open it.
@@ -180,12 +184,26 @@ pub async fn open(request: &OpenRequest) -> Result<Opened, OpenError> {
 /// # Errors
 /// [`OpenError`]; there is no copy then.
 pub async fn snapshot(request: &OpenRequest) -> Result<Snapshot, OpenError> {
-    let (scheme, path) = request.url.split_once(':').ok_or(OpenError::NoAddress)?;
-    if scheme != "sqlite" {
-        return Err(OpenError::Unsupported { scheme: "postgres" });
-    }
-    let (request, path) = (request.clone(), path.to_owned());
+    let (request, path) = (request.clone(), file_of(&request.url)?);
     blocking(move || sqlite::snapshot(&request, &path)).await
+}
+
+/// Copies a backup to the place of the store at an address, whether there is one or not.
+///
+/// # Errors
+/// [`OpenError`]; there is no copy then.
+pub async fn incoming(request: &OpenRequest, backup: &Path) -> Result<Incoming, OpenError> {
+    let (request, path, backup) = (request.clone(), file_of(&request.url)?, backup.to_owned());
+    blocking(move || sqlite::incoming(&request, &path, &backup)).await
+}
+
+/// The file in an address, of the backend that has one.
+fn file_of(url: &str) -> Result<String, OpenError> {
+    match url.split_once(':') {
+        Some(("sqlite", path)) => Ok(path.to_owned()),
+        Some(_) => Err(OpenError::Unsupported { scheme: "postgres" }),
+        None => Err(OpenError::NoAddress),
+    }
 }
 
 /// Runs a function that waits for locks or the disk outside the runtime's threads.

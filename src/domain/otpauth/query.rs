@@ -15,6 +15,16 @@ pub(super) const KNOWN: [&str; 6] = ["secret", "issuer", "algorithm", "digits", 
 pub(super) const SINGLE_USE: &str = "single_use";
 /// The parameters whose loss makes every code wrong.
 const SETTINGS: [&str; 3] = ["algorithm", "digits", "period"];
+/// What other programs call them. Other parameters have these names too, so one counts only if its value is one of the
+/// setting's, and another one than the URI gives.
+const OTHER_NAMES: [(&str, &str); 6] = [
+    ("algo", "algorithm"),
+    ("alg", "algorithm"),
+    ("hash", "algorithm"),
+    ("interval", "period"),
+    ("step", "period"),
+    ("length", "digits"),
+];
 /// The parameter by which `KeePassXC` marks Steam's codes, which are letters.
 const ENCODER: &str = "encoder";
 
@@ -68,11 +78,28 @@ impl Query {
         let algorithm = self.get("algorithm").map(|text| text.trim().parse::<Algorithm>());
         let digits = self.get("digits").map(|text| number(text).and_then(|count| Digits::try_from(count).ok()));
         let period = self.get("period").map(|text| number(text).and_then(|seconds| Period::try_from(seconds).ok()));
-        Ok(TotpParameters {
+        let totp = TotpParameters {
             algorithm: algorithm.unwrap_or(Ok(Algorithm::default())).map_err(|_| OtpAuthError::Algorithm)?,
             digits: digits.unwrap_or(Some(Digits::default())).ok_or(OtpAuthError::Digits)?,
             period: period.unwrap_or(Some(Period::default())).ok_or(OtpAuthError::Period)?,
-        })
+        };
+        self.contradicted(totp).map_or(Ok(totp), |setting| Err(OtpAuthError::Mangled(setting)))
+    }
+
+    /// The setting that a parameter by another program's name says otherwise: without it every code would be wrong.
+    fn contradicted(&self, totp: TotpParameters) -> Option<&'static str> {
+        let differs = |name: &str, setting: &str| {
+            let text = self.get(name)?.trim();
+            Some(match setting {
+                "algorithm" => text.parse().is_ok_and(|said: Algorithm| said != totp.algorithm),
+                "period" => {
+                    number(text).and_then(|said| Period::try_from(said).ok()).is_some_and(|said| said != totp.period)
+                }
+                _ => number(text).and_then(|said| Digits::try_from(said).ok()).is_some_and(|said| said != totp.digits),
+            })
+        };
+        let found = OTHER_NAMES.into_iter().find(|(name, setting)| differs(name, setting) == Some(true));
+        found.map(|(_, setting)| setting)
     }
 }
 

@@ -128,7 +128,29 @@ fn insert(conn: &Connection, record: &Record) -> Result<bool, StoreError> {
         record.body,
     ])?;
     one_changed(inserted)?;
+    add_to_count(conn, record.key.kind, account_bytes(record.account.as_ref()), life_number(record.life), 1)?;
     Ok(true)
+}
+
+/// Keeps the number of an account's records of a kind.
+fn add_to_count(conn: &Connection, kind: Kind, account: &[u8], life: u8, by: i64) -> Result<(), StoreError> {
+    let sql = "INSERT INTO record_count (kind, account, life, n) VALUES (?, ?, ?, ?) \
+               ON CONFLICT DO UPDATE SET n = n + excluded.n";
+    one_changed(conn.prepare_cached(sql)?.execute(params![kind.number(), account, life, by])?)
+}
+
+/// Takes records off the counts of their accounts.
+fn take_off_counts(conn: &Connection, kind: Kind, first: &[u8], last: &[u8]) -> Result<(), StoreError> {
+    let sql = "SELECT account, life, count(*) FROM record WHERE kind = ? AND id BETWEEN ? AND ? GROUP BY account, life";
+    let mut statement = conn.prepare_cached(sql)?;
+    let found = statement.query_map(params![kind.number(), first, last], |row| {
+        Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, u8>(1)?, row.get::<_, i64>(2)?))
+    })?;
+    for counted in found.collect::<Result<Vec<_>, _>>()? {
+        let (account, life, count) = counted;
+        add_to_count(conn, kind, &account, life, -count)?;
+    }
+    Ok(())
 }
 
 /// Most replacements change only unindexed columns; a statement that does not name the other columns leaves the indexes
@@ -146,6 +168,14 @@ fn replace(conn: &Connection, record: &Record, before: u64) -> Result<bool, Stor
     let other = "UPDATE record SET version = ?, mac = ?, body = ?, account = ?, sort = ?, life = ? \
                  WHERE kind = ? AND id = ? AND version = ?";
     let values = params![version, record.mac, record.body, account, record.sort, life, kind, id, before];
+    let mut listed =
+        conn.prepare_cached("SELECT account, life FROM record WHERE kind = ? AND id = ? AND version = ?")?;
+    let was = listed.query_row(params![kind, id, before], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, u8>(1)?)));
+    let Some(was) = was.optional()? else { return Ok(false) };
+    if was != (account.to_vec(), life) {
+        add_to_count(conn, record.key.kind, &was.0, was.1, -1)?;
+        add_to_count(conn, record.key.kind, account, life, 1)?;
+    }
     Ok(conn.prepare_cached(other)?.execute(values)? == 1)
 }
 
@@ -183,6 +213,9 @@ fn remove(conn: &Connection, removal: &Removal) -> Result<(), StoreError> {
 }
 
 fn erase(conn: &Connection, tables: &[&str], kind: Kind, first: &[u8], last: &[u8]) -> Result<(), StoreError> {
+    if tables.contains(&"record") {
+        take_off_counts(conn, kind, first, last)?;
+    }
     for table in tables {
         let sql = format!("DELETE FROM {table} WHERE kind = ? AND id BETWEEN ? AND ?");
         conn.prepare_cached(&sql)?.execute(params![kind.number(), first, last])?;

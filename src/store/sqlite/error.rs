@@ -10,7 +10,7 @@ impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error() {
             Some(code) if matches!(code.code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
-                Self::Damaged { what: format!("the database: {code}") }
+                Self::Damaged { what: format!("the database is malformed (error {})", code.extended_code) }
             }
             Some(code) => Self::Unavailable(told(*code)),
             // A column has a type or range that is never written.
@@ -49,8 +49,7 @@ impl StoreError {
     }
 }
 
-/// SQLite's message with its number: it contains no value and no path. Disk errors get their own words, because SQLite
-/// has one message for all of them.
+/// What went wrong, with SQLite's number for whoever looks it up. SQLite's own messages are not for people.
 pub(super) fn told(code: ffi::Error) -> String {
     let number = code.extended_code;
     match number {
@@ -62,7 +61,21 @@ pub(super) fn told(code: ffi::Error) -> String {
             format!("the disk did not confirm a write (error {number})")
         }
         ffi::SQLITE_FULL => "the disk is full".to_owned(),
-        _ => code.to_string(),
+        ffi::SQLITE_IOERR_SHMOPEN
+        | ffi::SQLITE_IOERR_SHMSIZE
+        | ffi::SQLITE_IOERR_SHMMAP
+        | ffi::SQLITE_IOERR_TRUNCATE => {
+            format!("the disk takes no more: it is full or failing (error {number})")
+        }
+        ffi::SQLITE_READONLY_DIRECTORY => "its folder can't be written".to_owned(),
+        _ if code.code == ErrorCode::CannotOpen => format!("it can't be opened (error {number})"),
+        _ if code.code == ErrorCode::ReadOnly => format!("it can't be written (error {number})"),
+        _ if code.code == ErrorCode::SystemIoFailure => format!("the disk can't be read or written (error {number})"),
+        _ if code.code == ErrorCode::OutOfMemory => "there is not enough memory".to_owned(),
+        _ if matches!(code.code, ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            "another process holds it".to_owned()
+        }
+        _ => format!("SQLite refuses it (error {number})"),
     }
 }
 

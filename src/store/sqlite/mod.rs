@@ -13,6 +13,7 @@ mod connection;
 mod error;
 pub(super) mod files;
 pub mod format1;
+pub(super) mod incoming;
 mod open_file;
 pub(super) mod ownership;
 mod records;
@@ -26,7 +27,8 @@ use std::{fs::File, path::Path, sync::Arc};
 use rusqlite::Connection;
 
 use self::{
-    connection::Patience, files::Spot, format1::Format1, open_file::OpenFile, snapshot::Snapshot, store::Sqlite,
+    connection::Patience, files::Spot, format1::Format1, incoming::Incoming, open_file::OpenFile, snapshot::Snapshot,
+    store::Sqlite,
 };
 use super::{Absent, Commit, Committed, Facts, OpenError, OpenRequest, Opened, StoreError};
 
@@ -59,7 +61,7 @@ pub(super) fn open(request: &OpenRequest, address: &str) -> Result<Opened, OpenE
     }
     let file = Arc::new(OpenFile::at(spot.clone())?);
     let conn = file.connect(&Patience::default())?;
-    let format = known_format(&conn, spot.file())?;
+    let format = known_format(&conn, spot.file()).map_err(|error| file.judged_at_opening(error))?;
     let backend = format!("SQLite {}, embedded", rusqlite::version());
     let facts = Facts { format, backend, location: spot.file().to_owned() };
     if format == 1 {
@@ -71,6 +73,11 @@ pub(super) fn open(request: &OpenRequest, address: &str) -> Result<Opened, OpenE
 /// Copies the vault at an address.
 pub(super) fn snapshot(request: &OpenRequest, address: &str) -> Result<Snapshot, OpenError> {
     Snapshot::of(&Spot::find(&request.data_dir, address)?)
+}
+
+/// Copies a backup to the place of a vault.
+pub(super) fn incoming(request: &OpenRequest, address: &str, backup: &Path) -> Result<Incoming, OpenError> {
+    Incoming::of(Spot::prepare(&request.data_dir, address)?, backup)
 }
 
 /// The database's format, if it is a vault in a known format.

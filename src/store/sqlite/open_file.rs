@@ -101,6 +101,12 @@ impl OpenFile {
         }
     }
 
+    /// The same for an error while the store is opened.
+    pub(super) fn judged_at_opening(&self, error: OpenError) -> OpenError {
+        let OpenError::Damaged { path, what } = error else { return error };
+        self.judged(StoreError::Damaged { what }).at(&path)
+    }
+
     /// Reads both files once, completely.
     pub(super) fn read_through(&self) -> io::Result<()> {
         let database = if let Some(database) = self.read.get() {

@@ -139,7 +139,7 @@ mod tests {
             found,
             [
                 "902739b3eb941ec9775abdbb56aabf050654ce38d68597e0c7fb927c35fbc180",
-                "f5bfde57e3607bad4923e3013100369e73c761178cb91bf3de031aff5aafa3b2",
+                "de16ac12b39a4eb3f34c6032aa7251186ff5676e76e2a2e3dde237d49b70c6c3",
             ]
         );
     }

@@ -105,7 +105,12 @@ impl Writer {
 
     /// Syncs earlier commits.
     pub(super) fn sync(&self) -> Result<(), StoreError> {
-        let Some(log) = lock(&self.log).clone() else { return Ok(()) };
+        // Another process may have committed what this one has only read.
+        let log = match lock(&self.log).clone() {
+            Some(log) => log,
+            None if self.file.spot().has_log()? => Arc::new(self.file.spot().open_log()?),
+            None => return Ok(()),
+        };
         let synced = log.sync_data();
         if let Err(cause) = &synced {
             self.suspect.store(true, Ordering::Relaxed);
@@ -126,7 +131,8 @@ impl Writer {
     /// Syncs, copies the log into the database as far as possible without waiting, and closes the connection.
     pub(super) fn close(&self) -> Result<(), StoreError> {
         self.patience.close();
-        let synced = self.sync();
+        // One that has committed nothing has opened no log.
+        let synced = if lock(&self.log).is_some() { self.sync() } else { Ok(()) };
         let mut core = lock(&self.core);
         if let Some(conn) = core.conn.take().filter(|_| core.committed) {
             // Ignore errors: data in the log is safe; copying it only makes the log shorter.

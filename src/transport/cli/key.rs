@@ -19,7 +19,8 @@ use crate::{
         time::Timestamp,
     },
     operations::{
-        CreateKey, ErrorCode, ListKeys, MintedKey, RemoveDamagedKeys, RevokeKey, SecretDeleteResponse, answers::OK,
+        CreateKey, EnableKey, ErrorCode, ListKeys, MintedKey, RemoveDamagedKeys, RevokeKey, SecretDeleteResponse,
+        answers::OK,
     },
 };
 
@@ -36,6 +37,13 @@ pub enum Command {
     /// List the keys, without their secret halves
     #[command(after_help = "Examples:\n  countersign key list", alias = "ls")]
     List,
+    /// Let a key in again that is off since an older copy of the vault was accepted
+    #[command(after_help = "Examples:\n  countersign key enable agent")]
+    Enable {
+        /// The key: its id or its name
+        #[arg(value_name = "NAME")]
+        key: String,
+    },
     /// Revoke a key, from the next request on
     #[command(after_help = "Examples:\n  countersign key revoke agent\n  countersign key revoke --damaged", aliases = ["rm", "delete", "remove"])]
     Revoke {
@@ -88,6 +96,8 @@ struct KeyView {
     expires_at: Option<String>,
     last_used_at: Option<String>,
     revoked_at: Option<String>,
+    /// Since when it is off, until a person enables it.
+    off_since: Option<String>,
 }
 
 /// A new key. Its halves are borrowed, so that they are wiped with the key.
@@ -132,6 +142,7 @@ pub(super) async fn run(command: Command, session: &mut Session) -> Result<Endin
     match command {
         Command::Create(args) => create(args, session).await,
         Command::List => list(session).await,
+        Command::Enable { key } => enable(&key, session).await,
         Command::Revoke { key: None, .. } => {
             let revoked = session.perform(RemoveDamagedKeys).await?;
             let answer = RevokedAnswer { revoked, status: OK };
@@ -140,6 +151,13 @@ pub(super) async fn run(command: Command, session: &mut Session) -> Result<Endin
         }
         Command::Revoke { key: Some(key), yes, .. } => revoke(&key, yes, session).await,
     }
+}
+
+async fn enable(name: &str, session: &mut Session) -> Result<Ending, Failure> {
+    let id = names::key(session, name).await?.id;
+    session.perform(EnableKey { id }).await?;
+    session.console.answer(&SecretDeleteResponse { status: OK }, |console| console.line("enabled"))?;
+    Ok(Ending::Done)
 }
 
 /// Revokes a key. Without a terminal it does not ask: a leaked key must be stopped, and a new one is easy to create.
@@ -306,6 +324,8 @@ async fn list(session: &mut Session) -> Result<Ending, Failure> {
 fn state(key: &ApiKey, now: Timestamp) -> &'static str {
     if key.revoked_at.is_some() {
         "revoked"
+    } else if key.off_since.is_some() {
+        "off"
     } else if key.rights.expires_at.is_some_and(|at| at <= now) {
         "expired"
     } else {
@@ -333,6 +353,7 @@ impl From<&ApiKey> for KeyView {
             expires_at: at(key.rights.expires_at),
             last_used_at: at(key.last_used_at),
             revoked_at: at(key.revoked_at),
+            off_since: at(key.off_since),
         }
     }
 }

@@ -31,7 +31,7 @@ pub use failure::{Ending, Failure};
 pub use key::{first_key, listening};
 pub use output::{Answers, Console, Looks, Stream};
 pub use seat::find_seat;
-pub use vault::{VaultFacts, ask_to_accept_loss};
+pub use vault::{VaultFacts, ask_to_accept_loss, ask_to_restore};
 
 use crate::{
     domain::{account::Account, principal::Principal},
@@ -92,6 +92,11 @@ impl Command {
     /// Whether it accepts an older copy of the vault, and then whether the person has already agreed.
     pub const fn accepts_loss(&self) -> Option<bool> {
         if let Self::Vault(vault::Command::AcceptLoss { yes }) = self { Some(*yes) } else { None }
+    }
+
+    /// The backup that it puts in the vault's place, if it does, and whether the person has already agreed.
+    pub fn restores(&self) -> Option<(&std::path::Path, bool)> {
+        if let Self::Vault(vault::Command::Restore { file, yes }) = self { Some((file, *yes)) } else { None }
     }
 }
 

@@ -80,10 +80,20 @@ impl SecretName {
 
 /// The secret that a person names.
 pub(super) async fn secret(session: &mut Session, name: &str, among: Among) -> Result<TotpSecret, Failure> {
-    let none = "no secret has this id, short id, or these words in its issuer and label; `countersign secret list` shows \
-                what exists";
     let found = secrets(session, name.trim(), among).await?;
-    one(session, found, none)
+    let mut none =
+        "no secret has this id, short id, or these words in its issuer and label; `countersign secret list` shows \
+                    what exists"
+            .to_owned();
+    if found.is_empty() {
+        // A damaged secret has no name to be found by.
+        let all = session.perform(ListSecrets::default()).await?;
+        let damaged = all.stored.saturating_sub(all.secrets.len() as u64);
+        if damaged > 0 {
+            let _ = write!(none, "; damaged ones ({damaged}) have no name, `countersign vault doctor` shows them");
+        }
+    }
+    one(session, found, &none)
 }
 
 /// The secrets that a name may mean. Listing all of many secrets takes a moment, so that is done only if the name may

@@ -12,9 +12,10 @@ use super::{
     output::Console,
 };
 use crate::{
-    domain::time::Timestamp,
+    domain::{api_key::KeyId, text::Name, time::Timestamp},
     operations::{
-        BackUp, Count, CountSeats, Diagnose, Erased, ErrorCode, Health, ListSecrets, SecretDeleteResponse, answers::OK,
+        BackUp, Count, CountSeats, Diagnose, Erased, ErrorCode, Health, ListSecrets, Restored, SecretDeleteResponse,
+        answers::OK,
     },
 };
 
@@ -39,14 +40,24 @@ pub enum Command {
     Doctor,
     /// Write a backup of the vault to a new file, while others use it. The key is not in it: keep that apart
     #[command(
-        after_help = "Examples:\n  countersign vault backup /mnt/backup/countersign-$(date +%F).db\n\nTo go back to it: stop every countersign, put the file in the place of vault.db, without vault.db-wal and vault.db-shm, and\nrun `countersign vault accept-loss`."
+        after_help = "Examples:\n  countersign vault backup /mnt/backup/countersign-$(date +%F).db\n\nTo go back to it: `countersign vault restore FILE`."
     )]
     Backup {
         /// The new file
         file: PathBuf,
     },
+    /// Put a backup in the place of the vault, which is kept beside it. Its codes of the next two minutes count as used, and its
+    /// API keys are off until they are enabled
+    #[command(after_help = "Examples:\n  countersign vault restore /mnt/backup/countersign-2026-11-27.db")]
+    Restore {
+        /// The backup, as `vault backup` made it; its key must be where keys are
+        file: PathBuf,
+        /// Don't ask
+        #[arg(long, short = 'y')]
+        yes: bool,
+    },
     /// Go on with a vault that is older than the one that was last open here, such as a restored backup. Its codes of the
-    /// next two minutes count as used
+    /// next two minutes count as used, and its API keys are off until they are enabled
     #[command(after_help = "Examples:\n  countersign vault accept-loss")]
     AcceptLoss {
         /// Don't ask
@@ -76,6 +87,8 @@ pub struct VaultFacts {
     pub created_at: Timestamp,
     /// Whether this process made it.
     pub is_new: bool,
+    /// What was replaced, if this process restored it.
+    pub restored: Option<Restored>,
 }
 
 /// The facts, as JSON.
@@ -96,6 +109,17 @@ struct StatusAnswer<'a> {
     /// The chains of the audit log: one for each node that writes. Absent if the vault can't be written.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     chains: Vec<u32>,
+    status: &'static str,
+}
+
+/// A restored vault, as JSON.
+#[derive(Serialize)]
+struct RestoredAnswer<'a> {
+    location: &'a str,
+    /// Where the replaced vault is kept; null: there was none.
+    replaced: Option<&'a str>,
+    /// Keys that the replaced vault had revoked or removed, of every account.
+    revoked_since: Vec<String>,
     status: &'static str,
 }
 
@@ -140,12 +164,13 @@ pub(super) async fn run(command: &Command, session: &mut Session) -> Result<Endi
         }),
         Command::Doctor => doctor(session).await,
         Command::Backup { file } => backup(file, session).await,
+        Command::Restore { .. } => restored(session),
         Command::AcceptLoss { .. } => {
             let answer = SecretDeleteResponse { status: OK };
             session.console.answer(&answer, |console| console.line("accepted"))?;
             session.console.note(
-                "Codes come again in two minutes. Revoke and delete again what was revoked and deleted since this copy was \
-                 made.",
+                "Codes come again in two minutes. API keys are off: `countersign key list` shows them, and \
+                 `countersign key enable` lets those in that should be. Delete again what was deleted since this copy was made.",
             );
             Ok(Ending::Done)
         }
@@ -157,9 +182,43 @@ pub(super) async fn run(command: &Command, session: &mut Session) -> Result<Endi
 /// # Errors
 /// [`Failure`]: nobody could be asked, or the answer is no.
 pub fn ask_to_accept_loss(console: &mut Console, agreed: bool) -> Result<(), Failure> {
-    let question = "Go on with this copy of the vault? What happened since it was made is lost: keys that were revoked then let \
-                    callers in again.";
+    let question = "Go on with this copy of the vault? What happened since it was made is lost, and API keys are off until you \
+                    enable them.";
     console.confirm(question, agreed.into())
+}
+
+/// Asks whether to put a backup in the place of the vault, before that is opened.
+///
+/// # Errors
+/// [`Failure`]: nobody could be asked, or the answer is no.
+pub fn ask_to_restore(console: &mut Console, agreed: bool) -> Result<(), Failure> {
+    let question = "Put this backup in the place of the vault? What happened since it was made is lost, and API keys are off until \
+                    you enable them.";
+    console.confirm(question, agreed.into())
+}
+
+fn restored(session: &mut Session) -> Result<Ending, Failure> {
+    let Restored { aside, revoked_since } = session.vault.restored.clone().unwrap_or_default();
+    let aside = aside.map(|path| path.display().to_string());
+    let answer = RestoredAnswer {
+        location: &session.vault.location.clone(),
+        replaced: aside.as_deref(),
+        revoked_since: revoked_since.iter().map(|(id, _)| id.to_string()).collect(),
+        status: OK,
+    };
+    session.console.answer(&answer, |console| {
+        console.line(&format!("restored: {}", answer.location))?;
+        if let Some(aside) = &aside {
+            console.line(&format!("replaced vault: {aside}"))?;
+        }
+        let revoked = |(id, name): &(KeyId, Name)| console.line(&format!("revoked since: the key \"{name}\" ({id})"));
+        revoked_since.iter().try_for_each(revoked)
+    })?;
+    session.console.note(
+        "Codes come again in two minutes. API keys are off: `countersign key list` shows them, and `countersign key enable` lets \
+         those in that should be, not the revoked ones. Delete again what was deleted since.",
+    );
+    Ok(Ending::Done)
 }
 
 async fn status(session: &mut Session) -> Result<Ending, Failure> {

@@ -189,7 +189,7 @@ pub(super) fn is_made_here(uri: &Uri, headers: &HeaderMap) -> bool {
 }
 
 /// The host of `host`, `host:port`, `[v6]` or `[v6]:port`.
-fn host_of(text: &str) -> Option<&str> {
+pub(super) fn host_of(text: &str) -> Option<&str> {
     let (name, port) = match text.strip_prefix('[') {
         Some(rest) => {
             let (name, port) = rest.split_once(']')?;

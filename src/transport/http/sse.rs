@@ -18,7 +18,7 @@ use axum::response::{
     sse::{Event, KeepAlive},
 };
 use futures::{SinkExt as _, Stream, StreamExt as _, future::ready, stream};
-use http::{HeaderName, HeaderValue, Method, StatusCode, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header::HOST, request::Parts};
 use rmcp::{
     ServiceExt as _,
     model::{ClientJsonRpcMessage, GetExtensions as _, ServerJsonRpcMessage},
@@ -31,6 +31,7 @@ use super::{
     answer::Problem,
     body::{self, Arriving},
     door::{App, Call},
+    guard::host_of,
     routes::{Route, Run, Takes},
     settings::{BaseUrl, HttpSettings, Limits},
     streams,
@@ -83,8 +84,8 @@ pub(super) static ROUTES: [Route; 3] = [
 pub(super) struct Sse {
     server: McpServer,
     limits: Limits,
-    /// The endpoint for messages, as clients see it: a proxy may serve this server under a path of its own.
-    endpoint: String,
+    /// The addresses that clients use: a proxy may serve this server under a path of its own.
+    public_urls: Vec<BaseUrl>,
     streams: Arc<Streams>,
     /// No more streams may be opened. Written and read under the lock of `streams`.
     ended: AtomicBool,
@@ -128,10 +129,17 @@ impl Sse {
     pub(super) fn new(server: &McpServer, settings: &HttpSettings) -> Self {
         // This transport ended before the revision without a handshake.
         let server = server.for_handshakes();
-        // Not relative to `/sse`: some clients resolve it against the origin.
-        let prefix = settings.public_urls.first().map_or("", BaseUrl::path);
-        let endpoint = format!("{prefix}/messages?sessionId=");
-        Self { server, limits: settings.limits, endpoint, streams: Arc::default(), ended: AtomicBool::new(false) }
+        let (limits, public_urls) = (settings.limits, settings.public_urls.clone());
+        Self { server, limits, public_urls, streams: Arc::default(), ended: AtomicBool::new(false) }
+    }
+
+    /// The endpoint for a session's messages, as the client that sent these headers sees it. It is not relative to `/sse`,
+    /// since some clients resolve it against the origin.
+    fn endpoint(&self, headers: &HeaderMap, session: &str) -> String {
+        let host = headers.get(HOST).and_then(|host| host_of(host.to_str().ok()?));
+        let named = self.public_urls.iter().find(|url| host.is_some_and(|host| host.eq_ignore_ascii_case(url.host())));
+        let prefix = named.or(self.public_urls.first()).map_or("", BaseUrl::path);
+        format!("{prefix}/messages?sessionId={session}")
     }
 
     /// The number of open streams.
@@ -194,7 +202,7 @@ fn open(call: &Call<'_>) -> Result<Response, Problem> {
     let sse = &call.app.sse;
     let (cleanup, stop, received) = sse.enter(call).map_err(Problem::Own)?;
     let sent = sse.run(received, &stop);
-    let endpoint = format!("{}{}", sse.endpoint, cleanup.id);
+    let endpoint = sse.endpoint(&call.parts.headers, &cleanup.id);
     let events = Events::new(events(endpoint, cleanup, sent, stop));
     let mut response = events.keep_alive(KeepAlive::new().interval(sse.limits.keep_alive)).into_response();
     response.headers_mut().insert(UNBUFFERED, HeaderValue::from_static("no"));

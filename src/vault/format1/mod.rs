@@ -295,6 +295,7 @@ impl Move<'_> {
             created_at: Timestamp::from_micros(row.created_at),
             last_used_at: None,
             revoked_at: time(row.revoked_at),
+            off_since: None,
         };
         let hash = HashedKey(row.hash.as_slice().try_into().map_err(|_| unread())?);
         self.put(put(self.keyring, &KeptKey { key, hash }))?;

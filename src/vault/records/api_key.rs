@@ -40,6 +40,8 @@ struct Body {
     expires_at: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     revoked_at: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    off_since: Option<i64>,
     hash: Bytes,
 }
 
@@ -77,7 +79,7 @@ impl Stored for KeptKey {
 
     fn body(&self) -> Vec<u8> {
         // `last_used_at` has its own record, and the record itself holds the account.
-        let ApiKey { id: _, name, rights, created_at: _, last_used_at: _, revoked_at } = &self.key;
+        let ApiKey { id: _, name, rights, created_at: _, last_used_at: _, revoked_at, off_since } = &self.key;
         let KeyRights { account: _, scopes, seat, secrets, codes_per_hour, expires_at } = rights;
         to_json(&Body {
             name: name.to_string(),
@@ -87,6 +89,7 @@ impl Stored for KeptKey {
             codes_per_hour: *codes_per_hour,
             expires_at: expires_at.map(Timestamp::micros),
             revoked_at: revoked_at.map(Timestamp::micros),
+            off_since: off_since.map(Timestamp::micros),
             hash: Bytes::of(&self.hash.0),
         })
     }
@@ -108,6 +111,7 @@ impl Stored for KeptKey {
             created_at: Timestamp::from_micros(record.sort),
             last_used_at: None,
             revoked_at: body.revoked_at.map(Timestamp::from_micros),
+            off_since: body.off_since.map(Timestamp::from_micros),
         };
         Some(Self { key, hash: HashedKey(body.hash.array()?) })
     }

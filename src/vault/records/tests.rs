@@ -72,6 +72,7 @@ fn key() -> KeptKey {
         created_at: AT,
         last_used_at: None,
         revoked_at: Some(AT),
+        off_since: Some(AT),
     };
     KeptKey { key, hash: HashedKey([7; 32]) }
 }
@@ -196,7 +197,7 @@ fn bodies_never_change_their_form() {
     );
     let bound = r#""seat":"00000000-0000-0000-0000-000000000003","secrets":["00000000-0000-0000-0000-000000000002"]"#;
     let expected = format!(
-        r#"{{"name":"robot","scopes":"codes:read,seats:read",{bound},"codes_per_hour":5,"expires_at":{at},"revoked_at":{at},"hash":"{seven}"}}"#
+        r#"{{"name":"robot","scopes":"codes:read,seats:read",{bound},"codes_per_hour":5,"expires_at":{at},"revoked_at":{at},"off_since":{at},"hash":"{seven}"}}"#
     );
     check(&key(), at, &expected);
     let expected = format!(r#"{{"writing":2,"deleted_at":{at},"seed_hash":"BAQEBAQEBAQ","sealed":"AQID"}}"#);

@@ -69,7 +69,7 @@ fn a_damaged_account_does_not_hide_the_others() {
 
     person.run(&["seat", "list", "--account", "umbrella"]).ok();
     let refused = person.run(&["account", "rm", "acme", "--yes"]).refused(1);
-    assert!(refused.contains("internal error") && !refused.contains("no account"), "{refused}");
+    assert!(refused.contains("the vault is damaged: account ") && !refused.contains("no account"), "{refused}");
     // Working in the damaged account reports the damage; naming another account, which may be the damaged one, does
     // too.
     let refused = person.run(&["seat", "list", "--account", "acme"]).refused(78);

@@ -257,3 +257,20 @@ fn an_anchor_from_before_there_were_chains_still_vouches() {
     assert_eq!((&found["valid"], &found["anchors"], &found["anchors_compared"]), (&true.into(), &1.into(), &1.into()));
     assert_eq!((&found["head"]["chain"], &found["head"]["seq"]), (&0.into(), &anchor["seq"]));
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_head_names_only_rows_that_a_power_cut_leaves_whoever_wrote_them() {
+    let person = Person::with_alice();
+    let database = person.database();
+    // While this is open, other processes' writes stay in the log.
+    database.execute_batch("BEGIN; SELECT count(*) FROM record").unwrap();
+    person.run(&["code", "alice"]).ok();
+
+    let refused = person.on_a_failing_disk("sync", &["audit", "head"]);
+
+    assert!(refused.status == 1 && refused.out.is_empty(), "{refused:?}");
+    assert!(person.run(&["audit", "head"]).ok().contains("\"seq\":3"));
+    // What committed nothing has nothing to sync.
+    assert_eq!(person.on_a_failing_disk("sync", &["secret", "list"]).status, 0);
+}

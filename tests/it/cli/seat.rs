@@ -213,14 +213,14 @@ fn a_damaged_seat_does_not_hide_the_others() {
         for arguments in [vec!["seat", "show", name], vec!["code", "alice", "--seat", name]] {
             let refused = person.run(&arguments).refused(1);
             assert!(
-                refused.contains("internal error") && !refused.contains("no such seat"),
+                refused.contains("the vault is damaged: seat ") && !refused.contains("no such seat"),
                 "{arguments:?}: {refused}"
             );
         }
     }
     // An import is all or nothing, and can't know the name of the damaged seat.
     let csv = "email\neve@example.com\nada@example.com\n";
-    assert!(person.fed(csv, &["seat", "import", "-"]).refused(1).contains("internal error"));
+    assert!(person.fed(csv, &["seat", "import", "-"]).refused(1).contains("the vault is damaged: seat "));
     person.run(&["seat", "show", "eve@example.com"]).refused(1);
 }
 

@@ -130,6 +130,9 @@ fn a_damaged_secret_does_not_hide_the_others() {
     // A seat named by words is found without opening the others.
     let found = person.run(&["code", "bob"]);
     assert_eq!((found.status, found.err.as_str()), (0, ""), "{found:?}");
+    // A damaged one has no name any more, and the error for its name says that there are such.
+    let lost = person.run(&["code", "alice"]);
+    assert!(lost.status == 1 && lost.err.contains("damaged ones (2) have no name"), "{lost:?}");
 }
 
 #[test]
@@ -166,12 +169,21 @@ fn an_older_copy_is_refused_until_a_person_goes_on_with_it() {
     assert_eq!(std::fs::read(person.home().join(".local/share/countersign/vault.db")).unwrap(), copy);
 
     let accepted = person.run(&["vault", "accept-loss", "--yes"]);
-    assert!(accepted.err.contains("Revoke and delete again what was revoked and deleted"), "{accepted:?}");
+    assert!(
+        accepted.err.contains("API keys are off") && accepted.err.contains("Delete again what was deleted"),
+        "{accepted:?}"
+    );
     assert_eq!(accepted.ok(), "accepted\n");
 
     person.run(&["vault", "doctor"]).ok();
     let rows = person.run(&["audit", "list", "--all-accounts", "--action", "vault.accept_loss", "--json"]).json();
     assert_eq!(rows.pointer("/rows").unwrap().as_array().unwrap().len(), 1);
+    // The copy does not know that its key was revoked, so that is off until a person says otherwise.
+    let state = || person.run(&["key", "list"]).ok().split_whitespace().nth(13).map(str::to_owned);
+    assert_eq!(state().as_deref(), Some("off"));
+    assert_eq!(person.run(&["key", "enable", "ci"]).ok(), "enabled\n");
+    assert_eq!(state().as_deref(), Some("active"));
+    assert!(person.run(&["key", "enable", "ci"]).refused(2).contains("is not off"));
     // It is unknown which of the copy's last steps, and of the steps reserved then, were given out.
     let busy = person.run(&["code", "alice", "--max-wait", "60", "--json"]).refused(1);
     let busy: serde_json::Value = serde_json::from_str(&busy).unwrap();
@@ -269,7 +281,7 @@ fn that_the_state_cant_be_written_is_said_once_and_stops_nothing() {
 fn copies(person: &Person) -> Vec<String> {
     let names = std::fs::read_dir(person.home().join(".local/share/countersign")).unwrap();
     let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    names.filter(|name| name.contains("backup") || name.contains(".new")).collect()
+    names.filter(|name| name.contains("backup") || name.contains(".new") || name.contains(".restore")).collect()
 }
 
 #[test]
@@ -295,22 +307,104 @@ fn a_backup_of_a_vault_in_use_has_what_stands_in_its_log_and_opens_elsewhere() {
 
     // On another machine: the backup and the key, and nothing else.
     let other = Person::new();
-    let (data, keys) = (other.home().join(".local/share/countersign"), other.home().join(".config/countersign/keys"));
-    for folder in [&data, &keys] {
-        std::fs::create_dir_all(folder).unwrap();
-    }
-    #[cfg(unix)]
-    for folder in [&data, &keys, &other.home().join(".config/countersign")] {
-        std::fs::set_permissions(folder, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
-    }
+    let data = other.home().join(".local/share/countersign");
+    copy_key(&made, &other);
+    private_folder(&data);
     std::fs::copy(&file, data.join("vault.db")).unwrap();
-    let key = std::path::PathBuf::from(text_of(&made, "/key_file"));
-    std::fs::copy(&key, keys.join(key.file_name().unwrap())).unwrap();
     let code = other.run(&["code", "bob"]).ok();
     assert!(code.trim().len() == 6 && code.trim().bytes().all(|digit| digit.is_ascii_digit()), "{code}");
     assert!(other.run(&["vault", "doctor"]).ok().starts_with("sound: 2 secrets"));
     let rows = other.run(&["audit", "list", "--all-accounts", "--action", "vault.backup", "--json"]).json();
     assert_eq!(rows.pointer("/rows").unwrap().as_array().unwrap().len(), 1, "{rows}");
+}
+
+fn private_folder(folder: &std::path::Path) {
+    std::fs::create_dir_all(folder).unwrap();
+    #[cfg(unix)]
+    for folder in [folder, folder.parent().unwrap()] {
+        std::fs::set_permissions(folder, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    }
+}
+
+/// Gives a person the key that a backup names.
+fn copy_key(made: &serde_json::Value, person: &Person) {
+    let keys = person.home().join(".config/countersign/keys");
+    private_folder(&keys);
+    let key = std::path::PathBuf::from(text_of(made, "/key_file"));
+    std::fs::copy(&key, keys.join(key.file_name().unwrap())).unwrap();
+}
+
+#[test]
+fn a_restored_backup_revives_no_key_and_gives_no_step_twice_and_what_it_replaces_is_kept() {
+    let person = Person::with_alice();
+    for key in ["kept", "stolen"] {
+        person.run(&["key", "create", "--name", key]).ok();
+    }
+    person.run(&["vault", "backup", "b.db"]).ok();
+    person.run(&["key", "revoke", "stolen"]).ok();
+    person.fed(RFC_SEED, &["secret", "add", "--label", "bob", "--allow-duplicate", "--stdin"]).ok();
+    assert!(person.run(&["vault", "restore", "b.db"]).refused(2).contains("--yes"));
+
+    let restored = person.run(&["vault", "restore", "b.db", "--yes", "--json"]).json();
+
+    let revoked = restored.pointer("/revoked_since").and_then(serde_json::Value::as_array).unwrap();
+    let keys = person.run(&["key", "list", "--json"]).json();
+    let key = |name: &str| {
+        let keys = keys["keys"].as_array().unwrap();
+        keys.iter().find(|key| key["name"] == name).unwrap().clone()
+    };
+    assert_eq!(revoked, &[key("stolen")["key_id"].clone()]);
+    assert!(["kept", "stolen"].iter().all(|name| key(name)["off_since"].is_string()), "{keys}");
+    assert_eq!(person.run(&["secret", "list", "--json"]).json().pointer("/totp_secrets/1"), None);
+    let busy = person.run(&["code", "alice", "--max-wait", "1"]).refused(1);
+    assert!(busy.contains("a code is free in"), "{busy}");
+    assert!(person.run(&["vault", "doctor"]).ok().starts_with("sound: 1 secret"));
+    // The other vault is whole: its own log is beside it.
+    let replaced = std::path::PathBuf::from(text_of(&restored, "/replaced"));
+    let again = person.run(&["vault", "restore", replaced.to_str().unwrap(), "--yes"]);
+    assert!(again.err.contains("API keys are off"), "{again:?}");
+    assert_eq!(person.run(&["secret", "list", "--json"]).json()["totp_secrets"].as_array().unwrap().len(), 2);
+    assert_eq!(copies(&person), Vec::<String>::new());
+}
+
+#[test]
+fn a_backup_is_restored_into_an_empty_home_with_its_key() {
+    let person = Person::with_alice();
+    let made = person.run(&["vault", "backup", "b.db", "--json"]).json();
+    let (other, file) = (Person::new(), person.home().join("b.db"));
+    let restore = || other.run(&["vault", "restore", file.to_str().unwrap(), "--yes"]);
+    assert!(restore().refused(78).contains("--key-file"));
+    assert!(other.run(&["secret", "list"]).refused(78).contains("there is no vault"));
+    copy_key(&made, &other);
+
+    let told = restore();
+
+    assert!(told.out.starts_with("restored: ") && !told.out.contains("replaced"), "{told:?}");
+    assert!(other.run(&["secret", "list"]).ok().contains("alice"));
+}
+
+#[test]
+fn what_is_no_backup_changes_nothing() {
+    let person = Person::with_alice();
+    person.run(&["vault", "backup", "b.db"]).ok();
+    let whole = std::fs::read(person.home().join("b.db")).unwrap();
+    std::fs::write(person.home().join("cut.db"), &whole[..whole.len() / 2]).unwrap();
+    let mut flipped = whole;
+    let quarter = flipped.len() / 4;
+    flipped[quarter..3 * quarter].fill(0x55);
+    std::fs::write(person.home().join("flipped.db"), &flipped).unwrap();
+    person.file("text.db", "not a database");
+    person.file("empty.db", "");
+    let vault = person.home().join(".local/share/countersign/vault.db");
+    let before = std::fs::read(&vault).unwrap();
+
+    for file in ["cut.db", "flipped.db", "text.db", "empty.db", "nowhere.db", "."] {
+        let refused = person.run(&["vault", "restore", file, "--yes"]).refused(78);
+        assert!(!refused.contains("panicked"), "{file}: {refused}");
+        assert_eq!(std::fs::read(&vault).unwrap(), before, "{file}");
+    }
+    assert_eq!(copies(&person), Vec::<String>::new());
+    person.run(&["code", "alice"]).ok();
 }
 
 #[test]

@@ -301,6 +301,16 @@ fn the_endpoint_has_the_path_that_a_proxy_serves_this_server_under() {
 }
 
 #[test]
+fn of_several_public_urls_the_endpoint_has_the_path_of_the_one_that_the_client_used() {
+    let mut settings = settings();
+    settings.public_urls =
+        ["https://example.com/codes", "http://localhost:8787/inside"].map(|url| url.parse().unwrap()).into();
+    let server = Server::with(settings);
+    let stream = open(&server, &server.token());
+    assert!(stream.endpoint.starts_with("/inside/messages?sessionId="), "{}", stream.endpoint);
+}
+
+#[test]
 fn an_initialize_that_lacks_something_is_told_what() {
     let server = Server::start();
     let mut stream = open(&server, &server.token());

@@ -1,8 +1,9 @@
 //! Keys: their rights, their expiry, and that nobody can widen a key's rights.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use countersign::{
+    clock::Clock as _,
     domain::{
         api_key::PlainKey,
         audit::{Action, AuditFilter, Outcome},
@@ -10,9 +11,11 @@ use countersign::{
         time::Timestamp,
     },
     operations::{
-        AddSeat, CreateKey, DeleteSecret, ErrorCode, ListKeys, ListSecrets, MintedKey, Offered, RemoveSeat, RevokeKey,
-        SeatChanges,
+        AddSeat, CreateKey, DeleteSecret, EnableKey, ErrorCode, ListKeys, ListSecrets, MintedKey, Offered, RemoveSeat,
+        RevokeKey, SeatChanges,
     },
+    random::SystemRandom,
+    vault::{self, OpenRequest, VaultRequest, Writes},
 };
 
 use super::{code, plain};
@@ -50,6 +53,39 @@ async fn a_key_does_what_it_was_given_until_it_is_revoked() {
     vault.service.perform(&vault.person, RevokeKey { id: minted.key.id }).await.unwrap();
     let refusal = elsewhere.authenticate(Offered::Key(again(&minted))).await.unwrap_err();
     assert_eq!(refusal.code(), ErrorCode::Unauthenticated);
+}
+
+#[tokio::test]
+async fn a_key_is_off_after_an_accepted_loss_until_a_person_enables_it() {
+    let vault = Vault::new();
+    let minted = vault.service.perform(&vault.person, request()).await.unwrap();
+    let revoked = vault.service.perform(&vault.person, request()).await.unwrap();
+    vault.service.perform(&vault.person, RevokeKey { id: revoked.key.id }).await.unwrap();
+    let running = vault.service.authenticate(Offered::Key(again(&minted))).await.unwrap();
+
+    let dir = vault.dir.path();
+    let store =
+        OpenRequest { url: "sqlite:".to_owned(), data_dir: dir.join("data"), writes: Writes::Inline, make: false };
+    let place = VaultRequest {
+        store,
+        key_dir: dir.join("config/keys"),
+        key_file: None,
+        state_dir: Some(dir.join("state")),
+        now: vault.clock.now(),
+    };
+    vault::accept_loss(&place, Arc::new(SystemRandom)).await.unwrap().close().await.unwrap();
+
+    let refusal = vault.service.authenticate(Offered::Key(again(&minted))).await.unwrap_err();
+    assert_eq!(refusal.code(), ErrorCode::Unauthenticated);
+    assert!(!vault.service.is_key_good(minted.key.id).await.unwrap());
+    let by_itself = vault.service.perform(&running, EnableKey { id: minted.key.id }).await.unwrap_err();
+    assert_eq!(by_itself.code(), ErrorCode::PermissionDenied);
+    vault.service.perform(&vault.person, EnableKey { id: minted.key.id }).await.unwrap();
+    vault.service.authenticate(Offered::Key(again(&minted))).await.unwrap();
+    for id in [minted.key.id, revoked.key.id] {
+        let refusal = vault.service.perform(&vault.person, EnableKey { id }).await.unwrap_err();
+        assert_eq!(refusal.code(), ErrorCode::InvalidArgument);
+    }
 }
 
 #[tokio::test(start_paused = true)]

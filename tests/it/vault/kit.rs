@@ -160,6 +160,7 @@ impl World {
             created_at: NOW,
             last_used_at: None,
             revoked_at: None,
+            off_since: None,
         };
         KeptKey { key, hash: HashedKey([1; 32]) }
     }

@@ -1,0 +1,82 @@
+//! Opens the vault of a command or a server, and notes what that made or moved.
+
+use std::{path::PathBuf, sync::Arc};
+
+use super::console_of;
+use crate::{
+    clock::{Clock as _, SystemClock},
+    config::Config,
+    random::{SharedRandom, SystemRandom},
+    vault::{self, OpenError, OpenRequest, Vault, VaultRequest, VaultStatus, Writes},
+};
+
+/// How to open the vault.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Opening {
+    /// Create it if it does not exist: for commands that store something.
+    OrMade,
+    /// Refuse if it does not exist: for commands that read.
+    There,
+    /// The same, but accept an older copy, as a person asked.
+    Outdated,
+    /// Put this backup in its place first, as a person asked.
+    Restored(PathBuf),
+}
+
+/// Opens the vault.
+///
+/// # Errors
+/// [`OpenError`].
+pub(super) async fn open(config: &Config, opening: Opening, writes: Writes) -> Result<Vault, OpenError> {
+    Ok(open_as(config, opening, writes).await?.0)
+}
+
+/// Opens the vault, and returns what a restore replaced.
+///
+/// # Errors
+/// [`OpenError`].
+pub(super) async fn open_as(
+    config: &Config,
+    opening: Opening,
+    writes: Writes,
+) -> Result<(Vault, Option<vault::Restored>), OpenError> {
+    let store = OpenRequest {
+        url: config.store.clone(),
+        data_dir: config.data_dir.clone(),
+        writes,
+        make: opening == Opening::OrMade,
+    };
+    let request = VaultRequest {
+        store,
+        key_dir: config.key_dir.clone(),
+        key_file: config.key_file.clone(),
+        state_dir: config.state_dir.clone(),
+        now: SystemClock.now(),
+    };
+    let random: SharedRandom = Arc::new(SystemRandom);
+    let (vault, restored) = match opening {
+        Opening::OrMade | Opening::There => (vault::open(&request, random).await?, None),
+        Opening::Outdated => (vault::accept_loss(&request, random).await?, None),
+        Opening::Restored(backup) => {
+            let (vault, restored) = vault::restore(&request, &backup, random).await?;
+            (vault, Some(restored))
+        }
+    };
+    let VaultStatus { made, moved, store, key_file, .. } = vault.status();
+    let place = store.location.display();
+    if *made {
+        console_of(config).note(&format!(
+            "Made a vault: {place}\nIts key:      {}\nKeep a backup of both, apart from each other: without the key nobody can open \
+             the vault.",
+            key_file.display()
+        ));
+    }
+    if let Some(copy) = moved {
+        console_of(config).note(&format!(
+            "Moved the vault to format {}: {place}\nA copy of what it was: {}\nRemove the copy once everything is as it should be.",
+            store.format,
+            copy.display()
+        ));
+    }
+    Ok((vault, restored))
+}

@@ -1,0 +1,85 @@
+//! Puts a backup in the place of a vault. What it replaces is kept aside, and what the backup can't know is taken for used:
+//! steps of the next two minutes, and revocations of API keys.
+
+use std::path::{Path, PathBuf};
+
+use super::{
+    Kept, KeptKey, Vault,
+    open::{OpenError, VaultRequest, accept_loss, at, open_copy},
+};
+use crate::{
+    domain::{api_key::KeyId, text::Name},
+    random::SharedRandom,
+    store::{self, OpenRequest, StoreError},
+};
+
+/// What a restore replaced.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Restored {
+    /// Where the replaced vault is kept; `None`: there was none.
+    pub aside: Option<PathBuf>,
+    /// Keys of the backup that the replaced vault had revoked or removed, if that could be read.
+    pub revoked_since: Vec<(KeyId, Name)>,
+}
+
+/// Restores a vault from a backup, and opens it. The backup's key must be there.
+///
+/// # Errors
+/// [`OpenError`]: the backup can't be read, is damaged, or its key is not there; then the vault is as it was.
+pub async fn restore(
+    request: &VaultRequest,
+    backup: &Path,
+    random: SharedRandom,
+) -> Result<(Vault, Restored), OpenError> {
+    let incoming = store::incoming(&request.store, backup).await?;
+    let path = incoming.path().to_owned();
+    let store = OpenRequest { url: format!("sqlite:{}", path.display()), make: false, ..request.store.clone() };
+    let copy = open_copy(&VaultRequest { store, state_dir: None, ..request.clone() }, random.clone()).await?;
+    let live = checked(&copy).await.map_err(at(&path));
+    copy.close().await.map_err(at(&path))?;
+    let live = live?;
+    let revoked_since = match keys_of_replaced(request, random.clone()).await {
+        Ok(known) => live.into_iter().filter(|key| !known.iter().any(|known| is_same(known, key))).collect(),
+        Err(cause) => {
+            tracing::info!(%cause, "the vault that is replaced can't be read");
+            Vec::new()
+        }
+    };
+    let revoked_since = revoked_since.iter().map(|kept: &Kept<KeptKey>| (kept.key.id, kept.key.name.clone())).collect();
+    let name = format!(".replaced-{}", request.now.to_string().replace(':', "-"));
+    let placed = tokio::task::spawn_blocking(move || incoming.take_place(&name)).await;
+    let aside = placed.map_err(|_| at(&path)(StoreError::Unavailable("it was given up".to_owned())))??;
+    let vault = accept_loss(request, random).await?;
+    Ok((vault, Restored { aside, revoked_since }))
+}
+
+/// The keys of a sound backup that let callers in.
+async fn checked(copy: &Vault) -> Result<Vec<Kept<KeptKey>>, StoreError> {
+    if let Some(what) = copy.examine().await?.problems.into_iter().next() {
+        return Err(StoreError::Damaged { what });
+    }
+    if let Some((_, finding)) = copy.verify(&[]).await?.finding {
+        return Err(StoreError::Damaged { what: format!("audit log: {finding}") });
+    }
+    live_keys(copy).await
+}
+
+async fn live_keys(vault: &Vault) -> Result<Vec<Kept<KeptKey>>, StoreError> {
+    let mut keys = vault.every_key().await?;
+    keys.retain(|kept| kept.key.revoked_at.is_none());
+    Ok(keys)
+}
+
+/// The live keys of the vault that is to be replaced. Without one, every key of the backup is as it should be.
+async fn keys_of_replaced(request: &VaultRequest, random: SharedRandom) -> Result<Vec<Kept<KeptKey>>, OpenError> {
+    let store = OpenRequest { make: false, ..request.store.clone() };
+    let vault = open_copy(&VaultRequest { store, state_dir: None, ..request.clone() }, random).await?;
+    let path = vault.status().store.location.clone();
+    let keys = live_keys(&vault).await.map_err(at(&path));
+    vault.close().await.map_err(at(&path))?;
+    keys
+}
+
+fn is_same(known: &Kept<KeptKey>, key: &Kept<KeptKey>) -> bool {
+    known.key.id == key.key.id
+}
