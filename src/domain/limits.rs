@@ -22,10 +22,41 @@ pub const PURPOSE_CHARS_MAX: usize = 128;
 pub const CLAIM_CHARS_MAX: usize = 64;
 /// Bytes of an HTTP body; a registration is under 4 KiB.
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
-/// Bytes of a file that a person imports.
+/// Bytes of a file of seats that a person imports.
 pub const IMPORT_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// Entries of a file that a person imports.
+/// Entries of the files that a person imports at once.
 pub const IMPORT_ENTRIES_MAX: usize = 10_000;
+/// Bytes of a file of secrets: apps export icons along with their entries, and password managers whole vaults.
+pub const IMPORT_FILE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Bytes of one file of an archive while it is unpacked, whatever its header says.
+pub const IMPORT_UNPACKED_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Files of an archive: a vault's attachments are files too.
+pub const IMPORT_ARCHIVE_FILES_MAX: usize = 1000;
+/// Levels of nesting in an imported JSON document: password managers need about twelve.
+pub const IMPORT_JSON_DEPTH_MAX: usize = 64;
+/// Bytes of a field of an imported CSV file: notes are long, but not that long.
+pub const IMPORT_CSV_FIELD_BYTES_MAX: usize = 64 * 1024;
+/// Parts of one export of Google Authenticator, ten accounts each.
+pub const GOOGLE_PARTS_MAX: u32 = 1000;
+/// Rounds of PBKDF2 that an imported file may ask for: apps use up to a million. The numbers of a stranger's file are
+/// checked before any work.
+pub const IMPORT_PBKDF2_ROUNDS_MAX: u64 = 10_000_000;
+/// The base-2 logarithm of scrypt's cost: with blocks of 1 KiB it takes 1 GiB, the most that an import may use.
+pub const IMPORT_SCRYPT_LOG_MAX: u32 = 20;
+/// Scrypt's parallelization, each a pass of the same cost.
+pub const IMPORT_SCRYPT_PARALLEL_MAX: u64 = 4;
+/// KiB of memory of Argon2: Ente once used 1 GiB.
+pub const IMPORT_ARGON2_KIB_MAX: u64 = 1024 * 1024;
+/// Passes of Argon2.
+pub const IMPORT_ARGON2_PASSES_MAX: u64 = 64;
+/// Lanes of Argon2.
+pub const IMPORT_ARGON2_LANES_MAX: u64 = 16;
+/// Bytes of memory for a key derivation above which the person is asked first.
+pub const IMPORT_MEMORY_ASKED: u64 = 256 * 1024 * 1024;
+/// Password slots of an imported file. Each costs a key derivation.
+pub const IMPORT_SLOTS_MAX: usize = 10;
+/// Bytes of the passphrase of an imported file.
+pub const PASSPHRASE_BYTES_MAX: usize = 1024;
 /// Bytes of one line on standard input in the stdio sidecar.
 pub const LINE_BYTES_MAX: usize = 1024 * 1024;
 /// Levels of nesting of a JSON argument: no argument of ours is deeper, and depth costs stack.

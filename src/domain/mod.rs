@@ -11,6 +11,7 @@ pub mod code_use;
 pub mod enrolment;
 pub mod hourly;
 pub mod ids;
+pub mod import;
 pub mod limits;
 pub mod name_query;
 pub mod origin;

@@ -1,6 +1,6 @@
-//! Imports a file of secrets in one change, without those that are already stored.
+//! Imports the secrets of files in one change, without those that are already stored.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use super::{Call, Effect, Enrolment, Failed, Operation, Refusal, Spec};
 use crate::{
@@ -14,10 +14,10 @@ use crate::{
 };
 
 /// Imports checked secrets, all or none. A secret with the same seed and parameters as another, in the vault or earlier
-/// in the file, is skipped, whatever its name.
+/// in the file, is present already, whatever its name.
 pub struct ImportSecrets {
-    /// The secrets, in the file's order.
-    pub entries: Vec<Enrolment>,
+    /// The secrets, in the file's order. Shared, because a preview comes before the import.
+    pub entries: Arc<[Enrolment]>,
     /// Whether to store nothing and only return what would be stored.
     pub dry_run: bool,
 }
@@ -27,8 +27,8 @@ pub struct ImportSecrets {
 pub struct Imported {
     /// The secrets that were or would be stored, in the file's order.
     pub secrets: Vec<TotpSecret>,
-    /// The number of secrets that were already stored.
-    pub skipped: usize,
+    /// Which of the entries were present already, from 0, in order.
+    pub present: Vec<usize>,
 }
 
 impl Operation for ImportSecrets {
@@ -40,19 +40,22 @@ impl Operation for ImportSecrets {
         let (vault, now) = (service.vault(), call.entry.at.whole_millis());
         let (mut imported, mut seen) = (Imported::default(), HashSet::new());
         let mut draft = vault.silent_draft();
-        for Enrolment { metadata, seed } in self.entries {
+        for (index, Enrolment { metadata, seed }) in self.entries.iter().enumerate() {
             let TotpParameters { algorithm, digits, period } = metadata.totp;
             let parts: [&[u8]; 4] =
                 [seed.expose(), algorithm.as_str().as_bytes(), &[digits.get()], &period.seconds().to_be_bytes()];
             let is_new = seen.insert(vault.fingerprint("secret", &parts));
-            if !is_new || !vault.same_seed(account, &seed, &metadata).await?.is_empty() {
-                imported.skipped += 1;
+            if !is_new || !vault.same_seed(account, seed, metadata).await?.is_empty() {
+                imported.present.push(index);
                 continue;
             }
             let id = SecretId::new(service.ordered_id(now)?);
-            let new = NewSecret { id, account, created_at: now, metadata: &metadata, seed: &seed };
-            draft = draft.add_secret(&new).entry(AuditEntry { at: now, secret: Some(id), ..call.entry.clone() });
+            if !self.dry_run {
+                let new = NewSecret { id, account, created_at: now, metadata, seed };
+                draft = draft.add_secret(&new).entry(AuditEntry { at: now, secret: Some(id), ..call.entry.clone() });
+            }
             let (last_used_at, deleted_at) = (None, None);
+            let metadata = metadata.clone();
             imported.secrets.push(TotpSecret { id, created_at: now, last_used_at, deleted_at, metadata });
         }
         if self.dry_run || imported.secrets.is_empty() {

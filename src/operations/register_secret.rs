@@ -1,19 +1,16 @@
 //! Registers a secret: from an `otpauth://` URI, from a label and a seed, or with a generated seed.
 
-use std::{sync::LazyLock, time::Duration};
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use super::{
     Access, Api, ApiOperation, Call, Effect, Failed, Method, Operation, Refusal, Service, Spec, Surface,
     answers::{self, OK, Revealed},
-    arguments::Fields,
     bounds::{whole, wiped_option, words},
     retries::Retries,
-    schema::input_schema,
 };
 use crate::{
     domain::{
@@ -210,15 +207,6 @@ impl Call<'_> {
 }
 
 impl Registration {
-    /// Reads a registration from JSON, as in a file. `place` is a person's name for the JSON.
-    ///
-    /// # Errors
-    /// `invalid_argument`, which names the field and never quotes it.
-    pub fn read(place: &'static str, fields: Map<String, Value>) -> Result<Self, Refusal> {
-        static SCHEMA: LazyLock<Map<String, Value>> = LazyLock::new(input_schema::<Registration>);
-        Fields::of(&SCHEMA, None).read(place, fields)
-    }
-
     /// Checks a registration, and generates a seed if there is none.
     ///
     /// # Errors

@@ -12,6 +12,7 @@ mod cli;
 #[cfg(unix)]
 mod fleet;
 mod http;
+mod import;
 mod kit;
 mod mcp;
 mod operations;

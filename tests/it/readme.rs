@@ -26,6 +26,8 @@ const ELSEWHERE: [&str; 3] = ["cargo ", "pip ", "claude "];
 const ADDRESS: &str = "127.0.0.1:8787";
 const README: &str = include_str!("../../README.md");
 const QR: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/qr-one.png");
+/// What it imports.
+const EXPORT: &str = "tests/fixtures/import/apple.csv";
 
 /// A fenced block.
 struct Block {
@@ -83,6 +85,7 @@ impl Newcomer {
     fn new() -> Self {
         let home = TempDir::new().unwrap();
         fs::copy(QR, home.path().join("screenshot.png")).unwrap();
+        fs::copy(EXPORT, home.path().join("passwords.csv")).unwrap();
         let tools = home.path().join(".tools");
         fs::create_dir(&tools).unwrap();
         symlink(env!("CARGO_BIN_EXE_countersign"), tools.join("countersign")).unwrap();

@@ -55,8 +55,8 @@ pub enum OtpAuthError {
     NotOtpAuth,
     /// `otpauth-migration://…`.
     #[error(
-        "is an export of Google Authenticator (otpauth-migration), which can't be read yet; add each of its accounts by the \
-         QR code or seed that its service shows"
+        "is an export of Google Authenticator (otpauth-migration), which may hold several accounts; `countersign secret \
+         import` reads it"
     )]
     GoogleExport,
     /// `otpauth://hotp/…`: counter-based codes are not kept here.
@@ -127,18 +127,9 @@ impl OtpAuth {
     }
 
     fn read(uri: &str, reading: Reading, said: Names) -> Result<(Self, Vec<Repair>), OtpAuthError> {
-        let Parts { label, query, repaired } = Parts::of(uri, reading)?;
-        let query = Query::read(&query, reading)?;
-        let seed = query.get("secret").ok_or(OtpAuthError::NoSecret)?;
-        let (label, issuer) = names(&label, query.get("issuer").unwrap_or_default(), said)?;
-        let read = Self {
-            label,
-            issuer,
-            totp: query.totp()?,
-            single_use: query.single_use()?,
-            seed: Seed::from_uri_base32(seed).map_err(OtpAuthError::Seed)?,
-        };
-        Ok((read, repaired))
+        let Unnamed { label, issuer, totp, seed, single_use, repaired, .. } = Unnamed::read(uri, reading)?;
+        let (label, issuer) = names(&label, &issuer, said)?;
+        Ok((Self { label, issuer, totp, seed, single_use }, repaired))
     }
 
     /// Writes the URI, such that [`OtpAuth::parse`] reads the same from it.
@@ -150,6 +141,53 @@ impl OtpAuth {
             }
         }
         uri
+    }
+}
+
+/// A URI whose names have not been checked: an import cleans names that a registration refuses.
+pub(super) struct Unnamed {
+    /// The decoded label, with the issuer's prefix if there is one.
+    label: Zeroizing<String>,
+    /// The query's issuer; empty if there is none.
+    issuer: Zeroizing<String>,
+    /// How its codes are made.
+    pub(super) totp: TotpParameters,
+    /// Whether the URI says how many digits a code has.
+    pub(super) says_digits: bool,
+    /// The seed.
+    pub(super) seed: Seed,
+    /// Whether each of its codes goes to one caller only.
+    pub(super) single_use: bool,
+    /// What was repaired.
+    pub(super) repaired: Vec<Repair>,
+}
+
+impl Unnamed {
+    /// Reads a URI from a person's file leniently.
+    pub(super) fn of_file(uri: &str) -> Result<Self, OtpAuthError> {
+        Self::read(uri, Reading::Lenient)
+    }
+
+    fn read(uri: &str, reading: Reading) -> Result<Self, OtpAuthError> {
+        let Parts { label, query, repaired } = Parts::of(uri, reading)?;
+        let query = Query::read(&query, reading)?;
+        let seed = query.get("secret").ok_or(OtpAuthError::NoSecret)?;
+        Ok(Self {
+            label,
+            issuer: Zeroizing::new(query.get("issuer").unwrap_or_default().to_owned()),
+            totp: query.totp()?,
+            says_digits: query.get("digits").is_some(),
+            single_use: query.single_use()?,
+            seed: Seed::from_uri_base32(seed).map_err(OtpAuthError::Seed)?,
+            repaired,
+        })
+    }
+
+    /// The issuer (the query's, else the label's prefix) and the account; each may be empty.
+    pub(super) fn names(&self) -> (&str, &str) {
+        let (prefix, account) = parted(self.label.trim(), self.issuer.trim());
+        let issuer = if self.issuer.trim().is_empty() { prefix } else { self.issuer.as_str() };
+        (issuer.trim(), account.trim())
     }
 }
 

@@ -158,14 +158,17 @@ fn pictures_of_whole_screens_are_read() {
 }
 
 #[test]
-fn an_export_of_google_authenticator_is_named() {
+fn an_export_of_google_authenticator_is_named_and_imported() {
     let person = Person::with_vault();
     for (flag, file) in [("--uri-file", "uri-google-migration.txt"), ("--qr", "qr-google-migration.png")] {
         let refused = person.run(&["secret", "add", flag, &fixture(file)]).refused(1);
         assert!(refused.starts_with("error: the URI is an export of Google Authenticator"), "{refused}");
     }
-    let refused = person.run(&["secret", "import", &fixture("uri-google-migration.txt")]).refused(1);
-    assert!(refused.contains("line 1: `uri` is an export of Google Authenticator"), "{refused}");
+    for file in ["uri-google-migration.txt", "qr-google-migration.png"] {
+        let imported = person.run(&["secret", "import", &fixture(file), "--json"]).json();
+        assert_eq!(imported.pointer("/formats/0"), Some(&"Google Authenticator".into()), "{imported}");
+        assert_eq!(imported.pointer("/entries"), Some(&1.into()), "{imported}");
+    }
 }
 
 #[test]

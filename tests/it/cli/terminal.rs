@@ -331,6 +331,35 @@ fn a_secret_that_is_there_is_doubled_after_a_question() {
 }
 
 #[test]
+fn an_import_shows_what_it_would_do_and_asks() {
+    let person = Person::with_vault();
+    let fixture = |name: &str| format!("{}/tests/fixtures/import/{name}", env!("CARGO_MANIFEST_DIR"));
+    for (answer, stored) in [("n", 0), ("y", 2)] {
+        let mut terminal = Terminal::new();
+        let child = terminal.start(&person, &format!("secret import {}", fixture("raivo.json")));
+        let asked = terminal.read_until("[y/N] ");
+        assert!(asked.contains("add: ada (GitHub)"), "{asked}");
+        assert!(asked.contains("entry 3 (GitHub: ada): skipped: counter-based"), "{asked}");
+        assert!(asked.contains("2 would be added, 0 present, 1 skipped: 3 entries (Raivo)."), "{asked}");
+        terminal.types(answer);
+        let (told, _) = terminal.rest_of(child);
+        assert_eq!(told.contains("2 added, 0 present, 1 skipped: 3 entries (Raivo)."), stored == 2, "{told}");
+        let listed = person.run(&["secret", "list", "--json"]).json();
+        assert_eq!(listed.pointer("/totp_secrets").unwrap().as_array().unwrap().len(), stored);
+    }
+
+    let mut terminal = Terminal::new();
+    let file = fixture("proton-authenticator-encrypted.json");
+    let mut child = terminal.start(&person, &format!("secret import {file} --yes"));
+    for (typed, told) in [("wrong", "That did not open it."), ("correct horse ünïcode", "3 entries")] {
+        terminal.wait_for_a_hidden_prompt(&mut child);
+        terminal.types(typed);
+        terminal.read_until(told);
+    }
+    terminal.rest_of(child);
+}
+
+#[test]
 fn a_sidecar_that_a_person_starts_says_what_it_waits_for() {
     let person = Person::with_alice();
     let mut terminal = Terminal::new();

@@ -19,7 +19,7 @@ fn lines_of_uris_are_stored() {
 
     let ran = person.run(&["secret", "import", file.to_str().unwrap()]);
 
-    insta::assert_snapshot!(ran.err, @"2 secrets stored, 0 there already, 0 wrong.");
+    insta::assert_snapshot!(ran.err, @"2 added, 0 present, 0 skipped: 2 entries (a list of links).");
     insta::assert_snapshot!(redacted(&ran.ok()), @r"
     ID  LABEL  ISSUER  SINGLE-USE  CREATED  LAST USED
     ID  alice  GitHub  -  AT  -
@@ -36,17 +36,20 @@ fn one_wrong_line_stores_nothing_and_is_named_by_its_number() {
 
     insta::assert_snapshot!(refused, @r"
     error: nothing was stored:
-      line 5: `uri` is a counter-based (hotp) secret; only time-based (totp) ones are supported
-      line 6: `uri` is not an otpauth://totp/ URI
-    --keep-going stores the other 2
+      line 5: skipped: counter-based (hotp) codes are not supported; only time-based (totp) ones are
+      line 6: skipped: the link is not an otpauth://totp/ URI
+    2 would be added, 0 present, 2 skipped: 4 entries; --yes stores what would be added
     ");
     assert_eq!(person.run(&["secret", "list"]).ok(), "");
 
-    let kept = person.fed(&bad, &["secret", "import", "-", "--keep-going", "--json"]);
+    let kept = person.fed(&bad, &["secret", "import", "-", "--json"]);
     assert_eq!(kept.status, 1);
     let document: serde_json::Value = serde_json::from_str(&kept.out).unwrap();
-    assert_eq!(document.pointer("/imported"), Some(&2.into()));
-    assert_eq!(document.pointer("/failed/1/place"), Some(&"line 6".into()));
+    assert_eq!(document.pointer("/added"), Some(&2.into()));
+    assert_eq!(document.pointer("/skipped"), Some(&2.into()));
+    assert_eq!(document.pointer("/entries"), Some(&4.into()));
+    assert_eq!(document.pointer("/remarks/1/place"), Some(&"line 6".into()));
+    assert_eq!(document.pointer("/remarks/1/kind"), Some(&"skipped".into()));
     assert!(!kept.out.contains(RFC_SEED) && !kept.err.contains(RFC_SEED));
 }
 
@@ -63,11 +66,12 @@ fn lists_from_the_wild_are_read_as_they_were_meant_and_what_was_repaired_is_told
     let ran = person.fed(&list, &["secret", "import", "-"]);
 
     insta::assert_snapshot!(ran.err, @r"
-    line 2: a raw `#` was read as a part of the text
-    line 3: a raw space was read as a part of the label
-    line 4: `&amp;` was read as `&`
-    line 4: a raw `%` was read as itself
-    4 secrets stored, 0 there already, 0 wrong.
+    line 1 (Steam: ada): the file does not say how its codes look; if this is Steam Guard, the codes will be wrong, because Steam's are letters
+    line 2 (C#: ada): a raw `#` was read as a part of the text
+    line 3 (Big Co: ada lovelace): a raw space was read as a part of the label
+    line 4 (100%: ada): `&amp;` was read as `&`
+    line 4 (100%: ada): a raw `%` was read as itself
+    4 added, 0 present, 0 skipped: 4 entries (a list of links).
     ");
     ran.ok();
     insta::assert_snapshot!(person.run(&["secret", "export", "--plaintext"]).ok(), @r"
@@ -79,7 +83,7 @@ fn lists_from_the_wild_are_read_as_they_were_meant_and_what_was_repaired_is_told
     let json =
         format!(r#"[{{"uri": "otpauth://totp/C#:ada?secret={RFC_SEED}&digits=8&period=90", "single_use": true}}]"#);
     let document = person.fed(&json, &["secret", "import", "-", "--json"]).json();
-    assert_eq!(text_of(&document, "/repaired/0/place"), "entry 1");
+    assert_eq!(text_of(&document, "/remarks/0/place"), "entry 1");
     assert_eq!(document.pointer("/totp_secrets/0/single_use"), Some(&true.into()));
 }
 
@@ -89,9 +93,13 @@ fn a_dry_run_stores_nothing() {
 
     let ran = person.fed(&lines(), &["secret", "import", "-", "--dry-run"]);
 
-    insta::assert_snapshot!(ran.err, @"2 secrets could be stored, 0 there already, 0 wrong; nothing was stored.");
+    insta::assert_snapshot!(ran.err, @r"
+    add: alice (GitHub)
+    add: bob
+    2 would be added, 0 present, 0 skipped: 2 entries (a list of links); nothing was stored.
+    ");
     let document = person.fed(&lines(), &["secret", "import", "-", "--dry-run", "--json"]).json();
-    assert_eq!((&document["fit"], &document["imported"]), (&2.into(), &0.into()), "{document}");
+    assert_eq!((&document["added"], &document["dry_run"]), (&2.into(), &true.into()), "{document}");
     assert_eq!(person.run(&["secret", "list"]).ok(), "");
 }
 
@@ -106,9 +114,9 @@ fn json_entries_need_a_seed() {
         person.fed(r#"[{"label": "c"}, {"label": "d", "secret": "!"}]"#, &["secret", "import", "-"]).refused(1);
     insta::assert_snapshot!(refused, @r"
     error: nothing was stored:
-      entry 1: `secret` is required in an import
-      entry 2: `secret` is not base32 (letters A to Z and digits 2 to 7)
-    --keep-going stores the other 0
+      entry 1 (c): skipped: it has no secret
+      entry 2 (d): skipped: its secret is not base32 (letters A to Z and digits 2 to 7)
+    0 would be added, 0 present, 2 skipped: 2 entries; --yes stores what would be added
     ");
 }
 
@@ -124,15 +132,17 @@ fn a_file_at_the_limit_is_taken_and_one_beyond_it_is_not() {
     };
 
     let taken = person.fed(&lines(10_000), &["secret", "import", "-", "--dry-run"]);
-    assert_eq!(taken.err, "10000 secrets could be stored, 0 there already, 0 wrong; nothing was stored.\n");
+    let sum = "10000 would be added, 0 present, 0 skipped: 10000 entries (a list of links); nothing was stored.\n";
+    assert!(taken.err.ends_with(sum), "{}", taken.err.len());
+    assert!(taken.err.contains("\nand 9900 more\n"));
     let refused = person.fed(&lines(10_001), &["secret", "import", "-", "--dry-run"]).refused(1);
     insta::assert_snapshot!(refused, @"error: an import takes 10000 secrets at most; split the file");
 
     let comment = |bytes: usize| format!("{line}{}\n", "#".repeat(bytes - line.len() - 1));
-    person.fed(&comment(8 * 1024 * 1024), &["secret", "import", "-", "--dry-run"]).ok();
-    let refused = person.fed(&comment(8 * 1024 * 1024 + 1), &["secret", "import", "-", "--json"]).refused(1);
+    person.fed(&comment(64 * 1024 * 1024), &["secret", "import", "-", "--dry-run"]).ok();
+    let refused = person.fed(&comment(64 * 1024 * 1024 + 1), &["secret", "import", "-", "--json"]).refused(1);
     insta::assert_snapshot!(refused,
-        @r#"{"status":"ERROR","error":"too_large","message":"the input is larger than 8388608 bytes"}"#);
+        @r#"{"status":"ERROR","error":"too_large","message":"the input is larger than 67108864 bytes"}"#);
 }
 
 #[test]
@@ -167,7 +177,7 @@ fn what_is_exported_as_a_document_is_imported_as_it_was() {
     let other = Person::new();
     let imported = other.fed(&exported, &["secret", "import", "-", "--json"]).json();
 
-    assert_eq!(imported.pointer("/imported"), Some(&2.into()));
+    assert_eq!(imported.pointer("/added"), Some(&2.into()));
     assert_eq!(imported.pointer("/totp_secrets/0/single_use"), None);
     assert_eq!(imported.pointer("/totp_secrets/1/single_use"), Some(&true.into()));
     assert_eq!(other.run(&["secret", "export", "--plaintext", "--json"]).ok(), exported);
@@ -210,7 +220,7 @@ fn an_export_goes_on_past_damaged_secrets_and_names_them() {
     assert_eq!(document.pointer("/status"), Some(&"ERROR".into()));
     assert_eq!(document.pointer("/uris").unwrap().as_array().unwrap().len(), 1);
     assert_eq!(
-        Person::new().fed(&ran.out, &["secret", "import", "-", "--json"]).json().pointer("/imported"),
+        Person::new().fed(&ran.out, &["secret", "import", "-", "--json"]).json().pointer("/added"),
         Some(&1.into())
     );
     let trail = person.run(&["audit", "list", "--action", "secret.export", "--json"]).json();
@@ -235,19 +245,22 @@ fn an_import_skips_what_is_there_by_seed_and_parameters() {
     person.run(&["secret", "update", "alice", "--label", "renamed"]).ok();
 
     let looked = person.fed(&lines(), &["secret", "import", "-", "--dry-run"]);
-    insta::assert_snapshot!(looked.err, @"1 secret could be stored, 1 there already, 0 wrong; nothing was stored.");
+    insta::assert_snapshot!(looked.err, @r"
+    add: bob
+    1 would be added, 1 present, 0 skipped: 2 entries (a list of links); nothing was stored.
+    ");
     let stored = person.fed(&lines(), &["secret", "import", "-", "--json"]).json();
-    assert_eq!((stored.pointer("/imported"), stored.pointer("/skipped")), (Some(&1.into()), Some(&1.into())));
+    assert_eq!((stored.pointer("/added"), stored.pointer("/present")), (Some(&1.into()), Some(&1.into())));
 
     // A second import, or one after an interrupted import, adds nothing.
     let again = person.fed(&lines(), &["secret", "import", "-"]);
-    insta::assert_snapshot!(again.err, @"0 secrets stored, 2 there already, 0 wrong.");
+    insta::assert_snapshot!(again.err, @"0 added, 2 present, 0 skipped: 2 entries (a list of links).");
     assert_eq!(again.ok(), "");
     let other = "otpauth://totp/bob?secret=JBSWY3DPEHPK3PXP\n";
     let told = person.fed(&other.repeat(2), &["secret", "import", "-"]).err;
     insta::assert_snapshot!(told, @r"
-    1 secret stored, 1 there already, 0 wrong.
-    1 of them has the issuer and label of a secret that was there before.
+    line 1 (bob): another secret has this issuer and label, with another seed; both are kept
+    1 added, 1 present, 0 skipped: 2 entries (a list of links).
     ");
 }
 
@@ -297,9 +310,9 @@ fn a_field_that_is_named_twice_is_refused_by_entry() {
 
     insta::assert_snapshot!(person.fed(json, &["secret", "import", "-"]).refused(1), @r"
     error: nothing was stored:
-      entry 2: `label` is named twice
-      entry 3: `entry` names a field twice
-    --keep-going stores the other 2
+      entry 2: skipped: it names a field twice
+      entry 3: skipped: it names a field twice
+    1 would be added, 1 present, 2 skipped: 4 entries; --yes stores what would be added
     ");
 }
 
@@ -317,4 +330,79 @@ fn an_import_that_the_disk_does_not_take_leaves_nothing_of_it() {
     assert_eq!(listed.pointer("/totp_secrets").unwrap().as_array().unwrap().len(), 1);
     person.run(&["secret", "import", file.to_str().unwrap()]).ok();
     person.run(&["vault", "doctor"]).ok();
+}
+
+/// The path of a fixture.
+fn export_of(name: &str) -> String {
+    format!("{}/tests/fixtures/import/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+#[test]
+fn every_entry_of_several_files_is_accounted_for() {
+    let person = Person::with_vault();
+    let files = ["aegis-plain.json", "google-parts.txt", "bitwarden.csv"].map(export_of);
+    let arguments = |more: &'static [&'static str]| {
+        let files = files.iter().map(String::as_str);
+        ["secret", "import"].into_iter().chain(files).chain(more.iter().copied()).collect::<Vec<_>>()
+    };
+
+    let refused = person.run(&arguments(&[])).refused(1);
+    assert!(refused.contains("aegis-plain.json, entry 6 (Acme: c): skipped: counter-based"), "{refused}");
+    assert_eq!(person.run(&["secret", "list"]).ok(), "");
+
+    let ran = person.run(&arguments(&["--json"]));
+    let document: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    let count = |name: &str| document.pointer(name).and_then(serde_json::Value::as_u64).unwrap();
+    assert_eq!(count("/entries"), 16 + 5 + 3, "{document}");
+    assert_eq!(count("/added") + count("/present") + count("/skipped"), count("/entries"));
+    assert_eq!((count("/present"), count("/skipped")), (2, 12), "two files share two seeds: {document}");
+    assert_eq!(text_of(&document, "/missing/0"), "part 2 of 3 of Google Authenticator's export");
+    assert_eq!(document.pointer("/totp_secrets").unwrap().as_array().unwrap().len() as u64, count("/added"));
+    assert_eq!(ran.status, 1, "something was skipped");
+
+    let again = person.run(&arguments(&["--yes"]));
+    insta::assert_snapshot!(again.err.lines().last().unwrap(),
+        @"0 added, 12 present, 12 skipped: 24 entries (Aegis, Google Authenticator, Bitwarden).");
+}
+
+#[test]
+fn an_encrypted_export_is_opened_by_its_passphrase_and_by_no_other() {
+    let person = Person::with_vault();
+    let right = person.file("right", "correct horse ünïcode\n");
+    let wrong = person.file("wrong", "correct horse\n");
+    let file = export_of("2fas-encrypted.json");
+    let import = |passphrase: &std::path::Path| {
+        person.run(&["secret", "import", &file, "--yes", "--passphrase-file", passphrase.to_str().unwrap()])
+    };
+
+    assert!(person.run(&["secret", "import", &file]).refused(2).contains("use --passphrase-file"));
+    let refused = import(&wrong).refused(1);
+    assert!(refused.ends_with("2fas-encrypted.json: the passphrase is wrong\n"), "{refused}");
+    assert_eq!(person.run(&["secret", "list"]).ok(), "");
+    let ran = import(&right);
+    insta::assert_snapshot!(ran.err.lines().last().unwrap(), @"8 added, 0 present, 6 skipped: 14 entries (2FAS).");
+}
+
+#[test]
+fn bad_files_are_named_and_store_nothing() {
+    let person = Person::with_vault();
+    let good = export_of("raivo.json");
+    std::fs::create_dir(person.home().join("folder")).unwrap();
+    for (name, text, expected) in [
+        ("empty", "", "empty: empty"),
+        ("cut.json", "{\"schemaVersion\": 4, \"services\": [", "cut.json: ends in the middle"),
+        ("broken.json", "[\n1,\n{]", "broken.json: line 3: not JSON"),
+        ("notes", "hello", "notes: in no known format"),
+        ("chrome.csv", "name,url,username,password\na,b,c,d\n", "chrome.csv: a table of passwords without"),
+    ] {
+        person.file(name, text);
+        let refused = person.run(&["secret", "import", &good, name, "--yes"]).refused(1);
+        assert!(refused.contains(expected), "{refused}");
+    }
+    for (missing, expected) in [("folder", "FILE 2 must name a file"), ("JBSWY3DPEHPK3PXP", "FILE 2 must name a file")]
+    {
+        let refused = person.run(&["secret", "import", &good, missing, "--yes"]).refused(1);
+        assert!(refused.contains(expected) && !refused.contains("JBSWY3DP"), "{refused}");
+    }
+    assert_eq!(person.run(&["secret", "list"]).ok(), "");
 }

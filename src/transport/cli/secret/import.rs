@@ -1,40 +1,49 @@
-//! `countersign secret import`: many secrets at once. Everything is checked before anything is stored, and an error
-//! names the line and never quotes it.
+//! `countersign secret import`: the secrets of other programs' files. A preview comes first, then a question, then one
+//! change. Every entry of every file is accounted for: added, present or skipped.
 
-use std::{collections::HashSet, path::PathBuf};
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use clap::Args;
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::{add::meant, duplicate::name, view};
+use super::{
+    duplicate::name,
+    import_report::{self, Counts, Kind, Remark, Report},
+    qr, view,
+};
 use crate::{
     domain::{
-        limits::{IMPORT_BYTES_MAX, IMPORT_ENTRIES_MAX},
-        otpauth::{Names, Repair},
+        characters::is_unshowable,
+        import::{self, Entry, Format, Found, Import, ImportError, Locked, Opened, Part},
+        limits::{IMPORT_ENTRIES_MAX, IMPORT_FILE_BYTES_MAX, IMPORT_MEMORY_ASKED, PASSPHRASE_BYTES_MAX},
+        secret::{SecretMetadata, SecretUse, TotpSecret},
     },
-    operations::{
-        self, Enrolment, ImportSecrets, Imported, ListSecrets, Operation as _, Refusal, RegisterSecret, Registration,
-        answers::{OK, TotpSecret},
-    },
-    transport::{
-        cli::{Ending, Failure, Session, numbers::counted_len, output::Console},
-        json::Json,
-    },
+    operations::{Enrolment, ImportSecrets, Imported, ListSecrets},
+    transport::cli::{Ending, Failure, Session, numbers::counted_len, output::Console, prompt::Consent},
 };
+
+/// Passphrases that a person may try at a prompt.
+const TRIES: u32 = 3;
 
 /// What an import takes.
 #[derive(Debug, Args)]
 pub struct ImportArgs {
-    /// The file; `-` for standard input
-    file: PathBuf,
-    /// Look at the file and store nothing
+    /// The files; `-` for standard input
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+    /// Look at the files and store nothing
     #[arg(long)]
     dry_run: bool,
-    /// Store what is right although other entries are wrong
-    #[arg(long)]
-    keep_going: bool,
+    /// Don't ask; store what can be stored although other entries are skipped
+    #[arg(long, short = 'y', alias = "keep-going")]
+    yes: bool,
+    /// Read the passphrase of encrypted files from a file; it is asked for otherwise
+    #[arg(long, value_name = "FILE")]
+    passphrase_file: Option<PathBuf>,
 }
 
 impl ImportArgs {
@@ -44,246 +53,202 @@ impl ImportArgs {
     }
 }
 
-/// A checked entry with its position: `line 3`, `entry 3`.
-struct Entry {
-    place: String,
-    read: Result<Meant, Refusal>,
-}
-
-/// An entry's registration, and its repairs.
-struct Meant {
-    registration: Registration,
-    repaired: Vec<Repair>,
-}
-
-/// The output of `secret export --json`.
-#[derive(Deserialize)]
-struct Exported {
-    uris: Vec<Json>,
-}
-
-/// The result, as JSON.
-#[derive(Serialize)]
-struct ImportAnswer {
-    imported: usize,
-    /// Entries that can be stored, whether or not they were.
-    fit: usize,
-    /// Entries with the seed and parameters of a stored secret: they are not stored again.
+/// What the files hold.
+#[derive(Default)]
+struct Contents {
+    /// The secrets, in order.
+    secrets: Vec<Enrolment>,
+    /// Where each of them stands.
+    places: Vec<Remark>,
+    /// Repaired, doubtful and skipped entries.
+    remarks: Vec<Remark>,
     skipped: usize,
-    /// Other entries with the issuer and label of an existing secret.
-    same_name: usize,
-    /// Wrong entries: where, and what is wrong.
-    failed: Vec<Remark>,
-    /// Repaired entries: where, and what. Absent if there are none.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    repaired: Vec<Remark>,
-    totp_secrets: Vec<TotpSecret>,
-    status: &'static str,
+    formats: Vec<&'static str>,
+    parts: Vec<Part>,
 }
 
-/// A remark about an entry.
-#[derive(Debug, Serialize)]
-struct Remark {
-    place: String,
-    message: String,
-}
-
-/// Stores the secrets of a file.
+/// Stores the secrets of files.
 pub(super) async fn import(args: &ImportArgs, session: &mut Session) -> Result<Ending, Failure> {
-    let text = session.console.read_text("FILE", &args.file, IMPORT_BYTES_MAX)?;
-    let entries = if text.trim_start().starts_with(['[', '{']) { from_json(&text)? } else { from_lines(&text) };
-    if entries.is_empty() {
+    let mut all = Contents::default();
+    let several = args.files.len() > 1;
+    for (path, nth) in args.files.iter().zip(1..) {
+        let flag = if several { format!("FILE {nth}") } else { "FILE".to_owned() };
+        let import = match read(path, &flag, &mut session.console)? {
+            Opened::Read(import) => import,
+            Opened::Locked(locked) => unlock(locked, &shown(path), args, &mut session.console).await?,
+        };
+        all.take(import, several.then(|| shown(path)).as_deref());
+    }
+    let entries = all.secrets.len() + all.skipped;
+    if entries == 0 && all.parts.is_empty() {
         return Err(Failure::invalid("the file has no entries"));
     }
-    if entries.len() > IMPORT_ENTRIES_MAX {
+    if entries > IMPORT_ENTRIES_MAX {
         return Err(Failure::invalid(format!("an import takes {IMPORT_ENTRIES_MAX} secrets at most; split the file")));
     }
-    let LookedAt { good, failed, repaired } = looked_at(entries, session);
-    if !failed.is_empty() && !args.keep_going {
-        let told: Vec<String> = failed.iter().map(|failed| format!("{}: {}", failed.place, failed.message)).collect();
-        let message =
-            format!("nothing was stored:\n  {}\n--keep-going stores the other {}", told.join("\n  "), good.len());
-        return Err(Failure::invalid(message));
+    let secrets: Arc<[Enrolment]> = std::mem::take(&mut all.secrets).into();
+    let asks = !args.yes && !args.dry_run && session.console.can_ask();
+    let looks_only = args.dry_run || asks || (!args.yes && all.skipped > 0 && !session.console.is_json());
+    let mut imported = session.perform(ImportSecrets { entries: secrets.clone(), dry_run: looks_only }).await?;
+    let mut report = all.report(&imported, args.dry_run, session).await?;
+    if looks_only && !args.dry_run {
+        if !asks {
+            return Err(import_report::refusal(&report));
+        }
+        import_report::preview(&report, &imported.secrets, &mut session.console);
+        if imported.secrets.is_empty() {
+            return Ok(Ending::Done);
+        }
+        let question = format!("Add {}?", counted_len(imported.secrets.len(), "secret"));
+        session.console.confirm(&question, Consent::Asked)?;
+        imported = session.perform(ImportSecrets { entries: secrets, dry_run: false }).await?;
+        // Another process may have added some of them meanwhile.
+        report.counts = Counts::of(&imported, report.counts.skipped);
+        report.remarks.clear();
     }
-    let there = session.perform(ListSecrets::default()).await?.secrets;
-    let there: HashSet<_> = there.iter().map(|secret| name(&secret.metadata)).collect();
-    let Imported { secrets, skipped } = session.perform(ImportSecrets { entries: good, dry_run: args.dry_run }).await?;
-    // Secrets with an existing secret's name and another seed: a person may have two, so report them.
-    let same_name = secrets.iter().filter(|secret| there.contains(&name(&secret.metadata))).count();
-    let fit = secrets.len();
-    let stored = if args.dry_run { Vec::new() } else { secrets };
-    let now = session.service.now();
-    if !session.console.is_json() {
-        view::table(&stored, None, now, &mut session.console)?;
-    }
-    let totp_secrets = stored.iter().map(TotpSecret::from).collect();
-    let answer =
-        ImportAnswer { imported: stored.len(), fit, skipped, same_name, failed, repaired, totp_secrets, status: OK };
-    tell(&answer, args.dry_run, session)
+    tell(report, imported.secrets, session)
 }
 
-/// Reports what was stored and what was not.
-fn tell(answer: &ImportAnswer, dry_run: bool, session: &mut Session) -> Result<Ending, Failure> {
-    let ImportAnswer { imported, fit, skipped, same_name, failed, repaired, .. } = answer;
-    let note = |console: &mut Console| {
-        for Remark { place, message } in repaired.iter().chain(failed) {
-            console.note(&format!("{place}: {message}"));
-        }
-        if dry_run {
-            let fit = counted_len(*fit, "secret");
-            console.note(&format!(
-                "{fit} could be stored, {skipped} there already, {} wrong; nothing was stored.",
-                failed.len()
-            ));
-        } else {
-            let imported = counted_len(*imported, "secret");
-            console.note(&format!("{imported} stored, {skipped} there already, {} wrong.", failed.len()));
-        }
-        match same_name {
-            0 => {}
-            1 => console.note("1 of them has the issuer and label of a secret that was there before."),
-            many => {
-                console.note(&format!("{many} of them have the issuer and label of a secret that was there before."));
-            }
-        }
-    };
+/// Shows what was stored and what was not.
+fn tell(report: Report, secrets: Vec<TotpSecret>, session: &mut Session) -> Result<Ending, Failure> {
+    let ending = if report.counts.skipped == 0 { Ending::Done } else { Ending::No };
     if session.console.is_json() {
-        session.console.document(answer)?;
+        session.console.document(&report.answer(&secrets))?;
+    } else if report.dry_run {
+        import_report::preview(&report, &secrets, &mut session.console);
     } else {
-        note(&mut session.console);
+        let now = session.service.now();
+        view::table(&secrets, None, now, &mut session.console)?;
+        import_report::remarks(&report, &mut session.console);
+        import_report::sum(&report, &mut session.console);
     }
-    Ok(if failed.is_empty() { Ending::Done } else { Ending::No })
+    Ok(ending)
 }
 
-/// Entries by result.
-#[derive(Default)]
-struct LookedAt {
-    good: Vec<Enrolment>,
-    failed: Vec<Remark>,
-    repaired: Vec<Remark>,
+/// Reads one file: a document, or a picture of a QR code.
+fn read(path: &Path, flag: &str, console: &mut Console) -> Result<Opened, Failure> {
+    let bytes = console.read(flag, path, IMPORT_FILE_BYTES_MAX)?;
+    let named = |problem: String| Failure::invalid(format!("{}: {problem}", shown(path)));
+    let bytes = if import::is_picture(&bytes) {
+        let text = qr::read(bytes).map_err(|failure| named(failure.to_string()))?;
+        Zeroizing::new(text.as_bytes().to_vec())
+    } else {
+        bytes
+    };
+    import::open(&bytes).map_err(|problem| named(problem.to_string()))
 }
 
-/// Separates the entries that can be stored from those that can't.
-fn looked_at(entries: Vec<Entry>, session: &Session) -> LookedAt {
-    let mut all = LookedAt::default();
-    for Entry { place, read } in entries {
-        let checked = read.and_then(|Meant { registration, repaired }| {
-            // Otherwise a seed would be generated that nobody has ever seen.
-            if registration.uri.is_none() && registration.secret.is_none() {
-                return Err(Refusal::invalid("secret", "is required in an import"));
+/// Opens an encrypted file. At a prompt, a person may mistype twice.
+async fn unlock(locked: Locked, file: &str, args: &ImportArgs, console: &mut Console) -> Result<Import, Failure> {
+    let memory = locked.memory();
+    if memory > IMPORT_MEMORY_ASKED {
+        let question = format!("Opening {file} takes {} MiB of memory. Go on?", memory >> 20);
+        console.confirm(&question, args.yes.into())?;
+    }
+    let locked = Arc::new(locked);
+    for tries_left in (0..TRIES).rev() {
+        let passphrase = passphrase(file, locked.format(), args, console).await?;
+        let work = locked.clone();
+        // On a thread of its own, so that the person can interrupt it.
+        let opened = tokio::task::spawn_blocking(move || work.open(&passphrase)).await;
+        let opened = opened.map_err(|_| Failure::invalid(format!("{file}: the reader failed at this file")))?;
+        match opened {
+            Err(ImportError::WrongPassphrase | ImportError::WrongPassphraseOrDamaged)
+                if tries_left > 0 && args.passphrase_file.is_none() =>
+            {
+                console.note("That did not open it.");
             }
-            let checked = session.service.check_registration(&registration);
-            checked.map(|enrolment| (enrolment, repaired))
-        });
-        match checked {
-            Ok((enrolment, repaired)) => {
-                let told = |repair: Repair| Remark { place: place.clone(), message: repair.to_string() };
-                all.repaired.extend(repaired.into_iter().map(told));
-                all.good.push(enrolment);
-            }
-            Err(refusal) => all.failed.push(Remark { place, message: refusal.to_string() }),
+            Err(problem) => return Err(Failure::invalid(format!("{file}: {problem}"))),
+            Ok(import) => return Ok(import),
         }
     }
-    all
+    Err(Failure::invalid(format!("{file}: {}", ImportError::WrongPassphrase)))
 }
 
-/// One URI per line; empty lines and lines that begin with `#` are ignored.
-fn from_lines(text: &str) -> Vec<Entry> {
-    let lines = text.lines().map(str::trim).zip(1_usize..);
-    let entries = lines.filter(|(line, _)| !line.is_empty() && !line.starts_with('#'));
-    entries
-        .map(|(line, number)| Entry { place: format!("line {number}"), read: of_uri(line, Registration::default()) })
-        .collect()
-}
-
-/// An array of URIs or registrations, or the document of our own export.
-fn from_json(text: &str) -> Result<Vec<Entry>, Failure> {
-    let exported = text.trim_start().starts_with('{');
-    let values: serde_json::Result<Vec<Json>> = if exported {
-        serde_json::from_str::<Exported>(text).map(|exported| exported.uris)
-    } else {
-        serde_json::from_str(text)
+/// The passphrase: the contents of a file without the end of the line, or what is typed.
+async fn passphrase(
+    file: &str,
+    format: Format,
+    args: &ImportArgs,
+    console: &mut Console,
+) -> Result<Zeroizing<String>, Failure> {
+    let Some(path) = &args.passphrase_file else {
+        let prompt = format!("Passphrase of {file}, an encrypted export of {} (hidden): ", format.name());
+        return console.ask_hidden(&prompt, "use --passphrase-file").await;
     };
-    // serde's text may quote the file, so it is not passed on.
-    let values = values.map_err(|cause| {
-        let wanted = if exported { "what `secret export --json` prints" } else { "a JSON array" };
-        Failure::invalid(format!("line {}: not {wanted}", cause.line()))
-    })?;
-    // For a repeated field, either value may have been used.
-    if exported && serde_json::from_str(text).is_ok_and(|Json { repeated, .. }| repeated.is_some()) {
-        return Err(Failure::invalid("the document names a field twice"));
+    let text = console.read_text("--passphrase-file", path, PASSPHRASE_BYTES_MAX)?;
+    let line = text.strip_suffix('\n').unwrap_or(&text);
+    Ok(Zeroizing::new(line.strip_suffix('\r').unwrap_or(line).to_owned()))
+}
+
+/// A file's name as it can be shown. The file was opened, so nobody typed a seed in its place.
+fn shown(path: &Path) -> String {
+    if path == Path::new("-") {
+        return "standard input".to_owned();
     }
-    let entry = |(Json { value, repeated }, number): (Json, usize)| {
-        let read = match repeated {
-            Some(field) => Err(named_twice(&field)),
-            None => of_value(value),
+    path.display().to_string().chars().filter(|c| !is_unshowable(*c)).collect()
+}
+
+impl Contents {
+    /// Takes the entries of a file.
+    fn take(&mut self, import: Import, file: Option<&str>) {
+        if !self.formats.contains(&import.format.name()) {
+            self.formats.push(import.format.name());
+        }
+        self.parts.extend(import.parts);
+        for Entry { place, title, read } in import.entries {
+            let place = file.map_or_else(|| place.to_string(), |file| format!("{file}, {place}"));
+            let remark = |kind, message| Remark {
+                place: place.clone(),
+                name: title.as_ref().map(ToString::to_string),
+                kind,
+                message,
+            };
+            match read {
+                Ok(Found { label, issuer, totp, seed, single_use, notes }) => {
+                    let kind = |doubt| if doubt { Kind::Doubtful } else { Kind::Repaired };
+                    self.remarks.extend(notes.iter().map(|note| remark(kind(note.is_doubt()), note.to_string())));
+                    let usage = SecretUse::of_single_use(single_use);
+                    let metadata = SecretMetadata { label, issuer, totp, usage, origins: Vec::new() };
+                    self.places.push(remark(Kind::Doubtful, SAME_NAME.to_owned()));
+                    self.secrets.push(Enrolment { metadata, seed });
+                }
+                Err(why) => {
+                    self.skipped += 1;
+                    self.remarks.push(remark(Kind::Skipped, why.to_string()));
+                }
+            }
+        }
+    }
+
+    /// What is or would be done. Secrets with the name of another and another seed are doubtful: a person may have two.
+    async fn report(mut self, imported: &Imported, dry_run: bool, session: &mut Session) -> Result<Report, Failure> {
+        let mut names: HashSet<_> = if dry_run || !imported.secrets.is_empty() {
+            let there = session.perform(ListSecrets::default()).await?.secrets;
+            let added: HashSet<_> = imported.secrets.iter().map(|secret| secret.id).collect();
+            there.iter().filter(|secret| !added.contains(&secret.id)).map(|secret| name(&secret.metadata)).collect()
+        } else {
+            HashSet::new()
         };
-        Entry { place: format!("entry {number}"), read }
-    };
-    Ok(values.into_iter().zip(1_usize..).map(entry).collect())
-}
-
-/// Names the field if it is one of ours: another name may hold anything.
-fn named_twice(field: &str) -> Refusal {
-    let ours = operations::Entry::named(RegisterSecret::SPEC.name);
-    match ours.and_then(|ours| ours.route_fields().names().find(|name| *name == field)) {
-        Some(known) => Refusal::invalid(known, "is named twice"),
-        None => Refusal::invalid("entry", "names a field twice"),
-    }
-}
-
-fn of_value(value: Value) -> Result<Meant, Refusal> {
-    match value {
-        Value::String(uri) => of_uri(&Zeroizing::new(uri), Registration::default()),
-        Value::Object(fields) => {
-            let mut registration = Registration::read("entry", fields)?;
-            match registration.uri.take() {
-                Some(uri) => of_uri(&uri, registration),
-                None => Ok(Meant { registration, repaired: Vec::new() }),
+        let present: HashSet<usize> = imported.present.iter().copied().collect();
+        let places = self.places.into_iter().enumerate().filter(|(index, _)| !present.contains(index));
+        for (secret, (_, place)) in imported.secrets.iter().zip(places) {
+            if !names.insert(name(&secret.metadata)) {
+                self.remarks.push(place);
             }
         }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => {
-            Err(Refusal::invalid("entry", "must be an otpauth:// URI or an object such as a registration takes"))
-        }
+        let missing = import::missing_parts(&self.parts).into_iter();
+        let missing =
+            missing.map(|(part, of)| format!("part {part} of {of} of Google Authenticator's export")).collect();
+        Ok(Report {
+            counts: Counts::of(imported, self.skipped),
+            formats: self.formats,
+            remarks: self.remarks,
+            missing,
+            dry_run,
+        })
     }
 }
 
-fn of_uri(uri: &str, beside: Registration) -> Result<Meant, Refusal> {
-    let (uri, repaired) = meant(uri, Names::default())?;
-    Ok(Meant { registration: Registration { uri: Some(uri), ..beside }, repaired })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn empty_lines_and_comments_are_left_out_and_lines_are_counted() {
-        let entries = from_lines("# from my phone\n\n otpauth://totp/a?secret=AA \r\nnonsense\n");
-
-        let places: Vec<_> = entries.iter().map(|entry| entry.place.as_str()).collect();
-        assert_eq!(places, ["line 3", "line 4"]);
-    }
-
-    #[test]
-    fn json_entries_are_uris_or_registrations() {
-        let entries = from_json(
-            r#"["otpauth://totp/a?secret=AA", {"label": "a", "secret": "JBSWY3DP"}, {"label": "a", "JBSWY3DP": 1}, 7]"#,
-        )
-        .unwrap();
-
-        let read: Vec<_> = entries.iter().map(|entry| entry.read.is_ok()).collect();
-        assert_eq!(read, [true, true, false, false]);
-        let refused: Vec<_> = entries.iter().filter_map(|entry| entry.read.as_ref().err()).collect();
-        assert!(refused.iter().all(|refusal| !refusal.to_string().contains("JBSWY3DP")));
-        assert_eq!(entries.last().unwrap().place, "entry 4");
-    }
-
-    #[test]
-    fn broken_json_is_refused_by_line_and_not_quoted() {
-        for broken in ["[\n\"JBSWY3DP\", JBSWY3DP]", "{\"uris\":\n\"JBSWY3DP\"}", "{\n\"JBSWY3DP\": []}"] {
-            let refused = from_json(broken).map(|_| ()).unwrap_err().to_string();
-            assert!(refused.starts_with("line 2") && !refused.contains("JBSWY3DP"), "{refused}");
-        }
-    }
-}
+/// Says that a name is not unique.
+const SAME_NAME: &str = "another secret has this issuer and label, with another seed; both are kept";

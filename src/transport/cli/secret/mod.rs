@@ -5,6 +5,7 @@ mod add;
 mod duplicate;
 mod export;
 mod import;
+mod import_report;
 mod picture;
 mod qr;
 mod view;
@@ -57,10 +58,10 @@ pub enum Command {
     /// Free the time steps that a clock which ran ahead had marked as used
     #[command(after_help = "Examples:\n  countersign secret reset-steps github ada")]
     ResetSteps(SecretName),
-    /// Store the secrets of a file: otpauth:// URIs, one a line, or a JSON array. All of them, or none if one is wrong;
-    /// what is there already is skipped
+    /// Store the secrets of other apps' files: exports of authenticator apps and password managers, lists of otpauth://
+    /// links, pictures of Google Authenticator's QR codes
     #[command(
-        after_help = "Examples:\n  countersign secret import phone.txt\n  countersign secret import phone.txt --dry-run"
+        after_help = "Reads exports of Google Authenticator (text or picture), Aegis, 2FAS, Bitwarden, Proton Authenticator and Pass, Ente, andOTP, FreeOTP+, Stratum, LastPass Authenticator, 2FAuth, Raivo, 1Password, KeePassXC (CSV), Apple Passwords, and any CSV with a column of that kind; the content says which, and encrypted ones ask for their passphrase. Shows what would be added, is present already, or is skipped and why, then asks, then stores all of it at once. Without a terminal to ask on, it stores only if nothing is skipped, or with --yes or --json.\n\nExamples:\n  countersign secret import aegis.json\n  countersign secret import part1.png part2.png\n  pass show github | countersign secret import -\n  countersign secret import phone.txt --dry-run"
     )]
     Import(import::ImportArgs),
     /// Print all secrets as otpauth:// URIs, unencrypted; each is a row of the audit log

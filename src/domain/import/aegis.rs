@@ -1,0 +1,106 @@
+//! Aegis: `{version, header, db}`, where `db` is an object, or text if it is encrypted: by a master key, which each
+//! password's slot holds encrypted.
+
+use zeroize::Zeroizing;
+
+use super::{
+    Format, Import, ImportError, Opened,
+    entry::{Entry, Key, Kind, Number, Place, Said},
+    json::Json,
+    sealed::{How, Kdf, Locked, base64, gcm, hex, json_of},
+};
+use crate::domain::limits::IMPORT_SLOTS_MAX;
+
+/// The type of a slot that a password opens. The others are for keys in a phone's hardware.
+const PASSWORD_SLOT: Number = Number::Is(1);
+
+/// An encrypted backup.
+pub(super) struct Sealed {
+    slots: Vec<Slot>,
+    nonce: Vec<u8>,
+    /// With its tag at the end.
+    database: Vec<u8>,
+}
+
+/// A master key, encrypted by a password.
+struct Slot {
+    kdf: Kdf,
+    salt: Vec<u8>,
+    nonce: Vec<u8>,
+    /// With its tag at the end.
+    key: Vec<u8>,
+}
+
+/// Reads a backup.
+pub(super) fn read(json: &Json) -> Result<Opened, ImportError> {
+    if !json.get("db").is_text() {
+        return Ok(Opened::Read(database(json.get("db"))));
+    }
+    let header = json.get("header");
+    let slots = header.get("slots").list().iter().filter(|slot| slot.get("type").number() == PASSWORD_SLOT);
+    let slots: Vec<Slot> = slots.take(IMPORT_SLOTS_MAX).map(Slot::read).collect::<Result<_, _>>()?;
+    if slots.is_empty() {
+        return Err(ImportError::Refused(
+            "no password opens this backup of Aegis, only the phone's own key; export it again",
+        ));
+    }
+    let params = header.get("params");
+    let (mut database, tag) = (base64(json.get("db").text())?, hex(params.get("tag").text())?);
+    database.extend(tag);
+    let sealed = Sealed { slots, nonce: hex(params.get("nonce").text())?, database };
+    Ok(Opened::Locked(Locked::new(Format::Aegis, How::Aegis(sealed))))
+}
+
+impl Slot {
+    fn read(json: &Json) -> Result<Self, ImportError> {
+        let params = json.get("key_params");
+        let (mut key, tag) = (hex(json.get("key").text())?, hex(params.get("tag").text())?);
+        key.extend(tag);
+        Ok(Self {
+            kdf: Kdf::scrypt(json.get("n").number(), json.get("r").number(), json.get("p").number())?,
+            salt: hex(json.get("salt").text())?,
+            nonce: hex(params.get("nonce").text())?,
+            key,
+        })
+    }
+}
+
+impl Sealed {
+    pub(super) const fn memory(&self) -> u64 {
+        match self.slots.as_slice() {
+            [slot, ..] => slot.kdf.memory(),
+            [] => 0,
+        }
+    }
+
+    pub(super) fn open(&self, passphrase: &str) -> Result<Import, ImportError> {
+        for slot in &self.slots {
+            let key = slot.kdf.derive(passphrase, &slot.salt)?;
+            let Some(master) = gcm(&key, &slot.nonce, &slot.key, &[]) else { continue };
+            let master: &[u8; 32] = master.as_slice().try_into().map_err(|_| ImportError::Damaged)?;
+            let plain: Zeroizing<Vec<u8>> =
+                gcm(master, &self.nonce, &self.database, &[]).ok_or(ImportError::Damaged)?;
+            return Ok(database(&json_of(&plain)?));
+        }
+        Err(ImportError::WrongPassphrase)
+    }
+}
+
+/// Reads the part that may be encrypted.
+fn database(json: &Json) -> Import {
+    Import::of_list(Format::Aegis, json.get("entries").list(), entry)
+}
+
+fn entry(json: &Json, place: Place) -> Entry {
+    let info = json.get("info");
+    let said = Said {
+        kind: Kind::of_word(json.get("type").text()),
+        issuer: json.get("issuer").text(),
+        account: json.get("name").text(),
+        key: Key::Text(info.get("secret").text()),
+        algorithm: info.get("algo").text(),
+        digits: info.get("digits").number(),
+        period: info.get("period").number(),
+    };
+    said.entry(place)
+}

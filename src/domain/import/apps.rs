@@ -1,0 +1,149 @@
+//! Programs with small formats: `LastPass` Authenticator, 2FAuth, Raivo, the Authenticator extension, Duo, 1Password's
+//! `export.data`, and the answer of Vault.
+
+use super::{
+    Format, Import,
+    entry::{self, Entry, Kind, Note, Number, Place, Said, Skip},
+    json::Json,
+    uri::{self, Beside},
+};
+
+/// `LastPass` Authenticator. Names that the person never changed may be empty.
+pub(super) fn last_pass(json: &Json) -> Import {
+    Import::of_list(Format::LastPass, json.get("accounts").list(), |item, place| {
+        let said = Said {
+            issuer: either(item, ["issuerName", "originalIssuerName"]),
+            account: either(item, ["userName", "originalUserName"]),
+            algorithm: item.get("algorithm").text(),
+            digits: item.get("digits").number().unless_zero(),
+            period: item.get("timeStep").number().unless_zero(),
+            ..Said::plain("", "", item.get("secret").text())
+        };
+        said.entry(place)
+    })
+}
+
+/// 2FAuth.
+pub(super) fn two_f_auth(json: &Json) -> Import {
+    Import::of_list(Format::TwoFAuth, json.get("data").list(), |item, place| {
+        if !item.has("secret") && item.has("uri") {
+            // These links are decoded already, so that a name may look like a parameter.
+            let mut read = uri::link(item.get("uri").text(), Beside::default(), place);
+            if let Ok(found) = &mut read.read {
+                found.notes.push(Note::Ambiguous);
+            }
+            return read;
+        }
+        let said = Said {
+            kind: Kind::of_word(item.get("otp_type").text()),
+            issuer: item.get("service").text(),
+            account: item.get("account").text(),
+            algorithm: item.get("algorithm").text(),
+            digits: item.get("digits").number(),
+            period: item.get("period").number(),
+            ..Said::plain("", "", item.get("secret").text())
+        };
+        said.entry(place)
+    })
+}
+
+/// Raivo: an array, with numbers as text.
+pub(super) fn raivo(items: &[Json]) -> Import {
+    Import::of_list(Format::Raivo, items, |item, place| {
+        let said = Said {
+            kind: Kind::of_word(item.get("kind").text()),
+            issuer: item.get("issuer").text(),
+            account: item.get("account").text(),
+            algorithm: item.get("algorithm").text(),
+            digits: item.get("digits").number(),
+            period: item.get("timer").number(),
+            ..Said::plain("", "", item.get("secret").text())
+        };
+        said.entry(place)
+    })
+}
+
+/// Duo's accounts, as found on rooted phones. Its own accounts are push registrations.
+pub(super) fn duo(items: &[Json]) -> Import {
+    Import::of_list(Format::Countersign, items, |item, place| {
+        let key = item.at(&["otpGenerator", "otpSecret"]).text();
+        let kind = if item.at(&["otpGenerator", "counter"]).is_null() { Kind::Totp } else { Kind::HOTP };
+        Said { kind, ..Said::plain("", item.get("name").text(), key) }.entry(place)
+    })
+}
+
+/// The Authenticator extension of browsers: an object of entries by hash.
+pub(super) fn extension(json: &Json) -> Option<Import> {
+    let entries = || json.fields().filter(|(_, value)| value.has("secret") || value.has("account"));
+    entries().next()?;
+    let mut import = Import::new(Format::Extension);
+    for (index, (_, item)) in entries().enumerate() {
+        let place = Place::nth(index);
+        let (issuer, account) = (item.get("issuer").text(), item.get("account").text());
+        // `Issuer::domain` restricts an entry to a page.
+        let issuer = issuer.split("::").next().unwrap_or_default();
+        import.entries.push(if item.repeated() {
+            Entry::skipped(place, entry::title(issuer, account), Skip::Repeated)
+        } else if item.get("encrypted").is_true() {
+            Entry::skipped(place, entry::title(issuer, account), Skip::Encrypted)
+        } else {
+            let kind = match item.get("type").text() {
+                "hex" | "hhex" => Kind::Other("hexadecimal-key"),
+                word => Kind::of_word(word),
+            };
+            let said = Said {
+                kind,
+                issuer,
+                account,
+                algorithm: item.get("algorithm").text(),
+                digits: item.get("digits").number(),
+                period: item.get("period").number(),
+                ..Said::plain("", "", item.get("secret").text())
+            };
+            said.entry(place)
+        });
+    }
+    Some(import)
+}
+
+/// The answer of Vault or `OpenBao` to the creation of a key. Later answers don't hold it.
+pub(super) fn vault(json: &Json) -> Option<Import> {
+    let data = if json.get("data").is_object() { json.get("data") } else { json };
+    if data.has("url") {
+        let read = uri::link(data.get("url").text(), Beside::default(), Place::nth(0));
+        return Some(Import { entries: vec![read], ..Import::new(Format::Vault) });
+    }
+    None
+}
+
+/// 1Password's `export.data`: any section may hold seeds, and an item several.
+pub(super) fn one_password(json: &Json) -> Import {
+    let mut import = Import::new(Format::OnePassword);
+    let vaults = json.get("accounts").list().iter().flat_map(|account| account.get("vaults").list());
+    let items = vaults.flat_map(|vault| vault.get("items").list());
+    for (index, item) in items.enumerate() {
+        let item = if item.get("item").is_object() { item.get("item") } else { item };
+        let place = Place::nth(index);
+        let logins = item.at(&["details", "loginFields"]).list();
+        let user = logins.iter().find(|field| field.get("designation").text() == "username");
+        let account = user.map_or("", |field| field.get("value").text());
+        let beside = Beside { issuer: item.at(&["overview", "title"]).text(), account };
+        let sections = item.at(&["details", "sections"]).list();
+        let fields = sections.iter().flat_map(|section| section.get("fields").list());
+        let seeds = fields.map(|field| field.at(&["value", "totp"]).text()).filter(|seed| !seed.trim().is_empty());
+        for seed in seeds {
+            let entry = uri::link_or_seed(seed, beside, place);
+            let trashed = item.get("state").text().eq_ignore_ascii_case("trashed")
+                || matches!(item.get("trashed").number(), Number::Is(1))
+                || item.get("trashed").is_true();
+            import.entries.push(if trashed { Entry::skipped(place, entry.title, Skip::Trashed) } else { entry });
+        }
+    }
+    import
+}
+
+/// The first text of two fields that is not empty.
+fn either<'a>(item: &'a Json, names: [&str; 2]) -> &'a str {
+    let mut texts = names.into_iter().map(|name| item.get(name).text());
+    texts.find(|text| !text.trim().is_empty()).unwrap_or_default()
+}

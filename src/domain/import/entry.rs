@@ -1,0 +1,376 @@
+//! One entry of an imported file: where it stands, what it says, and what becomes of it.
+
+use std::fmt;
+
+use zeroize::Zeroizing;
+
+use crate::domain::{
+    characters::{Flaw, first_flaw},
+    limits::TEXT_CHARS_MAX,
+    otpauth::{OtpAuthError, Repair},
+    seed::{Seed, SeedError},
+    text::ShownText,
+    totp::{Algorithm, Digits, Period, TotpParameters},
+};
+
+/// The name of an entry that has neither an account nor an issuer: better kept under a poor name than lost.
+const UNNAMED: &str = "Unnamed";
+/// The issuer whose codes are letters. Old apps write its entries like any other.
+const STEAM: &str = "Steam";
+
+/// An entry of a file.
+pub struct Entry {
+    /// Where it stands.
+    pub place: Place,
+    /// What the file calls it, for a message about it.
+    pub title: Option<ShownText>,
+    /// The secret, or why there is none.
+    pub read: Result<Found, Skip>,
+}
+
+/// Where an entry stands in its file, counted from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// A line of text.
+    Line(usize),
+    /// An entry of a list.
+    Entry(usize),
+    /// An entry of a link that holds several.
+    Inside {
+        /// The link's line.
+        line: usize,
+        /// The entry in the link.
+        entry: usize,
+    },
+}
+
+/// A secret that a file holds. No `Debug`: it holds the seed.
+pub struct Found {
+    /// The account.
+    pub label: ShownText,
+    /// The service.
+    pub issuer: Option<ShownText>,
+    /// How its codes are made.
+    pub totp: TotpParameters,
+    /// The seed.
+    pub seed: Seed,
+    /// Whether each of its codes goes to one caller only.
+    pub single_use: bool,
+    /// What was repaired or is doubtful.
+    pub notes: Vec<Note>,
+}
+
+/// A remark about an entry that is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Note {
+    /// The link was repaired.
+    Link(Repair),
+    /// An `&` was missing before a parameter, or its value had a prefix.
+    Parameters,
+    /// The name had characters that can't be shown.
+    Cleaned,
+    /// The name was too long.
+    Cut,
+    /// The entry has no name.
+    Unnamed,
+    /// The issuer is Steam and nothing says how codes look: they may be letters.
+    PerhapsSteam,
+    /// The app writes names such that their parts can't be told apart.
+    Ambiguous,
+}
+
+/// Why an entry is skipped. It never quotes the entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Skip {
+    /// Its codes are made in a way that is not supported.
+    #[error("{0} codes are not supported; only time-based (totp) ones are")]
+    Kind(&'static str),
+    /// Its type is none that is known.
+    #[error("its type is unknown")]
+    UnknownKind,
+    /// A hash function that is not supported.
+    #[error("its hash function {0} is not supported; only SHA1, SHA256 and SHA512 are")]
+    Hash(&'static str),
+    /// An unknown hash function.
+    #[error("its hash function is not SHA1, SHA256 or SHA512")]
+    UnknownHash,
+    /// Neither 6 nor 8 digits.
+    #[error("its codes don't have 6 or 8 digits")]
+    Digits,
+    /// A period outside the bounds.
+    #[error("its period is not 1 to 3600 seconds")]
+    Period,
+    /// No seed.
+    #[error("it has no secret")]
+    NoSeed,
+    /// The seed is none.
+    #[error("its secret {0}")]
+    Seed(SeedError),
+    /// Its link can't be read.
+    #[error("the link {0}")]
+    Link(OtpAuthError),
+    /// The file says that it was deleted.
+    #[error("it is in the app's trash")]
+    Trashed,
+    /// It is encrypted by itself.
+    #[error("it is encrypted; export without a password")]
+    Encrypted,
+    /// A field stands twice in it.
+    #[error("it names a field twice")]
+    Repeated,
+    /// A field of our own format has the wrong type.
+    #[error("its field `{0}` has the wrong type")]
+    Field(&'static str),
+    /// A field that a registration doesn't have.
+    #[error("it has a field that a registration does not have")]
+    UnknownField,
+    /// Not an entry of this format at all.
+    #[error("it is not an entry of this format")]
+    Shape,
+}
+
+/// How codes are made, as files name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Time-based.
+    Totp,
+    /// Known and not supported.
+    Other(&'static str),
+    /// Unknown.
+    Unknown,
+}
+
+/// A seed as a file has it.
+pub(super) enum Key<'a> {
+    /// Base32.
+    Text(&'a str),
+    /// The bytes themselves.
+    Bytes(Zeroizing<Vec<u8>>),
+}
+
+/// A number as a file has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Number {
+    /// Left out, or null.
+    Absent,
+    /// A whole number.
+    Is(u64),
+    /// Something else.
+    Wrong,
+}
+
+/// What a file says about one secret, not yet checked.
+pub(super) struct Said<'a> {
+    pub(super) kind: Kind,
+    pub(super) issuer: &'a str,
+    pub(super) account: &'a str,
+    pub(super) key: Key<'a>,
+    /// Empty if the file does not say.
+    pub(super) algorithm: &'a str,
+    pub(super) digits: Number,
+    pub(super) period: Number,
+}
+
+impl Place {
+    /// The nth entry, counted from 0.
+    pub(super) const fn nth(index: usize) -> Self {
+        Self::Entry(index + 1)
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Line(line) => write!(f, "line {line}"),
+            Self::Entry(entry) => write!(f, "entry {entry}"),
+            Self::Inside { line, entry } => write!(f, "line {line}, account {entry}"),
+        }
+    }
+}
+
+impl Note {
+    /// Whether the entry may be wrong, rather than only written differently.
+    pub const fn is_doubt(self) -> bool {
+        matches!(self, Self::PerhapsSteam | Self::Ambiguous | Self::Unnamed)
+    }
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Link(repair) => return repair.fmt(f),
+            Self::Parameters => "its parameters were not written as the format says, and were read as they were meant",
+            Self::Cleaned => "characters that can't be shown were left out of its name",
+            Self::Cut => "its name was cut to 256 characters",
+            Self::Unnamed => "it has no name; `countersign secret update` gives it one",
+            Self::PerhapsSteam => {
+                "the file does not say how its codes look; if this is Steam Guard, the codes will be wrong, because \
+                 Steam's are letters"
+            }
+            Self::Ambiguous => "this app writes names such that they can't be told apart for certain; check them",
+        })
+    }
+}
+
+impl Kind {
+    /// Reads a type's name in any spelling that apps use; empty means time-based.
+    pub(super) fn of_word(word: &str) -> Self {
+        match word.trim().to_ascii_lowercase().as_str() {
+            "" | "totp" => Self::Totp,
+            "hotp" => Self::HOTP,
+            "steam" | "steamtotp" => Self::STEAM,
+            "motp" => Self::MOTP,
+            "yandex" | "yaotp" => Self::YANDEX,
+            "battle" => Self::Other("Battle.net"),
+            _ => Self::Unknown,
+        }
+    }
+
+    pub(super) const HOTP: Self = Self::Other("counter-based (hotp)");
+    pub(super) const STEAM: Self = Self::Other(STEAM);
+    pub(super) const MOTP: Self = Self::Other("mOTP");
+    pub(super) const YANDEX: Self = Self::Other("Yandex");
+
+    pub(super) const fn check(self) -> Result<(), Skip> {
+        match self {
+            Self::Totp => Ok(()),
+            Self::Other(name) => Err(Skip::Kind(name)),
+            Self::Unknown => Err(Skip::UnknownKind),
+        }
+    }
+}
+
+impl Skip {
+    pub(super) const STEAM: Self = Self::Kind(STEAM);
+}
+
+impl Number {
+    /// Zero means that the app has no value there.
+    pub(super) const fn unless_zero(self) -> Self {
+        match self {
+            Self::Is(0) => Self::Absent,
+            other => other,
+        }
+    }
+
+    fn read<T: TryFrom<u64> + Default>(self, otherwise: Skip) -> Result<T, Skip> {
+        match self {
+            Self::Absent => Ok(T::default()),
+            Self::Is(number) => T::try_from(number).map_err(|_| otherwise),
+            Self::Wrong => Err(otherwise),
+        }
+    }
+}
+
+impl<'a> Said<'a> {
+    /// A time-based secret with the usual parameters.
+    pub(super) const fn plain(issuer: &'a str, account: &'a str, secret: &'a str) -> Self {
+        Self {
+            kind: Kind::Totp,
+            issuer,
+            account,
+            key: Key::Text(secret),
+            algorithm: "",
+            digits: Number::Absent,
+            period: Number::Absent,
+        }
+    }
+
+    /// Checks it.
+    pub(super) fn entry(self, place: Place) -> Entry {
+        let title = title(self.issuer, self.account);
+        Entry { place, title, read: self.found() }
+    }
+
+    fn found(self) -> Result<Found, Skip> {
+        self.kind.check()?;
+        let is_steam = self.issuer.trim().eq_ignore_ascii_case(STEAM);
+        // Steam's codes have five characters.
+        if self.digits == Number::Is(5) && is_steam {
+            return Err(Skip::STEAM);
+        }
+        let seed = match self.key {
+            Key::Text(text) if text.trim().is_empty() => return Err(Skip::NoSeed),
+            Key::Text(text) => Seed::from_base32(text),
+            Key::Bytes(bytes) if bytes.is_empty() => return Err(Skip::NoSeed),
+            Key::Bytes(bytes) => Seed::from_bytes(bytes),
+        };
+        let totp = TotpParameters {
+            algorithm: algorithm(self.algorithm)?,
+            digits: self.digits.read::<Digits>(Skip::Digits)?,
+            period: self.period.read::<Period>(Skip::Period)?,
+        };
+        let mut found = named(self.issuer, self.account, totp, seed.map_err(Skip::Seed)?);
+        if is_steam && self.digits == Number::Absent {
+            found.notes.push(Note::PerhapsSteam);
+        }
+        Ok(found)
+    }
+}
+
+impl Entry {
+    /// An entry that is skipped.
+    pub(super) fn skipped(place: Place, title: Option<ShownText>, why: Skip) -> Self {
+        Self { place, title, read: Err(why) }
+    }
+}
+
+/// What a message may call an entry.
+pub(super) fn title(issuer: &str, account: &str) -> Option<ShownText> {
+    let both = match (issuer.trim(), account.trim()) {
+        (issuer, "") => issuer.to_owned(),
+        ("", account) => account.to_owned(),
+        (issuer, account) => format!("{issuer}: {account}"),
+    };
+    clean(&both, &mut Vec::new())
+}
+
+/// A secret by these names. The account loses a prefix that repeats the issuer; without an account the issuer is the
+/// label.
+pub(super) fn named(issuer: &str, account: &str, totp: TotpParameters, seed: Seed) -> Found {
+    let (issuer, account) = (issuer.trim(), account.trim());
+    let prefix = account.split_at_checked(issuer.len()).filter(|(start, _)| start.eq_ignore_ascii_case(issuer));
+    let bare = prefix.filter(|_| !issuer.is_empty()).and_then(|(_, rest)| rest.trim_start().strip_prefix(':'));
+    let mut notes = Vec::new();
+    let issuer = clean(issuer, &mut notes);
+    let label = clean(bare.unwrap_or(account), &mut notes).or_else(|| issuer.clone()).unwrap_or_else(|| {
+        notes.push(Note::Unnamed);
+        ShownText::kept(UNNAMED.to_owned())
+    });
+    Found { label, issuer, totp, seed, single_use: false, notes }
+}
+
+/// A text as it can be shown: without hidden characters, and no longer than a label may be.
+fn clean(text: &str, notes: &mut Vec<Note>) -> Option<ShownText> {
+    let mut kept: String = text.trim().chars().take(TEXT_CHARS_MAX * 4).collect();
+    if text.trim().chars().nth(TEXT_CHARS_MAX).is_some() {
+        notes.push(Note::Cut);
+    }
+    let mut cleaned = false;
+    while let Some(Flaw::Unshowable(at) | Flaw::Stacked(at)) = first_flaw(&kept, usize::MAX) {
+        let before: String = kept.chars().take(at).collect();
+        // A line break or a tab separates words.
+        let gap = if kept.chars().nth(at).is_some_and(char::is_whitespace) { " " } else { "" };
+        let after: String = kept.chars().skip(at + 1).collect();
+        kept = [&before, gap, &after].concat();
+        cleaned = true;
+    }
+    notes.extend(cleaned.then_some(Note::Cleaned));
+    let kept: String = kept.trim().chars().take(TEXT_CHARS_MAX).collect();
+    // Cutting may leave a joiner at the end without what it joined.
+    ShownText::parse(&kept).ok()
+}
+
+fn algorithm(text: &str) -> Result<Algorithm, Skip> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Ok(Algorithm::default());
+    }
+    let known = text.parse::<Algorithm>();
+    known.map_err(|_| match text.to_ascii_uppercase().as_str() {
+        "MD5" | "HMACMD5" => Skip::Hash("MD5"),
+        "SHA224" | "HMACSHA224" | "SHA-224" => Skip::Hash("SHA224"),
+        "SHA384" | "HMACSHA384" | "SHA-384" => Skip::Hash("SHA384"),
+        _ => Skip::UnknownHash,
+    })
+}

@@ -1,0 +1,72 @@
+//! Why a file can't be read, as a person is told it after the file's name.
+
+use crate::domain::limits::IMPORT_ARCHIVE_FILES_MAX;
+
+/// Why a file as a whole can't be read. It never quotes the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ImportError {
+    /// Nothing in it.
+    #[error("empty")]
+    Empty,
+    /// No format that is known.
+    #[error(
+        "in no known format; known are lists of otpauth:// links and exports of Google Authenticator, Aegis, 2FAS, \
+         Bitwarden, Proton, Ente, andOTP, FreeOTP+, Stratum, LastPass Authenticator, 2FAuth, Raivo, 1Password, \
+         KeePassXC, Apple Passwords, and any CSV with a column of that kind"
+    )]
+    Unknown,
+    /// A known file that can't be read, and what to do instead.
+    #[error("{0}")]
+    Refused(&'static str),
+    /// Broken JSON.
+    #[error("line {line}: not JSON; the file is damaged")]
+    Json {
+        /// The line of the first error.
+        line: usize,
+    },
+    /// JSON that ends too early.
+    #[error("ends in the middle: the file was cut off")]
+    Truncated,
+    /// JSON nested beyond the limit.
+    #[error("line {line}: nested too deeply")]
+    TooDeep {
+        /// The line at which it is too deep.
+        line: usize,
+    },
+    /// Neither text nor a known binary format.
+    #[error("line {line}: not UTF-8 text, and in no known binary format")]
+    NotText {
+        /// The line of the first bad byte.
+        line: usize,
+    },
+    /// The document names a field twice, so that readers would differ.
+    #[error("the document names a field twice")]
+    Repeated,
+    /// A key derivation that costs more than any app asks for.
+    #[error("{0} is beyond what any app uses; nothing was computed")]
+    Bounds(&'static str),
+    /// A wrong passphrase, for certain.
+    #[error("the passphrase is wrong")]
+    WrongPassphrase,
+    /// The format can't tell these two apart.
+    #[error("the passphrase is wrong, or the file is damaged")]
+    WrongPassphraseOrDamaged,
+    /// The passphrase is right, or was not needed yet, and the rest is broken.
+    #[error("its encrypted part is damaged")]
+    Damaged,
+    /// Broken XML, or parts of XML that KeePass does not write.
+    #[error("line {line}: not the XML that KeePass writes; the file is damaged")]
+    Xml {
+        /// The line of the first error.
+        line: usize,
+    },
+    /// A broken or too large archive.
+    #[error("a ZIP archive that is damaged, or has more than {IMPORT_ARCHIVE_FILES_MAX} files")]
+    Archive,
+    /// A table with a broken row.
+    #[error("line {line}: a field never ends, or has more than 64 KiB")]
+    Csv {
+        /// The line of the row.
+        line: usize,
+    },
+}

@@ -1,0 +1,49 @@
+//! FreeOTP+: `{tokens, tokenOrder}`, with seeds as arrays of signed bytes.
+
+use zeroize::Zeroizing;
+
+use super::{
+    Format, Import,
+    entry::{Entry, Key, Kind, Place, Said, Skip},
+    json::Json,
+};
+
+/// Reads an export.
+pub(super) fn read(json: &Json) -> Import {
+    Import::of_list(Format::FreeOtp, json.get("tokens").list(), entry)
+}
+
+fn entry(json: &Json, place: Place) -> Entry {
+    // The names that the person chose come first.
+    let first = |names: &[&str]| {
+        let mut texts = names.iter().map(|name| json.get(name).text());
+        texts.find(|text| !text.trim().is_empty()).unwrap_or_default()
+    };
+    let issuer = first(&["issuerAlt", "issuerExt", "issuerInt"]);
+    let account = first(&["labelAlt", "label"]);
+    let Some(bytes) = bytes(json.get("secret")) else {
+        return Entry::skipped(place, super::entry::title(issuer, account), Skip::Shape);
+    };
+    let said = Said {
+        kind: Kind::of_word(json.get("type").text()),
+        issuer,
+        account,
+        key: Key::Bytes(bytes),
+        algorithm: json.get("algo").text(),
+        digits: json.get("digits").number(),
+        period: json.get("period").number(),
+    };
+    said.entry(place)
+}
+
+/// The bytes of an array of numbers, which Java writes with a sign.
+fn bytes(json: &Json) -> Option<Zeroizing<Vec<u8>>> {
+    let items = json.list();
+    let mut bytes = Zeroizing::new(Vec::with_capacity(items.len()));
+    for item in items {
+        let Json::Whole(number) = item else { return None };
+        let byte = u8::try_from(*number).ok().or_else(|| i8::try_from(*number).ok().map(i8::cast_unsigned));
+        bytes.push(byte?);
+    }
+    Some(bytes)
+}

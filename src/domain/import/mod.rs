@@ -1,0 +1,340 @@
+//! Files of other programs: what they hold, as entries that are each kept or skipped for a reason. One bad entry never
+//! stops the others, and none is left out silently.
+//!
+//! A format is recognised by its content, never by a file's name. Never here: a disk, a clock, or anything unbounded;
+//! a file is a stranger's input. No error quotes a file: it names the place.
+
+mod aegis;
+mod andotp;
+mod apps;
+mod archive;
+mod bitwarden;
+mod cxf;
+mod ente;
+mod entry;
+mod error;
+mod freeotp;
+mod google;
+mod json;
+mod keepass;
+mod links;
+mod own;
+mod proton;
+mod sealed;
+mod stratum;
+mod table;
+mod twofas;
+mod uri;
+mod xml;
+
+pub use entry::{Entry, Found, Note, Place, Skip};
+pub use error::ImportError;
+use json::Json;
+pub use sealed::Locked;
+use zeroize::Zeroizing;
+
+/// The contents of a file.
+pub struct Import {
+    /// The program that wrote it.
+    pub format: Format,
+    /// The entries, in the file's order.
+    pub entries: Vec<Entry>,
+    /// The parts of an export of Google Authenticator that are in it.
+    pub parts: Vec<Part>,
+}
+
+/// A file that was recognised.
+pub enum Opened {
+    /// It was read.
+    Read(Import),
+    /// It is encrypted.
+    Locked(Locked),
+}
+
+/// One part of an export of Google Authenticator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    /// The same in all parts of one export.
+    pub id: u64,
+    /// Which part it is, from 0.
+    pub index: u32,
+    /// The number of parts.
+    pub size: u32,
+}
+
+/// A known format, by the program that writes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Our own export.
+    Countersign,
+    /// A list of links.
+    Links,
+    /// Google Authenticator.
+    Google,
+    /// Aegis.
+    Aegis,
+    /// 2FAS.
+    TwoFas,
+    /// Bitwarden, or its Authenticator.
+    Bitwarden,
+    /// Proton Authenticator.
+    ProtonAuthenticator,
+    /// Proton Pass.
+    ProtonPass,
+    /// Ente Auth.
+    Ente,
+    /// `andOTP`.
+    AndOtp,
+    /// FreeOTP+.
+    FreeOtp,
+    /// Stratum, formerly Authenticator Pro.
+    Stratum,
+    /// `LastPass` Authenticator.
+    LastPass,
+    /// 2FAuth.
+    TwoFAuth,
+    /// Raivo.
+    Raivo,
+    /// The Authenticator extension of browsers.
+    Extension,
+    /// The FIDO Credential Exchange Format.
+    Cxf,
+    /// 1Password.
+    OnePassword,
+    /// `KeePassXC`.
+    KeePass,
+    /// Apple Passwords.
+    Apple,
+    /// A table with a column of secrets.
+    Csv,
+    /// The answer of Vault or OpenBao to the creation of a key.
+    Vault,
+}
+
+impl Import {
+    const fn new(format: Format) -> Self {
+        Self { format, entries: Vec::new(), parts: Vec::new() }
+    }
+
+    /// The entries of a list, each by the same reader. What names a field twice is skipped.
+    fn of_list(format: Format, list: &[Json], read: impl Fn(&Json, Place) -> Entry) -> Self {
+        let entry = |(index, item): (usize, &Json)| {
+            let place = Place::nth(index);
+            let why = if item.repeated() { Some(Skip::Repeated) } else { (!item.is_object()).then_some(Skip::Shape) };
+            why.map_or_else(|| read(item, place), |why| Entry::skipped(place, None, why))
+        };
+        Self { entries: list.iter().enumerate().map(entry).collect(), ..Self::new(format) }
+    }
+}
+
+impl Format {
+    /// The name of the program or format.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Countersign => "Countersign",
+            Self::Links => "a list of links",
+            Self::Google => "Google Authenticator",
+            Self::Aegis => "Aegis",
+            Self::TwoFas => "2FAS",
+            Self::Bitwarden => "Bitwarden",
+            Self::ProtonAuthenticator => "Proton Authenticator",
+            Self::ProtonPass => "Proton Pass",
+            Self::Ente => "Ente Auth",
+            Self::AndOtp => "andOTP",
+            Self::FreeOtp => "FreeOTP+",
+            Self::Stratum => "Stratum",
+            Self::LastPass => "LastPass Authenticator",
+            Self::TwoFAuth => "2FAuth",
+            Self::Raivo => "Raivo",
+            Self::Extension => "Authenticator Extension",
+            Self::Cxf => "FIDO Credential Exchange",
+            Self::OnePassword => "1Password",
+            Self::KeePass => "KeePassXC",
+            Self::Apple => "Apple Passwords",
+            Self::Csv => "a CSV table",
+            Self::Vault => "Vault",
+        }
+    }
+}
+
+/// The missing parts of exports of Google Authenticator, as people count them: `(2, 3)` is part 2 of 3.
+pub fn missing_parts(parts: &[Part]) -> Vec<(u32, u32)> {
+    let mut missing = Vec::new();
+    for (nth, part) in parts.iter().enumerate() {
+        let is_first = !parts.iter().take(nth).any(|earlier| earlier.id == part.id && earlier.size == part.size);
+        let there =
+            |index| parts.iter().any(|other| (other.id, other.size, other.index) == (part.id, part.size, index));
+        if is_first {
+            missing.extend((0..part.size).filter(|index| !there(*index)).map(|index| (index + 1, part.size)));
+        }
+    }
+    missing
+}
+
+/// Reads a file.
+///
+/// # Errors
+/// [`ImportError`] if the file as a whole can't be read.
+pub fn open(bytes: &[u8]) -> Result<Opened, ImportError> {
+    if let Some(advice) = refused(bytes) {
+        return Err(ImportError::Refused(advice));
+    }
+    if archive::is_archive(bytes) {
+        let inside = archive::unpacked(bytes)?;
+        // An archive in an archive could go on for ever.
+        return if archive::is_archive(&inside) { Err(ImportError::Archive) } else { open(&inside) };
+    }
+    if let Some(locked) = stratum::locked(bytes).or_else(|| andotp::locked(bytes)) {
+        return locked.map(Opened::Locked);
+    }
+    let text = text_of(bytes)?;
+    let text = text.trim_start_matches('\u{FEFF}');
+    let begun = text.trim_start();
+    if begun.is_empty() {
+        return Err(ImportError::Empty);
+    }
+    if begun.starts_with(['{', '[']) {
+        return document(&Json::parse(text)?);
+    }
+    if begun.starts_with('<') {
+        if begun.contains("<KeePassFile") {
+            // Nothing is protected in an export.
+            return keepass::read(text, &mut |_| None).map(Opened::Read);
+        }
+        return Err(ImportError::Unknown);
+    }
+    if let Some(table) = table::read(text)? {
+        return Ok(Opened::Read(table));
+    }
+    if text.contains("://") {
+        return Ok(Opened::Read(links::read(text)));
+    }
+    Err(ImportError::Unknown)
+}
+
+/// Whether a file is a picture, which may show a QR code.
+pub fn is_picture(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"\x89PNG\r\n") || bytes.starts_with(&[0xFF, 0xD8, 0xFF])
+}
+
+/// Files that are known and can't be read, by their first bytes.
+fn refused(bytes: &[u8]) -> Option<&'static str> {
+    const KNOWN: [(&[u8], &str); 7] = [
+        (
+            &[0x03, 0xD9, 0xA2, 0x9A, 0x65, 0xFB, 0x4B, 0xB5],
+            "a KeePass 1 database; open it with KeePassXC, and export CSV",
+        ),
+        (&[0x03, 0xD9, 0xA2, 0x9A], "a KeePass database, which can't be read yet; export CSV from KeePassXC"),
+        (
+            &[0xAC, 0xED, 0x00, 0x05],
+            "a backup of FreeOTP, which only FreeOTP can open; use the export of FreeOTP+, or scan its codes",
+        ),
+        (b"age-encryption.org/v1", "encrypted with age; decrypt it first: age -d FILE | countersign secret import -"),
+        (
+            b"-----BEGIN AGE ENCRYPTED FILE",
+            "encrypted with age; decrypt it first: age -d FILE | countersign secret import -",
+        ),
+        (
+            b"-----BEGIN PGP MESSAGE",
+            "encrypted with OpenPGP; decrypt it first: gpg -d FILE | countersign secret import -",
+        ),
+        (b"SQLite format 3\0", "a database of an app, not an export; use the app's own export"),
+    ];
+    KNOWN.iter().find(|(magic, _)| bytes.starts_with(magic)).map(|(_, advice)| *advice)
+}
+
+/// The text of a file, which may have been saved as UTF-16 by a Windows program.
+fn text_of(bytes: &[u8]) -> Result<Zeroizing<String>, ImportError> {
+    let wide = |of: fn([u8; 2]) -> u16| {
+        let (pairs, _) = bytes.as_chunks::<2>();
+        let units = pairs.iter().map(|pair| of(*pair));
+        let mut text = Zeroizing::new(String::with_capacity(bytes.len() * 2));
+        text.extend(char::decode_utf16(units).map(|read| read.unwrap_or(char::REPLACEMENT_CHARACTER)));
+        text
+    };
+    match bytes {
+        [0xFF, 0xFE, ..] => Ok(wide(u16::from_le_bytes)),
+        [0xFE, 0xFF, ..] => Ok(wide(u16::from_be_bytes)),
+        _ => match std::str::from_utf8(bytes) {
+            Ok(text) => Ok(Zeroizing::new(text.to_owned())),
+            Err(cause) => {
+                let before = bytes.iter().take(cause.valid_up_to());
+                Err(ImportError::NotText { line: before.filter(|byte| **byte == b'\n').count() + 1 })
+            }
+        },
+    }
+}
+
+/// A JSON document, by its fields.
+fn document(json: &Json) -> Result<Opened, ImportError> {
+    if json.repeats() {
+        return Err(ImportError::Repeated);
+    }
+    if json.is_list() {
+        return Ok(Opened::Read(array(json.list())));
+    }
+    // These may be encrypted.
+    if json.has("schemaVersion") && (json.has("services") || json.has("servicesEncrypted")) {
+        twofas::read(json)
+    } else if json.has("header") && json.has("db") {
+        aegis::read(json)
+    } else if bitwarden::is_export(json) {
+        bitwarden::read(json)
+    } else if json.has("encryptedData") && json.has("kdfParams") {
+        ente::read(json)
+    } else if json.has("salt") && json.has("content") {
+        proton::locked(json)
+    } else {
+        plain(json).map(Opened::Read)
+    }
+}
+
+/// A document of a format that is never encrypted, or encrypted in another way.
+fn plain(json: &Json) -> Result<Import, ImportError> {
+    let read = if json.has("uris") {
+        own::exported(json)
+    } else if json.has("items") && json.get("items").list().iter().all(Json::is_text) {
+        own::array(json.get("items").list())
+    } else if json.has("entries") && json.has("version") {
+        proton::authenticator(json)
+    } else if json.get("vaults").is_object() {
+        proton::pass(json)
+    } else if json.has("Authenticators") {
+        stratum::read(json)
+    } else if json.has("tokens") && json.has("tokenOrder") {
+        freeotp::read(json)
+    } else if json.has("app") && json.has("data") {
+        apps::two_f_auth(json)
+    } else if json.has("accounts") {
+        accounts(json)?
+    } else {
+        cxf::read(json).or_else(|| apps::vault(json)).or_else(|| apps::extension(json)).ok_or(ImportError::Unknown)?
+    };
+    Ok(read)
+}
+
+/// A document with `accounts`: two programs have that.
+fn accounts(json: &Json) -> Result<Import, ImportError> {
+    let accounts = json.get("accounts").list();
+    if accounts.iter().any(|account| account.has("vaults")) {
+        return Ok(apps::one_password(json));
+    }
+    if accounts.iter().any(|account| account.has("issuerName") || account.has("userName")) || json.has("folders") {
+        return Ok(apps::last_pass(json));
+    }
+    cxf::read(json).ok_or(ImportError::Unknown)
+}
+
+/// A JSON array, by the fields of its objects.
+fn array(items: &[Json]) -> Import {
+    let any = |names: &[&str]| items.iter().any(|item| names.iter().all(|name| item.has(name)));
+    if any(&["otpGenerator"]) {
+        apps::duo(items)
+    } else if any(&["secret", "kind", "timer"]) {
+        apps::raivo(items)
+    } else if any(&["secret", "type"]) && !any(&["uri"]) {
+        andotp::read(items)
+    } else {
+        own::array(items)
+    }
+}

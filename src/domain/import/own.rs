@@ -1,0 +1,75 @@
+//! Our own export, and lists of links or registrations in JSON.
+
+use super::{
+    Format, Import,
+    entry::{Entry, Key, Kind, Place, Said, Skip},
+    json::Json,
+    uri::{self, Beside},
+};
+
+/// The fields of a registration.
+const FIELDS: [&str; 8] = ["uri", "label", "secret", "issuer", "algorithm", "digits", "period", "single_use"];
+
+/// The document that `secret export --json` prints.
+pub(super) fn exported(json: &Json) -> Import {
+    array(json.get("uris").list())
+}
+
+/// An array of links and registrations.
+pub(super) fn array(items: &[Json]) -> Import {
+    let entry = |(index, item): (usize, &Json)| entry(item, Place::nth(index));
+    Import { entries: items.iter().enumerate().map(entry).collect(), ..Import::new(Format::Countersign) }
+}
+
+fn entry(json: &Json, place: Place) -> Entry {
+    if json.is_text() {
+        return uri::link(json.text(), Beside::default(), place);
+    }
+    if json.repeated() {
+        return Entry::skipped(place, None, Skip::Repeated);
+    }
+    if !json.is_object() {
+        return Entry::skipped(place, None, Skip::Shape);
+    }
+    let read = if json.has("uri") {
+        uri::link(json.get("uri").text(), Beside::default(), place)
+    } else {
+        said(json).entry(place)
+    };
+    match (checked(json), read.read) {
+        (Err(why), _) => Entry::skipped(place, read.title, why),
+        (Ok(()), Ok(mut found)) => {
+            found.single_use |= json.get("single_use").is_true();
+            Entry { read: Ok(found), ..Entry::skipped(place, read.title, Skip::Shape) }
+        }
+        (Ok(()), Err(why)) => Entry::skipped(place, read.title, why),
+    }
+}
+
+fn said(json: &Json) -> Said<'_> {
+    Said {
+        kind: Kind::Totp,
+        issuer: json.get("issuer").text(),
+        account: json.get("label").text(),
+        key: Key::Text(json.get("secret").text()),
+        algorithm: json.get("algorithm").text(),
+        digits: json.get("digits").number(),
+        period: json.get("period").number(),
+    }
+}
+
+/// Refuses unknown fields and wrong types: a misspelt setting would make every code wrong.
+fn checked(json: &Json) -> Result<(), Skip> {
+    for (name, value) in json.fields() {
+        let Some(field) = FIELDS.into_iter().find(|known| *known == name) else { return Err(Skip::UnknownField) };
+        let fits = match field {
+            "digits" | "period" => !value.is_list() && !value.is_object(),
+            "single_use" => value.is_null() || matches!(value, Json::Bool(_)),
+            _ => value.is_null() || value.is_text(),
+        };
+        if !fits {
+            return Err(Skip::Field(field));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,82 @@
+//! Proton Authenticator (`{version, entries}`) and Proton Pass (`{vaults}`, the `data.json` of its archive).
+
+use super::{
+    Format, Import, ImportError, Opened,
+    entry::{Entry, Number, Place, Skip},
+    json::Json,
+    sealed::{How, Kdf, Locked, base64, gcm, json_of},
+    uri::{self, Beside},
+};
+
+/// The state of an item in the trash of Proton Pass.
+const TRASHED: u64 = 2;
+
+/// KiB, passes and lanes of Argon2 in Proton Authenticator.
+const ARGON2: [u64; 3] = [19 * 1024, 2, 1];
+/// What the encryption is bound to.
+const BOUND_TO: &[u8] = b"proton.authenticator.export.v1";
+
+/// An encrypted export of Proton Authenticator.
+pub(super) struct Sealed {
+    pub(super) kdf: Kdf,
+    salt: Vec<u8>,
+    /// Nonce, ciphertext and tag.
+    content: Vec<u8>,
+}
+
+/// Reads an encrypted export of Proton Authenticator.
+pub(super) fn locked(json: &Json) -> Result<Opened, ImportError> {
+    let [kib, passes, lanes] = ARGON2.map(Number::Is);
+    let sealed = Sealed {
+        kdf: Kdf::argon2id(kib, passes, lanes)?,
+        salt: base64(json.get("salt").text())?,
+        content: base64(json.get("content").text())?,
+    };
+    Ok(Opened::Locked(Locked::new(Format::ProtonAuthenticator, How::Proton(sealed))))
+}
+
+impl Sealed {
+    pub(super) fn open(&self, passphrase: &str) -> Result<Import, ImportError> {
+        let key = self.kdf.derive(passphrase, &self.salt)?;
+        let (nonce, sealed) = self.content.split_at_checked(12).ok_or(ImportError::Truncated)?;
+        let plain = gcm(&key, nonce, sealed, BOUND_TO).ok_or(ImportError::WrongPassphraseOrDamaged)?;
+        Ok(authenticator(&json_of(&plain)?))
+    }
+}
+
+/// Reads an export of Proton Authenticator.
+pub(super) fn authenticator(json: &Json) -> Import {
+    Import::of_list(Format::ProtonAuthenticator, json.get("entries").list(), |item, place| {
+        let content = item.get("content");
+        let name = content.get("name").text();
+        uri::link_or_seed(content.get("uri").text(), Beside { issuer: name, account: name }, place)
+    })
+}
+
+/// Reads an export of Proton Pass: a login has a seed of its own, and more in extra fields.
+pub(super) fn pass(json: &Json) -> Import {
+    let mut import = Import::new(Format::ProtonPass);
+    let items = json.get("vaults").fields().flat_map(|(_, vault)| vault.get("items").list());
+    for (index, item) in items.enumerate() {
+        let place = Place::nth(index);
+        let data = item.get("data");
+        let content = data.get("content");
+        let user = [content.get("itemUsername").text(), content.get("itemEmail").text()];
+        let account = user.into_iter().find(|text| !text.trim().is_empty()).unwrap_or_default();
+        let beside = Beside { issuer: data.at(&["metadata", "name"]).text(), account };
+        let extra = data.get("extraFields").list().iter().chain(item.get("extraFields").list());
+        let extra = extra.map(|field| field.at(&["data", "totpUri"]).text());
+        let seeds = std::iter::once(content.get("totpUri").text()).chain(extra);
+        for seed in seeds.filter(|seed| !seed.trim().is_empty()) {
+            let entry = uri::link_or_seed(seed, beside, place);
+            import.entries.push(if item.get("state").number() == Number::Is(TRASHED) {
+                Entry::skipped(place, entry.title, Skip::Trashed)
+            } else if item.repeated() {
+                Entry::skipped(place, entry.title, Skip::Repeated)
+            } else {
+                entry
+            });
+        }
+    }
+    import
+}

@@ -1,0 +1,91 @@
+//! 2FAS: `{schemaVersion, services}`, or `servicesEncrypted` in place of the services.
+
+use zeroize::Zeroizing;
+
+use super::{
+    Format, Import, ImportError, Opened,
+    entry::{Entry, Key, Kind, Number, Place, Said},
+    json::Json,
+    sealed::{How, Kdf, Locked, base64, gcm, json_of},
+};
+
+/// Rounds of the key derivation, the same in every version.
+const ROUNDS: Number = Number::Is(10_000);
+
+/// An encrypted backup.
+pub(super) struct Sealed {
+    services: Part,
+    /// A known text, encrypted in the same way, by which the app checks a password.
+    reference: Option<Part>,
+}
+
+/// Something encrypted: with a salt of its own.
+struct Part {
+    sealed: Vec<u8>,
+    salt: Vec<u8>,
+    nonce: Vec<u8>,
+}
+
+/// Reads a backup.
+pub(super) fn read(json: &Json) -> Result<Opened, ImportError> {
+    let sealed = json.get("servicesEncrypted").text();
+    if sealed.is_empty() {
+        return Ok(Opened::Read(services(json.get("services"))));
+    }
+    let reference = json.get("reference").text();
+    let reference = if reference.is_empty() { None } else { Some(Part::read(reference)?) };
+    let sealed = Sealed { services: Part::read(sealed)?, reference };
+    Ok(Opened::Locked(Locked::new(Format::TwoFas, How::TwoFas(sealed))))
+}
+
+impl Part {
+    /// Reads ciphertext, salt and nonce.
+    fn read(text: &str) -> Result<Self, ImportError> {
+        let mut parts = text.split(':').map(base64);
+        match (parts.next(), parts.next(), parts.next()) {
+            (Some(sealed), Some(salt), Some(nonce)) => Ok(Self { sealed: sealed?, salt: salt?, nonce: nonce? }),
+            _ => Err(ImportError::Damaged),
+        }
+    }
+
+    fn open(&self, passphrase: &str) -> Result<Option<Zeroizing<Vec<u8>>>, ImportError> {
+        let key = Kdf::pbkdf2_sha256(ROUNDS)?.derive(passphrase, &self.salt)?;
+        Ok(gcm(&key, &self.nonce, &self.sealed, &[]))
+    }
+}
+
+impl Sealed {
+    pub(super) fn open(&self, passphrase: &str) -> Result<Import, ImportError> {
+        if let Some(plain) = self.services.open(passphrase)? {
+            return Ok(services(&json_of(&plain)?));
+        }
+        Err(match &self.reference {
+            None => ImportError::WrongPassphraseOrDamaged,
+            Some(reference) if reference.open(passphrase)?.is_some() => ImportError::Damaged,
+            Some(_) => ImportError::WrongPassphrase,
+        })
+    }
+}
+
+/// Reads the services.
+fn services(json: &Json) -> Import {
+    Import::of_list(Format::TwoFas, json.list(), entry)
+}
+
+fn entry(json: &Json, place: Place) -> Entry {
+    let otp = json.get("otp");
+    let first =
+        |texts: [&'_ str; 2]| texts.into_iter().find(|text| !text.trim().is_empty()).unwrap_or_default().to_owned();
+    let issuer = first([json.get("name").text(), otp.get("issuer").text()]);
+    let account = first([otp.get("account").text(), otp.get("label").text()]);
+    let said = Said {
+        kind: Kind::of_word(otp.get("tokenType").text()),
+        issuer: &issuer,
+        account: &account,
+        key: Key::Text(json.get("secret").text()),
+        algorithm: otp.get("algorithm").text(),
+        digits: otp.get("digits").number().unless_zero(),
+        period: otp.get("period").number().unless_zero(),
+    };
+    said.entry(place)
+}

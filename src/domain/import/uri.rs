@@ -1,0 +1,120 @@
+//! One link of a file: `otpauth://` as many programs write it, and the links of kinds that are not supported.
+
+use zeroize::Zeroizing;
+
+use super::entry::{self, Entry, Found, Kind, Note, Place, Said, Skip};
+use crate::domain::{
+    limits::URI_BYTES_MAX,
+    otpauth::{OtpAuthError, Unnamed},
+};
+
+/// The schemes of links that a list may hold.
+const SCHEMES: [&str; 4] = ["otpauth://", "otpauth-migration://", "steam://", "motp://"];
+/// Push registrations, which only their own app understands.
+const PUSH: [&str; 3] = ["phonefactor://", "duo://", "oktaverify://"];
+
+/// The names of the item that a link stands at, for a link that has none itself.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Beside<'a> {
+    pub(super) issuer: &'a str,
+    pub(super) account: &'a str,
+}
+
+/// Whether a text begins like a link that may be in a list.
+pub(super) fn is_link(text: &str) -> bool {
+    SCHEMES.iter().chain(&PUSH).any(|scheme| starts(text, scheme))
+}
+
+/// Whether a text begins with a prefix, in any case.
+pub(super) fn starts(text: &str, prefix: &str) -> bool {
+    text.trim_start().get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+}
+
+/// Reads a link, or the bare base32 seed that some password managers keep in its place.
+pub(super) fn link_or_seed(text: &str, beside: Beside<'_>, place: Place) -> Entry {
+    if text.contains("://") {
+        link(text, beside, place)
+    } else {
+        Said::plain(beside.issuer, beside.account, text).entry(place)
+    }
+}
+
+/// Reads a link.
+pub(super) fn link(text: &str, beside: Beside<'_>, place: Place) -> Entry {
+    let (link, mut notes) = match read(text.trim()) {
+        Ok(read) => read,
+        Err(why) => return Entry::skipped(place, entry::title(beside.issuer, beside.account), why),
+    };
+    let (issuer, account) = link.names();
+    let issuer = if issuer.is_empty() { beside.issuer } else { issuer }.to_owned();
+    let account = if account.is_empty() { beside.account } else { account }.to_owned();
+    let perhaps_steam = issuer.trim().eq_ignore_ascii_case("steam") && !link.says_digits;
+    let Unnamed { totp, seed, single_use, repaired, .. } = link;
+    notes.extend(repaired.into_iter().map(Note::Link));
+    let mut found = entry::named(&issuer, &account, totp, seed);
+    notes.append(&mut found.notes);
+    notes.extend(perhaps_steam.then_some(Note::PerhapsSteam));
+    Entry { place, title: entry::title(&issuer, &account), read: Ok(Found { single_use, notes, ..found }) }
+}
+
+fn read(link: &str) -> Result<(Unnamed, Vec<Note>), Skip> {
+    kind(link).check()?;
+    let meant = parameters_as_meant(link).and_then(|meant| Unnamed::of_file(&meant).ok());
+    if let Some(meant) = meant {
+        return Ok((meant, vec![Note::Parameters]));
+    }
+    let read = Unnamed::of_file(link).map_err(|problem| match problem {
+        // `KeePassXC` marks Steam's entries this way.
+        OtpAuthError::Encoder => Skip::STEAM,
+        OtpAuthError::Digits if has(link, "digits=5") && has(link, "steam") => Skip::STEAM,
+        OtpAuthError::Algorithm if has(link, "algorithm=md5") => Skip::Hash("MD5"),
+        other => Skip::Link(other),
+    })?;
+    Ok((read, Vec::new()))
+}
+
+/// How the codes of a link are made, by its scheme and host.
+fn kind(link: &str) -> Kind {
+    if starts(link, "steam://") {
+        return Kind::STEAM;
+    }
+    if starts(link, "motp://") {
+        return Kind::MOTP;
+    }
+    if PUSH.iter().any(|scheme| starts(link, scheme)) {
+        return Kind::Other("push-registration");
+    }
+    let host = link.get("otpauth://".len()..).filter(|_| starts(link, "otpauth://"));
+    let host = host.map(|rest| rest.split(['/', '?']).next().unwrap_or_default());
+    match host.map(Kind::of_word) {
+        // The reader of links says what is wrong with an unknown host.
+        None | Some(Kind::Unknown) => Kind::Totp,
+        Some(known) => known,
+    }
+}
+
+/// Whether a link contains a text, in any case.
+fn has(link: &str, text: &str) -> bool {
+    link.as_bytes().windows(text.len()).any(|part| part.eq_ignore_ascii_case(text.as_bytes()))
+}
+
+/// Parameters as old versions of Ente meant them: `algorithm=Algorithm.sha256`, `issuer=Xperiod=30`. `None` if there is
+/// nothing of that kind.
+fn parameters_as_meant(link: &str) -> Option<Zeroizing<String>> {
+    let (path, query) = link.split_once('?').filter(|_| link.len() < URI_BYTES_MAX)?;
+    let mut meant = Zeroizing::new(String::with_capacity(URI_BYTES_MAX));
+    meant.push_str(path);
+    let mut joint = "?";
+    for pair in query.split('&') {
+        let joined = pair
+            .strip_prefix("issuer=")
+            .and_then(|issuer| pair.split_at_checked(pair.len() - issuer.len() + issuer.find("period=")?));
+        match (pair.strip_prefix("algorithm=Algorithm."), joined) {
+            (Some(name), _) => meant.extend([joint, "algorithm=", name]),
+            (None, Some((issuer, period))) => meant.extend([joint, issuer, "&", period]),
+            (None, None) => meant.extend([joint, pair]),
+        }
+        joint = "&";
+    }
+    (meant.as_str() != link).then_some(meant)
+}

@@ -1,0 +1,159 @@
+//! What an import tells: the preview, the remarks about entries, and the sum, which always accounts for every entry.
+
+use serde::Serialize;
+
+use crate::{
+    domain::secret::TotpSecret,
+    operations::{
+        Imported,
+        answers::{self, OK},
+    },
+    transport::cli::{Failure, output::Console},
+};
+
+/// Secrets that a preview lists by name. More only scroll away.
+const LISTED_MAX: usize = 100;
+
+/// What an import did or would do.
+pub(super) struct Report {
+    pub(super) counts: Counts,
+    /// The programs that wrote the files.
+    pub(super) formats: Vec<&'static str>,
+    pub(super) remarks: Vec<Remark>,
+    /// Files that belong to these and were not given.
+    pub(super) missing: Vec<String>,
+    pub(super) dry_run: bool,
+}
+
+/// Entries by what became of them. Their sum is the number of entries in the files.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(super) struct Counts {
+    pub(super) entries: usize,
+    pub(super) added: usize,
+    pub(super) present: usize,
+    pub(super) skipped: usize,
+}
+
+/// A remark about an entry.
+#[derive(Debug, Serialize)]
+pub(super) struct Remark {
+    pub(super) place: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) name: Option<String>,
+    pub(super) kind: Kind,
+    pub(super) message: String,
+}
+
+/// What a remark is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Kind {
+    /// The entry was read as it was meant.
+    Repaired,
+    /// The entry may be wrong.
+    Doubtful,
+    /// The entry is not stored.
+    Skipped,
+}
+
+/// The result, as JSON.
+#[derive(Serialize)]
+pub(super) struct ImportAnswer<'a> {
+    status: &'static str,
+    /// Whether nothing was stored because of `--dry-run`.
+    dry_run: bool,
+    #[serde(flatten)]
+    counts: Counts,
+    formats: &'a [&'static str],
+    remarks: &'a [Remark],
+    missing: &'a [String],
+    totp_secrets: Vec<answers::TotpSecret>,
+}
+
+impl Counts {
+    pub(super) const fn of(imported: &Imported, skipped: usize) -> Self {
+        let (added, present) = (imported.secrets.len(), imported.present.len());
+        Self { entries: added + present + skipped, added, present, skipped }
+    }
+}
+
+impl Report {
+    pub(super) fn answer(&self, secrets: &[TotpSecret]) -> ImportAnswer<'_> {
+        // What was not stored has no id.
+        let secrets = if self.dry_run { &[] } else { secrets };
+        ImportAnswer {
+            status: OK,
+            dry_run: self.dry_run,
+            counts: self.counts,
+            formats: &self.formats,
+            remarks: &self.remarks,
+            missing: &self.missing,
+            totp_secrets: secrets.iter().map(answers::TotpSecret::from).collect(),
+        }
+    }
+}
+
+impl Remark {
+    fn line(&self) -> String {
+        let name = self.name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
+        let skipped = if self.kind == Kind::Skipped { "skipped: " } else { "" };
+        format!("{}{name}: {skipped}{}", self.place, self.message)
+    }
+}
+
+/// Shows what an import would do.
+pub(super) fn preview(report: &Report, secrets: &[TotpSecret], console: &mut Console) {
+    for secret in secrets.iter().take(LISTED_MAX) {
+        console.note(&match &secret.metadata.issuer {
+            Some(issuer) => format!("add: {} ({issuer})", secret.metadata.label),
+            None => format!("add: {}", secret.metadata.label),
+        });
+    }
+    if secrets.len() > LISTED_MAX {
+        console.note(&format!("and {} more", secrets.len() - LISTED_MAX));
+    }
+    remarks(report, console);
+    let Counts { entries, added, present, skipped } = report.counts;
+    let end = if report.dry_run { "; nothing was stored" } else { "" };
+    console.note(&format!(
+        "{added} would be added, {present} present, {skipped} skipped: {} ({}){end}.",
+        entries_of(entries),
+        report.formats.join(", ")
+    ));
+}
+
+/// Shows the remarks about entries.
+pub(super) fn remarks(report: &Report, console: &mut Console) {
+    for remark in &report.remarks {
+        console.note(&remark.line());
+    }
+    for missing in &report.missing {
+        console.note(&format!("{missing} is missing; import it too."));
+    }
+}
+
+/// Shows the sum.
+pub(super) fn sum(report: &Report, console: &mut Console) {
+    let Counts { entries, added, present, skipped } = report.counts;
+    console.note(&format!(
+        "{added} added, {present} present, {skipped} skipped: {} ({}).",
+        entries_of(entries),
+        report.formats.join(", ")
+    ));
+}
+
+/// The error if entries would be skipped and nobody can be asked.
+pub(super) fn refusal(report: &Report) -> Failure {
+    let Counts { entries, added, present, skipped } = report.counts;
+    let told: Vec<String> =
+        report.remarks.iter().filter(|remark| remark.kind == Kind::Skipped).map(Remark::line).collect();
+    Failure::invalid(format!(
+        "nothing was stored:\n  {}\n{added} would be added, {present} present, {skipped} skipped: {}; --yes stores what would be added",
+        told.join("\n  "),
+        entries_of(entries),
+    ))
+}
+
+fn entries_of(count: usize) -> String {
+    if count == 1 { "1 entry".to_owned() } else { format!("{count} entries") }
+}

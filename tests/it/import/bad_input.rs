@@ -1,0 +1,141 @@
+//! Damaged, foreign and hostile files.
+
+use countersign::domain::import::{self, Import, ImportError, Opened};
+use proptest::prelude::*;
+
+use super::{bytes, expected};
+
+/// Opens a file that is not encrypted.
+fn read(file: &[u8]) -> Result<Import, ImportError> {
+    match import::open(file)? {
+        Opened::Read(import) => Ok(import),
+        Opened::Locked(_) => Err(ImportError::WrongPassphrase),
+    }
+}
+
+#[track_caller]
+fn refused(file: &[u8], expected: &str) {
+    let problem = read(file).map(|import| import.entries.len()).unwrap_err().to_string();
+    assert!(problem.contains(expected), "{problem} is not {expected}");
+}
+
+#[test]
+fn a_file_that_is_no_export_is_refused_with_what_to_do() {
+    for (file, expected) in [
+        (&b""[..], "empty"),
+        (b"\xEF\xBB\xBF \n", "empty"),
+        (b"hello", "no known format"),
+        (b"{}", "no known format"),
+        (b"{\"a\": 1}", "no known format"),
+        (b"<html></html>", "no known format"),
+        (b"<?xml?><KeePassFile>", "cut off"),
+        (b"<!DOCTYPE x [<!ENTITY a \"b\">]>\n<KeePassFile></KeePassFile>", "line 1: not the XML"),
+        (b"<KeePassFile>\n&a;</KeePassFile>", "line 2: not the XML"),
+        (b"<KeePassFile>\n</Group>", "line 2: not the XML"),
+        (b"PK\x03\x04", "ZIP archive that is damaged"),
+        (b"a,b\n1,2\n", "no known format"),
+        (b"name,url,username,password\nx,y,z,hunter2\n", "without a column of one-time secrets"),
+        (b"\x03\xD9\xA2\x9A\x65\xFB\x4B\xB5xxx", "KeePass 1"),
+        (b"\xAC\xED\x00\x05sr", "FreeOTP"),
+        (b"age-encryption.org/v1\n", "decrypt it first"),
+        (b"-----BEGIN PGP MESSAGE-----\n", "decrypt it first"),
+        (b"SQLite format 3\0", "database of an app"),
+        (b"line one\n\xFF\xFE\xFD", "line 2: not UTF-8"),
+        (b"{\"uris\": [\n\"JBSWY3DPEHPK3PXP\", JBSWY3DPEHPK3PXP]}", "line 2: not JSON"),
+        (b"{\"uris\": [\"JBSWY3DPEHPK3PXP\"", "cut off"),
+        (b"{\"uris\": [], \"uris\": []}", "names a field twice"),
+        (b"{\"encrypted\": true, \"encKeyValidation_DO_NOT_EDIT\": \"2.x\"}", "password protected"),
+    ] {
+        refused(file, expected);
+    }
+}
+
+#[test]
+fn deep_documents_are_refused_and_no_stack_overflows() {
+    for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
+        let deep = open.repeat(1_000_000) + "1" + &close.repeat(1_000_000);
+        refused(deep.as_bytes(), "nested too deeply");
+    }
+}
+
+#[test]
+fn an_export_that_is_cut_anywhere_is_an_error_or_fewer_entries_and_never_a_wrong_seed() {
+    for (name, file) in &expected().files {
+        let whole = bytes(name);
+        let most = file.entries.len();
+        for end in (0..whole.len()).step_by(whole.len() / 50 + 1) {
+            match read(&whole[..end]) {
+                Ok(import) => assert!(import.entries.len() <= most, "{name} cut at {end}"),
+                Err(ImportError::Json { .. }) => panic!("{name} cut at {end}: a cut is not called one"),
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+#[test]
+fn an_entry_that_names_a_field_twice_is_skipped_and_the_others_are_kept() {
+    let file = br#"{"schemaVersion": 4, "services": [
+        {"name": "A", "secret": "JBSWY3DPEHPK3PXP", "otp": {"digits": 6, "digits": 8}},
+        {"name": "B", "secret": "JBSWY3DPEHPK3PXP"}, null, 7]}"#;
+
+    let import = read(file).unwrap();
+
+    let told: Vec<String> = import
+        .entries
+        .iter()
+        .map(|entry| {
+            format!(
+                "{}: {}",
+                entry.place,
+                entry.read.as_ref().map_or_else(ToString::to_string, |found| found.label.to_string())
+            )
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "entry 1: it names a field twice",
+            "entry 2: B",
+            "entry 3: it is not an entry of this format",
+            "entry 4: it is not an entry of this format"
+        ]
+    );
+}
+
+#[test]
+fn damaged_google_links_are_skipped_entries() {
+    for data in ["", "!!!", "Cg", "CgEK", "CgMKAQE", "%FF", "CgUKA%2F%2F%2F", "EAE"] {
+        let import = read(format!("otpauth-migration://offline?data={data}\n").as_bytes()).unwrap();
+        assert_eq!(import.entries.len(), 1, "{data}");
+        assert!(import.entries[0].read.is_err() || data == "CgMKAQE", "{data}");
+    }
+    // A size that would make a list of missing parts of any length is not believed.
+    let import = read(b"otpauth-migration://offline?data=CgUKA2FiYxj/////DyAA").unwrap();
+    assert!(import::missing_parts(&import.parts).is_empty());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn no_damage_makes_a_reader_panic(which: prop::sample::Index, changes: Vec<(prop::sample::Index, u8)>, cut: prop::sample::Index) {
+        let files: Vec<String> = expected().files.into_keys().collect();
+        let name: &String = which.get(&files);
+        let mut file = bytes(name);
+        for (at, byte) in changes.iter().take(20) {
+            let at = at.index(file.len());
+            file[at] = *byte;
+        }
+        if changes.len() % 3 == 0 {
+            file.truncate(cut.index(file.len()));
+        }
+        drop(import::open(&file));
+    }
+
+    #[test]
+    fn no_bytes_make_a_reader_panic(file: Vec<u8>, text in "(otpauth(-migration)?://|[{\\[\\]},:\"?&=%#a-z0-9\n;]|totp){0,60}") {
+        drop(import::open(&file));
+        drop(import::open(text.as_bytes()));
+    }
+}

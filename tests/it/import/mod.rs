@@ -1,0 +1,131 @@
+//! Files of other programs: each fixture holds what `expected.json` says, with codes by another implementation; and what
+//! is damaged, foreign or hostile ends in an error that names the place and nothing else.
+
+mod bad_input;
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use countersign::domain::{
+    import::{self, Entry, Import, Opened},
+    text::ShownText,
+    time::Timestamp,
+};
+use serde::Deserialize;
+
+const FOLDER: &str = "tests/fixtures/import";
+
+/// What the fixtures hold.
+#[derive(Deserialize)]
+struct Expected {
+    /// The time of the codes.
+    at: i64,
+    files: BTreeMap<String, File>,
+}
+
+#[derive(Deserialize)]
+struct File {
+    format: String,
+    entries: Vec<ExpectedEntry>,
+    passphrase: Option<String>,
+    /// What a wrong passphrase is answered with.
+    wrong: Option<String>,
+    #[serde(default)]
+    missing: Vec<(u32, u32)>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum ExpectedEntry {
+    Skipped {
+        skipped: String,
+    },
+    Kept {
+        issuer: Option<String>,
+        label: String,
+        algorithm: String,
+        digits: u8,
+        period: u32,
+        code: String,
+        notes: Vec<String>,
+    },
+}
+
+fn expected() -> Expected {
+    serde_json::from_str(&fs::read_to_string(Path::new(FOLDER).join("expected.json")).unwrap()).unwrap()
+}
+
+fn bytes(name: &str) -> Vec<u8> {
+    fs::read(Path::new(FOLDER).join(name)).unwrap()
+}
+
+fn opened(name: &str, file: &File) -> Import {
+    match (import::open(&bytes(name)), &file.passphrase) {
+        (Ok(Opened::Read(import)), None) => import,
+        (Ok(Opened::Locked(locked)), Some(passphrase)) => {
+            assert_eq!(locked.format().name(), file.format, "{name}");
+            assert!(locked.memory() <= 64 << 20, "{name}: the tests stay quick");
+            let wrong = locked.open("wrong").map(|_| ()).unwrap_err().to_string();
+            assert!(file.wrong.as_ref().is_some_and(|expected| wrong.contains(expected)), "{name}: {wrong}");
+            locked.open(passphrase).unwrap_or_else(|problem| panic!("{name}: {problem}"))
+        }
+        (Ok(_), _) => panic!("{name}: encrypted or not"),
+        (Err(problem), _) => panic!("{name}: {problem}"),
+    }
+}
+
+#[test]
+fn every_fixture_is_read_as_what_it_is_and_every_entry_of_it_is_right_or_skipped_for_its_reason() {
+    let Expected { at, files } = expected();
+    let mut count = 0;
+
+    for (name, file) in &files {
+        let import = opened(name, file);
+
+        assert_eq!(import.format.name(), file.format, "{name}");
+        assert_eq!(import::missing_parts(&import.parts), file.missing, "{name}");
+        assert_eq!(import.entries.len(), file.entries.len(), "{name}");
+        for (entry, expected) in import.entries.iter().zip(&file.entries) {
+            check(name, entry, expected, Timestamp::from_seconds(at));
+            count += 1;
+        }
+    }
+
+    assert!(count > 150, "{count} entries were compared");
+}
+
+#[track_caller]
+fn check(name: &str, entry: &Entry, expected: &ExpectedEntry, at: Timestamp) {
+    let place = format!("{name}, {}", entry.place);
+    match (&entry.read, expected) {
+        (Ok(found), ExpectedEntry::Kept { issuer, label, algorithm, digits, period, code, notes }) => {
+            let told = (found.issuer.as_ref().map(ShownText::as_str), found.label.as_str());
+            assert_eq!(told, (issuer.as_deref(), label.as_str()), "{place}");
+            let totp = found.totp;
+            let parameters = (totp.algorithm.as_str(), totp.digits.get(), totp.period.seconds());
+            assert_eq!(parameters, (algorithm.as_str(), *digits, *period), "{place}");
+            assert_eq!(totp.code_at(&found.seed, totp.step_at(at)).digits(), code, "{place}");
+            let told: Vec<String> = found.notes.iter().map(ToString::to_string).collect();
+            assert_eq!(told.len(), notes.len(), "{place}: {told:?}");
+            for (told, note) in told.iter().zip(notes) {
+                assert!(told.contains(note.as_str()), "{place}: {told} is not {note}");
+            }
+        }
+        (Err(why), ExpectedEntry::Skipped { skipped }) => {
+            assert!(why.to_string().contains(skipped.as_str()), "{place}: {why} is not {skipped}");
+        }
+        (Ok(found), ExpectedEntry::Skipped { skipped }) => {
+            panic!("{place}: {} should be skipped: {skipped}", found.label)
+        }
+        (Err(why), ExpectedEntry::Kept { label, .. }) => panic!("{place}: {label} was skipped: {why}"),
+    }
+}
+
+#[test]
+fn every_fixture_is_in_the_list() {
+    let files = expected().files;
+    for entry in fs::read_dir(FOLDER).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let is_ours = ["expected.json", "make.py", "README.md"].contains(&name.as_str());
+        assert!(is_ours || files.contains_key(&name), "{name} is in no test");
+    }
+}
