@@ -51,6 +51,8 @@ pub const IMPORT_ARGON2_KIB_MAX: u64 = 1024 * 1024;
 pub const IMPORT_ARGON2_PASSES_MAX: u64 = 64;
 /// Lanes of Argon2.
 pub const IMPORT_ARGON2_LANES_MAX: u64 = 16;
+/// Rounds of AES in a `KeePass` database: a second of work on an old computer was 10 million.
+pub const IMPORT_KDBX_ROUNDS_MAX: u64 = 100_000_000;
 /// Bytes of memory for a key derivation above which the person is asked first.
 pub const IMPORT_MEMORY_ASKED: u64 = 256 * 1024 * 1024;
 /// Password slots of an imported file. Each costs a key derivation.

@@ -75,7 +75,7 @@ impl Sealed {
 
     pub(super) fn open(&self, passphrase: &str) -> Result<Import, ImportError> {
         for slot in &self.slots {
-            let key = slot.kdf.derive(passphrase, &slot.salt)?;
+            let key = slot.kdf.derive(passphrase.as_bytes(), &slot.salt)?;
             let Some(master) = gcm(&key, &slot.nonce, &slot.key, &[]) else { continue };
             let master: &[u8; 32] = master.as_slice().try_into().map_err(|_| ImportError::Damaged)?;
             let plain: Zeroizing<Vec<u8>> =

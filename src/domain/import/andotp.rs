@@ -15,7 +15,7 @@ pub(super) struct Sealed {
     kdf: Kdf,
     salt: Vec<u8>,
     nonce: Vec<u8>,
-    sealed: Vec<u8>,
+    content: Vec<u8>,
 }
 
 /// Whether a file may be an encrypted backup. It has no mark: only its first number tells, and the right password.
@@ -30,14 +30,14 @@ pub(super) fn locked(bytes: &[u8]) -> Option<Result<Locked, ImportError>> {
         .filter(|_| bytes.starts_with(&[0]))?;
     let (salt, rest) = rest.split_at_checked(12)?;
     let (nonce, sealed) = rest.split_at_checked(12)?;
-    let sealed = Sealed { kdf, salt: salt.to_vec(), nonce: nonce.to_vec(), sealed: sealed.to_vec() };
+    let sealed = Sealed { kdf, salt: salt.to_vec(), nonce: nonce.to_vec(), content: sealed.to_vec() };
     Some(Ok(Locked::new(Format::AndOtp, How::AndOtp(sealed))))
 }
 
 impl Sealed {
     pub(super) fn open(&self, passphrase: &str) -> Result<Import, ImportError> {
-        let key = self.kdf.derive(passphrase, &self.salt)?;
-        let plain = gcm(&key, &self.nonce, &self.sealed, &[]).ok_or(ImportError::WrongPassphraseOrDamaged)?;
+        let key = self.kdf.derive(passphrase.as_bytes(), &self.salt)?;
+        let plain = gcm(&key, &self.nonce, &self.content, &[]).ok_or(ImportError::WrongPassphraseOrDamaged)?;
         Ok(read(json_of(&plain)?.list()))
     }
 }

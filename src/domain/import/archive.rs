@@ -14,7 +14,7 @@ const MAGIC: &[u8] = b"PK\x03\x04";
 /// The names of known files, or the ends of their paths.
 const KNOWN: [&str; 5] =
     ["export.data", "Proton Pass/data.json", "data.json", "raivo-otp-export.json", "bitwarden.json"];
-/// A file that only OpenPGP opens, in an archive of Proton Pass.
+/// A file that only `OpenPGP` opens, in an archive of Proton Pass.
 const PGP: &str = "data.pgp";
 /// The mark of the list of files, and the bytes of its fixed part.
 const ENTRY: (&[u8], usize) = (b"PK\x01\x02", 46);

@@ -56,7 +56,7 @@ pub(super) fn read(json: &Json) -> Result<Opened, ImportError> {
         Number::Is(1) => {
             let kib = match memory {
                 Number::Is(mib) => Number::Is(mib.saturating_mul(1024)),
-                other => other,
+                other @ (Number::Absent | Number::Wrong) => other,
             };
             (Kdf::argon2id(kib, rounds, json.get("kdfParallelism").number())?, Sha256::digest(salt).to_vec())
         }
@@ -88,7 +88,7 @@ impl Part {
 
 impl Sealed {
     pub(super) fn open(&self, passphrase: &str) -> Result<Import, ImportError> {
-        let key = self.kdf.derive(passphrase, &self.salt)?;
+        let key = self.kdf.derive(passphrase.as_bytes(), &self.salt)?;
         let [cipher, mac] = [expanded(&key, b"enc")?, expanded(&key, b"mac")?];
         if self.validation.open(&cipher, &mac).is_none() {
             return Err(ImportError::WrongPassphrase);

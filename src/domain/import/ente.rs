@@ -38,7 +38,7 @@ pub(super) fn read(json: &Json) -> Result<Opened, ImportError> {
     let params = json.get("kdfParams");
     let kib = match params.get("memLimit").number() {
         Number::Is(bytes) => Number::Is(bytes / 1024),
-        other => other,
+        other @ (Number::Absent | Number::Wrong) => other,
     };
     let header = base64(json.get("encryptionNonce").text())?;
     let sealed = Sealed {
@@ -52,7 +52,7 @@ pub(super) fn read(json: &Json) -> Result<Opened, ImportError> {
 
 impl Sealed {
     pub(super) fn open(&self, passphrase: &str) -> Result<Import, ImportError> {
-        let key = self.kdf.derive(passphrase, &self.salt)?;
+        let key = self.kdf.derive(passphrase.as_bytes(), &self.salt)?;
         let plain = opened(&key, &self.header, &self.message).ok_or(ImportError::WrongPassphraseOrDamaged)?;
         let text = std::str::from_utf8(&plain).map_err(|_| ImportError::Damaged)?;
         Ok(Import { format: Format::Ente, ..links::read(text) })

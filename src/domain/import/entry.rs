@@ -247,10 +247,7 @@ impl Skip {
 impl Number {
     /// Zero means that the app has no value there.
     pub(super) const fn unless_zero(self) -> Self {
-        match self {
-            Self::Is(0) => Self::Absent,
-            other => other,
-        }
+        if matches!(self, Self::Is(0)) { Self::Absent } else { self }
     }
 
     fn read<T: TryFrom<u64> + Default>(self, otherwise: Skip) -> Result<T, Skip> {

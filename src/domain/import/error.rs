@@ -54,7 +54,7 @@ pub enum ImportError {
     /// The passphrase is right, or was not needed yet, and the rest is broken.
     #[error("its encrypted part is damaged")]
     Damaged,
-    /// Broken XML, or parts of XML that KeePass does not write.
+    /// Broken XML, or parts of XML that `KeePass` does not write.
     #[error("line {line}: not the XML that KeePass writes; the file is damaged")]
     Xml {
         /// The line of the first error.

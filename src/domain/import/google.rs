@@ -19,10 +19,10 @@ pub(super) fn is_link(text: &str) -> bool {
 }
 
 /// Adds the accounts of a link. A damaged link is one skipped entry: how many accounts it held is unknown.
-pub(super) fn read(link: &str, line: usize, import: &mut Import) {
+pub(super) fn read(text: &str, line: usize, import: &mut Import) {
     import.format = Format::Google;
     let before = import.entries.len();
-    if message(link).is_none_or(|message| accounts(&message, line, import).is_none()) {
+    if message(text).is_none_or(|message| accounts(&message, line, import).is_none()) {
         import.entries.truncate(before);
         import.entries.push(Entry::skipped(Place::Line(line), None, Skip::Link(OtpAuthError::Encoding)));
     }

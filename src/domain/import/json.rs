@@ -50,10 +50,7 @@ impl Json {
 
     /// A field of an object; null if there is none.
     pub(super) fn get(&self, name: &str) -> &Self {
-        match self {
-            Self::Object(object) => object.get(name).unwrap_or(&NULL),
-            _ => &NULL,
-        }
+        if let Self::Object(object) = self { object.get(name).unwrap_or(&NULL) } else { &NULL }
     }
 
     /// A field, by a path of names.
@@ -67,18 +64,12 @@ impl Json {
 
     /// The text; empty if it is none.
     pub(super) fn text(&self) -> &str {
-        match self {
-            Self::Text(text) => text,
-            _ => "",
-        }
+        if let Self::Text(text) = self { text } else { "" }
     }
 
     /// The items of a list; none if it is no list.
     pub(super) fn list(&self) -> &[Self] {
-        match self {
-            Self::List(items) => items,
-            _ => &[],
-        }
+        if let Self::List(items) = self { items } else { &[] }
     }
 
     pub(super) const fn is_list(&self) -> bool {
@@ -103,10 +94,7 @@ impl Json {
 
     /// The fields of an object; none if it is no object.
     pub(super) fn fields(&self) -> impl Iterator<Item = (&str, &Self)> {
-        let fields = match self {
-            Self::Object(object) => object.fields.as_slice(),
-            _ => &[],
-        };
+        let fields = if let Self::Object(object) = self { object.fields.as_slice() } else { &[] };
         fields.iter().map(|(name, value)| (name.as_str(), value))
     }
 
@@ -272,7 +260,7 @@ mod tests {
             ("18446744073709551615", Number::Wrong),
             ("true", Number::Wrong),
         ] {
-            assert_eq!(Json::parse(text).map(|json| json.number()).unwrap_or(Number::Absent), number, "{text}");
+            assert!(Json::parse(text).is_ok_and(|json| json.number() == number), "{text}");
         }
     }
 }

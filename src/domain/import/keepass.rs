@@ -1,4 +1,4 @@
-//! The XML of KeePass and `KeePassXC`: groups with entries, whose fields hold seeds in several ways.
+//! The XML of `KeePass` and `KeePassXC`: groups with entries, whose fields hold seeds in several ways.
 
 use data_encoding::{BASE64, HEXLOWER_PERMISSIVE};
 use zeroize::Zeroizing;
@@ -126,7 +126,7 @@ fn entries(fields: &[(Text, Text)], place: Place) -> Vec<Entry> {
         let (period, digits) = (settings.next().unwrap_or_default(), settings.next().unwrap_or_default());
         let kind = if digits.trim() == "S" { Kind::STEAM } else { Kind::Totp };
         let (period, digits) = (number_of(period), if kind == Kind::Totp { number_of(digits) } else { Number::Absent });
-        entries.push(Said { kind, period, digits, ..said(seed) }.entry(place));
+        entries.push(Said { kind, digits, period, ..said(seed) }.entry(place));
     }
     let (period, digits) = (number_of(field("TimeOtp-Period")), number_of(field("TimeOtp-Length")));
     let algorithm = field("TimeOtp-Algorithm");
@@ -140,9 +140,10 @@ fn entries(fields: &[(Text, Text)], place: Place) -> Vec<Entry> {
         .or_else(|| bytes("TimeOtp-Secret-Base64", |text| BASE64.decode(text).ok()))
         .or_else(|| (!base32.trim().is_empty()).then_some(Some(Key::Text(base32))));
     match key {
-        Some(Some(key)) => entries.push(Said { key, algorithm, period, digits, ..said("") }.entry(place)),
+        Some(Some(key)) => entries.push(Said { key, algorithm, digits, period, ..said("") }.entry(place)),
         Some(None) => {
-            entries.push(Entry::skipped(place, super::entry::title(beside.issuer, beside.account), Skip::Shape))
+            let title = super::entry::title(beside.issuer, beside.account);
+            entries.push(Entry::skipped(place, title, Skip::Shape));
         }
         None => {}
     }

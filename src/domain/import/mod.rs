@@ -16,6 +16,8 @@ mod error;
 mod freeotp;
 mod google;
 mod json;
+mod kdbx;
+mod kdbx_header;
 mod keepass;
 mod links;
 mod own;
@@ -85,7 +87,7 @@ pub enum Format {
     Ente,
     /// `andOTP`.
     AndOtp,
-    /// FreeOTP+.
+    /// `FreeOTP+`.
     FreeOtp,
     /// Stratum, formerly Authenticator Pro.
     Stratum,
@@ -107,7 +109,7 @@ pub enum Format {
     Apple,
     /// A table with a column of secrets.
     Csv,
-    /// The answer of Vault or OpenBao to the creation of a key.
+    /// The answer of Vault or `OpenBao` to the creation of a key.
     Vault,
 }
 
@@ -184,7 +186,7 @@ pub fn open(bytes: &[u8]) -> Result<Opened, ImportError> {
         // An archive in an archive could go on for ever.
         return if archive::is_archive(&inside) { Err(ImportError::Archive) } else { open(&inside) };
     }
-    if let Some(locked) = stratum::locked(bytes).or_else(|| andotp::locked(bytes)) {
+    if let Some(locked) = kdbx::locked(bytes).or_else(|| stratum::locked(bytes)).or_else(|| andotp::locked(bytes)) {
         return locked.map(Opened::Locked);
     }
     let text = text_of(bytes)?;
@@ -219,12 +221,11 @@ pub fn is_picture(bytes: &[u8]) -> bool {
 
 /// Files that are known and can't be read, by their first bytes.
 fn refused(bytes: &[u8]) -> Option<&'static str> {
-    const KNOWN: [(&[u8], &str); 7] = [
+    const KNOWN: [(&[u8], &str); 6] = [
         (
             &[0x03, 0xD9, 0xA2, 0x9A, 0x65, 0xFB, 0x4B, 0xB5],
             "a KeePass 1 database; open it with KeePassXC, and export CSV",
         ),
-        (&[0x03, 0xD9, 0xA2, 0x9A], "a KeePass database, which can't be read yet; export CSV from KeePassXC"),
         (
             &[0xAC, 0xED, 0x00, 0x05],
             "a backup of FreeOTP, which only FreeOTP can open; use the export of FreeOTP+, or scan its codes",

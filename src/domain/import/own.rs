@@ -2,7 +2,7 @@
 
 use super::{
     Format, Import,
-    entry::{Entry, Key, Kind, Place, Said, Skip},
+    entry::{Entry, Found, Key, Kind, Place, Said, Skip},
     json::Json,
     uri::{self, Beside},
 };
@@ -36,14 +36,9 @@ fn entry(json: &Json, place: Place) -> Entry {
     } else {
         said(json).entry(place)
     };
-    match (checked(json), read.read) {
-        (Err(why), _) => Entry::skipped(place, read.title, why),
-        (Ok(()), Ok(mut found)) => {
-            found.single_use |= json.get("single_use").is_true();
-            Entry { read: Ok(found), ..Entry::skipped(place, read.title, Skip::Shape) }
-        }
-        (Ok(()), Err(why)) => Entry::skipped(place, read.title, why),
-    }
+    let Entry { title, read, .. } = read;
+    let found = read.map(|found| Found { single_use: found.single_use || json.get("single_use").is_true(), ..found });
+    Entry { place, title, read: checked(json).and(found) }
 }
 
 fn said(json: &Json) -> Said<'_> {

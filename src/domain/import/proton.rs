@@ -37,7 +37,7 @@ pub(super) fn locked(json: &Json) -> Result<Opened, ImportError> {
 
 impl Sealed {
     pub(super) fn open(&self, passphrase: &str) -> Result<Import, ImportError> {
-        let key = self.kdf.derive(passphrase, &self.salt)?;
+        let key = self.kdf.derive(passphrase.as_bytes(), &self.salt)?;
         let (nonce, sealed) = self.content.split_at_checked(12).ok_or(ImportError::Truncated)?;
         let plain = gcm(&key, nonce, sealed, BOUND_TO).ok_or(ImportError::WrongPassphraseOrDamaged)?;
         Ok(authenticator(&json_of(&plain)?))

@@ -11,7 +11,8 @@ use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use super::{
-    Format, Import, ImportError, aegis, andotp, bitwarden, ente, entry::Number, json::Json, proton, stratum, twofas,
+    Format, Import, ImportError, aegis, andotp, bitwarden, ente, entry::Number, json::Json, kdbx, proton, stratum,
+    twofas,
 };
 use crate::domain::limits::{
     IMPORT_ARGON2_KIB_MAX, IMPORT_ARGON2_LANES_MAX, IMPORT_ARGON2_PASSES_MAX, IMPORT_PBKDF2_ROUNDS_MAX,
@@ -32,6 +33,7 @@ pub(super) enum How {
     Stratum(stratum::Sealed),
     Bitwarden(bitwarden::Sealed),
     Proton(proton::Sealed),
+    Kdbx(Box<kdbx::Sealed>),
 }
 
 impl Locked {
@@ -52,6 +54,7 @@ impl Locked {
             How::Stratum(sealed) => sealed.kdf.memory(),
             How::Bitwarden(sealed) => sealed.kdf.memory(),
             How::Proton(sealed) => sealed.kdf.memory(),
+            How::Kdbx(sealed) => sealed.header.memory(),
             How::TwoFas(_) | How::AndOtp(_) => 0,
         }
     }
@@ -70,6 +73,7 @@ impl Locked {
             How::Stratum(sealed) => sealed.open(passphrase),
             How::Bitwarden(sealed) => sealed.open(passphrase),
             How::Proton(sealed) => sealed.open(passphrase),
+            How::Kdbx(sealed) => sealed.open(passphrase),
         }
     }
 }
@@ -83,7 +87,18 @@ enum Derivation {
     Pbkdf2Sha1(u32),
     Pbkdf2Sha256(u32),
     Scrypt { log: u8, parallel: u32 },
-    Argon2id { kib: u32, passes: u32, lanes: u32 },
+    Argon2 { variant: Variant, kib: u32, passes: u32, lanes: u32 },
+}
+
+/// A kind of Argon2 in one of its two versions.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Variant {
+    Argon2id,
+    Argon2d,
+    /// Version 1.0.
+    Argon2idOld,
+    /// Version 1.0.
+    Argon2dOld,
 }
 
 /// A derived key.
@@ -111,10 +126,14 @@ impl Kdf {
     }
 
     pub(super) fn argon2id(kib: Number, passes: Number, lanes: Number) -> Result<Self, ImportError> {
+        Self::argon2(Variant::Argon2id, kib, passes, lanes)
+    }
+
+    pub(super) fn argon2(variant: Variant, kib: Number, passes: Number, lanes: Number) -> Result<Self, ImportError> {
         let lanes = within("Argon2's lanes", lanes, 1, IMPORT_ARGON2_LANES_MAX)?;
         let kib = within("Argon2's memory", kib, u64::from(lanes) * 8, IMPORT_ARGON2_KIB_MAX)?;
         let passes = within("Argon2's passes", passes, 1, IMPORT_ARGON2_PASSES_MAX)?;
-        Ok(Self(Derivation::Argon2id { kib, passes, lanes }))
+        Ok(Self(Derivation::Argon2 { variant, kib, passes, lanes }))
     }
 
     /// Bytes of memory that it takes.
@@ -122,12 +141,12 @@ impl Kdf {
         match self.0 {
             Derivation::Pbkdf2Sha1(_) | Derivation::Pbkdf2Sha256(_) => 0,
             Derivation::Scrypt { log, .. } => 1024 << log,
-            Derivation::Argon2id { kib, .. } => kib as u64 * 1024,
+            Derivation::Argon2 { kib, .. } => kib as u64 * 1024,
         }
     }
 
-    pub(super) fn derive(self, passphrase: &str, salt: &[u8]) -> Result<Key, ImportError> {
-        let (secret, mut key) = (passphrase.as_bytes(), Zeroizing::new([0_u8; 32]));
+    pub(super) fn derive(self, secret: &[u8], salt: &[u8]) -> Result<Key, ImportError> {
+        let mut key = Zeroizing::new([0_u8; 32]);
         let out = key.as_mut_slice();
         let done = match self.0 {
             Derivation::Pbkdf2Sha1(rounds) => {
@@ -140,15 +159,31 @@ impl Kdf {
             }
             Derivation::Scrypt { log, parallel } => scrypt::Params::new(log, 8, parallel)
                 .is_ok_and(|params| scrypt::scrypt(secret, salt, &params, out).is_ok()),
-            Derivation::Argon2id { kib, passes, lanes } => {
+            Derivation::Argon2 { variant, kib, passes, lanes } => {
                 let params = argon2::Params::new(kib, passes, lanes, Some(out.len()));
                 params.is_ok_and(|params| {
-                    let argon2 = argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params);
+                    let argon2 = argon2::Argon2::new(variant.algorithm(), variant.version(), params);
                     argon2.hash_password_into(secret, salt, out).is_ok()
                 })
             }
         };
         if done { Ok(key) } else { Err(ImportError::Damaged) }
+    }
+}
+
+impl Variant {
+    const fn algorithm(self) -> argon2::Algorithm {
+        match self {
+            Self::Argon2id | Self::Argon2idOld => argon2::Algorithm::Argon2id,
+            Self::Argon2d | Self::Argon2dOld => argon2::Algorithm::Argon2d,
+        }
+    }
+
+    const fn version(self) -> argon2::Version {
+        match self {
+            Self::Argon2id | Self::Argon2d => argon2::Version::V0x13,
+            Self::Argon2idOld | Self::Argon2dOld => argon2::Version::V0x10,
+        }
     }
 }
 

@@ -22,7 +22,7 @@ pub(super) struct Sealed {
     pub(super) kdf: Kdf,
     salt: Vec<u8>,
     nonce: Vec<u8>,
-    sealed: Vec<u8>,
+    content: Vec<u8>,
     cipher: Cipher,
 }
 
@@ -48,15 +48,15 @@ impl Sealed {
     fn read(kdf: Kdf, bytes: &[u8], [salt, nonce]: [usize; 2], cipher: Cipher) -> Result<Self, ImportError> {
         let parts = bytes.split_at_checked(salt).and_then(|(salt, rest)| Some((salt, rest.split_at_checked(nonce)?)));
         let (salt, (nonce, sealed)) = parts.ok_or(ImportError::Truncated)?;
-        Ok(Self { kdf, salt: salt.to_vec(), nonce: nonce.to_vec(), sealed: sealed.to_vec(), cipher })
+        Ok(Self { kdf, salt: salt.to_vec(), nonce: nonce.to_vec(), content: sealed.to_vec(), cipher })
     }
 
     pub(super) fn open(&self, passphrase: &str) -> Result<Import, ImportError> {
-        let key = self.kdf.derive(passphrase, &self.salt)?;
+        let key = self.kdf.derive(passphrase.as_bytes(), &self.salt)?;
         let plain = match self.cipher {
-            Cipher::Gcm => gcm(&key, &self.nonce, &self.sealed, &[]),
+            Cipher::Gcm => gcm(&key, &self.nonce, &self.content, &[]),
             // Nothing proves the old format but that its contents are JSON.
-            Cipher::Cbc => cbc(&key, &self.nonce, &self.sealed).filter(|plain| plain.starts_with(b"{")),
+            Cipher::Cbc => cbc(&key, &self.nonce, &self.content).filter(|plain| plain.starts_with(b"{")),
         };
         let json = json_of(&plain.ok_or(ImportError::WrongPassphraseOrDamaged)?)?;
         Ok(read(&json))

@@ -181,16 +181,12 @@ impl Rows<'_> {
                 }
                 self.line += part.bytes().filter(|byte| *byte == b'\n').count();
                 grow(&mut cell, part);
-                match after.strip_prefix('"') {
-                    Some(more) => {
-                        grow(&mut cell, "\"");
-                        quoted = more;
-                    }
-                    None => {
-                        self.rest = after;
-                        break;
-                    }
-                }
+                let Some(more) = after.strip_prefix('"') else {
+                    self.rest = after;
+                    break;
+                };
+                grow(&mut cell, "\"");
+                quoted = more;
             }
         }
         let end = self.rest.bytes().position(|byte| byte == self.separator || byte == b'\n');

@@ -49,7 +49,7 @@ impl Part {
     }
 
     fn open(&self, passphrase: &str) -> Result<Option<Zeroizing<Vec<u8>>>, ImportError> {
-        let key = Kdf::pbkdf2_sha256(ROUNDS)?.derive(passphrase, &self.salt)?;
+        let key = Kdf::pbkdf2_sha256(ROUNDS)?.derive(passphrase.as_bytes(), &self.salt)?;
         Ok(gcm(&key, &self.nonce, &self.sealed, &[]))
     }
 }

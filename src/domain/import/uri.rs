@@ -63,12 +63,16 @@ fn read(link: &str) -> Result<(Unnamed, Vec<Note>), Skip> {
     if let Some(meant) = meant {
         return Ok((meant, vec![Note::Parameters]));
     }
-    let read = Unnamed::of_file(link).map_err(|problem| match problem {
-        // `KeePassXC` marks Steam's entries this way.
-        OtpAuthError::Encoder => Skip::STEAM,
-        OtpAuthError::Digits if has(link, "digits=5") && has(link, "steam") => Skip::STEAM,
-        OtpAuthError::Algorithm if has(link, "algorithm=md5") => Skip::Hash("MD5"),
-        other => Skip::Link(other),
+    let read = Unnamed::of_file(link).map_err(|problem| {
+        // `KeePassXC` marks Steam's entries by an encoder.
+        let five = problem == OtpAuthError::Digits && has(link, "digits=5") && has(link, "steam");
+        if five || problem == OtpAuthError::Encoder {
+            Skip::STEAM
+        } else if problem == OtpAuthError::Algorithm && has(link, "algorithm=md5") {
+            Skip::Hash("MD5")
+        } else {
+            Skip::Link(problem)
+        }
     })?;
     Ok((read, Vec::new()))
 }

@@ -1,4 +1,4 @@
-//! The XML that KeePass writes: elements and text. There is no document type, no entity of its own, and nothing else by
+//! The XML that `KeePass` writes: elements and text. There is no document type, no entity of its own, and nothing else by
 //! which a stranger's document could grow or reach outside, because none of that is read.
 
 use zeroize::Zeroizing;

@@ -106,21 +106,21 @@ pub(super) async fn import(args: &ImportArgs, session: &mut Session) -> Result<E
         report.counts = Counts::of(&imported, report.counts.skipped);
         report.remarks.clear();
     }
-    tell(report, imported.secrets, session)
+    tell(&report, &imported.secrets, session)
 }
 
 /// Shows what was stored and what was not.
-fn tell(report: Report, secrets: Vec<TotpSecret>, session: &mut Session) -> Result<Ending, Failure> {
+fn tell(report: &Report, secrets: &[TotpSecret], session: &mut Session) -> Result<Ending, Failure> {
     let ending = if report.counts.skipped == 0 { Ending::Done } else { Ending::No };
     if session.console.is_json() {
-        session.console.document(&report.answer(&secrets))?;
+        session.console.document(&report.answer(secrets))?;
     } else if report.dry_run {
-        import_report::preview(&report, &secrets, &mut session.console);
+        import_report::preview(report, secrets, &mut session.console);
     } else {
         let now = session.service.now();
-        view::table(&secrets, None, now, &mut session.console)?;
-        import_report::remarks(&report, &mut session.console);
-        import_report::sum(&report, &mut session.console);
+        view::table(secrets, None, now, &mut session.console)?;
+        import_report::remarks(report, &mut session.console);
+        import_report::sum(report, &mut session.console);
     }
     Ok(ending)
 }
