@@ -34,6 +34,9 @@ pub const IMPORT_UNPACKED_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub const IMPORT_ARCHIVE_FILES_MAX: usize = 1000;
 /// Levels of nesting in an imported JSON document: password managers need about twelve.
 pub const IMPORT_JSON_DEPTH_MAX: usize = 64;
+/// Values of an imported JSON document: a value takes 32 bytes here and two in the file. Ten thousand logins with
+/// everything that a password manager keeps of them have a million.
+pub const IMPORT_JSON_VALUES_MAX: usize = 4_000_000;
 /// Bytes of a field of an imported CSV file: notes are long, but not that long.
 pub const IMPORT_CSV_FIELD_BYTES_MAX: usize = 64 * 1024;
 /// Parts of one export of Google Authenticator, ten accounts each.

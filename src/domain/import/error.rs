@@ -1,6 +1,6 @@
 //! Why a file can't be read, as a person is told it after the file's name.
 
-use crate::domain::limits::IMPORT_ARCHIVE_FILES_MAX;
+use crate::domain::limits::{IMPORT_ARCHIVE_FILES_MAX, IMPORT_JSON_VALUES_MAX};
 
 /// Why a file as a whole can't be read. It never quotes the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -27,8 +27,8 @@ pub enum ImportError {
     /// JSON that ends too early.
     #[error("ends in the middle: the file was cut off")]
     Truncated,
-    /// JSON nested beyond the limit.
-    #[error("line {line}: nested too deeply")]
+    /// JSON nested beyond the limit, or with too many values.
+    #[error("line {line}: nested too deeply, or more than {IMPORT_JSON_VALUES_MAX} values")]
     TooDeep {
         /// The line at which it is too deep.
         line: usize,

@@ -1,13 +1,13 @@
 //! A JSON document from a file: wiped when dropped, no deeper than the limit, and it remembers repeated fields, because
 //! readers differ in which of two values they use.
 
-use std::fmt;
+use std::{cell::Cell, fmt};
 
 use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use zeroize::Zeroizing;
 
 use super::{ImportError, entry::Number};
-use crate::domain::limits::IMPORT_JSON_DEPTH_MAX;
+use crate::domain::limits::{IMPORT_JSON_DEPTH_MAX, IMPORT_JSON_VALUES_MAX};
 
 /// A JSON value. No `Debug`: it may hold seeds.
 pub(super) enum Json {
@@ -37,7 +37,9 @@ impl Json {
     /// Parses a document.
     pub(super) fn parse(text: &str) -> Result<Self, ImportError> {
         let mut source = serde_json::Deserializer::from_str(text);
-        let read = Level(0).deserialize(&mut source).and_then(|json| source.end().map(|()| json));
+        let left = Cell::new(IMPORT_JSON_VALUES_MAX);
+        let read =
+            Level { depth: 0, left: &left }.deserialize(&mut source).and_then(|json| source.end().map(|()| json));
         // The error's text may quote the file, so only its kind and its line are passed on.
         read.map_err(|error| match error.classify() {
             serde_json::error::Category::Data => ImportError::TooDeep { line: error.line() },
@@ -141,23 +143,33 @@ impl Object {
 
 /// Reads a value at a level of nesting.
 #[derive(Clone, Copy)]
-struct Level(usize);
+struct Level<'a> {
+    depth: usize,
+    /// Values that may still follow, at any level.
+    left: &'a Cell<usize>,
+}
 
-impl Level {
+impl Level<'_> {
     fn below<E: serde::de::Error>(self) -> Result<Self, E> {
-        if self.0 < IMPORT_JSON_DEPTH_MAX { Ok(Self(self.0 + 1)) } else { Err(E::custom("too deep")) }
+        if self.depth < IMPORT_JSON_DEPTH_MAX {
+            Ok(Self { depth: self.depth + 1, ..self })
+        } else {
+            Err(E::custom("too deep"))
+        }
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Level {
+impl<'de> DeserializeSeed<'de> for Level<'_> {
     type Value = Json;
 
     fn deserialize<D: serde::Deserializer<'de>>(self, source: D) -> Result<Json, D::Error> {
+        let left = self.left.get().checked_sub(1).ok_or_else(|| serde::de::Error::custom("too many values"))?;
+        self.left.set(left);
         source.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for Level {
+impl<'de> Visitor<'de> for Level<'_> {
     type Value = Json;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -234,6 +246,13 @@ mod tests {
         for levels in [IMPORT_JSON_DEPTH_MAX + 1, 100_000] {
             assert!(matches!(Json::parse(&nested(levels)), Err(ImportError::TooDeep { line: 1 })), "{levels}");
         }
+    }
+
+    #[test]
+    fn a_document_has_as_many_values_as_the_limit_allows() {
+        let list = |values: usize| format!("[{}0]", "0,".repeat(values - 2));
+        assert!(Json::parse(&list(IMPORT_JSON_VALUES_MAX)).is_ok());
+        assert!(matches!(Json::parse(&list(IMPORT_JSON_VALUES_MAX + 1)), Err(ImportError::TooDeep { line: 1 })));
     }
 
     #[test]

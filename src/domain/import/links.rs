@@ -7,7 +7,7 @@ use super::{
     google,
     uri::{self, Beside},
 };
-use crate::domain::otpauth::OtpAuthError;
+use crate::domain::{limits::IMPORT_ENTRIES_MAX, otpauth::OtpAuthError};
 
 /// The link's parameter in which Ente keeps what it knows of an entry, as JSON.
 const ENTE: &str = "codeDisplay=";
@@ -22,6 +22,9 @@ pub(super) fn read(text: &str) -> Import {
         && !pieces.iter().any(|(piece, _)| !uri::is_link(piece) && uri::starts(piece, "otpauth"));
     let mut import = Import::new(if text.contains(ENTE) { Format::Ente } else { Format::Links });
     for (piece, number) in pieces {
+        if import.entries.len() > IMPORT_ENTRIES_MAX {
+            break;
+        }
         let place = Place::Line(number);
         if google::is_link(piece) {
             google::read(piece, number, &mut import);

@@ -35,6 +35,8 @@ use json::Json;
 pub use sealed::Locked;
 use zeroize::Zeroizing;
 
+use super::limits::IMPORT_ENTRIES_MAX;
+
 /// The contents of a file.
 pub struct Import {
     /// The program that wrote it.
@@ -125,7 +127,9 @@ impl Import {
             let why = if item.repeated() { Some(Skip::Repeated) } else { (!item.is_object()).then_some(Skip::Shape) };
             why.map_or_else(|| read(item, place), |why| Entry::skipped(place, None, why))
         };
-        Self { entries: list.iter().enumerate().map(entry).collect(), ..Self::new(format) }
+        // One more than an import takes, so that it is refused, and a list of nothings takes no memory.
+        let list = list.iter().take(IMPORT_ENTRIES_MAX + 1).enumerate();
+        Self { entries: list.map(entry).collect(), ..Self::new(format) }
     }
 }
 
@@ -203,7 +207,7 @@ pub fn open(bytes: &[u8]) -> Result<Opened, ImportError> {
             // Nothing is protected in an export.
             return keepass::read(text, &mut |_| None).map(Opened::Read);
         }
-        return Err(ImportError::Unknown);
+        return Err(markup(begun));
     }
     if let Some(table) = table::read(text)? {
         return Ok(Opened::Read(table));
@@ -239,10 +243,45 @@ fn refused(bytes: &[u8]) -> Option<&'static str> {
             b"-----BEGIN PGP MESSAGE",
             "encrypted with OpenPGP; decrypt it first: gpg -d FILE | countersign secret import -",
         ),
-        (b"SQLite format 3\0", "a database of an app, not an export; use the app's own export"),
+        (
+            b"SQLite format 3\0",
+            "a database of an app, not an export; use the app's own export. Authy, Microsoft Authenticator and Duo Mobile have none: turn two-factor login off and on again at each service, and add the code that it shows",
+        ),
     ];
     KNOWN.iter().find(|(magic, _)| bytes.starts_with(magic)).map(|(_, advice)| *advice)
 }
+
+/// What a file of markup is: apps that export nothing keep their data in such files, or export a page to be looked at.
+fn markup(text: &str) -> ImportError {
+    let refused = if text.contains("authy") {
+        EXPORTS_NOTHING
+    } else if text.contains("tokenOrder") {
+        "the settings of FreeOTP, whose seeds may be encrypted; use the export of FreeOTP+, or scan its codes"
+    } else if text.to_ascii_lowercase().contains("<html") {
+        "a page to look at; export JSON or text instead"
+    } else {
+        return ImportError::Unknown;
+    };
+    ImportError::Refused(refused)
+}
+
+/// What a document of an app without an export is, if it is one.
+fn without_export(json: &Json) -> Option<ImportError> {
+    let authy = json.has("authenticator_tokens") || json.list().iter().any(|item| item.has("encrypted_seed"));
+    let steam = json.has("shared_secret");
+    let advice = if authy {
+        EXPORTS_NOTHING
+    } else if steam {
+        "a file of Steam Guard, whose codes are letters and not supported"
+    } else {
+        return None;
+    };
+    Some(ImportError::Refused(advice))
+}
+
+/// For Authy, Microsoft Authenticator, Duo Mobile and others.
+const EXPORTS_NOTHING: &str = "data of an app that exports nothing (Authy, Microsoft Authenticator, Duo Mobile and Okta Verify don't); turn \
+     two-factor login off and on again at each service, and add the code that it shows";
 
 /// The text of a file, which may have been saved as UTF-16 by a Windows program.
 fn text_of(bytes: &[u8]) -> Result<Zeroizing<String>, ImportError> {
@@ -270,6 +309,9 @@ fn text_of(bytes: &[u8]) -> Result<Zeroizing<String>, ImportError> {
 fn document(json: &Json) -> Result<Opened, ImportError> {
     if json.repeats() {
         return Err(ImportError::Repeated);
+    }
+    if let Some(problem) = without_export(json) {
+        return Err(problem);
     }
     if json.is_list() {
         return Ok(Opened::Read(array(json.list())));

@@ -7,6 +7,8 @@ use super::{
     uri::{self, Beside},
 };
 
+use crate::domain::limits::IMPORT_ENTRIES_MAX;
+
 /// The fields of a registration.
 const FIELDS: [&str; 8] = ["uri", "label", "secret", "issuer", "algorithm", "digits", "period", "single_use"];
 
@@ -18,7 +20,10 @@ pub(super) fn exported(json: &Json) -> Import {
 /// An array of links and registrations.
 pub(super) fn array(items: &[Json]) -> Import {
     let entry = |(index, item): (usize, &Json)| entry(item, Place::nth(index));
-    Import { entries: items.iter().enumerate().map(entry).collect(), ..Import::new(Format::Countersign) }
+    Import {
+        entries: items.iter().take(IMPORT_ENTRIES_MAX + 1).enumerate().map(entry).collect(),
+        ..Import::new(Format::Countersign)
+    }
 }
 
 fn entry(json: &Json, place: Place) -> Entry {

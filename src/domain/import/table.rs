@@ -9,7 +9,11 @@ use super::{
     entry::{self, Entry, Place, Skip},
     uri::{self, Beside},
 };
-use crate::domain::{limits::IMPORT_CSV_FIELD_BYTES_MAX, otpauth::OtpAuthError, text::ShownText};
+use crate::domain::{
+    limits::{IMPORT_CSV_FIELD_BYTES_MAX, IMPORT_ENTRIES_MAX},
+    otpauth::OtpAuthError,
+    text::ShownText,
+};
 
 /// Names of columns with seeds, the most specific first, as letters and digits in lower case.
 const SEEDS: [&str; 12] = [
@@ -55,6 +59,9 @@ pub(super) fn read(text: &str) -> Result<Option<Import>, ImportError> {
     };
     let mut import = Import::new(format(&head));
     for row in rows {
+        if import.entries.len() > IMPORT_ENTRIES_MAX {
+            break;
+        }
         let (line, row) = row?;
         import.entries.extend(columns.entry(&row, Place::Line(line), import.format));
     }

@@ -116,7 +116,11 @@ impl Console {
         let read = if path == Path::new(STDIN) {
             (&mut self.questions.input).take(most).read_to_end(&mut bytes)
         } else {
-            File::open(path).and_then(|file| file.take(most).read_to_end(&mut bytes))
+            File::open(path).and_then(|file| {
+                let length = file.metadata().map_or(0, |metadata| metadata.len()).min(most);
+                bytes.reserve_exact(usize::try_from(length).unwrap_or_default() + 1);
+                file.take(most).read_to_end(&mut bytes)
+            })
         };
         read.map_err(|cause| Failure::unread(flag, &cause))?;
         if bytes.len() > limit {

@@ -149,6 +149,9 @@ async fn unlock(locked: Locked, file: &str, args: &ImportArgs, console: &mut Con
     for tries_left in (0..TRIES).rev() {
         let passphrase = passphrase(file, locked.format(), args, console).await?;
         let work = locked.clone();
+        if console.looks().notes.terminal {
+            console.note("Opening it; this may take some seconds.");
+        }
         // On a thread of its own, so that the person can interrupt it.
         let opened = tokio::task::spawn_blocking(move || work.open(&passphrase)).await;
         let opened = opened.map_err(|_| Failure::invalid(format!("{file}: the reader failed at this file")))?;
