@@ -144,3 +144,75 @@ proptest! {
         drop(import::open(text.as_bytes()));
     }
 }
+
+/// Opens a changed fixture with its own passphrase.
+fn unlocked(name: &str, change: impl Fn(Vec<u8>) -> Vec<u8>) -> Result<usize, ImportError> {
+    let passphrase = expected().files.remove(name).and_then(|file| file.passphrase).unwrap();
+    match import::open(&change(bytes(name)))? {
+        Opened::Read(import) => Ok(import.entries.len()),
+        Opened::Locked(locked) => locked.open(&passphrase).map(|import| import.entries.len()),
+    }
+}
+
+#[test]
+fn a_damaged_encrypted_export_is_told_from_a_wrong_passphrase_where_the_format_can_tell() {
+    let flipped = |back: usize| {
+        move |mut file: Vec<u8>| {
+            let at = file.len() - back;
+            file[at] ^= 1;
+            file
+        }
+    };
+    let replaced = |from: &'static str, to: &'static str| {
+        move |file: Vec<u8>| {
+            let text = String::from_utf8(file).unwrap();
+            assert!(text.contains(from), "{from}");
+            text.replacen(from, to, 1).into_bytes()
+        }
+    };
+    let cut = |length: usize| move |file: Vec<u8>| file[..length].to_vec();
+
+    for (told, expected) in [
+        (
+            unlocked("2fas-encrypted.json", replaced("servicesEncrypted\": \"", "servicesEncrypted\": \"AAAA")),
+            ImportError::Damaged,
+        ),
+        (
+            unlocked("2fas-encrypted.json", replaced("servicesEncrypted\": \"", "servicesEncrypted\": \"!")),
+            ImportError::Damaged,
+        ),
+        (unlocked("bitwarden-pbkdf2.json", replaced("\"data\": \"2.", "\"data\": \"2.AAAA")), ImportError::Damaged),
+        (unlocked("bitwarden-pbkdf2.json", replaced("\"data\": \"2.", "\"data\": \"4.")), ImportError::Damaged),
+        (unlocked("aegis-encrypted.json", replaced("\"db\": \"", "\"db\": \"AAAA")), ImportError::Damaged),
+        (unlocked("andotp-encrypted.json.aes", flipped(1)), ImportError::WrongPassphraseOrDamaged),
+        (
+            unlocked("ente-encrypted.json", replaced("encryptedData\": \"", "encryptedData\": \"AAAA")),
+            ImportError::WrongPassphraseOrDamaged,
+        ),
+        (unlocked("stratum-encrypted.authpro", flipped(1)), ImportError::WrongPassphraseOrDamaged),
+        (unlocked("stratum-encrypted.authpro", cut(20)), ImportError::Truncated),
+        (unlocked("stratum-legacy.authpro", flipped(20)), ImportError::WrongPassphraseOrDamaged),
+        (unlocked("pykeepass-4.kdbx", flipped(1)), ImportError::Damaged),
+        (unlocked("pykeepass-4.kdbx", cut(100)), ImportError::Truncated),
+        (unlocked("keepassxc-cli.kdbx", flipped(1)), ImportError::WrongPassphraseOrDamaged),
+    ] {
+        assert_eq!(told, Err(expected));
+    }
+}
+
+#[test]
+fn costs_in_a_strangers_file_are_refused_before_any_work() {
+    for (name, from, to) in [
+        ("aegis-encrypted.json", "\"n\": 32768", "\"n\": 1073741824"),
+        ("aegis-encrypted.json", "\"p\": 1", "\"p\": 100000"),
+        ("bitwarden-pbkdf2.json", "\"kdfIterations\": 600000", "\"kdfIterations\": 4000000000"),
+        ("bitwarden-argon2.json", "\"kdfMemory\": 64", "\"kdfMemory\": 1000000"),
+        ("ente-encrypted.json", "\"opsLimit\": 4", "\"opsLimit\": 4000000"),
+        ("ente-encrypted.json", "\"memLimit\": 8388608", "\"memLimit\": 99999999999"),
+    ] {
+        let text = String::from_utf8(bytes(name)).unwrap();
+        assert!(text.contains(from), "{name} {from}");
+        let problem = import::open(text.replace(from, to).as_bytes()).map(|_| ()).unwrap_err();
+        assert!(matches!(problem, ImportError::Bounds(_)), "{name}: {problem}");
+    }
+}
