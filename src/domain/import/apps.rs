@@ -109,7 +109,7 @@ pub(super) fn extension(json: &Json) -> Option<Import> {
 /// The answer of Vault or `OpenBao` to the creation of a key. Later answers don't hold it.
 pub(super) fn vault(json: &Json) -> Option<Import> {
     let data = if json.get("data").is_object() { json.get("data") } else { json };
-    if data.has("url") {
+    if uri::is_link(data.get("url").text()) {
         let read = uri::link(data.get("url").text(), Beside::default(), Place::nth(0));
         return Some(Import { entries: vec![read], ..Import::new(Format::Vault) });
     }

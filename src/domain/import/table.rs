@@ -45,6 +45,10 @@ type Row = Vec<Zeroizing<String>>;
 pub(super) fn read(text: &str) -> Result<Option<Import>, ImportError> {
     let text = text.trim_start();
     let head_line = text.lines().next().unwrap_or_default();
+    // A comment of a list of links.
+    if head_line.starts_with('#') {
+        return Ok(None);
+    }
     let count = |separator: u8| head_line.bytes().filter(|byte| *byte == separator).count();
     let Some(separator) = [b',', b';', b'\t'].into_iter().filter(|by| count(*by) > 0).max_by_key(|by| count(*by))
     else {
