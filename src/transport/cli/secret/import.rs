@@ -26,6 +26,8 @@ use crate::{
     transport::cli::{Ending, Failure, Session, numbers::counted_len, output::Console, prompt::Consent},
 };
 
+/// Secrets beyond which an import takes long enough for a person to wonder.
+const NOTED_MIN: usize = 1000;
 /// Passphrases that a person may try at a prompt.
 const TRIES: u32 = 3;
 
@@ -89,6 +91,9 @@ pub(super) async fn import(args: &ImportArgs, session: &mut Session) -> Result<E
     let secrets: Arc<[Enrolment]> = std::mem::take(&mut all.secrets).into();
     let asks = !args.yes && !args.dry_run && session.console.can_ask();
     let looks_only = args.dry_run || asks || (!args.yes && all.skipped > 0 && !session.console.is_json());
+    if secrets.len() > NOTED_MIN && session.console.looks().notes.terminal {
+        session.console.note(&format!("Looking at {}.", counted_len(secrets.len(), "secret")));
+    }
     let mut imported = session.perform(ImportSecrets { entries: secrets.clone(), dry_run: looks_only }).await?;
     let mut report = all.report(&imported, args.dry_run, session).await?;
     if looks_only && !args.dry_run {
