@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use typed::{Command, Typed, answered, answers};
 
 use crate::{
+    child::{self, Children},
     clock::{Clock as _, SystemClock},
     config::{Config, ConfigError, Format, Reveal, ServeConfig, StdioConfig, color_of_words},
     domain::{account::Account, principal::Principal, scope::ScopeSet, text::Name},
@@ -77,6 +78,9 @@ enum Fatal {
 pub fn run() -> ExitCode {
     telemetry::hide_panic_payloads();
     let words: Vec<OsString> = std::env::args_os().collect();
+    if let Some(ended) = child::of_words(&words) {
+        return ended;
+    }
     let early = looks(color_of_words(&words));
     let told_early = |fatal: &Fatal| fatal.told(&mut Console::of_process(answers(&words), early));
     let typed = match Typed::read(&words) {
@@ -326,6 +330,7 @@ fn session(config: &Config, service: &Service, account: Account, status: &VaultS
             is_new: status.made,
         },
         console: console_of(config),
+        children: Children::new(),
     }
 }
 

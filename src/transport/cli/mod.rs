@@ -34,6 +34,7 @@ pub use seat::find_seat;
 pub use vault::{VaultFacts, ask_to_accept_loss};
 
 use crate::{
+    child::Children,
     domain::{account::Account, principal::Principal},
     operations::{Operation, Refusal, Service},
 };
@@ -107,6 +108,8 @@ pub struct Session {
     pub vault: VaultFacts,
     /// The streams for answers and questions.
     pub console: Console,
+    /// The processes that read what strangers made.
+    pub children: Children,
 }
 
 impl Session {

@@ -95,7 +95,11 @@ pub(super) async fn add(args: AddArgs, session: &mut Session) -> Result<(), Fail
         named(&mut registration, &one_line(&text)?, console)?;
     } else if let Some(image) = args.source.qr {
         let picture = console.read("--qr", &image, PICTURE_BYTES_MAX).map_err(too_large)?;
-        named(&mut registration, &qr::read(picture)?, console)?;
+        let texts = qr::read(&picture, &session.children).await?;
+        let [text] = texts.as_slice() else {
+            return Err(Failure::invalid(format!("the picture holds {} QR codes; cut one out", texts.len())));
+        };
+        named(&mut registration, text, console)?;
     } else if !generate {
         let remedy = "use --stdin, --uri-file, --qr or --generate";
         registration.secret = Some(console.ask_hidden("Seed in base32 (hidden): ", remedy).await?);

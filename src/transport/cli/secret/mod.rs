@@ -5,7 +5,6 @@ mod add;
 mod duplicate;
 mod export;
 mod import;
-mod picture;
 mod qr;
 mod view;
 

@@ -9,7 +9,8 @@ use zune_jpeg::{
     zune_core::{bytestream::ZCursor, colorspace::ColorSpace, options::DecoderOptions},
 };
 
-use crate::{domain::limits::PICTURE_PIXELS_MAX, transport::cli::Failure};
+use super::Unread;
+use crate::domain::limits::PICTURE_PIXELS_MAX;
 
 /// Memory of the PNG decoder besides the rows: its window and a colour profile.
 const PNG_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -24,13 +25,13 @@ pub(super) struct Picture {
 
 impl Picture {
     /// Decodes a PNG or a JPEG.
-    pub(super) fn decode(bytes: &[u8]) -> Result<Self, Failure> {
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, Unread> {
         let decoded = match bytes {
             [0x89, b'P', b'N', b'G', ..] => png(bytes)?,
             [0xFF, 0xD8, 0xFF, ..] => jpeg(bytes)?,
             _ => None,
         };
-        decoded.ok_or_else(|| Failure::invalid("the file is no PNG or JPEG picture that can be read"))
+        decoded.ok_or(Unread::NoPicture)
     }
 
     /// The brightness of a pixel; white outside the picture.
@@ -55,17 +56,14 @@ impl Picture {
 }
 
 /// The number of pixels, if it is within the limit.
-fn size(wide: usize, high: usize) -> Result<usize, Failure> {
+fn size(wide: usize, high: usize) -> Result<usize, Unread> {
     match wide.checked_mul(high) {
         Some(pixels) if pixels <= PICTURE_PIXELS_MAX => Ok(pixels),
-        _ => Err(Failure::invalid(format!(
-            "the picture has more than {} million pixels; cut the QR code out",
-            PICTURE_PIXELS_MAX / 1_000_000
-        ))),
+        _ => Err(Unread::TooManyPixels),
     }
 }
 
-fn png(bytes: &[u8]) -> Result<Option<Picture>, Failure> {
+fn png(bytes: &[u8]) -> Result<Option<Picture>, Unread> {
     let mut decoder = png::Decoder::new_with_limits(Cursor::new(bytes), png::Limits { bytes: PNG_BYTES_MAX });
     decoder.set_transformations(png::Transformations::normalize_to_color8());
     decoder.set_ignore_text_chunk(true);
@@ -125,7 +123,7 @@ fn luma(red: u8, green: u8, blue: u8) -> u8 {
     bright
 }
 
-fn jpeg(bytes: &[u8]) -> Result<Option<Picture>, Failure> {
+fn jpeg(bytes: &[u8]) -> Result<Option<Picture>, Unread> {
     let options = DecoderOptions::default()
         .set_max_width(PICTURE_PIXELS_MAX)
         .set_max_height(PICTURE_PIXELS_MAX)
