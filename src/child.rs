@@ -38,7 +38,7 @@ const TURN: Duration = Duration::from_secs(5);
 /// Bytes of an answer that are read.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// An unoptimised build needs several times as long.
-const SLOWER: u64 = if cfg!(debug_assertions) { 10 } else { 1 };
+const SLOWER: u64 = if cfg!(debug_assertions) { 3 } else { 1 };
 const MIB: u64 = 1024 * 1024;
 
 /// What a child can do.
@@ -142,6 +142,9 @@ impl Children {
 
     /// Has a child do a job, and returns its answer. The caller checks what is in the answer: the bytes may have taken the
     /// child over. If this future is dropped, the child is killed.
+    ///
+    /// # Errors
+    /// [`ChildError`]: there was no turn, no process, or no answer within the limits.
     pub async fn run<A: DeserializeOwned>(&self, job: Job, input: &[u8]) -> Result<A, ChildError> {
         let limits = job.limits();
         if input.len() > limits.input {

@@ -5,6 +5,8 @@
 
 mod codes;
 mod decode;
+mod readers;
+mod rewrite;
 
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -17,7 +19,7 @@ use crate::domain::limits::PICTURE_PIXELS_MAX;
 #[serde(rename_all = "snake_case")]
 pub enum Unread {
     /// The file is no picture, or is cut short or damaged.
-    #[error("the file is no PNG or JPEG picture that can be read")]
+    #[error("the file is no PNG, JPEG or WebP picture that can be read")]
     NoPicture,
     /// The picture has too many pixels.
     #[error("the picture has more than {} million pixels; cut the QR code out", PICTURE_PIXELS_MAX / 1_000_000)]
@@ -31,6 +33,9 @@ pub enum Unread {
 }
 
 /// Reads all QR codes in a picture's file.
+///
+/// # Errors
+/// [`Unread`]: there is no picture, no code, or none that can be read.
 pub fn read(file: &[u8]) -> Result<Vec<Zeroizing<String>>, Unread> {
     codes::look_at(&Picture::decode(file)?)
 }

@@ -1,24 +1,35 @@
-//! `--qr`: the texts of the QR codes in a picture, which a child process reads.
+//! `--qr`: the link in a picture's QR code. A child process reads the picture; a person chooses if it holds several.
+
+use std::fmt::Write as _;
 
 use zeroize::Zeroizing;
 
 use crate::{
     child::{ChildError, Children, Job},
+    domain::otpauth::{Names, OtpAuth},
     operations::ErrorCode,
     picture::Unread,
-    transport::cli::Failure,
+    transport::cli::{
+        Failure,
+        numbers::counted_len,
+        output::{Console, Table},
+    },
 };
 
-/// Reads the QR codes in a picture.
+/// Codes of a picture that are listed.
+const LISTED_MAX: usize = 20;
+
+/// Reads the texts of the QR codes in a picture's file.
 pub(super) async fn read(file: &[u8], children: &Children) -> Result<Vec<Zeroizing<String>>, Failure> {
-    let read: Result<Vec<Zeroizing<String>>, Unread> = children.run(Job::Picture, file).await.map_err(failed)?;
+    let read: Result<Vec<Zeroizing<String>>, Unread> =
+        children.run(Job::Picture, file).await.map_err(|cause| failed(&cause))?;
     read.map_err(|unread| Failure::invalid(unread.to_string()))
 }
 
-fn failed(cause: ChildError) -> Failure {
+fn failed(cause: &ChildError) -> Failure {
     let code = match cause {
         ChildError::Busy | ChildError::Start(_) | ChildError::Answer => ErrorCode::Unavailable,
-        ChildError::TooLarge(_) => ErrorCode::TooLarge,
+        ChildError::TooLarge(_) => ErrorCode::InvalidArgument,
         ChildError::OutOfTime(_) | ChildError::Died(_) => {
             let message =
                 "the picture can't be read within its limits; cut the QR code out, and take nothing else along";
@@ -26,4 +37,55 @@ fn failed(cause: ChildError) -> Failure {
         }
     };
     Failure::Failed { code, message: format!("the picture can't be read: {cause}") }
+}
+
+/// The link to store: the only one, the nth, or the one that a person at the terminal chooses. Codes with something else,
+/// such as a web page's address, don't count beside a link.
+pub(super) fn link(
+    mut texts: Vec<Zeroizing<String>>,
+    nth: Option<usize>,
+    console: &mut Console,
+) -> Result<Zeroizing<String>, Failure> {
+    let codes = texts.len();
+    if codes > 1 {
+        texts.retain(|text| text.trim_start().get(..7).is_some_and(|start| start.eq_ignore_ascii_case("otpauth")));
+    }
+    let index = match (nth, texts.len()) {
+        (_, 0) => {
+            let found = format!("the picture holds {}, and none is an otpauth:// link", counted_len(codes, "QR code"));
+            return Err(Failure::invalid(found));
+        }
+        (Some(nth), _) => nth.wrapping_sub(1),
+        (None, 1) => 0,
+        (None, several) if console.can_ask() && several <= LISTED_MAX => {
+            console.choose(&format!("The picture holds {several} links:"), &listed(&texts))?
+        }
+        (None, _) => return Err(ambiguous(&texts)),
+    };
+    let links = texts.len();
+    let chosen = texts.into_iter().nth(index);
+    chosen.ok_or_else(|| Failure::Usage(format!("--nth must be 1 to {links} for this picture")))
+}
+
+fn ambiguous(links: &[Zeroizing<String>]) -> Failure {
+    let mut message = format!("the picture holds {} links; say which one with --nth:", links.len());
+    for (nth, line) in listed(links).lines(None).iter().enumerate().skip(1) {
+        let _ = write!(message, "\n  {nth}  {line}");
+    }
+    Failure::invalid(message)
+}
+
+/// Issuers and labels, never seeds.
+fn listed(links: &[Zeroizing<String>]) -> Table {
+    let mut table = Table::new(&["issuer", "label"]);
+    for link in links.iter().take(LISTED_MAX) {
+        table.row(match OtpAuth::parse_meant(link, Names::default()) {
+            Ok((read, _)) => {
+                let issuer = read.issuer.map(|issuer| issuer.to_string()).unwrap_or_default();
+                vec![issuer, read.label.to_string()]
+            }
+            Err(problem) => vec![String::new(), format!("(can't be stored: {problem})")],
+        });
+    }
+    table
 }
