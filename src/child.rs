@@ -248,6 +248,8 @@ fn confine(limits: Limits) -> io::Result<()> {
         // Addresses are what Linux limits. A program that starts already has many of them, so read that number first.
         limit(Resource::As, addresses().saturating_add(limits.memory))?;
         set_no_new_privs(true)?;
+        // Sent when the thread that started the child ends; `Children::run` must be polled on one that lasts, as those of
+        // the runtime do.
         set_parent_process_death_signal(Some(Signal::KILL))?;
     }
     limit(Resource::Core, 0)?;
