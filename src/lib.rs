@@ -10,6 +10,8 @@
 //! | [`store`] | storage: the contract every backend obeys, and the backends | a key, a permission, plaintext |
 //! | [`vault`] | keys, seals, record MACs and the audit log: the only room that sees key bytes or looks inside ciphertext | a database |
 //! | [`operations`] | what callers may do: permissions, order of the steps, audit rows | SQL, a protocol |
+//! | [`picture`] | the QR codes in a picture | what their texts mean |
+//! | [`child`] | work on untrusted bytes in a process with limits | a vault |
 //! | [`transport`] | MCP, HTTP and the command line: bytes to an operation and back | a decision |
 //! | [`config`] | turns arguments and variables into settings | an error that quotes a value |
 //! | [`telemetry`] | logs, for operators | a seed, a code, a key, a body |
@@ -24,6 +26,10 @@ pub mod store;
 pub mod vault;
 
 pub mod operations;
+
+pub mod picture;
+
+pub mod child;
 
 pub mod transport;
 

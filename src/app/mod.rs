@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use typed::{Command, Typed, answered, answers};
 
 use crate::{
+    child::{self, Children},
     clock::SystemClock,
     config::{Config, ConfigError, Format, Reveal, ServeConfig, StdioConfig, color_of_words},
     domain::{account::Account, principal::Principal, scope::ScopeSet, text::Name},
@@ -68,6 +69,9 @@ enum Fatal {
 pub fn run() -> ExitCode {
     telemetry::hide_panic_payloads();
     let words: Vec<OsString> = std::env::args_os().collect();
+    if let Some(ended) = child::of_words(&words) {
+        return ended;
+    }
     let early = looks(color_of_words(&words));
     let told_early = |fatal: &Fatal| fatal.told(&mut Console::of_process(answers(&words), early));
     let typed = match Typed::read(&words) {
@@ -293,6 +297,7 @@ fn session(config: &Config, service: &Service, account: Account, status: &VaultS
             restored: None,
         },
         console: console_of(config),
+        children: Children::new(),
     }
 }
 

@@ -16,10 +16,15 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("store", &["domain"]),
     ("vault", &["domain", "random", "store"]),
     ("operations", &["domain", "clock", "random", "vault"]),
-    ("transport", &["domain", "operations"]),
+    ("picture", &["domain"]),
+    ("child", &["domain", "picture"]),
+    ("transport", &["domain", "operations", "picture", "child"]),
     ("telemetry", &[]),
     ("config", &["domain", "transport"]),
-    ("app", &["domain", "clock", "random", "store", "vault", "operations", "transport", "config", "telemetry"]),
+    (
+        "app",
+        &["domain", "clock", "random", "store", "vault", "operations", "child", "transport", "config", "telemetry"],
+    ),
 ];
 
 const LINES_MAX: usize = 400;

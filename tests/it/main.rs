@@ -8,6 +8,7 @@
 
 mod architecture;
 mod canary;
+mod child;
 mod cli;
 #[cfg(unix)]
 mod fleet;

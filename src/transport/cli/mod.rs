@@ -34,6 +34,7 @@ pub use seat::find_seat;
 pub use vault::{VaultFacts, ask_to_accept_loss, ask_to_restore};
 
 use crate::{
+    child::Children,
     domain::{account::Account, principal::Principal},
     operations::{Operation, Refusal, Service},
 };
@@ -112,6 +113,8 @@ pub struct Session {
     pub vault: VaultFacts,
     /// The streams for answers and questions.
     pub console: Console,
+    /// The processes that read what strangers made.
+    pub children: Children,
 }
 
 impl Session {

@@ -119,14 +119,61 @@ fn a_uri_comes_from_a_file_or_a_picture() {
 }
 
 #[test]
-fn a_picture_that_holds_no_code_or_several_is_refused() {
+fn a_picture_that_holds_no_code_is_refused() {
     let person = Person::with_vault();
     let text = person.file("text.png", "otpauth://totp/a?secret=GEZDGNBVGY3TQOJQ");
 
-    insta::assert_snapshot!(person.run(&["secret", "add", "--qr", TWO_QRS]).refused(1),
-        @"error: the picture holds 2 QR codes; cut one out");
     insta::assert_snapshot!(person.run(&["secret", "add", "--qr", text.to_str().unwrap()]).refused(1),
-        @"error: the file is no PNG or JPEG picture that can be read");
+        @"error: the file is no PNG, JPEG or WebP picture that can be read");
+    assert!(
+        person.run(&["secret", "add", "--qr", person.home().to_str().unwrap()]).refused(1).contains("--qr must name")
+    );
+    assert_eq!(person.run(&["secret", "list"]).ok(), "");
+}
+
+#[test]
+fn one_of_several_codes_in_a_picture_is_named() {
+    let person = Person::with_vault();
+
+    insta::assert_snapshot!(person.run(&["secret", "add", "--qr", TWO_QRS]).refused(1), @r"
+    error: the picture holds 2 links; say which one with --nth:
+      1  Example  alice@example.com
+      2  Example  bob@example.com
+    ");
+    insta::assert_snapshot!(person.run(&["secret", "add", "--qr", TWO_QRS, "--nth", "3"]).refused(2),
+        @"error: --nth must be 1 to 2 for this picture");
+    assert!(person.run(&["secret", "add", "--qr", TWO_QRS, "--nth", "0"]).refused(2).contains("--nth must be"));
+    assert_eq!(person.run(&["secret", "list"]).ok(), "");
+    let made = person.run(&["secret", "add", "--qr", TWO_QRS, "--nth", "2", "--json"]).json();
+    assert_eq!(text_of(&made, "/totp_secret/label"), "bob@example.com");
+    assert!(person.run(&["secret", "add", "--label", "x", "--nth", "2"]).refused(2).contains("--qr"));
+}
+
+#[test]
+fn pictures_come_from_a_pipe_and_in_every_format() {
+    let person = Person::with_vault();
+    for file in ["qr-one.png", "qr-one.jpg", "qr-one.webp", "qr-one-lossless.webp"] {
+        let mut command = person.command(&["secret", "add", "--qr", "-", "--allow-duplicate", "--json"]);
+        let added = command.stdin(std::fs::File::open(fixture(file)).unwrap()).output().unwrap();
+        let made: serde_json::Value = serde_json::from_slice(&added.stdout).unwrap();
+        assert_eq!(text_of(&made, "/totp_secret/label"), "alice@example.com", "{file}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn pictures_come_from_the_clipboard_and_the_screen() {
+    let person = Person::with_vault();
+    let tools = format!("{}:/usr/bin:/bin", fixture("desktop"));
+    for source in ["clipboard", "screen"] {
+        let add = ["secret", "add", "--qr", source, "--allow-duplicate", "--json"];
+        let added = person.command(&add).env("PATH", &tools).env("PICTURE", QR).output().unwrap();
+        let made: serde_json::Value = serde_json::from_slice(&added.stdout).unwrap();
+        assert_eq!(text_of(&made, "/totp_secret/label"), "alice@example.com", "{source}");
+        let none = person.command(&add).env("PATH", person.home()).output().unwrap();
+        assert_eq!(none.status.code(), Some(1));
+        assert!(String::from_utf8(none.stderr).unwrap().contains("name the file"));
+    }
 }
 
 #[test]

@@ -191,6 +191,19 @@ fn the_first_key_and_a_hosts_configuration_stand_under_their_headings() {
     assert!(at.is_sorted() && !at.contains(&0), "{shown}");
 }
 
+#[test]
+fn one_of_several_codes_in_a_picture_is_chosen_on_a_terminal() {
+    let person = Person::with_vault();
+    let mut terminal = Terminal::sized(80, 24);
+    let picture = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/qr-two.png");
+    let program = terminal.start(&person, &format!("secret add --qr {picture}"));
+    let asked = terminal.read_until("Which one? [1-2] ");
+    assert!(asked.contains("The picture holds 2 links:") && asked.contains("bob@example.com"), "{asked}");
+    terminal.types("2");
+    let (shown, ended) = terminal.rest_of(program);
+    assert!(ended.success() && shown.contains("bob@example.com") && !shown.contains("alice"), "{shown}");
+}
+
 /// A person with similar secrets.
 fn with_several() -> Person {
     let person = Person::with_alice();

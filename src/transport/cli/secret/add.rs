@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use zeroize::Zeroizing;
 
-use super::{duplicate, qr, view};
+use super::{captured::Source, duplicate, qr, view};
 use crate::{
     domain::{
         limits::{PICTURE_BYTES_MAX, SEED_TEXT_BYTES_MAX, URI_BYTES_MAX},
@@ -40,6 +40,9 @@ pub struct AddArgs {
     /// Store it although there is one of the same issuer and label
     #[arg(long)]
     allow_duplicate: bool,
+    /// Which link of a picture to store, if it holds several
+    #[arg(long, value_name = "N", value_parser = whole::<usize>, requires = "qr")]
+    nth: Option<usize>,
     #[command(flatten)]
     source: SourceArgs,
 }
@@ -59,7 +62,8 @@ pub(super) struct SourceArgs {
         conflicts_with_all = ["algorithm", "digits", "period"]
     )]
     uri_file: Option<PathBuf>,
-    /// Read the QR code in a picture (PNG or JPEG); `-` for standard input
+    /// Read the QR code in a picture (PNG, JPEG or WebP), such as a screenshot; `-` for standard
+    /// input, `clipboard` or `screen` for what is there
     #[arg(
         long,
         value_name = "IMAGE",
@@ -94,8 +98,14 @@ pub(super) async fn add(args: AddArgs, session: &mut Session) -> Result<(), Fail
         let text = console.read_text("--uri-file", &file, URI_BYTES_MAX + 2)?;
         named(&mut registration, &one_line(&text)?, console)?;
     } else if let Some(image) = args.source.qr {
-        let picture = console.read("--qr", &image, PICTURE_BYTES_MAX).map_err(too_large)?;
-        named(&mut registration, &qr::read(picture)?, console)?;
+        let picture = match Source::named(&image) {
+            Some(source) => source.picture()?,
+            None => console.read("--qr", &image, PICTURE_BYTES_MAX).map_err(too_large)?,
+        };
+        let texts = qr::read(&picture, &session.children).await?;
+        let console = &mut session.console;
+        let link = qr::link(texts, args.nth, console)?;
+        named(&mut registration, &link, console)?;
     } else if !generate {
         let remedy = "use --stdin, --uri-file, --qr or --generate";
         registration.secret = Some(console.ask_hidden("Seed in base32 (hidden): ", remedy).await?);

@@ -75,7 +75,7 @@ pub(super) async fn import(args: &ImportArgs, session: &mut Session) -> Result<E
     let several = args.files.len() > 1;
     for (path, nth) in args.files.iter().zip(1..) {
         let flag = if several { format!("FILE {nth}") } else { "FILE".to_owned() };
-        let import = match read(path, &flag, &mut session.console)? {
+        let import = match read(path, &flag, session).await? {
             Opened::Read(import) => import,
             Opened::Locked(locked) => unlock(locked, &shown(path), args, &mut session.console).await?,
         };
@@ -130,13 +130,15 @@ fn tell(report: &Report, secrets: &[TotpSecret], session: &mut Session) -> Resul
     Ok(ending)
 }
 
-/// Reads one file: a document, or a picture of a QR code.
-fn read(path: &Path, flag: &str, console: &mut Console) -> Result<Opened, Failure> {
-    let bytes = console.read(flag, path, IMPORT_FILE_BYTES_MAX)?;
+/// Reads one file: a document, or a picture of QR codes.
+async fn read(path: &Path, flag: &str, session: &mut Session) -> Result<Opened, Failure> {
+    let bytes = session.console.read(flag, path, IMPORT_FILE_BYTES_MAX)?;
     let named = |problem: String| Failure::invalid(format!("{}: {problem}", shown(path)));
     let bytes = if import::is_picture(&bytes) {
-        let text = qr::read(bytes).map_err(|failure| named(failure.to_string()))?;
-        Zeroizing::new(text.as_bytes().to_vec())
+        let texts = qr::read(&bytes, &session.children).await.map_err(|failure| named(failure.to_string()))?;
+        // As a list has them: a link a line.
+        let lines: Vec<&[u8]> = texts.iter().map(|text| text.as_bytes()).collect();
+        Zeroizing::new(lines.join(&b'\n'))
     } else {
         bytes
     };

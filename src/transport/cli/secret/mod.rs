@@ -2,11 +2,11 @@
 //! --plaintext` print a seed.
 
 mod add;
+mod captured;
 mod duplicate;
 mod export;
 mod import;
 mod import_report;
-mod picture;
 mod qr;
 mod view;
 
@@ -32,7 +32,7 @@ use crate::{
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Store a secret; its seed comes from a hidden prompt, standard input, a file or a picture, never from an argument
-    #[command(after_help = "Examples:\n  countersign secret add --label ada@example.com --issuer GitHub\n  countersign secret add --qr screenshot.png\n  countersign secret add --label ada@example.com --generate", aliases = ["create", "new", "register"])]
+    #[command(after_help = "Examples:\n  countersign secret add --label ada@example.com --issuer GitHub\n  countersign secret add --qr screenshot.png\n  countersign secret add --qr clipboard\n  countersign secret add --label ada@example.com --generate", aliases = ["create", "new", "register"])]
     Add(add::AddArgs),
     /// List the secrets
     #[command(

@@ -3,39 +3,51 @@
 
 use std::io::Cursor;
 
+use image_webp::{WebPDecoder, vp8::Vp8Decoder};
 use zeroize::Zeroizing;
 use zune_jpeg::{
     JpegDecoder,
     zune_core::{bytestream::ZCursor, colorspace::ColorSpace, options::DecoderOptions},
 };
 
-use crate::{domain::limits::PICTURE_PIXELS_MAX, transport::cli::Failure};
+use super::Unread;
+use crate::domain::limits::PICTURE_PIXELS_MAX;
 
 /// Memory of the PNG decoder besides the rows: its window and a colour profile.
 const PNG_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Pixels of the largest picture that is kept at its full size: more than a 5K screen. What is larger comes from a camera
+/// or from several screens, whose codes are large too.
+const PIXELS_KEPT: usize = 20_000_000;
 const WHITE: u8 = u8::MAX;
 
 /// The brightness of each pixel, row by row.
 pub(super) struct Picture {
     pub(super) wide: usize,
     pub(super) high: usize,
-    pixels: Zeroizing<Vec<u8>>,
+    pub(super) pixels: Zeroizing<Vec<u8>>,
 }
 
 impl Picture {
-    /// Decodes a PNG or a JPEG.
-    pub(super) fn decode(bytes: &[u8]) -> Result<Self, Failure> {
+    /// Decodes a PNG, a JPEG or a WebP.
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, Unread> {
         let decoded = match bytes {
             [0x89, b'P', b'N', b'G', ..] => png(bytes)?,
             [0xFF, 0xD8, 0xFF, ..] => jpeg(bytes)?,
+            [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => webp(bytes)?,
             _ => None,
         };
-        decoded.ok_or_else(|| Failure::invalid("the file is no PNG or JPEG picture that can be read"))
+        let picture = decoded.ok_or(Unread::NoPicture)?;
+        Ok(if picture.wide * picture.high > PIXELS_KEPT { picture.halved() } else { picture })
     }
 
     /// The brightness of a pixel; white outside the picture.
     pub(super) fn at(&self, x: usize, y: usize) -> u8 {
         self.pixels.get(y * self.wide + x).copied().unwrap_or(WHITE)
+    }
+
+    /// The pixels of a row; none below the picture.
+    pub(super) fn row(&self, y: usize) -> &[u8] {
+        self.pixels.get(y * self.wide..(y + 1) * self.wide).unwrap_or_default()
     }
 
     /// The picture at half its size: four pixels become one.
@@ -55,17 +67,15 @@ impl Picture {
 }
 
 /// The number of pixels, if it is within the limit.
-fn size(wide: usize, high: usize) -> Result<usize, Failure> {
+fn size(wide: usize, high: usize) -> Result<usize, Unread> {
     match wide.checked_mul(high) {
+        Some(0) => Err(Unread::NoPicture),
         Some(pixels) if pixels <= PICTURE_PIXELS_MAX => Ok(pixels),
-        _ => Err(Failure::invalid(format!(
-            "the picture has more than {} million pixels; cut the QR code out",
-            PICTURE_PIXELS_MAX / 1_000_000
-        ))),
+        Some(_) | None => Err(Unread::TooManyPixels),
     }
 }
 
-fn png(bytes: &[u8]) -> Result<Option<Picture>, Failure> {
+fn png(bytes: &[u8]) -> Result<Option<Picture>, Unread> {
     let mut decoder = png::Decoder::new_with_limits(Cursor::new(bytes), png::Limits { bytes: PNG_BYTES_MAX });
     decoder.set_transformations(png::Transformations::normalize_to_color8());
     decoder.set_ignore_text_chunk(true);
@@ -125,7 +135,7 @@ fn luma(red: u8, green: u8, blue: u8) -> u8 {
     bright
 }
 
-fn jpeg(bytes: &[u8]) -> Result<Option<Picture>, Failure> {
+fn jpeg(bytes: &[u8]) -> Result<Option<Picture>, Unread> {
     let options = DecoderOptions::default()
         .set_max_width(PICTURE_PIXELS_MAX)
         .set_max_height(PICTURE_PIXELS_MAX)
@@ -138,4 +148,40 @@ fn jpeg(bytes: &[u8]) -> Result<Option<Picture>, Failure> {
     let count = size(wide, high)?;
     let pixels = decoder.decode().map(Zeroizing::new).ok().filter(|pixels| pixels.len() == count);
     Ok(pixels.map(|pixels| Picture { wide, high, pixels }))
+}
+
+/// A plain lossy picture is brightness already; every other kind is decoded with its colours, which is possible up to
+/// about 18 million pixels within the limits of the child.
+fn webp(bytes: &[u8]) -> Result<Option<Picture>, Unread> {
+    if let [_, _, _, _, _, _, _, _, _, _, _, _, b'V', b'P', b'8', b' ', _, _, _, _, frame @ ..] = bytes {
+        return lossy(frame);
+    }
+    let Ok(mut decoder) = WebPDecoder::new(Cursor::new(bytes)) else { return Ok(None) };
+    let (wide, high) = decoder.dimensions();
+    let (wide, high) = (wide as usize, high as usize);
+    let count = size(wide, high)?;
+    let channels = if decoder.has_alpha() { 4 } else { 3 };
+    let mut colours = Zeroizing::new(vec![0; count * channels]);
+    if decoder.read_image(&mut colours).is_err() {
+        return Ok(None);
+    }
+    let pixels = Zeroizing::new(colours.chunks_exact(channels).map(on_white).collect());
+    Ok(Some(Picture { wide, high, pixels }))
+}
+
+fn lossy(frame: &[u8]) -> Result<Option<Picture>, Unread> {
+    // Three bytes of flags, three of a signature, then the sizes, with a scale that nobody uses in the upper two bits.
+    let [_, _, _, _, _, _, wide_low, wide_high, high_low, high_high, ..] = *frame else { return Ok(None) };
+    let side = |bytes| usize::from(u16::from_le_bytes(bytes) & 0x3FFF);
+    let (wide, high) = (side([wide_low, wide_high]), side([high_low, high_high]));
+    let count = size(wide, high)?;
+    let Ok(frame) = Vp8Decoder::decode_frame(frame) else { return Ok(None) };
+    let brightness = Zeroizing::new(frame.ybuf);
+    // Rows are stored in whole blocks of 16 pixels.
+    let rows = brightness.chunks_exact(wide.next_multiple_of(16)).take(high);
+    let mut pixels = Zeroizing::new(Vec::with_capacity(count));
+    for row in rows {
+        pixels.extend_from_slice(row.get(..wide).unwrap_or_default());
+    }
+    Ok((pixels.len() == count).then_some(Picture { wide, high, pixels }))
 }

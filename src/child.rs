@@ -1,0 +1,291 @@
+//! Work on bytes that a stranger made, in a process of its own: it has limits of memory and time and can be killed, which
+//! a thread can't.
+//!
+//! A child is this program, started again with two words that no help shows: `child` and the name of a [`Job`]. It gets
+//! the bytes on standard input and answers with a small JSON document on standard output. Before it reads, it confines
+//! itself (`confine`): on Linux it can't use more memory or processor time than the job may take, open or write a file,
+//! connect, start a process or gain a privilege. Elsewhere the time limit of the parent always holds, and on other Unix
+//! systems the limits that they enforce. Its environment is empty, and it never opens a vault.
+//!
+//! To add a job: a variant of [`Job`], its limits, and the function that does it.
+
+use std::{
+    ffi::{OsStr, OsString},
+    io::{self, Read as _, Write as _},
+    path::PathBuf,
+    process::{ExitCode, Stdio},
+    sync::Arc,
+    time::Duration,
+};
+
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    process::{Child, Command},
+    sync::Semaphore,
+    time::timeout,
+};
+use zeroize::Zeroizing;
+
+use crate::{domain::limits::PICTURE_BYTES_MAX, picture};
+
+/// The first word of a child's command line.
+const WORD: &str = "child";
+/// Children of one process at the same time; each may take a whole core.
+const CHILDREN_MAX: usize = 2;
+/// How long a job waits for its turn before it is refused as busy.
+const TURN: Duration = Duration::from_secs(5);
+/// Bytes of an answer that are read.
+const ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// An unoptimised build needs several times as long.
+const SLOWER: u64 = if cfg!(debug_assertions) { 3 } else { 1 };
+const MIB: u64 = 1024 * 1024;
+
+/// What a child can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Job {
+    /// Finds the QR codes in a picture's file. The answer is what [`picture::read`] returns.
+    Picture,
+}
+
+/// What a job may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of memory beyond those that the program takes when it starts.
+    pub memory: u64,
+    /// Seconds, both of the clock and of the processor.
+    pub seconds: u64,
+    /// Bytes of input.
+    pub input: usize,
+}
+
+impl Limits {
+    /// A picture: a small file can hold a huge one, or one in which a reader searches for hours.
+    pub const PICTURE: Self = Self { memory: 128 * MIB, seconds: 2 * SLOWER, input: PICTURE_BYTES_MAX };
+    /// A key derivation that is costly by design. Its input is a passphrase and parameters.
+    pub const DERIVATION: Self = Self { memory: 1280 * MIB, seconds: 120, input: 64 * 1024 };
+
+    /// How long the parent waits.
+    const fn time(self) -> Duration {
+        Duration::from_secs(self.seconds)
+    }
+}
+
+impl Job {
+    const ALL: [Self; 1] = [Self::Picture];
+
+    /// The word for it in a child's command line.
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Picture => "picture",
+        }
+    }
+
+    /// What it may take.
+    pub const fn limits(self) -> Limits {
+        match self {
+            Self::Picture => Limits::PICTURE,
+        }
+    }
+
+    /// Does it, in the child.
+    fn answer(self, input: &[u8]) -> io::Result<Zeroizing<Vec<u8>>> {
+        match self {
+            Self::Picture => document(&picture::read(input)),
+        }
+    }
+}
+
+/// Why a job has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ChildError {
+    /// Others had all the turns for a while.
+    #[error("too many files are being read at the moment; try again in a few seconds")]
+    Busy,
+    /// The input is larger than the job takes.
+    #[error("it is larger than {0} bytes")]
+    TooLarge(usize),
+    /// No process could be started.
+    #[error("no process could be started to read it: {0}")]
+    Start(#[source] io::Error),
+    /// The child had no answer in time and was killed.
+    #[error("it can't be read within its limit of {} seconds", .0.seconds)]
+    OutOfTime(Limits),
+    /// The child ended without an answer: it used up its memory or processor time, panicked, or was killed.
+    #[error("it can't be read within its limits of {} MiB and {} seconds", .0.memory / MIB, .0.seconds)]
+    Died(Limits),
+    /// The child's answer is too long or not of the form that the job gives.
+    #[error("the process that read it gave an answer that makes no sense")]
+    Answer,
+}
+
+/// Starts children, a few at a time. Clones share the turns.
+#[derive(Debug, Clone)]
+pub struct Children {
+    program: PathBuf,
+    turns: Arc<Semaphore>,
+}
+
+impl Children {
+    /// Children that run the program of this process.
+    pub fn new() -> Self {
+        // On Linux, this name still leads to the running program after an update replaced its file.
+        let running = PathBuf::from("/proc/self/exe");
+        let is_there = cfg!(target_os = "linux") && running.exists();
+        Self::of(if is_there { running } else { std::env::current_exe().unwrap_or_default() })
+    }
+
+    /// Children that run this program.
+    pub fn of(program: PathBuf) -> Self {
+        Self { program, turns: Arc::new(Semaphore::new(CHILDREN_MAX)) }
+    }
+
+    /// Has a child do a job, and returns its answer. The caller checks what is in the answer: the bytes may have taken the
+    /// child over. If this future is dropped, the child is killed.
+    ///
+    /// # Errors
+    /// [`ChildError`]: there was no turn, no process, or no answer within the limits.
+    pub async fn run<A: DeserializeOwned>(&self, job: Job, input: &[u8]) -> Result<A, ChildError> {
+        let limits = job.limits();
+        if input.len() > limits.input {
+            return Err(ChildError::TooLarge(limits.input));
+        }
+        let turn = timeout(TURN, self.turns.acquire()).await;
+        let Ok(Ok(_turn)) = turn else { return Err(ChildError::Busy) };
+        let mut child = self.command(job).spawn().map_err(ChildError::Start)?;
+        let answered = timeout(limits.time(), answer_of(&mut child, input, limits)).await;
+        let answered = answered.unwrap_or(Err(ChildError::OutOfTime(limits)));
+        if answered.is_err() {
+            // Kills and reaps it, so that the turn is free only when the child is gone.
+            let _ = child.kill().await;
+        }
+        serde_json::from_slice(&answered?).map_err(|_| ChildError::Answer)
+    }
+
+    fn command(&self, job: Job) -> Command {
+        let mut command = Command::new(&self.program);
+        command.arg(WORD).arg(job.word()).env_clear().kill_on_drop(true);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        #[cfg(unix)]
+        command.arg0("countersign").current_dir("/");
+        command
+    }
+}
+
+impl Default for Children {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Passes the child its input, and reads its answer to the end.
+async fn answer_of(child: &mut Child, input: &[u8], limits: Limits) -> Result<Zeroizing<Vec<u8>>, ChildError> {
+    if let Some(mut to) = child.stdin.take() {
+        // A child that died takes no more input; its status tells.
+        let _ = to.write_all(input).await;
+    }
+    let mut answer = Zeroizing::new(Vec::with_capacity(ANSWER_BYTES_MAX + 64));
+    if let Some(from) = child.stdout.take() {
+        let most = u64::try_from(ANSWER_BYTES_MAX).unwrap_or(u64::MAX);
+        let _ = from.take(most + 1).read_to_end(&mut answer).await;
+    }
+    if answer.len() > ANSWER_BYTES_MAX {
+        return Err(ChildError::Answer);
+    }
+    match child.wait().await {
+        Ok(status) if status.success() => Ok(answer),
+        Ok(_) | Err(_) => Err(ChildError::Died(limits)),
+    }
+}
+
+/// Does the job of a child and returns its exit status, if these words started one.
+pub fn of_words(words: &[OsString]) -> Option<ExitCode> {
+    let [_, word, job] = words else { return None };
+    let job =
+        Job::ALL.into_iter().find(|known| job == known.word()).filter(|_| word.as_os_str() == OsStr::new(WORD))?;
+    Some(match work(job) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    })
+}
+
+fn work(job: Job) -> io::Result<()> {
+    let limits = job.limits();
+    confine(limits)?;
+    let mut input = Zeroizing::new(Vec::new());
+    let most = u64::try_from(limits.input).unwrap_or(u64::MAX);
+    io::stdin().lock().take(most + 1).read_to_end(&mut input)?;
+    if input.len() > limits.input {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    let answer = job.answer(&input)?;
+    let mut out = io::stdout().lock();
+    out.write_all(&answer)?;
+    out.flush()
+}
+
+/// An answer as JSON. The buffer never grows, because growing would leave a copy behind.
+fn document(answer: &impl Serialize) -> io::Result<Zeroizing<Vec<u8>>> {
+    let mut bytes = Zeroizing::new(vec![0; ANSWER_BYTES_MAX]);
+    let mut rest = bytes.as_mut_slice();
+    serde_json::to_writer(&mut rest, answer)?;
+    let left = rest.len();
+    bytes.truncate(ANSWER_BYTES_MAX - left);
+    Ok(bytes)
+}
+
+/// Gives up for good what the job does not need.
+#[cfg(unix)]
+fn confine(limits: Limits) -> io::Result<()> {
+    use rustix::process::{Resource, nice};
+
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::{
+            process::{Signal, set_parent_process_death_signal},
+            thread::set_no_new_privs,
+        };
+        // Addresses are what Linux limits. A program that starts already has many of them, so read that number first.
+        limit(Resource::As, addresses().saturating_add(limits.memory))?;
+        set_no_new_privs(true)?;
+        // Sent when the thread that started the child ends; `Children::run` must be polled on one that lasts, as those of
+        // the runtime do.
+        set_parent_process_death_signal(Some(Signal::KILL))?;
+    }
+    limit(Resource::Core, 0)?;
+    limit(Resource::Fsize, 0)?;
+    limit(Resource::Cpu, limits.seconds)?;
+    limit(Resource::Nproc, 0)?;
+    // No file and no connection can be opened from here on; the streams that are open stay so.
+    limit(Resource::Nofile, 0)?;
+    // Callers of the server go first.
+    let _ = nice(10);
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn confine(_: Limits) -> io::Result<()> {
+    // The parent's time limit is all there is without unsafe code.
+    Ok(())
+}
+
+#[cfg(unix)]
+fn limit(what: rustix::process::Resource, most: u64) -> io::Result<()> {
+    use rustix::process::{Rlimit, getrlimit, setrlimit};
+
+    // A hard limit that is lower already can't be raised.
+    let most = getrlimit(what).maximum.map_or(most, |hard| hard.min(most));
+    Ok(setrlimit(what, Rlimit { current: Some(most), maximum: Some(most) })?)
+}
+
+/// Bytes of addresses that the process has now.
+#[cfg(target_os = "linux")]
+fn addresses() -> u64 {
+    /// What the program has when it starts, generously, for systems without `/proc`.
+    const USUAL: u64 = 64 * MIB;
+
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let kib =
+        status.lines().find_map(|line| line.strip_prefix("VmSize:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    kib.map_or(USUAL, |kib| kib.saturating_mul(1024))
+}
