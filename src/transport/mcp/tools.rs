@@ -19,7 +19,7 @@ pub fn listed() -> &'static [Tool] {
 fn tool(entry: &Entry) -> Option<Tool> {
     let (read_only, destructive, idempotent) = match entry.spec.effect {
         Effect::Read => (true, false, true),
-        Effect::Add | Effect::Use | Effect::Change => (false, false, false),
+        Effect::Add | Effect::Ask | Effect::Use | Effect::Change => (false, false, false),
         Effect::Erase => (false, true, true),
     };
     let annotations = ToolAnnotations::with_title(entry.api.title)
