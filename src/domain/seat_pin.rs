@@ -64,7 +64,7 @@ pub enum PinError {
     #[error("must be {PIN_CHARS_MIN} to {PIN_CHARS_MAX} digits or letters")]
     Form,
     /// One of the first that anybody would try.
-    #[error("must not be the same character again and again, nor a run such as 123456")]
+    #[error("must not be the same character again and again, nor digits in their order")]
     Easy,
 }
 

@@ -24,6 +24,7 @@ use crate::{
             ENROLMENTS_PER_ACCOUNT_MAX,
         },
         origin::{ORIGINS_MAX, Origin},
+        principal::Principal,
         scope::Scope,
         secret::TotpSecret,
         text::{Purpose, ShownText},
@@ -300,6 +301,20 @@ impl Call<'_> {
 }
 
 impl super::Service {
+    /// Ends an enrolment for the caller that began it, whose user refused to open the link.
+    ///
+    /// # Errors
+    /// `not_found` if it is not the caller's, `unavailable`.
+    pub async fn end_enrolment(&self, caller: &Principal, id: EnrolmentId, how: EnrolmentState) -> Result<(), Refusal> {
+        let end = async {
+            let kept = self.vault().enrolment(id).await?.filter(|kept| kept.is_of(caller));
+            kept.ok_or(Refusal::NotFound("enrolment"))?;
+            let action = if how == EnrolmentState::Declined { Action::EnrolDecline } else { Action::EnrolCancel };
+            self.finish(id, how, (caller.actor(), action)).await
+        };
+        end.await.map(drop).map_err(|failed| self.refusal_of(failed))
+    }
+
     /// What came of an enrolment, for its caller.
     pub(super) async fn enrolled(&self, enrolment: &Enrolment) -> Result<Enrolled, Failed> {
         let now = self.now();

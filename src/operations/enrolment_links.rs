@@ -3,7 +3,10 @@
 //! A token is the enrolment's id and a keyed hash of it. So the store holds nothing that opens a link, and every process
 //! that has the vault's key can make the link again or answer it.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use data_encoding::BASE64URL_NOPAD;
@@ -26,6 +29,8 @@ use crate::{
 
 /// Bytes of a token that are derived by the vault's key.
 const TOKEN_SECRET_BYTES: usize = 16;
+/// How often it is looked whether another process has ended an enrolment.
+const LOOKED_EVERY: Duration = Duration::from_secs(1);
 /// Words of the phrase that a terminal shows: 32 bits, of which five are tried at most.
 const PHRASE_WORDS: usize = 4;
 
@@ -148,6 +153,24 @@ impl Service {
     pub async fn is_enrolment_open(&self, id: EnrolmentId) -> Result<bool, Refusal> {
         let kept = self.vault().enrolment(id).await.map_err(|cause| self.refusal_of(cause.into()))?;
         Ok(kept.is_some_and(|kept| kept.is_open(self.now())))
+    }
+
+    /// Waits until an enrolment has ended, without an end of its own. If the vault can't be read, keep waiting.
+    pub async fn enrolment_over(&self, id: EnrolmentId) {
+        loop {
+            let changed = self.shared.enrolments.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if self.is_enrolment_open(id).await == Ok(false) {
+                return;
+            }
+            let clock = &self.shared.clock;
+            tokio::select! {
+                () = changed => {}
+                // Another process may have ended it.
+                () = clock.wait(clock.now().plus(LOOKED_EVERY), LOOKED_EVERY) => {}
+            }
+        }
     }
 
     /// Wakes the calls that wait for the end of an enrolment.

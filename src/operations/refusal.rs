@@ -179,9 +179,7 @@ impl Refusal {
             | Self::NotBackedUp(_)
             | Self::Clock
             | Self::Stopping
-            | Self::NoPage => {
-                ErrorCode::Unavailable
-            }
+            | Self::NoPage => ErrorCode::Unavailable,
             Self::Internal { .. } => ErrorCode::Internal,
         }
     }

@@ -89,6 +89,23 @@ fn form(open: &Open, more: &[(&str, &str)], fields: &[(&str, &str)]) -> Answer {
     send(open, "POST", &headers, Some(&encoded(fields)))
 }
 
+/// Adds a secret on the page of a link, as the machine's own user. Returns every page, without the one that shows the
+/// code.
+#[cfg(target_os = "linux")]
+pub(crate) fn add_on_page(url: &str, key: &str) -> Vec<Vec<u8>> {
+    let (address, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
+    let id = EnrolmentId::new(uuid::Uuid::nil());
+    let open = Open { id, address: address.parse().unwrap(), path: format!("/{path}") };
+    let page = send(&open, "GET", &[], None);
+    let ticket = hidden(&page, "ticket");
+    let review =
+        form(&open, &[], &[("step", "look"), ("ticket", &ticket), ("key", key), ("label", ""), ("issuer", "")]);
+    let handle = hidden(&review, "entry");
+    let added = form(&open, &[], &[("step", "add"), ("ticket", &ticket), ("entry", &handle)]);
+    assert_eq!(title(&added), "Added");
+    vec![page.body, added.body]
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn the_machines_own_user_adds_a_secret_and_the_waiting_call_learns_it_at_once() {

@@ -4,7 +4,7 @@ mod arguments;
 mod attacks;
 mod door;
 mod enrol;
-mod enrol_local;
+pub(crate) mod enrol_local;
 mod health;
 mod kit;
 mod malformed;

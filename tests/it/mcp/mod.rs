@@ -1,6 +1,7 @@
 //! The MCP handler over a pipe, message by message.
 
 mod arguments;
+mod elicitation;
 mod ending;
 mod hosts;
 mod protocol;
