@@ -109,10 +109,8 @@ impl Asker {
 impl Enrolment {
     /// Its state at a time: what nobody has answered by its end has expired.
     pub fn state_at(&self, now: Timestamp) -> EnrolmentState {
-        match self.state {
-            EnrolmentState::Pending if self.expires_at <= now => EnrolmentState::Expired,
-            state => state,
-        }
+        let is_over = self.state == EnrolmentState::Pending && self.expires_at <= now;
+        if is_over { EnrolmentState::Expired } else { self.state }
     }
 
     /// Whether a person may still answer it.

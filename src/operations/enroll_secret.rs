@@ -30,7 +30,7 @@ use crate::{
         text::{Purpose, ShownText},
         time::Timestamp,
     },
-    vault::{Kept, Outcome},
+    vault::{Draft, Kept, Outcome},
 };
 
 /// Asks a person to add a secret, or waits for what came of it.
@@ -259,7 +259,7 @@ impl Call<'_> {
         }
         if !old.is_empty() {
             // Stale: another process removes them.
-            old.iter().fold(service.vault().silent_draft(), |draft, kept| draft.remove(kept)).commit().await?;
+            old.iter().fold(service.vault().silent_draft(), Draft::remove).commit().await?;
         }
         let open: Vec<&Kept<Enrolment>> =
             all.iter().filter(|kept| kept.is_open(now) && kept.is_of(self.caller)).collect();

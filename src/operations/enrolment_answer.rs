@@ -175,7 +175,9 @@ impl Service {
             match kept.state {
                 EnrolmentState::Pending => {}
                 EnrolmentState::Stored(id) => return self.added_before(&kept, id).await,
-                ended => return Ok(Added::Ended(ended)),
+                ended @ (EnrolmentState::Declined | EnrolmentState::Cancelled | EnrolmentState::Expired) => {
+                    return Ok(Added::Ended(ended));
+                }
             }
             let Some(secret) = self.with_typed(proven, handle, copy) else { return Ok(Added::Lost) };
             let register_secret::Enrolment { metadata, seed } = secret?;
@@ -261,8 +263,11 @@ fn registration(typed: &Typed<'_>, proven: &Proven) -> Result<Registration, Fail
         .get(..8)
         .is_some_and(|start| start.eq_ignore_ascii_case("otpauth:") || start.eq_ignore_ascii_case("otpauth-"));
     if !is_link {
+        if label.is_empty() {
+            return Err(Refusal::invalid("label", "is missing: say which account the key is for").into());
+        }
         return Ok(Registration {
-            label: Some(label.to_owned()).filter(|label| !label.is_empty()),
+            label: Some(label.to_owned()),
             issuer: Some(issuer.to_owned()).filter(|issuer| !issuer.is_empty()),
             secret: Some(Zeroizing::new(key.to_owned())),
             ..Registration::default()

@@ -141,7 +141,7 @@ fn refused_by(action: &ElicitationAction) -> Option<EnrolmentState> {
     match action {
         ElicitationAction::Decline => Some(EnrolmentState::Declined),
         ElicitationAction::Cancel => Some(EnrolmentState::Cancelled),
-        _ => None,
+        ElicitationAction::Accept | _ => None,
     }
 }
 

@@ -36,7 +36,7 @@ impl Host {
         let call = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params});
         writeln!(self.input, "{call}").unwrap();
         let answer: Value = serde_json::from_str(&self.lines.next().unwrap().unwrap()).unwrap();
-        answer.pointer("/result/structuredContent").unwrap_or_else(|| panic!("{answer}")).clone()
+        answer.pointer("/result/structuredContent").expect("the tool answers").clone()
     }
 
     fn end(mut self) {
@@ -77,8 +77,8 @@ fn a_person_adds_a_secret_on_a_page_without_an_agent() {
     let person = Person::new();
     let mut command = person.command(&["secret", "enroll", "--label", "ada", "--no-open", "--json"]);
     let mut program = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let notes = BufReader::new(program.stderr.take().unwrap()).lines().map_while(Result::ok);
-    let url = notes.filter_map(|line| Some(line.split_once("http://")?.1.to_owned())).next().unwrap();
+    let mut notes = BufReader::new(program.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let url = notes.find_map(|line| Some(line.split_once("http://")?.1.to_owned())).unwrap();
 
     add_on_page(&format!("http://{url}"), &format!("otpauth://totp/ada?secret={RFC_SEED}"));
 

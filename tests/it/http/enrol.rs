@@ -53,8 +53,8 @@ impl World {
         };
         let [ada, bob] = ["ada@example.com", "bob@example.com"].map(seat);
         let pin = Some(Zeroizing::new(PIN.to_owned()));
-        let set = SetSeatPin { seat: ada.clone(), pin };
-        server.wait(server.vault.service.perform(&server.vault.person, set)).unwrap();
+        let of_ada = SetSeatPin { seat: ada.clone(), pin };
+        server.wait(server.vault.service.perform(&server.vault.person, of_ada)).unwrap();
         let wanted = CreateKey { seat: Some(ada.clone()), ..request(Scope::ALL) };
         let token = token_of(&server.key_as(&server.vault.person, wanted));
         Self { server, token, ada, bob }
@@ -132,15 +132,14 @@ pub(super) fn text(answer: &Answer) -> String {
 
 pub(super) fn title(answer: &Answer) -> String {
     let text = text(answer);
-    let (_, rest) = text.split_once("<h1>").unwrap_or_else(|| panic!("no page: {text}"));
+    let (_, rest) = text.split_once("<h1>").expect("it is a page");
     rest.split_once("</h1>").unwrap().0.to_owned()
 }
 
 /// The value of a hidden field.
 pub(super) fn hidden(answer: &Answer, name: &str) -> String {
     let text = text(answer);
-    let (_, rest) =
-        text.split_once(&format!("name=\"{name}\" value=\"")).unwrap_or_else(|| panic!("no {name}: {text}"));
+    let (_, rest) = text.split_once(&format!("name=\"{name}\" value=\"")).expect("the page has this field");
     rest.split_once('"').unwrap().0.to_owned()
 }
 
@@ -515,7 +514,7 @@ fn what_is_typed_wrong_is_named_and_never_quoted() {
     let ticket = world.ticket(&open);
     for (key, problem) in [
         ("", "is empty"),
-        ("JBSWY3DPEHPK3PX1", "`secret`"),
+        ("JBSWY3DPEHPK3PX1", "The key "),
         ("otpauth://hotp/x?secret=JBSWY3DPEHPK3PXP", "counter-based"),
         ("otpauth-migration://offline?data=JBSWY3DPEHPK3PXP", "Google"),
     ] {
@@ -524,6 +523,8 @@ fn what_is_typed_wrong_is_named_and_never_quoted() {
         assert!(text(&answer).contains(problem), "{key}: {}", text(&answer));
         assert!(!text(&answer).contains("JBSWY3DP"), "{key}");
     }
+    let nameless = [("step", "look"), ("ticket", &*ticket), ("key", RFC_SEED), ("label", ""), ("issuer", "Acme")];
+    assert!(text(&world.form(&open, &nameless)).contains("The account is missing"));
     let markup = world.form(
         &open,
         &[("step", "look"), ("ticket", &ticket), ("key", RFC_SEED), ("label", "<script>\"x"), ("issuer", "")],

@@ -66,7 +66,9 @@ impl World {
 }
 
 fn opened(enrolled: Enrolled) -> Open {
-    let Enrolled::Pending { id, url, .. } = enrolled else { panic!("it has ended") };
+    let answer = serde_json::to_value(EnrollResponse::from(enrolled)).unwrap();
+    let text = |name: &str| answer[name].as_str().expect("it is pending").to_owned();
+    let (id, url) = (text("enrollment_id").parse().unwrap(), text("enrollment_url"));
     let (address, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
     Open { id, address: address.parse().unwrap(), path: format!("/{path}") }
 }
@@ -170,13 +172,37 @@ fn who_is_not_seen_to_be_the_user_types_the_phrase_of_the_terminal() {
     assert_eq!(world.rows(Action::EnrolProve), [Outcome::Wrong, Outcome::Ok]);
 }
 
+/// Only root can become another user, so elsewhere nothing is tried.
+#[cfg(target_os = "linux")]
+#[test]
+fn another_user_of_the_machine_is_asked_for_the_phrase_and_noted() {
+    use std::{os::unix::process::CommandExt as _, process::Command};
+
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let world = World::new();
+    let open = world.begin();
+    let script = r#"exec 3<>"/dev/tcp/127.0.0.1/$0"
+        printf 'GET %s HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n' "$1" >&3; cat <&3"#;
+    let port = open.address.port().to_string();
+
+    let seen = Command::new("bash").args(["-c", script, &port, &open.path]).uid(65_534).gid(65_534).output().unwrap();
+
+    let seen = String::from_utf8(seen.stdout).unwrap();
+    assert!(seen.contains("403 Forbidden") && seen.contains("<h1>Who are you?</h1>"), "{seen}");
+    assert!(!seen.contains("ticket"), "{seen}");
+    assert_eq!(world.rows(Action::EnrolProve), [Outcome::PermissionDenied]);
+    assert_eq!(send(&open, "GET", &[], None).status, 200, "the link still works for its own user");
+}
+
 #[test]
 fn five_wrong_phrases_end_it() {
     let world = World::new();
     let open = world.begin();
     let through = [("via", "1.1 tunnel")];
-    let last = (0..5).map(|_| form(&open, &through, &[("step", "prove"), ("proof", "x")])).last().unwrap();
-    assert_eq!((last.status, title(&last).as_str()), (410, "Cancelled"));
+    let pages: Vec<_> = (0..5).map(|_| form(&open, &through, &[("step", "prove"), ("proof", "x")])).collect();
+    assert_eq!((pages[4].status, title(&pages[4]).as_str()), (410, "Cancelled"));
     let mine = send(&open, "GET", &[], None);
     assert_eq!((mine.status, title(&mine).as_str()), (410, "Cancelled"));
 }

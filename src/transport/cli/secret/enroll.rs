@@ -94,7 +94,7 @@ async fn on_page(args: EnrollArgs, session: &mut Session) -> Result<Ending, Fail
     tokio::time::sleep(LAST_PAGE).await;
     match enrolled {
         Enrolled::Stored(secret) => view::show(&secret, None, session).map(|()| Ending::Done),
-        ended => {
+        ended @ (Enrolled::Pending { .. } | Enrolled::Declined | Enrolled::Cancelled | Enrolled::Expired) => {
             let answer = EnrollResponse::from(ended);
             let word = answer.status.to_lowercase();
             session.console.answer(&answer, |console| console.line(&word))?;

@@ -190,8 +190,8 @@ async fn step(service: &Service, proven: &Proven, form: &Form) -> Response {
             let (key, label, issuer) = (field("key"), field("label"), field("issuer"));
             match service.take_typed(proven, &Typed { key, label, issuer }) {
                 Ok(handle) => review(service, proven, &handle, None).await,
-                Err(refusal @ Refusal::Invalid { .. }) => {
-                    let problem = pages::Problem { text: refusal.to_string(), label, issuer };
+                Err(Refusal::Invalid { field, problem }) => {
+                    let problem = pages::Problem { text: format!("{} {problem}.", named(field)), label, issuer };
                     response(StatusCode::BAD_REQUEST, pages::entry(service, proven, Some(&problem)))
                 }
                 Err(refusal) => failed(&refusal),
@@ -237,6 +237,15 @@ fn failed(refusal: &Refusal) -> Response {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
+}
+
+/// What the page calls a field.
+fn named(field: &str) -> &'static str {
+    match field {
+        "label" => "The account",
+        "issuer" => "The service",
+        _ => "The key",
+    }
 }
 
 /// Whether a browser says that it fetches the page ahead of any person's wish.

@@ -20,8 +20,8 @@ pub(super) fn is_same_user(ends: Ends) -> Option<bool> {
         let (Some(theirs), Some(ours)) = (written(ends.theirs), written(ends.ours)) else { continue };
         let Ok(file) = File::open(table) else { continue };
         // The row of the client's own socket: its local address is the one that is remote to us.
-        let rows = BufReader::new(file).lines().map_while(Result::ok);
-        let owner = rows.filter_map(|row| table::owner(&row, &theirs, &ours)).next();
+        let mut rows = BufReader::new(file).lines().map_while(Result::ok);
+        let owner = rows.find_map(|row| table::owner(&row, &theirs, &ours));
         if let Some(owner) = owner {
             return Some(owner == own);
         }
@@ -58,8 +58,8 @@ mod table {
             IpAddr::V6(ip) => ip.octets(),
         };
         let word = |four: &[u8]| four.try_into().map(u32::from_ne_bytes).unwrap_or_default();
-        let words: String = octets.chunks(4).map(|four| format!("{:08X}", word(four))).collect();
-        Some(format!("{words}:{:04X}", address.port()))
+        let words: Vec<_> = octets.chunks(4).map(|four| format!("{:08X}", word(four))).collect();
+        Some(format!("{}:{:04X}", words.concat(), address.port()))
     }
 
     /// The owner of the socket in a row, if it is the one between these two addresses.
