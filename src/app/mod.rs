@@ -24,7 +24,7 @@ use crate::{
     transport::{
         ErrorBody,
         cli::{self, Answers, Console, Ending, Failure, Looks, Session, Stream, VaultFacts},
-        http::ServeError,
+        http::{LocalPage, ServeError},
         mcp::{self, McpServer, stdio::StdioError},
     },
     vault::{OpenError, StoreError, Vault, VaultStatus, Writes},
@@ -223,6 +223,7 @@ async fn sidecar(config: &Config, stdio: StdioConfig) -> Result<(Service, McpSer
     let vault = open(config, Opening::OrMade, Writes::Inline).await?;
     let account = account(config, &vault).await?;
     let service = service_of(vault);
+    service.offer_enrolments(Arc::new(LocalPage::default()));
     let seat = match &stdio.seat {
         None => None,
         Some(name) => Some(cli::find_seat(&service, &Principal::person(account.id), name).await?.id),

@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::{Args, ValueEnum};
-use http::Uri;
+use http::{HeaderName, Uri};
 
 use super::ConfigError;
 use crate::{
@@ -27,6 +27,10 @@ pub struct ServeFlags {
     /// A reverse proxy in front ends TLS and says who calls (X-Forwarded-For)
     #[arg(long)]
     behind_proxy: bool,
+    /// The header in which that proxy names the user whom it has signed in (e-mail address or `auth_subject`); it must
+    /// take the header out of requests from outside
+    #[arg(long, value_name = "NAME", requires = "behind_proxy")]
+    user_header: Option<HeaderName>,
     /// Certificate chain (PEM); read again when it changes
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
@@ -112,6 +116,7 @@ impl ServeConfig {
         let http = HttpSettings {
             public_urls: flags.public_url,
             behind_proxy: flags.behind_proxy,
+            user_header: flags.user_header,
             tls,
             sse: !flags.no_sse,
             allow_origins: flags.allow_origin,
@@ -210,6 +215,14 @@ mod tests {
         ] {
             assert!(config_of(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_user_header_needs_the_proxy_that_writes_it() {
+        let http = config_of("--behind-proxy --user-header X-Auth-Request-Email").unwrap().http;
+        assert_eq!(http.user_header.unwrap(), "x-auth-request-email");
+        assert!(config_of("--user-header X-Auth-Request-Email").is_err());
+        assert!(config_of("--behind-proxy --user-header X:Y").is_err());
     }
 
     #[test]

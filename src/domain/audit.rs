@@ -23,6 +23,8 @@ pub enum Actor {
     Key(KeyId),
     /// A person whom an identity provider authenticated.
     Login,
+    /// A person on the page of an enrolment, who proved who they are.
+    Page,
     /// Countersign itself: pruning, erasing what was deleted, counting refusals.
     System,
     /// A caller who could not be authenticated.
@@ -95,6 +97,20 @@ words!(
         AccountRemove = "account.remove",
         /// Authentication failed.
         Authenticate = "authenticate",
+        /// A person was asked for a secret.
+        EnrolBegin = "enrol.begin",
+        /// The person proved who they are, or failed to.
+        EnrolProve = "enrol.prove",
+        /// The person, proved, saw the request for the first time.
+        EnrolOpen = "enrol.open",
+        /// The person added the secret; its registration has a row of its own.
+        EnrolStore = "enrol.store",
+        /// The person declined.
+        EnrolDecline = "enrol.decline",
+        /// Too many wrong proofs, or the agent's user, ended it.
+        EnrolCancel = "enrol.cancel",
+        /// Nobody answered in time.
+        EnrolExpire = "enrol.expire",
         /// A call outside the caller's rights, or of an unknown operation.
         Call = "call",
         /// The audit log was pruned.
@@ -331,6 +347,7 @@ impl Actor {
             Self::Stdio => "stdio",
             Self::Key(_) => "key",
             Self::Login => "oauth",
+            Self::Page => "page",
             Self::System => "system",
             Self::Unknown => "unknown",
         }
@@ -340,7 +357,7 @@ impl Actor {
     pub const fn key(self) -> Option<KeyId> {
         match self {
             Self::Key(id) => Some(id),
-            Self::Person | Self::Stdio | Self::Login | Self::System | Self::Unknown => None,
+            Self::Person | Self::Stdio | Self::Login | Self::Page | Self::System | Self::Unknown => None,
         }
     }
 
@@ -351,6 +368,7 @@ impl Actor {
             "stdio" => Some(Self::Stdio),
             "key" => key.map(Self::Key),
             "oauth" => Some(Self::Login),
+            "page" => Some(Self::Page),
             "system" => Some(Self::System),
             "unknown" => Some(Self::Unknown),
             _ => None,

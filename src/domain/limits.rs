@@ -108,3 +108,23 @@ pub const SUBJECT_CHARS_MAX: usize = 255;
 pub const IDEMPOTENCY_SECONDS: i64 = 86_400;
 /// Characters of an `Idempotency-Key`.
 pub const IDEMPOTENCY_CHARS_MAX: usize = 255;
+/// Seconds for which the link of an enrolment works: long enough to find a telephone and a web page's settings.
+pub const ENROLMENT_SECONDS: u64 = 600;
+/// Seconds for which an enrolment is kept after its end, so that its result can be queried: a day.
+pub const ENROLMENT_KEPT_SECONDS: u64 = 86_400;
+/// Seconds that a call waits for the end of an enrolment: clients give up after a minute.
+pub const ENROLMENT_WAIT_SECONDS: u64 = 45;
+/// Open enrolments of one caller: a person answers one at a time.
+pub const ENROLMENTS_OPEN_MAX: usize = 16;
+/// Enrolments of one account, open or kept: they are read whenever another one begins.
+pub const ENROLMENTS_PER_ACCOUNT_MAX: usize = 1024;
+/// Wrong proofs that end an enrolment.
+pub const ENROLMENT_TRIES_MAX: u32 = 5;
+/// Seeds that one process keeps in memory between the two steps of its page: one for each enrolment.
+pub const STAGED_SEEDS_MAX: usize = 64;
+/// Characters of a seat's PIN.
+pub const PIN_CHARS_MIN: usize = 6;
+/// The most characters of a seat's PIN.
+pub const PIN_CHARS_MAX: usize = 64;
+/// PINs that one process hashes at once; each takes 19 MiB.
+pub const PINS_AT_ONCE_MAX: usize = 2;

@@ -135,7 +135,7 @@ impl Principal {
     pub const fn seat_to_look_up(&self) -> Option<SeatId> {
         match self.actor {
             Actor::Stdio | Actor::Key(_) => self.seat,
-            Actor::Person | Actor::Login | Actor::System | Actor::Unknown => None,
+            Actor::Person | Actor::Login | Actor::Page | Actor::System | Actor::Unknown => None,
         }
     }
 

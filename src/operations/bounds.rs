@@ -12,8 +12,9 @@ use zeroize::Zeroizing;
 use crate::domain::{
     api_key::KeyId,
     audit::{Action, AuditCursor},
-    ids::{SeatId, SecretId},
+    ids::{EnrolmentId, SeatId, SecretId},
     limits::{PERIOD_SECONDS_MAX, PURPOSE_CHARS_MAX, TEXT_CHARS_MAX},
+    origin::ORIGINS_MAX,
     text::ShownText,
     time::Timestamp,
     totp::{Algorithm, Digits, Period},
@@ -149,6 +150,8 @@ macro_rules! read_from_text {
 pub(super) struct NotNegative;
 /// The digits of a code.
 pub(super) struct CodeDigits;
+/// Web origins.
+pub(super) struct OriginList;
 /// A caller's purpose. It is cut, never refused.
 pub(super) struct PurposeText;
 
@@ -180,6 +183,13 @@ schemas! {
         ACCEPTS: "SHA1, SHA256 or SHA512",
     });
     [] SecretId: json_schema!({"type": "string", "format": "uuid", ACCEPTS: "the UUID of a secret"});
+    [] EnrolmentId: json_schema!({
+        "type": "string", "format": "uuid", ACCEPTS: "the UUID of an enrolment",
+    });
+    [] OriginList: json_schema!({
+        "type": "array", "items": {"type": "string"},
+        ACCEPTS: format!("a list of at most {ORIGINS_MAX} origins such as https://login.example.com"),
+    });
     [] SeatId: json_schema!({"type": "string", "format": "uuid", ACCEPTS: "the UUID of a seat"});
     [] KeyId: json_schema!({
         "type": "string", "pattern": "^([0-9A-Za-z]{12})?$", ACCEPTS: "the id of a key, 12 letters and digits",
@@ -193,6 +203,7 @@ schemas! {
 
 read_from_text! {
     SecretId: |text| text.parse().ok();
+    EnrolmentId: |text| text.parse().ok();
     SeatId: |text| text.parse().ok();
     KeyId: |text| text.parse().ok();
     Timestamp: |text| text.parse().ok();

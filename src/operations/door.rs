@@ -39,10 +39,19 @@ pub enum Effect {
     Use,
     /// It adds something. Callers limited to given secrets may not call it.
     Add,
+    /// It asks a person to add something. Callers limited to given secrets may not call it either.
+    Ask,
     /// It changes something.
     Change,
     /// It removes something.
     Erase,
+}
+
+impl Effect {
+    /// Whether it brings something that a caller limited to given secrets could not see.
+    const fn adds(self) -> bool {
+        matches!(self, Self::Add | Self::Ask)
+    }
 }
 
 /// The properties of an operation that hold for every call.
@@ -70,7 +79,7 @@ impl Spec {
             Access::Scope(scope) => caller.may(scope),
             Access::Person => caller.is_person(),
         };
-        may && !(caller.is_limited() && self.effect == Effect::Add)
+        may && !(caller.is_limited() && self.effect.adds())
     }
 }
 
@@ -253,7 +262,7 @@ fn allowed(spec: &Spec, caller: &Principal) -> Result<(), Refusal> {
     match spec.access {
         Access::Scope(scope) if !caller.may(scope) => Err(Refusal::MissingScope(scope)),
         Access::Person if !caller.is_person() => Err(Refusal::PersonOnly),
-        Access::Scope(_) | Access::Person if caller.is_limited() && spec.effect == Effect::Add => Err(Refusal::Limited),
+        Access::Scope(_) | Access::Person if caller.is_limited() && spec.effect.adds() => Err(Refusal::Limited),
         Access::Scope(_) | Access::Person => Ok(()),
     }
 }

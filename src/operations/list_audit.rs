@@ -87,7 +87,7 @@ pub struct AuditRow {
     pub at: String,
     /// In which account (a UUID); null for callers who could not say who they are.
     pub account: Option<String>,
-    /// Who: `cli`, `stdio`, `key`, `oauth`, `system` or `unknown`.
+    /// Who: `cli`, `stdio`, `key`, `oauth`, `page` (a person on the page of an enrolment), `system` or `unknown`.
     pub actor: &'static str,
     /// The key that called, or the one that it is about.
     pub key: Option<String>,

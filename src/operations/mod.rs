@@ -18,6 +18,10 @@ mod bounds;
 mod count_seats;
 mod delete_secret;
 mod door;
+mod enroll_secret;
+mod enrolment_answer;
+mod enrolment_links;
+mod enrolment_visit;
 mod export;
 mod find_seats;
 mod get_code;
@@ -30,12 +34,15 @@ mod list_seats;
 mod list_secrets;
 mod manage_secret;
 mod pace;
+mod read_enrollment;
 mod refusal;
 mod register_secret;
 mod reservation;
 mod retries;
 mod schema;
+mod seat_pins;
 mod seats;
+mod staged_seeds;
 mod table;
 mod tally;
 mod vault_upkeep;
@@ -56,6 +63,10 @@ pub use self::{
     count_seats::{CountSeats, SeatCountResponse},
     delete_secret::{DeleteSecret, SecretDeleteResponse},
     door::{Access, Call, Effect, Failed, ForSeat, Operation, Spec},
+    enroll_secret::{EnrollResponse, EnrollSecret, Enrolled},
+    enrolment_answer::{Added, Review, Typed, in_words},
+    enrolment_links::EnrolmentPage,
+    enrolment_visit::{Asked, EnrolmentPhrase, EnrolmentView, OpenEnrolment, ProofProblem, Proven, Visited, Visitor},
     export::{Export, ExportSecrets},
     find_seats::FindSeats,
     get_code::{GetCode, IssuedCode, TotpGetCodeResponse},
@@ -68,9 +79,11 @@ pub use self::{
         FindSecrets, GetSecret, ListDeleted, ListSecrets, SecretListResponse, SecretPage, SecretPageResponse,
     },
     manage_secret::{EraseSecret, ResetSteps, RestoreSecret, SecretChanges, UpdateSecret},
+    read_enrollment::ReadEnrollment,
     refusal::{ErrorCode, Refusal},
     register_secret::{Enrolment, RegisterSecret, Registered, Registration, SecretCreateResponse},
     schema::output_schema,
+    seat_pins::SetSeatPin,
     seats::{AddSeat, NOT_ANOTHERS_ID, RemoveSeat, SeatChanges, UpdateSeat, check_seat},
     table::{Answer, Api, ApiCall, ApiOperation, Entry, Method, Reveal, Surface, TABLE},
     tally::Tally,
@@ -82,7 +95,9 @@ pub use crate::vault::{AuditAsk, AuditReport, AuditRows, BackedUp, Erased, Findi
 
 pub(crate) use pace::Pace;
 
-use self::{audit_refusals::AuditRefusals, last_use::LastUses, tally::Counters, waiting::Waiters};
+use self::{
+    audit_refusals::AuditRefusals, enrolment_links::Enrolments, last_use::LastUses, tally::Counters, waiting::Waiters,
+};
 use crate::{
     clock::SharedClock,
     domain::{ids::SecretId, rate::Rate, time::Timestamp},
@@ -105,6 +120,7 @@ struct Shared {
     waiters: Waiters,
     last_uses: LastUses,
     counters: Counters,
+    enrolments: Enrolments,
     /// The rate of uses of each secret, if it is limited.
     secret_pace: OnceLock<Pace<SecretId>>,
 }
@@ -112,8 +128,9 @@ struct Shared {
 impl Service {
     /// Makes a service.
     pub fn new(vault: Vault, clock: SharedClock, random: SharedRandom) -> Self {
-        let (ids, audit_refusals, waiters, last_uses, counters, secret_pace) = Default::default();
-        let shared = Shared { vault, clock, random, ids, audit_refusals, waiters, last_uses, counters, secret_pace };
+        let (ids, audit_refusals, waiters, last_uses, counters, enrolments, secret_pace) = Default::default();
+        let shared =
+            Shared { vault, clock, random, ids, audit_refusals, waiters, last_uses, counters, enrolments, secret_pace };
         Self { shared: Arc::new(shared) }
     }
 

@@ -65,6 +65,15 @@ pub enum Refusal {
     /// The secret's codes may only be typed into pages.
     #[error("codes of this secret are only typed into login pages, with `fill_totp_code`")]
     FillOnly,
+    /// The person who is to add a secret has nothing to prove with who they are.
+    #[error(
+        "this person can't prove who they are yet; the person who runs this server sets a PIN for them with \
+         `countersign seat update SEAT --pin`, or has a proxy sign people in (`countersign serve --user-header`)"
+    )]
+    NoProof,
+    /// No page is served on which a person could add a secret.
+    #[error("no page can be served here on which a person could add a secret; `countersign secret add` adds one")]
+    NoPage,
     /// Only a person at the command line may do this.
     #[error("only a person at the command line may do this")]
     PersonOnly,
@@ -80,7 +89,7 @@ pub enum Refusal {
         after: Duration,
     },
     /// Too many callers wait.
-    #[error("too many callers wait for a code; try again in a second")]
+    #[error("too many callers wait; try again in a second")]
     TooManyWaiting,
     /// Too big.
     #[error("{what} is larger than {limit}")]
@@ -162,14 +171,18 @@ impl Refusal {
             | Self::NoSeat
             | Self::SeatRemoved
             | Self::FillOnly
+            | Self::NoProof
             | Self::PersonOnly => ErrorCode::PermissionDenied,
             Self::NotFound(_) => ErrorCode::NotFound,
             Self::Busy { .. } | Self::TooManyWaiting | Self::Contended => ErrorCode::Busy,
             Self::TooLarge { .. } => ErrorCode::TooLarge,
             Self::RateLimited { .. } => ErrorCode::RateLimited,
-            Self::Unavailable { .. } | Self::OutcomeUnknown | Self::NotBackedUp(_) | Self::Clock | Self::Stopping => {
-                ErrorCode::Unavailable
-            }
+            Self::Unavailable { .. }
+            | Self::OutcomeUnknown
+            | Self::NotBackedUp(_)
+            | Self::Clock
+            | Self::Stopping
+            | Self::NoPage => ErrorCode::Unavailable,
             Self::Damaged(_) | Self::Internal { .. } => ErrorCode::Internal,
         }
     }
@@ -188,6 +201,8 @@ impl Refusal {
             | Self::NoSeat
             | Self::SeatRemoved
             | Self::FillOnly
+            | Self::NoProof
+            | Self::NoPage
             | Self::PersonOnly
             | Self::NotFound(_)
             | Self::TooLarge { .. }

@@ -9,18 +9,20 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
 use super::{
-    Access, CountSeats, DeleteSecret, Effect, ErrorCode, GetCode, GetSeat, ListAudit, ListSeats, ListSecrets,
-    Operation, Patience, Refusal, RegisterSecret, Service, Spec, VerifyCode,
+    Access, CountSeats, DeleteSecret, Effect, EnrollSecret, ErrorCode, GetCode, GetSeat, ListAudit, ListSeats,
+    ListSecrets, Operation, Patience, ReadEnrollment, Refusal, RegisterSecret, Service, Spec, VerifyCode,
     arguments::Fields,
     schema::{for_document, for_tool, input_schema, output_schema},
 };
 use crate::domain::{principal::Principal, scope::Scope};
 
 /// Every operation of the API, in the order of lists: what agents do most comes first, and what can't be undone last.
-pub static TABLE: [Entry; 9] = [
+pub static TABLE: [Entry; 11] = [
     Entry::of::<ListSecrets>(),
     Entry::of::<GetCode>(),
     Entry::of::<VerifyCode>(),
+    Entry::of::<EnrollSecret>(),
+    Entry::of::<ReadEnrollment>(),
     Entry::of::<RegisterSecret>(),
     Entry::of::<ListSeats>(),
     Entry::of::<GetSeat>(),

@@ -48,6 +48,9 @@ impl Patience for () {
 /// How long waiting calls and the return of steps may take when the process ends.
 const DRAINED_WITHIN: Duration = Duration::from_secs(1);
 
+/// The longest nap of a watch. Clients that extend their timeout with progress need it once a second.
+const NAP_MAX: Duration = Duration::from_secs(1);
+
 /// How often a waiting call's rights are checked.
 const CHECKED_EVERY: Duration = Duration::from_secs(3);
 
@@ -83,7 +86,9 @@ impl Waiters {
         let mut places = self.places.lock().ok()?;
         let most = match caller.actor() {
             Actor::Stdio => WAITERS_STDIO_MAX,
-            Actor::Person | Actor::Key(_) | Actor::Login | Actor::System | Actor::Unknown => WAITERS_PER_KEY_MAX,
+            Actor::Person | Actor::Key(_) | Actor::Login | Actor::Page | Actor::System | Actor::Unknown => {
+                WAITERS_PER_KEY_MAX
+            }
         };
         let all: usize = places.values().sum();
         let mine = places.get(&whose).copied().unwrap_or_default();
@@ -121,7 +126,67 @@ impl Drop for WaitingPlace {
     }
 }
 
+/// A wait in naps, after each of which the caller looks whether there is a result.
+pub(super) struct Watch {
+    total: Duration,
+    left: Duration,
+    nap: Duration,
+    unchecked: Duration,
+}
+
+impl Watch {
+    /// The first nap; each one is twice as long as the one before, up to [`NAP_MAX`].
+    const FIRST_NAP: Duration = Duration::from_millis(250);
+
+    /// A wait of at most this long.
+    pub(super) const fn of(total: Duration) -> Self {
+        Self { total, left: total, nap: Self::FIRST_NAP, unchecked: Duration::ZERO }
+    }
+
+    /// Whether its time is over.
+    pub(super) const fn is_over(&self) -> bool {
+        self.left.is_zero()
+    }
+}
+
 impl Service {
+    /// One nap of a watch, which `woken` ends early. Notifies `patience`, and ends with the caller's rights.
+    ///
+    /// # Errors
+    /// Why the caller may no longer call, or [`Refusal::Stopping`] if the process ends first.
+    pub(super) async fn nap(
+        &self,
+        caller: &Principal,
+        watch: &mut Watch,
+        patience: &dyn Patience,
+        woken: impl Future<Output = ()> + Send,
+    ) -> Result<(), Failed> {
+        let clock = &self.shared.clock;
+        let (begun, nap) = (clock.now(), watch.nap.min(watch.left));
+        let slept = async {
+            tokio::select! {
+                () = clock.wait(begun.plus(nap), nap) => nap,
+                () = woken => begun.until(clock.now()).min(nap),
+            }
+        };
+        let slept = self.shared.waiters.stop.run_until_cancelled(slept).await.ok_or(Refusal::Stopping)?;
+        watch.left = watch.left.saturating_sub(slept);
+        watch.unchecked += slept;
+        watch.nap = (watch.nap * 2).min(NAP_MAX);
+        if watch.unchecked >= CHECKED_EVERY || watch.is_over() {
+            watch.unchecked = Duration::ZERO;
+            match self.still_valid(caller).await {
+                // If the vault can't be read, keep waiting.
+                Ok(()) | Err(Failed::Store(_)) => {}
+                ended => return ended,
+            }
+        }
+        if patience.listens() {
+            patience.waiting(watch.total.saturating_sub(watch.left), watch.total).await;
+        }
+        Ok(())
+    }
+
     /// Ends every wait, now and in future: the caller gets [`Refusal::Stopping`], and a step that it holds is given
     /// back. Returns once no call waits.
     pub async fn stop_waiting(&self) {

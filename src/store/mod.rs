@@ -82,17 +82,19 @@ pub enum Kind {
     AuditHead = 11,
     /// The row after which an audit chain starts.
     AuditBase = 12,
-    /// A pending invitation.
+    /// A request that a person add a secret.
     Enrolment = 13,
     /// A short-lived token.
     Token = 14,
     /// The steps that count as used after an older vault was accepted.
     Floor = 15,
+    /// What a person of a seat proves on a page who they are with.
+    SeatPin = 16,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Header,
         Self::Account,
         Self::Secret,
@@ -108,6 +110,7 @@ impl Kind {
         Self::Enrolment,
         Self::Token,
         Self::Floor,
+        Self::SeatPin,
     ];
 
     /// The stored number.

@@ -7,7 +7,7 @@ use crate::{
     domain::{
         audit::{AuditEntry, Outcome as Ended},
         hourly::MINUTES_COUNTED,
-        limits::IDEMPOTENCY_SECONDS,
+        limits::{ENROLMENT_KEPT_SECONDS, IDEMPOTENCY_SECONDS},
         time::Timestamp,
     },
     store::{AuditQuery, Kind, Life, List, StoreError},
@@ -34,8 +34,8 @@ pub struct Erased {
 }
 
 impl Vault {
-    /// Erases every secret that was deleted before a time, with an audit row for each like `entry`, and outdated counts
-    /// and registrations. Damaged secrets stay: otherwise an attacker who can write the store could have any secret
+    /// Erases every secret that was deleted before a time, with an audit row for each like `entry`, and outdated
+    /// counts, registrations and enrolments. Damaged secrets stay: otherwise an attacker who can write the store could have any secret
     /// erased.
     ///
     /// Nothing is erased while the clock can't be trusted. Then an audit row holds the number of due secrets. An hour
@@ -106,11 +106,12 @@ impl Vault {
         Ok(last.filter(|last| last.outcome == HELD_BACK && last.at <= entry.at).map(|last| last.at))
     }
 
-    /// Removes outdated counts and registrations.
+    /// Removes outdated counts, registrations and enrolments.
     async fn sweep(&self, now: Timestamp) -> Result<(), StoreError> {
         let hours = Duration::from_secs(MINUTES_COUNTED.unsigned_abs() * 120);
         let day = Duration::from_secs(IDEMPOTENCY_SECONDS.unsigned_abs());
-        for (kind, age) in [(Kind::Count, hours), (Kind::Idempotency, day)] {
+        let ended = Duration::from_secs(ENROLMENT_KEPT_SECONDS);
+        for (kind, age) in [(Kind::Count, hours), (Kind::Idempotency, day), (Kind::Enrolment, ended)] {
             let before_sort = Some(now.minus(age).micros());
             let mut list = List { before_sort, ..List::of(kind, None, CHUNK) };
             while let Some(old) = self.next_chunk(&mut list).await? {

@@ -10,7 +10,9 @@ use super::{
     },
 };
 use crate::{
-    domain::{account::Account, enrolment::Enrolment, ids::AccountId, seat::Seat, token::AccessToken},
+    domain::{
+        account::Account, enrolment::Enrolment, ids::AccountId, seat::Seat, seat_pin::SeatPin, token::AccessToken,
+    },
     store::{Finders, Kind, List, Record, RecordKey, StoreError},
 };
 
@@ -99,6 +101,7 @@ impl Vault {
             Kind::Enrolment => self.readable::<Enrolment>(record).map(|_| ()),
             Kind::Token => self.readable::<AccessToken>(record).map(|_| ()),
             Kind::Floor => self.readable::<Floor>(record).map(|_| ()),
+            Kind::SeatPin => self.readable::<SeatPin>(record).map(|_| ()),
         }
     }
 

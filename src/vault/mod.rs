@@ -9,7 +9,7 @@
 //! records/, names                how things are written into records, their MACs, and what finds them
 //! ledger, audit_row, verify      the audit log: chains, anchors, checks, pruning
 //! writer, draft                  changes, many in one commit
-//! people, secrets                what operations read
+//! people, secrets, enrolments    what operations read
 //! open, format1, state, sources/ from an address and a key to an open vault
 //! examine, examine_terms         every record and row, looked at
 //! backup, restore                a checked copy of a vault that is in use, and the way back
@@ -20,6 +20,7 @@
 mod audit_row;
 mod backup;
 mod draft;
+mod enrolments;
 mod erasing;
 mod examine;
 mod examine_terms;
@@ -51,6 +52,7 @@ use std::{
 pub use self::{
     backup::BackedUp,
     draft::{Draft, Outcome},
+    enrolments::Derived,
     erasing::Erased,
     examine::Examined,
     keyring::{Mac, UnlockError},

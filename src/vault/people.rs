@@ -64,7 +64,9 @@ impl Vault {
 
     async fn of_account(&self, account: AccountId) -> Result<Vec<RecordKey>, StoreError> {
         let mut keys = Vec::new();
-        for kind in [Kind::Seat, Kind::ApiKey, Kind::KeyUse, Kind::Idempotency, Kind::Enrolment, Kind::Token] {
+        for kind in
+            [Kind::Seat, Kind::SeatPin, Kind::ApiKey, Kind::KeyUse, Kind::Idempotency, Kind::Enrolment, Kind::Token]
+        {
             let list = List { life: None, ..List::of(kind, Some(account), CHUNK) };
             keys.extend(self.page_of(list, Page::ALL).await?.into_iter().map(|record| record.key));
         }
@@ -115,14 +117,15 @@ impl Vault {
         self.store().count(&List::of(Kind::Seat, Some(account), 0)).await
     }
 
-    /// Removes a seat and revokes the keys that are bound to it.
+    /// Removes a seat with its PIN, and revokes the keys that are bound to it.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn remove_seat(&self, seat: &Kept<Seat>, entry: AuditEntry) -> Result<Outcome, StoreError> {
         let at = entry.at;
         let bound = self.live_keys_of(seat).await?;
-        let draft = self.draft(entry).remove(seat).scrub();
+        let mut draft = self.draft(entry).remove(seat).scrub();
+        draft.remove_all([RecordKey::new(Kind::SeatPin, seat.id.as_bytes())]);
         let outcome = bound.iter().fold(draft, |draft, key| draft.revoke_key(key, at)).commit().await?;
         if outcome == Outcome::Done {
             // Revoke keys that were bound to the seat meanwhile. From now on none can be, so each round finds fewer.

@@ -29,7 +29,7 @@ async def judge(ask):
         shown = json.loads(await ask(prompt(None, {})))
         # A framework may have tools of its own.
         shown = {tool["name"]: tool for tool in shown if tool["name"] in TOOLS}
-        check("model: shown all eight tools", sorted(shown) == sorted(TOOLS), sorted(shown))
+        check("model: shown all nine tools", sorted(shown) == sorted(TOOLS), sorted(shown))
         silent = [name for name, tool in shown.items() if not tool["description"]]
         check("model: every tool has its words", not silent, silent)
         properties = {name: tool["parameters"].get("properties", {}) for name, tool in shown.items()}

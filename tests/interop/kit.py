@@ -14,6 +14,7 @@ TOOLS = [
     "list_totp_secrets",
     "get_totp_code",
     "verify_totp_code",
+    "enroll_totp_secret",
     "register_totp_secret",
     "list_seats",
     "get_seat",

@@ -37,6 +37,6 @@ listed = inspector("--strict", "--method", "tools/list")
 check("tools: portable schemas", listed.returncode == 0, listed.stderr[-2000:])
 listed = json.loads(listed.stdout)
 listed = listed.get("result", listed)["tools"]
-check("tools: all eight", [tool["name"] for tool in listed] == TOOLS)
+check("tools: all nine", [tool["name"] for tool in listed] == TOOLS)
 asyncio.run(story(call))
 finish()

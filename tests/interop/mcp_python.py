@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from contextlib import asynccontextmanager
 
 import httpx2
@@ -9,8 +10,10 @@ from mcp import Client, ClientSession
 from mcp.client.sse import sse_client
 from mcp.client.stdio import StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
+from mcp.types import ElicitResult
 
-from kit import COMMAND, MODE, SERVER_ENV, TOKEN, TOOLS, TRANSPORT, URL, check, finish
+from kit import COMMAND, MODE, SEED, SERVER_ENV, TOKEN, TOOLS, TRANSPORT, URL, check, finish, is_code
+from page import add_on_page
 from story import story
 
 HEADERS = {"Authorization": f"Bearer {TOKEN}"}
@@ -34,7 +37,7 @@ async def connected():
 async def main():
     async with connected() as client:
         tools = (await client.list_tools()).tools
-        check("tools: all eight", [tool.name for tool in tools] == TOOLS, tools)
+        check("tools: all nine", [tool.name for tool in tools] == TOOLS, tools)
         check("tools: described", all(tool.title and tool.description and tool.output_schema for tool in tools))
         read_only = sorted(tool.name for tool in tools if tool.annotations.read_only_hint)
         check("tools: annotated", read_only == ["get_seat", "get_seat_count", "list_seats", "list_totp_secrets"], read_only)
@@ -48,6 +51,43 @@ async def main():
             return result.structured_content, None
 
         await story(call)
+
+    if TRANSPORT == "stdio":
+        await enrol()
+
+
+async def enrol():
+    """A person adds a secret on a page: by a client that shows links, and by one whose model hands the link on."""
+    titles, shown = [], []
+
+    async def show(_context, params):
+        shown.append((params.mode, params.message))
+        titles.append(await asyncio.to_thread(add_on_page, params.url, SEED))
+        return ElicitResult(action="accept")
+
+    async def refuse(_context, _params):
+        return ElicitResult(action="decline")
+
+    server = StdioServerParameters(command=COMMAND[0], args=COMMAND[1:], env=SERVER_ENV)
+    asked = {"label": "By a person", "issuer": "Example"}
+    async with Client(server, mode=MODE, elicitation_callback=show) as client:
+        answer = await client.call_tool("enroll_totp_secret", asked)
+        told = answer.structured_content
+        check("enrol: by a link that the client shows", told["status"] == "OK" and titles == ["Added"], (told, titles))
+        check("enrol: the client shows a link and two words", shown[0][0] == "url" and "shows the words" in shown[0][1], shown)
+        check("enrol: without the seed", SEED not in answer.model_dump_json() and "secret" not in told["totp_secret"])
+        since = time.time()
+        code = (await client.call_tool("get_totp_code", {"secret_id": told["totp_secret"]["id"]})).structured_content
+        check("enrol: its codes", is_code(code["code"], SEED, since))
+    async with Client(server, mode=MODE, elicitation_callback=refuse) as client:
+        told = (await client.call_tool("enroll_totp_secret", asked)).structured_content
+        check("enrol: declined in the client", told["status"] == "DECLINED", told)
+    async with Client(server, mode=MODE) as client:
+        told = (await client.call_tool("enroll_totp_secret", asked)).structured_content
+        check("enrol: a link for the model", told["status"] == "PENDING" and "words" in told, told)
+        title = await asyncio.to_thread(add_on_page, told["enrollment_url"], SEED)
+        told = (await client.call_tool("enroll_totp_secret", {"enrollment_id": told["enrollment_id"]})).structured_content
+        check("enrol: learned later", title == "Added" and told["status"] == "OK", told)
 
 
 asyncio.run(main())

@@ -1,4 +1,4 @@
-// All eight tools, as an agent would use them. `client` is any SDK's: listTools and callTool.
+// The tools, as an agent would use them. `client` is any SDK's: listTools and callTool.
 
 import { deepStrictEqual } from "node:assert";
 import { randomUUID } from "node:crypto";
@@ -8,6 +8,7 @@ export const TOOLS = [
   "list_totp_secrets",
   "get_totp_code",
   "verify_totp_code",
+  "enroll_totp_secret",
   "register_totp_secret",
   "list_seats",
   "get_seat",
@@ -27,7 +28,7 @@ function same(one, other) {
 /** What a client is shown of the tools. */
 export async function catalogue(client) {
   const { tools } = await client.listTools();
-  check("tools: all eight", same(tools.map((tool) => tool.name), TOOLS), tools);
+  check("tools: all nine", same(tools.map((tool) => tool.name), TOOLS), tools);
   check("tools: described", tools.every((tool) => tool.title && tool.description && tool.outputSchema));
   const readOnly = tools.filter((tool) => tool.annotations.readOnlyHint).map((tool) => tool.name).sort();
   check("tools: annotated", same(readOnly, ["get_seat", "get_seat_count", "list_seats", "list_totp_secrets"]), readOnly);

@@ -1,4 +1,4 @@
-"""All eight tools, as an agent would use them. `call(tool, arguments)` gives `(answer, error)`, one of them None."""
+"""The tools, as an agent would use them. `call(tool, arguments)` gives `(answer, error)`, one of them None."""
 
 import time
 import uuid

@@ -39,7 +39,7 @@ async function callTool({ name, arguments: args }) {
 
 try {
   const shown = JSON.parse(await ask(null, {}));
-  check("model: shown all eight tools", String(shown.map((tool) => tool.name).sort()) === String([...TOOLS].sort()), shown);
+  check("model: shown all nine tools", String(shown.map((tool) => tool.name).sort()) === String([...TOOLS].sort()), shown);
   check("model: every tool has its words", shown.every((tool) => tool.description));
   const silent = shown.filter((tool) => Object.values(tool.parameters?.properties ?? {}).some((each) => !each.description));
   check("model: every property has its words", silent.length === 0, silent);

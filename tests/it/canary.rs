@@ -65,6 +65,16 @@ fn right_calls(host: &mut Host, base32: &str) -> (String, Vec<String>) {
     host.call("list_totp_secrets", &json!({}));
     host.call("verify_totp_code", &json!({"secret_id": secret, "code": codes[0]}));
     host.call("verify_totp_code", &json!({"secret_id": secret, "code": codes[0]}));
+    #[cfg(target_os = "linux")]
+    {
+        let begun = host.call_for_its_own("enroll_totp_secret", &json!({"label": "by a person"}));
+        let link = format!("otpauth://totp/Nest:person?secret={base32}&digits=8&period=3598");
+        let pages = crate::http::enrol_local::add_on_page(begun["enrollment_url"].as_str().unwrap(), &link);
+        for page in pages {
+            assert!(!String::from_utf8(page).unwrap().contains(base32), "a page holds the seed");
+        }
+        host.call("enroll_totp_secret", &json!({"enrollment_id": begun["enrollment_id"]}));
+    }
     host.call("list_seats", &json!({}));
     host.call("get_seat_count", &json!({}));
     host.call("delete_totp_secret", &json!({"secret_id": other}));

@@ -295,7 +295,16 @@ fn before_commit(cause: rusqlite::Error) -> Failed {
 
 /// Whether a record is new and of a kind that people create rather than calls.
 fn is_seldom(put: &Put) -> bool {
-    let seldom = [Kind::Header, Kind::Account, Kind::Secret, Kind::Seat, Kind::ApiKey, Kind::Enrolment, Kind::Floor];
+    let seldom = [
+        Kind::Header,
+        Kind::Account,
+        Kind::Secret,
+        Kind::Seat,
+        Kind::ApiKey,
+        Kind::Enrolment,
+        Kind::Floor,
+        Kind::SeatPin,
+    ];
     put.record.version == 1 && seldom.contains(&put.record.key.kind)
 }
 

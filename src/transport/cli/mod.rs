@@ -9,6 +9,7 @@ mod anchors;
 mod audit;
 mod audit_pages;
 mod audit_table;
+mod browser;
 mod clipboard;
 mod code;
 mod failure;

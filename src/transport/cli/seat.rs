@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
+use zeroize::Zeroizing;
 
 use super::{
     Ending, Failure, Session,
@@ -13,10 +14,10 @@ use super::{
     seat_file,
 };
 use crate::{
-    domain::{account::Account, principal::Principal, seat::Seat},
+    domain::{account::Account, limits::PIN_CHARS_MAX, principal::Principal, seat::Seat},
     operations::{
         AddSeat, ErrorCode, FindSeats, ListSeats, Refusal, RemoveSeat, SeatChanges, SecretDeleteResponse, Service,
-        UpdateSeat,
+        SetSeatPin, UpdateSeat,
         answers::{self, OK},
     },
 };
@@ -70,6 +71,8 @@ pub enum Command {
         email: Option<String>,
         #[command(flatten)]
         profile: ProfileArgs,
+        #[command(flatten)]
+        pin: PinArgs,
     },
     /// Remove a seat; keys bound to it are revoked
     #[command(after_help = "Examples:\n  countersign seat rm ada@corp.com", aliases = ["delete", "remove"])]
@@ -109,6 +112,21 @@ pub struct ProfileArgs {
     codes_per_hour: Option<u32>,
 }
 
+/// The PIN with which the person of a seat proves on an enrolment page who they are.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+pub struct PinArgs {
+    /// Set the PIN with which the person lets themselves into the pages of `enroll_totp_secret`; it is asked for twice
+    #[arg(long)]
+    pin: bool,
+    /// Set that PIN from standard input
+    #[arg(long)]
+    pin_stdin: bool,
+    /// Remove that PIN
+    #[arg(long)]
+    no_pin: bool,
+}
+
 /// A seat as its manager sees it: the mirrored API's fields and our own.
 #[derive(Serialize)]
 pub(super) struct SeatView {
@@ -145,15 +163,20 @@ pub(super) async fn run(command: Command, session: &mut Session) -> Result<Endin
             let seat = find(session, &seat).await?;
             show(&seat, session)
         }
-        Command::Update { seat, email, profile } => {
+        Command::Update { seat, email, profile, pin } => {
             let changes = profile.changes(email);
-            if changes == SeatChanges::default() {
-                let flags =
-                    "--email, --first-name, --last-name, --forwarding-number, --auth-subject or --codes-per-hour";
+            let (unchanged, sets_pin) = (changes == SeatChanges::default(), pin.pin || pin.pin_stdin || pin.no_pin);
+            if unchanged && !sets_pin {
+                let flags = "--email, --first-name, --last-name, --forwarding-number, --auth-subject, --codes-per-hour or --pin";
                 return Err(Failure::Usage(format!("say what to change: {flags}")));
             }
-            let seat = find(session, &seat).await?.id.to_string();
-            let seat = session.perform(UpdateSeat { seat, changes }).await?;
+            let found = find(session, &seat).await?;
+            let seat = found.id.to_string();
+            if sets_pin {
+                let pin = pin.read(session).await?;
+                session.perform(SetSeatPin { seat: seat.clone(), pin }).await?;
+            }
+            let seat = if unchanged { found } else { session.perform(UpdateSeat { seat, changes }).await? };
             show(&seat, session)
         }
         Command::Rm { seat, yes } => {
@@ -271,6 +294,24 @@ impl SeatView {
             auth_subject: seat.profile.auth_subject.as_ref().map(ToString::to_string),
             codes_per_hour: seat.profile.codes_per_hour,
         }
+    }
+}
+
+impl PinArgs {
+    /// The new PIN; `None` removes it.
+    async fn read(&self, session: &mut Session) -> Result<Option<Zeroizing<String>>, Failure> {
+        if self.no_pin {
+            return Ok(None);
+        }
+        if self.pin_stdin {
+            return session.console.read_stdin(PIN_CHARS_MAX + 2).map(Some);
+        }
+        let pin = session.console.ask_hidden("New PIN (hidden): ", "use --pin-stdin").await?;
+        let again = session.console.ask_hidden("Once more: ", "use --pin-stdin").await?;
+        if *pin != *again {
+            return Err(Failure::invalid("the two PINs differ; nothing was changed"));
+        }
+        Ok(Some(pin))
     }
 }
 

@@ -197,7 +197,8 @@ pub(super) fn with_json(status: StatusCode, bytes: impl Into<Bytes>) -> Response
 pub(super) fn protect(headers: &mut HeaderMap, hsts: bool) {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    // A page with forms says more: browsers tell no origin with a form of a page that has no referrer at all.
+    headers.entry(REFERRER_POLICY).or_insert(HeaderValue::from_static("no-referrer"));
     headers.insert(CORP, HeaderValue::from_static("same-origin"));
     if hsts {
         let always = HeaderValue::from_static("max-age=63072000");

@@ -16,7 +16,7 @@ use axum::{
     routing::any,
 };
 use futures::FutureExt as _;
-use http::{Method, StatusCode, request::Parts};
+use http::{HeaderName, Method, StatusCode, request::Parts};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
@@ -24,7 +24,7 @@ use super::{
     answer::{Problem, protect},
     auth::{Auth, CHALLENGE, Tried},
     body::{self, Arriving},
-    guard::{self, Guard, Wanted},
+    guard::{self, Guard, Turned, Wanted},
     health::{self, LastHealth},
     listener::Visitor,
     mcp::Mcp,
@@ -58,6 +58,8 @@ pub(super) struct App {
     pub(super) limits: Limits,
     pub(super) hsts: bool,
     pub(super) behind_proxy: bool,
+    /// The header in which a proxy names the user whom it has signed in.
+    pub(super) user_header: Option<HeaderName>,
     pub(super) mcp: Mcp,
     pub(super) sse: Sse,
     pub(super) streams: Arc<Streams>,
@@ -139,6 +141,7 @@ impl App {
             limits,
             hsts: settings.tls.is_some() || settings.public_urls.iter().any(BaseUrl::is_https),
             behind_proxy: settings.behind_proxy,
+            user_header: settings.user_header.clone().filter(|_| settings.behind_proxy),
             mcp: Mcp::new(server.clone(), settings, guard.hosts()),
             sse: Sse::new(server, settings),
             streams: Streams::new(limits),
@@ -153,7 +156,13 @@ impl App {
         let method = parts.method.clone();
         let visitor = parts.extensions.get::<Visitor>().cloned();
         let wanted = if routes.first().is_some_and(|first| health::is_one(first)) { Wanted::Any } else { Wanted::Ours };
+        let is_page = routes.first().is_some_and(|first| matches!(first.run, Run::Page(_)));
         let entry = match self.guard.admit(&method, &parts.uri, &parts.headers, wanted) {
+            // Pages of allowed origins call for their users; they don't read or send forms that are for people.
+            Ok(entry) if is_page && entry.origin.is_some() => Err(Turned::ForeignOrigin),
+            other => other,
+        };
+        let entry = match entry {
             Ok(entry) => entry,
             Err(turned) => {
                 let outcome = Outcome::nowhere(Problem::Turned(turned));
@@ -210,8 +219,10 @@ impl App {
     ) -> Result<Response, Problem> {
         // Count this without an audit row: a row with a wrong time would mislead readers that rely on the newest row.
         self.service.check_clock().map_err(Problem::Own)?;
-        if let Run::Open(run) = route.run {
-            return run(Visit { app: self, parts }).await;
+        match route.run {
+            Run::Open(run) => return run(Visit { app: self, parts }).await,
+            Run::Page(run) => return run(Visit { app: self, parts }, body).await,
+            Run::Carrier(_) | Run::Operation(_) => {}
         }
         let is_post = parts.method == Method::POST;
         // Wait for the body first, so that rights are read after it has arrived. Strangers get their answer without a
@@ -222,7 +233,7 @@ impl App {
         *calls = Some(Owner::of(&caller));
         let counted = match route.run {
             Run::Carrier(_) => self.auth.count_message(&caller),
-            Run::Open(_) | Run::Operation(_) => self.auth.count_call(&caller),
+            Run::Open(_) | Run::Page(_) | Run::Operation(_) => self.auth.count_call(&caller),
         };
         if let Err(refusal) = counted {
             return Err(self.service.record_refusal(&caller, route.action, refusal).await.into());
@@ -231,7 +242,7 @@ impl App {
             return Err(Problem::MediaType);
         }
         match route.run {
-            Run::Open(run) => run(Visit { app: self, parts }).await,
+            Run::Open(_) | Run::Page(_) => Err(Problem::NoRoute),
             Run::Carrier(run) => run(Call { app: self, route, caller, parts, named }, body).await,
             Run::Operation(entry) => rest::serve(Call { app: self, route, caller, parts, named }, entry, body).await,
         }

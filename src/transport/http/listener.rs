@@ -55,6 +55,14 @@ pub(super) struct Listener {
 pub(super) struct Visitor {
     pub(super) peer: Peer,
     pub(super) place: Arc<Place>,
+    pub(super) ends: Ends,
+}
+
+/// The two ends of a connection.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ends {
+    pub(super) theirs: SocketAddr,
+    pub(super) ours: SocketAddr,
 }
 
 /// A frequent event that is logged at intervals.
@@ -87,7 +95,9 @@ impl Listener {
             match accepted {
                 Ok((stream, address)) => {
                     let leave = give_up.child_token();
-                    let Some(visitor) = shared.visitor(address, leave.clone(), &mut crowded) else { continue };
+                    let Ok(ours) = stream.local_addr() else { continue };
+                    let ends = Ends { theirs: address, ours };
+                    let Some(visitor) = shared.visitor(ends, leave.clone(), &mut crowded) else { continue };
                     // Boxed, here and below: each layer around a future would otherwise hold it twice, for as long as
                     // the connection lives.
                     let serve = Box::pin(Arc::clone(&shared).serve(stream, visitor));
@@ -113,8 +123,8 @@ impl Listener {
         }
     }
 
-    fn visitor(&self, address: SocketAddr, leave: CancellationToken, crowded: &mut Seldom) -> Option<Visitor> {
-        let peer = Peer(address.ip());
+    fn visitor(&self, ends: Ends, leave: CancellationToken, crowded: &mut Seldom) -> Option<Visitor> {
+        let peer = Peer(ends.theirs.ip());
         let entry = self.peers.enter(peer, self.behind_proxy || peer.is_loopback(), leave);
         if !matches!(entry, Entry::Free(_))
             && let Some(times) = crowded.due()
@@ -126,7 +136,7 @@ impl Listener {
             );
         }
         match entry {
-            Entry::Free(place) | Entry::Instead(place) => Some(Visitor { peer, place: Arc::new(place) }),
+            Entry::Free(place) | Entry::Instead(place) => Some(Visitor { peer, place: Arc::new(place), ends }),
             Entry::Full => None,
         }
     }

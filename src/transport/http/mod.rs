@@ -12,6 +12,7 @@ mod auth;
 mod body;
 mod call;
 mod door;
+mod enrol;
 mod guard;
 mod head;
 mod health;
@@ -38,6 +39,7 @@ use std::{fmt, net::SocketAddr, sync::Arc};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+pub use enrol::LocalPage;
 pub use settings::{BaseUrl, HttpSettings, Limits, NotABaseUrl, OAuthSettings, Origin, TlsFiles};
 pub use tls::TlsError;
 
@@ -115,6 +117,7 @@ pub async fn serve(
     if !timeless::has_date() {
         tracing::error!("{}", crate::operations::Refusal::Clock);
     }
+    service.offer_enrolments(Arc::new(enrol::ServerPage::of(&settings, Listening { address, tls: is_tls })));
     let app = Arc::new(door::App::new(service, &server, &settings));
     let winding_down = tokio::spawn(wind_down(Arc::clone(&app), stop.clone()));
     let tidying = tokio::spawn({

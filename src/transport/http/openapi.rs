@@ -102,7 +102,7 @@ fn operation(route: &Route, doc: &Doc) -> Value {
     fields.insert("description".to_owned(), format!("{}{scope}", doc.description).into());
     let entry = match route.run {
         Run::Operation(entry) => Some(entry),
-        Run::Open(_) | Run::Carrier(_) => None,
+        Run::Open(_) | Run::Page(_) | Run::Carrier(_) => None,
     };
     let pair = json!({"keyId": [], "keySecret": []});
     let security = match (entry.is_some(), doc.scope) {

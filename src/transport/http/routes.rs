@@ -1,7 +1,7 @@
 //! The table of routes: name, access, time limit, documentation and handler of each. The router, the documentation and
 //! the counters are made from it.
 
-use axum::response::Response;
+use axum::{body::Body, response::Response};
 use futures::future::BoxFuture;
 use http::Method;
 use serde_json::{Map, Value};
@@ -10,7 +10,7 @@ use super::{
     answer::Problem,
     body::Arriving,
     door::{Call, Visit},
-    health, mcp, oauth, openapi, rest, sse,
+    enrol, health, mcp, oauth, openapi, rest, sse,
 };
 use crate::{
     domain::{audit::Action, scope::Scope},
@@ -26,7 +26,7 @@ pub(super) struct Route {
     pub(super) action: Action,
     pub(super) takes: Takes,
     pub(super) run: Run,
-    /// Its documentation; `None` if it is documented elsewhere (MCP).
+    /// Its documentation; `None` if it is documented elsewhere (MCP, pages).
     pub(super) doc: Option<Doc>,
 }
 
@@ -43,6 +43,8 @@ pub(super) enum Takes {
 pub(super) enum Run {
     /// For anybody.
     Open(for<'a> fn(Visit<'a>) -> BoxFuture<'a, Result<Response, Problem>>),
+    /// For people with a browser, who prove to an operation who they are.
+    Page(for<'a> fn(Visit<'a>, Body) -> BoxFuture<'a, Result<Response, Problem>>),
     /// For callers with a credential, carrying MCP: calls are counted when a tool is called.
     Carrier(for<'a> fn(Call<'a>, Arriving) -> BoxFuture<'a, Result<Response, Problem>>),
     /// For callers with a credential: an operation.
@@ -83,7 +85,8 @@ impl Answer {
 }
 
 /// The routes that are not operations, by group.
-static GROUPS: &[&[Route]] = &[&mcp::ROUTES, &sse::ROUTES, &oauth::ROUTES, &health::ROUTES, &openapi::ROUTES];
+static GROUPS: &[&[Route]] =
+    &[&mcp::ROUTES, &sse::ROUTES, &oauth::ROUTES, &enrol::ROUTES, &health::ROUTES, &openapi::ROUTES];
 
 /// Every route of a server, without the SSE transport's if that is off.
 pub(super) fn all(with_sse: bool) -> impl Iterator<Item = &'static Route> {

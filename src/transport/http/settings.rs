@@ -6,6 +6,8 @@ use std::{
     time::Duration,
 };
 
+use http::HeaderName;
+
 use crate::domain::{ids::AccountId, rate::Rate};
 
 /// How to serve.
@@ -18,6 +20,9 @@ pub struct HttpSettings {
     /// Whether a proxy that terminates TLS is in front: then no caller counts as local, and `X-Forwarded-For` is
     /// trusted when failed authentications are counted.
     pub behind_proxy: bool,
+    /// The header in which that proxy names the user whom it has signed in. Without a proxy it is ignored: anybody could
+    /// send it.
+    pub user_header: Option<HeaderName>,
     /// Certificate and key, if this server terminates TLS itself.
     pub tls: Option<TlsFiles>,
     /// Whether the deprecated HTTP+SSE transport is offered.
@@ -119,6 +124,7 @@ impl HttpSettings {
             listen,
             public_urls: Vec::new(),
             behind_proxy: false,
+            user_header: None,
             tls: None,
             sse: true,
             allow_origins: Vec::new(),

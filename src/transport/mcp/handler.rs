@@ -19,6 +19,7 @@ use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    elicitation,
     patience::Progress,
     tools::{instructions_for, listed},
 };
@@ -108,7 +109,7 @@ impl McpServer {
     }
 
     /// The caller of a request.
-    fn caller(&self, context: &RequestContext<RoleServer>) -> Result<Principal, ErrorData> {
+    pub(super) fn caller(&self, context: &RequestContext<RoleServer>) -> Result<Principal, ErrorData> {
         let sent = || context.extensions.get::<http::request::Parts>().and_then(|parts| parts.extensions.get());
         let caller: Option<&Principal> = self.shared.caller.as_ref().or_else(sent);
         let caller = caller.ok_or_else(|| ErrorData::internal_error("the request has no caller", None))?;
@@ -133,7 +134,7 @@ impl McpServer {
         ErrorData::invalid_params(refusal.to_string(), None)
     }
 
-    async fn run(
+    pub(super) async fn run(
         &self,
         entry: &'static Entry,
         arguments: Map<String, Value>,
@@ -254,6 +255,9 @@ impl ServerHandler for McpServer {
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
+        if let Some(entry) = elicitation::asked_by(&request, &context) {
+            return Box::pin(self.ask_by_url(entry, request, &context)).await;
+        }
         // Both are boxed because rmcp would copy the call, at its full size, from task to task.
         match Entry::tool(&request.name) {
             Some(tool) => {
@@ -288,7 +292,7 @@ fn counted(caller: &Principal, context: &RequestContext<RoleServer>) -> Result<(
 }
 
 /// Whether the request uses revision 2026-07-28, whose results have more fields.
-fn is_2026(context: &RequestContext<RoleServer>) -> bool {
+pub(super) fn is_2026(context: &RequestContext<RoleServer>) -> bool {
     context.protocol_version().is_some_and(|version| version >= ProtocolVersion::V_2026_07_28)
 }
 

@@ -3,6 +3,7 @@
 //! The tools are the operations of the table (`operations/table.rs`). Never here: rmcp's own argument errors (they
 //! quote the arguments), or a label in prose.
 
+mod elicitation;
 mod greeting;
 mod handler;
 mod lines;

@@ -18,7 +18,7 @@ impl Patience for Progress<'_> {
         let left = total.saturating_sub(waited).as_secs_f64().ceil();
         let progress = ProgressNotificationParam::new(token, waited.as_secs_f64())
             .with_total(total.as_secs_f64())
-            .with_message(format!("{left} s until the code"));
+            .with_message(format!("waiting; {left} s left at most"));
         // The transport notices a client that is gone.
         let _ = self.0.peer.notify_progress(progress).await;
     }

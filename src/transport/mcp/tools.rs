@@ -19,7 +19,7 @@ pub fn listed() -> &'static [Tool] {
 fn tool(entry: &Entry) -> Option<Tool> {
     let (read_only, destructive, idempotent) = match entry.spec.effect {
         Effect::Read => (true, false, true),
-        Effect::Add | Effect::Use | Effect::Change => (false, false, false),
+        Effect::Add | Effect::Ask | Effect::Use | Effect::Change => (false, false, false),
         Effect::Erase => (false, true, true),
     };
     let annotations = ToolAnnotations::with_title(entry.api.title)
@@ -50,6 +50,12 @@ pub(super) fn instructions_for(caller: &Principal) -> String {
              few seconds left, pass min_validity (10, say) and the call waits for a fresh code.\
              \n3. Type the code at once. If it is refused, ask for a new code instead of trying the stale one again.\
              \nIf other agents may log in to the same account at the same time, pass single_use: true.",
+        );
+    }
+    if has("enroll_totp_secret") {
+        text.push_str(
+            "\nTo have a new secret added, use enroll_totp_secret: the person adds it on a page of their own. Give them the link \
+             and the words, and don't open the link yourself.",
         );
     }
     text.push_str(

@@ -11,6 +11,7 @@ mod floor;
 mod header;
 mod idempotency;
 mod seat;
+mod seat_pin;
 mod secret;
 mod token;
 mod usage;
@@ -137,6 +138,7 @@ pub(super) fn shown(key: &RecordKey) -> String {
         Kind::Enrolment => "enrolment",
         Kind::Token => "token",
         Kind::Floor => "floor",
+        Kind::SeatPin => "PIN of seat",
     };
     let uuid = || uuid::Uuid::from_slice(key.id.get(..16)?).ok().map(|id| id.to_string());
     let id = match key.kind {
@@ -152,6 +154,7 @@ pub(super) fn shown(key: &RecordKey) -> String {
         | Kind::Count
         | Kind::Seat
         | Kind::Enrolment
+        | Kind::SeatPin
         | Kind::Token => uuid(),
     };
     id.map_or_else(|| kind.to_owned(), |id| format!("{kind} {id}"))

@@ -8,15 +8,17 @@ use crate::{
     domain::{
         account::Account,
         api_key::{ApiKey, HashedKey, KeyRights},
-        audit::ChainHead,
+        audit::{Actor, ChainHead},
         code_use::{Holder, UseState},
-        enrolment::{Enrolment, EnrolmentState},
+        enrolment::{Asker, Enrolment, EnrolmentState, ProofWanted, Proposal},
         hourly::HourlyCount,
         ids::{EnrolmentId, ReservationId, SeatId, SecretId, TokenId},
+        principal::Client,
         scope::Scope,
         seat::{Seat, SeatProfile},
+        seat_pin::{PinCost, SeatPin},
         steps::{Reservation, StepMarks},
-        text::{AuthSubject, Email, Name, PhoneNumber, ShownText},
+        text::{AuthSubject, Claim, Email, Name, PhoneNumber, ShownText},
         time::Timestamp,
         token::AccessToken,
         totp::Step,
@@ -88,14 +90,36 @@ fn head() -> ChainHead {
     ChainHead { chain: 7, seq: 9, mac: [8; 32] }
 }
 
+fn pin() -> SeatPin {
+    SeatPin {
+        seat: SeatId::new(id(3)),
+        account: account(),
+        cost: PinCost::NEW,
+        salt: [2; 16],
+        hash: [1; 32],
+        tries: VerifyMarks { accepted: None, wrong: 6, held_until: Some(AT) },
+        set_at: AT,
+    }
+}
+
 fn enrolment(state: EnrolmentState) -> Enrolment {
     Enrolment {
         id: EnrolmentId::new(id(5)),
         account: account(),
-        caller: [1; 32],
+        asker: Asker {
+            actor: Actor::Key("0123456789AB".parse().unwrap()),
+            seat: Some(SeatId::new(id(3))),
+            client: Client { name: Claim::of("robot"), version: Claim::of("1") },
+        },
         seat: Some(SeatId::new(id(3))),
-        label: Some(ShownText::parse("work").unwrap()),
-        proof: [2; 32],
+        proposal: Proposal {
+            label: Some(ShownText::parse("work").unwrap()),
+            issuer: Some(ShownText::parse("Acme").unwrap()),
+            origins: vec!["https://acme.example".parse().unwrap()],
+        },
+        proof: ProofWanted::Seat,
+        tries: 2,
+        opened: true,
         state,
         created_at: AT,
         expires_at: AT,
@@ -159,6 +183,7 @@ fn every_record() -> Vec<Record> {
         keyring.record(&enrolment(EnrolmentState::Stored(secret())), 3),
         keyring.record(&token(), 3),
         keyring.record(&Floor { until: AT }, 3),
+        keyring.record(&pin(), 3),
     ];
     assert_eq!(records.iter().map(|record| record.key.kind).collect::<Vec<_>>(), Kind::ALL);
     records
@@ -182,7 +207,7 @@ fn bodies_never_change_their_form() {
     let at = AT.micros();
     let seven = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc";
     let eight = "CAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAg";
-    let (ones, twos) = ("AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE", "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI");
+    let ones = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE";
     let threes = "AwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwM";
     let six = "BgYGBgYGBgYGBgYGBgYGBgYGBgYGBgYGBgYGBgYGBgY";
     check(
@@ -217,15 +242,20 @@ fn bodies_never_change_their_form() {
     check(&AuditBase(head()), 0, &format!(r#"{{"seq":9,"mac":"{eight}"}}"#));
     check(&Floor { until: AT }, 0, &format!(r#"{{"until":{at}}}"#));
     let expected = format!(
-        r#"{{"caller":"{ones}","seat":"00000000-0000-0000-0000-000000000003","label":"work","proof":"{twos}","state":"stored","secret":"00000000-0000-0000-0000-000000000002","created_at":{at}}}"#
+        r#"{{"actor":"key","key":"0123456789AB","bound":"00000000-0000-0000-0000-000000000003","client":"robot","client_version":"1","seat":"00000000-0000-0000-0000-000000000003","label":"work","issuer":"Acme","origins":["https://acme.example"],"proof":"seat","tries":2,"opened":true,"state":"stored","secret":"00000000-0000-0000-0000-000000000002","created_at":{at}}}"#
     );
     check(&enrolment(EnrolmentState::Stored(secret())), at, &expected);
-    for state in [EnrolmentState::Pending, EnrolmentState::Declined, EnrolmentState::Cancelled] {
+    for state in [EnrolmentState::Pending, EnrolmentState::Declined, EnrolmentState::Cancelled, EnrolmentState::Expired]
+    {
         let record = vault(1).0.record(&enrolment(state), 1);
         assert_eq!(vault(1).0.open_record::<Enrolment>(&record).unwrap().state, state);
     }
     let expected = format!(r#"{{"key":"0123456789AB","scopes":"codes:read","hash":"{threes}","created_at":{at}}}"#);
     check(&token(), at, &expected);
+    let expected = format!(
+        r#"{{"hash":"{ones}","salt":"AgICAgICAgICAgICAgICAg","memory_kib":19456,"passes":2,"wrong":6,"held_until":{at}}}"#
+    );
+    check(&pin(), at, &expected);
 }
 
 #[test]
@@ -255,11 +285,7 @@ fn the_mac_of_a_record_never_changes() {
     let keyring = vault(1).0;
     let record = keyring.record(&used(), 3);
     assert_eq!(HEXLOWER.encode(&record.mac), "37c1f685fd431b6ad863255ff014e008b66abedaf9d8c2e27c0d36783a82770d");
-    let entry = crate::domain::audit::AuditEntry::by(
-        crate::domain::audit::Actor::System,
-        crate::domain::audit::Action::VaultCreate,
-        AT,
-    );
+    let entry = crate::domain::audit::AuditEntry::by(Actor::System, crate::domain::audit::Action::VaultCreate, AT);
     let mac = keyring.audit_mac(&[9; 32], &entry.canonical(7, 1), AT);
     assert_eq!(HEXLOWER.encode(&mac), "5c0579e885313204209effd1d70e40630693794a61d29e5d3d31d95e8fd9d9bf");
     assert_eq!(

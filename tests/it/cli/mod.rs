@@ -3,6 +3,8 @@
 mod account;
 mod audit;
 mod code;
+#[cfg(target_os = "linux")]
+mod enrol;
 mod key;
 mod seat;
 mod secret;

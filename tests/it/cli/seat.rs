@@ -59,7 +59,7 @@ fn a_seat_is_changed_and_removed() {
     created  AT
     ");
     insta::assert_snapshot!(person.run(&["seat", "update", "ada@example.com"]).refused(2),
-        @"error: say what to change: --email, --first-name, --last-name, --forwarding-number, --auth-subject or --codes-per-hour");
+        @"error: say what to change: --email, --first-name, --last-name, --forwarding-number, --auth-subject, --codes-per-hour or --pin");
     assert!(person.run(&["seat", "rm", "ada@example.com"]).refused(2).contains("--yes"));
     assert_eq!(person.run(&["seat", "rm", "ada@example.com", "-y"]).ok(), "removed\n");
     assert_eq!(person.run(&["seat", "list", "--json"]).ok(), "{\"seats\":[],\"status\":\"OK\"}\n");

@@ -35,7 +35,7 @@ pub(crate) struct Terminal {
 }
 
 impl Terminal {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::sized(100, 50)
     }
 
@@ -50,7 +50,7 @@ impl Terminal {
         Self { person: person.into(), program }
     }
 
-    fn start(&self, person: &Person, command: &str) -> Child {
+    pub(super) fn start(&self, person: &Person, command: &str) -> Child {
         self.run(person.home(), &format!("exec {} {command}", env!("CARGO_BIN_EXE_countersign")), &[])
     }
 

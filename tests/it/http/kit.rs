@@ -24,6 +24,7 @@ use countersign::{
         mcp::{McpServer, Reveal},
     },
 };
+use http::HeaderName;
 use serde_json::{Map, Value};
 use tokio::{runtime::Runtime, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -63,6 +64,11 @@ pub(crate) struct Answer {
 /// A connection that is kept.
 pub(crate) struct Client {
     pub(crate) stream: BufReader<TcpStream>,
+}
+
+/// Settings of a server behind a proxy that signs people in.
+pub(crate) fn with_user_header() -> HttpSettings {
+    HttpSettings { behind_proxy: true, user_header: Some(HeaderName::from_static("x-user")), ..settings() }
 }
 
 pub(crate) fn settings() -> HttpSettings {
@@ -347,16 +353,22 @@ pub(crate) fn written(method: &str, path: &str, headers: &[(&str, &str)], body: 
     text + "\r\n" + body.unwrap_or_default()
 }
 
+/// The id of no enrolment.
+const NO_ENROLMENT: &str = "01a2008d-7400-7000-8000-000000000000";
+
 /// What an operation can't do without, by its schema.
 pub(crate) fn needed(entry: &Entry, secret: &str, seat: &str, code: &str) -> Map<String, Value> {
     let input = Value::Object(entry.route_input());
-    let known = [("secret_id", secret), ("seat_id", seat), ("code", code)];
+    let known = [("secret_id", secret), ("seat_id", seat), ("code", code), ("enrollment_id", NO_ENROLMENT)];
     let value_of = |name: &str| known.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
     let required = input["required"].as_array().into_iter().flatten().map(|name| name.as_str().unwrap());
     let mut needed: Map<_, _> =
         required.map(|name| (name.to_owned(), value_of(name).expect("a field that is known here").into())).collect();
     if entry.spec.name == "register_totp_secret" {
         needed.insert("label".to_owned(), "made".into());
+    }
+    if entry.spec.name == "enroll_totp_secret" {
+        needed.insert("seat_id".to_owned(), seat.into());
     }
     needed
 }

@@ -19,9 +19,11 @@ use super::kit::{request, token_of, written};
 struct Asked(&'static str);
 
 /// What each needs, as the contract says.
-const NEEDED: [(Asked, Scope); 10] = [
+const NEEDED: [(Asked, Scope); 12] = [
     (Asked("list_totp_secrets"), Scope::SecretsRead),
     (Asked("register_totp_secret"), Scope::SecretsWrite),
+    (Asked("enroll_totp_secret"), Scope::SecretsWrite),
+    (Asked("get_totp_enrollment"), Scope::SecretsWrite),
     (Asked("delete_totp_secret"), Scope::SecretsWrite),
     (Asked("get_totp_code"), Scope::CodesRead),
     (Asked("verify_totp_code"), Scope::CodesVerify),
@@ -107,7 +109,9 @@ fn expected(asked: Asked, scopes: &[Scope], key: Key, target: Target) -> &'stati
     }
     match (asked, key, target) {
         // What it registers a limited key could not see.
-        (Asked("register_totp_secret"), Key::Limited, _) => "permission_denied",
+        (Asked("register_totp_secret" | "enroll_totp_secret"), Key::Limited, _) => "permission_denied",
+        // Nobody has begun the one that is asked for.
+        (Asked("get_totp_enrollment"), ..) => "not_found",
         (_, _, Target::Own) => "OK",
         _ if !asked.has_target() => "OK",
         // To a key of a seat no other seat may show itself.

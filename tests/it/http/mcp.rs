@@ -77,7 +77,7 @@ fn a_session_calls_tools_until_it_is_ended() {
         "params": {"name": "get_totp_code", "arguments": {"secret_id": id.to_string()}}});
     let code = message(&post(&server, &token, Some(&session), &call));
 
-    assert_eq!(tools["result"]["tools"].as_array().map(Vec::len), Some(8));
+    assert_eq!(tools["result"]["tools"].as_array().map(Vec::len), Some(9));
     assert_eq!(code["result"]["structuredContent"]["status"], "OK");
     assert_eq!(sessions(&server), 1);
     assert_eq!(delete(&server, &token, &session).status, 204);
@@ -516,7 +516,7 @@ fn a_slash_at_the_end_of_the_url_is_the_same_place() {
     assert_eq!(begun.status, 200);
     let session = begun.header("mcp-session-id").unwrap();
     let tools = message(&send("POST", Some(session), Some(list().to_string())));
-    assert_eq!(tools["result"]["tools"].as_array().map(Vec::len), Some(8));
+    assert_eq!(tools["result"]["tools"].as_array().map(Vec::len), Some(9));
     assert_eq!(send("DELETE", Some(session), None).status, 204);
     assert_eq!(server.raw(written("POST", "/mcp/", &[], Some("{}")).as_bytes()).refusal().0, 401);
 }

@@ -3,6 +3,8 @@
 mod arguments;
 mod attacks;
 mod door;
+mod enrol;
+pub(crate) mod enrol_local;
 mod health;
 mod kit;
 mod malformed;

@@ -360,7 +360,7 @@ fn the_document_has_every_route_and_is_sound() {
     });
     let others = ["/healthz", "/metrics", "/openapi.json", "/readyz"].map(|path| format!("GET {path}"));
     let wanted: Vec<_> = operations.chain(others).collect();
-    assert_eq!(wanted.len(), 13);
+    assert_eq!(wanted.len(), 15);
     for route in wanted {
         assert!(routes.contains(&route), "{route}");
     }

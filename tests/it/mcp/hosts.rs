@@ -62,7 +62,7 @@ impl World {
                 json!({"secret_id": self.secret, "code": code})
             }
             "get_seat" => json!({"seat_id": self.seat}),
-            "list_totp_secrets" | "list_seats" | "get_seat_count" => json!({}),
+            "list_totp_secrets" | "enroll_totp_secret" | "list_seats" | "get_seat_count" => json!({}),
             _ => Value::Null,
         };
         arguments.as_object().expect("what a new tool can't do without is said above").clone()

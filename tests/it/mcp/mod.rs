@@ -1,15 +1,21 @@
 //! The MCP handler over a pipe, message by message.
 
 mod arguments;
+mod elicitation;
 mod ending;
 mod hosts;
 mod protocol;
 mod queries;
 mod schemas;
 
+use std::sync::Arc;
+
 use countersign::{
     domain::{principal::Principal, scope::ScopeSet},
-    transport::mcp::{McpServer, Reveal, stdio},
+    transport::{
+        http::LocalPage,
+        mcp::{McpServer, Reveal, stdio},
+    },
 };
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, DuplexStream, ReadHalf, WriteHalf};
@@ -47,6 +53,7 @@ impl Wire {
     pub(crate) fn connect(scopes: ScopeSet, reveal: Reveal) -> Self {
         let vault = Vault::new();
         let caller = Principal::stdio(vault.account, scopes, None);
+        vault.service.offer_enrolments(Arc::new(LocalPage::default()));
         let server = McpServer::for_caller(vault.service.clone(), caller, reveal);
         let (ours, theirs) = tokio::io::duplex(1 << 22);
         let (input, output) = tokio::io::split(theirs);

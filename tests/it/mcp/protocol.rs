@@ -76,7 +76,7 @@ async fn the_stateless_revision_is_spoken() {
 
     let list = wire.request("tools/list", json!({"_meta": meta})).await;
     assert_eq!(list["result"]["cacheScope"], "private", "{list}");
-    assert_eq!(list["result"]["tools"].as_array().unwrap().len(), 8);
+    assert_eq!(list["result"]["tools"].as_array().unwrap().len(), 9);
     let call = json!({"_meta": meta, "name": "get_seat_count", "arguments": {}});
     let answer = wire.request("tools/call", call).await;
     assert_eq!(answer["result"]["structuredContent"]["count"], 0, "{answer}");

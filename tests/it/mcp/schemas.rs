@@ -65,8 +65,8 @@ fn schemas_hold_nothing_that_clients_stumble_over() {
 #[test]
 fn schemas_of_arguments_hold_only_what_every_converter_takes() {
     const OF_OBJECTS: [&str; 3] = ["type", "properties", "required"];
-    const OF_VALUES: [&str; 8] =
-        ["type", "description", "enum", "format", "minimum", "maximum", "maxLength", "default"];
+    const OF_VALUES: [&str; 9] =
+        ["type", "description", "enum", "format", "minimum", "maximum", "maxLength", "default", "items"];
     for tool in listed() {
         let schema = serde_json::to_value(&tool.input_schema).unwrap();
         let unknown = |schema: &Value, known: &[&str]| {
@@ -76,7 +76,10 @@ fn schemas_of_arguments_hold_only_what_every_converter_takes() {
         for (name, value) in schema["properties"].as_object().unwrap() {
             let place = format!("{}, {name}: {value}", tool.name);
             assert_eq!(unknown(value, &OF_VALUES), None, "{place}");
-            assert!(matches!(value["type"].as_str(), Some("string" | "integer" | "boolean")), "{place}");
+            // A list is one of texts, without a limit of its own: some converters know none.
+            assert_eq!(value.get("items").is_some(), value["type"] == "array", "{place}");
+            assert!(value.get("items").is_none_or(|items| *items == json!({"type": "string"})), "{place}");
+            assert!(matches!(value["type"].as_str(), Some("string" | "integer" | "boolean" | "array")), "{place}");
             let words = value.get("enum").is_none_or(|words| words.as_array().unwrap().iter().all(Value::is_string));
             assert!(words, "{place}");
             assert!(value.get("format").is_none_or(|format| format == "date-time"), "{place}");

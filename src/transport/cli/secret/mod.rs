@@ -4,6 +4,7 @@
 mod add;
 mod captured;
 mod duplicate;
+mod enroll;
 mod export;
 mod import;
 mod import_report;
@@ -34,6 +35,12 @@ pub enum Command {
     /// Store a secret; its seed comes from a hidden prompt, standard input, a file or a picture, never from an argument
     #[command(after_help = "Examples:\n  countersign secret add --label ada@example.com --issuer GitHub\n  countersign secret add --qr screenshot.png\n  countersign secret add --qr clipboard\n  countersign secret add --label ada@example.com --generate", aliases = ["create", "new", "register"])]
     Add(add::AddArgs),
+    /// Add a secret on a page in your browser; or finish an agent's request on this terminal
+    #[command(
+        after_help = "Examples:\n  countersign secret enroll --issuer GitHub\n  countersign secret enroll 01a2008d-7400-7000-8000-000000000000\n  countersign secret enroll --phrase 01a2008d-7400-7000-8000-000000000000",
+        alias = "enrol"
+    )]
+    Enroll(enroll::EnrollArgs),
     /// List the secrets
     #[command(
         after_help = "Examples:\n  countersign secret list\n  countersign secret list --query github --json",
@@ -119,6 +126,7 @@ impl Command {
     pub(super) const fn stores(&self) -> bool {
         match self {
             Self::Add(_) => true,
+            Self::Enroll(args) => args.stores(),
             Self::Import(args) => args.stores(),
             Self::List(_)
             | Self::Show(_)
@@ -153,6 +161,7 @@ pub(super) async fn run(command: Command, session: &mut Session) -> Result<Endin
             session.perform(ResetSteps { id: secret.id }).await?;
             session.console.answer(&SecretDeleteResponse { status: OK }, |console| console.line("reset"))?;
         }
+        Command::Enroll(args) => return enroll::enroll(args, session).await,
         Command::Import(args) => return import::import(&args, session).await,
         Command::Export(args) => return export::export(&args, session).await,
     }

@@ -44,6 +44,7 @@ impl World {
         settings.auth_failures = None;
         // Otherwise the counters would be open to every local client.
         settings.behind_proxy = true;
+        settings.user_header = Some(http::HeaderName::from_static("x-user"));
         let server = Server::with(settings);
         let service = &server.vault.service;
         let account =
@@ -101,7 +102,10 @@ impl World {
                 .map(|(method, path)| (method.to_owned(), path.to_owned()))
                 .into();
         for (path, methods) in document["paths"].as_object().unwrap() {
-            let path = path.replace("{secret_id}", &self.own.to_string()).replace("{seat_id}", &self.seats[0]);
+            let path = path
+                .replace("{secret_id}", &self.own.to_string())
+                .replace("{seat_id}", &self.seats[0])
+                .replace("{enrollment_id}", &self.own.to_string());
             let keyed = methods.as_object().unwrap().iter().filter(|(_, route)| route["security"] != json!([]));
             routes.extend(keyed.map(|(method, _)| (method.to_uppercase(), path.clone())));
         }

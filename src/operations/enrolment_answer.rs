@@ -1,0 +1,292 @@
+//! The answer of a person to an enrolment: they type the seed, see what it is and its current code, and add it or
+//! decline. Every method needs the proof that they are the person.
+
+use std::{sync::Arc, time::Duration};
+
+use data_encoding::HEXLOWER;
+use zeroize::Zeroizing;
+
+use super::{
+    Failed, Proven, Refusal, Registration, Service, register_secret, register_secret::shown, retries::Retries,
+    staged_seeds::Handle,
+};
+use crate::{
+    domain::{
+        audit::{Action, Actor, AuditEntry},
+        enrolment::{Enrolment, EnrolmentState},
+        ids::{AccountId, SecretId},
+        limits::ENROLMENT_SECONDS,
+        name_query::normalised,
+        otpauth::{Names, OtpAuth},
+        secret::{SecretMetadata, TotpSecret},
+        text::ShownText,
+        totp::{Code, Step, TotpParameters},
+    },
+    vault::{Kept, Life, NewSecret, Outcome},
+};
+
+/// What a person typed. No `Debug`.
+pub struct Typed<'a> {
+    /// A seed in base32, or an `otpauth://` link.
+    pub key: &'a str,
+    /// What to call the secret.
+    pub label: &'a str,
+    /// The service that issued it.
+    pub issuer: &'a str,
+}
+
+/// A secret before it is added, for its person to check.
+pub struct Review {
+    /// What the page calls it.
+    pub handle: String,
+    /// What it will be called, and how its codes are made.
+    pub metadata: SecretMetadata,
+    /// The current code, so that the person can finish the service's own set-up.
+    pub code: Code,
+    /// Whole seconds until the code rotates.
+    pub expires_in: u32,
+    /// Secrets that make the same codes.
+    pub same_seed: Vec<TotpSecret>,
+    /// Secrets of the same issuer and label.
+    pub same_name: Vec<TotpSecret>,
+}
+
+/// What came of adding a secret.
+pub enum Added {
+    /// It is stored.
+    Stored(Box<TotpSecret>),
+    /// The enrolment had ended before.
+    Ended(EnrolmentState),
+    /// The typed seed is not in this process's memory any more: it must be typed again.
+    Lost,
+}
+
+impl Service {
+    /// Checks what a person typed and keeps it in memory, until it is added or a few minutes have passed. Returns the
+    /// handle by which the page knows it.
+    ///
+    /// # Errors
+    /// `invalid_argument`, which names the field and never quotes it; `rate_limited`.
+    pub fn take_typed(&self, proven: &Proven, typed: &Typed<'_>) -> Result<String, Refusal> {
+        self.try_take(proven, typed).map_err(|failed| self.refusal_of(failed))
+    }
+
+    fn try_take(&self, proven: &Proven, typed: &Typed<'_>) -> Result<String, Failed> {
+        let proposal = &proven.view.proposal;
+        let mut secret = self.check_registration(&registration(typed, proven)?)?;
+        secret.metadata.origins.clone_from(&proposal.origins);
+        let mut handle = Handle::default();
+        self.shared.random.fill(&mut handle)?;
+        let now = self.now();
+        let until = now.plus(Duration::from_secs(ENROLMENT_SECONDS)).min(proven.view.expires_at);
+        if !self.shared.enrolments.staged.put(handle, proven.id, secret, (now, until)) {
+            let what = "too many people are adding secrets at this moment";
+            return Err(Refusal::RateLimited { what, after: Duration::from_mins(1) }.into());
+        }
+        self.forget_later();
+        Ok(HEXLOWER.encode(&handle))
+    }
+
+    /// Forgets typed seeds once their time is over, even if nobody comes back to the page.
+    fn forget_later(&self) {
+        let shared = Arc::downgrade(&self.shared);
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_secs(ENROLMENT_SECONDS)).await;
+            if let Some(shared) = shared.upgrade() {
+                shared.enrolments.staged.forget_old(shared.clock.now());
+            }
+        });
+    }
+
+    /// Shows what a person typed, with its current code. `None`: it is not in this process's memory any more.
+    ///
+    /// # Errors
+    /// `unavailable`.
+    pub async fn review(&self, proven: &Proven, handle: &str) -> Result<Option<Review>, Refusal> {
+        self.try_review(proven, handle).await.map_err(|failed| self.refusal_of(failed))
+    }
+
+    async fn try_review(&self, proven: &Proven, handle: &str) -> Result<Option<Review>, Failed> {
+        let Some(enrolment) = self.vault().enrolment(proven.id).await? else { return Ok(None) };
+        let Some((secret, code, expires_in)) = self.with_typed(proven, handle, |secret| {
+            let totp = secret.metadata.totp;
+            let now = self.now();
+            (copy(secret), totp.code_at(&secret.seed, totp.step_at(now)), totp.expires_in(now))
+        }) else {
+            return Ok(None);
+        };
+        let secret = secret?;
+        let same_seed = self.vault().same_seed(enrolment.account, &secret.seed, &secret.metadata).await?;
+        let same_name = self.same_name(enrolment.account, &secret.metadata).await?;
+        Ok(Some(Review {
+            handle: handle.to_owned(),
+            metadata: secret.metadata,
+            code,
+            expires_in,
+            same_seed,
+            same_name,
+        }))
+    }
+
+    async fn same_name(&self, account: AccountId, wanted: &SecretMetadata) -> Result<Vec<TotpSecret>, Failed> {
+        let name = |of: &SecretMetadata| {
+            (of.issuer.as_ref().map(|issuer| normalised(issuer.as_str())), normalised(of.label.as_str()))
+        };
+        let query = format!("{} {}", wanted.issuer.as_ref().map_or("", ShownText::as_str), wanted.label.as_str());
+        let found = self.vault().find_secrets(account, Life::Live, &query).await?;
+        Ok(found.into_iter().map(|kept| kept.value).filter(|secret| name(&secret.metadata) == name(wanted)).collect())
+    }
+
+    /// Whether a code is right at this moment for what a person typed. `None`: it is not in memory any more.
+    pub fn is_code_of_typed(&self, proven: &Proven, handle: &str, code: &str) -> Option<bool> {
+        let digits = Zeroizing::new(code.chars().filter(char::is_ascii_digit).take(8).collect::<String>());
+        self.with_typed(proven, handle, |secret| {
+            let totp = secret.metadata.totp;
+            let now = totp.step_at(self.now()).0;
+            // One step either side, as in verification: the service's clock and this one may differ a little.
+            let window = [now.saturating_sub(1), now, now.saturating_add(1)].map(Step);
+            window.into_iter().any(|step| totp.code_at(&secret.seed, step).matches(&digits))
+        })
+    }
+
+    fn with_typed<T>(
+        &self,
+        proven: &Proven,
+        handle: &str,
+        look: impl FnOnce(&register_secret::Enrolment) -> T,
+    ) -> Option<T> {
+        let handle: Handle = HEXLOWER.decode(handle.as_bytes()).ok()?.try_into().ok()?;
+        self.shared.enrolments.staged.with(&handle, proven.id, look)
+    }
+
+    /// Stores what a person typed, once.
+    ///
+    /// # Errors
+    /// `unavailable`, `not_found` if the account was removed.
+    pub async fn add_typed(&self, proven: &Proven, handle: &str) -> Result<Added, Refusal> {
+        self.try_add(proven, handle).await.map_err(|failed| self.refusal_of(failed))
+    }
+
+    async fn try_add(&self, proven: &Proven, handle: &str) -> Result<Added, Failed> {
+        self.check_clock()?;
+        let mut retries = Retries::new(&self.shared.random);
+        loop {
+            let Some(kept) = self.settled(proven.id).await? else { return Ok(Added::Lost) };
+            match kept.state {
+                EnrolmentState::Pending => {}
+                EnrolmentState::Stored(id) => return self.added_before(&kept, id).await,
+                ended @ (EnrolmentState::Declined | EnrolmentState::Cancelled | EnrolmentState::Expired) => {
+                    return Ok(Added::Ended(ended));
+                }
+            }
+            let Some(secret) = self.with_typed(proven, handle, copy) else { return Ok(Added::Lost) };
+            let register_secret::Enrolment { metadata, seed } = secret?;
+            let now = self.now().whole_millis();
+            let id = SecretId::new(self.ordered_id(now)?);
+            let new = NewSecret { id, account: kept.account, created_at: now, metadata: &metadata, seed: &seed };
+            let row = |action| AuditEntry { secret: Some(id), ..self.enrolment_row(&kept, proven.actor, action) };
+            let ended = Enrolment { state: EnrolmentState::Stored(id), ..kept.value.clone() };
+            let draft = self.vault().draft(row(Action::EnrolStore)).entry(row(Action::SecretRegister));
+            if draft.replace(&kept, &ended).add_secret(&new).commit().await? == Outcome::Done {
+                self.end(kept.id);
+                let (last_used_at, deleted_at) = (None, None);
+                return Ok(Added::Stored(Box::new(TotpSecret {
+                    id,
+                    created_at: now,
+                    last_used_at,
+                    deleted_at,
+                    metadata,
+                })));
+            }
+            if self.vault().account(kept.account).await?.is_none() {
+                return Err(Refusal::NotFound("account").into());
+            }
+            retries.again().await?;
+        }
+    }
+
+    /// The answer to a second press of the button.
+    async fn added_before(&self, kept: &Kept<Enrolment>, id: SecretId) -> Result<Added, Failed> {
+        let secret = self.vault().secret(kept.account, id).await?.filter(|secret| secret.deleted_at.is_none());
+        Ok(secret.map_or(Added::Ended(kept.state), |secret| Added::Stored(Box::new(secret.value))))
+    }
+
+    /// Ends an enrolment because its person does not want it. Returns how it ended, which may have been before.
+    ///
+    /// # Errors
+    /// `unavailable`.
+    pub async fn decline(&self, proven: &Proven) -> Result<EnrolmentState, Refusal> {
+        let declined = self.finish(proven.id, EnrolmentState::Declined, (proven.actor, Action::EnrolDecline));
+        declined.await.map_err(|failed| self.refusal_of(failed))
+    }
+
+    /// Ends an enrolment without a secret, unless it has ended already.
+    pub(super) async fn finish(
+        &self,
+        id: crate::domain::ids::EnrolmentId,
+        how: EnrolmentState,
+        (actor, action): (Actor, Action),
+    ) -> Result<EnrolmentState, Failed> {
+        let mut retries = Retries::new(&self.shared.random);
+        loop {
+            let Some(kept) = self.settled(id).await? else { return Ok(EnrolmentState::Expired) };
+            if kept.state != EnrolmentState::Pending {
+                return Ok(kept.state);
+            }
+            let ended = Enrolment { state: how, ..kept.value.clone() };
+            let row = self.enrolment_row(&kept, actor, action);
+            if self.vault().draft(row).replace(&kept, &ended).commit().await? == Outcome::Done {
+                self.end(id);
+                return Ok(how);
+            }
+            retries.again().await?;
+        }
+    }
+}
+
+/// A copy of a typed secret, so that no lock is held while the vault is read or written. It is wiped like the original.
+fn copy(secret: &register_secret::Enrolment) -> Result<register_secret::Enrolment, Failed> {
+    let seed = crate::domain::seed::Seed::from_bytes(Zeroizing::new(secret.seed.expose().to_vec()))
+        .map_err(|cause| Failed::Internal(Box::new(cause)))?;
+    Ok(register_secret::Enrolment { metadata: secret.metadata.clone(), seed })
+}
+
+/// The registration that a person means: a link brings its own names, which the agent's proposal does not override, but
+/// what the person changed in the fields does.
+fn registration(typed: &Typed<'_>, proven: &Proven) -> Result<Registration, Failed> {
+    let Typed { key, label, issuer } = typed;
+    let (key, label, issuer) = (key.trim(), label.trim(), issuer.trim());
+    if key.is_empty() {
+        return Err(Refusal::invalid("key", "is empty: paste the key or the link that the service shows").into());
+    }
+    let is_link = key
+        .get(..8)
+        .is_some_and(|start| start.eq_ignore_ascii_case("otpauth:") || start.eq_ignore_ascii_case("otpauth-"));
+    if !is_link {
+        if label.is_empty() {
+            return Err(Refusal::invalid("label", "is missing: say which account the key is for").into());
+        }
+        return Ok(Registration {
+            label: Some(label.to_owned()),
+            issuer: Some(issuer.to_owned()).filter(|issuer| !issuer.is_empty()),
+            secret: Some(Zeroizing::new(key.to_owned())),
+            ..Registration::default()
+        });
+    }
+    let proposal = &proven.view.proposal;
+    let changed = |field, text: &str, proposed: &Option<ShownText>| {
+        let is_proposed = text == proposed.as_ref().map_or("", ShownText::as_str);
+        if is_proposed || text.is_empty() { Ok(None) } else { shown(field, text).map(Some) }
+    };
+    let said = Names {
+        label: changed("label", label, &proposal.label)?,
+        issuer: changed("issuer", issuer, &proposal.issuer)?,
+    };
+    let read = OtpAuth::parse_meant(key, said).map_err(|problem| Refusal::invalid("key", problem.to_string()))?;
+    Ok(Registration { uri: Some(read.0.to_uri()), ..Registration::default() })
+}
+
+/// How the codes of a secret are made, in words.
+pub fn in_words(totp: &TotpParameters) -> String {
+    format!("{}, {} digits, every {} s", totp.algorithm.as_str(), totp.digits.get(), totp.period.seconds())
+}

@@ -1,0 +1,180 @@
+//! The links of enrolments: the page behind them, their tokens, and the words by which people recognise one.
+//!
+//! A token is the enrolment's id and a keyed hash of it. So the store holds nothing that opens a link, and every process
+//! that has the vault's key can make the link again or answer it.
+
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use data_encoding::BASE64URL_NOPAD;
+use subtle::ConstantTimeEq as _;
+use tokio::sync::{Mutex, Notify, Semaphore};
+
+use super::{Failed, Refusal, Service, retries::Retries, staged_seeds::StagedSeeds};
+use crate::{
+    domain::{
+        audit::{Action, Actor, AuditEntry},
+        enrolment::{Enrolment, EnrolmentState, ProofWanted},
+        ids::EnrolmentId,
+        limits::PINS_AT_ONCE_MAX,
+        text::Purpose,
+        time::Timestamp,
+        words::words_of,
+    },
+    vault::{Derived, Kept, Outcome, StoreError},
+};
+
+/// Bytes of a token that are derived by the vault's key.
+const TOKEN_SECRET_BYTES: usize = 16;
+/// How often it is looked whether another process has ended an enrolment.
+const LOOKED_EVERY: Duration = Duration::from_secs(1);
+/// Words of the phrase that a terminal shows: 32 bits, of which five are tried at most.
+const PHRASE_WORDS: usize = 4;
+
+/// A page on which people answer enrolments, served by a transport.
+#[async_trait]
+pub trait EnrolmentPage: Send + Sync {
+    /// How people prove there who they are.
+    fn proof(&self) -> ProofWanted;
+
+    /// Whether something in front of the page signs people in, so that they need no PIN.
+    fn signs_in(&self) -> bool;
+
+    /// Serves the page at least until then or the enrolment's end, and returns the URL to which `/enroll/TOKEN` is
+    /// appended.
+    ///
+    /// # Errors
+    /// [`Refusal::NoPage`] if it can't be served.
+    async fn serve(&self, service: &Service, enrolment: EnrolmentId, until: Timestamp) -> Result<String, Refusal>;
+}
+
+/// What enrolments share in one process.
+pub(super) struct Enrolments {
+    page: OnceLock<Arc<dyn EnrolmentPage>>,
+    /// Notified whenever this process ends an enrolment.
+    pub(super) changed: Notify,
+    /// Held while one begins, so that the number of open ones is bounded exactly.
+    pub(super) beginning: Mutex<()>,
+    pub(super) staged: StagedSeeds,
+    pub(super) pins: Arc<Semaphore>,
+}
+
+impl Default for Enrolments {
+    fn default() -> Self {
+        Self {
+            page: OnceLock::new(),
+            changed: Notify::new(),
+            beginning: Mutex::default(),
+            staged: StagedSeeds::default(),
+            pins: Arc::new(Semaphore::new(PINS_AT_ONCE_MAX)),
+        }
+    }
+}
+
+impl Service {
+    /// Offers a page for enrolments. Call it once, before serving anybody.
+    pub fn offer_enrolments(&self, page: Arc<dyn EnrolmentPage>) {
+        let _ = self.shared.enrolments.page.set(page);
+    }
+
+    /// The page for enrolments.
+    pub(super) fn enrolment_page(&self) -> Result<&dyn EnrolmentPage, Refusal> {
+        self.shared.enrolments.page.get().map(AsRef::as_ref).ok_or(Refusal::NoPage)
+    }
+
+    /// Serves the page for an enrolment, and returns its link.
+    pub(super) async fn link_of(&self, enrolment: &Enrolment) -> Result<String, Refusal> {
+        let base = self.enrolment_page()?.serve(self, enrolment.id, enrolment.expires_at).await?;
+        Ok(format!("{base}/enroll/{}", self.token_of(enrolment.id)))
+    }
+
+    fn token_of(&self, id: EnrolmentId) -> String {
+        let secret = self.vault().derived(Derived::Token, id);
+        let secret = secret.iter().take(TOKEN_SECRET_BYTES);
+        BASE64URL_NOPAD.encode(&id.as_bytes().iter().chain(secret).copied().collect::<Vec<_>>())
+    }
+
+    /// The enrolment of a token. `None`: no link has this token.
+    pub(super) async fn enrolment_of(&self, token: &str) -> Result<Option<Kept<Enrolment>>, StoreError> {
+        let bytes = BASE64URL_NOPAD.decode(token.as_bytes()).unwrap_or_default();
+        let Some(id) = bytes.get(..16).and_then(|id| EnrolmentId::from_slice(id).ok()) else { return Ok(None) };
+        let is_right: bool = self.token_of(id).as_bytes().ct_eq(token.as_bytes()).into();
+        if is_right { self.vault().enrolment(id).await } else { Ok(None) }
+    }
+
+    /// The two words that the page and the chat show: a person who sees the same ones answers the right request.
+    pub(super) fn enrolment_words(&self, id: EnrolmentId) -> String {
+        let [one, two, ..] = self.vault().derived(Derived::Words, id);
+        words_of(&[one, two])
+    }
+
+    /// The phrase that a terminal shows to its person.
+    pub(super) fn enrolment_phrase(&self, id: EnrolmentId) -> String {
+        let derived = self.vault().derived(Derived::Phrase, id);
+        words_of(derived.get(..PHRASE_WORDS).unwrap_or_default())
+    }
+
+    /// What a form must send back: the page gives it to the person who proved who they are, and to nobody else.
+    pub(super) fn enrolment_ticket(&self, id: EnrolmentId) -> String {
+        BASE64URL_NOPAD.encode(&self.vault().derived(Derived::Ticket, id))
+    }
+
+    /// An audit row about an enrolment. Its words stand in the place of the purpose, so that the rows of one enrolment
+    /// are found together.
+    pub(super) fn enrolment_row(&self, of: &Enrolment, actor: Actor, action: Action) -> AuditEntry {
+        let purpose = Purpose::of(&format!("enrolment {}", self.enrolment_words(of.id)));
+        let entry = AuditEntry::by(actor, action, self.now());
+        AuditEntry { account: Some(of.account), seat: of.seat, purpose, ..entry }
+    }
+
+    /// The enrolment as it is now. One that nobody answered in time ends here, once, with an audit row.
+    pub(super) async fn settled(&self, id: EnrolmentId) -> Result<Option<Kept<Enrolment>>, Failed> {
+        let mut retries = Retries::new(&self.shared.random);
+        loop {
+            let Some(kept) = self.vault().enrolment(id).await? else { return Ok(None) };
+            if kept.state_at(self.now()) == kept.state {
+                return Ok(Some(kept));
+            }
+            let row = self.enrolment_row(&kept, Actor::System, Action::EnrolExpire);
+            let new = Enrolment { state: EnrolmentState::Expired, ..kept.value.clone() };
+            if self.vault().draft(row).replace(&kept, &new).commit().await? != Outcome::Done {
+                retries.again().await?;
+            }
+        }
+    }
+
+    /// Whether somebody may still answer an enrolment. For the page, which is served only as long as that is so.
+    ///
+    /// # Errors
+    /// `unavailable`.
+    pub async fn is_enrolment_open(&self, id: EnrolmentId) -> Result<bool, Refusal> {
+        let kept = self.vault().enrolment(id).await.map_err(|cause| self.refusal_of(cause.into()))?;
+        Ok(kept.is_some_and(|kept| kept.is_open(self.now())))
+    }
+
+    /// Waits until an enrolment has ended, without an end of its own. If the vault can't be read, keep waiting.
+    pub async fn enrolment_over(&self, id: EnrolmentId) {
+        loop {
+            let changed = self.shared.enrolments.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if self.is_enrolment_open(id).await == Ok(false) {
+                return;
+            }
+            let clock = &self.shared.clock;
+            tokio::select! {
+                () = changed => {}
+                // Another process may have ended it.
+                () = clock.wait(clock.now().plus(LOOKED_EVERY), LOOKED_EVERY) => {}
+            }
+        }
+    }
+
+    /// Wakes the calls that wait for the end of an enrolment.
+    pub(super) fn enrolment_ended(&self) {
+        self.shared.enrolments.changed.notify_waiters();
+    }
+}

@@ -1,0 +1,355 @@
+//! A person opens the link of an enrolment, and proves who they are. The link alone opens nothing: whoever sends a
+//! victim a link could otherwise have the victim's seed land in their own account.
+
+use std::time::Duration;
+
+use subtle::ConstantTimeEq as _;
+use zeroize::Zeroizing;
+
+use super::{ErrorCode, Failed, Operation, Refusal, Service, Spec, retries::Retries};
+use crate::{
+    domain::{
+        account::Account,
+        audit::{Action, Actor, AuditEntry, Outcome as AuditOutcome},
+        enrolment::{Enrolment, EnrolmentState, ProofWanted, Proposal},
+        ids::EnrolmentId,
+        principal::Client,
+        seat::{Seat, SeatName},
+        text::Name,
+        time::Timestamp,
+        words::normal_words,
+    },
+    operations::{Call, Effect},
+    vault::{Kept, Outcome},
+};
+
+/// What a transport knows of whoever opened a link.
+#[derive(Clone, Copy)]
+pub struct Visitor<'a> {
+    /// The token in the link.
+    pub token: &'a str,
+    /// Whether the connection's other end is the user who runs this process. `None`: that can't be found out.
+    pub same_user: Option<bool>,
+    /// The user whom something in front of the page has signed in.
+    pub signed_in: Option<&'a str>,
+    /// What the page gave to a person who proved who they are.
+    pub ticket: Option<&'a str>,
+    /// A PIN or a phrase.
+    pub typed: Option<&'a str>,
+    /// Whether a person looks at the answer, as far as can be seen; browsers and bots fetch pages ahead.
+    pub looks: bool,
+}
+
+/// What a visitor gets to see.
+pub enum Visited {
+    /// No link has this token.
+    Unknown,
+    /// The enrolment has ended. Which secret it was about is not told.
+    Ended(EnrolmentState),
+    /// The visitor must prove who they are.
+    Ask(Asked),
+    /// The visitor is signed in as somebody else.
+    Anothers,
+    /// The person of the seat has nothing to prove with.
+    NoProof,
+    /// The visitor is the person.
+    Proven(Box<Proven>),
+}
+
+/// What a visitor is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asked {
+    /// The enrolment, whose phrase a terminal shows.
+    pub id: EnrolmentId,
+    /// Whether for the phrase on the terminal or for the PIN of a seat.
+    pub proof: ProofWanted,
+    /// What was wrong with an answer before.
+    pub problem: Option<ProofProblem>,
+}
+
+/// What was wrong with a proof.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProofProblem {
+    /// It was not right; so many tries are left.
+    Wrong(u32),
+    /// Too many were wrong lately; the next one may be made after this time.
+    Held(Duration),
+}
+
+/// An enrolment whose person has proved who they are. Only this file makes one.
+pub struct Proven {
+    pub(super) id: EnrolmentId,
+    pub(super) actor: Actor,
+    /// What the person is shown.
+    pub view: EnrolmentView,
+    /// What each form must send back.
+    pub ticket: String,
+}
+
+/// An enrolment, as its person sees it.
+pub struct EnrolmentView {
+    /// The two words that the chat shows too.
+    pub words: String,
+    /// The account that the secret will belong to.
+    pub account: Name,
+    /// What the agent's client says about itself.
+    pub client: Client,
+    /// The name of the agent's key, if it has one.
+    pub key: Option<Name>,
+    /// Whether a person at a terminal asked.
+    pub is_person: bool,
+    /// The person for whom it is.
+    pub seat: Option<Seat>,
+    /// What the agent says about the secret.
+    pub proposal: Proposal,
+    /// When the link stops working.
+    pub expires_at: Timestamp,
+}
+
+/// Opens an enrolment for the person at the command line, who needs no other proof.
+#[derive(Debug, Clone, Copy)]
+pub struct OpenEnrolment {
+    /// Which one.
+    pub id: EnrolmentId,
+}
+
+impl Operation for OpenEnrolment {
+    const SPEC: Spec = Spec::person("open_enrolment", Action::EnrolOpen, Effect::Change);
+    type Output = Result<Proven, EnrolmentState>;
+
+    async fn run(self, call: &mut Call<'_>) -> Result<Self::Output, Failed> {
+        let kept = call.service.settled(self.id).await?.filter(|kept| kept.account == call.caller.account());
+        let kept = kept.ok_or(Refusal::NotFound("enrolment"))?;
+        if kept.state != EnrolmentState::Pending {
+            return Ok(Err(kept.state));
+        }
+        call.service.open(&kept, Actor::Person).await?;
+        call.service.proven(&kept, Actor::Person).await.map(Ok)
+    }
+}
+
+/// The phrase of an enrolment, for the terminal of the person who runs this vault.
+#[derive(Debug, Clone, Copy)]
+pub struct EnrolmentPhrase {
+    /// Which one.
+    pub id: EnrolmentId,
+}
+
+impl Operation for EnrolmentPhrase {
+    const SPEC: Spec = Spec::person("enrolment_phrase", Action::EnrolProve, Effect::Read);
+    /// The phrase, and the two words by which the person recognises the enrolment.
+    type Output = (String, String);
+
+    async fn run(self, call: &mut Call<'_>) -> Result<Self::Output, Failed> {
+        let kept = call.service.vault().enrolment(self.id).await?;
+        let kept = kept.filter(|kept| kept.account == call.caller.account() && kept.is_open(call.entry.at));
+        let kept = kept.ok_or(Refusal::NotFound("open enrolment"))?;
+        if kept.proof == ProofWanted::Seat {
+            let problem = "is to be answered by the person of a seat, who proves it by signing in or by the seat's PIN \
+                           (`countersign seat update SEAT --pin`)";
+            return Err(Refusal::invalid("id", problem).into());
+        }
+        Ok((call.service.enrolment_phrase(kept.id), call.service.enrolment_words(kept.id)))
+    }
+}
+
+impl Service {
+    /// Lets somebody in who opened a link, if they prove who they are.
+    ///
+    /// # Errors
+    /// `unavailable`, `internal`.
+    pub async fn visit(&self, visitor: Visitor<'_>) -> Result<Visited, Refusal> {
+        self.try_visit(visitor).await.map_err(|failed| self.refusal_of(failed))
+    }
+
+    async fn try_visit(&self, visitor: Visitor<'_>) -> Result<Visited, Failed> {
+        let Some(found) = self.enrolment_of(visitor.token).await? else {
+            // A guess at a token has no account whose audit log could show it.
+            self.count_refusal(ErrorCode::NotFound);
+            return Ok(Visited::Unknown);
+        };
+        let Some(kept) = self.settled(found.id).await? else { return Ok(Visited::Unknown) };
+        if kept.state != EnrolmentState::Pending {
+            return Ok(Visited::Ended(kept.state));
+        }
+        let proved = match kept.proof {
+            ProofWanted::Machine => self.prove_machine(&kept, visitor).await?,
+            ProofWanted::Seat => self.prove_seat(&kept, visitor).await?,
+        };
+        if let Err(other) = proved {
+            return Ok(other);
+        }
+        if visitor.looks {
+            self.open(&kept, Actor::Page).await?;
+        }
+        Ok(Visited::Proven(Box::new(self.proven(&kept, Actor::Page).await?)))
+    }
+
+    /// Whether the visitor is the user of this machine who runs the process.
+    async fn prove_machine(&self, kept: &Kept<Enrolment>, visitor: Visitor<'_>) -> Result<Result<(), Visited>, Failed> {
+        if visitor.same_user == Some(true) || self.has_ticket(kept, visitor) {
+            return Ok(Ok(()));
+        }
+        let ask = |problem| Visited::Ask(Asked { id: kept.id, proof: ProofWanted::Machine, problem });
+        let Some(typed) = visitor.typed else {
+            if visitor.same_user == Some(false) {
+                self.note_stranger(kept).await;
+            }
+            return Ok(Err(ask(None)));
+        };
+        let (phrase, typed) = (self.enrolment_phrase(kept.id), Zeroizing::new(normal_words(typed)));
+        let kept = match self.take_try(kept.id).await? {
+            Ok(kept) => kept,
+            Err(ended) => return Ok(Err(Visited::Ended(ended))),
+        };
+        let right = phrase.as_bytes().ct_eq(typed.as_bytes()).into();
+        self.tried(&kept, right, ask).await
+    }
+
+    /// Whether the visitor is the person of the enrolment's seat.
+    async fn prove_seat(&self, kept: &Kept<Enrolment>, visitor: Visitor<'_>) -> Result<Result<(), Visited>, Failed> {
+        let seat = match kept.seat {
+            Some(id) => self.vault().seat(kept.account, &SeatName::Id(id)).await?,
+            None => None,
+        };
+        let Some(seat) = seat else { return Ok(Err(Visited::NoProof)) };
+        if let Some(user) = visitor.signed_in {
+            if is_person_of(&seat, user) {
+                return Ok(Ok(()));
+            }
+            self.note_stranger(kept).await;
+            return Ok(Err(Visited::Anothers));
+        }
+        if self.has_ticket(kept, visitor) {
+            return Ok(Ok(()));
+        }
+        let Some(pin) = self.vault().seat_pin(seat.id).await? else { return Ok(Err(Visited::NoProof)) };
+        let ask = |problem| Visited::Ask(Asked { id: kept.id, proof: ProofWanted::Seat, problem });
+        let Some(typed) = visitor.typed else { return Ok(Err(ask(None))) };
+        if let Some(after) = pin.tries.held(self.now()) {
+            return Ok(Err(ask(Some(ProofProblem::Held(after)))));
+        }
+        let kept = match self.take_try(kept.id).await? {
+            Ok(kept) => kept,
+            Err(ended) => return Ok(Err(Visited::Ended(ended))),
+        };
+        let right = self.try_pin(seat.id, Zeroizing::new(typed.to_owned())).await?;
+        self.tried(&kept, right, ask).await
+    }
+
+    /// Counts a try before it is looked at: however many are made at once, no more are looked at than allowed.
+    async fn take_try(&self, id: EnrolmentId) -> Result<Result<Kept<Enrolment>, EnrolmentState>, Failed> {
+        let mut retries = Retries::new(&self.shared.random);
+        loop {
+            let Some(kept) = self.settled(id).await? else { return Ok(Err(EnrolmentState::Expired)) };
+            if kept.state != EnrolmentState::Pending {
+                return Ok(Err(kept.state));
+            }
+            if kept.tries_left() == 0 {
+                // The tries of others are being looked at; the last of them ends the enrolment.
+                return Ok(Err(EnrolmentState::Cancelled));
+            }
+            let new = Enrolment { tries: kept.tries.saturating_add(1), ..kept.value.clone() };
+            if self.vault().silent_draft().replace(&kept, &new).commit().await? == Outcome::Done {
+                return Ok(Ok(self.vault().enrolment(id).await?.ok_or(Refusal::NotFound("enrolment"))?));
+            }
+            retries.again().await?;
+        }
+    }
+
+    /// Records the result of a try. The last wrong one ends the enrolment.
+    async fn tried(
+        &self,
+        kept: &Kept<Enrolment>,
+        right: bool,
+        ask: impl Fn(Option<ProofProblem>) -> Visited,
+    ) -> Result<Result<(), Visited>, Failed> {
+        let mut retries = Retries::new(&self.shared.random);
+        loop {
+            let Some(now) = self.vault().enrolment(kept.id).await? else { return Ok(Err(Visited::Unknown)) };
+            if now.state != EnrolmentState::Pending {
+                return Ok(Err(Visited::Ended(now.state)));
+            }
+            let outcome = if right { AuditOutcome::Ok } else { AuditOutcome::Wrong };
+            let row = self.enrolment_row(&now, Actor::Page, Action::EnrolProve);
+            let mut draft = self.vault().draft(AuditEntry { outcome, ..row });
+            let mut new = now.value.clone();
+            if right {
+                new.tries = new.tries.saturating_sub(1);
+            } else if new.tries_left() == 0 {
+                new.state = EnrolmentState::Cancelled;
+                draft = draft.entry(self.enrolment_row(&now, Actor::System, Action::EnrolCancel));
+            }
+            if draft.replace(&now, &new).commit().await? != Outcome::Done {
+                retries.again().await?;
+                continue;
+            }
+            if new.state == EnrolmentState::Cancelled {
+                self.end(now.id);
+                return Ok(Err(Visited::Ended(new.state)));
+            }
+            return Ok(if right { Ok(()) } else { Err(ask(Some(ProofProblem::Wrong(new.tries_left())))) });
+        }
+    }
+
+    fn has_ticket(&self, kept: &Enrolment, visitor: Visitor<'_>) -> bool {
+        let ticket = self.enrolment_ticket(kept.id);
+        visitor.ticket.is_some_and(|sent| sent.as_bytes().ct_eq(ticket.as_bytes()).into())
+    }
+
+    /// Notes in the audit log that somebody else opened a link. Floods become counters, as refusals do.
+    async fn note_stranger(&self, kept: &Enrolment) {
+        let row = self.enrolment_row(kept, Actor::Unknown, Action::EnrolProve);
+        self.record_own(ErrorCode::PermissionDenied, row).await;
+    }
+
+    /// Notes that the person saw the request for the first time.
+    async fn open(&self, kept: &Kept<Enrolment>, actor: Actor) -> Result<(), Failed> {
+        let mut retries = Retries::new(&self.shared.random);
+        loop {
+            let Some(now) = self.vault().enrolment(kept.id).await?.filter(|now| !now.opened) else { return Ok(()) };
+            let row = self.enrolment_row(&now, actor, Action::EnrolOpen);
+            let new = Enrolment { opened: true, ..now.value.clone() };
+            if self.vault().draft(row).replace(&now, &new).commit().await? == Outcome::Done {
+                return Ok(());
+            }
+            retries.again().await?;
+        }
+    }
+
+    async fn proven(&self, kept: &Enrolment, actor: Actor) -> Result<Proven, Failed> {
+        let key = match kept.asker.actor.key() {
+            Some(id) => self.vault().key(id).await?.map(|kept| kept.key.name.clone()),
+            None => None,
+        };
+        let seat = match kept.seat {
+            Some(id) => self.vault().seat(kept.account, &SeatName::Id(id)).await?.map(|kept| kept.value),
+            None => None,
+        };
+        let account: Account = self.vault().account(kept.account).await?.ok_or(Refusal::NotFound("account"))?.value;
+        let view = EnrolmentView {
+            words: self.enrolment_words(kept.id),
+            account: account.name,
+            client: kept.asker.client.clone(),
+            key,
+            is_person: kept.asker.actor == Actor::Person,
+            seat,
+            proposal: kept.proposal.clone(),
+            expires_at: kept.expires_at,
+        };
+        Ok(Proven { id: kept.id, actor, view, ticket: self.enrolment_ticket(kept.id) })
+    }
+
+    /// Wakes those who wait for an enrolment that has ended, and forgets its seed.
+    pub(super) fn end(&self, id: EnrolmentId) {
+        self.shared.enrolments.staged.forget(id);
+        self.enrolment_ended();
+    }
+}
+
+/// Whether a proxy's name for a user is that of a seat's person: the e-mail address, or the `auth_subject` exactly.
+fn is_person_of(seat: &Seat, user: &str) -> bool {
+    let (email, subject) = (&seat.profile.email, &seat.profile.auth_subject);
+    email.as_str().to_lowercase() == user.to_lowercase()
+        || subject.as_ref().is_some_and(|subject| subject.as_str() == user)
+}

@@ -1,0 +1,167 @@
+//! `countersign secret enroll`: adds a secret on a page in the person's browser, finishes an agent's request on the
+//! terminal, or prints the phrase with which a page lets its person in.
+
+use std::{sync::Arc, time::Duration};
+
+use clap::Args;
+use serde::Serialize;
+
+use super::view;
+use crate::{
+    domain::{enrolment::EnrolmentState, ids::EnrolmentId, text::ShownText},
+    operations::{
+        Added, EnrollResponse, EnrollSecret, Enrolled, EnrolmentPhrase, ErrorCode, OpenEnrolment, Proven, Review,
+        Typed, answers::OK, in_words,
+    },
+    transport::{
+        cli::{Ending, Failure, Session, browser},
+        http::LocalPage,
+    },
+};
+
+/// How long the page is served after the secret was added: its last answer may still be on its way.
+const LAST_PAGE: Duration = Duration::from_secs(1);
+
+/// What to enrol.
+#[derive(Debug, Args)]
+pub struct EnrollArgs {
+    /// An agent's request, by its `enrollment_id`: finish it here instead of on its page
+    #[arg(value_name = "ID")]
+    id: Option<String>,
+    /// Print the phrase with which the page of this request lets you in
+    #[arg(long, value_name = "ID", conflicts_with_all = ["id", "label", "issuer", "no_open"])]
+    phrase: Option<String>,
+    /// What to call the secret
+    #[arg(long)]
+    label: Option<String>,
+    /// The service that issues it
+    #[arg(long)]
+    issuer: Option<String>,
+    /// Print the link of the page, and open nothing
+    #[arg(long, conflicts_with = "id")]
+    no_open: bool,
+}
+
+/// A phrase, as JSON.
+#[derive(Serialize)]
+struct PhraseAnswer<'a> {
+    status: &'static str,
+    phrase: &'a str,
+    words: &'a str,
+}
+
+impl EnrollArgs {
+    /// Whether it stores something even in a vault that does not exist yet.
+    pub(super) const fn stores(&self) -> bool {
+        self.id.is_none() && self.phrase.is_none()
+    }
+}
+
+pub(super) async fn enroll(args: EnrollArgs, session: &mut Session) -> Result<Ending, Failure> {
+    if let Some(id) = &args.phrase {
+        let (phrase, words) = session.perform(EnrolmentPhrase { id: id_of(id)? }).await?;
+        let answer = PhraseAnswer { status: OK, phrase: &phrase, words: &words };
+        session.console.answer(&answer, |console| console.line(&phrase))?;
+        session.console.note(&format!("For the request {words}. Type the phrase into its page, and nowhere else."));
+        return Ok(Ending::Done);
+    }
+    match &args.id {
+        Some(id) => on_terminal(id_of(id)?, &args, session).await,
+        None => on_page(args, session).await,
+    }
+}
+
+fn id_of(text: &str) -> Result<EnrolmentId, Failure> {
+    text.trim().parse().map_err(|_| Failure::invalid("the request must be named by its whole `enrollment_id`"))
+}
+
+/// Serves the page until the person has answered.
+async fn on_page(args: EnrollArgs, session: &mut Session) -> Result<Ending, Failure> {
+    session.service.offer_enrolments(Arc::new(LocalPage::default()));
+    let ask = EnrollSecret { label: args.label, issuer: args.issuer, ..EnrollSecret::default() };
+    let mut enrolled = session.perform(ask).await?;
+    if let Enrolled::Pending { url, words, .. } = &enrolled {
+        session
+            .console
+            .note(&format!("Add the secret on this page within ten minutes: {url}\nIt shows the words {words}."));
+        if !args.no_open && session.console.can_ask() && !browser::open(url) {
+            session.console.note("No browser could be opened here; open the link yourself.");
+        }
+    }
+    while let Enrolled::Pending { id, .. } = enrolled {
+        enrolled = session.perform(EnrollSecret { enrollment_id: Some(id), ..EnrollSecret::default() }).await?;
+    }
+    tokio::time::sleep(LAST_PAGE).await;
+    match enrolled {
+        Enrolled::Stored(secret) => view::show(&secret, None, session).map(|()| Ending::Done),
+        ended @ (Enrolled::Pending { .. } | Enrolled::Declined | Enrolled::Cancelled | Enrolled::Expired) => {
+            let answer = EnrollResponse::from(ended);
+            let word = answer.status.to_lowercase();
+            session.console.answer(&answer, |console| console.line(&word))?;
+            Ok(Ending::No)
+        }
+    }
+}
+
+/// Finishes a request on the terminal.
+async fn on_terminal(id: EnrolmentId, args: &EnrollArgs, session: &mut Session) -> Result<Ending, Failure> {
+    let proven = session.perform(OpenEnrolment { id }).await?.map_err(ended)?;
+    tell_who_asks(&proven, session);
+    let remedy = "run it on a terminal, or answer on the page of the link";
+    let key = session.console.ask_hidden("Key or otpauth:// link (hidden): ", remedy).await?;
+    let proposal = &proven.view.proposal;
+    let chosen = |given: &Option<String>, proposed: &Option<ShownText>| {
+        given.clone().or_else(|| proposed.as_ref().map(ToString::to_string)).unwrap_or_default()
+    };
+    let (label, issuer) = (chosen(&args.label, &proposal.label), chosen(&args.issuer, &proposal.issuer));
+    let typed = Typed { key: &key, label: &label, issuer: &issuer };
+    let handle = session.service.take_typed(&proven, &typed)?;
+    let Some(review) = session.service.review(&proven, &handle).await? else {
+        return Err(ended(EnrolmentState::Expired));
+    };
+    tell_what_it_is(&review, session);
+    session.console.confirm("Add it?", false.into())?;
+    match session.service.add_typed(&proven, &handle).await? {
+        Added::Stored(secret) => view::show(&secret, None, session).map(|()| Ending::Done),
+        Added::Ended(state) => Err(ended(state)),
+        Added::Lost => Err(ended(EnrolmentState::Expired)),
+    }
+}
+
+fn tell_who_asks(proven: &Proven, session: &mut Session) {
+    let view = &proven.view;
+    let client = match view.client.name.as_str() {
+        "" if view.is_person => "you, at a terminal",
+        "" => "an agent that does not say its name",
+        name => name,
+    };
+    let key = view.key.as_ref().map(|key| format!(", with the key {key}")).unwrap_or_default();
+    let seat = view.seat.as_ref().map(|seat| format!(", for {}", seat.profile.email)).unwrap_or_default();
+    session.console.note(&format!("Asked by {client}{key}{seat}. The chat shows the words {}.", view.words));
+}
+
+fn tell_what_it_is(review: &Review, session: &mut Session) {
+    let metadata = &review.metadata;
+    let issuer = metadata.issuer.as_ref().map(|issuer| format!("{issuer}, ")).unwrap_or_default();
+    let console = &mut session.console;
+    console.note(&format!("{issuer}{}: {}", metadata.label, in_words(&metadata.totp)));
+    for same in &review.same_seed {
+        console.note(&format!("This key is there already, as {}.", view::name(same)));
+    }
+    for same in review.same_name.iter().filter(|_| review.same_seed.is_empty()) {
+        console.note(&format!("{} is there already, with another key.", view::name(same)));
+    }
+    let left = review.expires_in;
+    console.note(&format!("Its current code, to finish the service's set-up: {}  {left} s left", review.code.digits()));
+}
+
+/// The error for a request that somebody has answered, or that is too old.
+fn ended(state: EnrolmentState) -> Failure {
+    let message = match state {
+        EnrolmentState::Stored(_) => "a secret was added for this request already",
+        EnrolmentState::Declined => "this request was declined; nothing was added",
+        EnrolmentState::Cancelled => "this request was cancelled; nothing was added",
+        EnrolmentState::Pending | EnrolmentState::Expired => "this request has expired; nothing was added",
+    };
+    Failure::Failed { code: ErrorCode::NotFound, message: message.to_owned() }
+}

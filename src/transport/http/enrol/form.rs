@@ -1,0 +1,66 @@
+//! Reads the forms of the page. What they hold may be a seed; the process wipes all memory when it is freed.
+
+use std::borrow::Cow;
+
+use http::{HeaderMap, header::CONTENT_TYPE};
+use percent_encoding::percent_decode;
+
+/// Fields of one form. Ours have fewer.
+const FIELDS_MAX: usize = 16;
+
+/// A form's fields. No `Debug`.
+#[derive(Default)]
+pub(super) struct Form(Vec<(String, String)>);
+
+impl Form {
+    /// Reads `application/x-www-form-urlencoded`. A form that is not UTF-8, or has too many fields, is empty.
+    pub(super) fn read(body: &[u8]) -> Self {
+        let decode = |bytes: &[u8]| -> Option<String> {
+            let spaced: Vec<u8> = bytes.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
+            percent_decode(&spaced).decode_utf8().ok().map(Cow::into_owned)
+        };
+        let field = |part: &[u8]| {
+            let at = part.iter().position(|byte| *byte == b'=').unwrap_or(part.len());
+            let (name, value) = part.split_at(at);
+            Some((decode(name)?, decode(value.get(1..).unwrap_or_default())?))
+        };
+        let parts: Vec<&[u8]> = body.split(|byte| *byte == b'&').take(FIELDS_MAX + 1).collect();
+        let fields = parts.iter().filter(|part| !part.is_empty()).map(|part| field(part)).collect::<Option<Vec<_>>>();
+        Self(fields.filter(|fields| fields.len() <= FIELDS_MAX).unwrap_or_default())
+    }
+
+    /// A field. One that occurs twice is none.
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        let mut named = self.0.iter().filter(|(known, _)| known == name);
+        match (named.next(), named.next()) {
+            (Some((_, value)), None) => Some(value),
+            _ => None,
+        }
+    }
+}
+
+/// Whether a request's body is such a form.
+pub(super) fn is_one(headers: &HeaderMap) -> bool {
+    let declared = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = declared.split(';').next().unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("application/x-www-form-urlencoded")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_form_is_read_as_browsers_write_it() {
+        let form = Form::read(b"step=look&label=ada+l%2B%C3%A4&key=&issuer=a=b");
+        assert_eq!(form.get("label"), Some("ada l+\u{e4}"));
+        assert_eq!((form.get("key"), form.get("issuer"), form.get("other")), (Some(""), Some("a=b"), None));
+    }
+
+    #[test]
+    fn a_form_that_says_two_things_says_nothing() {
+        assert_eq!(Form::read(b"step=add&step=decline").get("step"), None);
+        assert_eq!(Form::read(b"step=%ff").get("step"), None);
+        assert_eq!(Form::read("step=add&".repeat(99).as_bytes()).get("step"), None);
+    }
+}

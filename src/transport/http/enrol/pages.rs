@@ -1,0 +1,294 @@
+//! The pages of an enrolment, as HTML. Every one has a heading that says what happened and a sentence that says what to
+//! do.
+
+use super::html::Html;
+use crate::{
+    domain::{
+        enrolment::{EnrolmentState, ProofWanted},
+        limits::{PIN_CHARS_MAX, SEED_TEXT_BYTES_MAX, TEXT_CHARS_MAX},
+        secret::TotpSecret,
+        text::ShownText,
+    },
+    operations::{Asked, EnrolmentView, ProofProblem, Proven, Review, Service, in_words},
+};
+
+/// What was wrong with an entry, and what the person had typed besides the key.
+pub(super) struct Problem<'a> {
+    pub(super) text: String,
+    pub(super) label: &'a str,
+    pub(super) issuer: &'a str,
+}
+
+fn layout(title: &'static str, content: &Html) -> Html {
+    Html::of("<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<title>")
+        .put(title)
+        .put(
+            " – Countersign</title>\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+             <meta name=\"robots\" content=\"noindex\">\n<meta name=\"color-scheme\" content=\"light dark\">\n\
+             <link rel=\"icon\" href=\"data:,\">\n<link rel=\"stylesheet\" href=\"style.css\">\n\
+             <script src=\"page.js\" defer></script>\n</head>\n<body>\n<main>\n<h1>",
+        )
+        .put(title)
+        .put("</h1>\n")
+        .add(content)
+        .put("</main>\n<footer>Countersign, the authenticator app for AI agents</footer>\n</body>\n</html>\n")
+}
+
+fn message(title: &'static str, text: &'static str) -> Html {
+    layout(title, &Html::of("<p>").put(text).put("</p>\n"))
+}
+
+pub(super) fn unknown() -> Html {
+    message(
+        "No such link",
+        "This link leads nowhere. Perhaps it was not copied whole; otherwise ask your agent for a new one.",
+    )
+}
+
+pub(super) fn ended(state: EnrolmentState) -> Html {
+    match state {
+        EnrolmentState::Stored(_) => message(
+            "Already added",
+            "A secret was added by this link, which worked once. You can close this page and go back to your agent.",
+        ),
+        EnrolmentState::Declined => message(
+            "Declined",
+            "Nothing was added, and this link works no longer. You can close this page; your agent is told.",
+        ),
+        EnrolmentState::Cancelled => message(
+            "Cancelled",
+            "Nothing was added. The request was cancelled, or too many wrong PINs or phrases were typed. Ask your agent for a \
+             new link.",
+        ),
+        EnrolmentState::Pending | EnrolmentState::Expired => message(
+            "Too late",
+            "This link worked for ten minutes, and they are over. Nothing was added. Ask your agent for a new link.",
+        ),
+    }
+}
+
+pub(super) fn anothers() -> Html {
+    message(
+        "For somebody else",
+        "You are signed in, but this request is for another person. Nothing was opened. If somebody sent you this link, tell \
+         the person who runs this server.",
+    )
+}
+
+pub(super) fn no_proof() -> Html {
+    message(
+        "No way to prove who you are",
+        "The person for whom this request is has no PIN here, and is not signed in. The person who runs this server sets a PIN \
+         with <code>countersign seat update SEAT --pin</code>.",
+    )
+}
+
+pub(super) fn stale() -> Html {
+    message(
+        "Open the link again",
+        "This form is not from a page that you opened here. Nothing was done. Open the link again.",
+    )
+}
+
+pub(super) fn failed(text: &str) -> Html {
+    layout(
+        "It did not work",
+        &Html::of("<p>").text(text).put("</p>\n<p>Nothing was added. Go back and try again.</p>\n"),
+    )
+}
+
+/// Asks for the proof. Nothing about the request is told before that.
+pub(super) fn ask(asked: &Asked) -> Html {
+    let problem = match asked.problem {
+        None => Html::default(),
+        Some(ProofProblem::Wrong(left)) => alert(&Html::of("That was not right. Tries left: ").text(left).put(".")),
+        Some(ProofProblem::Held(after)) => {
+            alert(&Html::of("Too many were wrong lately. Try again in ").text(after.as_secs().max(1)).put(" seconds."))
+        }
+    };
+    let form = match asked.proof {
+        ProofWanted::Seat => Html::of(
+            "<p>An agent asks for a secret. First prove that you are the person whom it asks: type the PIN that was set for \
+             you.</p>\n<form method=\"post\" autocomplete=\"off\">\n<label for=\"proof\">PIN</label>\n\
+             <input id=\"proof\" name=\"proof\" type=\"password\" required autocomplete=\"off\" maxlength=\"",
+        )
+        .text(PIN_CHARS_MAX)
+        .put("\">\n"),
+        ProofWanted::Machine => Html::of(
+            "<p>An agent on this machine asks for a secret. It could not be seen that this browser is yours, so prove it: run \
+             this command in your own terminal, and type the phrase that it prints.</p>\n<pre><code>countersign secret enroll \
+             --phrase ",
+        )
+        .text(asked.id)
+        .put(
+            "</code></pre>\n<form method=\"post\" autocomplete=\"off\">\n<label for=\"proof\">Phrase</label>\n\
+             <input id=\"proof\" name=\"proof\" type=\"text\" required autocomplete=\"off\" autocapitalize=\"off\" \
+             spellcheck=\"false\" maxlength=\"80\">\n",
+        ),
+    };
+    let end = "<p class=\"buttons\"><button name=\"step\" value=\"prove\">Continue</button></p>\n</form>\n";
+    layout("Who are you?", &problem.add(&form).put(end))
+}
+
+/// The form for the key.
+pub(super) fn entry(service: &Service, proven: &Proven, problem: Option<&Problem<'_>>) -> Html {
+    let view = &proven.view;
+    let proposed = |text: &Option<ShownText>| text.as_ref().map_or_else(String::new, ToString::to_string);
+    let (label, issuer) = match problem {
+        Some(problem) if !(problem.label.is_empty() && problem.issuer.is_empty()) => {
+            (problem.label.to_owned(), problem.issuer.to_owned())
+        }
+        _ => (proposed(&view.proposal.label), proposed(&view.proposal.issuer)),
+    };
+    let told = problem.map(|problem| alert(&Html::default().text(&problem.text))).unwrap_or_default();
+    let left = service.now().until(view.expires_at).as_secs().div_ceil(60);
+    let body = told
+        .add(&about(view))
+        .put("<form method=\"post\" autocomplete=\"off\">\n")
+        .add(&ticket(proven))
+        .put(
+            "<label for=\"key\">Key or link</label>\n<p class=\"hint\" id=\"key-hint\">The key that the service shows when you \
+             set up two-factor authentication (“can’t scan the code?”), or a link that begins with \
+             <code>otpauth://</code>.</p>\n<input id=\"key\" name=\"key\" type=\"text\" required autofocus \
+             autocomplete=\"off\" autocapitalize=\"off\" spellcheck=\"false\" aria-describedby=\"key-hint\" maxlength=\"",
+        )
+        .text(SEED_TEXT_BYTES_MAX * 10)
+        .put("\">\n")
+        .add(&field("issuer", "Service", &issuer))
+        .add(&field("label", "Account", &label))
+        .put(
+            "<p class=\"buttons\"><button name=\"step\" value=\"look\">Continue</button>\n\
+             <button name=\"step\" value=\"decline\" class=\"quiet\" formnovalidate>Decline</button></p>\n</form>\n\
+             <p class=\"hint\">Nothing is kept before you have checked it on the next page. This link works for another ",
+        )
+        .text(left)
+        .put(" min.</p>\n");
+    layout("Add a secret", &body)
+}
+
+/// What will be added, and its current code.
+pub(super) fn review(proven: &Proven, review: &Review, right: Option<bool>) -> Html {
+    let metadata = &review.metadata;
+    let issuer = metadata.issuer.as_ref().map_or("(none)", ShownText::as_str);
+    let digits = review.code.digits();
+    let (first, second) = digits.split_at(digits.len() / 2);
+    let mut facts = Html::of("<dl>\n")
+        .add(&fact("Service", issuer))
+        .add(&fact("Account", metadata.label.as_str()))
+        .add(&fact("Codes", &in_words(&metadata.totp)));
+    if !metadata.origins.is_empty() {
+        let origins: Vec<_> = metadata.origins.iter().map(ToString::to_string).collect();
+        facts = facts.add(&fact("For pages of", &origins.join(", ")));
+    }
+    let warning = if review.same_seed.is_empty() { &review.same_name } else { &review.same_seed };
+    let warned = match (warning.first(), review.same_seed.is_empty()) {
+        (None, _) => Html::default(),
+        (Some(same), true) => alert(&Html::default().text(name_of(same)).put(" is there already, with another key.")),
+        (Some(same), false) => alert(&Html::of("This key is there already, as ").text(name_of(same)).put(".")),
+    };
+    let checked = match right {
+        None => Html::default(),
+        Some(true) => Html::of("<p class=\"good\" role=\"status\">That code is right.</p>\n"),
+        Some(false) => alert(&Html::of(
+            "That code is not right. Perhaps it has just rotated; otherwise the key was not copied whole, or a clock is wrong.",
+        )),
+    };
+    let fields = ticket(proven)
+        .add(&Html::of("<input type=\"hidden\" name=\"entry\" value=\"").text(&review.handle).put("\">\n"));
+    let body = warned
+        .add(&checked)
+        .add(&facts)
+        .put("</dl>\n<section>\n<h2>Current code</h2>\n<p class=\"code\"><output aria-live=\"off\">")
+        .text(first)
+        .put(" ")
+        .text(second)
+        .put("</output></p>\n<p>Type it into the service’s page to finish its set-up. It is valid for another <span data-left=\"")
+        .text(review.expires_in)
+        .put("\">")
+        .text(review.expires_in)
+        .put("</span> s.</p>\n<form method=\"post\">\n")
+        .add(&fields)
+        .put(
+            "<p class=\"buttons\"><button name=\"step\" value=\"code\" class=\"quiet\" data-refresh>Show the code of this \
+             moment</button></p>\n</form>\n</section>\n<form method=\"post\" autocomplete=\"off\">\n",
+        )
+        .add(&fields)
+        .put(
+            "<label for=\"code\">Check a code of the service or of your phone (if you like)</label>\n\
+             <p class=\"row\"><input id=\"code\" name=\"code\" type=\"text\" inputmode=\"numeric\" autocomplete=\"off\" \
+             maxlength=\"12\">\n<button name=\"step\" value=\"check\" class=\"quiet\">Check</button></p>\n</form>\n\
+             <form method=\"post\">\n",
+        )
+        .add(&fields)
+        .put(
+            "<p class=\"buttons\"><button name=\"step\" value=\"add\">Add</button>\n\
+             <button name=\"step\" value=\"back\" class=\"quiet\">Back</button>\n\
+             <button name=\"step\" value=\"decline\" class=\"quiet\">Decline</button></p>\n</form>\n",
+        );
+    layout("Is this right?", &body)
+}
+
+pub(super) fn added(secret: &TotpSecret) -> Html {
+    let body = Html::of("<p class=\"good\" role=\"status\">").text(name_of(secret)).put(
+        " was added. You can close this page and go back to your agent, which is told its id and never its key.</p>\n",
+    );
+    layout("Added", &body)
+}
+
+/// Who asks, for whom, and the words that the chat shows too.
+fn about(view: &EnrolmentView) -> Html {
+    let who = match (view.client.name.as_str(), view.is_person) {
+        ("", true) => "you, at a terminal".to_owned(),
+        ("", false) => "an agent that does not say its name".to_owned(),
+        (name, _) => format!("{name} {}", view.client.version.as_str()).trim().to_owned(),
+    };
+    let mut facts = Html::of("<p>Somebody asks you for a secret. Compare these words with those in your chat or terminal: <strong class=\"words\">")
+        .text(&view.words)
+        .put("</strong>. If they differ, decline.</p>\n<dl>\n")
+        .add(&fact("Asked by", &who));
+    if let Some(key) = &view.key {
+        facts = facts.add(&fact("With the key", key.as_str()));
+    }
+    if let Some(seat) = &view.seat {
+        facts = facts.add(&fact("For", seat.profile.email.as_str()));
+    }
+    facts = facts.add(&fact("In the account", view.account.as_str()));
+    if !view.proposal.origins.is_empty() {
+        let origins: Vec<_> = view.proposal.origins.iter().map(ToString::to_string).collect();
+        facts = facts.add(&fact("For pages of", &origins.join(", ")));
+    }
+    facts.put("</dl>\n")
+}
+
+fn fact(name: &'static str, value: &str) -> Html {
+    Html::of("<dt>").put(name).put("</dt><dd>").text(value).put("</dd>\n")
+}
+
+fn field(name: &'static str, label: &'static str, value: &str) -> Html {
+    Html::of("<label for=\"")
+        .put(name)
+        .put("\">")
+        .put(label)
+        .put("</label>\n<input id=\"")
+        .put(name)
+        .put("\" name=\"")
+        .put(name)
+        .put("\" type=\"text\" autocomplete=\"off\" maxlength=\"")
+        .text(TEXT_CHARS_MAX)
+        .put("\" value=\"")
+        .text(value)
+        .put("\">\n")
+}
+
+fn ticket(proven: &Proven) -> Html {
+    Html::of("<input type=\"hidden\" name=\"ticket\" value=\"").text(&proven.ticket).put("\">\n")
+}
+
+fn alert(text: &Html) -> Html {
+    Html::of("<p class=\"bad\" role=\"alert\">").add(text).put("</p>\n")
+}
+
+fn name_of(secret: &TotpSecret) -> String {
+    let label = secret.metadata.label.as_str();
+    secret.metadata.issuer.as_ref().map_or_else(|| label.to_owned(), |issuer| format!("{issuer} ({label})"))
+}

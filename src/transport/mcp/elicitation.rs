@@ -1,0 +1,157 @@
+//! URL-mode elicitation: where the client can show a link to its user, it is asked to, and the call waits for what comes of
+//! it. Up to 2025-11-25 the server sends the client a request; since then the call is answered with one, and comes again.
+//!
+//! Whether to ask is decided by what the client declares, not by its revision: hosts declare this mode at earlier ones.
+//! Never here: a form, in which a secret must not be asked for.
+
+use std::time::Duration;
+
+use rmcp::{
+    ErrorData, Peer, RoleServer,
+    model::{
+        CallToolRequestParams, CallToolResponse, CallToolResult, ClientResult, CustomNotification, ElicitRequest,
+        ElicitRequestParams, ElicitResult, ElicitationAction, InputRequest, InputRequests, InputRequiredResult,
+        ServerNotification, ServerRequest,
+    },
+    service::RequestContext,
+};
+use serde_json::{Map, Value};
+
+use super::handler::{McpServer, is_2026};
+use crate::{
+    domain::{enrolment::EnrolmentState, ids::EnrolmentId},
+    operations::{Effect, Entry, Service},
+};
+
+/// What an answered request is called among the inputs of a call.
+const INPUT: &str = "enrollment";
+/// The argument by which a call waits for an earlier enrolment.
+const EARLIER: &str = "enrollment_id";
+/// The notification that ends an elicitation. rmcp has no type for it.
+const COMPLETE: &str = "notifications/elicitation/complete";
+/// How long the end of an enrolment is looked for: a little longer than a link works.
+const LOOKED_FOR: Duration = Duration::from_mins(11);
+
+/// A pending enrolment.
+struct Begun {
+    id: String,
+    message: String,
+    url: String,
+}
+
+/// The tool of a call that is to be answered by way of the client's user.
+pub(super) fn asked_by(
+    request: &CallToolRequestParams,
+    context: &RequestContext<RoleServer>,
+) -> Option<&'static Entry> {
+    let entry = Entry::tool(&request.name).filter(|entry| entry.spec.effect == Effect::Ask)?;
+    let declared = context.client_capabilities().and_then(|capabilities| capabilities.elicitation);
+    let by_url = declared.is_some_and(|modes| modes.url.is_some());
+    let is_later = request.arguments.as_ref().is_some_and(|arguments| arguments.contains_key(EARLIER));
+    (by_url && !is_later).then_some(entry)
+}
+
+impl McpServer {
+    /// Answers a call of a tool that asks a person for something.
+    pub(super) async fn ask_by_url(
+        &self,
+        entry: &'static Entry,
+        request: CallToolRequestParams,
+        context: &RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let later = |id: &str| self.run(entry, Map::from_iter([(EARLIER.to_owned(), Value::from(id))]), context);
+        if let Some(state) = request.request_state.filter(|state| !state.is_empty()) {
+            let answers = request.input_responses.unwrap_or_default();
+            let answer =
+                answers.get(INPUT).and_then(|value| serde_json::from_value::<ElicitResult>(value.clone()).ok());
+            // The state is the enrolment's id. It needs no signature: the enrolment is looked up, and another caller's
+            // does not exist.
+            if let Some(how) = answer.and_then(|answer| refused_by(&answer.action)) {
+                self.end(&state, how, context).await?;
+            }
+            return later(&state).await.map(Into::into);
+        }
+        let result = self.run(entry, request.arguments.unwrap_or_default(), context).await?;
+        let Some(begun) = begun(&result) else { return Ok(result.into()) };
+        if is_2026(context) {
+            let asked = InputRequest::Elicitation(ElicitRequest::new(begun.params(false)));
+            let inputs = InputRequests::from([(INPUT.to_owned(), asked)]);
+            return Ok(InputRequiredResult::new(Some(inputs), Some(begun.id)).into());
+        }
+        let peer = &context.peer;
+        if let Ok(id) = begun.id.parse() {
+            tokio::spawn(tell_the_end(self.service().clone(), id, peer.clone()));
+        }
+        // The person may open the link and answer there before the client says that they agreed to.
+        let asked = async {
+            match peer.send_request(ServerRequest::ElicitRequest(ElicitRequest::new(begun.params(true)))).await {
+                Ok(ClientResult::ElicitResult(answer)) => match refused_by(&answer.action) {
+                    Some(how) => self.end(&begun.id, how, context).await.map(|()| true),
+                    None => std::future::pending().await,
+                },
+                // The client can't do what it declared: its model gets the link.
+                Ok(_) | Err(_) => Ok(false),
+            }
+        };
+        let has_ended = tokio::select! {
+            biased;
+            outcome = later(&begun.id) => return outcome.map(Into::into),
+            has_ended = asked => has_ended?,
+        };
+        if has_ended { later(&begun.id).await.map(Into::into) } else { Ok(result.into()) }
+    }
+
+    /// Ends an enrolment because the client's user refused to open the link.
+    async fn end(&self, id: &str, how: EnrolmentState, context: &RequestContext<RoleServer>) -> Result<(), ErrorData> {
+        let caller = self.caller(context)?;
+        if let Ok(id) = id.parse() {
+            // The call that follows says what is true.
+            let _ = self.service().end_enrolment(&caller, id, how).await;
+        }
+        Ok(())
+    }
+}
+
+impl Begun {
+    fn params(&self, with_id: bool) -> ElicitRequestParams {
+        ElicitRequestParams::UrlElicitationParams {
+            meta: None,
+            message: self.message.clone(),
+            url: self.url.clone(),
+            // Revision 2026-07-28 has no such field.
+            elicitation_id: if with_id { self.id.clone() } else { String::new() },
+        }
+    }
+}
+
+/// The enrolment that an answer says is pending.
+fn begun(result: &CallToolResult) -> Option<Begun> {
+    let answer = result.structured_content.as_ref().filter(|_| result.is_error != Some(true))?;
+    let text = |name: &str| answer.get(name).and_then(Value::as_str).map(str::to_owned);
+    let words = text("words")?;
+    let message = format!(
+        "An agent asks you to add a TOTP secret on a page of your own. The page shows the words {words}; if it shows others, \
+         decline there."
+    );
+    Some(Begun { id: text(EARLIER)?, url: text("enrollment_url")?, message })
+}
+
+/// How an enrolment ends if its user does not agree to open the link.
+fn refused_by(action: &ElicitationAction) -> Option<EnrolmentState> {
+    match action {
+        ElicitationAction::Decline => Some(EnrolmentState::Declined),
+        ElicitationAction::Cancel => Some(EnrolmentState::Cancelled),
+        ElicitationAction::Accept | _ => None,
+    }
+}
+
+/// Tells a client that an elicitation has ended, whenever that is: it may still show the link.
+async fn tell_the_end(service: Service, id: EnrolmentId, peer: Peer<RoleServer>) {
+    if tokio::time::timeout(LOOKED_FOR, service.enrolment_over(id)).await.is_err() || peer.is_transport_closed() {
+        return;
+    }
+    let params = serde_json::json!({"elicitationId": id.to_string()});
+    let told = CustomNotification::new(COMPLETE, Some(params));
+    // A client that is gone shows no link.
+    let _ = peer.send_notification(ServerNotification::CustomNotification(told)).await;
+}

@@ -1,0 +1,87 @@
+//! Reads enrolments and the PINs of seats, and makes what is derived from them: the token of a link, words, a PIN's hash.
+
+use argon2::{Algorithm, Argon2, Params, Version};
+use subtle::ConstantTimeEq as _;
+use zeroize::Zeroizing;
+
+use super::{CHUNK, Kept, Listed, Mac, Page, Vault};
+use crate::{
+    domain::{
+        enrolment::Enrolment,
+        ids::{AccountId, EnrolmentId, SeatId},
+        seat_pin::{PinCost, SeatPin},
+    },
+    store::{Kind, List, StoreError},
+};
+
+/// What is derived from an enrolment's id by the vault's key. The store holds none of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Derived {
+    /// The secret half of the link's token.
+    Token,
+    /// The two words that page and chat show.
+    Words,
+    /// The phrase that a terminal shows to its person.
+    Phrase,
+    /// What a page gives a person who proved who they are, to be sent back with each form.
+    Ticket,
+}
+
+impl Derived {
+    const fn purpose(self) -> &'static str {
+        match self {
+            Self::Token => "enrolment-token",
+            Self::Words => "enrolment-words",
+            Self::Phrase => "enrolment-phrase",
+            Self::Ticket => "enrolment-ticket",
+        }
+    }
+}
+
+impl Vault {
+    /// One enrolment.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn enrolment(&self, id: EnrolmentId) -> Result<Option<Kept<Enrolment>>, StoreError> {
+        self.one(id.as_bytes().as_slice()).await
+    }
+
+    /// The enrolments of an account, by the end of their time.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn enrolments(&self, account: AccountId) -> Result<Listed<Kept<Enrolment>>, StoreError> {
+        self.listed(List::of(Kind::Enrolment, Some(account), CHUNK), Page::ALL).await
+    }
+
+    /// The PIN of a seat.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn seat_pin(&self, seat: SeatId) -> Result<Option<Kept<SeatPin>>, StoreError> {
+        self.one(seat.as_bytes().as_slice()).await
+    }
+
+    /// Something derived from an enrolment's id, of which nobody without the vault's key can know anything.
+    pub fn derived(&self, what: Derived, id: EnrolmentId) -> Mac {
+        self.fingerprint(what.purpose(), &[id.as_bytes()])
+    }
+
+    /// The hash of a PIN. It takes tens of milliseconds, so don't call it on a thread that serves others. `None`: the
+    /// machine has no memory for it.
+    pub fn pin_hash(&self, seat: SeatId, pin: &str, salt: &[u8; 16], cost: PinCost) -> Option<Mac> {
+        let mut slow = Zeroizing::new([0; 32]);
+        let params = Params::new(cost.memory_kib(), cost.passes(), 1, Some(slow.len())).ok()?;
+        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+        argon2.hash_password_into(pin.as_bytes(), salt, slow.as_mut_slice()).ok()?;
+        // Few PINs exist: without a key, whoever has the store could try all of them.
+        Some(self.fingerprint("seat-pin", &[seat.as_bytes(), slow.as_slice()]))
+    }
+
+    /// Whether a PIN is the seat's. As slow as [`Self::pin_hash`].
+    pub fn is_pin(&self, kept: &SeatPin, pin: &str) -> Option<bool> {
+        let hash = self.pin_hash(kept.seat, pin, &kept.salt, kept.cost)?;
+        Some(hash.ct_eq(&kept.hash).into())
+    }
+}

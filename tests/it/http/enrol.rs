@@ -1,0 +1,558 @@
+//! Enrolment by a person, on a server: an agent asks, a person proves who they are on the page and adds the secret, and the
+//! seed passes neither REST nor MCP. And everything that must not get in.
+
+use countersign::{
+    domain::{
+        audit::{Action, AuditFilter, Outcome},
+        ids::SecretId,
+        scope::Scope,
+    },
+    operations::{AddSeat, CreateKey, GetCode, RemoveSeat, SeatChanges, SetSeatPin},
+    transport::http::HttpSettings,
+};
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
+
+use super::kit::{Answer, Server, request, settings, token_of, with_user_header, written};
+use crate::kit::RFC_SEED;
+
+const NOW: i64 = 1_795_305_600;
+const FORM: &str = "application/x-www-form-urlencoded";
+const PIN: &str = "492039";
+
+/// A server with two people, of whom Ada has a PIN and an agent.
+struct World {
+    server: Server,
+    /// Of a key that is bound to Ada.
+    token: String,
+    ada: String,
+    bob: String,
+}
+
+/// An open enrolment.
+struct Open {
+    id: String,
+    path: String,
+    answer: Value,
+}
+
+impl World {
+    fn new() -> Self {
+        Self::with(settings())
+    }
+
+    fn with(settings: HttpSettings) -> Self {
+        let server = Server::with(settings);
+        let seat = |email: &str| {
+            let profile = SeatChanges {
+                email: Some(email.to_owned()),
+                auth_subject: Some(format!("idp|{email}")),
+                ..SeatChanges::default()
+            };
+            server.wait(server.vault.service.perform(&server.vault.person, AddSeat { profile })).unwrap().id.to_string()
+        };
+        let [ada, bob] = ["ada@example.com", "bob@example.com"].map(seat);
+        let pin = Some(Zeroizing::new(PIN.to_owned()));
+        let of_ada = SetSeatPin { seat: ada.clone(), pin };
+        server.wait(server.vault.service.perform(&server.vault.person, of_ada)).unwrap();
+        let wanted = CreateKey { seat: Some(ada.clone()), ..request(Scope::ALL) };
+        let token = token_of(&server.key_as(&server.vault.person, wanted));
+        Self { server, token, ada, bob }
+    }
+
+    fn begin(&self, body: &Value) -> Open {
+        let answer = self.server.post("/api/v2/totp/enrollments", &self.token, &body.to_string());
+        assert_eq!(answer.status, 200, "{}", text(&answer));
+        let answer = answer.json();
+        let url = answer["enrollment_url"].as_str().unwrap();
+        let (_, path) = url.split_once("//").unwrap().1.split_once('/').unwrap();
+        Open { id: answer["enrollment_id"].as_str().unwrap().to_owned(), path: format!("/{path}"), answer }
+    }
+
+    fn get(&self, open: &Open) -> Answer {
+        self.send("GET", open, &[], None)
+    }
+
+    fn send(&self, method: &str, open: &Open, headers: &[(&str, &str)], body: Option<&str>) -> Answer {
+        self.server.raw(written(method, &open.path, headers, body).as_bytes())
+    }
+
+    fn form(&self, open: &Open, fields: &[(&str, &str)]) -> Answer {
+        self.form_with(open, &[], fields)
+    }
+
+    /// Sends a form as a browser does from the page itself.
+    fn form_with(&self, open: &Open, more: &[(&str, &str)], fields: &[(&str, &str)]) -> Answer {
+        let mut headers = vec![("content-type", FORM), ("origin", "http://localhost")];
+        headers.retain(|(name, _)| !more.iter().any(|(other, _)| other == name));
+        headers.extend(more.iter().copied().filter(|(_, value)| !value.is_empty()));
+        self.send("POST", open, &headers, Some(&encoded(fields)))
+    }
+
+    /// Proves with Ada's PIN; the ticket of the page.
+    fn ticket(&self, open: &Open) -> String {
+        let page = self.form(open, &[("step", "prove"), ("proof", PIN)]);
+        assert_eq!(page.status, 200, "{}", text(&page));
+        hidden(&page, "ticket")
+    }
+
+    /// The page that shows what was typed.
+    fn look(&self, open: &Open, ticket: &str, key: &str) -> Answer {
+        let fields = [("step", "look"), ("ticket", ticket), ("key", key), ("label", "ada"), ("issuer", "Acme")];
+        self.form(open, &fields)
+    }
+
+    fn status(&self, open: &Open) -> Value {
+        self.server.get(&format!("/api/v2/totp/enrollments/{}", open.id), &self.token).json()
+    }
+
+    /// The outcomes of the rows of an action.
+    fn rows(&self, action: Action) -> Vec<Outcome> {
+        let filter = AuditFilter { action: Some(action), ..AuditFilter::default() };
+        self.server.wait(self.server.vault.rows(filter)).iter().map(|row| row.entry.outcome).collect()
+    }
+
+    fn secrets(&self) -> usize {
+        self.server.get("/api/v2/totp/secrets", &self.server.token()).json()["totp_secrets"].as_array().unwrap().len()
+    }
+}
+
+pub(super) fn encoded(fields: &[(&str, &str)]) -> String {
+    let escape = |text: &str| {
+        text.bytes()
+            .map(|b| if b.is_ascii_alphanumeric() { char::from(b).to_string() } else { format!("%{b:02X}") })
+            .collect::<String>()
+    };
+    fields.iter().map(|(name, value)| format!("{name}={}", escape(value))).collect::<Vec<_>>().join("&")
+}
+
+pub(super) fn text(answer: &Answer) -> String {
+    String::from_utf8_lossy(&answer.body).into_owned()
+}
+
+pub(super) fn title(answer: &Answer) -> String {
+    let text = text(answer);
+    let (_, rest) = text.split_once("<h1>").expect("it is a page");
+    rest.split_once("</h1>").unwrap().0.to_owned()
+}
+
+/// The value of a hidden field.
+pub(super) fn hidden(answer: &Answer, name: &str) -> String {
+    let text = text(answer);
+    let (_, rest) = text.split_once(&format!("name=\"{name}\" value=\"")).expect("the page has this field");
+    rest.split_once('"').unwrap().0.to_owned()
+}
+
+/// The code that a page shows.
+fn code_on(answer: &Answer) -> String {
+    let text = text(answer);
+    let (_, rest) = text.split_once("<output aria-live=\"off\">").unwrap();
+    rest.split_once('<').unwrap().0.replace(' ', "")
+}
+
+#[test]
+fn a_person_adds_a_secret_and_the_agent_gets_codes_but_never_the_seed() {
+    let world = World::new();
+    let open = world.begin(&json!({"label": "ada", "issuer": "Acme", "origins": ["https://acme.example"]}));
+    assert_eq!(open.answer["status"], "PENDING");
+    assert_eq!(open.answer["expires_in"], 600);
+    assert_eq!(world.status(&open)["enrollment_url"], open.answer["enrollment_url"], "a link is made again");
+
+    let asked = world.get(&open);
+    assert_eq!((asked.status, title(&asked).as_str()), (403, "Who are you?"));
+    let words = open.answer["words"].as_str().unwrap();
+    for hidden in [words, "Acme", "ada"] {
+        assert!(!text(&asked).contains(hidden), "{hidden} is shown before the proof");
+    }
+    let entry = world.form(&open, &[("step", "prove"), ("proof", PIN)]);
+    let shown = text(&entry);
+    for said in [words, "value=\"Acme\"", "value=\"ada\"", "ada@example.com", ">test<", "https://acme.example"] {
+        assert!(shown.contains(said), "{said} is missing: {shown}");
+    }
+    let ticket = hidden(&entry, "ticket");
+    let review = world.look(&open, &ticket, RFC_SEED);
+    assert_eq!((review.status, title(&review).as_str()), (200, "Is this right?"));
+    let handle = hidden(&review, "entry");
+    let code = code_on(&review);
+    let check = |code: &str| {
+        let fields = [("step", "check"), ("ticket", &*ticket), ("entry", &*handle), ("code", code)];
+        text(&world.form(&open, &fields)).contains("That code is right")
+    };
+    assert!(check(&code) && !check("000000"));
+    assert_eq!(world.status(&open)["status"], "PENDING", "nothing is stored before `Add`");
+    assert_eq!(world.secrets(), 0);
+
+    let added = world.form(&open, &[("step", "add"), ("ticket", &ticket), ("entry", &handle)]);
+    assert_eq!((added.status, title(&added).as_str()), (200, "Added"));
+    let body = json!({"enrollment_id": open.id}).to_string();
+    let outcome = world.server.post("/api/v2/totp/enrollments", &world.token, &body).json();
+    assert_eq!(outcome["status"], "OK");
+    assert_eq!(outcome["totp_secret"]["label"], "ada");
+    let id: SecretId = outcome["totp_secret"]["id"].as_str().unwrap().parse().unwrap();
+    let issued = world.server.wait(world.server.vault.service.perform(&world.server.vault.person, GetCode::of(id)));
+    assert_eq!(issued.unwrap().code.digits(), code);
+
+    for page in [&asked, &entry, &review, &added] {
+        assert!(!text(page).contains(RFC_SEED), "a page holds the seed");
+        assert_eq!(page.header("cache-control"), Some("no-store"));
+        assert!(page.header("content-security-policy").unwrap().contains("script-src 'self'"));
+        assert_eq!(page.header("x-frame-options"), Some("DENY"));
+        assert_eq!(page.header("referrer-policy"), Some("same-origin"), "without it, browsers hide a form's origin");
+    }
+    assert!(!outcome.to_string().contains(RFC_SEED) && outcome["totp_secret"].get("secret").is_none());
+    for action in
+        [Action::EnrolBegin, Action::EnrolProve, Action::EnrolOpen, Action::EnrolStore, Action::SecretRegister]
+    {
+        assert_eq!(world.rows(action), [Outcome::Ok], "{action:?}");
+    }
+}
+
+#[test]
+fn pressing_add_twice_or_reloading_stores_once_and_says_so() {
+    let world = World::new();
+    let open = world.begin(&json!({}));
+    let ticket = world.ticket(&open);
+    let handle = hidden(&world.look(&open, &ticket, RFC_SEED), "entry");
+    let add = [("step", "add"), ("ticket", ticket.as_str()), ("entry", handle.as_str())];
+
+    let pages: Vec<_> = (0..3).map(|_| world.form(&open, &add)).collect();
+
+    assert_eq!(title(&pages[0]), "Added");
+    for later in &pages[1..] {
+        assert_eq!((later.status, title(later).as_str()), (410, "Already added"));
+    }
+    assert_eq!(world.secrets(), 1);
+    let again = world.get(&open);
+    assert_eq!((again.status, title(&again).as_str()), (410, "Already added"));
+    assert!(!text(&again).contains("Acme"), "a link that was used tells nothing");
+}
+
+#[test]
+fn a_link_opens_nothing_by_itself_and_a_look_ahead_does_not_burn_it() {
+    let world = World::new();
+    let open = world.begin(&json!({"issuer": "Acme"}));
+    let mut head = world.server.client();
+    head.write(written("HEAD", &open.path, &[], None).as_bytes());
+    assert_eq!(head.head().unwrap().0, 403);
+    for headers in [
+        &[("sec-purpose", "prefetch;prerender")][..],
+        &[("user-agent", "Slackbot-LinkExpanding 1.0")][..],
+        &[("purpose", "preview")][..],
+    ] {
+        let answer = world.send("GET", &open, headers, None);
+        assert_eq!(answer.status, 403, "{headers:?}");
+        assert!(!text(&answer).contains("Acme"));
+    }
+    assert!(world.rows(Action::EnrolOpen).is_empty());
+    assert_eq!(world.status(&open)["status"], "PENDING");
+    world.ticket(&open);
+    assert_eq!(world.rows(Action::EnrolOpen), [Outcome::Ok]);
+}
+
+#[test]
+fn without_the_proof_no_step_is_taken() {
+    let world = World::new();
+    let open = world.begin(&json!({}));
+    let other = world.begin(&json!({}));
+    let others_ticket = world.ticket(&other);
+    for ticket in ["", "x", others_ticket.as_str()] {
+        for step in ["look", "add", "decline", "code", "check", "back", ""] {
+            let fields = [("step", step), ("ticket", ticket), ("key", RFC_SEED), ("label", "x"), ("entry", "00")];
+            let answer = world.form(&open, &fields);
+            assert_eq!((answer.status, title(&answer).as_str()), (403, "Who are you?"), "{step} with {ticket:?}");
+        }
+    }
+    assert_eq!((world.secrets(), &world.status(&open)["status"]), (0, &json!("PENDING")));
+}
+
+#[test]
+fn the_seed_of_one_enrolment_is_not_reached_from_another() {
+    let world = World::new();
+    let [one, two] = [world.begin(&json!({})), world.begin(&json!({}))];
+    let tickets = [&one, &two].map(|open| world.ticket(open));
+    let handle = hidden(&world.look(&one, &tickets[0], RFC_SEED), "entry");
+
+    let answer = world.form(&two, &[("step", "add"), ("ticket", &tickets[1]), ("entry", &handle)]);
+
+    assert_eq!(answer.status, 409, "{}", text(&answer));
+    assert_eq!(world.secrets(), 0);
+    let own = world.form(&one, &[("step", "add"), ("ticket", &tickets[0]), ("entry", &handle)]);
+    assert_eq!(title(&own), "Added");
+}
+
+#[test]
+fn five_wrong_pins_end_an_enrolment_even_if_many_come_at_once() {
+    let world = World::new();
+    let open = world.begin(&json!({}));
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| world.form(&open, &[("step", "prove"), ("proof", "111112")]));
+        }
+    });
+
+    let right = world.form(&open, &[("step", "prove"), ("proof", PIN)]);
+
+    assert_eq!((right.status, title(&right).as_str()), (410, "Cancelled"));
+    assert_eq!(world.status(&open)["status"], "CANCELLED");
+    assert!(world.rows(Action::EnrolProve).iter().all(|outcome| *outcome == Outcome::Wrong));
+    assert!(world.rows(Action::EnrolProve).len() <= 5, "no more than five are looked at");
+    assert_eq!(world.rows(Action::EnrolCancel), [Outcome::Ok]);
+}
+
+#[test]
+fn wrong_pins_slow_down_over_all_enrolments_of_a_seat() {
+    let world = World::new();
+    let wrong = |open: &Open| world.form(open, &[("step", "prove"), ("proof", "111112")]);
+    let one = world.begin(&json!({}));
+    (0..5).for_each(|_| drop(wrong(&one)));
+    let two = world.begin(&json!({}));
+
+    let held = wrong(&two);
+
+    assert_eq!((held.status, held.header("retry-after")), (429, Some("1")));
+    let right = world.form(&two, &[("step", "prove"), ("proof", PIN)]);
+    assert_eq!(right.status, 429, "the right one has to wait too, or waiting would tell");
+    world.server.vault.clock.set_seconds(NOW + 2);
+    world.ticket(&two);
+}
+
+#[test]
+fn a_link_works_for_ten_minutes() {
+    let world = World::new();
+    let open = world.begin(&json!({}));
+    let ticket = world.ticket(&open);
+    let handle = hidden(&world.look(&open, &ticket, RFC_SEED), "entry");
+    world.server.vault.clock.set_seconds(NOW + 600);
+
+    let late = world.form(&open, &[("step", "add"), ("ticket", &ticket), ("entry", &handle)]);
+
+    assert_eq!((late.status, title(&late).as_str()), (410, "Too late"));
+    assert_eq!(title(&world.get(&open)), "Too late");
+    assert_eq!(world.status(&open)["status"], "EXPIRED");
+    assert_eq!(world.rows(Action::EnrolExpire), [Outcome::Ok], "one row, however often it is seen");
+    assert_eq!(world.secrets(), 0);
+}
+
+#[test]
+fn what_a_person_declines_stays_declined() {
+    let world = World::new();
+    let open = world.begin(&json!({}));
+    let ticket = world.ticket(&open);
+    let handle = hidden(&world.look(&open, &ticket, RFC_SEED), "entry");
+
+    let declined = world.form(&open, &[("step", "decline"), ("ticket", &ticket)]);
+
+    assert_eq!((declined.status, title(&declined).as_str()), (200, "Declined"));
+    let add = world.form(&open, &[("step", "add"), ("ticket", &ticket), ("entry", &handle)]);
+    assert_eq!((add.status, title(&add).as_str()), (410, "Declined"));
+    let waited =
+        world.server.post("/api/v2/totp/enrollments", &world.token, &json!({"enrollment_id": open.id}).to_string());
+    assert_eq!(waited.json()["status"], "DECLINED");
+    assert_eq!((world.rows(Action::EnrolDecline), world.secrets()), (vec![Outcome::Ok], 0));
+}
+
+#[test]
+fn another_callers_enrolment_does_not_exist() {
+    let world = World::new();
+    let open = world.begin(&json!({}));
+    let another = token_of(
+        &world
+            .server
+            .key_as(&world.server.vault.person, CreateKey { seat: Some(world.ada.clone()), ..request(Scope::ALL) }),
+    );
+    let body = json!({"enrollment_id": open.id}).to_string();
+    for token in [another, world.server.token()] {
+        let read = world.server.get(&format!("/api/v2/totp/enrollments/{}", open.id), &token);
+        assert_eq!(read.refusal(), (404, "not_found".to_owned()));
+        let waited = world.server.post("/api/v2/totp/enrollments", &token, &body);
+        assert_eq!(waited.refusal(), (404, "not_found".to_owned()));
+    }
+}
+
+#[test]
+fn a_key_without_a_seat_names_the_person_and_a_person_without_a_proof_is_refused() {
+    let world = World::new();
+    let free = world.server.token();
+    let begin = |token: &str, body: &Value| world.server.post("/api/v2/totp/enrollments", token, &body.to_string());
+
+    let nobody = begin(&free, &json!({}));
+    assert_eq!(nobody.refusal(), (400, "invalid_argument".to_owned()));
+    assert!(text(&nobody).contains("`seat_id` is required"), "{}", text(&nobody));
+    assert_eq!(begin(&free, &json!({"seat_id": "nobody"})).refusal(), (404, "not_found".to_owned()));
+    let bare = begin(&free, &json!({"seat_id": world.bob}));
+    assert_eq!(bare.refusal(), (403, "permission_denied".to_owned()));
+    assert!(text(&bare).contains("--pin"), "{}", text(&bare));
+    assert_eq!(begin(&free, &json!({"seat_id": "ada@example.com"})).status, 200);
+    assert_eq!(begin(&world.token, &json!({"seat_id": world.bob})).refusal(), (403, "permission_denied".to_owned()));
+    let limited = CreateKey { secrets: Some(vec![world.server.secret("x")]), ..request(Scope::ALL) };
+    let limited = token_of(&world.server.key_as(&world.server.vault.person, limited));
+    assert_eq!(begin(&limited, &json!({"seat_id": world.ada})).refusal(), (403, "permission_denied".to_owned()));
+}
+
+#[test]
+fn one_caller_has_sixteen_open_enrolments_at_most() {
+    let world = World::new();
+    let all: Vec<Open> = (0..16).map(|_| world.begin(&json!({}))).collect();
+
+    let more = world.server.post("/api/v2/totp/enrollments", &world.token, "{}");
+
+    assert_eq!(more.refusal(), (429, "rate_limited".to_owned()));
+    assert_eq!(more.header("retry-after"), Some("600"));
+    let ticket = world.ticket(&all[3]);
+    world.form(&all[3], &[("step", "decline"), ("ticket", &ticket)]);
+    world.begin(&json!({}));
+    world.server.vault.clock.set_seconds(NOW + 600);
+    world.begin(&json!({}));
+    assert_eq!(world.rows(Action::EnrolExpire).len(), 16);
+}
+
+#[test]
+fn a_proxy_signs_the_person_in_and_nobody_else() {
+    let world = World::with(with_user_header());
+    let open = world.begin(&json!({"issuer": "Acme"}));
+    for other in
+        ["bob@example.com", "idp|bob@example.com", "IDP|ada@example.com", "", "ada@example.com,bob@example.com"]
+    {
+        let answer = world.send("GET", &open, &[("x-user", other)], None);
+        assert_eq!((answer.status, title(&answer).as_str()), (403, "For somebody else"), "{other:?}");
+        assert!(!text(&answer).contains("Acme"));
+    }
+    let twice = world.send("GET", &open, &[("x-user", "ada@example.com"), ("x-user", "ada@example.com")], None);
+    assert_eq!(title(&twice), "For somebody else");
+    assert_eq!(world.rows(Action::EnrolProve), [Outcome::PermissionDenied; 6]);
+
+    let mut ticket = String::new();
+    for name in ["Ada@Example.com", "idp|ada@example.com"] {
+        let page = world.send("GET", &open, &[("x-user", name)], None);
+        assert_eq!((page.status, title(&page).as_str()), (200, "Add a secret"), "{name}");
+        ticket = hidden(&page, "ticket");
+    }
+    let bob = world.form_with(&open, &[("x-user", "bob@example.com")], &[("step", "decline"), ("ticket", &ticket)]);
+    assert_eq!(title(&bob), "For somebody else", "a second person with the first one's form");
+    let forged = world.form_with(&open, &[("x-user", "ada@example.com")], &[("step", "decline")]);
+    assert_eq!((forged.status, title(&forged).as_str()), (403, "Open the link again"), "a form without our ticket");
+    assert_eq!(world.status(&open)["status"], "PENDING");
+}
+
+#[test]
+fn without_a_proxy_nobody_believes_the_header() {
+    let open_to_all = HttpSettings { behind_proxy: false, ..with_user_header() };
+    let world = World::with(open_to_all);
+    let open = world.begin(&json!({}));
+    let page = world.send("GET", &open, &[("x-user", "ada@example.com")], None);
+    assert_eq!((page.status, title(&page).as_str()), (403, "Who are you?"));
+}
+
+#[test]
+fn forms_of_other_sites_and_hosts_get_nowhere() {
+    let allowed = HttpSettings { allow_origins: vec!["https://app.example".parse().unwrap()], ..settings() };
+    let world = World::with(allowed);
+    let open = world.begin(&json!({}));
+    let prove = [("step", "prove"), ("proof", PIN)];
+    for (header, value) in [
+        ("origin", "https://evil.example"),
+        ("origin", "null"),
+        ("origin", "http://localhost.evil.example"),
+        ("origin", "https://app.example"),
+        ("sec-fetch-site", "cross-site"),
+    ] {
+        let answer = world.form_with(&open, &[(header, value)], &prove);
+        assert_eq!(answer.refusal(), (403, "permission_denied".to_owned()), "{header}: {value}");
+        assert_eq!(answer.header("access-control-allow-origin"), None);
+    }
+    let rebound = format!("GET {} HTTP/1.1\r\nhost: evil.example\r\n\r\n", open.path);
+    assert_eq!(world.server.raw(rebound.as_bytes()).refusal(), (403, "permission_denied".to_owned()));
+    let framed = world.send("GET", &open, &[("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "no-cors")], None);
+    assert_eq!(framed.refusal(), (403, "permission_denied".to_owned()));
+    let followed = world.send("GET", &open, &[("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate")], None);
+    assert_eq!(title(&followed), "Who are you?", "a person may follow a link from a chat");
+    let json_body = world.send("POST", &open, &[], Some(&format!(r#"{{"step":"prove","proof":"{PIN}"}}"#)));
+    assert_eq!(title(&json_body), "Who are you?", "what is no form proves nothing");
+    for method in ["PUT", "DELETE", "PATCH"] {
+        assert_eq!(world.send(method, &open, &[], None).status, 405, "{method}");
+    }
+    assert!(world.rows(Action::EnrolProve).is_empty());
+}
+
+#[test]
+fn a_token_that_was_not_given_out_leads_nowhere() {
+    let world = World::new();
+    let open = world.begin(&json!({}));
+    let token = open.path.strip_prefix("/enroll/").unwrap();
+    let flipped = |at: usize| {
+        let mut bytes = token.as_bytes().to_vec();
+        bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
+        String::from_utf8(bytes).unwrap()
+    };
+    let own_id = &token[..22];
+    for guess in
+        [&flipped(0), &flipped(25), &flipped(42), own_id, &token[..42], &format!("{token}A"), "x", "%00", &open.id]
+    {
+        let path = format!("/enroll/{guess}");
+        let answer = world.server.raw(written("GET", &path, &[], None).as_bytes());
+        assert_eq!((answer.status, title(&answer).as_str()), (404, "No such link"), "{guess}");
+    }
+}
+
+#[test]
+fn whose_seat_is_gone_proves_nothing() {
+    let world = World::new();
+    let open = world.begin(&json!({}));
+    let ticket = world.ticket(&open);
+    let service = &world.server.vault.service;
+    world.server.wait(service.perform(&world.server.vault.person, RemoveSeat { seat: world.ada.clone() })).unwrap();
+
+    let answer = world.look(&open, &ticket, RFC_SEED);
+
+    assert_eq!((answer.status, title(&answer).as_str()), (403, "No way to prove who you are"));
+}
+
+#[test]
+fn what_is_typed_wrong_is_named_and_never_quoted() {
+    let world = World::new();
+    let open = world.begin(&json!({"label": "ada"}));
+    let ticket = world.ticket(&open);
+    for (key, problem) in [
+        ("", "is empty"),
+        ("JBSWY3DPEHPK3PX1", "The key "),
+        ("otpauth://hotp/x?secret=JBSWY3DPEHPK3PXP", "counter-based"),
+        ("otpauth-migration://offline?data=JBSWY3DPEHPK3PXP", "Google"),
+    ] {
+        let answer = world.look(&open, &ticket, key);
+        assert_eq!(answer.status, 400, "{key}: {}", text(&answer));
+        assert!(text(&answer).contains(problem), "{key}: {}", text(&answer));
+        assert!(!text(&answer).contains("JBSWY3DP"), "{key}");
+    }
+    let nameless = [("step", "look"), ("ticket", &*ticket), ("key", RFC_SEED), ("label", ""), ("issuer", "Acme")];
+    assert!(text(&world.form(&open, &nameless)).contains("The account is missing"));
+    let markup = world.form(
+        &open,
+        &[("step", "look"), ("ticket", &ticket), ("key", RFC_SEED), ("label", "<script>\"x"), ("issuer", "")],
+    );
+    assert!(text(&markup).contains("&lt;script&gt;&quot;x") && !text(&markup).contains("<script>\"x"));
+}
+
+#[test]
+fn a_link_brings_its_own_names_and_duplicates_are_told() {
+    let world = World::new();
+    world.server.secret("ada");
+    let open = world.begin(&json!({"label": "agent's idea", "issuer": "GitHub"}));
+    let ticket = world.ticket(&open);
+    let link = format!("otpauth://totp/Acme:bob?secret={RFC_SEED}&issuer=Acme&digits=8");
+    let look = |label: &str, issuer: &str| {
+        let fields = [("step", "look"), ("ticket", &*ticket), ("key", &*link), ("label", label), ("issuer", issuer)];
+        text(&world.form(&open, &fields))
+    };
+
+    let untouched = look("agent's idea", "GitHub");
+    assert!(
+        untouched.contains("<dd>Acme</dd>") && untouched.contains("<dd>bob</dd>") && untouched.contains("8 digits")
+    );
+    assert!(!untouched.contains("is there already"));
+    assert!(look("mine", "GitHub").contains("<dd>mine</dd>"), "what the person changed wins");
+    let same = text(&world.look(&open, &ticket, RFC_SEED));
+    assert!(same.contains("This key is there already, as ada."), "{same}");
+    let fields =
+        [("step", "look"), ("ticket", &*ticket), ("key", "JBSWY3DPEHPK3PXP"), ("label", "Ada"), ("issuer", "")];
+    assert!(text(&world.form(&open, &fields)).contains("ada is there already, with another key."));
+}

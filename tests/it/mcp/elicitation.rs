@@ -1,0 +1,124 @@
+//! URL-mode elicitation: the client shows the link to its user, if it declares that it can, at whatever revision.
+
+use countersign::transport::mcp::Reveal;
+use serde_json::{Value, json};
+
+use super::Wire;
+use crate::kit::RFC_SEED;
+use countersign::domain::scope::ScopeSet;
+
+/// A client of a handshake revision that declares these capabilities.
+async fn client(revision: &str, capabilities: Value) -> Wire {
+    let mut wire = Wire::connect(ScopeSet::ALL, Reveal::Once);
+    let client = json!({"name": "tests", "version": "1"});
+    let hello = json!({"protocolVersion": revision, "capabilities": capabilities, "clientInfo": client});
+    wire.request("initialize", hello).await;
+    wire.send(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"}).to_string()).await;
+    wire
+}
+
+/// Calls the tool and returns the server's request, if that comes before the answer.
+async fn call(wire: &mut Wire) -> Value {
+    let params = json!({"name": "enroll_totp_secret", "arguments": {"label": "ada"}});
+    wire.send(&json!({"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": params}).to_string()).await;
+    wire.receive().await
+}
+
+async fn reply(wire: &mut Wire, asked: &Value, answer: Value) {
+    let mut message = json!({"jsonrpc": "2.0", "id": asked["id"]});
+    message.as_object_mut().unwrap().extend(answer.as_object().unwrap().clone());
+    wire.send(&message.to_string()).await;
+}
+
+async fn add(url: &str) {
+    let url = url.to_owned();
+    let key = format!("otpauth://totp/ada?secret={RFC_SEED}");
+    tokio::task::spawn_blocking(move || crate::http::enrol_local::add_on_page(&url, &key)).await.unwrap();
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_client_that_shows_links_gets_the_secret_in_one_call_and_is_told_the_end() {
+    for revision in ["2025-06-18", "2025-11-25"] {
+        let mut wire = client(revision, json!({"elicitation": {"url": {}}})).await;
+
+        let asked = call(&mut wire).await;
+        assert_eq!(asked["method"], "elicitation/create", "{asked}");
+        let params = &asked["params"];
+        assert_eq!(params["mode"], "url", "{asked}");
+        assert!(params["message"].as_str().unwrap().contains("shows the words"), "{asked}");
+        reply(&mut wire, &asked, json!({"result": {"action": "accept"}})).await;
+        add(params["url"].as_str().unwrap()).await;
+
+        let mut said = [wire.receive().await, wire.receive().await];
+        said.sort_by_key(|message| message.get("method").is_some());
+        let [answer, told] = said;
+        assert_eq!(answer["result"]["structuredContent"]["status"], "OK", "{answer}");
+        assert_eq!(told["method"], "notifications/elicitation/complete", "{told}");
+        assert_eq!(told["params"]["elicitationId"], params["elicitationId"]);
+        assert!(!format!("{asked}{answer}{told}").contains(RFC_SEED));
+    }
+}
+
+#[tokio::test]
+async fn what_the_user_refuses_in_the_client_ends_the_enrolment() {
+    for (action, status) in [("decline", "DECLINED"), ("cancel", "CANCELLED")] {
+        let mut wire = client("2025-11-25", json!({"elicitation": {"form": {}, "url": {}}})).await;
+        let asked = call(&mut wire).await;
+        reply(&mut wire, &asked, json!({"result": {"action": action}})).await;
+        let mut said = [wire.receive().await, wire.receive().await];
+        said.sort_by_key(|message| message.get("method").is_some());
+        assert_eq!(said[0]["result"]["structuredContent"]["status"], status, "{said:?}");
+        assert_eq!(said[1]["method"], "notifications/elicitation/complete");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_can_show_no_link_gets_it_for_its_model() {
+    for capabilities in [json!({}), json!({"elicitation": {}}), json!({"elicitation": {"form": {}}})] {
+        let mut wire = client("2025-11-25", capabilities).await;
+        let answer = call(&mut wire).await;
+        assert_eq!(answer["result"]["structuredContent"]["status"], "PENDING", "{answer}");
+    }
+    let mut wire = client("2025-11-25", json!({"elicitation": {"url": {}}})).await;
+    let asked = call(&mut wire).await;
+    reply(&mut wire, &asked, json!({"error": {"code": -32601, "message": "no"}})).await;
+    let answer = wire.receive().await;
+    let answer = &answer["result"]["structuredContent"];
+    assert_eq!((&answer["status"], &answer["enrollment_url"]), (&json!("PENDING"), &asked["params"]["url"]));
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn at_the_stateless_revision_the_call_comes_again() {
+    let meta = json!({
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientInfo": {"name": "tests", "version": "1"},
+        "io.modelcontextprotocol/clientCapabilities": {"elicitation": {"url": {}}},
+    });
+    let again = |state: &Value, action: &str| {
+        let answers = json!({"enrollment": {"action": action}});
+        json!({"_meta": meta, "name": "enroll_totp_secret", "arguments": {"label": "ada"},
+            "requestState": state, "inputResponses": answers})
+    };
+    for (action, status) in [("accept", "OK"), ("decline", "DECLINED"), ("cancel", "CANCELLED")] {
+        let mut wire = Wire::connect(ScopeSet::ALL, Reveal::Once);
+        let params = json!({"_meta": meta, "name": "enroll_totp_secret", "arguments": {"label": "ada"}});
+        let asked = wire.request("tools/call", params).await;
+        let asked = &asked["result"];
+        assert_eq!(asked["resultType"], "input_required", "{asked}");
+        let request = &asked["inputRequests"]["enrollment"];
+        assert_eq!((&request["method"], &request["params"]["mode"]), (&json!("elicitation/create"), &json!("url")));
+        if action == "accept" {
+            add(request["params"]["url"].as_str().unwrap()).await;
+        }
+
+        let answer = wire.request("tools/call", again(&asked["requestState"], action)).await;
+
+        assert_eq!(answer["result"]["structuredContent"]["status"], status, "{answer}");
+        for state in ["01a2008d-7400-7000-8000-000000000000", "x"] {
+            let refused = wire.request("tools/call", again(&json!(state), "accept")).await;
+            assert_eq!(refused["result"]["isError"], true, "{state}: {refused}");
+        }
+    }
+}
