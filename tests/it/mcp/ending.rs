@@ -5,7 +5,7 @@ use std::{
     io,
     pin::Pin,
     task::{Context, Poll},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use countersign::{
@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader, DuplexStream, duplex},
     task::JoinHandle,
+    time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
@@ -100,7 +101,7 @@ impl Host {
 const SECRETS: u32 = 100;
 const LISTS: i64 = 55;
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn whoever_waits_for_a_host_that_is_gone_waits_no_more() {
     let vault = Vault::new();
     let id = vault.register("A").await.secret.id;
@@ -122,7 +123,7 @@ async fn whoever_waits_for_a_host_that_is_gone_waits_no_more() {
     assert!(busy.retry_after().is_some_and(|after| (30..40).contains(&after)), "{busy}");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_host_that_said_its_last_and_reads_slowly_gets_every_answer() {
     let mut host = Host::with_unread_lists().await;
     host.input.shutdown().await.unwrap();
@@ -163,12 +164,12 @@ async fn ended_while_nothing_is_read(told: bool) {
     assert!(ended.elapsed() < SOON, "{:?}", ended.elapsed());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_host_that_closes_its_end_and_reads_nothing_is_left() {
     ended_while_nothing_is_read(false).await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_server_that_is_told_to_end_does_not_wait_for_a_host_that_reads_nothing() {
     ended_while_nothing_is_read(true).await;
 }
@@ -190,7 +191,7 @@ impl AsyncWrite for Reset {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_host_that_left_a_socket_unread_is_gone_like_any_other() {
     let vault = Vault::new();
     let (mut input, theirs) = duplex(1024);
