@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File, Metadata},
-    io::{self, Seek as _},
+    io,
     mem::ManuallyDrop,
     ops::Deref,
     path::PathBuf,
@@ -85,7 +85,8 @@ impl OpenFile {
     /// index.
     pub(super) fn connect(&self, patience: &Patience) -> Result<Conn, OpenError> {
         self.is_there()?;
-        Ok(Conn { conn: connection::connect(&self.spot, patience)?, lost: Arc::clone(&self.lost) })
+        let conn = connection::connect(&self.spot, patience).map_err(|error| self.judged_at_opening(error))?;
+        Ok(Conn { conn, lost: Arc::clone(&self.lost) })
     }
 
     pub(super) const fn spot(&self) -> &Spot {
@@ -115,11 +116,9 @@ impl OpenFile {
             let file = ManuallyDrop::new(File::open(self.spot.file())?);
             self.read.get_or_init(|| file)
         };
-        let mut database: &File = database;
-        database.rewind()?;
-        io::copy(&mut database, &mut io::sink())?;
+        read_whole(database)?;
         match File::open(self.spot.log()) {
-            Ok(mut log) => io::copy(&mut log, &mut io::sink()).map(drop),
+            Ok(log) => read_whole(&log),
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(cause) => Err(cause),
         }
@@ -162,6 +161,26 @@ impl OpenFile {
         seen.at = Instant::now();
         Ok(())
     }
+}
+
+/// Reads a file as SQLite does: at places, whatever place another thread has reached.
+#[cfg(unix)]
+fn read_whole(file: &File) -> io::Result<()> {
+    use std::os::unix::fs::FileExt as _;
+
+    let (mut buffer, mut at) = (vec![0; 64 * 1024], 0);
+    loop {
+        match file.read_at(&mut buffer, at)? {
+            0 => return Ok(()),
+            count => at += count as u64,
+        }
+    }
+}
+
+#[cfg(not(unix))]
+fn read_whole(mut file: &File) -> io::Result<()> {
+    io::Seek::rewind(&mut file)?;
+    io::copy(&mut file, &mut io::sink()).map(drop)
 }
 
 /// The system's identity of a file: device and inode.
