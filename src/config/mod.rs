@@ -106,8 +106,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// The store's address. Never shown, because it may hold a password.
     pub store: String,
-    /// Our folder for key files in the platform's configuration directory, empty if there is none; never within the
-    /// data directory if a key is looked up in it.
+    /// Our folder for key files in the platform's configuration directory, empty if the platform has no such directory.
+    /// Never within the data directory if a key is looked up in it.
     pub key_dir: PathBuf,
     /// The key file, if one was named; never within the data directory.
     pub key_file: Option<PathBuf>,

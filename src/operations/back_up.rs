@@ -18,7 +18,7 @@ impl Operation for BackUp {
 
     async fn run(self, call: &mut Call<'_>) -> Result<BackedUp, Failed> {
         let vault = call.service.vault();
-        // The row is in the backup: whoever restores it sees when it was made.
+        // The row is committed before the copy, so that the backup itself says when it was made.
         vault.record(vec![call.entry.clone()]).await?;
         let made = vault.back_up(&self.to).await;
         made.map_err(|cause| Refusal::NotBackedUp(cause.to_string()).into())

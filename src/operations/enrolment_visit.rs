@@ -1,5 +1,5 @@
-//! A person opens the link of an enrolment, and proves who they are. The link alone opens nothing: whoever sends a
-//! victim a link could otherwise have the victim's seed land in their own account.
+//! A person opens the link of an enrolment, and proves who they are. The link alone opens nothing: an attacker who
+//! sends a victim a link would otherwise get the victim's seed into the attacker's own account.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ use crate::{
     vault::{Kept, Outcome},
 };
 
-/// What a transport knows of whoever opened a link.
+/// What a transport knows of the person who opened a link.
 #[derive(Clone, Copy)]
 pub struct Visitor<'a> {
     /// The token in the link.

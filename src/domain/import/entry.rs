@@ -24,7 +24,7 @@ pub struct Entry {
     pub place: Place,
     /// What the file calls it, for a message about it.
     pub title: Option<ShownText>,
-    /// The secret, or why there is none.
+    /// The secret, or the reason for skipping the entry.
     pub read: Result<Found, Skip>,
 }
 
@@ -85,7 +85,7 @@ pub enum Skip {
     /// Its codes are made in a way that is not supported.
     #[error("{0} codes are not supported; only time-based (totp) ones are")]
     Kind(&'static str),
-    /// Its type is none that is known.
+    /// Its type is unknown.
     #[error("its type is unknown")]
     UnknownKind,
     /// A hash function that is not supported.
@@ -103,7 +103,7 @@ pub enum Skip {
     /// No seed.
     #[error("it has no secret")]
     NoSeed,
-    /// The seed is none.
+    /// The seed is invalid.
     #[error("its secret {0}")]
     Seed(SeedError),
     /// Its link can't be read.

@@ -50,7 +50,7 @@ impl Json {
         })
     }
 
-    /// A field of an object; null if there is none.
+    /// A field of an object; null if the object has no such field.
     pub(super) fn get(&self, name: &str) -> &Self {
         if let Self::Object(object) = self { object.get(name).unwrap_or(&NULL) } else { &NULL }
     }

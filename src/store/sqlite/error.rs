@@ -49,7 +49,7 @@ impl StoreError {
     }
 }
 
-/// What went wrong, with SQLite's number for whoever looks it up. SQLite's own messages are not for people.
+/// What went wrong, with SQLite's error number. SQLite's own messages don't say what to do.
 pub(super) fn told(code: ffi::Error) -> String {
     let number = code.extended_code;
     match number {
