@@ -36,8 +36,8 @@ pub use vault::{VaultFacts, ask_to_accept_loss, ask_to_restore};
 
 use crate::{
     child::Children,
-    domain::{account::Account, principal::Principal},
-    operations::{Operation, Refusal, Service},
+    domain::{account::Account, audit::Action, principal::Principal},
+    operations::{ErrorCode, Operation, Refusal, Service},
 };
 
 /// What a person may ask for.
@@ -139,7 +139,12 @@ pub async fn run(command: Command, session: &mut Session) -> Result<Ending, Fail
         Command::Account(command) => account::run(command, session).await,
         Command::Audit(command) => audit::run(command, session).await,
         Command::Vault(command) => vault::run(&command, session).await,
-    }?;
+    };
+    if let Err(Failure::Failed { code: ErrorCode::NotFound, .. }) = &ending {
+        // A name that nothing has reaches no operation, so the door has recorded no refusal.
+        session.service.record_refusal(&session.caller, Action::Call, Refusal::NotFound("name")).await;
+    }
+    let ending = ending?;
     session.console.flush()?;
     Ok(ending)
 }

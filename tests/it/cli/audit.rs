@@ -55,6 +55,20 @@ fn the_table_says_what_its_ids_are_called() {
 }
 
 #[test]
+fn a_name_that_finds_nothing_leaves_a_row() {
+    let person = Person::with_alice();
+    for named in [&["code", "nobody"][..], &["secret", "rm", "nobody", "--yes"], &["key", "revoke", "nobody"]] {
+        person.run(named).refused(1);
+    }
+    person.run(&["seat", "show", "nobody@example.com"]).refused(1);
+
+    let rows = person.run(&["audit", "list", "--json"]).json();
+    let outcomes = rows.pointer("/rows").unwrap().as_array().unwrap().iter().skip(2);
+    let outcomes: Vec<_> = outcomes.map(|row| (text_of(row, "/action"), text_of(row, "/outcome"))).collect();
+    assert_eq!(outcomes, [("call", "not_found"); 4]);
+}
+
+#[test]
 fn a_key_is_named_by_its_id_or_its_name() {
     let person = Person::new();
     let made = |name| text_of(&person.run(&["key", "create", "--name", name, "--json"]).json(), "/key_id").to_owned();
