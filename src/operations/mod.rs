@@ -22,6 +22,7 @@ mod enroll_secret;
 mod enrolment_answer;
 mod enrolment_links;
 mod enrolment_visit;
+mod entry;
 mod export;
 mod find_seats;
 mod get_code;
@@ -43,7 +44,7 @@ mod schema;
 mod seat_pins;
 mod seats;
 mod staged_seeds;
-mod table;
+
 mod tally;
 mod vault_upkeep;
 mod verify_code;
@@ -67,6 +68,7 @@ pub use self::{
     enrolment_answer::{Added, Review, Typed, in_words},
     enrolment_links::EnrolmentPage,
     enrolment_visit::{Asked, EnrolmentPhrase, EnrolmentView, OpenEnrolment, ProofProblem, Proven, Visited, Visitor},
+    entry::{Answer, Api, ApiCall, ApiOperation, Entry, Method, Reveal, Surface},
     export::{Export, ExportSecrets},
     find_seats::FindSeats,
     get_code::{GetCode, IssuedCode, TotpGetCodeResponse},
@@ -85,7 +87,6 @@ pub use self::{
     schema::output_schema,
     seat_pins::SetSeatPin,
     seats::{AddSeat, NOT_ANOTHERS_ID, RemoveSeat, SeatChanges, UpdateSeat, check_seat},
-    table::{Answer, Api, ApiCall, ApiOperation, Entry, Method, Reveal, Surface, TABLE},
     tally::Tally,
     vault_upkeep::{Diagnose, Diagnosis, Health},
     verify_code::{Verification, VerifyCode, VerifyResponse},
@@ -104,6 +105,21 @@ use crate::{
     random::{NoRandomness, OrderedIds, SharedRandom},
     vault::{Listed, Vault},
 };
+
+/// Every operation of the API, in the order of lists: what agents do most comes first, and what can't be undone last.
+pub static TABLE: [Entry; 11] = [
+    Entry::of::<ListSecrets>(),
+    Entry::of::<GetCode>(),
+    Entry::of::<VerifyCode>(),
+    Entry::of::<EnrollSecret>(),
+    Entry::of::<ReadEnrollment>(),
+    Entry::of::<RegisterSecret>(),
+    Entry::of::<ListSeats>(),
+    Entry::of::<GetSeat>(),
+    Entry::of::<CountSeats>(),
+    Entry::of::<DeleteSecret>(),
+    Entry::of::<ListAudit>(),
+];
 
 /// Everything that operations need. Cheap to clone; one for each process.
 #[derive(Clone)]

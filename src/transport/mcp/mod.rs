@@ -1,6 +1,6 @@
 //! MCP: messages in and out, independent of stdio, Streamable HTTP and SSE, which only transport them.
 //!
-//! The tools are the operations of the table (`operations/table.rs`). Never here: rmcp's own argument errors (they
+//! The tools are the operations of the table (`operations/mod.rs`). Never here: rmcp's own argument errors (they
 //! quote the arguments), or a label in prose.
 
 mod elicitation;

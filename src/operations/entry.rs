@@ -1,5 +1,5 @@
-//! The table of the operations that callers can use, each declared in its own file. MCP's tools, REST's routes, the
-//! `OpenAPI` document, the counters and the tests are made from it.
+//! What the table of operations holds of each: MCP's tools, REST's routes, the `OpenAPI` document, the counters and the
+//! tests are made from it.
 
 use std::sync::LazyLock;
 
@@ -9,27 +9,11 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
 use super::{
-    Access, CountSeats, DeleteSecret, Effect, EnrollSecret, ErrorCode, GetCode, GetSeat, ListAudit, ListSeats,
-    ListSecrets, Operation, Patience, ReadEnrollment, Refusal, RegisterSecret, Service, Spec, VerifyCode,
+    Access, Effect, ErrorCode, Operation, Patience, Refusal, Service, Spec, TABLE,
     arguments::Fields,
     schema::{for_document, for_tool, input_schema, output_schema},
 };
 use crate::domain::{principal::Principal, scope::Scope};
-
-/// Every operation of the API, in the order of lists: what agents do most comes first, and what can't be undone last.
-pub static TABLE: [Entry; 11] = [
-    Entry::of::<ListSecrets>(),
-    Entry::of::<GetCode>(),
-    Entry::of::<VerifyCode>(),
-    Entry::of::<EnrollSecret>(),
-    Entry::of::<ReadEnrollment>(),
-    Entry::of::<RegisterSecret>(),
-    Entry::of::<ListSeats>(),
-    Entry::of::<GetSeat>(),
-    Entry::of::<CountSeats>(),
-    Entry::of::<DeleteSecret>(),
-    Entry::of::<ListAudit>(),
-];
 
 /// An operation available over MCP or REST. Its own fields are its arguments, with bounds in their types.
 pub trait ApiOperation: Operation + DeserializeOwned + JsonSchema + 'static {
@@ -197,7 +181,7 @@ impl Answer {
 }
 
 impl Entry {
-    const fn of<O: ApiOperation>() -> Self {
+    pub(super) const fn of<O: ApiOperation>() -> Self {
         Self {
             spec: O::SPEC,
             api: O::API,
