@@ -75,10 +75,10 @@ impl Sqlite {
 
     /// Copies a long log into the database over a reading connection, in the background.
     fn shorten_log(&self) {
-        if self.shared.writer.is_log_long() && !self.shared.shortening.swap(true, Ordering::Relaxed) {
+        if self.shared.writer.is_log_due() && !self.shared.shortening.swap(true, Ordering::Relaxed) {
             let shared = Arc::clone(&self.shared);
             spawn_blocking(move || {
-                // If this fails because somebody reads, it is tried again after the next commit.
+                // If this fails because somebody reads, it is tried again when the log has grown as much once more.
                 let _ = shared.read(|conn| Ok(connection::checkpoint(conn)?));
                 shared.shortening.store(false, Ordering::Relaxed);
             });

@@ -4,7 +4,7 @@ use std::{
     fs::File,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, TryLockError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -27,8 +27,26 @@ pub(super) struct Writer {
     patience: Patience,
     /// The write-ahead log, to sync it without a transaction and its lock.
     log: Mutex<Option<Arc<File>>>,
+    growth: Growth,
     /// A sync failed. Commits before it may be lost, and later ones in the same log would be lost with them.
     suspect: AtomicBool,
+}
+
+/// How long the log was when it was last due.
+///
+/// The log starts over only once all of it is copied, which one copy can't achieve while others keep committing. Copying
+/// again after every commit would keep the disk busy and gain nothing, so it waits until the log has grown by as much.
+#[derive(Default)]
+struct Growth(AtomicU64);
+
+impl Growth {
+    fn is_due(&self, bytes: u64) -> bool {
+        // SQLite cuts the file down to this when the log starts over.
+        let last = if bytes <= connection::LOG_BYTES { 0 } else { self.0.load(Ordering::Relaxed) };
+        let is_due = bytes > last.saturating_add(connection::LOG_BYTES);
+        self.0.store(if is_due { bytes } else { last }, Ordering::Relaxed);
+        is_due
+    }
 }
 
 #[derive(Default)]
@@ -60,7 +78,7 @@ impl<E: Into<StoreError>> From<E> for Failed {
 impl Writer {
     pub(super) fn new(file: Arc<OpenFile>) -> Self {
         let (core, log, suspect) = (Mutex::default(), Mutex::default(), AtomicBool::new(false));
-        Self { file, core, patience: Patience::default(), log, suspect }
+        Self { file, core, patience: Patience::default(), log, growth: Growth::default(), suspect }
     }
 
     /// Commits if that needs neither to wait nor to open a connection, which may meet other processes' locks and reads
@@ -122,10 +140,11 @@ impl Writer {
         Ok(())
     }
 
-    /// Whether the log is long enough to be copied into the database.
-    pub(super) fn is_log_long(&self) -> bool {
+    /// Whether the log is due to be copied into the database.
+    pub(super) fn is_log_due(&self) -> bool {
         let log = lock(&self.log);
-        log.as_ref().and_then(|log| log.metadata().ok()).is_some_and(|facts| facts.len() > connection::LOG_BYTES)
+        let bytes = log.as_ref().and_then(|log| log.metadata().ok()).map(|facts| facts.len());
+        bytes.is_some_and(|bytes| self.growth.is_due(bytes))
     }
 
     /// Syncs, copies the log into the database as far as possible without waiting, and closes the connection.
@@ -314,4 +333,25 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 pub(super) fn closed() -> StoreError {
     StoreError::Unavailable("the vault is closed".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_that_keeps_growing_is_copied_once_for_each_length() {
+        let growth = Growth::default();
+        let page = 2_072;
+        let mut due = Vec::new();
+        for bytes in (0..8_000).map(|pages| pages * page) {
+            if growth.is_due(bytes) {
+                due.push(bytes / connection::LOG_BYTES);
+            }
+        }
+        assert_eq!(due, [1, 2, 3, 4, 5, 6, 7]);
+        // It has started over, and then it grows once more.
+        assert!(!growth.is_due(connection::LOG_BYTES));
+        assert!(growth.is_due(connection::LOG_BYTES + page));
+    }
 }
