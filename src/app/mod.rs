@@ -4,6 +4,7 @@
 mod opening;
 mod serve;
 mod typed;
+mod upkeep;
 
 use std::{ffi::OsString, io::IsTerminal as _, process::ExitCode, sync::Arc};
 

@@ -1,20 +1,14 @@
 //! `countersign serve`: sets the server up, announces its address, and stops it in order.
 
-use std::{
-    io::{self, IsTerminal as _},
-    time::Duration,
-};
+use std::io::{self, IsTerminal as _};
 
-use tokio::{
-    sync::oneshot,
-    time::{Instant, interval_at},
-};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::{Fatal, Opening, account, close, open, service_of, session};
+use super::{Fatal, Opening, account, close, open, service_of, session, upkeep};
 use crate::{
     config::{Config, Durability, Oauth, ServeConfig},
-    operations::{ListKeys, Service},
+    operations::ListKeys,
     transport::{
         cli::{self, Ending, Failure, Session},
         http::{self, Listening, OAuthSettings},
@@ -22,8 +16,6 @@ use crate::{
     },
     vault::Writes,
 };
-
-const DAY: Duration = Duration::from_hours(24);
 
 /// Runs the server for remote agents.
 pub(super) async fn for_remote(config: &Config, serve: &ServeConfig) -> Result<Ending, Fatal> {
@@ -50,7 +42,8 @@ pub(super) async fn for_remote(config: &Config, serve: &ServeConfig) -> Result<E
         told.await;
         stopping.cancel();
     });
-    let erasing = tokio::spawn(erase_daily(service.clone()));
+    let cleaning = tokio::spawn(upkeep::clean_daily(service.clone(), serve.audit_keep));
+    let backing_up = serve.backups.clone().map(|plan| tokio::spawn(upkeep::back_up(service.clone(), plan)));
     let (accepts, accepted) = oneshot::channel();
     let announce = |listening| {
         let _ = accepts.send(listening);
@@ -58,21 +51,13 @@ pub(super) async fn for_remote(config: &Config, serve: &ServeConfig) -> Result<E
     let serving = http::serve(service.clone(), server, settings, stop, announce);
     let (ended, ()) = tokio::join!(serving, greet(&mut session, serve, accepted));
     told.abort();
-    erasing.abort();
+    cleaning.abort();
+    if let Some(task) = backing_up {
+        task.abort();
+    }
     close(&service).await?;
     ended?;
     Ok(Ending::Done)
-}
-
-/// Erases secrets past their seven days once a day, because a server runs for long.
-async fn erase_daily(service: Service) {
-    let mut days = interval_at(Instant::now() + DAY, DAY);
-    loop {
-        days.tick().await;
-        if let Err(cause) = service.erase_expired().await {
-            tracing::warn!(%cause, "deleted secrets could not be erased; the next try is in a day");
-        }
-    }
 }
 
 /// Announces where the server listens. A vault without keys serves nobody: a person at the terminal gets a key, and the

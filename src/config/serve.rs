@@ -3,6 +3,7 @@
 use std::{
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
+    time::Duration,
 };
 
 use clap::{Args, ValueEnum};
@@ -10,9 +11,16 @@ use http::{HeaderName, Uri};
 
 use super::ConfigError;
 use crate::{
-    domain::rate::{NotARate, Rate},
+    domain::{
+        rate::{NotARate, Rate},
+        span::Span,
+    },
+    operations::AUDIT_KEPT_MIN,
     transport::http::{BaseUrl, HttpSettings, Origin, TlsFiles},
 };
+
+/// The shortest time between two backups.
+const BACKUP_EVERY_MIN: Duration = Duration::from_secs(60);
 
 /// What `countersign serve` takes, as typed.
 #[derive(Debug, Args)]
@@ -52,6 +60,18 @@ pub struct ServeFlags {
     /// When commits reach the disk
     #[arg(long, value_name = "HOW", value_enum, default_value_t)]
     durability: Durability,
+    /// Folder (0700, its owner's alone) to write backups of the vault to; the vault's key is not in them
+    #[arg(long, value_name = "DIR")]
+    backup_dir: Option<PathBuf>,
+    /// How often
+    #[arg(long, value_name = "SPAN", default_value = "24h", requires = "backup_dir")]
+    backup_every: Span,
+    /// How many of them are kept
+    #[arg(long, value_name = "N", default_value_t = 7, requires = "backup_dir", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    backup_keep: u16,
+    /// Remove rows of the audit log that are older than this, 365d at least, once a day [default: none]
+    #[arg(long, value_name = "SPAN")]
+    audit_keep: Option<Span>,
     /// Calls allowed for each key, such as 600/min [default: no limit]
     #[arg(long, value_name = "N/UNIT")]
     rate_per_key: Option<Rate>,
@@ -72,6 +92,21 @@ pub struct ServeConfig {
     pub oauth: Option<Oauth>,
     /// When commits reach the disk.
     pub durability: Durability,
+    /// The backups that it makes.
+    pub backups: Option<Backups>,
+    /// How long rows of the audit log are kept; `None`: for ever.
+    pub audit_keep: Option<Duration>,
+}
+
+/// The backups that a server makes by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backups {
+    /// The folder.
+    pub dir: PathBuf,
+    /// The time between two.
+    pub every: Duration,
+    /// How many are kept.
+    pub keep: usize,
 }
 
 /// When commits reach the disk.
@@ -125,7 +160,16 @@ impl ServeConfig {
             auth_failures: flags.auth_failures.0,
             ..HttpSettings::listening_on(flags.listen)
         };
-        Ok(Self { http, oauth, durability: flags.durability })
+        let Span(every) = flags.backup_every;
+        if every < BACKUP_EVERY_MIN {
+            return Err(ConfigError::Serve { flag: "--backup-every", problem: "must be 1m at least" });
+        }
+        let audit_keep = flags.audit_keep.map(|Span(keep)| keep);
+        if audit_keep.is_some_and(|keep| keep < AUDIT_KEPT_MIN) {
+            return Err(ConfigError::Serve { flag: "--audit-keep", problem: "must be 365d at least" });
+        }
+        let backups = flags.backup_dir.map(|dir| Backups { dir, every, keep: flags.backup_keep.into() });
+        Ok(Self { http, oauth, durability: flags.durability, backups, audit_keep })
     }
 }
 

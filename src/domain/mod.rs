@@ -25,6 +25,7 @@ pub mod seat_pin;
 pub mod secret;
 pub mod seed;
 pub mod sensitive;
+pub mod span;
 pub mod steps;
 pub mod text;
 pub mod time;

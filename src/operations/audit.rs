@@ -8,14 +8,18 @@ use zeroize::Zeroizing;
 use super::{Access, Call, Effect, Failed, Operation, Refusal, Service, Spec};
 use crate::{
     domain::{
-        audit::{Action, AuditEntry, AuditFilter, AuditRow, ChainHead},
+        audit::{Action, Actor, AuditEntry, AuditFilter, AuditRow, ChainHead},
         ids::SecretId,
         limits::{AUDIT_DAYS_MIN, PAGE_ROWS_MAX},
         scope::Scope,
+        span::DAY,
         time::Timestamp,
     },
     vault::{AuditAsk, AuditReport, AuditRows},
 };
+
+/// How long rows are kept at least.
+pub const AUDIT_KEPT_MIN: Duration = Duration::from_secs(AUDIT_DAYS_MIN.unsigned_abs() * DAY);
 
 /// A page of the audit rows of the caller's account that match a filter. A caller that is limited to given secrets or
 /// bound to a seat sees only the rows on those secrets or for that seat.
@@ -146,8 +150,7 @@ impl Operation for PruneAudit {
     type Output = u64;
 
     async fn run(self, call: &mut Call<'_>) -> Result<u64, Failed> {
-        let youngest = call.entry.at.minus(Duration::from_secs(AUDIT_DAYS_MIN.unsigned_abs() * 86_400));
-        if self.before > youngest {
+        if self.before > call.entry.at.minus(AUDIT_KEPT_MIN) {
             return Err(Refusal::invalid("before", format!("must lie {AUDIT_DAYS_MIN} days back at least")).into());
         }
         Ok(call.service.vault().prune(self.before, &call.entry).await?)
@@ -155,6 +158,18 @@ impl Operation for PruneAudit {
 }
 
 impl Service {
+    /// Removes rows older than this, which must be [`AUDIT_KEPT_MIN`] at least, as a server does by itself. Returns how
+    /// many.
+    ///
+    /// # Errors
+    /// `unavailable`, and `Damaged` if a chain is broken: pruning must not remove the evidence.
+    pub async fn prune_audit_unasked(&self, keep: Duration) -> Result<u64, Refusal> {
+        let now = self.now();
+        let entry = AuditEntry::by(Actor::System, Action::AuditPrune, now);
+        let pruned = self.vault().prune(now.minus(keep.max(AUDIT_KEPT_MIN)), &entry).await;
+        pruned.map_err(|cause| self.refusal_of(cause.into()))
+    }
+
     /// The end of each chain of the audit log, to be stored outside as an anchor. The rows that it names survive a
     /// power cut.
     ///

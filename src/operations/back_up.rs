@@ -1,9 +1,12 @@
 //! This operation writes a backup of the whole vault, for a person.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::{Call, Effect, Failed, Operation, Refusal, Spec};
-use crate::{domain::audit::Action, vault::BackedUp};
+use super::{Call, Effect, Failed, Operation, Refusal, Service, Spec};
+use crate::{
+    domain::audit::{Action, Actor, AuditEntry},
+    vault::{BackedUp, Vault},
+};
 
 /// Writes a backup of the vault, every account in it, to a new file. The vault's key is not in it.
 #[derive(Debug, Clone)]
@@ -17,10 +20,25 @@ impl Operation for BackUp {
     type Output = BackedUp;
 
     async fn run(self, call: &mut Call<'_>) -> Result<BackedUp, Failed> {
-        let vault = call.service.vault();
-        // The row is committed before the copy, so that the backup itself says when it was made.
-        vault.record(vec![call.entry.clone()]).await?;
-        let made = vault.back_up(&self.to).await;
-        made.map_err(|cause| Refusal::NotBackedUp(cause.to_string()).into())
+        back_up(call.service.vault(), call.entry.clone(), &self.to).await
     }
+}
+
+impl Service {
+    /// Writes a backup that a server makes by itself.
+    ///
+    /// # Errors
+    /// As those of [`BackUp`].
+    pub async fn back_up_unasked(&self, to: &Path) -> Result<BackedUp, Refusal> {
+        let entry = AuditEntry::by(Actor::System, Action::VaultBackup, self.now());
+        let made = back_up(self.vault(), entry, to).await.map_err(|failed| self.refusal_of(failed))?;
+        self.shared.counters.backed_up(self.now());
+        Ok(made)
+    }
+}
+
+async fn back_up(vault: &Vault, entry: AuditEntry, to: &Path) -> Result<BackedUp, Failed> {
+    // The row is committed before the copy, so that the backup itself says when it was made.
+    vault.record(vec![entry]).await?;
+    vault.back_up(to).await.map_err(|cause| Refusal::NotBackedUp(cause.to_string()).into())
 }

@@ -57,7 +57,7 @@ use uuid::Uuid;
 pub use self::{
     accounts::{AddAccount, ListAccounts, RemoveAccount},
     arguments::{Fields, levels, not_known},
-    audit::{PruneAudit, ReadAudit, ReadWholeAudit, TraceCode, VerifyAudit},
+    audit::{AUDIT_KEPT_MIN, PruneAudit, ReadAudit, ReadWholeAudit, TraceCode, VerifyAudit},
     authenticate::Offered,
     back_up::BackUp,
     bounds::{Count, Seconds, Text, Whole},

@@ -1,14 +1,17 @@
 //! Counters of what this process has handed out and refused, for monitoring.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use super::{ErrorCode, Service};
+use crate::domain::time::Timestamp;
 
 /// The counters.
 #[derive(Default)]
 pub(super) struct Counters {
     codes_issued: AtomicU64,
     refused: [AtomicU64; ErrorCode::ALL.len()],
+    /// In seconds; 0: none yet.
+    last_backup: AtomicI64,
 }
 
 /// The counters' values at one moment.
@@ -20,12 +23,19 @@ pub struct Tally {
     pub refused: Vec<(ErrorCode, u64)>,
     /// Callers that are waiting for a code.
     pub waiting: usize,
+    /// When this process last made a backup by itself, in seconds.
+    pub last_backup: Option<i64>,
 }
 
 impl Counters {
     /// Counts a code handed out.
     pub(super) fn issued(&self) {
         self.codes_issued.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Notes a backup that the process made by itself.
+    pub(super) fn backed_up(&self, at: Timestamp) {
+        self.last_backup.store(at.seconds(), Ordering::Relaxed);
     }
 
     /// Counts a refusal.
@@ -49,6 +59,7 @@ impl Service {
             codes_issued: counters.codes_issued.load(Ordering::Relaxed),
             refused: refused.map(|(code, count)| (code, count.load(Ordering::Relaxed))).collect(),
             waiting: self.shared.waiters.count(),
+            last_backup: Some(counters.last_backup.load(Ordering::Relaxed)).filter(|at| *at != 0),
         }
     }
 }

@@ -3,30 +3,30 @@
 use std::time::Duration;
 
 use super::failure::Failure;
-use crate::domain::time::Timestamp;
+use crate::domain::{
+    span::{DAY, Span},
+    time::Timestamp,
+};
 
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
-const DAY: u64 = 24 * HOUR;
 /// After this many days, a date is shown instead of a number of days.
 const TOLD_DAYS_MAX: u64 = 30;
 
 /// Reads a span such as `90s`, `10m`, `2h`, `7d`.
 pub(super) fn span(flag: &str, text: &str) -> Result<Duration, Failure> {
-    read_span(text).ok_or_else(|| {
-        Failure::Usage(format!("{flag} must be a number and a unit (s, m, h or d), such as 90s, 2h or 7d"))
-    })
+    text.parse().map(|Span(span)| span).map_err(|problem| Failure::Usage(format!("{flag} {problem}")))
 }
 
 /// Reads a past time: RFC 3339, a date, or a span before now.
 pub(super) fn past(flag: &str, text: &str, now: Timestamp) -> Result<Timestamp, Failure> {
-    let ago = || read_span(text).map(|span| now.minus(span));
+    let ago = || text.parse().ok().map(|Span(span)| now.minus(span));
     moment(text).or_else(ago).ok_or_else(|| not_a_time(flag))
 }
 
 /// Reads a future time: RFC 3339, a date, or a span from now.
 pub(super) fn future(flag: &str, text: &str, now: Timestamp) -> Result<Timestamp, Failure> {
-    let ahead = || read_span(text).map(|span| now.plus(span));
+    let ahead = || text.parse().ok().map(|Span(span)| now.plus(span));
     moment(text).or_else(ahead).ok_or_else(|| not_a_time(flag))
 }
 
@@ -51,19 +51,6 @@ pub(super) fn told(at: Timestamp, now: Timestamp) -> String {
 fn moment(text: &str) -> Option<Timestamp> {
     let text = text.trim();
     text.parse().or_else(|_| format!("{text}T00:00:00Z").parse()).ok()
-}
-
-fn read_span(text: &str) -> Option<Duration> {
-    let text = text.trim();
-    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    let each = match unit {
-        "s" => 1,
-        "m" => MINUTE,
-        "h" => HOUR,
-        "d" => DAY,
-        _ => return None,
-    };
-    number.parse::<u64>().ok()?.checked_mul(each).map(Duration::from_secs)
 }
 
 fn not_a_time(flag: &str) -> Failure {

@@ -76,6 +76,11 @@ impl Metrics {
             head(&mut text, name, "gauge", about);
             let _ = writeln!(text, "{name} {value}");
         }
+        if let Some(at) = tally.last_backup {
+            let name = "countersign_last_backup_timestamp_seconds";
+            head(&mut text, name, "gauge", "When this process last made a backup by itself.");
+            let _ = writeln!(text, "{name} {at}");
+        }
         text
     }
 }

@@ -553,6 +553,71 @@ fn colour_is_as_it_was_asked_for_in_mistakes_and_help_too() {
 }
 
 #[cfg(unix)]
+#[cfg(unix)]
+#[test]
+fn a_server_makes_backups_by_itself_when_they_are_due() {
+    use std::io::{BufRead as _, BufReader};
+
+    use rustix::process::{Pid, Signal, kill_process};
+
+    let person = Person::with_alice();
+    let folder = person.home().join("backups");
+    let dir = folder.to_str().unwrap();
+    let backups = || -> Vec<String> {
+        let names = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.collect()
+    };
+    // Serves until the log says this, and returns everything that was logged.
+    let serve_until = |sought: &str| {
+        let arguments =
+            ["--log", "info", "serve", "--listen", "127.0.0.1:0", "--backup-dir", dir, "--backup-keep", "1"];
+        let mut child = person.command(&arguments).stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut said = String::new();
+        let mut lines = BufReader::new(child.stderr.take().unwrap());
+        while !said.contains(sought) && lines.read_line(&mut said).unwrap() > 0 {}
+        kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+        while lines.read_line(&mut said).unwrap() > 0 {}
+        assert!(child.wait().unwrap().success(), "{said}");
+        said
+    };
+
+    let said = serve_until("a backup was made");
+    let [first] = backups().try_into().unwrap();
+    assert!(said.contains(&first), "{said}");
+    let ran = person.run(&["audit", "list", "--all-accounts", "--json"]).json();
+    let rows = ran.pointer("/rows").unwrap().as_array().unwrap();
+    assert!(rows.iter().any(|row| (text_of(row, "/action"), text_of(row, "/actor")) == ("vault.backup", "system")));
+
+    // The newest one is young enough.
+    serve_until("listening on");
+    assert_eq!(backups(), [first.as_str()]);
+
+    // It is two days old now. The next one takes its place.
+    let old = "vault-2020-01-02T03-04-05.000Z.db";
+    fs::rename(folder.join(&first), folder.join(old)).unwrap();
+    serve_until("a backup was made");
+    let [second] = backups().try_into().unwrap();
+    assert_ne!(second, old);
+    person.run(&["vault", "restore", folder.join(&second).to_str().unwrap(), "--yes"]).ok();
+    assert!(person.run(&["secret", "list"]).ok().contains("alice"));
+}
+
+#[test]
+fn what_a_server_keeps_has_its_limits() {
+    let person = Person::new();
+    for (flags, problem) in [
+        (&["--backup-every", "1h"][..], "--backup-dir"),
+        (&["--backup-dir", "b", "--backup-every", "59s"], "must be 1m at least"),
+        (&["--backup-dir", "b", "--backup-every", "daily"], "such as 90s, 24h or 7d"),
+        (&["--backup-dir", "b", "--backup-keep", "0"], "1..=1000"),
+        (&["--audit-keep", "364d"], "must be 365d at least"),
+    ] {
+        let arguments = [&["serve", "--listen", "127.0.0.1:0"], flags].concat();
+        let refused = person.run(&arguments).refused(2);
+        assert!(refused.contains(problem), "{refused}");
+    }
+}
+
 #[test]
 fn a_server_tells_a_program_in_json_where_it_listens() {
     use std::io::{BufRead as _, BufReader};
