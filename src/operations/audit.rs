@@ -1,11 +1,11 @@
 //! Reads, verifies and prunes the audit log, for people and their tools.
 
-use std::time::Duration;
+use std::{io, path::PathBuf, time::Duration};
 
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
-use super::{Access, Call, Effect, Failed, Operation, Refusal, Service, Spec};
+use super::{Access, Call, Effect, Failed, Operation, Refusal, Service, Spec, audit_archive::ArchiveFile};
 use crate::{
     domain::{
         audit::{Action, Actor, AuditEntry, AuditFilter, AuditRow, ChainHead},
@@ -139,10 +139,12 @@ impl Operation for TraceCode {
 
 /// Removes rows that are older than a time, which must be at least a year ago; an audit row records it. Returns how
 /// many.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct PruneAudit {
     /// Older rows are removed.
     pub before: Timestamp,
+    /// The file to which they are appended first.
+    pub archive: Option<PathBuf>,
 }
 
 impl Operation for PruneAudit {
@@ -153,7 +155,11 @@ impl Operation for PruneAudit {
         if self.before > call.entry.at.minus(AUDIT_KEPT_MIN) {
             return Err(Refusal::invalid("before", format!("must lie {AUDIT_DAYS_MIN} days back at least")).into());
         }
-        Ok(call.service.vault().prune(self.before, &call.entry).await?)
+        let vault = call.service.vault();
+        let Some(file) = self.archive else { return Ok(vault.prune(self.before, &call.entry, None).await?) };
+        let unwritten = |cause: io::Error| Refusal::invalid("archive", format!("can't be written: {cause}"));
+        let mut archive = ArchiveFile::open(&file).map_err(unwritten)?;
+        Ok(vault.prune(self.before, &call.entry, Some(&mut |what| archive.write(what))).await?)
     }
 }
 
@@ -166,7 +172,7 @@ impl Service {
     pub async fn prune_audit_unasked(&self, keep: Duration) -> Result<u64, Refusal> {
         let now = self.now();
         let entry = AuditEntry::by(Actor::System, Action::AuditPrune, now);
-        let pruned = self.vault().prune(now.minus(keep.max(AUDIT_KEPT_MIN)), &entry).await;
+        let pruned = self.vault().prune(now.minus(keep.max(AUDIT_KEPT_MIN)), &entry, None).await;
         pruned.map_err(|cause| self.refusal_of(cause.into()))
     }
 

@@ -11,6 +11,7 @@ mod accounts;
 pub mod answers;
 mod arguments;
 mod audit;
+mod audit_archive;
 mod audit_refusals;
 mod authenticate;
 mod back_up;
@@ -58,6 +59,7 @@ pub use self::{
     accounts::{AddAccount, ListAccounts, RemoveAccount},
     arguments::{Fields, levels, not_known},
     audit::{AUDIT_KEPT_MIN, PruneAudit, ReadAudit, ReadWholeAudit, TraceCode, VerifyAudit},
+    audit_archive::{ArchiveReport, VerifyArchive},
     authenticate::Offered,
     back_up::BackUp,
     bounds::{Count, Seconds, Text, Whole},

@@ -256,7 +256,7 @@ fn above(mut place: Cursor, bases: &[ChainHead]) -> Cursor {
     place
 }
 
-fn read(record: AuditRecord) -> Result<AuditRow, StoreError> {
+pub(super) fn read(record: AuditRecord) -> Result<AuditRow, StoreError> {
     let AuditRecord { chain, seq, body, mac, .. } = record;
     let unread = || StoreError::Damaged { what: format!("row {seq} of the audit log can't be read") };
     let (_, entry) = audit_row::decode(&body).ok_or_else(unread)?;

@@ -17,6 +17,7 @@
 //!
 //! Never here: a permission, a clock (times are arguments), a protocol, or a way to turn a key into text.
 
+mod archive;
 mod audit_row;
 mod backup;
 mod draft;
@@ -50,6 +51,7 @@ use std::{
 };
 
 pub use self::{
+    archive::{Archive, ArchiveCheck, Archived, StoredRow},
     backup::BackedUp,
     draft::{Draft, Outcome},
     enrolments::Derived,

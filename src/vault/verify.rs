@@ -4,6 +4,7 @@ use subtle::ConstantTimeEq as _;
 
 use super::{
     CHUNK, Outcome, Vault,
+    archive::{self, Archive, Archived},
     ledger::{End, base_of, first, genesis, head_of, is_kept},
     records::{AuditBase, AuditHead},
 };
@@ -152,15 +153,20 @@ impl Vault {
     /// removed. A broken chain is left alone: pruning must not remove the evidence.
     ///
     /// # Errors
-    /// [`StoreError`]; `Damaged` if a chain is broken.
-    pub async fn prune(&self, before: Timestamp, entry: &AuditEntry) -> Result<u64, StoreError> {
+    /// [`StoreError`]; `Damaged` if a chain is broken. Nothing was removed that the archive, if there is one, does not have.
+    pub async fn prune(
+        &self,
+        before: Timestamp,
+        entry: &AuditEntry,
+        mut archive: Option<&mut Archive<'_>>,
+    ) -> Result<u64, StoreError> {
         let mut removed = 0;
         for chain in self.chains().await? {
             let query =
                 AuditQuery { chain: Some(chain), until: Some(before), newest: true, limit: 1, ..AuditQuery::default() };
             let Some(last) = first(self.store(), query).await? else { continue };
             loop {
-                let now = self.prune_some(chain, last.seq, entry).await?;
+                let now = self.prune_some((chain, last.seq), entry, &mut archive).await?;
                 removed += now;
                 if now == 0 {
                     break;
@@ -171,7 +177,12 @@ impl Vault {
     }
 
     /// Removes the next rows of a chain, up to `upto` at most, and returns how many.
-    async fn prune_some(&self, chain: u32, upto: u64, entry: &AuditEntry) -> Result<u64, StoreError> {
+    async fn prune_some(
+        &self,
+        (chain, upto): (u32, u64),
+        entry: &AuditEntry,
+        archive: &mut Option<&mut Archive<'_>>,
+    ) -> Result<u64, StoreError> {
         let (store, keyring) = (self.store(), self.keyring());
         let broken =
             |what: &str| StoreError::Damaged { what: format!("the audit log, which is left as it is: {what}") };
@@ -192,7 +203,9 @@ impl Vault {
         if self.first_pruned(&base).await?.is_some() {
             return Err(broken("there are rows below those that were pruned"));
         }
-        let new = self.follow(&base, upto).await?.ok_or_else(|| broken("its chain is broken"))?;
+        archive::write(archive, Archived::From(base))?;
+        let new = self.follow(&base, upto, archive).await?.ok_or_else(|| broken("its chain is broken"))?;
+        archive::write(archive, Archived::Whole)?;
         // The head must not stay below the removed rows: it moves with the row that records the pruning.
         let count = new.seq.saturating_sub(base.seq);
         let mut draft = self.draft(AuditEntry { count: Some(count), ..entry.clone() }).scrub();
@@ -207,8 +220,13 @@ impl Vault {
         }
     }
 
-    /// Follows a chain from its base to a row. `None` if the chain breaks before that.
-    async fn follow(&self, from: &ChainHead, upto: u64) -> Result<Option<ChainHead>, StoreError> {
+    /// Follows a chain from its base to a row, and archives what it sees. `None` if the chain breaks before that.
+    async fn follow(
+        &self,
+        from: &ChainHead,
+        upto: u64,
+        archive: &mut Option<&mut Archive<'_>>,
+    ) -> Result<Option<ChainHead>, StoreError> {
         let (chain, mut end) = (from.chain, End::of_base(from));
         let after = Cursor(vec![(chain, from.seq)]);
         let mut query = AuditQuery { chain: Some(chain), after, limit: CHUNK, ..AuditQuery::default() };
@@ -218,6 +236,7 @@ impl Vault {
                 if Some(record.seq) != end.tail.seq.checked_add(1) || !self.keyring().follows(&mut end, record) {
                     return Ok(None);
                 }
+                archive::write_row(archive, record)?;
                 if record.seq == upto {
                     return Ok(Some(end.head()));
                 }

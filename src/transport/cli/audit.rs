@@ -1,5 +1,7 @@
 //! `countersign audit`: lists, verifies, exports, anchors and prunes the audit log.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
@@ -16,7 +18,7 @@ use crate::{
         audit::{AuditRow, ChainHead},
         limits::{AUDIT_DAYS_MIN, PAGE_ROWS_MAX},
     },
-    operations::{self, AuditReport, PruneAudit, TraceCode, VerifyAudit, answers::OK},
+    operations::{self, ArchiveReport, AuditReport, PruneAudit, TraceCode, VerifyArchive, VerifyAudit, answers::OK},
 };
 
 /// Rows shown by default.
@@ -47,11 +49,16 @@ pub enum Command {
     )]
     Head(anchors::HeadArgs),
     /// Remove rows that are older than a year at least; a row says so
-    #[command(after_help = "Examples:\n  countersign audit prune --before 400d")]
+    #[command(
+        after_help = "Examples:\n  countersign audit prune --keep 400d\n  countersign audit prune --keep 400d --archive audit-archive.jsonl"
+    )]
     Prune {
         /// Remove rows before this: a span such as 400d, or a time
-        #[arg(long, value_name = "WHEN")]
+        #[arg(long, visible_alias = "keep", value_name = "WHEN")]
         before: String,
+        /// Append them to this file first; `audit verify --archive` verifies it
+        #[arg(long, value_name = "FILE")]
+        archive: Option<PathBuf>,
         /// Don't ask
         #[arg(long, short = 'y')]
         yes: bool,
@@ -112,6 +119,19 @@ struct VerifyAnswer {
     status: &'static str,
 }
 
+/// The result of verifying an archive, as JSON.
+#[derive(Serialize)]
+struct ArchiveAnswer {
+    valid: bool,
+    /// The first problem.
+    finding: Option<String>,
+    rows: u64,
+    /// The chain of the problem, if it is not the first chain.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    chain: Option<u32>,
+    status: &'static str,
+}
+
 /// Rows, as JSON.
 #[derive(Serialize)]
 struct RowsAnswer {
@@ -140,7 +160,7 @@ pub(super) async fn run(command: Command, session: &mut Session) -> Result<Endin
         Command::Verify(args) => verify(&args, session).await,
         Command::Export(args) => export(args, session).await,
         Command::Head(args) => anchors::head(&args, session).await,
-        Command::Prune { before, yes } => prune(&before, yes, session).await,
+        Command::Prune { before, archive, yes } => prune(&before, archive, yes, session).await,
         Command::Trace { secret, stdin } => trace(secret.as_deref(), stdin, session).await,
     }
 }
@@ -200,6 +220,9 @@ async fn export(args: ExportArgs, session: &mut Session) -> Result<Ending, Failu
 }
 
 async fn verify(args: &anchors::VerifyArgs, session: &mut Session) -> Result<Ending, Failure> {
+    if let Some(file) = &args.archive {
+        return verify_archive(file.clone(), session).await;
+    }
     let anchors = anchors::read(args, &mut session.console)?;
     let report = session.perform(VerifyAudit { anchors: anchors.clone() }).await?;
     let AuditReport { rows, spans, anchors: anchors_compared, finding } = report;
@@ -236,6 +259,21 @@ async fn verify(args: &anchors::VerifyArgs, session: &mut Session) -> Result<End
     Ok(if answer.valid { Ending::Done } else { Ending::No })
 }
 
+async fn verify_archive(file: PathBuf, session: &mut Session) -> Result<Ending, Failure> {
+    let ArchiveReport { rows, finding } = session.perform(VerifyArchive { file }).await?;
+    let chain = finding.map(|(chain, _)| chain).filter(|chain| *chain != 0);
+    let finding = finding.map(|(_, finding)| finding.to_string());
+    let answer = ArchiveAnswer { valid: finding.is_none(), finding, rows, chain, status: OK };
+    session.console.answer(&answer, |console| {
+        let rows = counted(rows, "row");
+        match &answer.finding {
+            None => console.line(&format!("sound: {rows}, and the audit log goes on from there")),
+            Some(finding) => console.line(&format!("not sound: {finding} (sound before it: {rows})")),
+        }
+    })?;
+    Ok(if answer.valid { Ending::Done } else { Ending::No })
+}
+
 /// How many rows were sound, and their numbers.
 fn told_rows(rows: u64, spans: &[(u32, u64, u64)]) -> String {
     match spans {
@@ -255,10 +293,11 @@ fn told_anchors(answer: &VerifyAnswer) -> String {
     }
 }
 
-async fn prune(before: &str, yes: bool, session: &mut Session) -> Result<Ending, Failure> {
+async fn prune(before: &str, archive: Option<PathBuf>, yes: bool, session: &mut Session) -> Result<Ending, Failure> {
     let before = times::past("--before", before, session.service.now())?;
-    session.console.confirm(&format!("Remove all rows before {before} for good?"), yes.into())?;
-    let pruned = session.perform(PruneAudit { before }).await?;
+    let how = if archive.is_some() { "from the vault, once they are in the archive" } else { "for good" };
+    session.console.confirm(&format!("Remove all rows before {before} {how}?"), yes.into())?;
+    let pruned = session.perform(PruneAudit { before, archive }).await?;
     let answer = PruneAnswer { pruned, status: OK };
     session.console.answer(&answer, |console| console.line(&format!("{} removed", counted(pruned, "row"))))?;
     if pruned == 0 {

@@ -86,7 +86,7 @@ async fn rows_below_a_pruned_base_are_neither_read_nor_sound() {
     let old = "INSERT INTO audit SELECT * FROM saved";
     world.folder.edit("CREATE TABLE saved AS SELECT * FROM audit WHERE place = 3");
     let entry = world.entry(Action::AuditPrune);
-    let pruned = world.vault.prune(NOW.plus(Duration::from_secs(7)), &entry).await.unwrap();
+    let pruned = world.vault.prune(NOW.plus(Duration::from_secs(7)), &entry, None).await.unwrap();
     assert_eq!((before.rows, pruned), (12, 6));
     let report = world.vault.verify(&[]).await.unwrap();
     assert_eq!((report.finding, report.rows, report.spans), (None, 7, vec![(0, 7, 13)]));
@@ -104,7 +104,7 @@ async fn rows_below_a_pruned_base_are_neither_read_nor_sound() {
     let page = world.vault.audit_page(&all, &AuditAsk { from, limit: 100, newest: false }).await.unwrap();
     assert!(page.rows.iter().all(|row| row.seq > 6));
     assert!(
-        world.vault.prune(NOW.plus(Duration::from_secs(9)), &entry).await.is_err(),
+        world.vault.prune(NOW.plus(Duration::from_secs(9)), &entry, None).await.is_err(),
         "it would remove what shows it"
     );
 }
@@ -116,7 +116,7 @@ async fn a_base_that_was_changed_or_removed_is_found() {
         ("DELETE FROM record WHERE kind = 12", Finding::Gap(7)),
     ] {
         let world = twelve_rows().await;
-        world.vault.prune(NOW.plus(Duration::from_secs(7)), &world.entry(Action::AuditPrune)).await.unwrap();
+        world.vault.prune(NOW.plus(Duration::from_secs(7)), &world.entry(Action::AuditPrune), None).await.unwrap();
         assert_eq!(world.folder.edit(change), 1);
         assert_eq!(finding(&world).await, Some(expected), "{change}");
     }
@@ -126,7 +126,7 @@ async fn a_base_that_was_changed_or_removed_is_found() {
 async fn a_broken_chain_is_not_pruned() {
     let world = twelve_rows().await;
     world.folder.edit("UPDATE audit SET at = at + 1 WHERE place = 4");
-    let refused = world.vault.prune(NOW.plus(Duration::from_secs(9)), &world.entry(Action::AuditPrune)).await;
+    let refused = world.vault.prune(NOW.plus(Duration::from_secs(9)), &world.entry(Action::AuditPrune), None).await;
     assert!(refused.is_err());
     assert_eq!(finding(&world).await, Some(Finding::Changed(4)));
 }
@@ -135,10 +135,10 @@ async fn a_broken_chain_is_not_pruned() {
 async fn everything_can_be_pruned_and_the_chain_goes_on() {
     let world = twelve_rows().await;
     let entry = world.entry(Action::AuditPrune);
-    assert_eq!(world.vault.prune(NOW.plus(Duration::from_hours(1)), &entry).await.unwrap(), 12);
+    assert_eq!(world.vault.prune(NOW.plus(Duration::from_hours(1)), &entry, None).await.unwrap(), 12);
     let report = world.vault.verify(&[]).await.unwrap();
     assert_eq!((report.finding, report.spans), (None, vec![(0, 13, 13)]));
-    assert_eq!(world.vault.prune(NOW.minus(Duration::from_hours(1)), &entry).await.unwrap(), 0);
+    assert_eq!(world.vault.prune(NOW.minus(Duration::from_hours(1)), &entry, None).await.unwrap(), 0);
     world.row(1).await;
     world.vault.close().await.unwrap();
     let again = World::of(Folder::shared(&world.folder.root)).await;

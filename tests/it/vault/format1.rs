@@ -137,7 +137,7 @@ async fn the_time_of_a_moved_row_can_t_be_changed_without_the_key() {
         assert!(folder.edit(change) > 0);
         assert_eq!(vault.verify(&[]).await.unwrap().finding, Some((0, Finding::Changed(found))), "{change}");
         let entry = AuditEntry::by(Actor::Person, Action::AuditPrune, NOW);
-        assert!(vault.prune(before(NOW), &entry).await.is_err(), "{change}");
+        assert!(vault.prune(before(NOW), &entry, None).await.is_err(), "{change}");
     }
 }
 
@@ -148,7 +148,7 @@ async fn rows_after_those_that_were_pruned_are_checked_too() {
     let page = vault.audit_page(&AuditFilter::default(), &AuditAsk { limit: 99, ..AuditAsk::default() }).await.unwrap();
     let tenth = page.rows[10].entry.at;
     let entry = AuditEntry::by(Actor::Person, Action::AuditPrune, NOW);
-    let pruned = vault.prune(tenth, &entry).await.unwrap();
+    let pruned = vault.prune(tenth, &entry, None).await.unwrap();
     assert!((1..19).contains(&pruned), "{pruned}");
     assert_eq!(vault.verify(&[]).await.unwrap().finding, None);
     let first = pruned + 1;

@@ -1,0 +1,129 @@
+//! Files of pruned audit rows: a line for each row, as an export has it, with the stored bytes that its MAC covers. A line
+//! that is an anchor says where the rows after it begin.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, BufRead, BufReader, BufWriter, Read as _, Write as _},
+    path::{Path, PathBuf},
+};
+
+use data_encoding::{BASE64, HEXLOWER};
+use serde::{Deserialize, Serialize};
+
+use super::{AuditRow, Call, Effect, Failed, Operation, Refusal, Spec};
+use crate::{
+    domain::audit::{Action, ChainHead},
+    vault::{Archived, Finding, StoredRow},
+};
+
+/// The longest line: several times what a row has.
+const LINE_BYTES_MAX: u64 = 16 * 1024;
+
+/// A file to which pruned rows are appended.
+pub(super) struct ArchiveFile(BufWriter<File>);
+
+/// Where the rows after it begin.
+#[derive(Serialize)]
+struct Begin {
+    chain: u32,
+    seq: u64,
+    mac: String,
+}
+
+/// A row.
+#[derive(Serialize)]
+struct Row {
+    #[serde(flatten)]
+    row: AuditRow,
+    /// The time under which it was stored, in microseconds.
+    stored_at: i64,
+    /// What was stored, in base64.
+    stored: String,
+}
+
+/// Either, as it is read. The readable fields of a row are for people.
+#[derive(Deserialize)]
+struct Line {
+    chain: u32,
+    seq: u64,
+    mac: String,
+    stored_at: Option<i64>,
+    stored: Option<String>,
+}
+
+impl ArchiveFile {
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        Ok(Self(BufWriter::new(OpenOptions::new().append(true).create(true).open(path)?)))
+    }
+
+    pub(super) fn write(&mut self, what: Archived<'_>) -> io::Result<()> {
+        match what {
+            Archived::From(ChainHead { chain, seq, mac }) => {
+                self.line(&Begin { chain, seq, mac: HEXLOWER.encode(&mac) })
+            }
+            Archived::Row(row, stored) => {
+                self.line(&Row { row: AuditRow::from(&row), stored_at: stored.at, stored: BASE64.encode(&stored.body) })
+            }
+            Archived::Whole => {
+                self.0.flush()?;
+                self.0.get_ref().sync_all()
+            }
+        }
+    }
+
+    fn line(&mut self, line: &impl Serialize) -> io::Result<()> {
+        serde_json::to_writer(&mut self.0, line)?;
+        self.0.write_all(b"\n")
+    }
+}
+
+/// Verifies an archive of pruned rows, and that this vault's log goes on from there.
+#[derive(Debug, Clone)]
+pub struct VerifyArchive {
+    /// The file.
+    pub file: PathBuf,
+}
+
+/// The result of verifying an archive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ArchiveReport {
+    /// Sound rows.
+    pub rows: u64,
+    /// The first problem and its chain; `None`: sound.
+    pub finding: Option<(u32, Finding)>,
+}
+
+impl Operation for VerifyArchive {
+    const SPEC: Spec = Spec::person("verify_archive", Action::Call, Effect::Read);
+    type Output = ArchiveReport;
+
+    async fn run(self, call: &mut Call<'_>) -> Result<ArchiveReport, Failed> {
+        let unread = |cause: io::Error| Refusal::invalid("archive", format!("can't be read: {cause}"));
+        let mut file = BufReader::new(File::open(&self.file).map_err(unread)?);
+        let mut check = call.service.vault().check_archive();
+        let (mut sound, mut line) = (0, Vec::new());
+        for number in 1_u64.. {
+            line.clear();
+            file.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line).map_err(unread)?;
+            if line.is_empty() {
+                break;
+            }
+            let strange = || Refusal::invalid("archive", format!("line {number} is no line of an archive"));
+            let Line { chain, seq, mac, stored_at, stored } = serde_json::from_slice(&line).map_err(|_| strange())?;
+            let mac = HEXLOWER.decode(mac.as_bytes()).ok().and_then(|mac| mac.try_into().ok()).ok_or_else(strange)?;
+            let checked = match stored_at.zip(stored) {
+                None => check.from(ChainHead { chain, seq, mac }),
+                Some((at, stored)) => {
+                    let body = BASE64.decode(stored.as_bytes()).map_err(|_| strange())?;
+                    check.row(StoredRow { chain, seq, at, body, mac })
+                }
+            };
+            if let Err(finding) = checked {
+                return Ok(ArchiveReport { rows: sound, finding: Some((chain, finding)) });
+            }
+            sound = check.rows();
+        }
+        let (rows, finding) = check.end().await?;
+        Ok(ArchiveReport { rows, finding })
+    }
+}

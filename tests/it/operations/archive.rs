@@ -1,0 +1,98 @@
+//! Pruned rows, archived in a file that can still be verified.
+
+use std::{fs, path::Path, time::Duration};
+
+use countersign::operations::{ArchiveReport, PruneAudit, Refusal, VerifyArchive};
+use serde_json::Value;
+
+use super::super::kit::Vault;
+use crate::kit::alone_at_once;
+
+const NOW: i64 = 1_795_305_600;
+const DAY: i64 = 86_400;
+
+async fn pruned(vault: &Vault, days: i64, file: &Path) -> u64 {
+    let before = vault.service.now().minus(Duration::from_secs(u64::try_from(days * DAY).unwrap()));
+    let archive = Some(file.to_owned());
+    vault.service.perform(&vault.person, PruneAudit { before, archive }).await.unwrap()
+}
+
+async fn checked(vault: &Vault, file: &Path) -> Result<ArchiveReport, Refusal> {
+    vault.service.perform(&vault.person, VerifyArchive { file: file.to_owned() }).await
+}
+
+/// A vault of 21 rows, of which the first 11 are archived in `file` in two goes.
+async fn archived() -> (Vault, std::path::PathBuf) {
+    let vault = Vault::new();
+    let file = vault.dir.path().join("archive.jsonl");
+    let id = vault.register("alice").await.secret.id;
+    for day in 0..19 {
+        vault.clock.set_seconds(NOW + day * DAY);
+        vault.service.perform(&vault.person, alone_at_once(id)).await.unwrap();
+    }
+    vault.clock.set_seconds(NOW + 375 * DAY);
+    assert_eq!(pruned(&vault, 370, &file).await, 7);
+    assert_eq!(pruned(&vault, 366, &file).await, 4);
+    (vault, file)
+}
+
+#[tokio::test]
+async fn an_archive_is_verified_up_to_where_the_log_begins() {
+    let (vault, file) = archived().await;
+    assert_eq!(checked(&vault, &file).await.unwrap(), ArchiveReport { rows: 11, finding: None });
+
+    let text = fs::read_to_string(&file).unwrap();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 13);
+    // People read a row as an export has it.
+    assert_eq!(lines[3]["action"], "code.get");
+    assert_eq!(lines[3]["seq"], 3);
+    assert_eq!(lines[8]["seq"], 7, "the second pruning begins after the first");
+}
+
+#[tokio::test]
+async fn whatever_is_changed_in_an_archive_is_found() {
+    let (vault, file) = archived().await;
+    let whole = fs::read_to_string(&file).unwrap();
+    let lines: Vec<&str> = whole.lines().collect();
+    let without = |nth: usize| {
+        let kept = lines.iter().enumerate().filter(|(number, _)| *number != nth);
+        kept.map(|(_, line)| format!("{line}\n")).collect::<String>()
+    };
+    let with = |nth: usize, from: &str, to: &str| {
+        assert!(lines[nth].contains(from), "{}", lines[nth]);
+        whole.replacen(lines[nth], &lines[nth].replacen(from, to, 1), 1)
+    };
+    let finding = async |text: &str| {
+        fs::write(&file, text).unwrap();
+        checked(&vault, &file).await.map(|report| report.finding.map(|(_, finding)| finding.to_string()))
+    };
+
+    for nth in (1..8).chain(9..12) {
+        assert!(finding(&without(nth)).await.unwrap().is_some(), "row in line {nth} is missing");
+        let changed = with(nth, "\"stored\":\"A", "\"stored\":\"B");
+        assert!(finding(&changed).await.unwrap().is_some(), "row in line {nth} is changed");
+    }
+    assert!(finding(&with(8, "\"mac\":\"", "\"mac\":\"00")).await.is_err());
+    // Without its last rows it ends before the log begins, and nobody can tell from it alone; a chain of archives can.
+    assert_eq!(finding(&without(12)).await.unwrap(), None);
+    // What was archived twice is counted once.
+    assert_eq!(finding(&format!("{whole}{whole}")).await.unwrap(), None);
+    assert_eq!(finding(&whole).await.unwrap(), None);
+    for strange in ["{}\n", "x\n", "{\"chain\":0,\"seq\":1,\"mac\":\"00\"}\n"] {
+        let refused = finding(&format!("{whole}{strange}")).await.unwrap_err().to_string();
+        assert!(refused.contains("line 14"), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn an_archive_that_cant_be_written_costs_no_row() {
+    let vault = Vault::new();
+    vault.clock.set_seconds(NOW + 400 * DAY);
+    for file in [vault.dir.path().to_owned(), "/dev/full".into()] {
+        let before = vault.service.now().minus(Duration::from_hours(24 * 366));
+        let pruning = PruneAudit { before, archive: Some(file) };
+        assert!(vault.service.perform(&vault.person, pruning).await.is_err());
+    }
+    assert_eq!(vault.all_rows(Default::default()).await.first().map(|row| row.seq), Some(1));
+}
