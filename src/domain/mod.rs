@@ -4,6 +4,7 @@
 //! everything is tested as plain functions.
 
 pub mod account;
+pub mod age;
 pub mod api_key;
 pub mod audit;
 pub mod characters;

@@ -5,6 +5,7 @@
 //! a file is a stranger's input. No error quotes a file: it names the place.
 
 mod aegis;
+mod age;
 mod andotp;
 mod apps;
 mod archive;
@@ -75,6 +76,8 @@ pub enum Format {
     Links,
     /// Google Authenticator.
     Google,
+    /// A file that `age` encrypted.
+    Age,
     /// Aegis.
     Aegis,
     /// 2FAS.
@@ -140,6 +143,7 @@ impl Format {
             Self::Countersign => "Countersign",
             Self::Links => "a list of links",
             Self::Google => "Google Authenticator",
+            Self::Age => "age",
             Self::Aegis => "Aegis",
             Self::TwoFas => "2FAS",
             Self::Bitwarden => "Bitwarden",
@@ -190,7 +194,11 @@ pub fn open(bytes: &[u8]) -> Result<Opened, ImportError> {
         // An archive in an archive could go on for ever.
         return if archive::is_archive(&inside) { Err(ImportError::Archive) } else { open(&inside) };
     }
-    if let Some(locked) = kdbx::locked(bytes).or_else(|| stratum::locked(bytes)).or_else(|| andotp::locked(bytes)) {
+    if let Some(locked) = age::locked(bytes)
+        .or_else(|| kdbx::locked(bytes))
+        .or_else(|| stratum::locked(bytes))
+        .or_else(|| andotp::locked(bytes))
+    {
         return locked.map(Opened::Locked);
     }
     let text = text_of(bytes)?;
@@ -225,7 +233,7 @@ pub fn is_picture(bytes: &[u8]) -> bool {
 
 /// Files that are known and can't be read, by their first bytes.
 fn refused(bytes: &[u8]) -> Option<&'static str> {
-    const KNOWN: [(&[u8], &str); 6] = [
+    const KNOWN: [(&[u8], &str); 4] = [
         (
             &[0x03, 0xD9, 0xA2, 0x9A, 0x65, 0xFB, 0x4B, 0xB5],
             "a KeePass 1 database; open it with KeePassXC, and export CSV",
@@ -233,11 +241,6 @@ fn refused(bytes: &[u8]) -> Option<&'static str> {
         (
             &[0xAC, 0xED, 0x00, 0x05],
             "a backup of FreeOTP, which only FreeOTP can open; use the export of FreeOTP+, or scan its codes",
-        ),
-        (b"age-encryption.org/v1", "encrypted with age; decrypt it first: age -d FILE | countersign secret import -"),
-        (
-            b"-----BEGIN AGE ENCRYPTED FILE",
-            "encrypted with age; decrypt it first: age -d FILE | countersign secret import -",
         ),
         (
             b"-----BEGIN PGP MESSAGE",

@@ -11,7 +11,7 @@ use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use super::{
-    Format, Import, ImportError, aegis, andotp, bitwarden, ente, entry::Number, json::Json, kdbx, proton, stratum,
+    Format, Import, ImportError, aegis, age, andotp, bitwarden, ente, entry::Number, json::Json, kdbx, proton, stratum,
     twofas,
 };
 use crate::domain::limits::{
@@ -26,6 +26,7 @@ pub struct Locked {
 }
 
 pub(super) enum How {
+    Age(age::Sealed),
     Aegis(aegis::Sealed),
     TwoFas(twofas::Sealed),
     AndOtp(andotp::Sealed),
@@ -49,6 +50,7 @@ impl Locked {
     /// Bytes of memory that opening it takes beyond the file.
     pub const fn memory(&self) -> u64 {
         match &self.how {
+            How::Age(sealed) => sealed.kdf.memory(),
             How::Aegis(sealed) => sealed.memory(),
             How::Ente(sealed) => sealed.kdf.memory(),
             How::Stratum(sealed) => sealed.kdf.memory(),
@@ -66,6 +68,7 @@ impl Locked {
     /// is wrong with the contents.
     pub fn open(&self, passphrase: &str) -> Result<Import, ImportError> {
         match &self.how {
+            How::Age(sealed) => sealed.open(passphrase),
             How::Aegis(sealed) => sealed.open(passphrase),
             How::TwoFas(sealed) => sealed.open(passphrase),
             How::AndOtp(sealed) => sealed.open(passphrase),
