@@ -44,7 +44,7 @@ const OTHER_WORDS: [(&[&str], &str); 18] = [
     (&["show", "read", "view"], "countersign secret show NAME"),
     (&["delete", "rm", "remove", "del"], "countersign secret rm NAME"),
     (&["import"], "countersign secret import FILE"),
-    (&["export"], "countersign secret export --plaintext"),
+    (&["export"], "countersign secret export --output FILE"),
     (&["init"], "countersign vault create"),
     (&["status", "info"], "countersign vault status"),
     (&["doctor", "check"], "countersign vault doctor"),

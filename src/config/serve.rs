@@ -12,10 +12,10 @@ use http::{HeaderName, Uri};
 use super::ConfigError;
 use crate::{
     domain::{
+        limits::AUDIT_KEPT_MIN,
         rate::{NotARate, Rate},
         span::Span,
     },
-    operations::AUDIT_KEPT_MIN,
     transport::http::{BaseUrl, HttpSettings, Origin, TlsFiles},
 };
 

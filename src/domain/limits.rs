@@ -1,5 +1,9 @@
 //! Every maximum as one constant, with its unit in its name and its reason in its comment.
 
+use std::time::Duration;
+
+use super::span::DAY;
+
 /// Characters in a label, an issuer or a seat's name, after trimming: long enough for every service seen, short enough
 /// for a terminal row and a model's context.
 pub const TEXT_CHARS_MAX: usize = 256;
@@ -90,6 +94,8 @@ pub const REFUSALS_PER_MINUTE_MAX: u32 = 100;
 pub const RESTORE_DAYS: i64 = 7;
 /// The fewest days the audit log is kept before it may be pruned.
 pub const AUDIT_DAYS_MIN: i64 = 365;
+/// The same as a span.
+pub const AUDIT_KEPT_MIN: Duration = Duration::from_secs(AUDIT_DAYS_MIN.unsigned_abs() * DAY);
 /// Wrong codes in a row before verification of a secret slows down.
 pub const VERIFY_TRIES_FREE: u32 = 5;
 /// The longest delay of a verification, in seconds.

@@ -10,16 +10,12 @@ use crate::{
     domain::{
         audit::{Action, Actor, AuditEntry, AuditFilter, AuditRow, ChainHead},
         ids::SecretId,
-        limits::{AUDIT_DAYS_MIN, PAGE_ROWS_MAX},
+        limits::{AUDIT_DAYS_MIN, AUDIT_KEPT_MIN, PAGE_ROWS_MAX},
         scope::Scope,
-        span::DAY,
         time::Timestamp,
     },
     vault::{AuditAsk, AuditReport, AuditRows},
 };
-
-/// How long rows are kept at least.
-pub const AUDIT_KEPT_MIN: Duration = Duration::from_secs(AUDIT_DAYS_MIN.unsigned_abs() * DAY);
 
 /// A page of the audit rows of the caller's account that match a filter. A caller that is limited to given secrets or
 /// bound to a seat sees only the rows on those secrets or for that seat.

@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 
 use super::{Call, Effect, Failed, Operation, Refusal, Service, Spec};
 use crate::{
-    domain::audit::{Action, Actor, AuditEntry},
+    domain::{
+        age::Recipient,
+        audit::{Action, Actor, AuditEntry},
+    },
     vault::{BackedUp, Vault},
 };
 
@@ -13,6 +16,8 @@ use crate::{
 pub struct BackUp {
     /// The file. It must not exist.
     pub to: PathBuf,
+    /// Who alone can open the file, which is then encrypted once more; nobody: whoever has the vault's key.
+    pub recipients: Vec<Recipient>,
 }
 
 impl Operation for BackUp {
@@ -20,7 +25,7 @@ impl Operation for BackUp {
     type Output = BackedUp;
 
     async fn run(self, call: &mut Call<'_>) -> Result<BackedUp, Failed> {
-        back_up(call.service.vault(), call.entry.clone(), &self.to).await
+        back_up(call.service.vault(), call.entry.clone(), &self.to, self.recipients).await
     }
 }
 
@@ -31,14 +36,14 @@ impl Service {
     /// As those of [`BackUp`].
     pub async fn back_up_unasked(&self, to: &Path) -> Result<BackedUp, Refusal> {
         let entry = AuditEntry::by(Actor::System, Action::VaultBackup, self.now());
-        let made = back_up(self.vault(), entry, to).await.map_err(|failed| self.refusal_of(failed))?;
+        let made = back_up(self.vault(), entry, to, Vec::new()).await.map_err(|failed| self.refusal_of(failed))?;
         self.shared.counters.backed_up(self.now());
         Ok(made)
     }
 }
 
-async fn back_up(vault: &Vault, entry: AuditEntry, to: &Path) -> Result<BackedUp, Failed> {
+async fn back_up(vault: &Vault, entry: AuditEntry, to: &Path, recipients: Vec<Recipient>) -> Result<BackedUp, Failed> {
     // The row is committed before the copy, so that the backup itself says when it was made.
     vault.record(vec![entry]).await?;
-    vault.back_up(to).await.map_err(|cause| Refusal::NotBackedUp(cause.to_string()).into())
+    vault.back_up(to, recipients).await.map_err(|cause| Refusal::NotBackedUp(cause.to_string()).into())
 }

@@ -23,9 +23,12 @@ pub struct Export {
     pub damaged: Vec<Option<SecretId>>,
 }
 
-/// Exports all secrets of an account. An audit row for each is written before any is handed out.
-#[derive(Debug, Clone, Copy)]
-pub struct ExportSecrets;
+/// Exports secrets of an account. An audit row for each is written before any is handed out.
+#[derive(Debug, Clone, Default)]
+pub struct ExportSecrets {
+    /// Which; `None`: all.
+    pub only: Option<Vec<SecretId>>,
+}
 
 impl Operation for ExportSecrets {
     const SPEC: Spec = Spec::person("export_secrets", Action::SecretExport, Effect::Use);
@@ -33,12 +36,18 @@ impl Operation for ExportSecrets {
 
     async fn run(self, call: &mut Call<'_>) -> Result<Export, Failed> {
         let (vault, account) = (call.service.vault(), call.caller.account());
-        let Listed { sound, damaged } = vault.secrets(account, Life::Live, Page::ALL).await?;
-        let lost = vault.damaged_secrets(account).await?;
         let mut export = Export::default();
-        export.damaged.extend(damaged.iter().chain(&lost).map(|(key, _)| id_of(key)));
-        let mut rows = Vec::with_capacity(sound.len());
-        for id in sound.iter().map(|kept| kept.id) {
+        let ids = match self.only {
+            Some(ids) => ids,
+            None => {
+                let Listed { sound, damaged } = vault.secrets(account, Life::Live, Page::ALL).await?;
+                let lost = vault.damaged_secrets(account).await?;
+                export.damaged.extend(damaged.iter().chain(&lost).map(|(key, _)| id_of(key)));
+                sound.iter().map(|kept| kept.id).collect()
+            }
+        };
+        let mut rows = Vec::with_capacity(ids.len());
+        for id in ids {
             match call.uri_of(id).await {
                 Ok(uri) => {
                     export.uris.extend(uri);

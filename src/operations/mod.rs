@@ -58,7 +58,7 @@ use uuid::Uuid;
 pub use self::{
     accounts::{AddAccount, ListAccounts, RemoveAccount},
     arguments::{Fields, levels, not_known},
-    audit::{AUDIT_KEPT_MIN, PruneAudit, ReadAudit, ReadWholeAudit, TraceCode, VerifyAudit},
+    audit::{PruneAudit, ReadAudit, ReadWholeAudit, TraceCode, VerifyAudit},
     audit_archive::{ArchiveReport, VerifyArchive},
     authenticate::Offered,
     back_up::BackUp,
@@ -150,6 +150,14 @@ impl Service {
         let shared =
             Shared { vault, clock, random, ids, audit_refusals, waiters, last_uses, counters, enrolments, secret_pace };
         Self { shared: Arc::new(shared) }
+    }
+
+    /// Fills a buffer with random bytes, for what a person's command encrypts.
+    ///
+    /// # Errors
+    /// When the operating system gives none.
+    pub fn fill(&self, bytes: &mut [u8]) -> std::io::Result<()> {
+        self.shared.random.fill(bytes).map_err(std::io::Error::other)
     }
 
     /// Limits how often codes of each secret may be requested or checked. Call it once, before serving anybody.

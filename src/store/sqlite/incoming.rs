@@ -2,13 +2,15 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io,
+    io::{self, Read as _},
     path::{Path, PathBuf},
 };
 
 use super::files::{self, Spot, beside, create_private, io_at, not_ours, open_private};
 use crate::store::OpenError;
 
+/// What a file that `age` encrypted begins with.
+const AGE: &[u8] = b"age-encryption.org/";
 /// What the copy's name ends with.
 const ENDING: &str = ".restore";
 
@@ -30,6 +32,16 @@ impl Incoming {
         let log = beside(backup, "-wal");
         if files::look(&log)?.is_some_and(|log| log.len() > 0) {
             return Err(not_ours(&log, "has changes that are not in the file yet; restore what `vault backup` made"));
+        }
+        let mut begin = Vec::new();
+        File::open(backup)
+            .and_then(|file| file.take(AGE.len() as u64).read_to_end(&mut begin))
+            .map_err(io_at(backup))?;
+        if begin == AGE {
+            return Err(not_ours(
+                backup,
+                "is encrypted with age; decrypt it first: age -d -i KEY-FILE -o backup.db FILE",
+            ));
         }
         let incoming = Self { path: beside(spot.file(), ENDING), _lock: spot.lock()?, spot };
         // A killed process may have left one.

@@ -39,12 +39,12 @@ impl Snapshot {
         &self.path
     }
 
-    /// Writes the copy durably to a new file that only its owner can read, and returns its size in bytes. The file is
-    /// complete or not there: it is written under another name and renamed.
+    /// Has the copy written to a new file that only its owner can read, durably, and returns the size that this says. The
+    /// file is complete or not there: it is written under another name and renamed.
     ///
     /// # Errors
     /// [`OpenError`]; there is no new file then.
-    pub fn write_to(&self, target: &Path) -> Result<u64, OpenError> {
+    pub fn write_to(&self, target: &Path, write: impl FnOnce(File, File) -> io::Result<u64>) -> Result<u64, OpenError> {
         // A bare file name has no folder to sync.
         let target = &path::absolute(target).map_err(io_at(target))?;
         let exists = || OpenError::Io { path: target.to_owned(), source: ErrorKind::AlreadyExists.into() };
@@ -52,7 +52,7 @@ impl Snapshot {
             return Err(exists());
         }
         let draft = draft_of(target);
-        let written = write(&self.path, &draft).and_then(|bytes| {
+        let written = copied(&self.path, &draft, write).and_then(|bytes| {
             // Another process may have made the file meanwhile.
             if files::look(target)?.is_some() {
                 return Err(exists());
@@ -89,13 +89,8 @@ fn draft_of(target: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-fn write(from: &Path, draft: &Path) -> Result<u64, OpenError> {
+fn copied(from: &Path, draft: &Path, write: impl FnOnce(File, File) -> io::Result<u64>) -> Result<u64, OpenError> {
     create_private(draft)?;
-    let copied = || -> io::Result<u64> {
-        let (mut from, mut to) = (File::open(from)?, open_private(draft, OpenOptions::new().write(true))?);
-        let bytes = io::copy(&mut from, &mut to)?;
-        to.sync_all()?;
-        Ok(bytes)
-    };
-    copied().map_err(io_at(draft))
+    let written = File::open(from).and_then(|from| write(from, open_private(draft, OpenOptions::new().write(true))?));
+    written.map_err(io_at(draft))
 }

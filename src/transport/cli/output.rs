@@ -133,6 +133,11 @@ impl Console {
         Ok(self.out.write_all(text.as_bytes())?)
     }
 
+    /// Writes bytes of the answer that are no text.
+    pub(super) fn bytes(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        Ok(self.out.write_all(bytes)?)
+    }
+
     /// Writes a line of the answer.
     pub(super) fn line(&mut self, text: &str) -> Result<(), Failure> {
         Ok(writeln!(self.out, "{text}")?)

@@ -12,7 +12,7 @@ use super::{
     output::Console,
 };
 use crate::{
-    domain::{api_key::KeyId, text::Name, time::Timestamp},
+    domain::{age::Recipient, api_key::KeyId, text::Name, time::Timestamp},
     operations::{
         BackUp, Count, CountSeats, Diagnose, Erased, ErrorCode, Health, ListSecrets, Restored, SecretDeleteResponse,
         answers::OK,
@@ -45,6 +45,9 @@ pub enum Command {
     Backup {
         /// The new file
         file: PathBuf,
+        /// Encrypt it once more, to this public key of `age`, for a place that others run; several may open it
+        #[arg(long = "to", value_name = "RECIPIENT")]
+        recipients: Vec<Recipient>,
     },
     /// Put a backup in the place of the vault, which is kept beside it. Its codes of the next two minutes count as used, and its
     /// API keys are off until they are enabled
@@ -163,7 +166,7 @@ pub(super) async fn run(command: &Command, session: &mut Session) -> Result<Endi
                     .to_owned(),
         }),
         Command::Doctor => doctor(session).await,
-        Command::Backup { file } => backup(file, session).await,
+        Command::Backup { file, recipients } => backup(file, recipients, session).await,
         Command::Restore { .. } => restored(session),
         Command::AcceptLoss { .. } => {
             let answer = SecretDeleteResponse { status: OK };
@@ -278,8 +281,8 @@ pub(super) fn note_held_back(erased: Erased, console: &mut Console) {
     }
 }
 
-async fn backup(file: &Path, session: &mut Session) -> Result<Ending, Failure> {
-    let made = session.perform(BackUp { to: file.to_owned() }).await?;
+async fn backup(file: &Path, recipients: &[Recipient], session: &mut Session) -> Result<Ending, Failure> {
+    let made = session.perform(BackUp { to: file.to_owned(), recipients: recipients.to_vec() }).await?;
     let sound = made.problems.is_empty();
     let shown = file.display().to_string();
     let answer = BackupAnswer {

@@ -373,6 +373,61 @@ fn an_import_shows_what_it_would_do_and_asks() {
 }
 
 #[test]
+fn an_export_asks_for_a_passphrase_twice_or_whether_it_may_be_plain() {
+    let person = Person::with_alice();
+    let at_prompts = |typed: [&str; 2]| {
+        let mut terminal = Terminal::new();
+        let mut child = terminal.start(&person, "secret export --output secrets.age");
+        for typed in typed {
+            terminal.wait_for_a_hidden_prompt(&mut child);
+            terminal.types(typed);
+        }
+        terminal.rest_of(child)
+    };
+    let (told, ended) = at_prompts(["correct horse", "correct house"]);
+    assert!(told.contains("the two passphrases differ") && !ended.success(), "{told}");
+    let (told, ended) = at_prompts(["", ""]);
+    assert!(told.contains("an empty passphrase protects nothing") && !ended.success(), "{told}");
+    assert!(!person.home().join("secrets.age").exists());
+    let (told, ended) = at_prompts(["correct horse", "correct horse"]);
+    assert!(told.contains("1 secret exported encrypted") && ended.success(), "{told}");
+    let other = Person::new();
+    other.file("passphrase", "correct horse\n");
+    let file = person.home().join("secrets.age");
+    other.run(&["secret", "import", file.to_str().unwrap(), "--passphrase-file", "passphrase"]).ok();
+    assert_eq!(other.run(&["secret", "export", "--plain"]).ok(), person.run(&["secret", "export", "--plain"]).ok());
+
+    for (answer, written) in [("n", false), ("y", true)] {
+        let mut terminal = Terminal::new();
+        let child = terminal.start(&person, "secret export --plain --output plain.txt");
+        terminal.read_until("Write the seeds unencrypted?");
+        terminal.types(answer);
+        terminal.rest_of(child);
+        assert_eq!(person.home().join("plain.txt").exists(), written);
+    }
+}
+
+#[test]
+fn a_seed_is_shown_as_a_qr_code_after_a_question_and_the_audit_log_says_so() {
+    let person = Person::with_alice();
+    let exports = || {
+        person.run(&["audit", "list", "--action", "secret.export", "--json"]).json()["rows"].as_array().unwrap().len()
+    };
+    for (answer, shown) in [("n", 0), ("y", 1)] {
+        let mut terminal = Terminal::new();
+        let child = terminal.start(&person, "secret show alice --qr");
+        terminal.read_until("Show the seed on this screen?");
+        terminal.types(answer);
+        let (told, _) = terminal.rest_of(child);
+        assert_eq!((told.contains('█'), exports()), (shown == 1, shown), "{told}");
+        assert!(!told.contains(crate::kit::RFC_SEED));
+    }
+    let refused = person.run(&["secret", "show", "alice", "--qr", "--yes"]).refused(2);
+    assert!(refused.contains("to a person at a terminal"), "{refused}");
+    assert_eq!(exports(), 1);
+}
+
+#[test]
 fn a_sidecar_that_a_person_starts_says_what_it_waits_for() {
     let person = Person::with_alice();
     let mut terminal = Terminal::new();

@@ -151,7 +151,7 @@ fn an_export_says_that_it_is_plain_and_reads_back() {
     person.fed(&lines(), &["secret", "import", "-"]).ok();
 
     let refused = person.run(&["secret", "export"]).refused(2);
-    assert!(refused.contains("--plaintext"), "{refused}");
+    assert!(refused.contains("--plain"), "{refused}");
     let exported = person.run(&["secret", "export", "--plaintext"]);
     insta::assert_snapshot!(exported.err, @"2 secrets exported unencrypted.");
     let uris = exported.ok();
@@ -405,4 +405,43 @@ fn bad_files_are_named_and_store_nothing() {
         assert!(refused.contains(expected) && !refused.contains("JBSWY3DP"), "{refused}");
     }
     assert_eq!(person.run(&["secret", "list"]).ok(), "");
+}
+
+#[test]
+fn an_encrypted_export_reads_back_with_its_passphrase_and_says_how_much_it_has() {
+    let person = Person::new();
+    person.fed(&lines(), &["secret", "import", "-"]).ok();
+    person.file("passphrase", "correct horse\n");
+    let exported = ["secret", "export", "--passphrase-file", "passphrase", "--json", "--output"];
+    let of = |more: &[&str]| person.run(&[&exported[..], more].concat());
+
+    insta::assert_snapshot!(of(&["all.age"]).ok(), @r#"{"status":"OK","exported":2}"#);
+    insta::assert_snapshot!(of(&["one.age", "alice"]).ok(), @r#"{"status":"OK","exported":1}"#);
+    assert!(of(&["none.age", "nobody"]).refused(1).contains("no secret has this id"));
+    assert!(!person.home().join("none.age").exists());
+    let all = std::fs::read(person.home().join("all.age")).unwrap();
+    assert!(all.starts_with(b"age-encryption.org/v1\n-> scrypt "));
+
+    let count = |file: &str| {
+        let other = Person::new();
+        other.file("passphrase", "correct horse");
+        let file = person.home().join(file);
+        other.run(&["secret", "import", file.to_str().unwrap(), "--passphrase-file", "passphrase"]).ok();
+        other.run(&["secret", "export", "--plain"]).ok().lines().count()
+    };
+    assert_eq!([count("all.age"), count("one.age")], [2, 1]);
+
+    let refused = person.run(&["secret", "export", "--to", "age1nobody", "--output", "x.age"]).refused(2);
+    assert!(refused.contains("must be a public key of age"), "{refused}");
+    let key = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p";
+    person.run(&["secret", "export", "--to", key, "--output", "x.age"]).ok();
+    let refused = person.run(&["secret", "import", "x.age"]).refused(1);
+    assert!(refused.contains("age -d -i KEY-FILE FILE | countersign secret import -"), "{refused}");
+    for flags in [&["--plain"][..], &["--passphrase-file", "passphrase"]] {
+        person.run(&[&["secret", "export", "--to", key, "--output", "y.age"], flags].concat()).refused(2);
+    }
+
+    person.run(&["vault", "backup", "off-site.age", "--to", key]).ok();
+    let refused = person.run(&["vault", "restore", "off-site.age", "--yes"]).refused(78);
+    assert!(refused.contains("age -d -i KEY-FILE"), "{refused}");
 }

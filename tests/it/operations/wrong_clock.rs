@@ -23,7 +23,7 @@ async fn check(seconds: i64) {
     let listed = service.perform(person, ListSecrets::default()).await.unwrap();
     assert_eq!(listed.secrets.len(), 2, "{seconds}");
     assert!(listed.secrets[0].created_at.to_string().ends_with('Z'));
-    assert_eq!(service.perform(person, ExportSecrets).await.unwrap().uris.len(), 2, "{seconds}");
+    assert_eq!(service.perform(person, ExportSecrets::default()).await.unwrap().uris.len(), 2, "{seconds}");
     service.perform(person, DeleteSecret { secret_id: secret.id }).await.unwrap();
     service.perform(person, RestoreSecret { id: secret.id }).await.unwrap();
     service.perform(person, ResetSteps { id: secret.id }).await.unwrap();

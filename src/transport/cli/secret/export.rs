@@ -1,7 +1,7 @@
-//! `countersign secret export`: writes seeds out of the vault, unencrypted.
+//! `countersign secret export`: writes seeds out of the vault, encrypted unless a person says otherwise.
 
 use std::{
-    fs::OpenOptions,
+    fs::{File, OpenOptions},
     io::{self, Write as _},
     path::{Path, PathBuf},
 };
@@ -11,27 +11,88 @@ use zeroize::Zeroizing;
 
 use super::view;
 use crate::{
+    domain::{
+        age::{Openers, Recipient, Sealing},
+        ids::SecretId,
+        limits::PASSPHRASE_BYTES_MAX,
+    },
     operations::{Export, ExportSecrets},
-    transport::cli::{Ending, Failure, Session, numbers::counted_len},
+    transport::cli::{
+        Ending, Failure, Session,
+        names::{self, Among},
+        numbers::counted_len,
+    },
 };
 
 /// What an export takes.
 #[derive(Debug, Args)]
 pub struct ExportArgs {
-    /// Say that the seeds leave the vault unencrypted
-    #[arg(long, required = true)]
-    plaintext: bool,
+    /// The secrets, each by its id, short id, or words of its issuer and label in quotes [default: all]
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
     /// Write them to a new file that only you can read, instead of printing them
     #[arg(long, short = 'o', value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Print seeds on a terminal, too
+    /// Encrypt them to this public key of `age` instead of a passphrase; several may open the file
+    #[arg(long = "to", value_name = "RECIPIENT")]
+    recipients: Vec<Recipient>,
+    /// Read the passphrase from a file; it is asked for otherwise
+    #[arg(long, value_name = "FILE", conflicts_with = "recipients")]
+    passphrase_file: Option<PathBuf>,
+    /// Leave them unencrypted, as otpauth:// URIs
+    #[arg(long, visible_alias = "plaintext", conflicts_with_all = ["recipients", "passphrase_file"])]
+    plain: bool,
+    /// Don't ask, and print seeds on a terminal, too
     #[arg(long, short = 'y')]
     yes: bool,
 }
 
 pub(super) async fn export(args: &ExportArgs, session: &mut Session) -> Result<Ending, Failure> {
+    let terminal = session.console.looks().out.terminal;
+    if args.plain {
+        allow_plain(args, terminal, session)?;
+    } else if args.output.is_none() && (terminal || session.console.is_json()) {
+        let remedy = "an encrypted export is no text; name a file with --output (--plain leaves it unencrypted)";
+        return Err(Failure::Usage(remedy.to_owned()));
+    }
+    let only = if args.names.is_empty() { None } else { Some(named(&args.names, session).await?) };
+    let passphrase =
+        if args.plain || !args.recipients.is_empty() { None } else { Some(passphrase(args, session).await?) };
+    // Create the file before exporting: if it exists already, the audit log must not get a row for each secret.
+    let file = args.output.as_deref().map(new_file).transpose()?;
+    let export = session.perform(ExportSecrets { only }).await?;
+    let json = args.plain && session.console.is_json();
+    let openers = match &passphrase {
+        Some(passphrase) => Openers::Passphrase(passphrase),
+        None => Openers::Recipients(&args.recipients),
+    };
+    match (file, &args.output) {
+        (Some(file), Some(path)) => {
+            let text = as_text(&export, json)?;
+            let written = if args.plain { plain(file, &text) } else { sealed(file, &openers, &text, session) };
+            written.and_then(|file| file.sync_all()).map_err(|cause| {
+                // Don't leave an incomplete export.
+                let _ = std::fs::remove_file(path);
+                Failure::unwritten("--output", &cause)
+            })?;
+        }
+        _ if args.plain => print(&export, session)?,
+        _ => {
+            let bytes = sealed(Vec::new(), &openers, &as_text(&export, false)?, session)?;
+            session.console.bytes(&bytes)?;
+        }
+    }
+    let ending = tell(&export, args.plain, session);
+    if !args.plain && session.console.is_json() {
+        session.console.document(&view::SealedExport::of(&export))?;
+    }
+    Ok(ending)
+}
+
+/// Seeds leave the vault unencrypted only if the person means it, and not onto a screen.
+fn allow_plain(args: &ExportArgs, terminal: bool, session: &mut Session) -> Result<(), Failure> {
     if args.output.is_none() {
-        if session.console.looks().out.terminal && !args.yes {
+        if terminal && !args.yes {
             let remedy = "seeds would stay on this screen; send them to a file (--output) or a program, or add --yes";
             return Err(Failure::Usage(remedy.to_owned()));
         }
@@ -41,22 +102,57 @@ pub(super) async fn export(args: &ExportArgs, session: &mut Session) -> Result<E
             ))
         })?;
     }
-    // Create the file before exporting: if it exists already, the audit log must not get a row for each secret.
-    let file = args.output.as_deref().map(new_file).transpose()?;
-    let export = session.perform(ExportSecrets).await?;
-    match (file, &args.output) {
-        (Some(mut file), Some(path)) => {
-            let text = as_text(&export, session.console.is_json())?;
-            let written = file.write_all(&text).and_then(|()| file.sync_all());
-            written.map_err(|cause| {
-                // Don't leave an incomplete export.
-                let _ = std::fs::remove_file(path);
-                Failure::unwritten("--output", &cause)
-            })?;
-        }
-        _ => print(&export, session)?,
+    if session.console.can_ask() && !args.yes {
+        let question = "Write the seeds unencrypted? Whoever reads them makes your codes.";
+        session.console.confirm(question, args.yes.into())?;
     }
-    Ok(tell(&export, session))
+    Ok(())
+}
+
+async fn named(names: &[String], session: &mut Session) -> Result<Vec<SecretId>, Failure> {
+    let mut ids = Vec::with_capacity(names.len());
+    for name in names {
+        let id = names::secret(session, name, Among::Live).await?.id;
+        if !ids.contains(&id) {
+            ids.push(id);
+        }
+    }
+    Ok(ids)
+}
+
+/// The passphrase: the first line of a file, or what is typed twice.
+async fn passphrase(args: &ExportArgs, session: &mut Session) -> Result<Zeroizing<String>, Failure> {
+    const REMEDY: &str = "use --passphrase-file, --to or --plain";
+    let console = &mut session.console;
+    let passphrase = match &args.passphrase_file {
+        Some(path) => {
+            let text = console.read_text("--passphrase-file", path, PASSPHRASE_BYTES_MAX)?;
+            Zeroizing::new(text.lines().next().unwrap_or_default().to_owned())
+        }
+        None => {
+            let typed = console.ask_hidden("Passphrase for the export (hidden): ", REMEDY).await?;
+            if *typed != *console.ask_hidden("Once more: ", REMEDY).await? {
+                return Err(Failure::invalid("the two passphrases differ; nothing was exported"));
+            }
+            typed
+        }
+    };
+    if passphrase.is_empty() {
+        return Err(Failure::invalid("an empty passphrase protects nothing; nothing was exported"));
+    }
+    Ok(passphrase)
+}
+
+fn plain(mut file: File, text: &[u8]) -> io::Result<File> {
+    file.write_all(text)?;
+    Ok(file)
+}
+
+fn sealed<W: io::Write>(to: W, openers: &Openers<'_>, text: &[u8], session: &Session) -> io::Result<W> {
+    let mut fill = |bytes: &mut [u8]| session.service.fill(bytes);
+    let mut sealing = Sealing::begin(to, openers, &mut fill)?;
+    sealing.write_all(text)?;
+    sealing.finish()
 }
 
 fn print(export: &Export, session: &mut Session) -> Result<(), Failure> {
@@ -87,8 +183,9 @@ fn as_text(export: &Export, json: bool) -> Result<Zeroizing<Vec<u8>>, Failure> {
     Ok(text)
 }
 
-fn tell(export: &Export, session: &mut Session) -> Ending {
-    session.console.note(&format!("{} exported unencrypted.", counted_len(export.uris.len(), "secret")));
+fn tell(export: &Export, plain: bool, session: &mut Session) -> Ending {
+    let how = if plain { "unencrypted" } else { "encrypted; `secret import` reads the file, and so does `age -d`" };
+    session.console.note(&format!("{} exported {how}.", counted_len(export.uris.len(), "secret")));
     if export.damaged.is_empty() {
         return Ending::Done;
     }
@@ -102,7 +199,7 @@ fn tell(export: &Export, session: &mut Session) -> Ending {
 }
 
 /// Creates a new file for its owner alone, whatever the process's umask is.
-fn new_file(path: &Path) -> Result<std::fs::File, Failure> {
+fn new_file(path: &Path) -> Result<File, Failure> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
@@ -116,7 +213,7 @@ fn close_redirected() -> io::Result<()> {
     use std::os::fd::AsFd as _;
 
     let out = io::stdout();
-    let file = std::fs::File::from(out.as_fd().try_clone_to_owned()?);
+    let file = File::from(out.as_fd().try_clone_to_owned()?);
     let facts = file.metadata()?;
     if facts.is_file() && std::os::unix::fs::PermissionsExt::mode(&facts.permissions()) & 0o077 != 0 {
         file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))?;

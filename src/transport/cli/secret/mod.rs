@@ -1,5 +1,5 @@
-//! `countersign secret`: manages the secrets from which codes are made. Only `add --generate`, once, and `export
-//! --plaintext` print a seed.
+//! `countersign secret`: manages the secrets from which codes are made. Only `add --generate`, once, `show
+//! --qr` and `export` show a seed.
 
 mod add;
 mod captured;
@@ -9,6 +9,7 @@ mod export;
 mod import;
 mod import_report;
 mod qr;
+mod shown_qr;
 mod view;
 
 use clap::{Args, Subcommand};
@@ -48,8 +49,8 @@ pub enum Command {
     )]
     List(ListArgs),
     /// Show what is known of a secret, without its seed
-    #[command(after_help = "Examples:\n  countersign secret show github ada", aliases = ["get", "view"])]
-    Show(SecretName),
+    #[command(after_help = "Examples:\n  countersign secret show github ada\n  countersign secret show github ada --qr", aliases = ["get", "view"])]
+    Show(ShowArgs),
     /// Change a secret's label or issuer, or whether its codes are for one caller each
     #[command(
         after_help = "Examples:\n  countersign secret update github ada --label ada@corp.com\n  countersign secret update github ada --single-use",
@@ -71,9 +72,9 @@ pub enum Command {
         after_help = "Reads exports of Google Authenticator (text or picture), Aegis, 2FAS, Bitwarden, Proton Authenticator and Pass, Ente, andOTP, FreeOTP+, Stratum, LastPass Authenticator, 2FAuth, Raivo, 1Password, KeePass and KeePassXC (databases, XML, CSV), Apple Passwords, and any CSV with a column of that kind; the content says which, and encrypted ones ask for their passphrase. Shows what would be added, is present already, or is skipped and why, then asks, then stores all of it at once. Without a terminal to ask on, it stores only if nothing is skipped, or with --yes or --json.\n\nExamples:\n  countersign secret import aegis.json\n  countersign secret import part1.png part2.png\n  pass show github | countersign secret import -\n  countersign secret import phone.txt --dry-run"
     )]
     Import(import::ImportArgs),
-    /// Print all secrets as otpauth:// URIs, unencrypted; each is a row of the audit log
+    /// Write secrets to a file, encrypted with a passphrase or to a key of `age`; each is a row of the audit log
     #[command(
-        after_help = "Examples:\n  countersign secret export --plaintext --output secrets.txt\n  countersign secret export --plaintext | age -p > secrets.age"
+        after_help = "Examples:\n  countersign secret export --output secrets.age\n  countersign secret export github --to age1… --output github.age\n  countersign secret export --plain --output secrets.txt"
     )]
     Export(export::ExportArgs),
 }
@@ -87,6 +88,19 @@ pub struct ListArgs {
     /// The deleted ones that can still be restored
     #[arg(long)]
     deleted: bool,
+}
+
+/// What to show.
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    #[command(flatten)]
+    secret: SecretName,
+    /// Show the seed as a QR code, to take it to a phone; a row of the audit log says so
+    #[arg(long)]
+    qr: bool,
+    /// Don't ask
+    #[arg(long, short = 'y', requires = "qr")]
+    yes: bool,
 }
 
 /// What to change.
@@ -144,9 +158,13 @@ pub(super) async fn run(command: Command, session: &mut Session) -> Result<Endin
         Command::Add(args) => add::add(args, session).await?,
         Command::List(args) if args.deleted => list_deleted(session).await?,
         Command::List(args) => list(args.query, session).await?,
-        Command::Show(name) => {
-            let secret = names::secret(session, &name.text(), Among::Live).await?;
-            view::show(&secret, None, session)?;
+        Command::Show(args) => {
+            let secret = names::secret(session, &args.secret.text(), Among::Live).await?;
+            if args.qr {
+                shown_qr::show(secret.id, args.yes, session).await?;
+            } else {
+                view::show(&secret, None, session)?;
+            }
         }
         Command::Update(args) => update(args, session).await?,
         Command::Rm(args) => remove(&args, session).await?,

@@ -178,6 +178,23 @@ impl DeletedAnswer {
     }
 }
 
+/// What is said of an encrypted export, as JSON.
+#[derive(Serialize)]
+pub(super) struct SealedExport {
+    status: &'static str,
+    exported: usize,
+    /// Ids of damaged secrets, which were left out; absent if there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    damaged: Vec<Option<String>>,
+}
+
+impl SealedExport {
+    pub(super) fn of(export: &Export) -> Self {
+        let ExportAnswer { status, uris, damaged } = ExportAnswer::of(export);
+        Self { status, exported: uris.len(), damaged }
+    }
+}
+
 impl<'a> ExportAnswer<'a> {
     pub(super) fn of(export: &'a Export) -> Self {
         Self {
