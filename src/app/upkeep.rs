@@ -41,7 +41,7 @@ pub(super) async fn clean_daily(service: Service, audit_keep: Option<Duration>) 
             Ok(0) => {}
             Ok(rows) => tracing::info!(rows, "old rows of the audit log were removed"),
             Err(cause) => {
-                tracing::error!(%cause, "old rows of the audit log could not be removed; the next try is in a day")
+                tracing::error!(%cause, "old rows of the audit log could not be removed; the next try is in a day");
             }
         }
     }

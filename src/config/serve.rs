@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// The shortest time between two backups.
-const BACKUP_EVERY_MIN: Duration = Duration::from_secs(60);
+const BACKUP_EVERY_MIN: Duration = Duration::from_mins(1);
 
 /// What `countersign serve` takes, as typed.
 #[derive(Debug, Args)]

@@ -34,7 +34,7 @@ struct Begin {
 #[derive(Serialize)]
 struct Row {
     #[serde(flatten)]
-    row: AuditRow,
+    readable: AuditRow,
     /// The time under which it was stored, in microseconds.
     stored_at: i64,
     /// What was stored, in base64.
@@ -61,9 +61,11 @@ impl ArchiveFile {
             Archived::From(ChainHead { chain, seq, mac }) => {
                 self.line(&Begin { chain, seq, mac: HEXLOWER.encode(&mac) })
             }
-            Archived::Row(row, stored) => {
-                self.line(&Row { row: AuditRow::from(&row), stored_at: stored.at, stored: BASE64.encode(&stored.body) })
-            }
+            Archived::Row(row, stored) => self.line(&Row {
+                readable: AuditRow::from(&row),
+                stored_at: stored.at,
+                stored: BASE64.encode(&stored.body),
+            }),
             Archived::Whole => {
                 self.0.flush()?;
                 self.0.get_ref().sync_all()

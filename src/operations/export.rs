@@ -37,14 +37,13 @@ impl Operation for ExportSecrets {
     async fn run(self, call: &mut Call<'_>) -> Result<Export, Failed> {
         let (vault, account) = (call.service.vault(), call.caller.account());
         let mut export = Export::default();
-        let ids = match self.only {
-            Some(ids) => ids,
-            None => {
-                let Listed { sound, damaged } = vault.secrets(account, Life::Live, Page::ALL).await?;
-                let lost = vault.damaged_secrets(account).await?;
-                export.damaged.extend(damaged.iter().chain(&lost).map(|(key, _)| id_of(key)));
-                sound.iter().map(|kept| kept.id).collect()
-            }
+        let ids = if let Some(ids) = self.only {
+            ids
+        } else {
+            let Listed { sound, damaged } = vault.secrets(account, Life::Live, Page::ALL).await?;
+            let lost = vault.damaged_secrets(account).await?;
+            export.damaged.extend(damaged.iter().chain(&lost).map(|(key, _)| id_of(key)));
+            sound.iter().map(|kept| kept.id).collect()
         };
         let mut rows = Vec::with_capacity(ids.len());
         for id in ids {

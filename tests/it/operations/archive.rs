@@ -2,11 +2,13 @@
 
 use std::{fs, path::Path, time::Duration};
 
-use countersign::operations::{ArchiveReport, PruneAudit, Refusal, VerifyArchive};
+use countersign::{
+    domain::audit::AuditFilter,
+    operations::{ArchiveReport, PruneAudit, Refusal, VerifyArchive},
+};
 use serde_json::Value;
 
-use super::super::kit::Vault;
-use crate::kit::alone_at_once;
+use crate::kit::{Vault, alone_at_once};
 
 const NOW: i64 = 1_795_305_600;
 const DAY: i64 = 86_400;
@@ -57,7 +59,7 @@ async fn whatever_is_changed_in_an_archive_is_found() {
     let lines: Vec<&str> = whole.lines().collect();
     let without = |nth: usize| {
         let kept = lines.iter().enumerate().filter(|(number, _)| *number != nth);
-        kept.map(|(_, line)| format!("{line}\n")).collect::<String>()
+        kept.flat_map(|(_, line)| [*line, "\n"]).collect::<String>()
     };
     let with = |nth: usize, from: &str, to: &str| {
         assert!(lines[nth].contains(from), "{}", lines[nth]);
@@ -94,5 +96,5 @@ async fn an_archive_that_cant_be_written_costs_no_row() {
         let pruning = PruneAudit { before, archive: Some(file) };
         assert!(vault.service.perform(&vault.person, pruning).await.is_err());
     }
-    assert_eq!(vault.all_rows(Default::default()).await.first().map(|row| row.seq), Some(1));
+    assert_eq!(vault.all_rows(AuditFilter::default()).await.first().map(|row| row.seq), Some(1));
 }

@@ -124,18 +124,15 @@ async fn named(names: &[String], session: &mut Session) -> Result<Vec<SecretId>,
 async fn passphrase(args: &ExportArgs, session: &mut Session) -> Result<Zeroizing<String>, Failure> {
     const REMEDY: &str = "use --passphrase-file, --to or --plain";
     let console = &mut session.console;
-    let passphrase = match &args.passphrase_file {
-        Some(path) => {
-            let text = console.read_text("--passphrase-file", path, PASSPHRASE_BYTES_MAX)?;
-            Zeroizing::new(text.lines().next().unwrap_or_default().to_owned())
+    let passphrase = if let Some(path) = &args.passphrase_file {
+        let text = console.read_text("--passphrase-file", path, PASSPHRASE_BYTES_MAX)?;
+        Zeroizing::new(text.lines().next().unwrap_or_default().to_owned())
+    } else {
+        let typed = console.ask_hidden("Passphrase for the export (hidden): ", REMEDY).await?;
+        if *typed != *console.ask_hidden("Once more: ", REMEDY).await? {
+            return Err(Failure::invalid("the two passphrases differ; nothing was exported"));
         }
-        None => {
-            let typed = console.ask_hidden("Passphrase for the export (hidden): ", REMEDY).await?;
-            if *typed != *console.ask_hidden("Once more: ", REMEDY).await? {
-                return Err(Failure::invalid("the two passphrases differ; nothing was exported"));
-            }
-            typed
-        }
+        typed
     };
     if passphrase.is_empty() {
         return Err(Failure::invalid("an empty passphrase protects nothing; nothing was exported"));
