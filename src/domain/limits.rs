@@ -78,6 +78,13 @@ pub const PICTURE_BYTES_MAX: usize = 10 * 1024 * 1024;
 /// Pixels of a picture: two 5K screens side by side, or a telephone's photograph. Decoding takes one byte for each
 /// pixel, and finding the code another.
 pub const PICTURE_PIXELS_MAX: usize = 40_000_000;
+/// Links in one picture among which a person can choose.
+pub const PICTURE_LINKS_MAX: usize = 20;
+/// Pictures that the page of one process takes in at once: each may have [`PICTURE_BYTES_MAX`].
+pub const PICTURES_AT_ONCE_MAX: usize = 4;
+/// Bytes of a form with a picture that are read to its end, so that who sends a larger picture gets an answer that says so
+/// instead of a broken connection.
+pub const PICTURE_FORM_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Seconds a caller waits for a code by default.
 pub const WAIT_SECONDS_DEFAULT: u32 = 45;
 /// The most seconds a caller may wait for a code.
@@ -126,7 +133,8 @@ pub const ENROLMENTS_OPEN_MAX: usize = 16;
 pub const ENROLMENTS_PER_ACCOUNT_MAX: usize = 1024;
 /// Wrong proofs that end an enrolment.
 pub const ENROLMENT_TRIES_MAX: u32 = 5;
-/// Seeds that one process keeps in memory between the two steps of its page: one for each enrolment.
+/// Enrolments whose seeds one process keeps in memory between the two steps of its page: one seed each, or those of a
+/// picture.
 pub const STAGED_SEEDS_MAX: usize = 64;
 /// Characters of a seat's PIN.
 pub const PIN_CHARS_MIN: usize = 6;

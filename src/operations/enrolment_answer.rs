@@ -35,6 +35,19 @@ pub struct Typed<'a> {
     pub issuer: &'a str,
 }
 
+/// One of several secrets in a picture.
+pub enum Choice {
+    /// It can be added.
+    Good {
+        /// What the page calls it.
+        handle: String,
+        /// What it will be called.
+        metadata: SecretMetadata,
+    },
+    /// It can't; the text says why.
+    Bad(String),
+}
+
 /// A secret before it is added, for its person to check.
 pub struct Review {
     /// What the page calls it.
@@ -72,19 +85,58 @@ impl Service {
     }
 
     fn try_take(&self, proven: &Proven, typed: &Typed<'_>) -> Result<String, Failed> {
-        let proposal = &proven.view.proposal;
+        let secret = self.checked(proven, typed)?;
+        let handle = self.new_handle()?;
+        self.stage(proven, vec![(handle, secret)])?;
+        Ok(HEXLOWER.encode(&handle))
+    }
+
+    /// Checks the links of a picture, of which the person chooses one, and keeps those that can be added.
+    ///
+    /// # Errors
+    /// `rate_limited`.
+    pub fn take_links(&self, proven: &Proven, links: &[Zeroizing<String>]) -> Result<Vec<Choice>, Refusal> {
+        self.try_take_links(proven, links).map_err(|failed| self.refusal_of(failed))
+    }
+
+    fn try_take_links(&self, proven: &Proven, links: &[Zeroizing<String>]) -> Result<Vec<Choice>, Failed> {
+        let (mut seeds, mut choices) = (Vec::new(), Vec::new());
+        for key in links {
+            match self.checked(proven, &Typed { key, label: "", issuer: "" }) {
+                Ok(secret) => {
+                    let (handle, metadata) = (self.new_handle()?, secret.metadata.clone());
+                    choices.push(Choice::Good { handle: HEXLOWER.encode(&handle), metadata });
+                    seeds.push((handle, secret));
+                }
+                Err(Failed::Refused(Refusal::Invalid { problem, .. })) => choices.push(Choice::Bad(problem)),
+                Err(failed) => return Err(failed),
+            }
+        }
+        self.stage(proven, seeds)?;
+        Ok(choices)
+    }
+
+    fn checked(&self, proven: &Proven, typed: &Typed<'_>) -> Result<register_secret::Enrolment, Failed> {
         let mut secret = self.check_registration(&registration(typed, proven)?)?;
-        secret.metadata.origins.clone_from(&proposal.origins);
+        secret.metadata.origins.clone_from(&proven.view.proposal.origins);
+        Ok(secret)
+    }
+
+    fn new_handle(&self) -> Result<Handle, Failed> {
         let mut handle = Handle::default();
         self.shared.random.fill(&mut handle)?;
+        Ok(handle)
+    }
+
+    fn stage(&self, proven: &Proven, seeds: Vec<(Handle, register_secret::Enrolment)>) -> Result<(), Failed> {
         let now = self.now();
         let until = now.plus(Duration::from_secs(ENROLMENT_SECONDS)).min(proven.view.expires_at);
-        if !self.shared.enrolments.staged.put(handle, proven.id, secret, (now, until)) {
+        if !self.shared.enrolments.staged.put(proven.id, seeds, (now, until)) {
             let what = "too many people are adding secrets at this moment";
             return Err(Refusal::RateLimited { what, after: Duration::from_mins(1) }.into());
         }
         self.forget_later();
-        Ok(HEXLOWER.encode(&handle))
+        Ok(())
     }
 
     /// Forgets typed seeds once their time is over, even if nobody comes back to the page.

@@ -67,7 +67,7 @@ pub use self::{
     delete_secret::{DeleteSecret, SecretDeleteResponse},
     door::{Access, Call, Effect, Failed, ForSeat, Operation, Spec},
     enroll_secret::{EnrollResponse, EnrollSecret, Enrolled},
-    enrolment_answer::{Added, Review, Typed, in_words},
+    enrolment_answer::{Added, Choice, Review, Typed, in_words},
     enrolment_links::EnrolmentPage,
     enrolment_visit::{Asked, EnrolmentPhrase, EnrolmentView, OpenEnrolment, ProofProblem, Proven, Visited, Visitor},
     entry::{Answer, Api, ApiCall, ApiOperation, Entry, Method, Reveal, Surface},

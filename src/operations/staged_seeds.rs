@@ -11,51 +11,50 @@ use crate::domain::{ids::EnrolmentId, limits::STAGED_SEEDS_MAX, time::Timestamp}
 
 /// The seeds of this process.
 #[derive(Default)]
-pub(super) struct StagedSeeds(Mutex<HashMap<Handle, Staged>>);
+pub(super) struct StagedSeeds(Mutex<HashMap<EnrolmentId, Staged>>);
 
 /// What the page calls a seed.
 pub(super) type Handle = [u8; 16];
 
-/// A seed that a person typed, checked.
+/// What a person typed or sent, checked: one seed, or those of a picture, of which they choose one.
 struct Staged {
-    enrolment: EnrolmentId,
     /// Wiped on drop.
-    secret: register_secret::Enrolment,
+    seeds: Vec<(Handle, register_secret::Enrolment)>,
     until: Timestamp,
 }
 
 impl StagedSeeds {
-    /// Keeps a seed; it replaces the enrolment's earlier one. `false`: there is no room.
+    /// Keeps the seeds of an enrolment in the place of its earlier ones. `false`: there is no room.
     pub(super) fn put(
         &self,
-        handle: Handle,
         enrolment: EnrolmentId,
-        secret: register_secret::Enrolment,
+        seeds: Vec<(Handle, register_secret::Enrolment)>,
         (now, until): (Timestamp, Timestamp),
     ) -> bool {
-        let mut seeds = self.lock();
-        seeds.retain(|_, staged| staged.until > now && staged.enrolment != enrolment);
-        if seeds.len() >= STAGED_SEEDS_MAX {
+        let mut all = self.lock();
+        all.retain(|id, staged| staged.until > now && *id != enrolment);
+        if all.len() >= STAGED_SEEDS_MAX {
             return false;
         }
-        seeds.insert(handle, Staged { enrolment, secret, until });
+        all.insert(enrolment, Staged { seeds, until });
         true
     }
 
-    /// Looks at the seed of an enrolment.
+    /// Looks at a seed of an enrolment.
     pub(super) fn with<T>(
         &self,
         handle: &Handle,
         enrolment: EnrolmentId,
         look: impl FnOnce(&register_secret::Enrolment) -> T,
     ) -> Option<T> {
-        let seeds = self.lock();
-        seeds.get(handle).filter(|staged| staged.enrolment == enrolment).map(|staged| look(&staged.secret))
+        let all = self.lock();
+        let mut seeds = all.get(&enrolment)?.seeds.iter();
+        seeds.find(|(known, _)| known == handle).map(|(_, secret)| look(secret))
     }
 
-    /// Forgets the seed of an enrolment that has ended.
+    /// Forgets the seeds of an enrolment that has ended.
     pub(super) fn forget(&self, enrolment: EnrolmentId) {
-        self.lock().retain(|_, staged| staged.enrolment != enrolment);
+        self.lock().remove(&enrolment);
     }
 
     /// Forgets the seeds whose time is over.
@@ -63,7 +62,7 @@ impl StagedSeeds {
         self.lock().retain(|_, staged| staged.until > now);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Handle, Staged>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<EnrolmentId, Staged>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

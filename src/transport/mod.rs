@@ -10,5 +10,6 @@ mod json;
 pub mod mcp;
 mod owner;
 mod pace;
+mod qr;
 
 pub use error::ErrorBody;

@@ -24,6 +24,7 @@ use super::{
     answer::{Problem, protect},
     auth::{Auth, CHALLENGE, Tried},
     body::{self, Arriving},
+    enrol::Pictures,
     guard::{self, Guard, Turned, Wanted},
     health::{self, LastHealth},
     listener::Visitor,
@@ -60,6 +61,8 @@ pub(super) struct App {
     pub(super) behind_proxy: bool,
     /// The header in which a proxy names the user whom it has signed in.
     pub(super) user_header: Option<HeaderName>,
+    /// What reads the pictures that people send to the page.
+    pub(super) pictures: Pictures,
     pub(super) mcp: Mcp,
     pub(super) sse: Sse,
     pub(super) streams: Arc<Streams>,
@@ -142,6 +145,7 @@ impl App {
             hsts: settings.tls.is_some() || settings.public_urls.iter().any(BaseUrl::is_https),
             behind_proxy: settings.behind_proxy,
             user_header: settings.user_header.clone().filter(|_| settings.behind_proxy),
+            pictures: Pictures::read_by(settings.children.clone()),
             mcp: Mcp::new(server.clone(), settings, guard.hosts()),
             sse: Sse::new(server, settings),
             streams: Streams::new(limits),

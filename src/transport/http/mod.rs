@@ -28,6 +28,7 @@ mod rest;
 mod routes;
 mod sessions;
 mod settings;
+mod shell;
 mod sse;
 mod stream;
 mod streams;

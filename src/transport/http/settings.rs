@@ -8,7 +8,10 @@ use std::{
 
 use http::HeaderName;
 
-use crate::domain::{ids::AccountId, rate::Rate};
+use crate::{
+    child::Children,
+    domain::{ids::AccountId, rate::Rate},
+};
 
 /// How to serve.
 #[derive(Debug, Clone)]
@@ -37,6 +40,8 @@ pub struct HttpSettings {
     pub auth_failures: Option<Rate>,
     /// The identity provider whose access tokens are accepted besides keys.
     pub oauth: Option<OAuthSettings>,
+    /// The processes that read the pictures which people send to the page.
+    pub children: Children,
     /// Limits.
     pub limits: Limits,
 }
@@ -132,6 +137,7 @@ impl HttpSettings {
             rate_per_secret: None,
             auth_failures: Some(Rate::per_minute(60)),
             oauth: None,
+            children: Children::new(),
             limits: Limits::default(),
         }
     }

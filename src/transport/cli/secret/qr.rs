@@ -5,38 +5,25 @@ use std::fmt::Write as _;
 use zeroize::Zeroizing;
 
 use crate::{
-    child::{ChildError, Children, Job},
-    domain::otpauth::{Names, OtpAuth},
-    operations::ErrorCode,
-    picture::Unread,
-    transport::cli::{
-        Failure,
-        numbers::counted_len,
-        output::{Console, Table},
+    child::Children,
+    domain::{
+        limits::PICTURE_LINKS_MAX,
+        otpauth::{Names, OtpAuth},
+    },
+    transport::{
+        cli::{
+            Failure,
+            numbers::counted_len,
+            output::{Console, Table},
+        },
+        qr,
     },
 };
 
-/// Codes of a picture that are listed.
-const LISTED_MAX: usize = 20;
-
 /// Reads the texts of the QR codes in a picture's file.
 pub(super) async fn read(file: &[u8], children: &Children) -> Result<Vec<Zeroizing<String>>, Failure> {
-    let read: Result<Vec<Zeroizing<String>>, Unread> =
-        children.run(Job::Picture, file).await.map_err(|cause| failed(&cause))?;
-    read.map_err(|unread| Failure::invalid(unread.to_string()))
-}
-
-fn failed(cause: &ChildError) -> Failure {
-    let code = match cause {
-        ChildError::Busy | ChildError::Start(_) | ChildError::Answer => ErrorCode::Unavailable,
-        ChildError::TooLarge(_) => ErrorCode::InvalidArgument,
-        ChildError::OutOfTime(_) | ChildError::Died(_) => {
-            let message =
-                "the picture can't be read within its limits; cut the QR code out, and take nothing else along";
-            return Failure::invalid(message);
-        }
-    };
-    Failure::Failed { code, message: format!("the picture can't be read: {cause}") }
+    let read = qr::texts(file, children).await;
+    read.map_err(|cause| Failure::Failed { code: cause.code(), message: cause.to_string() })
 }
 
 /// The link to store: the only one, the nth, or the one that a person at the terminal chooses. Codes with something else,
@@ -48,7 +35,7 @@ pub(super) fn link(
 ) -> Result<Zeroizing<String>, Failure> {
     let codes = texts.len();
     if codes > 1 {
-        texts.retain(|text| text.trim_start().get(..7).is_some_and(|start| start.eq_ignore_ascii_case("otpauth")));
+        texts.retain(|text| qr::is_link(text));
     }
     let index = match (nth, texts.len()) {
         (_, 0) => {
@@ -57,7 +44,7 @@ pub(super) fn link(
         }
         (Some(nth), _) => nth.wrapping_sub(1),
         (None, 1) => 0,
-        (None, several) if console.can_ask() && several <= LISTED_MAX => {
+        (None, several) if console.can_ask() && several <= PICTURE_LINKS_MAX => {
             console.choose(&format!("The picture holds {several} links:"), &listed(&texts))?
         }
         (None, _) => return Err(ambiguous(&texts)),
@@ -78,7 +65,7 @@ fn ambiguous(links: &[Zeroizing<String>]) -> Failure {
 /// Issuers and labels, never seeds.
 fn listed(links: &[Zeroizing<String>]) -> Table {
     let mut table = Table::new(&["issuer", "label"]);
-    for link in links.iter().take(LISTED_MAX) {
+    for link in links.iter().take(PICTURE_LINKS_MAX) {
         table.row(match OtpAuth::parse_meant(link, Names::default()) {
             Ok((read, _)) => {
                 let issuer = read.issuer.map(|issuer| issuer.to_string()).unwrap_or_default();

@@ -14,8 +14,9 @@ use http::{Method, StatusCode};
 use tokio::{net::TcpListener, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use super::{Known, SCRIPT, STYLE, answer, asset, pages, peer_user::is_same_user, read, response};
+use super::{Known, Pictures, Sent, Site, file, pages, peer_user::is_same_user, response};
 use crate::{
+    child::Children,
     domain::{enrolment::ProofWanted, ids::EnrolmentId, time::Timestamp},
     operations::{EnrolmentPage, Refusal, Service},
     transport::http::{
@@ -38,13 +39,15 @@ const LINGER: Duration = Duration::from_secs(30);
 #[derive(Clone)]
 pub struct LocalPage {
     running: Arc<Mutex<Option<Running>>>,
+    pictures: Pictures,
     stored_within: Duration,
     linger: Duration,
 }
 
 impl Default for LocalPage {
     fn default() -> Self {
-        Self { running: Arc::default(), stored_within: STORED_WITHIN, linger: LINGER }
+        let pictures = Pictures::read_by(Children::new());
+        Self { running: Arc::default(), pictures, stored_within: STORED_WITHIN, linger: LINGER }
     }
 }
 
@@ -68,6 +71,12 @@ impl LocalPage {
         Self { stored_within: linger, linger, ..Self::default() }
     }
 
+    /// A page whose pictures these children read.
+    #[must_use]
+    pub fn read_by(self, children: Children) -> Self {
+        Self { pictures: Pictures::read_by(children), ..self }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Option<Running>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -84,7 +93,7 @@ impl LocalPage {
         socket.set_nonblocking(true)?;
         let (socket, address) = (TcpListener::from_std(socket.try_clone()?)?, socket.local_addr()?);
         let (base, stop) = (format!("http://{address}"), CancellationToken::new());
-        tokio::spawn(listen(service.clone(), socket, address, stop.clone()));
+        tokio::spawn(listen(service.clone(), self.pictures.clone(), (socket, address), stop.clone()));
         tokio::spawn(self.clone().look_after(service.clone()));
         *running = Some(Running { base: base.clone(), stop, open: HashMap::from([(enrolment, open)]) });
         Ok(base)
@@ -140,13 +149,19 @@ impl EnrolmentPage for LocalPage {
     }
 }
 
-async fn listen(service: Service, socket: TcpListener, address: SocketAddr, stop: CancellationToken) {
+async fn listen(
+    service: Service,
+    pictures: Pictures,
+    (socket, address): (TcpListener, SocketAddr),
+    stop: CancellationToken,
+) {
     let limits = Limits { connections: 32, drain: Duration::from_secs(1), ..Limits::default() };
     let guard = Arc::new(Guard::new(&HttpSettings::listening_on(address)));
     let serve = move |request: Request| {
-        let (service, guard) = (service.clone(), Arc::clone(&guard));
+        let (service, pictures, guard) = (service.clone(), pictures.clone(), Arc::clone(&guard));
         async move {
-            let mut response = serve(&service, &guard, limits, request).await.unwrap_or_else(Problem::into_response);
+            let site = Site { service: &service, pictures: &pictures, wait: limits.body_wait };
+            let mut response = serve(&site, &guard, request).await.unwrap_or_else(Problem::into_response);
             protect(response.headers_mut(), false);
             response
         }
@@ -156,19 +171,20 @@ async fn listen(service: Service, socket: TcpListener, address: SocketAddr, stop
     Listener { router, tls: None, peers, limits, behind_proxy: false, stop }.run(socket).await;
 }
 
-async fn serve(service: &Service, guard: &Guard, limits: Limits, request: Request) -> Result<Response, Problem> {
+async fn serve(site: &Site<'_>, guard: &Guard, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     guard.admit(&parts.method, &parts.uri, &parts.headers, Wanted::Ours)?;
     if !matches!(parts.method, Method::GET | Method::HEAD | Method::POST) {
         return Err(Problem::Method("GET, HEAD, POST".to_owned()));
     }
-    match parts.uri.path() {
-        "/enroll/style.css" => return Ok(asset("text/css; charset=utf-8", STYLE)),
-        "/enroll/page.js" => return Ok(asset("text/javascript; charset=utf-8", SCRIPT)),
-        path if !path.starts_with(super::PATH) => return Ok(response(StatusCode::NOT_FOUND, pages::unknown())),
-        _ => {}
+    let path = parts.uri.path();
+    if let Some(file) = file(path) {
+        return Ok(file);
     }
-    let body = read(&parts, body, limits.body_wait).await?;
+    if !path.starts_with(super::PATH) {
+        return Ok(response(StatusCode::NOT_FOUND, pages::unknown()));
+    }
+    let sent = Sent::of(&parts, body, site.wait).await?;
     // A proxy or a tunnel on this machine would make everybody look like its own user.
     let ends = parts.extensions.get::<Visitor>().map(|visitor| visitor.ends);
     let made_here = guard::is_made_here(&parts.uri, &parts.headers);
@@ -176,5 +192,5 @@ async fn serve(service: &Service, guard: &Guard, limits: Limits, request: Reques
         Some(ends) => tokio::task::spawn_blocking(move || is_same_user(ends)).await.ok().flatten(),
         None => None,
     };
-    Ok(answer(service, &parts, &body, Known { same_user, signed_in: None }).await)
+    Ok(site.answer(&parts, sent, Known { same_user, signed_in: None }).await)
 }

@@ -5,29 +5,31 @@
 //! are.
 
 mod form;
-mod html;
 mod local;
 mod pages;
 mod peer_user;
+mod picture;
+
+use std::time::Duration;
 
 use axum::{body::Body, response::Response};
-use bytes::Bytes;
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri,
-    header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, RETRY_AFTER, X_FRAME_OPTIONS},
-    request::Parts,
-};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header::RETRY_AFTER, request::Parts};
 
 pub use local::LocalPage;
+pub(super) use picture::Pictures;
 
-use self::{form::Form, html::Html};
+use self::{
+    form::{Form, Sent},
+    pages::Problem as EntryProblem,
+    picture::Picture,
+};
 use super::{
     Listening,
-    answer::Problem,
-    body::Arriving,
+    answer::{Problem, status_of},
     door::Visit,
     routes::{Route, Run, Takes},
     settings::HttpSettings,
+    shell::{self, PERMISSIONS_POLICY, asset, response},
 };
 use crate::{
     domain::{
@@ -36,35 +38,49 @@ use crate::{
         ids::EnrolmentId,
         time::Timestamp,
     },
-    operations::{Added, EnrolmentPage, ProofProblem, Proven, Refusal, Service, Typed, Visited, Visitor},
+    operations::{Added, EnrolmentPage, ErrorCode, ProofProblem, Proven, Refusal, Service, Typed, Visited, Visitor},
 };
 
-const STYLE: &str = include_str!("style.css");
-const SCRIPT: &str = include_str!("page.js");
+const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
-/// Nothing but our own style and script, forms to ourselves alone, and no frame around the page.
-const POLICY: HeaderValue = HeaderValue::from_static(
-    "default-src 'none'; img-src data:; style-src 'self'; script-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-);
+/// The page on which the key is asked for may use the camera; no frame in it may.
+const CAMERA: HeaderValue =
+    HeaderValue::from_static("camera=(self), microphone=(), geolocation=(), display-capture=()");
 const PURPOSE: HeaderName = HeaderName::from_static("purpose");
 const SEC_PURPOSE: HeaderName = HeaderName::from_static("sec-purpose");
+
+/// A picture may take so many times as long to arrive as other bodies.
+const PICTURE_WAITS: u32 = 4;
 
 /// Where links begin.
 const PATH: &str = "/enroll/";
 
-pub(super) static ROUTES: [Route; 4] = [
-    page(Method::GET, "/enroll/{token}", |visit, body| Box::pin(on_server(visit, body))),
-    page(Method::POST, "/enroll/{token}", |visit, body| Box::pin(on_server(visit, body))),
-    page(Method::GET, "/enroll/style.css", |_, _| Box::pin(async { Ok(asset("text/css; charset=utf-8", STYLE)) })),
-    page(Method::GET, "/enroll/page.js", |_, _| {
-        Box::pin(async { Ok(asset("text/javascript; charset=utf-8", SCRIPT)) })
-    }),
+pub(super) static ROUTES: [Route; 6] = [
+    page(Method::GET, "/enroll/{token}", Takes::Moment, |visit, body| Box::pin(on_server(visit, body))),
+    // Besides a picture's own time, it waits for its turn to be read.
+    page(Method::POST, "/enroll/{token}", Takes::Wait, |visit, body| Box::pin(on_server(visit, body))),
+    page(Method::GET, "/enroll/style.css", Takes::Moment, |visit, _| Box::pin(on_file(visit))),
+    page(Method::GET, "/enroll/page.js", Takes::Moment, |visit, _| Box::pin(on_file(visit))),
+    page(Method::GET, "/enroll/enrol.js", Takes::Moment, |visit, _| Box::pin(on_file(visit))),
+    page(Method::GET, "/enroll/qr.js", Takes::Moment, |visit, _| Box::pin(on_file(visit))),
 ];
 
 type Serve = for<'a> fn(Visit<'a>, Body) -> futures::future::BoxFuture<'a, Result<Response, Problem>>;
 
-const fn page(method: Method, path: &'static str, run: Serve) -> Route {
-    Route { method, path, action: Action::Call, takes: Takes::Moment, run: Run::Page(run), doc: None }
+const fn page(method: Method, path: &'static str, takes: Takes, run: Serve) -> Route {
+    Route { method, path, action: Action::Call, takes, run: Run::Page(run), doc: None }
+}
+
+/// A file of the page.
+fn file(path: &str) -> Option<Response> {
+    Some(match path {
+        "/enroll/style.css" => asset("text/css; charset=utf-8", shell::STYLE),
+        "/enroll/page.js" => asset(JAVASCRIPT, shell::SCRIPT),
+        "/enroll/enrol.js" => asset(JAVASCRIPT, include_str!("enrol.js")),
+        // Only for browsers that have no reader of QR codes of their own.
+        "/enroll/qr.js" => asset(JAVASCRIPT, include_str!("qr.js")),
+        _ => return None,
+    })
 }
 
 /// The page among the routes of a server.
@@ -104,20 +120,22 @@ impl EnrolmentPage for ServerPage {
 
 async fn on_server(visit: Visit<'_>, body: Body) -> Result<Response, Problem> {
     let Visit { app, parts } = visit;
-    let body = read(&parts, body, app.limits.body_wait).await?;
+    let sent = Sent::of(&parts, body, app.limits.body_wait).await?;
     let signed_in = app.user_header.as_ref().and_then(|name| signed_in(&parts.headers, name));
-    Ok(answer(&app.service, &parts, &body, Known { same_user: None, signed_in }).await)
+    let site = Site { service: &app.service, pictures: &app.pictures, wait: app.limits.body_wait };
+    Ok(site.answer(&parts, sent, Known { same_user: None, signed_in }).await)
 }
 
-/// The body of a form; other requests have none.
-async fn read(parts: &Parts, body: Body, wait: std::time::Duration) -> Result<Bytes, Problem> {
-    if parts.method != Method::POST {
-        return Ok(Bytes::new());
-    }
-    match Arriving::of(&parts.headers, body, wait).await {
-        Arriving::Whole(read) => read,
-        Arriving::Coming(coming) => coming.await,
-    }
+async fn on_file(visit: Visit<'_>) -> Result<Response, Problem> {
+    file(visit.parts.uri.path()).ok_or(Problem::NoRoute)
+}
+
+/// What serves the page.
+struct Site<'a> {
+    service: &'a Service,
+    pictures: &'a Pictures,
+    /// How long a body may take to arrive.
+    wait: Duration,
 }
 
 /// The user whom a proxy has signed in. A header that occurs twice, or is no text, names nobody: it must not count as
@@ -135,108 +153,160 @@ struct Known {
     signed_in: Option<String>,
 }
 
-/// Answers a request for the page.
-async fn answer(service: &Service, parts: &Parts, body: &[u8], known: Known) -> Response {
-    let is_post = parts.method == Method::POST;
-    let form = if is_post && form::is_one(&parts.headers) { Form::read(body) } else { Form::default() };
-    let visitor = Visitor {
-        token: token_of(&parts.uri),
-        same_user: known.same_user,
-        signed_in: known.signed_in.as_deref(),
-        ticket: form.get("ticket"),
-        typed: form.get("proof").filter(|_| form.get("step") == Some("prove")),
-        // A look ahead by a browser or a bot must not count as the person's.
-        looks: parts.method != Method::HEAD && !is_ahead(&parts.headers),
-    };
-    let visited = match service.visit(visitor).await {
-        Ok(visited) => visited,
-        Err(refusal) => return failed(&refusal),
-    };
-    match visited {
-        Visited::Unknown => response(StatusCode::NOT_FOUND, pages::unknown()),
-        Visited::Ended(state) => response(StatusCode::GONE, pages::ended(state)),
-        Visited::Anothers => response(StatusCode::FORBIDDEN, pages::anothers()),
-        Visited::NoProof => response(StatusCode::FORBIDDEN, pages::no_proof()),
-        Visited::Ask(asked) => {
-            let mut response = match asked.problem {
-                None if !is_post => response(StatusCode::FORBIDDEN, pages::ask(&asked)),
-                Some(ProofProblem::Held(_)) => response(StatusCode::TOO_MANY_REQUESTS, pages::ask(&asked)),
-                None | Some(ProofProblem::Wrong(_)) => response(StatusCode::FORBIDDEN, pages::ask(&asked)),
-            };
-            if let Some(ProofProblem::Held(after)) = asked.problem {
-                response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));
-            }
-            response
+impl Site<'_> {
+    /// Answers a request for the page.
+    async fn answer(&self, parts: &Parts, mut sent: Sent, known: Known) -> Response {
+        let response = self.visited(parts, &mut sent, known).await;
+        if let Some(unread) = sent.picture {
+            unread.skip(self.wait).await;
         }
-        Visited::Proven(proven) if !is_post => response(StatusCode::OK, pages::entry(service, &proven, None)),
-        Visited::Proven(proven) => step(service, &proven, &form).await,
+        response
     }
-}
 
-/// One step of a person who has proved who they are.
-async fn step(service: &Service, proven: &Proven, form: &Form) -> Response {
-    let wanted = form.get("step").unwrap_or_default();
-    if wanted == "prove" {
-        return response(StatusCode::OK, pages::entry(service, proven, None));
-    }
-    // Without this, another site or program could send a form for a person whom the connection proves.
-    if form.get("ticket") != Some(proven.ticket.as_str()) {
-        return response(StatusCode::FORBIDDEN, pages::stale());
-    }
-    let handle = form.get("entry").unwrap_or_default();
-    let field = |name| form.get(name).unwrap_or_default();
-    match wanted {
-        "look" => {
-            let (key, label, issuer) = (field("key"), field("label"), field("issuer"));
-            match service.take_typed(proven, &Typed { key, label, issuer }) {
-                Ok(handle) => review(service, proven, &handle, None).await,
-                Err(Refusal::Invalid { field, problem }) => {
-                    let problem = pages::Problem { text: format!("{} {problem}.", named(field)), label, issuer };
-                    response(StatusCode::BAD_REQUEST, pages::entry(service, proven, Some(&problem)))
+    async fn visited(&self, parts: &Parts, sent: &mut Sent, known: Known) -> Response {
+        let (is_post, form) = (parts.method == Method::POST, &sent.form);
+        let visitor = Visitor {
+            token: token_of(&parts.uri),
+            same_user: known.same_user,
+            signed_in: known.signed_in.as_deref(),
+            ticket: form.get("ticket"),
+            typed: form.get("proof").filter(|_| form.get("step") == Some("prove")),
+            // A look ahead by a browser or a bot must not count as the person's.
+            looks: parts.method != Method::HEAD && !is_ahead(&parts.headers),
+        };
+        let visited = match self.service.visit(visitor).await {
+            Ok(visited) => visited,
+            Err(refusal) => return failed(&refusal),
+        };
+        match visited {
+            Visited::Unknown => response(StatusCode::NOT_FOUND, pages::unknown()),
+            Visited::Ended(state) => response(StatusCode::GONE, pages::ended(state)),
+            Visited::Anothers => response(StatusCode::FORBIDDEN, pages::anothers()),
+            Visited::NoProof => response(StatusCode::FORBIDDEN, pages::no_proof()),
+            Visited::Ask(asked) => {
+                let mut response = match asked.problem {
+                    None if !is_post => response(StatusCode::FORBIDDEN, pages::ask(&asked)),
+                    Some(ProofProblem::Held(_)) => response(StatusCode::TOO_MANY_REQUESTS, pages::ask(&asked)),
+                    None | Some(ProofProblem::Wrong(_)) => response(StatusCode::FORBIDDEN, pages::ask(&asked)),
+                };
+                if let Some(ProofProblem::Held(after)) = asked.problem {
+                    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));
                 }
+                response
+            }
+            Visited::Proven(proven) if !is_post => self.entry(&proven, StatusCode::OK, None),
+            Visited::Proven(proven) => self.step(&proven, &sent.form, &mut sent.picture).await,
+        }
+    }
+
+    /// One step of a person who has proved who they are.
+    async fn step(&self, proven: &Proven, form: &Form, picture: &mut Option<Picture>) -> Response {
+        let wanted = form.get("step").unwrap_or_default();
+        if wanted == "prove" {
+            return self.entry(proven, StatusCode::OK, None);
+        }
+        // Without this, another site or program could send a form for a person whom the connection proves.
+        if form.get("ticket") != Some(proven.ticket.as_str()) {
+            return response(StatusCode::FORBIDDEN, pages::stale());
+        }
+        let handle = form.get("entry").unwrap_or_default();
+        let field = |name| form.get(name).unwrap_or_default();
+        match wanted {
+            "look" => {
+                let (key, label, issuer) = (field("key"), field("label"), field("issuer"));
+                self.look(proven, &Typed { key, label, issuer }).await
+            }
+            "picture" => self.look_at(proven, picture.take()).await,
+            "code" => self.review(proven, handle, None).await,
+            "check" => {
+                let right = self.service.is_code_of_typed(proven, handle, field("code"));
+                self.review(proven, handle, right).await
+            }
+            "add" => match self.service.add_typed(proven, handle).await {
+                Ok(Added::Stored(secret)) => response(StatusCode::OK, pages::added(&secret)),
+                Ok(Added::Ended(state)) => response(StatusCode::GONE, pages::ended(state)),
+                Ok(Added::Lost) => self.lost(proven),
                 Err(refusal) => failed(&refusal),
+            },
+            "decline" => match self.service.decline(proven).await {
+                Ok(EnrolmentState::Declined) => response(StatusCode::OK, pages::ended(EnrolmentState::Declined)),
+                Ok(state) => response(StatusCode::GONE, pages::ended(state)),
+                Err(refusal) => failed(&refusal),
+            },
+            _ => self.entry(proven, StatusCode::OK, None),
+        }
+    }
+
+    /// Shows what a person typed, if it can be added.
+    async fn look(&self, proven: &Proven, typed: &Typed<'_>) -> Response {
+        match self.service.take_typed(proven, typed) {
+            Ok(handle) => self.review(proven, &handle, None).await,
+            Err(Refusal::Invalid { field, problem }) => {
+                let text = format!("{} {problem}.", named(field));
+                let problem = EntryProblem { text, label: typed.label, issuer: typed.issuer };
+                self.entry(proven, StatusCode::BAD_REQUEST, Some(&problem))
+            }
+            Err(refusal) => failed(&refusal),
+        }
+    }
+
+    /// Shows what is in the picture that a person sent: one secret, or several to choose from.
+    async fn look_at(&self, proven: &Proven, picture: Option<Picture>) -> Response {
+        let links = match picture {
+            Some(picture) => self.pictures.links(picture, self.wait * PICTURE_WAITS).await,
+            None => Err(picture::NoLink::NoFile),
+        };
+        match links.as_deref() {
+            Ok([link]) => self.look(proven, &Typed { key: link, label: "", issuer: "" }).await,
+            Ok(several) => match self.service.take_links(proven, several) {
+                Ok(choices) => response(StatusCode::OK, pages::choose(proven, &choices)),
+                Err(refusal) => failed(&refusal),
+            },
+            Err(cause) => {
+                let problem = EntryProblem { text: sentence(&cause.to_string()), label: "", issuer: "" };
+                let mut response = self.entry(proven, status_of(cause.code()), Some(&problem));
+                if cause.code() == ErrorCode::Busy {
+                    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
+                }
+                response
             }
         }
-        "code" => review(service, proven, handle, None).await,
-        "check" => {
-            let right = service.is_code_of_typed(proven, handle, field("code"));
-            review(service, proven, handle, right).await
+    }
+
+    async fn review(&self, proven: &Proven, handle: &str, right: Option<bool>) -> Response {
+        match self.service.review(proven, handle).await {
+            Ok(Some(review)) => response(StatusCode::OK, pages::review(proven, &review, right)),
+            Ok(None) => self.lost(proven),
+            Err(refusal) => failed(&refusal),
         }
-        "add" => match service.add_typed(proven, handle).await {
-            Ok(Added::Stored(secret)) => response(StatusCode::OK, pages::added(&secret)),
-            Ok(Added::Ended(state)) => response(StatusCode::GONE, pages::ended(state)),
-            Ok(Added::Lost) => lost(service, proven),
-            Err(refusal) => failed(&refusal),
-        },
-        "decline" => match service.decline(proven).await {
-            Ok(EnrolmentState::Declined) => response(StatusCode::OK, pages::ended(EnrolmentState::Declined)),
-            Ok(state) => response(StatusCode::GONE, pages::ended(state)),
-            Err(refusal) => failed(&refusal),
-        },
-        _ => response(StatusCode::OK, pages::entry(service, proven, None)),
     }
-}
 
-async fn review(service: &Service, proven: &Proven, handle: &str, right: Option<bool>) -> Response {
-    match service.review(proven, handle).await {
-        Ok(Some(review)) => response(StatusCode::OK, pages::review(proven, &review, right)),
-        Ok(None) => lost(service, proven),
-        Err(refusal) => failed(&refusal),
+    fn lost(&self, proven: &Proven) -> Response {
+        let text = "What you entered is no longer in memory. Nothing was added: please enter it again.".to_owned();
+        let problem = EntryProblem { text, label: "", issuer: "" };
+        self.entry(proven, StatusCode::CONFLICT, Some(&problem))
     }
-}
 
-fn lost(service: &Service, proven: &Proven) -> Response {
-    let text = "What you typed is no longer in memory. Nothing was added: please type it again.".to_owned();
-    let problem = pages::Problem { text, label: "", issuer: "" };
-    response(StatusCode::CONFLICT, pages::entry(service, proven, Some(&problem)))
+    fn entry(&self, proven: &Proven, status: StatusCode, problem: Option<&EntryProblem<'_>>) -> Response {
+        let mut response = response(status, pages::entry(self.service, proven, problem));
+        response.headers_mut().insert(PERMISSIONS_POLICY, CAMERA);
+        response
+    }
 }
 
 fn failed(refusal: &Refusal) -> Response {
-    let mut response = response(super::answer::status_of(refusal.code()), pages::failed(&refusal.to_string()));
+    let mut response = response(status_of(refusal.code()), pages::failed(&refusal.to_string()));
     if let Some(seconds) = refusal.retry_after() {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
+}
+
+/// An error's text as a sentence.
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
+    format!("{first}{}.", letters.as_str())
 }
 
 /// What the page calls a field.
@@ -260,22 +330,4 @@ fn is_ahead(headers: &HeaderMap) -> bool {
 fn token_of(uri: &Uri) -> &str {
     // Behind a proxy that serves us under a path, the path may still begin with it.
     uri.path().rsplit_once(PATH).map_or("", |(_, token)| token)
-}
-
-fn response(status: StatusCode, page: Html) -> Response {
-    let mut response = Response::new(Body::from(page.into_text()));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
-    headers.insert(CONTENT_SECURITY_POLICY, POLICY);
-    headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
-    // With `no-referrer`, browsers send the forms of this page with `Origin: null`, which the guard refuses.
-    headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
-    response
-}
-
-fn asset(media_type: &'static str, text: &'static str) -> Response {
-    let mut response = Response::new(Body::from(text));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
-    response
 }

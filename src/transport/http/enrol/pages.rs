@@ -1,15 +1,15 @@
 //! The pages of an enrolment, as HTML. Every one has a heading that says what happened and a sentence that says what to
 //! do.
 
-use super::html::Html;
 use crate::{
     domain::{
         enrolment::{EnrolmentState, ProofWanted},
-        limits::{PIN_CHARS_MAX, SEED_TEXT_BYTES_MAX, TEXT_CHARS_MAX},
-        secret::TotpSecret,
+        limits::{PICTURE_BYTES_MAX, PIN_CHARS_MAX, SEED_TEXT_BYTES_MAX, TEXT_CHARS_MAX},
+        secret::{SecretMetadata, TotpSecret},
         text::ShownText,
     },
-    operations::{Asked, EnrolmentView, ProofProblem, Proven, Review, Service, in_words},
+    operations::{Asked, Choice, EnrolmentView, ProofProblem, Proven, Review, Service, in_words},
+    transport::http::shell::{Html, alert, layout, message},
 };
 
 /// What was wrong with an entry, and what the person had typed besides the key.
@@ -17,25 +17,6 @@ pub(super) struct Problem<'a> {
     pub(super) text: String,
     pub(super) label: &'a str,
     pub(super) issuer: &'a str,
-}
-
-fn layout(title: &'static str, content: &Html) -> Html {
-    Html::of("<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<title>")
-        .put(title)
-        .put(
-            " – Countersign</title>\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-             <meta name=\"robots\" content=\"noindex\">\n<meta name=\"color-scheme\" content=\"light dark\">\n\
-             <link rel=\"icon\" href=\"data:,\">\n<link rel=\"stylesheet\" href=\"style.css\">\n\
-             <script src=\"page.js\" defer></script>\n</head>\n<body>\n<main>\n<h1>",
-        )
-        .put(title)
-        .put("</h1>\n")
-        .add(content)
-        .put("</main>\n<footer>Countersign, the authenticator app for AI agents</footer>\n</body>\n</html>\n")
-}
-
-fn message(title: &'static str, text: &'static str) -> Html {
-    layout(title, &Html::of("<p>").put(text).put("</p>\n"))
 }
 
 pub(super) fn unknown() -> Html {
@@ -144,13 +125,14 @@ pub(super) fn entry(service: &Service, proven: &Proven, problem: Option<&Problem
     let left = service.now().until(view.expires_at).as_secs().div_ceil(60);
     let body = told
         .add(&about(view))
-        .put("<form method=\"post\" autocomplete=\"off\">\n")
+        .add(&picture_form(proven))
+        .put("<form method=\"post\" autocomplete=\"off\" id=\"typed\">\n<h2>Or type its key</h2>\n")
         .add(&ticket(proven))
         .put(
-            "<label for=\"key\">Key or link</label>\n<p class=\"hint\" id=\"key-hint\">The key that the service shows when you \
-             set up two-factor authentication (“can’t scan the code?”), or a link that begins with \
-             <code>otpauth://</code>.</p>\n<input id=\"key\" name=\"key\" type=\"text\" required autofocus \
-             autocomplete=\"off\" autocapitalize=\"off\" spellcheck=\"false\" aria-describedby=\"key-hint\" maxlength=\"",
+            "<label for=\"key\">Key or link</label>\n<p class=\"hint\" id=\"key-hint\">The key that the service shows beside the \
+             QR code (“can’t scan the code?”), or a link that begins with <code>otpauth://</code>.</p>\n\
+             <input id=\"key\" name=\"key\" type=\"text\" required autocomplete=\"off\" autocapitalize=\"off\" \
+             spellcheck=\"false\" aria-describedby=\"key-hint\" maxlength=\"",
         )
         .text(SEED_TEXT_BYTES_MAX * 10)
         .put("\">\n")
@@ -162,8 +144,53 @@ pub(super) fn entry(service: &Service, proven: &Proven, problem: Option<&Problem
              <p class=\"hint\">Nothing is kept before you have checked it on the next page. This link works for another ",
         )
         .text(left)
-        .put(" min.</p>\n");
+        .put(" min.</p>\n<script src=\"enrol.js\" defer></script>\n");
     layout("Add a secret", &body)
+}
+
+/// The form for a picture of the QR code. The picture is its last field, so that it is read after the ticket.
+fn picture_form(proven: &Proven) -> Html {
+    let (most, step) = (PICTURE_BYTES_MAX / (1024 * 1024), "<input type=\"hidden\" name=\"step\" value=\"picture\">\n");
+    Html::of("<form method=\"post\" enctype=\"multipart/form-data\" id=\"pictured\" class=\"drop\">\n<h2>Show its QR code</h2>\n")
+        .add(&ticket(proven))
+        .put(step)
+        .put("<label for=\"picture\">Picture of the QR code</label>\n<p class=\"hint\" id=\"picture-hint\">A screenshot or a photograph: PNG, JPEG or WebP of at most ")
+        .text(most)
+        .put(
+            " MiB. <span data-script hidden>You can also drop it here, or paste it; it is read at once.</span></p>\n\
+             <input id=\"picture\" name=\"picture\" type=\"file\" required accept=\"image/png,image/jpeg,image/webp\" \
+             aria-describedby=\"picture-hint\" data-most=\"",
+        )
+        .text(PICTURE_BYTES_MAX)
+        .put(
+            "\">\n<p class=\"buttons\"><button>Read the picture</button>\n\
+             <button type=\"button\" class=\"quiet\" id=\"camera\" aria-expanded=\"false\" aria-controls=\"view\" hidden>Use the \
+             camera</button></p>\n<video id=\"view\" muted playsinline hidden aria-label=\"What the camera sees\"></video>\n\
+             <p id=\"said\" role=\"status\"></p>\n</form>\n",
+        )
+}
+
+/// Several secrets of one picture, of which the person chooses one.
+pub(super) fn choose(proven: &Proven, choices: &[Choice]) -> Html {
+    let mut list = Html::of("<p>The picture holds several QR codes. Which one is it?</p>\n<form method=\"post\">\n")
+        .add(&ticket(proven))
+        .put("<input type=\"hidden\" name=\"step\" value=\"code\">\n<ul class=\"choices\">\n");
+    for choice in choices {
+        list = match choice {
+            Choice::Good { handle, metadata } => list
+                .put("<li><button class=\"quiet\" name=\"entry\" value=\"")
+                .text(handle)
+                .put("\">")
+                .text(named(metadata))
+                .put("</button></li>\n"),
+            Choice::Bad(problem) => {
+                list.put("<li class=\"hint\">One of them can’t be added: its key ").text(problem).put(".</li>\n")
+            }
+        };
+    }
+    let end = "</ul>\n</form>\n<form method=\"post\">\n";
+    let back = "<p class=\"buttons\"><button name=\"step\" value=\"back\" class=\"quiet\">Back</button></p>\n</form>\n";
+    layout("Which one?", &list.put(end).add(&ticket(proven)).put(back))
 }
 
 /// What will be added, and its current code.
@@ -223,7 +250,8 @@ pub(super) fn review(proven: &Proven, review: &Review, right: Option<bool>) -> H
         .put(
             "<p class=\"buttons\"><button name=\"step\" value=\"add\">Add</button>\n\
              <button name=\"step\" value=\"back\" class=\"quiet\">Back</button>\n\
-             <button name=\"step\" value=\"decline\" class=\"quiet\">Decline</button></p>\n</form>\n",
+             <button name=\"step\" value=\"decline\" class=\"quiet\">Decline</button></p>\n</form>\n\
+             <script src=\"enrol.js\" defer></script>\n",
         );
     layout("Is this right?", &body)
 }
@@ -284,11 +312,11 @@ fn ticket(proven: &Proven) -> Html {
     Html::of("<input type=\"hidden\" name=\"ticket\" value=\"").text(&proven.ticket).put("\">\n")
 }
 
-fn alert(text: &Html) -> Html {
-    Html::of("<p class=\"bad\" role=\"alert\">").add(text).put("</p>\n")
+fn name_of(secret: &TotpSecret) -> String {
+    named(&secret.metadata)
 }
 
-fn name_of(secret: &TotpSecret) -> String {
-    let label = secret.metadata.label.as_str();
-    secret.metadata.issuer.as_ref().map_or_else(|| label.to_owned(), |issuer| format!("{issuer} ({label})"))
+fn named(metadata: &SecretMetadata) -> String {
+    let label = metadata.label.as_str();
+    metadata.issuer.as_ref().map_or_else(|| label.to_owned(), |issuer| format!("{issuer} ({label})"))
 }

@@ -4,34 +4,34 @@ use std::fmt::Display;
 
 /// HTML.
 #[derive(Default)]
-pub(super) struct Html(String);
+pub(in crate::transport::http) struct Html(String);
 
 impl Html {
     /// HTML that stands in our own source.
-    pub(super) fn of(text: &'static str) -> Self {
+    pub(in crate::transport::http) fn of(text: &'static str) -> Self {
         Self(text.to_owned())
     }
 
     /// Adds HTML that stands in our own source.
-    pub(super) fn put(mut self, text: &'static str) -> Self {
+    pub(in crate::transport::http) fn put(mut self, text: &'static str) -> Self {
         self.0.push_str(text);
         self
     }
 
     /// Adds text from anywhere.
-    pub(super) fn text(mut self, text: impl Display) -> Self {
+    pub(in crate::transport::http) fn text(mut self, text: impl Display) -> Self {
         self.0.push_str(&escaped(&text.to_string()));
         self
     }
 
     /// Adds HTML.
-    pub(super) fn add(mut self, other: &Self) -> Self {
+    pub(in crate::transport::http) fn add(mut self, other: &Self) -> Self {
         self.0.push_str(&other.0);
         self
     }
 
     /// The whole text.
-    pub(super) fn into_text(self) -> String {
+    pub(in crate::transport::http) fn into_text(self) -> String {
         self.0
     }
 }

@@ -1,0 +1,75 @@
+//! The shell of every page for people: its layout, style, script and headers. Pages are whole documents that work without a
+//! script; a script adds comfort, by what it finds in the page.
+//!
+//! Never here: text from outside that is not escaped, or anything from another site.
+
+mod html;
+
+use axum::{body::Body, response::Response};
+use http::{
+    HeaderName, HeaderValue, StatusCode,
+    header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_FRAME_OPTIONS},
+};
+
+pub(super) use html::Html;
+
+/// The style sheet, which pages fetch as `style.css` beside them.
+pub(super) const STYLE: &str = include_str!("style.css");
+/// The script of every page, `page.js` beside them.
+pub(super) const SCRIPT: &str = include_str!("page.js");
+
+/// Nothing but our own style and scripts, forms to ourselves alone, and no frame around the page.
+const POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; img-src data:; style-src 'self'; script-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+);
+/// What a page may use of the machine: nothing, unless it says more.
+pub(super) const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-policy");
+const NO_PERMISSIONS: HeaderValue =
+    HeaderValue::from_static("camera=(), microphone=(), geolocation=(), display-capture=()");
+
+/// A whole page.
+pub(super) fn layout(title: &'static str, content: &Html) -> Html {
+    Html::of("<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<title>")
+        .put(title)
+        .put(
+            " – Countersign</title>\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+             <meta name=\"robots\" content=\"noindex\">\n<meta name=\"color-scheme\" content=\"light dark\">\n\
+             <link rel=\"icon\" href=\"data:,\">\n<link rel=\"stylesheet\" href=\"style.css\">\n\
+             <script src=\"page.js\" defer></script>\n</head>\n<body>\n<main>\n<h1>",
+        )
+        .put(title)
+        .put("</h1>\n")
+        .add(content)
+        .put("</main>\n<footer>Countersign, the authenticator app for AI agents</footer>\n</body>\n</html>\n")
+}
+
+/// A page that says one thing.
+pub(super) fn message(title: &'static str, text: &'static str) -> Html {
+    layout(title, &Html::of("<p>").put(text).put("</p>\n"))
+}
+
+/// A paragraph that screen readers read out at once.
+pub(super) fn alert(text: &Html) -> Html {
+    Html::of("<p class=\"bad\" role=\"alert\">").add(text).put("</p>\n")
+}
+
+/// The answer that carries a page.
+pub(super) fn response(status: StatusCode, page: Html) -> Response {
+    let mut response = Response::new(Body::from(page.into_text()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    headers.insert(CONTENT_SECURITY_POLICY, POLICY);
+    headers.insert(PERMISSIONS_POLICY, NO_PERMISSIONS);
+    headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    // With `no-referrer`, browsers send the forms of a page with `Origin: null`, which the guard refuses.
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+    response
+}
+
+/// A file of a page.
+pub(super) fn asset(media_type: &'static str, text: &'static str) -> Response {
+    let mut response = Response::new(Body::from(text));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    response
+}

@@ -1,0 +1,52 @@
+//! The QR codes in a picture, for the command line and for the page: a child process reads it.
+
+use zeroize::Zeroizing;
+
+use crate::{
+    child::{ChildError, Children, Job},
+    operations::ErrorCode,
+    picture::Unread,
+};
+
+/// Why a picture gave no text.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NoText {
+    /// There is no picture, no code, or none that can be read.
+    #[error(transparent)]
+    Unread(#[from] Unread),
+    /// Reading it takes too much.
+    #[error("the picture can't be read within its limits; cut the QR code out, and take nothing else along")]
+    Limits,
+    /// The child did not begin, or made no sense.
+    #[error("the picture can't be read: {0}")]
+    Child(#[source] ChildError),
+}
+
+impl NoText {
+    /// The stable word for it.
+    pub(super) const fn code(&self) -> ErrorCode {
+        match self {
+            Self::Unread(_) | Self::Limits => ErrorCode::InvalidArgument,
+            Self::Child(ChildError::TooLarge(_)) => ErrorCode::TooLarge,
+            Self::Child(ChildError::Busy) => ErrorCode::Busy,
+            Self::Child(_) => ErrorCode::Unavailable,
+        }
+    }
+}
+
+/// Reads the texts of the QR codes in a picture's file.
+pub(super) async fn texts(file: &[u8], children: &Children) -> Result<Vec<Zeroizing<String>>, NoText> {
+    let read: Result<Vec<Zeroizing<String>>, Unread> =
+        children.run(Job::Picture, file).await.map_err(|cause| match cause {
+            ChildError::OutOfTime(_) | ChildError::Died(_) => NoText::Limits,
+            ChildError::Busy | ChildError::TooLarge(_) | ChildError::Start(_) | ChildError::Answer => {
+                NoText::Child(cause)
+            }
+        })?;
+    Ok(read?)
+}
+
+/// Whether a code's text is a link of an authenticator app, and not a web page's address or the like.
+pub(super) fn is_link(text: &str) -> bool {
+    text.trim_start().get(..7).is_some_and(|start| start.eq_ignore_ascii_case("otpauth"))
+}
