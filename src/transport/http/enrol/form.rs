@@ -10,7 +10,7 @@ use std::{
 };
 
 use axum::{BoxError, body::Body};
-use futures::StreamExt as _;
+use futures::{StreamExt as _, future::ready, stream};
 use http::{HeaderMap, Method, header::CONTENT_TYPE, request::Parts};
 use multer::{Constraints, Multipart, SizeLimit};
 use percent_encoding::percent_decode;
@@ -56,21 +56,21 @@ impl Sent {
 
     /// Reads `multipart/form-data` as far as its picture.
     async fn in_parts(body: Body, boundary: String) -> Result<Self, Problem> {
-        // The parser takes in all that is there, and has no limit on what stands between fields. With a pause before each
-        // piece it takes one at a time, and only the picture may go beyond the limit of a body.
+        // The parser takes in all that is there, has no limit on what stands between fields, and errs when the end comes
+        // together with the last piece. With a pause before each piece and before the end it takes one at a time, and only
+        // the picture may go beyond the limit of a body.
         let (mut size, at_picture) = (0, Arc::new(AtomicBool::new(false)));
         let may_go_on = Arc::clone(&at_picture);
-        let paced = body.into_data_stream().then(move |piece| {
-            let piece = piece.map_err(BoxError::from).and_then(|piece| {
-                let is_within = size <= BODY_BYTES_MAX || may_go_on.load(Ordering::Relaxed);
-                size = size.saturating_add(piece.len());
-                if is_within { Ok(piece) } else { Err("the form is too large".into()) }
-            });
+        let pieces = body.into_data_stream().map(Some).chain(stream::iter([None]));
+        let paced = pieces.then(move |piece| {
+            let is_within = size <= BODY_BYTES_MAX || may_go_on.load(Ordering::Relaxed);
+            size += piece.as_ref().and_then(|piece| Some(piece.as_ref().ok()?.len())).unwrap_or_default();
             async move {
                 yield_now().await;
-                piece
+                if is_within { piece.map(|piece| piece.map_err(BoxError::from)) } else { Some(Err("too large".into())) }
             }
         });
+        let paced = paced.filter_map(ready);
         let (text, all) = (BODY_BYTES_MAX as u64, PICTURE_FORM_BYTES_MAX as u64);
         let sizes = SizeLimit::new().whole_stream(all).per_field(text).for_field(PICTURE, all);
         let constraints = Constraints::new().size_limit(sizes);
