@@ -18,11 +18,11 @@ use crate::kit::RFC_SEED;
 
 const NOW: i64 = 1_795_305_600;
 const FORM: &str = "application/x-www-form-urlencoded";
-const PIN: &str = "492039";
+pub(super) const PIN: &str = "492039";
 
 /// A server with two people, of whom Ada has a PIN and an agent.
-struct World {
-    server: Server,
+pub(super) struct World {
+    pub(super) server: Server,
     /// Of a key that is bound to Ada.
     token: String,
     ada: String,
@@ -30,18 +30,18 @@ struct World {
 }
 
 /// An open enrolment.
-struct Open {
+pub(super) struct Open {
     id: String,
-    path: String,
+    pub(super) path: String,
     answer: Value,
 }
 
 impl World {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::with(settings())
     }
 
-    fn with(settings: HttpSettings) -> Self {
+    pub(super) fn with(settings: HttpSettings) -> Self {
         let server = Server::with(settings);
         let seat = |email: &str| {
             let profile = SeatChanges {
@@ -60,7 +60,7 @@ impl World {
         Self { server, token, ada, bob }
     }
 
-    fn begin(&self, body: &Value) -> Open {
+    pub(super) fn begin(&self, body: &Value) -> Open {
         let answer = self.server.post("/api/v2/totp/enrollments", &self.token, &body.to_string());
         assert_eq!(answer.status, 200, "{}", text(&answer));
         let answer = answer.json();
@@ -69,7 +69,7 @@ impl World {
         Open { id: answer["enrollment_id"].as_str().unwrap().to_owned(), path: format!("/{path}"), answer }
     }
 
-    fn get(&self, open: &Open) -> Answer {
+    pub(super) fn get(&self, open: &Open) -> Answer {
         self.send("GET", open, &[], None)
     }
 
@@ -77,7 +77,7 @@ impl World {
         self.server.raw(written(method, &open.path, headers, body).as_bytes())
     }
 
-    fn form(&self, open: &Open, fields: &[(&str, &str)]) -> Answer {
+    pub(super) fn form(&self, open: &Open, fields: &[(&str, &str)]) -> Answer {
         self.form_with(open, &[], fields)
     }
 
@@ -90,7 +90,7 @@ impl World {
     }
 
     /// Proves with Ada's PIN; the ticket of the page.
-    fn ticket(&self, open: &Open) -> String {
+    pub(super) fn ticket(&self, open: &Open) -> String {
         let page = self.form(open, &[("step", "prove"), ("proof", PIN)]);
         assert_eq!(page.status, 200, "{}", text(&page));
         hidden(&page, "ticket")
@@ -102,7 +102,7 @@ impl World {
         self.form(open, &fields)
     }
 
-    fn status(&self, open: &Open) -> Value {
+    pub(super) fn status(&self, open: &Open) -> Value {
         self.server.get(&format!("/api/v2/totp/enrollments/{}", open.id), &self.token).json()
     }
 
@@ -112,7 +112,7 @@ impl World {
         self.server.wait(self.server.vault.rows(filter)).iter().map(|row| row.entry.outcome).collect()
     }
 
-    fn secrets(&self) -> usize {
+    pub(super) fn secrets(&self) -> usize {
         self.server.get("/api/v2/totp/secrets", &self.server.token()).json()["totp_secrets"].as_array().unwrap().len()
     }
 }
@@ -144,7 +144,7 @@ pub(super) fn hidden(answer: &Answer, name: &str) -> String {
 }
 
 /// The code that a page shows.
-fn code_on(answer: &Answer) -> String {
+pub(super) fn code_on(answer: &Answer) -> String {
     let text = text(answer);
     let (_, rest) = text.split_once("<output aria-live=\"off\">").unwrap();
     rest.split_once('<').unwrap().0.replace(' ', "")

@@ -7,6 +7,7 @@ use std::{
 };
 
 use countersign::{
+    child::Children,
     domain::{
         audit::{Action, AuditFilter, Outcome},
         ids::EnrolmentId,
@@ -20,6 +21,7 @@ use tokio::runtime::Runtime;
 
 use super::{
     enrol::{encoded, hidden, text, title},
+    enrol_pictures::in_parts,
     kit::{Answer, Client, written},
 };
 use crate::kit::{RFC_SEED, Vault};
@@ -45,7 +47,8 @@ impl World {
     fn new() -> Self {
         let vault = Vault::new();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        vault.service.offer_enrolments(Arc::new(LocalPage::lingering(LINGER)));
+        let children = Children::of(env!("CARGO_BIN_EXE_countersign").into());
+        vault.service.offer_enrolments(Arc::new(LocalPage::lingering(LINGER).read_by(children)));
         let host = Principal::stdio(vault.account, ScopeSet::ALL, None);
         Self { vault, host, runtime }
     }
@@ -138,6 +141,19 @@ fn the_machines_own_user_adds_a_secret_and_the_waiting_call_learns_it_at_once() 
 
 #[cfg(target_os = "linux")]
 #[test]
+fn the_machines_own_user_sends_a_picture() {
+    let world = World::new();
+    let open = world.begin();
+    let ticket = hidden(&send(&open, "GET", &[], None), "ticket");
+    let mut client = Client { stream: std::io::BufReader::new(TcpStream::connect(open.address).unwrap()) };
+    let picture = std::fs::read("tests/fixtures/qr-one.png").unwrap();
+    client.write(&in_parts(&open.path, &[("ticket", &ticket), ("step", "picture")], &picture));
+    let review = client.read();
+    assert_eq!((review.status, title(&review).as_str()), (200, "Is this right?"));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
 fn a_program_of_the_same_user_sends_no_form_without_the_pages_ticket() {
     let world = World::new();
     let open = world.begin();
@@ -221,9 +237,10 @@ fn the_page_is_for_this_host_and_its_own_forms() {
     for origin in ["https://evil.example", "null", "http://127.0.0.1:1"] {
         assert_eq!(form(&open, &[("origin", origin)], &[("step", "decline")]).status, 403, "{origin}");
     }
-    for (path, status) in [("/", 404), ("/enroll/style.css", 200), ("/enroll/page.js", 200), ("/enroll/x", 404)] {
-        let other = Open { path: path.to_owned(), ..open };
-        assert_eq!(send(&other, "GET", &[], None).status, status, "{path}");
+    let files = ["style.css", "page.js", "enrol.js", "qr.js"].map(|name| (format!("/enroll/{name}"), 200));
+    for (path, status) in files.into_iter().chain([("/".to_owned(), 404), ("/enroll/x".to_owned(), 404)]) {
+        let other = Open { path, ..open };
+        assert_eq!(send(&other, "GET", &[], None).status, status, "{}", other.path);
     }
 }
 

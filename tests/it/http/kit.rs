@@ -12,6 +12,7 @@ use std::{
 };
 
 use countersign::{
+    child::Children,
     domain::{
         ids::SecretId,
         principal::Principal,
@@ -72,7 +73,9 @@ pub(crate) fn with_user_header() -> HttpSettings {
 }
 
 pub(crate) fn settings() -> HttpSettings {
-    HttpSettings::listening_on("127.0.0.1:0".parse().unwrap())
+    // This program is the tests', so it has no children of its own.
+    let children = Children::of(env!("CARGO_BIN_EXE_countersign").into());
+    HttpSettings { children, ..HttpSettings::listening_on("127.0.0.1:0".parse().unwrap()) }
 }
 
 impl Server {

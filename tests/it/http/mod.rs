@@ -5,6 +5,7 @@ mod attacks;
 mod door;
 mod enrol;
 pub(crate) mod enrol_local;
+mod enrol_pictures;
 mod health;
 mod kit;
 mod malformed;

@@ -1,7 +1,7 @@
 "use strict";
 // Nothing here is needed: the forms work without it. On the page that asks for the key, it takes pictures that are dropped or
 // pasted, and reads the QR code that a camera sees; frames of the camera stay in the browser. On the page that shows a code,
-// it counts its seconds down, and asks for the next code when one has rotated.
+// it counts its seconds down, and fetches the next code when one has rotated.
 
 const $ = (id) => document.getElementById(id);
 
@@ -14,6 +14,9 @@ if ($("pictured")) {
 }
 if (document.querySelector("[data-left]")) {
   countDown();
+}
+for (const left of document.querySelectorAll("[data-minutes]")) {
+  setInterval(() => (left.textContent = String(Math.max(0, Number(left.textContent) - 1))), 60_000);
 }
 
 /** Tells the person something, also those who hear the page. */
@@ -171,20 +174,38 @@ async function reader() {
   };
 }
 
+/** Counts the seconds of a code down, and puts the next one in its place. */
 function countDown() {
+  const code = document.querySelector("output");
   const left = document.querySelector("[data-left]");
-  let seconds = Number(left.dataset.left);
-  const timer = setInterval(() => {
-    seconds -= 1;
-    if (seconds > 0) {
-      left.textContent = String(seconds);
+  const button = document.querySelector("[data-refresh]");
+  let until = Date.now() + Number(left.dataset.left) * 1000;
+
+  async function refresh() {
+    const form = new FormData(button.form);
+    form.set(button.name, button.value);
+    const answer = await fetch(location, { method: "POST", body: new URLSearchParams(form) });
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const next = page.querySelector("[data-left]");
+    if (!next) {
+      // The page has something else to say by now.
+      button.click();
       return;
     }
-    clearInterval(timer);
-    left.textContent = "0";
-    // What somebody is typing must not be lost.
-    if (!$("code").value) {
-      document.querySelector("[data-refresh]").click();
+    code.textContent = page.querySelector("output").textContent;
+    until = Date.now() + Number(next.dataset.left) * 1000;
+    tick();
+  }
+
+  function tick() {
+    const seconds = Math.ceil((until - Date.now()) / 1000);
+    left.textContent = String(Math.max(0, seconds));
+    if (seconds > 0) {
+      setTimeout(tick, 250);
+    } else {
+      refresh().catch(() => setTimeout(tick, 5000));
     }
-  }, 1000);
+  }
+
+  tick();
 }

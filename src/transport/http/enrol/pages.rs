@@ -9,7 +9,7 @@ use crate::{
         text::ShownText,
     },
     operations::{Asked, Choice, EnrolmentView, ProofProblem, Proven, Review, Service, in_words},
-    transport::http::shell::{Html, alert, layout, message},
+    transport::http::shell::{Html, alert, done, layout, message},
 };
 
 /// What was wrong with an entry, and what the person had typed besides the key.
@@ -126,7 +126,7 @@ pub(super) fn entry(service: &Service, proven: &Proven, problem: Option<&Problem
     let body = told
         .add(&about(view))
         .add(&picture_form(proven))
-        .put("<form method=\"post\" autocomplete=\"off\" id=\"typed\">\n<h2>Or type its key</h2>\n")
+        .put("<form method=\"post\" autocomplete=\"off\" id=\"typed\">\n<h2>Or with its key</h2>\n")
         .add(&ticket(proven))
         .put(
             "<label for=\"key\">Key or link</label>\n<p class=\"hint\" id=\"key-hint\">The key that the service shows beside the \
@@ -141,17 +141,18 @@ pub(super) fn entry(service: &Service, proven: &Proven, problem: Option<&Problem
         .put(
             "<p class=\"buttons\"><button name=\"step\" value=\"look\">Continue</button>\n\
              <button name=\"step\" value=\"decline\" class=\"quiet\" formnovalidate>Decline</button></p>\n</form>\n\
-             <p class=\"hint\">Nothing is kept before you have checked it on the next page. This link works for another ",
+             <p class=\"hint\">Nothing is kept before you have checked it on the next page. This link works for another \
+             <span data-minutes>",
         )
         .text(left)
-        .put(" min.</p>\n<script src=\"enrol.js\" defer></script>\n");
+        .put("</span> min.</p>\n<script src=\"enrol.js\" defer></script>\n");
     layout("Add a secret", &body)
 }
 
 /// The form for a picture of the QR code. The picture is its last field, so that it is read after the ticket.
 fn picture_form(proven: &Proven) -> Html {
     let (most, step) = (PICTURE_BYTES_MAX / (1024 * 1024), "<input type=\"hidden\" name=\"step\" value=\"picture\">\n");
-    Html::of("<form method=\"post\" enctype=\"multipart/form-data\" id=\"pictured\" class=\"drop\">\n<h2>Show its QR code</h2>\n")
+    Html::of("<form method=\"post\" enctype=\"multipart/form-data\" id=\"pictured\" class=\"drop\">\n<h2>With its QR code</h2>\n")
         .add(&ticket(proven))
         .put(step)
         .put("<label for=\"picture\">Picture of the QR code</label>\n<p class=\"hint\" id=\"picture-hint\">A screenshot or a photograph: PNG, JPEG or WebP of at most ")
@@ -215,15 +216,16 @@ pub(super) fn review(proven: &Proven, review: &Review, right: Option<bool>) -> H
     };
     let checked = match right {
         None => Html::default(),
-        Some(true) => Html::of("<p class=\"good\" role=\"status\">That code is right.</p>\n"),
+        Some(true) => done(&Html::of("That code is right.")),
         Some(false) => alert(&Html::of(
             "That code is not right. Perhaps it has just rotated; otherwise the key was not copied whole, or a clock is wrong.",
         )),
     };
     let fields = ticket(proven)
         .add(&Html::of("<input type=\"hidden\" name=\"entry\" value=\"").text(&review.handle).put("\">\n"));
-    let body = warned
-        .add(&checked)
+    // The answer to what the person did comes first.
+    let body = checked
+        .add(&warned)
         .add(&facts)
         .put("</dl>\n<section>\n<h2>Current code</h2>\n<p class=\"code\"><output aria-live=\"off\">")
         .text(first)
@@ -236,12 +238,11 @@ pub(super) fn review(proven: &Proven, review: &Review, right: Option<bool>) -> H
         .put("</span> s.</p>\n<form method=\"post\">\n")
         .add(&fields)
         .put(
-            "<p class=\"buttons\"><button name=\"step\" value=\"code\" class=\"quiet\" data-refresh>Show the code of this \
-             moment</button></p>\n</form>\n</section>\n<form method=\"post\" autocomplete=\"off\">\n",
+            "<p class=\"buttons\"><button name=\"step\" value=\"code\" class=\"quiet\" data-refresh>Refresh the code</button></p>\n</form>\n</section>\n<form method=\"post\" autocomplete=\"off\">\n",
         )
         .add(&fields)
         .put(
-            "<label for=\"code\">Check a code of the service or of your phone (if you like)</label>\n\
+            "<label for=\"code\">Optional: check a code that the service or your phone shows</label>\n\
              <p class=\"row\"><input id=\"code\" name=\"code\" type=\"text\" inputmode=\"numeric\" autocomplete=\"off\" \
              maxlength=\"12\">\n<button name=\"step\" value=\"check\" class=\"quiet\">Check</button></p>\n</form>\n\
              <form method=\"post\">\n",
@@ -257,9 +258,10 @@ pub(super) fn review(proven: &Proven, review: &Review, right: Option<bool>) -> H
 }
 
 pub(super) fn added(secret: &TotpSecret) -> Html {
-    let body = Html::of("<p class=\"good\" role=\"status\">").text(name_of(secret)).put(
-        " was added. You can close this page and go back to your agent, which is told its id and never its key.</p>\n",
-    );
+    let body =
+        done(&Html::default().text(name_of(secret)).put(
+            " was added. You can close this page and go back to your agent, which is told its id and never its key.",
+        ));
     layout("Added", &body)
 }
 
@@ -280,7 +282,12 @@ fn about(view: &EnrolmentView) -> Html {
     if let Some(seat) = &view.seat {
         facts = facts.add(&fact("For", seat.profile.email.as_str()));
     }
-    facts = facts.add(&fact("In the account", view.account.as_str()));
+    let wanted = [&view.proposal.issuer, &view.proposal.label].into_iter().flatten().map(ShownText::as_str);
+    let wanted = wanted.collect::<Vec<_>>().join(", ");
+    if !wanted.is_empty() {
+        facts = facts.add(&fact("The secret of", &wanted));
+    }
+    facts = facts.add(&fact("Vault account", view.account.as_str()));
     if !view.proposal.origins.is_empty() {
         let origins: Vec<_> = view.proposal.origins.iter().map(ToString::to_string).collect();
         facts = facts.add(&fact("For pages of", &origins.join(", ")));

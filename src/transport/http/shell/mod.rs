@@ -18,9 +18,9 @@ pub(super) const STYLE: &str = include_str!("style.css");
 /// The script of every page, `page.js` beside them.
 pub(super) const SCRIPT: &str = include_str!("page.js");
 
-/// Nothing but our own style and scripts, forms to ourselves alone, and no frame around the page.
+/// Nothing but our own style and scripts, forms and requests to ourselves alone, and no frame around the page.
 const POLICY: HeaderValue = HeaderValue::from_static(
-    "default-src 'none'; img-src data:; style-src 'self'; script-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "default-src 'none'; img-src data:; style-src 'self'; script-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
 );
 /// What a page may use of the machine: nothing, unless it says more.
 pub(super) const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-policy");
@@ -48,9 +48,14 @@ pub(super) fn message(title: &'static str, text: &'static str) -> Html {
     layout(title, &Html::of("<p>").put(text).put("</p>\n"))
 }
 
-/// A paragraph that screen readers read out at once.
+/// What is wrong. It has the focus, so that it is seen and read out.
 pub(super) fn alert(text: &Html) -> Html {
-    Html::of("<p class=\"bad\" role=\"alert\">").add(text).put("</p>\n")
+    Html::of("<p class=\"bad\" role=\"alert\" tabindex=\"-1\" autofocus>").add(text).put("</p>\n")
+}
+
+/// What went well. It has the focus, too.
+pub(super) fn done(text: &Html) -> Html {
+    Html::of("<p class=\"good\" role=\"status\" tabindex=\"-1\" autofocus>").add(text).put("</p>\n")
 }
 
 /// The answer that carries a page.
