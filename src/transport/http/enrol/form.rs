@@ -1,24 +1,18 @@
 //! Reads the forms of the page. What they hold may be a seed; the process wipes all memory when it is freed.
 
-use std::{
-    borrow::Cow,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{borrow::Cow, time::Duration};
 
-use axum::{BoxError, body::Body};
-use futures::{StreamExt as _, future::ready, stream};
-use http::{HeaderMap, Method, header::CONTENT_TYPE, request::Parts};
-use multer::{Constraints, Multipart, SizeLimit};
+use axum::body::Body;
+use http::{HeaderMap, Method, header::CONTENT_TYPE, request};
 use percent_encoding::percent_decode;
-use tokio::{task::yield_now, time::timeout};
+use tokio::time::timeout;
 
-use super::picture::Picture;
+use super::{
+    parts::{Broken, Parts},
+    picture::Picture,
+};
 use crate::{
-    domain::limits::{BODY_BYTES_MAX, PICTURE_FORM_BYTES_MAX},
+    domain::limits::BODY_BYTES_MAX,
     operations::Refusal,
     transport::http::{answer::Problem, body::Arriving},
 };
@@ -37,66 +31,45 @@ pub(super) struct Sent {
 
 impl Sent {
     /// Reads the body of a form, without its picture; other requests have none.
-    pub(super) async fn of(parts: &Parts, body: Body, wait: Duration) -> Result<Self, Problem> {
-        let declared = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        if parts.method != Method::POST {
+    pub(super) async fn of(head: &request::Parts, body: Body, wait: Duration) -> Result<Self, Problem> {
+        if head.method != Method::POST {
             return Ok(Self::default());
         }
-        if let Ok(boundary) = multer::parse_boundary(declared) {
-            return timeout(wait, Self::in_parts(body, boundary)).await.unwrap_or(Err(Problem::SlowBody));
-        }
-        let read = match Arriving::of(&parts.headers, body, wait).await {
-            Arriving::Whole(read) => read,
-            Arriving::Coming(coming) => coming.await,
+        let body = match Parts::of(&head.headers, body) {
+            Ok(parts) => return timeout(wait, Self::in_parts(parts)).await.map_err(|_| Problem::SlowBody)?,
+            Err(body) => body,
         };
-        let read = read?;
-        let form = if is_one(&parts.headers) { Form::read(&read) } else { Form::default() };
+        let read = match Arriving::of(&head.headers, body, wait).await {
+            Arriving::Whole(read) => read?,
+            Arriving::Coming(coming) => coming.await?,
+        };
+        let form = if is_one(&head.headers) { Form::read(&read) } else { Form::default() };
         Ok(Self { form, picture: None })
     }
 
-    /// Reads `multipart/form-data` as far as its picture.
-    async fn in_parts(body: Body, boundary: String) -> Result<Self, Problem> {
-        // The parser takes in all that is there, has no limit on what stands between fields, and errs when the end comes
-        // together with the last piece. With a pause before each piece and before the end it takes one at a time, and only
-        // the picture may go beyond the limit of a body.
-        let (mut size, at_picture) = (0, Arc::new(AtomicBool::new(false)));
-        let may_go_on = Arc::clone(&at_picture);
-        let pieces = body.into_data_stream().map(Some).chain(stream::iter([None]));
-        let paced = pieces.then(move |piece| {
-            let is_within = size <= BODY_BYTES_MAX || may_go_on.load(Ordering::Relaxed);
-            size += piece.as_ref().and_then(|piece| Some(piece.as_ref().ok()?.len())).unwrap_or_default();
-            async move {
-                yield_now().await;
-                if is_within { piece.map(|piece| piece.map_err(BoxError::from)) } else { Some(Err("too large".into())) }
+    async fn in_parts(mut parts: Parts) -> Result<Self, Problem> {
+        let broken = |Broken| {
+            let limit = BODY_BYTES_MAX / 1024;
+            let problem = format!("did not arrive whole, is no form, or has more than {limit} KiB besides a picture");
+            Problem::Own(Refusal::invalid("body", problem))
+        };
+        let (mut fields, mut size) = (Vec::new(), 0);
+        while let Some(name) = parts.next().await.map_err(broken)? {
+            if name == PICTURE {
+                return Ok(Self { form: Form::of(Some(fields)), picture: Some(Picture::of(parts)) });
             }
-        });
-        let paced = paced.filter_map(ready);
-        let (text, all) = (BODY_BYTES_MAX as u64, PICTURE_FORM_BYTES_MAX as u64);
-        let sizes = SizeLimit::new().whole_stream(all).per_field(text).for_field(PICTURE, all);
-        let constraints = Constraints::new().size_limit(sizes);
-        let mut parts = Multipart::with_constraints(paced, boundary, constraints);
-        let mut fields = Vec::new();
-        while let Some(part) = parts.next_field().await.map_err(broken)? {
-            if part.name() == Some(PICTURE) {
-                at_picture.store(true, Ordering::Relaxed);
-                return Ok(Self { form: Form::of(Some(fields)), picture: Some(Picture(part)) });
+            let mut value = Vec::new();
+            while let Some(piece) = parts.piece().await.map_err(broken)? {
+                size += piece.len();
+                if size > BODY_BYTES_MAX || fields.len() >= FIELDS_MAX {
+                    return Err(broken(Broken));
+                }
+                value.extend_from_slice(&piece);
             }
-            let name = part.name().unwrap_or_default().to_owned();
-            let value = part.bytes().await.map_err(broken)?;
-            let Ok(value) = String::from_utf8(value.into()) else { return Ok(Self::default()) };
-            if fields.len() >= FIELDS_MAX {
-                return Ok(Self::default());
-            }
-            fields.push((name, value));
+            fields.push((name, String::from_utf8(value).map_err(|_| broken(Broken))?));
         }
         Ok(Self { form: Form::of(Some(fields)), picture: None })
     }
-}
-
-fn broken(_: multer::Error) -> Problem {
-    let limit = BODY_BYTES_MAX / 1024;
-    let problem = format!("did not arrive whole, is no form, or has more than {limit} KiB besides a picture");
-    Problem::Own(Refusal::invalid("body", problem))
 }
 
 /// A form's fields. No `Debug`.

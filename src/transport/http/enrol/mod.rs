@@ -7,6 +7,7 @@
 mod form;
 mod local;
 mod pages;
+mod parts;
 mod peer_user;
 mod picture;
 

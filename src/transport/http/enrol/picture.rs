@@ -3,13 +3,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use multer::Field;
 use tokio::{sync::Semaphore, time::timeout};
 use zeroize::Zeroizing;
 
+use super::parts::Parts;
 use crate::{
     child::Children,
-    domain::limits::{PICTURE_BYTES_MAX, PICTURE_LINKS_MAX, PICTURES_AT_ONCE_MAX},
+    domain::limits::{PICTURE_BYTES_MAX, PICTURE_FORM_BYTES_MAX, PICTURE_LINKS_MAX, PICTURES_AT_ONCE_MAX},
     operations::ErrorCode,
     transport::qr::{self, NoText},
 };
@@ -22,7 +22,7 @@ pub(in crate::transport::http) struct Pictures {
 }
 
 /// A picture that is still in the request.
-pub(super) struct Picture(pub(super) Field<'static>);
+pub(super) struct Picture(Parts);
 
 /// Why a picture gave no link.
 #[derive(Debug, thiserror::Error)]
@@ -80,27 +80,31 @@ impl Pictures {
 }
 
 impl Picture {
+    /// The part of a form that comes next.
+    pub(super) const fn of(parts: Parts) -> Self {
+        Self(parts)
+    }
+
     async fn file(mut self) -> Result<Vec<u8>, NoLink> {
         let (mut file, mut size) = (Vec::new(), 0_usize);
-        loop {
-            match self.0.chunk().await {
-                // What is too large is read on all the same: a browser that is still sending would show a broken connection
-                // instead of our answer.
-                Ok(Some(chunk)) => {
-                    size = size.saturating_add(chunk.len());
-                    if size > PICTURE_BYTES_MAX { file = Vec::new() } else { file.extend_from_slice(&chunk) }
-                }
-                Ok(None) if size == 0 => return Err(NoLink::NoFile),
-                Ok(None) if size > PICTURE_BYTES_MAX => return Err(NoLink::TooLarge),
-                Ok(None) => return Ok(file),
-                Err(multer::Error::StreamSizeExceeded { .. }) => return Err(NoLink::TooLarge),
-                Err(_) => return Err(NoLink::Cut),
+        while let Some(piece) = self.0.piece().await.map_err(|_| NoLink::Cut)? {
+            size = size.saturating_add(piece.len());
+            // What is too large is read on all the same: a browser that is still sending would show a broken connection instead
+            // of our answer.
+            if size > PICTURE_FORM_BYTES_MAX {
+                break;
             }
+            if size > PICTURE_BYTES_MAX { file = Vec::new() } else { file.extend_from_slice(&piece) }
+        }
+        match size {
+            0 => Err(NoLink::NoFile),
+            1..=PICTURE_BYTES_MAX => Ok(file),
+            _ => Err(NoLink::TooLarge),
         }
     }
 
     /// Takes a picture off the connection that nobody will read, so that its sender gets the answer.
     pub(super) async fn skip(mut self, wait: Duration) {
-        let _ = timeout(wait, async { while let Ok(Some(_)) = self.0.chunk().await {} }).await;
+        let _ = timeout(wait, async { while let Ok(Some(_)) = self.0.piece().await {} }).await;
     }
 }
