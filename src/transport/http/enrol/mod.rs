@@ -14,6 +14,7 @@ mod picture;
 use std::time::Duration;
 
 use axum::{body::Body, response::Response};
+use futures::future::{BoxFuture, ready};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header::RETRY_AFTER, request::Parts};
 
 pub use local::LocalPage;
@@ -60,13 +61,13 @@ pub(super) static ROUTES: [Route; 6] = [
     page(Method::GET, "/enroll/{token}", Takes::Moment, |visit, body| Box::pin(on_server(visit, body))),
     // Besides a picture's own time, it waits for its turn to be read.
     page(Method::POST, "/enroll/{token}", Takes::Wait, |visit, body| Box::pin(on_server(visit, body))),
-    page(Method::GET, "/enroll/style.css", Takes::Moment, |visit, _| Box::pin(on_file(visit))),
-    page(Method::GET, "/enroll/page.js", Takes::Moment, |visit, _| Box::pin(on_file(visit))),
-    page(Method::GET, "/enroll/enrol.js", Takes::Moment, |visit, _| Box::pin(on_file(visit))),
-    page(Method::GET, "/enroll/qr.js", Takes::Moment, |visit, _| Box::pin(on_file(visit))),
+    page(Method::GET, "/enroll/style.css", Takes::Moment, |visit, _| on_file(&visit)),
+    page(Method::GET, "/enroll/page.js", Takes::Moment, |visit, _| on_file(&visit)),
+    page(Method::GET, "/enroll/enrol.js", Takes::Moment, |visit, _| on_file(&visit)),
+    page(Method::GET, "/enroll/qr.js", Takes::Moment, |visit, _| on_file(&visit)),
 ];
 
-type Serve = for<'a> fn(Visit<'a>, Body) -> futures::future::BoxFuture<'a, Result<Response, Problem>>;
+type Serve = for<'a> fn(Visit<'a>, Body) -> BoxFuture<'a, Result<Response, Problem>>;
 
 const fn page(method: Method, path: &'static str, takes: Takes, run: Serve) -> Route {
     Route { method, path, action: Action::Call, takes, run: Run::Page(run), doc: None }
@@ -127,8 +128,8 @@ async fn on_server(visit: Visit<'_>, body: Body) -> Result<Response, Problem> {
     Ok(site.answer(&parts, sent, Known { same_user: None, signed_in }).await)
 }
 
-async fn on_file(visit: Visit<'_>) -> Result<Response, Problem> {
-    file(visit.parts.uri.path()).ok_or(Problem::NoRoute)
+fn on_file(visit: &Visit<'_>) -> BoxFuture<'static, Result<Response, Problem>> {
+    Box::pin(ready(file(visit.parts.uri.path()).ok_or(Problem::NoRoute)))
 }
 
 /// What serves the page.

@@ -40,7 +40,7 @@ pub(super) enum NoLink {
     #[error(transparent)]
     NoText(#[from] NoText),
     #[error("the QR code in the picture is no link of an authenticator app, which begins with otpauth://")]
-    NoLink,
+    Other,
     #[error("the picture holds more than {PICTURE_LINKS_MAX} such QR codes; cut the right one out")]
     TooMany,
 }
@@ -49,7 +49,7 @@ impl NoLink {
     /// The stable word for it.
     pub(super) const fn code(&self) -> ErrorCode {
         match self {
-            Self::NoFile | Self::Cut | Self::Slow | Self::NoLink | Self::TooMany => ErrorCode::InvalidArgument,
+            Self::NoFile | Self::Cut | Self::Slow | Self::Other | Self::TooMany => ErrorCode::InvalidArgument,
             Self::TooLarge => ErrorCode::TooLarge,
             Self::Busy => ErrorCode::Busy,
             Self::NoText(cause) => cause.code(),
@@ -72,7 +72,7 @@ impl Pictures {
         let mut texts = qr::texts(&file, &self.children).await?;
         texts.retain(|text| qr::is_link(text));
         match texts.len() {
-            0 => Err(NoLink::NoLink),
+            0 => Err(NoLink::Other),
             1..=PICTURE_LINKS_MAX => Ok(texts),
             _ => Err(NoLink::TooMany),
         }
