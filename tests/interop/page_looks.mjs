@@ -110,10 +110,11 @@ let asked = await agent.ask({ label: "ada@example.com", issuer: "Acme", origins:
 await page.goto(asked.enrollment_url);
 await look(page, "entry", "Add a secret");
 await page.getByRole("button", { name: "Use the camera" }).click();
-await page.waitForFunction("document.querySelector('video').videoWidth > 0");
+const filmed = (video) => video.videoWidth || new Promise((resolve) => video.addEventListener("loadeddata", resolve));
+await page.locator("video").evaluate(filmed);
 await look(page, "camera", "Add a secret");
-const off = await page.getByRole("button", { name: "Stop the camera" }).click().then(() => page.locator("video").isHidden());
-check("camera: can be stopped", off);
+await page.getByRole("button", { name: "Stop the camera" }).click();
+check("camera: can be stopped", await page.locator("video").isHidden());
 await choose({ name: "no.png", mimeType: "image/png", buffer: Buffer.from("no picture") });
 await press(page, "Read the picture");
 await look(page, "entry with an error", "Add a secret");
