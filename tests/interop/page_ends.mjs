@@ -132,7 +132,7 @@ await way("error", "OK", async (page) => {
 {
   const clock = `${HOME}/clock`;
   writeFileSync(clock, "+0");
-  const { stdout: library } = await promisify(execFile)("faketime", ["now", "printenv", "LD_PRELOAD"]);
+  const { stdout: library } = await promisify(execFile)("faketime", ["-m", "now", "printenv", "LD_PRELOAD"]);
   const late = await Agent.start({
     LD_PRELOAD: library.trim(),
     FAKETIME_TIMESTAMP_FILE: clock,

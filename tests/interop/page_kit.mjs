@@ -86,7 +86,8 @@ export class Served {
   /** Its exit status. */
   async end() {
     this.server.kill("SIGTERM");
-    return (await once(this.server, "exit"))[0];
+    if (this.server.exitCode === null) await once(this.server, "exit");
+    return this.server.exitCode;
   }
 }
 
@@ -104,9 +105,10 @@ export async function drop(page, file) {
   const devtools = await page.context().newCDPSession(page);
   const data = { items: [], files: [file], dragOperationsMask: 1 };
   const at = { x: box.x + 5, y: box.y + 5, data };
-  const next = page.waitForNavigation();
-  for (const type of ["dragEnter", "dragOver", "drop"]) await devtools.send("Input.dispatchDragEvent", { type, ...at });
-  await next;
+  for (const type of ["dragEnter", "dragOver"]) await devtools.send("Input.dispatchDragEvent", { type, ...at });
+  // The page may be gone before the browser confirms the drop, so that is not awaited.
+  const drop = () => void devtools.send("Input.dispatchDragEvent", { type: "drop", ...at }).catch(() => null);
+  await Promise.all([page.waitForNavigation(), drop()]);
 }
 
 /** Pastes a picture from the clipboard. */

@@ -108,7 +108,7 @@ function useCamera() {
     view.hidden = false;
     button.textContent = "Stop the camera";
     button.setAttribute("aria-expanded", "true");
-    say("Hold the QR code before the camera.");
+    say("Hold the QR code before the camera. What it sees stays in this browser.");
     const mine = stream;
     try {
       await view.play();

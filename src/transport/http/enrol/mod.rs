@@ -333,3 +333,24 @@ fn token_of(uri: &Uri) -> &str {
     // Behind a proxy that serves us under a path, the path may still begin with it.
     uri.path().rsplit_once(PATH).map_or("", |(_, token)| token)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_files_of_the_page_leave_room_for_its_text_in_100_kib() {
+        let files = [shell::STYLE, shell::SCRIPT, include_str!("enrol.js"), include_str!("qr.js")];
+        let bytes: usize = files.iter().map(|file| file.len()).sum();
+        assert!(bytes < 90 * 1024, "{bytes}");
+        for file in files {
+            assert!(!file.contains("eval(") && !file.contains("new Function") && !file.contains("WebAssembly"));
+        }
+    }
+
+    #[test]
+    fn an_error_becomes_a_sentence() {
+        assert_eq!(sentence("no QR code was found; cut it out"), "No QR code was found; cut it out.");
+        assert_eq!(sentence(""), ".");
+    }
+}

@@ -77,13 +77,11 @@ impl Parts {
 }
 
 /// The boundary that the headers declare.
-fn boundary(headers: &HeaderMap) -> Option<String> {
+fn boundary(headers: &HeaderMap) -> Option<&str> {
     let declared = headers.get(http::header::CONTENT_TYPE)?.to_str().ok()?;
     let (essence, parameters) = declared.split_once(';')?;
-    let (_, boundary) = parameters.split_once("boundary=")?;
-    let boundary = boundary.split(';').next().unwrap_or_default().trim().trim_matches('"');
     let is_form = essence.trim().eq_ignore_ascii_case("multipart/form-data");
-    (is_form && (1..=BOUNDARY_BYTES_MAX).contains(&boundary.len())).then(|| boundary.to_owned())
+    parameter(parameters, "boundary").filter(|boundary| is_form && (1..=BOUNDARY_BYTES_MAX).contains(&boundary.len()))
 }
 
 /// The name in the head of a part.
@@ -93,9 +91,23 @@ fn name_in(head: &[u8]) -> Option<String> {
         let (name, value) = line.split_once(':')?;
         name.eq_ignore_ascii_case("content-disposition").then_some(value)
     })?;
-    // A file's name is in `filename`.
-    let (_, name) = disposition.split_once(" name=\"")?;
-    name.split_once('"').map(|(name, _)| name.to_owned())
+    let (_, parameters) = disposition.split_once(';')?;
+    parameter(parameters, "name").map(str::to_owned)
+}
+
+/// A parameter of a header: `a=b; c="d; e"`.
+fn parameter<'a>(mut rest: &'a str, wanted: &str) -> Option<&'a str> {
+    loop {
+        let (name, value) = rest.split_once('=')?;
+        let (value, after) = match value.strip_prefix('"') {
+            Some(quoted) => quoted.split_once('"').map(|(value, after)| (value, after.split_once(';')))?,
+            None => value.split_once(';').map_or((value, None), |(value, after)| (value, Some(("", after)))),
+        };
+        if name.trim().eq_ignore_ascii_case(wanted) {
+            return Some(value.trim());
+        }
+        rest = after?.1;
+    }
 }
 
 #[cfg(test)]
