@@ -3,6 +3,8 @@
 // there for people to look at.
 
 import axe from "axe-core";
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { check, finish, SEAT, SEED } from "./kit.mjs";
 import { Agent, ONE, openBrowser, PIN, press, Served, title, TWO } from "./page_kit.mjs";
 
@@ -63,6 +65,16 @@ async function type(page, key = SEED) {
   const bytes = (await Promise.all(bodies)).reduce((sum, body) => sum + body.length, reader.byteLength);
   check(`all of it is under 100 KiB (${bytes} bytes, of which ${reader.byteLength} for the camera)`, bytes < BYTES_MAX, bytes);
   await page.close();
+}
+
+// The reader for the camera is others' code, of which nothing was changed but what joins its two files.
+{
+  const file = (name) => readFileSync(createRequire(import.meta.url).resolve(name), "utf8").split("\n");
+  const published = new Set([...file("qr"), ...file("qr/decode.js")]);
+  const ours = file("../../src/transport/http/enrol/qr.js").filter((line) => !published.has(line) && !/^ *(\/\/|\*)/.test(line));
+  const joins = ["class Bitmap {", "constructor(size) {", "export function decodeQR(img) {"];
+  joins.push("return decodeBitmap(detect(toBitmap(img)).bits);");
+  check("the camera's reader is as published", ours.map((line) => line.trim()).join() === joins.join(), ours);
 }
 
 /** The names of what the Tab key reaches, from the top to the end. */

@@ -14,8 +14,8 @@ WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 See the License for the specific language governing permissions and
 limitations under the License.
 */
-// Reads a QR code in a camera's frame, in browsers without a reader of their own. From `qr` 0.5.4 (index.js and
-// decode.js of https://github.com/paulmillr/qr), unchanged, without what writes codes and pictures.
+// Reads a QR code in a camera's frame, in browsers without a reader of their own: index.js and decode.js of the package `qr`
+// 0.5.4, without what only writes codes. tests/interop/page_looks.mjs compares the lines with the published ones.
 // `decodeQR({ width, height, data })` returns the text, or throws if there is none.
 function assertNumber(n) {
     if (!Number.isSafeInteger(n))
@@ -448,7 +448,7 @@ const PATTERNS = [
     (x, y) => (((x * y) % 2) + ((x * y) % 3)) % 2 == 0,
     (x, y) => (((x + y) % 2) + ((x * y) % 3)) % 2 == 0,
 ];
-// Galois field && reed-solomon
+// Galois field && reed-solomon encoding
 const GF = {
     tables: ((p_poly) => {
         const exp = fillArr(256, 0);
