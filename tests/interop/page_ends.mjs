@@ -21,13 +21,18 @@ async function way(name, expected, run, { options = {}, by = browser, before: sc
   const errors = [];
   page.on("console", (message) => message.type() === "error" && errors.push(message.text()));
   page.on("pageerror", (error) => errors.push(String(error)));
+  const told = [];
+  page.on("response", async (response) => told.push(response.url(), await response.text().catch(() => "")));
   await page.goto(asked.enrollment_url);
   await run(page, asked);
-  const { status, totp_secret: secret } = await agent.outcome(asked);
+  const outcome = await agent.outcome(asked);
+  const { status, totp_secret: secret } = outcome;
   const added = (await count()) - before;
   await context.close();
   check(`${name}: the agent is told`, status === expected, status);
   check(`${name}: ${expected === "OK" ? "one secret" : "nothing"} is stored`, added === (expected === "OK" ? 1 : 0), added);
+  told.push(JSON.stringify([asked, outcome]));
+  check(`${name}: nobody is told the key`, told.length > 2 && !told.some((text) => text.includes(SEED)), told.length);
   // A status that is no success is an error to the browser's console.
   const own = errors.filter((text) => !text.includes("the server responded with a status of 4"));
   check(`${name}: the browser has nothing to object to`, own.length === 0, own);
