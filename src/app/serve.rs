@@ -1,21 +1,28 @@
 //! `countersign serve`: sets the server up, announces its address, and stops it in order.
 
-use std::io::{self, IsTerminal as _};
+use std::{
+    io::{self, IsTerminal as _},
+    path::PathBuf,
+    sync::Arc,
+};
 
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::{Fatal, Opening, account, close, open, service_of, session, upkeep};
 use crate::{
-    config::{Config, Durability, Oauth, ServeConfig},
+    config::{Client, Config, Durability, Oauth, ServeConfig},
     operations::ListKeys,
     transport::{
         cli::{self, Ending, Failure, Session},
-        http::{self, Listening, OAuthSettings},
+        http::{self, ClientSecret, Listening, OAuthClient, OAuthSettings},
         mcp::{self, McpServer},
     },
     vault::Writes,
 };
+
+const SECRET_FILE: &str = "--oauth-client-secret-file";
+const CLIENT_SECRET_BYTES_MAX: usize = 4096;
 
 /// Runs the server for remote agents.
 pub(super) async fn for_remote(config: &Config, serve: &ServeConfig) -> Result<Ending, Fatal> {
@@ -30,9 +37,8 @@ pub(super) async fn for_remote(config: &Config, serve: &ServeConfig) -> Result<E
     // doctor.
     service.erase_expired().await.map_err(Failure::from)?;
     let mut settings = serve.http.clone();
-    settings.oauth =
-        serve.oauth.clone().map(|Oauth { issuer, audience }| OAuthSettings { issuer, audience, account: account.id });
     let mut session = session(config, &service, account, &status);
+    settings.oauth = serve.oauth.clone().map(|oauth| provider(oauth, &mut session)).transpose()?;
     let server = McpServer::for_requests(service.clone(), mcp::Reveal::Once);
     let stop = CancellationToken::new();
     // Listen for signals before the server is announced, so that none is missed.
@@ -58,6 +64,23 @@ pub(super) async fn for_remote(config: &Config, serve: &ServeConfig) -> Result<E
     close(&service).await?;
     ended?;
     Ok(Ending::Done)
+}
+
+/// The identity provider, with the secret that this server shares with it.
+fn provider(from: Oauth, session: &mut Session) -> Result<OAuthSettings, Failure> {
+    let Oauth { issuer, audience, client } = from;
+    let client = match client {
+        Some(Client { id, secret_file }) => {
+            let read = |file: PathBuf| session.console.read_secret(SECRET_FILE, &file, CLIENT_SECRET_BYTES_MAX);
+            let secret = secret_file.map(read).transpose()?;
+            if secret.as_ref().is_some_and(|secret| secret.is_empty()) {
+                return Err(Failure::Usage(format!("{SECRET_FILE} is empty; a public client needs no such file")));
+            }
+            Some(OAuthClient { id, secret: secret.map(ClientSecret::new).map(Arc::new) })
+        }
+        None => None,
+    };
+    Ok(OAuthSettings { issuer, audience, account: session.caller.account(), client })
 }
 
 /// Announces where the server listens. A vault without keys serves nobody: a person at the terminal gets a key, and the

@@ -15,7 +15,7 @@ use std::{
 use clap::{Args, ColorChoice, ValueEnum};
 use directories::BaseDirs;
 
-pub use serve::{Backups, Durability, Oauth, ServeConfig, ServeFlags};
+pub use serve::{Backups, Client, Durability, Oauth, ServeConfig, ServeFlags};
 
 use self::places::{Written, absolute, address, setting, variable};
 use crate::domain::{

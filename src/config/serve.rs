@@ -57,6 +57,13 @@ pub struct ServeFlags {
     /// The audience that access tokens must name
     #[arg(long, value_name = "URL", requires = "oauth_issuer")]
     oauth_audience: Option<String>,
+    /// This server's client id at that provider: people sign in there to prove who they are on the page of an enrolment. The
+    /// provider sends them back to /enroll/callback of the first --public-url
+    #[arg(long, value_name = "ID", requires = "oauth_issuer")]
+    oauth_client_id: Option<String>,
+    /// File of that client's secret; without it, it is a public client
+    #[arg(long, value_name = "FILE", requires = "oauth_client_id")]
+    oauth_client_secret_file: Option<PathBuf>,
     /// When commits reach the disk
     #[arg(long, value_name = "HOW", value_enum, default_value_t)]
     durability: Durability,
@@ -126,6 +133,17 @@ pub struct Oauth {
     pub issuer: String,
     /// This server, as in its tokens.
     pub audience: String,
+    /// This server as a client, if people sign in by their browsers.
+    pub client: Option<Client>,
+}
+
+/// This server as a client of an identity provider.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Client {
+    /// Its id.
+    pub id: String,
+    /// The file of its secret.
+    pub secret_file: Option<PathBuf>,
 }
 
 /// A rate, or no limit.
@@ -144,7 +162,10 @@ impl ServeConfig {
                            give --tls-cert and --tls-key, or --behind-proxy if a proxy in front ends TLS";
             return Err(ConfigError::Serve { flag: "--listen", problem });
         }
-        let oauth = flags.oauth_issuer.zip(flags.oauth_audience).map(|(issuer, audience)| Oauth { issuer, audience });
+        let secret_file = flags.oauth_client_secret_file;
+        let client = flags.oauth_client_id.map(|id| Client { id, secret_file });
+        let oauth = flags.oauth_issuer.zip(flags.oauth_audience);
+        let oauth = oauth.map(|(issuer, audience)| Oauth { issuer, audience, client });
         if let Some(oauth) = &oauth {
             check_oauth(oauth)?;
         }
@@ -184,6 +205,11 @@ fn check_oauth(oauth: &Oauth) -> Result<(), ConfigError> {
         Some("https") => {}
         Some("http") if local => {}
         _ => return refused("--oauth-issuer", "must be an https URL"),
+    }
+    if oauth.client.as_ref().is_some_and(|client| client.id.is_empty() || client.id == oauth.audience) {
+        let problem = "must be this server's client id at the provider, and not the audience of its access tokens: what \
+                       says who signed in would be taken for one";
+        return refused("--oauth-client-id", problem);
     }
     if oauth.audience.parse::<Uri>().is_ok_and(|audience| audience.scheme().is_some()) {
         Ok(())
@@ -282,5 +308,19 @@ mod tests {
         assert!(with("http://127.0.0.1:9000").is_ok());
         assert!(with("http://id.example").is_err());
         assert!(config_of("--oauth-issuer https://id.example").is_err());
+    }
+
+    #[test]
+    fn a_client_has_a_provider_an_id_of_its_own_and_perhaps_a_secret() {
+        let provider = "--oauth-issuer https://id.example --oauth-audience https://x.example/mcp";
+        let with = |more: &str| config_of(&format!("{provider} {more}"));
+        let client = |more: &str| with(more).unwrap().oauth.unwrap().client;
+        assert_eq!(client(""), None);
+        assert_eq!(client("--oauth-client-id web").unwrap().secret_file, None);
+        assert!(client("--oauth-client-id web --oauth-client-secret-file s").unwrap().secret_file.is_some());
+        assert!(config_of("--oauth-client-id web").is_err());
+        assert!(with("--oauth-client-secret-file s").is_err());
+        assert!(with("--oauth-client-id=").is_err());
+        assert!(with("--oauth-client-id https://x.example/mcp").unwrap_err().contains("audience"));
     }
 }

@@ -213,12 +213,13 @@ impl Call<'_> {
         let proof = page.proof();
         let seat = self.seat.as_ref().map(|seat| seat.id);
         if proof == ProofWanted::Seat {
-            let Some(seat) = seat else {
+            let Some(seat) = &self.seat else {
                 let problem = "is required with this key: name the person who is to add the secret; list_seats shows the \
                                seats. A key that is bound to a seat (`countersign key create --seat`) needs none";
                 return Err(Refusal::invalid("seat_id", problem).into());
             };
-            if !page.signs_in() && service.vault().seat_pin(seat).await?.is_none() {
+            let signs_in = page.signs_in() || service.can_sign_in(account, seat);
+            if !signs_in && service.vault().seat_pin(seat.id).await?.is_none() {
                 return Err(Refusal::NoProof.into());
             }
         }

@@ -18,7 +18,7 @@ use crate::{
     domain::{
         audit::{Action, Actor, AuditEntry},
         enrolment::{Enrolment, EnrolmentState, ProofWanted},
-        ids::EnrolmentId,
+        ids::{AccountId, EnrolmentId},
         limits::PINS_AT_ONCE_MAX,
         text::Purpose,
         time::Timestamp,
@@ -42,6 +42,9 @@ pub trait EnrolmentPage: Send + Sync {
 
     /// Whether something in front of the page signs people in, so that they need no PIN.
     fn signs_in(&self) -> bool;
+
+    /// The account whose people can sign in at an identity provider, if there is one.
+    fn provider(&self) -> Option<AccountId>;
 
     /// Serves the page at least until then or the enrolment's end, and returns the URL to which `/enroll/TOKEN` is
     /// appended.
@@ -91,7 +94,7 @@ impl Service {
         Ok(format!("{base}/enroll/{}", self.token_of(enrolment.id)))
     }
 
-    fn token_of(&self, id: EnrolmentId) -> String {
+    pub(super) fn token_of(&self, id: EnrolmentId) -> String {
         let secret = self.vault().derived(Derived::Token, id);
         let secret = secret.iter().take(TOKEN_SECRET_BYTES);
         BASE64URL_NOPAD.encode(&id.as_bytes().iter().chain(secret).copied().collect::<Vec<_>>())

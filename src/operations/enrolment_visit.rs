@@ -14,7 +14,7 @@ use crate::{
         enrolment::{Enrolment, EnrolmentState, ProofWanted, Proposal},
         ids::EnrolmentId,
         principal::Client,
-        seat::{Seat, SeatName},
+        seat::Seat,
         text::Name,
         time::Timestamp,
         words::normal_words,
@@ -61,8 +61,12 @@ pub enum Visited {
 pub struct Asked {
     /// The enrolment, whose phrase a terminal shows.
     pub id: EnrolmentId,
-    /// Whether for the phrase on the terminal or for the PIN of a seat.
+    /// Whether for the phrase on the terminal or as the person of a seat.
     pub proof: ProofWanted,
+    /// Whether there is a phrase or a PIN to type.
+    pub types: bool,
+    /// Whether they can sign in at the identity provider instead.
+    pub signs_in: bool,
     /// What was wrong with an answer before.
     pub problem: Option<ProofProblem>,
 }
@@ -164,8 +168,9 @@ impl Service {
 
     async fn try_visit(&self, visitor: Visitor<'_>) -> Result<Visited, Failed> {
         let Some(found) = self.enrolment_of(visitor.token).await? else {
-            // A guess at a token has no account whose audit log could show it.
-            self.count_refusal(ErrorCode::NotFound);
+            // A guess at a token has no account.
+            let row = AuditEntry::by(Actor::Unknown, Action::EnrolProve, self.now());
+            self.record_own(ErrorCode::NotFound, row).await;
             return Ok(Visited::Unknown);
         };
         let Some(kept) = self.settled(found.id).await? else { return Ok(Visited::Unknown) };
@@ -190,11 +195,12 @@ impl Service {
         if visitor.same_user == Some(true) || self.has_ticket(kept, visitor) {
             return Ok(Ok(()));
         }
-        let ask = |problem| Visited::Ask(Asked { id: kept.id, proof: ProofWanted::Machine, problem });
+        let (id, proof) = (kept.id, ProofWanted::Machine);
+        let ask = |problem| Visited::Ask(Asked { id, proof, types: true, signs_in: false, problem });
         let Some(typed) = visitor.typed else {
-            if visitor.same_user == Some(false) {
-                self.note_stranger(kept).await;
-            }
+            let is_other = visitor.same_user == Some(false);
+            let code = if is_other { ErrorCode::PermissionDenied } else { ErrorCode::Unauthenticated };
+            self.note_stranger(kept, code).await;
             return Ok(Err(ask(None)));
         };
         let (phrase, typed) = (self.enrolment_phrase(kept.id), Zeroizing::new(normal_words(typed)));
@@ -208,25 +214,30 @@ impl Service {
 
     /// Whether the visitor is the person of the enrolment's seat.
     async fn prove_seat(&self, kept: &Kept<Enrolment>, visitor: Visitor<'_>) -> Result<Result<(), Visited>, Failed> {
-        let seat = match kept.seat {
-            Some(id) => self.vault().seat(kept.account, &SeatName::Id(id)).await?,
-            None => None,
+        let seat = self.seat_of(kept).await?;
+        let Some(seat) = seat else {
+            self.note_stranger(kept, ErrorCode::PermissionDenied).await;
+            return Ok(Err(Visited::NoProof));
         };
-        let Some(seat) = seat else { return Ok(Err(Visited::NoProof)) };
         if let Some(user) = visitor.signed_in {
             if is_person_of(&seat, user) {
                 return Ok(Ok(()));
             }
-            self.note_stranger(kept).await;
+            self.note_stranger(kept, ErrorCode::PermissionDenied).await;
             return Ok(Err(Visited::Anothers));
         }
         if self.has_ticket(kept, visitor) {
             return Ok(Ok(()));
         }
-        let Some(pin) = self.vault().seat_pin(seat.id).await? else { return Ok(Err(Visited::NoProof)) };
-        let ask = |problem| Visited::Ask(Asked { id: kept.id, proof: ProofWanted::Seat, problem });
-        let Some(typed) = visitor.typed else { return Ok(Err(ask(None))) };
+        let (pin, signs_in) = (self.vault().seat_pin(seat.id).await?, self.can_sign_in(kept.account, &seat));
+        let (id, proof, types) = (kept.id, ProofWanted::Seat, pin.is_some());
+        let ask = |problem| Visited::Ask(Asked { id, proof, types, signs_in, problem });
+        let (Some(pin), Some(typed)) = (pin, visitor.typed) else {
+            self.note_stranger(kept, ErrorCode::Unauthenticated).await;
+            return Ok(Err(if types || signs_in { ask(None) } else { Visited::NoProof }));
+        };
         if let Some(after) = pin.tries.held(self.now()) {
+            self.note_stranger(kept, ErrorCode::RateLimited).await;
             return Ok(Err(ask(Some(ProofProblem::Held(after)))));
         }
         let kept = match self.take_try(kept.id).await? {
@@ -297,10 +308,18 @@ impl Service {
         visitor.ticket.is_some_and(|sent| sent.as_bytes().ct_eq(ticket.as_bytes()).into())
     }
 
-    /// Notes in the audit log that somebody else opened a link. Floods become counters, as refusals do.
-    async fn note_stranger(&self, kept: &Enrolment) {
+    /// Notes in the audit log that somebody opened a link without the proof, or is somebody else. Floods become counters,
+    /// as refusals do.
+    pub(super) async fn note_stranger(&self, kept: &Enrolment, code: ErrorCode) {
         let row = self.enrolment_row(kept, Actor::Unknown, Action::EnrolProve);
-        self.record_own(ErrorCode::PermissionDenied, row).await;
+        self.record_own(code, row).await;
+    }
+
+    /// Notes that a form was not from the page that its sender opened.
+    pub async fn note_forged(&self, proven: &Proven) {
+        if let Ok(Some(kept)) = self.vault().enrolment(proven.id).await {
+            self.note_stranger(&kept, ErrorCode::PermissionDenied).await;
+        }
     }
 
     /// Notes that the person saw the request for the first time.
@@ -322,10 +341,7 @@ impl Service {
             Some(id) => self.vault().key(id).await?.map(|kept| kept.key.name.clone()),
             None => None,
         };
-        let seat = match kept.seat {
-            Some(id) => self.vault().seat(kept.account, &SeatName::Id(id)).await?.map(|kept| kept.value),
-            None => None,
-        };
+        let seat = self.seat_of(kept).await?.map(|kept| kept.value);
         let account: Account = self.vault().account(kept.account).await?.ok_or(Refusal::NotFound("account"))?.value;
         let view = EnrolmentView {
             words: self.enrolment_words(kept.id),

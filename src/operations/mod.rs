@@ -22,6 +22,7 @@ mod door;
 mod enroll_secret;
 mod enrolment_answer;
 mod enrolment_links;
+mod enrolment_sign_in;
 mod enrolment_visit;
 mod entry;
 mod export;
@@ -69,6 +70,7 @@ pub use self::{
     enroll_secret::{EnrollResponse, EnrollSecret, Enrolled},
     enrolment_answer::{Added, Choice, Review, Typed, in_words},
     enrolment_links::EnrolmentPage,
+    enrolment_sign_in::{SignIn, SignedIn, Subject},
     enrolment_visit::{Asked, EnrolmentPhrase, EnrolmentView, OpenEnrolment, ProofProblem, Proven, Visited, Visitor},
     entry::{Answer, Api, ApiCall, ApiOperation, Entry, Method, Reveal, Surface},
     export::{Export, ExportSecrets},

@@ -68,7 +68,8 @@ pub enum Refusal {
     /// The person who is to add a secret has nothing to prove with who they are.
     #[error(
         "this person can't prove who they are yet; the person who runs this server sets a PIN for them with \
-         `countersign seat update SEAT --pin`, or has a proxy sign people in (`countersign serve --user-header`)"
+         `countersign seat update SEAT --pin`, or has an identity provider or a proxy sign people in (`countersign serve \
+         --oauth-client-id` or `--user-header`)"
     )]
     NoProof,
     /// No page is served on which a person could add a secret.

@@ -25,6 +25,12 @@ pub enum Derived {
     Phrase,
     /// What a page gives a person who proved who they are, to be sent back with each form.
     Ticket,
+    /// What an identity provider sends back with its answer, so that only the browser that asked takes it.
+    SignInState,
+    /// What an identity provider writes into the token of a sign-in.
+    SignInNonce,
+    /// What redeems the code of a sign-in, and nobody but this server has (PKCE).
+    SignInVerifier,
 }
 
 impl Derived {
@@ -34,6 +40,9 @@ impl Derived {
             Self::Words => "enrolment-words",
             Self::Phrase => "enrolment-phrase",
             Self::Ticket => "enrolment-ticket",
+            Self::SignInState => "enrolment-sign-in-state",
+            Self::SignInNonce => "enrolment-sign-in-nonce",
+            Self::SignInVerifier => "enrolment-sign-in-verifier",
         }
     }
 }
@@ -66,6 +75,11 @@ impl Vault {
     /// Something derived from an enrolment's id, of which nobody without the vault's key can know anything.
     pub fn derived(&self, what: Derived, id: EnrolmentId) -> Mac {
         self.fingerprint(what.purpose(), &[id.as_bytes()])
+    }
+
+    /// The same for one of several sign-ins for an enrolment.
+    pub fn derived_for(&self, what: Derived, id: EnrolmentId, sign_in: &[u8; 16]) -> Mac {
+        self.fingerprint(what.purpose(), &[id.as_bytes(), sign_in])
     }
 
     /// The hash of a PIN. It takes tens of milliseconds, so don't call it on a thread that serves others. `None`: the

@@ -140,6 +140,13 @@ impl Console {
         Ok(Zeroizing::new(text.trim_start_matches('\u{FEFF}').to_owned()))
     }
 
+    /// Reads a passphrase or another secret from the file of a flag: the text without the end of its line.
+    pub(crate) fn read_secret(&mut self, flag: &str, path: &Path, limit: usize) -> Result<Zeroizing<String>, Failure> {
+        let text = self.read_text(flag, path, limit)?;
+        let line = text.strip_suffix('\n').unwrap_or(&text);
+        Ok(Zeroizing::new(line.strip_suffix('\r').unwrap_or(line).to_owned()))
+    }
+
     /// Reads one line of text from standard input.
     pub(super) fn read_stdin(&mut self, limit: usize) -> Result<Zeroizing<String>, Failure> {
         let text = self.read_text("standard input", Path::new(STDIN), limit)?;

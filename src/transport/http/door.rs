@@ -24,7 +24,7 @@ use super::{
     answer::{Problem, protect},
     auth::{Auth, CHALLENGE, Tried},
     body::{self, Arriving},
-    enrol::Pictures,
+    enrol::{Pictures, ServerPage},
     guard::{self, Guard, Turned, Wanted},
     health::{self, LastHealth},
     listener::Visitor,
@@ -63,6 +63,7 @@ pub(super) struct App {
     pub(super) user_header: Option<HeaderName>,
     /// What reads the pictures that people send to the page.
     pub(super) pictures: Pictures,
+    pub(super) page: Arc<ServerPage>,
     pub(super) mcp: Mcp,
     pub(super) sse: Sse,
     pub(super) streams: Arc<Streams>,
@@ -133,7 +134,7 @@ pub(super) fn router(app: Arc<App>, table: impl Iterator<Item = &'static Route>)
 }
 
 impl App {
-    pub(super) fn new(service: Service, server: &McpServer, settings: &HttpSettings) -> Self {
+    pub(super) fn new(service: Service, server: &McpServer, settings: &HttpSettings, page: Arc<ServerPage>) -> Self {
         let limits = settings.limits;
         let guard = Guard::new(settings);
         Self {
@@ -146,6 +147,7 @@ impl App {
             behind_proxy: settings.behind_proxy,
             user_header: settings.user_header.clone().filter(|_| settings.behind_proxy),
             pictures: Pictures::read_by(settings.children.clone()),
+            page,
             mcp: Mcp::new(server.clone(), settings, guard.hosts()),
             sse: Sse::new(server, settings),
             streams: Streams::new(limits),
@@ -169,7 +171,8 @@ impl App {
         let entry = match entry {
             Ok(entry) => entry,
             Err(turned) => {
-                let outcome = Outcome::nowhere(Problem::Turned(turned));
+                let route = routes.first().copied().filter(|_| is_page);
+                let outcome = Outcome { route, ..Outcome::nowhere(Problem::Turned(turned)) };
                 return self.leave(None, self.answer(outcome, Tried::Nothing).await, None);
             }
         };
@@ -290,11 +293,12 @@ impl App {
         response
     }
 
-    /// Counts a refusal by this transport. Refusals of authenticated callers and internal errors get an audit row.
+    /// Counts a refusal by this transport. Refusals of authenticated callers, those of pages for people, and internal
+    /// errors get an audit row.
     async fn note(&self, route: Option<&'static Route>, caller: Option<Owner>, code: ErrorCode) {
         let entry = match (route, caller) {
             (Some(route), Some(caller)) => caller.entry(route.action, self.service.now()),
-            (Some(route), None) if code == ErrorCode::Internal => {
+            (Some(route), None) if code == ErrorCode::Internal || matches!(route.run, Run::Page(_)) => {
                 AuditEntry::by(Actor::Unknown, route.action, self.service.now())
             }
             _ => return self.service.count_refusal(code),

@@ -12,10 +12,12 @@ use http::{
     uri::Authority,
 };
 
-use super::settings::HttpSettings;
+use super::{enrol::CALLBACK, settings::HttpSettings};
 
 /// Bytes of a request's path and query. Our longest one, with a purpose of 128 characters, is much shorter.
 pub(super) const URI_BYTES_MAX: usize = 2048;
+/// The same of an identity provider's answer: some write a whole token into the code.
+const ANSWER_BYTES_MAX: usize = 8192;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
@@ -101,7 +103,8 @@ impl Guard {
         headers: &HeaderMap,
         wanted: Wanted,
     ) -> Result<Entry, Turned> {
-        if uri.path().len() + uri.query().map_or(0, str::len) > URI_BYTES_MAX {
+        let most = if uri.path() == CALLBACK { ANSWER_BYTES_MAX } else { URI_BYTES_MAX };
+        if uri.path().len() + uri.query().map_or(0, str::len) > most {
             return Err(Turned::LongUri);
         }
         let mut codings = headers.get_all(TRANSFER_ENCODING).iter();

@@ -41,7 +41,9 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use enrol::LocalPage;
-pub use settings::{BaseUrl, HttpSettings, Limits, NotABaseUrl, OAuthSettings, Origin, TlsFiles};
+pub use settings::{
+    BaseUrl, ClientSecret, HttpSettings, Limits, NotABaseUrl, OAuthClient, OAuthSettings, Origin, TlsFiles,
+};
 pub use tls::TlsError;
 
 use crate::{operations::Service, transport::mcp::McpServer};
@@ -118,8 +120,9 @@ pub async fn serve(
     if !timeless::has_date() {
         tracing::error!("{}", crate::operations::Refusal::Clock);
     }
-    service.offer_enrolments(Arc::new(enrol::ServerPage::of(&settings, Listening { address, tls: is_tls })));
-    let app = Arc::new(door::App::new(service, &server, &settings));
+    let page = Arc::new(enrol::ServerPage::of(&settings, Listening { address, tls: is_tls }));
+    service.offer_enrolments(page.clone());
+    let app = Arc::new(door::App::new(service, &server, &settings, page));
     let winding_down = tokio::spawn(wind_down(Arc::clone(&app), stop.clone()));
     let tidying = tokio::spawn({
         let (app, stop) = (Arc::clone(&app), stop.child_token());

@@ -3,10 +3,12 @@
 use std::{
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
+    sync::Arc,
     time::Duration,
 };
 
 use http::HeaderName;
+use zeroize::Zeroizing;
 
 use crate::{
     child::Children,
@@ -64,6 +66,38 @@ pub struct OAuthSettings {
     pub audience: String,
     /// The account that logins act in.
     pub account: AccountId,
+    /// This server as a client of the provider, if people sign in there by their browsers.
+    pub client: Option<OAuthClient>,
+}
+
+/// This server as a client of an identity provider.
+#[derive(Debug, Clone)]
+pub struct OAuthClient {
+    /// The client's id.
+    pub id: String,
+    /// The client's secret; a public client has none.
+    pub secret: Option<Arc<ClientSecret>>,
+}
+
+/// The secret that a client shares with its provider.
+pub struct ClientSecret(Zeroizing<String>);
+
+impl ClientSecret {
+    /// A secret.
+    pub const fn new(text: Zeroizing<String>) -> Self {
+        Self(text)
+    }
+
+    /// The text, to be sent to the provider.
+    pub(super) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for ClientSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("(secret)")
+    }
 }
 
 /// The server's limits. The defaults are the contract's; tests and special set-ups change them.

@@ -30,21 +30,21 @@ const NOW: i64 = 1_795_305_600;
 const LINGER: Duration = Duration::from_millis(100);
 
 /// A sidecar's service, and its host.
-struct World {
-    vault: Vault,
+pub(super) struct World {
+    pub(super) vault: Vault,
     host: Principal,
-    runtime: Runtime,
+    pub(super) runtime: Runtime,
 }
 
 /// An open enrolment and its page.
-struct Open {
-    id: EnrolmentId,
-    address: SocketAddr,
-    path: String,
+pub(super) struct Open {
+    pub(super) id: EnrolmentId,
+    pub(super) address: SocketAddr,
+    pub(super) path: String,
 }
 
 impl World {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let vault = Vault::new();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let children = Children::of(env!("CARGO_BIN_EXE_countersign").into());
@@ -57,7 +57,7 @@ impl World {
         self.runtime.block_on(service.perform(&self.host, ask))
     }
 
-    fn begin(&self) -> Open {
+    pub(super) fn begin(&self) -> Open {
         let ask = EnrollSecret { label: Some("ada".to_owned()), ..EnrollSecret::default() };
         opened(self.ask(&self.vault.service, ask).unwrap())
     }
@@ -80,7 +80,7 @@ fn later(id: EnrolmentId) -> EnrollSecret {
     EnrollSecret { enrollment_id: Some(id), ..EnrollSecret::default() }
 }
 
-fn send(open: &Open, method: &str, headers: &[(&str, &str)], body: Option<&str>) -> Answer {
+pub(super) fn send(open: &Open, method: &str, headers: &[(&str, &str)], body: Option<&str>) -> Answer {
     let stream = TcpStream::connect(open.address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     let mut client = Client { stream: std::io::BufReader::new(stream) };
@@ -88,7 +88,7 @@ fn send(open: &Open, method: &str, headers: &[(&str, &str)], body: Option<&str>)
     client.read()
 }
 
-fn form(open: &Open, more: &[(&str, &str)], fields: &[(&str, &str)]) -> Answer {
+pub(super) fn form(open: &Open, more: &[(&str, &str)], fields: &[(&str, &str)]) -> Answer {
     let mut headers = vec![("content-type", "application/x-www-form-urlencoded")];
     headers.extend(more);
     send(open, "POST", &headers, Some(&encoded(fields)))
@@ -185,7 +185,7 @@ fn who_is_not_seen_to_be_the_user_types_the_phrase_of_the_terminal() {
     let ticket = hidden(&right, "ticket");
     let declined = form(&open, &through, &[("step", "decline"), ("ticket", &ticket)]);
     assert_eq!(title(&declined), "Declined");
-    assert_eq!(world.rows(Action::EnrolProve), [Outcome::Wrong, Outcome::Ok]);
+    assert_eq!(world.rows(Action::EnrolProve), [Outcome::Unauthenticated, Outcome::Wrong, Outcome::Ok]);
 }
 
 /// Only root can become another user, so elsewhere nothing is tried.

@@ -16,6 +16,8 @@ mod refusals;
 mod rest;
 mod rights;
 mod sessions;
+mod sign_in;
 mod sse;
 mod table;
 mod tls;
+mod ways_in;

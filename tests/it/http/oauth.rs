@@ -1,7 +1,7 @@
 //! Logins: access tokens of an identity provider that runs in the test, and every way in which one can be wrong.
 
 use std::{
-    io::{BufRead as _, BufReader, Write as _},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpListener},
     sync::{
         Arc, Mutex,
@@ -24,21 +24,28 @@ use super::{
     matrix::call_2026,
 };
 
-const NOW: i64 = 1_795_305_600;
+pub(super) const NOW: i64 = 1_795_305_600;
 const AUDIENCE: &str = "http://localhost:8787/mcp";
 const SECRETS: &str = "/api/v2/totp/secrets";
 
 /// An identity provider.
-struct Issuer {
+pub(super) struct Issuer {
     address: SocketAddr,
     keys: Arc<Mutex<Vec<Value>>>,
+    /// Further fields of its metadata.
+    pub(super) more: Arc<Mutex<Value>>,
+    /// What it answers to a form, with the request's head.
+    pub(super) form: Arc<Mutex<AnswerForm>>,
     asked: Arc<AtomicUsize>,
     /// Held by a test that keeps the keys back.
     kept_back: Arc<Mutex<()>>,
 }
 
+/// Answers a request, of which it gets head and body, with a whole response.
+type AnswerForm = Box<dyn Fn(&str, &str) -> Vec<u8> + Send>;
+
 /// One of its keys.
-struct SigningKey {
+pub(super) struct SigningKey {
     id: String,
     algorithm: Algorithm,
     key: EncodingKey,
@@ -49,7 +56,7 @@ struct SigningKey {
 type ReadKey = fn(&[u8]) -> jsonwebtoken::errors::Result<EncodingKey>;
 
 impl SigningKey {
-    fn new(id: &str, algorithm: Algorithm) -> Self {
+    pub(super) fn new(id: &str, algorithm: Algorithm) -> Self {
         let (kind, read): (_, ReadKey) = if algorithm == Algorithm::ES256 {
             (&rcgen::PKCS_ECDSA_P256_SHA256, EncodingKey::from_ec_pem)
         } else if algorithm == Algorithm::EdDSA {
@@ -76,29 +83,47 @@ impl SigningKey {
         )
     }
 
-    fn sign_as(&self, header: &Header, claims: &Value) -> String {
+    pub(super) fn sign_as(&self, header: &Header, claims: &Value) -> String {
         encode(header, claims, &self.key).unwrap()
     }
 }
 
 impl Issuer {
-    fn start(keys: &[&SigningKey]) -> Self {
+    pub(super) fn start(keys: &[&SigningKey]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let keys = Arc::new(Mutex::new(keys.iter().map(|key| key.public.clone()).collect::<Vec<_>>()));
         let asked = Arc::new(AtomicUsize::new(0));
         let kept_back = Arc::new(Mutex::new(()));
-        let issuer =
-            Self { address, keys: Arc::clone(&keys), asked: Arc::clone(&asked), kept_back: Arc::clone(&kept_back) };
+        let more = Arc::new(Mutex::new(json!({})));
+        let form: Arc<Mutex<AnswerForm>> = Arc::new(Mutex::new(Box::new(|_, _| Vec::new())));
+        let issuer = Self {
+            address,
+            keys: Arc::clone(&keys),
+            more: Arc::clone(&more),
+            form: Arc::clone(&form),
+            asked: Arc::clone(&asked),
+            kept_back: Arc::clone(&kept_back),
+        };
         let url = issuer.url();
         thread::spawn(move || {
             for mut stream in listener.incoming().map_while(Result::ok) {
-                let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
-                let first = lines.next().unwrap_or_default();
-                lines.take_while(|line| !line.is_empty()).for_each(drop);
-                let body = match first.split(' ').nth(1) {
+                let mut reader = BufReader::new(stream.try_clone().unwrap());
+                let mut head = String::new();
+                while !head.ends_with("\r\n\r\n") && reader.read_line(&mut head).is_ok_and(|count| count > 0) {}
+                if head.starts_with("POST") {
+                    let length = head.to_ascii_lowercase().split_once("content-length: ").unwrap().1.to_owned();
+                    let mut body = vec![0; length.lines().next().unwrap().parse().unwrap()];
+                    reader.read_exact(&mut body).unwrap();
+                    let answer = form.lock().unwrap()(&head, &String::from_utf8(body).unwrap());
+                    let _ = stream.write_all(&answer);
+                    continue;
+                }
+                let body = match head.split(' ').nth(1) {
                     Some("/.well-known/openid-configuration") => {
-                        json!({"issuer": url, "jwks_uri": format!("{url}/keys")})
+                        let mut metadata = json!({"issuer": url, "jwks_uri": format!("{url}/keys")});
+                        metadata.as_object_mut().unwrap().extend(more.lock().unwrap().as_object().unwrap().clone());
+                        metadata
                     }
                     Some("/keys") => {
                         asked.fetch_add(1, Ordering::SeqCst);
@@ -118,14 +143,14 @@ impl Issuer {
         issuer
     }
 
-    fn url(&self) -> String {
+    pub(super) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    fn settings(&self, server: &HttpSettings) -> HttpSettings {
+    pub(super) fn settings(&self, server: &HttpSettings) -> HttpSettings {
         // A new vault's default account is not known before there is one; `Server::with_account` puts it in.
         let account = "00000000-0000-4000-8000-000000000000".parse().unwrap();
-        let oauth = OAuthSettings { issuer: self.url(), audience: AUDIENCE.to_owned(), account };
+        let oauth = OAuthSettings { issuer: self.url(), audience: AUDIENCE.to_owned(), account, client: None };
         HttpSettings { oauth: Some(oauth), auth_failures: None, ..server.clone() }
     }
 
@@ -149,7 +174,7 @@ fn seated(server: Server) -> Server {
     server
 }
 
-fn with(claims: &Value, changes: &Value) -> Value {
+pub(super) fn with(claims: &Value, changes: &Value) -> Value {
     let mut claims = claims.clone();
     for (name, value) in changes.as_object().unwrap() {
         if value.is_null() {

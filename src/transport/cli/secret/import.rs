@@ -186,9 +186,7 @@ async fn passphrase(
         let prompt = format!("Passphrase of {file}, an encrypted export of {} (hidden): ", format.name());
         return console.ask_hidden(&prompt, "use --passphrase-file").await;
     };
-    let text = console.read_text("--passphrase-file", path, PASSPHRASE_BYTES_MAX)?;
-    let line = text.strip_suffix('\n').unwrap_or(&text);
-    Ok(Zeroizing::new(line.strip_suffix('\r').unwrap_or(line).to_owned()))
+    console.read_secret("--passphrase-file", path, PASSPHRASE_BYTES_MAX)
 }
 
 /// A file's name as it can be shown. The file was opened, so nobody typed a seed in its place.

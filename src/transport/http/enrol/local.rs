@@ -17,7 +17,12 @@ use tokio_util::sync::CancellationToken;
 use super::{Known, Pictures, Sent, Site, file, pages, peer_user::is_same_user, response};
 use crate::{
     child::Children,
-    domain::{enrolment::ProofWanted, ids::EnrolmentId, time::Timestamp},
+    domain::{
+        audit::{Action, Actor, AuditEntry},
+        enrolment::ProofWanted,
+        ids::{AccountId, EnrolmentId},
+        time::Timestamp,
+    },
     operations::{EnrolmentPage, Refusal, Service},
     transport::http::{
         answer::{Problem, protect},
@@ -141,6 +146,10 @@ impl EnrolmentPage for LocalPage {
         false
     }
 
+    fn provider(&self) -> Option<AccountId> {
+        None
+    }
+
     async fn serve(&self, service: &Service, enrolment: EnrolmentId, _: Timestamp) -> Result<String, Refusal> {
         self.start(service, enrolment).map_err(|cause| {
             tracing::warn!(%cause, "the page for an enrolment can't be served");
@@ -161,7 +170,12 @@ async fn listen(
         let (service, pictures, guard) = (service.clone(), pictures.clone(), Arc::clone(&guard));
         async move {
             let site = Site { service: &service, pictures: &pictures, wait: limits.body_wait };
-            let mut response = serve(&site, &guard, request).await.unwrap_or_else(Problem::into_response);
+            let served = serve(&site, &guard, request).await;
+            if let Some(code) = served.as_ref().err().and_then(Problem::uncounted) {
+                let row = AuditEntry::by(Actor::Unknown, Action::EnrolProve, service.now());
+                service.record_own(code, row).await;
+            }
+            let mut response = served.unwrap_or_else(Problem::into_response);
             protect(response.headers_mut(), false);
             response
         }
@@ -192,5 +206,5 @@ async fn serve(site: &Site<'_>, guard: &Guard, request: Request) -> Result<Respo
         Some(ends) => tokio::task::spawn_blocking(move || is_same_user(ends)).await.ok().flatten(),
         None => None,
     };
-    Ok(site.answer(&parts, sent, Known { same_user, signed_in: None }).await)
+    Ok(site.answer(&parts, sent, Known { same_user, signed_in: None, ticket: None }).await)
 }

@@ -10,6 +10,7 @@ mod pages;
 mod parts;
 mod peer_user;
 mod picture;
+mod sign_in;
 
 use std::time::Duration;
 
@@ -37,7 +38,7 @@ use crate::{
     domain::{
         audit::Action,
         enrolment::{EnrolmentState, ProofWanted},
-        ids::EnrolmentId,
+        ids::{AccountId, EnrolmentId},
         time::Timestamp,
     },
     operations::{Added, EnrolmentPage, ErrorCode, ProofProblem, Proven, Refusal, Service, Typed, Visited, Visitor},
@@ -56,11 +57,14 @@ const PICTURE_WAITS: u32 = 4;
 
 /// Where links begin.
 const PATH: &str = "/enroll/";
+/// Where an identity provider sends browsers back to.
+pub(super) const CALLBACK: &str = "/enroll/callback";
 
-pub(super) static ROUTES: [Route; 6] = [
+pub(super) static ROUTES: [Route; 7] = [
     page(Method::GET, "/enroll/{token}", Takes::Moment, |visit, body| Box::pin(on_server(visit, body))),
     // Besides a picture's own time, it waits for its turn to be read.
     page(Method::POST, "/enroll/{token}", Takes::Wait, |visit, body| Box::pin(on_server(visit, body))),
+    page(Method::GET, CALLBACK, Takes::Moment, |visit, _| Box::pin(sign_in::callback(visit))),
     page(Method::GET, "/enroll/style.css", Takes::Moment, |visit, _| on_file(&visit)),
     page(Method::GET, "/enroll/page.js", Takes::Moment, |visit, _| on_file(&visit)),
     page(Method::GET, "/enroll/enrol.js", Takes::Moment, |visit, _| on_file(&visit)),
@@ -70,7 +74,7 @@ pub(super) static ROUTES: [Route; 6] = [
 type Serve = for<'a> fn(Visit<'a>, Body) -> BoxFuture<'a, Result<Response, Problem>>;
 
 const fn page(method: Method, path: &'static str, takes: Takes, run: Serve) -> Route {
-    Route { method, path, action: Action::Call, takes, run: Run::Page(run), doc: None }
+    Route { method, path, action: Action::EnrolProve, takes, run: Run::Page(run), doc: None }
 }
 
 /// A file of the page.
@@ -87,8 +91,10 @@ fn file(path: &str) -> Option<Response> {
 
 /// The page among the routes of a server.
 pub(super) struct ServerPage {
+    /// The server's URL, without a trailing slash.
     base: String,
     signs_in: bool,
+    provider: Option<AccountId>,
 }
 
 impl ServerPage {
@@ -101,7 +107,8 @@ impl ServerPage {
             format!("{scheme}://{address}")
         };
         let base = settings.public_urls.first().map_or_else(own, ToString::to_string);
-        Self { base, signs_in: settings.behind_proxy && settings.user_header.is_some() }
+        let provider = settings.oauth.as_ref().filter(|oauth| oauth.client.is_some()).map(|oauth| oauth.account);
+        Self { base, signs_in: settings.behind_proxy && settings.user_header.is_some(), provider }
     }
 }
 
@@ -115,6 +122,10 @@ impl EnrolmentPage for ServerPage {
         self.signs_in
     }
 
+    fn provider(&self) -> Option<AccountId> {
+        self.provider
+    }
+
     async fn serve(&self, _: &Service, _: EnrolmentId, _: Timestamp) -> Result<String, Refusal> {
         Ok(self.base.clone())
     }
@@ -124,8 +135,12 @@ async fn on_server(visit: Visit<'_>, body: Body) -> Result<Response, Problem> {
     let Visit { app, parts } = visit;
     let sent = Sent::of(&parts, body, app.limits.body_wait).await?;
     let signed_in = app.user_header.as_ref().and_then(|name| signed_in(&parts.headers, name));
+    if let Some(away) = sign_in::begin(app, &parts).await? {
+        return Ok(away);
+    }
+    let ticket = app.page.kept(&parts.headers).map(str::to_owned);
     let site = Site { service: &app.service, pictures: &app.pictures, wait: app.limits.body_wait };
-    Ok(site.answer(&parts, sent, Known { same_user: None, signed_in }).await)
+    Ok(site.answer(&parts, sent, Known { same_user: None, signed_in, ticket }).await)
 }
 
 fn on_file(visit: &Visit<'_>) -> BoxFuture<'static, Result<Response, Problem>> {
@@ -153,6 +168,8 @@ fn signed_in(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
 struct Known {
     same_user: Option<bool>,
     signed_in: Option<String>,
+    /// What a browser has kept since its person signed in.
+    ticket: Option<String>,
 }
 
 impl Site<'_> {
@@ -171,7 +188,7 @@ impl Site<'_> {
             token: token_of(&parts.uri),
             same_user: known.same_user,
             signed_in: known.signed_in.as_deref(),
-            ticket: form.get("ticket"),
+            ticket: form.get("ticket").or(known.ticket.as_deref()),
             typed: form.get("proof").filter(|_| form.get("step") == Some("prove")),
             // A look ahead by a browser or a bot must not count as the person's.
             looks: parts.method != Method::HEAD && !is_ahead(&parts.headers),
@@ -209,6 +226,7 @@ impl Site<'_> {
         }
         // Without this, another site or program could send a form for a person whom the connection proves.
         if form.get("ticket") != Some(proven.ticket.as_str()) {
+            self.service.note_forged(proven).await;
             return response(StatusCode::FORBIDDEN, pages::stale());
         }
         let handle = form.get("entry").unwrap_or_default();

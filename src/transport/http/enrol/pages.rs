@@ -59,7 +59,7 @@ pub(super) fn anothers() -> Html {
 pub(super) fn no_proof() -> Html {
     message(
         "No way to prove who you are",
-        "The person for whom this request is has no PIN here, and is not signed in. The person who runs this server sets a PIN \
+        "The person for whom this request is has no PIN here, and can't sign in. The person who runs this server sets a PIN \
          with <code>countersign seat update SEAT --pin</code>.",
     )
 }
@@ -88,13 +88,7 @@ pub(super) fn ask(asked: &Asked) -> Html {
         }
     };
     let form = match asked.proof {
-        ProofWanted::Seat => Html::of(
-            "<p>An agent asks for a secret. First prove that you are the person whom it asks: type the PIN that was set for \
-             you.</p>\n<form method=\"post\" autocomplete=\"off\">\n<label for=\"proof\">PIN</label>\n\
-             <input id=\"proof\" name=\"proof\" type=\"password\" required autocomplete=\"off\" maxlength=\"",
-        )
-        .text(PIN_CHARS_MAX)
-        .put("\">\n"),
+        ProofWanted::Seat => ask_person(asked),
         ProofWanted::Machine => Html::of(
             "<p>An agent on this machine asks for a secret. It could not be seen that this browser is yours, so prove it: run \
              this command in your own terminal, and type the phrase that it prints.</p>\n<pre><code>countersign secret enroll \
@@ -105,10 +99,54 @@ pub(super) fn ask(asked: &Asked) -> Html {
             "</code></pre>\n<form method=\"post\" autocomplete=\"off\">\n<label for=\"proof\">Phrase</label>\n\
              <input id=\"proof\" name=\"proof\" type=\"text\" required autocomplete=\"off\" autocapitalize=\"off\" \
              spellcheck=\"false\" maxlength=\"80\">\n",
-        ),
+        )
+        .put(CONTINUE),
     };
-    let end = "<p class=\"buttons\"><button name=\"step\" value=\"prove\">Continue</button></p>\n</form>\n";
-    layout("Who are you?", &problem.add(&form).put(end))
+    layout("Who are you?", &problem.add(&form))
+}
+
+/// The end of a form for the proof.
+const CONTINUE: &str = "<p class=\"buttons\"><button name=\"step\" value=\"prove\">Continue</button></p>\n</form>\n";
+
+/// Asks the person of a seat to sign in or for their PIN.
+fn ask_person(asked: &Asked) -> Html {
+    let mut page = Html::of("<p>An agent asks for a secret. First prove that you are the person whom it asks.</p>\n");
+    if asked.signs_in {
+        page = page.put("<p class=\"buttons\"><a class=\"button\" href=\"?sign-in\">Sign in</a></p>\n");
+    }
+    if asked.types {
+        page = page
+            .put(if asked.signs_in { "<p>Or type" } else { "<p>Type" })
+            .put(
+                " the PIN that was set for you.</p>\n<form method=\"post\" autocomplete=\"off\">\n\
+                 <label for=\"proof\">PIN</label>\n<input id=\"proof\" name=\"proof\" type=\"password\" required \
+                 autocomplete=\"off\" maxlength=\"",
+            )
+            .text(PIN_CHARS_MAX)
+            .put("\">\n")
+            .put(CONTINUE);
+    }
+    page
+}
+
+/// An answer of an identity provider that leads nowhere.
+pub(super) fn no_sign_in() -> Html {
+    message(
+        "Open the link again",
+        "This answer of your identity provider belongs to no sign-in that began in this browser, or it came before. Nothing \
+         was opened. Open the link of your agent again.",
+    )
+}
+
+/// The identity provider has signed nobody in; the link can be opened again.
+pub(super) fn not_signed_in(token: &str) -> Html {
+    let body = Html::of(
+        "<p>Your identity provider did not sign you in, or gave no usable answer. Nothing was opened.</p>\n\
+         <p class=\"buttons\"><a class=\"button\" href=\"",
+    )
+    .text(token)
+    .put("\">Open the link again</a></p>\n");
+    layout("Not signed in", &body)
 }
 
 /// The form for the key.

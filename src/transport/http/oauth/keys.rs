@@ -1,29 +1,25 @@
-//! The provider's public keys: found through its metadata, fetched when needed, and refreshed while they are used.
+//! The provider's metadata and public keys: fetched when needed, and refreshed while they are used.
 //!
 //! An unknown key id triggers a fetch, since providers change their keys; but only at intervals, since anybody can make
 //! up a key id. A fetch is a separate task: its caller may be gone before the answer arrives, and others need it.
 
 use std::{
-    io::Read as _,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use http::Uri;
 use jsonwebtoken::{
     Algorithm, AlgorithmFamily, DecodingKey,
     jwk::{Jwk, KeyOperations, PublicKeyUse},
 };
-use rustls::crypto::aws_lc_rs;
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::watch::{Receiver, channel};
-use ureq::{
-    Agent,
-    tls::{RootCerts, TlsConfig},
-};
 
-use super::token::Head;
+use super::{
+    ask::{NoAnswer, get, is_safe, places},
+    token::Head,
+};
 
 /// The age at which keys are refreshed. Until new ones arrive, the old ones stay in use.
 const FRESH: Duration = Duration::from_mins(10);
@@ -33,10 +29,6 @@ const TRUSTED: Duration = Duration::from_hours(1);
 /// The shortest interval between fetches after a success, and after a failure.
 const REST: Duration = Duration::from_secs(30);
 const REST_FAILED: Duration = Duration::from_secs(5);
-/// The timeout of one request.
-const WAIT: Duration = Duration::from_secs(5);
-/// The most bytes of an answer: a set of keys has a few thousand.
-const ANSWER_BYTES_MAX: u64 = 256 * 1024;
 /// The most keys that are kept.
 const KEYS_MAX: usize = 100;
 
@@ -53,6 +45,7 @@ struct Shared {
 #[derive(Default)]
 struct Kept {
     keys: Vec<Key>,
+    endpoints: Option<Arc<Endpoints>>,
     learned: Option<Instant>,
     /// No fetch before this time.
     rests_until: Option<Instant>,
@@ -66,30 +59,28 @@ struct Key {
     public: DecodingKey,
 }
 
-/// Why the provider's keys could not be fetched.
-#[derive(Debug, thiserror::Error)]
-enum NoKeys {
-    #[error("{0}")]
-    Fetch(#[from] Box<ureq::Error>),
-    #[error("the answer could not be read: {0}")]
-    Read(#[from] std::io::Error),
-    #[error("the answer is not the JSON that it should be")]
-    Form,
-    #[error("the metadata is another issuer's")]
-    OtherIssuer,
-    #[error("`jwks_uri` is not https")]
-    InClear,
-    #[error("no metadata was found")]
-    NoMetadata,
-    #[error("the asking task failed")]
-    Task,
-}
-
 /// The part of the provider's metadata that is needed.
 #[derive(Deserialize)]
 struct Metadata {
     issuer: String,
     jwks_uri: String,
+    #[serde(flatten)]
+    endpoints: Endpoints,
+}
+
+/// Where people sign in, and how.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub(super) struct Endpoints {
+    #[serde(rename = "authorization_endpoint")]
+    pub(super) page: String,
+    #[serde(rename = "token_endpoint")]
+    pub(super) token: String,
+    #[serde(rename = "token_endpoint_auth_methods_supported")]
+    pub(super) authentication: Vec<String>,
+    /// Whether every answer in the browser names the issuer (RFC 9207).
+    #[serde(rename = "authorization_response_iss_parameter_supported")]
+    pub(super) names_issuer: bool,
 }
 
 #[derive(Deserialize)]
@@ -104,19 +95,29 @@ impl Keys {
 
     /// The key for a token.
     pub(super) async fn find(&self, head: &Head) -> Option<DecodingKey> {
-        let (known, asking) = self.look(head);
+        self.learned(|kept| kept.find(head)).await
+    }
+
+    /// Where people sign in.
+    pub(super) async fn endpoints(&self) -> Option<Arc<Endpoints>> {
+        self.learned(|kept| kept.endpoints.clone().filter(|_| kept.is_trusted())).await
+    }
+
+    /// Something of the provider's; if it is not known, the provider is asked.
+    async fn learned<T>(&self, find: impl Fn(&Kept) -> Option<T>) -> Option<T> {
+        let (known, asking) = self.look(&find);
         if known.is_some() {
             return known;
         }
         // It ends with the task, whatever the result.
         let _ = asking?.changed().await;
-        self.shared.kept().find(head)
+        find(&self.shared.kept())
     }
 
-    /// The key if it is known, and the running fetch if there is one.
-    fn look(&self, head: &Head) -> (Option<DecodingKey>, Option<Receiver<()>>) {
+    /// It if it is known, and the running fetch if there is one.
+    fn look<T>(&self, find: impl Fn(&Kept) -> Option<T>) -> (Option<T>, Option<Receiver<()>>) {
         let mut kept = self.shared.kept();
-        let known = kept.find(head);
+        let known = find(&kept);
         kept.asking = kept.asking.take().filter(|asking| asking.has_changed().is_ok());
         let is_fresh = kept.learned.is_some_and(|at| at.elapsed() < FRESH);
         let may_ask = kept.asking.is_none() && kept.rests_until.is_none_or(|until| Instant::now() >= until);
@@ -138,11 +139,11 @@ impl Shared {
         tokio::spawn(async move {
             let asked = Arc::clone(&shared);
             let learned = tokio::task::spawn_blocking(move || fetch(&asked.issuer)).await;
-            let learned = learned.map_err(|_| NoKeys::Task).flatten();
+            let learned = learned.map_err(|_| NoAnswer::Task).flatten();
             let (mut kept, now) = (shared.kept(), Instant::now());
             match learned {
-                Ok(keys) => {
-                    (kept.keys, kept.learned) = (keys, Some(now));
+                Ok((keys, endpoints)) => {
+                    (kept.keys, kept.endpoints, kept.learned) = (keys, Some(Arc::new(endpoints)), Some(now));
                     kept.rests_until = Some(now + REST);
                 }
                 Err(cause) => {
@@ -157,8 +158,12 @@ impl Shared {
 }
 
 impl Kept {
+    fn is_trusted(&self) -> bool {
+        self.learned.is_some_and(|at| at.elapsed() < TRUSTED)
+    }
+
     fn find(&self, head: &Head) -> Option<DecodingKey> {
-        if self.learned.is_none_or(|at| at.elapsed() >= TRUSTED) {
+        if !self.is_trusted() {
             return None;
         }
         let fits = |key: &&Key| key.algorithm.is_none_or(|algorithm| algorithm == head.algorithm);
@@ -171,52 +176,17 @@ impl Kept {
     }
 }
 
-fn fetch(issuer: &str) -> Result<Vec<Key>, NoKeys> {
-    let here = is_loopback(issuer);
-    let agent = agent(here);
-    let metadata = places(issuer).iter().find_map(|place| get::<Metadata>(&agent, place).ok());
-    let metadata = metadata.ok_or(NoKeys::NoMetadata)?;
+fn fetch(issuer: &str) -> Result<(Vec<Key>, Endpoints), NoAnswer> {
+    let metadata = places(issuer).iter().find_map(|place| get::<Metadata>(issuer, place).ok());
+    let metadata = metadata.ok_or(NoAnswer::NoMetadata)?;
     if metadata.issuer.trim_end_matches('/') != issuer.trim_end_matches('/') {
-        return Err(NoKeys::OtherIssuer);
+        return Err(NoAnswer::OtherIssuer);
     }
-    let safe = metadata.jwks_uri.starts_with("https://") || (here && is_loopback(&metadata.jwks_uri));
-    let set: KeySet = if safe { get(&agent, &metadata.jwks_uri)? } else { return Err(NoKeys::InClear) };
-    Ok(set.keys.into_iter().take(KEYS_MAX).filter_map(usable).collect())
-}
-
-/// The possible URLs of a provider's metadata (RFC 8414, `OpenID` Connect Discovery).
-fn places(issuer: &str) -> Vec<String> {
-    let issuer = issuer.trim_end_matches('/');
-    let mut places = vec![format!("{issuer}/.well-known/openid-configuration")];
-    let path_at = issuer.find("://").and_then(|scheme| issuer.get(scheme + 3..)?.find('/').map(|at| scheme + 3 + at));
-    let (origin, path) = issuer.split_at(path_at.unwrap_or(issuer.len()));
-    places.push(format!("{origin}/.well-known/oauth-authorization-server{path}"));
-    if !path.is_empty() {
-        places.push(format!("{origin}/.well-known/openid-configuration{path}"));
+    if !is_safe(&metadata.jwks_uri, issuer) {
+        return Err(NoAnswer::InClear);
     }
-    places
-}
-
-fn is_loopback(url: &str) -> bool {
-    let host = url.parse::<Uri>().ok().and_then(|uri| uri.host().map(str::to_owned));
-    host.is_some_and(|host| matches!(host.as_str(), "localhost" | "127.0.0.1" | "[::1]"))
-}
-
-/// An HTTP client for short answers over TLS; unencrypted only from this machine.
-fn agent(here: bool) -> Agent {
-    let tls = TlsConfig::builder()
-        .root_certs(RootCerts::PlatformVerifier)
-        .unversioned_rustls_crypto_provider(Arc::new(aws_lc_rs::default_provider()))
-        .build();
-    let config = Agent::config_builder().tls_config(tls).https_only(!here).max_redirects(if here { 0 } else { 3 });
-    config.timeout_global(Some(WAIT)).max_response_header_size(16 * 1024).build().new_agent()
-}
-
-fn get<T: DeserializeOwned>(agent: &Agent, url: &str) -> Result<T, NoKeys> {
-    let mut answer = agent.get(url).header("accept", "application/json").call().map_err(Box::new)?;
-    let mut bytes = Vec::new();
-    answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).reader().read_to_end(&mut bytes)?;
-    serde_json::from_slice(&bytes).map_err(|_| NoKeys::Form)
+    let set: KeySet = get(issuer, &metadata.jwks_uri)?;
+    Ok((set.keys.into_iter().take(KEYS_MAX).filter_map(usable).collect(), metadata.endpoints))
 }
 
 /// A signing key of a supported kind; `None` for others.
@@ -240,25 +210,6 @@ fn usable(value: Value) -> Option<Key> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn metadata_is_looked_for_where_the_standards_put_it() {
-        assert_eq!(
-            places("https://id.example/"),
-            [
-                "https://id.example/.well-known/openid-configuration",
-                "https://id.example/.well-known/oauth-authorization-server",
-            ]
-        );
-        assert_eq!(
-            places("https://id.example/realms/one"),
-            [
-                "https://id.example/realms/one/.well-known/openid-configuration",
-                "https://id.example/.well-known/oauth-authorization-server/realms/one",
-                "https://id.example/.well-known/openid-configuration/realms/one",
-            ]
-        );
-    }
 
     /// A key of a provider, with further fields.
     fn jwk(more: &str) -> Value {
@@ -310,7 +261,7 @@ mod tests {
     async fn keys_that_are_not_fresh_serve_at_once_while_the_provider_is_asked() {
         let asked = |ago, key| {
             let keys = learned(ago);
-            let (known, asking) = keys.look(&head(key));
+            let (known, asking) = keys.look(|kept| kept.find(&head(key)));
             (known.is_some(), asking.is_some())
         };
         assert_eq!(asked(Duration::ZERO, "one"), (true, false));
@@ -324,9 +275,9 @@ mod tests {
         let keys = learned(FRESH);
         assert!(keys.find(&head("another")).await.is_none());
 
-        let (_, asking) = keys.look(&head("another"));
+        let (_, asking) = keys.look(|kept| kept.find(&head("another")));
 
         assert!(asking.is_none());
-        assert!(keys.look(&head("one")).0.is_some(), "what is known stays in use");
+        assert!(keys.look(|kept| kept.find(&head("one"))).0.is_some(), "what is known stays in use");
     }
 }

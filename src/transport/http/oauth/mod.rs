@@ -1,16 +1,21 @@
 //! OAuth 2.1 as a resource server: accepts access tokens of an existing identity provider, and serves the documents
-//! that tell clients where to get one (RFC 9728).
+//! that tell clients where to get one (RFC 9728). And as a client: people sign in there to prove who they are.
 //!
 //! Never here: an authorization endpoint of our own, a token that is passed on, or a token accepted without checking
 //! issuer, audience, times and signature.
 
+mod ask;
 mod keys;
+mod sign_in;
 mod token;
+
+use std::sync::Arc;
 
 use axum::response::Response;
 use http::{Method, StatusCode, Uri};
 use schemars::JsonSchema;
 use serde::Serialize;
+use tokio::sync::Semaphore;
 
 use super::{
     answer::{Problem, with_json},
@@ -19,7 +24,7 @@ use super::{
     settings::{HttpSettings, OAuthSettings},
 };
 use crate::{
-    domain::{audit::Action, scope::Scope, time::Timestamp},
+    domain::{audit::Action, ids::AccountId, scope::Scope, time::Timestamp},
     operations::{Offered, output_schema},
 };
 use keys::Keys;
@@ -32,6 +37,8 @@ const AT_MCP: &str = "/.well-known/oauth-protected-resource/mcp";
 pub(super) struct OAuth {
     settings: OAuthSettings,
     keys: Keys,
+    /// Codes that may be redeemed at once: each takes a thread.
+    redeeming: Arc<Semaphore>,
     /// The `resource_metadata="…"` part of challenges.
     challenge: String,
     document: Vec<u8>,
@@ -93,6 +100,7 @@ impl OAuth {
         };
         Some(Self {
             keys: Keys::new(&oauth.issuer),
+            redeeming: Arc::new(Semaphore::new(sign_in::REDEEMED_AT_ONCE_MAX)),
             challenge: format!(r#"resource_metadata="{}{AT_MCP}""#, base.unwrap_or_default()),
             document: serde_json::to_vec(&document).unwrap_or_default(),
             settings: oauth,
@@ -116,11 +124,32 @@ impl OAuth {
     }
 
     async fn login(&self, token: &str, now: Timestamp) -> Result<Offered, token::NoLogin> {
-        let head = token::Head::of(token)?;
-        let key = self.keys.find(&head).await.ok_or(token::NoLogin::UnknownKey)?;
-        let claims = token::check(token, &head, &key, &self.settings, now)?;
+        let claims = self.checked(token, token::ACCESS, &self.settings.audience, now).await?;
         let (scopes, expires_at) = (claims.scopes(), claims.expires_at());
         Ok(Offered::Login { account: self.settings.account, scopes, expires_at, subject: claims.sub })
+    }
+
+    /// The claims of a token of these types for an audience.
+    async fn checked(
+        &self,
+        token: &str,
+        types: &[&str],
+        audience: &str,
+        now: Timestamp,
+    ) -> Result<token::Claims, token::NoLogin> {
+        let head = token::Head::of(token, types)?;
+        let key = self.keys.find(&head).await.ok_or(token::NoLogin::UnknownKey)?;
+        token::check(token, &head, &key, (&self.settings.issuer, audience), now)
+    }
+
+    /// The account that logins act in.
+    pub(super) const fn account(&self) -> AccountId {
+        self.settings.account
+    }
+
+    /// Whether people can sign in by their browsers.
+    pub(super) const fn signs_in(&self) -> bool {
+        self.settings.client.is_some()
     }
 }
 

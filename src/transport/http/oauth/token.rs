@@ -1,14 +1,13 @@
-//! Access tokens: JSON Web Tokens with a valid signature, issuer, audience, times and type (RFC 9068, RFC 8725).
+//! Access tokens, and the tokens of sign-ins: JSON Web Tokens with a valid signature, issuer, audience, times and type
+//! (RFC 9068, RFC 8725, `OpenID` Connect Core).
 
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use serde::Deserialize;
+use serde_json::Value;
 
-use crate::{
-    domain::{
-        scope::{Scope, ScopeSet},
-        time::Timestamp,
-    },
-    transport::http::settings::OAuthSettings,
+use crate::domain::{
+    scope::{Scope, ScopeSet},
+    time::Timestamp,
 };
 
 /// Accepted signature algorithms: with a private key, never with a shared secret.
@@ -33,7 +32,7 @@ pub(super) enum NoLogin {
     NoToken,
     #[error("its algorithm is not accepted")]
     Algorithm,
-    #[error("it is of another type than an access token")]
+    #[error("it is of another type")]
     Type,
     #[error("the provider has no such key")]
     UnknownKey,
@@ -41,7 +40,14 @@ pub(super) enum NoLogin {
     Wrong,
     #[error("it has expired, or is not valid yet")]
     Time,
+    #[error("it is for another sign-in or another client")]
+    Elsewhere,
 }
+
+/// The types of tokens that grant access. Several providers write none.
+pub(super) const ACCESS: &[&str] = &["jwt", "at+jwt"];
+/// The types of tokens that say who has signed in.
+pub(super) const IDENTITY: &[&str] = &["jwt"];
 
 /// The part of a token that is read before its signature is checked: which key to check it with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +70,12 @@ pub(super) struct Claims {
     scope: Option<Words>,
     #[serde(default)]
     scp: Option<Words>,
+    #[serde(default)]
+    aud: Option<Value>,
+    #[serde(default)]
+    azp: Option<Value>,
+    #[serde(default)]
+    nonce: Option<Value>,
 }
 
 /// Scopes: words in one text, or a list of them.
@@ -75,16 +87,16 @@ enum Words {
 }
 
 impl Head {
-    /// Reads a token's header.
-    pub(super) fn of(token: &str) -> Result<Self, NoLogin> {
+    /// Reads the header of a token that must be of one of these types, or say nothing of it.
+    pub(super) fn of(token: &str, types: &[&str]) -> Result<Self, NoLogin> {
         let header = decode_header(token).map_err(|_| NoLogin::NoToken)?;
         if !ALGORITHMS.contains(&header.alg) {
             return Err(NoLogin::Algorithm);
         }
         let kind = header.typ.as_deref().map(str::to_ascii_lowercase);
         let kind = kind.as_deref().map(|kind| kind.strip_prefix("application/").unwrap_or(kind));
-        // Several providers leave it out. It must not be another kind of token of the same provider.
-        if !matches!(kind, None | Some("jwt" | "at+jwt")) {
+        // It must not be another kind of token of the same provider.
+        if kind.is_some_and(|kind| !types.contains(&kind)) {
             return Err(NoLogin::Type);
         }
         // We support no extension that is marked as critical.
@@ -95,18 +107,18 @@ impl Head {
     }
 }
 
-/// Checks a token with the key that its header names.
+/// Checks a token of this issuer for this audience with the key that its header names.
 pub(super) fn check(
     token: &str,
     head: &Head,
     key: &DecodingKey,
-    settings: &OAuthSettings,
+    (issuer, audience): (&str, &str),
     now: Timestamp,
 ) -> Result<Claims, NoLogin> {
     let mut validation = Validation::new(head.algorithm);
     validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
-    validation.set_issuer(&[&settings.issuer]);
-    validation.set_audience(&[&settings.audience]);
+    validation.set_issuer(&[issuer]);
+    validation.set_audience(&[audience]);
     // Times are checked below against our own clock, which tests can move.
     (validation.validate_exp, validation.validate_nbf) = (false, false);
     let claims = decode::<Claims>(token, key, &validation).map_err(|_| NoLogin::Wrong)?.claims;
@@ -114,7 +126,7 @@ pub(super) fn check(
     if seconds(claims.exp) <= late || claims.nbf.is_some_and(|from| seconds(from) > early) {
         return Err(NoLogin::Time);
     }
-    if claims.sub.is_empty() || claims.iss != settings.issuer { Err(NoLogin::Wrong) } else { Ok(claims) }
+    if claims.sub.is_empty() || claims.iss != issuer { Err(NoLogin::Wrong) } else { Ok(claims) }
 }
 
 /// A `NumericDate`, which may have a fraction.
@@ -129,6 +141,21 @@ impl Claims {
     pub(super) fn scopes(&self) -> ScopeSet {
         let words = self.scope.iter().chain(&self.scp).flat_map(Words::each);
         words.filter_map(|word| word.parse::<Scope>().ok()).collect()
+    }
+
+    /// Checks that the token is of this sign-in, and made for this client: one that names others too must say that it is
+    /// ours.
+    pub(super) fn of_sign_in(self, client: &str, nonce: &str) -> Result<Self, NoLogin> {
+        let names_others = self.aud.as_ref().and_then(Value::as_array).is_some_and(|named| named.len() > 1);
+        let is_ours = match &self.azp {
+            Some(party) => party == client,
+            None => !names_others,
+        };
+        if is_ours && self.nonce.as_ref().is_some_and(|sent| sent == nonce) {
+            Ok(self)
+        } else {
+            Err(NoLogin::Elsewhere)
+        }
     }
 
     /// When the token expires. The tolerance for clock differences applies only when a call begins.

@@ -1,0 +1,181 @@
+//! A person proves who they are by signing in at an identity provider, in the browser that opened the link.
+//!
+//! All that a sign-in needs is derived by the vault's key from what the browser keeps, so the store and this process hold
+//! nothing of it, and any process may complete it. What makes it work once is the provider's code.
+
+use std::time::Duration;
+
+use data_encoding::BASE64URL_NOPAD;
+use subtle::ConstantTimeEq as _;
+use zeroize::Zeroizing;
+
+use super::{ErrorCode, Failed, Refusal, Service, retries::Retries};
+use crate::{
+    domain::{
+        audit::{Action, Actor},
+        enrolment::{Enrolment, EnrolmentState},
+        ids::{AccountId, EnrolmentId},
+        seat::{Seat, SeatName},
+    },
+    vault::{Derived, Kept, Outcome},
+};
+
+/// A sign-in that is under way in one browser. No `Debug`.
+pub struct SignIn {
+    id: EnrolmentId,
+    /// What the browser keeps.
+    pub kept: String,
+    /// What the provider sends back.
+    pub state: String,
+    /// What the provider writes into its token.
+    pub nonce: String,
+    /// What redeems the provider's code. Nobody but the provider is told it.
+    pub verifier: Zeroizing<String>,
+}
+
+/// Whom an identity provider has signed in.
+pub struct Subject<'a> {
+    /// The account whose people it knows.
+    pub account: AccountId,
+    /// Their id at the provider.
+    pub subject: &'a str,
+}
+
+/// What came of a sign-in.
+pub enum SignedIn {
+    /// It is the person. They may open the link, with a ticket, for so long.
+    Proven {
+        /// The token in the link.
+        token: String,
+        /// What the page takes as the proof.
+        ticket: String,
+        /// The time until the link stops working.
+        left: Duration,
+    },
+    /// It is somebody else.
+    Anothers,
+    /// The provider has signed nobody in. The person may open the link again.
+    Failed {
+        /// The token in the link.
+        token: String,
+    },
+    /// The enrolment has ended, or was removed.
+    Ended(EnrolmentState),
+}
+
+impl SignIn {
+    /// Whether what came back with an answer belongs to this sign-in.
+    pub fn is_of(&self, state: &str) -> bool {
+        self.state.as_bytes().ct_eq(state.as_bytes()).into()
+    }
+}
+
+impl Service {
+    /// Begins a sign-in for the person of a link. `None`: there is nobody to sign in.
+    ///
+    /// # Errors
+    /// `unavailable`, `internal`.
+    pub async fn begin_sign_in(&self, token: &str) -> Result<Option<SignIn>, Refusal> {
+        self.try_begin(token).await.map_err(|failed| self.refusal_of(failed))
+    }
+
+    async fn try_begin(&self, token: &str) -> Result<Option<SignIn>, Failed> {
+        let open = self.enrolment_of(token).await?.filter(|kept| kept.is_open(self.now()));
+        let Some(kept) = open else { return Ok(None) };
+        let seat = self.seat_of(&kept).await?;
+        if !seat.is_some_and(|seat| self.can_sign_in(kept.account, &seat)) {
+            return Ok(None);
+        }
+        let mut salt = [0; 16];
+        self.shared.random.fill(&mut salt)?;
+        Ok(Some(self.sign_in_for(kept.id, salt)))
+    }
+
+    /// The sign-in of a browser, by what it has kept.
+    pub fn kept_sign_in(&self, kept: &str) -> Option<SignIn> {
+        let bytes: [u8; 32] = BASE64URL_NOPAD.decode(kept.as_bytes()).ok()?.try_into().ok()?;
+        let (id, salt) = bytes.split_first_chunk::<16>()?;
+        Some(self.sign_in_for(EnrolmentId::from_slice(id).ok()?, salt.try_into().ok()?))
+    }
+
+    fn sign_in_for(&self, id: EnrolmentId, salt: [u8; 16]) -> SignIn {
+        let derived = |what| BASE64URL_NOPAD.encode(&self.vault().derived_for(what, id, &salt));
+        SignIn {
+            id,
+            kept: BASE64URL_NOPAD.encode(&[id.as_bytes().as_slice(), &salt].concat()),
+            state: derived(Derived::SignInState),
+            nonce: derived(Derived::SignInNonce),
+            verifier: Zeroizing::new(derived(Derived::SignInVerifier)),
+        }
+    }
+
+    /// Whether anybody may still complete a sign-in.
+    ///
+    /// # Errors
+    /// `unavailable`.
+    pub async fn is_sign_in_open(&self, sign_in: &SignIn) -> Result<bool, Refusal> {
+        self.is_enrolment_open(sign_in.id).await
+    }
+
+    /// Completes a sign-in, with whom the provider has signed in, or why nobody. Each outcome is in the audit log.
+    ///
+    /// # Errors
+    /// `unavailable`.
+    pub async fn sign_in(&self, sign_in: &SignIn, who: Result<Subject<'_>, ErrorCode>) -> Result<SignedIn, Refusal> {
+        self.try_sign_in(sign_in, who).await.map_err(|failed| self.refusal_of(failed))
+    }
+
+    async fn try_sign_in(&self, sign_in: &SignIn, who: Result<Subject<'_>, ErrorCode>) -> Result<SignedIn, Failed> {
+        let mut retries = Retries::new(&self.shared.random);
+        loop {
+            let Some(kept) = self.settled(sign_in.id).await? else {
+                return Ok(SignedIn::Ended(EnrolmentState::Expired));
+            };
+            if kept.state != EnrolmentState::Pending {
+                return Ok(SignedIn::Ended(kept.state));
+            }
+            let token = self.token_of(kept.id);
+            let who = match &who {
+                Ok(who) => who,
+                Err(code) => {
+                    self.note_stranger(&kept, *code).await;
+                    return Ok(SignedIn::Failed { token });
+                }
+            };
+            if !self.is_person(&kept, who).await? {
+                self.note_stranger(&kept, ErrorCode::PermissionDenied).await;
+                return Ok(SignedIn::Anothers);
+            }
+            let row = self.enrolment_row(&kept, Actor::Page, Action::EnrolProve);
+            // Nothing changes, but the enrolment must still be open when the row is written.
+            if self.vault().draft(row).unchanged(&kept).commit().await? == Outcome::Done {
+                let left = self.now().until(kept.expires_at);
+                return Ok(SignedIn::Proven { token, ticket: self.enrolment_ticket(kept.id), left });
+            }
+            retries.again().await?;
+        }
+    }
+
+    async fn is_person(&self, kept: &Enrolment, who: &Subject<'_>) -> Result<bool, Failed> {
+        let seat = self.seat_of(kept).await?;
+        let is_subject = |seat: Kept<Seat>| {
+            let subject = seat.profile.auth_subject.as_ref();
+            subject.is_some_and(|subject| subject.as_str() == who.subject)
+        };
+        Ok(kept.account == who.account && seat.is_some_and(is_subject))
+    }
+
+    /// The seat whose person answers an enrolment.
+    pub(super) async fn seat_of(&self, kept: &Enrolment) -> Result<Option<Kept<Seat>>, Failed> {
+        match kept.seat {
+            Some(id) => Ok(self.vault().seat(kept.account, &SeatName::Id(id)).await?),
+            None => Ok(None),
+        }
+    }
+
+    /// Whether the person of a seat can sign in at the page's identity provider.
+    pub(super) fn can_sign_in(&self, account: AccountId, seat: &Seat) -> bool {
+        let provider = self.enrolment_page().ok().and_then(super::EnrolmentPage::provider);
+        provider == Some(account) && seat.profile.auth_subject.is_some()
+    }
+}

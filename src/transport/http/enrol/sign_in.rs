@@ -1,0 +1,137 @@
+//! A person proves on a server's page who they are, by signing in at the identity provider in the same browser.
+//!
+//! The browser keeps one cookie: first what its sign-in is derived from, then the ticket of the person who has signed in.
+
+use axum::response::Response;
+use http::{
+    HeaderMap, HeaderValue, Method, StatusCode,
+    header::{COOKIE, LOCATION, SET_COOKIE},
+    request::Parts,
+};
+
+use super::{CALLBACK, PATH, ServerPage, failed, form::Form, pages, response, token_of};
+use crate::{
+    domain::{
+        audit::{Action, Actor, AuditEntry},
+        limits::ENROLMENT_SECONDS,
+    },
+    operations::{ErrorCode, SignIn, SignedIn, Subject},
+    transport::http::{
+        answer::Problem,
+        door::{App, Visit},
+        oauth::OAuth,
+        shell::Html,
+    },
+};
+
+/// The query of a link by which its person wants to sign in.
+const WANTED: &str = "sign-in";
+
+impl ServerPage {
+    /// Where the provider sends browsers back to, as it was told.
+    fn callback(&self) -> String {
+        format!("{}{CALLBACK}", self.base)
+    }
+
+    /// The cookie's name and where browsers send it. Over TLS, no other server of the same domain can set it.
+    fn cookie(&self) -> (&'static str, String) {
+        if self.base.starts_with("https://") {
+            return ("__Host-countersign", "/; Secure".to_owned());
+        }
+        let path = self.base.split_once("://").and_then(|(_, rest)| rest.find('/').and_then(|at| rest.get(at..)));
+        ("countersign", format!("{}/enroll", path.unwrap_or_default()))
+    }
+
+    /// Lets the browser keep a value for so many seconds.
+    fn keep(&self, value: &str, seconds: u64) -> Option<HeaderValue> {
+        let (name, path) = self.cookie();
+        let text = format!("{name}={value}; Path={path}; HttpOnly; SameSite=Lax; Max-Age={seconds}");
+        HeaderValue::try_from(text).ok()
+    }
+
+    /// What the browser keeps. Two values are none: another server may have set one of them.
+    pub(super) fn kept<'a>(&self, headers: &'a HeaderMap) -> Option<&'a str> {
+        let (name, _) = self.cookie();
+        let texts = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
+        let pairs = texts.flat_map(|text| text.split(';')).filter_map(|pair| pair.trim().split_once('='));
+        let mut values = pairs.filter(|(known, _)| *known == name).map(|(_, value)| value);
+        values.next().filter(|_| values.next().is_none())
+    }
+}
+
+/// Sends the browser to the identity provider, if its person wants that and can sign in there.
+pub(super) async fn begin(app: &App, parts: &Parts) -> Result<Option<Response>, Problem> {
+    let Some(oauth) = app.auth.oauth().filter(|_| parts.method == Method::GET && parts.uri.query() == Some(WANTED))
+    else {
+        return Ok(None);
+    };
+    let token = token_of(&parts.uri);
+    let Some(sign_in) = app.service.begin_sign_in(token).await? else { return Ok(None) };
+    Ok(Some(match oauth.sign_in_page(&sign_in, &app.page.callback()).await {
+        Ok(page) => away(&page, app.page.keep(&sign_in.kept, ENROLMENT_SECONDS)),
+        Err(code) => ended(app, &sign_in, Err(code)).await,
+    }))
+}
+
+/// Takes the provider's answer, which the browser brings.
+pub(super) async fn callback(visit: Visit<'_>) -> Result<Response, Problem> {
+    let Visit { app, parts } = visit;
+    let oauth = app.auth.oauth().filter(|oauth| oauth.signs_in()).ok_or(Problem::NoRoute)?;
+    let answer = Form::read(parts.uri.query().unwrap_or_default().as_bytes());
+    let begun = app.page.kept(&parts.headers).and_then(|kept| app.service.kept_sign_in(kept));
+    let Some(sign_in) = begun.filter(|begun| answer.get("state").is_some_and(|state| begun.is_of(state))) else {
+        let row = AuditEntry::by(Actor::Unknown, Action::EnrolProve, app.service.now());
+        app.service.record_own(ErrorCode::Unauthenticated, row).await;
+        return Ok(response(StatusCode::FORBIDDEN, pages::no_sign_in()));
+    };
+    // Nobody is asked for an enrolment that has ended.
+    let who = if app.service.is_sign_in_open(&sign_in).await? {
+        signed_in(app, oauth, &sign_in, &answer).await
+    } else {
+        Err(ErrorCode::Unauthenticated)
+    };
+    Ok(ended(app, &sign_in, who).await)
+}
+
+/// The subject whom the provider has signed in.
+async fn signed_in(app: &App, oauth: &OAuth, sign_in: &SignIn, answer: &Form) -> Result<String, ErrorCode> {
+    let code = answer.get("code").filter(|_| answer.get("error").is_none());
+    oauth.signed_in(sign_in, (code, answer.get("iss")), &app.page.callback(), app.service.now()).await
+}
+
+/// The page at the end of a sign-in. The cookie that it began with is of no more use.
+async fn ended(app: &App, sign_in: &SignIn, who: Result<String, ErrorCode>) -> Response {
+    let account = app.auth.oauth().map(OAuth::account);
+    let failed_as = who.as_ref().err().copied();
+    let who = match (&who, account) {
+        (Ok(subject), Some(account)) => Ok(Subject { account, subject }),
+        (Err(code), _) => Err(*code),
+        (Ok(_), None) => Err(ErrorCode::Unauthenticated),
+    };
+    let mut response = match app.service.sign_in(sign_in, who).await {
+        Ok(SignedIn::Proven { token, ticket, left }) => {
+            return away(&format!("{}{PATH}{token}", app.page.base), app.page.keep(&ticket, left.as_secs()));
+        }
+        Ok(SignedIn::Anothers) => response(StatusCode::FORBIDDEN, pages::anothers()),
+        Ok(SignedIn::Failed { token }) => {
+            let is_away = failed_as == Some(ErrorCode::Unavailable);
+            let status = if is_away { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::FORBIDDEN };
+            response(status, pages::not_signed_in(&token))
+        }
+        Ok(SignedIn::Ended(state)) => response(StatusCode::GONE, pages::ended(state)),
+        Err(refusal) => failed(&refusal),
+    };
+    response.headers_mut().extend(app.page.keep("", 0).map(|gone| (SET_COOKIE, gone)));
+    response
+}
+
+/// Sends the browser somewhere else.
+fn away(to: &str, cookie: Option<HeaderValue>) -> Response {
+    let Ok(to) = HeaderValue::try_from(to) else {
+        return response(StatusCode::SERVICE_UNAVAILABLE, pages::no_sign_in());
+    };
+    let mut response = response(StatusCode::SEE_OTHER, Html::default());
+    response.headers_mut().insert(LOCATION, to);
+    response.headers_mut().extend(cookie.map(|cookie| (SET_COOKIE, cookie)));
+    response
+}

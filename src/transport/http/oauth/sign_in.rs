@@ -1,0 +1,176 @@
+//! Signs a person in by their browser: the authorization code flow with PKCE (RFC 9700, `OpenID` Connect Core). The
+//! browser is sent to the provider and brings a code back; the code is redeemed for a token that says who it is.
+
+use std::sync::Arc;
+
+use data_encoding::{BASE64, BASE64URL_NOPAD};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    OAuth,
+    ask::{NoAnswer, is_safe, post},
+    keys::Endpoints,
+    token,
+};
+use crate::{
+    domain::time::Timestamp,
+    operations::{ErrorCode, SignIn},
+    transport::http::settings::OAuthClient,
+};
+
+/// Codes that are redeemed at once.
+pub(super) const REDEEMED_AT_ONCE_MAX: usize = 8;
+
+/// Why nobody is signed in. For the log; it holds nothing of what the provider or the browser said.
+#[derive(Debug, thiserror::Error)]
+enum NoSignIn {
+    #[error("this server is not a client of it")]
+    NoClient,
+    #[error("its metadata can't be had, or names no usable `authorization_endpoint` and `token_endpoint`")]
+    NoEndpoints,
+    #[error("it did not redeem the code: {0}")]
+    NoToken(#[from] NoAnswer),
+    #[error("the answer names another issuer, or none")]
+    OtherIssuer,
+    #[error("the person did not sign in")]
+    NoCode,
+    #[error("its token is refused: {0}")]
+    Token(#[from] token::NoLogin),
+}
+
+/// The part of the answer to a code that is needed.
+#[derive(Deserialize)]
+struct Redeemed {
+    id_token: String,
+}
+
+impl NoSignIn {
+    const fn code(&self) -> ErrorCode {
+        match self {
+            Self::NoClient | Self::NoEndpoints | Self::NoToken(_) => ErrorCode::Unavailable,
+            Self::OtherIssuer | Self::NoCode | Self::Token(_) => ErrorCode::Unauthenticated,
+        }
+    }
+
+    /// The code for the audit log; the operator's log gets the cause.
+    fn told(self) -> ErrorCode {
+        tracing::warn!(cause = %self, "a sign-in at the identity provider failed");
+        self.code()
+    }
+}
+
+impl OAuth {
+    /// The provider's page on which a person signs in.
+    pub(in crate::transport::http) async fn sign_in_page(
+        &self,
+        sign_in: &SignIn,
+        callback: &str,
+    ) -> Result<String, ErrorCode> {
+        self.page(sign_in, callback).await.map_err(NoSignIn::told)
+    }
+
+    async fn page(&self, sign_in: &SignIn, callback: &str) -> Result<String, NoSignIn> {
+        let client = self.settings.client.as_ref().ok_or(NoSignIn::NoClient)?;
+        let endpoints = self.usable_endpoints().await?;
+        let challenge = BASE64URL_NOPAD.encode(&Sha256::digest(sign_in.verifier.as_bytes()));
+        let mut url = endpoints.page.clone();
+        url.push(if url.contains('?') { '&' } else { '?' });
+        url.push_str("response_type=code&scope=openid&code_challenge_method=S256");
+        for (name, value) in [
+            ("client_id", client.id.as_str()),
+            ("redirect_uri", callback),
+            ("state", &sign_in.state),
+            ("nonce", &sign_in.nonce),
+            ("code_challenge", &challenge),
+        ] {
+            url = format!("{url}&{name}={}", escaped(value));
+        }
+        Ok(url)
+    }
+
+    async fn usable_endpoints(&self) -> Result<Arc<Endpoints>, NoSignIn> {
+        let usable = |url: &str| is_safe(url, &self.settings.issuer) && !url.contains('#');
+        let endpoints = self.keys.endpoints().await;
+        endpoints.filter(|all| usable(&all.page) && usable(&all.token)).ok_or(NoSignIn::NoEndpoints)
+    }
+
+    /// The subject whom the provider has signed in, by the code and the issuer that the browser brings.
+    pub(in crate::transport::http) async fn signed_in(
+        &self,
+        sign_in: &SignIn,
+        brought: (Option<&str>, Option<&str>),
+        callback: &str,
+        now: Timestamp,
+    ) -> Result<String, ErrorCode> {
+        self.subject(sign_in, brought, callback, now).await.map_err(NoSignIn::told)
+    }
+
+    async fn subject(
+        &self,
+        sign_in: &SignIn,
+        (code, issuer): (Option<&str>, Option<&str>),
+        callback: &str,
+        now: Timestamp,
+    ) -> Result<String, NoSignIn> {
+        let client = self.settings.client.clone().ok_or(NoSignIn::NoClient)?;
+        let endpoints = self.usable_endpoints().await?;
+        // RFC 9207: an answer of another provider must not be redeemed at this one.
+        match issuer {
+            Some(named) if named == self.settings.issuer => {}
+            None if !endpoints.names_issuer => {}
+            _ => return Err(NoSignIn::OtherIssuer),
+        }
+        let code = code.ok_or(NoSignIn::NoCode)?.to_owned();
+        let permit = Arc::clone(&self.redeeming).acquire_owned().await.map_err(|_| NoAnswer::Task)?;
+        let (issuer, verifier) = (self.settings.issuer.clone(), sign_in.verifier.clone());
+        let (client_id, callback) = (client.id.clone(), callback.to_owned());
+        let redeemed = tokio::task::spawn_blocking(move || {
+            // Held until the provider has answered, even if the browser is gone.
+            let _permit = permit;
+            redeem(
+                &issuer,
+                &endpoints,
+                &client,
+                &[("code", &code), ("code_verifier", &verifier), ("redirect_uri", &callback)],
+            )
+        });
+        let token = redeemed.await.map_err(|_| NoAnswer::Task)??;
+        let claims = self.checked(&token, token::IDENTITY, &client_id, now).await?;
+        Ok(claims.of_sign_in(&client_id, &sign_in.nonce)?.sub)
+    }
+}
+
+/// Gets the token for a code. The client says who it is in the way that every provider must know, unless the provider says
+/// that it knows only the other one.
+fn redeem(
+    issuer: &str,
+    endpoints: &Endpoints,
+    client: &OAuthClient,
+    code: &[(&str, &str)],
+) -> Result<String, NoAnswer> {
+    let mut fields = vec![("grant_type", "authorization_code")];
+    fields.extend(code);
+    let knows = |way: &str| endpoints.authentication.iter().any(|known| known == way);
+    let by_form = knows("client_secret_post") && !knows("client_secret_basic");
+    let authorization = match &client.secret {
+        Some(secret) if !by_form => {
+            let pair = format!("{}:{}", escaped(&client.id), escaped(secret.expose()));
+            Some(format!("Basic {}", BASE64.encode(pair.as_bytes())))
+        }
+        Some(secret) => {
+            fields.extend([("client_id", client.id.as_str()), ("client_secret", secret.expose())]);
+            None
+        }
+        None => {
+            fields.push(("client_id", client.id.as_str()));
+            None
+        }
+    };
+    post::<Redeemed>(issuer, &endpoints.token, authorization.as_deref(), &fields).map(|redeemed| redeemed.id_token)
+}
+
+fn escaped(text: &str) -> String {
+    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
+}
