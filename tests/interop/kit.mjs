@@ -16,6 +16,8 @@ export const BASE_URL = env.INTEROP_BASE_URL ?? "";
 export const KEY_ID = env.INTEROP_KEY_ID ?? "";
 export const KEY_SECRET = env.INTEROP_KEY_SECRET ?? "";
 export const TOKEN = env.INTEROP_TOKEN ?? "";
+/** Of that seat, for the page of an enrolment. */
+export const PIN = env.INTEROP_PIN ?? "";
 export const SEAT = JSON.parse(env.INTEROP_SEAT ?? "{}");
 
 let failed = 0;

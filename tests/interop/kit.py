@@ -32,6 +32,8 @@ BASE_URL = os.environ.get("INTEROP_BASE_URL", "")
 KEY_ID = os.environ.get("INTEROP_KEY_ID", "")
 KEY_SECRET = os.environ.get("INTEROP_KEY_SECRET", "")
 TOKEN = os.environ.get("INTEROP_TOKEN", "")
+# Of that seat, for the page of an enrolment.
+PIN = os.environ.get("INTEROP_PIN", "")
 SEAT = json.loads(os.environ.get("INTEROP_SEAT", "{}"))
 
 failed = 0

@@ -1,12 +1,15 @@
-"""The MCP Inspector's command line: a process for each call."""
+"""The MCP Inspector's command line: a process for each call, which can't show links."""
 
 import asyncio
 import json
 import subprocess
+import time
 from pathlib import Path
 
-from kit import COMMAND, MODE, SERVER_ENV, TOKEN, TOOLS, TRANSPORT, URL, check, finish
+from kit import COMMAND, MODE, PIN, SEAT, SEED, SERVER_ENV, TOKEN, TOOLS, TRANSPORT, URL, check, finish, is_code
+from page import add_on_page
 from story import story
+from terminal import finish_on_terminal
 
 PROGRAM = ["node", str(Path(__file__).parent / "node_modules/@modelcontextprotocol/inspector/clients/launcher/build/index.js")]
 
@@ -33,10 +36,31 @@ async def call(tool, arguments):
     return result["structuredContent"], None
 
 
+async def enrol():
+    """A person adds a secret: on the page of a server; on the terminal where the sidecar, and its page, end with the call."""
+    asked = {"label": "By a person", "issuer": "Example"}
+    if TRANSPORT != "stdio":
+        asked["seat_id"] = SEAT["seat_id"]
+    pending, _ = await call("enroll_totp_secret", asked)
+    check("enrol: a link for the model", pending["status"] == "PENDING", pending)
+    if TRANSPORT == "stdio":
+        ended, shown = finish_on_terminal(COMMAND[0], SERVER_ENV, pending["enrollment_id"], SEED)
+        check("enrol: on the terminal", ended == 0 and pending["words"] in shown and SEED not in shown, (ended, shown))
+    else:
+        title = add_on_page(pending["enrollment_url"], SEED, PIN)
+        check("enrol: on the page", title == "Added", title)
+    outcome, _ = await call("enroll_totp_secret", {"enrollment_id": pending["enrollment_id"]})
+    check("enrol: learned later", outcome["status"] == "OK" and SEED not in json.dumps([pending, outcome]), outcome)
+    since = time.time()
+    code, _ = await call("get_totp_code", {"secret_id": outcome["totp_secret"]["id"]})
+    check("enrol: its codes", is_code(code["code"], SEED, since), code)
+
+
 listed = inspector("--strict", "--method", "tools/list")
 check("tools: portable schemas", listed.returncode == 0, listed.stderr[-2000:])
 listed = json.loads(listed.stdout)
 listed = listed.get("result", listed)["tools"]
 check("tools: all nine", [tool["name"] for tool in listed] == TOOLS)
 asyncio.run(story(call))
+asyncio.run(enrol())
 finish()

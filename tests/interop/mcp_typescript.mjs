@@ -3,6 +3,7 @@
 import { Client, SSEClientTransport, StreamableHTTPClientTransport } from "@modelcontextprotocol/client";
 import { StdioClientTransport } from "@modelcontextprotocol/client/stdio";
 import { check, COMMAND, finish, MODE, SERVER_ENV, TOKEN, TRANSPORT, URL_ } from "./kit.mjs";
+import { enrol } from "./enrol.mjs";
 import { catalogue, story } from "./story.mjs";
 
 function transport() {
@@ -13,10 +14,20 @@ function transport() {
 }
 
 const mode = /^\d/.test(MODE) ? { pin: MODE } : MODE;
-const client = new Client({ name: "interop", version: "1.0.0" }, { versionNegotiation: { mode } });
-await client.connect(transport());
+
+async function connect(show, told) {
+  const capabilities = show ? { elicitation: { url: {} } } : {};
+  const client = new Client({ name: "interop", version: "1.0.0" }, { capabilities, versionNegotiation: { mode } });
+  if (show) client.setRequestHandler("elicitation/create", (request) => show(request.params));
+  if (told) client.setNotificationHandler("notifications/elicitation/complete", ({ params }) => told(params.elicitationId));
+  await client.connect(transport());
+  return client;
+}
+
+const client = await connect();
 check("server: says who it is", client.getServerVersion()?.name === "countersign", client.getServerVersion());
 await catalogue(client);
 await story(client);
 await client.close();
+await enrol(connect);
 finish();

@@ -2,6 +2,7 @@
 
 import html
 import re
+import urllib.error
 import urllib.parse
 import urllib.request
 
@@ -12,15 +13,23 @@ def field(page, name):
 
 def send(url, form=None):
     body = None if form is None else urllib.parse.urlencode(form).encode()
-    with urllib.request.urlopen(urllib.request.Request(url, data=body), timeout=30) as answer:
-        return answer.read().decode()
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, data=body), timeout=30) as answer:
+            return answer.read().decode()
+    except urllib.error.HTTPError as refused:
+        return refused.read().decode()
 
 
-def add_on_page(url, key):
-    """Adds a secret, and returns the title of the last page."""
+def title(page):
+    return re.search("<h1>(.*)</h1>", page).group(1)
+
+
+def add_on_page(url, key, pin=""):
+    """Adds a secret; where the page asks who they are, by a PIN. Returns the title of the last page."""
     page = send(url)
+    if pin and title(page) == "Who are you?":
+        page = send(url, {"step": "prove", "proof": pin})
     ticket = field(page, "ticket")
     form = {"step": "look", "ticket": ticket, "key": key, "label": field(page, "label"), "issuer": field(page, "issuer")}
     entry = field(send(url, form), "entry")
-    added = send(url, {"step": "add", "ticket": ticket, "entry": entry})
-    return re.search("<h1>(.*)</h1>", added).group(1)
+    return title(send(url, {"step": "add", "ticket": ticket, "entry": entry}))
