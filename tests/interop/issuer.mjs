@@ -32,14 +32,29 @@ const host = {
   response_types: ["code"],
 };
 
+/** Servers at whose pages people sign in: one with a secret, and one without. */
+export const SITE = "site: 1";
+export const PUBLIC_SITE = "site";
+export const SITE_SECRET = `${randomUUID()}&%+`;
+
+const site = (client_id, callback, more) => ({
+  client_id,
+  grant_types: ["authorization_code"],
+  redirect_uris: [callback],
+  response_types: ["code"],
+  ...more,
+});
+
 function signingKey() {
   const { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
   return { ...privateKey.export({ format: "jwk" }), kid: randomUUID(), use: "sig", alg: "ES256" };
 }
 
 export class Issuer {
-  static async start() {
+  /** `callback`: where servers wait for people who come back from signing in. */
+  static async start(callback = CALLBACK) {
     const issuer = new Issuer();
+    issuer.callback = callback;
     issuer.server = createServer((asked, answer) => issuer.answer(asked, answer)).listen(0, "127.0.0.1");
     await once(issuer.server, "listening");
     issuer.url = `http://127.0.0.1:${issuer.server.address().port}`;
@@ -58,7 +73,13 @@ export class Issuer {
     });
     const provider = new Provider(this.url, {
       jwks: { keys: [signingKey()] },
-      clients: [host, machine(MACHINE), machine(HASTY)],
+      clients: [
+        host,
+        machine(MACHINE),
+        machine(HASTY),
+        site(SITE, this.callback, { client_secret: SITE_SECRET }),
+        site(PUBLIC_SITE, this.callback, { application_type: "native", token_endpoint_auth_method: "none" }),
+      ],
       clientDefaults: { id_token_signed_response_alg: "ES256" },
       cookies: { keys: [randomUUID()] },
       features: {
@@ -86,7 +107,13 @@ export class Issuer {
 
   /** What a person does in a browser, from the page that a client opens to what it gets back: fills in every form. */
   async logIn(page, person) {
-    const cookies = new Map();
+    const at = await this.visit(page, person);
+    if (!at.searchParams.has("code")) throw new Error(`no login: ${at}`);
+    return at.searchParams;
+  }
+
+  /** The same; where the browser is sent to at the end. */
+  async visit(page, person, cookies = new Map()) {
     let at = page;
     let form = null;
     for (let hops = 0; at.origin === this.url; hops += 1) {
@@ -105,7 +132,6 @@ export class Issuer {
         form = { prompt, login: person, password: "any" };
       }
     }
-    if (!at.searchParams.has("code")) throw new Error(`no login: ${at}`);
-    return at.searchParams;
+    return at;
   }
 }

@@ -2,44 +2,19 @@
 // server's address alone, and by machines; and the ways in which one can be wrong.
 
 import { Client, StreamableHTTPClientTransport, UnauthorizedError } from "@modelcontextprotocol/client";
-import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
-import { promisify } from "node:util";
-import { check, COMMAND, finish, isCode, now, SEAT, SEED, SERVER_ENV } from "./kit.mjs";
+import { check, finish, isCode, now, SEAT, SEED } from "./kit.mjs";
 import { CALLBACK, HASTY, HOST, Issuer, MACHINE } from "./issuer.mjs";
+import { operate, serve } from "./operator.mjs";
 import { listen } from "./proxy.mjs";
 
 const REVISION = "2026-07-28";
 // Who the person is to the issuer; the runner gave the seat the same.
 const PERSON = "idp|ann";
 const METADATA = "/.well-known/oauth-protected-resource";
-const env = { ...process.env, ...SERVER_ENV };
 const same = (one, other) => JSON.stringify(one) === JSON.stringify(other);
 const sameNames = (one, other) => same(one.toSorted(), other);
-
-/** The program, run by the operator. */
-async function operate(...words) {
-  return JSON.parse((await promisify(execFile)(COMMAND[0], [...words, "--json"], { env })).stdout);
-}
-
-async function serve(...flags) {
-  const server = spawn(COMMAND[0], ["serve", "--listen", "127.0.0.1:0", "--auth-failures", "off", ...flags], {
-    env,
-    stdio: ["ignore", "ignore", "pipe"],
-  });
-  // Whatever becomes of the checks, it does not outlive them.
-  process.on("exit", () => server.kill());
-  for await (const line of createInterface({ input: server.stderr })) {
-    const address = line.match(/listening on (\S+)/)?.[1];
-    if (!address) continue;
-    // What it says later is for the runner to judge.
-    server.stderr.pipe(process.stderr);
-    return { server, address };
-  }
-  throw new Error("the server did not start");
-}
 
 /** One call, of the revision that needs no session. */
 async function call(token, method, params = {}) {
