@@ -12,19 +12,27 @@ export async function operate(...words) {
   return JSON.parse((await promisify(execFile)(COMMAND[0], [...words, "--json"], { env })).stdout);
 }
 
+/** Starts a server. What it says is in `said`. */
 export async function serve(...flags) {
+  return start(env, ...flags);
+}
+
+/** The same in an environment. */
+export async function start(env, ...flags) {
   const server = spawn(COMMAND[0], ["serve", "--listen", "127.0.0.1:0", "--auth-failures", "off", ...flags], {
     env,
     stdio: ["ignore", "ignore", "pipe"],
   });
   // Whatever becomes of the checks, it does not outlive them.
   process.on("exit", () => server.kill());
+  const said = [];
+  server.stderr.on("data", (bytes) => said.push(bytes));
   for await (const line of createInterface({ input: server.stderr })) {
     const address = line.match(/listening on (\S+)/)?.[1];
     if (!address) continue;
     // What it says later is for the runner to judge.
     server.stderr.pipe(process.stderr);
-    return { server, address };
+    return { server, address, said };
   }
   throw new Error("the server did not start");
 }
