@@ -17,7 +17,7 @@ use crate::{
         ids::{AccountId, SecretId},
         limits::ENROLMENT_SECONDS,
         name_query::normalised,
-        otpauth::{Names, OtpAuth},
+        otpauth::{Names, OtpAuth, is_link},
         secret::{SecretMetadata, TotpSecret},
         text::ShownText,
         totp::{Code, Step, TotpParameters},
@@ -311,10 +311,7 @@ fn registration(typed: &Typed<'_>, proven: &Proven) -> Result<Registration, Fail
     if key.is_empty() {
         return Err(Refusal::invalid("key", "is empty: paste the key or the link that the service shows").into());
     }
-    let is_link = key
-        .get(..8)
-        .is_some_and(|start| start.eq_ignore_ascii_case("otpauth:") || start.eq_ignore_ascii_case("otpauth-"));
-    if !is_link {
+    if !is_link(key) {
         if label.is_empty() {
             return Err(Refusal::invalid("label", "is missing: say which account the key is for").into());
         }

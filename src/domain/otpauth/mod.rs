@@ -108,6 +108,12 @@ pub enum OtpAuthError {
     SingleUse,
 }
 
+/// Whether a text is meant as a link, and not as a seed.
+pub fn is_link(text: &str) -> bool {
+    let start = text.trim_start().get(..8).unwrap_or_default();
+    start.eq_ignore_ascii_case("otpauth:") || start.eq_ignore_ascii_case("otpauth-")
+}
+
 impl OtpAuth {
     /// Reads a URI strictly, ignoring white space around it: people paste, and files end in a newline.
     ///

@@ -193,9 +193,9 @@ pub(super) fn with_json(status: StatusCode, bytes: impl Into<Bytes>) -> Response
     response
 }
 
-/// Adds the headers of every answer: no caching, no type sniffing, no embedding in pages.
+/// Adds the headers of every answer: no caching of what does not allow it itself, no type sniffing, no embedding in pages.
 pub(super) fn protect(headers: &mut HeaderMap, hsts: bool) {
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     // A page with forms says more: browsers tell no origin with a form of a page that has no referrer at all.
     headers.entry(REFERRER_POLICY).or_insert(HeaderValue::from_static("no-referrer"));

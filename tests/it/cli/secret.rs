@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use super::{Person, redacted, text_of};
+use super::{Person, redacted, terminal::Terminal, text_of};
 use crate::kit::RFC_SEED;
 
 /// A file of `tests/fixtures`.
@@ -248,6 +248,41 @@ fn seeds_are_read_however_their_groups_are_parted() {
     person.run(&["secret", "add", "--uri-file", &cut]).ok();
     let refused = person.fed("JBSWY3DPEHPK3PXPJBSWY3DPEHP", &["secret", "add", "--label", "x", "--stdin"]).refused(2);
     assert!(refused.contains("a length that base32 never has"), "{refused}");
+}
+
+#[test]
+fn a_link_is_taken_wherever_a_seed_is_typed() {
+    let person = Person::new();
+    let link = format!("  OTPAUTH://totp/Acme:ada?secret={RFC_SEED}&digits=8&period=60\n");
+    let piped = person.fed(&link, &["secret", "add", "--label", "bob", "--stdin", "--json"]).json();
+    for (place, said) in [("/label", "bob"), ("/issuer", "Acme"), ("/algorithm", "SHA1")] {
+        assert_eq!(text_of(&piped, &format!("/totp_secret{place}")), said);
+    }
+    assert_eq!(piped.pointer("/totp_secret/digits"), Some(&8.into()));
+    let mut terminal = Terminal::new();
+    let mut program = terminal.start(&person, "secret add --label eve --issuer Other");
+    terminal.wait_for_a_hidden_prompt(&mut program);
+    terminal.types(link.trim());
+    let (shown, ended) = terminal.rest_of(program);
+    assert!(ended.success() && shown.contains("60 s") && !shown.contains(RFC_SEED), "{shown}");
+
+    let add = |more: &[&str], text: &str| {
+        let all = [&["secret", "add", "--label", "x", "--stdin"], more].concat();
+        let refused = person.fed(text, &all);
+        assert!(refused.status != 0 && refused.out.is_empty(), "{text}: {refused:?}");
+        refused.err
+    };
+    assert!(add(&["--digits", "6"], &link).contains("leave out those flags"));
+    let several = format!("{link}{link}");
+    for (text, problem) in [
+        (several.as_str(), "has several lines"),
+        ("otpauth://totp/x?secret=GEZDGNB0", "the URI"),
+        ("otpauth-migration://offline?data=GEZDGNBV", "Google Authenticator"),
+        ("otpauth:", "the URI"),
+    ] {
+        let refused = add(&[], text);
+        assert!(refused.contains(problem) && !refused.contains("GEZDG"), "{text}: {refused}");
+    }
 }
 
 #[test]

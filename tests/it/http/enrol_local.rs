@@ -223,6 +223,36 @@ fn five_wrong_phrases_end_it() {
     assert_eq!((mine.status, title(&mine).as_str()), (410, "Cancelled"));
 }
 
+/// A browser that has shown one page needs nothing but the last answer, for which whoever ends the page waits.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_page_ends_at_once_and_its_last_answer_arrives() {
+    let world = World::new();
+    let page = LocalPage::default();
+    let service = world.vault.another_service();
+    service.offer_enrolments(Arc::new(page.clone()));
+    let open = opened(world.ask(&service, EnrollSecret::default()).unwrap());
+    for file in ["style.css", "page.js"] {
+        let kept = send(&Open { path: format!("/enroll/{file}"), ..open }, "GET", &[], None);
+        assert_eq!((kept.status, kept.header("cache-control")), (200, Some("max-age=600")), "{file}");
+    }
+    let first = send(&open, "GET", &[], None);
+    assert_eq!(first.header("cache-control"), Some("no-store"));
+    let ticket = hidden(&first, "ticket");
+
+    let last = std::thread::scope(|scope| {
+        let last = scope.spawn(|| form(&open, &[], &[("step", "decline"), ("ticket", &ticket)]));
+        world.runtime.block_on(async {
+            service.enrolment_over(open.id).await;
+            page.end().await;
+        });
+        assert!(TcpStream::connect(open.address).is_err(), "it still listens");
+        last.join().unwrap()
+    });
+
+    assert_eq!(title(&last), "Declined");
+}
+
 #[test]
 fn the_page_is_for_this_host_and_its_own_forms() {
     let world = World::new();

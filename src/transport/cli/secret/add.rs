@@ -8,8 +8,8 @@ use zeroize::Zeroizing;
 use super::{captured::Source, duplicate, qr, view};
 use crate::{
     domain::{
-        limits::{PICTURE_BYTES_MAX, SEED_TEXT_BYTES_MAX, URI_BYTES_MAX},
-        otpauth::{Names, OtpAuth, Repair},
+        limits::{PICTURE_BYTES_MAX, URI_BYTES_MAX},
+        otpauth::{Names, OtpAuth, Repair, is_link},
         text::ShownText,
     },
     operations::{ErrorCode, Refusal, RegisterSecret, Registration},
@@ -51,7 +51,7 @@ pub struct AddArgs {
 #[derive(Debug, Args)]
 #[group(multiple = false)]
 pub(super) struct SourceArgs {
-    /// Read the seed (base32) from standard input
+    /// Read the seed (base32), or an otpauth:// URI, from standard input
     #[arg(long, help_heading = "Where the seed comes from (asked for without any of these)")]
     stdin: bool,
     /// Read an otpauth:// URI from a file; `-` for standard input
@@ -93,7 +93,8 @@ pub(super) async fn add(args: AddArgs, session: &mut Session) -> Result<(), Fail
         console.must_be_heard()?;
     }
     if args.source.stdin {
-        registration.secret = Some(console.read_stdin(SEED_TEXT_BYTES_MAX)?);
+        let text = console.read_stdin(URI_BYTES_MAX + 2)?;
+        typed(&mut registration, text, console)?;
     } else if let Some(file) = args.source.uri_file {
         let text = console.read_text("--uri-file", &file, URI_BYTES_MAX + 2)?;
         named(&mut registration, &one_line(&text)?, console)?;
@@ -108,7 +109,8 @@ pub(super) async fn add(args: AddArgs, session: &mut Session) -> Result<(), Fail
         named(&mut registration, &link, console)?;
     } else if !generate {
         let remedy = "use --stdin, --uri-file, --qr or --generate";
-        registration.secret = Some(console.ask_hidden("Seed in base32 (hidden): ", remedy).await?);
+        let text = console.ask_hidden("Seed in base32, or otpauth:// link (hidden): ", remedy).await?;
+        typed(&mut registration, text, console)?;
     }
     if !allow_duplicate {
         duplicate::ask(&registration, session).await?;
@@ -130,6 +132,19 @@ pub(super) async fn add(args: AddArgs, session: &mut Session) -> Result<(), Fail
         format!("Stored. `countersign code {id}` shows its code.")
     });
     Ok(())
+}
+
+/// Takes what a person typed: a seed, or the whole link, which also says how codes are made.
+fn typed(registration: &mut Registration, text: Zeroizing<String>, console: &mut Console) -> Result<(), Failure> {
+    if !is_link(&text) {
+        registration.secret = Some(text);
+        return Ok(());
+    }
+    let Registration { algorithm: None, digits: None, period: None, .. } = registration else {
+        let problem = "an otpauth:// URI says its algorithm, digits and period itself; leave out those flags";
+        return Err(Failure::Usage(problem.to_owned()));
+    };
+    named(registration, &one_line(&text)?, console)
 }
 
 /// Copies a URI's contents into a registration; names typed by the person override the URI's.

@@ -1,7 +1,7 @@
 //! `countersign secret enroll`: adds a secret on a page in the person's browser, finishes an agent's request on the
 //! terminal, or prints the phrase with which a page lets its person in.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use clap::Args;
 use serde::Serialize;
@@ -18,9 +18,6 @@ use crate::{
         http::LocalPage,
     },
 };
-
-/// How long the page is served after the secret was added: its last answer may still be on its way.
-const LAST_PAGE: Duration = Duration::from_secs(1);
 
 /// What to enrol.
 #[derive(Debug, Args)]
@@ -77,7 +74,8 @@ fn id_of(text: &str) -> Result<EnrolmentId, Failure> {
 
 /// Serves the page until the person has answered.
 async fn on_page(args: EnrollArgs, session: &mut Session) -> Result<Ending, Failure> {
-    session.service.offer_enrolments(Arc::new(LocalPage::default()));
+    let page = LocalPage::default();
+    session.service.offer_enrolments(Arc::new(page.clone()));
     let ask = EnrollSecret { label: args.label, issuer: args.issuer, ..EnrollSecret::default() };
     let mut enrolled = session.perform(ask).await?;
     if let Enrolled::Pending { url, words, .. } = &enrolled {
@@ -91,7 +89,8 @@ async fn on_page(args: EnrollArgs, session: &mut Session) -> Result<Ending, Fail
     while let Enrolled::Pending { id, .. } = enrolled {
         enrolled = session.perform(EnrollSecret { enrollment_id: Some(id), ..EnrollSecret::default() }).await?;
     }
-    tokio::time::sleep(LAST_PAGE).await;
+    // Its last answer may still be on its way.
+    page.end().await;
     match enrolled {
         Enrolled::Stored(secret) => view::show(&secret, None, session).map(|()| Ending::Done),
         ended @ (Enrolled::Pending { .. } | Enrolled::Declined | Enrolled::Cancelled | Enrolled::Expired) => {

@@ -11,7 +11,7 @@ use std::{
 use async_trait::async_trait;
 use axum::{Router, extract::Request, response::Response};
 use http::{Method, StatusCode};
-use tokio::{net::TcpListener, time::Instant};
+use tokio::{net::TcpListener, task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{Known, Pictures, Sent, Site, file, pages, peer_user::is_same_user, response};
@@ -60,6 +60,7 @@ impl Default for LocalPage {
 struct Running {
     base: String,
     stop: CancellationToken,
+    listener: JoinHandle<()>,
     open: HashMap<EnrolmentId, Open>,
 }
 
@@ -98,10 +99,19 @@ impl LocalPage {
         socket.set_nonblocking(true)?;
         let (socket, address) = (TcpListener::from_std(socket.try_clone()?)?, socket.local_addr()?);
         let (base, stop) = (format!("http://{address}"), CancellationToken::new());
-        tokio::spawn(listen(service.clone(), self.pictures.clone(), (socket, address), stop.clone()));
+        let listener = tokio::spawn(listen(service.clone(), self.pictures.clone(), (socket, address), stop.clone()));
         tokio::spawn(self.clone().look_after(service.clone()));
-        *running = Some(Running { base: base.clone(), stop, open: HashMap::from([(enrolment, open)]) });
+        *running = Some(Running { base: base.clone(), stop, listener, open: HashMap::from([(enrolment, open)]) });
         Ok(base)
+    }
+
+    /// Stops the listener, once the answers that it has begun are written.
+    pub async fn end(&self) {
+        let running = self.lock().take();
+        if let Some(Running { stop, listener, .. }) = running {
+            stop.cancel();
+            let _ = listener.await;
+        }
     }
 
     /// Stops the listener once none of its enrolments is open.

@@ -8,7 +8,7 @@ mod html;
 use axum::{body::Body, response::Response};
 use http::{
     HeaderName, HeaderValue, StatusCode,
-    header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_FRAME_OPTIONS},
+    header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_FRAME_OPTIONS},
 };
 
 pub(super) use html::Html;
@@ -75,6 +75,9 @@ pub(super) fn response(status: StatusCode, page: Html) -> Response {
 /// A file of a page.
 pub(super) fn asset(media_type: &'static str, text: &'static str) -> Response {
     let mut response = Response::new(Body::from(text));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    // A page that ends its server needs nothing more from it.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("max-age=600"));
     response
 }
