@@ -230,11 +230,11 @@ impl Service {
             return Ok(Ok(()));
         }
         let (pin, signs_in) = (self.vault().seat_pin(seat.id).await?, self.can_sign_in(kept.account, &seat));
-        let (id, proof, types) = (kept.id, ProofWanted::Seat, pin.is_some());
-        let ask = |problem| Visited::Ask(Asked { id, proof, types, signs_in, problem });
+        let (id, proof, has_pin) = (kept.id, ProofWanted::Seat, pin.is_some());
+        let ask = |problem| Visited::Ask(Asked { id, proof, types: has_pin, signs_in, problem });
         let (Some(pin), Some(typed)) = (pin, visitor.typed) else {
             self.note_stranger(kept, ErrorCode::Unauthenticated).await;
-            return Ok(Err(if types || signs_in { ask(None) } else { Visited::NoProof }));
+            return Ok(Err(if has_pin || signs_in { ask(None) } else { Visited::NoProof }));
         };
         if let Some(after) = pin.tries.held(self.now()) {
             self.note_stranger(kept, ErrorCode::RateLimited).await;

@@ -97,6 +97,11 @@ impl Form {
         Self(fields.filter(|fields| fields.len() <= FIELDS_MAX).unwrap_or_default())
     }
 
+    /// Whether a field occurs at all.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|(known, _)| known == name)
+    }
+
     /// A field. One that occurs twice is none.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         let mut named = self.0.iter().filter(|(known, _)| known == name);
@@ -128,6 +133,7 @@ mod tests {
     #[test]
     fn a_form_that_says_two_things_says_nothing() {
         assert_eq!(Form::read(b"step=add&step=decline").get("step"), None);
+        assert!(Form::read(b"step=add&step=decline").has("step"));
         assert_eq!(Form::read(b"step=%ff").get("step"), None);
         assert_eq!(Form::read("step=add&".repeat(99).as_bytes()).get("step"), None);
     }

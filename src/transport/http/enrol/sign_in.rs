@@ -95,8 +95,10 @@ pub(super) async fn callback(visit: Visit<'_>) -> Result<Response, Problem> {
 
 /// The subject whom the provider has signed in.
 async fn signed_in(app: &App, oauth: &OAuth, sign_in: &SignIn, answer: &Form) -> Result<String, ErrorCode> {
-    let code = answer.get("code").filter(|_| answer.get("error").is_none());
-    oauth.signed_in(sign_in, (code, answer.get("iss")), &app.page.callback(), app.service.now()).await
+    let code = answer.get("code").filter(|_| !answer.has("error"));
+    // Who is named twice is nobody, not somebody unnamed.
+    let issuer = answer.get("iss").or(answer.has("iss").then_some(""));
+    oauth.signed_in(sign_in, (code, issuer), &app.page.callback(), app.service.now()).await
 }
 
 /// The page at the end of a sign-in. The cookie that it began with is of no more use.
