@@ -22,7 +22,8 @@ use crate::{
 
 /// A sign-in that is under way in one browser. No `Debug`.
 pub struct SignIn {
-    id: EnrolmentId,
+    /// The enrolment whose link is to be opened.
+    pub id: EnrolmentId,
     /// What the browser keeps.
     pub kept: String,
     /// What the provider sends back.

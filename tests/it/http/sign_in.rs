@@ -590,6 +590,18 @@ fn what_a_browser_keeps_opens_its_own_link_alone_and_sends_no_form() {
 }
 
 #[test]
+fn who_has_a_link_can_not_flood_the_provider() {
+    let site = Site::new();
+    let [open, other] = [site.begin(), site.begin()];
+    let away = site.leave(&open);
+    let junk = format!("code=x&state={}", away.asked["state"]);
+    let statuses: Vec<u16> = (0..90).map(|_| site.come_back(&away.cookie, &junk).status).collect();
+    let asked = site.desk.lock().unwrap().asked.len();
+    assert!(statuses.contains(&429) && asked < 90 && (60..90).contains(&asked), "{asked}: {statuses:?}");
+    assert_eq!(site.sign_in(&other, ADA).status, 303, "another link's is taken");
+}
+
+#[test]
 fn a_long_code_is_brought_back() {
     let site = Site::new();
     let open = site.begin();

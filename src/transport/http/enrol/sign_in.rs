@@ -17,7 +17,7 @@ use crate::{
     },
     operations::{ErrorCode, SignIn, SignedIn, Subject},
     transport::http::{
-        answer::Problem,
+        answer::{Problem, status_of},
         door::{App, Visit},
         oauth::OAuth,
         shell::Html,
@@ -116,9 +116,8 @@ async fn ended(app: &App, sign_in: &SignIn, who: Result<String, ErrorCode>) -> R
         }
         Ok(SignedIn::Anothers) => response(StatusCode::FORBIDDEN, pages::anothers()),
         Ok(SignedIn::Failed { token }) => {
-            let is_away = failed_as == Some(ErrorCode::Unavailable);
-            let status = if is_away { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::FORBIDDEN };
-            response(status, pages::not_signed_in(&token))
+            let later = failed_as.filter(|code| matches!(code, ErrorCode::Unavailable | ErrorCode::RateLimited));
+            response(later.map_or(StatusCode::FORBIDDEN, status_of), pages::not_signed_in(&token))
         }
         Ok(SignedIn::Ended(state)) => response(StatusCode::GONE, pages::ended(state)),
         Err(refusal) => failed(&refusal),

@@ -24,8 +24,13 @@ use super::{
     settings::{HttpSettings, OAuthSettings},
 };
 use crate::{
-    domain::{audit::Action, ids::AccountId, scope::Scope, time::Timestamp},
-    operations::{Offered, output_schema},
+    domain::{
+        audit::Action,
+        ids::{AccountId, EnrolmentId},
+        scope::Scope,
+        time::Timestamp,
+    },
+    operations::{Offered, Pace, output_schema},
 };
 use keys::Keys;
 
@@ -39,6 +44,8 @@ pub(super) struct OAuth {
     keys: Keys,
     /// Codes that may be redeemed at once: each takes a thread.
     redeeming: Arc<Semaphore>,
+    /// Codes that may be redeemed for each link: whoever has one must not make us flood the provider.
+    redeemed: Pace<EnrolmentId>,
     /// The `resource_metadata="…"` part of challenges.
     challenge: String,
     document: Vec<u8>,
@@ -101,6 +108,7 @@ impl OAuth {
         Some(Self {
             keys: Keys::new(&oauth.issuer),
             redeeming: Arc::new(Semaphore::new(sign_in::REDEEMED_AT_ONCE_MAX)),
+            redeemed: Pace::new(sign_in::REDEEMED_FOR_A_LINK),
             challenge: format!(r#"resource_metadata="{}{AT_MCP}""#, base.unwrap_or_default()),
             document: serde_json::to_vec(&document).unwrap_or_default(),
             settings: oauth,

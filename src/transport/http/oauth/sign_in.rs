@@ -1,7 +1,7 @@
 //! Signs a person in by their browser: the authorization code flow with PKCE (RFC 9700, `OpenID` Connect Core). The
 //! browser is sent to the provider and brings a code back; the code is redeemed for a token that says who it is.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use data_encoding::{BASE64, BASE64URL_NOPAD};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -15,13 +15,15 @@ use super::{
     token,
 };
 use crate::{
-    domain::time::Timestamp,
+    domain::{rate::Rate, time::Timestamp},
     operations::{ErrorCode, SignIn},
     transport::http::settings::OAuthClient,
 };
 
 /// Codes that are redeemed at once.
 pub(super) const REDEEMED_AT_ONCE_MAX: usize = 8;
+/// Codes that are redeemed for one link.
+pub(super) const REDEEMED_FOR_A_LINK: Rate = Rate::per_minute(60);
 
 /// Why nobody is signed in. For the log; it holds nothing of what the provider or the browser said.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +38,8 @@ enum NoSignIn {
     OtherIssuer,
     #[error("the person did not sign in")]
     NoCode,
+    #[error("too many codes came for one link")]
+    TooMany,
     #[error("its token is refused: {0}")]
     Token(#[from] token::NoLogin),
 }
@@ -50,6 +54,7 @@ impl NoSignIn {
     const fn code(&self) -> ErrorCode {
         match self {
             Self::NoClient | Self::NoEndpoints | Self::NoToken(_) => ErrorCode::Unavailable,
+            Self::TooMany => ErrorCode::RateLimited,
             Self::OtherIssuer | Self::NoCode | Self::Token(_) => ErrorCode::Unauthenticated,
         }
     }
@@ -123,6 +128,7 @@ impl OAuth {
             _ => return Err(NoSignIn::OtherIssuer),
         }
         let code = code.ok_or(NoSignIn::NoCode)?.to_owned();
+        self.redeemed.take(sign_in.id, Instant::now()).map_err(|_| NoSignIn::TooMany)?;
         let permit = Arc::clone(&self.redeeming).acquire_owned().await.map_err(|_| NoAnswer::Task)?;
         let (issuer, verifier) = (self.settings.issuer.clone(), sign_in.verifier.clone());
         let (client_id, callback) = (client.id.clone(), callback.to_owned());
