@@ -47,7 +47,7 @@ function spellings(bytes) {
   return found;
 }
 
-const SEEDS = Object.fromEntries(["page", "link", "list", "app"].map((name) => [name, seed(name)]));
+const SEEDS = Object.fromEntries(["page", "link", "rest", "list", "app"].map((name) => [name, seed(name)]));
 const NEEDLES = Object.entries(SEEDS).flatMap(([of, bytes]) => spellings(bytes).map(([name, needle]) => [`${of}: ${name}`, needle]));
 const holds = (haystack) => NEEDLES.filter(([, needle]) => haystack.includes(needle)).map(([name]) => name);
 
@@ -76,7 +76,7 @@ for (const text of told) check("the search finds a seed", holds(Buffer.from(text
 
 const agent = new Record();
 const person = new Record();
-let [server, wire] = [null, null];
+let [server, wire, token] = [null, null, null];
 
 /** The client of an agent; every byte of its connection is recorded. */
 async function connected() {
@@ -89,7 +89,7 @@ async function connected() {
   wire = await agent.before("agent");
   server = await start(env, "--public-url", wire.url);
   wire.target = server.address;
-  const { token } = await operate("key", "create", "--name", "agent", "--scope", "codes:read,secrets:read,secrets:write");
+  ({ token } = await operate("key", "create", "--name", "agent", "--scope", "codes:read,secrets:read,secrets:write"));
   const requestInit = { headers: { Authorization: `Bearer ${token}` } };
   await client.connect(new StreamableHTTPClientTransport(new URL(`${wire.url}/mcp`), { requestInit }));
   return client;
@@ -98,14 +98,21 @@ async function connected() {
 const client = await connected();
 const call = async (name, args) => (await client.callTool({ name, arguments: args })).structuredContent;
 
+/** The same of an agent that speaks REST, on the same recorded way. */
+async function rest(method, path, body) {
+  const headers = { authorization: `Bearer ${token}`, "content-type": "application/json" };
+  return (await fetch(`${wire.url}/api/v2/totp/${path}`, { method, headers, body: body && JSON.stringify(body) })).json();
+}
+const enroll = (args) => call("enroll_totp_secret", args);
+
 /** The person's own way to the page, which no agent sees. */
 const own = await person.before("person");
-async function add(key) {
-  const pending = await call("enroll_totp_secret", { issuer: "Example", label: "person", ...(MODE === "http" && { seat_id: SEAT.seat_id }) });
+async function add(key, ask = enroll) {
+  const pending = await ask({ issuer: "Example", label: "person", ...(MODE === "http" && { seat_id: SEAT.seat_id }) });
   const url = new URL(pending.enrollment_url);
   own.target = MODE === "stdio" ? url.origin : wire.target;
   const [outcome, page] = await Promise.all([
-    call("enroll_totp_secret", { enrollment_id: pending.enrollment_id }),
+    ask({ enrollment_id: pending.enrollment_id }),
     addOnPage(own.url + url.pathname, key, PIN),
   ]);
   check("a person adds a secret", page === "Added" && outcome.status === "OK", [page, outcome]);
@@ -120,6 +127,14 @@ async function codes(id, bytes) {
 
 await codes(await add(grouped(base32(SEEDS.page).toLowerCase(), 4, " ")), SEEDS.page);
 await codes(await add(`otpauth://totp/Example:link?secret=${base32(SEEDS.link)}&issuer=Example`), SEEDS.link);
+
+if (MODE === "http") {
+  const id = await add(base32(SEEDS.rest), (args) => rest("POST", "enrollments", args));
+  const since = now();
+  const { code } = await rest("GET", `code/${id}`);
+  check("the agent gets a right code over REST", isCode(code, base32(SEEDS.rest), since), code);
+  check("over REST, the secrets are listed", (await rest("GET", "secrets")).totp_secrets.length === 3);
+}
 
 const list = join(person.folder, "list.txt");
 writeFileSync(list, `otpauth://totp/List:one?secret=${base32(SEEDS.list)}&issuer=List\n`);
