@@ -34,14 +34,6 @@ pub struct SignIn {
     pub verifier: Zeroizing<String>,
 }
 
-/// Whom an identity provider has signed in.
-pub struct Subject<'a> {
-    /// The account whose people it knows.
-    pub account: AccountId,
-    /// Their id at the provider.
-    pub subject: &'a str,
-}
-
 /// What came of a sign-in.
 pub enum SignedIn {
     /// It is the person. They may open the link, with a ticket, for so long.
@@ -110,40 +102,33 @@ impl Service {
         }
     }
 
-    /// Whether anybody may still complete a sign-in.
+    /// Completes a sign-in, with the subject whom the provider of an account's people has signed in, or why nobody. Each
+    /// outcome is in the audit log.
     ///
     /// # Errors
     /// `unavailable`.
-    pub async fn is_sign_in_open(&self, sign_in: &SignIn) -> Result<bool, Refusal> {
-        self.is_enrolment_open(sign_in.id).await
+    pub async fn sign_in(&self, of: &SignIn, at: AccountId, who: Result<&str, ErrorCode>) -> Result<SignedIn, Refusal> {
+        self.try_sign_in(of, at, who).await.map_err(|failed| self.refusal_of(failed))
     }
 
-    /// Completes a sign-in, with whom the provider has signed in, or why nobody. Each outcome is in the audit log.
-    ///
-    /// # Errors
-    /// `unavailable`.
-    pub async fn sign_in(&self, sign_in: &SignIn, who: Result<Subject<'_>, ErrorCode>) -> Result<SignedIn, Refusal> {
-        self.try_sign_in(sign_in, who).await.map_err(|failed| self.refusal_of(failed))
-    }
-
-    async fn try_sign_in(&self, sign_in: &SignIn, who: Result<Subject<'_>, ErrorCode>) -> Result<SignedIn, Failed> {
+    async fn try_sign_in(&self, of: &SignIn, at: AccountId, who: Result<&str, ErrorCode>) -> Result<SignedIn, Failed> {
         let mut retries = Retries::new(&self.shared.random);
         loop {
-            let Some(kept) = self.settled(sign_in.id).await? else {
+            let Some(kept) = self.settled(of.id).await? else {
                 return Ok(SignedIn::Ended(EnrolmentState::Expired));
             };
             if kept.state != EnrolmentState::Pending {
                 return Ok(SignedIn::Ended(kept.state));
             }
             let token = self.token_of(kept.id);
-            let who = match &who {
-                Ok(who) => who,
+            let subject = match who {
+                Ok(subject) => subject,
                 Err(code) => {
-                    self.note_stranger(&kept, *code).await;
+                    self.note_stranger(&kept, code).await;
                     return Ok(SignedIn::Failed { token });
                 }
             };
-            if !self.is_person(&kept, who).await? {
+            if kept.account != at || !self.is_person(&kept, subject).await? {
                 self.note_stranger(&kept, ErrorCode::PermissionDenied).await;
                 return Ok(SignedIn::Anothers);
             }
@@ -157,13 +142,11 @@ impl Service {
         }
     }
 
-    async fn is_person(&self, kept: &Enrolment, who: &Subject<'_>) -> Result<bool, Failed> {
+    /// Whether a provider's subject is, exactly, that of an enrolment's seat.
+    async fn is_person(&self, kept: &Enrolment, subject: &str) -> Result<bool, Failed> {
         let seat = self.seat_of(kept).await?;
-        let is_subject = |seat: Kept<Seat>| {
-            let subject = seat.profile.auth_subject.as_ref();
-            subject.is_some_and(|subject| subject.as_str() == who.subject)
-        };
-        Ok(kept.account == who.account && seat.is_some_and(is_subject))
+        let own = seat.as_ref().and_then(|seat| seat.profile.auth_subject.as_ref());
+        Ok(own.is_some_and(|own| own.as_str() == subject))
     }
 
     /// The seat whose person answers an enrolment.

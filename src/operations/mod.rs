@@ -70,7 +70,7 @@ pub use self::{
     enroll_secret::{EnrollResponse, EnrollSecret, Enrolled},
     enrolment_answer::{Added, Choice, Review, Typed, in_words},
     enrolment_links::EnrolmentPage,
-    enrolment_sign_in::{SignIn, SignedIn, Subject},
+    enrolment_sign_in::{SignIn, SignedIn},
     enrolment_visit::{Asked, EnrolmentPhrase, EnrolmentView, OpenEnrolment, ProofProblem, Proven, Visited, Visitor},
     entry::{Answer, Api, ApiCall, ApiOperation, Entry, Method, Reveal, Surface},
     export::{Export, ExportSecrets},

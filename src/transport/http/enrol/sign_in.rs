@@ -15,7 +15,7 @@ use crate::{
         audit::{Action, Actor, AuditEntry},
         limits::ENROLMENT_SECONDS,
     },
-    operations::{ErrorCode, SignIn, SignedIn, Subject},
+    operations::{ErrorCode, SignIn, SignedIn},
     transport::http::{
         answer::{Problem, status_of},
         door::{App, Visit},
@@ -69,7 +69,7 @@ pub(super) async fn begin(app: &App, parts: &Parts) -> Result<Option<Response>, 
     let Some(sign_in) = app.service.begin_sign_in(token).await? else { return Ok(None) };
     Ok(Some(match oauth.sign_in_page(&sign_in, &app.page.callback()).await {
         Ok(page) => away(&page, app.page.keep(&sign_in.kept, ENROLMENT_SECONDS)),
-        Err(code) => ended(app, &sign_in, Err(code)).await,
+        Err(code) => ended(app, oauth, &sign_in, Err(code)).await,
     }))
 }
 
@@ -85,12 +85,12 @@ pub(super) async fn callback(visit: Visit<'_>) -> Result<Response, Problem> {
         return Ok(response(StatusCode::FORBIDDEN, pages::no_sign_in()));
     };
     // Nobody is asked for an enrolment that has ended.
-    let who = if app.service.is_sign_in_open(&sign_in).await? {
+    let who = if app.service.is_enrolment_open(sign_in.id).await? {
         signed_in(app, oauth, &sign_in, &answer).await
     } else {
         Err(ErrorCode::Unauthenticated)
     };
-    Ok(ended(app, &sign_in, who).await)
+    Ok(ended(app, oauth, &sign_in, who).await)
 }
 
 /// The subject whom the provider has signed in.
@@ -102,21 +102,15 @@ async fn signed_in(app: &App, oauth: &OAuth, sign_in: &SignIn, answer: &Form) ->
 }
 
 /// The page at the end of a sign-in. The cookie that it began with is of no more use.
-async fn ended(app: &App, sign_in: &SignIn, who: Result<String, ErrorCode>) -> Response {
-    let account = app.auth.oauth().map(OAuth::account);
-    let failed_as = who.as_ref().err().copied();
-    let who = match (&who, account) {
-        (Ok(subject), Some(account)) => Ok(Subject { account, subject }),
-        (Err(code), _) => Err(*code),
-        (Ok(_), None) => Err(ErrorCode::Unauthenticated),
-    };
-    let mut response = match app.service.sign_in(sign_in, who).await {
+async fn ended(app: &App, oauth: &OAuth, sign_in: &SignIn, who: Result<String, ErrorCode>) -> Response {
+    let who = who.as_deref().map_err(|code| *code);
+    let mut response = match app.service.sign_in(sign_in, oauth.account(), who).await {
         Ok(SignedIn::Proven { token, ticket, left }) => {
             return away(&format!("{}{PATH}{token}", app.page.base), app.page.keep(&ticket, left.as_secs()));
         }
         Ok(SignedIn::Anothers) => response(StatusCode::FORBIDDEN, pages::anothers()),
         Ok(SignedIn::Failed { token }) => {
-            let later = failed_as.filter(|code| matches!(code, ErrorCode::Unavailable | ErrorCode::RateLimited));
+            let later = who.err().filter(|code| matches!(code, ErrorCode::Unavailable | ErrorCode::RateLimited));
             response(later.map_or(StatusCode::FORBIDDEN, status_of), pages::not_signed_in(&token))
         }
         Ok(SignedIn::Ended(state)) => response(StatusCode::GONE, pages::ended(state)),

@@ -50,7 +50,12 @@ pub(super) fn places(issuer: &str) -> Vec<String> {
 
 /// Whether what a provider calls one of its URLs is reached over TLS, or is on this machine like the issuer itself.
 pub(super) fn is_safe(url: &str, issuer: &str) -> bool {
-    url.starts_with("https://") || (is_loopback(issuer) && url.starts_with("http://") && is_loopback(url))
+    let scheme = url.parse::<Uri>().ok().and_then(|uri| uri.scheme_str().map(str::to_owned));
+    match scheme.as_deref() {
+        Some("https") => true,
+        Some("http") => is_loopback(issuer) && is_loopback(url),
+        _ => false,
+    }
 }
 
 fn is_loopback(url: &str) -> bool {
@@ -127,6 +132,8 @@ mod tests {
             ("http://127.0.0.1:9/keys", "https://id.example"),
             ("http://id.example/keys", "http://127.0.0.1:9"),
             ("javascript:alert(1)", "http://127.0.0.1:9"),
+            ("https://id.example/a b", "https://id.example"),
+            ("https://id.example/\r\nset-cookie: x", "https://id.example"),
             ("//127.0.0.1:9/keys", "http://127.0.0.1:9"),
             ("", "http://127.0.0.1:9"),
         ] {
