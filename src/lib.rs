@@ -37,3 +37,6 @@ pub mod config;
 pub mod telemetry;
 
 pub mod app;
+
+#[cfg(fuzzing)]
+pub mod fuzzing;

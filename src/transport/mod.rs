@@ -13,3 +13,9 @@ mod pace;
 mod qr;
 
 pub use error::ErrorBody;
+
+/// Reads a line of standard input as a fuzzer has it.
+#[cfg(fuzzing)]
+pub fn fuzz_line(bytes: &[u8]) {
+    mcp::fuzz_line(bytes);
+}

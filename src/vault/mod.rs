@@ -283,3 +283,10 @@ impl Vault {
         Ok(listed)
     }
 }
+
+/// Reads what may stand in a vault, as a fuzzer has it.
+#[cfg(fuzzing)]
+pub fn fuzz_stored(bytes: &[u8]) {
+    let _ = (audit_row::decode(bytes), metadata::decode(bytes));
+    records::fuzz(bytes);
+}

@@ -20,3 +20,9 @@ pub(in crate::transport) use handler::SessionEnd;
 pub use tools::listed;
 
 pub use crate::operations::Reveal;
+
+/// Reads a line as a fuzzer has it.
+#[cfg(fuzzing)]
+pub(in crate::transport) fn fuzz_line(bytes: &[u8]) {
+    let _ = message::read_message(bytes);
+}

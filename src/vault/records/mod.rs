@@ -165,6 +165,21 @@ fn to_json<T: Serialize>(body: &T) -> Vec<u8> {
     serde_json::to_vec(body).unwrap_or_default()
 }
 
+/// Reads every kind of record from these bytes: 16 of them its id, the others its body.
+#[cfg(fuzzing)]
+pub(super) fn fuzz(bytes: &[u8]) {
+    let Some((id, body)) = bytes.split_at_checked(16) else { return };
+    let key = RecordKey::new(Kind::Header, id);
+    let record =
+        Record { key, version: 1, account: None, sort: 0, life: Life::Live, body: body.to_vec(), mac: [0; 32] };
+    let _ = (VaultHeader::read(&record), KeptKey::read(&record), Repeat::read(&record), Floor::read(&record));
+    let _ = (AuditBase::read(&record), AuditHead::read(&record), UseRecord::read(&record));
+    let _ = (CountRecord::read(&record), KeyUseRecord::read(&record), SealedSeed::read(&record));
+    let record = Record { account: AccountId::from_slice(id).ok(), ..record };
+    let _ = (SealedMetadata::read(&record), SealedSeed::read(&record), UseRecord::read(&record));
+    let _ = (crate::domain::seat::Seat::read(&record), crate::domain::enrolment::Enrolment::read(&record));
+}
+
 fn from_json<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
     serde_json::from_slice(body).ok()
 }

@@ -1,0 +1,77 @@
+//! What `fuzz/` calls: each parser of what comes from outside, on any bytes. It must neither panic nor hang, and what it
+//! accepts must hold what it promises. Built only for a fuzzer.
+#![expect(clippy::panic, clippy::expect_used, reason = "a fuzzer finds a broken promise by its panic")]
+
+use std::str;
+
+use crate::{
+    domain::{
+        api_key::{KeyId, PlainKey},
+        import,
+        name_query::NameQuery,
+        origin::Origin,
+        otpauth::OtpAuth,
+        seed::Seed,
+        sensitive::{looks_sensitive, masked},
+        text::{Claim, Purpose, ShownText},
+    },
+    picture, transport, vault,
+};
+
+/// A target's name, and what it does with any bytes.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// Every target.
+pub const TARGETS: [Target; 8] = [
+    ("uri", uri),
+    ("seed", seed),
+    ("text", text),
+    ("import", read_import),
+    ("picture", read_picture),
+    ("token", token),
+    ("line", transport::fuzz_line),
+    ("stored", vault::fuzz_stored),
+];
+
+fn uri(bytes: &[u8]) {
+    let Ok(text) = str::from_utf8(bytes) else { return };
+    if let Ok(read) = OtpAuth::parse(text) {
+        let again = OtpAuth::parse(&read.to_uri()).unwrap_or_else(|_| panic!("its own URI is not read"));
+        assert!(again.to_uri() == read.to_uri(), "its own URI is read as something else");
+    }
+}
+
+fn seed(bytes: &[u8]) {
+    let Ok(text) = str::from_utf8(bytes) else { return };
+    if let Ok(read) = Seed::from_base32(text) {
+        let again = Seed::from_base32(&read.to_base32()).expect("its own text is read");
+        assert!(*again.to_base32() == *read.to_base32(), "its own text is read as something else");
+    }
+}
+
+fn text(bytes: &[u8]) {
+    let Ok(text) = str::from_utf8(bytes) else { return };
+    if let Ok(label) = ShownText::parse(text) {
+        assert!(ShownText::parse(label.as_str()).as_ref() == Ok(&label), "its own text is read as something else");
+    }
+    let hidden = masked(text);
+    assert!(masked(&hidden) == hidden, "what is masked needs no mask");
+    let _ = (looks_sensitive(text), Purpose::of(text), Claim::of(text), text.parse::<Origin>());
+    let _ = NameQuery::of(text).matches(Some(text), text);
+}
+
+fn read_import(bytes: &[u8]) {
+    let _ = import::open(bytes);
+}
+
+fn read_picture(bytes: &[u8]) {
+    let _ = picture::read(bytes);
+}
+
+fn token(bytes: &[u8]) {
+    let Ok(text) = str::from_utf8(bytes) else { return };
+    let _ = (PlainKey::from_token(text), text.parse::<KeyId>());
+    if let Some((id, secret)) = text.split_once(' ') {
+        let _ = PlainKey::from_pair(id, secret);
+    }
+}
