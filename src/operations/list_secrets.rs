@@ -142,9 +142,13 @@ impl Operation for ListSecrets {
 impl Call<'_> {
     async fn page(&self, page: Page) -> Result<SecretPage, Failed> {
         let (vault, account) = (self.service.vault(), self.caller.account());
-        let secrets = sound(vault.secrets(account, Life::Live, page).await?);
+        let secrets = if page == Page::ALL {
+            sound(vault.all_secrets(account, Life::Live).await?)
+        } else {
+            sound(vault.secrets(account, Life::Live, page).await?).into_iter().map(|kept| kept.value).collect()
+        };
         let stored = vault.count_secrets(account, Life::Live).await?;
-        Ok(SecretPage { secrets: secrets.into_iter().map(|kept| kept.value).collect(), total: stored, stored })
+        Ok(SecretPage { secrets, total: stored, stored })
     }
 
     async fn search(&self, query: &str, page: Page) -> Result<SecretPage, Failed> {

@@ -255,7 +255,8 @@ impl Vault {
             list.limit = limit;
             return self.store().list(&list).await;
         }
-        list.limit = CHUNK;
+        // Records found by words are sorted each time that they are read, so they are read at once.
+        list.limit = if list.words.is_empty() { CHUNK } else { u32::MAX };
         let mut all = Vec::new();
         while let Some(chunk) = self.next_chunk(&mut list).await? {
             all.extend(chunk);

@@ -8,8 +8,9 @@ use crate::domain::{
     seed::Seed,
 };
 
-/// Characters of a word in its hash: enough to leave few candidates, few enough to type.
-const WORD_CHARS: usize = 3;
+/// Characters of the beginnings of a word that are hashed. The shortest is short enough to type; a query is looked up by
+/// the longest that it has, which leaves few candidates also where many names begin alike (`user1`, `user2`).
+const START_CHARS: [usize; 4] = [3, 5, 8, 13];
 
 /// The kinds of whole names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,23 +36,28 @@ impl Keyring {
         self.find_mac(&[named.domain(), name.as_bytes()])
     }
 
-    /// The index entries of a secret's issuer and label: a hash of each word's beginning.
+    /// The index entries of a secret's issuer and label: hashes of each word's beginnings.
     pub(super) fn word_hashes(&self, account: AccountId, name: &str) -> Vec<[u8; 8]> {
-        self.hashes_of(account, name_query::indexed_words(name).iter().map(String::as_str))
-    }
-
-    /// The index entries of secrets whose words begin like a query's; empty if the query is too short.
-    pub(super) fn query_hashes(&self, account: AccountId, query: &NameQuery) -> Vec<[u8; 8]> {
-        self.hashes_of(account, query.plain_words().filter(|word| word.chars().count() >= WORD_CHARS))
-    }
-
-    fn hashes_of<'w>(&self, account: AccountId, words: impl Iterator<Item = &'w str>) -> Vec<[u8; 8]> {
-        let starts = words.map(|word| word.chars().take(WORD_CHARS).collect::<String>());
-        let hash = |start: String| self.short(&[b"countersign/v2/word/secret", account.as_bytes(), start.as_bytes()]);
-        let mut hashes: Vec<_> = starts.map(hash).collect();
+        let words = name_query::indexed_words(name);
+        let starts = words.iter().flat_map(|word| START_CHARS.iter().filter_map(|chars| start_of(word, *chars)));
+        let mut hashes: Vec<_> = starts.map(|start| self.start_hash(account, start)).collect();
         hashes.sort_unstable();
         hashes.dedup();
         hashes
+    }
+
+    /// The index entries of secrets whose words begin like a query's, the longest beginning first; empty if the query is
+    /// too short.
+    pub(super) fn query_hashes(&self, account: AccountId, query: &NameQuery) -> Vec<[u8; 8]> {
+        let longest = |word| START_CHARS.iter().rev().find_map(|chars| start_of(word, *chars));
+        let mut starts: Vec<_> = query.plain_words().filter_map(longest).collect();
+        starts.sort_by_key(|start| std::cmp::Reverse(start.chars().count()));
+        starts.dedup();
+        starts.into_iter().map(|start| self.start_hash(account, start)).collect()
+    }
+
+    fn start_hash(&self, account: AccountId, start: &str) -> [u8; 8] {
+        self.short(&[b"countersign/v2/word/secret", account.as_bytes(), start.as_bytes()])
     }
 
     /// The index entry of a seed within an account.
@@ -63,4 +69,10 @@ impl Keyring {
         let mac = self.find_mac(fields);
         std::array::from_fn(|nth| mac.get(nth).copied().unwrap_or_default())
     }
+}
+
+/// The beginning of a word, if it has so many characters.
+fn start_of(word: &str, chars: usize) -> Option<&str> {
+    let end = word.char_indices().map(|(at, _)| at).chain([word.len()]).nth(chars)?;
+    word.get(..end)
 }

@@ -112,7 +112,11 @@ pub enum OpenError {
 }
 
 fn missing(rows: u64) -> String {
-    if rows > 0 { format!(": {rows} rows of its audit log are missing") } else { String::new() }
+    match rows {
+        0 => String::new(),
+        1 => ": 1 row of its audit log is missing".to_owned(),
+        _ => format!(": {rows} rows of its audit log are missing"),
+    }
 }
 
 /// Opens a vault, and creates it first if it does not exist and the request allows that. Several processes may do so at

@@ -95,6 +95,23 @@ impl Vault {
         self.opened_all(records).await
     }
 
+    /// All secrets of an account, oldest first, without their records, which would take as much memory again.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn all_secrets(&self, account: AccountId, life: Life) -> Result<Listed<TotpSecret>, StoreError> {
+        let mut list = List { life: Some(life), ..List::of(Kind::Secret, Some(account), CHUNK) };
+        let mut all = Listed::default();
+        while let Some(chunk) = self.next_chunk(&mut list).await? {
+            let Listed { sound, damaged } = self.opened_all(chunk).await?;
+            all.sound.extend(sound.into_iter().map(|kept| kept.value));
+            all.damaged.extend(damaged);
+            // Opening many secrets takes a while; let other tasks run between the chunks.
+            tokio::task::yield_now().await;
+        }
+        Ok(all)
+    }
+
     /// The damaged secrets that belong to this account or to one that does not exist.
     ///
     /// # Errors

@@ -21,6 +21,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("transport", &["domain", "operations", "picture", "child"]),
     ("telemetry", &[]),
     ("config", &["domain", "transport"]),
+    ("fuzzing", &["domain", "picture", "transport", "vault"]),
     (
         "app",
         &["domain", "clock", "random", "store", "vault", "operations", "child", "transport", "config", "telemetry"],

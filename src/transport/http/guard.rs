@@ -167,17 +167,31 @@ fn any_host(headers: &HeaderMap) -> Result<&str, Turned> {
     }
 }
 
-/// Whether a proxy says by this header that it forwards a request.
-fn is_forwarding(name: &HeaderName) -> bool {
-    let named = ["x-forwarded", "x-original-forwarded", "x-envoy", "x-amzn", "cf-"];
-    let name = name.as_str();
-    matches!(name, "forwarded" | "via")
-        || named.iter().any(|start| name.starts_with(start))
-        || ["client-ip", "real-ip"].iter().any(|end| name.ends_with(end))
+/// Whether collectors of metrics, `curl` and browsers send this header. Proxies add headers of countless names, so any
+/// other may be theirs.
+fn is_collectors(name: &HeaderName) -> bool {
+    const KNOWN: [&str; 15] = [
+        "accept",
+        "accept-charset",
+        "accept-encoding",
+        "accept-language",
+        "cache-control",
+        "connection",
+        "cookie",
+        "dnt",
+        "host",
+        "pragma",
+        "traceparent",
+        "tracestate",
+        "upgrade-insecure-requests",
+        "user-agent",
+        "x-prometheus-scrape-timeout-seconds",
+    ];
+    KNOWN.contains(&name.as_str()) || name.as_str().starts_with("sec-")
 }
 
 /// Whether a request from this machine was made by a local client, as far as can be seen: a proxy on this machine sends
-/// another host name or a forwarding header.
+/// another host name, or a header of its own.
 pub(super) fn is_made_here(uri: &Uri, headers: &HeaderMap) -> bool {
     let is_loopback = |text: &str| {
         host_of(text).is_some_and(|name| {
@@ -188,7 +202,7 @@ pub(super) fn is_made_here(uri: &Uri, headers: &HeaderMap) -> bool {
     let (Some(host), None) = (sent.next(), sent.next()) else { return false };
     host.to_str().is_ok_and(is_loopback)
         && uri.authority().is_none_or(|named| is_loopback(named.as_str()))
-        && !headers.keys().any(is_forwarding)
+        && headers.keys().all(is_collectors)
 }
 
 /// The host of `host`, `host:port`, `[v6]` or `[v6]:port`.
@@ -370,13 +384,27 @@ mod tests {
         assert!(!made_here("/metrics", &[]));
         assert!(!made_here("/metrics", &[("host", "localhost"), ("host", "localhost")]));
         assert!(!made_here("http://evil.example/metrics", &[("host", "localhost")]));
-        for name in ["forwarded", "via", "x-forwarded-for", "x-envoy-external-address", "cf-connecting-ip", "x-real-ip"]
-        {
+        for name in [
+            "forwarded",
+            "via",
+            "x-forwarded-for",
+            "x-envoy-external-address",
+            "cf-connecting-ip",
+            "x-real-ip",
+            "x-proxyuser-ip",
+            "x-azure-clientip",
+            "cdn-loop",
+            "tailscale-user-login",
+            "x-request-id",
+        ] {
             let name = HeaderName::from_static(name);
             let mut map = HeaderMap::from_iter([(HOST, HeaderValue::from_static("localhost"))]);
             map.insert(name.clone(), HeaderValue::from_static("x"));
             assert!(!is_made_here(&Uri::from_static("/metrics"), &map), "{name}");
         }
+        let collector =
+            [("host", "localhost"), ("accept", "text/plain"), ("x-prometheus-scrape-timeout-seconds", "10")];
+        assert!(made_here("/metrics", &collector));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::{
         enrolment::{Asker, Enrolment, EnrolmentState, ProofWanted, Proposal},
         hourly::HourlyCount,
         ids::{EnrolmentId, ReservationId, SeatId, SecretId, TokenId},
+        name_query::NameQuery,
         principal::Client,
         scope::Scope,
         seat::{Seat, SeatProfile},
@@ -299,6 +300,21 @@ fn the_mac_of_a_record_never_changes() {
         words.iter().map(|word| HEXLOWER.encode(word)).collect::<Vec<_>>(),
         ["0a424abbd16f9a48", "50694f556e6e4d57"]
     );
+}
+
+#[test]
+fn a_query_is_looked_up_by_the_longest_beginning_of_each_word() {
+    let keyring = vault(1).0;
+    let indexed = |name: &str| keyring.word_hashes(account(), name);
+    let query = |text: &str| keyring.query_hashes(account(), &NameQuery::of(text));
+    let [of_ada, longest] = [query("ada")[0], query("user12345")[0]];
+    assert_eq!(query("ada user12345 xy"), [longest, of_ada]);
+    assert!(indexed("Acme ada user12345@example.com").contains(&longest));
+    assert!(!indexed("Acme ada user99999@example.com").contains(&longest));
+    for start in ["use", "user1", "user123", "user12345"] {
+        assert!(indexed("user12345").contains(&query(start)[0]), "{start}");
+    }
+    assert!(query("xy").is_empty());
 }
 
 #[test]

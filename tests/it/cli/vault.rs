@@ -163,7 +163,7 @@ fn with_an_old_copy() -> (Person, Vec<u8>) {
 fn an_older_copy_is_refused_until_a_person_goes_on_with_it() {
     let (person, copy) = with_an_old_copy();
     let refused = person.run(&["secret", "list"]).refused(78);
-    assert!(refused.contains("is older than the vault that was last open here: 1 rows of its audit log"), "{refused}");
+    assert!(refused.contains("is older than the vault that was last open here: 1 row of its audit log"), "{refused}");
     assert!(refused.contains("run `countersign vault accept-loss`"), "{refused}");
     assert!(person.run(&["vault", "accept-loss"]).refused(2).contains("--yes"));
     assert_eq!(std::fs::read(person.home().join(".local/share/countersign/vault.db")).unwrap(), copy);
