@@ -167,20 +167,28 @@ fn any_host(headers: &HeaderMap) -> Result<&str, Turned> {
     }
 }
 
-/// Whether collectors of metrics, `curl` and browsers send this header. Proxies add headers of countless names, so any
-/// other may be theirs.
-fn is_collectors(name: &HeaderName) -> bool {
-    const KNOWN: [&str; 15] = [
+/// Whether browsers, collectors of metrics or `curl` send this header. Proxies add headers of countless names, so any other
+/// may be theirs.
+fn is_clients(name: &HeaderName) -> bool {
+    const KNOWN: [&str; 23] = [
         "accept",
         "accept-charset",
         "accept-encoding",
         "accept-language",
         "cache-control",
         "connection",
+        "content-length",
+        "content-type",
         "cookie",
         "dnt",
+        "expect",
         "host",
+        "if-modified-since",
+        "if-none-match",
+        "origin",
         "pragma",
+        "priority",
+        "referer",
         "traceparent",
         "tracestate",
         "upgrade-insecure-requests",
@@ -202,7 +210,7 @@ pub(super) fn is_made_here(uri: &Uri, headers: &HeaderMap) -> bool {
     let (Some(host), None) = (sent.next(), sent.next()) else { return false };
     host.to_str().is_ok_and(is_loopback)
         && uri.authority().is_none_or(|named| is_loopback(named.as_str()))
-        && headers.keys().all(is_collectors)
+        && headers.keys().all(is_clients)
 }
 
 /// The host of `host`, `host:port`, `[v6]` or `[v6]:port`.
