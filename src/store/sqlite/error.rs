@@ -49,6 +49,18 @@ impl StoreError {
     }
 }
 
+const FULL: &str = "the disk is full";
+const NOT_SYNCED: &str = "the disk did not confirm a write";
+
+/// Whether an error came from the disk's lack of room or a failed sync, and not from the log's index, which all connections
+/// of a process share.
+pub(super) fn spares_index(error: &StoreError) -> bool {
+    match error {
+        StoreError::Unavailable(what) | StoreError::Unknown(what) => what == FULL || what.starts_with(NOT_SYNCED),
+        StoreError::Damaged { .. } => false,
+    }
+}
+
 /// What went wrong, with SQLite's error number. SQLite's own messages don't say what to do.
 pub(super) fn told(code: ffi::Error) -> String {
     let number = code.extended_code;
@@ -58,9 +70,9 @@ pub(super) fn told(code: ffi::Error) -> String {
         }
         ffi::SQLITE_IOERR_WRITE => format!("the disk can't be written (error {number})"),
         ffi::SQLITE_IOERR_FSYNC | ffi::SQLITE_IOERR_DIR_FSYNC => {
-            format!("the disk did not confirm a write (error {number})")
+            format!("{NOT_SYNCED} (error {number})")
         }
-        ffi::SQLITE_FULL => "the disk is full".to_owned(),
+        ffi::SQLITE_FULL => FULL.to_owned(),
         ffi::SQLITE_IOERR_SHMOPEN
         | ffi::SQLITE_IOERR_SHMSIZE
         | ffi::SQLITE_IOERR_SHMMAP

@@ -53,12 +53,24 @@ impl Growth {
 struct Core {
     /// `None`: not opened yet, or closed after an error.
     conn: Option<Conn>,
+    /// A connection that had an error, open until another one is in use: closing the last one removes the log and its
+    /// index, and a full disk has no room for new ones.
+    failed: Option<Conn>,
     /// Whether the connection is set not to sync commits.
     normal: bool,
     /// Whether it has committed something.
     committed: bool,
     /// Whether the log must still be emptied of removed data.
     scrub: bool,
+}
+
+impl Core {
+    /// Stops using the connection after an error. One that could not end its transaction may hold a lock, and one whose
+    /// index of the log may be broken shares it with the next one: they are closed.
+    fn give_up(&mut self, cause: &StoreError) {
+        let failed = self.conn.take().or_else(|| self.failed.take());
+        self.failed = failed.filter(|conn| error::spares_index(cause) && conn.is_autocommit());
+    }
 }
 
 /// Why a write failed.
@@ -105,8 +117,8 @@ impl Writer {
         let mut core = self.core.try_lock().ok()?;
         self.patience.until(Instant::now() + PATIENCE);
         let read = act(core.conn.as_ref()?).map_err(|error| self.file.judged(error));
-        if read.is_err() {
-            core.conn = None;
+        if let Err(cause) = &read {
+            core.give_up(cause);
         }
         Some(read)
     }
@@ -153,6 +165,7 @@ impl Writer {
         // One that has committed nothing has opened no log.
         let synced = if lock(&self.log).is_some() { self.sync() } else { Ok(()) };
         let mut core = lock(&self.core);
+        core.failed = None;
         if let Some(conn) = core.conn.take().filter(|_| core.committed) {
             // Ignore errors: data in the log is safe; copying it only makes the log shorter.
             let _ = if core.scrub { connection::empty_log(&conn).map(drop) } else { connection::checkpoint(&conn) };
@@ -204,7 +217,7 @@ impl Writer {
                 self.suspect.store(true, Ordering::Relaxed);
             }
             // The connection may stay in a bad state after an error, so the next commit opens another one.
-            core.conn = None;
+            core.give_up(cause);
         }
         ended
     }
@@ -256,15 +269,19 @@ impl Writer {
         if self.is_connected(core) {
             return Ok(());
         }
-        core.conn = None;
+        // A sync failed elsewhere.
+        if let Some(conn) = core.conn.take() {
+            core.failed = Some(conn);
+        }
         let conn = self.file.connect(&self.patience)?;
         connection::configure(&conn).map_err(before_commit)?;
+        let conn = core.failed.insert(conn);
         if self.suspect.load(Ordering::Relaxed) {
-            self.recover(&conn)?;
+            self.recover(conn)?;
         }
         *lock(&self.log) = Some(Arc::new(self.file.spot().open_log()?));
         core.normal = false;
-        core.conn = Some(conn);
+        core.conn = core.failed.take();
         Ok(())
     }
 
