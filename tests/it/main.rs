@@ -24,4 +24,6 @@ mod seed_memory;
 #[cfg(unix)]
 mod sqlite;
 mod store;
+#[cfg(target_os = "linux")]
+mod torture;
 mod vault;

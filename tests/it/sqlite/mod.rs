@@ -5,7 +5,7 @@ pub(crate) mod faults;
 mod files;
 mod format1;
 mod locks;
-mod processes;
+pub(crate) mod processes;
 mod tamper;
 
 use std::{
@@ -24,13 +24,13 @@ use sha2::{Digest as _, Sha256};
 use crate::store::{World, check, done, put, putting, record, runtime};
 
 /// Another process on the same store: this test binary, started again for the one test that is its `main`.
-struct Other {
-    process: Child,
+pub(crate) struct Other {
+    pub(crate) process: Child,
     said: BufReader<ChildStderr>,
 }
 
 impl Other {
-    fn start(task: &str, root: &Path, more: &[(&str, OsString)]) -> Self {
+    pub(crate) fn start(task: &str, root: &Path, more: &[(&str, OsString)]) -> Self {
         let mut process = Command::new(std::env::current_exe().unwrap())
             .args([processes::MAIN, "--exact", "--nocapture", "--test-threads=1"])
             .env(processes::TASK, task)
@@ -46,13 +46,18 @@ impl Other {
     }
 
     /// Has it do something; what it answers.
-    fn ask(&mut self, what: &str) -> String {
-        writeln!(self.process.stdin.as_mut().unwrap(), "{what}").unwrap();
+    pub(crate) fn ask(&mut self, what: &str) -> String {
+        self.tell(what);
         self.next().expect("it must answer")
     }
 
+    /// Has it do something, without waiting for the answer.
+    pub(crate) fn tell(&mut self, what: &str) {
+        writeln!(self.process.stdin.as_mut().unwrap(), "{what}").unwrap();
+    }
+
     /// Its next line, if it has not ended.
-    fn next(&mut self) -> Option<String> {
+    pub(crate) fn next(&mut self) -> Option<String> {
         for line in self.said.by_ref().lines() {
             if let Some(said) = line.unwrap().strip_prefix("> ") {
                 return Some(said.to_owned());
@@ -84,12 +89,12 @@ fn refusal(request: &OpenRequest) -> OpenError {
     runtime(Writes::Inline).block_on(open(request)).err().expect("it must be refused")
 }
 
-fn private_dir(path: &Path) {
+pub(crate) fn private_dir(path: &Path) {
     fs::create_dir_all(path).unwrap();
     set_mode(path, 0o700);
 }
 
-fn set_mode(path: &Path, mode: u32) {
+pub(crate) fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
@@ -105,7 +110,7 @@ fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     files_in(folder).into_iter().map(|path| (path.clone(), Sha256::digest(bytes(&path)).to_vec())).collect()
 }
 
-fn files_in(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn files_in(folder: &Path) -> Vec<PathBuf> {
     let mut found: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     found.sort();
     found

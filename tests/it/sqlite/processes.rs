@@ -71,6 +71,7 @@ fn the_other_process() {
     runtime(Writes::Inline).block_on(async {
         match task.to_str().unwrap() {
             "open" => first_opening(&world).await,
+            crate::torture::WORKER => crate::torture::work(&world.root).await,
             "write" => write(&world.store().await).await,
             _ => obey(&world).await,
         }
@@ -161,7 +162,7 @@ fn told_of(ended: Result<Committed, String>) -> String {
 }
 
 /// The test harness uses standard output itself.
-fn say(line: &str) {
+pub(crate) fn say(line: &str) {
     // Write in one piece, so that a kill can't cut a line.
     std::io::stderr().write_all(format!("> {line}\n").as_bytes()).unwrap();
 }

@@ -6,7 +6,7 @@ mod changes;
 mod codes;
 mod erasing;
 mod format1;
-mod kit;
+pub(crate) mod kit;
 mod older;
 mod open;
 mod seats;

@@ -1,0 +1,257 @@
+//! Torture: processes killed, power cut, disks failing, files damaged, many times over. Each row of the table in
+//! `SECURITY.md` is one test, named after it.
+//!
+//! `COUNTERSIGN_TORTURE=N` runs each of them N times as often as plain `cargo test` does, and 1000 is the whole table;
+//! `COUNTERSIGN_TORTURE_SEED` repeats a run. `.ci/long` runs them all.
+#![expect(clippy::print_stdout, reason = "each row prints what it did")]
+
+mod damage;
+mod disk;
+mod power;
+mod processes;
+
+use std::{
+    collections::BTreeSet,
+    fs::File,
+    hash::{BuildHasher as _, Hasher as _, RandomState},
+    io::{BufRead as _, Write as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use countersign::{
+    clock::SystemClock,
+    domain::{ids::SecretId, principal::Principal},
+    operations::{AddSeat, DeleteSecret, ErrorCode, GetCode, ListSecrets, Refusal, Registration, SeatChanges, Service},
+    random::SystemRandom,
+    vault::{Life, Page, StoreError, Vault},
+};
+use tokio::runtime::Runtime;
+
+use crate::{
+    fleet::Dice,
+    kit::registration_of,
+    sqlite::{Other, processes::say},
+    vault::kit::Folder,
+};
+
+/// The task of a process that works on a vault.
+pub(crate) const WORKER: &str = "torture";
+
+/// A file to which a worker appends what was acknowledged, among the writes that the disk got (`shim.c`).
+const WRITES: &str = "COUNTERSIGN_WRITES";
+
+/// One row of the table while it runs.
+struct Row {
+    name: &'static str,
+    times: usize,
+    lost: Vec<String>,
+    dice: Dice,
+}
+
+impl Row {
+    fn new(name: &'static str, once: usize) -> Self {
+        let set = |name| std::env::var_os(name).map(|text| text.to_str().unwrap().parse::<u64>().unwrap());
+        let factor = usize::try_from(set("COUNTERSIGN_TORTURE").unwrap_or(1)).unwrap();
+        let seed = set("COUNTERSIGN_TORTURE_SEED").unwrap_or_else(|| RandomState::new().build_hasher().finish() >> 1);
+        println!("torture: {name}: COUNTERSIGN_TORTURE={factor} COUNTERSIGN_TORTURE_SEED={seed}");
+        Self { name, times: once * factor, lost: Vec::new(), dice: Dice(seed) }
+    }
+
+    /// Something that should have held did not.
+    fn lose(&mut self, what: impl Into<String>) {
+        let what = what.into();
+        println!("torture: {}: LOST {what}", self.name);
+        self.lost.push(what);
+    }
+
+    fn end(self) {
+        println!("torture: {}: {} times, {} lost", self.name, self.times, self.lost.len());
+        assert_eq!(self.lost, Vec::<String>::new());
+    }
+}
+
+/// What processes on one vault have been told.
+#[derive(Debug, Default, Clone)]
+struct Told {
+    added: BTreeSet<String>,
+    /// Removed, or perhaps removed.
+    removed: BTreeSet<String>,
+    /// The removal was acknowledged.
+    gone: BTreeSet<String>,
+}
+
+impl Told {
+    fn take(&mut self, line: &str) {
+        let (what, id) = line.split_once(' ').unwrap_or((line, ""));
+        let _ = match what {
+            "added" => self.added.insert(id.to_owned()),
+            "removing" => self.removed.insert(id.to_owned()),
+            "removed" => self.gone.insert(id.to_owned()),
+            _ => false,
+        };
+    }
+
+    /// What a vault with these secrets lacks of it, or has although it should not.
+    fn compare(&self, live: &BTreeSet<String>) -> Result<(), String> {
+        let lost: Vec<_> = self.added.difference(&self.removed).filter(|id| !live.contains(*id)).collect();
+        let back: Vec<_> = self.gone.intersection(live).collect();
+        if lost.is_empty() && back.is_empty() { Ok(()) } else { Err(format!("lost {lost:?}, back {back:?}")) }
+    }
+}
+
+/// The secrets of a vault in which everything is sound.
+async fn live_in(vault: &Vault) -> Result<BTreeSet<String>, String> {
+    let said = |error: StoreError| error.to_string();
+    let listed = vault.secrets(vault.status().default_account, Life::Live, Page::ALL).await.map_err(said)?;
+    let problems = vault.examine().await.map_err(said)?.problems;
+    let finding = vault.verify(&[]).await.map_err(said)?.finding;
+    if problems.is_empty() && finding.is_none() && listed.damaged.is_empty() {
+        return Ok(listed.sound.iter().map(|secret| secret.id.to_string()).collect());
+    }
+    Err(format!("damaged {:?}, doctor {problems:?}, audit log {finding:?}", listed.damaged))
+}
+
+/// Opens the vault in a folder, with its key and state, and compares it with what was told.
+async fn check(root: &Path, told: &Told) -> Result<(), String> {
+    let vault = Folder::shared(root).open().await.map_err(|error| error.to_string())?;
+    let live = live_in(&vault).await;
+    vault.close().await.map_err(|error| error.to_string())?;
+    told.compare(&live?)
+}
+
+fn runtime() -> Runtime {
+    crate::store::runtime(countersign::store::Writes::Inline)
+}
+
+/// A folder without links in its path.
+fn folder() -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().canonicalize().unwrap();
+    (folder, path)
+}
+
+/// A process that works on the vault in a folder.
+fn worker(root: &Path) -> Other {
+    Other::start(WORKER, root, &[])
+}
+
+/// What a worker has open.
+struct Work {
+    service: Service,
+    person: Principal,
+    own: Vec<SecretId>,
+}
+
+/// The `main` of a worker: does what it is told, line by line.
+pub(crate) async fn work(root: &Path) {
+    let mut work = None;
+    for line in std::io::stdin().lock().lines() {
+        let line = line.unwrap();
+        let (what, rest) = line.split_once(' ').unwrap_or((&line, ""));
+        if what == "open" {
+            if let Some(Work { service, .. }) = work.take() {
+                // That it can't be closed was for another order to find.
+                let _ = service.close().await;
+            }
+            match open(&root.join(rest)).await {
+                Ok(opened) => {
+                    work = Some(opened);
+                    tell("ok");
+                }
+                Err(told) => tell(&format!("no {told}")),
+            }
+            continue;
+        }
+        let work = work.as_mut().unwrap();
+        match what {
+            "load" => load(work, rest).await,
+            _ => tell(&work.done(what, rest).await.unwrap_or_else(|refusal| format!("no {refusal}"))),
+        }
+    }
+}
+
+async fn open(root: &Path) -> Result<Work, String> {
+    let vault = Folder::shared(root).open().await.map_err(|error| error.to_string())?;
+    let person = Principal::person(vault.status().default_account);
+    let service = Service::new(vault, Arc::new(SystemClock), Arc::new(SystemRandom));
+    Ok(Work { service, person, own: Vec::new() })
+}
+
+impl Work {
+    /// Carries out one order; the answer begins with `ok`.
+    async fn done(&mut self, what: &str, rest: &str) -> Result<String, Refusal> {
+        let (service, person) = (&self.service, &self.person);
+        Ok(match what {
+            "add" => {
+                let registration = Registration { label: Some(rest.to_owned()), ..Registration::default() };
+                let id = service.perform(person, registration_of(registration)).await?.secret.id;
+                self.own.push(id);
+                format!("ok {id}")
+            }
+            "code" => {
+                let Some(id) = self.own.last() else { return Ok("ok".to_owned()) };
+                service.perform(person, GetCode::of(*id)).await?;
+                "ok".to_owned()
+            }
+            "remove" => {
+                let secret_id: SecretId = rest.parse().unwrap();
+                match service.perform(person, DeleteSecret { secret_id }).await {
+                    // Done by the try whose outcome was unknown.
+                    Err(refusal) if refusal.code() == ErrorCode::NotFound => {}
+                    ended => ended?,
+                }
+                self.own.retain(|id| *id != secret_id);
+                "ok".to_owned()
+            }
+            "seat" => {
+                let changes = SeatChanges { email: Some(rest.to_owned()), ..SeatChanges::default() };
+                match service.perform(person, AddSeat { profile: changes }).await {
+                    Err(refusal) if refusal.code() == ErrorCode::InvalidArgument => {}
+                    ended => drop(ended?),
+                }
+                "ok".to_owned()
+            }
+            "list" => format!("ok {}", service.perform(person, ListSecrets::default()).await?.stored),
+            "close" => {
+                service.close().await?;
+                "ok".to_owned()
+            }
+            _ => unreachable!("{what}"),
+        })
+    }
+}
+
+/// Calls of every kind, as many as told, each reported after it was acknowledged.
+async fn load(work: &mut Work, orders: &str) {
+    let (seed, count) = orders.split_once(' ').unwrap();
+    let mut dice = Dice(seed.parse().unwrap());
+    for nth in 0..count.parse::<u64>().unwrap() {
+        let ended = match dice.below(8) {
+            0..=3 => work.done("add", &format!("{seed} {nth}")).await.map(|added| added.replace("ok", "added")),
+            4 if !work.own.is_empty() => {
+                let id = work.own[dice.below(work.own.len())].to_string();
+                tell(&format!("removing {id}"));
+                work.done("remove", &id).await.map(|_| format!("removed {id}"))
+            }
+            5 => work.done("seat", &format!("{seed}-{nth}@example.com")).await,
+            _ => work.done("code", "").await,
+        };
+        match ended {
+            Ok(line) => tell(&line),
+            // Another process has written for two seconds.
+            Err(refusal) => assert_eq!(refusal.code(), ErrorCode::Unavailable, "{refusal}"),
+        }
+    }
+    tell("ended");
+}
+
+/// Reports a line to the test, and to the log of the disk's writes if there is one.
+fn tell(line: &str) {
+    if let Some(path) = std::env::var_os(WRITES) {
+        let mut log = File::options().append(true).open(path).unwrap();
+        log.lock().unwrap();
+        log.write_all(format!("A {line}\n").as_bytes()).unwrap();
+    }
+    say(line);
+}
