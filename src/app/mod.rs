@@ -1,6 +1,7 @@
 //! The composition root: from the command line to an open vault and a running command. The only room that names all
 //! others. Never here: a rule of its own.
 
+mod keys;
 mod opening;
 mod serve;
 mod typed;
@@ -9,6 +10,7 @@ mod upkeep;
 use std::{ffi::OsString, io::IsTerminal as _, process::ExitCode, sync::Arc};
 
 use clap::ColorChoice;
+use keys::{Asks, leave_environment};
 use opening::{Opening, open, open_as};
 use tokio_util::sync::CancellationToken;
 use typed::{Command, Typed, answered, answers};
@@ -24,7 +26,7 @@ use crate::{
     telemetry::{self, Ink, NotAFilter},
     transport::{
         ErrorBody,
-        cli::{self, Answers, Console, Ending, Failure, Looks, Session, Stream, VaultFacts},
+        cli::{self, Answers, Console, Ending, Failure, Looks, Session, Sources, Stream, VaultFacts},
         http::{LocalPage, ServeError},
         mcp::{self, McpServer, stdio::StdioError},
     },
@@ -99,6 +101,12 @@ pub fn run() -> ExitCode {
         Err(error) if is_sidecar => return told_early(&told_to_host(error.into())),
         Err(error) => return told_early(&error.into()),
     };
+    let named = command.as_ref().and_then(Command::key_source);
+    // Before there is a second thread.
+    let left = leave_environment(&words, std::iter::once(&config.key_source).chain(named));
+    if let Err(fatal) = left {
+        return if is_sidecar { told_early(&told_to_host(fatal)) } else { told_early(&fatal) };
+    }
     match task_of(command).and_then(|task| carry_out(&config, task)) {
         Ok(Ending::Done) => ExitCode::SUCCESS,
         Ok(Ending::No) => ExitCode::from(EXIT_FAILED),
@@ -168,7 +176,14 @@ async fn for_person(config: &Config, command: cli::Command) -> Result<Ending, Fa
     } else {
         Opening::There
     };
-    let (vault, restored) = open_as(config, opening, Writes::Inline).await?;
+    let sources = Sources::of(config, &command).await?;
+    // Without a second look, a mistyped passphrase would make a vault that nobody can open.
+    let opening = if opening == Opening::OrMade && config.key_source.asks() && !command.is_creation() {
+        Opening::There
+    } else {
+        opening
+    };
+    let (vault, restored) = open_as(config, Arc::clone(&sources.opens), opening, Writes::Inline).await?;
     let account = match account(config, &vault).await {
         // The doctor examines all accounts, especially an unreadable one.
         Err(_) if command.is_doctor() => {
@@ -181,6 +196,7 @@ async fn for_person(config: &Config, command: cli::Command) -> Result<Ending, Fa
     let service = service_of(vault);
     let mut session = session(config, &service, account, &status);
     session.vault.restored = restored;
+    session.sources = Some(sources);
     let ended = cli::run(command, &mut session).await;
     drop(session);
     let closed = close(&service).await;
@@ -221,7 +237,7 @@ async fn for_host(config: &Config, stdio: StdioConfig) -> Result<Ending, Fatal> 
 
 /// The service and server of a sidecar.
 async fn sidecar(config: &Config, stdio: StdioConfig) -> Result<(Service, McpServer), Fatal> {
-    let vault = open(config, Opening::OrMade, Writes::Inline).await?;
+    let vault = open(config, Asks::Nobody, Writes::Inline).await?;
     let account = account(config, &vault).await?;
     let service = service_of(vault);
     service.offer_enrolments(Arc::new(LocalPage::default()));
@@ -290,7 +306,9 @@ fn session(config: &Config, service: &Service, account: Account, status: &VaultS
             vault: status.vault.to_string(),
             backend: status.store.backend.clone(),
             location: status.store.location.display().to_string(),
-            key_file: status.key_file.display().to_string(),
+            opened_by: status.opened_by,
+            slot: status.slot,
+            key_file: status.key_file.as_ref().map(|file| file.display().to_string()),
             format: status.store.format,
             slots: status.slots.clone(),
             epoch: status.epoch,
@@ -298,6 +316,7 @@ fn session(config: &Config, service: &Service, account: Account, status: &VaultS
             is_new: status.made,
             restored: None,
         },
+        sources: None,
         console: console_of(config),
         children: Children::new(),
     }

@@ -2,12 +2,15 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use super::console_of;
+use super::{
+    Fatal, console_of,
+    keys::{Asks, source_of},
+};
 use crate::{
     clock::{Clock as _, SystemClock},
     config::Config,
     random::{SharedRandom, SystemRandom},
-    vault::{self, OpenError, OpenRequest, Vault, VaultRequest, VaultStatus, Writes},
+    vault::{self, OpenError, OpenRequest, Source, Vault, VaultRequest, VaultStatus, Writes},
 };
 
 /// How to open the vault.
@@ -23,12 +26,13 @@ pub(super) enum Opening {
     Restored(PathBuf),
 }
 
-/// Opens the vault.
+/// Opens the vault by the configured source, for a host or a server.
 ///
 /// # Errors
-/// [`OpenError`].
-pub(super) async fn open(config: &Config, opening: Opening, writes: Writes) -> Result<Vault, OpenError> {
-    Ok(open_as(config, opening, writes).await?.0)
+/// [`Fatal`].
+pub(super) async fn open(config: &Config, asks: Asks, writes: Writes) -> Result<Vault, Fatal> {
+    let source = source_of(config, &config.key_source, asks, &mut console_of(config)).await?;
+    Ok(open_as(config, source, Opening::OrMade, writes).await?.0)
 }
 
 /// Opens the vault, and returns what a restore replaced.
@@ -37,6 +41,7 @@ pub(super) async fn open(config: &Config, opening: Opening, writes: Writes) -> R
 /// [`OpenError`].
 pub(super) async fn open_as(
     config: &Config,
+    source: Arc<Source>,
     opening: Opening,
     writes: Writes,
 ) -> Result<(Vault, Option<vault::Restored>), OpenError> {
@@ -46,13 +51,7 @@ pub(super) async fn open_as(
         writes,
         make: opening == Opening::OrMade,
     };
-    let request = VaultRequest {
-        store,
-        key_dir: config.key_dir.clone(),
-        key_file: config.key_file.clone(),
-        state_dir: config.state_dir.clone(),
-        now: SystemClock.now(),
-    };
+    let request = VaultRequest { store, source, state_dir: config.state_dir.clone(), now: SystemClock.now() };
     let random: SharedRandom = Arc::new(SystemRandom);
     let (vault, restored) = match opening {
         Opening::OrMade | Opening::There => (vault::open(&request, random).await?, None),
@@ -62,13 +61,13 @@ pub(super) async fn open_as(
             (vault, Some(restored))
         }
     };
-    let VaultStatus { made, moved, store, key_file, .. } = vault.status();
+    let VaultStatus { made, moved, store, key_file, opened_by, .. } = vault.status();
     let place = store.location.display();
     if *made {
         console_of(config).note(&format!(
             "Made a vault: {place}\nIts key:      {}\nKeep a backup of both, apart from each other: without the key nobody can open \
-             the vault.",
-            key_file.display()
+             the vault. `countersign vault recovery` makes a second one, on paper.",
+            key_file.as_ref().map_or_else(|| format!("from its source ({})", opened_by.as_str()), |file| file.display().to_string())
         ));
     }
     if let Some(copy) = moved {

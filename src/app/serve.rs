@@ -9,7 +9,7 @@ use std::{
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::{Fatal, Opening, account, close, open, service_of, session, upkeep};
+use super::{Asks, Fatal, account, close, open, service_of, session, upkeep};
 use crate::{
     config::{Client, Config, Durability, Oauth, ServeConfig},
     operations::ListKeys,
@@ -26,7 +26,7 @@ const CLIENT_SECRET_BYTES_MAX: usize = 4096;
 
 /// Runs the server for remote agents.
 pub(super) async fn for_remote(config: &Config, serve: &ServeConfig) -> Result<Ending, Fatal> {
-    let vault = open(config, Opening::OrMade, Writes::Thread).await?;
+    let vault = open(config, Asks::Person, Writes::Thread).await?;
     if serve.durability == Durability::Strict {
         vault.sync_every_commit();
     }

@@ -11,6 +11,7 @@ use clap::{
 use super::EXIT_USAGE;
 use crate::{
     config::{Flags, ServeFlags, StdioFlags},
+    domain::key_source::KeySource,
     transport::cli::{self, Answers, Failure, Looks},
 };
 
@@ -87,6 +88,16 @@ struct TypedByHost {
 #[derive(Subcommand)]
 enum HostCommand {
     Stdio(StdioFlags),
+}
+
+impl Command {
+    /// A source of a key among its arguments.
+    pub(super) fn key_source(&self) -> Option<&KeySource> {
+        match self {
+            Self::Person(command) => command.opens_by().or_else(|| command.new_key()),
+            Self::Stdio(_) | Self::Serve(_) => None,
+        }
+    }
 }
 
 impl Typed {

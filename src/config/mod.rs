@@ -4,6 +4,7 @@
 //! and [`ServeConfig`] are the settings. Only this room reads the environment. Never here: opening a file, or an error
 //! that quotes a value, since a store's address may hold a password.
 
+mod keys;
 mod places;
 mod serve;
 
@@ -15,11 +16,16 @@ use std::{
 use clap::{Args, ColorChoice, ValueEnum};
 use directories::BaseDirs;
 
+pub use keys::{HANDED, handed_keys, key_variable};
 pub use serve::{Backups, Client, Durability, Oauth, ServeConfig, ServeFlags};
 
-use self::places::{Written, absolute, address, setting, variable};
+use self::{
+    keys::TypedKey,
+    places::{Written, absolute, address, setting, variable},
+};
 use crate::domain::{
     account::DEFAULT_ACCOUNT,
+    key_source::{KeySource, KeySourceError},
     scope::{Scope, ScopeSet},
     text::{Name, TextError},
 };
@@ -43,10 +49,15 @@ pub struct Flags {
     /// [env: `COUNTERSIGN_STORE`]
     #[arg(long, global = true, value_name = "URL")]
     store: Option<OsString>,
-    /// File of the vault's key [default: keys/ID.key in the platform's configuration directory] [env:
+    /// File of the vault's key, short for `--key-source file:FILE` [default: keys/ID.key in the platform's configuration directory] [env:
     /// `COUNTERSIGN_KEY_FILE`]
     #[arg(long, global = true, value_name = "FILE")]
     key_file: Option<PathBuf>,
+    /// What opens the vault: `file:PATH`, `keyring`, `passphrase`, `recovery`, `credential:NAME` (of systemd), `env:NAME` or
+    /// `command:["PROGRAM","ARGUMENT"]`; `passphrase:FILE` and `recovery:FILE` ask nobody [default: the key file] [env:
+    /// `COUNTERSIGN_KEY_SOURCE`]
+    #[arg(long, global = true, value_name = "SOURCE")]
+    key_source: Option<OsString>,
     /// Folder in which this machine keeps what it last knew of its vaults, so that an old copy is noticed [default: the
     /// platform's state directory] [env: `COUNTERSIGN_STATE_DIR`]
     #[arg(long, global = true, value_name = "DIR")]
@@ -109,8 +120,10 @@ pub struct Config {
     /// Our folder for key files in the platform's configuration directory, empty if the platform has no such directory.
     /// Never within the data directory if a key is looked up in it.
     pub key_dir: PathBuf,
-    /// The key file, if one was named; never within the data directory.
-    pub key_file: Option<PathBuf>,
+    /// The source of the key that opens the vault; a path in it is absolute and never within the data directory.
+    pub key_source: KeySource,
+    /// The folder of systemd's credentials, if this is a service that has some.
+    pub credentials_dir: Option<PathBuf>,
     /// The folder for state files; `None` if the platform has none.
     pub state_dir: Option<PathBuf>,
     /// The account to work in.
@@ -154,6 +167,19 @@ pub enum ConfigError {
          choose another place with --key-file or --data-dir"
     )]
     KeyInData,
+    /// The text names no source of a key.
+    #[error("{name} {source}")]
+    KeySource {
+        /// The flag or the variable.
+        name: &'static str,
+        /// What is wrong with it.
+        source: KeySourceError,
+    },
+    /// Two sources of the key that differ.
+    #[error(
+        "--key-source and --key-file (or COUNTERSIGN_KEY_SOURCE and COUNTERSIGN_KEY_FILE) name different keys; leave one out"
+    )]
+    TwoKeySources,
     /// The state file would be copied together with the vault, so an old copy would not be noticed.
     #[error(
         "the state would lie within the data directory, where an old copy of the vault would bring an old state along; \
@@ -206,16 +232,8 @@ impl Config {
             Some(dir) => dir,
             None => base.as_ref().ok_or(ConfigError::NoHome)?.data_dir().join(FOLDER),
         };
-        let key_file = path(flags.key_file, "--key-file", "COUNTERSIGN_KEY_FILE")?;
-        let key_dir = base.as_ref().map(key_dir);
-        let holds_the_key = match (&key_file, &key_dir) {
-            (Some(file), _) => file.parent().unwrap_or(Path::new("/")),
-            (None, Some(folder)) => folder,
-            (None, None) => return Err(ConfigError::NoHome),
-        };
-        if holds_the_key.starts_with(&data_dir) {
-            return Err(ConfigError::KeyInData);
-        }
+        let typed = TypedKey { source: flags.key_source, file: flags.key_file };
+        let key_source = keys::source(typed, variable, home)?;
         let state_dir = path(flags.state_dir, "--state-dir", "COUNTERSIGN_STATE_DIR")?;
         if state_dir.as_ref().is_some_and(|folder| folder.starts_with(&data_dir)) {
             return Err(ConfigError::StateInData);
@@ -227,17 +245,20 @@ impl Config {
         let (account, written) = text(setting(flags.account, "--account", "COUNTERSIGN_ACCOUNT", variable))?
             .unwrap_or((DEFAULT_ACCOUNT.to_owned(), Written::Flag("--account")));
         let log = text(setting(flags.log, "--log", "COUNTERSIGN_LOG", variable))?;
-        Ok(Self {
+        let config = Self {
             data_dir,
             store,
-            key_dir: key_dir.unwrap_or_default(),
-            key_file,
+            key_dir: base.as_ref().map(key_dir).unwrap_or_default(),
+            key_source,
+            credentials_dir: keys::credentials_dir(),
             state_dir: state_dir.or_else(|| base.as_ref().map(state_dir_of)),
             account: Name::parse(&account).map_err(|source| ConfigError::Account { name: written.name(), source })?,
             format: if flags.json { Format::Json } else { Format::Text },
             log: log.map(|(filter, _)| filter).filter(|filter| !filter.trim().is_empty()),
             color: color(flags.color),
-        })
+        };
+        config.refuse_in_data(&config.key_source)?;
+        Ok(config)
     }
 }
 
@@ -324,7 +345,11 @@ mod tests {
         }
 
         let apart = config_of(&["--data-dir", "/vault", "--key-file", "/vault-keys/my.key"]).unwrap();
-        assert_eq!(apart.key_file, Some(PathBuf::from("/vault-keys/my.key")));
+        assert_eq!(apart.key_source, KeySource::File(Some(PathBuf::from("/vault-keys/my.key"))));
+        for source in ["file:/vault/k.key", "passphrase:/vault/p", "recovery:/vault/deeper/words"] {
+            let within = config_of(&["--data-dir", "/vault", "--key-source", source]);
+            assert!(matches!(within, Err(ConfigError::KeyInData)), "{source}");
+        }
     }
 
     #[test]

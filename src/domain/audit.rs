@@ -123,6 +123,10 @@ words!(
         VaultBackup = "vault.backup",
         /// A person accepted an older copy of the vault.
         VaultAcceptLoss = "vault.accept_loss",
+        /// A way to open the vault was added.
+        VaultKeyAdd = "vault.key_add",
+        /// A way to open the vault was removed.
+        VaultKeyRemove = "vault.key_remove",
     }
 );
 

@@ -64,8 +64,12 @@ pub const IMPORT_KDBX_ROUNDS_MAX: u64 = 100_000_000;
 pub const IMPORT_MEMORY_ASKED: u64 = 256 * 1024 * 1024;
 /// Password slots of an imported file. Each costs a key derivation.
 pub const IMPORT_SLOTS_MAX: usize = 10;
-/// Bytes of the passphrase of an imported file.
+/// Bytes of a passphrase: of an imported file, or of the vault.
 pub const PASSPHRASE_BYTES_MAX: usize = 1024;
+/// Characters of a passphrase that is to open the vault: it is tried offline by whoever has a copy.
+pub const PASSPHRASE_CHARS_MIN: usize = 12;
+/// Ways to open a vault at once. Each slot of a passphrase costs a derivation.
+pub const VAULT_KEYS_MAX: usize = 16;
 /// Bytes of one line on standard input in the stdio sidecar.
 pub const LINE_BYTES_MAX: usize = 1024 * 1024;
 /// Levels of nesting of a JSON argument: no argument of ours is deeper, and depth costs stack.

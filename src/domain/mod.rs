@@ -13,6 +13,7 @@ pub mod enrolment;
 pub mod hourly;
 pub mod ids;
 pub mod import;
+pub mod key_source;
 pub mod limits;
 pub mod name_query;
 pub mod origin;

@@ -48,6 +48,7 @@ mod seats;
 mod staged_seeds;
 
 mod tally;
+mod vault_keys;
 mod vault_upkeep;
 mod verify_code;
 mod waiting;
@@ -92,11 +93,15 @@ pub use self::{
     seat_pins::SetSeatPin,
     seats::{AddSeat, NOT_ANOTHERS_ID, RemoveSeat, SeatChanges, UpdateSeat, check_seat},
     tally::Tally,
+    vault_keys::{AddVaultKey, ListVaultKeys, RemoveVaultKey},
     vault_upkeep::{Diagnose, Diagnosis, Health},
     verify_code::{Verification, VerifyCode, VerifyResponse},
     waiting::Patience,
 };
-pub use crate::vault::{AuditAsk, AuditReport, AuditRows, BackedUp, Erased, Finding, Life, Restored};
+pub use crate::vault::{
+    AuditAsk, AuditReport, AuditRows, BackedUp, Erased, Finding, Life, Passphrase, RecoveryWords, Restored, Source,
+    VaultKey,
+};
 
 pub(crate) use pace::Pace;
 

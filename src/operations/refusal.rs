@@ -136,6 +136,9 @@ pub enum Refusal {
     /// A backup could not be made.
     #[error("no backup was made: {0}")]
     NotBackedUp(String),
+    /// A key that opens the vault could not be added or removed.
+    #[error("no key was added or removed: {0}")]
+    VaultKey(String),
     /// The machine's clock can't be right.
     #[error(
         "the clock of this machine is not set: it stands before 1970 or after 9999; nothing was changed. Set it, then try again"
@@ -181,6 +184,7 @@ impl Refusal {
             Self::Unavailable { .. }
             | Self::OutcomeUnknown
             | Self::NotBackedUp(_)
+            | Self::VaultKey(_)
             | Self::Clock
             | Self::Stopping
             | Self::NoPage => ErrorCode::Unavailable,
@@ -211,6 +215,7 @@ impl Refusal {
             | Self::InUse(_)
             | Self::OutcomeUnknown
             | Self::NotBackedUp(_)
+            | Self::VaultKey(_)
             | Self::Clock
             | Self::Damaged(_)
             | Self::Internal { .. } => None,

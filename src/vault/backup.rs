@@ -4,7 +4,7 @@ use std::{fs::File, io, path::Path, sync::Arc};
 
 use super::{
     AuditReport, Examined, Vault,
-    open::{OpenError, VaultRequest, at, open_copy},
+    open::{OpenError, at, open_own_copy},
 };
 use crate::{
     domain::{
@@ -35,22 +35,11 @@ impl Vault {
     /// [`OpenError`]: the vault can't be copied, its key does not open the copy, or the file can't be written. There is no new
     /// file then.
     pub async fn back_up(&self, to: &Path, recipients: Vec<Recipient>) -> Result<BackedUp, OpenError> {
-        let status = self.status();
-        let place = &status.store.location;
+        let place = &self.status().store.location;
         let anchors = self.anchor().await.map_err(at(place))?;
         let snapshot = store::snapshot(&self.core.place).await?;
-        let copy = VaultRequest {
-            store: OpenRequest {
-                url: format!("sqlite:{}", snapshot.path().display()),
-                make: false,
-                ..self.core.place.clone()
-            },
-            key_dir: status.key_file.parent().map(Path::to_owned).unwrap_or_default(),
-            key_file: Some(status.key_file.clone()),
-            state_dir: None,
-            now: status.created_at,
-        };
-        let copy = open_copy(&copy, Arc::clone(&self.core.random)).await?;
+        let url = format!("sqlite:{}", snapshot.path().display());
+        let copy = open_own_copy(self, OpenRequest { url, make: false, ..self.core.place.clone() }).await?;
         let checked = check(&copy, &anchors).await.map_err(at(snapshot.path()));
         let closed = copy.close().await.map_err(at(snapshot.path()));
         let (examined, report) = checked?;

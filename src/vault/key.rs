@@ -12,7 +12,7 @@ use crate::random::{NoRandomness, Random};
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub(super) struct Key([u8; 32]);
 
-/// The key-encryption key of a slot: the contents of the key file.
+/// The key-encryption key of a slot, which comes from the slot's source.
 pub struct Kek(pub(super) Key);
 
 /// A check value by which a key is recognised.
@@ -23,6 +23,10 @@ impl Key {
         let mut key = Self([0; 32]);
         random.fill(&mut key.0)?;
         Ok(key)
+    }
+
+    pub(super) const fn of(bytes: &[u8; 32]) -> Self {
+        Self(*bytes)
     }
 
     pub(super) fn from_slice(bytes: &[u8]) -> Option<Self> {

@@ -17,6 +17,8 @@ use super::{
     key::{Kek, Key, MacKey},
     metadata,
     seal::{self, Bound, Column, OpenSealError, Place},
+    slots::SlotError,
+    sources::NewKey,
 };
 use crate::{
     domain::{
@@ -52,8 +54,12 @@ pub struct Header {
 pub struct Slot {
     /// Its number, 0..=15.
     pub number: u8,
-    /// The source of its key: `file`.
+    /// The word for the source of its key, of [`SourceKind`](crate::domain::key_source::SourceKind).
     pub source: String,
+    /// What the person calls it.
+    pub label: Option<String>,
+    /// When it was added; `None`: with the vault.
+    pub created_at: Option<Timestamp>,
     /// Parameters of the source that are not given by a person, such as the cost of a passphrase's hash.
     pub parameters: BTreeMap<String, String>,
     /// The number of the wrapped root key. A slot that wraps an older one than the header's opens nothing.
@@ -96,8 +102,6 @@ pub struct Keyring {
     records: MacKey,
 }
 
-/// The source of a vault's first slot.
-pub(super) const FILE_SOURCE: &str = "file";
 /// The first epoch of root and data keys.
 const FIRST_EPOCH: u32 = 1;
 
@@ -109,8 +113,9 @@ impl Keyring {
     ///
     /// # Errors
     /// [`NoRandomness`].
-    pub fn create(vault: VaultId, kek: &Kek, random: &dyn Random) -> Result<(Self, Header), NoRandomness> {
+    pub fn create(vault: VaultId, key: &NewKey, random: &dyn Random) -> Result<(Self, Header), NoRandomness> {
         const FIRST_SLOT: u8 = 0;
+        let kek = &key.kek;
         let (root, data) = (Key::generate(random)?, Key::generate(random)?);
         let (pepper, audit, records) = (Key::generate(random)?, Key::generate(random)?, Key::generate(random)?);
         let mut bundle = Zeroizing::new(Vec::with_capacity(96));
@@ -122,8 +127,10 @@ impl Keyring {
             vault,
             slots: vec![Slot {
                 number: FIRST_SLOT,
-                source: FILE_SOURCE.to_owned(),
-                parameters: BTreeMap::new(),
+                source: key.source.as_str().to_owned(),
+                label: None,
+                created_at: None,
+                parameters: key.parameters.clone(),
                 root_epoch: FIRST_EPOCH,
                 check: kek.0.check(),
                 wrapped: wrap(&kek.0, place(Column::RootKey, u32::from(FIRST_SLOT)), root.expose(), random)?,
@@ -147,12 +154,9 @@ impl Keyring {
     /// # Errors
     /// [`UnlockError::WrongKey`] if no slot belongs to it, [`UnlockError::Damaged`] if the rest does not open.
     pub fn unlock(header: &Header, kek: &Kek) -> Result<Self, UnlockError> {
-        let mut slots = header.slots.iter().filter(|slot| slot.root_epoch == header.root_epoch);
-        let slot = slots.find(|slot| kek.0.is_checked_by(&slot.check)).ok_or(UnlockError::WrongKey)?;
+        let root = header.root_key(kek)?;
         let place = |column, number| KeyPlace { vault: header.vault, column, number };
         let damaged = |_| UnlockError::Damaged;
-        let root = unwrap(&kek.0, place(Column::RootKey, slot.place()), &slot.wrapped).map_err(damaged)?;
-        let root = Key::from_slice(&root).ok_or(UnlockError::Damaged)?;
         let mut epochs = BTreeMap::new();
         for kept in &header.epochs {
             let data = unwrap(&root, place(Column::DataKey, kept.epoch), &kept.wrapped).map_err(damaged)?;
@@ -283,6 +287,32 @@ impl Keyring {
     }
 }
 
+impl Header {
+    /// The slot that a key opens.
+    pub(super) fn slot_of(&self, kek: &Kek) -> Option<&Slot> {
+        let mut slots = self.slots.iter().filter(|slot| slot.root_epoch == self.root_epoch);
+        slots.find(|slot| kek.0.is_checked_by(&slot.check))
+    }
+
+    fn root_key(&self, kek: &Kek) -> Result<Key, UnlockError> {
+        let slot = self.slot_of(kek).ok_or(UnlockError::WrongKey)?;
+        let place = KeyPlace { vault: self.vault, column: Column::RootKey, number: slot.place() };
+        let root = unwrap(&kek.0, place, &slot.wrapped).map_err(|_| UnlockError::Damaged)?;
+        Key::from_slice(&root).ok_or(UnlockError::Damaged)
+    }
+
+    /// Adds a slot for a new key to the header that another key opens. Check value and wrapped key of the slot are filled in
+    /// here.
+    pub(super) fn add_slot(&mut self, by: &Kek, new: &Kek, slot: Slot, random: &dyn Random) -> Result<(), SlotError> {
+        let root = self.root_key(by)?;
+        let slot = Slot { root_epoch: self.root_epoch, check: new.0.check(), ..slot };
+        let place = KeyPlace { vault: self.vault, column: Column::RootKey, number: slot.place() };
+        let wrapped = wrap(&new.0, place, root.expose(), random)?;
+        self.slots.push(Slot { wrapped, ..slot });
+        Ok(())
+    }
+}
+
 impl Slot {
     /// The number to which the wrapped root key is bound. For the first root key it is the slot's number, as in format
     /// 1.
@@ -311,7 +341,10 @@ fn unwrap(by: &Key, place: KeyPlace, wrapped: &[u8]) -> Result<Zeroizing<Vec<u8>
 
 #[cfg(test)]
 pub(super) mod tests {
-    use std::sync::atomic::{AtomicU8, Ordering};
+    use std::sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    };
 
     use aws_lc_rs::{aead, hkdf, hmac};
     use data_encoding::HEXLOWER;
@@ -320,6 +353,7 @@ pub(super) mod tests {
     use super::*;
     use crate::domain::{
         ids::AccountId,
+        key_source::SourceKind,
         secret::SecretUse,
         text::ShownText,
         totp::{Algorithm, Digits, Period, TotpParameters},
@@ -356,9 +390,13 @@ pub(super) mod tests {
         Kek::generate(&counting(100)).unwrap()
     }
 
+    fn new_key() -> NewKey {
+        NewKey { source: SourceKind::File, parameters: BTreeMap::new(), kek: Arc::new(kek()) }
+    }
+
     /// The keys of a vault, the same each time but for the vault's id.
     pub(in crate::vault) fn vault(number: u128) -> (Keyring, Header) {
-        Keyring::create(VaultId::new(uuid(number)), &kek(), &counting(0)).unwrap()
+        Keyring::create(VaultId::new(uuid(number)), &new_key(), &counting(0)).unwrap()
     }
 
     fn place() -> Place {
@@ -439,7 +477,9 @@ pub(super) mod tests {
             vault: VaultId::new(uuid(1)),
             slots: vec![Slot {
                 number: 0,
-                source: FILE_SOURCE.to_owned(),
+                source: "file".to_owned(),
+                label: None,
+                created_at: None,
                 parameters: BTreeMap::new(),
                 root_epoch: 1,
                 check: check(KEK_CHECK),
@@ -695,7 +735,7 @@ pub(super) mod tests {
 
         // Another vault that has the same keys by some mistake, and one that has others.
         assert!(vault(2).0.open_seed(&seed_blob, &place()).is_err());
-        let other = Keyring::create(VaultId::new(uuid(1)), &kek(), &counting(1)).unwrap().0;
+        let other = Keyring::create(VaultId::new(uuid(1)), &new_key(), &counting(1)).unwrap().0;
         assert!(other.open_seed(&seed_blob, &place()).is_err());
     }
 
@@ -721,7 +761,7 @@ pub(super) mod tests {
     #[test]
     fn nothing_is_made_without_randomness() {
         assert!(matches!(Kek::generate(&Empty).map(|_| ()), Err(NoRandomness)));
-        assert!(Keyring::create(VaultId::new(uuid(1)), &kek(), &Empty).is_err());
+        assert!(Keyring::create(VaultId::new(uuid(1)), &new_key(), &Empty).is_err());
         assert_eq!(vault(1).0.seal_seed(&seed(), &place(), &Empty), Err(NoRandomness));
         assert_eq!(vault(1).0.seal_metadata(&metadata(), &place(), &Empty), Err(NoRandomness));
     }

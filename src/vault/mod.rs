@@ -11,6 +11,7 @@
 //! writer, draft                  changes, many in one commit
 //! people, secrets, enrolments    what operations read
 //! open, format1, state, sources/ from an address and a key to an open vault
+//! slots                          the ways to open it: listed, added, removed
 //! examine, examine_terms         every record and row, looked at
 //! backup, restore                a checked copy of a vault that is in use, and the way back
 //! ```
@@ -37,6 +38,7 @@ mod records;
 mod restore;
 mod seal;
 mod secrets;
+mod slots;
 mod sources;
 mod state;
 mod verify;
@@ -59,12 +61,16 @@ pub use self::{
     examine::Examined,
     keyring::{Mac, UnlockError},
     ledger::{AuditAsk, AuditRows},
-    open::{OpenError, VaultRequest, VaultStatus, accept_loss, open},
+    open::{OpenError, VaultRequest, VaultStatus, Ways, accept_loss, open},
     records::{KeptKey, Repeat, Stored},
     restore::{Restored, restore},
     seal::OpenSealError,
     secrets::{Found, InUse, NewSecret},
-    sources::KeyFileError,
+    slots::{SlotError, VaultKey},
+    sources::{
+        KeyError, KeyFileError, NewKey, Passphrase, RecoveryError, RecoveryWords, Source, hand_over, handed,
+        read_private,
+    },
     verify::{AuditReport, Finding},
 };
 pub use crate::store::{Life, OpenRequest, RecordKey, StoreError, Writes};

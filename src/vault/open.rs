@@ -1,6 +1,7 @@
 //! Opens a vault from an address and a key, or returns an error without having changed anything.
 
 use std::{
+    fmt,
     path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicBool},
     time::Duration,
@@ -8,11 +9,10 @@ use std::{
 
 use super::{
     Core, Outcome, Vault, format1,
-    key::Kek,
-    keyring::{Keyring, UnlockError},
+    keyring::{Header, Keyring, UnlockError},
     ledger::{End, genesis, head_of, is_kept},
     records::{AuditHead, Floor, Stored, VaultHeader},
-    sources::{KeyFileError, create_key_file, read_key_file},
+    sources::{KeyError, Source, Spot},
     state::{Older, StateFile},
     writer::Writer,
 };
@@ -21,14 +21,15 @@ use crate::{
         account::{Account, DEFAULT_ACCOUNT},
         audit::{Action, Actor, AuditEntry, ChainHead},
         ids::{AccountId, VaultId},
+        key_source::SourceKind,
         sensitive::without_seeds,
         text::Name,
         time::Timestamp,
     },
     random::{NoRandomness, SharedRandom},
     store::{
-        self, Absent, Change, Commit, Durable, Expect, Facts, Index, Kind, OpenRequest, Put, RecordKey, SharedStore,
-        Store, StoreError, Tail, format1::Format1,
+        self, Absent, Change, Commit, Durable, Expect, Facts, Index, Kind, OpenRequest, Put, Record, RecordKey,
+        SharedStore, Store, StoreError, Tail, format1::Format1,
     },
 };
 
@@ -40,11 +41,8 @@ const FLOOR: Duration = Duration::from_mins(2);
 pub struct VaultRequest {
     /// The store.
     pub store: OpenRequest,
-    /// The folder for key files, which are named `<vault id>.key`. It must be private to its owner, and nobody else may
-    /// write in its parent.
-    pub key_dir: PathBuf,
-    /// The key file, if one was named. Outside `key_dir` only its own mode is checked.
-    pub key_file: Option<PathBuf>,
+    /// The source of the key. No other is tried.
+    pub source: Arc<Source>,
     /// The folder for state files, which remember the last state of this machine's vaults; `None`: none are kept.
     pub state_dir: Option<PathBuf>,
     /// The current time, used as the time of creation.
@@ -62,8 +60,12 @@ pub struct VaultStatus {
     pub created_at: Timestamp,
     /// The store's backend, format and location.
     pub store: Facts,
-    /// The key file that opened it.
-    pub key_file: PathBuf,
+    /// The kind of source whose key opened it.
+    pub opened_by: SourceKind,
+    /// The slot of that key.
+    pub slot: u8,
+    /// The key file that opened it, if one did.
+    pub key_file: Option<PathBuf>,
     /// The sources of the keys that can open it, one for each slot.
     pub slots: Vec<String>,
     /// The epoch that new seals use.
@@ -81,18 +83,25 @@ pub enum OpenError {
     #[error(transparent)]
     Store(#[from] store::OpenError),
     /// The key is inside the vault's folder, so a copy of that folder would include the key.
-    #[error("{} lies in the folder of the vault; a copy of that must not open itself: keep the key elsewhere", without_seeds(.0))]
-    KeyBesideVault(PathBuf),
-    /// An error of the key file.
     #[error(transparent)]
-    KeyFile(#[from] KeyFileError),
+    KeyBesideVault(KeyError),
+    /// The source gives no key.
+    #[error("{source}{ways}")]
+    NoKey {
+        /// Why.
+        source: KeyError,
+        /// What opens the vault.
+        ways: Ways,
+    },
     /// The key is not this vault's.
-    #[error("{source}; key file: {}. Name the right one with --key-file or COUNTERSIGN_KEY_FILE", without_seeds(.key_file))]
+    #[error("{source}; {tried}. Name the right one with --key-source, --key-file or COUNTERSIGN_KEY_FILE{ways}")]
     WrongKey {
-        /// The file that was tried.
-        key_file: PathBuf,
+        /// What was tried.
+        tried: String,
         /// Why it does not open the vault.
         source: UnlockError,
+        /// What opens the vault.
+        ways: Ways,
     },
     /// It is older than the vault that was last open here.
     #[error(
@@ -109,6 +118,28 @@ pub enum OpenError {
     /// The operating system gave no random bytes.
     #[error(transparent)]
     NoRandomness(#[from] NoRandomness),
+}
+
+/// The kinds of sources that open a vault, each once. The header that says so may not be trusted yet, so nothing else of
+/// it is shown.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ways(Vec<SourceKind>);
+
+impl Ways {
+    fn of(header: &Header) -> Self {
+        let kinds = SourceKind::ALL.into_iter();
+        Self(kinds.filter(|kind| header.slots.iter().any(|slot| slot.source == kind.as_str())).collect())
+    }
+}
+
+impl fmt::Display for Ways {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (nth, kind) in self.0.iter().enumerate() {
+            f.write_str(if nth == 0 { ". The vault opens by: " } else { ", " })?;
+            f.write_str(kind.as_str())?;
+        }
+        Ok(())
+    }
 }
 
 fn missing(rows: u64) -> String {
@@ -142,6 +173,20 @@ pub async fn accept_loss(request: &VaultRequest, random: SharedRandom) -> Result
 /// Opens a copy of a vault to examine it. It may be older than the vault.
 pub(super) async fn open_copy(request: &VaultRequest, random: SharedRandom) -> Result<Vault, OpenError> {
     Opening::of(request, random).await?.open().await
+}
+
+/// Opens a copy of an open vault with the keys of that vault.
+pub(super) async fn open_own_copy(vault: &Vault, place: OpenRequest) -> Result<Vault, OpenError> {
+    let store::Opened::Store(store, facts) = store::open(&place).await? else {
+        let what = "it has another format than the vault".to_owned();
+        return Err(store::OpenError::Damaged { path: place.data_dir, what }.into());
+    };
+    let (record, _) = read_header(store.as_ref(), &facts.location).await?;
+    let keyring = Arc::clone(&vault.core.keyring);
+    keyring.check_record(&record).map_err(at(&facts.location))?;
+    let state = StateFile::new(None, Arc::clone(&keyring));
+    let status = VaultStatus { store: facts, ..vault.status().clone() };
+    Opening { place, store, keyring, random: Arc::clone(&vault.core.random), state, status }.open().await
 }
 
 /// A vault whose key is verified, but not yet whether it is an older copy.
@@ -229,7 +274,17 @@ async fn durable_head(store: &dyn Store, keyring: &Keyring) -> Result<Option<Cha
     }
 }
 
-/// Reads the header and verifies the key by its slots. Nothing is written before that.
+/// Reads the header, of which nothing is trusted yet.
+pub(super) async fn read_header(store: &dyn Store, path: &Path) -> Result<(Record, VaultHeader), OpenError> {
+    let damaged = |what: &str| store::OpenError::Damaged { path: path.to_owned(), what: what.to_owned() };
+    let key = RecordKey::new(Kind::Header, []);
+    let record = store.read(&[key]).await.map_err(at(path))?.into_iter().flatten().next();
+    let record = record.ok_or_else(|| damaged("its header is not there"))?;
+    let header = VaultHeader::read(&record).ok_or_else(|| damaged("its header can't be read"))?;
+    Ok((record, header))
+}
+
+/// Verifies the key by the header's slots. Nothing is written before that.
 async fn unlock(
     request: &VaultRequest,
     store: SharedStore,
@@ -237,13 +292,8 @@ async fn unlock(
     random: SharedRandom,
 ) -> Result<Opening, OpenError> {
     let path = facts.location.clone();
-    let damaged = |what: &str| store::OpenError::Damaged { path: path.clone(), what: what.to_owned() };
-    let key = RecordKey::new(Kind::Header, []);
-    let record = store.read(&[key]).await.map_err(at(&path))?.into_iter().flatten().next();
-    let record = record.ok_or_else(|| damaged("its header is not there"))?;
-    let header = VaultHeader::read(&record).ok_or_else(|| damaged("its header can't be read"))?;
-    let key_file = key_path(request, &path, header.keys.vault)?;
-    let keyring = Keyring::unlock(&header.keys, &read_key_file(&key_file)?).map_err(refused(&key_file, &path))?;
+    let (record, header) = read_header(store.as_ref(), &path).await?;
+    let (keyring, slot) = unlocked(request, &path, &header.keys).await?;
     keyring.check_record(&record).map_err(at(&path))?;
     let keyring = Arc::new(keyring);
     let state = StateFile::new(request.state_dir.as_deref(), Arc::clone(&keyring));
@@ -252,7 +302,9 @@ async fn unlock(
         default_account: header.default_account,
         created_at: header.created_at,
         store: facts,
-        key_file,
+        opened_by: request.source.kind(),
+        slot,
+        key_file: request.source.file_of(header.keys.vault),
         slots: header.keys.slots.into_iter().map(|slot| slot.source).collect(),
         epoch: header.keys.active_epoch,
         made: false,
@@ -261,20 +313,50 @@ async fn unlock(
     Ok(Opening { place: request.store.clone(), store, keyring, random, state, status })
 }
 
+/// The keys of a vault, and the slot by which the source's key opened them.
+async fn unlocked(request: &VaultRequest, path: &Path, header: &Header) -> Result<(Keyring, u8), OpenError> {
+    let source = request.source.as_ref();
+    let ways = || Ways::of(header);
+    let wrong =
+        || OpenError::WrongKey { tried: source.shown(header.vault), source: UnlockError::WrongKey, ways: ways() };
+    let place = Spot { vault: header.vault, location: path, data_dir: &request.store.data_dir };
+    let kek = source.key(place, &header.slots).await;
+    let kek = kek.map_err(|cause| if matches!(cause, KeyError::Wrong) { wrong() } else { no_key(cause, ways()) })?;
+    let slot = header.slot_of(&kek).ok_or_else(wrong)?.number;
+    let keyring = Keyring::unlock(header, &kek).map_err(|cause| match cause {
+        UnlockError::WrongKey => wrong(),
+        UnlockError::Damaged => store::OpenError::Damaged { path: path.to_owned(), what: cause.to_string() }.into(),
+    })?;
+    Ok((keyring, slot))
+}
+
+/// The error of a source.
+pub(super) fn no_key(source: KeyError, ways: Ways) -> OpenError {
+    match source {
+        KeyError::BesideVault(_) => OpenError::KeyBesideVault(source),
+        KeyError::Folder(cause) => OpenError::Store(cause),
+        KeyError::NoRandomness(cause) => OpenError::NoRandomness(cause),
+        KeyError::File(_)
+        | KeyError::Keyring(_)
+        | KeyError::Credential(_)
+        | KeyError::Env(_)
+        | KeyError::Command { .. }
+        | KeyError::Passphrase(_)
+        | KeyError::Recovery(_)
+        | KeyError::Slot
+        | KeyError::Wrong
+        | KeyError::NoPerson => OpenError::NoKey { source, ways },
+    }
+}
+
 /// Creates a vault. Its key is durable before anything is sealed with it: a crash in between leaves a key that opens
 /// nothing.
 async fn create(request: &VaultRequest, absent: Absent, random: &SharedRandom) -> Result<(), OpenError> {
     let vault = VaultId::new(random.random_id()?);
-    let path = key_path(request, absent.location(), vault)?;
-    let kek = match read_key_file(&path) {
-        Err(KeyFileError::Missing(_)) => {
-            create_key_file(&path, &Kek::generate(random.as_ref())?)?;
-            // Read it back: a disk that lost the key must be noticed now, not when the vault can't be opened any more.
-            read_key_file(&path)?
-        }
-        found => found?,
-    };
-    let (keyring, keys) = Keyring::create(vault, &kek, random.as_ref())?;
+    let spot = Spot { vault, location: absent.location(), data_dir: &request.store.data_dir };
+    let key = request.source.new_key(spot, random.as_ref()).await;
+    let key = key.map_err(|cause| no_key(cause, Ways::default()))?;
+    let (keyring, keys) = Keyring::create(vault, &key, random.as_ref())?;
     let default_account = AccountId::new(random.random_id()?);
     let created_at = request.now;
     let account = Account { id: default_account, name: Name::kept(DEFAULT_ACCOUNT.to_owned()), created_at };
@@ -306,39 +388,11 @@ async fn move_format1(request: &VaultRequest, old: Format1) -> Result<PathBuf, O
         let what = "its header can't be read".to_owned();
         store::OpenError::Damaged { path: path.clone(), what }
     })?;
-    let key_file = key_path(request, &path, keys.vault)?;
-    let keyring = Keyring::unlock(&keys, &read_key_file(&key_file)?).map_err(refused(&key_file, &path))?;
+    let (keyring, _) = unlocked(request, &path, &keys).await?;
     let now = request.now;
     let moving = tokio::task::spawn_blocking(move || format1::move_vault(old, &keyring, now));
     let moved = moving.await.map_err(|_| StoreError::Unavailable("moving it was given up".to_owned()));
     Ok(moved.map_err(at(&path))??)
-}
-
-/// The path of a vault's key file. Refused if it is in the vault's folder, directly or through a link, or in our folder
-/// for keys and that folder is not private.
-fn key_path(request: &VaultRequest, location: &Path, vault: VaultId) -> Result<PathBuf, OpenError> {
-    let path = request.key_file.clone().unwrap_or_else(|| request.key_dir.join(format!("{vault}.key")));
-    let Some(folder) = path.parent() else { return Ok(path) };
-    // A link may lead to a place where the key must not be.
-    let end = path.canonicalize().ok();
-    let folders = [Some(folder), end.as_deref().and_then(Path::parent)];
-    let beside = [location.parent(), Some(request.store.data_dir.as_path())];
-    let is_beside = |folder| beside.into_iter().flatten().any(|vault| store::is_within(folder, vault));
-    if folders.into_iter().flatten().any(is_beside) {
-        return Err(OpenError::KeyBesideVault(path));
-    }
-    if folder == request.key_dir {
-        store::refuse_shared_keys(folder)?;
-    }
-    Ok(path)
-}
-
-fn refused(key_file: &Path, path: &Path) -> impl FnOnce(UnlockError) -> OpenError {
-    let (key_file, path) = (key_file.to_owned(), path.to_owned());
-    move |source| match source {
-        UnlockError::WrongKey => OpenError::WrongKey { key_file, source },
-        UnlockError::Damaged => store::OpenError::Damaged { path, what: source.to_string() }.into(),
-    }
 }
 
 /// Adds the store's path to its error.

@@ -4,7 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use super::{
-    Kept, KeptKey, Vault,
+    Kept, KeptKey, Vault, VaultKey,
+    key::KeyCheck,
     open::{OpenError, VaultRequest, accept_loss, at, open_copy},
 };
 use crate::{
@@ -20,6 +21,8 @@ pub struct Restored {
     pub aside: Option<PathBuf>,
     /// Keys of the backup that the replaced vault had revoked or removed, if that could be read.
     pub revoked_since: Vec<(KeyId, Name)>,
+    /// Keys by which the backup opens and the replaced vault did not, if that could be read: somebody had removed them.
+    pub opens_again_by: Vec<VaultKey>,
 }
 
 /// Restores a vault from a backup, and opens it. The backup's key must be there.
@@ -35,26 +38,31 @@ pub async fn restore(
     let path = incoming.path().to_owned();
     let store = OpenRequest { url: format!("sqlite:{}", path.display()), make: false, ..request.store.clone() };
     let copy = open_copy(&VaultRequest { store, state_dir: None, ..request.clone() }, random.clone()).await?;
-    let live = checked(&copy).await.map_err(at(&path));
+    let checked = checked(&copy).await.map_err(at(&path));
     copy.close().await.map_err(at(&path))?;
-    let live = live?;
-    let revoked_since = match keys_of_replaced(request, random.clone()).await {
-        Ok(known) => live.into_iter().filter(|key| !known.iter().any(|known| is_same(known, key))).collect(),
-        Err(cause) => {
-            tracing::info!(%cause, "the vault that is replaced can't be read");
-            Vec::new()
+    let (live, ways) = checked?;
+    let (mut revoked_since, mut opens_again_by) = (Vec::new(), Vec::new());
+    match keys_of_replaced(request, random.clone()).await {
+        Ok((known, known_ways)) => {
+            revoked_since = live.into_iter().filter(|key| !known.iter().any(|known| is_same(known, key))).collect();
+            let removed = |way: &(VaultKey, KeyCheck)| !known_ways.iter().any(|(_, known)| *known == way.1);
+            opens_again_by = ways.into_iter().filter(removed).map(|(key, _)| key).collect();
         }
-    };
+        Err(cause) => tracing::info!(%cause, "the vault that is replaced can't be read"),
+    }
     let revoked_since = revoked_since.iter().map(|kept: &Kept<KeptKey>| (kept.key.id, kept.key.name.clone())).collect();
     let name = format!(".replaced-{}", request.now.to_string().replace(':', "-"));
     let placed = tokio::task::spawn_blocking(move || incoming.take_place(&name)).await;
     let aside = placed.map_err(|_| at(&path)(StoreError::Unavailable("it was given up".to_owned())))??;
     let vault = accept_loss(request, random).await?;
-    Ok((vault, Restored { aside, revoked_since }))
+    Ok((vault, Restored { aside, revoked_since, opens_again_by }))
 }
 
-/// The keys of a sound backup that let callers in.
-async fn checked(copy: &Vault) -> Result<Vec<Kept<KeptKey>>, StoreError> {
+/// The keys that let callers in, and those that open the vault.
+type Keys = (Vec<Kept<KeptKey>>, Vec<(VaultKey, KeyCheck)>);
+
+/// The keys of a sound backup.
+async fn checked(copy: &Vault) -> Result<Keys, StoreError> {
     if let Some(what) = copy.examine().await?.problems.into_iter().next() {
         return Err(StoreError::Damaged { what });
     }
@@ -64,14 +72,14 @@ async fn checked(copy: &Vault) -> Result<Vec<Kept<KeptKey>>, StoreError> {
     live_keys(copy).await
 }
 
-async fn live_keys(vault: &Vault) -> Result<Vec<Kept<KeptKey>>, StoreError> {
+async fn live_keys(vault: &Vault) -> Result<Keys, StoreError> {
     let mut keys = vault.every_key().await?;
     keys.retain(|kept| kept.key.revoked_at.is_none());
-    Ok(keys)
+    Ok((keys, vault.vault_keys_with_checks().await?))
 }
 
 /// The live keys of the vault that is to be replaced. Without one, every key of the backup is as it should be.
-async fn keys_of_replaced(request: &VaultRequest, random: SharedRandom) -> Result<Vec<Kept<KeptKey>>, OpenError> {
+async fn keys_of_replaced(request: &VaultRequest, random: SharedRandom) -> Result<Keys, OpenError> {
     let store = OpenRequest { make: false, ..request.store.clone() };
     let vault = open_copy(&VaultRequest { store, state_dir: None, ..request.clone() }, random).await?;
     let path = vault.status().store.location.clone();

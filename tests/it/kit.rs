@@ -24,7 +24,7 @@ use countersign::{
         Service, VerifyCode,
     },
     random::{Random, SystemRandom},
-    vault::{self, OpenRequest, VaultRequest, Writes},
+    vault::{self, OpenRequest, Source, VaultRequest, Writes},
 };
 use tempfile::TempDir;
 use tokio::sync::Notify;
@@ -160,8 +160,7 @@ pub(crate) fn open_in(dir: &Path, now: Timestamp) -> vault::Vault {
 pub(crate) fn open_for(dir: &Path, now: Timestamp, writes: Writes) -> vault::Vault {
     let request = VaultRequest {
         store: OpenRequest { url: "sqlite:".to_owned(), data_dir: dir.join("data"), writes, make: true },
-        key_dir: dir.join("config/keys"),
-        key_file: None,
+        source: Arc::new(Source::file(None, dir.join("config/keys"))),
         state_dir: Some(dir.join("state")),
         now,
     };

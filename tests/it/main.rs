@@ -16,6 +16,8 @@ mod http;
 mod import;
 mod kit;
 mod mcp;
+#[cfg(unix)]
+mod operate;
 mod operations;
 #[cfg(unix)]
 mod readme;

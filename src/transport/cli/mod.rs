@@ -25,6 +25,9 @@ mod seat_file;
 mod secret;
 mod times;
 mod vault;
+mod vault_key;
+
+use std::sync::Arc;
 
 use clap::Subcommand;
 
@@ -33,11 +36,12 @@ pub use key::{first_key, listening};
 pub use output::{Answers, Console, Looks, Stream};
 pub use seat::find_seat;
 pub use vault::{VaultFacts, ask_to_accept_loss, ask_to_restore};
+pub use vault_key::{ask_passphrase, ask_recovery_words, read_stdin};
 
 use crate::{
     child::Children,
-    domain::{account::Account, audit::Action, principal::Principal},
-    operations::{ErrorCode, Operation, Refusal, Service},
+    domain::{account::Account, audit::Action, key_source::KeySource, principal::Principal},
+    operations::{ErrorCode, Operation, Refusal, Service, Source},
 };
 
 /// What a person may ask for.
@@ -96,6 +100,21 @@ impl Command {
         if let Self::Vault(vault::Command::AcceptLoss { yes }) = self { Some(*yes) } else { None }
     }
 
+    /// Whether it does nothing but create a vault.
+    pub const fn is_creation(&self) -> bool {
+        matches!(self, Self::Vault(vault::Command::Create))
+    }
+
+    /// The source by which it opens the vault, if it is not the configured one.
+    pub const fn opens_by(&self) -> Option<&KeySource> {
+        if let Self::Vault(vault::Command::Key(command)) = self { command.opens_by() } else { None }
+    }
+
+    /// The source of a key that it adds to the vault.
+    pub const fn new_key(&self) -> Option<&KeySource> {
+        if let Self::Vault(vault::Command::Key(command)) = self { command.new_key() } else { None }
+    }
+
     /// The backup that it puts in the vault's place, if it does, and whether the person has already agreed.
     pub fn restores(&self) -> Option<(&std::path::Path, bool)> {
         if let Self::Vault(vault::Command::Restore { file, yes }) = self { Some((file, *yes)) } else { None }
@@ -112,10 +131,20 @@ pub struct Session {
     pub account: Account,
     /// Facts about the open vault.
     pub vault: VaultFacts,
+    /// The sources of keys, for commands that change the vault's keys.
+    pub sources: Option<Sources>,
     /// The streams for answers and questions.
     pub console: Console,
     /// The processes that read what strangers made.
     pub children: Children,
+}
+
+/// The sources of a command's keys.
+pub struct Sources {
+    /// The one that opened the vault.
+    pub opens: Arc<Source>,
+    /// The one of a new key.
+    pub new: Option<Arc<Source>>,
 }
 
 impl Session {

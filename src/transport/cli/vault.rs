@@ -10,9 +10,10 @@ use super::{
     audit_table::harmless,
     numbers::{counted, kib},
     output::Console,
+    vault_key,
 };
 use crate::{
-    domain::{age::Recipient, api_key::KeyId, text::Name, time::Timestamp},
+    domain::{age::Recipient, api_key::KeyId, key_source::SourceKind, text::Name, time::Timestamp},
     operations::{
         BackUp, Count, CountSeats, Diagnose, Erased, ErrorCode, Health, ListSecrets, Restored, SecretDeleteResponse,
         answers::OK,
@@ -32,9 +33,17 @@ pub enum Command {
     Status,
     /// Make a vault and its key, and say where they are. Any command that stores something does so too
     #[command(
-        after_help = "Examples:\n  countersign vault create\n  countersign --data-dir /srv/countersign --key-file /etc/countersign.key vault create"
+        after_help = "Examples:\n  countersign vault create\n  countersign --data-dir /srv/countersign --key-file /etc/countersign.key vault create\n  countersign --key-source passphrase vault create"
     )]
     Create,
+    /// Manage the keys that open the vault
+    #[command(subcommand, visible_alias = "keys")]
+    Key(vault_key::Command),
+    /// Make a recovery key: 24 words for paper, shown once. They open the vault, or a backup of it, when everything else is lost
+    #[command(
+        after_help = "Examples:\n  countersign vault recovery\n  countersign vault recovery --words-file /media/safe/words.txt --yes\n\nTo open the vault by it: `countersign --key-source recovery vault key list`."
+    )]
+    Recovery(vault_key::RecoveryArgs),
     /// Examine everything: pages, keyed hashes, every seal, the audit log. Exit status 1 if something is wrong
     #[command(after_help = "Examples:\n  countersign vault doctor")]
     Doctor,
@@ -78,8 +87,12 @@ pub struct VaultFacts {
     pub backend: String,
     /// Where it is.
     pub location: String,
-    /// The key file that opened it.
-    pub key_file: String,
+    /// The kind of source whose key opened it.
+    pub opened_by: SourceKind,
+    /// The slot of that key.
+    pub slot: u8,
+    /// The key file that opened it, if one did.
+    pub key_file: Option<String>,
     /// Version of the format on disk.
     pub format: u32,
     /// Sources of the slots' keys.
@@ -100,7 +113,10 @@ struct StatusAnswer<'a> {
     vault_id: &'a str,
     backend: &'a str,
     location: &'a str,
-    key_file: &'a str,
+    /// Null: another source opened it.
+    key_file: Option<&'a str>,
+    opened_by: &'static str,
+    key_id: u8,
     format: u32,
     slots: &'a [String],
     epoch: u32,
@@ -123,6 +139,8 @@ struct RestoredAnswer<'a> {
     replaced: Option<&'a str>,
     /// Keys that the replaced vault had revoked or removed, of every account.
     revoked_since: Vec<String>,
+    /// Keys of the vault, by their numbers, that had been removed since the backup.
+    opens_again_by: Vec<u8>,
     status: &'static str,
 }
 
@@ -133,7 +151,8 @@ struct BackupAnswer<'a> {
     bytes: u64,
     secrets: u64,
     audit_rows: u64,
-    key_file: &'a str,
+    /// Null: its key is not in a file.
+    key_file: Option<&'a str>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     problems: &'a [String],
     status: &'static str,
@@ -165,6 +184,8 @@ pub(super) async fn run(command: &Command, session: &mut Session) -> Result<Endi
                 "there is a vault already; `countersign vault status` says where, and --data-dir names another place"
                     .to_owned(),
         }),
+        Command::Key(command) => vault_key::run(command, session).await,
+        Command::Recovery(args) => vault_key::recovery(args, session).await,
         Command::Doctor => doctor(session).await,
         Command::Backup { file, recipients } => backup(file, recipients, session).await,
         Command::Restore { .. } => restored(session),
@@ -201,12 +222,13 @@ pub fn ask_to_restore(console: &mut Console, agreed: bool) -> Result<(), Failure
 }
 
 fn restored(session: &mut Session) -> Result<Ending, Failure> {
-    let Restored { aside, revoked_since } = session.vault.restored.clone().unwrap_or_default();
+    let Restored { aside, revoked_since, opens_again_by } = session.vault.restored.clone().unwrap_or_default();
     let aside = aside.map(|path| path.display().to_string());
     let answer = RestoredAnswer {
         location: &session.vault.location.clone(),
         replaced: aside.as_deref(),
         revoked_since: revoked_since.iter().map(|(id, _)| id.to_string()).collect(),
+        opens_again_by: opens_again_by.iter().map(|key| key.id).collect(),
         status: OK,
     };
     session.console.answer(&answer, |console| {
@@ -215,7 +237,12 @@ fn restored(session: &mut Session) -> Result<Ending, Failure> {
             console.line(&format!("replaced vault: {aside}"))?;
         }
         let revoked = |(id, name): &(KeyId, Name)| console.line(&format!("revoked since: the key \"{name}\" ({id})"));
-        revoked_since.iter().try_for_each(revoked)
+        revoked_since.iter().try_for_each(revoked)?;
+        opens_again_by.iter().try_for_each(|key| {
+            let source = key.source.map_or("unknown", SourceKind::as_str);
+            console
+                .line(&format!("opens again by: key {} ({source}), which was removed since; remove it again", key.id))
+        })
     })?;
     session.console.note(
         "Codes come again in two minutes. API keys are off: `countersign key list` shows them, and `countersign key enable` lets \
@@ -236,7 +263,9 @@ async fn status(session: &mut Session) -> Result<Ending, Failure> {
         vault_id: &facts.vault,
         backend: &facts.backend,
         location: &facts.location,
-        key_file: &facts.key_file,
+        key_file: facts.key_file.as_deref(),
+        opened_by: facts.opened_by.as_str(),
+        key_id: facts.slot,
         format: facts.format,
         slots: &facts.slots,
         epoch: facts.epoch,
@@ -253,8 +282,9 @@ async fn status(session: &mut Session) -> Result<Ending, Failure> {
             ("vault", &facts.vault),
             ("kept by", &facts.backend),
             ("in", &facts.location),
-            ("key file", &facts.key_file),
-            ("opened by", &facts.slots.join(", ")),
+            ("key file", facts.key_file.as_deref().unwrap_or("-")),
+            ("opened by", &format!("{}, key {}", facts.opened_by.as_str(), facts.slot)),
+            ("opens by", &facts.slots.join(", ")),
             ("format", &facts.format.to_string()),
             ("key epoch", &facts.epoch.to_string()),
             ("created", &console.date(facts.created_at, now)),
@@ -285,12 +315,13 @@ async fn backup(file: &Path, recipients: &[Recipient], session: &mut Session) ->
     let made = session.perform(BackUp { to: file.to_owned(), recipients: recipients.to_vec() }).await?;
     let sound = made.problems.is_empty();
     let shown = file.display().to_string();
+    let key_file = session.vault.key_file.clone();
     let answer = BackupAnswer {
         file: &shown,
         bytes: made.bytes,
         secrets: made.secrets,
         audit_rows: made.audit_rows,
-        key_file: &session.vault.key_file.clone(),
+        key_file: key_file.as_deref(),
         problems: &made.problems,
         status: if sound { OK } else { NOT_SOUND },
     };
@@ -300,10 +331,8 @@ async fn backup(file: &Path, recipients: &[Recipient], session: &mut Session) ->
         made.problems.iter().try_for_each(|problem| console.line(&format!("problem: {}", harmless(problem))))
     })?;
     if sound {
-        let key_file = &session.vault.key_file;
-        session
-            .console
-            .note(&format!("Opened and examined. Its key is not in it; keep a copy of that apart: {key_file}"));
+        let key = key_file.unwrap_or_else(|| session.vault.opened_by.as_str().to_owned());
+        session.console.note(&format!("Opened and examined. Its key is not in it; keep a copy of that apart: {key}"));
         return Ok(Ending::Done);
     }
     session

@@ -46,6 +46,8 @@ pub(super) fn keys_of(header: &old::Header) -> Option<Header> {
         Some(Slot {
             number: slot.number,
             source: slot.kind.clone(),
+            label: None,
+            created_at: None,
             parameters: BTreeMap::new(),
             root_epoch: 1,
             check: slot.check.as_slice().try_into().ok()?,

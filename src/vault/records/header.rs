@@ -37,6 +37,10 @@ struct Body {
 struct SlotBody {
     number: u8,
     source: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    label: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created_at: Option<i64>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     parameters: BTreeMap<String, String>,
     root_epoch: u32,
@@ -68,6 +72,8 @@ impl Stored for VaultHeader {
         let slot = |slot: &Slot| SlotBody {
             number: slot.number,
             source: slot.source.clone(),
+            label: slot.label.clone(),
+            created_at: slot.created_at.map(Timestamp::micros),
             parameters: slot.parameters.clone(),
             root_epoch: slot.root_epoch,
             check: Bytes::of(&slot.check),
@@ -95,6 +101,8 @@ impl Stored for VaultHeader {
             Some(Slot {
                 number: slot.number,
                 source: slot.source,
+                label: slot.label,
+                created_at: slot.created_at.map(Timestamp::from_micros),
                 parameters: slot.parameters,
                 root_epoch: slot.root_epoch,
                 check: slot.check.array()?,

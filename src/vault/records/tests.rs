@@ -279,6 +279,10 @@ fn the_header_never_changes_its_form() {
     header.keys.slots[0].parameters.insert("cost".to_owned(), "19456,2,1".to_owned());
     let parameters = r#""parameters":{"cost":"19456,2,1"},"#;
     check(&header, AT.micros(), &format!("{begins}{}],{rest}", slot(parameters)));
+    header.keys.slots[0].label = Some("safe".to_owned());
+    header.keys.slots[0].created_at = Some(AT);
+    let added = format!(r#""label":"safe","created_at":{},{parameters}"#, AT.micros());
+    check(&header, AT.micros(), &format!("{begins}{}],{rest}", slot(&added)));
 }
 
 #[test]

@@ -10,15 +10,13 @@ use std::{
 use data_encoding::BASE64;
 use zeroize::Zeroizing;
 
+use super::{KEY_BYTES_MAX as FILE_BYTES_MAX, KeyError, Spot};
 use crate::{
-    domain::sensitive::without_seeds,
-    random::{Random as _, SystemRandom},
-    store::create_private_dir,
+    domain::{ids::VaultId, sensitive::without_seeds},
+    random::{Random, SystemRandom},
+    store::{self, create_private_dir},
     vault::key::{Kek, Key},
 };
-
-/// The longest key file that is read: 44 characters and some white space.
-const FILE_BYTES_MAX: usize = 128;
 
 /// Why a key file can't be used. The error never quotes the file, nor parts of its path that look like a seed.
 #[derive(Debug, thiserror::Error)]
@@ -64,20 +62,48 @@ pub enum KeyFileError {
     },
 }
 
+/// The path of a vault's key file: a named one, or the one in a folder that has the vault's id as its name.
+pub(super) fn place(named: Option<&Path>, folder: &Path, vault: VaultId) -> PathBuf {
+    named.map_or_else(|| folder.join(format!("{vault}.key")), Path::to_owned)
+}
+
+/// The same. Refused if it is in the vault's folder, directly or through a link, or in our folder for keys and that folder
+/// is not private.
+pub(super) fn checked_place(named: Option<&Path>, keys: &Path, spot: Spot<'_>) -> Result<PathBuf, KeyError> {
+    let path = place(named, keys, spot.vault);
+    let Some(folder) = path.parent() else { return Ok(path) };
+    // A link may lead to a place where the key must not be.
+    let end = path.canonicalize().ok();
+    let folders = [Some(folder), end.as_deref().and_then(Path::parent)];
+    let beside = [spot.location.parent(), Some(spot.data_dir)];
+    let is_beside = |folder| beside.into_iter().flatten().any(|vault| store::is_within(folder, vault));
+    if folders.into_iter().flatten().any(is_beside) {
+        return Err(KeyError::BesideVault(path));
+    }
+    if folder == keys {
+        store::refuse_shared_keys(folder).map_err(KeyError::Folder)?;
+    }
+    Ok(path)
+}
+
+/// Reads a key file, and makes it if it does not exist.
+pub(super) fn find_or_make(path: &Path, random: &dyn Random) -> Result<Kek, KeyError> {
+    match read_key_file(path) {
+        Err(KeyFileError::Missing(_)) => {
+            create_key_file(path, &Kek::generate(random)?)?;
+            // Read it back: a disk that lost the key must be noticed now, not when the vault can't be opened any more.
+            Ok(read_key_file(path)?)
+        }
+        found => Ok(found?),
+    }
+}
+
 /// Reads a key file.
 ///
 /// # Errors
 /// [`KeyFileError`], which never quotes the file.
-pub(in crate::vault) fn read_key_file(path: &Path) -> Result<Kek, KeyFileError> {
-    let failed = |source| of_io(path, source);
-    let mut options = OpenOptions::new();
-    options.read(true);
-    not_waiting(&mut options);
-    let file = options.open(path).map_err(failed)?;
-    refuse_others(path, &file)?;
-    // Allocate one byte too many, and room for the read that finds the end: a vector that grows leaves copies behind.
-    let mut text = Zeroizing::new(Vec::with_capacity(FILE_BYTES_MAX * 2));
-    file.take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut text).map_err(failed)?;
+pub(super) fn read_key_file(path: &Path) -> Result<Kek, KeyFileError> {
+    let text = read_private(path, FILE_BYTES_MAX)?;
     let malformed = || KeyFileError::Malformed(path.to_owned());
     if text.is_empty() {
         return Err(KeyFileError::Empty(path.to_owned()));
@@ -91,12 +117,29 @@ pub(in crate::vault) fn read_key_file(path: &Path) -> Result<Kek, KeyFileError> 
     bytes.get(..written).and_then(Key::from_slice).map(Kek).ok_or_else(malformed)
 }
 
+/// Reads a file that nobody else can read or change. Of a longer one, one byte more than `most`.
+///
+/// # Errors
+/// [`KeyFileError`], which never quotes the file.
+pub fn read_private(path: &Path, most: usize) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
+    let failed = |source| of_io(path, source);
+    let mut options = OpenOptions::new();
+    options.read(true);
+    not_waiting(&mut options);
+    let file = options.open(path).map_err(failed)?;
+    refuse_others(path, &file)?;
+    // Room for one byte too many, and for the read that finds the end: a vector that grows leaves copies behind.
+    let mut text = Zeroizing::new(Vec::with_capacity(most.saturating_mul(2)));
+    file.take(most as u64 + 1).read_to_end(&mut text).map_err(failed)?;
+    Ok(text)
+}
+
 /// Writes a new key file, durably, for its owner alone. Never overwrites a file. The key is first written to a draft
 /// beside it, so a process that is killed leaves either no key file or a complete one.
 ///
 /// # Errors
 /// [`KeyFileError::Io`].
-pub(in crate::vault) fn create_key_file(path: &Path, kek: &Kek) -> Result<(), KeyFileError> {
+pub(super) fn create_key_file(path: &Path, kek: &Kek) -> Result<(), KeyFileError> {
     let failed = |source| KeyFileError::Io { path: path.to_owned(), source };
     let folder = folder_of(path);
     create_private_dir(folder).map_err(failed)?;

@@ -13,9 +13,13 @@ mod start;
 mod terminal;
 mod transfer;
 mod vault;
+#[cfg(unix)]
+mod vault_key;
 
 #[cfg(unix)]
 pub(crate) use terminal::Terminal;
+#[cfg(unix)]
+pub(crate) use vault_key::code_in_three_minutes;
 
 use std::{
     io::Write as _,
@@ -28,7 +32,7 @@ use countersign::{
     clock::{Clock as _, SystemClock},
     random::SystemRandom,
     store::Kind,
-    vault::{OpenRequest, Vault, VaultRequest, Writes},
+    vault::{OpenRequest, Source, Vault, VaultRequest, Writes},
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -116,8 +120,7 @@ impl Person {
         };
         let request = VaultRequest {
             store,
-            key_dir: place(".config").join("keys"),
-            key_file: None,
+            source: Arc::new(Source::file(None, place(".config").join("keys"))),
             state_dir: Some(place(".local/state")),
             now: SystemClock.now(),
         };

@@ -15,7 +15,7 @@ use countersign::{
         RevokeKey, SeatChanges,
     },
     random::SystemRandom,
-    vault::{self, OpenRequest, VaultRequest, Writes},
+    vault::{self, OpenRequest, Source, VaultRequest, Writes},
 };
 
 use super::{code, plain};
@@ -68,8 +68,7 @@ async fn a_key_is_off_after_an_accepted_loss_until_a_person_enables_it() {
         OpenRequest { url: "sqlite:".to_owned(), data_dir: dir.join("data"), writes: Writes::Inline, make: false };
     let place = VaultRequest {
         store,
-        key_dir: dir.join("config/keys"),
-        key_file: None,
+        source: Arc::new(Source::file(None, dir.join("config/keys"))),
         state_dir: Some(dir.join("state")),
         now: vault.clock.now(),
     };

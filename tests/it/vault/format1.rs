@@ -36,7 +36,7 @@ fn old_vault(folder: &Folder, name: &str) -> VaultRequest {
             std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
         }
     }
-    VaultRequest { key_file: Some(folder.root.join("keys/vault.key")), ..folder.existing() }
+    folder.with_key("keys/vault.key", folder.existing())
 }
 
 async fn open(request: &VaultRequest) -> Result<Vault, OpenError> {
@@ -209,7 +209,7 @@ async fn a_wrong_key_moves_nothing() {
     let folder = Folder::new();
     let request = old_vault(&folder, "vault-v1-full");
     let other = World::new().await;
-    std::fs::copy(&other.vault.status().key_file, folder.root.join("keys/vault.key")).unwrap();
+    std::fs::copy(other.vault.status().key_file.as_ref().unwrap(), folder.root.join("keys/vault.key")).unwrap();
     let before = std::fs::read(folder.file()).unwrap();
     let refused = open(&request).await.map(|_| ()).unwrap_err();
     assert!(matches!(refused, OpenError::WrongKey { .. }), "{refused}");
@@ -221,7 +221,7 @@ async fn a_wrong_key_moves_nothing() {
 async fn another_process_moves_a_vault() {
     let Some(root) = std::env::var_os("COUNTERSIGN_TEST_MOVE_IN") else { return };
     let folder = Folder::shared(Path::new(&root));
-    let request = VaultRequest { key_file: Some(folder.root.join("keys/vault.key")), ..folder.existing() };
+    let request = folder.with_key("keys/vault.key", folder.existing());
     open(&request).await.unwrap().close().await.unwrap();
 }
 

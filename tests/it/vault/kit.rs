@@ -23,7 +23,7 @@ use countersign::{
         totp::{Step, TotpParameters},
     },
     random::SystemRandom,
-    vault::{self, KeptKey, NewSecret, OpenError, OpenRequest, Outcome, Vault, VaultRequest, Writes},
+    vault::{self, KeptKey, NewSecret, OpenError, OpenRequest, Outcome, Source, Vault, VaultRequest, Writes},
 };
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -67,11 +67,16 @@ impl Folder {
                 writes: Writes::Inline,
                 make: true,
             },
-            key_dir: self.root.join("config/keys"),
-            key_file: None,
+            source: Arc::new(Source::file(None, self.root.join("config/keys"))),
             state_dir: Some(self.root.join("state")),
             now: NOW,
         }
+    }
+
+    /// The request with a key file in this folder.
+    pub(crate) fn with_key(&self, path: &str, request: VaultRequest) -> VaultRequest {
+        let source = Source::file(Some(self.root.join(path)), self.root.join("config/keys"));
+        VaultRequest { source: Arc::new(source), ..request }
     }
 
     pub(crate) async fn open(&self) -> Result<Vault, OpenError> {

@@ -52,10 +52,9 @@ async fn sixteen_first_starters_make_one_vault() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn first_starters_with_one_named_key_file_make_one_vault() {
     let folder = Folder::new();
-    let key_file = Some(folder.root.join("keys/my.key"));
     let starters: Vec<_> = (0..8)
         .map(|_| {
-            let request = vault::VaultRequest { key_file: key_file.clone(), ..folder.request() };
+            let request = folder.with_key("keys/my.key", folder.request());
             tokio::spawn(async move { vault::open(&request, Arc::new(SystemRandom)).await.unwrap().status().vault })
         })
         .collect();
@@ -72,24 +71,23 @@ async fn a_wrong_or_missing_key_changes_no_byte() {
     let world = World::new().await;
     world.secret("Acme", "ada").await;
     world.vault.close().await.unwrap();
-    let key_file = world.vault.status().key_file.clone();
+    let key_file = world.vault.status().key_file.clone().unwrap();
     let other = World::new().await;
     let before = std::fs::read(world.folder.file()).unwrap();
 
-    std::fs::copy(&other.vault.status().key_file, &key_file).unwrap();
+    std::fs::copy(other.vault.status().key_file.as_ref().unwrap(), &key_file).unwrap();
     let refused = world.folder.open().await.map(|_| ()).unwrap_err();
     assert!(matches!(refused, OpenError::WrongKey { .. }), "{refused}");
     std::fs::remove_file(&key_file).unwrap();
     let refused = world.folder.open().await.map(|_| ()).unwrap_err();
-    assert!(matches!(refused, OpenError::KeyFile(_)), "{refused}");
+    assert!(matches!(refused, OpenError::NoKey { .. }), "{refused}");
     assert_eq!(std::fs::read(world.folder.file()).unwrap(), before);
 }
 
 #[tokio::test]
 async fn a_key_beside_the_vault_is_refused() {
     let folder = Folder::new();
-    let key_file = Some(folder.root.join("data/vault.key"));
-    let request = vault::VaultRequest { key_file, ..folder.request() };
+    let request = folder.with_key("data/vault.key", folder.request());
     let refused = vault::open(&request, Arc::new(SystemRandom)).await.map(|_| ()).unwrap_err();
     assert!(matches!(refused, OpenError::KeyBesideVault(_)), "{refused}");
     assert!(!folder.file().exists());

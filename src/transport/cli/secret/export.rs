@@ -59,7 +59,7 @@ pub(super) async fn export(args: &ExportArgs, session: &mut Session) -> Result<E
     let passphrase =
         if args.plain || !args.recipients.is_empty() { None } else { Some(passphrase(args, session).await?) };
     // Create the file before exporting: if it exists already, the audit log must not get a row for each secret.
-    let file = args.output.as_deref().map(new_file).transpose()?;
+    let file = args.output.as_deref().map(|path| new_file("--output", path)).transpose()?;
     let export = session.perform(ExportSecrets { only }).await?;
     let json = args.plain && session.console.is_json();
     let openers = match &passphrase {
@@ -196,12 +196,12 @@ fn tell(export: &Export, plain: bool, session: &mut Session) -> Ending {
 }
 
 /// Creates a new file for its owner alone, whatever the process's umask is.
-fn new_file(path: &Path) -> Result<File, Failure> {
+pub(crate) fn new_file(flag: &str, path: &Path) -> Result<File, Failure> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path).map_err(|cause| Failure::unwritten("--output", &cause))
+    options.open(path).map_err(|cause| Failure::unwritten(flag, &cause))
 }
 
 /// A file that a shell created for our output has the shell's umask: make it private before a seed is written to it.

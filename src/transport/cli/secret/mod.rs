@@ -12,6 +12,8 @@ mod qr;
 mod shown_qr;
 mod view;
 
+pub(super) use export::new_file;
+
 use clap::{Args, Subcommand};
 
 use super::{

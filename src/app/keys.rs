@@ -1,0 +1,131 @@
+//! Makes the source of a key from what was configured, what the environment holds and what a person types.
+
+use std::{ffi::OsString, path::Path, sync::Arc};
+
+use zeroize::Zeroizing;
+
+use super::{Fatal, console_of};
+use crate::{
+    config::{Config, HANDED, handed_keys, key_variable},
+    domain::{key_source::KeySource, limits::PASSPHRASE_BYTES_MAX},
+    transport::cli::{self, Console, Failure, Sources},
+    vault::{self, KeyError, OpenError, Passphrase, RecoveryWords, Source, Ways},
+};
+
+/// Means standard input in place of a file.
+const STDIN: &str = "-";
+
+/// Who may be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asks {
+    /// Nobody: a host has the process's input.
+    Nobody,
+    /// The person, for a key that exists.
+    Person,
+    /// The person, for a key that is made now.
+    PersonTwice,
+}
+
+/// Hands keys in the environment over to the same program without them: other processes can read a process's environment as
+/// long as it runs. Returns if there are none.
+///
+/// # Errors
+/// The process could not be replaced.
+pub(super) fn leave_environment<'a>(
+    words: &[OsString],
+    sources: impl IntoIterator<Item = &'a KeySource>,
+) -> Result<(), Fatal> {
+    let mut found = Vec::new();
+    for source in sources {
+        if let KeySource::Env(name) = source
+            && let Some(value) = key_variable(name)
+        {
+            found.push((name.clone(), value));
+        }
+    }
+    if found.is_empty() || cfg!(not(unix)) {
+        return Ok(());
+    }
+    let cause = vault::hand_over(HANDED, words, &found);
+    let told = KeyError::Env("can't be removed from the environment, where other processes could read it");
+    tracing::debug!(%cause, "the process could not be replaced");
+    Err(no_key(told))
+}
+
+/// Makes a source. A passphrase and the words of a recovery key are asked for or read here, before anything is opened.
+///
+/// # Errors
+/// [`Fatal`]: nobody can be asked, or what was given can't be read.
+pub(super) async fn source_of(
+    config: &Config,
+    from: &KeySource,
+    asks: Asks,
+    console: &mut Console,
+) -> Result<Arc<Source>, Fatal> {
+    let takes_input = from.asks() || from.path().is_some_and(|path| path == Path::new(STDIN));
+    if asks == Asks::Nobody && takes_input {
+        return Err(no_key(KeyError::NoPerson));
+    }
+    Ok(Arc::new(match from {
+        KeySource::File(named) => Source::file(named.clone(), config.key_dir.clone()),
+        KeySource::Keyring => Source::keyring(asks != Asks::Nobody),
+        KeySource::Passphrase(Some(file)) => Source::passphrase(Passphrase::new(&text_of(file, console)?)),
+        KeySource::Passphrase(None) => {
+            let twice = asks == Asks::PersonTwice;
+            Source::passphrase(Passphrase::new(&cli::ask_passphrase(console, twice).await?))
+        }
+        KeySource::Recovery(_) if asks == Asks::PersonTwice => {
+            let message = "a recovery key is made by `countersign vault recovery`, for a vault that exists";
+            return Err(Failure::Usage(message.to_owned()).into());
+        }
+        KeySource::Recovery(file) => {
+            let words = match file {
+                Some(file) => text_of(file, console)?,
+                None => cli::ask_recovery_words(console).await?,
+            };
+            Source::recovery(RecoveryWords::parse(&words).map_err(|cause| no_key(cause.into()))?)
+        }
+        KeySource::Credential(name) => Source::credential(config.credentials_dir.clone(), name.clone()),
+        KeySource::Env(name) => Source::env(name.clone(), variable(name)?),
+        KeySource::Command(words) => Source::command(words.clone()),
+    }))
+}
+
+impl Sources {
+    /// The sources of a person's command: the one that opens the vault, and the one of a new key.
+    pub(super) async fn of(config: &Config, command: &cli::Command) -> Result<Self, Fatal> {
+        let mut console = console_of(config);
+        let asks = if command.is_creation() { Asks::PersonTwice } else { Asks::Person };
+        let opens = match command.opens_by() {
+            Some(named) => config.source(named)?,
+            None => config.key_source.clone(),
+        };
+        let opens = source_of(config, &opens, asks, &mut console).await?;
+        let new = match command.new_key() {
+            Some(named) => Some(source_of(config, &config.source(named)?, Asks::PersonTwice, &mut console).await?),
+            None => None,
+        };
+        Ok(Self { opens, new })
+    }
+}
+
+/// A passphrase or words in a file that nobody else can read, or from standard input.
+fn text_of(file: &Path, console: &mut Console) -> Result<Zeroizing<String>, Fatal> {
+    if file == Path::new(STDIN) {
+        return Ok(cli::read_stdin(console, PASSPHRASE_BYTES_MAX)?);
+    }
+    let bytes = vault::read_private(file, PASSPHRASE_BYTES_MAX).map_err(|cause| no_key(cause.into()))?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| no_key(KeyError::Passphrase("is not text in UTF-8")))?;
+    Ok(Zeroizing::new(text.to_owned()))
+}
+
+/// A variable that holds a key: handed over, or on systems without that, still in the environment.
+fn variable(name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, Fatal> {
+    let handed = vault::handed(&handed_keys(), name);
+    let unread = |_| no_key(KeyError::Env("can't be read"));
+    Ok(handed.map_err(unread)?.or_else(|| if cfg!(unix) { None } else { key_variable(name) }))
+}
+
+fn no_key(source: KeyError) -> Fatal {
+    OpenError::NoKey { source, ways: Ways::default() }.into()
+}
