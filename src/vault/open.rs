@@ -1,7 +1,6 @@
 //! Opens a vault from an address and a key, or returns an error without having changed anything.
 
 use std::{
-    fmt,
     path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicBool},
     time::Duration,
@@ -12,6 +11,7 @@ use super::{
     keyring::{Header, Keyring, UnlockError},
     ledger::{End, genesis, head_of, is_kept},
     records::{AuditHead, Floor, Stored, VaultHeader},
+    slots::Ways,
     sources::{KeyError, Source, Spot},
     state::{Older, StateFile},
     writer::Writer,
@@ -118,28 +118,6 @@ pub enum OpenError {
     /// The operating system gave no random bytes.
     #[error(transparent)]
     NoRandomness(#[from] NoRandomness),
-}
-
-/// The kinds of sources that open a vault, each once. The header that says so may not be trusted yet, so nothing else of
-/// it is shown.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Ways(Vec<SourceKind>);
-
-impl Ways {
-    fn of(header: &Header) -> Self {
-        let kinds = SourceKind::ALL.into_iter();
-        Self(kinds.filter(|kind| header.slots.iter().any(|slot| slot.source == kind.as_str())).collect())
-    }
-}
-
-impl fmt::Display for Ways {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (nth, kind) in self.0.iter().enumerate() {
-            f.write_str(if nth == 0 { ". The vault opens by: " } else { ", " })?;
-            f.write_str(kind.as_str())?;
-        }
-        Ok(())
-    }
 }
 
 fn missing(rows: u64) -> String {

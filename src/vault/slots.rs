@@ -1,11 +1,13 @@
 //! The slots of a vault: each is a way to open it, with a key of its own that wraps the same root key. They stand in the
 //! header, under its MAC. A process that has the vault open keeps the root key's keys, so it need not know of a change.
 
+use std::fmt;
+
 use super::{
     Kept, Outcome, Vault,
     key::KeyCheck,
-    keyring::{Slot, UnlockError},
-    open::{OpenError, Ways, no_key},
+    keyring::{Header, Slot, UnlockError},
+    open::{OpenError, no_key},
     records::VaultHeader,
     sources::{KeyError, NewKey, Source, Spot},
 };
@@ -66,6 +68,28 @@ pub enum SlotError {
     /// An error of the store.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// The kinds of sources that open a vault, each once. The header that says so may not be trusted yet, so nothing else of
+/// it is shown.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ways(Vec<SourceKind>);
+
+impl Ways {
+    pub(super) fn of(header: &Header) -> Self {
+        let kinds = SourceKind::ALL.into_iter();
+        Self(kinds.filter(|kind| header.slots.iter().any(|slot| slot.source == kind.as_str())).collect())
+    }
+}
+
+impl fmt::Display for Ways {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (nth, kind) in self.0.iter().enumerate() {
+            f.write_str(if nth == 0 { ". The vault opens by: " } else { ", " })?;
+            f.write_str(kind.as_str())?;
+        }
+        Ok(())
+    }
 }
 
 impl Vault {
