@@ -62,7 +62,7 @@ impl FromStr for Recipient {
 pub enum Openers<'a> {
     /// Each of these people.
     Recipients(&'a [Recipient]),
-    /// Whoever knows the passphrase.
+    /// Everybody who knows the passphrase.
     Passphrase(&'a str),
 }
 

@@ -66,7 +66,7 @@ pub const IMPORT_MEMORY_ASKED: u64 = 256 * 1024 * 1024;
 pub const IMPORT_SLOTS_MAX: usize = 10;
 /// Bytes of a passphrase: of an imported file, or of the vault.
 pub const PASSPHRASE_BYTES_MAX: usize = 1024;
-/// Characters of a passphrase that is to open the vault: it is tried offline by whoever has a copy.
+/// Characters of a passphrase that opens the vault: an attacker who has a copy can try passphrases offline.
 pub const PASSPHRASE_CHARS_MIN: usize = 12;
 /// Ways to open a vault at once. Each slot of a passphrase costs a derivation.
 pub const VAULT_KEYS_MAX: usize = 16;

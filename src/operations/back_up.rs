@@ -16,7 +16,7 @@ use crate::{
 pub struct BackUp {
     /// The file. It must not exist.
     pub to: PathBuf,
-    /// Who alone can open the file, which is then encrypted once more; nobody: whoever has the vault's key.
+    /// The only people who can open the file, which is encrypted once more for them. Empty: the vault's key opens it.
     pub recipients: Vec<Recipient>,
 }
 

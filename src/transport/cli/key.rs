@@ -175,7 +175,7 @@ async fn revoke(name: &str, yes: bool, session: &mut Session) -> Result<Ending, 
         return Ok(Ending::Done);
     };
     if session.console.can_ask() {
-        session.console.confirm(&format!("Revoke {told}? Whoever uses it is refused from now on."), yes.into())?;
+        session.console.confirm(&format!("Revoke {told}? Its callers are refused from now on."), yes.into())?;
     }
     session.perform(RevokeKey { id }).await?;
     session.console.answer(&answer, |console| console.line("revoked"))?;

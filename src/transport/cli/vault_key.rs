@@ -233,8 +233,9 @@ fn write_words(file: &Path, words: &RecoveryWords) -> Result<(), Failure> {
 
 /// Shows the words on the terminal, and has the person type them back.
 async fn have_typed_back(words: &RecoveryWords, console: &mut Console) -> Result<(), Failure> {
-    console
-        .note("Write these 24 words down, on paper. They are shown once, and whoever has them can open the vault.\n");
+    console.note(
+        "Write these 24 words down, on paper. They are shown once, and anybody who has them can open the vault.\n",
+    );
     let text = words.text();
     let all: Vec<&str> = text.split(' ').collect();
     let rows = all.len().div_ceil(4);

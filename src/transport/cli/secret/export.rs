@@ -103,7 +103,7 @@ fn allow_plain(args: &ExportArgs, terminal: bool, session: &mut Session) -> Resu
         })?;
     }
     if session.console.can_ask() && !args.yes {
-        let question = "Write the seeds unencrypted? Whoever reads them makes your codes.";
+        let question = "Write the seeds unencrypted? Anybody who reads the file can make your codes.";
         session.console.confirm(question, args.yes.into())?;
     }
     Ok(())

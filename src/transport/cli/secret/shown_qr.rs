@@ -22,7 +22,7 @@ pub(super) async fn show(id: SecretId, yes: bool, session: &mut Session) -> Resu
         let remedy = "--qr shows the seed to a person at a terminal; `secret export` writes a file";
         return Err(Failure::Usage(remedy.to_owned()));
     }
-    let question = "Show the seed on this screen? Whoever sees it makes your codes.";
+    let question = "Show the seed on this screen? Anybody who sees it can make your codes.";
     session.console.confirm(question, yes.into())?;
     let Export { uris, .. } = session.perform(ExportSecrets { only: Some(vec![id]) }).await?;
     let uri = uris.first().ok_or(Failure::Refused(Refusal::Damaged(format!("secret {id}"))))?;

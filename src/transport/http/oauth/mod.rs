@@ -44,7 +44,7 @@ pub(super) struct OAuth {
     keys: Keys,
     /// Codes that may be redeemed at once: each takes a thread.
     redeeming: Arc<Semaphore>,
-    /// Codes that may be redeemed for each link: whoever has one must not make us flood the provider.
+    /// Codes that may be redeemed for each link, so that a visitor can't make this server flood the provider.
     redeemed: Pace<EnrolmentId>,
     /// The `resource_metadata="…"` part of challenges.
     challenge: String,
