@@ -27,8 +27,7 @@ use crate::{
     domain::{ids::SecretId, limits::RESTORE_DAYS},
     operations::{
         DeleteSecret, EraseSecret, GetSecret, ListDeleted, ListSecrets, ResetSteps, RestoreSecret, SecretChanges,
-        SecretDeleteResponse, SecretListResponse, UpdateSecret,
-        answers::{OK, TotpSecret},
+        SecretDeleteResponse, SecretListResponse, UpdateSecret, answers::OK,
     },
 };
 
@@ -196,8 +195,9 @@ async fn list(query: Option<String>, session: &mut Session) -> Result<(), Failur
     let secrets: Vec<_> =
         all.into_iter().filter(|secret| query.as_deref().is_none_or(|query| secret.has_words(query))).collect();
     let now = session.service.now();
-    let answer = SecretListResponse { status: OK, totp_secrets: secrets.iter().map(TotpSecret::from).collect() };
-    session.console.answer(&answer, |console| view::table(&secrets, ids.as_ref(), now, console))?;
+    let answer = SecretListResponse { status: OK, totp_secrets: secrets };
+    let secrets = &answer.totp_secrets;
+    session.console.answer(&answer, |console| view::table(secrets, ids.as_ref(), now, console))?;
     if secrets.is_empty() {
         session.console.note(&match there {
             0 => "No secrets yet; `countersign secret add --label LABEL` stores one.".to_owned(),
