@@ -105,7 +105,11 @@ impl Sources {
             Some(named) => Some(source_of(config, &config.source(named)?, Asks::PersonTwice, &mut console).await?),
             None => None,
         };
-        Ok(Self { opens, new })
+        let mut more = Vec::new();
+        for named in command.more_keys() {
+            more.push(source_of(config, &config.source(named)?, Asks::Person, &mut console).await?);
+        }
+        Ok(Self { opens, new, more })
     }
 }
 

@@ -91,12 +91,12 @@ enum HostCommand {
 }
 
 impl Command {
-    /// A source of a key among its arguments.
-    pub(super) fn key_source(&self) -> Option<&KeySource> {
-        match self {
-            Self::Person(command) => command.opens_by().or_else(|| command.new_key()),
-            Self::Stdio(_) | Self::Serve(_) => None,
-        }
+    /// The sources of keys among its arguments.
+    pub(super) fn key_sources(&self) -> impl Iterator<Item = &KeySource> {
+        let person = if let Self::Person(command) = self { Some(command) } else { None };
+        person
+            .into_iter()
+            .flat_map(|command| command.opens_by().into_iter().chain(command.new_key()).chain(command.more_keys()))
     }
 }
 

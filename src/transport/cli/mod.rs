@@ -26,6 +26,8 @@ mod secret;
 mod times;
 mod vault;
 mod vault_key;
+mod vault_rotate;
+mod vault_status;
 
 use std::sync::Arc;
 
@@ -115,6 +117,11 @@ impl Command {
         if let Self::Vault(vault::Command::Key(command)) = self { command.new_key() } else { None }
     }
 
+    /// The sources of more keys that open the vault.
+    pub fn more_keys(&self) -> &[KeySource] {
+        if let Self::Vault(vault::Command::Rotate(args)) = self { args.more_keys() } else { &[] }
+    }
+
     /// The backup that it puts in the vault's place, if it does, and whether the person has already agreed.
     pub fn restores(&self) -> Option<(&std::path::Path, bool)> {
         if let Self::Vault(vault::Command::Restore { file, yes }) = self { Some((file, *yes)) } else { None }
@@ -145,6 +152,8 @@ pub struct Sources {
     pub opens: Arc<Source>,
     /// The one of a new key.
     pub new: Option<Arc<Source>>,
+    /// Those of the other keys that open the vault.
+    pub more: Vec<Arc<Source>>,
 }
 
 impl Session {

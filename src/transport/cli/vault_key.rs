@@ -11,7 +11,7 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::{
-    Ending, Failure, Session, Sources,
+    Ending, Failure, Session,
     output::{Console, Table},
     secret::new_file,
 };
@@ -156,10 +156,7 @@ pub(super) async fn run(command: &Command, session: &mut Session) -> Result<Endi
 }
 
 async fn add(new: Arc<Source>, label: Option<String>, session: &Session) -> Result<VaultKey, Failure> {
-    let Some(Sources { opens, .. }) = &session.sources else {
-        return Err(Failure::Usage("the vault was not opened for this".to_owned()));
-    };
-    Ok(session.perform(AddVaultKey { by: Arc::clone(opens), new, label }).await?)
+    Ok(session.perform(AddVaultKey { new, label }).await?)
 }
 
 fn shown(key: &VaultKey, session: &mut Session) -> Result<Ending, Failure> {

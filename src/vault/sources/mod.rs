@@ -31,7 +31,7 @@ pub use self::{
 
 use super::{
     key::{Kek, Key},
-    keyring::Slot,
+    root::Slot,
 };
 use crate::{
     domain::{ids::VaultId, key_source::SourceKind, sensitive::without_seeds},
@@ -166,6 +166,18 @@ impl Source {
     /// The output of a command.
     pub const fn command(words: Vec<String>) -> Self {
         Self::of(From::Command(words))
+    }
+
+    /// The same source, if it can be asked again without a person and without anything that must be kept secret: another key
+    /// may be there by then. Whatever was read is not taken along.
+    pub(super) fn again(&self) -> Option<Self> {
+        match &self.from {
+            From::File { named, folder } => Some(Self::file(named.clone(), folder.clone())),
+            From::Keyring { .. } => Some(Self::keyring(false)),
+            From::Credential { folder, name } => Some(Self::credential(folder.clone(), name.clone())),
+            From::Command(words) => Some(Self::command(words.clone())),
+            From::Passphrase(_) | From::Recovery(_) | From::Env { .. } => None,
+        }
     }
 
     /// Its kind.

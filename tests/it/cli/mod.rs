@@ -15,6 +15,8 @@ mod transfer;
 mod vault;
 #[cfg(unix)]
 mod vault_key;
+#[cfg(unix)]
+mod vault_rotate;
 
 #[cfg(unix)]
 pub(crate) use terminal::Terminal;

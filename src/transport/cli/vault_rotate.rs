@@ -1,0 +1,125 @@
+//! `countersign vault rotate`: new keys for a vault that is in use.
+
+use std::{pin::pin, sync::Arc, time::Duration};
+
+use clap::Args;
+use serde::Serialize;
+use tokio::{sync::watch, time::Instant};
+
+use super::{Ending, Failure, Session, audit_table::harmless, numbers::counted};
+use crate::{
+    domain::key_source::KeySource,
+    operations::{Resealed, RotateDataKey, RotateRootKey, Rotation, answers::OK},
+};
+
+/// How often progress is shown.
+const TELLING: Duration = Duration::from_secs(1);
+/// The status of a rotation that damaged records keep from its end.
+const UNFINISHED: &str = "ERROR";
+
+/// What a rotation takes.
+#[derive(Debug, Args)]
+pub struct RotateArgs {
+    /// Replace the root key, too: after a key that opened the vault became known. All keys that open it are needed
+    #[arg(long)]
+    root: bool,
+    /// Another key that opens the vault, as for --key-source
+    #[arg(long, value_name = "SOURCE", requires = "root")]
+    with: Vec<KeySource>,
+    /// Don't ask
+    #[arg(long, short = 'y')]
+    yes: bool,
+}
+
+impl RotateArgs {
+    /// The sources of more keys that open the vault.
+    pub(super) fn more_keys(&self) -> &[KeySource] {
+        &self.with
+    }
+}
+
+/// The state of a rotation, as JSON.
+#[derive(Serialize)]
+struct RotationAnswer<'a> {
+    /// The number of the data key under which everything is sealed now.
+    epoch: u32,
+    root_epoch: u32,
+    /// Records that are sealed: two for each secret.
+    records: u64,
+    /// Records that still need an older data key.
+    left: u64,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    problems: &'a [String],
+    status: &'static str,
+}
+
+pub(super) async fn run(args: &RotateArgs, session: &mut Session) -> Result<Ending, Failure> {
+    if args.root {
+        replace_root(args.yes, session).await?;
+    } else if !session.perform(RotateDataKey).await? {
+        session.console.note("Going on with a rotation that was begun before.");
+    }
+    let rotation = finish(session).await?;
+    let answer = RotationAnswer {
+        epoch: rotation.epoch,
+        root_epoch: rotation.root_epoch,
+        records: rotation.records,
+        left: rotation.left,
+        problems: &rotation.problems,
+        status: if rotation.finished { OK } else { UNFINISHED },
+    };
+    session.console.answer(&answer, |console| {
+        for problem in answer.problems {
+            console.line(&format!("problem: {}", harmless(problem)))?;
+        }
+        let records = counted(rotation.records.saturating_sub(rotation.left), "record");
+        let root = if args.root { format!(", root key {}", rotation.root_epoch) } else { String::new() };
+        console.line(&format!("rotated: {records} sealed under data key {}{root}", rotation.epoch))
+    })?;
+    if rotation.finished {
+        session
+            .console
+            .note("The older data keys are gone. Backups that were made before still need them, and have them.");
+        return Ok(Ending::Done);
+    }
+    session.console.note(&format!(
+        "{} can't be sealed anew, so the older data keys stay. Repair or erase what `countersign vault doctor` names, then run \
+         this again.",
+        counted(rotation.left, "record")
+    ));
+    Ok(Ending::No)
+}
+
+async fn replace_root(yes: bool, session: &mut Session) -> Result<(), Failure> {
+    let Some(sources) = &session.sources else {
+        return Err(Failure::Usage("the vault was not opened for this".to_owned()));
+    };
+    let sources = std::iter::once(&sources.opens).chain(&sources.more).map(Arc::clone).collect();
+    let question = "Replace the root key? Processes that were started with a passphrase, recovery words or a variable have to be \
+                    restarted. Copies of the vault that were made before still open by the keys of then.";
+    session.console.confirm(question, yes.into())?;
+    Ok(session.perform(RotateRootKey { sources }).await?)
+}
+
+/// Finishes the rotation, and shows how far it is.
+async fn finish(session: &mut Session) -> Result<Rotation, Failure> {
+    let (tell, mut told) = watch::channel(Resealed { done: 0, of: 0 });
+    let mut tell = |resealed| {
+        let _ = tell.send(resealed);
+    };
+    let mut work = pin!(session.service.finish_rotation(Some(&session.caller), &mut tell));
+    let mut shown = Instant::now();
+    loop {
+        tokio::select! {
+            biased;
+            ended = &mut work => return Ok(ended?),
+            Ok(()) = told.changed() => {
+                let Resealed { done, of } = *told.borrow_and_update();
+                if shown.elapsed() >= TELLING {
+                    shown = Instant::now();
+                    session.console.note(&format!("{} of {of} records looked at", done.min(of)));
+                }
+            }
+        }
+    }
+}
