@@ -90,7 +90,7 @@ pub use self::{
     read_enrollment::ReadEnrollment,
     refusal::{ErrorCode, Refusal},
     register_secret::{Enrolment, RegisterSecret, Registered, Registration, SecretCreateResponse},
-    rotate_keys::{RotateDataKey, RotateRootKey},
+    rotate_keys::{RotateDataKey, RotateRootKey, RotateVaultKey},
     schema::output_schema,
     seat_pins::SetSeatPin,
     seats::{AddSeat, NOT_ANOTHERS_ID, RemoveSeat, SeatChanges, UpdateSeat, check_seat},

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Call, Effect, Failed, Operation, Refusal, Resealed, Rotation, Service, Source, Spec, retries::Retries};
+use super::{
+    Call, Effect, Failed, Operation, Refusal, Resealed, Rotation, Service, Source, Spec, VaultKey, retries::Retries,
+};
 use crate::{
     domain::{
         audit::{Action, Actor, AuditEntry},
@@ -46,6 +48,29 @@ impl Operation for RotateRootKey {
             match call.service.vault().replace_root(&self.sources, call.entry.clone()).await {
                 Err(SlotError::Stale) => retries.again().await?,
                 replaced => return Ok(replaced?),
+            }
+        }
+    }
+}
+
+/// Gives one way to open the vault a new key.
+pub struct RotateVaultKey {
+    /// The number of its slot.
+    pub id: u8,
+    /// The source of the new key. A file or keyring whose key it has gets a new one.
+    pub source: Arc<Source>,
+}
+
+impl Operation for RotateVaultKey {
+    const SPEC: Spec = Spec::person("rotate_vault_key", Action::VaultKeyRotate, Effect::Change);
+    type Output = VaultKey;
+
+    async fn run(self, call: &mut Call<'_>) -> Result<VaultKey, Failed> {
+        let mut retries = Retries::new(&call.service.shared.random);
+        loop {
+            match call.service.vault().rotate_slot(self.id, &self.source, &call.entry).await {
+                Err(SlotError::Stale) => retries.again().await?,
+                rotated => return Ok(rotated?),
             }
         }
     }

@@ -104,6 +104,9 @@ impl From<SlotError> for Failed {
             cause @ (SlotError::Full
             | SlotError::There(_)
             | SlotError::Stale
+            | SlotError::Same(_)
+            | SlotError::Busy
+            | SlotError::Begun(_)
             | SlotError::Absent(_)
             | SlotError::Foreign(_)
             | SlotError::Unlock(UnlockError::Damaged)

@@ -11,7 +11,7 @@
 //! writer, draft                  changes, many in one commit
 //! people, secrets, enrolments    what operations read
 //! open, format1, state, sources/ from an address and a key to an open vault
-//! slots                          the ways to open it: listed, added, removed
+//! slots, slot_rotation           the ways to open it: listed, added, removed, given a new key
 //! root, rotation, renewal        the root key and what it wraps; new keys; keys that another process has changed
 //! examine, examine_terms         every record and row, looked at
 //! backup, restore                a checked copy of a vault that is in use, and the way back
@@ -43,6 +43,7 @@ mod root;
 mod rotation;
 mod seal;
 mod secrets;
+mod slot_rotation;
 mod slots;
 mod sources;
 mod state;

@@ -50,6 +50,8 @@ pub struct Rotation {
     pub left: u64,
     /// Whether older data keys are gone.
     pub finished: bool,
+    /// Keys that open the vault and are getting a new one, by their numbers.
+    pub keys: Vec<u8>,
     /// Records that can't be sealed anew, with what is wrong with them.
     pub problems: Vec<String>,
 }
@@ -107,6 +109,9 @@ impl Vault {
     /// [`SlotError`]; `Absent` names the slots whose keys are missing.
     pub async fn replace_root(&self, sources: &[Arc<Source>], entry: AuditEntry) -> Result<(), SlotError> {
         let header = self.header().await?;
+        if let Some(replaced) = header.keys.replaced_slots().next() {
+            return Err(SlotError::Begun(replaced));
+        }
         let mut keks: Vec<Arc<Kek>> = Vec::with_capacity(sources.len());
         for source in sources {
             let foreign = || SlotError::Foreign(source.shown(header.keys.vault));
@@ -230,7 +235,8 @@ impl Vault {
 impl Rotation {
     fn of(keys: &Header) -> Self {
         let Header { root_epoch, active_epoch: epoch, .. } = *keys;
-        Self { root_epoch, epoch, finished: keys.epochs.len() == 1, ..Self::default() }
+        let (finished, keys) = (keys.epochs.len() == 1, keys.replaced_slots().collect());
+        Self { root_epoch, epoch, finished, keys, ..Self::default() }
     }
 }
 

@@ -50,6 +50,17 @@ pub enum SlotError {
     /// No slot has this number.
     #[error("no such key")]
     NotFound,
+    /// The source still gives the key that the slot has.
+    #[error(
+        "its source still gives the key that key {0} has; put a new one into another place, and name that by --to SOURCE"
+    )]
+    Same(u8),
+    /// The slot is getting a new key, and may be the one that opens the vault now or the one that will.
+    #[error("key {0} is getting a new key; finish that first: `countersign vault rotate --key {0}`")]
+    Begun(u8),
+    /// Another process is at it.
+    #[error("another process is giving a key of the vault a new one")]
+    Busy,
     /// Without it nobody could open the vault.
     #[error("this is the only key that opens the vault; add another one first")]
     Last,
@@ -165,6 +176,10 @@ impl Vault {
         if header.keys.slots.len() == 1 {
             return Err(SlotError::Last);
         }
+        let begun = |replaced: &u8| *replaced == id || slot.replaces() == Some(*replaced);
+        if let Some(replaced) = header.keys.replaced_slots().find(begun) {
+            return Err(SlotError::Begun(replaced));
+        }
         if self.shown(&header, slot).in_use && !even_in_use {
             return Err(SlotError::InUse);
         }
@@ -196,6 +211,6 @@ fn absent(slots: &[(u8, String)]) -> String {
 }
 
 /// The audit row of a change, which says which slot it was.
-fn about(entry: AuditEntry, number: u8, source: &str) -> AuditEntry {
+pub(super) fn about(entry: AuditEntry, number: u8, source: &str) -> AuditEntry {
     AuditEntry { purpose: Purpose::of(&format!("vault key {number}, {source}")), ..entry }
 }

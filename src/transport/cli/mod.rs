@@ -114,7 +114,12 @@ impl Command {
 
     /// The source of a key that it adds to the vault.
     pub const fn new_key(&self) -> Option<&KeySource> {
-        if let Self::Vault(vault::Command::Key(command)) = self { command.new_key() } else { None }
+        if let Self::Vault(command) = self { command.new_key() } else { None }
+    }
+
+    /// Whether the source that opens the vault gives a new key.
+    pub const fn renews_own_key(&self) -> bool {
+        if let Self::Vault(vault::Command::Rotate(args)) = self { args.renews_own_key() } else { false }
     }
 
     /// The sources of more keys that open the vault.

@@ -13,7 +13,13 @@ use super::{
     vault_key, vault_rotate, vault_status,
 };
 use crate::{
-    domain::{age::Recipient, api_key::KeyId, key_source::SourceKind, text::Name, time::Timestamp},
+    domain::{
+        age::Recipient,
+        api_key::KeyId,
+        key_source::{KeySource, SourceKind},
+        text::Name,
+        time::Timestamp,
+    },
     operations::{BackUp, Diagnose, Erased, ErrorCode, Restored, SecretDeleteResponse, answers::OK},
 };
 
@@ -41,9 +47,10 @@ pub enum Command {
         after_help = "Examples:\n  countersign vault recovery\n  countersign vault recovery --words-file /media/safe/words.txt --yes\n\nTo open the vault by it: `countersign --key-source recovery vault key list`."
     )]
     Recovery(vault_key::RecoveryArgs),
-    /// Seal everything under a new data key, while others use the vault. With --root, replace the root key, too
+    /// Seal everything under a new data key, while others use the vault. With --root, replace the root key, too; with --key, give
+    /// one way to open the vault a new key
     #[command(
-        after_help = "Examples:\n  countersign vault rotate\n  countersign vault rotate --root --with recovery --with passphrase\n\nIf it is interrupted, run it again: it goes on. A server goes on, too."
+        after_help = "Examples:\n  countersign vault rotate\n  countersign vault rotate --root --with recovery --with passphrase\n  countersign vault rotate --key 0\n  countersign vault rotate --key 1 --to credential:vault-2.key\n\nIf it is interrupted, run it again: it goes on. A server goes on, too."
     )]
     Rotate(vault_rotate::RotateArgs),
     /// Examine everything: pages, keyed hashes, every seal, the audit log. Exit status 1 if something is wrong
@@ -78,6 +85,23 @@ pub enum Command {
         #[arg(long, short = 'y')]
         yes: bool,
     },
+}
+
+impl Command {
+    /// The source of a key that it adds.
+    pub(super) const fn new_key(&self) -> Option<&KeySource> {
+        match self {
+            Self::Key(command) => command.new_key(),
+            Self::Rotate(args) => args.new_key(),
+            Self::Status
+            | Self::Create
+            | Self::Recovery(_)
+            | Self::Doctor
+            | Self::Backup { .. }
+            | Self::Restore { .. }
+            | Self::AcceptLoss { .. } => None,
+        }
+    }
 }
 
 /// Facts about the open vault, from the code that opened it.
@@ -287,7 +311,7 @@ async fn doctor(session: &mut Session) -> Result<Ending, Failure> {
         audit_rows: found.audit_rows,
         log_bytes: found.log_bytes,
         erased: erased.secrets,
-        rotation_left: unfinished.as_ref().map(|rotation| rotation.left),
+        rotation_left: unfinished.as_ref().filter(|rotation| !rotation.finished).map(|rotation| rotation.left),
         status: if sound { OK } else { NOT_SOUND },
     };
     session.console.answer(&answer, |console| {
@@ -311,9 +335,7 @@ async fn doctor(session: &mut Session) -> Result<Ending, Failure> {
             .line(&format!("up to {} of the newest changes stand in the write-ahead log alone", kib(answer.log_bytes)))
     })?;
     if let Some(rotation) = unfinished {
-        session
-            .console
-            .note(&format!("A rotation of the data key is not finished: {}.", vault_status::words(&rotation)));
+        session.console.note(&format!("A rotation is not finished: {}.", vault_status::words(&rotation)));
     }
     if sound {
         note_held_back(erased, &mut session.console);

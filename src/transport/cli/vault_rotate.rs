@@ -6,10 +6,10 @@ use clap::Args;
 use serde::Serialize;
 use tokio::{sync::watch, time::Instant};
 
-use super::{Ending, Failure, Session, audit_table::harmless, numbers::counted};
+use super::{Ending, Failure, Session, audit_table::harmless, numbers::counted, vault_key};
 use crate::{
     domain::key_source::KeySource,
-    operations::{Resealed, RotateDataKey, RotateRootKey, Rotation, answers::OK},
+    operations::{Resealed, RotateDataKey, RotateRootKey, RotateVaultKey, Rotation, answers::OK},
 };
 
 /// How often progress is shown.
@@ -26,6 +26,12 @@ pub struct RotateArgs {
     /// Another key that opens the vault, as for --key-source
     #[arg(long, value_name = "SOURCE", requires = "root")]
     with: Vec<KeySource>,
+    /// Give this way to open the vault a new key instead: its number in `vault key list`
+    #[arg(long, value_name = "ID", conflicts_with = "root")]
+    key: Option<u8>,
+    /// The source of that key, as for --key-source [default: the one that opens the vault]. A file or keyring gets a new key
+    #[arg(long, value_name = "SOURCE", requires = "key")]
+    to: Option<KeySource>,
     /// Don't ask
     #[arg(long, short = 'y')]
     yes: bool,
@@ -35,6 +41,16 @@ impl RotateArgs {
     /// The sources of more keys that open the vault.
     pub(super) fn more_keys(&self) -> &[KeySource] {
         &self.with
+    }
+
+    /// The source of a new key, if it is named.
+    pub(super) const fn new_key(&self) -> Option<&KeySource> {
+        self.to.as_ref()
+    }
+
+    /// Whether the source that opens the vault gives the new key.
+    pub(super) const fn renews_own_key(&self) -> bool {
+        self.key.is_some() && self.to.is_none()
     }
 }
 
@@ -54,6 +70,14 @@ struct RotationAnswer<'a> {
 }
 
 pub(super) async fn run(args: &RotateArgs, session: &mut Session) -> Result<Ending, Failure> {
+    if let Some(id) = args.key {
+        let question = "Give this way to open the vault a new key? Copies of the vault that were made before still open by the old one.";
+        session.console.confirm(question, args.yes.into())?;
+        let source = session.sources.as_ref().and_then(|sources| sources.new.clone());
+        let source = source.ok_or_else(|| Failure::Usage("name the source of the new key".to_owned()))?;
+        let key = session.perform(RotateVaultKey { id, source }).await?;
+        return vault_key::shown(&key, session);
+    }
     if args.root {
         replace_root(args.yes, session).await?;
     } else if !session.perform(RotateDataKey).await? {

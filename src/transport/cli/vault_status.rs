@@ -55,7 +55,7 @@ pub(super) async fn status(session: &mut Session) -> Result<Ending, Failure> {
         format: facts.format,
         slots: &facts.slots,
         epoch: rotation.as_ref().map_or(facts.epoch, |rotation| rotation.epoch),
-        rotation_left: rotation.as_ref().map(|rotation| rotation.left),
+        rotation_left: rotation.as_ref().filter(|rotation| !rotation.finished).map(|rotation| rotation.left),
         created_at: facts.created_at.to_string(),
         account: session.account.name.to_string(),
         secrets,
@@ -88,13 +88,17 @@ pub(super) async fn status(session: &mut Session) -> Result<Ending, Failure> {
     Ok(if writable { Ending::Done } else { Ending::No })
 }
 
-/// The rotation of the data key, if one is not finished and the vault can be read that far.
+/// The rotation of a key, if one is not finished and the vault can be read that far.
 pub(super) async fn unfinished(session: &Session) -> Option<Rotation> {
-    session.service.rotation().await.ok().filter(|rotation| !rotation.finished)
+    let is_unfinished = |rotation: &Rotation| !rotation.finished || !rotation.keys.is_empty();
+    session.service.rotation().await.ok().filter(is_unfinished)
 }
 
 /// What is left of it, and what finishes it.
 pub(super) fn words(rotation: &Rotation) -> String {
     let of = counted(rotation.records, "record");
-    format!("{} of {of} still need an older data key; `countersign vault rotate` goes on", rotation.left)
+    let data = format!("{} of {of} still need an older data key; `countersign vault rotate` goes on", rotation.left);
+    let keys = rotation.keys.iter();
+    let keys = keys.map(|id| format!("key {id} is getting a new key; `countersign vault rotate --key {id}` goes on"));
+    (!rotation.finished).then_some(data).into_iter().chain(keys).collect::<Vec<_>>().join("; ")
 }

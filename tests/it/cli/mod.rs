@@ -106,6 +106,12 @@ impl Person {
         path
     }
 
+    /// Writes a file that nobody else can read.
+    #[cfg(unix)]
+    pub(crate) fn private(&self, name: &str, text: &str) {
+        crate::sqlite::set_mode(&self.file(name, text), 0o600);
+    }
+
     /// Changes the vault like a program that may write the file but has no key.
     pub(crate) fn tamper(&self, sql: &str) {
         self.database().execute_batch(sql).unwrap();

@@ -121,7 +121,7 @@ async fn status_and_doctor_name_a_rotation_that_is_not_finished_and_rotate_goes_
     let status = person.run(&["vault", "status", "--json"]).json();
     assert_eq!((&status["epoch"], &status["rotation_left"]), (&2.into(), &2.into()));
     let doctor = person.run(&["vault", "doctor"]);
-    assert!(doctor.err.contains("A rotation of the data key is not finished: 2 of 2 records"), "{doctor:?}");
+    assert!(doctor.err.contains("A rotation is not finished: 2 of 2 records"), "{doctor:?}");
     assert!(doctor.ok().starts_with("sound: "), "it is no damage");
     assert_eq!(person.run(&["vault", "doctor", "--json"]).json()["rotation_left"], 2);
 
@@ -155,9 +155,7 @@ async fn a_server_finishes_a_rotation_that_was_left() {
 #[test]
 fn a_new_root_key_needs_every_key_and_a_process_without_its_own_says_that_it_must_be_restarted() {
     let person = Person::with_alice();
-    person.file("words", "correct horse battery staple");
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-    std::fs::set_permissions(person.home().join("words"), mode).unwrap();
+    person.private("words", "correct horse battery staple");
     person.run(&["vault", "key", "add", "passphrase:words"]).ok();
     let (mut by_file, mut by_words) =
         (Host::of(&person, &[]), Host::of(&person, &["--key-source", "passphrase:words"]));
@@ -171,9 +169,7 @@ fn a_new_root_key_needs_every_key_and_a_process_without_its_own_says_that_it_mus
         ),
         "{absent}"
     );
-    person.file("other", "correct horse battery stable");
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-    std::fs::set_permissions(person.home().join("other"), mode).unwrap();
+    person.private("other", "correct horse battery stable");
     let foreign = person.run(&["vault", "rotate", "--root", "--with", "passphrase:other", "--yes"]).refused(1);
     assert!(foreign.contains("it does not open the vault: key of the passphrase"), "{foreign}");
     assert_eq!(actions(&person).iter().filter(|row| !row.contains('-')).count(), 0, "nothing was changed");
@@ -217,4 +213,74 @@ fn a_damaged_record_is_named_and_keeps_the_older_key() {
     assert_eq!((&json["left"], text_of(&json, "/status")), (&1.into(), "ERROR"));
     person.run(&["secret", "rm", "alice", "--now", "--yes"]).ok();
     assert_eq!(person.run(&["vault", "rotate"]).ok(), "rotated: 2 records sealed under data key 2\n");
+}
+
+fn opens_by(person: &Person, source: &str) -> bool {
+    let ran = person.run(&["--key-source", source, "vault", "key", "test"]);
+    assert!([0, 78].contains(&ran.status), "{ran:?}");
+    ran.status == 0
+}
+
+#[test]
+fn a_key_file_gets_a_new_key_in_its_place_and_the_old_one_opens_nothing() {
+    let person = Person::with_alice();
+    let file = text_of(&person.run(&["vault", "status", "--json"]).json(), "/key_file").to_owned();
+    let old = std::fs::read_to_string(&file).unwrap();
+    let mut host = Host::of(&person, &[]);
+    let id = host.secret();
+    assert!(person.run(&["vault", "rotate", "--key", "0"]).refused(2).contains("--yes"));
+
+    let rotated = person.run(&["vault", "rotate", "--key", "0", "--yes", "--json"]).json();
+
+    assert_eq!((&rotated["vault_key"]["id"], text_of(&rotated, "/vault_key/source")), (&0.into(), "file"));
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&file).unwrap().permissions());
+    assert_eq!((mode & 0o777, std::fs::read_to_string(&file).unwrap() == old), (0o600, false));
+    person.private("old", &old);
+    assert!(!opens_by(&person, "file:old") && opens_by(&person, "file"));
+    assert_eq!(person.run(&["vault", "key", "list", "--json"]).json()["vault_keys"].as_array().unwrap().len(), 1);
+    host.code(&id).unwrap();
+    // A root key that is replaced after that is met by the key that is in the file now.
+    person.run(&["vault", "rotate", "--root", "--yes"]).ok();
+    host.code(&id).unwrap();
+    host.end();
+    let rows = person.run(&["audit", "list", "--action", "vault.key_rotate", "--json"]).json();
+    let rows: Vec<_> = rows["rows"].as_array().unwrap().iter().map(|row| text_of(row, "/purpose")).collect();
+    assert_eq!(rows, ["vault key 1, file", "vault key 0, file"]);
+    person.run(&["vault", "doctor"]).ok();
+}
+
+#[test]
+fn a_key_that_others_keep_is_replaced_by_another_one_in_one_step() {
+    let person = Person::with_alice();
+    person.private("words", "correct horse battery staple");
+    person.private("other", "battery staple correct horse");
+    person.run(&["vault", "key", "add", "passphrase:words", "--label", "in my head"]).ok();
+    person.run(&["vault", "rotate", "--key", "1", "--to", "passphrase:other", "--yes"]).ok();
+    assert!(!opens_by(&person, "passphrase:words") && opens_by(&person, "passphrase:other"));
+    // By the source that opens the vault, if no other is named.
+    person.run(&["--key-source", "passphrase:other", "vault", "rotate", "--key", "1", "--yes"]).ok();
+    assert!(opens_by(&person, "passphrase:other"), "with another salt");
+    assert!(person.run(&["vault", "key", "list"]).ok().contains("in my head"));
+
+    let printed = |name: &str| format!(r#"command:["/bin/cat","{}"]"#, person.home().join(name).display());
+    person.private("one", "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=");
+    person.private("two", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=");
+    let (one, two) = (printed("one"), printed("two"));
+    person.run(&["vault", "key", "add", &one]).ok();
+    let same = person.run(&["vault", "rotate", "--key", "2", "--to", &one, "--yes"]).refused(1);
+    assert!(same.contains("its source still gives the key that key 2 has"), "{same}");
+    person.run(&["vault", "rotate", "--key", "2", "--to", &two, "--yes"]).ok();
+    assert!(!opens_by(&person, &one) && opens_by(&person, &two));
+
+    person.run(&["vault", "recovery", "--words-file", "paper", "--yes"]).ok();
+    person.run(&["vault", "recovery", "--replace", "3", "--words-file", "new-paper", "--yes"]).ok();
+    assert!(!opens_by(&person, "recovery:paper") && opens_by(&person, "recovery:new-paper"));
+    let listed = person.run(&["vault", "key", "list"]).ok();
+    assert_eq!((listed.lines().count(), listed.contains("on paper")), (5, true), "{listed}");
+
+    let refused = |id: &str, to: &str| person.run(&["vault", "rotate", "--key", id, "--to", to, "--yes"]);
+    assert!(refused("7", "file").refused(1).contains("no such key of the vault"));
+    assert!(refused("1", "file").refused(1).contains("opens the vault already: it is the key with the id 0"));
+    assert!(refused("3", "recovery").refused(2).contains("with --replace ID"));
+    person.run(&["vault", "doctor"]).ok();
 }
