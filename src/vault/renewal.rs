@@ -11,7 +11,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Kept, Vault, keyring::Keyring, records::VaultHeader, root::UnlockError, sources::Spot};
+use super::{
+    Kept, Vault,
+    keyring::Keyring,
+    records::VaultHeader,
+    root::UnlockError,
+    sources::{Source, Spot},
+};
 use crate::store::StoreError;
 
 /// How long a header whose keys could not be taken over is not tried again: the source may be a program that runs.
@@ -111,7 +117,8 @@ impl Vault {
             );
             StoreError::Unavailable(text)
         };
-        let source = self.core.source.as_ref();
+        // Asked anew: a source keeps what it has read, which may be the key of before, and must not stay in memory either.
+        let source = self.core.source.as_ref().and_then(Source::again);
         let source = source.ok_or_else(|| refused("it does not keep the key that opened the vault"))?;
         let kek = source.key(self.spot(), &header.keys.slots).await.map_err(|cause| refused(&cause.to_string()))?;
         keyring.renew(&header.keys, version, Some(&kek)).map_err(|cause| match cause {

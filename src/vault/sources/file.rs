@@ -131,7 +131,7 @@ pub(super) fn forget_next(path: &Path) -> Result<(), KeyFileError> {
         let entry = entry.map_err(failed)?;
         let name = entry.file_name();
         let rest = name.to_str().and_then(|name| name.strip_prefix(next));
-        if rest.is_some_and(|rest| rest.starts_with('.') && rest.ends_with(".new")) {
+        if rest.is_some_and(|rest| rest.starts_with('.') && rest.strip_suffix(".new").is_some()) {
             fs::remove_file(entry.path()).map_err(failed)?;
         }
     }

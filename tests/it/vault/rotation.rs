@@ -317,6 +317,31 @@ async fn a_process_that_cant_ask_for_its_key_meets_data_keys_and_refuses_a_new_r
     again.vault.probe().await.unwrap();
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn a_command_that_gives_another_key_by_then_is_asked_anew_for_each_new_root_key() {
+    let world = World::new().await;
+    let id = world.secret("Acme", "ada").await;
+    let printed = world.folder.root.join("printed");
+    let command = || Arc::new(Source::command(vec!["/bin/cat".to_owned(), printed.to_str().unwrap().to_owned()]));
+    std::fs::write(&printed, VALUE).unwrap();
+    let key = world.vault.new_key(&command()).await.unwrap();
+    world.vault.add_slot(&key, None, world.entry(Action::VaultKeyAdd)).await.unwrap();
+    let folder = Folder::shared(&world.folder.root);
+    let request = VaultRequest { source: command(), ..folder.request() };
+    let other = World::over(folder, vault::open(&request, Arc::new(SystemRandom)).await.unwrap());
+    for value in [None, Some(b"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=")] {
+        if let Some(value) = value {
+            std::fs::write(&printed, value).unwrap();
+            world.vault.rotate_slot(1, &command(), &world.entry(Action::VaultKeyRotate)).await.unwrap();
+        }
+        let sources = [world.folder.request().source, command()];
+        world.vault.replace_root(&sources, world.entry(Action::VaultRotateRoot)).await.unwrap();
+        assert!(world.finish().await.finished);
+        other.opens(id).await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn an_older_header_that_was_put_back_is_refused_by_a_process_that_knew_a_newer_one() {
     let world = World::new().await;
