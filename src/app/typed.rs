@@ -38,7 +38,7 @@ Exit status: 0 done, 1 refused or failed, 2 typed wrong, 78 the vault can't be o
 const GLOBAL_OPTIONS: &str = "Global options: see `countersign --help`";
 
 /// Words of other programs, and the corresponding command here.
-const OTHER_WORDS: [(&[&str], &str); 18] = [
+const OTHER_WORDS: [(&[&str], &str); 19] = [
     (&["get", "otp", "totp", "codes", "token"], "countersign code NAME"),
     (&["add", "create", "new", "register", "store"], "countersign secret add --label LABEL"),
     (&["list", "ls"], "countersign secret list"),
@@ -56,6 +56,7 @@ const OTHER_WORDS: [(&[&str], &str); 18] = [
     (&["revoke"], "countersign key revoke NAME"),
     (&["restore"], "countersign secret restore NAME"),
     (&["backup"], "countersign vault backup FILE"),
+    (&["rotate", "rekey"], "countersign vault rotate"),
     (&["trace", "prune"], "countersign audit --help"),
 ];
 

@@ -76,7 +76,13 @@ pub(super) async fn run(args: &RotateArgs, session: &mut Session) -> Result<Endi
         let source = session.sources.as_ref().and_then(|sources| sources.new.clone());
         let source = source.ok_or_else(|| Failure::Usage("name the source of the new key".to_owned()))?;
         let key = session.perform(RotateVaultKey { id, source }).await?;
-        return vault_key::shown(&key, session);
+        let ending = vault_key::shown(&key, session)?;
+        if args.to.is_some() {
+            session.console.note(
+                "Name that source from now on, by --key-source or COUNTERSIGN_KEY_SOURCE, to open the vault by it.",
+            );
+        }
+        return Ok(ending);
     }
     if args.root {
         replace_root(args.yes, session).await?;

@@ -48,7 +48,9 @@ fn record(root: &Path, dice: &mut Dice) -> Vec<Event> {
     // One of them also gives the vault new keys.
     for (process, orders) in processes.iter_mut().zip([&orders[..], &[load(dice)]]) {
         process.tell("open");
-        orders.iter().for_each(|order| process.tell(order));
+        for order in orders {
+            process.tell(order);
+        }
         process.tell("close");
         assert_eq!(process.next().as_deref(), Some("ok"), "it is open");
     }
