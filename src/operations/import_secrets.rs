@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use super::{Call, Effect, Enrolment, Failed, Operation, Refusal, Spec};
+use super::{Call, Effect, Enrolment, Failed, Operation, Refusal, Spec, retries::Retries};
 use crate::{
     domain::{
         audit::{Action, AuditEntry},
@@ -36,6 +36,23 @@ impl Operation for ImportSecrets {
     type Output = Imported;
 
     async fn run(self, call: &mut Call<'_>) -> Result<Imported, Failed> {
+        let mut retries = Retries::new(&call.service.shared.random);
+        loop {
+            if let Some(imported) = self.try_once(call).await? {
+                return Ok(imported);
+            }
+            if call.service.vault().account(call.caller.account()).await?.is_none() {
+                return Err(Refusal::NotFound("account").into());
+            }
+            // The vault got another data key meanwhile.
+            retries.again().await?;
+        }
+    }
+}
+
+impl ImportSecrets {
+    /// Decides and commits. `None`: something that the decision depends on has changed.
+    async fn try_once(&self, call: &Call<'_>) -> Result<Option<Imported>, Failed> {
         let (service, account) = (call.service, call.caller.account());
         let (vault, now) = (service.vault(), call.entry.at.whole_millis());
         let (mut imported, mut seen) = (Imported::default(), HashSet::new());
@@ -59,11 +76,9 @@ impl Operation for ImportSecrets {
             imported.secrets.push(TotpSecret { id, created_at: now, last_used_at, deleted_at, metadata });
         }
         if self.dry_run || imported.secrets.is_empty() {
-            return Ok(imported);
+            return Ok(Some(imported));
         }
-        match draft.commit().await? {
-            Outcome::Done => Ok(imported),
-            Outcome::Stale | Outcome::Taken => Err(Refusal::NotFound("account").into()),
-        }
+        let outcome = draft.commit().await?;
+        Ok((outcome == Outcome::Done).then_some(imported))
     }
 }

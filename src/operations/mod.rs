@@ -42,6 +42,7 @@ mod refusal;
 mod register_secret;
 mod reservation;
 mod retries;
+mod rotate_keys;
 mod schema;
 mod seat_pins;
 mod seats;
@@ -89,6 +90,7 @@ pub use self::{
     read_enrollment::ReadEnrollment,
     refusal::{ErrorCode, Refusal},
     register_secret::{Enrolment, RegisterSecret, Registered, Registration, SecretCreateResponse},
+    rotate_keys::{RotateDataKey, RotateRootKey, RotateVaultKey},
     schema::output_schema,
     seat_pins::SetSeatPin,
     seats::{AddSeat, NOT_ANOTHERS_ID, RemoveSeat, SeatChanges, UpdateSeat, check_seat},
@@ -99,8 +101,8 @@ pub use self::{
     waiting::Patience,
 };
 pub use crate::vault::{
-    AuditAsk, AuditReport, AuditRows, BackedUp, Erased, Finding, Life, Passphrase, RecoveryWords, Restored, Source,
-    VaultKey,
+    AuditAsk, AuditReport, AuditRows, BackedUp, Erased, Finding, Life, Passphrase, RecoveryWords, Resealed, Restored,
+    Rotation, Source, VaultKey,
 };
 
 pub(crate) use pace::Pace;

@@ -57,7 +57,7 @@ impl Vault {
                     if !belongs && kind != Kind::Account {
                         examined.tell(format!("{}: it belongs to an account that is not there", shown(&record.key)));
                     }
-                    match self.examine_record(record).await {
+                    match self.examine_record_now(record).await {
                         Ok(()) => {}
                         Err(StoreError::Damaged { what }) => examined.tell(what),
                         Err(cause) => return Err(cause),
@@ -73,9 +73,28 @@ impl Vault {
         Ok(examined)
     }
 
+    /// Examines a record, and once more as it stands now if it was changed meanwhile, or sealed under a new key.
+    async fn examine_record_now(&self, record: &Record) -> Result<(), StoreError> {
+        let known = self.keyring().version();
+        let cause = match self.examine_record(record).await {
+            Err(cause @ StoreError::Damaged { .. }) => cause,
+            examined => return examined,
+        };
+        let now = self.store().read(std::slice::from_ref(&record.key)).await?.into_iter().flatten().next();
+        let has_new_keys = self.meets_keys_after(known).await?;
+        match now {
+            Some(now) if has_new_keys || now.version != record.version => self.examine_record(&now).await,
+            _ => Err(cause),
+        }
+    }
+
     async fn examine_record(&self, record: &Record) -> Result<(), StoreError> {
         match record.key.kind {
-            Kind::Header => self.readable::<VaultHeader>(record).map(|_| ()),
+            Kind::Header => {
+                self.readable::<VaultHeader>(record)?;
+                // One that is older than what this process knows was put back.
+                self.header().await.map(|_| ())
+            }
             Kind::Account => self.found::<Account>(record).await,
             Kind::Secret => self.examine_secret(record).await,
             Kind::Seed => {

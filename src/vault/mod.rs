@@ -11,7 +11,8 @@
 //! writer, draft                  changes, many in one commit
 //! people, secrets, enrolments    what operations read
 //! open, format1, state, sources/ from an address and a key to an open vault
-//! slots                          the ways to open it: listed, added, removed
+//! slots, slot_rotation           the ways to open it: listed, added, removed, given a new key
+//! root, rotation, renewal        the root key and what it wraps; new keys; keys that another process has changed
 //! examine, examine_terms         every record and row, looked at
 //! backup, restore                a checked copy of a vault that is in use, and the way back
 //! ```
@@ -33,11 +34,16 @@ mod ledger;
 mod metadata;
 mod names;
 mod open;
+mod open_error;
 mod people;
 mod records;
+mod renewal;
 mod restore;
+mod root;
+mod rotation;
 mod seal;
 mod secrets;
+mod slot_rotation;
 mod slots;
 mod sources;
 mod state;
@@ -59,11 +65,14 @@ pub use self::{
     enrolments::Derived,
     erasing::Erased,
     examine::Examined,
-    keyring::{Mac, UnlockError},
+    keyring::Mac,
     ledger::{AuditAsk, AuditRows},
-    open::{OpenError, VaultRequest, VaultStatus, accept_loss, open},
+    open::{VaultRequest, VaultStatus, accept_loss, open},
+    open_error::OpenError,
     records::{KeptKey, Repeat, Stored},
     restore::{Restored, restore},
+    root::UnlockError,
+    rotation::{Resealed, Rotation},
     seal::OpenSealError,
     secrets::{Found, InUse, NewSecret},
     slots::{SlotError, VaultKey, Ways},
@@ -103,6 +112,10 @@ struct Core {
     status: VaultStatus,
     /// Where the store was opened.
     place: OpenRequest,
+    /// The source of the key, if it can be asked again: for a new root key.
+    source: Option<Source>,
+    /// Held while a changed header's keys are taken over; the last one for which that failed.
+    renewal: tokio::sync::Mutex<Option<renewal::Refused>>,
     /// Whether every commit is durable when it returns.
     strict: AtomicBool,
 }
@@ -201,6 +214,7 @@ impl Vault {
     /// # Errors
     /// Why it can't be written.
     pub async fn probe(&self) -> Result<(), StoreError> {
+        self.retry_renewal().await?;
         self.core.store.probe().await
     }
 

@@ -69,7 +69,11 @@ impl Vault {
     /// # Errors
     /// [`StoreError`].
     pub async fn secret(&self, account: AccountId, id: SecretId) -> Result<Option<Kept<TotpSecret>>, StoreError> {
-        let keys = [Kind::Secret, Kind::Use].map(|kind| RecordKey::new(kind, id.as_bytes()));
+        self.with_new_keys(|| self.read_secret(account, id.as_bytes())).await
+    }
+
+    async fn read_secret(&self, account: AccountId, id: &[u8]) -> Result<Option<Kept<TotpSecret>>, StoreError> {
+        let keys = [Kind::Secret, Kind::Use].map(|kind| RecordKey::new(kind, id));
         let mut found = self.store().read(&keys).await?.into_iter();
         let (Some(record), used) = (found.next().flatten(), found.next().flatten()) else { return Ok(None) };
         let [key, _] = &keys;
@@ -237,6 +241,16 @@ impl Vault {
         holders: &[Holder],
         now: Timestamp,
     ) -> Result<Option<InUse>, StoreError> {
+        self.with_new_keys(|| self.read_in_use(account, id, holders, now)).await
+    }
+
+    async fn read_in_use(
+        &self,
+        account: AccountId,
+        id: SecretId,
+        holders: &[Holder],
+        now: Timestamp,
+    ) -> Result<Option<InUse>, StoreError> {
         let key = |kind| RecordKey::new(kind, id.as_bytes());
         let mut keys = vec![key(Kind::Secret), key(Kind::Seed), key(Kind::Use), RecordKey::new(Kind::Floor, [])];
         keys.extend(holders.iter().map(|holder| RecordKey::new(Kind::Count, CountRecord::id_of(id, *holder))));
@@ -249,7 +263,10 @@ impl Vault {
             return Ok(None);
         }
         let missing = |kind| damaged(&key(kind), "it is missing");
-        let seed = self.kept(&key(Kind::Seed), seed.ok_or_else(|| missing(Kind::Seed))?)?;
+        let seed: Kept<SealedSeed> = self.kept(&key(Kind::Seed), seed.ok_or_else(|| missing(Kind::Seed))?)?;
+        if !self.keyring().knows(&seed.sealed) {
+            return Err(damaged(&seed.record.key, &OpenSealError::UnknownEpoch.to_string()));
+        }
         let used: Kept<UseRecord> = self.kept(&key(Kind::Use), used.ok_or_else(|| missing(Kind::Use))?)?;
         let mut counted = Vec::with_capacity(holders.len());
         for (holder, key) in holders.iter().zip(keys.iter().skip(4)) {
@@ -310,10 +327,20 @@ impl Vault {
             let keys: Vec<_> = chunk.iter().map(|record| RecordKey::new(Kind::Use, record.key.id.clone())).collect();
             let used = self.store().read(&keys).await?;
             for (record, used) in chunk.into_iter().zip(used) {
-                let key = record.key.clone();
-                match self.kept(&key, record).and_then(|sealed| self.opened(sealed, used.as_ref())) {
-                    Ok(secret) => listed.sound.push(secret),
-                    Err(cause) => listed.damaged.push((key, cause)),
+                let (key, account, known) = (record.key.clone(), record.account, self.keyring().version());
+                let mut opened =
+                    self.kept(&key, record).and_then(|sealed| self.opened(sealed, used.as_ref())).map(Some);
+                if let (Err(StoreError::Damaged { .. }), Some(account)) = (&opened, account)
+                    && self.meets_keys_after(known).await?
+                {
+                    opened = self.read_secret(account, &key.id).await;
+                }
+                match opened {
+                    // It was erased meanwhile.
+                    Ok(None) => {}
+                    Ok(Some(secret)) => listed.sound.push(secret),
+                    Err(cause @ StoreError::Damaged { .. }) => listed.damaged.push((key, cause)),
+                    Err(cause) => return Err(cause),
                 }
             }
         }

@@ -10,14 +10,17 @@ use super::{
     audit_table::harmless,
     numbers::{counted, kib},
     output::Console,
-    vault_key,
+    vault_key, vault_rotate, vault_status,
 };
 use crate::{
-    domain::{age::Recipient, api_key::KeyId, key_source::SourceKind, text::Name, time::Timestamp},
-    operations::{
-        BackUp, Count, CountSeats, Diagnose, Erased, ErrorCode, Health, ListSecrets, Restored, SecretDeleteResponse,
-        answers::OK,
+    domain::{
+        age::Recipient,
+        api_key::KeyId,
+        key_source::{KeySource, SourceKind},
+        text::Name,
+        time::Timestamp,
     },
+    operations::{BackUp, Diagnose, Erased, ErrorCode, Restored, SecretDeleteResponse, answers::OK},
 };
 
 /// The status of a vault with problems.
@@ -44,6 +47,12 @@ pub enum Command {
         after_help = "Examples:\n  countersign vault recovery\n  countersign vault recovery --words-file /media/safe/words.txt --yes\n\nTo open the vault by it: `countersign --key-source recovery vault key list`."
     )]
     Recovery(vault_key::RecoveryArgs),
+    /// Seal everything under a new data key, while others use the vault. With --root, replace the root key, too; with --key, give
+    /// one way to open the vault a new key
+    #[command(
+        after_help = "Examples:\n  countersign vault rotate\n  countersign vault rotate --root --with recovery --with passphrase\n  countersign vault rotate --key 0\n  countersign vault rotate --key 1 --to credential:vault-2.key\n\nIf it is interrupted, run it again: it goes on. A server goes on, too."
+    )]
+    Rotate(vault_rotate::RotateArgs),
     /// Examine everything: pages, keyed hashes, every seal, the audit log. Exit status 1 if something is wrong
     #[command(after_help = "Examples:\n  countersign vault doctor")]
     Doctor,
@@ -78,6 +87,23 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// The source of a key that it adds.
+    pub(super) const fn new_key(&self) -> Option<&KeySource> {
+        match self {
+            Self::Key(command) => command.new_key(),
+            Self::Rotate(args) => args.new_key(),
+            Self::Status
+            | Self::Create
+            | Self::Recovery(_)
+            | Self::Doctor
+            | Self::Backup { .. }
+            | Self::Restore { .. }
+            | Self::AcceptLoss { .. } => None,
+        }
+    }
+}
+
 /// Facts about the open vault, from the code that opened it.
 #[derive(Debug, Clone)]
 pub struct VaultFacts {
@@ -105,30 +131,6 @@ pub struct VaultFacts {
     pub is_new: bool,
     /// What was replaced, if this process restored it.
     pub restored: Option<Restored>,
-}
-
-/// The facts, as JSON.
-#[derive(Serialize)]
-struct StatusAnswer<'a> {
-    vault_id: &'a str,
-    backend: &'a str,
-    location: &'a str,
-    /// Null: another source opened it.
-    key_file: Option<&'a str>,
-    opened_by: &'static str,
-    key_id: u8,
-    format: u32,
-    slots: &'a [String],
-    epoch: u32,
-    created_at: String,
-    account: String,
-    secrets: u64,
-    seats: u64,
-    writable: bool,
-    /// The chains of the audit log: one for each node that writes. Absent if the vault can't be written.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    chains: Vec<u32>,
-    status: &'static str,
 }
 
 /// A restored vault, as JSON.
@@ -171,13 +173,16 @@ struct DoctorAnswer {
     log_bytes: u64,
     /// Erased secrets whose seven days were over; 0 if there are problems.
     erased: u64,
+    /// Records that still need an older data key, if a rotation is not finished.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rotation_left: Option<u64>,
     status: &'static str,
 }
 
 pub(super) async fn run(command: &Command, session: &mut Session) -> Result<Ending, Failure> {
     match command {
-        Command::Status => status(session).await,
-        Command::Create if session.vault.is_new => status(session).await,
+        Command::Status => vault_status::status(session).await,
+        Command::Create if session.vault.is_new => vault_status::status(session).await,
         Command::Create => Err(Failure::Failed {
             code: ErrorCode::InvalidArgument,
             message:
@@ -186,6 +191,7 @@ pub(super) async fn run(command: &Command, session: &mut Session) -> Result<Endi
         }),
         Command::Key(command) => vault_key::run(command, session).await,
         Command::Recovery(args) => vault_key::recovery(args, session).await,
+        Command::Rotate(args) => vault_rotate::run(args, session).await,
         Command::Doctor => doctor(session).await,
         Command::Backup { file, recipients } => backup(file, recipients, session).await,
         Command::Restore { .. } => restored(session),
@@ -251,56 +257,6 @@ fn restored(session: &mut Session) -> Result<Ending, Failure> {
     Ok(Ending::Done)
 }
 
-async fn status(session: &mut Session) -> Result<Ending, Failure> {
-    let none = ListSecrets { limit: Count::new(0), ..ListSecrets::default() };
-    let secrets = session.perform(none).await?.stored;
-    let seats = session.perform(CountSeats::default()).await?;
-    let (writable, now) = (session.service.health().await == Health::Ready, session.service.now());
-    // The doctor reports problems with the audit log.
-    let heads = if writable { session.service.audit_heads().await.unwrap_or_default() } else { Vec::new() };
-    let facts = session.vault.clone();
-    let answer = StatusAnswer {
-        vault_id: &facts.vault,
-        backend: &facts.backend,
-        location: &facts.location,
-        key_file: facts.key_file.as_deref(),
-        opened_by: facts.opened_by.as_str(),
-        key_id: facts.slot,
-        format: facts.format,
-        slots: &facts.slots,
-        epoch: facts.epoch,
-        created_at: facts.created_at.to_string(),
-        account: session.account.name.to_string(),
-        secrets,
-        seats,
-        writable,
-        chains: heads.iter().map(|head| head.chain).collect(),
-        status: OK,
-    };
-    session.console.answer(&answer, |console| {
-        console.facts(&[
-            ("vault", &facts.vault),
-            ("kept by", &facts.backend),
-            ("in", &facts.location),
-            ("key file", facts.key_file.as_deref().unwrap_or("-")),
-            ("opened by", &format!("{}, key {}", facts.opened_by.as_str(), facts.slot)),
-            ("opens by", &facts.slots.join(", ")),
-            ("format", &facts.format.to_string()),
-            ("key epoch", &facts.epoch.to_string()),
-            ("created", &console.date(facts.created_at, now)),
-            ("account", &answer.account),
-            ("secrets", &secrets.to_string()),
-            ("seats", &seats.to_string()),
-            ("chains", &heads.len().to_string()),
-            ("writable", if writable { "yes" } else { "no" }),
-        ])
-    })?;
-    if !writable {
-        session.console.note("The vault can't be written; `countersign vault doctor` may say why.");
-    }
-    Ok(if writable { Ending::Done } else { Ending::No })
-}
-
 /// Reports that secrets past their seven days are still stored.
 pub(super) fn note_held_back(erased: Erased, console: &mut Console) {
     if erased.clock_unsettled {
@@ -347,6 +303,7 @@ async fn doctor(session: &mut Session) -> Result<Ending, Failure> {
     // The doctor also erases secrets past their seven days, as promised. Commands that agents and scripts run often
     // don't spend time on it, and nothing is erased from a damaged vault.
     let erased = if sound { session.service.erase_expired().await? } else { Erased::default() };
+    let unfinished = vault_status::unfinished(session).await;
     let answer = DoctorAnswer {
         problems: found.problems,
         obstacle: found.obstacle,
@@ -354,6 +311,7 @@ async fn doctor(session: &mut Session) -> Result<Ending, Failure> {
         audit_rows: found.audit_rows,
         log_bytes: found.log_bytes,
         erased: erased.secrets,
+        rotation_left: unfinished.as_ref().filter(|rotation| !rotation.finished).map(|rotation| rotation.left),
         status: if sound { OK } else { NOT_SOUND },
     };
     session.console.answer(&answer, |console| {
@@ -376,6 +334,9 @@ async fn doctor(session: &mut Session) -> Result<Ending, Failure> {
         console
             .line(&format!("up to {} of the newest changes stand in the write-ahead log alone", kib(answer.log_bytes)))
     })?;
+    if let Some(rotation) = unfinished {
+        session.console.note(&format!("A rotation is not finished: {}.", vault_status::words(&rotation)));
+    }
     if sound {
         note_held_back(erased, &mut session.console);
         return Ok(Ending::Done);
