@@ -1,6 +1,12 @@
 //! Imports the secrets of files in one change, without those that are already stored.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use super::{Call, Effect, Enrolment, Failed, Operation, Refusal, Spec, retries::Retries};
 use crate::{
@@ -13,6 +19,9 @@ use crate::{
     vault::{NewSecret, Outcome},
 };
 
+/// Secrets after which others get a turn.
+const PIECE: usize = 100;
+
 /// Imports checked secrets, all or none. A secret with the same seed and parameters as another, in the vault or earlier
 /// in the file, is present already, whatever its name.
 pub struct ImportSecrets {
@@ -20,6 +29,19 @@ pub struct ImportSecrets {
     pub entries: Arc<[Enrolment]>,
     /// Whether to store nothing and only return what would be stored.
     pub dry_run: bool,
+    /// For whoever waits.
+    pub progress: Arc<Progress>,
+}
+
+/// How far an import is.
+#[derive(Debug, Default)]
+pub struct Progress(AtomicUsize);
+
+impl Progress {
+    /// The number of secrets that were looked at. Once it is all of them, they are being stored.
+    pub fn done(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// The result of an import.
@@ -58,6 +80,11 @@ impl ImportSecrets {
         let (mut imported, mut seen) = (Imported::default(), HashSet::new());
         let mut draft = vault.silent_draft();
         for (index, Enrolment { metadata, seed }) in self.entries.iter().enumerate() {
+            if index % PIECE == 0 {
+                self.progress.0.store(index, Ordering::Relaxed);
+                // Whoever shows the progress, or gives up, gets a turn.
+                tokio::task::yield_now().await;
+            }
             let TotpParameters { algorithm, digits, period } = metadata.totp;
             let parts: [&[u8]; 4] =
                 [seed.expose(), algorithm.as_str().as_bytes(), &[digits.get()], &period.seconds().to_be_bytes()];
@@ -78,6 +105,7 @@ impl ImportSecrets {
         if self.dry_run || imported.secrets.is_empty() {
             return Ok(Some(imported));
         }
+        self.progress.0.store(self.entries.len(), Ordering::Relaxed);
         let outcome = draft.commit().await?;
         Ok((outcome == Outcome::Done).then_some(imported))
     }
