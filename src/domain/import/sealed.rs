@@ -164,26 +164,24 @@ impl Kdf {
     pub(super) fn derive(self, secret: &[u8], salt: &[u8]) -> Result<Key, ImportError> {
         let mut key = Zeroizing::new([0_u8; 32]);
         let out = key.as_mut_slice();
-        let done = match self.0 {
-            Derivation::Pbkdf2Sha1(rounds) => {
-                pbkdf2::pbkdf2_hmac::<Sha1>(secret, salt, rounds, out);
-                true
+        match self.0 {
+            Derivation::Pbkdf2Sha1(rounds) => pbkdf2::pbkdf2_hmac::<Sha1>(secret, salt, rounds, out),
+            Derivation::Pbkdf2Sha256(rounds) => pbkdf2::pbkdf2_hmac::<Sha256>(secret, salt, rounds, out),
+            Derivation::Scrypt { log, parallel } => {
+                let params = scrypt::Params::new(log, 8, parallel).map_err(|_| ImportError::Damaged)?;
+                scrypt::scrypt(secret, salt, &params, out).map_err(|_| ImportError::Damaged)?;
             }
-            Derivation::Pbkdf2Sha256(rounds) => {
-                pbkdf2::pbkdf2_hmac::<Sha256>(secret, salt, rounds, out);
-                true
-            }
-            Derivation::Scrypt { log, parallel } => scrypt::Params::new(log, 8, parallel)
-                .is_ok_and(|params| scrypt::scrypt(secret, salt, &params, out).is_ok()),
             Derivation::Argon2 { variant, kib, passes, lanes } => {
                 let params = argon2::Params::new(kib, passes, lanes, Some(out.len()));
-                params.is_ok_and(|params| {
-                    let argon2 = argon2::Argon2::new(variant.algorithm(), variant.version(), params);
-                    argon2.hash_password_into(secret, salt, out).is_ok()
-                })
+                let params = params.map_err(|_| ImportError::Damaged)?;
+                let argon2 = argon2::Argon2::new(variant.algorithm(), variant.version(), params);
+                argon2.hash_password_into(secret, salt, out).map_err(|problem| match problem {
+                    argon2::Error::OutOfMemory => ImportError::Memory(self.memory() >> 20),
+                    _ => ImportError::Damaged,
+                })?;
             }
-        };
-        if done { Ok(key) } else { Err(ImportError::Damaged) }
+        }
+        Ok(key)
     }
 }
 

@@ -20,7 +20,7 @@ use crate::{
     child::{ChildError, Children, Job},
     domain::{
         characters::is_unshowable,
-        import::{self, Answer, Contents, Format, Keys, Part, Told, ToldSecret},
+        import::{self, Answer, Contents, Format, Keys, Part, Place, Told, ToldSecret},
         limits::{
             IMPORT_ENTRIES_MAX, IMPORT_FILE_BYTES_MAX, IMPORT_KEY_FILE_BYTES_MAX, IMPORT_MEMORY_ASKED,
             PASSPHRASE_BYTES_MAX,
@@ -72,8 +72,8 @@ impl ImportArgs {
 struct All {
     /// The secrets, in order.
     secrets: Vec<Enrolment>,
-    /// Where each of them stands.
-    places: Vec<Remark>,
+    /// Where each of them stands, with the file's name if there are several.
+    places: Vec<(Option<Arc<str>>, Place)>,
     /// Repaired, doubtful and skipped entries.
     remarks: Vec<Remark>,
     skipped: usize,
@@ -267,10 +267,10 @@ impl All {
             self.formats.push(contents.format.name());
         }
         self.parts.extend(contents.parts);
+        let file: Option<Arc<str>> = file.map(Arc::from);
         for Told { place, title, read } in contents.entries {
-            let place = file.map_or_else(|| place.to_string(), |file| format!("{file}, {place}"));
             let remark = |kind, message: String| Remark {
-                place: place.clone(),
+                place: stands(file.as_deref(), place),
                 name: title.as_ref().map(ToString::to_string),
                 kind,
                 message,
@@ -281,7 +281,7 @@ impl All {
                     self.remarks.extend(notes.iter().map(|note| remark(kind(note.is_doubt), note.text.to_string())));
                     let usage = SecretUse::of_single_use(single_use);
                     let metadata = SecretMetadata { label, issuer, totp, usage, origins: Vec::new() };
-                    self.places.push(remark(Kind::Doubtful, SAME_NAME.to_owned()));
+                    self.places.push((file.clone(), place));
                     self.secrets.push(Enrolment { metadata, seed });
                 }
                 Err(why) => {
@@ -302,10 +302,17 @@ impl All {
             HashSet::new()
         };
         let present: HashSet<usize> = imported.present.iter().copied().collect();
-        let places = self.places.into_iter().enumerate().filter(|(index, _)| !present.contains(index));
-        for (secret, (_, place)) in imported.secrets.iter().zip(places) {
+        let places = self.places.iter().enumerate().filter(|(index, _)| !present.contains(index));
+        for (secret, (_, (file, place))) in imported.secrets.iter().zip(places) {
             if !names.insert(name(&secret.metadata)) {
-                self.remarks.push(place);
+                let SecretMetadata { label, issuer, .. } = &secret.metadata;
+                let name = issuer.as_ref().map_or_else(|| label.to_string(), |issuer| format!("{issuer}: {label}"));
+                self.remarks.push(Remark {
+                    place: stands(file.as_deref(), *place),
+                    name: Some(name),
+                    kind: Kind::Doubtful,
+                    message: SAME_NAME.to_owned(),
+                });
             }
         }
         let missing = import::missing_parts(&self.parts).into_iter();
@@ -319,6 +326,11 @@ impl All {
             dry_run,
         })
     }
+}
+
+/// Where an entry stands, as a person is told.
+fn stands(file: Option<&str>, place: Place) -> String {
+    file.map_or_else(|| place.to_string(), |file| format!("{file}, {place}"))
 }
 
 /// Says that a name is not unique.
