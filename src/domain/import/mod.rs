@@ -231,7 +231,7 @@ pub fn open(bytes: &[u8]) -> Result<Opened, ImportError> {
     if let Some(table) = table::read(text)? {
         return Ok(Opened::Read(table));
     }
-    if text.contains("://") {
+    if links::are_in(text) {
         return Ok(Opened::Read(links::read(text)));
     }
     Err(ImportError::Unknown)

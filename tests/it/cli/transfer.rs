@@ -384,6 +384,31 @@ fn an_encrypted_export_is_opened_by_its_passphrase_and_by_no_other() {
 }
 
 #[test]
+fn a_database_is_opened_by_its_passphrase_and_its_key_file() {
+    let person = Person::with_vault();
+    person.file("passphrase", "correct horse ünïcode\n");
+    let (database, key_file) = (export_of("file-kdbx.kdbx"), export_of("file-kdbx.keyx"));
+    let import = |file: &str, more: &[&str]| {
+        person.run(&[&["secret", "import", file, "--passphrase-file", "passphrase", "--yes"], more].concat())
+    };
+
+    for other in [&[][..], &["--kdbx-key-file", &database]] {
+        let refused = import(&database, other).refused(1);
+        assert!(refused.ends_with("file-kdbx.kdbx: the passphrase is wrong\n"), "{refused}");
+    }
+    let refused = import(&export_of("raivo.json"), &["--kdbx-key-file", &key_file]).refused(2);
+    assert_eq!(refused, "error: --kdbx-key-file opens a KeePass database, and no file is one\n");
+    assert!(import(&database, &["--kdbx-key-file", "missing"]).refused(1).contains("--kdbx-key-file must name a file"));
+    assert_eq!(person.run(&["secret", "list"]).ok(), "");
+    let ran = import(&database, &["--kdbx-key-file", &key_file]);
+    insta::assert_snapshot!(ran.err, @r"
+    entry 3 (Counter: eve): skipped: counter-based (hotp) codes are not supported; only time-based (totp) ones are
+    entry 5 (Gone: ada): skipped: it is in the app's trash
+    2 added, 0 present, 2 skipped: 4 entries (KeePassXC).
+    ");
+}
+
+#[test]
 fn bad_files_are_named_and_store_nothing() {
     let person = Person::with_vault();
     let good = export_of("raivo.json");
