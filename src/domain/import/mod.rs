@@ -237,6 +237,13 @@ pub fn open(bytes: &[u8]) -> Result<Opened, ImportError> {
     Err(ImportError::Unknown)
 }
 
+/// The parsers that no file reaches by itself: key files, and what passes between the processes.
+#[cfg(fuzzing)]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let _ = (kdbx_key::key_of(bytes), serde_json::from_slice::<Answer>(bytes));
+    let _ = serde_json::to_writer(std::io::sink(), &answer(bytes));
+}
+
 /// Whether a file is a picture, which may show a QR code.
 pub fn is_picture(bytes: &[u8]) -> bool {
     bytes.starts_with(b"\x89PNG\r\n") || bytes.starts_with(&[0xFF, 0xD8, 0xFF])

@@ -135,8 +135,17 @@ fn a_file_at_the_limit_is_taken_and_one_beyond_it_is_not() {
     let sum = "10000 would be added, 0 present, 0 skipped: 10000 entries (a list of links); nothing was stored.\n";
     assert!(taken.err.ends_with(sum), "{}", taken.err.len());
     assert!(taken.err.contains("\nand 9900 more\n"));
-    let refused = person.fed(&lines(10_001), &["secret", "import", "-", "--dry-run"]).refused(1);
-    insta::assert_snapshot!(refused, @"error: an import takes 10000 secrets at most; split the file");
+    person.file("half", &"steam://A\n".repeat(50_000));
+    let many = person.run(&["secret", "import", "half", "half", "--dry-run"]);
+    assert!(many.err.ends_with(
+        "0 would be added, 0 present, 100000 skipped: 100000 entries (a list of links); nothing was stored.\n"
+    ));
+    person.file("more", &"steam://A\n".repeat(50_001));
+    let refused = person.run(&["secret", "import", "half", "more", "--dry-run"]).refused(1);
+    insta::assert_snapshot!(refused, @"error: an import takes 100000 secrets at most; split the file");
+    person.file("many", &"steam://A\n".repeat(100_001));
+    let refused = person.run(&["secret", "import", "many", "--dry-run"]).refused(1);
+    insta::assert_snapshot!(refused, @"error: many: more than 100000 entries; split the file");
 
     let comment = |bytes: usize| format!("{line}{}\n", "#".repeat(bytes - line.len() - 1));
     person.fed(&comment(64 * 1024 * 1024), &["secret", "import", "-", "--dry-run"]).ok();
