@@ -275,7 +275,11 @@ pub(super) fn review(proven: &Proven, review: &Review, told: Told<'_>) -> Html {
         .add(&ticket(proven))
         .put("<input type=\"hidden\" name=\"entry\" value=\"")
         .text(&review.handle)
-        .put("\">\n<section>\n<h2>Current code</h2>\n<p class=\"code\"><output aria-live=\"off\">")
+        .put("\">\n")
+        .add(&field("issuer", "Service", issuer))
+        .add(&field("label", "Account", label))
+        .add(&facts)
+        .put("</dl>\n<section>\n<h2>Current code</h2>\n<p class=\"code\"><output aria-live=\"off\">")
         .text(first)
         .put(" ")
         .text(second)
@@ -288,13 +292,7 @@ pub(super) fn review(proven: &Proven, review: &Review, told: Told<'_>) -> Html {
              code</button></p>\n</section>\n<label for=\"code\">Optional: check a code that the service or your phone \
              shows</label>\n<p class=\"row\"><input id=\"code\" name=\"code\" type=\"text\" inputmode=\"numeric\" \
              autocomplete=\"off\" maxlength=\"12\">\n<button name=\"step\" value=\"check\" class=\"quiet\">Check</button></p>\n\
-             <h2>What it is called</h2>\n",
-        )
-        .add(&field("issuer", "Service", issuer))
-        .add(&field("label", "Account", label))
-        .add(&facts)
-        .put(
-            "</dl>\n<p class=\"buttons\"><button name=\"step\" value=\"add\">Add</button>\n\
+             <p class=\"buttons\"><button name=\"step\" value=\"add\">Add</button>\n\
              <button name=\"step\" value=\"back\" class=\"quiet\">Back</button>\n\
              <button name=\"step\" value=\"decline\" class=\"quiet\">Decline</button></p>\n</form>\n\
              <script src=\"enrol.js\" defer></script>\n",
