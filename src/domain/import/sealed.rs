@@ -175,9 +175,9 @@ impl Kdf {
                 let params = argon2::Params::new(kib, passes, lanes, Some(out.len()));
                 let params = params.map_err(|_| ImportError::Damaged)?;
                 let argon2 = argon2::Argon2::new(variant.algorithm(), variant.version(), params);
-                argon2.hash_password_into(secret, salt, out).map_err(|problem| match problem {
-                    argon2::Error::OutOfMemory => ImportError::Memory(self.memory() >> 20),
-                    _ => ImportError::Damaged,
+                argon2.hash_password_into(secret, salt, out).map_err(|problem| {
+                    let no_memory = problem == argon2::Error::OutOfMemory;
+                    if no_memory { ImportError::Memory(self.memory() >> 20) } else { ImportError::Damaged }
                 })?;
             }
         }

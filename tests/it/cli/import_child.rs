@@ -167,8 +167,8 @@ fn ten_thousand_secrets_take_little_memory_beyond_their_file() {
     shown.read_line(&mut head).unwrap();
     let status = fs::read_to_string(format!("/proc/{}/status", import.id())).unwrap();
     let kib = |name: &str| -> usize {
-        let mut lines = status.lines();
-        lines.find_map(|line| line.strip_prefix(name)?.trim().strip_suffix(" kB")?.parse().ok()).unwrap()
+        let mut facts = status.lines();
+        facts.find_map(|fact| fact.strip_prefix(name)?.trim().strip_suffix(" kB")?.parse().ok()).unwrap()
     };
     let mut rest = String::new();
     shown.read_to_string(&mut rest).unwrap();

@@ -30,7 +30,8 @@ struct File {
     entries: Vec<ExpectedEntry>,
     passphrase: Option<String>,
     /// The file that opens it together with the passphrase.
-    key_file: Option<String>,
+    #[serde(rename = "key_file")]
+    opens: Option<String>,
     /// What a wrong passphrase is answered with.
     wrong: Option<String>,
     #[serde(default)]
@@ -74,7 +75,7 @@ fn opened(name: &str, file: &File) -> Import {
             // The `age` program has one cost.
             let most = if file.format == "age" { 256 } else { 64 };
             assert!(locked.memory() <= most << 20, "{name}: the tests stay quick");
-            let key_file = file.key_file.as_deref().map(bytes);
+            let key_file = file.opens.as_deref().map(bytes);
             let open =
                 |passphrase| locked.open_with(Keys { passphrase: Some(passphrase), key_file: key_file.as_deref() });
             let wrong = open("wrong").map(|_| ()).unwrap_err().to_string();
@@ -137,7 +138,7 @@ fn every_fixture_is_in_the_list() {
     for entry in fs::read_dir(FOLDER).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         let is_ours = ["expected.json", "make.py", "quirks.py", "programs", "README.md"].contains(&name.as_str());
-        let opens = files.values().any(|file| file.key_file.as_ref() == Some(&name));
-        assert!(is_ours || opens || files.contains_key(&name), "{name} is in no test");
+        let is_key = files.values().any(|file| file.opens.as_ref() == Some(&name));
+        assert!(is_ours || is_key || files.contains_key(&name), "{name} is in no test");
     }
 }

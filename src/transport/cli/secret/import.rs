@@ -55,7 +55,7 @@ pub struct ImportArgs {
     /// Read the passphrase of encrypted files from a file; it is asked for otherwise
     #[arg(long, value_name = "FILE")]
     passphrase_file: Option<PathBuf>,
-    /// The key file of a KeePass database; with an empty passphrase, it alone opens the database
+    /// The key file of a `KeePass` database; with an empty passphrase, it alone opens the database
     #[arg(long, value_name = "FILE")]
     kdbx_key_file: Option<PathBuf>,
 }
@@ -87,7 +87,8 @@ struct File<'a> {
     name: String,
     bytes: Zeroizing<Vec<u8>>,
     args: &'a ImportArgs,
-    key_file: Option<&'a [u8]>,
+    /// The contents of its key file.
+    key: Option<&'a [u8]>,
     children: &'a Children,
 }
 
@@ -146,8 +147,8 @@ async fn read_all(args: &ImportArgs, session: &mut Session) -> Result<All, Failu
     for (path, nth) in args.files.iter().zip(1..) {
         let flag = if several { format!("FILE {nth}") } else { "FILE".to_owned() };
         let bytes = session.console.read(&flag, path, IMPORT_FILE_BYTES_MAX)?;
-        let key_file = key_file.as_ref().map(|bytes| bytes.as_slice());
-        let mut file = File { name: shown(path), bytes, args, key_file, children: &session.children };
+        let key = key_file.as_ref().map(|bytes| bytes.as_slice());
+        let mut file = File { name: shown(path), bytes, args, key, children: &session.children };
         file.of_picture().await?;
         let contents = file.contents(&mut session.console).await?;
         is_key_file_used |= contents.format == Format::KeePass;
@@ -205,7 +206,7 @@ impl File<'_> {
         loop {
             tries_left -= 1;
             let passphrase = passphrase(&self.name, format, self.args, console).await?;
-            let keys = Keys { passphrase: Some(&passphrase), key_file: self.key_file };
+            let keys = Keys { passphrase: Some(&passphrase), key_file: self.key };
             match self.read(keys, console).await? {
                 Answer::Read(contents) => return Ok(contents),
                 Answer::Unread { wrong_passphrase: true, .. } if tries_left > 0 => {
@@ -362,7 +363,7 @@ mod tests {
         };
         let (name, bytes) = ("aegis.json".to_owned(), Zeroizing::new(b"{}".to_vec()));
         let children = Children::of(folder.join(script));
-        let file = File { name, bytes, args: &args, key_file: None, children: &children };
+        let file = File { name, bytes, args: &args, key: None, children: &children };
         let told = file.contents(&mut console).await;
         told.map_or_else(|failure| failure.to_string(), |contents| format!("{} entries", contents.entries.len()))
     }
