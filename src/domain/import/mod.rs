@@ -36,6 +36,8 @@ use archive::Known;
 pub use entry::{Entry, Found, Note, Place, Skip};
 pub use error::ImportError;
 use json::Json;
+#[cfg(fuzzing)]
+pub(crate) use passed::fuzz;
 pub use passed::{Answer, Contents, HEAD_BYTES, Keys, Remark, Told, ToldNote, ToldSecret, answer};
 use sealed::How;
 pub use sealed::Locked;
@@ -235,13 +237,6 @@ pub fn open(bytes: &[u8]) -> Result<Opened, ImportError> {
         return Ok(Opened::Read(links::read(text)));
     }
     Err(ImportError::Unknown)
-}
-
-/// The parsers that no file reaches by itself: key files, and what passes between the processes.
-#[cfg(fuzzing)]
-pub(crate) fn fuzz(bytes: &[u8]) {
-    let _ = (kdbx_key::key_of(bytes), serde_json::from_slice::<Answer>(bytes));
-    let _ = serde_json::to_writer(std::io::sink(), &answer(bytes));
 }
 
 /// Whether a file is a picture, which may show a QR code.

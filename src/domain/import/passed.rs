@@ -269,6 +269,13 @@ impl std::fmt::Display for Remark {
     }
 }
 
+/// The parsers that no file reaches by itself: what passes, and key files.
+#[cfg(fuzzing)]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let _ = (super::kdbx_key::key_of(bytes), serde_json::from_slice::<Answer>(bytes));
+    let _ = serde_json::to_writer(std::io::sink(), &answer(bytes));
+}
+
 fn shown(text: &str) -> Result<ShownText, &'static str> {
     ShownText::parse(text).map_err(|_| NO_ANSWER)
 }

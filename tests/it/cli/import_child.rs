@@ -146,6 +146,18 @@ fn a_person_can_stop_an_import_at_its_questions() {
 }
 
 #[test]
+fn a_question_after_a_hidden_prompt_can_be_interrupted() {
+    let person = Person::with_alice();
+    let mut terminal = Terminal::new();
+    let mut adding = terminal.start(&person, "secret add --label alice --issuer GitHub");
+    terminal.wait_for_a_hidden_prompt(&mut adding);
+    terminal.types("JBSWY3DPEHPK3PXP");
+    terminal.read_until("[y/N] ");
+    terminal.interrupts();
+    assert_eq!(terminal.rest_of(adding).1.code(), Some(130));
+}
+
+#[test]
 fn ten_thousand_secrets_take_little_memory_beyond_their_file() {
     /// KiB beyond the file and the pages of the program's own file: with those of a release build they are 64 MiB.
     const MOST: usize = 48 * 1024;
