@@ -273,6 +273,28 @@ fn an_import_skips_what_is_there_by_seed_and_parameters() {
     ");
 }
 
+#[test]
+fn a_large_import_skips_what_is_there_like_a_small_one() {
+    let person = Person::with_alice();
+    let link = |nth: usize| {
+        let seed = data_encoding::BASE32_NOPAD.encode(format!("seed number {nth:08}").as_bytes());
+        format!("otpauth://totp/a{nth}?secret={seed}\n")
+    };
+    let links = |count| (0..count).map(link).collect::<String>();
+    let import = |text: &str| person.fed(text, &["secret", "import", "-"]).err;
+    assert!(import(&links(150)).ends_with("150 added, 0 present, 0 skipped: 150 entries (a list of links).\n"));
+    person.run(&["secret", "rm", "a7", "--yes"]).ok();
+
+    // What was deleted is not there; other digits make other codes; a seed that is twice in the file is there once.
+    let again = [links(160), lines(), link(159), link(3).replace('\n', "&digits=8\n")].concat();
+
+    assert!(
+        import(&again).ends_with("13 added, 151 present, 0 skipped: 164 entries (a list of links).\n"),
+        "{}",
+        import(&again)
+    );
+}
+
 #[cfg(unix)]
 #[test]
 fn an_export_into_a_file_is_its_owners_alone() {
