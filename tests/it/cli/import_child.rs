@@ -10,6 +10,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{Person, Ran, Terminal, finish};
+use crate::seed_memory::found;
 
 /// A person with an empty vault, an encrypted file whose key derivation takes these MiB and passes, and its passphrase
 /// in the file `passphrase`.
@@ -158,7 +159,7 @@ fn a_question_after_a_hidden_prompt_can_be_interrupted() {
 }
 
 #[test]
-fn ten_thousand_secrets_take_little_memory_beyond_their_file() {
+fn ten_thousand_secrets_take_little_memory_beyond_their_file_and_leave_no_seed_in_it() {
     /// KiB beyond the file and the pages of the program's own file: with those of a release build they are 64 MiB.
     const MOST: usize = 48 * 1024;
 
@@ -182,6 +183,12 @@ fn ten_thousand_secrets_take_little_memory_beyond_their_file() {
         let mut facts = status.lines();
         facts.find_map(|fact| fact.strip_prefix(name)?.trim().strip_suffix(" kB")?.parse().ok()).unwrap()
     };
+    // Of no seed anything is left, as text or as bytes; names are.
+    let text = data_encoding::BASE32.encode(b"seed number 000")[5..].to_owned();
+    for seed in [&b"number 000"[..], text.as_bytes()] {
+        assert!(found(import.id(), seed).is_none_or(|count| count == 0), "{:?}", found(import.id(), seed));
+    }
+    assert_ne!(found(import.id(), b"ada.lovelace"), Some(0));
     let mut rest = String::new();
     shown.read_to_string(&mut rest).unwrap();
 

@@ -122,6 +122,8 @@ pub(super) async fn import(args: &ImportArgs, session: &mut Session) -> Result<E
         report.counts = Counts::of(&imported, report.counts.skipped);
         report.remarks.clear();
     }
+    // Showing the answer may take as long as its reader wants; the seeds are wiped before.
+    drop(secrets);
     tell(&report, &imported.secrets, session)
 }
 
