@@ -79,7 +79,7 @@ pub use self::{
     find_seats::FindSeats,
     get_code::{GetCode, IssuedCode, TotpGetCodeResponse},
     get_seat::{GetSeat, SeatRetrieveResponse},
-    import_secrets::{ImportSecrets, Imported},
+    import_secrets::{ImportSecrets, Imported, Progress},
     keys::{CreateKey, EnableKey, Keys, ListKeys, MintedKey, RemoveDamagedKeys, RevokeKey},
     list_audit::{AuditList, AuditListResponse, AuditRow, ClaimedClient, ListAudit},
     list_seats::{EverySeat, ListSeats, SeatList, SeatListResponse},

@@ -74,7 +74,7 @@ pub use self::{
     root::UnlockError,
     rotation::{Resealed, Rotation},
     seal::OpenSealError,
-    secrets::{Found, InUse, NewSecret},
+    secrets::{Found, InUse, NewSecret, SeedHashes},
     slots::{SlotError, VaultKey, Ways},
     sources::{
         KeyError, KeyFileError, NewKey, Passphrase, RecoveryError, RecoveryWords, Source, hand_over, handed,

@@ -28,6 +28,7 @@ mod vault;
 mod vault_key;
 mod vault_rotate;
 mod vault_status;
+mod working;
 
 use std::sync::Arc;
 

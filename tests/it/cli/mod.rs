@@ -5,6 +5,8 @@ mod audit;
 mod code;
 #[cfg(target_os = "linux")]
 mod enrol;
+#[cfg(target_os = "linux")]
+mod import_child;
 mod key;
 mod seat;
 mod secret;
