@@ -133,7 +133,7 @@ async fn store(secrets: &Arc<[Enrolment]>, dry_run: bool, session: &mut Session)
     let import = ImportSecrets { entries: secrets.clone(), dry_run, progress: progress.clone() };
     let (service, caller) = (session.service.clone(), session.caller.clone());
     let what = if dry_run { "looking at the secrets" } else { "storing the secrets" };
-    let work = service.perform(&caller, import);
+    let work = Box::pin(service.perform(&caller, import));
     let stored = watched(&mut session.console, what, || Stage::Done(progress.done(), of), work).await?;
     Ok(stored?)
 }
