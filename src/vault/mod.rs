@@ -43,6 +43,7 @@ mod root;
 mod rotation;
 mod seal;
 mod secrets;
+mod seeds;
 mod slot_rotation;
 mod slots;
 mod sources;
@@ -74,7 +75,8 @@ pub use self::{
     root::UnlockError,
     rotation::{Resealed, Rotation},
     seal::OpenSealError,
-    secrets::{Found, InUse, NewSecret, SeedHashes},
+    secrets::{Found, InUse, NewSecret},
+    seeds::SeedHashes,
     slots::{SlotError, VaultKey, Ways},
     sources::{
         KeyError, KeyFileError, NewKey, Passphrase, RecoveryError, RecoveryWords, Source, hand_over, handed,

@@ -1,7 +1,5 @@
 //! Reads secrets.
 
-use std::collections::HashSet;
-
 use super::{
     CHUNK, Kept, Listed, Page, Repeat, Vault,
     records::{CountRecord, Floor, SealedMetadata, SealedSeed, UseRecord, damaged},
@@ -53,20 +51,6 @@ impl InUse {
     pub const fn terms(&self) -> CodeTerms {
         let SecretMetadata { totp, usage, .. } = &self.secret.value.metadata;
         CodeTerms { totp: *totp, usage: *usage }
-    }
-}
-
-/// The hashes of an account's seeds.
-pub struct SeedHashes<'v> {
-    vault: &'v Vault,
-    account: AccountId,
-    hashes: HashSet<[u8; 8]>,
-}
-
-impl SeedHashes<'_> {
-    /// Whether a secret may have this seed; [`Vault::same_seed`] knows.
-    pub fn may_have(&self, seed: &Seed) -> bool {
-        self.hashes.contains(&self.vault.keyring().seed_hash(self.account, seed))
     }
 }
 
@@ -244,22 +228,6 @@ impl Vault {
         let mut same: Vec<_> = self.opened_all(records).await?.sound.into_iter().map(|kept| kept.value).collect();
         same.retain(|secret| secret.metadata.totp == metadata.totp);
         Ok(same)
-    }
-
-    /// The hashes of the seeds of an account's live secrets, for whoever looks for thousands: most are not there, and one
-    /// pass over the secrets is quicker than a search for each.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn seeds(&self, account: AccountId) -> Result<SeedHashes<'_>, StoreError> {
-        let mut hashes = HashSet::new();
-        let mut list = List::of(Kind::Secret, Some(account), CHUNK);
-        while let Some(chunk) = self.next_chunk(&mut list).await? {
-            let sealed = chunk.iter().filter_map(|record| self.keyring().open_record::<SealedMetadata>(record).ok());
-            hashes.extend(sealed.filter_map(|sealed| sealed.seed_hash));
-            tokio::task::yield_now().await;
-        }
-        Ok(SeedHashes { vault: self, account, hashes })
     }
 
     /// A live secret with its use state and the counts of some holders, as of one moment.
