@@ -99,8 +99,8 @@ pub use self::{
     waiting::Patience,
 };
 pub use crate::vault::{
-    AuditAsk, AuditReport, AuditRows, BackedUp, Erased, Finding, Life, Passphrase, RecoveryWords, Restored, Source,
-    VaultKey,
+    AuditAsk, AuditReport, AuditRows, BackedUp, Erased, Finding, Life, Mended, Passphrase, RecoveryWords, Repaired,
+    Restored, Source, VaultKey,
 };
 
 pub(crate) use pace::Pace;

@@ -18,6 +18,32 @@ pub(super) enum Format {
     One = 1,
     /// A row with a chain.
     Two = 2,
+    /// A fence: it stands in the place of rows that were damaged. Its entry is encoded like a row of format 2.
+    Fence = 3,
+}
+
+/// What a fence says beside its entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Fence<'a> {
+    /// The number of the first row that it stands for. The last one is its own.
+    pub(super) from: u64,
+    /// The MAC over the fence. The MAC of its row is that of the last row that it stands for, which the next row's covers.
+    pub(super) seal: [u8; 32],
+    /// The bytes of its entry.
+    pub(super) entry: &'a [u8],
+}
+
+/// The body of a fence.
+pub(super) fn encode_fence(from: u64, seal: &[u8; 32], entry: &[u8]) -> Vec<u8> {
+    [&[Format::Fence as u8], &from.to_be_bytes()[..], seal, entry].concat()
+}
+
+/// The fence that a row is, if it is one. Nothing of it is authenticated yet.
+pub(super) fn fence_of(body: &[u8]) -> Option<Fence<'_>> {
+    let rest = body.strip_prefix(&[Format::Fence as u8])?;
+    let (from, rest) = rest.split_first_chunk::<8>()?;
+    let (seal, entry) = rest.split_first_chunk::<32>()?;
+    Some(Fence { from: u64::from_be_bytes(*from), seal: *seal, entry })
 }
 
 pub(super) fn encode(format: Format, entry: &AuditEntry) -> Vec<u8> {
@@ -55,6 +81,10 @@ pub(super) fn encode(format: Format, entry: &AuditEntry) -> Vec<u8> {
 }
 
 pub(super) fn decode(body: &[u8]) -> Option<(Format, AuditEntry)> {
+    if let Some(fence) = fence_of(body) {
+        let (format, entry) = decode(fence.entry)?;
+        return (format == Format::Two).then_some((Format::Fence, entry));
+    }
     let (format, mut rest) = body.split_first()?;
     let format = match format {
         1 => Format::One,

@@ -14,6 +14,7 @@
 //! slots                          the ways to open it: listed, added, removed
 //! examine, examine_terms         every record and row, looked at
 //! backup, restore                a checked copy of a vault that is in use, and the way back
+//! repair, mend, mend_secrets     a damaged vault built anew from what is sound in it and in a backup
 //! ```
 //!
 //! Never here: a permission, a clock (times are arguments), a protocol, or a way to turn a key into text.
@@ -30,11 +31,14 @@ mod format1;
 mod key;
 mod keyring;
 mod ledger;
+mod mend;
+mod mend_secrets;
 mod metadata;
 mod names;
 mod open;
 mod people;
 mod records;
+mod repair;
 mod restore;
 mod seal;
 mod secrets;
@@ -63,6 +67,7 @@ pub use self::{
     ledger::{AuditAsk, AuditRows},
     open::{OpenError, VaultRequest, VaultStatus, accept_loss, open},
     records::{KeptKey, Repeat, Stored},
+    repair::{Act, Mended, Repaired, repair},
     restore::{Restored, restore},
     seal::OpenSealError,
     secrets::{Found, InUse, NewSecret},

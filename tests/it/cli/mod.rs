@@ -6,6 +6,8 @@ mod code;
 #[cfg(target_os = "linux")]
 mod enrol;
 mod key;
+#[cfg(unix)]
+mod repair;
 mod seat;
 mod secret;
 mod start;

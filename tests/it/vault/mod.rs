@@ -9,5 +9,6 @@ mod format1;
 pub(crate) mod kit;
 mod older;
 mod open;
+mod repair;
 mod seats;
 mod tamper;
