@@ -16,6 +16,7 @@ pub(super) mod files;
 pub mod format1;
 pub(super) mod incoming;
 mod open_file;
+mod overwrite;
 pub(super) mod ownership;
 mod records;
 pub(super) mod salvage;
