@@ -239,11 +239,32 @@ mod tests {
         assert_eq!(decode(&[3]), None);
     }
 
+    #[test]
+    fn a_fence_is_read_back_and_holds_a_row_of_format_2_alone() {
+        let entry = full();
+        let body = encode_fence(7, &[9; 32], &encode(Format::Two, &entry));
+        assert_eq!(HEXLOWER.encode(&body[..41]), format!("030000000000000007{}", "09".repeat(32)));
+        let fence = fence_of(&body).unwrap();
+        assert_eq!((fence.from, fence.seal), (7, [9; 32]));
+        assert_eq!(decode(&body), Some((Format::Fence, entry.clone())));
+        for end in 0..body.len() {
+            assert_eq!(decode(&body[..end]), None);
+        }
+        assert_eq!(decode(&encode_fence(7, &[9; 32], &encode(Format::One, &entry))), None);
+        assert_eq!(decode(&encode_fence(7, &[9; 32], &body)), None, "no fence holds a fence");
+        assert_eq!(fence_of(&encode(Format::Two, &entry)), None);
+    }
+
     proptest! {
         #[test]
         fn no_bytes_make_it_panic_and_what_is_read_has_one_form(bytes: Vec<u8>) {
-            if let Some((format, entry)) = decode(&bytes) {
-                prop_assert_eq!(encode(format, &entry), bytes);
+            match decode(&bytes) {
+                // Only its entry is read back.
+                Some((Format::Fence, entry)) => {
+                    prop_assert_eq!(fence_of(&bytes).map(|fence| fence.entry.to_vec()), Some(encode(Format::Two, &entry)));
+                }
+                Some((format, entry)) => prop_assert_eq!(encode(format, &entry), bytes),
+                None => {}
             }
         }
     }
