@@ -26,6 +26,10 @@ use crate::store::{
     AuditPut, AuditRecord, AuditTerms, Finders, Index, Kind, OpenError, Put, Record, RecordKey, Removal, StoreError,
 };
 
+/// The size of a vault's pages.
+const PAGE: i64 = 2048;
+/// Bytes by which a database is filled at a time.
+const FILLER: i64 = 1 << 20;
 /// What the new vault's name ends with.
 const ENDING: &str = ".repair";
 /// A damaged vault and the new one that is built beside it. Dropping it removes the new one.
@@ -287,6 +291,7 @@ impl Salvage {
     pub fn take_place(self) -> Result<(), OpenError> {
         let Self { spot, old, version, new, draft, _lock } = self;
         let failed = |cause: rusqlite::Error| StoreError::from(cause).at(spot.file());
+        fill(&new, spot.file()).map_err(failed)?;
         connection::empty_log(&new).map_err(failed)?;
         let mut into = connection::connect(&spot, &Patience::default())?;
         connection::configure(&into).map_err(failed)?;
@@ -338,10 +343,26 @@ impl Salvage {
 /// A new database at a path. It needs no syncs: it is discarded after a crash.
 fn begin(path: &Path) -> Result<Connection, rusqlite::Error> {
     let new = connection::open(path, &Patience::default())?;
-    new.execute_batch("PRAGMA page_size=2048; BEGIN IMMEDIATE")?;
+    new.execute_batch(&format!("PRAGMA page_size={PAGE}; BEGIN IMMEDIATE"))?;
     schema::create(&new)?;
     new.execute_batch("COMMIT; PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF")?;
     Ok(new)
+}
+
+/// Adds free pages to a database until it is as large as a file: processes that have a vault open take one that shrank for
+/// another one.
+fn fill(new: &Connection, old: &Path) -> Result<(), rusqlite::Error> {
+    let pages: i64 = new.query_row("PRAGMA page_count", [], |row| row.get(0))?;
+    let whole = fs::metadata(old).map_or(0, |facts| i64::try_from(facts.len()).unwrap_or_default());
+    let bytes = whole.saturating_sub(pages.saturating_mul(PAGE));
+    if bytes <= 0 {
+        return Ok(());
+    }
+    new.execute_batch("BEGIN IMMEDIATE; CREATE TABLE filler (bytes BLOB)")?;
+    for _ in 0..=bytes / FILLER {
+        new.execute("INSERT INTO filler (bytes) VALUES (zeroblob(?))", [bytes.min(FILLER)])?;
+    }
+    new.execute_batch("DROP TABLE filler; COMMIT")
 }
 
 /// Changes with each commit of another connection.

@@ -481,6 +481,27 @@ async fn a_backup_of_another_vault_repairs_nothing() {
     assert!(!plan.problems.is_empty(), "it is as it was");
 }
 
+/// What is built anew has no free pages, and a file that shrank would be another vault's for whoever has it open.
+#[tokio::test]
+async fn a_repaired_vault_is_no_smaller_than_it_was() {
+    let world = World::new().await;
+    for chunk in 0..30 {
+        let entries =
+            (0..100).map(|nth| AuditEntry { step: Some(Step(chunk * 100 + nth)), ..world.entry(Action::CodeGet) });
+        world.vault.record(entries.collect()).await.unwrap();
+    }
+    let other = world.elsewhere().await;
+    world.folder.edit("DELETE FROM audit WHERE place BETWEEN 100 AND 2900");
+    world.secret("Acme", "ada").await;
+    let before = std::fs::metadata(world.folder.file()).unwrap().len();
+    repaired(&world, None).await;
+    assert!(std::fs::metadata(world.folder.file()).unwrap().len() >= before);
+    for world in [&world, &other] {
+        world.row(7).await;
+        world.check_sound().await;
+    }
+}
+
 #[tokio::test]
 async fn processes_that_have_the_vault_open_go_on_over_a_repair() {
     let world = World::new().await;
