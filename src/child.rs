@@ -2,7 +2,7 @@
 //! a thread can't.
 //!
 //! A child is this program, started again with two words that no help shows: `child` and the name of a [`Job`]. It gets
-//! the bytes on standard input and answers with a small JSON document on standard output. Before it reads, it confines
+//! the bytes on standard input and answers with a bounded JSON document on standard output. Before it reads, it confines
 //! itself (`confine`): on Linux it can't use more memory or processor time than the job may take, open or write a file,
 //! connect, start a process or gain a privilege. Elsewhere the time limit of the parent always holds, and on other Unix
 //! systems the limits that they enforce. Its environment is empty, and it never opens a vault.
@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use serde::{Serialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     process::{Child, Command},
@@ -27,7 +27,13 @@ use tokio::{
 };
 use zeroize::Zeroizing;
 
-use crate::{domain::limits::PICTURE_BYTES_MAX, picture};
+use crate::{
+    domain::{
+        import,
+        limits::{IMPORT_FILE_BYTES_MAX, IMPORT_KEY_FILE_BYTES_MAX, PASSPHRASE_BYTES_MAX, PICTURE_BYTES_MAX},
+    },
+    picture,
+};
 
 /// The first word of a child's command line.
 const WORD: &str = "child";
@@ -35,8 +41,8 @@ const WORD: &str = "child";
 const CHILDREN_MAX: usize = 2;
 /// How long a job waits for its turn before it is refused as busy.
 const TURN: Duration = Duration::from_secs(5);
-/// Bytes of an answer that are read.
-const ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// Bytes that are written to a pipe at once.
+const PIECE: usize = 64 * 1024;
 /// An unoptimised build needs several times as long.
 const SLOWER: u64 = if cfg!(debug_assertions) { 3 } else { 1 };
 const MIB: u64 = 1024 * 1024;
@@ -46,6 +52,8 @@ const MIB: u64 = 1024 * 1024;
 pub enum Job {
     /// Finds the QR codes in a picture's file. The answer is what [`picture::read`] returns.
     Picture,
+    /// Reads a file of another program, with what opens it. The answer is what [`import::answer`] returns.
+    Import,
 }
 
 /// What a job may take.
@@ -57,13 +65,22 @@ pub struct Limits {
     pub seconds: u64,
     /// Bytes of input.
     pub input: usize,
+    /// Bytes of the answer.
+    pub answer: usize,
 }
 
 impl Limits {
     /// A picture: a small file can hold a huge one, or one in which a reader searches for hours.
-    pub const PICTURE: Self = Self { memory: 128 * MIB, seconds: 2 * SLOWER, input: PICTURE_BYTES_MAX };
-    /// A key derivation that is costly by design. Its input is a passphrase and parameters.
-    pub const DERIVATION: Self = Self { memory: 1280 * MIB, seconds: 120, input: 64 * 1024 };
+    pub const PICTURE: Self =
+        Self { memory: 128 * MIB, seconds: 2 * SLOWER, input: PICTURE_BYTES_MAX, answer: 64 * 1024 };
+    /// A file of another program, whose key derivation may be costly by design. The answer has room for ten thousand
+    /// entries with the longest names and remarks, and for a hundred thousand usual ones.
+    pub const IMPORT: Self = Self {
+        memory: 1280 * MIB,
+        seconds: 120,
+        input: IMPORT_FILE_BYTES_MAX + IMPORT_KEY_FILE_BYTES_MAX + PASSPHRASE_BYTES_MAX + import::HEAD_BYTES,
+        answer: 64 * 1024 * 1024,
+    };
 
     /// How long the parent waits. Where the system counts processor time, a child that waits for its turn on a busy
     /// machine is not one that takes too long.
@@ -73,12 +90,13 @@ impl Limits {
 }
 
 impl Job {
-    const ALL: [Self; 1] = [Self::Picture];
+    const ALL: [Self; 2] = [Self::Picture, Self::Import];
 
     /// The word for it in a child's command line.
     const fn word(self) -> &'static str {
         match self {
             Self::Picture => "picture",
+            Self::Import => "import",
         }
     }
 
@@ -86,14 +104,17 @@ impl Job {
     pub const fn limits(self) -> Limits {
         match self {
             Self::Picture => Limits::PICTURE,
+            Self::Import => Limits::IMPORT,
         }
     }
 
     /// Does it, in the child.
-    fn answer(self, input: &[u8]) -> io::Result<Zeroizing<Vec<u8>>> {
+    fn answer(self, input: &[u8], out: &mut impl io::Write) -> io::Result<()> {
         match self {
-            Self::Picture => document(&picture::read(input)),
+            Self::Picture => serde_json::to_writer(out, &picture::read(input))?,
+            Self::Import => serde_json::to_writer(out, &import::answer(input))?,
         }
+        Ok(())
     }
 }
 
@@ -141,14 +162,14 @@ impl Children {
         Self { program, turns: Arc::new(Semaphore::new(CHILDREN_MAX)) }
     }
 
-    /// Has a child do a job, and returns its answer. The caller checks what is in the answer: the bytes may have taken the
+    /// Has a child do a job on the input, whose parts it gets one after the other, and returns its answer. The caller checks what is in the answer: the bytes may have taken the
     /// child over. If this future is dropped, the child is killed.
     ///
     /// # Errors
     /// [`ChildError`]: there was no turn, no process, or no answer within the limits.
-    pub async fn run<A: DeserializeOwned>(&self, job: Job, input: &[u8]) -> Result<A, ChildError> {
+    pub async fn run<A: DeserializeOwned>(&self, job: Job, input: &[&[u8]]) -> Result<A, ChildError> {
         let limits = job.limits();
-        if input.len() > limits.input {
+        if input.iter().map(|part| part.len()).sum::<usize>() > limits.input {
             return Err(ChildError::TooLarge(limits.input));
         }
         let turn = timeout(TURN, self.turns.acquire()).await;
@@ -180,17 +201,19 @@ impl Default for Children {
 }
 
 /// Passes the child its input, and reads its answer to the end.
-async fn answer_of(child: &mut Child, input: &[u8], limits: Limits) -> Result<Zeroizing<Vec<u8>>, ChildError> {
+async fn answer_of(child: &mut Child, input: &[&[u8]], limits: Limits) -> Result<Zeroizing<Vec<u8>>, ChildError> {
     if let Some(mut to) = child.stdin.take() {
-        // A child that died takes no more input; its status tells.
-        let _ = to.write_all(input).await;
+        for part in input {
+            // A child that died takes no more input; its status tells.
+            let _ = to.write_all(part).await;
+        }
     }
-    let mut answer = Zeroizing::new(Vec::with_capacity(ANSWER_BYTES_MAX + 64));
+    let mut answer = Zeroizing::new(Vec::with_capacity(limits.answer.min(PIECE) + 64));
     if let Some(from) = child.stdout.take() {
-        let most = u64::try_from(ANSWER_BYTES_MAX).unwrap_or(u64::MAX);
+        let most = u64::try_from(limits.answer).unwrap_or(u64::MAX);
         let _ = from.take(most + 1).read_to_end(&mut answer).await;
     }
-    if answer.len() > ANSWER_BYTES_MAX {
+    if answer.len() > limits.answer {
         return Err(ChildError::Answer);
     }
     match child.wait().await {
@@ -213,26 +236,16 @@ pub fn of_words(words: &[OsString]) -> Option<ExitCode> {
 fn work(job: Job) -> io::Result<()> {
     let limits = job.limits();
     confine(limits)?;
-    let mut input = Zeroizing::new(Vec::new());
+    // Room for the first piece, so that the reader's own buffer, which is not wiped, is passed by.
+    let mut input = Zeroizing::new(Vec::with_capacity(PIECE));
     let most = u64::try_from(limits.input).unwrap_or(u64::MAX);
     io::stdin().lock().take(most + 1).read_to_end(&mut input)?;
     if input.len() > limits.input {
         return Err(io::ErrorKind::FileTooLarge.into());
     }
-    let answer = job.answer(&input)?;
-    let mut out = io::stdout().lock();
-    out.write_all(&answer)?;
+    let mut out = io::BufWriter::with_capacity(PIECE, io::stdout().lock());
+    job.answer(&input, &mut out)?;
     out.flush()
-}
-
-/// An answer as JSON. The buffer never grows, because growing would leave a copy behind.
-fn document(answer: &impl Serialize) -> io::Result<Zeroizing<Vec<u8>>> {
-    let mut bytes = Zeroizing::new(vec![0; ANSWER_BYTES_MAX]);
-    let mut rest = bytes.as_mut_slice();
-    serde_json::to_writer(&mut rest, answer)?;
-    let left = rest.len();
-    bytes.truncate(ANSWER_BYTES_MAX - left);
-    Ok(bytes)
 }
 
 /// Gives up for good what the job does not need.

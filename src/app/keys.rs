@@ -75,7 +75,8 @@ pub(super) async fn source_of(
             Source::passphrase(Passphrase::new(&cli::ask_passphrase(console, twice).await?))
         }
         KeySource::Recovery(_) if asks == Asks::PersonTwice => {
-            let message = "a recovery key is made by `countersign vault recovery`, for a vault that exists";
+            let message = "a recovery key is made by `countersign vault recovery`, for a vault that exists; with --replace ID it takes \
+                           the place of another key";
             return Err(Failure::Usage(message.to_owned()).into());
         }
         KeySource::Recovery(file) => {
@@ -102,10 +103,18 @@ impl Sources {
         };
         let opens = source_of(config, &opens, asks, &mut console).await?;
         let new = match command.new_key() {
-            Some(named) => Some(source_of(config, &config.source(named)?, Asks::PersonTwice, &mut console).await?),
+            Some(named) => Some(config.source(named)?),
+            None => command.renews_own_key().then(|| config.key_source.clone()),
+        };
+        let new = match new {
+            Some(from) => Some(source_of(config, &from, Asks::PersonTwice, &mut console).await?),
             None => None,
         };
-        Ok(Self { opens, new })
+        let mut more = Vec::new();
+        for named in command.more_keys() {
+            more.push(source_of(config, &config.source(named)?, Asks::Person, &mut console).await?);
+        }
+        Ok(Self { opens, new, more })
     }
 }
 

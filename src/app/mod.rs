@@ -101,7 +101,7 @@ pub fn run() -> ExitCode {
         Err(error) if is_sidecar => return told_early(&told_to_host(error.into())),
         Err(error) => return told_early(&error.into()),
     };
-    let named = command.as_ref().and_then(Command::key_source);
+    let named = command.iter().flat_map(Command::key_sources);
     // Before there is a second thread.
     let left = leave_environment(&words, std::iter::once(&config.key_source).chain(named));
     if let Err(fatal) = left {

@@ -38,7 +38,7 @@ Exit status: 0 done, 1 refused or failed, 2 typed wrong, 78 the vault can't be o
 const GLOBAL_OPTIONS: &str = "Global options: see `countersign --help`";
 
 /// Words of other programs, and the corresponding command here.
-const OTHER_WORDS: [(&[&str], &str); 18] = [
+const OTHER_WORDS: [(&[&str], &str); 19] = [
     (&["get", "otp", "totp", "codes", "token"], "countersign code NAME"),
     (&["add", "create", "new", "register", "store"], "countersign secret add --label LABEL"),
     (&["list", "ls"], "countersign secret list"),
@@ -56,6 +56,7 @@ const OTHER_WORDS: [(&[&str], &str); 18] = [
     (&["revoke"], "countersign key revoke NAME"),
     (&["restore"], "countersign secret restore NAME"),
     (&["backup"], "countersign vault backup FILE"),
+    (&["rotate", "rekey"], "countersign vault rotate"),
     (&["trace", "prune"], "countersign audit --help"),
 ];
 
@@ -91,12 +92,12 @@ enum HostCommand {
 }
 
 impl Command {
-    /// A source of a key among its arguments.
-    pub(super) fn key_source(&self) -> Option<&KeySource> {
-        match self {
-            Self::Person(command) => command.opens_by().or_else(|| command.new_key()),
-            Self::Stdio(_) | Self::Serve(_) => None,
-        }
+    /// The sources of keys among its arguments.
+    pub(super) fn key_sources(&self) -> impl Iterator<Item = &KeySource> {
+        let person = if let Self::Person(command) = self { Some(command) } else { None };
+        person
+            .into_iter()
+            .flat_map(|command| command.opens_by().into_iter().chain(command.new_key()).chain(command.more_keys()))
     }
 }
 

@@ -1,5 +1,5 @@
-//! What a server does by itself while it runs: it erases what was deleted, removes old rows of the audit log, and makes
-//! backups.
+//! What a server does by itself while it runs: it erases what was deleted, removes old rows of the audit log, makes backups,
+//! and finishes the rotation of a data key that was begun elsewhere.
 
 use std::{
     fs, io,
@@ -9,7 +9,7 @@ use std::{
 
 use tokio::{
     task::spawn_blocking,
-    time::{Instant, interval_at},
+    time::{Instant, interval, interval_at},
 };
 
 use crate::{
@@ -20,6 +20,8 @@ use crate::{
 };
 
 const DAY: Duration = Duration::from_hours(24);
+/// How often a server looks whether a rotation was left unfinished.
+const ROTATION: Duration = Duration::from_mins(10);
 /// The longest time between a failed backup and the next try.
 const AGAIN: Duration = Duration::from_hours(1);
 
@@ -42,6 +44,37 @@ pub(super) async fn clean_daily(service: Service, audit_keep: Option<Duration>) 
             Ok(rows) => tracing::info!(rows, "old rows of the audit log were removed"),
             Err(cause) => {
                 tracing::error!(%cause, "old rows of the audit log could not be removed; the next try is in a day");
+            }
+        }
+    }
+}
+
+/// Goes on with a rotation of the data key that somebody began and did not finish.
+pub(super) async fn finish_rotations(service: Service) {
+    let mut looks = interval(ROTATION);
+    loop {
+        looks.tick().await;
+        match service.rotation().await {
+            Ok(rotation) if !rotation.finished => {}
+            Ok(_) => continue,
+            Err(cause) => {
+                tracing::warn!(%cause, "it is not known whether a rotation of the data key has to be finished");
+                continue;
+            }
+        }
+        match service.finish_rotation(None, &mut |_| {}).await {
+            Ok(rotation) if rotation.finished => {
+                tracing::info!(epoch = rotation.epoch, "the rotation of the data key was finished");
+            }
+            Ok(rotation) => {
+                let left = rotation.left;
+                tracing::error!(
+                    left,
+                    "damaged records keep an old data key in use: `countersign vault doctor` says which"
+                );
+            }
+            Err(cause) => {
+                tracing::warn!(%cause, "the rotation of the data key could not be finished; it goes on later");
             }
         }
     }

@@ -131,6 +131,14 @@ words!(
         VaultKeyAdd = "vault.key_add",
         /// A way to open the vault was removed.
         VaultKeyRemove = "vault.key_remove",
+        /// A way to open the vault got a new key in the place of its old one.
+        VaultKeyRotate = "vault.key_rotate",
+        /// A new data key was begun.
+        VaultRotate = "vault.rotate",
+        /// The root key was replaced, and a new data key begun.
+        VaultRotateRoot = "vault.rotate_root",
+        /// Everything was sealed under the new data key, and the older ones were removed.
+        VaultRotated = "vault.rotated",
     }
 );
 

@@ -28,10 +28,17 @@ pub const CLAIM_CHARS_MAX: usize = 64;
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of a file of seats that a person imports.
 pub const IMPORT_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// Entries of the files that a person imports at once.
-pub const IMPORT_ENTRIES_MAX: usize = 10_000;
+/// Seats of a file that a person imports.
+pub const IMPORT_SEATS_MAX: usize = 10_000;
+/// Entries of the files of secrets that a person imports at once: more than anybody has, and as many as fit into one
+/// transaction's memory.
+pub const IMPORT_ENTRIES_MAX: usize = 100_000;
 /// Bytes of a file of secrets: apps export icons along with their entries, and password managers whole vaults.
 pub const IMPORT_FILE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Bytes of the key file of a `KeePass` database: any file may be one.
+pub const IMPORT_KEY_FILE_BYTES_MAX: usize = 10 * 1024 * 1024;
+/// Characters of what the process that reads a file says about an entry or the file.
+pub const IMPORT_REMARK_CHARS_MAX: usize = 1000;
 /// Bytes of one file of an archive while it is unpacked, whatever its header says.
 pub const IMPORT_UNPACKED_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Files of an archive: a vault's attachments are files too.

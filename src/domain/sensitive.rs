@@ -99,16 +99,23 @@ fn uris_in(text: &str) -> Vec<Range<usize>> {
     plain.chain(ours.map(|(at, _)| at..text.len())).collect()
 }
 
-/// E-mail addresses, but not `@scope/package`, which some clients use as their name.
+/// E-mail addresses, but not `@scope/package`, which some clients use as their name. Each part of the text between spaces
+/// and brackets is looked at once: a row of `a@a@a@…` costs no more than prose.
 fn emails_in(text: &str) -> Vec<Range<usize>> {
     let ends_a_name = |c: char| c.is_alphanumeric() || "._%+-\"".contains(c);
     let parts = |c: char| c.is_whitespace() || "<>(){},;:".contains(c);
-    let around = text.match_indices('@').filter_map(|(at, _)| {
-        let (before, after) = (text.get(..at)?, text.get(at + 1..)?);
-        let is_one = before.ends_with(ends_a_name) && after.starts_with(|c: char| c.is_alphanumeric() || c == '[');
-        let begin = before.char_indices().rev().find(|(_, c)| parts(*c)).map_or(0, |(at, c)| at + c.len_utf8());
-        let domain = after.split(parts).next()?.trim_end_matches(['.', '!', '?', '\'', '"']);
-        is_one.then(|| begin..at + 1 + domain.len())
+    let mut begin = 0;
+    let pieces = text.split_inclusive(parts).map(|piece| {
+        begin += piece.len();
+        (begin - piece.len(), piece.trim_end_matches(parts))
+    });
+    let around = pieces.filter_map(|(begin, piece)| {
+        piece.match_indices('@').find_map(|(at, _)| {
+            let (before, after) = (piece.get(..at)?, piece.get(at + 1..)?);
+            let is_one = before.ends_with(ends_a_name) && after.starts_with(|c: char| c.is_alphanumeric() || c == '[');
+            let domain = after.trim_end_matches(['.', '!', '?', '\'', '"']);
+            is_one.then(|| begin..begin + at + 1 + domain.len())
+        })
     });
     around.collect()
 }
@@ -320,6 +327,22 @@ mod tests {
         ] {
             assert_eq!(masked(text), shown);
         }
+    }
+
+    #[test]
+    fn an_address_is_masked_with_what_touches_it_and_a_row_of_them_as_one() {
+        for (text, shown) in [
+            ("a@b@c@d", MASK.to_owned()),
+            ("x,a@b;c@d y", format!("x,{MASK};{MASK} y")),
+            ("@scope/package a@@b @", "@scope/package a@@b @".to_owned()),
+            ("(ada@example.com!) \"ada lovelace\"@example.com.", format!("({MASK}!) \"ada {MASK}.")),
+            ("é@ü", MASK.to_owned()),
+        ] {
+            assert_eq!(masked(text), shown, "{text}");
+        }
+        // Two bytes a piece, and each piece once.
+        let row = "a@".repeat(200_000) + "b";
+        assert_eq!(masked(&row), MASK);
     }
 
     #[test]

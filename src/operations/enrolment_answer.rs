@@ -16,7 +16,7 @@ use crate::{
         enrolment::{Enrolment, EnrolmentState},
         ids::{AccountId, SecretId},
         limits::ENROLMENT_SECONDS,
-        name_query::normalised,
+        name_query::{NameQuery, normalised},
         otpauth::{Names, OtpAuth, is_link},
         secret::{SecretMetadata, TotpSecret},
         text::ShownText,
@@ -62,6 +62,8 @@ pub struct Review {
     pub same_seed: Vec<TotpSecret>,
     /// Secrets of the same issuer and label.
     pub same_name: Vec<TotpSecret>,
+    /// The service that the agent named, if the secret is of another one.
+    pub other_wanted: Option<ShownText>,
 }
 
 /// What came of adding a secret.
@@ -170,6 +172,8 @@ impl Service {
         let secret = secret?;
         let same_seed = self.vault().same_seed(enrolment.account, &secret.seed, &secret.metadata).await?;
         let same_name = self.same_name(enrolment.account, &secret.metadata).await?;
+        let wanted = proven.view.proposal.issuer.as_ref();
+        let other_wanted = wanted.filter(|wanted| is_another(wanted, secret.metadata.issuer.as_ref())).cloned();
         Ok(Some(Review {
             handle: handle.to_owned(),
             metadata: secret.metadata,
@@ -177,6 +181,35 @@ impl Service {
             expires_in,
             same_seed,
             same_name,
+            other_wanted,
+        }))
+    }
+
+    /// Gives what a person typed the names that they say. Whether it had others before; `None`: it is not in this
+    /// process's memory any more.
+    ///
+    /// # Errors
+    /// `invalid_argument`, which names the field and never quotes it.
+    pub fn rename_typed(
+        &self,
+        proven: &Proven,
+        handle: &str,
+        (label, issuer): (&str, &str),
+    ) -> Result<Option<bool>, Refusal> {
+        let names = || -> Result<_, Failed> {
+            let (label, issuer) = (label.trim(), issuer.trim());
+            if label.is_empty() {
+                return Err(Refusal::invalid("label", "is missing: say which account the key is for").into());
+            }
+            let issuer = if issuer.is_empty() { None } else { Some(shown("issuer", issuer)?) };
+            Ok((shown("label", label)?, issuer))
+        };
+        let (label, issuer) = names().map_err(|failed| self.refusal_of(failed))?;
+        Ok(self.with_typed(proven, handle, |secret| {
+            let before = (&secret.metadata.label, &secret.metadata.issuer);
+            let has_changed = before != (&label, &issuer);
+            (secret.metadata.label, secret.metadata.issuer) = (label, issuer);
+            has_changed
         }))
     }
 
@@ -205,7 +238,7 @@ impl Service {
         &self,
         proven: &Proven,
         handle: &str,
-        look: impl FnOnce(&register_secret::Enrolment) -> T,
+        look: impl FnOnce(&mut register_secret::Enrolment) -> T,
     ) -> Option<T> {
         let handle: Handle = HEXLOWER.decode(handle.as_bytes()).ok()?.try_into().ok()?;
         self.shared.enrolments.staged.with(&handle, proven.id, look)
@@ -231,7 +264,7 @@ impl Service {
                     return Ok(Added::Ended(ended));
                 }
             }
-            let Some(secret) = self.with_typed(proven, handle, copy) else { return Ok(Added::Lost) };
+            let Some(secret) = self.with_typed(proven, handle, |secret| copy(secret)) else { return Ok(Added::Lost) };
             let register_secret::Enrolment { metadata, seed } = secret?;
             let now = self.now().whole_millis();
             let id = SecretId::new(self.ordered_id(now)?);
@@ -294,6 +327,12 @@ impl Service {
             retries.again().await?;
         }
     }
+}
+
+/// Whether a secret's service is another than the one that the agent named. `GitHub` and `github.com` are one.
+fn is_another(wanted: &ShownText, issuer: Option<&ShownText>) -> bool {
+    let names = |query: &ShownText, name: &ShownText| NameQuery::of(query.as_str()).matches(Some(name.as_str()), "");
+    issuer.is_some_and(|issuer| !names(wanted, issuer) && !names(issuer, wanted))
 }
 
 /// A copy of a typed secret, so that no lock is held while the vault is read or written. It is wiped like the original.

@@ -45,8 +45,11 @@ pub enum SignedIn {
         /// The time until the link stops working.
         left: Duration,
     },
-    /// It is somebody else.
-    Anothers,
+    /// It is somebody else. The person may sign in as themselves.
+    Anothers {
+        /// The token in the link.
+        token: String,
+    },
     /// The provider has signed nobody in. The person may open the link again.
     Failed {
         /// The token in the link.
@@ -130,7 +133,7 @@ impl Service {
             };
             if kept.account != at || !self.is_person(&kept, subject).await? {
                 self.note_stranger(&kept, ErrorCode::PermissionDenied).await;
-                return Ok(SignedIn::Anothers);
+                return Ok(SignedIn::Anothers { token });
             }
             let row = self.enrolment_row(&kept, Actor::Page, Action::EnrolProve);
             // Nothing changes, but the enrolment must still be open when the row is written.

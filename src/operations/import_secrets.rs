@@ -1,8 +1,14 @@
 //! Imports the secrets of files in one change, without those that are already stored.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
-use super::{Call, Effect, Enrolment, Failed, Operation, Refusal, Spec};
+use super::{Call, Effect, Enrolment, Failed, Operation, Refusal, Spec, retries::Retries};
 use crate::{
     domain::{
         audit::{Action, AuditEntry},
@@ -13,6 +19,9 @@ use crate::{
     vault::{NewSecret, Outcome},
 };
 
+/// Secrets after which others get a turn, and beyond which all seeds of the account are read once.
+const PIECE: usize = 100;
+
 /// Imports checked secrets, all or none. A secret with the same seed and parameters as another, in the vault or earlier
 /// in the file, is present already, whatever its name.
 pub struct ImportSecrets {
@@ -20,6 +29,19 @@ pub struct ImportSecrets {
     pub entries: Arc<[Enrolment]>,
     /// Whether to store nothing and only return what would be stored.
     pub dry_run: bool,
+    /// For whoever waits.
+    pub progress: Arc<Progress>,
+}
+
+/// How far an import is.
+#[derive(Debug, Default)]
+pub struct Progress(AtomicUsize);
+
+impl Progress {
+    /// The number of secrets that were looked at. Once it is all of them, they are being stored.
+    pub fn done(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// The result of an import.
@@ -36,16 +58,40 @@ impl Operation for ImportSecrets {
     type Output = Imported;
 
     async fn run(self, call: &mut Call<'_>) -> Result<Imported, Failed> {
+        let mut retries = Retries::new(&call.service.shared.random);
+        loop {
+            if let Some(imported) = self.try_once(call).await? {
+                return Ok(imported);
+            }
+            if call.service.vault().account(call.caller.account()).await?.is_none() {
+                return Err(Refusal::NotFound("account").into());
+            }
+            // The vault got another data key meanwhile.
+            retries.again().await?;
+        }
+    }
+}
+
+impl ImportSecrets {
+    /// Decides and commits. `None`: something that the decision depends on has changed.
+    async fn try_once(&self, call: &Call<'_>) -> Result<Option<Imported>, Failed> {
         let (service, account) = (call.service, call.caller.account());
         let (vault, now) = (service.vault(), call.entry.at.whole_millis());
         let (mut imported, mut seen) = (Imported::default(), HashSet::new());
         let mut draft = vault.silent_draft();
+        let seeds = if self.entries.len() > PIECE { Some(vault.seeds(account).await?) } else { None };
         for (index, Enrolment { metadata, seed }) in self.entries.iter().enumerate() {
+            if index % PIECE == 0 {
+                self.progress.0.store(index, Ordering::Relaxed);
+                // Whoever shows the progress, or gives up, gets a turn.
+                tokio::task::yield_now().await;
+            }
             let TotpParameters { algorithm, digits, period } = metadata.totp;
             let parts: [&[u8]; 4] =
                 [seed.expose(), algorithm.as_str().as_bytes(), &[digits.get()], &period.seconds().to_be_bytes()];
             let is_new = seen.insert(vault.fingerprint("secret", &parts));
-            if !is_new || !vault.same_seed(account, seed, metadata).await?.is_empty() {
+            let may_be_there = seeds.as_ref().is_none_or(|seeds| seeds.may_have(seed));
+            if !is_new || may_be_there && !vault.same_seed(account, seed, metadata).await?.is_empty() {
                 imported.present.push(index);
                 continue;
             }
@@ -59,11 +105,10 @@ impl Operation for ImportSecrets {
             imported.secrets.push(TotpSecret { id, created_at: now, last_used_at, deleted_at, metadata });
         }
         if self.dry_run || imported.secrets.is_empty() {
-            return Ok(imported);
+            return Ok(Some(imported));
         }
-        match draft.commit().await? {
-            Outcome::Done => Ok(imported),
-            Outcome::Stale | Outcome::Taken => Err(Refusal::NotFound("account").into()),
-        }
+        self.progress.0.store(self.entries.len(), Ordering::Relaxed);
+        let outcome = draft.commit().await?;
+        Ok((outcome == Outcome::Done).then_some(imported))
     }
 }

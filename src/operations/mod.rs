@@ -42,6 +42,7 @@ mod refusal;
 mod register_secret;
 mod reservation;
 mod retries;
+mod rotate_keys;
 mod schema;
 mod seat_pins;
 mod seats;
@@ -78,7 +79,7 @@ pub use self::{
     find_seats::FindSeats,
     get_code::{GetCode, IssuedCode, TotpGetCodeResponse},
     get_seat::{GetSeat, SeatRetrieveResponse},
-    import_secrets::{ImportSecrets, Imported},
+    import_secrets::{ImportSecrets, Imported, Progress},
     keys::{CreateKey, EnableKey, Keys, ListKeys, MintedKey, RemoveDamagedKeys, RevokeKey},
     list_audit::{AuditList, AuditListResponse, AuditRow, ClaimedClient, ListAudit},
     list_seats::{EverySeat, ListSeats, SeatList, SeatListResponse},
@@ -89,6 +90,7 @@ pub use self::{
     read_enrollment::ReadEnrollment,
     refusal::{ErrorCode, Refusal},
     register_secret::{Enrolment, RegisterSecret, Registered, Registration, SecretCreateResponse},
+    rotate_keys::{RotateDataKey, RotateRootKey, RotateVaultKey},
     schema::output_schema,
     seat_pins::SetSeatPin,
     seats::{AddSeat, NOT_ANOTHERS_ID, RemoveSeat, SeatChanges, UpdateSeat, check_seat},
@@ -100,7 +102,7 @@ pub use self::{
 };
 pub use crate::vault::{
     AuditAsk, AuditReport, AuditRows, BackedUp, Erased, Finding, Life, Mended, Passphrase, RecoveryWords, Repaired,
-    Restored, Source, VaultKey,
+    Resealed, Restored, Rotation, Source, VaultKey,
 };
 
 pub(crate) use pace::Pace;

@@ -137,7 +137,7 @@ pub enum Refusal {
     #[error("no backup was made: {0}")]
     NotBackedUp(String),
     /// A key that opens the vault could not be added or removed.
-    #[error("no key was added or removed: {0}")]
+    #[error("no key of the vault was changed: {0}")]
     VaultKey(String),
     /// The machine's clock can't be right.
     #[error(

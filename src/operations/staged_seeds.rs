@@ -40,15 +40,15 @@ impl StagedSeeds {
         true
     }
 
-    /// Looks at a seed of an enrolment.
+    /// Looks at a seed of an enrolment, or gives it other names.
     pub(super) fn with<T>(
         &self,
         handle: &Handle,
         enrolment: EnrolmentId,
-        look: impl FnOnce(&register_secret::Enrolment) -> T,
+        look: impl FnOnce(&mut register_secret::Enrolment) -> T,
     ) -> Option<T> {
-        let all = self.lock();
-        let mut seeds = all.get(&enrolment)?.seeds.iter();
+        let mut all = self.lock();
+        let mut seeds = all.get_mut(&enrolment)?.seeds.iter_mut();
         seeds.find(|(known, _)| known == handle).map(|(_, secret)| look(secret))
     }
 

@@ -39,8 +39,6 @@ impl Operation for ListVaultKeys {
 
 /// Adds a key that opens the vault.
 pub struct AddVaultKey {
-    /// The source that opened the vault.
-    pub by: Arc<Source>,
     /// The source of the new key.
     pub new: Arc<Source>,
     /// What the person calls it.
@@ -58,7 +56,7 @@ impl Operation for AddVaultKey {
         let new = vault.new_key(&self.new).await.map_err(|cause| Refusal::VaultKey(cause.to_string()))?;
         let mut retries = Retries::new(&call.service.shared.random);
         loop {
-            match vault.add_slot(&self.by, &new, label.as_ref(), call.entry.clone()).await {
+            match vault.add_slot(&new, label.as_ref(), call.entry.clone()).await {
                 Err(SlotError::Stale) => retries.again().await?,
                 done => return Ok(done?),
             }
@@ -106,6 +104,11 @@ impl From<SlotError> for Failed {
             cause @ (SlotError::Full
             | SlotError::There(_)
             | SlotError::Stale
+            | SlotError::Same(_)
+            | SlotError::Busy
+            | SlotError::Begun(_)
+            | SlotError::Absent(_)
+            | SlotError::Foreign(_)
             | SlotError::Unlock(UnlockError::Damaged)
             | SlotError::Key(_)) => Refusal::VaultKey(cause.to_string()).into(),
         }

@@ -37,7 +37,7 @@ impl NoText {
 /// Reads the texts of the QR codes in a picture's file.
 pub(super) async fn texts(file: &[u8], children: &Children) -> Result<Vec<Zeroizing<String>>, NoText> {
     let read: Result<Vec<Zeroizing<String>>, Unread> =
-        children.run(Job::Picture, file).await.map_err(|cause| match cause {
+        children.run(Job::Picture, &[file]).await.map_err(|cause| match cause {
             ChildError::OutOfTime(_) | ChildError::Died(_) => NoText::Limits,
             ChildError::Busy | ChildError::TooLarge(_) | ChildError::Start(_) | ChildError::Answer => {
                 NoText::Child(cause)

@@ -4,7 +4,8 @@ use std::{fs::File, io, path::Path, sync::Arc};
 
 use super::{
     AuditReport, Examined, Vault,
-    open::{OpenError, at, open_own_copy},
+    open::open_own_copy,
+    open_error::{OpenError, at},
 };
 use crate::{
     domain::{

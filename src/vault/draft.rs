@@ -39,6 +39,8 @@ pub struct Draft<'v> {
     change: Change,
     entries: Vec<AuditEntry>,
     durable: Durable,
+    /// Whether it holds a new seal, which depends on the header.
+    seals: bool,
     /// Why it can't be committed.
     failed: Option<StoreError>,
 }
@@ -52,7 +54,14 @@ impl Vault {
     /// Begins a change without an audit row, for what neither reveals nor authorises anything, such as the time of a
     /// key's last use.
     pub fn silent_draft(&self) -> Draft<'_> {
-        Draft { vault: self, change: Change::default(), entries: Vec::new(), durable: Durable::Now, failed: None }
+        Draft {
+            vault: self,
+            change: Change::default(),
+            entries: Vec::new(),
+            durable: Durable::Now,
+            seals: false,
+            failed: None,
+        }
     }
 
     /// Writes audit rows that belong to no change: refusals, exports, counters.
@@ -69,7 +78,7 @@ impl Vault {
     }
 }
 
-impl Draft<'_> {
+impl<'v> Draft<'v> {
     /// Adds an audit row.
     pub fn entry(mut self, entry: AuditEntry) -> Self {
         self.entries.push(entry);
@@ -146,25 +155,27 @@ impl Draft<'_> {
 
     /// Adds a secret, with empty marks.
     pub fn add_secret(self, new: &NewSecret<'_>) -> Self {
-        match self.vault.sealed(new) {
+        let draft = self.expect_keys();
+        match draft.vault.sealed(new) {
             Ok((metadata, seed)) => {
                 let used = UseRecord { secret: new.id, account: new.account, state: UseState::default() };
-                self.add(&metadata).add(&seed).add(&used)
+                draft.add(&metadata).add(&seed).add(&used)
             }
-            Err(cause) => self.fail(cause),
+            Err(cause) => draft.fail(cause),
         }
     }
 
     /// Replaces a live secret's metadata, and its seed if a new one is given.
     pub fn change_secret(
-        mut self,
+        self,
         kept: &Kept<TotpSecret>,
         metadata: &SecretMetadata,
         seed: Option<(&InUse, &Seed)>,
     ) -> Self {
-        match self.try_change(kept, metadata, seed) {
-            Ok(()) => self.scrub(),
-            Err(cause) => self.fail(cause),
+        let mut draft = self.expect_keys();
+        match draft.try_change(kept, metadata, seed) {
+            Ok(()) => draft.scrub(),
+            Err(cause) => draft.fail(cause),
         }
     }
 
@@ -246,11 +257,41 @@ impl Draft<'_> {
     /// # Errors
     /// [`StoreError`]: `Unavailable` means that nothing was changed, `Unknown` that something may have been.
     pub async fn commit(self) -> Result<Outcome, StoreError> {
-        let Self { vault, change, entries, durable, failed } = self;
-        match failed {
-            Some(cause) => Err(cause),
-            None => vault.core.writer.commit(Job { change, entries, durable }).await,
+        let Self { vault, change, entries, durable, seals, failed } = self;
+        let outcome = match failed {
+            Some(cause) => return Err(cause),
+            None => vault.core.writer.commit(Job { change, entries, durable }).await?,
+        };
+        if seals && outcome == Outcome::Stale {
+            // Whoever decides again seals under the newest key.
+            vault.header().await?;
         }
+        Ok(outcome)
+    }
+
+    /// Requires that the header is the one whose keys seal what is put into the draft from here on: a rotation elsewhere
+    /// may have ended the key. The version is taken before anything is sealed.
+    pub(super) fn expect_keys(mut self) -> Self {
+        if !std::mem::replace(&mut self.seals, true) {
+            let version = self.vault.keyring().version();
+            self.change.expect.push(Expect::Version(RecordKey::new(Kind::Header, []), version));
+        }
+        self
+    }
+
+    /// Replaces a record by one that differs in its seal alone.
+    pub(super) fn replace_sealed<T: Stored>(mut self, old: &Record, new: Result<T, StoreError>) -> Self {
+        match new {
+            Ok(new) => {
+                self.replace_record(old, &new, Index::Keep);
+                self
+            }
+            Err(cause) => self.fail(cause),
+        }
+    }
+
+    pub(super) const fn vault(&self) -> &'v Vault {
+        self.vault
     }
 
     pub(super) fn fail(mut self, cause: StoreError) -> Self {

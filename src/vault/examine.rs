@@ -59,7 +59,7 @@ impl Vault {
                     if !belongs && kind != Kind::Account {
                         examined.tell(format!("{}: it belongs to an account that is not there", shown(&record.key)));
                     }
-                    match self.examine_record(record).await {
+                    match self.examine_record_now(record).await {
                         Ok(()) => {}
                         Err(StoreError::Damaged { what }) => examined.tell(what),
                         Err(cause) => return Err(cause),
@@ -75,9 +75,26 @@ impl Vault {
         Ok(examined)
     }
 
+    /// Examines a record, and once more as it stands now if it was changed meanwhile, or sealed under a new key.
+    async fn examine_record_now(&self, record: &Record) -> Result<(), StoreError> {
+        let known = self.keyring().version();
+        let cause = match self.examine_record(record).await {
+            Err(cause @ StoreError::Damaged { .. }) => cause,
+            examined => return examined,
+        };
+        let now = self.store().read(std::slice::from_ref(&record.key)).await?.into_iter().flatten().next();
+        let has_new_keys = self.meets_keys_after(known).await?;
+        match now {
+            Some(now) if has_new_keys || now.version != record.version => self.examine_record(&now).await,
+            _ => Err(cause),
+        }
+    }
+
     async fn examine_record(&self, record: &Record) -> Result<(), StoreError> {
         let finders = sound(self.keyring(), record)?;
         match record.key.kind {
+            // One that is older than what this process knows was put back.
+            Kind::Header => self.header().await.map(|_| ()),
             Kind::Account | Kind::Seat => self.found(record, finders).await,
             Kind::Secret => {
                 self.has_parts(record).await?;
@@ -85,8 +102,7 @@ impl Vault {
             }
             Kind::Seed | Kind::Use | Kind::Count => self.belongs_to_secret(record).await,
             Kind::ApiKey => self.examine_key(record).await,
-            Kind::Header
-            | Kind::KeyUse
+            Kind::KeyUse
             | Kind::Idempotency
             | Kind::AuditHead
             | Kind::AuditBase

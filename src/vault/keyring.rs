@@ -1,4 +1,4 @@
-//! The keyring: the only file that holds a vault's keys and computes with them.
+//! The keyring: it holds a vault's keys and computes with them.
 //!
 //! ```text
 //! a source's key (a slot each) ──wraps──> root key
@@ -9,15 +9,18 @@
 //! A blob is bound to its vault, account, record, column, version and epoch: copied anywhere else it does not open.
 //! GCM does not commit to its key, so every key is known by a keyed check value that is compared before it is used.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
+};
 
 use zeroize::Zeroizing;
 
 use super::{
     key::{Kek, Key, MacKey},
     metadata,
+    root::{FIRST_EPOCH, Header, Root, Slot, UnlockError},
     seal::{self, Bound, Column, OpenSealError, Place},
-    slots::SlotError,
     sources::NewKey,
 };
 use crate::{
@@ -33,81 +36,46 @@ use crate::{
     store::AuditRecord,
 };
 
-/// The stored keys of a vault: wrapped keys and check values, no key in clear.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Header {
-    /// The vault.
-    pub vault: VaultId,
-    /// Ways to unwrap the root key.
-    pub slots: Vec<Slot>,
-    /// The root key's number, from 1: a compromised one is replaced by the next.
-    pub root_epoch: u32,
-    /// Data keys, wrapped by the root key, lowest epoch first.
-    pub epochs: Vec<WrappedEpoch>,
-    /// The epoch that new seals use.
-    pub active_epoch: u32,
-    /// Pepper, audit key and record key, wrapped by the root key.
-    pub bundle: Vec<u8>,
-}
-
-/// One way to unwrap the root key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Slot {
-    /// Its number, 0..=15.
-    pub number: u8,
-    /// The word for the source of its key, of [`SourceKind`](crate::domain::key_source::SourceKind).
-    pub source: String,
-    /// What the person calls it.
-    pub label: Option<String>,
-    /// When it was added; `None`: with the vault.
-    pub created_at: Option<Timestamp>,
-    /// Parameters of the source that are not given by a person, such as the cost of a passphrase's hash.
-    pub parameters: BTreeMap<String, String>,
-    /// The number of the wrapped root key. A slot that wraps an older one than the header's opens nothing.
-    pub root_epoch: u32,
-    /// The check value of the slot's key.
-    pub check: [u8; 16],
-    /// The root key, sealed under that key.
-    pub wrapped: Vec<u8>,
-}
-
-/// One data key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WrappedEpoch {
-    /// Its number, from 1.
-    pub epoch: u32,
-    /// Its check value.
-    pub check: [u8; 16],
-    /// The data key, sealed under the root key.
-    pub wrapped: Vec<u8>,
-}
-
-/// Why a key does not open a vault. Nothing was changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum UnlockError {
-    /// No slot belongs to this key.
-    #[error("this key is not the vault's")]
-    WrongKey,
-    /// The key is right, but a wrapped key does not open: the vault's header is damaged.
-    #[error("the vault's header is damaged")]
-    Damaged,
-}
-
 /// An unlocked vault's keys.
 pub struct Keyring {
     vault: VaultId,
-    active_epoch: u32,
-    epochs: BTreeMap<u32, Key>,
+    macs: Arc<Macs>,
+    /// What a header changes, with the header's version. A rotation elsewhere replaces it.
+    opened: RwLock<Opened>,
+}
+
+/// The keys of the bundle. A vault keeps them for life.
+struct Macs {
     pepper: MacKey,
     audit: MacKey,
     records: MacKey,
 }
 
-/// The first epoch of root and data keys.
-const FIRST_EPOCH: u32 = 1;
+/// What the root key opens in a header.
+struct Opened {
+    /// The version of the header's record.
+    version: u64,
+    root: Root,
+    active_epoch: u32,
+    epochs: BTreeMap<u32, Key>,
+    /// The keys that the header before had and this one has not: a read that began before an epoch ended still opens what it
+    /// has read.
+    ended: BTreeMap<u32, Key>,
+}
 
 /// A message authentication code. Compare it with `subtle::ConstantTimeEq`, not with `==`.
 pub type Mac = [u8; 32];
+
+impl Opened {
+    fn of(header: &Header, version: u64, root: Root) -> Result<Self, UnlockError> {
+        let epochs = header.data_keys(&root)?;
+        Ok(Self { version, root, active_epoch: header.active_epoch, epochs, ended: BTreeMap::new() })
+    }
+
+    fn key_of(&self, epoch: u32) -> Option<&Key> {
+        self.epochs.get(&epoch).or_else(|| self.ended.get(&epoch))
+    }
+}
 
 impl Keyring {
     /// Generates the keys of a new vault and its header.
@@ -116,63 +84,101 @@ impl Keyring {
     /// [`NoRandomness`].
     pub fn create(vault: VaultId, key: &NewKey, random: &dyn Random) -> Result<(Self, Header), NoRandomness> {
         const FIRST_SLOT: u8 = 0;
-        let kek = &key.kek;
-        let (root, data) = (Key::generate(random)?, Key::generate(random)?);
+        let (root, data) = (Root::generate(FIRST_EPOCH, random)?, Key::generate(random)?);
         let (pepper, audit, records) = (Key::generate(random)?, Key::generate(random)?, Key::generate(random)?);
         let mut bundle = Zeroizing::new(Vec::with_capacity(96));
         for key in [&pepper, &audit, &records] {
             bundle.extend_from_slice(key.expose());
         }
-        let place = |column, number| KeyPlace { vault, column, number };
+        let slot = Slot {
+            number: FIRST_SLOT,
+            source: key.source.as_str().to_owned(),
+            label: None,
+            created_at: None,
+            parameters: key.parameters.clone(),
+            root_epoch: FIRST_EPOCH,
+            check: [0; 16],
+            wrapped: Vec::new(),
+        };
         let header = Header {
             vault,
-            slots: vec![Slot {
-                number: FIRST_SLOT,
-                source: key.source.as_str().to_owned(),
-                label: None,
-                created_at: None,
-                parameters: key.parameters.clone(),
-                root_epoch: FIRST_EPOCH,
-                check: kek.0.check(),
-                wrapped: wrap(&kek.0, place(Column::RootKey, u32::from(FIRST_SLOT)), root.expose(), random)?,
-            }],
+            slots: vec![root.in_slot(vault, slot, &key.kek, random)?],
             root_epoch: FIRST_EPOCH,
-            epochs: vec![WrappedEpoch {
-                epoch: FIRST_EPOCH,
-                check: data.check(),
-                wrapped: wrap(&root, place(Column::DataKey, FIRST_EPOCH), data.expose(), random)?,
-            }],
+            epochs: vec![root.wrap_data(vault, (FIRST_EPOCH, &data), random)?],
             active_epoch: FIRST_EPOCH,
-            bundle: wrap(&root, place(Column::Bundle, 0), &bundle, random)?,
+            bundle: root.wrap_bundle(vault, &bundle, random)?,
         };
-        let epochs = BTreeMap::from([(FIRST_EPOCH, data)]);
-        let (pepper, audit, records) = (pepper.for_macs(), audit.for_macs(), records.for_macs());
-        Ok((Self { vault, active_epoch: FIRST_EPOCH, epochs, pepper, audit, records }, header))
+        let (epochs, ended) = (BTreeMap::from([(FIRST_EPOCH, data)]), BTreeMap::new());
+        let opened = Opened { version: 1, root, active_epoch: FIRST_EPOCH, epochs, ended };
+        let macs = Macs { pepper: pepper.for_macs(), audit: audit.for_macs(), records: records.for_macs() };
+        Ok((Self { vault, macs: Arc::new(macs), opened: RwLock::new(opened) }, header))
     }
 
-    /// Unlocks the header with a key.
+    /// Unlocks the header, whose record has this version, with a key.
     ///
     /// # Errors
     /// [`UnlockError::WrongKey`] if no slot belongs to it, [`UnlockError::Damaged`] if the rest does not open.
-    pub fn unlock(header: &Header, kek: &Kek) -> Result<Self, UnlockError> {
-        let root = header.root_key(kek)?;
-        let place = |column, number| KeyPlace { vault: header.vault, column, number };
-        let damaged = |_| UnlockError::Damaged;
-        let mut epochs = BTreeMap::new();
-        for kept in &header.epochs {
-            let data = unwrap(&root, place(Column::DataKey, kept.epoch), &kept.wrapped).map_err(damaged)?;
-            let data = Key::from_slice(&data).filter(|key| key.is_checked_by(&kept.check));
-            let data = data.ok_or(UnlockError::Damaged)?;
-            epochs.insert(kept.epoch, data);
-        }
-        if !epochs.contains_key(&header.active_epoch) {
-            return Err(UnlockError::Damaged);
-        }
-        let bundle = unwrap(&root, place(Column::Bundle, 0), &header.bundle).map_err(damaged)?;
+    pub fn unlock(header: &Header, version: u64, kek: &Kek) -> Result<Self, UnlockError> {
+        let root = header.root(kek)?;
+        let bundle = header.opened_bundle(&root)?;
         let mut keys = bundle.chunks_exact(32).map(Key::from_slice);
         let mut next = || Ok(keys.next().flatten().ok_or(UnlockError::Damaged)?.for_macs());
-        let (pepper, audit, records) = (next()?, next()?, next()?);
-        Ok(Self { vault: header.vault, active_epoch: header.active_epoch, epochs, pepper, audit, records })
+        let macs = Macs { pepper: next()?, audit: next()?, records: next()? };
+        let opened = RwLock::new(Opened::of(header, version, root)?);
+        Ok(Self { vault: header.vault, macs: Arc::new(macs), opened })
+    }
+
+    /// The keys of a copy of the vault, from the copy's header.
+    ///
+    /// # Errors
+    /// [`UnlockError::WrongKey`] if it has another root key, [`UnlockError::Damaged`] if it does not open.
+    pub(super) fn of_copy(&self, header: &Header, version: u64) -> Result<Self, UnlockError> {
+        let opened = Opened::of(header, version, self.root_of(header)?)?;
+        Ok(Self { vault: self.vault, macs: Arc::clone(&self.macs), opened: RwLock::new(opened) })
+    }
+
+    /// Takes the keys of a newer header: with the root key that is held, or with that of a source's key.
+    ///
+    /// # Errors
+    /// [`UnlockError::WrongKey`] if the root key is another one, [`UnlockError::Damaged`] if the header does not open.
+    pub(super) fn renew(&self, header: &Header, version: u64, kek: Option<&Kek>) -> Result<(), UnlockError> {
+        let root = kek.map_or_else(|| self.root_of(header), |kek| header.root(kek))?;
+        let mut new = Opened::of(header, version, root)?;
+        let mut opened = self.opened.write().unwrap_or_else(PoisonError::into_inner);
+        new.ended = std::mem::take(&mut opened.epochs);
+        new.ended.retain(|epoch, _| !new.epochs.contains_key(epoch));
+        *opened = new;
+        Ok(())
+    }
+
+    fn root_of(&self, header: &Header) -> Result<Root, UnlockError> {
+        let root = self.opened().root.copy();
+        if root.epoch == header.root_epoch { Ok(root) } else { Err(UnlockError::WrongKey) }
+    }
+
+    /// The root key that is held.
+    pub(super) fn root(&self) -> Root {
+        self.opened().root.copy()
+    }
+
+    /// The version of the header whose keys these are.
+    pub(super) fn version(&self) -> u64 {
+        self.opened().version
+    }
+
+    /// Whether a seal's epoch is known. One that is damaged counts as known: opening it says what is wrong.
+    pub(super) fn knows(&self, sealed: &[u8]) -> bool {
+        let opened = self.opened();
+        seal::epoch_of(sealed).map_or(true, |epoch| opened.key_of(epoch).is_some())
+    }
+
+    /// Whether a seal is of another epoch than new ones.
+    pub(super) fn is_outdated(&self, sealed: &[u8]) -> bool {
+        seal::epoch_of(sealed) != Ok(self.opened().active_epoch)
+    }
+
+    fn opened(&self) -> RwLockReadGuard<'_, Opened> {
+        self.opened.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The vault's id.
@@ -219,14 +225,14 @@ impl Keyring {
 
     /// The stored hash of an API key.
     pub fn hash_key(&self, key: &PlainKey) -> HashedKey {
-        HashedKey(self.pepper.mac(&[b"countersign/v1/api-key", key.expose_token().as_bytes()]))
+        HashedKey(self.macs.pepper.mac(&[b"countersign/v1/api-key", key.expose_token().as_bytes()]))
     }
 
     /// A keyed hash of caller input, to recognise it again without storing it.
     pub fn fingerprint(&self, purpose: &'static str, fields: &[&[u8]]) -> Mac {
         let mut all: Vec<&[u8]> = vec![b"countersign/v1/fingerprint", purpose.as_bytes()];
         all.extend_from_slice(fields);
-        self.pepper.mac(&all)
+        self.macs.pepper.mac(&all)
     }
 
     /// A keyed hash of a code, to answer later whether the code came from this vault.
@@ -237,19 +243,19 @@ impl Keyring {
     /// The same for a typed code.
     pub fn tag_of(&self, secret: SecretId, step: Step, digits: &str) -> [u8; 16] {
         let fields: [&[u8]; 4] = [b"countersign/v1/code", secret.as_bytes(), &step.0.to_be_bytes(), digits.as_bytes()];
-        let mac = self.pepper.mac(&fields);
+        let mac = self.macs.pepper.mac(&fields);
         std::array::from_fn(|nth| mac.get(nth).copied().unwrap_or_default())
     }
 
     /// The MAC of an audit row: over the MAC of the row before it, its canonical bytes, and the time under which it is
     /// stored.
     pub(super) fn audit_mac(&self, before: &Mac, canonical: &[u8], logged_at: Timestamp) -> Mac {
-        self.audit.mac(&[before, canonical, &logged_at.micros().to_be_bytes()])
+        self.macs.audit.mac(&[before, canonical, &logged_at.micros().to_be_bytes()])
     }
 
     /// The MAC of a row that a vault of format 1 wrote.
     pub(super) fn audit_mac_v1(&self, before: &Mac, canonical: &[u8]) -> Mac {
-        self.audit.mac(&[before, canonical])
+        self.macs.audit.mac(&[before, canonical])
     }
 
     /// The MAC of a fence: a row that stands for rows from a number on, up to its own. It covers everything in it but its body.
@@ -257,95 +263,56 @@ impl Keyring {
         let numbers = [from.to_be_bytes(), row.seq.to_be_bytes(), row.at.micros().to_be_bytes()].concat();
         let fields: [&[u8]; 6] =
             [b"countersign/v2/audit-fence", before, &row.chain.to_be_bytes(), &numbers, &row.mac, entry];
-        self.audit.mac(&fields)
+        self.macs.audit.mac(&fields)
     }
 
     /// The MAC of a record's length-prefixed fields.
     pub(super) fn record_mac(&self, fields: &[&[u8]]) -> Mac {
         let mut all: Vec<&[u8]> = vec![b"countersign/v2/record", self.vault.as_bytes()];
         all.extend_from_slice(fields);
-        self.records.mac(&all)
+        self.macs.records.mac(&all)
     }
 
     /// The MAC of a vault's state file.
     pub(super) fn state_mac(&self, body: &[u8]) -> Mac {
-        self.records.mac(&[b"countersign/v2/state", self.vault.as_bytes(), body])
+        self.macs.records.mac(&[b"countersign/v2/state", self.vault.as_bytes(), body])
     }
 
     /// The MAC of a table's row in a vault of format 1.
     pub(super) fn row_mac_v1(&self, table: &str, fields: &[&[u8]]) -> Mac {
         let mut all: Vec<&[u8]> = vec![b"countersign/v1/row", self.vault.as_bytes(), table.as_bytes()];
         all.extend_from_slice(fields);
-        self.records.mac(&all)
+        self.macs.records.mac(&all)
     }
 
     /// A keyed hash under which something is indexed without storing it in clear.
     pub(super) fn find_mac(&self, fields: &[&[u8]]) -> Mac {
-        self.pepper.mac(fields)
+        self.macs.pepper.mac(fields)
     }
 
-    fn seal(&self, column: Column, place: &Place, plain: &[u8], random: &dyn Random) -> Result<Vec<u8>, NoRandomness> {
-        // `create` and `unlock` both refuse an active epoch without a key.
-        let key = self.epochs.get(&self.active_epoch).ok_or(NoRandomness)?;
-        seal::seal(key, self.active_epoch, &Bound::to_place(self.vault, column, place), plain, random)
+    pub(super) fn seal(
+        &self,
+        column: Column,
+        place: &Place,
+        plain: &[u8],
+        random: &dyn Random,
+    ) -> Result<Vec<u8>, NoRandomness> {
+        let opened = self.opened();
+        // No header is opened whose active epoch has no key.
+        let key = opened.epochs.get(&opened.active_epoch).ok_or(NoRandomness)?;
+        seal::seal(key, opened.active_epoch, &Bound::to_place(self.vault, column, place), plain, random)
     }
 
-    fn open(&self, column: Column, place: &Place, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, OpenSealError> {
-        let key = self.epochs.get(&seal::epoch_of(sealed)?).ok_or(OpenSealError::UnknownEpoch)?;
+    pub(super) fn open(
+        &self,
+        column: Column,
+        place: &Place,
+        sealed: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, OpenSealError> {
+        let opened = self.opened();
+        let key = opened.key_of(seal::epoch_of(sealed)?).ok_or(OpenSealError::UnknownEpoch)?;
         seal::open(key, &Bound::to_place(self.vault, column, place), sealed)
     }
-}
-
-impl Header {
-    /// The slot that a key opens.
-    pub(super) fn slot_of(&self, kek: &Kek) -> Option<&Slot> {
-        let mut slots = self.slots.iter().filter(|slot| slot.root_epoch == self.root_epoch);
-        slots.find(|slot| kek.0.is_checked_by(&slot.check))
-    }
-
-    fn root_key(&self, kek: &Kek) -> Result<Key, UnlockError> {
-        let slot = self.slot_of(kek).ok_or(UnlockError::WrongKey)?;
-        let place = KeyPlace { vault: self.vault, column: Column::RootKey, number: slot.place() };
-        let root = unwrap(&kek.0, place, &slot.wrapped).map_err(|_| UnlockError::Damaged)?;
-        Key::from_slice(&root).ok_or(UnlockError::Damaged)
-    }
-
-    /// Adds a slot for a new key to the header that another key opens. Check value and wrapped key of the slot are filled in
-    /// here.
-    pub(super) fn add_slot(&mut self, by: &Kek, new: &Kek, slot: Slot, random: &dyn Random) -> Result<(), SlotError> {
-        let root = self.root_key(by)?;
-        let slot = Slot { root_epoch: self.root_epoch, check: new.0.check(), ..slot };
-        let place = KeyPlace { vault: self.vault, column: Column::RootKey, number: slot.place() };
-        let wrapped = wrap(&new.0, place, root.expose(), random)?;
-        self.slots.push(Slot { wrapped, ..slot });
-        Ok(())
-    }
-}
-
-impl Slot {
-    /// The number to which the wrapped root key is bound. For the first root key it is the slot's number, as in format
-    /// 1.
-    fn place(&self) -> u32 {
-        u32::from(self.number) | self.root_epoch.saturating_sub(FIRST_EPOCH) << 8
-    }
-}
-
-/// The place of a wrapped key. Its number is the blob's epoch.
-#[derive(Clone, Copy)]
-struct KeyPlace {
-    vault: VaultId,
-    column: Column,
-    number: u32,
-}
-
-/// Seals a key under another.
-fn wrap(by: &Key, place: KeyPlace, plain: &[u8], random: &dyn Random) -> Result<Vec<u8>, NoRandomness> {
-    seal::seal(by, place.number, &Bound::to_number(place.vault, place.column, place.number), plain, random)
-}
-
-/// Opens a key sealed under another.
-fn unwrap(by: &Key, place: KeyPlace, wrapped: &[u8]) -> Result<Zeroizing<Vec<u8>>, OpenSealError> {
-    seal::open(by, &Bound::to_number(place.vault, place.column, place.number), wrapped)
 }
 
 #[cfg(test)]
@@ -367,6 +334,7 @@ pub(super) mod tests {
         text::ShownText,
         totp::{Algorithm, Digits, Period, TotpParameters},
     };
+    use crate::vault::root::WrappedEpoch;
 
     /// Counts instead of throwing dice: 0, 1, 2 … 255, 0 …
     struct Counting(AtomicU8);
@@ -450,7 +418,7 @@ pub(super) mod tests {
 
     /// Whether a key opens a header.
     fn unlocked(header: &Header, kek: &Kek) -> Result<(), UnlockError> {
-        Keyring::unlock(header, kek).map(|_| ())
+        Keyring::unlock(header, 1, kek).map(|_| ())
     }
 
     // ── the kept bytes: these vectors never change, since vaults hold such bytes ─────────────────────────────────────
@@ -514,7 +482,7 @@ pub(super) mod tests {
 
     #[test]
     fn a_vault_that_was_kept_opens() {
-        let keyring = Keyring::unlock(&kept_header(), &kek()).unwrap();
+        let keyring = Keyring::unlock(&kept_header(), 1, &kek()).unwrap();
 
         assert_eq!(keyring.vault(), VaultId::new(uuid(1)));
         assert_eq!(keyring.open_seed(&from_hex(SEED), &place()).unwrap().expose(), seed().expose());
@@ -617,7 +585,7 @@ pub(super) mod tests {
         let mac = |key: &[u8], fields: &[&[u8]]| {
             hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), &prefixed(fields)).as_ref().to_vec()
         };
-        let keyring = Keyring::unlock(&header, &self::kek()).unwrap();
+        let keyring = Keyring::unlock(&header, 1, &self::kek()).unwrap();
         let api_key = PlainKey::from_random(&[1; 12], &Zeroizing::new([2; 32]));
         let (pepper, trail, rows) = (&bundle[..32], &bundle[32..64], &bundle[64..]);
         let token = api_key.expose_token();
@@ -625,6 +593,67 @@ pub(super) mod tests {
         assert_eq!(mac(trail, &[&[9; 32], b"row"]), keyring.audit_mac_v1(&[9; 32], b"row"));
         assert_eq!(mac(rows, &[b"countersign/v1/row", &vault, b"seats", b"x"]), keyring.row_mac_v1("seats", &[b"x"]));
         assert_eq!(mac(&kek, &[b"countersign/v1/key-check"])[..16], header.slots[0].check);
+    }
+
+    // ── rotations ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    #[test]
+    fn a_new_root_key_is_wrapped_as_the_first_one_and_bound_to_its_number() {
+        let (keyring, header) = vault(1);
+        let header = header.with_new_root(&keyring.root(), &[Arc::new(kek())], &counting(50)).unwrap().unwrap();
+        let (vault, key) = (uuid(1).into_bytes(), |bytes: Vec<u8>| <[u8; 32]>::try_from(bytes).unwrap());
+
+        let root = &header.slots[0].wrapped;
+        let root = key(opened_by_another(kek().0.expose(), b"countersign/v1/root-key", &[&vault, &[0, 0, 1, 0]], root));
+        for (nth, epoch) in [[0, 0, 0, 1], [0, 0, 0, 2]].iter().enumerate() {
+            let data = &header.epochs[nth].wrapped;
+            let data = key(opened_by_another(&root, b"countersign/v1/data-key", &[&vault, epoch], data));
+            assert!(Key::of(&data).is_checked_by(&header.epochs[nth].check));
+        }
+        assert_eq!((header.root_epoch, header.slots[0].root_epoch, header.active_epoch), (2, 2, 2));
+    }
+
+    #[test]
+    fn an_older_root_key_opens_nothing_of_a_rotated_header() {
+        let (keyring, old) = vault(1);
+        let removed = Arc::new(Kek::generate(&counting(101)).unwrap());
+        let mut both = old.clone();
+        let slot = Slot { number: 1, ..old.slots[0].clone() };
+        both.slots.push(keyring.root().in_slot(old.vault, slot, &removed, &counting(9)).unwrap());
+        let keys = [Arc::new(kek())];
+        assert_eq!(both.with_new_root(&keyring.root(), &keys, &counting(50)).unwrap(), None, "a key is missing");
+        let new = old.with_new_root(&keyring.root(), &keys, &counting(50)).unwrap().unwrap();
+
+        assert_eq!(unlocked(&both, &removed), Ok(()));
+        assert_eq!(unlocked(&new, &removed), Err(UnlockError::WrongKey));
+        let old_root = both.root(&removed).unwrap();
+        assert_eq!(new.data_keys(&old_root).map(|_| ()), Err(UnlockError::Damaged));
+        assert_eq!(new.opened_bundle(&old_root).map(|_| ()), Err(UnlockError::Damaged));
+        assert_eq!(keyring.renew(&new, 2, None), Err(UnlockError::WrongKey), "nor does a process that holds it");
+        assert_eq!(keyring.version(), 1);
+        keyring.renew(&new, 2, Some(&kek())).unwrap();
+        assert_eq!((keyring.version(), keyring.root().epoch), (2, 2));
+    }
+
+    #[test]
+    fn a_seal_opens_until_the_second_change_after_its_key_was_removed() {
+        let (keyring, first) = vault(1);
+        let sealed = keyring.seal_seed(&seed(), &place(), &counting(7)).unwrap();
+        let second = first.with_new_epoch(&keyring.root(), &counting(50)).unwrap().unwrap();
+        keyring.renew(&second, 2, None).unwrap();
+        let new = keyring.seal_seed(&seed(), &place(), &counting(7)).unwrap();
+        assert!(keyring.is_outdated(&sealed) && !keyring.is_outdated(&new));
+        let alone = second.with_active_epoch_alone();
+        keyring.renew(&alone, 3, None).unwrap();
+        assert!(keyring.open_seed(&sealed, &place()).is_ok() && keyring.knows(&sealed));
+        keyring.renew(&alone, 4, None).unwrap();
+        assert_eq!(keyring.open_seed(&sealed, &place()).map(|_| ()), Err(OpenSealError::UnknownEpoch));
+        assert!(
+            !keyring.knows(&sealed)
+                && keyring.knows(&new)
+                && keyring.knows(b"")
+                && keyring.open_seed(&new, &place()).is_ok()
+        );
     }
 
     // ── what does not open ───────────────────────────────────────────────────────────────────────────────────────────

@@ -11,7 +11,8 @@
 //! writer, draft                  changes, many in one commit
 //! people, secrets, enrolments    what operations read
 //! open, format1, state, sources/ from an address and a key to an open vault
-//! slots                          the ways to open it: listed, added, removed
+//! slots, slot_rotation           the ways to open it: listed, added, removed, given a new key
+//! root, rotation, renewal        the root key and what it wraps; new keys; keys that another process has changed
 //! examine, examine_terms         every record and row, looked at
 //! backup, restore                a checked copy of a vault that is in use, and the way back
 //! repair, mend, mend_secrets     a damaged vault built anew from what is sound in it and in a backup
@@ -36,12 +37,17 @@ mod mend_secrets;
 mod metadata;
 mod names;
 mod open;
+mod open_error;
 mod people;
 mod records;
+mod renewal;
 mod repair;
 mod restore;
+mod root;
+mod rotation;
 mod seal;
 mod secrets;
+mod slot_rotation;
 mod slots;
 mod sources;
 mod state;
@@ -63,14 +69,17 @@ pub use self::{
     enrolments::Derived,
     erasing::Erased,
     examine::Examined,
-    keyring::{Mac, UnlockError},
+    keyring::Mac,
     ledger::{AuditAsk, AuditRows},
-    open::{OpenError, VaultRequest, VaultStatus, accept_loss, open},
+    open::{VaultRequest, VaultStatus, accept_loss, open},
+    open_error::OpenError,
     records::{KeptKey, Repeat, Stored},
     repair::{Act, Mended, Repaired, repair},
     restore::{Restored, restore},
+    root::UnlockError,
+    rotation::{Resealed, Rotation},
     seal::OpenSealError,
-    secrets::{Found, InUse, NewSecret},
+    secrets::{Found, InUse, NewSecret, SeedHashes},
     slots::{SlotError, VaultKey, Ways},
     sources::{
         KeyError, KeyFileError, NewKey, Passphrase, RecoveryError, RecoveryWords, Source, hand_over, handed,
@@ -108,6 +117,10 @@ struct Core {
     status: VaultStatus,
     /// Where the store was opened.
     place: OpenRequest,
+    /// The source of the key, if it can be asked again: for a new root key.
+    source: Option<Source>,
+    /// Held while a changed header's keys are taken over; the last one for which that failed.
+    renewal: tokio::sync::Mutex<Option<renewal::Refused>>,
     /// Whether every commit is durable when it returns.
     strict: AtomicBool,
 }
@@ -206,6 +219,7 @@ impl Vault {
     /// # Errors
     /// Why it can't be written.
     pub async fn probe(&self) -> Result<(), StoreError> {
+        self.retry_renewal().await?;
         self.core.store.probe().await
     }
 

@@ -6,11 +6,15 @@ use std::{
     time::Duration,
 };
 
+use tokio::sync::Mutex;
+
 use super::{
     Core, Outcome, Vault, format1,
-    keyring::{Header, Keyring, UnlockError},
+    keyring::Keyring,
     ledger::{End, genesis, head_of, is_kept},
+    open_error::{OpenError, at, no_key},
     records::{AuditHead, Floor, Stored, VaultHeader},
+    root::{Header, UnlockError},
     slots::Ways,
     sources::{KeyError, Source, Spot},
     state::{Older, StateFile},
@@ -22,11 +26,10 @@ use crate::{
         audit::{Action, Actor, AuditEntry, ChainHead},
         ids::{AccountId, VaultId},
         key_source::SourceKind,
-        sensitive::without_seeds,
         text::Name,
         time::Timestamp,
     },
-    random::{NoRandomness, SharedRandom},
+    random::SharedRandom,
     store::{
         self, Absent, Change, Commit, Durable, Expect, Facts, Index, Kind, OpenRequest, Put, Record, RecordKey,
         SharedStore, Store, StoreError, Tail, format1::Format1,
@@ -76,58 +79,6 @@ pub struct VaultStatus {
     pub moved: Option<PathBuf>,
 }
 
-/// Why a vault can't be opened. Nothing was changed. Exit code 78. Paths are shown without parts that look like a seed.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// An error of the store.
-    #[error(transparent)]
-    Store(#[from] store::OpenError),
-    /// The key is inside the vault's folder, so a copy of that folder would include the key.
-    #[error(transparent)]
-    KeyBesideVault(KeyError),
-    /// The source gives no key.
-    #[error("{source}{ways}")]
-    NoKey {
-        /// Why.
-        source: KeyError,
-        /// What opens the vault.
-        ways: Ways,
-    },
-    /// The key is not this vault's.
-    #[error("{source}; {tried}. Name the right one with --key-source, --key-file or COUNTERSIGN_KEY_FILE{ways}")]
-    WrongKey {
-        /// What was tried.
-        tried: String,
-        /// Why it does not open the vault.
-        source: UnlockError,
-        /// What opens the vault.
-        ways: Ways,
-    },
-    /// It is older than the vault that was last open here.
-    #[error(
-        "{} is older than the vault that was last open here{}; steps that it would give may have been given, and keys that it \
-         accepts may have been revoked. Put the right vault back, or go on with this one: run `countersign vault accept-loss`",
-        without_seeds(.path), missing(*.rows)
-    )]
-    Older {
-        /// Where the vault is.
-        path: PathBuf,
-        /// Missing rows of its audit log, by their numbers.
-        rows: u64,
-    },
-    /// The operating system gave no random bytes.
-    #[error(transparent)]
-    NoRandomness(#[from] NoRandomness),
-}
-
-fn missing(rows: u64) -> String {
-    match rows {
-        0 => String::new(),
-        1 => ": 1 row of its audit log is missing".to_owned(),
-        _ => format!(": {rows} rows of its audit log are missing"),
-    }
-}
-
 /// Opens a vault, and creates it first if it does not exist and the request allows that. Several processes may do so at
 /// the same time.
 ///
@@ -159,12 +110,20 @@ pub(super) async fn open_own_copy(vault: &Vault, place: OpenRequest) -> Result<V
         let what = "it has another format than the vault".to_owned();
         return Err(store::OpenError::Damaged { path: place.data_dir, what }.into());
     };
-    let (record, _) = read_header(store.as_ref(), &facts.location).await?;
-    let keyring = Arc::clone(&vault.core.keyring);
-    keyring.check_record(&record).map_err(at(&facts.location))?;
+    let (record, header) = read_header(store.as_ref(), &facts.location).await?;
+    // The copy may have keys that the vault got meanwhile, and others that it has not any more.
+    vault.header().await.map_err(at(&facts.location))?;
+    vault.keyring().check_record(&record).map_err(at(&facts.location))?;
+    let keyring = vault.keyring().of_copy(&header.keys, record.version).map_err(|cause| match cause {
+        UnlockError::WrongKey => {
+            StoreError::Unavailable("the root key was replaced in this moment; try again".to_owned())
+        }
+        UnlockError::Damaged => StoreError::Damaged { what: cause.to_string() },
+    });
+    let keyring = Arc::new(keyring.map_err(at(&facts.location))?);
     let state = StateFile::new(None, Arc::clone(&keyring));
     let status = VaultStatus { store: facts, ..vault.status().clone() };
-    Opening { place, store, keyring, random: Arc::clone(&vault.core.random), state, status }.open().await
+    Opening { place, store, keyring, random: Arc::clone(&vault.core.random), state, status, source: None }.open().await
 }
 
 /// A vault whose key is verified, but not yet whether it is an older copy.
@@ -175,6 +134,7 @@ struct Opening {
     random: SharedRandom,
     state: StateFile,
     status: VaultStatus,
+    source: Option<Source>,
 }
 
 impl Opening {
@@ -235,12 +195,12 @@ impl Opening {
     }
 
     async fn open(self) -> Result<Vault, OpenError> {
-        let Self { place, store, keyring, random, state, status } = self;
+        let Self { place, store, keyring, random, state, status, source } = self;
         // A head names a durable row; rows after it may not be durable.
         let head = durable_head(store.as_ref(), &keyring).await.map_err(at(&status.store.location))?;
         let writer = Arc::new(Writer::new(Arc::clone(&store), Arc::clone(&keyring), Arc::clone(&random), state, head));
-        let strict = AtomicBool::new(false);
-        Ok(Vault { core: Arc::new(Core { store, keyring, random, writer, status, place, strict }) })
+        let (strict, renewal) = (AtomicBool::new(false), Mutex::default());
+        Ok(Vault { core: Arc::new(Core { store, keyring, random, writer, status, place, source, renewal, strict }) })
     }
 }
 
@@ -271,7 +231,7 @@ async fn unlock(
 ) -> Result<Opening, OpenError> {
     let path = facts.location.clone();
     let (record, header) = read_header(store.as_ref(), &path).await?;
-    let (keyring, slot) = unlocked(request, &path, &header.keys).await?;
+    let (keyring, slot) = unlocked(request, &path, &header.keys, record.version).await?;
     keyring.check_record(&record).map_err(at(&path))?;
     let keyring = Arc::new(keyring);
     let state = StateFile::new(request.state_dir.as_deref(), Arc::clone(&keyring));
@@ -288,11 +248,17 @@ async fn unlock(
         made: false,
         moved: None,
     };
-    Ok(Opening { place: request.store.clone(), store, keyring, random, state, status })
+    let source = request.source.again();
+    Ok(Opening { place: request.store.clone(), store, keyring, random, state, status, source })
 }
 
 /// The keys of a vault, and the slot by which the source's key opened them.
-async fn unlocked(request: &VaultRequest, path: &Path, header: &Header) -> Result<(Keyring, u8), OpenError> {
+async fn unlocked(
+    request: &VaultRequest,
+    path: &Path,
+    header: &Header,
+    version: u64,
+) -> Result<(Keyring, u8), OpenError> {
     let source = request.source.as_ref();
     let ways = || Ways::of(header);
     let wrong =
@@ -301,30 +267,11 @@ async fn unlocked(request: &VaultRequest, path: &Path, header: &Header) -> Resul
     let kek = source.key(place, &header.slots).await;
     let kek = kek.map_err(|cause| if matches!(cause, KeyError::Wrong) { wrong() } else { no_key(cause, ways()) })?;
     let slot = header.slot_of(&kek).ok_or_else(wrong)?.number;
-    let keyring = Keyring::unlock(header, &kek).map_err(|cause| match cause {
+    let keyring = Keyring::unlock(header, version, &kek).map_err(|cause| match cause {
         UnlockError::WrongKey => wrong(),
         UnlockError::Damaged => store::OpenError::Damaged { path: path.to_owned(), what: cause.to_string() }.into(),
     })?;
     Ok((keyring, slot))
-}
-
-/// The error of a source.
-pub(super) fn no_key(source: KeyError, ways: Ways) -> OpenError {
-    match source {
-        KeyError::BesideVault(_) => OpenError::KeyBesideVault(source),
-        KeyError::Folder(cause) => OpenError::Store(cause),
-        KeyError::NoRandomness(cause) => OpenError::NoRandomness(cause),
-        KeyError::File(_)
-        | KeyError::Keyring(_)
-        | KeyError::Credential(_)
-        | KeyError::Env(_)
-        | KeyError::Command { .. }
-        | KeyError::Passphrase(_)
-        | KeyError::Recovery(_)
-        | KeyError::Slot
-        | KeyError::Wrong
-        | KeyError::NoPerson => OpenError::NoKey { source, ways },
-    }
 }
 
 /// Creates a vault. Its key is durable before anything is sealed with it: a crash in between leaves a key that opens
@@ -366,21 +313,9 @@ async fn move_format1(request: &VaultRequest, old: Format1) -> Result<PathBuf, O
         let what = "its header can't be read".to_owned();
         store::OpenError::Damaged { path: path.clone(), what }
     })?;
-    let (keyring, _) = unlocked(request, &path, &keys).await?;
+    let (keyring, _) = unlocked(request, &path, &keys, 1).await?;
     let now = request.now;
     let moving = tokio::task::spawn_blocking(move || format1::move_vault(old, &keyring, now));
     let moved = moving.await.map_err(|_| StoreError::Unavailable("moving it was given up".to_owned()));
     Ok(moved.map_err(at(&path))??)
-}
-
-/// Adds the store's path to its error.
-pub(super) fn at(path: &Path) -> impl FnOnce(StoreError) -> OpenError {
-    let path = path.to_owned();
-    move |error| {
-        OpenError::Store(match error {
-            StoreError::Damaged { what } => store::OpenError::Damaged { path, what },
-            StoreError::Unavailable(what) => store::OpenError::Unusable { path, what },
-            StoreError::Unknown(_) => error.into(),
-        })
-    }
 }

@@ -12,7 +12,8 @@ use super::{
     examine::sound,
     ledger::{self, BEFORE_ALL, End, base_of, genesis, head_of},
     mend::{Mending, Source},
-    open::{OpenError, VaultRequest, at, open_copy},
+    open::{VaultRequest, open_copy},
+    open_error::{OpenError, at},
     records::{AuditHead, shown},
     state::{Older, StateFile},
 };

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use super::{
     Kept, KeptKey, Vault, VaultKey,
     key::KeyCheck,
-    open::{OpenError, VaultRequest, accept_loss, at, open_copy},
+    open::{VaultRequest, accept_loss, open_copy},
+    open_error::{OpenError, at},
 };
 use crate::{
     domain::{api_key::KeyId, text::Name},

@@ -1,5 +1,7 @@
 //! Reads secrets.
 
+use std::collections::HashSet;
+
 use super::{
     CHUNK, Kept, Listed, Page, Repeat, Vault,
     records::{CountRecord, Floor, SealedMetadata, SealedSeed, UseRecord, damaged},
@@ -54,6 +56,20 @@ impl InUse {
     }
 }
 
+/// The hashes of an account's seeds.
+pub struct SeedHashes<'v> {
+    vault: &'v Vault,
+    account: AccountId,
+    hashes: HashSet<[u8; 8]>,
+}
+
+impl SeedHashes<'_> {
+    /// Whether a secret may have this seed; [`Vault::same_seed`] knows.
+    pub fn may_have(&self, seed: &Seed) -> bool {
+        self.hashes.contains(&self.vault.keyring().seed_hash(self.account, seed))
+    }
+}
+
 /// Secrets that match a query, and the number of all matches.
 #[derive(Debug, Default)]
 pub struct Found {
@@ -69,7 +85,11 @@ impl Vault {
     /// # Errors
     /// [`StoreError`].
     pub async fn secret(&self, account: AccountId, id: SecretId) -> Result<Option<Kept<TotpSecret>>, StoreError> {
-        let keys = [Kind::Secret, Kind::Use].map(|kind| RecordKey::new(kind, id.as_bytes()));
+        self.with_new_keys(|| self.read_secret(account, id.as_bytes())).await
+    }
+
+    async fn read_secret(&self, account: AccountId, id: &[u8]) -> Result<Option<Kept<TotpSecret>>, StoreError> {
+        let keys = [Kind::Secret, Kind::Use].map(|kind| RecordKey::new(kind, id));
         let mut found = self.store().read(&keys).await?.into_iter();
         let (Some(record), used) = (found.next().flatten(), found.next().flatten()) else { return Ok(None) };
         let [key, _] = &keys;
@@ -236,11 +256,37 @@ impl Vault {
         Ok(same)
     }
 
+    /// The hashes of the seeds of an account's live secrets, for whoever looks for thousands: most are not there, and one
+    /// pass over the secrets is quicker than a search for each.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn seeds(&self, account: AccountId) -> Result<SeedHashes<'_>, StoreError> {
+        let mut hashes = HashSet::new();
+        let mut list = List::of(Kind::Secret, Some(account), CHUNK);
+        while let Some(chunk) = self.next_chunk(&mut list).await? {
+            let sealed = chunk.iter().filter_map(|record| self.keyring().open_record::<SealedMetadata>(record).ok());
+            hashes.extend(sealed.filter_map(|sealed| sealed.seed_hash));
+            tokio::task::yield_now().await;
+        }
+        Ok(SeedHashes { vault: self, account, hashes })
+    }
+
     /// A live secret with its use state and the counts of some holders, as of one moment.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn in_use(
+        &self,
+        account: AccountId,
+        id: SecretId,
+        holders: &[Holder],
+        now: Timestamp,
+    ) -> Result<Option<InUse>, StoreError> {
+        self.with_new_keys(|| self.read_in_use(account, id, holders, now)).await
+    }
+
+    async fn read_in_use(
         &self,
         account: AccountId,
         id: SecretId,
@@ -259,7 +305,10 @@ impl Vault {
             return Ok(None);
         }
         let missing = |kind| damaged(&key(kind), "it is missing");
-        let seed = self.kept(&key(Kind::Seed), seed.ok_or_else(|| missing(Kind::Seed))?)?;
+        let seed: Kept<SealedSeed> = self.kept(&key(Kind::Seed), seed.ok_or_else(|| missing(Kind::Seed))?)?;
+        if !self.keyring().knows(&seed.sealed) {
+            return Err(damaged(&seed.record.key, &OpenSealError::UnknownEpoch.to_string()));
+        }
         let used: Kept<UseRecord> = self.kept(&key(Kind::Use), used.ok_or_else(|| missing(Kind::Use))?)?;
         let mut counted = Vec::with_capacity(holders.len());
         for (holder, key) in holders.iter().zip(keys.iter().skip(4)) {
@@ -320,10 +369,20 @@ impl Vault {
             let keys: Vec<_> = chunk.iter().map(|record| RecordKey::new(Kind::Use, record.key.id.clone())).collect();
             let used = self.store().read(&keys).await?;
             for (record, used) in chunk.into_iter().zip(used) {
-                let key = record.key.clone();
-                match self.kept(&key, record).and_then(|sealed| self.opened(sealed, used.as_ref())) {
-                    Ok(secret) => listed.sound.push(secret),
-                    Err(cause) => listed.damaged.push((key, cause)),
+                let (key, account, known) = (record.key.clone(), record.account, self.keyring().version());
+                let mut opened =
+                    self.kept(&key, record).and_then(|sealed| self.opened(sealed, used.as_ref())).map(Some);
+                if let (Err(StoreError::Damaged { .. }), Some(account)) = (&opened, account)
+                    && self.meets_keys_after(known).await?
+                {
+                    opened = self.read_secret(account, &key.id).await;
+                }
+                match opened {
+                    // It was erased meanwhile.
+                    Ok(None) => {}
+                    Ok(Some(secret)) => listed.sound.push(secret),
+                    Err(cause @ StoreError::Damaged { .. }) => listed.damaged.push((key, cause)),
+                    Err(cause) => return Err(cause),
                 }
             }
         }

@@ -4,12 +4,12 @@
 use std::fmt;
 
 use super::{
-    Kept, Outcome, Vault,
+    Outcome, Vault,
     key::KeyCheck,
-    keyring::{Header, Slot, UnlockError},
-    open::{OpenError, no_key},
+    open_error::{OpenError, no_key},
     records::VaultHeader,
-    sources::{KeyError, NewKey, Source, Spot},
+    root::{Header, Slot, UnlockError},
+    sources::{KeyError, NewKey, Source},
 };
 use crate::{
     domain::{
@@ -50,12 +50,29 @@ pub enum SlotError {
     /// No slot has this number.
     #[error("no such key")]
     NotFound,
+    /// The source still gives the key that the slot has.
+    #[error(
+        "its source still gives the key that key {0} has; put a new one into another place, and name that by --to SOURCE"
+    )]
+    Same(u8),
+    /// The slot is getting a new key, and may be the one that opens the vault now or the one that will.
+    #[error("key {0} is getting a new key; finish that first: `countersign vault rotate --key {0}`")]
+    Begun(u8),
+    /// Another process is at it.
+    #[error("another process is giving a key of the vault a new one")]
+    Busy,
     /// Without it nobody could open the vault.
     #[error("this is the only key that opens the vault; add another one first")]
     Last,
     /// The vault was opened by it.
     #[error("the vault was opened by this key just now")]
     InUse,
+    /// The key of this source opens no slot.
+    #[error("it does not open the vault: {0}")]
+    Foreign(String),
+    /// These slots would open nothing any more, since the keys of their sources were not given.
+    #[error("{}", absent(.0))]
+    Absent(Vec<(u8, String)>),
     /// The key that opened the vault does not open it any more.
     #[error(transparent)]
     Unlock(#[from] UnlockError),
@@ -116,17 +133,11 @@ impl Vault {
         key.map_err(|cause| no_key(cause, Ways::default()))
     }
 
-    /// Adds a slot. The source that opened the vault gives the root key.
+    /// Adds a slot.
     ///
     /// # Errors
     /// [`SlotError`].
-    pub async fn add_slot(
-        &self,
-        by: &Source,
-        new: &NewKey,
-        label: Option<&Name>,
-        entry: AuditEntry,
-    ) -> Result<VaultKey, SlotError> {
+    pub async fn add_slot(&self, new: &NewKey, label: Option<&Name>, entry: AuditEntry) -> Result<VaultKey, SlotError> {
         let header = self.header().await?;
         if let Some(there) = header.keys.slot_of(&new.kek) {
             return Err(SlotError::There(there.number));
@@ -134,7 +145,9 @@ impl Vault {
         let taken = |number: &u8| header.keys.slots.iter().any(|slot| slot.number == *number);
         let most = u8::try_from(VAULT_KEYS_MAX).unwrap_or(u8::MAX);
         let number = (0..most).find(|number| !taken(number)).ok_or(SlotError::Full)?;
-        let by = by.key(self.spot(), &header.keys.slots).await?;
+        if !header.keys.slots.iter().any(|slot| slot.number == self.status().slot) {
+            return Err(UnlockError::WrongKey.into());
+        }
         let mut changed = header.value.clone();
         let slot = Slot {
             number,
@@ -146,8 +159,9 @@ impl Vault {
             check: [0; 16],
             wrapped: Vec::new(),
         };
-        changed.keys.add_slot(&by, &new.kek, slot, self.core.random.as_ref())?;
-        let added = changed.keys.slots.last().map(|slot| self.shown(&header, slot)).ok_or(SlotError::Stale)?;
+        let slot = self.keyring().root().in_slot(header.keys.vault, slot, &new.kek, self.core.random.as_ref())?;
+        let added = self.shown(&header, &slot);
+        changed.keys.slots.push(slot);
         let draft = self.draft(about(entry, number, new.source.as_str())).replace(&header, &changed);
         if draft.commit().await? == Outcome::Done { Ok(added) } else { Err(SlotError::Stale) }
     }
@@ -162,6 +176,10 @@ impl Vault {
         if header.keys.slots.len() == 1 {
             return Err(SlotError::Last);
         }
+        let begun = |replaced: &u8| *replaced == id || slot.replaces() == Some(*replaced);
+        if let Some(replaced) = header.keys.replaced_slots().find(begun) {
+            return Err(SlotError::Begun(replaced));
+        }
         if self.shown(&header, slot).in_use && !even_in_use {
             return Err(SlotError::InUse);
         }
@@ -170,16 +188,6 @@ impl Vault {
         // The wrapped key is removed from the file, too.
         let draft = self.draft(about(entry, id, &slot.source)).replace(&header, &changed).scrub();
         if draft.commit().await? == Outcome::Done { Ok(()) } else { Err(SlotError::Stale) }
-    }
-
-    async fn header(&self) -> Result<Kept<VaultHeader>, StoreError> {
-        let what = "the vault's header: it is missing".to_owned();
-        self.one(Vec::new()).await?.ok_or(StoreError::Damaged { what })
-    }
-
-    fn spot(&self) -> Spot<'_> {
-        let status = self.status();
-        Spot { vault: status.vault, location: &status.store.location, data_dir: &self.core.place.data_dir }
     }
 
     fn shown(&self, header: &VaultHeader, slot: &Slot) -> VaultKey {
@@ -193,7 +201,16 @@ impl Vault {
     }
 }
 
+fn absent(slots: &[(u8, String)]) -> String {
+    let named: Vec<_> = slots.iter().map(|(number, source)| format!("key {number} ({source})")).collect();
+    format!(
+        "every key that opens the vault must be at hand, since it wraps the new root key; this is missing: {}. Give each by \
+         --with SOURCE, or remove it first: `countersign vault key remove ID`",
+        named.join(", ")
+    )
+}
+
 /// The audit row of a change, which says which slot it was.
-fn about(entry: AuditEntry, number: u8, source: &str) -> AuditEntry {
+pub(super) fn about(entry: AuditEntry, number: u8, source: &str) -> AuditEntry {
     AuditEntry { purpose: Purpose::of(&format!("vault key {number}, {source}")), ..entry }
 }

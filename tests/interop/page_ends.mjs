@@ -1,10 +1,8 @@
 // The page of an enrolment, in a real browser: every way in which it can end, and what the agent and the vault then know.
 
-import { execFile } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
-import { promisify } from "node:util";
 import { check, finish, isCode, now, SEAT, SEED, SERVER_ENV } from "./kit.mjs";
-import { Agent, drop, film, fixture, ONE, openBrowser, operate, paste, PIN, press, Served, title, TWO } from "./page_kit.mjs";
+import { Agent, clock, drop, film, fixture, ONE, openBrowser, operate, paste, PIN, press, Served, title, TWO } from "./page_kit.mjs";
 
 const HOME = SERVER_ENV.HOME;
 const count = async () => (await operate("secret", "list")).totp_secrets.length;
@@ -41,7 +39,8 @@ async function way(name, expected, run, { options = {}, by = browser, before: sc
 
 /** Checks that a page shows the secret of the fixture, and adds it. */
 async function add(page, name) {
-  const shown = await page.locator("dl").innerText();
+  const names = ["Service", "Account"].map((name) => page.getByLabel(name, { exact: true }).inputValue());
+  const shown = [...(await Promise.all(names)), await page.locator("dl").innerText()].join("\n");
   check(`${name}: the page shows what was read`, /Example[\s\S]*alice@example.com[\s\S]*8 digits/.test(shown), shown);
   check(`${name}: added`, (await press(page, "Add")) === "Added");
 }
@@ -135,22 +134,15 @@ await way("error", "OK", async (page) => {
 
 // 5: expiry. The clock of a sidecar of its own is moved.
 {
-  const clock = `${HOME}/clock`;
-  writeFileSync(clock, "+0");
-  const { stdout: library } = await promisify(execFile)("faketime", ["-m", "now", "printenv", "LD_PRELOAD"]);
-  const late = await Agent.start({
-    LD_PRELOAD: library.trim(),
-    FAKETIME_TIMESTAMP_FILE: clock,
-    FAKETIME_NO_CACHE: "1",
-    FAKETIME_DONT_FAKE_MONOTONIC: "1",
-  });
+  const { ahead, environment } = await clock(`${HOME}/clock`);
+  const late = await Agent.start(environment);
   const before = await count();
   const asked = await late.ask();
   const page = await browser.newPage();
   await page.goto(asked.enrollment_url);
   await page.getByLabel("Account").fill("ada");
   await type(page);
-  writeFileSync(clock, "+601");
+  ahead("+601");
   check("expiry: the page says so", (await press(page, "Add")) === "Too late");
   const told = await late.outcome(asked);
   check("expiry: the agent is told", told.status === "EXPIRED", told);

@@ -5,10 +5,12 @@ import { Client } from "@modelcontextprotocol/client";
 import { StdioClientTransport } from "@modelcontextprotocol/client/stdio";
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
+import { writeFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { promisify } from "node:util";
+import axe from "axe-core";
 import { chromium } from "playwright-core";
-import { COMMAND, SEAT, SERVER_ENV } from "./kit.mjs";
+import { check, COMMAND, SEAT, SERVER_ENV } from "./kit.mjs";
 
 export const fixture = (name) => new URL(`../fixtures/${name}`, import.meta.url).pathname;
 export const ONE = fixture("qr-one.png");
@@ -89,6 +91,44 @@ export class Served {
     if (this.server.exitCode === null) await once(this.server, "exit");
     return this.server.exitCode;
   }
+}
+
+/** A clock that `ahead("+601")` sets for the processes with this environment, and for nobody else. */
+export async function clock(file) {
+  const { stdout: library } = await promisify(execFile)("faketime", ["-m", "now", "printenv", "LD_PRELOAD"]);
+  const ahead = (by) => writeFileSync(file, by);
+  ahead("+0");
+  const how = { FAKETIME_NO_CACHE: "1", FAKETIME_DONT_FAKE_MONOTONIC: "1" };
+  return { ahead, environment: { LD_PRELOAD: library.trim(), FAKETIME_TIMESTAMP_FILE: file, ...how } };
+}
+
+const SIZES = { phone: { width: 390, height: 844 }, desk: { width: 1280, height: 800 }, small: { width: 320, height: 600 } };
+const pictures = process.env.INTEROP_PICTURES;
+let seen = 0;
+
+const violations = async (page) => {
+  const { violations } = await page.evaluate(`${axe.source}; axe.run()`);
+  return violations.map(({ id, nodes }) => [id, ...nodes.map((node) => node.html)]);
+};
+
+/** Looks at a page, light and dark, on a phone and on a desk: axe finds nothing, and nothing is wider than the screen. */
+export async function look(page, name, heading) {
+  seen += 1;
+  check(`${name}: is there`, (await title(page)) === heading, await title(page));
+  const wrong = [];
+  for (const colorScheme of ["light", "dark"]) {
+    await page.emulateMedia({ colorScheme });
+    wrong.push(...(await violations(page)));
+    for (const [size, viewport] of Object.entries(SIZES)) {
+      await page.setViewportSize(viewport);
+      const over = await page.evaluate("document.documentElement.scrollWidth - innerWidth");
+      if (over > 0) wrong.push(`${over} pixels wider than a ${size}`);
+      const path = `${pictures}/${String(seen).padStart(2, "0")} ${name} ${colorScheme} ${size}.png`;
+      if (pictures && size !== "small") await page.screenshot({ path, fullPage: true });
+    }
+  }
+  await page.setViewportSize(SIZES.desk);
+  check(`${name}: nothing is wrong with it`, wrong.length === 0, wrong);
 }
 
 export const title = (page) => page.locator("h1").textContent();

@@ -2,48 +2,20 @@
 // screen's edge, all of it within reach of the keyboard, small and quick. With INTEROP_PICTURES, a folder, it leaves pictures
 // there for people to look at.
 
-import axe from "axe-core";
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
 import { check, finish, SEAT, SEED } from "./kit.mjs";
-import { Agent, ONE, openBrowser, PIN, press, Served, title, TWO } from "./page_kit.mjs";
+import { Agent, clock, look, ONE, openBrowser, PIN, press, Served, title, TWO } from "./page_kit.mjs";
 
 const BYTES_MAX = 100 * 1024;
 // Usable in one second; a machine that builds something else besides takes longer.
 const MILLIS_MAX = 5000;
-const SIZES = { phone: { width: 390, height: 844 }, desk: { width: 1280, height: 800 }, small: { width: 320, height: 600 } };
 const pictures = process.env.INTEROP_PICTURES;
 
 const agent = await Agent.start();
 // Its camera shows a test film.
 const browser = await openBrowser("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream");
-
-const violations = async (page) => {
-  const { violations } = await page.evaluate(`${axe.source}; axe.run()`);
-  return violations.map(({ id, nodes }) => [id, ...nodes.map((node) => node.html)]);
-};
-
-let seen = 0;
-
-/** Looks at a page. */
-async function look(page, name, heading) {
-  seen += 1;
-  check(`${name}: is there`, (await title(page)) === heading, await title(page));
-  const wrong = [];
-  for (const colorScheme of ["light", "dark"]) {
-    await page.emulateMedia({ colorScheme });
-    wrong.push(...(await violations(page)));
-    for (const [size, viewport] of Object.entries(SIZES)) {
-      await page.setViewportSize(viewport);
-      const over = await page.evaluate("document.documentElement.scrollWidth - innerWidth");
-      if (over > 0) wrong.push(`${over} pixels wider than a ${size}`);
-      const path = `${pictures}/${String(seen).padStart(2, "0")} ${name} ${colorScheme} ${size}.png`;
-      if (pictures && size !== "small") await page.screenshot({ path, fullPage: true });
-    }
-  }
-  await page.setViewportSize(SIZES.desk);
-  check(`${name}: nothing is wrong with it`, wrong.length === 0, wrong);
-}
 
 async function type(page, key = SEED) {
   await page.getByLabel("Key or link").fill(key);
@@ -154,6 +126,9 @@ await press(page, "Read the picture");
 const warning = await page.getByRole("alert").textContent();
 check("review: says that the key is there already", warning.startsWith("This key is there already, as Example"), warning);
 await look(page, "review, there already", "Is this right?");
+await page.getByLabel("Account").fill(" ");
+await press(page, "Add");
+await look(page, "review, no name", "Is this right?");
 await page.evaluate(() => document.querySelectorAll("[name=ticket]").forEach((field) => (field.value = "x")));
 await press(page, "Add");
 await look(page, "stale", "Open the link again");
@@ -162,6 +137,29 @@ await press(page, "Decline");
 await look(page, "declined", "Declined");
 await page.goto(asked.enrollment_url.replace(/.$/, "_"));
 await look(page, "unknown", "No such link");
+asked = await agent.ask({ issuer: "GitHub" });
+await page.goto(asked.enrollment_url);
+await type(page, `otpauth://totp/Evil:bob?secret=${SEED}&issuer=Evil`);
+const other = await page.getByRole("alert").allTextContents();
+check("review: says that the agent named another service", other.some((text) => text.includes("of GitHub, and this one is of Evil")), other);
+await look(page, "review, another service", "Is this right?");
+await page.getByLabel("Service", { exact: true }).fill("GitHub");
+await page.getByLabel("Account").fill("renamed");
+await press(page, "Refresh the code");
+check("review: takes the new names", (await page.getByLabel("Account").inputValue()) === "renamed");
+await press(page, "Decline");
+
+// Ten minutes later.
+{
+  const { ahead, environment } = await clock(`${mkdtempSync(`${tmpdir()}/late-`)}/clock`);
+  const late = await Agent.start(environment);
+  const { enrollment_url: url } = await late.ask();
+  await page.goto(url);
+  ahead("+601");
+  await page.goto(url);
+  await look(page, "too late", "Too late");
+  await late.client.close();
+}
 
 // Through a tunnel, nobody looks like the user of this machine.
 asked = await agent.ask();
@@ -195,6 +193,27 @@ await press(page, "Continue");
 const about = await page.locator("dl").innerText();
 check("entry: says which key and whose seat", /page[\s\S]*ann@example\.com/.test(about), about);
 await look(page, "entry on a server", "Add a secret");
+// Five wrong PINs end a request, and hold up the next one of the same person.
+{
+  const { enrollment_url: url } = await served.ask({ seat_id: SEAT.seat_id });
+  const { enrollment_url: next } = await served.ask({ seat_id: SEAT.seat_id });
+  const wrong = async (link) => {
+    await page.goto(link);
+    if ((await title(page)) !== "Who are you?") return;
+    await page.getByLabel("PIN").fill("000000");
+    await press(page, "Continue");
+  };
+  for (let tries = 0; tries < 20 && (await title(page)) !== "Cancelled"; tries += 1) await wrong(url);
+  await look(page, "cancelled", "Cancelled");
+  // Each wrong one doubles the time, so that the next try comes too early at last, however slow this machine is.
+  let held = "";
+  for (let tries = 0; tries < 4 && !held.startsWith("Too many"); tries += 1) {
+    await wrong(next);
+    held = await page.getByRole("alert").textContent();
+  }
+  check("held: says for how long", held.startsWith("Too many were wrong lately. Try again in "), held);
+  await look(page, "held", "Who are you?");
+}
 await context.setExtraHTTPHeaders({ "x-user": "eve@example.com" });
 await page.goto(asked.enrollment_url);
 await look(page, "for somebody else", "For somebody else");

@@ -3,7 +3,7 @@
 import { check, finish, SEAT, SEED } from "./kit.mjs";
 import { Issuer, PUBLIC_SITE } from "./issuer.mjs";
 import { operate, serve } from "./operator.mjs";
-import { openBrowser, press, title } from "./page_kit.mjs";
+import { look, openBrowser, press, title } from "./page_kit.mjs";
 import { listen } from "./proxy.mjs";
 
 const front = await listen();
@@ -21,21 +21,35 @@ const page = await browser.newPage();
 const answers = [];
 page.on("request", (request) => request.url().includes("/enroll/callback") && answers.push(request.url()));
 await page.goto(link);
-check("asked who they are", (await title(page)) === "Who are you?");
-await Promise.all([page.waitForNavigation(), page.getByRole("link", { name: "Sign in" }).click()]);
-check("sent to the provider", page.url().startsWith(issuer.url), page.url());
-await page.locator("[name=login]").fill("idp|ann");
-await page.locator("[name=password]").fill("any");
-for (const _ of ["log in", "agree"]) {
-  await Promise.all([page.waitForNavigation(), page.locator("button[type=submit]").click()]);
+await look(page, "sign in", "Who are you?");
+
+/** Signs in on the provider's page and comes back. */
+async function signIn(button, login) {
+  await Promise.all([page.waitForNavigation(), page.getByRole("link", { name: button, exact: true }).click()]);
+  check("sent to the provider", page.url().startsWith(issuer.url), page.url());
+  await page.locator("[name=login]").fill(login);
+  await page.locator("[name=password]").fill("any");
+  for (const _ of ["log in", "agree"]) {
+    await Promise.all([page.waitForNavigation(), page.locator("button[type=submit]").click()]);
+  }
 }
+await signIn("Sign in", "idp|eve");
+await look(page, "for somebody else, signed in", "For somebody else");
+await page.goto(`${link}?sign-in`);
+check("the provider remembers who signed in", (await page.locator("[name=login]").count()) === 0, page.url());
+await Promise.all([page.waitForNavigation(), page.locator("button[type=submit]").click()]);
+await signIn("Sign in as somebody else", "idp|ann");
 const lands = page.url() === link && (await title(page)) === "Add a secret";
 check("lands on the page, without the code in its address", lands, page.url());
 await page.reload();
 check("stays there when it is loaded again", (await title(page)) === "Add a secret");
 const other = await (await browser.newContext()).newPage();
 await other.goto(answers[0]);
-check("another browser gets nowhere with the same answer", (await title(other)) === "Open the link again");
+await look(other, "another browser with the same answer", "Open the link again");
+await other.goto(link);
+await Promise.all([other.waitForNavigation(), other.getByRole("link", { name: "Sign in" }).click()]);
+await Promise.all([other.waitForNavigation(), other.getByRole("link", { name: /cancel/i }).click()]);
+await look(other, "not signed in", "Not signed in");
 await page.getByLabel("Key or link").fill(SEED);
 await page.getByLabel("Account").fill("ada");
 check("reviews the secret", (await press(page, "Continue")) === "Is this right?");

@@ -24,7 +24,7 @@ fn program() -> Children {
 }
 
 async fn read(children: &Children, input: &[u8]) -> Result<Read, ChildError> {
-    children.run(Job::Picture, input).await
+    children.run(Job::Picture, &[input]).await
 }
 
 fn fixture(name: &str) -> Vec<u8> {

@@ -25,7 +25,9 @@ fn steps() -> Vec<Step> {
     let (mut steps, mut inside, mut lost): (Vec<Step>, _, _) = (Vec::new(), false, false);
     for line in GUIDE.lines() {
         lost = lost && !line.starts_with("### ") || line == "### The lost machine";
-        let line = line.strip_prefix("   ").unwrap_or(line);
+        // A block in a list is indented.
+        let line = if line.trim_start().starts_with("```") { line.trim_start() } else { line };
+        let line = ["   ", "  "].iter().find_map(|indent| line.strip_prefix(indent)).unwrap_or(line);
         if line.starts_with("```") {
             inside = line == "```console";
         } else if let Some(command) = line.strip_prefix("$ ").filter(|_| inside) {

@@ -29,7 +29,7 @@ impl Session {
 }
 
 /// How often bytes occur in a process's memory. `None`, if only root may read it.
-fn found(process: u32, bytes: &[u8]) -> Option<usize> {
+pub(crate) fn found(process: u32, bytes: &[u8]) -> Option<usize> {
     let memory = match File::open(format!("/proc/{process}/mem")) {
         Err(cause) if cause.kind() == ErrorKind::PermissionDenied => return None,
         opened => opened.unwrap(),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::domain::{
@@ -29,7 +30,8 @@ pub struct Entry {
 }
 
 /// Where an entry stands in its file, counted from 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Place {
     /// A line of text.
     Line(usize),
@@ -77,6 +79,8 @@ pub enum Note {
     PerhapsSteam,
     /// The app writes names such that their parts can't be told apart.
     Ambiguous,
+    /// The seed is shorter than those that services issue: it may be a word.
+    Short,
 }
 
 /// Why an entry is skipped. It never quotes the entry.
@@ -191,7 +195,7 @@ impl fmt::Display for Place {
 impl Note {
     /// Whether the entry may be wrong, rather than only written differently.
     pub const fn is_doubt(self) -> bool {
-        matches!(self, Self::PerhapsSteam | Self::Ambiguous | Self::Unnamed)
+        matches!(self, Self::PerhapsSteam | Self::Ambiguous | Self::Unnamed | Self::Short)
     }
 }
 
@@ -207,6 +211,7 @@ impl fmt::Display for Note {
                 "the file does not say how its codes look; if this is Steam Guard, the codes will be wrong, because \
                  Steam's are letters"
             }
+            Self::Short => "its secret is shorter than any service's, and may be a word that somebody wrote there",
             Self::Ambiguous => "this app writes names such that they can't be told apart for certain; check them",
         })
     }

@@ -45,6 +45,9 @@ pub enum ImportError {
     /// A key derivation that costs more than any app asks for.
     #[error("{0} is beyond what any app uses; nothing was computed")]
     Bounds(&'static str),
+    /// The memory of a key derivation within the bounds is not to be had.
+    #[error("there is not enough memory to open it: its key derivation takes {0} MiB")]
+    Memory(u64),
     /// A wrong passphrase, for certain.
     #[error("the passphrase is wrong")]
     WrongPassphrase,

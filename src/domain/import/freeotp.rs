@@ -38,6 +38,9 @@ fn entry(json: &Json, place: Place) -> Entry {
 
 /// The bytes of an array of numbers, which Java writes with a sign.
 fn bytes(json: &Json) -> Option<Zeroizing<Vec<u8>>> {
+    if !json.is_list() && !json.is_null() {
+        return None;
+    }
     let items = json.list();
     let mut bytes = Zeroizing::new(Vec::with_capacity(items.len()));
     for item in items {

@@ -1,5 +1,5 @@
-//! `KeePass` databases, versions 3.1 and 4: the container around the XML of `keepass.rs`. A password alone opens them
-//! here; key files and hardware keys don't.
+//! `KeePass` databases, versions 3.1 and 4: the container around the XML of `keepass.rs`. A password, a key file or both
+//! open them here; hardware keys don't.
 
 use std::io::Read as _;
 
@@ -17,9 +17,9 @@ use zeroize::Zeroizing;
 
 use super::{
     Format, Import, ImportError,
-    kdbx_header::{CHACHA20, Derivation, Header, InnerStream, Version},
-    keepass,
-    sealed::{How, Key, Locked, cbc},
+    kdbx_header::{CHACHA20, Derivation, Header, InnerStream, TWOFISH, Version},
+    kdbx_key, keepass,
+    sealed::{How, Key, Locked, cbc, cbc_of},
 };
 use crate::domain::limits::IMPORT_UNPACKED_BYTES_MAX;
 
@@ -48,8 +48,8 @@ pub(super) fn locked(bytes: &[u8]) -> Option<Result<Locked, ImportError>> {
 }
 
 impl Sealed {
-    pub(super) fn open(&self, passphrase: &str) -> Result<Import, ImportError> {
-        let composite = Zeroizing::new(<[u8; 32]>::from(Sha256::digest(Sha256::digest(passphrase.as_bytes()))));
+    pub(super) fn open(&self, passphrase: &str, key_file: Option<&[u8]>) -> Result<Import, ImportError> {
+        let composite = composite(passphrase, key_file)?;
         let transformed = match &self.header.derivation {
             Derivation::Aes { rounds, seed } => aes_transformed(&composite, seed, *rounds),
             Derivation::Argon2 { kdf, salt } => kdf.derive(composite.as_slice(), salt)?,
@@ -91,6 +91,9 @@ impl Sealed {
     }
 
     fn decrypted(&self, key: &Key, sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+        if self.header.cipher == TWOFISH {
+            return cbc_of::<twofish::Twofish>(key, &self.header.nonce, sealed);
+        }
         if self.header.cipher != CHACHA20 {
             return cbc(key, &self.header.nonce, sealed);
         }
@@ -113,6 +116,19 @@ impl Sealed {
             Ok(plain)
         }
     }
+}
+
+/// What the key is derived from: a passphrase, a key file, or both. With a key file, no passphrase is none, and not an
+/// empty one, as in the programs that make databases.
+fn composite(passphrase: &str, key_file: Option<&[u8]>) -> Result<Key, ImportError> {
+    let mut both = Sha256::new();
+    if key_file.is_none() || !passphrase.is_empty() {
+        both.update(Sha256::digest(passphrase.as_bytes()));
+    }
+    if let Some(file) = key_file {
+        both.update(*kdbx_key::key_of(file)?);
+    }
+    Ok(Zeroizing::new(both.finalize().into()))
 }
 
 /// Reads the XML, with the stream that hides its protected values.

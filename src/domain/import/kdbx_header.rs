@@ -11,6 +11,8 @@ use crate::domain::limits::IMPORT_KDBX_ROUNDS_MAX;
 const AES: [u8; 16] = 0x31C1_F2E6_BF71_4350_BE58_0521_6AFC_5AFF_u128.to_be_bytes();
 /// `ChaCha20`.
 pub(super) const CHACHA20: [u8; 16] = 0xD603_8A2B_8B6F_4CB5_A524_339A_31DB_B59A_u128.to_be_bytes();
+/// Twofish in CBC mode.
+pub(super) const TWOFISH: [u8; 16] = 0xAD68_F29F_576F_4BB9_A36A_D47A_F965_346C_u128.to_be_bytes();
 /// The two ids of the derivation by AES.
 const AES_KDF: [[u8; 16]; 2] = [
     0xC9D9_F39A_628A_4460_BF74_0D08_C18A_4FEA_u128.to_be_bytes(),
@@ -72,10 +74,8 @@ impl Header {
         let (fields, rest) = fields(rest, version).ok_or(ImportError::Truncated)?;
         let field = |id: u8| fields.iter().find(|(known, _)| *known == id).map_or(&[][..], |(_, value)| *value);
         let cipher: [u8; 16] = field(2).try_into().map_err(|_| ImportError::Damaged)?;
-        if cipher != AES && cipher != CHACHA20 {
-            return Err(ImportError::Refused(
-                "a KeePass database with Twofish or another rare cipher; export CSV from KeePassXC",
-            ));
+        if ![AES, CHACHA20, TWOFISH].contains(&cipher) {
+            return Err(ImportError::Refused("a KeePass database with a rare cipher; export CSV from KeePassXC"));
         }
         let derivation = match version {
             Version::Three => aes(number(field(6)), field(5))?,

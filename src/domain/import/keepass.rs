@@ -117,6 +117,8 @@ fn entries(fields: &[(Text, Text)], place: Place) -> Vec<Entry> {
         if value.trim().is_empty() || key.as_str() != "otp" && !key.starts_with("otp_") {
             continue;
         }
+        let nameless = without_default(value);
+        let value = nameless.as_ref().unwrap_or(value);
         entries.push(if uri::is_link(value) { uri::link(value, beside, place) } else { kee_otp(value, beside, place) });
     }
     let said = |secret| Said::plain(beside.issuer, beside.account, secret);
@@ -147,7 +149,20 @@ fn entries(fields: &[(Text, Text)], place: Place) -> Vec<Entry> {
         }
         None => {}
     }
+    // `KeePass` has counter-based secrets beside the others.
+    if fields.iter().any(|(key, value)| key.starts_with("HmacOtp-Secret") && !value.trim().is_empty()) {
+        entries.push(Said { kind: Kind::HOTP, ..said("") }.entry(place));
+    }
     entries
+}
+
+/// A link of `KeeWeb`, which calls each account `default`, without that name.
+fn without_default(link: &str) -> Option<Text> {
+    const DEFAULT: &str = "otpauth://totp/default?";
+    let rest = link.trim_start().strip_prefix(DEFAULT)?;
+    let mut nameless = Zeroizing::new(String::with_capacity(link.len()));
+    nameless.extend(["otpauth://totp/?", rest]);
+    Some(nameless)
 }
 
 /// What the plugin `KeeOtp` writes: `key=BASE32&size=8&step=60`.

@@ -12,14 +12,23 @@ use crate::domain::{limits::IMPORT_ENTRIES_MAX, otpauth::OtpAuthError};
 /// The link's parameter in which Ente keeps what it knows of an entry, as JSON.
 const ENTE: &str = "codeDisplay=";
 
+/// Whether a text holds a link, or what was meant as one. Other text, even with a page's address in it, is no list.
+pub(super) fn are_in(text: &str) -> bool {
+    text.lines().flat_map(pieces).any(is_meant)
+}
+
+/// Whether a piece is a link, or was one before it was cut or mistyped.
+fn is_meant(piece: &str) -> bool {
+    uri::is_link(piece) || uri::starts(piece, "otpauth")
+}
+
 /// Reads a list.
 pub(super) fn read(text: &str) -> Import {
     let lines = text.lines().zip(1_usize..);
     let pieces = lines.flat_map(|(line, number)| pieces(line).map(move |piece| (piece.trim(), number)));
     let pieces: Vec<_> = pieces.filter(|(piece, _)| !piece.is_empty() && !is_comment(piece)).collect();
     // A text with one link in it is somebody's note of one login, whose other lines are no entries.
-    let is_note = pieces.iter().filter(|(piece, _)| uri::is_link(piece)).count() == 1
-        && !pieces.iter().any(|(piece, _)| !uri::is_link(piece) && uri::starts(piece, "otpauth"));
+    let is_note = pieces.iter().filter(|(piece, _)| is_meant(piece)).count() == 1;
     let mut import = Import::new(if text.contains(ENTE) { Format::Ente } else { Format::Links });
     for (piece, number) in pieces {
         if import.entries.len() > IMPORT_ENTRIES_MAX {
@@ -30,7 +39,7 @@ pub(super) fn read(text: &str) -> Import {
             google::read(piece, number, &mut import);
         } else if uri::is_link(piece) {
             import.entries.push(entry(piece, place));
-        } else if !is_note {
+        } else if !is_note || is_meant(piece) {
             import.entries.push(Entry::skipped(place, None, Skip::Link(OtpAuthError::NotOtpAuth)));
         }
     }

@@ -19,9 +19,11 @@ mod google;
 mod json;
 mod kdbx;
 mod kdbx_header;
+mod kdbx_key;
 mod keepass;
 mod links;
 mod own;
+mod passed;
 mod proton;
 mod sealed;
 mod stratum;
@@ -30,10 +32,16 @@ mod twofas;
 mod uri;
 mod xml;
 
+use archive::Known;
 pub use entry::{Entry, Found, Note, Place, Skip};
 pub use error::ImportError;
 use json::Json;
+#[cfg(fuzzing)]
+pub(crate) use passed::fuzz;
+pub use passed::{Answer, Contents, HEAD_BYTES, Keys, Remark, Told, ToldNote, ToldSecret, answer};
+use sealed::How;
 pub use sealed::Locked;
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::limits::IMPORT_ENTRIES_MAX;
@@ -57,7 +65,7 @@ pub enum Opened {
 }
 
 /// One part of an export of Google Authenticator.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Part {
     /// The same in all parts of one export.
     pub id: u64,
@@ -68,7 +76,8 @@ pub struct Part {
 }
 
 /// A known format, by the program that writes it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Format {
     /// Our own export.
     Countersign,
@@ -102,6 +111,8 @@ pub enum Format {
     TwoFAuth,
     /// Raivo.
     Raivo,
+    /// An encrypted ZIP archive that another program made of an export.
+    Archive,
     /// The Authenticator extension of browsers.
     Extension,
     /// The FIDO Credential Exchange Format.
@@ -156,6 +167,7 @@ impl Format {
             Self::LastPass => "LastPass Authenticator",
             Self::TwoFAuth => "2FAuth",
             Self::Raivo => "Raivo",
+            Self::Archive => "a ZIP program",
             Self::Extension => "Authenticator Extension",
             Self::Cxf => "FIDO Credential Exchange",
             Self::OnePassword => "1Password",
@@ -190,9 +202,10 @@ pub fn open(bytes: &[u8]) -> Result<Opened, ImportError> {
         return Err(ImportError::Refused(advice));
     }
     if archive::is_archive(bytes) {
-        let inside = archive::unpacked(bytes)?;
-        // An archive in an archive could go on for ever.
-        return if archive::is_archive(&inside) { Err(ImportError::Archive) } else { open(&inside) };
+        return match archive::known(bytes)? {
+            Known::Plain(plain) => archive::inside(&plain),
+            Known::Sealed(sealed) => Ok(Opened::Locked(Locked::new(sealed.format, How::Archive(sealed)))),
+        };
     }
     if let Some(locked) = age::locked(bytes)
         .or_else(|| kdbx::locked(bytes))
@@ -220,7 +233,7 @@ pub fn open(bytes: &[u8]) -> Result<Opened, ImportError> {
     if let Some(table) = table::read(text)? {
         return Ok(Opened::Read(table));
     }
-    if text.contains("://") {
+    if links::are_in(text) {
         return Ok(Opened::Read(links::read(text)));
     }
     Err(ImportError::Unknown)

@@ -53,7 +53,7 @@ pub(super) fn authenticator(json: &Json) -> Import {
     })
 }
 
-/// Reads an export of Proton Pass: a login has a seed of its own, and more in extra fields.
+/// Reads an export of Proton Pass: a login has a seed of its own, and items of all types more in fields that people add.
 pub(super) fn pass(json: &Json) -> Import {
     let mut import = Import::new(Format::ProtonPass);
     let items = json.get("vaults").fields().flat_map(|(_, vault)| vault.get("items").list());
@@ -61,10 +61,12 @@ pub(super) fn pass(json: &Json) -> Import {
         let place = Place::nth(index);
         let data = item.get("data");
         let content = data.get("content");
-        let user = [content.get("itemUsername").text(), content.get("itemEmail").text()];
+        // Old versions have one field for both.
+        let user = ["itemUsername", "itemEmail", "username"].map(|name| content.get(name).text());
         let account = user.into_iter().find(|text| !text.trim().is_empty()).unwrap_or_default();
         let beside = Beside { issuer: data.at(&["metadata", "name"]).text(), account };
-        let extra = data.get("extraFields").list().iter().chain(item.get("extraFields").list());
+        let sections = content.get("sections").list().iter().flat_map(|section| section.get("sectionFields").list());
+        let extra = data.get("extraFields").list().iter().chain(item.get("extraFields").list()).chain(sections);
         let extra = extra.map(|field| field.at(&["data", "totpUri"]).text());
         let seeds = std::iter::once(content.get("totpUri").text()).chain(extra);
         for seed in seeds.filter(|seed| !seed.trim().is_empty()) {

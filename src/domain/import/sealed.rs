@@ -1,18 +1,20 @@
 //! Encrypted files: key derivations whose cost is checked before any work, and the ciphers that exports use. Our own
 //! vault never uses these.
 
+use aes::cipher::{BlockCipherDecrypt, KeyInit};
 use aes_gcm::{
-    Aes256Gcm, KeyInit as _,
+    Aes256Gcm,
     aead::{Aead as _, Payload},
 };
+use cbc::cipher::{BlockModeDecrypt as _, KeyIvInit as _, block_padding::Pkcs7};
 use data_encoding::{BASE64, HEXLOWER_PERMISSIVE};
 use sha1::Sha1;
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use super::{
-    Format, Import, ImportError, aegis, age, andotp, bitwarden, ente, entry::Number, json::Json, kdbx, proton, stratum,
-    twofas,
+    Format, Import, ImportError, Keys, aegis, age, andotp, archive, bitwarden, ente, entry::Number, json::Json, kdbx,
+    proton, stratum, twofas,
 };
 use crate::domain::limits::{
     IMPORT_ARGON2_KIB_MAX, IMPORT_ARGON2_LANES_MAX, IMPORT_ARGON2_PASSES_MAX, IMPORT_PBKDF2_ROUNDS_MAX,
@@ -35,6 +37,7 @@ pub(super) enum How {
     Bitwarden(bitwarden::Sealed),
     Proton(proton::Sealed),
     Kdbx(Box<kdbx::Sealed>),
+    Archive(archive::Sealed),
 }
 
 impl Locked {
@@ -57,16 +60,25 @@ impl Locked {
             How::Bitwarden(sealed) => sealed.kdf.memory(),
             How::Proton(sealed) => sealed.kdf.memory(),
             How::Kdbx(sealed) => sealed.header.memory(),
-            How::TwoFas(_) | How::AndOtp(_) => 0,
+            How::TwoFas(_) | How::AndOtp(_) | How::Archive(_) => 0,
         }
     }
 
-    /// Opens it. The key derivation may take seconds.
+    /// Opens it with a passphrase alone. The key derivation may take seconds.
     ///
     /// # Errors
     /// [`ImportError::WrongPassphrase`], [`ImportError::WrongPassphraseOrDamaged`] where the format can't tell, or what
     /// is wrong with the contents.
     pub fn open(&self, passphrase: &str) -> Result<Import, ImportError> {
+        self.open_with(Keys { passphrase: Some(passphrase), key_file: None })
+    }
+
+    /// Opens it. Only a `KeePass` database has a key file.
+    ///
+    /// # Errors
+    /// Like [`Locked::open`].
+    pub fn open_with(&self, keys: Keys<'_>) -> Result<Import, ImportError> {
+        let passphrase = keys.passphrase.unwrap_or_default();
         match &self.how {
             How::Age(sealed) => sealed.open(passphrase),
             How::Aegis(sealed) => sealed.open(passphrase),
@@ -76,7 +88,8 @@ impl Locked {
             How::Stratum(sealed) => sealed.open(passphrase),
             How::Bitwarden(sealed) => sealed.open(passphrase),
             How::Proton(sealed) => sealed.open(passphrase),
-            How::Kdbx(sealed) => sealed.open(passphrase),
+            How::Kdbx(sealed) => sealed.open(passphrase, keys.key_file),
+            How::Archive(sealed) => sealed.open(passphrase),
         }
     }
 }
@@ -151,26 +164,24 @@ impl Kdf {
     pub(super) fn derive(self, secret: &[u8], salt: &[u8]) -> Result<Key, ImportError> {
         let mut key = Zeroizing::new([0_u8; 32]);
         let out = key.as_mut_slice();
-        let done = match self.0 {
-            Derivation::Pbkdf2Sha1(rounds) => {
-                pbkdf2::pbkdf2_hmac::<Sha1>(secret, salt, rounds, out);
-                true
+        match self.0 {
+            Derivation::Pbkdf2Sha1(rounds) => pbkdf2::pbkdf2_hmac::<Sha1>(secret, salt, rounds, out),
+            Derivation::Pbkdf2Sha256(rounds) => pbkdf2::pbkdf2_hmac::<Sha256>(secret, salt, rounds, out),
+            Derivation::Scrypt { log, parallel } => {
+                let params = scrypt::Params::new(log, 8, parallel).map_err(|_| ImportError::Damaged)?;
+                scrypt::scrypt(secret, salt, &params, out).map_err(|_| ImportError::Damaged)?;
             }
-            Derivation::Pbkdf2Sha256(rounds) => {
-                pbkdf2::pbkdf2_hmac::<Sha256>(secret, salt, rounds, out);
-                true
-            }
-            Derivation::Scrypt { log, parallel } => scrypt::Params::new(log, 8, parallel)
-                .is_ok_and(|params| scrypt::scrypt(secret, salt, &params, out).is_ok()),
             Derivation::Argon2 { variant, kib, passes, lanes } => {
                 let params = argon2::Params::new(kib, passes, lanes, Some(out.len()));
-                params.is_ok_and(|params| {
-                    let argon2 = argon2::Argon2::new(variant.algorithm(), variant.version(), params);
-                    argon2.hash_password_into(secret, salt, out).is_ok()
-                })
+                let params = params.map_err(|_| ImportError::Damaged)?;
+                let argon2 = argon2::Argon2::new(variant.algorithm(), variant.version(), params);
+                argon2.hash_password_into(secret, salt, out).map_err(|problem| {
+                    let no_memory = problem == argon2::Error::OutOfMemory;
+                    if no_memory { ImportError::Memory(self.memory() >> 20) } else { ImportError::Damaged }
+                })?;
             }
-        };
-        if done { Ok(key) } else { Err(ImportError::Damaged) }
+        }
+        Ok(key)
     }
 }
 
@@ -209,12 +220,18 @@ pub(super) fn gcm(key: &[u8; 32], nonce: &[u8], sealed: &[u8], aad: &[u8]) -> Op
 
 /// Opens AES-256-CBC with PKCS#7 padding. It proves nothing: check a MAC before, or the contents after.
 pub(super) fn cbc(key: &[u8; 32], iv: &[u8], sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-    use cbc::cipher::{BlockModeDecrypt as _, KeyIvInit as _, block_padding::Pkcs7};
+    cbc_of::<aes::Aes256>(key, iv, sealed)
+}
 
-    let iv: [u8; 16] = iv.try_into().ok()?;
+/// The same with another cipher.
+pub(super) fn cbc_of<C: BlockCipherDecrypt + KeyInit>(
+    key: &[u8; 32],
+    iv: &[u8],
+    sealed: &[u8],
+) -> Option<Zeroizing<Vec<u8>>> {
+    let cipher = cbc::Decryptor::<C>::new_from_slices(key, iv).ok()?;
     let mut plain = Zeroizing::new(sealed.to_vec());
-    let length =
-        cbc::Decryptor::<aes::Aes256>::new(key.into(), (&iv).into()).decrypt_padded::<Pkcs7>(&mut plain).ok()?.len();
+    let length = cipher.decrypt_padded::<Pkcs7>(&mut plain).ok()?.len();
     plain.truncate(length);
     Some(plain)
 }

@@ -16,7 +16,7 @@ use crate::domain::{
 };
 
 /// Names of columns with seeds, the most specific first, as letters and digits in lower case.
-const SEEDS: [&str; 12] = [
+const SEEDS: [&str; 13] = [
     "logintotp",
     "otpauth",
     "otpsecret",
@@ -29,11 +29,12 @@ const SEEDS: [&str; 12] = [
     "twofactorcode",
     "2fa",
     "onetimepassword",
+    "onetimecode",
 ];
 /// Names of columns with a title.
 const TITLES: [&str; 6] = ["title", "name", "itemname", "issuer", "service", "account"];
 /// Names of columns with a user.
-const USERS: [&str; 6] = ["loginusername", "username", "login", "user", "email", "label"];
+const USERS: [&str; 8] = ["loginusername", "username", "login", "user", "email", "label", "username2", "username3"];
 /// What `KeePassXC` writes for an entry without a user.
 const NOBODY: &str = "none";
 /// The group of deleted entries in an export of `KeePassXC`.

@@ -13,6 +13,9 @@ const SCHEMES: [&str; 4] = ["otpauth://", "otpauth-migration://", "steam://", "m
 /// Push registrations, which only their own app understands.
 const PUSH: [&str; 3] = ["phonefactor://", "duo://", "oktaverify://"];
 
+/// Bytes that every service's seed has at least. A word such as `enabled` is base32, too.
+const SEED_BYTES_USUAL: usize = 10;
+
 /// The names of the item that a link stands at, for a link that has none itself.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Beside<'a> {
@@ -35,7 +38,11 @@ pub(super) fn link_or_seed(text: &str, beside: Beside<'_>, place: Place) -> Entr
     if text.contains("://") {
         link(text, beside, place)
     } else {
-        Said::plain(beside.issuer, beside.account, text).entry(place)
+        let mut entry = Said::plain(beside.issuer, beside.account, text).entry(place);
+        if let Ok(found) = &mut entry.read {
+            found.notes.extend((found.seed.len() < SEED_BYTES_USUAL).then_some(Note::Short));
+        }
+        entry
     }
 }
 

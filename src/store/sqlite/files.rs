@@ -116,7 +116,7 @@ impl Spot {
     /// Durably gives a finished draft its name, and never replaces a file. The caller holds the lock.
     pub(super) fn publish(&self) -> Result<(), OpenError> {
         let draft = self.draft();
-        File::open(&draft).and_then(|file| file.sync_all()).map_err(io_at(&draft))?;
+        sync_contents(&draft)?;
         if look(&self.file)?.is_some() {
             return Err(not_ours(&self.file, "appeared while the vault was made"));
         }
@@ -187,8 +187,13 @@ pub(super) fn beside(file: &Path, ending: &str) -> PathBuf {
 
 /// Syncs a file and its folder entry.
 pub(super) fn sync_file(path: &Path) -> Result<(), OpenError> {
-    File::open(path).and_then(|file| file.sync_all()).map_err(io_at(path))?;
+    sync_contents(path)?;
     sync_folder(path.parent().unwrap_or(path))
+}
+
+/// Syncs a file's contents. Windows does that only for a file that is open for writing.
+fn sync_contents(path: &Path) -> Result<(), OpenError> {
+    File::options().write(true).open(path).and_then(|file| file.sync_all()).map_err(io_at(path))
 }
 
 #[cfg(unix)]

@@ -63,8 +63,16 @@ pub(super) fn open(request: &OpenRequest, address: &str) -> Result<Opened, OpenE
         }
     }
     let file = Arc::new(OpenFile::at(spot.clone())?);
-    let conn = file.connect(&Patience::default())?;
-    let format = known_format(&conn, spot.file()).map_err(|error| file.judged_at_opening(error))?;
+    let connect = || {
+        let conn = file.connect(&Patience::default())?;
+        let format = known_format(&conn, spot.file()).map_err(|error| file.judged_at_opening(error))?;
+        Ok::<_, OpenError>((conn, format))
+    };
+    let (conn, format) = match connect() {
+        // SQLite reports a read that failed once as damage, too. Real damage is still there.
+        Err(OpenError::Damaged { .. }) => connect()?,
+        connected => connected?,
+    };
     let backend = format!("SQLite {}, embedded", rusqlite::version());
     let facts = Facts { format, backend, location: spot.file().to_owned() };
     if format == 1 {

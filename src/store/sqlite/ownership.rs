@@ -1,17 +1,20 @@
 //! The owner, access rights and file system of files and folders.
 
-use std::{
-    fs::{self, Metadata},
-    path::Path,
-};
+#[cfg(unix)]
+use std::fs;
+use std::{fs::Metadata, path::Path};
 
-use super::files::{io_at, look, not_ours};
+#[cfg(unix)]
+use super::files::io_at;
+use super::files::{look, not_ours};
 use crate::store::OpenError;
 
 /// The error for another user's folder of keys.
+#[cfg(unix)]
 const ANOTHERS_KEYS: &str =
     "belongs to another user; run countersign as that user, or name a key file of your own with --key-file";
 /// The error for another user's vault.
+#[cfg(unix)]
 const ANOTHERS: &str =
     "belongs to another user; run countersign as that user, or name a folder of your own with --data-dir or --store";
 

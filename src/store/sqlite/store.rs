@@ -114,7 +114,16 @@ impl Shared {
             Some(conn) => conn,
             None => self.file.connect(&self.patience)?,
         };
-        let read = act(&conn).map_err(|error| self.file.judged(error))?;
+        let (conn, read) = match act(&conn) {
+            // SQLite reports a read that failed once as damage, too. Real damage is still there.
+            Err(StoreError::Damaged { .. }) => {
+                let conn = self.file.connect(&self.patience)?;
+                let read = act(&conn);
+                (conn, read)
+            }
+            read => (conn, read),
+        };
+        let read = read.map_err(|error| self.file.judged(error))?;
         let mut readers = lock(&self.readers);
         if readers.len() < READERS_KEPT && !self.closed.load(Ordering::Relaxed) {
             readers.push(conn);

@@ -123,7 +123,8 @@ impl Writer {
         if let Err(cause) = &read {
             core.give_up(cause);
         }
-        Some(read)
+        // Damage is looked for again over another connection.
+        Some(read).filter(|read| !matches!(read, Err(StoreError::Damaged { .. })))
     }
 
     /// Makes a test write, waiting for others until `until`.
@@ -208,13 +209,21 @@ impl Writer {
         core: &mut Core,
         durable: Durable,
         until: Instant,
-        act: impl FnOnce(&rusqlite::Connection) -> Result<Committed, StoreError>,
+        act: impl Fn(&rusqlite::Connection) -> Result<Committed, StoreError>,
     ) -> Result<Committed, Failed> {
         if self.patience.is_closed() {
             return Err(Failed::Error(closed()));
         }
         self.patience.until(until);
-        let ended = self.attempt(core, durable, act).map_err(|failed| match failed {
+        let ended = match self.attempt(core, durable, &act) {
+            // SQLite reports a read that failed once as damage, too. Real damage is still there. Nothing was committed.
+            Err(Failed::Error(cause @ StoreError::Damaged { .. })) => {
+                core.give_up(&cause);
+                self.attempt(core, durable, &act)
+            }
+            ended => ended,
+        };
+        let ended = ended.map_err(|failed| match failed {
             Failed::Busy => failed,
             Failed::Error(error) => Failed::Error(self.file.judged(error)),
         });
@@ -232,7 +241,7 @@ impl Writer {
         &self,
         core: &mut Core,
         durable: Durable,
-        act: impl FnOnce(&rusqlite::Connection) -> Result<Committed, StoreError>,
+        act: &impl Fn(&rusqlite::Connection) -> Result<Committed, StoreError>,
     ) -> Result<Committed, Failed> {
         match durable {
             Durable::Now => self.file.is_there()?,

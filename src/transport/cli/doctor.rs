@@ -11,6 +11,7 @@ use super::{
     numbers::{counted, counted_len, kib},
     output::Console,
     vault::note_held_back,
+    vault_status,
 };
 use crate::operations::{Diagnose, Erased, Mended, Repaired, answers::OK};
 
@@ -30,6 +31,9 @@ struct DoctorAnswer {
     log_bytes: u64,
     /// Erased secrets whose seven days were over; 0 if there are problems.
     erased: u64,
+    /// Records that still need an older data key, if a rotation is not finished.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rotation_left: Option<u64>,
     status: &'static str,
 }
 
@@ -68,6 +72,7 @@ pub(super) async fn doctor(session: &mut Session) -> Result<Ending, Failure> {
     // The doctor also erases secrets past their seven days, as promised. Commands that agents and scripts run often
     // don't spend time on it, and nothing is erased from a damaged vault.
     let erased = if sound { session.service.erase_expired().await? } else { Erased::default() };
+    let unfinished = vault_status::unfinished(session).await;
     let answer = DoctorAnswer {
         problems: found.problems,
         obstacle: found.obstacle,
@@ -75,6 +80,7 @@ pub(super) async fn doctor(session: &mut Session) -> Result<Ending, Failure> {
         audit_rows: found.audit_rows,
         log_bytes: found.log_bytes,
         erased: erased.secrets,
+        rotation_left: unfinished.as_ref().filter(|rotation| !rotation.finished).map(|rotation| rotation.left),
         status: if sound { OK } else { NOT_SOUND },
     };
     session.console.answer(&answer, |console| {
@@ -97,6 +103,9 @@ pub(super) async fn doctor(session: &mut Session) -> Result<Ending, Failure> {
         console
             .line(&format!("up to {} of the newest changes stand in the write-ahead log alone", kib(answer.log_bytes)))
     })?;
+    if let Some(rotation) = unfinished {
+        session.console.note(&format!("A rotation is not finished: {}.", vault_status::words(&rotation)));
+    }
     if sound {
         note_held_back(erased, &mut session.console);
         return Ok(Ending::Done);

@@ -27,6 +27,9 @@ mod secret;
 mod times;
 mod vault;
 mod vault_key;
+mod vault_rotate;
+mod vault_status;
+mod working;
 
 use std::sync::Arc;
 
@@ -122,7 +125,17 @@ impl Command {
 
     /// The source of a key that it adds to the vault.
     pub const fn new_key(&self) -> Option<&KeySource> {
-        if let Self::Vault(vault::Command::Key(command)) = self { command.new_key() } else { None }
+        if let Self::Vault(command) = self { command.new_key() } else { None }
+    }
+
+    /// Whether the source that opens the vault gives a new key.
+    pub const fn renews_own_key(&self) -> bool {
+        if let Self::Vault(vault::Command::Rotate(args)) = self { args.renews_own_key() } else { false }
+    }
+
+    /// The sources of more keys that open the vault.
+    pub fn more_keys(&self) -> &[KeySource] {
+        if let Self::Vault(vault::Command::Rotate(args)) = self { args.more_keys() } else { &[] }
     }
 
     /// The backup that it puts in the vault's place, if it does, and whether the person has already agreed.
@@ -155,6 +168,8 @@ pub struct Sources {
     pub opens: Arc<Source>,
     /// The one of a new key.
     pub new: Option<Arc<Source>>,
+    /// Those of the other keys that open the vault.
+    pub more: Vec<Arc<Source>>,
 }
 
 impl Session {

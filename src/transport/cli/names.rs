@@ -11,7 +11,7 @@ use crate::{
     domain::{
         api_key::ApiKey,
         ids::SecretId,
-        name_query::{NameQuery, normalised},
+        name_query::{NameQuery, normalised, normalised_words},
         seat::Seat,
         secret::TotpSecret,
         text::{AuthSubject, ShownText},
@@ -60,6 +60,10 @@ pub(super) trait Named {
     fn has_id_end(&self, end: &str) -> bool;
     /// Its names, each of which names it as a whole.
     fn called(&self) -> Vec<&str>;
+    /// All of its names together, as lists show them.
+    fn in_full(&self) -> String {
+        self.called().join(" ")
+    }
     /// Whether its names contain every word of a query.
     fn has_words(&self, query: &str) -> bool;
     /// Its row in a list of candidates.
@@ -150,12 +154,15 @@ fn named<T: Named>(mut all: Vec<T>, name: &str) -> Result<Vec<T>, Failure> {
     if name.is_empty() {
         return Err(Failure::Usage("a name must not be empty".to_owned()));
     }
-    let whole = normalised(name);
+    let (whole, words) = (normalised(name), normalised_words(name));
     let exact = |one: &T| one.has_id_end(name) || one.called().iter().any(|called| normalised(called) == whole);
+    let in_full = |one: &T| normalised_words(&one.in_full()) == words;
     if all.iter().any(|one| one.has_id(name)) {
         all.retain(|one| one.has_id(name));
     } else if all.iter().any(exact) {
         all.retain(exact);
+    } else if all.iter().any(in_full) {
+        all.retain(in_full);
     } else {
         all.retain(|one| one.has_words(name));
     }
@@ -263,6 +270,11 @@ impl Named for TotpSecret {
 
     fn called(&self) -> Vec<&str> {
         vec![self.metadata.label.as_str()]
+    }
+
+    fn in_full(&self) -> String {
+        let issuer = self.metadata.issuer.as_ref().map_or("", ShownText::as_str);
+        format!("{issuer} {}", self.metadata.label)
     }
 
     fn has_words(&self, query: &str) -> bool {
@@ -405,6 +417,17 @@ mod tests {
         check("bob", &["ccc3"]);
         check("BOB", &["ccc3"]);
         check("bo", &["ccc3", "ddd4"]);
+        // As lists and errors show it: issuer and label in full, beside an issuer that begins alike.
+        let mut both = secrets();
+        both.truncate(2);
+        for (secret, issuer) in both.iter_mut().zip(["Google", "Google Workspace"]) {
+            secret.metadata.issuer = Some(ShownText::parse(issuer).unwrap());
+        }
+        assert_eq!(named(both.clone(), "google ada").unwrap().len(), 2);
+        for name in ["Google: ada@example.com", "google ada@example.com"] {
+            let found = named(both.clone(), name).unwrap();
+            assert_eq!(found.iter().map(|secret| secret.id).collect::<Vec<_>>(), [both[0].id], "{name}");
+        }
     }
 
     #[test]

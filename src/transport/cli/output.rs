@@ -358,8 +358,8 @@ fn columns(c: char) -> usize {
     }
 }
 
-/// An input stream.
-pub(super) type Input = Box<dyn BufRead>;
+/// An input stream, which may be read on a thread of its own.
+pub(super) type Input = Box<dyn BufRead + Send>;
 
 #[cfg(test)]
 mod tests {

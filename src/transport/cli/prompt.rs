@@ -84,10 +84,7 @@ impl Console {
     }
 
     fn typed_line(&mut self) -> Result<String, Failure> {
-        let mut typed = String::new();
-        let read = (&mut self.questions.input).take(LINE_BYTES_MAX).read_line(&mut typed);
-        read.map_err(|cause| Failure::invalid(cause.to_string()))?;
-        Ok(typed.trim().to_owned())
+        line_of(&mut self.questions.input)
     }
 
     /// Asks before something is lost.
@@ -99,12 +96,29 @@ impl Console {
             return Err(Failure::Usage("this asks first, and standard input is not a terminal; add --yes".to_owned()));
         }
         self.note_part(&format!("{question} [y/N] "));
-        let typed = self.typed_line()?;
-        if matches!(typed.to_ascii_lowercase().as_str(), "y" | "yes") {
-            Ok(())
-        } else {
-            Err(Failure::invalid("nothing was changed"))
+        agreed(&self.typed_line()?)
+    }
+
+    /// The same after signals were listened for: from then on they no longer end the process, so this listens too.
+    pub(super) async fn confirm_or_stop(&mut self, question: &str, consent: Consent) -> Result<(), Failure> {
+        if consent == Consent::Given || !self.questions.terminal {
+            return self.confirm(question, consent);
         }
+        let told = hidden::told_to_stop()?;
+        self.note_part(&format!("{question} [y/N] "));
+        let mut input = std::mem::replace(&mut self.questions.input, Box::new(io::empty()));
+        let typed = tokio::task::spawn_blocking(move || (line_of(&mut input), input));
+        let (typed, input) = tokio::select! {
+            biased;
+            () = told => {
+                // End the question's line.
+                self.note("");
+                return Err(Failure::Interrupted);
+            }
+            typed = typed => typed.map_err(|_| Failure::invalid("the question was given up"))?,
+        };
+        self.questions.input = input;
+        agreed(&typed?)
     }
 
     /// Reads the file of a flag, or standard input for `-`, up to a limit.
@@ -152,6 +166,18 @@ impl Console {
         let text = self.read_text("standard input", Path::new(STDIN), limit)?;
         Ok(Zeroizing::new(text.trim().to_owned()))
     }
+}
+
+fn line_of(input: &mut Input) -> Result<String, Failure> {
+    let mut typed = String::new();
+    let read = input.take(LINE_BYTES_MAX).read_line(&mut typed);
+    read.map_err(|cause| Failure::invalid(cause.to_string()))?;
+    Ok(typed.trim().to_owned())
+}
+
+fn agreed(typed: &str) -> Result<(), Failure> {
+    let yes = matches!(typed.to_ascii_lowercase().as_str(), "y" | "yes");
+    if yes { Ok(()) } else { Err(Failure::invalid("nothing was changed")) }
 }
 
 impl From<bool> for Consent {

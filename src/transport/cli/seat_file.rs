@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{Ending, Failure, Session, numbers::counted_len, seat::SeatView};
 use crate::{
     domain::{
-        limits::{IMPORT_BYTES_MAX, IMPORT_ENTRIES_MAX},
+        limits::{IMPORT_BYTES_MAX, IMPORT_SEATS_MAX},
         seat::SeatProfile,
     },
     operations::{AddSeat, EverySeat, NOT_ANOTHERS_ID, SeatChanges, answers::OK, check_seat},
@@ -55,8 +55,8 @@ pub(super) async fn import(path: &Path, session: &mut Session) -> Result<Ending,
     if entries.is_empty() {
         return Err(Failure::invalid("the file has no entries"));
     }
-    if entries.len() > IMPORT_ENTRIES_MAX {
-        return Err(Failure::invalid(format!("an import takes {IMPORT_ENTRIES_MAX} seats at most; split the file")));
+    if entries.len() > IMPORT_SEATS_MAX {
+        return Err(Failure::invalid(format!("an import takes {IMPORT_SEATS_MAX} seats at most; split the file")));
     }
     check(&entries, session).await?;
     let mut seats = Vec::with_capacity(entries.len());

@@ -11,13 +11,17 @@ use super::{
     doctor,
     numbers::{counted, kib},
     output::Console,
-    vault_key,
+    vault_key, vault_rotate, vault_status,
 };
 use crate::{
-    domain::{age::Recipient, api_key::KeyId, key_source::SourceKind, text::Name, time::Timestamp},
-    operations::{
-        BackUp, Count, CountSeats, Erased, ErrorCode, Health, ListSecrets, Restored, SecretDeleteResponse, answers::OK,
+    domain::{
+        age::Recipient,
+        api_key::KeyId,
+        key_source::{KeySource, SourceKind},
+        text::Name,
+        time::Timestamp,
     },
+    operations::{BackUp, Erased, ErrorCode, Restored, SecretDeleteResponse, answers::OK},
 };
 
 /// The status of a vault with problems.
@@ -44,6 +48,12 @@ pub enum Command {
         after_help = "Examples:\n  countersign vault recovery\n  countersign vault recovery --words-file /media/safe/words.txt --yes\n\nTo open the vault by it: `countersign --key-source recovery vault key list`."
     )]
     Recovery(vault_key::RecoveryArgs),
+    /// Seal everything under a new data key, while others use the vault. With --root, replace the root key, too; with --key, give
+    /// one way to open the vault a new key
+    #[command(
+        after_help = "Examples:\n  countersign vault rotate\n  countersign vault rotate --root --with recovery --with passphrase\n  countersign vault rotate --key 0\n  countersign vault rotate --key 1 --to credential:vault-2.key\n\nIf it is interrupted, run it again: it goes on. A server goes on, too."
+    )]
+    Rotate(vault_rotate::RotateArgs),
     /// Examine everything: pages, keyed hashes, every seal, the audit log. Exit status 1 if something is wrong
     #[command(
         after_help = "Examples:\n  countersign vault doctor\n  countersign vault doctor --repair\n  countersign vault doctor --repair --from /mnt/backup/countersign-2026-11-27.db"
@@ -90,6 +100,23 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// The source of a key that it adds.
+    pub(super) const fn new_key(&self) -> Option<&KeySource> {
+        match self {
+            Self::Key(command) => command.new_key(),
+            Self::Rotate(args) => args.new_key(),
+            Self::Status
+            | Self::Create
+            | Self::Recovery(_)
+            | Self::Doctor { .. }
+            | Self::Backup { .. }
+            | Self::Restore { .. }
+            | Self::AcceptLoss { .. } => None,
+        }
+    }
+}
+
 /// Facts about the open vault, from the code that opened it.
 #[derive(Debug, Clone)]
 pub struct VaultFacts {
@@ -117,30 +144,6 @@ pub struct VaultFacts {
     pub is_new: bool,
     /// What was replaced, if this process restored it.
     pub restored: Option<Restored>,
-}
-
-/// The facts, as JSON.
-#[derive(Serialize)]
-struct StatusAnswer<'a> {
-    vault_id: &'a str,
-    backend: &'a str,
-    location: &'a str,
-    /// Null: another source opened it.
-    key_file: Option<&'a str>,
-    opened_by: &'static str,
-    key_id: u8,
-    format: u32,
-    slots: &'a [String],
-    epoch: u32,
-    created_at: String,
-    account: String,
-    secrets: u64,
-    seats: u64,
-    writable: bool,
-    /// The chains of the audit log: one for each node that writes. Absent if the vault can't be written.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    chains: Vec<u32>,
-    status: &'static str,
 }
 
 /// A restored vault, as JSON.
@@ -172,8 +175,8 @@ struct BackupAnswer<'a> {
 
 pub(super) async fn run(command: &Command, session: &mut Session) -> Result<Ending, Failure> {
     match command {
-        Command::Status => status(session).await,
-        Command::Create if session.vault.is_new => status(session).await,
+        Command::Status => vault_status::status(session).await,
+        Command::Create if session.vault.is_new => vault_status::status(session).await,
         Command::Create => Err(Failure::Failed {
             code: ErrorCode::InvalidArgument,
             message:
@@ -182,6 +185,7 @@ pub(super) async fn run(command: &Command, session: &mut Session) -> Result<Endi
         }),
         Command::Key(command) => vault_key::run(command, session).await,
         Command::Recovery(args) => vault_key::recovery(args, session).await,
+        Command::Rotate(args) => vault_rotate::run(args, session).await,
         Command::Doctor { .. } => doctor::doctor(session).await,
         Command::Backup { file, recipients } => backup(file, recipients, session).await,
         Command::Restore { .. } => restored(session),
@@ -245,56 +249,6 @@ fn restored(session: &mut Session) -> Result<Ending, Failure> {
          those in that should be, not the revoked ones. Delete again what was deleted since.",
     );
     Ok(Ending::Done)
-}
-
-async fn status(session: &mut Session) -> Result<Ending, Failure> {
-    let none = ListSecrets { limit: Count::new(0), ..ListSecrets::default() };
-    let secrets = session.perform(none).await?.stored;
-    let seats = session.perform(CountSeats::default()).await?;
-    let (writable, now) = (session.service.health().await == Health::Ready, session.service.now());
-    // The doctor reports problems with the audit log.
-    let heads = if writable { session.service.audit_heads().await.unwrap_or_default() } else { Vec::new() };
-    let facts = session.vault.clone();
-    let answer = StatusAnswer {
-        vault_id: &facts.vault,
-        backend: &facts.backend,
-        location: &facts.location,
-        key_file: facts.key_file.as_deref(),
-        opened_by: facts.opened_by.as_str(),
-        key_id: facts.slot,
-        format: facts.format,
-        slots: &facts.slots,
-        epoch: facts.epoch,
-        created_at: facts.created_at.to_string(),
-        account: session.account.name.to_string(),
-        secrets,
-        seats,
-        writable,
-        chains: heads.iter().map(|head| head.chain).collect(),
-        status: OK,
-    };
-    session.console.answer(&answer, |console| {
-        console.facts(&[
-            ("vault", &facts.vault),
-            ("kept by", &facts.backend),
-            ("in", &facts.location),
-            ("key file", facts.key_file.as_deref().unwrap_or("-")),
-            ("opened by", &format!("{}, key {}", facts.opened_by.as_str(), facts.slot)),
-            ("opens by", &facts.slots.join(", ")),
-            ("format", &facts.format.to_string()),
-            ("key epoch", &facts.epoch.to_string()),
-            ("created", &console.date(facts.created_at, now)),
-            ("account", &answer.account),
-            ("secrets", &secrets.to_string()),
-            ("seats", &seats.to_string()),
-            ("chains", &heads.len().to_string()),
-            ("writable", if writable { "yes" } else { "no" }),
-        ])
-    })?;
-    if !writable {
-        session.console.note("The vault can't be written; `countersign vault doctor` may say why.");
-    }
-    Ok(if writable { Ending::Done } else { Ending::No })
 }
 
 /// Reports that secrets past their seven days are still stored.

@@ -11,15 +11,15 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::{
-    Ending, Failure, Session, Sources,
+    Ending, Failure, Session,
     output::{Console, Table},
     secret::new_file,
 };
 use crate::{
     domain::{key_source::KeySource, text::Name, time::Timestamp},
     operations::{
-        AddVaultKey, ErrorCode, ListVaultKeys, Passphrase, RecoveryWords, RemoveVaultKey, SecretDeleteResponse, Source,
-        VaultKey, answers::OK,
+        AddVaultKey, ErrorCode, ListVaultKeys, Passphrase, RecoveryWords, RemoveVaultKey, RotateVaultKey,
+        SecretDeleteResponse, Source, VaultKey, answers::OK,
     },
 };
 
@@ -88,6 +88,9 @@ pub struct RecoveryArgs {
     /// What to call it in lists
     #[arg(long)]
     label: Option<String>,
+    /// Take the place of this key, by its number in `vault key list`
+    #[arg(long, value_name = "ID", conflicts_with = "label")]
+    replace: Option<u8>,
     /// Write the words to a new file for its owner alone instead of showing them
     #[arg(long, value_name = "FILE", requires = "yes")]
     words_file: Option<PathBuf>,
@@ -156,13 +159,10 @@ pub(super) async fn run(command: &Command, session: &mut Session) -> Result<Endi
 }
 
 async fn add(new: Arc<Source>, label: Option<String>, session: &Session) -> Result<VaultKey, Failure> {
-    let Some(Sources { opens, .. }) = &session.sources else {
-        return Err(Failure::Usage("the vault was not opened for this".to_owned()));
-    };
-    Ok(session.perform(AddVaultKey { by: Arc::clone(opens), new, label }).await?)
+    Ok(session.perform(AddVaultKey { new, label }).await?)
 }
 
-fn shown(key: &VaultKey, session: &mut Session) -> Result<Ending, Failure> {
+pub(super) fn shown(key: &VaultKey, session: &mut Session) -> Result<Ending, Failure> {
     let (answer, now) = (KeyAnswer { vault_key: KeyView::from(key), status: OK }, session.service.now());
     session.console.answer(&answer, |console| {
         let view = &answer.vault_key;
@@ -210,7 +210,11 @@ pub(super) async fn recovery(args: &RecoveryArgs, session: &mut Session) -> Resu
         }
     }
     let label = args.label.clone().unwrap_or_else(|| ON_PAPER.to_owned());
-    let added = add(Arc::new(Source::recovery(words)), Some(label), session).await;
+    let source = Arc::new(Source::recovery(words));
+    let added = match args.replace {
+        Some(id) => session.perform(RotateVaultKey { id, source }).await.map_err(Failure::from),
+        None => add(source, Some(label), session).await,
+    };
     if let (Err(_), Some(file)) = (&added, &args.words_file) {
         // They open nothing. If the file can't be removed either, the error says that no key was added.
         let _ = std::fs::remove_file(file);

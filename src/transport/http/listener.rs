@@ -62,6 +62,7 @@ pub(super) struct Visitor {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ends {
     pub(super) theirs: SocketAddr,
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "only Linux says whose a socket is"))]
     pub(super) ours: SocketAddr,
 }
 

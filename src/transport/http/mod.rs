@@ -35,9 +35,9 @@ mod streams;
 mod timeless;
 mod tls;
 
-use std::{fmt, net::SocketAddr, sync::Arc};
+use std::{fmt, io, net::SocketAddr, sync::Arc};
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 
 pub use enrol::LocalPage;
@@ -66,9 +66,13 @@ pub enum ServeError {
         /// The address.
         address: SocketAddr,
         /// What the system said.
-        source: std::io::Error,
+        source: io::Error,
     },
 }
+
+/// Connections that wait to be accepted. With fewer, strangers who connect and close by the thousand make everybody's
+/// next connection wait a second.
+const BACKLOG: u32 = 4096;
 
 /// Where a server listens. Displayed as `listening on http://127.0.0.1:8787`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,7 +115,7 @@ pub async fn serve(
     }
     let tls = settings.tls.clone().map(tls::Tls::load).transpose()?;
     let bind = |source| ServeError::Bind { address: settings.listen, source };
-    let socket = TcpListener::bind(settings.listen).await.map_err(bind)?;
+    let socket = bound(settings.listen).map_err(bind)?;
     let address = socket.local_addr().map_err(bind)?;
     let is_tls = tls.is_some();
     if let Some(rate) = settings.rate_per_secret {
@@ -145,6 +149,16 @@ pub async fn serve(
     Ok(())
 }
 
+/// A listening socket.
+fn bound(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // As the standard library does: elsewhere it would let two programs listen on one port.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
 /// Ends what would not end by itself: first the waiting calls, which get an error, then the streams, once they have
 /// delivered it.
 async fn wind_down(app: Arc<door::App>, stop: CancellationToken) {
@@ -152,4 +166,20 @@ async fn wind_down(app: Arc<door::App>, stop: CancellationToken) {
     app.service.stop_waiting().await;
     app.sse.end();
     app.mcp.end(app.limits).await;
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::{net::TcpStream, time::Duration};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn many_connections_wait_to_be_accepted_without_a_delay() {
+        let socket = bound("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = socket.local_addr().unwrap();
+        let waiting: Vec<_> =
+            (0..500).map(|_| TcpStream::connect_timeout(&address, Duration::from_millis(900))).collect();
+        assert!(waiting.iter().all(Result::is_ok));
+    }
 }

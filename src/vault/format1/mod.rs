@@ -11,9 +11,10 @@ use std::{
 use subtle::ConstantTimeEq as _;
 
 use super::{
-    keyring::{Header, Keyring, Slot, WrappedEpoch},
+    keyring::Keyring,
     open::put,
     records::{CountRecord, KeptKey, KeyUseRecord, Repeat, SealedMetadata, SealedSeed, UseRecord, VaultHeader},
+    root::{Header, Slot, WrappedEpoch},
 };
 use crate::{
     domain::{

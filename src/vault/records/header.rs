@@ -9,7 +9,7 @@ use super::{Bytes, Stored, from_json, to_json};
 use crate::{
     domain::{ids::AccountId, time::Timestamp},
     store::{Kind, Record},
-    vault::keyring::{Header, Slot, WrappedEpoch},
+    vault::root::{Header, Slot, WrappedEpoch},
 };
 
 /// The only record of its kind.

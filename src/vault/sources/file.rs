@@ -98,6 +98,46 @@ pub(super) fn find_or_make(path: &Path, random: &dyn Random) -> Result<Kek, KeyE
     }
 }
 
+/// The place beside a key file where its next key is made. A link is no file of ours to replace.
+pub(super) fn next_to(path: &Path) -> Result<PathBuf, KeyFileError> {
+    let facts = fs::symlink_metadata(path).map_err(|source| of_io(path, source))?;
+    if facts.is_symlink() {
+        let what = "is a link, so it is not replaced; put a new key into another file, and name that by --to file:PATH";
+        return Err(KeyFileError::NotOurs { path: path.to_owned(), what });
+    }
+    let mut name = path.as_os_str().to_owned();
+    name.push(".next");
+    Ok(name.into())
+}
+
+/// Puts the next key in the place of a key file, durably.
+pub(super) fn take_next(path: &Path) -> Result<(), KeyFileError> {
+    let failed = |source| KeyFileError::Io { path: path.to_owned(), source };
+    let next = next_to(path)?;
+    match fs::rename(&next, path) {
+        // Another process that does the same was faster.
+        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => {}
+        renamed => renamed.map_err(failed)?,
+    }
+    sync(folder_of(path)).map_err(failed)
+}
+
+/// Removes drafts of next keys that killed processes left beside a key file. No other process makes one meanwhile.
+pub(super) fn forget_next(path: &Path) -> Result<(), KeyFileError> {
+    let failed = |source| KeyFileError::Io { path: path.to_owned(), source };
+    let next = next_to(path)?;
+    let Some(next) = next.file_name().and_then(|name| name.to_str()) else { return Ok(()) };
+    for entry in fs::read_dir(folder_of(path)).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let name = entry.file_name();
+        let rest = name.to_str().and_then(|name| name.strip_prefix(next));
+        if rest.is_some_and(|rest| rest.starts_with('.') && rest.strip_suffix(".new").is_some()) {
+            fs::remove_file(entry.path()).map_err(failed)?;
+        }
+    }
+    Ok(())
+}
+
 /// Reads a key file.
 ///
 /// # Errors

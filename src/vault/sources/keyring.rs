@@ -22,11 +22,7 @@ const TIME_WITH_PERSON: Duration = Duration::from_mins(1);
 
 /// The key of a vault, if there is one.
 pub(super) async fn find(vault: VaultId, may_ask: bool) -> Result<Option<Kek>, KeyError> {
-    let found = within(may_ask, system::read(&vault.to_string(), may_ask)).await?;
-    let kek = |line: Zeroizing<Vec<u8>>| {
-        key_of(&line).ok_or_else(|| KeyError::Keyring("has an entry for this vault that holds no key".to_owned()))
-    };
-    found.map(kek).transpose()
+    find_under(&vault.to_string(), may_ask).await
 }
 
 /// The key of a vault, which is made if there is none.
@@ -34,13 +30,54 @@ pub(super) async fn find_or_make(vault: VaultId, may_ask: bool, random: &dyn Ran
     if let Some(kek) = find(vault, may_ask).await? {
         return Ok(kek);
     }
-    let new = Key::generate(random)?;
-    let mut line = Zeroizing::new(String::with_capacity(KEY_BYTES_MAX));
-    BASE64.encode_append(new.expose(), &mut line);
-    within(may_ask, system::write(&vault.to_string(), line.as_bytes(), may_ask)).await?;
+    make_under(&vault.to_string(), may_ask, random).await
+}
+
+/// The key that is to be the vault's next one, if there is one.
+pub(super) async fn find_next(vault: VaultId, may_ask: bool) -> Result<Option<Kek>, KeyError> {
+    find_under(&next(vault), may_ask).await
+}
+
+/// Makes the vault's next key, in the place of one that was there.
+pub(super) async fn make_next(vault: VaultId, may_ask: bool, random: &dyn Random) -> Result<Kek, KeyError> {
+    make_under(&next(vault), may_ask, random).await
+}
+
+/// Puts the next key in the place of the vault's key.
+pub(super) async fn take_next(vault: VaultId, may_ask: bool) -> Result<(), KeyError> {
+    let Some(kek) = find_next(vault, may_ask).await? else { return Ok(()) };
+    write_under(&vault.to_string(), &kek.0, may_ask).await
+}
+
+/// Removes the entry of the next key.
+pub(super) async fn forget_next(vault: VaultId, may_ask: bool) -> Result<(), KeyError> {
+    within(may_ask, system::remove(&next(vault), may_ask)).await
+}
+
+/// The name of the entry for the vault's next key.
+fn next(vault: VaultId) -> String {
+    format!("{vault}.next")
+}
+
+async fn find_under(name: &str, may_ask: bool) -> Result<Option<Kek>, KeyError> {
+    let found = within(may_ask, system::read(name, may_ask)).await?;
+    let kek = |line: Zeroizing<Vec<u8>>| {
+        key_of(&line).ok_or_else(|| KeyError::Keyring("has an entry for this vault that holds no key".to_owned()))
+    };
+    found.map(kek).transpose()
+}
+
+async fn make_under(name: &str, may_ask: bool, random: &dyn Random) -> Result<Kek, KeyError> {
+    write_under(name, &Key::generate(random)?, may_ask).await?;
     // Read it back: a keyring that lost it must be noticed now, not when the vault can't be opened any more. If another process
     // was faster, this is its key.
-    find(vault, may_ask).await?.ok_or_else(|| KeyError::Keyring("did not keep the new key".to_owned()))
+    find_under(name, may_ask).await?.ok_or_else(|| KeyError::Keyring("did not keep the new key".to_owned()))
+}
+
+async fn write_under(name: &str, key: &Key, may_ask: bool) -> Result<(), KeyError> {
+    let mut line = Zeroizing::new(String::with_capacity(KEY_BYTES_MAX));
+    BASE64.encode_append(key.expose(), &mut line);
+    within(may_ask, system::write(name, line.as_bytes(), may_ask)).await
 }
 
 async fn within<T>(may_ask: bool, answer: impl Future<Output = Result<T, String>>) -> Result<T, KeyError> {
@@ -87,6 +124,16 @@ mod system {
         made.map(|_| ()).map_err(|cause| told(&cause))
     }
 
+    /// Removes the entry of a vault, if there is one.
+    pub(super) async fn remove(vault: &str, _: bool) -> Result<(), String> {
+        let service = service().await?;
+        let found = service.search_items(attributes(vault)).await.map_err(|cause| told(&cause))?;
+        for item in found.unlocked.iter().chain(&found.locked) {
+            item.delete().await.map_err(|cause| told(&cause))?;
+        }
+        Ok(())
+    }
+
     const LOCKED: &str = "is locked, and was not unlocked";
 
     async fn service() -> Result<SecretService<'static>, String> {
@@ -129,6 +176,16 @@ mod system {
     pub(super) async fn write(vault: &str, key: &[u8], _: bool) -> Result<(), String> {
         let (vault, key) = (vault.to_owned(), Zeroizing::new(key.to_vec()));
         on_a_thread(move || entry(&vault)?.set_secret(&key).map_err(|cause| told(&cause))).await
+    }
+
+    /// Removes the entry of a vault, if there is one.
+    pub(super) async fn remove(vault: &str, _: bool) -> Result<(), String> {
+        let vault = vault.to_owned();
+        on_a_thread(move || match entry(&vault)?.delete_credential() {
+            Err(Error::NoEntry) => Ok(()),
+            removed => removed.map_err(|cause| told(&cause)),
+        })
+        .await
     }
 
     /// The system may ask the person before it answers.

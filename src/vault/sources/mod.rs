@@ -31,7 +31,7 @@ pub use self::{
 
 use super::{
     key::{Kek, Key},
-    keyring::Slot,
+    root::Slot,
 };
 use crate::{
     domain::{ids::VaultId, key_source::SourceKind, sensitive::without_seeds},
@@ -168,6 +168,18 @@ impl Source {
         Self::of(From::Command(words))
     }
 
+    /// The same source, if it can be asked again without a person and without anything that must be kept secret: another key
+    /// may be there by then. Whatever was read is not taken along.
+    pub(super) fn again(&self) -> Option<Self> {
+        match &self.from {
+            From::File { named, folder } => Some(Self::file(named.clone(), folder.clone())),
+            From::Keyring { .. } => Some(Self::keyring(false)),
+            From::Credential { folder, name } => Some(Self::credential(folder.clone(), name.clone())),
+            From::Command(words) => Some(Self::command(words.clone())),
+            From::Passphrase(_) | From::Recovery(_) | From::Env { .. } => None,
+        }
+    }
+
     /// Its kind.
     pub const fn kind(&self) -> SourceKind {
         match self.from {
@@ -236,6 +248,69 @@ impl Source {
             From::Command(words) => {
                 let key = || async { command::key(words).await.map(Arc::new) };
                 self.read.get_or_try_init(key).await.cloned()
+            }
+        }
+    }
+
+    /// The key that a file or a keyring has for the vault, whether it opens it or not. `None`: there is none, or another kind
+    /// of source keeps its own.
+    pub(super) async fn own_key(&self, spot: Spot<'_>) -> Result<Option<Arc<Kek>>, KeyError> {
+        match &self.from {
+            From::File { named, folder } => {
+                match file::read_key_file(&file::checked_place(named.as_deref(), folder, spot)?) {
+                    Err(KeyFileError::Missing(_)) => Ok(None),
+                    read => Ok(Some(Arc::new(read?))),
+                }
+            }
+            From::Keyring { may_ask } => Ok(keyring::find(spot.vault, *may_ask).await?.map(Arc::new)),
+            From::Passphrase(_) | From::Recovery(_) | From::Credential { .. } | From::Env { .. } | From::Command(_) => {
+                Ok(None)
+            }
+        }
+    }
+
+    /// Makes a key beside the one that the source has, or finds one that was made there before. `own` is the one that it has.
+    pub(super) async fn stage(&self, spot: Spot<'_>, own: &Kek, random: &dyn Random) -> Result<Arc<Kek>, KeyError> {
+        match &self.from {
+            From::File { named, folder } => {
+                let path = file::checked_place(named.as_deref(), folder, spot)?;
+                Ok(Arc::new(file::find_or_make(&file::next_to(&path)?, random)?))
+            }
+            From::Keyring { may_ask } => {
+                let may_ask = *may_ask;
+                if let Some(staged) = keyring::find_next(spot.vault, may_ask).await?
+                    && !staged.0.is_checked_by(&own.0.check())
+                {
+                    return Ok(Arc::new(staged));
+                }
+                Ok(Arc::new(keyring::make_next(spot.vault, may_ask, random).await?))
+            }
+            From::Passphrase(_) | From::Recovery(_) | From::Credential { .. } | From::Env { .. } | From::Command(_) => {
+                Err(KeyError::Wrong)
+            }
+        }
+    }
+
+    /// Puts the key that was made beside the source's key in its place.
+    pub(super) async fn take_staged(&self, spot: Spot<'_>) -> Result<(), KeyError> {
+        match &self.from {
+            From::File { named, folder } => Ok(file::take_next(&file::checked_place(named.as_deref(), folder, spot)?)?),
+            From::Keyring { may_ask } => keyring::take_next(spot.vault, *may_ask).await,
+            From::Passphrase(_) | From::Recovery(_) | From::Credential { .. } | From::Env { .. } | From::Command(_) => {
+                Ok(())
+            }
+        }
+    }
+
+    /// Removes what is left beside the source's key after that.
+    pub(super) async fn forget_staged(&self, spot: Spot<'_>) -> Result<(), KeyError> {
+        match &self.from {
+            From::File { named, folder } => {
+                Ok(file::forget_next(&file::checked_place(named.as_deref(), folder, spot)?)?)
+            }
+            From::Keyring { may_ask } => keyring::forget_next(spot.vault, *may_ask).await,
+            From::Passphrase(_) | From::Recovery(_) | From::Credential { .. } | From::Env { .. } | From::Command(_) => {
+                Ok(())
             }
         }
     }

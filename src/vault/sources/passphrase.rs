@@ -17,7 +17,7 @@ use crate::{
     random::Random,
     vault::{
         key::{Kek, Key},
-        keyring::Slot,
+        root::Slot,
     },
 };
 

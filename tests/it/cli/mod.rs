@@ -5,6 +5,8 @@ mod audit;
 mod code;
 #[cfg(target_os = "linux")]
 mod enrol;
+#[cfg(target_os = "linux")]
+mod import_child;
 mod key;
 #[cfg(unix)]
 mod repair;
@@ -17,6 +19,8 @@ mod transfer;
 mod vault;
 #[cfg(unix)]
 mod vault_key;
+#[cfg(unix)]
+mod vault_rotate;
 
 #[cfg(unix)]
 pub(crate) use terminal::Terminal;
@@ -104,6 +108,12 @@ impl Person {
         let path = self.home.path().join(name);
         std::fs::write(&path, text).unwrap();
         path
+    }
+
+    /// Writes a file that nobody else can read.
+    #[cfg(unix)]
+    pub(crate) fn private(&self, name: &str, text: &str) {
+        crate::sqlite::set_mode(&self.file(name, text), 0o600);
     }
 
     /// Changes the vault like a program that may write the file but has no key.

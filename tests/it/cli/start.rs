@@ -13,7 +13,7 @@ fn what_is_typed_wrong_ends_with_2() {
         vec!["nonsense"],
         vec!["secret"],
         vec!["secret", "add"],
-        vec!["vault", "rotate"],
+        vec!["vault", "rekey"],
         vec!["secret", "add", "--label", "a", "--stdin", "--generate"],
         vec!["secret", "add", "--digits", "8", "--qr", "x.png"],
         vec!["--log", "countersign=loud", "secret", "list"],

@@ -76,6 +76,11 @@ impl Terminal {
         self.person.write_all(format!("{line}\n").as_bytes()).unwrap();
     }
 
+    /// Interrupts the program by the keyboard.
+    pub(crate) fn interrupts(&mut self) {
+        self.person.write_all(b"\x03").unwrap();
+    }
+
     /// Everything that a command shows until it ends, and how it ends.
     pub(crate) fn until_it_ends(self, child: Child) -> (String, ExitStatus) {
         let (shown, ended) = self.rest_of(child);

@@ -135,8 +135,17 @@ fn a_file_at_the_limit_is_taken_and_one_beyond_it_is_not() {
     let sum = "10000 would be added, 0 present, 0 skipped: 10000 entries (a list of links); nothing was stored.\n";
     assert!(taken.err.ends_with(sum), "{}", taken.err.len());
     assert!(taken.err.contains("\nand 9900 more\n"));
-    let refused = person.fed(&lines(10_001), &["secret", "import", "-", "--dry-run"]).refused(1);
-    insta::assert_snapshot!(refused, @"error: an import takes 10000 secrets at most; split the file");
+    person.file("half", &"steam://A\n".repeat(50_000));
+    let many = person.run(&["secret", "import", "half", "half", "--dry-run"]);
+    assert!(many.err.ends_with(
+        "0 would be added, 0 present, 100000 skipped: 100000 entries (a list of links); nothing was stored.\n"
+    ));
+    person.file("more", &"steam://A\n".repeat(50_001));
+    let refused = person.run(&["secret", "import", "half", "more", "--dry-run"]).refused(1);
+    insta::assert_snapshot!(refused, @"error: an import takes 100000 secrets at most; split the file");
+    person.file("many", &"steam://A\n".repeat(100_001));
+    let refused = person.run(&["secret", "import", "many", "--dry-run"]).refused(1);
+    insta::assert_snapshot!(refused, @"error: many: more than 100000 entries; split the file");
 
     let comment = |bytes: usize| format!("{line}{}\n", "#".repeat(bytes - line.len() - 1));
     person.fed(&comment(64 * 1024 * 1024), &["secret", "import", "-", "--dry-run"]).ok();
@@ -264,6 +273,28 @@ fn an_import_skips_what_is_there_by_seed_and_parameters() {
     ");
 }
 
+#[test]
+fn a_large_import_skips_what_is_there_like_a_small_one() {
+    let person = Person::with_alice();
+    let link = |nth: usize| {
+        let seed = data_encoding::BASE32_NOPAD.encode(format!("seed number {nth:08}").as_bytes());
+        format!("otpauth://totp/a{nth}?secret={seed}\n")
+    };
+    let links = |count| (0..count).map(link).collect::<String>();
+    let import = |text: &str| person.fed(text, &["secret", "import", "-"]).err;
+    assert!(import(&links(150)).ends_with("150 added, 0 present, 0 skipped: 150 entries (a list of links).\n"));
+    person.run(&["secret", "rm", "a7", "--yes"]).ok();
+
+    // What was deleted is not there; other digits make other codes; a seed that is twice in the file is there once.
+    let again = [links(160), lines(), link(159), link(3).replace('\n', "&digits=8\n")].concat();
+
+    assert!(
+        import(&again).ends_with("13 added, 151 present, 0 skipped: 164 entries (a list of links).\n"),
+        "{}",
+        import(&again)
+    );
+}
+
 #[cfg(unix)]
 #[test]
 fn an_export_into_a_file_is_its_owners_alone() {
@@ -381,6 +412,31 @@ fn an_encrypted_export_is_opened_by_its_passphrase_and_by_no_other() {
     assert_eq!(person.run(&["secret", "list"]).ok(), "");
     let ran = import(&right);
     insta::assert_snapshot!(ran.err.lines().last().unwrap(), @"8 added, 0 present, 6 skipped: 14 entries (2FAS).");
+}
+
+#[test]
+fn a_database_is_opened_by_its_passphrase_and_its_key_file() {
+    let person = Person::with_vault();
+    person.file("passphrase", "correct horse ünïcode\n");
+    let (database, key_file) = (export_of("file-kdbx.kdbx"), export_of("file-kdbx.keyx"));
+    let import = |file: &str, more: &[&str]| {
+        person.run(&[&["secret", "import", file, "--passphrase-file", "passphrase", "--yes"], more].concat())
+    };
+
+    for other in [&[][..], &["--kdbx-key-file", &database]] {
+        let refused = import(&database, other).refused(1);
+        assert!(refused.ends_with("file-kdbx.kdbx: the passphrase is wrong\n"), "{refused}");
+    }
+    let refused = import(&export_of("raivo.json"), &["--kdbx-key-file", &key_file]).refused(2);
+    assert_eq!(refused, "error: --kdbx-key-file opens a KeePass database, and no file is one\n");
+    assert!(import(&database, &["--kdbx-key-file", "missing"]).refused(1).contains("--kdbx-key-file must name a file"));
+    assert_eq!(person.run(&["secret", "list"]).ok(), "");
+    let ran = import(&database, &["--kdbx-key-file", &key_file]);
+    insta::assert_snapshot!(ran.err, @r"
+    entry 3 (Counter: eve): skipped: counter-based (hotp) codes are not supported; only time-based (totp) ones are
+    entry 5 (Gone: ada): skipped: it is in the app's trash
+    2 added, 0 present, 2 skipped: 4 entries (KeePassXC).
+    ");
 }
 
 #[test]

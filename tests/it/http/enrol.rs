@@ -226,6 +226,107 @@ fn pressing_add_twice_or_reloading_stores_once_and_says_so() {
     assert!(!text(&again).contains("Acme"), "a link that was used tells nothing");
 }
 
+/// The value of a field for text.
+fn filled(answer: &Answer, name: &str) -> String {
+    let text = text(answer);
+    let (_, rest) = text.split_once(&format!("<input id=\"{name}\" name=\"{name}\"")).expect("the page has this field");
+    rest.split_once("value=\"").unwrap().1.split_once('"').unwrap().0.to_owned()
+}
+
+#[test]
+fn names_that_came_with_a_link_can_be_changed_before_it_is_added() {
+    let world = World::new();
+    let open = world.begin(&json!({"issuer": "Acme"}));
+    let ticket = world.ticket(&open);
+    let link = format!("otpauth://totp/ACME%20GmbH:u-4711?secret={RFC_SEED}&issuer=ACME%20GmbH");
+    let review = world.form(&open, &[("step", "look"), ("ticket", &ticket), ("key", &link)]);
+    assert_eq!((filled(&review, "issuer").as_str(), filled(&review, "label").as_str()), ("ACME GmbH", "u-4711"));
+    assert!(!text(&review).contains("The agent asks for"), "another spelling is no other service");
+    let handle = hidden(&review, "entry");
+    let send = |step: &str, label: &str, issuer: &str, code: &str| {
+        let fields = [
+            ("step", step),
+            ("ticket", &*ticket),
+            ("entry", &*handle),
+            ("label", label),
+            ("issuer", issuer),
+            ("code", code),
+        ];
+        world.form(&open, &fields)
+    };
+
+    // Every button takes the names along; Enter in the field of the code presses the first one.
+    let checked = send("code", "ada", "Acme", &code_on(&review));
+    assert!(text(&checked).contains("That code is right."), "{}", text(&checked));
+    assert_eq!((filled(&checked, "issuer").as_str(), filled(&checked, "label").as_str()), ("Acme", "ada"));
+    for (label, issuer, told) in [
+        (" ", "Acme", "The account is missing"),
+        ("a\u{202e}b", "Acme", "The account has a control"),
+        ("ada", "\u{7}", "The service has a control"),
+    ] {
+        let refused = send("add", label, issuer, "");
+        assert_eq!((refused.status, title(&refused).as_str()), (400, "Is this right?"));
+        assert!(text(&refused).contains(told), "{}", text(&refused));
+        assert_eq!(filled(&refused, "label"), label.replace('\u{202e}', ""), "what was typed stays");
+    }
+    assert_eq!(world.secrets(), 0);
+    let added = send("add", "ada", "", "");
+    assert_eq!((added.status, title(&added).as_str()), (200, "Added"));
+    let outcome = world.status(&open);
+    assert_eq!((&outcome["totp_secret"]["label"], &outcome["totp_secret"]["issuer"]), (&json!("ada"), &json!(null)));
+    assert_eq!(title(&send("add", "ada", "", "")), "Already added");
+}
+
+#[test]
+fn a_name_that_is_there_already_or_is_of_another_service_is_warned_of_before_it_is_added() {
+    let world = World::new();
+    let first = world.begin(&json!({}));
+    let ticket = world.ticket(&first);
+    let handle = hidden(&world.look(&first, &ticket, RFC_SEED), "entry");
+    world.form(&first, &[("step", "add"), ("ticket", &ticket), ("entry", &handle)]);
+    let open = world.begin(&json!({"issuer": "GitHub"}));
+    let ticket = world.ticket(&open);
+    let link = "otpauth://totp/Evil:bob?secret=JBSWY3DPEHPK3PXP&issuer=Evil";
+    let review = world.form(&open, &[("step", "look"), ("ticket", &ticket), ("key", link)]);
+    assert!(
+        text(&review).contains("The agent asks for a secret of GitHub, and this one is of Evil."),
+        "{}",
+        text(&review)
+    );
+    let handle = hidden(&review, "entry");
+    let add = |label, issuer| {
+        world.form(
+            &open,
+            &[("step", "add"), ("ticket", &ticket), ("entry", &handle), ("label", label), ("issuer", issuer)],
+        )
+    };
+
+    let told = add("ada", "Acme");
+
+    assert_eq!((told.status, title(&told).as_str()), (200, "Is this right?"));
+    assert!(text(&told).contains("Acme (ada) is there already, with another key."), "{}", text(&told));
+    assert_eq!(world.secrets(), 1);
+    assert_eq!(title(&add("ada", "Acme")), "Added", "whoever presses again has seen it");
+
+    let of = |wanted: &str, issuer: &str| {
+        let open = world.begin(&json!({"issuer": wanted}));
+        let ticket = world.ticket(&open);
+        let link = format!("otpauth://totp/x?secret={RFC_SEED}&issuer={issuer}");
+        text(&world.form(&open, &[("step", "look"), ("ticket", &ticket), ("key", &link)]))
+            .contains("The agent asks for")
+    };
+    for (wanted, issuer, warns) in [
+        ("GitHub", "github", false),
+        ("github.com", "GitHub", false),
+        ("Google", "Google%20LLC", false),
+        ("Amazon Web Services", "AWS", true),
+        ("GitHub", "GitLab", true),
+        ("GitHub", "", false),
+    ] {
+        assert_eq!(of(wanted, issuer), warns, "{wanted} and {issuer}");
+    }
+}
+
 #[test]
 fn a_link_opens_nothing_by_itself_and_a_look_ahead_does_not_burn_it() {
     let world = World::new();
@@ -545,10 +646,10 @@ fn a_link_brings_its_own_names_and_duplicates_are_told() {
 
     let untouched = look("agent's idea", "GitHub");
     assert!(
-        untouched.contains("<dd>Acme</dd>") && untouched.contains("<dd>bob</dd>") && untouched.contains("8 digits")
+        untouched.contains("value=\"Acme\"") && untouched.contains("value=\"bob\"") && untouched.contains("8 digits")
     );
     assert!(!untouched.contains("is there already"));
-    assert!(look("mine", "GitHub").contains("<dd>mine</dd>"), "what the person changed wins");
+    assert!(look("mine", "GitHub").contains("value=\"mine\""), "what the person changed wins");
     let same = text(&world.look(&open, &ticket, RFC_SEED));
     assert!(same.contains("This key is there already, as ada."), "{same}");
     let fields =

@@ -281,6 +281,13 @@ fn a_person_who_can_sign_in_needs_no_pin() {
     assert_eq!((typed.status, title(&typed).as_str()), (403, "Who are you?"), "another person's PIN");
     let ada = site.sign_in(&open, ADA);
     site.refused("ada", &ada, (403, "For somebody else"), Outcome::PermissionDenied);
+    // The provider would answer for Ada again and again, unless it is told to ask.
+    let other = text(&ada).split_once("class=\"button\" href=\"").unwrap().1.split_once('"').unwrap().0.to_owned();
+    assert!(other.ends_with("?sign-in=other") && open.path.ends_with(other.split('?').next().unwrap()), "{other}");
+    let pressed = site.at(&format!("/enroll/{other}"), &[]);
+    assert_eq!(pressed.status, 303);
+    assert!(pressed.header("location").unwrap().ends_with("&prompt=login"));
+    assert!(!site.at(&format!("{}?sign-in", open.path), &[]).header("location").unwrap().contains("prompt"));
     assert_eq!(site.sign_in(&open, "idp|bob@example.com").status, 303);
 }
 

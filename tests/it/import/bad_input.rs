@@ -25,6 +25,7 @@ fn a_file_that_is_no_export_is_refused_with_what_to_do() {
         (&b""[..], "empty"),
         (b"\xEF\xBB\xBF \n", "empty"),
         (b"hello", "no known format"),
+        (b"hunter2\nuser: ada\nurl: https://example.com\n", "no known format"),
         (b"{}", "no known format"),
         (b"{\"a\": 1}", "no known format"),
         (b"{\"data\": {\"url\": \"https://example.com\"}}", "no known format"),

@@ -5,6 +5,7 @@ mod attribution;
 mod bounds;
 mod codes;
 mod keys;
+mod rotation;
 mod single_use;
 mod verification;
 mod waiting;

@@ -43,14 +43,25 @@ fn record(root: &Path, dice: &mut Dice) -> Vec<Event> {
     let environment =
         [("LD_PRELOAD", OsString::from(shim())), (WRITES, log.clone().into()), ("COUNTERSIGN_DATA", root.into())];
     let mut processes: Vec<_> = (0..2).map(|_| Other::start(WORKER, root, &environment)).collect();
-    for process in &mut processes {
+    let load = |dice: &mut Dice| format!("load {} {CALLS}", dice.below(1 << 30));
+    let orders = [load(dice), "rotate key".to_owned(), "rotate data".to_owned(), load(dice), "rotate root".to_owned()];
+    // One of them also gives the vault new keys.
+    for (process, orders) in processes.iter_mut().zip([&orders[..], &[load(dice)]]) {
         process.tell("open");
-        process.tell(&format!("load {} {CALLS}", dice.below(1 << 30)));
+        for order in orders {
+            process.tell(order);
+        }
         process.tell("close");
+        assert_eq!(process.next().as_deref(), Some("ok"), "it is open");
     }
-    for process in &mut processes {
-        while process.next().expect("it ended by itself") != "ended" {}
-        assert_eq!(process.next().as_deref(), Some("ok"));
+    for (process, orders) in processes.iter_mut().zip([5, 1]) {
+        let mut done = 0;
+        while done < orders {
+            let said = process.next().expect("it ended by itself");
+            assert!(!said.starts_with("no ") || said.contains("faster"), "{said}");
+            done += usize::from(said == "ended" || said == "ok rotated" || said.starts_with("no "));
+        }
+        assert_eq!(process.next().as_deref(), Some("ok"), "it is closed");
     }
     read(&fs::read(log).unwrap())
 }

@@ -16,13 +16,13 @@ use crate::{
     vault::kit::Folder,
 };
 
-const PROCESSES: usize = 4;
+pub(super) const PROCESSES: usize = 4;
 const STARTERS: usize = 16;
 /// Kills and backups of one vault, which grows meanwhile.
 const KILLS: usize = 50;
 const BACKUPS: usize = 10;
 
-fn loaded(root: &Path, row: &mut Row) -> Other {
+pub(super) fn loaded(root: &Path, row: &mut Row) -> Other {
     let mut process = worker(root);
     process.tell("open");
     process.tell(&format!("load {} {}", row.dice.below(1 << 30), u64::MAX));
@@ -30,7 +30,7 @@ fn loaded(root: &Path, row: &mut Row) -> Other {
 }
 
 /// The next line of a process that nobody kills.
-fn hear(process: &mut Other, told: &mut Told) {
+pub(super) fn hear(process: &mut Other, told: &mut Told) {
     told.take(&process.next().expect("it ended by itself"));
 }
 
@@ -64,7 +64,7 @@ fn kill_9_of_one_of_four_processes_under_load() {
 }
 
 /// Kills a process and takes what it had said before.
-fn end(mut process: Other, told: &mut Told) {
+pub(super) fn end(mut process: Other, told: &mut Told) {
     process.process.kill().unwrap();
     process.process.wait().unwrap();
     while let Some(line) = process.next() {

@@ -105,6 +105,11 @@ impl World {
 
     pub(crate) async fn of(folder: Folder) -> Self {
         let vault = folder.open().await.unwrap();
+        Self::over(folder, vault)
+    }
+
+    /// A vault that was opened otherwise.
+    pub(crate) fn over(folder: Folder, vault: Vault) -> Self {
         Self { folder, vault, next: AtomicU64::new(1) }
     }
 
@@ -190,8 +195,13 @@ impl World {
     /// The same vault, as another process has it open.
     pub(crate) async fn elsewhere(&self) -> Self {
         let other = Self::of(Folder::shared(&self.folder.root)).await;
-        other.next.store(1 << 20, Ordering::Relaxed);
+        other.begin_numbers_at(1 << 20);
         other
+    }
+
+    /// Makes ids that another world of the same vault does not make.
+    pub(crate) fn begin_numbers_at(&self, number: u64) {
+        self.next.store(number, Ordering::Relaxed);
     }
 }
 

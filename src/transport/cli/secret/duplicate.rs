@@ -28,7 +28,9 @@ pub(super) async fn ask_for(wanted: &Name, of: Option<SecretId>, session: &mut S
             "{told} is there already; with --allow-duplicate there is another of this issuer and label"
         )));
     }
-    session.console.confirm(&format!("{told} is there already. Have another of this issuer and label?"), false.into())
+    // The seed may have been asked for at a hidden prompt, which listened for signals.
+    let question = format!("{told} is there already. Have another of this issuer and label?");
+    session.console.confirm_or_stop(&question, false.into()).await
 }
 
 /// The name by which people know a secret.

@@ -119,7 +119,7 @@ async fn on_terminal(id: EnrolmentId, args: &EnrollArgs, session: &mut Session) 
         return Err(ended(EnrolmentState::Expired));
     };
     tell_what_it_is(&review, session);
-    session.console.confirm("Add it?", false.into())?;
+    session.console.confirm_or_stop("Add it?", false.into()).await?;
     match session.service.add_typed(&proven, &handle).await? {
         Added::Stored(secret) => view::show(&secret, None, session).map(|()| Ending::Done),
         Added::Ended(state) => Err(ended(state)),
@@ -149,6 +149,9 @@ fn tell_what_it_is(review: &Review, session: &mut Session) {
     }
     for same in review.same_name.iter().filter(|_| review.same_seed.is_empty()) {
         console.note(&format!("{} is there already, with another key.", view::name(same)));
+    }
+    if let (Some(wanted), Some(issuer)) = (&review.other_wanted, &metadata.issuer) {
+        console.note(&format!("The agent asks for a secret of {wanted}, and this one is of {issuer}."));
     }
     let left = review.expires_in;
     console.note(&format!("Its current code, to finish the service's set-up: {}  {left} s left", review.code.digits()));

@@ -1,5 +1,6 @@
 //! `countersign secret import`: the secrets of other programs' files. A preview comes first, then a question, then one
-//! change. Every entry of every file is accounted for: added, present or skipped.
+//! change. Every entry of every file is accounted for: added, present or skipped. Files are read by a child process, and
+//! never here: whatever is in them, it can be killed.
 
 use std::{
     collections::HashSet,
@@ -16,18 +17,26 @@ use super::{
     qr, view,
 };
 use crate::{
+    child::{ChildError, Children, Job},
     domain::{
         characters::is_unshowable,
-        import::{self, Entry, Format, Found, Import, ImportError, Locked, Opened, Part},
-        limits::{IMPORT_ENTRIES_MAX, IMPORT_FILE_BYTES_MAX, IMPORT_MEMORY_ASKED, PASSPHRASE_BYTES_MAX},
+        import::{self, Answer, Contents, Format, Keys, Part, Place, Told, ToldSecret},
+        limits::{
+            IMPORT_ENTRIES_MAX, IMPORT_FILE_BYTES_MAX, IMPORT_KEY_FILE_BYTES_MAX, IMPORT_MEMORY_ASKED,
+            PASSPHRASE_BYTES_MAX,
+        },
         secret::{SecretMetadata, SecretUse, TotpSecret},
     },
-    operations::{Enrolment, ImportSecrets, Imported, ListSecrets},
-    transport::cli::{Ending, Failure, Session, numbers::counted_len, output::Console, prompt::Consent},
+    operations::{Enrolment, ImportSecrets, Imported, ListSecrets, Progress},
+    transport::cli::{
+        Ending, Failure, Session,
+        numbers::counted_len,
+        output::Console,
+        prompt::Consent,
+        working::{Stage, watched},
+    },
 };
 
-/// Secrets beyond which an import takes long enough for a person to wonder.
-const NOTED_MIN: usize = 1000;
 /// Passphrases that a person may try at a prompt.
 const TRIES: u32 = 3;
 
@@ -46,6 +55,9 @@ pub struct ImportArgs {
     /// Read the passphrase of encrypted files from a file; it is asked for otherwise
     #[arg(long, value_name = "FILE")]
     passphrase_file: Option<PathBuf>,
+    /// The key file of a `KeePass` database; with an empty passphrase, it alone opens the database
+    #[arg(long, value_name = "FILE")]
+    kdbx_key_file: Option<PathBuf>,
 }
 
 impl ImportArgs {
@@ -57,11 +69,11 @@ impl ImportArgs {
 
 /// What the files hold.
 #[derive(Default)]
-struct Contents {
+struct All {
     /// The secrets, in order.
     secrets: Vec<Enrolment>,
-    /// Where each of them stands.
-    places: Vec<Remark>,
+    /// Where each of them stands, with the file's name if there are several.
+    places: Vec<(Option<Arc<str>>, Place)>,
     /// Repaired, doubtful and skipped entries.
     remarks: Vec<Remark>,
     skipped: usize,
@@ -69,18 +81,20 @@ struct Contents {
     parts: Vec<Part>,
 }
 
+/// A file, and how its contents are got.
+struct File<'a> {
+    /// As it can be shown.
+    name: String,
+    bytes: Zeroizing<Vec<u8>>,
+    args: &'a ImportArgs,
+    /// The contents of its key file.
+    key: Option<&'a [u8]>,
+    children: &'a Children,
+}
+
 /// Stores the secrets of files.
 pub(super) async fn import(args: &ImportArgs, session: &mut Session) -> Result<Ending, Failure> {
-    let mut all = Contents::default();
-    let several = args.files.len() > 1;
-    for (path, nth) in args.files.iter().zip(1..) {
-        let flag = if several { format!("FILE {nth}") } else { "FILE".to_owned() };
-        let import = match read(path, &flag, session).await? {
-            Opened::Read(import) => import,
-            Opened::Locked(locked) => unlock(locked, &shown(path), args, &mut session.console).await?,
-        };
-        all.take(import, several.then(|| shown(path)).as_deref());
-    }
+    let mut all = read_all(args, session).await?;
     let entries = all.secrets.len() + all.skipped;
     if entries == 0 && all.parts.is_empty() {
         return Err(Failure::invalid("the file has no entries"));
@@ -91,10 +105,7 @@ pub(super) async fn import(args: &ImportArgs, session: &mut Session) -> Result<E
     let secrets: Arc<[Enrolment]> = std::mem::take(&mut all.secrets).into();
     let asks = !args.yes && !args.dry_run && session.console.can_ask();
     let looks_only = args.dry_run || asks || (!args.yes && all.skipped > 0 && !session.console.is_json());
-    if secrets.len() > NOTED_MIN && session.console.looks().notes.terminal {
-        session.console.note(&format!("Looking at {}.", counted_len(secrets.len(), "secret")));
-    }
-    let mut imported = session.perform(ImportSecrets { entries: secrets.clone(), dry_run: looks_only }).await?;
+    let mut imported = store(&secrets, looks_only, session).await?;
     let mut report = all.report(&imported, args.dry_run, session).await?;
     if looks_only && !args.dry_run {
         if !asks {
@@ -105,13 +116,50 @@ pub(super) async fn import(args: &ImportArgs, session: &mut Session) -> Result<E
             return Ok(Ending::Done);
         }
         let question = format!("Add {}?", counted_len(imported.secrets.len(), "secret"));
-        session.console.confirm(&question, Consent::Asked)?;
-        imported = session.perform(ImportSecrets { entries: secrets, dry_run: false }).await?;
+        session.console.confirm_or_stop(&question, Consent::Asked).await?;
+        imported = store(&secrets, false, session).await?;
         // Another process may have added some of them meanwhile.
         report.counts = Counts::of(&imported, report.counts.skipped);
         report.remarks.clear();
     }
+    // Showing the answer may take as long as its reader wants; the seeds are wiped before.
+    drop(secrets);
     tell(&report, &imported.secrets, session)
+}
+
+/// Stores secrets, or only looks which would be stored.
+async fn store(secrets: &Arc<[Enrolment]>, dry_run: bool, session: &mut Session) -> Result<Imported, Failure> {
+    let (progress, of) = (Arc::new(Progress::default()), secrets.len());
+    let import = ImportSecrets { entries: secrets.clone(), dry_run, progress: progress.clone() };
+    let (service, caller) = (session.service.clone(), session.caller.clone());
+    let what = if dry_run { "looking at the secrets" } else { "storing the secrets" };
+    let work = service.perform(&caller, import);
+    let stored = watched(&mut session.console, what, || Stage::Done(progress.done(), of), work).await?;
+    Ok(stored?)
+}
+
+/// Reads the files.
+async fn read_all(args: &ImportArgs, session: &mut Session) -> Result<All, Failure> {
+    let (mut all, mut is_key_file_used) = (All::default(), false);
+    let several = args.files.len() > 1;
+    let key_file = match &args.kdbx_key_file {
+        Some(path) => Some(session.console.read("--kdbx-key-file", path, IMPORT_KEY_FILE_BYTES_MAX)?),
+        None => None,
+    };
+    for (path, nth) in args.files.iter().zip(1..) {
+        let flag = if several { format!("FILE {nth}") } else { "FILE".to_owned() };
+        let bytes = session.console.read(&flag, path, IMPORT_FILE_BYTES_MAX)?;
+        let key = key_file.as_ref().map(|bytes| bytes.as_slice());
+        let mut file = File { name: shown(path), bytes, args, key, children: &session.children };
+        file.of_picture().await?;
+        let contents = file.contents(&mut session.console).await?;
+        is_key_file_used |= contents.format == Format::KeePass;
+        all.take(contents, several.then_some(file.name.as_str()));
+    }
+    if key_file.is_some() && !is_key_file_used {
+        return Err(Failure::Usage("--kdbx-key-file opens a KeePass database, and no file is one".to_owned()));
+    }
+    Ok(all)
 }
 
 /// Shows what was stored and what was not.
@@ -130,49 +178,62 @@ fn tell(report: &Report, secrets: &[TotpSecret], session: &mut Session) -> Resul
     Ok(ending)
 }
 
-/// Reads one file: a document, or a picture of QR codes.
-async fn read(path: &Path, flag: &str, session: &mut Session) -> Result<Opened, Failure> {
-    let bytes = session.console.read(flag, path, IMPORT_FILE_BYTES_MAX)?;
-    let named = |problem: String| Failure::invalid(format!("{}: {problem}", shown(path)));
-    let bytes = if import::is_picture(&bytes) {
-        let texts = qr::read(&bytes, &session.children).await.map_err(|failure| named(failure.to_string()))?;
-        // As a list has them: a link a line.
-        let lines: Vec<&[u8]> = texts.iter().map(|text| text.as_bytes()).collect();
-        Zeroizing::new(lines.join(&b'\n'))
-    } else {
-        bytes
-    };
-    import::open(&bytes).map_err(|problem| named(problem.to_string()))
-}
+impl File<'_> {
+    /// Puts what a picture's QR codes hold in its place, as a list has it: a link a line.
+    async fn of_picture(&mut self) -> Result<(), Failure> {
+        if import::is_picture(&self.bytes) {
+            let texts = qr::read(&self.bytes, self.children).await.map_err(|failure| self.refused(&failure))?;
+            let lines: Vec<&[u8]> = texts.iter().map(|text| text.as_bytes()).collect();
+            self.bytes = Zeroizing::new(lines.join(&b'\n'));
+        }
+        Ok(())
+    }
 
-/// Opens an encrypted file. At a prompt, a person may mistype twice.
-async fn unlock(locked: Locked, file: &str, args: &ImportArgs, console: &mut Console) -> Result<Import, Failure> {
-    let memory = locked.memory();
-    if memory > IMPORT_MEMORY_ASKED {
-        let question = format!("Opening {file} takes {} MiB of memory. Go on?", memory >> 20);
-        console.confirm(&question, args.yes.into())?;
-    }
-    let locked = Arc::new(locked);
-    for tries_left in (0..TRIES).rev() {
-        let passphrase = passphrase(file, locked.format(), args, console).await?;
-        let work = locked.clone();
-        if console.looks().notes.terminal {
-            console.note("Opening it; this may take some seconds.");
+    /// What is in it.
+    async fn contents(&self, console: &mut Console) -> Result<Contents, Failure> {
+        match self.read(Keys::default(), console).await? {
+            Answer::Read(contents) => Ok(contents),
+            Answer::Locked { format, memory } => self.unlocked(format, memory, console).await,
+            Answer::Unread { problem, .. } => Err(self.refused(&problem)),
         }
-        // On a thread of its own, so that the person can interrupt it.
-        let opened = tokio::task::spawn_blocking(move || work.open(&passphrase)).await;
-        let opened = opened.map_err(|_| Failure::invalid(format!("{file}: the reader failed at this file")))?;
-        match opened {
-            Err(ImportError::WrongPassphrase | ImportError::WrongPassphraseOrDamaged)
-                if tries_left > 0 && args.passphrase_file.is_none() =>
-            {
-                console.note("That did not open it.");
+    }
+
+    /// Opens it, if it is encrypted. At a prompt, a person may mistype twice.
+    async fn unlocked(&self, format: Format, memory: u64, console: &mut Console) -> Result<Contents, Failure> {
+        if memory > IMPORT_MEMORY_ASKED {
+            let question = format!("Opening {} takes {} MiB of memory. Go on?", self.name, memory >> 20);
+            console.confirm_or_stop(&question, self.args.yes.into()).await?;
+        }
+        let mut tries_left = if self.args.passphrase_file.is_some() { 1 } else { TRIES };
+        loop {
+            tries_left -= 1;
+            let passphrase = passphrase(&self.name, format, self.args, console).await?;
+            let keys = Keys { passphrase: Some(&passphrase), key_file: self.key };
+            match self.read(keys, console).await? {
+                Answer::Read(contents) => return Ok(contents),
+                Answer::Unread { wrong_passphrase: true, .. } if tries_left > 0 => {
+                    console.note("That did not open it.");
+                }
+                Answer::Unread { problem, .. } => return Err(self.refused(&problem)),
+                // It had its passphrase.
+                Answer::Locked { .. } => return Err(self.refused(&ChildError::Answer)),
             }
-            Err(problem) => return Err(Failure::invalid(format!("{file}: {problem}"))),
-            Ok(import) => return Ok(import),
         }
     }
-    Err(Failure::invalid(format!("{file}: {}", ImportError::WrongPassphrase)))
+
+    /// Has a child read it.
+    async fn read(&self, keys: Keys<'_>, console: &mut Console) -> Result<Answer, Failure> {
+        let head = keys.head();
+        let input = [head.as_slice(), &self.bytes];
+        let verb = if keys.passphrase.is_some() { "opening" } else { "reading" };
+        let work = self.children.run(Job::Import, &input);
+        let answer = watched(console, &format!("{verb} {}", self.name), || Stage::Somewhere, work).await?;
+        answer.map_err(|cause| self.refused(&cause))
+    }
+
+    fn refused(&self, problem: &impl ToString) -> Failure {
+        Failure::invalid(format!("{}: {}", self.name, problem.to_string()))
+    }
 }
 
 /// The passphrase: the contents of a file without the end of the line, or what is typed.
@@ -183,7 +244,12 @@ async fn passphrase(
     console: &mut Console,
 ) -> Result<Zeroizing<String>, Failure> {
     let Some(path) = &args.passphrase_file else {
-        let prompt = format!("Passphrase of {file}, an encrypted export of {} (hidden): ", format.name());
+        let kind = if args.kdbx_key_file.is_some() && format == Format::KeePass {
+            ", which the key file opens too; empty if it opens it alone (hidden): ".to_owned()
+        } else {
+            format!(", an encrypted export of {} (hidden): ", format.name())
+        };
+        let prompt = format!("Passphrase of {file}{kind}");
         return console.ask_hidden(&prompt, "use --passphrase-file").await;
     };
     console.read_secret("--passphrase-file", path, PASSPHRASE_BYTES_MAX)
@@ -197,28 +263,28 @@ fn shown(path: &Path) -> String {
     path.display().to_string().chars().filter(|c| !is_unshowable(*c)).collect()
 }
 
-impl Contents {
+impl All {
     /// Takes the entries of a file.
-    fn take(&mut self, import: Import, file: Option<&str>) {
-        if !self.formats.contains(&import.format.name()) {
-            self.formats.push(import.format.name());
+    fn take(&mut self, contents: Contents, file: Option<&str>) {
+        if !self.formats.contains(&contents.format.name()) {
+            self.formats.push(contents.format.name());
         }
-        self.parts.extend(import.parts);
-        for Entry { place, title, read } in import.entries {
-            let place = file.map_or_else(|| place.to_string(), |file| format!("{file}, {place}"));
-            let remark = |kind, message| Remark {
-                place: place.clone(),
+        self.parts.extend(contents.parts);
+        let file: Option<Arc<str>> = file.map(Arc::from);
+        for Told { place, title, read } in contents.entries {
+            let remark = |kind, message: String| Remark {
+                place: stands(file.as_deref(), place),
                 name: title.as_ref().map(ToString::to_string),
                 kind,
                 message,
             };
             match read {
-                Ok(Found { label, issuer, totp, seed, single_use, notes }) => {
+                Ok(ToldSecret { label, issuer, totp, seed, single_use, notes }) => {
                     let kind = |doubt| if doubt { Kind::Doubtful } else { Kind::Repaired };
-                    self.remarks.extend(notes.iter().map(|note| remark(kind(note.is_doubt()), note.to_string())));
+                    self.remarks.extend(notes.iter().map(|note| remark(kind(note.is_doubt), note.text.to_string())));
                     let usage = SecretUse::of_single_use(single_use);
                     let metadata = SecretMetadata { label, issuer, totp, usage, origins: Vec::new() };
-                    self.places.push(remark(Kind::Doubtful, SAME_NAME.to_owned()));
+                    self.places.push((file.clone(), place));
                     self.secrets.push(Enrolment { metadata, seed });
                 }
                 Err(why) => {
@@ -239,10 +305,17 @@ impl Contents {
             HashSet::new()
         };
         let present: HashSet<usize> = imported.present.iter().copied().collect();
-        let places = self.places.into_iter().enumerate().filter(|(index, _)| !present.contains(index));
-        for (secret, (_, place)) in imported.secrets.iter().zip(places) {
+        let places = self.places.iter().enumerate().filter(|(index, _)| !present.contains(index));
+        for (secret, (_, (file, place))) in imported.secrets.iter().zip(places) {
             if !names.insert(name(&secret.metadata)) {
-                self.remarks.push(place);
+                let SecretMetadata { label, issuer, .. } = &secret.metadata;
+                let name = issuer.as_ref().map_or_else(|| label.to_string(), |issuer| format!("{issuer}: {label}"));
+                self.remarks.push(Remark {
+                    place: stands(file.as_deref(), *place),
+                    name: Some(name),
+                    kind: Kind::Doubtful,
+                    message: SAME_NAME.to_owned(),
+                });
             }
         }
         let missing = import::missing_parts(&self.parts).into_iter();
@@ -258,5 +331,52 @@ impl Contents {
     }
 }
 
+/// Where an entry stands, as a person is told.
+fn stands(file: Option<&str>, place: Place) -> String {
+    file.map_or_else(|| place.to_string(), |file| format!("{file}, {place}"))
+}
+
 /// Says that a name is not unique.
 const SAME_NAME: &str = "another secret has this issuer and label, with another seed; both are kept";
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::io;
+
+    use super::*;
+    use crate::transport::cli::{
+        output::{Answers, Looks, Stream},
+        prompt::Questions,
+    };
+
+    /// What is told of a file that a script reads.
+    async fn told_by(script: &str) -> String {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/children");
+        let stream = Stream { terminal: false, colour: false };
+        let streams = (Box::new(io::sink()) as Box<dyn io::Write>, Box::new(io::sink()) as Box<dyn io::Write>);
+        let looks = Looks { out: stream, notes: stream };
+        let mut console = Console::new(Answers::Text, looks, streams, Questions::scripted("", false));
+        let args = ImportArgs {
+            files: Vec::new(),
+            dry_run: false,
+            yes: true,
+            passphrase_file: Some("/dev/null".into()),
+            kdbx_key_file: None,
+        };
+        let (name, bytes) = ("aegis.json".to_owned(), Zeroizing::new(b"{}".to_vec()));
+        let children = Children::of(folder.join(script));
+        let file = File { name, bytes, args: &args, key: None, children: &children };
+        let told = file.contents(&mut console).await;
+        told.map_or_else(|failure| failure.to_string(), |contents| format!("{} entries", contents.entries.len()))
+    }
+
+    #[tokio::test]
+    async fn a_wrong_answer_of_the_child_is_an_error_that_names_the_file() {
+        let senseless = "aegis.json: the process that read it gave an answer that makes no sense";
+        for script in ["senseless", "import-hostile-name", "import-locked-again"] {
+            assert_eq!(told_by(script).await, senseless, "{script}");
+        }
+        assert!(told_by("killed").await.starts_with("aegis.json: it can't be read within its limits"));
+        assert!(told_by("missing").await.starts_with("aegis.json: no process could be started to read it"));
+    }
+}

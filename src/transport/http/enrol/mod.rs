@@ -23,7 +23,7 @@ pub(super) use picture::Pictures;
 
 use self::{
     form::{Form, Sent},
-    pages::Problem as EntryProblem,
+    pages::{Problem as EntryProblem, Told},
     picture::Picture,
 };
 use super::{
@@ -200,7 +200,7 @@ impl Site<'_> {
         match visited {
             Visited::Unknown => response(StatusCode::NOT_FOUND, pages::unknown()),
             Visited::Ended(state) => response(StatusCode::GONE, pages::ended(state)),
-            Visited::Anothers => response(StatusCode::FORBIDDEN, pages::anothers()),
+            Visited::Anothers => response(StatusCode::FORBIDDEN, pages::anothers(None)),
             Visited::NoProof => response(StatusCode::FORBIDDEN, pages::no_proof()),
             Visited::Ask(asked) => {
                 let mut response = match asked.problem {
@@ -237,17 +237,7 @@ impl Site<'_> {
                 self.look(proven, &Typed { key, label, issuer }).await
             }
             "picture" => self.look_at(proven, picture.take()).await,
-            "code" => self.review(proven, handle, None).await,
-            "check" => {
-                let right = self.service.is_code_of_typed(proven, handle, field("code"));
-                self.review(proven, handle, right).await
-            }
-            "add" => match self.service.add_typed(proven, handle).await {
-                Ok(Added::Stored(secret)) => response(StatusCode::OK, pages::added(&secret)),
-                Ok(Added::Ended(state)) => response(StatusCode::GONE, pages::ended(state)),
-                Ok(Added::Lost) => self.lost(proven),
-                Err(refusal) => failed(&refusal),
-            },
+            "code" | "check" | "add" => self.reviewed(proven, form, (wanted, handle)).await,
             "decline" => match self.service.decline(proven).await {
                 Ok(EnrolmentState::Declined) => response(StatusCode::OK, pages::ended(EnrolmentState::Declined)),
                 Ok(state) => response(StatusCode::GONE, pages::ended(state)),
@@ -257,13 +247,58 @@ impl Site<'_> {
         }
     }
 
+    /// A step from the page that shows what will be added, whose names the person may have changed there.
+    async fn reviewed(&self, proven: &Proven, form: &Form, (wanted, handle): (&str, &str)) -> Response {
+        let mut is_renamed = false;
+        if let (Some(label), Some(issuer)) = (form.get("label"), form.get("issuer")) {
+            match self.service.rename_typed(proven, handle, (label, issuer)) {
+                // What is not in memory any more may have been added by an earlier press of the button.
+                Ok(renamed) => is_renamed = renamed == Some(true),
+                Err(Refusal::Invalid { field, problem }) => {
+                    let text = format!("{} {problem}.", named(field));
+                    let told = Told::Names(EntryProblem { text: &text, label, issuer });
+                    return self.review(proven, handle, told).await;
+                }
+                Err(refusal) => return failed(&refusal),
+            }
+        }
+        let code = form.get("code").unwrap_or_default();
+        match wanted {
+            "add" if is_renamed && self.warns(proven, handle).await => self.review(proven, handle, Told::Nothing).await,
+            "add" => self.add(proven, handle).await,
+            // The first button of the form is also pressed by Enter in the field of the code.
+            "code" if code.trim().is_empty() => self.review(proven, handle, Told::Nothing).await,
+            _ => {
+                let right = self.service.is_code_of_typed(proven, handle, code);
+                self.review(proven, handle, right.map_or(Told::Nothing, Told::Code)).await
+            }
+        }
+    }
+
+    /// Whether there is something to warn of under the new names that the person has not seen.
+    async fn warns(&self, proven: &Proven, handle: &str) -> bool {
+        let review = self.service.review(proven, handle).await;
+        review.is_ok_and(|review| {
+            review.is_some_and(|review| !review.same_name.is_empty() || review.other_wanted.is_some())
+        })
+    }
+
+    async fn add(&self, proven: &Proven, handle: &str) -> Response {
+        match self.service.add_typed(proven, handle).await {
+            Ok(Added::Stored(secret)) => response(StatusCode::OK, pages::added(&secret)),
+            Ok(Added::Ended(state)) => response(StatusCode::GONE, pages::ended(state)),
+            Ok(Added::Lost) => self.lost(proven),
+            Err(refusal) => failed(&refusal),
+        }
+    }
+
     /// Shows what a person typed, if it can be added.
     async fn look(&self, proven: &Proven, typed: &Typed<'_>) -> Response {
         match self.service.take_typed(proven, typed) {
-            Ok(handle) => self.review(proven, &handle, None).await,
+            Ok(handle) => self.review(proven, &handle, Told::Nothing).await,
             Err(Refusal::Invalid { field, problem }) => {
                 let text = format!("{} {problem}.", named(field));
-                let problem = EntryProblem { text, label: typed.label, issuer: typed.issuer };
+                let problem = EntryProblem { text: &text, label: typed.label, issuer: typed.issuer };
                 self.entry(proven, StatusCode::BAD_REQUEST, Some(&problem))
             }
             Err(refusal) => failed(&refusal),
@@ -283,7 +318,8 @@ impl Site<'_> {
                 Err(refusal) => failed(&refusal),
             },
             Err(cause) => {
-                let problem = EntryProblem { text: sentence(&cause.to_string()), label: "", issuer: "" };
+                let text = sentence(&cause.to_string());
+                let problem = EntryProblem { text: &text, label: "", issuer: "" };
                 let mut response = self.entry(proven, status_of(cause.code()), Some(&problem));
                 if cause.code() == ErrorCode::Busy {
                     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
@@ -293,16 +329,17 @@ impl Site<'_> {
         }
     }
 
-    async fn review(&self, proven: &Proven, handle: &str, right: Option<bool>) -> Response {
+    async fn review(&self, proven: &Proven, handle: &str, told: Told<'_>) -> Response {
+        let status = if matches!(told, Told::Names(_)) { StatusCode::BAD_REQUEST } else { StatusCode::OK };
         match self.service.review(proven, handle).await {
-            Ok(Some(review)) => response(StatusCode::OK, pages::review(proven, &review, right)),
+            Ok(Some(review)) => response(status, pages::review(proven, &review, told)),
             Ok(None) => self.lost(proven),
             Err(refusal) => failed(&refusal),
         }
     }
 
     fn lost(&self, proven: &Proven) -> Response {
-        let text = "What you entered is no longer in memory. Nothing was added: please enter it again.".to_owned();
+        let text = "What you entered is no longer in memory. Nothing was added: please enter it again.";
         let problem = EntryProblem { text, label: "", issuer: "" };
         self.entry(proven, StatusCode::CONFLICT, Some(&problem))
     }

@@ -13,8 +13,9 @@ use crate::{
 };
 
 /// What was wrong with an entry, and what the person had typed besides the key.
+#[derive(Clone, Copy)]
 pub(super) struct Problem<'a> {
-    pub(super) text: String,
+    pub(super) text: &'a str,
     pub(super) label: &'a str,
     pub(super) issuer: &'a str,
 }
@@ -48,12 +49,19 @@ pub(super) fn ended(state: EnrolmentState) -> Html {
     }
 }
 
-pub(super) fn anothers() -> Html {
-    message(
-        "For somebody else",
-        "You are signed in, but this request is for another person. Nothing was opened. If somebody sent you this link, tell \
-         the person who runs this server.",
-    )
+/// The visitor is signed in as somebody else. At the identity provider, they can sign in anew to open the link.
+pub(super) fn anothers(token: Option<&str>) -> Html {
+    let mut body = Html::of(
+        "<p>You are signed in, but this request is for another person. Nothing was opened. If somebody sent you this link, tell \
+         the person who runs this server.</p>\n",
+    );
+    if let Some(token) = token {
+        body = body
+            .put("<p class=\"buttons\"><a class=\"button\" href=\"")
+            .text(token)
+            .put("?sign-in=other\">Sign in as somebody else</a></p>\n");
+    }
+    layout("For somebody else", &body)
 }
 
 pub(super) fn no_proof() -> Html {
@@ -159,7 +167,7 @@ pub(super) fn entry(service: &Service, proven: &Proven, problem: Option<&Problem
         }
         _ => (proposed(&view.proposal.label), proposed(&view.proposal.issuer)),
     };
-    let told = problem.map(|problem| alert(&Html::default().text(&problem.text))).unwrap_or_default();
+    let told = problem.map(|problem| alert(&Html::default().text(problem.text))).unwrap_or_default();
     let left = service.now().until(view.expires_at).as_secs().div_ceil(60);
     let body = told
         .add(&about(view))
@@ -232,38 +240,44 @@ pub(super) fn choose(proven: &Proven, choices: &[Choice]) -> Html {
     layout("Which one?", &list.put(end).add(&ticket(proven)).put(back))
 }
 
-/// What will be added, and its current code.
-pub(super) fn review(proven: &Proven, review: &Review, right: Option<bool>) -> Html {
+/// What a review answers to what the person did.
+#[derive(Clone, Copy)]
+pub(super) enum Told<'a> {
+    /// Nothing.
+    Nothing,
+    /// Whether a code is right.
+    Code(bool),
+    /// What was wrong with new names.
+    Names(Problem<'a>),
+}
+
+/// What will be added, and its current code. All of it is one form, so that new names are taken along by every button.
+pub(super) fn review(proven: &Proven, review: &Review, told: Told<'_>) -> Html {
     let metadata = &review.metadata;
-    let issuer = metadata.issuer.as_ref().map_or("(none)", ShownText::as_str);
     let digits = review.code.digits();
     let (first, second) = digits.split_at(digits.len() / 2);
-    let mut facts = Html::of("<dl>\n")
-        .add(&fact("Service", issuer))
-        .add(&fact("Account", metadata.label.as_str()))
-        .add(&fact("Codes", &in_words(&metadata.totp)));
+    let mut facts = Html::of("<dl>\n").add(&fact("Codes", &in_words(&metadata.totp)));
     if !metadata.origins.is_empty() {
         let origins: Vec<_> = metadata.origins.iter().map(ToString::to_string).collect();
         facts = facts.add(&fact("For pages of", &origins.join(", ")));
     }
-    let warning = if review.same_seed.is_empty() { &review.same_name } else { &review.same_seed };
-    let warned = match (warning.first(), review.same_seed.is_empty()) {
-        (None, _) => Html::default(),
-        (Some(same), true) => alert(&Html::default().text(name_of(same)).put(" is there already, with another key.")),
-        (Some(same), false) => alert(&Html::of("This key is there already, as ").text(name_of(same)).put(".")),
+    let (answer, issuer, label) = match &told {
+        Told::Names(problem) => (alert(&Html::default().text(problem.text)), problem.issuer, problem.label),
+        Told::Nothing | Told::Code(_) => {
+            let issuer = metadata.issuer.as_ref().map_or("", ShownText::as_str);
+            (checked(&told), issuer, metadata.label.as_str())
+        }
     };
-    let checked = match right {
-        None => Html::default(),
-        Some(true) => done(&Html::of("That code is right.")),
-        Some(false) => alert(&Html::of(
-            "That code is not right. Perhaps it has just rotated; otherwise the key was not copied whole, or a clock is wrong.",
-        )),
-    };
-    let fields = ticket(proven)
-        .add(&Html::of("<input type=\"hidden\" name=\"entry\" value=\"").text(&review.handle).put("\">\n"));
     // The answer to what the person did comes first.
-    let body = checked
-        .add(&warned)
+    let body = answer
+        .add(&warnings(review))
+        .put("<form method=\"post\" autocomplete=\"off\">\n")
+        .add(&ticket(proven))
+        .put("<input type=\"hidden\" name=\"entry\" value=\"")
+        .text(&review.handle)
+        .put("\">\n")
+        .add(&field("issuer", "Service", issuer))
+        .add(&field("label", "Account", label))
         .add(&facts)
         .put("</dl>\n<section>\n<h2>Current code</h2>\n<p class=\"code\"><output aria-live=\"off\">")
         .text(first)
@@ -273,26 +287,39 @@ pub(super) fn review(proven: &Proven, review: &Review, right: Option<bool>) -> H
         .text(review.expires_in)
         .put("\">")
         .text(review.expires_in)
-        .put("</span> s.</p>\n<form method=\"post\">\n")
-        .add(&fields)
         .put(
-            "<p class=\"buttons\"><button name=\"step\" value=\"code\" class=\"quiet\" data-refresh>Refresh the code</button></p>\n</form>\n</section>\n<form method=\"post\" autocomplete=\"off\">\n",
-        )
-        .add(&fields)
-        .put(
-            "<label for=\"code\">Optional: check a code that the service or your phone shows</label>\n\
-             <p class=\"row\"><input id=\"code\" name=\"code\" type=\"text\" inputmode=\"numeric\" autocomplete=\"off\" \
-             maxlength=\"12\">\n<button name=\"step\" value=\"check\" class=\"quiet\">Check</button></p>\n</form>\n\
-             <form method=\"post\">\n",
-        )
-        .add(&fields)
-        .put(
-            "<p class=\"buttons\"><button name=\"step\" value=\"add\">Add</button>\n\
+            "</span> s.</p>\n<p class=\"buttons\"><button name=\"step\" value=\"code\" class=\"quiet\" data-refresh>Refresh the \
+             code</button></p>\n</section>\n<label for=\"code\">Optional: check a code that the service or your phone \
+             shows</label>\n<p class=\"row\"><input id=\"code\" name=\"code\" type=\"text\" inputmode=\"numeric\" \
+             autocomplete=\"off\" maxlength=\"12\">\n<button name=\"step\" value=\"check\" class=\"quiet\">Check</button></p>\n\
+             <p class=\"buttons\"><button name=\"step\" value=\"add\">Add</button>\n\
              <button name=\"step\" value=\"back\" class=\"quiet\">Back</button>\n\
              <button name=\"step\" value=\"decline\" class=\"quiet\">Decline</button></p>\n</form>\n\
              <script src=\"enrol.js\" defer></script>\n",
         );
     layout("Is this right?", &body)
+}
+
+fn checked(told: &Told<'_>) -> Html {
+    match told {
+        Told::Nothing | Told::Names(_) => Html::default(),
+        Told::Code(true) => done(&Html::of("That code is right.")),
+        Told::Code(false) => alert(&Html::of(
+            "That code is not right. Perhaps it has just rotated; otherwise the key was not copied whole, or a clock is wrong.",
+        )),
+    }
+}
+
+/// What a person should know before they add a secret.
+fn warnings(review: &Review) -> Html {
+    let there = match (review.same_seed.first(), review.same_name.first()) {
+        (Some(same), _) => alert(&Html::of("This key is there already, as ").text(name_of(same)).put(".")),
+        (None, Some(same)) => alert(&Html::default().text(name_of(same)).put(" is there already, with another key.")),
+        (None, None) => Html::default(),
+    };
+    let (Some(wanted), Some(issuer)) = (&review.other_wanted, &review.metadata.issuer) else { return there };
+    let other = Html::of("The agent asks for a secret of ").text(wanted.as_str()).put(", and this one is of ");
+    there.add(&alert(&other.text(issuer.as_str()).put(". Add it only if you know why.")))
 }
 
 pub(super) fn added(secret: &TotpSecret) -> Html {

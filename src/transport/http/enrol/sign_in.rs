@@ -19,13 +19,15 @@ use crate::{
     transport::http::{
         answer::{Problem, status_of},
         door::{App, Visit},
-        oauth::OAuth,
+        oauth::{OAuth, Who},
         shell::Html,
     },
 };
 
 /// The query of a link by which its person wants to sign in.
 const WANTED: &str = "sign-in";
+/// The same for a person whom the provider took for somebody else.
+const WANTED_AS_OTHER: &str = "sign-in=other";
 
 impl ServerPage {
     /// Where the provider sends browsers back to, as it was told.
@@ -61,13 +63,15 @@ impl ServerPage {
 
 /// Sends the browser to the identity provider, if its person wants that and can sign in there.
 pub(super) async fn begin(app: &App, parts: &Parts) -> Result<Option<Response>, Problem> {
-    let Some(oauth) = app.auth.oauth().filter(|_| parts.method == Method::GET && parts.uri.query() == Some(WANTED))
-    else {
-        return Ok(None);
+    let who = match parts.uri.query() {
+        Some(WANTED) => Who::Anybody,
+        Some(WANTED_AS_OTHER) => Who::Other,
+        _ => return Ok(None),
     };
+    let Some(oauth) = app.auth.oauth().filter(|_| parts.method == Method::GET) else { return Ok(None) };
     let token = token_of(&parts.uri);
     let Some(sign_in) = app.service.begin_sign_in(token).await? else { return Ok(None) };
-    Ok(Some(match oauth.sign_in_page(&sign_in, &app.page.callback()).await {
+    Ok(Some(match oauth.sign_in_page(&sign_in, &app.page.callback(), who).await {
         Ok(page) => away(&page, app.page.keep(&sign_in.kept, ENROLMENT_SECONDS)),
         Err(code) => ended(app, oauth, &sign_in, Err(code)).await,
     }))
@@ -108,7 +112,7 @@ async fn ended(app: &App, oauth: &OAuth, sign_in: &SignIn, who: Result<String, E
         Ok(SignedIn::Proven { token, ticket, left }) => {
             return away(&format!("{}{PATH}{token}", app.page.base), app.page.keep(&ticket, left.as_secs()));
         }
-        Ok(SignedIn::Anothers) => response(StatusCode::FORBIDDEN, pages::anothers()),
+        Ok(SignedIn::Anothers { token }) => response(StatusCode::FORBIDDEN, pages::anothers(Some(&token))),
         Ok(SignedIn::Failed { token }) => {
             let later = who.err().filter(|code| matches!(code, ErrorCode::Unavailable | ErrorCode::RateLimited));
             response(later.map_or(StatusCode::FORBIDDEN, status_of), pages::not_signed_in(&token))

@@ -33,6 +33,7 @@ use crate::{
     operations::{Offered, Pace, output_schema},
 };
 use keys::Keys;
+pub(super) use sign_in::Who;
 
 /// The document's path at the root, and the one for the resource at `/mcp`.
 const AT_ROOT: &str = "/.well-known/oauth-protected-resource";

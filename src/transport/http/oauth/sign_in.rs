@@ -25,6 +25,15 @@ pub(super) const REDEEMED_AT_ONCE_MAX: usize = 8;
 /// Codes that are redeemed for one link.
 pub(super) const REDEEMED_FOR_A_LINK: Rate = Rate::per_minute(60);
 
+/// Whom the provider is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::transport::http) enum Who {
+    /// Whoever uses the browser, as the provider knows them.
+    Anybody,
+    /// A person whom it took for somebody else: it asks them to sign in anew.
+    Other,
+}
+
 /// Why nobody is signed in. For the log; it holds nothing of what the provider or the browser said.
 #[derive(Debug, thiserror::Error)]
 enum NoSignIn {
@@ -72,11 +81,12 @@ impl OAuth {
         &self,
         sign_in: &SignIn,
         callback: &str,
+        who: Who,
     ) -> Result<String, ErrorCode> {
-        self.page(sign_in, callback).await.map_err(NoSignIn::told)
+        self.page(sign_in, callback, who).await.map_err(NoSignIn::told)
     }
 
-    async fn page(&self, sign_in: &SignIn, callback: &str) -> Result<String, NoSignIn> {
+    async fn page(&self, sign_in: &SignIn, callback: &str, who: Who) -> Result<String, NoSignIn> {
         let client = self.settings.client.as_ref().ok_or(NoSignIn::NoClient)?;
         let endpoints = self.usable_endpoints().await?;
         let challenge = BASE64URL_NOPAD.encode(&Sha256::digest(sign_in.verifier.as_bytes()));
@@ -91,6 +101,10 @@ impl OAuth {
             ("code_challenge", &challenge),
         ] {
             url = format!("{url}&{name}={}", escaped(value));
+        }
+        if who == Who::Other {
+            // Otherwise the provider remembers the person, and answers without a question.
+            url.push_str("&prompt=login");
         }
         Ok(url)
     }

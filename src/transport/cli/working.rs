@@ -1,0 +1,100 @@
+//! Work that takes a while: at a terminal, a line on standard error shows that it goes on, and a person can interrupt it.
+//! In a pipe or a program's window, nothing is shown.
+
+use std::{fmt::Write as _, time::Duration};
+
+use tokio::time::{Instant, interval_at};
+
+use super::{Failure, hidden::told_to_stop, output::Console, output::cut};
+
+/// How long work may take before anything is shown: most is done by then.
+const QUIET: Duration = Duration::from_millis(400);
+/// How often the line is drawn anew.
+const TICK: Duration = Duration::from_millis(100);
+/// Columns between the brackets of the bar.
+const BAR: usize = 24;
+/// Columns of a terminal of unknown width.
+const WIDE: usize = 80;
+
+/// How far work is.
+pub(super) enum Stage {
+    /// Nobody can tell.
+    Somewhere,
+    /// So many of so many. With the last one, it can no longer be interrupted.
+    Done(usize, usize),
+}
+
+/// Waits for work to end.
+///
+/// # Errors
+/// [`Failure::Interrupted`]: the person or another process ended it; the work was dropped.
+pub(super) async fn watched<T>(
+    console: &mut Console,
+    what: &str,
+    stage: impl Fn() -> Stage,
+    work: impl Future<Output = T>,
+) -> Result<T, Failure> {
+    // From here on a signal no longer ends the process at once, so every later question has to listen, too.
+    let told = told_to_stop()?;
+    tokio::pin!(told, work);
+    let shows = console.looks().notes.terminal && !console.is_json();
+    let wide = console.notes_width().unwrap_or(WIDE).saturating_sub(1);
+    let mut ticks = interval_at(Instant::now() + QUIET, TICK);
+    let mut drawn = 0_u32;
+    let ended = loop {
+        let may_stop = !matches!(stage(), Stage::Done(done, of) if done >= of);
+        tokio::select! {
+            biased;
+            () = &mut told, if may_stop => break Err(Failure::Interrupted),
+            done = &mut work => break Ok(done),
+            _ = ticks.tick(), if shows => {
+                console.note_part(&format!("\r{}\u{1b}[K", cut(&line(what, &stage(), drawn), wide)));
+                drawn = drawn.saturating_add(1);
+            }
+        }
+    };
+    if drawn > 0 {
+        console.note_part("\r\u{1b}[K");
+    }
+    ended
+}
+
+/// What is drawn the nth time.
+fn line(what: &str, stage: &Stage, nth: u32) -> String {
+    let mut line = String::from("[");
+    match *stage {
+        Stage::Somewhere => {
+            let at = usize::try_from(nth).unwrap_or_default() % BAR;
+            let waited = QUIET + TICK * nth;
+            line.extend((0..BAR).map(|column| if column == at { '=' } else { ' ' }));
+            let _ = write!(line, "] {what}: {} s; Ctrl-C stops it", waited.as_secs());
+        }
+        Stage::Done(done, of) => {
+            let full = done.saturating_mul(BAR).checked_div(of).unwrap_or(BAR);
+            line.extend((0..BAR).map(|column| if column < full { '=' } else { ' ' }));
+            let _ = write!(line, "] {what}: {done} of {of}");
+        }
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bar_moves_and_fills() {
+        assert_eq!(
+            line("opening x", &Stage::Somewhere, 0),
+            "[=                       ] opening x: 0 s; Ctrl-C stops it"
+        );
+        assert_eq!(
+            line("opening x", &Stage::Somewhere, 26),
+            "[  =                     ] opening x: 3 s; Ctrl-C stops it"
+        );
+        assert_eq!(line("storing", &Stage::Done(0, 100), 3), "[                        ] storing: 0 of 100");
+        assert_eq!(line("storing", &Stage::Done(50, 100), 3), "[============            ] storing: 50 of 100");
+        assert_eq!(line("storing", &Stage::Done(100, 100), 3), "[========================] storing: 100 of 100");
+        assert_eq!(line("storing", &Stage::Done(0, 0), 3), "[========================] storing: 0 of 0");
+    }
+}

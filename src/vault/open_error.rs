@@ -1,0 +1,93 @@
+//! Why a vault can't be opened.
+
+use std::path::{Path, PathBuf};
+
+use super::{root::UnlockError, slots::Ways, sources::KeyError};
+use crate::{
+    domain::sensitive::without_seeds,
+    random::NoRandomness,
+    store::{self, StoreError},
+};
+
+/// Why a vault can't be opened. Nothing was changed. Exit code 78. Paths are shown without parts that look like a seed.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// An error of the store.
+    #[error(transparent)]
+    Store(#[from] store::OpenError),
+    /// The key is inside the vault's folder, so a copy of that folder would include the key.
+    #[error(transparent)]
+    KeyBesideVault(KeyError),
+    /// The source gives no key.
+    #[error("{source}{ways}")]
+    NoKey {
+        /// Why.
+        source: KeyError,
+        /// What opens the vault.
+        ways: Ways,
+    },
+    /// The key is not this vault's.
+    #[error("{source}; {tried}. Name the right one with --key-source, --key-file or COUNTERSIGN_KEY_FILE{ways}")]
+    WrongKey {
+        /// What was tried.
+        tried: String,
+        /// Why it does not open the vault.
+        source: UnlockError,
+        /// What opens the vault.
+        ways: Ways,
+    },
+    /// It is older than the vault that was last open here.
+    #[error(
+        "{} is older than the vault that was last open here{}; steps that it would give may have been given, and keys that it \
+         accepts may have been revoked. Put the right vault back, or go on with this one: run `countersign vault accept-loss`",
+        without_seeds(.path), missing(*.rows)
+    )]
+    Older {
+        /// Where the vault is.
+        path: PathBuf,
+        /// Missing rows of its audit log, by their numbers.
+        rows: u64,
+    },
+    /// The operating system gave no random bytes.
+    #[error(transparent)]
+    NoRandomness(#[from] NoRandomness),
+}
+
+fn missing(rows: u64) -> String {
+    match rows {
+        0 => String::new(),
+        1 => ": 1 row of its audit log is missing".to_owned(),
+        _ => format!(": {rows} rows of its audit log are missing"),
+    }
+}
+
+/// The error of a source.
+pub(super) fn no_key(source: KeyError, ways: Ways) -> OpenError {
+    match source {
+        KeyError::BesideVault(_) => OpenError::KeyBesideVault(source),
+        KeyError::Folder(cause) => OpenError::Store(cause),
+        KeyError::NoRandomness(cause) => OpenError::NoRandomness(cause),
+        KeyError::File(_)
+        | KeyError::Keyring(_)
+        | KeyError::Credential(_)
+        | KeyError::Env(_)
+        | KeyError::Command { .. }
+        | KeyError::Passphrase(_)
+        | KeyError::Recovery(_)
+        | KeyError::Slot
+        | KeyError::Wrong
+        | KeyError::NoPerson => OpenError::NoKey { source, ways },
+    }
+}
+
+/// Adds the store's path to its error.
+pub(super) fn at(path: &Path) -> impl FnOnce(StoreError) -> OpenError {
+    let path = path.to_owned();
+    move |error| {
+        OpenError::Store(match error {
+            StoreError::Damaged { what } => store::OpenError::Damaged { path, what },
+            StoreError::Unavailable(what) => store::OpenError::Unusable { path, what },
+            StoreError::Unknown(_) => error.into(),
+        })
+    }
+}
