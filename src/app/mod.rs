@@ -11,7 +11,7 @@ use std::{ffi::OsString, io::IsTerminal as _, process::ExitCode, sync::Arc};
 
 use clap::ColorChoice;
 use keys::{Asks, leave_environment};
-use opening::{Opening, open, open_as};
+use opening::{Opening, open, open_as, repair};
 use tokio_util::sync::CancellationToken;
 use typed::{Command, Typed, answered, answers};
 
@@ -177,6 +177,9 @@ async fn for_person(config: &Config, command: cli::Command) -> Result<Ending, Fa
         Opening::There
     };
     let sources = Sources::of(config, &command).await?;
+    if let Some(asked) = command.repairs() {
+        return repair(config, &asked, &sources).await;
+    }
     // Without a second look, a mistyped passphrase would make a vault that nobody can open.
     let opening = if opening == Opening::OrMade && config.key_source.asks() && !command.is_creation() {
         Opening::There

@@ -10,6 +10,7 @@ use crate::{
     clock::{Clock as _, SystemClock},
     config::Config,
     random::{SharedRandom, SystemRandom},
+    transport::cli::{self, Ending, Sources},
     vault::{self, OpenError, OpenRequest, Source, Vault, VaultRequest, VaultStatus, Writes},
 };
 
@@ -35,6 +36,17 @@ pub(super) async fn open(config: &Config, asks: Asks, writes: Writes) -> Result<
     Ok(open_as(config, source, Opening::OrMade, writes).await?.0)
 }
 
+/// Where the configured vault is, and how to open it.
+pub(super) fn request(config: &Config, source: Arc<Source>, opening: &Opening, writes: Writes) -> VaultRequest {
+    let store = OpenRequest {
+        url: config.store.clone(),
+        data_dir: config.data_dir.clone(),
+        writes,
+        make: *opening == Opening::OrMade,
+    };
+    VaultRequest { store, source, state_dir: config.state_dir.clone(), now: SystemClock.now() }
+}
+
 /// Opens the vault, and returns what a restore replaced.
 ///
 /// # Errors
@@ -45,13 +57,7 @@ pub(super) async fn open_as(
     opening: Opening,
     writes: Writes,
 ) -> Result<(Vault, Option<vault::Restored>), OpenError> {
-    let store = OpenRequest {
-        url: config.store.clone(),
-        data_dir: config.data_dir.clone(),
-        writes,
-        make: opening == Opening::OrMade,
-    };
-    let request = VaultRequest { store, source, state_dir: config.state_dir.clone(), now: SystemClock.now() };
+    let request = request(config, source, &opening, writes);
     let random: SharedRandom = Arc::new(SystemRandom);
     let (vault, restored) = match opening {
         Opening::OrMade | Opening::There => (vault::open(&request, random).await?, None),
@@ -78,4 +84,27 @@ pub(super) async fn open_as(
         ));
     }
     Ok((vault, restored))
+}
+
+/// Repairs the vault, which may be too damaged to be opened.
+///
+/// # Errors
+/// [`Fatal`].
+pub(super) async fn repair(config: &Config, asked: &cli::Repair, sources: &Sources) -> Result<Ending, Fatal> {
+    let mut console = console_of(config);
+    let request = request(config, Arc::clone(&sources.opens), &Opening::There, Writes::Inline);
+    let attempt = async |act| {
+        let repaired = vault::repair(&request, asked.from.as_deref(), act, Arc::new(SystemRandom)).await;
+        repaired.inspect_err(|_| {
+            console_of(config).note(
+                "Nothing was changed. A vault that can't be repaired is replaced by a backup: `countersign vault restore BACKUP`.",
+            );
+        })
+    };
+    let plan = attempt(vault::Act::Plan).await?;
+    if let Some(ending) = cli::ask_to_repair(&mut console, &plan, asked.agreed)? {
+        return Ok(ending);
+    }
+    let done = attempt(vault::Act::Carry).await?;
+    Ok(cli::repaired(&mut console, &done)?)
 }

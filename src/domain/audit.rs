@@ -115,6 +115,8 @@ words!(
         Call = "call",
         /// The audit log was pruned.
         AuditPrune = "trail.prune",
+        /// Damaged rows of the audit log were fenced off: the row stands in their place.
+        AuditFence = "audit.fence",
         /// The vault was made.
         VaultCreate = "vault.create",
         /// The vault was moved to a newer format.
@@ -123,6 +125,8 @@ words!(
         VaultBackup = "vault.backup",
         /// A person accepted an older copy of the vault.
         VaultAcceptLoss = "vault.accept_loss",
+        /// The damaged vault was repaired; with a subject, that was restored or removed.
+        VaultRepair = "vault.repair",
         /// A way to open the vault was added.
         VaultKeyAdd = "vault.key_add",
         /// A way to open the vault was removed.

@@ -73,13 +73,15 @@ impl Operation for EraseSecret {
 
     async fn run(self, call: &mut Call<'_>) -> Result<(), Failed> {
         let vault = call.service.vault();
-        match vault.secret(call.caller.account(), self.id).await {
+        let draft = vault.draft(call.entry.clone());
+        let draft = match vault.secret(call.caller.account(), self.id).await {
             // The account of a damaged secret is unknown, and a person must be able to remove it.
-            Ok(Some(_)) | Err(StoreError::Damaged { .. }) => {}
+            Ok(Some(_)) | Err(StoreError::Damaged { .. }) => draft.erase_secret(self.id),
+            Ok(None) if vault.is_orphan(self.id).await? => draft.erase_orphan(self.id),
             Ok(None) => return Err(Refusal::NotFound("secret").into()),
             Err(cause) => return Err(cause.into()),
-        }
-        match vault.draft(call.entry.clone()).erase_secret(self.id).commit().await? {
+        };
+        match draft.commit().await? {
             Outcome::Done => Ok(()),
             Outcome::Stale | Outcome::Taken => Err(Refusal::NotFound("secret").into()),
         }

@@ -101,8 +101,8 @@ pub use self::{
     waiting::Patience,
 };
 pub use crate::vault::{
-    AuditAsk, AuditReport, AuditRows, BackedUp, Erased, Finding, Life, Passphrase, RecoveryWords, Resealed, Restored,
-    Rotation, Source, VaultKey,
+    AuditAsk, AuditReport, AuditRows, BackedUp, Erased, Finding, Life, Mended, Passphrase, RecoveryWords, Repaired,
+    Resealed, Restored, Rotation, Source, VaultKey,
 };
 
 pub(crate) use pace::Pace;

@@ -20,12 +20,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 pub use audit::{AuditPage, AuditPut, AuditQuery, AuditRecord, AuditTerms, Cursor, Prune, Tail};
-pub use open::{Absent, Facts, OpenError, OpenRequest, Opened, Writes, incoming, open, snapshot};
+pub use open::{Absent, Facts, OpenError, OpenRequest, Opened, Writes, incoming, open, salvage, snapshot};
 pub use sqlite::{
     files::{create_private_dir, is_within},
     format1,
     incoming::Incoming,
     ownership::refuse_shared_keys,
+    salvage::{Copied, Salvage},
     snapshot::Snapshot,
 };
 

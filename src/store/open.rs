@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::{
     Commit, SharedStore, StoreError,
     format1::Format1,
-    sqlite::{self, incoming::Incoming, snapshot::Snapshot},
+    sqlite::{self, incoming::Incoming, salvage::Salvage, snapshot::Snapshot},
 };
 use crate::domain::sensitive::without_seeds;
 
@@ -195,6 +195,17 @@ pub async fn snapshot(request: &OpenRequest) -> Result<Snapshot, OpenError> {
 pub async fn incoming(request: &OpenRequest, backup: &Path) -> Result<Incoming, OpenError> {
     let (request, path, backup) = (request.clone(), file_of(&request.url)?, backup.to_owned());
     blocking(move || sqlite::incoming(&request, &path, &backup)).await
+}
+
+/// Reads the store at an address as far as possible, to build it anew. Nothing has been written to it yet.
+///
+/// A person's command does this and nothing else, so it runs on the caller's thread. A backup that was copied beside the store
+/// holds the lock that this needs.
+///
+/// # Errors
+/// [`OpenError`].
+pub fn salvage(request: &OpenRequest, incoming: Option<&Incoming>) -> Result<Salvage, OpenError> {
+    sqlite::salvage(request, &file_of(&request.url)?, incoming)
 }
 
 /// The file in an address, of the backend that has one.

@@ -102,10 +102,10 @@ impl ArchiveCheck<'_> {
         if seq <= end.head().seq {
             return Ok(());
         }
-        if Some(seq) != end.head().seq.checked_add(1) {
+        let record = AuditRecord { chain, seq, at: Timestamp::from_micros(at), body, mac };
+        if Some(ledger::first_of(&record)) != end.head().seq.checked_add(1) {
             return Err(Finding::Gap(seq));
         }
-        let record = AuditRecord { chain, seq, at: Timestamp::from_micros(at), body, mac };
         if !self.vault.keyring().follows(end, &record) {
             return Err(Finding::Changed(seq));
         }

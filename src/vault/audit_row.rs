@@ -18,6 +18,32 @@ pub(super) enum Format {
     One = 1,
     /// A row with a chain.
     Two = 2,
+    /// A fence: it stands in the place of rows that were damaged. Its entry is encoded like a row of format 2.
+    Fence = 3,
+}
+
+/// What a fence says beside its entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Fence<'a> {
+    /// The number of the first row that it stands for. The last one is its own.
+    pub(super) from: u64,
+    /// The MAC over the fence. The MAC of its row is that of the last row that it stands for, which the next row's covers.
+    pub(super) seal: [u8; 32],
+    /// The bytes of its entry.
+    pub(super) entry: &'a [u8],
+}
+
+/// The body of a fence.
+pub(super) fn encode_fence(from: u64, seal: &[u8; 32], entry: &[u8]) -> Vec<u8> {
+    [&[Format::Fence as u8], &from.to_be_bytes()[..], seal, entry].concat()
+}
+
+/// The fence that a row is, if it is one. Nothing of it is authenticated yet.
+pub(super) fn fence_of(body: &[u8]) -> Option<Fence<'_>> {
+    let rest = body.strip_prefix(&[Format::Fence as u8])?;
+    let (from, rest) = rest.split_first_chunk::<8>()?;
+    let (seal, entry) = rest.split_first_chunk::<32>()?;
+    Some(Fence { from: u64::from_be_bytes(*from), seal: *seal, entry })
 }
 
 pub(super) fn encode(format: Format, entry: &AuditEntry) -> Vec<u8> {
@@ -55,6 +81,10 @@ pub(super) fn encode(format: Format, entry: &AuditEntry) -> Vec<u8> {
 }
 
 pub(super) fn decode(body: &[u8]) -> Option<(Format, AuditEntry)> {
+    if let Some(fence) = fence_of(body) {
+        let (format, entry) = decode(fence.entry)?;
+        return (format == Format::Two).then_some((Format::Fence, entry));
+    }
     let (format, mut rest) = body.split_first()?;
     let format = match format {
         1 => Format::One,
@@ -209,11 +239,32 @@ mod tests {
         assert_eq!(decode(&[3]), None);
     }
 
+    #[test]
+    fn a_fence_is_read_back_and_holds_a_row_of_format_2_alone() {
+        let entry = full();
+        let body = encode_fence(7, &[9; 32], &encode(Format::Two, &entry));
+        assert_eq!(HEXLOWER.encode(&body[..41]), format!("030000000000000007{}", "09".repeat(32)));
+        let fence = fence_of(&body).unwrap();
+        assert_eq!((fence.from, fence.seal), (7, [9; 32]));
+        assert_eq!(decode(&body), Some((Format::Fence, entry.clone())));
+        for end in 0..body.len() {
+            assert_eq!(decode(&body[..end]), None);
+        }
+        assert_eq!(decode(&encode_fence(7, &[9; 32], &encode(Format::One, &entry))), None);
+        assert_eq!(decode(&encode_fence(7, &[9; 32], &body)), None, "no fence holds a fence");
+        assert_eq!(fence_of(&encode(Format::Two, &entry)), None);
+    }
+
     proptest! {
         #[test]
         fn no_bytes_make_it_panic_and_what_is_read_has_one_form(bytes: Vec<u8>) {
-            if let Some((format, entry)) = decode(&bytes) {
-                prop_assert_eq!(encode(format, &entry), bytes);
+            match decode(&bytes) {
+                // Only its entry is read back.
+                Some((Format::Fence, entry)) => {
+                    prop_assert_eq!(fence_of(&bytes).map(|fence| fence.entry.to_vec()), Some(encode(Format::Two, &entry)));
+                }
+                Some((format, entry)) => prop_assert_eq!(encode(format, &entry), bytes),
+                None => {}
             }
         }
     }

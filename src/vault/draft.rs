@@ -213,9 +213,18 @@ impl<'v> Draft<'v> {
     }
 
     /// Erases a secret and its records for good, even if they are damaged: there must be a way to remove them.
-    pub fn erase_secret(mut self, id: SecretId) -> Self {
+    pub fn erase_secret(self, id: SecretId) -> Self {
+        self.erase_where(Kind::Secret, id)
+    }
+
+    /// Erases the seed that is all that is left of a secret.
+    pub fn erase_orphan(self, id: SecretId) -> Self {
+        self.erase_where(Kind::Seed, id)
+    }
+
+    fn erase_where(mut self, is_there: Kind, id: SecretId) -> Self {
         let key = |kind| RecordKey::new(kind, id.as_bytes());
-        self.expect_exists(key(Kind::Secret));
+        self.expect_exists(key(is_there));
         self.change.remove.extend([Kind::Secret, Kind::Seed, Kind::Use].map(|kind| Removal::One(key(kind))));
         self.change.remove.push(Removal::Prefix(Kind::Count, id.as_bytes().to_vec()));
         self.scrub()

@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 
 use super::{
     CHUNK, Vault,
+    keyring::Keyring,
     records::{
         AuditBase, AuditHead, CountRecord, Floor, KeptKey, KeyUseRecord, Repeat, SealedMetadata, SealedSeed, Stored,
         UseRecord, VaultHeader, damaged, shown,
     },
+    seal::OpenSealError,
 };
 use crate::{
     domain::{
@@ -89,38 +91,25 @@ impl Vault {
     }
 
     async fn examine_record(&self, record: &Record) -> Result<(), StoreError> {
+        let finders = sound(self.keyring(), record)?;
         match record.key.kind {
-            Kind::Header => {
-                self.readable::<VaultHeader>(record)?;
-                // One that is older than what this process knows was put back.
-                self.header().await.map(|_| ())
+            // One that is older than what this process knows was put back.
+            Kind::Header => self.header().await.map(|_| ()),
+            Kind::Account | Kind::Seat => self.found(record, finders).await,
+            Kind::Secret => {
+                self.has_parts(record).await?;
+                self.found(record, finders).await
             }
-            Kind::Account => self.found::<Account>(record).await,
-            Kind::Secret => self.examine_secret(record).await,
-            Kind::Seed => {
-                let seed: SealedSeed = self.readable(record)?;
-                let opened = self.keyring().open_seed(&seed.sealed, &seed.place());
-                opened.map_err(|cause| damaged(&record.key, &cause.to_string()))?;
-                self.belongs_to_secret(record).await
-            }
-            Kind::Use => {
-                self.readable::<UseRecord>(record)?;
-                self.belongs_to_secret(record).await
-            }
-            Kind::Count => {
-                self.readable::<CountRecord>(record)?;
-                self.belongs_to_secret(record).await
-            }
-            Kind::Seat => self.found::<Seat>(record).await,
+            Kind::Seed | Kind::Use | Kind::Count => self.belongs_to_secret(record).await,
             Kind::ApiKey => self.examine_key(record).await,
-            Kind::KeyUse => self.readable::<KeyUseRecord>(record).map(|_| ()),
-            Kind::Idempotency => self.readable::<Repeat>(record).map(|_| ()),
-            Kind::AuditHead => self.readable::<AuditHead>(record).map(|_| ()),
-            Kind::AuditBase => self.readable::<AuditBase>(record).map(|_| ()),
-            Kind::Enrolment => self.readable::<Enrolment>(record).map(|_| ()),
-            Kind::Token => self.readable::<AccessToken>(record).map(|_| ()),
-            Kind::Floor => self.readable::<Floor>(record).map(|_| ()),
-            Kind::SeatPin => self.readable::<SeatPin>(record).map(|_| ()),
+            Kind::KeyUse
+            | Kind::Idempotency
+            | Kind::AuditHead
+            | Kind::AuditBase
+            | Kind::Enrolment
+            | Kind::Token
+            | Kind::Floor
+            | Kind::SeatPin => Ok(()),
         }
     }
 
@@ -128,15 +117,13 @@ impl Vault {
         self.keyring().open_record(record)
     }
 
-    async fn examine_secret(&self, record: &Record) -> Result<(), StoreError> {
-        let secret: SealedMetadata = self.readable(record)?;
-        let opened = self.keyring().open_metadata(&secret.sealed, &secret.place());
-        opened.map_err(|cause| damaged(&record.key, &cause.to_string()))?;
+    /// Reports a secret whose seed or marks of steps are not there.
+    async fn has_parts(&self, record: &Record) -> Result<(), StoreError> {
         let keys = [Kind::Seed, Kind::Use].map(|kind| RecordKey::new(kind, record.key.id.clone()));
         for (key, kept) in keys.iter().zip(self.store().read(&keys).await?) {
             kept.ok_or_else(|| damaged(key, "it is missing"))?;
         }
-        self.found::<SealedMetadata>(record).await
+        Ok(())
     }
 
     /// Reports a live key whose seat does not exist.
@@ -163,9 +150,8 @@ impl Vault {
     }
 
     /// Checks that a record is indexed under its names and words.
-    async fn found<T: Stored>(&self, record: &Record) -> Result<(), StoreError> {
-        let thing: T = self.readable(record)?;
-        let Finders { mut names, mut words } = thing.finders(self.keyring());
+    async fn found(&self, record: &Record, finders: Finders) -> Result<(), StoreError> {
+        let Finders { mut names, mut words } = finders;
         names.sort_unstable();
         words.sort_unstable();
         let kept =
@@ -174,5 +160,42 @@ impl Vault {
             return Err(damaged(&record.key, "it is not found by its name"));
         }
         if kept.words == words { Ok(()) } else { Err(damaged(&record.key, "it is not found by its words")) }
+    }
+}
+
+/// The index entries of a record whose MAC is right, whose seal opens, and that is one that this program writes.
+///
+/// # Errors
+/// [`StoreError::Damaged`] if it is not sound.
+pub(super) fn sound(keyring: &Keyring, record: &Record) -> Result<Finders, StoreError> {
+    fn read<T: Stored>(keyring: &Keyring, record: &Record) -> Result<Finders, StoreError> {
+        Ok(keyring.open_record::<T>(record)?.finders(keyring))
+    }
+    let unsealed = |opened: Result<(), OpenSealError>| opened.map_err(|cause| damaged(&record.key, &cause.to_string()));
+    match record.key.kind {
+        Kind::Header => read::<VaultHeader>(keyring, record),
+        Kind::Account => read::<Account>(keyring, record),
+        Kind::Secret => {
+            let secret: SealedMetadata = keyring.open_record(record)?;
+            unsealed(keyring.open_metadata(&secret.sealed, &secret.place()).map(drop))?;
+            Ok(secret.finders(keyring))
+        }
+        Kind::Seed => {
+            let seed: SealedSeed = keyring.open_record(record)?;
+            unsealed(keyring.open_seed(&seed.sealed, &seed.place()).map(drop))?;
+            Ok(Finders::default())
+        }
+        Kind::Use => read::<UseRecord>(keyring, record),
+        Kind::Count => read::<CountRecord>(keyring, record),
+        Kind::Seat => read::<Seat>(keyring, record),
+        Kind::ApiKey => read::<KeptKey>(keyring, record),
+        Kind::KeyUse => read::<KeyUseRecord>(keyring, record),
+        Kind::Idempotency => read::<Repeat>(keyring, record),
+        Kind::AuditHead => read::<AuditHead>(keyring, record),
+        Kind::AuditBase => read::<AuditBase>(keyring, record),
+        Kind::Enrolment => read::<Enrolment>(keyring, record),
+        Kind::Token => read::<AccessToken>(keyring, record),
+        Kind::Floor => read::<Floor>(keyring, record),
+        Kind::SeatPin => read::<SeatPin>(keyring, record),
     }
 }

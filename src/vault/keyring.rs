@@ -33,6 +33,7 @@ use crate::{
         totp::{Code, Step},
     },
     random::{NoRandomness, Random},
+    store::AuditRecord,
 };
 
 /// An unlocked vault's keys.
@@ -255,6 +256,14 @@ impl Keyring {
     /// The MAC of a row that a vault of format 1 wrote.
     pub(super) fn audit_mac_v1(&self, before: &Mac, canonical: &[u8]) -> Mac {
         self.macs.audit.mac(&[before, canonical])
+    }
+
+    /// The MAC of a fence: a row that stands for rows from a number on, up to its own. It covers everything in it but its body.
+    pub(super) fn fence_mac(&self, before: &Mac, row: &AuditRecord, from: u64, entry: &[u8]) -> Mac {
+        let numbers = [from.to_be_bytes(), row.seq.to_be_bytes(), row.at.micros().to_be_bytes()].concat();
+        let fields: [&[u8]; 6] =
+            [b"countersign/v2/audit-fence", before, &row.chain.to_be_bytes(), &numbers, &row.mac, entry];
+        self.macs.audit.mac(&fields)
     }
 
     /// The MAC of a record's length-prefixed fields.

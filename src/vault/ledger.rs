@@ -50,10 +50,10 @@ pub(super) struct End {
 }
 
 /// Stands for the time of an unknown row.
-const BEFORE_ALL: Timestamp = Timestamp::from_micros(i64::MIN);
+pub(super) const BEFORE_ALL: Timestamp = Timestamp::from_micros(i64::MIN);
 
 impl End {
-    /// The end of a chain without rows above its base.
+    /// The end of a chain without rows above its base, or above a row whose time is not known.
     pub(super) const fn of_base(base: &ChainHead) -> Self {
         Self { tail: Tail { chain: base.chain, seq: base.seq, mac: base.mac }, at: BEFORE_ALL }
     }
@@ -81,8 +81,40 @@ impl Keyring {
         Ok(AuditPut { record, terms: terms_of(entry) })
     }
 
-    /// Whether a row is the authentic next row of a chain; if so, moves the end to it.
+    /// A fence: a row in the place of the damaged rows from `from` on, up to the one that ends with this head.
+    pub(super) fn fence(&self, end: &End, upto: &ChainHead, at: Timestamp, entry: &AuditEntry) -> AuditPut {
+        let (chain, seq, mac) = (upto.chain, upto.seq, upto.mac);
+        let from = end.tail.seq.saturating_add(1);
+        let entry = AuditEntry { count: Some(seq.saturating_sub(end.tail.seq)), ..entry.clone() };
+        let said = audit_row::encode(audit_row::Format::Two, &entry);
+        let record = AuditRecord { chain, seq, at, body: Vec::new(), mac };
+        let seal = self.fence_mac(&end.tail.mac, &record, from, &said);
+        let body = audit_row::encode_fence(from, &seal, &said);
+        AuditPut { record: AuditRecord { body, ..record }, terms: terms_of(&entry) }
+    }
+
+    fn follows_fence(&self, end: &mut End, record: &AuditRecord, fence: &audit_row::Fence<'_>) -> bool {
+        let head = ChainHead { chain: record.chain, seq: record.seq, mac: record.mac };
+        let seal = self.fence_mac(&end.tail.mac, record, fence.from, fence.entry);
+        let right: bool = seal.ct_eq(&fence.seal).into();
+        let follows = right && audit_row::decode(&record.body).is_some() && record.at >= end.at;
+        if follows {
+            // The time of the last row that it stands for is not known, and the row after it may have taken that over.
+            *end = End::of_base(&head);
+        }
+        follows
+    }
+
+    /// Whether a row is the authentic next row of a chain, or a fence that begins with the next row's number; if so, moves
+    /// the end to it.
     pub(super) fn follows(&self, end: &mut End, record: &AuditRecord) -> bool {
+        let next = end.tail.seq.checked_add(1);
+        if record.chain != end.tail.chain || next != Some(first_of(record)) {
+            return false;
+        }
+        if let Some(fence) = audit_row::fence_of(&record.body) {
+            return self.follows_fence(end, record, &fence);
+        }
         let Some((format, entry)) = audit_row::decode(&record.body) else { return false };
         let Tail { chain, mac: before, .. } = end.tail;
         let (mac, at) = match format {
@@ -93,6 +125,7 @@ impl Keyring {
             audit_row::Format::Two => {
                 (self.audit_mac(&before, &entry.canonical(record.chain, record.seq), record.at), record.at)
             }
+            audit_row::Format::Fence => return false,
         };
         // A base does not record its row's time, and the row after it may have taken that time over.
         let may_be_later = end.at == BEFORE_ALL && end.tail.seq > 0;
@@ -104,6 +137,16 @@ impl Keyring {
         }
         follows
     }
+}
+
+/// The number of the first row for which a row stands: its own, unless it is a fence.
+pub(super) fn first_of(record: &AuditRecord) -> u64 {
+    audit_row::fence_of(&record.body).map_or(record.seq, |fence| fence.from)
+}
+
+/// Whether a row says of itself that it is a fence.
+pub(super) fn is_fence(record: &AuditRecord) -> bool {
+    audit_row::fence_of(&record.body).is_some()
 }
 
 pub(super) fn terms_of(entry: &AuditEntry) -> AuditTerms {
@@ -142,11 +185,10 @@ pub(super) async fn first(store: &dyn Store, mut query: AuditQuery) -> Result<Op
     }
 }
 
-/// One row, if it exists.
-pub(super) async fn row(store: &dyn Store, chain: u32, seq: u64) -> Result<Option<AuditRecord>, StoreError> {
+/// The row with a number, or the first one after it.
+async fn row_from(store: &dyn Store, chain: u32, seq: u64) -> Result<Option<AuditRecord>, StoreError> {
     let after = Cursor(vec![(chain, seq.saturating_sub(1))]);
-    let query = AuditQuery { chain: Some(chain), after, limit: 1, ..AuditQuery::default() };
-    Ok(first(store, query).await?.filter(|record| record.seq == seq))
+    first(store, AuditQuery { chain: Some(chain), after, limit: 1, ..AuditQuery::default() }).await
 }
 
 /// The base from which a chain starts.
@@ -168,13 +210,30 @@ pub(super) async fn head_of(
     Ok(kept.and_then(|record| Some((keyring.open_record(&record).ok()?, record.version))))
 }
 
-/// Whether the row that a head names exists unchanged or was pruned.
+/// Whether the row that a head names exists unchanged, was pruned, or stands behind a fence.
 pub(super) async fn is_kept(store: &dyn Store, keyring: &Keyring, head: &ChainHead) -> Result<bool, StoreError> {
-    if let Some(record) = row(store, head.chain, head.seq).await? {
-        return Ok(record.mac.ct_eq(&head.mac).into());
+    if let Some(record) = row_from(store, head.chain, head.seq).await? {
+        if is_fence(&record) && first_of(&record) <= head.seq {
+            return is_authentic(store, keyring, &record).await;
+        }
+        if record.seq == head.seq {
+            return Ok(record.mac.ct_eq(&head.mac).into());
+        }
     }
     let base = base_of(store, keyring, head.chain).await?;
     Ok(base.seq > head.seq || base == *head)
+}
+
+/// Whether a fence was put up with the vault's key.
+async fn is_authentic(store: &dyn Store, keyring: &Keyring, record: &AuditRecord) -> Result<bool, StoreError> {
+    let before = first_of(record).saturating_sub(1);
+    let mut end = match row_from(store, record.chain, before).await? {
+        Some(row) if row.seq == before => {
+            End { tail: Tail { chain: row.chain, seq: row.seq, mac: row.mac }, at: BEFORE_ALL }
+        }
+        _ => End::of_base(&base_of(store, keyring, record.chain).await?),
+    };
+    Ok(keyring.follows(&mut end, record))
 }
 
 impl Vault {

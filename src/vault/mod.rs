@@ -15,6 +15,7 @@
 //! root, rotation, renewal        the root key and what it wraps; new keys; keys that another process has changed
 //! examine, examine_terms         every record and row, looked at
 //! backup, restore                a checked copy of a vault that is in use, and the way back
+//! repair, mend, mend_secrets     a damaged vault built anew from what is sound in it and in a backup
 //! ```
 //!
 //! Never here: a permission, a clock (times are arguments), a protocol, or a way to turn a key into text.
@@ -31,6 +32,8 @@ mod format1;
 mod key;
 mod keyring;
 mod ledger;
+mod mend;
+mod mend_secrets;
 mod metadata;
 mod names;
 mod open;
@@ -38,6 +41,7 @@ mod open_error;
 mod people;
 mod records;
 mod renewal;
+mod repair;
 mod restore;
 mod root;
 mod rotation;
@@ -71,6 +75,7 @@ pub use self::{
     open::{VaultRequest, VaultStatus, accept_loss, open},
     open_error::OpenError,
     records::{KeptKey, Repeat, Stored},
+    repair::{Act, Mended, Repaired, repair},
     restore::{Restored, restore},
     root::UnlockError,
     rotation::{Resealed, Rotation},

@@ -37,7 +37,7 @@ use crate::{
 };
 
 /// How far ahead steps count as used after an accepted loss: the longest time for which a caller may have reserved one.
-const FLOOR: Duration = Duration::from_mins(2);
+pub(super) const FLOOR: Duration = Duration::from_mins(2);
 
 /// Where a vault is and how to open it.
 #[derive(Debug, Clone)]

@@ -5,7 +5,7 @@ use subtle::ConstantTimeEq as _;
 use super::{
     CHUNK, Outcome, Vault,
     archive::{self, Archive, Archived},
-    ledger::{End, base_of, first, genesis, head_of, is_kept},
+    ledger::{End, base_of, first, first_of, genesis, head_of, is_fence, is_kept},
     records::{AuditBase, AuditHead},
 };
 use crate::{
@@ -28,6 +28,8 @@ pub struct AuditReport {
     pub spans: Vec<(u32, u64, u64)>,
     /// The number of anchors that were compared with a row. Those below a base can't be.
     pub anchors: u64,
+    /// Rows that were damaged and are fenced off: the chain, and the first and the last number.
+    pub fenced: Vec<(u32, u64, u64)>,
     /// The first problem and its chain; `None`: sound.
     pub finding: Option<(u32, Finding)>,
 }
@@ -123,11 +125,16 @@ impl Vault {
         loop {
             let page = store.audit(&query).await?;
             for record in &page.records {
-                if record.chain != chain || Some(record.seq) != end.tail.seq.checked_add(1) {
+                if record.chain != chain || Some(first_of(record)) != end.tail.seq.checked_add(1) {
                     return Ok(Some(Finding::Gap(record.seq)));
                 }
                 if !keyring.follows(&mut end, record) {
                     return Ok(Some(Finding::Changed(record.seq)));
+                }
+                if is_fence(record) {
+                    // What it stands for is gone, so no head or anchor can be compared with it.
+                    report.fenced.push((chain, first_of(record), record.seq));
+                    continue;
                 }
                 if let Some(finding) = contradiction(&end.head(), &awaited, report) {
                     return Ok(Some(finding));
@@ -176,10 +183,10 @@ impl Vault {
         Ok(removed)
     }
 
-    /// Removes the next rows of a chain, up to `upto` at most, and returns how many.
+    /// Removes the next rows of a chain, up to `last` at most, and returns how many.
     async fn prune_some(
         &self,
-        (chain, upto): (u32, u64),
+        (chain, last): (u32, u64),
         entry: &AuditEntry,
         archive: &mut Option<&mut Archive<'_>>,
     ) -> Result<u64, StoreError> {
@@ -190,7 +197,7 @@ impl Vault {
         let kept = store.read(&[key]).await?.into_iter().flatten().next();
         let base = kept.as_ref().map(|record| keyring.open_record::<AuditBase>(record)).transpose()?;
         let base = base.map_or(genesis(chain), |AuditBase(base)| base);
-        let upto = upto.min(base.seq.saturating_add(PRUNED_AT_ONCE));
+        let upto = last.min(base.seq.saturating_add(PRUNED_AT_ONCE));
         if upto <= base.seq {
             return Ok(0);
         }
@@ -204,8 +211,11 @@ impl Vault {
             return Err(broken("there are rows below those that were pruned"));
         }
         archive::write(archive, Archived::From(base))?;
-        let new = self.follow(&base, upto, archive).await?.ok_or_else(|| broken("its chain is broken"))?;
+        let new = self.follow(&base, (upto, last), archive).await?.ok_or_else(|| broken("its chain is broken"))?;
         archive::write(archive, Archived::Whole)?;
+        if new.seq == base.seq {
+            return Ok(0);
+        }
         // The head must not stay below the removed rows: it moves with the row that records the pruning.
         let count = new.seq.saturating_sub(base.seq);
         let mut draft = self.draft(AuditEntry { count: Some(count), ..entry.clone() }).scrub();
@@ -220,11 +230,12 @@ impl Vault {
         }
     }
 
-    /// Follows a chain from its base to a row, and archives what it sees. `None` if the chain breaks before that.
+    /// Follows a chain from its base to a row, and archives what it sees. It ends before a fence that reaches further, or
+    /// behind it if it is the first thing and ends at `last` or before. `None` if the chain breaks before that.
     async fn follow(
         &self,
         from: &ChainHead,
-        upto: u64,
+        (upto, last): (u64, u64),
         archive: &mut Option<&mut Archive<'_>>,
     ) -> Result<Option<ChainHead>, StoreError> {
         let (chain, mut end) = (from.chain, End::of_base(from));
@@ -233,11 +244,15 @@ impl Vault {
         loop {
             let page = self.store().audit(&query).await?;
             for record in &page.records {
-                if Some(record.seq) != end.tail.seq.checked_add(1) || !self.keyring().follows(&mut end, record) {
+                let before = end.head();
+                if !self.keyring().follows(&mut end, record) {
                     return Ok(None);
                 }
+                if record.seq > upto && (before != *from || record.seq > last) {
+                    return Ok(Some(before));
+                }
                 archive::write_row(archive, record)?;
-                if record.seq == upto {
+                if record.seq >= upto {
                     return Ok(Some(end.head()));
                 }
             }

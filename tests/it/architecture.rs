@@ -98,6 +98,7 @@ fn seeds_are_opened_where_we_know_it() {
         "src/operations/verify_code.rs",
         "src/vault/examine.rs",
         "src/vault/format1/mod.rs",
+        "src/vault/mend_secrets.rs",
         "src/vault/secrets.rs",
     ];
     assert_eq!(files_with(&[".open_seed("]), known);

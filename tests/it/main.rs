@@ -28,4 +28,6 @@ mod sqlite;
 mod store;
 #[cfg(target_os = "linux")]
 mod torture;
+#[cfg(target_os = "linux")]
+mod unit;
 mod vault;

@@ -91,6 +91,38 @@ fn a_registration_leaves_no_copy_of_its_seed_in_memory() {
 }
 
 #[test]
+fn a_code_and_a_verification_leave_no_copy_of_their_seed_in_memory() {
+    let person = Person::new();
+    person.fed(SEED, &["secret", "add", "--label", "ada", "--stdin"]).ok();
+    let id = person.run(&["secret", "show", "ada", "--json"]).json()["totp_secret"]["id"].clone();
+    let mut command = person.command(&["stdio"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let (input, output) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
+    let mut session = Session { input, output };
+    let client = json!({"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "looked-for-client", "version": "1"}});
+    session.ask(1, "initialize", &client);
+    writeln!(session.input, "{}", json!({"jsonrpc": "2.0", "method": "notifications/initialized"})).unwrap();
+    let bytes = data_encoding::BASE32.decode(SEED.as_bytes()).unwrap();
+    let calls = [
+        ("get_totp_code", json!({"secret_id": id})),
+        ("get_totp_code", json!({"secret_id": id})),
+        ("verify_totp_code", json!({"secret_id": id, "code": "000000"})),
+        ("list_totp_secrets", json!({})),
+        ("delete_totp_secret", json!({"secret_id": id})),
+    ];
+    for (number, (name, arguments)) in (2..).zip(calls) {
+        let answer = session.ask(number, "tools/call", &json!({"name": name, "arguments": arguments}));
+        assert_eq!(answer.pointer("/result/isError"), Some(&false.into()), "{answer}");
+        session.ask(100 + number, "ping", &json!({}));
+        let left = [found(child.id(), &SEED.as_bytes()[16..]), found(child.id(), &bytes[8..])];
+        assert!(left.into_iter().flatten().all(|count| count == 0), "{left:?}: {name}");
+    }
+    assert_ne!(found(child.id(), b"looked-for-client"), Some(0));
+    drop(session);
+    child.wait().unwrap();
+}
+
+#[test]
 fn a_registration_that_is_refused_leaves_no_copy_of_its_seed_in_memory() {
     // Long enough that later writes do not cover it, and longer than the buffers for most lines. A text with escapes,
     // such as arguments sent as text, passes through a buffer of the JSON parser.

@@ -91,7 +91,7 @@ fn holds(conn: &Connection, expect: &Expect) -> Result<bool, StoreError> {
     })
 }
 
-fn version(conn: &Connection, key: &RecordKey) -> Result<Option<u64>, StoreError> {
+pub(super) fn version(conn: &Connection, key: &RecordKey) -> Result<Option<u64>, StoreError> {
     let mut statement = conn.prepare_cached("SELECT version FROM record WHERE kind = ? AND id = ?")?;
     let version = statement.query_row(params![key.kind.number(), key.id], |row| row.get::<_, i64>(0)).optional()?;
     Ok(version.map(i64::cast_unsigned))
@@ -112,7 +112,7 @@ fn store(conn: &Connection, Put { record, index }: &Put) -> Result<Done, StoreEr
     }
 }
 
-fn insert(conn: &Connection, record: &Record) -> Result<bool, StoreError> {
+pub(super) fn insert(conn: &Connection, record: &Record) -> Result<bool, StoreError> {
     if version(conn, &record.key)?.is_some() {
         return Ok(false);
     }
@@ -179,6 +179,14 @@ fn replace(conn: &Connection, record: &Record, before: u64) -> Result<bool, Stor
     Ok(conn.prepare_cached(other)?.execute(values)? == 1)
 }
 
+/// Replaces a record's index entries. Returns whether its names were free.
+pub(super) fn put_finders(conn: &Connection, Put { record, index }: &Put) -> Result<bool, StoreError> {
+    match index {
+        Index::Keep => Ok(true),
+        Index::Replace(finders) => Ok(find_by(conn, record, finders)? == Done::Yes),
+    }
+}
+
 /// Replaces a record's index entries.
 fn find_by(conn: &Connection, record: &Record, finders: &Finders) -> Result<Done, StoreError> {
     let (kind, id, account) = (record.key.kind.number(), &record.key.id, account_bytes(record.account.as_ref()));
@@ -201,7 +209,7 @@ fn find_by(conn: &Connection, record: &Record, finders: &Finders) -> Result<Done
     Ok(Done::Yes)
 }
 
-fn remove(conn: &Connection, removal: &Removal) -> Result<(), StoreError> {
+pub(super) fn remove(conn: &Connection, removal: &Removal) -> Result<(), StoreError> {
     match removal {
         Removal::One(key) => erase(conn, &["record", "record_name", "record_word"], key.kind, &key.id, &key.id),
         Removal::Prefix(kind, prefix) => {

@@ -31,7 +31,11 @@ const READING: usize = 8;
 /// The number of places in a chain.
 const SEQS: i64 = 1 << 40;
 
-const COLUMNS: &str = "place, at, mac, body";
+pub(super) const COLUMNS: &str = "place, at, mac, body";
+const APPEND: &str = "INSERT INTO audit (place, at, mac, account, actor_key, key, seat, secret, action, body) \
+                      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+const PUT: &str = "INSERT OR IGNORE INTO audit (place, at, mac, account, actor_key, key, seat, secret, action, body) \
+                   VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 
 /// The place of a record: its chain and its number in one integer.
 fn place(chain: u32, seq: u64) -> Result<i64, StoreError> {
@@ -57,7 +61,7 @@ const fn seq_of(place: i64) -> u64 {
     place.rem_euclid(SEQS).cast_unsigned()
 }
 
-fn record(row: &Row<'_>) -> Result<AuditRecord, rusqlite::Error> {
+pub(super) fn record(row: &Row<'_>) -> Result<AuditRecord, rusqlite::Error> {
     let place: i64 = row.get("place")?;
     Ok(AuditRecord {
         chain: chain_of(place),
@@ -90,10 +94,46 @@ pub(super) fn chains(conn: &Connection) -> Result<Vec<u32>, StoreError> {
 }
 
 /// Adds a record, and indexes the segment if the record fills it.
-pub(super) fn append(conn: &Connection, AuditPut { record, terms }: &AuditPut) -> Result<(), StoreError> {
+pub(super) fn append(conn: &Connection, row: &AuditPut) -> Result<(), StoreError> {
+    one_changed(usize::from(insert(conn, APPEND, row)?))?;
+    let place = place(row.record.chain, row.record.seq)?;
+    if place % SEGMENT == 0 { index(conn, segment_of(place)) } else { Ok(()) }
+}
+
+/// Adds a record without indexing anything, unless there is one in its place. Returns whether it was added.
+pub(super) fn put(conn: &Connection, row: &AuditPut) -> Result<bool, StoreError> {
+    insert(conn, PUT, row)
+}
+
+/// Removes records of a chain.
+pub(super) fn remove(conn: &Connection, chain: u32, (from, upto): (u64, u64)) -> Result<(), StoreError> {
+    let places = [place(chain, from)?, place(chain, upto)?];
+    conn.prepare_cached("DELETE FROM audit WHERE place BETWEEN ? AND ?")?.execute(places)?;
+    Ok(())
+}
+
+/// Sees every record of a chain, by its number.
+pub(super) fn each(conn: &Connection, chain: u32, see: &mut dyn FnMut(&AuditRecord)) -> Result<(), StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM audit WHERE place BETWEEN ? AND ? ORDER BY place");
+    let mut statement = conn.prepare_cached(&sql)?;
+    let mut rows = statement.query([place(chain, 0)?, end(chain)?])?;
+    while let Some(row) = rows.next()? {
+        see(&record(row)?);
+    }
+    Ok(())
+}
+
+/// The first and the last place of a chain that has records.
+pub(super) fn ends(conn: &Connection, chain: u32) -> Result<Option<(i64, i64)>, StoreError> {
+    let Some(last) = tail(conn, chain)? else { return Ok(None) };
+    let first = conn
+        .prepare_cached("SELECT place FROM audit WHERE place >= ? ORDER BY place LIMIT 1")?
+        .query_row([place(chain, 0)?], |row| row.get(0))?;
+    Ok(Some((first, place(chain, last.seq)?)))
+}
+
+fn insert(conn: &Connection, sql: &str, AuditPut { record, terms }: &AuditPut) -> Result<bool, StoreError> {
     let place = place(record.chain, record.seq)?;
-    let sql = "INSERT INTO audit (place, at, mac, account, actor_key, key, seat, secret, action, body) \
-               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
     let added = conn.prepare_cached(sql)?.execute(params![
         place,
         record.at.micros(),
@@ -106,8 +146,7 @@ pub(super) fn append(conn: &Connection, AuditPut { record, terms }: &AuditPut) -
         terms.action,
         record.body,
     ])?;
-    one_changed(added)?;
-    if place % SEGMENT == 0 { index(conn, segment_of(place)) } else { Ok(()) }
+    Ok(added == 1)
 }
 
 /// Removes the records of a chain up to a number, with their index.
@@ -317,12 +356,9 @@ fn matching(
 pub(super) fn examine(conn: &Connection) -> Result<Vec<String>, StoreError> {
     let mut found = Vec::new();
     for chain in chains(conn)? {
-        let first = conn
-            .prepare_cached("SELECT place FROM audit WHERE place >= ? ORDER BY place LIMIT 1")?
-            .query_row([place(chain, 0)?], |row| row.get(0))?;
-        let last = tail(conn, chain)?.map_or(0, |tail| tail.seq);
+        let Some((first, last)) = ends(conn, chain)? else { continue };
         let mut statement = conn.prepare_cached("SELECT term, blocks FROM audit_index WHERE segment = ?")?;
-        let full = segment_of(first)..=segment_of(place(chain, last)?.saturating_sub(SEGMENT - 1));
+        let full = segment_of(first)..=segment_of(last.saturating_sub(SEGMENT - 1));
         for segment in full {
             let said =
                 statement.query_map([segment], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.cast_unsigned())))?;

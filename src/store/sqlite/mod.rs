@@ -10,13 +10,16 @@ mod apply;
 mod audit;
 mod audit_index;
 mod connection;
+mod damaged;
 mod error;
 pub(super) mod files;
 pub mod format1;
 pub(super) mod incoming;
 mod open_file;
+mod overwrite;
 pub(super) mod ownership;
 mod records;
+pub(super) mod salvage;
 mod schema;
 pub(super) mod snapshot;
 mod store;
@@ -27,8 +30,8 @@ use std::{fs::File, path::Path, sync::Arc};
 use rusqlite::Connection;
 
 use self::{
-    connection::Patience, files::Spot, format1::Format1, incoming::Incoming, open_file::OpenFile, snapshot::Snapshot,
-    store::Sqlite,
+    connection::Patience, files::Spot, format1::Format1, incoming::Incoming, open_file::OpenFile, salvage::Salvage,
+    snapshot::Snapshot, store::Sqlite,
 };
 use super::{Absent, Commit, Committed, Facts, OpenError, OpenRequest, Opened, StoreError};
 
@@ -86,6 +89,11 @@ pub(super) fn snapshot(request: &OpenRequest, address: &str) -> Result<Snapshot,
 /// Copies a backup to the place of a vault.
 pub(super) fn incoming(request: &OpenRequest, address: &str, backup: &Path) -> Result<Incoming, OpenError> {
     Incoming::of(Spot::prepare(&request.data_dir, address)?, backup)
+}
+
+/// Reads the vault at an address as far as possible.
+pub(super) fn salvage(request: &OpenRequest, address: &str, incoming: Option<&Incoming>) -> Result<Salvage, OpenError> {
+    Salvage::of(Spot::find(&request.data_dir, address)?, incoming)
 }
 
 /// The database's format, if it is a vault in a known format.

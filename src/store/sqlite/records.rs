@@ -12,6 +12,10 @@ use crate::{
 pub(super) const COLUMNS: &str =
     "record.id, record.version, record.account, record.sort, record.life, record.mac, record.body";
 
+/// The same with the record's kind.
+pub(super) const COLUMNS_AND_KIND: &str =
+    "record.id, record.version, record.account, record.sort, record.life, record.mac, record.body, record.kind";
+
 /// Records by their keys, as of one moment.
 pub(super) fn read(conn: &Connection, keys: &[RecordKey]) -> Result<Vec<Option<Record>>, StoreError> {
     at_one_moment(conn, || {
@@ -151,7 +155,7 @@ impl Values {
 }
 
 /// Reads a record. A value of the wrong type becomes empty or zero, so that one damaged row does not hide others.
-fn record(row: &Row<'_>, kind: Kind) -> Record {
+pub(super) fn record(row: &Row<'_>, kind: Kind) -> Record {
     Record {
         key: RecordKey { kind, id: lenient(row, 0) },
         version: lenient::<i64>(row, 1).cast_unsigned(),

@@ -94,6 +94,16 @@ pub struct ExportArgs {
     filter: FilterArgs,
 }
 
+/// Damaged rows that were fenced off, as JSON.
+#[derive(Serialize)]
+struct FencedRows {
+    /// Their chain, if it is not the first one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    chain: Option<u32>,
+    first: u64,
+    last: u64,
+}
+
 /// The result of a verification, as JSON.
 #[derive(Serialize)]
 struct VerifyAnswer {
@@ -107,9 +117,12 @@ struct VerifyAnswer {
     /// The first and the last row of the first chain.
     first: Option<u64>,
     last: Option<u64>,
+    /// Rows that a repair fenced off, because they were damaged; absent if there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    fenced: Vec<FencedRows>,
     /// The number of given anchors.
     anchors: usize,
-    /// How many of them name an existing row. The others name rows that were pruned.
+    /// How many of them name an existing row. The others name rows that were pruned or fenced off.
     anchors_compared: u64,
     /// The end of the first chain.
     head: Option<anchors::Anchor>,
@@ -225,7 +238,7 @@ async fn verify(args: &anchors::VerifyArgs, session: &mut Session) -> Result<End
     }
     let anchors = anchors::read(args, &mut session.console)?;
     let report = session.perform(VerifyAudit { anchors: anchors.clone() }).await?;
-    let AuditReport { rows, spans, anchors: anchors_compared, finding } = report;
+    let AuditReport { rows, spans, anchors: anchors_compared, fenced, finding } = report;
     let now = session.service.now();
     let heads = match (session.service.audit_heads().await, &finding) {
         (Ok(heads), _) => heads,
@@ -242,6 +255,7 @@ async fn verify(args: &anchors::VerifyArgs, session: &mut Session) -> Result<End
         chain: finding.map(|(chain, _)| chain).filter(|chain| *chain != 0),
         first: span.map(|(_, first, _)| *first),
         last: span.map(|(.., last)| *last),
+        fenced: fenced.iter().map(|(chain, first, last)| fenced_rows(*chain, *first, *last)).collect(),
         anchors: anchors.len(),
         anchors_compared,
         head: heads.iter().find(|head| head.chain == 0).map(anchor),
@@ -250,7 +264,7 @@ async fn verify(args: &anchors::VerifyArgs, session: &mut Session) -> Result<End
     };
     let rows = told_rows(rows, &spans);
     session.console.answer(&answer, |console| match &answer.finding {
-        None => console.line(&format!("sound: {rows}, {}", told_anchors(&answer))),
+        None => console.line(&format!("sound: {rows}, {}{}", told_anchors(&answer), told_fences(&answer.fenced))),
         Some(finding) => {
             let place = answer.chain.map(|chain| format!("chain {chain}: ")).unwrap_or_default();
             console.line(&format!("not sound: {place}{finding} (sound before it: {rows})"))
@@ -283,11 +297,27 @@ fn told_rows(rows: u64, spans: &[(u32, u64, u64)]) -> String {
     }
 }
 
+fn fenced_rows(chain: u32, first: u64, last: u64) -> FencedRows {
+    FencedRows { chain: Some(chain).filter(|chain| *chain != 0), first, last }
+}
+
+/// Which rows are fenced off.
+fn told_fences(fenced: &[FencedRows]) -> String {
+    let told = |FencedRows { chain, first, last }: &FencedRows| {
+        let chain = chain.map(|chain| format!("of chain {chain}: ")).unwrap_or_default();
+        if first == last { format!("{chain}{first}") } else { format!("{chain}{first} to {last}") }
+    };
+    if fenced.is_empty() {
+        return String::new();
+    }
+    format!("; damaged and fenced off: rows {}", fenced.iter().map(told).collect::<Vec<_>>().join(", "))
+}
+
 fn told_anchors(answer: &VerifyAnswer) -> String {
     let given = counted_len(answer.anchors, "anchor");
     match answer.anchors_compared {
         compared if compared < answer.anchors as u64 => {
-            format!("{given}, of which {compared} could be compared: the others are of rows that were pruned")
+            format!("{given}, of which {compared} could be compared: the others are of rows that are gone")
         }
         _ => given,
     }
@@ -342,5 +372,12 @@ mod tests {
         assert_eq!(told_rows(3, &[(0, 7, 9)]), "3 rows, 7 to 9");
         assert_eq!(told_rows(5, &[(0, 7, 9), (4, 1, 2)]), "5 rows in 2 chains");
         assert_eq!(told_rows(2, &[(4, 1, 2)]), "2 rows in 1 chain");
+    }
+
+    #[test]
+    fn rows_that_are_fenced_off_are_told_by_their_numbers() {
+        assert_eq!(told_fences(&[]), "");
+        let fenced = [fenced_rows(0, 5, 7), fenced_rows(0, 9, 9), fenced_rows(2, 1, 4)];
+        assert_eq!(told_fences(&fenced), "; damaged and fenced off: rows 5 to 7, 9, of chain 2: 1 to 4");
     }
 }

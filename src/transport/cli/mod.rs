@@ -12,6 +12,7 @@ mod audit_table;
 mod browser;
 mod clipboard;
 mod code;
+mod doctor;
 mod failure;
 mod hidden;
 mod key;
@@ -34,6 +35,7 @@ use std::sync::Arc;
 
 use clap::Subcommand;
 
+pub use doctor::{Repair, ask_to_repair, repaired};
 pub use failure::{Ending, Failure};
 pub use key::{first_key, listening};
 pub use output::{Answers, Console, Looks, Stream};
@@ -95,12 +97,20 @@ impl Command {
 
     /// Whether it examines the vault, any part of which may then be damaged.
     pub const fn is_doctor(&self) -> bool {
-        matches!(self, Self::Vault(vault::Command::Doctor))
+        matches!(self, Self::Vault(vault::Command::Doctor { .. }))
     }
 
     /// Whether it accepts an older copy of the vault, and then whether the person has already agreed.
     pub const fn accepts_loss(&self) -> Option<bool> {
         if let Self::Vault(vault::Command::AcceptLoss { yes }) = self { Some(*yes) } else { None }
+    }
+
+    /// The repair that it makes, if it does.
+    pub fn repairs(&self) -> Option<Repair> {
+        if let Self::Vault(vault::Command::Doctor { repair: true, from, yes }) = self {
+            return Some(Repair { from: from.clone(), agreed: *yes });
+        }
+        None
     }
 
     /// Whether it does nothing but create a vault.

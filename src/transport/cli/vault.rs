@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::{
     Ending, Failure, Session,
     audit_table::harmless,
+    doctor,
     numbers::{counted, kib},
     output::Console,
     vault_key, vault_rotate, vault_status,
@@ -20,7 +21,7 @@ use crate::{
         text::Name,
         time::Timestamp,
     },
-    operations::{BackUp, Diagnose, Erased, ErrorCode, Restored, SecretDeleteResponse, answers::OK},
+    operations::{BackUp, Erased, ErrorCode, Restored, SecretDeleteResponse, answers::OK},
 };
 
 /// The status of a vault with problems.
@@ -54,8 +55,20 @@ pub enum Command {
     )]
     Rotate(vault_rotate::RotateArgs),
     /// Examine everything: pages, keyed hashes, every seal, the audit log. Exit status 1 if something is wrong
-    #[command(after_help = "Examples:\n  countersign vault doctor")]
-    Doctor,
+    #[command(
+        after_help = "Examples:\n  countersign vault doctor\n  countersign vault doctor --repair\n  countersign vault doctor --repair --from /mnt/backup/countersign-2026-11-27.db"
+    )]
+    Doctor {
+        /// Repair what can be, after a question. What the vault was before is kept in a file beside it
+        #[arg(long)]
+        repair: bool,
+        /// Take damaged and lost secrets, seats and keys from this backup, as `vault backup` made it
+        #[arg(long, value_name = "BACKUP", requires = "repair")]
+        from: Option<PathBuf>,
+        /// Don't ask
+        #[arg(long, short = 'y', requires = "repair")]
+        yes: bool,
+    },
     /// Write a backup of the vault to a new file, while others use it. The key is not in it: keep that apart
     #[command(
         after_help = "Examples:\n  countersign vault backup /mnt/backup/countersign-$(date +%F).db\n\nTo go back to it: `countersign vault restore FILE`."
@@ -96,7 +109,7 @@ impl Command {
             Self::Status
             | Self::Create
             | Self::Recovery(_)
-            | Self::Doctor
+            | Self::Doctor { .. }
             | Self::Backup { .. }
             | Self::Restore { .. }
             | Self::AcceptLoss { .. } => None,
@@ -160,25 +173,6 @@ struct BackupAnswer<'a> {
     status: &'static str,
 }
 
-/// The result of an examination, as JSON.
-#[derive(Serialize)]
-struct DoctorAnswer {
-    problems: Vec<String>,
-    /// Why the examination could not finish, or the vault can't be written; absent if it could.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    obstacle: Option<String>,
-    secrets: u64,
-    audit_rows: u64,
-    /// Bytes in the write-ahead log: so much of the newest data may be in the log alone.
-    log_bytes: u64,
-    /// Erased secrets whose seven days were over; 0 if there are problems.
-    erased: u64,
-    /// Records that still need an older data key, if a rotation is not finished.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    rotation_left: Option<u64>,
-    status: &'static str,
-}
-
 pub(super) async fn run(command: &Command, session: &mut Session) -> Result<Ending, Failure> {
     match command {
         Command::Status => vault_status::status(session).await,
@@ -192,7 +186,7 @@ pub(super) async fn run(command: &Command, session: &mut Session) -> Result<Endi
         Command::Key(command) => vault_key::run(command, session).await,
         Command::Recovery(args) => vault_key::recovery(args, session).await,
         Command::Rotate(args) => vault_rotate::run(args, session).await,
-        Command::Doctor => doctor(session).await,
+        Command::Doctor { .. } => doctor::doctor(session).await,
         Command::Backup { file, recipients } => backup(file, recipients, session).await,
         Command::Restore { .. } => restored(session),
         Command::AcceptLoss { .. } => {
@@ -294,57 +288,5 @@ async fn backup(file: &Path, recipients: &[Recipient], session: &mut Session) ->
     session
         .console
         .note("The vault itself is damaged, and this is a copy of it as it is: keep the backups from before.");
-    Ok(Ending::No)
-}
-
-async fn doctor(session: &mut Session) -> Result<Ending, Failure> {
-    let found = session.perform(Diagnose).await?;
-    let sound = found.problems.is_empty() && found.obstacle.is_none();
-    // The doctor also erases secrets past their seven days, as promised. Commands that agents and scripts run often
-    // don't spend time on it, and nothing is erased from a damaged vault.
-    let erased = if sound { session.service.erase_expired().await? } else { Erased::default() };
-    let unfinished = vault_status::unfinished(session).await;
-    let answer = DoctorAnswer {
-        problems: found.problems,
-        obstacle: found.obstacle,
-        secrets: found.secrets,
-        audit_rows: found.audit_rows,
-        log_bytes: found.log_bytes,
-        erased: erased.secrets,
-        rotation_left: unfinished.as_ref().filter(|rotation| !rotation.finished).map(|rotation| rotation.left),
-        status: if sound { OK } else { NOT_SOUND },
-    };
-    session.console.answer(&answer, |console| {
-        for problem in &answer.problems {
-            console.line(&format!("problem: {}", harmless(problem)))?;
-        }
-        if let Some(obstacle) = &answer.obstacle {
-            console.line(&format!("obstacle: {}", harmless(obstacle)))?;
-        }
-        let verdict = match (sound, answer.problems.is_empty()) {
-            (true, _) => "sound",
-            (false, true) => "no damage found",
-            (false, false) => "not sound",
-        };
-        let (secrets, rows) = (counted(answer.secrets, "secret"), counted(answer.audit_rows, "row"));
-        console.line(&format!("{verdict}: {secrets} and {rows} of the audit log examined"))?;
-        if answer.log_bytes == 0 {
-            return Ok(());
-        }
-        console
-            .line(&format!("up to {} of the newest changes stand in the write-ahead log alone", kib(answer.log_bytes)))
-    })?;
-    if let Some(rotation) = unfinished {
-        session.console.note(&format!("A rotation is not finished: {}.", vault_status::words(&rotation)));
-    }
-    if sound {
-        note_held_back(erased, &mut session.console);
-        return Ok(Ending::Done);
-    }
-    session.console.note(if answer.problems.is_empty() {
-        "See that the disk has room, that the files are yours to write, and that no other program holds them; then run it again."
-    } else {
-        "Stop every countersign, keep a copy of the data directory, and restore what is damaged from a backup."
-    });
     Ok(Ending::No)
 }

@@ -98,13 +98,13 @@ pub(crate) fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
-fn mode_of(path: &Path) -> u32 {
+pub(crate) fn mode_of(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o7777
 }
 
 /// Every file under a folder with the hash of its bytes. Of the log's index only its existence: readers write to it,
 /// and it is rebuilt from the log.
-fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+pub(crate) fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let is_index = |path: &Path| path.to_string_lossy().ends_with("-shm");
     let bytes = |path: &Path| if is_index(path) { Vec::new() } else { fs::read(path).unwrap() };
     files_in(folder).into_iter().map(|path| (path.clone(), Sha256::digest(bytes(&path)).to_vec())).collect()

@@ -7,6 +7,8 @@
 
 mod damage;
 mod disk;
+#[cfg(unix)]
+mod keys;
 mod power;
 mod processes;
 mod rotation;

@@ -9,6 +9,7 @@ mod format1;
 pub(crate) mod kit;
 mod older;
 mod open;
+mod repair;
 mod rotation;
 mod seats;
 mod tamper;

@@ -1,0 +1,185 @@
+//! `countersign vault doctor`: what is wrong with the vault; and with `--repair`, what a repair would do, the question, and what
+//! it did.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::{
+    Ending, Failure, Session,
+    audit_table::harmless,
+    numbers::{counted, counted_len, kib},
+    output::Console,
+    vault::note_held_back,
+    vault_status,
+};
+use crate::operations::{Diagnose, Erased, Mended, Repaired, answers::OK};
+
+/// The status of a vault with problems.
+const NOT_SOUND: &str = "ERROR";
+
+/// The result of an examination, as JSON.
+#[derive(Serialize)]
+struct DoctorAnswer {
+    problems: Vec<String>,
+    /// Why the examination could not finish, or the vault can't be written; absent if it could.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    obstacle: Option<String>,
+    secrets: u64,
+    audit_rows: u64,
+    /// Bytes in the write-ahead log: so much of the newest data may be in the log alone.
+    log_bytes: u64,
+    /// Erased secrets whose seven days were over; 0 if there are problems.
+    erased: u64,
+    /// Records that still need an older data key, if a rotation is not finished.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rotation_left: Option<u64>,
+    status: &'static str,
+}
+
+/// A repair that a person asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Repair {
+    /// The backup that damaged things are taken from.
+    pub from: Option<PathBuf>,
+    /// Whether the person has already agreed.
+    pub agreed: bool,
+}
+
+/// A repair, as JSON.
+#[derive(Serialize)]
+struct RepairAnswer<'a> {
+    /// What was wrong before.
+    problems: &'a [String],
+    repaired: Vec<MendedView<'a>>,
+    /// What is wrong still.
+    left: &'a [String],
+    /// The file with what the vault was before; null: nothing was changed.
+    copy: Option<String>,
+    status: &'static str,
+}
+
+#[derive(Serialize)]
+struct MendedView<'a> {
+    what: &'a str,
+    how: &'a str,
+}
+
+/// Examines the vault.
+pub(super) async fn doctor(session: &mut Session) -> Result<Ending, Failure> {
+    let found = session.perform(Diagnose).await?;
+    let sound = found.problems.is_empty() && found.obstacle.is_none();
+    // The doctor also erases secrets past their seven days, as promised. Commands that agents and scripts run often
+    // don't spend time on it, and nothing is erased from a damaged vault.
+    let erased = if sound { session.service.erase_expired().await? } else { Erased::default() };
+    let unfinished = vault_status::unfinished(session).await;
+    let answer = DoctorAnswer {
+        problems: found.problems,
+        obstacle: found.obstacle,
+        secrets: found.secrets,
+        audit_rows: found.audit_rows,
+        log_bytes: found.log_bytes,
+        erased: erased.secrets,
+        rotation_left: unfinished.as_ref().filter(|rotation| !rotation.finished).map(|rotation| rotation.left),
+        status: if sound { OK } else { NOT_SOUND },
+    };
+    session.console.answer(&answer, |console| {
+        for problem in &answer.problems {
+            console.line(&format!("problem: {}", harmless(problem)))?;
+        }
+        if let Some(obstacle) = &answer.obstacle {
+            console.line(&format!("obstacle: {}", harmless(obstacle)))?;
+        }
+        let verdict = match (sound, answer.problems.is_empty()) {
+            (true, _) => "sound",
+            (false, true) => "no damage found",
+            (false, false) => "not sound",
+        };
+        let (secrets, rows) = (counted(answer.secrets, "secret"), counted(answer.audit_rows, "row"));
+        console.line(&format!("{verdict}: {secrets} and {rows} of the audit log examined"))?;
+        if answer.log_bytes == 0 {
+            return Ok(());
+        }
+        console
+            .line(&format!("up to {} of the newest changes stand in the write-ahead log alone", kib(answer.log_bytes)))
+    })?;
+    if let Some(rotation) = unfinished {
+        session.console.note(&format!("A rotation is not finished: {}.", vault_status::words(&rotation)));
+    }
+    if sound {
+        note_held_back(erased, &mut session.console);
+        return Ok(Ending::Done);
+    }
+    session.console.note(if answer.problems.is_empty() {
+        "See that the disk has room, that the files are yours to write, and that no other program holds them; then run it again."
+    } else {
+        "`countersign vault doctor --repair` repairs what can be, with --from BACKUP also what is lost, and keeps a copy of what \
+         the vault was. If it can't: `countersign vault restore BACKUP`."
+    });
+    Ok(Ending::No)
+}
+
+/// Shows what a repair would do, and asks for it. `Some`: there is nothing to do, and the command ends.
+///
+/// # Errors
+/// [`Failure`]: nobody could be asked, or the answer is no.
+pub fn ask_to_repair(console: &mut Console, plan: &Repaired, agreed: bool) -> Result<Option<Ending>, Failure> {
+    if plan.problems.is_empty() {
+        let answer = RepairAnswer { problems: &[], repaired: Vec::new(), left: &[], copy: None, status: OK };
+        console.answer(&answer, |console| console.line("sound: nothing to repair"))?;
+        return Ok(Some(Ending::Done));
+    }
+    if !plan.helps() {
+        let nothing = Repaired { mended: Vec::new(), ..plan.clone() };
+        return repaired(console, &nothing).map(Some);
+    }
+    for problem in &plan.problems {
+        console.note(&format!("problem: {}", harmless(problem)));
+    }
+    for Mended { what, how } in &plan.mended {
+        console.note(&format!("would do: {}: {how}", harmless(what)));
+    }
+    for problem in &plan.left {
+        console.note(&format!("can't be repaired: {}", harmless(problem)));
+    }
+    console.confirm("Repair this? What the vault is now is kept in a file beside it.", agreed.into())?;
+    Ok(None)
+}
+
+/// Shows what a repair did.
+///
+/// # Errors
+/// [`Failure`].
+pub fn repaired(console: &mut Console, done: &Repaired) -> Result<Ending, Failure> {
+    let sound = done.left.is_empty();
+    let answer = RepairAnswer {
+        problems: &done.problems,
+        repaired: done.mended.iter().map(|Mended { what, how }| MendedView { what, how }).collect(),
+        left: &done.left,
+        copy: done.copy.as_ref().map(|path| path.display().to_string()),
+        status: if sound { OK } else { NOT_SOUND },
+    };
+    console.answer(&answer, |console| {
+        for MendedView { what, how } in &answer.repaired {
+            console.line(&format!("{}: {how}", harmless(what)))?;
+        }
+        for problem in answer.left {
+            console.line(&format!("can't be repaired: {}", harmless(problem)))?;
+        }
+        if let Some(copy) = &answer.copy {
+            console.line(&format!("copy of what it was: {copy}"))?;
+        }
+        let left = counted_len(answer.left.len(), "problem");
+        console.line(&if sound { "sound now".to_owned() } else { format!("not sound: {left} left") })
+    })?;
+    if sound {
+        console.note("Remove the copy once everything is as it should be: it is sealed like the vault.");
+        return Ok(Ending::Done);
+    }
+    console.note(
+        "A damaged or lost secret is restored by --from BACKUP, or removed by `countersign secret rm ID --now`; a damaged key is \
+         removed by `countersign key revoke --damaged`. A backup takes the place of the whole vault by `countersign vault restore \
+         BACKUP`.",
+    );
+    Ok(Ending::No)
+}

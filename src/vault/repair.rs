@@ -1,0 +1,346 @@
+//! Repairs a damaged vault: it is built anew from everything in it that is sound, examined, and only then put into the
+//! place of the old content. A file with what it was before is kept.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use super::{
+    Vault,
+    examine::sound,
+    ledger::{self, BEFORE_ALL, End, base_of, genesis, head_of},
+    mend::{Mending, Source},
+    open::{VaultRequest, open_copy},
+    open_error::{OpenError, at},
+    records::{AuditHead, shown},
+    state::{Older, StateFile},
+};
+use crate::{
+    domain::{
+        audit::{Action, Actor, AuditEntry, ChainHead},
+        time::Timestamp,
+    },
+    random::SharedRandom,
+    store::{self, AuditRecord, Copied, Finders, Kind, OpenRequest, RecordKey, Salvage, StoreError},
+};
+
+/// Whether a repair is carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Act {
+    /// No: it is only found out what it would do.
+    Plan,
+    /// Yes.
+    Carry,
+}
+
+/// One thing that was repaired, or would be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mended {
+    /// What was damaged, in words without contents.
+    pub what: String,
+    /// What was done about it.
+    pub how: String,
+}
+
+/// A repair.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Repaired {
+    /// What was wrong before; empty: the vault is sound, and nothing was done.
+    pub problems: Vec<String>,
+    /// What was done; empty: nothing can be.
+    pub mended: Vec<Mended>,
+    /// What is wrong still.
+    pub left: Vec<String>,
+    /// The file with what the vault was before.
+    pub copy: Option<PathBuf>,
+}
+
+/// What is said of a header that the backup had.
+const HEADER_RESTORED: &str =
+    "restored from the backup: keys that were removed since open the vault again; see `countersign vault key list`";
+
+impl Repaired {
+    /// Whether anything is better for it.
+    pub fn helps(&self) -> bool {
+        self.mended.len() > 1 || self.problems.iter().any(|problem| !self.left.contains(problem))
+    }
+}
+
+/// Repairs a vault, with a backup of it if one is given. Secrets and keys come from the backup where the vault's own are
+/// damaged or lost: steps up to two minutes from now then count as used, keys are off until a person enables them, and
+/// what the audit log says was erased or revoked since stays so.
+///
+/// # Errors
+/// [`OpenError`]: the header can't be read, the key is not there, or another process wrote meanwhile. The vault is as it
+/// was.
+pub async fn repair(
+    request: &VaultRequest,
+    backup: Option<&Path>,
+    act: Act,
+    random: SharedRandom,
+) -> Result<Repaired, OpenError> {
+    let store = OpenRequest { make: false, ..request.store.clone() };
+    let state_dir = request.state_dir.as_deref();
+    let request = &VaultRequest { store, state_dir: None, ..request.clone() };
+    let problems = problems_of(request, random.clone()).await?;
+    if problems.is_empty() {
+        return Ok(Repaired::default());
+    }
+    let incoming = match backup {
+        Some(file) => Some(store::incoming(&request.store, file).await?),
+        None => None,
+    };
+    let salvage = store::salvage(&request.store, incoming.as_ref())?;
+    let place = salvage.location().to_owned();
+    let source = match &incoming {
+        Some(incoming) => Some(Source::of(open_at(request, incoming.path(), random.clone()).await?).await),
+        None => None,
+    };
+    let source = source.transpose().map_err(at(&place))?;
+    let (vault, is_own) = opened(request, &salvage, source.as_ref(), random).await?;
+    let state = StateFile::new(state_dir, Arc::clone(&vault.core.keyring));
+    let mended = mended(&vault, &salvage, &state, source.as_ref(), request.now).await.map_err(at(&place));
+    let checked = checked(&vault).await.map_err(at(&place));
+    vault.close().await.map_err(at(&place))?;
+    if let Some(source) = source {
+        source.close().await.map_err(at(&place))?;
+    }
+    let mut mended = mended?.map_err(|Older { rows }| OpenError::Older { path: place.clone(), rows })?;
+    let left = checked?;
+    if !is_own {
+        mended.push(Mended { what: "the vault's header".to_owned(), how: HEADER_RESTORED.to_owned() });
+    }
+    if act == Act::Plan {
+        return Ok(Repaired { problems, mended, left, copy: None });
+    }
+    let time = request.now.to_string().replace([':', '.'], "-");
+    let copy = salvage.copy_files(&format!(".before-repair-{time}"))?;
+    salvage.take_place().inspect_err(|_| {
+        // The vault is what it was, so its copy is not needed. One that can't be removed is sealed like the vault.
+        let _ = fs::remove_file(&copy);
+    })?;
+    Ok(Repaired { problems, mended, left, copy: Some(copy) })
+}
+
+/// Opens the vault that is built; its header comes from the backup if it is damaged. Returns also whether it is its own.
+async fn opened(
+    request: &VaultRequest,
+    salvage: &Salvage,
+    source: Option<&Source>,
+    random: SharedRandom,
+) -> Result<(Vault, bool), OpenError> {
+    let (cause, source) = match (open_at(request, salvage.path(), random.clone()).await, source) {
+        (Err(cause @ OpenError::Store(store::OpenError::Damaged { .. })), Some(source)) => (cause, source),
+        (opened, _) => return Ok((opened?, true)),
+    };
+    let place = salvage.location();
+    let Some(header) = source.header().await.map_err(at(place))? else { return Err(cause) };
+    salvage.put(&header, Finders::default()).map_err(at(place))?;
+    let vault = open_at(request, salvage.path(), random).await?;
+    // Of another vault, or one whose keys were replaced since, it opens nothing here.
+    let mut fits = false;
+    salvage
+        .each_record(&mut |record| fits |= record.key.kind != Kind::Header && sound(vault.keyring(), record).is_ok());
+    if fits {
+        return Ok((vault, false));
+    }
+    vault.close().await.map_err(at(place))?;
+    Err(cause)
+}
+
+async fn open_at(request: &VaultRequest, path: &Path, random: SharedRandom) -> Result<Vault, OpenError> {
+    let store = OpenRequest { url: format!("sqlite:{}", path.display()), ..request.store.clone() };
+    open_copy(&VaultRequest { store, ..request.clone() }, random).await
+}
+
+/// What is wrong with a vault that may not even open.
+async fn problems_of(request: &VaultRequest, random: SharedRandom) -> Result<Vec<String>, OpenError> {
+    let vault = match open_copy(request, random).await {
+        Err(OpenError::Store(cause @ store::OpenError::Damaged { .. })) => return Ok(vec![cause.to_string()]),
+        opened => opened?,
+    };
+    let place = vault.status().store.location.clone();
+    let problems = checked(&vault).await;
+    vault.close().await.map_err(at(&place))?;
+    problems.map_err(at(&place))
+}
+
+/// What is wrong with an open vault.
+async fn checked(vault: &Vault) -> Result<Vec<String>, StoreError> {
+    let mut problems = match vault.examine().await {
+        Err(StoreError::Damaged { what }) => vec![what],
+        examined => examined?.problems,
+    };
+    match vault.verify(&[]).await {
+        Err(StoreError::Damaged { what }) => problems.push(format!("audit log: {what}")),
+        report => problems.extend(report?.finding.map(|(_, finding)| format!("audit log: {finding}"))),
+    }
+    Ok(problems)
+}
+
+/// Fills a new vault, and returns what that repaired. [`Older`]: it is an older copy, which is no damage to be repaired.
+async fn mended(
+    vault: &Vault,
+    salvage: &Salvage,
+    state: &StateFile,
+    source: Option<&Source>,
+    now: Timestamp,
+) -> Result<Result<Vec<Mended>, Older>, StoreError> {
+    let keyring = vault.keyring();
+    let records = salvage.copy_records(&mut |record| sound(keyring, record).ok())?;
+    let rows =
+        salvage.copy_audit(&mut |record| ledger::read(record.clone()).ok().map(|row| ledger::terms_of(&row.entry)))?;
+    let entry = AuditEntry::by(Actor::Person, Action::AuditFence, now);
+    let mut mended = vec![rebuilt(&records, &rows)];
+    let mut chains = vault.chains().await?;
+    // A vault always has the first chain.
+    chains.push(0);
+    chains.sort_unstable();
+    chains.dedup();
+    for chain in chains {
+        mend_chain(vault, salvage, chain, &entry, &mut mended).await?;
+    }
+    if let Some(older) = state.check(vault.store()).await? {
+        return Ok(Err(older));
+    }
+    salvage.index_audit()?;
+    let mut mending = Mending::new(vault, salvage, source, records.unsound, now);
+    mending.everything().await?;
+    mended.extend(mending.done);
+    let count = u64::try_from(mended.len()).ok();
+    vault.record(vec![AuditEntry { action: Action::VaultRepair, count, ..entry }]).await?;
+    Ok(Ok(mended))
+}
+
+fn rebuilt(records: &Copied, rows: &Copied) -> Mended {
+    let lost = if records.lost || rows.lost { "; some pages could not be read" } else { "" };
+    let how = format!(
+        "built anew, with all indexes, from {} records and {} rows of the audit log{lost}",
+        records.rows, rows.rows
+    );
+    Mended { what: "the vault's file".to_owned(), how }
+}
+
+/// Fences off what is damaged in a chain of the audit log, and records where it ends now.
+async fn mend_chain(
+    vault: &Vault,
+    salvage: &Salvage,
+    chain: u32,
+    entry: &AuditEntry,
+    mended: &mut Vec<Mended>,
+) -> Result<(), StoreError> {
+    let (store, keyring) = (vault.store(), vault.keyring());
+    let base = match base_of(store, keyring, chain).await {
+        Err(StoreError::Damaged { .. }) => {
+            let key = RecordKey::new(Kind::AuditBase, chain.to_be_bytes());
+            salvage.remove(&key)?;
+            mended
+                .push(Mended { what: shown(&key), how: "removed: what the first rows follow is not known".to_owned() });
+            genesis(chain)
+        }
+        base => base?,
+    };
+    let noted = head_of(store, keyring, chain).await?;
+    let (head, version) = noted.map_or((None, 0), |(AuditHead(head), version)| (Some(head), version));
+    let mut walk = Walk::of(base, head.filter(|head| head.seq >= base.seq));
+    salvage.each_row(chain, &mut |record| walk.see(vault, record))?;
+    walk.end(entry.at);
+    if walk.below > 0 {
+        salvage.replace_rows(chain, (0, base.seq), None)?;
+        let what = format!("{} rows of the audit log among those that were pruned", walk.below);
+        mended.push(Mended { what, how: "removed: this vault did not write them there".to_owned() });
+    }
+    for (before, upto, time) in &walk.fences {
+        let row = keyring.fence(before, upto, *time, entry);
+        let from = before.head().seq.saturating_add(1);
+        salvage.replace_rows(chain, (from, upto.seq), Some(&row))?;
+        mended.push(Mended { what: rows_from(from, upto.seq), how: "fenced off".to_owned() });
+    }
+    let end = walk.end.head();
+    if walk.head != Some(end) || walk.is_fork || !walk.fences.is_empty() {
+        if walk.head.is_none() || walk.is_fork {
+            let how = format!("set to row {}, the last sound one", end.seq);
+            mended.push(Mended { what: "the record of where the audit log ends".to_owned(), how });
+        }
+        let record = keyring.record(&AuditHead(end), version.saturating_add(1));
+        salvage.put(&record, Finders::default())?;
+    }
+    Ok(())
+}
+
+fn rows_from(from: u64, upto: u64) -> String {
+    if from == upto {
+        format!("row {from} of the audit log")
+    } else {
+        format!("rows {from} to {upto} of the audit log")
+    }
+}
+
+/// Follows a chain over what is damaged in it.
+struct Walk {
+    base: ChainHead,
+    /// What the vault recorded as the end.
+    head: Option<ChainHead>,
+    /// The end of what is sound or fenced off.
+    end: End,
+    /// The last row that does not follow, if the one before did not either.
+    lost: Option<ChainHead>,
+    /// The end before each fence, the last row that it stands for, and its time.
+    fences: Vec<(End, ChainHead, Timestamp)>,
+    /// The number of rows at or below the base.
+    below: u64,
+    /// The row that the head names is another one.
+    is_fork: bool,
+}
+
+impl Walk {
+    fn of(base: ChainHead, head: Option<ChainHead>) -> Self {
+        Self { base, head, end: End::of_base(&base), lost: None, fences: Vec::new(), below: 0, is_fork: false }
+    }
+
+    fn see(&mut self, vault: &Vault, record: &AuditRecord) {
+        let this = ChainHead { chain: record.chain, seq: record.seq, mac: record.mac };
+        if record.seq <= self.base.seq {
+            self.below += 1;
+            return;
+        }
+        match self.lost.take() {
+            None if vault.keyring().follows(&mut self.end, record) => {
+                self.is_fork |= self.head.is_some_and(|head| head.seq == this.seq && head != this);
+            }
+            None => self.lost = Some(this),
+            Some(last) => {
+                // A row's MAC covers that of the row before it. If it is right, then so is that one, though what it is the
+                // MAC of is damaged.
+                let mut resumed = End::of_base(&last);
+                if vault.keyring().follows(&mut resumed, record) {
+                    self.fence(last, record.at);
+                    self.end = resumed;
+                } else {
+                    self.lost = Some(this);
+                }
+            }
+        }
+    }
+
+    fn end(&mut self, now: Timestamp) {
+        let known = self.head.filter(|head| head.seq > self.end.head().seq);
+        let last = match (self.lost.take(), known) {
+            (Some(last), Some(head)) if head.seq >= last.seq => Some(head),
+            (Some(last), _) => Some(last),
+            (None, head) => head,
+        };
+        if let Some(last) = last {
+            self.fence(last, now);
+            self.end = End::of_base(&last);
+        }
+    }
+
+    /// Its time must not precede that of the row before it.
+    fn fence(&mut self, upto: ChainHead, or: Timestamp) {
+        let time = if self.end.at == BEFORE_ALL { or } else { self.end.at };
+        self.fences.push((self.end, upto, time));
+    }
+}

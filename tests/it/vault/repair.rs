@@ -1,0 +1,523 @@
+//! Damaged vaults that are repaired: what is sound stays as it was, and what is not is fenced off, made anew, or taken from
+//! a backup without giving anything out twice.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use countersign::{
+    domain::{
+        api_key::KeyId,
+        audit::{Action, AuditEntry, AuditFilter, ChainHead},
+        ids::SecretId,
+        seed::Seed,
+        time::Timestamp,
+        totp::Step,
+    },
+    random::SystemRandom,
+    vault::{
+        self, Act, Archived, AuditAsk, Finding, Life, OpenError, OpenRequest, Outcome, Page, Repaired, VaultRequest,
+        repair,
+    },
+};
+
+use super::kit::{Folder, NOW, World, metadata};
+
+/// The moment of a repair.
+const LATER: Timestamp = Timestamp::from_seconds(NOW.seconds() + 3600);
+
+async fn attempt(world: &World, from: Option<&PathBuf>, act: Act) -> Result<Repaired, OpenError> {
+    let request = VaultRequest { now: LATER, ..world.folder.request() };
+    repair(&request, from.map(PathBuf::as_path), act, Arc::new(SystemRandom)).await
+}
+
+/// Repairs a vault, and checks that it is sound then and that there is nothing more to do.
+async fn repaired(world: &World, from: Option<&PathBuf>) -> Repaired {
+    let before = std::fs::read(world.folder.file()).unwrap();
+    let plan = attempt(world, from, Act::Plan).await.unwrap();
+    assert_eq!(std::fs::read(world.folder.file()).unwrap(), before, "a plan changes nothing");
+    let done = attempt(world, from, Act::Carry).await.unwrap();
+    assert_eq!((&done.problems, &done.left), (&plan.problems, &plan.left));
+    assert!(done.copy.as_ref().is_some_and(|copy| copy.exists()), "{done:?}");
+    assert_eq!(done.left, Vec::<String>::new(), "{done:?}");
+    let again = attempt(world, from, Act::Plan).await.unwrap();
+    assert_eq!(again, Repaired::default(), "once is enough");
+    world.check_sound().await;
+    done
+}
+
+/// A vault with rows 1 to 12 in its log.
+async fn twelve_rows() -> World {
+    let world = World::new().await;
+    for step in 2..=12 {
+        world.row_at(step, NOW.plus(Duration::from_secs(step))).await;
+    }
+    world
+}
+
+async fn backup(world: &World) -> PathBuf {
+    let to = world.folder.root.join("backup.db");
+    world.vault.back_up(&to, Vec::new()).await.unwrap();
+    to
+}
+
+async fn fenced(world: &World) -> Vec<(u64, u64)> {
+    let report = world.vault.verify(&[]).await.unwrap();
+    assert_eq!(report.finding, None);
+    report.fenced.iter().map(|(_, first, last)| (*first, *last)).collect()
+}
+
+async fn rows(world: &World, newest: bool) -> Vec<u64> {
+    let ask = AuditAsk { limit: 100, newest, ..AuditAsk::default() };
+    let page = world.vault.audit_page(&AuditFilter::default(), &ask).await.unwrap();
+    page.rows.iter().map(|row| row.seq).collect()
+}
+
+#[tokio::test]
+async fn damaged_rows_are_fenced_off_and_the_audit_log_goes_on_around_them() {
+    let body = |row| format!("UPDATE audit SET body = CAST(body || 'x' AS BLOB) WHERE place = {row}");
+    let cases = [
+        (body(5), (5, 5)),
+        ("UPDATE audit SET at = at + 1 WHERE place = 5".to_owned(), (5, 5)),
+        // The row after it can't be checked without it.
+        ("UPDATE audit SET mac = zeroblob(32) WHERE place = 5".to_owned(), (5, 6)),
+        ("DELETE FROM audit WHERE place = 5".to_owned(), (5, 6)),
+        ("DELETE FROM audit WHERE place BETWEEN 5 AND 8".to_owned(), (5, 9)),
+        ("DELETE FROM audit WHERE place <= 3".to_owned(), (1, 4)),
+        ("DELETE FROM audit WHERE place >= 11".to_owned(), (11, 12)),
+        (body(12), (12, 12)),
+        ("DELETE FROM audit".to_owned(), (1, 12)),
+    ];
+    for (change, fence) in cases {
+        let world = twelve_rows().await;
+        let anchors = world.vault.anchor().await.unwrap();
+        assert!(world.folder.edit(&change) > 0, "{change}");
+        let done = repaired(&world, None).await;
+        assert!(done.mended.iter().any(|mended| mended.how == "fenced off"), "{change}: {done:?}");
+        assert_eq!(fenced(&world).await, [fence], "{change}");
+        // A fence stands in the place of the last of its rows; after them comes the row about the repair.
+        let expected: Vec<u64> = (1..=13).filter(|row| *row < fence.0 || *row >= fence.1).collect();
+        assert_eq!(rows(&world, false).await, expected, "{change}");
+        assert_eq!(rows(&world, true).await, expected.iter().rev().copied().collect::<Vec<_>>(), "{change}");
+        let fences = AuditFilter { action: Some(Action::AuditFence), ..AuditFilter::default() };
+        let page = world.vault.audit_page(&fences, &AuditAsk { limit: 9, ..AuditAsk::default() }).await.unwrap();
+        let told: Vec<_> = page.rows.iter().map(|row| (row.seq, row.entry.count)).collect();
+        assert_eq!(told, [(fence.1, Some(fence.1 - fence.0 + 1))], "{change}");
+        // Both this process, which had it open all the time, and a new one go on.
+        world.row_at(50, LATER).await;
+        let report = world.vault.verify(&anchors).await.unwrap();
+        assert_eq!((report.finding, report.anchors), (None, u64::from(fence.1 < 12)), "{change}");
+        world.vault.close().await.unwrap();
+        let again = World::of(Folder::shared(&world.folder.root)).await;
+        again.row_at(51, LATER).await;
+        again.check_sound().await;
+    }
+}
+
+#[tokio::test]
+async fn several_fences_stand_beside_each_other_and_a_damaged_fence_becomes_another() {
+    let world = twelve_rows().await;
+    world.folder.edit("UPDATE audit SET body = zeroblob(3) WHERE place IN (3, 4, 8)");
+    repaired(&world, None).await;
+    assert_eq!(fenced(&world).await, [(3, 4), (8, 8)]);
+    assert!(world.folder.edit("UPDATE audit SET body = CAST(body || 'x' AS BLOB) WHERE place = 4") > 0);
+    assert!(world.vault.verify(&[]).await.unwrap().finding.is_some(), "nobody else can put up a fence");
+    repaired(&world, None).await;
+    assert_eq!(fenced(&world).await, [(3, 4), (8, 8)]);
+    assert!(world.folder.edit("DELETE FROM audit WHERE place = 4") > 0);
+    assert_eq!(world.vault.verify(&[]).await.unwrap().finding, Some((0, Finding::Gap(5))));
+    repaired(&world, None).await;
+    assert_eq!(fenced(&world).await, [(3, 5), (8, 8)]);
+    assert!(world.folder.edit("UPDATE audit SET place = 4 WHERE place = 5") > 0);
+    assert!(world.vault.verify(&[]).await.unwrap().finding.is_some());
+}
+
+#[tokio::test]
+async fn a_fence_of_another_place_or_vault_holds_nowhere() {
+    let world = twelve_rows().await;
+    world.folder.edit("UPDATE audit SET body = zeroblob(3) WHERE place = 5");
+    repaired(&world, None).await;
+    let columns = "at, mac, account, actor_key, key, seat, secret, action, body";
+    world.folder.edit("CREATE TABLE fence AS SELECT * FROM audit WHERE place = 5");
+    for place in [4, 6] {
+        let world_columns =
+            format!("UPDATE audit SET ({columns}) = (SELECT {columns} FROM fence) WHERE place = {place}");
+        world.folder.edit(&world_columns);
+        assert!(world.vault.verify(&[]).await.unwrap().finding.is_some(), "{place}");
+        world.folder.edit("DROP TABLE fence");
+        repaired(&world, None).await;
+        world.folder.edit("CREATE TABLE fence AS SELECT * FROM audit WHERE place = 5");
+    }
+}
+
+#[tokio::test]
+async fn damaged_ends_of_the_log_are_made_anew() {
+    for (change, fence) in [
+        ("UPDATE record SET mac = zeroblob(32) WHERE kind = 11", None),
+        ("DELETE FROM record WHERE kind = 11", None),
+        // What the first rows follow is gone, so the first one can't be checked.
+        ("UPDATE record SET mac = zeroblob(32) WHERE kind = 12", Some((1, 7))),
+        ("DELETE FROM record WHERE kind = 12", Some((1, 7))),
+        (
+            "INSERT INTO audit SELECT 3, at, mac, account, actor_key, key, seat, secret, action, body FROM audit WHERE place = 8",
+            None,
+        ),
+    ] {
+        let world = twelve_rows().await;
+        world.vault.prune(NOW.plus(Duration::from_secs(7)), &world.entry(Action::AuditPrune), None).await.unwrap();
+        assert!(world.folder.edit(change) > 0, "{change}");
+        let done = repaired(&world, None).await;
+        assert_eq!(fenced(&world).await, fence.into_iter().collect::<Vec<_>>(), "{change}: {done:?}");
+        world.row(77).await;
+        world.check_sound().await;
+    }
+}
+
+#[tokio::test]
+async fn a_cut_tail_that_rows_were_written_after_is_told_of_and_the_head_set_anew() {
+    let world = twelve_rows().await;
+    world.vault.close().await.unwrap();
+    world.folder.edit("DELETE FROM audit WHERE place >= 11");
+    std::fs::remove_dir_all(world.folder.root.join("state")).unwrap();
+    let again = World::of(Folder::shared(&world.folder.root)).await;
+    again.row(100).await;
+    again.row(101).await;
+    let done = repaired(&again, None).await;
+    assert!(done.mended.iter().any(|mended| mended.what.contains("where the audit log ends")), "{done:?}");
+}
+
+#[tokio::test]
+async fn pruning_goes_on_over_a_fence_and_its_archive_verifies() {
+    let world = twelve_rows().await;
+    world.folder.edit("DELETE FROM audit WHERE place BETWEEN 4 AND 6");
+    repaired(&world, None).await;
+    assert_eq!(fenced(&world).await, [(4, 7)]);
+    let entry = world.entry(Action::AuditPrune);
+    let mut kept = Vec::new();
+    let mut archive = |what: Archived<'_>| {
+        match what {
+            Archived::From(head) => kept.push(Err(head)),
+            Archived::Row(_, stored) => kept.push(Ok(stored.clone())),
+            Archived::Whole => {}
+        }
+        Ok(())
+    };
+    // Up to row 3, then up to row 9.
+    let third = NOW.plus(Duration::from_millis(3500));
+    assert_eq!(
+        world.vault.prune(third, &entry, Some(&mut archive)).await.unwrap(),
+        7,
+        "the fence has the time of row 3"
+    );
+    assert_eq!(fenced(&world).await, []);
+    let ninth = NOW.plus(Duration::from_millis(9500));
+    assert_eq!(world.vault.prune(ninth, &entry, Some(&mut archive)).await.unwrap(), 2);
+    world.check_sound().await;
+    let mut check = world.vault.check_archive();
+    for line in kept {
+        match line {
+            Err(head) => check.from(head).unwrap(),
+            Ok(row) => check.row(row).unwrap(),
+        }
+    }
+    let (rows, finding) = check.end().await.unwrap();
+    assert_eq!((rows, finding), (6, None), "rows 1 to 3, the fence, and rows 8 and 9");
+}
+
+#[tokio::test]
+async fn an_older_copy_is_no_damage_that_a_repair_mends() {
+    let world = twelve_rows().await;
+    world.vault.close().await.unwrap();
+    let copy = std::fs::read(world.folder.file()).unwrap();
+    let again = World::of(Folder::shared(&world.folder.root)).await;
+    again.row(60).await;
+    again.vault.close().await.unwrap();
+    std::fs::write(world.folder.file(), copy).unwrap();
+    world.folder.edit("UPDATE audit SET body = zeroblob(3) WHERE place = 3");
+    let before = std::fs::read(world.folder.file()).unwrap();
+    for act in [Act::Plan, Act::Carry] {
+        let refused = attempt(&world, None, act).await.unwrap_err();
+        assert!(matches!(refused, OpenError::Older { rows: 1, .. }), "{refused}");
+    }
+    assert_eq!(std::fs::read(world.folder.file()).unwrap(), before);
+}
+
+#[tokio::test]
+async fn indexes_that_were_damaged_are_made_anew() {
+    for change in [
+        "DELETE FROM record_word",
+        "DELETE FROM record_name",
+        "UPDATE record_name SET id = zeroblob(16)",
+        "DELETE FROM record_count",
+        "UPDATE audit SET action = 'hidden' WHERE place = 2",
+        "UPDATE audit SET secret = NULL WHERE secret IS NOT NULL",
+        "DROP INDEX record_list",
+        "CREATE TABLE planted (x)",
+        "CREATE TRIGGER planted AFTER INSERT ON audit BEGIN SELECT 1; END",
+    ] {
+        let world = World::new().await;
+        let id = world.secret("Acme", "ada").await;
+        let seat = world.new_seat("ada@example.com", None);
+        let draft = world.vault.draft(world.entry(Action::SeatAdd)).add(&seat);
+        assert_eq!(draft.commit().await.unwrap(), Outcome::Done);
+        world.folder.edit(change);
+        if change != "DELETE FROM record_count" {
+            assert!(!world.vault.examine().await.unwrap().problems.is_empty(), "{change}");
+            repaired(&world, None).await;
+        }
+        let found = world.vault.find_secrets(world.account(), Life::Live, "ada").await.unwrap();
+        assert_eq!(found.iter().map(|secret| secret.id).collect::<Vec<_>>(), [id], "{change}");
+    }
+}
+
+#[tokio::test]
+async fn a_log_of_several_segments_is_indexed_anew() {
+    let world = World::new().await;
+    for chunk in 0..26 {
+        let entries =
+            (0..100).map(|nth| AuditEntry { step: Some(Step(chunk * 100 + nth)), ..world.entry(Action::CodeGet) });
+        world.vault.record(entries.collect()).await.unwrap();
+    }
+    assert!(world.folder.edit("DELETE FROM audit_index WHERE segment = 1") > 0);
+    world.folder.edit("UPDATE audit SET body = zeroblob(9) WHERE place IN (1000, 1024, 1025, 2048)");
+    repaired(&world, None).await;
+    assert_eq!(fenced(&world).await, [(1000, 1000), (1024, 1025), (2048, 2048)]);
+    world.row(9).await;
+    world.check_sound().await;
+}
+
+/// Damages one of the three records of a secret.
+fn damage(world: &World, kind: u8, id: SecretId) {
+    let id = id.uuid().simple();
+    let changed =
+        world.folder.edit(&format!("UPDATE record SET body = zeroblob(50) WHERE kind = {kind} AND id = X'{id}'"));
+    assert_eq!(changed, 1);
+}
+
+#[tokio::test]
+async fn a_damaged_secret_is_restored_from_a_backup_and_gives_no_step_twice() {
+    for (kind, lost) in [(3, false), (4, false), (5, false), (3, true), (4, true), (5, true)] {
+        let world = World::new().await;
+        let (id, other) = (world.secret("Acme", "ada").await, world.secret("Acme", "grace").await);
+        let backup = backup(&world).await;
+        // A step that the backup does not know of.
+        let in_use = world.vault.in_use(world.account(), id, &[], NOW).await.unwrap().unwrap();
+        let given = in_use.terms().totp.step_at(LATER);
+        let mut state = in_use.state.clone();
+        (state.steps.given, state.steps.taken) = (Some(given), Some(given));
+        let draft = world.vault.draft(world.entry(Action::CodeGet)).used(&in_use, Some(&state));
+        assert_eq!(draft.commit().await.unwrap(), Outcome::Done);
+        let untouched = world.vault.in_use(world.account(), other, &[], NOW).await.unwrap().unwrap();
+        if lost {
+            let id = id.uuid().simple();
+            assert_eq!(world.folder.edit(&format!("DELETE FROM record WHERE kind = {kind} AND id = X'{id}'")), 1);
+        } else {
+            damage(&world, kind, id);
+        }
+
+        if kind != 5 {
+            let without = attempt(&world, None, Act::Plan).await.unwrap();
+            assert!(!without.left.is_empty(), "{kind}: {without:?}");
+        }
+        let done = repaired(&world, Some(&backup)).await;
+
+        assert!(done.mended.iter().any(|mended| mended.what.contains(&id.to_string())), "{kind}: {done:?}");
+        let in_use = world.vault.in_use(world.account(), id, &[], LATER).await.unwrap().unwrap();
+        let last = in_use.terms().totp.step_at(LATER.plus(Duration::from_mins(2)));
+        assert_eq!(in_use.state.steps.taken, Some(last), "{kind}");
+        assert!(!in_use.state.verify.is_unused(last));
+        assert_eq!(in_use.secret.metadata.label.to_string(), "ada");
+        world.vault.open_seed(&in_use).unwrap();
+        let other = world.vault.in_use(world.account(), other, &[], LATER).await.unwrap().unwrap();
+        assert_eq!(other.state, untouched.state, "the others' steps are as they were");
+        let filter = AuditFilter { secret: Some(id), action: Some(Action::VaultRepair), ..AuditFilter::default() };
+        let page = world.vault.audit_page(&filter, &AuditAsk { limit: 9, ..AuditAsk::default() }).await.unwrap();
+        assert_eq!(page.rows.len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn what_was_erased_or_deleted_since_the_backup_stays_so() {
+    let world = World::new().await;
+    let [erased, deleted, damaged] = [
+        world.secret("Acme", "erased").await,
+        world.secret("Acme", "deleted").await,
+        world.secret("Acme", "damaged").await,
+    ];
+    let backup = backup(&world).await;
+    let entry = |action, id| AuditEntry { secret: Some(id), ..world.entry(action) };
+    let draft = world.vault.draft(entry(Action::SecretErase, erased)).erase_secret(erased);
+    assert_eq!(draft.commit().await.unwrap(), Outcome::Done);
+    let kept = world.vault.secret(world.account(), deleted).await.unwrap().unwrap();
+    let draft = world.vault.draft(entry(Action::SecretDelete, deleted)).set_deleted(&kept, Some(NOW));
+    assert_eq!(draft.commit().await.unwrap(), Outcome::Done);
+    for id in [deleted, damaged] {
+        damage(&world, 3, id);
+    }
+
+    let done = repaired(&world, Some(&backup)).await;
+
+    assert!(!done.mended.iter().any(|mended| mended.what.contains(&erased.to_string())), "{done:?}");
+    assert!(world.vault.secret(world.account(), erased).await.unwrap().is_none());
+    let kept = world.vault.secret(world.account(), deleted).await.unwrap().unwrap();
+    assert_eq!(kept.deleted_at, Some(NOW));
+    assert!(world.vault.secret(world.account(), damaged).await.unwrap().unwrap().deleted_at.is_none());
+}
+
+#[tokio::test]
+async fn a_seed_that_was_replaced_since_the_backup_is_not_restored() {
+    let world = World::new().await;
+    let id = world.secret("Acme", "ada").await;
+    let backup = backup(&world).await;
+    let in_use = world.vault.in_use(world.account(), id, &[], NOW).await.unwrap().unwrap();
+    let seed = Seed::from_base32("JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP").unwrap();
+    let new = metadata("Acme", "ada");
+    let draft = world.vault.draft(world.entry(Action::SecretUpdate));
+    let outcome = draft.change_secret(&in_use.secret, &new, Some((&in_use, &seed))).commit().await.unwrap();
+    assert_eq!(outcome, Outcome::Done);
+    damage(&world, 4, id);
+
+    let done = attempt(&world, Some(&backup), Act::Carry).await.unwrap();
+
+    assert!(!done.left.is_empty() && done.left.iter().all(|left| left.contains(&id.to_string())), "{done:?}");
+    assert!(world.vault.in_use(world.account(), id, &[], NOW).await.is_err(), "no code is better than a wrong one");
+}
+
+#[tokio::test]
+async fn keys_that_are_restored_let_nobody_in_until_a_person_says_so() {
+    let world = World::new().await;
+    let seat = world.new_seat("ada@example.com", None);
+    let ids = ["0123456789AB", "0123456789AC", "0123456789AD"];
+    let draft = world.vault.draft(world.entry(Action::SeatAdd)).add(&seat);
+    assert_eq!(draft.commit().await.unwrap(), Outcome::Done);
+    for (nth, id) in ids.into_iter().enumerate() {
+        let key = world.new_key(id, (nth == 2).then_some(seat.id));
+        let entry = AuditEntry { key: Some(key.key.id), ..world.entry(Action::KeyCreate) };
+        assert_eq!(world.vault.draft(entry).add_key(&key).commit().await.unwrap(), Outcome::Done);
+    }
+    let backup = backup(&world).await;
+    let id = |nth: usize| ids[nth].parse::<KeyId>().unwrap();
+    let kept = world.vault.key(id(0)).await.unwrap().unwrap();
+    let entry = AuditEntry { key: Some(id(0)), ..world.entry(Action::KeyRevoke) };
+    assert_eq!(world.vault.draft(entry).revoke_key(&kept, NOW).commit().await.unwrap(), Outcome::Done);
+    // One that was revoked since is damaged, another one is lost, and the seat of the third one.
+    world.folder.edit("UPDATE record SET mac = zeroblob(32) WHERE kind = 8 AND id = CAST('0123456789AB' AS BLOB)");
+    world.folder.edit("DELETE FROM record WHERE kind = 8 AND id = CAST('0123456789AC' AS BLOB)");
+    world.folder.edit("DELETE FROM record WHERE kind = 7");
+
+    repaired(&world, Some(&backup)).await;
+
+    let key = async |nth| world.vault.key(id(nth)).await.unwrap().unwrap().value.key;
+    assert!(key(0).await.revoked_at.is_some());
+    assert!(key(1).await.revoked_at.is_none() && key(1).await.off_since.is_some());
+    assert!(key(2).await.revoked_at.is_none() && key(2).await.off_since.is_none(), "it was sound all the time");
+    assert_eq!(world.vault.seats(world.account(), Page::ALL).await.unwrap().sound.len(), 1);
+
+    // Without a backup, a key whose seat is gone is revoked.
+    world.folder.edit("DELETE FROM record WHERE kind = 7");
+    repaired(&world, None).await;
+    assert!(key(2).await.revoked_at.is_some());
+}
+
+#[tokio::test]
+async fn what_can_be_done_without_is_removed_and_the_default_account_is_made_anew() {
+    let world = World::new().await;
+    let id = world.secret("Acme", "ada").await;
+    let key = world.new_key("0123456789AB", None);
+    let draft = world.vault.draft(world.entry(Action::KeyCreate)).add_key(&key);
+    assert_eq!(draft.commit().await.unwrap(), Outcome::Done);
+    world.vault.touch_key(key.key.id, world.account(), NOW).await.unwrap();
+    // The account, the marks of the steps, and when the key was used.
+    assert_eq!(world.folder.edit("UPDATE record SET body = zeroblob(9) WHERE kind IN (2, 5, 9)"), 3);
+
+    let done = repaired(&world, None).await;
+
+    assert_eq!(done.mended.len(), 4, "{done:?}");
+    let in_use = world.vault.in_use(world.account(), id, &[], LATER).await.unwrap().unwrap();
+    let last = in_use.terms().totp.step_at(LATER.plus(Duration::from_mins(2)));
+    assert_eq!(in_use.state.steps.taken, Some(last));
+}
+
+#[tokio::test]
+async fn a_header_that_is_gone_comes_from_a_backup_alone() {
+    for change in [
+        "UPDATE record SET body = zeroblob(90) WHERE kind = 1",
+        "UPDATE record SET mac = zeroblob(32) WHERE kind = 1",
+        "DELETE FROM record WHERE kind = 1",
+    ] {
+        let world = World::new().await;
+        let id = world.secret("Acme", "ada").await;
+        let backup = backup(&world).await;
+        world.row(9).await;
+        assert_eq!(world.folder.edit(change), 1);
+        let before = std::fs::read(world.folder.file()).unwrap();
+        let refused = attempt(&world, None, Act::Carry).await.unwrap_err();
+        assert!(refused.to_string().contains("header"), "{refused}");
+        assert_eq!(std::fs::read(world.folder.file()).unwrap(), before);
+        let done = repaired(&world, Some(&backup)).await;
+        assert!(done.mended.iter().any(|mended| mended.how.contains("vault key list")), "{done:?}");
+        assert!(world.vault.secret(world.account(), id).await.unwrap().is_some());
+    }
+}
+
+#[tokio::test]
+async fn what_another_process_writes_while_a_vault_is_built_anew_is_not_lost() {
+    let world = twelve_rows().await;
+    let salvage = countersign::store::salvage(&world.folder.request().store, None).unwrap();
+    salvage.copy_records(&mut |_| Some(countersign::store::Finders::default())).unwrap();
+    world.row(13).await;
+    let refused = salvage.take_place().unwrap_err();
+    assert!(refused.to_string().contains("another process wrote to it meanwhile"), "{refused}");
+    world.check_sound().await;
+    assert_eq!(rows(&world, false).await.len(), 13);
+}
+
+#[tokio::test]
+async fn a_backup_of_another_vault_repairs_nothing() {
+    let (world, stranger) = (twelve_rows().await, World::new().await);
+    world.folder.edit("UPDATE audit SET body = zeroblob(3) WHERE place = 3");
+    let foreign = backup(&stranger).await;
+    let refused = attempt(&world, Some(&foreign), Act::Carry).await.unwrap_err();
+    assert!(matches!(refused, OpenError::NoKey { .. } | OpenError::WrongKey { .. }), "{refused}");
+    let plan = attempt(&world, None, Act::Plan).await.unwrap();
+    assert!(!plan.problems.is_empty(), "it is as it was");
+}
+
+/// What is built anew has no free pages, and a file that shrank would be another vault's for whoever has it open.
+#[tokio::test]
+async fn a_repaired_vault_is_no_smaller_than_it_was() {
+    let world = World::new().await;
+    for chunk in 0..30 {
+        let entries =
+            (0..100).map(|nth| AuditEntry { step: Some(Step(chunk * 100 + nth)), ..world.entry(Action::CodeGet) });
+        world.vault.record(entries.collect()).await.unwrap();
+    }
+    let other = world.elsewhere().await;
+    world.folder.edit("DELETE FROM audit WHERE place BETWEEN 100 AND 2900");
+    world.secret("Acme", "ada").await;
+    let before = std::fs::metadata(world.folder.file()).unwrap().len();
+    repaired(&world, None).await;
+    assert!(std::fs::metadata(world.folder.file()).unwrap().len() >= before);
+    for world in [&world, &other] {
+        world.row(7).await;
+        world.check_sound().await;
+    }
+}
+
+#[tokio::test]
+async fn processes_that_have_the_vault_open_go_on_over_a_repair() {
+    let world = World::new().await;
+    let id = world.secret("Acme", "ada").await;
+    let other = world.elsewhere().await;
+    other.row(5).await;
+    let at = |world: &World| ChainHead { chain: 0, ..futures::executor::block_on(world.vault.anchor()).unwrap()[0] };
+    let known = at(&other);
+    world.folder.edit(&format!("UPDATE audit SET mac = zeroblob(32) WHERE place = {}", known.seq));
+    repaired(&world, None).await;
+    for world in [&world, &other] {
+        let in_use = world.vault.in_use(world.account(), id, &[], NOW).await.unwrap().unwrap();
+        let draft = world.vault.draft(world.entry(Action::CodeGet)).used(&in_use, Some(&in_use.state));
+        assert_eq!(draft.commit().await.unwrap(), Outcome::Done);
+        world.check_sound().await;
+    }
+    let copy = OpenRequest { make: false, ..world.folder.request().store };
+    vault::open(&VaultRequest { store: copy, ..world.folder.request() }, Arc::new(SystemRandom)).await.unwrap();
+}
