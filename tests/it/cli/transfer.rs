@@ -1,5 +1,7 @@
 //! `countersign secret import` and `export`.
 
+use std::process::Stdio;
+
 use countersign::store::Kind;
 
 use super::{Person, redacted, text_of};
@@ -51,6 +53,38 @@ fn one_wrong_line_stores_nothing_and_is_named_by_its_number() {
     assert_eq!(document.pointer("/remarks/1/place"), Some(&"line 6".into()));
     assert_eq!(document.pointer("/remarks/1/kind"), Some(&"skipped".into()));
     assert!(!kept.out.contains(RFC_SEED) && !kept.err.contains(RFC_SEED));
+}
+
+#[test]
+fn a_killed_import_is_there_whole_or_not_at_all() {
+    const COUNT: i64 = 500;
+    let person = Person::with_vault();
+    let seed = |n: i64| -> String { format!("{n:024}").bytes().map(|digit| char::from(digit - b'0' + b'A')).collect() };
+    let list: String = (0..COUNT).map(|n| format!("otpauth://totp/app{n}?secret={}\n", seed(n))).collect();
+    let file = person.file("list.txt", &list);
+    let arguments = ["secret", "import", file.to_str().unwrap(), "--yes"];
+    let database = person.database();
+    let stored = || -> i64 {
+        let count = "SELECT count(*) FROM record WHERE kind = ?";
+        database.query_row(count, [Kind::Secret.number()], |row| row.get(0)).unwrap()
+    };
+    // Killed later each time, by how often another program looked meanwhile.
+    for looks in [1, 100, 1_000, 10_000] {
+        let mut importing = person.command(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        for _ in 0..looks {
+            let there = stored();
+            assert!([0, COUNT].contains(&there), "{there} of {COUNT} after {looks} looks");
+            if importing.try_wait().unwrap().is_some() {
+                break;
+            }
+        }
+        // It may have ended.
+        let _ = importing.kill();
+        importing.wait().unwrap();
+        assert!([0, COUNT].contains(&stored()));
+    }
+    person.run(&arguments).ok();
+    assert_eq!(stored(), COUNT);
 }
 
 #[test]
