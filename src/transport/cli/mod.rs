@@ -21,6 +21,7 @@ mod names;
 mod numbers;
 mod output;
 mod prompt;
+mod qr_code;
 mod seat;
 mod seat_file;
 mod secret;

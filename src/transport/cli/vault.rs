@@ -45,7 +45,7 @@ pub enum Command {
     Key(vault_key::Command),
     /// Make a recovery key: 24 words for paper, shown once. They open the vault, or a backup of it, when everything else is lost
     #[command(
-        after_help = "Examples:\n  countersign vault recovery\n  countersign vault recovery --words-file /media/safe/words.txt --yes\n\nTo open the vault by it: `countersign --key-source recovery vault key list`."
+        after_help = "Examples:\n  countersign vault recovery\n  countersign vault recovery --qr\n  countersign vault recovery --words-file /media/safe/words.txt --yes\n\nTo open the vault by it: `countersign --key-source recovery vault key list`."
     )]
     Recovery(vault_key::RecoveryArgs),
     /// Seal everything under a new data key, while others use the vault. With --root, replace the root key, too; with --key, give

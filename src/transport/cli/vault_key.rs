@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 use super::{
     Ending, Failure, Session,
     output::{Console, Table},
+    qr_code::qr_code,
     secret::new_file,
 };
 use crate::{
@@ -94,6 +95,9 @@ pub struct RecoveryArgs {
     /// Write the words to a new file for its owner alone instead of showing them
     #[arg(long, value_name = "FILE", requires = "yes")]
     words_file: Option<PathBuf>,
+    /// Show them as a QR code, too, for a camera
+    #[arg(long, conflicts_with = "words_file")]
+    qr: bool,
     /// Don't have the words typed back; with --words-file
     #[arg(long, short = 'y', requires = "words_file")]
     yes: bool,
@@ -202,7 +206,7 @@ pub(super) async fn recovery(args: &RecoveryArgs, session: &mut Session) -> Resu
     let words = session.service.new_recovery_words()?;
     match &args.words_file {
         Some(file) => write_words(file, &words)?,
-        None if session.console.can_ask() => have_typed_back(&words, &mut session.console).await?,
+        None if session.console.can_ask() => have_typed_back(&words, args.qr, &mut session.console).await?,
         None => {
             let message =
                 "the words are shown on a terminal and typed back there; in a script, use --words-file FILE --yes";
@@ -236,7 +240,7 @@ fn write_words(file: &Path, words: &RecoveryWords) -> Result<(), Failure> {
 }
 
 /// Shows the words on the terminal, and has the person type them back.
-async fn have_typed_back(words: &RecoveryWords, console: &mut Console) -> Result<(), Failure> {
+async fn have_typed_back(words: &RecoveryWords, qr: bool, console: &mut Console) -> Result<(), Failure> {
     console.note(
         "Write these 24 words down, on paper. They are shown once, and anybody who has them can open the vault.\n",
     );
@@ -253,6 +257,9 @@ async fn have_typed_back(words: &RecoveryWords, console: &mut Console) -> Result
         console.note(line.trim_end());
     }
     console.note("");
+    if let Some(code) = qr_code(&text).filter(|_| qr) {
+        console.note(&code);
+    }
     for _ in 0..TRIES {
         let typed =
             console.ask_hidden("Type the words from the paper (hidden): ", "use --words-file FILE --yes").await?;

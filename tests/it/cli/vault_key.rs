@@ -556,8 +556,10 @@ fn a_recovery_key_is_stored_only_once_its_words_were_typed_back() {
     assert!(shown.contains("the words above open nothing"), "{shown}");
 
     let mut terminal = Terminal::new();
-    let program = terminal.start(&person, "vault recovery --label safe");
-    let words = words_in(&terminal.read_until(prompt));
+    let program = terminal.start(&person, "vault recovery --label safe --qr");
+    let shown = terminal.read_until(prompt);
+    assert!(shown.matches('█').count() > 100, "{shown}");
+    let words = words_in(&shown);
     terminal.types(&words.join(" ").to_uppercase());
     let (shown, ended) = terminal.rest_of(program);
     assert_eq!((ended.code(), slots()), (Some(0), 2), "{shown}");

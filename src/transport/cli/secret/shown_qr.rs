@@ -1,21 +1,10 @@
 //! `countersign secret show --qr`: shows a secret's seed as a QR code, for a person who takes it to a phone.
 
-use std::fmt::Write as _;
-
-use qrcodegen::{QrCode, QrCodeEcc};
-use zeroize::Zeroizing;
-
 use crate::{
     domain::ids::SecretId,
     operations::{Export, ExportSecrets, Refusal},
-    transport::cli::{Failure, Session},
+    transport::cli::{Failure, Session, qr_code::qr_code},
 };
-
-/// Light modules around a code, which readers need.
-const MARGIN: i32 = 4;
-/// Black on white, whatever the terminal's colours are: many readers take no inverted code.
-const BLACK_ON_WHITE: &str = "\x1b[38;5;16;48;5;231m";
-const AS_BEFORE: &str = "\x1b[0m";
 
 pub(super) async fn show(id: SecretId, yes: bool, session: &mut Session) -> Result<(), Failure> {
     if session.console.is_json() || !session.console.looks().out.terminal {
@@ -26,67 +15,8 @@ pub(super) async fn show(id: SecretId, yes: bool, session: &mut Session) -> Resu
     session.console.confirm(question, yes.into())?;
     let Export { uris, .. } = session.perform(ExportSecrets { only: Some(vec![id]) }).await?;
     let uri = uris.first().ok_or(Failure::Refused(Refusal::Damaged(format!("secret {id}"))))?;
-    let code =
-        QrCode::encode_text(uri, QrCodeEcc::Low).map_err(|_| Failure::invalid("its URI is too long for a QR code"))?;
-    let picture = picture(&code);
-    session.console.text(&picture)?;
+    let code = qr_code(uri).ok_or_else(|| Failure::invalid("its URI is too long for a QR code"))?;
+    session.console.text(&code)?;
     session.console.note("Clear the screen when the phone has it.");
     Ok(())
-}
-
-/// Two rows of modules in a line of characters.
-fn picture(code: &QrCode) -> Zeroizing<String> {
-    let mut picture = Zeroizing::new(String::new());
-    for y in (-MARGIN..code.size() + MARGIN).step_by(2) {
-        picture.push_str(BLACK_ON_WHITE);
-        for x in -MARGIN..code.size() + MARGIN {
-            picture.push(match (code.get_module(x, y), code.get_module(x, y + 1)) {
-                (true, true) => '█',
-                (true, false) => '▀',
-                (false, true) => '▄',
-                (false, false) => ' ',
-            });
-        }
-        let _ = writeln!(picture, "{AS_BEFORE}");
-    }
-    picture
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The picture as a screenshot has it: each module some pixels wide.
-    fn screenshot(picture: &str) -> Vec<u8> {
-        const WIDE: usize = 4;
-        let lines: Vec<Vec<char>> = picture
-            .lines()
-            .map(|line| line.strip_prefix(BLACK_ON_WHITE).unwrap().strip_suffix(AS_BEFORE).unwrap().chars().collect())
-            .collect();
-        let dark = |x: usize, y: usize| match lines[y / 2][x] {
-            '█' => true,
-            '▀' => y.is_multiple_of(2),
-            '▄' => !y.is_multiple_of(2),
-            _ => false,
-        };
-        let (width, height) = (lines[0].len() * WIDE, lines.len() * 2 * WIDE);
-        let pixels = (0..height).flat_map(|y| (0..width).map(move |x| (x, y)));
-        let pixels: Vec<u8> = pixels.map(|(x, y)| if dark(x / WIDE, y / WIDE) { 0 } else { 255 }).collect();
-        let mut file = Vec::new();
-        let mut encoder = png::Encoder::new(&mut file, width.try_into().unwrap(), height.try_into().unwrap());
-        encoder.set_color(png::ColorType::Grayscale);
-        encoder.write_header().unwrap().write_image_data(&pixels).unwrap();
-        file
-    }
-
-    #[test]
-    fn a_shown_code_is_read_back() {
-        for uri in
-            ["otpauth://totp/a?secret=GEZDGNBV", &format!("otpauth://totp/{}?secret=GEZDGNBV", "long".repeat(90))]
-        {
-            let code = QrCode::encode_text(uri, QrCodeEcc::Low).unwrap();
-            let texts = crate::picture::read(&screenshot(&picture(&code))).unwrap();
-            assert_eq!(texts.iter().map(|text| text.as_str()).collect::<Vec<_>>(), [uri]);
-        }
-    }
 }
