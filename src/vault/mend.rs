@@ -92,7 +92,7 @@ impl<'a> Mending<'a> {
         }
         if let Some(key) = self.unsound.iter().find(|key| key.kind == Kind::Floor).cloned() {
             let floor = Floor { until: self.now.plus(FLOOR) };
-            self.put(&floor, AuditEntry::by(Actor::Person, Action::VaultRepair, self.now)).await?;
+            self.put(&floor, self.entry(None)).await?;
             self.tell(&key, "set anew: steps of the next two minutes count as used");
         }
         self.default_account().await?;
@@ -348,7 +348,9 @@ impl<'a> Mending<'a> {
         Ok(all)
     }
 
+    /// The audit row of a repair. What belongs to no account is listed with the first one's: otherwise nobody would see it.
     pub(super) fn entry(&self, account: Option<AccountId>) -> AuditEntry {
+        let account = account.or(Some(self.vault.status().default_account));
         AuditEntry { account, ..AuditEntry::by(Actor::Person, Action::VaultRepair, self.now) }
     }
 

@@ -170,7 +170,10 @@ impl Opening {
         let (path, now) = (self.status.store.location.clone(), request.now);
         let vault = self.open().await?;
         let floor = Floor { until: now.plus(FLOOR) };
-        let mut draft = vault.draft(AuditEntry::by(Actor::Person, Action::VaultAcceptLoss, now));
+        // A row of no account would be in nobody's list.
+        let account = Some(vault.status().default_account);
+        let entry = AuditEntry::by(Actor::Person, Action::VaultAcceptLoss, now);
+        let mut draft = vault.draft(AuditEntry { account, ..entry });
         // This copy may not know of revocations that came after it.
         for kept in vault.every_key().await.map_err(at(&path))? {
             if kept.key.revoked_at.is_none() && kept.key.off_since.is_none() {

@@ -192,7 +192,9 @@ async fn mended(
     let records = salvage.copy_records(&mut |record| sound(keyring, record).ok())?;
     let rows =
         salvage.copy_audit(&mut |record| ledger::read(record.clone()).ok().map(|row| ledger::terms_of(&row.entry)))?;
-    let entry = AuditEntry::by(Actor::Person, Action::AuditFence, now);
+    // Rows of no account would be in nobody's list.
+    let account = Some(vault.status().default_account);
+    let entry = AuditEntry { account, ..AuditEntry::by(Actor::Person, Action::AuditFence, now) };
     let mut mended = vec![rebuilt(&records, &rows)];
     let mut chains = vault.chains().await?;
     // A vault always has the first chain.

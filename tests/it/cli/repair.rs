@@ -53,7 +53,7 @@ fn a_damaged_vault_is_repaired_once_a_person_agrees_and_says_row_by_row_what_was
     let busy = person.run(&["code", "alice", "--max-wait", "1"]).refused(1);
     assert!(busy.contains("a code is free in"), "steps of two minutes count as used: {busy}");
     person.run(&["code", "bob"]).ok();
-    let rows = person.run(&["audit", "list", "--all-accounts", "--action", "vault.repair", "--json"]).json();
+    let rows = person.run(&["audit", "list", "--action", "vault.repair", "--json"]).json();
     assert_eq!(rows["rows"].as_array().unwrap().len(), 3, "two repairs, and the secret: {rows}");
     let verified = person.run(&["audit", "verify", "--json"]).json();
     assert_eq!(verified["fenced"], serde_json::json!([{"first": 3, "last": 3}]));

@@ -176,7 +176,7 @@ fn an_older_copy_is_refused_until_a_person_goes_on_with_it() {
     assert_eq!(accepted.ok(), "accepted\n");
 
     person.run(&["vault", "doctor"]).ok();
-    let rows = person.run(&["audit", "list", "--all-accounts", "--action", "vault.accept_loss", "--json"]).json();
+    let rows = person.run(&["audit", "list", "--action", "vault.accept_loss", "--json"]).json();
     assert_eq!(rows.pointer("/rows").unwrap().as_array().unwrap().len(), 1);
     // The copy does not know that its key was revoked, so that is off until a person says otherwise.
     let state = || person.run(&["key", "list"]).ok().split_whitespace().nth(13).map(str::to_owned);
