@@ -16,7 +16,6 @@ pub(super) mod files;
 pub mod format1;
 pub(super) mod incoming;
 mod open_file;
-mod overwrite;
 pub(super) mod ownership;
 mod records;
 pub(super) mod salvage;

@@ -10,7 +10,7 @@ use std::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use rusqlite::Connection;
@@ -18,7 +18,6 @@ use rusqlite::Connection;
 use super::{
     connection::{self, Patience},
     files::{Spot, beside, look},
-    overwrite::INDEX_BYTES,
 };
 use crate::store::{OpenError, StoreError};
 
@@ -56,8 +55,6 @@ pub(super) struct OpenFile {
     lost: Arc<AtomicBool>,
     /// The database, opened to check that it can be read. Never closed: that would release SQLite's locks on it.
     read: OnceLock<ManuallyDrop<File>>,
-    /// The log's index, opened to see how much of the log is copied into the database. Never closed either.
-    index: OnceLock<ManuallyDrop<File>>,
 }
 
 /// The identity of the files, and when it was last checked.
@@ -66,8 +63,6 @@ struct Seen {
     database: Option<Number>,
     /// The database never shrinks, so a smaller file means that another one was copied over it.
     bytes: u64,
-    /// When it was last written.
-    written: Option<SystemTime>,
     /// The log and its index, once they exist: SQLite creates them, and keeps them while a connection is open.
     beside: [(PathBuf, Option<Number>); 2],
 }
@@ -80,11 +75,10 @@ impl OpenFile {
     pub(super) fn at(spot: Spot) -> Result<Self, OpenError> {
         let facts = look(spot.file())?;
         let database = facts.as_ref().and_then(number);
-        let written = facts.as_ref().and_then(|facts| facts.modified().ok());
         let bytes = facts.map_or(0, |facts| facts.len());
         let beside = [(spot.log(), None), (beside(spot.file(), "-shm"), None)];
-        let seen = Mutex::new(Seen { at: Instant::now(), database, bytes, written, beside });
-        Ok(Self { spot, seen, lost: Arc::default(), read: OnceLock::new(), index: OnceLock::new() })
+        let seen = Mutex::new(Seen { at: Instant::now(), database, bytes, beside });
+        Ok(Self { spot, seen, lost: Arc::default(), read: OnceLock::new() })
     }
 
     /// Opens a connection. As long as no connection is open, other processes may legitimately remove the log and its
@@ -93,17 +87,6 @@ impl OpenFile {
         self.is_there()?;
         let conn = connection::connect(&self.spot, patience).map_err(|error| self.judged_at_opening(error))?;
         Ok(Conn { conn, lost: Arc::clone(&self.lost) })
-    }
-
-    /// When the database was last written, as of the last check.
-    pub(super) fn written(&self) -> Option<SystemTime> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).written
-    }
-
-    /// The files are not the vault's any more: nothing is served from them again.
-    pub(super) fn lose(&self) -> StoreError {
-        self.lost.store(true, Ordering::Relaxed);
-        StoreError::Unavailable("its files were moved, removed or replaced; restart countersign".to_owned())
     }
 
     pub(super) const fn spot(&self) -> &Spot {
@@ -170,40 +153,13 @@ impl OpenFile {
             same &= known.is_none() || *known == there;
             *known = known.or(there).filter(|_| is_open);
         }
-        if self.lost.load(Ordering::Relaxed) || !same {
-            return Err(self.lose());
+        if self.lost.fetch_or(!same, Ordering::Relaxed) || !same {
+            let what = "its files were moved, removed or replaced; restart countersign";
+            return Err(StoreError::Unavailable(what.to_owned()));
         }
         seen.bytes = bytes;
-        seen.written = facts.and_then(|facts| facts.modified().ok());
         seen.at = Instant::now();
         Ok(())
-    }
-}
-
-#[cfg(unix)]
-impl OpenFile {
-    /// The beginning of the log's index, if there is one.
-    pub(super) fn index(&self) -> Option<[u8; INDEX_BYTES]> {
-        use std::os::unix::fs::FileExt as _;
-
-        let index = if let Some(index) = self.index.get() {
-            index
-        } else {
-            let file = ManuallyDrop::new(File::open(beside(self.spot.file(), "-shm")).ok()?);
-            self.index.get_or_init(|| file)
-        };
-        let mut bytes = [0; INDEX_BYTES];
-        index.read_exact_at(&mut bytes, 0).ok()?;
-        Some(bytes)
-    }
-}
-
-#[cfg(not(unix))]
-impl OpenFile {
-    /// Elsewhere nobody can write over a file that SQLite has open.
-    pub(super) fn index(&self) -> Option<[u8; INDEX_BYTES]> {
-        let _ = &self.index;
-        None
     }
 }
 

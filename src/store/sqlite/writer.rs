@@ -14,7 +14,6 @@ use super::{
     connection::{self, PATIENCE, Patience},
     error, files,
     open_file::{Conn, OpenFile},
-    overwrite::Written,
 };
 use crate::store::{Commit, Committed, Durable, Kind, Put, StoreError};
 
@@ -63,8 +62,6 @@ struct Core {
     committed: bool,
     /// Whether the log must still be emptied of removed data.
     scrub: bool,
-    /// What is known of the database's last write.
-    written: Option<Written>,
 }
 
 impl Core {
@@ -195,10 +192,7 @@ impl Writer {
                 // A damaged log loses everything after the damage, so don't leave the most important records in it. It
                 // is no error if the log can't be copied now because somebody reads or writes.
                 let _ = core.conn.as_deref().map(connection::checkpoint);
-            } else {
-                return Ok(ended);
             }
-            Written::note(&mut core.written, &self.file);
         }
         Ok(ended)
     }
@@ -248,12 +242,7 @@ impl Writer {
             Durable::Soon => self.file.was_there()?,
         }
         self.connect(core)?;
-        let Core { conn: Some(conn), normal, committed, written, .. } = core else {
-            return Err(Failed::Error(closed()));
-        };
-        if Written::is_due(written.as_ref(), self.file.written()) {
-            *written = Written::look(*written, &self.file)?;
-        }
+        let Core { conn: Some(conn), normal, committed, .. } = core else { return Err(Failed::Error(closed())) };
         let soon = durable == Durable::Soon;
         if *normal != soon {
             let pragma = if soon { "PRAGMA synchronous=NORMAL" } else { "PRAGMA synchronous=FULL" };
@@ -272,9 +261,6 @@ impl Writer {
             // which says what became of it.
             ended?;
             return Err(cause.into());
-        }
-        if matches!(ended, Ok(Committed::Done)) {
-            Written::note(written, &self.file);
         }
         if !*committed && matches!(ended, Ok(Committed::Done)) {
             // The commit stands whatever the result; the next commit tries again.
@@ -304,8 +290,6 @@ impl Writer {
         }
         *lock(&self.log) = Some(Arc::new(self.file.spot().open_log()?));
         core.normal = false;
-        // As long as no connection is open, other processes may legitimately remove the log.
-        core.written = None;
         core.conn = core.failed.take();
         Ok(())
     }

@@ -2,9 +2,7 @@
 
 use std::{fs, os::unix::fs::symlink, path::Path};
 
-use countersign::store::{
-    Change, Commit, Durable, Kind, OpenError, OpenRequest, Opened, Removal, StoreError, Writes, open,
-};
+use countersign::store::{Change, Kind, OpenError, OpenRequest, Opened, Removal, StoreError, Writes, open};
 
 use super::{contents, files_in, is_anywhere, mode_of, private_dir, refusal, set_mode, with_a_secret};
 use crate::store::{World, check, commit, done, now, put, putting, read, record, runtime};
@@ -276,69 +274,6 @@ fn a_use_of_a_secret_writes_three_small_pages() {
         whole.changes[0].put = vec![put(uses), put(head)];
         assert_eq!(commit(&store, whole).await, Ok(countersign::store::Committed::Done));
         assert_eq!(log() - before, 3 * FRAME);
-    });
-}
-
-/// Found by trying it: `cp old.db vault.db` under a process that only hands out codes that it has handed out before.
-#[test]
-fn a_vault_over_which_an_older_copy_of_its_size_was_written_is_not_served_any_more() {
-    for (writes, durable) in
-        [(Writes::Inline, Durable::Soon), (Writes::Thread, Durable::Soon), (Writes::Inline, Durable::Now)]
-    {
-        let runtime = runtime(writes);
-        let world = World::new(writes);
-        let used = record(Kind::Use, b"used");
-        let store = runtime.block_on(async {
-            let store = world.store().await;
-            done(&store, putting([put(record(Kind::Secret, b"a")), put(used.clone())])).await;
-            store
-        });
-        let old = fs::read(world.vault()).unwrap();
-        let mut used = used;
-        let mut again = || {
-            used = crate::store::after(&used, b"used again");
-            let whole = Commit { durable, ..now(vec![putting([put(used.clone())])]) };
-            runtime.block_on(commit(&store, whole))
-        };
-        again().unwrap();
-        runtime.block_on(done(&store, putting([put(record(Kind::Secret, b"b"))])));
-        again().unwrap();
-        let len = fs::metadata(world.vault()).unwrap().len();
-        let mut copy = old.clone();
-        copy.resize(usize::try_from(len).unwrap(), 0);
-
-        fs::write(world.vault(), copy).unwrap();
-
-        // Ten a second: more would fill the log, and have it copied into the database, which explains that it was written.
-        let (begun, mut tries) = (std::time::Instant::now(), 0);
-        let refused = loop {
-            if begun.elapsed() < std::time::Duration::from_millis(100) * tries {
-                std::thread::yield_now();
-                continue;
-            }
-            tries += 1;
-            if let Err(refused) = again() {
-                break refused;
-            }
-            assert!(begun.elapsed() < std::time::Duration::from_secs(10), "it is never noticed");
-        };
-        assert!(refused.to_string().contains("moved, removed or replaced"), "{refused}");
-        assert!(runtime.block_on(store.read(&[])).is_err());
-    }
-}
-
-#[test]
-fn a_database_that_other_processes_copy_their_log_into_is_served() {
-    let runtime = runtime(Writes::Inline);
-    let world = World::new(Writes::Inline);
-    runtime.block_on(async {
-        let (one, other) = (world.store().await, world.store().await);
-        for nth in 0..200_u8 {
-            // A new secret has the log copied into the database.
-            let (first, second) = if nth % 2 == 0 { (&one, &other) } else { (&other, &one) };
-            done(first, putting([put(record(Kind::Secret, &[nth]))])).await;
-            done(second, putting([put(record(Kind::Use, &[nth]))])).await;
-        }
     });
 }
 
