@@ -85,7 +85,12 @@ impl OpenFile {
     /// index.
     pub(super) fn connect(&self, patience: &Patience) -> Result<Conn, OpenError> {
         self.is_there()?;
-        let conn = connection::connect(&self.spot, patience).map_err(|error| self.judged_at_opening(error))?;
+        let connected = match connection::connect(&self.spot, patience) {
+            // SQLite reports a read that failed once as damage, too. Real damage is still there.
+            Err(OpenError::Damaged { .. }) => connection::connect(&self.spot, patience),
+            connected => connected,
+        };
+        let conn = connected.map_err(|error| self.judged_at_opening(error))?;
         Ok(Conn { conn, lost: Arc::clone(&self.lost) })
     }
 
