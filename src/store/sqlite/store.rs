@@ -117,6 +117,9 @@ impl Shared {
         let (conn, read) = match act(&conn) {
             // SQLite reports a read that failed once as damage, too. Real damage is still there.
             Err(StoreError::Damaged { .. }) => {
+                // Connections of one process share an index of the log, which such a read may leave broken.
+                drop(conn);
+                lock(&self.readers).clear();
                 let conn = self.file.connect(&self.patience)?;
                 let read = act(&conn);
                 (conn, read)
