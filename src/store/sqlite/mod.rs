@@ -121,7 +121,12 @@ impl Place {
         self.spot.remove_draft()?;
         let draft = self.spot.draft();
         files::create_private(&draft)?;
-        build(&draft, first).map_err(|error| error.at(self.spot.file()))?;
+        let built = build(&draft, first).map_err(|error| match error {
+            // What was written a moment ago is not damaged: the disk can't be read.
+            StoreError::Damaged { .. } => StoreError::Unavailable("the disk can't be read".to_owned()),
+            error => error,
+        });
+        built.map_err(|error| error.at(self.spot.file()))?;
         self.spot.publish()
     }
 }
