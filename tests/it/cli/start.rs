@@ -105,8 +105,10 @@ fn a_sidecar_that_is_told_to_end_or_can_answer_nobody_ends() {
             kill_process(Pid::from_child(&child), signal).unwrap();
         } else {
             drop(output);
-            // Its answer can't be delivered.
-            writeln!(input, r#"{{"jsonrpc":"2.0","id":2,"method":"ping"}}"#).unwrap();
+            // Its answers can't be delivered. A process that another test starts at this moment has the pipe's other end, too,
+            // until it has begun, so the first answer may not fail.
+            let ping = r#"{"jsonrpc":"2.0","id":2,"method":"ping"}"#;
+            while child.try_wait().unwrap().is_none() && writeln!(input, "{ping}").is_ok() {}
         }
         let ended = child.wait_with_output().unwrap();
         assert_eq!((ended.status.code(), ended.stderr.len()), (Some(0), 0), "{told:?}: {ended:?}");
