@@ -124,7 +124,7 @@ impl Place {
         let built = build(&draft, first).map_err(|error| match error {
             // What was written a moment ago is not damaged: the disk can't be read.
             StoreError::Damaged { .. } => StoreError::Unavailable("the disk can't be read".to_owned()),
-            error => error,
+            error @ (StoreError::Unavailable(_) | StoreError::Unknown(_)) => error,
         });
         built.map_err(|error| error.at(self.spot.file()))?;
         self.spot.publish()

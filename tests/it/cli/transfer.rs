@@ -60,8 +60,8 @@ fn a_killed_import_is_there_whole_or_not_at_all() {
     const COUNT: i64 = 500;
     let person = Person::with_vault();
     let seed = |n: i64| -> String { format!("{n:024}").bytes().map(|digit| char::from(digit - b'0' + b'A')).collect() };
-    let list: String = (0..COUNT).map(|n| format!("otpauth://totp/app{n}?secret={}\n", seed(n))).collect();
-    let file = person.file("list.txt", &list);
+    let list: Vec<_> = (0..COUNT).map(|n| format!("otpauth://totp/app{n}?secret={}", seed(n))).collect();
+    let file = person.file("list.txt", &list.join("\n"));
     let arguments = ["secret", "import", file.to_str().unwrap(), "--yes"];
     let database = person.database();
     let stored = || -> i64 {
