@@ -29,7 +29,7 @@ pub struct ImportSecrets {
     pub entries: Arc<[Enrolment]>,
     /// Whether to store nothing and only return what would be stored.
     pub dry_run: bool,
-    /// For whoever waits.
+    /// How far the import has come, for the caller to show.
     pub progress: Arc<Progress>,
 }
 
@@ -83,7 +83,7 @@ impl ImportSecrets {
         for (index, Enrolment { metadata, seed }) in self.entries.iter().enumerate() {
             if index % PIECE == 0 {
                 self.progress.0.store(index, Ordering::Relaxed);
-                // Whoever shows the progress, or gives up, gets a turn.
+                // Let the tasks run that show the progress or cancel the import.
                 tokio::task::yield_now().await;
             }
             let TotpParameters { algorithm, digits, period } = metadata.totp;

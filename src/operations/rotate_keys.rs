@@ -1,4 +1,4 @@
-//! New keys for a vault that is in use: a person begins a rotation, and whoever is there finishes it.
+//! New keys for a vault that is in use: a person begins a rotation, and any process can finish it.
 
 use std::sync::Arc;
 

@@ -263,7 +263,7 @@ impl<'v> Draft<'v> {
             None => vault.core.writer.commit(Job { change, entries, durable }).await?,
         };
         if seals && outcome == Outcome::Stale {
-            // Whoever decides again seals under the newest key.
+            // The caller decides again, and seals under the newest key.
             vault.header().await?;
         }
         Ok(outcome)

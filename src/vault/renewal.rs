@@ -58,7 +58,7 @@ impl Vault {
     /// Whether the keys are others than those of this version of the header; then they are known now.
     pub(super) async fn meets_keys_after(&self, known: u64) -> Result<bool, StoreError> {
         match self.header().await {
-            // What cannot be read is told by whoever wanted to read something else.
+            // The read that failed before returns its own error.
             Err(StoreError::Damaged { .. }) => Ok(false),
             header => Ok(header?.record.version != known),
         }

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Where a rotation stands is in the vault alone: the header has several data keys as long as it is not finished, and each
-//! seal names its own. So whoever comes next goes on, whatever was killed, and several may do so at once.
+//! seal names its own. So any process can continue after a kill, and several may do so at once.
 
 use std::sync::Arc;
 

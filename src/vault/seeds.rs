@@ -1,4 +1,4 @@
-//! The seeds that an account has, for whoever looks for thousands.
+//! The seeds that an account has, for a caller that looks for thousands.
 
 use std::collections::HashSet;
 

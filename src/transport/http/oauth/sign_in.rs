@@ -28,7 +28,7 @@ pub(super) const REDEEMED_FOR_A_LINK: Rate = Rate::per_minute(60);
 /// Whom the provider is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::transport::http) enum Who {
-    /// Whoever uses the browser, as the provider knows them.
+    /// The person who signed in, as the provider knows them.
     Anybody,
     /// A person whom it took for somebody else: it asks them to sign in anew.
     Other,
