@@ -66,4 +66,3 @@ pub(super) fn merged(query: &AuditQuery, parts: &[Part]) -> AuditPage {
     let more = horizon.is_some() || records.len() < found;
     AuditPage { records, next: more.then_some(next) }
 }
-

@@ -71,7 +71,12 @@ impl Address {
         let mut others = Vec::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let value = || percent_decode_str(value).decode_utf8().map(String::from).map_err(|_| malformed("its query is not UTF-8"));
+            let value = || {
+                percent_decode_str(value)
+                    .decode_utf8()
+                    .map(String::from)
+                    .map_err(|_| malformed("its query is not UTF-8"))
+            };
             match name {
                 "sslmode" => extras.sslmode = Some(value()?),
                 "sslrootcert" => extras.sslrootcert = Some(PathBuf::from(value()?)),
@@ -87,7 +92,8 @@ impl Address {
             }
         }
         let url = if others.is_empty() { rest.to_owned() } else { format!("{rest}?{}", others.join("&")) };
-        let config: Config = url.parse().map_err(|_| malformed("it is not of the form postgres://USER@HOST:PORT/DATABASE"))?;
+        let config: Config =
+            url.parse().map_err(|_| malformed("it is not of the form postgres://USER@HOST:PORT/DATABASE"))?;
         Self::of(&config, extras)
     }
 
@@ -98,7 +104,11 @@ impl Address {
         let prepares = match extras.prepare.as_deref() {
             None => true,
             Some("never") => false,
-            Some(_) => return Err(malformed("`prepare` can only be `never`, for a pooler that hands out connections by the transaction")),
+            Some(_) => {
+                return Err(malformed(
+                    "`prepare` can only be `never`, for a pooler that hands out connections by the transaction",
+                ));
+            }
         };
         let ports = config.get_ports();
         let mut nodes = Vec::new();

@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use rustls::{ClientConfig, RootCertStore, pki_types::{CertificateDer, pem::PemObject as _}};
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject as _},
+};
 use tokio::time::timeout;
 use tokio_postgres::{NoTls, error::SqlState};
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -114,7 +117,9 @@ fn reason(cause: &tokio_postgres::Error) -> String {
             }
             code if *code == SqlState::INVALID_CATALOG_NAME => "there is no such database".to_owned(),
             code if *code == SqlState::TOO_MANY_CONNECTIONS => "the server has too many connections".to_owned(),
-            code if *code == SqlState::CANNOT_CONNECT_NOW => "the server is starting, stopping or recovering".to_owned(),
+            code if *code == SqlState::CANNOT_CONNECT_NOW => {
+                "the server is starting, stopping or recovering".to_owned()
+            }
             code => format!("the server refuses the connection ({})", code.code()),
         };
     }

@@ -8,13 +8,17 @@ use super::{
     plan::{Held, Plan},
     reads::{account_bytes, life_number},
 };
-use crate::store::{Commit, Kind, Record, RecordKey, StoreError, Tail, places::{end, place}};
+use crate::store::{
+    Commit, Kind, Record, RecordKey, StoreError, Tail,
+    places::{end, place},
+};
 
 /// The kinds whose lists are long: their records are counted.
 pub(super) const COUNTED: [Kind; 2] = [Kind::Secret, Kind::Seat];
 
 /// What begins a flight. The odd number is the sign by which statements know that they are in it.
-pub(super) const BEGIN: &str = "BEGIN; SET LOCAL lock_timeout = '4999ms'; SET LOCAL idle_in_transaction_session_timeout = '2s'";
+pub(super) const BEGIN: &str =
+    "BEGIN; SET LOCAL lock_timeout = '4999ms'; SET LOCAL idle_in_transaction_session_timeout = '2s'";
 
 const LEASED: &str = "WITH moved AS (UPDATE writer SET flight = $3, lease_until = \
     (extract(epoch FROM clock_timestamp()) * 1000000)::bigint + $4 \
@@ -70,8 +74,7 @@ const NAME: &str = "INSERT INTO record_name (kind, account, name, id) \
 const WORD: &str = "INSERT INTO record_word (kind, account, word, id) \
     SELECT * FROM unnest($1::smallint[], $2::bytea[], $3::bytea[], $4::bytea[]) WHERE current_setting('lock_timeout') = '4999ms' \
     ON CONFLICT DO NOTHING";
-const PRUNE: &str =
-    "DELETE FROM audit WHERE place BETWEEN $1 AND $2 AND current_setting('lock_timeout') = '4999ms'";
+const PRUNE: &str = "DELETE FROM audit WHERE place BETWEEN $1 AND $2 AND current_setting('lock_timeout') = '4999ms'";
 const APPEND: &str = "INSERT INTO audit (place, at, mac, account, actor_key, key, seat, secret, action, body) \
     SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bytea[], $4::bytea[], $5::text[], $6::text[], $7::bytea[], $8::bytea[], \
     $9::text[], $10::bytea[]) WHERE current_setting('lock_timeout') = '4999ms'";
@@ -170,8 +173,10 @@ fn puts(steps: &mut Vec<Step>, plan: &Plan<'_>) {
     for sql in UNINDEX {
         steps.push(Step::new(sql, keys(plan.indexed.iter().map(|(record, _)| &record.key))));
     }
-    let names = plan.indexed.iter().flat_map(|(record, finders)| finders.names.iter().map(|name| (*record, name.to_vec())));
-    let words = plan.indexed.iter().flat_map(|(record, finders)| finders.words.iter().map(|word| (*record, word.to_vec())));
+    let names =
+        plan.indexed.iter().flat_map(|(record, finders)| finders.names.iter().map(|name| (*record, name.to_vec())));
+    let words =
+        plan.indexed.iter().flat_map(|(record, finders)| finders.words.iter().map(|word| (*record, word.to_vec())));
     for (sql, entries) in [(NAME, names.collect::<Vec<_>>()), (WORD, words.collect())] {
         if !entries.is_empty() {
             let kinds = entries.iter().map(|(record, _)| i16::from(record.key.kind.number())).collect();

@@ -189,7 +189,9 @@ impl Link {
     }
 
     async fn within<T>(&self, act: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-        timeout(FLIGHT, act).await.unwrap_or_else(|_| Err(Failure::Lost("the server did not answer in time".to_owned())))
+        timeout(FLIGHT, act)
+            .await
+            .unwrap_or_else(|_| Err(Failure::Lost("the server did not answer in time".to_owned())))
     }
 
     async fn one(&self, step: &Step) -> Result<Vec<Row>, Failure> {

@@ -55,7 +55,9 @@ pub(super) async fn open(request: &OpenRequest) -> Result<Opened, OpenError> {
             return Err(OpenError::Newer { path: PathBuf::from(place), found, known: schema::FORMAT });
         }
         Holds::Other => {
-            return Err(unusable("the database has a table `vault` of another program; use a database of its own".to_owned()));
+            return Err(unusable(
+                "the database has a table `vault` of another program; use a database of its own".to_owned(),
+            ));
         }
         Holds::Nothing if !request.make => return Err(OpenError::NoServerVault(place)),
         Holds::Nothing => {

@@ -8,7 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     domain::ids::AccountId,
-    store::{AuditPut, Change, Commit, Committed, Expect, Finders, Index, Kind, Prune, Put, Record, RecordKey, Removal, Tail},
+    store::{
+        AuditPut, Change, Commit, Committed, Expect, Finders, Index, Kind, Prune, Put, Record, RecordKey, Removal, Tail,
+    },
 };
 
 /// A name: its kind, account and text.
@@ -84,7 +86,8 @@ impl<'a> Plan<'a> {
     /// Works a commit out, from what is known or by assuming that its expectations hold.
     pub(super) fn of(commit: &'a Commit, known: Option<&Known>) -> Self {
         let names = known.map(|known| known.names.clone()).unwrap_or_default();
-        let mut worked = Working { known, now: BTreeMap::new(), names, touched: BTreeSet::new(), plan: Self::default() };
+        let mut worked =
+            Working { known, now: BTreeMap::new(), names, touched: BTreeSet::new(), plan: Self::default() };
         for (number, change) in commit.changes.iter().enumerate() {
             match worked.change(change) {
                 Fits::Yes => {}
@@ -185,7 +188,8 @@ impl<'a> Working<'a, '_> {
                 true
             }
             (Some(Held::Version(version)), Held::Version(wanted)) if version == wanted => {
-                now.base = now.base.or_else(|| (!now.removed && now.written.is_none()).then_some(Held::Version(wanted)));
+                now.base =
+                    now.base.or_else(|| (!now.removed && now.written.is_none()).then_some(Held::Version(wanted)));
                 true
             }
             (Some(_), _) => false,
@@ -250,7 +254,9 @@ impl<'a> Working<'a, '_> {
                 (None, _) => {}
             }
             match now.base {
-                Some(Held::Version(version)) if now.removed || now.written.is_some() => plan.locked.push((key, version)),
+                Some(Held::Version(version)) if now.removed || now.written.is_some() => {
+                    plan.locked.push((key, version))
+                }
                 // The primary key refuses a second record.
                 Some(Held::Absent) if now.written.is_some() && !now.removed => {}
                 Some(held) => plan.held.push((key, held)),

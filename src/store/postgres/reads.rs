@@ -36,7 +36,12 @@ pub(super) async fn read(link: &Link, wanted: &[RecordKey]) -> Result<Vec<Option
 }
 
 /// The record with a name.
-pub(super) async fn find(link: &Link, kind: Kind, account: Option<AccountId>, name: [u8; 32]) -> Result<Option<Record>, Failure> {
+pub(super) async fn find(
+    link: &Link,
+    kind: Kind,
+    account: Option<AccountId>,
+    name: [u8; 32],
+) -> Result<Option<Record>, Failure> {
     let sql = "SELECT record.id, record.version, record.account, record.sort, record.life, record.mac, record.body \
                FROM record_name JOIN record USING (kind, id) \
                WHERE record_name.kind = $1 AND record_name.account = $2 AND record_name.name = $3";
@@ -90,7 +95,10 @@ pub(super) async fn list(link: &Link, list: &List) -> Result<Vec<Record>, Failur
         })
         .collect();
     let (limit, offset) = (values.push(Value::Number(i64::from(list.limit))), values.push(Value::Number(offset)));
-    let sql = format!("SELECT * FROM ({}) AS page ORDER BY sort, id LIMIT {limit} OFFSET {offset}", parts.join(" UNION ALL "));
+    let sql = format!(
+        "SELECT * FROM ({}) AS page ORDER BY sort, id LIMIT {limit} OFFSET {offset}",
+        parts.join(" UNION ALL ")
+    );
     let rows = link.query(&Step::new(sql, values.0)).await?;
     Ok(rows.iter().map(|row| record(row, list.kind)).collect())
 }
@@ -107,7 +115,8 @@ pub(super) async fn count(link: &Link, list: &List) -> Result<u64, Failure> {
                 values.push(Value::Small(i16::from(list.kind.number())));
                 values.push(Value::Bytes(account.as_bytes().to_vec()));
                 values.push(Value::Small(life_number(life)));
-                "SELECT coalesce(sum(n), 0)::bigint FROM record_count WHERE kind = $1 AND account = $2 AND life = $3".to_owned()
+                "SELECT coalesce(sum(n), 0)::bigint FROM record_count WHERE kind = $1 AND account = $2 AND life = $3"
+                    .to_owned()
             }
             None => format!("SELECT count(*) {}", selection(&whole, life, &mut values)),
         };
@@ -213,7 +222,9 @@ pub(super) async fn known(link: &Link, commit: &Commit) -> Result<Known, Failure
     let mut found = found.into_iter();
     for row in found.next().unwrap_or_default() {
         if let Some(kind) = kind_of(column(&row, 0)) {
-            known.versions.insert(RecordKey::new(kind, column::<Vec<u8>>(&row, 1)), column::<i64>(&row, 2).cast_unsigned());
+            known
+                .versions
+                .insert(RecordKey::new(kind, column::<Vec<u8>>(&row, 1)), column::<i64>(&row, 2).cast_unsigned());
         }
     }
     for row in found.next().unwrap_or_default() {
@@ -223,11 +234,14 @@ pub(super) async fn known(link: &Link, commit: &Commit) -> Result<Known, Failure
         }
     }
     for row in found.next().unwrap_or_default() {
-        if let (Some(kind), Ok(account)) = (kind_of(column(&row, 0)), AccountId::from_slice(&column::<Vec<u8>>(&row, 1))) {
+        if let (Some(kind), Ok(account)) =
+            (kind_of(column(&row, 0)), AccountId::from_slice(&column::<Vec<u8>>(&row, 1)))
+        {
             known.occupied.insert((kind, account));
         }
     }
-    known.tail = commit.tail.and_then(|tail| found.next().unwrap_or_default().first().map(|row| tail_of(row, tail.chain)));
+    known.tail =
+        commit.tail.and_then(|tail| found.next().unwrap_or_default().first().map(|row| tail_of(row, tail.chain)));
     Ok(known)
 }
 

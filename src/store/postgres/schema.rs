@@ -27,7 +27,8 @@ pub(super) enum Holds {
 
 /// What the connection's schema holds.
 pub(super) async fn holds(link: &Link) -> Result<Holds, Failure> {
-    let there = "SELECT count(*) FROM information_schema.tables WHERE table_schema = current_schema() AND table_name = 'vault'";
+    let there =
+        "SELECT count(*) FROM information_schema.tables WHERE table_schema = current_schema() AND table_name = 'vault'";
     let found = link.query(&Step::new(there, Vec::new())).await?;
     if found.first().map_or(0, |row| column::<i64>(row, 0)) == 0 {
         return Ok(Holds::Nothing);
@@ -61,7 +62,9 @@ pub(super) async fn examine(link: &Link) -> Result<Vec<String>, Failure> {
     let there: Vec<String> =
         link.query(&Step::new(columns, vec![tables])).await?.iter().map(|row| column(row, 0)).collect();
     let wanted = wanted();
-    found.extend(wanted.iter().filter(|column| !there.contains(column)).map(|column| format!("the schema lacks {column}")));
+    found.extend(
+        wanted.iter().filter(|column| !there.contains(column)).map(|column| format!("the schema lacks {column}")),
+    );
     if there.iter().any(|column| !wanted.contains(column)) {
         found.push("the tables have columns that no vault has".to_owned());
     }
@@ -131,6 +134,8 @@ mod tests {
         let columns = wanted();
 
         assert_eq!(columns.len(), 37);
-        assert!(columns.contains(&"audit.actor_key text".to_owned()) && columns.contains(&"vault.one smallint".to_owned()));
+        assert!(
+            columns.contains(&"audit.actor_key text".to_owned()) && columns.contains(&"vault.one smallint".to_owned())
+        );
     }
 }

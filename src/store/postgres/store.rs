@@ -31,8 +31,8 @@ use super::{
 use crate::{
     domain::ids::AccountId,
     store::{
-        AuditPage, AuditQuery, Change, Commit, Committed, Finders, ID_BYTES_MAX, Kind, List, Record, RecordKey, Removal,
-        Store, StoreError, Tail,
+        AuditPage, AuditQuery, Change, Commit, Committed, Finders, ID_BYTES_MAX, Kind, List, Record, RecordKey,
+        Removal, Store, StoreError, Tail,
     },
 };
 
@@ -182,7 +182,8 @@ impl Shared {
                 return Ok(Committed::Done);
             }
             let held = writing.lease;
-            let known = self.asked(&mut writing, until, |link| async move { reads::known(&link, commit).await }).await?;
+            let known =
+                self.asked(&mut writing, until, |link| async move { reads::known(&link, commit).await }).await?;
             if let Some(tail) = known.tail.filter(|tail| logs && commit.tail != Some(*tail)) {
                 return Ok(Committed::Moved { tail });
             }
@@ -301,7 +302,7 @@ impl Shared {
         let Some(held) = held else { return Ok(false) };
         let step = Step::new("SELECT epoch FROM writer WHERE chain = $1", vec![Value::Number(i64::from(held.chain))]);
         let step = &step;
-                let rows = self.asked(writing, until, |link| async move { link.query(step).await }).await?;
+        let rows = self.asked(writing, until, |link| async move { link.query(step).await }).await?;
         let is_held = rows.first().is_some_and(|row| column::<i64>(row, 0) == held.epoch);
         if !is_held {
             writing.lease = None;

@@ -32,8 +32,6 @@ use uuid::Uuid;
 pub(crate) struct World {
     pub(crate) root: PathBuf,
     pub(crate) writes: Writes,
-    /// The address of its database; `None`: a file in the folder.
-    server: Option<String>,
     /// Removes the folder in the end, if it is this process's own.
     _own: Option<TempDir>,
 }
@@ -41,17 +39,12 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(writes: Writes) -> Self {
         let own = tempfile::tempdir().unwrap();
-        Self { root: own.path().to_owned(), writes, server: None, _own: Some(own) }
-    }
-
-    /// A database of its own on the server of [`server`].
-    async fn on(server: &str) -> Self {
-        Self { server: Some(database(server).await), ..Self::new(Writes::Thread) }
+        Self { root: own.path().to_owned(), writes, _own: Some(own) }
     }
 
     /// Another process's folder.
     pub(crate) fn shared(root: &Path) -> Self {
-        Self { root: root.to_owned(), writes: Writes::Inline, server: None, _own: None }
+        Self { root: root.to_owned(), writes: Writes::Inline, _own: None }
     }
 
     pub(crate) fn data(&self) -> PathBuf {
@@ -63,8 +56,12 @@ impl World {
     }
 
     pub(crate) fn request(&self) -> OpenRequest {
-        let url = self.server.clone().unwrap_or_else(|| "sqlite:".to_owned());
-        OpenRequest { url, data_dir: self.data(), writes: self.writes, make: true }
+        OpenRequest {
+            url: crate::postgres::address_for(&self.root),
+            data_dir: self.data(),
+            writes: self.writes,
+            make: true,
+        }
     }
 
     /// Opens the store, and makes it first if it is not there.
@@ -92,25 +89,6 @@ pub(crate) fn check(promise: impl AsyncFn(&SharedStore, &World)) {
     for writes in [Writes::Inline, Writes::Thread] {
         runtime(writes).block_on(holds(World::new(writes)));
     }
-    if let Some(server) = server() {
-        runtime(Writes::Thread).block_on(async { holds(World::on(&server).await).await });
-    }
-}
-
-/// The server that tests may use, if there is one: `tests/postgres/run` starts one.
-pub(crate) fn server() -> Option<String> {
-    std::env::var("COUNTERSIGN_TEST_POSTGRES").ok()
-}
-
-/// Makes an empty database, and returns its address.
-pub(crate) async fn database(server: &str) -> String {
-    let name = format!("t{}", Uuid::new_v4().simple());
-    let (client, connection) = tokio_postgres::connect(server, tokio_postgres::NoTls).await.unwrap();
-    let driver = tokio::spawn(connection);
-    client.batch_execute(&format!("CREATE DATABASE {name}")).await.unwrap();
-    drop(client);
-    driver.await.unwrap().unwrap();
-    server.replacen("/postgres?", &format!("/{name}?"), 1)
 }
 
 /// The runtime that goes with a way of writing: one thread for a sidecar, several for a server.
