@@ -242,8 +242,7 @@ fn file_of(url: &str) -> Result<String, OpenError> {
     match url.split_once(':') {
         Some(("sqlite", path)) => Ok(path.to_owned()),
         Some(("postgres" | "postgresql", _)) => Err(OpenError::NeedsFile),
-        Some(_) => Err(OpenError::NoAddress),
-        None => Err(OpenError::NoAddress),
+        Some(_) | None => Err(OpenError::NoAddress),
     }
 }
 

@@ -118,8 +118,7 @@ impl Address {
         }
         let names: Vec<&str> = nodes.iter().map(|node| node.name.as_str()).collect();
         let place = format!("postgres://{}/{}", names.join(","), config.get_dbname().unwrap_or_default());
-        let passfile = extras.passfile.or_else(|| std::env::var_os("PGPASSFILE").map(PathBuf::from));
-        Ok(Self { nodes, prepares, passfile, place })
+        Ok(Self { nodes, prepares, passfile: extras.passfile, place })
     }
 
     /// Where the server is, without user and password.

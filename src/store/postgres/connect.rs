@@ -90,20 +90,16 @@ fn verified(roots: Option<&Path>) -> Result<ClientConfig, String> {
         .with_safe_default_protocol_versions()
         .map_err(|_| "TLS can't be set up".to_owned())?;
     let mut store = RootCertStore::empty();
-    match roots {
-        Some(file) => {
-            let unread = "the file of `sslrootcert` can't be read as PEM certificates";
-            for certificate in CertificateDer::pem_file_iter(file).map_err(|_| unread)? {
-                store.add(certificate.map_err(|_| unread)?).map_err(|_| unread)?;
-            }
-            if store.is_empty() {
-                return Err("the file of `sslrootcert` holds no certificate".to_owned());
-            }
+    if let Some(file) = roots {
+        let unread = "the file of `sslrootcert` can't be read as PEM certificates";
+        for certificate in CertificateDer::pem_file_iter(file).map_err(|_| unread)? {
+            store.add(certificate.map_err(|_| unread)?).map_err(|_| unread)?;
         }
-        None => {
-            let found = rustls_native_certs::load_native_certs();
-            store.add_parsable_certificates(found.certs);
-        }
+    } else {
+        store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    }
+    if store.is_empty() {
+        return Err("there is no certificate to trust; name a PEM file with `sslrootcert`".to_owned());
     }
     Ok(builder.with_root_certificates(store).with_no_client_auth())
 }

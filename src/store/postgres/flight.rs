@@ -8,9 +8,16 @@ use super::{
     plan::{Held, Plan},
     reads::{account_bytes, life_number},
 };
-use crate::store::{
-    Commit, Kind, Record, RecordKey, StoreError, Tail,
-    places::{end, place},
+
+use crate::{
+    domain::{
+        api_key::KeyId,
+        ids::{AccountId, SeatId, SecretId},
+    },
+    store::{
+        Commit, Kind, Record, RecordKey, StoreError, Tail,
+        places::{end, place},
+    },
 };
 
 /// The kinds whose lists are long: their records are counted.
@@ -196,18 +203,18 @@ fn rows(steps: &mut Vec<Step>, plan: &Plan<'_>) -> Result<(), StoreError> {
     let rows = &plan.rows;
     let places: Result<Vec<_>, _> = rows.iter().map(|row| place(row.record.chain, row.record.seq)).collect();
     let id = |id: Option<&[u8; 16]>| id.map(|id| id.to_vec());
-    let text = |id: &crate::domain::api_key::KeyId| id.as_str().to_owned();
+    let text = |id: &KeyId| id.as_str().to_owned();
     steps.push(Step::new(
         APPEND,
         vec![
             Value::Numbers(places?),
             Value::Numbers(rows.iter().map(|row| row.record.at.micros()).collect()),
             Value::Blobs(rows.iter().map(|row| row.record.mac.to_vec()).collect()),
-            Value::MaybeBlobs(rows.iter().map(|row| id(row.terms.account.as_ref().map(|id| id.as_bytes()))).collect()),
+            Value::MaybeBlobs(rows.iter().map(|row| id(row.terms.account.as_ref().map(AccountId::as_bytes))).collect()),
             Value::MaybeTexts(rows.iter().map(|row| row.terms.actor_key.as_ref().map(text)).collect()),
             Value::MaybeTexts(rows.iter().map(|row| row.terms.key.as_ref().map(text)).collect()),
-            Value::MaybeBlobs(rows.iter().map(|row| id(row.terms.seat.as_ref().map(|id| id.as_bytes()))).collect()),
-            Value::MaybeBlobs(rows.iter().map(|row| id(row.terms.secret.as_ref().map(|id| id.as_bytes()))).collect()),
+            Value::MaybeBlobs(rows.iter().map(|row| id(row.terms.seat.as_ref().map(SeatId::as_bytes))).collect()),
+            Value::MaybeBlobs(rows.iter().map(|row| id(row.terms.secret.as_ref().map(SecretId::as_bytes))).collect()),
             Value::MaybeTexts(rows.iter().map(|row| Some(row.terms.action.clone().into_owned())).collect()),
             Value::Blobs(rows.iter().map(|row| row.record.body.clone()).collect()),
         ],

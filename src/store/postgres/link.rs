@@ -24,6 +24,9 @@ use tokio_postgres::{
 /// The longest time that a flight, or a read, may take. Then the connection is given up.
 pub(super) const FLIGHT: Duration = Duration::from_secs(5);
 
+/// The longest time that a check of everything may take.
+const EXAMINE: Duration = Duration::from_mins(30);
+
 /// A value of a statement.
 #[derive(Debug)]
 pub(super) enum Value {
@@ -101,6 +104,10 @@ impl Failure {
     }
 }
 
+fn late() -> Failure {
+    Failure::Lost("the server did not answer in time".to_owned())
+}
+
 fn is_end(code: &SqlState) -> bool {
     let ends = ["57P", "08"];
     ends.iter().any(|class| code.code().starts_with(class)) || *code == SqlState::READ_ONLY_SQL_TRANSACTION
@@ -149,6 +156,11 @@ impl Link {
         self.within(self.one(step)).await
     }
 
+    /// Runs a statement that reads whole tables.
+    pub(super) async fn examine(&self, step: &Step) -> Result<Vec<Row>, Failure> {
+        timeout(EXAMINE, self.one(step)).await.unwrap_or_else(|_| Err(late()))
+    }
+
     /// Runs statements without a result, such as those that make the tables.
     pub(super) async fn batch(&self, sql: &str) -> Result<(), Failure> {
         self.within(async { self.client.batch_execute(sql).await.map_err(|cause| Failure::of(&cause)) }).await
@@ -167,18 +179,18 @@ impl Link {
     pub(super) async fn flight(&self, begin: &str, steps: &[Step]) -> Result<(), Failure> {
         let sent = self.within(async {
             self.prepare(steps).await?;
-            let begin = self.client.batch_execute(begin);
-            let steps = join_all(steps.iter().map(|step| self.one(step)));
-            let commit = self.client.batch_execute("COMMIT");
-            // In the order in which they are polled first.
-            let (begun, steps, committed) = futures::join!(begin, steps, commit);
+            // They are sent in the order in which they are polled first.
+            let (started, done, committed) = futures::join!(
+                self.client.batch_execute(begin),
+                join_all(steps.iter().map(|step| self.one(step))),
+                self.client.batch_execute("COMMIT"),
+            );
             // COMMIT of a failed transaction succeeds, so the first failure is what counts.
-            begun.map_err(|cause| match Failure::of(&cause) {
+            started.map_err(|cause| match Failure::of(&cause) {
                 Failure::Refused(code) => Failure::Lost(format!("no transaction was begun ({})", code.code())),
                 lost @ Failure::Lost(_) => lost,
             })?;
-            let steps: Result<Vec<_>, _> = steps.into_iter().collect();
-            steps?;
+            done.into_iter().collect::<Result<Vec<_>, _>>()?;
             committed.map_err(|cause| Failure::of(&cause))
         });
         sent.await?;

@@ -5,7 +5,7 @@
 //! link                a connection; statements sent together
 //! plan, flight        a commit: worked out, then sent as one transaction without waiting in between
 //! reads, audit        queries
-//! store               the contract; broken connections, and commits whose answer was lost
+//! store, writing      the contract; broken connections, and commits whose answer was lost
 //! schema              the tables
 //! ```
 
@@ -18,6 +18,7 @@ mod plan;
 mod reads;
 mod schema;
 mod store;
+mod writing;
 
 use std::{fmt, path::PathBuf, sync::Arc};
 

@@ -255,7 +255,7 @@ impl<'a> Working<'a, '_> {
             }
             match now.base {
                 Some(Held::Version(version)) if now.removed || now.written.is_some() => {
-                    plan.locked.push((key, version))
+                    plan.locked.push((key, version));
                 }
                 // The primary key refuses a second record.
                 Some(Held::Absent) if now.written.is_some() && !now.removed => {}

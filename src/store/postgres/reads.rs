@@ -12,7 +12,7 @@ use super::{
 use crate::{
     domain::ids::AccountId,
     store::{
-        Commit, Expect, Finders, Index, Kind, Life, List, Record, RecordKey, Tail,
+        Commit, Expect, Finders, Index, Kind, Life, List, Put, Record, RecordKey, Tail,
         places::{end, place, seq_of},
     },
 };
@@ -173,58 +173,16 @@ impl Values {
 
 /// What is stored of all that a commit mentions.
 pub(super) async fn known(link: &Link, commit: &Commit) -> Result<Known, Failure> {
-    let mut mentioned: Vec<&RecordKey> = Vec::new();
-    let (mut names, mut none_in) = (Vec::new(), Vec::new());
-    for change in &commit.changes {
-        mentioned.extend(change.put.iter().map(|put| &put.record.key));
-        for expect in &change.expect {
-            match expect {
-                Expect::Version(key, _) | Expect::Absent(key) | Expect::Exists(key) => mentioned.push(key),
-                Expect::NoneIn(kind, account) => none_in.push((*kind, *account)),
-            }
-        }
-        for put in &change.put {
-            if let Index::Replace(finders) = &put.index {
-                names.extend(finders.names.iter().map(|name| (put.record.key.kind, put.record.account, *name)));
-            }
-        }
-    }
-    mentioned.sort_unstable();
-    mentioned.dedup();
-    let mut steps = vec![
-        Step::new(
-            "SELECT kind, id, version FROM record JOIN unnest($1::smallint[], $2::bytea[]) AS wanted (kind, id) USING (kind, id)",
-            keys(mentioned.iter().copied()),
-        ),
-        Step::new(
-            "SELECT kind, account, name, id FROM record_name JOIN unnest($1::smallint[], $2::bytea[], $3::bytea[]) \
-             AS wanted (kind, account, name) USING (kind, account, name)",
-            vec![
-                Value::Smalls(names.iter().map(|(kind, ..)| i16::from(kind.number())).collect()),
-                Value::Blobs(names.iter().map(|(_, account, _)| account_bytes(account.as_ref())).collect()),
-                Value::Blobs(names.iter().map(|(.., name)| name.to_vec()).collect()),
-            ],
-        ),
-        Step::new(
-            "SELECT DISTINCT kind, account FROM record JOIN unnest($1::smallint[], $2::bytea[]) \
-             AS wanted (kind, account) USING (kind, account)",
-            vec![
-                Value::Smalls(none_in.iter().map(|(kind, _)| i16::from(kind.number())).collect()),
-                Value::Blobs(none_in.iter().map(|(_, account)| account.as_bytes().to_vec()).collect()),
-            ],
-        ),
-    ];
+    let mut steps = questions(commit);
     if let Some(tail) = &commit.tail {
         steps.push(tail_step(tail.chain));
     }
-    let found = link.together(&steps).await?;
+    let mut found = link.together(&steps).await?.into_iter();
     let mut known = Known::default();
-    let mut found = found.into_iter();
     for row in found.next().unwrap_or_default() {
         if let Some(kind) = kind_of(column(&row, 0)) {
-            known
-                .versions
-                .insert(RecordKey::new(kind, column::<Vec<u8>>(&row, 1)), column::<i64>(&row, 2).cast_unsigned());
+            let key = RecordKey::new(kind, column::<Vec<u8>>(&row, 1));
+            known.versions.insert(key, column::<i64>(&row, 2).cast_unsigned());
         }
     }
     for row in found.next().unwrap_or_default() {
@@ -243,6 +201,49 @@ pub(super) async fn known(link: &Link, commit: &Commit) -> Result<Known, Failure
     known.tail =
         commit.tail.and_then(|tail| found.next().unwrap_or_default().first().map(|row| tail_of(row, tail.chain)));
     Ok(known)
+}
+
+/// What to ask about the records, the names and the accounts of a commit.
+fn questions(commit: &Commit) -> Vec<Step> {
+    let mut mentioned: Vec<&RecordKey> = Vec::new();
+    let (mut names, mut none_in) = (Vec::new(), Vec::new());
+    for change in &commit.changes {
+        for expect in &change.expect {
+            match expect {
+                Expect::Version(key, _) | Expect::Absent(key) | Expect::Exists(key) => mentioned.push(key),
+                Expect::NoneIn(kind, account) => none_in.push((i16::from(kind.number()), account.as_bytes().to_vec())),
+            }
+        }
+        for Put { record, index } in &change.put {
+            mentioned.push(&record.key);
+            if let Index::Replace(finders) = index {
+                let owner = (i16::from(record.key.kind.number()), account_bytes(record.account.as_ref()));
+                names.extend(finders.names.iter().map(|name| (owner.clone(), name.to_vec())));
+            }
+        }
+    }
+    mentioned.sort_unstable();
+    mentioned.dedup();
+    let (owners, names): (Vec<_>, Vec<_>) = names.into_iter().unzip();
+    let (kinds, accounts) = owners.into_iter().unzip();
+    let (empty_kinds, empty_accounts) = none_in.into_iter().unzip();
+    vec![
+        Step::new(
+            "SELECT kind, id, version FROM record \
+             JOIN unnest($1::smallint[], $2::bytea[]) AS wanted (kind, id) USING (kind, id)",
+            keys(mentioned.iter().copied()),
+        ),
+        Step::new(
+            "SELECT kind, account, name, id FROM record_name JOIN unnest($1::smallint[], $2::bytea[], $3::bytea[]) \
+             AS wanted (kind, account, name) USING (kind, account, name)",
+            vec![Value::Smalls(kinds), Value::Blobs(accounts), Value::Blobs(names)],
+        ),
+        Step::new(
+            "SELECT DISTINCT kind, account FROM record JOIN unnest($1::smallint[], $2::bytea[]) \
+             AS wanted (kind, account) USING (kind, account)",
+            vec![Value::Smalls(empty_kinds), Value::Blobs(empty_accounts)],
+        ),
+    ]
 }
 
 /// Asks for the last record of a chain.

@@ -88,7 +88,7 @@ pub(super) async fn examine(link: &Link) -> Result<Vec<String>, Failure> {
         ),
     ];
     for (sql, what) in checks {
-        let rows = link.query(&Step::new(sql, Vec::new())).await?;
+        let rows = link.examine(&Step::new(sql, Vec::new())).await?;
         if rows.first().map_or(0, |row| column::<i64>(row, 0)) != 0 {
             found.push(what.to_owned());
         }

@@ -1,6 +1,7 @@
 //! The backend for a server: what the contract does not ask for, and the tests of other rooms, run once more over it.
 //!
-//! These need a server: `tests/postgres/run` starts one, and says where it is in COUNTERSIGN_TEST_POSTGRES.
+//! These need a server: `tests/postgres/run` starts one, and says where it is in
+//! `COUNTERSIGN_TEST_POSTGRES`.
 
 mod commits;
 mod nodes;
@@ -19,6 +20,7 @@ use tokio_postgres::{NoTls, error::SqlState};
 const EVERYWHERE: &str = "COUNTERSIGN_TEST_EVERYWHERE";
 
 /// The server for the tests.
+#[expect(clippy::disallowed_methods, reason = "settings of the tests")]
 pub(crate) fn server() -> String {
     std::env::var("COUNTERSIGN_TEST_POSTGRES").expect("tests/postgres/run names a server")
 }
