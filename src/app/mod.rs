@@ -180,12 +180,10 @@ async fn for_person(config: &Config, command: cli::Command) -> Result<Ending, Fa
     if let Some(asked) = command.repairs() {
         return repair(config, &asked, &sources).await;
     }
-    // Without a second look, a mistyped passphrase would make a vault that nobody can open.
-    let opening = if opening == Opening::OrMade && config.key_source.asks() && !command.is_creation() {
-        Opening::There
-    } else {
-        opening
-    };
+    // Without a second look, a mistyped passphrase would make a vault that nobody can open, and a mistyped address a vault
+    // where nobody looks for one.
+    let asked = config.key_source.asks() || config.is_on_a_server();
+    let opening = if opening == Opening::OrMade && asked && !command.is_creation() { Opening::There } else { opening };
     let (vault, restored) = open_as(config, Arc::clone(&sources.opens), opening, Writes::Inline).await?;
     let account = match account(config, &vault).await {
         // The doctor examines all accounts, especially an unreadable one.
@@ -377,7 +375,9 @@ impl Fatal {
             Self::Config(_) | Self::Filter(_) | Self::Open(OpenError::Store(store::OpenError::NoAddress)) => {
                 ErrorCode::InvalidArgument
             }
-            Self::Open(OpenError::Store(store::OpenError::NoVault(_))) => ErrorCode::NotFound,
+            Self::Open(OpenError::Store(store::OpenError::NoVault(_) | store::OpenError::NoServerVault(_))) => {
+                ErrorCode::NotFound
+            }
             Self::Open(_) | Self::Stdio(_) | Self::Setup(_) | Self::Serve(_) => ErrorCode::Unavailable,
         };
         ErrorBody::of(code, self.to_string(), None)

@@ -33,7 +33,8 @@ pub(super) enum Opening {
 /// [`Fatal`].
 pub(super) async fn open(config: &Config, asks: Asks, writes: Writes) -> Result<Vault, Fatal> {
     let source = source_of(config, &config.key_source, asks, &mut console_of(config)).await?;
-    Ok(open_as(config, source, Opening::OrMade, writes).await?.0)
+    let opening = if config.is_on_a_server() { Opening::There } else { Opening::OrMade };
+    Ok(open_as(config, source, opening, writes).await?.0)
 }
 
 /// Where the configured vault is, and how to open it.

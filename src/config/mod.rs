@@ -221,6 +221,11 @@ impl Config {
         Self::with(flags, variable)
     }
 
+    /// Whether the store is a server, which many machines share.
+    pub fn is_on_a_server(&self) -> bool {
+        self.store.starts_with("postgres:") || self.store.starts_with("postgresql:")
+    }
+
     fn with(flags: Flags, variable: fn(&str) -> Option<OsString>) -> Result<Self, ConfigError> {
         let base = BaseDirs::new();
         let home = base.as_ref().map(BaseDirs::home_dir);

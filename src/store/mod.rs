@@ -13,6 +13,8 @@
 
 mod audit;
 mod open;
+mod places;
+mod postgres;
 mod sqlite;
 
 use std::sync::Arc;
@@ -347,6 +349,11 @@ pub trait Store: Send + Sync {
 
     /// The chains that have records, in order.
     async fn chains(&self) -> Result<Vec<u32>, StoreError>;
+
+    /// The chain that this process writes. Where several machines write at the same time, each has its own.
+    async fn own_chain(&self) -> Result<u32, StoreError> {
+        Ok(0)
+    }
 
     /// Makes commits with [`Durable::Soon`] durable. It does not wait for other writers.
     ///

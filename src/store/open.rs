@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::{
     Commit, SharedStore, StoreError,
     format1::Format1,
+    postgres,
     sqlite::{self, incoming::Incoming, salvage::Salvage, snapshot::Snapshot},
 };
 use crate::domain::sensitive::without_seeds;
@@ -13,7 +14,7 @@ use crate::domain::sensitive::without_seeds;
 /// Where a vault is and how to open it.
 #[derive(Debug, Clone)]
 pub struct OpenRequest {
-    /// `sqlite:` (the file `vault.db` in the data directory), or `sqlite:PATH`.
+    /// `sqlite:` (the file `vault.db` in the data directory), `sqlite:PATH`, or `postgres://…`.
     pub url: String,
     /// The data directory.
     pub data_dir: PathBuf,
@@ -56,13 +57,23 @@ pub struct Facts {
 /// A place for a new store. As long as this value exists, nobody else creates a store there.
 #[derive(Debug)]
 pub struct Absent {
-    pub(super) place: sqlite::Place,
+    pub(super) place: Spot,
+}
+
+/// Where a new store will be.
+#[derive(Debug)]
+pub(super) enum Spot {
+    File(sqlite::Place),
+    Server(postgres::Place),
 }
 
 impl Absent {
     /// The path of the new store.
     pub fn location(&self) -> &Path {
-        self.place.location()
+        match &self.place {
+            Spot::File(place) => place.location(),
+            Spot::Server(place) => place.location(),
+        }
     }
 
     /// Creates the store with a first commit. Either all of it exists afterwards or nothing, even after a crash. Then
@@ -71,7 +82,10 @@ impl Absent {
     /// # Errors
     /// [`OpenError`]; nothing exists then.
     pub async fn create(self, first: Commit) -> Result<(), OpenError> {
-        blocking(move || self.place.create(&first)).await
+        match self.place {
+            Spot::File(place) => blocking(move || place.create(&first)).await,
+            Spot::Server(place) => place.create(&first).await,
+        }
     }
 }
 
@@ -85,14 +99,29 @@ pub enum OpenError {
         without_seeds(.0)
     )]
     NoVault(PathBuf),
-    /// This build does not support the address's kind.
-    #[error("the store `{scheme}:` is not supported by this build; use `sqlite:` (the default)")]
-    Unsupported {
-        /// The part before the colon, if it is a known one; anything else may be a secret typed in the wrong place.
-        scheme: &'static str,
+    /// There is no vault in the database, and only `vault create` makes one on a server: a mistyped address must not become
+    /// a new vault.
+    #[error("there is no vault in {0}. See that the address is right; `countersign vault create` makes one there")]
+    NoServerVault(String),
+    /// The server can't be reached or used.
+    #[error("the server {place} can't be used: {what}")]
+    Server {
+        /// The address, without user and password.
+        place: String,
+        /// What is wrong.
+        what: String,
     },
+    /// The address of a server is malformed. It may hold a password, so it is not shown.
+    #[error("the store's address can't be used: {0}")]
+    Address(&'static str),
+    /// What was asked for needs a file.
+    #[error("this works on a file: `sqlite:` (the default) or `sqlite:FILE`, not on a server")]
+    NeedsFile,
     /// The address is malformed.
-    #[error("the store's address can't be read; leave it out, or name `sqlite:` (the default) or `sqlite:FILE`")]
+    #[error(
+        "the store's address can't be read; leave it out, or name `sqlite:` (the default), `sqlite:FILE` or \
+         `postgres://USER@HOST/DATABASE`"
+    )]
     NoAddress,
     /// A file or directory is readable or writable by others.
     #[error("{0} is accessible to other users (mode {mode:o}); run: chmod {wanted:o} {0}", without_seeds(.path))]
@@ -174,7 +203,7 @@ pub async fn open(request: &OpenRequest) -> Result<Opened, OpenError> {
             let (request, path) = (request.clone(), path.to_owned());
             blocking(move || sqlite::open(&request, &path)).await
         }
-        Some(("postgres" | "postgresql", _)) => Err(OpenError::Unsupported { scheme: "postgres" }),
+        Some(("postgres" | "postgresql", _)) => postgres::open(request).await,
         Some(_) | None => Err(OpenError::NoAddress),
     }
 }
@@ -212,8 +241,8 @@ pub fn salvage(request: &OpenRequest, incoming: Option<&Incoming>) -> Result<Sal
 fn file_of(url: &str) -> Result<String, OpenError> {
     match url.split_once(':') {
         Some(("sqlite", path)) => Ok(path.to_owned()),
-        Some(_) => Err(OpenError::Unsupported { scheme: "postgres" }),
-        None => Err(OpenError::NoAddress),
+        Some(("postgres" | "postgresql", _)) => Err(OpenError::NeedsFile),
+        Some(_) | None => Err(OpenError::NoAddress),
     }
 }
 

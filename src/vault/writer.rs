@@ -15,7 +15,7 @@ use tokio::{sync::oneshot, time::Instant};
 use super::{
     draft::Outcome,
     keyring::Keyring,
-    ledger::{End, end_of, head_of, is_kept},
+    ledger::{End, end_of, genesis, head_of, is_kept},
     records::AuditHead,
     state::StateFile,
 };
@@ -70,7 +70,7 @@ struct Queue {
 #[derive(Clone, Copy)]
 struct Chain {
     end: End,
-    /// Version of the head's record; `None`: the head was tampered with and stays as evidence.
+    /// Version of the head's record, 0 if the chain has none yet; `None`: the head was tampered with and stays as evidence.
     head: Option<u64>,
 }
 
@@ -79,8 +79,6 @@ pub(super) struct Writer {
     keyring: Arc<Keyring>,
     random: SharedRandom,
     state: Arc<StateFile>,
-    /// The chain that this process writes.
-    number: u32,
     queue: Mutex<Queue>,
     chain: Mutex<Option<Chain>>,
     /// The last row that this process knows to be durable.
@@ -103,7 +101,6 @@ impl Writer {
             keyring,
             random,
             state: Arc::new(state),
-            number: 0,
             queue: Mutex::default(),
             chain: Mutex::default(),
             durable: Mutex::new(durable),
@@ -241,7 +238,8 @@ impl Writer {
             changes.push(change);
         }
         let rows = next.end.tail != tail;
-        let now = batch.iter().any(|waiting| waiting.job.durable == Durable::Now);
+        // A chain gets its head with its first row.
+        let now = chain.head == Some(0) || batch.iter().any(|waiting| waiting.job.durable == Durable::Now);
         // The head may only name rows that are durable with it.
         if let Some(version) = next.head
             && now
@@ -293,10 +291,12 @@ impl Writer {
                         right one back or run `countersign vault accept-loss`";
             return Err(StoreError::Unavailable(what.to_owned()));
         }
-        let end = end_of(store, keyring, self.number).await?;
-        let head = match head_of(store, keyring, self.number).await? {
+        let number = store.own_chain().await?;
+        let end = end_of(store, keyring, number).await?;
+        let head = match head_of(store, keyring, number).await? {
             Some((AuditHead(head), version)) => is_kept(store, keyring, &head).await?.then_some(version),
-            None => None,
+            // The first chain has had a row from the beginning.
+            None => (number > 0 && end.head() == genesis(number)).then_some(0),
         };
         if head.is_none() {
             tracing::error!("the audit log does not end where its head says; `countersign audit verify` tells more");

@@ -159,7 +159,7 @@ pub(crate) fn open_in(dir: &Path, now: Timestamp) -> vault::Vault {
 /// The same, for a server or for one caller.
 pub(crate) fn open_for(dir: &Path, now: Timestamp, writes: Writes) -> vault::Vault {
     let request = VaultRequest {
-        store: OpenRequest { url: "sqlite:".to_owned(), data_dir: dir.join("data"), writes, make: true },
+        store: OpenRequest { url: crate::postgres::address_for(dir), data_dir: dir.join("data"), writes, make: true },
         source: Arc::new(Source::file(None, dir.join("config/keys"))),
         state_dir: Some(dir.join("state")),
         now,

@@ -19,6 +19,7 @@ mod mcp;
 #[cfg(unix)]
 mod operate;
 mod operations;
+mod postgres;
 #[cfg(unix)]
 mod readme;
 #[cfg(target_os = "linux")]

@@ -22,44 +22,21 @@ use crate::{
         ids::{AccountId, SeatId, SecretId},
         time::Timestamp,
     },
-    store::{AuditPage, AuditPut, AuditQuery, AuditRecord, Cursor, Prune, StoreError, Tail},
+    store::{
+        AuditPage, AuditPut, AuditQuery, AuditRecord, Cursor, Prune, StoreError, Tail,
+        places::{Part, chain_of, end, merged, place, seq_of},
+    },
 };
 
 /// The work limit of one page: an index look-up costs one, reading a block [`READING`]. Some 10 ms.
 const WORK: usize = 8192;
 const READING: usize = 8;
-/// The number of places in a chain.
-const SEQS: i64 = 1 << 40;
 
 pub(super) const COLUMNS: &str = "place, at, mac, body";
 const APPEND: &str = "INSERT INTO audit (place, at, mac, account, actor_key, key, seat, secret, action, body) \
                       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 const PUT: &str = "INSERT OR IGNORE INTO audit (place, at, mac, account, actor_key, key, seat, secret, action, body) \
                    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
-
-/// The place of a record: its chain and its number in one integer.
-fn place(chain: u32, seq: u64) -> Result<i64, StoreError> {
-    i64::try_from(seq)
-        .ok()
-        .filter(|seq| *seq < SEQS)
-        .and_then(|seq| i64::from(chain).checked_mul(SEQS)?.checked_add(seq))
-        .ok_or_else(|| StoreError::Unavailable("the numbers of the audit log are used up".to_owned()))
-}
-
-/// The last place of a chain; an error if the chain's places would be out of range.
-fn end(chain: u32) -> Result<i64, StoreError> {
-    place(chain, SEQS.cast_unsigned() - 1)
-}
-
-const fn chain_of(place: i64) -> u32 {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "places are made from such a number")]
-    let chain = (place / SEQS) as u32;
-    chain
-}
-
-const fn seq_of(place: i64) -> u64 {
-    place.rem_euclid(SEQS).cast_unsigned()
-}
 
 pub(super) fn record(row: &Row<'_>) -> Result<AuditRecord, rusqlite::Error> {
     let place: i64 = row.get("place")?;
@@ -170,42 +147,6 @@ pub(super) fn page(conn: &Connection, query: &AuditQuery) -> Result<AuditPage, S
         chains.iter().map(|chain| part(conn, query, *chain)).collect()
     })?;
     Ok(merged(query, &parts))
-}
-
-/// One chain's part of a page.
-struct Part {
-    chain: u32,
-    /// Matching records, in the order of the query.
-    records: Vec<AuditRecord>,
-    /// The last record that was examined, if there may be more after it.
-    reached: Option<(Timestamp, u64)>,
-}
-
-/// Merges the parts of all chains, as far as each has been examined.
-fn merged(query: &AuditQuery, parts: &[Part]) -> AuditPage {
-    let order = |a: &(Timestamp, u32, u64), b: &(Timestamp, u32, u64)| if query.newest { b.cmp(a) } else { a.cmp(b) };
-    let key = |record: &AuditRecord| (record.at, record.chain, record.seq);
-    let horizon =
-        parts.iter().filter_map(|part| part.reached.map(|(at, seq)| (at, part.chain, seq))).min_by(|a, b| order(a, b));
-    let begun = if query.newest { &query.before } else { &query.after };
-    let mut next = begun.clone();
-    let mut records: Vec<AuditRecord> = parts.iter().flat_map(|part| part.records.iter().cloned()).collect();
-    let found = records.len();
-    records.sort_by(|a, b| order(&key(a), &key(b)));
-    records.retain(|record| horizon.is_none_or(|horizon| order(&key(record), &horizon).is_le()));
-    records.truncate(query.limit as usize);
-    for part in parts {
-        let shown = records.iter().filter(|record| record.chain == part.chain).count();
-        let last = records.iter().rev().find(|record| record.chain == part.chain).map(|record| record.seq);
-        // Records that were examined and did not match are not examined again.
-        let reached = part.reached.map(|(_, seq)| seq).filter(|_| shown == part.records.len());
-        if let Some(seq) = reached.or(last) {
-            next.0.retain(|(chain, _)| *chain != part.chain);
-            next.0.push((part.chain, seq));
-        }
-    }
-    let more = horizon.is_some() || records.len() < found;
-    AuditPage { records, next: more.then_some(next) }
 }
 
 /// The records of one chain that match.

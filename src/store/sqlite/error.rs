@@ -25,7 +25,10 @@ impl From<OpenError> for StoreError {
         match error {
             OpenError::Damaged { what, .. } => Self::Damaged { what },
             OpenError::Store(error) => error,
-            OpenError::Unsupported { .. }
+            OpenError::NoServerVault(_)
+            | OpenError::Server { .. }
+            | OpenError::Address(_)
+            | OpenError::NeedsFile
             | OpenError::NoAddress
             | OpenError::NoVault(_)
             | OpenError::LooseMode { .. }

@@ -58,7 +58,7 @@ pub(super) fn open(request: &OpenRequest, address: &str) -> Result<Opened, OpenE
         let lock = spot.lock()?;
         if !spot.has_vault()? {
             spot.refuse_stray_log()?;
-            return Ok(Opened::Absent(Absent { place: Place { spot, _lock: lock } }));
+            return Ok(Opened::Absent(Absent { place: super::open::Spot::File(Place { spot, _lock: lock }) }));
         }
     }
     let file = Arc::new(OpenFile::at(spot.clone())?);

@@ -371,7 +371,7 @@ fn a_seed_where_a_file_name_belongs_is_not_repeated() {
     insta::assert_snapshot!(person.run(&["secret", "add", "--uri-file", &uri]).refused(1),
         @"error: --uri-file must name a file that can be read, or `-` for standard input: No such file or directory (os error 2)");
     insta::assert_snapshot!(person.run(&["secret", "list", "--store", "postgres://db"]).refused(78),
-        @"error: the store `postgres:` is not supported by this build; use `sqlite:` (the default)");
+        @"error: the store's address can't be used: it must name a user, a host and a database");
     let refused = person.run(&["secret", "list", "--key-file", "elsewhere/my.key"]).refused(78);
     assert!(refused.contains("elsewhere/my.key; without it"), "{refused}");
 }

@@ -64,8 +64,12 @@ async fn a_key_is_off_after_an_accepted_loss_until_a_person_enables_it() {
     let running = vault.service.authenticate(Offered::Key(again(&minted))).await.unwrap();
 
     let dir = vault.dir.path();
-    let store =
-        OpenRequest { url: "sqlite:".to_owned(), data_dir: dir.join("data"), writes: Writes::Inline, make: false };
+    let store = OpenRequest {
+        url: crate::postgres::address_for(dir),
+        data_dir: dir.join("data"),
+        writes: Writes::Inline,
+        make: false,
+    };
     let place = VaultRequest {
         store,
         source: Arc::new(Source::file(None, dir.join("config/keys"))),

@@ -56,7 +56,12 @@ impl World {
     }
 
     pub(crate) fn request(&self) -> OpenRequest {
-        OpenRequest { url: "sqlite:".to_owned(), data_dir: self.data(), writes: self.writes, make: true }
+        OpenRequest {
+            url: crate::postgres::address_for(&self.root),
+            data_dir: self.data(),
+            writes: self.writes,
+            make: true,
+        }
     }
 
     /// Opens the store, and makes it first if it is not there.
@@ -74,15 +79,15 @@ impl World {
 /// Checks a promise against every backend, each in every way of writing.
 #[expect(clippy::needless_pass_by_value, reason = "a promise is written where it is checked")]
 pub(crate) fn check(promise: impl AsyncFn(&SharedStore, &World)) {
+    let holds = async |world: World| {
+        let store = world.store().await;
+        promise(&store, &world).await;
+        let store = world.store().await;
+        assert_eq!(store.examine().await.unwrap(), Vec::<String>::new());
+        store.close().await.unwrap();
+    };
     for writes in [Writes::Inline, Writes::Thread] {
-        let world = World::new(writes);
-        runtime(writes).block_on(async {
-            let store = world.store().await;
-            promise(&store, &world).await;
-            let store = world.store().await;
-            assert_eq!(store.examine().await.unwrap(), Vec::<String>::new());
-            store.close().await.unwrap();
-        });
+        runtime(writes).block_on(holds(World::new(writes)));
     }
 }
 

@@ -62,7 +62,7 @@ impl Folder {
     pub(crate) fn request(&self) -> VaultRequest {
         VaultRequest {
             store: OpenRequest {
-                url: "sqlite:".to_owned(),
+                url: crate::postgres::address_for(&self.root),
                 data_dir: self.root.join("data"),
                 writes: Writes::Inline,
                 make: true,

@@ -1,0 +1,132 @@
+//! Connects to the primary: each host in turn, with a time limit around everything.
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject as _},
+};
+use tokio::time::timeout;
+use tokio_postgres::{NoTls, error::SqlState};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::{
+    address::{Address, Node, Tls},
+    link::Link,
+};
+
+/// The longest time to connect to one host, with encryption and password.
+const REACH: Duration = Duration::from_secs(3);
+
+/// Makes connections to the primary of a server.
+#[derive(Debug)]
+pub(super) struct Connector {
+    address: Address,
+    /// The host that is tried first: the last good one, or the one after a host that did not answer.
+    first: AtomicUsize,
+}
+
+impl Connector {
+    pub(super) const fn new(address: Address) -> Self {
+        Self { address, first: AtomicUsize::new(0) }
+    }
+
+    pub(super) const fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Connects to the first host that is the primary. The error says why each host could not be used.
+    pub(super) async fn connect(&self) -> Result<Link, String> {
+        let nodes = &self.address.nodes;
+        let first = self.first.load(Ordering::Relaxed);
+        let mut reasons = Vec::new();
+        for nth in 0..nodes.len() {
+            let number = (first + nth) % nodes.len();
+            let Some(node) = nodes.get(number) else { continue };
+            let reached = timeout(REACH, self.reach(node)).await;
+            match reached.unwrap_or_else(|_| Err("it did not answer in time".to_owned())) {
+                Ok(link) => {
+                    self.first.store(number, Ordering::Relaxed);
+                    return Ok(link);
+                }
+                Err(why) => reasons.push(format!("{}: {why}", node.name)),
+            }
+        }
+        Err(reasons.join("; "))
+    }
+
+    /// Tries another host first from now on: the one in use accepts connections and does not answer.
+    pub(super) fn turn_away(&self) {
+        self.first.fetch_add(1, Ordering::Relaxed);
+    }
+
+    async fn reach(&self, node: &Node) -> Result<Link, String> {
+        let config = self.address.config(node)?;
+        match &node.tls {
+            Tls::Off => {
+                let (client, connection) = config.connect(NoTls).await.map_err(|cause| reason(&cause))?;
+                Ok(Link::new(client, connection, self.address.prepares))
+            }
+            Tls::Verified(roots) => {
+                let tls = MakeRustlsConnect::new(verified(roots.as_deref())?);
+                let (client, connection) = config.connect(tls).await.map_err(|cause| reason(&cause))?;
+                Ok(Link::new(client, connection, self.address.prepares))
+            }
+        }
+    }
+}
+
+/// TLS by these roots, or those that the system trusts.
+fn verified(roots: Option<&Path>) -> Result<ClientConfig, String> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|_| "TLS can't be set up".to_owned())?;
+    let mut store = RootCertStore::empty();
+    if let Some(file) = roots {
+        let unread = "the file of `sslrootcert` can't be read as PEM certificates";
+        for certificate in CertificateDer::pem_file_iter(file).map_err(|_| unread)? {
+            store.add(certificate.map_err(|_| unread)?).map_err(|_| unread)?;
+        }
+    } else {
+        store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    }
+    if store.is_empty() {
+        return Err("there is no certificate to trust; name a PEM file with `sslrootcert`".to_owned());
+    }
+    Ok(builder.with_root_certificates(store).with_no_client_auth())
+}
+
+/// Why a connection failed, without what it was made with.
+fn reason(cause: &tokio_postgres::Error) -> String {
+    if let Some(code) = cause.code() {
+        return match code {
+            code if *code == SqlState::INVALID_PASSWORD || *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
+                "the server refuses the user or the password".to_owned()
+            }
+            code if *code == SqlState::INVALID_CATALOG_NAME => "there is no such database".to_owned(),
+            code if *code == SqlState::TOO_MANY_CONNECTIONS => "the server has too many connections".to_owned(),
+            code if *code == SqlState::CANNOT_CONNECT_NOW => {
+                "the server is starting, stopping or recovering".to_owned()
+            }
+            code => format!("the server refuses the connection ({})", code.code()),
+        };
+    }
+    let mut words = cause.to_string();
+    let mut inner = std::error::Error::source(cause);
+    while let Some(next) = inner {
+        let more = next.to_string();
+        if !words.contains(&more) {
+            words = format!("{words}: {more}");
+        }
+        inner = next.source();
+    }
+    words
+}

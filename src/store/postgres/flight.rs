@@ -1,0 +1,263 @@
+//! The statements of a commit: guards first, then the changes.
+//!
+//! A guard that does not hold divides by zero, and the server undoes the whole transaction. Every statement that writes
+//! also demands the lock timeout that `BEGIN` sets: should `BEGIN` fail alone, the statements behind it do nothing.
+
+use super::{
+    link::{Step, Value},
+    plan::{Held, Plan},
+    reads::{account_bytes, life_number},
+};
+
+use crate::{
+    domain::{
+        api_key::KeyId,
+        ids::{AccountId, SeatId, SecretId},
+    },
+    store::{
+        Commit, Kind, Record, RecordKey, StoreError, Tail,
+        places::{end, place},
+    },
+};
+
+/// The kinds whose lists are long: their records are counted.
+pub(super) const COUNTED: [Kind; 2] = [Kind::Secret, Kind::Seat];
+
+/// What begins a flight. The odd number is the sign by which statements know that they are in it.
+pub(super) const BEGIN: &str =
+    "BEGIN; SET LOCAL lock_timeout = '4999ms'; SET LOCAL idle_in_transaction_session_timeout = '2s'";
+
+const LEASED: &str = "WITH moved AS (UPDATE writer SET flight = $3, lease_until = \
+    (extract(epoch FROM clock_timestamp()) * 1000000)::bigint + $4 \
+    WHERE chain = $1 AND epoch = $2 AND current_setting('lock_timeout') = '4999ms' RETURNING 1) \
+    SELECT 1 / count(*)::int FROM moved";
+const LOCKED: &str = "WITH locked AS (SELECT 1 FROM record JOIN unnest($1::smallint[], $2::bytea[], $3::bigint[]) \
+    AS wanted (kind, id, version) USING (kind, id, version) ORDER BY record.kind, record.id FOR UPDATE OF record) \
+    SELECT 1 / (count(*) = $4)::int FROM locked";
+const HELD: &str = "WITH held AS (SELECT 1 FROM record JOIN unnest($1::smallint[], $2::bytea[], $3::bigint[]) \
+    AS wanted (kind, id, version) USING (kind, id) WHERE wanted.version IS NULL OR wanted.version = record.version \
+    ORDER BY record.kind, record.id FOR SHARE OF record) SELECT 1 / (count(*) = $4)::int FROM held";
+const ABSENT: &str = "SELECT 1 / (count(*) = 0)::int FROM record \
+    JOIN unnest($1::smallint[], $2::bytea[]) AS wanted (kind, id) USING (kind, id)";
+const NONE_IN: &str = "SELECT 1 / (count(*) = 0)::int FROM record \
+    JOIN unnest($1::smallint[], $2::bytea[]) AS wanted (kind, account) USING (kind, account)";
+const TAIL: &str = "SELECT 1 / coalesce((SELECT place = $3 AND mac = $4 FROM audit \
+    WHERE place BETWEEN $1 AND $2 ORDER BY place DESC LIMIT 1), true)::int";
+const REMOVE: &str = "WITH gone AS (DELETE FROM record USING unnest($1::smallint[], $2::bytea[]) AS wanted (kind, id) \
+    WHERE record.kind = wanted.kind AND record.id = wanted.id AND current_setting('lock_timeout') = '4999ms' \
+    RETURNING record.kind, record.account, record.life) ";
+const REMOVE_RANGE: &str = "WITH gone AS (DELETE FROM record WHERE kind = $1 AND id BETWEEN $2 AND $3 \
+    AND current_setting('lock_timeout') = '4999ms' RETURNING kind, account, life) ";
+const UNCOUNT: &str = "INSERT INTO record_count (kind, account, life, n) SELECT kind, account, life, -count(*) FROM gone \
+    WHERE kind IN (3, 7) GROUP BY kind, account, life ORDER BY kind, account, life \
+    ON CONFLICT (kind, account, life) DO UPDATE SET n = record_count.n + excluded.n";
+const RECOUNT: &str = "INSERT INTO record_count (kind, account, life, n) SELECT kind, account, life, sum(n) FROM ( \
+    SELECT record.kind, record.account, record.life, -1 AS n FROM record \
+    JOIN unnest($1::smallint[], $2::bytea[]) AS wanted (kind, id) USING (kind, id) \
+    UNION ALL SELECT kind, account, life, 1 FROM unnest($1::smallint[], $3::bytea[], $4::smallint[]) \
+    AS new (kind, account, life)) AS moved WHERE current_setting('lock_timeout') = '4999ms' \
+    GROUP BY kind, account, life HAVING sum(n) <> 0 ORDER BY kind, account, life \
+    ON CONFLICT (kind, account, life) DO UPDATE SET n = record_count.n + excluded.n";
+const UPDATE: &str = "WITH done AS (UPDATE record SET version = new.version, account = new.account, sort = new.sort, \
+    life = new.life, mac = new.mac, body = new.body FROM unnest($1::smallint[], $2::bytea[], $3::bigint[], $4::bytea[], \
+    $5::bigint[], $6::smallint[], $7::bytea[], $8::bytea[]) AS new (kind, id, version, account, sort, life, mac, body) \
+    WHERE record.kind = new.kind AND record.id = new.id AND current_setting('lock_timeout') = '4999ms' RETURNING 1) \
+    SELECT 1 / (count(*) = $9)::int FROM done";
+const INSERT: &str = "WITH added AS (INSERT INTO record (kind, id, version, account, sort, life, mac, body) \
+    SELECT * FROM unnest($1::smallint[], $2::bytea[], $3::bigint[], $4::bytea[], $5::bigint[], $6::smallint[], $7::bytea[], \
+    $8::bytea[]) WHERE current_setting('lock_timeout') = '4999ms' RETURNING kind, account, life), \
+    counted AS (INSERT INTO record_count (kind, account, life, n) SELECT kind, account, life, count(*) FROM added \
+    WHERE kind IN (3, 7) GROUP BY kind, account, life ORDER BY kind, account, life \
+    ON CONFLICT (kind, account, life) DO UPDATE SET n = record_count.n + excluded.n) \
+    SELECT 1 / (count(*) = $9)::int FROM added";
+const UNINDEX: [&str; 2] = [
+    "DELETE FROM record_name USING unnest($1::smallint[], $2::bytea[]) AS wanted (kind, id) \
+     WHERE record_name.kind = wanted.kind AND record_name.id = wanted.id AND current_setting('lock_timeout') = '4999ms'",
+    "DELETE FROM record_word USING unnest($1::smallint[], $2::bytea[]) AS wanted (kind, id) \
+     WHERE record_word.kind = wanted.kind AND record_word.id = wanted.id AND current_setting('lock_timeout') = '4999ms'",
+];
+const NAME: &str = "INSERT INTO record_name (kind, account, name, id) \
+    SELECT * FROM unnest($1::smallint[], $2::bytea[], $3::bytea[], $4::bytea[]) WHERE current_setting('lock_timeout') = '4999ms'";
+const WORD: &str = "INSERT INTO record_word (kind, account, word, id) \
+    SELECT * FROM unnest($1::smallint[], $2::bytea[], $3::bytea[], $4::bytea[]) WHERE current_setting('lock_timeout') = '4999ms' \
+    ON CONFLICT DO NOTHING";
+const PRUNE: &str = "DELETE FROM audit WHERE place BETWEEN $1 AND $2 AND current_setting('lock_timeout') = '4999ms'";
+const APPEND: &str = "INSERT INTO audit (place, at, mac, account, actor_key, key, seat, secret, action, body) \
+    SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bytea[], $4::bytea[], $5::text[], $6::text[], $7::bytea[], $8::bytea[], \
+    $9::text[], $10::bytea[]) WHERE current_setting('lock_timeout') = '4999ms'";
+
+/// The place of a writer: its chain, the epoch in which it holds that, and the number of its next flight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Lease {
+    pub(super) chain: u32,
+    pub(super) epoch: i64,
+    pub(super) flight: i64,
+}
+
+/// Microseconds for which a writer holds its chain after each sign of life.
+pub(super) const LEASE: i64 = 30_000_000;
+
+/// The guard that the writer still holds its chain. It numbers the flight.
+pub(super) fn leased(lease: &Lease) -> Step {
+    let values = [i64::from(lease.chain), lease.epoch, lease.flight, LEASE].map(Value::Number);
+    Step::new(LEASED, values.into())
+}
+
+/// The statements of a commit.
+pub(super) fn steps(plan: &Plan<'_>, tail: Option<&Tail>) -> Result<Vec<Step>, StoreError> {
+    let mut steps = Vec::new();
+    guards(&mut steps, plan);
+    if let Some(tail) = tail.filter(|_| !plan.rows.is_empty()) {
+        let places = [place(tail.chain, 0)?, end(tail.chain)?, place(tail.chain, tail.seq)?].map(Value::Number);
+        steps.push(Step::new(TAIL, places.into_iter().chain([Value::Bytes(tail.mac.to_vec())]).collect()));
+    }
+    removals(&mut steps, plan);
+    puts(&mut steps, plan);
+    for prune in &plan.pruned {
+        let places = [place(prune.chain, 1)?, place(prune.chain, prune.upto)?].map(Value::Number);
+        steps.push(Step::new(PRUNE, places.into()));
+    }
+    rows(&mut steps, plan)?;
+    Ok(steps)
+}
+
+fn guards(steps: &mut Vec<Step>, plan: &Plan<'_>) {
+    if !plan.locked.is_empty() {
+        let mut values = keys(plan.locked.iter().map(|(key, _)| *key));
+        values.push(Value::Numbers(plan.locked.iter().map(|(_, version)| version.cast_signed()).collect()));
+        values.push(number(plan.locked.len()));
+        steps.push(Step::new(LOCKED, values));
+    }
+    let (absent, held): (Vec<_>, Vec<_>) = plan.held.iter().partition(|(_, held)| *held == Held::Absent);
+    if !held.is_empty() {
+        let version = |held: &Held| match held {
+            Held::Version(version) => Some(version.cast_signed()),
+            Held::Exists | Held::Absent => None,
+        };
+        let mut values = keys(held.iter().map(|(key, _)| *key));
+        values.push(Value::MaybeNumbers(held.iter().map(|(_, held)| version(held)).collect()));
+        values.push(number(held.len()));
+        steps.push(Step::new(HELD, values));
+    }
+    if !absent.is_empty() {
+        steps.push(Step::new(ABSENT, keys(absent.iter().map(|(key, _)| *key))));
+    }
+    if !plan.none_in.is_empty() {
+        let kinds = plan.none_in.iter().map(|(kind, _)| i16::from(kind.number())).collect();
+        let accounts = plan.none_in.iter().map(|(_, account)| account.as_bytes().to_vec()).collect();
+        steps.push(Step::new(NONE_IN, vec![Value::Smalls(kinds), Value::Blobs(accounts)]));
+    }
+}
+
+fn removals(steps: &mut Vec<Step>, plan: &Plan<'_>) {
+    if !plan.removed.is_empty() {
+        steps.push(Step::new(format!("{REMOVE}{UNCOUNT}"), keys(plan.removed.iter().copied())));
+    }
+    for (kind, prefix) in &plan.prefixes {
+        // Ids have at most this many bytes, so no id with the prefix sorts after this.
+        let last = [*prefix, &[0xFF; crate::store::ID_BYTES_MAX]].concat();
+        let values = vec![Value::Small(i16::from(kind.number())), Value::Bytes(prefix.to_vec()), Value::Bytes(last)];
+        steps.push(Step::new(format!("{REMOVE_RANGE}{UNCOUNT}"), values));
+    }
+}
+
+fn puts(steps: &mut Vec<Step>, plan: &Plan<'_>) {
+    let counted: Vec<_> = plan.updated.iter().filter(|record| COUNTED.contains(&record.key.kind)).collect();
+    if !counted.is_empty() {
+        let mut values = keys(counted.iter().map(|record| &record.key));
+        values.push(Value::Blobs(counted.iter().map(|record| account_bytes(record.account.as_ref())).collect()));
+        values.push(Value::Smalls(counted.iter().map(|record| life_number(record.life)).collect()));
+        steps.push(Step::new(RECOUNT, values));
+    }
+    for (sql, records) in [(UPDATE, &plan.updated), (INSERT, &plan.inserted)] {
+        if !records.is_empty() {
+            steps.push(Step::new(sql, columns(records)));
+        }
+    }
+    if plan.indexed.is_empty() {
+        return;
+    }
+    for sql in UNINDEX {
+        steps.push(Step::new(sql, keys(plan.indexed.iter().map(|(record, _)| &record.key))));
+    }
+    let names =
+        plan.indexed.iter().flat_map(|(record, finders)| finders.names.iter().map(|name| (*record, name.to_vec())));
+    let words =
+        plan.indexed.iter().flat_map(|(record, finders)| finders.words.iter().map(|word| (*record, word.to_vec())));
+    for (sql, entries) in [(NAME, names.collect::<Vec<_>>()), (WORD, words.collect())] {
+        if !entries.is_empty() {
+            let kinds = entries.iter().map(|(record, _)| i16::from(record.key.kind.number())).collect();
+            let accounts = entries.iter().map(|(record, _)| account_bytes(record.account.as_ref())).collect();
+            let ids = entries.iter().map(|(record, _)| record.key.id.clone()).collect();
+            let entries = entries.into_iter().map(|(_, entry)| entry).collect();
+            let values = vec![Value::Smalls(kinds), Value::Blobs(accounts), Value::Blobs(entries), Value::Blobs(ids)];
+            steps.push(Step::new(sql, values));
+        }
+    }
+}
+
+fn rows(steps: &mut Vec<Step>, plan: &Plan<'_>) -> Result<(), StoreError> {
+    if plan.rows.is_empty() {
+        return Ok(());
+    }
+    let rows = &plan.rows;
+    let places: Result<Vec<_>, _> = rows.iter().map(|row| place(row.record.chain, row.record.seq)).collect();
+    let id = |id: Option<&[u8; 16]>| id.map(|id| id.to_vec());
+    let text = |id: &KeyId| id.as_str().to_owned();
+    steps.push(Step::new(
+        APPEND,
+        vec![
+            Value::Numbers(places?),
+            Value::Numbers(rows.iter().map(|row| row.record.at.micros()).collect()),
+            Value::Blobs(rows.iter().map(|row| row.record.mac.to_vec()).collect()),
+            Value::MaybeBlobs(rows.iter().map(|row| id(row.terms.account.as_ref().map(AccountId::as_bytes))).collect()),
+            Value::MaybeTexts(rows.iter().map(|row| row.terms.actor_key.as_ref().map(text)).collect()),
+            Value::MaybeTexts(rows.iter().map(|row| row.terms.key.as_ref().map(text)).collect()),
+            Value::MaybeBlobs(rows.iter().map(|row| id(row.terms.seat.as_ref().map(SeatId::as_bytes))).collect()),
+            Value::MaybeBlobs(rows.iter().map(|row| id(row.terms.secret.as_ref().map(SecretId::as_bytes))).collect()),
+            Value::MaybeTexts(rows.iter().map(|row| Some(row.terms.action.clone().into_owned())).collect()),
+            Value::Blobs(rows.iter().map(|row| row.record.body.clone()).collect()),
+        ],
+    ));
+    Ok(())
+}
+
+/// The columns of records, and how many they are.
+fn columns(records: &[&Record]) -> Vec<Value> {
+    let mut values = keys(records.iter().map(|record| &record.key));
+    values.extend([
+        Value::Numbers(records.iter().map(|record| record.version.cast_signed()).collect()),
+        Value::Blobs(records.iter().map(|record| account_bytes(record.account.as_ref())).collect()),
+        Value::Numbers(records.iter().map(|record| record.sort).collect()),
+        Value::Smalls(records.iter().map(|record| life_number(record.life)).collect()),
+        Value::Blobs(records.iter().map(|record| record.mac.to_vec()).collect()),
+        Value::Blobs(records.iter().map(|record| record.body.clone()).collect()),
+        number(records.len()),
+    ]);
+    values
+}
+
+/// Kinds and ids.
+pub(super) fn keys<'a>(keys: impl Iterator<Item = &'a RecordKey> + Clone) -> Vec<Value> {
+    let kinds = keys.clone().map(|key| i16::from(key.kind.number())).collect();
+    vec![Value::Smalls(kinds), Value::Blobs(keys.map(|key| key.id.clone()).collect())]
+}
+
+fn number(count: usize) -> Value {
+    Value::Number(i64::try_from(count).unwrap_or(i64::MAX))
+}
+
+/// Whether a commit's rows go on from its tail, in order.
+pub(super) fn check_rows(commit: &Commit) -> Result<(), StoreError> {
+    let rows = || commit.changes.iter().flat_map(|change| &change.audit);
+    let Some(first) = rows().next() else { return Ok(()) };
+    let follows = commit.tail.is_some_and(|tail| {
+        let numbered =
+            (tail.seq..).skip(1).zip(rows()).all(|(seq, row)| row.record.chain == tail.chain && row.record.seq == seq);
+        numbered && tail.chain == first.record.chain
+    });
+    if follows {
+        return Ok(());
+    }
+    Err(StoreError::Unavailable("audit records do not go on from where their chain ends".to_owned()))
+}

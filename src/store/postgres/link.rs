@@ -1,0 +1,259 @@
+//! One connection, and what is sent over it. Statements are pipelined: several are on their way at the same time, in the
+//! order in which they were sent.
+
+use std::{
+    borrow::Cow,
+    collections::HashMap,
+    future::poll_fn,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use futures::future::join_all;
+use tokio::{task::JoinHandle, time::timeout};
+use tokio_postgres::{
+    AsyncMessage, Client, Connection, Row, Statement,
+    error::SqlState,
+    tls::TlsStream,
+    types::{ToSql, Type},
+};
+
+/// The longest time that a flight, or a read, may take. Then the connection is given up.
+pub(super) const FLIGHT: Duration = Duration::from_secs(5);
+
+/// The longest time that a check of everything may take.
+const EXAMINE: Duration = Duration::from_mins(30);
+
+/// A value of a statement.
+#[derive(Debug)]
+pub(super) enum Value {
+    Number(i64),
+    Small(i16),
+    Bytes(Vec<u8>),
+    Text(String),
+    Numbers(Vec<i64>),
+    Smalls(Vec<i16>),
+    Blobs(Vec<Vec<u8>>),
+    MaybeNumbers(Vec<Option<i64>>),
+    MaybeBlobs(Vec<Option<Vec<u8>>>),
+    MaybeTexts(Vec<Option<String>>),
+}
+
+impl Value {
+    const fn sql_type(&self) -> Type {
+        match self {
+            Self::Number(_) => Type::INT8,
+            Self::Small(_) => Type::INT2,
+            Self::Bytes(_) => Type::BYTEA,
+            Self::Text(_) => Type::TEXT,
+            Self::Numbers(_) | Self::MaybeNumbers(_) => Type::INT8_ARRAY,
+            Self::Smalls(_) => Type::INT2_ARRAY,
+            Self::Blobs(_) | Self::MaybeBlobs(_) => Type::BYTEA_ARRAY,
+            Self::MaybeTexts(_) => Type::TEXT_ARRAY,
+        }
+    }
+
+    fn to_sql(&self) -> &(dyn ToSql + Sync) {
+        match self {
+            Self::Number(value) => value,
+            Self::Small(value) => value,
+            Self::Bytes(value) => value,
+            Self::Text(value) => value,
+            Self::Numbers(value) => value,
+            Self::Smalls(value) => value,
+            Self::Blobs(value) => value,
+            Self::MaybeNumbers(value) => value,
+            Self::MaybeBlobs(value) => value,
+            Self::MaybeTexts(value) => value,
+        }
+    }
+}
+
+/// A statement and its values.
+pub(super) struct Step {
+    pub(super) sql: Cow<'static, str>,
+    pub(super) values: Vec<Value>,
+}
+
+impl Step {
+    pub(super) fn new(sql: impl Into<Cow<'static, str>>, values: Vec<Value>) -> Self {
+        Self { sql: sql.into(), values }
+    }
+}
+
+/// Why a statement or a flight did not succeed.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The server refused it and undid it. A guard that does not hold is a division by zero.
+    Refused(SqlState),
+    /// The connection is gone, or took too long: it may have happened or not.
+    Lost(String),
+}
+
+impl Failure {
+    fn of(cause: &tokio_postgres::Error) -> Self {
+        match cause.code() {
+            // The server ends the connection, or this is not the primary any more.
+            Some(code) if is_end(code) => Self::Lost(format!("the server ended the connection ({})", code.code())),
+            Some(code) => Self::Refused(code.clone()),
+            None => Self::Lost("the connection broke".to_owned()),
+        }
+    }
+}
+
+fn late() -> Failure {
+    Failure::Lost("the server did not answer in time".to_owned())
+}
+
+fn is_end(code: &SqlState) -> bool {
+    let ends = ["57P", "08"];
+    ends.iter().any(|class| code.code().starts_with(class)) || *code == SqlState::READ_ONLY_SQL_TRANSACTION
+}
+
+/// A connection to the server.
+pub(super) struct Link {
+    client: Client,
+    /// A warning arrived: what was committed since may not be on the standby.
+    warned: Arc<AtomicBool>,
+    statements: Mutex<HashMap<Cow<'static, str>, Statement>>,
+    /// Whether statements are prepared. A pooler that hands out connections by the transaction loses them.
+    prepares: bool,
+    driver: JoinHandle<()>,
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+impl Link {
+    pub(super) fn new<S, T>(client: Client, connection: Connection<S, T>, prepares: bool) -> Self
+    where
+        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+        T: TlsStream + Unpin + Send + 'static,
+    {
+        let warned = Arc::new(AtomicBool::new(false));
+        let driver = tokio::spawn(drive(connection, Arc::clone(&warned)));
+        Self { client, warned, statements: Mutex::default(), prepares, driver }
+    }
+
+    /// Whether a warning arrived.
+    pub(super) fn is_warned(&self) -> bool {
+        self.warned.load(Ordering::Acquire)
+    }
+
+    /// Whether the connection has ended.
+    pub(super) fn is_closed(&self) -> bool {
+        self.client.is_closed()
+    }
+
+    /// Runs one statement by itself.
+    pub(super) async fn query(&self, step: &Step) -> Result<Vec<Row>, Failure> {
+        self.within(self.one(step)).await
+    }
+
+    /// Runs a statement that reads whole tables.
+    pub(super) async fn examine(&self, step: &Step) -> Result<Vec<Row>, Failure> {
+        timeout(EXAMINE, self.one(step)).await.unwrap_or_else(|_| Err(late()))
+    }
+
+    /// Runs statements without a result, such as those that make the tables.
+    pub(super) async fn batch(&self, sql: &str) -> Result<(), Failure> {
+        self.within(async { self.client.batch_execute(sql).await.map_err(|cause| Failure::of(&cause)) }).await
+    }
+
+    /// Sends several statements at once, and returns what each found.
+    pub(super) async fn together(&self, steps: &[Step]) -> Result<Vec<Vec<Row>>, Failure> {
+        self.within(async {
+            self.prepare(steps).await?;
+            join_all(steps.iter().map(|step| self.one(step))).await.into_iter().collect()
+        })
+        .await
+    }
+
+    /// Sends a transaction at once. Every statement must succeed, or nothing happens.
+    pub(super) async fn flight(&self, begin: &str, steps: &[Step]) -> Result<(), Failure> {
+        let sent = self.within(async {
+            self.prepare(steps).await?;
+            // They are sent in the order in which they are polled first.
+            let (started, done, committed) = futures::join!(
+                self.client.batch_execute(begin),
+                join_all(steps.iter().map(|step| self.one(step))),
+                self.client.batch_execute("COMMIT"),
+            );
+            // COMMIT of a failed transaction succeeds, so the first failure is what counts.
+            started.map_err(|cause| match Failure::of(&cause) {
+                Failure::Refused(code) => Failure::Lost(format!("no transaction was begun ({})", code.code())),
+                lost @ Failure::Lost(_) => lost,
+            })?;
+            done.into_iter().collect::<Result<Vec<_>, _>>()?;
+            committed.map_err(|cause| Failure::of(&cause))
+        });
+        sent.await?;
+        if self.is_warned() {
+            return Err(Failure::Lost("the server warned that a standby may lack the change".to_owned()));
+        }
+        Ok(())
+    }
+
+    async fn within<T>(&self, act: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        timeout(FLIGHT, act)
+            .await
+            .unwrap_or_else(|_| Err(Failure::Lost("the server did not answer in time".to_owned())))
+    }
+
+    async fn one(&self, step: &Step) -> Result<Vec<Row>, Failure> {
+        let rows = if self.prepares {
+            let statement = self.statement(step).await?;
+            let values: Vec<_> = step.values.iter().map(Value::to_sql).collect();
+            self.client.query(&statement, &values).await
+        } else {
+            let values: Vec<_> = step.values.iter().map(|value| (value.to_sql(), value.sql_type())).collect();
+            self.client.query_typed(&step.sql, &values).await
+        };
+        rows.map_err(|cause| Failure::of(&cause))
+    }
+
+    /// Prepares what is not prepared yet: afterwards sending a statement does not wait for the server.
+    async fn prepare(&self, steps: &[Step]) -> Result<(), Failure> {
+        if self.prepares {
+            for step in steps {
+                self.statement(step).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn statement(&self, step: &Step) -> Result<Statement, Failure> {
+        if let Some(statement) = self.kept().get(&step.sql) {
+            return Ok(statement.clone());
+        }
+        let types: Vec<Type> = step.values.iter().map(Value::sql_type).collect();
+        let made = self.client.prepare_typed(&step.sql, &types).await.map_err(|cause| Failure::of(&cause))?;
+        self.kept().insert(step.sql.clone(), made.clone());
+        Ok(made)
+    }
+
+    fn kept(&self) -> std::sync::MutexGuard<'_, HashMap<Cow<'static, str>, Statement>> {
+        self.statements.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Carries the connection until it ends, and looks out for warnings, which the library only logs.
+async fn drive<S, T>(mut connection: Connection<S, T>, warned: Arc<AtomicBool>)
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+    T: TlsStream + Unpin,
+{
+    while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
+        if let AsyncMessage::Notice(notice) = message
+            && notice.code().code().starts_with("01")
+        {
+            warned.store(true, Ordering::Release);
+        }
+    }
+}

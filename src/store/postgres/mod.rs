@@ -1,0 +1,116 @@
+//! The backend for a PostgreSQL server, or one that speaks like it: many processes on many machines share one vault.
+//!
+//! ```text
+//! address, connect    the URL; the primary among its hosts, with TLS
+//! link                a connection; statements sent together
+//! plan, flight        a commit: worked out, then sent as one transaction without waiting in between
+//! reads, audit        queries
+//! store, writing      the contract; broken connections, and commits whose answer was lost
+//! schema              the tables
+//! ```
+
+mod address;
+mod audit;
+mod connect;
+mod flight;
+mod link;
+mod plan;
+mod reads;
+mod schema;
+mod store;
+mod writing;
+
+use std::{fmt, path::PathBuf, sync::Arc};
+
+use self::{
+    address::Address,
+    connect::Connector,
+    link::{Failure, Link},
+    plan::Plan,
+    schema::Holds,
+    store::Postgres,
+};
+use super::{Absent, Commit, Facts, OpenError, OpenRequest, Opened};
+
+/// A database without a vault.
+pub(super) struct Place {
+    connector: Connector,
+    location: PathBuf,
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.location.display())
+    }
+}
+
+/// Opens the vault at an address.
+pub(super) async fn open(request: &OpenRequest) -> Result<Opened, OpenError> {
+    let connector = Connector::new(Address::read(&request.url)?);
+    let place = connector.address().place().to_owned();
+    let unusable = |what: String| OpenError::Server { place: place.clone(), what };
+    let link = connector.connect().await.map_err(unusable)?;
+    match schema::holds(&link).await.map_err(|cause| unusable(words(&cause)))? {
+        Holds::Vault(schema::FORMAT) => {}
+        Holds::Vault(found) => {
+            return Err(OpenError::Newer { path: PathBuf::from(place), found, known: schema::FORMAT });
+        }
+        Holds::Other => {
+            return Err(unusable(
+                "the database has a table `vault` of another program; use a database of its own".to_owned(),
+            ));
+        }
+        Holds::Nothing if !request.make => return Err(OpenError::NoServerVault(place)),
+        Holds::Nothing => {
+            let place = super::open::Spot::Server(Place { connector, location: PathBuf::from(place) });
+            return Ok(Opened::Absent(Absent { place }));
+        }
+    }
+    let version = link.query(&link::Step::new("SHOW server_version", Vec::new())).await;
+    let version = version.ok().and_then(|rows| Some(reads::column::<String>(rows.first()?, 0))).unwrap_or_default();
+    let backend = format!("PostgreSQL {version}");
+    let facts = Facts { format: schema::FORMAT, backend, location: PathBuf::from(place) };
+    Ok(Opened::Store(Arc::new(Postgres::new(connector, link)), facts))
+}
+
+impl Place {
+    /// Where the vault will be.
+    pub(super) fn location(&self) -> &std::path::Path {
+        &self.location
+    }
+
+    /// Makes the tables, with a first commit, in one transaction. If somebody else has just made a vault here, nothing
+    /// happens.
+    pub(super) async fn create(self, first: &Commit) -> Result<(), OpenError> {
+        let unusable = |what: String| OpenError::Server { place: self.location.display().to_string(), what };
+        let link = self.connector.connect().await.map_err(unusable)?;
+        match fill(&link, first).await {
+            Ok(()) => Ok(()),
+            Err(Failure::Refused(code)) if matches!(code.code(), "23505" | "42P07" | "42710") => Ok(()),
+            Err(cause) => Err(unusable(words(&cause))),
+        }
+    }
+}
+
+/// The statements go one by one: those of the commit need the tables.
+async fn fill(link: &Link, first: &Commit) -> Result<(), Failure> {
+    link.batch(flight::BEGIN).await?;
+    link.batch(schema::CREATE).await?;
+    link.query(&schema::stamp()).await?;
+    let plan = Plan::of(first, None);
+    let steps = flight::steps(&plan, first.tail.as_ref()).map_err(|cause| Failure::Lost(cause.to_string()))?;
+    for step in &steps {
+        link.query(step).await?;
+    }
+    link.batch("COMMIT").await
+}
+
+fn words(cause: &Failure) -> String {
+    match cause {
+        Failure::Refused(code) if code.code() == "42501" => {
+            "its role lacks a right on the vault's tables or, to make them, on the schema (42501)".to_owned()
+        }
+        Failure::Refused(code) => format!("it refused a statement ({})", code.code()),
+        Failure::Lost(why) => why.clone(),
+    }
+}

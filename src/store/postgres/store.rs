@@ -1,0 +1,275 @@
+//! The contract's methods: over which connection they run, and what happens when one breaks.
+//!
+//! There is one writing connection and there are two reading ones, all pipelined; a pool would add checks and hand-overs
+//! and gain nothing. A commit whose answer is lost is found out about before anything else is written.
+
+use std::{
+    sync::{
+        Arc, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use futures::future::BoxFuture;
+use tokio::{
+    sync::Mutex,
+    time::{Instant, sleep},
+};
+use tokio_postgres::error::SqlState;
+
+use super::{
+    audit::{self, PageError},
+    connect::Connector,
+    link::{Failure, Link, Step, Value},
+    reads, schema,
+    writing::Writing,
+};
+use crate::{
+    domain::ids::AccountId,
+    store::{
+        AuditPage, AuditQuery, Change, Commit, Committed, Finders, Kind, List, Record, RecordKey, Store, StoreError,
+        Tail,
+    },
+};
+
+/// How long a call waits for the server to come back, which a failover takes.
+pub(super) const PATIENCE: Duration = Duration::from_secs(25);
+/// How long a read waits for that.
+pub(super) const READ_PATIENCE: Duration = Duration::from_secs(10);
+/// The pause between two attempts to connect.
+const PAUSE: Duration = Duration::from_millis(100);
+/// Connections that read.
+const READERS: usize = 2;
+
+/// The backend of a server.
+pub(super) struct Postgres {
+    shared: Arc<Shared>,
+}
+
+pub(super) struct Shared {
+    pub(super) connector: Connector,
+    pub(super) writing: Mutex<Writing>,
+    readers: [std::sync::Mutex<Option<Arc<Link>>>; READERS],
+    turn: AtomicUsize,
+    closed: AtomicBool,
+}
+
+impl Postgres {
+    /// Makes a store over a first connection.
+    pub(super) fn new(connector: Connector, reader: Link) -> Self {
+        let readers = [std::sync::Mutex::new(Some(Arc::new(reader))), std::sync::Mutex::default()];
+        let shared = Shared {
+            connector,
+            writing: Mutex::default(),
+            readers,
+            turn: AtomicUsize::new(0),
+            closed: AtomicBool::new(false),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Carries something out even if the caller goes away: half a flight would leave the connection in doubt.
+    async fn away<T: Send + 'static>(
+        &self,
+        act: impl FnOnce(Arc<Shared>) -> BoxFuture<'static, Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let done = tokio::spawn(act(Arc::clone(&self.shared))).await;
+        done.unwrap_or_else(|_| Err(StoreError::Unknown("the work was given up".to_owned())))
+    }
+}
+
+impl Shared {
+    pub(super) fn open(&self) -> Result<(), StoreError> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(StoreError::Unavailable("the vault is closed".to_owned()));
+        }
+        Ok(())
+    }
+
+    pub(super) fn unreachable(&self, why: &str) -> StoreError {
+        StoreError::Unavailable(format!("the server {} ({why})", self.connector.address().place()))
+    }
+
+    /// Runs a read, over another connection if the first one breaks.
+    async fn read<T, F: Future<Output = Result<T, Failure>>>(
+        &self,
+        act: impl Fn(Arc<Link>) -> F,
+    ) -> Result<T, StoreError> {
+        let until = Instant::now() + READ_PATIENCE;
+        let number = self.turn.fetch_add(1, Ordering::Relaxed) % READERS;
+        loop {
+            let link = self.reader(number, until).await?;
+            match act(Arc::clone(&link)).await {
+                Ok(read) => return Ok(read),
+                Err(Failure::Refused(code)) => return Err(self.unreachable(&refusal(&code))),
+                Err(Failure::Lost(why)) => {
+                    self.forget(number, &link);
+                    if Instant::now() >= until {
+                        return Err(self.unreachable(&why));
+                    }
+                }
+            }
+        }
+    }
+
+    async fn reader(&self, number: usize, until: Instant) -> Result<Arc<Link>, StoreError> {
+        self.open()?;
+        let Some(place) = self.readers.get(number) else { return Err(self.unreachable("there is no such reader")) };
+        if let Some(link) = lock(place).as_ref().filter(|link| !link.is_closed()) {
+            return Ok(Arc::clone(link));
+        }
+        let link = Arc::new(self.connect(until).await?);
+        self.open()?;
+        *lock(place) = Some(Arc::clone(&link));
+        Ok(link)
+    }
+
+    /// Stops using a connection that broke, unless another one is in its place already.
+    fn forget(&self, number: usize, broken: &Arc<Link>) {
+        if let Some(place) = self.readers.get(number) {
+            let mut kept = lock(place);
+            if kept.as_ref().is_some_and(|kept| Arc::ptr_eq(kept, broken)) {
+                *kept = None;
+            }
+        }
+    }
+
+    /// Connects to the primary, waiting for it while a failover lasts.
+    pub(super) async fn connect(&self, until: Instant) -> Result<Link, StoreError> {
+        loop {
+            let why = match self.connector.connect().await {
+                Ok(link) => return Ok(link),
+                Err(why) => why,
+            };
+            self.open()?;
+            if Instant::now() >= until {
+                return Err(self.unreachable(&why));
+            }
+            sleep(PAUSE).await;
+        }
+    }
+
+    async fn close(&self) {
+        if self.closed.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let mut writing = self.writing.lock().await;
+        if let (Some(link), Some(lease)) = (writing.link.take(), writing.lease.take()) {
+            let values = vec![Value::Number(i64::from(lease.chain)), Value::Number(lease.epoch)];
+            let step = Step::new("UPDATE writer SET lease_until = 0 WHERE chain = $1 AND epoch = $2", values);
+            // If it can't be given back, it ends by itself.
+            let _ = link.query(&step).await;
+        }
+        for place in &self.readers {
+            lock(place).take();
+        }
+    }
+}
+
+fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What a server's refusal means to an operator. Its own message is not shown: it may quote values.
+pub(super) fn refusal(code: &SqlState) -> String {
+    let words = match code {
+        code if *code == SqlState::INSUFFICIENT_PRIVILEGE => "its role lacks a right on the vault's tables",
+        code if *code == SqlState::DISK_FULL => "its disk is full",
+        code if *code == SqlState::UNDEFINED_TABLE => "a table of the vault is missing",
+        _ => "it refused a statement",
+    };
+    format!("{words} ({})", code.code())
+}
+
+#[async_trait]
+impl Store for Postgres {
+    async fn read(&self, keys: &[RecordKey]) -> Result<Vec<Option<Record>>, StoreError> {
+        self.shared.open()?;
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.shared.read(|link| async move { reads::read(&link, keys).await }).await
+    }
+
+    async fn find(&self, kind: Kind, account: Option<AccountId>, name: [u8; 32]) -> Result<Option<Record>, StoreError> {
+        self.shared.read(|link| async move { reads::find(&link, kind, account, name).await }).await
+    }
+
+    async fn finders(&self, keys: &[RecordKey]) -> Result<Vec<Finders>, StoreError> {
+        self.shared.read(|link| async move { reads::finders(&link, keys).await }).await
+    }
+
+    async fn list(&self, list: &List) -> Result<Vec<Record>, StoreError> {
+        self.shared.read(|link| async move { reads::list(&link, list).await }).await
+    }
+
+    async fn count(&self, list: &List) -> Result<u64, StoreError> {
+        self.shared.read(|link| async move { reads::count(&link, list).await }).await
+    }
+
+    async fn commit(&self, commit: Arc<Commit>) -> Result<Committed, StoreError> {
+        self.shared.open()?;
+        if commit.changes.iter().all(|change| *change == Change::default()) {
+            return Ok(Committed::Done);
+        }
+        self.away(|shared| Box::pin(async move { shared.commit(&commit).await })).await
+    }
+
+    async fn audit(&self, query: &AuditQuery) -> Result<AuditPage, StoreError> {
+        let page = self.shared.read(|link| async move {
+            match audit::page(&link, query).await {
+                Ok(page) => Ok(Ok(page)),
+                Err(PageError::Store(error)) => Ok(Err(error)),
+                Err(PageError::Failed(cause)) => Err(cause),
+            }
+        });
+        page.await?
+    }
+
+    async fn tail(&self, chain: u32) -> Result<Option<Tail>, StoreError> {
+        let step = reads::tail_step(chain);
+        let step = &step;
+        let rows = self.shared.read(|link| async move { link.query(step).await }).await?;
+        Ok(rows.first().map(|row| reads::tail_of(row, chain)))
+    }
+
+    async fn chains(&self) -> Result<Vec<u32>, StoreError> {
+        self.shared.read(|link| async move { audit::chains(&link).await }).await
+    }
+
+    async fn own_chain(&self) -> Result<u32, StoreError> {
+        self.shared.open()?;
+        let lease = self.away(|shared| {
+            Box::pin(async move {
+                let mut writing = shared.writing.lock().await;
+                shared.lease(&mut writing, Instant::now() + PATIENCE).await
+            })
+        });
+        Ok(lease.await?.chain)
+    }
+
+    /// Every commit is durable when it returns.
+    async fn sync(&self) -> Result<(), StoreError> {
+        self.shared.open()
+    }
+
+    async fn probe(&self) -> Result<(), StoreError> {
+        self.away(|shared| Box::pin(async move { shared.probe().await })).await
+    }
+
+    async fn examine(&self) -> Result<Vec<String>, StoreError> {
+        self.shared.read(|link| async move { schema::examine(&link).await }).await
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        self.away(|shared| {
+            Box::pin(async move {
+                shared.close().await;
+                Ok(())
+            })
+        })
+        .await
+    }
+}

@@ -1,0 +1,95 @@
+//! The backend for a server: what the contract does not ask for, and the tests of other rooms, run once more over it.
+//!
+//! These need a server: `tests/postgres/run` starts one, and says where it is in
+//! `COUNTERSIGN_TEST_POSTGRES`.
+
+mod commits;
+mod nodes;
+mod people;
+mod proxy;
+
+use std::{
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    path::Path,
+    process::Command,
+};
+
+use tokio_postgres::{NoTls, error::SqlState};
+
+/// The variable that makes the tests of other rooms use the server.
+const EVERYWHERE: &str = "COUNTERSIGN_TEST_EVERYWHERE";
+
+/// The server for the tests.
+#[expect(clippy::disallowed_methods, reason = "settings of the tests")]
+pub(crate) fn server() -> String {
+    std::env::var("COUNTERSIGN_TEST_POSTGRES").expect("tests/postgres/run names a server")
+}
+
+/// The store of a folder's vault: a file in the folder, or a database of its own if all tests use the server.
+pub(crate) fn address_for(folder: &Path) -> String {
+    if std::env::var_os(EVERYWHERE).is_none() {
+        return "sqlite:".to_owned();
+    }
+    let mut hash = DefaultHasher::new();
+    folder.hash(&mut hash);
+    database(&format!("t{:016x}", hash.finish()))
+}
+
+/// An empty database.
+pub(crate) fn fresh() -> String {
+    database(&format!("t{}", uuid::Uuid::new_v4().simple()))
+}
+
+/// Makes a database if it is not there, and returns its address.
+fn database(name: &str) -> String {
+    let (server, sql) = (server(), format!("CREATE DATABASE {name}"));
+    let address = server.replacen("/postgres?", &format!("/{name}?"), 1);
+    // The caller may or may not be on a runtime.
+    let made = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (client, connection) = tokio_postgres::connect(&server, NoTls).await.unwrap();
+            tokio::spawn(connection);
+            match client.batch_execute(&sql).await {
+                Err(cause) if cause.code() == Some(&SqlState::DUPLICATE_DATABASE) => {}
+                made => made.unwrap(),
+            }
+        });
+    });
+    made.join().unwrap();
+    address
+}
+
+/// Tests that can't run over a server, with the reason.
+const APART: [&str; 4] = [
+    // Changes the database file.
+    "operations::bounds::a_damaged_account_is_not_said_to_be_none",
+    "operations::bounds::what_is_refused_because_a_record_is_damaged_is_on_the_trail",
+    // Stops the clock, and the server's answers take time.
+    "operations::keys::who_offers_a_wrong_key_and_does_not_wait_for_the_answer_is_in_the_audit_log",
+    // Drops a call after one poll, by which a commit on the caller's thread is made.
+    "operations::single_use::a_caller_gone_while_its_step_is_reserved_leaves_none_reserved",
+];
+
+/// Runs other tests over the server.
+fn everywhere(filter: &str) {
+    let listed = Command::new(std::env::current_exe().unwrap()).args([filter, "--list"]).output().unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    let names = listed.lines().filter_map(|line| line.strip_suffix(": test")).filter(|name| !APART.contains(name));
+    let mut program = Command::new(std::env::current_exe().unwrap());
+    let ran = program.arg("--exact").args(names).env(EVERYWHERE, "1").output().unwrap();
+    let told = String::from_utf8_lossy(&ran.stdout);
+    assert!(ran.status.success() && !told.contains(" 0 passed"), "{told}");
+}
+
+#[test]
+#[ignore = "needs COUNTERSIGN_TEST_POSTGRES; tests/postgres/run starts a server"]
+fn the_contract_of_a_store_holds_on_a_server() {
+    everywhere("store::");
+}
+
+#[test]
+#[ignore = "needs COUNTERSIGN_TEST_POSTGRES; tests/postgres/run starts a server"]
+fn the_operations_hold_on_a_server() {
+    everywhere("operations::");
+}
