@@ -11,7 +11,7 @@ use crate::{
     domain::{
         api_key::ApiKey,
         ids::SecretId,
-        name_query::{NameQuery, normalised, normalised_words},
+        name_query::{NameQuery, indexed_words, normalised, normalised_words},
         seat::Seat,
         secret::TotpSecret,
         text::{AuthSubject, ShownText},
@@ -43,6 +43,15 @@ pub(super) enum Among {
     Deleted,
     /// Both.
     All,
+}
+
+/// How much of a name it takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Words {
+    /// What occurs anywhere in the names, parts of words too.
+    Any,
+    /// Whole words: `ol` must not remove `solo@example.com`.
+    Whole,
 }
 
 /// Things that a person can name.
@@ -84,11 +93,20 @@ impl SecretName {
 
 /// The secret that a person names.
 pub(super) async fn secret(session: &mut Session, name: &str, among: Among) -> Result<TotpSecret, Failure> {
-    let found = secrets(session, name.trim(), among).await?;
-    let mut none =
-        "no secret has this id, short id, or these words in its issuer and label; `countersign secret list` shows \
-                    what exists"
-            .to_owned();
+    secret_by(session, name, among, Words::Any).await
+}
+
+/// The secret of which a person names enough to lose it.
+pub(super) async fn secret_to_lose(session: &mut Session, name: &str, among: Among) -> Result<TotpSecret, Failure> {
+    secret_by(session, name, among, Words::Whole).await
+}
+
+async fn secret_by(session: &mut Session, name: &str, among: Among, words: Words) -> Result<TotpSecret, Failure> {
+    let found = narrowed(secrets(session, name.trim(), among).await?, name, words);
+    let kind = if words == Words::Whole { "these whole words" } else { "these words" };
+    let mut none = format!(
+        "no secret has this id, short id, or {kind} in its issuer and label; `countersign secret list` shows what exists"
+    );
     if found.is_empty() {
         // A damaged secret has no name to be found by.
         let all = session.perform(ListSecrets::default()).await?;
@@ -134,7 +152,16 @@ pub(super) async fn secret_id(session: &mut Session, name: &str) -> Result<Secre
 
 /// The key that a person names: of several keys with one name, live ones come before revoked ones.
 pub(super) async fn key(session: &mut Session, name: &str) -> Result<ApiKey, Failure> {
-    let mut found = named(session.perform(ListKeys).await?.sound, name)?;
+    key_by(session, name, Words::Any).await
+}
+
+/// The key of which a person names enough to revoke it.
+pub(super) async fn key_to_lose(session: &mut Session, name: &str) -> Result<ApiKey, Failure> {
+    key_by(session, name, Words::Whole).await
+}
+
+async fn key_by(session: &mut Session, name: &str, words: Words) -> Result<ApiKey, Failure> {
+    let mut found = narrowed(named(session.perform(ListKeys).await?.sound, name)?, name, words);
     if found.len() > 1 && found.iter().any(|key| key.revoked_at.is_none()) {
         found.retain(|key| key.revoked_at.is_none());
     }
@@ -143,8 +170,31 @@ pub(super) async fn key(session: &mut Session, name: &str) -> Result<ApiKey, Fai
 
 /// The seat that a person names by words, or by its short id.
 pub(super) async fn seat(session: &mut Session, name: &str) -> Result<Seat, Failure> {
-    let all = session.perform(EverySeat).await?;
-    one(session, named(all, name)?, "no such seat; `countersign seat list` shows what exists")
+    seat_by(session, name, Words::Any).await
+}
+
+/// The seat of which a person names enough to remove it.
+pub(super) async fn seat_to_lose(session: &mut Session, name: &str) -> Result<Seat, Failure> {
+    seat_by(session, name, Words::Whole).await
+}
+
+async fn seat_by(session: &mut Session, name: &str, words: Words) -> Result<Seat, Failure> {
+    let found = narrowed(named(session.perform(EverySeat).await?, name)?, name, words);
+    one(session, found, "no such seat; `countersign seat list` shows what exists")
+}
+
+/// The candidates that a name names by enough. An id, its end and a whole name are enough.
+fn narrowed<T: Named>(mut found: Vec<T>, name: &str, words: Words) -> Vec<T> {
+    if words == Words::Whole {
+        let (name, whole, typed) = (name.trim(), normalised(name.trim()), indexed_words(name));
+        found.retain(|one| {
+            let theirs = indexed_words(&one.in_full());
+            let is_called = one.called().iter().any(|called| normalised(called) == whole);
+            let has_words = !typed.is_empty() && typed.iter().all(|word| theirs.contains(word));
+            one.has_id(name) || one.has_id_end(name) || is_called || has_words
+        });
+    }
+    found
 }
 
 /// The candidates for a name. A whole id comes first; an exact name comes before a match of words, but not before the
@@ -343,6 +393,12 @@ impl Named for Seat {
     fn called(&self) -> Vec<&str> {
         let subject = self.profile.auth_subject.as_ref().map(AuthSubject::as_str);
         [Some(self.profile.email.as_str()), subject].into_iter().flatten().collect()
+    }
+
+    fn in_full(&self) -> String {
+        let names = [&self.profile.first_name, &self.profile.last_name];
+        let names = names.into_iter().flatten().map(ShownText::as_str);
+        self.called().into_iter().chain(names).collect::<Vec<_>>().join(" ")
     }
 
     fn has_words(&self, query: &str) -> bool {
