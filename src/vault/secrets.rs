@@ -84,16 +84,6 @@ impl Vault {
         self.opened(sealed, used.as_ref()).map(Some)
     }
 
-    /// Whether a seed is all that is left of a secret: its record is lost.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn is_orphan(&self, id: SecretId) -> Result<bool, StoreError> {
-        let keys = [Kind::Secret, Kind::Seed].map(|kind| RecordKey::new(kind, id.as_bytes()));
-        let found = self.store().read(&keys).await?;
-        Ok(matches!(found.as_slice(), [None, Some(_)]))
-    }
-
     /// The secrets of an account, oldest first.
     ///
     /// # Errors

@@ -25,6 +25,7 @@ mod qr_code;
 mod seat;
 mod seat_file;
 mod secret;
+mod short_ids;
 mod times;
 mod vault;
 mod vault_key;

@@ -1,12 +1,18 @@
 //! Finds a secret, a seat or a key by a person's name for it: its id, the short id in lists, its name, or words of its
 //! name. For an ambiguous name, a person at a terminal is asked; otherwise it is an error that lists the candidates.
 
-use std::{collections::HashSet, fmt::Write as _};
+use std::fmt::Write as _;
 
 use clap::Args;
 use uuid::Uuid;
 
-use super::{Failure, Session, numbers::code_digits, output::Table};
+pub(super) use super::short_ids::ShortIds;
+use super::{
+    Failure, Session,
+    numbers::code_digits,
+    output::Table,
+    short_ids::{ends_with, may_be_short_id},
+};
 use crate::{
     domain::{
         api_key::ApiKey,
@@ -21,10 +27,6 @@ use crate::{
 
 /// Candidates of an ambiguous name that are listed.
 const CANDIDATES_MAX: usize = 20;
-/// The fewest characters of a short id: fewer would soon be ambiguous.
-const SHORT_CHARS_MIN: usize = 4;
-/// Characters of a whole id without its hyphens.
-const ID_CHARS: usize = 32;
 
 /// A secret, as it is named on the command line. Several words need no quotes.
 #[derive(Debug, Args)]
@@ -264,44 +266,6 @@ pub(super) fn ambiguous<T: Named>(found: &[T]) -> Failure {
     Failure::invalid(message)
 }
 
-/// Unique ends of ids. Ids begin with the time; their end is random.
-pub(super) struct ShortIds(usize);
-
-impl ShortIds {
-    /// As long as needed for these ids.
-    pub(super) fn of(ids: &[Uuid]) -> Self {
-        let distinct = |chars: usize| {
-            let ends: HashSet<String> = ids.iter().map(|id| end_of(*id, chars)).collect();
-            ends.len() == ids.len()
-        };
-        Self((SHORT_CHARS_MIN..ID_CHARS).find(|chars| distinct(*chars)).unwrap_or(ID_CHARS))
-    }
-
-    pub(super) fn short(&self, id: Uuid) -> String {
-        end_of(id, self.0)
-    }
-}
-
-fn end_of(id: Uuid, chars: usize) -> String {
-    let whole = id.simple().to_string();
-    whole.get(whole.len().saturating_sub(chars)..).unwrap_or_default().to_owned()
-}
-
-/// A short id without hyphens, if the text can be one.
-fn as_short_id(text: &str) -> Option<String> {
-    let end: String = text.chars().filter(|c| *c != '-').map(|c| c.to_ascii_lowercase()).collect();
-    let fits = (SHORT_CHARS_MIN..=ID_CHARS).contains(&end.len()) && end.bytes().all(|byte| byte.is_ascii_hexdigit());
-    fits.then_some(end)
-}
-
-fn may_be_short_id(text: &str) -> bool {
-    as_short_id(text).is_some()
-}
-
-fn ends_with(id: Uuid, end: &str) -> bool {
-    as_short_id(end).is_some_and(|end| id.simple().to_string().ends_with(&end))
-}
-
 impl Named for TotpSecret {
     const NOUN: &'static str = "secrets";
     const HEAD: &'static [&'static str] = &["ID", "LABEL", "ISSUER", "CREATED"];
@@ -426,6 +390,7 @@ mod tests {
         time::Timestamp,
         totp::TotpParameters,
     };
+    use crate::transport::cli::short_ids::end_of;
 
     fn secrets() -> Vec<TotpSecret> {
         let made = |id: &str, label, issuer: Option<&str>| TotpSecret {
