@@ -15,10 +15,12 @@ use tracing_subscriber::{
 };
 
 /// The most verbose level of other crates, by target prefix.
-const CAPS: [(&str, LevelFilter); 8] = [
+const CAPS: [(&str, LevelFilter); 9] = [
     ("rmcp", LevelFilter::ERROR),
     // It calls every client that hangs up before its answer an error.
     ("rmcp::service", LevelFilter::OFF),
+    // It calls a session's worker that a client left during `initialize` fatal.
+    ("rmcp::transport::worker", LevelFilter::OFF),
     ("hyper", LevelFilter::INFO),
     ("h2", LevelFilter::INFO),
     ("rustls", LevelFilter::INFO),
@@ -78,7 +80,8 @@ mod tests {
     #[test]
     fn other_crates_say_no_more_than_their_cap() {
         assert!(allows("rmcp::transport", Level::ERROR) && !allows("rmcp::transport", Level::WARN));
-        assert!(!allows("rmcp::service", Level::ERROR));
+        // An error is a bug of this program, not a client that hung up.
+        assert!(!allows("rmcp::service", Level::ERROR) && !allows("rmcp::transport::worker", Level::ERROR));
         assert!(!allows("hyper_util::client", Level::DEBUG));
         assert!(allows("countersign::service", Level::TRACE));
     }

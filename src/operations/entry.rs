@@ -13,7 +13,10 @@ use super::{
     arguments::Fields,
     schema::{for_document, for_tool, input_schema, output_schema},
 };
-use crate::domain::{principal::Principal, scope::Scope};
+use crate::{
+    domain::{principal::Principal, scope::Scope},
+    vault::Parts,
+};
 
 /// An operation available over MCP or REST. Its own fields are its arguments, with bounds in their types.
 pub trait ApiOperation: Operation + DeserializeOwned + JsonSchema + 'static {
@@ -28,6 +31,12 @@ pub trait ApiOperation: Operation + DeserializeOwned + JsonSchema + 'static {
     #[must_use]
     fn over(self, _: &Surface) -> Self {
         self
+    }
+
+    /// Takes from an output the call for the rest of the list, of which the output is a part. Only over REST is a list
+    /// answered part by part.
+    fn rest(_: &mut Self::Output) -> Option<Self> {
+        None
     }
 
     /// Removes a seed from an answer that would show it.
@@ -127,6 +136,15 @@ pub struct Entry {
     pub perform: for<'a> fn(&'static Entry, ApiCall<'a>) -> BoxFuture<'a, Result<Answer, Refusal>>,
 }
 
+/// A part of a whole list that is answered part by part.
+#[derive(Debug, Clone)]
+pub enum Part {
+    /// The first one.
+    First,
+    /// What comes after others.
+    Next(Parts),
+}
+
 /// One call of an entry.
 pub struct ApiCall<'a> {
     /// What operations need.
@@ -142,7 +160,33 @@ pub struct ApiCall<'a> {
 }
 
 /// An operation's answer before it is encoded.
-pub struct Answer(Box<dyn ToJson + Send>);
+pub struct Answer {
+    whole: Box<dyn ToJson + Send>,
+    rest: Option<Rest>,
+}
+
+/// The rest of a list, of which an answer is a part.
+pub struct Rest(Box<dyn Ask + Send>);
+
+trait Ask {
+    fn ask<'a>(self: Box<Self>, service: &'a Service, caller: &'a Principal) -> BoxFuture<'a, Result<Answer, Refusal>>;
+}
+
+impl<O: ApiOperation> Ask for O {
+    fn ask<'a>(self: Box<Self>, service: &'a Service, caller: &'a Principal) -> BoxFuture<'a, Result<Answer, Refusal>> {
+        Box::pin(async move { Ok(Answer::over_rest::<O>(service.perform(caller, *self).await?)) })
+    }
+}
+
+impl Rest {
+    /// Reads the next part, through the door: the caller's rights may have ended meanwhile.
+    ///
+    /// # Errors
+    /// [`Refusal`]; it is in the audit log, unless that can't be written.
+    pub async fn next(self, service: &Service, caller: &Principal) -> Result<Answer, Refusal> {
+        self.0.ask(service, caller).await
+    }
+}
 
 trait ToJson {
     fn value(&self) -> serde_json::Result<Value>;
@@ -160,12 +204,26 @@ impl<T: Serialize> ToJson for T {
 }
 
 impl Answer {
+    const fn of(whole: Box<dyn ToJson + Send>) -> Self {
+        Self { whole, rest: None }
+    }
+
+    fn over_rest<O: ApiOperation>(mut output: O::Output) -> Self {
+        let rest = O::rest(&mut output).map(|rest| Rest(Box::new(rest)));
+        Self { rest, ..Self::of(Box::new(O::RestAnswer::from(output))) }
+    }
+
+    /// The rest of the list, if this is a part of one.
+    pub const fn take_rest(&mut self) -> Option<Rest> {
+        self.rest.take()
+    }
+
     /// As JSON.
     ///
     /// # Errors
     /// serde's error; it is a bug.
     pub fn value(&self) -> serde_json::Result<Value> {
-        self.0.value()
+        self.whole.value()
     }
 
     /// As text, with fields in the order of the documents.
@@ -175,7 +233,7 @@ impl Answer {
     pub fn bytes(&self) -> serde_json::Result<Vec<u8>> {
         // Enough room for most answers.
         let mut bytes = Vec::with_capacity(1024);
-        self.0.write(&mut bytes)?;
+        self.whole.write(&mut bytes)?;
         Ok(bytes)
     }
 }
@@ -252,13 +310,13 @@ async fn perform<O: ApiOperation>(entry: &'static Entry, call: ApiCall<'_>) -> R
     };
     let output = service.perform_for(caller, operation, patience).await?;
     Ok(match surface {
-        Surface::Rest { .. } => Answer(Box::new(O::RestAnswer::from(output))),
+        Surface::Rest { .. } => Answer::over_rest::<O>(output),
         Surface::Mcp { reveal } => {
             let mut answer = O::Answer::from(output);
             if reveal == Reveal::Never {
                 O::conceal(&mut answer);
             }
-            Answer(Box::new(answer))
+            Answer::of(Box::new(answer))
         }
     })
 }

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Api, ApiOperation, Call, Count, Effect, Failed, Method, Operation, Spec,
+    Api, ApiOperation, Call, Count, Effect, Failed, Method, Operation, Part, Spec, Surface,
     answers::{self, OK},
     bounds::{NotNegative, not_negative},
     get_seat::reads_seats,
@@ -18,7 +18,7 @@ use crate::{
         seat::{Seat, SeatName},
         text::Email,
     },
-    vault::Page,
+    vault::{Page, Parts},
 };
 
 /// The seats of the caller's account; to a caller that is bound to a seat there is that one. A damaged one is left out,
@@ -37,6 +37,21 @@ pub struct ListSeats {
     #[serde(default, deserialize_with = "not_negative")]
     #[schemars(with = "NotNegative", default)]
     pub offset: u64,
+    /// Which part of the whole list to return, if REST answers it part by part.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub part: Option<Part>,
+}
+
+/// Seats, and the account to which they belong.
+#[derive(Debug)]
+pub struct SeatPage {
+    /// The seats.
+    pub seats: Vec<Seat>,
+    /// The account.
+    pub account: Account,
+    /// The call for what comes after these, if this is a part of the whole list.
+    rest: Option<ListSeats>,
 }
 
 /// A list of seats, as the MCP tool answers it: a tool's structured answer is an object.
@@ -53,14 +68,14 @@ pub struct SeatListResponse {
 #[serde(transparent)]
 pub struct SeatList(pub Vec<answers::Seat>);
 
-impl From<(Vec<Seat>, Account)> for SeatList {
-    fn from((seats, account): (Vec<Seat>, Account)) -> Self {
+impl From<SeatPage> for SeatList {
+    fn from(SeatPage { seats, account, .. }: SeatPage) -> Self {
         Self(seats.iter().map(|seat| answers::Seat::of(seat, &account)).collect())
     }
 }
 
-impl From<(Vec<Seat>, Account)> for SeatListResponse {
-    fn from(from: (Vec<Seat>, Account)) -> Self {
+impl From<SeatPage> for SeatListResponse {
+    fn from(from: SeatPage) -> Self {
         Self { seats: from.into(), status: OK }
     }
 }
@@ -84,23 +99,38 @@ impl ApiOperation for ListSeats {
     };
     type Answer = SeatListResponse;
     type RestAnswer = SeatList;
+
+    fn over(self, surface: &Surface) -> Self {
+        // The whole list may be long, and many callers may ask for it at once. MCP's answers are values, which are whole.
+        let whole = self.limit.is_none() && matches!(surface, Surface::Rest { .. });
+        Self { part: whole.then_some(Part::First), ..self }
+    }
+
+    fn rest(page: &mut SeatPage) -> Option<Self> {
+        page.rest.take()
+    }
 }
 
 impl Operation for ListSeats {
     const SPEC: Spec = reads_seats("list_seats");
-    type Output = (Vec<Seat>, Account);
+    type Output = SeatPage;
 
-    async fn run(self, call: &mut Call<'_>) -> Result<(Vec<Seat>, Account), Failed> {
+    async fn run(self, call: &mut Call<'_>) -> Result<SeatPage, Failed> {
         let limit = self.limit.map(Count::get);
-        let account = call.account().await?;
-        if call.caller.seat().is_none() && self.email.is_none() {
-            let page = Page { offset: self.offset, limit };
-            let seats = sound(call.service.vault().seats(account.id, page).await?);
-            return Ok((seats.into_iter().map(|kept| kept.value).collect(), account));
+        let (vault, account) = (call.service.vault(), call.account().await?);
+        if call.caller.seat().is_some() || self.email.is_some() {
+            let one = call.seat_with(self.email.as_deref()).await?;
+            let shown = self.offset == 0 && limit != Some(0);
+            return Ok(SeatPage { seats: one.into_iter().filter(|_| shown).collect(), account, rest: None });
         }
-        let one = call.seat_with(self.email.as_deref()).await?;
-        let shown = self.offset == 0 && limit != Some(0);
-        Ok((one.into_iter().filter(|_| shown).collect(), account))
+        let (listed, rest) = match self.part {
+            None => (vault.seats(account.id, Page { offset: self.offset, limit }).await?, None),
+            Some(Part::First) => vault.seats_part(Parts::of_seats(account.id, self.offset)).await?,
+            Some(Part::Next(parts)) => vault.seats_part(parts).await?,
+        };
+        let seats = sound(listed).into_iter().map(|kept| kept.value).collect();
+        let rest = rest.map(|rest| Self { part: Some(Part::Next(rest)), ..Self::default() });
+        Ok(SeatPage { seats, account, rest })
     }
 }
 

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::{
-    Access, Api, ApiOperation, Call, Count, Effect, Failed, Method, Operation, Refusal, Spec, Surface, Text,
+    Access, Api, ApiOperation, Call, Count, Effect, Failed, Method, Operation, Part, Refusal, Spec, Surface, Text,
     answers::{self, OK},
     bounds::{NotNegative, not_negative},
     sound,
@@ -19,7 +19,7 @@ use crate::{
         secret::TotpSecret,
         text::ShownText,
     },
-    vault::{Found, Life, Page},
+    vault::{Found, Life, Page, Parts},
 };
 
 /// Lists the secrets that exist for a caller.
@@ -37,6 +37,10 @@ pub struct ListSecrets {
     #[serde(default, deserialize_with = "not_negative")]
     #[schemars(with = "NotNegative", default)]
     pub offset: u64,
+    /// Which part of the whole list to return, if REST answers it part by part.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub part: Option<Part>,
 }
 
 /// A page of secrets.
@@ -48,6 +52,8 @@ pub struct SecretPage {
     pub total: u64,
     /// The number of secrets that exist for the caller, matching or not.
     pub stored: u64,
+    /// The call for what comes after these, if this is a part of the whole list. Then `total` and `stored` are zero.
+    rest: Option<ListSecrets>,
 }
 
 /// A list of secrets, as the mirrored API answers it.
@@ -123,7 +129,14 @@ impl ApiOperation for ListSecrets {
     fn over(self, surface: &Surface) -> Self {
         // A page must fit into a model's context; the mirrored API returns everything.
         let default = matches!(surface, Surface::Mcp { .. }).then(|| Count::new(PAGE_ROWS_DEFAULT)).flatten();
-        Self { limit: self.limit.or(default), ..self }
+        let limit = self.limit.or(default);
+        // The whole list may be long, and many callers may ask for it at once.
+        let part = limit.is_none().then_some(Part::First);
+        Self { limit, part, ..self }
+    }
+
+    fn rest(page: &mut SecretPage) -> Option<Self> {
+        page.rest.take()
     }
 }
 
@@ -140,6 +153,7 @@ impl Operation for ListSecrets {
         let query = self.query.as_ref().map(Text::as_str).filter(|text| !text.is_empty());
         let page = Page { offset: self.offset, limit: self.limit.map(Count::get) };
         match (call.caller.granted(), query) {
+            (None, _) if self.part.is_some() => call.part(self).await,
             (None, None) => call.page(page).await,
             (None, Some(query)) => call.search(query, page).await,
             (Some(granted), query) => call.granted(granted, query, page).await,
@@ -148,6 +162,29 @@ impl Operation for ListSecrets {
 }
 
 impl Call<'_> {
+    /// A part of the whole list. The door has looked at the caller's rights again.
+    async fn part(&self, asked: ListSecrets) -> Result<SecretPage, Failed> {
+        let ListSecrets { query, limit, mut offset, part } = asked;
+        let words = query.as_ref().map(|query| NameQuery::of(query.as_str())).filter(|words| !words.is_empty());
+        let parts = match part {
+            Some(Part::Next(parts)) => parts,
+            // With a query, `offset` counts what matches.
+            _ => {
+                Parts::of_secrets(self.caller.account(), if words.is_none() { std::mem::take(&mut offset) } else { 0 })
+            }
+        };
+        let (listed, rest) = self.service.vault().secrets_part(parts).await?;
+        let mut secrets = sound(listed);
+        if let Some(words) = words {
+            secrets.retain(|secret| has_words(secret, &words));
+            let skipped = secrets.len().min(usize::try_from(offset).unwrap_or(usize::MAX));
+            secrets.drain(..skipped);
+            offset -= skipped as u64;
+        }
+        let rest = rest.map(|rest| ListSecrets { query, limit, offset, part: Some(Part::Next(rest)) });
+        Ok(SecretPage { secrets, total: 0, stored: 0, rest })
+    }
+
     async fn page(&self, page: Page) -> Result<SecretPage, Failed> {
         let (vault, account) = (self.service.vault(), self.caller.account());
         let secrets = if page == Page::ALL {
@@ -156,7 +193,7 @@ impl Call<'_> {
             sound(vault.secrets(account, Life::Live, page).await?).into_iter().map(|kept| kept.value).collect()
         };
         let stored = vault.count_secrets(account, Life::Live).await?;
-        Ok(SecretPage { secrets, total: stored, stored })
+        Ok(SecretPage { secrets, total: stored, stored, rest: None })
     }
 
     async fn search(&self, query: &str, page: Page) -> Result<SecretPage, Failed> {
@@ -164,7 +201,7 @@ impl Call<'_> {
         // Match anywhere in a word; `FindSecrets` looks up what a person types.
         let Found { secrets, total } = vault.search_secrets(account, query, page, |_| true).await?;
         let stored = vault.count_secrets(account, Life::Live).await?;
-        Ok(SecretPage { secrets, total, stored })
+        Ok(SecretPage { secrets, total, stored, rest: None })
     }
 
     /// For a caller that is limited to given secrets, of which there are few.
@@ -175,12 +212,15 @@ impl Call<'_> {
         let stored = secrets.len() as u64;
         if let Some(query) = query {
             let query = NameQuery::of(query);
-            secrets.retain(|TotpSecret { metadata, .. }| {
-                query.matches(metadata.issuer.as_ref().map(ShownText::as_str), metadata.label.as_str())
-            });
+            secrets.retain(|secret| has_words(secret, &query));
         }
         Ok(paged(secrets, page, stored))
     }
+}
+
+fn has_words(secret: &TotpSecret, words: &NameQuery) -> bool {
+    let metadata = &secret.metadata;
+    words.matches(metadata.issuer.as_ref().map(ShownText::as_str), metadata.label.as_str())
 }
 
 /// A page of secrets that were all read.
@@ -188,7 +228,7 @@ fn paged(secrets: Vec<TotpSecret>, page: Page, stored: u64) -> SecretPage {
     let total = secrets.len() as u64;
     let skipped = usize::try_from(page.offset).unwrap_or(usize::MAX);
     let taken = page.limit.map_or(usize::MAX, |limit| limit as usize);
-    SecretPage { secrets: secrets.into_iter().skip(skipped).take(taken).collect(), total, stored }
+    SecretPage { secrets: secrets.into_iter().skip(skipped).take(taken).collect(), total, stored, rest: None }
 }
 
 /// One secret that exists for a caller.

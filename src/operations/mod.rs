@@ -74,7 +74,7 @@ pub use self::{
     enrolment_links::EnrolmentPage,
     enrolment_sign_in::{SignIn, SignedIn},
     enrolment_visit::{Asked, EnrolmentPhrase, EnrolmentView, OpenEnrolment, ProofProblem, Proven, Visited, Visitor},
-    entry::{Answer, Api, ApiCall, ApiOperation, Entry, Method, Reveal, Surface},
+    entry::{Answer, Api, ApiCall, ApiOperation, Entry, Method, Part, Rest, Reveal, Surface},
     export::{Export, ExportSecrets},
     find_seats::FindSeats,
     get_code::{GetCode, IssuedCode, TotpGetCodeResponse},
@@ -82,7 +82,7 @@ pub use self::{
     import_secrets::{ImportSecrets, Imported, Progress},
     keys::{CreateKey, EnableKey, Keys, ListKeys, MintedKey, RemoveDamagedKeys, RevokeKey},
     list_audit::{AuditList, AuditListResponse, AuditRow, ClaimedClient, ListAudit},
-    list_seats::{EverySeat, ListSeats, SeatList, SeatListResponse},
+    list_seats::{EverySeat, ListSeats, SeatList, SeatListResponse, SeatPage},
     list_secrets::{
         FindSecrets, GetSecret, ListDeleted, ListSecrets, SecretListResponse, SecretPage, SecretPageResponse,
     },

@@ -7,10 +7,11 @@ use crate::{
     domain::{
         audit::{AuditEntry, Outcome as Ended},
         hourly::MINUTES_COUNTED,
+        ids::SecretId,
         limits::{ENROLMENT_KEPT_SECONDS, IDEMPOTENCY_SECONDS},
         time::Timestamp,
     },
-    store::{AuditQuery, Kind, Life, List, StoreError},
+    store::{AuditQuery, Kind, Life, List, RecordKey, StoreError},
 };
 
 /// How far the clock may be ahead of the audit log; beyond it, nothing is erased.
@@ -34,6 +35,16 @@ pub struct Erased {
 }
 
 impl Vault {
+    /// Whether a seed is all that is left of a secret: its record is lost.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn is_orphan(&self, id: SecretId) -> Result<bool, StoreError> {
+        let keys = [Kind::Secret, Kind::Seed].map(|kind| RecordKey::new(kind, id.as_bytes()));
+        let found = self.store().read(&keys).await?;
+        Ok(matches!(found.as_slice(), [None, Some(_)]))
+    }
+
     /// Erases every secret that was deleted before a time, with an audit row for each like `entry`, and outdated
     /// counts, registrations and enrolments. Damaged secrets stay: otherwise an attacker who can write the store could have any secret
     /// erased.

@@ -95,7 +95,7 @@ use self::{keyring::Keyring, writer::Writer};
 use crate::{
     domain::{
         api_key::{HashedKey, PlainKey},
-        ids::SecretId,
+        ids::{AccountId, SecretId},
         totp::{Code, Step},
     },
     random::{NoRandomness, SharedRandom},
@@ -177,6 +177,26 @@ pub struct Page {
 impl Page {
     /// The whole list.
     pub const ALL: Self = Self { offset: 0, limit: None };
+}
+
+/// The rest of a list that is read part by part, so that no more than a part of it stands in memory.
+#[derive(Debug, Clone)]
+pub struct Parts(List);
+
+impl Parts {
+    fn of(kind: Kind, account: AccountId, offset: u64) -> Self {
+        Self(List { offset, ..List::of(kind, Some(account), CHUNK) })
+    }
+
+    /// The secrets of an account, oldest first, without the first `offset`.
+    pub fn of_secrets(account: AccountId, offset: u64) -> Self {
+        Self::of(Kind::Secret, account, offset)
+    }
+
+    /// The seats of an account, oldest first, without the first `offset`.
+    pub fn of_seats(account: AccountId, offset: u64) -> Self {
+        Self::of(Kind::Seat, account, offset)
+    }
 }
 
 impl From<NoRandomness> for StoreError {
@@ -299,16 +319,27 @@ impl Vault {
         Ok(Some(chunk))
     }
 
+    /// The next part of a list, and what comes after it, if there may be more.
+    async fn next_part(&self, Parts(mut list): Parts) -> Result<(Vec<Record>, Option<Parts>), StoreError> {
+        let chunk = self.next_chunk(&mut list).await?.unwrap_or_default();
+        let rest = (chunk.len() == list.limit as usize).then_some(Parts(list));
+        Ok((chunk, rest))
+    }
+
     /// A page of values.
     async fn listed<T: Stored>(&self, list: List, page: Page) -> Result<Listed<Kept<T>>, StoreError> {
+        Ok(self.read_all(self.page_of(list, page).await?))
+    }
+
+    fn read_all<T: Stored>(&self, records: Vec<Record>) -> Listed<Kept<T>> {
         let mut listed = Listed::default();
-        for record in self.page_of(list, page).await? {
+        for record in records {
             match self.keyring().open_record(&record) {
                 Ok(value) => listed.sound.push(Kept { value, record }),
                 Err(cause) => listed.damaged.push((record.key, cause)),
             }
         }
-        Ok(listed)
+        listed
     }
 }
 

@@ -1,7 +1,7 @@
 //! Reads and removes accounts, seats and keys.
 
 use super::{
-    CHUNK, Kept, KeptKey, Listed, Outcome, Page, Vault,
+    CHUNK, Kept, KeptKey, Listed, Outcome, Page, Parts, Vault,
     names::Named,
     records::{KeyUseRecord, Stored, damaged},
 };
@@ -107,6 +107,15 @@ impl Vault {
     /// [`StoreError`].
     pub async fn seats(&self, account: AccountId, page: Page) -> Result<Listed<Kept<Seat>>, StoreError> {
         self.listed(List::of(Kind::Seat, Some(account), CHUNK), page).await
+    }
+
+    /// The next seats of a list that is read part by part, and the rest of it, if there may be more.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn seats_part(&self, parts: Parts) -> Result<(Listed<Kept<Seat>>, Option<Parts>), StoreError> {
+        let (records, rest) = self.next_part(parts).await?;
+        Ok((self.read_all(records), rest))
     }
 
     /// The number of seats of an account, including damaged ones.

@@ -1,7 +1,7 @@
 //! Reads secrets.
 
 use super::{
-    CHUNK, Kept, Listed, Page, Repeat, Vault,
+    CHUNK, Kept, Listed, Page, Parts, Repeat, Vault,
     records::{CountRecord, Floor, SealedMetadata, SealedSeed, UseRecord, damaged},
     seal::OpenSealError,
 };
@@ -84,16 +84,6 @@ impl Vault {
         self.opened(sealed, used.as_ref()).map(Some)
     }
 
-    /// Whether a seed is all that is left of a secret: its record is lost.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn is_orphan(&self, id: SecretId) -> Result<bool, StoreError> {
-        let keys = [Kind::Secret, Kind::Seed].map(|kind| RecordKey::new(kind, id.as_bytes()));
-        let found = self.store().read(&keys).await?;
-        Ok(matches!(found.as_slice(), [None, Some(_)]))
-    }
-
     /// The secrets of an account, oldest first.
     ///
     /// # Errors
@@ -107,6 +97,16 @@ impl Vault {
         let list = List { life: Some(life), ..List::of(Kind::Secret, Some(account), CHUNK) };
         let records = self.page_of(list, page).await?;
         self.opened_all(records).await
+    }
+
+    /// The next live secrets of a list that is read part by part, and the rest of it, if there may be more.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn secrets_part(&self, parts: Parts) -> Result<(Listed<TotpSecret>, Option<Parts>), StoreError> {
+        let (records, rest) = self.next_part(parts).await?;
+        let Listed { sound, damaged } = self.opened_all(records).await?;
+        Ok((Listed { sound: sound.into_iter().map(|kept| kept.value).collect(), damaged }, rest))
     }
 
     /// All secrets of an account, oldest first, without their records, which would take as much memory again.

@@ -24,7 +24,7 @@ impl Names {
         }
         let live = session.perform(ListSecrets::default()).await.map(|page| page.secrets);
         let deleted = session.perform(ListDeleted).await;
-        let seats = session.perform(ListSeats::default()).await.map(|(seats, _)| seats).unwrap_or_default();
+        let seats = session.perform(ListSeats::default()).await.map(|page| page.seats).unwrap_or_default();
         let keys = session.perform(ListKeys).await.unwrap_or_default().sound;
         let secrets = [live, deleted].into_iter().flatten().flatten().map(|secret| {
             let (label, issuer) = (secret.metadata.label, secret.metadata.issuer);

@@ -33,6 +33,9 @@ pub enum Failure {
         /// What is wrong, and what to do.
         message: String,
     },
+    /// The person said no.
+    #[error("{0}")]
+    Declined(&'static str),
     /// Standard output can't be written.
     #[error("the answer could not be written: {0}")]
     Output(#[from] io::Error),
@@ -66,7 +69,7 @@ impl Failure {
                 code: ErrorCode::Unavailable,
                 message: format!("{what} could not be shown ({cause}) and can't be shown again; {remedy}"),
             },
-            Self::Refused(_) | Self::Usage(_) | Self::Failed { .. } | Self::Interrupted => self,
+            Self::Refused(_) | Self::Usage(_) | Self::Failed { .. } | Self::Declined(_) | Self::Interrupted => self,
         }
     }
 
@@ -76,7 +79,7 @@ impl Failure {
         match self {
             Self::Refused(refusal) => ErrorBody { message: self.to_string(), ..ErrorBody::from(refusal) },
             Self::Failed { code, .. } => word(*code),
-            Self::Usage(_) => word(ErrorCode::InvalidArgument),
+            Self::Usage(_) | Self::Declined(_) => word(ErrorCode::InvalidArgument),
             Self::Output(_) | Self::Interrupted => word(ErrorCode::Unavailable),
         }
     }
@@ -86,7 +89,19 @@ impl Failure {
         match self {
             Self::Usage(_) => true,
             Self::Refused(Refusal::Invalid { field, .. }) => *field != "uri",
-            Self::Refused(_) | Self::Failed { .. } | Self::Output(_) | Self::Interrupted => false,
+            Self::Refused(_) | Self::Failed { .. } | Self::Declined(_) | Self::Output(_) | Self::Interrupted => false,
+        }
+    }
+
+    /// The refusal that it is for the audit log, unless it is none: the person said no, or the answer was not seen.
+    pub(super) fn refusal(&self) -> Option<Refusal> {
+        match self {
+            Self::Refused(Refusal::Invalid { .. }) | Self::Usage(_) => Some(Refusal::invalid("input", "is wrong")),
+            Self::Failed { code: ErrorCode::NotFound, .. } => Some(Refusal::NotFound("name")),
+            Self::Failed { code: ErrorCode::InvalidArgument | ErrorCode::TooLarge, .. } => {
+                Some(Refusal::invalid("input", "is wrong"))
+            }
+            Self::Refused(_) | Self::Failed { .. } | Self::Declined(_) | Self::Output(_) | Self::Interrupted => None,
         }
     }
 

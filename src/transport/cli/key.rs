@@ -160,9 +160,9 @@ async fn enable(name: &str, session: &mut Session) -> Result<Ending, Failure> {
     Ok(Ending::Done)
 }
 
-/// Revokes a key. Without a terminal it does not ask: a leaked key must be stopped, and a new one is easy to create.
+/// Revokes a key, after a question.
 async fn revoke(name: &str, yes: bool, session: &mut Session) -> Result<Ending, Failure> {
-    let (id, told) = match (names::key(session, name).await, name.trim().parse::<KeyId>()) {
+    let (id, told) = match (names::key_to_lose(session, name).await, name.trim().parse::<KeyId>()) {
         (Ok(key), _) if key.revoked_at.is_some() => (None, key.name.to_string()),
         (Ok(key), _) => (Some(key.id), format!("the key \"{}\" ({})", key.name, key.id)),
         // A damaged key is in no list, but can be named by its whole id.
@@ -174,9 +174,7 @@ async fn revoke(name: &str, yes: bool, session: &mut Session) -> Result<Ending, 
         session.console.answer(&answer, |console| console.line("already revoked"))?;
         return Ok(Ending::Done);
     };
-    if session.console.can_ask() {
-        session.console.confirm(&format!("Revoke {told}? Its callers are refused from now on."), yes.into())?;
-    }
+    session.console.confirm(&format!("Revoke {told}? Its callers are refused from now on."), yes.into())?;
     session.perform(RevokeKey { id }).await?;
     session.console.answer(&answer, |console| console.line("revoked"))?;
     Ok(Ending::Done)

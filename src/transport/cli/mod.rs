@@ -25,6 +25,7 @@ mod qr_code;
 mod seat;
 mod seat_file;
 mod secret;
+mod short_ids;
 mod times;
 mod vault;
 mod vault_key;
@@ -47,7 +48,7 @@ pub use vault_key::{ask_passphrase, ask_recovery_words, read_stdin};
 use crate::{
     child::Children,
     domain::{account::Account, audit::Action, key_source::KeySource, principal::Principal},
-    operations::{ErrorCode, Operation, Refusal, Service, Source},
+    operations::{Operation, Refusal, Service, Source},
 };
 
 /// What a person may ask for.
@@ -185,6 +186,7 @@ impl Session {
 /// # Errors
 /// [`Failure`]: a refusal, wrong input, or output that could not be written.
 pub async fn run(command: Command, session: &mut Session) -> Result<Ending, Failure> {
+    let refused = session.service.tally().refused;
     let ending = match command {
         Command::Secret(command) => secret::run(command, session).await,
         Command::Code(args) => code::show(args, session).await,
@@ -195,9 +197,13 @@ pub async fn run(command: Command, session: &mut Session) -> Result<Ending, Fail
         Command::Audit(command) => audit::run(command, session).await,
         Command::Vault(command) => vault::run(&command, session).await,
     };
-    if let Err(Failure::Failed { code: ErrorCode::NotFound, .. }) = &ending {
-        // A name that nothing has reaches no operation, so the door has recorded no refusal.
-        session.service.record_refusal(&session.caller, Action::Call, Refusal::NotFound("name")).await;
+    // What is refused before it reaches an operation, such as a name that nothing has or a seed that is none, has not
+    // been through the door, which records refusals.
+    if let Err(failure) = &ending
+        && let Some(refusal) = failure.refusal()
+        && session.service.tally().refused == refused
+    {
+        session.service.record_refusal(&session.caller, Action::Call, refusal).await;
     }
     let ending = ending?;
     session.console.flush()?;

@@ -1,17 +1,23 @@
 //! Finds a secret, a seat or a key by a person's name for it: its id, the short id in lists, its name, or words of its
 //! name. For an ambiguous name, a person at a terminal is asked; otherwise it is an error that lists the candidates.
 
-use std::{collections::HashSet, fmt::Write as _};
+use std::fmt::Write as _;
 
 use clap::Args;
 use uuid::Uuid;
 
-use super::{Failure, Session, numbers::code_digits, output::Table};
+pub(super) use super::short_ids::ShortIds;
+use super::{
+    Failure, Session,
+    numbers::code_digits,
+    output::Table,
+    short_ids::{ends_with, may_be_short_id},
+};
 use crate::{
     domain::{
         api_key::ApiKey,
         ids::SecretId,
-        name_query::{NameQuery, normalised, normalised_words},
+        name_query::{NameQuery, indexed_words, normalised, normalised_words},
         seat::Seat,
         secret::TotpSecret,
         text::{AuthSubject, ShownText},
@@ -21,10 +27,6 @@ use crate::{
 
 /// Candidates of an ambiguous name that are listed.
 const CANDIDATES_MAX: usize = 20;
-/// The fewest characters of a short id: fewer would soon be ambiguous.
-const SHORT_CHARS_MIN: usize = 4;
-/// Characters of a whole id without its hyphens.
-const ID_CHARS: usize = 32;
 
 /// A secret, as it is named on the command line. Several words need no quotes.
 #[derive(Debug, Args)]
@@ -43,6 +45,15 @@ pub(super) enum Among {
     Deleted,
     /// Both.
     All,
+}
+
+/// How much of a name it takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Words {
+    /// What occurs anywhere in the names, parts of words too.
+    Any,
+    /// Whole words: `ol` must not remove `solo@example.com`.
+    Whole,
 }
 
 /// Things that a person can name.
@@ -84,11 +95,20 @@ impl SecretName {
 
 /// The secret that a person names.
 pub(super) async fn secret(session: &mut Session, name: &str, among: Among) -> Result<TotpSecret, Failure> {
-    let found = secrets(session, name.trim(), among).await?;
-    let mut none =
-        "no secret has this id, short id, or these words in its issuer and label; `countersign secret list` shows \
-                    what exists"
-            .to_owned();
+    secret_by(session, name, among, Words::Any).await
+}
+
+/// The secret of which a person names enough to lose it.
+pub(super) async fn secret_to_lose(session: &mut Session, name: &str, among: Among) -> Result<TotpSecret, Failure> {
+    secret_by(session, name, among, Words::Whole).await
+}
+
+async fn secret_by(session: &mut Session, name: &str, among: Among, words: Words) -> Result<TotpSecret, Failure> {
+    let found = narrowed(secrets(session, name.trim(), among).await?, name, words);
+    let kind = if words == Words::Whole { "these whole words" } else { "these words" };
+    let mut none = format!(
+        "no secret has this id, short id, or {kind} in its issuer and label; `countersign secret list` shows what exists"
+    );
     if found.is_empty() {
         // A damaged secret has no name to be found by.
         let all = session.perform(ListSecrets::default()).await?;
@@ -134,7 +154,16 @@ pub(super) async fn secret_id(session: &mut Session, name: &str) -> Result<Secre
 
 /// The key that a person names: of several keys with one name, live ones come before revoked ones.
 pub(super) async fn key(session: &mut Session, name: &str) -> Result<ApiKey, Failure> {
-    let mut found = named(session.perform(ListKeys).await?.sound, name)?;
+    key_by(session, name, Words::Any).await
+}
+
+/// The key of which a person names enough to revoke it.
+pub(super) async fn key_to_lose(session: &mut Session, name: &str) -> Result<ApiKey, Failure> {
+    key_by(session, name, Words::Whole).await
+}
+
+async fn key_by(session: &mut Session, name: &str, words: Words) -> Result<ApiKey, Failure> {
+    let mut found = narrowed(named(session.perform(ListKeys).await?.sound, name)?, name, words);
     if found.len() > 1 && found.iter().any(|key| key.revoked_at.is_none()) {
         found.retain(|key| key.revoked_at.is_none());
     }
@@ -143,8 +172,31 @@ pub(super) async fn key(session: &mut Session, name: &str) -> Result<ApiKey, Fai
 
 /// The seat that a person names by words, or by its short id.
 pub(super) async fn seat(session: &mut Session, name: &str) -> Result<Seat, Failure> {
-    let all = session.perform(EverySeat).await?;
-    one(session, named(all, name)?, "no such seat; `countersign seat list` shows what exists")
+    seat_by(session, name, Words::Any).await
+}
+
+/// The seat of which a person names enough to remove it.
+pub(super) async fn seat_to_lose(session: &mut Session, name: &str) -> Result<Seat, Failure> {
+    seat_by(session, name, Words::Whole).await
+}
+
+async fn seat_by(session: &mut Session, name: &str, words: Words) -> Result<Seat, Failure> {
+    let found = narrowed(named(session.perform(EverySeat).await?, name)?, name, words);
+    one(session, found, "no such seat; `countersign seat list` shows what exists")
+}
+
+/// The candidates that a name names by enough. An id, its end and a whole name are enough.
+fn narrowed<T: Named>(mut found: Vec<T>, name: &str, words: Words) -> Vec<T> {
+    if words == Words::Whole {
+        let (name, whole, typed) = (name.trim(), normalised(name.trim()), indexed_words(name));
+        found.retain(|one| {
+            let theirs = indexed_words(&one.in_full());
+            let is_called = one.called().iter().any(|called| normalised(called) == whole);
+            let has_words = !typed.is_empty() && typed.iter().all(|word| theirs.contains(word));
+            one.has_id(name) || one.has_id_end(name) || is_called || has_words
+        });
+    }
+    found
 }
 
 /// The candidates for a name. A whole id comes first; an exact name comes before a match of words, but not before the
@@ -212,44 +264,6 @@ pub(super) fn ambiguous<T: Named>(found: &[T]) -> Failure {
         let _ = write!(message, "\n  and {more} more");
     }
     Failure::invalid(message)
-}
-
-/// Unique ends of ids. Ids begin with the time; their end is random.
-pub(super) struct ShortIds(usize);
-
-impl ShortIds {
-    /// As long as needed for these ids.
-    pub(super) fn of(ids: &[Uuid]) -> Self {
-        let distinct = |chars: usize| {
-            let ends: HashSet<String> = ids.iter().map(|id| end_of(*id, chars)).collect();
-            ends.len() == ids.len()
-        };
-        Self((SHORT_CHARS_MIN..ID_CHARS).find(|chars| distinct(*chars)).unwrap_or(ID_CHARS))
-    }
-
-    pub(super) fn short(&self, id: Uuid) -> String {
-        end_of(id, self.0)
-    }
-}
-
-fn end_of(id: Uuid, chars: usize) -> String {
-    let whole = id.simple().to_string();
-    whole.get(whole.len().saturating_sub(chars)..).unwrap_or_default().to_owned()
-}
-
-/// A short id without hyphens, if the text can be one.
-fn as_short_id(text: &str) -> Option<String> {
-    let end: String = text.chars().filter(|c| *c != '-').map(|c| c.to_ascii_lowercase()).collect();
-    let fits = (SHORT_CHARS_MIN..=ID_CHARS).contains(&end.len()) && end.bytes().all(|byte| byte.is_ascii_hexdigit());
-    fits.then_some(end)
-}
-
-fn may_be_short_id(text: &str) -> bool {
-    as_short_id(text).is_some()
-}
-
-fn ends_with(id: Uuid, end: &str) -> bool {
-    as_short_id(end).is_some_and(|end| id.simple().to_string().ends_with(&end))
 }
 
 impl Named for TotpSecret {
@@ -345,6 +359,12 @@ impl Named for Seat {
         [Some(self.profile.email.as_str()), subject].into_iter().flatten().collect()
     }
 
+    fn in_full(&self) -> String {
+        let names = [&self.profile.first_name, &self.profile.last_name];
+        let names = names.into_iter().flatten().map(ShownText::as_str);
+        self.called().into_iter().chain(names).collect::<Vec<_>>().join(" ")
+    }
+
     fn has_words(&self, query: &str) -> bool {
         let names = [&self.profile.first_name, &self.profile.last_name];
         let names: Vec<&str> = names.into_iter().flatten().map(ShownText::as_str).collect();
@@ -370,6 +390,7 @@ mod tests {
         time::Timestamp,
         totp::TotpParameters,
     };
+    use crate::transport::cli::short_ids::end_of;
 
     fn secrets() -> Vec<TotpSecret> {
         let made = |id: &str, label, issuer: Option<&str>| TotpSecret {

@@ -80,7 +80,7 @@ impl Console {
         self.note_part(&format!("Which one? [1-{}] ", of.rows()));
         let typed = self.typed_line()?;
         let chosen = typed.parse::<usize>().ok().filter(|number| (1..=of.rows()).contains(number));
-        chosen.and_then(|number| number.checked_sub(1)).ok_or_else(|| Failure::invalid("nothing was chosen"))
+        chosen.and_then(|number| number.checked_sub(1)).ok_or(Failure::Declined("nothing was chosen"))
     }
 
     fn typed_line(&mut self) -> Result<String, Failure> {
@@ -177,7 +177,7 @@ fn line_of(input: &mut Input) -> Result<String, Failure> {
 
 fn agreed(typed: &str) -> Result<(), Failure> {
     let yes = matches!(typed.to_ascii_lowercase().as_str(), "y" | "yes");
-    if yes { Ok(()) } else { Err(Failure::invalid("nothing was changed")) }
+    if yes { Ok(()) } else { Err(Failure::Declined("nothing was changed")) }
 }
 
 impl From<bool> for Consent {

@@ -16,8 +16,8 @@ use super::{
 use crate::{
     domain::{account::Account, limits::PIN_CHARS_MAX, principal::Principal, seat::Seat},
     operations::{
-        AddSeat, ErrorCode, FindSeats, ListSeats, Refusal, RemoveSeat, SeatChanges, SecretDeleteResponse, Service,
-        SetSeatPin, UpdateSeat,
+        AddSeat, ErrorCode, FindSeats, ListSeats, Refusal, RemoveSeat, SeatChanges, SeatPage, SecretDeleteResponse,
+        Service, SetSeatPin, UpdateSeat,
         answers::{self, OK},
     },
 };
@@ -157,7 +157,7 @@ pub(super) async fn run(command: Command, session: &mut Session) -> Result<Endin
             show(&seat, session)
         }
         Command::List { email, limit, offset } => {
-            list(ListSeats { email, limit: within("limit", limit)?, offset }, session).await
+            list(ListSeats { email, limit: within("limit", limit)?, offset, ..ListSeats::default() }, session).await
         }
         Command::Show { seat } => {
             let seat = find(session, &seat).await?;
@@ -180,7 +180,12 @@ pub(super) async fn run(command: Command, session: &mut Session) -> Result<Endin
             show(&seat, session)
         }
         Command::Rm { seat, yes } => {
-            let seat = find(session, &seat).await?;
+            let seat = match find_seat(&session.service, &session.caller, &seat).await {
+                Err(Failure::Refused(refusal)) if refusal.code() == ErrorCode::NotFound => {
+                    names::seat_to_lose(session, &seat).await?
+                }
+                found => found?,
+            };
             let question = format!("Remove {} and revoke the keys bound to it?", seat.profile.email);
             session.console.confirm(&question, yes.into())?;
             session.perform(RemoveSeat { seat: seat.id.to_string() }).await?;
@@ -229,7 +234,7 @@ pub(super) async fn id_for_use(session: &mut Session, name: Option<String>) -> R
 
 async fn list(query: ListSeats, session: &mut Session) -> Result<Ending, Failure> {
     let filtered = query.email.is_some() || query.offset > 0 || query.limit.is_some();
-    let (seats, account) = session.perform(query).await?;
+    let SeatPage { seats, account, .. } = session.perform(query).await?;
     let now = session.service.now();
     let shown = seats.iter().map(|seat| SeatView::of(seat, &account)).collect();
     let ids = shown_ids(session).await?;
@@ -258,7 +263,7 @@ async fn shown_ids(session: &Session) -> Result<Option<ShortIds>, Failure> {
     if !session.console.looks().out.terminal {
         return Ok(None);
     }
-    let (all, _) = session.perform(ListSeats::default()).await?;
+    let all = session.perform(ListSeats::default()).await?.seats;
     Ok(Some(ShortIds::of(&all.iter().map(|seat| seat.id.uuid()).collect::<Vec<_>>())))
 }
 

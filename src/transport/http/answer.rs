@@ -1,7 +1,6 @@
 //! Answers: JSON bodies, one format for every error, and the headers of every answer.
 
 use axum::{body::Body, response::Response};
-use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode,
     header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, REFERRER_POLICY, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS},
@@ -186,8 +185,8 @@ pub(super) fn error_body(code: ErrorCode, message: String, retry_after: Option<u
 }
 
 /// A response of JSON bytes.
-pub(super) fn with_json(status: StatusCode, bytes: impl Into<Bytes>) -> Response {
-    let mut response = Response::new(Body::from(bytes.into()));
+pub(super) fn with_json(status: StatusCode, body: impl Into<Body>) -> Response {
+    let mut response = Response::new(body.into());
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, JSON);
     response

@@ -17,6 +17,7 @@ mod guard;
 mod head;
 mod health;
 mod listener;
+mod listing;
 mod mcp;
 mod metrics;
 mod oauth;

@@ -10,7 +10,7 @@ use super::{
     answer::{Problem, with_json},
     body::Arriving,
     door::Call,
-    query,
+    listing, query,
     routes::{Answer, Doc, Route, Run, Takes},
 };
 use crate::operations::{self, ApiCall, Entry, Refusal, Surface, TABLE};
@@ -59,9 +59,12 @@ pub(super) async fn serve(mut call: Call<'_>, entry: &'static Entry, body: Arriv
         Err(refusal) => return Err(service.refuse_arguments(caller, &entry.spec, refusal).await.into()),
     };
     let call = ApiCall { service, caller, surface, arguments, patience: &() };
-    let answer = (entry.perform)(entry, call).await?;
+    let mut answer = (entry.perform)(entry, call).await?;
     let bytes = answer.bytes().map_err(|cause| Problem::Own(service.bug(&cause)))?;
-    Ok(with_json(StatusCode::OK, bytes))
+    Ok(match answer.take_rest() {
+        None => with_json(StatusCode::OK, bytes),
+        Some(rest) => with_json(StatusCode::OK, listing::body(service.clone(), caller.clone(), &bytes, rest)),
+    })
 }
 
 /// The arguments, from path and query or body.

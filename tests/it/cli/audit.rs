@@ -69,6 +69,30 @@ fn a_name_that_finds_nothing_leaves_a_row() {
 }
 
 #[test]
+fn what_a_command_refuses_once_the_vault_is_open_leaves_one_row() {
+    let person = Person::with_alice();
+    let seed = crate::kit::RFC_SEED;
+    let rows = || {
+        let rows = person.run(&["audit", "list", "--json"]).json();
+        let rows = rows.pointer("/rows").unwrap().as_array().unwrap().clone();
+        rows.iter().map(|row| text_of(row, "/outcome").to_owned()).collect::<Vec<_>>()
+    };
+    let before = rows().len();
+    for (input, refused) in [
+        (seed, &["secret", "add", "--label", "\u{202e}", "--stdin"][..]),
+        ("not base32 1", &["secret", "add", "--label", "a", "--stdin"]),
+        (seed, &["secret", "add", "--label", "a", "--digits", "7", "--stdin"]),
+        ("otpauth://totp/a?secret=", &["secret", "add", "--uri-file", "-"]),
+        (seed, &["secret", "add", "--label", "alice", "--issuer", "GitHub", "--stdin"]),
+        ("email\nnone\n", &["seat", "import", "-"]),
+        ("", &["key", "create", "--name", "a", "--expires", "nope"]),
+    ] {
+        assert!([1, 2].contains(&person.fed(input, refused).status), "{refused:?}");
+    }
+    assert_eq!(rows()[before..], vec!["invalid_argument"; 7]);
+}
+
+#[test]
 fn a_key_is_named_by_its_id_or_its_name() {
     let person = Person::new();
     let made = |name| text_of(&person.run(&["key", "create", "--name", name, "--json"]).json(), "/key_id").to_owned();

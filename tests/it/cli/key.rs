@@ -28,15 +28,15 @@ fn keys_are_listed_and_revoked() {
     let made = person.run(&["key", "create", "--name", "ci", "--scope", "audit:read,codes:read", "--json"]).json();
     let id = text_of(&made, "/key_id");
 
-    assert_eq!(person.run(&["key", "revoke", id]).ok(), "revoked\n");
+    assert_eq!(person.run(&["key", "revoke", id, "--yes"]).ok(), "revoked\n");
 
     let listed = person.run(&["key", "list"]).ok().replace(id, "KEY");
     insta::assert_snapshot!(redacted(&listed), @r"
     ID  NAME  STATE  SCOPES  SECRETS  SEAT  CODES/HOUR  CREATED  LAST USED  EXPIRES
     KEY  ci  revoked  codes:read,audit:read  all  -  -  AT  -  -
     ");
-    assert_eq!(person.run(&["key", "revoke", id]).ok(), "already revoked\n");
-    person.run(&["key", "revoke", "abcdefghijkl"]).refused(1);
+    assert_eq!(person.run(&["key", "revoke", id, "--yes"]).ok(), "already revoked\n");
+    person.run(&["key", "revoke", "abcdefghijkl", "--yes"]).refused(1);
     person.run(&["key", "revoke", "abc"]).refused(1);
 }
 
@@ -45,11 +45,11 @@ fn a_key_is_revoked_by_its_name_and_one_that_works_goes_first() {
     let person = Person::new();
     let made = |name| text_of(&person.run(&["key", "create", "--name", name, "--json"]).json(), "/key_id").to_owned();
     made("ci");
-    assert_eq!(person.run(&["key", "revoke", "CI"]).ok(), "revoked\n");
-    assert_eq!(person.run(&["key", "revoke", "ci"]).ok(), "already revoked\n");
+    assert_eq!(person.run(&["key", "revoke", "CI", "--yes"]).ok(), "revoked\n");
+    assert_eq!(person.run(&["key", "revoke", "ci", "--yes"]).ok(), "already revoked\n");
 
     let again = made("ci");
-    assert_eq!(person.run(&["key", "revoke", "ci"]).ok(), "revoked\n");
+    assert_eq!(person.run(&["key", "revoke", "ci", "--yes"]).ok(), "revoked\n");
     let keys = person.run(&["key", "list", "--json"]).json();
     assert!(keys.pointer("/keys").unwrap().as_array().unwrap().iter().all(|key| key["revoked_at"].is_string()));
 
@@ -84,7 +84,7 @@ fn a_damaged_key_is_listed_beside_the_others_and_revoked() {
     assert_eq!(doctor.status, 1);
     assert!(doctor.out.contains(&format!("problem: key {damaged}: it was")), "{doctor:?}");
 
-    assert_eq!(person.run(&["key", "revoke", &damaged]).ok(), "revoked\n");
+    assert_eq!(person.run(&["key", "revoke", &damaged, "--yes"]).ok(), "revoked\n");
 
     assert_eq!(person.run(&["key", "list", "--json"]).json().pointer("/damaged"), None);
     person.run(&["vault", "doctor"]).ok();
@@ -140,4 +140,33 @@ fn wrong_wishes_are_refused() {
     assert!(refused(&["--secret", "eve"], 1).contains("no secret has this id"));
     assert!(refused(&["--seat", "eve"], 1).contains("no such seat"));
     assert!(refused(&["--codes-per-hour", "0"], 2).contains("--codes-per-hour must be 1 to 3600"));
+}
+
+#[test]
+fn without_a_terminal_a_key_is_revoked_with_yes_alone() {
+    let person = Person::new();
+    person.run(&["key", "create", "--name", "ci"]).ok();
+    assert!(person.run(&["key", "revoke", "ci"]).refused(2).contains("--yes"));
+    assert_eq!(person.run(&["key", "revoke", "ci", "-y"]).ok(), "revoked\n");
+}
+
+#[test]
+fn what_removes_something_takes_whole_words() {
+    let person = Person::with_alice();
+    person.run(&["key", "create", "--name", "laptop office"]).ok();
+    person.run(&["seat", "add", "--email", "solo@example.com", "--first-name", "Ada"]).ok();
+    for part in [
+        &["secret", "rm", "lic", "--yes"][..],
+        &["secret", "rm", "git", "--now", "--yes"],
+        &["secret", "reset-steps", "git"],
+        &["key", "revoke", "lap", "--yes"],
+        &["seat", "rm", "ol", "--yes"],
+    ] {
+        person.run(part).refused(1);
+    }
+    person.run(&["code", "lic"]).ok();
+    person.run(&["secret", "reset-steps", "github"]).ok();
+    person.run(&["secret", "rm", "GitHub", "Alice", "--yes"]).ok();
+    person.run(&["key", "revoke", "office", "--yes"]).ok();
+    person.run(&["seat", "rm", "ada", "--yes"]).ok();
 }

@@ -8,6 +8,8 @@ mod enrol;
 #[cfg(target_os = "linux")]
 mod import_child;
 mod key;
+#[cfg(target_os = "linux")]
+mod large;
 #[cfg(unix)]
 mod repair;
 mod seat;

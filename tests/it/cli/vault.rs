@@ -154,7 +154,7 @@ fn with_an_old_copy() -> (Person, Vec<u8>) {
     person.run(&["key", "create", "--name", "ci"]).ok();
     let file = text_of(&person.run(&["vault", "status", "--json"]).json(), "/location").to_owned();
     let copy = std::fs::read(&file).unwrap();
-    person.run(&["key", "revoke", "ci"]).ok();
+    person.run(&["key", "revoke", "ci", "--yes"]).ok();
     std::fs::write(&file, &copy).unwrap();
     (person, copy)
 }
@@ -341,7 +341,7 @@ fn a_restored_backup_revives_no_key_and_gives_no_step_twice_and_what_it_replaces
         person.run(&["key", "create", "--name", key]).ok();
     }
     person.run(&["vault", "backup", "b.db"]).ok();
-    person.run(&["key", "revoke", "stolen"]).ok();
+    person.run(&["key", "revoke", "stolen", "--yes"]).ok();
     person.fed(RFC_SEED, &["secret", "add", "--label", "bob", "--allow-duplicate", "--stdin"]).ok();
     assert!(person.run(&["vault", "restore", "b.db"]).refused(2).contains("--yes"));
 

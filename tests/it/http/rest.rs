@@ -2,7 +2,7 @@
 
 use countersign::{
     domain::scope::Scope,
-    operations::{AddSeat, CreateKey, Entry, Method, RevokeKey, SeatChanges, TABLE},
+    operations::{AddSeat, CreateKey, Entry, Method, Registration, RevokeKey, SeatChanges, TABLE},
 };
 use serde_json::{Value, json};
 
@@ -372,4 +372,35 @@ fn the_document_has_every_route_and_is_sound() {
     assert_eq!(document["paths"]["/healthz"]["get"]["security"], json!([]));
     let body = &document["paths"]["/api/v2/totp/code/{secret_id}/verify"]["post"]["requestBody"]["content"];
     assert_eq!(body["application/json"]["schema"]["properties"]["secret_id"], Value::Null);
+}
+
+#[test]
+fn a_whole_list_is_answered_part_by_part_and_is_one_document() {
+    let server = Server::start();
+    let token = server.token();
+    let mut wanted: Vec<String> = Vec::new();
+    let entry = |n: usize| {
+        let registration = Registration { label: Some(format!("label {n}")), ..Registration::default() };
+        crate::kit::registration_of(registration)
+    };
+    // More than two parts of a thousand.
+    for n in 0..2_100 {
+        let stored = server.wait(server.vault.service.perform(&server.vault.person, entry(n))).unwrap();
+        wanted.push(stored.secret.id.to_string());
+    }
+    let listed = |query: &str| {
+        let answer = server.get(&format!("{SECRETS}{query}"), &token);
+        assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/json")), "{query}");
+        let body = answer.json();
+        assert_eq!(body["status"], "OK");
+        let ids =
+            body["totp_secrets"].as_array().unwrap().iter().map(|secret| secret["id"].as_str().unwrap().to_owned());
+        ids.collect::<Vec<_>>()
+    };
+
+    assert_eq!(listed(""), wanted);
+    assert_eq!(listed("?offset=1050"), wanted[1050..]);
+    assert_eq!(listed("?query=label%202099"), wanted[2099..], "of the first parts nothing matches");
+    assert_eq!(listed("?query=label&offset=2098"), wanted[2098..], "with a query, offset counts what matches");
+    assert_eq!(listed("?query=none"), Vec::<String>::new());
 }

@@ -88,7 +88,7 @@ async fn to_a_bound_key_there_is_one_seat() {
     let (ada, bob) =
         (seat(&vault, "ada@example.com", "idp|ada").await, seat(&vault, "bob@example.com", "idp|bob").await);
     let bound = holder(&vault, Some(ada.id), None).await;
-    let listed = async |query: ListSeats| vault.service.perform(&bound, query).await.unwrap().0;
+    let listed = async |query: ListSeats| vault.service.perform(&bound, query).await.unwrap().seats;
     let with = |email: &str| ListSeats { email: Some(email.to_owned()), ..ListSeats::default() };
 
     assert_eq!(listed(ListSeats::default()).await, std::slice::from_ref(&ada));
@@ -111,7 +111,7 @@ async fn to_a_bound_key_there_is_one_seat() {
         assert_eq!(refused.code(), ErrorCode::PermissionDenied, "{other}");
     }
     let unbound = holder(&vault, None, None).await;
-    assert_eq!(vault.service.perform(&unbound, ListSeats::default()).await.unwrap().0.len(), 2);
+    assert_eq!(vault.service.perform(&unbound, ListSeats::default()).await.unwrap().seats.len(), 2);
     assert_eq!(
         vault.service.perform(&unbound, GetSeat { seat_id: "idp|nobody".to_owned() }).await.unwrap_err().code(),
         ErrorCode::NotFound
@@ -146,7 +146,7 @@ fn damage(vault: &Vault, kind: Kind) {
 async fn a_damaged_account_is_not_said_to_be_none() {
     let vault = Vault::new();
     let seats = async || vault.service.perform(&vault.person, ListSeats::default()).await;
-    assert_eq!(seats().await.unwrap().1.name.as_str(), "default");
+    assert_eq!(seats().await.unwrap().account.name.as_str(), "default");
 
     damage(&vault, Kind::Account);
 

@@ -260,3 +260,40 @@ fn a_chain_of_which_all_was_pruned_takes_any_place_to_go_on_from() {
         assert_eq!(store.tail(0).await.unwrap().map(|tail| (tail.seq, tail.mac)), Some((4, mac(4))));
     });
 }
+
+/// The processor time that this thread has taken, in nanoseconds.
+#[cfg(target_os = "linux")]
+fn cpu() -> u64 {
+    let taken = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    taken.split(' ').next().unwrap().parse().unwrap()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn any_page_of_the_audit_log_under_any_two_filters_takes_less_than_20_ms_of_processor_time() {
+    const MOST: u64 = 20_000_000;
+
+    // `.ci/run` has a million.
+    let count = if std::env::var_os("COUNTERSIGN_LARGE").is_some() { 1_000_000 } else { 20_000 };
+    let world = super::World::new(countersign::store::Writes::Inline);
+    super::runtime(countersign::store::Writes::Inline).block_on(async {
+        let store = world.store().await;
+        for begin in (1..=count).step_by(5_000) {
+            let rows = (begin..(begin + 5_000).min(count + 1)).map(|seq| mixed(0, seq)).collect();
+            assert_eq!(commit(&store, logging(tail(0, begin - 1), rows)).await, Ok(Committed::Done));
+        }
+        let single = single();
+        for (a, b) in single.iter().flat_map(|a| single.iter().map(move |b| (a, b))) {
+            for newest in [false, true] {
+                let query = AuditQuery { newest, limit: 50, ..both(a, b) };
+                let mut least = u64::MAX;
+                for _ in 0..5 {
+                    let before = cpu();
+                    store.audit(&query).await.unwrap();
+                    least = least.min(cpu() - before);
+                }
+                assert!(least < MOST, "{least} ns: {query:?}");
+            }
+        }
+    });
+}

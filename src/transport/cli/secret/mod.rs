@@ -176,7 +176,7 @@ pub(super) async fn run(command: Command, session: &mut Session) -> Result<Endin
             view::show(&secret, None, session)?;
         }
         Command::ResetSteps(name) => {
-            let secret = names::secret(session, &name.text(), Among::Live).await?;
+            let secret = names::secret_to_lose(session, &name.text(), Among::Live).await?;
             session.perform(ResetSteps { id: secret.id }).await?;
             session.console.answer(&SecretDeleteResponse { status: OK }, |console| console.line("reset"))?;
         }
@@ -248,7 +248,7 @@ async fn remove(args: &RmArgs, session: &mut Session) -> Result<(), Failure> {
         session.perform(EraseSecret { id }).await?;
         return session.console.answer(&answer, |console| console.line("erased"));
     }
-    let secret = names::secret(session, &args.secret.text(), Among::Live).await?;
+    let secret = names::secret_to_lose(session, &args.secret.text(), Among::Live).await?;
     let name = view::name(&secret);
     session.console.confirm(&format!("Delete {name}?"), Consent::from(args.yes))?;
     session.perform(DeleteSecret { secret_id: secret.id }).await?;
@@ -261,7 +261,7 @@ async fn remove(args: &RmArgs, session: &mut Session) -> Result<(), Failure> {
 
 /// The id and name of the secret to erase. A damaged one is in no list, but can be named by its whole id.
 async fn to_erase(name: &str, session: &mut Session) -> Result<(SecretId, String), Failure> {
-    let found = names::secret(session, name, Among::All).await;
+    let found = names::secret_to_lose(session, name, Among::All).await;
     match (found, name.trim().parse()) {
         (Err(_), Ok(id)) => Ok((id, format!("the secret {id}"))),
         (found, _) => found.map(|secret| (secret.id, view::name(&secret))),

@@ -1,0 +1,113 @@
+//! Large vaults: what a list and a page of it cost, and the memory that whole lists take.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpStream,
+    process::{Child, Stdio},
+};
+
+use super::{Person, text_of};
+
+/// Secrets of the large vault; `.ci/run` has the number that a user may have.
+fn many() -> usize {
+    if std::env::var_os("COUNTERSIGN_LARGE").is_some() { 100_000 } else { 10_000 }
+}
+
+/// A person with this many secrets, and the token of a key.
+fn with_secrets(count: usize) -> (Person, String) {
+    let person = Person::with_vault();
+    let links = (0..count).map(|n| {
+        let seed = data_encoding::BASE32.encode(format!("seed number {n:08}").as_bytes());
+        format!("otpauth://totp/Service%20{n}:ada{n}@example.com?secret={seed}&issuer=Service%20{n}\n")
+    });
+    person.file("many.txt", &links.collect::<String>());
+    person.run(&["secret", "import", "many.txt", "--yes", "--json"]).ok();
+    let key = person.run(&["key", "create", "--name", "ci", "--json"]).json();
+    (person, text_of(&key, "/token").to_owned())
+}
+
+/// A server of its own process.
+struct Served {
+    process: Child,
+    address: String,
+    token: String,
+}
+
+impl Served {
+    fn start(person: &Person, token: String) -> Self {
+        let mut command = person.command(&["serve", "--listen", "127.0.0.1:0"]);
+        let mut process = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut said = BufReader::new(process.stderr.take().unwrap()).lines().map(Result::unwrap);
+        let address = said.find_map(|line| line.strip_prefix("listening on http://").map(str::to_owned)).unwrap();
+        Self { process, address, token }
+    }
+
+    /// The whole answer of a request.
+    fn get(&self, query: &str) -> String {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        let (address, token) = (&self.address, &self.token);
+        let head = format!("GET /api/v2/totp/secrets{query} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n");
+        stream.write_all(format!("{head}authorization: Bearer {token}\r\n\r\n").as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer:.200}");
+        answer
+    }
+
+    /// The most memory that it has taken, in KiB.
+    fn peak(&self) -> usize {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let fact = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        fact.trim().strip_suffix(" kB").unwrap().parse().unwrap()
+    }
+
+    /// The processor time that all its threads have taken, in nanoseconds.
+    fn cpu(&self) -> u64 {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.process.id())).unwrap();
+        let taken = |path: std::path::PathBuf| fs::read_to_string(path.join("schedstat")).unwrap_or_default();
+        tasks.filter_map(|task| taken(task.unwrap().path()).split(' ').next()?.parse::<u64>().ok()).sum()
+    }
+
+    /// What a request costs at least, of several.
+    fn cost(&self, query: &str) -> u64 {
+        let once = || {
+            let before = self.cpu();
+            self.get(query);
+            self.cpu() - before
+        };
+        (0..20).map(|_| once()).min().unwrap()
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn a_list_costs_its_page_and_eight_whole_lists_at_once_take_the_memory_of_their_parts() {
+    /// KiB beyond what the server took before: eight whole lists of 10,000 took more than 24 MiB.
+    const MOST: usize = 12 * 1024;
+
+    let (few, token) = with_secrets(100);
+    let few = Served::start(&few, token);
+    let (large, token) = with_secrets(many());
+    let large = Served::start(&large, token);
+    let (of_few, of_many) = (few.cost("?limit=50"), large.cost("?limit=50"));
+    assert!(of_many <= 2 * of_few, "{of_many} ns for a page of {}, {of_few} ns for one of 100", many());
+
+    let before = large.peak();
+    std::thread::scope(|scope| {
+        let callers: Vec<_> = (0..8).map(|_| scope.spawn(|| large.get(""))).collect();
+        for caller in callers {
+            let answer = caller.join().unwrap();
+            assert_eq!(answer.matches("\"created_at\"").count(), many());
+            assert!(answer.ends_with("]}\r\n0\r\n\r\n"), "the list has its end");
+        }
+    });
+    let grown = large.peak() - before;
+    assert!(grown <= MOST, "{grown} KiB");
+}
