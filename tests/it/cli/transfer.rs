@@ -364,7 +364,7 @@ fn an_export_that_the_disk_did_not_take_is_not_called_exported() {
     for how in [&["--to", key][..], &["--plain"]] {
         let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
         let mut command = person.command(&[&["secret", "export"], how].concat());
-        let ended = command.stdin(std::process::Stdio::null()).stdout(full).output().unwrap();
+        let ended = command.stdin(Stdio::null()).stdout(full).output().unwrap();
         let told = String::from_utf8(ended.stderr).unwrap();
         assert_eq!(ended.status.code(), Some(1), "{told}");
         assert!(!told.contains("exported") && told.contains("could not be written"), "{told}");
