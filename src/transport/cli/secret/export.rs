@@ -61,28 +61,25 @@ pub(super) async fn export(args: &ExportArgs, session: &mut Session) -> Result<E
         if args.plain || !args.recipients.is_empty() { None } else { Some(passphrase(args, session).await?) };
     // Create the file before exporting: if it exists already, the audit log must not get a row for each secret.
     let file = args.output.as_deref().map(|path| new_file("--output", path)).transpose()?;
-    let export = match (file, &args.output) {
-        (Some(file), Some(path)) => {
-            let exported = to_file(file, only, passphrase, args, session).await;
-            if exported.is_err() {
-                // Don't leave an incomplete export.
-                let _ = std::fs::remove_file(path);
-            }
-            exported?
+    let export = if let (Some(file), Some(path)) = (file, &args.output) {
+        let exported = to_file(file, only, passphrase, args, session).await;
+        if exported.is_err() {
+            // Don't leave an incomplete export.
+            let _ = std::fs::remove_file(path);
         }
-        _ => {
-            let export = session.perform(ExportSecrets { only }).await?;
-            if args.plain {
-                print(&export, session)?;
-            } else {
-                let openers = openers(passphrase.as_ref(), &args.recipients);
-                let bytes = sealed(Vec::new(), &openers, &as_text(&export, false)?, &session.service)?;
-                session.console.bytes(&bytes)?;
-            }
-            // Whatever is told of it is true only then.
-            session.console.flush()?;
-            export
+        exported?
+    } else {
+        let export = session.perform(ExportSecrets { only }).await?;
+        if args.plain {
+            print(&export, session)?;
+        } else {
+            let openers = openers(passphrase.as_ref(), &args.recipients);
+            let bytes = sealed(Vec::new(), &openers, &as_text(&export, false)?, &session.service)?;
+            session.console.bytes(&bytes)?;
         }
+        // What is told of it is true only once it is written.
+        session.console.flush()?;
+        export
     };
     let ending = tell(&export, args, session);
     if !args.plain && session.console.is_json() {
