@@ -328,6 +328,32 @@ fn a_name_that_is_there_already_or_is_of_another_service_is_warned_of_before_it_
 }
 
 #[test]
+fn a_warning_of_new_names_is_seen_even_if_the_code_was_renewed_or_the_button_pressed_twice() {
+    let world = World::new();
+    let open = world.begin(&json!({"issuer": "GitHub"}));
+    let ticket = world.ticket(&open);
+    let link = format!("otpauth://totp/GitHub:ada?secret={RFC_SEED}&issuer=GitHub");
+    let page = world.form(&open, &[("step", "look"), ("ticket", &ticket), ("key", &link)]);
+    let handle = hidden(&page, "entry");
+    let press = |page: &Answer, step| {
+        let [label, issuer] = ["shown-label", "shown-issuer"].map(|name| hidden(page, name));
+        let known = [("step", step), ("ticket", &*ticket), ("entry", &*handle), ("shown-label", &*label)];
+        let names = [("shown-issuer", &*issuer), ("label", "ada"), ("issuer", "Evil")];
+        world.form(&open, &[&known[..], &names].concat())
+    };
+    let warns = |page: &Answer| text(page).contains("The agent asks for a secret of GitHub, and this one is of Evil.");
+    assert!(!warns(&page));
+
+    // As the page's script does, which shows nothing of the answer but its code.
+    press(&page, "code");
+    let told = press(&page, "add");
+
+    assert!(warns(&told) && world.secrets() == 0, "{}", text(&told));
+    assert!(warns(&press(&page, "add")), "pressed twice, before the answer was seen");
+    assert_eq!(title(&press(&told, "add")), "Added");
+}
+
+#[test]
 fn a_link_opens_nothing_by_itself_and_a_look_ahead_does_not_burn_it() {
     let world = World::new();
     let open = world.begin(&json!({"issuer": "Acme"}));
