@@ -39,8 +39,6 @@ const EXIT_FAILED: u8 = 1;
 const EXIT_USAGE: u8 = 2;
 /// Exit status: the vault can't be opened (`EX_CONFIG` of sysexits(3)).
 const EXIT_NO_VAULT: u8 = 78;
-/// Exit status: interrupted by the person, as shells define it.
-const EXIT_INTERRUPTED: u8 = 130;
 
 /// What the process does.
 enum Task {
@@ -361,7 +359,7 @@ impl Fatal {
             Self::Failure(failure) if failure.is_closed_pipe() => return ExitCode::SUCCESS,
             Self::Failure(failure) if failure.is_usage() => EXIT_USAGE,
             Self::Config(_) | Self::Filter(_) | Self::Open(OpenError::Store(store::OpenError::NoAddress)) => EXIT_USAGE,
-            Self::Failure(Failure::Interrupted) => EXIT_INTERRUPTED,
+            Self::Failure(Failure::Interrupted) => cli::EXIT_INTERRUPTED,
             Self::Open(_) => EXIT_NO_VAULT,
             Self::Failure(_) | Self::Stdio(_) | Self::Setup(_) | Self::Serve(_) => EXIT_FAILED,
         };

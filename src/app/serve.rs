@@ -121,12 +121,12 @@ pub(super) fn told_to_stop() -> io::Result<impl Future<Output = ()> + Send + 'st
 
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
+    Ok(cli::ends_in_order(async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-    })
+    }))
 }
 
 /// Completes when the terminal of the process is closed. Not used by a server, which `nohup` keeps running.
@@ -149,9 +149,9 @@ pub(super) fn hung_up() -> io::Result<impl Future<Output = ()> + Send + 'static>
 #[cfg(not(unix))]
 pub(super) fn told_to_stop() -> io::Result<impl Future<Output = ()> + Send + 'static> {
     let mut interrupt = tokio::signal::windows::ctrl_c()?;
-    Ok(async move {
+    Ok(cli::ends_in_order(async move {
         let _ = interrupt.recv().await;
-    })
+    }))
 }
 
 #[cfg(all(test, unix))]

@@ -45,7 +45,7 @@ pub struct Recipient([u8; 32]);
 
 /// The text is not a public key of `age`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("must be a public key of age, such as `age-keygen` prints: age1… ")]
+#[error("must be a public key of age, such as `age-keygen` prints: age1…")]
 pub struct NotARecipient;
 
 impl FromStr for Recipient {

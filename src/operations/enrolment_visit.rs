@@ -6,7 +6,7 @@ use std::time::Duration;
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
-use super::{ErrorCode, Failed, Operation, Refusal, Service, Spec, retries::Retries};
+use super::{ErrorCode, Failed, Operation, Refusal, Service, Spec, retries::Retries, seat_pins::PinTry};
 use crate::{
     domain::{
         account::Account,
@@ -232,13 +232,17 @@ impl Service {
         let (pin, signs_in) = (self.vault().seat_pin(seat.id).await?, self.can_sign_in(kept.account, &seat));
         let (id, proof, has_pin) = (kept.id, ProofWanted::Seat, pin.is_some());
         let ask = |problem| Visited::Ask(Asked { id, proof, types: has_pin, signs_in, problem });
-        let (Some(pin), Some(typed)) = (pin, visitor.typed) else {
+        let (true, Some(typed)) = (has_pin, visitor.typed) else {
             self.note_stranger(kept, ErrorCode::Unauthenticated).await;
             return Ok(Err(if has_pin || signs_in { ask(None) } else { Visited::NoProof }));
         };
-        if let Some(after) = pin.tries.held(self.now()) {
-            self.note_stranger(kept, ErrorCode::RateLimited).await;
-            return Ok(Err(ask(Some(ProofProblem::Held(after)))));
+        match self.take_pin_try(seat.id).await? {
+            PinTry::Taken => {}
+            PinTry::Held(after) => {
+                self.note_stranger(kept, ErrorCode::RateLimited).await;
+                return Ok(Err(ask(Some(ProofProblem::Held(after)))));
+            }
+            PinTry::NoPin => return Ok(Err(Visited::NoProof)),
         }
         let kept = match self.take_try(kept.id).await? {
             Ok(kept) => kept,

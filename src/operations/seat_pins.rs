@@ -1,6 +1,8 @@
 //! The PIN with which the person of a seat proves on a page who they are: set by a person at the command line, tried on
 //! the page.
 
+use std::time::Duration;
+
 use zeroize::Zeroizing;
 
 use super::{Call, Effect, Failed, Operation, Refusal, Service, Spec, retries::Retries};
@@ -84,27 +86,53 @@ impl Service {
         run.await.map_err(|cause| Failed::Internal(Box::new(cause)))
     }
 
-    /// Tries a PIN. Wrong tries in a row slow down the next ones, over all enrolments of the seat.
-    pub(super) async fn try_pin(&self, seat: SeatId, typed: Zeroizing<String>) -> Result<bool, Failed> {
-        let Some(kept) = self.vault().seat_pin(seat).await? else { return Ok(false) };
-        let (vault, pin) = (self.vault().clone(), kept.value.clone());
-        let right = self.slowly(move || vault.is_pin(&pin, &typed)).await?;
-        let right = right.ok_or_else(|| Failed::Internal(Box::new(NoMemory)))?;
+    /// Counts a try at a PIN before it is looked at, as if it were wrong, or says how long the next one must wait. Wrong
+    /// tries in a row slow down the next ones over all enrolments of the seat, however many are made at once.
+    pub(super) async fn take_pin_try(&self, seat: SeatId) -> Result<PinTry, Failed> {
         let mut retries = Retries::new(&self.shared.random);
         loop {
-            let Some(kept) = self.vault().seat_pin(seat).await? else { return Ok(false) };
-            let mut new = kept.value.clone();
-            if right {
-                new.tries = VerifyMarks::default();
-            } else {
-                new.tries.refuse(self.now());
+            let Some(kept) = self.vault().seat_pin(seat).await? else { return Ok(PinTry::NoPin) };
+            let now = self.now();
+            if let Some(after) = kept.tries.held(now) {
+                return Ok(PinTry::Held(after));
             }
-            if new == kept.value || self.vault().silent_draft().replace(&kept, &new).commit().await? == Outcome::Done {
-                return Ok(right);
+            let mut new = kept.value.clone();
+            new.tries.refuse(now);
+            if self.vault().silent_draft().replace(&kept, &new).commit().await? == Outcome::Done {
+                return Ok(PinTry::Taken);
             }
             retries.again().await?;
         }
     }
+
+    /// Looks at a try that was counted. A right one clears the count.
+    pub(super) async fn try_pin(&self, seat: SeatId, typed: Zeroizing<String>) -> Result<bool, Failed> {
+        let Some(kept) = self.vault().seat_pin(seat).await? else { return Ok(false) };
+        let (vault, pin) = (self.vault().clone(), kept.value);
+        let right = self.slowly(move || vault.is_pin(&pin, &typed)).await?;
+        if !right.ok_or_else(|| Failed::Internal(Box::new(NoMemory)))? {
+            return Ok(false);
+        }
+        let mut retries = Retries::new(&self.shared.random);
+        loop {
+            let Some(kept) = self.vault().seat_pin(seat).await? else { return Ok(false) };
+            let new = SeatPin { tries: VerifyMarks::default(), ..kept.value.clone() };
+            if new == kept.value || self.vault().silent_draft().replace(&kept, &new).commit().await? == Outcome::Done {
+                return Ok(true);
+            }
+            retries.again().await?;
+        }
+    }
+}
+
+/// What came of taking a try at a PIN.
+pub(super) enum PinTry {
+    /// It may be looked at.
+    Taken,
+    /// Too many were wrong; the next may be made after this time.
+    Held(Duration),
+    /// The seat has no PIN any more.
+    NoPin,
 }
 
 /// The machine has no memory for the hash of a PIN.

@@ -6,7 +6,7 @@ use crate::domain::limits::{IMPORT_ARCHIVE_FILES_MAX, IMPORT_JSON_VALUES_MAX};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ImportError {
     /// Nothing in it.
-    #[error("empty")]
+    #[error("the file is empty")]
     Empty,
     /// No format that is known.
     #[error(

@@ -6,7 +6,9 @@ use async_trait::async_trait;
 use clap::Args;
 
 use super::{
-    Ending, Failure, Session, clipboard, live,
+    Ending, Failure, Session, clipboard,
+    interrupt::told_to_stop,
+    live,
     names::{self, Among, SecretName},
     numbers::{code_digits, whole, within},
     output::{cut, width},
@@ -125,11 +127,12 @@ async fn show_all(args: &CodeArgs, session: &mut Session) -> Result<Ending, Fail
 async fn awaited(request: GetCode, session: &mut Session) -> Result<IssuedCode, Failure> {
     let terminal = session.console.looks().notes.terminal;
     let patience: &dyn Patience = if terminal { &Countdown } else { &() };
+    let told = told_to_stop()?;
     let issued = session.service.perform_for(&session.caller, request, patience);
     let issued = tokio::select! {
         // Listen for an interruption before anything is reserved.
         biased;
-        _ = tokio::signal::ctrl_c() => Err(Failure::Interrupted),
+        () = told => Err(Failure::Interrupted),
         issued = issued => issued.map_err(Failure::from),
     };
     if terminal {

@@ -58,7 +58,11 @@ impl Failure {
 
     /// An error for a file that can't be written, also named by its flag.
     pub(super) fn unwritten(flag: &str, cause: &io::Error) -> Self {
-        Self::invalid(format!("{flag} must name a file that can be written: {cause}"))
+        Self::invalid(if cause.kind() == io::ErrorKind::AlreadyExists {
+            format!("{flag} must name a new file; there is one of this name, and it was left as it is")
+        } else {
+            format!("{flag} must name a file that can be written: {cause}")
+        })
     }
 
     /// The error if a value that is shown only once was created but could not be written: it must be reported even if

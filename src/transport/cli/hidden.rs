@@ -6,6 +6,8 @@ use std::io;
 
 use zeroize::Zeroizing;
 
+use super::interrupt::told_to_stop;
+
 /// Hides input, prints the prompt, and returns the reader.
 pub(super) type Ask = fn(&str) -> io::Result<Prompt>;
 
@@ -58,31 +60,6 @@ pub(super) fn on_terminal(prompt: &str) -> io::Result<Prompt> {
 pub(super) fn on_terminal(prompt: &str) -> io::Result<Prompt> {
     let prompt = prompt.to_owned();
     Ok(Prompt { hidden: None, read: Box::new(move || rpassword::prompt_password(prompt).map(Zeroizing::new)) })
-}
-
-/// Completes when the process is told to stop: by an interruption at the terminal, by its closing, or by a signal.
-#[cfg(unix)]
-pub(super) fn told_to_stop() -> io::Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut hangup = signal(SignalKind::hangup())?;
-    Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
-        }
-    })
-}
-
-#[cfg(not(unix))]
-pub(super) fn told_to_stop() -> io::Result<impl Future<Output = ()>> {
-    let mut interrupt = tokio::signal::windows::ctrl_c()?;
-    Ok(async move {
-        let _ = interrupt.recv().await;
-    })
 }
 
 /// A terminal that does not show input, until this is dropped.

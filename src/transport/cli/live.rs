@@ -4,7 +4,7 @@
 use super::{
     Ending, Failure, Session,
     code::{rotates_at, seconds_left},
-    hidden::told_to_stop,
+    interrupt::told_to_stop,
     names::ShortIds,
     output::{Console, Table},
 };

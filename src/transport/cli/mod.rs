@@ -15,6 +15,7 @@ mod code;
 mod doctor;
 mod failure;
 mod hidden;
+mod interrupt;
 mod key;
 mod live;
 mod names;
@@ -39,6 +40,7 @@ use clap::Subcommand;
 
 pub use doctor::{Repair, ask_to_repair, repaired};
 pub use failure::{Ending, Failure};
+pub use interrupt::{EXIT_INTERRUPTED, ends_in_order};
 pub use key::{first_key, listening};
 pub use output::{Answers, Console, Looks, Stream};
 pub use seat::find_seat;

@@ -84,7 +84,10 @@ impl Console {
     }
 
     fn typed_line(&mut self) -> Result<String, Failure> {
-        line_of(&mut self.questions.input)
+        let mut typed = String::new();
+        let read = (&mut self.questions.input).take(LINE_BYTES_MAX).read_line(&mut typed);
+        read.map_err(|cause| Failure::invalid(cause.to_string()))?;
+        Ok(typed.trim().to_owned())
     }
 
     /// Asks before something is lost.
@@ -96,29 +99,9 @@ impl Console {
             return Err(Failure::Usage("this asks first, and standard input is not a terminal; add --yes".to_owned()));
         }
         self.note_part(&format!("{question} [y/N] "));
-        agreed(&self.typed_line()?)
-    }
-
-    /// The same after signals were listened for: from then on they no longer end the process, so this listens too.
-    pub(super) async fn confirm_or_stop(&mut self, question: &str, consent: Consent) -> Result<(), Failure> {
-        if consent == Consent::Given || !self.questions.terminal {
-            return self.confirm(question, consent);
-        }
-        let told = hidden::told_to_stop()?;
-        self.note_part(&format!("{question} [y/N] "));
-        let mut input = std::mem::replace(&mut self.questions.input, Box::new(io::empty()));
-        let typed = tokio::task::spawn_blocking(move || (line_of(&mut input), input));
-        let (typed, input) = tokio::select! {
-            biased;
-            () = told => {
-                // End the question's line.
-                self.note("");
-                return Err(Failure::Interrupted);
-            }
-            typed = typed => typed.map_err(|_| Failure::invalid("the question was given up"))?,
-        };
-        self.questions.input = input;
-        agreed(&typed?)
+        let typed = self.typed_line()?;
+        let yes = matches!(typed.to_ascii_lowercase().as_str(), "y" | "yes");
+        if yes { Ok(()) } else { Err(Failure::Declined("nothing was changed")) }
     }
 
     /// Reads the file of a flag, or standard input for `-`, up to a limit.
@@ -139,7 +122,7 @@ impl Console {
         read.map_err(|cause| Failure::unread(flag, &cause))?;
         if bytes.len() > limit {
             let refusal = crate::operations::ErrorCode::TooLarge;
-            return Err(Failure::Failed { code: refusal, message: format!("the input is larger than {limit} bytes") });
+            return Err(Failure::Failed { code: refusal, message: format!("{flag} is larger than {limit} bytes") });
         }
         Ok(bytes)
     }
@@ -166,18 +149,6 @@ impl Console {
         let text = self.read_text("standard input", Path::new(STDIN), limit)?;
         Ok(Zeroizing::new(text.trim().to_owned()))
     }
-}
-
-fn line_of(input: &mut Input) -> Result<String, Failure> {
-    let mut typed = String::new();
-    let read = input.take(LINE_BYTES_MAX).read_line(&mut typed);
-    read.map_err(|cause| Failure::invalid(cause.to_string()))?;
-    Ok(typed.trim().to_owned())
-}
-
-fn agreed(typed: &str) -> Result<(), Failure> {
-    let yes = matches!(typed.to_ascii_lowercase().as_str(), "y" | "yes");
-    if yes { Ok(()) } else { Err(Failure::Declined("nothing was changed")) }
 }
 
 impl From<bool> for Consent {

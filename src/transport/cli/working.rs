@@ -5,7 +5,7 @@ use std::{fmt::Write as _, time::Duration};
 
 use tokio::time::{Instant, interval_at};
 
-use super::{Failure, hidden::told_to_stop, output::Console, output::cut};
+use super::{Failure, interrupt::told_to_stop, output::Console, output::cut};
 
 /// How long work may take before anything is shown: most is done by then.
 const QUIET: Duration = Duration::from_millis(400);
@@ -34,7 +34,6 @@ pub(super) async fn watched<T>(
     stage: impl Fn() -> Stage,
     work: impl Future<Output = T>,
 ) -> Result<T, Failure> {
-    // From here on a signal no longer ends the process at once, so every later question has to listen, too.
     let told = told_to_stop()?;
     tokio::pin!(told, work);
     let shows = console.looks().notes.terminal && !console.is_json();

@@ -7,6 +7,8 @@ mod code;
 mod enrol;
 #[cfg(target_os = "linux")]
 mod import_child;
+#[cfg(unix)]
+mod interrupted;
 mod key;
 #[cfg(target_os = "linux")]
 mod large;

@@ -185,7 +185,7 @@ fn a_file_at_the_limit_is_taken_and_one_beyond_it_is_not() {
     person.fed(&comment(64 * 1024 * 1024), &["secret", "import", "-", "--dry-run"]).ok();
     let refused = person.fed(&comment(64 * 1024 * 1024 + 1), &["secret", "import", "-", "--json"]).refused(1);
     insta::assert_snapshot!(refused,
-        @r#"{"status":"ERROR","error":"too_large","message":"the input is larger than 67108864 bytes"}"#);
+        @r#"{"status":"ERROR","error":"too_large","message":"FILE is larger than 67108864 bytes"}"#);
 }
 
 #[test]
@@ -339,7 +339,8 @@ fn an_export_into_a_file_is_its_owners_alone() {
 
     person.run(&["secret", "export", "--plaintext", "--output", "named.txt"]).ok();
     assert_eq!(mode("named.txt"), 0o600);
-    assert!(person.run(&["secret", "export", "--plaintext", "-o", "named.txt"]).refused(1).contains("--output"));
+    let again = person.run(&["secret", "export", "--plaintext", "-o", "named.txt"]).refused(1);
+    assert!(again.contains("--output must name a new file"), "{again}");
     let named = std::fs::read_to_string(person.home().join("named.txt")).unwrap();
     assert_eq!(named, person.run(&["secret", "export", "--plaintext"]).ok());
     assert_eq!(person.run(&["secret", "export", "--plaintext", "--json", "-o", "doc.json"]).ok(), "");
@@ -353,6 +354,21 @@ fn an_export_into_a_file_is_its_owners_alone() {
     let ended = person.command(&["secret", "export", "--plaintext"]).stdout(redirected).status().unwrap();
     assert!(ended.success());
     assert_eq!(mode("redirected.txt"), 0o600);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_export_that_the_disk_did_not_take_is_not_called_exported() {
+    let person = Person::with_alice();
+    let key = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p";
+    for how in [&["--to", key][..], &["--plain"]] {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let mut command = person.command(&[&["secret", "export"], how].concat());
+        let ended = command.stdin(Stdio::null()).stdout(full).output().unwrap();
+        let told = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(1), "{told}");
+        assert!(!told.contains("exported") && told.contains("could not be written"), "{told}");
+    }
 }
 
 #[test]
@@ -479,7 +495,7 @@ fn bad_files_are_named_and_store_nothing() {
     let good = export_of("raivo.json");
     std::fs::create_dir(person.home().join("folder")).unwrap();
     for (name, text, expected) in [
-        ("empty", "", "empty: empty"),
+        ("empty", "", "empty: the file is empty"),
         ("cut.json", "{\"schemaVersion\": 4, \"services\": [", "cut.json: ends in the middle"),
         ("broken.json", "[\n1,\n{]", "broken.json: line 3: not JSON"),
         ("notes", "hello", "notes: in no known format"),
@@ -524,7 +540,8 @@ fn an_encrypted_export_reads_back_with_its_passphrase_and_says_how_much_it_has()
     let refused = person.run(&["secret", "export", "--to", "age1nobody", "--output", "x.age"]).refused(2);
     assert!(refused.contains("must be a public key of age"), "{refused}");
     let key = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p";
-    person.run(&["secret", "export", "--to", key, "--output", "x.age"]).ok();
+    let sealed = person.run(&["secret", "export", "--to", key, "--output", "x.age"]);
+    assert!(sealed.status == 0 && sealed.err.contains("`age -d -i KEY-FILE` opens the file"), "{sealed:?}");
     let refused = person.run(&["secret", "import", "x.age"]).refused(1);
     assert!(refused.contains("age -d -i KEY-FILE FILE | countersign secret import -"), "{refused}");
     for flags in [&["--plain"][..], &["--passphrase-file", "passphrase"]] {

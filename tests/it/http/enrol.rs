@@ -328,6 +328,32 @@ fn a_name_that_is_there_already_or_is_of_another_service_is_warned_of_before_it_
 }
 
 #[test]
+fn a_warning_of_new_names_is_seen_even_if_the_code_was_renewed_or_the_button_pressed_twice() {
+    let world = World::new();
+    let open = world.begin(&json!({"issuer": "GitHub"}));
+    let ticket = world.ticket(&open);
+    let link = format!("otpauth://totp/GitHub:ada?secret={RFC_SEED}&issuer=GitHub");
+    let page = world.form(&open, &[("step", "look"), ("ticket", &ticket), ("key", &link)]);
+    let handle = hidden(&page, "entry");
+    let press = |page: &Answer, step| {
+        let [label, issuer] = ["shown-label", "shown-issuer"].map(|name| hidden(page, name));
+        let known = [("step", step), ("ticket", &*ticket), ("entry", &*handle), ("shown-label", &*label)];
+        let names = [("shown-issuer", &*issuer), ("label", "ada"), ("issuer", "Evil")];
+        world.form(&open, &[&known[..], &names].concat())
+    };
+    let warns = |page: &Answer| text(page).contains("The agent asks for a secret of GitHub, and this one is of Evil.");
+    assert!(!warns(&page));
+
+    // As the page's script does, which shows nothing of the answer but its code.
+    press(&page, "code");
+    let told = press(&page, "add");
+
+    assert!(warns(&told) && world.secrets() == 0, "{}", text(&told));
+    assert!(warns(&press(&page, "add")), "pressed twice, before the answer was seen");
+    assert_eq!(title(&press(&told, "add")), "Added");
+}
+
+#[test]
 fn a_link_opens_nothing_by_itself_and_a_look_ahead_does_not_burn_it() {
     let world = World::new();
     let open = world.begin(&json!({"issuer": "Acme"}));
@@ -394,8 +420,8 @@ fn five_wrong_pins_end_an_enrolment_even_if_many_come_at_once() {
 
     assert_eq!((right.status, title(&right).as_str()), (410, "Cancelled"));
     assert_eq!(world.status(&open)["status"], "CANCELLED");
-    assert!(world.rows(Action::EnrolProve).iter().all(|outcome| *outcome == Outcome::Wrong));
-    assert!(world.rows(Action::EnrolProve).len() <= 5, "no more than five are looked at");
+    let looked_at = world.rows(Action::EnrolProve).into_iter().filter(|outcome| *outcome == Outcome::Wrong).count();
+    assert!((1..=5).contains(&looked_at), "no more than five are looked at: {looked_at}");
     assert_eq!(world.rows(Action::EnrolCancel), [Outcome::Ok]);
 }
 
@@ -414,6 +440,23 @@ fn wrong_pins_slow_down_over_all_enrolments_of_a_seat() {
     assert_eq!(right.status, 429, "the right one has to wait too, or waiting would tell");
     world.server.vault.clock.set_seconds(NOW + 2);
     world.ticket(&two);
+}
+
+#[test]
+fn wrong_pins_slow_down_over_all_enrolments_of_a_seat_even_if_many_come_at_once() {
+    let world = World::new();
+    let open: Vec<Open> = (0..12).map(|_| world.begin(&json!({}))).collect();
+
+    let statuses: Vec<u16> = std::thread::scope(|scope| {
+        let wrong = |open| world.form(open, &[("step", "prove"), ("proof", "111112")]).status;
+        let tries: Vec<_> = open.iter().map(|open| scope.spawn(move || wrong(open))).collect();
+        tries.into_iter().map(|tried| tried.join().unwrap()).collect()
+    });
+
+    let looked_at = statuses.iter().filter(|status| **status == 403).count();
+    assert_eq!((looked_at, statuses.iter().filter(|status| **status == 429).count()), (5, 7), "{statuses:?}");
+    world.server.vault.clock.set_seconds(NOW + 2);
+    world.ticket(&open[0]);
 }
 
 #[test]

@@ -28,9 +28,8 @@ pub(super) async fn ask_for(wanted: &Name, of: Option<SecretId>, session: &mut S
             "{told} is there already; with --allow-duplicate there is another of this issuer and label"
         )));
     }
-    // The seed may have been asked for at a hidden prompt, which listened for signals.
     let question = format!("{told} is there already. Have another of this issuer and label?");
-    session.console.confirm_or_stop(&question, false.into()).await
+    session.console.confirm(&question, false.into())
 }
 
 /// The name by which people know a secret.

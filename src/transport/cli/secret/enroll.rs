@@ -119,7 +119,7 @@ async fn on_terminal(id: EnrolmentId, args: &EnrollArgs, session: &mut Session) 
         return Err(ended(EnrolmentState::Expired));
     };
     tell_what_it_is(&review, session);
-    session.console.confirm_or_stop("Add it?", false.into()).await?;
+    session.console.confirm("Add it?", false.into())?;
     match session.service.add_typed(&proven, &handle).await? {
         Added::Stored(secret) => view::show(&secret, None, session).map(|()| Ending::Done),
         Added::Ended(state) => Err(ended(state)),

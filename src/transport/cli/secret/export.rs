@@ -16,11 +16,12 @@ use crate::{
         ids::SecretId,
         limits::PASSPHRASE_BYTES_MAX,
     },
-    operations::{Export, ExportSecrets},
+    operations::{Export, ExportSecrets, Service},
     transport::cli::{
         Ending, Failure, Session,
         names::{self, Among},
         numbers::counted_len,
+        working::{Stage, watched},
     },
 };
 
@@ -60,33 +61,61 @@ pub(super) async fn export(args: &ExportArgs, session: &mut Session) -> Result<E
         if args.plain || !args.recipients.is_empty() { None } else { Some(passphrase(args, session).await?) };
     // Create the file before exporting: if it exists already, the audit log must not get a row for each secret.
     let file = args.output.as_deref().map(|path| new_file("--output", path)).transpose()?;
-    let export = session.perform(ExportSecrets { only }).await?;
-    let json = args.plain && session.console.is_json();
-    let openers = match &passphrase {
-        Some(passphrase) => Openers::Passphrase(passphrase),
-        None => Openers::Recipients(&args.recipients),
-    };
-    match (file, &args.output) {
-        (Some(file), Some(path)) => {
-            let text = as_text(&export, json)?;
-            let written = if args.plain { plain(file, &text) } else { sealed(file, &openers, &text, session) };
-            written.and_then(|file| file.sync_all()).map_err(|cause| {
-                // Don't leave an incomplete export.
-                let _ = std::fs::remove_file(path);
-                Failure::unwritten("--output", &cause)
-            })?;
+    let export = if let (Some(file), Some(path)) = (file, &args.output) {
+        let exported = to_file(file, only, passphrase, args, session).await;
+        if exported.is_err() {
+            // Don't leave an incomplete export.
+            let _ = std::fs::remove_file(path);
         }
-        _ if args.plain => print(&export, session)?,
-        _ => {
-            let bytes = sealed(Vec::new(), &openers, &as_text(&export, false)?, session)?;
+        exported?
+    } else {
+        let export = session.perform(ExportSecrets { only }).await?;
+        if args.plain {
+            print(&export, session)?;
+        } else {
+            let openers = openers(passphrase.as_ref(), &args.recipients);
+            let bytes = sealed(Vec::new(), &openers, &as_text(&export, false)?, &session.service)?;
             session.console.bytes(&bytes)?;
         }
-    }
-    let ending = tell(&export, args.plain, session);
+        // What is told of it is true only once it is written.
+        session.console.flush()?;
+        export
+    };
+    let ending = tell(&export, args, session);
     if !args.plain && session.console.is_json() {
         session.console.document(&view::SealedExport::of(&export))?;
     }
     Ok(ending)
+}
+
+/// Exports into a file. A person can interrupt it, and an encrypted export takes a second.
+async fn to_file(
+    file: File,
+    only: Option<Vec<SecretId>>,
+    passphrase: Option<Zeroizing<String>>,
+    args: &ExportArgs,
+    session: &mut Session,
+) -> Result<Export, Failure> {
+    let (service, caller) = (session.service.clone(), session.caller.clone());
+    let (is_plain, json, recipients) = (args.plain, args.plain && session.console.is_json(), args.recipients.clone());
+    let work = Box::pin(async move {
+        let export = service.perform(&caller, ExportSecrets { only }).await?;
+        let text = as_text(&export, json)?;
+        let write = tokio::task::spawn_blocking(move || {
+            let openers = openers(passphrase.as_ref(), &recipients);
+            let written = if is_plain { plain(file, &text) } else { sealed(file, &openers, &text, &service) };
+            written.and_then(|file| file.sync_all())
+        });
+        let written = write.await.unwrap_or_else(|cause| Err(io::Error::other(cause)));
+        written.map_err(|cause| Failure::unwritten("--output", &cause))?;
+        Ok(export)
+    });
+    watched(&mut session.console, "exporting", || Stage::Somewhere, work).await?
+}
+
+/// What opens an export.
+fn openers<'a>(passphrase: Option<&'a Zeroizing<String>>, recipients: &'a [Recipient]) -> Openers<'a> {
+    passphrase.map_or(Openers::Recipients(recipients), |passphrase| Openers::Passphrase(passphrase))
 }
 
 /// Seeds leave the vault unencrypted only if the person means it, and not onto a screen.
@@ -145,8 +174,8 @@ fn plain(mut file: File, text: &[u8]) -> io::Result<File> {
     Ok(file)
 }
 
-fn sealed<W: io::Write>(to: W, openers: &Openers<'_>, text: &[u8], session: &Session) -> io::Result<W> {
-    let mut fill = |bytes: &mut [u8]| session.service.fill(bytes);
+fn sealed<W: io::Write>(to: W, openers: &Openers<'_>, text: &[u8], service: &Service) -> io::Result<W> {
+    let mut fill = |bytes: &mut [u8]| service.fill(bytes);
     let mut sealing = Sealing::begin(to, openers, &mut fill)?;
     sealing.write_all(text)?;
     sealing.finish()
@@ -180,8 +209,14 @@ fn as_text(export: &Export, json: bool) -> Result<Zeroizing<Vec<u8>>, Failure> {
     Ok(text)
 }
 
-fn tell(export: &Export, plain: bool, session: &mut Session) -> Ending {
-    let how = if plain { "unencrypted" } else { "encrypted; `secret import` reads the file, and so does `age -d`" };
+fn tell(export: &Export, args: &ExportArgs, session: &mut Session) -> Ending {
+    let how = match (args.plain, args.recipients.is_empty()) {
+        (true, _) => "unencrypted",
+        (false, true) => "encrypted; `secret import` reads the file, and so does `age -d`",
+        (false, false) => {
+            "encrypted; `age -d -i KEY-FILE` opens the file, and `secret import -` reads what that prints"
+        }
+    };
     session.console.note(&format!("{} exported {how}.", counted_len(export.uris.len(), "secret")));
     if export.damaged.is_empty() {
         return Ending::Done;

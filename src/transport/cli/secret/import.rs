@@ -116,7 +116,7 @@ pub(super) async fn import(args: &ImportArgs, session: &mut Session) -> Result<E
             return Ok(Ending::Done);
         }
         let question = format!("Add {}?", counted_len(imported.secrets.len(), "secret"));
-        session.console.confirm_or_stop(&question, Consent::Asked).await?;
+        session.console.confirm(&question, Consent::Asked)?;
         imported = store(&secrets, false, session).await?;
         // Another process may have added some of them meanwhile.
         report.counts = Counts::of(&imported, report.counts.skipped);
@@ -202,7 +202,7 @@ impl File<'_> {
     async fn unlocked(&self, format: Format, memory: u64, console: &mut Console) -> Result<Contents, Failure> {
         if memory > IMPORT_MEMORY_ASKED {
             let question = format!("Opening {} takes {} MiB of memory. Go on?", self.name, memory >> 20);
-            console.confirm_or_stop(&question, self.args.yes.into()).await?;
+            console.confirm(&question, self.args.yes.into())?;
         }
         let mut tries_left = if self.args.passphrase_file.is_some() { 1 } else { TRIES };
         loop {

@@ -252,8 +252,13 @@ impl Site<'_> {
         let mut is_renamed = false;
         if let (Some(label), Some(issuer)) = (form.get("label"), form.get("issuer")) {
             match self.service.rename_typed(proven, handle, (label, issuer)) {
-                // What is not in memory any more may have been added by an earlier press of the button.
-                Ok(renamed) => is_renamed = renamed == Some(true),
+                // What counts is what the page shows: its script may have sent the new names before, for a new code.
+                Ok(renamed) => {
+                    is_renamed = match (form.get("shown-label"), form.get("shown-issuer")) {
+                        (Some(shown), Some(by)) => (shown, by) != (label.trim(), issuer.trim()),
+                        _ => renamed == Some(true),
+                    }
+                }
                 Err(Refusal::Invalid { field, problem }) => {
                     let text = format!("{} {problem}.", named(field));
                     let told = Told::Names(EntryProblem { text: &text, label, issuer });

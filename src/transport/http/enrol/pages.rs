@@ -273,9 +273,9 @@ pub(super) fn review(proven: &Proven, review: &Review, told: Told<'_>) -> Html {
         .add(&warnings(review))
         .put("<form method=\"post\" autocomplete=\"off\">\n")
         .add(&ticket(proven))
-        .put("<input type=\"hidden\" name=\"entry\" value=\"")
-        .text(&review.handle)
-        .put("\">\n")
+        .add(&hidden("entry", &review.handle))
+        .add(&hidden("shown-issuer", metadata.issuer.as_ref().map_or("", ShownText::as_str)))
+        .add(&hidden("shown-label", metadata.label.as_str()))
         .add(&field("issuer", "Service", issuer))
         .add(&field("label", "Account", label))
         .add(&facts)
@@ -381,7 +381,11 @@ fn field(name: &'static str, label: &'static str, value: &str) -> Html {
 }
 
 fn ticket(proven: &Proven) -> Html {
-    Html::of("<input type=\"hidden\" name=\"ticket\" value=\"").text(&proven.ticket).put("\">\n")
+    hidden("ticket", &proven.ticket)
+}
+
+fn hidden(name: &'static str, value: &str) -> Html {
+    Html::of("<input type=\"hidden\" name=\"").put(name).put("\" value=\"").text(value).put("\">\n")
 }
 
 fn name_of(secret: &TotpSecret) -> String {

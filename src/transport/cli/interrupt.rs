@@ -1,0 +1,128 @@
+//! Signals that end a command. Whoever has something to put in order listens as long as that matters; at any other time a
+//! signal ends the process at once.
+//!
+//! Once a process has listened, the system no longer ends it by itself: Ctrl-C would be swallowed at every later question,
+//! which blocks the only thread, and in every later wait. So a thread of its own ends the process while nobody listens.
+
+use std::{
+    io::{self, Write as _},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+/// Exit status: interrupted by the person, as shells define it.
+pub const EXIT_INTERRUPTED: u8 = 130;
+
+/// How many listen at the moment, or have heard a signal and end the process in order.
+static LISTENERS: AtomicUsize = AtomicUsize::new(0);
+/// Whether the thread runs.
+static IS_WATCHED: Mutex<bool> = Mutex::new(false);
+
+/// Counts as a listener until it is dropped.
+struct Listener;
+
+impl Listener {
+    fn new() -> Self {
+        LISTENERS.fetch_add(1, Ordering::SeqCst);
+        Self
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        LISTENERS.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Completes when the process is told to stop: by an interruption at the terminal, by its closing, or by a signal. Until
+/// the future is dropped, its owner has to end the process.
+///
+/// # Errors
+/// The system's, if it lets nobody listen.
+pub(super) fn told_to_stop() -> io::Result<impl Future<Output = ()> + Send + 'static> {
+    let mut signals = Signals::new()?;
+    let told = ends_in_order(async move { signals.next().await });
+    end_while_nobody_listens()?;
+    Ok(told)
+}
+
+/// The same for a future that completes when the process is told to stop in another way.
+pub fn ends_in_order(told: impl Future<Output = ()> + Send + 'static) -> impl Future<Output = ()> + Send + 'static {
+    let listener = Listener::new();
+    async move {
+        told.await;
+        // From here on the process ends in order, which the thread must not cut short.
+        std::mem::forget(listener);
+    }
+}
+
+/// Starts the thread that ends the process while nobody listens.
+fn end_while_nobody_listens() -> io::Result<()> {
+    let mut is_watched = IS_WATCHED.lock().unwrap_or_else(PoisonError::into_inner);
+    if *is_watched {
+        return Ok(());
+    }
+    // A question may block the runtime of the process.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut signals = {
+        let _inside = runtime.enter();
+        Signals::new()?
+    };
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        runtime.block_on(async {
+            loop {
+                signals.next().await;
+                if LISTENERS.load(Ordering::SeqCst) == 0 {
+                    end();
+                }
+            }
+        });
+    })?;
+    *is_watched = true;
+    Ok(())
+}
+
+#[expect(clippy::exit, reason = "the main thread may be blocked, as it is when the system ends a process")]
+fn end() {
+    // End the question's line. Nobody can be told if that fails.
+    let _ = io::stderr().write_all(b"\ninterrupted\n");
+    std::process::exit(EXIT_INTERRUPTED.into());
+}
+
+/// The signals that tell a process to stop, from when this was made.
+#[cfg(unix)]
+struct Signals([tokio::signal::unix::Signal; 3]);
+
+#[cfg(unix)]
+impl Signals {
+    fn new() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+
+        Ok(Self([signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?]))
+    }
+
+    async fn next(&mut self) {
+        let [interrupt, terminate, hangup] = &mut self.0;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    }
+}
+
+#[cfg(not(unix))]
+struct Signals(tokio::signal::windows::CtrlC);
+
+#[cfg(not(unix))]
+impl Signals {
+    fn new() -> io::Result<Self> {
+        tokio::signal::windows::ctrl_c().map(Self)
+    }
+
+    async fn next(&mut self) {
+        let _ = self.0.recv().await;
+    }
+}
