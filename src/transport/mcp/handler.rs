@@ -255,13 +255,13 @@ impl ServerHandler for McpServer {
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        if let Some(entry) = elicitation::asked_by(&request, &context) {
-            return Box::pin(self.ask_by_url(entry, request, &context)).await;
-        }
-        // Both are boxed because rmcp would copy the call, at its full size, from task to task.
+        // Each is boxed because rmcp would copy the call, at its full size, from task to task.
         match Entry::tool(&request.name) {
-            Some(tool) => {
-                Box::pin(self.run(tool, request.arguments.unwrap_or_default(), &context)).await.map(Into::into)
+            Some(entry) if elicitation::is_for_user(entry, &request, &context) => {
+                Box::pin(self.ask_by_url(entry, request, &context)).await
+            }
+            Some(entry) => {
+                Box::pin(self.run(entry, request.arguments.unwrap_or_default(), &context)).await.map(Into::into)
             }
             None => Err(Box::pin(self.no_tool(&context)).await),
         }

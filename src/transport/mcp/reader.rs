@@ -118,7 +118,9 @@ impl<R: AsyncRead + Send + Unpin> Reader<R> {
                 if let ClientNotification::CancelledNotification(cancelled) = &said.notification
                     && let Some(id) = &cancelled.params.request_id
                 {
-                    self.traffic.send_modify(|traffic| traffic.forget(id));
+                    self.traffic.send_modify(|traffic| {
+                        traffic.unanswered.remove(id);
+                    });
                 }
             }
             ClientJsonRpcMessage::Response(_) | ClientJsonRpcMessage::Error(_) => {}

@@ -44,16 +44,11 @@ impl Traffic {
     /// Adds a message of rmcp's for the host.
     pub(super) fn answer(&mut self, message: &ServerJsonRpcMessage) {
         match message {
-            ServerJsonRpcMessage::Response(answer) => self.forget(&answer.id),
-            ServerJsonRpcMessage::Error(error) => error.id.iter().for_each(|id| self.forget(id)),
-            ServerJsonRpcMessage::Request(_) | ServerJsonRpcMessage::Notification(_) => {}
-        }
+            ServerJsonRpcMessage::Response(answer) => self.unanswered.remove(&answer.id),
+            ServerJsonRpcMessage::Error(error) => error.id.as_ref().is_some_and(|id| self.unanswered.remove(id)),
+            ServerJsonRpcMessage::Request(_) | ServerJsonRpcMessage::Notification(_) => false,
+        };
         self.put(message);
-    }
-
-    /// Marks a request as answered or cancelled.
-    pub(super) fn forget(&mut self, id: &RequestId) {
-        self.unanswered.remove(id);
     }
 }
 
