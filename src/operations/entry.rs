@@ -123,8 +123,9 @@ pub struct Entry {
     pub tool_answer: fn() -> Map<String, Value>,
     /// The schema of the route's answer.
     pub route_answer: fn() -> Map<String, Value>,
-    /// Reads the arguments of a call and carries it out. A refusal is in the audit log, unless that can't be written.
-    pub perform: for<'a> fn(&'static Entry, ApiCall<'a>) -> BoxFuture<'a, Result<Answer, Refusal>>,
+    /// Reads the arguments of a call and carries it out. The answer is JSON, with fields in the order of the documents. A
+    /// refusal is in the audit log, unless that can't be written.
+    pub perform: for<'a> fn(&'static Entry, ApiCall<'a>) -> BoxFuture<'a, Result<String, Refusal>>,
 }
 
 /// One call of an entry.
@@ -139,45 +140,6 @@ pub struct ApiCall<'a> {
     pub arguments: Map<String, Value>,
     /// Notified while the call waits.
     pub patience: &'a dyn Patience,
-}
-
-/// An operation's answer before it is encoded.
-pub struct Answer(Box<dyn ToJson + Send>);
-
-trait ToJson {
-    fn value(&self) -> serde_json::Result<Value>;
-    fn write(&self, into: &mut Vec<u8>) -> serde_json::Result<()>;
-}
-
-impl<T: Serialize> ToJson for T {
-    fn value(&self) -> serde_json::Result<Value> {
-        serde_json::to_value(self)
-    }
-
-    fn write(&self, into: &mut Vec<u8>) -> serde_json::Result<()> {
-        serde_json::to_writer(into, self)
-    }
-}
-
-impl Answer {
-    /// As JSON.
-    ///
-    /// # Errors
-    /// serde's error; it is a bug.
-    pub fn value(&self) -> serde_json::Result<Value> {
-        self.0.value()
-    }
-
-    /// As text, with fields in the order of the documents.
-    ///
-    /// # Errors
-    /// serde's error; it is a bug.
-    pub fn bytes(&self) -> serde_json::Result<Vec<u8>> {
-        // Enough room for most answers.
-        let mut bytes = Vec::with_capacity(1024);
-        self.0.write(&mut bytes)?;
-        Ok(bytes)
-    }
 }
 
 impl Entry {
@@ -236,7 +198,7 @@ impl Entry {
     }
 }
 
-async fn perform<O: ApiOperation>(entry: &'static Entry, call: ApiCall<'_>) -> Result<Answer, Refusal> {
+async fn perform<O: ApiOperation>(entry: &'static Entry, call: ApiCall<'_>) -> Result<String, Refusal> {
     let ApiCall { service, caller, surface, mut arguments, patience } = call;
     let read = match &surface {
         Surface::Mcp { .. } => {
@@ -251,14 +213,15 @@ async fn perform<O: ApiOperation>(entry: &'static Entry, call: ApiCall<'_>) -> R
         Err(refusal) => return Err(service.refuse_arguments(caller, &entry.spec, refusal).await),
     };
     let output = service.perform_for(caller, operation, patience).await?;
-    Ok(match surface {
-        Surface::Rest { .. } => Answer(Box::new(O::RestAnswer::from(output))),
+    let answer = match surface {
+        Surface::Rest { .. } => serde_json::to_string(&O::RestAnswer::from(output)),
         Surface::Mcp { reveal } => {
             let mut answer = O::Answer::from(output);
             if reveal == Reveal::Never {
                 O::conceal(&mut answer);
             }
-            Answer(Box::new(answer))
+            serde_json::to_string(&answer)
         }
-    })
+    };
+    answer.map_err(|cause| service.bug(&cause))
 }

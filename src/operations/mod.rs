@@ -74,7 +74,7 @@ pub use self::{
     enrolment_links::EnrolmentPage,
     enrolment_sign_in::{SignIn, SignedIn},
     enrolment_visit::{Asked, EnrolmentPhrase, EnrolmentView, OpenEnrolment, ProofProblem, Proven, Visited, Visitor},
-    entry::{Answer, Api, ApiCall, ApiOperation, Entry, Method, Reveal, Surface},
+    entry::{Api, ApiCall, ApiOperation, Entry, Method, Reveal, Surface},
     export::{Export, ExportSecrets},
     find_seats::FindSeats,
     get_code::{GetCode, IssuedCode, TotpGetCodeResponse},

@@ -60,8 +60,7 @@ pub(super) async fn serve(mut call: Call<'_>, entry: &'static Entry, body: Arriv
     };
     let call = ApiCall { service, caller, surface, arguments, patience: &() };
     let answer = (entry.perform)(entry, call).await?;
-    let bytes = answer.bytes().map_err(|cause| Problem::Own(service.bug(&cause)))?;
-    Ok(with_json(StatusCode::OK, bytes))
+    Ok(with_json(StatusCode::OK, answer.into_bytes()))
 }
 
 /// The arguments, from path and query or body.
