@@ -316,16 +316,16 @@ impl AuditEntry {
     /// The bytes under the MAC of a row in a chain (format 2): as [`Self::canonical_v1`], but with the chain and under
     /// another name.
     pub fn canonical(&self, chain: u32, seq: u64) -> Vec<u8> {
-        self.fields(b"countersign/v2/audit", Some(chain), seq)
+        self.under_mac(b"countersign/v2/audit", Some(chain), seq)
     }
 
     /// The bytes under the MAC of a row that a vault of format 1 wrote.
     pub fn canonical_v1(&self, seq: u64) -> Vec<u8> {
-        self.fields(b"countersign/v1/trail", None, seq)
+        self.under_mac(b"countersign/v1/trail", None, seq)
     }
 
-    /// Every field, length-prefixed, in this order for ever.
-    fn fields(&self, name: &[u8], chain: Option<u32>, seq: u64) -> Vec<u8> {
+    /// Every field, length-prefixed.
+    fn under_mac(&self, name: &[u8], chain: Option<u32>, seq: u64) -> Vec<u8> {
         let mut out = Vec::with_capacity(256);
         let mut field = |bytes: &[u8]| {
             out.extend_from_slice(&u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes());
@@ -336,22 +336,29 @@ impl AuditEntry {
             field(&chain.to_be_bytes());
         }
         field(&seq.to_be_bytes());
-        field(&self.at.micros().to_be_bytes());
-        field(self.account.as_ref().map_or(&[], |id| id.as_bytes()));
-        field(self.actor.kind().as_bytes());
-        field(self.actor.key().as_ref().map_or("", KeyId::as_str).as_bytes());
-        field(self.seat.as_ref().map_or(&[], |id| id.as_bytes()));
-        field(self.action.as_str().as_bytes());
-        field(self.outcome.as_str().as_bytes());
-        field(self.secret.as_ref().map_or(&[], |id| id.as_bytes()));
-        field(self.key.as_ref().map_or("", KeyId::as_str).as_bytes());
-        field(self.step.map(|step| step.0.to_be_bytes()).as_ref().map_or(&[], |bytes| bytes));
-        field(self.code_tag.as_ref().map_or(&[], |tag| tag));
-        field(self.purpose.as_ref().map_or("", Purpose::as_str).as_bytes());
-        field(self.count.map(u64::to_be_bytes).as_ref().map_or(&[], |bytes| bytes));
-        field(self.client.name.as_str().as_bytes());
-        field(self.client.version.as_str().as_bytes());
+        self.fields(field);
         out
+    }
+
+    /// Passes on the bytes of every field, in this order for ever: that of the MAC and of the stored row.
+    pub fn fields(&self, mut field: impl FnMut(&[u8])) {
+        let Self { at, account, actor, seat, action, outcome, secret, key, step, code_tag, purpose, count, client } =
+            self;
+        field(&at.micros().to_be_bytes());
+        field(account.as_ref().map_or(&[], |id| id.as_bytes()));
+        field(actor.kind().as_bytes());
+        field(actor.key().as_ref().map_or("", KeyId::as_str).as_bytes());
+        field(seat.as_ref().map_or(&[], |id| id.as_bytes()));
+        field(action.as_str().as_bytes());
+        field(outcome.as_str().as_bytes());
+        field(secret.as_ref().map_or(&[], |id| id.as_bytes()));
+        field(key.as_ref().map_or("", KeyId::as_str).as_bytes());
+        field(step.map(|step| step.0.to_be_bytes()).as_ref().map_or(&[], |bytes| bytes));
+        field(code_tag.as_ref().map_or(&[], |tag| tag));
+        field(purpose.as_ref().map_or("", Purpose::as_str).as_bytes());
+        field(count.map(u64::to_be_bytes).as_ref().map_or(&[], |bytes| bytes));
+        field(client.name.as_str().as_bytes());
+        field(client.version.as_str().as_bytes());
     }
 }
 

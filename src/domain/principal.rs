@@ -115,11 +115,6 @@ impl Principal {
         matches!(self.actor, Actor::Person)
     }
 
-    /// What it may do.
-    pub const fn scopes(&self) -> ScopeSet {
-        self.scopes
-    }
-
     /// Whether it may do this.
     pub const fn may(&self, scope: Scope) -> bool {
         self.scopes.holds(scope)

@@ -5,7 +5,7 @@ use super::{
     origin::Origin,
     text::ShownText,
     time::Timestamp,
-    totp::{Algorithm, Digits, Period, TotpParameters},
+    totp::{Period, TotpParameters},
 };
 
 /// What the vault stores of a secret besides its seed. Both are sealed, separately.
@@ -93,16 +93,6 @@ pub struct TotpSecret {
 }
 
 impl TotpSecret {
-    /// The hash function of its codes.
-    pub const fn algorithm(&self) -> Algorithm {
-        self.metadata.totp.algorithm
-    }
-
-    /// The number of digits of its codes.
-    pub const fn digits(&self) -> Digits {
-        self.metadata.totp.digits
-    }
-
     /// How long its codes live.
     pub const fn period(&self) -> Period {
         self.metadata.totp.period

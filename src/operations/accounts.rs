@@ -1,6 +1,6 @@
 //! Accounts, which a person manages.
 
-use super::{Call, Effect, Failed, Operation, Refusal, Service, Spec, sound};
+use super::{Call, Effect, Failed, Operation, Refusal, Spec, sound};
 use crate::{
     domain::{
         account::{Account, DEFAULT_ACCOUNT},
@@ -8,28 +8,12 @@ use crate::{
         ids::AccountId,
         text::Name,
     },
-    vault::{Kept, Outcome},
+    vault::Outcome,
 };
 
 /// Why an account can't be removed: secrets that could still be restored must not be lost by accident.
 const HAS_SECRETS: &str = "the account has secrets, or deleted ones that can still be restored; `secret list` and \
                            `secret list --deleted` with `--account` show them, and `secret rm ID --now` erases one for good";
-
-impl Service {
-    /// The account with a name. Only start-up uses this: a caller's account comes from its credential.
-    ///
-    /// # Errors
-    /// `not_found`, `unavailable`.
-    pub async fn find_account(&self, name: &str) -> Result<Account, Refusal> {
-        let found = self.account_named(name).await.map_err(|failed| self.refusal_of(failed))?;
-        Ok(found.value)
-    }
-
-    async fn account_named(&self, name: &str) -> Result<Kept<Account>, Failed> {
-        let name = Name::parse(name).map_err(|_| Refusal::NotFound("account"))?;
-        Ok(self.vault().account_named(&name).await?.ok_or(Refusal::NotFound("account"))?)
-    }
-}
 
 /// Every account, oldest first. A damaged one is left out, with a line in the log.
 #[derive(Debug, Clone, Copy)]
@@ -86,7 +70,8 @@ impl Operation for RemoveAccount {
         }
         // Secrets past their seven days must not prevent the removal.
         call.service.erase_expired().await?;
-        let account = call.service.account_named(&self.name).await?;
+        let name = Name::parse(&self.name).map_err(|_| Refusal::NotFound("account"))?;
+        let account = call.service.vault().account_named(&name).await?.ok_or(Refusal::NotFound("account"))?;
         let entry = AuditEntry { account: Some(account.id), ..call.entry.clone() };
         match call.service.vault().remove_account(&account, entry).await? {
             Outcome::Done => Ok(()),

@@ -123,7 +123,7 @@ impl Operation for TraceCode {
                 let AuditEntry { secret: Some(secret), step: Some(step), code_tag: Some(tag), .. } = row.entry else {
                     return false;
                 };
-                vault.tag_of(secret, step, &self.digits).ct_eq(&tag).into()
+                vault.code_tag(secret, step, &self.digits).ct_eq(&tag).into()
             }));
             let Some(next) = next else { return Ok(traced) };
             page.from = Some(next);

@@ -47,13 +47,6 @@ pub enum Effect {
     Erase,
 }
 
-impl Effect {
-    /// Whether it brings something that a caller limited to given secrets could not see.
-    const fn adds(self) -> bool {
-        matches!(self, Self::Add | Self::Ask)
-    }
-}
-
 /// The properties of an operation that hold for every call.
 #[derive(Debug, Clone, Copy)]
 pub struct Spec {
@@ -75,11 +68,21 @@ impl Spec {
 
     /// Whether the operation can work for a caller.
     pub fn works_for(&self, caller: &Principal) -> bool {
-        let may = match self.access {
-            Access::Scope(scope) => caller.may(scope),
-            Access::Person => caller.is_person(),
-        };
-        may && !(caller.is_limited() && self.effect.adds())
+        self.check(caller).is_ok()
+    }
+
+    fn check(&self, caller: &Principal) -> Result<(), Refusal> {
+        match self.access {
+            Access::Scope(scope) if !caller.may(scope) => Err(Refusal::MissingScope(scope)),
+            Access::Person if !caller.is_person() => Err(Refusal::PersonOnly),
+            // It brings something that such a caller could not see.
+            Access::Scope(_) | Access::Person
+                if caller.is_limited() && matches!(self.effect, Effect::Add | Effect::Ask) =>
+            {
+                Err(Refusal::Limited)
+            }
+            Access::Scope(_) | Access::Person => Ok(()),
+        }
     }
 }
 
@@ -182,7 +185,7 @@ impl Service {
     /// Refuses a call with invalid arguments, in the audit log. If the caller lacks the scope, the refusal says only
     /// that.
     pub async fn refuse_arguments(&self, caller: &Principal, spec: &Spec, refusal: Refusal) -> Refusal {
-        let refusal = allowed(spec, caller).err().unwrap_or(refusal);
+        let refusal = spec.check(caller).err().unwrap_or(refusal);
         self.refuse(refusal, AuditEntry::of(caller, spec.action, self.now())).await
     }
 
@@ -232,7 +235,7 @@ impl Service {
 
 impl Call<'_> {
     async fn admit<O: Operation>(&mut self, operation: &O) -> Result<(), Failed> {
-        allowed(&O::SPEC, self.caller)?;
+        O::SPEC.check(self.caller)?;
         if self.caller.is_stale(self.entry.at, RIGHTS_FRESH) {
             self.service.still_valid(self.caller).await?;
         }
@@ -255,15 +258,6 @@ impl Call<'_> {
         let Some(pace) = self.service.shared.secret_pace.get() else { return Ok(()) };
         let taken = pace.take(secret, std::time::Instant::now());
         taken.map_err(|after| Refusal::RateLimited { what: "too many calls for this secret", after })
-    }
-}
-
-fn allowed(spec: &Spec, caller: &Principal) -> Result<(), Refusal> {
-    match spec.access {
-        Access::Scope(scope) if !caller.may(scope) => Err(Refusal::MissingScope(scope)),
-        Access::Person if !caller.is_person() => Err(Refusal::PersonOnly),
-        Access::Scope(_) | Access::Person if caller.is_limited() && spec.effect.adds() => Err(Refusal::Limited),
-        Access::Scope(_) | Access::Person => Ok(()),
     }
 }
 

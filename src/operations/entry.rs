@@ -159,10 +159,12 @@ pub struct ApiCall<'a> {
     pub patience: &'a dyn Patience,
 }
 
-/// An operation's answer before it is encoded.
+/// An operation's answer.
 pub struct Answer {
-    whole: Box<dyn ToJson + Send>,
-    rest: Option<Rest>,
+    /// JSON, with fields in the order of the documents.
+    pub json: String,
+    /// The rest of the list, if this is a part of one.
+    pub rest: Option<Rest>,
 }
 
 /// The rest of a list, of which an answer is a part.
@@ -174,7 +176,7 @@ trait Ask {
 
 impl<O: ApiOperation> Ask for O {
     fn ask<'a>(self: Box<Self>, service: &'a Service, caller: &'a Principal) -> BoxFuture<'a, Result<Answer, Refusal>> {
-        Box::pin(async move { Ok(Answer::over_rest::<O>(service.perform(caller, *self).await?)) })
+        Box::pin(async move { over_rest::<O>(service, service.perform(caller, *self).await?) })
     }
 }
 
@@ -185,56 +187,6 @@ impl Rest {
     /// [`Refusal`]; it is in the audit log, unless that can't be written.
     pub async fn next(self, service: &Service, caller: &Principal) -> Result<Answer, Refusal> {
         self.0.ask(service, caller).await
-    }
-}
-
-trait ToJson {
-    fn value(&self) -> serde_json::Result<Value>;
-    fn write(&self, into: &mut Vec<u8>) -> serde_json::Result<()>;
-}
-
-impl<T: Serialize> ToJson for T {
-    fn value(&self) -> serde_json::Result<Value> {
-        serde_json::to_value(self)
-    }
-
-    fn write(&self, into: &mut Vec<u8>) -> serde_json::Result<()> {
-        serde_json::to_writer(into, self)
-    }
-}
-
-impl Answer {
-    const fn of(whole: Box<dyn ToJson + Send>) -> Self {
-        Self { whole, rest: None }
-    }
-
-    fn over_rest<O: ApiOperation>(mut output: O::Output) -> Self {
-        let rest = O::rest(&mut output).map(|rest| Rest(Box::new(rest)));
-        Self { rest, ..Self::of(Box::new(O::RestAnswer::from(output))) }
-    }
-
-    /// The rest of the list, if this is a part of one.
-    pub const fn take_rest(&mut self) -> Option<Rest> {
-        self.rest.take()
-    }
-
-    /// As JSON.
-    ///
-    /// # Errors
-    /// serde's error; it is a bug.
-    pub fn value(&self) -> serde_json::Result<Value> {
-        self.whole.value()
-    }
-
-    /// As text, with fields in the order of the documents.
-    ///
-    /// # Errors
-    /// serde's error; it is a bug.
-    pub fn bytes(&self) -> serde_json::Result<Vec<u8>> {
-        // Enough room for most answers.
-        let mut bytes = Vec::with_capacity(1024);
-        self.whole.write(&mut bytes)?;
-        Ok(bytes)
     }
 }
 
@@ -309,14 +261,23 @@ async fn perform<O: ApiOperation>(entry: &'static Entry, call: ApiCall<'_>) -> R
         Err(refusal) => return Err(service.refuse_arguments(caller, &entry.spec, refusal).await),
     };
     let output = service.perform_for(caller, operation, patience).await?;
-    Ok(match surface {
-        Surface::Rest { .. } => Answer::over_rest::<O>(output),
+    match surface {
+        Surface::Rest { .. } => over_rest::<O>(service, output),
         Surface::Mcp { reveal } => {
             let mut answer = O::Answer::from(output);
             if reveal == Reveal::Never {
                 O::conceal(&mut answer);
             }
-            Answer::of(Box::new(answer))
+            Ok(Answer { json: written(service, &answer)?, rest: None })
         }
-    })
+    }
+}
+
+fn over_rest<O: ApiOperation>(service: &Service, mut output: O::Output) -> Result<Answer, Refusal> {
+    let rest = O::rest(&mut output).map(|rest| Rest(Box::new(rest)));
+    Ok(Answer { json: written(service, &O::RestAnswer::from(output))?, rest })
+}
+
+fn written(service: &Service, answer: &impl Serialize) -> Result<String, Refusal> {
+    serde_json::to_string(answer).map_err(|cause| service.bug(&cause))
 }

@@ -273,7 +273,7 @@ impl Call<'_> {
     ) -> Result<Option<Next>, Failed> {
         let (vault, totp, now) = (self.service.vault(), in_use.secret.metadata.totp, entry.at);
         let code = totp.code_at(&vault.open_seed(in_use)?, step);
-        let code_tag = Some(vault.code_tag(request.secret, step, &code));
+        let code_tag = Some(vault.code_tag(request.secret, step, code.digits()));
         let mut draft = vault.draft(AuditEntry { step: Some(step), code_tag, ..entry });
         draft = draft.used(in_use, state.as_ref()).counted(in_use, now);
         if state.is_none() {

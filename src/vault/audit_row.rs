@@ -49,7 +49,7 @@ pub(super) fn fence_of(body: &[u8]) -> Option<Fence<'_>> {
 pub(super) fn encode(format: Format, entry: &AuditEntry) -> Vec<u8> {
     let mut out = Vec::with_capacity(160);
     out.push(format as u8);
-    let mut field = |bytes: &[u8]| {
+    entry.fields(|bytes| {
         // No field is longer than a purpose of 128 characters; 255 announces a length of two bytes.
         match u8::try_from(bytes.len()) {
             Ok(length) if length < u8::MAX => out.push(length),
@@ -59,24 +59,7 @@ pub(super) fn encode(format: Format, entry: &AuditEntry) -> Vec<u8> {
             }
         }
         out.extend_from_slice(bytes);
-    };
-    let AuditEntry { at, account, actor, seat, action, outcome, secret, key, step, code_tag, purpose, count, client } =
-        entry;
-    field(&at.micros().to_be_bytes());
-    field(account.as_ref().map_or(&[], |id| id.as_bytes()));
-    field(actor.kind().as_bytes());
-    field(actor.key().as_ref().map_or("", KeyId::as_str).as_bytes());
-    field(seat.as_ref().map_or(&[], |id| id.as_bytes()));
-    field(action.as_str().as_bytes());
-    field(outcome.as_str().as_bytes());
-    field(secret.as_ref().map_or(&[], |id| id.as_bytes()));
-    field(key.as_ref().map_or("", KeyId::as_str).as_bytes());
-    field(step.map(|step| step.0.to_be_bytes()).as_ref().map_or(&[], |bytes| bytes));
-    field(code_tag.as_ref().map_or(&[], |tag| tag));
-    field(purpose.as_ref().map_or("", Purpose::as_str).as_bytes());
-    field(count.map(u64::to_be_bytes).as_ref().map_or(&[], |bytes| bytes));
-    field(client.name.as_str().as_bytes());
-    field(client.version.as_str().as_bytes());
+    });
     out
 }
 

@@ -96,7 +96,7 @@ use crate::{
     domain::{
         api_key::{HashedKey, PlainKey},
         ids::{AccountId, SecretId},
-        totp::{Code, Step},
+        totp::Step,
     },
     random::{NoRandomness, SharedRandom},
     store::{Kind, List, Record, SharedStore, Store},
@@ -140,13 +140,6 @@ impl<T> Deref for Kept<T> {
 
     fn deref(&self) -> &T {
         &self.value
-    }
-}
-
-impl<T> Kept<T> {
-    /// The key of its record.
-    pub const fn key(&self) -> &RecordKey {
-        &self.record.key
     }
 }
 
@@ -227,13 +220,8 @@ impl Vault {
     }
 
     /// A keyed hash of a code, to answer later whether the code came from this vault.
-    pub fn code_tag(&self, secret: SecretId, step: Step, code: &Code) -> [u8; 16] {
-        self.core.keyring.code_tag(secret, step, code)
-    }
-
-    /// The same for a typed code.
-    pub fn tag_of(&self, secret: SecretId, step: Step, digits: &str) -> [u8; 16] {
-        self.core.keyring.tag_of(secret, step, digits)
+    pub fn code_tag(&self, secret: SecretId, step: Step, digits: &str) -> [u8; 16] {
+        self.core.keyring.code_tag(secret, step, digits)
     }
 
     /// Whether the vault can be written right now.

@@ -50,7 +50,8 @@ impl Vault {
         {
             return Err(cause.clone());
         }
-        let renewed = self.renew(&header, version).await;
+        // Boxed because every commit and read may come here, and few do: each of their futures would keep 9 KB of room.
+        let renewed = Box::pin(self.renew(&header, version)).await;
         *refused = renewed.as_ref().err().map(|cause| Refused { version, at: Instant::now(), cause: cause.clone() });
         renewed.map(|()| header)
     }
@@ -72,13 +73,9 @@ impl Vault {
     {
         // Another call may take newer keys over while this one reads.
         let known = self.keyring().version();
-        match read().await {
-            Err(cause @ StoreError::Damaged { .. }) => {
-                // On the heap, so that calls that need none of this keep no room for it.
-                if Box::pin(self.meets_keys_after(known)).await? { Box::pin(read()).await } else { Err(cause) }
-            }
-            read => read,
-        }
+        let first = read().await;
+        let is_damaged = matches!(first, Err(StoreError::Damaged { .. }));
+        if is_damaged && self.meets_keys_after(known).await? { read().await } else { first }
     }
 
     /// Tries again what could not be taken over before.

@@ -180,7 +180,8 @@ async fn checked(vault: &Vault) -> Result<Vec<String>, StoreError> {
     Ok(problems)
 }
 
-/// Fills a new vault, and returns what that repaired. [`Older`]: it is an older copy, which is no damage to be repaired.
+/// Fills a new vault, and returns what that repaired. [`Older`] if the vault is an older copy: that is not damage, so
+/// nothing is repaired.
 async fn mended(
     vault: &Vault,
     salvage: &Salvage,

@@ -250,6 +250,14 @@ mod tests {
         World { root: tempfile::tempdir().unwrap() }
     }
 
+    /// An open vault, and what is in its key file.
+    async fn opened() -> (World, Vault, String) {
+        let world = world();
+        let vault = world.open().await;
+        let first = fs::read_to_string(file_of(&vault)).unwrap();
+        (world, vault, first)
+    }
+
     fn entry() -> AuditEntry {
         AuditEntry::by(Actor::Person, Action::VaultKeyRotate, Timestamp::from_seconds(1_795_336_201))
     }
@@ -279,9 +287,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_crash_after_the_new_key_file_was_made_leaves_a_vault_that_opens_and_goes_on() {
-        let world = world();
-        let vault = world.open().await;
-        let first = fs::read_to_string(file_of(&vault)).unwrap();
+        let (world, vault, first) = opened().await;
         let own = world.source().own_key(vault.spot()).await.unwrap().unwrap();
         world.source().stage(vault.spot(), &own, &SystemRandom).await.unwrap();
         // Another one was killed before its new key had its name.
@@ -294,9 +300,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_crash_after_the_new_key_got_its_slot_leaves_a_vault_that_opens_and_goes_on() {
-        let world = world();
-        let vault = world.open().await;
-        let first = fs::read_to_string(file_of(&vault)).unwrap();
+        let (world, vault, first) = opened().await;
         admitted(&world, &vault).await;
         assert_eq!(vault.rotation().await.unwrap().keys, [0]);
         for id in [0, 1] {
@@ -311,9 +315,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_crash_after_the_key_file_was_replaced_leaves_a_vault_that_opens_and_goes_on() {
-        let world = world();
-        let vault = world.open().await;
-        let first = fs::read_to_string(file_of(&vault)).unwrap();
+        let (world, vault, first) = opened().await;
         let staged = admitted(&world, &vault).await;
         world.source().take_staged(vault.spot()).await.unwrap();
         vault.close().await.unwrap();
@@ -326,9 +328,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_staged_key_that_was_lost_is_made_again() {
-        let world = world();
-        let vault = world.open().await;
-        let first = fs::read_to_string(file_of(&vault)).unwrap();
+        let (world, vault, first) = opened().await;
         admitted(&world, &vault).await;
         fs::remove_file(file_of(&vault).with_extension("key.next")).unwrap();
         vault.close().await.unwrap();

@@ -117,7 +117,10 @@ mod tests {
     use std::io::Write as _;
 
     use super::*;
-    use crate::domain::age::{Openers, Sealing};
+    use crate::domain::{
+        age::{Openers, Sealing},
+        import::Keys,
+    };
 
     const LINK: &str = "otpauth://totp/GitHub:ada?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ&issuer=GitHub\n";
 
@@ -135,7 +138,9 @@ mod tests {
 
     fn opened(bytes: &[u8], passphrase: &str) -> Result<usize, ImportError> {
         match open(bytes)? {
-            Opened::Locked(locked) => locked.open(passphrase).map(|import| import.entries.len()),
+            Opened::Locked(locked) => {
+                locked.open(Keys { passphrase: Some(passphrase), key_file: None }).map(|import| import.entries.len())
+            }
             Opened::Read(_) => panic!("it is encrypted"),
         }
     }

@@ -64,12 +64,12 @@ impl Json {
         matches!(self, Self::Object(object) if object.get(name).is_some())
     }
 
-    /// The text; empty if it is none.
+    /// The text; empty if the value is not a text.
     pub(super) fn text(&self) -> &str {
         if let Self::Text(text) = self { text } else { "" }
     }
 
-    /// The items of a list; none if it is no list.
+    /// The items of a list; empty if the value is not a list.
     pub(super) fn list(&self) -> &[Self] {
         if let Self::List(items) = self { items } else { &[] }
     }
@@ -94,7 +94,7 @@ impl Json {
         matches!(self, Self::Bool(true))
     }
 
-    /// The fields of an object; none if it is no object.
+    /// The fields of an object; empty if the value is not an object.
     pub(super) fn fields(&self) -> impl Iterator<Item = (&str, &Self)> {
         let fields = if let Self::Object(object) = self { object.fields.as_slice() } else { &[] };
         fields.iter().map(|(name, value)| (name.as_str(), value))
@@ -125,7 +125,7 @@ impl Json {
     }
 }
 
-/// A number in text; empty text is none. Digits only: `str::parse` would also accept a sign.
+/// A number in text; an empty text counts as absent. Digits only: `str::parse` would also accept a sign.
 pub(super) fn number_of(text: &str) -> Number {
     let text = text.trim();
     match text.parse() {

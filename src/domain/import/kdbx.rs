@@ -37,7 +37,7 @@ pub(super) struct Sealed {
     body: Vec<u8>,
 }
 
-/// A database, or `None` if the file is none.
+/// A database, or `None` if the file is not a database.
 pub(super) fn locked(bytes: &[u8]) -> Option<Result<Locked, ImportError>> {
     let rest = bytes.strip_prefix(Header::MAGIC)?;
     Some(Header::read(rest).map(|(header, body)| {
@@ -118,8 +118,8 @@ impl Sealed {
     }
 }
 
-/// What the key is derived from: a passphrase, a key file, or both. With a key file, no passphrase is none, and not an
-/// empty one, as in the programs that make databases.
+/// What the key is derived from: a passphrase, a key file, or both. An empty passphrase beside a key file counts as no
+/// passphrase, as in the programs that make databases; without a key file it is a passphrase.
 fn composite(passphrase: &str, key_file: Option<&[u8]>) -> Result<Key, ImportError> {
     let mut both = Sha256::new();
     if key_file.is_none() || !passphrase.is_empty() {

@@ -12,7 +12,7 @@ use crate::domain::{limits::IMPORT_ENTRIES_MAX, otpauth::OtpAuthError};
 /// The link's parameter in which Ente keeps what it knows of an entry, as JSON.
 const ENTE: &str = "codeDisplay=";
 
-/// Whether a text holds a link, or what was meant as one. Other text, even with a page's address in it, is no list.
+/// Whether a text holds a link, or what was meant as a link. A text with a page's address in it is not a list of links.
 pub(super) fn are_in(text: &str) -> bool {
     text.lines().flat_map(pieces).any(is_meant)
 }

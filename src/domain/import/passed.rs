@@ -2,7 +2,7 @@
 //! it one way, its entries the other.
 //!
 //! The file may have taken its reader over, so the answer's types check what they are read from: names and remarks can be
-//! shown, seeds are seeds, and parameters are within their bounds. Whatever isn't so is no answer.
+//! shown, seeds are seeds, and parameters are within their bounds. An answer in which anything else stands is refused.
 
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -168,9 +168,7 @@ impl<'a> Keys<'a> {
 pub fn answer(input: &[u8]) -> impl Serialize + use<> {
     let read = Keys::parted(input).ok_or(ImportError::Damaged).and_then(|(keys, file)| match open(file)? {
         Opened::Read(import) => Ok(Answer::Read(Contents::of(import))),
-        Opened::Locked(locked) if keys.passphrase.is_some() => {
-            locked.open_with(keys).map(Contents::of).map(Answer::Read)
-        }
+        Opened::Locked(locked) if keys.passphrase.is_some() => locked.open(keys).map(Contents::of).map(Answer::Read),
         Opened::Locked(locked) => Ok(Answer::Locked { format: locked.format(), memory: locked.memory() }),
     });
     match read {

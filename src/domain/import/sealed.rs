@@ -64,20 +64,12 @@ impl Locked {
         }
     }
 
-    /// Opens it with a passphrase alone. The key derivation may take seconds.
+    /// Opens it. Only a `KeePass` database has a key file. The key derivation may take seconds.
     ///
     /// # Errors
     /// [`ImportError::WrongPassphrase`], [`ImportError::WrongPassphraseOrDamaged`] where the format can't tell, or what
     /// is wrong with the contents.
-    pub fn open(&self, passphrase: &str) -> Result<Import, ImportError> {
-        self.open_with(Keys { passphrase: Some(passphrase), key_file: None })
-    }
-
-    /// Opens it. Only a `KeePass` database has a key file.
-    ///
-    /// # Errors
-    /// Like [`Locked::open`].
-    pub fn open_with(&self, keys: Keys<'_>) -> Result<Import, ImportError> {
+    pub fn open(&self, keys: Keys<'_>) -> Result<Import, ImportError> {
         let passphrase = keys.passphrase.unwrap_or_default();
         match &self.how {
             How::Age(sealed) => sealed.open(passphrase),

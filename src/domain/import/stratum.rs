@@ -31,7 +31,7 @@ enum Cipher {
     Cbc,
 }
 
-/// An encrypted backup, or `None` if the file is none.
+/// An encrypted backup, or `None` if the file is not an encrypted backup.
 pub(super) fn locked(bytes: &[u8]) -> Option<Result<Locked, ImportError>> {
     let [kib, passes, lanes] = ARGON2.map(Number::Is);
     let sealed = if let Some(rest) = bytes.strip_prefix(MAGIC) {

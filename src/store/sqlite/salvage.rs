@@ -74,7 +74,7 @@ pub struct Copied {
     pub unsound: Vec<RecordKey>,
 }
 
-/// Is told of each record; without a kind, it is of one that no version writes.
+/// Called with each record. A record without a kind is one that no version of the program writes.
 type SeeRecord<'a> = dyn FnMut((Option<Kind>, Record)) -> Result<(), StoreError> + 'a;
 
 const RECORDS: Table = Table { name: "record", key: "n", columns: records::COLUMNS_AND_KIND };
@@ -126,7 +126,7 @@ impl Salvage {
         header.map_or(Ok(()), |header| self.keep(&header, None).map(drop))
     }
 
-    /// Sees the records of the old vault that can be read. What can't be is not told of here.
+    /// Sees the records of the old vault that can be read. Unreadable records are left out.
     pub fn each_record(&self, see: &mut dyn FnMut(&Record)) {
         // Copying them tells of errors.
         let _ = self.old_records(&mut |(kind, record)| {

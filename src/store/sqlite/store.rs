@@ -167,11 +167,16 @@ impl Store for Sqlite {
         let until = Instant::now() + PATIENCE;
         // Handing it to another thread would cost ten times as much as a small transaction.
         let at_once = match self.writes {
-            Writes::Inline => self.shared.writer.commit_at_once(&commit),
+            Writes::Inline => self.shared.writer.commit(&commit, None),
             Writes::Thread => Err(Failed::Busy),
         };
         let committed = match at_once {
-            Err(Failed::Busy) => self.away(move |shared| shared.writer.commit_until(&commit, until)).await,
+            Err(Failed::Busy) => {
+                self.away(move |shared| {
+                    shared.writer.commit(&commit, Some(until)).map_err(|failed| shared.writer.told(failed))
+                })
+                .await
+            }
             Err(Failed::Error(error)) => Err(error),
             Ok(committed) => Ok(committed),
         };

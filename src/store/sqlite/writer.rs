@@ -93,20 +93,31 @@ impl Writer {
         Self { file, core, patience: Patience::default(), log, growth: Growth::default(), suspect }
     }
 
-    /// Commits if that needs neither to wait nor to open a connection, which may meet other processes' locks and reads
-    /// the disk.
-    pub(super) fn commit_at_once(&self, commit: &Commit) -> Result<Committed, Failed> {
-        let core = match self.core.try_lock() {
+    /// Commits. With `until` it waits for others until then; without, [`Failed::Busy`] says that it would have to wait,
+    /// or to open a connection, which may meet other processes' locks and reads the disk.
+    pub(super) fn commit(&self, commit: &Commit, until: Option<Instant>) -> Result<Committed, Failed> {
+        let mut core = match self.core.try_lock() {
             Ok(core) => core,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) if until.is_some() => lock(&self.core),
             Err(TryLockError::WouldBlock) => return Err(Failed::Busy),
         };
-        if self.is_connected(&core) { self.commit(core, commit, Instant::now()) } else { Err(Failed::Busy) }
-    }
-
-    /// Commits, waiting for others until `until`.
-    pub(super) fn commit_until(&self, commit: &Commit, until: Instant) -> Result<Committed, StoreError> {
-        self.commit(lock(&self.core), commit, until).map_err(|failed| self.told(failed))
+        if until.is_none() && !self.is_connected(&core) {
+            return Err(Failed::Busy);
+        }
+        let until = until.unwrap_or_else(Instant::now);
+        let ended = self.transact(&mut core, commit.durable, until, |conn| apply::all(conn, commit))?;
+        if ended == Committed::Done {
+            core.scrub |= commit.changes.iter().any(|change| change.scrub);
+            if core.scrub {
+                self.scrub(&mut core, commit);
+            } else if commit.changes.iter().flat_map(|change| &change.put).any(is_seldom) {
+                // A damaged log loses everything after the damage, so don't leave the most important records in it. It
+                // is no error if the log can't be copied now because somebody reads or writes.
+                let _ = core.conn.as_deref().map(connection::checkpoint);
+            }
+        }
+        Ok(ended)
     }
 
     /// Reads over the writing connection if it is open and free: its cache still holds what it has committed.
@@ -175,26 +186,11 @@ impl Writer {
         synced
     }
 
-    fn told(&self, failed: Failed) -> StoreError {
+    pub(super) fn told(&self, failed: Failed) -> StoreError {
         match failed {
             Failed::Busy => StoreError::Unavailable(files::obstacle(self.file.spot().file())),
             Failed::Error(error) => error,
         }
-    }
-
-    fn commit(&self, mut core: MutexGuard<'_, Core>, commit: &Commit, until: Instant) -> Result<Committed, Failed> {
-        let ended = self.transact(&mut core, commit.durable, until, |conn| apply::all(conn, commit))?;
-        if ended == Committed::Done {
-            core.scrub |= commit.changes.iter().any(|change| change.scrub);
-            if core.scrub {
-                self.scrub(&mut core, commit);
-            } else if commit.changes.iter().flat_map(|change| &change.put).any(is_seldom) {
-                // A damaged log loses everything after the damage, so don't leave the most important records in it. It
-                // is no error if the log can't be copied now because somebody reads or writes.
-                let _ = core.conn.as_deref().map(connection::checkpoint);
-            }
-        }
-        Ok(ended)
     }
 
     /// Runs a function in a transaction, and commits if it returns [`Committed::Done`].

@@ -66,9 +66,13 @@ pub(super) trait Named {
     /// Its id, if it has a short form.
     fn uuid(&self) -> Option<Uuid>;
     /// Whether this is its whole id.
-    fn has_id(&self, id: &str) -> bool;
+    fn has_id(&self, id: &str) -> bool {
+        self.uuid().is_some_and(|own| own.to_string().eq_ignore_ascii_case(id))
+    }
     /// Whether its id ends like this, as short ids do.
-    fn has_id_end(&self, end: &str) -> bool;
+    fn has_id_end(&self, end: &str) -> bool {
+        self.uuid().is_some_and(|own| ends_with(own, end))
+    }
     /// Its names, each of which names it as a whole.
     fn called(&self) -> Vec<&str>;
     /// All of its names together, as lists show them.
@@ -274,14 +278,6 @@ impl Named for TotpSecret {
         Some(self.id.uuid())
     }
 
-    fn has_id(&self, id: &str) -> bool {
-        id.parse() == Ok(self.id)
-    }
-
-    fn has_id_end(&self, end: &str) -> bool {
-        ends_with(self.id.uuid(), end)
-    }
-
     fn called(&self) -> Vec<&str> {
         vec![self.metadata.label.as_str()]
     }
@@ -311,17 +307,13 @@ impl Named for ApiKey {
     const NOUN: &'static str = "keys";
     const HEAD: &'static [&'static str] = &["ID", "NAME", "CREATED"];
 
+    /// A key's id is already short.
     fn uuid(&self) -> Option<Uuid> {
         None
     }
 
     fn has_id(&self, id: &str) -> bool {
         self.id.as_str() == id
-    }
-
-    /// A key's id is already short.
-    fn has_id_end(&self, _end: &str) -> bool {
-        false
     }
 
     fn called(&self) -> Vec<&str> {
@@ -344,14 +336,6 @@ impl Named for Seat {
 
     fn uuid(&self) -> Option<Uuid> {
         Some(self.id.uuid())
-    }
-
-    fn has_id(&self, id: &str) -> bool {
-        id.parse() == Ok(self.id)
-    }
-
-    fn has_id_end(&self, end: &str) -> bool {
-        ends_with(self.id.uuid(), end)
     }
 
     fn called(&self) -> Vec<&str> {

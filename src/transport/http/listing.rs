@@ -36,8 +36,8 @@ struct Listing {
 struct Ended;
 
 /// The body of a list whose first part is this document.
-pub(super) fn body(service: Service, caller: Principal, first: &[u8], rest: Rest) -> Body {
-    let (start, items, end) = parted(first);
+pub(super) fn body(service: Service, caller: Principal, first: &str, rest: Rest) -> Body {
+    let (start, items, end) = parted(first.as_bytes());
     let left = Left::Bytes(Bytes::from([start, items].concat()), rest);
     let listing = Listing { service, caller, left, begun: !items.is_empty(), end: Bytes::copy_from_slice(end) };
     Body::from_stream(stream::try_unfold(listing, Listing::next))
@@ -52,10 +52,9 @@ impl Listing {
         };
         // A part may hold nothing that matches; an empty chunk would end the body.
         loop {
-            let mut answer = rest.next(&self.service, &self.caller).await.map_err(|_refusal| Ended)?;
-            let next = answer.take_rest();
-            let mut bytes = self.items_of(&answer)?;
-            let Some(next) = next else {
+            let answer = rest.next(&self.service, &self.caller).await.map_err(|_refusal| Ended)?;
+            let mut bytes = self.items_of(&answer);
+            let Some(next) = answer.rest else {
                 bytes.extend_from_slice(&self.end);
                 return Ok(Some((bytes.into(), self)));
             };
@@ -67,15 +66,11 @@ impl Listing {
     }
 
     /// The items of a part, behind a comma if others stand before them.
-    fn items_of(&mut self, part: &Answer) -> Result<Vec<u8>, Ended> {
-        let document = part.bytes().map_err(|cause| {
-            self.service.bug(&cause);
-            Ended
-        })?;
-        let (_, items, _) = parted(&document);
+    fn items_of(&mut self, part: &Answer) -> Vec<u8> {
+        let (_, items, _) = parted(part.json.as_bytes());
         let comma: &[u8] = if self.begun && !items.is_empty() { b"," } else { b"" };
         self.begun |= !items.is_empty();
-        Ok([comma, items].concat())
+        [comma, items].concat()
     }
 }
 

@@ -59,11 +59,10 @@ pub(super) async fn serve(mut call: Call<'_>, entry: &'static Entry, body: Arriv
         Err(refusal) => return Err(service.refuse_arguments(caller, &entry.spec, refusal).await.into()),
     };
     let call = ApiCall { service, caller, surface, arguments, patience: &() };
-    let mut answer = (entry.perform)(entry, call).await?;
-    let bytes = answer.bytes().map_err(|cause| Problem::Own(service.bug(&cause)))?;
-    Ok(match answer.take_rest() {
-        None => with_json(StatusCode::OK, bytes),
-        Some(rest) => with_json(StatusCode::OK, listing::body(service.clone(), caller.clone(), &bytes, rest)),
+    let answer = (entry.perform)(entry, call).await?;
+    Ok(match answer.rest {
+        None => with_json(StatusCode::OK, answer.json.into_bytes()),
+        Some(rest) => with_json(StatusCode::OK, listing::body(service.clone(), caller.clone(), &answer.json, rest)),
     })
 }
 

@@ -39,16 +39,15 @@ struct Begun {
     url: String,
 }
 
-/// The tool of a call that is to be answered by way of the client's user.
-pub(super) fn asked_by(
+/// Whether a call is to be answered by way of the client's user.
+pub(super) fn is_for_user(
+    entry: &Entry,
     request: &CallToolRequestParams,
     context: &RequestContext<RoleServer>,
-) -> Option<&'static Entry> {
-    let entry = Entry::tool(&request.name).filter(|entry| entry.spec.effect == Effect::Ask)?;
-    let declared = context.client_capabilities().and_then(|capabilities| capabilities.elicitation);
-    let by_url = declared.is_some_and(|modes| modes.url.is_some());
-    let is_later = request.arguments.as_ref().is_some_and(|arguments| arguments.contains_key(EARLIER));
-    (by_url && !is_later).then_some(entry)
+) -> bool {
+    let is_later = || request.arguments.as_ref().is_some_and(|arguments| arguments.contains_key(EARLIER));
+    let declared = || context.client_capabilities().and_then(|capabilities| capabilities.elicitation);
+    entry.spec.effect == Effect::Ask && !is_later() && declared().is_some_and(|modes| modes.url.is_some())
 }
 
 impl McpServer {

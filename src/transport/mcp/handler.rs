@@ -29,7 +29,7 @@ use crate::{
         principal::{Client, Principal},
         text::Claim,
     },
-    operations::{Answer, ApiCall, Entry, Refusal, Reveal, Service, Surface},
+    operations::{ApiCall, Entry, Refusal, Reveal, Service, Surface},
     transport::{ErrorBody, pace::CallPace},
 };
 
@@ -153,7 +153,7 @@ impl McpServer {
             answer = (entry.perform)(entry, call) => answer,
             () = abandoned(context) => return Ok(CallToolResult::error(Vec::new())),
         };
-        let result = answer.and_then(|answer| answered(&answer).map_err(|cause| service.bug(&cause)));
+        let result = answer.and_then(|answer| answered(answer.json).map_err(|cause| service.bug(&cause)));
         tracing::debug!(
             tool = entry.spec.name,
             outcome = result.as_ref().map_or_else(|refusal| refusal.code().as_str(), |_| "ok"),
@@ -255,13 +255,13 @@ impl ServerHandler for McpServer {
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        if let Some(entry) = elicitation::asked_by(&request, &context) {
-            return Box::pin(self.ask_by_url(entry, request, &context)).await;
-        }
-        // Both are boxed because rmcp would copy the call, at its full size, from task to task.
+        // Each is boxed because rmcp would copy the call, at its full size, from task to task.
         match Entry::tool(&request.name) {
-            Some(tool) => {
-                Box::pin(self.run(tool, request.arguments.unwrap_or_default(), &context)).await.map(Into::into)
+            Some(entry) if elicitation::is_for_user(entry, &request, &context) => {
+                Box::pin(self.ask_by_url(entry, request, &context)).await
+            }
+            Some(entry) => {
+                Box::pin(self.run(entry, request.arguments.unwrap_or_default(), &context)).await.map(Into::into)
             }
             None => Err(Box::pin(self.no_tool(&context)).await),
         }
@@ -297,10 +297,10 @@ pub(super) fn is_2026(context: &RequestContext<RoleServer>) -> bool {
 }
 
 /// An answer as text and as structured content.
-fn answered(answer: &Answer) -> serde_json::Result<CallToolResult> {
-    let text = String::from_utf8(answer.bytes()?).unwrap_or_default();
-    let mut result = CallToolResult::success(vec![ContentBlock::text(text)]);
-    result.structured_content = Some(answer.value()?);
+fn answered(answer: String) -> serde_json::Result<CallToolResult> {
+    let value = serde_json::from_str(&answer)?;
+    let mut result = CallToolResult::success(vec![ContentBlock::text(answer)]);
+    result.structured_content = Some(value);
     Ok(result)
 }
 

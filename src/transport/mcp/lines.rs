@@ -2,8 +2,8 @@
 
 use std::{future::pending, io, mem};
 
-use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
+use zeroize::Zeroize as _;
 
 use crate::domain::limits::LINE_BYTES_MAX;
 
@@ -13,8 +13,10 @@ const READ_BYTES: usize = 8 * 1024;
 /// Reads lines.
 pub(super) struct Lines<R> {
     input: R,
-    /// Bytes that belong to no line yet.
-    ready: Bytes,
+    /// What was read last. Lines hold seeds, so it is wiped before the next read.
+    buffer: Vec<u8>,
+    /// How many bytes of it belong to a line.
+    used: usize,
     line: Vec<u8>,
     /// Whether the last line was cut: what follows is its rest.
     cut: bool,
@@ -22,19 +24,20 @@ pub(super) struct Lines<R> {
 
 impl<R: AsyncRead + Unpin> Lines<R> {
     pub(super) fn new(input: R) -> Self {
-        Self { input, ready: Bytes::new(), line: Vec::new(), cut: false }
+        Self { input, buffer: Vec::with_capacity(READ_BYTES), used: 0, line: Vec::new(), cut: false }
     }
 
     /// Waits for the end of the input; for ever if other data comes first, which stays unread.
     pub(super) async fn end(&mut self) -> io::Result<()> {
-        if self.ready().await?.is_empty() { Ok(()) } else { pending().await }
+        self.fill().await?;
+        if self.buffer.is_empty() { Ok(()) } else { pending().await }
     }
 
     /// The next line without its line break; `None` at the end. Of a line longer than [`LINE_BYTES_MAX`] bytes only the
     /// beginning is returned, which is still longer than the limit.
     pub(super) async fn next(&mut self) -> io::Result<Option<&[u8]>> {
         loop {
-            // Each line, like each read, has a buffer of its own: it may hold a seed, and memory is wiped when it is freed.
+            // Each line has memory of its own, which is wiped when it is freed.
             self.line = Vec::new();
             self.read().await?;
             if self.line.is_empty() {
@@ -47,33 +50,32 @@ impl<R: AsyncRead + Unpin> Lines<R> {
             }
         }
     }
-}
 
-impl<R: AsyncRead + Unpin> Lines<R> {
     /// Reads up to a line break, the end of the input, or one byte more than a line and its break may have.
     async fn read(&mut self) -> io::Result<()> {
         loop {
+            self.fill().await?;
             let room = (LINE_BYTES_MAX + "\r\n".len()).saturating_sub(self.line.len());
-            let ready = self.ready().await?;
+            let ready = self.buffer.get(self.used..).unwrap_or_default();
             let part = ready.get(..room).unwrap_or(ready);
             let part = part.split_inclusive(|byte| *byte == b'\n').next().unwrap_or_default();
-            let count = part.len();
-            self.line.extend_from_slice(self.ready.get(..count).unwrap_or_default());
-            self.ready.advance(count);
-            if count == 0 || self.line.ends_with(b"\n") {
+            self.line.extend_from_slice(part);
+            self.used += part.len();
+            if part.is_empty() || part.ends_with(b"\n") {
                 return Ok(());
             }
         }
     }
 
-    /// What was read and belongs to no line yet; nothing at the end of the input.
-    async fn ready(&mut self) -> io::Result<&[u8]> {
-        if self.ready.is_empty() {
-            let mut read = Vec::with_capacity(READ_BYTES);
-            self.input.read_buf(&mut read).await?;
-            self.ready = read.into();
+    /// Reads more if all of the buffer belongs to lines. It stays empty at the end of the input.
+    async fn fill(&mut self) -> io::Result<()> {
+        if self.used == self.buffer.len() {
+            self.buffer.as_mut_slice().zeroize();
+            self.buffer.clear();
+            self.used = 0;
+            self.input.read_buf(&mut self.buffer).await?;
         }
-        Ok(&self.ready)
+        Ok(())
     }
 }
 

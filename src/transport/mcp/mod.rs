@@ -12,7 +12,6 @@ mod patience;
 mod reader;
 pub mod stdio;
 mod tools;
-mod traffic;
 
 pub(in crate::transport) use greeting::flawed_greeting;
 pub use handler::McpServer;

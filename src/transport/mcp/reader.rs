@@ -1,5 +1,7 @@
 //! The messages of a host, as the stream that rmcp serves.
 
+use std::time::Duration;
+
 use futures::{Stream, stream};
 use rmcp::{
     ServerHandler as _,
@@ -7,7 +9,7 @@ use rmcp::{
         ClientJsonRpcMessage, ClientNotification, ClientRequest, GetMeta as _, ProtocolVersion, ServerJsonRpcMessage,
     },
 };
-use tokio::{io::AsyncRead, sync::watch};
+use tokio::{io::AsyncRead, sync::watch, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -15,11 +17,15 @@ use super::{
     greeting::flawed_greeting,
     lines::Lines,
     message::{Refused, read_message},
-    traffic::{Traffic, all_answered},
+    stdio::Traffic,
 };
 
 const BEGUN: &str = "the session has begun already";
 const IN_USE: &str = "`id` is that of a request that is not answered yet; use another one";
+
+/// After the end of the input: how long to wait without any answer before rmcp ends the session, which takes it
+/// seconds.
+const STILL: Duration = Duration::from_secs(1);
 
 /// The reading half of a session.
 pub(super) struct Reader<R> {
@@ -118,7 +124,9 @@ impl<R: AsyncRead + Send + Unpin> Reader<R> {
                 if let ClientNotification::CancelledNotification(cancelled) = &said.notification
                     && let Some(id) = &cancelled.params.request_id
                 {
-                    self.traffic.send_modify(|traffic| traffic.forget(id));
+                    self.traffic.send_modify(|traffic| {
+                        traffic.unanswered.remove(id);
+                    });
                 }
             }
             ClientJsonRpcMessage::Response(_) | ClientJsonRpcMessage::Error(_) => {}
@@ -138,5 +146,38 @@ impl<R: AsyncRead + Send + Unpin> Reader<R> {
             && meta
                 .protocol_version()
                 .is_some_and(|version| self.server.supported_protocol_versions().contains(&version))
+    }
+}
+
+/// Waits until every request is answered, or none is for a while.
+async fn all_answered(changes: &mut watch::Receiver<Traffic>) {
+    loop {
+        let left = changes.borrow().unanswered.len();
+        let fewer = changes.wait_for(|traffic| traffic.unanswered.len() < left);
+        if left == 0 || timeout(STILL, fewer).await.is_err() {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rmcp::model::RequestId;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_wait_for_answers_ends_with_the_last_of_them() {
+        let traffic = watch::Sender::new(Traffic::default());
+        traffic.send_modify(|traffic| traffic.unanswered.extend([1, 2].map(RequestId::Number)));
+        let mut changes = traffic.subscribe();
+        let waits = tokio::spawn(async move { all_answered(&mut changes).await });
+        for id in [1, 2] {
+            tokio::task::yield_now().await;
+            assert!(!waits.is_finished());
+            traffic.send_modify(|traffic| assert!(traffic.unanswered.remove(&RequestId::Number(id))));
+        }
+        waits.await.unwrap();
+        assert!(traffic.borrow().unanswered.is_empty());
     }
 }

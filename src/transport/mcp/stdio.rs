@@ -4,12 +4,12 @@
 //! notification before the first request, logs what it could not parse, confuses two requests with the same id, and
 //! wakes the host once for every answer.
 
-use std::{convert::Infallible, future::ready, io, time::Duration};
+use std::{collections::HashSet, convert::Infallible, future::ready, io, time::Duration};
 
 use futures::sink;
 use rmcp::{
     ErrorData, ServiceExt as _,
-    model::{ClientJsonRpcMessage, ServerJsonRpcMessage},
+    model::{ClientJsonRpcMessage, RequestId, ServerJsonRpcMessage},
     transport::stdio_pipes,
 };
 use tokio::{
@@ -18,7 +18,8 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::{McpServer, lines::Lines, message::read_message, reader::Reader, traffic::Traffic};
+use super::{McpServer, lines::Lines, message::read_message, reader::Reader};
+use crate::domain::limits::WAITERS_STDIO_MAX;
 
 /// Why a sidecar ended, if its host did not close standard input.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +41,47 @@ const LAST_ANSWERS: Duration = Duration::from_secs(2);
 const FIRST_WORDS: Duration = Duration::from_secs(5);
 /// How long a host that has closed its end may read nothing before it counts as gone.
 const SILENCE: Duration = Duration::from_secs(1);
+/// Unwritten bytes of answers above which nothing more is read from the host. Enough for a host that writes thousands
+/// of calls before it reads the first answer.
+const UNWRITTEN_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Unanswered requests above which nothing more is read. Not all of them can be waiting for a code, so some end soon.
+const UNANSWERED_MAX: usize = 4 * WAITERS_STDIO_MAX;
+
+/// Requests and answers of one session.
+#[derive(Default)]
+pub(super) struct Traffic {
+    /// The ids of unanswered requests. rmcp distinguishes requests only by id: of two with the same id it forgets the
+    /// first, so that its code would be lost, and silently ends the other.
+    pub(super) unanswered: HashSet<RequestId>,
+    /// Unwritten messages, line by line.
+    pub(super) unwritten: Vec<u8>,
+}
+
+impl Traffic {
+    /// Whether more may be read.
+    pub(super) fn has_room(&self) -> bool {
+        self.unwritten.len() < UNWRITTEN_BYTES_MAX && self.unanswered.len() < UNANSWERED_MAX
+    }
+
+    /// Adds a message for the host.
+    pub(super) fn put(&mut self, message: &ServerJsonRpcMessage) {
+        let begun = self.unwritten.len();
+        match serde_json::to_writer(&mut self.unwritten, message) {
+            Ok(()) => self.unwritten.push(b'\n'),
+            Err(_) => self.unwritten.truncate(begun),
+        }
+    }
+
+    /// Adds a message of rmcp's for the host.
+    pub(super) fn answer(&mut self, message: &ServerJsonRpcMessage) {
+        match message {
+            ServerJsonRpcMessage::Response(answer) => self.unanswered.remove(&answer.id),
+            ServerJsonRpcMessage::Error(error) => error.id.as_ref().is_some_and(|id| self.unanswered.remove(id)),
+            ServerJsonRpcMessage::Request(_) | ServerJsonRpcMessage::Notification(_) => false,
+        };
+        self.put(message);
+    }
+}
 
 /// Serves until the host closes standard input or output, or `stop` is cancelled. Calls that wait for a code are
 /// answered then.
@@ -155,5 +197,33 @@ async fn while_read<T>(write: impl Future<Output = T>, over: &CancellationToken)
         biased;
         done = write => Some(done),
         () = async { over.cancelled().await; tokio::time::sleep(SILENCE).await } => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rmcp::model::{EmptyResult, ServerResult};
+
+    use super::*;
+
+    fn pong(id: i64) -> ServerJsonRpcMessage {
+        ServerJsonRpcMessage::response(ServerResult::EmptyResult(EmptyResult {}), RequestId::Number(id))
+    }
+
+    #[test]
+    fn no_more_is_read_while_too_many_requests_or_bytes_wait() {
+        let mut traffic = Traffic::default();
+        for id in 0..4096 {
+            assert!(traffic.has_room() && traffic.unanswered.insert(RequestId::Number(id)));
+        }
+        assert!(!traffic.has_room());
+        traffic.answer(&pong(7));
+        assert!(traffic.has_room());
+        while traffic.unwritten.len() < UNWRITTEN_BYTES_MAX {
+            traffic.put(&pong(8));
+        }
+        assert!(!traffic.has_room());
+        traffic.unwritten.clear();
+        assert!(traffic.has_room());
     }
 }

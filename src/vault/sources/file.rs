@@ -98,7 +98,7 @@ pub(super) fn find_or_make(path: &Path, random: &dyn Random) -> Result<Kek, KeyE
     }
 }
 
-/// The place beside a key file where its next key is made. A link is no file of ours to replace.
+/// The place beside a key file where its next key is made. A link is refused: its file belongs to somebody else.
 pub(super) fn next_to(path: &Path) -> Result<PathBuf, KeyFileError> {
     let facts = fs::symlink_metadata(path).map_err(|source| of_io(path, source))?;
     if facts.is_symlink() {

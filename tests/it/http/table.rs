@@ -47,7 +47,7 @@ impl World {
         let surface = Surface::Mcp { reveal: Reveal::Once };
         let call = ApiCall { service, caller: &caller, surface, arguments: arguments.clone(), patience: &() };
         match self.server.wait((entry.perform)(entry, call)) {
-            Ok(answer) => ended(&answer.value().unwrap()),
+            Ok(answer) => ended(&serde_json::from_str(&answer.json).unwrap()),
             Err(refusal) => (refusal.code().as_str().to_owned(), refusal.to_string()),
         }
     }

@@ -1,6 +1,6 @@
 //! Damaged, foreign and hostile files.
 
-use countersign::domain::import::{self, Import, ImportError, Opened};
+use countersign::domain::import::{self, Import, ImportError, Keys, Opened};
 use proptest::prelude::*;
 
 use super::{bytes, expected};
@@ -153,7 +153,9 @@ fn unlocked(name: &str, change: impl Fn(Vec<u8>) -> Vec<u8>) -> Result<usize, Im
     let passphrase = expected().files.remove(name).and_then(|file| file.passphrase).unwrap();
     match import::open(&change(bytes(name)))? {
         Opened::Read(import) => Ok(import.entries.len()),
-        Opened::Locked(locked) => locked.open(&passphrase).map(|import| import.entries.len()),
+        Opened::Locked(locked) => {
+            locked.open(Keys { passphrase: Some(&passphrase), key_file: None }).map(|import| import.entries.len())
+        }
     }
 }
 

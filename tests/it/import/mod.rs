@@ -76,8 +76,7 @@ fn opened(name: &str, file: &File) -> Import {
             let most = if file.format == "age" { 256 } else { 64 };
             assert!(locked.memory() <= most << 20, "{name}: the tests stay quick");
             let key_file = file.opens.as_deref().map(bytes);
-            let open =
-                |passphrase| locked.open_with(Keys { passphrase: Some(passphrase), key_file: key_file.as_deref() });
+            let open = |passphrase| locked.open(Keys { passphrase: Some(passphrase), key_file: key_file.as_deref() });
             let wrong = open("wrong").map(|_| ()).unwrap_err().to_string();
             assert!(file.wrong.as_ref().is_some_and(|expected| wrong.contains(expected)), "{name}: {wrong}");
             open(file.passphrase.as_ref().unwrap()).map_err(named).unwrap()

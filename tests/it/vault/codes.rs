@@ -40,7 +40,7 @@ async fn give(vault: &Vault, secret: SecretId, now: Timestamp) -> Option<Step> {
             account: Some(account),
             secret: Some(secret),
             step: Some(step),
-            code_tag: Some(vault.code_tag(secret, step, &code)),
+            code_tag: Some(vault.code_tag(secret, step, code.digits())),
             ..AuditEntry::by(countersign::domain::audit::Actor::Stdio, Action::CodeGet, now)
         };
         match vault.draft(entry).used(&in_use, state.as_ref()).commit().await {

@@ -349,7 +349,7 @@ mod tests {
         prompt::Questions,
     };
 
-    /// What is told of a file that a script reads.
+    /// What the command prints about a file that this script reads in the place of the child.
     async fn told_by(script: &str) -> String {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/children");
         let stream = Stream { terminal: false, colour: false };

@@ -102,7 +102,7 @@ impl Form {
         self.0.iter().any(|(known, _)| known == name)
     }
 
-    /// A field. One that occurs twice is none.
+    /// A field. A field that occurs twice counts as missing.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         let mut named = self.0.iter().filter(|(known, _)| known == name);
         match (named.next(), named.next()) {

@@ -155,8 +155,8 @@ struct Site<'a> {
     wait: Duration,
 }
 
-/// The user whom a proxy has signed in. A header that occurs twice, or is no text, names nobody: it must not count as
-/// missing, which would allow another proof.
+/// The user whom a proxy has signed in. A header that occurs twice, or is not text, gives an empty name: it must not
+/// count as missing, which would allow another proof.
 fn signed_in(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     let mut sent = headers.get_all(name).iter();
     let first = sent.next()?;

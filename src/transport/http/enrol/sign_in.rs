@@ -51,7 +51,7 @@ impl ServerPage {
         HeaderValue::try_from(text).ok()
     }
 
-    /// What the browser keeps. Two values are none: another server may have set one of them.
+    /// The value of the browser's cookie. A cookie with two values is ignored: another server may have set one of them.
     pub(super) fn kept<'a>(&self, headers: &'a HeaderMap) -> Option<&'a str> {
         let (name, _) = self.cookie();
         let texts = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
@@ -100,7 +100,7 @@ pub(super) async fn callback(visit: Visit<'_>) -> Result<Response, Problem> {
 /// The subject whom the provider has signed in.
 async fn signed_in(app: &App, oauth: &OAuth, sign_in: &SignIn, answer: &Form) -> Result<String, ErrorCode> {
     let code = answer.get("code").filter(|_| !answer.has("error"));
-    // Who is named twice is nobody, not somebody unnamed.
+    // An issuer that is named twice counts as a wrong one, not as a missing one.
     let issuer = answer.get("iss").or(answer.has("iss").then_some(""));
     oauth.signed_in(sign_in, (code, issuer), &app.page.callback(), app.service.now()).await
 }
