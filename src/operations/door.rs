@@ -75,11 +75,7 @@ impl Spec {
 
     /// Whether the operation can work for a caller.
     pub fn works_for(&self, caller: &Principal) -> bool {
-        let may = match self.access {
-            Access::Scope(scope) => caller.may(scope),
-            Access::Person => caller.is_person(),
-        };
-        may && !(caller.is_limited() && self.effect.adds())
+        allowed(self, caller).is_ok()
     }
 }
 

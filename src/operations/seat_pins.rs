@@ -1,6 +1,8 @@
 //! The PIN with which the person of a seat proves on a page who they are: set by a person at the command line, tried on
 //! the page.
 
+use std::time::Duration;
+
 use zeroize::Zeroizing;
 
 use super::{Call, Effect, Failed, Operation, Refusal, Service, Spec, retries::Retries};
@@ -84,23 +86,41 @@ impl Service {
         run.await.map_err(|cause| Failed::Internal(Box::new(cause)))
     }
 
-    /// Tries a PIN. Wrong tries in a row slow down the next ones, over all enrolments of the seat.
-    pub(super) async fn try_pin(&self, seat: SeatId, typed: Zeroizing<String>) -> Result<bool, Failed> {
-        let Some(kept) = self.vault().seat_pin(seat).await? else { return Ok(false) };
-        let (vault, pin) = (self.vault().clone(), kept.value.clone());
-        let right = self.slowly(move || vault.is_pin(&pin, &typed)).await?;
-        let right = right.ok_or_else(|| Failed::Internal(Box::new(NoMemory)))?;
+    /// Counts a try of a PIN as a wrong one before it is looked at: however many are made at once, over all enrolments of
+    /// the seat, the delays between them hold. An error says how long a try must still wait.
+    pub(super) async fn count_pin_try(&self, seat: SeatId) -> Result<Result<SeatPin, Duration>, Failed> {
         let mut retries = Retries::new(&self.shared.random);
         loop {
-            let Some(kept) = self.vault().seat_pin(seat).await? else { return Ok(false) };
-            let mut new = kept.value.clone();
-            if right {
-                new.tries = VerifyMarks::default();
-            } else {
-                new.tries.refuse(self.now());
+            // Whoever comes again is told that there is no PIN any more.
+            let kept = self.vault().seat_pin(seat).await?.ok_or(Refusal::Contended)?;
+            let now = self.now();
+            if let Some(after) = kept.tries.held(now) {
+                return Ok(Err(after));
             }
+            let mut new = kept.value.clone();
+            new.tries.refuse(now);
+            if self.vault().silent_draft().replace(&kept, &new).commit().await? == Outcome::Done {
+                return Ok(Ok(new));
+            }
+            retries.again().await?;
+        }
+    }
+
+    /// Whether what was typed is the PIN for which a try was counted. If so, the tries before it count no longer.
+    pub(super) async fn is_pin(&self, counted: &SeatPin, typed: Zeroizing<String>) -> Result<bool, Failed> {
+        let (vault, pin) = (self.vault().clone(), counted.clone());
+        let right = self.slowly(move || vault.is_pin(&pin, &typed)).await?;
+        if !right.ok_or_else(|| Failed::Internal(Box::new(NoMemory)))? {
+            return Ok(false);
+        }
+        let mut retries = Retries::new(&self.shared.random);
+        loop {
+            let kept = self.vault().seat_pin(counted.seat).await?;
+            // A PIN that was replaced meanwhile proves nothing any more.
+            let Some(kept) = kept.filter(|kept| kept.hash == counted.hash) else { return Ok(false) };
+            let new = SeatPin { tries: VerifyMarks::default(), ..kept.value.clone() };
             if new == kept.value || self.vault().silent_draft().replace(&kept, &new).commit().await? == Outcome::Done {
-                return Ok(right);
+                return Ok(true);
             }
             retries.again().await?;
         }
