@@ -386,16 +386,8 @@ impl Actor {
 
     /// Reads the word, and the key beside it, back.
     pub fn from_word(word: &str, key: Option<KeyId>) -> Option<Self> {
-        match word {
-            "cli" => Some(Self::Person),
-            "stdio" => Some(Self::Stdio),
-            "key" => key.map(Self::Key),
-            "oauth" => Some(Self::Login),
-            "page" => Some(Self::Page),
-            "system" => Some(Self::System),
-            "unknown" => Some(Self::Unknown),
-            _ => None,
-        }
+        let keyless = [Self::Person, Self::Stdio, Self::Login, Self::Page, Self::System, Self::Unknown];
+        keyless.into_iter().chain(key.map(Self::Key)).find(|actor| actor.kind() == word)
     }
 }
 

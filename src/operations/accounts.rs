@@ -1,6 +1,6 @@
 //! Accounts, which a person manages.
 
-use super::{Call, Effect, Failed, Operation, Refusal, Spec, sound};
+use super::{Call, Effect, Failed, Operation, Refusal, Spec, retries::Retries, sound};
 use crate::{
     domain::{
         account::{Account, DEFAULT_ACCOUNT},
@@ -8,7 +8,7 @@ use crate::{
         ids::AccountId,
         text::Name,
     },
-    vault::Outcome,
+    vault::{Life, Outcome},
 };
 
 /// Why an account can't be removed: secrets that could still be restored must not be lost by accident.
@@ -71,11 +71,20 @@ impl Operation for RemoveAccount {
         // Secrets past their seven days must not prevent the removal.
         call.service.erase_expired().await?;
         let name = Name::parse(&self.name).map_err(|_| Refusal::NotFound("account"))?;
-        let account = call.service.vault().account_named(&name).await?.ok_or(Refusal::NotFound("account"))?;
-        let entry = AuditEntry { account: Some(account.id), ..call.entry.clone() };
-        match call.service.vault().remove_account(&account, entry).await? {
-            Outcome::Done => Ok(()),
-            Outcome::Stale | Outcome::Taken => Err(Refusal::InUse(HAS_SECRETS).into()),
+        let mut retries = Retries::new(&call.service.shared.random);
+        loop {
+            let account = call.service.vault().account_named(&name).await?.ok_or(Refusal::NotFound("account"))?;
+            let entry = AuditEntry { account: Some(account.id), ..call.entry.clone() };
+            if call.service.vault().remove_account(&account, entry).await? == Outcome::Done {
+                return Ok(());
+            }
+            // What was added meanwhile may be a key or a seat, which go with the account.
+            let vault = call.service.vault();
+            let live = vault.count_secrets(account.id, Life::Live).await?;
+            if live + vault.count_secrets(account.id, Life::Deleted).await? > 0 {
+                return Err(Refusal::InUse(HAS_SECRETS).into());
+            }
+            retries.again().await?;
         }
     }
 }

@@ -33,6 +33,10 @@ pub struct TotpSecret {
     pub issuer: Option<String>,
     /// What people call it.
     pub label: String,
+    /// The web origins of its login pages; absent if none are known.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(default)]
+    pub origins: Vec<String>,
     /// Seconds that a code lives.
     #[schemars(range(min = 1, max = 3600))]
     pub period: u32,
@@ -110,10 +114,10 @@ impl From<&Code> for Revealed {
 
 impl From<&secret::TotpSecret> for TotpSecret {
     fn from(from: &secret::TotpSecret) -> Self {
-        // The patterns name every field, so that a new one does not compile until it is shown or left out here. `origins`
-        // are shown once something can set them, and `deleted_at` is for people.
+        // The patterns name every field, so that a new one does not compile until it is shown or left out here.
+        // `deleted_at` is for people.
         let secret::TotpSecret { id, metadata, created_at, last_used_at, deleted_at: _ } = from;
-        let SecretMetadata { label, issuer, totp, usage, origins: _ } = metadata;
+        let SecretMetadata { label, issuer, totp, usage, origins } = metadata;
         Self {
             id: id.to_string(),
             algorithm: totp.algorithm.as_str(),
@@ -121,6 +125,7 @@ impl From<&secret::TotpSecret> for TotpSecret {
             digits: totp.digits.get(),
             issuer: issuer.as_ref().map(ToString::to_string),
             label: label.to_string(),
+            origins: origins.iter().map(ToString::to_string).collect(),
             period: totp.period.seconds(),
             secret: None,
             single_use: usage.single_use(),

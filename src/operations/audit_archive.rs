@@ -53,7 +53,12 @@ struct Line {
 
 impl ArchiveFile {
     pub(super) fn open(path: &Path) -> io::Result<Self> {
-        Ok(Self(BufWriter::new(OpenOptions::new().append(true).create(true).open(path)?)))
+        let mut options = OpenOptions::new();
+        options.append(true).create(true);
+        // Rows name people and secrets, as those in the vault do.
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        Ok(Self(BufWriter::new(options.open(path)?)))
     }
 
     pub(super) fn write(&mut self, what: Archived<'_>) -> io::Result<()> {

@@ -2,11 +2,11 @@
 //! get a row each, the rest are counted in one row. Each caller is a source, and so is each address without a valid
 //! credential, so a flood from one does not hide the others' refusals.
 
-use std::{collections::HashMap, net::IpAddr, sync::Mutex};
+use std::{collections::HashMap, net::IpAddr, panic::AssertUnwindSafe, sync::Mutex};
 
-use futures::future::BoxFuture;
+use futures::{FutureExt as _, future::BoxFuture};
 
-use super::{ErrorCode, Refusal, Service};
+use super::{ErrorCode, Failed, Refusal, Service};
 use crate::domain::{
     audit::{Action, Actor, AuditEntry, Outcome},
     ids::{AccountId, SeatId},
@@ -139,9 +139,28 @@ impl Service {
         })
     }
 
-    /// Counts a transport's own refusal, and writes it to the audit log.
-    pub async fn record_own(&self, code: ErrorCode, entry: AuditEntry) {
-        self.note_refusal(code, entry, None).await;
+    /// Counts a transport's own refusal of a client at this address, and writes it to the audit log.
+    pub async fn record_own(&self, code: ErrorCode, entry: AuditEntry, from: Option<IpAddr>) {
+        self.note_refusal(code, entry, from).await;
+    }
+
+    /// Does the work of a page for people. As at the door, its refusal is counted and in the audit log, as this row of
+    /// a visitor at this address, and a panic becomes an answer.
+    pub(super) fn on_page<'a, T: Send + 'a>(
+        &'a self,
+        (row, from): (AuditEntry, Option<IpAddr>),
+        work: impl Future<Output = Result<T, Failed>> + Send + 'a,
+    ) -> BoxFuture<'a, Result<T, Refusal>> {
+        Box::pin(async move {
+            let done = AssertUnwindSafe(work).catch_unwind().await;
+            match done.unwrap_or_else(|_panic| Err(self.panicked("the page").into())) {
+                Ok(done) => Ok(done),
+                Err(failed) => {
+                    let refusal = self.refusal_of(failed);
+                    Err(self.refuse_from(refusal, AuditEntry { at: self.now(), ..row }, from).await)
+                }
+            }
+        })
     }
 
     async fn note_refusal(&self, code: ErrorCode, entry: AuditEntry, from: Option<IpAddr>) {

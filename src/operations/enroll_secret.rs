@@ -24,7 +24,6 @@ use crate::{
             ENROLMENTS_PER_ACCOUNT_MAX,
         },
         origin::{ORIGINS_MAX, Origin},
-        principal::Principal,
         scope::Scope,
         secret::TotpSecret,
         text::{Purpose, ShownText},
@@ -301,21 +300,38 @@ impl Call<'_> {
     }
 }
 
-impl super::Service {
-    /// Ends an enrolment for the caller that began it, whose user refused to open the link.
-    ///
-    /// # Errors
-    /// `not_found` if it is not the caller's, `unavailable`.
-    pub async fn end_enrolment(&self, caller: &Principal, id: EnrolmentId, how: EnrolmentState) -> Result<(), Refusal> {
-        let end = async {
-            let kept = self.vault().enrolment(id).await?.filter(|kept| kept.is_of(caller));
-            kept.ok_or(Refusal::NotFound("enrolment"))?;
-            let action = if how == EnrolmentState::Declined { Action::EnrolDecline } else { Action::EnrolCancel };
-            self.finish(id, how, (caller.actor(), action)).await
-        };
-        end.await.map(drop).map_err(|failed| self.refusal_of(failed))
-    }
+/// Ends an enrolment for the caller that began it, whose user refused to open the link.
+#[derive(Debug, Clone, Copy)]
+pub struct EndEnrolment {
+    /// Which one.
+    pub id: EnrolmentId,
+    /// Whether the user declined it, or only closed the question.
+    pub declined: bool,
+}
 
+impl Operation for EndEnrolment {
+    const SPEC: Spec = Spec {
+        name: "end_enrolment",
+        access: Access::Scope(Scope::SecretsWrite),
+        action: Action::EnrolDecline,
+        effect: Effect::Change,
+    };
+    type Output = ();
+
+    async fn run(self, call: &mut Call<'_>) -> Result<(), Failed> {
+        let (how, action) = if self.declined {
+            (EnrolmentState::Declined, Action::EnrolDecline)
+        } else {
+            (EnrolmentState::Cancelled, Action::EnrolCancel)
+        };
+        call.entry.action = action;
+        let kept = call.service.vault().enrolment(self.id).await?.filter(|kept| kept.is_of(call.caller));
+        kept.ok_or(Refusal::NotFound("enrolment"))?;
+        call.service.finish(self.id, how, (call.caller.actor(), action)).await.map(drop)
+    }
+}
+
+impl super::Service {
     /// What came of an enrolment, for its caller.
     pub(super) async fn enrolled(&self, enrolment: &Enrolment) -> Result<Enrolled, Failed> {
         let now = self.now();

@@ -4,6 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use data_encoding::HEXLOWER;
+use tokio::time::{Instant, sleep};
 use zeroize::Zeroizing;
 
 use super::{
@@ -24,6 +25,9 @@ use crate::{
     },
     vault::{Kept, Life, NewSecret, Outcome},
 };
+
+/// How often it is looked whether the time of typed seeds is over.
+const FORGOTTEN_EVERY: Duration = Duration::from_secs(10);
 
 /// What a person typed. No `Debug`.
 pub struct Typed<'a> {
@@ -76,29 +80,36 @@ pub enum Added {
     Lost,
 }
 
+impl Proven {
+    /// The audit row of a step, and where it comes from.
+    fn step(&self, action: Action) -> (AuditEntry, Option<std::net::IpAddr>) {
+        (AuditEntry { action, ..self.row.clone() }, self.from)
+    }
+}
+
 impl Service {
     /// Checks what a person typed and keeps it in memory, until it is added or a few minutes have passed. Returns the
     /// handle by which the page knows it.
     ///
     /// # Errors
     /// `invalid_argument`, which names the field and never quotes it; `rate_limited`.
-    pub fn take_typed(&self, proven: &Proven, typed: &Typed<'_>) -> Result<String, Refusal> {
-        self.try_take(proven, typed).map_err(|failed| self.refusal_of(failed))
-    }
-
-    fn try_take(&self, proven: &Proven, typed: &Typed<'_>) -> Result<String, Failed> {
-        let secret = self.checked(proven, typed)?;
-        let handle = self.new_handle()?;
-        self.stage(proven, vec![(handle, secret)])?;
-        Ok(HEXLOWER.encode(&handle))
+    pub async fn take_typed(&self, proven: &Proven, typed: &Typed<'_>) -> Result<String, Refusal> {
+        let take = async {
+            let secret = self.checked(proven, typed)?;
+            let handle = self.new_handle()?;
+            self.stage(proven, vec![(handle, secret)])?;
+            Ok(HEXLOWER.encode(&handle))
+        };
+        self.on_page(proven.step(Action::EnrolStore), take).await
     }
 
     /// Checks the links of a picture, of which the person chooses one, and keeps those that can be added.
     ///
     /// # Errors
     /// `rate_limited`.
-    pub fn take_links(&self, proven: &Proven, links: &[Zeroizing<String>]) -> Result<Vec<Choice>, Refusal> {
-        self.try_take_links(proven, links).map_err(|failed| self.refusal_of(failed))
+    pub async fn take_links(&self, proven: &Proven, links: &[Zeroizing<String>]) -> Result<Vec<Choice>, Refusal> {
+        let take = async { self.try_take_links(proven, links) };
+        self.on_page(proven.step(Action::EnrolStore), take).await
     }
 
     fn try_take_links(&self, proven: &Proven, links: &[Zeroizing<String>]) -> Result<Vec<Choice>, Failed> {
@@ -131,25 +142,21 @@ impl Service {
     }
 
     fn stage(&self, proven: &Proven, seeds: Vec<(Handle, register_secret::Enrolment)>) -> Result<(), Failed> {
-        let now = self.now();
-        let until = now.plus(Duration::from_secs(ENROLMENT_SECONDS)).min(proven.view.expires_at);
-        if !self.shared.enrolments.staged.put(proven.id, seeds, (now, until)) {
+        let long = self.now().until(proven.view.expires_at).min(Duration::from_secs(ENROLMENT_SECONDS));
+        let Some(first) = self.shared.enrolments.staged.put(proven.id, seeds, Instant::now() + long) else {
             let what = "too many people are adding secrets at this moment";
             return Err(Refusal::RateLimited { what, after: Duration::from_mins(1) }.into());
+        };
+        if first {
+            // Forgets them once their time is over, even if nobody comes back to the page.
+            let shared = Arc::downgrade(&self.shared);
+            tokio::spawn(async move {
+                while shared.upgrade().is_some_and(|shared| shared.enrolments.staged.forget_old()) {
+                    sleep(FORGOTTEN_EVERY).await;
+                }
+            });
         }
-        self.forget_later();
         Ok(())
-    }
-
-    /// Forgets typed seeds once their time is over, even if nobody comes back to the page.
-    fn forget_later(&self) {
-        let shared = Arc::downgrade(&self.shared);
-        tokio::spawn(async move {
-            tokio::time::sleep(Duration::from_secs(ENROLMENT_SECONDS)).await;
-            if let Some(shared) = shared.upgrade() {
-                shared.enrolments.staged.forget_old(shared.clock.now());
-            }
-        });
     }
 
     /// Shows what a person typed, with its current code. `None`: it is not in this process's memory any more.
@@ -157,7 +164,7 @@ impl Service {
     /// # Errors
     /// `unavailable`.
     pub async fn review(&self, proven: &Proven, handle: &str) -> Result<Option<Review>, Refusal> {
-        self.try_review(proven, handle).await.map_err(|failed| self.refusal_of(failed))
+        self.on_page(proven.step(Action::EnrolStore), self.try_review(proven, handle)).await
     }
 
     async fn try_review(&self, proven: &Proven, handle: &str) -> Result<Option<Review>, Failed> {
@@ -190,13 +197,13 @@ impl Service {
     ///
     /// # Errors
     /// `invalid_argument`, which names the field and never quotes it.
-    pub fn rename_typed(
+    pub async fn rename_typed(
         &self,
         proven: &Proven,
         handle: &str,
         (label, issuer): (&str, &str),
     ) -> Result<Option<bool>, Refusal> {
-        let names = || -> Result<_, Failed> {
+        let names = async {
             let (label, issuer) = (label.trim(), issuer.trim());
             if label.is_empty() {
                 return Err(Refusal::invalid("label", "is missing: say which account the key is for").into());
@@ -204,7 +211,7 @@ impl Service {
             let issuer = if issuer.is_empty() { None } else { Some(shown("issuer", issuer)?) };
             Ok((shown("label", label)?, issuer))
         };
-        let (label, issuer) = names().map_err(|failed| self.refusal_of(failed))?;
+        let (label, issuer) = self.on_page(proven.step(Action::EnrolStore), names).await?;
         Ok(self.with_typed(proven, handle, |secret| {
             let before = (&secret.metadata.label, &secret.metadata.issuer);
             let has_changed = before != (&label, &issuer);
@@ -249,7 +256,7 @@ impl Service {
     /// # Errors
     /// `unavailable`, `not_found` if the account was removed.
     pub async fn add_typed(&self, proven: &Proven, handle: &str) -> Result<Added, Refusal> {
-        self.try_add(proven, handle).await.map_err(|failed| self.refusal_of(failed))
+        self.on_page(proven.step(Action::EnrolStore), self.try_add(proven, handle)).await
     }
 
     async fn try_add(&self, proven: &Proven, handle: &str) -> Result<Added, Failed> {
@@ -302,7 +309,7 @@ impl Service {
     /// `unavailable`.
     pub async fn decline(&self, proven: &Proven) -> Result<EnrolmentState, Refusal> {
         let declined = self.finish(proven.id, EnrolmentState::Declined, (proven.actor, Action::EnrolDecline));
-        declined.await.map_err(|failed| self.refusal_of(failed))
+        self.on_page(proven.step(Action::EnrolDecline), declined).await
     }
 
     /// Ends an enrolment without a secret, unless it has ended already.

@@ -21,7 +21,6 @@ use crate::{
         ids::{AccountId, EnrolmentId},
         limits::PINS_AT_ONCE_MAX,
         text::Purpose,
-        time::Timestamp,
         words::words_of,
     },
     vault::{Derived, Kept, Outcome, StoreError},
@@ -46,12 +45,11 @@ pub trait EnrolmentPage: Send + Sync {
     /// The account whose people can sign in at an identity provider, if there is one.
     fn provider(&self) -> Option<AccountId>;
 
-    /// Serves the page at least until then or the enrolment's end, and returns the URL to which `/enroll/TOKEN` is
-    /// appended.
+    /// Serves the page until the enrolment's end, and returns the URL to which `/enroll/TOKEN` is appended.
     ///
     /// # Errors
     /// [`Refusal::NoPage`] if it can't be served.
-    async fn serve(&self, service: &Service, enrolment: EnrolmentId, until: Timestamp) -> Result<String, Refusal>;
+    async fn serve(&self, service: &Service, enrolment: EnrolmentId) -> Result<String, Refusal>;
 }
 
 /// What enrolments share in one process.
@@ -59,7 +57,7 @@ pub(super) struct Enrolments {
     page: OnceLock<Arc<dyn EnrolmentPage>>,
     /// Notified whenever this process ends an enrolment.
     pub(super) changed: Notify,
-    /// Held while one begins, so that the number of open ones is bounded exactly.
+    /// Held while one begins, so that the number of open ones is bounded exactly within this process.
     pub(super) beginning: Mutex<()>,
     pub(super) staged: StagedSeeds,
     pub(super) pins: Arc<Semaphore>,
@@ -90,7 +88,7 @@ impl Service {
 
     /// Serves the page for an enrolment, and returns its link.
     pub(super) async fn link_of(&self, enrolment: &Enrolment) -> Result<String, Refusal> {
-        let base = self.enrolment_page()?.serve(self, enrolment.id, enrolment.expires_at).await?;
+        let base = self.enrolment_page()?.serve(self, enrolment.id).await?;
         Ok(format!("{base}/enroll/{}", self.token_of(enrolment.id)))
     }
 

@@ -3,7 +3,7 @@
 //! All that a sign-in needs is derived by the vault's key from what the browser keeps, so the store and this process hold
 //! nothing of it, and any process may complete it. What makes it work once is the provider's code.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use data_encoding::BASE64URL_NOPAD;
 use subtle::ConstantTimeEq as _;
@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use super::{ErrorCode, Failed, Refusal, Service, retries::Retries};
 use crate::{
     domain::{
-        audit::{Action, Actor},
+        audit::{Action, Actor, AuditEntry},
         enrolment::{Enrolment, EnrolmentState},
         ids::{AccountId, EnrolmentId},
         seat::{Seat, SeatName},
@@ -71,8 +71,9 @@ impl Service {
     ///
     /// # Errors
     /// `unavailable`, `internal`.
-    pub async fn begin_sign_in(&self, token: &str) -> Result<Option<SignIn>, Refusal> {
-        self.try_begin(token).await.map_err(|failed| self.refusal_of(failed))
+    pub async fn begin_sign_in(&self, token: &str, from: Option<IpAddr>) -> Result<Option<SignIn>, Refusal> {
+        let row = AuditEntry::by(Actor::Unknown, Action::EnrolProve, self.now());
+        self.on_page((row, from), self.try_begin(token)).await
     }
 
     async fn try_begin(&self, token: &str) -> Result<Option<SignIn>, Failed> {
@@ -110,11 +111,22 @@ impl Service {
     ///
     /// # Errors
     /// `unavailable`.
-    pub async fn sign_in(&self, of: &SignIn, at: AccountId, who: Result<&str, ErrorCode>) -> Result<SignedIn, Refusal> {
-        self.try_sign_in(of, at, who).await.map_err(|failed| self.refusal_of(failed))
+    pub async fn sign_in(
+        &self,
+        of: &SignIn,
+        (at, who): (AccountId, Result<&str, ErrorCode>),
+        from: Option<IpAddr>,
+    ) -> Result<SignedIn, Refusal> {
+        let row = AuditEntry::by(Actor::Unknown, Action::EnrolProve, self.now());
+        self.on_page((row, from), self.try_sign_in(of, (at, who), from)).await
     }
 
-    async fn try_sign_in(&self, of: &SignIn, at: AccountId, who: Result<&str, ErrorCode>) -> Result<SignedIn, Failed> {
+    async fn try_sign_in(
+        &self,
+        of: &SignIn,
+        (at, who): (AccountId, Result<&str, ErrorCode>),
+        from: Option<IpAddr>,
+    ) -> Result<SignedIn, Failed> {
         let mut retries = Retries::new(&self.shared.random);
         loop {
             let Some(kept) = self.settled(of.id).await? else {
@@ -127,12 +139,12 @@ impl Service {
             let subject = match who {
                 Ok(subject) => subject,
                 Err(code) => {
-                    self.note_stranger(&kept, code).await;
+                    self.note_stranger(&kept, code, from).await;
                     return Ok(SignedIn::Failed { token });
                 }
             };
             if kept.account != at || !self.is_person(&kept, subject).await? {
-                self.note_stranger(&kept, ErrorCode::PermissionDenied).await;
+                self.note_stranger(&kept, ErrorCode::PermissionDenied, from).await;
                 return Ok(SignedIn::Anothers { token });
             }
             let row = self.enrolment_row(&kept, Actor::Page, Action::EnrolProve);

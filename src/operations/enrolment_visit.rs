@@ -1,12 +1,12 @@
 //! A person opens the link of an enrolment, and proves who they are. The link alone opens nothing: an attacker who
 //! sends a victim a link would otherwise get the victim's seed into the attacker's own account.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
-use super::{ErrorCode, Failed, Operation, Refusal, Service, Spec, retries::Retries, seat_pins::PinTry};
+use super::{ErrorCode, Failed, Operation, Refusal, Service, Spec, retries::Retries};
 use crate::{
     domain::{
         account::Account,
@@ -38,6 +38,8 @@ pub struct Visitor<'a> {
     pub typed: Option<&'a str>,
     /// Whether a person looks at the answer, as far as can be seen; browsers and bots fetch pages ahead.
     pub looks: bool,
+    /// The address that they come from, as far as it is known.
+    pub from: Option<IpAddr>,
 }
 
 /// What a visitor gets to see.
@@ -84,6 +86,9 @@ pub enum ProofProblem {
 pub struct Proven {
     pub(super) id: EnrolmentId,
     pub(super) actor: Actor,
+    /// The audit row of a step, but for its action.
+    pub(super) row: AuditEntry,
+    pub(super) from: Option<IpAddr>,
     /// What the person is shown.
     pub view: EnrolmentView,
     /// What each form must send back.
@@ -128,7 +133,7 @@ impl Operation for OpenEnrolment {
             return Ok(Err(kept.state));
         }
         call.service.open(&kept, Actor::Person).await?;
-        call.service.proven(&kept, Actor::Person).await.map(Ok)
+        call.service.proven(&kept, (Actor::Person, None)).await.map(Ok)
     }
 }
 
@@ -163,14 +168,15 @@ impl Service {
     /// # Errors
     /// `unavailable`, `internal`.
     pub async fn visit(&self, visitor: Visitor<'_>) -> Result<Visited, Refusal> {
-        self.try_visit(visitor).await.map_err(|failed| self.refusal_of(failed))
+        let row = AuditEntry::by(Actor::Unknown, Action::EnrolProve, self.now());
+        self.on_page((row, visitor.from), self.try_visit(visitor)).await
     }
 
     async fn try_visit(&self, visitor: Visitor<'_>) -> Result<Visited, Failed> {
         let Some(found) = self.enrolment_of(visitor.token).await? else {
             // A guess at a token has no account.
             let row = AuditEntry::by(Actor::Unknown, Action::EnrolProve, self.now());
-            self.record_own(ErrorCode::NotFound, row).await;
+            self.record_own(ErrorCode::NotFound, row, visitor.from).await;
             return Ok(Visited::Unknown);
         };
         let Some(kept) = self.settled(found.id).await? else { return Ok(Visited::Unknown) };
@@ -187,7 +193,7 @@ impl Service {
         if visitor.looks {
             self.open(&kept, Actor::Page).await?;
         }
-        Ok(Visited::Proven(Box::new(self.proven(&kept, Actor::Page).await?)))
+        Ok(Visited::Proven(Box::new(self.proven(&kept, (Actor::Page, visitor.from)).await?)))
     }
 
     /// Whether the visitor is the user of this machine who runs the process.
@@ -200,7 +206,7 @@ impl Service {
         let Some(typed) = visitor.typed else {
             let is_other = visitor.same_user == Some(false);
             let code = if is_other { ErrorCode::PermissionDenied } else { ErrorCode::Unauthenticated };
-            self.note_stranger(kept, code).await;
+            self.note_stranger(kept, code, visitor.from).await;
             return Ok(Err(ask(None)));
         };
         let (phrase, typed) = (self.enrolment_phrase(kept.id), Zeroizing::new(normal_words(typed)));
@@ -216,39 +222,38 @@ impl Service {
     async fn prove_seat(&self, kept: &Kept<Enrolment>, visitor: Visitor<'_>) -> Result<Result<(), Visited>, Failed> {
         let seat = self.seat_of(kept).await?;
         let Some(seat) = seat else {
-            self.note_stranger(kept, ErrorCode::PermissionDenied).await;
+            self.note_stranger(kept, ErrorCode::PermissionDenied, visitor.from).await;
             return Ok(Err(Visited::NoProof));
         };
         if let Some(user) = visitor.signed_in {
             if is_person_of(&seat, user) {
                 return Ok(Ok(()));
             }
-            self.note_stranger(kept, ErrorCode::PermissionDenied).await;
+            self.note_stranger(kept, ErrorCode::PermissionDenied, visitor.from).await;
             return Ok(Err(Visited::Anothers));
         }
         if self.has_ticket(kept, visitor) {
             return Ok(Ok(()));
         }
-        let (pin, signs_in) = (self.vault().seat_pin(seat.id).await?, self.can_sign_in(kept.account, &seat));
-        let (id, proof, has_pin) = (kept.id, ProofWanted::Seat, pin.is_some());
+        let has_pin = self.vault().seat_pin(seat.id).await?.is_some();
+        let (id, proof, signs_in) = (kept.id, ProofWanted::Seat, self.can_sign_in(kept.account, &seat));
         let ask = |problem| Visited::Ask(Asked { id, proof, types: has_pin, signs_in, problem });
-        let (true, Some(typed)) = (has_pin, visitor.typed) else {
-            self.note_stranger(kept, ErrorCode::Unauthenticated).await;
+        let Some(typed) = visitor.typed.filter(|_| has_pin) else {
+            self.note_stranger(kept, ErrorCode::Unauthenticated, visitor.from).await;
             return Ok(Err(if has_pin || signs_in { ask(None) } else { Visited::NoProof }));
         };
-        match self.take_pin_try(seat.id).await? {
-            PinTry::Taken => {}
-            PinTry::Held(after) => {
-                self.note_stranger(kept, ErrorCode::RateLimited).await;
+        let pin = match self.count_pin_try(seat.id).await? {
+            Ok(pin) => pin,
+            Err(after) => {
+                self.note_stranger(kept, ErrorCode::RateLimited, visitor.from).await;
                 return Ok(Err(ask(Some(ProofProblem::Held(after)))));
             }
-            PinTry::NoPin => return Ok(Err(Visited::NoProof)),
-        }
+        };
         let kept = match self.take_try(kept.id).await? {
             Ok(kept) => kept,
             Err(ended) => return Ok(Err(Visited::Ended(ended))),
         };
-        let right = self.try_pin(seat.id, Zeroizing::new(typed.to_owned())).await?;
+        let right = self.is_pin(&pin, Zeroizing::new(typed.to_owned())).await?;
         self.tried(&kept, right, ask).await
     }
 
@@ -261,8 +266,9 @@ impl Service {
                 return Ok(Err(kept.state));
             }
             if kept.tries_left() == 0 {
-                // The tries of others are being looked at; the last of them ends the enrolment.
-                return Ok(Err(EnrolmentState::Cancelled));
+                // The last try ends the enrolment, but whoever made it may have gone before that was stored.
+                let ended = self.finish(id, EnrolmentState::Cancelled, (Actor::System, Action::EnrolCancel)).await?;
+                return Ok(Err(ended));
             }
             let new = Enrolment { tries: kept.tries.saturating_add(1), ..kept.value.clone() };
             if self.vault().silent_draft().replace(&kept, &new).commit().await? == Outcome::Done {
@@ -314,16 +320,16 @@ impl Service {
 
     /// Notes in the audit log that somebody opened a link without the proof, or is somebody else. Floods become counters,
     /// as refusals do.
-    pub(super) async fn note_stranger(&self, kept: &Enrolment, code: ErrorCode) {
+    pub(super) async fn note_stranger(&self, kept: &Enrolment, code: ErrorCode, from: Option<IpAddr>) {
         let row = self.enrolment_row(kept, Actor::Unknown, Action::EnrolProve);
-        self.record_own(code, row).await;
+        self.record_own(code, row, from).await;
     }
 
     /// Notes that a form was not from the page that its sender opened.
     pub async fn note_forged(&self, proven: &Proven) {
-        if let Ok(Some(kept)) = self.vault().enrolment(proven.id).await {
-            self.note_stranger(&kept, ErrorCode::PermissionDenied).await;
-        }
+        let row =
+            AuditEntry { actor: Actor::Unknown, action: Action::EnrolProve, at: self.now(), ..proven.row.clone() };
+        self.record_own(ErrorCode::PermissionDenied, row, proven.from).await;
     }
 
     /// Notes that the person saw the request for the first time.
@@ -340,7 +346,7 @@ impl Service {
         }
     }
 
-    async fn proven(&self, kept: &Enrolment, actor: Actor) -> Result<Proven, Failed> {
+    async fn proven(&self, kept: &Enrolment, (actor, from): (Actor, Option<IpAddr>)) -> Result<Proven, Failed> {
         let key = match kept.asker.actor.key() {
             Some(id) => self.vault().key(id).await?.map(|kept| kept.key.name.clone()),
             None => None,
@@ -357,7 +363,8 @@ impl Service {
             proposal: kept.proposal.clone(),
             expires_at: kept.expires_at,
         };
-        Ok(Proven { id: kept.id, actor, view, ticket: self.enrolment_ticket(kept.id) })
+        let row = self.enrolment_row(kept, actor, Action::EnrolProve);
+        Ok(Proven { id: kept.id, actor, row, from, view, ticket: self.enrolment_ticket(kept.id) })
     }
 
     /// Wakes those who wait for an enrolment that has ended, and forgets its seed.

@@ -36,7 +36,7 @@ impl Operation for ExportSecrets {
 
     async fn run(self, call: &mut Call<'_>) -> Result<Export, Failed> {
         let (vault, account) = (call.service.vault(), call.caller.account());
-        let mut export = Export::default();
+        let (mut export, named) = (Export::default(), self.only.is_some());
         let ids = if let Some(ids) = self.only {
             ids
         } else {
@@ -48,8 +48,11 @@ impl Operation for ExportSecrets {
         let mut rows = Vec::with_capacity(ids.len());
         for id in ids {
             match call.uri_of(id).await {
-                Ok(uri) => {
-                    export.uris.extend(uri);
+                Ok(None) if named => return Err(super::Refusal::NotFound("secret").into()),
+                // It was deleted since the list was read.
+                Ok(None) => {}
+                Ok(Some(uri)) => {
+                    export.uris.push(uri);
                     rows.push(AuditEntry { secret: Some(id), ..call.entry.clone() });
                 }
                 Err(Failed::Store(StoreError::Damaged { .. }) | Failed::Internal(_)) => {

@@ -143,6 +143,9 @@ struct Request {
     counted: bool,
 }
 
+/// How often a call decides again because its code was too old by the time its row was committed.
+const AGAIN_MAX: u32 = 3;
+
 /// The result of a committed decision.
 enum Next {
     Done(IssuedCode),
@@ -182,10 +185,13 @@ impl Operation for GetCode {
         // Locals are dropped in reverse order, so the step is given back before the waiting place is.
         let mut place = None::<WaitingPlace>;
         let mut request = Request { secret, wish, patient, holders, limits, stage, held: None, counted: false };
+        let mut again = 0;
         loop {
             match call.decide_and_commit(&mut request).await? {
                 Next::Done(code) => return Ok(code),
-                Next::Again => {}
+                // The machine is slower than the codes of this secret are short.
+                Next::Again if again == AGAIN_MAX => return Err(Refusal::Contended.into()),
+                Next::Again => again += 1,
                 Next::Wait(from) => {
                     place = place.or_else(|| call.service.shared.waiters.enter(call.caller));
                     if place.is_none() {

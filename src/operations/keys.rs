@@ -166,10 +166,10 @@ impl Operation for EnableKey {
             let kept = kept.filter(|kept| kept.key.rights.account == call.caller.account());
             let kept = kept.ok_or(Refusal::NotFound("key"))?;
             if kept.key.revoked_at.is_some() {
-                return Err(Refusal::invalid("key", "was revoked; make another one").into());
+                return Err(Refusal::InUse("this key was revoked; make another one").into());
             }
             if kept.key.off_since.is_none() {
-                return Err(Refusal::invalid("key", "is not off").into());
+                return Err(Refusal::InUse("this key is not off").into());
             }
             let mut on = kept.value.clone();
             on.key.off_since = None;

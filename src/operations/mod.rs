@@ -69,7 +69,7 @@ pub use self::{
     count_seats::{CountSeats, SeatCountResponse},
     delete_secret::{DeleteSecret, SecretDeleteResponse},
     door::{Access, Call, Effect, Failed, ForSeat, Operation, Spec},
-    enroll_secret::{EnrollResponse, EnrollSecret, Enrolled},
+    enroll_secret::{EndEnrolment, EnrollResponse, EnrollSecret, Enrolled},
     enrolment_answer::{Added, Choice, Review, Typed, in_words},
     enrolment_links::EnrolmentPage,
     enrolment_sign_in::{SignIn, SignedIn},

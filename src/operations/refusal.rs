@@ -63,7 +63,7 @@ pub enum Refusal {
     #[error("the seat that this caller is bound to was removed; ask the person who configured this server")]
     SeatRemoved,
     /// The secret's codes may only be typed into pages.
-    #[error("codes of this secret are only typed into login pages, with `fill_totp_code`")]
+    #[error("codes of this secret are not given to callers")]
     FillOnly,
     /// The person who is to add a secret has nothing to prove with who they are.
     #[error(
@@ -111,7 +111,7 @@ pub enum Refusal {
     /// It exists already.
     #[error("{0} exists already")]
     Exists(&'static str),
-    /// It is still used.
+    /// It is still used, or not in the state that the call is for.
     #[error("{0}")]
     InUse(&'static str),
     /// The store can't do it now.

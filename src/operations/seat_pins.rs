@@ -86,36 +86,38 @@ impl Service {
         run.await.map_err(|cause| Failed::Internal(Box::new(cause)))
     }
 
-    /// Counts a try at a PIN before it is looked at, as if it were wrong, or says how long the next one must wait. Wrong
-    /// tries in a row slow down the next ones over all enrolments of the seat, however many are made at once.
-    pub(super) async fn take_pin_try(&self, seat: SeatId) -> Result<PinTry, Failed> {
+    /// Counts a try of a PIN as a wrong one before it is looked at: however many are made at once, over all enrolments of
+    /// the seat, the delays between them hold. An error says how long a try must still wait.
+    pub(super) async fn count_pin_try(&self, seat: SeatId) -> Result<Result<SeatPin, Duration>, Failed> {
         let mut retries = Retries::new(&self.shared.random);
         loop {
-            let Some(kept) = self.vault().seat_pin(seat).await? else { return Ok(PinTry::NoPin) };
+            // Whoever comes again is told that there is no PIN any more.
+            let kept = self.vault().seat_pin(seat).await?.ok_or(Refusal::Contended)?;
             let now = self.now();
             if let Some(after) = kept.tries.held(now) {
-                return Ok(PinTry::Held(after));
+                return Ok(Err(after));
             }
             let mut new = kept.value.clone();
             new.tries.refuse(now);
             if self.vault().silent_draft().replace(&kept, &new).commit().await? == Outcome::Done {
-                return Ok(PinTry::Taken);
+                return Ok(Ok(new));
             }
             retries.again().await?;
         }
     }
 
-    /// Looks at a try that was counted. A right one clears the count.
-    pub(super) async fn try_pin(&self, seat: SeatId, typed: Zeroizing<String>) -> Result<bool, Failed> {
-        let Some(kept) = self.vault().seat_pin(seat).await? else { return Ok(false) };
-        let (vault, pin) = (self.vault().clone(), kept.value);
+    /// Whether what was typed is the PIN for which a try was counted. If so, the tries before it count no longer.
+    pub(super) async fn is_pin(&self, counted: &SeatPin, typed: Zeroizing<String>) -> Result<bool, Failed> {
+        let (vault, pin) = (self.vault().clone(), counted.clone());
         let right = self.slowly(move || vault.is_pin(&pin, &typed)).await?;
         if !right.ok_or_else(|| Failed::Internal(Box::new(NoMemory)))? {
             return Ok(false);
         }
         let mut retries = Retries::new(&self.shared.random);
         loop {
-            let Some(kept) = self.vault().seat_pin(seat).await? else { return Ok(false) };
+            let kept = self.vault().seat_pin(counted.seat).await?;
+            // A PIN that was replaced meanwhile proves nothing any more.
+            let Some(kept) = kept.filter(|kept| kept.hash == counted.hash) else { return Ok(false) };
             let new = SeatPin { tries: VerifyMarks::default(), ..kept.value.clone() };
             if new == kept.value || self.vault().silent_draft().replace(&kept, &new).commit().await? == Outcome::Done {
                 return Ok(true);
@@ -123,16 +125,6 @@ impl Service {
             retries.again().await?;
         }
     }
-}
-
-/// What came of taking a try at a PIN.
-pub(super) enum PinTry {
-    /// It may be looked at.
-    Taken,
-    /// Too many were wrong; the next may be made after this time.
-    Held(Duration),
-    /// The seat has no PIN any more.
-    NoPin,
 }
 
 /// The machine has no memory for the hash of a PIN.

@@ -6,12 +6,21 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+use tokio::time::Instant;
+
 use super::register_secret;
-use crate::domain::{ids::EnrolmentId, limits::STAGED_SEEDS_MAX, time::Timestamp};
+use crate::domain::{ids::EnrolmentId, limits::STAGED_SEEDS_MAX};
 
 /// The seeds of this process.
 #[derive(Default)]
-pub(super) struct StagedSeeds(Mutex<HashMap<EnrolmentId, Staged>>);
+pub(super) struct StagedSeeds(Mutex<All>);
+
+#[derive(Default)]
+struct All {
+    seeds: HashMap<EnrolmentId, Staged>,
+    /// Whether a task looks after them.
+    watched: bool,
+}
 
 /// What the page calls a seed.
 pub(super) type Handle = [u8; 16];
@@ -20,24 +29,26 @@ pub(super) type Handle = [u8; 16];
 struct Staged {
     /// Wiped on drop.
     seeds: Vec<(Handle, register_secret::Enrolment)>,
-    until: Timestamp,
+    /// Not of the wall clock, which may be set back.
+    until: Instant,
 }
 
 impl StagedSeeds {
-    /// Keeps the seeds of an enrolment in the place of its earlier ones. `false`: there is no room.
+    /// Keeps the seeds of an enrolment in the place of its earlier ones. Returns whether the caller must call
+    /// `forget_old` from time to time; `None`: there is no room.
     pub(super) fn put(
         &self,
         enrolment: EnrolmentId,
         seeds: Vec<(Handle, register_secret::Enrolment)>,
-        (now, until): (Timestamp, Timestamp),
-    ) -> bool {
-        let mut all = self.lock();
-        all.retain(|id, staged| staged.until > now && *id != enrolment);
-        if all.len() >= STAGED_SEEDS_MAX {
-            return false;
+        until: Instant,
+    ) -> Option<bool> {
+        let (mut all, now) = (self.lock(), Instant::now());
+        all.seeds.retain(|id, staged| staged.until > now && *id != enrolment);
+        if all.seeds.len() >= STAGED_SEEDS_MAX {
+            return None;
         }
-        all.insert(enrolment, Staged { seeds, until });
-        true
+        all.seeds.insert(enrolment, Staged { seeds, until });
+        Some(!std::mem::replace(&mut all.watched, true))
     }
 
     /// Looks at a seed of an enrolment, or gives it other names.
@@ -48,21 +59,25 @@ impl StagedSeeds {
         look: impl FnOnce(&mut register_secret::Enrolment) -> T,
     ) -> Option<T> {
         let mut all = self.lock();
-        let mut seeds = all.get_mut(&enrolment)?.seeds.iter_mut();
+        let staged = all.seeds.get_mut(&enrolment).filter(|staged| staged.until > Instant::now())?;
+        let mut seeds = staged.seeds.iter_mut();
         seeds.find(|(known, _)| known == handle).map(|(_, secret)| look(secret))
     }
 
     /// Forgets the seeds of an enrolment that has ended.
     pub(super) fn forget(&self, enrolment: EnrolmentId) {
-        self.lock().remove(&enrolment);
+        self.lock().seeds.remove(&enrolment);
     }
 
-    /// Forgets the seeds whose time is over.
-    pub(super) fn forget_old(&self, now: Timestamp) {
-        self.lock().retain(|_, staged| staged.until > now);
+    /// Forgets the seeds whose time is over. Returns whether there are others; if not, nobody needs to look after them.
+    pub(super) fn forget_old(&self) -> bool {
+        let (mut all, now) = (self.lock(), Instant::now());
+        all.seeds.retain(|_, staged| staged.until > now);
+        all.watched = !all.seeds.is_empty();
+        all.watched
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<EnrolmentId, Staged>> {
+    fn lock(&self) -> MutexGuard<'_, All> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

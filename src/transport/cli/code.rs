@@ -91,13 +91,20 @@ pub(super) async fn show(args: CodeArgs, session: &mut Session) -> Result<Ending
     if args.watch {
         return watch(&secret, &request, session).await;
     }
+    let is_single = request.single_use || secret.metadata.usage.single_use();
     let issued = awaited(request, session).await?;
     let (left, answer) = (issued.expires_in, TotpGetCodeResponse::from(issued));
     if args.copy {
-        let copied = clipboard::copy(answer.code.as_str(), &mut session.console)?;
-        session.console.note(&format!("Copied the code to {copied}; it lives for {left} s."));
-        if !session.console.is_json() {
-            return Ok(Ending::Done);
+        match clipboard::copy(answer.code.as_str(), &mut session.console) {
+            Ok(copied) => {
+                session.console.note(&format!("Copied the code to {copied}; it lives for {left} s."));
+                if !session.console.is_json() {
+                    return Ok(Ending::Done);
+                }
+            }
+            // A code that goes to no other caller is used up by now: print it instead.
+            Err(failure) if is_single => session.console.note(&format!("{failure}. Here is the code:")),
+            Err(failure) => return Err(failure),
         }
     }
     let told = if session.console.looks().out.terminal { format!("  {left} s left") } else { String::new() };
@@ -143,6 +150,10 @@ async fn awaited(request: GetCode, session: &mut Session) -> Result<IssuedCode, 
 
 /// Shows each code when it begins, until the process is interrupted.
 async fn watch(secret: &TotpSecret, request: &GetCode, session: &mut Session) -> Result<Ending, Failure> {
+    if secret.metadata.usage.single_use() {
+        let remedy = "--watch would use up every code of this single-use secret; leave it out to take one";
+        return Err(Failure::Usage(remedy.to_owned()));
+    }
     let looks = session.console.looks().out;
     loop {
         let issued = session.perform(request.clone()).await?;

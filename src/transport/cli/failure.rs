@@ -131,6 +131,9 @@ fn typed_as(field: &str) -> String {
         "secret" => "the seed".to_owned(),
         "uri" => "the URI".to_owned(),
         "code" => "the code".to_owned(),
+        "id" => "the request".to_owned(),
+        "key" => "the key".to_owned(),
+        "pin" => "the PIN".to_owned(),
         "seat_id" => "--seat".to_owned(),
         "scopes" => "--scope".to_owned(),
         other => format!("--{}", other.replace('_', "-")),
@@ -153,6 +156,7 @@ mod tests {
         let told = |field, problem: &str| Failure::from(Refusal::invalid(field, problem)).to_string();
         assert_eq!(told("max_wait", "must be 0 to 120 seconds"), "--max-wait must be 0 to 120 seconds");
         assert_eq!(told("secret", "is empty"), "the seed is empty");
+        assert_eq!(["id", "key", "pin"].map(|field| told(field, "x")), ["the request x", "the key x", "the PIN x"]);
         let busy = Refusal::Busy { reason: "no unused code within `max_wait`", after: std::time::Duration::ZERO };
         assert!(Failure::from(busy).to_string().starts_with("no unused code within --max-wait;"));
     }

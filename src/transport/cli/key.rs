@@ -193,7 +193,13 @@ pub async fn first_key(session: &mut Session, address: &str, url: &str) -> Resul
         codes_per_hour: None,
         expires_at: None,
     };
+    session.console.must_be_heard()?;
     let minted = session.perform(request).await?;
+    let shown = show_first(session, &minted, (address, url));
+    shown.and_then(|()| session.console.flush()).map_err(|failure| unseen(failure, &minted))
+}
+
+fn show_first(session: &mut Session, minted: &MintedKey, (address, url): (&str, &str)) -> Result<(), Failure> {
     let token = minted.plain.expose_token();
     let host = serde_json::json!({"mcpServers": {"countersign": {
         "type": "http", "url": format!("{url}/mcp"), "headers": {"Authorization": format!("Bearer {}", *token)},
@@ -203,13 +209,17 @@ pub async fn first_key(session: &mut Session, address: &str, url: &str) -> Resul
         let secret = minted.plain.expose_secret();
         let key = CreatedKey { key: KeyView::from(&minted.key), key_secret: secret, token: &token, status: OK };
         let answer = ListeningAnswer { listening: address, key: Some(key), host_configuration: Some(host), status: OK };
-        session.console.document(&answer)?;
-        return session.console.flush();
+        return session.console.document(&answer);
     }
-    show(session, &minted, &token)?;
+    show(session, minted, &token)?;
     session.console.note("\nFor a host's configuration:");
-    session.console.document(&host)?;
-    session.console.flush()
+    session.console.document(&host)
+}
+
+/// The error if a key was made and could not be shown.
+fn unseen(failure: Failure, minted: &MintedKey) -> Failure {
+    let id = minted.key.id;
+    failure.unseen(&format!("the key {id} was made, but it"), &format!("revoke it with `countersign key revoke {id}`"))
 }
 
 /// Prints where a server listens, as JSON.
@@ -247,11 +257,7 @@ async fn create(args: CreateArgs, session: &mut Session) -> Result<Ending, Failu
     let minted = session.perform(request).await?;
     let token = minted.plain.expose_token();
     let shown = show(session, &minted, &token);
-    shown.and_then(|()| session.console.flush()).map_err(|failure| {
-        let id = minted.key.id;
-        failure
-            .unseen(&format!("the key {id} was made, but it"), &format!("revoke it with `countersign key revoke {id}`"))
-    })?;
+    shown.and_then(|()| session.console.flush()).map_err(|failure| unseen(failure, &minted))?;
     session.console.note("The key is shown this once; only a hash of it is kept.");
     Ok(Ending::Done)
 }

@@ -85,10 +85,10 @@ impl Console {
         self.answers == Answers::Json
     }
 
-    /// Refuses to create a value that is shown only once if nobody would see it.
+    /// Refuses to create a value that is shown only once if nobody would see it, or others might read it.
     pub(super) fn must_be_heard(&self) -> Result<(), Failure> {
         if self.heard {
-            return Ok(());
+            return close_redirected();
         }
         let message = "nothing was made: standard output is closed or leads nowhere, and this is shown once";
         Err(Failure::Failed { code: ErrorCode::Unavailable, message: message.to_owned() })
@@ -360,6 +360,33 @@ fn columns(c: char) -> usize {
 
 /// An input stream, which may be read on a thread of its own.
 pub(super) type Input = Box<dyn BufRead + Send>;
+
+/// A file that a shell created for our output has the shell's umask: make it private before a secret is written to it.
+pub(super) fn close_redirected() -> Result<(), Failure> {
+    close_output().map_err(|cause| {
+        Failure::invalid(format!(
+            "standard output is a file that others may read, and can't be made private ({cause}); create it with mode 0600"
+        ))
+    })
+}
+
+#[cfg(unix)]
+fn close_output() -> io::Result<()> {
+    use std::os::{fd::AsFd as _, unix::fs::PermissionsExt as _};
+
+    let file = std::fs::File::from(io::stdout().as_fd().try_clone_to_owned()?);
+    let facts = file.metadata()?;
+    if facts.is_file() && facts.permissions().mode() & 0o077 != 0 {
+        file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
+    }
+    Ok(())
+}
+
+#[cfg(not(unix))]
+#[expect(clippy::unnecessary_wraps, reason = "elsewhere it can fail")]
+const fn close_output() -> io::Result<()> {
+    Ok(())
+}
 
 #[cfg(test)]
 mod tests {

@@ -178,7 +178,7 @@ impl Auth {
 
     /// The address for which failed authentications are counted. A proxy appends the address that it saw, so only the
     /// last one is trustworthy; those before it come from the caller.
-    fn source(&self, headers: &HeaderMap, peer: Option<Peer>) -> Option<IpAddr> {
+    pub(super) fn source(&self, headers: &HeaderMap, peer: Option<Peer>) -> Option<IpAddr> {
         let forwarded = || {
             let last = headers.get_all(FORWARDED_FOR).iter().next_back()?.to_str().ok()?;
             address_in(last.rsplit(',').next()?.trim()).map(Peer)

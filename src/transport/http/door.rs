@@ -3,6 +3,7 @@
 
 use std::{
     collections::HashSet,
+    net::IpAddr,
     panic::AssertUnwindSafe,
     sync::Arc,
     time::{Duration, Instant},
@@ -24,7 +25,7 @@ use super::{
     answer::{Problem, protect},
     auth::{Auth, CHALLENGE, Tried},
     body::{self, Arriving},
-    enrol::{Pictures, ServerPage},
+    enrol::{CALLBACK, Pictures, ServerPage},
     guard::{self, Guard, Turned, Wanted},
     health::{self, LastHealth},
     listener::Visitor,
@@ -173,7 +174,7 @@ impl App {
             Err(turned) => {
                 let route = routes.first().copied().filter(|_| is_page);
                 let outcome = Outcome { route, ..Outcome::nowhere(Problem::Turned(turned)) };
-                return self.leave(None, self.answer(outcome, Tried::Nothing).await, None);
+                return self.leave(None, self.answer(outcome, Tried::Nothing, self.from(&parts)).await, None);
             }
         };
         if entry.origin.is_some() && guard::is_preflight(&method, &parts.headers) {
@@ -182,11 +183,11 @@ impl App {
             guard::permit(response.headers_mut());
             return self.leave(None, response, entry.origin);
         }
-        let tried = Auth::is_tried(&parts.headers);
+        let (tried, from) = (Auth::is_tried(&parts.headers), self.from(&parts));
         let begun = tracing::enabled!(tracing::Level::DEBUG).then(Instant::now);
         let outcome = self.serve(routes, Sent { named, parts, body }).await;
         let (route, caller) = (outcome.route, outcome.caller);
-        let response = self.answer(outcome, tried).await;
+        let response = self.answer(outcome, tried, from).await;
         if let Some(begun) = begun {
             told(&method, route, caller.and_then(Owner::key), response.status(), begun.elapsed());
         }
@@ -274,7 +275,7 @@ impl App {
     }
 
     /// Turns the result into a response, with a challenge if the credential was refused.
-    async fn answer(&self, outcome: Outcome, tried: Tried) -> Response {
+    async fn answer(&self, outcome: Outcome, tried: Tried, from: Option<IpAddr>) -> Response {
         let Outcome { route, caller, answer } = outcome;
         let problem = match answer {
             Ok(response) => return response,
@@ -282,7 +283,7 @@ impl App {
         };
         if let Some(code) = problem.uncounted() {
             // The row is boxed because few requests end in one.
-            Box::pin(self.note(route, caller, code)).await;
+            Box::pin(self.note((route, caller, from), code)).await;
         }
         let challenge =
             if let Problem::Refused(refusal) = &problem { self.auth.challenge(refusal, tried) } else { None };
@@ -295,7 +296,11 @@ impl App {
 
     /// Counts a refusal by this transport. Refusals of authenticated callers, those of pages for people, and internal
     /// errors get an audit row.
-    async fn note(&self, route: Option<&'static Route>, caller: Option<Owner>, code: ErrorCode) {
+    async fn note(
+        &self,
+        (route, caller, from): (Option<&'static Route>, Option<Owner>, Option<IpAddr>),
+        code: ErrorCode,
+    ) {
         let entry = match (route, caller) {
             (Some(route), Some(caller)) => caller.entry(route.action, self.service.now()),
             (Some(route), None) if code == ErrorCode::Internal || matches!(route.run, Run::Page(_)) => {
@@ -303,7 +308,12 @@ impl App {
             }
             _ => return self.service.count_refusal(code),
         };
-        self.service.record_own(code, entry).await;
+        self.service.record_own(code, entry, from).await;
+    }
+
+    /// The address for which the refusals of a client without a valid credential are counted.
+    pub(super) fn from(&self, parts: &Parts) -> Option<IpAddr> {
+        self.auth.source(&parts.headers, peer(parts))
     }
 
     /// Completes every response.
@@ -363,10 +373,11 @@ fn route_for(routes: &[&'static Route], method: &Method) -> Option<&'static Rout
     exact.or_else(head).copied()
 }
 
-/// Whether a route answers HEAD requests, as GET routes do. A stream has no head apart from itself, and a code would be
-/// marked as given although the caller never saw it.
+/// Whether a route answers HEAD requests, as GET routes do. A stream has no head apart from itself, a code would be
+/// marked as given although the caller never saw it, and a provider's answer would be used up.
 fn has_head(route: &Route) -> bool {
-    route.method == Method::GET && !matches!(route.run, Run::Carrier(_)) && route.action != Action::CodeGet
+    let uses_up = route.action == Action::CodeGet || route.path == CALLBACK;
+    route.method == Method::GET && !matches!(route.run, Run::Carrier(_)) && !uses_up
 }
 
 fn methods(routes: &[&'static Route]) -> String {

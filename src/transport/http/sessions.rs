@@ -122,31 +122,43 @@ impl Sessions {
         if place.is_none()
             && let Some(spare) = self.spare(owner)
         {
-            // Ignore the error: the session has ended meanwhile.
-            let _ = self.close_session(&spare).await;
+            self.end(spare).await;
             place = self.places.take(owner);
         }
         let place = place.ok_or(Refusal::RateLimited { what: "too many MCP sessions are open", after: SPARE_AFTER })?;
         Ok(Arc::new(Opening { sessions: Arc::clone(self), stage: Mutex::new(Stage::Placed(place)) }))
     }
 
-    /// This owner's longest idle session.
-    fn spare(&self, owner: Owner) -> Option<SessionId> {
-        let book = self.book();
+    /// Takes this owner's longest idle session out of the book: from here on no request finds it, so none is cut off.
+    fn spare(&self, owner: Owner) -> Option<(SessionId, Kept)> {
+        let mut book = self.book();
         let idle = book.iter().filter(|(_, kept)| kept.owner() == owner && kept.is_idle(SPARE_AFTER));
-        idle.min_by_key(|(_, kept)| kept.used).map(|(id, _)| id.clone())
+        let id = idle.min_by_key(|(_, kept)| kept.used).map(|(id, _)| id.clone())?;
+        book.remove_entry(&id)
     }
 
     /// Closes the sessions that were idle for too long.
     pub(super) async fn sweep(&self) {
-        let idle: Vec<_> = {
-            let book = self.book();
-            let idle = book.iter().filter(|(_, kept)| kept.is_idle(self.limits.session_idle));
-            idle.map(|(id, _)| id.clone()).collect()
-        };
-        for id in idle {
-            let _ = self.close_session(&id).await;
+        let long = self.limits.session_idle;
+        let idle: Vec<_> = self.book().extract_if(|_, kept| kept.is_idle(long)).collect();
+        for session in idle {
+            self.end(session).await;
         }
+    }
+
+    /// Ends a session that is not in the book any more.
+    async fn end(&self, (id, kept): (SessionId, Kept)) {
+        // rmcp would let waiting calls go on for seconds, with their reserved steps.
+        kept.end.tell();
+        // In a separate task: the caller may be gone before the session has ended, and the session keeps its place
+        // until then.
+        let inner = Arc::clone(&self.inner);
+        let closing = tokio::spawn(async move {
+            // An error means that the session has ended meanwhile.
+            let _ = inner.close_session(&id).await;
+            drop(kept);
+        });
+        let _ = closing.await;
     }
 
     /// The owners of sessions with open streams.
@@ -262,20 +274,12 @@ impl SessionManager for Sessions {
     }
 
     async fn close_session(&self, id: &SessionId) -> Outcome<()> {
-        // rmcp would let waiting calls go on for seconds, with their reserved steps.
-        let kept = self.book().remove(id);
-        if let Some(kept) = &kept {
-            kept.end.tell();
+        let kept = self.book().remove_entry(id);
+        match kept {
+            Some(session) => self.end(session).await,
+            None => self.inner.close_session(id).await?,
         }
-        // In a separate task: the caller may be gone before the session has ended, and the session keeps its place
-        // until then.
-        let (inner, id) = (Arc::clone(&self.inner), id.clone());
-        let closing = tokio::spawn(async move {
-            let closed = inner.close_session(&id).await;
-            drop(kept);
-            closed
-        });
-        closing.await.unwrap_or(Ok(()))
+        Ok(())
     }
 
     async fn create_stream(

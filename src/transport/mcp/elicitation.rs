@@ -17,10 +17,10 @@ use rmcp::{
 };
 use serde_json::{Map, Value};
 
-use super::handler::{McpServer, is_2026};
+use super::handler::{McpServer, counted, is_2026};
 use crate::{
-    domain::{enrolment::EnrolmentState, ids::EnrolmentId},
-    operations::{Effect, Entry, Service},
+    domain::ids::EnrolmentId,
+    operations::{Effect, EndEnrolment, Entry, Operation as _, Service},
 };
 
 /// What an answered request is called among the inputs of a call.
@@ -65,8 +65,8 @@ impl McpServer {
                 answers.get(INPUT).and_then(|value| serde_json::from_value::<ElicitResult>(value.clone()).ok());
             // The state is the enrolment's id. It needs no signature: the enrolment is looked up, and another caller's
             // does not exist.
-            if let Some(how) = answer.and_then(|answer| refused_by(&answer.action)) {
-                self.end(&state, how, context).await?;
+            if let Some(declined) = answer.and_then(|answer| refused_by(&answer.action)) {
+                self.end(&state, declined, context).await?;
             }
             return later(&state).await.map(Into::into);
         }
@@ -85,7 +85,7 @@ impl McpServer {
         let asked = async {
             match peer.send_request(ServerRequest::ElicitRequest(ElicitRequest::new(begun.params(true)))).await {
                 Ok(ClientResult::ElicitResult(answer)) => match refused_by(&answer.action) {
-                    Some(how) => self.end(&begun.id, how, context).await.map(|()| true),
+                    Some(declined) => self.end(&begun.id, declined, context).await.map(|()| true),
                     None => std::future::pending().await,
                 },
                 // The client can't do what it declared: its model gets the link.
@@ -101,11 +101,15 @@ impl McpServer {
     }
 
     /// Ends an enrolment because the client's user refused to open the link.
-    async fn end(&self, id: &str, how: EnrolmentState, context: &RequestContext<RoleServer>) -> Result<(), ErrorData> {
-        let caller = self.caller(context)?;
+    async fn end(&self, id: &str, declined: bool, context: &RequestContext<RoleServer>) -> Result<(), ErrorData> {
+        let (caller, service) = (self.caller(context)?, self.service());
         if let Ok(id) = id.parse() {
+            let end = EndEnrolment { id, declined };
             // The call that follows says what is true.
-            let _ = self.service().end_enrolment(&caller, id, how).await;
+            let _ = match counted(&caller, context) {
+                Ok(()) => service.perform(&caller, end).await,
+                Err(refusal) => Err(service.refuse_arguments(&caller, &EndEnrolment::SPEC, refusal).await),
+            };
         }
         Ok(())
     }
@@ -135,11 +139,11 @@ fn begun(result: &CallToolResult) -> Option<Begun> {
     Some(Begun { id: text(EARLIER)?, url: text("enrollment_url")?, message })
 }
 
-/// How an enrolment ends if its user does not agree to open the link.
-fn refused_by(action: &ElicitationAction) -> Option<EnrolmentState> {
+/// Whether its user declined an enrolment, if they do not agree to open the link.
+fn refused_by(action: &ElicitationAction) -> Option<bool> {
     match action {
-        ElicitationAction::Decline => Some(EnrolmentState::Declined),
-        ElicitationAction::Cancel => Some(EnrolmentState::Cancelled),
+        ElicitationAction::Decline => Some(true),
+        ElicitationAction::Cancel => Some(false),
         ElicitationAction::Accept | _ => None,
     }
 }

@@ -285,7 +285,7 @@ async fn abandoned(context: &RequestContext<RoleServer>) {
 }
 
 /// Counts a call, if the transport limits its caller's calls.
-fn counted(caller: &Principal, context: &RequestContext<RoleServer>) -> Result<(), Refusal> {
+pub(super) fn counted(caller: &Principal, context: &RequestContext<RoleServer>) -> Result<(), Refusal> {
     let parts = context.extensions.get::<http::request::Parts>();
     let pace = parts.and_then(|parts| parts.extensions.get::<CallPace>());
     pace.map_or(Ok(()), |pace| pace.count(caller))

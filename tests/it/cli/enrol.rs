@@ -102,7 +102,7 @@ fn the_phrase_of_an_open_request_is_printed_and_of_no_other() {
     let unknown = person.run(&["secret", "enroll", "--phrase", "01a2008d-7400-7000-8000-000000000000"]);
     assert!(unknown.status == 1 && unknown.err.contains("no such open enrolment"), "{unknown:?}");
     let typed = person.run(&["secret", "enroll", "--phrase", RFC_SEED]);
-    assert!(typed.status == 1 && !typed.err.contains(RFC_SEED), "{typed:?}");
+    assert!(typed.status == 2 && !typed.err.contains(RFC_SEED), "{typed:?}");
     host.end();
 }
 

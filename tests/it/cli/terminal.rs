@@ -320,6 +320,25 @@ fn a_copied_code_is_not_printed_and_the_terminal_is_told_it() {
 }
 
 #[test]
+fn a_code_that_goes_to_one_caller_is_not_lost_for_want_of_a_clipboard() {
+    let person = Person::with_alice();
+    let mut alone = person.command(&["code", "alice", "--copy", "--single-use", "--min-validity", "0"]);
+    let shown = super::finish(alone.env("PATH", "/nowhere"), b"");
+    assert!(shown.err.contains("there is no clipboard here"), "{shown:?}");
+    assert_eq!(shown.ok().trim().len(), 6);
+}
+
+#[test]
+fn a_single_use_secret_is_not_watched() {
+    let person = Person::with_alice();
+    person.run(&["secret", "update", "alice", "--single-use"]).ok();
+    let refused = person.run(&["code", "alice", "--watch"]).refused(2);
+    assert!(refused.contains("--watch") && refused.contains("single-use"), "{refused}");
+    let codes = person.run(&["audit", "list", "--action", "code.get", "--json"]).json();
+    assert_eq!(codes.pointer("/rows").unwrap().as_array().unwrap().len(), 0);
+}
+
+#[test]
 fn a_key_is_revoked_after_a_question() {
     let person = Person::with_alice();
     person.run(&["key", "create", "--name", "ci"]).ok();

@@ -371,6 +371,36 @@ fn an_export_that_the_disk_did_not_take_is_not_called_exported() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn what_is_shown_only_once_is_written_into_no_file_that_others_may_read() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let person = Person::with_vault();
+    for (name, arguments) in [
+        ("seed.txt", ["secret", "add", "--label", "bob", "--generate"].as_slice()),
+        ("key.txt", &["key", "create", "--name", "ci"]),
+    ] {
+        let path = person.home().join(name);
+        let redirected = std::fs::File::create(&path).unwrap();
+        redirected.set_permissions(std::fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(person.command(arguments).stdout(redirected).status().unwrap().success(), "{name}");
+        assert_eq!(crate::sqlite::mode_of(&path), 0o600, "{name}");
+    }
+}
+
+#[test]
+fn an_export_opens_with_the_very_file_of_its_passphrase() {
+    let person = Person::new();
+    person.fed(&lines(), &["secret", "import", "-"]).ok();
+    let (first, other) = (person.file("passphrase", "correct horse\nbattery staple\n"), Person::new());
+    let export = person.home().join("all.age");
+    let export = export.to_str().unwrap();
+    person.run(&["secret", "export", "--passphrase-file", first.to_str().unwrap(), "--output", export]).ok();
+
+    other.run(&["secret", "import", export, "--yes", "--passphrase-file", first.to_str().unwrap()]).ok();
+}
+
 #[test]
 fn a_file_without_entries_is_refused() {
     for (noun, empty) in [("secret", "[]"), ("secret", "{\"uris\": []}"), ("seat", "[]"), ("seat", "email\n")] {

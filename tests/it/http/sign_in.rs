@@ -266,6 +266,21 @@ fn a_person_signs_in_at_the_identity_provider_and_adds_a_secret() {
 }
 
 #[test]
+fn a_look_at_the_callbacks_head_does_not_use_up_the_providers_code() {
+    let site = Site::new();
+    let open = site.world.begin(&json!({}));
+    let away = site.leave(&open);
+    let query = site.grant(&away, ADA);
+
+    let path = format!("/enroll/callback?{query}");
+    let mut client = site.world.server.client();
+    client.write(super::kit::written("HEAD", &path, &[("cookie", &away.cookie)], None).as_bytes());
+    assert_eq!(client.head().unwrap().0, 405);
+
+    assert_eq!(site.come_back(&away.cookie, &query).status, 303);
+}
+
+#[test]
 fn a_person_who_can_sign_in_needs_no_pin() {
     let site = Site::new();
     let free = site.world.server.token();

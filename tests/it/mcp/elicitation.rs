@@ -1,11 +1,18 @@
 //! URL-mode elicitation: the client shows the link to its user, if it declares that it can, at whatever revision.
 
-use countersign::transport::mcp::Reveal;
+use countersign::{
+    domain::{
+        audit::{Action, AuditFilter, Outcome},
+        principal::Principal,
+        scope::{Scope, ScopeSet},
+    },
+    operations::{EnrollSecret, Enrolled},
+    transport::mcp::Reveal,
+};
 use serde_json::{Value, json};
 
 use super::Wire;
 use crate::kit::RFC_SEED;
-use countersign::domain::scope::ScopeSet;
 
 /// A client of a handshake revision that declares these capabilities.
 async fn client(revision: &str, capabilities: Value) -> Wire {
@@ -71,6 +78,29 @@ async fn what_the_user_refuses_in_the_client_ends_the_enrolment() {
         assert_eq!(said[0]["result"]["structuredContent"]["status"], status, "{said:?}");
         assert_eq!(said[1]["method"], "notifications/elicitation/complete");
     }
+}
+
+#[tokio::test]
+async fn a_caller_without_the_scope_ends_no_enrolment_by_declining() {
+    let mut wire = Wire::connect([Scope::CodesRead].into_iter().collect(), Reveal::Once);
+    let all = Principal::stdio(wire.vault.account, ScopeSet::ALL, None);
+    let begun = wire.vault.service.perform(&all, EnrollSecret::default()).await.unwrap();
+    let Enrolled::Pending { id, .. } = begun else { panic!("it has begun") };
+    let meta = json!({
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientInfo": {"name": "tests", "version": "1"},
+        "io.modelcontextprotocol/clientCapabilities": {"elicitation": {"url": {}}},
+    });
+    let answers = json!({"enrollment": {"action": "decline"}});
+    let call = json!({"_meta": meta, "name": "enroll_totp_secret", "arguments": {},
+        "requestState": id.to_string(), "inputResponses": answers});
+
+    let answer = wire.request("tools/call", call).await;
+
+    assert!(answer["result"]["content"][0]["text"].as_str().unwrap().contains("permission_denied"), "{answer}");
+    assert_eq!(wire.vault.service.is_enrolment_open(id).await, Ok(true));
+    let ended = wire.vault.rows(AuditFilter { action: Some(Action::EnrolDecline), ..AuditFilter::default() }).await;
+    assert_eq!(ended.iter().map(|row| row.entry.outcome).collect::<Vec<_>>(), [Outcome::PermissionDenied]);
 }
 
 #[tokio::test]

@@ -87,6 +87,13 @@ async fn whatever_is_changed_in_an_archive_is_found() {
     }
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn an_archive_is_its_owners_alone() {
+    let (_vault, file) = archived().await;
+    assert_eq!(crate::sqlite::mode_of(&file), 0o600);
+}
+
 #[tokio::test]
 async fn an_archive_that_cant_be_written_costs_no_row() {
     let vault = Vault::new();

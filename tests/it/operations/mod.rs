@@ -4,6 +4,7 @@ mod archive;
 mod attribution;
 mod bounds;
 mod codes;
+mod enrolment;
 mod keys;
 mod rotation;
 mod single_use;

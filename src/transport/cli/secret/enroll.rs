@@ -69,7 +69,8 @@ pub(super) async fn enroll(args: EnrollArgs, session: &mut Session) -> Result<En
 }
 
 fn id_of(text: &str) -> Result<EnrolmentId, Failure> {
-    text.trim().parse().map_err(|_| Failure::invalid("the request must be named by its whole `enrollment_id`"))
+    let remedy = "the request must be named by its whole `enrollment_id`";
+    text.trim().parse().map_err(|_| Failure::Usage(remedy.to_owned()))
 }
 
 /// Serves the page until the person has answered.
@@ -114,7 +115,7 @@ async fn on_terminal(id: EnrolmentId, args: &EnrollArgs, session: &mut Session) 
     };
     let (label, issuer) = (chosen(&args.label, &proposal.label), chosen(&args.issuer, &proposal.issuer));
     let typed = Typed { key: &key, label: &label, issuer: &issuer };
-    let handle = session.service.take_typed(&proven, &typed)?;
+    let handle = session.service.take_typed(&proven, &typed).await?;
     let Some(review) = session.service.review(&proven, &handle).await? else {
         return Err(ended(EnrolmentState::Expired));
     };

@@ -21,6 +21,7 @@ use crate::{
         Ending, Failure, Session,
         names::{self, Among},
         numbers::counted_len,
+        output::close_redirected,
         working::{Stage, watched},
     },
 };
@@ -125,11 +126,7 @@ fn allow_plain(args: &ExportArgs, terminal: bool, session: &mut Session) -> Resu
             let remedy = "seeds would stay on this screen; send them to a file (--output) or a program, or add --yes";
             return Err(Failure::Usage(remedy.to_owned()));
         }
-        close_redirected().map_err(|cause| {
-            Failure::invalid(format!(
-                "standard output is a file that others may read ({cause}); name the file with --output instead"
-            ))
-        })?;
+        close_redirected()?;
     }
     if session.console.can_ask() && !args.yes {
         let question = "Write the seeds unencrypted? Anybody who reads the file can make your codes.";
@@ -149,13 +146,12 @@ async fn named(names: &[String], session: &mut Session) -> Result<Vec<SecretId>,
     Ok(ids)
 }
 
-/// The passphrase: the first line of a file, or what is typed twice.
+/// The passphrase: a file without the end of its line, as an import reads it, or what is typed twice.
 async fn passphrase(args: &ExportArgs, session: &mut Session) -> Result<Zeroizing<String>, Failure> {
     const REMEDY: &str = "use --passphrase-file, --to or --plain";
     let console = &mut session.console;
     let passphrase = if let Some(path) = &args.passphrase_file {
-        let text = console.read_text("--passphrase-file", path, PASSPHRASE_BYTES_MAX)?;
-        Zeroizing::new(text.lines().next().unwrap_or_default().to_owned())
+        console.read_secret("--passphrase-file", path, PASSPHRASE_BYTES_MAX)?
     } else {
         let typed = console.ask_hidden("Passphrase for the export (hidden): ", REMEDY).await?;
         if *typed != *console.ask_hidden("Once more: ", REMEDY).await? {
@@ -237,24 +233,4 @@ pub(crate) fn new_file(flag: &str, path: &Path) -> Result<File, Failure> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path).map_err(|cause| Failure::unwritten(flag, &cause))
-}
-
-/// A file that a shell created for our output has the shell's umask: make it private before a seed is written to it.
-#[cfg(unix)]
-fn close_redirected() -> io::Result<()> {
-    use std::os::fd::AsFd as _;
-
-    let out = io::stdout();
-    let file = File::from(out.as_fd().try_clone_to_owned()?);
-    let facts = file.metadata()?;
-    if facts.is_file() && std::os::unix::fs::PermissionsExt::mode(&facts.permissions()) & 0o077 != 0 {
-        file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
-    }
-    Ok(())
-}
-
-#[cfg(not(unix))]
-#[expect(clippy::unnecessary_wraps, reason = "elsewhere it can fail")]
-const fn close_redirected() -> io::Result<()> {
-    Ok(())
 }

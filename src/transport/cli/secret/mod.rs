@@ -26,8 +26,8 @@ use super::{
 use crate::{
     domain::{ids::SecretId, limits::RESTORE_DAYS},
     operations::{
-        DeleteSecret, EraseSecret, GetSecret, ListDeleted, ListSecrets, ResetSteps, RestoreSecret, SecretChanges,
-        SecretDeleteResponse, SecretListResponse, UpdateSecret, answers::OK,
+        DeleteSecret, EraseSecret, ErrorCode, GetSecret, ListDeleted, ListSecrets, Refusal, ResetSteps, RestoreSecret,
+        SecretChanges, SecretDeleteResponse, SecretListResponse, UpdateSecret, answers::OK,
     },
 };
 
@@ -263,7 +263,13 @@ async fn remove(args: &RmArgs, session: &mut Session) -> Result<(), Failure> {
 async fn to_erase(name: &str, session: &mut Session) -> Result<(SecretId, String), Failure> {
     let found = names::secret_to_lose(session, name, Among::All).await;
     match (found, name.trim().parse()) {
-        (Err(_), Ok(id)) => Ok((id, format!("the secret {id}"))),
+        (
+            Err(
+                Failure::Refused(Refusal::NotFound(_) | Refusal::Damaged(_))
+                | Failure::Failed { code: ErrorCode::NotFound, .. },
+            ),
+            Ok(id),
+        ) => Ok((id, format!("the secret {id}"))),
         (found, _) => found.map(|secret| (secret.id, view::name(&secret))),
     }
 }

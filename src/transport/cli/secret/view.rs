@@ -85,8 +85,8 @@ pub(super) fn show(secret: &TotpSecret, generated: Option<&Seed>, session: &mut 
 fn facts(secret: &TotpSecret, now: Timestamp, console: &Console) -> Vec<(&'static str, String)> {
     // The patterns name every field, so that a new one does not compile until it is shown or left out here.
     let TotpSecret { id, metadata, created_at, last_used_at, deleted_at: _ } = secret;
-    let SecretMetadata { label, issuer, totp, usage, origins: _ } = metadata;
-    vec![
+    let SecretMetadata { label, issuer, totp, usage, origins } = metadata;
+    let mut facts = vec![
         ("id", id.to_string()),
         ("label", label.to_string()),
         ("issuer", issuer.as_ref().map(ToString::to_string).unwrap_or_default()),
@@ -96,7 +96,11 @@ fn facts(secret: &TotpSecret, now: Timestamp, console: &Console) -> Vec<(&'stati
         ("single-use", if usage.single_use() { "yes" } else { "no" }.to_owned()),
         ("created", console.date(*created_at, now)),
         ("last used", console.date_or_none(*last_used_at, now)),
-    ]
+    ];
+    if !origins.is_empty() {
+        facts.push(("origins", origins.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")));
+    }
+    facts
 }
 
 /// Short ids for a person at a terminal; programs get whole ids.

@@ -21,7 +21,6 @@ use crate::{
         audit::{Action, Actor, AuditEntry},
         enrolment::ProofWanted,
         ids::{AccountId, EnrolmentId},
-        time::Timestamp,
     },
     operations::{EnrolmentPage, Refusal, Service},
     transport::http::{
@@ -160,7 +159,7 @@ impl EnrolmentPage for LocalPage {
         None
     }
 
-    async fn serve(&self, service: &Service, enrolment: EnrolmentId, _: Timestamp) -> Result<String, Refusal> {
+    async fn serve(&self, service: &Service, enrolment: EnrolmentId) -> Result<String, Refusal> {
         self.start(service, enrolment).map_err(|cause| {
             tracing::warn!(%cause, "the page for an enrolment can't be served");
             Refusal::NoPage
@@ -183,7 +182,7 @@ async fn listen(
             let served = serve(&site, &guard, request).await;
             if let Some(code) = served.as_ref().err().and_then(Problem::uncounted) {
                 let row = AuditEntry::by(Actor::Unknown, Action::EnrolProve, service.now());
-                service.record_own(code, row).await;
+                service.record_own(code, row, None).await;
             }
             let mut response = served.unwrap_or_else(Problem::into_response);
             protect(response.headers_mut(), false);
@@ -216,5 +215,5 @@ async fn serve(site: &Site<'_>, guard: &Guard, request: Request) -> Result<Respo
         Some(ends) => tokio::task::spawn_blocking(move || is_same_user(ends)).await.ok().flatten(),
         None => None,
     };
-    Ok(site.answer(&parts, sent, Known { same_user, signed_in: None, ticket: None }).await)
+    Ok(site.answer(&parts, sent, Known { same_user, signed_in: None, ticket: None, from: None }).await)
 }

@@ -12,11 +12,12 @@ mod peer_user;
 mod picture;
 mod sign_in;
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use axum::{body::Body, response::Response};
 use futures::future::{BoxFuture, ready};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header::RETRY_AFTER, request::Parts};
+use subtle::ConstantTimeEq as _;
 
 pub use local::LocalPage;
 pub(super) use picture::Pictures;
@@ -39,7 +40,6 @@ use crate::{
         audit::Action,
         enrolment::{EnrolmentState, ProofWanted},
         ids::{AccountId, EnrolmentId},
-        time::Timestamp,
     },
     operations::{Added, EnrolmentPage, ErrorCode, ProofProblem, Proven, Refusal, Service, Typed, Visited, Visitor},
 };
@@ -126,7 +126,7 @@ impl EnrolmentPage for ServerPage {
         self.provider
     }
 
-    async fn serve(&self, _: &Service, _: EnrolmentId, _: Timestamp) -> Result<String, Refusal> {
+    async fn serve(&self, _: &Service, _: EnrolmentId) -> Result<String, Refusal> {
         Ok(self.base.clone())
     }
 }
@@ -138,9 +138,10 @@ async fn on_server(visit: Visit<'_>, body: Body) -> Result<Response, Problem> {
     if let Some(away) = sign_in::begin(app, &parts).await? {
         return Ok(away);
     }
+    let from = app.from(&parts);
     let ticket = app.page.kept(&parts.headers).map(str::to_owned);
     let site = Site { service: &app.service, pictures: &app.pictures, wait: app.limits.body_wait };
-    Ok(site.answer(&parts, sent, Known { same_user: None, signed_in, ticket }).await)
+    Ok(site.answer(&parts, sent, Known { same_user: None, signed_in, ticket, from }).await)
 }
 
 fn on_file(visit: &Visit<'_>) -> BoxFuture<'static, Result<Response, Problem>> {
@@ -170,6 +171,8 @@ struct Known {
     signed_in: Option<String>,
     /// What a browser has kept since its person signed in.
     ticket: Option<String>,
+    /// The address, where there are several: a sidecar's visitors are all on its machine.
+    from: Option<IpAddr>,
 }
 
 impl Site<'_> {
@@ -192,6 +195,7 @@ impl Site<'_> {
             typed: form.get("proof").filter(|_| form.get("step") == Some("prove")),
             // A look ahead by a browser or a bot must not count as the person's.
             looks: parts.method != Method::HEAD && !is_ahead(&parts.headers),
+            from: known.from,
         };
         let visited = match self.service.visit(visitor).await {
             Ok(visited) => visited,
@@ -225,7 +229,8 @@ impl Site<'_> {
             return self.entry(proven, StatusCode::OK, None);
         }
         // Without this, another site or program could send a form for a person whom the connection proves.
-        if form.get("ticket") != Some(proven.ticket.as_str()) {
+        let sent = form.get("ticket").unwrap_or_default();
+        if !bool::from(sent.as_bytes().ct_eq(proven.ticket.as_bytes())) {
             self.service.note_forged(proven).await;
             return response(StatusCode::FORBIDDEN, pages::stale());
         }
@@ -251,7 +256,7 @@ impl Site<'_> {
     async fn reviewed(&self, proven: &Proven, form: &Form, (wanted, handle): (&str, &str)) -> Response {
         let mut is_renamed = false;
         if let (Some(label), Some(issuer)) = (form.get("label"), form.get("issuer")) {
-            match self.service.rename_typed(proven, handle, (label, issuer)) {
+            match self.service.rename_typed(proven, handle, (label, issuer)).await {
                 // What counts is what the page shows: its script may have sent the new names before, for a new code.
                 Ok(renamed) => {
                     is_renamed = match (form.get("shown-label"), form.get("shown-issuer")) {
@@ -299,7 +304,7 @@ impl Site<'_> {
 
     /// Shows what a person typed, if it can be added.
     async fn look(&self, proven: &Proven, typed: &Typed<'_>) -> Response {
-        match self.service.take_typed(proven, typed) {
+        match self.service.take_typed(proven, typed).await {
             Ok(handle) => self.review(proven, &handle, Told::Nothing).await,
             Err(Refusal::Invalid { field, problem }) => {
                 let text = format!("{} {problem}.", named(field));
@@ -318,7 +323,7 @@ impl Site<'_> {
         };
         match links.as_deref() {
             Ok([link]) => self.look(proven, &Typed { key: link, label: "", issuer: "" }).await,
-            Ok(several) => match self.service.take_links(proven, several) {
+            Ok(several) => match self.service.take_links(proven, several).await {
                 Ok(choices) => response(StatusCode::OK, pages::choose(proven, &choices)),
                 Err(refusal) => failed(&refusal),
             },

@@ -2,6 +2,8 @@
 //!
 //! The browser keeps one cookie: first what its sign-in is derived from, then the ticket of the person who has signed in.
 
+use std::net::IpAddr;
+
 use axum::response::Response;
 use http::{
     HeaderMap, HeaderValue, Method, StatusCode,
@@ -70,10 +72,10 @@ pub(super) async fn begin(app: &App, parts: &Parts) -> Result<Option<Response>, 
     };
     let Some(oauth) = app.auth.oauth().filter(|_| parts.method == Method::GET) else { return Ok(None) };
     let token = token_of(&parts.uri);
-    let Some(sign_in) = app.service.begin_sign_in(token).await? else { return Ok(None) };
+    let Some(sign_in) = app.service.begin_sign_in(token, app.from(parts)).await? else { return Ok(None) };
     Ok(Some(match oauth.sign_in_page(&sign_in, &app.page.callback(), who).await {
         Ok(page) => away(&page, app.page.keep(&sign_in.kept, ENROLMENT_SECONDS)),
-        Err(code) => ended(app, oauth, &sign_in, Err(code)).await,
+        Err(code) => ended(app, oauth, &sign_in, (Err(code), app.from(parts))).await,
     }))
 }
 
@@ -81,11 +83,12 @@ pub(super) async fn begin(app: &App, parts: &Parts) -> Result<Option<Response>, 
 pub(super) async fn callback(visit: Visit<'_>) -> Result<Response, Problem> {
     let Visit { app, parts } = visit;
     let oauth = app.auth.oauth().filter(|oauth| oauth.signs_in()).ok_or(Problem::NoRoute)?;
+    let from = app.from(&parts);
     let answer = Form::read(parts.uri.query().unwrap_or_default().as_bytes());
     let begun = app.page.kept(&parts.headers).and_then(|kept| app.service.kept_sign_in(kept));
     let Some(sign_in) = begun.filter(|begun| answer.get("state").is_some_and(|state| begun.is_of(state))) else {
         let row = AuditEntry::by(Actor::Unknown, Action::EnrolProve, app.service.now());
-        app.service.record_own(ErrorCode::Unauthenticated, row).await;
+        app.service.record_own(ErrorCode::Unauthenticated, row, from).await;
         return Ok(response(StatusCode::FORBIDDEN, pages::no_sign_in()));
     };
     // Nobody is asked for an enrolment that has ended.
@@ -94,7 +97,7 @@ pub(super) async fn callback(visit: Visit<'_>) -> Result<Response, Problem> {
     } else {
         Err(ErrorCode::Unauthenticated)
     };
-    Ok(ended(app, oauth, &sign_in, who).await)
+    Ok(ended(app, oauth, &sign_in, (who, from)).await)
 }
 
 /// The subject whom the provider has signed in.
@@ -106,9 +109,14 @@ async fn signed_in(app: &App, oauth: &OAuth, sign_in: &SignIn, answer: &Form) ->
 }
 
 /// The page at the end of a sign-in. The cookie that it began with is of no more use.
-async fn ended(app: &App, oauth: &OAuth, sign_in: &SignIn, who: Result<String, ErrorCode>) -> Response {
+async fn ended(
+    app: &App,
+    oauth: &OAuth,
+    sign_in: &SignIn,
+    (who, from): (Result<String, ErrorCode>, Option<IpAddr>),
+) -> Response {
     let who = who.as_deref().map_err(|code| *code);
-    let mut response = match app.service.sign_in(sign_in, oauth.account(), who).await {
+    let mut response = match app.service.sign_in(sign_in, (oauth.account(), who), from).await {
         Ok(SignedIn::Proven { token, ticket, left }) => {
             return away(&format!("{}{PATH}{token}", app.page.base), app.page.keep(&ticket, left.as_secs()));
         }

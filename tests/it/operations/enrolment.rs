@@ -1,0 +1,99 @@
+//! What the page of enrolments leaves behind if it is interrupted, and the secrets that an export names.
+
+use std::sync::mpsc;
+
+use async_trait::async_trait;
+use countersign::{
+    domain::{
+        enrolment::EnrolmentState,
+        enrolment::ProofWanted,
+        ids::{AccountId, EnrolmentId},
+    },
+    operations::{
+        AddSeat, DeleteSecret, EnrollSecret, Enrolled, EnrolmentPage, ExportSecrets, Refusal, SeatChanges, Service,
+        SetSeatPin, Visited, Visitor,
+    },
+};
+use zeroize::Zeroizing;
+
+use crate::kit::Vault;
+
+/// A server's page that nobody serves.
+struct Page;
+
+#[async_trait]
+impl EnrolmentPage for Page {
+    fn proof(&self) -> ProofWanted {
+        ProofWanted::Seat
+    }
+
+    fn signs_in(&self) -> bool {
+        false
+    }
+
+    fn provider(&self) -> Option<AccountId> {
+        None
+    }
+
+    async fn serve(&self, _: &Service, _: EnrolmentId) -> Result<String, Refusal> {
+        Ok("http://localhost".to_owned())
+    }
+}
+
+fn typing<'a>(token: &'a str, pin: &'a str) -> Visitor<'a> {
+    Visitor { token, same_user: None, signed_in: None, ticket: None, typed: Some(pin), looks: true, from: None }
+}
+
+#[test]
+fn an_enrolment_whose_tries_are_used_up_is_over_although_their_ends_were_lost() {
+    // One thread for slow hashes, and it is busy: a try is counted, and its hash never comes.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build().unwrap();
+    runtime.block_on(async {
+        let vault = Vault::new();
+        let (service, person) = (&vault.service, &vault.person);
+        service.offer_enrolments(std::sync::Arc::new(Page));
+        let profile = SeatChanges {
+            email: Some("ada@example.com".to_owned()),
+            auth_subject: Some("idp|ada".to_owned()),
+            ..SeatChanges::default()
+        };
+        let seat = service.perform(person, AddSeat { profile }).await.unwrap().id.to_string();
+        let pin = Some(Zeroizing::new("492039".to_owned()));
+        service.perform(person, SetSeatPin { seat: seat.clone(), pin }).await.unwrap();
+        let ask = EnrollSecret { seat_id: Some(seat), ..EnrollSecret::default() };
+        let Enrolled::Pending { id, url, .. } = service.perform(person, ask).await.unwrap() else { panic!("it began") };
+        let token = url.rsplit('/').next().unwrap();
+        let (free, busy) = mpsc::channel::<()>();
+        let thread = tokio::task::spawn_blocking(move || busy.recv());
+        for _ in 0..5 {
+            let visit = service.visit(typing(token, "111112"));
+            tokio::pin!(visit);
+            for _ in 0..100 {
+                assert!(futures::poll!(visit.as_mut()).is_pending(), "it waits for its hash");
+                tokio::task::yield_now().await;
+            }
+        }
+        // Their delay is over, and so is the other work.
+        vault.clock.set_seconds(1_795_305_602);
+        free.send(()).unwrap();
+        thread.await.unwrap().unwrap();
+
+        let visited = service.visit(typing(token, "492039")).await.unwrap();
+
+        assert!(matches!(visited, Visited::Ended(EnrolmentState::Cancelled)));
+        assert_eq!(service.is_enrolment_open(id).await, Ok(false));
+    });
+}
+
+#[tokio::test]
+async fn a_named_secret_that_was_deleted_meanwhile_is_missed_by_an_export() {
+    let vault = Vault::new();
+    let (service, person) = (&vault.service, &vault.person);
+    let id = vault.register("alice").await.secret.id;
+    service.perform(person, DeleteSecret { secret_id: id }).await.unwrap();
+
+    let export = service.perform(person, ExportSecrets { only: Some(vec![id]) }).await;
+
+    assert_eq!(export.err(), Some(Refusal::NotFound("secret")));
+    assert_eq!(service.perform(person, ExportSecrets::default()).await.unwrap().uris.len(), 0);
+}
