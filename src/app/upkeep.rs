@@ -85,7 +85,7 @@ pub(super) async fn back_up(service: Service, plan: Backups) {
     loop {
         let rest = match due_in(&service, &plan).await {
             Ok(rest) if rest.is_zero() => match make(&service, &plan).await {
-                Ok(()) => continue,
+                Ok(()) => plan.every,
                 Err(cause) => failed(&plan, &cause),
             },
             Ok(rest) => rest,
@@ -124,14 +124,16 @@ async fn make(service: &Service, plan: &Backups) -> Result<(), String> {
         return Ok(());
     }
     tracing::info!(bytes, secrets, file = %to.display(), "a backup was made");
-    let (dir, keep) = (plan.dir.clone(), plan.keep);
-    let removed = spawn_blocking(move || remove_old(&dir, keep)).await.map_err(io::Error::from).flatten();
+    let (dir, keep, now) = (plan.dir.clone(), plan.keep, service.now());
+    let removed = spawn_blocking(move || remove_old(&dir, keep, now)).await.map_err(io::Error::from).flatten();
     removed.unwrap_or_else(|cause| tracing::warn!(%cause, "old backups could not be removed"));
     Ok(())
 }
 
-fn remove_old(dir: &Path, keep: usize) -> io::Result<()> {
+/// Removes all but the newest backups. One from the future was made by a clock that ran ahead, and counts for nothing.
+fn remove_old(dir: &Path, keep: usize, now: Timestamp) -> io::Result<()> {
     let mut made = backups_in(dir)?;
+    made.retain(|(at, _)| *at <= now);
     made.sort();
     made.iter().rev().skip(keep).try_for_each(|(_, file)| fs::remove_file(file))
 }
@@ -179,9 +181,20 @@ mod tests {
         for name in names.iter().rev().map(String::as_str).chain(["notes.txt", "vault.db"]) {
             fs::write(dir.path().join(name), name).unwrap();
         }
-        remove_old(dir.path(), 2).unwrap();
+        remove_old(dir.path(), 2, Timestamp::from_seconds(4_000_000_000)).unwrap();
         let left = |name: &str| dir.path().join(name).exists();
         assert_eq!(names.iter().map(|name| left(name)).collect::<Vec<_>>(), [false, false, false, true, true]);
         assert!(left("notes.txt") && left("vault.db"));
+    }
+
+    #[test]
+    fn a_backup_from_the_future_never_costs_the_one_just_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let today = name_at(Timestamp::from_seconds(1_800_000_000));
+        for name in ["vault-2099-01-01T00-00-00.000Z.db", &today] {
+            fs::write(dir.path().join(name), name).unwrap();
+        }
+        remove_old(dir.path(), 1, Timestamp::from_seconds(1_800_000_000)).unwrap();
+        assert!(dir.path().join(&today).exists());
     }
 }

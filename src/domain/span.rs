@@ -29,6 +29,8 @@ impl FromStr for Span {
             "d" => DAY,
             _ => return Err(NotASpan),
         };
+        // The number parser takes a sign.
+        let number = Some(number).filter(|number| !number.starts_with('+')).ok_or(NotASpan)?;
         let seconds = number.parse::<u64>().ok().and_then(|number| number.checked_mul(each));
         seconds.map(|seconds| Self(Duration::from_secs(seconds))).ok_or(NotASpan)
     }
@@ -42,7 +44,7 @@ mod tests {
     fn a_span_has_a_number_and_a_unit() {
         let read = |text: &str| text.parse::<Span>().map(|Span(span)| span.as_secs());
         assert_eq!(["90s", " 2m", "24h", "7d"].map(read), [Ok(90), Ok(120), Ok(86_400), Ok(604_800)]);
-        for wrong in ["", "h", "2", "2w", "-2h", "1.5h", "99999999999999999999d", "é"] {
+        for wrong in ["", "h", "2", "2w", "-2h", "+2h", "1.5h", "99999999999999999999d", "é"] {
             assert_eq!(read(wrong), Err(NotASpan), "{wrong}");
         }
     }

@@ -107,8 +107,12 @@ pub struct Claim(Arc<str>);
 impl Claim {
     /// Makes a claim from any text.
     pub fn of(text: &str) -> Self {
-        let cut: String = text.trim().chars().filter(|c| !is_unshowable(*c)).take(CLAIM_CHARS_MAX).collect();
-        Self(if looks_sensitive(&cut) { "(withheld)".into() } else { cut.into() })
+        // Searched further than it is kept, so that no part of a secret is left at the end.
+        let shown: String = text.trim().chars().filter(|c| !is_unshowable(*c)).take(2 * CLAIM_CHARS_MAX).collect();
+        if looks_sensitive(&shown) {
+            return Self("(withheld)".into());
+        }
+        Self(shown.chars().take(CLAIM_CHARS_MAX).collect::<String>().into())
     }
 
     /// Takes a stored claim unchanged: the audit log's MACs cover its bytes.
@@ -331,5 +335,12 @@ mod tests {
         fn no_text_makes_it_panic(text: String) {
             let _ = (shown(&text), Email::parse(&text), PhoneNumber::parse(&text), Claim::of(&text));
         }
+    }
+
+    #[test]
+    fn a_claim_is_searched_beyond_where_it_is_cut() {
+        let seed = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
+        let claim = format!("{} {seed}", "my agent ".repeat(CLAIM_CHARS_MAX / 9));
+        assert_eq!(Claim::of(&claim).as_str(), "(withheld)");
     }
 }

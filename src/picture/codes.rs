@@ -45,11 +45,18 @@ const LADDER: [Rung; 13] = [
     (doubled, readers::by_corners),
 ];
 
+/// Pixels of the smallest code's side.
+const SIDE_MIN: usize = 21;
+
 /// Reads the QR codes in a picture.
 pub(super) fn look_at(picture: &Picture) -> Result<Vec<Zeroizing<String>>, Unread> {
     let begun = Instant::now();
     let is_over = || begun.elapsed() > SEARCH;
-    let half = |whole: &Picture| (whole.pixels.len() / 4 >= PIXELS_MIN).then(|| whole.halved());
+    if picture.wide.min(picture.high) < SIDE_MIN {
+        return Err(Unread::NoCode);
+    }
+    let is_large = |whole: &Picture| whole.pixels.len() / 4 >= PIXELS_MIN && whole.wide.min(whole.high) / 2 >= SIDE_MIN;
+    let half = |whole: &Picture| is_large(whole).then(|| whole.halved());
     let smaller: Vec<Picture> = std::iter::successors(half(picture), half).collect();
     let sizes = || smaller.iter().rev().chain([picture]);
     let mut found = Found::default();
@@ -256,6 +263,14 @@ mod tests {
             &jpeg[..40],
         ] {
             assert!(refusal(bytes).contains("no PNG, JPEG or WebP"));
+        }
+    }
+
+    #[test]
+    fn a_picture_smaller_than_any_code_has_none() {
+        for (wide, high) in [(1, 400_000), (400_000, 1), (1, 1), (20, 20_000)] {
+            let pixels = Zeroizing::new(vec![0; wide * high]);
+            assert!(matches!(look_at(&Picture { wide, high, pixels }), Err(Unread::NoCode)), "{wide} x {high}");
         }
     }
 }

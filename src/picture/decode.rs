@@ -37,7 +37,8 @@ impl Picture {
             _ => None,
         };
         let picture = decoded.ok_or(Unread::NoPicture)?;
-        Ok(if picture.wide * picture.high > PIXELS_KEPT { picture.halved() } else { picture })
+        let is_large = picture.wide * picture.high > PIXELS_KEPT && picture.wide > 1 && picture.high > 1;
+        Ok(if is_large { picture.halved() } else { picture })
     }
 
     /// The brightness of a pixel; white outside the picture.

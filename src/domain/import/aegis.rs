@@ -66,11 +66,9 @@ impl Slot {
 }
 
 impl Sealed {
-    pub(super) const fn memory(&self) -> u64 {
-        match self.slots.as_slice() {
-            [slot, ..] => slot.kdf.memory(),
-            [] => 0,
-        }
+    /// The memory that the costliest of its slots takes.
+    pub(super) fn memory(&self) -> u64 {
+        self.slots.iter().map(|slot| slot.kdf.memory()).max().unwrap_or_default()
     }
 
     pub(super) fn open(&self, passphrase: &str) -> Result<Import, ImportError> {
@@ -103,4 +101,22 @@ fn entry(json: &Json, place: Place) -> Entry {
         period: info.get("period").number(),
     };
     said.entry(place)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_memory_of_a_backup_is_that_of_its_costliest_slot() {
+        let slot = |cost| {
+            let kdf = Kdf::scrypt(Number::Is(cost), Number::Is(8), Number::Is(1)).unwrap();
+            Slot { kdf, salt: Vec::new(), nonce: Vec::new(), key: Vec::new() }
+        };
+        let memory = |slots| Sealed { slots, nonce: Vec::new(), database: Vec::new() }.memory();
+        let most = memory(vec![slot(1 << 17)]);
+        assert!(most > memory(vec![slot(1 << 10)]));
+        assert_eq!(memory(vec![slot(1 << 10), slot(1 << 17)]), most);
+        assert_eq!(memory(vec![slot(1 << 17), slot(1 << 10)]), most);
+    }
 }

@@ -18,16 +18,17 @@ pub(super) struct Sealed {
     content: Vec<u8>,
 }
 
+/// The fewest rounds of the app and of programs that write its format. Many other files begin with a small number.
+const ROUNDS_MIN: u32 = 10_000;
+
 /// Whether a file may be an encrypted backup. It has no mark: only its first number tells, and the right password.
 pub(super) fn locked(bytes: &[u8]) -> Option<Result<Locked, ImportError>> {
     if bytes.len() < SEALED_BYTES_MIN {
         return None;
     }
     let (rounds, rest) = bytes.split_first_chunk::<4>()?;
-    // Text never begins with a zero byte, and no number within the bound begins with another.
-    let kdf = Kdf::pbkdf2_sha1(Number::Is(u64::from(u32::from_be_bytes(*rounds))))
-        .ok()
-        .filter(|_| bytes.starts_with(&[0]))?;
+    let rounds = u32::from_be_bytes(*rounds);
+    let kdf = Kdf::pbkdf2_sha1(Number::Is(u64::from(rounds))).ok().filter(|_| rounds >= ROUNDS_MIN)?;
     let (salt, rest) = rest.split_at_checked(12)?;
     let (nonce, sealed) = rest.split_at_checked(12)?;
     let sealed = Sealed { kdf, salt: salt.to_vec(), nonce: nonce.to_vec(), content: sealed.to_vec() };
@@ -66,4 +67,19 @@ fn entry(json: &Json, place: Place) -> Entry {
         period: json.get("period").number(),
     };
     said.entry(place)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_number_of_rounds_that_the_app_uses_marks_a_backup() {
+        let file = |first: u32| [first.to_be_bytes().as_slice(), &[7; 60]].concat();
+        assert!(locked(&file(150_000)).is_some());
+        // The length of the first box of a photograph or a film.
+        for first in [0, 1, 24, 36, 9_999] {
+            assert!(locked(&file(first)).is_none(), "{first}");
+        }
+    }
 }

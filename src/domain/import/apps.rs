@@ -65,7 +65,7 @@ pub(super) fn raivo(items: &[Json]) -> Import {
 
 /// Duo's accounts, as found on rooted phones. Its own accounts are push registrations.
 pub(super) fn duo(items: &[Json]) -> Import {
-    Import::of_list(Format::Countersign, items, |item, place| {
+    Import::of_list(Format::Duo, items, |item, place| {
         let key = item.at(&["otpGenerator", "otpSecret"]).text();
         let kind = if item.at(&["otpGenerator", "counter"]).is_null() { Kind::Totp } else { Kind::HOTP };
         Said { kind, ..Said::plain("", item.get("name").text(), key) }.entry(place)
@@ -146,4 +146,14 @@ pub(super) fn one_password(json: &Json) -> Import {
 fn either<'a>(item: &'a Json, names: [&str; 2]) -> &'a str {
     let mut texts = names.into_iter().map(|name| item.get(name).text());
     texts.find(|text| !text.trim().is_empty()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accounts_of_duo_are_reported_by_its_name() {
+        assert_eq!(duo(&[]).format.name(), "Duo Mobile");
+    }
 }

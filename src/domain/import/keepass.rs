@@ -41,7 +41,7 @@ pub(super) fn read(text: &str, reveal: Reveal<'_>) -> Result<Import, ImportError
                     value = reveal(&value).ok_or(ImportError::Damaged)?;
                 }
                 if !xml.is_inside("History") {
-                    document.closes(name, std::mem::take(&mut value), xml.is_inside("Entry"));
+                    document.closes(name, std::mem::take(&mut value), &xml);
                 }
             }
         }
@@ -74,20 +74,22 @@ impl Document {
         }
     }
 
-    fn closes(&mut self, name: &str, value: Text, is_in_entry: bool) {
+    fn closes(&mut self, name: &str, value: Text, xml: &Xml<'_>) {
+        // Others stand in what plugins keep beside the fields.
+        let is_of_field = xml.is_inside("String");
         match name {
             "RecycleBinUUID" => self.bin = value,
-            "UUID" if !is_in_entry && !self.bin.is_empty() && value == self.bin => {
+            "UUID" if !xml.is_inside("Entry") && !self.bin.is_empty() && value == self.bin => {
                 if let Some(deleted) = self.groups.last_mut() {
                     *deleted = true;
                 }
             }
-            "Key" => {
+            "Key" if is_of_field => {
                 if let Some((key, _)) = self.fields.last_mut() {
                     *key = value;
                 }
             }
-            "Value" => {
+            "Value" if is_of_field => {
                 if let Some((_, kept)) = self.fields.last_mut() {
                     *kept = value;
                 }
@@ -186,4 +188,24 @@ fn kee_otp(text: &str, beside: Beside<'_>, place: Place) -> Entry {
         ..Said::plain(beside.issuer, beside.account, &secret)
     };
     said.entry(place)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_and_values_outside_a_field_never_replace_one() {
+        let seed =
+            "<String><Key>otp</Key><Value>otpauth://totp/A:b?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ</Value></String>";
+        for beside in [
+            "<CustomData><Item><Key>plugin</Key><Value>1</Value></Item></CustomData>",
+            "<Binary><Key>photo.jpg</Key><Value Ref=\"0\"/></Binary>",
+        ] {
+            let text = format!("<KeePassFile><Root><Group><Entry>{seed}{beside}</Entry></Group></Root></KeePassFile>");
+            let import = read(&text, &mut |_| None).unwrap();
+            let kept: Vec<_> = import.entries.iter().filter_map(|entry| entry.read.as_ref().ok()).collect();
+            assert_eq!(kept.len(), 1, "{beside}");
+        }
+    }
 }

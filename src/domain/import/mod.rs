@@ -41,10 +41,12 @@ pub(crate) use passed::fuzz;
 pub use passed::{Answer, Contents, HEAD_BYTES, Keys, Remark, Told, ToldNote, ToldSecret, answer};
 use sealed::How;
 pub use sealed::Locked;
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::limits::IMPORT_ENTRIES_MAX;
+use super::limits::{GOOGLE_PARTS_MAX, IMPORT_ENTRIES_MAX};
 
 /// The contents of a file.
 pub struct Import {
@@ -66,6 +68,7 @@ pub enum Opened {
 
 /// One part of an export of Google Authenticator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "PassedPart")]
 pub struct Part {
     /// The same in all parts of one export.
     pub id: u64,
@@ -75,10 +78,29 @@ pub struct Part {
     pub size: u32,
 }
 
+/// A part as the process that read the file passes it on, before it is checked.
+#[derive(Deserialize)]
+struct PassedPart {
+    id: u64,
+    index: u32,
+    size: u32,
+}
+
+impl TryFrom<PassedPart> for Part {
+    type Error = &'static str;
+
+    fn try_from(PassedPart { id, index, size }: PassedPart) -> Result<Self, &'static str> {
+        let fits = index < size && size <= GOOGLE_PARTS_MAX;
+        if fits { Ok(Self { id, index, size }) } else { Err("no export has such a part") }
+    }
+}
+
 /// A known format, by the program that writes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Format {
+    /// Duo Mobile, as found on rooted phones.
+    Duo,
     /// Our own export.
     Countersign,
     /// A list of links.
@@ -169,6 +191,7 @@ impl Format {
             Self::Raivo => "Raivo",
             Self::Archive => "a ZIP program",
             Self::Extension => "Authenticator Extension",
+            Self::Duo => "Duo Mobile",
             Self::Cxf => "FIDO Credential Exchange",
             Self::OnePassword => "1Password",
             Self::KeePass => "KeePassXC",
@@ -181,16 +204,14 @@ impl Format {
 
 /// The missing parts of exports of Google Authenticator, as people count them: `(2, 3)` is part 2 of 3.
 pub fn missing_parts(parts: &[Part]) -> Vec<(u32, u32)> {
-    let mut missing = Vec::new();
-    for (nth, part) in parts.iter().enumerate() {
-        let is_first = !parts.iter().take(nth).any(|earlier| earlier.id == part.id && earlier.size == part.size);
-        let there =
-            |index| parts.iter().any(|other| (other.id, other.size, other.index) == (part.id, part.size, index));
-        if is_first {
-            missing.extend((0..part.size).filter(|index| !there(*index)).map(|index| (index + 1, part.size)));
-        }
+    let mut there: BTreeMap<(u64, u32), BTreeSet<u32>> = BTreeMap::new();
+    for part in parts {
+        there.entry((part.id, part.size.min(GOOGLE_PARTS_MAX))).or_default().insert(part.index);
     }
-    missing
+    let missing = there.iter().flat_map(|((_, size), there)| {
+        (0..*size).filter(|index| !there.contains(index)).map(|index| (index + 1, *size))
+    });
+    missing.take(GOOGLE_PARTS_MAX as usize).collect()
 }
 
 /// Reads a file.
@@ -241,7 +262,8 @@ pub fn open(bytes: &[u8]) -> Result<Opened, ImportError> {
 
 /// Whether a file is a picture, which may show a QR code.
 pub fn is_picture(bytes: &[u8]) -> bool {
-    bytes.starts_with(b"\x89PNG\r\n") || bytes.starts_with(&[0xFF, 0xD8, 0xFF])
+    let is_webp = matches!(bytes, [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..]);
+    is_webp || bytes.starts_with(b"\x89PNG\r\n") || bytes.starts_with(&[0xFF, 0xD8, 0xFF])
 }
 
 /// Files that are known and can't be read, by their first bytes.
@@ -395,5 +417,38 @@ fn array(items: &[Json]) -> Import {
         andotp::read(items)
     } else {
         own::array(items)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_missing_parts_are_bounded_whatever_a_part_claims() {
+        let part = |index, size| Part { id: 1, index, size };
+        assert_eq!(missing_parts(&[part(0, 3), part(0, 3)]), [(2, 3), (3, 3)]);
+        assert!(missing_parts(&[part(0, 2_000_000)]).len() <= GOOGLE_PARTS_MAX as usize);
+    }
+
+    #[test]
+    fn a_part_that_no_export_has_is_refused_when_it_is_passed_on() {
+        let passed = |index: u32, size: u32| {
+            serde_json::from_str::<Part>(&format!("{{\"id\":1,\"index\":{index},\"size\":{size}}}")).is_ok()
+        };
+        assert!(passed(0, 1) && passed(GOOGLE_PARTS_MAX - 1, GOOGLE_PARTS_MAX));
+        for (index, size) in [(0, 0), (1, 1), (0, GOOGLE_PARTS_MAX + 1), (u32::MAX, u32::MAX)] {
+            assert!(!passed(index, size), "{index} of {size}");
+        }
+    }
+
+    #[test]
+    fn a_picture_is_known_by_its_first_bytes() {
+        for picture in [b"\x89PNG\r\n\x1a\n".as_slice(), b"\xFF\xD8\xFF\xE0", b"RIFF\x24\0\0\0WEBPVP8 "] {
+            assert!(is_picture(picture));
+        }
+        for other in [b"RIFF\x24\0\0\0WAVEfmt ".as_slice(), b"RIFF", b"otpauth://"] {
+            assert!(!is_picture(other));
+        }
     }
 }

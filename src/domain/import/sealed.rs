@@ -51,7 +51,7 @@ impl Locked {
     }
 
     /// Bytes of memory that opening it takes beyond the file.
-    pub const fn memory(&self) -> u64 {
+    pub fn memory(&self) -> u64 {
         match &self.how {
             How::Age(sealed) => sealed.kdf.memory(),
             How::Aegis(sealed) => sealed.memory(),

@@ -95,7 +95,7 @@ fn format(head: &[String]) -> Format {
 
 /// Where the columns are.
 struct Columns {
-    seed: usize,
+    seeds: Vec<usize>,
     title: Option<usize>,
     users: Vec<usize>,
     group: Option<usize>,
@@ -105,23 +105,29 @@ struct Columns {
 impl Columns {
     fn of(head: &[String]) -> Option<Self> {
         let place = |names: &[&str]| names.iter().find_map(|name| head.iter().position(|column| column == name));
-        let users = USERS.iter().filter_map(|name| head.iter().position(|column| column == name)).collect();
-        Some(Self { seed: place(&SEEDS)?, title: place(&TITLES), users, group: place(&["group"]), width: head.len() })
+        let places =
+            |names: &[&str]| names.iter().filter_map(|name| head.iter().position(|column| column == name)).collect();
+        let (seeds, users): (Vec<_>, _) = (places(&SEEDS), places(&USERS));
+        let width = head.len();
+        (!seeds.is_empty()).then(|| Self { seeds, title: place(&TITLES), users, group: place(&["group"]), width })
     }
 
     /// The entry of a row, or `None` if it has no seed: most logins have none.
     fn entry(&self, row: &Row, place: Place, format: Format) -> Option<Entry> {
         let cell = |column: usize| row.get(column).map_or("", |cell| cell.trim());
-        let seed = cell(self.seed);
+        let first = |columns: &[usize]| columns.iter().map(|column| cell(*column)).find(|cell| !cell.is_empty());
+        let seed = first(&self.seeds).unwrap_or_default();
         let title = self.title.map_or("", cell);
-        let account = self.users.iter().map(|column| cell(*column)).find(|cell| !cell.is_empty()).unwrap_or_default();
+        let account = first(&self.users).unwrap_or_default();
         let name = || entry::title(title, account);
         // A row with more cells than the head has lost its quotes, and nothing in it can be relied on.
         if row.len() > self.width {
             return Some(Entry::skipped(place, name(), Skip::Shape));
         }
         if seed.is_empty() {
-            return None;
+            // A line break without quotes cut this row off, and put the seed into another column.
+            let is_cut = row.len() < self.width && row.iter().any(|cell| uri::is_link_or_usual_seed(cell.trim()));
+            return is_cut.then(|| Entry::skipped(place, name(), Skip::Shape));
         }
         if self.group.is_some_and(|group| cell(group).to_ascii_lowercase().starts_with(BIN)) {
             return Some(Entry::skipped(place, name(), Skip::Trashed));
@@ -252,6 +258,27 @@ mod tests {
             let read = read(&format!("title,totp\n{body}"));
             let error = read.err();
             assert_eq!(error, line.map(|line| ImportError::Csv { line }), "{}", body.len());
+        }
+    }
+
+    const SEED: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
+
+    #[test]
+    fn a_seed_is_found_in_each_column_of_seeds() {
+        let table = format!("title,OTPAuth,totp\nA,,{SEED}\nB,{SEED},\nC,,\n");
+        let import = read(&table).unwrap().unwrap();
+        assert_eq!(import.entries.iter().filter(|entry| entry.read.is_ok()).count(), 2);
+        assert_eq!(import.entries.len(), 2, "a login without a seed is no entry");
+    }
+
+    #[test]
+    fn a_row_that_a_line_break_cut_off_is_reported_if_a_seed_is_in_it() {
+        let link = format!("otpauth://totp/A?secret={SEED}");
+        for cut in [SEED, link.as_str()] {
+            let table = format!("title,notes,totp\nA,first line\nsecond line,{cut}\nB,plain\n");
+            let import = read(&table).unwrap().unwrap();
+            let why: Vec<_> = import.entries.iter().map(|entry| entry.read.as_ref().err().copied()).collect();
+            assert_eq!(why, [Some(Skip::Shape)]);
         }
     }
 }

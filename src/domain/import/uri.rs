@@ -6,6 +6,7 @@ use super::entry::{self, Entry, Found, Kind, Note, Place, Said, Skip};
 use crate::domain::{
     limits::URI_BYTES_MAX,
     otpauth::{OtpAuthError, Unnamed},
+    seed::Seed,
 };
 
 /// The schemes of links that a list may hold.
@@ -31,6 +32,11 @@ pub(super) fn is_link(text: &str) -> bool {
 /// Whether a text begins with a prefix, in any case.
 pub(super) fn starts(text: &str, prefix: &str) -> bool {
     text.trim_start().get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+}
+
+/// Whether a text can only be a secret: a link, or base32 of a usual length.
+pub(super) fn is_link_or_usual_seed(text: &str) -> bool {
+    is_link(text) || Seed::from_base32(text).is_ok_and(|seed| seed.len() >= SEED_BYTES_USUAL)
 }
 
 /// Reads a link, or the bare base32 seed that some password managers keep in its place.

@@ -229,8 +229,7 @@ impl Site<'_> {
             return self.entry(proven, StatusCode::OK, None);
         }
         // Without this, another site or program could send a form for a person whom the connection proves.
-        let sent = form.get("ticket").unwrap_or_default();
-        if !bool::from(sent.as_bytes().ct_eq(proven.ticket.as_bytes())) {
+        if !bool::from(form.get("ticket").unwrap_or_default().as_bytes().ct_eq(proven.ticket.as_bytes())) {
             self.service.note_forged(proven).await;
             return response(StatusCode::FORBIDDEN, pages::stale());
         }
@@ -287,10 +286,8 @@ impl Site<'_> {
 
     /// Whether there is something to warn of under the new names that the person has not seen.
     async fn warns(&self, proven: &Proven, handle: &str) -> bool {
-        let review = self.service.review(proven, handle).await;
-        review.is_ok_and(|review| {
-            review.is_some_and(|review| !review.same_name.is_empty() || review.other_wanted.is_some())
-        })
+        let review = self.service.review(proven, handle).await.ok().flatten();
+        review.is_some_and(|review| !review.same_name.is_empty() || review.other_wanted.is_some())
     }
 
     async fn add(&self, proven: &Proven, handle: &str) -> Response {
