@@ -1,6 +1,7 @@
 //! The composition root: from the command line to an open vault and a running command. The only room that names all
 //! others. Never here: a rule of its own.
 
+mod confine;
 mod keys;
 mod opening;
 mod serve;
@@ -26,7 +27,7 @@ use crate::{
     telemetry::{self, Ink, NotAFilter},
     transport::{
         ErrorBody,
-        cli::{self, Answers, Console, Ending, Failure, Looks, Session, Sources, Stream, VaultFacts},
+        cli::{self, Answers, Console, Ending, Failure, Looks, ProcessFacts, Session, Sources, Stream, VaultFacts},
         http::{LocalPage, ServeError},
         mcp::{self, McpServer, stdio::StdioError},
     },
@@ -148,6 +149,7 @@ fn carry_out(config: &Config, task: Task) -> Result<Ending, Fatal> {
         Task::Serve(_) => tokio::runtime::Builder::new_multi_thread(),
         Task::Person(_) | Task::Stdio(_) => tokio::runtime::Builder::new_current_thread(),
     };
+    confine::confine(config, &task);
     let runtime = builder.enable_all().build().map_err(Fatal::Setup)?;
     let ended = runtime.block_on(async {
         match task {
@@ -191,10 +193,14 @@ async fn for_person(config: &Config, command: cli::Command) -> Result<Ending, Fa
         }
         found => found?,
     };
-    let status = vault.status().clone();
+    let (status, keys_locked, is_doctor) = (vault.status().clone(), vault.keys_are_locked(), command.is_doctor());
     let service = service_of(vault);
     let mut session = session(config, &service, account, &status);
     session.vault.restored = restored;
+    if is_doctor {
+        let writes = confine::tried(config);
+        session.vault.process = Some(ProcessFacts { writes, keys_locked });
+    }
     session.sources = Some(sources);
     let ended = cli::run(command, &mut session).await;
     drop(session);
@@ -314,6 +320,7 @@ fn session(config: &Config, service: &Service, account: Account, status: &VaultS
             created_at: status.created_at,
             is_new: status.made,
             restored: None,
+            process: None,
         },
         sources: None,
         console: console_of(config),

@@ -39,13 +39,14 @@ pub(super) async fn open(config: &Config, asks: Asks, writes: Writes) -> Result<
 
 /// Where the configured vault is, and how to open it.
 pub(super) fn request(config: &Config, source: Arc<Source>, opening: &Opening, writes: Writes) -> VaultRequest {
-    let store = OpenRequest {
-        url: config.store.clone(),
-        data_dir: config.data_dir.clone(),
-        writes,
-        make: *opening == Opening::OrMade,
-    };
+    let store = OpenRequest { writes, make: *opening == Opening::OrMade, ..store_of(config) };
     VaultRequest { store, source, state_dir: config.state_dir.clone(), now: SystemClock.now() }
+}
+
+/// Where the configured vault is.
+pub(super) fn store_of(config: &Config) -> OpenRequest {
+    let (url, data_dir) = (config.store.clone(), config.data_dir.clone());
+    OpenRequest { url, data_dir, writes: Writes::Inline, make: false }
 }
 
 /// Opens the vault, and returns what a restore replaced.

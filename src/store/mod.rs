@@ -22,7 +22,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 pub use audit::{AuditPage, AuditPut, AuditQuery, AuditRecord, AuditTerms, Cursor, Prune, Tail};
-pub use open::{Absent, Facts, OpenError, OpenRequest, Opened, Writes, incoming, open, salvage, snapshot};
+pub use open::{Absent, Facts, OpenError, OpenRequest, Opened, Writes, folder_of, incoming, open, salvage, snapshot};
 pub use sqlite::{
     files::{create_private_dir, is_within},
     format1,

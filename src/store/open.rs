@@ -237,6 +237,11 @@ pub fn salvage(request: &OpenRequest, incoming: Option<&Incoming>) -> Result<Sal
     sqlite::salvage(request, &file_of(&request.url)?, incoming)
 }
 
+/// The folder of the store at an address, of the backend that has one. All that it writes is in it.
+pub fn folder_of(request: &OpenRequest) -> Option<PathBuf> {
+    sqlite::files::folder_of(&request.data_dir, &file_of(&request.url).ok()?)
+}
+
 /// The file in an address, of the backend that has one.
 fn file_of(url: &str) -> Result<String, OpenError> {
     match url.split_once(':') {

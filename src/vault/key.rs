@@ -83,6 +83,12 @@ impl MacKey {
     }
 }
 
+/// Keeps the pages of a value out of swap until the process ends. They are not unlocked before: locks don't nest, and another
+/// key may lie on the same page. `false`: the system does not allow it.
+pub(super) fn lock_in_memory<T>(value: &T) -> bool {
+    region::lock(std::ptr::from_ref(value), size_of::<T>()).map(std::mem::forget).is_ok()
+}
+
 impl Kek {
     /// Generates a key.
     ///

@@ -11,13 +11,16 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
+    sync::{
+        Arc, PoisonError, RwLock, RwLockReadGuard,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use zeroize::Zeroizing;
 
 use super::{
-    key::{Kek, Key, MacKey},
+    key::{Kek, Key, MacKey, lock_in_memory},
     metadata,
     root::{FIRST_EPOCH, Header, Root, Slot, UnlockError},
     seal::{self, Bound, Column, OpenSealError, Place},
@@ -42,6 +45,8 @@ pub struct Keyring {
     macs: Arc<Macs>,
     /// What a header changes, with the header's version. A rotation elsewhere replaces it.
     opened: RwLock<Opened>,
+    /// Whether the system keeps the keys out of swap.
+    locked: AtomicBool,
 }
 
 /// The keys of the bundle. A vault keeps them for life.
@@ -111,7 +116,7 @@ impl Keyring {
         let (epochs, ended) = (BTreeMap::from([(FIRST_EPOCH, data)]), BTreeMap::new());
         let opened = Opened { version: 1, root, active_epoch: FIRST_EPOCH, epochs, ended };
         let macs = Macs { pepper: pepper.for_macs(), audit: audit.for_macs(), records: records.for_macs() };
-        Ok((Self { vault, macs: Arc::new(macs), opened: RwLock::new(opened) }, header))
+        Ok((Self { vault, macs: Arc::new(macs), opened: RwLock::new(opened), locked: AtomicBool::default() }, header))
     }
 
     /// Unlocks the header, whose record has this version, with a key.
@@ -125,7 +130,7 @@ impl Keyring {
         let mut next = || Ok(keys.next().flatten().ok_or(UnlockError::Damaged)?.for_macs());
         let macs = Macs { pepper: next()?, audit: next()?, records: next()? };
         let opened = RwLock::new(Opened::of(header, version, root)?);
-        Ok(Self { vault: header.vault, macs: Arc::new(macs), opened })
+        Ok(Self { vault: header.vault, macs: Arc::new(macs), opened, locked: AtomicBool::default() })
     }
 
     /// The keys of a copy of the vault, from the copy's header.
@@ -134,7 +139,8 @@ impl Keyring {
     /// [`UnlockError::WrongKey`] if it has another root key, [`UnlockError::Damaged`] if it does not open.
     pub(super) fn of_copy(&self, header: &Header, version: u64) -> Result<Self, UnlockError> {
         let opened = Opened::of(header, version, self.root_of(header)?)?;
-        Ok(Self { vault: self.vault, macs: Arc::clone(&self.macs), opened: RwLock::new(opened) })
+        let opened = RwLock::new(opened);
+        Ok(Self { vault: self.vault, macs: Arc::clone(&self.macs), opened, locked: AtomicBool::default() })
     }
 
     /// Takes the keys of a newer header: with the root key that is held, or with that of a source's key.
@@ -148,7 +154,22 @@ impl Keyring {
         new.ended = std::mem::take(&mut opened.epochs);
         new.ended.retain(|epoch, _| !new.epochs.contains_key(epoch));
         *opened = new;
+        drop(opened);
+        self.lock_in_memory();
         Ok(())
+    }
+
+    /// Keeps the keys out of swap as far as the system allows. Call it where the keyring stays.
+    pub(super) fn lock_in_memory(&self) {
+        let opened = self.opened();
+        let data = opened.epochs.values().all(lock_in_memory);
+        let locked = lock_in_memory(self) && lock_in_memory(self.macs.as_ref()) && data;
+        self.locked.store(locked, Ordering::Relaxed);
+    }
+
+    /// Whether the system keeps the keys out of swap.
+    pub(super) fn is_locked(&self) -> bool {
+        self.locked.load(Ordering::Relaxed)
     }
 
     fn root_of(&self, header: &Header) -> Result<Root, UnlockError> {

@@ -259,6 +259,11 @@ impl Vault {
         self.core.store.as_ref()
     }
 
+    /// Whether the system keeps the vault's keys out of swap.
+    pub fn keys_are_locked(&self) -> bool {
+        self.keyring().is_locked()
+    }
+
     fn keyring(&self) -> &Keyring {
         &self.core.keyring
     }

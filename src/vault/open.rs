@@ -237,6 +237,7 @@ async fn unlock(
     let (keyring, slot) = unlocked(request, &path, &header.keys, record.version).await?;
     keyring.check_record(&record).map_err(at(&path))?;
     let keyring = Arc::new(keyring);
+    keyring.lock_in_memory();
     let state = StateFile::new(request.state_dir.as_deref(), Arc::clone(&keyring));
     let status = VaultStatus {
         vault: header.keys.vault,

@@ -10,6 +10,8 @@ mod architecture;
 mod canary;
 mod child;
 mod cli;
+#[cfg(target_os = "linux")]
+mod confined;
 #[cfg(unix)]
 mod fleet;
 mod http;

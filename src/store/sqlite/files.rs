@@ -268,6 +268,11 @@ pub fn create_private_dir(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// The folder of the vault at an address, whether it is there or not.
+pub(in crate::store) fn folder_of(data_dir: &Path, address: &str) -> Option<PathBuf> {
+    named(data_dir, address).ok().map(|(folder, _)| folder)
+}
+
 /// Whether a folder is `other` or inside it, with all links resolved. Neither needs to exist.
 pub fn is_within(folder: &Path, other: &Path) -> bool {
     real(folder).starts_with(real(other))

@@ -10,7 +10,7 @@ use super::{
     audit_table::harmless,
     numbers::{counted, counted_len, kib},
     output::Console,
-    vault::note_held_back,
+    vault::{Confinement, ProcessFacts, note_held_back},
     vault_status,
 };
 use crate::operations::{Diagnose, Erased, Mended, Repaired, answers::OK};
@@ -34,7 +34,21 @@ struct DoctorAnswer {
     /// Records that still need an older data key, if a rotation is not finished.
     #[serde(skip_serializing_if = "Option::is_none")]
     rotation_left: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    process: Option<ProcessView>,
     status: &'static str,
+}
+
+/// What protects a server or sidecar of this vault, as JSON.
+#[derive(Serialize)]
+struct ProcessView {
+    /// Whether Landlock limits what it writes.
+    landlock: bool,
+    /// The folders in which it may write, those for backups apart; absent: wherever its user may.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    writes_only: Option<Vec<String>>,
+    /// Whether the vault's keys are kept out of swap.
+    keys_locked: bool,
 }
 
 /// A repair that a person asked for.
@@ -81,8 +95,10 @@ pub(super) async fn doctor(session: &mut Session) -> Result<Ending, Failure> {
         log_bytes: found.log_bytes,
         erased: erased.secrets,
         rotation_left: unfinished.as_ref().filter(|rotation| !rotation.finished).map(|rotation| rotation.left),
+        process: session.vault.process.as_ref().map(ProcessView::of),
         status: if sound { OK } else { NOT_SOUND },
     };
+    let protection = session.vault.process.as_ref().map(protection).unwrap_or_default();
     session.console.answer(&answer, |console| {
         for problem in &answer.problems {
             console.line(&format!("problem: {}", harmless(problem)))?;
@@ -97,6 +113,9 @@ pub(super) async fn doctor(session: &mut Session) -> Result<Ending, Failure> {
         };
         let (secrets, rows) = (counted(answer.secrets, "secret"), counted(answer.audit_rows, "row"));
         console.line(&format!("{verdict}: {secrets} and {rows} of the audit log examined"))?;
+        for line in &protection {
+            console.line(&harmless(line))?;
+        }
         if answer.log_bytes == 0 {
             return Ok(());
         }
@@ -117,6 +136,44 @@ pub(super) async fn doctor(session: &mut Session) -> Result<Ending, Failure> {
          the vault was. If it can't: `countersign vault restore BACKUP`."
     });
     Ok(Ending::No)
+}
+
+impl ProcessView {
+    fn of(facts: &ProcessFacts) -> Self {
+        let writes_only = match &facts.writes {
+            Confinement::Only(folders) => Some(shown(folders).collect()),
+            Confinement::Unavailable | Confinement::Command => None,
+        };
+        Self { landlock: writes_only.is_some(), writes_only, keys_locked: facts.keys_locked }
+    }
+}
+
+fn shown(folders: &[PathBuf]) -> impl Iterator<Item = String> {
+    folders.iter().map(|folder| folder.display().to_string())
+}
+
+/// What protects a server or sidecar of this vault, in lines.
+fn protection(facts: &ProcessFacts) -> [String; 2] {
+    let writes = match &facts.writes {
+        Confinement::Only(folders) => {
+            let folders = shown(folders).collect::<Vec<_>>().join(", ");
+            format!("servers and sidecars can write only in {folders}, and in --backup-dir (Landlock)")
+        }
+        Confinement::Unavailable => {
+            "servers and sidecars can write wherever their user can: Landlock is not available here".to_owned()
+        }
+        Confinement::Command => {
+            "servers and sidecars can write wherever their user can: Landlock is not applied, since a command \
+                                 gives the key"
+                .to_owned()
+        }
+    };
+    let keys = if facts.keys_locked {
+        "the vault's keys are locked in memory"
+    } else {
+        "the vault's keys are not locked in memory and can reach the swap: the system allows too little (`ulimit -l`)"
+    };
+    [writes, keys.to_owned()]
 }
 
 /// Shows what a repair would do, and asks for it. `Some`: there is nothing to do, and the command ends.

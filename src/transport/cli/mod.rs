@@ -44,7 +44,7 @@ pub use interrupt::{EXIT_INTERRUPTED, ends_in_order};
 pub use key::{first_key, listening};
 pub use output::{Answers, Console, Looks, Stream};
 pub use seat::find_seat;
-pub use vault::{VaultFacts, ask_to_accept_loss, ask_to_restore};
+pub use vault::{Confinement, ProcessFacts, VaultFacts, ask_to_accept_loss, ask_to_restore};
 pub use vault_key::{ask_passphrase, ask_recovery_words, read_stdin};
 
 use crate::{

@@ -144,6 +144,28 @@ pub struct VaultFacts {
     pub is_new: bool,
     /// What was replaced, if this process restored it.
     pub restored: Option<Restored>,
+    /// What protects a running process, for the doctor.
+    pub process: Option<ProcessFacts>,
+}
+
+/// What protects a process that has the vault open.
+#[derive(Debug, Clone)]
+pub struct ProcessFacts {
+    /// Where a server or sidecar may write.
+    pub writes: Confinement,
+    /// Whether the keys that it holds are kept out of swap.
+    pub keys_locked: bool,
+}
+
+/// Where a server or sidecar may write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Confinement {
+    /// In these folders alone; Landlock holds it to that.
+    Only(Vec<PathBuf>),
+    /// Wherever its user may: the system has no Landlock.
+    Unavailable,
+    /// Wherever its user may: a command gives the key, and has to write what it has to.
+    Command,
 }
 
 /// A restored vault, as JSON.

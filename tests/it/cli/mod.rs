@@ -167,7 +167,8 @@ impl Person {
     /// A command on a disk that fails once the folder contains a file with the fault's name.
     #[cfg(target_os = "linux")]
     pub(crate) fn with_faults(&self, arguments: &[&str]) -> (Command, TempDir) {
-        let faults = TempDir::new().unwrap();
+        // A server or sidecar can write in its own folders alone, and so can the library that makes its disk fail.
+        let faults = TempDir::new_in(self.home().join(".local/state/countersign")).unwrap();
         std::fs::create_dir(faults.path().join("disk")).unwrap();
         let vault = found("vault.db", self.home()).unwrap();
         let mut command = self.command(arguments);

@@ -21,9 +21,13 @@ fn the_vault_says_what_it_is() {
 fn a_sound_vault_is_called_sound() {
     let person = Person::with_alice();
 
-    insta::assert_snapshot!(person.run(&["vault", "doctor"]).ok(), @"sound: 1 secret and 2 rows of the audit log examined");
-    insta::assert_snapshot!(person.run(&["vault", "doctor", "--json"]).ok(),
-        @r#"{"problems":[],"secrets":1,"audit_rows":2,"log_bytes":0,"erased":0,"status":"OK"}"#);
+    let told = person.run(&["vault", "doctor"]).ok();
+    assert_eq!(told.lines().next(), Some("sound: 1 secret and 2 rows of the audit log examined"), "{told}");
+    let mut document = person.run(&["vault", "doctor", "--json"]).json();
+    // What protects a process differs between systems; `confined` looks at it.
+    assert!(document.as_object_mut().unwrap().remove("process").is_some());
+    insta::assert_snapshot!(document,
+        @r#"{"audit_rows":2,"erased":0,"log_bytes":0,"problems":[],"secrets":1,"status":"OK"}"#);
 }
 
 #[test]
@@ -76,7 +80,7 @@ fn the_doctor_examines_a_vault_whose_account_is_damaged() {
 
         assert_eq!(found.status, 1);
         assert!(found.out.starts_with("problem: account "), "{found:?}");
-        assert!(found.out.ends_with("not sound: 1 secret and 2 rows of the audit log examined\n"), "{found:?}");
+        assert!(found.out.contains("\nnot sound: 1 secret and 2 rows of the audit log examined\n"), "{found:?}");
     }
 }
 
