@@ -54,6 +54,12 @@ pub enum ImportError {
     /// The format can't tell these two apart.
     #[error("the passphrase is wrong, or the file is damaged")]
     WrongPassphraseOrDamaged,
+    /// A wrong passphrase, or not the key file that goes with it, for certain.
+    #[error("the passphrase is wrong, or the key file is wrong or missing (--kdbx-key-file)")]
+    WrongKeys,
+    /// The format can't tell these apart.
+    #[error("the passphrase is wrong, or the key file is wrong or missing (--kdbx-key-file), or the file is damaged")]
+    WrongKeysOrDamaged,
     /// The passphrase is right, or was not needed yet, and the rest is broken.
     #[error("its encrypted part is damaged")]
     Damaged,

@@ -65,10 +65,10 @@ impl Sealed {
 
     /// Version 3.1: everything is encrypted, and begins with bytes that the header repeats.
     fn open_3(&self, key: &Key) -> Result<Import, ImportError> {
-        let plain = self.decrypted(key, &self.body).ok_or(ImportError::WrongPassphraseOrDamaged)?;
+        let plain = self.decrypted(key, &self.body).ok_or(ImportError::WrongKeysOrDamaged)?;
         let start = self.header.start.as_slice();
         let blocks = plain.strip_prefix(start).filter(|_| !start.is_empty());
-        let packed = hashed_blocks(blocks.ok_or(ImportError::WrongPassphraseOrDamaged)?).ok_or(ImportError::Damaged)?;
+        let packed = hashed_blocks(blocks.ok_or(ImportError::WrongKeysOrDamaged)?).ok_or(ImportError::Damaged)?;
         let inner = self.header.inner.clone().ok_or(ImportError::Damaged)?;
         document(&self.unpacked(packed)?, inner)
     }
@@ -83,7 +83,7 @@ impl Sealed {
         let base = Sha512::new().chain_update(&self.header.master_seed).chain_update(**transformed).chain_update([1]);
         let base = Zeroizing::new(<[u8; 64]>::from(base.finalize()));
         let header = block_mac(&base, HEADER_BLOCK).chain_update(&self.head);
-        header.verify_slice(proof).map_err(|_| ImportError::WrongPassphrase)?;
+        header.verify_slice(proof).map_err(|_| ImportError::WrongKeys)?;
         let sealed = proven_blocks(&base, blocks).ok_or(ImportError::Damaged)?;
         let plain = self.unpacked(self.decrypted(key, &sealed).ok_or(ImportError::Damaged)?)?;
         let (inner, xml) = InnerStream::read(&plain).ok_or(ImportError::Damaged)?;

@@ -178,8 +178,13 @@ pub fn answer(input: &[u8]) -> impl Serialize + use<> {
         },
         Ok(read) => read,
         Err(problem) => {
-            let wrong_passphrase =
-                matches!(problem, ImportError::WrongPassphrase | ImportError::WrongPassphraseOrDamaged);
+            let wrong_passphrase = matches!(
+                problem,
+                ImportError::WrongPassphrase
+                    | ImportError::WrongPassphraseOrDamaged
+                    | ImportError::WrongKeys
+                    | ImportError::WrongKeysOrDamaged
+            );
             Answer::Unread { problem: Remark(problem.to_string()), wrong_passphrase }
         }
     }

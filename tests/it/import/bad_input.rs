@@ -199,7 +199,7 @@ fn a_damaged_encrypted_export_is_told_from_a_wrong_passphrase_where_the_format_c
         (unlocked("stratum-legacy.authpro", flipped(20)), ImportError::WrongPassphraseOrDamaged),
         (unlocked("pykeepass-4.kdbx", flipped(1)), ImportError::Damaged),
         (unlocked("pykeepass-4.kdbx", cut(100)), ImportError::Truncated),
-        (unlocked("keepassxc-cli.kdbx", flipped(1)), ImportError::WrongPassphraseOrDamaged),
+        (unlocked("keepassxc-cli.kdbx", flipped(1)), ImportError::WrongKeysOrDamaged),
     ] {
         assert_eq!(told, Err(expected));
     }
