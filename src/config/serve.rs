@@ -7,9 +7,13 @@ use std::{
 };
 
 use clap::{Args, ValueEnum};
+use directories::BaseDirs;
 use http::{HeaderName, Uri};
 
-use super::ConfigError;
+use super::{
+    ConfigError,
+    places::{Written, absolute},
+};
 use crate::{
     domain::{
         limits::AUDIT_KEPT_MIN,
@@ -154,15 +158,20 @@ impl ServeConfig {
     /// Checks the flags.
     ///
     /// # Errors
-    /// [`ConfigError::Serve`].
+    /// [`ConfigError`] names the flag and what is wrong with its value.
     pub fn of(flags: ServeFlags) -> Result<Self, ConfigError> {
-        let tls = flags.tls_cert.zip(flags.tls_key).map(|(certificates, key)| TlsFiles { certificates, key });
+        let base = BaseDirs::new();
+        let home = base.as_ref().map(BaseDirs::home_dir);
+        let path =
+            |typed: Option<PathBuf>, flag| typed.map(|path| absolute(&path, Written::Flag(flag), home)).transpose();
+        let (certificates, key) = (path(flags.tls_cert, "--tls-cert")?, path(flags.tls_key, "--tls-key")?);
+        let tls = certificates.zip(key).map(|(certificates, key)| TlsFiles { certificates, key });
         if !flags.listen.ip().is_loopback() && tls.is_none() && !flags.behind_proxy {
             let problem = "is not a loopback address, and keys and codes would cross the network in clear; \
                            give --tls-cert and --tls-key, or --behind-proxy if a proxy in front ends TLS";
             return Err(ConfigError::Serve { flag: "--listen", problem });
         }
-        let secret_file = flags.oauth_client_secret_file;
+        let secret_file = path(flags.oauth_client_secret_file, "--oauth-client-secret-file")?;
         let client = flags.oauth_client_id.map(|id| Client { id, secret_file });
         let oauth = flags.oauth_issuer.zip(flags.oauth_audience);
         let oauth = oauth.map(|(issuer, audience)| Oauth { issuer, audience, client });
@@ -189,7 +198,8 @@ impl ServeConfig {
         if audit_keep.is_some_and(|keep| keep < AUDIT_KEPT_MIN) {
             return Err(ConfigError::Serve { flag: "--audit-keep", problem: "must be 365d at least" });
         }
-        let backups = flags.backup_dir.map(|dir| Backups { dir, every, keep: flags.backup_keep.into() });
+        let backups =
+            path(flags.backup_dir, "--backup-dir")?.map(|dir| Backups { dir, every, keep: flags.backup_keep.into() });
         Ok(Self { http, oauth, durability: flags.durability, backups, audit_keep })
     }
 }
@@ -245,6 +255,17 @@ mod tests {
         let all = ["serve"].into_iter().chain(arguments.split_whitespace());
         let typed = Typed::try_parse_from(all).map_err(|error| error.kind().to_string())?;
         ServeConfig::of(typed.flags).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn paths_of_a_server_obey_the_rules_of_all_paths() {
+        let home = BaseDirs::new().map(|base| base.home_dir().join("b")).unwrap();
+        assert_eq!(config_of("--backup-dir ~/b").unwrap().backups.unwrap().dir, home);
+        let secret = "--oauth-issuer https://id.example --oauth-audience https://c.example --oauth-client-id c --oauth-client-secret-file";
+        for flag in ["--backup-dir", "--tls-key k.pem --tls-cert", "--tls-cert c.pem --tls-key", secret] {
+            let refused = config_of(&format!("{flag} $HOME/x")).unwrap_err();
+            assert!(refused.contains("no shell expands"), "{flag}: {refused}");
+        }
     }
 
     #[test]
