@@ -1,6 +1,12 @@
 //! What people see on a server: the command line, from nothing to a code over two processes.
 
-use crate::cli::Person;
+use std::{
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpStream,
+    process::{Child, Stdio},
+};
+
+use crate::cli::{Person, text_of};
 
 #[test]
 #[ignore = "needs COUNTERSIGN_TEST_POSTGRES; tests/postgres/run starts a server"]
@@ -42,4 +48,60 @@ fn what_is_wrong_with_a_server_is_said_with_what_to_do() {
         let ran = person.run(&[&["--store", url.as_str()], needs_a_file.as_slice()].concat());
         assert!(ran.status != 0 && ran.err.contains("on a file"), "{ran:?}");
     }
+}
+
+/// A server of its own process, and where it listens.
+struct Node(Child, String);
+
+impl Node {
+    fn start(person: &Person, url: &str) -> Self {
+        let mut command = person.command(&["--store", url, "serve", "--listen", "127.0.0.1:0"]);
+        let mut process = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut said = BufReader::new(process.stderr.take().unwrap()).lines().map(Result::unwrap);
+        let address = said.find_map(|line| line.strip_prefix("listening on http://").map(str::to_owned)).unwrap();
+        Self(process, address)
+    }
+
+    /// The body of an answer.
+    fn get(&self, path: &str, token: &str) -> serde_json::Value {
+        let mut stream = TcpStream::connect(&self.1).unwrap();
+        let head = format!("GET {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n", self.1);
+        stream.write_all(format!("{head}authorization: Bearer {token}\r\n\r\n").as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+#[ignore = "needs COUNTERSIGN_TEST_POSTGRES; tests/postgres/run starts a server"]
+fn any_node_answers_and_what_holds_on_one_holds_on_all() {
+    let person = Person::new();
+    let url = super::fresh();
+    person.run(&["--store", &url, "vault", "create"]).ok();
+    // An hour, so that all calls fall into one step.
+    let add = ["--store", &url, "secret", "add", "--label", "ada", "--period", "3600", "--stdin", "--json"];
+    let id = text_of(&person.fed("GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ\n", &add).json(), "/totp_secret/id").to_owned();
+    let key = person.run(&["--store", &url, "key", "create", "--name", "ci", "--json"]).json();
+    let token = text_of(&key, "/token").to_owned();
+    let nodes = [Node::start(&person, &url), Node::start(&person, &url)];
+    let code = |node: &Node, query: &str| node.get(&format!("/api/v2/totp/code/{id}{query}"), &token);
+
+    let single = "?single_use=true&max_wait=0";
+    assert_eq!(code(&nodes[0], single)["status"], "OK");
+    assert_eq!(code(&nodes[1], single)["error"], "busy", "its step was used over the other node");
+    assert_eq!(code(&nodes[1], "")["error"], "busy", "a single-use code is given to nobody else");
+
+    person.run(&["--store", &url, "key", "revoke", "ci", "--yes"]).ok();
+    for node in &nodes {
+        assert_eq!(node.get("/api/v2/totp/secrets", &token)["error"], "unauthenticated");
+    }
+    person.run(&["--store", &url, "audit", "verify"]).ok();
 }
