@@ -65,7 +65,7 @@ pub(super) async fn open_as(
         Opening::OrMade | Opening::There => (vault::open(&request, random).await?, None),
         Opening::Outdated => (vault::accept_loss(&request, random).await?, None),
         Opening::Restored(backup) => {
-            let (vault, restored) = vault::restore(&request, &backup, random).await?;
+            let (vault, restored) = vault::restore(&request, &backup, random, || SystemClock.now()).await?;
             (vault, Some(restored))
         }
     };
@@ -94,8 +94,9 @@ pub(super) async fn open_as(
 /// [`Fatal`].
 pub(super) async fn repair(config: &Config, asked: &cli::Repair, sources: &Sources) -> Result<Ending, Fatal> {
     let mut console = console_of(config);
-    let request = request(config, Arc::clone(&sources.opens), &Opening::There, Writes::Inline);
     let attempt = async |act| {
+        // Made anew for each: between the plan and the repair a person may think for long.
+        let request = request(config, Arc::clone(&sources.opens), &Opening::There, Writes::Inline);
         let repaired = vault::repair(&request, asked.from.as_deref(), act, Arc::new(SystemRandom)).await;
         repaired.inspect_err(|_| {
             console_of(config).note(

@@ -251,8 +251,9 @@ impl Vault {
     /// # Errors
     /// [`StoreError`].
     pub async fn close(&self) -> Result<(), StoreError> {
-        self.core.writer.close().await?;
-        self.core.store.close().await
+        let written = self.core.writer.close().await;
+        let closed = self.core.store.close().await;
+        written.and(closed)
     }
 
     fn store(&self) -> &dyn Store {

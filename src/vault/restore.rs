@@ -10,7 +10,7 @@ use super::{
     open_error::{OpenError, at},
 };
 use crate::{
-    domain::{api_key::KeyId, text::Name},
+    domain::{api_key::KeyId, text::Name, time::Timestamp},
     random::SharedRandom,
     store::{self, OpenRequest, StoreError},
 };
@@ -26,7 +26,8 @@ pub struct Restored {
     pub opens_again_by: Vec<VaultKey>,
 }
 
-/// Restores a vault from a backup, and opens it. The backup's key must be there.
+/// Restores a vault from a backup, and opens it. The backup's key must be there. `now` is asked once the old vault is out of
+/// the way: until then other processes may reserve steps from it.
 ///
 /// # Errors
 /// [`OpenError`]: the backup can't be read, is damaged, or its key is not there; then the vault is as it was.
@@ -34,6 +35,7 @@ pub async fn restore(
     request: &VaultRequest,
     backup: &Path,
     random: SharedRandom,
+    now: impl Fn() -> Timestamp,
 ) -> Result<(Vault, Restored), OpenError> {
     let incoming = store::incoming(&request.store, backup).await?;
     let path = incoming.path().to_owned();
@@ -55,7 +57,7 @@ pub async fn restore(
     let name = format!(".replaced-{}", request.now.to_string().replace(':', "-"));
     let placed = tokio::task::spawn_blocking(move || incoming.take_place(&name)).await;
     let aside = placed.map_err(|_| at(&path)(StoreError::Unavailable("it was given up".to_owned())))??;
-    let vault = accept_loss(request, random).await?;
+    let vault = accept_loss(&VaultRequest { now: now(), ..request.clone() }, random).await?;
     Ok((vault, Restored { aside, revoked_since, opens_again_by }))
 }
 

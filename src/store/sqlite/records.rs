@@ -84,7 +84,8 @@ pub(super) fn count(conn: &Connection, list: &List) -> Result<u64, StoreError> {
             let sql = "SELECT n FROM record_count WHERE kind = ? AND account = ? AND life = ?";
             let values = params![list.kind.number(), account.as_bytes(), life_number(life)];
             let kept: Option<i64> = conn.prepare_cached(sql)?.query_row(values, |row| row.get(0)).optional()?;
-            total += kept.unwrap_or_default().cast_unsigned();
+            let kept = u64::try_from(kept.unwrap_or_default());
+            total += kept.map_err(|_| StoreError::Damaged { what: "a count of records is below zero".to_owned() })?;
             continue;
         }
         let mut values = Values::default();

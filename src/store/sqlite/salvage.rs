@@ -18,6 +18,7 @@ use super::{
     audit_index::{SEGMENT, index, segment_of},
     connection::{self, Patience},
     damaged::{Table, rows},
+    error,
     files::{self, Spot, beside, create_private, io_at, open_private},
     incoming::Incoming,
     known_format, records, schema,
@@ -25,9 +26,6 @@ use super::{
 use crate::store::{
     AuditPut, AuditRecord, AuditTerms, Finders, Index, Kind, OpenError, Put, Record, RecordKey, Removal, StoreError,
 };
-
-/// The size of a vault's pages.
-const PAGE: i64 = 2048;
 /// Bytes by which a database is filled at a time.
 const FILLER: i64 = 1 << 20;
 /// What the new vault's name ends with.
@@ -99,7 +97,7 @@ impl Salvage {
         // A killed process may have left one.
         draft.remove();
         create_private(&draft.0)?;
-        let new = begin(&draft.0).map_err(failed)?;
+        let new = begin(&draft.0, &old).map_err(failed)?;
         let salvage = Self { spot, old, version, new, draft, _lock: lock };
         salvage.copy_header().map_err(|error| error.at(salvage.spot.file()))?;
         Ok(salvage)
@@ -291,7 +289,7 @@ impl Salvage {
     pub fn take_place(self) -> Result<(), OpenError> {
         let Self { spot, old, version, new, draft, _lock } = self;
         let failed = |cause: rusqlite::Error| StoreError::from(cause).at(spot.file());
-        fill(&new, spot.file()).map_err(failed)?;
+        fill(&new, size_of(&old, spot.file()).map_err(failed)?).map_err(failed)?;
         connection::empty_log(&new).map_err(failed)?;
         let mut into = connection::connect(&spot, &Patience::default())?;
         connection::configure(&into).map_err(failed)?;
@@ -306,11 +304,14 @@ impl Salvage {
                 let what = "another process wrote to it meanwhile; stop every countersign, and run this again";
                 return Err(StoreError::Unavailable(what.to_owned()).at(spot.file()));
             }
-            if !matches!(copy.step(-1).map_err(failed)?, StepResult::Done) {
+            // This commits.
+            let written = copy.step(-1).map_err(|cause| error::of_commit(cause).at(spot.file()))?;
+            if !matches!(written, StepResult::Done) {
                 return Err(StoreError::Unavailable("it could not be written".to_owned()).at(spot.file()));
             }
         }
-        connection::keep_log(&into, false).map_err(failed)?;
+        // It has its place already.
+        let _ = connection::keep_log(&into, false);
         drop(old);
         // If somebody reads, the content is in the log as well as it would be in the database.
         let _ = connection::empty_log(&into);
@@ -341,20 +342,31 @@ impl Salvage {
 }
 
 /// A new database at a path. It needs no syncs: it is discarded after a crash.
-fn begin(path: &Path) -> Result<Connection, rusqlite::Error> {
+///
+/// Its pages are as large as the old one's, which older versions made of another size: it can't take its place otherwise.
+fn begin(path: &Path, old: &Connection) -> Result<Connection, rusqlite::Error> {
     let new = connection::open(path, &Patience::default())?;
-    new.execute_batch(&format!("PRAGMA page_size={PAGE}; BEGIN IMMEDIATE"))?;
+    let page = pragma(old, "page_size")?;
+    new.execute_batch(&format!("PRAGMA page_size={page}; BEGIN IMMEDIATE"))?;
     schema::create(&new)?;
     new.execute_batch("COMMIT; PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF")?;
     Ok(new)
 }
 
-/// Adds free pages to a database until it is as large as a file: processes that have a vault open take one that shrank for
-/// another one.
-fn fill(new: &Connection, old: &Path) -> Result<(), rusqlite::Error> {
-    let pages: i64 = new.query_row("PRAGMA page_count", [], |row| row.get(0))?;
-    let whole = fs::metadata(old).map_or(0, |facts| i64::try_from(facts.len()).unwrap_or_default());
-    let bytes = whole.saturating_sub(pages.saturating_mul(PAGE));
+fn pragma(conn: &Connection, name: &str) -> Result<i64, rusqlite::Error> {
+    conn.query_row(&format!("PRAGMA {name}"), [], |row| row.get(0))
+}
+
+/// The bytes of a database, of which a part may still be in its log.
+fn size_of(old: &Connection, file: &Path) -> Result<i64, rusqlite::Error> {
+    let there = fs::metadata(file).map_or(0, |facts| i64::try_from(facts.len()).unwrap_or_default());
+    Ok(pragma(old, "page_count")?.saturating_mul(pragma(old, "page_size")?).max(there))
+}
+
+/// Adds free pages to a database until it is as large as another one: processes that have a vault open take one that shrank
+/// for another one.
+fn fill(new: &Connection, whole: i64) -> Result<(), rusqlite::Error> {
+    let bytes = whole.saturating_sub(pragma(new, "page_count")?.saturating_mul(pragma(new, "page_size")?));
     if bytes <= 0 {
         return Ok(());
     }

@@ -158,7 +158,10 @@ async fn live_in_restored(root: &Path) -> Result<BTreeSet<String>, String> {
     for key in files_in(&root.join("config/keys")) {
         fs::copy(&key, keys.join(key.file_name().unwrap())).unwrap();
     }
-    let restored = vault::restore(&elsewhere.request(), &root.join("backup.db"), Arc::new(SystemRandom)).await;
+    let restored = vault::restore(&elsewhere.request(), &root.join("backup.db"), Arc::new(SystemRandom), || {
+        crate::vault::kit::NOW
+    })
+    .await;
     let (vault, _) = restored.map_err(|error| error.to_string())?;
     let live = live_in(&vault).await;
     vault.close().await.map_err(|error| error.to_string())?;

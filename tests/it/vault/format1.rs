@@ -204,6 +204,21 @@ async fn a_damaged_row_stops_the_move_and_nothing_is_changed() {
     }
 }
 
+/// Format 1 had pages of another size.
+#[tokio::test]
+async fn a_moved_vault_is_repaired_too() {
+    let folder = Folder::new();
+    let request = old_vault(&folder, "vault-v1");
+    open(&request).await.unwrap().close().await.unwrap();
+    folder.edit("DELETE FROM record_word");
+
+    let done = vault::repair(&request, None, vault::Act::Carry, Arc::new(SystemRandom)).await.unwrap();
+
+    // The fixture holds seals that no version could open.
+    assert_eq!(done.mended.len(), 1, "{done:?}");
+    open(&request).await.unwrap().close().await.unwrap();
+}
+
 #[tokio::test]
 async fn a_wrong_key_moves_nothing() {
     let folder = Folder::new();

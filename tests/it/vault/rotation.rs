@@ -378,7 +378,7 @@ async fn a_backup_made_while_keys_change_opens_and_is_sound() {
     let request = world.folder.existing();
     world.vault.close().await.unwrap();
     other.vault.close().await.unwrap();
-    let restored = vault::restore(&request, &world.folder.root.join("0.db"), Arc::new(SystemRandom)).await;
+    let restored = vault::restore(&request, &world.folder.root.join("0.db"), Arc::new(SystemRandom), || NOW).await;
     let restored = World::over(Folder::shared(&world.folder.root), restored.unwrap().0);
     restored.opens(id).await.unwrap();
     assert!(restored.finish().await.finished);
