@@ -64,8 +64,6 @@ pub(super) struct Mending<'a> {
     source: Option<&'a Source>,
     /// Records that are there and not sound.
     unsound: BTreeSet<RecordKey>,
-    /// Whether rows of the audit log after the backup are fenced off. They may have said what was removed.
-    has_gap: bool,
     pub(super) now: Timestamp,
     pub(super) done: Vec<Mended>,
 }
@@ -81,7 +79,7 @@ impl<'a> Mending<'a> {
         unsound: Vec<RecordKey>,
         now: Timestamp,
     ) -> Self {
-        Self { vault, salvage, source, unsound: unsound.into_iter().collect(), has_gap: false, now, done: Vec::new() }
+        Self { vault, salvage, source, unsound: unsound.into_iter().collect(), now, done: Vec::new() }
     }
 
     /// Mends everything that can be. What can't is left as it is, for the examination to find.
@@ -99,8 +97,6 @@ impl<'a> Mending<'a> {
         }
         self.default_account().await?;
         if let Some(source) = self.source {
-            let fenced = self.vault.verify(&[]).await?.fenced;
-            self.has_gap = fenced.iter().any(|(_, _, last)| *last > source.end);
             self.accounts(source).await?;
             self.seats(source).await?;
             self.secrets(source).await?;
@@ -304,14 +300,14 @@ impl<'a> Mending<'a> {
     }
 
     /// Whether something of the backup was lost rather than removed since: it is damaged, or the audit log goes back to the
-    /// backup and says nothing of a removal. If rows after the backup are fenced off, that is not known, and the answer is
-    /// no.
+    /// backup and says nothing of a removal. Rows that are fenced off may have said it; then it is restored all the same,
+    /// because to lose a secret is worse than to have one again, and the report names it.
     pub(super) async fn is_lost(&self, source: &Source, key: &RecordKey) -> Result<bool, StoreError> {
         if self.unsound.contains(key) {
             return Ok(true);
         }
         let base = base_of(self.vault.store(), self.vault.keyring(), 0).await?;
-        Ok(base.seq <= source.end && !self.has_gap)
+        Ok(base.seq <= source.end)
     }
 
     /// The last of some actions that was done to what a filter finds.

@@ -111,3 +111,44 @@ fn a_list_costs_its_page_and_eight_whole_lists_at_once_take_the_memory_of_their_
     let grown = large.peak() - before;
     assert!(grown <= MOST, "{grown} KiB");
 }
+
+/// The most memory that a command takes, in KiB.
+#[cfg(target_os = "linux")]
+fn peak_of(person: &Person, arguments: &[&str]) -> usize {
+    let mut command = person.command(arguments);
+    let mut process = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    // Not every command reads it.
+    let _ = process.stdin.take().unwrap().write_all(b"492039\n");
+    let (status, mut peak) = (format!("/proc/{}/status", process.id()), 0);
+    // It only grows, so what is read last before the end counts.
+    while process.try_wait().unwrap().is_none() {
+        let text = fs::read_to_string(&status).unwrap_or_default();
+        let fact = text.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
+        peak = peak.max(fact.map_or(0, |fact| fact.parse().unwrap()));
+        std::thread::yield_now();
+    }
+    peak
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn trace_export_and_verify_take_memory_that_does_not_grow_with_the_audit_log() {
+    use countersign::domain::audit::{Action, Actor, AuditEntry};
+
+    let rows = if std::env::var_os("COUNTERSIGN_LARGE").is_some() { 1_000_000 } else { 40_000 };
+    let (small, large) = (Person::with_alice(), Person::with_alice());
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+        let vault = large.open().await;
+        let account = Some(vault.status().default_account);
+        let entry = AuditEntry { account, ..AuditEntry::by(Actor::Person, Action::CodeGet, crate::vault::kit::NOW) };
+        for _ in 0..rows / 5000 {
+            vault.record(vec![entry.clone(); 5000]).await.unwrap();
+        }
+        vault.close().await.unwrap();
+    });
+    for arguments in [["audit", "trace", "--stdin"].as_slice(), &["audit", "export"], &["audit", "verify"]] {
+        let (of_few, of_many) = (peak_of(&small, arguments), peak_of(&large, arguments));
+        assert!(of_many <= 32 * 1024, "{arguments:?}: {of_many} KiB");
+        assert!(of_many <= of_few + 6 * 1024, "{arguments:?}: {of_many} KiB for {rows} rows, {of_few} KiB for a few");
+    }
+}

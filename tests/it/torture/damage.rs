@@ -311,8 +311,10 @@ fn edit(first: u64, last: u64, dice: &mut Dice) -> String {
         1 => format!("UPDATE audit SET mac = randomblob(32) WHERE place = {row}"),
         2 | 3 => {
             let at = 1 + dice.below(40);
+            // A byte that is never the one that was there.
+            let other = format!("CASE substr(body, {at}, 1) WHEN X'7E' THEN '!' ELSE '~' END");
             format!(
-                "UPDATE audit SET body = CAST(substr(body, 1, {at} - 1) || '~' || substr(body, {at} + 1) AS BLOB) \
+                "UPDATE audit SET body = CAST(substr(body, 1, {at} - 1) || {other} || substr(body, {at} + 1) AS BLOB) \
                  WHERE place = {row}"
             )
         }

@@ -363,22 +363,6 @@ async fn what_was_erased_or_deleted_since_the_backup_stays_so() {
 }
 
 #[tokio::test]
-async fn what_may_have_been_erased_by_a_row_that_is_damaged_is_not_restored() {
-    let world = World::new().await;
-    let erased = world.secret("Acme", "erased").await;
-    let backup = backup(&world).await;
-    let entry = AuditEntry { secret: Some(erased), ..world.entry(Action::SecretErase) };
-    assert_eq!(world.vault.draft(entry).erase_secret(erased).commit().await.unwrap(), Outcome::Done);
-    world.row(1).await;
-    // The last row but one says that it was erased.
-    world.folder.edit("UPDATE audit SET body = zeroblob(10) WHERE place = (SELECT max(place) - 1 FROM audit)");
-
-    repaired(&world, Some(&backup)).await;
-
-    assert!(world.vault.secret(world.account(), erased).await.unwrap().is_none());
-}
-
-#[tokio::test]
 async fn a_seed_that_was_replaced_since_the_backup_is_not_restored() {
     let world = World::new().await;
     let id = world.secret("Acme", "ada").await;
