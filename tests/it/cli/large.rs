@@ -14,14 +14,19 @@ fn many() -> usize {
     if std::env::var_os("COUNTERSIGN_LARGE").is_some() { 100_000 } else { 10_000 }
 }
 
-/// A person with this many secrets, and the token of a key.
-fn with_secrets(count: usize) -> (Person, String) {
-    let person = Person::with_vault();
+/// A list of so many secrets.
+fn list_of(person: &Person, count: usize) {
     let links = (0..count).map(|n| {
         let seed = data_encoding::BASE32.encode(format!("seed number {n:08}").as_bytes());
         format!("otpauth://totp/Service%20{n}:ada{n}@example.com?secret={seed}&issuer=Service%20{n}\n")
     });
     person.file("many.txt", &links.collect::<String>());
+}
+
+/// A person with this many secrets, and the token of a key.
+fn with_secrets(count: usize) -> (Person, String) {
+    let person = Person::with_vault();
+    list_of(&person, count);
     person.run(&["secret", "import", "many.txt", "--yes", "--json"]).ok();
     let key = person.run(&["key", "create", "--name", "ci", "--json"]).json();
     (person, text_of(&key, "/token").to_owned())
@@ -151,4 +156,29 @@ fn trace_export_and_verify_take_memory_that_does_not_grow_with_the_audit_log() {
         assert!(of_many <= 32 * 1024, "{arguments:?}: {of_many} KiB");
         assert!(of_many <= of_few + 6 * 1024, "{arguments:?}: {of_many} KiB for {rows} rows, {of_few} KiB for a few");
     }
+}
+
+/// Ticks of processor time that an import of so many secrets takes, that of the process that reads the file included.
+#[cfg(target_os = "linux")]
+fn ticks_of_an_import(count: usize) -> u64 {
+    let person = Person::with_vault();
+    list_of(&person, count);
+    let mut command = person.command(&["secret", "import", "many.txt", "--yes", "--json"]);
+    let mut process = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let (stat, mut ticks) = (format!("/proc/{}/stat", process.id()), 0);
+    while process.try_wait().unwrap().is_none() {
+        let text = fs::read_to_string(&stat).unwrap_or_default();
+        // utime, stime, cutime and cstime, behind the name in brackets.
+        let fields = text.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().skip(11).take(4);
+        ticks = ticks.max(fields.filter_map(|field| field.parse::<u64>().ok()).sum());
+        std::thread::yield_now();
+    }
+    ticks
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_import_of_ten_thousand_takes_no_more_time_than_ten_of_a_thousand() {
+    let (one, ten) = (ticks_of_an_import(1_000), ticks_of_an_import(10_000));
+    assert!(ten <= 15 * one.max(1), "{ten} ticks for 10,000, {one} for 1,000");
 }
