@@ -45,8 +45,8 @@ pub struct Flags {
     /// Folder of the vault [default: the platform's data directory] [env: `COUNTERSIGN_DATA_DIR`]
     #[arg(long, global = true, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// Where the vault is kept: `sqlite:` (the file vault.db in the data directory) or `sqlite:FILE` [default: sqlite:]
-    /// [env: `COUNTERSIGN_STORE`]
+    /// Where the vault is kept: `sqlite:` (the file vault.db in the data directory), `sqlite:FILE`, or
+    /// `postgres://USER@HOST/DATABASE` [default: sqlite:] [env: `COUNTERSIGN_STORE`]
     #[arg(long, global = true, value_name = "URL")]
     store: Option<OsString>,
     /// File of the vault's key, short for `--key-source file:FILE` [default: keys/ID.key in the platform's configuration directory] [env:
