@@ -117,9 +117,11 @@ pub async fn repair(
     }
     let time = request.now.to_string().replace([':', '.'], "-");
     let copy = salvage.copy_files(&format!(".before-repair-{time}"))?;
-    salvage.take_place().inspect_err(|_| {
-        // The vault is what it was, so its copy is not needed. One that can't be removed is sealed like the vault.
-        let _ = fs::remove_file(&copy);
+    salvage.take_place().inspect_err(|cause| {
+        if !matches!(cause, store::OpenError::Store(StoreError::Unknown(_))) {
+            // The vault is what it was, so its copy is not needed. One that can't be removed is sealed like the vault.
+            let _ = fs::remove_file(&copy);
+        }
     })?;
     Ok(Repaired { problems, mended, left, copy: Some(copy) })
 }

@@ -285,7 +285,8 @@ impl Salvage {
     /// with it.
     ///
     /// # Errors
-    /// [`OpenError`]: another process has written meanwhile, or the disk failed. The vault is as it was.
+    /// [`OpenError`]: another process has written meanwhile, or the disk failed. The vault is as it was, unless the error is
+    /// [`StoreError::Unknown`].
     pub fn take_place(self) -> Result<(), OpenError> {
         let Self { spot, old, version, new, draft, _lock } = self;
         let failed = |cause: rusqlite::Error| StoreError::from(cause).at(spot.file());
