@@ -266,7 +266,7 @@ impl Service {
                 return Ok(Err(kept.state));
             }
             if kept.tries_left() == 0 {
-                // The last try ends the enrolment, but whoever made it may have gone before that was stored.
+                // The last try ends the enrolment, but its caller may have gone before that was stored.
                 let ended = self.finish(id, EnrolmentState::Cancelled, (Actor::System, Action::EnrolCancel)).await?;
                 return Ok(Err(ended));
             }

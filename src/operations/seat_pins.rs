@@ -91,7 +91,7 @@ impl Service {
     pub(super) async fn count_pin_try(&self, seat: SeatId) -> Result<Result<SeatPin, Duration>, Failed> {
         let mut retries = Retries::new(&self.shared.random);
         loop {
-            // Whoever comes again is told that there is no PIN any more.
+            // The PIN was removed meanwhile; the next request says so.
             let kept = self.vault().seat_pin(seat).await?.ok_or(Refusal::Contended)?;
             let now = self.now();
             if let Some(after) = kept.tries.held(now) {

@@ -50,7 +50,7 @@ impl Vault {
         {
             return Err(cause.clone());
         }
-        // Boxed because every commit and read may come here, and few do: each of their futures would keep 9 KB of room.
+        // Boxed: without it the future of every commit and read would be 9 KB larger, for a step that few of them take.
         let renewed = Box::pin(self.renew(&header, version)).await;
         *refused = renewed.as_ref().err().map(|cause| Refused { version, at: Instant::now(), cause: cause.clone() });
         renewed.map(|()| header)

@@ -97,7 +97,7 @@ impl Failure {
         }
     }
 
-    /// The refusal that it is for the audit log, unless it is none: the person said no, or the answer was not seen.
+    /// The refusal to write to the audit log; `None` if the person said no or the answer was not seen.
     pub(super) fn refusal(&self) -> Option<Refusal> {
         match self {
             Self::Refused(Refusal::Invalid { .. }) | Self::Usage(_) => Some(Refusal::invalid("input", "is wrong")),
