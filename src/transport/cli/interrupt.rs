@@ -1,5 +1,5 @@
-//! Signals that end a command. Whoever has something to put in order listens as long as that matters; at any other time a
-//! signal ends the process at once.
+//! Signals that end a command. A command that must clean up listens for them while that is so; at any other time a signal
+//! ends the process at once.
 //!
 //! Once a process has listened, the system no longer ends it by itself: Ctrl-C would be swallowed at every later question,
 //! which blocks the only thread, and in every later wait. So a thread of its own ends the process while nobody listens.

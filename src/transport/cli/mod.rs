@@ -199,8 +199,8 @@ pub async fn run(command: Command, session: &mut Session) -> Result<Ending, Fail
         Command::Audit(command) => audit::run(command, session).await,
         Command::Vault(command) => vault::run(&command, session).await,
     };
-    // What is refused before it reaches an operation, such as a name that nothing has or a seed that is none, has not
-    // been through the door, which records refusals.
+    // The door records refusals. A command that fails before it reaches an operation, by an unknown name or an invalid seed,
+    // has not been through it.
     if let Err(failure) = &ending
         && let Some(refusal) = failure.refusal()
         && session.service.tally().refused == refused
