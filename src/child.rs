@@ -131,7 +131,7 @@ pub enum ChildError {
     #[error("no process could be started to read it: {0}")]
     Start(#[source] io::Error),
     /// The child had no answer in time and was killed.
-    #[error("it can't be read within its limit of {} seconds", .0.seconds)]
+    #[error("it can't be read within its limit of {} seconds", .0.time().as_secs())]
     OutOfTime(Limits),
     /// The child ended without an answer: it used up its memory or processor time, panicked, or was killed.
     #[error("it can't be read within its limits of {} MiB and {} seconds", .0.memory / MIB, .0.seconds)]

@@ -38,8 +38,16 @@ fn harden() {
 fn allow_files() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+    // macOS has no limit as its hard limit, and refuses a soft one above this.
+    const DARWIN_MAX: u64 = 10_240;
+
     let files = getrlimit(Resource::Nofile);
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files });
+    let most = if cfg!(target_vendor = "apple") {
+        Some(files.maximum.map_or(DARWIN_MAX, |most| most.min(DARWIN_MAX)))
+    } else {
+        files.maximum
+    };
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: most, ..files });
 }
 
 #[cfg(not(unix))]

@@ -146,11 +146,19 @@ pub(super) fn hung_up() -> io::Result<impl Future<Output = ()> + Send + 'static>
     Ok(std::future::pending())
 }
 
+/// Completes when a person interrupts the process, closes its window, or the system shuts down.
 #[cfg(not(unix))]
 pub(super) fn told_to_stop() -> io::Result<impl Future<Output = ()> + Send + 'static> {
-    let mut interrupt = tokio::signal::windows::ctrl_c()?;
+    use tokio::signal::windows::{ctrl_break, ctrl_c, ctrl_close, ctrl_shutdown};
+
+    let (mut interrupt, mut broken, mut closed, mut shut) = (ctrl_c()?, ctrl_break()?, ctrl_close()?, ctrl_shutdown()?);
     Ok(cli::ends_in_order(async move {
-        let _ = interrupt.recv().await;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = broken.recv() => {}
+            _ = closed.recv() => {}
+            _ = shut.recv() => {}
+        }
     }))
 }
 

@@ -344,10 +344,8 @@ pub(super) fn named(issuer: &str, account: &str, totp: TotpParameters, seed: See
 
 /// A text as it can be shown: without hidden characters, and no longer than a label may be.
 fn clean(text: &str, notes: &mut Vec<Note>) -> Option<ShownText> {
-    let mut kept: String = text.trim().chars().take(TEXT_CHARS_MAX * 4).collect();
-    if text.trim().chars().nth(TEXT_CHARS_MAX).is_some() {
-        notes.push(Note::Cut);
-    }
+    let (text, most) = (text.trim(), TEXT_CHARS_MAX * 4);
+    let mut kept: String = text.chars().take(most).collect();
     let mut cleaned = false;
     while let Some(Flaw::Unshowable(at) | Flaw::Stacked(at)) = first_flaw(&kept, usize::MAX) {
         let before: String = kept.chars().take(at).collect();
@@ -358,6 +356,9 @@ fn clean(text: &str, notes: &mut Vec<Note>) -> Option<ShownText> {
         cleaned = true;
     }
     notes.extend(cleaned.then_some(Note::Cleaned));
+    if kept.trim().chars().nth(TEXT_CHARS_MAX).or_else(|| text.chars().nth(most)).is_some() {
+        notes.push(Note::Cut);
+    }
     let kept: String = kept.trim().chars().take(TEXT_CHARS_MAX).collect();
     // Cutting may leave a joiner at the end without what it joined.
     ShownText::parse(&kept).ok()
@@ -375,4 +376,22 @@ fn algorithm(text: &str) -> Result<Algorithm, Skip> {
         "SHA384" | "HMACSHA384" | "SHA-384" => Skip::Hash("SHA384"),
         _ => Skip::UnknownHash,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_cut_only_if_what_can_be_shown_of_it_is_too_long() {
+        let noted = |text: &str| {
+            let mut notes = Vec::new();
+            let kept = clean(text, &mut notes).unwrap();
+            (kept.as_str().chars().count(), notes)
+        };
+        let hidden = "\u{200B}".repeat(20);
+        assert_eq!(noted(&format!("{}{hidden}", "a".repeat(250))), (250, vec![Note::Cleaned]));
+        assert_eq!(noted(&"a".repeat(300)), (TEXT_CHARS_MAX, vec![Note::Cut]));
+        assert_eq!(noted(&format!("a{}b", "\u{200B}".repeat(2_000))), (1, vec![Note::Cleaned, Note::Cut]));
+    }
 }

@@ -222,7 +222,7 @@ fn a_key_beside_the_vault_is_refused() {
 #[test]
 fn logs_at_any_level_hold_no_seed_and_no_code() {
     let person = Person::new();
-    let add = ["--log", "trace", "secret", "add", "--label", "alice", "--stdin"];
+    let add = ["--log", "trace", "secret", "add", "--label", "alice", "--digits", "8", "--stdin"];
     let added = person.fed(RFC_SEED, &add);
     let code = person.run(&["--log", "trace", "code", "alice", "--json"]);
     let call = format!(
@@ -235,6 +235,7 @@ fn logs_at_any_level_hold_no_seed_and_no_code() {
     );
     let served = person.fed(&call, &["--log", "rmcp=trace,trace", "stdio", "--reveal", "never"]);
 
+    // Eight digits, because the times in the log have six.
     let digits = serde_json::from_str::<serde_json::Value>(&code.out).unwrap();
     assert!(!code.err.contains(text_of(&digits, "/code")));
     for ran in [added, code, served] {
