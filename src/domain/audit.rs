@@ -312,54 +312,6 @@ impl AuditEntry {
             client: Client::default(),
         }
     }
-
-    /// The bytes under the MAC of a row in a chain (format 2): as [`Self::canonical_v1`], but with the chain and under
-    /// another name.
-    pub fn canonical(&self, chain: u32, seq: u64) -> Vec<u8> {
-        self.under_mac(b"countersign/v2/audit", Some(chain), seq)
-    }
-
-    /// The bytes under the MAC of a row that a vault of format 1 wrote.
-    pub fn canonical_v1(&self, seq: u64) -> Vec<u8> {
-        self.under_mac(b"countersign/v1/trail", None, seq)
-    }
-
-    /// Every field, length-prefixed.
-    fn under_mac(&self, name: &[u8], chain: Option<u32>, seq: u64) -> Vec<u8> {
-        let mut out = Vec::with_capacity(256);
-        let mut field = |bytes: &[u8]| {
-            out.extend_from_slice(&u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes());
-            out.extend_from_slice(bytes);
-        };
-        field(name);
-        if let Some(chain) = chain {
-            field(&chain.to_be_bytes());
-        }
-        field(&seq.to_be_bytes());
-        self.fields(field);
-        out
-    }
-
-    /// Passes on the bytes of every field, in this order for ever: that of the MAC and of the stored row.
-    pub fn fields(&self, mut field: impl FnMut(&[u8])) {
-        let Self { at, account, actor, seat, action, outcome, secret, key, step, code_tag, purpose, count, client } =
-            self;
-        field(&at.micros().to_be_bytes());
-        field(account.as_ref().map_or(&[], |id| id.as_bytes()));
-        field(actor.kind().as_bytes());
-        field(actor.key().as_ref().map_or("", KeyId::as_str).as_bytes());
-        field(seat.as_ref().map_or(&[], |id| id.as_bytes()));
-        field(action.as_str().as_bytes());
-        field(outcome.as_str().as_bytes());
-        field(secret.as_ref().map_or(&[], |id| id.as_bytes()));
-        field(key.as_ref().map_or("", KeyId::as_str).as_bytes());
-        field(step.map(|step| step.0.to_be_bytes()).as_ref().map_or(&[], |bytes| bytes));
-        field(code_tag.as_ref().map_or(&[], |tag| tag));
-        field(purpose.as_ref().map_or("", Purpose::as_str).as_bytes());
-        field(count.map(u64::to_be_bytes).as_ref().map_or(&[], |bytes| bytes));
-        field(client.name.as_str().as_bytes());
-        field(client.version.as_str().as_bytes());
-    }
 }
 
 impl Actor {
@@ -393,107 +345,10 @@ impl Actor {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
-    use uuid::Uuid;
-
     use super::*;
-    use crate::domain::text::Claim;
 
     fn key() -> KeyId {
         "0123456789AB".parse().unwrap()
-    }
-
-    fn bare() -> AuditEntry {
-        AuditEntry::by(Actor::Unknown, Action::Call, Timestamp::from_micros(1))
-    }
-
-    /// A row with something in every field.
-    fn full() -> AuditEntry {
-        AuditEntry {
-            at: Timestamp::from_micros(1_795_336_200_123_456),
-            account: Some(AccountId::new(Uuid::from_u128(1))),
-            actor: Actor::Key(key()),
-            seat: Some(SeatId::new(Uuid::from_u128(2))),
-            action: Action::CodeGet,
-            outcome: Outcome::Ok,
-            secret: Some(SecretId::new(Uuid::from_u128(3))),
-            key: Some(key()),
-            step: Some(Step(4)),
-            code_tag: Some([5; 16]),
-            purpose: Some(Purpose::of("nightly release").unwrap()),
-            count: Some(6),
-            client: Client { name: Claim::of("agent"), version: Claim::of("1.0") },
-        }
-    }
-
-    /// Fields with their lengths before them.
-    fn prefixed(fields: &[&[u8]]) -> Vec<u8> {
-        fields.iter().flat_map(|field| [&u32::try_from(field.len()).unwrap().to_be_bytes(), *field].concat()).collect()
-    }
-
-    #[test]
-    fn the_bytes_that_are_hashed_never_change() {
-        let id = |last: u8| [&[0; 15][..], &[last]].concat();
-        let number = |last: u8| [&[0; 7][..], &[last]].concat();
-        let at = 1_795_336_200_123_456_i64.to_be_bytes();
-        let (trail, audit): (&[u8], &[u8]) = (b"countersign/v1/trail", b"countersign/v2/audit");
-        let (one, two, three, four, six, nine) = (id(1), id(2), id(3), number(4), number(6), number(9));
-        let rest: [&[u8]; 15] = [
-            &at,
-            &one,
-            b"key",
-            b"0123456789AB",
-            &two,
-            b"code.get",
-            b"ok",
-            &three,
-            b"0123456789AB",
-            &four,
-            &[5; 16],
-            b"nightly release",
-            &six,
-            b"agent",
-            b"1.0",
-        ];
-        assert_eq!(full().canonical_v1(9), prefixed(&[&[trail, &nine], &rest[..]].concat()));
-        assert_eq!(full().canonical(7, 9), prefixed(&[&[audit, &[0, 0, 0, 7], &nine], &rest[..]].concat()));
-
-        let (first, early) = (number(1), 1_i64.to_be_bytes());
-        let expected = prefixed(&[
-            trail, &first, &early, b"", b"unknown", b"", b"", b"call", b"ok", b"", b"", b"", b"", b"", b"", b"", b"",
-        ]);
-        assert_eq!(bare().canonical_v1(1), expected);
-    }
-
-    #[test]
-    fn every_field_changes_the_bytes() {
-        let bare = bare();
-        let full = full();
-        let client = |client: Client| AuditEntry { client, ..bare.clone() };
-        let rows = [
-            bare.clone(),
-            AuditEntry { at: full.at, ..bare.clone() },
-            AuditEntry { account: full.account, ..bare.clone() },
-            AuditEntry { actor: Actor::Person, ..bare.clone() },
-            AuditEntry { actor: full.actor, ..bare.clone() },
-            AuditEntry { seat: full.seat, ..bare.clone() },
-            AuditEntry { action: full.action, ..bare.clone() },
-            AuditEntry { outcome: Outcome::Wrong, ..bare.clone() },
-            AuditEntry { secret: full.secret, ..bare.clone() },
-            AuditEntry { key: full.key, ..bare.clone() },
-            AuditEntry { step: full.step, ..bare.clone() },
-            AuditEntry { code_tag: full.code_tag, ..bare.clone() },
-            AuditEntry { purpose: full.purpose.clone(), ..bare.clone() },
-            AuditEntry { count: Some(4), ..bare.clone() },
-            client(Client { name: Claim::of("x"), ..Client::default() }),
-            client(Client { version: Claim::of("x"), ..Client::default() }),
-            full,
-        ];
-        let bytes: BTreeSet<Vec<u8>> = rows.iter().map(|row| row.canonical(0, 1)).collect();
-        assert_eq!(bytes.len(), rows.len());
-        assert_ne!(bare.canonical(0, 1), bare.canonical(0, 2));
-        assert_ne!(bare.canonical(0, 1), bare.canonical(1, 1));
     }
 
     #[test]

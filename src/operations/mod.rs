@@ -47,7 +47,6 @@ mod schema;
 mod seat_pins;
 mod seats;
 mod staged_seeds;
-
 mod tally;
 mod vault_keys;
 mod vault_upkeep;

@@ -29,7 +29,8 @@ pub struct OpenRequest {
 pub enum Writes {
     /// The caller's thread, unless a lock is held: for a sidecar or a command, which has one caller.
     Inline,
-    /// A separate thread: for a server, whose threads must not wait for the disk.
+    /// A separate thread, unless it is a few changes that wait for no disk: for a server, whose threads must not wait
+    /// for one.
     Thread,
 }
 

@@ -1,5 +1,5 @@
-//! The encoding of an audit row: a byte for the format, then every field with its length before it. The order never
-//! changes.
+//! The bytes of an audit row: those that are stored, a byte for the format, then every field with its length before it;
+//! and those under its MAC. The order of the fields never changes.
 
 use crate::domain::{
     api_key::KeyId,
@@ -49,7 +49,7 @@ pub(super) fn fence_of(body: &[u8]) -> Option<Fence<'_>> {
 pub(super) fn encode(format: Format, entry: &AuditEntry) -> Vec<u8> {
     let mut out = Vec::with_capacity(160);
     out.push(format as u8);
-    entry.fields(|bytes| {
+    fields(entry, |bytes| {
         // No field is longer than a purpose of 128 characters; 255 announces a length of two bytes.
         match u8::try_from(bytes.len()) {
             Ok(length) if length < u8::MAX => out.push(length),
@@ -111,6 +111,54 @@ pub(super) fn decode(body: &[u8]) -> Option<(Format, AuditEntry)> {
     (rest.is_empty() && encode(format, &entry) == body).then_some((format, entry))
 }
 
+/// The bytes under the MAC of a row in a chain (format 2): as [`canonical_v1`], but with the chain and under another
+/// name.
+pub(super) fn canonical(entry: &AuditEntry, chain: u32, seq: u64) -> Vec<u8> {
+    under_mac(entry, b"countersign/v2/audit", Some(chain), seq)
+}
+
+/// The bytes under the MAC of a row that a vault of format 1 wrote.
+pub(super) fn canonical_v1(entry: &AuditEntry, seq: u64) -> Vec<u8> {
+    under_mac(entry, b"countersign/v1/trail", None, seq)
+}
+
+/// Every field, length-prefixed.
+fn under_mac(entry: &AuditEntry, name: &[u8], chain: Option<u32>, seq: u64) -> Vec<u8> {
+    let mut out = Vec::with_capacity(256);
+    let mut field = |bytes: &[u8]| {
+        out.extend_from_slice(&u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes());
+        out.extend_from_slice(bytes);
+    };
+    field(name);
+    if let Some(chain) = chain {
+        field(&chain.to_be_bytes());
+    }
+    field(&seq.to_be_bytes());
+    fields(entry, field);
+    out
+}
+
+/// Passes on the bytes of every field, in this order for ever: that of the MAC and of the stored row.
+fn fields(entry: &AuditEntry, mut field: impl FnMut(&[u8])) {
+    let AuditEntry { at, account, actor, seat, action, outcome, secret, key, step, code_tag, purpose, count, client } =
+        entry;
+    field(&at.micros().to_be_bytes());
+    field(account.as_ref().map_or(&[], |id| id.as_bytes()));
+    field(actor.kind().as_bytes());
+    field(actor.key().as_ref().map_or("", KeyId::as_str).as_bytes());
+    field(seat.as_ref().map_or(&[], |id| id.as_bytes()));
+    field(action.as_str().as_bytes());
+    field(outcome.as_str().as_bytes());
+    field(secret.as_ref().map_or(&[], |id| id.as_bytes()));
+    field(key.as_ref().map_or("", KeyId::as_str).as_bytes());
+    field(step.map(|step| step.0.to_be_bytes()).as_ref().map_or(&[], |bytes| bytes));
+    field(code_tag.as_ref().map_or(&[], |tag| tag));
+    field(purpose.as_ref().map_or("", Purpose::as_str).as_bytes());
+    field(count.map(u64::to_be_bytes).as_ref().map_or(&[], |bytes| bytes));
+    field(client.name.as_str().as_bytes());
+    field(client.version.as_str().as_bytes());
+}
+
 /// A field that was never written like this.
 struct Unread;
 
@@ -133,6 +181,8 @@ fn number(field: &[u8]) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use data_encoding::HEXLOWER;
     use proptest::prelude::*;
     use uuid::Uuid;
@@ -157,9 +207,83 @@ mod tests {
         }
     }
 
+    fn bare() -> AuditEntry {
+        AuditEntry::by(Actor::Unknown, Action::Call, Timestamp::from_micros(1))
+    }
+
+    /// Fields with their lengths before them.
+    fn prefixed(fields: &[&[u8]]) -> Vec<u8> {
+        fields.iter().flat_map(|field| [&u32::try_from(field.len()).unwrap().to_be_bytes(), *field].concat()).collect()
+    }
+
+    #[test]
+    fn the_bytes_that_are_hashed_never_change() {
+        let id = |last: u8| [&[0; 15][..], &[last]].concat();
+        let number = |last: u8| [&[0; 7][..], &[last]].concat();
+        let at = 1_795_336_200_123_456_i64.to_be_bytes();
+        let (trail, audit): (&[u8], &[u8]) = (b"countersign/v1/trail", b"countersign/v2/audit");
+        let (one, two, three, four, six, nine) = (id(1), id(2), id(3), number(4), number(6), number(9));
+        let purpose = "é".repeat(128);
+        let rest: [&[u8]; 15] = [
+            &at,
+            &one,
+            b"key",
+            b"0123456789AB",
+            &two,
+            b"code.get",
+            b"ok",
+            &three,
+            b"0123456789AC",
+            &four,
+            &[5; 16],
+            purpose.as_bytes(),
+            &six,
+            b"agent",
+            b"1.0",
+        ];
+        assert_eq!(canonical_v1(&full(), 9), prefixed(&[&[trail, &nine], &rest[..]].concat()));
+        assert_eq!(canonical(&full(), 7, 9), prefixed(&[&[audit, &[0, 0, 0, 7], &nine], &rest[..]].concat()));
+
+        let (first, early) = (number(1), 1_i64.to_be_bytes());
+        let expected = prefixed(&[
+            trail, &first, &early, b"", b"unknown", b"", b"", b"call", b"ok", b"", b"", b"", b"", b"", b"", b"", b"",
+        ]);
+        assert_eq!(canonical_v1(&bare(), 1), expected);
+    }
+
+    #[test]
+    fn every_field_changes_the_bytes() {
+        let bare = bare();
+        let full = full();
+        let client = |client: Client| AuditEntry { client, ..bare.clone() };
+        let rows = [
+            bare.clone(),
+            AuditEntry { at: full.at, ..bare.clone() },
+            AuditEntry { account: full.account, ..bare.clone() },
+            AuditEntry { actor: Actor::Person, ..bare.clone() },
+            AuditEntry { actor: full.actor, ..bare.clone() },
+            AuditEntry { seat: full.seat, ..bare.clone() },
+            AuditEntry { action: full.action, ..bare.clone() },
+            AuditEntry { outcome: Outcome::Wrong, ..bare.clone() },
+            AuditEntry { secret: full.secret, ..bare.clone() },
+            AuditEntry { key: full.key, ..bare.clone() },
+            AuditEntry { step: full.step, ..bare.clone() },
+            AuditEntry { code_tag: full.code_tag, ..bare.clone() },
+            AuditEntry { purpose: full.purpose.clone(), ..bare.clone() },
+            AuditEntry { count: Some(4), ..bare.clone() },
+            client(Client { name: Claim::of("x"), ..Client::default() }),
+            client(Client { version: Claim::of("x"), ..Client::default() }),
+            full,
+        ];
+        let bytes: BTreeSet<Vec<u8>> = rows.iter().map(|row| canonical(row, 0, 1)).collect();
+        assert_eq!(bytes.len(), rows.len());
+        assert_ne!(canonical(&bare, 0, 1), canonical(&bare, 0, 2));
+        assert_ne!(canonical(&bare, 0, 1), canonical(&bare, 1, 1));
+    }
+
     #[test]
     fn rows_never_change_their_form() {
-        let bare = AuditEntry::by(Actor::Unknown, Action::Call, Timestamp::from_micros(1));
+        let bare = bare();
         let expected = [
             "02",
             "080000000000000001",

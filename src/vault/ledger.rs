@@ -75,7 +75,7 @@ impl Keyring {
         let used_up = || StoreError::Damaged { what: "an audit chain's numbers are used up".to_owned() };
         let seq = end.tail.seq.checked_add(1).ok_or_else(used_up)?;
         let at = entry.at.max(end.at);
-        let mac = self.audit_mac(&end.tail.mac, &entry.canonical(chain, seq), at);
+        let mac = self.audit_mac(&end.tail.mac, &audit_row::canonical(&entry, chain, seq), at);
         *end = End { tail: Tail { chain, seq, mac }, at };
         let record = AuditRecord { chain, seq, at, body: audit_row::encode(audit_row::Format::Two, entry), mac };
         Ok(AuditPut { record, terms: terms_of(entry) })
@@ -120,10 +120,10 @@ impl Keyring {
         let (mac, at) = match format {
             // Its MAC covers only the time in its entry. The stored time follows from that and from the row before.
             audit_row::Format::One => {
-                (self.audit_mac_v1(&before, &entry.canonical_v1(record.seq)), entry.at.max(end.at))
+                (self.audit_mac_v1(&before, &audit_row::canonical_v1(&entry, record.seq)), entry.at.max(end.at))
             }
             audit_row::Format::Two => {
-                (self.audit_mac(&before, &entry.canonical(record.chain, record.seq), record.at), record.at)
+                (self.audit_mac(&before, &audit_row::canonical(&entry, record.chain, record.seq), record.at), record.at)
             }
             audit_row::Format::Fence => return false,
         };

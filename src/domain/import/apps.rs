@@ -12,8 +12,8 @@ use super::{
 pub(super) fn last_pass(json: &Json) -> Import {
     Import::of_list(Format::LastPass, json.get("accounts").list(), |item, place| {
         let said = Said {
-            issuer: either(item, ["issuerName", "originalIssuerName"]),
-            account: either(item, ["userName", "originalUserName"]),
+            issuer: item.first_text(&["issuerName", "originalIssuerName"]),
+            account: item.first_text(&["userName", "originalUserName"]),
             algorithm: item.get("algorithm").text(),
             digits: item.get("digits").number().unless_zero(),
             period: item.get("timeStep").number().unless_zero(),
@@ -140,12 +140,6 @@ pub(super) fn one_password(json: &Json) -> Import {
         }
     }
     import
-}
-
-/// The first text of two fields that is not empty.
-fn either<'a>(item: &'a Json, names: [&str; 2]) -> &'a str {
-    let mut texts = names.into_iter().map(|name| item.get(name).text());
-    texts.find(|text| !text.trim().is_empty()).unwrap_or_default()
 }
 
 #[cfg(test)]

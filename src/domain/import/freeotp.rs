@@ -15,12 +15,8 @@ pub(super) fn read(json: &Json) -> Import {
 
 fn entry(json: &Json, place: Place) -> Entry {
     // The names that the person chose come first.
-    let first = |names: &[&str]| {
-        let mut texts = names.iter().map(|name| json.get(name).text());
-        texts.find(|text| !text.trim().is_empty()).unwrap_or_default()
-    };
-    let issuer = first(&["issuerAlt", "issuerExt", "issuerInt"]);
-    let account = first(&["labelAlt", "label"]);
+    let issuer = json.first_text(&["issuerAlt", "issuerExt", "issuerInt"]);
+    let account = json.first_text(&["labelAlt", "label"]);
     let Some(bytes) = bytes(json.get("secret")) else {
         return Entry::skipped(place, super::entry::title(issuer, account), Skip::Shape);
     };

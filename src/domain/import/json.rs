@@ -69,6 +69,12 @@ impl Json {
         if let Self::Text(text) = self { text } else { "" }
     }
 
+    /// The first text of these fields that is not empty.
+    pub(super) fn first_text(&self, names: &[&str]) -> &str {
+        let mut texts = names.iter().map(|name| self.get(name).text());
+        texts.find(|text| !text.trim().is_empty()).unwrap_or_default()
+    }
+
     /// The items of a list; empty if the value is not a list.
     pub(super) fn list(&self) -> &[Self] {
         if let Self::List(items) = self { items } else { &[] }

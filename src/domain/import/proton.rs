@@ -62,8 +62,7 @@ pub(super) fn pass(json: &Json) -> Import {
         let data = item.get("data");
         let content = data.get("content");
         // Old versions have one field for both.
-        let user = ["itemUsername", "itemEmail", "username"].map(|name| content.get(name).text());
-        let account = user.into_iter().find(|text| !text.trim().is_empty()).unwrap_or_default();
+        let account = content.first_text(&["itemUsername", "itemEmail", "username"]);
         let beside = Beside { issuer: data.at(&["metadata", "name"]).text(), account };
         let sections = content.get("sections").list().iter().flat_map(|section| section.get("sectionFields").list());
         let extra = data.get("extraFields").list().iter().chain(item.get("extraFields").list()).chain(sections);

@@ -74,14 +74,13 @@ fn services(json: &Json) -> Import {
 
 fn entry(json: &Json, place: Place) -> Entry {
     let otp = json.get("otp");
-    let first =
-        |texts: [&'_ str; 2]| texts.into_iter().find(|text| !text.trim().is_empty()).unwrap_or_default().to_owned();
-    let issuer = first([json.get("name").text(), otp.get("issuer").text()]);
-    let account = first([otp.get("account").text(), otp.get("label").text()]);
+    let name = json.first_text(&["name"]);
+    let issuer = if name.is_empty() { otp.first_text(&["issuer"]) } else { name };
+    let account = otp.first_text(&["account", "label"]);
     let said = Said {
         kind: Kind::of_word(otp.get("tokenType").text()),
-        issuer: &issuer,
-        account: &account,
+        issuer,
+        account,
         key: Key::Text(json.get("secret").text()),
         algorithm: otp.get("algorithm").text(),
         digits: otp.get("digits").number().unless_zero(),

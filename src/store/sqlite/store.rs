@@ -23,13 +23,15 @@ use super::{
 use crate::{
     domain::ids::AccountId,
     store::{
-        AuditPage, AuditQuery, Change, Commit, Committed, Finders, Kind, List, Record, RecordKey, Store, StoreError,
-        Tail, Writes,
+        AuditPage, AuditQuery, Change, Commit, Committed, Durable, Finders, Kind, List, Record, RecordKey, Store,
+        StoreError, Tail, Writes,
     },
 };
 
 /// Idle reading connections that are kept.
 const READERS_KEPT: usize = 4;
+/// The most changes that a server commits on a thread that serves. More take longer than handing them over.
+const QUICK_CHANGES_MAX: usize = 16;
 /// How long a probe waits for another writer.
 const PROBE_PATIENCE: Duration = Duration::from_millis(250);
 
@@ -165,10 +167,11 @@ impl Store for Sqlite {
             return Ok(Committed::Done);
         }
         let until = Instant::now() + PATIENCE;
-        // Handing it to another thread would cost ten times as much as a small transaction.
+        // Handing it to another thread costs more than a small transaction that waits for no disk.
+        let is_quick = commit.durable == Durable::Soon && commit.changes.len() <= QUICK_CHANGES_MAX;
         let at_once = match self.writes {
-            Writes::Inline => self.shared.writer.commit(&commit, None),
-            Writes::Thread => Err(Failed::Busy),
+            Writes::Thread if !is_quick => Err(Failed::Busy),
+            Writes::Inline | Writes::Thread => self.shared.writer.commit(&commit, None),
         };
         let committed = match at_once {
             Err(Failed::Busy) => {

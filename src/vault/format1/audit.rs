@@ -67,7 +67,7 @@ impl Move<'_> {
         let seq = end.tail.seq.saturating_add(1);
         let broken = || damaged(&format!("its audit log is broken at row {seq}"), "");
         let entry = entry_of(row).ok_or_else(broken)?;
-        let mac = self.keyring.audit_mac_v1(&end.tail.mac, &entry.canonical_v1(seq));
+        let mac = self.keyring.audit_mac_v1(&end.tail.mac, &audit_row::canonical_v1(&entry, seq));
         let right: bool = mac.ct_eq(row.mac.as_slice()).into();
         if row.seq.cast_unsigned() != seq || !right {
             return Err(broken());

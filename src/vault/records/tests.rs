@@ -25,7 +25,7 @@ use crate::{
         totp::Step,
         verification::VerifyMarks,
     },
-    vault::keyring::tests::vault,
+    vault::{audit_row, keyring::tests::vault},
 };
 
 const AT: Timestamp = Timestamp::from_micros(1_795_336_200_123_000);
@@ -291,7 +291,7 @@ fn the_mac_of_a_record_never_changes() {
     let record = keyring.record(&used(), 3);
     assert_eq!(HEXLOWER.encode(&record.mac), "37c1f685fd431b6ad863255ff014e008b66abedaf9d8c2e27c0d36783a82770d");
     let entry = crate::domain::audit::AuditEntry::by(Actor::System, crate::domain::audit::Action::VaultCreate, AT);
-    let mac = keyring.audit_mac(&[9; 32], &entry.canonical(7, 1), AT);
+    let mac = keyring.audit_mac(&[9; 32], &audit_row::canonical(&entry, 7, 1), AT);
     assert_eq!(HEXLOWER.encode(&mac), "5c0579e885313204209effd1d70e40630693794a61d29e5d3d31d95e8fd9d9bf");
     assert_eq!(
         HEXLOWER.encode(&keyring.state_mac(b"{}")),
