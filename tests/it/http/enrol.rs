@@ -61,7 +61,12 @@ impl World {
     }
 
     pub(super) fn begin(&self, body: &Value) -> Open {
-        let answer = self.server.post("/api/v2/totp/enrollments", &self.token, &body.to_string());
+        self.begin_by(&self.token, body)
+    }
+
+    /// Asks for a secret by a key.
+    pub(super) fn begin_by(&self, token: &str, body: &Value) -> Open {
+        let answer = self.server.post("/api/v2/totp/enrollments", token, &body.to_string());
         assert_eq!(answer.status, 200, "{}", text(&answer));
         let answer = answer.json();
         let url = answer["enrollment_url"].as_str().unwrap();

@@ -62,7 +62,7 @@ impl World {
         opened(self.ask(&self.vault.service, ask).unwrap())
     }
 
-    fn rows(&self, action: Action) -> Vec<Outcome> {
+    pub(super) fn rows(&self, action: Action) -> Vec<Outcome> {
         let filter = AuditFilter { action: Some(action), ..AuditFilter::default() };
         self.runtime.block_on(self.vault.rows(filter)).iter().map(|row| row.entry.outcome).collect()
     }

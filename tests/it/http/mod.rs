@@ -6,6 +6,7 @@ mod door;
 mod enrol;
 pub(crate) mod enrol_local;
 mod enrol_pictures;
+mod enrol_refused;
 mod health;
 mod kit;
 mod malformed;
