@@ -95,9 +95,9 @@ pub(super) async fn open_as(
 pub(super) async fn repair(config: &Config, asked: &cli::Repair, sources: &Sources) -> Result<Ending, Fatal> {
     let mut console = console_of(config);
     let attempt = async |act| {
-        // Made anew for each: between the plan and the repair a person may think for long.
         let request = request(config, Arc::clone(&sources.opens), &Opening::There, Writes::Inline);
-        let repaired = vault::repair(&request, asked.from.as_deref(), act, Arc::new(SystemRandom)).await;
+        let now = || SystemClock.now();
+        let repaired = vault::repair(&request, asked.from.as_deref(), act, Arc::new(SystemRandom), now).await;
         repaired.inspect_err(|_| {
             console_of(config).note(
                 "Nothing was changed. A vault that can't be repaired is replaced by a backup: `countersign vault restore BACKUP`.",

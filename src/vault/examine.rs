@@ -55,8 +55,11 @@ impl Vault {
                 }
                 for record in &chunk {
                     examined.secrets += u64::from(kind == Kind::Secret);
-                    let belongs = record.account.is_none_or(|account| accounts.contains(&account));
-                    if !belongs && kind != Kind::Account {
+                    let belongs = match record.account.filter(|_| kind != Kind::Account) {
+                        Some(account) => self.is_there(account, &mut accounts).await?,
+                        None => true,
+                    };
+                    if !belongs {
                         examined.tell(format!("{}: it belongs to an account that is not there", shown(&record.key)));
                     }
                     match self.examine_record_now(record).await {
@@ -75,6 +78,15 @@ impl Vault {
         Ok(examined)
     }
 
+    /// Whether an account is among those that are known, or was added since; then it is one of them.
+    async fn is_there(&self, account: AccountId, known: &mut BTreeSet<AccountId>) -> Result<bool, StoreError> {
+        if known.contains(&account) {
+            return Ok(true);
+        }
+        let added = self.store().read(&[RecordKey::new(Kind::Account, account.as_bytes())]).await?;
+        Ok(added.iter().any(Option::is_some) && known.insert(account))
+    }
+
     /// Examines a record, and once more as it stands now if it was changed meanwhile, or sealed under a new key.
     async fn examine_record_now(&self, record: &Record) -> Result<(), StoreError> {
         let known = self.keyring().version();
@@ -86,6 +98,8 @@ impl Vault {
         let has_new_keys = self.meets_keys_after(known).await?;
         match now {
             Some(now) if has_new_keys || now.version != record.version => self.examine_record(&now).await,
+            // It was erased meanwhile, and what belongs to it.
+            None if sound(self.keyring(), record).is_ok() => Ok(()),
             _ => Err(cause),
         }
     }
@@ -197,5 +211,126 @@ pub(super) fn sound(keyring: &Keyring, record: &Record) -> Result<Finders, Store
         Kind::Token => read::<AccessToken>(keyring, record),
         Kind::Floor => read::<Floor>(keyring, record),
         Kind::SeatPin => read::<SeatPin>(keyring, record),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::{
+        domain::{
+            audit::{Action, Actor, AuditEntry},
+            ids::SecretId,
+            secret::{SecretMetadata, SecretUse},
+            seed::Seed,
+            text::{Name, ShownText},
+            time::Timestamp,
+            totp::TotpParameters,
+        },
+        random::SystemRandom,
+        store::{AuditQuery, Cursor},
+        vault::{self, NewSecret, OpenRequest, Outcome, Source, VaultRequest, Writes},
+    };
+
+    const NOW: Timestamp = Timestamp::from_seconds(1_795_336_200);
+
+    async fn opened() -> (TempDir, Vault) {
+        let root = tempfile::tempdir().unwrap();
+        let store = OpenRequest {
+            url: "sqlite:".to_owned(),
+            data_dir: root.path().join("data"),
+            writes: Writes::Inline,
+            make: true,
+        };
+        let source = Arc::new(Source::file(None, root.path().join("keys")));
+        let request = VaultRequest { store, source, state_dir: None, now: NOW };
+        let vault = vault::open(&request, Arc::new(SystemRandom)).await.unwrap();
+        (root, vault)
+    }
+
+    fn entry(action: Action) -> AuditEntry {
+        AuditEntry::by(Actor::Person, action, NOW)
+    }
+
+    async fn add_secret(vault: &Vault, account: AccountId) -> SecretId {
+        let id = SecretId::new(vault.core.random.random_id().unwrap());
+        let metadata = SecretMetadata {
+            label: ShownText::parse("ada").unwrap(),
+            issuer: None,
+            totp: TotpParameters::default(),
+            usage: SecretUse::Plain,
+            origins: Vec::new(),
+        };
+        let seed = Seed::from_base32("JBSWY3DPEHPK3PXP").unwrap();
+        let new = NewSecret { id, account, created_at: NOW, metadata: &metadata, seed: &seed };
+        let draft = vault.draft(entry(Action::SecretRegister)).add_secret(&new);
+        assert_eq!(draft.commit().await.unwrap(), Outcome::Done);
+        id
+    }
+
+    async fn of_secret(vault: &Vault, id: SecretId) -> Vec<Record> {
+        let keys = [Kind::Secret, Kind::Seed, Kind::Use].map(|kind| RecordKey::new(kind, id.as_bytes()));
+        vault.store().read(&keys).await.unwrap().into_iter().flatten().collect()
+    }
+
+    #[tokio::test]
+    async fn a_record_that_is_erased_while_it_is_examined_is_not_called_damaged() {
+        let (_root, vault) = opened().await;
+        let id = add_secret(&vault, vault.status().default_account).await;
+        let read = of_secret(&vault, id).await;
+        let draft = vault.draft(entry(Action::SecretErase)).erase_secret(id);
+        assert_eq!(draft.commit().await.unwrap(), Outcome::Done);
+        assert_eq!(read.len(), 3);
+        for record in &read {
+            assert_eq!(vault.examine_record_now(record).await, Ok(()), "{}", shown(&record.key));
+            let damaged = Record { mac: [0; 32], ..record.clone() };
+            assert!(vault.examine_record_now(&damaged).await.is_err(), "it was damaged before that");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_record_of_an_account_that_is_added_while_the_vault_is_examined_is_not_called_strange() {
+        let (_root, vault) = opened().await;
+        let account = AccountId::new(vault.core.random.random_id().unwrap());
+        let new = Account { id: account, name: Name::parse("other").unwrap(), created_at: NOW };
+        let mut known = BTreeSet::from([vault.status().default_account]);
+        let id = SecretId::new(vault.core.random.random_id().unwrap());
+        let key = RecordKey::new(Kind::Secret, id.as_bytes());
+        assert!(!vault.is_there(account, &mut known).await.unwrap(), "{}", shown(&key));
+        let draft = vault.draft(entry(Action::AccountAdd)).add(&new);
+        assert_eq!(draft.commit().await.unwrap(), Outcome::Done);
+        assert!(vault.is_there(account, &mut known).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn rows_that_are_pruned_while_the_log_is_examined_are_not_called_hidden() {
+        let (_root, vault) = opened().await;
+        for _ in 0..4 {
+            vault.record(vec![entry(Action::CodeGet)]).await.unwrap();
+        }
+        let after = Cursor(vec![(0, 0)]);
+        let query = AuditQuery { chain: Some(0), after, limit: CHUNK, ..AuditQuery::default() };
+        let rows = vault.store().audit(&query).await.unwrap().records;
+        assert_eq!(vault.hidden(&rows).await, Ok(None));
+        let pruned = vault.prune(NOW.plus(std::time::Duration::from_secs(1)), &entry(Action::AuditPrune), None).await;
+        assert_eq!(pruned, Ok(5));
+        assert_eq!(vault.hidden(&rows).await, Ok(None));
+    }
+
+    #[tokio::test]
+    async fn a_list_of_records_has_no_end_at_a_thousand() {
+        let (_root, vault) = opened().await;
+        let mut draft = vault.draft(entry(Action::AccountAdd));
+        for nth in 0..1001 {
+            let id = AccountId::new(vault.core.random.random_id().unwrap());
+            let name = Name::parse(&format!("account {nth}")).unwrap();
+            draft = draft.add(&Account { id, name, created_at: NOW });
+        }
+        assert_eq!(draft.commit().await.unwrap(), Outcome::Done);
+        assert_eq!(vault.records(Kind::Account).await.unwrap().len(), 1002);
     }
 }

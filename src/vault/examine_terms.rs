@@ -49,7 +49,7 @@ impl Vault {
 
     /// The first of consecutive rows of a chain that a filter for its terms misses, or that a filter for other terms
     /// finds.
-    async fn hidden(&self, rows: &[AuditRecord]) -> Result<Option<u64>, StoreError> {
+    pub(super) async fn hidden(&self, rows: &[AuditRecord]) -> Result<Option<u64>, StoreError> {
         let (Some(first), Some(end)) = (rows.first(), rows.last()) else { return Ok(None) };
         let mut expected: BTreeMap<Term, BTreeSet<u64>> = BTreeMap::new();
         for row in rows {
@@ -59,7 +59,7 @@ impl Vault {
                 expected.entry(term).or_default().insert(row.seq);
             }
         }
-        let mut hidden = None;
+        let mut hidden = BTreeSet::new();
         for (term, seqs) in expected {
             let mut query = AuditQuery {
                 chain: Some(first.chain),
@@ -82,9 +82,14 @@ impl Vault {
                 let Some(next) = page.next else { break };
                 query.after = next;
             }
-            hidden = found.symmetric_difference(&seqs).copied().chain(hidden).min();
+            hidden.extend(found.symmetric_difference(&seqs));
         }
-        Ok(hidden)
+        if hidden.is_empty() {
+            return Ok(None);
+        }
+        // Rows that were pruned meanwhile are found by nothing.
+        let base = base_of(self.store(), self.keyring(), first.chain).await?;
+        Ok(hidden.into_iter().find(|seq| *seq > base.seq))
     }
 }
 

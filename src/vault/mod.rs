@@ -286,7 +286,7 @@ impl Vault {
 
     /// Every record of a kind, whatever its account, unchecked. For kinds with few records.
     async fn records(&self, kind: Kind) -> Result<Vec<Record>, StoreError> {
-        self.store().list(&List { life: None, ..List::of(kind, None, CHUNK) }).await
+        self.page_of(List { life: None, ..List::of(kind, None, CHUNK) }, Page::ALL).await
     }
 
     /// The records of a page, unchecked; in chunks if all are wanted.

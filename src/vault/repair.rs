@@ -70,7 +70,8 @@ impl Repaired {
 
 /// Repairs a vault, with a backup of it if one is given. Secrets and keys come from the backup where the vault's own are
 /// damaged or lost: steps up to two minutes from now then count as used, keys are off until a person enables them, and
-/// what the audit log says was erased or revoked since stays so.
+/// what the audit log says was erased or revoked since stays so. `now` is asked once the vault is being read: until then
+/// other processes may reserve steps, and after that a commit of theirs makes the repair fail.
 ///
 /// # Errors
 /// [`OpenError`]: the header can't be read, the key is not there, or another process wrote meanwhile. The vault is as it
@@ -80,6 +81,7 @@ pub async fn repair(
     backup: Option<&Path>,
     act: Act,
     random: SharedRandom,
+    now: impl Fn() -> Timestamp,
 ) -> Result<Repaired, OpenError> {
     let store = OpenRequest { make: false, ..request.store.clone() };
     let state_dir = request.state_dir.as_deref();
@@ -93,7 +95,7 @@ pub async fn repair(
         None => None,
     };
     let salvage = store::salvage(&request.store, incoming.as_ref())?;
-    let place = salvage.location().to_owned();
+    let (place, now) = (salvage.location().to_owned(), now());
     let source = match &incoming {
         Some(incoming) => Some(Source::of(open_at(request, incoming.path(), random.clone()).await?).await),
         None => None,
@@ -101,7 +103,7 @@ pub async fn repair(
     let source = source.transpose().map_err(at(&place))?;
     let (vault, is_own) = opened(request, &salvage, source.as_ref(), random).await?;
     let state = StateFile::new(state_dir, Arc::clone(&vault.core.keyring));
-    let mended = mended(&vault, &salvage, &state, source.as_ref(), request.now).await.map_err(at(&place));
+    let mended = mended(&vault, &salvage, &state, source.as_ref(), now).await.map_err(at(&place));
     let checked = checked(&vault).await.map_err(at(&place));
     vault.close().await.map_err(at(&place))?;
     if let Some(source) = source {
@@ -115,7 +117,7 @@ pub async fn repair(
     if act == Act::Plan {
         return Ok(Repaired { problems, mended, left, copy: None });
     }
-    let time = request.now.to_string().replace([':', '.'], "-");
+    let time = now.to_string().replace([':', '.'], "-");
     let copy = salvage.copy_files(&format!(".before-repair-{time}"))?;
     salvage.take_place().inspect_err(|cause| {
         if !matches!(cause, store::OpenError::Store(StoreError::Unknown(_))) {

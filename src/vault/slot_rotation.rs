@@ -68,7 +68,10 @@ impl Vault {
     pub async fn rotate_slot(&self, id: u8, source: &Source, entry: &AuditEntry) -> Result<VaultKey, SlotError> {
         let _held = self.one_at_a_time()?;
         let header = self.header().await?;
-        header.keys.slot(id).ok_or(SlotError::NotFound)?;
+        let slot = header.keys.slot(id).ok_or(SlotError::NotFound)?;
+        if let Some(replaced) = slot.replaces() {
+            return Err(SlotError::Begun(replaced));
+        }
         let Some(own) = source.own_key(self.spot()).await? else {
             let new = source.new_key(self.spot(), self.core.random.as_ref()).await?;
             return self.swap(&header, id, &new, entry).await;
@@ -309,6 +312,21 @@ mod tests {
         }
         let refused = vault.replace_root(&[Arc::new(world.source())], entry()).await.unwrap_err();
         assert!(refused.to_string().contains("`countersign vault rotate --key 0`"), "{refused}");
+        vault.close().await.unwrap();
+        goes_on(&world, &first).await;
+    }
+
+    /// It would lose the mark of the slot that it is to replace, and both keys would open the vault from then on.
+    #[tokio::test]
+    async fn a_slot_that_waits_to_replace_another_gets_no_new_key() {
+        let (world, vault, first) = opened().await;
+        admitted(&world, &vault).await;
+        let other = Source::file(Some(world.root.path().join("other.key")), world.root.path().join("keys"));
+        for source in [world.source(), other] {
+            let refused = vault.rotate_slot(1, &source, &entry()).await.unwrap_err();
+            assert!(matches!(refused, SlotError::Begun(0)), "{refused}");
+        }
+        assert!(!world.root.path().join("other.key").exists(), "no key was made in vain");
         vault.close().await.unwrap();
         goes_on(&world, &first).await;
     }

@@ -5,7 +5,7 @@ use std::{
     io,
     mem::ManuallyDrop,
     ops::Deref,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -132,7 +132,7 @@ impl OpenFile {
     /// Like [`Self::is_there`], but relies on a check within the last second.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`], now and from then on, whatever happens to the files.
+    /// [`StoreError::Unavailable`]; if they are not, from then on, whatever happens to the files.
     pub(super) fn was_there(&self) -> Result<(), StoreError> {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.at.elapsed() < SEEN_FOR && !self.lost.load(Ordering::Relaxed) { Ok(()) } else { self.look(seen) }
@@ -141,18 +141,18 @@ impl OpenFile {
     /// Checks that the open files are still the files at their paths.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`], now and from then on, whatever happens to the files.
+    /// [`StoreError::Unavailable`]; if they are not, from then on, whatever happens to the files.
     pub(super) fn is_there(&self) -> Result<(), StoreError> {
         self.look(self.seen.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn look(&self, mut seen: MutexGuard<'_, Seen>) -> Result<(), StoreError> {
-        let facts = fs::symlink_metadata(self.spot.file()).ok();
+        let facts = there(self.spot.file())?;
         let bytes = facts.as_ref().map_or(0, Metadata::len);
         let mut same = facts.as_ref().and_then(number) == seen.database && bytes >= seen.bytes;
         let is_open = Arc::strong_count(&self.lost) > 1;
         for (path, known) in &mut seen.beside {
-            let there = fs::symlink_metadata(path).ok().as_ref().and_then(number);
+            let there = there(path)?.as_ref().and_then(number);
             // When no connection is open, other processes may legitimately remove the log and its index.
             *known = known.filter(|_| is_open);
             same &= known.is_none() || *known == there;
@@ -165,6 +165,16 @@ impl OpenFile {
         seen.bytes = bytes;
         seen.at = Instant::now();
         Ok(())
+    }
+}
+
+/// What is at a path; `None`: nothing. If the system can't say, as when it is short of memory or the disk fails, the files may
+/// well be there still.
+fn there(path: &Path) -> Result<Option<Metadata>, StoreError> {
+    match fs::symlink_metadata(path) {
+        Ok(facts) => Ok(Some(facts)),
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(cause) => Err(StoreError::Unavailable(format!("its files can't be looked at ({cause})"))),
     }
 }
 

@@ -78,20 +78,21 @@ pub(super) fn list(conn: &Connection, list: &List) -> Result<Vec<Record>, StoreE
 /// The number of records in a list.
 pub(super) fn count(conn: &Connection, list: &List) -> Result<u64, StoreError> {
     let whole = List { after: None, ..list.clone() };
-    let mut total = 0;
+    let mut total: u64 = 0;
     for life in lives(list) {
         if let Some(account) = list.account.as_ref().filter(|_| list.words.is_empty() && list.before_sort.is_none()) {
             let sql = "SELECT n FROM record_count WHERE kind = ? AND account = ? AND life = ?";
             let values = params![list.kind.number(), account.as_bytes(), life_number(life)];
             let kept: Option<i64> = conn.prepare_cached(sql)?.query_row(values, |row| row.get(0)).optional()?;
             let kept = u64::try_from(kept.unwrap_or_default());
-            total += kept.map_err(|_| StoreError::Damaged { what: "a count of records is below zero".to_owned() })?;
+            let kept = kept.map_err(|_| StoreError::Damaged { what: "a count of records is below zero".to_owned() })?;
+            total = kept.saturating_add(total);
             continue;
         }
         let mut values = Values::default();
         let sql = format!("SELECT count(*) {}", selection(&whole, life, &mut values));
         let count: i64 = conn.prepare_cached(&sql)?.query_row(values.refs().as_slice(), |row| row.get(0))?;
-        total += count.cast_unsigned();
+        total = count.cast_unsigned().saturating_add(total);
     }
     Ok(total)
 }

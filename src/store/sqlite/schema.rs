@@ -70,7 +70,7 @@ fn pages(conn: &Connection) -> Result<Vec<String>, StoreError> {
     }
 }
 
-/// Checks that names and words refer to existing records, in the account they name.
+/// Checks that names and words refer to existing records, in the account they name, and that the counts are right.
 fn finders(conn: &Connection) -> Result<Vec<String>, StoreError> {
     let mut found = Vec::new();
     for table in ["record_name", "record_word"] {
@@ -85,6 +85,16 @@ fn finders(conn: &Connection) -> Result<Vec<String>, StoreError> {
         if lost > 0 {
             found.push(format!("{lost} rows of {table} lead to no record, or to one of another account"));
         }
+    }
+    let wrong: i64 = conn.query_row(
+        "SELECT count(*) FROM (SELECT kind, account, life, count(*) AS n FROM record GROUP BY kind, account, life) AS real \
+         FULL JOIN (SELECT * FROM record_count WHERE n <> 0) AS kept USING (kind, account, life) \
+         WHERE real.n IS NOT kept.n",
+        [],
+        |row| row.get(0),
+    )?;
+    if wrong > 0 {
+        found.push(format!("{wrong} counts of an account's records are wrong"));
     }
     Ok(found)
 }

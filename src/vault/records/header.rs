@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Bytes, Stored, from_json, to_json};
 use crate::{
-    domain::{ids::AccountId, time::Timestamp},
+    domain::{ids::AccountId, limits::VAULT_KEYS_MAX, time::Timestamp},
     store::{Kind, Record},
     vault::root::{Header, Slot, WrappedEpoch},
 };
@@ -97,6 +97,10 @@ impl Stored for VaultHeader {
 
     fn read(record: &Record) -> Option<Self> {
         let body: Body = from_json(&record.body)?;
+        // Nothing is trusted yet, and each slot of a passphrase costs a derivation. While a slot gets a new key, there are two.
+        if body.slots.len() > 2 * VAULT_KEYS_MAX {
+            return None;
+        }
         let slot = |slot: SlotBody| {
             Some(Slot {
                 number: slot.number,

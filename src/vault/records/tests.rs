@@ -364,3 +364,15 @@ fn a_damaged_record_is_named_without_what_is_in_it() {
     let told = keyring.check_record(&record).unwrap_err().to_string();
     assert_eq!(told, "the vault is damaged: key: it was changed without the vault's key");
 }
+
+/// A header is read before its MAC can be checked, and each slot may cost a derivation.
+#[test]
+fn a_header_with_more_slots_than_the_program_makes_is_not_read() {
+    let (keyring, keys) = vault(1);
+    let mut header = VaultHeader { keys, created_at: AT, default_account: account() };
+    let slot = header.keys.slots[0].clone();
+    for (slots, is_read) in [(32, true), (33, false)] {
+        header.keys.slots = vec![slot.clone(); slots];
+        assert_eq!(VaultHeader::read(&keyring.record(&header, 1)).is_some(), is_read, "{slots}");
+    }
+}

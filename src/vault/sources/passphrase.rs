@@ -97,17 +97,21 @@ impl Passphrase {
         *self.0 == *other.0
     }
 
-    /// The key that belongs to one of the slots.
+    /// The key that belongs to one of the slots. A slot that can't be read, such as one of a newer version, hides no other.
     pub(super) async fn key(&self, slots: &[Slot]) -> Result<Kek, KeyError> {
         let mine = slots.iter().filter(|slot| slot.source == SourceKind::Passphrase.as_str());
+        let mut none = KeyError::Wrong;
         for slot in mine {
-            let derivation = Derivation::of(&slot.parameters).ok_or(KeyError::Slot)?;
+            let Some(derivation) = Derivation::of(&slot.parameters) else {
+                none = KeyError::Slot;
+                continue;
+            };
             let kek = self.derive(derivation).await?;
             if kek.0.is_checked_by(&slot.check) {
                 return Ok(kek);
             }
         }
-        Err(KeyError::Wrong)
+        Err(none)
     }
 
     /// A key for a new slot, and the slot's parameters.
@@ -179,6 +183,13 @@ mod tests {
         let other = Slot { parameters: [("kdf".to_owned(), "scrypt".to_owned())].into(), ..slot("8", "1", "1") };
         assert!(matches!(passphrase.key(&[other]).await, Err(KeyError::Slot)));
         assert!(begun.elapsed() < std::time::Duration::from_secs(1), "none was computed");
+        // It hides no other one.
+        let derivation = Derivation { cost: Cost { memory_kib: 8, passes: 1, lanes: 1 }, salt: [1; 16] };
+        let check = passphrase.derive(Derivation { ..derivation }).await.unwrap().0.check();
+        let fits = Slot { parameters: derivation.parameters(), check, ..slot("8", "1", "1") };
+        for slots in [[slot("7", "1", "1"), fits.clone()], [fits, slot("7", "1", "1")]] {
+            assert!(passphrase.key(&slots).await.is_ok());
+        }
         assert!(matches!(passphrase.key(&[slot("8", "1", "1")]).await, Err(KeyError::Wrong)), "within the limits");
     }
 

@@ -278,6 +278,29 @@ fn a_use_of_a_secret_writes_three_small_pages() {
 }
 
 #[test]
+fn files_that_could_not_be_looked_at_once_are_served_again() {
+    for writes in [Writes::Inline, Writes::Thread] {
+        let runtime = runtime(writes);
+        let world = World::new(writes);
+        let (data, away) = (world.data(), world.root.join("away"));
+        runtime.block_on(async {
+            let store = world.store().await;
+            done(&store, putting([put(record(Kind::Secret, b"a"))])).await;
+            // A link to itself: the system does not say that the files are gone, but that it can't look.
+            fs::rename(&data, &away).unwrap();
+            symlink(&data, &data).unwrap();
+            let refused = commit(&store, now(vec![putting([put(record(Kind::Use, b"b"))])])).await.unwrap_err();
+            assert!(matches!(refused, StoreError::Unavailable(_)), "{refused}");
+            assert!(!refused.to_string().contains("restart countersign"), "{refused}");
+            fs::remove_file(&data).unwrap();
+            fs::rename(&away, &data).unwrap();
+            done(&store, putting([put(record(Kind::Use, b"b"))])).await;
+            assert!(read(&store, Kind::Use, b"b").await.is_some());
+        });
+    }
+}
+
+#[test]
 fn a_vault_that_was_moved_away_replaced_or_written_over_is_not_served_any_more() {
     let moved = |data: &Path, away: &Path| fs::rename(data, away).unwrap();
     let copied_back = |data: &Path, away: &Path| {

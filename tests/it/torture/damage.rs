@@ -14,7 +14,7 @@ use countersign::{
     domain::{api_key::PlainKey, audit::Action, audit::AuditFilter, principal::Principal, scope::ScopeSet},
     operations::{AddSeat, CreateKey, GetCode, Offered, RevokeKey, SeatChanges, Service},
     random::SystemRandom,
-    vault::{Act, AuditAsk, Life, Page, Repaired, Vault, VaultRequest, repair},
+    vault::{Act, AuditAsk, Life, Page, Repaired, Vault, repair},
 };
 use zeroize::Zeroizing;
 
@@ -262,9 +262,10 @@ fn repairs_of_bit_flips_zeroed_and_swapped_pages() {
 
 /// Repairs a vault, and returns what is not as it should be then; `None`: it was called sound.
 async fn mended(sound: &Sound, placed: &Folder, backup: &Path) -> Result<Option<Vec<String>>, String> {
-    let request = VaultRequest { now: NOW.plus(Duration::from_secs(1)), ..placed.existing() };
+    let request = placed.existing();
     let attempt = async |from, act| {
-        let repaired = repair(&request, from, act, Arc::new(SystemRandom)).await;
+        let now = || NOW.plus(Duration::from_secs(1));
+        let repaired = repair(&request, from, act, Arc::new(SystemRandom), now).await;
         repaired.map_err(|error| error.to_string())
     };
     // Without the backup, what is left is what the doctor finds then.

@@ -212,7 +212,7 @@ async fn a_moved_vault_is_repaired_too() {
     open(&request).await.unwrap().close().await.unwrap();
     folder.edit("DELETE FROM record_word");
 
-    let done = vault::repair(&request, None, vault::Act::Carry, Arc::new(SystemRandom)).await.unwrap();
+    let done = vault::repair(&request, None, vault::Act::Carry, Arc::new(SystemRandom), || NOW).await.unwrap();
 
     // The fixture holds seals that no version could open.
     assert_eq!(done.mended.len(), 1, "{done:?}");

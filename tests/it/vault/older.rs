@@ -72,6 +72,31 @@ async fn after_an_accepted_loss_the_steps_of_two_minutes_count_as_used() {
     vault.close().await.unwrap();
 }
 
+/// Until then other processes serve from it, and reserve steps.
+#[tokio::test]
+async fn a_restore_closes_steps_from_when_the_old_vault_is_out_of_the_way() {
+    let world = World::new().await;
+    let id = world.secret("Acme", "ada").await;
+    let backup = world.folder.root.join("backup.db");
+    world.vault.back_up(&backup, Vec::new()).await.unwrap();
+    let later = NOW.plus(Duration::from_hours(1));
+    let now = || {
+        let files = std::fs::read_dir(world.folder.root.join("data")).unwrap();
+        let names: Vec<_> = files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+        assert!(names.iter().any(|name| name.starts_with("vault.db.replaced-")), "{names:?}");
+        later
+    };
+
+    let (vault, restored) =
+        vault::restore(&world.folder.existing(), &backup, Arc::new(SystemRandom), now).await.unwrap();
+
+    assert!(restored.aside.is_some_and(|aside| aside.exists()));
+    let in_use = vault.in_use(world.account(), id, &[], later).await.unwrap().unwrap();
+    let last = in_use.terms().totp.step_at(later.plus(Duration::from_mins(2)));
+    assert_eq!(in_use.state.steps.taken, Some(last));
+    vault.close().await.unwrap();
+}
+
 #[tokio::test]
 async fn a_copy_with_as_many_but_other_rows_is_refused_too() {
     let (world, copy) = outdated().await;
