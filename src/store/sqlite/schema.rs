@@ -94,7 +94,7 @@ fn finders(conn: &Connection) -> Result<Vec<String>, StoreError> {
         |row| row.get(0),
     )?;
     if wrong > 0 {
-        found.push(format!("{wrong} counts of an account's records are wrong"));
+        found.push(format!("the number of records in a list is kept wrong ({wrong})"));
     }
     Ok(found)
 }

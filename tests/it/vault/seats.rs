@@ -73,6 +73,7 @@ async fn a_key_that_lives_without_its_seat_is_told_by_the_doctor() {
     assert_eq!(draft.commit().await.unwrap(), Outcome::Done);
     world.check_sound().await;
     world.folder.edit("DELETE FROM record_name WHERE kind = 7");
+    world.folder.edit("DELETE FROM record_count WHERE kind = 7");
     assert_eq!(world.folder.edit("DELETE FROM record WHERE kind = 7"), 1);
     let problems = world.vault.examine().await.unwrap().problems;
     assert_eq!(problems.len(), 1, "{problems:?}");
