@@ -75,7 +75,7 @@ pub fn run() -> ExitCode {
         return ended;
     }
     let early = looks(color_of_words(&words));
-    let told_early = |fatal: &Fatal| fatal.told(&mut Console::of_process(answers(&words), early));
+    let report_early = |fatal: &Fatal| fatal.report(&mut Console::of_process(answers(&words), early));
     let typed = match Typed::read(&words) {
         Ok(typed) => typed,
         Err(error) => {
@@ -84,38 +84,38 @@ pub fn run() -> ExitCode {
                 let told = Failure::Usage(
                     "its command line can't be read; standard error says what is wrong with it".to_owned(),
                 );
-                told_to_host(told.into());
+                answer_host(told.into());
             }
-            return answered(error, &words, early).unwrap_or_else(|failure| told_early(&failure.into()));
+            return answered(error, &words, early).unwrap_or_else(|failure| report_early(&failure.into()));
         }
     };
     if typed.command.is_none() && std::io::stdin().is_terminal() {
         // On a terminal no host is waiting, so show help.
-        return Typed::help(early).map_or_else(|failure| told_early(&failure.into()), |()| ExitCode::SUCCESS);
+        return Typed::help(early).map_or_else(|failure| report_early(&failure.into()), |()| ExitCode::SUCCESS);
     }
     let (flags, command) = (typed.flags, typed.command);
     let is_sidecar = matches!(command, None | Some(Command::Stdio(_)));
     let config = match Config::of(flags) {
         Ok(config) => config,
-        Err(error) if is_sidecar => return told_early(&told_to_host(error.into())),
-        Err(error) => return told_early(&error.into()),
+        Err(error) if is_sidecar => return report_early(&answer_host(error.into())),
+        Err(error) => return report_early(&error.into()),
     };
     let named = command.iter().flat_map(Command::key_sources);
     // Before there is a second thread.
     let left = leave_environment(&words, std::iter::once(&config.key_source).chain(named));
     if let Err(fatal) = left {
-        return if is_sidecar { told_early(&told_to_host(fatal)) } else { told_early(&fatal) };
+        return if is_sidecar { report_early(&answer_host(fatal)) } else { report_early(&fatal) };
     }
     match task_of(command).and_then(|task| carry_out(&config, task)) {
         Ok(Ending::Done) => ExitCode::SUCCESS,
         Ok(Ending::No) => ExitCode::from(EXIT_FAILED),
-        Err(fatal) => fatal.told(&mut console_of(&config)),
+        Err(fatal) => fatal.report(&mut console_of(&config)),
     }
 }
 
 /// Answers the host of a sidecar that can't serve with the reason, in the protocol. For errors before the runtime
 /// exists.
-fn told_to_host(fatal: Fatal) -> Fatal {
+fn answer_host(fatal: Fatal) -> Fatal {
     if let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() {
         runtime.block_on(refuse_host(&fatal));
         // A thread that still reads standard input must not keep the process alive.
@@ -144,7 +144,7 @@ fn carry_out(config: &Config, task: Task) -> Result<Ending, Fatal> {
     let level = if matches!(task, Task::Serve(_)) { "info" } else { "warn" };
     let ink = if looks(config.color).notes.colour { Ink::Colour } else { Ink::Plain };
     let logging = telemetry::start(config.log.as_deref().unwrap_or(level), ink).map_err(Fatal::from);
-    logging.map_err(|fatal| if matches!(task, Task::Stdio(_)) { told_to_host(fatal) } else { fatal })?;
+    logging.map_err(|fatal| if matches!(task, Task::Stdio(_)) { answer_host(fatal) } else { fatal })?;
     let mut builder = match task {
         Task::Serve(_) => tokio::runtime::Builder::new_multi_thread(),
         Task::Person(_) | Task::Stdio(_) => tokio::runtime::Builder::new_current_thread(),
@@ -219,7 +219,7 @@ async fn for_host(config: &Config, stdio: StdioConfig) -> Result<Ending, Fatal> 
             return Err(fatal);
         }
     };
-    let (told, hung_up) = (serve::told_to_stop().map_err(Fatal::Setup)?, serve::hung_up().map_err(Fatal::Setup)?);
+    let (told, hung_up) = (serve::stop_signal().map_err(Fatal::Setup)?, serve::hung_up().map_err(Fatal::Setup)?);
     if std::io::stdin().is_terminal() {
         // Hosts start this; a person who typed it would wait for an answer that never comes.
         console_of(config)
@@ -360,7 +360,7 @@ fn looks(choice: ColorChoice) -> Looks {
 
 impl Fatal {
     /// Reports the error to the person or program, and returns the exit status.
-    fn told(&self, console: &mut Console) -> ExitCode {
+    fn report(&self, console: &mut Console) -> ExitCode {
         let exit = match self {
             // The reader is gone, like `head` when it has enough.
             Self::Failure(failure) if failure.is_closed_pipe() => return ExitCode::SUCCESS,

@@ -42,7 +42,7 @@ pub(super) async fn for_remote(config: &Config, serve: &ServeConfig) -> Result<E
     let server = McpServer::for_requests(service.clone(), mcp::Reveal::Once);
     let stop = CancellationToken::new();
     // Listen for signals before the server is announced, so that none is missed.
-    let told = told_to_stop().map_err(Fatal::Setup)?;
+    let told = stop_signal().map_err(Fatal::Setup)?;
     let stopping = stop.clone();
     let told = tokio::spawn(async move {
         told.await;
@@ -116,7 +116,7 @@ async fn greet(session: &mut Session, serve: &ServeConfig, accepted: oneshot::Re
 
 /// Completes at the first SIGTERM or interruption from now on.
 #[cfg(unix)]
-pub(super) fn told_to_stop() -> io::Result<impl Future<Output = ()> + Send + 'static> {
+pub(super) fn stop_signal() -> io::Result<impl Future<Output = ()> + Send + 'static> {
     use tokio::signal::unix::{SignalKind, signal};
 
     let mut terminate = signal(SignalKind::terminate())?;
@@ -148,7 +148,7 @@ pub(super) fn hung_up() -> io::Result<impl Future<Output = ()> + Send + 'static>
 
 /// Completes when a person interrupts the process, closes its window, or the system shuts down.
 #[cfg(not(unix))]
-pub(super) fn told_to_stop() -> io::Result<impl Future<Output = ()> + Send + 'static> {
+pub(super) fn stop_signal() -> io::Result<impl Future<Output = ()> + Send + 'static> {
     use tokio::signal::windows::{ctrl_break, ctrl_c, ctrl_close, ctrl_shutdown};
 
     let (mut interrupt, mut broken, mut closed, mut shut) = (ctrl_c()?, ctrl_break()?, ctrl_close()?, ctrl_shutdown()?);
@@ -170,7 +170,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_signal_is_heard_before_anybody_waits_for_it() {
-        let told = told_to_stop().unwrap();
+        let told = stop_signal().unwrap();
         kill_process(getpid(), Signal::TERM).unwrap();
         told.await;
     }

@@ -49,7 +49,7 @@ pub enum Visited {
     /// The enrolment has ended. Which secret it was about is not told.
     Ended(EnrolmentState),
     /// The visitor must prove who they are.
-    Ask(Asked),
+    Ask(ProofRequest),
     /// The visitor is signed in as somebody else.
     Anothers,
     /// The person of the seat has nothing to prove with.
@@ -60,7 +60,7 @@ pub enum Visited {
 
 /// What a visitor is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Asked {
+pub struct ProofRequest {
     /// The enrolment, whose phrase a terminal shows.
     pub id: EnrolmentId,
     /// Whether for the phrase on the terminal or as the person of a seat.
@@ -202,7 +202,7 @@ impl Service {
             return Ok(Ok(()));
         }
         let (id, proof) = (kept.id, ProofWanted::Machine);
-        let ask = |problem| Visited::Ask(Asked { id, proof, types: true, signs_in: false, problem });
+        let ask = |problem| Visited::Ask(ProofRequest { id, proof, types: true, signs_in: false, problem });
         let Some(typed) = visitor.typed else {
             let is_other = visitor.same_user == Some(false);
             let code = if is_other { ErrorCode::PermissionDenied } else { ErrorCode::Unauthenticated };
@@ -237,7 +237,7 @@ impl Service {
         }
         let has_pin = self.vault().seat_pin(seat.id).await?.is_some();
         let (id, proof, signs_in) = (kept.id, ProofWanted::Seat, self.can_sign_in(kept.account, &seat));
-        let ask = |problem| Visited::Ask(Asked { id, proof, types: has_pin, signs_in, problem });
+        let ask = |problem| Visited::Ask(ProofRequest { id, proof, types: has_pin, signs_in, problem });
         let Some(typed) = visitor.typed.filter(|_| has_pin) else {
             self.note_stranger(kept, ErrorCode::Unauthenticated, visitor.from).await;
             return Ok(Err(if has_pin || signs_in { ask(None) } else { Visited::NoProof }));

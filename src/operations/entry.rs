@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     domain::{principal::Principal, scope::Scope},
-    vault::Parts,
+    vault::ListRest,
 };
 
 /// An operation available over MCP or REST. Its own fields are its arguments, with bounds in their types.
@@ -142,7 +142,7 @@ pub enum Part {
     /// The first one.
     First,
     /// What comes after others.
-    Next(Parts),
+    Next(ListRest),
 }
 
 /// One call of an entry.

@@ -18,7 +18,7 @@ use crate::{
         seat::{Seat, SeatName},
         text::Email,
     },
-    vault::{Page, Parts},
+    vault::{ListRest, Page},
 };
 
 /// The seats of the caller's account; to a caller that is bound to a seat there is that one. A damaged one is left out,
@@ -125,7 +125,7 @@ impl Operation for ListSeats {
         }
         let (listed, rest) = match self.part {
             None => (vault.seats(account.id, Page { offset: self.offset, limit }).await?, None),
-            Some(Part::First) => vault.seats_part(Parts::of_seats(account.id, self.offset)).await?,
+            Some(Part::First) => vault.seats_part(ListRest::of_seats(account.id, self.offset)).await?,
             Some(Part::Next(parts)) => vault.seats_part(parts).await?,
         };
         let seats = sound(listed).into_iter().map(|kept| kept.value).collect();

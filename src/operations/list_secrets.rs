@@ -19,7 +19,7 @@ use crate::{
         secret::TotpSecret,
         text::ShownText,
     },
-    vault::{Found, Life, Page, Parts},
+    vault::{Found, Life, ListRest, Page},
 };
 
 /// Lists the secrets that exist for a caller.
@@ -169,9 +169,10 @@ impl Call<'_> {
         let parts = match part {
             Some(Part::Next(parts)) => parts,
             // With a query, `offset` counts what matches.
-            _ => {
-                Parts::of_secrets(self.caller.account(), if words.is_none() { std::mem::take(&mut offset) } else { 0 })
-            }
+            _ => ListRest::of_secrets(
+                self.caller.account(),
+                if words.is_none() { std::mem::take(&mut offset) } else { 0 },
+            ),
         };
         let (listed, rest) = self.service.vault().secrets_part(parts).await?;
         let mut secrets = sound(listed);

@@ -72,7 +72,9 @@ pub use self::{
     enrolment_answer::{Added, Choice, Review, Typed, in_words},
     enrolment_links::EnrolmentPage,
     enrolment_sign_in::{SignIn, SignedIn},
-    enrolment_visit::{Asked, EnrolmentPhrase, EnrolmentView, OpenEnrolment, ProofProblem, Proven, Visited, Visitor},
+    enrolment_visit::{
+        EnrolmentPhrase, EnrolmentView, OpenEnrolment, ProofProblem, ProofRequest, Proven, Visited, Visitor,
+    },
     entry::{Answer, Api, ApiCall, ApiOperation, Entry, Method, Part, Rest, Reveal, Surface},
     export::{Export, ExportSecrets},
     find_seats::FindSeats,

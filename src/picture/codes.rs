@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 use super::{
     Unread,
     decode::Picture,
-    readers::{self, Place, Sight},
+    readers::{self, Place, Reading},
     rewrite::{blurred, deblurred, doubled, inverted, split, without_specks},
 };
 
@@ -20,11 +20,11 @@ const PIXELS_MIN: usize = 20_000;
 const PIXELS_REWRITTEN: usize = 1_500_000;
 
 /// A rewrite, and the reader that looks at it.
-type Rung = (fn(&Picture) -> Picture, fn(&Picture) -> Vec<Sight>);
+type Attempt = (fn(&Picture) -> Picture, fn(&Picture) -> Vec<Reading>);
 
 /// What is tried, in turn, if no code was found at any size. Each entry found codes that the ones before it did not, of
 /// those that `tests/interop/qr_pictures.py` makes; the cheap ones are first.
-const LADDER: [Rung; 13] = [
+const ATTEMPTS: [Attempt; 13] = [
     // Specks, shadows and little contrast.
     (|picture| split(&without_specks(picture), 20, 0), readers::by_rings),
     (|picture| split(picture, 12, 3), readers::by_rings),
@@ -74,7 +74,7 @@ pub(super) fn look_at(picture: &Picture) -> Result<Vec<Zeroizing<String>>, Unrea
         }
     }
     let rewritten = sizes().rev().filter(|size| size.pixels.len() <= PIXELS_REWRITTEN).take(2);
-    for (size, (rewrite, reader)) in rewritten.flat_map(|size| LADDER.map(|rung| (size, rung))) {
+    for (size, (rewrite, reader)) in rewritten.flat_map(|size| ATTEMPTS.map(|rung| (size, rung))) {
         if !found.codes.is_empty() || is_over() {
             break;
         }
@@ -98,11 +98,11 @@ struct Code {
 }
 
 impl Found {
-    fn add(&mut self, sights: Vec<Sight>) {
+    fn add(&mut self, sights: Vec<Reading>) {
         for sight in sights {
             match sight {
-                Sight::Illegible => self.saw_illegible = true,
-                Sight::Text(place, text) => self.add_text(place, text),
+                Reading::Illegible => self.saw_illegible = true,
+                Reading::Text(place, text) => self.add_text(place, text),
             }
         }
     }
@@ -179,15 +179,15 @@ mod tests {
         read(file).map(|_| ()).unwrap_err().to_string()
     }
 
-    fn sight(at: f32, text: &str) -> Sight {
-        Sight::Text(Place { x: at, y: 0.5, wide: 0.2, high: 0.8 }, Zeroizing::new(text.to_owned()))
+    fn sight(at: f32, text: &str) -> Reading {
+        Reading::Text(Place { x: at, y: 0.5, wide: 0.2, high: 0.8 }, Zeroizing::new(text.to_owned()))
     }
 
     #[test]
     fn a_code_on_which_two_readings_disagree_is_not_read() {
         let mut found = Found::default();
         found.add(vec![sight(0.2, "a"), sight(0.8, "b")]);
-        found.add(vec![sight(0.21, "c"), sight(0.8, "b"), Sight::Illegible]);
+        found.add(vec![sight(0.21, "c"), sight(0.8, "b"), Reading::Illegible]);
         found.add(vec![sight(0.2, "a"), sight(0.5, "b")]);
         let texts = found.texts().unwrap();
         assert_eq!(texts.iter().map(|text| text.as_str()).collect::<Vec<_>>(), ["b"]);

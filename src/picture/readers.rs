@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use super::decode::Picture;
 
 /// Something that looks like a QR code.
-pub(super) enum Sight {
+pub(super) enum Reading {
     /// Its text, and where it is.
     Text(Place, Zeroizing<String>),
     /// It can't be read.
@@ -63,7 +63,7 @@ fn pixels(count: usize) -> f32 {
 }
 
 /// Finds codes by the rings at their corners, also round ones.
-pub(super) fn by_rings(picture: &Picture) -> Vec<Sight> {
+pub(super) fn by_rings(picture: &Picture) -> Vec<Reading> {
     unless_it_panics(|| {
         let (Ok(wide), Ok(high)) = (u32::try_from(picture.wide), u32::try_from(picture.high)) else {
             return Vec::new();
@@ -75,14 +75,14 @@ pub(super) fn by_rings(picture: &Picture) -> Vec<Sight> {
         let read = QrReader.decode_multiple_with_hints(&mut bitmap, &hints).unwrap_or_default();
         let sight = |code: &rxing::RXingResult| {
             let corners: Vec<_> = code.getPoints().iter().map(|point| (point.x, point.y)).collect();
-            Sight::Text(Place::of(&corners, picture), Zeroizing::new(code.getText().to_owned()))
+            Reading::Text(Place::of(&corners, picture), Zeroizing::new(code.getText().to_owned()))
         };
         read.iter().map(sight).collect()
     })
 }
 
 /// Finds codes by fitting a grid to their corners. Tells of illegible ones, too.
-pub(super) fn by_corners(picture: &Picture) -> Vec<Sight> {
+pub(super) fn by_corners(picture: &Picture) -> Vec<Reading> {
     unless_it_panics(|| {
         let at = |x: usize, y: usize| picture.at(x, y);
         let mut prepared = rqrr::PreparedImage::prepare_from_greyscale(picture.wide, picture.high, at);
@@ -90,15 +90,15 @@ pub(super) fn by_corners(picture: &Picture) -> Vec<Sight> {
         let sight = |code: &rqrr::Grid<_>| match code.decode() {
             Ok((_, text)) => {
                 let corners = code.bounds.map(|corner| (coordinate(corner.x), coordinate(corner.y)));
-                Sight::Text(Place::of(&corners, picture), Zeroizing::new(text))
+                Reading::Text(Place::of(&corners, picture), Zeroizing::new(text))
             }
-            Err(_) => Sight::Illegible,
+            Err(_) => Reading::Illegible,
         };
         prepared.detect_grids().iter().map(sight).collect()
     })
 }
 
 /// A reader may panic at a picture, and still read another rewrite of it.
-fn unless_it_panics(read: impl FnOnce() -> Vec<Sight>) -> Vec<Sight> {
+fn unless_it_panics(read: impl FnOnce() -> Vec<Reading>) -> Vec<Reading> {
     catch_unwind(AssertUnwindSafe(read)).unwrap_or_default()
 }

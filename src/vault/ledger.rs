@@ -75,7 +75,7 @@ impl Keyring {
         let used_up = || StoreError::Damaged { what: "an audit chain's numbers are used up".to_owned() };
         let seq = end.tail.seq.checked_add(1).ok_or_else(used_up)?;
         let at = entry.at.max(end.at);
-        let mac = self.audit_mac(&end.tail.mac, &audit_row::canonical(&entry, chain, seq), at);
+        let mac = self.audit_mac(&end.tail.mac, &audit_row::canonical(entry, chain, seq), at);
         *end = End { tail: Tail { chain, seq, mac }, at };
         let record = AuditRecord { chain, seq, at, body: audit_row::encode(audit_row::Format::Two, entry), mac };
         Ok(AuditPut { record, terms: terms_of(entry) })

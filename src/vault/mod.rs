@@ -174,9 +174,9 @@ impl Page {
 
 /// The rest of a list that is read part by part, so that no more than a part of it stands in memory.
 #[derive(Debug, Clone)]
-pub struct Parts(List);
+pub struct ListRest(List);
 
-impl Parts {
+impl ListRest {
     fn of(kind: Kind, account: AccountId, offset: u64) -> Self {
         Self(List { offset, ..List::of(kind, Some(account), CHUNK) })
     }
@@ -314,9 +314,9 @@ impl Vault {
     }
 
     /// The next part of a list, and what comes after it, if there may be more.
-    async fn next_part(&self, Parts(mut list): Parts) -> Result<(Vec<Record>, Option<Parts>), StoreError> {
+    async fn next_part(&self, ListRest(mut list): ListRest) -> Result<(Vec<Record>, Option<ListRest>), StoreError> {
         let chunk = self.next_chunk(&mut list).await?.unwrap_or_default();
-        let rest = (chunk.len() == list.limit as usize).then_some(Parts(list));
+        let rest = (chunk.len() == list.limit as usize).then_some(ListRest(list));
         Ok((chunk, rest))
     }
 

@@ -162,7 +162,7 @@ impl Opening {
             return Err(OpenError::Older { path, rows });
         }
         let vault = self.open().await?;
-        vault.core.writer.note_open().await;
+        vault.core.writer.record_open().await;
         Ok(vault)
     }
 

@@ -1,7 +1,7 @@
 //! Reads and removes accounts, seats and keys.
 
 use super::{
-    CHUNK, Kept, KeptKey, Listed, Outcome, Page, Parts, Vault,
+    CHUNK, Kept, KeptKey, ListRest, Listed, Outcome, Page, Vault,
     names::Named,
     records::{KeyUseRecord, Stored, damaged},
 };
@@ -113,7 +113,7 @@ impl Vault {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn seats_part(&self, parts: Parts) -> Result<(Listed<Kept<Seat>>, Option<Parts>), StoreError> {
+    pub async fn seats_part(&self, parts: ListRest) -> Result<(Listed<Kept<Seat>>, Option<ListRest>), StoreError> {
         let (records, rest) = self.next_part(parts).await?;
         Ok((self.read_all(records), rest))
     }

@@ -1,7 +1,7 @@
 //! Reads secrets.
 
 use super::{
-    CHUNK, Kept, Listed, Page, Parts, Repeat, Vault,
+    CHUNK, Kept, ListRest, Listed, Page, Repeat, Vault,
     records::{CountRecord, Floor, SealedMetadata, SealedSeed, UseRecord, damaged},
     seal::OpenSealError,
 };
@@ -103,7 +103,7 @@ impl Vault {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn secrets_part(&self, parts: Parts) -> Result<(Listed<TotpSecret>, Option<Parts>), StoreError> {
+    pub async fn secrets_part(&self, parts: ListRest) -> Result<(Listed<TotpSecret>, Option<ListRest>), StoreError> {
         let (records, rest) = self.next_part(parts).await?;
         let Listed { sound, damaged } = self.opened_all(records).await?;
         Ok((Listed { sound: sound.into_iter().map(|kept| kept.value).collect(), damaged }, rest))

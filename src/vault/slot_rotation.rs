@@ -78,7 +78,7 @@ impl Vault {
         };
         let ask = Ask { id, source, entry };
         match header.keys.slot_of(&own) {
-            Some(slot) if slot.replaces() == Some(id) => self.settle(&header, ask, &own).await,
+            Some(slot) if slot.replaces() == Some(id) => self.finish(&header, ask, &own).await,
             Some(slot) if slot.number == id => self.replace_own(&header, ask, &own).await,
             Some(slot) => Err(SlotError::There(slot.number)),
             // A file that has a key, but none of this vault.
@@ -128,7 +128,7 @@ impl Vault {
     async fn replace_own(&self, header: &Kept<VaultHeader>, ask: Ask<'_>, own: &Kek) -> Result<VaultKey, SlotError> {
         let staged = self.admit(header, ask, own).await?;
         ask.source.take_staged(self.spot()).await?;
-        self.settle(&self.header().await?, ask, &staged).await
+        self.finish(&self.header().await?, ask, &staged).await
     }
 
     /// Makes a key beside the source's, or finds the one that is there, and gives it a slot.
@@ -159,7 +159,7 @@ impl Vault {
     }
 
     /// The end: the slot gets the key that its source has now, and the one beside it is removed.
-    async fn settle(
+    async fn finish(
         &self,
         header: &Kept<VaultHeader>,
         Ask { id, source, entry }: Ask<'_>,

@@ -96,7 +96,7 @@ impl StateFile {
     }
 
     /// Records that a chain ended at least here. A lower end than the file's is ignored: another process knew more.
-    pub(super) async fn note(self: &Arc<Self>, head: ChainHead, urgent: bool) {
+    pub(super) async fn record_end(self: &Arc<Self>, head: ChainHead, urgent: bool) {
         let state = Arc::clone(self);
         let noted = tokio::task::spawn_blocking(move || {
             let mut written = state.written.lock().unwrap_or_else(PoisonError::into_inner);

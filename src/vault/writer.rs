@@ -110,10 +110,10 @@ impl Writer {
     }
 
     /// Records the end of the audit log when the vault is opened.
-    pub(super) async fn note_open(&self) {
+    pub(super) async fn record_open(&self) {
         let head = *lock(&self.durable);
         if let Some(head) = head {
-            self.state.note(head, true).await;
+            self.state.record_end(head, true).await;
         }
     }
 
@@ -147,7 +147,7 @@ impl Writer {
         // Commits that were to be durable soon are durable now; record that in the state file.
         let (end, durable) = (lock(&self.chain).map(|chain| chain.end.head()), *lock(&self.durable));
         if let Some(head) = end.or(durable) {
-            self.state.note(head, true).await;
+            self.state.record_end(head, true).await;
         }
         last.map(|_| ())
     }
@@ -262,7 +262,7 @@ impl Writer {
             *lock(&self.durable) = Some(head);
             let state = Arc::clone(&self.state);
             if state.is_due(urgent) {
-                tokio::spawn(async move { state.note(head, urgent).await });
+                tokio::spawn(async move { state.record_end(head, urgent).await });
             }
         } else if !self.sync_due.swap(true, Ordering::AcqRel) {
             let writer = Arc::clone(self);

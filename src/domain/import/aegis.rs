@@ -5,7 +5,7 @@ use zeroize::Zeroizing;
 
 use super::{
     Format, Import, ImportError, Opened,
-    entry::{Entry, Key, Kind, Number, Place, Said},
+    entry::{Entry, Key, Kind, Number, Place, RawEntry},
     json::Json,
     sealed::{How, Kdf, Locked, base64, gcm, hex, json_of},
 };
@@ -91,7 +91,7 @@ fn database(json: &Json) -> Import {
 
 fn entry(json: &Json, place: Place) -> Entry {
     let info = json.get("info");
-    let said = Said {
+    let said = RawEntry {
         kind: Kind::of_word(json.get("type").text()),
         issuer: json.get("issuer").text(),
         account: json.get("name").text(),

@@ -2,7 +2,7 @@
 
 use super::{
     Format, Import, ImportError,
-    entry::{Entry, Key, Kind, Number, Place, Said},
+    entry::{Entry, Key, Kind, Number, Place, RawEntry},
     json::Json,
     sealed::{How, Kdf, Locked, gcm, json_of},
 };
@@ -57,7 +57,7 @@ fn entry(json: &Json, place: Place) -> Entry {
             _ => (issuer, label),
         },
     };
-    let said = Said {
+    let said = RawEntry {
         kind: Kind::of_word(json.get("type").text()),
         issuer,
         account,

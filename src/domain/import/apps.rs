@@ -3,7 +3,7 @@
 
 use super::{
     Format, Import,
-    entry::{self, Entry, Kind, Note, Number, Place, Said, Skip},
+    entry::{self, Entry, Kind, Note, Number, Place, RawEntry, Skip},
     json::Json,
     uri::{self, Beside},
 };
@@ -11,13 +11,13 @@ use super::{
 /// `LastPass` Authenticator. Names that the person never changed may be empty.
 pub(super) fn last_pass(json: &Json) -> Import {
     Import::of_list(Format::LastPass, json.get("accounts").list(), |item, place| {
-        let said = Said {
+        let said = RawEntry {
             issuer: item.first_text(&["issuerName", "originalIssuerName"]),
             account: item.first_text(&["userName", "originalUserName"]),
             algorithm: item.get("algorithm").text(),
             digits: item.get("digits").number().unless_zero(),
             period: item.get("timeStep").number().unless_zero(),
-            ..Said::plain("", "", item.get("secret").text())
+            ..RawEntry::plain("", "", item.get("secret").text())
         };
         said.entry(place)
     })
@@ -34,14 +34,14 @@ pub(super) fn two_f_auth(json: &Json) -> Import {
             }
             return read;
         }
-        let said = Said {
+        let said = RawEntry {
             kind: Kind::of_word(item.get("otp_type").text()),
             issuer: item.get("service").text(),
             account: item.get("account").text(),
             algorithm: item.get("algorithm").text(),
             digits: item.get("digits").number(),
             period: item.get("period").number(),
-            ..Said::plain("", "", item.get("secret").text())
+            ..RawEntry::plain("", "", item.get("secret").text())
         };
         said.entry(place)
     })
@@ -50,14 +50,14 @@ pub(super) fn two_f_auth(json: &Json) -> Import {
 /// Raivo: an array, with numbers as text.
 pub(super) fn raivo(items: &[Json]) -> Import {
     Import::of_list(Format::Raivo, items, |item, place| {
-        let said = Said {
+        let said = RawEntry {
             kind: Kind::of_word(item.get("kind").text()),
             issuer: item.get("issuer").text(),
             account: item.get("account").text(),
             algorithm: item.get("algorithm").text(),
             digits: item.get("digits").number(),
             period: item.get("timer").number(),
-            ..Said::plain("", "", item.get("secret").text())
+            ..RawEntry::plain("", "", item.get("secret").text())
         };
         said.entry(place)
     })
@@ -68,7 +68,7 @@ pub(super) fn duo(items: &[Json]) -> Import {
     Import::of_list(Format::Duo, items, |item, place| {
         let key = item.at(&["otpGenerator", "otpSecret"]).text();
         let kind = if item.at(&["otpGenerator", "counter"]).is_null() { Kind::Totp } else { Kind::HOTP };
-        Said { kind, ..Said::plain("", item.get("name").text(), key) }.entry(place)
+        RawEntry { kind, ..RawEntry::plain("", item.get("name").text(), key) }.entry(place)
     })
 }
 
@@ -91,14 +91,14 @@ pub(super) fn extension(json: &Json) -> Option<Import> {
                 "hex" | "hhex" => Kind::Other("hexadecimal-key"),
                 word => Kind::of_word(word),
             };
-            let said = Said {
+            let said = RawEntry {
                 kind,
                 issuer,
                 account,
                 algorithm: item.get("algorithm").text(),
                 digits: item.get("digits").number(),
                 period: item.get("period").number(),
-                ..Said::plain("", "", item.get("secret").text())
+                ..RawEntry::plain("", "", item.get("secret").text())
             };
             said.entry(place)
         });

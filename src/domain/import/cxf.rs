@@ -2,7 +2,7 @@
 
 use super::{
     Format, Import,
-    entry::{Entry, Key, Kind, Place, Said, Skip},
+    entry::{Entry, Key, Kind, Place, RawEntry, Skip},
     json::Json,
 };
 
@@ -36,7 +36,7 @@ fn entry(json: &Json, item: &Json, place: Place) -> Entry {
     // The user of the item's login, for a seed that names none.
     let user = item.get("credentials").list().iter().map(|other| other.at(&["username", "value"]).text());
     let account = or(json.get("username").text(), user.into_iter().find(|text| !text.is_empty()).unwrap_or_default());
-    let said = Said {
+    let said = RawEntry {
         kind: if algorithm.eq_ignore_ascii_case("steam") { Kind::STEAM } else { Kind::Totp },
         issuer: &issuer,
         account: &account,

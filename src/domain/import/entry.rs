@@ -164,7 +164,7 @@ pub(super) enum Number {
 }
 
 /// What a file says about one secret, not yet checked.
-pub(super) struct Said<'a> {
+pub(super) struct RawEntry<'a> {
     pub(super) kind: Kind,
     pub(super) issuer: &'a str,
     pub(super) account: &'a str,
@@ -264,7 +264,7 @@ impl Number {
     }
 }
 
-impl<'a> Said<'a> {
+impl<'a> RawEntry<'a> {
     /// A time-based secret with the usual parameters.
     pub(super) const fn plain(issuer: &'a str, account: &'a str, secret: &'a str) -> Self {
         Self {

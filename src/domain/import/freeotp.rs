@@ -4,7 +4,7 @@ use zeroize::Zeroizing;
 
 use super::{
     Format, Import,
-    entry::{Entry, Key, Kind, Place, Said, Skip},
+    entry::{Entry, Key, Kind, Place, RawEntry, Skip},
     json::Json,
 };
 
@@ -20,7 +20,7 @@ fn entry(json: &Json, place: Place) -> Entry {
     let Some(bytes) = bytes(json.get("secret")) else {
         return Entry::skipped(place, super::entry::title(issuer, account), Skip::Shape);
     };
-    let said = Said {
+    let said = RawEntry {
         kind: Kind::of_word(json.get("type").text()),
         issuer,
         account,

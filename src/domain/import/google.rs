@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use super::{
     Format, Import, Part,
-    entry::{Entry, Key, Kind, Number, Place, Said, Skip},
+    entry::{Entry, Key, Kind, Number, Place, RawEntry, Skip},
     uri,
 };
 use crate::domain::{limits::GOOGLE_PARTS_MAX, otpauth::OtpAuthError};
@@ -87,7 +87,7 @@ fn account_of(message: &[u8], place: Place) -> Entry {
         Some((prefix, account)) if issuer.trim().is_empty() => (prefix, account),
         _ => (issuer, name),
     };
-    let said = Said {
+    let said = RawEntry {
         kind: match kind {
             0 | 2 => Kind::Totp,
             1 => Kind::HOTP,

@@ -5,7 +5,7 @@ use zeroize::Zeroizing;
 
 use super::{
     Format, Import, ImportError,
-    entry::{Entry, Key, Kind, Number, Place, Said, Skip},
+    entry::{Entry, Key, Kind, Number, Place, RawEntry, Skip},
     json::number_of,
     uri::{self, Beside},
     xml::{Piece, Xml},
@@ -123,14 +123,14 @@ fn entries(fields: &[(Text, Text)], place: Place) -> Vec<Entry> {
         let value = nameless.as_ref().unwrap_or(value);
         entries.push(if uri::is_link(value) { uri::link(value, beside, place) } else { kee_otp(value, beside, place) });
     }
-    let said = |secret| Said::plain(beside.issuer, beside.account, secret);
+    let said = |secret| RawEntry::plain(beside.issuer, beside.account, secret);
     let seed = field("TOTP Seed");
     if !seed.trim().is_empty() {
         let mut settings = field("TOTP Settings").split(';');
         let (period, digits) = (settings.next().unwrap_or_default(), settings.next().unwrap_or_default());
         let kind = if digits.trim() == "S" { Kind::STEAM } else { Kind::Totp };
         let (period, digits) = (number_of(period), if kind == Kind::Totp { number_of(digits) } else { Number::Absent });
-        entries.push(Said { kind, digits, period, ..said(seed) }.entry(place));
+        entries.push(RawEntry { kind, digits, period, ..said(seed) }.entry(place));
     }
     let (period, digits) = (number_of(field("TimeOtp-Period")), number_of(field("TimeOtp-Length")));
     let algorithm = field("TimeOtp-Algorithm");
@@ -144,7 +144,7 @@ fn entries(fields: &[(Text, Text)], place: Place) -> Vec<Entry> {
         .or_else(|| bytes("TimeOtp-Secret-Base64", |text| BASE64.decode(text).ok()))
         .or_else(|| (!base32.trim().is_empty()).then_some(Some(Key::Text(base32))));
     match key {
-        Some(Some(key)) => entries.push(Said { key, algorithm, digits, period, ..said("") }.entry(place)),
+        Some(Some(key)) => entries.push(RawEntry { key, algorithm, digits, period, ..said("") }.entry(place)),
         Some(None) => {
             let title = super::entry::title(beside.issuer, beside.account);
             entries.push(Entry::skipped(place, title, Skip::Shape));
@@ -153,7 +153,7 @@ fn entries(fields: &[(Text, Text)], place: Place) -> Vec<Entry> {
     }
     // `KeePass` has counter-based secrets beside the others.
     if fields.iter().any(|(key, value)| key.starts_with("HmacOtp-Secret") && !value.trim().is_empty()) {
-        entries.push(Said { kind: Kind::HOTP, ..said("") }.entry(place));
+        entries.push(RawEntry { kind: Kind::HOTP, ..said("") }.entry(place));
     }
     entries
 }
@@ -180,12 +180,12 @@ fn kee_otp(text: &str, beside: Beside<'_>, place: Place) -> Entry {
         return uri::link_or_seed(text, beside, place);
     }
     let algorithm = value("otpHashMode");
-    let said = Said {
+    let said = RawEntry {
         kind: Kind::of_word(&value("type")),
         algorithm: &algorithm,
         digits: number_of(&value("size")),
         period: number_of(&value("step")),
-        ..Said::plain(beside.issuer, beside.account, &secret)
+        ..RawEntry::plain(beside.issuer, beside.account, &secret)
     };
     said.entry(place)
 }

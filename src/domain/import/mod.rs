@@ -40,7 +40,7 @@ use json::Json;
 pub use parts::{Part, missing_parts};
 #[cfg(fuzzing)]
 pub(crate) use passed::fuzz;
-pub use passed::{Answer, Contents, HEAD_BYTES, Keys, Remark, Told, ToldNote, ToldSecret, answer};
+pub use passed::{Answer, CheckedEntry, CheckedNote, CheckedSecret, Contents, HEAD_BYTES, Keys, Remark, answer};
 use sealed::How;
 pub use sealed::Locked;
 use serde::{Deserialize, Serialize};

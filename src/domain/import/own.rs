@@ -2,7 +2,7 @@
 
 use super::{
     Format, Import,
-    entry::{Entry, Found, Key, Kind, Place, Said, Skip},
+    entry::{Entry, Found, Key, Kind, Place, RawEntry, Skip},
     json::Json,
     uri::{self, Beside},
 };
@@ -46,8 +46,8 @@ fn entry(json: &Json, place: Place) -> Entry {
     Entry { place, title, read: checked(json).and(found) }
 }
 
-fn said(json: &Json) -> Said<'_> {
-    Said {
+fn said(json: &Json) -> RawEntry<'_> {
+    RawEntry {
         kind: Kind::Totp,
         issuer: json.get("issuer").text(),
         account: json.get("label").text(),

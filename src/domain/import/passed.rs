@@ -31,7 +31,7 @@ pub struct Keys<'a> {
 /// What a file is, as the process that reads it answers.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Answer<E = Told> {
+pub enum Answer<E = CheckedEntry> {
     /// It was read.
     Read(Contents<E>),
     /// It is encrypted, and there was no passphrase.
@@ -53,7 +53,7 @@ pub enum Answer<E = Told> {
 /// The contents of a file.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Contents<E = Told> {
+pub struct Contents<E = CheckedEntry> {
     /// The program that wrote it.
     pub format: Format,
     /// The parts of an export of Google Authenticator that are in it.
@@ -65,17 +65,17 @@ pub struct Contents<E = Told> {
 /// An entry, checked.
 #[derive(Deserialize)]
 #[serde(try_from = "Plain")]
-pub struct Told {
+pub struct CheckedEntry {
     /// Where it stands.
     pub place: Place,
     /// What the file calls it.
     pub title: Option<ShownText>,
     /// The secret, or the reason for skipping the entry.
-    pub read: Result<ToldSecret, Remark>,
+    pub read: Result<CheckedSecret, Remark>,
 }
 
 /// A secret, checked. No `Debug`: it holds the seed.
-pub struct ToldSecret {
+pub struct CheckedSecret {
     /// The account.
     pub label: ShownText,
     /// The service.
@@ -87,13 +87,13 @@ pub struct ToldSecret {
     /// Whether each of its codes goes to one caller only.
     pub single_use: bool,
     /// What was repaired or is doubtful.
-    pub notes: Vec<ToldNote>,
+    pub notes: Vec<CheckedNote>,
 }
 
 /// A remark about an entry that is kept.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ToldNote {
+pub struct CheckedNote {
     /// Whether the entry may be wrong, rather than only written differently.
     pub is_doubt: bool,
     /// What is to be said about it.
@@ -125,7 +125,7 @@ struct PlainSecret {
     period: u64,
     seed: Zeroizing<String>,
     single_use: bool,
-    notes: Vec<ToldNote>,
+    notes: Vec<CheckedNote>,
 }
 
 /// What is said of an answer that no reader of ours gives.
@@ -222,18 +222,18 @@ impl PlainSecret {
             single_use,
             notes: notes
                 .into_iter()
-                .map(|note| ToldNote { is_doubt: note.is_doubt(), text: Remark(note.to_string()) })
+                .map(|note| CheckedNote { is_doubt: note.is_doubt(), text: Remark(note.to_string()) })
                 .collect(),
         }
     }
 
-    fn checked(self) -> Result<ToldSecret, &'static str> {
+    fn checked(self) -> Result<CheckedSecret, &'static str> {
         let totp = TotpParameters {
             algorithm: self.algorithm.parse().map_err(|_| NO_ANSWER)?,
             digits: self.digits.try_into().map_err(|_| NO_ANSWER)?,
             period: self.period.try_into().map_err(|_| NO_ANSWER)?,
         };
-        Ok(ToldSecret {
+        Ok(CheckedSecret {
             label: shown(&self.label)?,
             issuer: self.issuer.as_deref().map(shown).transpose()?,
             totp,
@@ -244,7 +244,7 @@ impl PlainSecret {
     }
 }
 
-impl TryFrom<Plain> for Told {
+impl TryFrom<Plain> for CheckedEntry {
     type Error = &'static str;
 
     fn try_from(plain: Plain) -> Result<Self, &'static str> {
@@ -293,7 +293,7 @@ mod tests {
         serde_json::to_string(&answer(&[keys.head().as_slice(), file].concat())).unwrap()
     }
 
-    fn read(answer: &str) -> Result<Vec<Told>, serde_json::Error> {
+    fn read(answer: &str) -> Result<Vec<CheckedEntry>, serde_json::Error> {
         match serde_json::from_str(answer)? {
             Answer::Read(contents) => Ok(contents.entries),
             Answer::Locked { .. } | Answer::Unread { .. } => panic!("it can be read"),

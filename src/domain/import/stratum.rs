@@ -3,7 +3,7 @@
 
 use super::{
     Format, Import, ImportError,
-    entry::{Entry, Key, Kind, Number, Place, Said},
+    entry::{Entry, Key, Kind, Number, Place, RawEntry},
     json::Json,
     sealed::{How, Kdf, Locked, cbc, gcm, json_of},
 };
@@ -69,7 +69,7 @@ pub(super) fn read(json: &Json) -> Import {
 }
 
 fn entry(json: &Json, place: Place) -> Entry {
-    let said = Said {
+    let said = RawEntry {
         kind: match json.get("Type").number() {
             Number::Is(1) => Kind::HOTP,
             Number::Is(2) | Number::Absent => Kind::Totp,

@@ -4,7 +4,7 @@ use zeroize::Zeroizing;
 
 use super::{
     Format, Import, ImportError, Opened,
-    entry::{Entry, Key, Kind, Number, Place, Said},
+    entry::{Entry, Key, Kind, Number, Place, RawEntry},
     json::Json,
     sealed::{How, Kdf, Locked, base64, gcm, json_of},
 };
@@ -77,7 +77,7 @@ fn entry(json: &Json, place: Place) -> Entry {
     let name = json.first_text(&["name"]);
     let issuer = if name.is_empty() { otp.first_text(&["issuer"]) } else { name };
     let account = otp.first_text(&["account", "label"]);
-    let said = Said {
+    let said = RawEntry {
         kind: Kind::of_word(otp.get("tokenType").text()),
         issuer,
         account,

@@ -2,7 +2,7 @@
 
 use zeroize::Zeroizing;
 
-use super::entry::{self, Entry, Found, Kind, Note, Place, Said, Skip};
+use super::entry::{self, Entry, Found, Kind, Note, Place, RawEntry, Skip};
 use crate::domain::{
     limits::URI_BYTES_MAX,
     otpauth::{OtpAuthError, Unnamed},
@@ -44,7 +44,7 @@ pub(super) fn link_or_seed(text: &str, beside: Beside<'_>, place: Place) -> Entr
     if text.contains("://") {
         link(text, beside, place)
     } else {
-        let mut entry = Said::plain(beside.issuer, beside.account, text).entry(place);
+        let mut entry = RawEntry::plain(beside.issuer, beside.account, text).entry(place);
         if let Ok(found) = &mut entry.read {
             found.notes.extend((found.seed.len() < SEED_BYTES_USUAL).then_some(Note::Short));
         }

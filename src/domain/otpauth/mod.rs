@@ -9,7 +9,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use zeroize::Zeroizing;
 
 pub use parts::Repair;
-use parts::{Parts, Reading};
+use parts::{Reading, UriParts};
 use query::{Query, SINGLE_USE};
 
 use super::{
@@ -175,7 +175,7 @@ impl Unnamed {
     }
 
     fn read(uri: &str, reading: Reading) -> Result<Self, OtpAuthError> {
-        let Parts { label, query, repaired } = Parts::of(uri, reading)?;
+        let UriParts { label, query, repaired } = UriParts::of(uri, reading)?;
         let query = Query::read(&query, reading)?;
         let seed = query.get("secret").ok_or(OtpAuthError::NoSecret)?;
         Ok(Self {

@@ -46,7 +46,7 @@ impl fmt::Display for Repair {
 }
 
 /// The parts of a URI.
-pub(super) struct Parts {
+pub(super) struct UriParts {
     /// Decoded, with the issuer's prefix if there is one.
     pub(super) label: Zeroizing<String>,
     /// Not decoded yet.
@@ -54,7 +54,7 @@ pub(super) struct Parts {
     pub(super) repaired: Vec<Repair>,
 }
 
-impl Parts {
+impl UriParts {
     /// Splits a URI, ignoring white space around it: people paste, and files end in a newline.
     pub(super) fn of(uri: &str, reading: Reading) -> Result<Self, OtpAuthError> {
         let uri = uri.trim();

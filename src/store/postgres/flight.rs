@@ -5,7 +5,7 @@
 
 use super::{
     link::{Step, Value},
-    plan::{Held, Plan},
+    plan::{Condition, Plan},
     reads::{account_bytes, life_number},
 };
 
@@ -128,11 +128,11 @@ fn guards(steps: &mut Vec<Step>, plan: &Plan<'_>) {
         values.push(number(plan.locked.len()));
         steps.push(Step::new(LOCKED, values));
     }
-    let (absent, held): (Vec<_>, Vec<_>) = plan.held.iter().partition(|(_, held)| *held == Held::Absent);
+    let (absent, held): (Vec<_>, Vec<_>) = plan.held.iter().partition(|(_, held)| *held == Condition::Absent);
     if !held.is_empty() {
-        let version = |held: &Held| match held {
-            Held::Version(version) => Some(version.cast_signed()),
-            Held::Exists | Held::Absent => None,
+        let version = |held: &Condition| match held {
+            Condition::Version(version) => Some(version.cast_signed()),
+            Condition::Exists | Condition::Absent => None,
         };
         let mut values = keys(held.iter().map(|(key, _)| *key));
         values.push(Value::MaybeNumbers(held.iter().map(|(_, held)| version(held)).collect()));

@@ -31,7 +31,7 @@ pub(super) struct Known {
 
 /// A condition on a record that the commit does not replace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Held {
+pub(super) enum Condition {
     /// It has this version.
     Version(u64),
     /// It exists.
@@ -44,9 +44,9 @@ pub(super) enum Held {
 #[derive(Debug, Default)]
 struct Now<'a> {
     /// The first condition on the stored record.
-    base: Option<Held>,
+    base: Option<Condition>,
     /// Its state after the changes so far; `None`: as stored.
-    state: Option<Held>,
+    state: Option<Condition>,
     /// Whether the stored record is removed.
     removed: bool,
     written: Option<&'a Record>,
@@ -59,7 +59,7 @@ pub(super) struct Plan<'a> {
     /// Records that are replaced or removed, with the versions that they must have.
     pub(super) locked: Vec<(&'a RecordKey, u64)>,
     /// Records that stay as they are, and what must hold for them.
-    pub(super) held: Vec<(&'a RecordKey, Held)>,
+    pub(super) held: Vec<(&'a RecordKey, Condition)>,
     /// Kinds of which an account must have no record.
     pub(super) none_in: Vec<(Kind, AccountId)>,
     /// Records to remove.
@@ -152,8 +152,10 @@ impl<'a> Working<'a, '_> {
         let is_in = |(kind, prefix): &(Kind, &[u8])| *kind == key.kind && key.id.starts_with(prefix);
         let removed = self.plan.prefixes.iter().any(is_in);
         let state = match self.known {
-            _ if removed => Some(Held::Absent),
-            Some(known) => Some(known.versions.get(key).map_or(Held::Absent, |version| Held::Version(*version))),
+            _ if removed => Some(Condition::Absent),
+            Some(known) => {
+                Some(known.versions.get(key).map_or(Condition::Absent, |version| Condition::Version(*version)))
+            }
             None => None,
         };
         self.now.entry(key).or_insert(Now { state, removed, ..Now::default() })
@@ -161,9 +163,9 @@ impl<'a> Working<'a, '_> {
 
     fn expect(&mut self, expect: &'a Expect) -> bool {
         let (key, wanted) = match expect {
-            Expect::Version(key, version) => (key, Held::Version(*version)),
-            Expect::Absent(key) => (key, Held::Absent),
-            Expect::Exists(key) => (key, Held::Exists),
+            Expect::Version(key, version) => (key, Condition::Version(*version)),
+            Expect::Absent(key) => (key, Condition::Absent),
+            Expect::Exists(key) => (key, Condition::Exists),
             Expect::NoneIn(kind, account) => {
                 self.plan.none_in.push((*kind, *account));
                 let occupied = self.known.is_some_and(|known| known.occupied.contains(&(*kind, *account)));
@@ -176,20 +178,21 @@ impl<'a> Working<'a, '_> {
     }
 
     /// Whether a record is as wanted. If nothing is known of it, it is assumed, and checked by the flight.
-    fn is(&mut self, key: &'a RecordKey, wanted: Held) -> bool {
+    fn is(&mut self, key: &'a RecordKey, wanted: Condition) -> bool {
         let now = self.record(key);
         match (now.state, wanted) {
-            (None, _) | (Some(Held::Exists), Held::Version(_)) => {
+            (None, _) | (Some(Condition::Exists), Condition::Version(_)) => {
                 (now.base, now.state) = (Some(wanted), Some(wanted));
                 true
             }
-            (Some(Held::Version(_) | Held::Exists), Held::Exists) | (Some(Held::Absent), Held::Absent) => {
+            (Some(Condition::Version(_) | Condition::Exists), Condition::Exists)
+            | (Some(Condition::Absent), Condition::Absent) => {
                 now.base = now.base.or_else(|| (!now.removed && now.written.is_none()).then_some(wanted));
                 true
             }
-            (Some(Held::Version(version)), Held::Version(wanted)) if version == wanted => {
+            (Some(Condition::Version(version)), Condition::Version(wanted)) if version == wanted => {
                 now.base =
-                    now.base.or_else(|| (!now.removed && now.written.is_none()).then_some(Held::Version(wanted)));
+                    now.base.or_else(|| (!now.removed && now.written.is_none()).then_some(Condition::Version(wanted)));
                 true
             }
             (Some(_), _) => false,
@@ -201,7 +204,7 @@ impl<'a> Working<'a, '_> {
             Removal::One(key) => {
                 let now = self.record(key);
                 now.removed = true;
-                (now.state, now.written, now.finders) = (Some(Held::Absent), None, None);
+                (now.state, now.written, now.finders) = (Some(Condition::Absent), None, None);
                 self.plan.removed.push(key);
                 self.touched.insert((key.kind, None));
                 self.names.retain(|(kind, ..), id| *kind != key.kind || *id != key.id);
@@ -210,7 +213,7 @@ impl<'a> Working<'a, '_> {
                 let of = |key: &RecordKey| key.kind == *kind && key.id.starts_with(prefix);
                 for (_, now) in self.now.iter_mut().filter(|(key, _)| of(key)) {
                     now.removed = true;
-                    (now.state, now.written, now.finders) = (Some(Held::Absent), None, None);
+                    (now.state, now.written, now.finders) = (Some(Condition::Absent), None, None);
                 }
                 self.plan.prefixes.push((*kind, prefix));
                 self.touched.insert((*kind, None));
@@ -222,14 +225,14 @@ impl<'a> Working<'a, '_> {
     fn put(&mut self, Put { record, index }: &'a Put) -> Fits {
         let before = match record.version {
             0 => return Fits::Stale,
-            1 => Held::Absent,
-            version => Held::Version(version - 1),
+            1 => Condition::Absent,
+            version => Condition::Version(version - 1),
         };
         if !self.is(&record.key, before) {
             return Fits::Stale;
         }
         let now = self.record(&record.key);
-        (now.state, now.written) = (Some(Held::Version(record.version)), Some(record));
+        (now.state, now.written) = (Some(Condition::Version(record.version)), Some(record));
         self.touched.insert((record.key.kind, record.account));
         let Index::Replace(finders) = index else { return Fits::Yes };
         self.record(&record.key).finders = Some(finders);
@@ -249,16 +252,16 @@ impl<'a> Working<'a, '_> {
                 plan.indexed.push((record, finders));
             }
             match (now.written, now.base) {
-                (Some(record), Some(Held::Version(_))) if !now.removed => plan.updated.push(record),
+                (Some(record), Some(Condition::Version(_))) if !now.removed => plan.updated.push(record),
                 (Some(record), _) => plan.inserted.push(record),
                 (None, _) => {}
             }
             match now.base {
-                Some(Held::Version(version)) if now.removed || now.written.is_some() => {
+                Some(Condition::Version(version)) if now.removed || now.written.is_some() => {
                     plan.locked.push((key, version));
                 }
                 // The primary key refuses a second record.
-                Some(Held::Absent) if now.written.is_some() && !now.removed => {}
+                Some(Condition::Absent) if now.written.is_some() && !now.removed => {}
                 Some(held) => plan.held.push((key, held)),
                 None => {}
             }

@@ -45,8 +45,7 @@ impl Shared {
                 return Ok(Committed::Done);
             }
             let held = writing.lease;
-            let known =
-                self.asked(&mut writing, until, |link| async move { reads::known(&link, commit).await }).await?;
+            let known = self.ask(&mut writing, until, |link| async move { reads::known(&link, commit).await }).await?;
             if let Some(tail) = known.tail.filter(|tail| logs && commit.tail != Some(*tail)) {
                 return Ok(Committed::Moved { tail });
             }
@@ -85,7 +84,11 @@ impl Shared {
             Err(Failure::Lost(why)) => {
                 writing.link = None;
                 self.connector.turn_away();
-                if self.settle(writing, next, until, &why).await? { Ok(Flown::Done) } else { Ok(Flown::Refused) }
+                if self.was_carried_out(writing, next, until, &why).await? {
+                    Ok(Flown::Done)
+                } else {
+                    Ok(Flown::Refused)
+                }
             }
         }
     }
@@ -94,7 +97,13 @@ impl Shared {
     ///
     /// The epoch is moved under the lock of the writer's row: the old flight has ended by then, and can't begin any more.
     /// When that commit is acknowledged, everything before it is as durable.
-    async fn settle(&self, writing: &mut Writing, sent: Lease, until: Instant, why: &str) -> Result<bool, StoreError> {
+    async fn was_carried_out(
+        &self,
+        writing: &mut Writing,
+        sent: Lease,
+        until: Instant,
+        why: &str,
+    ) -> Result<bool, StoreError> {
         let unknown = || StoreError::Unknown(format!("the server {} ({why})", self.connector.address().place()));
         let sql = "UPDATE writer SET epoch = epoch + 1 WHERE chain = $1 AND epoch = $2 RETURNING epoch, flight";
         let step = Step::new(sql, vec![Value::Number(i64::from(sent.chain)), Value::Number(sent.epoch)]);
@@ -145,7 +154,7 @@ impl Shared {
             for sql in [free, new] {
                 let step = Step::new(sql, vec![Value::Number(LEASE)]);
                 let step = &step;
-                let rows = self.asked(writing, until, |link| async move { link.query(step).await }).await?;
+                let rows = self.ask(writing, until, |link| async move { link.query(step).await }).await?;
                 if let Some(row) = rows.first() {
                     let chain = u32::try_from(column::<i64>(row, 0))
                         .map_err(|_| StoreError::Damaged { what: "a writer has no chain".to_owned() })?;
@@ -165,7 +174,7 @@ impl Shared {
         let Some(held) = held else { return Ok(false) };
         let step = Step::new("SELECT epoch FROM writer WHERE chain = $1", vec![Value::Number(i64::from(held.chain))]);
         let step = &step;
-        let rows = self.asked(writing, until, |link| async move { link.query(step).await }).await?;
+        let rows = self.ask(writing, until, |link| async move { link.query(step).await }).await?;
         let is_held = rows.first().is_some_and(|row| column::<i64>(row, 0) == held.epoch);
         if !is_held {
             writing.lease = None;
@@ -174,7 +183,7 @@ impl Shared {
     }
 
     /// Asks something over the writing connection, which may be asked twice.
-    async fn asked<T, F: Future<Output = Result<T, Failure>>>(
+    async fn ask<T, F: Future<Output = Result<T, Failure>>>(
         &self,
         writing: &mut Writing,
         until: Instant,

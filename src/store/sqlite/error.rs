@@ -12,7 +12,7 @@ impl From<rusqlite::Error> for StoreError {
             Some(code) if matches!(code.code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
                 Self::Damaged { what: format!("the database is malformed (error {})", code.extended_code) }
             }
-            Some(code) => Self::Unavailable(told(*code)),
+            Some(code) => Self::Unavailable(in_words(*code)),
             // A column has a type or range that is never written.
             None => Self::Damaged { what: "a value of another kind than was written".to_owned() },
         }
@@ -65,7 +65,7 @@ pub(super) fn spares_index(error: &StoreError) -> bool {
 }
 
 /// What went wrong, with SQLite's error number. SQLite's own messages don't say what to do.
-pub(super) fn told(code: ffi::Error) -> String {
+pub(super) fn in_words(code: ffi::Error) -> String {
     let number = code.extended_code;
     match number {
         ffi::SQLITE_IOERR_READ | ffi::SQLITE_IOERR_SHORT_READ | ffi::SQLITE_IOERR_CORRUPTFS => {
@@ -97,7 +97,7 @@ pub(super) fn told(code: ffi::Error) -> String {
 /// The error of a failed commit. After a disk error the commit may be stored nevertheless.
 pub(super) fn of_commit(error: rusqlite::Error) -> StoreError {
     match error.sqlite_error() {
-        Some(code) if code.code == ErrorCode::SystemIoFailure => StoreError::Unknown(told(*code)),
+        Some(code) if code.code == ErrorCode::SystemIoFailure => StoreError::Unknown(in_words(*code)),
         _ => error.into(),
     }
 }

@@ -176,7 +176,7 @@ impl Store for Sqlite {
         let committed = match at_once {
             Err(Failed::Busy) => {
                 self.away(move |shared| {
-                    shared.writer.commit(&commit, Some(until)).map_err(|failed| shared.writer.told(failed))
+                    shared.writer.commit(&commit, Some(until)).map_err(|failed| shared.writer.error_of(failed))
                 })
                 .await
             }

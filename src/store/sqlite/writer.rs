@@ -142,7 +142,7 @@ impl Writer {
             apply::one_changed(conn.execute("UPDATE probe SET probed = probed + 1", [])?)?;
             Ok(Committed::Done)
         });
-        probed.map(drop).map_err(|failed| self.told(failed))
+        probed.map(drop).map_err(|failed| self.error_of(failed))
     }
 
     /// Syncs earlier commits.
@@ -186,7 +186,7 @@ impl Writer {
         synced
     }
 
-    pub(super) fn told(&self, failed: Failed) -> StoreError {
+    pub(super) fn error_of(&self, failed: Failed) -> StoreError {
         match failed {
             Failed::Busy => StoreError::Unavailable(files::obstacle(self.file.spot().file())),
             Failed::Error(error) => error,

@@ -262,9 +262,11 @@ async fn verify(args: &anchors::VerifyArgs, session: &mut Session) -> Result<End
         other_heads: heads.iter().filter(|head| head.chain != 0).map(anchor).collect(),
         status: OK,
     };
-    let rows = told_rows(rows, &spans);
+    let rows = rows_in_words(rows, &spans);
     session.console.answer(&answer, |console| match &answer.finding {
-        None => console.line(&format!("sound: {rows}, {}{}", told_anchors(&answer), told_fences(&answer.fenced))),
+        None => {
+            console.line(&format!("sound: {rows}, {}{}", anchors_in_words(&answer), fences_in_words(&answer.fenced)))
+        }
         Some(finding) => {
             let place = answer.chain.map(|chain| format!("chain {chain}: ")).unwrap_or_default();
             console.line(&format!("not sound: {place}{finding} (sound before it: {rows})"))
@@ -289,7 +291,7 @@ async fn verify_archive(file: PathBuf, session: &mut Session) -> Result<Ending, 
 }
 
 /// How many rows were sound, and their numbers.
-fn told_rows(rows: u64, spans: &[(u32, u64, u64)]) -> String {
+fn rows_in_words(rows: u64, spans: &[(u32, u64, u64)]) -> String {
     match spans {
         [] => "no rows".to_owned(),
         [(0, first, last)] => format!("{}, {first} to {last}", counted(rows, "row")),
@@ -302,7 +304,7 @@ fn fenced_rows(chain: u32, first: u64, last: u64) -> FencedRows {
 }
 
 /// Which rows are fenced off.
-fn told_fences(fenced: &[FencedRows]) -> String {
+fn fences_in_words(fenced: &[FencedRows]) -> String {
     let told = |FencedRows { chain, first, last }: &FencedRows| {
         let chain = chain.map(|chain| format!("of chain {chain}: ")).unwrap_or_default();
         if first == last { format!("{chain}{first}") } else { format!("{chain}{first} to {last}") }
@@ -313,7 +315,7 @@ fn told_fences(fenced: &[FencedRows]) -> String {
     format!("; damaged and fenced off: rows {}", fenced.iter().map(told).collect::<Vec<_>>().join(", "))
 }
 
-fn told_anchors(answer: &VerifyAnswer) -> String {
+fn anchors_in_words(answer: &VerifyAnswer) -> String {
     let given = counted_len(answer.anchors, "anchor");
     match answer.anchors_compared {
         compared if compared < answer.anchors as u64 => {
@@ -368,16 +370,16 @@ mod tests {
 
     #[test]
     fn one_chain_is_told_by_its_rows_and_several_by_their_number() {
-        assert_eq!(told_rows(0, &[]), "no rows");
-        assert_eq!(told_rows(3, &[(0, 7, 9)]), "3 rows, 7 to 9");
-        assert_eq!(told_rows(5, &[(0, 7, 9), (4, 1, 2)]), "5 rows in 2 chains");
-        assert_eq!(told_rows(2, &[(4, 1, 2)]), "2 rows in 1 chain");
+        assert_eq!(rows_in_words(0, &[]), "no rows");
+        assert_eq!(rows_in_words(3, &[(0, 7, 9)]), "3 rows, 7 to 9");
+        assert_eq!(rows_in_words(5, &[(0, 7, 9), (4, 1, 2)]), "5 rows in 2 chains");
+        assert_eq!(rows_in_words(2, &[(4, 1, 2)]), "2 rows in 1 chain");
     }
 
     #[test]
     fn rows_that_are_fenced_off_are_told_by_their_numbers() {
-        assert_eq!(told_fences(&[]), "");
+        assert_eq!(fences_in_words(&[]), "");
         let fenced = [fenced_rows(0, 5, 7), fenced_rows(0, 9, 9), fenced_rows(2, 1, 4)];
-        assert_eq!(told_fences(&fenced), "; damaged and fenced off: rows 5 to 7, 9, of chain 2: 1 to 4");
+        assert_eq!(fences_in_words(&fenced), "; damaged and fenced off: rows 5 to 7, 9, of chain 2: 1 to 4");
     }
 }

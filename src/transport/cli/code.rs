@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::{
     Ending, Failure, Session, clipboard,
-    interrupt::told_to_stop,
+    interrupt::stop_signal,
     live,
     names::{self, Among, SecretName},
     numbers::{code_digits, whole, within},
@@ -134,7 +134,7 @@ async fn show_all(args: &CodeArgs, session: &mut Session) -> Result<Ending, Fail
 async fn awaited(request: GetCode, session: &mut Session) -> Result<IssuedCode, Failure> {
     let terminal = session.console.looks().notes.terminal;
     let patience: &dyn Patience = if terminal { &Countdown } else { &() };
-    let told = told_to_stop()?;
+    let told = stop_signal()?;
     let issued = session.service.perform_for(&session.caller, request, patience);
     let issued = tokio::select! {
         // Listen for an interruption before anything is reserved.

@@ -6,7 +6,7 @@ use std::io;
 
 use zeroize::Zeroizing;
 
-use super::interrupt::told_to_stop;
+use super::interrupt::stop_signal;
 
 /// Hides input, prints the prompt, and returns the reader.
 pub(super) type Ask = fn(&str) -> io::Result<Prompt>;
@@ -23,7 +23,7 @@ pub(super) struct Prompt {
 /// signal.
 pub(super) async fn ask(prompt: &str, ask: Ask) -> io::Result<Zeroizing<String>> {
     // From here on a signal no longer ends the process at once, which would leave the terminal hidden.
-    let told = told_to_stop()?;
+    let told = stop_signal()?;
     let Prompt { hidden, read } = ask(prompt)?;
     let typed = tokio::task::spawn_blocking(read);
     let answer = tokio::select! {

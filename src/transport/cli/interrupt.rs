@@ -41,7 +41,7 @@ impl Drop for Listener {
 ///
 /// # Errors
 /// The system's, if it lets nobody listen.
-pub(super) fn told_to_stop() -> io::Result<impl Future<Output = ()> + Send + 'static> {
+pub(super) fn stop_signal() -> io::Result<impl Future<Output = ()> + Send + 'static> {
     let mut signals = Signals::new()?;
     let told = ends_in_order(async move { signals.next().await });
     end_while_nobody_listens()?;

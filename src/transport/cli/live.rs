@@ -4,7 +4,7 @@
 use super::{
     Ending, Failure, Session,
     code::{rotates_at, seconds_left},
-    interrupt::told_to_stop,
+    interrupt::stop_signal,
     names::ShortIds,
     output::{Console, Table},
 };
@@ -44,7 +44,7 @@ pub(super) async fn show(session: &mut Session) -> Result<Ending, Failure> {
     let mut all: Vec<Shown> = secrets.into_iter().take(room).map(|secret| Shown { secret, code: None }).collect();
     let mut drawn = 0;
     // Listen before drawing: whoever sees the screen may interrupt it.
-    let told = told_to_stop()?;
+    let told = stop_signal()?;
     tokio::pin!(told);
     loop {
         for shown in &mut all {

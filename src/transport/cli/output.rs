@@ -220,7 +220,7 @@ impl Console {
 
     /// A time: relative for a person at a terminal, the full timestamp for a pipe.
     pub(super) fn date(&self, at: Timestamp, now: Timestamp) -> String {
-        if self.looks.out.terminal { times::told(at, now) } else { at.to_string() }
+        if self.looks.out.terminal { times::in_words(at, now) } else { at.to_string() }
     }
 
     /// An optional time; an empty cell for `None`.

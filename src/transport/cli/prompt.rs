@@ -32,8 +32,8 @@ pub(super) struct Questions {
 pub(super) enum Consent {
     /// `--yes`.
     Given,
-    /// Not yet: ask.
-    Asked,
+    /// The person is asked.
+    NotYet,
 }
 
 impl Questions {
@@ -153,7 +153,7 @@ impl Console {
 
 impl From<bool> for Consent {
     fn from(yes: bool) -> Self {
-        if yes { Self::Given } else { Self::Asked }
+        if yes { Self::Given } else { Self::NotYet }
     }
 }
 
@@ -172,13 +172,13 @@ mod tests {
     #[test]
     fn a_question_is_answered_by_yes_alone() {
         for (typed, agreed) in [("y\n", true), ("YES\n", true), ("\n", false), ("n\n", false), ("", false)] {
-            assert_eq!(console(typed, true).confirm("Delete?", Consent::Asked).is_ok(), agreed, "{typed:?}");
+            assert_eq!(console(typed, true).confirm("Delete?", Consent::NotYet).is_ok(), agreed, "{typed:?}");
         }
     }
 
     #[tokio::test]
     async fn without_a_terminal_nothing_is_asked_and_the_remedy_is_named() {
-        let refused = console("y\n", false).confirm("Delete?", Consent::Asked).unwrap_err();
+        let refused = console("y\n", false).confirm("Delete?", Consent::NotYet).unwrap_err();
         assert!(refused.to_string().contains("--yes"));
         assert!(console("", false).confirm("Delete?", Consent::Given).is_ok());
 

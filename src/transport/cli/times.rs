@@ -31,7 +31,7 @@ pub(super) fn future(flag: &str, text: &str, now: Timestamp) -> Result<Timestamp
 }
 
 /// A time for a person at a terminal.
-pub(super) fn told(at: Timestamp, now: Timestamp) -> String {
+pub(super) fn in_words(at: Timestamp, now: Timestamp) -> String {
     let (distance, ahead) = if at > now { (now.until(at), true) } else { (at.until(now), false) };
     let seconds = distance.as_secs();
     let count = |number: u64, unit: &str| {
@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn a_moment_is_told_by_its_distance() {
-        let at = |seconds: i64| told(Timestamp::from_seconds(1_800_000_000 + seconds), NOW);
+        let at = |seconds: i64| in_words(Timestamp::from_seconds(1_800_000_000 + seconds), NOW);
         assert_eq!(at(-59), "just now");
         assert_eq!(at(-60), "1 minute ago");
         assert_eq!(at(-7_199), "1 hour ago");

@@ -5,7 +5,7 @@ use std::{fmt::Write as _, time::Duration};
 
 use tokio::time::{Instant, interval_at};
 
-use super::{Failure, interrupt::told_to_stop, output::Console, output::cut};
+use super::{Failure, interrupt::stop_signal, output::Console, output::cut};
 
 /// How long work may take before anything is shown: most is done by then.
 const QUIET: Duration = Duration::from_millis(400);
@@ -34,7 +34,7 @@ pub(super) async fn watched<T>(
     stage: impl Fn() -> Stage,
     work: impl Future<Output = T>,
 ) -> Result<T, Failure> {
-    let told = told_to_stop()?;
+    let told = stop_signal()?;
     tokio::pin!(told, work);
     let shows = console.looks().notes.terminal && !console.is_json();
     let wide = console.notes_width().unwrap_or(WIDE).saturating_sub(1);

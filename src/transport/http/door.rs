@@ -189,7 +189,7 @@ impl App {
         let (route, caller) = (outcome.route, outcome.caller);
         let response = self.answer(outcome, tried, from).await;
         if let Some(begun) = begun {
-            told(&method, route, caller.and_then(Owner::key), response.status(), begun.elapsed());
+            log_request(&method, route, caller.and_then(Owner::key), response.status(), begun.elapsed());
         }
         let was_refused = response.status() == StatusCode::UNAUTHORIZED;
         if let Some(visitor) = visitor.filter(|_| was_refused || caller.is_none()) {
@@ -283,7 +283,7 @@ impl App {
         };
         if let Some(code) = problem.uncounted() {
             // The row is boxed because few requests end in one.
-            Box::pin(self.note((route, caller, from), code)).await;
+            Box::pin(self.count_refusal((route, caller, from), code)).await;
         }
         let challenge =
             if let Problem::Refused(refusal) = &problem { self.auth.challenge(refusal, tried) } else { None };
@@ -296,7 +296,7 @@ impl App {
 
     /// Counts a refusal by this transport. Refusals of authenticated callers, those of pages for people, and internal
     /// errors get an audit row.
-    async fn note(
+    async fn count_refusal(
         &self,
         (route, caller, from): (Option<&'static Route>, Option<Owner>, Option<IpAddr>),
         code: ErrorCode,
@@ -360,7 +360,7 @@ impl App {
 }
 
 /// Logs a request. Never logs its path or query, which may hold anything.
-fn told(method: &Method, route: Option<&'static Route>, key: Option<KeyId>, status: StatusCode, took: Duration) {
+fn log_request(method: &Method, route: Option<&'static Route>, key: Option<KeyId>, status: StatusCode, took: Duration) {
     let method = if *method == Method::HEAD { "HEAD" } else { route.map_or("other", |route| route.method.as_str()) };
     let (route, status, millis) = (route.map_or("other", |route| route.path), status.as_u16(), took.as_millis());
     let key = key.map(tracing::field::display);

@@ -225,14 +225,14 @@ where
     if body.size_hint().exact().is_some() {
         // It is complete, so nothing can cut it short.
         if let Some(opening) = &opening {
-            opening.told();
+            opening.is_known();
         }
         return Body::new(body);
     }
     Body::new(body.map_frame(move |frame| {
         let _held = &answering;
         if let Some(opening) = &opening {
-            opening.told();
+            opening.is_known();
         }
         frame
     }))

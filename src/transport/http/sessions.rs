@@ -191,7 +191,7 @@ impl Sessions {
 
 impl Opening {
     /// Records that the client was told the session's id.
-    pub(super) fn told(&self) {
+    pub(super) fn is_known(&self) {
         *self.stage() = Stage::Over;
     }
 

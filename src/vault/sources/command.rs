@@ -75,7 +75,7 @@ async fn stop(child: &mut Child) {
 mod tests {
     use super::*;
 
-    async fn told(script: &str, time: Duration) -> Result<[u8; 32], String> {
+    async fn key_of(script: &str, time: Duration) -> Result<[u8; 32], String> {
         let words = ["sh", "-c", script, "geheim"].map(str::to_owned);
         let key = key_within(&words, time).await;
         key.map(|kek| *kek.0.expose()).map_err(|error| {
@@ -88,9 +88,9 @@ mod tests {
     #[tokio::test]
     async fn the_output_of_a_command_is_the_key() {
         let hex = "00".repeat(31) + "ff";
-        let key = told(&format!("printf {hex}"), TIME).await.unwrap();
+        let key = key_of(&format!("printf {hex}"), TIME).await.unwrap();
         assert_eq!((key[0], key[31]), (0, 255));
-        assert!(told("printf '\\377%.0s' $(seq 32)", TIME).await.is_ok());
+        assert!(key_of("printf '\\377%.0s' $(seq 32)", TIME).await.is_ok());
     }
 
     #[tokio::test]
@@ -102,7 +102,7 @@ mod tests {
             ("printf short", "the command of the key, sh, printed no key"),
             ("yes", "the command of the key, sh, printed more than a key"),
         ] {
-            let said = told(script, TIME).await.unwrap_err();
+            let said = key_of(script, TIME).await.unwrap_err();
             assert!(said.starts_with(why), "{script}: {said}");
         }
         let none = key_within(&["/nowhere/kms".to_owned()], TIME).await.map(|_| ()).unwrap_err().to_string();
@@ -111,7 +111,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_command_that_takes_too_long_is_killed() {
-        let said = told("exec sleep 1000", Duration::from_millis(50)).await.unwrap_err();
+        let said = key_of("exec sleep 1000", Duration::from_millis(50)).await.unwrap_err();
         assert_eq!(said, "the command of the key, sh, gave no key within 0 seconds");
     }
 }

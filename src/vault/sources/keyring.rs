@@ -98,38 +98,38 @@ mod system {
     /// The entry of a vault; `None`: there is none.
     pub(super) async fn read(vault: &str, may_ask: bool) -> Result<Option<Zeroizing<Vec<u8>>>, String> {
         let service = service().await?;
-        let found = service.search_items(attributes(vault)).await.map_err(|cause| told(&cause))?;
+        let found = service.search_items(attributes(vault)).await.map_err(|cause| in_words(&cause))?;
         let Some(item) = found.unlocked.first().or(found.locked.first()) else { return Ok(None) };
         if found.unlocked.is_empty() {
             if !may_ask {
                 return Err(LOCKED.to_owned());
             }
-            item.unlock().await.map_err(|cause| told(&cause))?;
+            item.unlock().await.map_err(|cause| in_words(&cause))?;
         }
-        item.get_secret().await.map(|secret| Some(Zeroizing::new(secret))).map_err(|cause| told(&cause))
+        item.get_secret().await.map(|secret| Some(Zeroizing::new(secret))).map_err(|cause| in_words(&cause))
     }
 
     /// Makes the entry of a vault.
     pub(super) async fn write(vault: &str, key: &[u8], may_ask: bool) -> Result<(), String> {
         let service = service().await?;
-        let keyring = service.get_default_collection().await.map_err(|cause| told(&cause))?;
-        if keyring.is_locked().await.map_err(|cause| told(&cause))? {
+        let keyring = service.get_default_collection().await.map_err(|cause| in_words(&cause))?;
+        if keyring.is_locked().await.map_err(|cause| in_words(&cause))? {
             if !may_ask {
                 return Err(LOCKED.to_owned());
             }
-            keyring.unlock().await.map_err(|cause| told(&cause))?;
+            keyring.unlock().await.map_err(|cause| in_words(&cause))?;
         }
         let label = format!("Countersign vault {vault}");
         let made = keyring.create_item(&label, attributes(vault), key, true, "text/plain").await;
-        made.map(|_| ()).map_err(|cause| told(&cause))
+        made.map(|_| ()).map_err(|cause| in_words(&cause))
     }
 
     /// Removes the entry of a vault, if there is one.
     pub(super) async fn remove(vault: &str, _: bool) -> Result<(), String> {
         let service = service().await?;
-        let found = service.search_items(attributes(vault)).await.map_err(|cause| told(&cause))?;
+        let found = service.search_items(attributes(vault)).await.map_err(|cause| in_words(&cause))?;
         for item in found.unlocked.iter().chain(&found.locked) {
-            item.delete().await.map_err(|cause| told(&cause))?;
+            item.delete().await.map_err(|cause| in_words(&cause))?;
         }
         Ok(())
     }
@@ -145,7 +145,7 @@ mod system {
         HashMap::from([("application", "countersign"), ("vault", vault)])
     }
 
-    fn told(cause: &Error) -> String {
+    fn in_words(cause: &Error) -> String {
         if matches!(cause, Error::Prompt | Error::PromptDisconnected | Error::Locked) {
             return LOCKED.to_owned();
         }
@@ -175,7 +175,7 @@ mod system {
     /// Makes the entry of a vault.
     pub(super) async fn write(vault: &str, key: &[u8], _: bool) -> Result<(), String> {
         let (vault, key) = (vault.to_owned(), Zeroizing::new(key.to_vec()));
-        on_a_thread(move || entry(&vault)?.set_secret(&key).map_err(|cause| told(&cause))).await
+        on_a_thread(move || entry(&vault)?.set_secret(&key).map_err(|cause| in_words(&cause))).await
     }
 
     /// Removes the entry of a vault, if there is one.
@@ -183,7 +183,7 @@ mod system {
         let vault = vault.to_owned();
         on_a_thread(move || match entry(&vault)?.delete_credential() {
             Err(Error::NoEntry) => Ok(()),
-            removed => removed.map_err(|cause| told(&cause)),
+            removed => removed.map_err(|cause| in_words(&cause)),
         })
         .await
     }
@@ -199,17 +199,17 @@ mod system {
         match entry(vault)?.get_secret() {
             Ok(secret) => Ok(Some(Zeroizing::new(secret))),
             Err(Error::NoEntry) => Ok(None),
-            Err(cause) => Err(told(&cause)),
+            Err(cause) => Err(in_words(&cause)),
         }
     }
 
     fn entry(vault: &str) -> Result<Entry, String> {
-        let store = Store::new().map_err(|cause| told(&cause))?;
-        store.build("countersign", vault, None).map_err(|cause| told(&cause))
+        let store = Store::new().map_err(|cause| in_words(&cause))?;
+        store.build("countersign", vault, None).map_err(|cause| in_words(&cause))
     }
 
     /// Some errors hold the entry's bytes, so only known ones are shown.
-    fn told(cause: &Error) -> String {
+    fn in_words(cause: &Error) -> String {
         if let Error::NoStorageAccess(cause) | Error::PlatformFailure(cause) = cause {
             return format!("gave an error: {cause}");
         }

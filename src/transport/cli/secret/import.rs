@@ -20,7 +20,7 @@ use crate::{
     child::{ChildError, Children, Job},
     domain::{
         characters::is_unshowable,
-        import::{self, Answer, Contents, Format, Keys, Part, Place, Told, ToldSecret},
+        import::{self, Answer, CheckedEntry, CheckedSecret, Contents, Format, Keys, Part, Place},
         limits::{
             IMPORT_ENTRIES_MAX, IMPORT_FILE_BYTES_MAX, IMPORT_KEY_FILE_BYTES_MAX, IMPORT_MEMORY_ASKED,
             PASSPHRASE_BYTES_MAX,
@@ -116,7 +116,7 @@ pub(super) async fn import(args: &ImportArgs, session: &mut Session) -> Result<E
             return Ok(Ending::Done);
         }
         let question = format!("Add {}?", counted_len(imported.secrets.len(), "secret"));
-        session.console.confirm(&question, Consent::Asked)?;
+        session.console.confirm(&question, Consent::NotYet)?;
         imported = store(&secrets, false, session).await?;
         // Another process may have added some of them meanwhile.
         report.counts = Counts::of(&imported, report.counts.skipped);
@@ -271,7 +271,7 @@ impl All {
         }
         self.parts.extend(contents.parts);
         let file: Option<Arc<str>> = file.map(Arc::from);
-        for Told { place, title, read } in contents.entries {
+        for CheckedEntry { place, title, read } in contents.entries {
             let remark = |kind, message: String| Remark {
                 place: stands(file.as_deref(), place),
                 name: title.as_ref().map(ToString::to_string),
@@ -279,7 +279,7 @@ impl All {
                 message,
             };
             match read {
-                Ok(ToldSecret { label, issuer, totp, seed, single_use, notes }) => {
+                Ok(CheckedSecret { label, issuer, totp, seed, single_use, notes }) => {
                     let kind = |doubt| if doubt { Kind::Doubtful } else { Kind::Repaired };
                     self.remarks.extend(notes.iter().map(|note| remark(kind(note.is_doubt), note.text.to_string())));
                     let usage = SecretUse::of_single_use(single_use);

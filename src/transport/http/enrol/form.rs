@@ -8,7 +8,7 @@ use percent_encoding::percent_decode;
 use tokio::time::timeout;
 
 use super::{
-    parts::{Broken, Parts},
+    parts::{Broken, FormParts},
     picture::Picture,
 };
 use crate::{
@@ -35,7 +35,7 @@ impl Sent {
         if head.method != Method::POST {
             return Ok(Self::default());
         }
-        let body = match Parts::of(&head.headers, body) {
+        let body = match FormParts::of(&head.headers, body) {
             Ok(parts) => return timeout(wait, Self::in_parts(parts)).await.map_err(|_| Problem::SlowBody)?,
             Err(body) => body,
         };
@@ -47,7 +47,7 @@ impl Sent {
         Ok(Self { form, picture: None })
     }
 
-    async fn in_parts(mut parts: Parts) -> Result<Self, Problem> {
+    async fn in_parts(mut parts: FormParts) -> Result<Self, Problem> {
         let broken = |Broken| {
             let limit = BODY_BYTES_MAX / 1024;
             let problem = format!("did not arrive whole, is no form, or has more than {limit} KiB besides a picture");

@@ -24,7 +24,7 @@ pub(super) use picture::Pictures;
 
 use self::{
     form::{Form, Sent},
-    pages::{Problem as EntryProblem, Told},
+    pages::{Feedback, Problem as EntryProblem},
     picture::Picture,
 };
 use super::{
@@ -265,21 +265,23 @@ impl Site<'_> {
                 }
                 Err(Refusal::Invalid { field, problem }) => {
                     let text = format!("{} {problem}.", named(field));
-                    let told = Told::Names(EntryProblem { text: &text, label, issuer });
-                    return self.review(proven, handle, told).await;
+                    let feedback = Feedback::Names(EntryProblem { text: &text, label, issuer });
+                    return self.review(proven, handle, feedback).await;
                 }
                 Err(refusal) => return failed(&refusal),
             }
         }
         let code = form.get("code").unwrap_or_default();
         match wanted {
-            "add" if is_renamed && self.warns(proven, handle).await => self.review(proven, handle, Told::Nothing).await,
+            "add" if is_renamed && self.warns(proven, handle).await => {
+                self.review(proven, handle, Feedback::Nothing).await
+            }
             "add" => self.add(proven, handle).await,
             // The first button of the form is also pressed by Enter in the field of the code.
-            "code" if code.trim().is_empty() => self.review(proven, handle, Told::Nothing).await,
+            "code" if code.trim().is_empty() => self.review(proven, handle, Feedback::Nothing).await,
             _ => {
                 let right = self.service.is_code_of_typed(proven, handle, code);
-                self.review(proven, handle, right.map_or(Told::Nothing, Told::Code)).await
+                self.review(proven, handle, right.map_or(Feedback::Nothing, Feedback::Code)).await
             }
         }
     }
@@ -302,7 +304,7 @@ impl Site<'_> {
     /// Shows what a person typed, if it can be added.
     async fn look(&self, proven: &Proven, typed: &Typed<'_>) -> Response {
         match self.service.take_typed(proven, typed).await {
-            Ok(handle) => self.review(proven, &handle, Told::Nothing).await,
+            Ok(handle) => self.review(proven, &handle, Feedback::Nothing).await,
             Err(Refusal::Invalid { field, problem }) => {
                 let text = format!("{} {problem}.", named(field));
                 let problem = EntryProblem { text: &text, label: typed.label, issuer: typed.issuer };
@@ -336,10 +338,10 @@ impl Site<'_> {
         }
     }
 
-    async fn review(&self, proven: &Proven, handle: &str, told: Told<'_>) -> Response {
-        let status = if matches!(told, Told::Names(_)) { StatusCode::BAD_REQUEST } else { StatusCode::OK };
+    async fn review(&self, proven: &Proven, handle: &str, feedback: Feedback<'_>) -> Response {
+        let status = if matches!(feedback, Feedback::Names(_)) { StatusCode::BAD_REQUEST } else { StatusCode::OK };
         match self.service.review(proven, handle).await {
-            Ok(Some(review)) => response(status, pages::review(proven, &review, told)),
+            Ok(Some(review)) => response(status, pages::review(proven, &review, feedback)),
             Ok(None) => self.lost(proven),
             Err(refusal) => failed(&refusal),
         }

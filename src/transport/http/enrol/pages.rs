@@ -8,7 +8,7 @@ use crate::{
         secret::{SecretMetadata, TotpSecret},
         text::ShownText,
     },
-    operations::{Asked, Choice, EnrolmentView, ProofProblem, Proven, Review, Service, in_words},
+    operations::{Choice, EnrolmentView, ProofProblem, ProofRequest, Proven, Review, Service, in_words},
     transport::http::shell::{Html, alert, done, layout, message},
 };
 
@@ -87,7 +87,7 @@ pub(super) fn failed(text: &str) -> Html {
 }
 
 /// Asks for the proof. Nothing about the request is told before that.
-pub(super) fn ask(asked: &Asked) -> Html {
+pub(super) fn ask(asked: &ProofRequest) -> Html {
     let problem = match asked.problem {
         None => Html::default(),
         Some(ProofProblem::Wrong(left)) => alert(&Html::of("That was not right. Tries left: ").text(left).put(".")),
@@ -117,7 +117,7 @@ pub(super) fn ask(asked: &Asked) -> Html {
 const CONTINUE: &str = "<p class=\"buttons\"><button name=\"step\" value=\"prove\">Continue</button></p>\n</form>\n";
 
 /// Asks the person of a seat to sign in or for their PIN.
-fn ask_person(asked: &Asked) -> Html {
+fn ask_person(asked: &ProofRequest) -> Html {
     let mut page = Html::of("<p>An agent asks for a secret. First prove that you are the person whom it asks.</p>\n");
     if asked.signs_in {
         page = page.put("<p class=\"buttons\"><a class=\"button\" href=\"?sign-in\">Sign in</a></p>\n");
@@ -242,7 +242,7 @@ pub(super) fn choose(proven: &Proven, choices: &[Choice]) -> Html {
 
 /// What a review answers to what the person did.
 #[derive(Clone, Copy)]
-pub(super) enum Told<'a> {
+pub(super) enum Feedback<'a> {
     /// Nothing.
     Nothing,
     /// Whether a code is right.
@@ -252,7 +252,7 @@ pub(super) enum Told<'a> {
 }
 
 /// What will be added, and its current code. All of it is one form, so that new names are taken along by every button.
-pub(super) fn review(proven: &Proven, review: &Review, told: Told<'_>) -> Html {
+pub(super) fn review(proven: &Proven, review: &Review, feedback: Feedback<'_>) -> Html {
     let metadata = &review.metadata;
     let digits = review.code.digits();
     let (first, second) = digits.split_at(digits.len() / 2);
@@ -261,11 +261,11 @@ pub(super) fn review(proven: &Proven, review: &Review, told: Told<'_>) -> Html {
         let origins: Vec<_> = metadata.origins.iter().map(ToString::to_string).collect();
         facts = facts.add(&fact("For pages of", &origins.join(", ")));
     }
-    let (answer, issuer, label) = match &told {
-        Told::Names(problem) => (alert(&Html::default().text(problem.text)), problem.issuer, problem.label),
-        Told::Nothing | Told::Code(_) => {
+    let (answer, issuer, label) = match &feedback {
+        Feedback::Names(problem) => (alert(&Html::default().text(problem.text)), problem.issuer, problem.label),
+        Feedback::Nothing | Feedback::Code(_) => {
             let issuer = metadata.issuer.as_ref().map_or("", ShownText::as_str);
-            (checked(&told), issuer, metadata.label.as_str())
+            (checked(&feedback), issuer, metadata.label.as_str())
         }
     };
     // The answer to what the person did comes first.
@@ -300,11 +300,11 @@ pub(super) fn review(proven: &Proven, review: &Review, told: Told<'_>) -> Html {
     layout("Is this right?", &body)
 }
 
-fn checked(told: &Told<'_>) -> Html {
+fn checked(told: &Feedback<'_>) -> Html {
     match told {
-        Told::Nothing | Told::Names(_) => Html::default(),
-        Told::Code(true) => done(&Html::of("That code is right.")),
-        Told::Code(false) => alert(&Html::of(
+        Feedback::Nothing | Feedback::Names(_) => Html::default(),
+        Feedback::Code(true) => done(&Html::of("That code is right.")),
+        Feedback::Code(false) => alert(&Html::of(
             "That code is not right. Perhaps it has just rotated; otherwise the key was not copied whole, or a clock is wrong.",
         )),
     }

@@ -16,7 +16,7 @@ const BOUNDARY_BYTES_MAX: usize = 70;
 pub(super) struct Broken;
 
 /// The parts of a body.
-pub(super) struct Parts {
+pub(super) struct FormParts {
     body: BodyDataStream,
     /// What stands between two parts.
     delimiter: Vec<u8>,
@@ -24,7 +24,7 @@ pub(super) struct Parts {
     here: BytesMut,
 }
 
-impl Parts {
+impl FormParts {
     /// The parts of a body, if its headers say that it has some.
     pub(super) fn of(headers: &HeaderMap, body: Body) -> Result<Self, Body> {
         let Some(boundary) = boundary(headers) else { return Err(body) };
@@ -120,13 +120,13 @@ mod tests {
     const FORM: &str = "--x\r\nContent-Disposition: form-data; name=\"ticket\"\r\n\r\nt\r\n\r\n--x\r\ncontent-type: image/png\r\n\
                         content-disposition: form-data; filename=\" name=\"; name=\"picture\"\r\n\r\n\r\n--y\r\n--x--\r\n";
 
-    fn parts(declared: &'static str, pieces: Vec<Vec<u8>>) -> Option<Parts> {
+    fn parts(declared: &'static str, pieces: Vec<Vec<u8>>) -> Option<FormParts> {
         let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(declared))]);
         let pieces = stream::iter(pieces.into_iter().map(Ok::<_, std::convert::Infallible>));
-        Parts::of(&headers, Body::from_stream(pieces)).ok()
+        FormParts::of(&headers, Body::from_stream(pieces)).ok()
     }
 
-    async fn all(mut parts: Parts) -> Result<Vec<(String, Vec<u8>)>, Broken> {
+    async fn all(mut parts: FormParts) -> Result<Vec<(String, Vec<u8>)>, Broken> {
         let mut read = Vec::new();
         while let Some(name) = parts.next().await? {
             let mut content = Vec::new();

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::{sync::Semaphore, time::timeout};
 use zeroize::Zeroizing;
 
-use super::parts::Parts;
+use super::parts::FormParts;
 use crate::{
     child::Children,
     domain::limits::{PICTURE_BYTES_MAX, PICTURE_FORM_BYTES_MAX, PICTURE_LINKS_MAX, PICTURES_AT_ONCE_MAX},
@@ -22,7 +22,7 @@ pub(in crate::transport::http) struct Pictures {
 }
 
 /// A picture that is still in the request.
-pub(super) struct Picture(Parts);
+pub(super) struct Picture(FormParts);
 
 /// Why a picture gave no link.
 #[derive(Debug, thiserror::Error)]
@@ -81,7 +81,7 @@ impl Pictures {
 
 impl Picture {
     /// The part of a form that comes next.
-    pub(super) const fn of(parts: Parts) -> Self {
+    pub(super) const fn of(parts: FormParts) -> Self {
         Self(parts)
     }
 

@@ -69,7 +69,7 @@ impl NoSignIn {
     }
 
     /// The code for the audit log; the operator's log gets the cause.
-    fn told(self) -> ErrorCode {
+    fn logged(self) -> ErrorCode {
         tracing::warn!(cause = %self, "a sign-in at the identity provider failed");
         self.code()
     }
@@ -83,7 +83,7 @@ impl OAuth {
         callback: &str,
         who: Who,
     ) -> Result<String, ErrorCode> {
-        self.page(sign_in, callback, who).await.map_err(NoSignIn::told)
+        self.page(sign_in, callback, who).await.map_err(NoSignIn::logged)
     }
 
     async fn page(&self, sign_in: &SignIn, callback: &str, who: Who) -> Result<String, NoSignIn> {
@@ -123,7 +123,7 @@ impl OAuth {
         callback: &str,
         now: Timestamp,
     ) -> Result<String, ErrorCode> {
-        self.subject(sign_in, brought, callback, now).await.map_err(NoSignIn::told)
+        self.subject(sign_in, brought, callback, now).await.map_err(NoSignIn::logged)
     }
 
     async fn subject(
