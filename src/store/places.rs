@@ -7,6 +7,9 @@ use crate::domain::time::Timestamp;
 /// The number of places in a chain.
 const SEQS: i64 = 1 << 40;
 
+/// The last number of a record in its chain.
+pub(super) const LAST_SEQ: u64 = SEQS.cast_unsigned() - 1;
+
 /// The place of a record: its chain and its number in one integer.
 pub(super) fn place(chain: u32, seq: u64) -> Result<i64, StoreError> {
     i64::try_from(seq)
@@ -18,7 +21,7 @@ pub(super) fn place(chain: u32, seq: u64) -> Result<i64, StoreError> {
 
 /// The last place of a chain; an error if the chain's places would be out of range.
 pub(super) fn end(chain: u32) -> Result<i64, StoreError> {
-    place(chain, SEQS.cast_unsigned() - 1)
+    place(chain, LAST_SEQ)
 }
 
 pub(super) const fn chain_of(place: i64) -> u32 {

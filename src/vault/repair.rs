@@ -207,7 +207,7 @@ async fn mended(
     chains.sort_unstable();
     chains.dedup();
     for chain in chains {
-        mend_chain(vault, salvage, chain, &entry, &mut mended).await?;
+        mend_chain(vault, salvage, (chain, rows.rows), &entry, &mut mended).await?;
     }
     if let Some(older) = state.check(vault.store()).await? {
         return Ok(Err(older));
@@ -230,11 +230,11 @@ fn rebuilt(records: &Copied, rows: &Copied) -> Mended {
     Mended { what: "the vault's file".to_owned(), how }
 }
 
-/// Fences off what is damaged in a chain of the audit log, and records where it ends now.
+/// Fences off what is damaged in a chain of the audit log, and records where it ends now. `rows`: how many there are at most.
 async fn mend_chain(
     vault: &Vault,
     salvage: &Salvage,
-    chain: u32,
+    (chain, rows): (u32, u64),
     entry: &AuditEntry,
     mended: &mut Vec<Mended>,
 ) -> Result<(), StoreError> {
@@ -251,7 +251,7 @@ async fn mend_chain(
     };
     let noted = head_of(store, keyring, chain).await?;
     let (head, version) = noted.map_or((None, 0), |(AuditHead(head), version)| (Some(head), version));
-    let mut walk = Walk::of(base, head.filter(|head| head.seq >= base.seq));
+    let mut walk = Walk::of(base, head.filter(|head| head.seq >= base.seq), rows);
     salvage.each_row(chain, &mut |record| walk.see(vault, record))?;
     walk.end(entry.at);
     if walk.below > 0 {
@@ -266,6 +266,11 @@ async fn mend_chain(
         mended.push(Mended { what: rows_from(from, upto.seq), how: "fenced off".to_owned() });
     }
     let end = walk.end.head();
+    if walk.beyond > 0 {
+        salvage.replace_rows(chain, (end.seq.saturating_add(1), u64::MAX), None)?;
+        let what = format!("{} rows of the audit log with numbers far behind its end", walk.beyond);
+        mended.push(Mended { what, how: "removed: this vault did not write them there".to_owned() });
+    }
     if walk.head != Some(end) || walk.is_fork || !walk.fences.is_empty() {
         if walk.head.is_none() || walk.is_fork {
             let how = format!("set to row {}, the last sound one", end.seq);
@@ -292,8 +297,14 @@ struct Walk {
     head: Option<ChainHead>,
     /// The end of what is sound or fenced off.
     end: End,
+    /// How many rows there are: the end that is known may be so many rows further, if nothing else says where it is.
+    rows: u64,
     /// The last row that does not follow, if the one before did not either.
     lost: Option<ChainHead>,
+    /// The last one of those that may be the end.
+    near: Option<ChainHead>,
+    /// The number of rows after that, with numbers that the chain can't have reached. A fence up to them would use its numbers up.
+    beyond: u64,
     /// The end before each fence, the last row that it stands for, and its time.
     fences: Vec<(End, ChainHead, Timestamp)>,
     /// The number of rows at or below the base.
@@ -303,8 +314,19 @@ struct Walk {
 }
 
 impl Walk {
-    fn of(base: ChainHead, head: Option<ChainHead>) -> Self {
-        Self { base, head, end: End::of_base(&base), lost: None, fences: Vec::new(), below: 0, is_fork: false }
+    fn of(base: ChainHead, head: Option<ChainHead>, rows: u64) -> Self {
+        let (end, fences) = (End::of_base(&base), Vec::new());
+        Self { base, head, end, rows, lost: None, near: None, beyond: 0, fences, below: 0, is_fork: false }
+    }
+
+    fn lose(&mut self, this: ChainHead) {
+        self.lost = Some(this);
+        let known = self.end.head().seq.max(self.head.map_or(0, |head| head.seq));
+        if this.seq <= known.saturating_add(self.rows) {
+            self.near = Some(this);
+        } else {
+            self.beyond += 1;
+        }
     }
 
     fn see(&mut self, vault: &Vault, record: &AuditRecord) {
@@ -317,7 +339,7 @@ impl Walk {
             None if vault.keyring().follows(&mut self.end, record) => {
                 self.is_fork |= self.head.is_some_and(|head| head.seq == this.seq && head != this);
             }
-            None => self.lost = Some(this),
+            None => self.lose(this),
             Some(last) => {
                 // A row's MAC covers that of the row before it. If it is right, then so is that one, though what it is the
                 // MAC of is damaged.
@@ -325,8 +347,9 @@ impl Walk {
                 if vault.keyring().follows(&mut resumed, record) {
                     self.fence(last, record.at);
                     self.end = resumed;
+                    (self.near, self.beyond) = (None, 0);
                 } else {
-                    self.lost = Some(this);
+                    self.lose(this);
                 }
             }
         }
@@ -334,7 +357,7 @@ impl Walk {
 
     fn end(&mut self, now: Timestamp) {
         let known = self.head.filter(|head| head.seq > self.end.head().seq);
-        let last = match (self.lost.take(), known) {
+        let last = match (self.near, known) {
             (Some(last), Some(head)) if head.seq >= last.seq => Some(head),
             (Some(last), _) => Some(last),
             (None, head) => head,

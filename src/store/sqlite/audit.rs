@@ -6,7 +6,10 @@
 //! the chain. Measured with a million records of 5,000 secrets: an index by term makes the same commits write thirty
 //! times as much.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
@@ -24,13 +27,17 @@ use crate::{
     },
     store::{
         AuditPage, AuditPut, AuditQuery, AuditRecord, Cursor, Prune, StoreError, Tail,
-        places::{Part, chain_of, end, merged, place, seq_of},
+        places::{LAST_SEQ, Part, chain_of, end, merged, place, seq_of},
     },
 };
 
 /// The work limit of one page: an index look-up costs one, reading a block [`READING`]. Some 10 ms.
 const WORK: usize = 8192;
 const READING: usize = 8;
+
+/// After so many segments without a match a search looks where the next record is. One with a number far out is damage, and
+/// must not make it visit every segment up to there.
+const BARREN: usize = 64;
 
 pub(super) const COLUMNS: &str = "place, at, mac, body";
 const APPEND: &str = "INSERT INTO audit (place, at, mac, account, actor_key, key, seat, secret, action, body) \
@@ -47,6 +54,12 @@ pub(super) fn record(row: &Row<'_>) -> Result<AuditRecord, rusqlite::Error> {
         body: lenient(row, "body"),
         mac: lenient(row, "mac"),
     })
+}
+
+/// A record, unless its place is in no chain: the program writes none there.
+pub(super) fn placed(row: &Row<'_>) -> Result<Option<AuditRecord>, rusqlite::Error> {
+    let place: i64 = row.get("place")?;
+    if place < 1 { Ok(None) } else { record(row).map(Some) }
 }
 
 /// The last record of a chain.
@@ -84,7 +97,7 @@ pub(super) fn put(conn: &Connection, row: &AuditPut) -> Result<bool, StoreError>
 
 /// Removes records of a chain.
 pub(super) fn remove(conn: &Connection, chain: u32, (from, upto): (u64, u64)) -> Result<(), StoreError> {
-    let places = [place(chain, from)?, place(chain, upto)?];
+    let places = [place(chain, from)?, place(chain, upto.min(LAST_SEQ))?];
     conn.prepare_cached("DELETE FROM audit WHERE place BETWEEN ? AND ?")?.execute(places)?;
     Ok(())
 }
@@ -176,7 +189,7 @@ fn walk(
     // Without conditions every record matches, and the limit alone bounds the work.
     let is_whole = terms.is_empty() && query.secrets.is_none();
     let (mut low, mut high) = (segment_of(span.from), segment_of(span.to));
-    let mut work = 0;
+    let (mut work, mut barren) = (0, 0);
     while low <= high {
         let segment = if query.newest { high } else { low };
         let (first, last) = places_of(segment);
@@ -187,6 +200,18 @@ fn walk(
             work += terms.iter().map(Vec::len).sum::<usize>();
             ranges(segment, blocks(conn, &terms, segment, span.tail)?, query.newest)
         };
+        if ranges.is_empty() {
+            barren += 1;
+            if barren % BARREN == 0 {
+                let Some(next) = segment_after(conn, segment, query.newest)? else { break };
+                if query.newest {
+                    high = next
+                } else {
+                    low = next
+                }
+                continue;
+            }
+        }
         for (from, to) in ranges {
             let range = (from.max(span.from), to.min(span.to));
             found.extend(matching(conn, query, range, limit - found.len())?);
@@ -292,15 +317,43 @@ fn matching(
     Ok(records.collect::<Result<_, _>>()?)
 }
 
+/// The segments of a chain that are full, as far as there is anything in them.
+pub(super) fn full_segments(conn: &Connection, chain: u32) -> Result<BTreeSet<i64>, StoreError> {
+    let Some((first, last)) = ends(conn, chain)? else { return Ok(BTreeSet::new()) };
+    let full = segment_of(first)..=segment_of(last.saturating_sub(SEGMENT - 1));
+    let mut indexed = conn.prepare_cached("SELECT DISTINCT segment FROM audit_index WHERE segment BETWEEN ? AND ?")?;
+    let mut segments: BTreeSet<i64> =
+        indexed.query_map([full.start(), full.end()], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let mut next = Some(*full.start());
+    while let Some(segment) = next.filter(|segment| full.contains(segment)) {
+        segments.insert(segment);
+        next = segment_after(conn, segment, false)?;
+    }
+    Ok(segments)
+}
+
+/// The next segment with a record, or the one before.
+fn segment_after(conn: &Connection, segment: i64, newest: bool) -> Result<Option<i64>, StoreError> {
+    let (first, last) = places_of(segment);
+    let (sql, place) = if newest {
+        ("SELECT place FROM audit WHERE place < ? ORDER BY place DESC LIMIT 1", first)
+    } else {
+        ("SELECT place FROM audit WHERE place > ? ORDER BY place LIMIT 1", last)
+    };
+    let next = conn.prepare_cached(sql)?.query_row([place], |row| row.get(0)).optional()?;
+    Ok(next.map(segment_of))
+}
+
 /// Checks that the index agrees with the segments. An attacker who can write the file could use it to hide records from
 /// filters.
 pub(super) fn examine(conn: &Connection) -> Result<Vec<String>, StoreError> {
     let mut found = Vec::new();
+    if conn.prepare_cached("SELECT 1 FROM audit WHERE place < 1")?.exists([])? {
+        found.push("the audit log has rows that are in no chain".to_owned());
+    }
     for chain in chains(conn)? {
-        let Some((first, last)) = ends(conn, chain)? else { continue };
         let mut statement = conn.prepare_cached("SELECT term, blocks FROM audit_index WHERE segment = ?")?;
-        let full = segment_of(first)..=segment_of(last.saturating_sub(SEGMENT - 1));
-        for segment in full {
+        for segment in full_segments(conn, chain)? {
             let said =
                 statement.query_map([segment], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.cast_unsigned())))?;
             if said.collect::<Result<BTreeMap<_, _>, _>>()? != terms_of(conn, segment)? {

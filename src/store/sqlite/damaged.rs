@@ -4,7 +4,7 @@ use rusqlite::{Connection, ErrorCode, Row, params};
 
 use crate::store::StoreError;
 
-/// Rows that one page can hold at most: how far numbers are tried behind a page that can't be read.
+/// Rows that one page can hold at most: so many numbers are tried for each page that can't be read.
 const ROWS_OF_A_PAGE: i64 = 128;
 
 /// How a table is read, whatever is damaged in it.
@@ -15,7 +15,7 @@ pub(super) struct Table {
 }
 
 /// Sees every row of a table that can be read: forwards up to the first page that can't, backwards from the end, and then
-/// each number in between. A row may be seen twice. Returns whether some could not be read.
+/// from each number in between to the next row. A row may be seen twice. Returns whether some could not be read.
 pub(super) fn rows<T>(
     conn: &Connection,
     table: &Table,
@@ -25,18 +25,28 @@ pub(super) fn rows<T>(
     let Some(last) = scan(conn, table, "", read, see)? else { return Ok(false) };
     let first = scan(conn, table, " ORDER BY KEY DESC", read, see)?.filter(|first| *first > last);
     let pages: i64 = conn.query_row("PRAGMA page_count", [], |row| row.get(0))?;
-    let end = first.unwrap_or_else(|| last.saturating_add(pages.saturating_mul(ROWS_OF_A_PAGE)));
+    let mut tries = pages.saturating_mul(ROWS_OF_A_PAGE);
+    let end = first.unwrap_or(i64::MAX);
     let Table { name, key, columns } = table;
-    let mut one = match conn.prepare(&format!("SELECT {columns} FROM {name} WHERE {key} = ?")) {
-        Ok(one) => one,
+    let sql = format!("SELECT {columns}, {key} AS number FROM {name} WHERE {key} >= ? ORDER BY {key} LIMIT 1");
+    let mut next = match conn.prepare(&sql) {
+        Ok(next) => next,
         Err(cause) => return unread(cause).map(|()| true),
     };
-    for number in last.saturating_add(1)..end {
-        match one.query_row(params![number], read) {
-            Ok(row) => see(row)?,
-            Err(rusqlite::Error::QueryReturnedNoRows) => {}
-            Err(cause) => unread(cause)?,
+    let mut number = last.saturating_add(1);
+    while number < end && tries > 0 {
+        match next.query_row(params![number], |row| Ok((row.get("number")?, read(row)?))) {
+            Ok((found, row)) => {
+                see(row)?;
+                number = i64::max(found, number);
+            }
+            Err(rusqlite::Error::QueryReturnedNoRows) => break,
+            Err(cause) => {
+                unread(cause)?;
+                tries -= 1;
+            }
         }
+        number = number.saturating_add(1);
     }
     Ok(true)
 }
@@ -74,5 +84,51 @@ fn unread(cause: rusqlite::Error) -> Result<(), StoreError> {
     match cause.sqlite_error_code() {
         None | Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Ok(()),
         Some(_) => Err(cause.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::BTreeSet,
+        fs::OpenOptions,
+        io::{Seek as _, SeekFrom, Write as _},
+    };
+
+    use super::*;
+
+    const TABLE: Table = Table { name: "t", key: "n", columns: "n, x" };
+    const FAR: i64 = 1 << 40;
+
+    #[test]
+    fn rows_between_pages_that_can_not_be_read_are_seen_however_far_apart_they_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.db");
+        let conn = Connection::open(&path).unwrap();
+        conn.execute_batch("PRAGMA page_size=2048; CREATE TABLE t (n INTEGER PRIMARY KEY, x BLOB)").unwrap();
+        let mut add = conn.prepare("INSERT INTO t VALUES (?, zeroblob(100))").unwrap();
+        let numbers: BTreeSet<i64> = (1..=900).chain(FAR - 900..=FAR).collect();
+        numbers.iter().for_each(|number| assert_eq!(add.execute([number]), Ok(1)));
+        drop(add);
+        conn.close().unwrap();
+        let mut file = OpenOptions::new().write(true).open(&path).unwrap();
+        for page in [20, 80] {
+            file.seek(SeekFrom::Start(page * 2048)).unwrap();
+            file.write_all(&[0xFF; 2048]).unwrap();
+        }
+        drop(file);
+
+        let conn = Connection::open(&path).unwrap();
+        let mut seen = BTreeSet::new();
+        let read = |row: &Row<'_>| row.get::<_, i64>("n");
+        let lost = rows(&conn, &TABLE, read, &mut |number| {
+            seen.insert(number);
+            Ok(())
+        });
+
+        assert_eq!(lost, Ok(true));
+        let missing: Vec<_> = numbers.difference(&seen).copied().collect();
+        assert!((2..=40).contains(&missing.len()), "{missing:?}");
+        assert!(missing.iter().any(|number| *number < 900) && missing.iter().any(|number| *number > 900));
     }
 }

@@ -15,7 +15,7 @@ use rusqlite::{
 
 use super::{
     apply, audit,
-    audit_index::{SEGMENT, index, segment_of},
+    audit_index::index,
     connection::{self, Patience},
     damaged::{Table, rows},
     error,
@@ -170,7 +170,8 @@ impl Salvage {
     pub fn copy_audit(&self, terms: &mut dyn FnMut(&AuditRecord) -> Option<AuditTerms>) -> Result<Copied, StoreError> {
         self.new.execute_batch("BEGIN IMMEDIATE")?;
         let mut copied = Copied::default();
-        copied.lost = rows(&self.old, &AUDIT, audit::record, &mut |record| {
+        copied.lost = rows(&self.old, &AUDIT, audit::placed, &mut |record| {
+            let Some(record) = record else { return Ok(()) };
             let terms = terms(&record).unwrap_or(AuditTerms {
                 account: None,
                 actor_key: None,
@@ -233,8 +234,7 @@ impl Salvage {
     pub fn index_audit(&self) -> Result<(), StoreError> {
         self.new.execute_batch("BEGIN IMMEDIATE; DELETE FROM audit_index")?;
         for chain in audit::chains(&self.new)? {
-            let Some((first, last)) = audit::ends(&self.new, chain)? else { continue };
-            for segment in segment_of(first)..=segment_of(last.saturating_sub(SEGMENT - 1)) {
+            for segment in audit::full_segments(&self.new, chain)? {
                 index(&self.new, segment)?;
             }
         }

@@ -221,6 +221,41 @@ async fn pruning_goes_on_over_a_fence_and_its_archive_verifies() {
     assert_eq!((rows, finding), (6, None), "rows 1 to 3, the fence, and rows 8 and 9");
 }
 
+/// Places are numbers of 40 bits in each chain. One row at the last of them must not make anything walk to it.
+#[tokio::test]
+async fn a_row_with_a_number_far_out_costs_no_time_and_uses_no_numbers_up() {
+    let far = [1_099_511_627_774_i64, 9_000_000, -5];
+    for (place, damage_end) in far.into_iter().flat_map(|place| [(place, false), (place, true)]) {
+        let world = twelve_rows().await;
+        let columns = "at, mac, account, actor_key, key, seat, secret, action, body";
+        let plant = format!("INSERT INTO audit SELECT {place}, {columns} FROM audit WHERE place = 8");
+        assert_eq!(world.folder.edit(&plant), 1);
+        if damage_end {
+            world.folder.edit("UPDATE audit SET body = zeroblob(3) WHERE place = 12");
+            world.folder.edit("DELETE FROM record WHERE kind = 11");
+        }
+        let examined = world.vault.examine().await.unwrap();
+        assert!(place > 0 || !examined.problems.is_empty(), "{examined:?}");
+        assert!(place < 0 || world.vault.verify(&[]).await.unwrap().finding.is_some());
+        let unknown = AuditFilter { secret: Some(SecretId::new(world.uuid())), ..AuditFilter::default() };
+        for newest in [false, true] {
+            let ask = AuditAsk { limit: 9, newest, ..AuditAsk::default() };
+            let page = world.vault.audit_page(&unknown, &ask).await.unwrap();
+            assert_eq!((page.rows.len(), page.next), (0, None));
+        }
+        backup(&world).await;
+
+        let done = repaired(&world, None).await;
+
+        let removed = done.mended.iter().any(|mended| mended.what.contains("far behind its end"));
+        assert_eq!(removed, place > 0, "{done:?}");
+        assert_eq!(fenced(&world).await, if damage_end { vec![(12, 12)] } else { Vec::new() });
+        world.row_at(50, LATER).await;
+        assert_eq!(rows(&world, true).await.first(), Some(&14));
+        world.check_sound().await;
+    }
+}
+
 #[tokio::test]
 async fn an_older_copy_is_no_damage_that_a_repair_mends() {
     let world = twelve_rows().await;
