@@ -26,7 +26,7 @@ pub use open::{Absent, Facts, OpenError, OpenRequest, Opened, Writes, folder_of,
 pub use sqlite::{
     files::{create_private_dir, is_within},
     format1,
-    incoming::Incoming,
+    incoming::{Cleared, Incoming},
     ownership::refuse_shared_keys,
     salvage::{Copied, Salvage},
     snapshot::Snapshot,

@@ -99,6 +99,51 @@ pub async fn accept_loss(request: &VaultRequest, random: SharedRandom) -> Result
     Opening::of(request, random).await?.accepted(request).await
 }
 
+/// Opens a vault that a person put in the place of another one. What is in it is the state that is known from now on.
+pub(super) async fn open_as_known(request: &VaultRequest, random: SharedRandom) -> Result<Vault, OpenError> {
+    let store = OpenRequest { make: false, ..request.store.clone() };
+    let request = &VaultRequest { store, ..request.clone() };
+    let vault = Opening::of(request, random).await?.open().await?;
+    know(&vault, request).await?;
+    Ok(vault)
+}
+
+/// Records the state of a vault as the known one, though it may be older than what was.
+async fn know(vault: &Vault, request: &VaultRequest) -> Result<(), OpenError> {
+    let path = &vault.status().store.location;
+    let ends = vault.anchor().await.map_err(at(path))?;
+    let state = StateFile::new(request.state_dir.as_deref(), Arc::clone(&vault.core.keyring));
+    state.replace(&ends).map_err(|source| store::OpenError::Io { path: path.clone(), source })?;
+    Ok(())
+}
+
+/// Has all steps of the next two minutes of an older vault count as used, and turns its API keys off.
+pub(super) async fn close_steps(vault: &Vault, now: Timestamp) -> Result<(), OpenError> {
+    let path = &vault.status().store.location;
+    let floor = Floor { until: now.plus(FLOOR) };
+    // A row of no account would be in nobody's list.
+    let account = Some(vault.status().default_account);
+    let entry = AuditEntry::by(Actor::Person, Action::VaultAcceptLoss, now);
+    let mut draft = vault.draft(AuditEntry { account, ..entry });
+    // This copy may not know of revocations that came after it.
+    for kept in vault.every_key().await.map_err(at(path))? {
+        if kept.key.revoked_at.is_none() && kept.key.off_since.is_none() {
+            let mut off = kept.value.clone();
+            off.key.off_since = Some(now);
+            draft = draft.replace(&kept, &off);
+        }
+    }
+    let draft = match vault.one::<Floor>(Vec::new()).await.map_err(at(path))? {
+        Some(kept) => draft.replace(&kept, &floor),
+        None => draft.add(&floor),
+    };
+    if draft.commit().await.map_err(at(path))? != Outcome::Done {
+        let what = "another process accepted a loss in this moment".to_owned();
+        return Err(at(path)(StoreError::Unavailable(what)));
+    }
+    Ok(())
+}
+
 /// Opens a copy of a vault to examine it. It may be older than the vault.
 pub(super) async fn open_copy(request: &VaultRequest, random: SharedRandom) -> Result<Vault, OpenError> {
     Opening::of(request, random).await?.open().await
@@ -167,33 +212,10 @@ impl Opening {
     }
 
     async fn accepted(self, request: &VaultRequest) -> Result<Vault, OpenError> {
-        let (path, now) = (self.status.store.location.clone(), request.now);
         let vault = self.open().await?;
-        let floor = Floor { until: now.plus(FLOOR) };
-        // A row of no account would be in nobody's list.
-        let account = Some(vault.status().default_account);
-        let entry = AuditEntry::by(Actor::Person, Action::VaultAcceptLoss, now);
-        let mut draft = vault.draft(AuditEntry { account, ..entry });
-        // This copy may not know of revocations that came after it.
-        for kept in vault.every_key().await.map_err(at(&path))? {
-            if kept.key.revoked_at.is_none() && kept.key.off_since.is_none() {
-                let mut off = kept.value.clone();
-                off.key.off_since = Some(now);
-                draft = draft.replace(&kept, &off);
-            }
-        }
-        let draft = match vault.one::<Floor>(Vec::new()).await.map_err(at(&path))? {
-            Some(kept) => draft.replace(&kept, &floor),
-            None => draft.add(&floor),
-        };
-        if draft.commit().await.map_err(at(&path))? != Outcome::Done {
-            let what = "another process accepted a loss in this moment".to_owned();
-            return Err(at(&path)(StoreError::Unavailable(what)));
-        }
-        // Only now record the older copy's state as the known one.
-        let ends = vault.anchor().await.map_err(at(&path))?;
-        let state = StateFile::new(request.state_dir.as_deref(), Arc::clone(&vault.core.keyring));
-        state.replace(&ends).map_err(|source| store::OpenError::Io { path, source })?;
+        close_steps(&vault, request.now).await?;
+        // Only now: until then the loss is not accepted.
+        know(&vault, request).await?;
         Ok(vault)
     }
 

@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use super::{
     Kept, KeptKey, Vault, VaultKey,
     key::KeyCheck,
-    open::{VaultRequest, accept_loss, open_copy},
+    open::{VaultRequest, close_steps, open_as_known, open_copy},
     open_error::{OpenError, at},
 };
 use crate::{
     domain::{api_key::KeyId, text::Name, time::Timestamp},
     random::SharedRandom,
-    store::{self, OpenRequest, StoreError},
+    store::{self, Cleared, Incoming, OpenRequest, StoreError},
 };
 
 /// What a restore replaced.
@@ -41,11 +41,32 @@ pub async fn restore(
     let path = incoming.path().to_owned();
     let store = OpenRequest { url: format!("sqlite:{}", path.display()), make: false, ..request.store.clone() };
     let copy = open_copy(&VaultRequest { store, state_dir: None, ..request.clone() }, random.clone()).await?;
-    let checked = checked(&copy).await.map_err(at(&path));
-    copy.close().await.map_err(at(&path))?;
-    let (live, ways) = checked?;
+    let prepared = prepared(request, incoming, &copy, random.clone(), now).await;
+    let closed = copy.close().await.map_err(at(&path));
+    let (cleared, restored) = prepared?;
+    closed?;
+    let placed = tokio::task::spawn_blocking(|| cleared.take_place()).await;
+    let aside = placed.map_err(|_| at(&path)(given_up()))??;
+    Ok((open_as_known(request, random).await?, Restored { aside, ..restored }))
+}
+
+fn given_up() -> StoreError {
+    StoreError::Unavailable("it was given up".to_owned())
+}
+
+/// Clears the place of a checked copy, and only then writes to it what it can't know: so that whatever has the vault's name is
+/// one that other processes reserve no step from, or one in which those steps count as used.
+async fn prepared(
+    request: &VaultRequest,
+    incoming: Incoming,
+    copy: &Vault,
+    random: SharedRandom,
+    now: impl Fn() -> Timestamp,
+) -> Result<(Cleared, Restored), OpenError> {
+    let path = incoming.path().to_owned();
+    let (live, ways) = checked(copy).await.map_err(at(&path))?;
     let (mut revoked_since, mut opens_again_by) = (Vec::new(), Vec::new());
-    match keys_of_replaced(request, random.clone()).await {
+    match keys_of_replaced(request, random).await {
         Ok((known, known_ways)) => {
             revoked_since = live.into_iter().filter(|key| !known.iter().any(|known| is_same(known, key))).collect();
             let removed = |way: &(VaultKey, KeyCheck)| !known_ways.iter().any(|(_, known)| *known == way.1);
@@ -54,11 +75,11 @@ pub async fn restore(
         Err(cause) => tracing::info!(%cause, "the vault that is replaced can't be read"),
     }
     let revoked_since = revoked_since.iter().map(|kept: &Kept<KeptKey>| (kept.key.id, kept.key.name.clone())).collect();
-    let name = format!(".replaced-{}", request.now.to_string().replace(':', "-"));
-    let placed = tokio::task::spawn_blocking(move || incoming.take_place(&name)).await;
-    let aside = placed.map_err(|_| at(&path)(StoreError::Unavailable("it was given up".to_owned())))??;
-    let vault = accept_loss(&VaultRequest { now: now(), ..request.clone() }, random).await?;
-    Ok((vault, Restored { aside, revoked_since, opens_again_by }))
+    let time = request.now.to_string().replace(':', "-");
+    let cleared = tokio::task::spawn_blocking(move || incoming.clear_place(&time)).await;
+    let cleared = cleared.map_err(|_| at(&path)(given_up()))??;
+    close_steps(copy, now()).await?;
+    Ok((cleared, Restored { aside: None, revoked_since, opens_again_by }))
 }
 
 /// The keys that let callers in, and those that open the vault.

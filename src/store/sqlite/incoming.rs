@@ -6,13 +6,18 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::files::{self, Spot, beside, create_private, io_at, not_ours, open_private};
-use crate::store::OpenError;
+use super::{
+    connection::{self, Patience},
+    files::{self, Spot, beside, create_private, io_at, not_ours, open_private},
+};
+use crate::store::{OpenError, StoreError};
 
 /// What a file that `age` encrypted begins with.
 const AGE: &[u8] = b"age-encryption.org/";
 /// What the copy's name ends with.
 const ENDING: &str = ".restore";
+/// What the name of a vault that was replaced goes on with, before the time.
+const ASIDE: &str = ".replaced-";
 
 /// A copy of a backup beside the vault. Dropped before it takes the vault's place, it is removed.
 pub struct Incoming {
@@ -62,26 +67,49 @@ impl Incoming {
         &self.path
     }
 
-    /// Gives the copy the vault's name. A vault that is there is kept beside it under a name that ends with this, which is
-    /// returned. Processes that have it open notice that and serve no more.
+    /// Gives a vault that is there another name beside it, with this time. Processes that have it open notice that and serve
+    /// no more; none can make a new one.
     ///
     /// # Errors
-    /// [`OpenError`]. After a crash in between, the vault is missing; restoring again goes on.
-    pub fn take_place(self, aside: &str) -> Result<Option<PathBuf>, OpenError> {
-        let (file, kept) = (self.spot.file(), beside(self.spot.file(), aside));
-        let was_there = files::look(file)?.is_some();
+    /// [`OpenError`]; the vault is where it was. After a crash in between, it is missing; restoring again goes on.
+    pub fn clear_place(self, time: &str) -> Result<Cleared, OpenError> {
+        let file = self.spot.file().to_owned();
+        let kept = match files::look(&file)? {
+            Some(_) => Some(beside(&file, &format!("{ASIDE}{time}"))),
+            None => self.unfinished()?,
+        };
+        let mut cleared = Cleared { incoming: self, moved: Vec::new(), kept };
+        let Some(kept) = cleared.kept.clone() else { return Ok(cleared) };
         for ending in ["", "-wal", "-shm"] {
-            let (from, to) = (beside(file, ending), beside(&kept, ending));
+            let (from, to) = (beside(&file, ending), beside(&kept, ending));
             if files::look(&from)?.is_some() {
                 if files::look(&to)?.is_some() {
                     return Err(not_ours(&to, "is there already; remove it, or wait a second"));
                 }
                 fs::rename(&from, &to).map_err(io_at(&from))?;
+                cleared.moved.push((from, to));
             }
         }
-        fs::rename(&self.path, file).map_err(io_at(file))?;
-        files::sync_file(file)?;
-        Ok(was_there.then_some(kept))
+        Ok(cleared)
+    }
+
+    /// The newest replaced vault, if a crash left its log in the vault's place.
+    fn unfinished(&self) -> Result<Option<PathBuf>, OpenError> {
+        let (file, folder) = (self.spot.file(), self.spot.folder());
+        let begin = beside(file, ASIDE);
+        if files::look(&self.spot.log())?.is_none() {
+            return Ok(None);
+        }
+        let mut newest = None;
+        for entry in fs::read_dir(folder).map_err(io_at(folder))? {
+            let path = entry.map_err(io_at(folder))?.path();
+            let (name, begin) = (path.as_os_str().as_encoded_bytes(), begin.as_os_str().as_encoded_bytes());
+            let is_database = name.starts_with(begin) && !name.ends_with(b"-wal") && !name.ends_with(b"-shm");
+            if is_database && files::look(&beside(&path, "-wal"))?.is_none() {
+                newest = newest.max(Some(path));
+            }
+        }
+        Ok(newest)
     }
 
     fn remove(&self) {
@@ -95,5 +123,43 @@ impl Incoming {
 impl Drop for Incoming {
     fn drop(&mut self) {
         self.remove();
+    }
+}
+
+/// A copy of a backup whose place is free. Dropped before it takes it, what was there gets its name back.
+pub struct Cleared {
+    incoming: Incoming,
+    /// The files that were moved, from and to.
+    moved: Vec<(PathBuf, PathBuf)>,
+    kept: Option<PathBuf>,
+}
+
+impl Cleared {
+    /// Gives the copy, which nobody has open any more, the vault's name. Returns where a vault that was there is kept.
+    ///
+    /// # Errors
+    /// [`OpenError`]; what was there has its name back.
+    pub fn take_place(mut self) -> Result<Option<PathBuf>, OpenError> {
+        let (file, path) = (self.incoming.spot.file(), &self.incoming.path);
+        let failed = |cause: rusqlite::Error| StoreError::from(cause).at(path);
+        let copy = connection::open(path, &Patience::default()).map_err(failed)?;
+        if !connection::empty_log(&copy).map_err(failed)? {
+            return Err(StoreError::Unavailable("somebody reads it".to_owned()).at(path));
+        }
+        copy.close().map_err(|(_, cause)| failed(cause))?;
+        files::sync_file(path)?;
+        fs::rename(path, file).map_err(io_at(file))?;
+        self.moved.clear();
+        files::sync_file(file)?;
+        Ok(self.kept.take())
+    }
+}
+
+impl Drop for Cleared {
+    fn drop(&mut self) {
+        for (from, to) in self.moved.iter().rev() {
+            // The error that led here is told. Another restore goes on with what keeps its new name.
+            let _ = fs::rename(to, from);
+        }
     }
 }

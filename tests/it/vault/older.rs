@@ -5,6 +5,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use countersign::{
     domain::{
         audit::{Action, AuditFilter},
+        time::Timestamp,
         totp::Step,
     },
     random::SystemRandom,
@@ -95,6 +96,65 @@ async fn a_restore_closes_steps_from_when_the_old_vault_is_out_of_the_way() {
     let last = in_use.terms().totp.step_at(later.plus(Duration::from_mins(2)));
     assert_eq!(in_use.state.steps.taken, Some(last));
     vault.close().await.unwrap();
+}
+
+fn names(world: &World) -> Vec<String> {
+    let files = std::fs::read_dir(world.folder.root.join("data")).unwrap();
+    let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.contains("replaced") || name.contains("restore")).collect()
+}
+
+/// What has the vault's name is the old one, or one in which the steps count as used.
+#[tokio::test]
+async fn a_restore_that_ends_in_the_middle_leaves_the_old_vault() {
+    let world = World::new().await;
+    let backup = world.folder.root.join("backup.db");
+    world.vault.back_up(&backup, Vec::new()).await.unwrap();
+    let id = world.secret("Acme", "ada").await;
+    let restore = |now: fn() -> Timestamp| {
+        let (request, backup) = (world.folder.existing(), backup.clone());
+        tokio::spawn(async move { vault::restore(&request, &backup, Arc::new(SystemRandom), now).await.map(|_| ()) })
+    };
+    assert!(restore(|| panic!("it is killed here")).await.is_err());
+    assert_eq!(names(&world), Vec::<String>::new());
+    let other = World::of(Folder::shared(&world.folder.root)).await;
+    assert!(other.vault.secret(other.account(), id).await.unwrap().is_some());
+
+    // A file in the way of the last rename.
+    let aside = format!("data/vault.db.replaced-{}-shm", NOW.to_string().replace(':', "-"));
+    std::fs::write(world.folder.root.join(&aside), "").unwrap();
+    let refused = restore(|| NOW).await.unwrap().unwrap_err();
+    assert!(refused.to_string().contains("is there already"), "{refused}");
+    assert_eq!(names(&world).len(), 1);
+    let again = World::of(Folder::shared(&world.folder.root)).await;
+    assert!(again.vault.secret(again.account(), id).await.unwrap().is_some());
+    again.check_sound().await;
+}
+
+#[tokio::test]
+async fn after_a_crash_between_its_renames_a_restore_keeps_the_old_vault_with_its_log() {
+    let world = World::new().await;
+    let backup = world.folder.root.join("backup.db");
+    world.vault.back_up(&backup, Vec::new()).await.unwrap();
+    let id = world.secret("Acme", "ada").await;
+    let data = world.folder.root.join("data");
+    assert!(std::fs::metadata(data.join("vault.db-wal")).unwrap().len() > 0);
+    let aside = data.join("vault.db.replaced-2026-01-01T00-00-00Z");
+    std::fs::rename(world.folder.file(), &aside).unwrap();
+
+    let restored = vault::restore(&world.folder.existing(), &backup, Arc::new(SystemRandom), || NOW).await;
+
+    let (vault, restored) = restored.unwrap();
+    assert!(vault.secret(world.account(), id).await.unwrap().is_none());
+    vault.close().await.unwrap();
+    assert_eq!(restored.aside.as_ref().and_then(|kept| kept.file_name()), aside.file_name());
+    for ending in ["", "-wal", "-shm"] {
+        let (from, to) = (format!("{}{ending}", aside.display()), format!("{}{ending}", world.folder.file().display()));
+        std::fs::rename(from, to).unwrap();
+    }
+    std::fs::remove_dir_all(world.folder.root.join("state")).unwrap();
+    let old = World::of(Folder::shared(&world.folder.root)).await;
+    assert!(old.vault.secret(old.account(), id).await.unwrap().is_some(), "what stood in the log is there");
 }
 
 #[tokio::test]
