@@ -68,6 +68,11 @@ pub(super) struct Mending<'a> {
     pub(super) done: Vec<Mended>,
 }
 
+/// A version that no process has read: a decision on what a record was before must not fit what it is now.
+pub(super) fn unread_version(now: Timestamp) -> u64 {
+    now.micros().max(1).cast_unsigned()
+}
+
 /// What the audit log says last of a secret's, seat's or key's life.
 pub(super) type LastWord = Option<(Action, Timestamp)>;
 
@@ -360,11 +365,9 @@ impl<'a> Mending<'a> {
         self.vault.record(vec![entry]).await
     }
 
-    /// Its version is one that no process has read: a decision on what it was before must not fit what it is now.
     pub(super) fn put_silently<T: Stored>(&self, thing: &T) -> Result<(), StoreError> {
         let keyring = self.vault.keyring();
-        let version = self.now.micros().max(1).cast_unsigned();
-        self.salvage.put(&keyring.record(thing, version), thing.finders(keyring))
+        self.salvage.put(&keyring.record(thing, unread_version(self.now)), thing.finders(keyring))
     }
 
     async fn remove(&mut self, key: &RecordKey, how: &str) -> Result<(), StoreError> {

@@ -11,7 +11,7 @@ use super::{
     Vault,
     examine::sound,
     ledger::{self, BEFORE_ALL, End, base_of, genesis, head_of},
-    mend::{Mending, Source},
+    mend::{Mending, Source, unread_version},
     open::{VaultRequest, open_copy},
     open_error::{OpenError, at},
     records::{AuditHead, shown},
@@ -58,8 +58,8 @@ pub struct Repaired {
 }
 
 /// What is said of a header that the backup had.
-const HEADER_RESTORED: &str =
-    "restored from the backup: keys that were removed since open the vault again; see `countersign vault key list`";
+const HEADER_RESTORED: &str = "restored from the backup: keys that were removed since open the vault again; see `countersign \
+    vault key list`, and restart every countersign that has the vault open";
 
 impl Repaired {
     /// Whether anything is better for it.
@@ -101,7 +101,7 @@ pub async fn repair(
         None => None,
     };
     let source = source.transpose().map_err(at(&place))?;
-    let (vault, is_own) = opened(request, &salvage, source.as_ref(), random).await?;
+    let (vault, is_own) = opened(request, &salvage, source.as_ref(), random, now).await?;
     let state = StateFile::new(state_dir, Arc::clone(&vault.core.keyring));
     let mended = mended(&vault, &salvage, &state, source.as_ref(), now).await.map_err(at(&place));
     let checked = checked(&vault).await.map_err(at(&place));
@@ -134,6 +134,7 @@ async fn opened(
     salvage: &Salvage,
     source: Option<&Source>,
     random: SharedRandom,
+    now: Timestamp,
 ) -> Result<(Vault, bool), OpenError> {
     let (cause, source) = match (open_at(request, salvage.path(), random.clone()).await, source) {
         (Err(cause @ OpenError::Store(store::OpenError::Damaged { .. })), Some(source)) => (cause, source),
@@ -148,6 +149,10 @@ async fn opened(
     salvage
         .each_record(&mut |record| fits |= record.key.kind != Kind::Header && sound(vault.keyring(), record).is_ok());
     if fits {
+        // Processes that knew a newer one would take it for one that was put back.
+        let header = vault.header().await.map_err(at(place))?;
+        let record = vault.keyring().record(&header.value, unread_version(now));
+        salvage.put(&record, Finders::default()).map_err(at(place))?;
         return Ok((vault, false));
     }
     vault.close().await.map_err(at(place))?;

@@ -14,8 +14,8 @@ use countersign::{
     },
     random::SystemRandom,
     vault::{
-        self, Act, Archived, AuditAsk, Finding, Life, OpenError, OpenRequest, Outcome, Page, Repaired, VaultRequest,
-        repair,
+        self, Act, Archived, AuditAsk, Finding, Life, OpenError, OpenRequest, Outcome, Page, Repaired, Source,
+        VaultRequest, repair,
     },
 };
 
@@ -520,6 +520,11 @@ async fn a_header_that_is_gone_comes_from_a_backup_alone() {
         let id = world.secret("Acme", "ada").await;
         let backup = backup(&world).await;
         world.row(9).await;
+        // This process knows a newer one than the backup has.
+        let keys = world.folder.root.join("config/keys");
+        let second = world.vault.new_key(&Source::file(Some(keys.join("second.key")), keys)).await.unwrap();
+        world.vault.add_slot(&second, None, world.entry(Action::VaultKeyAdd)).await.unwrap();
+        assert_eq!(world.vault.vault_keys().await.unwrap().len(), 2);
         assert_eq!(world.folder.edit(change), 1);
         let before = std::fs::read(world.folder.file()).unwrap();
         let refused = attempt(&world, None, Act::Carry).await.unwrap_err();
