@@ -62,6 +62,10 @@ pub(super) fn on_terminal(prompt: &str) -> io::Result<Prompt> {
     Ok(Prompt { hidden: None, read: Box::new(move || rpassword::prompt_password(prompt).map(Zeroizing::new)) })
 }
 
+/// The special code of no key, as POSIX lets each system choose it.
+#[cfg(unix)]
+const NO_KEY: u8 = if cfg!(any(target_os = "linux", target_os = "android")) { 0 } else { 0xff };
+
 /// A terminal that does not show input, until this is dropped.
 #[cfg(unix)]
 struct Hidden {
@@ -76,9 +80,12 @@ impl Hidden {
 
         let before = tcgetattr(&terminal)?;
         let mut modes = before.clone();
-        // Keys arrive at once and unchanged, including those that would interrupt or stop the process: a stopped
-        // process would leave the input hidden. The reader handles them.
-        modes.local_modes -= LocalModes::ECHO | LocalModes::ECHONL | LocalModes::ICANON | LocalModes::ISIG;
+        // Keys arrive at once and unchanged, and none of them may stop the process, which would leave the input hidden. Only
+        // the one that interrupts stays a signal: as a key that comes right after Enter, nobody would read it.
+        modes.local_modes -= LocalModes::ECHO | LocalModes::ECHONL | LocalModes::ICANON | LocalModes::IEXTEN;
+        for stops in [SpecialCodeIndex::VQUIT, SpecialCodeIndex::VSUSP] {
+            modes.special_codes[stops] = NO_KEY;
+        }
         modes.special_codes[SpecialCodeIndex::VMIN] = 1;
         modes.special_codes[SpecialCodeIndex::VTIME] = 0;
         tcsetattr(&terminal, OptionalActions::Now, &modes)?;

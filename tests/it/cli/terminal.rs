@@ -22,6 +22,7 @@ use rustix::{
 };
 
 use super::Person;
+use crate::kit::RFC_SEED;
 
 /// The command line for the shell at the terminal.
 const COMMAND: &str = "COUNTERSIGN_TEST_COMMAND";
@@ -167,6 +168,53 @@ fn a_hidden_prompt_that_is_interrupted_leaves_the_terminal_as_it_was() {
     assert_eq!(listed.pointer("/totp_secrets").unwrap().as_array().unwrap().len(), 1, "nothing was stored");
 }
 
+/// Whoever is quick, or whose machine is slow, presses Ctrl-C before the command has seen Enter.
+#[test]
+fn an_interruption_that_comes_with_the_enter_of_a_hidden_prompt_is_not_lost_and_leaves_nothing_behind() {
+    for (command, typed) in [
+        ("secret add --label bob", RFC_SEED),
+        ("verify alice", "123456"),
+        ("audit trace", "123456"),
+        ("seat update ada@example.com --pin", "correcthorse9"),
+        ("secret export --output out.age", "correct horse battery"),
+    ] {
+        let person = if command.starts_with("secret add") { Person::new() } else { Person::with_alice() };
+        let is_new = command.starts_with("secret add");
+        if !is_new {
+            person.run(&["seat", "add", "--email", "ada@example.com"]).ok();
+        }
+        let rows = || person.run(&["audit", "list", "--json"]).ok();
+        let before = if is_new { String::new() } else { rows() };
+        let mut terminal = Terminal::new();
+        let mut program = terminal.start(&person, command);
+        terminal.wait_for_a_hidden_prompt(&mut program);
+
+        terminal.person.write_all(format!("{typed}\n\x03").as_bytes()).unwrap();
+
+        let ended = program.wait().unwrap();
+        assert_eq!((ended.code(), ended.signal()), (Some(130), None), "{command}");
+        assert!(terminal.echoes(), "{command}");
+        assert!(!person.run(&["secret", "list"]).out.contains("bob"), "{command}");
+        assert!(is_new || rows() == before, "{command}: it leaves a row");
+        assert!(!person.home().join("out.age").exists());
+    }
+}
+
+/// Keys that would stop the process, or end it with a dump of its memory, are keys like others.
+#[test]
+fn a_hidden_prompt_can_not_be_stopped_and_left_hidden() {
+    let person = Person::with_alice();
+    let mut terminal = Terminal::new();
+    let mut program = terminal.start(&person, "secret add --label bob");
+    terminal.wait_for_a_hidden_prompt(&mut program);
+
+    terminal.person.write_all(b"\x1a\x1c\x19\n").unwrap();
+
+    let ended = program.wait().unwrap();
+    assert_eq!((ended.code(), ended.signal()), (Some(2), None), "they are no seed");
+    assert!(terminal.echoes());
+}
+
 #[test]
 fn a_seed_typed_at_a_hidden_prompt_is_stored() {
     let person = Person::new();
@@ -174,7 +222,7 @@ fn a_seed_typed_at_a_hidden_prompt_is_stored() {
     let mut program = terminal.start(&person, "secret add --label bob");
     terminal.wait_for_a_hidden_prompt(&mut program);
 
-    terminal.person.write_all(format!("{}\n", crate::kit::RFC_SEED).as_bytes()).unwrap();
+    terminal.person.write_all(format!("{RFC_SEED}\n").as_bytes()).unwrap();
 
     assert_eq!(program.wait().unwrap().code(), Some(0));
     assert!(terminal.echoes());
@@ -214,7 +262,7 @@ fn with_several() -> Person {
     let person = Person::with_alice();
     for (label, issuer) in [("alice", "GitLab"), ("alice@a-company-with-a-very-long-name.example", "Acme")] {
         let add = ["secret", "add", "--label", label, "--issuer", issuer, "--allow-duplicate", "--stdin"];
-        person.fed(crate::kit::RFC_SEED, &add).ok();
+        person.fed(RFC_SEED, &add).ok();
     }
     person
 }
@@ -358,7 +406,7 @@ fn a_secret_that_is_there_is_doubled_after_a_question() {
     let mut terminal = Terminal::new();
     let mut program = terminal.start(&person, "secret add --label alice --issuer GitHub");
     terminal.wait_for_a_hidden_prompt(&mut program);
-    terminal.types(crate::kit::RFC_SEED);
+    terminal.types(RFC_SEED);
     terminal.read_until("is there already. Have another of this issuer and label? [y/N] ");
     terminal.types("y");
     let (shown, ended) = terminal.rest_of(program);
@@ -444,7 +492,7 @@ fn a_seed_is_shown_as_a_qr_code_after_a_question_and_the_audit_log_says_so() {
         terminal.types(answer);
         let (told, _) = terminal.rest_of(child);
         assert_eq!((told.contains('█'), exports()), (shown == 1, shown), "{told}");
-        assert!(!told.contains(crate::kit::RFC_SEED));
+        assert!(!told.contains(RFC_SEED));
     }
     let refused = person.run(&["secret", "show", "alice", "--qr", "--yes"]).refused(2);
     assert!(refused.contains("to a person at a terminal"), "{refused}");
