@@ -121,10 +121,21 @@ fn a_uri_comes_from_a_file_or_a_picture() {
 #[test]
 fn a_picture_that_holds_no_code_is_refused() {
     let person = Person::with_vault();
-    let text = person.file("text.png", "otpauth://totp/a?secret=GEZDGNBVGY3TQOJQ");
+    person.file("text.png", "otpauth://totp/a?secret=GEZDGNBVGY3TQOJQ");
+    person.file("empty.png", "");
+    let whole = std::fs::read(QR).unwrap();
+    std::fs::write(person.home().join("cut.png"), &whole[..whole.len() / 2]).unwrap();
 
-    insta::assert_snapshot!(person.run(&["secret", "add", "--qr", text.to_str().unwrap()]).refused(1),
-        @"error: the file is no PNG, JPEG or WebP picture that can be read");
+    for name in ["text.png", "empty.png", "cut.png"] {
+        let told = format!("error: {name}: the file is no PNG, JPEG or WebP picture that can be read\n");
+        assert_eq!(person.run(&["secret", "add", "--qr", name]).refused(1), told);
+        assert_eq!(
+            person.run(&["secret", "add", "--qr", &format!("./{name}")]).refused(1),
+            told.replace(name, &format!("./{name}"))
+        );
+    }
+    let piped = person.fed("GIF89a", &["secret", "add", "--qr", "-"]).refused(1);
+    assert!(piped.starts_with("error: standard input: the file is no PNG"), "{piped}");
     assert!(
         person.run(&["secret", "add", "--qr", person.home().to_str().unwrap()]).refused(1).contains("--qr must name")
     );

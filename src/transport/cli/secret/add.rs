@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use zeroize::Zeroizing;
 
-use super::{captured::Source, duplicate, qr, view};
+use super::{captured::Source, duplicate, import::shown, qr, view};
 use crate::{
     domain::{
         limits::{PICTURE_BYTES_MAX, URI_BYTES_MAX},
@@ -99,11 +99,11 @@ pub(super) async fn add(args: AddArgs, session: &mut Session) -> Result<(), Fail
         let text = console.read_text("--uri-file", &file, URI_BYTES_MAX + 2)?;
         named(&mut registration, &one_line(&text)?, console)?;
     } else if let Some(image) = args.source.qr {
-        let picture = match Source::named(&image) {
-            Some(source) => source.picture()?,
-            None => console.read("--qr", &image, PICTURE_BYTES_MAX).map_err(too_large)?,
+        let (picture, name) = match Source::named(&image) {
+            Some(source) => (source.picture()?, None),
+            None => (console.read("--qr", &image, PICTURE_BYTES_MAX).map_err(too_large)?, Some(shown(&image))),
         };
-        let texts = qr::read(&picture, &session.children).await?;
+        let texts = qr::read(&picture, name.as_deref(), &session.children).await?;
         let console = &mut session.console;
         let link = qr::link(texts, args.nth, console)?;
         named(&mut registration, &link, console)?;

@@ -182,7 +182,7 @@ impl File<'_> {
     /// Puts what a picture's QR codes hold in its place, as a list has it: a link a line.
     async fn of_picture(&mut self) -> Result<(), Failure> {
         if import::is_picture(&self.bytes) {
-            let texts = qr::read(&self.bytes, self.children).await.map_err(|failure| self.refused(&failure))?;
+            let texts = qr::read(&self.bytes, Some(&self.name), self.children).await?;
             let lines: Vec<&[u8]> = texts.iter().map(|text| text.as_bytes()).collect();
             self.bytes = Zeroizing::new(lines.join(&b'\n'));
         }
@@ -256,7 +256,7 @@ async fn passphrase(
 }
 
 /// A file's name as it can be shown. The file was opened, so nobody typed a seed in its place.
-fn shown(path: &Path) -> String {
+pub(super) fn shown(path: &Path) -> String {
     if path == Path::new("-") {
         return "standard input".to_owned();
     }

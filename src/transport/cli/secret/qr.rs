@@ -20,10 +20,16 @@ use crate::{
     },
 };
 
-/// Reads the texts of the QR codes in a picture's file.
-pub(super) async fn read(file: &[u8], children: &Children) -> Result<Vec<Zeroizing<String>>, Failure> {
-    let read = qr::texts(file, children).await;
-    read.map_err(|cause| Failure::Failed { code: cause.code(), message: cause.to_string() })
+/// Reads the texts of the QR codes in a picture. An error names its file, if it has one.
+pub(super) async fn read(
+    picture: &[u8],
+    name: Option<&str>,
+    children: &Children,
+) -> Result<Vec<Zeroizing<String>>, Failure> {
+    qr::texts(picture, children).await.map_err(|cause| {
+        let named = name.map_or_else(String::new, |name| format!("{name}: "));
+        Failure::Failed { code: cause.code(), message: format!("{named}{cause}") }
+    })
 }
 
 /// The link to store: the only one, the nth, or the one that a person at the terminal chooses. Codes with something else,
