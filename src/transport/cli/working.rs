@@ -20,6 +20,8 @@ const WIDE: usize = 80;
 pub(super) enum Stage {
     /// Nobody can tell.
     Somewhere,
+    /// The same, and it can no longer be interrupted.
+    Last,
     /// So many of so many. With the last one, it can no longer be interrupted.
     Done(usize, usize),
 }
@@ -41,7 +43,11 @@ pub(super) async fn watched<T>(
     let mut ticks = interval_at(Instant::now() + QUIET, TICK);
     let mut drawn = 0_u32;
     let ended = loop {
-        let may_stop = !matches!(stage(), Stage::Done(done, of) if done >= of);
+        let may_stop = match stage() {
+            Stage::Somewhere => true,
+            Stage::Last => false,
+            Stage::Done(done, of) => done < of,
+        };
         tokio::select! {
             biased;
             () = &mut told, if may_stop => break Err(Failure::Interrupted),
@@ -62,11 +68,12 @@ pub(super) async fn watched<T>(
 fn line(what: &str, stage: &Stage, nth: u32) -> String {
     let mut line = String::from("[");
     match *stage {
-        Stage::Somewhere => {
+        Stage::Somewhere | Stage::Last => {
             let at = usize::try_from(nth).unwrap_or_default() % BAR;
             let waited = QUIET + TICK * nth;
             line.extend((0..BAR).map(|column| if column == at { '=' } else { ' ' }));
-            let _ = write!(line, "] {what}: {} s; Ctrl-C stops it", waited.as_secs());
+            let stops = if matches!(stage, Stage::Somewhere) { "; Ctrl-C stops it" } else { "" };
+            let _ = write!(line, "] {what}: {} s{stops}", waited.as_secs());
         }
         Stage::Done(done, of) => {
             let full = done.saturating_mul(BAR).checked_div(of).unwrap_or(BAR);

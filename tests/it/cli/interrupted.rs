@@ -79,5 +79,9 @@ fn an_encrypted_export_that_is_interrupted_leaves_no_file() {
         let (shown, ended) = terminal.rest_of(program);
         assert_eq!(ended.code(), Some(130), "{shown}");
         assert!(!person.home().join("out.age").exists(), "{signal:?}");
+        assert!(shown.contains("interrupted; nothing was handed out or changed"), "{shown}");
     }
+    // The message and the audit log agree.
+    let rows = person.run(&["audit", "list", "--action", "secret.export", "--json"]).json();
+    assert_eq!(rows.pointer("/rows"), Some(&serde_json::json!([])), "no secret was read");
 }

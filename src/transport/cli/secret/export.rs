@@ -4,6 +4,7 @@ use std::{
     fs::{File, OpenOptions},
     io::{self, Write as _},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use clap::Args;
@@ -70,13 +71,16 @@ pub(super) async fn export(args: &ExportArgs, session: &mut Session) -> Result<E
         }
         exported?
     } else {
-        let export = session.perform(ExportSecrets { only }).await?;
-        if args.plain {
-            print(&export, session)?;
+        // A key is derived before the audit log says that seeds were read.
+        let sealing = if args.plain {
+            None
         } else {
-            let openers = openers(passphrase.as_ref(), &args.recipients);
-            let bytes = sealed(Vec::new(), &openers, &as_text(&export, false)?, &session.service)?;
-            session.console.bytes(&bytes)?;
+            Some(begun(Vec::new(), passphrase.as_ref(), &args.recipients, &session.service)?)
+        };
+        let export = session.perform(ExportSecrets { only }).await?;
+        match sealing {
+            Some(sealing) => session.console.bytes(&sealed(sealing, &as_text(&export, false)?)?)?,
+            None => print(&export, session)?,
         }
         // What is told of it is true only once it is written.
         session.console.flush()?;
@@ -89,7 +93,8 @@ pub(super) async fn export(args: &ExportArgs, session: &mut Session) -> Result<E
     Ok(ending)
 }
 
-/// Exports into a file. A person can interrupt it, and an encrypted export takes a second.
+/// Exports into a file. A person can interrupt it while its key is derived, which takes a second; once the audit log says that
+/// the seeds were read, the file is written to its end.
 async fn to_file(
     file: File,
     only: Option<Vec<SecretId>>,
@@ -99,24 +104,62 @@ async fn to_file(
 ) -> Result<Export, Failure> {
     let (service, caller) = (session.service.clone(), session.caller.clone());
     let (is_plain, json, recipients) = (args.plain, args.plain && session.console.is_json(), args.recipients.clone());
+    let is_read = AtomicBool::new(false);
+    let is_read = &is_read;
     let work = Box::pin(async move {
+        let randomness = service.clone();
+        let begin = move || {
+            if is_plain {
+                return Ok(To::Plain(file));
+            }
+            begun(file, passphrase.as_ref(), &recipients, &randomness).map(To::Sealed)
+        };
+        let to = written(begin).await?;
+        is_read.store(true, Ordering::Relaxed);
         let export = service.perform(&caller, ExportSecrets { only }).await?;
         let text = as_text(&export, json)?;
-        let write = tokio::task::spawn_blocking(move || {
-            let openers = openers(passphrase.as_ref(), &recipients);
-            let written = if is_plain { plain(file, &text) } else { sealed(file, &openers, &text, &service) };
-            written.and_then(|file| file.sync_all())
-        });
-        let written = write.await.unwrap_or_else(|cause| Err(io::Error::other(cause)));
-        written.map_err(|cause| Failure::unwritten("--output", &cause))?;
+        written(move || to.whole(&text)?.sync_all()).await?;
         Ok(export)
     });
-    watched(&mut session.console, "exporting", || Stage::Somewhere, work).await?
+    let stage = || if is_read.load(Ordering::Relaxed) { Stage::Last } else { Stage::Somewhere };
+    watched(&mut session.console, "exporting", stage, work).await?
 }
 
-/// What opens an export.
-fn openers<'a>(passphrase: Option<&'a Zeroizing<String>>, recipients: &'a [Recipient]) -> Openers<'a> {
-    passphrase.map_or(Openers::Recipients(recipients), |passphrase| Openers::Passphrase(passphrase))
+/// Where an export into a file goes.
+enum To {
+    Plain(File),
+    Sealed(Sealing<File>),
+}
+
+impl To {
+    fn whole(self, text: &[u8]) -> io::Result<File> {
+        match self {
+            Self::Plain(mut file) => file.write_all(text).map(|()| file),
+            Self::Sealed(sealing) => sealed(sealing, text),
+        }
+    }
+}
+
+/// Runs a part of the work on the file, on a thread of its own.
+async fn written<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> Result<T, Failure> {
+    let done = tokio::task::spawn_blocking(work).await.unwrap_or_else(|cause| Err(io::Error::other(cause)));
+    done.map_err(|cause| Failure::unwritten("--output", &cause))
+}
+
+/// Begins an encrypted export. A passphrase's key takes a second.
+fn begun<W: io::Write>(
+    to: W,
+    passphrase: Option<&Zeroizing<String>>,
+    recipients: &[Recipient],
+    service: &Service,
+) -> io::Result<Sealing<W>> {
+    let openers = passphrase.map_or(Openers::Recipients(recipients), |passphrase| Openers::Passphrase(passphrase));
+    Sealing::begin(to, &openers, &mut |bytes: &mut [u8]| service.fill(bytes))
+}
+
+fn sealed<W: io::Write>(mut sealing: Sealing<W>, text: &[u8]) -> io::Result<W> {
+    sealing.write_all(text)?;
+    sealing.finish()
 }
 
 /// Seeds leave the vault unencrypted only if the person means it, and not onto a screen.
@@ -163,18 +206,6 @@ async fn passphrase(args: &ExportArgs, session: &mut Session) -> Result<Zeroizin
         return Err(Failure::invalid("an empty passphrase protects nothing; nothing was exported"));
     }
     Ok(passphrase)
-}
-
-fn plain(mut file: File, text: &[u8]) -> io::Result<File> {
-    file.write_all(text)?;
-    Ok(file)
-}
-
-fn sealed<W: io::Write>(to: W, openers: &Openers<'_>, text: &[u8], service: &Service) -> io::Result<W> {
-    let mut fill = |bytes: &mut [u8]| service.fill(bytes);
-    let mut sealing = Sealing::begin(to, openers, &mut fill)?;
-    sealing.write_all(text)?;
-    sealing.finish()
 }
 
 fn print(export: &Export, session: &mut Session) -> Result<(), Failure> {
