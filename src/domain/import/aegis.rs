@@ -92,11 +92,11 @@ fn database(json: &Json) -> Import {
 fn entry(json: &Json, place: Place) -> Entry {
     let info = json.get("info");
     let said = RawEntry {
-        kind: Kind::of_word(json.get("type").text()),
+        kind: Kind::of_word(json.get("type").word()),
         issuer: json.get("issuer").text(),
         account: json.get("name").text(),
-        key: Key::Text(info.get("secret").text()),
-        algorithm: info.get("algo").text(),
+        key: Key::Text(info.get("secret").word()),
+        algorithm: info.get("algo").word(),
         digits: info.get("digits").number(),
         period: info.get("period").number(),
     };

@@ -58,11 +58,11 @@ fn entry(json: &Json, place: Place) -> Entry {
         },
     };
     let said = RawEntry {
-        kind: Kind::of_word(json.get("type").text()),
+        kind: Kind::of_word(json.get("type").word()),
         issuer,
         account,
-        key: Key::Text(json.get("secret").text()),
-        algorithm: json.get("algorithm").text(),
+        key: Key::Text(json.get("secret").word()),
+        algorithm: json.get("algorithm").word(),
         digits: json.get("digits").number(),
         period: json.get("period").number(),
     };

@@ -14,10 +14,10 @@ pub(super) fn last_pass(json: &Json) -> Import {
         let said = RawEntry {
             issuer: item.first_text(&["issuerName", "originalIssuerName"]),
             account: item.first_text(&["userName", "originalUserName"]),
-            algorithm: item.get("algorithm").text(),
+            algorithm: item.get("algorithm").word(),
             digits: item.get("digits").number().unless_zero(),
             period: item.get("timeStep").number().unless_zero(),
-            ..RawEntry::plain("", "", item.get("secret").text())
+            ..RawEntry::plain("", "", item.get("secret").word())
         };
         said.entry(place)
     })
@@ -35,13 +35,13 @@ pub(super) fn two_f_auth(json: &Json) -> Import {
             return read;
         }
         let said = RawEntry {
-            kind: Kind::of_word(item.get("otp_type").text()),
+            kind: Kind::of_word(item.get("otp_type").word()),
             issuer: item.get("service").text(),
             account: item.get("account").text(),
-            algorithm: item.get("algorithm").text(),
+            algorithm: item.get("algorithm").word(),
             digits: item.get("digits").number(),
             period: item.get("period").number(),
-            ..RawEntry::plain("", "", item.get("secret").text())
+            ..RawEntry::plain("", "", item.get("secret").word())
         };
         said.entry(place)
     })
@@ -51,13 +51,13 @@ pub(super) fn two_f_auth(json: &Json) -> Import {
 pub(super) fn raivo(items: &[Json]) -> Import {
     Import::of_list(Format::Raivo, items, |item, place| {
         let said = RawEntry {
-            kind: Kind::of_word(item.get("kind").text()),
+            kind: Kind::of_word(item.get("kind").word()),
             issuer: item.get("issuer").text(),
             account: item.get("account").text(),
-            algorithm: item.get("algorithm").text(),
+            algorithm: item.get("algorithm").word(),
             digits: item.get("digits").number(),
             period: item.get("timer").number(),
-            ..RawEntry::plain("", "", item.get("secret").text())
+            ..RawEntry::plain("", "", item.get("secret").word())
         };
         said.entry(place)
     })
@@ -87,7 +87,7 @@ pub(super) fn extension(json: &Json) -> Option<Import> {
         } else if item.get("encrypted").is_true() {
             Entry::skipped(place, entry::title(issuer, account), Skip::Encrypted)
         } else {
-            let kind = match item.get("type").text() {
+            let kind = match item.get("type").word() {
                 "hex" | "hhex" => Kind::Other("hexadecimal-key"),
                 word => Kind::of_word(word),
             };
@@ -95,10 +95,10 @@ pub(super) fn extension(json: &Json) -> Option<Import> {
                 kind,
                 issuer,
                 account,
-                algorithm: item.get("algorithm").text(),
+                algorithm: item.get("algorithm").word(),
                 digits: item.get("digits").number(),
                 period: item.get("period").number(),
-                ..RawEntry::plain("", "", item.get("secret").text())
+                ..RawEntry::plain("", "", item.get("secret").word())
             };
             said.entry(place)
         });
@@ -130,7 +130,7 @@ pub(super) fn one_password(json: &Json) -> Import {
         let beside = Beside { issuer: item.at(&["overview", "title"]).text(), account };
         let sections = item.at(&["details", "sections"]).list();
         let fields = sections.iter().flat_map(|section| section.get("fields").list());
-        let seeds = fields.map(|field| field.at(&["value", "totp"]).text()).filter(|seed| !seed.trim().is_empty());
+        let seeds = fields.map(|field| field.at(&["value", "totp"]).word()).filter(|seed| !seed.trim().is_empty());
         for seed in seeds {
             let entry = uri::link_or_seed(seed, beside, place);
             let trashed = item.get("state").text().eq_ignore_ascii_case("trashed")

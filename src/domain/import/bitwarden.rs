@@ -110,7 +110,7 @@ fn expanded(key: &Key, info: &[u8]) -> Result<Key, ImportError> {
 fn items(json: &Json) -> Import {
     let mut import = Import::new(Format::Bitwarden);
     for (index, item) in json.get("items").list().iter().enumerate() {
-        let totp = item.at(&["login", "totp"]).text();
+        let totp = item.at(&["login", "totp"]).word();
         if totp.trim().is_empty() {
             continue;
         }

@@ -30,7 +30,7 @@ pub(super) fn read(json: &Json) -> Option<Import> {
 }
 
 fn entry(json: &Json, item: &Json, place: Place) -> Entry {
-    let algorithm = json.get("algorithm").text();
+    let algorithm = json.get("algorithm").word();
     let or = |text: &str, other: &str| if text.trim().is_empty() { other.to_owned() } else { text.to_owned() };
     let issuer = or(json.get("issuer").text(), item.get("title").text());
     // The user of the item's login, for a seed that names none.
@@ -40,7 +40,7 @@ fn entry(json: &Json, item: &Json, place: Place) -> Entry {
         kind: if algorithm.eq_ignore_ascii_case("steam") { Kind::STEAM } else { Kind::Totp },
         issuer: &issuer,
         account: &account,
-        key: Key::Text(json.get("secret").text()),
+        key: Key::Text(json.get("secret").word()),
         algorithm,
         digits: json.get("digits").number(),
         period: json.get("period").number(),

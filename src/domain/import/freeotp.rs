@@ -21,11 +21,11 @@ fn entry(json: &Json, place: Place) -> Entry {
         return Entry::skipped(place, super::entry::title(issuer, account), Skip::Shape);
     };
     let said = RawEntry {
-        kind: Kind::of_word(json.get("type").text()),
+        kind: Kind::of_word(json.get("type").word()),
         issuer,
         account,
         key: Key::Bytes(bytes),
-        algorithm: json.get("algo").text(),
+        algorithm: json.get("algo").word(),
         digits: json.get("digits").number(),
         period: json.get("period").number(),
     };

@@ -75,6 +75,16 @@ impl Json {
         texts.find(|text| !text.trim().is_empty()).unwrap_or_default()
     }
 
+    /// The text of a field that decides over the codes. A value that is not a text must not count as missing, which has a
+    /// meaning of its own; it becomes a text that no format knows.
+    pub(super) fn word(&self) -> &str {
+        match self {
+            Self::Null => "",
+            Self::Text(text) => text,
+            Self::Bool(_) | Self::Whole(_) | Self::Fraction | Self::List(_) | Self::Object(_) => "?",
+        }
+    }
+
     /// The items of a list; empty if the value is not a list.
     pub(super) fn list(&self) -> &[Self] {
         if let Self::List(items) = self { items } else { &[] }

@@ -51,8 +51,8 @@ fn said(json: &Json) -> RawEntry<'_> {
         kind: Kind::Totp,
         issuer: json.get("issuer").text(),
         account: json.get("label").text(),
-        key: Key::Text(json.get("secret").text()),
-        algorithm: json.get("algorithm").text(),
+        key: Key::Text(json.get("secret").word()),
+        algorithm: json.get("algorithm").word(),
         digits: json.get("digits").number(),
         period: json.get("period").number(),
     }

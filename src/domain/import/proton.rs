@@ -49,7 +49,7 @@ pub(super) fn authenticator(json: &Json) -> Import {
     Import::of_list(Format::ProtonAuthenticator, json.get("entries").list(), |item, place| {
         let content = item.get("content");
         let name = content.get("name").text();
-        uri::link_or_seed(content.get("uri").text(), Beside { issuer: name, account: name }, place)
+        uri::link_or_seed(content.get("uri").word(), Beside { issuer: name, account: name }, place)
     })
 }
 
@@ -66,8 +66,8 @@ pub(super) fn pass(json: &Json) -> Import {
         let beside = Beside { issuer: data.at(&["metadata", "name"]).text(), account };
         let sections = content.get("sections").list().iter().flat_map(|section| section.get("sectionFields").list());
         let extra = data.get("extraFields").list().iter().chain(item.get("extraFields").list()).chain(sections);
-        let extra = extra.map(|field| field.at(&["data", "totpUri"]).text());
-        let seeds = std::iter::once(content.get("totpUri").text()).chain(extra);
+        let extra = extra.map(|field| field.at(&["data", "totpUri"]).word());
+        let seeds = std::iter::once(content.get("totpUri").word()).chain(extra);
         for seed in seeds.filter(|seed| !seed.trim().is_empty()) {
             let entry = uri::link_or_seed(seed, beside, place);
             import.entries.push(if item.get("state").number() == Number::Is(TRASHED) {

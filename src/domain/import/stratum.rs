@@ -80,7 +80,7 @@ fn entry(json: &Json, place: Place) -> Entry {
         },
         issuer: json.get("Issuer").text(),
         account: json.get("Username").text(),
-        key: Key::Text(json.get("Secret").text()),
+        key: Key::Text(json.get("Secret").word()),
         algorithm: match json.get("Algorithm").number() {
             Number::Is(0) | Number::Absent => "SHA1",
             Number::Is(1) => "SHA256",

@@ -78,11 +78,11 @@ fn entry(json: &Json, place: Place) -> Entry {
     let issuer = if name.is_empty() { otp.first_text(&["issuer"]) } else { name };
     let account = otp.first_text(&["account", "label"]);
     let said = RawEntry {
-        kind: Kind::of_word(otp.get("tokenType").text()),
+        kind: Kind::of_word(otp.get("tokenType").word()),
         issuer,
         account,
-        key: Key::Text(json.get("secret").text()),
-        algorithm: otp.get("algorithm").text(),
+        key: Key::Text(json.get("secret").word()),
+        algorithm: otp.get("algorithm").word(),
         digits: otp.get("digits").number().unless_zero(),
         period: otp.get("period").number().unless_zero(),
     };
