@@ -167,7 +167,10 @@ impl Vault {
     ) -> Result<VaultKey, SlotError> {
         let new = NewKey { source: source.kind(), parameters: BTreeMap::new(), kek: Arc::clone(own) };
         let done = self.put_in_slot(header, id, &new, entry).await?;
-        source.forget_staged(self.spot()).await?;
+        // The vault has the new key. What is left beside it is replaced or removed by the next rotation.
+        if let Err(cause) = source.forget_staged(self.spot()).await {
+            tracing::warn!(%cause, "what is left of the key's replacement can't be removed");
+        }
         Ok(done)
     }
 
@@ -342,6 +345,15 @@ mod tests {
         assert!(own.0.is_checked_by(&staged.0.check()) && vault.status().slot == 1);
         vault.close().await.unwrap();
         goes_on(&world, &first).await;
+    }
+
+    #[tokio::test]
+    async fn a_draft_that_can_not_be_removed_makes_no_failure_of_a_rotation_that_is_done() {
+        let (world, vault, first) = opened().await;
+        let draft = file_of(&vault).with_extension("key.next.00ff.new");
+        fs::create_dir(&draft).unwrap();
+        vault.rotate_slot(0, &world.source(), &entry()).await.unwrap();
+        assert_ne!(fs::read_to_string(file_of(&vault)).unwrap(), first);
     }
 
     #[tokio::test]

@@ -205,9 +205,9 @@ fn walk(
             if barren % BARREN == 0 {
                 let Some(next) = segment_after(conn, segment, query.newest)? else { break };
                 if query.newest {
-                    high = next
+                    high = next;
                 } else {
-                    low = next
+                    low = next;
                 }
                 continue;
             }

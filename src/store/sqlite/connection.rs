@@ -109,6 +109,9 @@ pub(super) fn open(path: &Path, patience: &Patience) -> Result<Connection, rusql
         "PRAGMA cell_size_check=ON; PRAGMA mmap_size=0; PRAGMA temp_store=MEMORY; PRAGMA cache_size=-{PAGES_KIB}; \
          PRAGMA secure_delete=ON;"
     ))?;
+    // Reading connections copy the log into the database, too, and that must reach the disk before the log starts over.
+    #[cfg(target_os = "macos")]
+    conn.execute_batch("PRAGMA fullfsync=ON; PRAGMA checkpoint_fullfsync=ON;")?;
     Ok(conn)
 }
 
@@ -127,8 +130,6 @@ pub(super) fn configure(conn: &Connection) -> Result<(), rusqlite::Error> {
     conn.execute_batch(&format!(
         "PRAGMA synchronous=FULL; PRAGMA journal_size_limit={LOG_BYTES}; PRAGMA wal_autocheckpoint=8000;"
     ))?;
-    #[cfg(target_os = "macos")]
-    conn.execute_batch("PRAGMA fullfsync=ON; PRAGMA checkpoint_fullfsync=ON;")?;
     Ok(())
 }
 

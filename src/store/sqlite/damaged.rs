@@ -108,7 +108,9 @@ mod tests {
         conn.execute_batch("PRAGMA page_size=2048; CREATE TABLE t (n INTEGER PRIMARY KEY, x BLOB)").unwrap();
         let mut add = conn.prepare("INSERT INTO t VALUES (?, zeroblob(100))").unwrap();
         let numbers: BTreeSet<i64> = (1..=900).chain(FAR - 900..=FAR).collect();
-        numbers.iter().for_each(|number| assert_eq!(add.execute([number]), Ok(1)));
+        for number in &numbers {
+            assert_eq!(add.execute([number]), Ok(1));
+        }
         drop(add);
         conn.close().unwrap();
         let mut file = OpenOptions::new().write(true).open(&path).unwrap();
