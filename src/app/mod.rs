@@ -12,7 +12,7 @@ use std::{ffi::OsString, io::IsTerminal as _, process::ExitCode, sync::Arc};
 
 use clap::ColorChoice;
 use keys::{Asks, leave_environment};
-use opening::{Opening, open, open_as, repair};
+use opening::{Opening, Ready, no_account, open, open_for, repair};
 use tokio_util::sync::CancellationToken;
 use typed::{Command, Typed, answered, answers};
 
@@ -184,7 +184,10 @@ async fn for_person(config: &Config, command: cli::Command) -> Result<Ending, Fa
     // where nobody looks for one.
     let asked = config.key_source.asks() || config.is_on_a_server();
     let opening = if opening == Opening::OrMade && asked && !command.is_creation() { Opening::There } else { opening };
-    let (vault, restored) = open_as(config, Arc::clone(&sources.opens), opening, Writes::Inline).await?;
+    let (vault, restored, input) = match open_for(config, &command, &sources.opens, opening).await? {
+        Ready::Open(open) => *open,
+        Ready::Ended(ending) => return Ok(ending),
+    };
     let account = match account(config, &vault).await {
         // The doctor examines all accounts, especially an unreadable one.
         Err(_) if command.is_doctor() => {
@@ -196,7 +199,7 @@ async fn for_person(config: &Config, command: cli::Command) -> Result<Ending, Fa
     let (status, keys_locked, is_doctor) = (vault.status().clone(), vault.keys_are_locked(), command.is_doctor());
     let service = service_of(vault);
     let mut session = session(config, &service, account, &status);
-    session.vault.restored = restored;
+    (session.vault.restored, session.input) = (restored, input);
     if is_doctor {
         let writes = confine::tried(config);
         session.vault.process = Some(ProcessFacts { writes, keys_locked });
@@ -242,7 +245,9 @@ async fn for_host(config: &Config, stdio: StdioConfig) -> Result<Ending, Fatal> 
 
 /// The service and server of a sidecar.
 async fn sidecar(config: &Config, stdio: StdioConfig) -> Result<(Service, McpServer), Fatal> {
-    let vault = open(config, Asks::Nobody, Writes::Inline).await?;
+    // A new vault has no seat.
+    let no_seat = || stdio.seat.as_ref().map_or(Ok(()), |_| Err(Refusal::NotFound("seat").into()));
+    let vault = open(config, Asks::Nobody, Writes::Inline, no_seat).await?;
     let account = account(config, &vault).await?;
     let service = service_of(vault);
     service.offer_enrolments(Arc::new(LocalPage::default()));
@@ -268,11 +273,7 @@ fn service_of(vault: Vault) -> Service {
 async fn account(config: &Config, vault: &Vault) -> Result<Account, Fatal> {
     match find_account(&config.account, vault).await {
         Ok(Some(account)) => Ok(account),
-        Ok(None) => {
-            let message = "there is no account of this name; `countersign account list` shows what exists, and `countersign \
-                           account add` makes one";
-            Err(Failure::Failed { code: ErrorCode::NotFound, message: message.to_owned() }.into())
-        }
+        Ok(None) => Err(no_account()),
         Err(cause) => Err(unreadable(cause, vault).into()),
     }
 }
@@ -323,6 +324,7 @@ fn session(config: &Config, service: &Service, account: Account, status: &VaultS
             process: None,
         },
         sources: None,
+        input: None,
         console: console_of(config),
         children: Children::new(),
     }

@@ -7,10 +7,14 @@ use super::{
     keys::{Asks, source_of},
 };
 use crate::{
+    child::Children,
     clock::{Clock as _, SystemClock},
     config::Config,
+    domain::account::DEFAULT_ACCOUNT,
+    operations::ErrorCode,
     random::{SharedRandom, SystemRandom},
-    transport::cli::{self, Ending, Sources},
+    store,
+    transport::cli::{self, Ending, Failure, First, Input, Sources},
     vault::{self, OpenError, OpenRequest, Source, Vault, VaultRequest, VaultStatus, Writes},
 };
 
@@ -27,14 +31,90 @@ pub(super) enum Opening {
     Restored(PathBuf),
 }
 
-/// Opens the vault by the configured source, for a host or a server.
+/// Opens the vault by the configured source, for a host or a server, and makes it if it does not exist and what is
+/// checked `before` that is right.
 ///
 /// # Errors
 /// [`Fatal`].
-pub(super) async fn open(config: &Config, asks: Asks, writes: Writes) -> Result<Vault, Fatal> {
+pub(super) async fn open(
+    config: &Config,
+    asks: Asks,
+    writes: Writes,
+    before: impl FnOnce() -> Result<(), Fatal>,
+) -> Result<Vault, Fatal> {
     let source = source_of(config, &config.key_source, asks, &mut console_of(config)).await?;
-    let opening = if config.is_on_a_server() { Opening::There } else { Opening::OrMade };
-    Ok(open_as(config, source, opening, writes).await?.0)
+    match open_there(config, &source, writes).await? {
+        Ok((vault, _)) => Ok(vault),
+        Err(none) if config.is_on_a_server() => Err(none.into()),
+        Err(_) => {
+            before()?;
+            Ok(open_as(config, source, Opening::OrMade, writes).await?.0)
+        }
+    }
+}
+
+/// Opens a vault that exists. The inner error: there is none, and one may be made for this account.
+///
+/// # Errors
+/// [`Fatal`].
+async fn open_there(
+    config: &Config,
+    source: &Arc<Source>,
+    writes: Writes,
+) -> Result<Result<(Vault, Option<vault::Restored>), OpenError>, Fatal> {
+    match open_as(config, Arc::clone(source), Opening::There, writes).await {
+        Err(none @ OpenError::Store(store::OpenError::NoVault(_) | store::OpenError::NoServerVault(_))) => {
+            // A new vault has this account alone.
+            if config.account.as_str() == DEFAULT_ACCOUNT { Ok(Err(none)) } else { Err(no_account()) }
+        }
+        opened => Ok(Ok(opened?)),
+    }
+}
+
+/// The error for an account that does not exist.
+pub(super) fn no_account() -> Fatal {
+    let message = "there is no account of this name; `countersign account list` shows what exists, and `countersign \
+                   account add` makes one";
+    Failure::Failed { code: ErrorCode::NotFound, message: message.to_owned() }.into()
+}
+
+/// What a person's command needs.
+pub(super) enum Ready {
+    /// The vault, what a restore replaced, and the command's input if it has been read.
+    Open(Box<(Vault, Option<vault::Restored>, Option<Input>)>),
+    /// The command has ended, and needed no vault.
+    Ended(Ending),
+}
+
+/// Opens the vault for a person's command. Where none is, the command's input is read and checked before one is made.
+///
+/// # Errors
+/// [`Fatal`].
+pub(super) async fn open_for(
+    config: &Config,
+    command: &cli::Command,
+    source: &Arc<Source>,
+    opening: Opening,
+) -> Result<Ready, Fatal> {
+    let makes = opening == Opening::OrMade;
+    if !makes && !command.is_preview() {
+        let (vault, restored) = open_as(config, Arc::clone(source), opening, Writes::Inline).await?;
+        return Ok(Ready::Open(Box::new((vault, restored, None))));
+    }
+    let none = match open_there(config, source, Writes::Inline).await? {
+        Ok((vault, restored)) => return Ok(Ready::Open(Box::new((vault, restored, None)))),
+        Err(none) => none,
+    };
+    let input = match cli::first(command, SystemClock.now(), &mut console_of(config), &Children::new()).await? {
+        First::Ended(ending) => return Ok(Ready::Ended(ending)),
+        First::Read(input) => Some(input),
+        First::Nothing => None,
+    };
+    if !makes {
+        return Err(none.into());
+    }
+    let (vault, restored) = open_as(config, Arc::clone(source), Opening::OrMade, Writes::Inline).await?;
+    Ok(Ready::Open(Box::new((vault, restored, input))))
 }
 
 /// Where the configured vault is, and how to open it.

@@ -26,7 +26,7 @@ const CLIENT_SECRET_BYTES_MAX: usize = 4096;
 
 /// Runs the server for remote agents.
 pub(super) async fn for_remote(config: &Config, serve: &ServeConfig) -> Result<Ending, Fatal> {
-    let vault = open(config, Asks::Person, Writes::Thread).await?;
+    let vault = open(config, Asks::Person, Writes::Thread, || Ok(())).await?;
     if serve.durability == Durability::Strict {
         vault.sync_every_commit();
     }

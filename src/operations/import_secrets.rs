@@ -8,12 +8,15 @@ use std::{
     },
 };
 
+use uuid::Uuid;
+
 use super::{Call, Effect, Enrolment, Failed, Operation, Refusal, Spec, retries::Retries};
 use crate::{
     domain::{
         audit::{Action, AuditEntry},
         ids::SecretId,
         secret::TotpSecret,
+        time::Timestamp,
         totp::TotpParameters,
     },
     vault::{NewSecret, Outcome},
@@ -51,6 +54,25 @@ pub struct Imported {
     pub secrets: Vec<TotpSecret>,
     /// Which of the entries were present already, from 0, in order.
     pub present: Vec<usize>,
+}
+
+impl Imported {
+    /// What an import into a vault that does not exist yet would store. None of it has an id or a time.
+    pub fn into_nothing(entries: &[Enrolment]) -> Self {
+        let (mut imported, mut seen) = (Self::default(), HashSet::new());
+        for (index, Enrolment { metadata, seed }) in entries.iter().enumerate() {
+            let TotpParameters { algorithm, digits, period } = metadata.totp;
+            if seen.insert((seed.expose(), algorithm.as_str(), digits.get(), period.seconds())) {
+                let (id, created_at) = (SecretId::new(Uuid::nil()), Timestamp::from_micros(0));
+                let (last_used_at, deleted_at) = (None, None);
+                let metadata = metadata.clone();
+                imported.secrets.push(TotpSecret { id, created_at, last_used_at, deleted_at, metadata });
+            } else {
+                imported.present.push(index);
+            }
+        }
+        imported
+    }
 }
 
 impl Operation for ImportSecrets {

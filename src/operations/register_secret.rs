@@ -25,7 +25,7 @@ use crate::{
         time::Timestamp,
         totp::{Algorithm, Digits, Period, TotpParameters},
     },
-    random::Random,
+    random::{Random, SystemRandom},
     vault::{NewSecret, Outcome, Repeat},
 };
 
@@ -126,6 +126,20 @@ impl ApiOperation for RegisterSecret {
 
     fn conceal(answer: &mut SecretCreateResponse) {
         answer.totp_secret.secret = None;
+    }
+}
+
+impl Registration {
+    /// Checks it as its registration will, where no vault is yet.
+    ///
+    /// # Errors
+    /// [`Refusal`], if it would be refused.
+    pub fn must_be_sound(&self) -> Result<(), Refusal> {
+        match self.check(&SystemRandom) {
+            Err(Failed::Refused(refusal)) => Err(refusal),
+            // Another failure will be the registration's, which can report it.
+            Ok(_) | Err(_) => Ok(()),
+        }
     }
 }
 

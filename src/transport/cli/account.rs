@@ -69,8 +69,13 @@ pub(super) async fn run(command: Command, session: &mut Session) -> Result<Endin
     }
 }
 
+/// Checks a new account's name.
+pub(super) fn check(name: &str) -> Result<(), Failure> {
+    Name::parse(name).map(drop).map_err(|problem| Failure::Usage(format!("an account's name {problem}")))
+}
+
 async fn add(name: String, session: &mut Session) -> Result<Ending, Failure> {
-    Name::parse(&name).map_err(|problem| Failure::Usage(format!("an account's name {problem}")))?;
+    check(&name)?;
     let account = session.perform(AddAccount { name }).await?;
     let answer = AccountAnswer { account: AccountView::from(&account), status: OK };
     session.console.answer(&answer, |console| {

@@ -19,8 +19,8 @@ use crate::{
         time::Timestamp,
     },
     operations::{
-        CreateKey, EnableKey, ErrorCode, ListKeys, MintedKey, RemoveDamagedKeys, RevokeKey, SecretDeleteResponse,
-        answers::OK,
+        CreateKey, EnableKey, ErrorCode, ListKeys, MintedKey, Refusal, RemoveDamagedKeys, RevokeKey,
+        SecretDeleteResponse, answers::OK,
     },
 };
 
@@ -234,13 +234,30 @@ pub fn listening(session: &mut Session, address: &str) -> Result<(), Failure> {
     session.console.flush()
 }
 
-async fn create(args: CreateArgs, session: &mut Session) -> Result<Ending, Failure> {
-    let now = session.service.now();
-    let expires_at = args.expires.as_deref().map(|text| times::future("--expires", text, now)).transpose()?;
-    let scopes = if args.scope.is_empty() { ScopeSet::of_a_new_key() } else { scopes(&args.scope)? };
-    if args.secret.len() > GRANTS_MAX {
-        return Err(Failure::Usage(format!("--secret takes at most {GRANTS_MAX} secrets")));
+impl CreateArgs {
+    /// Checks what needs no vault: when the key expires, and its scopes.
+    fn checked(&self, now: Timestamp) -> Result<(Option<Timestamp>, ScopeSet), Failure> {
+        let expires_at = self.expires.as_deref().map(|text| times::future("--expires", text, now)).transpose()?;
+        let scopes = if self.scope.is_empty() { ScopeSet::of_a_new_key() } else { scopes(&self.scope)? };
+        if self.secret.len() > GRANTS_MAX {
+            return Err(Failure::Usage(format!("--secret takes at most {GRANTS_MAX} secrets")));
+        }
+        Ok((expires_at, scopes))
     }
+
+    /// Checks it where no vault is yet, which has no secret and no seat that it could name.
+    pub(super) fn first(&self, now: Timestamp) -> Result<(), Failure> {
+        self.checked(now)?;
+        match (self.secret.is_empty(), &self.seat) {
+            (false, _) => Err(Refusal::NotFound("secret").into()),
+            (true, Some(_)) => Err(Refusal::NotFound("seat").into()),
+            (true, None) => Ok(()),
+        }
+    }
+}
+
+async fn create(args: CreateArgs, session: &mut Session) -> Result<Ending, Failure> {
+    let (expires_at, scopes) = args.checked(session.service.now())?;
     let mut secrets = Vec::with_capacity(args.secret.len());
     for name in &args.secret {
         secrets.push(names::secret(session, name, Among::Live).await?.id);

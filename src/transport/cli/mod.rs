@@ -14,6 +14,7 @@ mod clipboard;
 mod code;
 mod doctor;
 mod failure;
+mod first;
 mod hidden;
 mod interrupt;
 mod key;
@@ -40,6 +41,7 @@ use clap::Subcommand;
 
 pub use doctor::{Repair, ask_to_repair, repaired};
 pub use failure::{Ending, Failure};
+pub use first::{First, Input, first};
 pub use interrupt::{EXIT_INTERRUPTED, ends_in_order};
 pub use key::{first_key, listening};
 pub use output::{Answers, Console, Looks, Stream};
@@ -97,6 +99,11 @@ impl Command {
             Self::Vault(command) => matches!(command, vault::Command::Create),
             Self::Code(_) | Self::Verify(_) | Self::Audit(_) => false,
         }
+    }
+
+    /// Whether it shows what a command would store, which needs no vault.
+    pub const fn is_preview(&self) -> bool {
+        matches!(self, Self::Secret(command) if command.is_preview())
     }
 
     /// Whether it examines the vault, any part of which may then be damaged.
@@ -160,6 +167,8 @@ pub struct Session {
     pub vault: VaultFacts,
     /// The sources of keys, for commands that change the vault's keys.
     pub sources: Option<Sources>,
+    /// The command's input, if it was read before there was a vault.
+    pub input: Option<Input>,
     /// The streams for answers and questions.
     pub console: Console,
     /// The processes that read what strangers made.

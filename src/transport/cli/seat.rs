@@ -7,7 +7,8 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::{
-    Ending, Failure, Session,
+    Console, Ending, Failure, Session,
+    first::{First, Input, Taken},
     names::{self, ShortIds},
     numbers::{whole, within},
     output::Table,
@@ -19,6 +20,7 @@ use crate::{
         AddSeat, ErrorCode, FindSeats, ListSeats, Refusal, RemoveSeat, SeatChanges, SeatPage, SecretDeleteResponse,
         Service, SetSeatPin, UpdateSeat,
         answers::{self, OK},
+        check_seat,
     },
 };
 
@@ -93,7 +95,7 @@ pub enum Command {
 }
 
 /// What a person may say of a seat beside the e-mail address.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct ProfileArgs {
     /// Given name
     #[arg(long, value_name = "NAME")]
@@ -148,6 +150,18 @@ struct SeatAnswer {
 struct SeatsAnswer {
     seats: Vec<SeatView>,
     status: &'static str,
+}
+
+/// Reads and checks the input of a command that would make a vault.
+pub(super) fn first(command: &Command, console: &mut Console) -> Result<First, Failure> {
+    match command {
+        Command::Add { email, profile } => {
+            check_seat(&profile.clone().changes(Some(email.clone())))?;
+            Ok(First::Nothing)
+        }
+        Command::Import { file } => Ok(First::Read(Input(Taken::Seats(seat_file::first(file, console)?)))),
+        Command::List { .. } | Command::Show { .. } | Command::Update { .. } | Command::Rm { .. } => Ok(First::Nothing),
+    }
 }
 
 pub(super) async fn run(command: Command, session: &mut Session) -> Result<Ending, Failure> {

@@ -5,11 +5,17 @@ use std::{collections::BTreeSet, path::Path};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Ending, Failure, Session, numbers::counted_len, seat::SeatView};
+use super::{
+    Ending, Failure, Session,
+    first::{Input, Taken},
+    numbers::counted_len,
+    output::Console,
+    seat::SeatView,
+};
 use crate::{
     domain::{
         limits::{IMPORT_BYTES_MAX, IMPORT_SEATS_MAX},
-        seat::SeatProfile,
+        seat::{Seat, SeatProfile},
     },
     operations::{AddSeat, EverySeat, NOT_ANOTHERS_ID, SeatChanges, answers::OK, check_seat},
     transport::json::Json,
@@ -44,21 +50,15 @@ struct ImportAnswer {
 }
 
 /// An entry with its position: `line 3`, `entry 3`.
-type Placed = (String, SeatChanges);
+pub(super) type Placed = (String, SeatChanges);
 
 /// Adds the seats of a file.
 pub(super) async fn import(path: &Path, session: &mut Session) -> Result<Ending, Failure> {
-    let text = session.console.read_text("FILE", path, IMPORT_BYTES_MAX)?;
-    let json = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"))
-        || text.trim_start().starts_with('[');
-    let entries = if json { from_json(&text)? } else { from_csv(&text)? };
-    if entries.is_empty() {
-        return Err(Failure::invalid("the file has no entries"));
-    }
-    if entries.len() > IMPORT_SEATS_MAX {
-        return Err(Failure::invalid(format!("an import takes {IMPORT_SEATS_MAX} seats at most; split the file")));
-    }
-    check(&entries, session).await?;
+    let entries = match session.input.take() {
+        Some(Input(Taken::Seats(entries))) => entries,
+        _ => read(path, &mut session.console)?,
+    };
+    check(&entries, &session.perform(EverySeat).await?)?;
     let mut seats = Vec::with_capacity(entries.len());
     for (place, profile) in entries {
         let seat = session.perform(AddSeat { profile }).await.map_err(|refusal| {
@@ -73,9 +73,28 @@ pub(super) async fn import(path: &Path, session: &mut Session) -> Result<Ending,
     Ok(Ending::Done)
 }
 
+/// Reads the file where no vault is yet.
+pub(super) fn first(path: &Path, console: &mut Console) -> Result<Vec<Placed>, Failure> {
+    let entries = read(path, console)?;
+    check(&entries, &[])?;
+    Ok(entries)
+}
+
+fn read(path: &Path, console: &mut Console) -> Result<Vec<Placed>, Failure> {
+    let text = console.read_text("FILE", path, IMPORT_BYTES_MAX)?;
+    let json = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"))
+        || text.trim_start().starts_with('[');
+    let entries = if json { from_json(&text)? } else { from_csv(&text)? };
+    if entries.is_empty() {
+        return Err(Failure::invalid("the file has no entries"));
+    }
+    if entries.len() > IMPORT_SEATS_MAX {
+        return Err(Failure::invalid(format!("an import takes {IMPORT_SEATS_MAX} seats at most; split the file")));
+    }
+    Ok(entries)
+}
 /// Checks every entry: its form, and whether another seat has its unique fields.
-async fn check(entries: &[Placed], session: &Session) -> Result<(), Failure> {
-    let kept = session.perform(EverySeat).await?;
+fn check(entries: &[Placed], kept: &[Seat]) -> Result<(), Failure> {
     let mut taken: BTreeSet<String> = kept.iter().flat_map(|seat| unique_names(&seat.profile)).collect();
     let mut problems = Vec::new();
     for (place, changes) in entries {

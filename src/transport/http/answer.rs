@@ -36,6 +36,8 @@ pub(super) enum Problem {
     MediaType,
     /// `Accept` allows neither of MCP's two answer types.
     Accept,
+    /// The body is not a message of MCP, or lacks something. This is the error in JSON-RPC's format.
+    Message(Vec<u8>),
 }
 
 impl From<Refusal> for Problem {
@@ -73,7 +75,9 @@ impl Problem {
             Self::Own(refusal) => Some(refusal.code()),
             Self::Turned(turned) => Some(words(*turned).1),
             Self::NoRoute | Self::NoSession(_) => Some(ErrorCode::NotFound),
-            Self::SlowBody | Self::Method(_) | Self::MediaType | Self::Accept => Some(ErrorCode::InvalidArgument),
+            Self::SlowBody | Self::Method(_) | Self::MediaType | Self::Accept | Self::Message(_) => {
+                Some(ErrorCode::InvalidArgument)
+            }
         }
     }
 
@@ -113,6 +117,7 @@ impl Problem {
                 }
                 response
             }
+            Self::Message(body) => with_json(StatusCode::BAD_REQUEST, body),
             Self::Accept => error(
                 StatusCode::NOT_ACCEPTABLE,
                 ErrorCode::InvalidArgument,

@@ -23,7 +23,7 @@ use crate::{
         time::Timestamp,
     },
     operations::{Entry, Offered, Pace, Refusal, Service},
-    transport::pace::CallPace,
+    transport::{owner::Owner, pace::CallPace},
 };
 
 const KEY_ID: HeaderName = HeaderName::from_static("sb-api-key-id");
@@ -94,6 +94,23 @@ impl Auth {
             counted.map_err(|after| Problem::Own(Refusal::RateLimited { what, after }))?;
         }
         Err(refusal.into())
+    }
+
+    /// The caller of a request that is refused for other reasons than its credential, so that the audit log names it. A
+    /// wrong credential leaves the row of a failed authentication, and none at all leaves no row.
+    pub(super) async fn caller_of_refused(
+        &self,
+        service: &Service,
+        headers: &HeaderMap,
+        peer: Option<Peer>,
+    ) -> Option<Owner> {
+        // By a wrong clock, no row is written.
+        if matches!(Self::is_tried(headers), Tried::Nothing) || service.check_clock().is_err() {
+            return None;
+        }
+        // Boxed, so that other requests don't reserve room for it.
+        let caller = Box::pin(self.caller(service, headers, peer)).await.ok()?;
+        Some(Owner::of(&caller))
     }
 
     /// Counts a call of a caller.

@@ -104,8 +104,8 @@ struct Outcome {
 }
 
 impl Outcome {
-    const fn nowhere(problem: Problem) -> Self {
-        Self { route: None, caller: None, answer: Err(problem) }
+    const fn nowhere(problem: Problem, caller: Option<Owner>) -> Self {
+        Self { route: None, caller, answer: Err(problem) }
     }
 }
 
@@ -173,7 +173,8 @@ impl App {
             Ok(entry) => entry,
             Err(turned) => {
                 let route = routes.first().copied().filter(|_| is_page);
-                let outcome = Outcome { route, ..Outcome::nowhere(Problem::Turned(turned)) };
+                let caller = if is_page { None } else { self.turned_away(&parts).await };
+                let outcome = Outcome { route, ..Outcome::nowhere(Problem::Turned(turned), caller) };
                 return self.leave(None, self.answer(outcome, Tried::Nothing, self.from(&parts)).await, None);
             }
         };
@@ -199,9 +200,11 @@ impl App {
     }
 
     async fn serve(&self, routes: &[&'static Route], sent: Sent) -> Outcome {
-        let Some(first) = routes.first() else { return Outcome::nowhere(Problem::NoRoute) };
+        let Some(first) = routes.first() else {
+            return Outcome::nowhere(Problem::NoRoute, self.turned_away(&sent.parts).await);
+        };
         let Some(route) = route_for(routes, &sent.parts.method) else {
-            return Outcome::nowhere(Problem::Method(methods(routes)));
+            return Outcome::nowhere(Problem::Method(methods(routes)), self.turned_away(&sent.parts).await);
         };
         debug_assert_eq!(first.path, route.path, "routes are grouped by path");
         let limit = match route.takes {
@@ -302,13 +305,18 @@ impl App {
         code: ErrorCode,
     ) {
         let entry = match (route, caller) {
-            (Some(route), Some(caller)) => caller.entry(route.action, self.service.now()),
+            (route, Some(caller)) => caller.entry(route.map_or(Action::Call, |route| route.action), self.service.now()),
             (Some(route), None) if code == ErrorCode::Internal || matches!(route.run, Run::Page(_)) => {
                 AuditEntry::by(Actor::Unknown, route.action, self.service.now())
             }
             _ => return self.service.count_refusal(code),
         };
         self.service.record_own(code, entry, from).await;
+    }
+
+    /// The caller of a request that reaches no route, for its audit row.
+    async fn turned_away(&self, parts: &Parts) -> Option<Owner> {
+        self.auth.caller_of_refused(&self.service, &parts.headers, peer(parts)).await
     }
 
     /// The address for which the refusals of a client without a valid credential are counted.

@@ -27,7 +27,7 @@ use tokio_util::{
 };
 
 use super::{
-    answer::{Problem, with_json},
+    answer::Problem,
     body::{self, Arriving},
     door::Call,
     routes::{Route, Run, Takes},
@@ -133,7 +133,7 @@ async fn serve(mut call: Call<'_>, body: Arriving) -> Result<Response, Problem> 
         body::flawless(&bytes).map_err(Problem::Own)?;
         if let Some(greeting) = greeting_in(&bytes) {
             if let Some((id, error)) = flawed_greeting(&greeting) {
-                return Ok(flawed(error, id));
+                return Err(flawed(error, id));
             }
             welcome(&mut parts.headers, |id| sessions.end_of(id, owner).is_some());
             if !parts.headers.contains_key(SESSION) {
@@ -203,9 +203,8 @@ fn welcome(headers: &mut HeaderMap, is_alive: impl Fn(&str) -> bool) {
     }
 }
 
-fn flawed(error: ErrorData, id: RequestId) -> Response {
-    let body = serde_json::to_vec(&JsonRpcError::new(Some(id), error)).unwrap_or_default();
-    with_json(StatusCode::BAD_REQUEST, body)
+fn flawed(error: ErrorData, id: RequestId) -> Problem {
+    Problem::Message(serde_json::to_vec(&JsonRpcError::new(Some(id), error)).unwrap_or_default())
 }
 
 /// Whether a request has a finite answer: every message, and requests for the rest of an earlier answer. Other streams
@@ -274,7 +273,7 @@ fn readable(response: Response, app: &super::door::App) -> Result<Response, Prob
         }
         StatusCode::NOT_ACCEPTABLE => Problem::Accept,
         // The body's type was checked before, so rmcp means that it can't parse the body.
-        StatusCode::UNSUPPORTED_MEDIA_TYPE => return Ok(with_json(StatusCode::BAD_REQUEST, PARSE_ERROR)),
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => Problem::Message(PARSE_ERROR.to_vec()),
         status if status.is_client_error() => {
             let problem = "is missing, or `MCP-Protocol-Version` names a revision that is not known; start with \
                            `initialize`, or send each request with the 2026-07-28 metadata";

@@ -3,6 +3,10 @@
 
 use std::{fs, process::Stdio};
 
+use serde_json::Value;
+
+#[cfg(unix)]
+use super::Terminal;
 use super::{Person, finish, text_of};
 use crate::kit::RFC_SEED;
 
@@ -51,7 +55,7 @@ fn without_a_command_it_serves_the_host_that_started_it() {
 
     for arguments in [vec![], vec!["stdio"], vec!["stdio", "--scope", "codes:read", "--reveal", "never"]] {
         let answered = person.fed(&format!("{hello}\n"), &arguments).ok();
-        let answer: serde_json::Value = serde_json::from_str(answered.lines().next().unwrap()).unwrap();
+        let answer: Value = serde_json::from_str(answered.lines().next().unwrap()).unwrap();
         assert_eq!(text_of(&answer, "/result/protocolVersion"), "2025-06-18");
     }
     assert_eq!(person.run(&[]).ok(), "");
@@ -76,7 +80,7 @@ fn a_sidecar_that_cant_serve_tells_its_host_why_in_answer_to_its_first_request()
     ] {
         let ran = person.fed(&format!("\n{noise}\n{hello}\n"), &arguments);
         assert_eq!(ran.status, status, "{arguments:?}: {ran:?}");
-        let answer: serde_json::Value = serde_json::from_str(ran.out.trim_end()).expect("one answer");
+        let answer: Value = serde_json::from_str(ran.out.trim_end()).expect("one answer");
         assert_eq!((&answer["id"], &answer["error"]["code"]), (&7.into(), &(-32603).into()), "{answer}");
         assert!(text_of(&answer, "/error/message").contains(reason), "{answer}");
         assert!(ran.err.contains(reason), "{ran:?}");
@@ -206,7 +210,7 @@ fn a_vault_that_cant_be_opened_ends_with_78_and_is_left_as_it_was() {
 
     fs::rename(key, format!("{key}.away")).unwrap();
     let missing = person.run(&["secret", "list", "--json"]).refused(78);
-    let body: serde_json::Value = serde_json::from_str(&missing).unwrap();
+    let body: Value = serde_json::from_str(&missing).unwrap();
     assert!(text_of(&body, "/message").contains("there is no key file"), "{missing}");
     assert_eq!(fs::read(vault).unwrap(), before);
 }
@@ -236,7 +240,7 @@ fn logs_at_any_level_hold_no_seed_and_no_code() {
     let served = person.fed(&call, &["--log", "rmcp=trace,trace", "stdio", "--reveal", "never"]);
 
     // Eight digits, because the times in the log have six.
-    let digits = serde_json::from_str::<serde_json::Value>(&code.out).unwrap();
+    let digits = serde_json::from_str::<Value>(&code.out).unwrap();
     assert!(!code.err.contains(text_of(&digits, "/code")));
     for ran in [added, code, served] {
         assert_eq!(ran.status, 0);
@@ -331,7 +335,7 @@ fn a_mistake_is_a_document_for_programs_too() {
         (vec!["secret", "list", "--json", "--account", " "], "--account must not be empty"),
     ] {
         let refused = person.run(&arguments).refused(2);
-        let document: serde_json::Value = serde_json::from_str(&refused).unwrap();
+        let document: Value = serde_json::from_str(&refused).unwrap();
         let [status, error, told] = ["/status", "/error", "/message"].map(|at| text_of(&document, at));
         assert_eq!((status, error), ("ERROR", "invalid_argument"));
         assert!(told.starts_with(message), "{refused}");
@@ -433,7 +437,6 @@ fn reading_commands_make_no_vault_and_say_where_there_is_none() {
         vec!["secret", "restore", "a"],
         vec!["secret", "reset-steps", "a"],
         vec!["secret", "export", "--plaintext"],
-        vec!["secret", "import", "-", "--dry-run"],
         vec!["code", "a"],
         vec!["verify", "a", "--stdin"],
         vec!["seat", "list"],
@@ -463,6 +466,80 @@ fn reading_commands_make_no_vault_and_say_where_there_is_none() {
     fs::set_permissions(person.home().join("v"), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
     assert!(person.run(&["--data-dir", "v", "secret", "list"]).refused(78).contains("there is no vault in "));
     assert!(fs::read_dir(person.home().join("v")).unwrap().next().is_none());
+}
+
+#[test]
+fn a_command_that_fails_on_its_own_input_makes_no_vault() {
+    const LINK: &str = "otpauth://totp/a?secret=GEZDGNBVGY3TQOJQ\n";
+    for (words, input, status) in [
+        ("secret add --qr nope.png", "", 1),
+        ("secret add --uri-file nope", "", 1),
+        ("secret add --label a --stdin", "no seed", 1),
+        ("secret add --label a", "", 1),
+        ("secret add --label a --digits 7 --stdin", RFC_SEED, 1),
+        ("secret import nope", "", 1),
+        ("secret import -", "no list", 1),
+        ("secret import -", "otpauth://hotp/a?secret=GEZDGNBVGY3TQOJQ&counter=1\n", 1),
+        ("seat import nope", "", 1),
+        ("seat import -", "email\nnobody\n", 1),
+        ("seat add --email nobody", "", 1),
+        ("key create --name ci --expires nope", "", 2),
+        ("key create --name ci --scope nope", "", 2),
+        ("key create --name ci --seat ada@example.com", "", 1),
+        ("key create --name ci --secret github", "", 1),
+        ("--account foo secret add --label a --stdin", RFC_SEED, 1),
+        ("--account foo secret import -", LINK, 1),
+        ("--account foo secret import - --dry-run", LINK, 1),
+        ("--account foo vault create", "", 1),
+        ("--account foo stdio", "", 1),
+        ("--account foo serve --listen 127.0.0.1:0", "", 1),
+        ("stdio --seat ada@example.com", "", 1),
+    ] {
+        let person = Person::new();
+        let ran = person.fed(input, &words.split(' ').collect::<Vec<_>>());
+        assert!([status, 2].contains(&ran.status) && ran.status >= status, "{words}: {ran:?}");
+        // A sidecar and a server make the folders in which alone they may write, and nothing in them.
+        assert_eq!(files_in(person.home()), Vec::<std::path::PathBuf>::new(), "{words}: {ran:?}");
+    }
+}
+
+/// The files in a folder, however deep.
+fn files_in(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let inside = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    inside.flat_map(|path| if path.is_dir() { files_in(&path) } else { vec![path] }).collect()
+}
+
+#[test]
+fn an_import_that_only_looks_shows_its_preview_without_a_vault() {
+    let person = Person::new();
+    let links = "otpauth://totp/a?secret=GEZDGNBVGY3TQOJQ\notpauth://totp/b?secret=GEZDGNBVGY3TQOJQ\nnonsense\n";
+
+    let shown = person.fed(links, &["secret", "import", "-", "--dry-run"]);
+
+    assert_eq!((shown.status, shown.out.as_str()), (1, ""), "{shown:?}");
+    assert!(shown.err.contains("add: a\n") && !shown.err.contains("Made a vault"), "{}", shown.err);
+    assert!(shown.err.contains("1 would be added, 1 present, 1 skipped"), "{}", shown.err);
+    let told = person.fed(links, &["secret", "import", "-", "--dry-run", "--json"]);
+    let told: Value = serde_json::from_str(&told.out).unwrap();
+    assert_eq!(["/added", "/present", "/skipped"].map(|field| told.pointer(field).unwrap().as_u64()), [Some(1); 3]);
+    assert!(fs::read_dir(person.home()).unwrap().next().is_none(), "a preview made something");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_first_import_is_asked_about_once_and_a_no_makes_no_vault() {
+    let person = Person::new();
+    person.file("list.txt", "otpauth://totp/a?secret=GEZDGNBVGY3TQOJQ\n");
+    for answer in ["n", "y"] {
+        let mut terminal = Terminal::new();
+        let program = terminal.start(&person, "secret import list.txt");
+        terminal.read_until("Add 1 secret? [y/N] ");
+        terminal.types(answer);
+        let (rest, ended) = terminal.rest_of(program);
+        assert_eq!((ended.success(), rest.contains("Made a vault")), (answer == "y", answer == "y"), "{rest}");
+        assert!(!rest.contains("Add 1 secret?"), "{rest}");
+        assert_eq!(person.home().join(".local").exists(), answer == "y", "{rest}");
+    }
 }
 
 #[test]
@@ -635,7 +712,7 @@ fn a_server_tells_a_program_in_json_where_it_listens() {
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
     child.kill().unwrap();
     child.wait().unwrap();
-    let document: serde_json::Value = serde_json::from_str(&line).unwrap();
+    let document: Value = serde_json::from_str(&line).unwrap();
     assert!(text_of(&document, "/listening").starts_with("http://127.0.0.1:"), "{line}");
     assert_eq!(text_of(&document, "/status"), "OK");
 }
@@ -706,7 +783,7 @@ fn a_strict_server_hands_out_no_code_before_its_row_is_on_the_disk() {
         assert!(ask().starts_with("HTTP/1.1 200"), "{durability}");
         // The time of the key's last use is written after the request, and would trigger the fault instead.
         let keys = || person.run(&["key", "list", "--json"]).json();
-        assert!((0..500).any(|_| keys().pointer("/keys/0/last_used_at").is_some_and(serde_json::Value::is_string)));
+        assert!((0..500).any(|_| keys().pointer("/keys/0/last_used_at").is_some_and(Value::is_string)));
         fs::write(faults.path().join("sync"), "").unwrap();
 
         let again = ask();

@@ -443,6 +443,40 @@ fn an_import_that_the_disk_does_not_take_leaves_nothing_of_it() {
     person.run(&["vault", "doctor"]).ok();
 }
 
+#[cfg(unix)]
+#[test]
+fn an_import_that_is_killed_leaves_all_or_nothing_and_again_adds_the_rest() {
+    use std::{os::unix::process::ExitStatusExt as _, process::Stdio};
+
+    const MANY: usize = 300;
+    let links =
+        (0..MANY).map(|n| format!("otpauth://totp/a{n}?secret={RFC_SEED}&period={}\n", n + 1)).collect::<String>();
+    // How much of the change is in the log when it dies: none, a beginning, and more and more.
+    for bytes in [0, 1, 1 << 16, 1 << 18] {
+        let person = Person::with_vault();
+        person.file("many.txt", &links);
+        let log = person.home().join(".local/share/countersign/vault.db-wal");
+        let mut command = person.command(&["secret", "import", "many.txt", "--yes", "--json"]);
+        let mut import = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let is_there = || std::fs::metadata(&log).is_ok_and(|log| log.len() >= bytes);
+        while !is_there() && import.try_wait().unwrap().is_none() {
+            std::thread::yield_now();
+        }
+        let _ = import.kill();
+        let ended = import.wait().unwrap();
+
+        let listed = person.run(&["secret", "list", "--json"]).json();
+        let kept = listed.pointer("/totp_secrets").unwrap().as_array().unwrap().len();
+        assert!([0, MANY].contains(&kept), "{bytes} bytes in the log: {kept} are there");
+        // The log is there before a secret is looked at.
+        assert!(bytes > 0 || (ended.signal(), kept) == (Some(9), 0), "{ended}: {kept}");
+        let again = person.run(&["secret", "import", "many.txt", "--yes", "--json"]).json();
+        let counts = ["/added", "/present"].map(|field| again.pointer(field).unwrap().as_u64().unwrap() as usize);
+        assert_eq!(counts, [MANY - kept, kept], "{bytes} bytes in the log");
+        person.run(&["audit", "verify"]).ok();
+    }
+}
+
 /// The path of a fixture.
 fn export_of(name: &str) -> String {
     format!("{}/tests/fixtures/import/{name}", env!("CARGO_MANIFEST_DIR"))

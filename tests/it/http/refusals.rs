@@ -85,6 +85,76 @@ fn what_a_callers_request_lacks_is_in_the_audit_log() {
 }
 
 #[test]
+fn a_body_that_is_no_json_rpc_leaves_a_row() {
+    let server = Server::start();
+    let key = server.key(Scope::ALL);
+    let token = token_of(&key);
+    let no_greeting = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"capabilities":{}}}"#;
+    for (asked, body) in ["{", "[]", r#"{"hello":"376821"}"#, no_greeting].into_iter().zip(1..) {
+        assert_eq!(server.post("/mcp", &token, asked).status, 400, "{asked}");
+        let row = of_key(key.plain.id(), Action::Call, Outcome::InvalidArgument);
+        assert_eq!(refusals(&server), vec![row; body], "{asked}");
+        assert_eq!(counted(&server, ErrorCode::InvalidArgument), u64::try_from(body).unwrap());
+    }
+}
+
+#[test]
+fn a_foreign_host_or_origin_with_a_right_key_leaves_a_row() {
+    let server = Server::start();
+    let key = server.key(Scope::ALL);
+    let bearer = format!("Bearer {}", token_of(&key));
+    let by_host = format!("GET {SECRETS} HTTP/1.1\r\nHost: evil.example\r\nAuthorization: {bearer}\r\n\r\n");
+    let by_origin = written("GET", SECRETS, &[("authorization", &bearer), ("origin", "https://evil.example")], None);
+
+    assert_eq!([by_host, by_origin].map(|request| server.raw(request.as_bytes()).status), [403, 403]);
+
+    let row = of_key(key.plain.id(), Action::Call, Outcome::PermissionDenied);
+    assert_eq!(refusals(&server), [row, row]);
+    assert_eq!(counted(&server, ErrorCode::PermissionDenied), 2);
+}
+
+#[test]
+fn an_unknown_path_or_method_with_a_right_key_leaves_a_row_and_with_a_wrong_one_that_of_its_credential() {
+    let server = Server::start();
+    let key = server.key(Scope::ALL);
+    let (token, wrong) = (token_of(&key), format!("cs_{}", "0".repeat(32)));
+
+    assert_eq!(server.get("/api/v2/nothing", &token).status, 404);
+    assert_eq!(server.send("PATCH", SECRETS, &token, None).status, 405);
+    assert_eq!(server.get("/api/v2/nothing", &wrong).status, 404);
+
+    let id = key.plain.id();
+    let expected = [
+        of_key(id, Action::Call, Outcome::NotFound),
+        of_key(id, Action::Call, Outcome::InvalidArgument),
+        (Actor::Unknown, Action::Authenticate, Outcome::Unauthenticated),
+    ];
+    assert_eq!(refusals(&server), expected);
+}
+
+#[test]
+fn what_a_stranger_without_a_credential_asks_in_vain_is_counted_and_leaves_no_row() {
+    let server = Server::start();
+    let foreign = "GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n".to_owned();
+    let requests = [written("GET", "/nothing", &[], None), written("PATCH", SECRETS, &[], None), foreign];
+
+    assert_eq!(requests.map(|request| server.raw(request.as_bytes()).status), [404, 405, 403]);
+
+    assert_eq!(refusals(&server), []);
+    assert_eq!(counted(&server, ErrorCode::NotFound), 1);
+}
+
+#[test]
+fn refusals_that_reach_no_route_get_a_hundred_rows_a_minute() {
+    let server = Server::start();
+    let token = server.token();
+    for _ in 0..120 {
+        assert_eq!(server.get("/nothing", &token).status, 404);
+    }
+    assert_eq!(refusals(&server).len(), 100);
+}
+
+#[test]
 fn a_request_that_takes_too_long_is_counted_and_in_the_audit_log() {
     let mut settings = settings();
     settings.limits.request = Duration::from_millis(500);

@@ -7,13 +7,19 @@ use zeroize::Zeroizing;
 
 use super::{captured::Source, duplicate, import::shown, qr, view};
 use crate::{
+    child::Children,
     domain::{
         limits::{PICTURE_BYTES_MAX, URI_BYTES_MAX},
         otpauth::{Names, OtpAuth, Repair, is_link},
         text::ShownText,
     },
     operations::{ErrorCode, Refusal, RegisterSecret, Registration},
-    transport::cli::{Failure, Session, numbers::whole, output::Console},
+    transport::cli::{
+        Failure, Session,
+        first::{Input, Taken},
+        numbers::whole,
+        output::Console,
+    },
 };
 
 /// What a new secret takes.
@@ -79,39 +85,10 @@ pub(super) struct SourceArgs {
 /// Stores a secret.
 pub(super) async fn add(args: AddArgs, session: &mut Session) -> Result<(), Failure> {
     let (generate, allow_duplicate) = (args.source.generate, args.allow_duplicate);
-    let mut registration = Registration {
-        label: args.label,
-        issuer: args.issuer,
-        algorithm: args.algorithm,
-        digits: args.digits,
-        period: args.period,
-        single_use: args.single_use,
-        ..Registration::default()
+    let registration = match session.input.take() {
+        Some(Input(Taken::Secret(registration))) => registration,
+        _ => read(&args, &mut session.console, &session.children).await?,
     };
-    let console = &mut session.console;
-    if generate {
-        console.must_be_heard()?;
-    }
-    if args.source.stdin {
-        let text = console.read_stdin(URI_BYTES_MAX + 2)?;
-        typed(&mut registration, text, console)?;
-    } else if let Some(file) = args.source.uri_file {
-        let text = console.read_text("--uri-file", &file, URI_BYTES_MAX + 2)?;
-        named(&mut registration, &one_line(&text)?, console)?;
-    } else if let Some(image) = args.source.qr {
-        let (picture, name) = match Source::named(&image) {
-            Some(source) => (source.picture()?, None),
-            None => (console.read("--qr", &image, PICTURE_BYTES_MAX).map_err(too_large)?, Some(shown(&image))),
-        };
-        let texts = qr::read(&picture, name.as_deref(), &session.children).await?;
-        let console = &mut session.console;
-        let link = qr::link(texts, args.nth, console)?;
-        named(&mut registration, &link, console)?;
-    } else if !generate {
-        let remedy = "use --stdin, --uri-file, --qr or --generate";
-        let text = console.ask_hidden("Seed in base32, or otpauth:// link (hidden): ", remedy).await?;
-        typed(&mut registration, text, console)?;
-    }
     if !allow_duplicate {
         duplicate::ask(&registration, session).await?;
     }
@@ -132,6 +109,42 @@ pub(super) async fn add(args: AddArgs, session: &mut Session) -> Result<(), Fail
         format!("Stored. `countersign code {id}` shows its code.")
     });
     Ok(())
+}
+
+/// Reads the seed and what else the input says.
+pub(super) async fn read(args: &AddArgs, console: &mut Console, children: &Children) -> Result<Registration, Failure> {
+    let mut registration = Registration {
+        label: args.label.clone(),
+        issuer: args.issuer.clone(),
+        algorithm: args.algorithm.clone(),
+        digits: args.digits,
+        period: args.period,
+        single_use: args.single_use,
+        ..Registration::default()
+    };
+    if args.source.generate {
+        console.must_be_heard()?;
+    }
+    if args.source.stdin {
+        let text = console.read_stdin(URI_BYTES_MAX + 2)?;
+        typed(&mut registration, text, console)?;
+    } else if let Some(file) = &args.source.uri_file {
+        let text = console.read_text("--uri-file", file, URI_BYTES_MAX + 2)?;
+        named(&mut registration, &one_line(&text)?, console)?;
+    } else if let Some(image) = &args.source.qr {
+        let (picture, name) = match Source::named(image) {
+            Some(source) => (source.picture()?, None),
+            None => (console.read("--qr", image, PICTURE_BYTES_MAX).map_err(too_large)?, Some(shown(image))),
+        };
+        let texts = qr::read(&picture, name.as_deref(), children).await?;
+        let link = qr::link(texts, args.nth, console)?;
+        named(&mut registration, &link, console)?;
+    } else if !args.source.generate {
+        let remedy = "use --stdin, --uri-file, --qr or --generate";
+        let text = console.ask_hidden("Seed in base32, or otpauth:// link (hidden): ", remedy).await?;
+        typed(&mut registration, text, console)?;
+    }
+    Ok(registration)
 }
 
 /// Takes what a person typed: a seed, or the whole link, which also says how codes are made.

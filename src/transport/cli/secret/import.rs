@@ -30,6 +30,7 @@ use crate::{
     operations::{Enrolment, ImportSecrets, Imported, ListSecrets, Progress},
     transport::cli::{
         Ending, Failure, Session,
+        first::{First, Input, Taken},
         numbers::counted_len,
         output::Console,
         prompt::Consent,
@@ -69,7 +70,7 @@ impl ImportArgs {
 
 /// What the files hold.
 #[derive(Default)]
-struct All {
+pub(in crate::transport::cli) struct All {
     /// The secrets, in order.
     secrets: Vec<Enrolment>,
     /// Where each of them stands, with the file's name if there are several.
@@ -79,6 +80,8 @@ struct All {
     skipped: usize,
     formats: Vec<&'static str>,
     parts: Vec<Part>,
+    /// Whether the person has seen what they would add, and agreed.
+    agreed: bool,
 }
 
 /// A file, and how its contents are got.
@@ -94,29 +97,23 @@ struct File<'a> {
 
 /// Stores the secrets of files.
 pub(super) async fn import(args: &ImportArgs, session: &mut Session) -> Result<Ending, Failure> {
-    let mut all = read_all(args, session).await?;
-    let entries = all.secrets.len() + all.skipped;
-    if entries == 0 && all.parts.is_empty() {
-        return Err(Failure::invalid("the file has no entries"));
-    }
-    if entries > IMPORT_ENTRIES_MAX {
-        return Err(Failure::invalid(format!("an import takes {IMPORT_ENTRIES_MAX} secrets at most; split the file")));
-    }
+    let mut all = match session.input.take() {
+        Some(Input(Taken::Secrets(all))) => all,
+        _ => read_all(args, &mut session.console, &session.children).await?,
+    };
     let secrets: Arc<[Enrolment]> = std::mem::take(&mut all.secrets).into();
-    let asks = !args.yes && !args.dry_run && session.console.can_ask();
-    let looks_only = args.dry_run || asks || (!args.yes && all.skipped > 0 && !session.console.is_json());
+    let looks_only = all.are_only_looked_at(args, &session.console);
     let mut imported = store(&secrets, looks_only, session).await?;
-    let mut report = all.report(&imported, args.dry_run, session).await?;
+    let there = if args.dry_run || !imported.secrets.is_empty() {
+        session.perform(ListSecrets::default()).await?.secrets
+    } else {
+        Vec::new()
+    };
+    let mut report = all.report(&imported, args.dry_run, &there);
     if looks_only && !args.dry_run {
-        if !asks {
-            return Err(import_report::refusal(&report));
-        }
-        import_report::preview(&report, &imported.secrets, &mut session.console);
-        if imported.secrets.is_empty() {
+        if !is_agreed(&report, &imported, &mut session.console)? {
             return Ok(Ending::Done);
         }
-        let question = format!("Add {}?", counted_len(imported.secrets.len(), "secret"));
-        session.console.confirm(&question, Consent::NotYet)?;
         imported = store(&secrets, false, session).await?;
         // Another process may have added some of them meanwhile.
         report.counts = Counts::of(&imported, report.counts.skipped);
@@ -125,6 +122,35 @@ pub(super) async fn import(args: &ImportArgs, session: &mut Session) -> Result<E
     // Showing the answer may take as long as its reader wants; the seeds are wiped before.
     drop(secrets);
     tell(&report, &imported.secrets, session)
+}
+
+/// Reads the files where no vault is yet, and shows what would be stored. Nothing is present there.
+pub(super) async fn first(args: &ImportArgs, console: &mut Console, children: &Children) -> Result<First, Failure> {
+    let mut all = read_all(args, console, children).await?;
+    let imported = Imported::into_nothing(&all.secrets);
+    if args.dry_run || imported.secrets.is_empty() {
+        let report = all.report(&imported, args.dry_run, &[]);
+        return print_report(&report, &imported.secrets, console).map(First::Ended);
+    }
+    if all.are_only_looked_at(args, console) {
+        let report = all.report(&imported, false, &[]);
+        is_agreed(&report, &imported, console)?;
+        all.agreed = true;
+    }
+    Ok(First::Read(Input(Taken::Secrets(all))))
+}
+
+/// Shows what would be added and asks. `false`: there is nothing to add. An error if nobody can be asked.
+fn is_agreed(report: &Report, imported: &Imported, console: &mut Console) -> Result<bool, Failure> {
+    if !console.can_ask() {
+        return Err(import_report::refusal(report));
+    }
+    import_report::preview(report, &imported.secrets, console);
+    if imported.secrets.is_empty() {
+        return Ok(false);
+    }
+    console.confirm(&format!("Add {}?", counted_len(imported.secrets.len(), "secret")), Consent::NotYet)?;
+    Ok(true)
 }
 
 /// Stores secrets, or only looks which would be stored.
@@ -139,43 +165,56 @@ async fn store(secrets: &Arc<[Enrolment]>, dry_run: bool, session: &mut Session)
 }
 
 /// Reads the files.
-async fn read_all(args: &ImportArgs, session: &mut Session) -> Result<All, Failure> {
+async fn read_all(args: &ImportArgs, console: &mut Console, children: &Children) -> Result<All, Failure> {
     let (mut all, mut is_key_file_used) = (All::default(), false);
     let several = args.files.len() > 1;
     let key_file = match &args.kdbx_key_file {
-        Some(path) => Some(session.console.read("--kdbx-key-file", path, IMPORT_KEY_FILE_BYTES_MAX)?),
+        Some(path) => Some(console.read("--kdbx-key-file", path, IMPORT_KEY_FILE_BYTES_MAX)?),
         None => None,
     };
     for (path, nth) in args.files.iter().zip(1..) {
         let flag = if several { format!("FILE {nth}") } else { "FILE".to_owned() };
-        let bytes = session.console.read(&flag, path, IMPORT_FILE_BYTES_MAX)?;
+        let bytes = console.read(&flag, path, IMPORT_FILE_BYTES_MAX)?;
         let key = key_file.as_ref().map(|bytes| bytes.as_slice());
-        let mut file = File { name: shown(path), bytes, args, key, children: &session.children };
+        let mut file = File { name: shown(path), bytes, args, key, children };
         file.of_picture().await?;
-        let contents = file.contents(&mut session.console).await?;
+        let contents = file.contents(console).await?;
         is_key_file_used |= contents.format == Format::KeePass;
         all.take(contents, several.then_some(file.name.as_str()));
     }
     if key_file.is_some() && !is_key_file_used {
         return Err(Failure::Usage("--kdbx-key-file opens a KeePass database, and no file is one".to_owned()));
     }
+    let entries = all.secrets.len() + all.skipped;
+    if entries == 0 && all.parts.is_empty() {
+        return Err(Failure::invalid("the file has no entries"));
+    }
+    if entries > IMPORT_ENTRIES_MAX {
+        return Err(Failure::invalid(format!("an import takes {IMPORT_ENTRIES_MAX} secrets at most; split the file")));
+    }
     Ok(all)
 }
 
 /// Shows what was stored and what was not.
 fn tell(report: &Report, secrets: &[TotpSecret], session: &mut Session) -> Result<Ending, Failure> {
-    let ending = if report.counts.skipped == 0 { Ending::Done } else { Ending::No };
-    if session.console.is_json() {
-        session.console.document(&report.answer(secrets))?;
-    } else if report.dry_run {
-        import_report::preview(report, secrets, &mut session.console);
-    } else {
+    if !session.console.is_json() && !report.dry_run {
         let now = session.service.now();
         view::table(secrets, None, now, &mut session.console)?;
-        import_report::remarks(report, &mut session.console);
-        import_report::sum(report, &mut session.console);
     }
-    Ok(ending)
+    print_report(report, secrets, &mut session.console)
+}
+
+/// Shows the result without a table of the secrets.
+fn print_report(report: &Report, secrets: &[TotpSecret], console: &mut Console) -> Result<Ending, Failure> {
+    if console.is_json() {
+        console.document(&report.answer(secrets))?;
+    } else if report.dry_run {
+        import_report::preview(report, secrets, console);
+    } else {
+        import_report::remarks(report, console);
+        import_report::sum(report, console);
+    }
+    Ok(if report.counts.skipped == 0 { Ending::Done } else { Ending::No })
 }
 
 impl File<'_> {
@@ -295,15 +334,17 @@ impl All {
         }
     }
 
+    /// Whether nothing is stored before somebody agrees.
+    fn are_only_looked_at(&self, args: &ImportArgs, console: &Console) -> bool {
+        let lacks_consent = console.can_ask() || (self.skipped > 0 && !console.is_json());
+        args.dry_run || (!args.yes && !self.agreed && lacks_consent)
+    }
+
     /// What is or would be done. Secrets with the name of another and another seed are doubtful: a person may have two.
-    async fn report(mut self, imported: &Imported, dry_run: bool, session: &mut Session) -> Result<Report, Failure> {
-        let mut names: HashSet<_> = if dry_run || !imported.secrets.is_empty() {
-            let there = session.perform(ListSecrets::default()).await?.secrets;
-            let added: HashSet<_> = imported.secrets.iter().map(|secret| secret.id).collect();
-            there.iter().filter(|secret| !added.contains(&secret.id)).map(|secret| name(&secret.metadata)).collect()
-        } else {
-            HashSet::new()
-        };
+    fn report(&mut self, imported: &Imported, dry_run: bool, there: &[TotpSecret]) -> Report {
+        let added: HashSet<_> = imported.secrets.iter().map(|secret| secret.id).collect();
+        let others = there.iter().filter(|secret| !added.contains(&secret.id));
+        let mut names: HashSet<_> = others.map(|secret| name(&secret.metadata)).collect();
         let present: HashSet<usize> = imported.present.iter().copied().collect();
         let places = self.places.iter().enumerate().filter(|(index, _)| !present.contains(index));
         for (secret, (_, (file, place))) in imported.secrets.iter().zip(places) {
@@ -321,13 +362,13 @@ impl All {
         let missing = import::missing_parts(&self.parts).into_iter();
         let missing =
             missing.map(|(part, of)| format!("part {part} of {of} of Google Authenticator's export")).collect();
-        Ok(Report {
+        Report {
             counts: Counts::of(imported, self.skipped),
-            formats: self.formats,
-            remarks: self.remarks,
+            formats: self.formats.clone(),
+            remarks: std::mem::take(&mut self.remarks),
             missing,
             dry_run,
-        })
+        }
     }
 }
 

@@ -13,17 +13,20 @@ mod shown_qr;
 mod view;
 
 pub(super) use export::new_file;
+pub(super) use import::All as Files;
 
 use clap::{Args, Subcommand};
 
 use super::{
-    Ending, Failure, Session,
+    Console, Ending, Failure, Session,
+    first::{First, Input, Taken},
     names::{self, Among, Named as _, SecretName},
     numbers::counted_len,
     prompt::Consent,
     vault::note_held_back,
 };
 use crate::{
+    child::Children,
     domain::{ids::SecretId, limits::RESTORE_DAYS},
     operations::{
         DeleteSecret, EraseSecret, ErrorCode, GetSecret, ListDeleted, ListSecrets, Refusal, ResetSteps, RestoreSecret,
@@ -137,6 +140,11 @@ pub struct RmArgs {
 }
 
 impl Command {
+    /// Whether it only shows what an import would add.
+    pub(super) const fn is_preview(&self) -> bool {
+        matches!(self, Self::Import(args) if !args.stores())
+    }
+
     /// Whether it stores a secret. A dry run does not.
     pub(super) const fn stores(&self) -> bool {
         match self {
@@ -151,6 +159,26 @@ impl Command {
             | Self::ResetSteps(_)
             | Self::Export(_) => false,
         }
+    }
+}
+
+/// Reads the input of a command that would make a vault.
+pub(super) async fn first(command: &Command, console: &mut Console, children: &Children) -> Result<First, Failure> {
+    match command {
+        Command::Add(args) => {
+            let registration = add::read(args, console, children).await?;
+            registration.must_be_sound()?;
+            Ok(First::Read(Input(Taken::Secret(registration))))
+        }
+        Command::Import(args) => import::first(args, console, children).await,
+        Command::Enroll(_)
+        | Command::List(_)
+        | Command::Show(_)
+        | Command::Update(_)
+        | Command::Rm(_)
+        | Command::Restore(_)
+        | Command::ResetSteps(_)
+        | Command::Export(_) => Ok(First::Nothing),
     }
 }
 

@@ -271,17 +271,15 @@ impl Site<'_> {
                 Err(refusal) => return failed(&refusal),
             }
         }
-        let code = form.get("code").unwrap_or_default();
+        let (code, nothing) = (form.get("code").unwrap_or_default(), Feedback::Nothing);
         match wanted {
-            "add" if is_renamed && self.warns(proven, handle).await => {
-                self.review(proven, handle, Feedback::Nothing).await
-            }
+            "add" if is_renamed && self.warns(proven, handle).await => self.review(proven, handle, nothing).await,
             "add" => self.add(proven, handle).await,
             // The first button of the form is also pressed by Enter in the field of the code.
-            "code" if code.trim().is_empty() => self.review(proven, handle, Feedback::Nothing).await,
+            "code" if code.trim().is_empty() => self.review(proven, handle, nothing).await,
             _ => {
                 let right = self.service.is_code_of_typed(proven, handle, code);
-                self.review(proven, handle, right.map_or(Feedback::Nothing, Feedback::Code)).await
+                self.review(proven, handle, right.map_or(nothing, Feedback::Code)).await
             }
         }
     }
