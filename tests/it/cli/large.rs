@@ -152,7 +152,9 @@ fn trace_export_and_verify_take_memory_that_does_not_grow_with_the_audit_log() {
         vault.close().await.unwrap();
     });
     for arguments in [["audit", "trace", "--stdin"].as_slice(), &["audit", "export"], &["audit", "verify"]] {
-        let (of_few, of_many) = (peak_of(&small, arguments), peak_of(&large, arguments));
+        // A short run on a busy machine may end between two looks.
+        let of_few = (0..8).map(|_| peak_of(&small, arguments)).max().unwrap();
+        let of_many = peak_of(&large, arguments);
         assert!(of_many <= 32 * 1024, "{arguments:?}: {of_many} KiB");
         assert!(of_many <= of_few + 6 * 1024, "{arguments:?}: {of_many} KiB for {rows} rows, {of_few} KiB for a few");
     }
@@ -179,6 +181,8 @@ fn ticks_of_an_import(count: usize) -> u64 {
 #[cfg(target_os = "linux")]
 #[test]
 fn an_import_of_ten_thousand_takes_no_more_time_than_ten_of_a_thousand() {
-    let (one, ten) = (ticks_of_an_import(1_000), ticks_of_an_import(10_000));
+    // A short run on a busy machine may end between two looks.
+    let one = (0..3).map(|_| ticks_of_an_import(1_000)).max().unwrap();
+    let ten = ticks_of_an_import(10_000);
     assert!(ten <= 15 * one.max(1), "{ten} ticks for 10,000, {one} for 1,000");
 }
