@@ -30,6 +30,39 @@ use tempfile::TempDir;
 use tokio::sync::Notify;
 use zeroize::Zeroizing;
 
+/// The longest that a test waits for something that must come.
+const LONGEST: Duration = Duration::from_mins(1);
+
+/// Looks again and again until something holds. Fails after a minute: it would never come.
+#[track_caller]
+pub(crate) fn until(mut holds: impl FnMut() -> bool) {
+    let patience = Patience::new();
+    while !holds() {
+        patience.check();
+        std::thread::yield_now();
+    }
+}
+
+/// Ends a loop that waits for something that never comes.
+pub(crate) struct Patience(std::time::Instant);
+
+impl Patience {
+    pub(crate) fn new() -> Self {
+        Self(std::time::Instant::now())
+    }
+
+    /// Lets other tasks run.
+    pub(crate) async fn turn(&self) {
+        self.check();
+        tokio::task::yield_now().await;
+    }
+
+    #[track_caller]
+    fn check(&self) {
+        assert!(self.0.elapsed() < LONGEST, "what this waits for has not come in {LONGEST:?}");
+    }
+}
+
 /// The seed of RFC 6238, appendix B, in base32.
 pub(crate) const RFC_SEED: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
 

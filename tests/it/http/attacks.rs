@@ -156,9 +156,7 @@ fn ten_thousand_escaped_concurrent_and_aborted_attempts_leave_gauges_and_other_c
         ("countersign_waiting_callers", 0),
         ("countersign_http_connections", 1),
     ] {
-        while gauge(&server, name) != before {
-            thread::yield_now();
-        }
+        crate::kit::until(|| gauge(&server, name) == before);
     }
 }
 
@@ -181,9 +179,7 @@ fn streams_of_a_key_are_counted_over_both_transports() {
         assert!(listening(&server, path, &other, &others).is_ok(), "another key has its own share of {path}");
     }
     drop(first);
-    while listening(&server, "/sse", &token, &mine).is_err() {
-        thread::yield_now();
-    }
+    crate::kit::until(|| listening(&server, "/sse", &token, &mine).is_ok());
 }
 
 #[test]
@@ -204,9 +200,7 @@ fn a_key_has_a_share_of_the_connections() {
     assert_eq!(ask(&mut clients[2], &token).refusal(), (429, "rate_limited".to_owned()));
     assert_eq!(ask(&mut clients[2], &other).status, 200);
     clients.remove(0);
-    while ask(&mut clients[1], &token).status != 200 {
-        thread::yield_now();
-    }
+    crate::kit::until(|| ask(&mut clients[1], &token).status == 200);
 }
 
 #[test]
@@ -232,16 +226,12 @@ fn behind_a_proxy_a_key_has_a_share_of_what_is_at_work_and_not_of_the_proxys_con
 
     server.vault.clock.set_seconds(1_795_305_601);
     let waiting = ask(&format!("/api/v2/totp/code/{id}?min_validity=30"));
-    while server.vault.service.tally().waiting == 0 {
-        thread::yield_now();
-    }
+    crate::kit::until(|| server.vault.service.tally().waiting != 0);
 
     assert_eq!(server.get(SECRETS, &token).refusal(), (429, "rate_limited".to_owned()));
     assert_eq!(server.get(SECRETS, &server.token()).status, 200);
     drop(waiting);
-    while server.get(SECRETS, &token).status != 200 {
-        thread::yield_now();
-    }
+    crate::kit::until(|| server.get(SECRETS, &token).status == 200);
 }
 
 #[test]
@@ -329,7 +319,5 @@ fn a_session_that_is_ended_by_a_client_that_does_not_wait_is_gone() {
             abort(&server, written("DELETE", "/mcp", &headers, None).as_bytes());
         }
     }
-    while gauge(&server, "countersign_mcp_sessions") > 0 {
-        thread::yield_now();
-    }
+    crate::kit::until(|| gauge(&server, "countersign_mcp_sessions") == 0);
 }

@@ -336,9 +336,7 @@ fn who_waits_hears_that_the_server_stops_and_gives_the_step_back() {
     assert_eq!(server.get(&format!("/api/v2/totp/code/{id}?single_use=true"), &token).status, 200);
     let path = format!("/api/v2/totp/code/{id}?single_use=true&max_wait=120");
     waiting.write(written("GET", &path, &[("authorization", &bearer)], None).as_bytes());
-    while server.vault.service.tally().waiting == 0 {
-        std::thread::yield_now();
-    }
+    crate::kit::until(|| server.vault.service.tally().waiting != 0);
     let idle = server.client();
 
     server.stop();

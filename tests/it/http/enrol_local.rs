@@ -125,9 +125,7 @@ fn the_machines_own_user_adds_a_secret_and_the_waiting_call_learns_it_at_once() 
     let outcome = std::thread::scope(|scope| {
         let waiting = scope.spawn(|| world.ask(&world.vault.service, later(open.id)));
         // The clock stands still, so only being woken ends the wait.
-        while world.vault.service.tally().waiting == 0 {
-            std::thread::yield_now();
-        }
+        crate::kit::until(|| world.vault.service.tally().waiting != 0);
         let added = form(&open, &[], &[("step", "add"), ("ticket", &ticket), ("entry", &handle)]);
         assert_eq!(title(&added), "Added");
         waiting.join().unwrap()
@@ -283,9 +281,7 @@ fn the_listener_ends_with_its_last_enrolment_and_another_process_serves_the_same
     let there = std::thread::scope(|scope| {
         let asked = scope.spawn(|| opened(world.ask(&another, later(open.id)).unwrap()));
         // It waits for the person for as long as it may.
-        while another.tally().waiting == 0 && !asked.is_finished() {
-            std::thread::yield_now();
-        }
+        crate::kit::until(|| another.tally().waiting != 0 || asked.is_finished());
         // The clock goes on until the call is over, however many of its moves one nap sees, and stops before the link ends.
         for second in 1..600 {
             if asked.is_finished() {

@@ -33,18 +33,14 @@ fn while_another_process_writes_a_server_soon_says_that_it_is_not_ready_and_then
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
 
     // The last result is valid for a moment.
-    while ready().status == 200 {
-        std::thread::yield_now();
-    }
+    crate::kit::until(|| ready().status != 200);
     let asked = Instant::now();
     let refused = ready();
 
     assert_eq!(refused.refusal(), (503, "unavailable".to_owned()));
     assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
     other.execute_batch("ROLLBACK").unwrap();
-    while ready().status == 503 {
-        std::thread::yield_now();
-    }
+    crate::kit::until(|| ready().status != 503);
 }
 
 #[test]
@@ -73,9 +69,7 @@ fn a_keys_last_use_is_noted_behind_its_request() {
         let keys = server.wait(server.vault.service.perform(&server.vault.person, ListKeys)).unwrap();
         keys.sound.iter().any(|kept| kept.id == key.plain.id() && kept.last_used_at.is_some())
     };
-    while !noted() {
-        std::thread::yield_now();
-    }
+    crate::kit::until(noted);
 }
 
 #[test]

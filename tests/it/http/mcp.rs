@@ -167,15 +167,11 @@ fn sessions_of_a_key_are_bounded_and_idle_ones_end() {
     let mut stream = server.client();
     stream.write(written("GET", "/mcp", &headers, None).as_bytes());
     assert_eq!(stream.head().unwrap().0, 200);
-    while sessions(&server) > 1 {
-        std::thread::yield_now();
-    }
+    crate::kit::until(|| sessions(&server) <= 1);
     assert_eq!(post(&server, &token, Some(&mine[0]), &list()).status, 404);
     assert_eq!(post(&server, &other, Some(&others), &list()).status, 200);
     drop(stream);
-    while sessions(&server) > 0 {
-        std::thread::yield_now();
-    }
+    crate::kit::until(|| sessions(&server) == 0);
 }
 
 #[test]
@@ -301,9 +297,7 @@ fn who_waits_hears_that_the_server_stops() {
     let (headers, body) = call_2026(&token, "get_totp_code", &arguments);
     let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
     alone.write(written("POST", "/mcp", &headers, Some(&body)).as_bytes());
-    while server.vault.service.tally().waiting < 2 {
-        std::thread::yield_now();
-    }
+    crate::kit::until(|| server.vault.service.tally().waiting >= 2);
 
     server.stop();
 
@@ -332,9 +326,7 @@ fn who_comes_back_for_the_rest_of_an_answer_hears_that_the_server_stops() {
     assert_eq!(gone.head().unwrap().0, 200);
     let first = String::from_utf8(gone.chunk().unwrap()).unwrap();
     let event = first.lines().find_map(|line| line.strip_prefix("id: ")).unwrap();
-    while server.vault.service.tally().waiting == 0 {
-        std::thread::yield_now();
-    }
+    crate::kit::until(|| server.vault.service.tally().waiting != 0);
     drop(gone);
     headers.push(("last-event-id", event));
     let mut back = server.client();

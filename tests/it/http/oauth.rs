@@ -356,18 +356,14 @@ fn keys_that_nobody_waits_for_any_more_are_learned_all_the_same() {
     let kept_back = issuer.kept_back.lock().unwrap();
     let mut impatient = server.client();
     impatient.write(&asking(&invented.sign(&issuer.claims())));
-    while issuer.asked.load(Ordering::SeqCst) == 0 {
-        thread::yield_now();
-    }
+    crate::kit::until(|| issuer.asked.load(Ordering::SeqCst) != 0);
     drop(impatient);
     // The request is gone by the time the answer comes.
     let connections = || {
         let text = String::from_utf8(server.raw(written("GET", "/metrics", &[], None).as_bytes()).body).unwrap();
         text.lines().any(|line| line == "countersign_http_connections 1")
     };
-    while !connections() {
-        thread::yield_now();
-    }
+    crate::kit::until(connections);
     drop(kept_back);
 
     assert_eq!(server.get(SECRETS, &key.sign(&issuer.claims())).status, 200);
@@ -410,9 +406,7 @@ fn a_token_that_expires_during_a_wait_gets_no_code() {
     assert_eq!(server.get(&path, &token).status, 200);
     let mut waiting = server.client();
     waiting.write(written("GET", &path, &[("authorization", &format!("Bearer {token}"))], None).as_bytes());
-    while server.vault.service.tally().waiting == 0 {
-        thread::yield_now();
-    }
+    crate::kit::until(|| server.vault.service.tally().waiting != 0);
 
     server.vault.clock.set_seconds(NOW + 10);
 

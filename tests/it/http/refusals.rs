@@ -165,9 +165,7 @@ fn a_request_that_takes_too_long_is_counted_and_in_the_audit_log() {
     let mut client = server.client();
     let bearer = format!("Bearer {}", token_of(&key));
     client.write(written("POST", SECRETS, &[("authorization", &bearer)], Some(r#"{"label":"a"}"#)).as_bytes());
-    while counted(&server, ErrorCode::Internal) == 0 {
-        std::thread::yield_now();
-    }
+    crate::kit::until(|| counted(&server, ErrorCode::Internal) != 0);
     // From here on the row can be written.
     other.execute_batch("ROLLBACK").unwrap();
 

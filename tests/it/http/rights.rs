@@ -1,6 +1,6 @@
 //! When a caller's rights are read: when the work begins, not when the head arrived; and what goes on ends with them.
 
-use std::{thread, time::Duration};
+use std::time::Duration;
 
 use countersign::{
     domain::{
@@ -104,9 +104,7 @@ fn a_call_that_waits_ends_when_its_key_is_revoked_and_gives_its_step_back() {
     assert_eq!(server.get(&path, &token_of(&key)).status, 200);
     let mut waiting = server.client();
     waiting.write(written("GET", &path, &[("authorization", &bearer)], None).as_bytes());
-    while server.vault.service.tally().waiting == 0 {
-        thread::yield_now();
-    }
+    crate::kit::until(|| server.vault.service.tally().waiting != 0);
 
     revoke(&server, &key);
     // It is looked at every three seconds, long before the step begins that it waits for.
@@ -118,9 +116,7 @@ fn a_call_that_waits_ends_when_its_key_is_revoked_and_gives_its_step_back() {
 
     assert_eq!(waiting.read().refusal(), (401, "unauthenticated".to_owned()));
     let released = AuditFilter { action: Some(Action::CodeRelease), ..AuditFilter::default() };
-    while server.wait(server.vault.rows(released.clone())).is_empty() {
-        thread::yield_now();
-    }
+    crate::kit::until(|| !server.wait(server.vault.rows(released.clone())).is_empty());
 }
 
 #[test]

@@ -38,16 +38,12 @@ fn a_call_that_waits_gives_its_step_back_as_soon_as_its_session_is_ended() {
         [("authorization", &*bearer), ("accept", "application/json, text/event-stream"), ("mcp-session-id", &session)];
     let mut waiting = server.client();
     waiting.write(written("POST", "/mcp", &headers, Some(&call.to_string())).as_bytes());
-    while server.vault.service.tally().waiting == 0 {
-        std::thread::yield_now();
-    }
+    crate::kit::until(|| server.vault.service.tally().waiting != 0);
 
     let asked = Instant::now();
     delete(&server, &token, &session);
     let released = AuditFilter { action: Some(Action::CodeRelease), ..AuditFilter::default() };
-    while server.wait(server.vault.rows(released.clone())).is_empty() {
-        std::thread::yield_now();
-    }
+    crate::kit::until(|| !server.wait(server.vault.rows(released.clone())).is_empty());
 
     assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
 }

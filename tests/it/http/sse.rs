@@ -165,9 +165,7 @@ fn a_dropped_stream_leaves_nothing_behind() {
     let endpoint = open_streams[0].endpoint.clone();
     let dropped = std::time::Instant::now();
     drop(open_streams);
-    while streams(&server) > 0 {
-        std::thread::yield_now();
-    }
+    crate::kit::until(|| streams(&server) == 0);
 
     assert!(dropped.elapsed() < Duration::from_secs(1));
     assert_eq!(server.post(&endpoint, &token, "{}").status, 404);
@@ -201,16 +199,12 @@ fn a_waiting_call_ends_with_its_stream_and_gives_its_step_back() {
     assert_eq!(stream.post(&server, &call(1)).status, 202);
     event(&mut stream.client).unwrap();
     assert_eq!(stream.post(&server, &call(2)).status, 202);
-    while server.vault.service.tally().waiting == 0 {
-        std::thread::yield_now();
-    }
+    crate::kit::until(|| server.vault.service.tally().waiting != 0);
 
     drop(stream);
     let released = AuditFilter { action: Some(Action::CodeRelease), ..AuditFilter::default() };
     let rows = || server.wait(server.vault.rows(released.clone()));
-    while rows().is_empty() {
-        std::thread::yield_now();
-    }
+    crate::kit::until(|| !rows().is_empty());
 
     // The next step is free again: a caller that can wait one step gets it.
     server.vault.clock.set_seconds(1_795_305_630);
@@ -267,9 +261,7 @@ fn who_waits_hears_that_the_server_stops() {
     let params = json!({"name": "get_totp_code", "arguments": arguments});
     let call = json!({"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": params});
     assert_eq!(stream.post(&server, &call).status, 202);
-    while server.vault.service.tally().waiting == 0 {
-        std::thread::yield_now();
-    }
+    crate::kit::until(|| server.vault.service.tally().waiting != 0);
 
     server.stop();
 

@@ -57,9 +57,7 @@ fn a_renewed_certificate_is_taken_up_and_a_broken_one_is_not() {
     assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("strict-transport-security: max-age=63072000\r\n"));
 
     let second = renew(folder.path(), Duration::from_mins(2));
-    while ask(&server, &second, "/healthz").is_err() {
-        std::thread::yield_now();
-    }
+    crate::kit::until(|| ask(&server, &second, "/healthz").is_ok());
     assert!(ask(&server, &first, "/healthz").is_err());
 
     put(&folder.path().join("cert.pem"), "no certificate", Duration::from_mins(1));
@@ -123,9 +121,7 @@ fn a_certificate_file_that_became_a_pipe_keeps_no_handshake_waiting() {
         std::fs::remove_file(&key).unwrap();
         renew(folder.path(), Duration::from_mins(1))
     };
-    while ask(&server, &second, "/healthz").is_err() {
-        std::thread::yield_now();
-    }
+    crate::kit::until(|| ask(&server, &second, "/healthz").is_ok());
     let mut settings = super::kit::settings();
     let pipe = folder.path().join("pipe.pem");
     rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).unwrap();

@@ -92,8 +92,9 @@ impl Host {
     async fn served(&self) {
         let Vault { service, person, .. } = &self.vault;
         let last = ListSecrets { query: Text::new("last"), ..ListSecrets::default() };
+        let patience = crate::kit::Patience::new();
         while service.perform(person, last.clone()).await.unwrap().total == 0 {
-            tokio::task::yield_now().await;
+            patience.turn().await;
         }
     }
 }
@@ -108,8 +109,9 @@ async fn whoever_waits_for_a_host_that_is_gone_waits_no_more() {
     let mut host = Host::of(vault).await;
     let waits = json!({"secret_id": id.to_string(), "single_use": true, "max_wait": 120});
     host.say(&(call(1, "get_totp_code", &waits) + &call(2, "get_totp_code", &waits))).await;
+    let patience = crate::kit::Patience::new();
     while host.vault.service.tally().waiting < 1 {
-        tokio::task::yield_now().await;
+        patience.turn().await;
     }
 
     let Host { vault, mut input, output, session, .. } = host;

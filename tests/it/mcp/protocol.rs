@@ -268,8 +268,9 @@ async fn ended_while_one_waits(stopped: bool) {
         let params = json!({"name": "get_totp_code", "arguments": arguments});
         wire.send(&json!({"jsonrpc": "2.0", "id": call, "method": "tools/call", "params": params}).to_string()).await;
     }
+    let patience = crate::kit::Patience::new();
     while wire.vault.service.tally().waiting < 1 {
-        tokio::task::yield_now().await;
+        patience.turn().await;
     }
     if stopped {
         wire.stop.cancel();

@@ -163,8 +163,9 @@ async fn who_waits_for_a_code_while_its_seat_is_removed_gets_none() {
     let request = GetCode { min_validity: Seconds::new(10), ..plain() };
     let service = vault.service.clone();
     let waiting = tokio::spawn(async move { code(&service, &bound, id, request).await });
+    let patience = crate::kit::Patience::new();
     while vault.service.tally().waiting == 0 {
-        tokio::task::yield_now().await;
+        patience.turn().await;
     }
 
     vault.service.perform(&vault.person, RemoveSeat { seat: ada.id.to_string() }).await.unwrap();

@@ -120,13 +120,15 @@ async fn a_cancelled_waiter_gives_its_step_back() {
     let (service, person) = (vault.service.clone(), vault.person.clone());
     let waiting = tokio::spawn(async move { code(&service, &person, id, ask).await });
     let released = |action| AuditFilter { action: Some(action), ..AuditFilter::default() };
+    let patience = crate::kit::Patience::new();
     while vault.rows(released(Action::CodeReserve)).await.is_empty() {
-        tokio::task::yield_now().await;
+        patience.turn().await;
     }
     waiting.abort();
     assert!(waiting.await.unwrap_err().is_cancelled());
+    let patience = crate::kit::Patience::new();
     while vault.rows(released(Action::CodeRelease)).await.is_empty() {
-        tokio::task::yield_now().await;
+        patience.turn().await;
     }
     vault.clock.set_seconds(START + 30);
     code(&vault.service, &vault.person, id, single_use()).await.unwrap();
@@ -206,8 +208,9 @@ async fn a_process_that_ends_gives_its_steps_back_first() {
     let (service, person) = (vault.service.clone(), vault.person.clone());
     let waiting = tokio::spawn(async move { code(&service, &person, id, ask).await });
     let reserved = AuditFilter { action: Some(Action::CodeReserve), ..AuditFilter::default() };
+    let patience = crate::kit::Patience::new();
     while vault.rows(reserved.clone()).await.is_empty() {
-        tokio::task::yield_now().await;
+        patience.turn().await;
     }
     waiting.abort();
     vault.service.close().await.unwrap();
@@ -233,8 +236,9 @@ async fn a_caller_gone_while_its_step_is_reserved_leaves_none_reserved() {
         let mut call = Box::pin(code(&vault.service, &vault.person, id, ask.clone()));
         assert!(call.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
         drop(call);
+        let patience = crate::kit::Patience::new();
         while on_trail(Action::CodeReserve).await < nth || on_trail(Action::CodeRelease).await < nth {
-            tokio::task::yield_now().await;
+            patience.turn().await;
         }
     }
     let refusal = code(&vault.service, &vault.person, id, single_use()).await.unwrap_err();

@@ -88,8 +88,9 @@ async fn a_refusal_after_a_wait_bears_its_own_time() {
     let (service, person) = (vault.service.clone(), vault.person.clone());
     let request = GetCode { min_validity: Seconds::new(10), ..plain() };
     let waiting = tokio::spawn(async move { whole(&service, &person, id, request).await });
+    let patience = crate::kit::Patience::new();
     while vault.service.tally().waiting == 0 {
-        tokio::task::yield_now().await;
+        patience.turn().await;
     }
     vault.clock.set_seconds(START + 28);
     vault.service.stop_waiting().await;
