@@ -4,10 +4,11 @@ use std::{ffi::OsString, path::Path, sync::Arc};
 
 use zeroize::Zeroizing;
 
-use super::{Fatal, console_of};
+use super::{Fatal, console_of, opening};
 use crate::{
-    config::{Config, HANDED, handed_keys, key_variable},
+    config::{Config, ConfigError, HANDED, handed_keys, key_variable},
     domain::{key_source::KeySource, limits::PASSPHRASE_BYTES_MAX},
+    store,
     transport::cli::{self, Console, Failure, Sources},
     vault::{self, KeyError, OpenError, Passphrase, RecoveryWords, Source, Ways},
 };
@@ -62,6 +63,7 @@ pub(super) async fn source_of(
     asks: Asks,
     console: &mut Console,
 ) -> Result<Arc<Source>, Fatal> {
+    refuse_beside_vault(config, from)?;
     let takes_input = from.asks() || from.path().is_some_and(|path| path == Path::new(STDIN));
     if asks == Asks::Nobody && takes_input {
         return Err(no_key(KeyError::NoPerson));
@@ -116,6 +118,23 @@ impl Sources {
         }
         Ok(Self { opens, new, more })
     }
+}
+
+/// Refuses the folder of state files, and a file with a passphrase or words, in the folder of the vault, directly or through
+/// a link: every copy of that folder would have them. (A key file is checked where its place is known.)
+fn refuse_beside_vault(config: &Config, from: &KeySource) -> Result<(), Fatal> {
+    let place = opening::store_of(config);
+    let Some(vault) = store::folder_of(&place) else { return Ok(()) };
+    let is_beside = |folder: &Path| [&vault, &config.data_dir].into_iter().any(|vault| store::is_within(folder, vault));
+    if config.state_dir.as_deref().is_some_and(is_beside) {
+        return Err(ConfigError::StateInData.into());
+    }
+    let read = from.path().filter(|path| !matches!(from, KeySource::File(_)) && *path != Path::new(STDIN));
+    let folders = read.into_iter().flat_map(|path| [Some(path.to_owned()), path.canonicalize().ok()]).flatten();
+    if folders.into_iter().any(|path| path.parent().is_some_and(is_beside)) {
+        return Err(ConfigError::KeyInData.into());
+    }
+    Ok(())
 }
 
 /// A passphrase or words in a file that nobody else can read, or from standard input.

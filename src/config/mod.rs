@@ -163,8 +163,8 @@ pub enum ConfigError {
     },
     /// The key would be within the vault's data directory.
     #[error(
-        "the key would lie within the data directory, where every copy of the vault would carry it; \
-         choose another place with --key-file or --data-dir"
+        "the key would lie in the folder of the vault, where every copy of the vault would carry it; \
+         choose another place with --key-file, --key-source or --data-dir"
     )]
     KeyInData,
     /// The text names no source of a key.
@@ -182,7 +182,7 @@ pub enum ConfigError {
     TwoKeySources,
     /// The state file would be copied together with the vault, so an old copy would not be noticed.
     #[error(
-        "the state would lie within the data directory, where an old copy of the vault would bring an old state along; \
+        "the state would lie in the folder of the vault, where an old copy of the vault would bring an old state along; \
          choose another place with --state-dir"
     )]
     StateInData,

@@ -75,7 +75,7 @@ fn a_sidecar_that_cant_serve_tells_its_host_why_in_answer_to_its_first_request()
         (vec!["--key-file", none, "stdio"], 78, "the key file"),
         (vec!["stdio", "--seat", "nobody"], 1, "no such seat"),
         (vec!["--account", "nobody", "stdio"], 1, "no account of this name"),
-        (vec!["--data-dir", "data", "--key-file", within.to_str().unwrap(), "stdio"], 2, "within the data directory"),
+        (vec!["--data-dir", "data", "--key-file", within.to_str().unwrap(), "stdio"], 2, "in the folder of the vault"),
         (vec!["--log", "=x=", "stdio"], 2, "filter"),
     ] {
         let ran = person.fed(&format!("\n{noise}\n{hello}\n"), &arguments);
@@ -219,7 +219,7 @@ fn a_vault_that_cant_be_opened_ends_with_78_and_is_left_as_it_was() {
 fn a_key_beside_the_vault_is_refused() {
     let person = Person::new();
     let refused = person.run(&["--data-dir", "v", "--key-file", "v/my.key", "secret", "list"]).refused(2);
-    assert!(refused.contains("the key would lie within the data directory"), "{refused}");
+    assert!(refused.contains("the key would lie in the folder of the vault"), "{refused}");
     assert!(!person.home().join("v").exists());
 }
 

@@ -213,6 +213,35 @@ fn going_on_with_an_older_copy_is_a_question_on_a_terminal() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn nothing_that_a_copy_of_the_vault_must_not_have_lies_in_its_folder() {
+    use std::os::unix::fs::symlink;
+
+    let person = Person::new();
+    let folder = person.home().join("kept");
+    std::fs::create_dir(&folder).unwrap();
+    crate::sqlite::set_mode(&folder, 0o700);
+    symlink(&folder, person.home().join("link")).unwrap();
+    person.private("kept/pass", "correct horse battery staple\n");
+    symlink(folder.join("pass"), person.home().join("linked-pass")).unwrap();
+    let state = "the state would lie in the folder of the vault";
+    let key = "the key would lie in the folder of the vault";
+    for (place, flag, beside, told) in [
+        ("--store=sqlite:kept/vault.db", "--state-dir", "kept/state", state),
+        ("--store=sqlite:kept/vault.db", "--state-dir", "link/state", state),
+        ("--data-dir=kept", "--state-dir", "link/state", state),
+        ("--store=sqlite:kept/vault.db", "--key-source", "passphrase:kept/pass", key),
+        ("--data-dir=kept", "--key-source", "passphrase:link/pass", key),
+        ("--data-dir=kept", "--key-source", "passphrase:linked-pass", key),
+        ("--data-dir=kept", "--key-source", "recovery:link/pass", key),
+    ] {
+        let refused = person.run(&[place, flag, beside, "vault", "create"]).refused(2);
+        assert!(refused.contains(told), "{place} {flag} {beside}: {refused}");
+    }
+    assert!(!folder.join("vault.db").exists());
+}
+
 #[test]
 fn the_state_is_kept_where_it_is_said_to_be() {
     let person = Person::with_vault();
@@ -225,7 +254,7 @@ fn the_state_is_kept_where_it_is_said_to_be() {
     assert_eq!([states("elsewhere"), states("said")], [1, 1]);
 
     let within = ["--data-dir", "v", "--state-dir", "v/state", "vault", "create"];
-    assert!(person.run(&within).refused(2).contains("the state would lie within the data directory"));
+    assert!(person.run(&within).refused(2).contains("the state would lie in the folder of the vault"));
     let mut command = person.command(&["vault", "status"]);
     let relative = super::finish(command.env("COUNTERSIGN_STATE_DIR", "state"), b"").refused(2);
     assert!(relative.contains("COUNTERSIGN_STATE_DIR is a relative path"), "{relative}");

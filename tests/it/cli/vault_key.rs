@@ -341,7 +341,7 @@ fn a_file_that_is_added_is_made_and_sixteen_keys_are_the_most() {
         person
             .run(&["vault", "key", "add", "file:.local/share/countersign/k"])
             .refused(2)
-            .contains("within the data directory")
+            .contains("in the folder of the vault")
     );
     person.run(&["--key-file", "more/15.key", "code", "alice"]).ok();
 }
