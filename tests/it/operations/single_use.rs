@@ -17,8 +17,7 @@ use countersign::{
         time::Timestamp,
     },
     operations::{
-        ErrorCode, GetCode, ListSecrets, Patience, Refusal, Registration, ResetSteps, Seconds, SecretChanges,
-        UpdateSecret,
+        ErrorCode, GetCode, Patience, Refusal, Registration, ResetSteps, Seconds, SecretChanges, UpdateSecret,
     },
     random::SystemRandom,
 };
@@ -72,11 +71,16 @@ async fn callers_queue_for_the_next_steps() {
     let vault = Vault::new();
     let id = vault.register("A").await.secret.id;
     let ask = GetCode { single_use: true, max_wait: Seconds::new(120), ..plain() };
+    let of = |action| AuditFilter { action: Some(action), ..AuditFilter::default() };
     let mut calls = Vec::new();
-    for _ in 0..4 {
+    for nth in 1..=4 {
         let (service, person, ask) = (vault.service.clone(), vault.person.clone(), ask.clone());
         calls.push(tokio::spawn(async move { code(&service, &person, id, ask).await.unwrap() }));
-        vault.service.perform(&vault.person, ListSecrets::default()).await.unwrap();
+        // Each has its step before the next one asks.
+        let patience = crate::kit::Patience::new();
+        while vault.rows(of(Action::CodeGet)).await.len() + vault.rows(of(Action::CodeReserve)).await.len() < nth {
+            patience.turn().await;
+        }
     }
     let mut codes = Vec::new();
     for (nth, call) in calls.into_iter().enumerate() {
