@@ -219,12 +219,14 @@ impl Store for Sqlite {
 
     async fn examine(&self) -> Result<Vec<String>, StoreError> {
         self.away(|shared| {
-            let found = shared.read(schema::examine)?;
-            if !found.is_empty() {
-                let unread = |cause| StoreError::Unavailable(format!("the disk can't be read ({cause})"));
-                shared.file.read_through().map_err(unread)?;
+            if shared.read(schema::examine)?.is_empty() {
+                return Ok(Vec::new());
             }
-            Ok(found)
+            let unread = |cause| StoreError::Unavailable(format!("the disk can't be read ({cause})"));
+            shared.file.read_through().map_err(unread)?;
+            // SQLite reports a read that failed once as damage, too. Real damage is still there.
+            lock(&shared.readers).clear();
+            shared.read(schema::examine)
         })
         .await
     }

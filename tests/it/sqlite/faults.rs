@@ -71,6 +71,10 @@ impl Failing {
         fs::remove_file(self.faults.path().join(what)).unwrap();
     }
 
+    fn is_failing(&self, what: &str) -> bool {
+        self.faults.path().join(what).exists()
+    }
+
     fn ask(&mut self, what: &str) -> String {
         self.process.ask(what)
     }
@@ -189,6 +193,16 @@ fn a_disk_that_can_t_be_read_is_told_as_that_and_not_as_damage() {
     failing.mend("read");
     assert_eq!(failing.ask("read 1"), "true");
     assert_eq!(failing.ask("examine"), "[]");
+}
+
+#[test]
+fn one_read_that_fails_is_no_damage_to_an_examination() {
+    let mut failing = Failing::new();
+    assert_eq!(failing.ask("open"), "opened");
+    assert_eq!(failing.ask("now 1"), "Done");
+    failing.fail("one-read");
+    assert_eq!(failing.ask("examine"), "[]");
+    assert!(!failing.is_failing("one-read"), "a read failed");
 }
 
 #[test]

@@ -2,8 +2,9 @@
  *
  * COUNTERSIGN_FAULTS names a folder. While the file `sync` is in it, the next sync of a file fails once, and what was
  * written to that file since its last sync never reaches the disk, as on Linux; `open`: the next opening of the database
- * for writing is forbidden, once; `read`: reads of the database fail; `write`: the disk is full after half of each write. Everything that is written to files of COUNTERSIGN_DATA reaches the
- * copies in `disk` with the next sync of the same file, and not before.
+ * for writing is forbidden, once; `read`: reads of the database fail; `one-read`: the next one fails; `write`: the disk
+ * is full after half of each write. Everything that is written to files of COUNTERSIGN_DATA reaches the copies in `disk`
+ * with the next sync of the same file, and not before.
  *
  * COUNTERSIGN_WRITES names a file to which every write, cut, sync and new name below COUNTERSIGN_DATA is appended, so
  * that a test can cut the power at any of them (tests/it/torture/power.rs reads it). COUNTERSIGN_FAULT names a file of
@@ -232,6 +233,7 @@ static ssize_t seen(const char *name, int fd, void *bytes, size_t count, long lo
     char path[PATH_MAX];
     void *real = dlsym(RTLD_NEXT, name);
     if (told("read") && is_ours(fd, path)) { errno = EIO; return -1; }
+    if (told("one-read") && is_ours(fd, path) && untell("one-read")) { errno = EIO; return -1; }
     if (getenv("COUNTERSIGN_FAULT") && is_ours(fd, path) && fails(READS)) return -1;
     return at < 0 ? ((ssize_t (*)(int, void *, size_t))real)(fd, bytes, count)
                   : ((ssize_t (*)(int, void *, size_t, off_t))real)(fd, bytes, count, at);
