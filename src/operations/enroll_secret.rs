@@ -186,6 +186,14 @@ impl Operation for EnrollSecret {
 }
 
 impl EnrollSecret {
+    /// Checks what it proposes.
+    ///
+    /// # Errors
+    /// [`Refusal::Invalid`].
+    pub fn must_be_sound(&self) -> Result<(), Refusal> {
+        self.proposal().map(drop)
+    }
+
     fn proposal(&self) -> Result<Proposal, Refusal> {
         let text = |field, text: &Option<String>| text.as_deref().map(|text| shown(field, text)).transpose();
         let origins = self.origins.as_deref().unwrap_or_default();

@@ -96,7 +96,10 @@ impl Operation for CreateKey {
 
 impl CreateKey {
     /// Checks the fields that can be checked by themselves, and parses the name.
-    fn check(&self, now: Timestamp) -> Result<Name, Refusal> {
+    ///
+    /// # Errors
+    /// [`Refusal::Invalid`].
+    pub fn check(&self, now: Timestamp) -> Result<Name, Refusal> {
         let name = Name::parse(&self.name).map_err(|problem| Refusal::invalid("name", problem.to_string()))?;
         if self.scopes.is_empty() {
             return Err(Refusal::invalid("scopes", "must name one scope at least"));

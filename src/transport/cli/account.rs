@@ -5,8 +5,11 @@ use serde::Serialize;
 
 use super::{Ending, Failure, Session, output::Table};
 use crate::{
-    domain::{account::Account, text::Name},
-    operations::{AddAccount, ListAccounts, RemoveAccount, SecretDeleteResponse, answers::OK},
+    domain::{
+        account::{Account, DEFAULT_ACCOUNT},
+        text::Name,
+    },
+    operations::{AddAccount, ListAccounts, Refusal, RemoveAccount, SecretDeleteResponse, answers::OK},
 };
 
 /// What can be done with accounts.
@@ -70,8 +73,15 @@ pub(super) async fn run(command: Command, session: &mut Session) -> Result<Endin
 }
 
 /// Checks a new account's name.
-pub(super) fn check(name: &str) -> Result<(), Failure> {
+fn check(name: &str) -> Result<(), Failure> {
     Name::parse(name).map(drop).map_err(|problem| Failure::Usage(format!("an account's name {problem}")))
+}
+
+/// Checks it where no vault is yet. A new vault has one account.
+pub(super) fn first(name: &str) -> Result<(), Failure> {
+    check(name)?;
+    let is_there = Name::parse(name).is_ok_and(|name| name.as_str() == DEFAULT_ACCOUNT);
+    if is_there { Err(Refusal::Exists("an account of this name").into()) } else { Ok(()) }
 }
 
 async fn add(name: String, session: &mut Session) -> Result<Ending, Failure> {

@@ -45,7 +45,7 @@ pub async fn first(
             First::Nothing
         }
         Command::Account(account::Command::Add { name }) => {
-            account::check(name)?;
+            account::first(name)?;
             First::Nothing
         }
         Command::Code(_)

@@ -247,7 +247,9 @@ impl CreateArgs {
 
     /// Checks it where no vault is yet, which has no secret and no seat that it could name.
     pub(super) fn first(&self, now: Timestamp) -> Result<(), Failure> {
-        self.checked(now)?;
+        let (expires_at, scopes) = self.checked(now)?;
+        let (name, codes_per_hour) = (self.name.clone(), self.codes_per_hour);
+        CreateKey { name, scopes, seat: None, secrets: None, codes_per_hour, expires_at }.check(now)?;
         match (self.secret.is_empty(), &self.seat) {
             (false, _) => Err(Refusal::NotFound("secret").into()),
             (true, Some(_)) => Err(Refusal::NotFound("seat").into()),

@@ -52,6 +52,12 @@ impl EnrollArgs {
     pub(super) const fn stores(&self) -> bool {
         self.id.is_none() && self.phrase.is_none()
     }
+
+    /// Checks what a request would propose.
+    pub(super) fn first(&self) -> Result<(), Failure> {
+        let (label, issuer) = (self.label.clone(), self.issuer.clone());
+        Ok(EnrollSecret { label, issuer, ..EnrollSecret::default() }.must_be_sound()?)
+    }
 }
 
 pub(super) async fn enroll(args: EnrollArgs, session: &mut Session) -> Result<Ending, Failure> {

@@ -171,8 +171,8 @@ pub(super) async fn first(command: &Command, console: &mut Console, children: &C
             Ok(First::Read(Input(Taken::Secret(registration))))
         }
         Command::Import(args) => import::first(args, console, children).await,
-        Command::Enroll(_)
-        | Command::List(_)
+        Command::Enroll(args) => args.first().map(|()| First::Nothing),
+        Command::List(_)
         | Command::Show(_)
         | Command::Update(_)
         | Command::Rm(_)
