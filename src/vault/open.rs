@@ -212,7 +212,9 @@ impl Opening {
     }
 
     async fn accepted(self, request: &VaultRequest) -> Result<Vault, OpenError> {
-        let vault = self.open().await?;
+        // What the machine knows of is what is given up.
+        let state = StateFile::new(None, Arc::clone(&self.keyring));
+        let vault = Self { state, ..self }.open().await?;
         close_steps(&vault, request.now).await?;
         // Only now: until then the loss is not accepted.
         know(&vault, request).await?;

@@ -84,6 +84,12 @@ impl StateFile {
         Ok(None)
     }
 
+    /// Where a chain ended when this machine last saw it, if that is known.
+    pub(super) fn end_of(&self, chain: u32) -> Option<ChainHead> {
+        // An unreadable file was already reported when the vault was opened.
+        self.read().unwrap_or_default().into_iter().find(|known| known.chain == chain)
+    }
+
     /// Whether the file should be written now.
     pub(super) fn is_due(&self, urgent: bool) -> bool {
         let written = match self.written.try_lock() {

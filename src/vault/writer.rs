@@ -205,7 +205,7 @@ impl Writer {
             answer(std::mem::take(batch), &Ok(Outcome::Done));
             return Ok(true);
         }
-        let chain = self.chain().await?;
+        let chain = self.chain_for(batch).await?;
         let (commit, next) = self.prepare(batch, chain)?;
         match self.store.commit(Arc::new(commit)).await? {
             Committed::Done => {
@@ -224,6 +224,19 @@ impl Writer {
             }
         }
         Ok(false)
+    }
+
+    /// Where the chain continues. If this machine knows of a later end, it is read again before anything new is given
+    /// out: an older copy may have been written over the vault, whose chain goes on where this process left it.
+    async fn chain_for(&self, batch: &[Waiting]) -> Result<Chain, StoreError> {
+        let chain = self.chain().await?;
+        let tail = chain.end.tail;
+        let is_new = batch.iter().any(|waiting| waiting.job.durable == Durable::Now);
+        if is_new && self.state.end_of(tail.chain).is_some_and(|known| known.seq > tail.seq) {
+            *lock(&self.chain) = None;
+            return self.chain().await;
+        }
+        Ok(chain)
     }
 
     /// The commit of a batch, and where the chain continues after it.
@@ -283,15 +296,15 @@ impl Writer {
             return Ok(chain);
         }
         let (store, keyring) = (self.store.as_ref(), self.keyring.as_ref());
-        let known = *lock(&self.durable);
-        if let Some(known) = known
-            && !is_kept(store, keyring, &known).await?
-        {
-            let what = "an older copy, or another vault, has taken its place while this process was running; stop it, put the \
-                        right one back or run `countersign vault accept-loss`";
-            return Err(StoreError::Unavailable(what.to_owned()));
-        }
         let number = store.own_chain().await?;
+        let durable = *lock(&self.durable);
+        for known in [durable, self.state.end_of(number)].into_iter().flatten() {
+            if !is_kept(store, keyring, &known).await? {
+                let what = "an older copy, or another vault, has taken its place while this process was running; stop it, put \
+                            the right one back or run `countersign vault accept-loss`";
+                return Err(StoreError::Unavailable(what.to_owned()));
+            }
+        }
         let end = end_of(store, keyring, number).await?;
         let head = match head_of(store, keyring, number).await? {
             Some((AuditHead(head), version)) => is_kept(store, keyring, &head).await?.then_some(version),

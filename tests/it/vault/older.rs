@@ -214,6 +214,28 @@ async fn a_process_whose_vault_is_replaced_by_an_older_copy_writes_nothing_more(
 }
 
 #[tokio::test]
+async fn an_older_copy_that_ends_where_a_running_process_was_is_not_written_to() {
+    let world = World::new().await;
+    world.row(1).await;
+    let copy = world.folder.root.join("copy.db");
+    let conn = rusqlite::Connection::open(world.folder.file()).unwrap();
+    conn.execute("VACUUM INTO ?", [copy.to_str().unwrap()]).unwrap();
+    // Another process goes on, and the first one has not looked since.
+    let other = World::of(Folder::shared(&world.folder.root)).await;
+    other.secret("Acme", "ada").await;
+    other.vault.close().await.unwrap();
+    conn.execute("ATTACH ? AS copy", [copy.to_str().unwrap()]).unwrap();
+    let whole = "BEGIN; DELETE FROM record; INSERT INTO record SELECT * FROM copy.record; \
+                 DELETE FROM audit; INSERT INTO audit SELECT * FROM copy.audit; COMMIT";
+    conn.execute_batch(whole).unwrap();
+
+    for _ in 0..2 {
+        let refused = world.vault.record(vec![world.entry(Action::Call)]).await.unwrap_err();
+        assert!(refused.to_string().contains("older copy"), "{refused}");
+    }
+}
+
+#[tokio::test]
 async fn a_newer_vault_than_was_known_is_opened_and_so_is_one_without_a_state_file() {
     let (world, _copy) = outdated().await;
     let state = world.folder.root.join("state");
