@@ -94,7 +94,9 @@ async fn hostile_pictures_end_in_an_error() {
     let tiled = tiled_finder_patterns(2000);
     assert!(tiled.len() < 64 * 1024, "{} bytes", tiled.len());
     let given_up = read(&program(), &tiled).await;
-    assert!(matches!(given_up, Err(ChildError::OutOfTime(_) | ChildError::Died(_))), "{given_up:?}");
+    // On a busy machine the child's own time is over before that of the processor.
+    let is_given_up = matches!(given_up, Err(ChildError::OutOfTime(_) | ChildError::Died(_)) | Ok(Err(Unread::NoCode)));
+    assert!(is_given_up, "{given_up:?}");
 
     assert_eq!(read(&program(), &white(8000, 5000)).await.unwrap(), Err(Unread::NoCode));
     assert_eq!(read(&program(), &white(8000, 5001)).await.unwrap(), Err(Unread::TooManyPixels));
