@@ -53,7 +53,8 @@ pub(super) async fn open(
     }
 }
 
-/// Opens a vault that exists. The inner error: there is none, and one may be made for this account.
+/// Opens the vault if it exists. The inner error says that there is no vault and that one may be created for the configured
+/// account.
 ///
 /// # Errors
 /// [`Fatal`].

@@ -168,7 +168,7 @@ fn a_hidden_prompt_that_is_interrupted_leaves_the_terminal_as_it_was() {
     assert_eq!(listed.pointer("/totp_secrets").unwrap().as_array().unwrap().len(), 1, "nothing was stored");
 }
 
-/// Whoever is quick, or whose machine is slow, presses Ctrl-C before the command has seen Enter.
+/// A person can press Ctrl-C before the command has read the line that Enter ended.
 #[test]
 fn an_interruption_that_comes_with_the_enter_of_a_hidden_prompt_is_not_lost_and_leaves_nothing_behind() {
     for (command, typed) in [
