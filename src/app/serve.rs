@@ -9,13 +9,13 @@ use std::{
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::{Asks, Fatal, account, close, open, service_of, session, upkeep};
+use super::{Asks, Fatal, account, close, console_of, open, service_of, session, upkeep};
 use crate::{
     config::{Client, Config, Durability, Oauth, ServeConfig},
     operations::ListKeys,
     transport::{
         cli::{self, Ending, Failure, Session},
-        http::{self, ClientSecret, Listening, OAuthClient, OAuthSettings},
+        http::{self, ClientSecret, Listening, OAuthClient, OAuthSettings, Place},
         mcp::{self, McpServer},
     },
     vault::Writes,
@@ -26,6 +26,10 @@ const CLIENT_SECRET_BYTES_MAX: usize = 4096;
 
 /// Runs the server for remote agents.
 pub(super) async fn for_remote(config: &Config, serve: &ServeConfig) -> Result<Ending, Fatal> {
+    // Look at what can be wrong before a vault is made.
+    let client = serve.oauth.as_ref().and_then(|oauth| oauth.client.as_ref());
+    let client = client.map(|client| client_of(client, config)).transpose()?;
+    let place = Place::take(&serve.http)?;
     let vault = open(config, Asks::Person, Writes::Thread, || Ok(())).await?;
     if serve.durability == Durability::Strict {
         vault.sync_every_commit();
@@ -38,7 +42,12 @@ pub(super) async fn for_remote(config: &Config, serve: &ServeConfig) -> Result<E
     service.erase_expired().await.map_err(Failure::from)?;
     let mut settings = serve.http.clone();
     let mut session = session(config, &service, account, &status);
-    settings.oauth = serve.oauth.clone().map(|oauth| provider(oauth, &mut session)).transpose()?;
+    settings.oauth = serve.oauth.clone().map(|Oauth { issuer, audience, .. }| OAuthSettings {
+        issuer,
+        audience,
+        account: session.caller.account(),
+        client,
+    });
     let server = McpServer::for_requests(service.clone(), mcp::Reveal::Once);
     let stop = CancellationToken::new();
     // Listen for signals before the server is announced, so that none is missed.
@@ -55,7 +64,7 @@ pub(super) async fn for_remote(config: &Config, serve: &ServeConfig) -> Result<E
     let announce = |listening| {
         let _ = accepts.send(listening);
     };
-    let serving = http::serve(service.clone(), server, settings, stop, announce);
+    let serving = http::serve(service.clone(), server, settings, place, stop, announce);
     let (ended, ()) = tokio::join!(serving, greet(&mut session, serve, accepted));
     told.abort();
     cleaning.abort();
@@ -68,21 +77,14 @@ pub(super) async fn for_remote(config: &Config, serve: &ServeConfig) -> Result<E
     Ok(Ending::Done)
 }
 
-/// The identity provider, with the secret that this server shares with it.
-fn provider(from: Oauth, session: &mut Session) -> Result<OAuthSettings, Failure> {
-    let Oauth { issuer, audience, client } = from;
-    let client = match client {
-        Some(Client { id, secret_file }) => {
-            let read = |file: PathBuf| session.console.read_secret(SECRET_FILE, &file, CLIENT_SECRET_BYTES_MAX);
-            let secret = secret_file.map(read).transpose()?;
-            if secret.as_ref().is_some_and(|secret| secret.is_empty()) {
-                return Err(Failure::Usage(format!("{SECRET_FILE} is empty; a public client needs no such file")));
-            }
-            Some(OAuthClient { id, secret: secret.map(ClientSecret::new).map(Arc::new) })
-        }
-        None => None,
-    };
-    Ok(OAuthSettings { issuer, audience, account: session.caller.account(), client })
+/// This server as a client of the identity provider, with the secret that the two share.
+fn client_of(client: &Client, config: &Config) -> Result<OAuthClient, Failure> {
+    let read = |file: &PathBuf| console_of(config).read_secret(SECRET_FILE, file, CLIENT_SECRET_BYTES_MAX);
+    let secret = client.secret_file.as_ref().map(read).transpose()?;
+    if secret.as_ref().is_some_and(|secret| secret.is_empty()) {
+        return Err(Failure::Usage(format!("{SECRET_FILE} is empty; a public client needs no such file")));
+    }
+    Ok(OAuthClient { id: client.id.clone(), secret: secret.map(ClientSecret::new).map(Arc::new) })
 }
 
 /// Announces where the server listens. A vault without keys serves nobody: a person at the terminal gets a key, and the

@@ -93,17 +93,37 @@ impl Service {
     }
 
     pub(super) fn token_of(&self, id: EnrolmentId) -> String {
-        let secret = self.vault().derived(Derived::Token, id);
-        let secret = secret.iter().take(TOKEN_SECRET_BYTES);
-        BASE64URL_NOPAD.encode(&id.as_bytes().iter().chain(secret).copied().collect::<Vec<_>>())
+        self.signed(Derived::Token, id)
     }
 
     /// The enrolment of a token. `None`: no link has this token.
     pub(super) async fn enrolment_of(&self, token: &str) -> Result<Option<Kept<Enrolment>>, StoreError> {
-        let bytes = BASE64URL_NOPAD.decode(token.as_bytes()).unwrap_or_default();
-        let Some(id) = bytes.get(..16).and_then(|id| EnrolmentId::from_slice(id).ok()) else { return Ok(None) };
-        let is_right: bool = self.token_of(id).as_bytes().ct_eq(token.as_bytes()).into();
-        if is_right { self.vault().enrolment(id).await } else { Ok(None) }
+        let Some(id) = self.id_of_signed(Derived::Token, token) else { return Ok(None) };
+        self.vault().enrolment(id).await
+    }
+
+    /// What an MCP client is given to send back when it calls again. It holds nothing that opens the page.
+    pub fn request_state_of(&self, id: EnrolmentId) -> String {
+        self.signed(Derived::RequestState, id)
+    }
+
+    /// The enrolment that an MCP client calls for again. `None`: [`Self::request_state_of`] never returned this. Another
+    /// caller's state is of no use, because another caller's enrolment does not exist.
+    pub fn id_of_request_state(&self, state: &str) -> Option<EnrolmentId> {
+        self.id_of_signed(Derived::RequestState, state)
+    }
+
+    /// An enrolment's id with a secret half that only the vault's key makes.
+    fn signed(&self, what: Derived, id: EnrolmentId) -> String {
+        let secret = self.vault().derived(what, id);
+        let secret = secret.iter().take(TOKEN_SECRET_BYTES);
+        BASE64URL_NOPAD.encode(&id.as_bytes().iter().chain(secret).copied().collect::<Vec<_>>())
+    }
+
+    fn id_of_signed(&self, what: Derived, text: &str) -> Option<EnrolmentId> {
+        let bytes = BASE64URL_NOPAD.decode(text.as_bytes()).ok()?;
+        let id = bytes.get(..16).and_then(|id| EnrolmentId::from_slice(id).ok())?;
+        bool::from(self.signed(what, id).as_bytes().ct_eq(text.as_bytes())).then_some(id)
     }
 
     /// The two words that the page and the chat show: a person who sees the same ones answers the right request.

@@ -29,6 +29,8 @@ pub enum Derived {
     SignInState,
     /// What an identity provider writes into the token of a sign-in.
     SignInNonce,
+    /// The secret half of what an MCP client sends back when it calls again.
+    RequestState,
     /// What redeems the code of a sign-in, and nobody but this server has (PKCE).
     SignInVerifier,
 }
@@ -42,6 +44,7 @@ impl Derived {
             Self::Ticket => "enrolment-ticket",
             Self::SignInState => "enrolment-sign-in-state",
             Self::SignInNonce => "enrolment-sign-in-nonce",
+            Self::RequestState => "enrolment-request-state",
             Self::SignInVerifier => "enrolment-sign-in-verifier",
         }
     }

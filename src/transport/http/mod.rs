@@ -38,7 +38,7 @@ mod tls;
 
 use std::{fmt, io, net::SocketAddr, sync::Arc};
 
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::TcpSocket;
 use tokio_util::sync::CancellationToken;
 
 pub use enrol::LocalPage;
@@ -75,6 +75,13 @@ pub enum ServeError {
 /// next connection wait a second.
 const BACKLOG: u32 = 4096;
 
+/// Where a server will listen: its address is taken and its certificate is loaded. A server takes it before it opens its
+/// vault, so that one that can't serve makes no vault.
+pub struct Place {
+    socket: TcpSocket,
+    tls: Option<tls::Tls>,
+}
+
 /// Where a server listens. Displayed as `listening on http://127.0.0.1:8787`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Listening {
@@ -108,15 +115,13 @@ pub async fn serve(
     service: Service,
     server: McpServer,
     settings: HttpSettings,
+    place: Place,
     stop: CancellationToken,
     announce: impl FnOnce(Listening),
 ) -> Result<(), ServeError> {
-    if !settings.listen.ip().is_loopback() && settings.tls.is_none() && !settings.behind_proxy {
-        return Err(ServeError::InClear(settings.listen));
-    }
-    let tls = settings.tls.clone().map(tls::Tls::load).transpose()?;
+    let Place { socket, tls } = place;
     let bind = |source| ServeError::Bind { address: settings.listen, source };
-    let socket = bound(settings.listen).map_err(bind)?;
+    let socket = socket.listen(BACKLOG).map_err(bind)?;
     let address = socket.local_addr().map_err(bind)?;
     let is_tls = tls.is_some();
     if let Some(rate) = settings.rate_per_secret {
@@ -150,14 +155,30 @@ pub async fn serve(
     Ok(())
 }
 
-/// A listening socket.
-fn bound(address: SocketAddr) -> io::Result<TcpListener> {
+impl Place {
+    /// Loads the certificate, if one is configured, and takes the address. Nobody is answered there before [`serve`].
+    ///
+    /// # Errors
+    /// [`ServeError`].
+    pub fn take(settings: &HttpSettings) -> Result<Self, ServeError> {
+        let address = settings.listen;
+        if !address.ip().is_loopback() && settings.tls.is_none() && !settings.behind_proxy {
+            return Err(ServeError::InClear(address));
+        }
+        let tls = settings.tls.clone().map(tls::Tls::load).transpose()?;
+        let socket = bound(address).map_err(|source| ServeError::Bind { address, source })?;
+        Ok(Self { socket, tls })
+    }
+}
+
+/// A socket that is bound and does not listen yet.
+fn bound(address: SocketAddr) -> io::Result<TcpSocket> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     // As the standard library does: elsewhere it would let two programs listen on one port.
     #[cfg(unix)]
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
-    socket.listen(BACKLOG)
+    Ok(socket)
 }
 
 /// Ends what would not end by itself: first the waiting calls, which get an error, then the streams, once they have

@@ -17,10 +17,10 @@ use rmcp::{
 };
 use serde_json::{Map, Value};
 
-use super::handler::{McpServer, counted, is_2026};
+use super::handler::{McpServer, counted, is_2026, refused};
 use crate::{
     domain::ids::EnrolmentId,
-    operations::{Effect, EndEnrolment, Entry, Operation as _, Service},
+    operations::{Effect, EndEnrolment, Entry, Operation as _, Refusal, Service},
 };
 
 /// What an answered request is called among the inputs of a call.
@@ -29,12 +29,14 @@ const INPUT: &str = "enrollment";
 const EARLIER: &str = "enrollment_id";
 /// The notification that ends an elicitation. rmcp has no type for it.
 const COMPLETE: &str = "notifications/elicitation/complete";
+/// What is wrong with a request state that this server did not give.
+const NOT_GIVEN: &str = "is not one that this server gave; send it back as it came, or call again without it";
 /// How long the end of an enrolment is looked for: a little longer than a link works.
 const LOOKED_FOR: Duration = Duration::from_mins(11);
 
 /// A pending enrolment.
 struct Begun {
-    id: String,
+    id: EnrolmentId,
     message: String,
     url: String,
 }
@@ -63,29 +65,31 @@ impl McpServer {
             let answers = request.input_responses.unwrap_or_default();
             let answer =
                 answers.get(INPUT).and_then(|value| serde_json::from_value::<ElicitResult>(value.clone()).ok());
-            // The state is the enrolment's id. It needs no signature: the enrolment is looked up, and another caller's
-            // does not exist.
+            let Some(id) = self.service().id_of_request_state(&state) else {
+                let forged = Refusal::invalid("requestState", NOT_GIVEN);
+                let refusal = self.service().refuse_arguments(&self.caller(context)?, &entry.spec, forged).await;
+                return Ok(refused(&refusal).into());
+            };
             if let Some(declined) = answer.and_then(|answer| refused_by(&answer.action)) {
-                self.end(&state, declined, context).await?;
+                self.end(id, declined, context).await?;
             }
-            return later(&state).await.map(Into::into);
+            return later(&id.to_string()).await.map(Into::into);
         }
         let result = self.run(entry, request.arguments.unwrap_or_default(), context).await?;
         let Some(begun) = begun(&result) else { return Ok(result.into()) };
         if is_2026(context) {
             let asked = InputRequest::Elicitation(ElicitRequest::new(begun.params(false)));
             let inputs = InputRequests::from([(INPUT.to_owned(), asked)]);
-            return Ok(InputRequiredResult::new(Some(inputs), Some(begun.id)).into());
+            let state = self.service().request_state_of(begun.id);
+            return Ok(InputRequiredResult::new(Some(inputs), Some(state)).into());
         }
         let peer = &context.peer;
-        if let Ok(id) = begun.id.parse() {
-            tokio::spawn(tell_the_end(self.service().clone(), id, peer.clone()));
-        }
+        tokio::spawn(tell_the_end(self.service().clone(), begun.id, peer.clone()));
         // The person may open the link and answer there before the client says that they agreed to.
         let asked = async {
             match peer.send_request(ServerRequest::ElicitRequest(ElicitRequest::new(begun.params(true)))).await {
                 Ok(ClientResult::ElicitResult(answer)) => match refused_by(&answer.action) {
-                    Some(declined) => self.end(&begun.id, declined, context).await.map(|()| true),
+                    Some(declined) => self.end(begun.id, declined, context).await.map(|()| true),
                     None => std::future::pending().await,
                 },
                 // The client can't do what it declared: its model gets the link.
@@ -94,23 +98,26 @@ impl McpServer {
         };
         let has_ended = tokio::select! {
             biased;
-            outcome = later(&begun.id) => return outcome.map(Into::into),
+            outcome = later(&begun.id.to_string()) => return outcome.map(Into::into),
             has_ended = asked => has_ended?,
         };
-        if has_ended { later(&begun.id).await.map(Into::into) } else { Ok(result.into()) }
+        if has_ended { later(&begun.id.to_string()).await.map(Into::into) } else { Ok(result.into()) }
     }
 
     /// Ends an enrolment because the client's user refused to open the link.
-    async fn end(&self, id: &str, declined: bool, context: &RequestContext<RoleServer>) -> Result<(), ErrorData> {
+    async fn end(
+        &self,
+        id: EnrolmentId,
+        declined: bool,
+        context: &RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
         let (caller, service) = (self.caller(context)?, self.service());
-        if let Ok(id) = id.parse() {
-            let end = EndEnrolment { id, declined };
-            // The call that follows says what is true.
-            let _ = match counted(&caller, context) {
-                Ok(()) => service.perform(&caller, end).await,
-                Err(refusal) => Err(service.refuse_arguments(&caller, &EndEnrolment::SPEC, refusal).await),
-            };
-        }
+        let end = EndEnrolment { id, declined };
+        // The call that follows says what is true.
+        let _ = match counted(&caller, context) {
+            Ok(()) => service.perform(&caller, end).await,
+            Err(refusal) => Err(service.refuse_arguments(&caller, &EndEnrolment::SPEC, refusal).await),
+        };
         Ok(())
     }
 }
@@ -122,7 +129,7 @@ impl Begun {
             message: self.message.clone(),
             url: self.url.clone(),
             // Revision 2026-07-28 has no such field.
-            elicitation_id: if with_id { self.id.clone() } else { String::new() },
+            elicitation_id: if with_id { self.id.to_string() } else { String::new() },
         }
     }
 }
@@ -136,7 +143,7 @@ fn begun(result: &CallToolResult) -> Option<Begun> {
         "An agent asks you to add a TOTP secret on a page of your own. The page shows the words {words}; if it shows others, \
          decline there."
     );
-    Some(Begun { id: text(EARLIER)?, url: text("enrollment_url")?, message })
+    Some(Begun { id: text(EARLIER)?.parse().ok()?, url: text("enrollment_url")?, message })
 }
 
 /// Whether its user declined an enrolment, if they do not agree to open the link.

@@ -305,7 +305,7 @@ fn answered(answer: String) -> serde_json::Result<CallToolResult> {
 }
 
 /// A refusal as text only: some clients validate `structuredContent` against the output schema even for an error.
-fn refused(refusal: &Refusal) -> CallToolResult {
+pub(super) fn refused(refusal: &Refusal) -> CallToolResult {
     let body = serde_json::to_value(ErrorBody::from(refusal)).unwrap_or(Value::Null);
     CallToolResult::error(vec![ContentBlock::text(body.to_string())])
 }

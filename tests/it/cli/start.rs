@@ -471,6 +471,9 @@ fn reading_commands_make_no_vault_and_say_where_there_is_none() {
 #[test]
 fn a_command_that_fails_on_its_own_input_makes_no_vault() {
     const LINK: &str = "otpauth://totp/a?secret=GEZDGNBVGY3TQOJQ\n";
+    const PROVIDER: &str = "--public-url https://totp.example --oauth-issuer https://login.example --oauth-audience a \
+                            --oauth-client-id countersign";
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     for (words, input, status) in [
         ("secret add --qr nope.png", "", 1),
         ("secret add --uri-file nope", "", 1),
@@ -498,6 +501,10 @@ fn a_command_that_fails_on_its_own_input_makes_no_vault() {
         ("--account foo stdio", "", 1),
         ("--account foo serve --listen 127.0.0.1:0", "", 1),
         ("stdio --seat ada@example.com", "", 1),
+        ("serve --listen 127.0.0.1:0 --tls-cert nope --tls-key nope", "", 1),
+        ("serve --listen 0.0.0.0:0", "", 1),
+        (&format!("serve --listen {}", taken.local_addr().unwrap()), "", 1),
+        (&format!("serve --listen 127.0.0.1:0 {PROVIDER} --oauth-client-secret-file nope"), "", 1),
     ] {
         let person = Person::new();
         let ran = person.fed(input, &words.split(' ').collect::<Vec<_>>());

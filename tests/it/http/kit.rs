@@ -21,7 +21,7 @@ use countersign::{
     operations::{CreateKey, Entry, Method, MintedKey, Service},
     random::{NoRandomness, Random, SystemRandom},
     transport::{
-        http::{HttpSettings, ServeError, serve},
+        http::{HttpSettings, Place, ServeError, serve},
         mcp::{McpServer, Reveal},
     },
 };
@@ -108,7 +108,8 @@ impl Server {
         let stop = CancellationToken::new();
         let (tell, told) = mpsc::channel();
         let server = McpServer::for_requests(service.clone(), Reveal::Once);
-        let serving = serve(service, server, settings, stop.clone(), move |at| tell.send(at).unwrap());
+        let place = Place::take(&settings).expect("the server can listen");
+        let serving = serve(service, server, settings, place, stop.clone(), move |at| tell.send(at).unwrap());
         let running = runtime.spawn(serving);
         let port = told.recv().expect("the server starts").address.port();
         let address = SocketAddr::from(([127, 0, 0, 1], port));
@@ -117,12 +118,7 @@ impl Server {
 
     /// Why a server with these settings does not start.
     pub(crate) fn refused(settings: HttpSettings) -> ServeError {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let vault = Vault::new();
-        let server = McpServer::for_requests(vault.service.clone(), Reveal::Once);
-        let stop = CancellationToken::new();
-        stop.cancel();
-        runtime.block_on(serve(vault.service.clone(), server, settings, stop, |_| ())).unwrap_err()
+        Place::take(&settings).err().expect("the server does not start")
     }
 
     /// Waits for something asynchronous.

@@ -86,14 +86,10 @@ async fn a_caller_without_the_scope_ends_no_enrolment_by_declining() {
     let all = Principal::stdio(wire.vault.account, ScopeSet::ALL, None);
     let begun = wire.vault.service.perform(&all, EnrollSecret::default()).await.unwrap();
     let Enrolled::Pending { id, .. } = begun else { panic!("it has begun") };
-    let meta = json!({
-        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-        "io.modelcontextprotocol/clientInfo": {"name": "tests", "version": "1"},
-        "io.modelcontextprotocol/clientCapabilities": {"elicitation": {"url": {}}},
-    });
+    let meta = stateless();
     let answers = json!({"enrollment": {"action": "decline"}});
     let call = json!({"_meta": meta, "name": "enroll_totp_secret", "arguments": {},
-        "requestState": id.to_string(), "inputResponses": answers});
+        "requestState": wire.vault.service.request_state_of(id), "inputResponses": answers});
 
     let answer = wire.request("tools/call", call).await;
 
@@ -121,16 +117,7 @@ async fn a_client_that_can_show_no_link_gets_it_for_its_model() {
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn at_the_stateless_revision_the_call_comes_again() {
-    let meta = json!({
-        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-        "io.modelcontextprotocol/clientInfo": {"name": "tests", "version": "1"},
-        "io.modelcontextprotocol/clientCapabilities": {"elicitation": {"url": {}}},
-    });
-    let again = |state: &Value, action: &str| {
-        let answers = json!({"enrollment": {"action": action}});
-        json!({"_meta": meta, "name": "enroll_totp_secret", "arguments": {"label": "ada"},
-            "requestState": state, "inputResponses": answers})
-    };
+    let meta = stateless();
     for (action, status) in [("accept", "OK"), ("decline", "DECLINED"), ("cancel", "CANCELLED")] {
         let mut wire = Wire::connect(ScopeSet::ALL, Reveal::Once);
         let params = json!({"_meta": meta, "name": "enroll_totp_secret", "arguments": {"label": "ada"}});
@@ -146,9 +133,46 @@ async fn at_the_stateless_revision_the_call_comes_again() {
         let answer = wire.request("tools/call", again(&asked["requestState"], action)).await;
 
         assert_eq!(answer["result"]["structuredContent"]["status"], status, "{answer}");
-        for state in ["01a2008d-7400-7000-8000-000000000000", "x"] {
-            let refused = wire.request("tools/call", again(&json!(state), "accept")).await;
-            assert_eq!(refused["result"]["isError"], true, "{state}: {refused}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_state_is_signed_and_a_forged_one_ends_nothing() {
+    let mut wire = Wire::connect(ScopeSet::ALL, Reveal::Once);
+    let caller = Principal::stdio(wire.vault.account, ScopeSet::ALL, None);
+    let begun = wire.vault.service.perform(&caller, EnrollSecret::default()).await.unwrap();
+    let Enrolled::Pending { id, url, .. } = begun else { panic!("it has begun") };
+    let state = wire.vault.service.request_state_of(id);
+    let token = url.rsplit('/').next().unwrap().to_owned();
+    assert_ne!(state, token, "the state opens the page");
+    let changed: String = state.chars().rev().collect();
+    let cut = state[..state.len() - 1].to_owned();
+    let longer = format!("{state}A");
+    for forged in [id.to_string(), token, changed, cut, longer, "x".to_owned()] {
+        for action in ["accept", "decline"] {
+            let answer = wire.request("tools/call", again(&json!(forged), action)).await;
+            let text = answer["result"]["content"][0]["text"].as_str().unwrap();
+            assert!(text.contains("`requestState` is not one that this server gave"), "{forged}: {text}");
         }
     }
+    assert_eq!(wire.vault.service.is_enrolment_open(id).await, Ok(true));
+    let begun = AuditFilter { action: Some(Action::EnrolBegin), ..AuditFilter::default() };
+    let outcomes: Vec<_> = wire.vault.rows(begun).await.iter().map(|row| row.entry.outcome).collect();
+    assert_eq!(outcomes.iter().filter(|outcome| **outcome == Outcome::InvalidArgument).count(), 12, "{outcomes:?}");
+    let answer = wire.request("tools/call", again(&json!(state), "decline")).await;
+    assert_eq!(answer["result"]["structuredContent"]["status"], "DECLINED", "{answer}");
+}
+
+/// The arguments of a client of the stateless revision that comes again.
+fn again(state: &Value, action: &str) -> Value {
+    json!({"_meta": stateless(), "name": "enroll_totp_secret", "arguments": {"label": "ada"}, "requestState": state,
+        "inputResponses": {"enrollment": {"action": action}}})
+}
+
+fn stateless() -> Value {
+    json!({
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientInfo": {"name": "tests", "version": "1"},
+        "io.modelcontextprotocol/clientCapabilities": {"elicitation": {"url": {}}},
+    })
 }
