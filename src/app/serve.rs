@@ -16,7 +16,6 @@ use crate::{
     transport::{
         cli::{self, Ending, Failure, Session},
         http::{self, ClientSecret, Listening, OAuthClient, OAuthSettings, Place},
-        mcp::{self, McpServer},
     },
     vault::Writes,
 };
@@ -48,7 +47,6 @@ pub(super) async fn for_remote(config: &Config, serve: &ServeConfig) -> Result<E
         account: session.caller.account(),
         client,
     });
-    let server = McpServer::for_requests(service.clone(), mcp::Reveal::Once);
     let stop = CancellationToken::new();
     // Listen for signals before the server is announced, so that none is missed.
     let told = stop_signal().map_err(Fatal::Setup)?;
@@ -64,7 +62,7 @@ pub(super) async fn for_remote(config: &Config, serve: &ServeConfig) -> Result<E
     let announce = |listening| {
         let _ = accepts.send(listening);
     };
-    let serving = http::serve(service.clone(), server, settings, place, stop, announce);
+    let serving = http::serve(service.clone(), settings, place, stop, announce);
     let (ended, ()) = tokio::join!(serving, greet(&mut session, serve, accepted));
     told.abort();
     cleaning.abort();

@@ -47,7 +47,10 @@ pub use settings::{
 };
 pub use tls::TlsError;
 
-use crate::{operations::Service, transport::mcp::McpServer};
+use crate::{
+    operations::Service,
+    transport::mcp::{McpServer, Reveal},
+};
 
 /// Why a server did not start. Nothing was served.
 #[derive(Debug, thiserror::Error)]
@@ -113,7 +116,6 @@ impl fmt::Display for Listening {
 /// [`ServeError`], before anything was served.
 pub async fn serve(
     service: Service,
-    server: McpServer,
     settings: HttpSettings,
     place: Place,
     stop: CancellationToken,
@@ -124,6 +126,7 @@ pub async fn serve(
     let socket = socket.listen(BACKLOG).map_err(bind)?;
     let address = socket.local_addr().map_err(bind)?;
     let is_tls = tls.is_some();
+    let server = McpServer::for_requests(service.clone(), Reveal::Once);
     if let Some(rate) = settings.rate_per_secret {
         service.limit_uses(rate);
     }

@@ -393,7 +393,7 @@ fn behind_a_proxy_counters_need_a_key() {
 
 #[test]
 fn nothing_is_served_in_clear_beyond_this_machine() {
-    let refused = Server::refused(HttpSettings::listening_on("0.0.0.0:0".parse().unwrap()));
+    let refused = Server::refused(&HttpSettings::listening_on("0.0.0.0:0".parse().unwrap()));
     assert!(matches!(refused, ServeError::InClear(_)));
     let message = refused.to_string();
     assert!(message.contains("--tls-cert") && message.contains("--behind-proxy"));

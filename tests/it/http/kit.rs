@@ -20,10 +20,7 @@ use countersign::{
     },
     operations::{CreateKey, Entry, Method, MintedKey, Service},
     random::{NoRandomness, Random, SystemRandom},
-    transport::{
-        http::{HttpSettings, Place, ServeError, serve},
-        mcp::{McpServer, Reveal},
-    },
+    transport::http::{HttpSettings, Place, ServeError, serve},
 };
 use http::HeaderName;
 use serde_json::{Map, Value};
@@ -107,9 +104,8 @@ impl Server {
         }
         let stop = CancellationToken::new();
         let (tell, told) = mpsc::channel();
-        let server = McpServer::for_requests(service.clone(), Reveal::Once);
         let place = Place::take(&settings).expect("the server can listen");
-        let serving = serve(service, server, settings, place, stop.clone(), move |at| tell.send(at).unwrap());
+        let serving = serve(service, settings, place, stop.clone(), move |at| tell.send(at).unwrap());
         let running = runtime.spawn(serving);
         let port = told.recv().expect("the server starts").address.port();
         let address = SocketAddr::from(([127, 0, 0, 1], port));
@@ -117,8 +113,8 @@ impl Server {
     }
 
     /// Why a server with these settings does not start.
-    pub(crate) fn refused(settings: HttpSettings) -> ServeError {
-        Place::take(&settings).err().expect("the server does not start")
+    pub(crate) fn refused(settings: &HttpSettings) -> ServeError {
+        Place::take(settings).err().expect("the server does not start")
     }
 
     /// Waits for something asynchronous.

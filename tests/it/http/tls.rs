@@ -79,7 +79,7 @@ fn a_certificate_that_does_not_work_stops_the_start_with_its_name() {
     let refused = |cert: &str, key: &str| {
         let mut settings = settings();
         settings.tls = Some(TlsFiles { certificates: folder.path().join(cert), key: folder.path().join(key) });
-        let error = Server::refused(settings);
+        let error = Server::refused(&settings);
         assert!(matches!(error, ServeError::Tls(_)), "{error:?}");
         error.to_string()
     };
@@ -126,5 +126,5 @@ fn a_certificate_file_that_became_a_pipe_keeps_no_handshake_waiting() {
     let pipe = folder.path().join("pipe.pem");
     rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).unwrap();
     settings.tls = Some(TlsFiles { certificates: pipe, key });
-    assert!(Server::refused(settings).to_string().contains("regular file"));
+    assert!(Server::refused(&settings).to_string().contains("regular file"));
 }
