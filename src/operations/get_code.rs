@@ -187,7 +187,8 @@ impl Operation for GetCode {
         let mut request = Request { secret, wish, patient, holders, limits, stage, held: None, counted: false };
         let mut again = 0;
         loop {
-            match call.decide_and_commit(&mut request).await? {
+            // Boxed: a call that waits, as thousands may, keeps only what the wait needs.
+            match Box::pin(call.decide_and_commit(&mut request)).await? {
                 Next::Done(code) => return Ok(code),
                 // The machine is slower than the codes of this secret are short.
                 Next::Again if again == AGAIN_MAX => return Err(Refusal::Contended.into()),
