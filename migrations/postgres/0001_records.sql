@@ -89,3 +89,9 @@ CREATE TABLE writer (
     flight      bigint NOT NULL,
     lease_until bigint NOT NULL
 );
+
+-- A commit here shows a reading connection that its server is still the primary.
+CREATE TABLE heartbeat (
+    place bigint PRIMARY KEY,
+    at    bigint NOT NULL
+);

@@ -50,7 +50,7 @@ impl Connector {
         for nth in 0..nodes.len() {
             let number = (first + nth) % nodes.len();
             let Some(node) = nodes.get(number) else { continue };
-            let reached = timeout(REACH, self.reach(node)).await;
+            let reached = timeout(REACH, self.reach(number, node)).await;
             match reached.unwrap_or_else(|_| Err("it did not answer in time".to_owned())) {
                 Ok(link) => {
                     self.first.store(number, Ordering::Relaxed);
@@ -62,22 +62,23 @@ impl Connector {
         Err(reasons.join("; "))
     }
 
-    /// Tries another host first from now on: the one in use accepts connections and does not answer.
-    pub(super) fn turn_away(&self) {
-        self.first.fetch_add(1, Ordering::Relaxed);
+    /// Tries another host first from now on than that of a link which broke: it may accept connections and not answer. If
+    /// another link's failure did so already, nothing changes.
+    pub(super) fn turn_away(&self, link: &Link) {
+        let _ = self.first.compare_exchange(link.host, link.host + 1, Ordering::Relaxed, Ordering::Relaxed);
     }
 
-    async fn reach(&self, node: &Node) -> Result<Link, String> {
+    async fn reach(&self, number: usize, node: &Node) -> Result<Link, String> {
         let config = self.address.config(node)?;
         match &node.tls {
             Tls::Off => {
                 let (client, connection) = config.connect(NoTls).await.map_err(|cause| reason(&cause))?;
-                Ok(Link::new(client, connection, self.address.prepares))
+                Ok(Link::new(client, connection, number, self.address.prepares))
             }
             Tls::Verified(roots) => {
                 let tls = MakeRustlsConnect::new(verified(roots.as_deref())?);
                 let (client, connection) = config.connect(tls).await.map_err(|cause| reason(&cause))?;
-                Ok(Link::new(client, connection, self.address.prepares))
+                Ok(Link::new(client, connection, number, self.address.prepares))
             }
         }
     }

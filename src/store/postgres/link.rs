@@ -13,7 +13,10 @@ use std::{
 };
 
 use futures::future::join_all;
-use tokio::{task::JoinHandle, time::timeout};
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, timeout},
+};
 use tokio_postgres::{
     AsyncMessage, Client, Connection, Row, Statement,
     error::SqlState,
@@ -23,6 +26,15 @@ use tokio_postgres::{
 
 /// The longest time that a flight, or a read, may take. Then the connection is given up.
 pub(super) const FLIGHT: Duration = Duration::from_secs(5);
+
+/// How long an acknowledged commit shows that a connection's server is the primary. One that is cut off from the others
+/// answers reads for many seconds more, with rights that may have been revoked elsewhere, while its commits hang.
+const FRESH: Duration = Duration::from_secs(2);
+
+/// A commit for no other purpose than to be acknowledged. A row of its own for nearly every connection: nobody waits.
+const HEARTBEAT: &str = "INSERT INTO heartbeat (place, at) VALUES (pg_backend_pid() % 1024, \
+                         (extract(epoch FROM clock_timestamp()) * 1000000)::bigint) \
+                         ON CONFLICT (place) DO UPDATE SET at = excluded.at";
 
 /// The longest time that a check of everything may take.
 const EXAMINE: Duration = Duration::from_mins(30);
@@ -108,6 +120,10 @@ fn late() -> Failure {
     Failure::Lost("the server did not answer in time".to_owned())
 }
 
+fn unsure() -> Failure {
+    Failure::Lost("the server warned that a standby may lack the change".to_owned())
+}
+
 fn is_end(code: &SqlState) -> bool {
     let ends = ["57P", "08"];
     ends.iter().any(|class| code.code().starts_with(class)) || *code == SqlState::READ_ONLY_SQL_TRANSACTION
@@ -116,11 +132,15 @@ fn is_end(code: &SqlState) -> bool {
 /// A connection to the server.
 pub(super) struct Link {
     client: Client,
+    /// The host that it leads to, by its number in the address.
+    pub(super) host: usize,
     /// A warning arrived: what was committed since may not be on the standby.
     warned: Arc<AtomicBool>,
     statements: Mutex<HashMap<Cow<'static, str>, Statement>>,
     /// Whether statements are prepared. A pooler that hands out connections by the transaction loses them.
     prepares: bool,
+    /// When a commit over it was last acknowledged. Held during a heartbeat, so that many readers cause one.
+    acknowledged: tokio::sync::Mutex<Option<Instant>>,
     driver: JoinHandle<()>,
 }
 
@@ -131,14 +151,15 @@ impl Drop for Link {
 }
 
 impl Link {
-    pub(super) fn new<S, T>(client: Client, connection: Connection<S, T>, prepares: bool) -> Self
+    pub(super) fn new<S, T>(client: Client, connection: Connection<S, T>, host: usize, prepares: bool) -> Self
     where
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
         T: TlsStream + Unpin + Send + 'static,
     {
         let warned = Arc::new(AtomicBool::new(false));
         let driver = tokio::spawn(drive(connection, Arc::clone(&warned)));
-        Self { client, warned, statements: Mutex::default(), prepares, driver }
+        let acknowledged = tokio::sync::Mutex::default();
+        Self { client, host, warned, statements: Mutex::default(), prepares, acknowledged, driver }
     }
 
     /// Whether a warning arrived.
@@ -149,6 +170,20 @@ impl Link {
     /// Whether the connection has ended.
     pub(super) fn is_closed(&self) -> bool {
         self.client.is_closed()
+    }
+
+    /// Shows that the server is the primary, if it has not been shown lately.
+    pub(super) async fn prove(&self) -> Result<(), Failure> {
+        let mut acknowledged = self.acknowledged.lock().await;
+        if acknowledged.is_some_and(|then| then.elapsed() < FRESH) {
+            return Ok(());
+        }
+        self.query(&Step::new(HEARTBEAT, Vec::new())).await?;
+        if self.is_warned() {
+            return Err(unsure());
+        }
+        *acknowledged = Some(Instant::now());
+        Ok(())
     }
 
     /// Runs one statement by itself.
@@ -195,7 +230,7 @@ impl Link {
         });
         sent.await?;
         if self.is_warned() {
-            return Err(Failure::Lost("the server warned that a standby may lack the change".to_owned()));
+            return Err(unsure());
         }
         Ok(())
     }

@@ -92,7 +92,7 @@ impl Shared {
         StoreError::Unavailable(format!("the server {} ({why})", self.connector.address().place()))
     }
 
-    /// Runs a read, over another connection if the first one breaks.
+    /// Runs a read, over another connection if the first one breaks or its server no longer commits.
     async fn read<T, F: Future<Output = Result<T, Failure>>>(
         &self,
         act: impl Fn(Arc<Link>) -> F,
@@ -101,11 +101,15 @@ impl Shared {
         let number = self.turn.fetch_add(1, Ordering::Relaxed) % READERS;
         loop {
             let link = self.reader(number, until).await?;
-            match act(Arc::clone(&link)).await {
+            let (read, proven) = futures::join!(act(Arc::clone(&link)), link.prove());
+            // A long read outlives what was shown at its beginning.
+            let proven = if proven.is_ok() { link.prove().await } else { proven };
+            match proven.and(read) {
                 Ok(read) => return Ok(read),
                 Err(Failure::Refused(code)) => return Err(self.unreachable(&refusal(&code))),
                 Err(Failure::Lost(why)) => {
                     self.forget(number, &link);
+                    self.connector.turn_away(&link);
                     if Instant::now() >= until {
                         return Err(self.unreachable(&why));
                     }

@@ -82,8 +82,8 @@ impl Shared {
             Err(Failure::Refused(code)) if is_conflict(&code) => Ok(Flown::Refused),
             Err(Failure::Refused(code)) => Err(self.unreachable(&refusal(&code))),
             Err(Failure::Lost(why)) => {
+                self.connector.turn_away(link);
                 writing.link = None;
-                self.connector.turn_away();
                 if self.was_carried_out(writing, next, until, &why).await? {
                     Ok(Flown::Done)
                 } else {
@@ -122,7 +122,7 @@ impl Shared {
                     return Ok(lease.flight == sent.flight);
                 }
                 // The epoch may have been moved without our knowing: then the next attempt finds no row.
-                Ok(_) | Err(Failure::Lost(_)) => self.connector.turn_away(),
+                Ok(_) | Err(Failure::Lost(_)) => self.connector.turn_away(&link),
                 Err(Failure::Refused(code)) if is_conflict(&code) => {}
                 Err(Failure::Refused(_)) => return Err(unknown()),
             }

@@ -5,7 +5,7 @@ use countersign::store::{Committed, Kind, OpenRequest, Opened, SharedStore, Writ
 use super::proxy::{Cut, Proxy};
 use crate::store::{after, commit, done, logging, put, putting, read, record, row, runtime, tail};
 
-async fn opened(url: &str) -> SharedStore {
+pub(super) async fn opened(url: &str) -> SharedStore {
     let request = OpenRequest { url: url.to_owned(), data_dir: "/nowhere".into(), writes: Writes::Thread, make: true };
     match open(&request).await.unwrap() {
         Opened::Store(store, _) => return store,

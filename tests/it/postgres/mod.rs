@@ -6,6 +6,7 @@
 mod commits;
 mod nodes;
 mod people;
+mod primary;
 mod proxy;
 
 use std::{
