@@ -34,8 +34,13 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const EAGER_TRIES: u32 = 3;
 /// The longest pause between two tries.
 const PAUSE: Duration = Duration::from_millis(5);
+/// The longest time for which codes are read again without a look at what this machine knows of the vault's end.
+const LOOK_PAUSE: Duration = Duration::from_secs(1);
 /// The delay after which commits that need not be durable at once are synced.
 const SYNC_DELAY: Duration = Duration::from_millis(200);
+
+const OLDER: &str = "an older copy, or another vault, has taken its place while this process was running; stop it, put the right \
+                     one back or run `countersign vault accept-loss`";
 
 /// A change and its audit rows.
 pub(super) struct Job {
@@ -81,6 +86,10 @@ pub(super) struct Writer {
     state: Arc<StateFile>,
     queue: Mutex<Queue>,
     chain: Mutex<Option<Chain>>,
+    /// The last row that the state file may name and that was in the vault.
+    kept: Mutex<Option<ChainHead>>,
+    /// When that was looked at.
+    looked: Mutex<Option<Instant>>,
     /// The last row that this process knows to be durable.
     durable: Mutex<Option<ChainHead>>,
     sync_due: AtomicBool,
@@ -103,6 +112,8 @@ impl Writer {
             state: Arc::new(state),
             queue: Mutex::default(),
             chain: Mutex::default(),
+            kept: Mutex::default(),
+            looked: Mutex::default(),
             durable: Mutex::new(durable),
             sync_due: AtomicBool::new(false),
             committed: AtomicBool::new(false),
@@ -113,6 +124,7 @@ impl Writer {
     pub(super) async fn record_open(&self) {
         let head = *lock(&self.durable);
         if let Some(head) = head {
+            *lock(&self.kept) = Some(head);
             self.state.record_end(head, true).await;
         }
     }
@@ -140,13 +152,14 @@ impl Writer {
         let last = self.commit(nothing).await;
         lock(&self.queue).closed = true;
         if !self.committed.load(Ordering::Acquire) {
-            // There is nothing to sync or to record.
             return last.map(|_| ());
         }
         self.store.sync().await?;
         // Commits that were to be durable soon are durable now; record that in the state file.
         let (end, durable) = (lock(&self.chain).map(|chain| chain.end.head()), *lock(&self.durable));
         if let Some(head) = end.or(durable) {
+            // The end of an older copy, which may have grown, must not take the place of what is known.
+            self.must_be_newest(head.chain).await?;
             self.state.record_end(head, true).await;
         }
         last.map(|_| ())
@@ -226,17 +239,30 @@ impl Writer {
         Ok(false)
     }
 
-    /// Where the chain continues. If this machine knows of a later end, it is read again before anything new is given
-    /// out: an older copy may have been written over the vault, whose chain goes on where this process left it.
+    /// Where the chain continues. An older copy may have been written over the vault, whose chain goes on where this process
+    /// left it. That is looked at before anything new is given out, and once a second for codes that are read again.
     async fn chain_for(&self, batch: &[Waiting]) -> Result<Chain, StoreError> {
         let chain = self.chain().await?;
-        let tail = chain.end.tail;
         let is_new = batch.iter().any(|waiting| waiting.job.durable == Durable::Now);
-        if is_new && self.state.end_of(tail.chain).is_some_and(|known| known.seq > tail.seq) {
-            *lock(&self.chain) = None;
-            return self.chain().await;
+        if is_new || lock(&self.looked).is_none_or(|then| then.elapsed() >= LOOK_PAUSE) {
+            self.must_be_newest(chain.end.tail.chain).await?;
         }
         Ok(chain)
+    }
+
+    /// Refuses an older copy: what this machine knows of a chain's end must be a row of it. (Where a chain is cut below what was
+    /// kept, the next commit fails.)
+    async fn must_be_newest(&self, number: u32) -> Result<(), StoreError> {
+        *lock(&self.looked) = Some(Instant::now());
+        let kept = *lock(&self.kept);
+        let is_later = |known: &ChainHead| kept.is_none_or(|kept| kept.chain != number || kept.seq < known.seq);
+        let Some(known) = self.state.end_of(number).filter(is_later) else { return Ok(()) };
+        if !is_kept(self.store.as_ref(), &self.keyring, &known).await? {
+            *lock(&self.chain) = None;
+            return Err(StoreError::Unavailable(OLDER.to_owned()));
+        }
+        *lock(&self.kept) = Some(known);
+        Ok(())
     }
 
     /// The commit of a batch, and where the chain continues after it.
@@ -274,6 +300,7 @@ impl Writer {
         if now {
             *lock(&self.durable) = Some(head);
             let state = Arc::clone(&self.state);
+            *lock(&self.kept) = Some(head);
             if state.is_due(urgent) {
                 tokio::spawn(async move { state.record_end(head, urgent).await });
             }
@@ -300,9 +327,7 @@ impl Writer {
         let durable = *lock(&self.durable);
         for known in [durable, self.state.end_of(number)].into_iter().flatten() {
             if !is_kept(store, keyring, &known).await? {
-                let what = "an older copy, or another vault, has taken its place while this process was running; stop it, put \
-                            the right one back or run `countersign vault accept-loss`";
-                return Err(StoreError::Unavailable(what.to_owned()));
+                return Err(StoreError::Unavailable(OLDER.to_owned()));
             }
         }
         let end = end_of(store, keyring, number).await?;

@@ -236,6 +236,36 @@ async fn an_older_copy_that_ends_where_a_running_process_was_is_not_written_to()
 }
 
 #[tokio::test]
+async fn codes_that_are_read_again_do_not_let_an_older_copy_outgrow_what_is_known() {
+    let world = World::new().await;
+    world.row(1).await;
+    let copy = world.folder.root.join("copy.db");
+    let conn = rusqlite::Connection::open(world.folder.file()).unwrap();
+    conn.execute("VACUUM INTO ?", [copy.to_str().unwrap()]).unwrap();
+    let other = World::of(Folder::shared(&world.folder.root)).await;
+    other.secret("Acme", "ada").await;
+    other.row(2).await;
+    other.vault.close().await.unwrap();
+    let state = std::fs::read_dir(world.folder.root.join("state")).unwrap().next().unwrap().unwrap().path();
+    let known = std::fs::read(&state).unwrap();
+    conn.execute("ATTACH ? AS copy", [copy.to_str().unwrap()]).unwrap();
+    let whole = "BEGIN; DELETE FROM record; INSERT INTO record SELECT * FROM copy.record; \
+                 DELETE FROM audit; INSERT INTO audit SELECT * FROM copy.audit; COMMIT";
+    conn.execute_batch(whole).unwrap();
+
+    // More rows than the other process wrote. In the first second they may be taken.
+    for _ in 0..8 {
+        let _ = world.vault.draft(world.entry(Action::CodeGet)).soon().commit().await;
+    }
+
+    let refused = world.vault.record(vec![world.entry(Action::Call)]).await.unwrap_err();
+    assert!(refused.to_string().contains("older copy"), "{refused}");
+    let refused = world.vault.close().await.unwrap_err();
+    assert!(refused.to_string().contains("older copy"), "{refused}");
+    assert_eq!(std::fs::read(&state).unwrap(), known, "what is known is kept");
+}
+
+#[tokio::test]
 async fn a_newer_vault_than_was_known_is_opened_and_so_is_one_without_a_state_file() {
     let (world, _copy) = outdated().await;
     let state = world.folder.root.join("state");
