@@ -181,8 +181,29 @@ fn copy_into(spot: &Spot, to: &Path) -> Result<(), OpenError> {
     connect(spot, &Patience::default())?.execute("VACUUM INTO ?", [name]).map_err(failed)?;
     let copy = open(to, &Patience::default()).map_err(failed)?;
     // In the original's journal mode, so that it can replace the original.
-    copy.execute_batch("PRAGMA journal_mode=WAL").map_err(failed)?;
-    copy.close().map_err(|(_, cause)| failed(cause))
+    keep_a_log(&copy).map_err(|cause| cause.at(to))?;
+    copy.close().map_err(|(_, cause)| failed(cause))?;
+    must_keep_a_log(to).map_err(|cause| cause.at(to))
+}
+
+/// Switches a new database to a write-ahead log.
+pub(super) fn keep_a_log(conn: &Connection) -> Result<(), StoreError> {
+    // If the disk is full, SQLite keeps the mode that it had, and only says so.
+    let mode: String = conn.query_row("PRAGMA journal_mode=WAL", [], |row| row.get(0))?;
+    if mode == "wal" { Ok(()) } else { Err(StoreError::Unavailable("its journal mode can't be set".to_owned())) }
+}
+
+/// Checks that a closed database has a write-ahead log: the switch may not have reached the file.
+pub(super) fn must_keep_a_log(path: &Path) -> Result<(), StoreError> {
+    let unread = |_| StoreError::Unavailable("the disk can't be read".to_owned());
+    let mut head = [0; 20];
+    std::fs::File::open(path).and_then(|mut file| std::io::Read::read_exact(&mut file, &mut head)).map_err(unread)?;
+    // Bytes 18 and 19: the versions that write and read the file, 2 with a write-ahead log.
+    if head.ends_with(&[2, 2]) {
+        Ok(())
+    } else {
+        Err(StoreError::Unavailable("it was not written to its end".to_owned()))
+    }
 }
 
 /// Waits 0.2 ms, then twice as long each time up to 5 ms. Each wait is cut at random by up to half, so that processes
@@ -204,5 +225,23 @@ fn waiter(patience: Patience) -> impl FnMut(i32) -> bool + Send + 'static {
         let cut = whole.mul_f64(f64::from(u8::try_from(jitter & 0xFF).unwrap_or(0)) / 512.0);
         std::thread::sleep(whole.saturating_sub(cut));
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_whose_switch_to_a_log_did_not_reach_the_file_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.db");
+        let conn = Connection::open(&path).unwrap();
+        conn.execute_batch("CREATE TABLE t (x)").unwrap();
+        assert!(must_keep_a_log(&path).is_err());
+        keep_a_log(&conn).unwrap();
+        conn.close().unwrap();
+        assert_eq!(must_keep_a_log(&path), Ok(()));
+        assert!(keep_a_log(&Connection::open_in_memory().unwrap()).is_err(), "it has no file");
     }
 }

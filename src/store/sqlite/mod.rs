@@ -121,13 +121,18 @@ impl Place {
         self.spot.remove_draft()?;
         let draft = self.spot.draft();
         files::create_private(&draft)?;
-        let built = build(&draft, first).map_err(|error| match error {
-            // What was written a moment ago is not damaged: the disk can't be read.
-            StoreError::Damaged { .. } => StoreError::Unavailable("the disk can't be read".to_owned()),
-            error @ (StoreError::Unavailable(_) | StoreError::Unknown(_)) => error,
-        });
-        built.map_err(|error| error.at(self.spot.file()))?;
-        self.spot.publish()
+        let built =
+            build(&draft, first).and_then(|()| connection::must_keep_a_log(&draft)).map_err(|error| match error {
+                // What was written a moment ago is not damaged: the disk can't be read.
+                StoreError::Damaged { .. } => StoreError::Unavailable("the disk can't be read".to_owned()),
+                error @ (StoreError::Unavailable(_) | StoreError::Unknown(_)) => error,
+            });
+        let published = built.map_err(|error| error.at(self.spot.file())).and_then(|()| self.spot.publish());
+        if published.is_err() {
+            // If it can't be removed, the next attempt does it.
+            let _ = self.spot.remove_draft();
+        }
+        published
     }
 }
 
@@ -145,6 +150,7 @@ fn build(draft: &Path, first: &Commit) -> Result<(), StoreError> {
             return Err(StoreError::Unavailable("a first commit must fit an empty store".to_owned()));
         }
     }
-    conn.execute_batch("COMMIT; PRAGMA journal_mode=WAL;")?;
+    conn.execute_batch("COMMIT")?;
+    connection::keep_a_log(&conn)?;
     conn.close().map_err(|(_, error)| error.into())
 }

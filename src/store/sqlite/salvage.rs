@@ -97,7 +97,7 @@ impl Salvage {
         // A killed process may have left one.
         draft.remove();
         create_private(&draft.0)?;
-        let new = begin(&draft.0, &old).map_err(failed)?;
+        let new = begin(&draft.0, &old).map_err(|cause| cause.at(spot.file()))?;
         let salvage = Self { spot, old, version, new, draft, _lock: lock };
         salvage.copy_header().map_err(|error| error.at(salvage.spot.file()))?;
         Ok(salvage)
@@ -345,12 +345,14 @@ impl Salvage {
 /// A new database at a path. It needs no syncs: it is discarded after a crash.
 ///
 /// Its pages are as large as the old one's, which older versions made of another size: it can't take its place otherwise.
-fn begin(path: &Path, old: &Connection) -> Result<Connection, rusqlite::Error> {
+fn begin(path: &Path, old: &Connection) -> Result<Connection, StoreError> {
     let new = connection::open(path, &Patience::default())?;
     let page = pragma(old, "page_size")?;
     new.execute_batch(&format!("PRAGMA page_size={page}; BEGIN IMMEDIATE"))?;
     schema::create(&new)?;
-    new.execute_batch("COMMIT; PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF")?;
+    new.execute_batch("COMMIT")?;
+    connection::keep_a_log(&new)?;
+    new.execute_batch("PRAGMA synchronous=OFF")?;
     Ok(new)
 }
 
