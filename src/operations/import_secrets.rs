@@ -85,10 +85,7 @@ impl Operation for ImportSecrets {
             if let Some(imported) = self.try_once(call).await? {
                 return Ok(imported);
             }
-            if call.service.vault().account(call.caller.account()).await?.is_none() {
-                return Err(Refusal::NotFound("account").into());
-            }
-            // The vault got another data key meanwhile.
+            // Another import was faster, or the vault got another data key meanwhile.
             retries.again().await?;
         }
     }
@@ -100,7 +97,10 @@ impl ImportSecrets {
         let (service, account) = (call.service, call.caller.account());
         let (vault, now) = (service.vault(), call.entry.at.whole_millis());
         let (mut imported, mut seen) = (Imported::default(), HashSet::new());
-        let mut draft = vault.silent_draft();
+        // Two imports at once would each find that the other's secrets are not there yet. Each moves the account on, so the
+        // second one decides again.
+        let kept = vault.account(account).await?.ok_or(Refusal::NotFound("account"))?;
+        let mut draft = vault.silent_draft().replace(&kept, &kept.value);
         let seeds = if self.entries.len() > PIECE { Some(vault.seeds(account).await?) } else { None };
         for (index, Enrolment { metadata, seed }) in self.entries.iter().enumerate() {
             if index % PIECE == 0 {

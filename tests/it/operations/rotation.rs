@@ -37,6 +37,29 @@ fn enrolment(label: &str, seed: &str) -> Enrolment {
 }
 
 #[tokio::test]
+async fn of_imports_at_once_each_secret_is_stored_by_one() {
+    let vault = Vault::new();
+    let other = vault.another_service();
+    for seeds in [["JBSWY3DPEHPK3PXP", "KRSXG5CTMVRXEZLU"], ["GEZDGNBVGY3TQOJQ", "MFRGGZDFMZTWQ2LK"]] {
+        let import = || {
+            let entries: Arc<[Enrolment]> = seeds.map(|seed| enrolment("ada", seed)).into();
+            ImportSecrets { entries, dry_run: false, progress: Arc::default() }
+        };
+        let (person, one) = (&vault.person, &vault.service);
+        let done = futures::join!(
+            one.perform(person, import()),
+            other.perform(person, import()),
+            one.perform(person, import()),
+            other.perform(person, import()),
+        );
+        let mut stored = [done.0, done.1, done.2, done.3].map(|done| done.unwrap().secrets.len());
+        stored.sort_unstable();
+        assert_eq!(stored, [0, 0, 0, 2]);
+    }
+    assert_eq!(vault.service.perform(&vault.person, ListSecrets::default()).await.unwrap().stored, 4);
+}
+
+#[tokio::test]
 async fn every_operation_of_a_process_goes_on_after_a_rotation_elsewhere() {
     let vault = Vault::new();
     let id = vault.register("ada").await.secret.id;
