@@ -288,12 +288,14 @@ impl Service {
         let mut retries = Retries::new(&self.shared.random);
         loop {
             let Some(now) = self.vault().enrolment(kept.id).await? else { return Ok(Err(Visited::Unknown)) };
+            let outcome = if right { AuditOutcome::Ok } else { AuditOutcome::Wrong };
+            let row = AuditEntry { outcome, ..self.enrolment_row(&now, Actor::Page, Action::EnrolProve) };
             if now.state != EnrolmentState::Pending {
+                // Another try that was made at the same time was the last.
+                self.vault().record(vec![row]).await?;
                 return Ok(Err(Visited::Ended(now.state)));
             }
-            let outcome = if right { AuditOutcome::Ok } else { AuditOutcome::Wrong };
-            let row = self.enrolment_row(&now, Actor::Page, Action::EnrolProve);
-            let mut draft = self.vault().draft(AuditEntry { outcome, ..row });
+            let mut draft = self.vault().draft(row);
             let mut new = now.value.clone();
             if right {
                 new.tries = new.tries.saturating_sub(1);
