@@ -18,6 +18,8 @@ pub const MARKS_MAX: usize = 8;
 pub const PERIOD_SECONDS_MAX: u32 = 3600;
 /// Rows of one page of a list.
 pub const PAGE_ROWS_MAX: u32 = 1000;
+/// Rows of a code that are shown: a fleet may read one code thousands of times.
+pub const TRACED_ROWS_MAX: usize = 1000;
 /// Rows of a page when an MCP client does not say: a page must fit into a model's context.
 pub const PAGE_ROWS_DEFAULT: u32 = 50;
 /// Characters of the purpose that a caller claims for the audit log.

@@ -10,7 +10,7 @@ use crate::{
     domain::{
         audit::{Action, Actor, AuditEntry, AuditFilter, AuditRow, ChainHead},
         ids::SecretId,
-        limits::{AUDIT_DAYS_MIN, AUDIT_KEPT_MIN, PAGE_ROWS_MAX},
+        limits::{AUDIT_DAYS_MIN, AUDIT_KEPT_MIN, PAGE_ROWS_MAX, TRACED_ROWS_MAX},
         scope::Scope,
         time::Timestamp,
     },
@@ -102,11 +102,20 @@ pub struct TraceCode {
     pub since: Option<Timestamp>,
 }
 
+/// The rows of a code.
+#[derive(Debug, Default)]
+pub struct Traced {
+    /// The first of them, [`TRACED_ROWS_MAX`] at most.
+    pub rows: Vec<AuditRow>,
+    /// The number of all.
+    pub total: u64,
+}
+
 impl Operation for TraceCode {
     const SPEC: Spec = Spec::person("trace_code", Action::Call, Effect::Read);
-    type Output = Vec<AuditRow>;
+    type Output = Traced;
 
-    async fn run(self, call: &mut Call<'_>) -> Result<Vec<AuditRow>, Failed> {
+    async fn run(self, call: &mut Call<'_>) -> Result<Traced, Failed> {
         let vault = call.service.vault();
         let filter = AuditFilter {
             account: Some(call.caller.account()),
@@ -116,15 +125,21 @@ impl Operation for TraceCode {
             ..AuditFilter::default()
         };
         let mut page = AuditAsk { limit: PAGE_ROWS_MAX, ..AuditAsk::default() };
-        let mut traced = Vec::new();
+        let mut traced = Traced::default();
         loop {
             let AuditRows { rows, next } = vault.audit_page(&filter, &page).await?;
-            traced.extend(rows.into_iter().filter(|row| {
+            let is_of_code = |row: &AuditRow| -> bool {
                 let AuditEntry { secret: Some(secret), step: Some(step), code_tag: Some(tag), .. } = row.entry else {
                     return false;
                 };
                 vault.code_tag(secret, step, &self.digits).ct_eq(&tag).into()
-            }));
+            };
+            for row in rows.into_iter().filter(is_of_code) {
+                traced.total += 1;
+                if traced.rows.len() < TRACED_ROWS_MAX {
+                    traced.rows.push(row);
+                }
+            }
             let Some(next) = next else { return Ok(traced) };
             page.from = Some(next);
             // Many rows are examined; let other tasks run in between.

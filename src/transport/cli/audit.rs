@@ -18,7 +18,9 @@ use crate::{
         audit::{AuditRow, ChainHead},
         limits::{AUDIT_DAYS_MIN, PAGE_ROWS_MAX},
     },
-    operations::{self, ArchiveReport, AuditReport, PruneAudit, TraceCode, VerifyArchive, VerifyAudit, answers::OK},
+    operations::{
+        self, ArchiveReport, AuditReport, PruneAudit, TraceCode, Traced, VerifyArchive, VerifyAudit, answers::OK,
+    },
 };
 
 /// Rows shown by default.
@@ -164,6 +166,7 @@ struct PruneAnswer {
 struct TraceAnswer {
     from_us: bool,
     rows: Vec<operations::AuditRow>,
+    total: u64,
     status: &'static str,
 }
 
@@ -349,17 +352,20 @@ async fn trace(secret: Option<&str>, stdin: bool, session: &mut Session) -> Resu
         session.console.ask_hidden("Code (hidden): ", "use --stdin").await?
     };
     let digits = code_digits(&typed).ok_or_else(|| Failure::Usage("the code must be 6 or 8 digits".to_owned()))?;
-    let rows = session.perform(TraceCode { digits, secret, since: None }).await?;
+    let Traced { rows, total } = session.perform(TraceCode { digits, secret, since: None }).await?;
     let now = session.service.now();
     let answer = TraceAnswer {
         from_us: !rows.is_empty(),
         rows: rows.iter().map(operations::AuditRow::from).collect(),
+        total,
         status: OK,
     };
     let names = Names::known(session).await;
     session.console.answer(&answer, |console| audit_table::write(&rows, &names, now, console))?;
     if rows.is_empty() {
         session.console.note("This code was not given out here.");
+    } else if let Some(more) = total.checked_sub(rows.len() as u64).filter(|more| *more > 0) {
+        session.console.note(&format!("These are the first {} rows; {more} more follow.", rows.len()));
     }
     Ok(if answer.from_us { Ending::Done } else { Ending::No })
 }

@@ -4,6 +4,7 @@ use countersign::{
     domain::{
         api_key::PlainKey,
         audit::{Action, AuditFilter, ChainHead, Outcome},
+        limits::TRACED_ROWS_MAX,
         principal::Principal,
         scope::ScopeSet,
     },
@@ -48,8 +49,20 @@ async fn the_trail_says_who_for_whom_and_why() {
     assert_eq!(rows[0].entry.purpose.as_ref().unwrap().as_str(), "log in to the billing portal");
 
     let traced = vault.service.perform(&vault.person, trace(&digits)).await.unwrap();
-    assert_eq!(traced.len(), 2);
-    assert!(vault.service.perform(&vault.person, trace("000000")).await.unwrap().is_empty());
+    assert_eq!((traced.rows.len(), traced.total), (2, 2));
+    assert_eq!(vault.service.perform(&vault.person, trace("000000")).await.unwrap().total, 0);
+}
+
+#[tokio::test]
+async fn of_a_code_that_a_fleet_reads_a_thousand_rows_are_traced_and_all_are_counted() {
+    let vault = Vault::new();
+    let id = vault.register("A").await.secret.id;
+    let digits = code(&vault.service, &vault.person, id, plain()).await.unwrap();
+    for _ in 0..TRACED_ROWS_MAX {
+        code(&vault.service, &vault.person, id, plain()).await.unwrap();
+    }
+    let traced = vault.service.perform(&vault.person, trace(&digits)).await.unwrap();
+    assert_eq!((traced.rows.len(), traced.total), (TRACED_ROWS_MAX, TRACED_ROWS_MAX as u64 + 1));
 }
 
 #[tokio::test]
