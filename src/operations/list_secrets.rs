@@ -152,6 +152,9 @@ impl Operation for ListSecrets {
     async fn run(self, call: &mut Call<'_>) -> Result<SecretPage, Failed> {
         let query = self.query.as_ref().map(Text::as_str).filter(|text| !text.is_empty());
         let page = Page { offset: self.offset, limit: self.limit.map(Count::get) };
+        // Words may stand anywhere in a name, so every name is opened.
+        let is_long = query.is_some() || self.part.is_some();
+        let _turn = if is_long { call.service.shared.long_reads.turn(call.caller).await } else { None };
         match (call.caller.granted(), query) {
             (None, _) if self.part.is_some() => call.part(self).await,
             (None, None) => call.page(page).await,

@@ -35,6 +35,7 @@ mod last_use;
 mod list_audit;
 mod list_seats;
 mod list_secrets;
+mod long_reads;
 mod manage_secret;
 mod pace;
 mod read_enrollment;
@@ -60,7 +61,7 @@ use uuid::Uuid;
 pub use self::{
     accounts::{AddAccount, ListAccounts, RemoveAccount},
     arguments::{Fields, levels, not_known},
-    audit::{PruneAudit, ReadAudit, ReadWholeAudit, TraceCode, VerifyAudit},
+    audit::{PruneAudit, ReadAudit, ReadWholeAudit, TraceCode, Traced, VerifyAudit},
     audit_archive::{ArchiveReport, VerifyArchive},
     authenticate::Offered,
     back_up::BackUp,
@@ -68,7 +69,7 @@ pub use self::{
     count_seats::{CountSeats, SeatCountResponse},
     delete_secret::{DeleteSecret, SecretDeleteResponse},
     door::{Access, Call, Effect, Failed, ForSeat, Operation, Spec},
-    enroll_secret::{EndEnrolment, EnrollResponse, EnrollSecret, Enrolled},
+    enroll_secret::{EndEnrolment, EnrollResponse, EnrollSecret, Enrolled, how_to_reach},
     enrolment_answer::{Added, Choice, Review, Typed, in_words},
     enrolment_links::EnrolmentPage,
     enrolment_sign_in::{SignIn, SignedIn},
@@ -109,7 +110,8 @@ pub use crate::vault::{
 pub(crate) use pace::Pace;
 
 use self::{
-    audit_refusals::AuditRefusals, enrolment_links::Enrolments, last_use::LastUses, tally::Counters, waiting::Waiters,
+    audit_refusals::AuditRefusals, enrolment_links::Enrolments, last_use::LastUses, long_reads::LongReads,
+    tally::Counters, waiting::Waiters,
 };
 use crate::{
     clock::SharedClock,
@@ -146,6 +148,7 @@ struct Shared {
     ids: OrderedIds,
     audit_refusals: AuditRefusals,
     waiters: Waiters,
+    long_reads: LongReads,
     last_uses: LastUses,
     counters: Counters,
     enrolments: Enrolments,
@@ -156,9 +159,21 @@ struct Shared {
 impl Service {
     /// Makes a service.
     pub fn new(vault: Vault, clock: SharedClock, random: SharedRandom) -> Self {
-        let (ids, audit_refusals, waiters, last_uses, counters, enrolments, secret_pace) = Default::default();
-        let shared =
-            Shared { vault, clock, random, ids, audit_refusals, waiters, last_uses, counters, enrolments, secret_pace };
+        let (ids, audit_refusals, waiters, long_reads) = Default::default();
+        let (last_uses, counters, enrolments, secret_pace) = Default::default();
+        let shared = Shared {
+            vault,
+            clock,
+            random,
+            ids,
+            audit_refusals,
+            waiters,
+            long_reads,
+            last_uses,
+            counters,
+            enrolments,
+            secret_pace,
+        };
         Self { shared: Arc::new(shared) }
     }
 

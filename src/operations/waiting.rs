@@ -55,7 +55,11 @@ const NAP_MAX: Duration = Duration::from_secs(1);
 const CHECKED_EVERY: Duration = Duration::from_secs(3);
 
 /// The holder of a share of the places. Logins are distinguished by their seats, because they have no key.
-type Whose = (AccountId, Actor, Option<SeatId>);
+pub(super) type Whose = (AccountId, Actor, Option<SeatId>);
+
+pub(super) const fn whose(caller: &Principal) -> Whose {
+    (caller.account(), caller.actor(), caller.seat())
+}
 
 /// The waiting calls of this process.
 #[derive(Default)]
@@ -82,7 +86,7 @@ impl Waiters {
 
     /// Takes a place; `None` if all are taken.
     pub(super) fn enter(&self, caller: &Principal) -> Option<WaitingPlace> {
-        let whose = (caller.account(), caller.actor(), caller.seat());
+        let whose = whose(caller);
         let mut places = self.places.lock().ok()?;
         let most = match caller.actor() {
             Actor::Stdio => WAITERS_STDIO_MAX,
