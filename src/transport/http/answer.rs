@@ -38,6 +38,8 @@ pub(super) enum Problem {
     Accept,
     /// The body is not a message of MCP, or lacks something. This is the error in JSON-RPC's format.
     Message(Vec<u8>),
+    /// rmcp refuses it, with this status and error.
+    Mcp(StatusCode, Vec<u8>),
 }
 
 impl From<Refusal> for Problem {
@@ -75,7 +77,7 @@ impl Problem {
             Self::Own(refusal) => Some(refusal.code()),
             Self::Turned(turned) => Some(words(*turned).1),
             Self::NoRoute | Self::NoSession(_) => Some(ErrorCode::NotFound),
-            Self::SlowBody | Self::Method(_) | Self::MediaType | Self::Accept | Self::Message(_) => {
+            Self::SlowBody | Self::Method(_) | Self::MediaType | Self::Accept | Self::Message(_) | Self::Mcp(..) => {
                 Some(ErrorCode::InvalidArgument)
             }
         }
@@ -118,6 +120,7 @@ impl Problem {
                 response
             }
             Self::Message(body) => with_json(StatusCode::BAD_REQUEST, body),
+            Self::Mcp(status, body) => with_json(status, body),
             Self::Accept => error(
                 StatusCode::NOT_ACCEPTABLE,
                 ErrorCode::InvalidArgument,

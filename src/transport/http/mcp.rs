@@ -166,7 +166,7 @@ async fn serve(mut call: Call<'_>, body: Arriving) -> Result<Response, Problem> 
         return Ok(ended);
     }
     let opening = opening.filter(|_| response.status().is_success());
-    let response = readable(response.map(|body| held(body, answering, opening)), app)?;
+    let response = readable(response.map(|body| held(body, answering, opening)), app).await?;
     Ok(match listening {
         Some(stream) => response.map(|body| stream.carrying(body)),
         None => response,
@@ -258,11 +258,14 @@ fn accept_both(headers: &mut HeaderMap, method: &Method) {
 }
 
 /// rmcp's answer, with plain-text errors replaced.
-fn readable(response: Response, app: &super::door::App) -> Result<Response, Problem> {
+async fn readable(response: Response, app: &super::door::App) -> Result<Response, Problem> {
     let status = response.status();
-    let is_json = response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind == "application/json");
-    if is_json || !(status.is_client_error() || status.is_server_error()) {
+    if !(status.is_client_error() || status.is_server_error()) {
         return Ok(response);
+    }
+    if response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind == "application/json") {
+        let body = axum::body::to_bytes(response.into_body(), ERROR_BYTES_MAX).await;
+        return Err(Problem::Mcp(status, body.unwrap_or_default().into()));
     }
     Err(match status {
         StatusCode::NOT_FOUND => NO_SESSION,
@@ -282,6 +285,9 @@ fn readable(response: Response, app: &super::door::App) -> Result<Response, Prob
         _ => Problem::Own(app.service.bug(&Failed)),
     })
 }
+
+/// The longest error of rmcp's.
+const ERROR_BYTES_MAX: usize = 64 * 1024;
 
 const PARSE_ERROR: &[u8] =
     br#"{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"the body is not a JSON-RPC message"}}"#;

@@ -38,7 +38,7 @@ mod tls;
 
 use std::{fmt, io, net::SocketAddr, sync::Arc};
 
-use tokio::net::TcpSocket;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 
 pub use enrol::LocalPage;
@@ -81,7 +81,7 @@ const BACKLOG: u32 = 4096;
 /// Where a server will listen: its address is taken and its certificate is loaded. A server takes it before it opens its
 /// vault, so that one that can't serve makes no vault.
 pub struct Place {
-    socket: TcpSocket,
+    socket: TcpListener,
     tls: Option<tls::Tls>,
 }
 
@@ -122,9 +122,7 @@ pub async fn serve(
     announce: impl FnOnce(Listening),
 ) -> Result<(), ServeError> {
     let Place { socket, tls } = place;
-    let bind = |source| ServeError::Bind { address: settings.listen, source };
-    let socket = socket.listen(BACKLOG).map_err(bind)?;
-    let address = socket.local_addr().map_err(bind)?;
+    let address = socket.local_addr().map_err(|source| ServeError::Bind { address: settings.listen, source })?;
     let is_tls = tls.is_some();
     let server = McpServer::for_requests(service.clone(), Reveal::Once);
     if let Some(rate) = settings.rate_per_secret {
@@ -159,7 +157,7 @@ pub async fn serve(
 }
 
 impl Place {
-    /// Loads the certificate, if one is configured, and takes the address. Nobody is answered there before [`serve`].
+    /// Loads the certificate, if one is configured, and listens. Connections wait until [`serve`] answers them.
     ///
     /// # Errors
     /// [`ServeError`].
@@ -174,14 +172,15 @@ impl Place {
     }
 }
 
-/// A socket that is bound and does not listen yet.
-fn bound(address: SocketAddr) -> io::Result<TcpSocket> {
+/// A listening socket.
+fn bound(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     // As the standard library does: elsewhere it would let two programs listen on one port.
     #[cfg(unix)]
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
-    Ok(socket)
+    // Only this keeps another program from the address.
+    socket.listen(BACKLOG)
 }
 
 /// Ends what would not end by itself: first the waiting calls, which get an error, then the streams, once they have

@@ -104,7 +104,7 @@ impl Server {
         }
         let stop = CancellationToken::new();
         let (tell, told) = mpsc::channel();
-        let place = Place::take(&settings).expect("the server can listen");
+        let place = runtime.block_on(async { Place::take(&settings) }).expect("the server can listen");
         let serving = serve(service, settings, place, stop.clone(), move |at| tell.send(at).unwrap());
         let running = runtime.spawn(serving);
         let port = told.recv().expect("the server starts").address.port();
@@ -114,7 +114,8 @@ impl Server {
 
     /// Why a server with these settings does not start.
     pub(crate) fn refused(settings: &HttpSettings) -> ServeError {
-        Place::take(settings).err().expect("the server does not start")
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async { Place::take(settings) }).err().expect("the server does not start")
     }
 
     /// Waits for something asynchronous.

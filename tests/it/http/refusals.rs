@@ -99,6 +99,35 @@ fn a_body_that_is_no_json_rpc_leaves_a_row() {
 }
 
 #[test]
+fn what_the_protocol_refuses_a_caller_is_in_the_audit_log() {
+    let server = Server::start();
+    let key = server.key(Scope::ALL);
+    let bearer = format!("Bearer {}", token_of(&key));
+    let accepts = "application/json, text/event-stream";
+    let call = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"get_seat_count","arguments":{}}}"#;
+    let unknown = r#"{"jsonrpc":"2.0","id":1,"method":"nonsense/call","params":{}}"#;
+    for ((body, method), rows) in
+        [(call, "tools/call"), (call, "tools/list"), (unknown, "nonsense/call")].into_iter().zip(1..)
+    {
+        let headers = [
+            ("authorization", &*bearer),
+            ("content-type", "application/json"),
+            ("accept", accepts),
+            ("mcp-protocol-version", "2026-07-28"),
+            ("mcp-method", method),
+            ("mcp-name", "get_seat_count"),
+        ];
+        let answer = server.raw(written("POST", "/mcp", &headers, Some(body)).as_bytes());
+        assert!([400, 404].contains(&answer.status), "{body}: {}", answer.status);
+        assert_eq!(
+            refusals(&server),
+            vec![of_key(key.plain.id(), Action::Call, Outcome::InvalidArgument); rows],
+            "{body}"
+        );
+    }
+}
+
+#[test]
 fn a_foreign_host_or_origin_with_a_right_key_leaves_a_row() {
     let server = Server::start();
     let key = server.key(Scope::ALL);
