@@ -11,7 +11,7 @@ use crate::{
     clock::{Clock as _, SystemClock},
     config::Config,
     domain::account::DEFAULT_ACCOUNT,
-    operations::ErrorCode,
+    operations::{ErrorCode, Refusal},
     random::{SharedRandom, SystemRandom},
     store,
     transport::cli::{self, Ending, Failure, First, Input, Sources},
@@ -48,6 +48,7 @@ pub(super) async fn open(
         Err(none) if config.is_on_a_server() => Err(none.into()),
         Err(_) => {
             before()?;
+            refuse_without_time()?;
             Ok(open_as(config, source, Opening::OrMade, writes).await?.0)
         }
     }
@@ -70,6 +71,11 @@ async fn open_there(
         }
         opened => Ok(Ok(opened?)),
     }
+}
+
+/// Refuses to make a vault at a time that no clock should show: its age and its first row would be wrong for ever.
+fn refuse_without_time() -> Result<(), Failure> {
+    if SystemClock.now().is_plausible() { Ok(()) } else { Err(Refusal::Clock.into()) }
 }
 
 /// The error for an account that does not exist.
@@ -114,6 +120,7 @@ pub(super) async fn open_for(
     if !makes {
         return Err(none.into());
     }
+    refuse_without_time()?;
     let (vault, restored) = open_as(config, Arc::clone(source), Opening::OrMade, Writes::Inline).await?;
     Ok(Ready::Open(Box::new((vault, restored, input))))
 }

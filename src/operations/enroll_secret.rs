@@ -79,6 +79,10 @@ pub struct EnrollResponse {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "u64")]
     pub expires_in: Option<u64>,
+    /// What to tell the person if the link does not open. Only while pending, and only if it leads to this machine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub note: Option<String>,
     /// The secret, without its seed. Only once it is stored.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "answers::TotpSecret")]
@@ -116,11 +120,13 @@ impl From<Enrolled> for EnrollResponse {
             enrollment_url: None,
             words: None,
             expires_in: None,
+            note: None,
             totp_secret: None,
         };
         match from {
             Enrolled::Pending { id, url, words, left } => Self {
                 enrollment_id: Some(id.to_string()),
+                note: port_here(&url).map(|_| how_to_reach(&url, id)),
                 enrollment_url: Some(url),
                 words: Some(words),
                 expires_in: Some(left.as_secs()),
@@ -305,6 +311,24 @@ impl Call<'_> {
             }
             self.service.nap(self.caller, &mut watch, self.patience, changed).await?;
         }
+    }
+}
+
+/// The port of a link that leads to this machine alone.
+fn port_here(url: &str) -> Option<&str> {
+    url.strip_prefix("http://127.0.0.1:")?.split('/').next()
+}
+
+/// What a person does who can't open the link, because their browser is on another machine.
+pub fn how_to_reach(url: &str, id: EnrolmentId) -> String {
+    let on_terminal = format!("`countersign secret enroll {id}` on that machine's terminal");
+    match port_here(url) {
+        Some(port) => format!(
+            "The link works on the machine where Countersign runs. From another one, `ssh -L {port}:127.0.0.1:{port} HOST` \
+             makes it work, and the page asks for the phrase that `countersign secret enroll --phrase {id}` prints there; or \
+             use {on_terminal}."
+        ),
+        None => format!("Open the link in any browser, or use {on_terminal}."),
     }
 }
 

@@ -57,7 +57,7 @@ with tempfile.TemporaryDirectory() as folder:
     other = subprocess.run(["age-keygen"], check=True, capture_output=True, text=True).stderr.split()[-1]
 
     ours("secret", "import", "-", "--yes", given=links(MANY).encode())
-    plain = ours("secret", "export", "--plain").stdout
+    plain = ours("secret", "export", "--plain", "--yes").stdout
     check("there is something to export", plain.count(b"\n") == MANY, plain[:100])
 
     ours("secret", "export", "--to", other, "--to", recipient, "--output", at("for-a-key.age"))

@@ -42,6 +42,7 @@ pub async fn first(
         Command::Seat(command) => seat::first(command, console)?,
         Command::Key(key::Command::Create(args)) => {
             args.first(now)?;
+            console.must_be_heard()?;
             First::Nothing
         }
         Command::Account(account::Command::Add { name }) => {

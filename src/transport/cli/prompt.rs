@@ -90,6 +90,15 @@ impl Console {
         Ok(typed.trim().to_owned())
     }
 
+    /// Asks for a line of text.
+    pub(super) fn ask(&mut self, prompt: &str, remedy: &str) -> Result<String, Failure> {
+        if !self.questions.terminal {
+            return Err(Failure::Usage(format!("standard input is not a terminal to ask on; {remedy}")));
+        }
+        self.note_part(prompt);
+        self.typed_line()
+    }
+
     /// Asks before something is lost.
     pub(super) fn confirm(&mut self, question: &str, consent: Consent) -> Result<(), Failure> {
         if consent == Consent::Given {

@@ -29,6 +29,8 @@ const INPUT: &str = "enrollment";
 const EARLIER: &str = "enrollment_id";
 /// The notification that ends an elicitation. rmcp has no type for it.
 const COMPLETE: &str = "notifications/elicitation/complete";
+/// What is wrong with an answer of the client's user that can't be read.
+const UNKNOWN_ACTION: &str = "`enrollment` needs an `action`: `accept`, `decline` or `cancel`";
 /// What is wrong with a request state that this server did not give.
 const NOT_GIVEN: &str = "is not one that this server gave; send it back as it came, or call again without it";
 /// How long the end of an enrolment is looked for: a little longer than a link works.
@@ -63,8 +65,12 @@ impl McpServer {
         let later = |id: &str| self.run(entry, Map::from_iter([(EARLIER.to_owned(), Value::from(id))]), context);
         if let Some(state) = request.request_state.filter(|state| !state.is_empty()) {
             let answers = request.input_responses.unwrap_or_default();
-            let answer =
-                answers.get(INPUT).and_then(|value| serde_json::from_value::<ElicitResult>(value.clone()).ok());
+            let answer = answers.get(INPUT).map(|value| serde_json::from_value::<ElicitResult>(value.clone()));
+            let Ok(answer) = answer.transpose() else {
+                let unknown = Refusal::invalid("inputResponses", UNKNOWN_ACTION);
+                let refusal = self.service().refuse_arguments(&self.caller(context)?, &entry.spec, unknown).await;
+                return Ok(refused(&refusal).into());
+            };
             let Some(id) = self.service().id_of_request_state(&state) else {
                 let forged = Refusal::invalid("requestState", NOT_GIVEN);
                 let refusal = self.service().refuse_arguments(&self.caller(context)?, &entry.spec, forged).await;

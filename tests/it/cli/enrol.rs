@@ -73,6 +73,50 @@ fn an_agents_request_is_finished_on_a_terminal() {
 }
 
 #[test]
+fn a_request_without_a_name_asks_its_person_for_one() {
+    let person = Person::with_vault();
+    let mut host = Host::start(&person);
+    let begun = host.enroll(&json!({}));
+    let id = text_of(&begun, "/enrollment_id").to_owned();
+    assert!(text_of(&begun, "/note").contains(&format!("`countersign secret enroll {id}`")), "{begun}");
+    let mut terminal = Terminal::new();
+    let mut program = terminal.start(&person, &format!("secret enroll {id}"));
+    terminal.wait_for_a_hidden_prompt(&mut program);
+    terminal.types(RFC_SEED);
+    terminal.read_until("Label, such as the account's name: ");
+    terminal.types("ada");
+    terminal.read_until("[y/N]");
+    terminal.types("y");
+    let (_, ended) = terminal.rest_of(program);
+
+    assert_eq!(ended.code(), Some(0));
+    let outcome = host.enroll(&json!({"enrollment_id": id}));
+    assert_eq!((text_of(&outcome, "/status"), text_of(&outcome, "/totp_secret/label")), ("OK", "ada"));
+    host.end();
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_request_of_a_person_is_cancelled_and_takes_no_place() {
+    use rustix::process::{Pid, Signal, kill_process};
+
+    let person = Person::with_vault();
+    for signal in [Signal::INT, Signal::TERM] {
+        let mut command = person.command(&["secret", "enroll", "--no-open"]);
+        let mut program = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut notes = BufReader::new(program.stderr.take().unwrap()).lines().map_while(Result::ok);
+        assert!(notes.any(|line| line.contains("ssh -L ")), "it says how to reach the page");
+
+        kill_process(Pid::from_child(&program), signal).unwrap();
+
+        assert_eq!(program.wait().unwrap().code(), Some(130));
+    }
+    let rows = person.run(&["audit", "list", "--json"]).json();
+    let cancelled = |row: &&Value| row["action"] == "enrol.cancel";
+    assert_eq!(rows["rows"].as_array().unwrap().iter().filter(cancelled).count(), 2, "{rows}");
+}
+
+#[test]
 fn a_person_adds_a_secret_on_a_page_without_an_agent() {
     let person = Person::new();
     let mut command = person.command(&["secret", "enroll", "--label", "ada", "--no-open", "--json"]);

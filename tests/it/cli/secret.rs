@@ -248,7 +248,7 @@ fn seeds_are_read_however_their_groups_are_parted() {
     let person = Person::new();
     let added = |seed: &str| {
         person.fed(seed, &["secret", "add", "--label", "x", "--stdin", "--allow-duplicate"]).ok();
-        let exported = person.run(&["secret", "export", "--plaintext"]).ok();
+        let exported = person.run(&["secret", "export", "--plaintext", "--yes"]).ok();
         exported.lines().last().unwrap().split(['=', '&']).nth(1).unwrap().to_owned()
     };
     for file in ["seed-nbsp.txt", "seed-nonbreaking-hyphen.txt"] {

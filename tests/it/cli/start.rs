@@ -436,7 +436,7 @@ fn reading_commands_make_no_vault_and_say_where_there_is_none() {
         vec!["secret", "rm", "a", "--yes"],
         vec!["secret", "restore", "a"],
         vec!["secret", "reset-steps", "a"],
-        vec!["secret", "export", "--plaintext"],
+        vec!["secret", "export", "--plaintext", "--yes"],
         vec!["code", "a"],
         vec!["verify", "a", "--stdin"],
         vec!["seat", "list"],
@@ -512,6 +512,16 @@ fn a_command_that_fails_on_its_own_input_makes_no_vault() {
         // A sidecar and a server make the folders in which alone they may write, and nothing in them.
         assert_eq!(files_in(person.home()), Vec::<std::path::PathBuf>::new(), "{words}: {ran:?}");
     }
+}
+
+#[test]
+fn a_key_that_nobody_would_see_makes_no_vault() {
+    let person = Person::new();
+    let mut command = person.command(&["key", "create", "--name", "ci"]);
+    let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
+
+    assert_eq!(status.code(), Some(1));
+    assert_eq!(files_in(person.home()), Vec::<std::path::PathBuf>::new());
 }
 
 /// The files in a folder, however deep.

@@ -467,7 +467,10 @@ fn an_export_asks_for_a_passphrase_twice_or_whether_it_may_be_plain() {
     other.file("passphrase", "correct horse\n");
     let file = person.home().join("secrets.age");
     other.run(&["secret", "import", file.to_str().unwrap(), "--passphrase-file", "passphrase"]).ok();
-    assert_eq!(other.run(&["secret", "export", "--plain"]).ok(), person.run(&["secret", "export", "--plain"]).ok());
+    assert_eq!(
+        other.run(&["secret", "export", "--plain", "--yes"]).ok(),
+        person.run(&["secret", "export", "--plain", "--yes"]).ok()
+    );
 
     for (answer, written) in [("n", false), ("y", true)] {
         let mut terminal = Terminal::new();

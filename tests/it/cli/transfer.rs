@@ -15,6 +15,15 @@ fn lines() -> String {
 }
 
 #[test]
+fn seeds_are_not_written_unencrypted_by_a_program_that_was_not_told_to() {
+    let person = Person::with_vault();
+    for words in [&["secret", "export", "--plain"][..], &["secret", "export", "--plain", "--output", "plain.txt"]] {
+        assert!(person.run(words).refused(2).contains("add --yes"), "{words:?}");
+    }
+    assert!(!person.home().join("plain.txt").exists());
+}
+
+#[test]
 fn lines_of_uris_are_stored() {
     let person = Person::with_vault();
     let file = person.file("phone.txt", &lines());
@@ -108,7 +117,7 @@ fn lists_from_the_wild_are_read_as_they_were_meant_and_what_was_repaired_is_told
     4 added, 0 present, 0 skipped: 4 entries (a list of links).
     ");
     ran.ok();
-    insta::assert_snapshot!(person.run(&["secret", "export", "--plaintext"]).ok(), @r"
+    insta::assert_snapshot!(person.run(&["secret", "export", "--plaintext", "--yes"]).ok(), @r"
     otpauth://totp/Steam:ada?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ&issuer=Steam&algorithm=SHA1&digits=6&period=30
     otpauth://totp/C%23:ada?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ&issuer=C%23&algorithm=SHA1&digits=8&period=30
     otpauth://totp/Big%20Co:ada%20lovelace?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ&issuer=Big%20Co&algorithm=SHA1&digits=6&period=60
@@ -195,7 +204,7 @@ fn an_export_says_that_it_is_plain_and_reads_back() {
 
     let refused = person.run(&["secret", "export"]).refused(2);
     assert!(refused.contains("--plain"), "{refused}");
-    let exported = person.run(&["secret", "export", "--plaintext"]);
+    let exported = person.run(&["secret", "export", "--plaintext", "--yes"]);
     insta::assert_snapshot!(exported.err, @"2 secrets exported unencrypted.");
     let uris = exported.ok();
     insta::assert_snapshot!(uris, @r"
@@ -205,7 +214,7 @@ fn an_export_says_that_it_is_plain_and_reads_back() {
 
     let other = Person::new();
     other.fed(&uris, &["secret", "import", "-"]).ok();
-    assert_eq!(other.run(&["secret", "export", "--plaintext"]).ok(), uris);
+    assert_eq!(other.run(&["secret", "export", "--plaintext", "--yes"]).ok(), uris);
     let trail = person.run(&["audit", "list", "--action", "secret.export", "--json"]).json();
     assert_eq!(trail.pointer("/rows").unwrap().as_array().unwrap().len(), 2);
 }
@@ -215,7 +224,7 @@ fn what_is_exported_as_a_document_is_imported_as_it_was() {
     let person = Person::new();
     person.fed(&lines(), &["secret", "import", "-"]).ok();
     person.run(&["secret", "update", "bob", "--single-use"]).ok();
-    let exported = person.run(&["secret", "export", "--plaintext", "--json"]).ok();
+    let exported = person.run(&["secret", "export", "--plaintext", "--yes", "--json"]).ok();
 
     let other = Person::new();
     let imported = other.fed(&exported, &["secret", "import", "-", "--json"]).json();
@@ -223,7 +232,7 @@ fn what_is_exported_as_a_document_is_imported_as_it_was() {
     assert_eq!(imported.pointer("/added"), Some(&2.into()));
     assert_eq!(imported.pointer("/totp_secrets/0/single_use"), None);
     assert_eq!(imported.pointer("/totp_secrets/1/single_use"), Some(&true.into()));
-    assert_eq!(other.run(&["secret", "export", "--plaintext", "--json"]).ok(), exported);
+    assert_eq!(other.run(&["secret", "export", "--plaintext", "--yes", "--json"]).ok(), exported);
 }
 
 #[test]
@@ -239,7 +248,7 @@ fn an_export_goes_on_past_damaged_secrets_and_names_them() {
     person.tamper_record(Kind::Seed, 1, "body = zeroblob(100)");
     person.tamper_record(Kind::Secret, 2, "account = zeroblob(16)");
 
-    let ran = person.run(&["secret", "export", "--plaintext"]);
+    let ran = person.run(&["secret", "export", "--plaintext", "--yes"]);
 
     assert_eq!(ran.status, 1, "{ran:?}");
     assert_eq!(ran.out.lines().count(), 1, "{ran:?}");
@@ -256,7 +265,7 @@ fn an_export_goes_on_past_damaged_secrets_and_names_them() {
             "`countersign vault doctor` says what is wrong; restore what is damaged from a backup.",
         ]
     );
-    let ran = person.run(&["secret", "export", "--plaintext", "--json"]);
+    let ran = person.run(&["secret", "export", "--plaintext", "--yes", "--json"]);
     let document: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
     assert_eq!(ran.status, 1);
     assert_eq!(document.pointer("/damaged"), Some(&serde_json::json!([alice, bob, carol])));
@@ -275,7 +284,7 @@ fn an_export_tells_of_a_damaged_secret_that_has_no_id() {
     let person = Person::with_alice();
     person.tamper_record(Kind::Secret, 0, "id = x'07'");
 
-    let ran = person.run(&["secret", "export", "--plaintext", "--json"]);
+    let ran = person.run(&["secret", "export", "--plaintext", "--yes", "--json"]);
 
     assert_eq!(ran.status, 1, "{ran:?}");
     let document: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
@@ -337,13 +346,13 @@ fn an_export_into_a_file_is_its_owners_alone() {
     let person = Person::with_alice();
     let mode = |name: &str| std::fs::metadata(person.home().join(name)).unwrap().permissions().mode() & 0o777;
 
-    person.run(&["secret", "export", "--plaintext", "--output", "named.txt"]).ok();
+    person.run(&["secret", "export", "--plaintext", "--yes", "--output", "named.txt"]).ok();
     assert_eq!(mode("named.txt"), 0o600);
-    let again = person.run(&["secret", "export", "--plaintext", "-o", "named.txt"]).refused(1);
+    let again = person.run(&["secret", "export", "--plaintext", "--yes", "-o", "named.txt"]).refused(1);
     assert!(again.contains("--output must name a new file"), "{again}");
     let named = std::fs::read_to_string(person.home().join("named.txt")).unwrap();
-    assert_eq!(named, person.run(&["secret", "export", "--plaintext"]).ok());
-    assert_eq!(person.run(&["secret", "export", "--plaintext", "--json", "-o", "doc.json"]).ok(), "");
+    assert_eq!(named, person.run(&["secret", "export", "--plaintext", "--yes"]).ok());
+    assert_eq!(person.run(&["secret", "export", "--plaintext", "--yes", "--json", "-o", "doc.json"]).ok(), "");
     let document: serde_json::Value =
         serde_json::from_str(&std::fs::read_to_string(person.home().join("doc.json")).unwrap()).unwrap();
     assert_eq!(document.pointer("/uris/0").unwrap().as_str().unwrap(), named.trim_end());
@@ -351,7 +360,7 @@ fn an_export_into_a_file_is_its_owners_alone() {
     // A file that a shell opened has the shell's umask.
     let redirected = std::fs::File::create(person.home().join("redirected.txt")).unwrap();
     redirected.set_permissions(std::fs::Permissions::from_mode(0o644)).unwrap();
-    let ended = person.command(&["secret", "export", "--plaintext"]).stdout(redirected).status().unwrap();
+    let ended = person.command(&["secret", "export", "--plaintext", "--yes"]).stdout(redirected).status().unwrap();
     assert!(ended.success());
     assert_eq!(mode("redirected.txt"), 0o600);
 }
@@ -361,7 +370,7 @@ fn an_export_into_a_file_is_its_owners_alone() {
 fn an_export_that_the_disk_did_not_take_is_not_called_exported() {
     let person = Person::with_alice();
     let key = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p";
-    for how in [&["--to", key][..], &["--plain"]] {
+    for how in [&["--to", key][..], &["--plain", "--yes"]] {
         let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
         let mut command = person.command(&[&["secret", "export"], how].concat());
         let ended = command.stdin(Stdio::null()).stdout(full).output().unwrap();
@@ -601,7 +610,7 @@ fn an_encrypted_export_reads_back_with_its_passphrase_and_says_how_much_it_has()
         other.file("passphrase", "correct horse");
         let file = person.home().join(file);
         other.run(&["secret", "import", file.to_str().unwrap(), "--passphrase-file", "passphrase"]).ok();
-        other.run(&["secret", "export", "--plain"]).ok().lines().count()
+        other.run(&["secret", "export", "--plain", "--yes"]).ok().lines().count()
     };
     assert_eq!([count("all.age"), count("one.age")], [2, 1]);
 

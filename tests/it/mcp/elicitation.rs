@@ -155,10 +155,15 @@ async fn a_request_state_is_signed_and_a_forged_one_ends_nothing() {
             assert!(text.contains("`requestState` is not one that this server gave"), "{forged}: {text}");
         }
     }
+    for unknown in ["x", ""] {
+        let answer = wire.request("tools/call", again(&json!(state), unknown)).await;
+        let text = answer["result"]["content"][0]["text"].as_str().unwrap();
+        assert!(text.contains("`enrollment` needs an `action`"), "{text}");
+    }
     assert_eq!(wire.vault.service.is_enrolment_open(id).await, Ok(true));
     let begun = AuditFilter { action: Some(Action::EnrolBegin), ..AuditFilter::default() };
     let outcomes: Vec<_> = wire.vault.rows(begun).await.iter().map(|row| row.entry.outcome).collect();
-    assert_eq!(outcomes.iter().filter(|outcome| **outcome == Outcome::InvalidArgument).count(), 12, "{outcomes:?}");
+    assert_eq!(outcomes.iter().filter(|outcome| **outcome == Outcome::InvalidArgument).count(), 14, "{outcomes:?}");
     let answer = wire.request("tools/call", again(&json!(state), "decline")).await;
     assert_eq!(answer["result"]["structuredContent"]["status"], "DECLINED", "{answer}");
 }

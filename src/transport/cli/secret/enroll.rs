@@ -10,11 +10,11 @@ use super::view;
 use crate::{
     domain::{enrolment::EnrolmentState, ids::EnrolmentId, text::ShownText},
     operations::{
-        Added, EnrollResponse, EnrollSecret, Enrolled, EnrolmentPhrase, ErrorCode, OpenEnrolment, Proven, Review,
-        Typed, answers::OK, in_words,
+        Added, EndEnrolment, EnrollResponse, EnrollSecret, Enrolled, EnrolmentPhrase, ErrorCode, OpenEnrolment, Proven,
+        Review, Typed, answers::OK, how_to_reach, in_words,
     },
     transport::{
-        cli::{Ending, Failure, Session, browser},
+        cli::{Ending, Failure, Session, browser, interrupt::stop_signal},
         http::LocalPage,
     },
 };
@@ -84,17 +84,29 @@ async fn on_page(args: EnrollArgs, session: &mut Session) -> Result<Ending, Fail
     let page = LocalPage::default();
     session.service.offer_enrolments(Arc::new(page.clone()));
     let ask = EnrollSecret { label: args.label, issuer: args.issuer, ..EnrollSecret::default() };
+    let told = stop_signal()?;
+    tokio::pin!(told);
     let mut enrolled = session.perform(ask).await?;
-    if let Enrolled::Pending { url, words, .. } = &enrolled {
+    if let Enrolled::Pending { id, url, words, .. } = &enrolled {
         session
             .console
             .note(&format!("Add the secret on this page within ten minutes: {url}\nIt shows the words {words}."));
-        if !args.no_open && session.console.can_ask() && !browser::open(url) {
-            session.console.note("No browser could be opened here; open the link yourself.");
+        let opens = !args.no_open && session.console.can_ask();
+        if !opens || !browser::open(url).await {
+            session.console.note(&format!("No browser was opened. {}", how_to_reach(url, *id)));
         }
     }
     while let Enrolled::Pending { id, .. } = enrolled {
-        enrolled = session.perform(EnrollSecret { enrollment_id: Some(id), ..EnrollSecret::default() }).await?;
+        let again = session.perform(EnrollSecret { enrollment_id: Some(id), ..EnrollSecret::default() });
+        enrolled = tokio::select! {
+            biased;
+            () = &mut told => {
+                // Nobody can open its page any more, and only so many may be open.
+                session.perform(EndEnrolment { id, declined: false }).await?;
+                return Err(Failure::Interrupted);
+            }
+            answer = again => answer?,
+        };
     }
     // Its last answer may still be on its way.
     page.end().await;
@@ -119,7 +131,11 @@ async fn on_terminal(id: EnrolmentId, args: &EnrollArgs, session: &mut Session) 
     let chosen = |given: &Option<String>, proposed: &Option<ShownText>| {
         given.clone().or_else(|| proposed.as_ref().map(ToString::to_string)).unwrap_or_default()
     };
-    let (label, issuer) = (chosen(&args.label, &proposal.label), chosen(&args.issuer, &proposal.issuer));
+    let (mut label, issuer) = (chosen(&args.label, &proposal.label), chosen(&args.issuer, &proposal.issuer));
+    // A link brings its own.
+    if label.is_empty() && !key.contains("://") {
+        label = session.console.ask("Label, such as the account's name: ", "add --label")?;
+    }
     let typed = Typed { key: &key, label: &label, issuer: &issuer };
     let handle = session.service.take_typed(&proven, &typed).await?;
     let Some(review) = session.service.review(&proven, &handle).await? else {

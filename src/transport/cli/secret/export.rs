@@ -171,11 +171,8 @@ fn allow_plain(args: &ExportArgs, terminal: bool, session: &mut Session) -> Resu
         }
         close_redirected()?;
     }
-    if session.console.can_ask() && !args.yes {
-        let question = "Write the seeds unencrypted? Anybody who reads the file can make your codes.";
-        session.console.confirm(question, args.yes.into())?;
-    }
-    Ok(())
+    let question = "Write the seeds unencrypted? Anybody who reads the file can make your codes.";
+    session.console.confirm(question, args.yes.into())
 }
 
 async fn named(names: &[String], session: &mut Session) -> Result<Vec<SecretId>, Failure> {
