@@ -24,7 +24,7 @@ use async_trait::async_trait;
 pub use audit::{AuditPage, AuditPut, AuditQuery, AuditRecord, AuditTerms, Cursor, Prune, Tail};
 pub use open::{Absent, Facts, OpenError, OpenRequest, Opened, Writes, folder_of, incoming, open, salvage, snapshot};
 pub use sqlite::{
-    files::{create_private_dir, is_within},
+    files::{create_private_dir, is_within, rename_new, sync_folder},
     format1,
     incoming::{Cleared, Incoming},
     ownership::refuse_shared_keys,

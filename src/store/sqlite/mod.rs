@@ -118,8 +118,9 @@ impl Place {
 
     /// Builds the vault under another name, then renames it, so that there is a whole vault or none.
     pub(super) fn create(self, first: &Commit) -> Result<(), OpenError> {
-        self.spot.remove_draft()?;
         let draft = self.spot.draft();
+        // A killed process may have left one.
+        files::remove_database(&draft);
         files::create_private(&draft)?;
         let built =
             build(&draft, first).and_then(|()| connection::must_keep_a_log(&draft)).map_err(|error| match error {
@@ -129,8 +130,7 @@ impl Place {
             });
         let published = built.map_err(|error| error.at(self.spot.file())).and_then(|()| self.spot.publish());
         if published.is_err() {
-            // If it can't be removed, the next attempt does it.
-            let _ = self.spot.remove_draft();
+            files::remove_database(&draft);
         }
         published
     }
