@@ -268,10 +268,10 @@ pub enum Committed {
         /// need.
         changes: Vec<usize>,
     },
-    /// A record of this change has a name that another record already has.
+    /// Changes with a record that has a name which another record already has.
     Taken {
-        /// The change's number.
-        change: usize,
+        /// Their numbers, in order: at least the first one, and none that would fit without the others.
+        changes: Vec<usize>,
     },
     /// Another writer has added audit records.
     Moved {

@@ -227,7 +227,7 @@ impl Writer {
                 return Ok(true);
             }
             Committed::Moved { .. } => *lock(&self.chain) = None,
-            Committed::Taken { change } => refuse(batch, &[change], Outcome::Taken),
+            Committed::Taken { changes } => refuse(batch, &changes, Outcome::Taken),
             Committed::Stale { changes } => {
                 // The last change moves the head, which another process has moved meanwhile.
                 if changes.contains(&batch.len()) {
@@ -575,16 +575,16 @@ mod tests {
     async fn who_is_stale_or_finds_a_name_taken_leaves_the_commit_and_the_others_happen() {
         let answer = |tried| match tried {
             1 => Ok(Committed::Stale { changes: vec![0] }),
-            2 => Ok(Committed::Taken { change: 1 }),
+            2 => Ok(Committed::Taken { changes: vec![1, 2] }),
             _ => Ok(Committed::Done),
         };
         let (writer, store) = writer(answer);
-        let all = [1, 2, 3, 4].map(|nth| writer.commit(job(nth)));
+        let all = [1, 2, 3, 4, 5].map(|nth| writer.commit(job(nth)));
         let outcomes = futures::future::join_all(all).await;
-        let expected = [Outcome::Stale, Outcome::Done, Outcome::Taken, Outcome::Done].map(Ok);
+        let expected = [Outcome::Stale, Outcome::Done, Outcome::Taken, Outcome::Taken, Outcome::Done].map(Ok);
         assert_eq!(outcomes, expected);
         let commits = lock(&store.commits);
         let rows = |commit: &Commit| commit.changes.iter().map(|change| change.audit.len()).sum::<usize>();
-        assert_eq!(commits.iter().map(|commit| rows(commit)).collect::<Vec<_>>(), [4, 3, 2]);
+        assert_eq!(commits.iter().map(|commit| rows(commit)).collect::<Vec<_>>(), [5, 4, 2]);
     }
 }
