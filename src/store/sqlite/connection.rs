@@ -174,7 +174,7 @@ pub(super) fn copy(spot: &Spot, to: &Path) -> Result<(), OpenError> {
 
 fn copy_into(spot: &Spot, to: &Path) -> Result<(), OpenError> {
     let failed = |cause: rusqlite::Error| StoreError::from(cause).at(to);
-    let name = to.to_str().ok_or(OpenError::NotOurs { path: to.to_owned(), what: "is not named in UTF-8" })?;
+    let name = to.to_str().ok_or_else(|| files::not_in_utf8(to))?;
     connect(spot, &Patience::default())?.execute("VACUUM INTO ?", [name]).map_err(failed)?;
     let copy = open(to, &Patience::default()).map_err(failed)?;
     // In the original's journal mode, so that it can replace the original.

@@ -348,6 +348,11 @@ pub(super) fn open_private(path: &Path, options: &mut OpenOptions) -> io::Result
     options.open(path)
 }
 
+/// The error for a path that SQLite, or an address, can't name.
+pub(in crate::store) fn not_in_utf8(path: &Path) -> OpenError {
+    not_ours(path, "is not named in UTF-8; name another folder with --data-dir")
+}
+
 pub(super) fn not_ours(path: &Path, what: &'static str) -> OpenError {
     OpenError::NotOurs { path: path.to_owned(), what }
 }

@@ -51,13 +51,24 @@ pub(super) fn open(request: &OpenRequest, address: &str) -> Result<Opened, OpenE
     let spot =
         if request.make { Spot::prepare(&request.data_dir, address)? } else { Spot::find(&request.data_dir, address)? };
     if !spot.has_vault()? {
-        spot.refuse_stray_log()?;
-        if !request.make {
-            return Err(OpenError::NoVault(spot.folder().to_owned()));
+        let is_restoring = !incoming::moved_by_a_killed_one(&spot)?.is_empty() || spot.has_vault()?;
+        if !is_restoring {
+            spot.refuse_stray_log()?;
+            if !request.make {
+                return Err(OpenError::NoVault(spot.folder().to_owned()));
+            }
         }
+        // A restore that is under way ends first.
         let lock = spot.lock()?;
         if !spot.has_vault()? {
+            let moved = incoming::moved_by_a_killed_one(&spot)?;
+            if !moved.is_empty() {
+                return Err(OpenError::HalfRestored { path: spot.file().to_owned(), moved });
+            }
             spot.refuse_stray_log()?;
+            if !request.make {
+                return Err(OpenError::NoVault(spot.folder().to_owned()));
+            }
             return Ok(Opened::Absent(Absent { place: super::open::Spot::File(Place { spot, _lock: lock }) }));
         }
     }
@@ -86,8 +97,8 @@ pub(super) fn snapshot(request: &OpenRequest, address: &str) -> Result<Snapshot,
 }
 
 /// Copies a backup to the place of a vault.
-pub(super) fn incoming(request: &OpenRequest, address: &str, backup: &Path) -> Result<Incoming, OpenError> {
-    Incoming::of(Spot::prepare(&request.data_dir, address)?, backup)
+pub(super) fn incoming(request: &OpenRequest, address: &str, backup: &Path, time: &str) -> Result<Incoming, OpenError> {
+    Incoming::of(Spot::prepare(&request.data_dir, address)?, backup, time)
 }
 
 /// Reads the vault at an address as far as possible.

@@ -20,6 +20,7 @@ use super::{
     damaged::{Table, rows},
     error,
     files::{self, Spot, beside, create_private, io_at, open_private},
+    format1::older,
     incoming::Incoming,
     known_format, records, schema,
 };
@@ -110,10 +111,11 @@ impl Salvage {
     }
 
     fn copy_header(&self) -> Result<(), StoreError> {
-        let mut header = None;
+        let mut header: Option<Record> = None;
         self.old_records(&mut |(kind, record)| {
-            if kind == Some(Kind::Header) {
-                header = header.take().or(Some(record));
+            let is_newer = header.as_ref().is_none_or(|header| header.version < record.version);
+            if kind == Some(Kind::Header) && record.key.id.is_empty() && is_newer {
+                header = Some(record);
             }
             Ok(())
         })?;

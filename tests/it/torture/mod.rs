@@ -11,6 +11,7 @@ mod disk;
 mod keys;
 mod power;
 mod processes;
+mod restore;
 mod rotation;
 
 use std::{
@@ -175,6 +176,10 @@ pub(crate) async fn work(root: &Path) {
                 }
                 Err(told) => tell(&format!("no {told}")),
             }
+            continue;
+        }
+        if what == "restore" {
+            tell(&restore::carry_out(root).await.map_or_else(|told| format!("no {told}"), |()| "ok".to_owned()));
             continue;
         }
         let work = work.as_mut().unwrap();
