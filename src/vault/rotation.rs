@@ -188,7 +188,7 @@ impl Vault {
     ) -> Result<bool, StoreError> {
         let purpose = Purpose::of(&format!("data key {}, root key {}", keys.active_epoch, keys.root_epoch));
         let changed = VaultHeader { keys, ..header.value.clone() };
-        let draft = self.draft(AuditEntry { purpose, ..entry }).replace(header, &changed).scrub();
+        let draft = self.draft(AuditEntry { purpose, ..entry }).replace(header, &changed).scrub().patient();
         Ok(draft.commit().await? == Outcome::Done)
     }
 

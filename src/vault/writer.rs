@@ -30,6 +30,8 @@ const BATCH: usize = 256;
 /// How often and how long a commit is retried while other processes are faster.
 const TRIES: u32 = 64;
 const PATIENCE: Duration = Duration::from_secs(2);
+/// The same for what nobody waits to get: beside processes that write all the time, one try in some hundred comes through.
+const LONG_PATIENCE: Duration = Duration::from_mins(1);
 /// Tries without a pause.
 const EAGER_TRIES: u32 = 3;
 /// The longest pause between two tries.
@@ -47,6 +49,8 @@ pub(super) struct Job {
     pub(super) change: Change,
     pub(super) entries: Vec<AuditEntry>,
     pub(super) durable: Durable,
+    /// Whether it may take as long as other processes are faster. It is committed by itself.
+    pub(super) patient: bool,
 }
 
 impl Job {
@@ -148,7 +152,7 @@ impl Writer {
 
     /// Commits what is queued and accepts nothing more.
     pub(super) async fn close(self: &Arc<Self>) -> Result<(), StoreError> {
-        let nothing = Job { change: Change::default(), entries: Vec::new(), durable: Durable::Now };
+        let nothing = Job { change: Change::default(), entries: Vec::new(), durable: Durable::Now, patient: false };
         let last = self.commit(nothing).await;
         lock(&self.queue).closed = true;
         if !self.committed.load(Ordering::Acquire) {
@@ -175,7 +179,8 @@ impl Writer {
                     queue.flushing = false;
                     return;
                 }
-                let count = queue.waiting.len().min(BATCH);
+                let until = queue.waiting.iter().take(BATCH).position(|waiting| waiting.job.patient);
+                let count = until.map_or(queue.waiting.len().min(BATCH), |patient| patient.max(1));
                 queue.waiting.drain(..count).collect()
             };
             if let Err(cause @ StoreError::Unavailable(_)) = self.commit_all(batch).await {
@@ -189,8 +194,10 @@ impl Writer {
 
     /// Commits a batch and answers it.
     async fn commit_all(self: &Arc<Self>, mut batch: Vec<Waiting>) -> Result<(), StoreError> {
-        let deadline = Instant::now() + PATIENCE;
-        for tried in 0..TRIES {
+        let patient = batch.iter().any(|waiting| waiting.job.patient);
+        let (patience, tries) = if patient { (LONG_PATIENCE, u32::MAX) } else { (PATIENCE, TRIES) };
+        let deadline = Instant::now() + patience;
+        for tried in 0..tries {
             if batch.is_empty() || Instant::now() > deadline {
                 break;
             }
@@ -485,22 +492,39 @@ mod tests {
 
     fn job(step: i64) -> Job {
         let entry = AuditEntry::by(Actor::System, Action::Call, Timestamp::from_micros(step));
-        Job { change: Change::default(), entries: vec![entry], durable: Durable::Now }
+        Job { change: Change::default(), entries: vec![entry], durable: Durable::Now, patient: false }
     }
 
     const fn moved() -> Committed {
         Committed::Moved { tail: Tail { chain: 0, seq: 9, mac: [0; 32] } }
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_commit_for_which_others_are_always_faster_ends_within_its_bound() {
         for answer in [|_| Ok(moved()), |_| Ok(Committed::Stale { changes: vec![7] })] {
-            let (writer, store) = writer(answer);
-            let begun = Instant::now();
-            let refused = writer.commit(job(1)).await.unwrap_err();
-            assert!(matches!(refused, StoreError::Unavailable(_)), "{refused}");
-            assert!(lock(&store.commits).len() <= TRIES as usize && begun.elapsed() <= PATIENCE + PAUSE);
+            for patient in [false, true] {
+                let (writer, store) = writer(answer);
+                let begun = Instant::now();
+                let refused = writer.commit(Job { patient, ..job(1) }).await.unwrap_err();
+                assert!(matches!(refused, StoreError::Unavailable(_)), "{refused}");
+                let most = if patient { LONG_PATIENCE } else { PATIENCE };
+                assert!(patient || lock(&store.commits).len() <= TRIES as usize);
+                assert!(begun.elapsed() <= most + PAUSE, "{:?}", begun.elapsed());
+            }
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_patient_commit_outlasts_writers_that_never_rest_and_holds_up_none_that_was_before_it() {
+        let (writer, store) = writer(|tried| match tried {
+            1 | 1000.. => Ok(Committed::Done),
+            _ => Ok(moved()),
+        });
+        let soon = Job { durable: Durable::Soon, ..job(1) };
+        let (before, patient) = (writer.commit(soon), writer.commit(Job { patient: true, ..job(2) }));
+        let (before, patient) = tokio::join!(before, patient);
+        assert_eq!((before, patient), (Ok(Outcome::Done), Ok(Outcome::Done)));
+        assert_eq!(lock(&store.commits).len(), 1000);
     }
 
     #[tokio::test]

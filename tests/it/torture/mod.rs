@@ -86,6 +86,12 @@ impl Row {
     }
 }
 
+/// Whether an order was refused because other processes were faster, or held the lock, for two seconds.
+fn is_outrun(told: &str) -> bool {
+    told.starts_with("no the vault can't be reached or written")
+        && (told.contains("other processes were faster") || told.contains("holds the vault's write lock"))
+}
+
 /// What processes on one vault have been told.
 #[derive(Debug, Default, Clone)]
 struct Told {
