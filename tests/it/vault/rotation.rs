@@ -20,7 +20,8 @@ use countersign::{
 use zeroize::Zeroizing;
 
 use super::kit::{Folder, NOW, SEED, World, metadata};
-use crate::{sqlite::Other, torture::WORKER};
+#[cfg(unix)]
+use crate::sqlite::{Other, processes::say};
 
 impl World {
     async fn begin(&self) -> bool {
@@ -441,7 +442,26 @@ async fn no_read_and_no_addition_of_a_busy_process_fails_while_keys_are_rotated_
     assert_eq!(world.vault.rotation().await.unwrap().epoch, 10);
 }
 
-/// Each of them commits, as fast as it can, all the time.
+/// The task of a process that commits, as fast as it can, all the time.
+#[cfg(unix)]
+pub(crate) const RESTLESS: &str = "restless";
+
+/// The `main` of such a process.
+#[cfg(unix)]
+pub(crate) async fn write_without_rest(root: &std::path::Path) {
+    let world = World::of(Folder::shared(root)).await;
+    for nth in 0_u64.. {
+        let draft = world.vault.draft(world.entry(Action::CodeGet)).soon();
+        // The others may be faster for two seconds.
+        let ended = draft.commit().await;
+        assert!(matches!(ended, Ok(Outcome::Done) | Err(StoreError::Unavailable(_))), "{ended:?}");
+        if nth.is_multiple_of(100) {
+            say("on");
+        }
+    }
+}
+
+#[cfg(unix)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rotation_ends_beside_writers_that_never_rest() {
     let world = World::new().await;
@@ -449,36 +469,34 @@ async fn a_rotation_ends_beside_writers_that_never_rest() {
     for id in &ids {
         world.add(*id).await.unwrap();
     }
-    let folder = Folder::shared(&world.folder.root);
-    let mut writers: Vec<_> = (0..3).map(|_| Other::start(WORKER, &folder.root, &[])).collect();
-    for (nth, writer) in writers.iter_mut().enumerate() {
-        writer.tell("open");
-        writer.tell(&format!("load {nth} {}", u64::MAX));
-        assert_eq!(writer.next().as_deref(), Some("ok"));
-    }
+    let writers: Vec<_> = (0..2).map(|_| Other::start(RESTLESS, &world.folder.root, &[])).collect();
     let over = Arc::new(AtomicBool::new(false));
+    let (on, are_on) = std::sync::mpsc::channel();
     let heard: Vec<_> = writers
         .into_iter()
         .map(|mut writer| {
-            let over = Arc::clone(&over);
+            let (over, on) = (Arc::clone(&over), on.clone());
             std::thread::spawn(move || {
-                let mut heard = 0;
                 while !over.load(Ordering::Relaxed) {
                     writer.next().expect("it ended by itself");
-                    heard += 1;
+                    let _ = on.send(());
                 }
-                heard
             })
         })
         .collect();
+    for _ in 0..2 {
+        are_on.recv().unwrap();
+    }
 
-    for _ in 0..3 {
+    for _ in 0..5 {
         world.rotate().await;
     }
     world.replace_root().await;
 
     over.store(true, Ordering::Relaxed);
-    assert!(heard.into_iter().all(|writer| writer.join().unwrap() > 0));
+    for writer in heard {
+        writer.join().unwrap();
+    }
     for id in ids {
         world.opens(id).await.unwrap();
     }
