@@ -323,6 +323,11 @@ pub trait Store: Send + Sync {
     /// Reads records by their keys, in the order of the keys, all as of one moment.
     async fn read(&self, keys: &[RecordKey]) -> Result<Vec<Option<Record>>, StoreError>;
 
+    /// One record.
+    async fn read_one(&self, key: &RecordKey) -> Result<Option<Record>, StoreError> {
+        Ok(self.read(std::slice::from_ref(key)).await?.into_iter().flatten().next())
+    }
+
     /// The record of a kind and account with a name. `None` as the account: among the records that belong to none.
     async fn find(&self, kind: Kind, account: Option<AccountId>, name: [u8; 32]) -> Result<Option<Record>, StoreError>;
 

@@ -267,7 +267,7 @@ async fn durable_head(store: &dyn Store, keyring: &Keyring) -> Result<Option<Cha
 pub(super) async fn read_header(store: &dyn Store, path: &Path) -> Result<(Record, VaultHeader), OpenError> {
     let damaged = |what: &str| store::OpenError::Damaged { path: path.to_owned(), what: what.to_owned() };
     let key = RecordKey::new(Kind::Header, []);
-    let record = store.read(&[key]).await.map_err(at(path))?.into_iter().flatten().next();
+    let record = store.read_one(&key).await.map_err(at(path))?;
     let record = record.ok_or_else(|| damaged("its header is not there"))?;
     let header = VaultHeader::read(&record).ok_or_else(|| damaged("its header can't be read"))?;
     Ok((record, header))

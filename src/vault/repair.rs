@@ -12,7 +12,7 @@ use super::{
     examine::sound,
     keyring::Keyring,
     ledger::{self, BEFORE_ALL, End, base_of, genesis, head_of},
-    mend::{Mending, Source, unread_version},
+    mend::{Backup, Mending, unread_version},
     open::{VaultRequest, open_as_it_is, open_copy},
     open_error::{OpenError, at},
     records::{AuditHead, SealedMetadata, SealedSeed, shown},
@@ -102,7 +102,7 @@ pub async fn repair(
     let salvage = store::salvage(&request.store, incoming.as_ref())?;
     let (place, now) = (salvage.location().to_owned(), now());
     let source = match &incoming {
-        Some(incoming) => Some(Source::of(open_at(request, incoming.path(), random.clone()).await?).await),
+        Some(incoming) => Some(Backup::of(open_at(request, incoming.path(), random.clone()).await?).await),
         None => None,
     };
     let source = source.transpose().map_err(at(&place))?;
@@ -137,7 +137,7 @@ pub async fn repair(
 async fn opened(
     request: &VaultRequest,
     salvage: &Salvage,
-    source: Option<&Source>,
+    source: Option<&Backup>,
     random: SharedRandom,
     now: Timestamp,
 ) -> Result<(Vault, bool), OpenError> {
@@ -152,7 +152,7 @@ async fn opened(
     let (mut fits, mut is_older) = (false, false);
     salvage.each_record(&mut |record| {
         fits |= record.key.kind != Kind::Header && sound(vault.keyring(), record).is_ok();
-        is_older |= is_sealed_later(vault.keyring(), record);
+        is_older |= matches!(record.key.kind, Kind::Secret | Kind::Seed) && is_sealed_later(vault.keyring(), record);
     });
     if is_older {
         vault.close().await.map_err(at(place))?;
@@ -170,12 +170,12 @@ async fn opened(
     Err(cause)
 }
 
-/// Whether a record is sound and sealed under a data key that a keyring does not have.
+/// Whether a record with a seal is sound and sealed under a data key that a keyring does not have.
 fn is_sealed_later(keyring: &Keyring, record: &Record) -> bool {
-    let sealed = match record.key.kind {
-        Kind::Secret => keyring.open_record::<SealedMetadata>(record).map(|kept| kept.sealed),
-        Kind::Seed => keyring.open_record::<SealedSeed>(record).map(|kept| kept.sealed),
-        _ => return false,
+    let sealed = if record.key.kind == Kind::Seed {
+        keyring.open_record::<SealedSeed>(record).map(|kept| kept.sealed)
+    } else {
+        keyring.open_record::<SealedMetadata>(record).map(|kept| kept.sealed)
     };
     sealed.is_ok_and(|sealed| !keyring.knows(&sealed))
 }
@@ -215,7 +215,7 @@ async fn mended(
     vault: &Vault,
     salvage: &Salvage,
     state: &StateFile,
-    source: Option<&Source>,
+    source: Option<&Backup>,
     now: Timestamp,
 ) -> Result<Result<Vec<Mended>, Older>, StoreError> {
     let keyring = vault.keyring();

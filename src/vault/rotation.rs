@@ -208,7 +208,7 @@ impl Vault {
                 Err(StoreError::Damaged { .. }) if self.meets_keys_after(known).await? => {}
                 Err(cause) => return Err(cause),
             }
-            match self.store().read(std::slice::from_ref(&record.key)).await?.into_iter().flatten().next() {
+            match self.store().read_one(&record.key).await? {
                 Some(again) => record = again,
                 None => return Ok(false),
             }

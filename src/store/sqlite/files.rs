@@ -105,9 +105,12 @@ impl Spot {
     pub(super) fn publish(&self) -> Result<(), OpenError> {
         let draft = self.draft();
         sync_contents(&draft)?;
-        rename_new(&draft, &self.file).map_err(|cause| match cause.kind() {
-            io::ErrorKind::AlreadyExists => not_ours(&self.file, "appeared while the vault was made"),
-            _ => io_at(&self.file)(cause),
+        rename_new(&draft, &self.file).map_err(|cause| {
+            if cause.kind() == io::ErrorKind::AlreadyExists {
+                not_ours(&self.file, "appeared while the vault was made")
+            } else {
+                io_at(&self.file)(cause)
+            }
         })?;
         sync_folder(&self.folder).map_err(io_at(&self.folder))
     }

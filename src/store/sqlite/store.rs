@@ -185,7 +185,11 @@ impl Store for Sqlite {
             Ok(committed) => {
                 if removes && committed == Committed::Done && self.shared.writer.is_scrub_due() {
                     // It is committed, whatever comes of this.
-                    let _ = self.away(|shared| Ok(shared.writer.scrub_patiently())).await;
+                    let scrub = |shared: &Shared| {
+                        shared.writer.scrub_patiently();
+                        Ok(())
+                    };
+                    let _ = self.away(scrub).await;
                 }
                 Ok(committed)
             }
