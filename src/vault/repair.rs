@@ -10,12 +10,11 @@ use std::{
 use super::{
     Vault,
     examine::sound,
-    keyring::Keyring,
     ledger::{self, BEFORE_ALL, End, base_of, genesis, head_of},
     mend::{Backup, Mending, unread_version},
     open::{VaultRequest, open_as_it_is, open_copy},
     open_error::{OpenError, at},
-    records::{AuditHead, SealedMetadata, SealedSeed, shown},
+    records::{AuditHead, shown},
     state::{Older, StateFile},
 };
 use crate::{
@@ -24,7 +23,7 @@ use crate::{
         time::Timestamp,
     },
     random::SharedRandom,
-    store::{self, AuditRecord, Copied, Finders, Kind, OpenRequest, Record, RecordKey, Salvage, StoreError},
+    store::{self, AuditRecord, Copied, Finders, Kind, OpenRequest, RecordKey, Salvage, StoreError},
 };
 
 /// Whether a repair is carried out.
@@ -152,7 +151,7 @@ async fn opened(
     let (mut fits, mut is_older) = (false, false);
     salvage.each_record(&mut |record| {
         fits |= record.key.kind != Kind::Header && sound(vault.keyring(), record).is_ok();
-        is_older |= matches!(record.key.kind, Kind::Secret | Kind::Seed) && is_sealed_later(vault.keyring(), record);
+        is_older |= vault.keyring().lacks_key_of(record);
     });
     if is_older {
         vault.close().await.map_err(at(place))?;
@@ -168,16 +167,6 @@ async fn opened(
     }
     vault.close().await.map_err(at(place))?;
     Err(cause)
-}
-
-/// Whether a record with a seal is sound and sealed under a data key that a keyring does not have.
-fn is_sealed_later(keyring: &Keyring, record: &Record) -> bool {
-    let sealed = if record.key.kind == Kind::Seed {
-        keyring.open_record::<SealedSeed>(record).map(|kept| kept.sealed)
-    } else {
-        keyring.open_record::<SealedMetadata>(record).map(|kept| kept.sealed)
-    };
-    sealed.is_ok_and(|sealed| !keyring.knows(&sealed))
 }
 
 async fn open_at(request: &VaultRequest, path: &Path, random: SharedRandom) -> Result<Vault, OpenError> {
