@@ -24,7 +24,7 @@ use async_trait::async_trait;
 pub use audit::{AuditPage, AuditPut, AuditQuery, AuditRecord, AuditTerms, Cursor, Prune, Tail};
 pub use open::{Absent, Facts, OpenError, OpenRequest, Opened, Writes, folder_of, incoming, open, salvage, snapshot};
 pub use sqlite::{
-    files::{create_private_dir, is_within},
+    files::{create_private_dir, is_within, rename_new, sync_folder},
     format1,
     incoming::{Cleared, Incoming},
     ownership::refuse_shared_keys,
@@ -268,10 +268,10 @@ pub enum Committed {
         /// need.
         changes: Vec<usize>,
     },
-    /// A record of this change has a name that another record already has.
+    /// Changes with a record that has a name which another record already has.
     Taken {
-        /// The change's number.
-        change: usize,
+        /// Their numbers, in order: at least the first one, and none that would fit without the others.
+        changes: Vec<usize>,
     },
     /// Another writer has added audit records.
     Moved {
@@ -322,6 +322,11 @@ impl List {
 pub trait Store: Send + Sync {
     /// Reads records by their keys, in the order of the keys, all as of one moment.
     async fn read(&self, keys: &[RecordKey]) -> Result<Vec<Option<Record>>, StoreError>;
+
+    /// One record.
+    async fn read_one(&self, key: &RecordKey) -> Result<Option<Record>, StoreError> {
+        Ok(self.read(std::slice::from_ref(key)).await?.into_iter().flatten().next())
+    }
 
     /// The record of a kind and account with a name. `None` as the account: among the records that belong to none.
     async fn find(&self, kind: Kind, account: Option<AccountId>, name: [u8; 32]) -> Result<Option<Record>, StoreError>;

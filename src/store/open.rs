@@ -9,7 +9,7 @@ use super::{
     postgres,
     sqlite::{self, incoming::Incoming, salvage::Salvage, snapshot::Snapshot},
 };
-use crate::domain::sensitive::without_seeds;
+use crate::domain::{sensitive::without_seeds, time::Timestamp};
 
 /// Where a vault is and how to open it.
 #[derive(Debug, Clone)]
@@ -22,6 +22,17 @@ pub struct OpenRequest {
     pub writes: Writes,
     /// Whether to create a vault if none exists.
     pub make: bool,
+}
+
+impl OpenRequest {
+    /// The same for another file, which is there.
+    ///
+    /// # Errors
+    /// [`OpenError::NotOurs`]: its path is not UTF-8, as an address is.
+    pub fn at_file(&self, path: &Path) -> Result<Self, OpenError> {
+        let named = path.to_str().ok_or_else(|| sqlite::files::not_in_utf8(path))?;
+        Ok(Self { url: format!("sqlite:{named}"), make: false, ..self.clone() })
+    }
 }
 
 /// On which thread writes run.
@@ -100,6 +111,18 @@ pub enum OpenError {
         without_seeds(.0)
     )]
     NoVault(PathBuf),
+    /// A restore was killed while the vault had another name.
+    #[error(
+        "{} is not there: a restore was interrupted. Run `countersign vault restore BACKUP` again, which keeps the vault that was \
+         there; or go on with that one: rename {}",
+        without_seeds(.path), renames(.moved)
+    )]
+    HalfRestored {
+        /// Where the vault should be.
+        path: PathBuf,
+        /// The renames that give it its name back, in order.
+        moved: Vec<(PathBuf, PathBuf)>,
+    },
     /// There is no vault in the database, and only `vault create` makes one on a server: a mistyped address must not become
     /// a new vault.
     #[error("there is no vault in {0}. See that the address is right; `countersign vault create` makes one there")]
@@ -185,9 +208,18 @@ pub enum OpenError {
     Store(#[from] StoreError),
 }
 
-/// A remedy for permission errors, the only system errors that a person can fix at once.
+fn renames(moved: &[(PathBuf, PathBuf)]) -> String {
+    let one = |(from, to): &(PathBuf, PathBuf)| format!("{} to {}", without_seeds(from), without_seeds(to));
+    moved.iter().map(one).collect::<Vec<_>>().join(", and then ")
+}
+
+/// A remedy for the system errors that a person can fix at once: permissions, and on Windows a file that another process has
+/// open, which can be neither renamed nor removed there.
 fn remedy(cause: &std::io::Error) -> &'static str {
-    if cause.kind() == std::io::ErrorKind::PermissionDenied {
+    // ERROR_SHARING_VIOLATION, ERROR_LOCK_VIOLATION
+    if cfg!(windows) && matches!(cause.raw_os_error(), Some(32 | 33)) {
+        ". Stop every countersign and whatever else has it open, such as a virus scanner, and run this again"
+    } else if cause.kind() == std::io::ErrorKind::PermissionDenied {
         ". See that it and its folder are yours and writable (chmod 600 the file, chmod 700 the folder)"
     } else {
         ""
@@ -218,13 +250,15 @@ pub async fn snapshot(request: &OpenRequest) -> Result<Snapshot, OpenError> {
     blocking(move || sqlite::snapshot(&request, &path)).await
 }
 
-/// Copies a backup to the place of the store at an address, whether there is one or not.
+/// Copies a backup to the place of the store at an address, whether there is one or not. The `time` becomes a part of the names
+/// of the copy and of what it replaces. A store that a killed process moved aside has its name back then.
 ///
 /// # Errors
 /// [`OpenError`]; there is no copy then.
-pub async fn incoming(request: &OpenRequest, backup: &Path) -> Result<Incoming, OpenError> {
+pub async fn incoming(request: &OpenRequest, backup: &Path, time: Timestamp) -> Result<Incoming, OpenError> {
     let (request, path, backup) = (request.clone(), file_of(&request.url)?, backup.to_owned());
-    blocking(move || sqlite::incoming(&request, &path, &backup)).await
+    let time = time.to_string().replace(':', "-");
+    blocking(move || sqlite::incoming(&request, &path, &backup, &time)).await
 }
 
 /// Reads the store at an address as far as possible, to build it anew. Nothing has been written to it yet.

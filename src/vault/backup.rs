@@ -13,7 +13,7 @@ use crate::{
         audit::ChainHead,
     },
     random::Random,
-    store::{self, OpenRequest, StoreError},
+    store::{self, StoreError},
 };
 
 /// A finished backup.
@@ -39,8 +39,7 @@ impl Vault {
         let place = &self.status().store.location;
         let anchors = self.anchor().await.map_err(at(place))?;
         let snapshot = store::snapshot(&self.core.place).await?;
-        let url = format!("sqlite:{}", snapshot.path().display());
-        let copy = open_own_copy(self, OpenRequest { url, make: false, ..self.core.place.clone() }).await?;
+        let copy = open_own_copy(self, self.core.place.at_file(snapshot.path())?).await?;
         let checked = check(&copy, &anchors).await.map_err(at(snapshot.path()));
         let closed = copy.close().await.map_err(at(snapshot.path()));
         let (examined, report) = checked?;

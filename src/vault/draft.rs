@@ -39,6 +39,8 @@ pub struct Draft<'v> {
     change: Change,
     entries: Vec<AuditEntry>,
     durable: Durable,
+    /// Whether its commit may take as long as other processes are faster.
+    patient: bool,
     /// Whether it holds a new seal, which depends on the header.
     seals: bool,
     /// Why it can't be committed.
@@ -59,6 +61,7 @@ impl Vault {
             change: Change::default(),
             entries: Vec::new(),
             durable: Durable::Now,
+            patient: false,
             seals: false,
             failed: None,
         }
@@ -90,6 +93,12 @@ impl<'v> Draft<'v> {
         if !self.vault.core.strict.load(Ordering::Relaxed) {
             self.durable = Durable::Soon;
         }
+        self
+    }
+
+    /// Has its commit go on for a minute beside processes that write all the time: for what a person began and can't hurry.
+    pub const fn patient(mut self) -> Self {
+        self.patient = true;
         self
     }
 
@@ -257,10 +266,10 @@ impl<'v> Draft<'v> {
     /// # Errors
     /// [`StoreError`]: `Unavailable` means that nothing was changed, `Unknown` that something may have been.
     pub async fn commit(self) -> Result<Outcome, StoreError> {
-        let Self { vault, change, entries, durable, seals, failed } = self;
+        let Self { vault, change, entries, durable, patient, seals, failed } = self;
         let outcome = match failed {
             Some(cause) => return Err(cause),
-            None => vault.core.writer.commit(Job { change, entries, durable }).await?,
+            None => vault.core.writer.commit(Job { change, entries, durable, patient }).await?,
         };
         if seals && outcome == Outcome::Stale {
             // The caller decides again, and seals under the newest key.

@@ -94,7 +94,7 @@ impl Vault {
             Err(cause @ StoreError::Damaged { .. }) => cause,
             examined => return examined,
         };
-        let now = self.store().read(std::slice::from_ref(&record.key)).await?.into_iter().flatten().next();
+        let now = self.store().read_one(&record.key).await?;
         let has_new_keys = self.meets_keys_after(known).await?;
         match now {
             Some(now) if has_new_keys || now.version != record.version => self.examine_record(&now).await,
@@ -158,7 +158,7 @@ impl Vault {
 
     async fn belongs_to_secret(&self, record: &Record) -> Result<(), StoreError> {
         let key = RecordKey::new(Kind::Secret, record.key.id.get(..16).unwrap_or_default());
-        let kept = self.store().read(&[key]).await?.into_iter().flatten().next();
+        let kept = self.store().read_one(&key).await?;
         let belongs = kept.is_some_and(|secret| secret.account == record.account);
         if belongs { Ok(()) } else { Err(damaged(&record.key, "it belongs to a secret that is not there")) }
     }

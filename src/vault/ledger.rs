@@ -194,7 +194,7 @@ async fn row_from(store: &dyn Store, chain: u32, seq: u64) -> Result<Option<Audi
 /// The base from which a chain starts.
 pub(super) async fn base_of(store: &dyn Store, keyring: &Keyring, chain: u32) -> Result<ChainHead, StoreError> {
     let key = RecordKey::new(Kind::AuditBase, chain.to_be_bytes());
-    let kept = store.read(&[key]).await?.into_iter().flatten().next();
+    let kept = store.read_one(&key).await?;
     let Some(record) = kept else { return Ok(genesis(chain)) };
     Ok(keyring.open_record::<AuditBase>(&record)?.0)
 }
@@ -206,7 +206,7 @@ pub(super) async fn head_of(
     chain: u32,
 ) -> Result<Option<(AuditHead, u64)>, StoreError> {
     let key = RecordKey::new(Kind::AuditHead, chain.to_be_bytes());
-    let kept = store.read(&[key]).await?.into_iter().flatten().next();
+    let kept = store.read_one(&key).await?;
     Ok(kept.and_then(|record| Some((keyring.open_record(&record).ok()?, record.version))))
 }
 

@@ -35,13 +35,13 @@ const SPARE: [(Kind, &str); 6] = [
 ];
 
 /// A backup that damaged records are taken from.
-pub(super) struct Source {
+pub(super) struct Backup {
     pub(super) vault: Vault,
     /// The last row of its audit log.
     end: u64,
 }
 
-impl Source {
+impl Backup {
     pub(super) async fn of(vault: Vault) -> Result<Self, StoreError> {
         let end = end_of(vault.store(), vault.keyring(), 0).await?.head().seq;
         Ok(Self { vault, end })
@@ -49,7 +49,7 @@ impl Source {
 
     /// The record of the vault's keys.
     pub(super) async fn header(&self) -> Result<Option<Record>, StoreError> {
-        Ok(self.vault.store().read(&[RecordKey::new(Kind::Header, [])]).await?.into_iter().flatten().next())
+        self.vault.store().read_one(&RecordKey::new(Kind::Header, [])).await
     }
 
     pub(super) async fn close(self) -> Result<(), StoreError> {
@@ -61,7 +61,7 @@ impl Source {
 pub(super) struct Mending<'a> {
     pub(super) vault: &'a Vault,
     salvage: &'a Salvage,
-    source: Option<&'a Source>,
+    source: Option<&'a Backup>,
     /// Records that are there and not sound.
     unsound: BTreeSet<RecordKey>,
     pub(super) now: Timestamp,
@@ -80,7 +80,7 @@ impl<'a> Mending<'a> {
     pub(super) fn new(
         vault: &'a Vault,
         salvage: &'a Salvage,
-        source: Option<&'a Source>,
+        source: Option<&'a Backup>,
         unsound: Vec<RecordKey>,
         now: Timestamp,
     ) -> Self {
@@ -126,7 +126,7 @@ impl<'a> Mending<'a> {
         Ok(())
     }
 
-    async fn accounts(&mut self, source: &Source) -> Result<(), StoreError> {
+    async fn accounts(&mut self, source: &Backup) -> Result<(), StoreError> {
         for kept in source.vault.accounts().await?.sound {
             if !self.is_sound(&kept.record.key).await? && self.is_needed(kept.id).await? {
                 self.put(&kept.value, self.entry(Some(kept.id))).await?;
@@ -146,8 +146,8 @@ impl<'a> Mending<'a> {
         Ok(self.unsound.contains(&RecordKey::new(Kind::Account, account.as_bytes())))
     }
 
-    async fn seats(&mut self, source: &Source) -> Result<(), StoreError> {
-        for record in self.of_kind(&source.vault, Kind::Seat).await? {
+    async fn seats(&mut self, source: &Backup) -> Result<(), StoreError> {
+        for record in source.vault.records(Kind::Seat).await? {
             let Ok(seat) = source.vault.keyring().open_record::<Seat>(&record) else { continue };
             let filter = AuditFilter { seat: Some(seat.id), ..AuditFilter::default() };
             let word = self.last_word(filter, &[Action::SeatAdd, Action::SeatRemove]).await?;
@@ -165,7 +165,7 @@ impl<'a> Mending<'a> {
         Ok(())
     }
 
-    async fn keys(&mut self, source: &Source) -> Result<(), StoreError> {
+    async fn keys(&mut self, source: &Backup) -> Result<(), StoreError> {
         for kept in source.vault.every_key().await? {
             let (id, account) = (kept.key.id, kept.key.rights.account);
             if self.is_sound(&kept.record.key).await?
@@ -257,7 +257,7 @@ impl<'a> Mending<'a> {
 
     /// Makes the marks of steps of each secret that has none.
     async fn uses(&mut self) -> Result<(), StoreError> {
-        for record in self.of_kind(self.vault, Kind::Secret).await? {
+        for record in self.vault.records(Kind::Secret).await? {
             let Ok(sealed) = self.vault.keyring().open_record::<SealedMetadata>(&record) else { continue };
             let key = RecordKey::new(Kind::Use, sealed.id.as_bytes());
             let Ok(metadata) = self.vault.keyring().open_metadata(&sealed.sealed, &sealed.place()) else { continue };
@@ -279,9 +279,9 @@ impl<'a> Mending<'a> {
     /// Removes the marks and counts of secrets that are not there. A seed stays: it may be all that is left of a secret.
     async fn orphans(&mut self) -> Result<(), StoreError> {
         for kind in [Kind::Use, Kind::Count] {
-            for record in self.of_kind(self.vault, kind).await? {
+            for record in self.vault.records(kind).await? {
                 let secret = RecordKey::new(Kind::Secret, record.key.id.get(..16).unwrap_or_default());
-                if self.vault.store().read(&[secret]).await?.into_iter().flatten().next().is_none() {
+                if self.vault.store().read_one(&secret).await?.is_none() {
                     self.remove(&record.key, "removed: its secret is not there").await?;
                 }
             }
@@ -293,7 +293,7 @@ impl<'a> Mending<'a> {
         for kept in self.vault.every_key().await? {
             let Some(seat) = kept.key.rights.seat.filter(|_| kept.key.revoked_at.is_none()) else { continue };
             let seat = RecordKey::new(Kind::Seat, seat.as_bytes());
-            if self.vault.store().read(&[seat]).await?.into_iter().flatten().next().is_some() {
+            if self.vault.store().read_one(&seat).await?.is_some() {
                 continue;
             }
             let mut key = kept.value.clone();
@@ -307,7 +307,7 @@ impl<'a> Mending<'a> {
     /// Whether something of the backup was lost rather than removed since: it is damaged, or the audit log goes back to the
     /// backup and says nothing of a removal. Rows that are fenced off may have said it; then it is restored all the same,
     /// because to lose a secret is worse than to have one again, and the report names it.
-    pub(super) async fn is_lost(&self, source: &Source, key: &RecordKey) -> Result<bool, StoreError> {
+    pub(super) async fn is_lost(&self, source: &Backup, key: &RecordKey) -> Result<bool, StoreError> {
         if self.unsound.contains(key) {
             return Ok(true);
         }
@@ -334,24 +334,15 @@ impl<'a> Mending<'a> {
     }
 
     async fn is_sound(&self, key: &RecordKey) -> Result<bool, StoreError> {
-        let found = self.vault.store().read(std::slice::from_ref(key)).await?.into_iter().flatten().next();
+        let found = self.vault.store().read_one(key).await?;
         Ok(found.is_some_and(|record| sound(self.vault.keyring(), &record).is_ok()))
     }
 
     /// A record of a vault, if it is sound.
     pub(super) async fn sound_one<T: Stored>(&self, vault: &Vault, key: &RecordKey) -> Result<Option<T>, StoreError> {
-        let found = vault.store().read(std::slice::from_ref(key)).await?.into_iter().flatten().next();
+        let found = vault.store().read_one(key).await?;
         let found = found.filter(|record| sound(vault.keyring(), record).is_ok());
         Ok(found.and_then(|record| vault.keyring().open_record(&record).ok()))
-    }
-
-    pub(super) async fn of_kind(&self, vault: &Vault, kind: Kind) -> Result<Vec<Record>, StoreError> {
-        let mut list = List { life: None, ..List::of(kind, None, CHUNK) };
-        let mut all = Vec::new();
-        while let Some(chunk) = vault.next_chunk(&mut list).await? {
-            all.extend(chunk);
-        }
-        Ok(all)
     }
 
     /// The audit row of a repair. What belongs to no account is listed with the first one's: otherwise nobody would see it.

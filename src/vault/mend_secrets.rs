@@ -2,7 +2,7 @@
 
 use super::{
     NewSecret,
-    mend::{Mending, Source},
+    mend::{Backup, Mending},
     open::FLOOR,
     records::{SealedMetadata, SealedSeed, UseRecord},
 };
@@ -17,8 +17,8 @@ use crate::{
 };
 
 impl Mending<'_> {
-    pub(super) async fn secrets(&mut self, source: &Source) -> Result<(), StoreError> {
-        for record in self.of_kind(&source.vault, Kind::Secret).await? {
+    pub(super) async fn secrets(&mut self, source: &Backup) -> Result<(), StoreError> {
+        for record in source.vault.records(Kind::Secret).await? {
             let Ok(sealed) = source.vault.keyring().open_record::<SealedMetadata>(&record) else { continue };
             self.secret(source, &record.key, sealed).await?;
         }
@@ -26,7 +26,7 @@ impl Mending<'_> {
     }
 
     /// Restores a secret of the backup, if it is damaged or lost, from what is sound of it in either vault.
-    async fn secret(&mut self, source: &Source, key: &RecordKey, kept: SealedMetadata) -> Result<(), StoreError> {
+    async fn secret(&mut self, source: &Backup, key: &RecordKey, kept: SealedMetadata) -> Result<(), StoreError> {
         let id = kept.id;
         let here: Option<SealedMetadata> = self.sound_one(self.vault, key).await?;
         let seed_key = RecordKey::new(Kind::Seed, id.as_bytes());
@@ -86,7 +86,7 @@ impl Mending<'_> {
 
     /// The marks of a secret's steps as they are known, with those of the next two minutes used: it is not known which of them
     /// were given.
-    async fn closed_state(&self, source: &Source, id: SecretId, totp: &TotpParameters) -> Result<UseState, StoreError> {
+    async fn closed_state(&self, source: &Backup, id: SecretId, totp: &TotpParameters) -> Result<UseState, StoreError> {
         let key = RecordKey::new(Kind::Use, id.as_bytes());
         let used = match self.sound_one::<UseRecord>(self.vault, &key).await? {
             Some(used) => Some(used),

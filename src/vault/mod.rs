@@ -272,7 +272,7 @@ impl Vault {
     /// One value by its record's id.
     async fn one<T: Stored>(&self, id: impl Into<Vec<u8>>) -> Result<Option<Kept<T>>, StoreError> {
         let key = RecordKey::new(T::KIND, id);
-        let found = self.store().read(std::slice::from_ref(&key)).await?.into_iter().flatten().next();
+        let found = self.store().read_one(&key).await?;
         found.map(|record| self.kept(&key, record)).transpose()
     }
 

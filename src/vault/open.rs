@@ -85,7 +85,7 @@ pub struct VaultStatus {
 /// # Errors
 /// [`OpenError`]; nothing was changed then.
 pub async fn open(request: &VaultRequest, random: SharedRandom) -> Result<Vault, OpenError> {
-    Opening::of(request, random).await?.checked().await
+    Opening::of(request, random, Old::Moved).await?.checked().await
 }
 
 /// Opens a vault although it is older than the one that was last open here: all steps of the next two minutes count as
@@ -96,24 +96,33 @@ pub async fn open(request: &VaultRequest, random: SharedRandom) -> Result<Vault,
 pub async fn accept_loss(request: &VaultRequest, random: SharedRandom) -> Result<Vault, OpenError> {
     let store = OpenRequest { make: false, ..request.store.clone() };
     let request = &VaultRequest { store, ..request.clone() };
-    Opening::of(request, random).await?.accepted(request).await
+    Opening::of(request, random, Old::Moved).await?.accepted(request).await
 }
 
 /// Opens a vault that a person put in the place of another one. What is in it is the state that is known from now on.
 pub(super) async fn open_as_known(request: &VaultRequest, random: SharedRandom) -> Result<Vault, OpenError> {
     let store = OpenRequest { make: false, ..request.store.clone() };
     let request = &VaultRequest { store, ..request.clone() };
-    let vault = Opening::of(request, random).await?.open().await?;
+    let vault = Opening::of(request, random, Old::Moved).await?.open().await?;
     know(&vault, request).await?;
     Ok(vault)
 }
 
 /// Records the state of a vault as the known one, though it may be older than what was.
 async fn know(vault: &Vault, request: &VaultRequest) -> Result<(), OpenError> {
-    let path = &vault.status().store.location;
-    let ends = vault.anchor().await.map_err(at(path))?;
-    let state = StateFile::new(request.state_dir.as_deref(), Arc::clone(&vault.core.keyring));
-    state.replace(&ends).map_err(|source| store::OpenError::Io { path: path.clone(), source })?;
+    let ends = vault.anchor().await.map_err(at(&vault.status().store.location))?;
+    set_known(vault, request, &ends)
+}
+
+/// Gives up what is known of a vault's state, until it is opened again.
+pub(super) fn forget_known(vault: &Vault, request: &VaultRequest) -> Result<(), OpenError> {
+    set_known(vault, request, &[])
+}
+
+fn set_known(vault: &Vault, request: &VaultRequest, ends: &[ChainHead]) -> Result<(), OpenError> {
+    let Some(folder) = &request.state_dir else { return Ok(()) };
+    let state = StateFile::new(Some(folder), Arc::clone(&vault.core.keyring));
+    state.replace(ends).map_err(|source| store::OpenError::Io { path: folder.clone(), source })?;
     Ok(())
 }
 
@@ -146,7 +155,12 @@ pub(super) async fn close_steps(vault: &Vault, now: Timestamp) -> Result<(), Ope
 
 /// Opens a copy of a vault to examine it. It may be older than the vault.
 pub(super) async fn open_copy(request: &VaultRequest, random: SharedRandom) -> Result<Vault, OpenError> {
-    Opening::of(request, random).await?.open().await
+    Opening::of(request, random, Old::Moved).await?.open().await
+}
+
+/// The same for a vault of which nothing is to change, not even its format.
+pub(super) async fn open_as_it_is(request: &VaultRequest, random: SharedRandom) -> Result<Vault, OpenError> {
+    Opening::of(request, random, Old::Refused).await?.open().await
 }
 
 /// Opens a copy of an open vault with the keys of that vault.
@@ -171,6 +185,13 @@ pub(super) async fn open_own_copy(vault: &Vault, place: OpenRequest) -> Result<V
     Opening { place, store, keyring, random: Arc::clone(&vault.core.random), state, status, source: None }.open().await
 }
 
+/// What to do about a vault of an older format.
+#[derive(Clone, Copy)]
+enum Old {
+    Moved,
+    Refused,
+}
+
 /// A vault whose key is verified, but not yet whether it is an older copy.
 struct Opening {
     place: OpenRequest,
@@ -183,7 +204,7 @@ struct Opening {
 }
 
 impl Opening {
-    async fn of(request: &VaultRequest, random: SharedRandom) -> Result<Self, OpenError> {
+    async fn of(request: &VaultRequest, random: SharedRandom, of_old: Old) -> Result<Self, OpenError> {
         let (mut made, mut moved) = (false, None);
         loop {
             match store::open(&request.store).await? {
@@ -191,7 +212,10 @@ impl Opening {
                     create(request, absent, &random).await?;
                     made = true;
                 }
-                store::Opened::Format1(old) => moved = Some(move_format1(request, *old).await?),
+                store::Opened::Format1(old) => match of_old {
+                    Old::Moved => moved = Some(move_format1(request, *old).await?),
+                    Old::Refused => return Err(old.refusal().into()),
+                },
                 store::Opened::Store(store, facts) => {
                     let mut opening = unlock(request, store, facts, random).await?;
                     (opening.status.made, opening.status.moved) = (made, moved);
@@ -243,7 +267,7 @@ async fn durable_head(store: &dyn Store, keyring: &Keyring) -> Result<Option<Cha
 pub(super) async fn read_header(store: &dyn Store, path: &Path) -> Result<(Record, VaultHeader), OpenError> {
     let damaged = |what: &str| store::OpenError::Damaged { path: path.to_owned(), what: what.to_owned() };
     let key = RecordKey::new(Kind::Header, []);
-    let record = store.read(&[key]).await.map_err(at(path))?.into_iter().flatten().next();
+    let record = store.read_one(&key).await.map_err(at(path))?;
     let record = record.ok_or_else(|| damaged("its header is not there"))?;
     let header = VaultHeader::read(&record).ok_or_else(|| damaged("its header can't be read"))?;
     Ok((record, header))

@@ -11,8 +11,8 @@ use super::{
     Vault,
     examine::sound,
     ledger::{self, BEFORE_ALL, End, base_of, genesis, head_of},
-    mend::{Mending, Source, unread_version},
-    open::{VaultRequest, open_copy},
+    mend::{Backup, Mending, unread_version},
+    open::{VaultRequest, open_as_it_is, open_copy},
     open_error::{OpenError, at},
     records::{AuditHead, shown},
     state::{Older, StateFile},
@@ -61,6 +61,10 @@ pub struct Repaired {
 const HEADER_RESTORED: &str = "restored from the backup: keys that were removed since open the vault again; see `countersign \
     vault key list`, and restart every countersign that has the vault open";
 
+/// What is said of a backup whose header can't take the place of the vault's.
+const OLDER_KEYS: &str = "its header; and the backup is older than a new data key or root key of the vault, so its header opens \
+    nothing that was stored since. Give a newer backup, or put this one in the vault's place: `countersign vault restore`";
+
 impl Repaired {
     /// Whether anything is better for it.
     pub fn helps(&self) -> bool {
@@ -91,13 +95,13 @@ pub async fn repair(
         return Ok(Repaired::default());
     }
     let incoming = match backup {
-        Some(file) => Some(store::incoming(&request.store, file).await?),
+        Some(file) => Some(store::incoming(&request.store, file, request.now).await?),
         None => None,
     };
     let salvage = store::salvage(&request.store, incoming.as_ref())?;
     let (place, now) = (salvage.location().to_owned(), now());
     let source = match &incoming {
-        Some(incoming) => Some(Source::of(open_at(request, incoming.path(), random.clone()).await?).await),
+        Some(incoming) => Some(Backup::of(open_at(request, incoming.path(), random.clone()).await?).await),
         None => None,
     };
     let source = source.transpose().map_err(at(&place))?;
@@ -132,7 +136,7 @@ pub async fn repair(
 async fn opened(
     request: &VaultRequest,
     salvage: &Salvage,
-    source: Option<&Source>,
+    source: Option<&Backup>,
     random: SharedRandom,
     now: Timestamp,
 ) -> Result<(Vault, bool), OpenError> {
@@ -144,10 +148,16 @@ async fn opened(
     let Some(header) = source.header().await.map_err(at(place))? else { return Err(cause) };
     salvage.put(&header, Finders::default()).map_err(at(place))?;
     let vault = open_at(request, salvage.path(), random).await?;
-    // Of another vault, or one whose keys were replaced since, it opens nothing here.
-    let mut fits = false;
-    salvage
-        .each_record(&mut |record| fits |= record.key.kind != Kind::Header && sound(vault.keyring(), record).is_ok());
+    let (mut fits, mut is_older) = (false, false);
+    salvage.each_record(&mut |record| {
+        fits |= record.key.kind != Kind::Header && sound(vault.keyring(), record).is_ok();
+        is_older |= vault.keyring().lacks_key_of(record);
+    });
+    if is_older {
+        vault.close().await.map_err(at(place))?;
+        return Err(store::OpenError::Damaged { path: place.to_owned(), what: OLDER_KEYS.to_owned() }.into());
+    }
+    // Of another vault, it opens nothing here.
     if fits {
         // Processes that knew a newer one would take it for one that was put back.
         let header = vault.header().await.map_err(at(place))?;
@@ -160,13 +170,12 @@ async fn opened(
 }
 
 async fn open_at(request: &VaultRequest, path: &Path, random: SharedRandom) -> Result<Vault, OpenError> {
-    let store = OpenRequest { url: format!("sqlite:{}", path.display()), ..request.store.clone() };
-    open_copy(&VaultRequest { store, ..request.clone() }, random).await
+    open_copy(&VaultRequest { store: request.store.at_file(path)?, ..request.clone() }, random).await
 }
 
 /// What is wrong with a vault that may not even open.
 async fn problems_of(request: &VaultRequest, random: SharedRandom) -> Result<Vec<String>, OpenError> {
-    let vault = match open_copy(request, random).await {
+    let vault = match open_as_it_is(request, random).await {
         Err(OpenError::Store(cause @ store::OpenError::Damaged { .. })) => return Ok(vec![cause.to_string()]),
         opened => opened?,
     };
@@ -195,7 +204,7 @@ async fn mended(
     vault: &Vault,
     salvage: &Salvage,
     state: &StateFile,
-    source: Option<&Source>,
+    source: Option<&Backup>,
     now: Timestamp,
 ) -> Result<Result<Vec<Mended>, Older>, StoreError> {
     let keyring = vault.keyring();

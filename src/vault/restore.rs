@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::{
     Kept, KeptKey, Vault, VaultKey,
     key::KeyCheck,
-    open::{VaultRequest, close_steps, open_as_known, open_copy},
+    open::{VaultRequest, close_steps, forget_known, open_as_it_is, open_as_known, open_copy},
     open_error::{OpenError, at},
 };
 use crate::{
@@ -37,14 +37,16 @@ pub async fn restore(
     random: SharedRandom,
     now: impl Fn() -> Timestamp,
 ) -> Result<(Vault, Restored), OpenError> {
-    let incoming = store::incoming(&request.store, backup).await?;
+    let incoming = store::incoming(&request.store, backup, request.now).await?;
     let path = incoming.path().to_owned();
-    let store = OpenRequest { url: format!("sqlite:{}", path.display()), make: false, ..request.store.clone() };
+    let store = request.store.at_file(&path)?;
     let copy = open_copy(&VaultRequest { store, state_dir: None, ..request.clone() }, random.clone()).await?;
     let prepared = prepared(request, incoming, &copy, random.clone(), now).await;
     let closed = copy.close().await.map_err(at(&path));
     let (cleared, restored) = prepared?;
     closed?;
+    // Whichever of the two has the vault's name after a crash opens: a person has said which it is to be.
+    forget_known(&copy, request)?;
     let placed = tokio::task::spawn_blocking(|| cleared.take_place()).await;
     let aside = placed.map_err(|_| at(&path)(given_up()))??;
     Ok((open_as_known(request, random).await?, Restored { aside, ..restored }))
@@ -75,8 +77,7 @@ async fn prepared(
         Err(cause) => tracing::info!(%cause, "the vault that is replaced can't be read"),
     }
     let revoked_since = revoked_since.iter().map(|kept: &Kept<KeptKey>| (kept.key.id, kept.key.name.clone())).collect();
-    let time = request.now.to_string().replace(':', "-");
-    let cleared = tokio::task::spawn_blocking(move || incoming.clear_place(&time)).await;
+    let cleared = tokio::task::spawn_blocking(|| incoming.clear_place()).await;
     let cleared = cleared.map_err(|_| at(&path)(given_up()))??;
     close_steps(copy, now()).await?;
     Ok((cleared, Restored { aside: None, revoked_since, opens_again_by }))
@@ -105,7 +106,7 @@ async fn live_keys(vault: &Vault) -> Result<Keys, StoreError> {
 /// The live keys of the vault that is to be replaced. Without one, every key of the backup is as it should be.
 async fn keys_of_replaced(request: &VaultRequest, random: SharedRandom) -> Result<Keys, OpenError> {
     let store = OpenRequest { make: false, ..request.store.clone() };
-    let vault = open_copy(&VaultRequest { store, state_dir: None, ..request.clone() }, random).await?;
+    let vault = open_as_it_is(&VaultRequest { store, state_dir: None, ..request.clone() }, random).await?;
     let path = vault.status().store.location.clone();
     let keys = live_keys(&vault).await.map_err(at(&path));
     vault.close().await.map_err(at(&path))?;

@@ -34,7 +34,7 @@ pub struct Header {
 /// One way to unwrap the root key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Slot {
-    /// Its number, 0..=15.
+    /// Its number, the lowest that was free.
     pub number: u8,
     /// The word for the source of its key, of [`SourceKind`](crate::domain::key_source::SourceKind).
     pub source: String,

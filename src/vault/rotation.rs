@@ -188,7 +188,7 @@ impl Vault {
     ) -> Result<bool, StoreError> {
         let purpose = Purpose::of(&format!("data key {}, root key {}", keys.active_epoch, keys.root_epoch));
         let changed = VaultHeader { keys, ..header.value.clone() };
-        let draft = self.draft(AuditEntry { purpose, ..entry }).replace(header, &changed).scrub();
+        let draft = self.draft(AuditEntry { purpose, ..entry }).replace(header, &changed).scrub().patient();
         Ok(draft.commit().await? == Outcome::Done)
     }
 
@@ -208,7 +208,7 @@ impl Vault {
                 Err(StoreError::Damaged { .. }) if self.meets_keys_after(known).await? => {}
                 Err(cause) => return Err(cause),
             }
-            match self.store().read(std::slice::from_ref(&record.key)).await?.into_iter().flatten().next() {
+            match self.store().read_one(&record.key).await? {
                 Some(again) => record = again,
                 None => return Ok(false),
             }
@@ -263,11 +263,18 @@ impl Draft<'_> {
 impl Keyring {
     /// Whether a record with a seal is sealed under the newest data key.
     fn is_new(&self, record: &Record) -> Result<bool, StoreError> {
-        let sealed = if record.key.kind == Kind::Seed {
-            self.open_record::<SealedSeed>(record)?.sealed
-        } else {
-            self.open_record::<SealedMetadata>(record)?.sealed
-        };
-        Ok(!self.is_outdated(&sealed))
+        Ok(!self.is_outdated(&self.seal_in(record)?))
+    }
+
+    /// Whether a record is sound and sealed under a data key that is not known.
+    pub(super) fn lacks_key_of(&self, record: &Record) -> bool {
+        SEALED.contains(&record.key.kind) && self.seal_in(record).is_ok_and(|sealed| !self.knows(&sealed))
+    }
+
+    fn seal_in(&self, record: &Record) -> Result<Vec<u8>, StoreError> {
+        if record.key.kind == Kind::Seed {
+            return Ok(self.open_record::<SealedSeed>(record)?.sealed);
+        }
+        Ok(self.open_record::<SealedMetadata>(record)?.sealed)
     }
 }

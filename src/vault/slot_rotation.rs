@@ -154,7 +154,7 @@ impl Vault {
         let slot = self.keyring().root().in_slot(header.keys.vault, slot, &staged, random)?;
         let entry = about(entry.clone(), number, &slot.source);
         changed.keys.slots.push(slot);
-        let outcome = self.draft(entry).replace(header, &changed).scrub().commit().await?;
+        let outcome = self.draft(entry).replace(header, &changed).scrub().patient().commit().await?;
         if outcome == Outcome::Done { Ok(staged) } else { Err(SlotError::Stale) }
     }
 
@@ -200,7 +200,7 @@ impl Vault {
         };
         // What was wrapped by the old key is removed from the file, too.
         let draft = self.draft(about(entry.clone(), id, SourceKind::as_str(new.source)));
-        let outcome = draft.replace(header, &changed).scrub().commit().await?;
+        let outcome = draft.replace(header, &changed).scrub().patient().commit().await?;
         if outcome == Outcome::Done { Ok(shown) } else { Err(SlotError::Stale) }
     }
 }

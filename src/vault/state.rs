@@ -3,7 +3,6 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    hash::{BuildHasher as _, Hasher as _, RandomState},
     io::{self, Write as _},
     path::{Path, PathBuf},
     sync::{
@@ -24,11 +23,14 @@ use super::{
 };
 use crate::{
     domain::audit::ChainHead,
-    store::{Store, StoreError, create_private_dir},
+    store::{Store, StoreError, create_private_dir, sync_folder},
 };
 
 /// The shortest interval of updates that only codes cause.
 const PACE: Duration = Duration::from_secs(1);
+/// How long other processes that write it are waited for, and the pause between two tries.
+const PATIENCE: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_millis(2);
 /// The most bytes read from the file.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
 
@@ -110,14 +112,7 @@ impl StateFile {
                 return Ok(());
             }
             *written = Some(Instant::now());
-            // An unreadable file was already reported when the vault was opened.
-            let mut heads = state.read().unwrap_or_default();
-            match heads.iter_mut().find(|known| known.chain == head.chain) {
-                Some(known) if known.seq >= head.seq => return Ok(()),
-                Some(known) => *known = head,
-                None => heads.push(head),
-            }
-            state.write(&heads)
+            state.note(head)
         });
         let Ok(noted) = noted.await else { return };
         // Log it once rather than with every code, until it can be written again.
@@ -132,7 +127,29 @@ impl StateFile {
     /// Replaces the known ends, after a person accepted an older copy.
     pub(super) fn replace(&self, heads: &[ChainHead]) -> io::Result<()> {
         let _writing = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        self.write(heads)
+        let Some((path, folder)) = self.place() else { return Ok(()) };
+        let _alone = alone(folder)?;
+        self.write(path, folder, heads)
+    }
+
+    /// Adds an end to what is known, unless a later one is.
+    fn note(&self, head: ChainHead) -> io::Result<()> {
+        let Some((path, folder)) = self.place() else { return Ok(()) };
+        let _alone = alone(folder)?;
+        // An unreadable file was already reported when the vault was opened.
+        let mut heads = self.read().unwrap_or_default();
+        match heads.iter_mut().find(|known| known.chain == head.chain) {
+            Some(known) if known.seq >= head.seq => return Ok(()),
+            Some(known) => *known = head,
+            None => heads.push(head),
+        }
+        self.write(path, folder, &heads)
+    }
+
+    /// The file and its folder.
+    fn place(&self) -> Option<(&Path, &Path)> {
+        let path = self.path.as_deref()?;
+        path.parent().map(|folder| (path, folder))
     }
 
     /// The contents of the file; empty if it does not exist; an error if it can't be read or verified.
@@ -160,29 +177,44 @@ impl StateFile {
     }
 
     /// Writes the file under another name and renames it, so that there is always a complete one.
-    fn write(&self, heads: &[ChainHead]) -> io::Result<()> {
-        let Some(path) = &self.path else { return Ok(()) };
+    fn write(&self, path: &Path, folder: &Path, heads: &[ChainHead]) -> io::Result<()> {
         let heads = heads.iter().map(|head| (head.chain, head.seq, BASE64.encode(&head.mac))).collect();
         let body = serde_json::to_string(&Body { heads })?;
         let mac = BASE64.encode(&self.keyring.state_mac(body.as_bytes()));
         let text = serde_json::to_string(&Written { body, mac })?;
-        path.parent().map_or(Ok(()), create_private_dir)?;
-        // Use a random number: processes in several containers may share the folder and have equal process ids.
-        let draft = path.with_extension(format!("{:016x}.new", RandomState::new().build_hasher().finish()));
-        let written = write_new(&draft, text.as_bytes()).and_then(|()| fs::rename(&draft, path));
-        if written.is_err() {
-            // If it can't be removed either, the returned error says why.
-            let _ = fs::remove_file(&draft);
-        }
-        written
+        // One process at a time writes it, so this goes over what a killed one left.
+        let draft = path.with_extension("state.new");
+        write_durably(&draft, text.as_bytes())?;
+        fs::rename(&draft, path)?;
+        sync_folder(folder)
     }
 }
 
-/// Creates a durable file with these contents before it is renamed: a power cut must not leave an empty file in its
-/// place.
-fn write_new(path: &Path, contents: &[u8]) -> io::Result<()> {
+/// Keeps other processes from writing in a folder, until the result is dropped: what they read before they write is what is
+/// there then. Makes the folder if it does not exist.
+fn alone(folder: &Path) -> io::Result<File> {
+    create_private_dir(folder)?;
+    // Elsewhere a folder can't be opened.
+    let lock = if cfg!(unix) {
+        File::open(folder)?
+    } else {
+        File::options().write(true).create(true).truncate(false).open(folder.join("state.lock"))?
+    };
+    let begun = std::time::Instant::now();
+    loop {
+        match lock.try_lock() {
+            // The others write a few bytes. One that was stopped meanwhile must not stop this one.
+            Err(fs::TryLockError::WouldBlock) if begun.elapsed() < PATIENCE => std::thread::sleep(PAUSE),
+            Err(cause) => return Err(cause.into()),
+            Ok(()) => return Ok(lock),
+        }
+    }
+}
+
+/// Writes a durable file before it is renamed: a power cut must not leave an empty file in its place.
+fn write_durably(path: &Path, contents: &[u8]) -> io::Result<()> {
     let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
+    options.write(true).create(true).truncate(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut file = options.open(path)?;
@@ -216,21 +248,41 @@ mod tests {
         assert!(state.read().unwrap_err().contains("can't be read"));
     }
 
+    /// Each with a lock of its own within the process, as processes have.
     #[test]
-    fn two_that_write_at_once_leave_one_whole_file_and_no_draft() {
+    fn what_several_processes_note_at_once_is_all_known_afterwards_and_leaves_no_draft() {
         let folder = tempfile::tempdir().unwrap();
-        let head = |seq| ChainHead { chain: 0, seq, mac: [1; 32] };
         let path = folder.path();
+        // A killed process left this.
+        let draft = StateFile::new(Some(path), Arc::new(vault(1).0)).path.unwrap().with_extension("state.new");
+        fs::write(draft, "half").unwrap();
         std::thread::scope(|threads| {
-            for thread in 1..=4 {
+            for chain in 0..4 {
                 threads.spawn(move || {
-                    // Each with a lock of its own, as processes in two containers with the same id.
                     let state = StateFile::new(Some(path), Arc::new(vault(1).0));
-                    (0..50).for_each(|nth| state.replace(&[head(thread * 100 + nth)]).unwrap());
+                    (1..=50).for_each(|seq| state.note(ChainHead { chain, seq, mac: [1; 32] }).unwrap());
                 });
             }
         });
-        assert_eq!(StateFile::new(Some(path), Arc::new(vault(1).0)).read().unwrap().len(), 1);
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        let mut known = StateFile::new(Some(path), Arc::new(vault(1).0)).read().unwrap();
+        known.sort_by_key(|head| head.chain);
+        assert_eq!(
+            known.iter().map(|head| (head.chain, head.seq)).collect::<Vec<_>>(),
+            [(0, 50), (1, 50), (2, 50), (3, 50)]
+        );
+        assert_eq!(fs::read_dir(path).unwrap().count(), 1);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_process_that_was_stopped_while_it_wrote_stops_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let stopped = alone(folder.path()).unwrap();
+        let state = StateFile::new(Some(folder.path()), Arc::new(vault(1).0));
+        let head = ChainHead { chain: 0, seq: 7, mac: [1; 32] };
+        assert!(state.note(head).is_err());
+        drop(stopped);
+        state.note(head).unwrap();
+        assert_eq!(state.read(), Ok(vec![head]));
     }
 }

@@ -194,7 +194,7 @@ impl Vault {
         let broken =
             |what: &str| StoreError::Damaged { what: format!("the audit log, which is left as it is: {what}") };
         let key = RecordKey::new(Kind::AuditBase, chain.to_be_bytes());
-        let kept = store.read(&[key]).await?.into_iter().flatten().next();
+        let kept = store.read_one(&key).await?;
         let base = kept.as_ref().map(|record| keyring.open_record::<AuditBase>(record)).transpose()?;
         let base = base.map_or(genesis(chain), |AuditBase(base)| base);
         let upto = last.min(base.seq.saturating_add(PRUNED_AT_ONCE));

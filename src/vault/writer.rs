@@ -27,9 +27,10 @@ use crate::{
 
 /// The most changes in one commit.
 const BATCH: usize = 256;
-/// How often and how long a commit is retried while other processes are faster.
-const TRIES: u32 = 64;
+/// How long a commit is retried while other processes are faster.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// The same for what nobody waits to get: beside processes that write all the time, one try in some hundred comes through.
+const LONG_PATIENCE: Duration = Duration::from_mins(1);
 /// Tries without a pause.
 const EAGER_TRIES: u32 = 3;
 /// The longest pause between two tries.
@@ -47,6 +48,8 @@ pub(super) struct Job {
     pub(super) change: Change,
     pub(super) entries: Vec<AuditEntry>,
     pub(super) durable: Durable,
+    /// Whether it may take as long as other processes are faster. It is committed by itself.
+    pub(super) patient: bool,
 }
 
 impl Job {
@@ -148,7 +151,7 @@ impl Writer {
 
     /// Commits what is queued and accepts nothing more.
     pub(super) async fn close(self: &Arc<Self>) -> Result<(), StoreError> {
-        let nothing = Job { change: Change::default(), entries: Vec::new(), durable: Durable::Now };
+        let nothing = Job { change: Change::default(), entries: Vec::new(), durable: Durable::Now, patient: false };
         let last = self.commit(nothing).await;
         lock(&self.queue).closed = true;
         if !self.committed.load(Ordering::Acquire) {
@@ -175,7 +178,8 @@ impl Writer {
                     queue.flushing = false;
                     return;
                 }
-                let count = queue.waiting.len().min(BATCH);
+                let until = queue.waiting.iter().take(BATCH).position(|waiting| waiting.job.patient);
+                let count = until.map_or(queue.waiting.len().min(BATCH), |patient| patient.max(1));
                 queue.waiting.drain(..count).collect()
             };
             if let Err(cause @ StoreError::Unavailable(_)) = self.commit_all(batch).await {
@@ -189,12 +193,11 @@ impl Writer {
 
     /// Commits a batch and answers it.
     async fn commit_all(self: &Arc<Self>, mut batch: Vec<Waiting>) -> Result<(), StoreError> {
-        let deadline = Instant::now() + PATIENCE;
-        for tried in 0..TRIES {
-            if batch.is_empty() || Instant::now() > deadline {
-                break;
-            }
+        let deadline = Instant::now() + if batch.iter().any(|one| one.job.patient) { LONG_PATIENCE } else { PATIENCE };
+        let mut tried: u32 = 0;
+        while !batch.is_empty() && Instant::now() <= deadline {
             self.pause(tried).await;
+            tried = tried.saturating_add(1);
             let failed = match self.try_all(&mut batch).await {
                 Ok(true) => return Ok(()),
                 Ok(false) => continue,
@@ -227,7 +230,7 @@ impl Writer {
                 return Ok(true);
             }
             Committed::Moved { .. } => *lock(&self.chain) = None,
-            Committed::Taken { change } => refuse(batch, &[change], Outcome::Taken),
+            Committed::Taken { changes } => refuse(batch, &changes, Outcome::Taken),
             Committed::Stale { changes } => {
                 // The last change moves the head, which another process has moved meanwhile.
                 if changes.contains(&batch.len()) {
@@ -485,22 +488,38 @@ mod tests {
 
     fn job(step: i64) -> Job {
         let entry = AuditEntry::by(Actor::System, Action::Call, Timestamp::from_micros(step));
-        Job { change: Change::default(), entries: vec![entry], durable: Durable::Now }
+        Job { change: Change::default(), entries: vec![entry], durable: Durable::Now, patient: false }
     }
 
     const fn moved() -> Committed {
         Committed::Moved { tail: Tail { chain: 0, seq: 9, mac: [0; 32] } }
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_commit_for_which_others_are_always_faster_ends_within_its_bound() {
         for answer in [|_| Ok(moved()), |_| Ok(Committed::Stale { changes: vec![7] })] {
-            let (writer, store) = writer(answer);
-            let begun = Instant::now();
-            let refused = writer.commit(job(1)).await.unwrap_err();
-            assert!(matches!(refused, StoreError::Unavailable(_)), "{refused}");
-            assert!(lock(&store.commits).len() <= TRIES as usize && begun.elapsed() <= PATIENCE + PAUSE);
+            for patient in [false, true] {
+                let (writer, _store) = writer(answer);
+                let begun = Instant::now();
+                let refused = writer.commit(Job { patient, ..job(1) }).await.unwrap_err();
+                assert!(matches!(refused, StoreError::Unavailable(_)), "{refused}");
+                let most = if patient { LONG_PATIENCE } else { PATIENCE };
+                assert!((most..=most + PAUSE).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+            }
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_patient_commit_outlasts_writers_that_never_rest_and_holds_up_none_that_was_before_it() {
+        let (writer, store) = writer(|tried| match tried {
+            1 | 1000.. => Ok(Committed::Done),
+            _ => Ok(moved()),
+        });
+        let soon = Job { durable: Durable::Soon, ..job(1) };
+        let (before, patient) = (writer.commit(soon), writer.commit(Job { patient: true, ..job(2) }));
+        let (before, patient) = tokio::join!(before, patient);
+        assert_eq!((before, patient), (Ok(Outcome::Done), Ok(Outcome::Done)));
+        assert_eq!(lock(&store.commits).len(), 1000);
     }
 
     #[tokio::test]
@@ -575,16 +594,16 @@ mod tests {
     async fn who_is_stale_or_finds_a_name_taken_leaves_the_commit_and_the_others_happen() {
         let answer = |tried| match tried {
             1 => Ok(Committed::Stale { changes: vec![0] }),
-            2 => Ok(Committed::Taken { change: 1 }),
+            2 => Ok(Committed::Taken { changes: vec![1, 2] }),
             _ => Ok(Committed::Done),
         };
         let (writer, store) = writer(answer);
-        let all = [1, 2, 3, 4].map(|nth| writer.commit(job(nth)));
+        let all = [1, 2, 3, 4, 5].map(|nth| writer.commit(job(nth)));
         let outcomes = futures::future::join_all(all).await;
-        let expected = [Outcome::Stale, Outcome::Done, Outcome::Taken, Outcome::Done].map(Ok);
+        let expected = [Outcome::Stale, Outcome::Done, Outcome::Taken, Outcome::Taken, Outcome::Done].map(Ok);
         assert_eq!(outcomes, expected);
         let commits = lock(&store.commits);
         let rows = |commit: &Commit| commit.changes.iter().map(|change| change.audit.len()).sum::<usize>();
-        assert_eq!(commits.iter().map(|commit| rows(commit)).collect::<Vec<_>>(), [4, 3, 2]);
+        assert_eq!(commits.iter().map(|commit| rows(commit)).collect::<Vec<_>>(), [5, 4, 2]);
     }
 }

@@ -4,7 +4,7 @@
 //! The first attempt assumes that the stored versions are those that the changes expect; the flight checks that. If it
 //! does not hold, the versions are read and the same work tells which changes are stale.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use crate::{
     domain::ids::AccountId,
@@ -78,8 +78,8 @@ pub(super) struct Plan<'a> {
     pub(super) rows: Vec<&'a AuditPut>,
     /// The changes that can't be made.
     pub(super) stale: Vec<usize>,
-    /// The first change whose name is taken.
-    pub(super) taken: Option<usize>,
+    /// Changes whose names are taken, whatever becomes of the others.
+    pub(super) taken: Vec<usize>,
 }
 
 impl<'a> Plan<'a> {
@@ -88,27 +88,31 @@ impl<'a> Plan<'a> {
         let names = known.map(|known| known.names.clone()).unwrap_or_default();
         let mut worked =
             Working { known, now: BTreeMap::new(), names, touched: BTreeSet::new(), plan: Self::default() };
+        let mut refused = BTreeSet::new();
         for (number, change) in commit.changes.iter().enumerate() {
             match worked.change(change) {
-                Fits::Yes => {}
+                Fits::Yes => continue,
                 Fits::Stale => worked.plan.stale.push(number),
-                Fits::Taken => worked.plan.taken = worked.plan.taken.or(Some(number)),
+                // A name that a refused change has put is free without that.
+                Fits::Taken(by) if refused.contains(&by) => {}
+                Fits::Taken(_) => worked.plan.taken.push(number),
             }
+            refused.extend(change.put.iter().map(|put| put.record.key.clone()));
         }
         worked.finished()
     }
 
     /// Whether every change can be made, as far as is known.
     pub(super) fn fits(&self) -> bool {
-        self.stale.is_empty() && self.taken.is_none()
+        self.stale.is_empty() && self.taken.is_empty()
     }
 
     /// How the commit ends if it can't be made; `None`: it can.
     pub(super) fn refusal(self) -> Option<Committed> {
-        match self.taken {
-            _ if !self.stale.is_empty() => Some(Committed::Stale { changes: self.stale }),
-            Some(change) => Some(Committed::Taken { change }),
-            None => None,
+        match (self.stale.is_empty(), self.taken.is_empty()) {
+            (false, _) => Some(Committed::Stale { changes: self.stale }),
+            (true, false) => Some(Committed::Taken { changes: self.taken }),
+            (true, true) => None,
         }
     }
 }
@@ -116,7 +120,8 @@ impl<'a> Plan<'a> {
 enum Fits {
     Yes,
     Stale,
-    Taken,
+    /// This record has its name.
+    Taken(RecordKey),
 }
 
 struct Working<'a, 'k> {
@@ -139,7 +144,7 @@ impl<'a> Working<'a, '_> {
         for put in &change.put {
             match self.put(put) {
                 Fits::Yes => {}
-                fits @ (Fits::Stale | Fits::Taken) => return fits,
+                fits @ (Fits::Stale | Fits::Taken(_)) => return fits,
             }
         }
         self.plan.pruned.extend(change.prune);
@@ -238,8 +243,9 @@ impl<'a> Working<'a, '_> {
         self.record(&record.key).finders = Some(finders);
         self.names.retain(|(kind, ..), id| *kind != record.key.kind || *id != record.key.id);
         for name in &finders.names {
-            if self.names.insert((record.key.kind, record.account, *name), record.key.id.clone()).is_some() {
-                return Fits::Taken;
+            match self.names.entry((record.key.kind, record.account, *name)) {
+                Entry::Occupied(by) => return Fits::Taken(RecordKey::new(record.key.kind, by.get().clone())),
+                Entry::Vacant(free) => drop(free.insert(record.key.id.clone())),
             }
         }
         Fits::Yes

@@ -1,5 +1,7 @@
 //! Carries out a commit in an open transaction: checks each change, then makes it.
 
+use std::collections::BTreeSet;
+
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, params};
 
 use super::{
@@ -24,20 +26,41 @@ pub(super) fn all(conn: &Connection, commit: &Commit) -> Result<Committed, Store
     if let Some(moved) = moved(conn, commit)? {
         return Ok(moved);
     }
-    let mut stale = Vec::new();
-    let mut taken = None;
+    let (mut stale, mut taken, mut refused) = (Vec::new(), Vec::new(), BTreeSet::new());
     for (number, change) in commit.changes.iter().enumerate() {
         match one(conn, change)? {
-            Done::Yes => {}
+            Done::Yes => continue,
             Done::Stale => stale.push(number),
-            Done::Taken => taken = taken.or(Some(number)),
+            // A name that a refused change has put is free without that.
+            Done::Taken if has_name_of(conn, change, &refused)? => {}
+            Done::Taken => taken.push(number),
+        }
+        refused.extend(change.put.iter().map(|put| &put.record.key));
+    }
+    Ok(match (stale.is_empty(), taken.is_empty()) {
+        (false, _) => Committed::Stale { changes: stale },
+        (true, false) => Committed::Taken { changes: taken },
+        (true, true) => Committed::Done,
+    })
+}
+
+/// Whether a name of a change belongs to one of these records.
+fn has_name_of(conn: &Connection, change: &Change, records: &BTreeSet<&RecordKey>) -> Result<bool, StoreError> {
+    if records.is_empty() {
+        return Ok(false);
+    }
+    let mut owner = conn.prepare_cached("SELECT id FROM record_name WHERE kind = ? AND account = ? AND name = ?")?;
+    for Put { record, index } in &change.put {
+        let (Index::Replace(finders), kind) = (index, record.key.kind) else { continue };
+        for name in &finders.names {
+            let of = params![kind.number(), account_bytes(record.account.as_ref()), name];
+            let id = owner.query_row(of, |row| row.get::<_, Vec<u8>>(0)).optional()?;
+            if id.is_some_and(|id| id != record.key.id && records.contains(&RecordKey { kind, id })) {
+                return Ok(true);
+            }
         }
     }
-    Ok(match taken {
-        _ if !stale.is_empty() => Committed::Stale { changes: stale },
-        Some(change) => Committed::Taken { change },
-        None => Committed::Done,
-    })
+    Ok(false)
 }
 
 /// Whether the chain's end differs from the one that the commit builds on.

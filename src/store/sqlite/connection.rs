@@ -14,7 +14,7 @@ use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
 use super::{
     error,
-    files::{self, Spot, beside},
+    files::{self, Spot},
 };
 use crate::store::{OpenError, StoreError};
 
@@ -166,18 +166,15 @@ pub(super) fn copy(spot: &Spot, to: &Path) -> Result<(), OpenError> {
     files::create_private(to)?;
     let copied = copy_into(spot, to).and_then(|()| files::sync_file(to));
     if copied.is_err() {
-        for path in [to.to_owned(), beside(to, "-wal"), beside(to, "-shm"), beside(to, "-journal")] {
-            // Don't leave half a copy, which looks like a whole one. If it can't be removed either, the returned error
-            // says why.
-            let _ = std::fs::remove_file(path);
-        }
+        // Half a copy looks like a whole one.
+        files::remove_database(to);
     }
     copied
 }
 
 fn copy_into(spot: &Spot, to: &Path) -> Result<(), OpenError> {
     let failed = |cause: rusqlite::Error| StoreError::from(cause).at(to);
-    let name = to.to_str().ok_or(OpenError::NotOurs { path: to.to_owned(), what: "is not named in UTF-8" })?;
+    let name = to.to_str().ok_or_else(|| files::not_in_utf8(to))?;
     connect(spot, &Patience::default())?.execute("VACUUM INTO ?", [name]).map_err(failed)?;
     let copy = open(to, &Patience::default()).map_err(failed)?;
     // In the original's journal mode, so that it can replace the original.

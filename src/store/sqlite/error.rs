@@ -31,6 +31,7 @@ impl From<OpenError> for StoreError {
             | OpenError::NeedsFile
             | OpenError::NoAddress
             | OpenError::NoVault(_)
+            | OpenError::HalfRestored { .. }
             | OpenError::LooseMode { .. }
             | OpenError::NotOurs { .. }
             | OpenError::Newer { .. }

@@ -101,27 +101,18 @@ impl Spot {
         beside(&self.file, ".new")
     }
 
-    /// Removes the unfinished vault of a killed process. The caller holds the lock.
-    pub(super) fn remove_draft(&self) -> Result<(), OpenError> {
-        for ending in [".new", ".new-journal", ".new-wal", ".new-shm"] {
-            let path = beside(&self.file, ending);
-            match fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io_at(&path)(error)),
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
     /// Durably gives a finished draft its name, and never replaces a file. The caller holds the lock.
     pub(super) fn publish(&self) -> Result<(), OpenError> {
         let draft = self.draft();
         sync_contents(&draft)?;
-        if look(&self.file)?.is_some() {
-            return Err(not_ours(&self.file, "appeared while the vault was made"));
-        }
-        fs::rename(&draft, &self.file).map_err(io_at(&self.file))?;
-        sync_folder(&self.folder)
+        rename_new(&draft, &self.file).map_err(|cause| {
+            if cause.kind() == io::ErrorKind::AlreadyExists {
+                not_ours(&self.file, "appeared while the vault was made")
+            } else {
+                io_at(&self.file)(cause)
+            }
+        })?;
+        sync_folder(&self.folder).map_err(io_at(&self.folder))
     }
 
     pub(super) fn log(&self) -> PathBuf {
@@ -188,7 +179,8 @@ pub(super) fn beside(file: &Path, ending: &str) -> PathBuf {
 /// Syncs a file and its folder entry.
 pub(super) fn sync_file(path: &Path) -> Result<(), OpenError> {
     sync_contents(path)?;
-    sync_folder(path.parent().unwrap_or(path))
+    let folder = path.parent().unwrap_or(path);
+    sync_folder(folder).map_err(io_at(folder))
 }
 
 /// Syncs a file's contents. Windows does that only for a file that is open for writing.
@@ -196,14 +188,61 @@ fn sync_contents(path: &Path) -> Result<(), OpenError> {
     File::options().write(true).open(path).and_then(|file| file.sync_all()).map_err(io_at(path))
 }
 
+/// Syncs a folder. Otherwise a power cut can lose a file's name although its contents are safe.
+///
+/// # Errors
+/// What the system said.
 #[cfg(unix)]
-fn sync_folder(folder: &Path) -> Result<(), OpenError> {
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(io_at(folder))
+pub fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
 }
 
+/// There, a folder can't be opened.
 #[cfg(not(unix))]
-fn sync_folder(_folder: &Path) -> Result<(), OpenError> {
+pub fn sync_folder(_folder: &Path) -> io::Result<()> {
     Ok(())
+}
+
+/// Renames a file, unless the new name exists: another process may just have made a file there.
+///
+/// # Errors
+/// What the system said.
+#[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
+pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    use rustix::{
+        fs::{CWD, RenameFlags, renameat_with},
+        io::Errno,
+    };
+
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // Not every file system supports this.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => link_and_remove(from, to),
+        renamed => Ok(renamed?),
+    }
+}
+
+/// Renames a file, unless the new name exists: another process may just have made a file there.
+#[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
+pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    link_and_remove(from, to)
+}
+
+/// A hard link never replaces a file either.
+fn link_and_remove(from: &Path, to: &Path) -> io::Result<()> {
+    fs::hard_link(from, to)?;
+    match fs::remove_file(from) {
+        // Another process took it for what a killed one left.
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
+/// Removes a database that is a draft or a copy, with what SQLite puts beside it. What can't be removed is sealed like the
+/// vault, and whoever makes the next one is told.
+pub(super) fn remove_database(path: &Path) {
+    for ending in ["", "-wal", "-shm", "-journal"] {
+        let _ = fs::remove_file(beside(path, ending));
+    }
 }
 
 /// Describes what a waiter for the database's write lock is waiting for.
@@ -259,9 +298,7 @@ pub fn create_private_dir(folder: &Path) -> io::Result<()> {
         let around = made.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
         match sync_folder(around) {
             // A user who may create a folder in a parent may lack permission to read that parent.
-            Err(OpenError::Io { source, .. }) if source.kind() != io::ErrorKind::PermissionDenied => {
-                return Err(source);
-            }
+            Err(cause) if cause.kind() != io::ErrorKind::PermissionDenied => return Err(cause),
             _ => {}
         }
     }
@@ -314,6 +351,11 @@ pub(super) fn open_private(path: &Path, options: &mut OpenOptions) -> io::Result
     options.open(path)
 }
 
+/// The error for a path that SQLite, or an address, can't name.
+pub(in crate::store) fn not_in_utf8(path: &Path) -> OpenError {
+    not_ours(path, "is not named in UTF-8; name another folder with --data-dir")
+}
+
 pub(super) fn not_ours(path: &Path, what: &'static str) -> OpenError {
     OpenError::NotOurs { path: path.to_owned(), what }
 }
@@ -321,4 +363,23 @@ pub(super) fn not_ours(path: &Path, what: &'static str) -> OpenError {
 pub(super) fn io_at(path: &Path) -> impl FnOnce(io::Error) -> OpenError {
     let path = path.to_owned();
     move |source| OpenError::Io { path, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_names_cant_be_exchanged_no_file_is_overwritten_either() {
+        let folder = tempfile::tempdir().unwrap();
+        let [from, to] = ["from", "to"].map(|name| folder.path().join(name));
+        for rename in [rename_new, link_and_remove] {
+            for expected in [true, false] {
+                fs::write(&from, [u8::from(expected)]).unwrap();
+                assert_eq!(rename(&from, &to).is_ok(), expected);
+                assert_eq!((fs::read(&to).unwrap(), from.exists()), (vec![1], !expected));
+            }
+            fs::remove_file(&to).unwrap();
+        }
+    }
 }

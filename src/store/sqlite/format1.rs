@@ -2,7 +2,7 @@
 //!
 //! The structs are its tables, column by column. Nothing is checked here, because that takes a key.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, Row};
 
@@ -197,6 +197,11 @@ impl Format1 {
         &self.facts
     }
 
+    /// The error for whoever leaves it as it is.
+    pub fn refusal(&self) -> OpenError {
+        older(&self.facts.location)
+    }
+
     /// The header, by which the caller verifies the key.
     ///
     /// # Errors
@@ -237,7 +242,7 @@ impl Format1 {
 
 impl Upgrade {
     /// The path of the copy.
-    pub fn snapshot(&self) -> &std::path::Path {
+    pub fn snapshot(&self) -> &Path {
         &self.snapshot.path
     }
 
@@ -288,13 +293,17 @@ impl Upgrade {
         // From here on the migration may be stored.
         snapshot.keep = true;
         connection::run(&conn, "COMMIT").map_err(|cause| failed(error::of_commit(cause)))?;
-        // Empty the log, so that the old rows don't stay there. If somebody reads it, the last connection to close
-        // empties it.
-        connection::keep_log(&conn, false)
-            .and_then(|()| connection::empty_log(&conn))
-            .map_err(|cause| failed(cause.into()))?;
+        // Empty the log, so that the old rows don't stay there. If somebody reads it, or the disk fails, the last connection
+        // to close empties it. The vault is moved whatever comes of that.
+        let _ = connection::keep_log(&conn, false).and_then(|()| connection::empty_log(&conn));
         Ok(())
     }
+}
+
+/// The error for an older format that is not moved.
+pub(super) fn older(path: &Path) -> OpenError {
+    let what = "it has an older format; any other command moves it to the present one first".to_owned();
+    OpenError::Damaged { path: path.to_owned(), what }
 }
 
 fn header(conn: &Connection) -> Result<Header, StoreError> {

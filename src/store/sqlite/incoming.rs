@@ -1,4 +1,13 @@
 //! A backup that takes the place of a vault: copied beside it first, checked by the caller, then renamed.
+//!
+//! ```text
+//! copied    NAME is the vault            NAME.restore-TIME is the copy
+//! cleared   NAME.replaced-TIME is it     NAME.restore-TIME is the copy     a process that is killed here leaves this
+//! placed    NAME.replaced-TIME is it     NAME is the copy
+//! ```
+//!
+//! So a copy beside a replaced vault of the same time, and no vault, are what an interrupted restore leaves. Nothing opens or
+//! makes a vault there until a person runs the restore again, which begins with the name that the vault had.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -14,8 +23,8 @@ use crate::store::{OpenError, StoreError};
 
 /// What a file that `age` encrypted begins with.
 const AGE: &[u8] = b"age-encryption.org/";
-/// What the copy's name ends with.
-const ENDING: &str = ".restore";
+/// What the copy's name goes on with, before the time.
+const COPY: &str = ".restore-";
 /// What the name of a vault that was replaced goes on with, before the time.
 const ASIDE: &str = ".replaced-";
 
@@ -23,13 +32,15 @@ const ASIDE: &str = ".replaced-";
 pub struct Incoming {
     spot: Spot,
     path: PathBuf,
+    /// The name of the vault that it replaces.
+    aside: PathBuf,
     /// Held so that one process at a time replaces the vault; dropping it releases the lock.
     _lock: File,
 }
 
 impl Incoming {
-    /// Copies a backup to the place of a vault.
-    pub(super) fn of(spot: Spot, backup: &Path) -> Result<Self, OpenError> {
+    /// Copies a backup to the place of a vault, at this time. What a killed process left there is put in order first.
+    pub(super) fn of(spot: Spot, backup: &Path, time: &str) -> Result<Self, OpenError> {
         let facts = fs::metadata(backup).map_err(io_at(backup))?;
         if !facts.is_file() {
             return Err(not_ours(backup, "is not a file"));
@@ -48,9 +59,15 @@ impl Incoming {
                 "is encrypted with age; decrypt it first: age -d -i KEY-FILE -o backup.db FILE",
             ));
         }
-        let incoming = Self { path: beside(spot.file(), ENDING), _lock: spot.lock()?, spot };
-        // A killed process may have left one.
-        incoming.remove();
+        let lock = spot.lock()?;
+        for (from, to) in moved_by_a_killed_one(&spot)? {
+            fs::rename(&from, &to).map_err(io_at(&from))?;
+        }
+        // Only now: the copy says that the vault had another name.
+        remove_named(spot.folder(), &beside(spot.file(), COPY));
+        let path = beside(spot.file(), &format!("{COPY}{time}"));
+        let aside = free(beside(spot.file(), &format!("{ASIDE}{time}")))?;
+        let incoming = Self { spot, path, aside, _lock: lock };
         create_private(&incoming.path)?;
         let copied = || -> io::Result<()> {
             let (mut from, mut to) =
@@ -67,62 +84,97 @@ impl Incoming {
         &self.path
     }
 
-    /// Gives a vault that is there another name beside it, with this time. Processes that have it open notice that and serve
-    /// no more; none can make a new one.
+    /// Gives a vault that is there another name beside it. Processes that have it open notice that and serve no more; none can
+    /// make a new one.
     ///
     /// # Errors
-    /// [`OpenError`]; the vault is where it was. After a crash in between, it is missing; restoring again goes on.
-    pub fn clear_place(self, time: &str) -> Result<Cleared, OpenError> {
-        let file = self.spot.file().to_owned();
-        let kept = match files::look(&file)? {
-            Some(_) => Some(beside(&file, &format!("{ASIDE}{time}"))),
-            None => self.unfinished()?,
-        };
-        let mut cleared = Cleared { incoming: self, moved: Vec::new(), kept };
-        let Some(kept) = cleared.kept.clone() else { return Ok(cleared) };
+    /// [`OpenError`]; the vault is where it was.
+    pub fn clear_place(self) -> Result<Cleared, OpenError> {
+        let (file, aside) = (self.spot.file().to_owned(), self.aside.clone());
+        let is_there = files::look(&file)?.is_some();
+        let mut cleared = Cleared { incoming: self, moved: Vec::new(), kept: is_there.then(|| aside.clone()) };
+        // A log without its database would be taken for the copy's.
         for ending in ["", "-wal", "-shm"] {
-            let (from, to) = (beside(&file, ending), beside(&kept, ending));
+            let from = beside(&file, ending);
             if files::look(&from)?.is_some() {
-                if files::look(&to)?.is_some() {
-                    return Err(not_ours(&to, "is there already; remove it, or wait a second"));
-                }
+                let to = free(beside(&aside, ending))?;
                 fs::rename(&from, &to).map_err(io_at(&from))?;
                 cleared.moved.push((from, to));
             }
         }
         Ok(cleared)
     }
+}
 
-    /// The newest replaced vault, if a crash left its log in the vault's place.
-    fn unfinished(&self) -> Result<Option<PathBuf>, OpenError> {
-        let (file, folder) = (self.spot.file(), self.spot.folder());
-        let begin = beside(file, ASIDE);
-        if files::look(&self.spot.log())?.is_none() {
-            return Ok(None);
-        }
-        let mut newest = None;
-        for entry in fs::read_dir(folder).map_err(io_at(folder))? {
-            let path = entry.map_err(io_at(folder))?.path();
-            let (name, begin) = (path.as_os_str().as_encoded_bytes(), begin.as_os_str().as_encoded_bytes());
-            let is_database = name.starts_with(begin) && !name.ends_with(b"-wal") && !name.ends_with(b"-shm");
-            if is_database && files::look(&beside(&path, "-wal"))?.is_none() {
-                newest = newest.max(Some(path));
-            }
-        }
-        Ok(newest)
-    }
-
-    fn remove(&self) {
-        for ending in ["", "-wal", "-shm", "-journal"] {
-            // One that can't be removed is sealed like the vault, and the next restore tries again.
-            let _ = fs::remove_file(beside(&self.path, ending));
-        }
+/// A path at which nothing is.
+fn free(path: PathBuf) -> Result<PathBuf, OpenError> {
+    match files::look(&path)? {
+        Some(_) => Err(not_ours(&path, "is there already; remove it, or wait a second")),
+        None => Ok(path),
     }
 }
 
 impl Drop for Incoming {
     fn drop(&mut self) {
-        self.remove();
+        // If the vault did not get its name back, the copy says so to the next one.
+        if moved_by_a_killed_one(&self.spot).is_ok_and(|moved| moved.is_empty()) {
+            remove_named(self.spot.folder(), &self.path);
+        }
+    }
+}
+
+/// The renames that give a vault its name back that a killed process took from it, in order. None: no process was killed while
+/// a vault had another name.
+pub(super) fn moved_by_a_killed_one(spot: &Spot) -> Result<Vec<(PathBuf, PathBuf)>, OpenError> {
+    if files::look(spot.file())?.is_some() {
+        return Ok(Vec::new());
+    }
+    let copies = beside(spot.file(), COPY);
+    for copy in named(spot.folder(), &copies).map_err(io_at(spot.folder()))? {
+        let Some(time) = copy.to_str().zip(copies.to_str()).and_then(|(copy, copies)| copy.strip_prefix(copies)) else {
+            continue;
+        };
+        let aside = beside(spot.file(), &format!("{ASIDE}{time}"));
+        if files::look(&aside)?.is_none() {
+            continue;
+        }
+        // The database last: until it has its name, the others are known by its.
+        let pairs = ["-wal", "-shm", ""].map(|ending| (beside(&aside, ending), beside(spot.file(), ending)));
+        let mut moved = Vec::new();
+        for (from, to) in pairs {
+            if files::look(&from)?.is_some() {
+                if files::look(&to)?.is_some() {
+                    return Err(not_ours(
+                        &to,
+                        "is there, and so is the one that was moved aside; remove the wrong one",
+                    ));
+                }
+                moved.push((from, to));
+            }
+        }
+        return Ok(moved);
+    }
+    Ok(Vec::new())
+}
+
+/// The files of a folder whose paths begin with this.
+fn named(folder: &Path, begin: &Path) -> io::Result<Vec<PathBuf>> {
+    let begin = begin.as_os_str().as_encoded_bytes();
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.as_os_str().as_encoded_bytes().starts_with(begin) {
+            found.push(path);
+        }
+    }
+    Ok(found)
+}
+
+/// Removes the files whose paths begin with this: a copy, its log, and what it was before it was moved to the present format.
+fn remove_named(folder: &Path, begin: &Path) {
+    for path in named(folder, begin).unwrap_or_default() {
+        // One that can't be removed is sealed like the vault, and the next restore tries again.
+        let _ = fs::remove_file(path);
     }
 }
 
@@ -158,7 +210,7 @@ impl Cleared {
 impl Drop for Cleared {
     fn drop(&mut self) {
         for (from, to) in self.moved.iter().rev() {
-            // The error that led here is told. Another restore goes on with what keeps its new name.
+            // The error that led here is told. Another restore begins with giving it its name back.
             let _ = fs::rename(to, from);
         }
     }

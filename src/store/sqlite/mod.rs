@@ -51,13 +51,24 @@ pub(super) fn open(request: &OpenRequest, address: &str) -> Result<Opened, OpenE
     let spot =
         if request.make { Spot::prepare(&request.data_dir, address)? } else { Spot::find(&request.data_dir, address)? };
     if !spot.has_vault()? {
-        spot.refuse_stray_log()?;
-        if !request.make {
-            return Err(OpenError::NoVault(spot.folder().to_owned()));
+        let is_restoring = !incoming::moved_by_a_killed_one(&spot)?.is_empty() || spot.has_vault()?;
+        if !is_restoring {
+            spot.refuse_stray_log()?;
+            if !request.make {
+                return Err(OpenError::NoVault(spot.folder().to_owned()));
+            }
         }
+        // A restore that is under way ends first.
         let lock = spot.lock()?;
         if !spot.has_vault()? {
+            let moved = incoming::moved_by_a_killed_one(&spot)?;
+            if !moved.is_empty() {
+                return Err(OpenError::HalfRestored { path: spot.file().to_owned(), moved });
+            }
             spot.refuse_stray_log()?;
+            if !request.make {
+                return Err(OpenError::NoVault(spot.folder().to_owned()));
+            }
             return Ok(Opened::Absent(Absent { place: super::open::Spot::File(Place { spot, _lock: lock }) }));
         }
     }
@@ -86,8 +97,8 @@ pub(super) fn snapshot(request: &OpenRequest, address: &str) -> Result<Snapshot,
 }
 
 /// Copies a backup to the place of a vault.
-pub(super) fn incoming(request: &OpenRequest, address: &str, backup: &Path) -> Result<Incoming, OpenError> {
-    Incoming::of(Spot::prepare(&request.data_dir, address)?, backup)
+pub(super) fn incoming(request: &OpenRequest, address: &str, backup: &Path, time: &str) -> Result<Incoming, OpenError> {
+    Incoming::of(Spot::prepare(&request.data_dir, address)?, backup, time)
 }
 
 /// Reads the vault at an address as far as possible.
@@ -118,8 +129,9 @@ impl Place {
 
     /// Builds the vault under another name, then renames it, so that there is a whole vault or none.
     pub(super) fn create(self, first: &Commit) -> Result<(), OpenError> {
-        self.spot.remove_draft()?;
         let draft = self.spot.draft();
+        // A killed process may have left one.
+        files::remove_database(&draft);
         files::create_private(&draft)?;
         let built =
             build(&draft, first).and_then(|()| connection::must_keep_a_log(&draft)).map_err(|error| match error {
@@ -129,8 +141,7 @@ impl Place {
             });
         let published = built.map_err(|error| error.at(self.spot.file())).and_then(|()| self.spot.publish());
         if published.is_err() {
-            // If it can't be removed, the next attempt does it.
-            let _ = self.spot.remove_draft();
+            files::remove_database(&draft);
         }
         published
     }

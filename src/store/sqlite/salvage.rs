@@ -20,6 +20,7 @@ use super::{
     damaged::{Table, rows},
     error,
     files::{self, Spot, beside, create_private, io_at, open_private},
+    format1::older,
     incoming::Incoming,
     known_format, records, schema,
 };
@@ -47,17 +48,16 @@ pub struct Salvage {
 struct Draft(PathBuf);
 
 impl Draft {
-    fn remove(&self) {
-        for ending in ["", "-wal", "-shm", "-journal"] {
-            // One that can't be removed is sealed like the vault, and the next repair tries again.
-            let _ = fs::remove_file(beside(&self.0, ending));
-        }
+    /// One at a path. A killed process may have left another one there.
+    fn at(path: PathBuf) -> Self {
+        files::remove_database(&path);
+        Self(path)
     }
 }
 
 impl Drop for Draft {
     fn drop(&mut self) {
-        self.remove();
+        files::remove_database(&self.0);
     }
 }
 
@@ -88,14 +88,11 @@ impl Salvage {
         let failed = |cause: rusqlite::Error| StoreError::from(cause).at(spot.file());
         let old = connection::connect(&spot, &Patience::default())?;
         if known_format(&old, spot.file())? != schema::FORMAT {
-            let what = "it has an older format; any other command moves it to the present one first".to_owned();
-            return Err(OpenError::Damaged { path: spot.file().to_owned(), what });
+            return Err(older(spot.file()));
         }
         old.execute_batch("PRAGMA cell_size_check=OFF; BEGIN").map_err(failed)?;
         let version = data_version(&old).map_err(failed)?;
-        let draft = Draft(beside(spot.file(), ENDING));
-        // A killed process may have left one.
-        draft.remove();
+        let draft = Draft::at(beside(spot.file(), ENDING));
         create_private(&draft.0)?;
         let new = begin(&draft.0, &old).map_err(|cause| cause.at(spot.file()))?;
         let salvage = Self { spot, old, version, new, draft, _lock: lock };
@@ -114,10 +111,11 @@ impl Salvage {
     }
 
     fn copy_header(&self) -> Result<(), StoreError> {
-        let mut header = None;
+        let mut header: Option<Record> = None;
         self.old_records(&mut |(kind, record)| {
-            if kind == Some(Kind::Header) {
-                header = header.take().or(Some(record));
+            let is_newer = header.as_ref().is_none_or(|header| header.version < record.version);
+            if kind == Some(Kind::Header) && record.key.id.is_empty() && is_newer {
+                header = Some(record);
             }
             Ok(())
         })?;
@@ -254,8 +252,7 @@ impl Salvage {
             }
             to = beside(self.spot.file(), &format!("{ending}-{number}"));
         }
-        let draft = Draft(beside(&to, ".new"));
-        draft.remove();
+        let draft = Draft::at(beside(&to, ".new"));
         for ending in ["", "-wal"] {
             let (from, to) = (beside(self.spot.file(), ending), beside(&draft.0, ending));
             if files::look(&from)?.is_none() {

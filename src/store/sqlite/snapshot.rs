@@ -29,7 +29,7 @@ impl Snapshot {
     pub(super) fn of(spot: &Spot) -> Result<Self, OpenError> {
         let copy = Self { path: beside(spot.file(), ENDING), _lock: spot.lock()? };
         // A killed process may have left one.
-        copy.remove();
+        files::remove_database(&copy.path);
         connection::copy(spot, &copy.path)?;
         Ok(copy)
     }
@@ -47,17 +47,12 @@ impl Snapshot {
     pub fn write_to(&self, target: &Path, write: impl FnOnce(File, File) -> io::Result<u64>) -> Result<u64, OpenError> {
         // A bare file name has no folder to sync.
         let target = &path::absolute(target).map_err(io_at(target))?;
-        let exists = || OpenError::Io { path: target.to_owned(), source: ErrorKind::AlreadyExists.into() };
         if files::look(target)?.is_some() {
-            return Err(exists());
+            return Err(OpenError::Io { path: target.to_owned(), source: ErrorKind::AlreadyExists.into() });
         }
         let draft = draft_of(target);
         let written = copied(&self.path, &draft, write).and_then(|bytes| {
-            // Another process may have made the file meanwhile.
-            if files::look(target)?.is_some() {
-                return Err(exists());
-            }
-            fs::rename(&draft, target).map_err(io_at(target))?;
+            files::rename_new(&draft, target).map_err(io_at(target))?;
             files::sync_file(target)?;
             Ok(bytes)
         });
@@ -67,18 +62,11 @@ impl Snapshot {
         }
         written
     }
-
-    fn remove(&self) {
-        for ending in ["", "-wal", "-shm", "-journal"] {
-            // One that can't be removed is sealed like the vault, and the next copy tries again.
-            let _ = fs::remove_file(beside(&self.path, ending));
-        }
-    }
 }
 
 impl Drop for Snapshot {
     fn drop(&mut self) {
-        self.remove();
+        files::remove_database(&self.path);
     }
 }
 

@@ -167,6 +167,7 @@ impl Store for Sqlite {
             return Ok(Committed::Done);
         }
         let until = Instant::now() + PATIENCE;
+        let removes = commit.changes.iter().any(|change| change.scrub);
         // Handing it to another thread costs more than a small transaction that waits for no disk.
         let is_quick = commit.durable == Durable::Soon && commit.changes.len() <= QUICK_CHANGES_MAX;
         let at_once = match self.writes {
@@ -181,7 +182,17 @@ impl Store for Sqlite {
                 .await
             }
             Err(Failed::Error(error)) => Err(error),
-            Ok(committed) => Ok(committed),
+            Ok(committed) => {
+                if removes && committed == Committed::Done && self.shared.writer.is_scrub_due() {
+                    // It is committed, whatever comes of this.
+                    let scrub = |shared: &Shared| {
+                        shared.writer.scrub_patiently();
+                        Ok(())
+                    };
+                    let _ = self.away(scrub).await;
+                }
+                Ok(committed)
+            }
         };
         if committed.is_err() {
             // Connections of one process share a broken index of the log, so keep none.

@@ -105,12 +105,14 @@ impl Writer {
         if until.is_none() && !self.is_connected(&core) {
             return Err(Failed::Busy);
         }
-        let until = until.unwrap_or_else(Instant::now);
+        let (until, may_wait) = (until.unwrap_or_else(Instant::now), until.is_some());
         let ended = self.transact(&mut core, commit.durable, until, |conn| apply::all(conn, commit))?;
         if ended == Committed::Done {
-            core.scrub |= commit.changes.iter().any(|change| change.scrub);
+            let removes = commit.changes.iter().any(|change| change.scrub);
+            core.scrub |= removes;
             if core.scrub {
-                self.scrub(&mut core, commit);
+                // Only the commit that removes something waits for readers; later ones only try.
+                self.scrub(&mut core, removes && may_wait);
             } else if commit.changes.iter().flat_map(|change| &change.put).any(is_seldom) {
                 // A damaged log loses everything after the damage, so don't leave the most important records in it. It
                 // is no error if the log can't be copied now because somebody reads or writes.
@@ -306,10 +308,8 @@ impl Writer {
     }
 
     /// Empties the log of removed data: old pages must not outlive their records there.
-    fn scrub(&self, core: &mut Core, commit: &Commit) {
+    fn scrub(&self, core: &mut Core, waits: bool) {
         let Some(conn) = core.conn.as_deref() else { return };
-        // Only the commit that removes something waits for readers; later ones only try.
-        let waits = commit.changes.iter().any(|change| change.scrub);
         self.patience.until(Instant::now() + if waits { SCRUB_PATIENCE } else { Duration::ZERO });
         let emptied = matches!(connection::empty_log(conn), Ok(true));
         if !emptied && waits {
@@ -319,6 +319,19 @@ impl Writer {
             );
         }
         core.scrub = !emptied;
+    }
+
+    /// Whether removed data is still in the log.
+    pub(super) fn is_scrub_due(&self) -> bool {
+        lock(&self.core).scrub
+    }
+
+    /// Empties the log of removed data, once its readers are done. Not for a thread for which others wait.
+    pub(super) fn scrub_patiently(&self) {
+        let mut core = lock(&self.core);
+        if core.scrub {
+            self.scrub(&mut core, true);
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use super::{KEY_BYTES_MAX as FILE_BYTES_MAX, KeyError, Spot};
 use crate::{
     domain::{ids::VaultId, sensitive::without_seeds},
     random::{Random, SystemRandom},
-    store::{self, create_private_dir},
+    store::{self, create_private_dir, rename_new, sync_folder},
     vault::key::{Kek, Key},
 };
 
@@ -88,6 +88,7 @@ pub(super) fn checked_place(named: Option<&Path>, keys: &Path, spot: Spot<'_>) -
 
 /// Reads a key file, and makes it if it does not exist.
 pub(super) fn find_or_make(path: &Path, random: &dyn Random) -> Result<Kek, KeyError> {
+    forget_second_name(path)?;
     match read_key_file(path) {
         Err(KeyFileError::Missing(_)) => {
             create_key_file(path, &Kek::generate(random)?)?;
@@ -119,23 +120,57 @@ pub(super) fn take_next(path: &Path) -> Result<(), KeyFileError> {
         Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => {}
         renamed => renamed.map_err(failed)?,
     }
-    sync(folder_of(path)).map_err(failed)
+    sync_folder(folder_of(path)).map_err(failed)
 }
 
 /// Removes drafts of next keys that killed processes left beside a key file. No other process makes one meanwhile.
 pub(super) fn forget_next(path: &Path) -> Result<(), KeyFileError> {
     let failed = |source| KeyFileError::Io { path: path.to_owned(), source };
-    let next = next_to(path)?;
-    let Some(next) = next.file_name().and_then(|name| name.to_str()) else { return Ok(()) };
-    for entry in fs::read_dir(folder_of(path)).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        let name = entry.file_name();
-        let rest = name.to_str().and_then(|name| name.strip_prefix(next));
-        if rest.is_some_and(|rest| rest.starts_with('.') && rest.strip_suffix(".new").is_some()) {
-            fs::remove_file(entry.path()).map_err(failed)?;
+    for draft in drafts_of(&next_to(path)?).map_err(failed)? {
+        fs::remove_file(draft).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Removes the draft of a key file that has its name already: where files can't be renamed without replacing others, a killed
+/// process leaves both names, and a file with two is refused.
+#[cfg(unix)]
+fn forget_second_name(path: &Path) -> Result<(), KeyFileError> {
+    use std::os::unix::fs::MetadataExt as _;
+
+    let failed = |source| KeyFileError::Io { path: path.to_owned(), source };
+    let Ok(file) = fs::symlink_metadata(path) else { return Ok(()) };
+    if file.nlink() < 2 {
+        return Ok(());
+    }
+    for draft in drafts_of(path).map_err(failed)? {
+        let is_same = |facts: fs::Metadata| (facts.dev(), facts.ino()) == (file.dev(), file.ino());
+        if fs::symlink_metadata(&draft).is_ok_and(is_same) {
+            fs::remove_file(draft).map_err(failed)?;
         }
     }
     Ok(())
+}
+
+#[cfg(not(unix))]
+fn forget_second_name(_path: &Path) -> Result<(), KeyFileError> {
+    Ok(())
+}
+
+/// The drafts beside a file: see [`draft_of`].
+fn drafts_of(path: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return Ok(Vec::new()) };
+    let mut drafts = Vec::new();
+    for entry in fs::read_dir(folder_of(path))? {
+        let entry = entry?;
+        let found = entry.file_name();
+        let rest = found.to_str().and_then(|found| found.strip_prefix(name)?.strip_prefix('.')?.strip_suffix(".new"));
+        // That of another file, such as the next key, has more dots.
+        if rest.is_some_and(|mark| !mark.contains('.')) {
+            drafts.push(entry.path());
+        }
+    }
+    Ok(drafts)
 }
 
 /// Reads a key file.
@@ -184,13 +219,13 @@ pub(super) fn create_key_file(path: &Path, kek: &Kek) -> Result<(), KeyFileError
     let folder = folder_of(path);
     create_private_dir(folder).map_err(failed)?;
     let draft = draft_of(path).map_err(failed)?;
-    let written = write_private(&draft, kek).and_then(|()| publish(&draft, path));
+    let written = write_private(&draft, kek).and_then(|()| rename_new(&draft, path));
     if let Err(source) = written {
         // Nobody else knows the draft's name, so it is safe to remove.
         let _ = fs::remove_file(&draft);
         return Err(failed(source));
     }
-    sync(folder).map_err(failed)
+    sync_folder(folder).map_err(failed)
 }
 
 /// An unused name beside a file.
@@ -214,32 +249,6 @@ fn write_private(path: &Path, kek: &Kek) -> std::io::Result<()> {
     file.sync_all()
 }
 
-/// Renames a draft, unless the new name exists: another process may just have made a key there.
-#[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
-fn publish(draft: &Path, path: &Path) -> std::io::Result<()> {
-    use rustix::{
-        fs::{CWD, RenameFlags, renameat_with},
-        io::Errno,
-    };
-
-    match renameat_with(CWD, draft, CWD, path, RenameFlags::NOREPLACE) {
-        // Not every file system supports this.
-        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => link_and_remove(draft, path),
-        renamed => Ok(renamed?),
-    }
-}
-
-#[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
-fn publish(draft: &Path, path: &Path) -> std::io::Result<()> {
-    link_and_remove(draft, path)
-}
-
-/// A hard link never replaces a file either.
-fn link_and_remove(draft: &Path, path: &Path) -> std::io::Result<()> {
-    fs::hard_link(draft, path)?;
-    fs::remove_file(draft)
-}
-
 fn of_io(path: &Path, source: std::io::Error) -> KeyFileError {
     let path = path.to_owned();
     if source.kind() == std::io::ErrorKind::NotFound {
@@ -252,17 +261,6 @@ fn of_io(path: &Path, source: std::io::Error) -> KeyFileError {
 /// The folder of a path. A bare name has an empty parent, which can't be opened.
 fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
-}
-
-/// Syncs a folder. Otherwise a power cut can lose a file's name although its contents are safe.
-#[cfg(unix)]
-fn sync(folder: &Path) -> std::io::Result<()> {
-    File::open(folder)?.sync_all()
-}
-
-#[cfg(not(unix))]
-fn sync(_folder: &Path) -> std::io::Result<()> {
-    Ok(())
 }
 
 #[cfg(unix)]
@@ -392,7 +390,7 @@ mod tests {
             (Err(error), Err(expected)) => {
                 assert!(error.to_string().contains(expected), "{error}");
                 let said = format!("{error} {error:?}");
-                for piece in contents.windows(4).filter_map(|piece| std::str::from_utf8(piece).ok()) {
+                for piece in contents.windows(8).filter_map(|piece| std::str::from_utf8(piece).ok()) {
                     assert!(piece.contains(' ') || !said.contains(piece), "{said} quotes the file");
                 }
             }
@@ -540,14 +538,20 @@ mod tests {
             assert!(read_key_file(&path).is_ok());
         }
 
+        /// As on a file system that can't rename without replacing.
         #[test]
-        fn where_names_cant_be_exchanged_a_key_file_is_not_overwritten_either() {
+        fn a_key_file_whose_draft_a_killed_process_left_under_its_second_name_is_read_again() {
             let (folder, path) = place();
-            let draft = folder.path().join("draft");
-            for (there, expected) in [(false, true), (true, false)] {
-                write(&draft, LINE.as_bytes());
-                assert_eq!(link_and_remove(&draft, &path).is_ok(), expected, "{there}");
-            }
+            write(&path, LINE.as_bytes());
+            let (draft, next) = (draft_of(&path).unwrap(), draft_of(&next_to(&path).unwrap()).unwrap());
+            fs::hard_link(&path, &draft).unwrap();
+            write(&next, b"of another file");
+            assert!(read_key_file(&path).is_err(), "who only reads changes nothing");
+            assert_eq!(*find_or_make(&path, &SystemRandom).unwrap().0.expose(), BYTES);
+            assert!(!draft.exists() && next.exists());
+            // Another name is somebody else's.
+            fs::hard_link(&path, folder.path().join("vault.key.copy")).unwrap();
+            assert!(find_or_make(&path, &SystemRandom).is_err());
         }
 
         #[test]

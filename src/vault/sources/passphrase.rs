@@ -163,7 +163,6 @@ mod tests {
             wrapped: Vec::new(),
         };
         let passphrase = Passphrase::new("correct horse battery staple");
-        let begun = std::time::Instant::now();
         for (memory, passes, lanes) in [
             ("1048577", "1", "1"),
             ("4294967295", "4294967295", "16"),
@@ -182,7 +181,6 @@ mod tests {
         }
         let other = Slot { parameters: [("kdf".to_owned(), "scrypt".to_owned())].into(), ..slot("8", "1", "1") };
         assert!(matches!(passphrase.key(&[other]).await, Err(KeyError::Slot)));
-        assert!(begun.elapsed() < std::time::Duration::from_secs(1), "none was computed");
         // It hides no other one.
         let derivation = Derivation { cost: Cost { memory_kib: 8, passes: 1, lanes: 1 }, salt: [1; 16] };
         let check = passphrase.derive(Derivation { ..derivation }).await.unwrap().0.check();

@@ -404,6 +404,37 @@ fn a_restored_backup_revives_no_key_and_gives_no_step_twice_and_what_it_replaces
 }
 
 #[test]
+fn every_command_says_what_to_do_after_a_restore_that_was_killed_between_its_renames() {
+    let person = Person::with_alice();
+    person.run(&["vault", "backup", "b.db"]).ok();
+    let data = person.home().join(".local/share/countersign");
+    std::fs::copy(person.home().join("b.db"), data.join("vault.db.restore-2026-01-01T00-00-00Z")).unwrap();
+    let aside = data.join("vault.db.replaced-2026-01-01T00-00-00Z");
+    std::fs::rename(data.join("vault.db"), &aside).unwrap();
+    let commands: [&[&str]; 6] = [
+        &["stdio"],
+        &["secret", "list"],
+        &["secret", "add", "--label", "bob", "--generate"],
+        &["vault", "create"],
+        &["vault", "doctor"],
+        &["vault", "backup", "c.db"],
+    ];
+    for command in commands {
+        let refused = person.run(command).refused(78);
+        assert!(
+            refused.contains("a restore was interrupted. Run `countersign vault restore BACKUP` again"),
+            "{refused}"
+        );
+        assert!(refused.contains(aside.to_str().unwrap()), "{refused}");
+        assert!(!data.join("vault.db").exists(), "{command:?} made one");
+    }
+    let restored = person.run(&["vault", "restore", "b.db", "--yes", "--json"]).json();
+    assert!(std::path::Path::new(text_of(&restored, "/replaced")).exists());
+    assert!(person.run(&["secret", "list"]).ok().contains("alice"));
+    assert_eq!(copies(&person), Vec::<String>::new());
+}
+
+#[test]
 fn a_backup_is_restored_into_an_empty_home_with_its_key() {
     let person = Person::with_alice();
     let made = person.run(&["vault", "backup", "b.db", "--json"]).json();

@@ -259,3 +259,30 @@ fn a_registration_does_not_stay_in_the_log_alone() {
         assert!(read(&without_log, Kind::Secret, b"registered").await.is_some());
     });
 }
+
+#[test]
+fn a_vault_whose_last_sync_fails_is_closed_all_the_same() {
+    let (own, faults) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let root = own.path().canonicalize().unwrap();
+    fs::create_dir(faults.path().join("disk")).unwrap();
+    let environment = [
+        ("LD_PRELOAD", OsString::from(shim())),
+        ("COUNTERSIGN_FAULTS", faults.path().into()),
+        ("COUNTERSIGN_DATA", root.join("data").into()),
+    ];
+    let mut process = Other::start(crate::torture::WORKER, &root, &environment);
+    assert_eq!(process.ask("open"), "ok");
+    assert!(process.ask("add ada").starts_with("ok"));
+    let is_open = |process: &Other| {
+        let files = fs::read_dir(format!("/proc/{}/fd", process.process.id())).unwrap();
+        let mut targets = files.filter_map(|file| fs::read_link(file.unwrap().path()).ok());
+        targets.any(|target| target.starts_with(root.join("data")))
+    };
+    assert!(is_open(&process));
+    fs::write(faults.path().join("sync"), "").unwrap();
+
+    let told = process.ask("close");
+
+    assert!(told.starts_with("no the vault could not make this durable"), "{told}");
+    assert!(!is_open(&process));
+}

@@ -72,6 +72,7 @@ fn the_other_process() {
         match task.to_str().unwrap() {
             "open" => first_opening(&world).await,
             crate::torture::WORKER => crate::torture::work(&world.root).await,
+            crate::vault::rotation::RESTLESS => crate::vault::rotation::write_without_rest(&world.root).await,
             "write" => write(&world.store().await).await,
             _ => obey(&world).await,
         }

@@ -8,7 +8,8 @@
  *
  * COUNTERSIGN_WRITES names a file to which every write, cut, sync and new name below COUNTERSIGN_DATA is appended, so
  * that a test can cut the power at any of them (tests/it/torture/power.rs reads it). COUNTERSIGN_FAULT names a file of
- * two numbers of 32 bits: which fault, and at which of the operations from now on (`due`). */
+ * two numbers of 32 bits: which fault, and at which of the operations from now on (`due`): an error, or the end of the
+ * process before the operation. */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <dlfcn.h>
@@ -16,6 +17,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -59,7 +61,7 @@ static int is_below(const char *path) {
     return data && !strncmp(path, data, strlen(data));
 }
 
-enum { EIO_AT = 1, SHORT_AT, FULL_AT, FULL_FROM };
+enum { EIO_AT = 1, SHORT_AT, FULL_AT, FULL_FROM, KILL_AT };
 enum { READS, WRITES, NAMES };
 static struct { int fault, left; } volatile *control;
 
@@ -78,6 +80,10 @@ static int due(int kind) {
     pthread_once(&once, map_control);
     if (!control || !control->fault) return 0;
     int fault = control->fault, left;
+    if (fault == KILL_AT) {
+        if (__atomic_sub_fetch(&control->left, 1, __ATOMIC_SEQ_CST) == 0) kill(getpid(), SIGKILL);
+        return 0;
+    }
     if (fault != EIO_AT && (kind == READS || (fault == SHORT_AT && kind != WRITES))) return 0;
     left = __atomic_sub_fetch(&control->left, 1, __ATOMIC_SEQ_CST);
     if (fault == SHORT_AT) return left == 0 ? -1 : left == -1 ? EIO : 0;
@@ -228,6 +234,13 @@ static ssize_t written(const char *name, int fd, const void *bytes, size_t count
 ssize_t write(int fd, const void *bytes, size_t count) { return written("write", fd, bytes, count, -1); }
 ssize_t pwrite(int fd, const void *bytes, size_t count, off_t at) { return written("pwrite", fd, bytes, count, at); }
 ssize_t pwrite64(int fd, const void *bytes, size_t count, off64_t at) { return written("pwrite64", fd, bytes, count, at); }
+
+ssize_t copy_file_range(int from, off64_t *at, int to, off64_t *into, size_t count, unsigned flags) {
+    char path[PATH_MAX];
+    if (is_ours(to, path) && fails(WRITES)) return -1;
+    return ((ssize_t (*)(int, off64_t *, int, off64_t *, size_t, unsigned))dlsym(RTLD_NEXT, "copy_file_range"))(
+        from, at, to, into, count, flags);
+}
 
 static ssize_t seen(const char *name, int fd, void *bytes, size_t count, long long at) {
     char path[PATH_MAX];

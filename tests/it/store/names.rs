@@ -35,14 +35,27 @@ fn a_name_is_taken_once_in_a_kind_and_account() {
         let new = |id: &[u8], names: &[u8]| putting([named(record(Kind::Seat, id), names, &[])]);
 
         let taken = vec![new(b"b", &[3]), new(b"c", &[4, 2]), new(b"d", &[5])];
-        assert_eq!(commit(store, now(taken)).await, Ok(Committed::Taken { change: 1 }));
+        assert_eq!(commit(store, now(taken)).await, Ok(Committed::Taken { changes: vec![1] }));
         let twice = vec![new(b"b", &[3]), new(b"c", &[3])];
-        assert_eq!(commit(store, now(twice)).await, Ok(Committed::Taken { change: 1 }));
+        assert_eq!(commit(store, now(twice)).await, Ok(Committed::Taken { changes: vec![1] }));
 
         assert_eq!(store.count(&List::of(Kind::Seat, None, 1)).await.unwrap(), 1, "nothing was done");
         let mut elsewhere = record(Kind::Seat, b"b");
         elsewhere.account = Some(account(2));
         done(store, putting([named(elsewhere, &[1], &[]), named(record(Kind::Secret, b"a"), &[1], &[])])).await;
+    });
+}
+
+#[test]
+fn of_many_changes_with_taken_names_each_is_told_and_none_that_would_fit_without_them() {
+    check(async |store, _| {
+        done(store, putting([named(record(Kind::Seat, b"a"), &[1, 2], &[])])).await;
+        let new = |id: &[u8], names: &[u8]| putting([named(record(Kind::Seat, id), names, &[])]);
+        // The second has put its first name before its second one was found to be taken; the third wants that one.
+        let changes = vec![new(b"b", &[3]), new(b"c", &[4, 2]), new(b"d", &[4]), new(b"e", &[1]), new(b"f", &[2])];
+        let rest = vec![changes[0].clone(), changes[2].clone()];
+        assert_eq!(commit(store, now(changes)).await, Ok(Committed::Taken { changes: vec![1, 3, 4] }));
+        assert_eq!(commit(store, now(rest)).await, Ok(Committed::Done));
     });
 }
 

@@ -1,6 +1,11 @@
 //! Disks that fail at one operation, or have no room for a while.
 
-use std::{ffi::OsString, fs::File, os::unix::fs::FileExt as _, path::PathBuf};
+use std::{
+    ffi::OsString,
+    fs::File,
+    os::unix::fs::FileExt as _,
+    path::{Path, PathBuf},
+};
 
 use tempfile::TempDir;
 
@@ -9,12 +14,54 @@ use crate::sqlite::{Other, faults::shim};
 
 /// The faults, by their numbers in `shim.c`.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Fault {
+pub(super) enum Fault {
     None = 0,
     Error = 1,
     ShortWrite = 2,
     FullOnce = 3,
     FullFromNowOn = 4,
+    Killed = 5,
+}
+
+/// What says at which operation on a folder's files a process meets a fault.
+pub(super) struct Control {
+    file: File,
+    path: PathBuf,
+    _folder: TempDir,
+}
+
+impl Control {
+    pub(super) fn new() -> Self {
+        let (own, aside) = folder();
+        let path = aside.join("control");
+        let file = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
+        file.write_all_at(&[0; 8], 0).unwrap();
+        Self { file, path, _folder: own }
+    }
+
+    /// Starts a worker in a folder.
+    pub(super) fn worker(&self, root: &Path) -> Other {
+        let environment = [
+            ("LD_PRELOAD", OsString::from(shim())),
+            ("COUNTERSIGN_FAULT", self.path.clone().into()),
+            ("COUNTERSIGN_DATA", root.into()),
+        ];
+        Other::start(WORKER, root, &environment)
+    }
+
+    /// The operation with this number, counted from now on, fails.
+    pub(super) fn set(&self, fault: Fault, at: usize) {
+        self.file.write_all_at(&0_i32.to_ne_bytes(), 0).unwrap();
+        self.file.write_all_at(&i32::try_from(at).unwrap().to_ne_bytes(), 4).unwrap();
+        self.file.write_all_at(&(fault as i32).to_ne_bytes(), 0).unwrap();
+    }
+
+    /// How many operations are left until then; none: it was met.
+    pub(super) fn left(&self) -> usize {
+        let mut left = [0; 4];
+        self.file.read_exact_at(&mut left, 4).unwrap();
+        usize::try_from(i32::from_ne_bytes(left)).unwrap_or(0)
+    }
 }
 
 /// What a vault goes through, from its making to its closing, again and again.
@@ -24,40 +71,27 @@ const ORDERS: [&str; 12] =
 /// A worker on a disk that fails at a chosen operation, and what it was told.
 struct Failing {
     root: PathBuf,
-    control: File,
+    control: Control,
     process: Other,
     vault: usize,
     orders: usize,
     told: Told,
-    _folders: [TempDir; 2],
+    _folder: TempDir,
 }
 
 impl Failing {
     fn new() -> Self {
-        let ((own, root), (other, aside)) = (folder(), folder());
-        let path = aside.join("control");
-        let control = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
-        control.write_all_at(&[0; 8], 0).unwrap();
-        let environment = [
-            ("LD_PRELOAD", OsString::from(shim())),
-            ("COUNTERSIGN_FAULT", path.into()),
-            ("COUNTERSIGN_DATA", root.clone().into()),
-        ];
-        let process = Other::start(WORKER, &root, &environment);
-        Self { root, control, process, vault: 0, orders: 0, told: Told::default(), _folders: [own, other] }
+        let ((own, root), control) = (folder(), Control::new());
+        let process = control.worker(&root);
+        Self { root, control, process, vault: 0, orders: 0, told: Told::default(), _folder: own }
     }
 
-    /// The operation with this number, counted from now on, fails.
     fn set(&self, fault: Fault, at: usize) {
-        self.control.write_all_at(&0_i32.to_ne_bytes(), 0).unwrap();
-        self.control.write_all_at(&i32::try_from(at).unwrap().to_ne_bytes(), 4).unwrap();
-        self.control.write_all_at(&(fault as i32).to_ne_bytes(), 0).unwrap();
+        self.control.set(fault, at);
     }
 
     fn has_failed(&self) -> bool {
-        let mut left = [0; 4];
-        self.control.read_exact_at(&mut left, 4).unwrap();
-        i32::from_ne_bytes(left) <= 0
+        self.control.left() == 0
     }
 
     /// The next order of a kind, for the worker.

@@ -10,7 +10,7 @@ use countersign::{
     vault,
 };
 
-use super::{Row, Told, check, folder, live_in, runtime, worker};
+use super::{Row, Told, check, folder, is_outrun, live_in, runtime, worker};
 use crate::{
     sqlite::{Other, files_in, private_dir},
     vault::kit::Folder,
@@ -85,7 +85,11 @@ fn sixteen_first_starters_at_once() {
         }
         for starter in &mut starters {
             let opened = starter.next();
-            let added = starter.next().unwrap_or_default();
+            let mut added = starter.next().unwrap_or_default();
+            // The other fifteen may be faster for two seconds.
+            while is_outrun(&added) {
+                added = starter.ask("add once more");
+            }
             match added.strip_prefix("ok ") {
                 Some(id) => told.take(&format!("added {id}")),
                 None => row.lose(format!("{opened:?}, {added:?}")),

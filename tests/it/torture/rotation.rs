@@ -13,7 +13,7 @@ use countersign::{
 use uuid::Uuid;
 
 use super::{
-    Row, Told, check, folder,
+    Row, Told, check, folder, is_outrun,
     processes::{PROCESSES, end, hear, loaded},
     runtime, worker,
 };
@@ -103,8 +103,8 @@ fn rotate(root: &Path, what: &str, row: &mut Row, (processes, told): (&mut [Othe
         }
         match said.last() {
             Some(last) if last.starts_with("ok rotated") => return killed,
-            // Others were faster for two seconds: the next one goes on.
-            Some(last) if last.starts_with("no ") && !last.contains("faster") => {
+            // The next one goes on.
+            Some(last) if last.starts_with("no ") && !is_outrun(last) => {
                 row.lose(last);
                 return killed;
             }

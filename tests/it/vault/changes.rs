@@ -212,32 +212,6 @@ async fn an_account_goes_with_its_seats_and_keys_but_not_with_secrets() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_ready_at_once_goes_into_few_commits() {
-    let world = Arc::new(World::new().await);
-    world.row(0).await;
-    let before = wal_commits(&world);
-    let callers: Vec<_> = (1..=64)
-        .map(|step| {
-            let world = Arc::clone(&world);
-            tokio::spawn(async move { world.row(step).await })
-        })
-        .collect();
-    for caller in callers {
-        caller.await.unwrap();
-    }
-    let commits = wal_commits(&world) - before;
-    assert!(commits <= 32, "{commits} commits for 64 callers");
-    assert_eq!(world.vault.verify(&[]).await.unwrap().rows, 66);
-}
-
-/// Commits that the log of the file holds: its frames whose header bears a size.
-fn wal_commits(world: &World) -> usize {
-    let log = std::fs::read(world.folder.root.join("data/vault.db-wal")).unwrap();
-    let page = u32::from_be_bytes(log[8..12].try_into().unwrap()) as usize;
-    log[32..].chunks_exact(24 + page).filter(|frame| frame[4..8] != [0; 4]).count()
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_stale_change_does_not_hold_up_the_others_of_its_commit() {
     let world = Arc::new(World::new().await);
     let id = world.secret("Acme", "ada").await;
@@ -282,8 +256,8 @@ async fn two_processes_write_one_audit_log_in_turn() {
 async fn a_caller_that_stops_waiting_stops_nothing() {
     let world = World::new().await;
     for step in 0..8 {
-        let gone = tokio::time::timeout(Duration::ZERO, world.row(step)).await;
-        assert!(gone.is_err() || gone.is_ok());
+        // Asked once, and then dropped.
+        let _ = tokio::time::timeout(Duration::ZERO, world.row(step)).await;
     }
     world.row(99).await;
     assert_eq!(world.vault.verify(&[]).await.unwrap().rows, 10);

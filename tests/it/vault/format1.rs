@@ -285,3 +285,42 @@ fn killed_in_the_middle_of_the_move_it_is_still_of_format_1_and_whole() {
     let copies = files(&folder).iter().filter(|file| file.to_string_lossy().contains(".format-1-")).count();
     assert_eq!(copies, 2, "one of each try");
 }
+
+/// What it replaces is kept as it is, too.
+#[tokio::test]
+async fn a_backup_of_format_1_is_restored_and_stays_what_it_was() {
+    let folder = Folder::new();
+    let request = old_vault(&folder, "vault-v1-full");
+    let backup = folder.root.join("backup.db");
+    std::fs::copy(folder.file(), &backup).unwrap();
+    let before = std::fs::read(&backup).unwrap();
+
+    let restored = vault::restore(&request, &backup, Arc::new(SystemRandom), || NOW).await;
+
+    let (vault, restored) = restored.unwrap();
+    assert_eq!(vault.status().store.format, 2);
+    vault.close().await.unwrap();
+    assert!(std::fs::read(&backup).unwrap() == before);
+    assert!(std::fs::read(restored.aside.unwrap()).unwrap() == before);
+    let names: Vec<_> = files(&folder).iter().map(|path| path.file_name().unwrap().to_owned()).collect();
+    let is_left = |name: &std::ffi::OsString| {
+        let name = name.to_string_lossy();
+        name.contains(".restore-") || name.contains("format-1")
+    };
+    assert!(!names.iter().any(is_left), "{names:?}");
+}
+
+#[tokio::test]
+async fn a_restore_that_is_refused_and_a_plan_leave_a_vault_of_format_1_as_it_is() {
+    let folder = Folder::new();
+    let request = old_vault(&folder, "vault-v1-full");
+    let before = std::fs::read(folder.file()).unwrap();
+    // A vault of its own, whose key is not there.
+    let other = World::new().await;
+    let backup = folder.root.join("backup.db");
+    other.vault.back_up(&backup, Vec::new()).await.unwrap();
+    assert!(vault::restore(&request, &backup, Arc::new(SystemRandom), || NOW).await.is_err());
+    let plan = vault::repair(&request, None, vault::Act::Plan, Arc::new(SystemRandom), || NOW).await;
+    assert!(plan.unwrap_err().to_string().contains("any other command moves it"));
+    assert!(std::fs::read(folder.file()).unwrap() == before);
+}

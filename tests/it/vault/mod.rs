@@ -10,6 +10,6 @@ pub(crate) mod kit;
 mod older;
 mod open;
 mod repair;
-mod rotation;
+pub(crate) mod rotation;
 mod seats;
 mod tamper;

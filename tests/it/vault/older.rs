@@ -5,11 +5,12 @@ use std::{path::Path, sync::Arc, time::Duration};
 use countersign::{
     domain::{
         audit::{Action, AuditFilter},
+        ids::SecretId,
         time::Timestamp,
         totp::Step,
     },
     random::SystemRandom,
-    vault::{self, AuditAsk, OpenError, StoreError, VaultRequest},
+    vault::{self, AuditAsk, Life, OpenError, Page, StoreError, VaultRequest},
 };
 
 use super::kit::{Folder, NOW, World};
@@ -131,30 +132,83 @@ async fn a_restore_that_ends_in_the_middle_leaves_the_old_vault() {
     again.check_sound().await;
 }
 
-#[tokio::test]
-async fn after_a_crash_between_its_renames_a_restore_keeps_the_old_vault_with_its_log() {
+/// A vault with a change in its log, as a restore leaves it that is killed between its renames, before or after that of the log.
+async fn half_restored(log_too: bool) -> (World, std::path::PathBuf, SecretId) {
     let world = World::new().await;
     let backup = world.folder.root.join("backup.db");
     world.vault.back_up(&backup, Vec::new()).await.unwrap();
     let id = world.secret("Acme", "ada").await;
     let data = world.folder.root.join("data");
     assert!(std::fs::metadata(data.join("vault.db-wal")).unwrap().len() > 0);
-    let aside = data.join("vault.db.replaced-2026-01-01T00-00-00Z");
-    std::fs::rename(world.folder.file(), &aside).unwrap();
+    std::fs::copy(&backup, data.join("vault.db.restore-2026-01-01T00-00-00Z")).unwrap();
+    for ending in ["", "-wal", "-shm"].iter().take(if log_too { 3 } else { 1 }) {
+        let aside = data.join(format!("vault.db.replaced-2026-01-01T00-00-00Z{ending}"));
+        std::fs::rename(data.join(format!("vault.db{ending}")), aside).unwrap();
+    }
+    (world, backup, id)
+}
+
+#[tokio::test]
+async fn after_a_crash_between_its_renames_a_restore_keeps_the_old_vault_with_its_log() {
+    for log_too in [false, true] {
+        let (world, backup, id) = half_restored(log_too).await;
+
+        let restored = vault::restore(&world.folder.existing(), &backup, Arc::new(SystemRandom), || NOW).await;
+
+        let (vault, restored) = restored.unwrap();
+        assert!(vault.secret(world.account(), id).await.unwrap().is_none());
+        vault.close().await.unwrap();
+        let aside = restored.aside.unwrap();
+        assert_eq!(names(&world).len(), 3, "{:?}", names(&world));
+        for ending in ["", "-wal", "-shm"] {
+            let (from, to) =
+                (format!("{}{ending}", aside.display()), format!("{}{ending}", world.folder.file().display()));
+            std::fs::rename(from, to).unwrap();
+        }
+        std::fs::remove_dir_all(world.folder.root.join("state")).unwrap();
+        let old = World::of(Folder::shared(&world.folder.root)).await;
+        assert!(old.vault.secret(old.account(), id).await.unwrap().is_some(), "what stood in the log is there");
+    }
+}
+
+#[tokio::test]
+async fn a_vault_that_a_killed_restore_moved_aside_is_named_with_what_to_do_and_none_is_made() {
+    for log_too in [false, true] {
+        let (world, _backup, id) = half_restored(log_too).await;
+        let before = names(&world);
+        for request in [world.folder.request(), world.folder.existing()] {
+            let refused = vault::open(&request, Arc::new(SystemRandom)).await.map(drop).unwrap_err().to_string();
+            assert!(refused.contains("vault.db is not there: a restore was interrupted"), "{refused}");
+            assert!(refused.contains("Run `countersign vault restore BACKUP` again"), "{refused}");
+            assert_eq!(names(&world), before);
+            assert!(!world.folder.file().exists());
+        }
+        let refused = world.folder.open().await.map(drop).unwrap_err().to_string();
+        let (_, renames) = refused.split_once("; or go on with that one: rename ").unwrap();
+        for rename in renames.split(", and then ") {
+            let (from, to) = rename.split_once(" to ").unwrap();
+            std::fs::rename(from, to).unwrap();
+        }
+        let old = World::of(Folder::shared(&world.folder.root)).await;
+        assert!(old.vault.secret(old.account(), id).await.unwrap().is_some(), "what stood in the log is there");
+        old.check_sound().await;
+    }
+}
+
+/// A log that lost its database would be taken for the restored one's.
+#[tokio::test]
+async fn a_log_without_its_database_is_moved_aside_by_a_restore() {
+    let (world, backup, _) = half_restored(false).await;
+    std::fs::remove_file(world.folder.root.join("data/vault.db.replaced-2026-01-01T00-00-00Z")).unwrap();
 
     let restored = vault::restore(&world.folder.existing(), &backup, Arc::new(SystemRandom), || NOW).await;
 
     let (vault, restored) = restored.unwrap();
-    assert!(vault.secret(world.account(), id).await.unwrap().is_none());
-    vault.close().await.unwrap();
-    assert_eq!(restored.aside.as_ref().and_then(|kept| kept.file_name()), aside.file_name());
-    for ending in ["", "-wal", "-shm"] {
-        let (from, to) = (format!("{}{ending}", aside.display()), format!("{}{ending}", world.folder.file().display()));
-        std::fs::rename(from, to).unwrap();
-    }
-    std::fs::remove_dir_all(world.folder.root.join("state")).unwrap();
-    let old = World::of(Folder::shared(&world.folder.root)).await;
-    assert!(old.vault.secret(old.account(), id).await.unwrap().is_some(), "what stood in the log is there");
+    assert_eq!(restored.aside, None);
+    let restored = World::over(Folder::shared(&world.folder.root), vault);
+    restored.check_sound().await;
+    assert_eq!(restored.vault.secrets(restored.account(), Life::Live, Page::ALL).await.unwrap().sound.len(), 0);
+    assert!(names(&world).iter().any(|name| name.ends_with("-wal")), "{:?}", names(&world));
 }
 
 #[tokio::test]

@@ -536,6 +536,61 @@ async fn a_header_that_is_gone_comes_from_a_backup_alone() {
     }
 }
 
+/// With new keys.
+async fn rotated(world: &World, with_root: bool) {
+    if with_root {
+        let sources = [world.folder.request().source];
+        world.vault.replace_root(&sources, world.entry(Action::VaultRotateRoot)).await.unwrap();
+    } else {
+        assert!(world.vault.begin_rotation(world.entry(Action::VaultRotate)).await.unwrap());
+    }
+    let ended = world.vault.finish_rotation(&world.entry(Action::VaultRotated), &mut |_| {}).await.unwrap();
+    assert!(ended.finished);
+}
+
+#[tokio::test]
+async fn a_secret_comes_from_a_backup_that_was_made_before_the_keys_were_replaced() {
+    for with_root in [false, true] {
+        let world = World::new().await;
+        let id = world.secret("Acme", "ada").await;
+        let backup = backup(&world).await;
+        rotated(&world, with_root).await;
+        world.folder.edit("UPDATE record SET mac = zeroblob(32) WHERE kind IN (3, 4)");
+        repaired(&world, Some(&backup)).await;
+        let in_use = world.vault.in_use(world.account(), id, &[], LATER).await.unwrap().unwrap();
+        assert_eq!(*world.vault.open_seed(&in_use).unwrap().to_base32(), super::kit::SEED);
+        assert!(world.vault.rotation().await.unwrap().finished, "nothing is sealed under the old keys");
+    }
+}
+
+#[tokio::test]
+async fn a_header_from_before_the_keys_were_replaced_is_refused_with_what_to_do() {
+    for with_root in [false, true] {
+        let world = World::new().await;
+        world.secret("Acme", "ada").await;
+        let backup = backup(&world).await;
+        rotated(&world, with_root).await;
+        world.folder.edit("UPDATE record SET mac = zeroblob(32) WHERE kind = 1");
+        let before = std::fs::read(world.folder.file()).unwrap();
+        let refused = attempt(&world, Some(&backup), Act::Carry).await.unwrap_err().to_string();
+        assert!(refused.contains("the backup is older than a new data key or root key of the vault"), "{refused}");
+        assert!(refused.contains("`countersign vault restore`"), "{refused}");
+        assert_eq!(std::fs::read(world.folder.file()).unwrap(), before);
+    }
+}
+
+/// Whoever can write the file can put one in front of the vault's.
+#[tokio::test]
+async fn a_record_that_only_looks_like_the_header_is_not_taken_for_it() {
+    let world = twelve_rows().await;
+    let forged = "INSERT INTO record (n, kind, id, version, account, sort, life, mac, body) \
+                  SELECT -5, kind, X'01', version + 9, account, sort, life, mac, body FROM record WHERE kind = 1";
+    assert_eq!(world.folder.edit(forged), 1);
+    world.folder.edit("UPDATE audit SET body = zeroblob(3) WHERE place = 3");
+    let done = attempt(&world, None, Act::Carry).await.unwrap();
+    assert!(done.mended.iter().any(|mended| mended.how == "fenced off"), "{done:?}");
+}
+
 #[tokio::test]
 async fn what_another_process_writes_while_a_vault_is_built_anew_is_not_lost() {
     let world = twelve_rows().await;
