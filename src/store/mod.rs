@@ -12,6 +12,7 @@
 //! to open one.
 
 mod audit;
+mod filling;
 mod open;
 mod places;
 mod postgres;
@@ -22,7 +23,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 pub use audit::{AuditPage, AuditPut, AuditQuery, AuditRecord, AuditTerms, Cursor, Prune, Tail};
-pub use open::{Absent, Facts, OpenError, OpenRequest, Opened, Writes, folder_of, incoming, open, salvage, snapshot};
+pub use filling::{Filling, scratch, unfinished, vacant};
+pub use open::{
+    Absent, Facts, OpenError, OpenRequest, Opened, Writes, folder_of, incoming, open, salvage, snapshot, still,
+};
 pub use sqlite::{
     files::{create_private_dir, is_within},
     format1,
@@ -369,6 +373,19 @@ pub trait Store: Send + Sync {
     fn log_bytes(&self) -> u64 {
         0
     }
+
+    /// Keeps every process, this one too, from committing, until the store is closed or [retired](Self::retire). Reads go on.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]: another process does not stop writing, or this one may not end the store.
+    async fn hold(&self) -> Result<(), StoreError>;
+
+    /// Ends the store, which is [held](Self::hold), for good: no process reads or writes it any more, not even one that has it
+    /// open, and [`open`] says that the vault is at this place now.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]: it is what it was. [`StoreError::Unknown`]: it may be ended.
+    async fn retire(&self, to: &str) -> Result<(), StoreError>;
 
     /// Checks the structure, not the contents. Returns the findings; empty: sound.
     async fn examine(&self) -> Result<Vec<String>, StoreError>;
