@@ -2,7 +2,7 @@
 //! and only at the very end does it get a name by which [`open`](super::open) finds it. A process that ends before that leaves
 //! nothing that opens.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::{
     AuditPut, Facts, Finders, OpenError, OpenRequest, Record, SharedStore, Snapshot,
@@ -143,14 +143,6 @@ impl Filling {
         match self.0 {
             Target::File(file) => Ok(file.into_snapshot()),
             Target::Server(_) => Err(OpenError::NeedsFile),
-        }
-    }
-
-    /// Where the file of [`scratch`] is.
-    pub fn file(&self) -> Option<PathBuf> {
-        match &self.0 {
-            Target::File(file) => Some(file.path().to_owned()),
-            Target::Server(_) => None,
         }
     }
 }

@@ -9,10 +9,13 @@ use super::{
     CHUNK, Vault,
     examine::sound,
     ledger::{self, base_of, end_of},
+    open::{VaultRequest, open_unnamed},
+    open_error::{OpenError, at},
 };
 use crate::{
     domain::audit::ChainHead,
-    store::{AuditPut, AuditQuery, AuditTerms, Filling, Kind, List, OpenError, StoreError},
+    random::SharedRandom,
+    store::{self, AuditPut, AuditQuery, AuditTerms, Filling, Kind, List, StoreError},
 };
 
 /// How far a copy is.
@@ -104,7 +107,7 @@ pub(super) async fn size_of(vault: &Vault) -> Result<(u64, u64), StoreError> {
 
 /// Copies everything. Nobody may write to the vault meanwhile. What is damaged is copied as it is: whoever examines the copy
 /// finds it.
-pub(super) async fn copy(from: &Vault, into: &mut Filling, travel: &Travel) -> Result<Cargo, OpenError> {
+pub(super) async fn copy(from: &Vault, into: &mut Filling, travel: &Travel) -> Result<Cargo, store::OpenError> {
     let (records, rows) = size_of(from).await?;
     travel.of.store(usize::try_from(records.saturating_add(rows)).unwrap_or(usize::MAX), Ordering::Relaxed);
     into.begin().await?;
@@ -124,7 +127,7 @@ async fn copy_records(
     into: &mut Filling,
     kind: Kind,
     (cargo, travel): (&mut Cargo, &Travel),
-) -> Result<(), OpenError> {
+) -> Result<(), store::OpenError> {
     let mut list = List { life: None, ..List::of(kind, None, CHUNK) };
     while let Some(records) = from.next_chunk(&mut list).await? {
         let count = records.len();
@@ -151,7 +154,7 @@ async fn copy_rows(
     into: &mut Filling,
     chain: u32,
     (cargo, travel): (&mut Cargo, &Travel),
-) -> Result<(), OpenError> {
+) -> Result<(), store::OpenError> {
     let mut query = AuditQuery { chain: Some(chain), limit: CHUNK, ..AuditQuery::default() };
     loop {
         let page = from.store().audit(&query).await?;
@@ -170,9 +173,33 @@ async fn copy_rows(
     }
 }
 
+/// Copies everything to a place, and examines what arrived there with the source of a request.
+///
+/// # Errors
+/// [`OpenError`]: the place can't be written, or the vault is damaged.
+pub(super) async fn transfer(
+    from: &Vault,
+    into: &mut Filling,
+    request: &VaultRequest,
+    (random, travel): (SharedRandom, &Travel),
+) -> Result<Cargo, OpenError> {
+    let place = &from.status().store.location;
+    let cargo = copy(from, into, travel).await?;
+    travel.checks();
+    let copied = open_unnamed(request, into.store().await?, random).await?;
+    let flaw = flaw_of(&copied, &cargo).await;
+    let closed = copied.close().await.map_err(at(place));
+    if let Some(what) = flaw.map_err(at(into.location()))? {
+        // What arrived is what was sent, so the vault itself is damaged.
+        return Err(store::OpenError::Damaged { path: place.clone(), what }.into());
+    }
+    closed?;
+    Ok(cargo)
+}
+
 /// Checks what arrived: every MAC, every seal, every index entry, the chains up to where they ended, and the numbers. Returns
 /// the first thing that is wrong.
-pub(super) async fn flaw_of(copy: &Vault, cargo: &Cargo) -> Result<Option<String>, StoreError> {
+async fn flaw_of(copy: &Vault, cargo: &Cargo) -> Result<Option<String>, StoreError> {
     if let Some(problem) = copy.examine().await?.problems.into_iter().next() {
         return Ok(Some(problem));
     }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 pub use super::copy::{Stage, Travel};
 use super::{
     Vault,
-    copy::{Cargo, copy, flaw_of, size_of},
+    copy::{Cargo, size_of, transfer},
     open::{VaultRequest, open, open_unnamed},
     open_error::{OpenError, at},
 };
@@ -180,16 +180,7 @@ async fn send(
     vault.store().hold().await.map_err(at(place))?;
     // Another process may have changed the keys before that.
     vault.header().await.map_err(at(place))?;
-    let cargo = copy(vault, into, travel).await?;
-    travel.checks();
-    let copied = open_unnamed(request, into.store().await?, random).await?;
-    let flaw = flaw_of(&copied, &cargo).await;
-    let closed = copied.close().await.map_err(at(place));
-    if let Some(what) = flaw.map_err(at(into.location()))? {
-        // What arrived is what was sent, so the vault itself is damaged.
-        return Err(store::OpenError::Damaged { path: place.clone(), what }.into());
-    }
-    closed?;
+    let cargo = transfer(vault, into, request, (random, travel)).await?;
     travel.ends();
     into.keep();
     vault.store().retire(&into.location().display().to_string()).await.map_err(|cause| match cause {

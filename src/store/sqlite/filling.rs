@@ -82,10 +82,6 @@ impl Filling {
         self.spot.file()
     }
 
-    pub(in crate::store) fn path(&self) -> &Path {
-        &self.path
-    }
-
     pub(in crate::store) const fn keep(&mut self) {
         self.kept = true;
     }

@@ -3,6 +3,7 @@
 //! These need a server: `tests/postgres/run` starts one, and says where it is in
 //! `COUNTERSIGN_TEST_POSTGRES`.
 
+mod backups;
 mod commits;
 mod moving;
 mod nodes;

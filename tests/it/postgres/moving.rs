@@ -19,7 +19,7 @@ use crate::{
 use countersign::vault::Writes;
 
 impl Person {
-    fn at(&self, url: &str, arguments: &[&str]) -> Ran {
+    pub(super) fn at(&self, url: &str, arguments: &[&str]) -> Ran {
         self.run(&[&["--store", url], arguments].concat())
     }
 
@@ -28,7 +28,7 @@ impl Person {
     }
 
     /// What the lists of the vault at an address say.
-    fn everything(&self, url: &str) -> Vec<Value> {
+    pub(super) fn everything(&self, url: &str) -> Vec<Value> {
         let lists: [&[&str]; 6] = [
             &["secret", "list", "--json"],
             &["secret", "list", "--deleted", "--json"],
@@ -42,7 +42,7 @@ impl Person {
 }
 
 /// A person with something of every kind.
-fn with_everything() -> Person {
+pub(super) fn with_everything() -> Person {
     let person = Person::with_alice();
     for label in ["bob", "carol"] {
         person.fed(RFC_SEED, &["secret", "add", "--label", label, "--stdin", "--allow-duplicate"]).ok();

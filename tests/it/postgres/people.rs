@@ -42,12 +42,6 @@ fn what_is_wrong_with_a_server_is_said_with_what_to_do() {
         assert!(ran.status == 78 && ran.err.contains(told), "{told}: {ran:?}");
         assert!(!ran.err.contains("hunter2"), "{ran:?}");
     }
-    let url = super::fresh();
-    person.run(&["--store", &url, "vault", "create"]).ok();
-    for needs_a_file in [vec!["vault", "backup", "copy.db"], vec!["vault", "restore", "copy.db", "--yes"]] {
-        let ran = person.run(&[&["--store", url.as_str()], needs_a_file.as_slice()].concat());
-        assert!(ran.status != 0 && ran.err.contains("on a file"), "{ran:?}");
-    }
 }
 
 /// A server of its own process, and where it listens.
