@@ -17,6 +17,7 @@ mod open;
 mod places;
 mod postgres;
 mod sqlite;
+mod surroundings;
 
 use std::sync::Arc;
 
@@ -35,6 +36,8 @@ pub use sqlite::{
     salvage::{Copied, Salvage},
     snapshot::Snapshot,
 };
+
+pub use surroundings::{Circumstance, Surroundings};
 
 use crate::domain::ids::AccountId;
 
@@ -372,6 +375,11 @@ pub trait Store: Send + Sync {
     /// everything after it.
     fn log_bytes(&self) -> u64 {
         0
+    }
+
+    /// What an operator should know about where the store is: nothing, unless other machines are involved.
+    async fn surroundings(&self) -> Result<Surroundings, StoreError> {
+        Ok(Surroundings::default())
     }
 
     /// Keeps every process, this one too, from committing, until the store is closed or [retired](Self::retire). Reads go on.

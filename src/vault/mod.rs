@@ -93,7 +93,7 @@ pub use self::{
     },
     verify::{AuditReport, Finding},
 };
-pub use crate::store::{Life, OpenRequest, RecordKey, StoreError, Writes};
+pub use crate::store::{Circumstance, Life, OpenRequest, RecordKey, StoreError, Surroundings, Writes};
 
 use self::{keyring::Keyring, writer::Writer};
 use crate::{
@@ -240,6 +240,14 @@ impl Vault {
     /// Bytes in the store's write-ahead log: so much data may be in the log alone.
     pub fn log_bytes(&self) -> u64 {
         self.core.store.log_bytes()
+    }
+
+    /// What an operator should know about where the store is.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn surroundings(&self) -> Result<Surroundings, StoreError> {
+        self.core.store.surroundings().await
     }
 
     /// Makes all commits so far durable.

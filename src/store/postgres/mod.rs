@@ -8,6 +8,7 @@
 //! store, writing      the contract; broken connections, and commits whose answer was lost
 //! filling, ending     a vault that comes from elsewhere, and one that goes there
 //! schema              the tables
+//! surroundings        what an operator should know of the server
 //! ```
 
 mod address;
@@ -21,6 +22,7 @@ mod plan;
 mod reads;
 mod schema;
 mod store;
+mod surroundings;
 mod writing;
 
 use std::{fmt, path::PathBuf, sync::Arc};

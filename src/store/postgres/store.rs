@@ -23,14 +23,14 @@ use super::{
     audit::{self, PageError},
     connect::Connector,
     link::{Failure, Link, Step, Value},
-    reads, schema,
+    reads, schema, surroundings,
     writing::Writing,
 };
 use crate::{
     domain::ids::AccountId,
     store::{
         AuditPage, AuditQuery, Change, Commit, Committed, Finders, Kind, List, Record, RecordKey, Store, StoreError,
-        Tail,
+        Surroundings, Tail,
     },
 };
 
@@ -295,6 +295,11 @@ impl Store for Postgres {
 
     async fn examine(&self) -> Result<Vec<String>, StoreError> {
         self.shared.read(|link| async move { schema::examine(&link).await }).await
+    }
+
+    async fn surroundings(&self) -> Result<Surroundings, StoreError> {
+        let connector = &self.shared.connector;
+        self.shared.read(|link| async move { surroundings::look(&link, connector).await }).await
     }
 
     async fn hold(&self) -> Result<(), StoreError> {

@@ -5,6 +5,7 @@
 
 mod backups;
 mod commits;
+mod doctor;
 mod moving;
 mod nodes;
 mod people;
