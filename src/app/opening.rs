@@ -234,7 +234,8 @@ async fn relocate(config: &Config, asked: &cli::MoveArgs, sources: &Sources) -> 
         return Err(declined.into());
     }
     let travel = Travel::default();
-    let work = relocation.carry_out(&travel, SystemClock.now());
+    // Boxed: no other command should carry the room that it takes.
+    let work = Box::pin(relocation.carry_out(&travel, SystemClock.now()));
     let done = cli::moving(&mut console, &travel, work).await??;
     Ok(cli::moved(&mut console, &done)?)
 }

@@ -108,12 +108,11 @@ fn clock(server: Timestamp, before: Timestamp, after: Timestamp) -> Circumstance
         (_, true) => server.micros().saturating_sub(after.micros()),
         (false, false) => 0,
     };
-    let found = match apart {
-        ..=999 => "agrees with this machine's".to_owned(),
-        _ => {
-            let side = if early { "behind" } else { "ahead of" };
-            format!("is {} ms {side} this machine's", apart / 1000)
-        }
+    let side = if early { "behind" } else { "ahead of" };
+    let found = if apart < 1000 {
+        "agrees with this machine's".to_owned()
+    } else {
+        format!("is {} ms {side} this machine's", apart / 1000)
     };
     let concern = (apart > APART_MAX).then_some(
         "codes are made by each machine's own clock, so one of the two is wrong; have both follow a time server (NTP)",

@@ -133,12 +133,11 @@ async fn copy_records(
         let count = records.len();
         let mut added = Vec::with_capacity(count);
         for record in records {
-            let finders = match sound(from.keyring(), &record) {
-                Ok(finders) => finders,
-                Err(_) => {
-                    let kept = from.store().finders(std::slice::from_ref(&record.key)).await?;
-                    kept.into_iter().next().unwrap_or_default()
-                }
+            let finders = if let Ok(finders) = sound(from.keyring(), &record) {
+                finders
+            } else {
+                let kept = from.store().finders(std::slice::from_ref(&record.key)).await?;
+                kept.into_iter().next().unwrap_or_default()
             };
             added.push((record, finders));
         }

@@ -185,7 +185,7 @@ async fn send(
     into.keep();
     vault.store().retire(&into.location().display().to_string()).await.map_err(|cause| match cause {
         store::StoreError::Unknown(what) => halfway(into.location(), what),
-        cause => at(place)(cause),
+        cause @ (store::StoreError::Unavailable(_) | store::StoreError::Damaged { .. }) => at(place)(cause),
     })?;
     Ok(cargo)
 }

@@ -123,7 +123,7 @@ impl Filling {
             };
             match done.await {
                 Ok(Holds::Vault(schema::FORMAT)) if !link.is_warned() => return Ok(()),
-                Ok(_) => told = "its tables are not what they were".to_owned(),
+                Ok(_) => "its tables are not what they were".clone_into(&mut told),
                 Err(cause @ Failure::Refused(_)) => return Err(self.unusable(&cause)),
                 Err(cause @ Failure::Lost(_)) => {
                     self.connector.turn_away(&link);

@@ -16,7 +16,8 @@ const UNFINISHED: &[u8] = b"CSGN unfinished ";
 /// What it goes on with once the vault was moved elsewhere; then the place follows.
 const MOVED: &[u8] = b"CSGN moved ";
 /// Removes the tables.
-pub(super) const DROP: &str = "DROP TABLE record_word, record_name, record_count, record, audit, writer, heartbeat, vault";
+pub(super) const DROP: &str =
+    "DROP TABLE record_word, record_name, record_count, record, audit, writer, heartbeat, vault";
 /// Every table.
 pub(super) const TABLES: [&str; 8] =
     ["vault", "record", "record_count", "record_name", "record_word", "audit", "writer", "heartbeat"];

@@ -115,7 +115,7 @@ impl Filling {
         let (spot, writes) = (self.spot.named(&self.path), self.request.writes);
         blocking(move || {
             if let Some(conn) = conn {
-                end(conn).map_err(|error| error.at(&path))?;
+                end(conn).and_then(|()| connection::must_keep_a_log(&path)).map_err(|error| error.at(&path))?;
                 files::sync_file(&path)?;
             }
             match opened(spot, writes)? {
@@ -230,6 +230,7 @@ fn end(conn: Connection) -> Result<(), StoreError> {
             index(&conn, segment)?;
         }
     }
-    conn.execute_batch("COMMIT; PRAGMA journal_mode=WAL;")?;
+    conn.execute_batch("COMMIT")?;
+    connection::keep_a_log(&conn)?;
     conn.close().map_err(|(_, cause)| cause.into())
 }

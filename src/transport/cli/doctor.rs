@@ -129,12 +129,7 @@ pub(super) async fn doctor(session: &mut Session) -> Result<Ending, Failure> {
         for line in &protection {
             console.line(&harmless(line))?;
         }
-        for ServerView { name, found, concern } in &answer.server {
-            console.line(&harmless(&match concern {
-                Some(concern) => format!("warning: server: {name}: {found}: {concern}"),
-                None => format!("server: {name}: {found}"),
-            }))?;
-        }
+        answer.server.iter().try_for_each(|one| console.line(&harmless(&one.line())))?;
         if answer.log_bytes == 0 {
             return Ok(());
         }
@@ -160,6 +155,14 @@ pub(super) async fn doctor(session: &mut Session) -> Result<Ending, Failure> {
 impl<'a> ServerView<'a> {
     fn of(Circumstance { name, found, concern }: &'a Circumstance) -> Self {
         Self { name, found, concern: *concern }
+    }
+
+    fn line(&self) -> String {
+        let Self { name, found, concern } = self;
+        match concern {
+            Some(concern) => format!("warning: server: {name}: {found}: {concern}"),
+            None => format!("server: {name}: {found}"),
+        }
     }
 }
 

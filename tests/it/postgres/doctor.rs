@@ -24,13 +24,12 @@ use crate::{
 /// What is said of one thing, in JSON and in a line.
 fn told(person: &Person, url: &str, name: &str) -> (String, Option<String>) {
     let ran = person.at(url, &["vault", "doctor", "--json"]);
-    let answer: Value = serde_json::from_str(&ran.out).unwrap_or_else(|_| panic!("{ran:?}"));
-    let all = answer["server"].as_array().unwrap_or_else(|| panic!("{answer}"));
-    let one = all.iter().find(|one| one["name"] == name).unwrap_or_else(|| panic!("{name}: {answer}"));
+    let answer: Value = serde_json::from_str(&ran.out).expect(&ran.err);
+    let all = answer["server"].as_array().expect(&ran.out);
+    let one = all.iter().find(|one| one["name"] == name).expect(name);
     let (found, concern) = (text_of(one, "/found").to_owned(), one["concern"].as_str().map(str::to_owned));
     let lines = person.at(url, &["vault", "doctor"]).out;
-    let line =
-        lines.lines().find(|line| line.contains(&format!("server: {name}: "))).unwrap_or_else(|| panic!("{lines}"));
+    let line = lines.lines().find(|line| line.contains(&format!("server: {name}: "))).expect(&lines);
     assert_eq!(line.starts_with("warning: "), concern.is_some(), "{line}");
     (found, concern)
 }

@@ -90,8 +90,8 @@ fn a_vault_goes_to_a_server_and_back_with_everything_in_it() {
     assert!(over.contains("was moved to") && over.contains("back/vault.db"), "{over}");
     assert_eq!(person.everything(&file), before);
     assert_sound(&person, &file);
-    let moves = person.at(&file, &["audit", "list", "--action", "vault.move", "--json"]).json();
-    assert_eq!(moves["rows"].as_array().or(moves["audit_rows"].as_array()).map_or(0, Vec::len), 2, "{moves}");
+    let logged = person.at(&file, &["audit", "list", "--action", "vault.move", "--json"]).json();
+    assert_eq!(logged["rows"].as_array().or(logged["audit_rows"].as_array()).map_or(0, Vec::len), 2, "{logged}");
     person.fed(RFC_SEED, &["--store", &file, "secret", "add", "--label", "dora", "--stdin", "--allow-duplicate"]).ok();
     assert_sound(&person, &file);
 }

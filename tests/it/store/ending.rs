@@ -14,7 +14,8 @@ fn while_a_store_is_held_nobody_commits_and_everybody_reads() {
 
         let refused = commit(&other, now(vec![putting([put(after(&first, b"second"))])])).await;
 
-        assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+        // On a server, it may have waited too long to be told; it has not happened all the same, as is seen below.
+        assert!(matches!(refused, Err(StoreError::Unavailable(_) | StoreError::Unknown(_))), "{refused:?}");
         assert_eq!(read(&other, Kind::Use, b"a").await, Some(first.clone()));
         assert_eq!(read(store, Kind::Use, b"a").await, Some(first.clone()));
         store.close().await.unwrap();
@@ -26,7 +27,7 @@ fn while_a_store_is_held_nobody_commits_and_everybody_reads() {
 
 #[test]
 fn a_store_that_is_over_is_over_for_everybody_and_says_where_the_vault_went() {
-    check_to_the_end(async |store, world| {
+    check_to_the_end(&async |store: &countersign::store::SharedStore, world: &super::World| {
         let others = [world.store().await, world.store().await];
         let first = record(Kind::Use, b"a");
         for (other, id) in others.iter().zip([b"b", b"c"]) {
@@ -52,7 +53,7 @@ fn a_store_that_is_over_is_over_for_everybody_and_says_where_the_vault_went() {
 }
 
 /// As [`check`], for a store that is not there any more after that.
-fn check_to_the_end(promise: impl AsyncFn(&countersign::store::SharedStore, &super::World)) {
+fn check_to_the_end(promise: &impl AsyncFn(&countersign::store::SharedStore, &super::World)) {
     for writes in [countersign::store::Writes::Inline, countersign::store::Writes::Thread] {
         super::runtime(writes).block_on(async {
             let world = super::World::new(writes);
