@@ -29,7 +29,8 @@ impl Config {
             | KeySource::Credential(_)
             | KeySource::Env(_) => None,
         };
-        let vault = store::folder_of(store);
+        // A backup of a vault on a server is made in the data directory first.
+        let vault = store::folder_of(store).or_else(|| backups.map(|_| self.data_dir.clone()));
         let all = [vault.as_deref(), self.state_dir.as_deref(), keys, backups];
         let mut folders: Vec<_> = all.into_iter().flatten().map(Path::to_owned).collect();
         folders.sort();

@@ -122,7 +122,7 @@ impl Sources {
 
 /// Refuses the folder of state files, and a file with a passphrase or words, in the folder of the vault, directly or through
 /// a link: every copy of that folder would have them. (A key file is checked where its place is known.)
-fn refuse_beside_vault(config: &Config, from: &KeySource) -> Result<(), Fatal> {
+pub(super) fn refuse_beside_vault(config: &Config, from: &KeySource) -> Result<(), Fatal> {
     let place = opening::store_of(config);
     let Some(vault) = store::folder_of(&place) else { return Ok(()) };
     let is_beside = |folder: &Path| [&vault, &config.data_dir].into_iter().any(|vault| store::is_within(folder, vault));

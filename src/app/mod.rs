@@ -12,7 +12,7 @@ use std::{ffi::OsString, io::IsTerminal as _, process::ExitCode, sync::Arc};
 
 use clap::ColorChoice;
 use keys::{Asks, leave_environment};
-use opening::{Opening, Ready, no_account, open, open_for, repair};
+use opening::{Opening, Ready, no_account, open, open_for};
 use tokio_util::sync::CancellationToken;
 use typed::{Command, Typed, answered, answers};
 
@@ -177,8 +177,8 @@ async fn for_person(config: &Config, command: cli::Command) -> Result<Ending, Fa
         Opening::There
     };
     let sources = Sources::of(config, &command).await?;
-    if let Some(asked) = command.repairs() {
-        return repair(config, &asked, &sources).await;
+    if let Some(ending) = opening::by_itself(config, &command, &sources).await? {
+        return Ok(ending);
     }
     // Without a second look, a mistyped passphrase would make a vault that nobody can open, and a mistyped address a vault
     // where nobody looks for one.

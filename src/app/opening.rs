@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use super::{
     Fatal, console_of,
-    keys::{Asks, source_of},
+    keys::{Asks, refuse_beside_vault, source_of},
 };
 use crate::{
     child::Children,
@@ -15,7 +15,7 @@ use crate::{
     random::{SharedRandom, SystemRandom},
     store,
     transport::cli::{self, Ending, Failure, First, Input, Sources},
-    vault::{self, OpenError, OpenRequest, Source, Vault, VaultRequest, VaultStatus, Writes},
+    vault::{self, OpenError, OpenRequest, Source, Travel, Vault, VaultRequest, VaultStatus, Writes},
 };
 
 /// How to open the vault.
@@ -176,11 +176,29 @@ pub(super) async fn open_as(
     Ok((vault, restored))
 }
 
+/// Carries out a command that opens the vault by itself, if it is one.
+///
+/// # Errors
+/// [`Fatal`].
+pub(super) async fn by_itself(
+    config: &Config,
+    command: &cli::Command,
+    sources: &Sources,
+) -> Result<Option<Ending>, Fatal> {
+    if let Some(asked) = command.repairs() {
+        return repair(config, &asked, sources).await.map(Some);
+    }
+    match command.moves() {
+        Some(asked) => relocate(config, asked, sources).await.map(Some),
+        None => Ok(None),
+    }
+}
+
 /// Repairs the vault, which may be too damaged to be opened.
 ///
 /// # Errors
 /// [`Fatal`].
-pub(super) async fn repair(config: &Config, asked: &cli::Repair, sources: &Sources) -> Result<Ending, Fatal> {
+async fn repair(config: &Config, asked: &cli::Repair, sources: &Sources) -> Result<Ending, Fatal> {
     let mut console = console_of(config);
     let attempt = async |act| {
         let request = request(config, Arc::clone(&sources.opens), &Opening::There, Writes::Inline);
@@ -198,4 +216,26 @@ pub(super) async fn repair(config: &Config, asked: &cli::Repair, sources: &Sourc
     }
     let done = attempt(vault::Act::Carry).await?;
     Ok(cli::repaired(&mut console, &done)?)
+}
+
+/// Moves the vault to another place.
+///
+/// # Errors
+/// [`Fatal`]; the vault is where it was, unless the error says otherwise.
+async fn relocate(config: &Config, asked: &cli::MoveArgs, sources: &Sources) -> Result<Ending, Fatal> {
+    let mut console = console_of(config);
+    let there = config.at(&asked.to, "--to")?;
+    refuse_beside_vault(&there, &config.key_source)?;
+    let request = request(config, Arc::clone(&sources.opens), &Opening::There, Writes::Inline);
+    let relocation = vault::relocation(&request, &store_of(&there), Arc::new(SystemRandom)).await?;
+    let places = (relocation.from(), relocation.to());
+    if let Err(declined) = cli::ask_to_move(&mut console, places, relocation.size(), asked.yes) {
+        relocation.leave().await?;
+        return Err(declined.into());
+    }
+    let travel = Travel::default();
+    // Boxed: no other command should carry the room that it takes.
+    let work = Box::pin(relocation.carry_out(&travel, SystemClock.now()));
+    let done = cli::moving(&mut console, &travel, work).await??;
+    Ok(cli::moved(&mut console, &done)?)
 }

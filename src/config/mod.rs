@@ -226,6 +226,17 @@ impl Config {
         self.store.starts_with("postgres:") || self.store.starts_with("postgresql:")
     }
 
+    /// The settings for another place of the vault, as a flag names it.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn at(&self, store: &OsStr, flag: &'static str) -> Result<Self, ConfigError> {
+        let base = BaseDirs::new();
+        let typed = store.to_str().ok_or(ConfigError::Setting { name: flag, problem: "must be text in UTF-8" })?;
+        let store = address(typed, Written::Flag(flag), base.as_ref().map(BaseDirs::home_dir))?;
+        Ok(Self { store, ..self.clone() })
+    }
+
     fn with(flags: Flags, variable: fn(&str) -> Option<OsString>) -> Result<Self, ConfigError> {
         let base = BaseDirs::new();
         let home = base.as_ref().map(BaseDirs::home_dir);

@@ -121,6 +121,8 @@ words!(
         VaultCreate = "vault.create",
         /// The vault was moved to a newer format.
         VaultMigrate = "vault.migrate",
+        /// The vault was moved to another place.
+        VaultMove = "vault.move",
         /// A backup of the vault was made.
         VaultBackup = "vault.backup",
         /// A person accepted an older copy of the vault.

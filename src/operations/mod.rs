@@ -103,8 +103,8 @@ pub use self::{
     waiting::Patience,
 };
 pub use crate::vault::{
-    AuditAsk, AuditReport, AuditRows, BackedUp, Erased, Finding, Life, Mended, Passphrase, RecoveryWords, Repaired,
-    Resealed, Restored, Rotation, Source, VaultKey,
+    AuditAsk, AuditReport, AuditRows, BackedUp, Circumstance, Erased, Finding, Life, Mended, Passphrase, RecoveryWords,
+    Relocated, Repaired, Resealed, Restored, Rotation, Source, Stage, Travel, VaultKey,
 };
 
 pub(crate) use pace::Pace;

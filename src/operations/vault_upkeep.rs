@@ -2,9 +2,12 @@
 
 use super::{Call, Effect, Failed, Operation, Service, Spec};
 use crate::{
-    domain::audit::Action,
-    vault::{Examined, StoreError},
+    domain::{audit::Action, time::Timestamp},
+    vault::{Circumstance, Examined, StoreError, Surroundings},
 };
+
+/// Microseconds by which the clocks of a server and of this machine may differ.
+const APART_MAX: i64 = 1_000_000;
 
 /// Whether the vault can be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +31,8 @@ pub struct Diagnosis {
     pub log_bytes: u64,
     /// Why it could not be examined completely, or can't be written: this is no damage, and a backup would not help.
     pub obstacle: Option<String>,
+    /// What an operator should know about the store's server, if it is on one.
+    pub server: Vec<Circumstance>,
 }
 
 impl Service {
@@ -74,6 +79,43 @@ impl Operation for Diagnose {
         if let Err(cause) = vault.probe().await {
             diagnosis.obstacle = Some(cause.to_string());
         }
+        diagnosis.server = call.service.server().await;
         Ok(diagnosis)
     }
+}
+
+impl Service {
+    /// What is to be known of the store's server. If it does not say, that is no damage.
+    async fn server(&self) -> Vec<Circumstance> {
+        let before = self.now();
+        let Surroundings { now, mut found } = match self.vault().surroundings().await {
+            Ok(surroundings) => surroundings,
+            Err(cause) => {
+                tracing::warn!(%cause, "the server does not say how it is set up");
+                return Vec::new();
+            }
+        };
+        found.extend(now.map(|now| clock(now, before, self.now())));
+        found
+    }
+}
+
+/// How far the server's clock is from this machine's, of which it was asked between two times.
+fn clock(server: Timestamp, before: Timestamp, after: Timestamp) -> Circumstance {
+    let (early, late) = (server.micros() < before.micros(), server.micros() > after.micros());
+    let apart = match (early, late) {
+        (true, _) => before.micros().saturating_sub(server.micros()),
+        (_, true) => server.micros().saturating_sub(after.micros()),
+        (false, false) => 0,
+    };
+    let side = if early { "behind" } else { "ahead of" };
+    let found = if apart < 1000 {
+        "agrees with this machine's".to_owned()
+    } else {
+        format!("is {} ms {side} this machine's", apart / 1000)
+    };
+    let concern = (apart > APART_MAX).then_some(
+        "codes are made by each machine's own clock, so one of the two is wrong; have both follow a time server (NTP)",
+    );
+    Circumstance { name: "clock", found, concern }
 }

@@ -12,17 +12,22 @@
 //! to open one.
 
 mod audit;
+mod filling;
 mod open;
 mod places;
 mod postgres;
 mod sqlite;
+mod surroundings;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
 pub use audit::{AuditPage, AuditPut, AuditQuery, AuditRecord, AuditTerms, Cursor, Prune, Tail};
-pub use open::{Absent, Facts, OpenError, OpenRequest, Opened, Writes, folder_of, incoming, open, salvage, snapshot};
+pub use filling::{Filling, scratch, unfinished, vacant};
+pub use open::{
+    Absent, Facts, OpenError, OpenRequest, Opened, Writes, folder_of, incoming, open, salvage, snapshot, still,
+};
 pub use sqlite::{
     files::{create_private_dir, is_within, rename_new, sync_folder},
     format1,
@@ -31,6 +36,8 @@ pub use sqlite::{
     salvage::{Copied, Salvage},
     snapshot::Snapshot,
 };
+
+pub use surroundings::{Circumstance, Surroundings};
 
 use crate::domain::ids::AccountId;
 
@@ -374,6 +381,18 @@ pub trait Store: Send + Sync {
     fn log_bytes(&self) -> u64 {
         0
     }
+
+    /// What an operator should know about where the store is: nothing, unless other machines are involved.
+    async fn surroundings(&self) -> Result<Surroundings, StoreError> {
+        Ok(Surroundings::default())
+    }
+
+    /// Keeps every process, this one too, from committing, until the store is closed or [retired](Self::retire). Reads go on.
+    async fn hold(&self) -> Result<(), StoreError>;
+
+    /// Ends the store, which is [held](Self::hold), for good: no process reads or writes it any more, not even one that has it
+    /// open, and [`open`] says that the vault is at this place now. If the error is [`StoreError::Unknown`], it may be ended.
+    async fn retire(&self, to: &str) -> Result<(), StoreError>;
 
     /// Checks the structure, not the contents. Returns the findings; empty: sound.
     async fn examine(&self) -> Result<Vec<String>, StoreError>;

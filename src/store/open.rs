@@ -9,7 +9,10 @@ use super::{
     postgres,
     sqlite::{self, incoming::Incoming, salvage::Salvage, snapshot::Snapshot},
 };
-use crate::domain::{sensitive::without_seeds, time::Timestamp};
+use crate::domain::{characters::is_unshowable, sensitive::without_seeds, time::Timestamp};
+
+/// The most characters that are shown of a place that a store has written down.
+const PLACE_CHARS_MAX: usize = 1024;
 
 /// Where a vault is and how to open it.
 #[derive(Debug, Clone)]
@@ -138,9 +141,37 @@ pub enum OpenError {
     /// The address of a server is malformed. It may hold a password, so it is not shown.
     #[error("the store's address can't be used: {0}")]
     Address(&'static str),
+    /// The vault that was here was moved elsewhere.
+    #[error(
+        "the vault that was in {} was moved to {}; name that place with --store or COUNTERSIGN_STORE. What is left here opens \
+         nothing: remove it once there is a backup of the moved vault",
+        without_seeds(.from), shown(.to)
+    )]
+    Moved {
+        /// Where it was.
+        from: PathBuf,
+        /// Where it is now, as the old place has it: whoever can write that may have written this.
+        to: String,
+    },
+    /// Something is at the place to which a vault is to come.
+    #[error(
+        "there is something in {} already, and a vault comes only to where nothing is; name another file or an empty database",
+        without_seeds(.0)
+    )]
+    Occupied(PathBuf),
+    /// What a move or a restore left when it was interrupted. It is no vault.
+    #[error(
+        "{} was left by a `vault move` or `vault restore` that did not end. Run that again as it was, and it goes on; or remove \
+         what is there, if the vault is still where it was",
+        without_seeds(.0)
+    )]
+    Unfinished(PathBuf),
     /// What was asked for needs a file.
     #[error("this works on a file: `sqlite:` (the default) or `sqlite:FILE`, not on a server")]
     NeedsFile,
+    /// What was asked for needs a server.
+    #[error("this works on a server: `postgres://USER@HOST/DATABASE`, not on a file")]
+    NeedsServer,
     /// The address is malformed.
     #[error(
         "the store's address can't be read; leave it out, or name `sqlite:` (the default), `sqlite:FILE` or \
@@ -213,6 +244,12 @@ fn renames(moved: &[(PathBuf, PathBuf)]) -> String {
     moved.iter().map(one).collect::<Vec<_>>().join(", and then ")
 }
 
+/// A place that a store has written down, for a terminal.
+fn shown(place: &str) -> String {
+    let shown: String = place.chars().filter(|character| !is_unshowable(*character)).take(PLACE_CHARS_MAX).collect();
+    without_seeds(Path::new(&shown))
+}
+
 /// A remedy for the system errors that a person can fix at once: permissions, and on Windows a file that another process has
 /// open, which can be neither renamed nor removed there.
 fn remedy(cause: &std::io::Error) -> &'static str {
@@ -231,12 +268,39 @@ fn remedy(cause: &std::io::Error) -> &'static str {
 /// # Errors
 /// [`OpenError`]; nothing was changed then.
 pub async fn open(request: &OpenRequest) -> Result<Opened, OpenError> {
-    match request.url.split_once(':') {
-        Some(("sqlite", path)) => {
-            let (request, path) = (request.clone(), path.to_owned());
+    match kind_of(&request.url)? {
+        Kind::File(path) => {
+            let request = request.clone();
             blocking(move || sqlite::open(&request, &path)).await
         }
-        Some(("postgres" | "postgresql", _)) => postgres::open(request).await,
+        Kind::Server => postgres::open(request).await,
+    }
+}
+
+/// Opens the store on a server as of this moment, to be read alone: others go on writing.
+///
+/// # Errors
+/// [`OpenError`].
+pub async fn still(request: &OpenRequest) -> Result<(SharedStore, Facts), OpenError> {
+    match kind_of(&request.url)? {
+        Kind::File(_) => Err(OpenError::NeedsServer),
+        Kind::Server => postgres::still(request).await,
+    }
+}
+
+/// What an address names.
+pub(super) enum Kind {
+    /// A file; empty: the usual one.
+    File(String),
+    /// A database on a server.
+    Server,
+}
+
+/// Which backend an address is for.
+pub(super) fn kind_of(url: &str) -> Result<Kind, OpenError> {
+    match url.split_once(':') {
+        Some(("sqlite", path)) => Ok(Kind::File(path.to_owned())),
+        Some(("postgres" | "postgresql", _)) => Ok(Kind::Server),
         Some(_) | None => Err(OpenError::NoAddress),
     }
 }
@@ -250,13 +314,19 @@ pub async fn snapshot(request: &OpenRequest) -> Result<Snapshot, OpenError> {
     blocking(move || sqlite::snapshot(&request, &path)).await
 }
 
-/// Copies a backup to the place of the store at an address, whether there is one or not. The `time` becomes a part of the names
-/// of the copy and of what it replaces. A store that a killed process moved aside has its name back then.
+/// Copies a backup to the place of the store at an address, whether there is one or not; for a server, to a file in the
+/// private folder of this machine. The `time` becomes a part of the names of the copy and of what it replaces. A store that a
+/// killed process moved aside has its name back then.
 ///
 /// # Errors
 /// [`OpenError`]; there is no copy then.
 pub async fn incoming(request: &OpenRequest, backup: &Path, time: Timestamp) -> Result<Incoming, OpenError> {
-    let (request, path, backup) = (request.clone(), file_of(&request.url)?, backup.to_owned());
+    let path = match kind_of(&request.url)? {
+        Kind::File(path) => path,
+        // Beside the file that would be this machine's own.
+        Kind::Server => String::new(),
+    };
+    let (request, backup) = (request.clone(), backup.to_owned());
     let time = time.to_string().replace(':', "-");
     blocking(move || sqlite::incoming(&request, &path, &backup, &time)).await
 }
@@ -279,15 +349,14 @@ pub fn folder_of(request: &OpenRequest) -> Option<PathBuf> {
 
 /// The file in an address, of the backend that has one.
 fn file_of(url: &str) -> Result<String, OpenError> {
-    match url.split_once(':') {
-        Some(("sqlite", path)) => Ok(path.to_owned()),
-        Some(("postgres" | "postgresql", _)) => Err(OpenError::NeedsFile),
-        Some(_) | None => Err(OpenError::NoAddress),
+    match kind_of(url)? {
+        Kind::File(path) => Ok(path),
+        Kind::Server => Err(OpenError::NeedsFile),
     }
 }
 
 /// Runs a function that waits for locks or the disk outside the runtime's threads.
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     act: impl FnOnce() -> Result<T, OpenError> + Send + 'static,
 ) -> Result<T, OpenError> {
     tokio::task::spawn_blocking(act)

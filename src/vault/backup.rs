@@ -4,7 +4,8 @@ use std::{fs::File, io, path::Path, sync::Arc};
 
 use super::{
     AuditReport, Examined, Vault,
-    open::open_own_copy,
+    copy::{Travel, copy},
+    open::{open_own_copy, over_own_copy},
     open_error::{OpenError, at},
 };
 use crate::{
@@ -13,7 +14,7 @@ use crate::{
         audit::ChainHead,
     },
     random::Random,
-    store::{self, StoreError},
+    store::{self, Snapshot, StoreError},
 };
 
 /// A finished backup.
@@ -38,7 +39,7 @@ impl Vault {
     pub async fn back_up(&self, to: &Path, recipients: Vec<Recipient>) -> Result<BackedUp, OpenError> {
         let place = &self.status().store.location;
         let anchors = self.anchor().await.map_err(at(place))?;
-        let snapshot = store::snapshot(&self.core.place).await?;
+        let snapshot = self.snapshot().await?;
         let copy = open_own_copy(self, self.core.place.at_file(snapshot.path())?).await?;
         let checked = check(&copy, &anchors).await.map_err(at(snapshot.path()));
         let closed = copy.close().await.map_err(at(snapshot.path()));
@@ -54,6 +55,25 @@ impl Vault {
         let Examined { mut problems, secrets } = examined;
         problems.extend(report.finding.map(|(_, finding)| format!("audit log: {finding}")));
         Ok(BackedUp { bytes, secrets, audit_rows: report.rows, problems })
+    }
+}
+
+impl Vault {
+    /// A copy of the vault as of one moment, in a file of this machine.
+    async fn snapshot(&self) -> Result<Snapshot, OpenError> {
+        let place = &self.core.place;
+        if store::folder_of(place).is_some() {
+            return Ok(store::snapshot(place).await?);
+        }
+        // Nobody is kept from writing: the server shows this as it was at the first look.
+        let still = over_own_copy(self, place.clone(), store::still(place).await?).await?;
+        let mut into = store::scratch(place).await?;
+        let copied = copy(&still, &mut into, &Travel::default()).await;
+        still.close().await.map_err(at(&self.status().store.location))?;
+        copied?;
+        let (file, facts) = into.store().await?;
+        file.close().await.map_err(at(&facts.location))?;
+        Ok(into.into_snapshot()?)
     }
 }
 

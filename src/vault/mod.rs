@@ -15,6 +15,7 @@
 //! root, rotation, renewal        the root key and what it wraps; new keys; keys that another process has changed
 //! examine, examine_terms         every record and row, looked at
 //! backup, restore                a checked copy of a vault that is in use, and the way back
+//! relocate, copy                 a vault that is moved to another place, record by record
 //! repair, mend, mend_secrets     a damaged vault built anew from what is sound in it and in a backup
 //! ```
 //!
@@ -23,6 +24,7 @@
 mod archive;
 mod audit_row;
 mod backup;
+mod copy;
 mod draft;
 mod enrolments;
 mod erasing;
@@ -40,6 +42,7 @@ mod open;
 mod open_error;
 mod people;
 mod records;
+mod relocate;
 mod renewal;
 mod repair;
 mod restore;
@@ -75,6 +78,7 @@ pub use self::{
     open::{VaultRequest, VaultStatus, accept_loss, open},
     open_error::OpenError,
     records::{KeptKey, Repeat, Stored},
+    relocate::{Relocated, Relocation, Stage, Travel, relocation},
     repair::{Act, Mended, Repaired, repair},
     restore::{Restored, restore},
     root::UnlockError,
@@ -89,7 +93,7 @@ pub use self::{
     },
     verify::{AuditReport, Finding},
 };
-pub use crate::store::{Life, OpenRequest, RecordKey, StoreError, Writes};
+pub use crate::store::{Circumstance, Life, OpenRequest, RecordKey, StoreError, Surroundings, Writes};
 
 use self::{keyring::Keyring, writer::Writer};
 use crate::{
@@ -236,6 +240,14 @@ impl Vault {
     /// Bytes in the store's write-ahead log: so much data may be in the log alone.
     pub fn log_bytes(&self) -> u64 {
         self.core.store.log_bytes()
+    }
+
+    /// What an operator should know about where the store is.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn surroundings(&self) -> Result<Surroundings, StoreError> {
+        self.core.store.surroundings().await
     }
 
     /// Makes all commits so far durable.

@@ -163,12 +163,30 @@ pub(super) async fn open_as_it_is(request: &VaultRequest, random: SharedRandom) 
     Opening::of(request, random, Old::Refused).await?.open().await
 }
 
+/// Opens a store that nothing opens by its address yet, with the source of the request.
+pub(super) async fn open_unnamed(
+    request: &VaultRequest,
+    (store, facts): (SharedStore, Facts),
+    random: SharedRandom,
+) -> Result<Vault, OpenError> {
+    unlock(&VaultRequest { state_dir: None, ..request.clone() }, store, facts, random).await?.open().await
+}
+
 /// Opens a copy of an open vault with the keys of that vault.
 pub(super) async fn open_own_copy(vault: &Vault, place: OpenRequest) -> Result<Vault, OpenError> {
     let store::Opened::Store(store, facts) = store::open(&place).await? else {
         let what = "it has another format than the vault".to_owned();
         return Err(store::OpenError::Damaged { path: place.data_dir, what }.into());
     };
+    over_own_copy(vault, place, (store, facts)).await
+}
+
+/// Opens a vault over a store that reads a copy of it, with its keys.
+pub(super) async fn over_own_copy(
+    vault: &Vault,
+    place: OpenRequest,
+    (store, facts): (SharedStore, Facts),
+) -> Result<Vault, OpenError> {
     let (record, header) = read_header(store.as_ref(), &facts.location).await?;
     // The copy may have keys that the vault got meanwhile, and others that it has not any more.
     vault.header().await.map_err(at(&facts.location))?;

@@ -48,6 +48,18 @@ pub enum OpenError {
         /// Missing rows of its audit log, by their numbers.
         rows: u64,
     },
+    /// It was copied to another place, and it is not known that it bears its name there.
+    #[error(
+        "the vault was copied to {}, but this was interrupted at the last step ({what}): run the same command again, and it is \
+         finished, or done again from the beginning",
+        without_seeds(.to)
+    )]
+    Halfway {
+        /// The new place.
+        to: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
     /// The operating system gave no random bytes.
     #[error(transparent)]
     NoRandomness(#[from] NoRandomness),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::{
     Kept, KeptKey, Vault, VaultKey,
+    copy::{Travel, transfer},
     key::KeyCheck,
     open::{VaultRequest, close_steps, forget_known, open_as_it_is, open_as_known, open_copy},
     open_error::{OpenError, at},
@@ -41,6 +42,12 @@ pub async fn restore(
     let path = incoming.path().to_owned();
     let store = request.store.at_file(&path)?;
     let copy = open_copy(&VaultRequest { store, state_dir: None, ..request.clone() }, random.clone()).await?;
+    if store::folder_of(&request.store).is_none() {
+        let arrived = send(request, &copy, random.clone(), now).await;
+        copy.close().await.map_err(at(&path))?;
+        arrived?;
+        return Ok((open_as_known(request, random).await?, Restored::default()));
+    }
     let prepared = prepared(request, incoming, &copy, random.clone(), now).await;
     let closed = copy.close().await.map_err(at(&path));
     let (cleared, restored) = prepared?;
@@ -50,6 +57,24 @@ pub async fn restore(
     let placed = tokio::task::spawn_blocking(|| cleared.take_place()).await;
     let aside = placed.map_err(|_| at(&path)(given_up()))??;
     Ok((open_as_known(request, random).await?, Restored { aside, ..restored }))
+}
+
+/// Brings a backup to a server, where no vault is yet. Nothing opens it before it is complete and examined.
+async fn send(
+    request: &VaultRequest,
+    copy: &Vault,
+    random: SharedRandom,
+    now: impl Fn() -> Timestamp,
+) -> Result<(), OpenError> {
+    let mut into = store::vacant(&request.store, &format!("restore-{}", copy.status().vault)).await?;
+    close_steps(copy, now()).await?;
+    match transfer(copy, &mut into, request, (random, &Travel::default())).await {
+        Ok(_) => Ok(into.publish().await?),
+        Err(cause) => {
+            into.abandon().await;
+            Err(cause)
+        }
+    }
 }
 
 fn given_up() -> StoreError {

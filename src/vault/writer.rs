@@ -465,6 +465,14 @@ mod tests {
             Ok(())
         }
 
+        async fn hold(&self) -> Result<(), StoreError> {
+            Ok(())
+        }
+
+        async fn retire(&self, _: &str) -> Result<(), StoreError> {
+            Ok(())
+        }
+
         async fn examine(&self) -> Result<Vec<String>, StoreError> {
             Ok(Vec::new())
         }

@@ -36,6 +36,8 @@ pub(super) struct Node {
     pub(super) tls: Tls,
     /// Host and port.
     pub(super) name: String,
+    /// Whether it is on this machine.
+    pub(super) is_near: bool,
 }
 
 /// A server's hosts, of which one is the primary.
@@ -177,7 +179,7 @@ fn node(from: &Config, host: &Host, port: u16, extras: &Extras) -> Result<Node, 
     config.target_session_attrs(TargetSessionAttrs::ReadWrite);
     config.connect_timeout(REACH).tcp_user_timeout(Duration::from_secs(3));
     config.keepalives_idle(Duration::from_secs(5)).keepalives_interval(Duration::from_secs(1)).keepalives_retries(3);
-    Ok(Node { config, tls, name })
+    Ok(Node { config, tls, name, is_near: near })
 }
 
 /// The password of a host in a file of lines `HOST:PORT:DATABASE:USER:PASSWORD`, where `*` stands for anything.

@@ -6,18 +6,23 @@
 //! plan, flight        a commit: worked out, then sent as one transaction without waiting in between
 //! reads, audit        queries
 //! store, writing      the contract; broken connections, and commits whose answer was lost
+//! filling, ending     a vault that comes from elsewhere, and one that goes there
 //! schema              the tables
+//! surroundings        what an operator should know of the server
 //! ```
 
 mod address;
 mod audit;
 mod connect;
+mod ending;
+pub(super) mod filling;
 mod flight;
 mod link;
 mod plan;
 mod reads;
 mod schema;
 mod store;
+mod surroundings;
 mod writing;
 
 use std::{fmt, path::PathBuf, sync::Arc};
@@ -30,7 +35,7 @@ use self::{
     schema::Holds,
     store::Postgres,
 };
-use super::{Absent, Commit, Facts, OpenError, OpenRequest, Opened};
+use super::{Absent, Commit, Facts, OpenError, OpenRequest, Opened, SharedStore};
 
 /// A database without a vault.
 pub(super) struct Place {
@@ -55,6 +60,8 @@ pub(super) async fn open(request: &OpenRequest) -> Result<Opened, OpenError> {
         Holds::Vault(found) => {
             return Err(OpenError::Newer { path: PathBuf::from(place), found, known: schema::FORMAT });
         }
+        Holds::Moved(to) => return Err(OpenError::Moved { from: PathBuf::from(place), to }),
+        Holds::Unfinished(_) => return Err(OpenError::Unfinished(PathBuf::from(place))),
         Holds::Other => {
             return Err(unusable(
                 "the database has a table `vault` of another program; use a database of its own".to_owned(),
@@ -66,11 +73,28 @@ pub(super) async fn open(request: &OpenRequest) -> Result<Opened, OpenError> {
             return Ok(Opened::Absent(Absent { place }));
         }
     }
+    let facts = facts(&connector, &link).await;
+    Ok(Opened::Store(Arc::new(Postgres::new(connector, link)), facts))
+}
+
+/// Opens the vault at an address as of this moment, to be read alone.
+pub(super) async fn still(request: &OpenRequest) -> Result<(SharedStore, Facts), OpenError> {
+    let connector = Connector::new(Address::read(&request.url)?);
+    let place = connector.address().place().to_owned();
+    let unusable = |what: String| OpenError::Server { place: place.clone(), what };
+    let link = connector.connect().await.map_err(unusable)?;
+    // The first query fixes the moment.
+    let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL idle_in_transaction_session_timeout = 0";
+    link.batch(begin).await.map_err(|cause| unusable(words(&cause)))?;
+    let facts = facts(&connector, &link).await;
+    Ok((Arc::new(Postgres::still(connector, link)), facts))
+}
+
+async fn facts(connector: &Connector, link: &Link) -> Facts {
     let version = link.query(&link::Step::new("SHOW server_version", Vec::new())).await;
     let version = version.ok().and_then(|rows| Some(reads::column::<String>(rows.first()?, 0))).unwrap_or_default();
     let backend = format!("PostgreSQL {version}");
-    let facts = Facts { format: schema::FORMAT, backend, location: PathBuf::from(place) };
-    Ok(Opened::Store(Arc::new(Postgres::new(connector, link)), facts))
+    Facts { format: schema::FORMAT, backend, location: PathBuf::from(connector.address().place()) }
 }
 
 impl Place {
@@ -96,7 +120,7 @@ impl Place {
 async fn fill(link: &Link, first: &Commit) -> Result<(), Failure> {
     link.batch(flight::BEGIN).await?;
     link.batch(schema::CREATE).await?;
-    link.query(&schema::stamp()).await?;
+    link.query(&schema::stamp(schema::APPLICATION)).await?;
     let plan = Plan::of(first, None);
     let steps = flight::steps(&plan, first.tail.as_ref()).map_err(|cause| Failure::Lost(cause.to_string()))?;
     for step in &steps {

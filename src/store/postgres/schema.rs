@@ -11,17 +11,28 @@ pub(super) const FORMAT: u32 = 2;
 pub(super) const CREATE: &str = include_str!("../../../migrations/postgres/0001_records.sql");
 /// The application id in the `vault` table.
 pub(super) const APPLICATION: &[u8] = b"CSGN";
+/// What the application id goes on with while a vault that comes from elsewhere is not complete; then its mark follows.
+const UNFINISHED: &[u8] = b"CSGN unfinished ";
+/// What it goes on with once the vault was moved elsewhere; then the place follows.
+const MOVED: &[u8] = b"CSGN moved ";
+/// Removes the tables.
+pub(super) const DROP: &str =
+    "DROP TABLE record_word, record_name, record_count, record, audit, writer, heartbeat, vault";
 /// Every table.
-const TABLES: [&str; 8] =
+pub(super) const TABLES: [&str; 8] =
     ["vault", "record", "record_count", "record_name", "record_word", "audit", "writer", "heartbeat"];
 
 /// What a database holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Holds {
     /// No vault.
     Nothing,
     /// A vault of this format.
     Vault(u32),
+    /// One that is not complete, with its mark.
+    Unfinished(String),
+    /// What is left of one that was moved to this place.
+    Moved(String),
     /// A table of that name, of another program.
     Other,
 }
@@ -37,10 +48,8 @@ pub(super) async fn holds(link: &Link) -> Result<Holds, Failure> {
     let sql = "SELECT application, format FROM vault WHERE one = 1";
     match link.query(&Step::new(sql, Vec::new())).await {
         Ok(rows) => Ok(match rows.first() {
-            Some(row) if column::<Vec<u8>>(row, 0) == APPLICATION => {
-                u32::try_from(column::<i64>(row, 1)).map_or(Holds::Other, Holds::Vault)
-            }
-            Some(_) | None => Holds::Other,
+            Some(row) => held(&column::<Vec<u8>>(row, 0), column(row, 1)),
+            None => Holds::Other,
         }),
         // Another program's table has other columns.
         Err(Failure::Refused(code)) if code.code().starts_with("42") && code.code() != "42501" => Ok(Holds::Other),
@@ -48,10 +57,32 @@ pub(super) async fn holds(link: &Link) -> Result<Holds, Failure> {
     }
 }
 
+fn held(application: &[u8], format: i64) -> Holds {
+    let text = |prefix| application.strip_prefix(prefix).map(|text| String::from_utf8_lossy(text).into_owned());
+    if application == APPLICATION {
+        return u32::try_from(format).map_or(Holds::Other, Holds::Vault);
+    }
+    match (text(UNFINISHED), text(MOVED)) {
+        (Some(mark), _) => Holds::Unfinished(mark),
+        (None, Some(place)) => Holds::Moved(place),
+        (None, None) => Holds::Other,
+    }
+}
+
+/// The application id of a vault that is not complete.
+pub(super) fn unfinished(mark: &str) -> Vec<u8> {
+    [UNFINISHED, mark.as_bytes()].concat()
+}
+
+/// The application id of a vault that was moved to a place.
+pub(super) fn moved(place: &str) -> Vec<u8> {
+    [MOVED, place.as_bytes()].concat()
+}
+
 /// The statement that names the format.
-pub(super) fn stamp() -> Step {
+pub(super) fn stamp(application: &[u8]) -> Step {
     let sql = "INSERT INTO vault (one, application, format) VALUES (1, $1, $2)";
-    Step::new(sql, vec![Value::Bytes(APPLICATION.to_vec()), Value::Number(i64::from(FORMAT))])
+    Step::new(sql, vec![Value::Bytes(application.to_vec()), Value::Number(i64::from(FORMAT))])
 }
 
 /// Checks the schema and what this program keeps beside the records. Empty: sound.

@@ -23,14 +23,14 @@ use super::{
     audit::{self, PageError},
     connect::Connector,
     link::{Failure, Link, Step, Value},
-    reads, schema,
+    reads, schema, surroundings,
     writing::Writing,
 };
 use crate::{
     domain::ids::AccountId,
     store::{
         AuditPage, AuditQuery, Change, Commit, Committed, Finders, Kind, List, Record, RecordKey, Store, StoreError,
-        Tail,
+        Surroundings, Tail,
     },
 };
 
@@ -54,20 +54,21 @@ pub(super) struct Shared {
     readers: [std::sync::Mutex<Option<Arc<Link>>>; READERS],
     turn: AtomicUsize,
     closed: AtomicBool,
+    /// The connection whose transaction reads everything as of one moment; nothing is written then.
+    still: Option<Arc<Link>>,
+    /// The connection whose transaction keeps all writers away.
+    pub(super) held: Mutex<Option<Link>>,
 }
 
 impl Postgres {
     /// Makes a store over a first connection.
     pub(super) fn new(connector: Connector, reader: Link) -> Self {
-        let readers = [std::sync::Mutex::new(Some(Arc::new(reader))), std::sync::Mutex::default()];
-        let shared = Shared {
-            connector,
-            writing: Mutex::default(),
-            readers,
-            turn: AtomicUsize::new(0),
-            closed: AtomicBool::new(false),
-        };
-        Self { shared: Arc::new(shared) }
+        Self { shared: Arc::new(Shared::new(connector, Some(Arc::new(reader)), None)) }
+    }
+
+    /// Makes a store over a transaction that reads as of one moment.
+    pub(super) fn still(connector: Connector, link: Link) -> Self {
+        Self { shared: Arc::new(Shared::new(connector, None, Some(Arc::new(link)))) }
     }
 
     /// Carries something out even if the caller goes away: half a flight would leave the connection in doubt.
@@ -81,6 +82,24 @@ impl Postgres {
 }
 
 impl Shared {
+    fn new(connector: Connector, reader: Option<Arc<Link>>, still: Option<Arc<Link>>) -> Self {
+        Self {
+            connector,
+            writing: Mutex::default(),
+            readers: [std::sync::Mutex::new(reader), std::sync::Mutex::default()],
+            turn: AtomicUsize::new(0),
+            closed: AtomicBool::new(false),
+            still,
+            held: Mutex::default(),
+        }
+    }
+
+    /// Refuses to write what is read as of one moment.
+    fn writable(&self) -> Result<(), StoreError> {
+        self.open()?;
+        if self.still.is_some() { Err(self.unreachable("it is only read here")) } else { Ok(()) }
+    }
+
     pub(super) fn open(&self) -> Result<(), StoreError> {
         if self.closed.load(Ordering::Acquire) {
             return Err(StoreError::Unavailable("the vault is closed".to_owned()));
@@ -97,6 +116,13 @@ impl Shared {
         &self,
         act: impl Fn(Arc<Link>) -> F,
     ) -> Result<T, StoreError> {
+        if let Some(link) = &self.still {
+            self.open()?;
+            return act(Arc::clone(link)).await.map_err(|cause| match cause {
+                Failure::Refused(code) => self.unreachable(&refusal(&code)),
+                Failure::Lost(why) => self.unreachable(&why),
+            });
+        }
         let until = Instant::now() + READ_PATIENCE;
         let number = self.turn.fetch_add(1, Ordering::Relaxed) % READERS;
         loop {
@@ -159,6 +185,7 @@ impl Shared {
         if self.closed.swap(true, Ordering::AcqRel) {
             return;
         }
+        self.let_go().await;
         let mut writing = self.writing.lock().await;
         if let (Some(link), Some(lease)) = (writing.link.take(), writing.lease.take()) {
             let values = vec![Value::Number(i64::from(lease.chain)), Value::Number(lease.epoch)];
@@ -181,7 +208,9 @@ pub(super) fn refusal(code: &SqlState) -> String {
     let words = match code {
         code if *code == SqlState::INSUFFICIENT_PRIVILEGE => "its role lacks a right on the vault's tables",
         code if *code == SqlState::DISK_FULL => "its disk is full",
-        code if *code == SqlState::UNDEFINED_TABLE => "a table of the vault is missing",
+        code if *code == SqlState::UNDEFINED_TABLE => {
+            "a table of the vault is missing; `countersign vault status` says whether it was moved"
+        }
         _ => "it refused a statement",
     };
     format!("{words} ({})", code.code())
@@ -214,7 +243,7 @@ impl Store for Postgres {
     }
 
     async fn commit(&self, commit: Arc<Commit>) -> Result<Committed, StoreError> {
-        self.shared.open()?;
+        self.shared.writable()?;
         if commit.changes.iter().all(|change| *change == Change::default()) {
             return Ok(Committed::Done);
         }
@@ -244,7 +273,7 @@ impl Store for Postgres {
     }
 
     async fn own_chain(&self) -> Result<u32, StoreError> {
-        self.shared.open()?;
+        self.shared.writable()?;
         let lease = self.away(|shared| {
             Box::pin(async move {
                 let mut writing = shared.writing.lock().await;
@@ -260,11 +289,27 @@ impl Store for Postgres {
     }
 
     async fn probe(&self) -> Result<(), StoreError> {
+        self.shared.writable()?;
         self.away(|shared| Box::pin(async move { shared.probe().await })).await
     }
 
     async fn examine(&self) -> Result<Vec<String>, StoreError> {
         self.shared.read(|link| async move { schema::examine(&link).await }).await
+    }
+
+    async fn surroundings(&self) -> Result<Surroundings, StoreError> {
+        let connector = &self.shared.connector;
+        self.shared.read(|link| async move { surroundings::look(&link, connector).await }).await
+    }
+
+    async fn hold(&self) -> Result<(), StoreError> {
+        self.shared.writable()?;
+        self.away(|shared| Box::pin(async move { shared.hold().await })).await
+    }
+
+    async fn retire(&self, to: &str) -> Result<(), StoreError> {
+        let to = to.to_owned();
+        self.away(|shared| Box::pin(async move { shared.retire(&to).await })).await
     }
 
     async fn close(&self) -> Result<(), StoreError> {

@@ -29,6 +29,10 @@ impl From<OpenError> for StoreError {
             | OpenError::Server { .. }
             | OpenError::Address(_)
             | OpenError::NeedsFile
+            | OpenError::NeedsServer
+            | OpenError::Moved { .. }
+            | OpenError::Occupied(_)
+            | OpenError::Unfinished(_)
             | OpenError::NoAddress
             | OpenError::NoVault(_)
             | OpenError::HalfRestored { .. }

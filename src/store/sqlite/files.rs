@@ -56,6 +56,11 @@ impl Spot {
         &self.file
     }
 
+    /// The place of another file in the same folder.
+    pub(super) fn named(&self, file: &Path) -> Self {
+        Self { folder: self.folder.clone(), file: file.to_owned() }
+    }
+
     /// Whether the database exists. An error if it is not a regular file that only its owner, the current user, can
     /// read.
     pub(super) fn has_vault(&self) -> Result<bool, OpenError> {

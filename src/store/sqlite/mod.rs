@@ -13,6 +13,7 @@ mod connection;
 mod damaged;
 mod error;
 pub(super) mod files;
+pub(super) mod filling;
 pub mod format1;
 pub(super) mod incoming;
 mod open_file;
@@ -32,7 +33,7 @@ use self::{
     connection::Patience, files::Spot, format1::Format1, incoming::Incoming, open_file::OpenFile, salvage::Salvage,
     snapshot::Snapshot, store::Sqlite,
 };
-use super::{Absent, Commit, Committed, Facts, OpenError, OpenRequest, Opened, StoreError};
+use super::{Absent, Commit, Committed, Facts, OpenError, OpenRequest, Opened, StoreError, Writes};
 
 /// A place without a vault, with the lock for creating one there.
 #[derive(Debug)]
@@ -54,6 +55,9 @@ pub(super) fn open(request: &OpenRequest, address: &str) -> Result<Opened, OpenE
         let is_restoring = !incoming::moved_by_a_killed_one(&spot)?.is_empty() || spot.has_vault()?;
         if !is_restoring {
             spot.refuse_stray_log()?;
+            if let Some(left) = filling::unfinished_at(&spot)? {
+                return Err(OpenError::Unfinished(left));
+            }
             if !request.make {
                 return Err(OpenError::NoVault(spot.folder().to_owned()));
             }
@@ -72,6 +76,11 @@ pub(super) fn open(request: &OpenRequest, address: &str) -> Result<Opened, OpenE
             return Ok(Opened::Absent(Absent { place: super::open::Spot::File(Place { spot, _lock: lock }) }));
         }
     }
+    opened(spot, request.writes)
+}
+
+/// Opens the store in a file that is there.
+fn opened(spot: Spot, writes: Writes) -> Result<Opened, OpenError> {
     let file = Arc::new(OpenFile::at(spot.clone())?);
     let connect = || {
         let conn = file.connect(&Patience::default())?;
@@ -88,7 +97,7 @@ pub(super) fn open(request: &OpenRequest, address: &str) -> Result<Opened, OpenE
     if format == 1 {
         return Ok(Opened::Format1(Box::new(Format1 { conn, spot, facts })));
     }
-    Ok(Opened::Store(Arc::new(Sqlite::new(file, conn, request.writes)), facts))
+    Ok(Opened::Store(Arc::new(Sqlite::new(file, conn, writes)), facts))
 }
 
 /// Copies the vault at an address.
@@ -110,8 +119,13 @@ pub(super) fn salvage(request: &OpenRequest, address: &str, incoming: Option<&In
 fn known_format(conn: &Connection, path: &Path) -> Result<u32, OpenError> {
     let failed = |cause: rusqlite::Error| StoreError::from(cause).at(path);
     let damaged = |what: &str| OpenError::Damaged { path: path.to_owned(), what: what.to_owned() };
-    if schema::application(conn).map_err(failed)? != schema::APPLICATION {
-        return Err(damaged("it is another program's database"));
+    match schema::application(conn).map_err(failed)? {
+        schema::APPLICATION => {}
+        schema::MOVED => {
+            let to = schema::moved_to(conn).map_err(failed)?;
+            return Err(OpenError::Moved { from: path.to_owned(), to });
+        }
+        _ => return Err(damaged("it is another program's database")),
     }
     match schema::format(conn).map_err(failed)? {
         0 => Err(damaged("it bears no format")),

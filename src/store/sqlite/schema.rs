@@ -16,6 +16,8 @@ const FORMAT1_TABLES: [&str; 10] =
     ["code_count", "idempotency", "secret", "seat", "api_key", "account", "trail", "trail_end", "data_key", "key_slot"];
 /// `CSGN`, the application id in the database's header.
 pub(super) const APPLICATION: i32 = 0x4353_474E;
+/// `CSGM`, the application id of a vault that was moved elsewhere.
+pub(super) const MOVED: i32 = 0x4353_474D;
 /// The most findings of the page check that are reported: more are no more informative.
 const FINDINGS_MAX: u32 = 100;
 
@@ -33,6 +35,18 @@ pub(super) fn application(conn: &Connection) -> Result<i32, rusqlite::Error> {
 pub(super) fn create(conn: &Connection) -> Result<(), rusqlite::Error> {
     conn.execute_batch(CREATE)?;
     conn.execute_batch(&format!("PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {FORMAT};"))
+}
+
+/// Ends a vault that was moved elsewhere, inside a transaction: a process that has it open finds no record any more.
+pub(super) fn retire(conn: &Connection, to: &str) -> Result<(), rusqlite::Error> {
+    conn.execute_batch("ALTER TABLE record RENAME TO moved_record; ALTER TABLE probe RENAME TO moved_probe; CREATE TABLE moved (place TEXT NOT NULL) STRICT;")?;
+    conn.execute("INSERT INTO moved (place) VALUES (?)", [to])?;
+    conn.execute_batch(&format!("PRAGMA application_id = {MOVED};"))
+}
+
+/// Where the vault was moved.
+pub(super) fn moved_to(conn: &Connection) -> Result<String, rusqlite::Error> {
+    conn.query_row("SELECT place FROM moved", [], |row| row.get(0))
 }
 
 /// Removes the tables of format 1 and sets the present format.

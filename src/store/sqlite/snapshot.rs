@@ -21,17 +21,22 @@ const ENDING: &str = ".backup";
 pub struct Snapshot {
     path: PathBuf,
     /// Held so that one process at a time makes a copy; dropping it releases the lock.
-    _lock: File,
+    _lock: Option<File>,
 }
 
 impl Snapshot {
     /// Copies the vault at an address.
     pub(super) fn of(spot: &Spot) -> Result<Self, OpenError> {
-        let copy = Self { path: beside(spot.file(), ENDING), _lock: spot.lock()? };
+        let copy = Self { path: beside(spot.file(), ENDING), _lock: Some(spot.lock()?) };
         // A killed process may have left one.
         files::remove_database(&copy.path);
         connection::copy(spot, &copy.path)?;
         Ok(copy)
+    }
+
+    /// A copy that was made otherwise.
+    pub(super) const fn at(path: PathBuf, lock: Option<File>) -> Self {
+        Self { path, _lock: lock }
     }
 
     /// Where the copy is, to be opened as a vault.

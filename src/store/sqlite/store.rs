@@ -16,6 +16,7 @@ use tokio::task::spawn_blocking;
 use super::{
     audit,
     connection::{self, PATIENCE, Patience},
+    error,
     open_file::{Conn, OpenFile},
     records, schema,
     writer::{Failed, Writer, closed, lock},
@@ -49,6 +50,8 @@ struct Shared {
     closed: AtomicBool,
     /// Whether the log is being copied into the database.
     shortening: AtomicBool,
+    /// The connection whose transaction keeps all writers away.
+    held: Mutex<Option<Conn>>,
 }
 
 impl Sqlite {
@@ -61,6 +64,7 @@ impl Sqlite {
             patience: Patience::default(),
             closed: AtomicBool::new(false),
             shortening: AtomicBool::new(false),
+            held: Mutex::default(),
         };
         Self { shared: Arc::new(shared), writes }
     }
@@ -242,11 +246,41 @@ impl Store for Sqlite {
         .await
     }
 
+    async fn hold(&self) -> Result<(), StoreError> {
+        self.away(|shared| {
+            shared.file.is_there()?;
+            let conn = shared.file.connect(&Patience::default())?;
+            connection::configure(&conn)?;
+            connection::run(&conn, "BEGIN IMMEDIATE").map_err(|cause| {
+                if error::is_busy(&cause) { shared.writer.error_of(Failed::Busy) } else { cause.into() }
+            })?;
+            *lock(&shared.held) = Some(conn);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn retire(&self, to: &str) -> Result<(), StoreError> {
+        let to = to.to_owned();
+        self.away(move |shared| {
+            let not_held = || StoreError::Unavailable("it is not held".to_owned());
+            let conn = lock(&shared.held).take().ok_or_else(not_held)?;
+            shared.file.is_there()?;
+            schema::retire(&conn, &to)?;
+            connection::run(&conn, "COMMIT").map_err(error::of_commit)?;
+            // It stands in the log as well as it would in the database, if somebody reads.
+            let _ = connection::empty_log(&conn);
+            Ok(())
+        })
+        .await
+    }
+
     async fn close(&self) -> Result<(), StoreError> {
         self.shared.closed.store(true, Ordering::Relaxed);
         self.shared.patience.close();
         self.away(|shared| {
             lock(&shared.readers).clear();
+            lock(&shared.held).take();
             shared.writer.close()
         })
         .await

@@ -13,14 +13,14 @@ use super::{
     vault::{Confinement, ProcessFacts, note_held_back},
     vault_status,
 };
-use crate::operations::{Diagnose, Erased, Mended, Repaired, answers::OK};
+use crate::operations::{Circumstance, Diagnose, Erased, Mended, Repaired, answers::OK};
 
 /// The status of a vault with problems.
 const NOT_SOUND: &str = "ERROR";
 
 /// The result of an examination, as JSON.
 #[derive(Serialize)]
-struct DoctorAnswer {
+struct DoctorAnswer<'a> {
     problems: Vec<String>,
     /// Why the examination could not finish, or the vault can't be written; absent if it could.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -36,7 +36,19 @@ struct DoctorAnswer {
     rotation_left: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     process: Option<ProcessView>,
+    /// What an operator should know about the server, if the vault is on one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    server: Vec<ServerView<'a>>,
     status: &'static str,
+}
+
+/// One thing about the server, as JSON.
+#[derive(Serialize)]
+struct ServerView<'a> {
+    name: &'static str,
+    found: &'a str,
+    /// Null: it is as it should be.
+    concern: Option<&'static str>,
 }
 
 /// What protects a server or sidecar of this vault, as JSON.
@@ -96,6 +108,7 @@ pub(super) async fn doctor(session: &mut Session) -> Result<Ending, Failure> {
         erased: erased.secrets,
         rotation_left: unfinished.as_ref().filter(|rotation| !rotation.finished).map(|rotation| rotation.left),
         process: session.vault.process.as_ref().map(ProcessView::of),
+        server: found.server.iter().map(ServerView::of).collect(),
         status: if sound { OK } else { NOT_SOUND },
     };
     let protection = session.vault.process.as_ref().map(protection).unwrap_or_default();
@@ -116,6 +129,7 @@ pub(super) async fn doctor(session: &mut Session) -> Result<Ending, Failure> {
         for line in &protection {
             console.line(&harmless(line))?;
         }
+        answer.server.iter().try_for_each(|one| console.line(&harmless(&one.line())))?;
         if answer.log_bytes == 0 {
             return Ok(());
         }
@@ -136,6 +150,20 @@ pub(super) async fn doctor(session: &mut Session) -> Result<Ending, Failure> {
          the vault was. If it can't: `countersign vault restore BACKUP`."
     });
     Ok(Ending::No)
+}
+
+impl<'a> ServerView<'a> {
+    fn of(Circumstance { name, found, concern }: &'a Circumstance) -> Self {
+        Self { name, found, concern: *concern }
+    }
+
+    fn line(&self) -> String {
+        let Self { name, found, concern } = self;
+        match concern {
+            Some(concern) => format!("warning: server: {name}: {found}: {concern}"),
+            None => format!("server: {name}: {found}"),
+        }
+    }
 }
 
 impl ProcessView {

@@ -31,6 +31,7 @@ mod short_ids;
 mod times;
 mod vault;
 mod vault_key;
+mod vault_move;
 mod vault_rotate;
 mod vault_status;
 mod working;
@@ -48,6 +49,7 @@ pub use output::{Answers, Console, Looks, Stream};
 pub use seat::find_seat;
 pub use vault::{Confinement, ProcessFacts, VaultFacts, ask_to_accept_loss, ask_to_restore};
 pub use vault_key::{ask_passphrase, ask_recovery_words, read_stdin};
+pub use vault_move::{MoveArgs, ask_to_move, moved, moving};
 
 use crate::{
     child::Children,
@@ -122,6 +124,11 @@ impl Command {
             return Some(Repair { from: from.clone(), agreed: *yes });
         }
         None
+    }
+
+    /// The move that it makes, if it does.
+    pub const fn moves(&self) -> Option<&MoveArgs> {
+        if let Self::Vault(vault::Command::Move(args)) = self { Some(args) } else { None }
     }
 
     /// Whether it does nothing but create a vault.

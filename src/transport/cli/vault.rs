@@ -11,7 +11,7 @@ use super::{
     doctor,
     numbers::{counted, kib},
     output::Console,
-    vault_key, vault_rotate, vault_status,
+    vault_key, vault_move, vault_rotate, vault_status,
 };
 use crate::{
     domain::{
@@ -90,6 +90,12 @@ pub enum Command {
         #[arg(long, short = 'y')]
         yes: bool,
     },
+    /// Move the vault to another place: to a server, or back to a file. Nobody else can write to it meanwhile, what arrives is examined,
+    /// and the old place opens nothing any more
+    #[command(
+        after_help = "Examples:\n  countersign vault move --to postgres://countersign@db.example/countersign\n  countersign --store postgres://countersign@db.example/countersign vault move --to sqlite:\n\nIf it is interrupted, run it again: it goes on, or begins anew."
+    )]
+    Move(vault_move::MoveArgs),
     /// Go on with a vault that is older than the one that was last open here, such as a restored backup. Its codes of the
     /// next two minutes count as used, and its API keys are off until they are enabled
     #[command(after_help = "Examples:\n  countersign vault accept-loss")]
@@ -112,6 +118,7 @@ impl Command {
             | Self::Doctor { .. }
             | Self::Backup { .. }
             | Self::Restore { .. }
+            | Self::Move(_)
             | Self::AcceptLoss { .. } => None,
         }
     }
@@ -211,6 +218,8 @@ pub(super) async fn run(command: &Command, session: &mut Session) -> Result<Endi
         Command::Doctor { .. } => doctor::doctor(session).await,
         Command::Backup { file, recipients } => backup(file, recipients, session).await,
         Command::Restore { .. } => restored(session),
+        // It is carried out before a vault is opened for a command.
+        Command::Move(_) => Ok(Ending::Done),
         Command::AcceptLoss { .. } => {
             let answer = SecretDeleteResponse { status: OK };
             session.console.answer(&answer, |console| console.line("accepted"))?;

@@ -3,7 +3,10 @@
 //! These need a server: `tests/postgres/run` starts one, and says where it is in
 //! `COUNTERSIGN_TEST_POSTGRES`.
 
+mod backups;
 mod commits;
+mod doctor;
+mod moving;
 mod nodes;
 mod people;
 mod primary;
@@ -59,6 +62,20 @@ fn database(name: &str) -> String {
     });
     made.join().unwrap();
     address
+}
+
+/// Carries out statements in a database, over a connection of their own.
+pub(crate) fn carry_out(address: &str, sql: &str) {
+    let (address, sql) = (address.to_owned(), sql.to_owned());
+    let done = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (client, connection) = tokio_postgres::connect(&address, NoTls).await.unwrap();
+            tokio::spawn(connection);
+            client.batch_execute(&sql).await.unwrap();
+        });
+    });
+    done.join().unwrap();
 }
 
 /// Tests that can't run over a server, with the reason.

@@ -22,7 +22,7 @@ fn request(url: &str, folder: &Path) -> VaultRequest {
     }
 }
 
-async fn node(url: &str, folder: &Path) -> Vault {
+pub(super) async fn node(url: &str, folder: &Path) -> Vault {
     vault::open(&request(url, folder), Arc::new(SystemRandom)).await.unwrap()
 }
 

@@ -42,19 +42,13 @@ fn what_is_wrong_with_a_server_is_said_with_what_to_do() {
         assert!(ran.status == 78 && ran.err.contains(told), "{told}: {ran:?}");
         assert!(!ran.err.contains("hunter2"), "{ran:?}");
     }
-    let url = super::fresh();
-    person.run(&["--store", &url, "vault", "create"]).ok();
-    for needs_a_file in [vec!["vault", "backup", "copy.db"], vec!["vault", "restore", "copy.db", "--yes"]] {
-        let ran = person.run(&[&["--store", url.as_str()], needs_a_file.as_slice()].concat());
-        assert!(ran.status != 0 && ran.err.contains("on a file"), "{ran:?}");
-    }
 }
 
 /// A server of its own process, and where it listens.
-struct Node(Child, String);
+pub(super) struct Node(Child, String);
 
 impl Node {
-    fn start(person: &Person, url: &str) -> Self {
+    pub(super) fn start(person: &Person, url: &str) -> Self {
         let mut command = person.command(&["--store", url, "serve", "--listen", "127.0.0.1:0"]);
         let mut process = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut said = BufReader::new(process.stderr.take().unwrap()).lines().map(Result::unwrap);
@@ -63,7 +57,7 @@ impl Node {
     }
 
     /// The body of an answer.
-    fn get(&self, path: &str, token: &str) -> serde_json::Value {
+    pub(super) fn get(&self, path: &str, token: &str) -> serde_json::Value {
         let mut stream = TcpStream::connect(&self.1).unwrap();
         let head = format!("GET {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n", self.1);
         stream.write_all(format!("{head}authorization: Bearer {token}\r\n\r\n").as_bytes()).unwrap();

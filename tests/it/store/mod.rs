@@ -3,6 +3,7 @@
 
 mod audit;
 mod commits;
+mod ending;
 mod lists;
 mod names;
 mod together;

@@ -1,0 +1,148 @@
+//! A vault that comes from elsewhere: its records and audit records are written as they are, to a place where no vault is,
+//! and only at the very end does it get a name by which [`open`](super::open) finds it. A process that ends before that leaves
+//! nothing that opens.
+
+use std::path::Path;
+
+use super::{
+    AuditPut, Facts, Finders, OpenError, OpenRequest, Record, SharedStore, Snapshot,
+    open::{Kind, blocking, kind_of},
+    postgres, sqlite,
+};
+
+/// A place that is being filled. Dropped, it is empty again, unless it was [kept](Self::keep).
+pub struct Filling(Target);
+
+enum Target {
+    File(Box<sqlite::filling::Filling>),
+    Server(Box<postgres::filling::Filling>),
+}
+
+/// Finds a place for a vault, and writes nothing yet. `mark` says whose it is: what an earlier process left under the same mark
+/// is replaced.
+///
+/// # Errors
+/// [`OpenError`]: the place can't be used, or something is there.
+pub async fn vacant(request: &OpenRequest, mark: &str) -> Result<Filling, OpenError> {
+    let mark = mark.to_owned();
+    match kind_of(&request.url)? {
+        Kind::File(path) => {
+            let request = request.clone();
+            let found = blocking(move || sqlite::filling::Filling::vacant(&request, &path, &mark)).await?;
+            Ok(Filling(Target::File(Box::new(found))))
+        }
+        Kind::Server => {
+            let found = postgres::filling::Filling::vacant(request, mark).await?;
+            Ok(Filling(Target::Server(Box::new(found))))
+        }
+    }
+}
+
+/// Finds what a process filled under a mark that begins like this, and could not give its name to.
+///
+/// # Errors
+/// [`OpenError`]: the place can't be used.
+pub async fn unfinished(request: &OpenRequest, marks: &str) -> Result<Option<Filling>, OpenError> {
+    let marks = marks.to_owned();
+    Ok(match kind_of(&request.url)? {
+        Kind::File(path) => {
+            let request = request.clone();
+            let found = blocking(move || sqlite::filling::Filling::unfinished(&request, &path, &marks)).await?;
+            found.map(|found| Filling(Target::File(Box::new(found))))
+        }
+        Kind::Server => {
+            let found = postgres::filling::Filling::unfinished(request, &marks).await?;
+            found.map(|found| Filling(Target::Server(Box::new(found))))
+        }
+    })
+}
+
+/// A file for a copy of a vault that is on a server, in the private folder of this machine.
+///
+/// # Errors
+/// [`OpenError`].
+pub async fn scratch(request: &OpenRequest) -> Result<Filling, OpenError> {
+    let request = request.clone();
+    let found = blocking(move || sqlite::filling::Filling::scratch(&request)).await?;
+    Ok(Filling(Target::File(Box::new(found))))
+}
+
+impl Filling {
+    /// Where the vault will be.
+    pub fn location(&self) -> &Path {
+        match &self.0 {
+            Target::File(file) => file.location(),
+            Target::Server(server) => server.location(),
+        }
+    }
+
+    /// Makes the place ready for records.
+    ///
+    /// # Errors
+    /// [`OpenError`]; nothing is there then.
+    pub async fn begin(&mut self) -> Result<(), OpenError> {
+        match &mut self.0 {
+            Target::File(file) => file.begin().await,
+            Target::Server(server) => server.begin().await,
+        }
+    }
+
+    /// Adds records with their index entries, and audit records, whatever their versions and numbers.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub async fn add(&mut self, records: Vec<(Record, Finders)>, rows: Vec<AuditPut>) -> Result<(), OpenError> {
+        match &mut self.0 {
+            Target::File(file) => file.add(records, rows).await,
+            Target::Server(server) => server.add(&records, &rows).await,
+        }
+    }
+
+    /// Makes what was added durable, if that is not done, and opens it to be examined.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub async fn store(&mut self) -> Result<(SharedStore, Facts), OpenError> {
+        match &mut self.0 {
+            Target::File(file) => file.store().await,
+            Target::Server(server) => server.store().await,
+        }
+    }
+
+    /// From here on it stays, although this process may end before it has a name: [`unfinished`] finds it.
+    pub fn keep(&mut self) {
+        if let Target::File(file) = &mut self.0 {
+            file.keep();
+        }
+    }
+
+    /// Gives it its name, durably. Nobody in this process may have it open.
+    ///
+    /// # Errors
+    /// [`OpenError`]; it has none then, or, if the answer of a server is lost, may have it. It can be tried again.
+    pub async fn publish(self) -> Result<(), OpenError> {
+        match self.0 {
+            Target::File(file) => blocking(move || file.publish()).await,
+            Target::Server(server) => server.publish().await,
+        }
+    }
+
+    /// Removes it. What can't be removed opens nothing, and the next attempt replaces it.
+    pub async fn abandon(self) {
+        match self.0 {
+            Target::File(file) => drop(file),
+            Target::Server(server) => server.abandon().await,
+        }
+    }
+
+    /// The finished file of [`scratch`], to be written to its place.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn into_snapshot(self) -> Result<Snapshot, OpenError> {
+        match self.0 {
+            Target::File(file) => Ok(file.into_snapshot()),
+            Target::Server(_) => Err(OpenError::NeedsFile),
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! A vault's tables that are filled with what comes from elsewhere. What they are is written in the table `vault` at the very
+//! end; until then they bear a mark by which nothing opens them.
+
+use std::path::{Path, PathBuf};
+
+use super::{
+    address::Address,
+    connect::Connector,
+    facts, flight,
+    link::{Failure, Link, Step, Value},
+    plan::Plan,
+    schema::{self, Holds},
+    store::Postgres,
+    words,
+};
+use crate::store::{AuditPut, Facts, Finders, OpenError, OpenRequest, Record, SharedStore};
+
+/// As [`flight::BEGIN`], for a transaction that waits for the vault that is copied.
+const BEGIN: &str = "BEGIN; SET LOCAL lock_timeout = '4999ms'; SET LOCAL idle_in_transaction_session_timeout = 0";
+/// How often the last step is tried if its answer is lost.
+const TRIES: u32 = 5;
+
+/// The tables, which are invisible to others until they are complete.
+pub(in crate::store) struct Filling {
+    connector: Connector,
+    link: Link,
+    place: PathBuf,
+    mark: String,
+    /// Whether another process left tables under the same mark.
+    leftover: bool,
+    /// Whether a transaction is under way.
+    begun: bool,
+}
+
+impl Filling {
+    /// Finds a place for a vault.
+    pub(in crate::store) async fn vacant(request: &OpenRequest, mark: String) -> Result<Self, OpenError> {
+        let (connector, link, holds) = looked_at(request).await?;
+        let place = PathBuf::from(connector.address().place());
+        let leftover = match holds {
+            Holds::Nothing => false,
+            Holds::Unfinished(left) if left == mark => true,
+            Holds::Unfinished(_) => return Err(OpenError::Unfinished(place)),
+            Holds::Vault(_) | Holds::Moved(_) | Holds::Other => return Err(OpenError::Occupied(place)),
+        };
+        Ok(Self { connector, link, place, mark, leftover, begun: false })
+    }
+
+    /// Finds what was filled, and is not named yet.
+    pub(in crate::store) async fn unfinished(request: &OpenRequest, marks: &str) -> Result<Option<Self>, OpenError> {
+        let (connector, link, holds) = looked_at(request).await?;
+        let place = PathBuf::from(connector.address().place());
+        let Holds::Unfinished(mark) = holds else { return Ok(None) };
+        Ok(mark.starts_with(marks).then_some(Self { connector, link, place, mark, leftover: true, begun: false }))
+    }
+
+    pub(in crate::store) fn location(&self) -> &Path {
+        &self.place
+    }
+
+    pub(in crate::store) async fn begin(&mut self) -> Result<(), OpenError> {
+        let begun = async {
+            self.link.batch(BEGIN).await?;
+            if self.leftover {
+                self.link.batch(schema::DROP).await?;
+            }
+            self.link.batch(schema::CREATE).await?;
+            self.link.query(&schema::stamp(&schema::unfinished(&self.mark))).await
+        };
+        begun.await.map_err(|cause| self.unusable(&cause))?;
+        self.begun = true;
+        Ok(())
+    }
+
+    pub(in crate::store) async fn add(
+        &self,
+        records: &[(Record, Finders)],
+        rows: &[AuditPut],
+    ) -> Result<(), OpenError> {
+        let indexed = records.iter().filter(|(_, finders)| *finders != Finders::default());
+        let plan = Plan {
+            inserted: records.iter().map(|(record, _)| record).collect(),
+            indexed: indexed.map(|(record, finders)| (record, finders)).collect(),
+            rows: rows.iter().collect(),
+            ..Plan::default()
+        };
+        let steps = flight::steps(&plan, None)?;
+        for step in &steps {
+            self.link.query(step).await.map_err(|cause| self.unusable(&cause))?;
+        }
+        Ok(())
+    }
+
+    pub(in crate::store) async fn store(&mut self) -> Result<(SharedStore, Facts), OpenError> {
+        if std::mem::take(&mut self.begun) {
+            // It may be as large as the vault.
+            let committed = self.link.examine(&Step::new("COMMIT", Vec::new())).await;
+            committed.map_err(|cause| self.unusable(&cause))?;
+        }
+        let connector = Connector::new(self.connector.address().clone());
+        let link = connector.connect().await.map_err(|what| self.server(what))?;
+        let facts = facts(&connector, &link).await;
+        Ok((std::sync::Arc::new(Postgres::new(connector, link)), facts))
+    }
+
+    /// Names them. If the answer is lost, it is looked up.
+    pub(in crate::store) async fn publish(self) -> Result<(), OpenError> {
+        let sql = "UPDATE vault SET application = $1 WHERE one = 1 AND application = $2";
+        let values = [schema::APPLICATION.to_vec(), schema::unfinished(&self.mark)].map(Value::Bytes);
+        let step = Step::new(sql, values.into());
+        let mut told = String::new();
+        for _ in 0..TRIES {
+            let link = match self.connector.connect().await {
+                Ok(link) => link,
+                Err(why) => {
+                    told = why;
+                    continue;
+                }
+            };
+            let done = async {
+                link.query(&step).await?;
+                schema::holds(&link).await
+            };
+            match done.await {
+                Ok(Holds::Vault(schema::FORMAT)) if !link.is_warned() => return Ok(()),
+                Ok(_) => "its tables are not what they were".clone_into(&mut told),
+                Err(cause @ Failure::Refused(_)) => return Err(self.unusable(&cause)),
+                Err(cause @ Failure::Lost(_)) => {
+                    self.connector.turn_away(&link);
+                    told = words(&cause);
+                }
+            }
+        }
+        Err(self.server(told))
+    }
+
+    /// Removes the tables. If that fails, the next attempt does it.
+    pub(in crate::store) async fn abandon(self) {
+        let Self { connector, link, mark, begun, .. } = self;
+        drop(link);
+        if begun {
+            // They were never there for anybody else.
+            return;
+        }
+        let Ok(link) = connector.connect().await else { return };
+        if matches!(schema::holds(&link).await, Ok(Holds::Unfinished(left)) if left == mark) {
+            let _ = link.batch(schema::DROP).await;
+        }
+    }
+
+    fn unusable(&self, cause: &Failure) -> OpenError {
+        self.server(words(cause))
+    }
+
+    fn server(&self, what: String) -> OpenError {
+        OpenError::Server { place: self.place.display().to_string(), what }
+    }
+}
+
+/// Connects to a server, and sees what its database holds.
+async fn looked_at(request: &OpenRequest) -> Result<(Connector, Link, Holds), OpenError> {
+    let connector = Connector::new(Address::read(&request.url)?);
+    let place = connector.address().place().to_owned();
+    let unusable = |what: String| OpenError::Server { place: place.clone(), what };
+    let link = connector.connect().await.map_err(unusable)?;
+    let holds = schema::holds(&link).await.map_err(|cause| unusable(words(&cause)))?;
+    Ok((connector, link, holds))
+}

@@ -1,0 +1,130 @@
+//! What an operator should know about the server: how durable it is, its clock, its standbys, the role's rights, encryption.
+
+use super::{
+    address::Tls,
+    connect::Connector,
+    link::{Failure, Link, Step, Value},
+    reads::column,
+    schema,
+};
+use crate::{
+    domain::time::Timestamp,
+    store::{Circumstance, Surroundings},
+};
+
+/// The settings that are looked at.
+const SETTINGS: [&str; 4] = ["fsync", "full_page_writes", "synchronous_commit", "synchronous_standby_names"];
+/// A standby that lacks more of the log than this is behind.
+const BEHIND: i64 = 16 << 20;
+
+/// Looks at everything.
+pub(super) async fn look(link: &Link, connector: &Connector) -> Result<Surroundings, Failure> {
+    let now = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
+    let now = link.query(&Step::new(now, Vec::new())).await?;
+    let now = now.first().map(|row| Timestamp::from_micros(column(row, 0)));
+    let mut found = settings(link).await?;
+    found.push(standbys(link).await?);
+    found.extend(role(link).await?);
+    found.push(encryption(connector));
+    Ok(Surroundings { now, found })
+}
+
+async fn settings(link: &Link) -> Result<Vec<Circumstance>, Failure> {
+    let names = Value::MaybeTexts(SETTINGS.iter().map(|name| Some((*name).to_owned())).collect());
+    let sql = "SELECT name, setting FROM pg_settings WHERE name = ANY ($1)";
+    let rows = link.query(&Step::new(sql, vec![names])).await?;
+    let of = |name: &str| {
+        let row = rows.iter().find(|row| column::<String>(row, 0) == name);
+        row.map_or_else(|| "unknown".to_owned(), |row| column(row, 1))
+    };
+    let off = |name: &'static str, concern: &'static str| {
+        let found = of(name);
+        let concern = (found == "off").then_some(concern);
+        Circumstance { name, found, concern }
+    };
+    let waits = of("synchronous_commit");
+    let concern = match waits.as_str() {
+        "off" => Some(
+            "a crash of the server loses changes that were acknowledged, such as used steps and revoked keys; set it to on for \
+             this role or database",
+        ),
+        "local" => Some("the loss of the server's machine loses changes that were acknowledged; set it to on"),
+        _ => None,
+    };
+    let none = of("synchronous_standby_names").trim().is_empty();
+    let alone = "; no standby is in synchronous_standby_names, so the loss of the machine can lose the last changes";
+    let found = if none && concern.is_none() { format!("{waits}{alone}") } else { waits };
+    Ok(vec![
+        off("fsync", "a power cut can lose or damage the whole vault; set it to on"),
+        off("full_page_writes", "a power cut can damage pages; set it to on"),
+        Circumstance { name: "synchronous_commit", found, concern },
+    ])
+}
+
+async fn standbys(link: &Link) -> Result<Circumstance, Failure> {
+    let sql = "SELECT count(*), count(*) FILTER (WHERE sync_state IN ('sync', 'quorum')), \
+               coalesce(max(pg_wal_lsn_diff(pg_current_wal_lsn(), \
+               coalesce(replay_lsn, flush_lsn, write_lsn, sent_lsn))), 0)::bigint FROM pg_stat_replication";
+    let name = "standbys";
+    let unseen = |found: &str| Circumstance { name, found: found.to_owned(), concern: None };
+    let rows = match link.query(&Step::new(sql, Vec::new())).await {
+        Ok(rows) => rows,
+        Err(Failure::Refused(_)) => return Ok(unseen("this server does not say")),
+        Err(lost) => return Err(lost),
+    };
+    let Some(row) = rows.first() else { return Ok(unseen("this server does not say")) };
+    let (all, synchronous, behind) = (column::<i64>(row, 0), column::<i64>(row, 1), column::<i64>(row, 2));
+    if all == 0 {
+        return Ok(unseen("none is connected"));
+    }
+    let found = format!("{all} connected, {synchronous} of them synchronous, {} KiB behind at most", behind / 1024);
+    let concern = (behind > BEHIND).then_some("a standby is far behind: a failover to it would lose what it lacks");
+    Ok(Circumstance { name, found, concern })
+}
+
+async fn role(link: &Link) -> Result<Vec<Circumstance>, Failure> {
+    let all =
+        "SELECT rolsuper OR rolcreaterole OR rolreplication OR rolbypassrls FROM pg_roles WHERE rolname = current_user";
+    let rows = link.query(&Step::new(all, Vec::new())).await?;
+    let may_all = rows.first().is_some_and(|row| column::<bool>(row, 0));
+    let tables = Value::MaybeTexts(schema::TABLES.iter().map(|table| Some((*table).to_owned())).collect());
+    let sql = "SELECT wanted.name || ' on ' || tablename FROM pg_tables, (VALUES ('SELECT'), ('INSERT'), ('UPDATE'), \
+               ('DELETE')) AS wanted (name) WHERE schemaname = current_schema() AND tablename = ANY ($1) AND tablename <> 'vault' \
+               AND NOT has_table_privilege(quote_ident(schemaname) || '.' || quote_ident(tablename), wanted.name) ORDER BY 1";
+    let rows = link.query(&Step::new(sql, vec![tables])).await?;
+    let lacks: Vec<String> = rows.iter().map(|row| column(row, 0)).collect();
+    let rights = if lacks.is_empty() {
+        Circumstance { name: "rights", found: "all that the vault needs".to_owned(), concern: None }
+    } else {
+        let found = format!("lacks {}", lacks.join(", "));
+        let concern = Some("calls that need it are refused; grant it to the role, or let the role own the tables");
+        Circumstance { name: "rights", found, concern }
+    };
+    let role = Circumstance {
+        name: "role",
+        found: if may_all { "may manage the whole server" } else { "has no rights beyond its databases" }.to_owned(),
+        concern: may_all.then_some(
+            "whoever gets its password gets the server; make a role without SUPERUSER, CREATEROLE, REPLICATION and BYPASSRLS that \
+             owns this database",
+        ),
+    };
+    Ok(vec![rights, role])
+}
+
+/// As it was asked for: a connection without it is not made where it is.
+fn encryption(connector: &Connector) -> Circumstance {
+    let nodes = &connector.address().nodes;
+    let clear = nodes.iter().filter(|node| node.tls == Tls::Off);
+    let (found, concern) = match (clear.clone().count(), clear.clone().any(|node| !node.is_near)) {
+        (0, _) => ("verified TLS", None),
+        (_, false) => ("none: the server is on this machine", None),
+        (_, true) => (
+            "none",
+            Some(
+                "whoever is on the way reads the password and changes answers; leave `sslmode=disable` out, and name the server's root \
+                 with `sslrootcert` if need be",
+            ),
+        ),
+    };
+    Circumstance { name: "tls", found: found.to_owned(), concern }
+}

@@ -1,0 +1,164 @@
+//! What the doctor says about the server itself: each thing as it is, and as it is when it was really changed.
+
+use std::{
+    fs,
+    process::{Command, Stdio},
+    sync::Arc,
+};
+
+use countersign::{
+    clock::{Clock, SystemClock},
+    domain::{principal::Principal, time::Timestamp},
+    operations::{Diagnose, Service},
+    random::SystemRandom,
+    vault::Writes,
+};
+use serde_json::Value;
+
+use super::{carry_out, fresh, proxy::Proxy, server};
+use crate::{
+    cli::{Person, text_of},
+    store::runtime,
+};
+
+/// What is said of one thing, in JSON and in a line.
+fn told(person: &Person, url: &str, name: &str) -> (String, Option<String>) {
+    let ran = person.at(url, &["vault", "doctor", "--json"]);
+    let answer: Value = serde_json::from_str(&ran.out).expect(&ran.err);
+    let all = answer["server"].as_array().expect(&ran.out);
+    let one = all.iter().find(|one| one["name"] == name).expect(name);
+    let (found, concern) = (text_of(one, "/found").to_owned(), one["concern"].as_str().map(str::to_owned));
+    let lines = person.at(url, &["vault", "doctor"]).out;
+    let line = lines.lines().find(|line| line.contains(&format!("server: {name}: "))).expect(&lines);
+    assert_eq!(line.starts_with("warning: "), concern.is_some(), "{line}");
+    (found, concern)
+}
+
+fn person() -> (Person, String) {
+    let (person, url) = (Person::new(), fresh());
+    person.at(&url, &["vault", "create"]).ok();
+    (person, url)
+}
+
+#[test]
+#[ignore = "needs COUNTERSIGN_TEST_POSTGRES; tests/postgres/run starts a server"]
+fn the_doctor_warns_of_settings_that_lose_what_was_acknowledged() {
+    let (person, url) = person();
+    let database = url.split(['/', '?']).nth(3).unwrap();
+    let (found, concern) = told(&person, &url, "synchronous_commit");
+    assert!(found.starts_with("on; no standby") && concern.is_none(), "{found}");
+    for (set, word) in [("off", "a crash of the server"), ("local", "the loss of the server's machine")] {
+        carry_out(&url, &format!("ALTER DATABASE {database} SET synchronous_commit = {set}"));
+        let (found, concern) = told(&person, &url, "synchronous_commit");
+        assert!(found == set && concern.unwrap().starts_with(word), "{found}");
+    }
+    // The tests' server has fsync off; for these two, the whole server is set otherwise for a moment.
+    for (name, first, then) in [("fsync", "off", "on"), ("full_page_writes", "on", "off")] {
+        let concerned = |set: &str| {
+            let (found, concern) = told(&person, &url, name);
+            assert_eq!((found.as_str(), concern.is_some()), (set, set == "off"), "{name}");
+        };
+        concerned(first);
+        set_server(&url, &format!("ALTER SYSTEM SET {name} = {then}"), name, then);
+        concerned(then);
+        set_server(&url, &format!("ALTER SYSTEM RESET {name}"), name, first);
+    }
+}
+
+/// Changes a setting of the whole server, and waits until it is in force.
+fn set_server(url: &str, sql: &str, name: &str, to: &str) {
+    carry_out(url, sql);
+    carry_out(url, "SELECT pg_reload_conf()");
+    carry_out(url, &format!("DO $$ BEGIN WHILE current_setting('{name}') <> '{to}' LOOP PERFORM 1; END LOOP; END $$"));
+}
+
+#[test]
+#[ignore = "needs COUNTERSIGN_TEST_POSTGRES; tests/postgres/run starts a server"]
+fn the_doctor_warns_of_a_role_with_too_few_or_too_many_rights() {
+    let (person, url) = (Person::new(), fresh());
+    let role = format!("r{}", uuid::Uuid::new_v4().simple());
+    carry_out(&url, &format!("CREATE ROLE {role} LOGIN; GRANT CREATE ON SCHEMA public TO {role}"));
+    let own = url.replacen("countersign@", &format!("{role}@"), 1);
+    person.at(&own, &["vault", "create"]).ok();
+    assert_eq!(told(&person, &own, "role"), ("has no rights beyond its databases".to_owned(), None));
+    assert_eq!(told(&person, &own, "rights"), ("all that the vault needs".to_owned(), None));
+
+    let (found, concern) = told(&person, &url, "role");
+    assert!(found == "may manage the whole server" && concern.unwrap().contains("SUPERUSER"), "{found}");
+    carry_out(&url, &format!("REVOKE DELETE, UPDATE ON audit FROM {role}"));
+    let (found, concern) = told(&person, &own, "rights");
+    assert_eq!(found, "lacks DELETE on audit, UPDATE on audit");
+    assert!(concern.unwrap().contains("grant it"));
+}
+
+#[test]
+#[ignore = "needs COUNTERSIGN_TEST_POSTGRES; tests/postgres/run starts a server"]
+fn the_doctor_says_whether_the_way_to_the_server_is_encrypted() {
+    let (person, url) = person();
+    assert_eq!(told(&person, &url, "tls"), ("none: the server is on this machine".to_owned(), None));
+    runtime(Writes::Thread).block_on(async {
+        let proxy = Proxy::start().await;
+        // A name of which nothing says that it is this machine.
+        let far = proxy.address(&url).replacen("127.0.0.1", "127.1", 1) + "?sslmode=disable";
+        let (found, concern) = tokio::task::spawn_blocking(move || told(&person, &far, "tls")).await.unwrap();
+        assert!(found == "none" && concern.unwrap().contains("sslmode=disable"), "{found}");
+    });
+}
+
+#[test]
+#[ignore = "needs COUNTERSIGN_TEST_POSTGRES; tests/postgres/run starts a server"]
+fn the_doctor_sees_who_receives_the_servers_log() {
+    let (person, url) = person();
+    assert_eq!(told(&person, &url, "standbys").0, "none is connected");
+    let programs = fs::read_dir("/usr/lib/postgresql").unwrap().map(|entry| entry.unwrap().path()).max().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let socket = server().split_once("host=").unwrap().1.replace("%2F", "/");
+    let mut receiving = Command::new(programs.join("bin/pg_receivewal"))
+        .args(["-h", &socket, "-U", "countersign", "-D"])
+        .arg(folder.path())
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    carry_out(
+        &url,
+        "DO $$ BEGIN WHILE NOT EXISTS (SELECT 1 FROM pg_stat_replication WHERE state = 'streaming') LOOP PERFORM \
+         pg_stat_clear_snapshot(); END LOOP; END $$",
+    );
+    let (found, concern) = told(&person, &url, "standbys");
+    receiving.kill().unwrap();
+    receiving.wait().unwrap();
+    assert!(found.starts_with("1 connected, 0 of them synchronous, ") && concern.is_none(), "{found}");
+}
+
+/// A clock that is wrong.
+struct Wrong(i64);
+
+#[async_trait::async_trait]
+impl Clock for Wrong {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_micros(SystemClock.now().micros() + self.0)
+    }
+
+    async fn wait(&self, until: Timestamp, most: std::time::Duration) {
+        SystemClock.wait(until, most).await;
+    }
+}
+
+#[test]
+#[ignore = "needs COUNTERSIGN_TEST_POSTGRES; tests/postgres/run starts a server"]
+fn the_doctor_compares_the_clocks() {
+    for (off, side) in [(0, "agrees"), (90_000_000, "behind"), (-90_000_000, "ahead of")] {
+        let (url, folder) = (fresh(), tempfile::tempdir().unwrap());
+        runtime(Writes::Thread).block_on(async {
+            let vault = super::nodes::node(&url, folder.path()).await;
+            let account = vault.status().default_account;
+            let service = Service::new(vault, Arc::new(Wrong(off)), Arc::new(SystemRandom));
+            let found = service.perform(&Principal::person(account), Diagnose).await.unwrap();
+            let clock = found.server.iter().find(|one| one.name == "clock").unwrap();
+            assert!(clock.found.contains(side), "{clock:?}");
+            assert_eq!(clock.concern.is_some(), off != 0, "{clock:?}");
+            service.close().await.unwrap();
+        });
+    }
+}
