@@ -39,7 +39,6 @@ const PAUSE: Duration = Duration::from_millis(5);
 const LOOK_PAUSE: Duration = Duration::from_secs(1);
 /// The delay after which commits that need not be durable at once are synced.
 const SYNC_DELAY: Duration = Duration::from_millis(200);
-
 const OLDER: &str = "an older copy, or another vault, has taken its place while this process was running; stop it, put the right \
                      one back or run `countersign vault accept-loss`";
 
