@@ -8,8 +8,7 @@
 //! commit returns [`Committed::Done`], it survives a killed process, and with [`Durable::Now`] a power cut. (5) Reads
 //! never wait for writers.
 //!
-//! Never here: a permission, a key, plaintext, or a protocol. The contract names no page or database, and a file only
-//! to open one.
+//! Never here: a permission, a key, plaintext, or a protocol. The contract names no page or database.
 
 mod audit;
 mod filling;
@@ -36,7 +35,6 @@ pub use sqlite::{
     salvage::{Copied, Salvage},
     snapshot::Snapshot,
 };
-
 pub use surroundings::{Circumstance, Surroundings};
 
 use crate::domain::ids::AccountId;
