@@ -157,12 +157,13 @@ impl Service {
         let mut retries = Retries::new(&self.shared.random);
         loop {
             let Some(kept) = self.vault().enrolment(id).await? else { return Ok(None) };
-            let (state, action) = match kept.state_at(self.now()) {
-                EnrolmentState::Pending if self.is_asker_revoked(&kept).await? => {
-                    (EnrolmentState::Cancelled, Action::EnrolCancel)
-                }
-                state if state == kept.state => return Ok(Some(kept)),
-                state => (state, Action::EnrolExpire),
+            let now = kept.state_at(self.now());
+            let (state, action) = if now != kept.state {
+                (now, Action::EnrolExpire)
+            } else if now == EnrolmentState::Pending && self.is_asker_revoked(&kept).await? {
+                (EnrolmentState::Cancelled, Action::EnrolCancel)
+            } else {
+                return Ok(Some(kept));
             };
             let row = self.enrolment_row(&kept, Actor::System, action);
             let new = Enrolment { state, ..kept.value.clone() };
