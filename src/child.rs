@@ -40,7 +40,7 @@ const WORD: &str = "child";
 /// Children of one process at the same time; each may take a whole core.
 const CHILDREN_MAX: usize = 2;
 /// How long a job waits for its turn before it is refused as busy.
-const TURN: Duration = Duration::from_secs(5);
+pub(crate) const TURN: Duration = Duration::from_secs(5);
 /// Bytes that are written to a pipe at once.
 const PIECE: usize = 64 * 1024;
 /// An unoptimised build needs several times as long.

@@ -19,10 +19,15 @@ use crate::{
 };
 
 /// A target's name, and what it does with any bytes.
-pub type Target = (&'static str, fn(&[u8]));
+type Target = (&'static str, fn(&[u8]));
 
-/// Every target.
-pub const TARGETS: [Target; 9] = [
+/// The target of this name.
+pub fn target(name: &str) -> Option<fn(&[u8])> {
+    TARGETS.into_iter().chain(import::PARSERS).find(|(known, _)| *known == name).map(|(_, target)| target)
+}
+
+/// Every target but those for one format of imports, which `domain/import` has.
+const TARGETS: [Target; 9] = [
     ("uri", uri),
     ("seed", seed),
     ("text", text),
@@ -69,7 +74,6 @@ fn claim(bytes: &[u8]) {
 
 fn read_import(bytes: &[u8]) {
     let _ = import::open(bytes);
-    import::fuzz(bytes);
 }
 
 fn read_picture(bytes: &[u8]) {

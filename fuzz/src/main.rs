@@ -3,13 +3,12 @@
 
 use std::sync::LazyLock;
 
-use countersign::fuzzing::TARGETS;
+use countersign::fuzzing::target;
 use libfuzzer_sys::fuzz_target;
 
 static TARGET: LazyLock<fn(&[u8])> = LazyLock::new(|| {
     let name = std::env::var("FUZZ_TARGET").unwrap_or_default();
-    let found = TARGETS.iter().find(|(known, _)| *known == name);
-    found.unwrap_or_else(|| panic!("FUZZ_TARGET must name a target, not {name:?}")).1
+    target(&name).unwrap_or_else(|| panic!("FUZZ_TARGET must name a target, not {name:?}"))
 });
 
 fuzz_target!(|bytes: &[u8]| TARGET(bytes));

@@ -91,13 +91,14 @@ pub const PICTURE_BYTES_MAX: usize = 10 * 1024 * 1024;
 /// Pixels of a picture: two 5K screens side by side, or a telephone's photograph. Decoding takes one byte for each
 /// pixel, and finding the code another.
 pub const PICTURE_PIXELS_MAX: usize = 40_000_000;
+/// Pixels of a WebP picture that has to be decoded with its colours: a 6K screen. The decoder takes four bytes for each,
+/// all at once, and the reader has 128 MiB, of which the file may take 10 twice.
+pub const PICTURE_COLOURED_PIXELS_MAX: usize = 25_000_000;
 /// Links in one picture among which a person can choose.
 pub const PICTURE_LINKS_MAX: usize = 20;
-/// Pictures that the page of one process takes in at once: each may have [`PICTURE_BYTES_MAX`].
+/// Pictures that the page of one process has in memory at once: each may have [`PICTURE_BYTES_MAX`]. The next ones wait on
+/// their connections.
 pub const PICTURES_AT_ONCE_MAX: usize = 4;
-/// Bytes of a form with a picture that are read to its end, so that who sends a larger picture gets an answer that says so
-/// instead of a broken connection.
-pub const PICTURE_FORM_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Seconds a caller waits for a code by default.
 pub const WAIT_SECONDS_DEFAULT: u32 = 45;
 /// The most seconds a caller may wait for a code.

@@ -151,20 +151,35 @@ impl Service {
         AuditEntry { account: Some(of.account), seat: of.seat, purpose, ..entry }
     }
 
-    /// The enrolment as it is now. One that nobody answered in time ends here, once, with an audit row.
+    /// The enrolment as it is now. One that nobody answered in time, or whose key was revoked, ends here, once, with an
+    /// audit row.
     pub(super) async fn settled(&self, id: EnrolmentId) -> Result<Option<Kept<Enrolment>>, Failed> {
         let mut retries = Retries::new(&self.shared.random);
         loop {
             let Some(kept) = self.vault().enrolment(id).await? else { return Ok(None) };
-            if kept.state_at(self.now()) == kept.state {
+            let now = kept.state_at(self.now());
+            let (state, action) = if now != kept.state {
+                (now, Action::EnrolExpire)
+            } else if now == EnrolmentState::Pending && self.is_asker_revoked(&kept).await? {
+                (EnrolmentState::Cancelled, Action::EnrolCancel)
+            } else {
                 return Ok(Some(kept));
-            }
-            let row = self.enrolment_row(&kept, Actor::System, Action::EnrolExpire);
-            let new = Enrolment { state: EnrolmentState::Expired, ..kept.value.clone() };
-            if self.vault().draft(row).replace(&kept, &new).commit().await? != Outcome::Done {
+            };
+            let row = self.enrolment_row(&kept, Actor::System, action);
+            let new = Enrolment { state, ..kept.value.clone() };
+            if self.vault().draft(row).replace(&kept, &new).commit().await? == Outcome::Done {
+                self.end(id);
+            } else {
                 retries.again().await?;
             }
         }
+    }
+
+    /// Whether the key that asked was revoked: from then on, nothing that it began goes on.
+    async fn is_asker_revoked(&self, of: &Enrolment) -> Result<bool, Failed> {
+        let Some(id) = of.asker.actor.key() else { return Ok(false) };
+        // A key that is not there any more authenticates nobody either.
+        Ok(self.vault().key(id).await?.is_none_or(|kept| kept.key.revoked_at.is_some()))
     }
 
     /// Whether somebody may still answer an enrolment. For the page, which is served only as long as that is so.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use self::decode::Picture;
-use crate::domain::limits::PICTURE_PIXELS_MAX;
+use crate::domain::limits::{PICTURE_COLOURED_PIXELS_MAX, PICTURE_PIXELS_MAX};
 
 /// Why no code was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
@@ -24,6 +24,13 @@ pub enum Unread {
     /// The picture has too many pixels.
     #[error("the picture has more than {} million pixels; cut the QR code out", PICTURE_PIXELS_MAX / 1_000_000)]
     TooManyPixels,
+    /// The picture has too many pixels for a format that is decoded with all its colours at once.
+    #[error(
+        "the picture has more than {} million pixels, which is too much for a WebP that is lossless, transparent or \
+         animated; save it as PNG or JPEG, or cut the QR code out",
+        PICTURE_COLOURED_PIXELS_MAX / 1_000_000
+    )]
+    TooManyColours,
     /// Nothing in it looks like a QR code.
     #[error("no QR code was found in the picture; cut it out, or make it larger")]
     NoCode,

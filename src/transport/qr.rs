@@ -17,6 +17,9 @@ pub(super) enum NoText {
     /// Reading it takes too much.
     #[error("the picture can't be read within its limits; cut the QR code out, and take nothing else along")]
     Limits,
+    /// The same of a WebP, whose colours take more than those of other formats.
+    #[error("the picture can't be read within its limits; save it as PNG or JPEG, or cut the QR code out")]
+    LimitsOfWebp,
     /// The child did not begin, or made no sense.
     #[error("the picture can't be read: {0}")]
     Child(#[source] ChildError),
@@ -26,7 +29,7 @@ impl NoText {
     /// The stable word for it.
     pub(super) const fn code(&self) -> ErrorCode {
         match self {
-            Self::Unread(_) | Self::Limits => ErrorCode::InvalidArgument,
+            Self::Unread(_) | Self::Limits | Self::LimitsOfWebp => ErrorCode::InvalidArgument,
             Self::Child(ChildError::TooLarge(_)) => ErrorCode::TooLarge,
             Self::Child(ChildError::Busy) => ErrorCode::Busy,
             Self::Child(_) => ErrorCode::Unavailable,
@@ -38,6 +41,7 @@ impl NoText {
 pub(super) async fn texts(file: &[u8], children: &Children) -> Result<Vec<Zeroizing<String>>, NoText> {
     let read: Result<Vec<Zeroizing<String>>, Unread> =
         children.run(Job::Picture, &[file]).await.map_err(|cause| match cause {
+            ChildError::OutOfTime(_) | ChildError::Died(_) if file.get(8..12) == Some(b"WEBP") => NoText::LimitsOfWebp,
             ChildError::OutOfTime(_) | ChildError::Died(_) => NoText::Limits,
             ChildError::Busy | ChildError::TooLarge(_) | ChildError::Start(_) | ChildError::Answer => {
                 NoText::Child(cause)

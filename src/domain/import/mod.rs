@@ -15,6 +15,8 @@ mod ente;
 mod entry;
 mod error;
 mod freeotp;
+#[cfg(fuzzing)]
+mod fuzz;
 mod google;
 mod json;
 mod kdbx;
@@ -36,10 +38,10 @@ mod xml;
 use archive::Known;
 pub use entry::{Entry, Found, Note, Place, Skip};
 pub use error::ImportError;
+#[cfg(fuzzing)]
+pub(crate) use fuzz::PARSERS;
 use json::Json;
 pub use parts::{Part, missing_parts};
-#[cfg(fuzzing)]
-pub(crate) use passed::fuzz;
 pub use passed::{Answer, CheckedEntry, CheckedNote, CheckedSecret, Contents, HEAD_BYTES, Keys, Remark, answer};
 use sealed::How;
 pub use sealed::Locked;

@@ -30,6 +30,13 @@ pub(super) fn qr_code(text: &str) -> Option<Zeroizing<String>> {
     Some(picture)
 }
 
+/// The columns and lines that a drawn code takes.
+pub(super) fn size(drawn: &str) -> (usize, usize) {
+    let line = drawn.lines().next().unwrap_or_default();
+    let columns = line.trim_start_matches(BLACK_ON_WHITE).trim_end_matches(AS_BEFORE).chars().count();
+    (columns, drawn.lines().count())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -503,6 +503,27 @@ fn a_seed_is_shown_as_a_qr_code_after_a_question_and_the_audit_log_says_so() {
 }
 
 #[test]
+fn a_qr_code_that_the_terminal_would_cut_is_not_shown_and_the_size_that_it_needs_is_told() {
+    let person = Person::with_alice();
+    let shown = |columns, lines| {
+        let terminal = Terminal::sized(columns, lines);
+        let child = terminal.start(&person, "secret show alice --qr --yes");
+        terminal.rest_of(child)
+    };
+    let (told, status) = shown(80, 24);
+    assert!(!told.contains('█') && !status.success(), "{told}");
+    let told = told.split_whitespace().collect::<Vec<_>>().join(" ");
+    let (_, needs) = told.split_once("has 80 columns and 24 lines, and the QR code needs ").expect(&told);
+    let mut needs = needs.split(|letter: char| !letter.is_ascii_digit()).filter_map(|word| word.parse().ok());
+    let (columns, lines): (u16, u16) = (needs.next().unwrap(), needs.next().unwrap());
+
+    for (columns, lines, fits) in [(columns, lines, true), (columns - 1, lines, false), (columns, lines - 1, false)] {
+        let (told, status) = shown(columns, lines);
+        assert_eq!((told.contains('█'), status.success()), (fits, fits), "{columns} x {lines}: {told}");
+    }
+}
+
+#[test]
 fn a_sidecar_that_a_person_starts_says_what_it_waits_for() {
     let person = Person::with_alice();
     let mut terminal = Terminal::new();

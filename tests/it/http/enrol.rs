@@ -7,7 +7,7 @@ use countersign::{
         ids::SecretId,
         scope::Scope,
     },
-    operations::{AddSeat, CreateKey, GetCode, RemoveSeat, SeatChanges, SetSeatPin},
+    operations::{AddSeat, CreateKey, GetCode, RemoveSeat, RevokeKey, SeatChanges, SetSeatPin},
     transport::http::HttpSettings,
 };
 use serde_json::{Value, json};
@@ -755,6 +755,26 @@ fn what_is_typed_wrong_is_named_and_never_quoted() {
         &[("step", "look"), ("ticket", &ticket), ("key", RFC_SEED), ("label", "<script>\"x"), ("issuer", "")],
     );
     assert!(text(&markup).contains("&lt;script&gt;&quot;x") && !text(&markup).contains("<script>\"x"));
+}
+
+#[test]
+fn an_enrolment_ends_when_the_key_that_began_it_is_revoked() {
+    let world = World::new();
+    let wanted = CreateKey { seat: Some(world.ada.clone()), ..request(Scope::ALL) };
+    let key = world.server.key_as(&world.server.vault.person, wanted);
+    let open = world.begin_by(&token_of(&key), &json!({}));
+    let ticket = world.ticket(&open);
+    let entry = hidden(&world.look(&open, &ticket, RFC_SEED), "entry");
+    let vault = &world.server.vault;
+    world.server.wait(vault.service.perform(&vault.person, RevokeKey { id: key.plain.id() })).unwrap();
+
+    let added = world.form(&open, &[("step", "add"), ("ticket", &ticket), ("entry", &entry)]);
+    assert_eq!((added.status, title(&added).as_str()), (410, "Cancelled"), "{}", text(&added));
+    assert!(text(&added).contains("the agent’s key was revoked"), "{}", text(&added));
+    assert_eq!(world.secrets(), 0);
+    assert_eq!(world.get(&open).status, 410);
+    assert_eq!(world.rows(Action::EnrolCancel), [Outcome::Ok], "one row says it");
+    assert_eq!(world.rows(Action::EnrolStore), []);
 }
 
 #[test]

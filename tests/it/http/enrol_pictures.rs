@@ -1,6 +1,9 @@
 //! Pictures of QR codes that a person sends to the page of an enrolment: what is read in them, by whom, and what it may cost.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use countersign::{child::Children, transport::http::HttpSettings};
 use serde_json::json;
@@ -142,6 +145,8 @@ fn a_picture_may_be_just_so_large() {
     assert!(status == 400 && told.starts_with("The QR code"), "{told}");
     let (status, told) = refused(&world, &vec![0; MOST + 1]);
     assert!(status == 413 && told.starts_with("The picture is larger than 10 MiB"), "{told}");
+    let (status, told) = refused(&world, &vec![0; 7 * MOST]);
+    assert!(status == 413 && told.starts_with("The picture is larger than 10 MiB"), "{told}");
 }
 
 #[test]
@@ -183,7 +188,7 @@ fn a_form_that_is_cut_short_ends_in_an_answer() {
 }
 
 #[test]
-fn four_pictures_are_taken_in_at_once_and_the_next_one_is_told_to_come_again() {
+fn a_fifth_picture_waits_for_room_and_is_told_to_come_again_after_five_seconds() {
     let world = World::new();
     let open = world.begin(&json!({}));
     let ticket = world.ticket(&open);
@@ -192,22 +197,28 @@ fn four_pictures_are_taken_in_at_once_and_the_next_one_is_told_to_come_again() {
 
     // A picture that is still arriving keeps its place.
     let mut clients = Vec::new();
-    let busy = loop {
+    let (busy, waited) = loop {
         let mut client = world.server.client();
         client.write(begin);
         clients.push(client);
+        let sent = Instant::now();
         let answer = send(&world, &open, &ticket, b"GIF89a");
         if answer.status == 409 {
-            break answer;
+            break (answer, sent.elapsed());
         }
         assert!(clients.len() < 100, "{}", text(&answer));
     };
-
     assert!(clients.len() >= 4 && text(&busy).contains("Too many pictures are being read at this moment"));
+    assert!(waited >= Duration::from_secs(5), "{waited:?}");
     assert_eq!(busy.header("retry-after"), Some("5"));
+
+    // One that waits when a place gets free is read.
+    let mut late = world.server.client();
+    late.write(&in_parts(&open.path, &[("ticket", &ticket), ("step", "picture")], b"GIF89a"));
     for client in &mut clients {
         client.write(rest);
     }
+    assert!(text(&late.read()).contains("The file is no PNG, JPEG or WebP picture"));
     // On a busy machine some wait too long for their turn to be read, and are told to come again too.
     let titles = clients.iter_mut().map(|client| title(&client.read()));
     assert!(titles.filter(|title| title == "Is this right?").count() >= 1);

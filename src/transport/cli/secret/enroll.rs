@@ -185,7 +185,9 @@ fn ended(state: EnrolmentState) -> Failure {
     let message = match state {
         EnrolmentState::Stored(_) => "a secret was added for this request already",
         EnrolmentState::Declined => "this request was declined; nothing was added",
-        EnrolmentState::Cancelled => "this request was cancelled; nothing was added",
+        EnrolmentState::Cancelled => {
+            "this request was cancelled, or the key that made it was revoked; nothing was added"
+        }
         EnrolmentState::Pending | EnrolmentState::Expired => "this request has expired; nothing was added",
     };
     Failure::Failed { code: ErrorCode::NotFound, message: message.to_owned() }

@@ -3,7 +3,10 @@
 use crate::{
     domain::ids::SecretId,
     operations::{Export, ExportSecrets, Refusal},
-    transport::cli::{Failure, Session, qr_code::qr_code},
+    transport::cli::{
+        Failure, Session,
+        qr_code::{qr_code, size},
+    },
 };
 
 pub(super) async fn show(id: SecretId, yes: bool, session: &mut Session) -> Result<(), Failure> {
@@ -16,6 +19,18 @@ pub(super) async fn show(id: SecretId, yes: bool, session: &mut Session) -> Resu
     let Export { uris, .. } = session.perform(ExportSecrets { only: Some(vec![id]) }).await?;
     let uri = uris.first().ok_or(Failure::Refused(Refusal::Damaged(format!("secret {id}"))))?;
     let code = qr_code(uri).ok_or_else(|| Failure::invalid("its URI is too long for a QR code"))?;
+    let console = &mut session.console;
+    if let (Some(wide), Some(high)) = (console.out_width(), console.out_height()) {
+        let (columns, lines) = size(&code);
+        // Below the code come a note and the line of the shell.
+        let lines = lines + 2;
+        if wide < columns || high < lines {
+            return Err(Failure::invalid(format!(
+                "this terminal has {wide} columns and {high} lines, and the QR code needs {columns} and {lines}: make the window \
+                 larger or its letters smaller, and try again"
+            )));
+        }
+    }
     session.console.text(&code)?;
     session.console.note("Clear the screen when the phone has it.");
     Ok(())

@@ -8,8 +8,8 @@ use zeroize::Zeroizing;
 
 use super::parts::FormParts;
 use crate::{
-    child::Children,
-    domain::limits::{PICTURE_BYTES_MAX, PICTURE_FORM_BYTES_MAX, PICTURE_LINKS_MAX, PICTURES_AT_ONCE_MAX},
+    child::{Children, TURN},
+    domain::limits::{PICTURE_BYTES_MAX, PICTURE_LINKS_MAX, PICTURES_AT_ONCE_MAX},
     operations::ErrorCode,
     transport::qr::{self, NoText},
 };
@@ -62,13 +62,24 @@ impl Pictures {
         Self { children, room: Arc::new(Semaphore::new(PICTURES_AT_ONCE_MAX)) }
     }
 
-    /// The links in a picture's QR codes; at least one. The picture may take so long to arrive.
-    pub(super) async fn links(&self, picture: Picture, wait: Duration) -> Result<Vec<Zeroizing<String>>, NoLink> {
-        let Ok(_room) = self.room.try_acquire() else {
+    /// The links in a picture's QR codes; at least one. The picture may take so long to arrive. It stays on the connection
+    /// until there is room for it.
+    pub(super) async fn links(&self, mut picture: Picture, wait: Duration) -> Result<Vec<Zeroizing<String>>, NoLink> {
+        let Ok(Ok(room)) = timeout(TURN, self.room.acquire()).await else {
             picture.skip(wait).await;
             return Err(NoLink::Busy);
         };
-        let file = timeout(wait, picture.file()).await.map_err(|_| NoLink::Slow)??;
+        let file = match timeout(wait, picture.file()).await.unwrap_or(Err(NoLink::Slow)) {
+            Ok(file) => file,
+            Err(cause) => {
+                drop(room);
+                // A browser that is still sending would show a broken connection instead of our answer.
+                if matches!(cause, NoLink::TooLarge) {
+                    picture.skip(wait).await;
+                }
+                return Err(cause);
+            }
+        };
         let mut texts = qr::texts(&file, &self.children).await?;
         texts.retain(|text| qr::is_link(text));
         match texts.len() {
@@ -85,22 +96,15 @@ impl Picture {
         Self(parts)
     }
 
-    async fn file(mut self) -> Result<Vec<u8>, NoLink> {
-        let (mut file, mut size) = (Vec::new(), 0_usize);
+    async fn file(&mut self) -> Result<Vec<u8>, NoLink> {
+        let mut file = Vec::new();
         while let Some(piece) = self.0.piece().await.map_err(|_| NoLink::Cut)? {
-            size = size.saturating_add(piece.len());
-            // What is too large is read on all the same: a browser that is still sending would show a broken connection instead
-            // of our answer.
-            if size > PICTURE_FORM_BYTES_MAX {
-                break;
+            if file.len() + piece.len() > PICTURE_BYTES_MAX {
+                return Err(NoLink::TooLarge);
             }
-            if size > PICTURE_BYTES_MAX { file = Vec::new() } else { file.extend_from_slice(&piece) }
+            file.extend_from_slice(&piece);
         }
-        match size {
-            0 => Err(NoLink::NoFile),
-            1..=PICTURE_BYTES_MAX => Ok(file),
-            _ => Err(NoLink::TooLarge),
-        }
+        if file.is_empty() { Err(NoLink::NoFile) } else { Ok(file) }
     }
 
     /// Takes a picture off the connection that nobody will read, so that its sender gets the answer.
