@@ -84,9 +84,9 @@ fn an_export_that_is_cut_anywhere_is_an_error_or_fewer_entries_and_never_a_wrong
         for end in (0..whole.len()).step_by(whole.len() / 50 + 1) {
             match read(&whole[..end]) {
                 Ok(import) => {
-                    assert!(kept(&import).count() <= most, "{name} cut at {end}");
                     // A seed that is cut between two groups of base32 looks whole.
                     let is_told = |found: &&Found| found.notes.iter().any(|note| note.is_doubt());
+                    assert!(kept(&import).filter(|found| !is_told(found)).count() <= most, "{name} cut at {end}");
                     let mut wrong = kept(&import).filter(|found| !seeds.contains(&seed(found)) && !is_told(found));
                     assert!(wrong.all(|found| found.seed.len().is_multiple_of(5)), "{name} cut at {end}");
                 }
