@@ -71,8 +71,9 @@ pub const IMPORT_ARGON2_LANES_MAX: u64 = 16;
 pub const IMPORT_KDBX_ROUNDS_MAX: u64 = 100_000_000;
 /// Bytes of memory for a key derivation above which the person is asked first.
 pub const IMPORT_MEMORY_ASKED: u64 = 256 * 1024 * 1024;
-/// Password slots of an imported file. Each costs a key derivation.
-pub const IMPORT_SLOTS_MAX: usize = 10;
+/// Blocks of scrypt for all password slots of an imported file, each of which costs a key derivation: ten slots of the
+/// highest cost take 80 seconds, as do hundreds of usual ones.
+pub const IMPORT_SLOTS_BLOCKS_MAX: u64 = 10 << IMPORT_SCRYPT_LOG_MAX;
 /// Bytes of a passphrase: of an imported file, or of the vault.
 pub const PASSPHRASE_BYTES_MAX: usize = 1024;
 /// Characters of a passphrase that opens the vault: an attacker who has a copy can try passphrases offline.

@@ -4,6 +4,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     child::{ChildError, Children, Job},
+    domain::otpauth::push_app,
     operations::ErrorCode,
     picture::Unread,
 };
@@ -50,7 +51,11 @@ pub(super) async fn texts(file: &[u8], children: &Children) -> Result<Vec<Zeroiz
     Ok(read?)
 }
 
-/// Whether a code's text is a link of an authenticator app, and not a web page's address or the like.
-pub(super) fn is_link(text: &str) -> bool {
-    text.trim_start().get(..7).is_some_and(|start| start.eq_ignore_ascii_case("otpauth"))
+/// The texts that are links of an authenticator app, and not a web page's address or the like. Where there is none, a
+/// registration for push messages, which nobody but its own app can use, so that its reader says so.
+pub(super) fn links(mut texts: Vec<Zeroizing<String>>) -> Vec<Zeroizing<String>> {
+    let is_ours = |text: &str| text.trim_start().get(..7).is_some_and(|start| start.eq_ignore_ascii_case("otpauth"));
+    let have = texts.iter().any(|text| is_ours(text));
+    texts.retain(|text| if have { is_ours(text) } else { push_app(text).is_some() });
+    texts
 }

@@ -1,5 +1,8 @@
 //! `andOTP`: an array of entries. Old versions have no issuer and write it into the label.
 
+use sha2::{Digest as _, Sha256};
+use zeroize::Zeroizing;
+
 use super::{
     Format, Import, ImportError,
     entry::{Entry, Key, Kind, Number, Place, RawEntry},
@@ -7,15 +10,16 @@ use super::{
     sealed::{How, Kdf, Locked, gcm, json_of},
 };
 
-/// Rounds, salt and nonce before the ciphertext, and the tag after it.
-const SEALED_BYTES_MIN: usize = 4 + 12 + 12 + 16;
+/// Rounds and salt before the nonce of a backup.
+const HEAD_BYTES: usize = 4 + 12;
+const NONCE_BYTES: usize = 12;
+const TAG_BYTES: usize = 16;
 
 /// An encrypted backup.
 pub(super) struct Sealed {
-    kdf: Kdf,
-    salt: Vec<u8>,
-    nonce: Vec<u8>,
-    content: Vec<u8>,
+    /// `None` for a file that can only be of a version before 0.6.3, which had no key derivation.
+    kdf: Option<Kdf>,
+    file: Vec<u8>,
 }
 
 /// The fewest rounds of the app and of programs that write its format. Many other files begin with a small number.
@@ -23,24 +27,90 @@ const ROUNDS_MIN: u32 = 10_000;
 
 /// Whether a file may be an encrypted backup. It has no mark: only its first number tells, and the right password.
 pub(super) fn locked(bytes: &[u8]) -> Option<Result<Locked, ImportError>> {
-    if bytes.len() < SEALED_BYTES_MIN {
-        return None;
-    }
     let (rounds, rest) = bytes.split_first_chunk::<4>()?;
     let rounds = u32::from_be_bytes(*rounds);
     let kdf = Kdf::pbkdf2_sha1(Number::Is(u64::from(rounds))).ok().filter(|_| rounds >= ROUNDS_MIN)?;
-    let (salt, rest) = rest.split_at_checked(12)?;
-    let (nonce, sealed) = rest.split_at_checked(12)?;
-    let sealed = Sealed { kdf, salt: salt.to_vec(), nonce: nonce.to_vec(), content: sealed.to_vec() };
-    Some(Ok(Locked::new(Format::AndOtp, How::AndOtp(sealed))))
+    (rest.len() >= HEAD_BYTES - 4 + NONCE_BYTES + TAG_BYTES)
+        .then(|| Ok(Sealed { kdf: Some(kdf), file: bytes.to_vec() }.locked()))
+}
+
+/// Whether a file that is nothing else may be a backup of a version before 0.6.3, whose first byte is a nonce's: only
+/// what is encrypted looks like this.
+pub(super) fn old_locked(bytes: &[u8]) -> Option<Result<Locked, ImportError>> {
+    let is_long = bytes.len() > NONCE_BYTES + TAG_BYTES;
+    (is_long && !has_mark(bytes) && is_even(bytes)).then(|| Ok(Sealed { kdf: None, file: bytes.to_vec() }.locked()))
+}
+
+/// Whether a file begins like one of a kind that looks as even: it is compressed.
+fn has_mark(bytes: &[u8]) -> bool {
+    const MARKS: [&[u8]; 19] = [
+        b"\x1F\x8B",
+        b"%PDF",
+        b"7z\xBC\xAF",
+        b"Rar!",
+        b"\xFD7zXZ",
+        b"\x28\xB5\x2F\xFD",
+        b"BZh",
+        b"\x7FELF",
+        b"GIF8",
+        b"RIFF",
+        b"\x89PNG",
+        b"\xFF\xD8\xFF",
+        b"bplist",
+        b"ID3",
+        b"OggS",
+        b"MZ",
+        b"PK",
+        b"\x1A\x45\xDF\xA3",
+        b"LUKS",
+    ];
+    MARKS.iter().any(|mark| bytes.starts_with(mark)) || bytes.get(4..8) == Some(b"ftyp")
+}
+
+/// Whether the bytes of a file are spread as evenly as those of a cipher: it has no more pairs of equal bytes than
+/// chance gives, by six standard deviations. A text, a picture or a program has.
+fn is_even(bytes: &[u8]) -> bool {
+    let mut counts = [0_u64; 256];
+    for byte in bytes {
+        if let Some(count) = counts.get_mut(usize::from(*byte)) {
+            *count += 1;
+        }
+    }
+    let pairs = |count: u64| u128::from(count) * u128::from(count.saturating_sub(1)) / 2;
+    let found: u128 = counts.iter().map(|count| pairs(*count)).sum();
+    let usual = pairs(bytes.len() as u64) / 256;
+    found <= usual + 6 * (usual.isqrt() + 1)
 }
 
 impl Sealed {
-    pub(super) fn open(&self, passphrase: &str) -> Result<Import, ImportError> {
-        let key = self.kdf.derive(passphrase.as_bytes(), &self.salt)?;
-        let plain = gcm(&key, &self.nonce, &self.content, &[]).ok_or(ImportError::WrongPassphraseOrDamaged)?;
-        Ok(read(json_of(&plain)?.list()))
+    const fn locked(self) -> Locked {
+        Locked::new(Format::AndOtp, How::AndOtp(self))
     }
+
+    pub(super) fn open(&self, passphrase: &str) -> Result<Import, ImportError> {
+        let plain = match self.kdf {
+            Some(kdf) => self.now(kdf, passphrase)?.or_else(|| self.once(passphrase)),
+            None => self.once(passphrase),
+        };
+        Ok(read(json_of(&plain.ok_or(ImportError::WrongPassphraseOrDamaged)?)?.list()))
+    }
+
+    fn now(&self, kdf: Kdf, passphrase: &str) -> Result<Option<Zeroizing<Vec<u8>>>, ImportError> {
+        let Some((head, sealed)) = self.file.split_at_checked(HEAD_BYTES) else { return Ok(None) };
+        let key = kdf.derive(passphrase.as_bytes(), head.get(4..).unwrap_or_default())?;
+        Ok(opened(&key, sealed))
+    }
+
+    /// As versions before 0.6.3 encrypted.
+    fn once(&self, passphrase: &str) -> Option<Zeroizing<Vec<u8>>> {
+        let key = Zeroizing::new(<[u8; 32]>::from(Sha256::digest(passphrase)));
+        opened(&key, &self.file)
+    }
+}
+
+fn opened(key: &[u8; 32], sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    let (nonce, sealed) = sealed.split_at_checked(NONCE_BYTES)?;
+    gcm(key, nonce, sealed, &[])
 }
 
 /// Reads a plain backup.

@@ -3,8 +3,9 @@
 
 use super::{
     Format, Import,
-    entry::{self, Entry, Kind, Note, Number, Place, RawEntry, Skip},
+    entry::{Entry, Kind, Note, Number, Place, RawEntry, Skip},
     json::Json,
+    naming,
     uri::{self, Beside},
 };
 
@@ -83,9 +84,9 @@ pub(super) fn extension(json: &Json) -> Option<Import> {
         // `Issuer::domain` restricts an entry to a page.
         let issuer = issuer.split("::").next().unwrap_or_default();
         import.entries.push(if item.repeated() {
-            Entry::skipped(place, entry::title(issuer, account), Skip::Repeated)
+            Entry::skipped(place, naming::title(issuer, account), Skip::Repeated)
         } else if item.get("encrypted").is_true() {
-            Entry::skipped(place, entry::title(issuer, account), Skip::Encrypted)
+            Entry::skipped(place, naming::title(issuer, account), Skip::Encrypted)
         } else {
             let kind = match item.get("type").word() {
                 "hex" | "hhex" => Kind::Other("hexadecimal-key"),

@@ -9,6 +9,7 @@ use super::{
     Format, Import, ImportError, Opened,
     entry::{Entry, Number, Place, Skip},
     json::Json,
+    pieces::pieces,
     sealed::{How, Kdf, Key, Locked, base64, cbc, json_of},
     uri::{self, Beside},
 };
@@ -106,24 +107,31 @@ fn expanded(key: &Key, info: &[u8]) -> Result<Key, ImportError> {
     Ok(out)
 }
 
-/// Reads the items. Those without a seed are no entries: most logins have none.
+/// Reads the items. Those without a seed are no entries: most logins have none. One may have more in fields of its own.
 fn items(json: &Json) -> Import {
     let mut import = Import::new(Format::Bitwarden);
     for (index, item) in json.get("items").list().iter().enumerate() {
         let totp = item.at(&["login", "totp"]).word();
-        if totp.trim().is_empty() {
-            continue;
-        }
+        let fields = item.get("fields").list().iter().flat_map(|field| field.get("value").text().lines());
+        let links = fields.filter(|value| uri::has(value, "otpauth://")).flat_map(pieces).filter(|piece| piece.is_link);
+        let secrets = std::iter::once(totp).filter(|totp| !totp.trim().is_empty()).chain(links.map(|piece| piece.text));
         let place = Place::nth(index);
         let beside = Beside { issuer: item.get("name").text(), account: item.at(&["login", "username"]).text() };
-        let entry = uri::link_or_seed(totp, beside, place);
-        import.entries.push(if item.repeated() {
-            Entry::skipped(place, entry.title, Skip::Repeated)
-        } else if item.get("deletedDate").is_text() {
-            Entry::skipped(place, entry.title, Skip::Trashed)
-        } else {
-            entry
-        });
+        let mut found: Vec<Entry> = Vec::new();
+        for secret in secrets {
+            let entry = uri::link_or_seed(secret, beside, place);
+            if found.iter().any(|other| other.is_same(&entry)) {
+                continue;
+            }
+            found.push(if item.repeated() {
+                Entry::skipped(place, entry.title, Skip::Repeated)
+            } else if item.get("deletedDate").is_text() {
+                Entry::skipped(place, entry.title, Skip::Trashed)
+            } else {
+                entry
+            });
+        }
+        import.entries.append(&mut found);
     }
     import
 }

@@ -5,17 +5,14 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use super::naming::{named, title};
 use crate::domain::{
-    characters::{Flaw, first_flaw},
-    limits::TEXT_CHARS_MAX,
     otpauth::{OtpAuthError, Repair},
     seed::{Seed, SeedError},
     text::ShownText,
     totp::{Algorithm, Digits, Period, TotpParameters},
 };
 
-/// The name of an entry that has neither an account nor an issuer: better kept under a poor name than lost.
-const UNNAMED: &str = "Unnamed";
 /// The issuer whose codes are letters. Old apps write its entries like any other.
 const STEAM: &str = "Steam";
 
@@ -79,8 +76,12 @@ pub enum Note {
     PerhapsSteam,
     /// The app writes names such that their parts can't be told apart.
     Ambiguous,
-    /// The seed is shorter than those that services issue: it may be a word.
+    /// The seed is shorter than those that services issue: it may be cut, or a word.
     Short,
+    /// The file or the row ends in what codes depend on, and it does not look whole.
+    Ends,
+    /// Words after the link were left out.
+    Around,
 }
 
 /// Why an entry is skipped. It never quotes the entry.
@@ -116,6 +117,12 @@ pub enum Skip {
     /// The file says that it was deleted.
     #[error("it is in the app's trash")]
     Trashed,
+    /// A link in a comment.
+    #[error("it is commented out")]
+    Comment,
+    /// The file ends in its row.
+    #[error("its row was cut off where the file ends")]
+    CutOff,
     /// It is encrypted by itself.
     #[error("it is encrypted; export without a password")]
     Encrypted,
@@ -195,7 +202,7 @@ impl fmt::Display for Place {
 impl Note {
     /// Whether the entry may be wrong, rather than only written differently.
     pub const fn is_doubt(self) -> bool {
-        matches!(self, Self::PerhapsSteam | Self::Ambiguous | Self::Unnamed | Self::Short)
+        matches!(self, Self::PerhapsSteam | Self::Ambiguous | Self::Unnamed | Self::Short | Self::Ends | Self::Around)
     }
 }
 
@@ -211,7 +218,11 @@ impl fmt::Display for Note {
                 "the file does not say how its codes look; if this is Steam Guard, the codes will be wrong, because \
                  Steam's are letters"
             }
-            Self::Short => "its secret is shorter than any service's, and may be a word that somebody wrote there",
+            Self::Short => {
+                "its secret is shorter than any service's: it may be cut off, or a word that somebody wrote there"
+            }
+            Self::Ends => "the row or the file ends in it, and it may be cut off; compare it with the app",
+            Self::Around => "words that stand behind the link were left out; check that they are no part of it",
             Self::Ambiguous => "this app writes names such that they can't be told apart for certain; check them",
         })
     }
@@ -311,57 +322,18 @@ impl<'a> RawEntry<'a> {
 }
 
 impl Entry {
+    /// Whether it has the same seed as another, and its codes are made alike.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        match (&self.read, &other.read) {
+            (Ok(one), Ok(other)) => one.totp == other.totp && one.seed.expose() == other.seed.expose(),
+            _ => false,
+        }
+    }
+
     /// An entry that is skipped.
     pub(super) fn skipped(place: Place, title: Option<ShownText>, why: Skip) -> Self {
         Self { place, title, read: Err(why) }
     }
-}
-
-/// What a message may call an entry.
-pub(super) fn title(issuer: &str, account: &str) -> Option<ShownText> {
-    let both = match (issuer.trim(), account.trim()) {
-        (issuer, "") => issuer.to_owned(),
-        ("", account) => account.to_owned(),
-        (issuer, account) => format!("{issuer}: {account}"),
-    };
-    clean(&both, &mut Vec::new())
-}
-
-/// A secret by these names. The account loses a prefix that repeats the issuer; without an account the issuer is the
-/// label.
-pub(super) fn named(issuer: &str, account: &str, totp: TotpParameters, seed: Seed) -> Found {
-    let (issuer, account) = (issuer.trim(), account.trim());
-    let prefix = account.split_at_checked(issuer.len()).filter(|(start, _)| start.eq_ignore_ascii_case(issuer));
-    let bare = prefix.filter(|_| !issuer.is_empty()).and_then(|(_, rest)| rest.trim_start().strip_prefix(':'));
-    let mut notes = Vec::new();
-    let issuer = clean(issuer, &mut notes);
-    let label = clean(bare.unwrap_or(account), &mut notes).or_else(|| issuer.clone()).unwrap_or_else(|| {
-        notes.push(Note::Unnamed);
-        ShownText::kept(UNNAMED.to_owned())
-    });
-    Found { label, issuer, totp, seed, single_use: false, notes }
-}
-
-/// A text as it can be shown: without hidden characters, and no longer than a label may be.
-fn clean(text: &str, notes: &mut Vec<Note>) -> Option<ShownText> {
-    let (text, most) = (text.trim(), TEXT_CHARS_MAX * 4);
-    let mut kept: String = text.chars().take(most).collect();
-    let mut cleaned = false;
-    while let Some(Flaw::Unshowable(at) | Flaw::Stacked(at)) = first_flaw(&kept, usize::MAX) {
-        let before: String = kept.chars().take(at).collect();
-        // A line break or a tab separates words.
-        let gap = if kept.chars().nth(at).is_some_and(char::is_whitespace) { " " } else { "" };
-        let after: String = kept.chars().skip(at + 1).collect();
-        kept = [&before, gap, &after].concat();
-        cleaned = true;
-    }
-    notes.extend(cleaned.then_some(Note::Cleaned));
-    if kept.trim().chars().nth(TEXT_CHARS_MAX).or_else(|| text.chars().nth(most)).is_some() {
-        notes.push(Note::Cut);
-    }
-    let kept: String = kept.trim().chars().take(TEXT_CHARS_MAX).collect();
-    // Cutting may leave a joiner at the end without what it joined.
-    ShownText::parse(&kept).ok()
 }
 
 fn algorithm(text: &str) -> Result<Algorithm, Skip> {
@@ -376,22 +348,4 @@ fn algorithm(text: &str) -> Result<Algorithm, Skip> {
         "SHA384" | "HMACSHA384" | "SHA-384" => Skip::Hash("SHA384"),
         _ => Skip::UnknownHash,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_is_cut_only_if_what_can_be_shown_of_it_is_too_long() {
-        let noted = |text: &str| {
-            let mut notes = Vec::new();
-            let kept = clean(text, &mut notes).unwrap();
-            (kept.as_str().chars().count(), notes)
-        };
-        let hidden = "\u{200B}".repeat(20);
-        assert_eq!(noted(&format!("{}{hidden}", "a".repeat(250))), (250, vec![Note::Cleaned]));
-        assert_eq!(noted(&"a".repeat(300)), (TEXT_CHARS_MAX, vec![Note::Cut]));
-        assert_eq!(noted(&format!("a{}b", "\u{200B}".repeat(2_000))), (1, vec![Note::Cleaned, Note::Cut]));
-    }
 }

@@ -18,7 +18,7 @@ fn entry(json: &Json, place: Place) -> Entry {
     let issuer = json.first_text(&["issuerAlt", "issuerExt", "issuerInt"]);
     let account = json.first_text(&["labelAlt", "label"]);
     let Some(bytes) = bytes(json.get("secret")) else {
-        return Entry::skipped(place, super::entry::title(issuer, account), Skip::Shape);
+        return Entry::skipped(place, super::naming::title(issuer, account), Skip::Shape);
     };
     let said = RawEntry {
         kind: Kind::of_word(json.get("type").word()),

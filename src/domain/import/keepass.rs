@@ -146,7 +146,7 @@ fn entries(fields: &[(Text, Text)], place: Place) -> Vec<Entry> {
     match key {
         Some(Some(key)) => entries.push(RawEntry { key, algorithm, digits, period, ..said("") }.entry(place)),
         Some(None) => {
-            let title = super::entry::title(beside.issuer, beside.account);
+            let title = super::naming::title(beside.issuer, beside.account);
             entries.push(Entry::skipped(place, title, Skip::Shape));
         }
         None => {}

@@ -1,10 +1,11 @@
-//! Lists: one link a line, of one secret or of a whole export of Google Authenticator; and a text with one link in it,
+//! Lists: one link a line or several, of one secret or of a whole export of Google Authenticator; and a text with one link in it,
 //! as `pass` keeps it.
 
 use super::{
     Format, Import,
-    entry::{Entry, Place, Skip},
+    entry::{Entry, Note, Place, Skip},
     google,
+    pieces::{Piece, pieces},
     uri::{self, Beside},
 };
 use crate::domain::{limits::IMPORT_ENTRIES_MAX, otpauth::OtpAuthError};
@@ -14,59 +15,58 @@ const ENTE: &str = "codeDisplay=";
 
 /// Whether a text holds a link, or what was meant as a link. A text with a page's address in it is not a list of links.
 pub(super) fn are_in(text: &str) -> bool {
-    text.lines().flat_map(pieces).any(is_meant)
-}
-
-/// Whether a piece is a link, or was one before it was cut or mistyped.
-fn is_meant(piece: &str) -> bool {
-    uri::is_link(piece) || uri::starts(piece, "otpauth")
+    text.lines().flat_map(pieces).any(|piece| piece.is_link)
 }
 
 /// Reads a list.
 pub(super) fn read(text: &str) -> Import {
-    let lines = text.lines().zip(1_usize..);
-    let pieces = lines.flat_map(|(line, number)| pieces(line).map(move |piece| (piece.trim(), number)));
-    let pieces: Vec<_> = pieces.filter(|(piece, _)| !piece.is_empty() && !is_comment(piece)).collect();
+    let lines = text.lines().zip(1_usize..).filter(|(line, _)| !line.trim().is_empty());
+    let pieces = lines.flat_map(|(line, number)| pieces(line).into_iter().map(move |piece| (line, number, piece)));
+    let pieces: Vec<_> = pieces.filter(|(line, _, piece)| !is_comment(line) || holds_secret(piece)).collect();
     // A text with one link in it is somebody's note of one login, whose other lines are no entries.
-    let is_note = pieces.iter().filter(|(piece, _)| is_meant(piece)).count() == 1;
+    let is_note = pieces.iter().filter(|(line, _, piece)| piece.is_link && !is_comment(line)).count() == 1;
     let mut import = Import::new(if text.contains(ENTE) { Format::Ente } else { Format::Links });
-    for (piece, number) in pieces {
+    let is_whole = text.ends_with(['\n', '\r']);
+    let last = pieces.len().checked_sub(1).filter(|_| !is_whole);
+    for (nth, (line, number, piece)) in pieces.into_iter().enumerate() {
         if import.entries.len() > IMPORT_ENTRIES_MAX {
             break;
         }
         let place = Place::Line(number);
-        if google::is_link(piece) {
-            google::read(piece, number, &mut import);
-        } else if uri::is_link(piece) {
-            import.entries.push(entry(piece, place));
-        } else if !is_note || is_meant(piece) {
+        if is_comment(line) {
+            import.entries.push(Entry::skipped(place, None, Skip::Comment));
+        } else if google::is_link(piece.text) {
+            google::read(piece.text, number, &mut import);
+        } else if uri::is_link(piece.text) {
+            import.entries.push(entry(piece, place, last == Some(nth)));
+        } else if !is_note || piece.is_link {
             import.entries.push(Entry::skipped(place, None, Skip::Link(OtpAuthError::NotOtpAuth)));
         }
     }
     import
 }
 
-fn entry(link: &str, place: Place) -> Entry {
-    let read = uri::link(link, Beside::default(), place);
-    if is_trashed(link) { Entry::skipped(place, read.title, Skip::Trashed) } else { read }
-}
-
-/// The links of a line: old files of Ente have commas between them.
-fn pieces(line: &str) -> impl Iterator<Item = &str> {
-    let mut rest = Some(line);
-    std::iter::from_fn(move || {
-        let line = rest?;
-        let cut = line.match_indices(',').find_map(|(at, _)| {
-            let after = line.get(at + 1..)?;
-            uri::is_link(after).then_some((line.get(..at)?, after))
-        });
-        rest = cut.map(|(_, after)| after);
-        Some(cut.map_or(line, |(before, _)| before))
-    })
+/// Reads a link; the file may end in it.
+fn entry(piece: Piece<'_>, place: Place, ends: bool) -> Entry {
+    let Piece { text: link, is_shortened, .. } = piece;
+    let mut read = uri::link(link, Beside::default(), place);
+    if is_trashed(link) {
+        return Entry::skipped(place, read.title, Skip::Trashed);
+    }
+    if let Ok(found) = &mut read.read {
+        found.notes.extend(is_shortened.then_some(Note::Around));
+        found.notes.extend((ends && uri::may_be_cut(link)).then_some(Note::Ends));
+    }
+    read
 }
 
 fn is_comment(line: &str) -> bool {
-    line.starts_with('#')
+    line.trim_start().starts_with('#')
+}
+
+/// Whether a link in a comment is more than the name of its scheme.
+fn holds_secret(piece: &Piece<'_>) -> bool {
+    piece.is_link && ["secret=", "data="].iter().any(|field| uri::has(piece.text, field))
 }
 
 /// Whether Ente had the entry in its trash, which it exports too.

@@ -24,9 +24,12 @@ mod kdbx_header;
 mod kdbx_key;
 mod keepass;
 mod links;
+mod naming;
+mod openpgp;
 mod own;
 mod parts;
 mod passed;
+mod pieces;
 mod proton;
 mod sealed;
 mod stratum;
@@ -196,6 +199,9 @@ pub fn open(bytes: &[u8]) -> Result<Opened, ImportError> {
     {
         return locked.map(Opened::Locked);
     }
+    if let Some(locked) = old_andotp(bytes) {
+        return locked.map(Opened::Locked);
+    }
     let text = text_of(bytes)?;
     let text = text.trim_start_matches('\u{FEFF}');
     let begun = text.trim_start();
@@ -221,6 +227,16 @@ pub fn open(bytes: &[u8]) -> Result<Opened, ImportError> {
     Err(ImportError::Unknown)
 }
 
+/// A backup of an old `andOTP`, which has no mark at all: what is text is none.
+fn old_andotp(bytes: &[u8]) -> Option<Result<Locked, ImportError>> {
+    std::str::from_utf8(bytes).is_err().then(|| andotp::old_locked(bytes)).flatten()
+}
+
+/// Whether one of these texts, such as the codes in a picture, holds a link that a list may hold.
+pub fn holds_link(text: &str) -> bool {
+    links::are_in(text)
+}
+
 /// Whether a file is a picture, which may show a QR code.
 pub fn is_picture(bytes: &[u8]) -> bool {
     let is_webp = matches!(bytes, [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..]);
@@ -229,6 +245,7 @@ pub fn is_picture(bytes: &[u8]) -> bool {
 
 /// Files that are known and can't be read, by their first bytes.
 fn refused(bytes: &[u8]) -> Option<&'static str> {
+    const OPENPGP: &str = "encrypted with OpenPGP; decrypt it first: gpg -d FILE | countersign secret import -";
     const KNOWN: [(&[u8], &str); 4] = [
         (
             &[0x03, 0xD9, 0xA2, 0x9A, 0x65, 0xFB, 0x4B, 0xB5],
@@ -238,16 +255,14 @@ fn refused(bytes: &[u8]) -> Option<&'static str> {
             &[0xAC, 0xED, 0x00, 0x05],
             "a backup of FreeOTP, which only FreeOTP can open; use the export of FreeOTP+, or scan its codes",
         ),
-        (
-            b"-----BEGIN PGP MESSAGE",
-            "encrypted with OpenPGP; decrypt it first: gpg -d FILE | countersign secret import -",
-        ),
+        (b"-----BEGIN PGP MESSAGE", OPENPGP),
         (
             b"SQLite format 3\0",
             "a database of an app, not an export; use the app's own export. Authy, Microsoft Authenticator and Duo Mobile have none: turn two-factor login off and on again at each service, and add the code that it shows",
         ),
     ];
-    KNOWN.iter().find(|(magic, _)| bytes.starts_with(magic)).map(|(_, advice)| *advice)
+    let known = KNOWN.iter().find(|(magic, _)| bytes.starts_with(magic)).map(|(_, advice)| *advice);
+    known.or_else(|| openpgp::is_encrypted(bytes).then_some(OPENPGP))
 }
 
 /// What a file of markup is: apps that export nothing keep their data in such files, or export a page to be looked at.

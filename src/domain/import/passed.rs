@@ -181,6 +181,7 @@ pub fn answer(input: &[u8]) -> impl Serialize + use<> {
             let wrong_passphrase = matches!(
                 problem,
                 ImportError::WrongPassphrase
+                    | ImportError::WrongPassphraseOfMany(_)
                     | ImportError::WrongPassphraseOrDamaged
                     | ImportError::WrongKeys
                     | ImportError::WrongKeysOrDamaged

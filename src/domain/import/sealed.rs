@@ -114,12 +114,12 @@ pub(super) type Key = Zeroizing<[u8; 32]>;
 
 impl Kdf {
     pub(super) fn pbkdf2_sha1(rounds: Number) -> Result<Self, ImportError> {
-        within("PBKDF2's rounds", rounds, 1, IMPORT_PBKDF2_ROUNDS_MAX)
+        within("the number of rounds of PBKDF2", rounds, 1, IMPORT_PBKDF2_ROUNDS_MAX)
             .map(|rounds| Self(Derivation::Pbkdf2Sha1(rounds)))
     }
 
     pub(super) fn pbkdf2_sha256(rounds: Number) -> Result<Self, ImportError> {
-        let rounds = within("PBKDF2's rounds", rounds, 1, IMPORT_PBKDF2_ROUNDS_MAX)?;
+        let rounds = within("the number of rounds of PBKDF2", rounds, 1, IMPORT_PBKDF2_ROUNDS_MAX)?;
         Ok(Self(Derivation::Pbkdf2Sha256(rounds)))
     }
 
@@ -138,10 +138,15 @@ impl Kdf {
     }
 
     pub(super) fn argon2(variant: Variant, kib: Number, passes: Number, lanes: Number) -> Result<Self, ImportError> {
-        let lanes = within("Argon2's lanes", lanes, 1, IMPORT_ARGON2_LANES_MAX)?;
+        let lanes = within("the number of lanes of Argon2", lanes, 1, IMPORT_ARGON2_LANES_MAX)?;
         let kib = within("Argon2's memory", kib, u64::from(lanes) * 8, IMPORT_ARGON2_KIB_MAX)?;
-        let passes = within("Argon2's passes", passes, 1, IMPORT_ARGON2_PASSES_MAX)?;
+        let passes = within("the number of passes of Argon2", passes, 1, IMPORT_ARGON2_PASSES_MAX)?;
         Ok(Self(Derivation::Argon2 { variant, kib, passes, lanes }))
+    }
+
+    /// The work of scrypt, in blocks that it mixes; none for another derivation.
+    pub(super) const fn scrypt_blocks(self) -> u64 {
+        if let Derivation::Scrypt { log, parallel } = self.0 { (parallel as u64) << log } else { 0 }
     }
 
     /// Bytes of memory that it takes.

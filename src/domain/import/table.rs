@@ -6,7 +6,9 @@ use zeroize::Zeroizing;
 
 use super::{
     Format, Import, ImportError,
-    entry::{self, Entry, Place, Skip},
+    entry::{Entry, Note, Place, Skip},
+    naming,
+    pieces::{Piece, pieces},
     uri::{self, Beside},
 };
 use crate::domain::{
@@ -35,12 +37,20 @@ const SEEDS: [&str; 13] = [
 const TITLES: [&str; 6] = ["title", "name", "itemname", "issuer", "service", "account"];
 /// Names of columns with a user.
 const USERS: [&str; 8] = ["loginusername", "username", "login", "user", "email", "label", "username2", "username3"];
+/// Characters of a text that may be a seed beside another one, and is not a code or a word about it.
+const SEED_CHARS_USUAL: usize = 16;
 /// What `KeePassXC` writes for an entry without a user.
 const NOBODY: &str = "none";
 /// The group of deleted entries in an export of `KeePassXC`.
 const BIN: &str = "root/recycle bin";
 
-type Row = Vec<Zeroizing<String>>;
+/// A row, and how it ends.
+struct Row {
+    line: usize,
+    cells: Vec<Zeroizing<String>>,
+    /// Whether a line break or the quote of its last cell ends it, and not the file.
+    is_ended: bool,
+}
 
 /// Reads a table, or `None` if the text has no head of one.
 pub(super) fn read(text: &str) -> Result<Option<Import>, ImportError> {
@@ -56,8 +66,8 @@ pub(super) fn read(text: &str) -> Result<Option<Import>, ImportError> {
         return Ok(None);
     };
     let mut rows = Rows { rest: text, line: 1, separator };
-    let Some(Ok((_, head))) = rows.next() else { return Ok(None) };
-    let head: Vec<String> = head.iter().map(|name| plain(name)).collect();
+    let Some(Ok(head)) = rows.next() else { return Ok(None) };
+    let head: Vec<String> = head.cells.iter().map(|name| plain(name)).collect();
     let Some(columns) = Columns::of(&head) else {
         let is_passwords = ["password", "loginpassword"].iter().any(|name| head.iter().any(|column| column == name));
         return if is_passwords { Err(ImportError::Refused(NO_COLUMN)) } else { Ok(None) };
@@ -67,8 +77,7 @@ pub(super) fn read(text: &str) -> Result<Option<Import>, ImportError> {
         if import.entries.len() > IMPORT_ENTRIES_MAX {
             break;
         }
-        let (line, row) = row?;
-        import.entries.extend(columns.entry(&row, Place::Line(line), import.format));
+        columns.add(&row?, &mut import);
     }
     Ok(Some(import))
 }
@@ -105,48 +114,109 @@ struct Columns {
 impl Columns {
     fn of(head: &[String]) -> Option<Self> {
         let place = |names: &[&str]| names.iter().find_map(|name| head.iter().position(|column| column == name));
-        let places =
-            |names: &[&str]| names.iter().filter_map(|name| head.iter().position(|column| column == name)).collect();
-        let (seeds, users): (Vec<_>, _) = (places(&SEEDS), places(&USERS));
+        let users = USERS.iter().filter_map(|name| head.iter().position(|column| column == name)).collect();
+        // Two columns may have one name, or a number each.
+        let is_seed = |column: &str, name: &str| column.trim_end_matches(|c: char| c.is_ascii_digit()) == name;
+        let of_name = |name| head.iter().enumerate().filter(move |(_, column)| is_seed(column, name)).map(|(at, _)| at);
+        let seeds: Vec<usize> = SEEDS.into_iter().flat_map(of_name).collect();
         let width = head.len();
         (!seeds.is_empty()).then(|| Self { seeds, title: place(&TITLES), users, group: place(&["group"]), width })
     }
 
-    /// The entry of a row, or `None` if it has no seed: most logins have none.
-    fn entry(&self, row: &Row, place: Place, format: Format) -> Option<Entry> {
-        let cell = |column: usize| row.get(column).map_or("", |cell| cell.trim());
-        let first = |columns: &[usize]| columns.iter().map(|column| cell(*column)).find(|cell| !cell.is_empty());
-        let seed = first(&self.seeds).unwrap_or_default();
+    /// Adds the entries of a row: none if it has no seed, as most logins; several if it has several.
+    fn add(&self, row: &Row, import: &mut Import) {
+        let (cells, place) = (&row.cells, Place::Line(row.line));
+        let cell = |column: usize| cells.get(column).map_or("", |cell| cell.trim());
         let title = self.title.map_or("", cell);
-        let account = first(&self.users).unwrap_or_default();
-        let name = || entry::title(title, account);
+        let account = self.users.iter().map(|column| cell(*column)).find(|cell| !cell.is_empty()).unwrap_or_default();
+        let skipped = |why| Entry::skipped(place, naming::title(title, account), why);
+        let (is_short, last) = (cells.len() < self.width, cells.len().saturating_sub(1));
+        let mut seeds: Vec<(usize, &str)> =
+            self.seeds.iter().map(|at| (*at, cell(*at))).filter(|(_, seed)| !seed.is_empty()).collect();
+        let ends_in_seed = seeds.iter().any(|(at, _)| *at == last);
         // A row with more cells than the head has lost its quotes, and nothing in it can be relied on.
-        if row.len() > self.width {
-            return Some(Entry::skipped(place, name(), Skip::Shape));
-        }
-        if seed.is_empty() {
+        let why = if cells.len() > self.width {
+            Some(Skip::Shape)
+        } else if is_short && !row.is_ended && (ends_in_seed || seeds.is_empty()) {
+            Some(Skip::CutOff)
+        } else if seeds.is_empty() {
             // A line break without quotes cut this row off, and put the seed into another column.
-            let is_cut = row.len() < self.width && row.iter().any(|cell| uri::is_link_or_usual_seed(cell.trim()));
-            return is_cut.then(|| Entry::skipped(place, name(), Skip::Shape));
+            let is_cut = is_short && cells.iter().any(|cell| uri::is_link_or_usual_seed(cell.trim()));
+            is_cut.then_some(Skip::Shape)
+        } else {
+            let group = self.group.map_or("", cell);
+            group.to_ascii_lowercase().starts_with(BIN).then_some(Skip::Trashed)
+        };
+        if let Some(why) = why {
+            import.entries.push(skipped(why));
+            return;
         }
-        if self.group.is_some_and(|group| cell(group).to_ascii_lowercase().starts_with(BIN)) {
-            return Some(Entry::skipped(place, name(), Skip::Trashed));
+        seeds.sort_by_key(|(_, text)| is_remark(text));
+        let mut read: Vec<(bool, Entry)> = Vec::new();
+        for (at, cell) in seeds {
+            let ends = at == last && (is_short || !row.is_ended && uri::may_be_cut(cell));
+            for Piece { text, is_link, is_shortened } in pieces_of(cell) {
+                // A word or a code beside a secret is about it.
+                if !read.is_empty() && is_remark(text) {
+                    continue;
+                }
+                let beside = Beside { issuer: title, account };
+                let mut one = named(uri::link_or_seed(text, beside, place), title, account, import.format);
+                if let Ok(found) = &mut one.read {
+                    found.notes.extend(is_shortened.then_some(Note::Around));
+                    found.notes.extend(ends.then_some(Note::Ends));
+                }
+                add_another(&mut read, is_link, one);
+            }
         }
-        let mut read = uri::link_or_seed(seed, Beside { issuer: title, account }, place);
-        if format == Format::KeePass
-            && account.is_empty()
-            && let Ok(found) = &mut read.read
-            && found.label.as_str() == NOBODY
-            && let Ok(title) = ShownText::parse(title)
-        {
-            found.label = title;
-        }
-        // A column of this name may hold codes or remarks; the message should not speak of links then.
-        if let Err(Skip::Link(OtpAuthError::NotOtpAuth)) = read.read {
-            read.read = Err(Skip::Shape);
-        }
-        Some(read)
+        import.entries.extend(read.into_iter().map(|(_, entry)| entry));
     }
+}
+
+/// The links of a cell, or what else is in it.
+fn pieces_of(cell: &str) -> Vec<Piece<'_>> {
+    let links = || cell.lines().flat_map(pieces).filter(|piece| piece.is_link).collect();
+    let links: Vec<Piece<'_>> = if uri::has(cell, "otpauth") { links() } else { Vec::new() };
+    if links.is_empty() { vec![Piece { text: cell, is_link: false, is_shortened: false }] } else { links }
+}
+
+/// Whether a text is too short for a secret, as a word or a code is.
+fn is_remark(text: &str) -> bool {
+    !uri::is_link_or_usual_seed(text) && !uri::has(text, "otpauth") && text.chars().nth(SEED_CHARS_USUAL).is_none()
+}
+
+/// Adds an entry of a row to those before it, unless it is one of them. A link says how codes are made, and a seed does
+/// not.
+fn add_another(entries: &mut Vec<(bool, Entry)>, is_link: bool, one: Entry) {
+    let same = |(other_is_link, other): &&mut (bool, Entry)| match (&other.read, &one.read) {
+        (Ok(other), Ok(one)) => {
+            let alike = !*other_is_link || !is_link || other.totp == one.totp;
+            alike && other.seed.expose() == one.seed.expose()
+        }
+        _ => false,
+    };
+    match entries.iter_mut().find(same) {
+        None => entries.push((is_link, one)),
+        Some(other) if is_link => *other = (is_link, one),
+        Some(_) => {}
+    }
+}
+
+/// The entry as it is to be called.
+fn named(mut read: Entry, title: &str, account: &str, format: Format) -> Entry {
+    if format == Format::KeePass
+        && account.is_empty()
+        && let Ok(found) = &mut read.read
+        && found.label.as_str() == NOBODY
+        && let Ok(title) = ShownText::parse(title)
+    {
+        found.label = title;
+    }
+    // A column of this name may hold codes or remarks; the message should not speak of links then.
+    if let Err(Skip::Link(OtpAuthError::NotOtpAuth)) = read.read {
+        read.read = Err(Skip::Shape);
+    }
+    read
 }
 
 /// A column's name without case and punctuation.
@@ -162,7 +232,7 @@ struct Rows<'a> {
 }
 
 impl Iterator for Rows<'_> {
-    type Item = Result<(usize, Row), ImportError>;
+    type Item = Result<Row, ImportError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         while let Some(rest) = self.rest.strip_prefix("\r\n").or_else(|| self.rest.strip_prefix('\n')) {
@@ -172,16 +242,17 @@ impl Iterator for Rows<'_> {
             return None;
         }
         let line = self.line;
-        let mut row = Vec::new();
+        let mut cells = Vec::new();
         loop {
+            let is_quoted = self.rest.starts_with('"');
             let Some((cell, after)) = self.cell() else {
                 self.rest = "";
                 return Some(Err(ImportError::Csv { line }));
             };
-            row.push(cell);
+            cells.push(cell);
             match after {
                 Some(byte) if byte == self.separator => {}
-                _ => return Some(Ok((line, row))),
+                after => return Some(Ok(Row { line, cells, is_ended: is_quoted || after.is_some() })),
             }
         }
     }
@@ -235,8 +306,8 @@ mod tests {
 
     fn rows(text: &str) -> Vec<(usize, Vec<String>)> {
         let rows = Rows { rest: text, line: 1, separator: b',' };
-        let plain = |row: Row| row.iter().map(|cell| cell.to_string()).collect();
-        rows.map(|row| row.map(|(line, row)| (line, plain(row))).unwrap()).collect()
+        let plain = |row: Row| (row.line, row.cells.iter().map(|cell| cell.to_string()).collect());
+        rows.map(|row| row.map(plain).unwrap()).collect()
     }
 
     #[test]

@@ -2,18 +2,19 @@
 
 use zeroize::Zeroizing;
 
-use super::entry::{self, Entry, Found, Kind, Note, Place, RawEntry, Skip};
+use super::{
+    entry::{Entry, Found, Kind, Note, Place, RawEntry, Skip},
+    naming,
+};
 use crate::domain::{
+    characters::parts_groups,
     limits::URI_BYTES_MAX,
-    otpauth::{OtpAuthError, Unnamed},
+    otpauth::{OtpAuthError, Unnamed, push_app},
     seed::Seed,
 };
 
 /// The schemes of links that a list may hold.
 const SCHEMES: [&str; 4] = ["otpauth://", "otpauth-migration://", "steam://", "motp://"];
-/// Push registrations, which only their own app understands.
-const PUSH: [&str; 3] = ["phonefactor://", "duo://", "oktaverify://"];
-
 /// Bytes that every service's seed has at least. A word such as `enabled` is base32, too.
 const SEED_BYTES_USUAL: usize = 10;
 
@@ -26,7 +27,7 @@ pub(super) struct Beside<'a> {
 
 /// Whether a text begins like a link that may be in a list.
 pub(super) fn is_link(text: &str) -> bool {
-    SCHEMES.iter().chain(&PUSH).any(|scheme| starts(text, scheme))
+    SCHEMES.iter().any(|scheme| starts(text, scheme)) || push_app(text).is_some()
 }
 
 /// Whether a text begins with a prefix, in any case.
@@ -46,17 +47,39 @@ pub(super) fn link_or_seed(text: &str, beside: Beside<'_>, place: Place) -> Entr
     } else {
         let mut entry = RawEntry::plain(beside.issuer, beside.account, text).entry(place);
         if let Ok(found) = &mut entry.read {
-            found.notes.extend((found.seed.len() < SEED_BYTES_USUAL).then_some(Note::Short));
+            found.notes.extend(short(&found.seed));
         }
         entry
     }
+}
+
+/// A doubt about a seed that no service issues.
+fn short(seed: &Seed) -> Option<Note> {
+    (seed.len() < SEED_BYTES_USUAL).then_some(Note::Short)
+}
+
+/// Whether a link or a seed that a file ends in does not look whole: base32 is written in groups of eight, and a period
+/// has two digits.
+pub(super) fn may_be_cut(text: &str) -> bool {
+    let last = text.rsplit(['?', '&']).next().unwrap_or_default();
+    match last.split_once('=').filter(|_| text.contains("://")) {
+        Some((name, period)) if name.eq_ignore_ascii_case("period") => period.trim().len() < 2,
+        Some((name, seed)) if name.eq_ignore_ascii_case("secret") => is_part(seed),
+        // A link without parameters is refused.
+        Some(_) => false,
+        None => !text.contains("://") && is_part(text),
+    }
+}
+
+fn is_part(seed: &str) -> bool {
+    !seed.chars().filter(|c| !parts_groups(*c)).count().is_multiple_of(8)
 }
 
 /// Reads a link.
 pub(super) fn link(text: &str, beside: Beside<'_>, place: Place) -> Entry {
     let (link, mut notes) = match read(text.trim()) {
         Ok(read) => read,
-        Err(why) => return Entry::skipped(place, entry::title(beside.issuer, beside.account), why),
+        Err(why) => return Entry::skipped(place, naming::title(beside.issuer, beside.account), why),
     };
     let (issuer, account) = link.names();
     let issuer = if issuer.is_empty() { beside.issuer } else { issuer }.to_owned();
@@ -64,10 +87,11 @@ pub(super) fn link(text: &str, beside: Beside<'_>, place: Place) -> Entry {
     let perhaps_steam = issuer.trim().eq_ignore_ascii_case("steam") && !link.says_digits;
     let Unnamed { totp, seed, single_use, repaired, .. } = link;
     notes.extend(repaired.into_iter().map(Note::Link));
-    let mut found = entry::named(&issuer, &account, totp, seed);
+    let mut found = naming::named(&issuer, &account, totp, seed);
     notes.append(&mut found.notes);
+    notes.extend(short(&found.seed));
     notes.extend(perhaps_steam.then_some(Note::PerhapsSteam));
-    Entry { place, title: entry::title(&issuer, &account), read: Ok(Found { single_use, notes, ..found }) }
+    Entry { place, title: naming::title(&issuer, &account), read: Ok(Found { single_use, notes, ..found }) }
 }
 
 fn read(link: &str) -> Result<(Unnamed, Vec<Note>), Skip> {
@@ -98,9 +122,6 @@ fn kind(link: &str) -> Kind {
     if starts(link, "motp://") {
         return Kind::MOTP;
     }
-    if PUSH.iter().any(|scheme| starts(link, scheme)) {
-        return Kind::Other("push-registration");
-    }
     let host = link.get("otpauth://".len()..).filter(|_| starts(link, "otpauth://"));
     let host = host.map(|rest| rest.split(['/', '?']).next().unwrap_or_default());
     match host.map(Kind::of_word) {
@@ -111,7 +132,7 @@ fn kind(link: &str) -> Kind {
 }
 
 /// Whether a link contains a text, in any case.
-fn has(link: &str, text: &str) -> bool {
+pub(super) fn has(link: &str, text: &str) -> bool {
     link.as_bytes().windows(text.len()).any(|part| part.eq_ignore_ascii_case(text.as_bytes()))
 }
 

@@ -3,6 +3,7 @@
 //! Every buffer that may hold the seed is wiped, and no error quotes the URI.
 
 mod parts;
+mod push;
 mod query;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -10,6 +11,7 @@ use zeroize::Zeroizing;
 
 pub use parts::Repair;
 use parts::{Reading, UriParts};
+pub use push::push_app;
 use query::{Query, SINGLE_USE};
 
 use super::{
@@ -59,6 +61,12 @@ pub enum OtpAuthError {
          import` reads it"
     )]
     GoogleExport,
+    /// A link that registers an app for push messages.
+    #[error(
+        "registers {0} for push messages and holds no secret; tell the service that you use another authenticator app, \
+         and add the code that it shows then"
+    )]
+    Push(&'static str),
     /// `otpauth://hotp/…`: counter-based codes are not kept here.
     #[error("is a counter-based (hotp) secret; only time-based (totp) ones are supported")]
     Hotp,
@@ -111,7 +119,7 @@ pub enum OtpAuthError {
 /// Whether a text is meant as a link, and not as a seed.
 pub fn is_link(text: &str) -> bool {
     let start = text.trim_start().get(..8).unwrap_or_default();
-    start.eq_ignore_ascii_case("otpauth:") || start.eq_ignore_ascii_case("otpauth-")
+    start.eq_ignore_ascii_case("otpauth:") || start.eq_ignore_ascii_case("otpauth-") || push_app(text).is_some()
 }
 
 impl OtpAuth {

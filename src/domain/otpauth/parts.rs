@@ -6,7 +6,7 @@ use std::fmt;
 use percent_encoding::percent_decode_str;
 use zeroize::Zeroizing;
 
-use super::{OtpAuthError, query::is_known};
+use super::{OtpAuthError, push_app, query::is_known};
 use crate::domain::limits::URI_BYTES_MAX;
 
 /// How a URI is read.
@@ -88,6 +88,9 @@ fn without_start<'a>(text: &'a str, start: &str) -> Option<&'a str> {
 }
 
 fn no_uri_of_ours(uri: &str) -> OtpAuthError {
+    if let Some(app) = push_app(uri) {
+        return OtpAuthError::Push(app);
+    }
     let export = without_start(uri, "otpauth-migration://");
     export.map_or(OtpAuthError::NotOtpAuth, |_| OtpAuthError::GoogleExport)
 }

@@ -1,7 +1,8 @@
 //! The results of commands, and their exit statuses.
 
-use std::io;
+use std::{io, path::Path};
 
+use super::file_names::typed_path;
 use crate::{
     operations::{ErrorCode, Refusal},
     transport::ErrorBody,
@@ -50,10 +51,10 @@ impl Failure {
         Self::Failed { code: ErrorCode::InvalidArgument, message: message.into() }
     }
 
-    /// An error for an unreadable file. It names the flag instead of the file, because a seed may have been typed in
-    /// place of the name.
-    pub(super) fn unread(flag: &str, cause: &io::Error) -> Self {
-        Self::invalid(format!("{flag} must name a file that can be read, or `-` for standard input: {cause}"))
+    /// An error for an unreadable file. It names the file, too, unless a seed may have been typed in place of the name.
+    pub(super) fn unread(flag: &str, path: &Path, cause: &io::Error) -> Self {
+        let named = typed_path(path).map_or_else(String::new, |name| format!("{name}: "));
+        Self::invalid(format!("{flag} must name a file that can be read, or `-` for standard input: {named}{cause}"))
     }
 
     /// An error for a file that can't be written, also named by its flag.

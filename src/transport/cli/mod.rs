@@ -14,6 +14,7 @@ mod clipboard;
 mod code;
 mod doctor;
 mod failure;
+mod file_names;
 mod first;
 mod hidden;
 mod interrupt;

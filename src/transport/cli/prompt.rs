@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 
 use super::{
     failure::Failure,
+    file_names::shown_path,
     hidden,
     output::{Console, Input, Table},
 };
@@ -128,10 +129,11 @@ impl Console {
                 file.take(most).read_to_end(&mut bytes)
             })
         };
-        read.map_err(|cause| Failure::unread(flag, &cause))?;
+        read.map_err(|cause| Failure::unread(flag, path, &cause))?;
         if bytes.len() > limit {
             let refusal = crate::operations::ErrorCode::TooLarge;
-            return Err(Failure::Failed { code: refusal, message: format!("{flag} is larger than {limit} bytes") });
+            let message = format!("{} is larger than {limit} bytes", shown_path(path));
+            return Err(Failure::Failed { code: refusal, message });
         }
         Ok(bytes)
     }
@@ -141,7 +143,7 @@ impl Console {
         let bytes = self.read(flag, path, limit)?;
         let text = std::str::from_utf8(&bytes).map_err(|cause| {
             let line = bytes.iter().take(cause.valid_up_to()).filter(|byte| **byte == b'\n').count() + 1;
-            Failure::invalid(format!("line {line} is not UTF-8 text"))
+            Failure::invalid(format!("{}: line {line} is not UTF-8 text", shown_path(path)))
         })?;
         Ok(Zeroizing::new(text.trim_start_matches('\u{FEFF}').to_owned()))
     }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Ending, Failure, Session,
+    file_names::shown_path,
     first::{Input, Taken},
     numbers::counted_len,
     output::Console,
@@ -86,7 +87,7 @@ fn read(path: &Path, console: &mut Console) -> Result<Vec<Placed>, Failure> {
         || text.trim_start().starts_with('[');
     let entries = if json { from_json(&text)? } else { from_csv(&text)? };
     if entries.is_empty() {
-        return Err(Failure::invalid("the file has no entries"));
+        return Err(Failure::invalid(format!("{}: the file has no entries", shown_path(path))));
     }
     if entries.len() > IMPORT_SEATS_MAX {
         return Err(Failure::invalid(format!("an import takes {IMPORT_SEATS_MAX} seats at most; split the file")));

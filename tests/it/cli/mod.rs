@@ -7,6 +7,7 @@ mod code;
 mod enrol;
 #[cfg(target_os = "linux")]
 mod import_child;
+mod import_told;
 #[cfg(unix)]
 mod interrupted;
 mod key;

@@ -194,7 +194,7 @@ fn a_file_at_the_limit_is_taken_and_one_beyond_it_is_not() {
     person.fed(&comment(64 * 1024 * 1024), &["secret", "import", "-", "--dry-run"]).ok();
     let refused = person.fed(&comment(64 * 1024 * 1024 + 1), &["secret", "import", "-", "--json"]).refused(1);
     insta::assert_snapshot!(refused,
-        @r#"{"status":"ERROR","error":"too_large","message":"FILE is larger than 67108864 bytes"}"#);
+        @r#"{"status":"ERROR","error":"too_large","message":"standard input is larger than 67108864 bytes"}"#);
 }
 
 #[test]
@@ -299,6 +299,7 @@ fn an_import_skips_what_is_there_by_seed_and_parameters() {
     let looked = person.fed(&lines(), &["secret", "import", "-", "--dry-run"]);
     insta::assert_snapshot!(looked.err, @r"
     add: bob
+    present: alice (GitHub)
     1 would be added, 1 present, 0 skipped: 2 entries (a list of links); nothing was stored.
     ");
     let stored = person.fed(&lines(), &["secret", "import", "-", "--json"]).json();
@@ -306,12 +307,17 @@ fn an_import_skips_what_is_there_by_seed_and_parameters() {
 
     // A second import, or one after an interrupted import, adds nothing.
     let again = person.fed(&lines(), &["secret", "import", "-"]);
-    insta::assert_snapshot!(again.err, @"0 added, 2 present, 0 skipped: 2 entries (a list of links).");
+    insta::assert_snapshot!(again.err, @r"
+    present: alice (GitHub)
+    present: bob
+    0 added, 2 present, 0 skipped: 2 entries (a list of links).
+    ");
     assert_eq!(again.ok(), "");
     let other = "otpauth://totp/bob?secret=JBSWY3DPEHPK3PXP\n";
     let told = person.fed(&other.repeat(2), &["secret", "import", "-"]).err;
     insta::assert_snapshot!(told, @r"
-    line 1 (bob): another secret has this issuer and label, with another seed; both are kept
+    present: bob
+    line 1 (bob): another secret has this issuer and label, with another seed or other parameters; both are kept
     1 added, 1 present, 0 skipped: 2 entries (a list of links).
     ");
 }
@@ -414,7 +420,7 @@ fn an_export_opens_with_the_very_file_of_its_passphrase() {
 fn a_file_without_entries_is_refused() {
     for (noun, empty) in [("secret", "[]"), ("secret", "{\"uris\": []}"), ("seat", "[]"), ("seat", "email\n")] {
         let refused = Person::with_vault().fed(empty, &[noun, "import", "-"]).refused(1);
-        assert_eq!(refused, "error: the file has no entries\n", "{noun} {empty}");
+        assert_eq!(refused, "error: standard input: the file has no entries\n", "{noun} {empty}");
     }
 }
 
@@ -533,7 +539,7 @@ fn an_encrypted_export_is_opened_by_its_passphrase_and_by_no_other() {
     assert!(refused.ends_with("2fas-encrypted.json: the passphrase is wrong\n"), "{refused}");
     assert_eq!(person.run(&["secret", "list"]).ok(), "");
     let ran = import(&right);
-    insta::assert_snapshot!(ran.err.lines().last().unwrap(), @"8 added, 0 present, 6 skipped: 14 entries (2FAS).");
+    insta::assert_snapshot!(ran.err.lines().last().unwrap(), @"8 added, 0 present, 5 skipped: 13 entries (2FAS).");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use zeroize::Zeroizing;
 
-use super::{captured::Source, duplicate, import::shown, qr, view};
+use super::{captured::Source, duplicate, qr, view};
 use crate::{
     child::Children,
     domain::{
@@ -16,6 +16,7 @@ use crate::{
     operations::{ErrorCode, Refusal, RegisterSecret, Registration},
     transport::cli::{
         Failure, Session,
+        file_names::shown_path,
         first::{Input, Taken},
         numbers::whole,
         output::Console,
@@ -134,10 +135,10 @@ pub(super) async fn read(args: &AddArgs, console: &mut Console, children: &Child
     } else if let Some(image) = &args.source.qr {
         let (picture, name) = match Source::named(image) {
             Some(source) => (source.picture()?, None),
-            None => (console.read("--qr", image, PICTURE_BYTES_MAX).map_err(too_large)?, Some(shown(image))),
+            None => (console.read("--qr", image, PICTURE_BYTES_MAX).map_err(too_large)?, Some(shown_path(image))),
         };
         let texts = qr::read(&picture, name.as_deref(), children).await?;
-        let link = qr::link(texts, args.nth, console)?;
+        let link = qr::link(texts, name.as_deref(), args.nth, console)?;
         named(&mut registration, &link, console)?;
     } else if !args.source.generate {
         let remedy = "use --stdin, --uri-file, --qr or --generate";

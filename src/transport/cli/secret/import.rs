@@ -9,27 +9,24 @@ use std::{
 };
 
 use clap::Args;
-use zeroize::Zeroizing;
 
 use super::{
     duplicate::name,
-    import_report::{self, Counts, Kind, Remark, Report},
-    qr, view,
+    import_file::File,
+    import_report::{self, Counts, Kind, NO_ENTRIES, Present, Remark, Report},
+    view,
 };
 use crate::{
-    child::{ChildError, Children, Job},
+    child::Children,
     domain::{
-        characters::is_unshowable,
-        import::{self, Answer, CheckedEntry, CheckedSecret, Contents, Format, Keys, Part, Place},
-        limits::{
-            IMPORT_ENTRIES_MAX, IMPORT_FILE_BYTES_MAX, IMPORT_KEY_FILE_BYTES_MAX, IMPORT_MEMORY_ASKED,
-            PASSPHRASE_BYTES_MAX,
-        },
+        import::{self, CheckedEntry, CheckedSecret, Contents, Format, Part, Place},
+        limits::{IMPORT_ENTRIES_MAX, IMPORT_FILE_BYTES_MAX, IMPORT_KEY_FILE_BYTES_MAX},
         secret::{SecretMetadata, SecretUse, TotpSecret},
     },
     operations::{Enrolment, ImportSecrets, Imported, ListSecrets, Progress},
     transport::cli::{
         Ending, Failure, Session,
+        file_names::shown_path,
         first::{First, Input, Taken},
         numbers::counted_len,
         output::Console,
@@ -38,33 +35,40 @@ use crate::{
     },
 };
 
-/// Passphrases that a person may try at a prompt.
-const TRIES: u32 = 3;
-
 /// What an import takes.
 #[derive(Debug, Args)]
 pub struct ImportArgs {
     /// The files; `-` for standard input
     #[arg(value_name = "FILE", required = true)]
-    files: Vec<PathBuf>,
+    pub(super) files: Vec<PathBuf>,
     /// Look at the files and store nothing
     #[arg(long)]
-    dry_run: bool,
+    pub(super) dry_run: bool,
     /// Don't ask; store what can be stored although other entries are skipped
     #[arg(long, short = 'y', alias = "keep-going")]
-    yes: bool,
+    pub(super) yes: bool,
     /// Read the passphrase of encrypted files from a file; it is asked for otherwise
     #[arg(long, value_name = "FILE")]
-    passphrase_file: Option<PathBuf>,
+    pub(super) passphrase_file: Option<PathBuf>,
     /// The key file of a `KeePass` database; with an empty passphrase, it alone opens the database
     #[arg(long, value_name = "FILE")]
-    kdbx_key_file: Option<PathBuf>,
+    pub(super) kdbx_key_file: Option<PathBuf>,
 }
 
 impl ImportArgs {
     /// Whether it stores anything.
     pub(super) const fn stores(&self) -> bool {
         !self.dry_run
+    }
+
+    /// Refuses a second `-`, which would be read as empty.
+    fn have_one_standard_input(&self) -> Result<(), Failure> {
+        let files = self.files.iter().chain(&self.passphrase_file).chain(&self.kdbx_key_file);
+        if files.filter(|path| path.as_path() == Path::new("-")).count() > 1 {
+            let problem = "only one of FILE, --passphrase-file and --kdbx-key-file can be `-`, standard input";
+            return Err(Failure::Usage(problem.to_owned()));
+        }
+        Ok(())
     }
 }
 
@@ -78,21 +82,12 @@ pub(in crate::transport::cli) struct All {
     /// Repaired, doubtful and skipped entries.
     remarks: Vec<Remark>,
     skipped: usize,
+    /// Files without entries.
+    empty: Vec<String>,
     formats: Vec<&'static str>,
     parts: Vec<Part>,
     /// Whether the person has seen what they would add, and agreed.
     agreed: bool,
-}
-
-/// A file, and how its contents are got.
-struct File<'a> {
-    /// As it can be shown.
-    name: String,
-    bytes: Zeroizing<Vec<u8>>,
-    args: &'a ImportArgs,
-    /// The contents of its key file.
-    key: Option<&'a [u8]>,
-    children: &'a Children,
 }
 
 /// Stores the secrets of files.
@@ -109,15 +104,15 @@ pub(super) async fn import(args: &ImportArgs, session: &mut Session) -> Result<E
     } else {
         Vec::new()
     };
-    let mut report = all.report(&imported, args.dry_run, &there);
+    let mut report = all.report(&secrets, &imported, args.dry_run, &there);
     if looks_only && !args.dry_run {
         if !is_agreed(&report, &imported, &mut session.console)? {
-            return Ok(Ending::Done);
+            return Ok(report.ending());
         }
         imported = store(&secrets, false, session).await?;
         // Another process may have added some of them meanwhile.
         report.counts = Counts::of(&imported, report.counts.skipped);
-        report.remarks.clear();
+        report.were_shown();
     }
     // Showing the answer may take as long as its reader wants; the seeds are wiped before.
     drop(secrets);
@@ -128,15 +123,17 @@ pub(super) async fn import(args: &ImportArgs, session: &mut Session) -> Result<E
 pub(super) async fn first(args: &ImportArgs, console: &mut Console, children: &Children) -> Result<First, Failure> {
     let mut all = read_all(args, console, children).await?;
     let imported = Imported::into_nothing(&all.secrets);
+    let secrets = std::mem::take(&mut all.secrets);
     if args.dry_run || imported.secrets.is_empty() {
-        let report = all.report(&imported, args.dry_run, &[]);
+        let report = all.report(&secrets, &imported, args.dry_run, &[]);
         return print_report(&report, &imported.secrets, console).map(First::Ended);
     }
     if all.are_only_looked_at(args, console) {
-        let report = all.report(&imported, false, &[]);
+        let report = all.report(&secrets, &imported, false, &[]);
         is_agreed(&report, &imported, console)?;
         all.agreed = true;
     }
+    all.secrets = secrets;
     Ok(First::Read(Input(Taken::Secrets(all))))
 }
 
@@ -167,6 +164,7 @@ async fn store(secrets: &Arc<[Enrolment]>, dry_run: bool, session: &mut Session)
 /// Reads the files.
 async fn read_all(args: &ImportArgs, console: &mut Console, children: &Children) -> Result<All, Failure> {
     let (mut all, mut is_key_file_used) = (All::default(), false);
+    args.have_one_standard_input()?;
     let several = args.files.len() > 1;
     let key_file = match &args.kdbx_key_file {
         Some(path) => Some(console.read("--kdbx-key-file", path, IMPORT_KEY_FILE_BYTES_MAX)?),
@@ -176,10 +174,14 @@ async fn read_all(args: &ImportArgs, console: &mut Console, children: &Children)
         let flag = if several { format!("FILE {nth}") } else { "FILE".to_owned() };
         let bytes = console.read(&flag, path, IMPORT_FILE_BYTES_MAX)?;
         let key = key_file.as_ref().map(|bytes| bytes.as_slice());
-        let mut file = File { name: shown(path), bytes, args, key, children };
+        let mut file = File { name: shown_path(path), bytes, args, key, children };
         file.of_picture().await?;
         let contents = file.contents(console).await?;
         is_key_file_used |= contents.format == Format::KeePass;
+        if contents.entries.is_empty() && contents.parts.is_empty() {
+            all.empty.push(file.name);
+            continue;
+        }
         all.take(contents, several.then_some(file.name.as_str()));
     }
     if key_file.is_some() && !is_key_file_used {
@@ -187,7 +189,8 @@ async fn read_all(args: &ImportArgs, console: &mut Console, children: &Children)
     }
     let entries = all.secrets.len() + all.skipped;
     if entries == 0 && all.parts.is_empty() {
-        return Err(Failure::invalid("the file has no entries"));
+        let what = if several { "the files have no entries" } else { NO_ENTRIES };
+        return Err(Failure::invalid(format!("{}: {what}", all.empty.join(", "))));
     }
     if entries > IMPORT_ENTRIES_MAX {
         return Err(Failure::invalid(format!("an import takes {IMPORT_ENTRIES_MAX} secrets at most; split the file")));
@@ -214,92 +217,7 @@ fn print_report(report: &Report, secrets: &[TotpSecret], console: &mut Console) 
         import_report::remarks(report, console);
         import_report::sum(report, console);
     }
-    Ok(if report.counts.skipped == 0 { Ending::Done } else { Ending::No })
-}
-
-impl File<'_> {
-    /// Puts what a picture's QR codes hold in its place, as a list has it: a link a line.
-    async fn of_picture(&mut self) -> Result<(), Failure> {
-        if import::is_picture(&self.bytes) {
-            let texts = qr::read(&self.bytes, Some(&self.name), self.children).await?;
-            let lines: Vec<&[u8]> = texts.iter().map(|text| text.as_bytes()).collect();
-            self.bytes = Zeroizing::new(lines.join(&b'\n'));
-        }
-        Ok(())
-    }
-
-    /// What is in it.
-    async fn contents(&self, console: &mut Console) -> Result<Contents, Failure> {
-        match self.read(Keys::default(), console).await? {
-            Answer::Read(contents) => Ok(contents),
-            Answer::Locked { format, memory } => self.unlocked(format, memory, console).await,
-            Answer::Unread { problem, .. } => Err(self.refused(&problem)),
-        }
-    }
-
-    /// Opens it, if it is encrypted. At a prompt, a person may mistype twice.
-    async fn unlocked(&self, format: Format, memory: u64, console: &mut Console) -> Result<Contents, Failure> {
-        if memory > IMPORT_MEMORY_ASKED {
-            let question = format!("Opening {} takes {} MiB of memory. Go on?", self.name, memory >> 20);
-            console.confirm(&question, self.args.yes.into())?;
-        }
-        let mut tries_left = if self.args.passphrase_file.is_some() { 1 } else { TRIES };
-        loop {
-            tries_left -= 1;
-            let passphrase = passphrase(&self.name, format, self.args, console).await?;
-            let keys = Keys { passphrase: Some(&passphrase), key_file: self.key };
-            match self.read(keys, console).await? {
-                Answer::Read(contents) => return Ok(contents),
-                Answer::Unread { wrong_passphrase: true, .. } if tries_left > 0 => {
-                    console.note("That did not open it.");
-                }
-                Answer::Unread { problem, .. } => return Err(self.refused(&problem)),
-                // It had its passphrase.
-                Answer::Locked { .. } => return Err(self.refused(&ChildError::Answer)),
-            }
-        }
-    }
-
-    /// Has a child read it.
-    async fn read(&self, keys: Keys<'_>, console: &mut Console) -> Result<Answer, Failure> {
-        let head = keys.head();
-        let input = [head.as_slice(), &self.bytes];
-        let verb = if keys.passphrase.is_some() { "opening" } else { "reading" };
-        let work = self.children.run(Job::Import, &input);
-        let answer = watched(console, &format!("{verb} {}", self.name), || Stage::Somewhere, work).await?;
-        answer.map_err(|cause| self.refused(&cause))
-    }
-
-    fn refused(&self, problem: &impl ToString) -> Failure {
-        Failure::invalid(format!("{}: {}", self.name, problem.to_string()))
-    }
-}
-
-/// The passphrase: the contents of a file without the end of the line, or what is typed.
-async fn passphrase(
-    file: &str,
-    format: Format,
-    args: &ImportArgs,
-    console: &mut Console,
-) -> Result<Zeroizing<String>, Failure> {
-    let Some(path) = &args.passphrase_file else {
-        let kind = if args.kdbx_key_file.is_some() && format == Format::KeePass {
-            ", which the key file opens too; empty if it opens it alone (hidden): ".to_owned()
-        } else {
-            format!(", an encrypted export of {} (hidden): ", format.name())
-        };
-        let prompt = format!("Passphrase of {file}{kind}");
-        return console.ask_hidden(&prompt, "use --passphrase-file").await;
-    };
-    console.read_secret("--passphrase-file", path, PASSPHRASE_BYTES_MAX)
-}
-
-/// A file's name as it can be shown. The file was opened, so nobody typed a seed in its place.
-pub(super) fn shown(path: &Path) -> String {
-    if path == Path::new("-") {
-        return "standard input".to_owned();
-    }
-    path.display().to_string().chars().filter(|c| !is_unshowable(*c)).collect()
+    Ok(report.ending())
 }
 
 impl All {
@@ -340,8 +258,8 @@ impl All {
         args.dry_run || (!args.yes && !self.agreed && lacks_consent)
     }
 
-    /// What is or would be done. Secrets with the name of another and another seed are doubtful: a person may have two.
-    fn report(&mut self, imported: &Imported, dry_run: bool, there: &[TotpSecret]) -> Report {
+    /// What is or would be done with the secrets. One with the name of another is doubtful: a person may have two.
+    fn report(&mut self, secrets: &[Enrolment], imported: &Imported, dry_run: bool, there: &[TotpSecret]) -> Report {
         let added: HashSet<_> = imported.secrets.iter().map(|secret| secret.id).collect();
         let others = there.iter().filter(|secret| !added.contains(&secret.id));
         let mut names: HashSet<_> = others.map(|secret| name(&secret.metadata)).collect();
@@ -349,16 +267,20 @@ impl All {
         let places = self.places.iter().enumerate().filter(|(index, _)| !present.contains(index));
         for (secret, (_, (file, place))) in imported.secrets.iter().zip(places) {
             if !names.insert(name(&secret.metadata)) {
-                let SecretMetadata { label, issuer, .. } = &secret.metadata;
-                let name = issuer.as_ref().map_or_else(|| label.to_string(), |issuer| format!("{issuer}: {label}"));
                 self.remarks.push(Remark {
                     place: stands(file.as_deref(), *place),
-                    name: Some(name),
+                    name: Some(full_name(&secret.metadata)),
                     kind: Kind::Doubtful,
                     message: SAME_NAME.to_owned(),
                 });
             }
         }
+        let present = imported.present.iter().filter_map(|index| {
+            let ((file, place), metadata) = (self.places.get(*index)?, &secrets.get(*index)?.metadata);
+            let place = stands(file.as_deref(), *place);
+            Some(Present { place, name: full_name(metadata), listed: import_report::listed(metadata) })
+        });
+        let present = present.collect();
         let missing = import::missing_parts(&self.parts).into_iter();
         let missing =
             missing.map(|(part, of)| format!("part {part} of {of} of Google Authenticator's export")).collect();
@@ -366,6 +288,8 @@ impl All {
             counts: Counts::of(imported, self.skipped),
             formats: self.formats.clone(),
             remarks: std::mem::take(&mut self.remarks),
+            present,
+            empty: std::mem::take(&mut self.empty),
             missing,
             dry_run,
         }
@@ -377,47 +301,11 @@ fn stands(file: Option<&str>, place: Place) -> String {
     file.map_or_else(|| place.to_string(), |file| format!("{file}, {place}"))
 }
 
-/// Says that a name is not unique.
-const SAME_NAME: &str = "another secret has this issuer and label, with another seed; both are kept";
-
-#[cfg(all(test, unix))]
-mod tests {
-    use std::io;
-
-    use super::*;
-    use crate::transport::cli::{
-        output::{Answers, Looks, Stream},
-        prompt::Questions,
-    };
-
-    /// What the command prints about a file that this script reads in the place of the child.
-    async fn told_by(script: &str) -> String {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/children");
-        let stream = Stream { terminal: false, colour: false };
-        let streams = (Box::new(io::sink()) as Box<dyn io::Write>, Box::new(io::sink()) as Box<dyn io::Write>);
-        let looks = Looks { out: stream, notes: stream };
-        let mut console = Console::new(Answers::Text, looks, streams, Questions::scripted("", false));
-        let args = ImportArgs {
-            files: Vec::new(),
-            dry_run: false,
-            yes: true,
-            passphrase_file: Some("/dev/null".into()),
-            kdbx_key_file: None,
-        };
-        let (name, bytes) = ("aegis.json".to_owned(), Zeroizing::new(b"{}".to_vec()));
-        let children = Children::of(folder.join(script));
-        let file = File { name, bytes, args: &args, key: None, children: &children };
-        let told = file.contents(&mut console).await;
-        told.map_or_else(|failure| failure.to_string(), |contents| format!("{} entries", contents.entries.len()))
-    }
-
-    #[tokio::test]
-    async fn a_wrong_answer_of_the_child_is_an_error_that_names_the_file() {
-        let senseless = "aegis.json: the process that read it gave an answer that makes no sense";
-        for script in ["senseless", "import-hostile-name", "import-locked-again"] {
-            assert_eq!(told_by(script).await, senseless, "{script}");
-        }
-        assert!(told_by("killed").await.starts_with("aegis.json: it can't be read within its limits"));
-        assert!(told_by("missing").await.starts_with("aegis.json: no process could be started to read it"));
-    }
+/// The issuer and the label of a secret.
+fn full_name(SecretMetadata { label, issuer, .. }: &SecretMetadata) -> String {
+    issuer.as_ref().map_or_else(|| label.to_string(), |issuer| format!("{issuer}: {label}"))
 }
+
+/// Says that a name is not unique.
+const SAME_NAME: &str =
+    "another secret has this issuer and label, with another seed or other parameters; both are kept";

@@ -3,16 +3,19 @@
 use serde::Serialize;
 
 use crate::{
-    domain::secret::TotpSecret,
+    domain::secret::{SecretMetadata, TotpSecret},
     operations::{
         Imported,
         answers::{self, OK},
     },
-    transport::cli::{Failure, output::Console},
+    transport::cli::{Ending, Failure, output::Console},
 };
 
 /// Secrets that a preview lists by name. More only scroll away.
 const LISTED_MAX: usize = 100;
+
+/// What is said of a file without entries.
+pub(super) const NO_ENTRIES: &str = "the file has no entries";
 
 /// What an import did or would do.
 pub(super) struct Report {
@@ -20,6 +23,10 @@ pub(super) struct Report {
     /// The programs that wrote the files.
     pub(super) formats: Vec<&'static str>,
     pub(super) remarks: Vec<Remark>,
+    /// The entries that are present.
+    pub(super) present: Vec<Present>,
+    /// Files that were read and have no entries.
+    pub(super) empty: Vec<String>,
     /// Files that belong to these and were not given.
     pub(super) missing: Vec<String>,
     pub(super) dry_run: bool,
@@ -32,6 +39,17 @@ pub(super) struct Counts {
     pub(super) added: usize,
     pub(super) present: usize,
     pub(super) skipped: usize,
+}
+
+/// An entry whose secret is there already.
+#[derive(Debug, Serialize)]
+pub(super) struct Present {
+    pub(super) place: String,
+    /// Its issuer and label in one text.
+    pub(super) name: String,
+    /// The same as a line of the preview.
+    #[serde(skip)]
+    pub(super) listed: String,
 }
 
 /// A remark about an entry.
@@ -66,6 +84,8 @@ pub(super) struct ImportAnswer<'a> {
     counts: Counts,
     formats: &'a [&'static str],
     remarks: &'a [Remark],
+    already_present: &'a [Present],
+    without_entries: &'a [String],
     missing: &'a [String],
     totp_secrets: Vec<answers::TotpSecret>,
 }
@@ -78,6 +98,18 @@ impl Counts {
 }
 
 impl Report {
+    /// How a command ends that has told this.
+    pub(super) const fn ending(&self) -> Ending {
+        if self.counts.skipped == 0 { Ending::Done } else { Ending::No }
+    }
+
+    /// What a preview has said of the entries is not said again.
+    pub(super) fn were_shown(&mut self) {
+        self.remarks.clear();
+        self.present.clear();
+        self.empty.clear();
+    }
+
     pub(super) fn answer(&self, secrets: &[TotpSecret]) -> ImportAnswer<'_> {
         // What was not stored has no id.
         let secrets = if self.dry_run { &[] } else { secrets };
@@ -87,6 +119,8 @@ impl Report {
             counts: self.counts,
             formats: &self.formats,
             remarks: &self.remarks,
+            already_present: &self.present,
+            without_entries: &self.empty,
             missing: &self.missing,
             totp_secrets: secrets.iter().map(answers::TotpSecret::from).collect(),
         }
@@ -103,15 +137,7 @@ impl Remark {
 
 /// Shows what an import would do.
 pub(super) fn preview(report: &Report, secrets: &[TotpSecret], console: &mut Console) {
-    for secret in secrets.iter().take(LISTED_MAX) {
-        console.note(&match &secret.metadata.issuer {
-            Some(issuer) => format!("add: {} ({issuer})", secret.metadata.label),
-            None => format!("add: {}", secret.metadata.label),
-        });
-    }
-    if secrets.len() > LISTED_MAX {
-        console.note(&format!("and {} more", secrets.len() - LISTED_MAX));
-    }
+    list("add", secrets.iter().map(|secret| listed(&secret.metadata)), console);
     remarks(report, console);
     let Counts { entries, added, present, skipped } = report.counts;
     let end = if report.dry_run { "; nothing was stored" } else { "" };
@@ -122,10 +148,31 @@ pub(super) fn preview(report: &Report, secrets: &[TotpSecret], console: &mut Con
     ));
 }
 
-/// Shows the remarks about entries.
+/// A secret's name in a list.
+pub(super) fn listed(metadata: &SecretMetadata) -> String {
+    let SecretMetadata { label, issuer, .. } = metadata;
+    issuer.as_ref().map_or_else(|| label.to_string(), |issuer| format!("{label} ({issuer})"))
+}
+
+/// Shows names, as far as somebody may read them.
+fn list(what: &str, names: impl ExactSizeIterator<Item = String>, console: &mut Console) {
+    let count = names.len();
+    for name in names.take(LISTED_MAX) {
+        console.note(&format!("{what}: {name}"));
+    }
+    if count > LISTED_MAX {
+        console.note(&format!("and {} more", count - LISTED_MAX));
+    }
+}
+
+/// Shows what is present, and the remarks about entries and files.
 pub(super) fn remarks(report: &Report, console: &mut Console) {
+    list("present", report.present.iter().map(|present| present.listed.clone()), console);
     for remark in &report.remarks {
         console.note(&remark.line());
+    }
+    for empty in &report.empty {
+        console.note(&format!("{empty}: {NO_ENTRIES}."));
     }
     for missing in &report.missing {
         console.note(&format!("{missing} is missing; import it too."));

@@ -7,6 +7,7 @@ mod duplicate;
 mod enroll;
 mod export;
 mod import;
+mod import_file;
 mod import_report;
 mod qr;
 mod shown_qr;

@@ -13,7 +13,6 @@ use crate::{
     transport::{
         cli::{
             Failure,
-            numbers::counted_len,
             output::{Console, Table},
         },
         qr,
@@ -33,21 +32,17 @@ pub(super) async fn read(
 }
 
 /// The link to store: the only one, the nth, or the one that a person at the terminal chooses. Codes with something else,
-/// such as a web page's address, don't count beside a link.
+/// such as a web page's address, don't count.
 pub(super) fn link(
-    mut texts: Vec<Zeroizing<String>>,
+    texts: Vec<Zeroizing<String>>,
+    name: Option<&str>,
     nth: Option<usize>,
     console: &mut Console,
 ) -> Result<Zeroizing<String>, Failure> {
-    let codes = texts.len();
-    if codes > 1 {
-        texts.retain(|text| qr::is_link(text));
-    }
+    let without = without_link(&texts, name);
+    let texts = qr::links(texts);
     let index = match (nth, texts.len()) {
-        (_, 0) => {
-            let found = format!("the picture holds {}, and none is an otpauth:// link", counted_len(codes, "QR code"));
-            return Err(Failure::invalid(found));
-        }
+        (_, 0) => return Err(without),
         (Some(nth), _) => nth.wrapping_sub(1),
         (None, 1) => 0,
         (None, several) if console.can_ask() && several <= PICTURE_LINKS_MAX => {
@@ -60,10 +55,37 @@ pub(super) fn link(
     chosen.ok_or_else(|| Failure::Usage(format!("--nth must be 1 to {links} for this picture")))
 }
 
+/// The error for a picture whose codes are no links. It says what a code is, and never what it says.
+pub(super) fn without_link(texts: &[Zeroizing<String>], name: Option<&str>) -> Failure {
+    const KINDS: [(&str, &str); 8] = [
+        ("wifi:", "a Wi-Fi network"),
+        ("http://", "a web page's address"),
+        ("https://", "a web page's address"),
+        ("mailto:", "an e-mail address"),
+        ("tel:", "a telephone number"),
+        ("begin:vcard", "a contact"),
+        ("mecard:", "a contact"),
+        ("fido:/", "a passkey's sign-in"),
+    ];
+    let named = name.map_or_else(String::new, |name| format!("{name}: "));
+    let [text] = texts else {
+        return Failure::invalid(format!(
+            "{named}none of the {} QR codes in the picture is an otpauth:// link",
+            texts.len()
+        ));
+    };
+    let is = |start: &str| text.trim_start().get(..start.len()).is_some_and(|given| given.eq_ignore_ascii_case(start));
+    let what = KINDS.iter().find(|(start, _)| is(start)).map_or("something else", |(_, what)| what);
+    Failure::invalid(format!("{named}the QR code in the picture is no otpauth:// link, but {what}"))
+}
+
 fn ambiguous(links: &[Zeroizing<String>]) -> Failure {
     let mut message = format!("the picture holds {} links; say which one with --nth:", links.len());
     for (nth, line) in listed(links).lines(None).iter().enumerate().skip(1) {
         let _ = write!(message, "\n  {nth}  {line}");
+    }
+    if links.len() > PICTURE_LINKS_MAX {
+        let _ = write!(message, "\n  and {} more", links.len() - PICTURE_LINKS_MAX);
     }
     Failure::invalid(message)
 }

@@ -129,7 +129,8 @@ function useCamera() {
   }
 
   function found(text) {
-    if (!/^\s*otpauth/i.test(text)) {
+    // The page says what a registration for push messages is.
+    if (!/^\s*(otpauth|phonefactor:|microsoft-authenticator:|msauth:|oktaverify:|duo:)/i.test(text)) {
       say("This QR code is no link of an authenticator app. Hold another one before the camera.");
       return;
     }

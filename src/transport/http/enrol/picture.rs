@@ -80,8 +80,7 @@ impl Pictures {
                 return Err(cause);
             }
         };
-        let mut texts = qr::texts(&file, &self.children).await?;
-        texts.retain(|text| qr::is_link(text));
+        let texts = qr::links(qr::texts(&file, &self.children).await?);
         match texts.len() {
             0 => Err(NoLink::Other),
             1..=PICTURE_LINKS_MAX => Ok(texts),

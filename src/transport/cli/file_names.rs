@@ -1,0 +1,71 @@
+//! The name of a file in a message about it. Somebody may have typed a seed in its place, so only what is there, or what
+//! can't be a seed, is named.
+
+use std::path::Path;
+
+use super::audit_table::harmless;
+
+/// Letters from which on a word may be a seed.
+const SEED_CHARS_MIN: usize = 8;
+/// Letters from which on it may be one although it looks like a word.
+const SEED_CHARS_USUAL: usize = 16;
+
+/// A file's name as it can be shown: what a terminal would obey or hide is escaped. Only for a file that was opened.
+pub(super) fn shown_path(path: &Path) -> String {
+    if path == Path::new("-") { "standard input".to_owned() } else { harmless(&path.display().to_string()) }
+}
+
+/// The same for a name under which there may be no file; `None` if it may be a seed.
+pub(super) fn typed_path(path: &Path) -> Option<String> {
+    let is_there = path.symlink_metadata().is_ok();
+    (is_there || !may_be_seed(&path.display().to_string())).then(|| shown_path(path))
+}
+
+/// Whether a text may be a link or hold base32: a long word, a shorter one in capitals or with digits, or several groups
+/// of the same length.
+fn may_be_seed(text: &str) -> bool {
+    let words: Vec<&str> = text.split(|c: char| !matches!(c, 'a'..='z' | 'A'..='Z' | '2'..='7')).collect();
+    let is_word = |word: &str| {
+        word.bytes().all(|byte| byte.is_ascii_alphabetic()) && word.bytes().any(|byte| byte.is_ascii_lowercase())
+    };
+    let long = |word: &&str| word.len() >= SEED_CHARS_USUAL || word.len() >= SEED_CHARS_MIN && !is_word(word);
+    let grouped =
+        |words: &[&str]| matches!(words, [a, b, c] if a.len() > 2 && a.len() == b.len() && b.len() == c.len());
+    text.contains("://") || text.contains('=') || words.iter().any(long) || words.windows(3).any(grouped)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_may_be_a_seed_is_not_shown_and_usual_names_are() {
+        for name in [
+            "GEZDGNBVGY3TQOJQ",
+            "gezdgnbvgy3tqojqgezdgnbvgy3tqojq",
+            "gezd gnbv gy3t qojq",
+            "GEZD-GNBV-GY3T-QOJQ",
+            "x-GEZDGNBVGY3TQOJQ.png",
+            "GEZDGNBV",
+            "otpauth://totp/a?secret=x",
+            "folder/GEZDGNBV",
+        ] {
+            assert_eq!(typed_path(Path::new(name)), None, "{name}");
+        }
+        for name in [
+            "phone.txt",
+            "Takeout-Passwords.csv",
+            "bitwarden_export_20260101123456.json",
+            "aegis-backup-20260101-123456.json",
+            "2fas-backup-20260101.2fas",
+            "/home/ada/Downloads/1PasswordExport.1pux",
+            "Screenshot 2026-11-28 at 15.30.00.png",
+            "export (2).csv",
+            "Müller.json",
+        ] {
+            assert_eq!(typed_path(Path::new(name)).as_deref(), Some(name));
+        }
+        assert_eq!(typed_path(Path::new("-")).as_deref(), Some("standard input"));
+        assert_eq!(shown_path(Path::new("a\u{1b}b\u{202e}.txt")), "a\\u{1b}b\\u{202e}.txt");
+    }
+}

@@ -1,0 +1,194 @@
+//! What an import says: which file it speaks of, which entries are there already, and what a picture holds.
+
+use super::{Person, text_of};
+use crate::kit::RFC_SEED;
+
+const OTHER: &str = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP";
+
+fn fixture(name: &str) -> String {
+    format!("{}/tests/fixtures/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+fn link(label: &str, seed: &str) -> String {
+    format!("otpauth://totp/{label}?secret={seed}\n")
+}
+
+#[test]
+fn an_import_names_the_entries_that_are_there_already() {
+    let person = Person::with_alice();
+    person.file("list", &format!("{}{}{}", link("Acme:new", OTHER), link("Acme:ada", RFC_SEED), link("b", RFC_SEED)));
+
+    let looked = person.run(&["secret", "import", "list", "--dry-run"]);
+    insta::assert_snapshot!(looked.err, @r"
+    add: new (Acme)
+    present: ada (Acme)
+    present: b
+    1 would be added, 2 present, 0 skipped: 3 entries (a list of links); nothing was stored.
+    ");
+    let document = person.run(&["secret", "import", "list", "--dry-run", "--json"]).json();
+    let there = document.pointer("/already_present").unwrap();
+    assert_eq!(there, &serde_json::json!([{"place": "line 2", "name": "Acme: ada"}, {"place": "line 3", "name": "b"}]));
+
+    let done = person.run(&["secret", "import", "list"]);
+    insta::assert_snapshot!(done.err, @r"
+    present: ada (Acme)
+    present: b
+    1 added, 2 present, 0 skipped: 3 entries (a list of links).
+    ");
+    let many: String = (1..=130).map(|nth| link(&format!("n{nth}"), RFC_SEED)).collect();
+    let told = person.fed(&many, &["secret", "import", "-"]).err;
+    assert!(told.contains("present: n100\nand 30 more\n") && !told.contains("n101"), "{told}");
+}
+
+#[test]
+fn every_error_about_a_file_names_the_file() {
+    let person = Person::with_vault();
+    person.file("good.txt", &link("a", RFC_SEED));
+    person.file("none.json", "[]");
+    person.file("none.csv", "Title,OTPAuth\n");
+    std::fs::create_dir(person.home().join("folder")).unwrap();
+    let large = std::fs::File::create(person.home().join("large.txt")).unwrap();
+    large.set_len(64 * 1024 * 1024 + 1).unwrap();
+
+    for (arguments, told) in [
+        (
+            vec!["secret", "import", "folder"],
+            "FILE must name a file that can be read, or `-` for standard input: folder: ",
+        ),
+        (
+            vec!["secret", "import", "good.txt", "folder"],
+            "FILE 2 must name a file that can be read, or `-` for standard input: folder: ",
+        ),
+        (vec!["secret", "import", "good.txt", "phone.txt"], "standard input: phone.txt: No such file"),
+        (vec!["secret", "import", "large.txt"], "large.txt is larger than 67108864 bytes"),
+        (vec!["secret", "import", "good.txt", "large.txt"], "large.txt is larger than 67108864 bytes"),
+        (vec!["secret", "import", "none.json"], "none.json: the file has no entries"),
+        (vec!["secret", "import", "none.json", "none.csv"], "none.json, none.csv: the files have no entries"),
+        (
+            vec!["secret", "import", &fixture("import/2fas-encrypted.json"), "--passphrase-file", "folder"],
+            "--passphrase-file must name a file that can be read, or `-` for standard input: folder: ",
+        ),
+        (
+            vec!["secret", "add", "--qr", "folder"],
+            "--qr must name a file that can be read, or `-` for standard input: folder: ",
+        ),
+        (vec!["secret", "add", "--qr", "large.txt"], "large.txt is larger than 10485760 bytes"),
+        (vec!["secret", "add", "--uri-file", "large.txt"], "large.txt is larger than "),
+        (vec!["seat", "import", "none.json"], "none.json: the file has no entries"),
+        (vec!["seat", "import", "folder"], "folder: "),
+    ] {
+        let refused = person.run(&arguments).refused(1);
+        assert!(refused.contains(told), "{arguments:?}: {refused}");
+    }
+    std::fs::write(person.home().join("latin.txt"), b"otpauth\xE4").unwrap();
+    assert!(
+        person.run(&["secret", "add", "--uri-file", "latin.txt"]).refused(1).contains("latin.txt: line 1 is not UTF-8")
+    );
+    assert_eq!(person.run(&["secret", "list"]).ok(), "");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_files_name_that_can_not_be_shown_is_escaped() {
+    let person = Person::with_vault();
+    person.file("a\u{1b}[2Jb\u{202e}.txt", "hello");
+    let refused = person.run(&["secret", "import", "a\u{1b}[2Jb\u{202e}.txt"]).refused(1);
+    assert!(refused.starts_with("error: a\\u{1b}[2Jb\\u{202e}.txt: in no known format"), "{refused}");
+}
+
+#[test]
+fn a_file_without_entries_beside_others_is_said() {
+    let person = Person::with_vault();
+    person.file("good.txt", &link("a", RFC_SEED));
+    person.file("none.json", "[]");
+    let files = ["secret", "import", "good.txt", "none.json"];
+    let looked = person.run(&[&files[..], &["--dry-run"]].concat()).err;
+    assert!(looked.contains("none.json: the file has no entries.\n"), "{looked}");
+    let document = person.run(&[&files[..], &["--dry-run", "--json"]].concat()).json();
+    assert_eq!(document.pointer("/without_entries"), Some(&serde_json::json!(["none.json"])));
+    let done = person.run(&files);
+    assert!(done.err.contains("none.json: the file has no entries.\n"), "{done:?}");
+    done.ok();
+}
+
+#[test]
+fn a_secret_of_the_same_name_and_seed_with_other_parameters_is_not_said_to_have_another_seed() {
+    let person = Person::with_alice();
+    let told =
+        person.fed(&format!("otpauth://totp/GitHub:alice?secret={RFC_SEED}&digits=8\n"), &["secret", "import", "-"]);
+    assert!(told.err.contains("with another seed or other parameters; both are kept"), "{told:?}");
+}
+
+#[test]
+fn two_files_can_not_both_be_standard_input() {
+    let person = Person::with_vault();
+    for arguments in [
+        vec!["-", "--passphrase-file", "-"],
+        vec!["-", "--kdbx-key-file", "-"],
+        vec!["-", "-"],
+        vec!["file", "--kdbx-key-file", "-", "--passphrase-file", "-"],
+    ] {
+        let refused = person.fed("hunter2\n", &[&["secret", "import"], &arguments[..]].concat()).refused(2);
+        assert_eq!(
+            refused,
+            "error: only one of FILE, --passphrase-file and --kdbx-key-file can be `-`, standard input\n"
+        );
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn an_import_that_skips_ends_alike_on_a_terminal_and_without_one() {
+    let person = Person::with_alice();
+    person.file("list", &format!("{}steam://A\n", link("a", RFC_SEED)));
+    let mut terminal = super::Terminal::new();
+    let child = terminal.start(&person, "secret import list");
+    terminal.read_until("0 would be added, 1 present, 1 skipped");
+    let (_, ended) = terminal.rest_of(child);
+    assert_eq!(ended.code(), Some(1));
+    assert_eq!(person.run(&["secret", "import", "list"]).status, 1);
+    assert_eq!(person.run(&["secret", "import", "list", "--yes"]).status, 1);
+}
+
+#[test]
+fn a_picture_without_a_link_is_told_as_that_with_its_name() {
+    let person = Person::with_vault();
+    for (name, what) in [("qr-wifi.png", "a Wi-Fi network"), ("qr-web.png", "a web page's address")] {
+        let file = fixture(name);
+        let told = format!("error: {file}: the QR code in the picture is no otpauth:// link, but {what}\n");
+        for arguments in [&["secret", "import", file.as_str()][..], &["secret", "add", "--qr", file.as_str()]] {
+            assert_eq!(person.run(arguments).refused(1), told);
+        }
+    }
+}
+
+#[test]
+fn a_registration_for_push_messages_is_named_wherever_it_is_given() {
+    let person = Person::with_vault();
+    let push = "phonefactor://activate_account?code=123456789&url=https%3A%2F%2Fexample.com";
+    let file = fixture("qr-push.png");
+    person.file("link", push);
+    for ran in [
+        person.run(&["secret", "add", "--qr", &file]),
+        person.run(&["secret", "add", "--uri-file", "link"]),
+        person.fed(push, &["secret", "add", "--label", "a", "--stdin"]),
+        person.run(&["secret", "import", &file]),
+        person.fed(push, &["secret", "import", "-"]),
+    ] {
+        let told = ran.err;
+        let says = told.contains("Microsoft Authenticator")
+            && told.contains("tell the service that you use another authenticator app");
+        assert!(says && !told.contains("123456789"), "{told}");
+    }
+}
+
+#[test]
+fn a_picture_with_more_links_than_are_listed_says_how_many_more() {
+    let person = Person::with_vault();
+    let file = fixture("qr-thirty.png");
+    let refused = person.run(&["secret", "add", "--qr", &file]).refused(1);
+    assert!(refused.contains("the picture holds 30 links") && refused.ends_with("\n  and 10 more\n"), "{refused}");
+    let imported = person.run(&["secret", "import", &file, "--dry-run", "--json"]).json();
+    assert_eq!(imported.pointer("/added"), Some(&30.into()), "{imported}");
+    assert_eq!(text_of(&imported, "/status"), "OK");
+}
