@@ -113,7 +113,7 @@ mod tests {
         check("'otpauth://totp/O'Brien?secret=A'", &["otpauth://totp/O'Brien?secret=A"]);
         check("(otpauth://totp/Acme (old)?secret=A)", &["otpauth://totp/Acme (old)?secret=A"]);
         check("*otpauth://a", &["otpauth://a"]);
-        check("xotpauth://a müotpauth-migration://b", &["otpauth://a", "otpauth-migration://b"]);
+        check("xotpauth://a müotpauth-migration://b", &["otpauth://a mü", "otpauth-migration://b"]);
         check("notsteam://a", &["notsteam://a"]);
         check("a steam://b", &["steam://b"]);
         check("otpauth://a?issuer=Acme Co", &["otpauth://a?issuer=Acme Co"]);
