@@ -115,16 +115,11 @@ async fn hostile_pictures_end_in_an_error() {
 /// A lossless WebP takes four bytes for each pixel while it is decoded.
 #[tokio::test]
 async fn a_lossless_webp_of_a_6k_screen_is_read_and_a_larger_one_is_told_another_format() {
-    let white = |wide, high| {
-        let mut file = Vec::new();
-        let pixels = vec![255; (wide * high * 3) as usize];
-        image_webp::WebPEncoder::new(&mut file).encode(&pixels, wide, high, image_webp::ColorType::Rgb8).unwrap();
-        file
-    };
-    for (wide, high) in [(6016, 3384), (5000, 5000)] {
-        assert_eq!(read(&program(), &white(wide, high)).await.unwrap(), Err(Unread::NoCode), "{wide} x {high}");
-    }
-    assert_eq!(read(&program(), &white(5000, 5001)).await.unwrap(), Err(Unread::TooManyColours));
+    let (wide, high) = (6016, 3384);
+    let mut white = Vec::new();
+    let pixels = vec![255; (wide * high * 3) as usize];
+    image_webp::WebPEncoder::new(&mut white).encode(&pixels, wide, high, image_webp::ColorType::Rgb8).unwrap();
+    assert_eq!(read(&program(), &white).await.unwrap(), Err(Unread::NoCode));
     let larger = read(&program(), &fixture("white-16383x2400.webp")).await.unwrap();
     assert_eq!(larger, Err(Unread::TooManyColours));
     assert!(Unread::TooManyColours.to_string().contains("25 million pixels"));
