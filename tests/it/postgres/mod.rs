@@ -94,7 +94,10 @@ const APART: [&str; 5] = [
 fn everywhere(filter: &str) {
     let listed = Command::new(std::env::current_exe().unwrap()).args([filter, "--list"]).output().unwrap();
     let listed = String::from_utf8(listed.stdout).unwrap();
-    let names = listed.lines().filter_map(|line| line.strip_suffix(": test")).filter(|name| !APART.contains(name));
+    let names = listed
+        .lines()
+        .filter_map(|line| line.strip_suffix(": test"))
+        .filter(|name| name.starts_with(filter) && !APART.contains(name));
     let mut program = Command::new(std::env::current_exe().unwrap());
     let ran = program.arg("--exact").args(names).env(EVERYWHERE, "1").output().unwrap();
     let told = String::from_utf8_lossy(&ran.stdout);
