@@ -95,10 +95,15 @@ impl<'a> Mending<'a> {
                 self.remove(&key, how).await?;
             }
         }
-        if let Some(key) = self.unsound.iter().find(|key| key.kind == Kind::Floor).cloned() {
-            let floor = Floor { until: self.now.plus(FLOOR) };
-            self.put(&floor, self.entry(None)).await?;
-            self.tell(&key, "set anew: steps of the next two minutes count as used");
+        let floors: Vec<_> = self.unsound.iter().filter(|key| key.kind == Kind::Floor).cloned().collect();
+        for key in floors {
+            if key.id.is_empty() {
+                let floor = Floor { until: self.now.plus(FLOOR) };
+                self.put(&floor, self.entry(None)).await?;
+                self.tell(&key, "set anew: steps of the next two minutes count as used");
+            } else {
+                self.remove(&key, "removed: it only looks like a floor").await?;
+            }
         }
         self.default_account().await?;
         if let Some(source) = self.source {

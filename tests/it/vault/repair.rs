@@ -591,6 +591,22 @@ async fn a_record_that_only_looks_like_the_header_is_not_taken_for_it() {
     assert!(done.mended.iter().any(|mended| mended.how == "fenced off"), "{done:?}");
 }
 
+/// One flipped bit makes a record one of another kind.
+#[tokio::test]
+async fn a_record_that_only_looks_like_a_floor_is_removed() {
+    let world = twelve_rows().await;
+    let floor = countersign::store::Kind::Floor as i64;
+    let forged = format!(
+        "INSERT INTO record (n, kind, id, version, account, sort, life, mac, body) \
+         SELECT 999, {floor}, X'0102', version, account, sort, life, mac, body FROM record WHERE kind = 1"
+    );
+    assert_eq!(world.folder.edit(&forged), 1);
+    let done = attempt(&world, None, Act::Carry).await.unwrap();
+    assert!(done.mended.iter().any(|mended| mended.how == "removed: it only looks like a floor"), "{done:?}");
+    assert!(done.left.is_empty(), "{done:?}");
+    world.check_sound().await;
+}
+
 #[tokio::test]
 async fn what_another_process_writes_while_a_vault_is_built_anew_is_not_lost() {
     let world = twelve_rows().await;
