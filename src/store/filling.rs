@@ -1,5 +1,5 @@
 //! A vault that comes from elsewhere: its records and audit records are written as they are, to a place where no vault is,
-//! and only at the very end does it get a name by which [`open`](super::open) finds it. A process that ends before that leaves
+//! and only at the very end does it get a name by which [`open`](super::open()) finds it. A process that ends before that leaves
 //! nothing that opens.
 
 use std::path::Path;

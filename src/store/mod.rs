@@ -389,7 +389,7 @@ pub trait Store: Send + Sync {
     async fn hold(&self) -> Result<(), StoreError>;
 
     /// Ends the store, which is [held](Self::hold), for good: no process reads or writes it any more, not even one that has it
-    /// open, and [`open`] says that the vault is at this place now. If the error is [`StoreError::Unknown`], it may be ended.
+    /// open, and [`open()`] says that the vault is at this place now. If the error is [`StoreError::Unknown`], it may be ended.
     async fn retire(&self, to: &str) -> Result<(), StoreError>;
 
     /// Checks the structure, not the contents. Returns the findings; empty: sound.
