@@ -85,7 +85,7 @@ impl Operation for Diagnose {
 }
 
 impl Service {
-    /// What is to be known of the store's server. If it does not say, that is no damage.
+    /// What the doctor reports about the store's server. A server that does not answer is not damage.
     async fn server(&self) -> Vec<Circumstance> {
         let before = self.now();
         let Surroundings { now, mut found } = match self.vault().surroundings().await {

@@ -150,7 +150,7 @@ pub enum OpenError {
     Moved {
         /// Where it was.
         from: PathBuf,
-        /// Where it is now, as the old place has it: whoever can write that may have written this.
+        /// Where it is now, as the old place says. This is not under a MAC: anybody who can write to the old place can change it.
         to: String,
     },
     /// Something is at the place to which a vault is to come.

@@ -52,7 +52,7 @@ pub enum ImportError {
     #[error("the passphrase is wrong")]
     WrongPassphrase,
     /// A wrong passphrase, or that of a password slot behind the first ones, which alone are tried.
-    #[error("the passphrase is none of the {0} that were tried; opening it by another one would take too long")]
+    #[error("the passphrase opens none of the {0} slots that were tried; trying more slots would take too long")]
     WrongPassphraseOfMany(usize),
     /// The format can't tell these two apart.
     #[error("the passphrase is wrong, or the file is damaged")]

@@ -227,7 +227,7 @@ pub fn open(bytes: &[u8]) -> Result<Opened, ImportError> {
     Err(ImportError::Unknown)
 }
 
-/// A backup of an old `andOTP`, which has no mark at all: what is text is none.
+/// A backup of an old `andOTP`. The format has no mark, so a file of text is not taken for one.
 fn old_andotp(bytes: &[u8]) -> Option<Result<Locked, ImportError>> {
     std::str::from_utf8(bytes).is_err().then(|| andotp::old_locked(bytes)).flatten()
 }

@@ -32,7 +32,7 @@ pub(super) struct Piece<'a> {
     pub(super) is_shortened: bool,
 }
 
-/// The links of a line, or the line itself if there is none in it.
+/// The links of a line, or the whole line if it holds no link.
 pub(super) fn pieces(line: &str) -> Vec<Piece<'_>> {
     let starts = starts(line);
     if starts.is_empty() {

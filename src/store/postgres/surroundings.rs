@@ -104,7 +104,7 @@ async fn role(link: &Link) -> Result<Vec<Circumstance>, Failure> {
         name: "role",
         found: if may_all { "may manage the whole server" } else { "has no rights beyond its databases" }.to_owned(),
         concern: may_all.then_some(
-            "whoever gets its password gets the server; make a role without SUPERUSER, CREATEROLE, REPLICATION and BYPASSRLS that \
+            "a stolen password gives the whole server away; make a role without SUPERUSER, CREATEROLE, REPLICATION and BYPASSRLS that \
              owns this database",
         ),
     };
@@ -121,7 +121,7 @@ fn encryption(connector: &Connector) -> Circumstance {
         (_, true) => (
             "none",
             Some(
-                "whoever is on the way reads the password and changes answers; leave `sslmode=disable` out, and name the server's root \
+                "anybody on the network path can read the password and change answers; leave `sslmode=disable` out, and name the server's root \
                  with `sslrootcert` if need be",
             ),
         ),

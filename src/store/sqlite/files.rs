@@ -243,7 +243,7 @@ fn link_and_remove(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 /// Removes a database that is a draft or a copy, with what SQLite puts beside it. What can't be removed is sealed like the
-/// vault, and whoever makes the next one is told.
+/// vault, and the next process that makes a vault reports it.
 pub(super) fn remove_database(path: &Path) {
     for ending in ["", "-wal", "-shm", "-journal"] {
         let _ = fs::remove_file(beside(path, ending));
