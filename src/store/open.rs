@@ -226,6 +226,18 @@ pub enum OpenError {
         /// What is wrong.
         what: String,
     },
+    /// An older copy was put over a vault whose newest changes are in its log.
+    #[error(
+        "{} is older than its log {}: somebody has put an older copy over it, and the two do not fit. Put the newer file back; or \
+         go on with the copy: `countersign vault restore COPY` keeps both files aside",
+        without_seeds(.path), without_seeds(.log)
+    )]
+    UnderNewerLog {
+        /// The file.
+        path: PathBuf,
+        /// Its log.
+        log: PathBuf,
+    },
     /// A file or directory can't be read or made.
     #[error("{}: {source}{}", without_seeds(.path), remedy(.source))]
     Io {

@@ -39,6 +39,7 @@ impl From<OpenError> for StoreError {
             | OpenError::LooseMode { .. }
             | OpenError::NotOurs { .. }
             | OpenError::Newer { .. }
+            | OpenError::UnderNewerLog { .. }
             | OpenError::Unusable { .. }
             | OpenError::Io { .. } => Self::Unavailable(error.to_string()),
         }

@@ -9,12 +9,14 @@
 mod apply;
 mod audit;
 mod audit_index;
+mod beside_sqlite;
 mod connection;
 mod damaged;
 mod error;
 pub(super) mod files;
 pub(super) mod filling;
 pub mod format1;
+mod generation;
 pub(super) mod incoming;
 mod open_file;
 pub(super) mod ownership;
@@ -82,6 +84,7 @@ pub(super) fn open(request: &OpenRequest, address: &str) -> Result<Opened, OpenE
 /// Opens the store in a file that is there.
 fn opened(spot: Spot, writes: Writes) -> Result<Opened, OpenError> {
     let file = Arc::new(OpenFile::at(spot.clone())?);
+    generation::refuse_older(&file)?;
     let connect = || {
         let conn = file.connect(&Patience::default())?;
         let format = known_format(&conn, spot.file()).map_err(|error| file.judged_at_opening(error))?;

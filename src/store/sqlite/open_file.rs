@@ -3,11 +3,10 @@
 use std::{
     fs::{self, File, Metadata},
     io,
-    mem::ManuallyDrop,
     ops::Deref,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -16,16 +15,20 @@ use std::{
 use rusqlite::Connection;
 
 use super::{
+    beside_sqlite::{self, Number, number},
     connection::{self, Patience},
     files::{Spot, beside, look},
+    generation::{self, Generation},
 };
 use crate::store::{OpenError, StoreError};
 
 /// A connection that shares the state of the open files.
 pub(super) struct Conn {
-    conn: Connection,
+    sqlite: Connection,
     /// Whether the files are no longer those at their paths.
     lost: Arc<AtomicBool>,
+    /// The file, open as long as the connection is, and closed after it.
+    _file: Arc<File>,
 }
 
 impl Drop for Conn {
@@ -33,7 +36,7 @@ impl Drop for Conn {
         if self.lost.load(Ordering::Relaxed) {
             // Keep the log: it does not belong to the file that has replaced the database. If this fails, the
             // connection is closed as usual.
-            let _ = connection::keep_log(&self.conn, true);
+            let _ = connection::keep_log(&self.sqlite, true);
         }
     }
 }
@@ -42,7 +45,7 @@ impl Deref for Conn {
     type Target = Connection;
 
     fn deref(&self) -> &Connection {
-        &self.conn
+        &self.sqlite
     }
 }
 
@@ -53,16 +56,19 @@ pub(super) struct OpenFile {
     seen: Mutex<Seen>,
     /// Whether they have been replaced. All open connections share this.
     lost: Arc<AtomicBool>,
-    /// The database, opened to check that it can be read. Never closed: that would release SQLite's locks on it.
-    read: OnceLock<ManuallyDrop<File>>,
+    /// The database's identity.
+    number: Option<Number>,
+    /// Whether the files were checked and their contents were not.
+    is_whole_due: AtomicBool,
 }
 
 /// The identity of the files, and when it was last checked.
 struct Seen {
     at: Instant,
-    database: Option<Number>,
     /// The database never shrinks, so a smaller file means that another one was copied over it.
     bytes: u64,
+    /// The database's generation never falls, so an earlier one means the same.
+    generation: Generation,
     /// The log and its index, once they exist: SQLite creates them, and keeps them while a connection is open.
     beside: [(PathBuf, Option<Number>); 2],
 }
@@ -74,24 +80,44 @@ impl OpenFile {
     /// Records the identity of the files.
     pub(super) fn at(spot: Spot) -> Result<Self, OpenError> {
         let facts = look(spot.file())?;
-        let database = facts.as_ref().and_then(number);
+        let number = facts.as_ref().and_then(number);
         let bytes = facts.map_or(0, |facts| facts.len());
+        let generation = beside_sqlite::open(spot.file(), number)
+            .and_then(|database| Generation::in_file(&database))
+            .map_err(|cause| unread(&cause).at(spot.file()))?;
         let beside = [(spot.log(), None), (beside(spot.file(), "-shm"), None)];
-        let seen = Mutex::new(Seen { at: Instant::now(), database, bytes, beside });
-        Ok(Self { spot, seen, lost: Arc::default(), read: OnceLock::new() })
+        let seen = Mutex::new(Seen { at: Instant::now(), bytes, generation, beside });
+        Ok(Self { spot, seen, lost: Arc::default(), number, is_whole_due: AtomicBool::new(true) })
+    }
+
+    /// The database, to read it past its log.
+    fn database(&self) -> io::Result<Arc<File>> {
+        beside_sqlite::open(self.spot.file(), self.number)
+    }
+
+    /// The generation of the database, past its log.
+    pub(super) fn generation(&self) -> Result<Generation, StoreError> {
+        self.database().and_then(|database| Generation::in_file(&database)).map_err(|cause| unread(&cause))
+    }
+
+    /// Stops serving for good. Returns the error that says so.
+    pub(super) fn lose(&self) -> StoreError {
+        self.lost.store(true, Ordering::Relaxed);
+        StoreError::Unavailable("its files were moved, removed or replaced; restart countersign".to_owned())
     }
 
     /// Opens a connection. As long as no connection is open, other processes may legitimately remove the log and its
     /// index.
     pub(super) fn connect(&self, patience: &Patience) -> Result<Conn, OpenError> {
         self.is_there()?;
+        let database = self.database().map_err(|cause| unread(&cause))?;
         let connected = match connection::connect(&self.spot, patience) {
             // SQLite reports a read that failed once as damage, too. Real damage is still there.
             Err(OpenError::Damaged { .. }) => connection::connect(&self.spot, patience),
             connected => connected,
         };
-        let conn = connected.map_err(|error| self.judged_at_opening(error))?;
-        Ok(Conn { conn, lost: Arc::clone(&self.lost) })
+        let sqlite = connected.map_err(|error| self.judged_at_opening(error))?;
+        Ok(Conn { sqlite, lost: Arc::clone(&self.lost), _file: database })
     }
 
     pub(super) const fn spot(&self) -> &Spot {
@@ -103,7 +129,7 @@ impl OpenFile {
         let StoreError::Damaged { .. } = error else { return error };
         match self.read_through() {
             Ok(()) => error,
-            Err(cause) => StoreError::Unavailable(format!("the disk can't be read ({cause})")),
+            Err(cause) => unread(&cause),
         }
     }
 
@@ -115,13 +141,7 @@ impl OpenFile {
 
     /// Reads both files once, completely.
     pub(super) fn read_through(&self) -> io::Result<()> {
-        let database = if let Some(database) = self.read.get() {
-            database
-        } else {
-            let file = ManuallyDrop::new(File::open(self.spot.file())?);
-            self.read.get_or_init(|| file)
-        };
-        read_whole(database)?;
+        read_whole(&*self.database()?)?;
         match File::open(self.spot.log()) {
             Ok(log) => read_whole(&log),
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -138,6 +158,18 @@ impl OpenFile {
         if seen.at.elapsed() < SEEN_FOR && !self.lost.load(Ordering::Relaxed) { Ok(()) } else { self.look(seen) }
     }
 
+    /// Checks, once after each check of the files, that the database is not older than what its log adds to it.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]; if it is, from then on.
+    pub(super) fn is_whole(&self, conn: &Connection) -> Result<(), StoreError> {
+        if self.is_whole_due.load(Ordering::Relaxed) {
+            generation::refuse_mixed(conn, self)?;
+            self.is_whole_due.store(false, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
     /// Checks that the open files are still the files at their paths.
     ///
     /// # Errors
@@ -146,10 +178,23 @@ impl OpenFile {
         self.look(self.seen.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Whether the files are those that the connection has open, and nothing older was put over the database. If not, the
+    /// log stays as it is when the connections are closed.
+    pub(super) fn is_ours(&self, conn: &Connection) -> bool {
+        self.is_there().and_then(|()| self.is_whole(conn)).is_ok()
+    }
+
     fn look(&self, mut seen: MutexGuard<'_, Seen>) -> Result<(), StoreError> {
         let facts = there(self.spot.file())?;
         let bytes = facts.as_ref().map_or(0, Metadata::len);
-        let mut same = facts.as_ref().and_then(number) == seen.database && bytes >= seen.bytes;
+        let mut same = facts.as_ref().and_then(number) == self.number && bytes >= seen.bytes;
+        if same {
+            let generation = self.generation()?;
+            same = !generation.is_before(seen.generation);
+            if same {
+                seen.generation = generation;
+            }
+        }
         let is_open = Arc::strong_count(&self.lost) > 1;
         for (path, known) in &mut seen.beside {
             let there = there(path)?.as_ref().and_then(number);
@@ -158,14 +203,19 @@ impl OpenFile {
             same &= known.is_none() || *known == there;
             *known = known.or(there).filter(|_| is_open);
         }
-        if self.lost.fetch_or(!same, Ordering::Relaxed) || !same {
-            let what = "its files were moved, removed or replaced; restart countersign";
-            return Err(StoreError::Unavailable(what.to_owned()));
+        if !same || self.lost.load(Ordering::Relaxed) {
+            return Err(self.lose());
         }
         seen.bytes = bytes;
         seen.at = Instant::now();
+        self.is_whole_due.store(true, Ordering::Relaxed);
         Ok(())
     }
+}
+
+/// The error of a file that can't be read.
+pub(super) fn unread(cause: &io::Error) -> StoreError {
+    StoreError::Unavailable(format!("the disk can't be read ({cause})"))
 }
 
 /// What is at a path; `None`: nothing. If the system can't say, as when it is short of memory or the disk fails, the files may
@@ -196,25 +246,4 @@ fn read_whole(file: &File) -> io::Result<()> {
 fn read_whole(mut file: &File) -> io::Result<()> {
     io::Seek::rewind(&mut file)?;
     io::copy(&mut file, &mut io::sink()).map(drop)
-}
-
-/// The system's identity of a file: device and inode.
-#[cfg(unix)]
-type Number = (u64, u64);
-
-#[cfg(unix)]
-#[expect(clippy::unnecessary_wraps, reason = "elsewhere there is none")]
-fn number(facts: &Metadata) -> Option<Number> {
-    use std::os::unix::fs::MetadataExt as _;
-
-    Some((facts.dev(), facts.ino()))
-}
-
-/// On Windows nobody can move or remove a file that SQLite has open.
-#[cfg(not(unix))]
-type Number = ();
-
-#[cfg(not(unix))]
-fn number(_facts: &Metadata) -> Option<Number> {
-    None
 }

@@ -21,6 +21,7 @@ use super::{
     error,
     files::{self, Spot, beside, create_private, io_at, open_private},
     format1::older,
+    generation,
     incoming::Incoming,
     known_format, records, schema,
 };
@@ -347,6 +348,7 @@ fn begin(path: &Path, old: &Connection) -> Result<Connection, StoreError> {
     let page = pragma(old, "page_size")?;
     new.execute_batch(&format!("PRAGMA page_size={page}; BEGIN IMMEDIATE"))?;
     schema::create(&new)?;
+    generation::go_on(&new, old)?;
     new.execute_batch("COMMIT")?;
     connection::keep_a_log(&new)?;
     new.execute_batch("PRAGMA synchronous=OFF")?;

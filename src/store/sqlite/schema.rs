@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rusqlite::Connection;
 
-use super::audit;
+use super::{audit, generation::Generation};
 use crate::{domain::text::Claim, store::StoreError};
 
 /// The newest format that this version understands.
@@ -23,7 +23,8 @@ const FINDINGS_MAX: u32 = 100;
 
 /// The database's format.
 pub(super) fn format(conn: &Connection) -> Result<u32, rusqlite::Error> {
-    conn.query_row("SELECT user_version FROM pragma_user_version", [], |row| row.get(0))
+    let number = conn.query_row("SELECT user_version FROM pragma_user_version", [], |row| row.get(0))?;
+    Ok(Generation::split(number).0)
 }
 
 /// The database's application id.

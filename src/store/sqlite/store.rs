@@ -17,7 +17,7 @@ use super::{
     audit,
     connection::{self, PATIENCE, Patience},
     error,
-    open_file::{Conn, OpenFile},
+    open_file::{Conn, OpenFile, unread},
     records, schema,
     writer::{Failed, Writer, closed, lock},
 };
@@ -120,6 +120,7 @@ impl Shared {
             Some(conn) => conn,
             None => self.file.connect(&self.patience)?,
         };
+        let act = |conn: &Connection| self.file.is_whole(conn).and_then(|()| act(conn));
         let (conn, read) = match act(&conn) {
             // SQLite reports a read that failed once as damage, too. Real damage is still there.
             Err(StoreError::Damaged { .. }) => {
@@ -237,8 +238,7 @@ impl Store for Sqlite {
             if shared.read(schema::examine)?.is_empty() {
                 return Ok(Vec::new());
             }
-            let unread = |cause| StoreError::Unavailable(format!("the disk can't be read ({cause})"));
-            shared.file.read_through().map_err(unread)?;
+            shared.file.read_through().map_err(|cause| unread(&cause))?;
             // SQLite reports a read that failed once as damage, too. Real damage is still there.
             lock(&shared.readers).clear();
             shared.read(schema::examine)
@@ -279,7 +279,10 @@ impl Store for Sqlite {
         self.shared.closed.store(true, Ordering::Relaxed);
         self.shared.patience.close();
         self.away(|shared| {
-            lock(&shared.readers).clear();
+            let mut readers = lock(&shared.readers);
+            readers.first().map(|reader| shared.file.is_ours(reader));
+            readers.clear();
+            drop(readers);
             lock(&shared.held).take();
             shared.writer.close()
         })

@@ -12,7 +12,7 @@ use std::{
 use super::{
     apply,
     connection::{self, PATIENCE, Patience},
-    error, files,
+    error, files, generation,
     open_file::{Conn, OpenFile},
 };
 use crate::store::{Commit, Committed, Durable, Kind, Put, StoreError};
@@ -129,7 +129,8 @@ impl Writer {
     ) -> Option<Result<T, StoreError>> {
         let mut core = self.core.try_lock().ok()?;
         self.patience.until(Instant::now() + PATIENCE);
-        let read = act(core.conn.as_ref()?).map_err(|error| self.file.judged(error));
+        let conn = core.conn.as_ref()?;
+        let read = self.file.is_whole(conn).and_then(|()| act(conn)).map_err(|error| self.file.judged(error));
         if let Err(cause) = &read {
             core.give_up(cause);
         }
@@ -180,7 +181,9 @@ impl Writer {
         let synced = if lock(&self.log).is_some() { self.sync() } else { Ok(()) };
         let mut core = lock(&self.core);
         core.failed = None;
-        if let Some(conn) = core.conn.take().filter(|_| core.committed) {
+        let conn = core.conn.take().filter(|_| core.committed);
+        // The log must not be copied into another file that was put over the database.
+        if let Some(conn) = conn.filter(|conn| self.file.is_ours(conn)) {
             // Ignore errors: data in the log is safe; copying it only makes the log shorter.
             let _ = if core.scrub { connection::empty_log(&conn).map(drop) } else { connection::checkpoint(&conn) };
         }
@@ -249,7 +252,10 @@ impl Writer {
         }
         connection::run(conn, "BEGIN IMMEDIATE").map_err(before_commit)?;
         let ended = act(conn).and_then(|ended| match ended {
-            Committed::Done => connection::run(conn, "COMMIT").map(|()| ended).map_err(error::of_commit),
+            Committed::Done => {
+                generation::raise(conn, &self.file)?;
+                connection::run(conn, "COMMIT").map(|()| ended).map_err(error::of_commit)
+            }
             Committed::Stale { .. } | Committed::Taken { .. } | Committed::Moved { .. } => Ok(ended),
         });
         if !conn.is_autocommit()

@@ -183,7 +183,7 @@ fn a_disk_that_can_t_be_read_is_told_as_that_and_not_as_damage() {
     let mut failing = Failing::new();
     failing.fail("read");
     let told = failing.ask("open");
-    assert!(told.contains("vault.db can't be read or written: the disk can't be read (error "), "{told}");
+    assert!(told.contains("vault.db can't be read or written: the disk can't be read ("), "{told}");
     failing.mend("read");
     assert_eq!(failing.ask("open"), "opened");
     assert_eq!(failing.ask("now 1"), "Done");

@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::symlink, path::Path};
 
-use countersign::store::{Change, Kind, OpenError, OpenRequest, Opened, Removal, StoreError, Writes, open};
+use countersign::store::{Change, Kind, OpenError, OpenRequest, Opened, Record, Removal, StoreError, Writes, open};
 
 use super::{contents, files_in, is_anywhere, mode_of, private_dir, refusal, set_mode, with_a_secret};
 use crate::store::{World, check, commit, done, now, put, putting, read, record, runtime};
@@ -349,4 +349,103 @@ fn a_vault_that_was_moved_away_replaced_or_written_over_is_not_served_any_more()
         told(read().unwrap_err());
         told(runtime.block_on(store.probe()).unwrap_err());
     }
+}
+
+/// `cp old.db vault.db`: the same file, of the same size, whose newest changes the log has.
+#[test]
+fn an_older_copy_of_equal_size_under_a_newer_log_is_neither_served_nor_opened() {
+    for writes in [Writes::Inline, Writes::Thread] {
+        let runtime = runtime(writes);
+        let world = World::new(writes);
+        // A replacement rewrites pages that are there.
+        let replace = async |store: &_, version| {
+            let record = Record { version, ..record(Kind::Secret, b"a") };
+            done(store, putting([put(record)])).await;
+        };
+        let (store, other) = runtime.block_on(async {
+            let (store, other) = (world.store().await, world.store().await);
+            replace(&store, 1).await;
+            (store, other)
+        });
+        let older = fs::read(world.vault()).unwrap();
+        runtime.block_on(async {
+            replace(&other, 2).await;
+            // Copies the log into the file and empties it.
+            done(&store, Change { scrub: true, ..putting([put(record(Kind::Use, b"b"))]) }).await;
+            replace(&store, 3).await;
+        });
+        assert_eq!(fs::read(world.vault()).unwrap().len(), older.len());
+        assert_ne!(fs::read(world.vault()).unwrap(), older);
+
+        fs::write(world.vault(), older).unwrap();
+
+        // One that reads looks once in a second.
+        let begun = std::time::Instant::now();
+        while runtime.block_on(other.read(&[])).is_ok() {
+            assert!(begun.elapsed() < std::time::Duration::from_secs(10), "it is never noticed");
+            std::thread::yield_now();
+        }
+        let later = || now(vec![putting([put(record(Kind::Use, b"c"))])]);
+        for store in [&store, &other] {
+            let refused = runtime.block_on(commit(store, later())).unwrap_err();
+            assert!(refused.to_string().contains("moved, removed or replaced"), "{refused}");
+        }
+        let left = || (fs::read(world.vault()).unwrap(), fs::read(world.data().join("vault.db-wal")).unwrap());
+        let before = left();
+        for _ in 0..2 {
+            let refused = refusal(&world.request());
+            assert!(matches!(refused, OpenError::UnderNewerLog { .. }), "{refused}");
+        }
+        drop((store, other));
+        let refused = refusal(&world.request());
+        assert!(matches!(refused, OpenError::UnderNewerLog { .. }), "{refused}");
+        assert_eq!(left(), before);
+    }
+}
+
+#[test]
+fn a_log_is_not_copied_into_an_older_copy_by_a_process_that_ends() {
+    for (writes, closes) in [(Writes::Inline, true), (Writes::Thread, true), (Writes::Inline, false)] {
+        let runtime = runtime(writes);
+        let world = World::new(writes);
+        let older = runtime.block_on(async {
+            let store = world.store().await;
+            done(&store, putting([put(record(Kind::Secret, b"a"))])).await;
+            let older = fs::read(world.vault()).unwrap();
+            for id in [b"b", b"c"] {
+                done(&store, putting([put(record(Kind::Secret, id))])).await;
+            }
+            done(&store, putting([put(record(Kind::Use, b"d"))])).await;
+            fs::write(world.vault(), &older).unwrap();
+            if closes {
+                store.close().await.unwrap();
+            }
+            older
+        });
+        assert_eq!(fs::read(world.vault()).unwrap(), older, "{closes}");
+        let refused = refusal(&world.request());
+        assert!(matches!(refused, OpenError::UnderNewerLog { .. }), "{refused}");
+    }
+}
+
+/// A copy that lacks nothing but what the log has is the vault.
+#[test]
+fn a_copy_that_the_log_completes_is_opened() {
+    let runtime = runtime(Writes::Inline);
+    let world = World::new(Writes::Inline);
+    runtime.block_on(async {
+        let store = world.store().await;
+        done(&store, putting([put(record(Kind::Secret, b"a"))])).await;
+        let copy = fs::read(world.vault()).unwrap();
+        for id in [b"b", b"c"] {
+            done(&store, putting([put(record(Kind::Use, id))])).await;
+        }
+        fs::write(world.vault(), copy).unwrap();
+        done(&store, putting([put(record(Kind::Use, b"d"))])).await;
+        let again = world.store().await;
+        for id in [b"b", b"c", b"d"] {
+            assert!(read(&again, Kind::Use, id).await.is_some());
+        }
+        assert_eq!(again.examine().await.unwrap(), Vec::<String>::new());
+    });
 }

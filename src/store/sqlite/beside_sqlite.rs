@@ -1,0 +1,48 @@
+//! The database file, open beside SQLite's own descriptors, to read what SQLite does not show.
+//!
+//! On Unix, closing any descriptor of a file releases all locks that the process has on it, SQLite's too. So a process opens
+//! each database once for all its stores, and closes it after the last connection.
+
+use std::{
+    fs::{File, Metadata},
+    io,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError, Weak},
+};
+
+/// The open files.
+static OPEN: Mutex<Vec<(Number, Weak<File>)>> = Mutex::new(Vec::new());
+
+/// Opens the file at a path, or returns it if it is open. `number` is its identity, where there is one.
+pub(super) fn open(path: &Path, number: Option<Number>) -> io::Result<Arc<File>> {
+    let Some(number) = number else { return File::open(path).map(Arc::new) };
+    let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+    open.retain(|(_, file)| file.strong_count() > 0);
+    if let Some(file) = open.iter().find(|(known, _)| *known == number).and_then(|(_, file)| file.upgrade()) {
+        return Ok(file);
+    }
+    let file = Arc::new(File::open(path)?);
+    open.push((number, Arc::downgrade(&file)));
+    Ok(file)
+}
+
+/// The system's identity of a file: device and inode.
+#[cfg(unix)]
+pub(super) type Number = (u64, u64);
+
+#[cfg(unix)]
+#[expect(clippy::unnecessary_wraps, reason = "elsewhere there is none")]
+pub(super) fn number(facts: &Metadata) -> Option<Number> {
+    use std::os::unix::fs::MetadataExt as _;
+
+    Some((facts.dev(), facts.ino()))
+}
+
+/// On Windows nobody can move or remove a file that SQLite has open.
+#[cfg(not(unix))]
+pub(super) type Number = ();
+
+#[cfg(not(unix))]
+pub(super) fn number(_facts: &Metadata) -> Option<Number> {
+    None
+}
