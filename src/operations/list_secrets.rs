@@ -203,7 +203,7 @@ impl Call<'_> {
     async fn search(&self, query: &str, page: Page) -> Result<SecretPage, Failed> {
         let (vault, account) = (self.service.vault(), self.caller.account());
         // Match anywhere in a word; `FindSecrets` looks up what a person types.
-        let Found { secrets, total } = vault.search_secrets(account, query, page, |_| true).await?;
+        let Found { secrets, total } = vault.search_secrets(account, query, page).await?;
         let stored = vault.count_secrets(account, Life::Live).await?;
         Ok(SecretPage { secrets, total, stored, rest: None })
     }

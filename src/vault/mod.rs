@@ -9,7 +9,7 @@
 //! records/, names                how things are written into records, their MACs, and what finds them
 //! ledger, audit_row, verify      the audit log: chains, anchors, checks, pruning
 //! writer, draft                  changes, many in one commit
-//! people, secrets, enrolments    what operations read
+//! people, secrets, search, enrolments   what operations read
 //! open, format1, state, sources/ from an address and a key to an open vault
 //! slots, slot_rotation           the ways to open it: listed, added, removed, given a new key
 //! root, rotation, renewal        the root key and what it wraps; new keys; keys that another process has changed
@@ -49,6 +49,7 @@ mod restore;
 mod root;
 mod rotation;
 mod seal;
+mod search;
 mod secrets;
 mod seeds;
 mod slot_rotation;
@@ -84,7 +85,8 @@ pub use self::{
     root::UnlockError,
     rotation::{Resealed, Rotation},
     seal::OpenSealError,
-    secrets::{Found, InUse, NewSecret},
+    search::Found,
+    secrets::{InUse, NewSecret},
     seeds::SeedHashes,
     slots::{SlotError, VaultKey, Ways},
     sources::{

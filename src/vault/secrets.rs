@@ -10,10 +10,8 @@ use crate::{
         code_use::{Holder, UseState},
         hourly::HourlyCount,
         ids::{AccountId, SecretId},
-        name_query::NameQuery,
         secret::{CodeTerms, SecretMetadata, TotpSecret},
         seed::Seed,
-        text::ShownText,
         time::Timestamp,
     },
     store::{Kind, Life, List, Record, RecordKey, StoreError},
@@ -52,15 +50,6 @@ impl InUse {
         let SecretMetadata { totp, usage, .. } = &self.secret.value.metadata;
         CodeTerms { totp: *totp, usage: *usage }
     }
-}
-
-/// Secrets that match a query, and the number of all matches.
-#[derive(Debug, Default)]
-pub struct Found {
-    /// The secrets of the page, oldest first.
-    pub secrets: Vec<TotpSecret>,
-    /// The number of all matches.
-    pub total: u64,
 }
 
 impl Vault {
@@ -155,68 +144,6 @@ impl Vault {
     /// [`StoreError`].
     pub async fn count_secrets(&self, account: AccountId, life: Life) -> Result<u64, StoreError> {
         self.store().count(&List { life: Some(life), ..List::of(Kind::Secret, Some(account), 0) }).await
-    }
-
-    /// The secrets that match words of issuer and label. Words are first looked up in the index by their beginning;
-    /// only if that finds nothing, or the words are too short, every secret is searched for words in the middle of
-    /// others.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn find_secrets(
-        &self,
-        account: AccountId,
-        life: Life,
-        query: &str,
-    ) -> Result<Vec<Kept<TotpSecret>>, StoreError> {
-        let query = NameQuery::of(query);
-        if query.is_empty() {
-            return Ok(Vec::new());
-        }
-        let words = self.keyring().query_hashes(account, &query);
-        if !words.is_empty() {
-            let list = List { life: Some(life), words, ..List::of(Kind::Secret, Some(account), CHUNK) };
-            let records = self.page_of(list, Page::ALL).await?;
-            let mut found = self.opened_all(records).await?.sound;
-            found.retain(|secret| is_meant(secret, &query));
-            if !found.is_empty() {
-                return Ok(found);
-            }
-        }
-        let mut found = Vec::new();
-        self.each_secret(account, life, |secret| {
-            if is_meant(&secret, &query) {
-                found.push(secret);
-            }
-        })
-        .await?;
-        Ok(found)
-    }
-
-    /// A page of the live secrets that match a query anywhere in a word, and the number of all matches.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn search_secrets(
-        &self,
-        account: AccountId,
-        query: &str,
-        page: Page,
-        sees: impl Fn(SecretId) -> bool + Send + Sync,
-    ) -> Result<Found, StoreError> {
-        let query = NameQuery::of(query);
-        let mut found = Found::default();
-        self.each_secret(account, Life::Live, |secret| {
-            if sees(secret.id) && is_meant(&secret, &query) {
-                let full = page.limit.is_some_and(|limit| found.secrets.len() >= limit as usize);
-                if found.total >= page.offset && !full {
-                    found.secrets.push(secret.value);
-                }
-                found.total += 1;
-            }
-        })
-        .await?;
-        Ok(found)
     }
 
     /// The live secrets of an account that make the same codes.
@@ -329,7 +256,7 @@ impl Vault {
     }
 
     /// Opens records of secrets, with their use state.
-    async fn opened_all(&self, records: Vec<Record>) -> Result<Listed<Kept<TotpSecret>>, StoreError> {
+    pub(super) async fn opened_all(&self, records: Vec<Record>) -> Result<Listed<Kept<TotpSecret>>, StoreError> {
         let mut listed = Listed::default();
         let mut records = records.into_iter().peekable();
         while records.peek().is_some() {
@@ -357,21 +284,6 @@ impl Vault {
         Ok(listed)
     }
 
-    async fn each_secret(
-        &self,
-        account: AccountId,
-        life: Life,
-        mut see: impl FnMut(Kept<TotpSecret>) + Send,
-    ) -> Result<(), StoreError> {
-        let mut list = List { life: Some(life), ..List::of(Kind::Secret, Some(account), CHUNK) };
-        while let Some(chunk) = self.next_chunk(&mut list).await? {
-            self.opened_all(chunk).await?.sound.into_iter().for_each(&mut see);
-            // Opening many secrets takes a while; let other tasks run between the chunks.
-            tokio::task::yield_now().await;
-        }
-        Ok(())
-    }
-
     fn opened(&self, sealed: Kept<SealedMetadata>, used: Option<&Record>) -> Result<Kept<TotpSecret>, StoreError> {
         let key = RecordKey::new(Kind::Use, sealed.id.as_bytes());
         let used = used.filter(|used| used.key == key).ok_or_else(|| damaged(&key, "it is missing"))?;
@@ -386,10 +298,4 @@ impl Vault {
         let last_used_at = used.state.last_used_at;
         Ok(Kept { value: TotpSecret { id, created_at, last_used_at, deleted_at, metadata }, record })
     }
-}
-
-/// Whether a secret matches a query. Index entries are not under its MAC, so check the secret itself.
-fn is_meant(secret: &TotpSecret, query: &NameQuery) -> bool {
-    let SecretMetadata { label, issuer, .. } = &secret.metadata;
-    query.matches(issuer.as_ref().map(ShownText::as_str), label.as_str())
 }
