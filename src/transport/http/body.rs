@@ -77,14 +77,15 @@ async fn bytes(announced: Option<u64>, body: Body, wait: Duration) -> Result<Byt
 const TWICE: &str = "names a field twice";
 
 /// Refuses JSON in which an object has a field twice, or that is nested too deeply. The reader of the message refuses
-/// invalid JSON.
-pub(super) fn flawless(bytes: &[u8]) -> Result<(), Refusal> {
+/// invalid JSON; here that is `null`.
+pub(super) fn flawless(bytes: &[u8]) -> Result<Value, Refusal> {
     match serde_json::from_slice(bytes) {
         Ok(Json { repeated: Some(_), .. }) => Err(Refusal::invalid("body", TWICE)),
         Ok(Json { value, .. }) if !message_depth_within_limit(&value) => {
             Err(Refusal::invalid("body", "is nested too deeply"))
         }
-        Ok(_) | Err(_) => Ok(()),
+        Ok(Json { value, .. }) => Ok(value),
+        Err(_) => Ok(Value::Null),
     }
 }
 

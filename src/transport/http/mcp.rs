@@ -18,9 +18,13 @@ use http::{
 use http_body_util::{BodyExt as _, Full};
 use rmcp::{
     ErrorData,
-    model::{ClientJsonRpcMessage, ConstString as _, InitializeResultMethod, JsonRpcError, ProtocolVersion, RequestId},
+    model::{
+        CallToolRequestMethod, ClientJsonRpcMessage, ConstString as _, InitializeResultMethod, JsonRpcError,
+        ListToolsRequestMethod, PingRequestMethod, ProtocolVersion, RequestId,
+    },
     transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService},
 };
+use serde_json::Value;
 use tokio_util::{
     sync::CancellationToken,
     task::{TaskTracker, task_tracker::TaskTrackerToken},
@@ -36,9 +40,9 @@ use super::{
 };
 use crate::{
     domain::{audit::Action, limits::BODY_BYTES_MAX},
-    operations::Refusal,
+    operations::{ErrorCode, Refusal},
     transport::{
-        mcp::{McpServer, flawed_greeting},
+        mcp::{McpServer, flawed_greeting, is_served},
         owner::Owner,
     },
 };
@@ -49,6 +53,8 @@ const LAST_EVENT: HeaderName = HeaderName::from_static("last-event-id");
 const BOTH: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
 /// A message that opens a session contains this, or an escape that may be part of it.
 const OF_GREETINGS: [&[u8]; 2] = [b"\"initialize\"", b"\\u"];
+/// Methods that are served.
+const USUAL: [&str; 3] = [CallToolRequestMethod::VALUE, ListToolsRequestMethod::VALUE, PingRequestMethod::VALUE];
 
 const fn route(method: Method, path: &'static str) -> Route {
     Route {
@@ -128,9 +134,9 @@ async fn serve(mut call: Call<'_>, body: Arriving) -> Result<Response, Problem> 
     }
     let owner = Owner::of(&caller);
     let sessions = &app.mcp.sessions;
-    let (mut opening, mut listening) = (None, None);
+    let (mut opening, mut listening, mut is_unserved) = (None, None, false);
     if parts.method == Method::POST {
-        body::flawless(&bytes).map_err(Problem::Own)?;
+        is_unserved = is_unserved_request(&body::flawless(&bytes).map_err(Problem::Own)?, &bytes);
         if let Some(greeting) = greeting_in(&bytes) {
             if let Some((id, error)) = flawed_greeting(&greeting) {
                 return Err(flawed(error, id));
@@ -165,6 +171,11 @@ async fn serve(mut call: Call<'_>, body: Arriving) -> Result<Response, Problem> 
         *ended.status_mut() = StatusCode::NO_CONTENT;
         return Ok(ended);
     }
+    if is_unserved && response.status().is_success() {
+        // A session answers in an event; without one it is an HTTP error, and the door writes the row.
+        let row = owner.entry(route.action, app.service.now());
+        app.service.record_own(ErrorCode::InvalidArgument, row, None).await;
+    }
     let opening = opening.filter(|_| response.status().is_success());
     let response = readable(response.map(|body| held(body, answering, opening)), app).await?;
     Ok(match listening {
@@ -187,6 +198,16 @@ fn greeting_in(bytes: &[u8]) -> Option<ClientJsonRpcMessage> {
         }
     };
     is_greeting.then_some(message)
+}
+
+/// Whether a message is a request of a method that this server does not serve. rmcp refuses it without the handler.
+fn is_unserved_request(message: &Value, bytes: &[u8]) -> bool {
+    // Most requests are served, and are parsed only once.
+    let method = message.get("method").and_then(Value::as_str);
+    if message.get("id").is_none() || method.is_none_or(|method| USUAL.contains(&method)) {
+        return false;
+    }
+    matches!(serde_json::from_slice(bytes), Ok(ClientJsonRpcMessage::Request(sent)) if !is_served(&sent.request))
 }
 
 /// Removes from a greeting's head the id of an ended session, which clients send after a server's restart, and an

@@ -176,11 +176,15 @@ impl Sse {
         // deliver.
         let (server, ending) = (self.server.clone(), stop.child_token());
         tokio::spawn(async move {
-            let refusals = answers.clone();
+            let (refusals, recorder, mut requests) = (answers.clone(), server.clone(), server.requests());
             let messages = ReceiverStream::new(received).filter_map(move |message| {
-                let refusals = refusals.clone();
+                let (refusals, recorder, flaw) = (refusals.clone(), recorder.clone(), flawed_greeting(&message));
+                let is_refused = flaw.is_some() || requests.is_refused(&message);
                 async move {
-                    let Some((id, error)) = flawed_greeting(&message) else { return Some(*message) };
+                    if is_refused && let ClientJsonRpcMessage::Request(request) = &*message {
+                        recorder.record_refused(Some(request.request.extensions())).await;
+                    }
+                    let Some((id, error)) = flaw else { return Some(*message) };
                     // A stream that is gone ends the session by itself.
                     let _ = refusals.send(written(&ServerJsonRpcMessage::error(error, Some(id)))).await;
                     None

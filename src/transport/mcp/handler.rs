@@ -9,9 +9,9 @@ use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
         CacheScope, CallToolRequestMethod, CallToolRequestParams, CallToolResponse, CallToolResult, ConstString as _,
-        ContentBlock, CustomRequest, CustomResult, DiscoverResult, ErrorCode, Implementation, InitializeRequestParams,
-        InitializeResult, ListToolsResult, PaginatedRequestParams, ProtocolVersion, ServerCapabilities, ServerConfig,
-        Tool,
+        ContentBlock, CustomRequest, CustomResult, DiscoverResult, ErrorCode, Extensions, Implementation,
+        InitializeRequestParams, InitializeResult, ListToolsResult, PaginatedRequestParams, ProtocolVersion,
+        ServerCapabilities, ServerConfig, Tool,
     },
     service::RequestContext,
 };
@@ -22,14 +22,15 @@ use super::{
     elicitation,
     patience::Progress,
     tools::{instructions_for, listed},
+    unserved::Requests,
 };
 use crate::{
     domain::{
-        audit::Action,
+        audit::{Action, AuditEntry},
         principal::{Client, Principal},
         text::Claim,
     },
-    operations::{ApiCall, Entry, Refusal, Reveal, Service, Surface},
+    operations::{self, ApiCall, Entry, Refusal, Reveal, Service, Surface},
     transport::{ErrorBody, pace::CallPace},
 };
 
@@ -108,10 +109,29 @@ impl McpServer {
         &self.shared.service
     }
 
+    /// The requests of a new session.
+    pub(in crate::transport) fn requests(&self) -> Requests {
+        Requests::new(self.shared.versions)
+    }
+
+    /// Writes the audit row of a message that was refused without this handler. The extensions are the message's.
+    pub(in crate::transport) async fn record_refused(&self, extensions: Option<&Extensions>) {
+        let service = &self.shared.service;
+        if let Some(caller) = self.sender(extensions) {
+            let row = AuditEntry::of(caller, Action::Call, service.now());
+            service.record_own(operations::ErrorCode::InvalidArgument, row, None).await;
+        }
+    }
+
+    /// The caller who sent a message with these extensions.
+    fn sender<'a>(&'a self, extensions: Option<&'a Extensions>) -> Option<&'a Principal> {
+        let sent = || extensions?.get::<http::request::Parts>()?.extensions.get();
+        self.shared.caller.as_ref().or_else(sent)
+    }
+
     /// The caller of a request.
     pub(super) fn caller(&self, context: &RequestContext<RoleServer>) -> Result<Principal, ErrorData> {
-        let sent = || context.extensions.get::<http::request::Parts>().and_then(|parts| parts.extensions.get());
-        let caller: Option<&Principal> = self.shared.caller.as_ref().or_else(sent);
+        let caller = self.sender(Some(&context.extensions));
         let caller = caller.ok_or_else(|| ErrorData::internal_error("the request has no caller", None))?;
         // Take the client from the request, or else from the handshake; the context's method would copy the whole
         // handshake for every call.
@@ -215,7 +235,8 @@ impl ServerHandler for McpServer {
     ) -> Result<CustomResult, ErrorData> {
         let params = request.params.unwrap_or_default();
         if request.method != CallToolRequestMethod::VALUE {
-            // rmcp would repeat the method's name, which may hold anything, in its answer and log.
+            // rmcp would repeat the method's name, which may hold anything, in its answer and log. The transport writes
+            // the row, as for every method that is not served.
             return Err(ErrorData::new(ErrorCode::METHOD_NOT_FOUND, "no such method", None));
         }
         // rmcp could not parse this call: models write the arguments as text, for example.

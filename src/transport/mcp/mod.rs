@@ -12,11 +12,13 @@ mod patience;
 mod reader;
 pub mod stdio;
 mod tools;
+mod unserved;
 
 pub(in crate::transport) use greeting::flawed_greeting;
 pub use handler::McpServer;
 pub(in crate::transport) use handler::SessionEnd;
 pub use tools::listed;
+pub(in crate::transport) use unserved::is_served;
 
 pub use crate::operations::Reveal;
 

@@ -3,12 +3,7 @@
 use std::time::Duration;
 
 use futures::{Stream, stream};
-use rmcp::{
-    ServerHandler as _,
-    model::{
-        ClientJsonRpcMessage, ClientNotification, ClientRequest, GetMeta as _, ProtocolVersion, ServerJsonRpcMessage,
-    },
-};
+use rmcp::model::{ClientJsonRpcMessage, ClientNotification, ClientRequest, ServerJsonRpcMessage};
 use tokio::{io::AsyncRead, sync::watch, time::timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -18,6 +13,7 @@ use super::{
     lines::Lines,
     message::{Refused, read_message},
     stdio::Traffic,
+    unserved::Requests,
 };
 
 const BEGUN: &str = "the session has begun already";
@@ -33,9 +29,8 @@ pub(super) struct Reader<R> {
     traffic: watch::Sender<Traffic>,
     changes: watch::Receiver<Traffic>,
     server: McpServer,
-    /// Whether rmcp's session has begun. Before it, everything but requests is dropped, because rmcp would end the
-    /// session.
-    open: bool,
+    /// Before rmcp's session has begun, everything but requests is dropped, because rmcp would end the session.
+    requests: Requests,
     /// Cancelled when nothing more must be read: the process is to end, or the output has failed.
     ended: CancellationToken,
 }
@@ -43,7 +38,8 @@ pub(super) struct Reader<R> {
 impl<R: AsyncRead + Send + Unpin> Reader<R> {
     pub(super) fn new(input: R, traffic: watch::Sender<Traffic>, server: McpServer, ended: CancellationToken) -> Self {
         let changes = traffic.subscribe();
-        Self { lines: Lines::new(input), traffic, changes, server, open: false, ended }
+        let requests = server.requests();
+        Self { lines: Lines::new(input), traffic, changes, server, requests, ended }
     }
 
     /// The stream owns the reading future, so that nothing is lost when rmcp polls something else in the middle of a
@@ -56,10 +52,16 @@ impl<R: AsyncRead + Send + Unpin> Reader<R> {
     async fn next(&mut self) -> Option<ClientJsonRpcMessage> {
         while let Some(read) = self.read().await {
             match read {
-                Ok(Some(message)) => return Some(message),
+                Ok(Some(message)) => {
+                    if self.requests.is_refused(&message) {
+                        self.server.record_refused(None).await;
+                    }
+                    return Some(message);
+                }
                 Ok(None) => {}
                 Err(Refused { id, error }) => {
                     tracing::debug!(reason = %error.message, "a line was refused");
+                    self.server.record_refused(None).await;
                     let answer = ServerJsonRpcMessage::error(error, id);
                     self.traffic.send_modify(|traffic| traffic.put(&answer));
                 }
@@ -104,7 +106,7 @@ impl<R: AsyncRead + Send + Unpin> Reader<R> {
         }
         match &message {
             ClientJsonRpcMessage::Request(request) => {
-                if self.open && matches!(request.request, ClientRequest::InitializeRequest(_)) {
+                if self.requests.have_begun() && matches!(request.request, ClientRequest::InitializeRequest(_)) {
                     // rmcp would silently change the session's revision.
                     return Err(Refused::invalid(Some(request.id.clone()), BEGUN));
                 }
@@ -116,9 +118,8 @@ impl<R: AsyncRead + Send + Unpin> Reader<R> {
                 if !is_new {
                     return Err(Refused::invalid(Some(request.id.clone()), IN_USE));
                 }
-                self.open = self.open || self.opens(&request.request);
             }
-            _ if !self.open => return Ok(None),
+            _ if !self.requests.have_begun() => return Ok(None),
             ClientJsonRpcMessage::Notification(said) => {
                 // A cancelled request gets no answer.
                 if let ClientNotification::CancelledNotification(cancelled) = &said.notification
@@ -132,20 +133,6 @@ impl<R: AsyncRead + Send + Unpin> Reader<R> {
             ClientJsonRpcMessage::Response(_) | ClientJsonRpcMessage::Error(_) => {}
         }
         Ok(Some(message))
-    }
-
-    /// Whether rmcp's session begins with this request: a handshake, or the first request, other than a ping or a
-    /// discovery, with metadata of its own.
-    fn opens(&self, request: &ClientRequest) -> bool {
-        if matches!(request, ClientRequest::InitializeRequest(_)) {
-            return true;
-        }
-        let meta = request.get_meta();
-        !matches!(request, ClientRequest::PingRequest(_) | ClientRequest::DiscoverRequest(_))
-            && meta.missing_required_keys(&ProtocolVersion::V_2026_07_28).is_empty()
-            && meta
-                .protocol_version()
-                .is_some_and(|version| self.server.supported_protocol_versions().contains(&version))
     }
 }
 

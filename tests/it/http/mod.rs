@@ -13,7 +13,7 @@ mod malformed;
 mod matrix;
 mod mcp;
 mod oauth;
-mod refusals;
+pub(crate) mod refusals;
 mod rest;
 mod rights;
 mod sessions;

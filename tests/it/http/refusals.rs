@@ -12,7 +12,12 @@ use countersign::{
     operations::ErrorCode,
 };
 
-use super::kit::{Client, Server, settings, token_of, written};
+use serde_json::{Value, json};
+
+use super::{
+    kit::{Client, Server, settings, token_of, written},
+    mcp, sse,
+};
 
 const SECRETS: &str = "/api/v2/totp/secrets";
 
@@ -211,4 +216,126 @@ fn what_is_refused_because_of_the_clock_is_counted() {
     server.vault.clock.set_seconds(-86_400);
     assert_eq!(server.get(SECRETS, &token).status, 503);
     assert_eq!(counted(&server, ErrorCode::Unavailable), 1);
+}
+
+/// Requests that are refused whatever they ask of the server, by the action of their rows.
+pub(crate) fn refused_requests() -> Vec<(Action, Value)> {
+    let unserved = [
+        "resources/list",
+        "resources/templates/list",
+        "prompts/list",
+        "logging/setLevel",
+        "tasks/get",
+        "skills/list",
+        "subscriptions/listen",
+        "foo/bar",
+        "tools/lists",
+    ];
+    let unserved = unserved.map(|method| (Action::Call, json!({"method": method, "params": {}})));
+    let level = json!({"method": "logging/setLevel", "params": {"level": "debug"}});
+    let call = |params: Value| json!({"method": "tools/call", "params": params});
+    let calls = [
+        (Action::Call, call(json!({"name": "no_such_tool", "arguments": {}}))),
+        (Action::Call, call(json!({"name": 7}))),
+        (Action::Call, call(json!({}))),
+        (Action::Call, json!({"method": "tools/call"})),
+        (Action::CodeGet, call(json!({"name": "get_totp_code", "arguments": "{}"}))),
+        (Action::CodeGet, call(json!({"name": "get_totp_code", "arguments": [1]}))),
+        (Action::CodeGet, call(json!({"name": "get_totp_code", "arguments": {}, "inputResponses": 5}))),
+        (Action::CodeGet, call(json!({"name": "get_totp_code", "arguments": {"secret_id": "x"}}))),
+    ];
+    let all = unserved.into_iter().chain([(Action::Call, level)]).chain(calls);
+    let numbered = all.zip(100..).map(|((action, mut message), id)| {
+        message["jsonrpc"] = json!("2.0");
+        message["id"] = json!(id);
+        (action, message)
+    });
+    numbered.collect()
+}
+
+#[test]
+fn every_request_that_mcp_refuses_in_a_session_leaves_one_row() {
+    let server = Server::start();
+    let key = server.key(Scope::ALL);
+    let (token, id) = (token_of(&key), key.plain.id());
+    let session = mcp::try_open(&server, &token).unwrap();
+    let mut stream = sse::try_open(&server, &token).unwrap();
+    let mut expected = Vec::new();
+    for (action, message) in refused_requests() {
+        let answer = mcp::post(&server, &token, Some(&session), &message);
+        assert_eq!(answer.status, 200, "{message}");
+        let heard = [mcp::message(&answer), stream.try_ask(&server, &message).unwrap()];
+        assert!(heard.iter().all(|said| said["id"] == message["id"]), "{message}: {heard:?}");
+        expected.extend([of_key(id, action, Outcome::InvalidArgument); 2]);
+        assert_eq!(refusals(&server), expected, "{message}");
+    }
+    assert_eq!(counted(&server, ErrorCode::InvalidArgument), u64::try_from(expected.len()).unwrap());
+}
+
+#[test]
+fn what_a_session_does_not_ask_for_leaves_no_row() {
+    let server = Server::start();
+    let token = server.token();
+    let session = mcp::try_open(&server, &token).unwrap();
+    let mut stream = sse::try_open(&server, &token).unwrap();
+    let said = |method: &str| json!({"jsonrpc": "2.0", "method": method});
+    for message in [said("notifications/foo"), said("foo/bar"), json!({"jsonrpc": "2.0", "id": 9, "result": {}})] {
+        assert_eq!(mcp::post(&server, &token, Some(&session), &message).status, 202, "{message}");
+        assert_eq!(server.post(stream.endpoint(), &token, &message.to_string()).status, 202, "{message}");
+    }
+    for method in ["ping", "tools/list"] {
+        let message = json!({"jsonrpc": "2.0", "id": 1, "method": method});
+        assert_eq!(mcp::post(&server, &token, Some(&session), &message).status, 200, "{method}");
+        assert!(stream.try_ask(&server, &message).unwrap()["result"].is_object(), "{method}");
+    }
+    assert_eq!(refusals(&server), []);
+}
+
+#[test]
+fn what_a_stream_refuses_before_and_of_its_handshake_leaves_a_row() {
+    let server = Server::start();
+    let key = server.key(Scope::ALL);
+    let mut stream = sse::try_open(&server, &token_of(&key)).unwrap();
+    let mut ungreeted = sse::opened(&server, &token_of(&key)).unwrap();
+    let ask =
+        |id: i64, method: &str, params: Value| json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
+    let stateless = json!({"_meta": {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}});
+
+    for refused in [
+        ungreeted.try_ask(&server, &ask(1, "tools/list", json!({}))),
+        ungreeted.try_ask(&server, &ask(2, "initialize", json!({"capabilities": {}}))),
+        stream.try_ask(&server, &ask(3, "tools/list", stateless)),
+    ] {
+        assert!(refused.unwrap()["error"].is_object());
+    }
+
+    let row = of_key(key.plain.id(), Action::Call, Outcome::InvalidArgument);
+    assert_eq!(refusals(&server), [row; 3]);
+}
+
+#[test]
+fn every_request_that_mcp_refuses_without_a_session_leaves_one_row() {
+    let server = Server::start();
+    let key = server.key(Scope::ALL);
+    let bearer = format!("Bearer {}", token_of(&key));
+    let meta = json!({
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientInfo": {"name": "tests", "version": "1"},
+        "io.modelcontextprotocol/clientCapabilities": {},
+    });
+    let mut rows = 0;
+    for (_, mut message) in refused_requests() {
+        message["params"]["_meta"] = meta.clone();
+        let method = message["method"].as_str().unwrap().to_owned();
+        let mut headers = vec![
+            ("authorization", &*bearer),
+            ("accept", "application/json, text/event-stream"),
+            ("mcp-protocol-version", "2026-07-28"),
+            ("mcp-method", &method),
+        ];
+        headers.extend(message["params"]["name"].as_str().map(|name| ("mcp-name", name)));
+        server.raw(written("POST", "/mcp", &headers, Some(&message.to_string())).as_bytes());
+        rows += 1;
+        assert_eq!(refusals(&server).len(), rows, "{message}");
+    }
 }

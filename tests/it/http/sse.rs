@@ -22,7 +22,7 @@ fn open(server: &Server, token: &str) -> Stream {
     opened(server, token).unwrap()
 }
 
-fn opened(server: &Server, token: &str) -> Result<Stream, Answer> {
+pub(super) fn opened(server: &Server, token: &str) -> Result<Stream, Answer> {
     opened_at(server, "/sse", token)
 }
 

@@ -6,6 +6,7 @@ mod ending;
 mod hosts;
 mod protocol;
 mod queries;
+mod refusals;
 mod schemas;
 
 use std::sync::Arc;
