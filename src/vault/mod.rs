@@ -25,6 +25,7 @@ mod archive;
 mod audit_row;
 mod backup;
 mod copy;
+mod creation;
 mod draft;
 mod enrolments;
 mod erasing;

@@ -9,11 +9,13 @@ use std::{
 use tokio::sync::Mutex;
 
 use super::{
-    Core, Outcome, Vault, format1,
+    Core, Outcome, Vault,
+    creation::create,
+    format1,
     keyring::Keyring,
-    ledger::{End, genesis, head_of, is_kept},
+    ledger::{head_of, is_kept},
     open_error::{OpenError, at, no_key},
-    records::{AuditHead, Floor, Stored, VaultHeader},
+    records::{AuditHead, Floor, Stored as _, VaultHeader},
     root::{Header, UnlockError},
     slots::Ways,
     sources::{KeyError, Source, Spot},
@@ -22,18 +24,13 @@ use super::{
 };
 use crate::{
     domain::{
-        account::{Account, DEFAULT_ACCOUNT},
         audit::{Action, Actor, AuditEntry, ChainHead},
         ids::{AccountId, VaultId},
         key_source::SourceKind,
-        text::Name,
         time::Timestamp,
     },
     random::SharedRandom,
-    store::{
-        self, Absent, Change, Commit, Durable, Expect, Facts, Index, Kind, OpenRequest, Put, Record, RecordKey,
-        SharedStore, Store, StoreError, Tail, format1::Format1,
-    },
+    store::{self, Facts, Kind, OpenRequest, Record, RecordKey, SharedStore, Store, StoreError, format1::Format1},
 };
 
 /// How far ahead steps count as used after an accepted loss: the longest time for which a caller may have reserved one.
@@ -342,37 +339,6 @@ async fn unlocked(
         UnlockError::Damaged => store::OpenError::Damaged { path: path.to_owned(), what: cause.to_string() }.into(),
     })?;
     Ok((keyring, slot))
-}
-
-/// Creates a vault. Its key is durable before anything is sealed with it: a crash in between leaves a key that opens
-/// nothing.
-async fn create(request: &VaultRequest, absent: Absent, random: &SharedRandom) -> Result<(), OpenError> {
-    let vault = VaultId::new(random.random_id()?);
-    let spot = Spot { vault, location: absent.location(), data_dir: &request.store.data_dir };
-    let key = request.source.new_key(spot, random.as_ref()).await;
-    let key = key.map_err(|cause| no_key(cause, Ways::default()))?;
-    let (keyring, keys) = Keyring::create(vault, &key, random.as_ref())?;
-    let default_account = AccountId::new(random.random_id()?);
-    let created_at = request.now;
-    let account = Account { id: default_account, name: Name::kept(DEFAULT_ACCOUNT.to_owned()), created_at };
-    let header = VaultHeader { keys, created_at, default_account };
-    let tail = Tail { chain: 0, seq: 0, mac: genesis(0).mac };
-    let mut end = End { tail, at: Timestamp::from_micros(i64::MIN) };
-    let entry =
-        AuditEntry { account: Some(default_account), ..AuditEntry::by(Actor::System, Action::VaultCreate, created_at) };
-    let row = keyring.append(&mut end, &entry).map_err(at(absent.location()))?;
-    let first = Change {
-        expect: vec![Expect::Absent(RecordKey::new(Kind::Header, []))],
-        put: vec![put(&keyring, &header), put(&keyring, &account), put(&keyring, &AuditHead(end.head()))],
-        audit: vec![row],
-        ..Change::default()
-    };
-    Ok(absent.create(Commit { changes: vec![first], tail: Some(tail), durable: Durable::Now }).await?)
-}
-
-/// A new record, with its index entries.
-pub(super) fn put<T: Stored>(keyring: &Keyring, thing: &T) -> Put {
-    Put { record: keyring.record(thing, 1), index: Index::Replace(thing.finders(keyring)) }
 }
 
 /// Migrates a vault of format 1, and returns the path of its copy.

@@ -15,8 +15,8 @@ use crate::{
     store::{AuditPut, AuditRecord, Change, StoreError, Tail, format1 as old},
     vault::{
         audit_row::{self, Format},
+        creation::put,
         ledger::{End, genesis, terms_of},
-        open::put,
         records::{AuditBase, AuditHead},
     },
 };

@@ -11,8 +11,8 @@ use std::{
 use subtle::ConstantTimeEq as _;
 
 use super::{
+    creation::put,
     keyring::Keyring,
-    open::put,
     records::{CountRecord, KeptKey, KeyUseRecord, Repeat, SealedMetadata, SealedSeed, UseRecord, VaultHeader},
     root::{Header, Slot, WrappedEpoch},
 };

@@ -49,6 +49,11 @@ pub(super) async fn take_next(vault: VaultId, may_ask: bool) -> Result<(), KeyEr
     write_under(&vault.to_string(), &kek.0, may_ask).await
 }
 
+/// Removes the entry of a vault that did not come to be.
+pub(super) async fn forget(vault: VaultId, may_ask: bool) -> Result<(), KeyError> {
+    within(may_ask, system::remove(&vault.to_string(), may_ask)).await
+}
+
 /// Removes the entry of the next key.
 pub(super) async fn forget_next(vault: VaultId, may_ask: bool) -> Result<(), KeyError> {
     within(may_ask, system::remove(&next(vault), may_ask)).await

@@ -13,7 +13,7 @@ mod recovery;
 
 use std::{
     collections::BTreeMap,
-    fmt,
+    fmt, fs,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -312,6 +312,22 @@ impl Source {
             From::Passphrase(_) | From::Recovery(_) | From::Credential { .. } | From::Env { .. } | From::Command(_) => {
                 Ok(())
             }
+        }
+    }
+
+    /// Removes the key that was made for a vault of this id, which did not come to be. Nobody else has seen the id, so no other
+    /// vault has the key. A key file with a name of its own stays: another process may have made a vault with it by now.
+    pub(super) async fn forget_unused(&self, vault: VaultId) {
+        // What can't be removed opens nothing.
+        match &self.from {
+            From::File { named: None, folder } => drop(fs::remove_file(file::place(None, folder, vault))),
+            From::Keyring { may_ask } => drop(keyring::forget(vault, *may_ask).await),
+            From::File { named: Some(_), .. }
+            | From::Passphrase(_)
+            | From::Recovery(_)
+            | From::Credential { .. }
+            | From::Env { .. }
+            | From::Command(_) => {}
         }
     }
 

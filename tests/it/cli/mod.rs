@@ -6,6 +6,8 @@ mod code;
 #[cfg(target_os = "linux")]
 mod enrol;
 #[cfg(target_os = "linux")]
+mod failing_start;
+#[cfg(target_os = "linux")]
 mod import_child;
 mod import_told;
 #[cfg(unix)]
@@ -209,6 +211,12 @@ impl Ran {
 fn found(name: &str, folder: &Path) -> Option<PathBuf> {
     let mut inside = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     inside.find_map(|path| if path.is_dir() { found(name, &path) } else { path.ends_with(name).then_some(path) })
+}
+
+/// The files in a folder, however deep.
+fn files_in(folder: &Path) -> Vec<PathBuf> {
+    let inside = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    inside.flat_map(|path| if path.is_dir() { files_in(&path) } else { vec![path] }).collect()
 }
 
 /// Runs a command to its end.

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 #[cfg(unix)]
 use super::Terminal;
-use super::{Person, finish, text_of};
+use super::{Person, files_in, finish, text_of};
 use crate::kit::RFC_SEED;
 
 #[test]
@@ -522,12 +522,6 @@ fn a_key_that_nobody_would_see_makes_no_vault() {
 
     assert_eq!(status.code(), Some(1));
     assert_eq!(files_in(person.home()), Vec::<std::path::PathBuf>::new());
-}
-
-/// The files in a folder, however deep.
-fn files_in(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
-    let inside = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    inside.flat_map(|path| if path.is_dir() { files_in(&path) } else { vec![path] }).collect()
 }
 
 #[test]
