@@ -3,7 +3,7 @@
 use clap::Subcommand;
 use serde::Serialize;
 
-use super::{Ending, Failure, Session, output::Table};
+use super::{Ending, Failure, Session, table::Table};
 use crate::{
     domain::{
         account::{Account, DEFAULT_ACCOUNT},

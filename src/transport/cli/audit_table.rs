@@ -2,10 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{
-    Failure, Session,
-    output::{Console, Table},
-};
+use super::{Failure, Session, output::Console, table::Table};
 use crate::{
     domain::{api_key::KeyId, audit::AuditRow, characters::is_unshowable, time::Timestamp},
     operations::{self, ListDeleted, ListKeys, ListSeats, ListSecrets},

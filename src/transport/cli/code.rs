@@ -11,8 +11,8 @@ use super::{
     live,
     names::{self, Among, SecretName},
     numbers::{code_digits, whole, within},
-    output::{cut, width},
     seat,
+    table::{cut, width},
 };
 use crate::{
     domain::{secret::TotpSecret, time::Timestamp, totp::Step},

@@ -8,8 +8,9 @@ use super::{
     Ending, Failure, Session,
     names::{self, Among},
     numbers::{counted, whole},
-    output::Table,
-    seat, times,
+    seat,
+    table::Table,
+    times,
 };
 use crate::{
     domain::{

@@ -6,7 +6,8 @@ use super::{
     code::{rotates_at, seconds_left},
     interrupt::stop_signal,
     names::ShortIds,
-    output::{Console, Table},
+    output::Console,
+    table::Table,
 };
 use crate::{
     domain::{secret::TotpSecret, time::Timestamp},

@@ -29,6 +29,7 @@ mod seat;
 mod seat_file;
 mod secret;
 mod short_ids;
+mod table;
 mod times;
 mod vault;
 mod vault_key;

@@ -10,8 +10,8 @@ pub(super) use super::short_ids::ShortIds;
 use super::{
     Failure, Session,
     numbers::code_digits,
-    output::Table,
     short_ids::{ends_with, may_be_short_id},
+    table::Table,
 };
 use crate::{
     domain::{

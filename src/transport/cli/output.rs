@@ -4,17 +4,17 @@ use std::io::{self, BufRead, BufWriter, IsTerminal as _, Write};
 
 use serde::Serialize;
 
-use super::{failure::Failure, prompt::Questions, times};
-use crate::{domain::time::Timestamp, operations::ErrorCode, transport::ErrorBody};
-
-/// The gap between two columns.
-const GAP: &str = "  ";
-/// The contents of an empty cell, so that columns can be counted.
-const EMPTY: &str = "-";
-/// The mark of cut text.
-const CUT: &str = "…";
-/// The narrowest width to which a cell is cut.
-const CELL_MIN: usize = 8;
+use super::{
+    failure::Failure,
+    prompt::Questions,
+    table::{EMPTY, GAP, Table, padded, width},
+    times,
+};
+use crate::{
+    domain::time::Timestamp,
+    operations::{ErrorCode, answers::OK},
+    transport::ErrorBody,
+};
 
 /// How answers are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,10 +54,10 @@ pub struct Console {
     pub(super) questions: Questions,
 }
 
-/// Rows under a head.
-pub(super) struct Table {
-    head: &'static [&'static str],
-    rows: Vec<Vec<String>>,
+/// A document whose list is written item by item.
+pub(super) struct Items {
+    indented: bool,
+    begun: bool,
 }
 
 impl Console {
@@ -123,6 +123,40 @@ impl Console {
         self.line("")
     }
 
+    /// Begins a document with a list under this name.
+    pub(super) fn items(&mut self, name: &str) -> Result<Items, Failure> {
+        let indented = self.looks.out.terminal;
+        self.text(&if indented {
+            format!("{{\n  \"status\": \"{OK}\",\n  \"{name}\": [")
+        } else {
+            format!("{{\"status\":\"{OK}\",\"{name}\":[")
+        })?;
+        Ok(Items { indented, begun: false })
+    }
+
+    /// Writes an item of such a list.
+    pub(super) fn item<T: Serialize>(&mut self, items: &mut Items, item: &T) -> Result<(), Failure> {
+        if std::mem::replace(&mut items.begun, true) {
+            self.text(",")?;
+        }
+        if !items.indented {
+            return self.json(item);
+        }
+        for line in serde_json::to_string_pretty(item).map_err(io::Error::from)?.lines() {
+            self.text(&format!("\n    {line}"))?;
+        }
+        Ok(())
+    }
+
+    /// Ends such a document.
+    pub(super) fn end_items(&mut self, items: &Items) -> Result<(), Failure> {
+        match items {
+            Items { indented: true, begun: true } => self.line("\n  ]\n}"),
+            Items { indented: true, begun: false } => self.line("]\n}"),
+            Items { indented: false, .. } => self.line("]}"),
+        }
+    }
+
     /// Writes a part of a document that is too large to hold in memory.
     pub(super) fn json<T: Serialize>(&mut self, part: &T) -> Result<(), Failure> {
         Ok(serde_json::to_writer(&mut self.out, part).map_err(io::Error::from)?)
@@ -184,10 +218,14 @@ impl Console {
     /// Writes a table: aligned, without tabs, the head bold on a terminal, and no wider than the terminal.
     pub(super) fn table(&mut self, table: &Table) -> Result<(), Failure> {
         for (nth, line) in table.lines(self.out_width()).into_iter().enumerate() {
-            let bold = nth == 0 && self.looks.out.colour;
-            self.line(&if bold { format!("\u{1b}[1m{line}\u{1b}[0m") } else { line })?;
+            if nth == 0 { self.head(&line) } else { self.line(&line) }?;
         }
         Ok(())
+    }
+
+    /// Writes the head of a table.
+    pub(super) fn head(&mut self, line: &str) -> Result<(), Failure> {
+        if self.looks.out.colour { self.line(&format!("\u{1b}[1m{line}\u{1b}[0m")) } else { self.line(line) }
     }
 
     /// The width of an answer's lines: that of the terminal now; unlimited for a file or a pipe.
@@ -229,88 +267,6 @@ impl Console {
     }
 }
 
-impl Table {
-    pub(super) const fn new(head: &'static [&'static str]) -> Self {
-        Self { head, rows: Vec::new() }
-    }
-
-    pub(super) fn row(&mut self, cells: Vec<String>) {
-        self.rows.push(cells);
-    }
-
-    pub(super) fn rows(&self) -> usize {
-        self.rows.len()
-    }
-
-    /// The head and the rows, within a width if there is one: empty columns are dropped first, then the widest cells
-    /// are cut, then the last columns are dropped. The first column, which names the row, stays whole.
-    pub(super) fn lines(&self, within: Option<usize>) -> Vec<String> {
-        let head: Vec<String> = self.head.iter().map(|cell| (*cell).to_owned()).collect();
-        let all: Vec<&Vec<String>> = std::iter::once(&head).chain(&self.rows).collect();
-        let wide = |nth: usize| all.iter().filter_map(|row| row.get(nth)).map(|cell| width(cell)).max().unwrap_or(0);
-        let is_empty = |nth: usize| self.rows.iter().filter_map(|row| row.get(nth)).all(String::is_empty);
-        let mut columns: Vec<(usize, usize)> = (0..self.head.len()).map(|nth| (nth, wide(nth))).collect();
-        if let Some(within) = within.filter(|within| *within < taken(&columns)) {
-            columns.retain(|(nth, _)| *nth == 0 || !is_empty(*nth));
-            fit(&mut columns, within);
-        }
-        let line = |row: &Vec<String>| {
-            let cells = columns.iter().filter_map(|(nth, wide)| {
-                let cell = row.get(*nth)?;
-                let shown = if cell.is_empty() { EMPTY } else { cell };
-                Some(padded(&cut(shown, *wide), *wide))
-            });
-            cells.collect::<Vec<_>>().join(GAP).trim_end().to_owned()
-        };
-        all.into_iter().map(line).collect()
-    }
-}
-
-/// The width of some columns in a line.
-fn taken(columns: &[(usize, usize)]) -> usize {
-    columns.iter().map(|(_, wide)| wide).sum::<usize>() + GAP.len() * columns.len().saturating_sub(1)
-}
-
-/// Makes columns, given by place and width, fit: keeps as many as fit with their widest cells cut.
-fn fit(columns: &mut Vec<(usize, usize)>, within: usize) {
-    let least = |columns: &[(usize, usize)]| {
-        let cut = columns.iter().enumerate().map(|(nth, (place, wide))| match nth {
-            0 => (*place, *wide),
-            _ => (*place, (*wide).min(CELL_MIN)),
-        });
-        taken(&cut.collect::<Vec<_>>())
-    };
-    while columns.len() > 1 && least(columns) > within {
-        columns.pop();
-    }
-    while taken(columns) > within {
-        match columns.iter_mut().skip(1).map(|(_, wide)| wide).max() {
-            Some(widest) if *widest > CELL_MIN => *widest -= 1,
-            _ => return,
-        }
-    }
-}
-
-/// A text cut to a number of columns.
-pub(super) fn cut(text: &str, wide: usize) -> String {
-    if width(text) <= wide {
-        return text.to_owned();
-    }
-    let mut room = wide.saturating_sub(width(CUT));
-    let mut shown: String = text
-        .chars()
-        .take_while(|c| {
-            let needed = columns(*c);
-            let fits = needed <= room;
-            room = room.saturating_sub(needed);
-            fits
-        })
-        .collect();
-    shown.truncate(shown.trim_end().len());
-    shown.push_str(CUT);
-    shown
-}
-
 /// Whether standard output is anything but the null device, which also replaces a closed standard output: output to it
 /// is lost without an error.
 #[cfg(unix)]
@@ -330,32 +286,6 @@ fn leads_somewhere() -> bool {
 #[cfg(not(unix))]
 const fn leads_somewhere() -> bool {
     true
-}
-
-fn padded(text: &str, wide: usize) -> String {
-    format!("{text}{}", " ".repeat(wide.saturating_sub(width(text))))
-}
-
-/// The columns that a text takes on a terminal, estimated: marks and joiners take none, East Asian characters and emoji
-/// two.
-pub(super) fn width(text: &str) -> usize {
-    text.chars().map(columns).sum()
-}
-
-fn columns(c: char) -> usize {
-    match u32::from(c) {
-        0x0300..=0x036F | 0x200C..=0x200D | 0x20D0..=0x20FF | 0xFE00..=0xFE0F => 0,
-        0x1100..=0x115F
-        | 0x2E80..=0xA4CF
-        | 0xAC00..=0xD7A3
-        | 0xF900..=0xFAFF
-        | 0xFE30..=0xFE6F
-        | 0xFF00..=0xFF60
-        | 0xFFE0..=0xFFE6
-        | 0x1F300..=0x1FAFF
-        | 0x20000..=0x3FFFD => 2,
-        _ => 1,
-    }
 }
 
 /// An input stream, which may be read on a thread of its own.
@@ -386,41 +316,4 @@ fn close_output() -> io::Result<()> {
 #[expect(clippy::unnecessary_wraps, reason = "elsewhere it can fail")]
 const fn close_output() -> io::Result<()> {
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn columns_are_aligned_with_spaces_and_empty_cells_are_marked() {
-        let mut table = Table::new(&["ID", "LABEL", "LAST"]);
-        table.row(vec!["1".to_owned(), "東京".to_owned(), String::new()]);
-        table.row(vec!["22".to_owned(), "alice".to_owned(), "now".to_owned()]);
-
-        assert_eq!(table.lines(None), ["ID  LABEL  LAST", "1   東京   -", "22  alice  now"]);
-    }
-
-    #[test]
-    fn a_narrow_terminal_gets_a_table_that_is_cut_inside_its_cells() {
-        let mut table = Table::new(&["ID", "LABEL", "ISSUER", "CREATED"]);
-        table.row(vec!["a1b2".into(), "ada.lovelace@example.com".into(), "GitHub".into(), "2 minutes ago".into()]);
-        table.row(vec!["c3d4".into(), "東京東京東京東京東京東京".into(), "Acme".into(), "just now".into()]);
-
-        assert_eq!(table.lines(Some(80)), table.lines(None));
-        for within in 20..80 {
-            let lines = table.lines(Some(within));
-            assert!(lines.iter().all(|line| width(line) <= within), "{within}: {lines:?}");
-            assert!(lines.iter().skip(1).all(|line| line.starts_with(['a', 'c'])), "{within}: {lines:?}");
-        }
-        assert_eq!(
-            table.lines(Some(40)),
-            [
-                "ID    LABEL         ISSUER  CREATED",
-                "a1b2  ada.lovelac…  GitHub  2 minutes a…",
-                "c3d4  東京東京東…   Acme    just now"
-            ]
-        );
-        assert_eq!(table.lines(Some(20)), ["ID    LABEL", "a1b2  ada.lovelace@…", "c3d4  東京東京東京…"]);
-    }
 }

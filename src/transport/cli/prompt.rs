@@ -13,7 +13,8 @@ use super::{
     failure::Failure,
     file_names::shown_path,
     hidden,
-    output::{Console, Input, Table},
+    output::{Console, Input},
+    table::Table,
 };
 
 /// The most bytes of an answer.

@@ -11,8 +11,8 @@ use super::{
     first::{First, Input, Taken},
     names::{self, ShortIds},
     numbers::{whole, within},
-    output::Table,
     seat_file,
+    table::Table,
 };
 use crate::{
     domain::{account::Account, limits::PIN_CHARS_MAX, principal::Principal, seat::Seat},
@@ -109,7 +109,7 @@ pub struct ProfileArgs {
     /// The person's id at the identity provider; not the id of another seat
     #[arg(long, value_name = "ID")]
     auth_subject: Option<String>,
-    /// Codes an hour that may be given for this seat, per secret; 0 for no limit
+    /// Codes an hour that may be given for this seat, per secret [default: no limit]; `seat update` takes 0 to remove it
     #[arg(long, value_name = "N", value_parser = whole::<u32>)]
     codes_per_hour: Option<u32>,
 }

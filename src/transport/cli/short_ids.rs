@@ -16,7 +16,9 @@ impl ShortIds {
     /// As long as needed for these ids.
     pub(super) fn of(ids: &[Uuid]) -> Self {
         let distinct = |chars: usize| {
-            let ends: HashSet<String> = ids.iter().map(|id| end_of(*id, chars)).collect();
+            // A character of an id has four bits.
+            let end = u128::MAX >> (128 - 4 * chars.min(ID_CHARS));
+            let ends: HashSet<u128> = ids.iter().map(|id| id.as_u128() & end).collect();
             ends.len() == ids.len()
         };
         Self((SHORT_CHARS_MIN..ID_CHARS).find(|chars| distinct(*chars)).unwrap_or(ID_CHARS))

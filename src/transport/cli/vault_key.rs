@@ -10,12 +10,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::{
-    Ending, Failure, Session,
-    output::{Console, Table},
-    qr_code::qr_code,
-    secret::new_file,
-};
+use super::{Ending, Failure, Session, output::Console, qr_code::qr_code, secret::new_file, table::Table};
 use crate::{
     domain::{key_source::KeySource, text::Name, time::Timestamp},
     operations::{

@@ -5,7 +5,7 @@ use std::{fmt::Write as _, time::Duration};
 
 use tokio::time::{Instant, interval_at};
 
-use super::{Failure, interrupt::stop_signal, output::Console, output::cut};
+use super::{Failure, interrupt::stop_signal, output::Console, table::cut};
 
 /// How long work may take before anything is shown: most is done by then.
 const QUIET: Duration = Duration::from_millis(400);

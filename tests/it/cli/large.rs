@@ -186,3 +186,23 @@ fn an_import_of_ten_thousand_takes_no_more_time_than_ten_of_a_thousand() {
     let ten = ticks_of_an_import(10_000);
     assert!(ten <= 15 * one.max(1), "{ten} ticks for 10,000, {one} for 1,000");
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_list_of_secrets_takes_memory_that_does_not_grow_with_their_number() {
+    let ((few, _), (large, _)) = (with_secrets(1_000), with_secrets(many()));
+    let listed = large.run(&["secret", "list", "--json"]).json();
+    assert_eq!(listed["totp_secrets"].as_array().map(Vec::len), Some(many()));
+    let lines = large.run(&["secret", "list"]).ok();
+    assert_eq!(lines.lines().count(), many() + 1);
+    for arguments in
+        [["secret", "list", "--json"].as_slice(), &["secret", "list"], &["secret", "list", "--query", "ada7"]]
+    {
+        // A short run on a busy machine may end between two looks.
+        let of_few = (0..4).map(|_| peak_of(&few, arguments)).max().unwrap();
+        let of_many = peak_of(&large, arguments);
+        // This program is not optimised, and its code and stacks take more than the optimised one's.
+        assert!(of_many <= 40 * 1024, "{arguments:?}: {of_many} KiB for {}", many());
+        assert!(of_many <= of_few + 3 * 1024, "{arguments:?}: {of_many} KiB for {}, {of_few} KiB for 1,000", many());
+    }
+}

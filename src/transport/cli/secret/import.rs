@@ -202,7 +202,7 @@ async fn read_all(args: &ImportArgs, console: &mut Console, children: &Children)
 fn tell(report: &Report, secrets: &[TotpSecret], session: &mut Session) -> Result<Ending, Failure> {
     if !session.console.is_json() && !report.dry_run {
         let now = session.service.now();
-        view::table(secrets, None, now, &mut session.console)?;
+        view::table(secrets, now, &mut session.console)?;
     }
     print_report(report, secrets, &mut session.console)
 }

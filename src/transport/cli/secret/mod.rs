@@ -9,6 +9,7 @@ mod export;
 mod import;
 mod import_file;
 mod import_report;
+mod list;
 mod qr;
 mod shown_qr;
 mod view;
@@ -21,8 +22,7 @@ use clap::{Args, Subcommand};
 use super::{
     Console, Ending, Failure, Session,
     first::{First, Input, Taken},
-    names::{self, Among, Named as _, SecretName},
-    numbers::counted_len,
+    names::{self, Among, SecretName},
     prompt::Consent,
     vault::note_held_back,
 };
@@ -30,8 +30,8 @@ use crate::{
     child::Children,
     domain::{ids::SecretId, limits::RESTORE_DAYS},
     operations::{
-        DeleteSecret, EraseSecret, ErrorCode, GetSecret, ListDeleted, ListSecrets, Refusal, ResetSteps, RestoreSecret,
-        SecretChanges, SecretDeleteResponse, SecretListResponse, UpdateSecret, answers::OK,
+        DeleteSecret, EraseSecret, ErrorCode, GetSecret, ListDeleted, Refusal, ResetSteps, RestoreSecret,
+        SecretChanges, SecretDeleteResponse, UpdateSecret, answers::OK,
     },
 };
 
@@ -187,7 +187,7 @@ pub(super) async fn run(command: Command, session: &mut Session) -> Result<Endin
     match command {
         Command::Add(args) => add::add(args, session).await?,
         Command::List(args) if args.deleted => list_deleted(session).await?,
-        Command::List(args) => list(args.query, session).await?,
+        Command::List(args) => list::list(args.query.as_deref(), session).await?,
         Command::Show(args) => {
             let secret = names::secret(session, &args.secret.text(), Among::Live).await?;
             if args.qr {
@@ -214,26 +214,6 @@ pub(super) async fn run(command: Command, session: &mut Session) -> Result<Endin
         Command::Export(args) => return export::export(&args, session).await,
     }
     Ok(Ending::Done)
-}
-
-async fn list(query: Option<String>, session: &mut Session) -> Result<(), Failure> {
-    let all = session.perform(ListSecrets::default()).await?.secrets;
-    // Short ids must be unique among all secrets, not just those shown.
-    let ids = view::shown_ids(&all, &session.console);
-    let there = all.len();
-    let secrets: Vec<_> =
-        all.into_iter().filter(|secret| query.as_deref().is_none_or(|query| secret.has_words(query))).collect();
-    let now = session.service.now();
-    let answer = SecretListResponse { status: OK, totp_secrets: secrets };
-    let secrets = &answer.totp_secrets;
-    session.console.answer(&answer, |console| view::table(secrets, ids.as_ref(), now, console))?;
-    if secrets.is_empty() {
-        session.console.note(&match there {
-            0 => "No secrets yet; `countersign secret add --label LABEL` stores one.".to_owned(),
-            some => format!("None of {} matches.", counted_len(some, "secret")),
-        });
-    }
-    Ok(())
 }
 
 async fn list_deleted(session: &mut Session) -> Result<(), Failure> {

@@ -11,10 +11,7 @@ use crate::{
         otpauth::{Names, OtpAuth},
     },
     transport::{
-        cli::{
-            Failure,
-            output::{Console, Table},
-        },
+        cli::{Failure, output::Console, table::Table},
         qr,
     },
 };

@@ -17,10 +17,13 @@ use crate::{
     transport::cli::{
         Failure, Session,
         names::ShortIds,
-        output::{Console, Table},
+        output::Console,
+        table::{Columns, Table},
     },
 };
 
+/// The head of a table of secrets.
+const HEAD: [&str; 6] = ["ID", "LABEL", "ISSUER", "SINGLE-USE", "CREATED", "LAST USED"];
 /// The status of an incomplete export.
 const NOT_WHOLE: &str = "ERROR";
 
@@ -113,25 +116,30 @@ fn id(secret: &TotpSecret, ids: Option<&ShortIds>) -> String {
     ids.map_or_else(|| secret.id.to_string(), |ids| ids.short(secret.id.uuid()))
 }
 
-/// Writes a table of secrets.
-pub(super) fn table(
-    secrets: &[TotpSecret],
-    ids: Option<&ShortIds>,
-    now: Timestamp,
-    console: &mut Console,
-) -> Result<(), Failure> {
-    let mut table = Table::new(&["ID", "LABEL", "ISSUER", "SINGLE-USE", "CREATED", "LAST USED"]);
+/// The columns of a table of secrets.
+pub(super) fn columns() -> Columns {
+    Columns::new(&HEAD)
+}
+
+/// Writes a table of secrets with their whole ids.
+pub(super) fn table(secrets: &[TotpSecret], now: Timestamp, console: &mut Console) -> Result<(), Failure> {
+    let mut table = Table::new(&HEAD);
     for secret in secrets {
-        table.row(vec![
-            id(secret, ids),
-            secret.metadata.label.to_string(),
-            issuer(secret),
-            if secret.metadata.single_use() { "yes" } else { "" }.to_owned(),
-            console.date(secret.created_at, now),
-            console.date_or_none(secret.last_used_at, now),
-        ]);
+        table.row(row(secret, secret.id.to_string(), now, console));
     }
     if secrets.is_empty() { Ok(()) } else { console.table(&table) }
+}
+
+/// The row of a secret under this id.
+pub(super) fn row(secret: &TotpSecret, id: String, now: Timestamp, console: &Console) -> Vec<String> {
+    vec![
+        id,
+        secret.metadata.label.to_string(),
+        issuer(secret),
+        if secret.metadata.single_use() { "yes" } else { "" }.to_owned(),
+        console.date(secret.created_at, now),
+        console.date_or_none(secret.last_used_at, now),
+    ]
 }
 
 /// Writes a table of deleted secrets.
