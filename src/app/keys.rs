@@ -4,7 +4,7 @@ use std::{ffi::OsString, path::Path, sync::Arc};
 
 use zeroize::Zeroizing;
 
-use super::{Fatal, console_of, opening};
+use super::{Fatal, console_of, opening, places::refuse_far_folder};
 use crate::{
     config::{Config, ConfigError, HANDED, handed_keys, key_variable},
     domain::{key_source::KeySource, limits::PASSPHRASE_BYTES_MAX},
@@ -105,7 +105,15 @@ impl Sources {
         };
         let opens = source_of(config, &opens, asks, &mut console).await?;
         let new = match command.new_key() {
-            Some(named) => Some(config.source(named)?),
+            Some(named) => {
+                let source = config.source(named)?;
+                if let KeySource::File(Some(file)) = &source
+                    && let Some(folder) = file.parent()
+                {
+                    refuse_far_folder("--to", folder)?;
+                }
+                Some(source)
+            }
             None => command.renews_own_key().then(|| config.key_source.clone()),
         };
         let new = match new {

@@ -4,6 +4,7 @@
 mod confine;
 mod keys;
 mod opening;
+mod places;
 mod serve;
 mod typed;
 mod upkeep;
@@ -144,7 +145,8 @@ fn carry_out(config: &Config, task: Task) -> Result<Ending, Fatal> {
     let level = if matches!(task, Task::Serve(_)) { "info" } else { "warn" };
     let ink = if looks(config.color).notes.colour { Ink::Colour } else { Ink::Plain };
     let logging = telemetry::start(config.log.as_deref().unwrap_or(level), ink).map_err(Fatal::from);
-    logging.map_err(|fatal| if matches!(task, Task::Stdio(_)) { answer_host(fatal) } else { fatal })?;
+    let begun = logging.and_then(|()| Ok(places::refuse_far(config, &task)?));
+    begun.map_err(|fatal| if matches!(task, Task::Stdio(_)) { answer_host(fatal) } else { fatal })?;
     let mut builder = match task {
         Task::Serve(_) => tokio::runtime::Builder::new_multi_thread(),
         Task::Person(_) | Task::Stdio(_) => tokio::runtime::Builder::new_current_thread(),

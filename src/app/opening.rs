@@ -5,6 +5,7 @@ use std::{path::PathBuf, sync::Arc};
 use super::{
     Fatal, console_of,
     keys::{Asks, refuse_beside_vault, source_of},
+    places::refuse_far_folders,
 };
 use crate::{
     child::Children,
@@ -225,6 +226,7 @@ async fn repair(config: &Config, asked: &cli::Repair, sources: &Sources) -> Resu
 async fn relocate(config: &Config, asked: &cli::MoveArgs, sources: &Sources) -> Result<Ending, Fatal> {
     let mut console = console_of(config);
     let there = config.at(&asked.to, "--to")?;
+    refuse_far_folders(&there.named_folders)?;
     refuse_beside_vault(&there, &config.key_source)?;
     let request = request(config, Arc::clone(&sources.opens), &Opening::There, Writes::Inline);
     let relocation = vault::relocation(&request, &store_of(&there), Arc::new(SystemRandom)).await?;

@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, IsTerminal as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -12,12 +12,13 @@ use tokio_util::sync::CancellationToken;
 use super::{Asks, Fatal, account, close, console_of, open, service_of, session, upkeep};
 use crate::{
     config::{Client, Config, Durability, Oauth, ServeConfig},
+    domain::sensitive::without_seeds,
     operations::ListKeys,
     transport::{
         cli::{self, Ending, Failure, Session},
         http::{self, ClientSecret, Listening, OAuthClient, OAuthSettings, Place},
     },
-    vault::Writes,
+    vault::{self, Writes},
 };
 
 const SECRET_FILE: &str = "--oauth-client-secret-file";
@@ -28,6 +29,9 @@ pub(super) async fn for_remote(config: &Config, serve: &ServeConfig) -> Result<E
     // Look at what can be wrong before a vault is made.
     let client = serve.oauth.as_ref().and_then(|oauth| oauth.client.as_ref());
     let client = client.map(|client| client_of(client, config)).transpose()?;
+    if let Some(plan) = &serve.backups {
+        upkeep::prepare(plan).map_err(vault::OpenError::from)?;
+    }
     let place = Place::take(&serve.http)?;
     let vault = open(config, Asks::Person, Writes::Thread, || Ok(())).await?;
     if serve.durability == Durability::Strict {
@@ -77,12 +81,26 @@ pub(super) async fn for_remote(config: &Config, serve: &ServeConfig) -> Result<E
 
 /// This server as a client of the identity provider, with the secret that the two share.
 fn client_of(client: &Client, config: &Config) -> Result<OAuthClient, Failure> {
-    let read = |file: &PathBuf| console_of(config).read_secret(SECRET_FILE, file, CLIENT_SECRET_BYTES_MAX);
+    let read = |file: &PathBuf| {
+        refuse_pipe(file)?;
+        console_of(config).read_secret(SECRET_FILE, file, CLIENT_SECRET_BYTES_MAX)
+    };
     let secret = client.secret_file.as_ref().map(read).transpose()?;
     if secret.as_ref().is_some_and(|secret| secret.is_empty()) {
         return Err(Failure::Usage(format!("{SECRET_FILE} is empty; a public client needs no such file")));
     }
     Ok(OAuthClient { id: client.id.clone(), secret: secret.map(ClientSecret::new).map(Arc::new) })
+}
+
+/// Refuses a named pipe, which would keep the server waiting for whoever writes to it, and other files that are none. A pipe
+/// that a shell hands over has a writer.
+fn refuse_pipe(file: &Path) -> Result<(), Failure> {
+    let is_handed = ["/dev/stdin", "/dev/fd", "/proc/self/fd"].iter().any(|over| file.starts_with(over));
+    if !is_handed && std::fs::metadata(file).is_ok_and(|facts| !facts.is_file()) {
+        let shown = without_seeds(file);
+        return Err(Failure::Usage(format!("{SECRET_FILE} must name a regular file, and {shown} is none")));
+    }
+    Ok(())
 }
 
 /// Announces where the server listens. A vault without keys serves nobody: a person at the terminal gets a key, and the

@@ -16,7 +16,7 @@ use crate::{
     config::Backups,
     domain::time::Timestamp,
     operations::{BackedUp, Service},
-    store::create_private_dir,
+    store::{OpenError, create_private_dir, refuse_shared_folder},
 };
 
 const DAY: Duration = Duration::from_hours(24);
@@ -98,6 +98,15 @@ pub(super) async fn back_up(service: Service, plan: Backups) {
 fn failed(plan: &Backups, cause: &str) -> Duration {
     tracing::error!(folder = %plan.dir.display(), %cause, "no backup was made");
     plan.every.min(AGAIN)
+}
+
+/// Makes the folder of backups, and refuses one that other users can read or change.
+///
+/// # Errors
+/// [`OpenError`].
+pub(super) fn prepare(plan: &Backups) -> Result<(), OpenError> {
+    create_private_dir(&plan.dir).map_err(|source| OpenError::Io { path: plan.dir.clone(), source })?;
+    refuse_shared_folder(&plan.dir)
 }
 
 /// How long it is until the next backup.

@@ -134,6 +134,8 @@ pub struct Config {
     pub log: Option<String>,
     /// When to use colour.
     pub color: ColorChoice,
+    /// The folders that flags or variables name, with those names. A mistyped one must not be made with all that is above it.
+    pub named_folders: Vec<(&'static str, PathBuf)>,
 }
 
 /// The settings of a sidecar.
@@ -202,6 +204,12 @@ pub enum ConfigError {
         /// What is wrong, and what to do.
         problem: &'static str,
     },
+    /// A folder and the one above it do not exist.
+    #[error(
+        "{0} names a place in a folder that is not there, and neither is the one above that; correct it, or make the folder above \
+         it first"
+    )]
+    FarPlace(&'static str),
     /// An invalid flag of `serve`.
     #[error("{flag} {problem}")]
     Serve {
@@ -234,7 +242,8 @@ impl Config {
         let base = BaseDirs::new();
         let typed = store.to_str().ok_or(ConfigError::Setting { name: flag, problem: "must be text in UTF-8" })?;
         let store = address(typed, Written::Flag(flag), base.as_ref().map(BaseDirs::home_dir))?;
-        Ok(Self { store, ..self.clone() })
+        let named_folders = folder_of_store(&store).map(|folder| (flag, folder)).into_iter().collect();
+        Ok(Self { store, named_folders, ..self.clone() })
     }
 
     fn with(flags: Flags, variable: fn(&str) -> Option<OsString>) -> Result<Self, ConfigError> {
@@ -242,20 +251,31 @@ impl Config {
         let home = base.as_ref().map(BaseDirs::home_dir);
         let path = |typed, flag, name| {
             let set = setting::<PathBuf>(typed, flag, name, variable);
-            set.map(|(path, written)| absolute(&path, written, home)).transpose()
+            set.map(|(path, written)| Ok((written.name(), absolute(&path, written, home)?))).transpose()
         };
-        let data_dir = match path(flags.data_dir, "--data-dir", "COUNTERSIGN_DATA_DIR")? {
-            Some(dir) => dir,
+        let data = path(flags.data_dir, "--data-dir", "COUNTERSIGN_DATA_DIR")?;
+        let mut named_folders: Vec<_> = data.clone().into_iter().collect();
+        let data_dir = match data {
+            Some((_, dir)) => dir,
             None => base.as_ref().ok_or(ConfigError::NoHome)?.data_dir().join(FOLDER),
         };
         let typed = TypedKey { source: flags.key_source, file: flags.key_file };
         let key_source = keys::source(typed, variable, home)?;
-        let state_dir = path(flags.state_dir, "--state-dir", "COUNTERSIGN_STATE_DIR")?;
+        if let KeySource::File(Some(file)) = &key_source {
+            named_folders.extend(file.parent().map(|folder| ("--key-file", folder.to_owned())));
+        }
+        let state = path(flags.state_dir, "--state-dir", "COUNTERSIGN_STATE_DIR")?;
+        named_folders.extend(state.clone());
+        let state_dir = state.map(|(_, dir)| dir);
         if state_dir.as_ref().is_some_and(|folder| folder.starts_with(&data_dir)) {
             return Err(ConfigError::StateInData);
         }
         let store = match text(setting(flags.store, "--store", "COUNTERSIGN_STORE", variable))? {
-            Some((store, written)) => address(&store, written, home)?,
+            Some((store, written)) => {
+                let store = address(&store, written, home)?;
+                named_folders.extend(folder_of_store(&store).map(|folder| (written.name(), folder)));
+                store
+            }
             None => DEFAULT_STORE.to_owned(),
         };
         let (account, written) = text(setting(flags.account, "--account", "COUNTERSIGN_ACCOUNT", variable))?
@@ -272,6 +292,7 @@ impl Config {
             format: if flags.json { Format::Json } else { Format::Text },
             log: log.map(|(filter, _)| filter).filter(|filter| !filter.trim().is_empty()),
             color: color(flags.color),
+            named_folders,
         };
         config.refuse_in_data(&config.key_source)?;
         Ok(config)
@@ -283,6 +304,12 @@ impl StdioConfig {
     pub fn of(flags: StdioFlags) -> Self {
         Self { seat: flags.seat, scopes: flags.scope, reveal: flags.reveal }
     }
+}
+
+/// The folder of the file that a store's address names.
+fn folder_of_store(address: &str) -> Option<PathBuf> {
+    let file = address.strip_prefix("sqlite:").filter(|file| !file.is_empty())?;
+    Path::new(file).parent().map(Path::to_owned)
 }
 
 fn key_dir(base: &BaseDirs) -> PathBuf {

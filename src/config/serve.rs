@@ -178,6 +178,11 @@ impl ServeConfig {
         if let Some(oauth) = &oauth {
             check_oauth(oauth)?;
         }
+        if flags.user_header.as_ref().is_some_and(carries_something_else) {
+            let problem = "names a header that carries something else, so it can't say who signed in; have the proxy write \
+                           another one, such as X-Forwarded-Email or Remote-User, and name that";
+            return Err(ConfigError::Serve { flag: "--user-header", problem });
+        }
         let http = HttpSettings {
             public_urls: flags.public_url,
             behind_proxy: flags.behind_proxy,
@@ -226,6 +231,48 @@ fn check_oauth(oauth: &Oauth) -> Result<(), ConfigError> {
     } else {
         refused("--oauth-audience", "must be a URL, that of this server's /mcp as clients know it")
     }
+}
+
+/// Whether a header has a meaning of its own, to this server, to a proxy or to HTTP.
+fn carries_something_else(header: &HeaderName) -> bool {
+    const NAMES: [&str; 34] = [
+        "authorization",
+        "cache-control",
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "cookie",
+        "date",
+        "dnt",
+        "expect",
+        "forwarded",
+        "host",
+        "idempotency-key",
+        "keep-alive",
+        "last-event-id",
+        "origin",
+        "pragma",
+        "range",
+        "referer",
+        "sb-api-key-id",
+        "sb-api-secret-key",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "upgrade-insecure-requests",
+        "user-agent",
+        "via",
+        "x-forwarded-for",
+        "x-forwarded-host",
+        "x-forwarded-port",
+        "x-forwarded-proto",
+        "x-real-ip",
+        "x-request-id",
+    ];
+    const FAMILIES: [&str; 5] = ["accept", "access-control-", "mcp-", "proxy-", "sec-"];
+    NAMES.contains(&header.as_str()) || FAMILIES.iter().any(|family| header.as_str().starts_with(family))
 }
 
 /// An address and port; `localhost` means the loopback address.
@@ -314,6 +361,37 @@ mod tests {
         assert_eq!(http.user_header.unwrap(), "x-auth-request-email");
         assert!(config_of("--user-header X-Auth-Request-Email").is_err());
         assert!(config_of("--behind-proxy --user-header X:Y").is_err());
+        for name in ["Remote-User", "X-Forwarded-User", "X-Forwarded-Email", "Cf-Access-Authenticated-User-Email"] {
+            assert!(config_of(&format!("--behind-proxy --user-header {name}")).is_ok(), "{name}");
+        }
+        for name in [
+            "Authorization",
+            "cookie",
+            "Host",
+            "Content-Length",
+            "Content-Type",
+            "Transfer-Encoding",
+            "Connection",
+            "Forwarded",
+            "X-Forwarded-For",
+            "X-Forwarded-Host",
+            "X-Real-IP",
+            "Origin",
+            "Referer",
+            "User-Agent",
+            "Accept",
+            "Accept-Language",
+            "Sec-Fetch-Site",
+            "Proxy-Authorization",
+            "Mcp-Session-Id",
+            "sb-api-secret-key",
+        ] {
+            let refused = config_of(&format!("--behind-proxy --user-header {name}")).unwrap_err();
+            assert!(
+                refused.starts_with("--user-header ") && refused.contains("X-Forwarded-Email"),
+                "{name}: {refused}"
+            );
+        }
     }
 
     #[test]

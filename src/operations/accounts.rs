@@ -15,6 +15,10 @@ use crate::{
 const HAS_SECRETS: &str = "the account has secrets, or deleted ones that can still be restored; `secret list` and \
                            `secret list --deleted` with `--account` show them, and `secret rm ID --now` erases one for good";
 
+/// Why an account can't be added beside one whose name looks the same.
+const LOOKALIKE: &str = "there is an account whose name differs in upper and lower case alone; work in that one, which \
+                         `countersign account list` shows, or choose another name";
+
 /// Every account, oldest first. A damaged one is left out, with a line in the log.
 #[derive(Debug, Clone, Copy)]
 pub struct ListAccounts;
@@ -43,6 +47,7 @@ impl Operation for AddAccount {
     async fn run(self, call: &mut Call<'_>) -> Result<Account, Failed> {
         let created_at = call.entry.at.whole_millis();
         let name = Name::parse(&self.name).map_err(|problem| Refusal::invalid("name", problem.to_string()))?;
+        call.refuse_lookalike(&name).await?;
         let id = AccountId::new(call.service.shared.random.random_id()?);
         let account = Account { id, name, created_at };
         let entry = AuditEntry { account: Some(id), at: created_at, ..call.entry.clone() };
@@ -50,6 +55,18 @@ impl Operation for AddAccount {
             Outcome::Done => Ok(account),
             Outcome::Taken | Outcome::Stale => Err(Refusal::Exists("an account of this name").into()),
         }
+    }
+}
+
+impl Call<'_> {
+    /// Refuses a name that differs from an account's in upper and lower case alone: people would mix them up.
+    async fn refuse_lookalike(&self, name: &Name) -> Result<(), Failed> {
+        let folded = |name: &Name| name.as_str().to_lowercase();
+        let accounts = self.service.vault().accounts().await?.sound;
+        if accounts.iter().any(|kept| kept.name != *name && folded(&kept.name) == folded(name)) {
+            return Err(Refusal::InUse(LOOKALIKE).into());
+        }
+        Ok(())
     }
 }
 

@@ -141,6 +141,10 @@ impl Call<'_> {
 /// `invalid_argument`.
 pub fn check_seat(from: &SeatChanges) -> Result<SeatProfile, Refusal> {
     let email = from.email.as_deref().ok_or_else(|| Refusal::invalid("email", "is required"))?;
+    if from.codes_per_hour == Some(0) {
+        let problem = format!("must be 1 to {CODES_PER_HOUR_MAX}; leave it out for no limit");
+        return Err(Refusal::invalid("codes_per_hour", problem));
+    }
     let profile = SeatProfile {
         email: parsed("email", email, Email::parse)?,
         first_name: None,

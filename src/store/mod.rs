@@ -31,7 +31,7 @@ pub use sqlite::{
     files::{create_private_dir, is_within, rename_new, sync_folder},
     format1,
     incoming::{Cleared, Incoming},
-    ownership::refuse_shared_keys,
+    ownership::{refuse_shared_folder, refuse_shared_keys},
     salvage::{Copied, Salvage},
     snapshot::Snapshot,
 };

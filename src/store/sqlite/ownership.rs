@@ -15,8 +15,7 @@ const ANOTHERS_KEYS: &str =
     "belongs to another user; run countersign as that user, or name a key file of your own with --key-file";
 /// The error for another user's vault.
 #[cfg(unix)]
-const ANOTHERS: &str =
-    "belongs to another user; run countersign as that user, or name a folder of your own with --data-dir or --store";
+const ANOTHERS: &str = "belongs to another user; run countersign as that user, or name a folder of your own with --data-dir, --store or --backup-dir";
 
 /// Refuses a folder for keys that other users can read or change, or whose parent lets them replace it: they could then
 /// read the keys. A folder that does not exist is accepted; it will be created private.
@@ -55,8 +54,12 @@ pub(super) fn refuse_network(_folder: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
+/// Refuses a folder that is not the current user's alone.
+///
+/// # Errors
+/// [`OpenError`].
 #[cfg(unix)]
-pub(super) fn refuse_shared_folder(path: &Path) -> Result<(), OpenError> {
+pub fn refuse_shared_folder(path: &Path) -> Result<(), OpenError> {
     use std::os::unix::fs::MetadataExt as _;
 
     let facts = fs::metadata(path).map_err(io_at(path))?;
@@ -108,8 +111,9 @@ fn refuse_mode(path: &Path, mode: u32, wanted: u32) -> Result<(), OpenError> {
     }
 }
 
+/// There, a folder inherits the access list of a user's profile.
 #[cfg(not(unix))]
-pub(super) fn refuse_shared_folder(_path: &Path) -> Result<(), OpenError> {
+pub fn refuse_shared_folder(_path: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 

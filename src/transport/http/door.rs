@@ -2,7 +2,6 @@
 //! answer gets its error format, the protective headers and the counters.
 
 use std::{
-    collections::HashSet,
     net::IpAddr,
     panic::AssertUnwindSafe,
     sync::Arc,
@@ -340,16 +339,17 @@ impl App {
         response
     }
 
-    /// Ends the streams of callers whose keys were revoked, whose seats were removed or whose tokens have expired: each
-    /// request is authenticated, but an open stream is not checked otherwise.
+    /// Ends the streams and sessions of callers whose keys were revoked, whose seats were removed or whose tokens have expired:
+    /// each request is authenticated, but an open stream is not checked otherwise, and a session keeps its place.
     pub(super) async fn end_revoked(&self, stop: CancellationToken) {
         let mut rounds = tokio::time::interval(self.limits.keep_alive / 5);
         rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while stop.run_until_cancelled(rounds.tick()).await.is_some() {
             self.streams.end_expired(self.service.now());
-            let listeners = self.streams.owners().into_iter().chain(self.mcp.sessions().listeners());
-            for owner in listeners.collect::<HashSet<_>>() {
-                // If the store can't be read, keep the streams.
+            let mut owners = self.mcp.sessions().owners();
+            owners.extend(self.streams.owners());
+            for owner in owners {
+                // If the store can't be read, keep them.
                 if self.may_still_call(owner).await == Ok(false) {
                     self.streams.end_all_of(owner);
                     self.mcp.sessions().close_all_of(owner).await;

@@ -6,7 +6,7 @@
 
 use std::{
     cell::RefCell,
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -161,10 +161,9 @@ impl Sessions {
         let _ = closing.await;
     }
 
-    /// The owners of sessions with open streams.
-    pub(super) fn listeners(&self) -> Vec<Owner> {
-        let book = self.book();
-        book.values().filter(|kept| kept.streams.load(Ordering::Relaxed) > 0).map(Kept::owner).collect()
+    /// The owners of sessions.
+    pub(super) fn owners(&self) -> HashSet<Owner> {
+        self.book().values().map(Kept::owner).collect()
     }
 
     /// Closes every session of this owner.

@@ -31,6 +31,8 @@ const EARLIER: &str = "enrollment_id";
 const COMPLETE: &str = "notifications/elicitation/complete";
 /// What is wrong with an answer of the client's user that can't be read.
 const UNKNOWN_ACTION: &str = "`enrollment` needs an `action`: `accept`, `decline` or `cancel`";
+/// What is wrong with an answer to something that was not asked.
+const UNKNOWN_INPUT: &str = "may hold `enrollment` alone: nothing else was asked";
 /// What is wrong with a request state that this server did not give.
 const NOT_GIVEN: &str = "is not one that this server gave; send it back as it came, or call again without it";
 /// How long the end of an enrolment is looked for: a little longer than a link works.
@@ -64,20 +66,27 @@ impl McpServer {
     ) -> Result<CallToolResponse, ErrorData> {
         let later = |id: &str| self.run(entry, Map::from_iter([(EARLIER.to_owned(), Value::from(id))]), context);
         if let Some(state) = request.request_state.filter(|state| !state.is_empty()) {
-            let answers = request.input_responses.unwrap_or_default();
-            let answer = answers.get(INPUT).map(|value| serde_json::from_value::<ElicitResult>(value.clone()));
-            let Ok(answer) = answer.transpose() else {
-                let unknown = Refusal::invalid("inputResponses", UNKNOWN_ACTION);
-                let refusal = self.service().refuse_arguments(&self.caller(context)?, &entry.spec, unknown).await;
-                return Ok(refused(&refusal).into());
+            let mut answers = request.input_responses.unwrap_or_default();
+            let answer = answers.remove(INPUT).map(serde_json::from_value::<ElicitResult>).transpose();
+            // What can't be read must not count as consent.
+            let read = if answers.is_empty() { answer.map_err(|_| UNKNOWN_ACTION) } else { Err(UNKNOWN_INPUT) };
+            let answer = match read {
+                Ok(answer) => answer,
+                Err(problem) => {
+                    let unknown = Refusal::invalid("inputResponses", problem);
+                    let refusal = self.service().refuse_arguments(&self.caller(context)?, &entry.spec, unknown).await;
+                    return Ok(refused(&refusal).into());
+                }
             };
             let Some(id) = self.service().id_of_request_state(&state) else {
                 let forged = Refusal::invalid("requestState", NOT_GIVEN);
                 let refusal = self.service().refuse_arguments(&self.caller(context)?, &entry.spec, forged).await;
                 return Ok(refused(&refusal).into());
             };
-            if let Some(declined) = answer.and_then(|answer| refused_by(&answer.action)) {
-                self.end(id, declined, context).await?;
+            if let Some(declined) = answer.and_then(|answer| refused_by(&answer.action))
+                && let Err(refusal) = self.end(id, declined, context).await?
+            {
+                return Ok(refused(&refusal).into());
             }
             return later(&id.to_string()).await.map(Into::into);
         }
@@ -95,7 +104,8 @@ impl McpServer {
         let asked = async {
             match peer.send_request(ServerRequest::ElicitRequest(ElicitRequest::new(begun.params(true)))).await {
                 Ok(ClientResult::ElicitResult(answer)) => match refused_by(&answer.action) {
-                    Some(declined) => self.end(begun.id, declined, context).await.map(|()| true),
+                    // If that is refused, the call that follows is too, and says why.
+                    Some(declined) => self.end(begun.id, declined, context).await.map(|_| true),
                     None => std::future::pending().await,
                 },
                 // The client can't do what it declared: its model gets the link.
@@ -116,15 +126,13 @@ impl McpServer {
         id: EnrolmentId,
         declined: bool,
         context: &RequestContext<RoleServer>,
-    ) -> Result<(), ErrorData> {
+    ) -> Result<Result<(), Refusal>, ErrorData> {
         let (caller, service) = (self.caller(context)?, self.service());
         let end = EndEnrolment { id, declined };
-        // The call that follows says what is true.
-        let _ = match counted(&caller, context) {
+        Ok(match counted(&caller, context) {
             Ok(()) => service.perform(&caller, end).await,
             Err(refusal) => Err(service.refuse_arguments(&caller, &EndEnrolment::SPEC, refusal).await),
-        };
-        Ok(())
+        })
     }
 }
 

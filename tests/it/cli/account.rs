@@ -96,3 +96,16 @@ fn an_account_that_is_not_found_by_its_name_any_more_is_damage_and_not_absent() 
         assert!(refused.contains("an account is not where it should be"), "{refused}");
     }
 }
+
+#[test]
+fn names_of_accounts_that_differ_only_in_case_are_refused() {
+    let person = Person::with_vault();
+    person.run(&["account", "add", "Straße"]).ok();
+    for name in ["Default", "DEFAULT", "straße", "STRAßE"] {
+        let refused = person.run(&["account", "add", name]).refused(1);
+        assert!(refused.contains("upper and lower case") && refused.contains("account list"), "{name}: {refused}");
+    }
+    let same = person.run(&["account", "add", "default"]).refused(1);
+    assert!(!same.contains("case"), "{same}");
+    assert_eq!(person.run(&["account", "list"]).ok().lines().count(), 3);
+}

@@ -234,3 +234,15 @@ fn a_seat_that_is_named_by_words_is_no_refusal() {
     let outcomes: Vec<_> = rows["rows"].as_array().unwrap().iter().map(|row| text_of(row, "/outcome")).collect();
     assert_eq!(outcomes, ["ok", "ok", "not_found"], "making, adding, and the name that nobody has: {rows}");
 }
+
+#[test]
+fn no_codes_an_hour_are_asked_for_by_leaving_the_limit_out() {
+    let person = Person::with_vault();
+    let add = |most: &str| person.run(&["seat", "add", "--email", "ada@example.com", "--codes-per-hour", most]);
+    assert!(add("0").refused(2).contains("leave it out for no limit"));
+    person.file("seats.csv", "email,codes_per_hour\nbob@example.com,0\n");
+    assert!(person.run(&["seat", "import", "seats.csv"]).refused(1).contains("leave it out for no limit"));
+    add("5").ok();
+    let shown = person.run(&["seat", "update", "ada@example.com", "--codes-per-hour", "0", "--json"]).json();
+    assert_eq!(shown["seat"]["codes_per_hour"], serde_json::Value::Null, "what is there is removed by 0");
+}

@@ -855,3 +855,65 @@ fn an_argument_that_other_programs_take_gets_a_tip() {
         assert!(!refused.contains("GEZDGNBV") && !refused.contains("123456"), "{arguments:?}: {refused}");
     }
 }
+
+#[test]
+fn a_mistyped_place_makes_no_folders_above_it() {
+    let person = Person::new();
+    let far = person.home().join("nope").join("dir");
+    let (file, dir) = (far.join("k"), far.to_str().unwrap());
+    let file = file.to_str().unwrap();
+    let store = format!("sqlite:{file}");
+    let add = ["secret", "add", "--label", "a", "--generate"];
+    let serve = ["serve", "--listen", "127.0.0.1:0"];
+    for (flag, value) in [("--key-file", file), ("--store", &*store), ("--data-dir", dir), ("--state-dir", dir)] {
+        for command in [&add[..], &serve[..], &["stdio"][..], &["vault", "create"][..]] {
+            let ran = person.run(&[&[flag, value], command].concat());
+            assert_eq!(ran.status, 2, "{flag} {command:?}: {ran:?}");
+            assert!(ran.err.contains(flag) && ran.err.contains("make the folder above it"), "{flag}: {ran:?}");
+        }
+    }
+    let refused = person.run(&[&serve[..], &["--backup-dir", dir]].concat()).refused(2);
+    assert!(refused.contains("--backup-dir"), "{refused}");
+    let home: Vec<_> = fs::read_dir(person.home()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(home.is_empty(), "{home:?}");
+
+    // The last folder alone is made, and so is all of the default place.
+    let near = person.home().join("near");
+    person.run(&[&["--data-dir", near.to_str().unwrap()], &add[..]].concat()).ok();
+    person.run(&add).ok();
+}
+
+#[cfg(unix)]
+#[test]
+fn a_folder_of_backups_is_its_owners_alone_or_the_server_does_not_start() {
+    let person = Person::with_vault();
+    let folder = person.home().join("backups");
+    fs::create_dir(&folder).unwrap();
+    crate::sqlite::set_mode(&folder, 0o777);
+    let dir = folder.to_str().unwrap();
+    let refused = person.run(&["serve", "--listen", "127.0.0.1:0", "--backup-dir", dir]).refused(78);
+    assert!(refused.contains("chmod 700"), "{refused}");
+    let refused = person.run(&["serve", "--listen", "127.0.0.1:0", "--backup-dir", "/proc/x"]).refused(78);
+    assert!(refused.contains("/proc/x"), "{refused}");
+    assert!(files_in(&folder).is_empty());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_in_the_place_of_a_secret_keeps_no_server_waiting() {
+    let person = Person::new();
+    let pipe = person.home().join("pipe");
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    let pipe = pipe.to_str().unwrap();
+    let client =
+        ["--oauth-issuer", "https://id.example", "--oauth-audience", "https://c.example", "--oauth-client-id", "c"];
+    let secret = [&["serve", "--listen", "127.0.0.1:0"], &client[..], &["--oauth-client-secret-file", pipe]].concat();
+    let refused = person.run(&secret).refused(2);
+    assert!(refused.contains("--oauth-client-secret-file") && refused.contains("regular file"), "{refused}");
+    for source in ["file", "passphrase", "recovery"] {
+        let source = format!("{source}:{pipe}");
+        let refused = person.run(&["--key-source", &source, "serve", "--listen", "127.0.0.1:0"]).refused(78);
+        assert!(refused.contains("is not a plain file"), "{source}: {refused}");
+    }
+}

@@ -60,7 +60,7 @@ pub(super) fn delete(server: &Server, token: &str, session: &str) -> Answer {
     server.raw(written("DELETE", "/mcp", &[("authorization", &bearer), ("mcp-session-id", session)], None).as_bytes())
 }
 
-fn sessions(server: &Server) -> usize {
+pub(super) fn sessions(server: &Server) -> usize {
     let text = String::from_utf8(server.raw(written("GET", "/metrics", &[], None).as_bytes()).body).unwrap();
     let line = text.lines().find_map(|line| line.strip_prefix("countersign_mcp_sessions "));
     line.unwrap().parse().unwrap()

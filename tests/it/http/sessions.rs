@@ -2,12 +2,18 @@
 
 use std::time::{Duration, Instant};
 
-use countersign::domain::audit::{Action, AuditFilter};
+use countersign::{
+    domain::{
+        audit::{Action, AuditFilter},
+        scope::Scope,
+    },
+    operations::RevokeKey,
+};
 use serde_json::json;
 
 use super::{
-    kit::{Server, written},
-    mcp::{delete, message, post, try_open},
+    kit::{Server, settings, token_of, written},
+    mcp::{delete, message, post, sessions, try_open},
 };
 
 #[test]
@@ -46,4 +52,23 @@ fn a_call_that_waits_gives_its_step_back_as_soon_as_its_session_is_ended() {
     crate::kit::until(|| !server.wait(server.vault.rows(released.clone())).is_empty());
 
     assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+}
+
+#[test]
+fn the_sessions_of_a_revoked_key_end_although_nobody_listens_to_them() {
+    let mut settings = settings();
+    settings.limits.keep_alive = Duration::from_millis(100);
+    let server = Server::with(settings);
+    let (key, other) = (server.key(Scope::ALL), server.token());
+    for _ in 0..2 {
+        try_open(&server, &token_of(&key)).unwrap();
+    }
+    let kept = try_open(&server, &other).unwrap();
+    assert_eq!(sessions(&server), 3);
+
+    server.wait(server.vault.service.perform(&server.vault.person, RevokeKey { id: key.plain.id() })).unwrap();
+
+    crate::kit::until(|| sessions(&server) == 1);
+    let list = json!({"jsonrpc": "2.0", "id": 2, "method": "tools/list"});
+    assert_eq!(post(&server, &other, Some(&kept), &list).status, 200);
 }

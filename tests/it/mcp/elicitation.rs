@@ -181,3 +181,45 @@ fn stateless() -> Value {
         "io.modelcontextprotocol/clientCapabilities": {"elicitation": {"url": {}}},
     })
 }
+
+#[tokio::test]
+async fn a_refused_answer_to_a_request_state_leaves_one_row() {
+    let mut wire = Wire::connect(ScopeSet::ALL, Reveal::Once);
+    let begun = wire.vault.service.perform(&wire.vault.person, EnrollSecret::default()).await.unwrap();
+    let Enrolled::Pending { id, .. } = begun else { panic!("it has begun") };
+    let state = json!(wire.vault.service.request_state_of(id));
+
+    for (action, rows) in [("decline", 1), ("cancel", 2), ("accept", 3)] {
+        let answer = wire.request("tools/call", again(&state, action)).await;
+        let text = answer["result"]["content"][0]["text"].as_str().unwrap();
+        assert!(text.contains("not_found"), "{action}: {text}");
+        let all = wire.vault.all_rows(AuditFilter::default()).await;
+        let refused = all.iter().filter(|row| row.entry.outcome != Outcome::Ok).count();
+        assert_eq!(refused, rows, "{action}");
+    }
+    assert_eq!(wire.vault.service.is_enrolment_open(id).await, Ok(true));
+}
+
+#[tokio::test]
+async fn an_answer_that_is_to_nothing_that_was_asked_is_refused_and_not_taken_for_consent() {
+    let mut wire = Wire::connect(ScopeSet::ALL, Reveal::Once);
+    let caller = Principal::stdio(wire.vault.account, ScopeSet::ALL, None);
+    let begun = wire.vault.service.perform(&caller, EnrollSecret::default()).await.unwrap();
+    let Enrolled::Pending { id, .. } = begun else { panic!("it has begun") };
+    let mut call = again(&json!(wire.vault.service.request_state_of(id)), "accept");
+    let accept = json!({"action": "accept"});
+    for (answers, told) in [
+        (json!({"enrolment": accept}), "`enrollment` alone"),
+        (json!({"enrollment": accept, "x": {"action": "decline"}}), "`enrollment` alone"),
+        (json!({"enrollment": 5}), "needs an `action`"),
+        (json!({"enrollment": {}}), "needs an `action`"),
+        (json!({"enrollment": {"action": 7}}), "needs an `action`"),
+        (json!({"enrollment": {"action": "Accept"}}), "needs an `action`"),
+    ] {
+        call["inputResponses"] = answers;
+        let answer = wire.request("tools/call", call.clone()).await;
+        let text = answer["result"]["content"][0]["text"].as_str().unwrap();
+        assert!(text.contains("inputResponses") && text.contains(told), "{}: {text}", call["inputResponses"]);
+    }
+    assert_eq!(wire.vault.service.is_enrolment_open(id).await, Ok(true));
+}
