@@ -267,7 +267,9 @@ async fn sidecar(config: &Config, stdio: StdioConfig) -> Result<(Service, McpSer
 }
 
 fn service_of(vault: Vault) -> Service {
-    Service::new(vault, Arc::new(SystemClock), Arc::new(SystemRandom))
+    let service = Service::new(vault, Arc::new(SystemClock), Arc::new(SystemRandom));
+    service.watch_clock();
+    service
 }
 
 /// The account to work in. If the vault can't be read or is damaged, the error must say so rather than that the account

@@ -214,6 +214,7 @@ impl Call<'_> {
             let now = self.service.now();
             let found = self.service.vault().in_use(account, request.secret, &request.holders, now).await?;
             let in_use = found.ok_or(Refusal::NotFound("secret"))?;
+            self.service.check_skew()?;
             if !std::mem::replace(&mut request.counted, true) {
                 self.count_use(request.secret)?;
             }

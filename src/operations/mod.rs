@@ -47,6 +47,7 @@ mod rotate_keys;
 mod schema;
 mod seat_pins;
 mod seats;
+mod skew;
 mod staged_seeds;
 mod tally;
 mod vault_keys;
@@ -110,7 +111,7 @@ pub use crate::vault::{
 pub(crate) use pace::Pace;
 
 use self::{
-    audit_refusals::AuditRefusals, enrolment_links::Enrolments, last_use::LastUses, long_reads::LongReads,
+    audit_refusals::AuditRefusals, enrolment_links::Enrolments, last_use::LastUses, long_reads::LongReads, skew::Skew,
     tally::Counters, waiting::Waiters,
 };
 use crate::{
@@ -149,6 +150,7 @@ struct Shared {
     audit_refusals: AuditRefusals,
     waiters: Waiters,
     long_reads: LongReads,
+    skew: Skew,
     last_uses: LastUses,
     counters: Counters,
     enrolments: Enrolments,
@@ -159,7 +161,7 @@ struct Shared {
 impl Service {
     /// Makes a service.
     pub fn new(vault: Vault, clock: SharedClock, random: SharedRandom) -> Self {
-        let (ids, audit_refusals, waiters, long_reads) = Default::default();
+        let (ids, audit_refusals, waiters, long_reads, skew) = Default::default();
         let (last_uses, counters, enrolments, secret_pace) = Default::default();
         let shared = Shared {
             vault,
@@ -169,6 +171,7 @@ impl Service {
             audit_refusals,
             waiters,
             long_reads,
+            skew,
             last_uses,
             counters,
             enrolments,

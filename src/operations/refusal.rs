@@ -144,6 +144,18 @@ pub enum Refusal {
         "the clock of this machine is not set: it stands before 1970 or after 9999; nothing was changed. Set it, then try again"
     )]
     Clock,
+    /// The machine's clock and that of the server that the vault is on are far apart.
+    #[error(
+        "the clock of this machine is {seconds} s {} that of the vault's server, so one of the two is wrong, and codes may be; \
+         nothing was changed. Have both follow a time server (NTP), then try again",
+        if *ahead { "ahead of" } else { "behind" }
+    )]
+    ClockApart {
+        /// By how much.
+        seconds: u64,
+        /// Whether the machine's is ahead.
+        ahead: bool,
+    },
     /// The process is ending.
     #[error("the server is stopping; nothing was changed. Try again in a moment")]
     Stopping,
@@ -186,6 +198,7 @@ impl Refusal {
             | Self::NotBackedUp(_)
             | Self::VaultKey(_)
             | Self::Clock
+            | Self::ClockApart { .. }
             | Self::Stopping
             | Self::NoPage => ErrorCode::Unavailable,
             Self::Damaged(_) | Self::Internal { .. } => ErrorCode::Internal,
@@ -217,6 +230,7 @@ impl Refusal {
             | Self::NotBackedUp(_)
             | Self::VaultKey(_)
             | Self::Clock
+            | Self::ClockApart { .. }
             | Self::Damaged(_)
             | Self::Internal { .. } => None,
         }

@@ -30,7 +30,8 @@ impl Retries {
     /// # Errors
     /// [`Refusal::Contended`] once the call has retried for long enough.
     pub(super) async fn again(&mut self) -> Result<(), Failed> {
-        if self.begun.elapsed() >= DECIDING {
+        // The first tries may have taken long because they waited for a server.
+        if self.tries >= AT_ONCE && self.begun.elapsed() >= DECIDING {
             return Err(Refusal::Contended.into());
         }
         self.tries += 1;
@@ -41,5 +42,26 @@ impl Retries {
             sleep(Duration::from_micros(u64::from(byte) * 20)).await;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::time::advance;
+
+    use super::*;
+    use crate::random::SystemRandom;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_decision_that_waited_long_for_a_server_is_made_again() {
+        let random: SharedRandom = Arc::new(SystemRandom);
+        let mut retries = Retries::new(&random);
+        for _ in 0..AT_ONCE {
+            advance(DECIDING * 5).await;
+            retries.again().await.unwrap();
+        }
+        assert!(matches!(retries.again().await, Err(Failed::Refused(Refusal::Contended))));
     }
 }

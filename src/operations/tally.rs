@@ -25,6 +25,8 @@ pub struct Tally {
     pub waiting: usize,
     /// When this process last made a backup by itself, in seconds.
     pub last_backup: Option<i64>,
+    /// Microseconds by which this machine's clock is ahead of that of the vault's server, if it is on one.
+    pub clock_ahead: Option<i64>,
 }
 
 impl Counters {
@@ -60,6 +62,7 @@ impl Service {
             refused: refused.map(|(code, count)| (code, count.load(Ordering::Relaxed))).collect(),
             waiting: self.shared.waiters.count(),
             last_backup: Some(counters.last_backup.load(Ordering::Relaxed)).filter(|at| *at != 0),
+            clock_ahead: self.clock_ahead(),
         }
     }
 }

@@ -2,12 +2,9 @@
 
 use super::{Call, Effect, Failed, Operation, Service, Spec};
 use crate::{
-    domain::{audit::Action, time::Timestamp},
+    domain::audit::Action,
     vault::{Circumstance, Examined, StoreError, Surroundings},
 };
-
-/// Microseconds by which the clocks of a server and of this machine may differ.
-const APART_MAX: i64 = 1_000_000;
 
 /// Whether the vault can be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +39,7 @@ impl Service {
             return Health::NotReady;
         }
         match self.vault().probe().await {
+            Ok(()) if self.check_skew().is_err() => Health::NotReady,
             Ok(()) => Health::Ready,
             Err(cause) => {
                 tracing::warn!(%cause, "the vault can't be written");
@@ -87,35 +85,14 @@ impl Operation for Diagnose {
 impl Service {
     /// What the doctor reports about the store's server. A server that does not answer is not damage.
     async fn server(&self) -> Vec<Circumstance> {
-        let before = self.now();
-        let Surroundings { now, mut found } = match self.vault().surroundings().await {
+        let Surroundings { clock, mut found } = match self.vault().surroundings().await {
             Ok(surroundings) => surroundings,
             Err(cause) => {
                 tracing::warn!(%cause, "the server does not say how it is set up");
                 return Vec::new();
             }
         };
-        found.extend(now.map(|now| clock(now, before, self.now())));
+        found.extend(clock.map(|clock| self.clock_circumstance(&clock)));
         found
     }
-}
-
-/// How far the server's clock is from this machine's, of which it was asked between two times.
-fn clock(server: Timestamp, before: Timestamp, after: Timestamp) -> Circumstance {
-    let (early, late) = (server.micros() < before.micros(), server.micros() > after.micros());
-    let apart = match (early, late) {
-        (true, _) => before.micros().saturating_sub(server.micros()),
-        (_, true) => server.micros().saturating_sub(after.micros()),
-        (false, false) => 0,
-    };
-    let side = if early { "behind" } else { "ahead of" };
-    let found = if apart < 1000 {
-        "agrees with this machine's".to_owned()
-    } else {
-        format!("is {} ms {side} this machine's", apart / 1000)
-    };
-    let concern = (apart > APART_MAX).then_some(
-        "codes are made by each machine's own clock, so one of the two is wrong; have both follow a time server (NTP)",
-    );
-    Circumstance { name: "clock", found, concern }
 }

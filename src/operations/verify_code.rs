@@ -119,6 +119,7 @@ impl Operation for VerifyCode {
         loop {
             let now = call.service.now();
             let in_use = vault.in_use(account, self.secret_id, &[], now).await?.ok_or(Refusal::NotFound("secret"))?;
+            call.service.check_skew()?;
             if !std::mem::replace(&mut counted, true) {
                 call.count_use(self.secret_id)?;
             }

@@ -35,7 +35,7 @@ pub use sqlite::{
     salvage::{Copied, Salvage},
     snapshot::Snapshot,
 };
-pub use surroundings::{Circumstance, Surroundings};
+pub use surroundings::{Circumstance, ServerClock, Surroundings};
 
 use crate::domain::ids::AccountId;
 
@@ -371,7 +371,7 @@ pub trait Store: Send + Sync {
     /// [`StoreError::Unknown`]: commits since the last sync may not survive a power cut.
     async fn sync(&self) -> Result<(), StoreError>;
 
-    /// Whether the store can be written right now.
+    /// Whether the store can be written right now, or so soon that calls wait for it.
     async fn probe(&self) -> Result<(), StoreError>;
 
     /// Bytes in the write-ahead log, if there is one. Data may be in the log alone, where one damaged page loses
@@ -383,6 +383,11 @@ pub trait Store: Send + Sync {
     /// What an operator should know about where the store is: nothing, unless other machines are involved.
     async fn surroundings(&self) -> Result<Surroundings, StoreError> {
         Ok(Surroundings::default())
+    }
+
+    /// The clock of the server that the store is on, as it was read with one of the last reads.
+    fn clock(&self) -> Option<ServerClock> {
+        None
     }
 
     /// Keeps every process, this one too, from committing, until the store is closed or [retired](Self::retire). Reads go on.

@@ -1,12 +1,16 @@
 //! What a backend says about where a store is.
 
+use std::time::Duration;
+
+use tokio::time::Instant;
+
 use crate::domain::time::Timestamp;
 
 /// What an operator should know about where a store is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Surroundings {
-    /// The time by the store's own clock, if it has one.
-    pub now: Option<Timestamp>,
+    /// The store's own clock, if it has one.
+    pub clock: Option<ServerClock>,
     /// One thing after the other.
     pub found: Vec<Circumstance>,
 }
@@ -20,4 +24,52 @@ pub struct Circumstance {
     pub found: String,
     /// Why that is not as it should be, and what to do; `None`: it is.
     pub concern: Option<&'static str>,
+}
+
+/// A server's clock, as it was read once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ServerClock {
+    /// What it said.
+    pub time: Timestamp,
+    /// When that was.
+    pub read: Instant,
+    /// By how much this moment may be wrong, either way.
+    pub give: Duration,
+}
+
+impl ServerClock {
+    /// What it said at some moment between two.
+    pub fn between(time: Timestamp, asked: Instant, answered: Instant) -> Self {
+        let give = answered.saturating_duration_since(asked) / 2;
+        Self { time, read: asked + give, give }
+    }
+
+    /// Microseconds by which a clock that says `time` now is ahead of it for certain; negative: behind.
+    pub fn ahead(&self, time: Timestamp) -> i64 {
+        let server = self.time.plus(self.read.elapsed());
+        let apart = time.micros().saturating_sub(server.micros());
+        let give = i64::try_from(self.give.as_micros()).unwrap_or(i64::MAX);
+        apart.signum().saturating_mul(apart.saturating_abs().saturating_sub(give).max(0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn clocks_are_apart_by_what_the_trip_does_not_explain() {
+        let asked = Instant::now();
+        advance(Duration::from_secs(2)).await;
+        let clock = ServerClock::between(Timestamp::from_seconds(100), asked, Instant::now());
+        let ahead = |seconds| clock.ahead(Timestamp::from_seconds(seconds)) / 1_000_000;
+
+        // It said so a second ago, or up to a second before or after that.
+        assert_eq!([100, 101, 102].map(ahead), [0, 0, 0]);
+        assert_eq!([98, 104].map(ahead), [-2, 2]);
+        advance(Duration::from_secs(10)).await;
+        assert_eq!([108, 111, 114].map(ahead), [-2, 0, 2]);
+    }
 }

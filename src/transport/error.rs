@@ -49,6 +49,7 @@ mod tests {
             (Refusal::Unavailable { obstacle: None }, Some("none")),
             (Refusal::Stopping, Some("none")),
             (Refusal::Clock, Some("none")),
+            (Refusal::ClockApart { seconds: 5, ahead: true }, Some("none")),
             (Refusal::OutcomeUnknown, Some("unknown")),
             (Refusal::Contended, None),
             (Refusal::NotFound("secret"), None),

@@ -96,7 +96,7 @@ pub use self::{
     },
     verify::{AuditReport, Finding},
 };
-pub use crate::store::{Circumstance, Life, OpenRequest, RecordKey, StoreError, Surroundings, Writes};
+pub use crate::store::{Circumstance, Life, OpenRequest, RecordKey, ServerClock, StoreError, Surroundings, Writes};
 
 use self::{keyring::Keyring, writer::Writer};
 use crate::{
@@ -251,6 +251,11 @@ impl Vault {
     /// [`StoreError`].
     pub async fn surroundings(&self) -> Result<Surroundings, StoreError> {
         self.core.store.surroundings().await
+    }
+
+    /// The clock of the server that the vault is on, as it was read with one of the last reads.
+    pub fn clock(&self) -> Option<ServerClock> {
+        self.core.store.clock()
     }
 
     /// Makes all commits so far durable.

@@ -194,7 +194,8 @@ impl Writer {
     async fn commit_all(self: &Arc<Self>, mut batch: Vec<Waiting>) -> Result<(), StoreError> {
         let deadline = Instant::now() + if batch.iter().any(|one| one.job.patient) { LONG_PATIENCE } else { PATIENCE };
         let mut tried: u32 = 0;
-        while !batch.is_empty() && Instant::now() <= deadline {
+        // The first tries may have taken long because they waited for a server.
+        while !batch.is_empty() && (tried <= EAGER_TRIES || Instant::now() <= deadline) {
             self.pause(tried).await;
             tried = tried.saturating_add(1);
             let failed = match self.try_all(&mut batch).await {

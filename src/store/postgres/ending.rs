@@ -5,10 +5,9 @@ use super::{
     link::{Failure, Link, Step, Value},
     reads::column,
     schema::{self, Holds},
-    store::{PATIENCE, Shared, refusal},
+    store::{Shared, refusal},
 };
 use crate::store::StoreError;
-use tokio::time::Instant;
 
 /// How often the outcome is looked up if the answer is lost.
 const TRIES: u32 = 5;
@@ -16,7 +15,7 @@ const TRIES: u32 = 5;
 impl Shared {
     /// Locks every writer's row, and the number that a new writer would take: each commit needs one of them.
     pub(super) async fn hold(&self) -> Result<(), StoreError> {
-        let link = self.connect(Instant::now() + PATIENCE).await?;
+        let link = self.connect(self.pulse.until()).await?;
         let held = async {
             let tables = Value::MaybeTexts(schema::TABLES.iter().map(|table| Some((*table).to_owned())).collect());
             let foreign = "SELECT count(*) FROM pg_tables WHERE schemaname = current_schema() AND tablename = ANY ($1) \
@@ -25,7 +24,7 @@ impl Shared {
             if foreign.first().map_or(0, |row| column::<i64>(row, 0)) > 0 {
                 return Ok(false);
             }
-            link.batch("BEGIN; SET LOCAL lock_timeout = '4999ms'; SET LOCAL idle_in_transaction_session_timeout = 0")
+            link.batch("BEGIN; SET LOCAL lock_timeout = '3999ms'; SET LOCAL idle_in_transaction_session_timeout = 0")
                 .await?;
             let next = "INSERT INTO writer (chain, epoch, flight, lease_until) \
                         SELECT coalesce(max(chain) + 1, 0), 0, 0, 0 FROM writer";
@@ -78,7 +77,7 @@ impl Shared {
     /// Looks up whether it ended, after the answer was lost.
     async fn is_over(&self) -> Result<(), StoreError> {
         for _ in 0..TRIES {
-            let Ok(link) = self.connect(Instant::now() + PATIENCE).await else { continue };
+            let Ok(link) = self.connect(self.pulse.until()).await else { continue };
             // The lock says that the lost transaction is over, whichever way.
             let locked = link.query(&Step::new("SELECT one FROM vault FOR UPDATE", Vec::new())).await;
             match (locked, schema::holds(&link).await) {

@@ -16,7 +16,7 @@ use super::{
 use crate::store::{AuditPut, Facts, Finders, OpenError, OpenRequest, Record, SharedStore};
 
 /// As [`flight::BEGIN`], for a transaction that waits for the vault that is copied.
-const BEGIN: &str = "BEGIN; SET LOCAL lock_timeout = '4999ms'; SET LOCAL idle_in_transaction_session_timeout = 0";
+const BEGIN: &str = "BEGIN; SET LOCAL lock_timeout = '3999ms'; SET LOCAL idle_in_transaction_session_timeout = 0";
 /// How often the last step is tried if its answer is lost.
 const TRIES: u32 = 5;
 

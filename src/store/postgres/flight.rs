@@ -25,11 +25,11 @@ pub(super) const COUNTED: [Kind; 2] = [Kind::Secret, Kind::Seat];
 
 /// What begins a flight. The odd number is the sign by which statements know that they are in it.
 pub(super) const BEGIN: &str =
-    "BEGIN; SET LOCAL lock_timeout = '4999ms'; SET LOCAL idle_in_transaction_session_timeout = '2s'";
+    "BEGIN; SET LOCAL lock_timeout = '3999ms'; SET LOCAL idle_in_transaction_session_timeout = '2s'";
 
 const LEASED: &str = "WITH moved AS (UPDATE writer SET flight = $3, lease_until = \
     (extract(epoch FROM clock_timestamp()) * 1000000)::bigint + $4 \
-    WHERE chain = $1 AND epoch = $2 AND current_setting('lock_timeout') = '4999ms' RETURNING 1) \
+    WHERE chain = $1 AND epoch = $2 AND current_setting('lock_timeout') = '3999ms' RETURNING 1) \
     SELECT 1 / count(*)::int FROM moved";
 const LOCKED: &str = "WITH locked AS (SELECT 1 FROM record JOIN unnest($1::smallint[], $2::bytea[], $3::bigint[]) \
     AS wanted (kind, id, version) USING (kind, id, version) ORDER BY record.kind, record.id FOR UPDATE OF record) \
@@ -44,10 +44,10 @@ const NONE_IN: &str = "SELECT 1 / (count(*) = 0)::int FROM record \
 const TAIL: &str = "SELECT 1 / coalesce((SELECT place = $3 AND mac = $4 FROM audit \
     WHERE place BETWEEN $1 AND $2 ORDER BY place DESC LIMIT 1), true)::int";
 const REMOVE: &str = "WITH gone AS (DELETE FROM record USING unnest($1::smallint[], $2::bytea[]) AS wanted (kind, id) \
-    WHERE record.kind = wanted.kind AND record.id = wanted.id AND current_setting('lock_timeout') = '4999ms' \
+    WHERE record.kind = wanted.kind AND record.id = wanted.id AND current_setting('lock_timeout') = '3999ms' \
     RETURNING record.kind, record.account, record.life) ";
 const REMOVE_RANGE: &str = "WITH gone AS (DELETE FROM record WHERE kind = $1 AND id BETWEEN $2 AND $3 \
-    AND current_setting('lock_timeout') = '4999ms' RETURNING kind, account, life) ";
+    AND current_setting('lock_timeout') = '3999ms' RETURNING kind, account, life) ";
 const UNCOUNT: &str = "INSERT INTO record_count (kind, account, life, n) SELECT kind, account, life, -count(*) FROM gone \
     WHERE kind IN (3, 7) GROUP BY kind, account, life ORDER BY kind, account, life \
     ON CONFLICT (kind, account, life) DO UPDATE SET n = record_count.n + excluded.n";
@@ -55,36 +55,57 @@ const RECOUNT: &str = "INSERT INTO record_count (kind, account, life, n) SELECT 
     SELECT record.kind, record.account, record.life, -1 AS n FROM record \
     JOIN unnest($1::smallint[], $2::bytea[]) AS wanted (kind, id) USING (kind, id) \
     UNION ALL SELECT kind, account, life, 1 FROM unnest($1::smallint[], $3::bytea[], $4::smallint[]) \
-    AS new (kind, account, life)) AS moved WHERE current_setting('lock_timeout') = '4999ms' \
+    AS new (kind, account, life)) AS moved WHERE current_setting('lock_timeout') = '3999ms' \
     GROUP BY kind, account, life HAVING sum(n) <> 0 ORDER BY kind, account, life \
     ON CONFLICT (kind, account, life) DO UPDATE SET n = record_count.n + excluded.n";
 const UPDATE: &str = "WITH done AS (UPDATE record SET version = new.version, account = new.account, sort = new.sort, \
     life = new.life, mac = new.mac, body = new.body FROM unnest($1::smallint[], $2::bytea[], $3::bigint[], $4::bytea[], \
     $5::bigint[], $6::smallint[], $7::bytea[], $8::bytea[]) AS new (kind, id, version, account, sort, life, mac, body) \
-    WHERE record.kind = new.kind AND record.id = new.id AND current_setting('lock_timeout') = '4999ms' RETURNING 1) \
+    WHERE record.kind = new.kind AND record.id = new.id AND current_setting('lock_timeout') = '3999ms' RETURNING 1) \
     SELECT 1 / (count(*) = $9)::int FROM done";
 const INSERT: &str = "WITH added AS (INSERT INTO record (kind, id, version, account, sort, life, mac, body) \
     SELECT * FROM unnest($1::smallint[], $2::bytea[], $3::bigint[], $4::bytea[], $5::bigint[], $6::smallint[], $7::bytea[], \
-    $8::bytea[]) WHERE current_setting('lock_timeout') = '4999ms' RETURNING kind, account, life), \
+    $8::bytea[]) WHERE current_setting('lock_timeout') = '3999ms' RETURNING kind, account, life), \
     counted AS (INSERT INTO record_count (kind, account, life, n) SELECT kind, account, life, count(*) FROM added \
     WHERE kind IN (3, 7) GROUP BY kind, account, life ORDER BY kind, account, life \
     ON CONFLICT (kind, account, life) DO UPDATE SET n = record_count.n + excluded.n) \
     SELECT 1 / (count(*) = $9)::int FROM added";
 const UNINDEX: [&str; 2] = [
     "DELETE FROM record_name USING unnest($1::smallint[], $2::bytea[]) AS wanted (kind, id) \
-     WHERE record_name.kind = wanted.kind AND record_name.id = wanted.id AND current_setting('lock_timeout') = '4999ms'",
+     WHERE record_name.kind = wanted.kind AND record_name.id = wanted.id AND current_setting('lock_timeout') = '3999ms'",
     "DELETE FROM record_word USING unnest($1::smallint[], $2::bytea[]) AS wanted (kind, id) \
-     WHERE record_word.kind = wanted.kind AND record_word.id = wanted.id AND current_setting('lock_timeout') = '4999ms'",
+     WHERE record_word.kind = wanted.kind AND record_word.id = wanted.id AND current_setting('lock_timeout') = '3999ms'",
 ];
 const NAME: &str = "INSERT INTO record_name (kind, account, name, id) \
-    SELECT * FROM unnest($1::smallint[], $2::bytea[], $3::bytea[], $4::bytea[]) WHERE current_setting('lock_timeout') = '4999ms'";
+    SELECT * FROM unnest($1::smallint[], $2::bytea[], $3::bytea[], $4::bytea[]) WHERE current_setting('lock_timeout') = '3999ms'";
 const WORD: &str = "INSERT INTO record_word (kind, account, word, id) \
-    SELECT * FROM unnest($1::smallint[], $2::bytea[], $3::bytea[], $4::bytea[]) WHERE current_setting('lock_timeout') = '4999ms' \
+    SELECT * FROM unnest($1::smallint[], $2::bytea[], $3::bytea[], $4::bytea[]) WHERE current_setting('lock_timeout') = '3999ms' \
     ON CONFLICT DO NOTHING";
-const PRUNE: &str = "DELETE FROM audit WHERE place BETWEEN $1 AND $2 AND current_setting('lock_timeout') = '4999ms'";
+const PRUNE: &str = "DELETE FROM audit WHERE place BETWEEN $1 AND $2 AND current_setting('lock_timeout') = '3999ms'";
 const APPEND: &str = "INSERT INTO audit (place, at, mac, account, actor_key, key, seat, secret, action, body) \
     SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bytea[], $4::bytea[], $5::text[], $6::text[], $7::bytea[], $8::bytea[], \
-    $9::text[], $10::bytea[]) WHERE current_setting('lock_timeout') = '4999ms'";
+    $9::text[], $10::bytea[]) WHERE current_setting('lock_timeout') = '3999ms'";
+
+/// The writer's sign of life, which no flight's number depends on; and the server's clock.
+const ALIVE: &str = "WITH moved AS (UPDATE writer SET \
+    lease_until = (extract(epoch FROM clock_timestamp()) * 1000000)::bigint + $3 \
+    WHERE chain = $1 AND epoch = $2 AND current_setting('lock_timeout') = '3999ms' RETURNING lease_until) \
+    SELECT 1 / count(*)::int, (max(lease_until) - $3)::bigint FROM moved";
+/// Takes a chain away from flights of an epoch whose answers were lost. It may be sent again if its own answer is lost: who
+/// takes a chain over begins far above.
+const SETTLED: &str = "UPDATE writer SET epoch = $2 + 1 WHERE chain = $1 AND epoch IN ($2, $2 + 1) \
+    AND current_setting('lock_timeout') = '3999ms' RETURNING epoch, flight";
+/// Takes a chain over that nobody holds any more.
+const TAKEN: &str = "UPDATE writer SET epoch = (epoch / 1048576 + 1) * 1048576, \
+    lease_until = (extract(epoch FROM clock_timestamp()) * 1000000)::bigint + $1 \
+    WHERE chain = (SELECT chain FROM writer \
+    WHERE lease_until < (extract(epoch FROM clock_timestamp()) * 1000000)::bigint \
+    ORDER BY chain LIMIT 1 FOR UPDATE SKIP LOCKED) \
+    AND current_setting('lock_timeout') = '3999ms' RETURNING chain, epoch, flight";
+/// Begins a chain.
+const BEGUN: &str = "INSERT INTO writer (chain, epoch, flight, lease_until) SELECT coalesce(max(chain) + 1, 0), 1, 0, \
+    (extract(epoch FROM clock_timestamp()) * 1000000)::bigint + $1 FROM writer \
+    WHERE current_setting('lock_timeout') = '3999ms' ON CONFLICT DO NOTHING RETURNING chain, epoch, flight";
 
 /// The place of a writer: its chain, the epoch in which it holds that, and the number of its next flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,12 +116,27 @@ pub(super) struct Lease {
 }
 
 /// Microseconds for which a writer holds its chain after each sign of life.
-pub(super) const LEASE: i64 = 30_000_000;
+const LEASE: i64 = 30_000_000;
 
 /// The guard that the writer still holds its chain. It numbers the flight.
 pub(super) fn leased(lease: &Lease) -> Step {
     let values = [i64::from(lease.chain), lease.epoch, lease.flight, LEASE].map(Value::Number);
     Step::new(LEASED, values.into())
+}
+
+/// A sign of life.
+pub(super) fn alive(lease: &Lease) -> Step {
+    Step::new(ALIVE, [i64::from(lease.chain), lease.epoch, LEASE].map(Value::Number).into())
+}
+
+/// Ends the epoch of a flight whose answer was lost.
+pub(super) fn settled(sent: &Lease) -> Step {
+    Step::new(SETTLED, [i64::from(sent.chain), sent.epoch].map(Value::Number).into())
+}
+
+/// The ways to get a chain, in their order.
+pub(super) fn chains() -> [Step; 2] {
+    [TAKEN, BEGUN].map(|sql| Step::new(sql, vec![Value::Number(LEASE)]))
 }
 
 /// The statements of a commit.

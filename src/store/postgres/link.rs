@@ -24,6 +24,9 @@ use tokio_postgres::{
     types::{ToSql, Type},
 };
 
+use super::reads::column;
+use crate::{domain::time::Timestamp, store::ServerClock};
+
 /// The longest time that a flight, or a read, may take. Then the connection is given up.
 pub(super) const FLIGHT: Duration = Duration::from_secs(5);
 
@@ -34,7 +37,7 @@ const FRESH: Duration = Duration::from_secs(2);
 /// A commit for no other purpose than to be acknowledged. A row of its own for nearly every connection: nobody waits.
 const HEARTBEAT: &str = "INSERT INTO heartbeat (place, at) VALUES (pg_backend_pid() % 1024, \
                          (extract(epoch FROM clock_timestamp()) * 1000000)::bigint) \
-                         ON CONFLICT (place) DO UPDATE SET at = excluded.at";
+                         ON CONFLICT (place) DO UPDATE SET at = excluded.at RETURNING at";
 
 /// The longest time that a check of everything may take.
 const EXAMINE: Duration = Duration::from_mins(30);
@@ -172,18 +175,21 @@ impl Link {
         self.client.is_closed()
     }
 
-    /// Shows that the server is the primary, if it has not been shown lately.
-    pub(super) async fn prove(&self) -> Result<(), Failure> {
+    /// Shows that the server is the primary, if it has not been shown lately, and reads its clock.
+    pub(super) async fn prove(&self) -> Result<Option<ServerClock>, Failure> {
         let mut acknowledged = self.acknowledged.lock().await;
         if acknowledged.is_some_and(|then| then.elapsed() < FRESH) {
-            return Ok(());
+            return Ok(None);
         }
-        self.query(&Step::new(HEARTBEAT, Vec::new())).await?;
+        let asked = Instant::now();
+        let rows = self.query(&Step::new(HEARTBEAT, Vec::new())).await?;
         if self.is_warned() {
             return Err(unsure());
         }
-        *acknowledged = Some(Instant::now());
-        Ok(())
+        let answered = Instant::now();
+        *acknowledged = Some(answered);
+        let time = |row: &Row| ServerClock::between(Timestamp::from_micros(column(row, 0)), asked, answered);
+        Ok(rows.first().map(time))
     }
 
     /// Runs one statement by itself.
@@ -210,8 +216,8 @@ impl Link {
         .await
     }
 
-    /// Sends a transaction at once. Every statement must succeed, or nothing happens.
-    pub(super) async fn flight(&self, begin: &str, steps: &[Step]) -> Result<(), Failure> {
+    /// Sends a transaction at once, and returns what each statement found. Every one must succeed, or nothing happens.
+    pub(super) async fn flight(&self, begin: &str, steps: &[Step]) -> Result<Vec<Vec<Row>>, Failure> {
         let sent = self.within(async {
             self.prepare(steps).await?;
             // They are sent in the order in which they are polled first.
@@ -225,14 +231,15 @@ impl Link {
                 Failure::Refused(code) => Failure::Lost(format!("no transaction was begun ({})", code.code())),
                 lost @ Failure::Lost(_) => lost,
             })?;
-            done.into_iter().collect::<Result<Vec<_>, _>>()?;
-            committed.map_err(|cause| Failure::of(&cause))
+            let found = done.into_iter().collect::<Result<Vec<_>, _>>()?;
+            committed.map_err(|cause| Failure::of(&cause))?;
+            Ok(found)
         });
-        sent.await?;
+        let found = sent.await?;
         if self.is_warned() {
             return Err(unsure());
         }
-        Ok(())
+        Ok(found)
     }
 
     async fn within<T>(&self, act: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {

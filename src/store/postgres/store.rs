@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use futures::future::BoxFuture;
 use tokio::{
     sync::Mutex,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 use tokio_postgres::error::SqlState;
 
@@ -23,21 +23,20 @@ use super::{
     audit::{self, PageError},
     connect::Connector,
     link::{Failure, Link, Step, Value},
+    pulse::Pulse,
     reads, schema, surroundings,
     writing::Writing,
 };
 use crate::{
     domain::ids::AccountId,
     store::{
-        AuditPage, AuditQuery, Change, Commit, Committed, Finders, Kind, List, Record, RecordKey, Store, StoreError,
-        Surroundings, Tail,
+        AuditPage, AuditQuery, Change, Commit, Committed, Finders, Kind, List, Record, RecordKey, ServerClock, Store,
+        StoreError, Surroundings, Tail,
     },
 };
 
-/// How long a call waits for the server to come back, which a failover takes.
-pub(super) const PATIENCE: Duration = Duration::from_secs(25);
-/// How long a read waits for that.
-pub(super) const READ_PATIENCE: Duration = Duration::from_secs(10);
+/// How long is waited to see whether the store can be written: who asks is a balancer.
+const PROBE: Duration = Duration::from_millis(500);
 /// The pause between two attempts to connect.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Connections that read.
@@ -51,13 +50,22 @@ pub(super) struct Postgres {
 pub(super) struct Shared {
     pub(super) connector: Connector,
     pub(super) writing: Mutex<Writing>,
-    readers: [std::sync::Mutex<Option<Arc<Link>>>; READERS],
+    readers: [Reader; READERS],
     turn: AtomicUsize,
+    pub(super) pulse: Pulse,
     closed: AtomicBool,
     /// The connection whose transaction reads everything as of one moment; nothing is written then.
     still: Option<Arc<Link>>,
     /// The connection whose transaction keeps all writers away.
     pub(super) held: Mutex<Option<Link>>,
+}
+
+/// A connection that reads.
+#[derive(Default)]
+struct Reader {
+    link: std::sync::Mutex<Option<Arc<Link>>>,
+    /// Held while it is made anew, so that many waiting calls make one connection.
+    making: Mutex<()>,
 }
 
 impl Postgres {
@@ -86,8 +94,9 @@ impl Shared {
         Self {
             connector,
             writing: Mutex::default(),
-            readers: [std::sync::Mutex::new(reader), std::sync::Mutex::default()],
+            readers: [Reader { link: std::sync::Mutex::new(reader), ..Reader::default() }, Reader::default()],
             turn: AtomicUsize::new(0),
+            pulse: Pulse::default(),
             closed: AtomicBool::new(false),
             still,
             held: Mutex::default(),
@@ -123,17 +132,19 @@ impl Shared {
                 Failure::Lost(why) => self.unreachable(&why),
             });
         }
-        let until = Instant::now() + READ_PATIENCE;
+        let until = self.pulse.until();
         let number = self.turn.fetch_add(1, Ordering::Relaxed) % READERS;
         loop {
             let link = self.reader(number, until).await?;
-            let (read, proven) = futures::join!(act(Arc::clone(&link)), link.prove());
+            let begun = Instant::now();
+            let (read, proven) = futures::join!(act(Arc::clone(&link)), self.prove(&link));
             // A long read outlives what was shown at its beginning.
-            let proven = if proven.is_ok() { link.prove().await } else { proven };
+            let proven = if proven.is_ok() { self.prove(&link).await } else { proven };
             match proven.and(read) {
                 Ok(read) => return Ok(read),
                 Err(Failure::Refused(code)) => return Err(self.unreachable(&refusal(&code))),
                 Err(Failure::Lost(why)) => {
+                    self.pulse.failed(begun);
                     self.forget(number, &link);
                     self.connector.turn_away(&link);
                     if Instant::now() >= until {
@@ -146,20 +157,36 @@ impl Shared {
 
     async fn reader(&self, number: usize, until: Instant) -> Result<Arc<Link>, StoreError> {
         self.open()?;
-        let Some(place) = self.readers.get(number) else { return Err(self.unreachable("there is no such reader")) };
-        if let Some(link) = lock(place).as_ref().filter(|link| !link.is_closed()) {
-            return Ok(Arc::clone(link));
+        let Some(reader) = self.readers.get(number) else { return Err(self.unreachable("there is no such reader")) };
+        let there = || lock(&reader.link).as_ref().filter(|link| !link.is_closed()).map(Arc::clone);
+        if let Some(link) = there() {
+            return Ok(link);
+        }
+        let Ok(_making) = timeout_at(until, reader.making.lock()).await else {
+            return Err(self.unreachable("it did not come back in time"));
+        };
+        if let Some(link) = there() {
+            return Ok(link);
         }
         let link = Arc::new(self.connect(until).await?);
         self.open()?;
-        *lock(place) = Some(Arc::clone(&link));
+        *lock(&reader.link) = Some(Arc::clone(&link));
         Ok(link)
+    }
+
+    /// Shows that a connection's server is the primary.
+    async fn prove(&self, link: &Link) -> Result<(), Failure> {
+        if let Some(clock) = link.prove().await? {
+            self.pulse.acknowledged();
+            self.pulse.read_clock(clock);
+        }
+        Ok(())
     }
 
     /// Stops using a connection that broke, unless another one is in its place already.
     fn forget(&self, number: usize, broken: &Arc<Link>) {
-        if let Some(place) = self.readers.get(number) {
-            let mut kept = lock(place);
+        if let Some(reader) = self.readers.get(number) {
+            let mut kept = lock(&reader.link);
             if kept.as_ref().is_some_and(|kept| Arc::ptr_eq(kept, broken)) {
                 *kept = None;
             }
@@ -169,10 +196,13 @@ impl Shared {
     /// Connects to the primary, waiting for it while a failover lasts.
     pub(super) async fn connect(&self, until: Instant) -> Result<Link, StoreError> {
         loop {
-            let why = match self.connector.connect().await {
-                Ok(link) => return Ok(link),
-                Err(why) => why,
+            let begun = Instant::now();
+            let why = match timeout_at(until, self.connector.connect()).await {
+                Ok(Ok(link)) => return Ok(link),
+                Ok(Err(why)) => why,
+                Err(_) => "it did not answer in time".to_owned(),
             };
+            self.pulse.failed(begun);
             self.open()?;
             if Instant::now() >= until {
                 return Err(self.unreachable(&why));
@@ -193,8 +223,8 @@ impl Shared {
             // If it can't be given back, it ends by itself.
             let _ = link.query(&step).await;
         }
-        for place in &self.readers {
-            lock(place).take();
+        for reader in &self.readers {
+            lock(&reader.link).take();
         }
     }
 }
@@ -277,7 +307,8 @@ impl Store for Postgres {
         let lease = self.away(|shared| {
             Box::pin(async move {
                 let mut writing = shared.writing.lock().await;
-                shared.lease(&mut writing, Instant::now() + PATIENCE).await
+                let until = shared.pulse.until();
+                shared.lease(&mut writing, until).await
             })
         });
         Ok(lease.await?.chain)
@@ -290,7 +321,22 @@ impl Store for Postgres {
 
     async fn probe(&self) -> Result<(), StoreError> {
         self.shared.writable()?;
-        self.away(|shared| Box::pin(async move { shared.probe().await })).await
+        let probe = self.away(|shared| Box::pin(async move { shared.probe().await }));
+        match timeout(PROBE, probe).await {
+            Ok(Ok(Ok(()))) => Ok(()),
+            Ok(Ok(Err(Failure::Refused(code)))) => Err(self.shared.unreachable(&refusal(&code))),
+            // It was reached, and has no chain for this process.
+            Ok(Err(error)) if !self.shared.pulse.is_failing() => Err(error),
+            // In a failover all processes see the same: if all said so, a balancer would have nobody to wait at.
+            _ if self.shared.pulse.is_hopeful() => Ok(()),
+            Ok(Ok(Err(Failure::Lost(why)))) => Err(self.shared.unreachable(&why)),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(self.shared.unreachable("it did not answer in time")),
+        }
+    }
+
+    fn clock(&self) -> Option<ServerClock> {
+        self.shared.pulse.clock()
     }
 
     async fn examine(&self) -> Result<Vec<String>, StoreError> {

@@ -1,5 +1,7 @@
 //! What an operator should know about the server: how durable it is, its clock, its standbys, the role's rights, encryption.
 
+use tokio::time::Instant;
+
 use super::{
     address::Tls,
     connect::Connector,
@@ -9,7 +11,7 @@ use super::{
 };
 use crate::{
     domain::time::Timestamp,
-    store::{Circumstance, Surroundings},
+    store::{Circumstance, ServerClock, Surroundings},
 };
 
 /// The settings that are looked at.
@@ -17,16 +19,25 @@ const SETTINGS: [&str; 4] = ["fsync", "full_page_writes", "synchronous_commit", 
 /// A standby that lacks more of the log than this is behind.
 const BEHIND: i64 = 16 << 20;
 
+/// The right to prune the audit log.
+const PRUNES: &str = "DELETE on audit";
+/// Rights without which nodes serve every call.
+const UNUSED: [&str; 4] = [PRUNES, "UPDATE on audit", "DELETE on writer", "DELETE on heartbeat"];
+
 /// Looks at everything.
 pub(super) async fn look(link: &Link, connector: &Connector) -> Result<Surroundings, Failure> {
-    let now = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
-    let now = link.query(&Step::new(now, Vec::new())).await?;
-    let now = now.first().map(|row| Timestamp::from_micros(column(row, 0)));
+    let now = Step::new("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint", Vec::new());
+    // Once to have it prepared, which takes a trip of its own.
+    link.query(&now).await?;
+    let asked = Instant::now();
+    let said = link.query(&now).await?;
+    let clock =
+        said.first().map(|row| ServerClock::between(Timestamp::from_micros(column(row, 0)), asked, Instant::now()));
     let mut found = settings(link).await?;
     found.push(standbys(link).await?);
     found.extend(role(link).await?);
     found.push(encryption(connector));
-    Ok(Surroundings { now, found })
+    Ok(Surroundings { clock, found })
 }
 
 async fn settings(link: &Link) -> Result<Vec<Circumstance>, Failure> {
@@ -92,9 +103,12 @@ async fn role(link: &Link) -> Result<Vec<Circumstance>, Failure> {
                ('DELETE')) AS wanted (name) WHERE schemaname = current_schema() AND tablename = ANY ($1) AND tablename <> 'vault' \
                AND NOT has_table_privilege(quote_ident(schemaname) || '.' || quote_ident(tablename), wanted.name) ORDER BY 1";
     let rows = link.query(&Step::new(sql, vec![tables])).await?;
-    let lacks: Vec<String> = rows.iter().map(|row| column(row, 0)).collect();
+    let all_lacked: Vec<String> = rows.iter().map(|row| column(row, 0)).collect();
+    let lacks: Vec<_> = all_lacked.iter().map(String::as_str).filter(|right| !UNUSED.contains(right)).collect();
     let rights = if lacks.is_empty() {
-        Circumstance { name: "rights", found: "all that the vault needs".to_owned(), concern: None }
+        let prunes = all_lacked.iter().all(|right| right != PRUNES);
+        let without = if prunes { "" } else { "; pruning the audit log needs the role that made the vault" };
+        Circumstance { name: "rights", found: format!("all that the vault needs{without}"), concern: None }
     } else {
         let found = format!("lacks {}", lacks.join(", "));
         let concern = Some("calls that need it are refused; grant it to the role, or let the role own the tables");

@@ -2,17 +2,20 @@
 
 use std::sync::Arc;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use tokio_postgres::error::SqlState;
 
 use super::{
-    flight::{self, BEGIN, LEASE, Lease},
+    flight::{self, BEGIN, Lease},
     link::{Failure, Link, Step, Value},
     plan::Plan,
     reads::{self, column},
-    store::{PATIENCE, READ_PATIENCE, Shared, refusal},
+    store::{Shared, refusal},
 };
-use crate::store::{Commit, Committed, ID_BYTES_MAX, Removal, StoreError, Tail};
+use crate::{
+    domain::time::Timestamp,
+    store::{Commit, Committed, ID_BYTES_MAX, Removal, ServerClock, StoreError, Tail},
+};
 
 /// How often a commit is tried while other writers are faster.
 const TRIES: u32 = 5;
@@ -29,20 +32,32 @@ enum Flown {
     Done,
     /// A guard did not hold, or the server had to undo it: nothing happened.
     Refused,
+    /// The same, because somebody else kept something locked.
+    Locked,
 }
 
 impl Shared {
     pub(super) async fn commit(&self, commit: &Commit) -> Result<Committed, StoreError> {
         flight::check_rows(commit)?;
         refuse_long(commit)?;
-        let mut writing = self.writing.lock().await;
-        let until = Instant::now() + PATIENCE;
+        let until = self.pulse.until();
+        let Ok(mut writing) = timeout_at(until, self.writing.lock()).await else {
+            return Err(self.unreachable("it did not answer in time"));
+        };
         let logs = commit.changes.iter().any(|change| !change.audit.is_empty());
-        for _ in 0..TRIES {
+        let mut tries = 0;
+        while tries < TRIES {
             self.open()?;
             let plan = Plan::of(commit, None);
-            if plan.fits() && matches!(self.fly(&mut writing, &plan, commit.tail.as_ref(), until).await?, Flown::Done) {
-                return Ok(Committed::Done);
+            let flown = match plan.fits() {
+                true => self.fly(&mut writing, &plan, commit.tail.as_ref(), until).await?,
+                false => Flown::Refused,
+            };
+            match flown {
+                Flown::Done => return Ok(Committed::Done),
+                // A commit that waits for its standby keeps its locks for as long as a failover lasts.
+                Flown::Locked if Instant::now() < until => self.not_kept_away(&mut writing, until).await?,
+                Flown::Locked | Flown::Refused => tries += 1,
             }
             let held = writing.lease;
             let known = self.ask(&mut writing, until, |link| async move { reads::known(&link, commit).await }).await?;
@@ -74,14 +89,18 @@ impl Shared {
         let mut steps = vec![flight::leased(&next)];
         steps.extend(flight::steps(plan, tail)?);
         let Some(link) = &writing.link else { return Ok(Flown::Refused) };
+        let begun = Instant::now();
         match link.flight(BEGIN, &steps).await {
-            Ok(()) => {
+            Ok(_) => {
                 writing.lease = Some(next);
+                self.pulse.acknowledged();
                 Ok(Flown::Done)
             }
+            Err(Failure::Refused(SqlState::LOCK_NOT_AVAILABLE)) => Ok(Flown::Locked),
             Err(Failure::Refused(code)) if is_conflict(&code) => Ok(Flown::Refused),
             Err(Failure::Refused(code)) => Err(self.unreachable(&refusal(&code))),
             Err(Failure::Lost(why)) => {
+                self.pulse.failed(begun);
                 self.connector.turn_away(link);
                 writing.link = None;
                 if self.was_carried_out(writing, next, until, &why).await? {
@@ -105,24 +124,21 @@ impl Shared {
         why: &str,
     ) -> Result<bool, StoreError> {
         let unknown = || StoreError::Unknown(format!("the server {} ({why})", self.connector.address().place()));
-        let sql = "UPDATE writer SET epoch = epoch + 1 WHERE chain = $1 AND epoch = $2 RETURNING epoch, flight";
-        let step = Step::new(sql, vec![Value::Number(i64::from(sent.chain)), Value::Number(sent.epoch)]);
+        let steps = [flight::settled(&sent)];
         writing.lease = None;
         loop {
             let link = self.connect(until).await.map_err(|_| unknown())?;
-            let found = link.query(&step).await;
-            let warned = link.is_warned();
-            match found {
-                Ok(rows) if !warned => {
+            match link.flight(BEGIN, &steps).await {
+                Ok(found) => {
                     // Another writer has the chain: whether it has happened can't be told any more.
-                    let row = rows.first().ok_or_else(unknown)?;
+                    let row = found.first().and_then(|rows| rows.first()).ok_or_else(unknown)?;
                     let lease = Lease { chain: sent.chain, epoch: column(row, 0), flight: column(row, 1) };
+                    self.pulse.acknowledged();
                     writing.link = Some(Arc::new(link));
                     writing.lease = Some(lease);
                     return Ok(lease.flight == sent.flight);
                 }
-                // The epoch may have been moved without our knowing: then the next attempt finds no row.
-                Ok(_) | Err(Failure::Lost(_)) => self.connector.turn_away(&link),
+                Err(Failure::Lost(_)) => self.connector.turn_away(&link),
                 Err(Failure::Refused(code)) if is_conflict(&code) => {}
                 Err(Failure::Refused(_)) => return Err(unknown()),
             }
@@ -142,20 +158,12 @@ impl Shared {
             writing.link = Some(Arc::new(self.connect(until).await?));
             return Ok(lease);
         }
-        let free = "UPDATE writer SET epoch = epoch + 1, \
-                    lease_until = (extract(epoch FROM clock_timestamp()) * 1000000)::bigint + $1 \
-                    WHERE chain = (SELECT chain FROM writer \
-                    WHERE lease_until < (extract(epoch FROM clock_timestamp()) * 1000000)::bigint \
-                    ORDER BY chain LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING chain, epoch, flight";
-        let new = "INSERT INTO writer (chain, epoch, flight, lease_until) SELECT coalesce(max(chain) + 1, 0), 1, 0, \
-                   (extract(epoch FROM clock_timestamp()) * 1000000)::bigint + $1 FROM writer \
-                   ON CONFLICT DO NOTHING RETURNING chain, epoch, flight";
         loop {
-            for sql in [free, new] {
-                let step = Step::new(sql, vec![Value::Number(LEASE)]);
-                let step = &step;
-                let rows = self.ask(writing, until, |link| async move { link.query(step).await }).await?;
-                if let Some(row) = rows.first() {
+            for step in flight::chains() {
+                let steps = [step];
+                let steps = &steps;
+                let found = self.ask(writing, until, |link| async move { link.flight(BEGIN, steps).await }).await?;
+                if let Some(row) = found.first().and_then(|rows| rows.first()) {
                     let chain = u32::try_from(column::<i64>(row, 0))
                         .map_err(|_| StoreError::Damaged { what: "a writer has no chain".to_owned() })?;
                     let lease = Lease { chain, epoch: column(row, 1), flight: column(row, 2) };
@@ -167,6 +175,20 @@ impl Shared {
                 return Err(self.unreachable("no audit chain is free"));
             }
         }
+    }
+
+    /// Refuses to go on if another process keeps all writers away, which it may do for long.
+    async fn not_kept_away(&self, writing: &mut Writing, until: Instant) -> Result<(), StoreError> {
+        let Some(lease) = writing.lease else { return Ok(()) };
+        let sql = "SELECT chain FROM writer WHERE chain = $1 FOR UPDATE SKIP LOCKED";
+        let step = Step::new(sql, vec![Value::Number(i64::from(lease.chain))]);
+        let step = &step;
+        let free = self.ask(writing, until, |link| async move { link.query(step).await }).await?;
+        if free.is_empty() { Err(self.kept_away()) } else { Ok(()) }
+    }
+
+    fn kept_away(&self) -> StoreError {
+        self.unreachable("another process keeps all others from writing, as while a vault is moved")
     }
 
     /// Whether the chain is still this writer's. If not, the next commit takes another one.
@@ -194,11 +216,15 @@ impl Shared {
                 writing.link = Some(Arc::new(self.connect(until).await?));
             }
             let Some(link) = &writing.link else { continue };
+            let begun = Instant::now();
             match act(Arc::clone(link)).await {
                 Ok(answer) => return Ok(answer),
+                Err(Failure::Refused(SqlState::LOCK_NOT_AVAILABLE)) => return Err(self.kept_away()),
                 Err(Failure::Refused(code)) if is_conflict(&code) && Instant::now() < until => {}
                 Err(Failure::Refused(code)) => return Err(self.unreachable(&refusal(&code))),
                 Err(Failure::Lost(why)) => {
+                    self.pulse.failed(begun);
+                    self.connector.turn_away(link);
                     writing.link = None;
                     if Instant::now() >= until {
                         return Err(self.unreachable(&why));
@@ -208,27 +234,35 @@ impl Shared {
         }
     }
 
-    pub(super) async fn probe(&self) -> Result<(), StoreError> {
-        self.open()?;
-        let mut writing = self.writing.lock().await;
-        let lease = self.lease(&mut writing, Instant::now() + READ_PATIENCE).await?;
-        let next = Lease { flight: lease.flight.wrapping_add(1), ..lease };
-        let steps = [flight::leased(&next)];
-        let Some(link) = &writing.link else { return Err(self.unreachable("there is no connection")) };
-        match link.flight(BEGIN, &steps).await {
-            Ok(()) => {
-                writing.lease = Some(next);
+    /// Shows that something can be written. It leaves the chain as it is, whatever becomes of it.
+    pub(super) async fn probe(&self) -> Result<Result<(), Failure>, StoreError> {
+        // Whoever has it is waiting for the same server.
+        let Ok(mut writing) = self.writing.try_lock() else { return Ok(Err(Failure::Lost("it is busy".to_owned()))) };
+        let lease = self.lease(&mut writing, self.pulse.until()).await?;
+        let Some(link) = &writing.link else { return Ok(Err(Failure::Lost("there is no connection".to_owned()))) };
+        let steps = [flight::alive(&lease)];
+        let asked = Instant::now();
+        Ok(match link.flight(BEGIN, &steps).await {
+            Ok(found) => {
+                self.pulse.acknowledged();
+                if let Some(row) = found.first().and_then(|rows| rows.first()) {
+                    let time = Timestamp::from_micros(column(row, 1));
+                    self.pulse.read_clock(ServerClock::between(time, asked, Instant::now()));
+                }
                 Ok(())
             }
-            Err(Failure::Refused(code)) => {
+            Err(Failure::Refused(SqlState::DIVISION_BY_ZERO)) => {
                 writing.lease = None;
-                Err(self.unreachable(&refusal(&code)))
+                Err(Failure::Lost("another process took the audit chain of this one".to_owned()))
             }
+            Err(Failure::Refused(code)) => Err(Failure::Refused(code)),
             Err(Failure::Lost(why)) => {
-                (writing.link, writing.lease) = (None, None);
-                Err(self.unreachable(&why))
+                self.pulse.failed(asked);
+                self.connector.turn_away(link);
+                writing.link = None;
+                Err(Failure::Lost(why))
             }
-        }
+        })
     }
 }
 

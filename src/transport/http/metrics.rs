@@ -81,6 +81,12 @@ impl Metrics {
             head(&mut text, name, "gauge", "When this process last made a backup by itself.");
             let _ = writeln!(text, "{name} {at}");
         }
+        if let Some(ahead) = tally.clock_ahead {
+            let name = "countersign_clock_ahead_seconds";
+            head(&mut text, name, "gauge", "By how much this machine's clock is ahead of that of the vault's server.");
+            let (sign, micros) = (if ahead < 0 { "-" } else { "" }, ahead.unsigned_abs());
+            let _ = writeln!(text, "{name} {sign}{}.{:06}", micros / 1_000_000, micros % 1_000_000);
+        }
         text
     }
 }

@@ -1,9 +1,12 @@
 //! Commits whose answer is lost: each happens once, and its caller is told what became of it.
 
-use countersign::store::{Committed, Kind, OpenRequest, Opened, SharedStore, Writes, open};
+use std::{sync::Arc, time::Duration};
+
+use countersign::store::{Committed, Kind, OpenRequest, Opened, SharedStore, StoreError, Writes, open};
+use tokio::time::Instant;
 
 use super::proxy::{Cut, Proxy};
-use crate::store::{after, commit, done, logging, put, putting, read, record, row, runtime, tail};
+use crate::store::{after, commit, done, logging, now, put, putting, read, record, row, runtime, tail};
 
 pub(super) async fn opened(url: &str) -> SharedStore {
     let request = OpenRequest { url: url.to_owned(), data_dir: "/nowhere".into(), writes: Writes::Thread, make: true };
@@ -18,6 +21,10 @@ pub(super) async fn opened(url: &str) -> SharedStore {
 
 /// Commits once over a connection that is cut, and returns what the caller is told.
 fn cut_while_committing(cut: Cut) {
+    cut_each_time(cut, 1);
+}
+
+fn cut_each_time(cut: Cut, times: usize) {
     let direct = super::fresh();
     runtime(Writes::Thread).block_on(async {
         let proxy = Proxy::start().await;
@@ -28,7 +35,7 @@ fn cut_while_committing(cut: Cut) {
         let mut change = logging(tail(5, 0), vec![row(5, 1)]);
         change.changes.push(putting([put(second.clone())]));
 
-        proxy.cut(cut);
+        proxy.cut_each(cut, times);
         let told = commit(&store, change.clone()).await;
 
         assert!(proxy.has_cut());
@@ -51,4 +58,96 @@ fn a_commit_whose_answer_is_lost_has_happened_once() {
 #[ignore = "needs COUNTERSIGN_TEST_POSTGRES; tests/postgres/run starts a server"]
 fn a_commit_that_never_arrived_is_sent_again() {
     cut_while_committing(Cut::Before);
+}
+
+#[test]
+#[ignore = "needs COUNTERSIGN_TEST_POSTGRES; tests/postgres/run starts a server"]
+fn a_commit_is_settled_although_the_answers_to_that_are_lost_as_well() {
+    cut_each_time(Cut::After, 3);
+    cut_each_time(Cut::Before, 3);
+}
+
+#[test]
+#[ignore = "needs COUNTERSIGN_TEST_POSTGRES; tests/postgres/run starts a server"]
+fn a_sign_of_life_that_is_lost_leaves_the_chain_and_the_count_of_its_flights() {
+    let direct = super::fresh();
+    runtime(Writes::Thread).block_on(async {
+        let proxy = Proxy::start().await;
+        let store = opened(&proxy.address(&direct)).await;
+        let first = record(Kind::Use, b"a");
+        done(&store, putting([put(first.clone())])).await;
+        let chain = store.own_chain().await.unwrap();
+        for cut in [Cut::Before, Cut::After] {
+            proxy.cut(cut);
+            // A server that acknowledged something a moment ago is expected back.
+            store.probe().await.unwrap();
+            assert!(proxy.has_cut());
+        }
+        // A lost commit is still told from one that happened.
+        proxy.cut(Cut::Before);
+        done(&store, putting([put(after(&first, b"second"))])).await;
+        assert_eq!(read(&store, Kind::Use, b"a").await, Some(after(&first, b"second")));
+        assert_eq!(store.own_chain().await.unwrap(), chain);
+        store.close().await.unwrap();
+    });
+}
+
+#[test]
+#[ignore = "needs COUNTERSIGN_TEST_POSTGRES; tests/postgres/run starts a server"]
+fn while_the_server_is_away_many_calls_wait_and_few_connections_are_tried() {
+    let direct = super::fresh();
+    runtime(Writes::Thread).block_on(async {
+        let proxy = Arc::new(Proxy::start().await);
+        let store = opened(&proxy.address(&direct)).await;
+        done(&store, putting([put(record(Kind::Use, b"a"))])).await;
+        let before = proxy.tried();
+        proxy.close(true);
+        let calls: Vec<_> = (0..100)
+            .map(|_| {
+                let store = store.clone();
+                tokio::spawn(async move { read(&store, Kind::Use, b"a").await })
+            })
+            .collect();
+        let patience = crate::kit::Patience::new();
+        while proxy.tried() < before + 6 {
+            patience.turn().await;
+        }
+        // Two connections read, and each is tried again when the try before has failed.
+        let during = proxy.tried() - before;
+        proxy.close(false);
+        for call in calls {
+            assert!(call.await.unwrap().is_some());
+        }
+        assert!(during <= 8, "{during} connections were tried");
+        store.close().await.unwrap();
+    });
+}
+
+#[test]
+#[ignore = "needs COUNTERSIGN_TEST_POSTGRES; tests/postgres/run starts a server"]
+fn a_store_that_another_process_holds_says_so_within_seconds_and_takes_the_next_commit() {
+    let url = super::fresh();
+    runtime(Writes::Thread).block_on(async {
+        let (store, other) = (opened(&url).await, opened(&url).await);
+        let first = record(Kind::Use, b"a");
+        done(&other, putting([put(first.clone())])).await;
+        let chain = other.own_chain().await.unwrap();
+        store.hold().await.unwrap();
+
+        let begun = Instant::now();
+        let refused = commit(&other, now(vec![putting([put(after(&first, b"second"))])])).await;
+
+        assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+        let Err(StoreError::Unavailable(told)) = &refused else { panic!("{refused:?}") };
+        assert!(told.contains("keeps all others from writing"), "{told}");
+        // One that has no chain yet is told the same.
+        let third = opened(&url).await;
+        let refused = commit(&third, now(vec![putting([put(record(Kind::Use, b"b"))])])).await;
+        assert!(matches!(&refused, Err(StoreError::Unavailable(told)) if told.contains("all others")), "{refused:?}");
+        store.close().await.unwrap();
+        done(&other, putting([put(after(&first, b"second"))])).await;
+        assert_eq!(other.own_chain().await.unwrap(), chain);
+        other.close().await.unwrap();
+        third.close().await.unwrap();
+    });
 }

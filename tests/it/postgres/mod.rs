@@ -4,6 +4,7 @@
 //! `COUNTERSIGN_TEST_POSTGRES`.
 
 mod backups;
+mod clocks;
 mod commits;
 mod doctor;
 mod moving;
@@ -11,6 +12,7 @@ mod nodes;
 mod people;
 mod primary;
 mod proxy;
+mod roles;
 
 use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicU8, Ordering},
+    atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering},
 };
 
 use tokio::{
@@ -24,8 +24,30 @@ pub(super) enum Cut {
 
 /// The proxy. It ends with the runtime.
 pub(super) struct Proxy {
-    cut: Arc<AtomicU8>,
+    way: Arc<Way>,
     port: u16,
+}
+
+/// What becomes of connections.
+#[derive(Default)]
+struct Way {
+    cut: AtomicU8,
+    /// How many more are cut in the same way.
+    more: AtomicUsize,
+    /// Nobody gets through.
+    closed: AtomicBool,
+    /// Those that were tried.
+    tried: AtomicUsize,
+}
+
+impl Way {
+    /// What is to be done with one that commits.
+    fn next(&self) -> u8 {
+        if self.more.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |more| more.checked_sub(1)).is_ok() {
+            return self.cut.load(Ordering::SeqCst);
+        }
+        self.cut.swap(Cut::Not as u8, Ordering::SeqCst)
+    }
 }
 
 impl Proxy {
@@ -33,15 +55,34 @@ impl Proxy {
     pub(super) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let cut = Arc::new(AtomicU8::new(Cut::Not as u8));
-        let when = Arc::clone(&cut);
+        let way = Arc::new(Way::default());
+        let of = Arc::clone(&way);
         tokio::spawn(async move {
             loop {
                 let (client, _) = listener.accept().await.unwrap();
-                tokio::spawn(carry(client, Arc::clone(&when)));
+                of.tried.fetch_add(1, Ordering::SeqCst);
+                if !of.closed.load(Ordering::SeqCst) {
+                    tokio::spawn(carry(client, Arc::clone(&of)));
+                }
             }
         });
-        Self { cut, port }
+        Self { way, port }
+    }
+
+    /// Lets nobody through any more, or again. Connections that are there break as soon as they say something.
+    pub(super) fn close(&self, closed: bool) {
+        self.way.closed.store(closed, Ordering::SeqCst);
+    }
+
+    /// How many connections were tried.
+    pub(super) fn tried(&self) -> usize {
+        self.way.tried.load(Ordering::SeqCst)
+    }
+
+    /// Cuts the next connections that commit, so many.
+    pub(super) fn cut_each(&self, cut: Cut, times: usize) {
+        self.way.more.store(times - 1, Ordering::SeqCst);
+        self.cut(cut);
     }
 
     /// The address of a database, through the proxy.
@@ -52,12 +93,12 @@ impl Proxy {
 
     /// Cuts the next connection that commits.
     pub(super) fn cut(&self, cut: Cut) {
-        self.cut.store(cut as u8, Ordering::SeqCst);
+        self.way.cut.store(cut as u8, Ordering::SeqCst);
     }
 
     /// Whether it has cut.
     pub(super) fn has_cut(&self) -> bool {
-        self.cut.load(Ordering::SeqCst) == Cut::Not as u8
+        self.way.cut.load(Ordering::SeqCst) == Cut::Not as u8
     }
 }
 
@@ -67,7 +108,7 @@ fn socket() -> String {
     format!("{folder}/.s.PGSQL.5432")
 }
 
-async fn carry(client: TcpStream, cut: Arc<AtomicU8>) {
+async fn carry(client: TcpStream, way: Arc<Way>) {
     let server = UnixStream::connect(socket()).await.unwrap();
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
@@ -75,12 +116,12 @@ async fn carry(client: TcpStream, cut: Arc<AtomicU8>) {
         let mut bytes = vec![0; 65_536];
         loop {
             let read = from_client.read(&mut bytes).await.unwrap_or(0);
-            if read == 0 {
+            if read == 0 || way.closed.load(Ordering::SeqCst) {
                 return false;
             }
             // The flight comes in one piece, or COMMIT in its last.
             let commits = bytes[..read].windows(7).any(|window| window == b"COMMIT\0");
-            let now = if commits { cut.swap(Cut::Not as u8, Ordering::SeqCst) } else { Cut::Not as u8 };
+            let now = if commits { way.next() } else { Cut::Not as u8 };
             if now == Cut::Before as u8 {
                 let at = bytes[..read].windows(7).position(|window| window == b"COMMIT\0").unwrap();
                 // Without the message's type and length either.

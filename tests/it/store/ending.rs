@@ -17,15 +17,13 @@ fn while_a_store_is_held_nobody_commits_and_everybody_reads() {
         store.hold().await.unwrap();
 
         let second = now(vec![putting([put(after(&first, b"second"))])]);
-        let waited = timeout(Duration::from_secs(3), commit(&other, second.clone())).await;
+        let waited = timeout(Duration::from_secs(20), commit(&other, second.clone())).await;
 
-        // On a server, it waits for longer.
-        assert!(matches!(waited, Err(_) | Ok(Err(StoreError::Unavailable(_)))), "{waited:?}");
+        assert!(matches!(waited, Ok(Err(StoreError::Unavailable(_)))), "{waited:?}");
         assert_eq!(read(&other, Kind::Use, b"a").await, Some(first.clone()));
         assert_eq!(read(store, Kind::Use, b"a").await, Some(first.clone()));
         store.close().await.unwrap();
-        let again = commit(&other, second).await.unwrap();
-        assert!(matches!(again, Committed::Done | Committed::Stale { .. }), "it was let go: {again:?}");
+        assert_eq!(commit(&other, second).await.unwrap(), Committed::Done, "it was let go");
         assert_eq!(read(&other, Kind::Use, b"a").await, Some(after(&first, b"second")));
         other.close().await.unwrap();
     });
