@@ -49,9 +49,10 @@ impl Shared {
         while tries < TRIES {
             self.open()?;
             let plan = Plan::of(commit, None);
-            let flown = match plan.fits() {
-                true => self.fly(&mut writing, &plan, commit.tail.as_ref(), until).await?,
-                false => Flown::Refused,
+            let flown = if plan.fits() {
+                self.fly(&mut writing, &plan, commit.tail.as_ref(), until).await?
+            } else {
+                Flown::Refused
             };
             match flown {
                 Flown::Done => return Ok(Committed::Done),

@@ -178,6 +178,16 @@ impl OpenFile {
         self.look(self.seen.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Notes the generation after the log was copied into the database: pages that SQLite keeps in memory are of that one.
+    pub(super) fn copied(&self) {
+        // What can't be read now is read at the next check.
+        let Ok(generation) = self.generation() else { return };
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.generation.is_before(generation) {
+            seen.generation = generation;
+        }
+    }
+
     /// Whether the files are those that the connection has open, and nothing older was put over the database. If not, the
     /// log stays as it is when the connections are closed.
     pub(super) fn is_ours(&self, conn: &Connection) -> bool {

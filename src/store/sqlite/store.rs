@@ -86,6 +86,7 @@ impl Sqlite {
             spawn_blocking(move || {
                 // If this fails because somebody reads, it is tried again when the log has grown as much once more.
                 let _ = shared.read(|conn| Ok(connection::checkpoint(conn)?));
+                shared.file.copied();
                 shared.shortening.store(false, Ordering::Relaxed);
             });
         }

@@ -117,6 +117,7 @@ impl Writer {
                 // A damaged log loses everything after the damage, so don't leave the most important records in it. It
                 // is no error if the log can't be copied now because somebody reads or writes.
                 let _ = core.conn.as_deref().map(connection::checkpoint);
+                self.file.copied();
             }
         }
         Ok(ended)
@@ -318,6 +319,7 @@ impl Writer {
         let Some(conn) = core.conn.as_deref() else { return };
         self.patience.until(Instant::now() + if waits { SCRUB_PATIENCE } else { Duration::ZERO });
         let emptied = matches!(connection::empty_log(conn), Ok(true));
+        self.file.copied();
         if !emptied && waits {
             tracing::warn!(
                 "what was removed is still in the vault's log, sealed: another process keeps reading that, or the disk takes \

@@ -403,6 +403,26 @@ fn an_older_copy_of_equal_size_under_a_newer_log_is_neither_served_nor_opened() 
     }
 }
 
+/// Pages that SQLite keeps in memory would hide the copy.
+#[test]
+fn a_copy_from_before_the_log_was_last_copied_is_noticed_by_who_copied_it() {
+    for writes in [Writes::Inline, Writes::Thread] {
+        let runtime = runtime(writes);
+        let world = World::new(writes);
+        runtime.block_on(async {
+            let store = world.store().await;
+            done(&store, putting([put(record(Kind::Secret, b"a"))])).await;
+            let older = fs::read(world.vault()).unwrap();
+            done(&store, putting([put(record(Kind::Use, b"b"))])).await;
+            done(&store, putting([put(record(Kind::Secret, b"c"))])).await;
+            fs::write(world.vault(), older).unwrap();
+
+            let refused = commit(&store, now(vec![putting([put(record(Kind::Use, b"d"))])])).await.unwrap_err();
+            assert!(refused.to_string().contains("moved, removed or replaced"), "{refused}");
+        });
+    }
+}
+
 #[test]
 fn a_log_is_not_copied_into_an_older_copy_by_a_process_that_ends() {
     for (writes, closes) in [(Writes::Inline, true), (Writes::Thread, true), (Writes::Inline, false)] {
