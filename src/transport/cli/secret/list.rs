@@ -1,5 +1,5 @@
 //! `countersign secret list`. A person may have a hundred thousand secrets, so they are read in parts, and a table, whose
-//! columns are as wide as their widest cells, is read twice.
+//! columns are as wide as their widest cells, is read twice but for its first part.
 
 use uuid::Uuid;
 
@@ -11,6 +11,7 @@ use crate::{
         Failure, Session,
         names::{Named as _, ShortIds},
         numbers::counted_len,
+        output::Console,
     },
 };
 
@@ -52,16 +53,22 @@ async fn table(query: Option<&str>, session: &mut Session) -> Result<Counted, Fa
     // Programs get whole ids.
     let is_short = session.console.looks().out.terminal;
     let (mut columns, mut counted, mut ids) = (view::columns(), Counted::default(), Vec::new());
-    let mut parts = Parts::new();
-    while let Some(secrets) = parts.next(session).await? {
+    let mut see = |secrets: &[TotpSecret], console: &Console| {
         if is_short {
             // They must be unique among all secrets, not just those shown.
             ids.extend(secrets.iter().map(|secret| secret.id.uuid()));
         }
-        for secret in counted.matching(&secrets, query) {
+        for secret in counted.matching(secrets, query) {
             let id = if is_short { String::new() } else { secret.id.to_string() };
-            columns.see(&view::row(secret, id, now, &session.console));
+            columns.see(&view::row(secret, id, now, console));
         }
+    };
+    let mut parts = Parts::new();
+    let first = parts.next(session).await?.unwrap_or_default();
+    let mut again = parts.clone();
+    see(&first, &session.console);
+    while let Some(secrets) = parts.next(session).await? {
+        see(&secrets, &session.console);
     }
     if counted.matching == 0 {
         return Ok(counted);
@@ -71,13 +78,14 @@ async fn table(query: Option<&str>, session: &mut Session) -> Result<Counted, Fa
     columns.see(ids.as_ref().map(|ids| ids.short(Uuid::nil())).as_slice());
     let layout = columns.layout(session.console.out_width());
     session.console.head(&layout.head(&columns))?;
-    let mut parts = Parts::new();
-    while let Some(secrets) = parts.next(session).await? {
+    let mut part = Some(first);
+    while let Some(secrets) = part {
         for secret in Counted::default().matching(&secrets, query) {
             let id = ids.as_ref().map_or_else(|| secret.id.to_string(), |ids| ids.short(secret.id.uuid()));
             let line = layout.line(&view::row(secret, id, now, &session.console));
             session.console.line(&line)?;
         }
+        part = again.next(session).await?;
     }
     Ok(counted)
 }
@@ -94,6 +102,7 @@ impl Counted {
 }
 
 /// The secrets, part by part.
+#[derive(Clone)]
 struct Parts(Option<ListSecrets>);
 
 impl Parts {
