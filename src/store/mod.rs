@@ -11,6 +11,7 @@
 //! Never here: a permission, a key, plaintext, or a protocol. The contract names no page or database.
 
 mod audit;
+mod error;
 mod filling;
 mod open;
 mod places;
@@ -23,6 +24,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 pub use audit::{AuditPage, AuditPut, AuditQuery, AuditRecord, AuditTerms, Cursor, Prune, Tail};
+pub use error::StoreError;
 pub use filling::{Filling, scratch, unfinished, vacant};
 pub use open::{
     Absent, Facts, OpenError, OpenRequest, Opened, Writes, folder_of, incoming, open, salvage, snapshot, still,
@@ -44,23 +46,6 @@ pub type SharedStore = Arc<dyn Store>;
 
 /// The longest id of a record, in bytes.
 pub const ID_BYTES_MAX: usize = 64;
-
-/// Why a store failed. The text is for logs: a caller gets `unavailable` or `internal`.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum StoreError {
-    /// The store can't be reached or written right now; nothing was changed.
-    #[error("the vault can't be reached or written: {0}")]
-    Unavailable(String),
-    /// The disk failed while a change was made durable: the change may or may not be stored.
-    #[error("the vault could not make a change durable, so it may or may not be kept: {0}")]
-    Unknown(String),
-    /// Stored data can't be read as it was written. The text says what is wrong and never quotes contents.
-    #[error("the vault is damaged: {what}")]
-    Damaged {
-        /// What is wrong.
-        what: String,
-    },
-}
 
 /// The kind of a record. Its number is stored, so it never changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -190,11 +190,10 @@ impl Writer {
         }
     }
 
-    /// Commits a batch and answers it.
+    /// Commits a batch and answers it. The first tries may have taken long because they waited for a server.
     async fn commit_all(self: &Arc<Self>, mut batch: Vec<Waiting>) -> Result<(), StoreError> {
         let deadline = Instant::now() + if batch.iter().any(|one| one.job.patient) { LONG_PATIENCE } else { PATIENCE };
         let mut tried: u32 = 0;
-        // The first tries may have taken long because they waited for a server.
         while !batch.is_empty() && (tried <= EAGER_TRIES || Instant::now() <= deadline) {
             self.pause(tried).await;
             tried = tried.saturating_add(1);
