@@ -6,7 +6,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Task, opening::store_of};
+use super::{
+    Fatal, Task, answer_host,
+    opening::{refuse_far, store_of},
+};
 use crate::{
     config::Config,
     domain::key_source::KeySource,
@@ -40,15 +43,20 @@ impl Config {
 }
 
 /// Confines a server or sidecar to the folders that it writes. Call it before there is a second thread.
-pub(super) fn confine(config: &Config, task: &Task) {
+///
+/// # Errors
+/// One of the folders is in a place that nobody meant.
+pub(super) fn confine(config: &Config, task: &Task) -> Result<(), Fatal> {
+    let placed = refuse_far(config, task).map_err(Fatal::from);
+    placed.map_err(|fatal| if matches!(task, Task::Stdio(_)) { answer_host(fatal) } else { fatal })?;
     let backups = match task {
-        Task::Person(_) => return,
+        Task::Person(_) => return Ok(()),
         Task::Stdio(_) => None,
         Task::Serve(serve) => serve.backups.as_ref().map(|plan| plan.dir.as_path()),
     };
     let Some(folders) = config.written(&store_of(config), backups) else {
         tracing::debug!("a command gives the key, so Landlock is not applied to this process");
-        return;
+        return Ok(());
     };
     for folder in &folders {
         // A rule needs a folder that is there. Opening the vault says what is wrong with one that can't be made.
@@ -57,6 +65,7 @@ pub(super) fn confine(config: &Config, task: &Task) {
     if system::confine(&folders) {
         tracing::debug!("Landlock lets this process write in its own folders alone");
     }
+    Ok(())
 }
 
 /// What [`confine`] would come to. It is tried in earnest, on a thread that ends.

@@ -4,7 +4,7 @@ use std::{ffi::OsString, path::Path, sync::Arc};
 
 use zeroize::Zeroizing;
 
-use super::{Fatal, console_of, opening, places::refuse_far_folder};
+use super::{Fatal, console_of, opening};
 use crate::{
     config::{Config, ConfigError, HANDED, handed_keys, key_variable},
     domain::{key_source::KeySource, limits::PASSPHRASE_BYTES_MAX},
@@ -110,7 +110,7 @@ impl Sources {
                 if let KeySource::File(Some(file)) = &source
                     && let Some(folder) = file.parent()
                 {
-                    refuse_far_folder("--to", folder)?;
+                    opening::refuse_far_folder("--to", folder)?;
                 }
                 Some(source)
             }

@@ -4,7 +4,6 @@
 mod confine;
 mod keys;
 mod opening;
-mod places;
 mod serve;
 mod typed;
 mod upkeep;
@@ -145,13 +144,12 @@ fn carry_out(config: &Config, task: Task) -> Result<Ending, Fatal> {
     let level = if matches!(task, Task::Serve(_)) { "info" } else { "warn" };
     let ink = if looks(config.color).notes.colour { Ink::Colour } else { Ink::Plain };
     let logging = telemetry::start(config.log.as_deref().unwrap_or(level), ink).map_err(Fatal::from);
-    let begun = logging.and_then(|()| Ok(places::refuse_far(config, &task)?));
-    begun.map_err(|fatal| if matches!(task, Task::Stdio(_)) { answer_host(fatal) } else { fatal })?;
+    logging.map_err(|fatal| if matches!(task, Task::Stdio(_)) { answer_host(fatal) } else { fatal })?;
     let mut builder = match task {
         Task::Serve(_) => tokio::runtime::Builder::new_multi_thread(),
         Task::Person(_) | Task::Stdio(_) => tokio::runtime::Builder::new_current_thread(),
     };
-    confine::confine(config, &task);
+    confine::confine(config, &task)?;
     let runtime = builder.enable_all().build().map_err(Fatal::Setup)?;
     let ended = runtime.block_on(async {
         match task {

@@ -1,16 +1,18 @@
 //! Opens the vault of a command or a server, and notes what that made or moved.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use super::{
-    Fatal, console_of,
+    Fatal, Task, console_of,
     keys::{Asks, refuse_beside_vault, source_of},
-    places::refuse_far_folders,
 };
 use crate::{
     child::Children,
     clock::{Clock as _, SystemClock},
-    config::Config,
+    config::{Config, ConfigError},
     domain::account::DEFAULT_ACCOUNT,
     operations::{ErrorCode, Refusal},
     random::{SharedRandom, SystemRandom},
@@ -72,6 +74,38 @@ async fn open_there(
         }
         opened => Ok(Ok(opened?)),
     }
+}
+
+/// Refuses places that nobody meant, for a task that may make something in them: of a folder that a flag or a variable names,
+/// only the last part is made. A mistyped one would be made with all that is above it. Default places are made whole.
+///
+/// # Errors
+/// [`ConfigError::FarPlace`].
+pub(super) fn refuse_far(config: &Config, task: &Task) -> Result<(), ConfigError> {
+    if let Task::Person(command) = task
+        && !command.makes_a_vault()
+        && command.restores().is_none()
+    {
+        return Ok(());
+    }
+    if let Task::Serve(serve) = task
+        && let Some(plan) = &serve.backups
+    {
+        refuse_far_folder("--backup-dir", &plan.dir)?;
+    }
+    refuse_far_folders(&config.named_folders)
+}
+
+/// The same for folders with the names of their flags.
+pub(super) fn refuse_far_folders(folders: &[(&'static str, PathBuf)]) -> Result<(), ConfigError> {
+    folders.iter().try_for_each(|(flag, folder)| refuse_far_folder(flag, folder))
+}
+
+pub(super) fn refuse_far_folder(flag: &'static str, folder: &Path) -> Result<(), ConfigError> {
+    // What can't be looked up is left to whoever opens it.
+    let is_absent = |folder: &Path| matches!(folder.try_exists(), Ok(false));
+    let is_far = is_absent(folder) && folder.parent().is_some_and(is_absent);
+    if is_far { Err(ConfigError::FarPlace(flag)) } else { Ok(()) }
 }
 
 /// Refuses to make a vault at a time that no clock should show: its age and its first row would be wrong for ever.
