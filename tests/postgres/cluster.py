@@ -69,14 +69,31 @@ class Server:
         except (FileNotFoundError, IndexError, ValueError):
             return None
 
+    def processes(self):
+        """Every process of the server, stopped: the first one starts no others meanwhile."""
+        if (main := self.postmaster()) is None:
+            return []
+        signalled(main, signal.SIGSTOP)
+        return [main, *children(main)]
+
     def kill(self):
         """Kills every process of the server at once."""
-        if (main := self.postmaster()) is None:
-            return
-        # The first one starts no others while it is stopped.
-        signalled(main, signal.SIGSTOP)
-        for process in [main, *children(main)]:
+        for process in self.processes():
             signalled(process, signal.SIGKILL)
+
+    def hang(self):
+        """Stops the server and its Patroni, as if the machine hung; what makes them go on."""
+        signalled(self.patroni.pid, signal.SIGSTOP)
+        stopped = self.processes()
+        for process in stopped:
+            signalled(process, signal.SIGSTOP)
+
+        def go_on():
+            # The server first: for a moment it believes that it is the primary.
+            for process in [*stopped, self.patroni.pid]:
+                signalled(process, signal.SIGCONT)
+
+        return go_on
 
 
 def signalled(process, which):

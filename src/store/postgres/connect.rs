@@ -19,7 +19,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{
     address::{Address, Node, Tls},
-    link::Link,
+    link::{Link, Place},
 };
 
 /// The longest time to connect to one host, with encryption and password.
@@ -31,11 +31,13 @@ pub(super) struct Connector {
     address: Address,
     /// The host that is tried first: the last good one, or the one after a host that did not answer.
     first: AtomicUsize,
+    /// How often a link broke or fell silent: then those that were made before are not used any more.
+    generation: Arc<AtomicUsize>,
 }
 
 impl Connector {
-    pub(super) const fn new(address: Address) -> Self {
-        Self { address, first: AtomicUsize::new(0) }
+    pub(super) fn new(address: Address) -> Self {
+        Self { address, first: AtomicUsize::new(0), generation: Arc::default() }
     }
 
     pub(super) const fn address(&self) -> &Address {
@@ -62,23 +64,26 @@ impl Connector {
         Err(reasons.join("; "))
     }
 
-    /// Tries another host first from now on than that of a link which broke: it may accept connections and not answer. If
-    /// another link's failure did so already, nothing changes.
+    /// Tries another host first from now on than that of a link which broke: it may accept connections and not answer. The
+    /// other links are made anew, or each would be found silent for itself. If another link's failure did so already, nothing
+    /// changes.
     pub(super) fn turn_away(&self, link: &Link) {
+        link.end_generation();
         let _ = self.first.compare_exchange(link.host, link.host + 1, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     async fn reach(&self, number: usize, node: &Node) -> Result<Link, String> {
         let config = self.address.config(node)?;
+        let place = Place::of(number, self.address.prepares, &self.generation);
         match &node.tls {
             Tls::Off => {
                 let (client, connection) = config.connect(NoTls).await.map_err(|cause| reason(&cause))?;
-                Ok(Link::new(client, connection, number, self.address.prepares))
+                Ok(Link::new(client, connection, place))
             }
             Tls::Verified(roots) => {
                 let tls = MakeRustlsConnect::new(verified(roots.as_deref())?);
                 let (client, connection) = config.connect(tls).await.map_err(|cause| reason(&cause))?;
-                Ok(Link::new(client, connection, number, self.address.prepares))
+                Ok(Link::new(client, connection, place))
             }
         }
     }

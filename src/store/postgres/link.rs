@@ -7,7 +7,7 @@ use std::{
     future::poll_fn,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -132,6 +132,21 @@ fn is_end(code: &SqlState) -> bool {
     ends.iter().any(|class| code.code().starts_with(class)) || *code == SqlState::READ_ONLY_SQL_TRANSACTION
 }
 
+/// Where a link leads, and with which others.
+pub(super) struct Place {
+    host: usize,
+    prepares: bool,
+    current: Arc<AtomicUsize>,
+    generation: usize,
+}
+
+impl Place {
+    /// A link that is made now.
+    pub(super) fn of(host: usize, prepares: bool, current: &Arc<AtomicUsize>) -> Self {
+        Self { host, prepares, current: Arc::clone(current), generation: current.load(Ordering::Acquire) }
+    }
+}
+
 /// A connection to the server.
 pub(super) struct Link {
     client: Client,
@@ -144,6 +159,11 @@ pub(super) struct Link {
     prepares: bool,
     /// When a commit over it was last acknowledged. Held during a heartbeat, so that many readers cause one.
     acknowledged: tokio::sync::Mutex<Option<Instant>>,
+    /// Something was not answered in time: who waits for its turn must not wait as long again.
+    is_silent: AtomicBool,
+    /// The process's links that are used, and those to which this one belongs.
+    current: Arc<AtomicUsize>,
+    generation: usize,
     driver: JoinHandle<()>,
 }
 
@@ -154,7 +174,7 @@ impl Drop for Link {
 }
 
 impl Link {
-    pub(super) fn new<S, T>(client: Client, connection: Connection<S, T>, host: usize, prepares: bool) -> Self
+    pub(super) fn new<S, T>(client: Client, connection: Connection<S, T>, place: Place) -> Self
     where
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
         T: TlsStream + Unpin + Send + 'static,
@@ -162,7 +182,9 @@ impl Link {
         let warned = Arc::new(AtomicBool::new(false));
         let driver = tokio::spawn(drive(connection, Arc::clone(&warned)));
         let acknowledged = tokio::sync::Mutex::default();
-        Self { client, host, warned, statements: Mutex::default(), prepares, acknowledged, driver }
+        let (statements, is_silent) = (Mutex::default(), AtomicBool::new(false));
+        let Place { host, prepares, current, generation } = place;
+        Self { client, host, warned, statements, prepares, acknowledged, is_silent, current, generation, driver }
     }
 
     /// Whether a warning arrived.
@@ -170,9 +192,17 @@ impl Link {
         self.warned.load(Ordering::Acquire)
     }
 
-    /// Whether the connection has ended.
+    /// Whether the connection has ended, or is of no use any more.
     pub(super) fn is_closed(&self) -> bool {
         self.client.is_closed()
+            || self.is_silent.load(Ordering::Acquire)
+            || self.current.load(Ordering::Acquire) != self.generation
+    }
+
+    /// Has all links of its generation be made anew.
+    pub(super) fn end_generation(&self) {
+        let next = self.generation.wrapping_add(1);
+        let _ = self.current.compare_exchange(self.generation, next, Ordering::AcqRel, Ordering::Acquire);
     }
 
     /// Shows that the server is the primary, if it has not been shown lately, and reads its clock.
@@ -180,6 +210,9 @@ impl Link {
         let mut acknowledged = self.acknowledged.lock().await;
         if acknowledged.is_some_and(|then| then.elapsed() < FRESH) {
             return Ok(None);
+        }
+        if self.is_closed() {
+            return Err(late());
         }
         let asked = Instant::now();
         let rows = self.query(&Step::new(HEARTBEAT, Vec::new())).await?;
@@ -243,9 +276,10 @@ impl Link {
     }
 
     async fn within<T>(&self, act: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-        timeout(FLIGHT, act)
-            .await
-            .unwrap_or_else(|_| Err(Failure::Lost("the server did not answer in time".to_owned())))
+        timeout(FLIGHT, act).await.unwrap_or_else(|_| {
+            self.is_silent.store(true, Ordering::Release);
+            Err(late())
+        })
     }
 
     async fn one(&self, step: &Step) -> Result<Vec<Row>, Failure> {

@@ -151,3 +151,33 @@ fn a_store_that_another_process_holds_says_so_within_seconds_and_takes_the_next_
         third.close().await.unwrap();
     });
 }
+
+#[test]
+#[ignore = "needs COUNTERSIGN_TEST_POSTGRES; tests/postgres/run starts a server"]
+fn calls_that_wait_at_a_connection_without_an_answer_wait_once_and_not_one_after_the_other() {
+    let direct = super::fresh();
+    runtime(Writes::Thread).block_on(async {
+        let proxy = Proxy::start().await;
+        let store = opened(&proxy.address(&direct)).await;
+        let first = record(Kind::Use, b"b");
+        done(&store, putting([put(first.clone())])).await;
+        proxy.silence();
+        let begun = Instant::now();
+        let calls: Vec<_> = (0..20)
+            .map(|_| {
+                let store = store.clone();
+                tokio::spawn(async move { read(&store, Kind::Use, b"a").await })
+            })
+            .collect();
+        for call in calls {
+            assert_eq!(call.await.unwrap(), None);
+        }
+        // A connection is given up after five seconds; one after the other they would take fifty.
+        assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+        // The connection that writes is as silent, and was made anew as well.
+        let begun = Instant::now();
+        done(&store, putting([put(after(&first, b"second"))])).await;
+        assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+        store.close().await.unwrap();
+    });
+}

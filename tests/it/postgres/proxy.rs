@@ -38,6 +38,8 @@ struct Way {
     closed: AtomicBool,
     /// Those that were tried.
     tried: AtomicUsize,
+    /// So many of the first ones get no answer any more, and don't break.
+    silent: AtomicUsize,
 }
 
 impl Way {
@@ -60,9 +62,9 @@ impl Proxy {
         tokio::spawn(async move {
             loop {
                 let (client, _) = listener.accept().await.unwrap();
-                of.tried.fetch_add(1, Ordering::SeqCst);
+                let number = of.tried.fetch_add(1, Ordering::SeqCst);
                 if !of.closed.load(Ordering::SeqCst) {
-                    tokio::spawn(carry(client, Arc::clone(&of)));
+                    tokio::spawn(carry(client, Arc::clone(&of), number));
                 }
             }
         });
@@ -72,6 +74,11 @@ impl Proxy {
     /// Lets nobody through any more, or again. Connections that are there break as soon as they say something.
     pub(super) fn close(&self, closed: bool) {
         self.way.closed.store(closed, Ordering::SeqCst);
+    }
+
+    /// Connections that are there get no answer any more, as of a machine that hangs. New ones do.
+    pub(super) fn silence(&self) {
+        self.way.silent.store(self.tried(), Ordering::SeqCst);
     }
 
     /// How many connections were tried.
@@ -108,7 +115,7 @@ fn socket() -> String {
     format!("{folder}/.s.PGSQL.5432")
 }
 
-async fn carry(client: TcpStream, way: Arc<Way>) {
+async fn carry(client: TcpStream, way: Arc<Way>, number: usize) {
     let server = UnixStream::connect(socket()).await.unwrap();
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
@@ -118,6 +125,9 @@ async fn carry(client: TcpStream, way: Arc<Way>) {
             let read = from_client.read(&mut bytes).await.unwrap_or(0);
             if read == 0 || way.closed.load(Ordering::SeqCst) {
                 return false;
+            }
+            if number < way.silent.load(Ordering::SeqCst) {
+                std::future::pending::<()>().await;
             }
             // The flight comes in one piece, or COMMIT in its last.
             let commits = bytes[..read].windows(7).any(|window| window == b"COMMIT\0");
