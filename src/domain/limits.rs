@@ -110,6 +110,12 @@ pub const WAITERS_PER_PROCESS_MAX: usize = 1024;
 pub const WAITERS_PER_KEY_MAX: usize = 16;
 /// Callers that may wait in a stdio sidecar: it has one client, which may take every place.
 pub const WAITERS_STDIO_MAX: usize = WAITERS_PER_PROCESS_MAX;
+/// Searches and whole lists of one caller that run at once.
+pub const LONG_READS_AT_ONCE: usize = 2;
+/// Those of one caller that wait for a turn: as many as it may have MCP sessions.
+pub const LONG_READS_WAITING_MAX: usize = 64;
+/// Seconds that they wait: less than any client does.
+pub const LONG_READ_WAIT_SECONDS_MAX: u64 = 5;
 /// Refusals a minute from one source that get a row each; the rest become one counter row.
 pub const REFUSALS_PER_MINUTE_MAX: u32 = 100;
 /// Days during which a person can restore a deleted secret.

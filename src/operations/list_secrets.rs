@@ -154,7 +154,8 @@ impl Operation for ListSecrets {
         let page = Page { offset: self.offset, limit: self.limit.map(Count::get) };
         // Words may stand anywhere in a name, so every name is opened.
         let is_long = query.is_some() || self.part.is_some();
-        let _turn = if is_long { call.service.shared.long_reads.turn(call.caller).await } else { None };
+        let has_begun = matches!(self.part, Some(Part::Next(_)));
+        let _turn = if is_long { Some(call.turn(has_begun).await?) } else { None };
         match (call.caller.granted(), query) {
             (None, _) if self.part.is_some() => call.part(self).await,
             (None, None) => call.page(page).await,
@@ -165,7 +166,7 @@ impl Operation for ListSecrets {
 }
 
 impl Call<'_> {
-    /// A part of the whole list. The door has looked at the caller's rights again.
+    /// A part of the whole list. The door, and the wait for a turn, have looked at the caller's rights again.
     async fn part(&self, asked: ListSecrets) -> Result<SecretPage, Failed> {
         let ListSecrets { query, limit, mut offset, part } = asked;
         let words = query.as_ref().map(|query| NameQuery::of(query.as_str())).filter(|words| !words.is_empty());

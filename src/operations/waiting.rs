@@ -3,11 +3,13 @@
 
 use std::{
     collections::HashMap,
+    pin::pin,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use async_trait::async_trait;
+use futures::FutureExt as _;
 use tokio::runtime::Handle;
 use tokio_util::{
     sync::CancellationToken,
@@ -189,6 +191,29 @@ impl Service {
             patience.waiting(watch.total.saturating_sub(watch.left), watch.total).await;
         }
         Ok(())
+    }
+
+    /// Waits for something that other calls give free, for a limited time if there is one; `None`: it did not come. If it had to be
+    /// waited for, the caller's rights may have ended meanwhile, so they are read again.
+    ///
+    /// # Errors
+    /// Why the caller may no longer call.
+    pub(super) async fn wait_for<T>(
+        &self,
+        caller: &Principal,
+        within: Option<Duration>,
+        what: impl Future<Output = T> + Send,
+    ) -> Result<Option<T>, Failed> {
+        let mut what = pin!(what);
+        if let Some(free) = what.as_mut().now_or_never() {
+            return Ok(Some(free));
+        }
+        let free = match within {
+            Some(within) => tokio::time::timeout(within, what).await.ok(),
+            None => Some(what.await),
+        };
+        self.still_valid(caller).await?;
+        Ok(free)
     }
 
     /// Ends every wait, now and in future: the caller gets [`Refusal::Stopping`], and a step that it holds is given
