@@ -161,7 +161,7 @@ impl Writer {
         let (end, durable) = (lock(&self.chain).map(|chain| chain.end.head()), *lock(&self.durable));
         if let Some(head) = end.or(durable) {
             // The end of an older copy, which may have grown, must not take the place of what is known.
-            self.must_be_newest(head.chain).await?;
+            self.must_be_newest(&head).await?;
             self.state.record_end(head, true).await;
         }
         last.map(|_| ())
@@ -202,10 +202,8 @@ impl Writer {
                 Ok(false) => continue,
                 Err(cause) => cause,
             };
-            if matches!(failed, StoreError::Unknown(_)) {
-                // The next commit reads the chain's end again.
-                *lock(&self.chain) = None;
-            }
+            // The next commit looks at everything anew: another vault may have taken this one's place meanwhile.
+            (*lock(&self.chain), *lock(&self.kept), *lock(&self.looked)) = (None, None, None);
             answer(batch, &Err(failed.clone()));
             return Err(failed);
         }
@@ -247,18 +245,21 @@ impl Writer {
         let chain = self.chain().await?;
         let is_new = batch.iter().any(|waiting| waiting.job.durable == Durable::Now);
         if is_new || lock(&self.looked).is_none_or(|then| then.elapsed() >= LOOK_PAUSE) {
-            self.must_be_newest(chain.end.tail.chain).await?;
+            self.must_be_newest(&chain.end.head()).await?;
         }
         Ok(chain)
     }
 
-    /// Refuses an older copy: what this machine knows of a chain's end must be a row of it. (Where a chain is cut below what was
-    /// kept, the next commit fails.)
-    async fn must_be_newest(&self, number: u32) -> Result<(), StoreError> {
+    /// Refuses an older copy: what this machine knows of a chain's end must be a row of it. (If it is cut below both what was kept
+    /// and `tail`, the next commit fails.)
+    async fn must_be_newest(&self, tail: &ChainHead) -> Result<(), StoreError> {
         *lock(&self.looked) = Some(Instant::now());
         let kept = *lock(&self.kept);
-        let is_later = |known: &ChainHead| kept.is_none_or(|kept| kept.chain != number || kept.seq < known.seq);
-        let Some(known) = self.state.end_of(number).filter(is_later) else { return Ok(()) };
+        // A row that another process wrote after this one's last may be gone again by the next commit.
+        let is_later = |known: &ChainHead| {
+            tail.seq < known.seq || kept.is_none_or(|kept| kept.chain != tail.chain || kept.seq < known.seq)
+        };
+        let Some(known) = self.state.end_of(tail.chain).filter(is_later) else { return Ok(()) };
         if !is_kept(self.store.as_ref(), &self.keyring, &known).await? {
             *lock(&self.chain) = None;
             return Err(StoreError::Unavailable(OLDER.to_owned()));
@@ -405,7 +406,7 @@ mod tests {
     use crate::{
         domain::{audit::Actor, ids::AccountId, time::Timestamp},
         random::SystemRandom,
-        store::{AuditPage, AuditQuery, Finders, Kind, List, Record, RecordKey, Store, Tail},
+        store::{AuditPage, AuditQuery, AuditRecord, Finders, Kind, List, Record, RecordKey, Store, Tail},
         vault::keyring::tests::vault,
     };
 
@@ -413,6 +414,8 @@ mod tests {
     struct Contrary {
         answer: fn(usize) -> Result<Committed, StoreError>,
         commits: Mutex<Vec<Arc<Commit>>>,
+        /// What it shows of its only chain.
+        rows: Mutex<Vec<AuditRecord>>,
         synced: Result<(), StoreError>,
     }
 
@@ -444,8 +447,11 @@ mod tests {
             (self.answer)(commits.len())
         }
 
-        async fn audit(&self, _: &AuditQuery) -> Result<AuditPage, StoreError> {
-            Ok(AuditPage::default())
+        async fn audit(&self, query: &AuditQuery) -> Result<AuditPage, StoreError> {
+            let rows = lock(&self.rows);
+            let after = query.after.0.first().map_or(0, |(_, seq)| *seq);
+            let found = if query.newest { rows.last() } else { rows.iter().find(|row| row.seq > after) };
+            Ok(AuditPage { records: found.cloned().into_iter().collect(), next: None })
         }
 
         async fn tail(&self, _: u32) -> Result<Option<Tail>, StoreError> {
@@ -482,13 +488,17 @@ mod tests {
     }
 
     fn writer(answer: fn(usize) -> Result<Committed, StoreError>) -> (Arc<Writer>, Arc<Contrary>) {
-        writer_over(Contrary { answer, commits: Mutex::default(), synced: Ok(()) })
+        writer_over(contrary(answer), None)
     }
 
-    fn writer_over(store: Contrary) -> (Arc<Writer>, Arc<Contrary>) {
+    fn contrary(answer: fn(usize) -> Result<Committed, StoreError>) -> Contrary {
+        Contrary { answer, commits: Mutex::default(), rows: Mutex::default(), synced: Ok(()) }
+    }
+
+    fn writer_over(store: Contrary, states: Option<&std::path::Path>) -> (Arc<Writer>, Arc<Contrary>) {
         let store = Arc::new(store);
         let keyring = Arc::new(vault(1).0);
-        let state = StateFile::new(None, Arc::clone(&keyring));
+        let state = StateFile::new(states, Arc::clone(&keyring));
         let shared: SharedStore = Arc::<Contrary>::clone(&store);
         (Arc::new(Writer::new(shared, keyring, Arc::new(SystemRandom), state, None)), store)
     }
@@ -562,11 +572,44 @@ mod tests {
         assert_eq!(lock(&store.commits).len(), 1);
     }
 
+    /// The rows of the first jobs, as any process chains them.
+    fn rows_of_jobs(count: i64) -> Vec<AuditRecord> {
+        let (keyring, mut end) = (vault(1).0, End::of_base(&genesis(0)));
+        (1..=count).map(|nth| keyring.append(&mut end, &job(nth).entries[0]).unwrap().record).collect()
+    }
+
+    /// The look comes before the commit. It must not be trusted once the commit did not happen.
+    #[tokio::test]
+    async fn an_older_copy_that_came_after_a_commit_that_failed_is_noticed() {
+        let failing: [fn(usize) -> Result<Committed, StoreError>; 3] = [
+            |tried| if tried == 2 { Err(StoreError::Unavailable("held".to_owned())) } else { Ok(Committed::Done) },
+            |tried| if tried == 2 { Err(StoreError::Unknown("cut".to_owned())) } else { Ok(Committed::Done) },
+            |tried| Ok(if tried == 2 { Committed::Stale { changes: vec![0] } } else { Committed::Done }),
+        ];
+        for answer in failing {
+            let folder = tempfile::tempdir().unwrap();
+            let (writer, store) = writer_over(contrary(answer), Some(folder.path()));
+            assert_eq!(writer.commit(job(1)).await, Ok(Outcome::Done));
+            // Another process writes two rows after it.
+            let rows = rows_of_jobs(3);
+            let head = ChainHead { chain: 0, seq: rows[2].seq, mac: rows[2].mac };
+            *lock(&store.rows) = rows.clone();
+            writer.state.replace(&[head]).unwrap();
+            let failed = writer.commit(job(4)).await;
+            assert!(failed != Ok(Outcome::Done), "{failed:?}");
+
+            *lock(&store.rows) = rows[..1].to_vec();
+
+            assert_eq!(writer.commit(job(5)).await, Err(StoreError::Unavailable(OLDER.to_owned())));
+            *lock(&store.rows) = rows;
+            assert_eq!(writer.commit(job(5)).await, Ok(Outcome::Done));
+        }
+    }
+
     #[tokio::test]
     async fn closing_takes_no_row_for_durable_that_no_sync_has_brought_to_the_disk() {
         let synced = Err(StoreError::Unknown("the disk did not confirm a write".to_owned()));
-        let (writer, _store) =
-            writer_over(Contrary { answer: |_| Ok(Committed::Done), commits: Mutex::default(), synced });
+        let (writer, _store) = writer_over(Contrary { synced, ..contrary(|_| Ok(Committed::Done)) }, None);
         assert_eq!(writer.commit(job(1)).await, Ok(Outcome::Done));
         assert_eq!(writer.commit(Job { durable: Durable::Soon, ..job(2) }).await, Ok(Outcome::Done));
         assert!(matches!(writer.close().await, Err(StoreError::Unknown(_))));
