@@ -29,6 +29,7 @@ mod export;
 mod find_seats;
 mod get_code;
 mod get_seat;
+mod import_seats;
 mod import_secrets;
 mod keys;
 mod last_use;
@@ -82,6 +83,7 @@ pub use self::{
     find_seats::FindSeats,
     get_code::{GetCode, IssuedCode, TotpGetCodeResponse},
     get_seat::{GetSeat, SeatRetrieveResponse},
+    import_seats::{ImportSeats, ImportedSeats, PresentSeat, SortedSeats},
     import_secrets::{ImportSecrets, Imported, Progress},
     keys::{CreateKey, EnableKey, Keys, ListKeys, MintedKey, RemoveDamagedKeys, RevokeKey},
     list_audit::{AuditList, AuditListResponse, AuditRow, ClaimedClient, ListAudit},

@@ -19,6 +19,8 @@ use super::{
 
 /// The most bytes of an answer.
 const LINE_BYTES_MAX: u64 = 256;
+/// Asks for a hidden value a second time.
+pub(super) const THE_SAME_AGAIN: &str = "The same again (hidden): ";
 /// Means standard input in place of a file.
 const STDIN: &str = "-";
 

@@ -11,6 +11,7 @@ use super::{
     first::{First, Input, Taken},
     names::{self, ShortIds},
     numbers::{whole, within},
+    prompt::THE_SAME_AGAIN,
     seat_file,
     table::Table,
 };
@@ -86,7 +87,7 @@ pub enum Command {
         #[arg(long, short = 'y')]
         yes: bool,
     },
-    /// Add seats from a file: CSV with a head line, or a JSON array. All of them, or none if one is wrong
+    /// Add seats from a file: CSV with a head line, or a JSON array. All that are not there yet, or none if one is wrong
     #[command(after_help = "Examples:\n  countersign seat import people.csv")]
     Import {
         /// The file; `-` for standard input
@@ -326,7 +327,7 @@ impl PinArgs {
             return session.console.read_stdin(PIN_CHARS_MAX + 2).map(Some);
         }
         let pin = session.console.ask_hidden("New PIN (hidden): ", "use --pin-stdin").await?;
-        let again = session.console.ask_hidden("Once more: ", "use --pin-stdin").await?;
+        let again = session.console.ask_hidden(THE_SAME_AGAIN, "use --pin-stdin").await?;
         if *pin != *again {
             return Err(Failure::invalid("the two PINs differ; nothing was changed"));
         }

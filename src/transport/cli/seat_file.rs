@@ -1,7 +1,7 @@
-//! Imports seats from a file: CSV with a head line, or a JSON array. Every entry is checked before the first one is
-//! added, and an error names the line and never quotes it.
+//! Imports seats from a file: CSV with a head line, or a JSON array. Every entry is checked before any is added, all are added
+//! at once, and an error names the line and never quotes it.
 
-use std::{collections::BTreeSet, path::Path};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -14,11 +14,8 @@ use super::{
     seat::SeatView,
 };
 use crate::{
-    domain::{
-        limits::{IMPORT_BYTES_MAX, IMPORT_SEATS_MAX},
-        seat::{Seat, SeatProfile},
-    },
-    operations::{AddSeat, EverySeat, NOT_ANOTHERS_ID, SeatChanges, answers::OK, check_seat},
+    domain::limits::{IMPORT_BYTES_MAX, IMPORT_SEATS_MAX},
+    operations::{ImportSeats, ImportedSeats, PresentSeat, SeatChanges, SortedSeats, answers::OK},
     transport::json::Json,
 };
 
@@ -45,10 +42,26 @@ const FIELDS: &str = "email, first_name, last_name, forwarding_number, auth_subj
 /// The result, as JSON.
 #[derive(Serialize)]
 struct ImportAnswer {
+    /// The sum of the two after it.
+    entries: usize,
     imported: usize,
+    present: usize,
+    already_present: Vec<Present>,
     seats: Vec<SeatView>,
     status: &'static str,
 }
+
+/// An entry whose seat is there already.
+#[derive(Serialize)]
+struct Present {
+    place: String,
+    email: String,
+    /// Whether the seat has other fields than the entry; an import changes none.
+    differs: bool,
+}
+
+/// Seats that are named as present. More only scroll away.
+const LISTED_MAX: usize = 100;
 
 /// An entry with its position: `line 3`, `entry 3`.
 pub(super) type Placed = (String, SeatChanges);
@@ -59,26 +72,50 @@ pub(super) async fn import(path: &Path, session: &mut Session) -> Result<Ending,
         Some(Input(Taken::Seats(entries))) => entries,
         _ => read(path, &mut session.console)?,
     };
-    check(&entries, &session.perform(EverySeat).await?)?;
-    let mut seats = Vec::with_capacity(entries.len());
-    for (place, profile) in entries {
-        let seat = session.perform(AddSeat { profile }).await.map_err(|refusal| {
-            Failure::invalid(format!("{place}: {refusal}; added before it: {}", counted_len(seats.len(), "seat")))
-        })?;
-        seats.push(SeatView::of(&seat, &session.account));
+    let (places, entries): (Vec<_>, Vec<_>) = entries.into_iter().unzip();
+    let count = entries.len();
+    let ImportedSeats { seats, sorted } = session.perform(ImportSeats { entries }).await?;
+    no_problems(&sorted, &places)?;
+    let seats: Vec<_> = seats.iter().map(|seat| SeatView::of(seat, &session.account)).collect();
+    let already_present: Vec<_> = sorted.present.into_iter().map(|present| present_at(&places, present)).collect();
+    let answer = ImportAnswer {
+        entries: count,
+        imported: seats.len(),
+        present: already_present.len(),
+        already_present,
+        seats,
+        status: OK,
+    };
+    if !session.console.is_json() {
+        list(&answer.already_present, &mut session.console);
     }
-    let answer = ImportAnswer { imported: seats.len(), seats, status: OK };
-    session
-        .console
-        .answer(&answer, |console| console.line(&format!("{} added", counted_len(answer.imported, "seat"))))?;
+    session.console.answer(&answer, |console| {
+        console.line(&format!("{} added, {} present", counted_len(answer.imported, "seat"), answer.present))
+    })?;
     Ok(Ending::Done)
+}
+
+/// Names the seats that are there, as far as somebody may read them.
+fn list(present: &[Present], console: &mut Console) {
+    for Present { place, email, differs } in present.iter().take(LISTED_MAX) {
+        let other = if *differs { ", with other fields; `countersign seat update` changes them" } else { "" };
+        console.note(&format!("present: {place}, {email}{other}"));
+    }
+    if present.len() > LISTED_MAX {
+        console.note(&format!("and {} more present", present.len() - LISTED_MAX));
+    }
+}
+
+fn present_at(places: &[String], PresentSeat { index, email, differs }: PresentSeat) -> Present {
+    Present { place: places.get(index).cloned().unwrap_or_default(), email, differs }
 }
 
 /// Reads the file where no vault is yet.
 pub(super) fn first(path: &Path, console: &mut Console) -> Result<Vec<Placed>, Failure> {
     let entries = read(path, console)?;
-    check(&entries, &[])?;
-    Ok(entries)
+    let (places, changes): (Vec<_>, Vec<_>) = entries.into_iter().unzip();
+    no_problems(&SortedSeats::of(&changes, &[]), &places)?;
+    Ok(places.into_iter().zip(changes).collect())
 }
 
 fn read(path: &Path, console: &mut Console) -> Result<Vec<Placed>, Failure> {
@@ -94,35 +131,17 @@ fn read(path: &Path, console: &mut Console) -> Result<Vec<Placed>, Failure> {
     }
     Ok(entries)
 }
-/// Checks every entry: its form, and whether another seat has its unique fields.
-fn check(entries: &[Placed], kept: &[Seat]) -> Result<(), Failure> {
-    let mut taken: BTreeSet<String> = kept.iter().flat_map(|seat| unique_names(&seat.profile)).collect();
-    let mut problems = Vec::new();
-    for (place, changes) in entries {
-        match check_seat(changes) {
-            Err(refusal) => problems.push(format!("{place}: {refusal}")),
-            Ok(profile) => {
-                if profile.subject_as_id().is_some_and(|id| kept.iter().any(|seat| seat.id == id)) {
-                    problems.push(format!("{place}: `auth_subject` {NOT_ANOTHERS_ID}"));
-                }
-                for name in unique_names(&profile) {
-                    if !taken.insert(name) {
-                        problems.push(format!("{place}: its e-mail address or auth_subject exists already"));
-                    }
-                }
-            }
-        }
-    }
-    if problems.is_empty() {
+
+/// Refuses a file with wrong entries, by their places.
+fn no_problems(sorted: &SortedSeats, places: &[String]) -> Result<(), Failure> {
+    if sorted.problems.is_empty() {
         return Ok(());
     }
-    Err(Failure::invalid(format!("nothing was added:\n  {}", problems.join("\n  "))))
-}
-
-fn unique_names(profile: &SeatProfile) -> Vec<String> {
-    let email = format!("email {}", profile.email.as_str().to_lowercase());
-    let subject = profile.auth_subject.as_ref().map(|subject| format!("subject {subject}"));
-    std::iter::once(email).chain(subject).collect()
+    let told = sorted.problems.iter().map(|(index, problem)| {
+        let place = places.get(*index).map(String::as_str).unwrap_or_default();
+        format!("{place}: {problem}")
+    });
+    Err(Failure::invalid(format!("nothing was added:\n  {}", told.collect::<Vec<_>>().join("\n  "))))
 }
 
 fn from_csv(text: &str) -> Result<Vec<Placed>, Failure> {

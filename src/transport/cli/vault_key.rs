@@ -10,7 +10,9 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::{Ending, Failure, Session, output::Console, qr_code::qr_code, secret::new_file, table::Table};
+use super::{
+    Ending, Failure, Session, output::Console, prompt::THE_SAME_AGAIN, qr_code::qr_code, secret::new_file, table::Table,
+};
 use crate::{
     domain::{key_source::KeySource, text::Name, time::Timestamp},
     operations::{
@@ -280,7 +282,7 @@ pub async fn ask_passphrase(console: &mut Console, new: bool) -> Result<Zeroizin
         return console.ask_hidden("Passphrase of the vault (hidden): ", remedy).await;
     }
     let typed = console.ask_hidden("New passphrase of the vault (hidden): ", remedy).await?;
-    let again = console.ask_hidden("The same again (hidden): ", remedy).await?;
+    let again = console.ask_hidden(THE_SAME_AGAIN, remedy).await?;
     if Passphrase::new(&typed).is(&Passphrase::new(&again)) {
         Ok(typed)
     } else {

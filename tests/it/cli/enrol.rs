@@ -177,7 +177,7 @@ fn a_pin_is_typed_twice_on_a_terminal() {
         let program = terminal.start(&person, "seat update ada@example.com --pin");
         terminal.read_until("New PIN");
         terminal.types("correcthorse9");
-        terminal.read_until("Once more");
+        terminal.read_until("The same again");
         terminal.types(second);
         let (shown, ended) = terminal.rest_of(program);
         assert_eq!(ended.code(), Some(code), "{shown}");

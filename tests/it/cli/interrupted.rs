@@ -67,7 +67,7 @@ fn an_encrypted_export_that_is_interrupted_leaves_no_file() {
     for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
         let mut terminal = Terminal::new();
         let program = terminal.start(&person, "secret export --output out.age");
-        for prompt in ["Passphrase for the export (hidden): ", "Once more: "] {
+        for prompt in ["Passphrase for the export (hidden): ", "The same again (hidden): "] {
             terminal.read_until(prompt);
             terminal.types(PASSPHRASE);
         }

@@ -73,7 +73,7 @@ fn seats_come_from_a_table_or_json() {
     let csv =
         person.file("people.csv", "email,first_name,auth_subject\nada@example.com,Ada,idp|1\nbob@example.com,,\n");
 
-    assert_eq!(person.run(&["seat", "import", csv.to_str().unwrap()]).ok(), "2 seats added\n");
+    assert_eq!(person.run(&["seat", "import", csv.to_str().unwrap()]).ok(), "2 seats added, 0 present\n");
 
     let json = r#"[{"email": "eve@example.com", "codes_per_hour": 9}]"#;
     assert_eq!(person.fed(json, &["seat", "import", "-", "--json"]).json().pointer("/imported"), Some(&1.into()));
@@ -86,17 +86,59 @@ fn one_wrong_line_adds_nothing() {
     let person = Person::with_vault();
     person.run(&["seat", "add", "--email", "ada@example.com"]).ok();
     let csv =
-        "email,forwarding_number\nbob@example.com,+14155550123\nADA@example.com,\nbob@example.com,\neve,\nx@y.z,0800\n";
+        "email,forwarding_number\nbob@example.com,+14155550123\nbob@example.com,\nADA@example.com,\neve,\nx@y.z,0800\n";
 
     insta::assert_snapshot!(person.fed(csv, &["seat", "import", "-"]).refused(1), @r"
     error: nothing was added:
       line 3: its e-mail address or auth_subject exists already
-      line 4: its e-mail address or auth_subject exists already
       line 5: `email` must be an e-mail address such as ada@example.com
       line 6: `forwarding_number` must be an E.164 number such as +14155550123
     ");
     let listed = person.run(&["seat", "list", "--json"]).json();
     assert_eq!(listed.pointer("/seats").unwrap().as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn seats_that_are_there_are_present_and_the_rest_is_added() {
+    let person = Person::with_vault();
+    person.run(&["seat", "add", "--email", "ada@example.com", "--first-name", "Ada"]).ok();
+    person.run(&["seat", "add", "--email", "bob@example.com", "--auth-subject", "idp|2"]).ok();
+    let csv = "email,first_name,auth_subject\nADA@example.com,Ada,\nbob@example.com,Bob,idp|2\neve@example.com,Eve,idp|3\n\
+               Eve@example.com,Eve,idp|3\n";
+
+    let first = person.fed(csv, &["seat", "import", "-"]);
+
+    assert_eq!(first.out, "1 seat added, 3 present\n");
+    insta::assert_snapshot!(first.err, @r"
+    present: line 2, ADA@example.com
+    present: line 3, bob@example.com, with other fields; `countersign seat update` changes them
+    present: line 5, Eve@example.com
+    ");
+    let again = person.fed(csv, &["seat", "import", "-", "--json"]).json();
+    let counts = ["/entries", "/imported", "/present"].map(|count| again.pointer(count).unwrap().as_u64().unwrap());
+    assert_eq!(counts, [4, 0, 4]);
+    let shown = person.run(&["seat", "show", "bob@example.com", "--json"]).json();
+    assert!(shown.pointer("/seat/first_name").unwrap().is_null(), "an import changes no seat");
+
+    // What belongs to two seats is nobody's.
+    insta::assert_snapshot!(person.fed("email,auth_subject\nada@example.com,idp|2\n", &["seat", "import", "-"]).refused(1), @r"
+    error: nothing was added:
+      line 2: its e-mail address or auth_subject exists already
+    ");
+}
+
+/// All of them are one commit, so a process that is killed leaves all or none.
+#[test]
+fn an_import_of_seats_is_one_change() {
+    let person = Person::with_vault();
+    let lines: String = (0..500).map(|nth| format!("user{nth}@example.com\n")).collect();
+
+    assert_eq!(person.fed(&format!("email\n{lines}"), &["seat", "import", "-"]).ok(), "500 seats added, 0 present\n");
+
+    let rows = person.run(&["audit", "list", "--action", "seat.add", "--limit", "1000", "--json"]).json();
+    let rows = rows.pointer("/rows").unwrap().as_array().unwrap();
+    let times: std::collections::BTreeSet<_> = rows.iter().map(|row| text_of(row, "/at")).collect();
+    assert_eq!((rows.len(), times.len()), (500, 1));
 }
 
 #[test]

@@ -23,6 +23,7 @@ use crate::{
         names::{self, Among},
         numbers::counted_len,
         output::close_redirected,
+        prompt::THE_SAME_AGAIN,
         working::{Stage, watched},
     },
 };
@@ -194,7 +195,7 @@ async fn passphrase(args: &ExportArgs, session: &mut Session) -> Result<Zeroizin
         console.read_secret("--passphrase-file", path, PASSPHRASE_BYTES_MAX)?
     } else {
         let typed = console.ask_hidden("Passphrase for the export (hidden): ", REMEDY).await?;
-        if *typed != *console.ask_hidden("Once more: ", REMEDY).await? {
+        if *typed != *console.ask_hidden(THE_SAME_AGAIN, REMEDY).await? {
             return Err(Failure::invalid("the two passphrases differ; nothing was exported"));
         }
         typed
