@@ -286,7 +286,7 @@ async fn readable(response: Response, app: &super::door::App) -> Result<Response
     }
     if response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind == "application/json") {
         let body = axum::body::to_bytes(response.into_body(), ERROR_BYTES_MAX).await;
-        return Err(Problem::Mcp(status, body.unwrap_or_default().into()));
+        return Err(Problem::Mcp(status, body.map_or_else(|_| LONG_ERROR.to_vec(), Into::into)));
     }
     Err(match status {
         StatusCode::NOT_FOUND => NO_SESSION,
@@ -307,8 +307,11 @@ async fn readable(response: Response, app: &super::door::App) -> Result<Response
     })
 }
 
-/// The longest error of rmcp's.
+/// The longest error of rmcp's. It quotes what it refuses.
 const ERROR_BYTES_MAX: usize = 64 * 1024;
+
+/// Stands for a longer one.
+const LONG_ERROR: &[u8] = br#"{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"the message is not what its `Mcp-Method` and `Mcp-Name` headers say, or a name in it is too long"}}"#;
 
 const PARSE_ERROR: &[u8] =
     br#"{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"the body is not a JSON-RPC message"}}"#;

@@ -132,6 +132,32 @@ fn what_the_protocol_refuses_a_caller_is_in_the_audit_log() {
     }
 }
 
+/// The protocol's library quotes what it refuses, in an error that may become longer than a request may be.
+#[test]
+fn a_long_error_of_the_protocols_is_told_in_json_all_the_same() {
+    let server = Server::start();
+    let key = server.key(Scope::ALL);
+    let (bearer, other) = (format!("Bearer {}", token_of(&key)), "y".repeat(8000));
+    let message = json!({"jsonrpc": "2.0", "id": 1, "method": "x".repeat(60_000), "params": {"_meta": {
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientInfo": {"name": "tests", "version": "1"},
+        "io.modelcontextprotocol/clientCapabilities": {},
+    }}});
+    let headers = [
+        ("authorization", &*bearer),
+        ("content-type", "application/json"),
+        ("accept", "application/json, text/event-stream"),
+        ("mcp-protocol-version", "2026-07-28"),
+        ("mcp-method", &other),
+    ];
+
+    let answer = server.raw(written("POST", "/mcp", &headers, Some(&message.to_string())).as_bytes());
+
+    assert_eq!(answer.status, 400);
+    assert_eq!(answer.json()["error"]["code"], -32600);
+    assert_eq!(refusals(&server), [of_key(key.plain.id(), Action::Call, Outcome::InvalidArgument)]);
+}
+
 #[test]
 fn a_foreign_host_or_origin_with_a_right_key_leaves_a_row() {
     let server = Server::start();
