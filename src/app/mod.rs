@@ -333,13 +333,9 @@ fn session(config: &Config, service: &Service, account: Account, status: &VaultS
 }
 
 /// Makes the last writes durable and closes the vault. Everything has been answered by now, and what was answered is
-/// stored.
+/// stored, unless another file has taken the vault's place.
 async fn close(service: &Service) -> Result<(), Failure> {
-    service.close().await.map_err(|refusal| {
-        let message = "what was answered is kept, but the disk did not take the last write: a power cut could still lose that a \
-                       code was read again. Look whether the disk is full, then run `countersign vault doctor`";
-        Failure::Failed { code: refusal.code(), message: message.to_owned() }
-    })
+    service.close().await.map_err(|refusal| Failure::unclosed(&refusal))
 }
 
 fn console_of(config: &Config) -> Console {
@@ -371,6 +367,7 @@ impl Fatal {
             Self::Failure(failure) if failure.is_usage() => EXIT_USAGE,
             Self::Config(_) | Self::Filter(_) | Self::Open(OpenError::Store(store::OpenError::NoAddress)) => EXIT_USAGE,
             Self::Failure(Failure::Interrupted) => cli::EXIT_INTERRUPTED,
+            Self::Open(OpenError::RestoredUnopened { .. }) => EXIT_FAILED,
             Self::Open(_) => EXIT_NO_VAULT,
             Self::Failure(_) | Self::Stdio(_) | Self::Setup(_) | Self::Serve(_) => EXIT_FAILED,
         };

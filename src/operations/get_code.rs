@@ -127,6 +127,10 @@ impl ApiOperation for GetCode {
     type RestAnswer = TotpGetCodeResponse;
 }
 
+/// Why no code is given after a restore or an accepted loss.
+const CLOSED: &str =
+    "codes come again a while after a restore or an accepted loss, as it is not known which were given out before";
+
 /// What a call wants, updated while it goes on.
 struct Request {
     secret: SecretId,
@@ -257,6 +261,7 @@ impl Call<'_> {
                 Ok(Some(Next::Again))
             }
             CodeAnswer::Busy { reason, free_at } => {
+                let reason = if in_use.is_closed_until(free_at) { CLOSED } else { reason };
                 let spread = spread(id, in_use.terms().totp.period.seconds());
                 Err(Refusal::Busy { reason, after: now.until(free_at).saturating_add(spread) }.into())
             }

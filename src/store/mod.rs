@@ -32,7 +32,7 @@ pub use open::{
 pub use sqlite::{
     files::{create_private_dir, is_within, rename_new, sync_folder},
     format1,
-    incoming::{Cleared, Incoming},
+    incoming::{Cleared, Incoming, Placed},
     ownership::{refuse_shared_folder, refuse_shared_keys},
     salvage::{Copied, Salvage},
     snapshot::Snapshot,

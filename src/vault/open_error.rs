@@ -9,7 +9,7 @@ use crate::{
     store::{self, StoreError},
 };
 
-/// Why a vault can't be opened. Nothing was changed. Exit code 78. Paths are shown without parts that look like a seed.
+/// Why a vault can't be opened. Nothing was changed, except where the error says so. Exit code 78. Paths are shown without parts that look like a seed.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// An error of the store.
@@ -60,9 +60,27 @@ pub enum OpenError {
         /// What is wrong.
         what: String,
     },
+    /// A backup has the place of the vault, and could not be opened there.
+    #[error(
+        "the vault was restored, and is {} now{}; its API keys are off. But it could not be opened there to note that as what is \
+         known of it: {cause}. See to that; the next command that opens the vault notes it",
+        without_seeds(.path), kept_as(.aside.as_deref())
+    )]
+    RestoredUnopened {
+        /// Where the vault is.
+        path: PathBuf,
+        /// Where the vault that it replaced is kept.
+        aside: Option<PathBuf>,
+        /// Why it could not be opened.
+        cause: Box<Self>,
+    },
     /// The operating system gave no random bytes.
     #[error(transparent)]
     NoRandomness(#[from] NoRandomness),
+}
+
+fn kept_as(aside: Option<&Path>) -> String {
+    aside.map_or_else(String::new, |aside| format!("; what was there before is kept as {}", without_seeds(aside)))
 }
 
 fn missing(rows: u64) -> String {

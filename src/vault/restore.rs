@@ -13,7 +13,7 @@ use super::{
 use crate::{
     domain::{api_key::KeyId, text::Name, time::Timestamp},
     random::SharedRandom,
-    store::{self, Cleared, Incoming, OpenRequest, StoreError},
+    store::{self, Cleared, Incoming, OpenRequest, Placed, StoreError},
 };
 
 /// What a restore replaced.
@@ -32,6 +32,7 @@ pub struct Restored {
 ///
 /// # Errors
 /// [`OpenError`]: the backup can't be read, is damaged, or its key is not there; then the vault is as it was.
+/// [`OpenError::RestoredUnopened`]: the backup is in its place.
 pub async fn restore(
     request: &VaultRequest,
     backup: &Path,
@@ -55,8 +56,15 @@ pub async fn restore(
     // Whichever of the two has the vault's name after a crash opens: a person has said which it is to be.
     forget_known(&copy, request)?;
     let placed = tokio::task::spawn_blocking(|| cleared.take_place()).await;
-    let aside = placed.map_err(|_| at(&path)(given_up()))??;
-    Ok((open_as_known(request, random).await?, Restored { aside, ..restored }))
+    let Placed { file, aside, synced } = placed.map_err(|_| at(&path)(given_up()))??;
+    let opened = match synced {
+        Ok(()) => open_as_known(request, random).await,
+        Err(cause) => Err(cause.into()),
+    };
+    match opened {
+        Ok(vault) => Ok((vault, Restored { aside, ..restored })),
+        Err(cause) => Err(OpenError::RestoredUnopened { path: file, aside, cause: Box::new(cause) }),
+    }
 }
 
 /// Brings a backup to a server, where no vault is yet. Nothing opens it before it is complete and examined.

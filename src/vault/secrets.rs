@@ -13,6 +13,7 @@ use crate::{
         secret::{CodeTerms, SecretMetadata, TotpSecret},
         seed::Seed,
         time::Timestamp,
+        totp::Step,
     },
     store::{Kind, Life, List, Record, RecordKey, StoreError},
 };
@@ -42,6 +43,8 @@ pub struct InUse {
     pub(super) seed: Kept<SealedSeed>,
     pub(super) used: Kept<UseRecord>,
     pub(super) counted: Vec<(CountRecord, Option<Record>)>,
+    /// The last step that counts as used because an older copy of the vault was accepted or restored.
+    closed: Option<Step>,
 }
 
 impl InUse {
@@ -49,6 +52,13 @@ impl InUse {
     pub const fn terms(&self) -> CodeTerms {
         let SecretMetadata { totp, usage, .. } = &self.secret.value.metadata;
         CodeTerms { totp: *totp, usage: *usage }
+    }
+
+    /// Whether no code is given until then because it is not known which were given out before an older copy was accepted or
+    /// restored.
+    pub fn is_closed_until(&self, free_at: Timestamp) -> bool {
+        let totp = &self.secret.value.metadata.totp;
+        self.closed.is_some_and(|last| free_at <= totp.start_of(Step(last.0.saturating_add(1))))
     }
 }
 
@@ -218,12 +228,14 @@ impl Vault {
         }
         let secret = self.with_use(secret, &used)?;
         let mut state = used.state.clone();
+        let mut closed = None;
         if let Some(floor) = floor {
             let Floor { until } = self.keyring().open_record(&floor)?;
             state.close_until(&secret.metadata.totp, until);
+            closed = Some(secret.metadata.totp.step_at(until));
         }
         let counts = counted.iter().map(|(counted, _)| counted.count.at(now)).collect();
-        Ok(Some(InUse { secret, state, counts, seed, used, counted }))
+        Ok(Some(InUse { secret, state, counts, seed, used, counted, closed }))
     }
 
     /// Opens a seed in order to make a code. No other method returns a seed.

@@ -186,12 +186,22 @@ pub struct Cleared {
     kept: Option<PathBuf>,
 }
 
+/// A copy that has the vault's name.
+pub struct Placed {
+    /// Where it is.
+    pub file: PathBuf,
+    /// Where a vault that was there is kept.
+    pub aside: Option<PathBuf>,
+    /// Whether the new name is durable.
+    pub synced: Result<(), OpenError>,
+}
+
 impl Cleared {
-    /// Gives the copy, which nobody has open any more, the vault's name. Returns where a vault that was there is kept.
+    /// Gives the copy, which nobody has open any more, the vault's name.
     ///
     /// # Errors
     /// [`OpenError`]; what was there has its name back.
-    pub fn take_place(mut self) -> Result<Option<PathBuf>, OpenError> {
+    pub fn take_place(mut self) -> Result<Placed, OpenError> {
         let (file, path) = (self.incoming.spot.file(), &self.incoming.path);
         let failed = |cause: rusqlite::Error| StoreError::from(cause).at(path);
         let copy = connection::open(path, &Patience::default()).map_err(failed)?;
@@ -202,8 +212,8 @@ impl Cleared {
         files::sync_file(path)?;
         fs::rename(path, file).map_err(io_at(file))?;
         self.moved.clear();
-        files::sync_file(file)?;
-        Ok(self.kept.take())
+        let synced = files::sync_file(file);
+        Ok(Placed { file: file.to_owned(), aside: self.kept.take(), synced })
     }
 }
 

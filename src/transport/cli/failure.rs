@@ -78,6 +78,22 @@ impl Failure {
         }
     }
 
+    /// The error of a vault that could not be closed.
+    pub fn unclosed(refusal: &Refusal) -> Self {
+        let message = match refusal {
+            Refusal::OutcomeUnknown => {
+                "what was answered is kept, but the disk did not take the last write: a power cut could still lose that a code \
+                 was read again. Look whether the disk is full, then run `countersign vault doctor`"
+                    .to_owned()
+            }
+            Refusal::Unavailable { obstacle: Some(obstacle) } => {
+                format!("the vault could not be closed in good order: {obstacle}")
+            }
+            other => format!("the vault could not be closed in good order: {other}"),
+        };
+        Self::Failed { code: refusal.code(), message }
+    }
+
     /// The error, as JSON.
     pub fn body(&self) -> ErrorBody {
         let word = |code| ErrorBody::of(code, self.to_string(), None);

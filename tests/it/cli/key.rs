@@ -161,14 +161,14 @@ fn what_removes_something_takes_whole_words() {
     for part in [
         &["secret", "rm", "lic", "--yes"][..],
         &["secret", "rm", "git", "--now", "--yes"],
-        &["secret", "reset-steps", "git"],
+        &["secret", "reset-steps", "git", "--yes"],
         &["key", "revoke", "lap", "--yes"],
         &["seat", "rm", "ol", "--yes"],
     ] {
         person.run(part).refused(1);
     }
     person.run(&["code", "lic"]).ok();
-    person.run(&["secret", "reset-steps", "github"]).ok();
+    person.run(&["secret", "reset-steps", "github", "--yes"]).ok();
     person.run(&["secret", "rm", "GitHub", "Alice", "--yes"]).ok();
     person.run(&["key", "revoke", "office", "--yes"]).ok();
     person.run(&["seat", "rm", "ada", "--yes"]).ok();

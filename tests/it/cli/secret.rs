@@ -514,6 +514,7 @@ fn erasing_is_for_good_also_after_deleting() {
 #[test]
 fn step_marks_are_reset() {
     let person = Person::with_alice();
-    assert_eq!(person.run(&["secret", "reset-steps", "alice"]).ok(), "reset\n");
-    assert_eq!(person.run(&["secret", "reset-steps", "alice", "--json"]).ok(), "{\"status\":\"OK\"}\n");
+    assert!(person.run(&["secret", "reset-steps", "alice"]).refused(2).contains("add --yes"), "it asks first");
+    assert_eq!(person.run(&["secret", "reset-steps", "alice", "--yes"]).ok(), "reset\n");
+    assert_eq!(person.run(&["secret", "reset-steps", "alice", "-y", "--json"]).ok(), "{\"status\":\"OK\"}\n");
 }

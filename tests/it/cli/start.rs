@@ -7,7 +7,7 @@ use serde_json::Value;
 
 #[cfg(unix)]
 use super::Terminal;
-use super::{Person, files_in, finish, text_of};
+use super::{Person, files_in, finish, found, text_of};
 use crate::kit::RFC_SEED;
 
 #[test]
@@ -435,7 +435,7 @@ fn reading_commands_make_no_vault_and_say_where_there_is_none() {
         vec!["secret", "update", "a", "--label", "b"],
         vec!["secret", "rm", "a", "--yes"],
         vec!["secret", "restore", "a"],
-        vec!["secret", "reset-steps", "a"],
+        vec!["secret", "reset-steps", "a", "--yes"],
         vec!["secret", "export", "--plaintext", "--yes"],
         vec!["code", "a"],
         vec!["verify", "a", "--stdin"],
@@ -833,6 +833,38 @@ fn a_process_leaves_no_core_file_and_may_open_as_many_files_as_the_system_grants
     assert_eq!(files[0], files[1]);
     drop(sidecar.stdin.take());
     sidecar.wait().unwrap();
+}
+
+/// A full disk has nothing to do with it.
+#[test]
+fn a_process_that_ends_on_an_older_copy_says_so() {
+    use std::io::{BufRead as _, Read as _, Write as _};
+
+    let person = Person::with_vault();
+    let file = found("vault.db", person.home()).unwrap();
+    let older = fs::read(&file).unwrap();
+    person.run(&["secret", "add", "--label", "newer", "--generate"]).ok();
+    let mut sidecar = person.command(&["stdio"]);
+    sidecar.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut sidecar = sidecar.spawn().unwrap();
+    let mut answers = std::io::BufReader::new(sidecar.stdout.take().unwrap());
+    // Its refusal is a row of the audit log.
+    let mut refused = |stdin: &mut std::process::ChildStdin| {
+        stdin.write_all(b"no message\n").unwrap();
+        answers.read_line(&mut String::new()).unwrap();
+    };
+    let mut stdin = sidecar.stdin.take().unwrap();
+    refused(&mut stdin);
+
+    fs::write(&file, older).unwrap();
+    refused(&mut stdin);
+    drop(stdin);
+
+    let mut told = String::new();
+    sidecar.stderr.take().unwrap().read_to_string(&mut told).unwrap();
+    assert_eq!(sidecar.wait().unwrap().code(), Some(1), "{told}");
+    assert!(told.contains("could not be closed in good order: ") && told.contains("replaced"), "{told}");
+    assert!(!told.contains("disk is full"), "{told}");
 }
 
 #[test]

@@ -99,6 +99,32 @@ async fn a_restore_closes_steps_from_when_the_old_vault_is_out_of_the_way() {
     vault.close().await.unwrap();
 }
 
+#[tokio::test]
+async fn a_restore_that_fails_after_it_has_happened_says_that_it_has() {
+    let world = World::new().await;
+    let id = world.secret("Acme", "ada").await;
+    let backup = world.folder.root.join("backup.db");
+    world.vault.back_up(&backup, Vec::new()).await.unwrap();
+    world.vault.close().await.unwrap();
+    let request = world.folder.existing();
+    let keys = world.folder.root.join("config/keys");
+    let hidden = world.folder.root.join("hidden");
+    let now = || {
+        std::fs::rename(&keys, &hidden).unwrap();
+        NOW
+    };
+
+    let failed = vault::restore(&request, &backup, Arc::new(SystemRandom), now).await.map(|_| ()).unwrap_err();
+
+    let OpenError::RestoredUnopened { aside: Some(aside), .. } = &failed else { panic!("{failed}") };
+    let told = failed.to_string();
+    assert!(aside.exists() && told.starts_with("the vault was restored") && told.contains("replaced-"), "{told}");
+    std::fs::rename(&hidden, &keys).unwrap();
+    let again = World::of(Folder::shared(&world.folder.root)).await;
+    assert!(again.vault.secret(again.account(), id).await.unwrap().is_some());
+    again.check_sound().await;
+}
+
 fn names(world: &World) -> Vec<String> {
     let files = std::fs::read_dir(world.folder.root.join("data")).unwrap();
     let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());

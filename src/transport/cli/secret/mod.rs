@@ -70,7 +70,7 @@ pub enum Command {
     Restore(SecretName),
     /// Free the time steps that a clock which ran ahead had marked as used
     #[command(after_help = "Examples:\n  countersign secret reset-steps github ada")]
-    ResetSteps(SecretName),
+    ResetSteps(ResetArgs),
     /// Store the secrets of other apps' files: exports of authenticator apps and password managers, lists of otpauth://
     /// links, pictures of Google Authenticator's QR codes
     #[command(
@@ -125,6 +125,16 @@ pub struct UpdateArgs {
     /// Change it although there is one of the same issuer and label then
     #[arg(long)]
     allow_duplicate: bool,
+}
+
+/// Whose steps to free.
+#[derive(Debug, Args)]
+pub struct ResetArgs {
+    #[command(flatten)]
+    secret: SecretName,
+    /// Don't ask
+    #[arg(long, short = 'y')]
+    yes: bool,
 }
 
 /// What to delete.
@@ -204,8 +214,13 @@ pub(super) async fn run(command: Command, session: &mut Session) -> Result<Endin
             let secret = session.perform(GetSecret { id }).await?;
             view::show(&secret, None, session)?;
         }
-        Command::ResetSteps(name) => {
-            let secret = names::secret_to_lose(session, &name.text(), Among::Live).await?;
+        Command::ResetSteps(args) => {
+            let secret = names::secret_to_lose(session, &args.secret.text(), Among::Live).await?;
+            let question = format!(
+                "Reset the steps of {}? Codes that were given out or accepted may be so once more.",
+                view::name(&secret)
+            );
+            session.console.confirm(&question, args.yes.into())?;
             session.perform(ResetSteps { id: secret.id }).await?;
             session.console.answer(&SecretDeleteResponse { status: OK }, |console| console.line("reset"))?;
         }
