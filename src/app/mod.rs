@@ -367,9 +367,12 @@ impl Fatal {
             Self::Failure(failure) if failure.is_usage() => EXIT_USAGE,
             Self::Config(_) | Self::Filter(_) | Self::Open(OpenError::Store(store::OpenError::NoAddress)) => EXIT_USAGE,
             Self::Failure(Failure::Interrupted) => cli::EXIT_INTERRUPTED,
-            Self::Open(OpenError::RestoredUnopened { .. }) => EXIT_FAILED,
+            Self::Failure(_)
+            | Self::Open(OpenError::RestoredUnopened { .. })
+            | Self::Stdio(_)
+            | Self::Setup(_)
+            | Self::Serve(_) => EXIT_FAILED,
             Self::Open(_) => EXIT_NO_VAULT,
-            Self::Failure(_) | Self::Stdio(_) | Self::Setup(_) | Self::Serve(_) => EXIT_FAILED,
         };
         console.complain(&self.body());
         ExitCode::from(exit)

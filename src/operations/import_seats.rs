@@ -57,7 +57,9 @@ impl SortedSeats {
     /// Sorts entries by what becomes of them beside the seats of the account.
     pub fn of(entries: &[SeatChanges], kept: &[Seat]) -> Self {
         let (mut sorted, mut known) = (Self::default(), Known::default());
-        kept.iter().for_each(|seat| known.take(&seat.profile, None));
+        for seat in kept {
+            known.take(&seat.profile, None);
+        }
         for (index, changes) in entries.iter().enumerate() {
             let profile = match check_seat(changes) {
                 Ok(profile) => profile,

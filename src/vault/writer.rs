@@ -250,8 +250,7 @@ impl Writer {
         Ok(chain)
     }
 
-    /// Refuses an older copy: what this machine knows of a chain's end must be a row of it. (If it is cut below both what was kept
-    /// and `tail`, the next commit fails.)
+    /// Refuses an older copy: what this machine knows of a chain's end must be a row of it. (Commits check that `tail` is.)
     async fn must_be_newest(&self, tail: &ChainHead) -> Result<(), StoreError> {
         *lock(&self.looked) = Some(Instant::now());
         let kept = *lock(&self.kept);

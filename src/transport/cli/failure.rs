@@ -80,16 +80,14 @@ impl Failure {
 
     /// The error of a vault that could not be closed.
     pub fn unclosed(refusal: &Refusal) -> Self {
-        let message = match refusal {
-            Refusal::OutcomeUnknown => {
-                "what was answered is kept, but the disk did not take the last write: a power cut could still lose that a code \
-                 was read again. Look whether the disk is full, then run `countersign vault doctor`"
-                    .to_owned()
-            }
-            Refusal::Unavailable { obstacle: Some(obstacle) } => {
-                format!("the vault could not be closed in good order: {obstacle}")
-            }
-            other => format!("the vault could not be closed in good order: {other}"),
+        let message = if *refusal == Refusal::OutcomeUnknown {
+            "what was answered is kept, but the disk did not take the last write: a power cut could still lose that a code was \
+             read again. Look whether the disk is full, then run `countersign vault doctor`"
+                .to_owned()
+        } else if let Refusal::Unavailable { obstacle: Some(obstacle) } = refusal {
+            format!("the vault could not be closed in good order: {obstacle}")
+        } else {
+            format!("the vault could not be closed in good order: {refusal}")
         };
         Self::Failed { code: refusal.code(), message }
     }
