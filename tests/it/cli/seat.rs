@@ -131,9 +131,12 @@ fn seats_that_are_there_are_present_and_the_rest_is_added() {
 #[test]
 fn an_import_of_seats_is_one_change() {
     let person = Person::with_vault();
-    let lines: String = (0..500).map(|nth| format!("user{nth}@example.com\n")).collect();
+    let lines: Vec<String> = (0..500).map(|nth| format!("user{nth}@example.com")).collect();
 
-    assert_eq!(person.fed(&format!("email\n{lines}"), &["seat", "import", "-"]).ok(), "500 seats added, 0 present\n");
+    assert_eq!(
+        person.fed(&format!("email\n{}\n", lines.join("\n")), &["seat", "import", "-"]).ok(),
+        "500 seats added, 0 present\n"
+    );
 
     let rows = person.run(&["audit", "list", "--action", "seat.add", "--limit", "1000", "--json"]).json();
     let rows = rows.pointer("/rows").unwrap().as_array().unwrap();

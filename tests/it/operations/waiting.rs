@@ -129,7 +129,7 @@ async fn a_search_that_waited_for_its_turn_reads_the_callers_rights_again() {
     let vault = Vault::new();
     vault.register("A").await;
     let (id, caller) = key_of(&vault).await;
-    let login_ends = vault.service.now().plus(std::time::Duration::from_secs(60));
+    let login_ends = vault.service.now().plus(std::time::Duration::from_mins(1));
     let profile = SeatChanges { email: Some("ada@example.com".to_owned()), ..SeatChanges::default() };
     let seat = vault.service.perform(&vault.person, AddSeat { profile }).await.unwrap();
     let login = Principal::of_login(vault.account, ScopeSet::ALL, seat.id, login_ends);
