@@ -1,6 +1,6 @@
 //! Finds the QR codes in a picture: at several sizes first, then after rewrites that undo what spoilt it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use zeroize::Zeroizing;
 
@@ -9,10 +9,12 @@ use super::{
     decode::Picture,
     readers::{self, Place, Reading},
     rewrite::{blurred, deblurred, doubled, inverted, split, without_specks},
+    spent::Begun,
 };
 
 /// No further rewrite is begun after this time, so that a picture without a code gets an answer within the limit of the
-/// child. An unoptimised build needs several times as long.
+/// child. What comes before the rewrites has no bound but that limit: if it were cut short, some of several codes would
+/// pass for all of them. An unoptimised build needs several times as long.
 const SEARCH: Duration = Duration::from_millis(if cfg!(debug_assertions) { 3000 } else { 1000 });
 /// Pixels of the smallest size to which a picture is scaled down.
 const PIXELS_MIN: usize = 20_000;
@@ -50,11 +52,10 @@ const SIDE_MIN: usize = 21;
 
 /// Reads the QR codes in a picture.
 pub(super) fn look_at(picture: &Picture) -> Result<Vec<Zeroizing<String>>, Unread> {
-    let begun = Instant::now();
-    let is_over = || begun.elapsed() > SEARCH;
     if picture.wide.min(picture.high) < SIDE_MIN {
         return Err(Unread::NoCode);
     }
+    let begun = Begun::now();
     let is_large = |whole: &Picture| whole.pixels.len() / 4 >= PIXELS_MIN && whole.wide.min(whole.high) / 2 >= SIDE_MIN;
     let half = |whole: &Picture| is_large(whole).then(|| whole.halved());
     let smaller: Vec<Picture> = std::iter::successors(half(picture), half).collect();
@@ -63,19 +64,17 @@ pub(super) fn look_at(picture: &Picture) -> Result<Vec<Zeroizing<String>>, Unrea
     for size in sizes() {
         // Dark codes on light ground, and light ones on dark ground.
         for light in [size, &inverted(size)] {
-            if !is_over() {
-                found.add(readers::by_rings(light));
-            }
-            // In a large picture this takes long, and what the other reader found is usually all there is.
-            let is_worth_it = found.codes.is_empty() || light.pixels.len() <= PIXELS_REWRITTEN;
-            if is_worth_it && !is_over() {
+            found.add(readers::by_rings(light));
+            // In a large picture this takes long, and what the other reader found is all there is but for codes that are
+            // both small and skewed.
+            if found.codes.is_empty() || light.pixels.len() <= PIXELS_REWRITTEN {
                 found.add(readers::by_corners(light));
             }
         }
     }
     let rewritten = sizes().rev().filter(|size| size.pixels.len() <= PIXELS_REWRITTEN).take(2);
     for (size, (rewrite, reader)) in rewritten.flat_map(|size| ATTEMPTS.map(|rung| (size, rung))) {
-        if !found.codes.is_empty() || is_over() {
+        if !found.codes.is_empty() || begun.spent() > SEARCH {
             break;
         }
         found.add(reader(&rewrite(size)));
@@ -211,6 +210,44 @@ mod tests {
         for file in ["qr-screenshot-3840x2160.png", "qr-screenshot-macbook-3024x1964.png"] {
             let picture = Picture::decode(&fs::read(format!("tests/fixtures/{file}")).unwrap()).unwrap();
             assert!(look_at(&picture).unwrap()[0].starts_with("otpauth://totp/"), "{file}");
+        }
+    }
+
+    /// A screen with codes of so many pixels a module at these places, dark on light.
+    fn screen(wide: usize, high: usize, codes: &[(&str, usize, (usize, usize))]) -> Picture {
+        let mut screen = Picture { wide, high, pixels: Zeroizing::new(vec![255; wide * high]) };
+        for (text, module, (left, top)) in codes {
+            let code = qrcodegen::QrCode::encode_text(text, qrcodegen::QrCodeEcc::Medium).unwrap();
+            let side = usize::try_from(code.size()).unwrap() * module;
+            let at = |pixel: usize| i32::try_from(pixel / module).unwrap();
+            for (x, y) in (0..side).flat_map(|y| (0..side).map(move |x| (x, y))) {
+                if code.get_module(at(x), at(y)) {
+                    screen.pixels[(top + y) * wide + left + x] = 0;
+                }
+            }
+        }
+        screen
+    }
+
+    #[test]
+    fn several_small_codes_on_a_large_screen_are_all_read() {
+        const OTHERS: [&str; 4] =
+            ["otpauth://totp/A:a", "otpauth://totp/B:b", "otpauth://totp/C:c", "otpauth://totp/D:d"];
+        let link = |name| format!("{name}?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ");
+        let [a, b, c, d] = OTHERS.map(link);
+        for (wide, high, codes) in [
+            (3840, 2160, vec![(&*a, 4, (3637, 728)), (&*b, 4, (2616, 1848))]),
+            (
+                3840,
+                2160,
+                vec![(&*a, 3, (1873, 239)), (&*b, 10, (900, 900)), (&*c, 3, (526, 1347)), (&*d, 5, (3000, 77))],
+            ),
+            (2560, 1440, vec![(&*a, 3, (944, 857)), (&*b, 3, (1426, 51)), (&*c, 4, (100, 1200))]),
+        ] {
+            let read = look_at(&screen(wide, high, &codes)).unwrap();
+            let mut read: Vec<_> = read.iter().map(|text| text.as_str()).collect();
+            read.sort_unstable();
+            assert_eq!(read, codes.iter().map(|(text, ..)| *text).collect::<Vec<_>>(), "{wide}x{high}");
         }
     }
 

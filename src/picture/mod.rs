@@ -7,6 +7,8 @@ mod codes;
 mod decode;
 mod readers;
 mod rewrite;
+mod spent;
+mod webp;
 
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;

@@ -71,7 +71,7 @@ pub(super) fn by_rings(picture: &Picture) -> Vec<Reading> {
         let Ok(source) = Luma8LuminanceSource::new(picture.pixels.to_vec(), wide, high) else { return Vec::new() };
         let mut bitmap = BinaryBitmap::new(HybridBinarizer::new(source));
         let formats = Some(HashSet::from([BarcodeFormat::QR_CODE]));
-        let hints = DecodeHints { PossibleFormats: formats, ..DecodeHints::default() };
+        let hints = DecodeHints { PossibleFormats: formats, TryHarder: Some(true), ..DecodeHints::default() };
         let read = QrReader.decode_multiple_with_hints(&mut bitmap, &hints).unwrap_or_default();
         let sight = |code: &rxing::RXingResult| {
             let corners: Vec<_> = code.getPoints().iter().map(|point| (point.x, point.y)).collect();

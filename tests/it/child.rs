@@ -126,11 +126,18 @@ async fn a_lossless_webp_of_a_6k_screen_is_read_and_a_larger_one_is_told_another
     assert!(Unread::TooManyColours.to_string().contains("save it as PNG or JPEG"));
 }
 
+/// A lossy one takes four bytes for each pixel's transparency, and less for all else.
+#[tokio::test]
+async fn a_transparent_lossy_webp_of_a_6k_screen_is_read() {
+    let texts = read(&program(), &fixture("qr-6016x3384-lossy-alpha.webp")).await.unwrap().unwrap();
+    assert!(texts[0].starts_with("otpauth://totp/Example:alice"));
+}
+
 #[tokio::test]
 async fn damaged_pictures_are_read_right_or_not_at_all() {
-    let right = read(&program(), &fixture("qr-one.png")).await.unwrap().unwrap();
-    for name in ["qr-one.png", "qr-one.jpg", "qr-one.webp"] {
+    for name in ["qr-one.png", "qr-one.jpg", "qr-one.webp", "qr-ink-alone-lossy.webp"] {
         let whole = fixture(name);
+        let right = read(&program(), &whole).await.unwrap().unwrap();
         for nth in 0..12 {
             let mut damaged = whole.clone();
             let at = whole.len() / 13 * (nth + 1);
