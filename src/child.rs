@@ -168,11 +168,24 @@ impl Children {
     /// # Errors
     /// [`ChildError`]: there was no turn, no process, or no answer within the limits.
     pub async fn run<A: DeserializeOwned>(&self, job: Job, input: &[&[u8]]) -> Result<A, ChildError> {
+        self.run_after(TURN, job, input).await
+    }
+
+    /// The same, for a caller that has waited for something else before: it waits at most so long for its turn.
+    ///
+    /// # Errors
+    /// The same.
+    pub(crate) async fn run_after<A: DeserializeOwned>(
+        &self,
+        wait: Duration,
+        job: Job,
+        input: &[&[u8]],
+    ) -> Result<A, ChildError> {
         let limits = job.limits();
         if input.iter().map(|part| part.len()).sum::<usize>() > limits.input {
             return Err(ChildError::TooLarge(limits.input));
         }
-        let turn = timeout(TURN, self.turns.acquire()).await;
+        let turn = timeout(wait, self.turns.acquire()).await;
         let Ok(Ok(_turn)) = turn else { return Err(ChildError::Busy) };
         let mut child = self.command(job).spawn().map_err(ChildError::Start)?;
         let answered = timeout(limits.time(), answer_of(&mut child, input, limits)).await;

@@ -97,9 +97,9 @@ pub const PICTURE_PIXELS_MAX: usize = 40_000_000;
 pub const PICTURE_COLOURED_PIXELS_MAX: usize = 25_000_000;
 /// Links in one picture among which a person can choose.
 pub const PICTURE_LINKS_MAX: usize = 20;
-/// Pictures that the page of one process has in memory at once: each may have [`PICTURE_BYTES_MAX`]. The next ones wait on
-/// their connections.
-pub const PICTURES_AT_ONCE_MAX: usize = 4;
+/// Bytes of pictures that the page of one process has in memory at once: four of the largest. What comes beyond it waits
+/// on its connection.
+pub const PICTURES_BYTES_MAX: usize = 4 * PICTURE_BYTES_MAX;
 /// Seconds a caller waits for a code by default.
 pub const WAIT_SECONDS_DEFAULT: u32 = 45;
 /// The most seconds a caller may wait for a code.

@@ -12,7 +12,7 @@ use crate::{
         account::Account,
         audit::{Action, Actor, AuditEntry, Outcome as AuditOutcome},
         enrolment::{Enrolment, EnrolmentState, ProofWanted, Proposal},
-        ids::EnrolmentId,
+        ids::{AccountId, EnrolmentId, SeatId},
         principal::Client,
         seat::Seat,
         text::Name,
@@ -93,6 +93,13 @@ pub struct Proven {
     pub view: EnrolmentView,
     /// What each form must send back.
     pub ticket: String,
+}
+
+impl Proven {
+    /// Who the person is, as far as the vault knows: the seat, or whoever runs the account's sidecar.
+    pub const fn who(&self) -> (Option<AccountId>, Option<SeatId>) {
+        (self.row.account, self.row.seat)
+    }
 }
 
 /// An enrolment, as its person sees it.

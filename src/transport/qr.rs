@@ -1,5 +1,7 @@
 //! The QR codes in a picture, for the command line and for the page: a child process reads it.
 
+use std::time::Duration;
+
 use zeroize::Zeroizing;
 
 use crate::{
@@ -38,10 +40,10 @@ impl NoText {
     }
 }
 
-/// Reads the texts of the QR codes in a picture's file.
-pub(super) async fn texts(file: &[u8], children: &Children) -> Result<Vec<Zeroizing<String>>, NoText> {
+/// Reads the texts of the QR codes in a picture's file, after at most such a wait for its turn.
+pub(super) async fn texts(file: &[u8], children: &Children, wait: Duration) -> Result<Vec<Zeroizing<String>>, NoText> {
     let read: Result<Vec<Zeroizing<String>>, Unread> =
-        children.run(Job::Picture, &[file]).await.map_err(|cause| match cause {
+        children.run_after(wait, Job::Picture, &[file]).await.map_err(|cause| match cause {
             ChildError::OutOfTime(_) | ChildError::Died(_) if file.get(8..12) == Some(b"WEBP") => NoText::LimitsOfWebp,
             ChildError::OutOfTime(_) | ChildError::Died(_) => NoText::Limits,
             ChildError::Busy | ChildError::TooLarge(_) | ChildError::Start(_) | ChildError::Answer => {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use zeroize::Zeroizing;
 
 use crate::{
-    child::Children,
+    child::{Children, TURN},
     domain::{
         limits::PICTURE_LINKS_MAX,
         otpauth::{Names, OtpAuth},
@@ -22,7 +22,7 @@ pub(super) async fn read(
     name: Option<&str>,
     children: &Children,
 ) -> Result<Vec<Zeroizing<String>>, Failure> {
-    qr::texts(picture, children).await.map_err(|cause| {
+    qr::texts(picture, children, TURN).await.map_err(|cause| {
         let named = name.map_or_else(String::new, |name| format!("{name}: "));
         Failure::Failed { code: cause.code(), message: format!("{named}{cause}") }
     })
@@ -54,7 +54,7 @@ pub(super) fn link(
 
 /// The error for a picture whose codes are no links. It says what a code is, and never what it says.
 pub(super) fn without_link(texts: &[Zeroizing<String>], name: Option<&str>) -> Failure {
-    const KINDS: [(&str, &str); 8] = [
+    const KINDS: [(&str, &str); 9] = [
         ("wifi:", "a Wi-Fi network"),
         ("http://", "a web page's address"),
         ("https://", "a web page's address"),
@@ -63,6 +63,7 @@ pub(super) fn without_link(texts: &[Zeroizing<String>], name: Option<&str>) -> F
         ("begin:vcard", "a contact"),
         ("mecard:", "a contact"),
         ("fido:/", "a passkey's sign-in"),
+        ("steam://", "a link of Steam, whose codes are letters and which Countersign does not make"),
     ];
     let named = name.map_or_else(String::new, |name| format!("{name}: "));
     let [text] = texts else {

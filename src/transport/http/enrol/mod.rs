@@ -315,7 +315,7 @@ impl Site<'_> {
     /// Shows what is in the picture that a person sent: one secret, or several to choose from.
     async fn look_at(&self, proven: &Proven, picture: Option<Picture>) -> Response {
         let links = match picture {
-            Some(picture) => self.pictures.links(picture, self.wait * PICTURE_WAITS).await,
+            Some(picture) => self.pictures.links(picture, proven.who(), self.wait * PICTURE_WAITS).await,
             None => Err(picture::NoLink::NoFile),
         };
         match links.as_deref() {

@@ -1,15 +1,25 @@
 //! A picture that a person sends to the page: it is taken in once they have proved who they are, and a child process reads
 //! it. It is in memory alone, and gone when its codes are read.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, timeout},
+};
 use zeroize::Zeroizing;
 
 use super::parts::FormParts;
 use crate::{
     child::{Children, TURN},
-    domain::limits::{PICTURE_BYTES_MAX, PICTURE_LINKS_MAX, PICTURES_AT_ONCE_MAX},
+    domain::{
+        ids::{AccountId, SeatId},
+        limits::{PICTURE_BYTES_MAX, PICTURE_LINKS_MAX, PICTURES_BYTES_MAX},
+    },
     operations::ErrorCode,
     transport::qr::{self, NoText},
 };
@@ -18,7 +28,30 @@ use crate::{
 #[derive(Debug, Clone)]
 pub(in crate::transport::http) struct Pictures {
     children: Children,
-    room: Arc<Semaphore>,
+    /// A permit for each byte that may be in memory.
+    memory: Arc<Semaphore>,
+    /// One permit for each person who is sending a picture.
+    turns: Arc<Mutex<HashMap<Person, Arc<Semaphore>>>>,
+}
+
+type Person = (Option<AccountId>, Option<SeatId>);
+
+/// A picture in memory, and its share of it.
+struct Arrived {
+    file: Vec<u8>,
+    room: Option<OwnedSemaphorePermit>,
+}
+
+/// How long a picture still waits for others.
+struct Patience(Duration);
+
+impl Patience {
+    async fn spent_on<T>(&mut self, wait: impl Future<Output = T>) -> Result<T, NoLink> {
+        let begun = Instant::now();
+        let done = timeout(self.0, wait).await;
+        self.0 = self.0.saturating_sub(begun.elapsed());
+        done.map_err(|_| NoLink::Busy)
+    }
 }
 
 /// A picture that is still in the request.
@@ -59,33 +92,65 @@ impl NoLink {
 
 impl Pictures {
     pub(in crate::transport::http) fn read_by(children: Children) -> Self {
-        Self { children, room: Arc::new(Semaphore::new(PICTURES_AT_ONCE_MAX)) }
+        Self { children, memory: Arc::new(Semaphore::new(PICTURES_BYTES_MAX)), turns: Arc::default() }
     }
 
-    /// The links in a picture's QR codes; at least one. The picture may take so long to arrive. It stays on the connection
-    /// until there is room for it.
-    pub(super) async fn links(&self, mut picture: Picture, wait: Duration) -> Result<Vec<Zeroizing<String>>, NoLink> {
-        let Ok(Ok(room)) = timeout(TURN, self.room.acquire()).await else {
-            picture.skip(wait).await;
-            return Err(NoLink::Busy);
+    /// The links in a picture's QR codes; at least one. The picture may take so long to arrive. Only what has arrived takes
+    /// room, and a person sends one at a time, so that slow ones keep nobody else waiting.
+    pub(super) async fn links(
+        &self,
+        mut picture: Picture,
+        of: Person,
+        wait: Duration,
+    ) -> Result<Vec<Zeroizing<String>>, NoLink> {
+        let mut patience = Patience(TURN);
+        let turn = self.turn_of(of);
+        let sent = async {
+            let turn = patience.spent_on(turn.acquire()).await?;
+            let arrived = timeout(wait, self.arrived(&mut picture, &mut patience)).await;
+            arrived.unwrap_or(Err(NoLink::Slow)).map(|arrived| (arrived, turn))
         };
-        let file = match timeout(wait, picture.file()).await.unwrap_or(Err(NoLink::Slow)) {
-            Ok(file) => file,
+        let (Arrived { file, room: _room }, _turn) = match sent.await {
+            Ok(sent) => sent,
             Err(cause) => {
-                drop(room);
                 // A browser that is still sending would show a broken connection instead of our answer.
-                if matches!(cause, NoLink::TooLarge) {
+                if matches!(cause, NoLink::TooLarge | NoLink::Busy) {
                     picture.skip(wait).await;
                 }
                 return Err(cause);
             }
         };
-        let texts = qr::links(qr::texts(&file, &self.children).await?);
+        let texts = qr::links(qr::texts(&file, &self.children, patience.0).await?);
         match texts.len() {
             0 => Err(NoLink::Other),
             1..=PICTURE_LINKS_MAX => Ok(texts),
             _ => Err(NoLink::TooMany),
         }
+    }
+
+    /// What a person holds while they send a picture.
+    fn turn_of(&self, person: Person) -> Arc<Semaphore> {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+        Arc::clone(turns.entry(person).or_insert_with(|| Arc::new(Semaphore::new(1))))
+    }
+
+    async fn arrived(&self, picture: &mut Picture, patience: &mut Patience) -> Result<Arrived, NoLink> {
+        let (mut file, mut room) = (Vec::new(), None::<OwnedSemaphorePermit>);
+        while let Some(piece) = picture.0.piece().await.map_err(|_| NoLink::Cut)? {
+            if file.len() + piece.len() > PICTURE_BYTES_MAX {
+                return Err(NoLink::TooLarge);
+            }
+            let bytes = u32::try_from(piece.len()).unwrap_or(u32::MAX);
+            let more = patience.spent_on(Arc::clone(&self.memory).acquire_many_owned(bytes)).await?;
+            let more = more.map_err(|_| NoLink::Busy)?;
+            match &mut room {
+                Some(room) => room.merge(more),
+                None => room = Some(more),
+            }
+            file.extend_from_slice(&piece);
+        }
+        if file.is_empty() { Err(NoLink::NoFile) } else { Ok(Arrived { file, room }) }
     }
 }
 
@@ -93,17 +158,6 @@ impl Picture {
     /// The part of a form that comes next.
     pub(super) const fn of(parts: FormParts) -> Self {
         Self(parts)
-    }
-
-    async fn file(&mut self) -> Result<Vec<u8>, NoLink> {
-        let mut file = Vec::new();
-        while let Some(piece) = self.0.piece().await.map_err(|_| NoLink::Cut)? {
-            if file.len() + piece.len() > PICTURE_BYTES_MAX {
-                return Err(NoLink::TooLarge);
-            }
-            file.extend_from_slice(&piece);
-        }
-        if file.is_empty() { Err(NoLink::NoFile) } else { Ok(file) }
     }
 
     /// Takes a picture off the connection that nobody will read, so that its sender gets the answer.
