@@ -220,7 +220,12 @@ impl Service {
         }))
     }
 
-    async fn same_name(&self, account: AccountId, wanted: &SecretMetadata) -> Result<Vec<TotpSecret>, Failed> {
+    /// The secrets of the same issuer and label.
+    pub(super) async fn same_name(
+        &self,
+        account: AccountId,
+        wanted: &SecretMetadata,
+    ) -> Result<Vec<TotpSecret>, Failed> {
         let name = |of: &SecretMetadata| {
             (of.issuer.as_ref().map(|issuer| normalised(issuer.as_str())), normalised(of.label.as_str()))
         };

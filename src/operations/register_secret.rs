@@ -75,6 +75,10 @@ pub struct RegisterSecret {
     /// Repeats with the same text within a day get the first answer, without the seed.
     #[serde(skip)]
     pub idempotency_key: Option<String>,
+    /// The secrets of the same issuer and label of which a person knows. If there is another by the time this one is
+    /// stored, it is refused. `None`: it is stored whatever is there.
+    #[serde(skip)]
+    pub beside: Option<Vec<SecretId>>,
 }
 
 /// The answer to a registration.
@@ -183,6 +187,18 @@ impl Operation for RegisterSecret {
         loop {
             let new = NewSecret { id, account, created_at: now, metadata: &metadata, seed: &seed };
             let mut draft = vault.draft(AuditEntry { at: now, ..call.entry.clone() }).add_secret(&new);
+            if let Some(known) = &self.beside {
+                // As in an import: whoever looks and then stores moves the account on, so that one of two that do so at
+                // once looks again.
+                let kept = vault.account(account).await?.ok_or(Refusal::NotFound("account"))?;
+                draft = draft.replace(&kept, &kept.value);
+                let same = service.same_name(account, &metadata).await?;
+                if same.iter().any(|secret| !known.contains(&secret.id)) {
+                    call.entry.secret = None;
+                    let problem = "and issuer are those of another secret, which was stored at this moment";
+                    return Err(Refusal::invalid("label", problem).into());
+                }
+            }
             if let Some([key, request]) = keys {
                 let repeat = Repeat { key, account, request, secret: id, created_at: now };
                 match vault.repeat(key).await? {

@@ -165,7 +165,7 @@ impl Vault {
 
 /// A registration without an `Idempotency-Key`.
 pub(crate) fn registration_of(registration: Registration) -> RegisterSecret {
-    RegisterSecret { registration, idempotency_key: None }
+    RegisterSecret { registration, idempotency_key: None, beside: None }
 }
 
 /// A call for a single-use code, at once or not at all.

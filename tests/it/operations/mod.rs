@@ -1,5 +1,6 @@
 //! The use cases, on a real vault with a clock moved by hand.
 
+mod adding;
 mod archive;
 mod attribution;
 mod bounds;

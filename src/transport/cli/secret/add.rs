@@ -90,10 +90,8 @@ pub(super) async fn add(args: AddArgs, session: &mut Session) -> Result<(), Fail
         Some(Input(Taken::Secret(registration))) => registration,
         _ => read(&args, &mut session.console, &session.children).await?,
     };
-    if !allow_duplicate {
-        duplicate::ask(&registration, session).await?;
-    }
-    let registered = session.perform(RegisterSecret { registration, idempotency_key: None }).await?;
+    let beside = if allow_duplicate { None } else { Some(duplicate::ask(&registration, session).await?) };
+    let registered = session.perform(RegisterSecret { registration, idempotency_key: None, beside }).await?;
     let id = registered.secret.id;
     if generate {
         let shown = view::show(&registered.secret, registered.seed.as_ref(), session);

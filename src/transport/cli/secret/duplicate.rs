@@ -1,7 +1,11 @@
 //! A second secret with the same issuer and label: people could not distinguish the two, so a person is asked first.
 
 use crate::{
-    domain::{ids::SecretId, name_query::normalised, secret::SecretMetadata},
+    domain::{
+        ids::SecretId,
+        name_query::normalised,
+        secret::{SecretMetadata, TotpSecret},
+    },
     operations::{FindSecrets, Life, Registration},
     transport::cli::{Failure, Session},
 };
@@ -9,27 +13,34 @@ use crate::{
 /// Issuer and label, normalised for comparison.
 pub(super) type Name = (Option<String>, String);
 
-/// Asks whether to store a secret whose issuer and label already exist; an error if nobody can be asked.
-pub(super) async fn ask(registration: &Registration, session: &mut Session) -> Result<(), Failure> {
+/// Asks whether to store a secret whose issuer and label already exist; an error if nobody can be asked. Returns the
+/// secrets that have them.
+pub(super) async fn ask(registration: &Registration, session: &mut Session) -> Result<Vec<SecretId>, Failure> {
     let wanted = name(&session.service.check_registration(registration)?.metadata);
     ask_for(&wanted, None, session).await
 }
 
 /// The same for a secret that is about to get this name.
-pub(super) async fn ask_for(wanted: &Name, of: Option<SecretId>, session: &mut Session) -> Result<(), Failure> {
+pub(super) async fn ask_for(
+    wanted: &Name,
+    of: Option<SecretId>,
+    session: &mut Session,
+) -> Result<Vec<SecretId>, Failure> {
     let (issuer, label) = wanted;
     let query = format!("{} {label}", issuer.as_deref().unwrap_or_default());
     let there = session.perform(FindSecrets { query, life: Life::Live }).await?;
-    let same = there.iter().find(|secret| Some(secret.id) != of && name(&secret.metadata) == *wanted);
-    let Some(same) = same else { return Ok(()) };
-    let told = super::view::name(same);
+    let is_same = |secret: &&TotpSecret| Some(secret.id) != of && name(&secret.metadata) == *wanted;
+    let same: Vec<&TotpSecret> = there.iter().filter(is_same).collect();
+    let ids = same.iter().map(|secret| secret.id).collect();
+    let Some(first) = same.first() else { return Ok(ids) };
+    let told = super::view::name(first);
     if !session.console.can_ask() {
         return Err(Failure::invalid(format!(
             "{told} is there already; with --allow-duplicate there is another of this issuer and label"
         )));
     }
     let question = format!("{told} is there already. Have another of this issuer and label?");
-    session.console.confirm(&question, false.into())
+    session.console.confirm(&question, false.into()).map(|()| ids)
 }
 
 /// The name by which people know a secret.
