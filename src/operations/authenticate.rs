@@ -188,6 +188,7 @@ impl Service {
     }
 }
 
-fn is_valid(key: &ApiKey, now: Timestamp) -> bool {
+/// Whether a key lets anybody in.
+pub(super) fn is_valid(key: &ApiKey, now: Timestamp) -> bool {
     key.revoked_at.is_none() && key.off_since.is_none() && key.rights.expires_at.is_none_or(|at| now < at)
 }

@@ -101,6 +101,8 @@ pub enum Enrolled {
         words: String,
         /// The time until the link stops working.
         left: Duration,
+        /// How the person proves there who they are.
+        proof: ProofWanted,
     },
     /// The secret is stored.
     Stored(Box<TotpSecret>),
@@ -124,9 +126,9 @@ impl From<Enrolled> for EnrollResponse {
             totp_secret: None,
         };
         match from {
-            Enrolled::Pending { id, url, words, left } => Self {
+            Enrolled::Pending { id, url, words, left, proof } => Self {
                 enrollment_id: Some(id.to_string()),
-                note: port_here(&url).map(|_| how_to_reach(&url, id)),
+                note: port_here(&url).map(|_| how_to_reach(&url, id, proof)),
                 enrollment_url: Some(url),
                 words: Some(words),
                 expires_in: Some(left.as_secs()),
@@ -256,7 +258,7 @@ impl Call<'_> {
         self.entry.purpose = Purpose::of(&format!("enrolment {words}"));
         match service.vault().draft(self.entry.clone()).add(&enrolment).commit().await? {
             Outcome::Done => {
-                Ok(Enrolled::Pending { id: enrolment.id, url, words, left: now.until(enrolment.expires_at) })
+                Ok(Enrolled::Pending { id: enrolment.id, url, words, left: now.until(enrolment.expires_at), proof })
             }
             Outcome::Stale | Outcome::Taken => Err(Refusal::NotFound("account").into()),
         }
@@ -320,16 +322,21 @@ fn port_here(url: &str) -> Option<&str> {
 }
 
 /// What a person does who can't open the link, because their browser is on another machine.
-pub fn how_to_reach(url: &str, id: EnrolmentId) -> String {
+pub fn how_to_reach(url: &str, id: EnrolmentId, proof: ProofWanted) -> String {
     let on_terminal = format!("`countersign secret enroll {id}` on that machine's terminal");
-    match port_here(url) {
-        Some(port) => format!(
-            "The link works on the machine where Countersign runs. From another one, `ssh -L {port}:127.0.0.1:{port} HOST` \
-             makes it work, and the page asks for the phrase that `countersign secret enroll --phrase {id}` prints there; or \
-             use {on_terminal}."
-        ),
-        None => format!("Open the link in any browser, or use {on_terminal}."),
-    }
+    let Some(port) = port_here(url) else {
+        return format!("Open the link in any browser, or use {on_terminal}.");
+    };
+    let asks = match proof {
+        ProofWanted::Machine => {
+            format!("and the page asks for the phrase that `countersign secret enroll --phrase {id}` prints there")
+        }
+        ProofWanted::Seat => "and the page asks for a sign-in or the seat's PIN".to_owned(),
+    };
+    format!(
+        "The link works on the machine where Countersign runs. From another one, `ssh -L {port}:127.0.0.1:{port} HOST` makes \
+         it work, {asks}; or use {on_terminal}."
+    )
 }
 
 /// Ends an enrolment for the caller that began it, whose user refused to open the link.
@@ -373,6 +380,7 @@ impl super::Service {
                 url: self.link_of(enrolment).await?,
                 words: self.enrolment_words(enrolment.id),
                 left: now.until(enrolment.expires_at),
+                proof: enrolment.proof,
             },
             EnrolmentState::Stored(secret) => {
                 let kept = self.vault().secret(enrolment.account, secret).await?;

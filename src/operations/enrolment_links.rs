@@ -13,7 +13,7 @@ use data_encoding::BASE64URL_NOPAD;
 use subtle::ConstantTimeEq as _;
 use tokio::sync::{Mutex, Notify, Semaphore};
 
-use super::{Failed, Refusal, Service, retries::Retries, staged_seeds::StagedSeeds};
+use super::{Failed, Refusal, Service, authenticate::is_valid, retries::Retries, staged_seeds::StagedSeeds};
 use crate::{
     domain::{
         audit::{Action, Actor, AuditEntry},
@@ -151,7 +151,7 @@ impl Service {
         AuditEntry { account: Some(of.account), seat: of.seat, purpose, ..entry }
     }
 
-    /// The enrolment as it is now. One that nobody answered in time, or whose key was revoked, ends here, once, with an
+    /// The enrolment as it is now. One that nobody answered in time, or whose key lets nobody in any more, ends here, once, with an
     /// audit row.
     pub(super) async fn settled(&self, id: EnrolmentId) -> Result<Option<Kept<Enrolment>>, Failed> {
         let mut retries = Retries::new(&self.shared.random);
@@ -160,7 +160,7 @@ impl Service {
             let now = kept.state_at(self.now());
             let (state, action) = if now != kept.state {
                 (now, Action::EnrolExpire)
-            } else if now == EnrolmentState::Pending && self.is_asker_revoked(&kept).await? {
+            } else if now == EnrolmentState::Pending && self.is_asker_gone(&kept).await? {
                 (EnrolmentState::Cancelled, Action::EnrolCancel)
             } else {
                 return Ok(Some(kept));
@@ -175,11 +175,11 @@ impl Service {
         }
     }
 
-    /// Whether the key that asked was revoked: from then on, nothing that it began goes on.
-    async fn is_asker_revoked(&self, of: &Enrolment) -> Result<bool, Failed> {
+    /// Whether the key that asked was revoked, has expired or is off: from then on, nothing that it began goes on.
+    async fn is_asker_gone(&self, of: &Enrolment) -> Result<bool, Failed> {
         let Some(id) = of.asker.actor.key() else { return Ok(false) };
         // A key that is not there any more authenticates nobody either.
-        Ok(self.vault().key(id).await?.is_none_or(|kept| kept.key.revoked_at.is_some()))
+        Ok(self.vault().key(id).await?.is_none_or(|kept| !is_valid(&kept.key, self.now())))
     }
 
     /// Whether somebody may still answer an enrolment. For the page, which is served only as long as that is so.

@@ -6,6 +6,7 @@ use countersign::{
         audit::{Action, AuditFilter, Outcome},
         ids::SecretId,
         scope::Scope,
+        time::Timestamp,
     },
     operations::{AddSeat, CreateKey, GetCode, RemoveSeat, RevokeKey, SeatChanges, SetSeatPin},
     transport::http::HttpSettings,
@@ -777,6 +778,32 @@ fn an_enrolment_ends_when_the_key_that_began_it_is_revoked() {
     assert_eq!(world.get(&open).status, 410);
     assert_eq!(world.rows(Action::EnrolCancel), [Outcome::Ok], "one row says it");
     assert_eq!(world.rows(Action::EnrolStore), []);
+}
+
+#[test]
+fn an_enrolment_ends_when_the_key_that_began_it_expires() {
+    let world = World::new();
+    let expires_at = Some(Timestamp::from_seconds(NOW + 60));
+    let wanted = CreateKey { seat: Some(world.ada.clone()), expires_at, ..request(Scope::ALL) };
+    let key = world.server.key_as(&world.server.vault.person, wanted);
+    let open = world.begin_by(&token_of(&key), &json!({}));
+    let ticket = world.ticket(&open);
+    let entry = hidden(&world.look(&open, &ticket, RFC_SEED), "entry");
+    world.server.vault.clock.set_seconds(NOW + 60);
+
+    let added = world.form(&open, &[("step", "add"), ("ticket", &ticket), ("entry", &entry)]);
+    assert_eq!((added.status, title(&added).as_str()), (410, "Cancelled"), "{}", text(&added));
+    assert!(text(&added).contains("revoked or has expired"), "{}", text(&added));
+    assert_eq!((world.secrets(), world.get(&open).status), (0, 410));
+    assert_eq!(world.rows(Action::EnrolCancel), [Outcome::Ok], "one row says it");
+}
+
+#[test]
+fn a_server_on_loopback_tells_of_the_proof_that_its_page_asks_for() {
+    let world = World::new();
+    let open = world.begin(&json!({}));
+    let note = open.answer["note"].as_str().unwrap();
+    assert!(note.contains("ssh -L ") && note.contains("the seat's PIN") && !note.contains("--phrase"), "{note}");
 }
 
 #[test]

@@ -87,13 +87,13 @@ async fn on_page(args: EnrollArgs, session: &mut Session) -> Result<Ending, Fail
     let told = stop_signal()?;
     tokio::pin!(told);
     let mut enrolled = session.perform(ask).await?;
-    if let Enrolled::Pending { id, url, words, .. } = &enrolled {
+    if let Enrolled::Pending { id, url, words, proof, .. } = &enrolled {
         session
             .console
             .note(&format!("Add the secret on this page within ten minutes: {url}\nIt shows the words {words}."));
         let opens = !args.no_open && session.console.can_ask();
         if !opens || !browser::open(url).await {
-            session.console.note(&format!("No browser was opened. {}", how_to_reach(url, *id)));
+            session.console.note(&format!("No browser was opened. {}", how_to_reach(url, *id, *proof)));
         }
     }
     while let Enrolled::Pending { id, .. } = enrolled {
@@ -134,6 +134,8 @@ async fn on_terminal(id: EnrolmentId, args: &EnrollArgs, session: &mut Session) 
     let (mut label, issuer) = (chosen(&args.label, &proposal.label), chosen(&args.issuer, &proposal.issuer));
     // A link brings its own.
     if label.is_empty() && !key.contains("://") {
+        // A key that is none is told before more is asked for.
+        session.service.take_typed(&proven, &Typed { key: &key, label: "-", issuer: &issuer }).await?;
         label = session.console.ask("Label, such as the account's name: ", "add --label")?;
     }
     let typed = Typed { key: &key, label: &label, issuer: &issuer };
@@ -186,7 +188,7 @@ fn ended(state: EnrolmentState) -> Failure {
         EnrolmentState::Stored(_) => "a secret was added for this request already",
         EnrolmentState::Declined => "this request was declined; nothing was added",
         EnrolmentState::Cancelled => {
-            "this request was cancelled, or the key that made it was revoked; nothing was added"
+            "this request was cancelled, or the key that made it was revoked or has expired; nothing was added"
         }
         EnrolmentState::Pending | EnrolmentState::Expired => "this request has expired; nothing was added",
     };

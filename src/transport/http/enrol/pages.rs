@@ -39,7 +39,7 @@ pub(super) fn ended(state: EnrolmentState) -> Html {
         ),
         EnrolmentState::Cancelled => message(
             "Cancelled",
-            "Nothing was added. The request was cancelled, the agent’s key was revoked, or too many wrong PINs or phrases were \
+            "Nothing was added. The request was cancelled, the agent’s key was revoked or has expired, or too many wrong PINs or phrases were \
              typed. Ask your agent for a new link.",
         ),
         EnrolmentState::Pending | EnrolmentState::Expired => message(
