@@ -25,8 +25,8 @@ pub(super) fn webp(bytes: &[u8]) -> Result<Option<Picture>, Unread> {
     match still(bytes) {
         Some(Still { kind: [b'V', b'P', b'8', b' '], pixels, alpha: None }) => lossy(pixels),
         Some(Still { kind: [b'V', b'P', b'8', b' '], pixels, alpha: Some(alpha) }) => lossy_on_white(pixels, alpha),
-        Some(Still { pixels, .. }) => coloured(&transparent(pixels), |pixel| on_white(pixel)),
-        None => coloured(bytes, |pixel| on_white(pixel)),
+        Some(Still { pixels, .. }) => coloured(&transparent(pixels), on_white),
+        None => coloured(bytes, on_white),
     }
 }
 
