@@ -18,6 +18,8 @@ const ARMOR_END: &str = "-----END AGE ENCRYPTED FILE-----";
 const TAG: usize = 16;
 const FOR_A_KEY: &str =
     "encrypted to a key of age; decrypt it first: age -d -i KEY-FILE FILE | countersign secret import -";
+const FOR_ANY_KEY: &str = "damaged where it says what opens it, or encrypted to an unusual key of age; decrypt it first: age -d -i KEY-FILE FILE \
+     | countersign secret import -";
 const TWICE: &str = "encrypted twice; decrypt it first: age -d FILE | countersign secret import -";
 
 /// A file that a passphrase opens.
@@ -51,6 +53,16 @@ fn without_armor(bytes: &[u8]) -> Result<Vec<u8>, ImportError> {
     BASE64.decode(inside.as_bytes()).map_err(|_| ImportError::Damaged)
 }
 
+/// What is said of a file that is not encrypted to a passphrase: the kind of its key may be any word, as a damaged word is.
+fn not_scrypt(arguments: &[&str]) -> ImportError {
+    const KEYS: [&str; 5] = ["X25519", "ssh-", "piv-", "mlkem", "p256"];
+    match arguments.first() {
+        Some(kind) if KEYS.iter().any(|known| kind.starts_with(known)) => ImportError::Refused(FOR_A_KEY),
+        Some(&"scrypt") | None => ImportError::Damaged,
+        Some(_) => ImportError::Refused(FOR_ANY_KEY),
+    }
+}
+
 fn read(bytes: &[u8]) -> Result<Sealed, ImportError> {
     const DASHES: &[u8] = b"\n---";
     let damaged = || ImportError::Damaged;
@@ -61,13 +73,18 @@ fn read(bytes: &[u8]) -> Result<Sealed, ImportError> {
     let mac = BASE64_NOPAD.decode(mac.strip_prefix(b" ").ok_or_else(damaged)?).map_err(|_| damaged())?;
     let (nonce, payload) = rest.get(1..).and_then(<[u8]>::split_first_chunk).ok_or_else(damaged)?;
     let text = std::str::from_utf8(header).map_err(|_| damaged())?;
+    // Only what was armoured was not looked at yet.
+    if !text.starts_with(VERSION) {
+        return Err(damaged());
+    }
     let mut stanzas = text.split("\n-> ").skip(1);
-    let (Some(stanza), None) = (stanzas.next(), stanzas.next()) else {
-        return Err(ImportError::Refused(FOR_A_KEY));
-    };
+    let (Some(stanza), others) = (stanzas.next(), stanzas.count()) else { return Err(damaged()) };
     let (arguments, body) = stanza.split_once('\n').ok_or_else(damaged)?;
     let arguments: Vec<&str> = arguments.split(' ').collect();
-    let ["scrypt", salt, log] = arguments.as_slice() else { return Err(ImportError::Refused(FOR_A_KEY)) };
+    let ["scrypt", salt, log] = arguments.as_slice() else { return Err(not_scrypt(&arguments)) };
+    if others > 0 {
+        return Err(damaged());
+    }
     // A number with a sign or a leading zero is no work factor.
     let log = log.parse::<u32>().ok().filter(|number| number.to_string() == *log);
     let cost = log.and_then(|log| 1_u64.checked_shl(log)).map_or(Number::Wrong, Number::Is);
@@ -174,7 +191,7 @@ mod tests {
             (with(" 18\n", " 64\n"), ImportError::Bounds("scrypt's cost")),
             (with(" 18\n", " +1\n"), ImportError::Bounds("scrypt's cost")),
             (with("-> scrypt", "-> X25519"), ImportError::Refused(FOR_A_KEY)),
-            (with("\n---", "\n-> scrypt A 1\nAAAA\n---"), ImportError::Refused(FOR_A_KEY)),
+            (with("\n---", "\n-> scrypt A 1\nAAAA\n---"), ImportError::Damaged),
             (with("--- ", "---"), ImportError::Damaged),
             (VERSION.into(), ImportError::Damaged),
         ] {

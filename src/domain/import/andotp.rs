@@ -7,6 +7,7 @@ use super::{
     Format, Import, ImportError,
     entry::{Entry, Key, Kind, Number, Place, RawEntry},
     json::Json,
+    refused::has_other_mark,
     sealed::{How, Kdf, Locked, gcm, json_of},
 };
 
@@ -30,7 +31,8 @@ pub(super) fn locked(bytes: &[u8]) -> Option<Result<Locked, ImportError>> {
     let (rounds, rest) = bytes.split_first_chunk::<4>()?;
     let rounds = u32::from_be_bytes(*rounds);
     let kdf = Kdf::pbkdf2_sha1(Number::Is(u64::from(rounds))).ok().filter(|_| rounds >= ROUNDS_MIN)?;
-    (rest.len() >= HEAD_BYTES - 4 + NONCE_BYTES + TAG_BYTES)
+    let is_long = rest.len() >= HEAD_BYTES - 4 + NONCE_BYTES + TAG_BYTES;
+    (is_long && !has_other_mark(bytes) && is_even(rest))
         .then(|| Ok(Sealed { kdf: Some(kdf), file: bytes.to_vec() }.locked()))
 }
 
@@ -38,33 +40,8 @@ pub(super) fn locked(bytes: &[u8]) -> Option<Result<Locked, ImportError>> {
 /// what is encrypted looks like this.
 pub(super) fn old_locked(bytes: &[u8]) -> Option<Result<Locked, ImportError>> {
     let is_long = bytes.len() > NONCE_BYTES + TAG_BYTES;
-    (is_long && !has_mark(bytes) && is_even(bytes)).then(|| Ok(Sealed { kdf: None, file: bytes.to_vec() }.locked()))
-}
-
-/// Whether a file begins like one of a kind that looks as even: it is compressed.
-fn has_mark(bytes: &[u8]) -> bool {
-    const MARKS: [&[u8]; 19] = [
-        b"\x1F\x8B",
-        b"%PDF",
-        b"7z\xBC\xAF",
-        b"Rar!",
-        b"\xFD7zXZ",
-        b"\x28\xB5\x2F\xFD",
-        b"BZh",
-        b"\x7FELF",
-        b"GIF8",
-        b"RIFF",
-        b"\x89PNG",
-        b"\xFF\xD8\xFF",
-        b"bplist",
-        b"ID3",
-        b"OggS",
-        b"MZ",
-        b"PK",
-        b"\x1A\x45\xDF\xA3",
-        b"LUKS",
-    ];
-    MARKS.iter().any(|mark| bytes.starts_with(mark)) || bytes.get(4..8) == Some(b"ftyp")
+    (is_long && !has_other_mark(bytes) && is_even(bytes))
+        .then(|| Ok(Sealed { kdf: None, file: bytes.to_vec() }.locked()))
 }
 
 /// Whether the bytes of a file are spread as evenly as those of a cipher: it has no more pairs of equal bytes than
@@ -92,7 +69,7 @@ impl Sealed {
             Some(kdf) => self.now(kdf, passphrase)?.or_else(|| self.once(passphrase)),
             None => self.once(passphrase),
         };
-        Ok(read(json_of(&plain.ok_or(ImportError::WrongPassphraseOrDamaged)?)?.list()))
+        Ok(read(json_of(&plain.ok_or(ImportError::WrongPassphraseOrOther)?)?.list()))
     }
 
     fn now(&self, kdf: Kdf, passphrase: &str) -> Result<Option<Zeroizing<Vec<u8>>>, ImportError> {
@@ -145,11 +122,14 @@ mod tests {
 
     #[test]
     fn only_a_number_of_rounds_that_the_app_uses_marks_a_backup() {
-        let file = |first: u32| [first.to_be_bytes().as_slice(), &[7; 60]].concat();
+        let noise: Vec<u8> = (0..60_u8).map(|at| at.wrapping_mul(37)).collect();
+        let file = |first: u32| [first.to_be_bytes().as_slice(), &noise].concat();
         assert!(locked(&file(150_000)).is_some());
         // The length of the first box of a photograph or a film.
         for first in [0, 1, 24, 36, 9_999] {
             assert!(locked(&file(first)).is_none(), "{first}");
         }
+        // Nor is what is not encrypted behind such a number.
+        assert!(locked(&[150_000_u32.to_be_bytes().as_slice(), &[7; 60]].concat()).is_none());
     }
 }

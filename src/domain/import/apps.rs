@@ -1,9 +1,10 @@
 //! Programs with small formats: `LastPass` Authenticator, 2FAuth, Raivo, the Authenticator extension, Duo, 1Password's
-//! `export.data`, and the answer of Vault.
+//! `export.data`, Enpass, and the answer of Vault.
 
 use super::{
     Format, Import,
     entry::{Entry, Kind, Note, Number, Place, RawEntry, Skip},
+    item::Item,
     json::Json,
     naming,
     uri::{self, Beside},
@@ -124,23 +125,53 @@ pub(super) fn one_password(json: &Json) -> Import {
     let items = vaults.flat_map(|vault| vault.get("items").list());
     for (index, item) in items.enumerate() {
         let item = if item.get("item").is_object() { item.get("item") } else { item };
-        let place = Place::nth(index);
         let logins = item.at(&["details", "loginFields"]).list();
         let user = logins.iter().find(|field| field.get("designation").text() == "username");
         let account = user.map_or("", |field| field.get("value").text());
         let beside = Beside { issuer: item.at(&["overview", "title"]).text(), account };
-        let sections = item.at(&["details", "sections"]).list();
-        let fields = sections.iter().flat_map(|section| section.get("fields").list());
-        let seeds = fields.map(|field| field.at(&["value", "totp"]).word()).filter(|seed| !seed.trim().is_empty());
-        for seed in seeds {
-            let entry = uri::link_or_seed(seed, beside, place);
-            let trashed = item.get("state").text().eq_ignore_ascii_case("trashed")
-                || matches!(item.get("trashed").number(), Number::Is(1))
-                || item.get("trashed").is_true();
-            import.entries.push(if trashed { Entry::skipped(place, entry.title, Skip::Trashed) } else { entry });
+        let trashed = item.get("state").text().eq_ignore_ascii_case("trashed")
+            || matches!(item.get("trashed").number(), Number::Is(1))
+            || item.get("trashed").is_true();
+        let mut found = Item::new(beside, Place::nth(index), trashed.then_some(Skip::Trashed));
+        for field in item.at(&["details", "sections"]).list().iter().flat_map(|section| section.get("fields").list()) {
+            let value = field.get("value");
+            found.own(value.get("totp").word(), None);
+            found.field(field.get("title").text(), value.first_text(&["concealed", "string"]));
         }
+        found.scan_all(item);
+        import.entries.append(&mut found.entries());
     }
     import
+}
+
+/// Enpass: an item's fields have types, and the value of a removed one is kept.
+pub(super) fn enpass(json: &Json) -> Option<Import> {
+    let items = json.get("items").list();
+    let is_field = |field: &Json| field.has("type") && field.has("value") && field.has("label");
+    items.iter().find(|item| item.has("title") && item.get("fields").list().iter().any(is_field))?;
+    let is_true = |json: &Json| json.is_true() || json.number() == Number::Is(1);
+    let mut import = Import::new(Format::Enpass);
+    for (index, item) in items.iter().enumerate() {
+        let fields = || item.get("fields").list().iter().filter(|field| !is_true(field.get("deleted")));
+        let users = ["username", "email"].into_iter();
+        let mut users = users.flat_map(|kind| fields().filter(move |field| field.get("type").text() == kind));
+        let account = users.find_map(|user| Some(user.get("value").text()).filter(|text| !text.trim().is_empty()));
+        let beside = Beside { issuer: item.get("title").text(), account: account.unwrap_or_default() };
+        let why = is_true(item.get("trashed")).then_some(Skip::Trashed);
+        let mut found = Item::new(beside, Place::nth(index), if item.repeated() { Some(Skip::Repeated) } else { why });
+        for field in fields() {
+            let value = field.get("value");
+            if field.get("type").text() == "totp" {
+                found.own(value.word(), None);
+            } else {
+                found.field(field.get("label").text(), value.text());
+                found.scan(value.text());
+            }
+        }
+        found.scan(item.get("note").text());
+        import.entries.append(&mut found.entries());
+    }
+    Some(import)
 }
 
 #[cfg(test)]

@@ -7,11 +7,11 @@ use zeroize::Zeroizing;
 
 use super::{
     Format, Import, ImportError, Opened,
-    entry::{Entry, Number, Place, Skip},
+    entry::{Number, Place, Skip},
+    item::Item,
     json::Json,
-    pieces::pieces,
     sealed::{How, Kdf, Key, Locked, base64, cbc, json_of},
-    uri::{self, Beside},
+    uri::Beside,
 };
 
 /// An export that is protected by a password.
@@ -33,9 +33,9 @@ struct Part {
 /// Whether a document is an export of Bitwarden.
 pub(super) fn is_export(json: &Json) -> bool {
     let items = json.get("items").list();
+    let is_other = items.iter().any(|item| item.is_text() || item.has("title") && !item.has("name"));
     json.get("encrypted").is_true()
-        || json.has("items") && (json.has("folders") || json.has("collections"))
-        || json.has("items") && json.has("encrypted") && !items.iter().any(Json::is_text)
+        || json.has("items") && (json.has("folders") || json.has("collections") || json.has("encrypted")) && !is_other
 }
 
 /// Reads an export.
@@ -107,31 +107,23 @@ fn expanded(key: &Key, info: &[u8]) -> Result<Key, ImportError> {
     Ok(out)
 }
 
-/// Reads the items. Those without a seed are no entries: most logins have none. One may have more in fields of its own.
+/// Reads the items. Those without a seed are no entries: most logins have none. One may have more in other fields.
 fn items(json: &Json) -> Import {
     let mut import = Import::new(Format::Bitwarden);
     for (index, item) in json.get("items").list().iter().enumerate() {
-        let totp = item.at(&["login", "totp"]).word();
-        let fields = item.get("fields").list().iter().flat_map(|field| field.get("value").text().lines());
-        let links = fields.filter(|value| uri::has(value, "otpauth://")).flat_map(pieces).filter(|piece| piece.is_link);
-        let secrets = std::iter::once(totp).filter(|totp| !totp.trim().is_empty()).chain(links.map(|piece| piece.text));
-        let place = Place::nth(index);
+        let why = if item.repeated() {
+            Some(Skip::Repeated)
+        } else {
+            item.get("deletedDate").is_text().then_some(Skip::Trashed)
+        };
         let beside = Beside { issuer: item.get("name").text(), account: item.at(&["login", "username"]).text() };
-        let mut found: Vec<Entry> = Vec::new();
-        for secret in secrets {
-            let entry = uri::link_or_seed(secret, beside, place);
-            if found.iter().any(|other| other.is_same(&entry)) {
-                continue;
-            }
-            found.push(if item.repeated() {
-                Entry::skipped(place, entry.title, Skip::Repeated)
-            } else if item.get("deletedDate").is_text() {
-                Entry::skipped(place, entry.title, Skip::Trashed)
-            } else {
-                entry
-            });
+        let mut found = Item::new(beside, Place::nth(index), why);
+        found.own(item.at(&["login", "totp"]).word(), None);
+        for field in item.get("fields").list() {
+            found.field(field.get("name").text(), field.get("value").text());
         }
-        import.entries.append(&mut found);
+        found.scan_all(item);
+        import.entries.append(&mut found.entries());
     }
     import
 }

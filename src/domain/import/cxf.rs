@@ -3,7 +3,9 @@
 use super::{
     Format, Import,
     entry::{Entry, Key, Kind, Place, RawEntry, Skip},
+    item::Item,
     json::Json,
+    uri::Beside,
 };
 
 /// Reads a document, or `None` if it has no items of this format.
@@ -15,27 +17,26 @@ pub(super) fn read(json: &Json) -> Option<Import> {
     }
     let mut import = Import::new(Format::Cxf);
     for (index, item) in items.into_iter().enumerate() {
+        let credentials = || item.get("credentials").list().iter();
+        let user = credentials().map(|other| other.at(&["username", "value"]).text()).find(|text| !text.is_empty());
+        let beside = Beside { issuer: item.get("title").text(), account: user.unwrap_or_default() };
         let place = Place::nth(index);
-        for credential in item.get("credentials").list() {
-            if credential.get("type").text() == "totp" {
-                import.entries.push(if item.repeated() {
-                    Entry::skipped(place, None, Skip::Repeated)
-                } else {
-                    entry(credential, item, place)
-                });
-            }
+        let mut found = Item::new(beside, place, item.repeated().then_some(Skip::Repeated));
+        for credential in credentials().filter(|credential| credential.get("type").text() == "totp") {
+            found.add(true, entry(credential, beside, place), None);
         }
+        found.scan_all(item);
+        import.entries.append(&mut found.entries());
     }
     Some(import)
 }
 
-fn entry(json: &Json, item: &Json, place: Place) -> Entry {
+/// A seed, which has the names of its item if it has none of its own.
+fn entry(json: &Json, beside: Beside<'_>, place: Place) -> Entry {
     let algorithm = json.get("algorithm").word();
     let or = |text: &str, other: &str| if text.trim().is_empty() { other.to_owned() } else { text.to_owned() };
-    let issuer = or(json.get("issuer").text(), item.get("title").text());
-    // The user of the item's login, for a seed that names none.
-    let user = item.get("credentials").list().iter().map(|other| other.at(&["username", "value"]).text());
-    let account = or(json.get("username").text(), user.into_iter().find(|text| !text.is_empty()).unwrap_or_default());
+    let issuer = or(json.get("issuer").text(), beside.issuer);
+    let account = or(json.get("username").text(), beside.account);
     let said = RawEntry {
         kind: if algorithm.eq_ignore_ascii_case("steam") { Kind::STEAM } else { Kind::Totp },
         issuer: &issuer,

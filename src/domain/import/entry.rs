@@ -80,8 +80,10 @@ pub enum Note {
     Short,
     /// The file or the row ends in what codes depend on, and it does not look whole.
     Ends,
-    /// Words after the link were left out.
+    /// Words after the link or the seed were left out.
     Around,
+    /// The seed is in groups, and the last of them may be words.
+    Groups,
 }
 
 /// Why an entry is skipped. It never quotes the entry.
@@ -114,6 +116,15 @@ pub enum Skip {
     /// Its link can't be read.
     #[error("the link {0}")]
     Link(OtpAuthError),
+    /// A seed beside a link, without a name or settings of its own.
+    #[error("it is a bare key beside links; add it with `countersign secret add`")]
+    Bare,
+    /// Two seeds in one field, or one in two long parts.
+    #[error("its field holds several secrets, or one in several pieces; add each with `countersign secret add`")]
+    Several,
+    /// A damaged link of Google Authenticator.
+    #[error("its data can't be read: it was cut off, or something was added; how many accounts it holds is unknown")]
+    Migration,
     /// The file says that it was deleted.
     #[error("it is in the app's trash")]
     Trashed,
@@ -202,7 +213,16 @@ impl fmt::Display for Place {
 impl Note {
     /// Whether the entry may be wrong, rather than only written differently.
     pub const fn is_doubt(self) -> bool {
-        matches!(self, Self::PerhapsSteam | Self::Ambiguous | Self::Unnamed | Self::Short | Self::Ends | Self::Around)
+        matches!(
+            self,
+            Self::PerhapsSteam
+                | Self::Ambiguous
+                | Self::Unnamed
+                | Self::Short
+                | Self::Ends
+                | Self::Around
+                | Self::Groups
+        )
     }
 }
 
@@ -222,7 +242,11 @@ impl fmt::Display for Note {
                 "its secret is shorter than any service's: it may be cut off, or a word that somebody wrote there"
             }
             Self::Ends => "the row or the file ends in it, and it may be cut off; compare it with the app",
-            Self::Around => "words that stand behind the link were left out; check that they are no part of it",
+            Self::Around => "words that stand behind it were left out; check that they are no part of its secret",
+            Self::Groups => {
+                "its secret is written in groups, and the last ones may be words that stand behind it; compare it with \
+                 the app"
+            }
             Self::Ambiguous => "this app writes names such that they can't be told apart for certain; check them",
         })
     }
@@ -322,14 +346,6 @@ impl<'a> RawEntry<'a> {
 }
 
 impl Entry {
-    /// Whether it has the same seed as another, and its codes are made alike.
-    pub(super) fn is_same(&self, other: &Self) -> bool {
-        match (&self.read, &other.read) {
-            (Ok(one), Ok(other)) => one.totp == other.totp && one.seed.expose() == other.seed.expose(),
-            _ => false,
-        }
-    }
-
     /// An entry that is skipped.
     pub(super) fn skipped(place: Place, title: Option<ShownText>, why: Skip) -> Self {
         Self { place, title, read: Err(why) }

@@ -12,7 +12,7 @@ pub enum ImportError {
     #[error(
         "in no known format; known are lists of otpauth:// links and exports of Google Authenticator, Aegis, 2FAS, \
          Bitwarden, Proton, Ente, andOTP, FreeOTP+, Stratum, LastPass Authenticator, 2FAuth, Raivo, 1Password, \
-         KeePassXC, Apple Passwords, and any CSV with a column of that kind"
+         KeePassXC, Enpass, Apple Passwords, and any CSV with a column of that kind"
     )]
     Unknown,
     /// A known file that can't be read, and what to do instead.
@@ -57,6 +57,9 @@ pub enum ImportError {
     /// The format can't tell these two apart.
     #[error("the passphrase is wrong, or the file is damaged")]
     WrongPassphraseOrDamaged,
+    /// The format has no mark, either, so the file may be anything.
+    #[error("the passphrase is wrong, or the file is damaged, or no export of andOTP at all")]
+    WrongPassphraseOrOther,
     /// A wrong passphrase, or not the key file that goes with it, for certain.
     #[error("the passphrase is wrong, or the key file is wrong or missing (--kdbx-key-file)")]
     WrongKeys,

@@ -9,7 +9,7 @@ use super::{
 type Parser = (&'static str, fn(&[u8]));
 
 /// Every parser of a format. `fuzz/run` lists the same names.
-pub(crate) const PARSERS: [Parser; 29] = [
+pub(crate) const PARSERS: [Parser; 30] = [
     ("import-1password", |bytes| with_json(bytes, |json| apps::one_password(json))),
     ("import-2fas", |bytes| with_json(bytes, twofas::read)),
     ("import-2fauth", |bytes| with_json(bytes, apps::two_f_auth)),
@@ -22,6 +22,7 @@ pub(crate) const PARSERS: [Parser; 29] = [
     ("import-countersign", |bytes| with_json(bytes, |json| (own::exported(json), own::array(json.list())))),
     ("import-cxf", |bytes| with_json(bytes, cxf::read)),
     ("import-duo", |bytes| with_json(bytes, |json| apps::duo(json.list()))),
+    ("import-enpass", |bytes| with_json(bytes, apps::enpass)),
     ("import-ente", |bytes| with_json(bytes, ente::read)),
     ("import-freeotp", |bytes| with_json(bytes, freeotp::read)),
     ("import-google", |bytes| with_text(bytes, migration)),

@@ -6,10 +6,10 @@ use zeroize::Zeroizing;
 
 use super::{
     Format, Import, Part,
-    entry::{Entry, Key, Kind, Number, Place, RawEntry, Skip},
+    entry::{Entry, Key, Kind, Note, Number, Place, RawEntry, Skip},
     uri,
 };
-use crate::domain::{limits::GOOGLE_PARTS_MAX, otpauth::OtpAuthError};
+use crate::domain::limits::GOOGLE_PARTS_MAX;
 
 const SCHEME: &str = "otpauth-migration://";
 
@@ -21,17 +21,39 @@ pub(super) fn is_link(text: &str) -> bool {
 /// Adds the accounts of a link. A damaged link is one skipped entry: how many accounts it held is unknown.
 pub(super) fn read(text: &str, line: usize, import: &mut Import) {
     import.format = Format::Google;
+    let data = data_of(text).unwrap_or_default();
+    if add(data, line, import) {
+        return;
+    }
+    // Words may stand behind the link, and a dot.
+    let word = data.split(char::is_whitespace).next().unwrap_or_default();
+    let word = word.trim_end_matches(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '+' | '/' | '=' | '-' | '_'));
     let before = import.entries.len();
-    if message(text).is_none_or(|message| accounts(&message, line, import).is_none()) {
-        import.entries.truncate(before);
-        import.entries.push(Entry::skipped(Place::Line(line), None, Skip::Link(OtpAuthError::Encoding)));
+    if word.len() < data.len() && add(word, line, import) {
+        let found = import.entries.iter_mut().skip(before).filter_map(|entry| entry.read.as_mut().ok());
+        found.for_each(|found| found.notes.push(Note::Around));
+    } else {
+        import.entries.push(Entry::skipped(Place::Line(line), None, Skip::Migration));
     }
 }
 
-/// The message in a link: base64, percent-encoded or not, with or without padding.
-fn message(link: &str) -> Option<Zeroizing<Vec<u8>>> {
+fn data_of(link: &str) -> Option<&str> {
     let (_, query) = link.split_once('?')?;
-    let data = query.split('&').find_map(|pair| pair.strip_prefix("data="))?;
+    query.split('&').find_map(|pair| pair.strip_prefix("data="))
+}
+
+/// Adds the accounts of a link's data, if all of it can be read.
+fn add(data: &str, line: usize, import: &mut Import) -> bool {
+    let before = import.entries.len();
+    let is_read = message(data).is_some_and(|message| accounts(&message, line, import).is_some());
+    if !is_read {
+        import.entries.truncate(before);
+    }
+    is_read
+}
+
+/// The message in a link's data: base64, percent-encoded or not, with or without padding.
+fn message(data: &str) -> Option<Zeroizing<Vec<u8>>> {
     let mut symbols = Zeroizing::new(Vec::with_capacity(data.len()));
     // A plus sign is a symbol of base64 here, never a space; a space was a plus sign before a program decoded it.
     symbols.extend(percent_encoding::percent_decode_str(data).map(|byte| if byte == b' ' { b'+' } else { byte }));

@@ -6,6 +6,7 @@ use zeroize::Zeroizing;
 use super::{
     Format, Import, ImportError,
     entry::{Entry, Key, Kind, Number, Place, RawEntry, Skip},
+    item::Item,
     json::number_of,
     uri::{self, Beside},
     xml::{Piece, Xml},
@@ -114,14 +115,15 @@ fn entries(fields: &[(Text, Text)], place: Place) -> Vec<Entry> {
     let field =
         |name: &str| fields.iter().find(|(key, _)| key.as_str() == name).map_or("", |(_, value)| value.as_str());
     let beside = Beside { issuer: field("Title"), account: field("UserName") };
-    let mut entries = Vec::new();
+    let mut found = Item::new(beside, place, None);
     for (key, value) in fields {
-        if value.trim().is_empty() || key.as_str() != "otp" && !key.starts_with("otp_") {
-            continue;
+        if key.as_str() == "otp" || key.starts_with("otp_") {
+            match without_default(value) {
+                Some(nameless) => found.add(true, uri::link(&nameless, beside, place), None),
+                None if value.contains("://") || value.trim().is_empty() => found.own(value, None),
+                None => found.add(true, kee_otp(value, beside, place), None),
+            }
         }
-        let nameless = without_default(value);
-        let value = nameless.as_ref().unwrap_or(value);
-        entries.push(if uri::is_link(value) { uri::link(value, beside, place) } else { kee_otp(value, beside, place) });
     }
     let said = |secret| RawEntry::plain(beside.issuer, beside.account, secret);
     let seed = field("TOTP Seed");
@@ -130,7 +132,7 @@ fn entries(fields: &[(Text, Text)], place: Place) -> Vec<Entry> {
         let (period, digits) = (settings.next().unwrap_or_default(), settings.next().unwrap_or_default());
         let kind = if digits.trim() == "S" { Kind::STEAM } else { Kind::Totp };
         let (period, digits) = (number_of(period), if kind == Kind::Totp { number_of(digits) } else { Number::Absent });
-        entries.push(RawEntry { kind, digits, period, ..said(seed) }.entry(place));
+        found.add(true, RawEntry { kind, digits, period, ..said(seed) }.entry(place), None);
     }
     let (period, digits) = (number_of(field("TimeOtp-Period")), number_of(field("TimeOtp-Length")));
     let algorithm = field("TimeOtp-Algorithm");
@@ -144,18 +146,24 @@ fn entries(fields: &[(Text, Text)], place: Place) -> Vec<Entry> {
         .or_else(|| bytes("TimeOtp-Secret-Base64", |text| BASE64.decode(text).ok()))
         .or_else(|| (!base32.trim().is_empty()).then_some(Some(Key::Text(base32))));
     match key {
-        Some(Some(key)) => entries.push(RawEntry { key, algorithm, digits, period, ..said("") }.entry(place)),
-        Some(None) => {
-            let title = super::naming::title(beside.issuer, beside.account);
-            entries.push(Entry::skipped(place, title, Skip::Shape));
-        }
+        Some(Some(key)) => found.add(true, RawEntry { key, algorithm, digits, period, ..said("") }.entry(place), None),
+        Some(None) => found.skip(Skip::Shape),
         None => {}
     }
     // `KeePass` has counter-based secrets beside the others.
     if fields.iter().any(|(key, value)| key.starts_with("HmacOtp-Secret") && !value.trim().is_empty()) {
-        entries.push(RawEntry { kind: Kind::HOTP, ..said("") }.entry(place));
+        found.add(true, RawEntry { kind: Kind::HOTP, ..said("") }.entry(place), None);
     }
-    entries
+    for (key, value) in fields.iter().filter(|(key, _)| !is_of_plugin(key)) {
+        found.field(key, value);
+        found.scan(value);
+    }
+    found.entries()
+}
+
+/// Whether a field is one of those in which plugins and versions keep seeds.
+fn is_of_plugin(key: &str) -> bool {
+    key == "otp" || ["otp_", "TOTP Se", "TimeOtp-", "HmacOtp-"].iter().any(|start| key.starts_with(start))
 }
 
 /// A link of `KeeWeb`, which calls each account `default`, without that name.

@@ -2,16 +2,13 @@
 //! as `pass` keeps it.
 
 use super::{
-    Format, Import,
+    Format, Import, ends,
     entry::{Entry, Note, Place, Skip},
     google,
-    pieces::{Piece, pieces},
+    pieces::{self, Piece, pieces},
     uri::{self, Beside},
 };
 use crate::domain::{limits::IMPORT_ENTRIES_MAX, otpauth::OtpAuthError};
-
-/// The link's parameter in which Ente keeps what it knows of an entry, as JSON.
-const ENTE: &str = "codeDisplay=";
 
 /// Whether a text holds a link, or what was meant as a link. A text with a page's address in it is not a list of links.
 pub(super) fn are_in(text: &str) -> bool {
@@ -22,57 +19,61 @@ pub(super) fn are_in(text: &str) -> bool {
 pub(super) fn read(text: &str) -> Import {
     let lines = text.lines().zip(1_usize..).filter(|(line, _)| !line.trim().is_empty());
     let pieces = lines.flat_map(|(line, number)| pieces(line).into_iter().map(move |piece| (line, number, piece)));
-    let pieces: Vec<_> = pieces.filter(|(line, _, piece)| !is_comment(line) || holds_secret(piece)).collect();
+    let pieces: Vec<_> = pieces.filter(|(line, _, piece)| is_entry(line, piece)).collect();
     // A text with one link in it is somebody's note of one login, whose other lines are no entries.
     let is_note = pieces.iter().filter(|(line, _, piece)| piece.is_link && !is_comment(line)).count() == 1;
-    let mut import = Import::new(if text.contains(ENTE) { Format::Ente } else { Format::Links });
+    let is_ente = text.contains(ends::ENTE);
+    let mut import = Import::new(if is_ente { Format::Ente } else { Format::Links });
     let is_whole = text.ends_with(['\n', '\r']);
     let last = pieces.len().checked_sub(1).filter(|_| !is_whole);
+    let mut line_before = 0;
     for (nth, (line, number, piece)) in pieces.into_iter().enumerate() {
         if import.entries.len() > IMPORT_ENTRIES_MAX {
             break;
         }
         let place = Place::Line(number);
+        let is_first = std::mem::replace(&mut line_before, number) != number;
+        let has_key = is_first && pieces::has_key_beside(line);
         if is_comment(line) {
             import.entries.push(Entry::skipped(place, None, Skip::Comment));
-        } else if google::is_link(piece.text) {
+            continue;
+        }
+        if google::is_link(piece.text) {
             google::read(piece.text, number, &mut import);
         } else if uri::is_link(piece.text) {
-            import.entries.push(entry(piece, place, last == Some(nth)));
-        } else if !is_note || piece.is_link {
+            import.entries.push(entry(piece, place, is_ente, last == Some(nth)));
+        } else if piece.is_link || !is_note && !has_key {
             import.entries.push(Entry::skipped(place, None, Skip::Link(OtpAuthError::NotOtpAuth)));
+        }
+        if has_key {
+            import.entries.push(Entry::skipped(place, None, Skip::Bare));
         }
     }
     import
 }
 
 /// Reads a link; the file may end in it.
-fn entry(piece: Piece<'_>, place: Place, ends: bool) -> Entry {
-    let Piece { text: link, is_shortened, .. } = piece;
-    let mut read = uri::link(link, Beside::default(), place);
-    if is_trashed(link) {
+fn entry(piece: Piece<'_>, place: Place, is_ente: bool, is_last: bool) -> Entry {
+    let mut read = uri::link(piece.text, Beside::default(), place);
+    // Ente exports what is in its trash, too, and says so at the end of each link.
+    let display = ends::display_of(piece.text);
+    if display.as_ref().is_some_and(|display| display.get("trashed").is_true()) {
         return Entry::skipped(place, read.title, Skip::Trashed);
     }
+    let is_cut = is_last && (ends::may_be_cut(piece.text) || is_ente && display.is_none());
     if let Ok(found) = &mut read.read {
-        found.notes.extend(is_shortened.then_some(Note::Around));
-        found.notes.extend((ends && uri::may_be_cut(link)).then_some(Note::Ends));
+        found.notes.extend(is_cut.then_some(Note::Ends));
     }
     read
 }
 
+/// Whether a line is one of an entry, and not a comment, or the title of a section of a file of settings.
+fn is_entry(line: &str, piece: &Piece<'_>) -> bool {
+    let is_title = line.trim().strip_prefix('[').is_some_and(|title| title.ends_with(']'));
+    let holds_secret = || piece.is_link && pieces::holds_secret(piece.text) || pieces::has_key_beside(line);
+    !is_comment(line) && (piece.is_link || !is_title) || holds_secret()
+}
+
 fn is_comment(line: &str) -> bool {
     line.trim_start().starts_with('#')
-}
-
-/// Whether a link in a comment is more than the name of its scheme.
-fn holds_secret(piece: &Piece<'_>) -> bool {
-    piece.is_link && ["secret=", "data="].iter().any(|field| uri::has(piece.text, field))
-}
-
-/// Whether Ente had the entry in its trash, which it exports too.
-fn is_trashed(link: &str) -> bool {
-    let Some((_, display)) = link.split_once(ENTE) else { return false };
-    let display = display.split(['&', '#']).next().unwrap_or_default();
-    let display = percent_encoding::percent_decode_str(display).decode_utf8_lossy();
-    super::json::Json::parse(&display.replace('+', " ")).is_ok_and(|display| display.get("trashed").is_true())
 }

@@ -11,6 +11,7 @@ mod apps;
 mod archive;
 mod bitwarden;
 mod cxf;
+mod ends;
 mod ente;
 mod entry;
 mod error;
@@ -18,6 +19,7 @@ mod freeotp;
 #[cfg(fuzzing)]
 mod fuzz;
 mod google;
+mod item;
 mod json;
 mod kdbx;
 mod kdbx_header;
@@ -31,6 +33,7 @@ mod parts;
 mod passed;
 mod pieces;
 mod proton;
+mod refused;
 mod sealed;
 mod stratum;
 mod table;
@@ -43,12 +46,14 @@ pub use entry::{Entry, Found, Note, Place, Skip};
 pub use error::ImportError;
 #[cfg(fuzzing)]
 pub(crate) use fuzz::PARSERS;
+use item::Item;
 use json::Json;
 pub use parts::{Part, missing_parts};
 pub use passed::{Answer, CheckedEntry, CheckedNote, CheckedSecret, Contents, HEAD_BYTES, Keys, Remark, answer};
 use sealed::How;
 pub use sealed::Locked;
 use serde::{Deserialize, Serialize};
+use uri::Beside;
 use zeroize::Zeroizing;
 
 use super::limits::IMPORT_ENTRIES_MAX;
@@ -117,6 +122,8 @@ pub enum Format {
     Cxf,
     /// 1Password.
     OnePassword,
+    /// Enpass.
+    Enpass,
     /// `KeePassXC`.
     KeePass,
     /// Apple Passwords.
@@ -137,15 +144,25 @@ impl Import {
         let entry = |(index, item): (usize, &Json)| {
             let place = Place::nth(index);
             let why = if item.repeated() { Some(Skip::Repeated) } else { (!item.is_object()).then_some(Skip::Shape) };
-            why.map_or_else(|| read(item, place), |why| Entry::skipped(place, None, why))
+            let read = why.map_or_else(|| read(item, place), |why| Entry::skipped(place, None, why));
+            let mut found = Item::new(Beside::default(), place, None);
+            found.add(true, read, None);
+            // Some people keep another link in an entry's note.
+            found.scan(item.get("note").text());
+            found.entries()
         };
         // One more than an import takes, so that it is refused, and a list of nothings takes no memory.
         let list = list.iter().take(IMPORT_ENTRIES_MAX + 1).enumerate();
-        Self { entries: list.map(entry).collect(), ..Self::new(format) }
+        Self { entries: list.flat_map(entry).collect(), ..Self::new(format) }
     }
 }
 
 impl Format {
+    /// Whether an encrypted file of it has no mark, so that only the right passphrase tells what it is.
+    pub const fn is_guess(self) -> bool {
+        matches!(self, Self::AndOtp)
+    }
+
     /// The name of the program or format.
     pub const fn name(self) -> &'static str {
         match self {
@@ -170,6 +187,7 @@ impl Format {
             Self::Duo => "Duo Mobile",
             Self::Cxf => "FIDO Credential Exchange",
             Self::OnePassword => "1Password",
+            Self::Enpass => "Enpass",
             Self::KeePass => "KeePassXC",
             Self::Apple => "Apple Passwords",
             Self::Csv => "a CSV table",
@@ -183,7 +201,7 @@ impl Format {
 /// # Errors
 /// [`ImportError`] if the file as a whole can't be read.
 pub fn open(bytes: &[u8]) -> Result<Opened, ImportError> {
-    if let Some(advice) = refused(bytes) {
+    if let Some(advice) = refused::by_mark(bytes) {
         return Err(ImportError::Refused(advice));
     }
     if archive::is_archive(bytes) {
@@ -208,15 +226,15 @@ pub fn open(bytes: &[u8]) -> Result<Opened, ImportError> {
     if begun.is_empty() {
         return Err(ImportError::Empty);
     }
-    if begun.starts_with(['{', '[']) {
-        return document(&Json::parse(text)?);
+    if let Some(json) = json_in(begun, text) {
+        return document(&json?);
     }
-    if begun.starts_with('<') {
+    if begun.strip_prefix('<').is_some_and(|rest| !uri::is_link(rest)) {
         if begun.contains("<KeePassFile") {
             // Nothing is protected in an export.
             return keepass::read(text, &mut |_| None).map(Opened::Read);
         }
-        return Err(markup(begun));
+        return Err(refused::markup(begun));
     }
     if let Some(table) = table::read(text)? {
         return Ok(Opened::Read(table));
@@ -225,6 +243,14 @@ pub fn open(bytes: &[u8]) -> Result<Opened, ImportError> {
         return Ok(Opened::Read(links::read(text)));
     }
     Err(ImportError::Unknown)
+}
+
+/// The document of a text that is one. Lists may begin with a link in brackets, and files of settings with `[a title]`.
+fn json_in(begun: &str, text: &str) -> Option<Result<Json, ImportError>> {
+    let inside = begun.strip_prefix(['{', '['])?.trim_start();
+    let read = Json::parse(text);
+    let is_json = inside.is_empty() || inside.starts_with(['{', '[', '"', '}', ']']) || !links::are_in(text);
+    (is_json || read.is_ok()).then_some(read)
 }
 
 /// A backup of an old `andOTP`. The format has no mark, so a file of text is not taken for one.
@@ -242,60 +268,6 @@ pub fn is_picture(bytes: &[u8]) -> bool {
     let is_webp = matches!(bytes, [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..]);
     is_webp || bytes.starts_with(b"\x89PNG\r\n") || bytes.starts_with(&[0xFF, 0xD8, 0xFF])
 }
-
-/// Files that are known and can't be read, by their first bytes.
-fn refused(bytes: &[u8]) -> Option<&'static str> {
-    const OPENPGP: &str = "encrypted with OpenPGP; decrypt it first: gpg -d FILE | countersign secret import -";
-    const KNOWN: [(&[u8], &str); 4] = [
-        (
-            &[0x03, 0xD9, 0xA2, 0x9A, 0x65, 0xFB, 0x4B, 0xB5],
-            "a KeePass 1 database; open it with KeePassXC, and export CSV",
-        ),
-        (
-            &[0xAC, 0xED, 0x00, 0x05],
-            "a backup of FreeOTP, which only FreeOTP can open; use the export of FreeOTP+, or scan its codes",
-        ),
-        (b"-----BEGIN PGP MESSAGE", OPENPGP),
-        (
-            b"SQLite format 3\0",
-            "a database of an app, not an export; use the app's own export. Authy, Microsoft Authenticator and Duo Mobile have none: turn two-factor login off and on again at each service, and add the code that it shows",
-        ),
-    ];
-    let known = KNOWN.iter().find(|(magic, _)| bytes.starts_with(magic)).map(|(_, advice)| *advice);
-    known.or_else(|| openpgp::is_encrypted(bytes).then_some(OPENPGP))
-}
-
-/// What a file of markup is: apps that export nothing keep their data in such files, or export a page to be looked at.
-fn markup(text: &str) -> ImportError {
-    let refused = if text.contains("authy") {
-        EXPORTS_NOTHING
-    } else if text.contains("tokenOrder") {
-        "the settings of FreeOTP, whose seeds may be encrypted; use the export of FreeOTP+, or scan its codes"
-    } else if text.to_ascii_lowercase().contains("<html") {
-        "a page to look at; export JSON or text instead"
-    } else {
-        return ImportError::Unknown;
-    };
-    ImportError::Refused(refused)
-}
-
-/// What a document of an app without an export is, if it is one.
-fn without_export(json: &Json) -> Option<ImportError> {
-    let authy = json.has("authenticator_tokens") || json.list().iter().any(|item| item.has("encrypted_seed"));
-    let steam = json.has("shared_secret");
-    let advice = if authy {
-        EXPORTS_NOTHING
-    } else if steam {
-        "a file of Steam Guard, whose codes are letters and not supported"
-    } else {
-        return None;
-    };
-    Some(ImportError::Refused(advice))
-}
-
-/// For Authy, Microsoft Authenticator, Duo Mobile and others.
-const EXPORTS_NOTHING: &str = "data of an app that exports nothing (Authy, Microsoft Authenticator, Duo Mobile and Okta Verify don't); turn \
-     two-factor login off and on again at each service, and add the code that it shows";
 
 /// The text of a file, which may have been saved as UTF-16 by a Windows program.
 fn text_of(bytes: &[u8]) -> Result<Zeroizing<String>, ImportError> {
@@ -324,7 +296,7 @@ fn document(json: &Json) -> Result<Opened, ImportError> {
     if json.repeats() {
         return Err(ImportError::Repeated);
     }
-    if let Some(problem) = without_export(json) {
+    if let Some(problem) = refused::document(json) {
         return Err(problem);
     }
     if json.is_list() {
@@ -365,7 +337,8 @@ fn plain(json: &Json) -> Result<Import, ImportError> {
     } else if json.has("accounts") {
         accounts(json)?
     } else {
-        cxf::read(json).or_else(|| apps::vault(json)).or_else(|| apps::extension(json)).ok_or(ImportError::Unknown)?
+        let others = apps::enpass(json).or_else(|| cxf::read(json)).or_else(|| apps::vault(json));
+        others.or_else(|| apps::extension(json)).ok_or(ImportError::Unknown)?
     };
     Ok(read)
 }

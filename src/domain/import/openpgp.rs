@@ -3,13 +3,42 @@
 /// The packets that a message begins with: a session key for a public key, or for a passphrase.
 const FOR_KEY: u8 = 1;
 const FOR_PASSPHRASE: u8 = 3;
+/// The kinds of other first packets.
+const SIGNATURE: u8 = 2;
+const ONE_PASS: u8 = 4;
+const SECRET_KEY: u8 = 5;
+const PUBLIC_KEY: u8 = 6;
+const COMPRESSED: u8 = 8;
 /// The packets that may follow them, besides others of their kind: encrypted data in three forms.
 const BEHIND: [u8; 5] = [FOR_KEY, FOR_PASSPHRASE, 9, 18, 20];
 
-/// Whether a file is an encrypted message. There is no mark: the first packet must be of its version, use a cipher there
-/// is, and be followed by one that may stand there, as far as the file goes.
-pub(super) fn is_encrypted(bytes: &[u8]) -> bool {
-    encrypted(bytes).unwrap_or_default()
+/// What a file of `OpenPGP` is.
+pub(super) enum Kind {
+    /// An encrypted message.
+    Encrypted,
+    /// A message that is signed, or only compressed.
+    Signed,
+    /// A key.
+    Key,
+}
+
+/// What a file is. There is no mark: the first packet must be of its version, use a cipher there is, and be followed by
+/// one that may stand there, as far as the file goes.
+pub(super) fn kind(bytes: &[u8]) -> Option<Kind> {
+    // The old form of a compressed packet that goes on to the file's end, and its algorithm.
+    if matches!(bytes, [0xA3, 1..=3, ..]) {
+        return Some(Kind::Signed);
+    }
+    if encrypted(bytes)? {
+        return Some(Kind::Encrypted);
+    }
+    match packet(bytes)? {
+        (COMPRESSED, _, [1..=3, ..]) | (ONE_PASS, 13, [3, ..]) | (SIGNATURE, 10.., [3..=6, 0..=1, ..]) => {
+            Some(Kind::Signed)
+        }
+        (SECRET_KEY | PUBLIC_KEY, 10.., [3..=6, ..]) => Some(Kind::Key),
+        _ => None,
+    }
 }
 
 fn encrypted(bytes: &[u8]) -> Option<bool> {

@@ -183,6 +183,7 @@ pub fn answer(input: &[u8]) -> impl Serialize + use<> {
                 ImportError::WrongPassphrase
                     | ImportError::WrongPassphraseOfMany(_)
                     | ImportError::WrongPassphraseOrDamaged
+                    | ImportError::WrongPassphraseOrOther
                     | ImportError::WrongKeys
                     | ImportError::WrongKeysOrDamaged
             );

@@ -1,35 +1,33 @@
 //! The links of a line of text, wherever they stand in it: alone, in quotes, after words, joined by commas as old files of
 //! Ente have them.
 
-use super::uri;
+use super::{ends, uri};
 
 /// The schemes that stand for a secret wherever they stand. Others may be the end of a word, or an address in a note.
 const ANYWHERE: [&str; 2] = ["otpauth://", "otpauth-migration://"];
 /// What may stand between two links.
 const JOINTS: [char; 3] = [',', ';', '|'];
 /// Quotes and brackets around a link, and whether the last of several ends it: an account may have an apostrophe, too.
-const QUOTES: [(char, char, bool); 7] = [
+const QUOTES: [(char, char, bool); 12] = [
     ('"', '"', false),
     ('`', '`', false),
     ('<', '>', false),
+    ('\u{ab}', '\u{bb}', false),
+    ('\u{bb}', '\u{ab}', false),
+    ('\u{201c}', '\u{201d}', false),
+    ('\u{201e}', '\u{201c}', false),
+    ('\u{2018}', '\u{2019}', true),
     ('\'', '\'', true),
     ('(', ')', true),
     ('[', ']', true),
     ('{', '}', true),
 ];
-/// The parameters whose values have no words in them.
-const WITHOUT_WORDS: [&str; 5] = ["secret", "digits", "period", "algorithm", "single_use"];
-/// Letters of a seed that is whole without the groups behind it.
-const SEED_CHARS_USUAL: usize = 16;
-
 /// A part of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Piece<'a> {
     pub(super) text: &'a str,
     /// Whether it is a link, or was meant as one.
     pub(super) is_link: bool,
-    /// Whether words behind the link were left out.
-    pub(super) is_shortened: bool,
 }
 
 /// The links of a line, or the whole line if it holds no link.
@@ -37,7 +35,7 @@ pub(super) fn pieces(line: &str) -> Vec<Piece<'_>> {
     let starts = starts(line);
     if starts.is_empty() {
         let text = line.trim();
-        return vec![Piece { text, is_link: uri::starts(text, "otpauth"), is_shortened: false }];
+        return vec![Piece { text, is_link: uri::starts(text, "otpauth") }];
     }
     let ends = starts.iter().skip(1).copied().chain([line.len()]);
     starts.iter().zip(ends).filter_map(|(start, end)| piece(line, *start, end)).collect()
@@ -71,23 +69,27 @@ fn piece(all: &str, start: usize, end: usize) -> Option<Piece<'_>> {
         Some(at) => link.get(..at)?,
         None => link.trim_end().trim_end_matches(JOINTS),
     };
-    let text = without_words(link.trim());
-    Some(Piece { text, is_link: true, is_shortened: text.len() < link.trim().len() })
+    Some(Piece { text: link.trim(), is_link: true })
 }
 
-/// A link without the words behind it, as far as they can be told from it: an issuer has spaces, too.
-fn without_words(link: &str) -> &str {
-    let at = link.rfind(['?', '&']).map_or(link.len(), |at| at + 1);
-    let Some((path, last)) = link.split_at_checked(at) else { return link };
-    let Some((name, value)) = last.split_once('=') else { return link };
-    let word = value.split(char::is_whitespace).next().unwrap_or_default();
-    let is_setting = WITHOUT_WORDS.iter().any(|setting| setting.eq_ignore_ascii_case(name));
-    // A seed may be written in groups.
-    let is_group = name.eq_ignore_ascii_case("secret") && word.len() < SEED_CHARS_USUAL;
-    if !is_setting || is_group || word.is_empty() {
-        return link;
-    }
-    link.get(..path.len() + name.len() + 1 + word.len()).unwrap_or(link)
+/// Whether a link is more than the name of its scheme, or the address of a game.
+pub(super) fn holds_secret(link: &str) -> bool {
+    let key = link.split_once("://").map_or("", |(_, key)| key);
+    ["secret=", "data="].iter().any(|field| uri::has(link, field))
+        || uri::starts(link, "steam://") && ends::holds_key(key)
+}
+
+/// Whether a line holds a bare key beside its links, or instead of one.
+pub(super) fn has_key_beside(line: &str) -> bool {
+    let starts = starts(line);
+    let before = line.get(..starts.first().copied().unwrap_or(line.len())).unwrap_or_default();
+    let ends = starts.iter().skip(1).copied().chain([line.len()]);
+    let behind = |(start, end): (&usize, usize)| {
+        let text = piece(line, *start, end)?.text;
+        let (whole, _) = ends::without_words(text);
+        line.get(*start..end)?.trim_start().get(whole.len()..)
+    };
+    ends::holds_key(before) || starts.iter().zip(ends).filter_map(behind).any(ends::holds_key)
 }
 
 #[cfg(test)]
@@ -117,8 +119,9 @@ mod tests {
         check("notsteam://a", &["notsteam://a"]);
         check("a steam://b", &["steam://b"]);
         check("otpauth://a?issuer=Acme Co", &["otpauth://a?issuer=Acme Co"]);
-        check("otpauth://a?digits=8 and more", &["otpauth://a?digits=8"]);
-        check("otpauth://a?secret=abcd efgh ijkl", &["otpauth://a?secret=abcd efgh ijkl"]);
-        check("otpauth://a?secret=ABCDEFGHIJKLMNOP here", &["otpauth://a?secret=ABCDEFGHIJKLMNOP"]);
+        check(
+            "\u{ab}otpauth://a\u{bb} \u{201c}otpauth://b\u{201d} \u{201e}otpauth://c\u{201c}",
+            &["otpauth://a", "otpauth://b", "otpauth://c"],
+        );
     }
 }

@@ -2,7 +2,8 @@
 
 use super::{
     Format, Import, ImportError, Opened,
-    entry::{Entry, Number, Place, Skip},
+    entry::{Number, Place, Skip},
+    item::Item,
     json::Json,
     sealed::{How, Kdf, Locked, base64, gcm, json_of},
     uri::{self, Beside},
@@ -58,26 +59,25 @@ pub(super) fn pass(json: &Json) -> Import {
     let mut import = Import::new(Format::ProtonPass);
     let items = json.get("vaults").fields().flat_map(|(_, vault)| vault.get("items").list());
     for (index, item) in items.enumerate() {
-        let place = Place::nth(index);
         let data = item.get("data");
         let content = data.get("content");
         // Old versions have one field for both.
         let account = content.first_text(&["itemUsername", "itemEmail", "username"]);
         let beside = Beside { issuer: data.at(&["metadata", "name"]).text(), account };
+        let why = if item.get("state").number() == Number::Is(TRASHED) {
+            Some(Skip::Trashed)
+        } else {
+            item.repeated().then_some(Skip::Repeated)
+        };
+        let mut found = Item::new(beside, Place::nth(index), why);
+        found.own(content.get("totpUri").word(), None);
         let sections = content.get("sections").list().iter().flat_map(|section| section.get("sectionFields").list());
-        let extra = data.get("extraFields").list().iter().chain(item.get("extraFields").list()).chain(sections);
-        let extra = extra.map(|field| field.at(&["data", "totpUri"]).word());
-        let seeds = std::iter::once(content.get("totpUri").word()).chain(extra);
-        for seed in seeds.filter(|seed| !seed.trim().is_empty()) {
-            let entry = uri::link_or_seed(seed, beside, place);
-            import.entries.push(if item.get("state").number() == Number::Is(TRASHED) {
-                Entry::skipped(place, entry.title, Skip::Trashed)
-            } else if item.repeated() {
-                Entry::skipped(place, entry.title, Skip::Repeated)
-            } else {
-                entry
-            });
+        for field in data.get("extraFields").list().iter().chain(item.get("extraFields").list()).chain(sections) {
+            found.own(field.at(&["data", "totpUri"]).word(), None);
+            found.field(field.get("fieldName").text(), field.at(&["data", "content"]).text());
         }
+        found.scan_all(item);
+        import.entries.append(&mut found.entries());
     }
     import
 }

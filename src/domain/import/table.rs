@@ -5,10 +5,10 @@
 use zeroize::Zeroizing;
 
 use super::{
-    Format, Import, ImportError,
+    Format, Import, ImportError, ends,
     entry::{Entry, Note, Place, Skip},
+    item::{Item, SEEDS, names_seed, plain, without_number},
     naming,
-    pieces::{Piece, pieces},
     uri::{self, Beside},
 };
 use crate::domain::{
@@ -17,28 +17,14 @@ use crate::domain::{
     text::ShownText,
 };
 
-/// Names of columns with seeds, the most specific first, as letters and digits in lower case.
-const SEEDS: [&str; 13] = [
-    "logintotp",
-    "otpauth",
-    "otpsecret",
-    "otpurl",
-    "otpuri",
-    "totpsecret",
-    "totpuri",
-    "totp",
-    "otp",
-    "twofactorcode",
-    "2fa",
-    "onetimepassword",
-    "onetimecode",
-];
 /// Names of columns with a title.
 const TITLES: [&str; 6] = ["title", "name", "itemname", "issuer", "service", "account"];
 /// Names of columns with a user.
 const USERS: [&str; 8] = ["loginusername", "username", "login", "user", "email", "label", "username2", "username3"];
 /// Characters of a text that may be a seed beside another one, and is not a code or a word about it.
 const SEED_CHARS_USUAL: usize = 16;
+/// Characters of the longest words about a secret that some write in capitals.
+const WORD_CHARS: usize = 8;
 /// What `KeePassXC` writes for an entry without a user.
 const NOBODY: &str = "none";
 /// The group of deleted entries in an export of `KeePassXC`.
@@ -56,8 +42,8 @@ struct Row {
 pub(super) fn read(text: &str) -> Result<Option<Import>, ImportError> {
     let text = text.trim_start();
     let head_line = text.lines().next().unwrap_or_default();
-    // A comment of a list of links.
-    if head_line.starts_with('#') {
+    // A comment of a list of links, or one of them.
+    if head_line.starts_with('#') || head_line.contains("://") {
         return Ok(None);
     }
     let count = |separator: u8| head_line.bytes().filter(|byte| *byte == separator).count();
@@ -68,16 +54,20 @@ pub(super) fn read(text: &str) -> Result<Option<Import>, ImportError> {
     let mut rows = Rows { rest: text, line: 1, separator };
     let Some(Ok(head)) = rows.next() else { return Ok(None) };
     let head: Vec<String> = head.cells.iter().map(|name| plain(name)).collect();
-    let Some(columns) = Columns::of(&head) else {
-        let is_passwords = ["password", "loginpassword"].iter().any(|name| head.iter().any(|column| column == name));
-        return if is_passwords { Err(ImportError::Refused(NO_COLUMN)) } else { Ok(None) };
-    };
+    let columns = Columns::of(&head);
+    let is_passwords = ["password", "loginpassword"].iter().any(|name| head.iter().any(|column| column == name));
+    if columns.seeds.is_empty() && !is_passwords {
+        return Ok(None);
+    }
     let mut import = Import::new(format(&head));
     for row in rows {
         if import.entries.len() > IMPORT_ENTRIES_MAX {
             break;
         }
         columns.add(&row?, &mut import);
+    }
+    if columns.seeds.is_empty() && import.entries.is_empty() {
+        return Err(ImportError::Refused(NO_COLUMN));
     }
     Ok(Some(import))
 }
@@ -104,7 +94,9 @@ fn format(head: &[String]) -> Format {
 
 /// Where the columns are.
 struct Columns {
+    /// Those that are called as a column of seeds, and then those that are called nearly so.
     seeds: Vec<usize>,
+    sure: usize,
     title: Option<usize>,
     users: Vec<usize>,
     group: Option<usize>,
@@ -112,94 +104,86 @@ struct Columns {
 }
 
 impl Columns {
-    fn of(head: &[String]) -> Option<Self> {
+    fn of(head: &[String]) -> Self {
         let place = |names: &[&str]| names.iter().find_map(|name| head.iter().position(|column| column == name));
         let users = USERS.iter().filter_map(|name| head.iter().position(|column| column == name)).collect();
-        // Two columns may have one name, or a number each.
-        let is_seed = |column: &str, name: &str| column.trim_end_matches(|c: char| c.is_ascii_digit()) == name;
-        let of_name = |name| head.iter().enumerate().filter(move |(_, column)| is_seed(column, name)).map(|(at, _)| at);
-        let seeds: Vec<usize> = SEEDS.into_iter().flat_map(of_name).collect();
-        let width = head.len();
-        (!seeds.is_empty()).then(|| Self { seeds, title: place(&TITLES), users, group: place(&["group"]), width })
+        let all = |is: &dyn Fn(&str) -> bool| -> Vec<usize> {
+            head.iter().enumerate().filter(|(_, column)| is(column)).map(|(at, _)| at).collect()
+        };
+        let mut seeds: Vec<usize> =
+            SEEDS.iter().flat_map(|name| all(&|column| without_number(column) == *name)).collect();
+        let sure = seeds.len();
+        seeds.extend(all(&|column| names_seed(column) && !SEEDS.contains(&without_number(column))));
+        Self { seeds, sure, title: place(&TITLES), users, group: place(&["group"]), width: head.len() }
     }
 
-    /// Adds the entries of a row: none if it has no seed, as most logins; several if it has several.
+    /// Adds the entries of a row: none if it has no secret, as most logins; several if it has several.
     fn add(&self, row: &Row, import: &mut Import) {
         let (cells, place) = (&row.cells, Place::Line(row.line));
         let cell = |column: usize| cells.get(column).map_or("", |cell| cell.trim());
         let title = self.title.map_or("", cell);
         let account = self.users.iter().map(|column| cell(*column)).find(|cell| !cell.is_empty()).unwrap_or_default();
-        let skipped = |why| Entry::skipped(place, naming::title(title, account), why);
-        let (is_short, last) = (cells.len() < self.width, cells.len().saturating_sub(1));
-        let mut seeds: Vec<(usize, &str)> =
-            self.seeds.iter().map(|at| (*at, cell(*at))).filter(|(_, seed)| !seed.is_empty()).collect();
-        let ends_in_seed = seeds.iter().any(|(at, _)| *at == last);
-        // A row with more cells than the head has lost its quotes, and nothing in it can be relied on.
-        let why = if cells.len() > self.width {
-            Some(Skip::Shape)
-        } else if is_short && !row.is_ended && (ends_in_seed || seeds.is_empty()) {
-            Some(Skip::CutOff)
-        } else if seeds.is_empty() {
-            // A line break without quotes cut this row off, and put the seed into another column.
-            let is_cut = is_short && cells.iter().any(|cell| uri::is_link_or_usual_seed(cell.trim()));
-            is_cut.then_some(Skip::Shape)
-        } else {
-            let group = self.group.map_or("", cell);
-            group.to_ascii_lowercase().starts_with(BIN).then_some(Skip::Trashed)
-        };
-        if let Some(why) = why {
-            import.entries.push(skipped(why));
+        let seeds = self.seeds.iter().enumerate().map(|(nth, at)| (nth, *at, cell(*at)));
+        let seeds = seeds.filter(|(nth, _, seed)| !seed.is_empty() && (*nth < self.sure || !is_remark(seed)));
+        let mut seeds: Vec<(usize, &str)> = seeds.map(|(_, at, seed)| (at, seed)).collect();
+        if let Some(why) = self.problem(row, &seeds) {
+            import.entries.push(Entry::skipped(place, naming::title(title, account), why));
             return;
         }
+        if cells.len() > self.width {
+            return;
+        }
+        let is_trashed = self.group.map_or("", cell).to_ascii_lowercase().starts_with(BIN);
+        let beside = Beside { issuer: title, account };
+        let mut found = Item::new(beside, place, is_trashed.then_some(Skip::Trashed));
         seeds.sort_by_key(|(_, text)| is_remark(text));
-        let mut read: Vec<(bool, Entry)> = Vec::new();
+        let (is_short, last) = (cells.len() < self.width, cells.len().saturating_sub(1));
         for (at, cell) in seeds {
-            let ends = at == last && (is_short || !row.is_ended && uri::may_be_cut(cell));
-            for Piece { text, is_link, is_shortened } in pieces_of(cell) {
-                // A word or a code beside a secret is about it.
-                if !read.is_empty() && is_remark(text) {
-                    continue;
-                }
-                let beside = Beside { issuer: title, account };
-                let mut one = named(uri::link_or_seed(text, beside, place), title, account, import.format);
-                if let Ok(found) = &mut one.read {
-                    found.notes.extend(is_shortened.then_some(Note::Around));
-                    found.notes.extend(ends.then_some(Note::Ends));
-                }
-                add_another(&mut read, is_link, one);
+            // A word or a code beside a secret is about it.
+            if found.is_empty() || !is_remark(cell) {
+                let is_cut = at == last && (is_short || !row.is_ended && ends::may_be_cut(cell));
+                found.own(cell, is_cut.then_some(Note::Ends));
             }
         }
-        import.entries.extend(read.into_iter().map(|(_, entry)| entry));
-    }
-}
-
-/// The links of a cell, or what else is in it.
-fn pieces_of(cell: &str) -> Vec<Piece<'_>> {
-    let links = || cell.lines().flat_map(pieces).filter(|piece| piece.is_link).collect();
-    let links: Vec<Piece<'_>> = if uri::has(cell, "otpauth") { links() } else { Vec::new() };
-    if links.is_empty() { vec![Piece { text: cell, is_link: false, is_shortened: false }] } else { links }
-}
-
-/// Whether a text is too short for a secret, as a word or a code is.
-fn is_remark(text: &str) -> bool {
-    !uri::is_link_or_usual_seed(text) && !uri::has(text, "otpauth") && text.chars().nth(SEED_CHARS_USUAL).is_none()
-}
-
-/// Adds an entry of a row to those before it, unless it is one of them. A link says how codes are made, and a seed does
-/// not.
-fn add_another(entries: &mut Vec<(bool, Entry)>, is_link: bool, one: Entry) {
-    let same = |(other_is_link, other): &&mut (bool, Entry)| match (&other.read, &one.read) {
-        (Ok(other), Ok(one)) => {
-            let alike = !*other_is_link || !is_link || other.totp == one.totp;
-            alike && other.seed.expose() == one.seed.expose()
+        for (at, cell) in cells.iter().enumerate() {
+            if !self.seeds.contains(&at) {
+                found.scan(cell);
+            }
         }
-        _ => false,
-    };
-    match entries.iter_mut().find(same) {
-        None => entries.push((is_link, one)),
-        Some(other) if is_link => *other = (is_link, one),
-        Some(_) => {}
+        import.entries.extend(found.entries().into_iter().map(|read| named(read, title, account, import.format)));
     }
+
+    /// Why nothing in a row can be relied on.
+    fn problem(&self, row: &Row, seeds: &[(usize, &str)]) -> Option<Skip> {
+        let cells = &row.cells;
+        let (is_short, last) = (cells.len() < self.width, cells.len().saturating_sub(1));
+        let is_seed = |cell: &str| !self.seeds.is_empty() && uri::is_link_or_usual_seed(cell.trim());
+        let in_any = || cells.iter().any(|cell| is_seed(cell) || uri::has(cell, "otpauth://"));
+        if cells.len() > self.width {
+            // It has lost its quotes.
+            let holds_any = in_any() || seeds.iter().any(|(_, seed)| !is_remark(seed));
+            return holds_any.then_some(Skip::Shape);
+        }
+        if self.seeds.is_empty() || !is_short {
+            return None;
+        }
+        let ends_in_seed = seeds.iter().any(|(at, _)| *at == last);
+        if !row.is_ended && (ends_in_seed || seeds.is_empty()) {
+            return Some(Skip::CutOff);
+        }
+        // A line break without quotes cut this row off, and put the seed into another column.
+        (seeds.is_empty() && in_any()).then_some(Skip::Shape)
+    }
+}
+
+/// Whether a text beside a secret is a word or a code about it, and no secret that somebody mistyped or cut.
+fn is_remark(text: &str) -> bool {
+    let has = |is: fn(&u8) -> bool| text.as_bytes().iter().any(is);
+    let count = text.bytes().filter(u8::is_ascii_alphanumeric).count();
+    let is_mixed = has(u8::is_ascii_digit) && has(u8::is_ascii_alphabetic);
+    let is_in_capitals = count > WORD_CHARS && has(u8::is_ascii_uppercase) && !has(u8::is_ascii_lowercase);
+    let is_key = count >= WORD_CHARS && is_mixed || is_in_capitals || uri::is_link_or_usual_seed(text);
+    !is_key && !uri::has(text, "otpauth") && text.chars().nth(SEED_CHARS_USUAL).is_none()
 }
 
 /// The entry as it is to be called.
@@ -217,11 +201,6 @@ fn named(mut read: Entry, title: &str, account: &str, format: Format) -> Entry {
         read.read = Err(Skip::Shape);
     }
     read
-}
-
-/// A column's name without case and punctuation.
-fn plain(name: &str) -> String {
-    name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
 }
 
 /// The rows of a table, each with its line (RFC 4180, and lone line feeds).

@@ -3,11 +3,11 @@
 use zeroize::Zeroizing;
 
 use super::{
+    ends,
     entry::{Entry, Found, Kind, Note, Place, RawEntry, Skip},
     naming,
 };
 use crate::domain::{
-    characters::parts_groups,
     limits::URI_BYTES_MAX,
     otpauth::{OtpAuthError, Unnamed, push_app},
     seed::Seed,
@@ -44,10 +44,14 @@ pub(super) fn is_link_or_usual_seed(text: &str) -> bool {
 pub(super) fn link_or_seed(text: &str, beside: Beside<'_>, place: Place) -> Entry {
     if text.contains("://") {
         link(text, beside, place)
+    } else if ends::are_several(text) {
+        Entry::skipped(place, naming::title(beside.issuer, beside.account), Skip::Several)
     } else {
-        let mut entry = RawEntry::plain(beside.issuer, beside.account, text).entry(place);
+        let (seed, note) = ends::seed(text.trim());
+        let mut entry = RawEntry::plain(beside.issuer, beside.account, seed).entry(place);
         if let Ok(found) = &mut entry.read {
             found.notes.extend(short(&found.seed));
+            found.notes.extend(note);
         }
         entry
     }
@@ -58,26 +62,10 @@ fn short(seed: &Seed) -> Option<Note> {
     (seed.len() < SEED_BYTES_USUAL).then_some(Note::Short)
 }
 
-/// Whether a link or a seed that a file ends in does not look whole: base32 is written in groups of eight, and a period
-/// has two digits.
-pub(super) fn may_be_cut(text: &str) -> bool {
-    let last = text.rsplit(['?', '&']).next().unwrap_or_default();
-    match last.split_once('=').filter(|_| text.contains("://")) {
-        Some((name, period)) if name.eq_ignore_ascii_case("period") => period.trim().len() < 2,
-        Some((name, seed)) if name.eq_ignore_ascii_case("secret") => is_part(seed),
-        // A link without parameters is refused.
-        Some(_) => false,
-        None => !text.contains("://") && is_part(text),
-    }
-}
-
-fn is_part(seed: &str) -> bool {
-    !seed.chars().filter(|c| !parts_groups(*c)).count().is_multiple_of(8)
-}
-
 /// Reads a link.
 pub(super) fn link(text: &str, beside: Beside<'_>, place: Place) -> Entry {
-    let (link, mut notes) = match read(text.trim()) {
+    let (text, around) = ends::without_words(text.trim());
+    let (link, mut notes) = match read(text) {
         Ok(read) => read,
         Err(why) => return Entry::skipped(place, naming::title(beside.issuer, beside.account), why),
     };
@@ -90,6 +78,7 @@ pub(super) fn link(text: &str, beside: Beside<'_>, place: Place) -> Entry {
     let mut found = naming::named(&issuer, &account, totp, seed);
     notes.append(&mut found.notes);
     notes.extend(short(&found.seed));
+    notes.extend(around);
     notes.extend(perhaps_steam.then_some(Note::PerhapsSteam));
     Entry { place, title: naming::title(&issuer, &account), read: Ok(Found { single_use, notes, ..found }) }
 }

@@ -81,6 +81,9 @@ pub enum OtpAuthError {
         "has a parameter that is nearly `{0}`, which would be ignored; write it `{0}=…` between two `&`, or leave it out"
     )]
     Mangled(&'static str),
+    /// The last parameter has no value, and only the beginning of a known name.
+    #[error("ends in the middle of a parameter, so it was cut off; copy the whole of it")]
+    Cut,
     /// A fragment that holds parameters.
     #[error("has a raw `#` before its parameters; write it `%23`")]
     RawHash,

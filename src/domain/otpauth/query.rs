@@ -41,6 +41,9 @@ impl Query {
     /// Reads a query in which every known name has one value. Readers differ in which of two values they use, so a URI
     /// with both could show one to the person who checks it and give us another.
     pub(super) fn read(raw: &str, reading: Reading) -> Result<Self, OtpAuthError> {
+        if is_cut(raw) {
+            return Err(OtpAuthError::Cut);
+        }
         let mut query = Self(Vec::new());
         for pair in raw.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -101,6 +104,16 @@ impl Query {
         let found = OTHER_NAMES.into_iter().find(|(name, setting)| differs(name, setting) == Some(true));
         found.map(|(_, setting)| setting)
     }
+}
+
+/// Whether a query ends in the beginning of a known name: what stood behind it may have been a setting.
+fn is_cut(raw: &str) -> bool {
+    let last = raw.rsplit(['&', '?']).next().unwrap_or_default();
+    let begins = |known: &str| {
+        let parted = known.split_at_checked(last.len());
+        parted.is_some_and(|(start, rest)| start.eq_ignore_ascii_case(last) && !rest.is_empty())
+    };
+    !last.is_empty() && KNOWN.into_iter().any(begins)
 }
 
 /// Whether a name, as written, is a known parameter.
@@ -202,6 +215,16 @@ mod tests {
         }
         for hidden in ["issuer=A;digits=8", "issuer=A?period=60", "x=1 algorithm=SHA256", "image=a.png;Digits=8"] {
             assert!(matches!(problem(hidden), Some(OtpAuthError::Mangled(_))), "{hidden}");
+        }
+    }
+
+    #[test]
+    fn a_query_that_ends_in_the_beginning_of_a_known_name_was_cut() {
+        for end in ["p", "per", "PER", "perio", "iss", "digit", "al", "single_"] {
+            assert_eq!(problem(&format!("secret=AA&{end}")), Some(OtpAuthError::Cut), "{end}");
+        }
+        for end in ["", "lock", "x", "per=1", "issuer", "issuer=A"] {
+            assert_eq!(problem(&format!("secret=AA&{end}")), None, "{end}");
         }
     }
 

@@ -66,6 +66,18 @@ impl Failure {
         })
     }
 
+    /// The same error with what it is about before its message.
+    pub(super) fn about(self, what: &str) -> Self {
+        match self {
+            Self::Usage(message) => Self::Usage(format!("{what}{message}")),
+            Self::Failed { code, message } => Self::Failed { code, message: format!("{what}{message}") },
+            Self::Refused(refusal @ Refusal::Invalid { field: "uri", .. }) => {
+                Self::Failed { code: refusal.code(), message: format!("{what}{}", in_flags(&refusal)) }
+            }
+            Self::Refused(_) | Self::Output(_) | Self::Declined(_) | Self::Interrupted => self,
+        }
+    }
+
     /// The error if a value that is shown only once was created but could not be written: it must be reported even if
     /// the reader is gone.
     pub(super) fn unseen(self, what: &str, remedy: &str) -> Self {

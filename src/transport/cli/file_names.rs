@@ -21,14 +21,24 @@ pub(super) fn typed_path(path: &Path) -> Option<String> {
     (is_there || !may_be_seed(&path.display().to_string())).then(|| shown_path(path))
 }
 
+/// The ends of names of files that hold secrets. Nobody types one behind a seed.
+const KINDS: [&str; 22] = [
+    "1pux", "2fas", "aes", "age", "authpro", "bin", "csv", "db", "gpg", "html", "jpeg", "jpg", "json", "kdbx", "keyx",
+    "pgp", "png", "tsv", "txt", "webp", "xml", "zip",
+];
+
 /// Whether a text may be a link or hold base32: a long word, a shorter one in capitals or with digits, or several groups
-/// of the same length.
+/// of the same length. A seed is in one case, and has no kind of file behind it unless it is a part of a name.
 fn may_be_seed(text: &str) -> bool {
     let words: Vec<&str> = text.split(|c: char| !matches!(c, 'a'..='z' | 'A'..='Z' | '2'..='7')).collect();
-    let is_word = |word: &str| {
-        word.bytes().all(|byte| byte.is_ascii_alphabetic()) && word.bytes().any(|byte| byte.is_ascii_lowercase())
-    };
-    let long = |word: &&str| word.len() >= SEED_CHARS_USUAL || word.len() >= SEED_CHARS_MIN && !is_word(word);
+    let has_kind =
+        text.rsplit_once('.').is_some_and(|(_, end)| KINDS.iter().any(|kind| kind.eq_ignore_ascii_case(end)));
+    let has = |word: &str, is: fn(&u8) -> bool| word.as_bytes().iter().any(is);
+    let is_word = |word: &str| !has(word, u8::is_ascii_digit) && has(word, u8::is_ascii_lowercase);
+    let is_name = |word: &str| is_word(word) && (has_kind || has(word, u8::is_ascii_uppercase));
+    let least = if has_kind { SEED_CHARS_USUAL } else { SEED_CHARS_MIN };
+    let long =
+        |word: &&str| !is_name(word) && (word.len() >= SEED_CHARS_USUAL || word.len() >= least && !is_word(word));
     let grouped =
         |words: &[&str]| matches!(words, [a, b, c] if a.len() > 2 && a.len() == b.len() && b.len() == c.len());
     text.contains("://") || text.contains('=') || words.iter().any(long) || words.windows(3).any(grouped)
@@ -49,6 +59,8 @@ mod tests {
             "GEZDGNBV",
             "otpauth://totp/a?secret=x",
             "folder/GEZDGNBV",
+            "gezdgnbvgyatqojq",
+            "mfrggzdfmztwqylk/x",
         ] {
             assert_eq!(typed_path(Path::new(name)), None, "{name}");
         }
@@ -62,6 +74,10 @@ mod tests {
             "Screenshot 2026-11-28 at 15.30.00.png",
             "export (2).csv",
             "Müller.json",
+            "ProtonAuthenticatorExport.json",
+            "googleauthenticatorexport.png",
+            "BACKUPFILE.json",
+            "/home/ada/BitwardenAuthenticatorExport",
         ] {
             assert_eq!(typed_path(Path::new(name)).as_deref(), Some(name));
         }

@@ -183,6 +183,32 @@ fn a_registration_for_push_messages_is_named_wherever_it_is_given() {
 }
 
 #[test]
+fn an_encrypted_file_that_nobody_can_be_asked_about_and_a_code_that_is_refused_are_told_with_the_files_name() {
+    let person = Person::with_vault();
+    person.file("good.txt", &link("a", RFC_SEED));
+    let file = fixture("import/2fas-encrypted.json");
+    let refused = person.run(&["secret", "import", "good.txt", &file]).refused(2);
+    let told = "2fas-encrypted.json is an encrypted export of 2FAS; standard input is not a terminal to ask on; use --passphrase-file";
+    assert!(refused.contains(told), "{refused}");
+    // Only the right passphrase tells whether a file without a mark is one.
+    let file = fixture("import/andotp-old.json.aes");
+    let refused = person.run(&["secret", "import", &file]).refused(2);
+    let told = "andotp-old.json.aes is in no known format, unless it is an encrypted export of andOTP; standard input";
+    assert!(refused.contains(told), "{refused}");
+    for (picture, told) in
+        [("qr-push.png", "registers Microsoft"), ("qr-google-migration.png", "is an export of Google")]
+    {
+        let refused = person.run(&["secret", "add", "--qr", &fixture(picture)]).refused(1);
+        assert!(refused.contains(&format!("{picture}: the URI {told}")), "{refused}");
+    }
+    person.file("cut.txt", &format!("{}&per", link("a", RFC_SEED).trim()));
+    let refused = person.run(&["secret", "add", "--uri-file", "cut.txt"]).refused(1);
+    assert!(refused.contains("cut.txt: the URI ends in the middle of a parameter, so it was cut off"), "{refused}");
+    let refused = person.run(&["secret", "import", "ProtonAuthenticatorExport.json"]).refused(1);
+    assert!(refused.contains("ProtonAuthenticatorExport.json: No such file"), "{refused}");
+}
+
+#[test]
 fn a_picture_with_more_links_than_are_listed_says_how_many_more() {
     let person = Person::with_vault();
     let file = fixture("qr-thirty.png");

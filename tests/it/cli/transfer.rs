@@ -48,7 +48,7 @@ fn one_wrong_line_stores_nothing_and_is_named_by_its_number() {
     insta::assert_snapshot!(refused, @r"
     error: nothing was stored:
       line 5: skipped: counter-based (hotp) codes are not supported; only time-based (totp) ones are
-      line 6: skipped: the link is not an otpauth://totp/ URI
+      line 6: skipped: it is a bare key beside links; add it with `countersign secret add`
     2 would be added, 0 present, 2 skipped: 4 entries; --yes stores what would be added
     ");
     assert_eq!(person.run(&["secret", "list"]).ok(), "");

@@ -205,7 +205,7 @@ fn a_damaged_encrypted_export_is_told_from_a_wrong_passphrase_where_the_format_c
         (unlocked("bitwarden-pbkdf2.json", replaced("\"data\": \"2.", "\"data\": \"2.AAAA")), ImportError::Damaged),
         (unlocked("bitwarden-pbkdf2.json", replaced("\"data\": \"2.", "\"data\": \"4.")), ImportError::Damaged),
         (unlocked("aegis-encrypted.json", replaced("\"db\": \"", "\"db\": \"AAAA")), ImportError::Damaged),
-        (unlocked("andotp-encrypted.json.aes", flipped(1)), ImportError::WrongPassphraseOrDamaged),
+        (unlocked("andotp-encrypted.json.aes", flipped(1)), ImportError::WrongPassphraseOrOther),
         (
             unlocked("ente-encrypted.json", replaced("encryptedData\": \"", "encryptedData\": \"AAAA")),
             ImportError::WrongPassphraseOrDamaged,

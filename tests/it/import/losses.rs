@@ -3,17 +3,17 @@
 use countersign::domain::import::{self, Entry, Import, ImportError, Keys, Opened};
 use data_encoding::HEXLOWER;
 
-const A: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
-const B: &str = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP";
+pub(super) const A: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
+pub(super) const B: &str = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP";
 /// Base32 of 16 letters, which is the shortest that services issue.
-const SHORTEST: &str = "JBSWY3DPEHPK3PXP";
+pub(super) const SHORTEST: &str = "JBSWY3DPEHPK3PXP";
 
-fn read(text: &str) -> Import {
+pub(super) fn read(text: &str) -> Import {
     super::bad_input::read(text.as_bytes()).unwrap()
 }
 
 /// An entry in a line: its label and seed, or why it is skipped; a doubt is marked.
-fn told_of(entry: &Entry) -> String {
+pub(super) fn told_of(entry: &Entry) -> String {
     match &entry.read {
         Ok(found) => {
             let doubt = if found.notes.iter().any(|note| note.is_doubt()) { " ?" } else { "" };
@@ -24,13 +24,13 @@ fn told_of(entry: &Entry) -> String {
 }
 
 #[track_caller]
-fn check(text: &str, expected: &[&str]) {
+pub(super) fn check(text: &str, expected: &[&str]) {
     let told: Vec<String> = read(text).entries.iter().map(told_of).collect();
     let fits = told.len() == expected.len() && told.iter().zip(expected).all(|(told, part)| told.contains(part));
     assert!(fits, "{text}\n{told:#?}\nis not\n{expected:#?}");
 }
 
-fn link(label: &str, seed: &str) -> String {
+pub(super) fn link(label: &str, seed: &str) -> String {
     format!("otpauth://totp/{label}?secret={seed}")
 }
 

@@ -2,6 +2,7 @@
 //! is damaged, foreign or hostile ends in an error that names the place and nothing else.
 
 mod bad_input;
+mod elsewhere;
 mod losses;
 
 use std::{

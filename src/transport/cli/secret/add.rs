@@ -129,7 +129,8 @@ pub(super) async fn read(args: &AddArgs, console: &mut Console, children: &Child
         typed(&mut registration, text, console)?;
     } else if let Some(file) = &args.source.uri_file {
         let text = console.read_text("--uri-file", file, URI_BYTES_MAX + 2)?;
-        named(&mut registration, &one_line(&text)?, console)?;
+        let about = format!("{}: ", shown_path(file));
+        named(&mut registration, &one_line(&text)?, console).map_err(|failure| failure.about(&about))?;
     } else if let Some(image) = &args.source.qr {
         let (picture, name) = match Source::named(image) {
             Some(source) => (source.picture()?, None),
@@ -137,7 +138,8 @@ pub(super) async fn read(args: &AddArgs, console: &mut Console, children: &Child
         };
         let texts = qr::read(&picture, name.as_deref(), children).await?;
         let link = qr::link(texts, name.as_deref(), args.nth, console)?;
-        named(&mut registration, &link, console)?;
+        let about = name.map_or_else(String::new, |name| format!("{name}: "));
+        named(&mut registration, &link, console).map_err(|failure| failure.about(&about))?;
     } else if !args.source.generate {
         let remedy = "use --stdin, --uri-file, --qr or --generate";
         let text = console.ask_hidden("Seed in base32, or otpauth:// link (hidden): ", remedy).await?;

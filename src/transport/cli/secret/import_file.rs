@@ -100,13 +100,21 @@ async fn passphrase(
     console: &mut Console,
 ) -> Result<Zeroizing<String>, Failure> {
     let Some(path) = &args.passphrase_file else {
-        let kind = if args.kdbx_key_file.is_some() && format == Format::KeePass {
-            ", which the key file opens too; empty if it opens it alone (hidden): ".to_owned()
+        let app = format.name();
+        let prompt = if args.kdbx_key_file.is_some() && format == Format::KeePass {
+            format!("Passphrase of {file}, which the key file opens too; empty if it opens it alone (hidden): ")
+        } else if format.is_guess() {
+            format!("{file} is in no known format. If it is an encrypted export of {app}, its passphrase (hidden): ")
         } else {
-            format!(", an encrypted export of {} (hidden): ", format.name())
+            format!("Passphrase of {file}, an encrypted export of {app} (hidden): ")
         };
-        let prompt = format!("Passphrase of {file}{kind}");
-        return console.ask_hidden(&prompt, "use --passphrase-file").await;
+        let what = if format.is_guess() {
+            format!("{file} is in no known format, unless it is an encrypted export of {app}; ")
+        } else {
+            format!("{file} is an encrypted export of {app}; ")
+        };
+        let asked = console.ask_hidden(&prompt, "use --passphrase-file").await;
+        return asked.map_err(|failure| failure.about(&what));
     };
     console.read_secret("--passphrase-file", path, PASSPHRASE_BYTES_MAX)
 }
