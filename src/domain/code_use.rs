@@ -117,6 +117,8 @@ impl UseState {
     pub fn close_until(&mut self, totp: &TotpParameters, moment: Timestamp) {
         let last = Some(totp.step_at(moment));
         self.steps.taken = self.steps.taken.max(last);
+        // A code that is known to have been read is not shown again either.
+        self.steps.given = self.steps.given.filter(|given| Some(*given) > last);
         self.verify.accepted = self.verify.accepted.max(last);
     }
 
@@ -277,6 +279,18 @@ mod tests {
         let mut closed = later.clone();
         closed.close_until(&TotpParameters::default(), NOW);
         assert_eq!(closed, later, "a floor takes nothing back");
+    }
+
+    #[test]
+    fn a_code_that_was_read_before_a_floor_is_not_read_again_after_it() {
+        let mut state = UseState::default();
+        let CodeAnswer::Give { step, state: Some(read) } = state.decide(&terms(TERMS), &ask(false)) else { panic!() };
+        assert_eq!(read.steps.given, Some(step));
+        state = read;
+        assert!(matches!(state.decide(&terms(TERMS), &ask(false)), CodeAnswer::Give { .. }));
+        state.close_until(&TotpParameters::default(), NOW);
+        let CodeAnswer::Wait { step: next, .. } = state.decide(&terms(TERMS), &ask(false)) else { panic!() };
+        assert_eq!(next, Step(step.0 + 1));
     }
 
     #[test]

@@ -74,10 +74,12 @@ impl Mending<'_> {
         self.put_silently(&UseRecord { secret: id, account: kept.account, state })?;
         self.put_silently(&secret)?;
         let how = match (here.is_some(), is_own) {
-            (true, _) => "its seed was restored from the backup; codes come again in two minutes",
-            (false, true) => "its label and settings were restored from the backup; codes come again in two minutes",
+            (true, _) => "its seed was restored from the backup; codes come again in two and a half minutes",
+            (false, true) => {
+                "its label and settings were restored from the backup; codes come again in two and a half minutes"
+            }
             (false, false) => {
-                "restored from the backup, as it was then; codes come again in two minutes. See that the service accepts them"
+                "restored from the backup, as it was then; codes come again in two and a half minutes. See that the service accepts them"
             }
         };
         self.tell(key, how);

@@ -90,7 +90,7 @@ pub async fn repair(
     let store = OpenRequest { make: false, ..request.store.clone() };
     let state_dir = request.state_dir.as_deref();
     let request = &VaultRequest { store, state_dir: None, ..request.clone() };
-    let problems = problems_of(request, random.clone()).await?;
+    let problems = problems_of(request, state_dir, random.clone()).await?;
     if problems.is_empty() {
         return Ok(Repaired::default());
     }
@@ -173,16 +173,25 @@ async fn open_at(request: &VaultRequest, path: &Path, random: SharedRandom) -> R
     open_copy(&VaultRequest { store: request.store.at_file(path)?, ..request.clone() }, random).await
 }
 
-/// What is wrong with a vault that may not even open.
-async fn problems_of(request: &VaultRequest, random: SharedRandom) -> Result<Vec<String>, OpenError> {
+/// What is wrong with a vault that may not even open. A sound one that is an older copy is refused, as when it is opened.
+async fn problems_of(
+    request: &VaultRequest,
+    state_dir: Option<&Path>,
+    random: SharedRandom,
+) -> Result<Vec<String>, OpenError> {
     let vault = match open_as_it_is(request, random).await {
         Err(OpenError::Store(cause @ store::OpenError::Damaged { .. })) => return Ok(vec![cause.to_string()]),
         opened => opened?,
     };
     let place = vault.status().store.location.clone();
-    let problems = checked(&vault).await;
+    let (problems, state) = (checked(&vault).await, StateFile::new(state_dir, Arc::clone(&vault.core.keyring)));
+    let older = state.check(vault.store()).await;
     vault.close().await.map_err(at(&place))?;
-    problems.map_err(at(&place))
+    let problems = problems.map_err(at(&place))?;
+    match older.map_err(at(&place))? {
+        Some(Older { rows }) if problems.is_empty() => Err(OpenError::Older { path: place, rows }),
+        _ => Ok(problems),
+    }
 }
 
 /// What is wrong with an open vault.

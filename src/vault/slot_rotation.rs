@@ -23,7 +23,8 @@ use super::{
     records::VaultHeader,
     root::{Header, Slot},
     slots::{SlotError, VaultKey, about},
-    sources::{NewKey, Source},
+    sources::{NewKey, Source, Spot},
+    state::lock_of,
 };
 use crate::{
     domain::{audit::AuditEntry, key_source::SourceKind},
@@ -66,7 +67,7 @@ impl Vault {
     /// # Errors
     /// [`SlotError`]. After `Stale`, call it again.
     pub async fn rotate_slot(&self, id: u8, source: &Source, entry: &AuditEntry) -> Result<VaultKey, SlotError> {
-        let _held = self.one_at_a_time()?;
+        let _held = source.keeps_its_own().then(|| self.one_at_a_time()).transpose()?;
         let header = self.header().await?;
         let slot = header.keys.slot(id).ok_or(SlotError::NotFound)?;
         if let Some(replaced) = slot.replaces() {
@@ -90,16 +91,14 @@ impl Vault {
     }
 
     /// Keeps other processes from changing the same key file or keyring meanwhile. The end of the process lets them go on.
-    fn one_at_a_time(&self) -> Result<Option<File>, SlotError> {
-        if cfg!(not(unix)) {
-            // A folder can't be opened there.
-            return Ok(None);
-        }
-        let Some(folder) = self.status().store.location.parent() else { return Ok(None) };
+    fn one_at_a_time(&self) -> Result<File, SlotError> {
+        let Spot { location, data_dir, .. } = self.spot();
+        // A vault on a server has no folder, but the key is on this machine.
+        let folder = location.parent().filter(|_| location.is_file()).unwrap_or(data_dir);
         let unlocked = |cause: std::io::Error| StoreError::Unavailable(format!("its folder can't be locked: {cause}"));
-        let folder = File::open(folder).map_err(unlocked)?;
-        match folder.try_lock() {
-            Ok(()) => Ok(Some(folder)),
+        let lock = lock_of(folder, "rotate.lock").map_err(unlocked)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(lock),
             Err(TryLockError::WouldBlock) => Err(SlotError::Busy),
             Err(TryLockError::Error(cause)) => Err(unlocked(cause).into()),
         }

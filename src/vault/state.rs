@@ -190,16 +190,20 @@ impl StateFile {
     }
 }
 
+/// What processes lock that change something in a folder: the folder itself, or a file of this name in it where a folder can't
+/// be opened. Makes the folder if it does not exist.
+pub(super) fn lock_of(folder: &Path, name: &str) -> io::Result<File> {
+    create_private_dir(folder)?;
+    if cfg!(unix) {
+        return File::open(folder);
+    }
+    File::options().write(true).create(true).truncate(false).open(folder.join(name))
+}
+
 /// Keeps other processes from writing in a folder, until the result is dropped: what they read before they write is what is
 /// there then. Makes the folder if it does not exist.
 fn alone(folder: &Path) -> io::Result<File> {
-    create_private_dir(folder)?;
-    // Elsewhere a folder can't be opened.
-    let lock = if cfg!(unix) {
-        File::open(folder)?
-    } else {
-        File::options().write(true).create(true).truncate(false).open(folder.join("state.lock"))?
-    };
+    let lock = lock_of(folder, "state.lock")?;
     let begun = std::time::Instant::now();
     loop {
         match lock.try_lock() {

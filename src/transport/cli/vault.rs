@@ -224,7 +224,7 @@ pub(super) async fn run(command: &Command, session: &mut Session) -> Result<Endi
             let answer = SecretDeleteResponse { status: OK };
             session.console.answer(&answer, |console| console.line("accepted"))?;
             session.console.note(
-                "Codes come again in two minutes. API keys are off: `countersign key list` shows them, and \
+                "Codes come again in two and a half minutes. API keys are off: `countersign key list` shows them, and \
                  `countersign key enable` lets those in that should be. Delete again what was deleted since this copy was made.",
             );
             Ok(Ending::Done)
@@ -276,7 +276,7 @@ fn restored(session: &mut Session) -> Result<Ending, Failure> {
         })
     })?;
     session.console.note(
-        "Codes come again in two minutes. API keys are off: `countersign key list` shows them, and `countersign key enable` lets \
+        "Codes come again in two and a half minutes. API keys are off: `countersign key list` shows them, and `countersign key enable` lets \
          those in that should be, not the revoked ones. Delete again what was deleted since.",
     );
     Ok(Ending::Done)

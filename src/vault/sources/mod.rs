@@ -252,6 +252,11 @@ impl Source {
         }
     }
 
+    /// Whether it is a file or a keyring, which hold the key that opens the vault now.
+    pub(super) const fn keeps_its_own(&self) -> bool {
+        matches!(self.from, From::File { .. } | From::Keyring { .. })
+    }
+
     /// The key that a file or a keyring has for the vault, whether it opens it or not. `None`: there is none, or another kind
     /// of source keeps its own.
     pub(super) async fn own_key(&self, spot: Spot<'_>) -> Result<Option<Arc<Kek>>, KeyError> {

@@ -38,6 +38,7 @@ fn the_role_of_the_guide_serves_every_call_and_can_t_change_the_audit_log_or_the
         &["key", "revoke", "ci", "--yes"],
         &["secret", "rm", "ida", "--now", "--yes"],
         &["vault", "rotate"],
+        &["vault", "rotate", "--key", "0", "--yes"],
         &["vault", "backup", "backup"],
         &["audit", "verify"],
         &["vault", "doctor"],

@@ -10,7 +10,7 @@ use countersign::{
         totp::Step,
     },
     random::SystemRandom,
-    vault::{self, AuditAsk, Life, OpenError, Page, StoreError, VaultRequest},
+    vault::{self, Act, AuditAsk, Life, OpenError, Page, StoreError, VaultRequest, repair},
 };
 
 use super::kit::{Folder, NOW, World};
@@ -44,6 +44,8 @@ async fn an_older_copy_is_refused_and_a_person_can_go_on_with_it() {
     let refused = world.folder.open().await.map(|_| ()).unwrap_err();
     assert!(matches!(refused, OpenError::Older { rows: 1, .. }), "{refused}");
     assert!(refused.to_string().contains("countersign vault accept-loss"), "{refused}");
+    let repaired = repair(&world.folder.request(), None, Act::Carry, Arc::new(SystemRandom), || NOW).await;
+    assert!(matches!(repaired, Err(OpenError::Older { rows: 1, .. })), "{repaired:?}");
     assert_eq!(std::fs::read(world.folder.file()).unwrap(), before);
 
     let vault = vault::accept_loss(&world.folder.request(), Arc::new(SystemRandom)).await.unwrap();
