@@ -23,6 +23,8 @@ pub struct Restored {
     pub aside: Option<PathBuf>,
     /// Keys of the backup that the replaced vault had revoked or removed, if that could be read.
     pub revoked_since: Vec<(KeyId, Name)>,
+    /// Whether there was one that could not be read, so that it is not known what it had revoked or removed.
+    pub is_unread: bool,
     /// Keys by which the backup opens and the replaced vault did not, if that could be read: somebody had removed them.
     pub opens_again_by: Vec<VaultKey>,
 }
@@ -100,20 +102,24 @@ async fn prepared(
 ) -> Result<(Cleared, Restored), OpenError> {
     let path = incoming.path().to_owned();
     let (live, ways) = checked(copy).await.map_err(at(&path))?;
-    let (mut revoked_since, mut opens_again_by) = (Vec::new(), Vec::new());
+    let (mut revoked_since, mut opens_again_by, mut is_unread) = (Vec::new(), Vec::new(), false);
     match keys_of_replaced(request, random).await {
         Ok((known, known_ways)) => {
             revoked_since = live.into_iter().filter(|key| !known.iter().any(|known| is_same(known, key))).collect();
             let removed = |way: &(VaultKey, KeyCheck)| !known_ways.iter().any(|(_, known)| *known == way.1);
             opens_again_by = ways.into_iter().filter(removed).map(|(key, _)| key).collect();
         }
-        Err(cause) => tracing::info!(%cause, "the vault that is replaced can't be read"),
+        Err(OpenError::Store(store::OpenError::NoVault(_))) => {}
+        Err(cause) => {
+            tracing::info!(%cause, "the vault that is replaced can't be read");
+            is_unread = true;
+        }
     }
     let revoked_since = revoked_since.iter().map(|kept: &Kept<KeptKey>| (kept.key.id, kept.key.name.clone())).collect();
     let cleared = tokio::task::spawn_blocking(|| incoming.clear_place()).await;
     let cleared = cleared.map_err(|_| at(&path)(given_up()))??;
     close_steps(copy, now()).await?;
-    Ok((cleared, Restored { aside: None, revoked_since, opens_again_by }))
+    Ok((cleared, Restored { aside: None, revoked_since, is_unread, opens_again_by }))
 }
 
 /// The keys that let callers in, and those that open the vault.

@@ -183,6 +183,8 @@ struct RestoredAnswer<'a> {
     replaced: Option<&'a str>,
     /// Keys that the replaced vault had revoked or removed, of every account.
     revoked_since: Vec<String>,
+    /// Whether the replaced vault could not be read, so that more may have been revoked or removed.
+    replaced_unread: bool,
     /// Keys of the vault, by their numbers, that had been removed since the backup.
     opens_again_by: Vec<u8>,
     status: &'static str,
@@ -253,12 +255,14 @@ pub fn ask_to_restore(console: &mut Console, agreed: bool) -> Result<(), Failure
 }
 
 fn restored(session: &mut Session) -> Result<Ending, Failure> {
-    let Restored { aside, revoked_since, opens_again_by } = session.vault.restored.clone().unwrap_or_default();
+    let Restored { aside, revoked_since, is_unread, opens_again_by } =
+        session.vault.restored.clone().unwrap_or_default();
     let aside = aside.map(|path| path.display().to_string());
     let answer = RestoredAnswer {
         location: &session.vault.location.clone(),
         replaced: aside.as_deref(),
         revoked_since: revoked_since.iter().map(|(id, _)| id.to_string()).collect(),
+        replaced_unread: is_unread,
         opens_again_by: opens_again_by.iter().map(|key| key.id).collect(),
         status: OK,
     };
@@ -275,6 +279,12 @@ fn restored(session: &mut Session) -> Result<Ending, Failure> {
                 .line(&format!("opens again by: key {} ({source}), which was removed since; remove it again", key.id))
         })
     })?;
+    if is_unread {
+        session.console.note(
+            "The replaced vault can't be read, so it is not known which keys were revoked or removed since the backup: look at each \
+             one in `countersign key list` and `countersign vault key list`.",
+        );
+    }
     session.console.note(
         "Codes come again in two and a half minutes. API keys are off: `countersign key list` shows them, and `countersign key enable` lets \
          those in that should be, not the revoked ones. Delete again what was deleted since.",
