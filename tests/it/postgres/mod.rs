@@ -81,12 +81,13 @@ pub(crate) fn carry_out(address: &str, sql: &str) {
 }
 
 /// Tests that can't run over a server, with the reason.
-const APART: [&str; 5] = [
+const APART: [&str; 6] = [
     // Changes the database file.
     "operations::bounds::a_damaged_account_is_not_said_to_be_none",
     "operations::bounds::what_is_refused_because_a_record_is_damaged_is_on_the_trail",
-    // Stops the clock, and the server's answers take time.
+    // Stop the clock, and the server's answers take time.
     "operations::keys::who_offers_a_wrong_key_and_does_not_wait_for_the_answer_is_in_the_audit_log",
+    "operations::waiting::a_search_waits_five_seconds_for_its_turn_at_most_and_with_few_others",
     // Drop a call after a few polls, by which a commit on the caller's thread is made.
     "operations::enrolment::an_enrolment_whose_tries_are_used_up_is_over_although_their_ends_were_lost",
     "operations::single_use::a_caller_gone_while_its_step_is_reserved_leaves_none_reserved",
