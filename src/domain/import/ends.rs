@@ -6,6 +6,8 @@ use crate::domain::characters::parts_groups;
 
 /// Letters of a seed that is whole without the groups behind it: every service's seed has as many.
 const SEED_CHARS_USUAL: usize = 16;
+/// Letters of the groups in which services show a seed. The lengths of seeds are multiples of it, but for 26.
+const GROUP_CHARS: usize = 4;
 /// The parameters whose values have no words in them.
 const WITHOUT_WORDS: [&str; 4] = ["digits", "period", "algorithm", "single_use"];
 /// The link's parameter in which Ente keeps what it knows of an entry, as JSON.
@@ -60,9 +62,12 @@ pub(super) fn seed(text: &str) -> (&str, Option<Note>) {
     let same = others.iter().take_while(|(word, _)| letters(word) == size && is_group(word)).count();
     let before_last = size * (same + 1);
     let (groups, total) = match others.get(same..) {
-        // A usual length is whole without it.
+        // A usual length is whole without it, unless it is one with it, too.
         Some([(last, _)])
-            if letters(last) < size && is_group(last) && !before_last.is_multiple_of(SEED_CHARS_USUAL) =>
+            if letters(last) < size
+                && is_group(last)
+                && (!before_last.is_multiple_of(SEED_CHARS_USUAL)
+                    || (before_last + letters(last)).is_multiple_of(GROUP_CHARS)) =>
         {
             (others.len(), before_last + letters(last))
         }
@@ -74,7 +79,9 @@ pub(super) fn seed(text: &str) -> (&str, Option<Note>) {
     }
     let symbols = || text.chars().filter(char::is_ascii_alphanumeric);
     let may_be_words = total > SEED_CHARS_USUAL && !symbols().skip(SEED_CHARS_USUAL).any(|c| c.is_ascii_digit());
-    let is_usual = groups == others.len() && total.is_multiple_of(SEED_CHARS_USUAL) && size < SEED_CHARS_USUAL;
+    let ends_in_group = || others.last().is_some_and(|(last, _)| last.bytes().any(|byte| byte.is_ascii_digit()));
+    let is_whole = total.is_multiple_of(SEED_CHARS_USUAL) || ends_in_group();
+    let is_usual = groups == others.len() && is_whole && size < SEED_CHARS_USUAL;
     (text, (!is_usual || may_be_words).then_some(Note::Groups))
 }
 
@@ -90,10 +97,11 @@ pub(super) fn are_several(text: &str) -> bool {
 /// Whether a text holds a bare key, as a word or in groups behind a name.
 pub(super) fn holds_key(text: &str) -> bool {
     let joints = |c: char| c.is_whitespace() || matches!(c, ':' | '=' | ',' | ';' | '|' | '"' | '\'' | '`' | '(' | ')');
-    // A password of letters alone is rather a word than a key, if it has no usual length.
+    // What has no digit, or letters of both cases, is rather words or a password.
     let is_key = |text: &str| {
-        let is_word = text.bytes().all(|byte| byte.is_ascii_lowercase()) && !letters(text).is_multiple_of(8);
-        is_whole(text) && !is_word
+        let has = |is: fn(&u8) -> bool| text.as_bytes().iter().any(is);
+        let is_mixed = has(u8::is_ascii_lowercase) && has(u8::is_ascii_uppercase);
+        is_whole(text) && has(u8::is_ascii_digit) && !is_mixed
     };
     let behind = text.rsplit([':', '=']).next().unwrap_or_default().trim();
     let is_grouped = || is_key(behind) && seed(behind).0.len() == behind.len() && !has_odd_groups(behind);
@@ -203,6 +211,18 @@ mod tests {
             ("GEZDGNBVGY3TQOJQ for bob", "GEZDGNBVGY3TQOJQ", Some(Note::Around)),
             ("jbsw y3dp ehpk 3pxp jbsw y3dp eb", "jbsw y3dp ehpk 3pxp jbsw y3dp eb", Some(Note::Groups)),
             ("jbsw y3 dpehpk", "jbsw y3 dpehpk", Some(Note::Groups)),
+            // A seed of 32 bytes has 52 letters.
+            (
+                &format!("{} mzxw", "gezdgnbv ".repeat(6).trim()),
+                &format!("{} mzxw", "gezdgnbv ".repeat(6).trim()),
+                Some(Note::Groups),
+            ),
+            (
+                &format!("{} gy3t", "gezdgnbv ".repeat(6).trim()),
+                &format!("{} gy3t", "gezdgnbv ".repeat(6).trim()),
+                None,
+            ),
+            (&format!("{G} gezd gy3t"), &format!("{G} gezd gy3t"), None),
         ] {
             assert_eq!(seed(text), (read, note), "{text}");
         }
@@ -226,6 +246,10 @@ mod tests {
             "correct horse battery staple",
             "https://example.com/steam",
             "correcthorsebatterystaple",
+            "CorrectHorseBatteryStaple",
+            "user: john-smith-accounts",
+            "department: Telecommunication",
+            "license: ABCDE-FGHIJ-KLMNO-PQRST-UVWXY",
         ] {
             assert!(!holds_key(other), "{other}");
         }

@@ -68,6 +68,9 @@ const ABOUT: [&str; 32] = [
     "codes",
 ];
 
+/// How the names of fields end, in which password managers keep what others held before.
+const HISTORY: &str = "history";
+
 /// Whether a field of this name, which is plain, has a seed.
 pub(super) fn names_seed(name: &str) -> bool {
     let bare = without_number(name);
@@ -137,11 +140,12 @@ impl<'a> Item<'a> {
         }
     }
 
-    /// The same for every text in a value.
+    /// The same for every text in a value, but for what a field held before: it was replaced.
     pub(super) fn scan_all(&mut self, json: &'a Json) {
         self.scan(json.text());
         json.list().iter().for_each(|item| self.scan_all(item));
-        json.fields().for_each(|(_, value)| self.scan_all(value));
+        let present = json.fields().filter(|(name, _)| !plain(name).ends_with(HISTORY));
+        present.for_each(|(_, value)| self.scan_all(value));
     }
 
     /// Adds an entry that was read elsewhere, unless it is there.

@@ -18,8 +18,8 @@ pub(super) fn are_in(text: &str) -> bool {
 /// Reads a list.
 pub(super) fn read(text: &str) -> Import {
     let lines = text.lines().zip(1_usize..).filter(|(line, _)| !line.trim().is_empty());
-    let pieces = lines.flat_map(|(line, number)| pieces(line).into_iter().map(move |piece| (line, number, piece)));
-    let pieces: Vec<_> = pieces.filter(|(line, _, piece)| is_entry(line, piece)).collect();
+    let pieces: Vec<_> =
+        lines.flat_map(|(line, number)| entries_of(line).map(move |piece| (line, number, piece))).collect();
     // A text with one link in it is somebody's note of one login, whose other lines are no entries.
     let is_note = pieces.iter().filter(|(line, _, piece)| piece.is_link && !is_comment(line)).count() == 1;
     let is_ente = text.contains(ends::ENTE);
@@ -67,11 +67,17 @@ fn entry(piece: Piece<'_>, place: Place, is_ente: bool, is_last: bool) -> Entry 
     read
 }
 
-/// Whether a line is one of an entry, and not a comment, or the title of a section of a file of settings.
-fn is_entry(line: &str, piece: &Piece<'_>) -> bool {
+/// The pieces of a line that are entries: not those of a comment, or of the title of a section of a file of settings.
+fn entries_of(line: &str) -> impl Iterator<Item = Piece<'_>> {
     let is_title = line.trim().strip_prefix('[').is_some_and(|title| title.ends_with(']'));
-    let holds_secret = || piece.is_link && pieces::holds_secret(piece.text) || pieces::has_key_beside(line);
-    !is_comment(line) && (piece.is_link || !is_title) || holds_secret()
+    let is_comment = is_comment(line);
+    // Once for a line, however many links it has.
+    let has_key = (is_comment || is_title) && pieces::has_key_beside(line);
+    let is_entry = move |piece: &Piece<'_>| {
+        let holds_secret = || has_key || piece.is_link && pieces::holds_secret(piece.text);
+        !is_comment && (piece.is_link || !is_title) || holds_secret()
+    };
+    pieces(line).into_iter().filter(is_entry)
 }
 
 fn is_comment(line: &str) -> bool {

@@ -176,6 +176,36 @@ fn a_link_anywhere_in_an_entry_of_any_format_is_an_entry_or_skipped_with_its_rea
 }
 
 #[test]
+fn a_link_that_a_field_held_before_is_no_entry() {
+    let history = json!([{"lastUsedDate": "2026-01-01T00:00:00Z", "password": link("X:c", A)}]);
+    let login = json!({"username": "ada", "totp": link("X:b", B)});
+    let item = json!({"type": 1, "name": "T", "login": login, "passwordHistory": history});
+    let file = json!({"encrypted": false, "folders": [], "items": [item]}).to_string();
+    assert_eq!(told(&file).len(), 1, "{:?}", told(&file));
+}
+
+#[test]
+fn what_looks_like_a_key_only_because_dashes_do_not_count_is_no_entry_beside_a_link() {
+    for line in ["user: john-smith-accounts", "CorrectHorseBatteryStaple", "license: ABCDE-FGHIJ-KLMNO-PQRST-UVWXY"] {
+        let file = format!("{line}\n{}\n", link("X:b", B));
+        assert_eq!(told(&file).len(), 1, "{line}: {:?}", told(&file));
+    }
+}
+
+/// The comment's line is looked at once, not once for each of its links.
+#[test]
+fn a_comment_of_many_links_costs_its_length() {
+    let file = format!("# {}\n{}\n", "otpauth://x ".repeat(40_000), link("X:b", B));
+    let begun = cpu_time();
+    assert_eq!(told(&file).len(), 1);
+    assert!(cpu_time().saturating_sub(begun) < std::time::Duration::from_secs(5));
+}
+
+fn cpu_time() -> std::time::Duration {
+    rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime).try_into().unwrap()
+}
+
+#[test]
 fn a_link_elsewhere_that_is_the_entrys_own_is_no_second_entry() {
     let own = link("X:b", B);
     let file = |notes: &str| {
