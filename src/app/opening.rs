@@ -102,7 +102,7 @@ pub(super) fn refuse_far_folders(folders: &[(&'static str, PathBuf)]) -> Result<
 }
 
 pub(super) fn refuse_far_folder(flag: &'static str, folder: &Path) -> Result<(), ConfigError> {
-    // What can't be looked up is left to whoever opens it.
+    // A folder that can't be looked up counts as present: opening it returns the precise error.
     let is_absent = |folder: &Path| matches!(folder.try_exists(), Ok(false));
     let is_far = is_absent(folder) && folder.parent().is_some_and(is_absent);
     if is_far { Err(ConfigError::FarPlace(flag)) } else { Ok(()) }

@@ -92,13 +92,13 @@ fn client_of(client: &Client, config: &Config) -> Result<OAuthClient, Failure> {
     Ok(OAuthClient { id: client.id.clone(), secret: secret.map(ClientSecret::new).map(Arc::new) })
 }
 
-/// Refuses a named pipe, which would keep the server waiting for whoever writes to it, and other files that are none. A pipe
-/// that a shell hands over has a writer.
+/// Refuses a named pipe, at which the server would wait for a writer, and every other file that is not regular. A pipe that a
+/// shell hands over has a writer, so it is accepted.
 fn refuse_pipe(file: &Path) -> Result<(), Failure> {
     let is_handed = ["/dev/stdin", "/dev/fd", "/proc/self/fd"].iter().any(|over| file.starts_with(over));
     if !is_handed && std::fs::metadata(file).is_ok_and(|facts| !facts.is_file()) {
         let shown = without_seeds(file);
-        return Err(Failure::Usage(format!("{SECRET_FILE} must name a regular file, and {shown} is none")));
+        return Err(Failure::Usage(format!("{SECRET_FILE} must name a regular file, and {shown} is not one")));
     }
     Ok(())
 }

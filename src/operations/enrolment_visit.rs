@@ -96,7 +96,7 @@ pub struct Proven {
 }
 
 impl Proven {
-    /// Who the person is, as far as the vault knows: the seat, or whoever runs the account's sidecar.
+    /// The account and the seat of the person. Without a seat, the person is the user who runs the account's sidecar.
     pub const fn who(&self) -> (Option<AccountId>, Option<SeatId>) {
         (self.row.account, self.row.seat)
     }

@@ -188,8 +188,8 @@ impl Operation for RegisterSecret {
             let new = NewSecret { id, account, created_at: now, metadata: &metadata, seed: &seed };
             let mut draft = vault.draft(AuditEntry { at: now, ..call.entry.clone() }).add_secret(&new);
             if let Some(known) = &self.beside {
-                // As in an import: whoever looks and then stores moves the account on, so that one of two that do so at
-                // once looks again.
+                // As in an import, the commit raises the version of the account's record. If two calls check and store at
+                // once, the second commit is stale, and its call checks again.
                 let kept = vault.account(account).await?.ok_or(Refusal::NotFound("account"))?;
                 draft = draft.replace(&kept, &kept.value);
                 let same = service.same_name(account, &metadata).await?;

@@ -23,7 +23,7 @@ impl SeedHashes<'_> {
 }
 
 impl Vault {
-    /// The hashes of the seeds of an account's live secrets, for whoever looks for thousands: most are not there, and one
+    /// The hashes of the seeds of an account's live secrets, for a caller that looks for thousands: most are not there, and one
     /// pass over the secrets is quicker than a search for each.
     ///
     /// # Errors

@@ -45,7 +45,8 @@ pub(super) fn by_mark(bytes: &[u8]) -> Option<&'static str> {
     })
 }
 
-/// Whether a file begins like one of a kind that is no export and looks like what is encrypted: it is compressed.
+/// Whether a file begins with the mark of a compressed format that is not an export. Its contents look as random as encrypted
+/// ones.
 pub(super) fn has_other_mark(bytes: &[u8]) -> bool {
     const MARKS: [&[u8]; 36] = [
         b"\x1F\x8B",

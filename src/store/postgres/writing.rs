@@ -237,7 +237,7 @@ impl Shared {
 
     /// Shows that something can be written. It leaves the chain as it is, whatever becomes of it.
     pub(super) async fn probe(&self) -> Result<Result<(), Failure>, StoreError> {
-        // Whoever has it is waiting for the same server.
+        // The task that holds the lock waits for the same server.
         let Ok(mut writing) = self.writing.try_lock() else { return Ok(Err(Failure::Lost("it is busy".to_owned()))) };
         let lease = self.lease(&mut writing, self.pulse.until()).await?;
         let Some(link) = &writing.link else { return Ok(Err(Failure::Lost("there is no connection".to_owned()))) };

@@ -31,7 +31,7 @@ pub(super) fn open(path: &Path, number: Option<Number>) -> io::Result<Arc<File>>
 pub(super) type Number = (u64, u64);
 
 #[cfg(unix)]
-#[expect(clippy::unnecessary_wraps, reason = "elsewhere there is none")]
+#[expect(clippy::unnecessary_wraps, reason = "other systems have no such number")]
 pub(super) fn number(facts: &Metadata) -> Option<Number> {
     use std::os::unix::fs::MetadataExt as _;
 
