@@ -118,6 +118,14 @@ fn the_cut_of_the_tests_loses_what_was_not_synced_and_nothing_else() {
 }
 
 #[test]
+fn a_commit_does_not_wait_for_the_times_of_the_log_to_reach_the_disk() {
+    let mut failing = Failing::opened();
+    failing.fail("fsync");
+    assert_eq!(failing.ask("now 1"), "Done");
+    assert_eq!(kept(&failing.cut(), 1..=1), [1]);
+}
+
+#[test]
 fn what_was_committed_soon_survives_a_power_cut_after_a_sync_or_a_commit_now() {
     let mut failing = Failing::opened();
     for (asked, answered) in

@@ -1,10 +1,11 @@
 /* A disk that fails when it is told to, and what of it would be left after a power cut. Loaded before the C library.
  *
  * COUNTERSIGN_FAULTS names a folder. While the file `sync` is in it, the next sync of a file fails once, and what was
- * written to that file since its last sync never reaches the disk, as on Linux; `open`: the next opening of the database
- * for writing is forbidden, once; `read`: reads of the database fail; `one-read`: the next one fails; `write`: the disk
- * is full after half of each write. Everything that is written to files of COUNTERSIGN_DATA reaches the copies in `disk`
- * with the next sync of the same file, and not before.
+ * written to that file since its last sync never reaches the disk, as on Linux; `open`: the next opening of the
+ * database for writing is forbidden, once; `fsync`: syncs of the log that also wait for its times fail; `read`: reads
+ * of the database fail; `one-read`: the next one fails; `write`: the disk is full after half of each write.
+ * Everything that is written to files of COUNTERSIGN_DATA reaches the copies in `disk` with the next sync of the same
+ * file, and not before.
  *
  * COUNTERSIGN_WRITES names a file to which every write, cut, sync and new name below COUNTERSIGN_DATA is appended, so
  * that a test can cut the power at any of them (tests/it/torture/power.rs reads it). COUNTERSIGN_FAULT names a file of
@@ -202,6 +203,7 @@ static int sync_of(const char *name, int fd) {
         else if (!done) log_op('S', fd, 0, NULL, 0);
         return done;
     }
+    if (ours && told("fsync") && !strcmp(name, "fsync") && strstr(path, "-wal")) { errno = EIO; return -1; }
     if (ours && told("sync") && untell("sync")) {
         synced(fd, 1);
         errno = EIO;
