@@ -162,13 +162,14 @@ impl Service {
     /// Shows what a person typed, with its current code. `None`: it is not in this process's memory any more.
     ///
     /// # Errors
-    /// `unavailable`.
+    /// `unavailable`, also if the clock is far from the server's: the code would be another one.
     pub async fn review(&self, proven: &Proven, handle: &str) -> Result<Option<Review>, Refusal> {
         self.on_page(proven.step(Action::EnrolStore), self.try_review(proven, handle)).await
     }
 
     async fn try_review(&self, proven: &Proven, handle: &str) -> Result<Option<Review>, Failed> {
         let Some(enrolment) = self.vault().enrolment(proven.id).await? else { return Ok(None) };
+        self.check_skew()?;
         let Some((secret, code, expires_in)) = self.with_typed(proven, handle, |secret| {
             let totp = secret.metadata.totp;
             let now = self.now();

@@ -9,8 +9,12 @@ use std::sync::{
 use countersign::{
     clock::{Clock, SystemClock},
     domain::{principal::Principal, time::Timestamp},
-    operations::{Diagnose, GetCode, Health, ListSecrets, Refusal, Registration, Service},
+    operations::{
+        Diagnose, EnrollSecret, Enrolled, GetCode, Health, ListSecrets, OpenEnrolment, Refusal, Registration, Service,
+        Typed,
+    },
     random::SystemRandom,
+    transport::http::LocalPage,
     vault::Writes,
 };
 
@@ -72,10 +76,16 @@ fn a_node_whose_clock_is_far_off_makes_and_checks_no_codes_and_is_not_ready() {
         let clock = Wrong::by(0);
         let service = Service::new(vault, clock.clone(), Arc::new(SystemRandom));
         service.watch_clock();
+        service.offer_enrolments(Arc::new(LocalPage::default()));
         let new = Registration { label: Some("a".to_owned()), ..Registration::default() };
         let id = service.perform(&person, registration_of(new)).await.unwrap().secret.id;
         service.perform(&person, GetCode::of(id)).await.unwrap();
         assert_eq!(service.health().await, Health::Ready);
+        let asked = service.perform(&person, EnrollSecret::default()).await.unwrap();
+        let Enrolled::Pending { id: enrolment, .. } = asked else { panic!() };
+        let proven = service.perform(&person, OpenEnrolment { id: enrolment }).await.unwrap().unwrap();
+        let key = Typed { key: "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP", label: "b", issuer: "" };
+        let handle = service.take_typed(&proven, &key).await.unwrap();
 
         for (off, ahead) in [(20, true), (-20, false)] {
             clock.set(off);
@@ -85,6 +95,8 @@ fn a_node_whose_clock_is_far_off_makes_and_checks_no_codes_and_is_not_ready() {
             assert!((15..=20).contains(&seconds) && told == ahead, "{off}: {seconds}, {told}");
             let checked = service.perform(&person, typed(id, "123456")).await.map(|_| ()).unwrap_err();
             assert!(matches!(checked, Refusal::ClockApart { .. }), "{checked:?}");
+            let shown = service.review(&proven, &handle).await.map(|_| ()).unwrap_err();
+            assert!(matches!(shown, Refusal::ClockApart { .. }), "{shown:?}");
             assert_eq!(service.health().await, Health::NotReady, "{off}");
             let known = service.tally().clock_ahead.unwrap();
             assert!((15_000_000..=20_000_000).contains(&known.abs()) && (known > 0) == ahead, "{known}");
@@ -97,6 +109,7 @@ fn a_node_whose_clock_is_far_off_makes_and_checks_no_codes_and_is_not_ready() {
             service.perform(&person, GetCode::of(id)).await.unwrap();
             assert_eq!(service.health().await, Health::Ready, "{off}");
         }
+        assert!(service.review(&proven, &handle).await.unwrap().is_some());
         service.close().await.unwrap();
     });
 }
