@@ -95,3 +95,10 @@ CREATE TABLE heartbeat (
     place bigint PRIMARY KEY,
     at    bigint NOT NULL
 );
+
+-- Limits that hold over all nodes: when a bucket's next call is due at an even pace. What is counted in a bucket is a keyed
+-- hash. A row whose time is past says nothing, and is removed. No other index: rows change all the time.
+CREATE TABLE pace (
+    bucket bytea PRIMARY KEY,
+    due    bigint NOT NULL
+);

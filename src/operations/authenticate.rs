@@ -18,7 +18,7 @@ use crate::{
         text::{AuthSubject, Email},
         time::Timestamp,
     },
-    vault::StoreError,
+    vault::{Mac, StoreError},
 };
 
 /// A wrong key is refused this long after it was offered, or after a multiple of that: looking up an existing key takes
@@ -75,6 +75,18 @@ impl Service {
             sleep_until(begun + KEY_REFUSED_AFTER.saturating_mul(pauses.try_into().unwrap_or(u32::MAX))).await;
         }
         Err(refusal)
+    }
+
+    /// A keyed hash of a credential, by which its calls are counted before it is known whether it is right: whoever guesses
+    /// has another hash than the caller with the right one.
+    pub(crate) fn mark_of(&self, offered: &Offered) -> Option<Mac> {
+        match offered {
+            Offered::Nothing | Offered::Junk => None,
+            Offered::Key(plain) => Some(self.vault().hash_key(plain).0),
+            Offered::Login { account, subject, .. } => {
+                Some(self.vault().fingerprint("login", &[account.as_bytes(), subject.as_bytes()]))
+            }
+        }
     }
 
     async fn principal_of(&self, offered: Offered, entry: &mut AuditEntry) -> Result<Principal, Failed> {

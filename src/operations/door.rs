@@ -254,10 +254,9 @@ impl Call<'_> {
 
     /// Counts a use of a secret that the caller may see, if uses are limited. Calls for other secrets must not use up
     /// the limit or reveal anything through it.
-    pub(super) fn count_use(&self, secret: SecretId) -> Result<(), Refusal> {
+    pub(super) async fn count_use(&self, secret: SecretId) -> Result<(), Refusal> {
         let Some(pace) = self.service.shared.secret_pace.get() else { return Ok(()) };
-        let taken = pace.take(secret, std::time::Instant::now());
-        taken.map_err(|after| Refusal::RateLimited { what: "too many calls for this secret", after })
+        self.service.count(pace, secret.as_bytes()).await
     }
 }
 

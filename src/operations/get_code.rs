@@ -220,7 +220,7 @@ impl Call<'_> {
             let in_use = found.ok_or(Refusal::NotFound("secret"))?;
             self.service.check_skew()?;
             if !std::mem::replace(&mut request.counted, true) {
-                self.count_use(request.secret)?;
+                self.count_use(request.secret).await?;
             }
             let entry = AuditEntry { at: now, ..self.entry.clone() };
             if let Some(next) = self.try_once(request, &in_use, entry).await? {

@@ -110,7 +110,7 @@ pub use crate::vault::{
     Relocated, Repaired, Resealed, Restored, Rotation, Source, Stage, Travel, VaultKey,
 };
 
-pub(crate) use pace::Pace;
+pub(crate) use pace::{Counted, Pace};
 
 use self::{
     audit_refusals::AuditRefusals, enrolment_links::Enrolments, last_use::LastUses, long_reads::LongReads, skew::Skew,
@@ -118,7 +118,7 @@ use self::{
 };
 use crate::{
     clock::SharedClock,
-    domain::{ids::SecretId, rate::Rate, time::Timestamp},
+    domain::{rate::Rate, time::Timestamp},
     random::{NoRandomness, OrderedIds, SharedRandom},
     vault::{Listed, Vault},
 };
@@ -157,7 +157,7 @@ struct Shared {
     counters: Counters,
     enrolments: Enrolments,
     /// The rate of uses of each secret, if it is limited.
-    secret_pace: OnceLock<Pace<SecretId>>,
+    secret_pace: OnceLock<Pace>,
 }
 
 impl Service {
@@ -192,7 +192,7 @@ impl Service {
 
     /// Limits how often codes of each secret may be requested or checked. Call it once, before serving anybody.
     pub fn limit_uses(&self, rate: Rate) {
-        let _ = self.shared.secret_pace.set(Pace::new(rate));
+        let _ = self.shared.secret_pace.set(Pace::new(Counted::Uses, rate));
     }
 
     fn vault(&self) -> &Vault {

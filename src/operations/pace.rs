@@ -1,51 +1,127 @@
-//! Rate limits: a bucket for each key that fills evenly (GCRA), in bounded memory.
+//! Rate limits. On a server, the store counts over all nodes. On one machine, each process counts for itself: a bucket for
+//! each key that fills evenly (GCRA), in bounded memory.
 //!
 //! Our own rather than a crate's, since the keys come from the network: an unbounded map could be made to exhaust
 //! memory.
 
 use std::{
     collections::HashMap,
-    hash::Hash,
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use crate::domain::rate::Rate;
+use super::{Refusal, Service};
+use crate::{domain::rate::Rate, vault::Paced};
 
-/// The most keys with a bucket of their own; others share one bucket. An entry takes about 50 bytes.
+/// The most keys with a bucket of their own in memory; others share one bucket. An entry takes about 50 bytes.
 const KEYS_MAX: usize = 65_536;
 
-/// A rate limit for each key.
-pub(crate) struct Pace<K> {
-    interval: Duration,
-    /// How far a key may be ahead of an even pace: a whole span's calls but one at once.
-    slack: Duration,
-    keys_max: usize,
-    buckets: Mutex<Buckets<K>>,
+/// What is limited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Counted {
+    /// Calls of a caller.
+    Calls,
+    /// MCP messages of a caller.
+    Messages,
+    /// Failed authentications from an address.
+    Failures,
+    /// Codes of a secret that are requested or checked.
+    Uses,
+    /// Codes of a sign-in that are redeemed for a link.
+    SignIns,
 }
 
-/// For each key, the time at which its next call is due at an even pace.
-struct Buckets<K> {
-    due: HashMap<K, Instant>,
+impl Counted {
+    /// What its buckets are told apart from others' by. All nodes must agree on it.
+    const fn purpose(self) -> &'static str {
+        match self {
+            Self::Calls => "pace/calls",
+            Self::Messages => "pace/messages",
+            Self::Failures => "pace/failures",
+            Self::Uses => "pace/uses",
+            Self::SignIns => "pace/sign-ins",
+        }
+    }
+
+    /// What is said of too many.
+    const fn too_many(self) -> &'static str {
+        match self {
+            Self::Calls | Self::Messages => "too many calls with this key",
+            Self::Failures => "too many failed authentications from this address",
+            Self::Uses => "too many calls for this secret",
+            Self::SignIns => "too many codes came for one link",
+        }
+    }
+}
+
+type Bucket = [u8; 16];
+
+/// A rate limit for each key.
+pub(crate) struct Pace {
+    counted: Counted,
+    rate: Rate,
+    keys_max: usize,
+    buckets: Mutex<Buckets>,
+}
+
+/// For each bucket, the time at which its next call is due at an even pace.
+#[derive(Default)]
+struct Buckets {
+    due: HashMap<Bucket, Instant>,
     shared: Option<Instant>,
 }
 
-impl<K: Hash + Eq> Pace<K> {
-    pub(crate) fn new(rate: Rate) -> Self {
-        Self::bounded(rate, KEYS_MAX)
+impl Service {
+    /// Counts something of whom the key names.
+    ///
+    /// # Errors
+    /// `rate_limited` if the limit is reached; nothing is counted then. `unavailable` if it can't be counted.
+    pub(crate) async fn count(&self, pace: &Pace, key: &[u8]) -> Result<(), Refusal> {
+        match self.count_over_nodes(pace, key).await {
+            Some(counted) => counted,
+            None => self.count_here(pace, key),
+        }
     }
 
-    fn bounded(rate: Rate, keys_max: usize) -> Self {
-        let interval = rate.interval();
-        let buckets = Mutex::new(Buckets { due: HashMap::new(), shared: None });
-        Self { interval, slack: rate.span().saturating_sub(interval), keys_max, buckets }
+    /// The same if the store counts; `None` if this process counts for itself. Then memory is only used for keys that are known
+    /// to be right.
+    pub(crate) async fn count_over_nodes(&self, pace: &Pace, key: &[u8]) -> Option<Result<(), Refusal>> {
+        match self.vault().pace(self.bucket(pace, key), pace.rate).await {
+            Ok(Paced::Alone) => None,
+            Ok(Paced::Counted) => Some(Ok(())),
+            Ok(Paced::Early(after)) => Some(Err(pace.refusal(after))),
+            Err(cause) => Some(Err(self.refusal_of(cause.into()))),
+        }
     }
 
-    /// Counts one call of a key.
+    /// The same in this process.
+    pub(crate) fn count_here(&self, pace: &Pace, key: &[u8]) -> Result<(), Refusal> {
+        pace.take(self.bucket(pace, key), Instant::now()).map_err(|after| pace.refusal(after))
+    }
+
+    fn bucket(&self, pace: &Pace, key: &[u8]) -> Bucket {
+        let hash = self.vault().fingerprint(pace.counted.purpose(), &[key]);
+        std::array::from_fn(|nth| hash.get(nth).copied().unwrap_or_default())
+    }
+}
+
+impl Pace {
+    pub(crate) fn new(counted: Counted, rate: Rate) -> Self {
+        Self { counted, rate, keys_max: KEYS_MAX, buckets: Mutex::default() }
+    }
+
+    const fn refusal(&self, after: Duration) -> Refusal {
+        Refusal::RateLimited { what: self.counted.too_many(), after }
+    }
+
+    /// Counts one call of a bucket in memory.
     ///
     /// # Errors
     /// How long to wait, if the limit is reached; nothing is counted then.
-    pub(crate) fn take(&self, key: K, now: Instant) -> Result<(), Duration> {
+    fn take(&self, key: Bucket, now: Instant) -> Result<(), Duration> {
+        let interval = self.rate.interval();
+        // How far a key may be ahead of an even pace: a whole span's calls but one at once.
+        let slack = self.rate.span().saturating_sub(interval);
         let mut buckets = self.buckets();
         if !buckets.due.contains_key(&key) && buckets.due.len() >= self.keys_max {
             // Evict buckets that are not throttled.
@@ -54,22 +130,19 @@ impl<K: Hash + Eq> Pace<K> {
         let known = buckets.due.contains_key(&key) || buckets.due.len() < self.keys_max;
         let due = if known { buckets.due.get(&key).copied() } else { buckets.shared };
         let due = due.map_or(now, |due| due.max(now));
-        if let Some(wait) = self.wait(due, now) {
+        let wait = due.saturating_duration_since(now).saturating_sub(slack);
+        if !wait.is_zero() {
             return Err(wait);
         }
         if known {
-            buckets.due.insert(key, due + self.interval);
+            buckets.due.insert(key, due + interval);
         } else {
-            buckets.shared = Some(due + self.interval);
+            buckets.shared = Some(due + interval);
         }
         Ok(())
     }
 
-    fn wait(&self, due: Instant, now: Instant) -> Option<Duration> {
-        due.checked_duration_since(now)?.checked_sub(self.slack).filter(|wait| !wait.is_zero())
-    }
-
-    fn buckets(&self) -> MutexGuard<'_, Buckets<K>> {
+    fn buckets(&self) -> MutexGuard<'_, Buckets> {
         self.buckets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -78,32 +151,36 @@ impl<K: Hash + Eq> Pace<K> {
 mod tests {
     use super::*;
 
-    fn pace(keys_max: usize) -> Pace<u32> {
-        Pace::bounded(Rate::per_minute(60), keys_max)
+    fn pace(keys_max: usize) -> Pace {
+        Pace { keys_max, ..Pace::new(Counted::Calls, Rate::per_minute(60)) }
+    }
+
+    fn key(number: u128) -> Bucket {
+        number.to_be_bytes()
     }
 
     #[test]
     fn a_key_may_as_often_as_its_rate_says_and_then_once_an_interval() {
         let (pace, begun) = (pace(10), Instant::now());
 
-        let at_once = (0..100).filter(|_| pace.take(1, begun).is_ok()).count();
-        let refused = pace.take(1, begun);
-        let later = (1..=5).filter(|n| pace.take(1, begun + Duration::from_secs(*n)).is_ok()).count();
+        let at_once = (0..100).filter(|_| pace.take(key(1), begun).is_ok()).count();
+        let refused = pace.take(key(1), begun);
+        let later = (1..=5).filter(|n| pace.take(key(1), begun + Duration::from_secs(*n)).is_ok()).count();
 
         assert_eq!((at_once, refused, later), (60, Err(Duration::from_secs(1)), 5));
-        assert_eq!(pace.take(2, begun), Ok(()), "another key has a bucket of its own");
+        assert_eq!(pace.take(key(2), begun), Ok(()), "another key has a bucket of its own");
     }
 
     #[test]
     fn beyond_the_most_keys_all_share_one_bucket_and_memory_stays_bounded() {
         let (pace, now) = (pace(3), Instant::now());
-        let taken = (0..1000).filter(|key| pace.take(*key, now).is_ok()).count();
+        let taken = (0..1000).filter(|number| pace.take(key(*number), now).is_ok()).count();
         assert_eq!(taken, 3 + 60);
         assert_eq!(pace.buckets().due.len(), 3);
-        assert!(pace.take(999, now).is_err());
+        assert!(pace.take(key(999), now).is_err());
 
         let later = now + Duration::from_secs(61);
-        assert_eq!(pace.take(999, later), Ok(()), "idle buckets made room");
+        assert_eq!(pace.take(key(999), later), Ok(()), "idle buckets made room");
         assert_eq!(pace.buckets().due.len(), 1);
     }
 }

@@ -121,7 +121,7 @@ impl Operation for VerifyCode {
             let in_use = vault.in_use(account, self.secret_id, &[], now).await?.ok_or(Refusal::NotFound("secret"))?;
             call.service.check_skew()?;
             if !std::mem::replace(&mut counted, true) {
-                call.count_use(self.secret_id)?;
+                call.count_use(self.secret_id).await?;
             }
             let entry = AuditEntry { at: now, ..call.entry.clone() };
             let Checked { valid, state, step } = call.check(&in_use, &typed, &entry)?;

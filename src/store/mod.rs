@@ -13,19 +13,21 @@
 mod audit;
 mod error;
 mod filling;
+mod list;
 mod open;
 mod places;
 mod postgres;
 mod sqlite;
 mod surroundings;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
 pub use audit::{AuditPage, AuditPut, AuditQuery, AuditRecord, AuditTerms, Cursor, Prune, Tail};
 pub use error::StoreError;
 pub use filling::{Filling, scratch, unfinished, vacant};
+pub use list::List;
 pub use open::{
     Absent, Facts, OpenError, OpenRequest, Opened, Writes, folder_of, incoming, open, salvage, snapshot, still,
 };
@@ -39,7 +41,7 @@ pub use sqlite::{
 };
 pub use surroundings::{Circumstance, ServerClock, Surroundings};
 
-use crate::domain::ids::AccountId;
+use crate::domain::{ids::AccountId, rate::Rate};
 
 /// A store that any thread may use.
 pub type SharedStore = Arc<dyn Store>;
@@ -270,41 +272,15 @@ pub enum Committed {
     },
 }
 
-/// Which records to list: those that meet every condition, by `sort`, then by id.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct List {
-    /// The kind.
-    pub kind: Kind,
-    /// Of this account; `None`: of any account, or of none.
-    pub account: Option<AccountId>,
-    /// In this list; `None`: in either.
-    pub life: Option<Life>,
-    /// Indexed under each of these words.
-    pub words: Vec<[u8; 8]>,
-    /// After this place: the last record of the page before.
-    pub after: Option<(i64, Vec<u8>)>,
-    /// With a `sort` below this.
-    pub before_sort: Option<i64>,
-    /// How many records to skip.
-    pub offset: u64,
-    /// The most records to return.
-    pub limit: u32,
-}
-
-impl List {
-    /// The first `limit` live records of a kind.
-    pub const fn of(kind: Kind, account: Option<AccountId>, limit: u32) -> Self {
-        Self {
-            kind,
-            account,
-            life: Some(Life::Live),
-            words: Vec::new(),
-            after: None,
-            before_sort: None,
-            offset: 0,
-            limit,
-        }
-    }
+/// What became of a call that was to be counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Paced {
+    /// It is within its rate, and counted.
+    Counted,
+    /// It comes too early by this time, and is not counted.
+    Early(Duration),
+    /// Nothing is counted here: the store is on this machine, where each process counts for itself.
+    Alone,
 }
 
 /// The storage of a vault. Several processes may have the same one open.
@@ -312,11 +288,6 @@ impl List {
 pub trait Store: Send + Sync {
     /// Reads records by their keys, in the order of the keys, all as of one moment.
     async fn read(&self, keys: &[RecordKey]) -> Result<Vec<Option<Record>>, StoreError>;
-
-    /// One record.
-    async fn read_one(&self, key: &RecordKey) -> Result<Option<Record>, StoreError> {
-        Ok(self.read(std::slice::from_ref(key)).await?.into_iter().flatten().next())
-    }
 
     /// The record of a kind and account with a name. `None` as the account: among the records that belong to none.
     async fn find(&self, kind: Kind, account: Option<AccountId>, name: [u8; 32]) -> Result<Option<Record>, StoreError>;
@@ -375,6 +346,12 @@ pub trait Store: Send + Sync {
         None
     }
 
+    /// Counts a call of a bucket, if it is within a rate over all processes on all machines, by the store's clock. A server
+    /// that fails may forget the calls of its last second.
+    async fn pace(&self, _bucket: [u8; 16], _rate: Rate) -> Result<Paced, StoreError> {
+        Ok(Paced::Alone)
+    }
+
     /// Keeps every process, this one too, from committing, until the store is closed or [retired](Self::retire). Reads go on.
     async fn hold(&self) -> Result<(), StoreError>;
 
@@ -387,4 +364,14 @@ pub trait Store: Send + Sync {
 
     /// Makes everything durable and closes the store. Later calls are [`StoreError::Unavailable`].
     async fn close(&self) -> Result<(), StoreError>;
+}
+
+impl dyn Store + '_ {
+    /// One record.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn read_one(&self, key: &RecordKey) -> Result<Option<Record>, StoreError> {
+        Ok(self.read(std::slice::from_ref(key)).await?.into_iter().flatten().next())
+    }
 }

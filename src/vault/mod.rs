@@ -96,13 +96,16 @@ pub use self::{
     },
     verify::{AuditReport, Finding},
 };
-pub use crate::store::{Circumstance, Life, OpenRequest, RecordKey, ServerClock, StoreError, Surroundings, Writes};
+pub use crate::store::{
+    Circumstance, Life, OpenRequest, Paced, RecordKey, ServerClock, StoreError, Surroundings, Writes,
+};
 
 use self::{keyring::Keyring, writer::Writer};
 use crate::{
     domain::{
         api_key::{HashedKey, PlainKey},
         ids::{AccountId, SecretId},
+        rate::Rate,
         totp::Step,
     },
     random::{NoRandomness, SharedRandom},
@@ -256,6 +259,14 @@ impl Vault {
     /// The clock of the server that the vault is on, as it was read with one of the last reads.
     pub fn clock(&self) -> Option<ServerClock> {
         self.core.store.clock()
+    }
+
+    /// Counts a call of a bucket, if it is within a rate over all machines that share the vault.
+    ///
+    /// # Errors
+    /// [`StoreError`]: the call may or may not be counted.
+    pub async fn pace(&self, bucket: [u8; 16], rate: Rate) -> Result<Paced, StoreError> {
+        self.core.store.pace(bucket, rate).await
     }
 
     /// Makes all commits so far durable.

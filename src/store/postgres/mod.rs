@@ -7,6 +7,7 @@
 //! reads, audit        queries
 //! store, writing      the contract; broken connections, and commits whose answer was lost
 //! filling, ending     a vault that comes from elsewhere, and one that goes there
+//! pace                limits over all nodes
 //! pulse               how it goes with the primary
 //! schema              the tables
 //! surroundings        what an operator should know of the server
@@ -19,6 +20,7 @@ mod ending;
 pub(super) mod filling;
 mod flight;
 mod link;
+mod pace;
 mod plan;
 mod pulse;
 mod reads;

@@ -23,15 +23,16 @@ use super::{
     audit::{self, PageError},
     connect::Connector,
     link::{Failure, Link, Step, Value},
+    pace::{self, Sweeps},
     pulse::Pulse,
     reads, schema, surroundings,
     writing::Writing,
 };
 use crate::{
-    domain::ids::AccountId,
+    domain::{ids::AccountId, rate::Rate},
     store::{
-        AuditPage, AuditQuery, Change, Commit, Committed, Finders, Kind, List, Record, RecordKey, ServerClock, Store,
-        StoreError, Surroundings, Tail,
+        AuditPage, AuditQuery, Change, Commit, Committed, Finders, Kind, List, Paced, Record, RecordKey, ServerClock,
+        Store, StoreError, Surroundings, Tail,
     },
 };
 
@@ -53,6 +54,7 @@ pub(super) struct Shared {
     readers: [Reader; READERS],
     turn: AtomicUsize,
     pub(super) pulse: Pulse,
+    sweeps: Sweeps,
     closed: AtomicBool,
     /// The connection whose transaction reads everything as of one moment; nothing is written then.
     still: Option<Arc<Link>>,
@@ -97,6 +99,7 @@ impl Shared {
             readers: [Reader { link: std::sync::Mutex::new(reader), ..Reader::default() }, Reader::default()],
             turn: AtomicUsize::new(0),
             pulse: Pulse::default(),
+            sweeps: Sweeps::default(),
             closed: AtomicBool::new(false),
             still,
             held: Mutex::default(),
@@ -121,7 +124,7 @@ impl Shared {
     }
 
     /// Runs a read, over another connection if the first one breaks or its server no longer commits.
-    async fn read<T, F: Future<Output = Result<T, Failure>>>(
+    pub(super) async fn read<T, F: Future<Output = Result<T, Failure>>>(
         &self,
         act: impl Fn(Arc<Link>) -> F,
     ) -> Result<T, StoreError> {
@@ -337,6 +340,15 @@ impl Store for Postgres {
 
     fn clock(&self) -> Option<ServerClock> {
         self.shared.pulse.clock()
+    }
+
+    async fn pace(&self, bucket: [u8; 16], rate: Rate) -> Result<Paced, StoreError> {
+        self.shared.writable()?;
+        if self.shared.sweeps.is_due() {
+            let shared = Arc::clone(&self.shared);
+            tokio::spawn(async move { shared.sweep().await });
+        }
+        self.shared.read(|link| async move { pace::take(&link, bucket, rate).await }).await
     }
 
     async fn examine(&self) -> Result<Vec<String>, StoreError> {

@@ -5,7 +5,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
-    time::Instant,
+    sync::Arc,
 };
 
 use http::{
@@ -22,7 +22,7 @@ use crate::{
         scope::{Scope, ScopeSet},
         time::Timestamp,
     },
-    operations::{Entry, Offered, Pace, Refusal, Service},
+    operations::{Counted, Entry, Offered, Pace, Refusal, Service},
     transport::{owner::Owner, pace::CallPace},
 };
 
@@ -40,16 +40,35 @@ pub(super) enum Tried {
     Something,
 }
 
+/// What a request is counted as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Counts {
+    Call,
+    /// An MCP message; whether it seems to call a tool.
+    Message {
+        calls: bool,
+    },
+}
+
+/// A caller whose request was counted.
+pub(super) struct Known {
+    pub(super) caller: Principal,
+    /// Whether the request is within the caller's limit.
+    pub(super) counted: Result<(), Refusal>,
+    /// The limit of the calls that the request makes.
+    pub(super) pace: Option<CallPace>,
+}
+
 /// A header occurs twice, or is not text.
 struct Ambiguous;
 
 /// Authenticates requests.
 pub(super) struct Auth {
     behind_proxy: bool,
-    failures: Option<Pace<IpAddr>>,
-    calls: Option<CallPace>,
+    failures: Option<Pace>,
+    calls: Option<Arc<Pace>>,
     /// MCP messages of any kind, ten for each call: tools count their calls themselves.
-    messages: Option<CallPace>,
+    messages: Option<Pace>,
     oauth: Option<OAuth>,
 }
 
@@ -57,9 +76,9 @@ impl Auth {
     pub(super) fn new(settings: &HttpSettings) -> Self {
         Self {
             behind_proxy: settings.behind_proxy,
-            failures: settings.auth_failures.map(Pace::new),
-            calls: settings.rate_per_key.map(CallPace::new),
-            messages: settings.rate_per_key.map(|rate| CallPace::new(messages_of(rate))),
+            failures: settings.auth_failures.map(|rate| Pace::new(Counted::Failures, rate)),
+            calls: settings.rate_per_key.map(|rate| Arc::new(Pace::new(Counted::Calls, rate))),
+            messages: settings.rate_per_key.map(|rate| Pace::new(Counted::Messages, messages_of(rate))),
             oauth: OAuth::of(settings),
         }
     }
@@ -80,18 +99,59 @@ impl Auth {
         peer: Option<Peer>,
     ) -> Result<Principal, Problem> {
         let offered = self.offered(headers, service.now()).await;
+        self.authenticated(service, offered, self.source(headers, peer)).await
+    }
+
+    /// Authenticates a request and counts it. On a server both go at the same time, so a limit costs no trip of its own.
+    pub(super) async fn counted_caller(
+        &self,
+        service: &Service,
+        headers: &HeaderMap,
+        peer: Option<Peer>,
+        counts: Counts,
+    ) -> Result<Known, Problem> {
+        let offered = self.offered(headers, service.now()).await;
+        let mark = service.mark_of(&offered).filter(|_| self.calls.is_some());
+        let own = match counts {
+            Counts::Call => self.calls.as_deref(),
+            Counts::Message { .. } => self.messages.as_ref(),
+        };
+        let calls = self.calls.as_deref().filter(|_| counts == Counts::Message { calls: true });
+        let over_nodes = async |pace: Option<&Pace>| {
+            let (pace, mark) = pace.zip(mark)?;
+            service.count_over_nodes(pace, &mark).await
+        };
+        let (caller, counted, ahead) = futures::join!(
+            self.authenticated(service, offered, self.source(headers, peer)),
+            over_nodes(own),
+            over_nodes(calls),
+        );
+        let caller = caller?;
+        let here = || own.zip(mark).map_or(Ok(()), |(pace, mark)| service.count_here(pace, &mark));
+        let counted = counted.unwrap_or_else(here);
+        let pace = self.calls.as_ref().zip(mark).map(|(pace, mark)| CallPace::new(pace, mark, ahead));
+        Ok(Known { caller, counted, pace })
+    }
+
+    async fn authenticated(
+        &self,
+        service: &Service,
+        offered: Offered,
+        from: Option<IpAddr>,
+    ) -> Result<Principal, Problem> {
         // A request without a credential is not a guess.
         let guesses = !matches!(offered, Offered::Nothing);
-        let from = self.source(headers, peer);
         let refusal = match service.authenticate_from(offered, from).await {
             Ok(caller) => return Ok(caller),
             Err(refusal) => refusal,
         };
         let source = self.failures.as_ref().zip(from);
         if let (Refusal::Unauthenticated, true, Some((failures, address))) = (&refusal, guesses, source) {
-            let counted = failures.take(address, Instant::now());
-            let what = "too many failed authentications from this address";
-            counted.map_err(|after| Problem::Own(Refusal::RateLimited { what, after }))?;
+            let address = match address {
+                IpAddr::V4(v4) => v4.to_ipv6_mapped(),
+                IpAddr::V6(v6) => v6,
+            };
+            service.count(failures, &address.octets()).await.map_err(Problem::Own)?;
         }
         Err(refusal.into())
     }
@@ -111,16 +171,6 @@ impl Auth {
         // Boxed, so that other requests don't reserve room for it.
         let caller = Box::pin(self.caller(service, headers, peer)).await.ok()?;
         Some(Owner::of(&caller))
-    }
-
-    /// Counts a call of a caller.
-    pub(super) fn count_call(&self, caller: &Principal) -> Result<(), Refusal> {
-        self.calls.as_ref().map_or(Ok(()), |pace| pace.count(caller))
-    }
-
-    /// Counts an MCP message of a caller.
-    pub(super) fn count_message(&self, caller: &Principal) -> Result<(), Refusal> {
-        self.messages.as_ref().map_or(Ok(()), |pace| pace.count(caller))
     }
 
     /// Whether the headers contain a credential of any kind.
@@ -154,11 +204,11 @@ impl Auth {
 
     /// The extensions for MCP's handler: the caller, and its rate limit. Keep them small, since rmcp stores them as
     /// long as the request.
-    pub(super) fn carried(&self, caller: Principal) -> Extensions {
+    pub(super) fn carried(caller: Principal, pace: Option<CallPace>) -> Extensions {
         let mut extensions = Extensions::new();
         extensions.insert(caller);
-        if let Some(pace) = &self.calls {
-            extensions.insert(pace.clone());
+        if let Some(pace) = pace {
+            extensions.insert(pace);
         }
         extensions
     }

@@ -44,6 +44,11 @@ impl Arriving {
         Self::Whole(Ok(Bytes::new()))
     }
 
+    /// Whether it has arrived and holds a text.
+    pub(super) fn says(&self, text: &str) -> bool {
+        matches!(self, Self::Whole(Ok(read)) if read.windows(text.len()).any(|window| window == text.as_bytes()))
+    }
+
     /// Begins to read a body.
     pub(super) async fn of(headers: &HeaderMap, body: Body, wait: Duration) -> Self {
         let mut coming = Box::pin(bytes(announced(headers), body, wait));

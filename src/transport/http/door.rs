@@ -22,13 +22,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     answer::{Problem, protect},
-    auth::{Auth, CHALLENGE, Tried},
+    auth::{Auth, CHALLENGE, Counts, Known, Tried},
     body::{self, Arriving},
     enrol::{CALLBACK, Pictures, ServerPage},
     guard::{self, Guard, Turned, Wanted},
     health::{self, LastHealth},
     listener::Visitor,
-    mcp::Mcp,
+    mcp::{Mcp, TOOL_CALL},
     metrics::Metrics,
     peers::{Peer, Peers},
     places::Place,
@@ -224,7 +224,7 @@ impl App {
     async fn run(
         &self,
         route: &'static Route,
-        Sent { named, parts, body }: Sent,
+        Sent { named, mut parts, body }: Sent,
         calls: &mut Option<Owner>,
     ) -> Result<Response, Problem> {
         // Count this without an audit row: a row with a wrong time would mislead readers that rely on the newest row.
@@ -239,12 +239,13 @@ impl App {
         // long wait for their body.
         let body =
             if is_post { Arriving::of(&parts.headers, body, self.limits.body_wait).await } else { Arriving::nothing() };
-        let (caller, _share) = self.admit(route, &parts).await?;
-        *calls = Some(Owner::of(&caller));
-        let counted = match route.run {
-            Run::Carrier(_) => self.auth.count_message(&caller),
-            Run::Open(_) | Run::Page(_) | Run::Operation(_) => self.auth.count_call(&caller),
+        let counts = match route.run {
+            Run::Carrier(_) => Counts::Message { calls: body.says(TOOL_CALL) },
+            Run::Open(_) | Run::Page(_) | Run::Operation(_) => Counts::Call,
         };
+        let (Known { caller, counted, pace }, _share) = self.admit(route, &parts, counts).await?;
+        *calls = Some(Owner::of(&caller));
+        parts.extensions.insert(pace);
         if let Err(refusal) = counted {
             return Err(self.service.record_refusal(&caller, route.action, refusal).await.into());
         }
@@ -259,11 +260,11 @@ impl App {
     }
 
     /// Authenticates the caller, and takes the request's part of its share of connections.
-    async fn admit(&self, route: &Route, parts: &Parts) -> Result<(Principal, Option<Place>), Problem> {
+    async fn admit(&self, route: &Route, parts: &Parts, counts: Counts) -> Result<(Known, Option<Place>), Problem> {
         // Boxed, so that a waiting call does not reserve room for it.
-        let caller = Box::pin(self.auth.caller(&self.service, &parts.headers, peer(parts))).await?;
-        let Some(visitor) = parts.extensions.get::<Visitor>() else { return Ok((caller, None)) };
-        let owner = Owner::of(&caller);
+        let known = Box::pin(self.auth.counted_caller(&self.service, &parts.headers, peer(parts), counts)).await?;
+        let Some(visitor) = parts.extensions.get::<Visitor>() else { return Ok((known, None)) };
+        let owner = Owner::of(&known.caller);
         let share = if self.behind_proxy {
             visitor.place.recognise_proxy();
             self.peers.share(owner).map(Some)
@@ -271,8 +272,8 @@ impl App {
             visitor.place.recognise(owner).map(|()| None)
         };
         match share {
-            Ok(share) => Ok((caller, share)),
-            Err(refusal) => Err(self.service.record_refusal(&caller, route.action, refusal).await.into()),
+            Ok(share) => Ok((known, share)),
+            Err(refusal) => Err(self.service.record_refusal(&known.caller, route.action, refusal).await.into()),
         }
     }
 

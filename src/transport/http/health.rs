@@ -13,6 +13,7 @@ use tokio::sync::watch::{Receiver, channel};
 
 use super::{
     answer::{Problem, with_json},
+    auth::{Counts, Known},
     door::{App, Visit, peer},
     guard::is_made_here,
     metrics::Gauges,
@@ -122,8 +123,9 @@ async fn metrics(visit: Visit<'_>) -> Result<Response, Problem> {
         && peer(&visit.parts).is_some_and(Peer::is_loopback)
         && is_made_here(&visit.parts.uri, &visit.parts.headers);
     if !here {
-        let caller = app.auth.caller(&app.service, &visit.parts.headers, peer(&visit.parts)).await?;
-        let counted = app.auth.count_call(&caller);
+        let (headers, from) = (&visit.parts.headers, peer(&visit.parts));
+        let known = app.auth.counted_caller(&app.service, headers, from, Counts::Call).await?;
+        let Known { caller, counted, .. } = known;
         let may = || caller.may(Scope::AuditRead).then_some(()).ok_or(Refusal::MissingScope(Scope::AuditRead));
         if let Err(refusal) = counted.and_then(|()| may()) {
             return Err(app.service.record_refusal(&caller, Action::Call, refusal).await.into());

@@ -32,6 +32,7 @@ use tokio_util::{
 
 use super::{
     answer::Problem,
+    auth::Auth,
     body::{self, Arriving},
     door::Call,
     routes::{Route, Run, Takes},
@@ -53,6 +54,8 @@ const LAST_EVENT: HeaderName = HeaderName::from_static("last-event-id");
 const BOTH: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
 /// A message that opens a session contains this, or an escape that may be part of it.
 const OF_GREETINGS: [&[u8]; 2] = [b"\"initialize\"", b"\\u"];
+/// A message that calls a tool contains this, unless it is written with escapes.
+pub(super) const TOOL_CALL: &str = CallToolRequestMethod::VALUE;
 /// Methods that are served.
 const USUAL: [&str; 3] = [CallToolRequestMethod::VALUE, ListToolsRequestMethod::VALUE, PingRequestMethod::VALUE];
 
@@ -155,7 +158,7 @@ async fn serve(mut call: Call<'_>, body: Arriving) -> Result<Response, Problem> 
     if is_delete && session.is_some() && end.is_none() {
         return Err(NO_SESSION);
     }
-    parts.extensions = app.auth.carried(caller);
+    parts.extensions = Auth::carried(caller, parts.extensions.remove().flatten());
     if let Some(end) = end {
         parts.extensions.insert(end);
     }

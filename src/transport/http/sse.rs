@@ -29,6 +29,7 @@ use tokio_util::sync::{CancellationToken, DropGuard, PollSendError, PollSender};
 
 use super::{
     answer::Problem,
+    auth::Auth,
     body::{self, Arriving},
     door::{App, Call},
     guard::host_of,
@@ -243,12 +244,12 @@ fn messages_of(app: &App, parts: &Parts, caller: &Principal) -> Option<Sender<Po
 async fn post(mut call: Call<'_>, body: Arriving) -> Result<Response, Problem> {
     let messages = messages_of(call.app, &call.parts, &call.caller).ok_or(NO_STREAM)?;
     let bytes = call.arrived(body).await?;
-    let Call { app, caller, mut parts, .. } = call;
+    let Call { caller, mut parts, .. } = call;
     body::flawless(&bytes).map_err(Problem::Own)?;
     let read = serde_json::from_slice(&bytes);
     let unread = |_| Problem::Own(Refusal::invalid("body", "must be a JSON-RPC message"));
     let mut message: ClientJsonRpcMessage = read.map_err(unread)?;
-    parts.extensions = app.auth.carried(caller);
+    parts.extensions = Auth::carried(caller, parts.extensions.remove().flatten());
     match &mut message {
         ClientJsonRpcMessage::Request(request) => drop(request.request.extensions_mut().insert(parts)),
         ClientJsonRpcMessage::Notification(notification) => {

@@ -17,7 +17,7 @@ use rmcp::{
 };
 use serde_json::{Map, Value};
 
-use super::handler::{McpServer, counted, is_2026, refused};
+use super::handler::{McpServer, is_2026, refused};
 use crate::{
     domain::ids::EnrolmentId,
     operations::{Effect, EndEnrolment, Entry, Operation as _, Refusal, Service},
@@ -129,7 +129,7 @@ impl McpServer {
     ) -> Result<Result<(), Refusal>, ErrorData> {
         let (caller, service) = (self.caller(context)?, self.service());
         let end = EndEnrolment { id, declined };
-        Ok(match counted(&caller, context) {
+        Ok(match self.counted(context).await {
             Ok(()) => service.perform(&caller, end).await,
             Err(refusal) => Err(service.refuse_arguments(&caller, &EndEnrolment::SPEC, refusal).await),
         })

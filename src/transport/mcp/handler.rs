@@ -149,9 +149,18 @@ impl McpServer {
             Err(error) => return error,
         };
         let unknown = Refusal::invalid("params.name", "is no tool's name; tools/list shows them");
-        let refusal = counted(&caller, context).err().unwrap_or(unknown);
+        let refusal = self.counted(context).await.err().unwrap_or(unknown);
         let refusal = self.shared.service.record_refusal(&caller, Action::Call, refusal).await;
         ErrorData::invalid_params(refusal.to_string(), None)
+    }
+
+    /// Counts a call, if the transport limits its caller's calls.
+    pub(super) async fn counted(&self, context: &RequestContext<RoleServer>) -> Result<(), Refusal> {
+        let parts = context.extensions.get::<http::request::Parts>();
+        match parts.and_then(|parts| parts.extensions.get::<CallPace>()) {
+            Some(pace) => pace.count(&self.shared.service).await,
+            None => Ok(()),
+        }
     }
 
     pub(super) async fn run(
@@ -162,7 +171,7 @@ impl McpServer {
     ) -> Result<CallToolResult, ErrorData> {
         let caller = self.caller(context)?;
         let service = &self.shared.service;
-        if let Err(refusal) = counted(&caller, context) {
+        if let Err(refusal) = self.counted(context).await {
             return Ok(refused(&service.refuse_arguments(&caller, &entry.spec, refusal).await));
         }
         let (surface, progress) = (Surface::Mcp { reveal: self.shared.reveal }, Progress(context));
@@ -245,7 +254,7 @@ impl ServerHandler for McpServer {
             return Err(self.no_tool(&context).await);
         };
         let caller = self.caller(&context)?;
-        let refusal = match (counted(&caller, &context), sent("arguments")) {
+        let refusal = match (self.counted(&context).await, sent("arguments")) {
             (Err(refusal), _) => refusal,
             (Ok(()), Some(Value::String(_))) => {
                 Refusal::invalid("arguments", "must be a JSON object, not a text that holds one")
@@ -303,13 +312,6 @@ async fn abandoned(context: &RequestContext<RoleServer>) {
         () = context.ct.cancelled() => (),
         () = ended => (),
     }
-}
-
-/// Counts a call, if the transport limits its caller's calls.
-pub(super) fn counted(caller: &Principal, context: &RequestContext<RoleServer>) -> Result<(), Refusal> {
-    let parts = context.extensions.get::<http::request::Parts>();
-    let pace = parts.and_then(|parts| parts.extensions.get::<CallPace>());
-    pace.map_or(Ok(()), |pace| pace.count(caller))
 }
 
 /// Whether the request uses revision 2026-07-28, whose results have more fields.

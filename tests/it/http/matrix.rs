@@ -11,7 +11,7 @@ use countersign::{
 };
 
 use self::world::World;
-pub(super) use self::world::call_2026;
+pub(crate) use self::world::call_2026;
 use super::kit::{request, token_of, written};
 
 /// What is asked for: an operation of the table, by its name, or the counters.

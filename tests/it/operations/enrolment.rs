@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 use crate::kit::Vault;
 
 /// A server's page that nobody serves.
-struct Page;
+pub(super) struct Page;
 
 #[async_trait]
 impl EnrolmentPage for Page {
@@ -40,7 +40,7 @@ impl EnrolmentPage for Page {
     }
 }
 
-fn typing<'a>(token: &'a str, pin: &'a str) -> Visitor<'a> {
+pub(super) fn typing<'a>(token: &'a str, pin: &'a str) -> Visitor<'a> {
     Visitor { token, same_user: None, signed_in: None, ticket: None, typed: Some(pin), looks: true, from: None }
 }
 

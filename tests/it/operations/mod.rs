@@ -9,6 +9,7 @@ mod enrolment;
 mod keys;
 mod rotation;
 mod single_use;
+mod together;
 mod verification;
 mod waiting;
 mod wrong_clock;

@@ -12,6 +12,7 @@ mod nodes;
 mod people;
 mod primary;
 mod proxy;
+mod rates;
 mod roles;
 
 use std::{

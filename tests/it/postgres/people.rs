@@ -6,7 +6,10 @@ use std::{
     process::{Child, Stdio},
 };
 
-use crate::cli::{Person, text_of};
+use crate::{
+    cli::{Person, text_of},
+    http::kit::written,
+};
 
 #[test]
 #[ignore = "needs COUNTERSIGN_TEST_POSTGRES; tests/postgres/run starts a server"]
@@ -49,7 +52,13 @@ pub(super) struct Node(Child, String);
 
 impl Node {
     pub(super) fn start(person: &Person, url: &str) -> Self {
+        Self::with(person, url, &[])
+    }
+
+    /// The same, with more flags.
+    pub(super) fn with(person: &Person, url: &str, flags: &[&str]) -> Self {
         let mut command = person.command(&["--store", url, "serve", "--listen", "127.0.0.1:0"]);
+        command.args(flags);
         let mut process = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut said = BufReader::new(process.stderr.take().unwrap()).lines().map(Result::unwrap);
         let address = said.find_map(|line| line.strip_prefix("listening on http://").map(str::to_owned)).unwrap();
@@ -58,13 +67,32 @@ impl Node {
 
     /// The body of an answer.
     pub(super) fn get(&self, path: &str, token: &str) -> serde_json::Value {
-        let mut stream = TcpStream::connect(&self.1).unwrap();
-        let head = format!("GET {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n", self.1);
-        stream.write_all(format!("{head}authorization: Bearer {token}\r\n\r\n").as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
+        serde_json::from_str(&self.answer("GET", path, &bearer(token), None).unwrap().1).unwrap()
     }
+
+    /// The status and the body of an answer, if one comes.
+    pub(super) fn answer(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, String)],
+        body: Option<&str>,
+    ) -> Option<(u16, String)> {
+        let mut stream = TcpStream::connect(&self.1).ok()?;
+        let headers = headers.iter().map(|(name, value)| (*name, value.as_str()));
+        let headers: Vec<_> = headers.chain([("connection", "close")]).collect();
+        let sent = written(method, path, &headers, body);
+        stream.write_all(sent.as_bytes()).ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
+    }
+}
+
+/// The header of a key.
+pub(super) fn bearer(token: &str) -> [(&'static str, String); 1] {
+    [("authorization", format!("Bearer {token}"))]
 }
 
 impl Drop for Node {

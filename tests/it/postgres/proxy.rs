@@ -38,11 +38,35 @@ struct Way {
     closed: AtomicBool,
     /// Those that were tried.
     tried: AtomicUsize,
+    /// Answers are held back until these statements are on their way.
+    held: tokio::sync::watch::Sender<Option<Held>>,
     /// So many of the first ones get no answer any more, and don't break.
     silent: AtomicUsize,
 }
 
+/// How many more statements that hold a text are waited for.
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    text: &'static str,
+    more: usize,
+}
+
 impl Way {
+    /// Looks for statements that are waited for, and tells what is to be done with these.
+    fn look_at(&self, bytes: &[u8]) -> u8 {
+        self.held.send_if_modified(|held| {
+            let Some(Held { text, more }) = held else { return false };
+            *more = more.saturating_sub(bytes.windows(text.len()).filter(|window| *window == text.as_bytes()).count());
+            if *more == 0 {
+                *held = None;
+            }
+            held.is_none()
+        });
+        // The flight comes in one piece, or COMMIT in its last.
+        let commits = bytes.windows(7).any(|window| window == b"COMMIT\0");
+        if commits { self.next() } else { Cut::Not as u8 }
+    }
+
     /// What is to be done with one that commits.
     fn next(&self) -> u8 {
         if self.more.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |more| more.checked_sub(1)).is_ok() {
@@ -79,6 +103,16 @@ impl Proxy {
     /// Connections that are there get no answer any more, as of a machine that hangs. New ones do.
     pub(super) fn silence(&self) {
         self.way.silent.store(self.tried(), Ordering::SeqCst);
+    }
+
+    /// Lets no answer through until so many statements with this text were sent.
+    pub(super) fn hold(&self, text: &'static str, more: usize) {
+        self.way.held.send_replace(Some(Held { text, more }));
+    }
+
+    /// Whether it still waits for them.
+    pub(super) fn is_holding(&self) -> bool {
+        self.way.held.borrow().is_some()
     }
 
     /// How many connections were tried.
@@ -129,9 +163,7 @@ async fn carry(client: TcpStream, way: Arc<Way>, number: usize) {
             if number < way.silent.load(Ordering::SeqCst) {
                 std::future::pending::<()>().await;
             }
-            // The flight comes in one piece, or COMMIT in its last.
-            let commits = bytes[..read].windows(7).any(|window| window == b"COMMIT\0");
-            let now = if commits { way.next() } else { Cut::Not as u8 };
+            let now = way.look_at(&bytes[..read]);
             if now == Cut::Before as u8 {
                 let at = bytes[..read].windows(7).position(|window| window == b"COMMIT\0").unwrap();
                 // Without the message's type and length either.
@@ -150,6 +182,7 @@ async fn carry(client: TcpStream, way: Arc<Way>, number: usize) {
         let mut bytes = vec![0; 65_536];
         loop {
             let read = from_server.read(&mut bytes).await.unwrap_or(0);
+            way.held.subscribe().wait_for(Option::is_none).await.unwrap();
             if read == 0 || to_client.write_all(&bytes[..read]).await.is_err() {
                 return;
             }

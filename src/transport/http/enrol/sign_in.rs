@@ -105,7 +105,7 @@ async fn signed_in(app: &App, oauth: &OAuth, sign_in: &SignIn, answer: &Form) ->
     let code = answer.get("code").filter(|_| !answer.has("error"));
     // An issuer that is named twice counts as a wrong one, not as a missing one.
     let issuer = answer.get("iss").or(answer.has("iss").then_some(""));
-    oauth.signed_in(sign_in, (code, issuer), &app.page.callback(), app.service.now()).await
+    oauth.signed_in(sign_in, (code, issuer), &app.page.callback(), &app.service).await
 }
 
 /// The page at the end of a sign-in. The cookie that it began with is of no more use.

@@ -24,13 +24,8 @@ use super::{
     settings::{HttpSettings, OAuthSettings},
 };
 use crate::{
-    domain::{
-        audit::Action,
-        ids::{AccountId, EnrolmentId},
-        scope::Scope,
-        time::Timestamp,
-    },
-    operations::{Offered, Pace, output_schema},
+    domain::{audit::Action, ids::AccountId, scope::Scope, time::Timestamp},
+    operations::{Counted, Offered, Pace, output_schema},
 };
 use keys::Keys;
 pub(super) use sign_in::Who;
@@ -46,7 +41,7 @@ pub(super) struct OAuth {
     /// Codes that may be redeemed at once: each takes a thread.
     redeeming: Arc<Semaphore>,
     /// Codes that may be redeemed for each link, so that a visitor can't make this server flood the provider.
-    redeemed: Pace<EnrolmentId>,
+    redeemed: Pace,
     /// The `resource_metadata="…"` part of challenges.
     challenge: String,
     document: Vec<u8>,
@@ -109,7 +104,7 @@ impl OAuth {
         Some(Self {
             keys: Keys::new(&oauth.issuer),
             redeeming: Arc::new(Semaphore::new(sign_in::REDEEMED_AT_ONCE_MAX)),
-            redeemed: Pace::new(sign_in::REDEEMED_FOR_A_LINK),
+            redeemed: Pace::new(Counted::SignIns, sign_in::REDEEMED_FOR_A_LINK),
             challenge: format!(r#"resource_metadata="{}{AT_MCP}""#, base.unwrap_or_default()),
             document: serde_json::to_vec(&document).unwrap_or_default(),
             settings: oauth,

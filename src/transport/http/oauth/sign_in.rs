@@ -1,7 +1,7 @@
 //! Signs a person in by their browser: the authorization code flow with PKCE (RFC 9700, `OpenID` Connect Core). The
 //! browser is sent to the provider and brings a code back; the code is redeemed for a token that says who it is.
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use data_encoding::{BASE64, BASE64URL_NOPAD};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -15,8 +15,8 @@ use super::{
     token,
 };
 use crate::{
-    domain::{rate::Rate, time::Timestamp},
-    operations::{ErrorCode, SignIn},
+    domain::rate::Rate,
+    operations::{ErrorCode, Refusal, Service, SignIn},
     transport::http::settings::OAuthClient,
 };
 
@@ -47,8 +47,8 @@ enum NoSignIn {
     OtherIssuer,
     #[error("the person did not sign in")]
     NoCode,
-    #[error("too many codes came for one link")]
-    TooMany,
+    #[error("{0}")]
+    NotCounted(Refusal),
     #[error("its token is refused: {0}")]
     Token(#[from] token::NoLogin),
 }
@@ -60,10 +60,10 @@ struct Redeemed {
 }
 
 impl NoSignIn {
-    const fn code(&self) -> ErrorCode {
+    fn code(&self) -> ErrorCode {
         match self {
             Self::NoClient | Self::NoEndpoints | Self::NoToken(_) => ErrorCode::Unavailable,
-            Self::TooMany => ErrorCode::RateLimited,
+            Self::NotCounted(refusal) => refusal.code(),
             Self::OtherIssuer | Self::NoCode | Self::Token(_) => ErrorCode::Unauthenticated,
         }
     }
@@ -121,9 +121,9 @@ impl OAuth {
         sign_in: &SignIn,
         brought: (Option<&str>, Option<&str>),
         callback: &str,
-        now: Timestamp,
+        service: &Service,
     ) -> Result<String, ErrorCode> {
-        self.subject(sign_in, brought, callback, now).await.map_err(NoSignIn::logged)
+        self.subject(sign_in, brought, callback, service).await.map_err(NoSignIn::logged)
     }
 
     async fn subject(
@@ -131,7 +131,7 @@ impl OAuth {
         sign_in: &SignIn,
         (code, issuer): (Option<&str>, Option<&str>),
         callback: &str,
-        now: Timestamp,
+        service: &Service,
     ) -> Result<String, NoSignIn> {
         let client = self.settings.client.clone().ok_or(NoSignIn::NoClient)?;
         let endpoints = self.usable_endpoints().await?;
@@ -142,7 +142,7 @@ impl OAuth {
             _ => return Err(NoSignIn::OtherIssuer),
         }
         let code = code.ok_or(NoSignIn::NoCode)?.to_owned();
-        self.redeemed.take(sign_in.id, Instant::now()).map_err(|_| NoSignIn::TooMany)?;
+        service.count(&self.redeemed, sign_in.id.as_bytes()).await.map_err(NoSignIn::NotCounted)?;
         let permit = Arc::clone(&self.redeeming).acquire_owned().await.map_err(|_| NoAnswer::Task)?;
         let (issuer, verifier) = (self.settings.issuer.clone(), sign_in.verifier.clone());
         let (client_id, callback) = (client.id.clone(), callback.to_owned());
@@ -157,7 +157,7 @@ impl OAuth {
             )
         });
         let token = redeemed.await.map_err(|_| NoAnswer::Task)??;
-        let claims = self.checked(&token, token::IDENTITY, &client_id, now).await?;
+        let claims = self.checked(&token, token::IDENTITY, &client_id, service.now()).await?;
         Ok(claims.of_sign_in(&client_id, &sign_in.nonce)?.sub)
     }
 }

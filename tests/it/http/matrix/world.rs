@@ -210,7 +210,7 @@ impl World {
 }
 
 /// A tool call of the revision that needs no handshake.
-pub(in crate::http) fn call_2026(token: &str, tool: &str, arguments: &Value) -> (Vec<(&'static str, String)>, String) {
+pub(crate) fn call_2026(token: &str, tool: &str, arguments: &Value) -> (Vec<(&'static str, String)>, String) {
     let headers = vec![
         ("authorization", format!("Bearer {token}")),
         ("accept", "application/json, text/event-stream".to_owned()),
