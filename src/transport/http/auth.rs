@@ -111,7 +111,7 @@ impl Auth {
         counts: Counts,
     ) -> Result<Known, Problem> {
         let offered = self.offered(headers, service.now()).await;
-        let mark = service.mark_of(&offered).filter(|_| self.calls.is_some());
+        let mark = self.calls.as_ref().and_then(|_| service.mark_of(&offered));
         let own = match counts {
             Counts::Call => self.calls.as_deref(),
             Counts::Message { .. } => self.messages.as_ref(),
