@@ -387,6 +387,11 @@ pub(super) mod tests {
         NewKey { source: SourceKind::File, parameters: BTreeMap::new(), kek: Arc::new(kek()) }
     }
 
+    /// The keys of another vault.
+    pub(in crate::vault) fn another_vault() -> Keyring {
+        Keyring::create(VaultId::new(uuid(9)), &new_key(), &counting(1)).unwrap().0
+    }
+
     /// The keys of a vault, the same each time but for the vault's id.
     pub(in crate::vault) fn vault(number: u128) -> (Keyring, Header) {
         Keyring::create(VaultId::new(uuid(number)), &new_key(), &counting(0)).unwrap()

@@ -333,3 +333,121 @@ fn matches(filter: &AuditFilter, entry: &AuditEntry) -> bool {
         && filter.key.is_none_or(key)
         && filter.action.is_none_or(|action| entry.action == action)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        domain::audit::{Action, Actor},
+        vault::keyring::tests::{another_vault, vault},
+    };
+
+    fn entry(at: i64) -> AuditEntry {
+        AuditEntry::by(Actor::Unknown, Action::Call, Timestamp::from_micros(at))
+    }
+
+    /// A chain of rows at these times.
+    fn chain(keyring: &Keyring, times: &[i64]) -> Vec<AuditRecord> {
+        let mut end = End::of_base(&genesis(0));
+        times.iter().map(|at| keyring.append(&mut end, &entry(*at)).unwrap().record).collect()
+    }
+
+    fn end_after(record: &AuditRecord) -> End {
+        End { tail: Tail { chain: record.chain, seq: record.seq, mac: record.mac }, at: record.at }
+    }
+
+    #[test]
+    fn only_the_next_row_of_the_same_chain_follows_and_moves_the_end() {
+        let keyring = vault(1).0;
+        let rows = chain(&keyring, &[10, 20, 30]);
+        let mut end = End::of_base(&genesis(0));
+        assert!(!keyring.follows(&mut end, &rows[1]), "a row is missing before it");
+        for row in &rows {
+            assert!(keyring.follows(&mut end, row));
+            assert_eq!((end.head(), end.at), (end_after(row).head(), row.at));
+        }
+        let mut end = end_after(&rows[0]);
+        for changed in [
+            AuditRecord { chain: 1, ..rows[1].clone() },
+            AuditRecord { seq: 3, ..rows[1].clone() },
+            AuditRecord { mac: rows[2].mac, ..rows[1].clone() },
+            AuditRecord { at: Timestamp::from_micros(21), ..rows[1].clone() },
+            AuditRecord { body: rows[2].body.clone(), ..rows[1].clone() },
+        ] {
+            assert!(!keyring.follows(&mut end, &changed), "{changed:?}");
+            assert_eq!(end.head(), end_after(&rows[0]).head());
+        }
+        let mut elsewhere = End { tail: Tail { chain: 1, ..end.tail }, at: end.at };
+        assert!(!keyring.follows(&mut elsewhere, &rows[1]));
+        assert!(!another_vault().follows(&mut end, &rows[1]), "another vault's key");
+    }
+
+    #[test]
+    fn a_time_never_falls_and_may_be_later_than_its_entrys_only_above_a_base() {
+        let keyring = vault(1).0;
+        // The clock was set back: the second row takes over the time of the first.
+        let rows = chain(&keyring, &[20, 10]);
+        assert_eq!(rows[1].at, rows[0].at);
+        assert!(keyring.follows(&mut end_after(&rows[0]), &rows[1]));
+        let base = ChainHead { chain: 0, seq: 1, mac: rows[0].mac };
+        assert!(keyring.follows(&mut End::of_base(&base), &rows[1]), "a base does not say its time");
+        let mut later = End { at: Timestamp::from_micros(21), ..end_after(&rows[0]) };
+        assert!(!keyring.follows(&mut later, &rows[1]));
+    }
+
+    #[test]
+    fn a_fence_stands_only_where_the_vaults_key_put_it() {
+        let keyring = vault(1).0;
+        let rows = chain(&keyring, &[10, 20, 30, 40]);
+        let upto = end_after(&rows[2]).head();
+        let mut end = end_after(&rows[0]);
+        let fence = keyring.fence(&end, &upto, Timestamp::from_micros(50), &entry(50)).record;
+        assert_eq!((first_of(&fence), is_fence(&fence), is_fence(&rows[1])), (2, true, false));
+
+        let forged = another_vault().fence(&end, &upto, Timestamp::from_micros(50), &entry(50)).record;
+        let earlier = keyring.fence(&end, &upto, Timestamp::from_micros(9), &entry(9)).record;
+        let behind_another = keyring.fence(&end_after(&rows[1]), &upto, Timestamp::from_micros(50), &entry(50)).record;
+        for wrong in [
+            forged,
+            earlier,
+            behind_another,
+            AuditRecord { mac: rows[1].mac, ..fence.clone() },
+            AuditRecord { at: Timestamp::from_micros(51), ..fence.clone() },
+            AuditRecord { seq: 4, ..fence.clone() },
+        ] {
+            assert!(!keyring.follows(&mut end, &wrong), "{wrong:?}");
+            assert_eq!(end.head(), end_after(&rows[0]).head());
+        }
+
+        assert!(keyring.follows(&mut end, &fence));
+        assert_eq!(end.head(), upto);
+        assert!(keyring.follows(&mut end, &rows[3]), "the chain goes on behind it");
+    }
+
+    #[test]
+    fn a_filter_holds_for_the_row_itself() {
+        let (key, other): (KeyId, KeyId) = ("0123456789AB".parse().unwrap(), "0123456789AC".parse().unwrap());
+        let (secret, another) = (SecretId::new(uuid::Uuid::from_u128(1)), SecretId::new(uuid::Uuid::from_u128(2)));
+        let row = AuditEntry { actor: Actor::Key(key), secret: Some(secret), ..entry(1) };
+        let any = AuditFilter::default;
+        for (filter, holds) in [
+            (any(), true),
+            (AuditFilter { key: Some(key), ..any() }, true),
+            (AuditFilter { key: Some(other), ..any() }, false),
+            (AuditFilter { secret: Some(secret), ..any() }, true),
+            (AuditFilter { secret: Some(another), ..any() }, false),
+            (AuditFilter { secrets: Some(vec![another, secret]), ..any() }, true),
+            (AuditFilter { secrets: Some(vec![another]), ..any() }, false),
+            (AuditFilter { secrets: Some(Vec::new()), ..any() }, false),
+            (AuditFilter { action: Some(Action::Call), ..any() }, true),
+            (AuditFilter { action: Some(Action::CodeGet), ..any() }, false),
+            (
+                AuditFilter { account: Some(crate::domain::ids::AccountId::new(uuid::Uuid::from_u128(3))), ..any() },
+                false,
+            ),
+            (AuditFilter { seat: Some(crate::domain::ids::SeatId::new(uuid::Uuid::from_u128(4))), ..any() }, false),
+        ] {
+            assert_eq!(matches(&filter, &row), holds, "{filter:?}");
+        }
+    }
+}
