@@ -1,7 +1,7 @@
 //! Imports the secrets of files in one change, without those that are already stored.
 
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -15,7 +15,7 @@ use crate::{
     domain::{
         audit::{Action, AuditEntry},
         ids::SecretId,
-        secret::TotpSecret,
+        secret::{SecretMetadata, TotpSecret},
         time::Timestamp,
         totp::TotpParameters,
     },
@@ -52,23 +52,32 @@ impl Progress {
 pub struct Imported {
     /// The secrets that were or would be stored, in the file's order.
     pub secrets: Vec<TotpSecret>,
-    /// Which of the entries were present already, from 0, in order.
-    pub present: Vec<usize>,
+    /// The entries that were present already, in order.
+    pub present: Vec<PresentSecret>,
+}
+
+/// An entry whose secret is there: in the account, or earlier in the files.
+#[derive(Debug)]
+pub struct PresentSecret {
+    /// Its place, from 0.
+    pub index: usize,
+    /// What the secret is called there.
+    pub there: SecretMetadata,
 }
 
 impl Imported {
     /// What an import into a vault that does not exist yet would store. None of it has an id or a time.
     pub fn into_nothing(entries: &[Enrolment]) -> Self {
-        let (mut imported, mut seen) = (Self::default(), HashSet::new());
+        let (mut imported, mut seen) = (Self::default(), HashMap::new());
         for (index, Enrolment { metadata, seed }) in entries.iter().enumerate() {
-            let TotpParameters { algorithm, digits, period } = metadata.totp;
-            if seen.insert((seed.expose(), algorithm.as_str(), digits.get(), period.seconds())) {
+            let there = *seen.entry((seed.expose(), metadata.totp)).or_insert(metadata);
+            if std::ptr::eq(there, metadata) {
                 let (id, created_at) = (SecretId::new(Uuid::nil()), Timestamp::from_micros(0));
                 let (last_used_at, deleted_at) = (None, None);
                 let metadata = metadata.clone();
                 imported.secrets.push(TotpSecret { id, created_at, last_used_at, deleted_at, metadata });
             } else {
-                imported.present.push(index);
+                imported.present.push(PresentSecret { index, there: there.clone() });
             }
         }
         imported
@@ -96,7 +105,7 @@ impl ImportSecrets {
     async fn try_once(&self, call: &Call<'_>) -> Result<Option<Imported>, Failed> {
         let (service, account) = (call.service, call.caller.account());
         let (vault, now) = (service.vault(), call.entry.at.whole_millis());
-        let (mut imported, mut seen) = (Imported::default(), HashSet::new());
+        let (mut imported, mut seen) = (Imported::default(), HashMap::new());
         // Two imports at once would each find that the other's secrets are not there yet. Each moves the account on, so the
         // second one decides again.
         let kept = vault.account(account).await?.ok_or(Refusal::NotFound("account"))?;
@@ -111,12 +120,17 @@ impl ImportSecrets {
             let TotpParameters { algorithm, digits, period } = metadata.totp;
             let parts: [&[u8]; 4] =
                 [seed.expose(), algorithm.as_str().as_bytes(), &[digits.get()], &period.seconds().to_be_bytes()];
-            let is_new = seen.insert(vault.fingerprint("secret", &parts));
-            let may_be_there = seeds.as_ref().is_none_or(|seeds| seeds.may_have(seed));
-            if !is_new || may_be_there && !vault.same_seed(account, seed, metadata).await?.is_empty() {
-                imported.present.push(index);
+            let fingerprint = vault.fingerprint("secret", &parts);
+            let mut there = seen.get(&fingerprint).map(|there: &&SecretMetadata| (*there).clone());
+            if there.is_none() && seeds.as_ref().is_none_or(|seeds| seeds.may_have(seed)) {
+                let same = vault.same_seed(account, seed, metadata).await?;
+                there = same.into_iter().next().map(|secret| secret.metadata);
+            }
+            if let Some(there) = there {
+                imported.present.push(PresentSecret { index, there });
                 continue;
             }
+            seen.insert(fingerprint, metadata);
             let id = SecretId::new(service.ordered_id(now)?);
             if !self.dry_run {
                 let new = NewSecret { id, account, created_at: now, metadata, seed };

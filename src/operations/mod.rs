@@ -84,7 +84,7 @@ pub use self::{
     get_code::{GetCode, IssuedCode, TotpGetCodeResponse},
     get_seat::{GetSeat, SeatRetrieveResponse},
     import_seats::{ImportSeats, ImportedSeats, PresentSeat, SortedSeats},
-    import_secrets::{ImportSecrets, Imported, Progress},
+    import_secrets::{ImportSecrets, Imported, PresentSecret, Progress},
     keys::{CreateKey, EnableKey, Keys, ListKeys, MintedKey, RemoveDamagedKeys, RevokeKey},
     list_audit::{AuditList, AuditListResponse, AuditRow, ClaimedClient, ListAudit},
     list_seats::{EverySeat, ListSeats, SeatList, SeatListResponse, SeatPage},

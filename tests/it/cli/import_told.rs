@@ -21,23 +21,38 @@ fn an_import_names_the_entries_that_are_there_already() {
     let looked = person.run(&["secret", "import", "list", "--dry-run"]);
     insta::assert_snapshot!(looked.err, @r"
     add: new (Acme)
-    present: ada (Acme)
-    present: b
+    present: ada (Acme), as alice (GitHub)
+    present: b, as alice (GitHub)
     1 would be added, 2 present, 0 skipped: 3 entries (a list of links); nothing was stored.
     ");
     let document = person.run(&["secret", "import", "list", "--dry-run", "--json"]).json();
     let there = document.pointer("/already_present").unwrap();
-    assert_eq!(there, &serde_json::json!([{"place": "line 2", "name": "Acme: ada"}, {"place": "line 3", "name": "b"}]));
+    assert_eq!(
+        there,
+        &serde_json::json!([
+            {"place": "line 2", "name": "Acme: ada", "stored_as": "GitHub: alice"},
+            {"place": "line 3", "name": "b", "stored_as": "GitHub: alice"},
+        ])
+    );
+    // Within the files, and where no vault is yet.
+    for person in [Person::with_vault(), Person::new()] {
+        let list = format!("{}{}{}", link("Acme:new", OTHER), link("b", OTHER), link("Acme:new", OTHER));
+        let told = person.fed(&list, &["secret", "import", "-", "--dry-run"]).err;
+        assert!(
+            told.starts_with("add: new (Acme)\npresent: b, as new (Acme)\npresent: new (Acme)\n1 would be"),
+            "{told}"
+        );
+    }
 
     let done = person.run(&["secret", "import", "list"]);
     insta::assert_snapshot!(done.err, @r"
-    present: ada (Acme)
-    present: b
+    present: ada (Acme), as alice (GitHub)
+    present: b, as alice (GitHub)
     1 added, 2 present, 0 skipped: 3 entries (a list of links).
     ");
     let many: String = (1..=130).map(|nth| link(&format!("n{nth}"), RFC_SEED)).collect();
     let told = person.fed(&many, &["secret", "import", "-"]).err;
-    assert!(told.contains("present: n100\nand 30 more\n") && !told.contains("n101"), "{told}");
+    assert!(told.contains("present: n100, as alice (GitHub)\nand 30 more\n") && !told.contains("n101"), "{told}");
 }
 
 #[test]

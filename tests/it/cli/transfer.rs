@@ -299,7 +299,7 @@ fn an_import_skips_what_is_there_by_seed_and_parameters() {
     let looked = person.fed(&lines(), &["secret", "import", "-", "--dry-run"]);
     insta::assert_snapshot!(looked.err, @r"
     add: bob
-    present: alice (GitHub)
+    present: alice (GitHub), as renamed (GitHub)
     1 would be added, 1 present, 0 skipped: 2 entries (a list of links); nothing was stored.
     ");
     let stored = person.fed(&lines(), &["secret", "import", "-", "--json"]).json();
@@ -308,7 +308,7 @@ fn an_import_skips_what_is_there_by_seed_and_parameters() {
     // A second import, or one after an interrupted import, adds nothing.
     let again = person.fed(&lines(), &["secret", "import", "-"]);
     insta::assert_snapshot!(again.err, @r"
-    present: alice (GitHub)
+    present: alice (GitHub), as renamed (GitHub)
     present: bob
     0 added, 2 present, 0 skipped: 2 entries (a list of links).
     ");

@@ -85,7 +85,7 @@ async fn every_operation_of_a_process_goes_on_after_a_rotation_elsewhere() {
         [enrolment("alan", "JBSWY3DPEHPK3PXP"), enrolment("kurt", "KRSXG5CTMVRXEZLU")].into();
     let imported =
         other.perform(person, ImportSecrets { entries, dry_run: false, progress: Arc::default() }).await.unwrap();
-    assert_eq!((imported.secrets.len(), imported.present), (2, Vec::new()), "it is not told that its account is gone");
+    assert_eq!((imported.secrets.len(), imported.present.len()), (2, 0), "it is not told that its account is gone");
     rotate(&vault).await;
     let export = other.perform(person, ExportSecrets { only: None }).await.unwrap();
     assert_eq!((export.uris.len(), export.damaged.len()), (4, 0));

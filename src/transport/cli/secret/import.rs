@@ -23,7 +23,7 @@ use crate::{
         limits::{IMPORT_ENTRIES_MAX, IMPORT_FILE_BYTES_MAX, IMPORT_KEY_FILE_BYTES_MAX},
         secret::{SecretMetadata, SecretUse, TotpSecret},
     },
-    operations::{Enrolment, ImportSecrets, Imported, ListSecrets, Progress},
+    operations::{Enrolment, ImportSecrets, Imported, ListSecrets, PresentSecret, Progress},
     transport::cli::{
         Ending, Failure, Session,
         file_names::shown_path,
@@ -263,7 +263,7 @@ impl All {
         let added: HashSet<_> = imported.secrets.iter().map(|secret| secret.id).collect();
         let others = there.iter().filter(|secret| !added.contains(&secret.id));
         let mut names: HashSet<_> = others.map(|secret| name(&secret.metadata)).collect();
-        let present: HashSet<usize> = imported.present.iter().copied().collect();
+        let present: HashSet<usize> = imported.present.iter().map(|present| present.index).collect();
         let places = self.places.iter().enumerate().filter(|(index, _)| !present.contains(index));
         for (secret, (_, (file, place))) in imported.secrets.iter().zip(places) {
             if !names.insert(name(&secret.metadata)) {
@@ -275,10 +275,12 @@ impl All {
                 });
             }
         }
-        let present = imported.present.iter().filter_map(|index| {
+        let present = imported.present.iter().filter_map(|PresentSecret { index, there }| {
             let ((file, place), metadata) = (self.places.get(*index)?, &secrets.get(*index)?.metadata);
             let place = stands(file.as_deref(), *place);
-            Some(Present { place, name: full_name(metadata), listed: import_report::listed(metadata) })
+            let (listed, there_listed) = (import_report::listed(metadata), import_report::listed(there));
+            let listed = if listed == there_listed { listed } else { format!("{listed}, as {there_listed}") };
+            Some(Present { place, name: full_name(metadata), stored_as: full_name(there), listed })
         });
         let present = present.collect();
         let missing = import::missing_parts(&self.parts).into_iter();

@@ -47,7 +47,9 @@ pub(super) struct Present {
     pub(super) place: String,
     /// Its issuer and label in one text.
     pub(super) name: String,
-    /// The same as a line of the preview.
+    /// The same of the secret that is there.
+    pub(super) stored_as: String,
+    /// Both as a line of the preview.
     #[serde(skip)]
     pub(super) listed: String,
 }
