@@ -1,6 +1,6 @@
 //! The seed: the key bytes from which every code of a secret is made. The most sensitive value of this program.
 
-use std::sync::LazyLock;
+use std::{collections::BTreeSet, sync::LazyLock};
 
 use data_encoding::{BASE32_NOPAD, Encoding};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
@@ -9,6 +9,9 @@ use super::{
     characters::parts_groups,
     limits::{SEED_BYTES_MAX, SEED_TEXT_BYTES_MAX},
 };
+
+/// Letters that the seed of every service has at least.
+pub const SEED_CHARS_USUAL: usize = 16;
 
 /// Key bytes of a TOTP secret, 1..=128 of them, wiped on drop.
 ///
@@ -31,6 +34,53 @@ pub enum SeedError {
     /// A number of characters that no number of bytes encodes to.
     #[error("has a length that base32 never has: characters are missing, or too many")]
     Length,
+    /// Two seeds or more, or one in long pieces.
+    #[error("looks like several seeds; give one at a time, without spaces, dashes or other signs in it")]
+    Several,
+}
+
+/// How many seeds a text looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Seeds {
+    /// One, perhaps in groups; or something else.
+    One,
+    /// Two of 16 letters, or one of 32 with a gap in its middle: nobody can tell.
+    PerhapsTwo,
+    /// Several.
+    Several,
+}
+
+impl Seeds {
+    /// What is to be said of a secret that is kept although it is [`Self::PerhapsTwo`].
+    pub const DOUBT: &str =
+        "its secret is in two parts of 16 letters, which may be two secrets; compare it with the app or the service";
+
+    /// Looks at the gaps of a text. Gaps between the groups of a seed are alike, and groups are short. So where gaps of
+    /// one kind leave two pieces that are each as long as a seed, these are two seeds, whatever the gaps inside them.
+    pub fn of(text: &str) -> Self {
+        let is_gap = |c: char| !c.is_alphanumeric();
+        // The letters of each group, with the gap before it.
+        let mut groups: Vec<(&str, usize)> = Vec::new();
+        let (mut gap, mut rest) = ("", text.trim_matches(is_gap));
+        // What is longer is refused as such.
+        while !rest.is_empty() && text.len() <= SEED_TEXT_BYTES_MAX {
+            let (group, behind) = rest.split_at(rest.find(is_gap).unwrap_or(rest.len()));
+            groups.push((gap, if group.bytes().all(is_symbol) { group.len() } else { 0 }));
+            rest = behind.trim_start_matches(is_gap);
+            gap = behind.strip_suffix(rest).unwrap_or_default();
+        }
+        let gaps: BTreeSet<&str> = groups.iter().skip(1).map(|(gap, _)| *gap).collect();
+        let seeds = gaps.into_iter().map(|kind| {
+            let pieces = groups.chunk_by(|_, (gap, _)| *gap != kind);
+            let lengths: Vec<usize> = pieces.map(|piece| piece.iter().map(|(_, letters)| letters).sum()).collect();
+            match lengths.as_slice() {
+                [SEED_CHARS_USUAL, SEED_CHARS_USUAL] if kind.chars().all(parts_groups) => Self::PerhapsTwo,
+                lengths if lengths.iter().filter(|length| **length >= SEED_CHARS_USUAL).count() > 1 => Self::Several,
+                _ => Self::One,
+            }
+        });
+        seeds.max().unwrap_or(Self::One)
+    }
 }
 
 impl Seed {
@@ -104,6 +154,9 @@ fn symbols(text: &str) -> Result<Zeroizing<Vec<u8>>, SeedError> {
     if text.len() > SEED_TEXT_BYTES_MAX {
         return Err(SeedError::TooLong);
     }
+    if Seeds::of(text) == Seeds::Several {
+        return Err(SeedError::Several);
+    }
     // Allocate room for all of it: a buffer that grows leaves copies behind.
     let mut kept = Zeroizing::new(Vec::with_capacity(text.len()));
     for symbol in text.chars().filter(|c| !parts_groups(*c)) {
@@ -112,8 +165,12 @@ fn symbols(text: &str) -> Result<Zeroizing<Vec<u8>>, SeedError> {
     while kept.last() == Some(&b'=') {
         kept.pop();
     }
-    let whole = kept.iter().all(|symbol| matches!(symbol, b'A'..=b'Z' | b'2'..=b'7'));
-    if whole { Ok(kept) } else { Err(SeedError::NotBase32) }
+    if kept.iter().copied().all(is_symbol) { Ok(kept) } else { Err(SeedError::NotBase32) }
+}
+
+/// Whether a byte is a character of base32, in any case.
+const fn is_symbol(byte: u8) -> bool {
+    matches!(byte, b'A'..=b'Z' | b'a'..=b'z' | b'2'..=b'7')
 }
 
 /// RFC 4648 base32 without padding that ignores left-over bits: several services cut their seeds at a character.
@@ -216,6 +273,36 @@ mod tests {
         }
         for (text, error) in [("A", SeedError::Length), ("", SeedError::Empty), ("JBSW!", SeedError::NotBase32)] {
             assert_eq!(Seed::from_uri_base32(text).map(|_| ()), Err(error), "{text}");
+        }
+    }
+
+    #[test]
+    fn several_seeds_are_told_from_one_in_groups() {
+        let (one, other) = ("gezd gnbv gy3t qojq", "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP");
+        let half = &other[..16];
+        for (text, seeds) in [
+            (String::new(), Seeds::One),
+            (other.to_owned(), Seeds::One),
+            (format!("{one} {one}"), Seeds::One),
+            (format!("{other} for bob"), Seeds::One),
+            (format!("{half} {half}"), Seeds::PerhapsTwo),
+            (format!("{half}-{half}"), Seeds::PerhapsTwo),
+            (format!("{one}  {one}"), Seeds::PerhapsTwo),
+            (format!("{half}/{half}"), Seeds::Several),
+            (format!("{half}\n{half}"), Seeds::PerhapsTwo),
+            (format!("{half} {half} {half}"), Seeds::Several),
+            (format!("{half} {half} for bob"), Seeds::Several),
+            (format!("{other} {half}"), Seeds::Several),
+            (format!("{other}\u{2013}{other}"), Seeds::Several),
+            (format!("{one} / {other}"), Seeds::Several),
+            (format!("{one}\n{one}"), Seeds::PerhapsTwo),
+            ("3fd85c9a01e4b7728fd0 3fd85c9a01e4b7728fd0".to_owned(), Seeds::One),
+        ] {
+            assert_eq!(Seeds::of(&text), seeds, "{text:?}");
+            if seeds == Seeds::Several {
+                check(&text, Err(SeedError::Several));
+                assert_eq!(Seed::from_uri_base32(&text).map(|_| ()), Err(SeedError::Several), "{text}");
+            }
         }
     }
 

@@ -136,7 +136,9 @@ pub(super) fn one_password(json: &Json) -> Import {
         for field in item.at(&["details", "sections"]).list().iter().flat_map(|section| section.get("fields").list()) {
             let value = field.get("value");
             found.own(value.get("totp").word(), None);
-            found.field(field.get("title").text(), value.first_text(&["concealed", "string"]));
+            for kind in ["concealed", "string"] {
+                found.field_of(field.get("title").text(), value.get(kind));
+            }
         }
         found.scan_all(item);
         import.entries.append(&mut found.entries());
@@ -164,7 +166,7 @@ pub(super) fn enpass(json: &Json) -> Option<Import> {
             if field.get("type").text() == "totp" {
                 found.own(value.word(), None);
             } else {
-                found.field(field.get("label").text(), value.text());
+                found.field_of(field.get("label").text(), value);
                 found.scan(value.text());
             }
         }

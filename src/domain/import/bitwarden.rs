@@ -120,7 +120,7 @@ fn items(json: &Json) -> Import {
         let mut found = Item::new(beside, Place::nth(index), why);
         found.own(item.at(&["login", "totp"]).word(), None);
         for field in item.get("fields").list() {
-            found.field(field.get("name").text(), field.get("value").text());
+            found.field_of(field.get("name").text(), field.get("value"));
         }
         found.scan_all(item);
         import.entries.append(&mut found.entries());

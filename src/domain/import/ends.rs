@@ -2,10 +2,12 @@
 //! word such as `from` is base32, too, so a seed is never taken to be longer than it surely is without a word about it.
 
 use super::{entry::Note, json::Json};
-use crate::domain::characters::parts_groups;
+use crate::domain::{
+    characters::{is_unshowable, parts_groups},
+    limits::IMPORT_ENTRIES_MAX,
+    seed::{SEED_CHARS_USUAL, Seeds},
+};
 
-/// Letters of a seed that is whole without the groups behind it: every service's seed has as many.
-const SEED_CHARS_USUAL: usize = 16;
 /// Letters of the groups in which services show a seed. The lengths of seeds are multiples of it, but for 26.
 const GROUP_CHARS: usize = 4;
 /// The parameters whose values have no words in them.
@@ -43,17 +45,10 @@ fn doubt_within(link: &str) -> Option<Note> {
 }
 
 /// The seed that a text begins with, and what is doubtful about its end. Groups have one length, and the last one may be
-/// shorter.
+/// shorter; uneven ones are a seed if they have as many letters as seeds have, and none is a word.
 pub(super) fn seed(text: &str) -> (&str, Option<Note>) {
-    let mut at = 0;
-    let words = text.split_inclusive(char::is_whitespace).map(|part| {
-        let start = at;
-        at += part.len();
-        let word = part.trim_end();
-        (word, start + word.len())
-    });
-    let words: Vec<(&str, usize)> = words.filter(|(word, _)| !word.is_empty()).collect();
-    let [(first, end), others @ ..] = words.as_slice() else { return (text, None) };
+    let groups = groups(text);
+    let [(first, end), others @ ..] = groups.as_slice() else { return (text, None) };
     if others.is_empty() {
         return (text, None);
     }
@@ -61,56 +56,120 @@ pub(super) fn seed(text: &str) -> (&str, Option<Note>) {
     let is_group = |word: &str| size <= SEED_CHARS_USUAL && is_base32(word) && are_in_one_case(first, word);
     let same = others.iter().take_while(|(word, _)| letters(word) == size && is_group(word)).count();
     let before_last = size * (same + 1);
-    let (groups, total) = match others.get(same..) {
+    let (count, total) = match others.get(same..) {
         // A usual length is whole without it, unless it is one with it, too.
         Some([(last, _)])
             if letters(last) < size
                 && is_group(last)
-                && (!before_last.is_multiple_of(SEED_CHARS_USUAL)
-                    || (before_last + letters(last)).is_multiple_of(GROUP_CHARS)) =>
+                && (!before_last.is_multiple_of(SEED_CHARS_USUAL) || is_usual(before_last + letters(last))) =>
         {
             (others.len(), before_last + letters(last))
         }
         _ => (same, before_last),
     };
-    if groups < others.len() && total >= SEED_CHARS_USUAL {
-        let end = groups.checked_sub(1).and_then(|last| others.get(last)).map_or(*end, |(_, end)| *end);
+    let is_seed = || {
+        let sum: usize = groups.iter().map(|(group, _)| letters(group)).sum();
+        let fits = |group: &str| is_base32(group) && are_in_one_case(first, group) && !is_word(group);
+        let is_one = Seeds::of(text) != Seeds::Several && sum >= SEED_CHARS_USUAL && is_usual(sum);
+        is_one && groups.iter().all(|(group, _)| fits(group))
+    };
+    if count < others.len() && total >= SEED_CHARS_USUAL && !is_seed() {
+        let end = count.checked_sub(1).and_then(|last| others.get(last)).map_or(*end, |(_, end)| *end);
         return (text.get(..end).unwrap_or(text), Some(Note::Around));
     }
-    let symbols = || text.chars().filter(char::is_ascii_alphanumeric);
-    let may_be_words = total > SEED_CHARS_USUAL && !symbols().skip(SEED_CHARS_USUAL).any(|c| c.is_ascii_digit());
-    let ends_in_group = || others.last().is_some_and(|(last, _)| last.bytes().any(|byte| byte.is_ascii_digit()));
-    let is_whole = total.is_multiple_of(SEED_CHARS_USUAL) || ends_in_group();
-    let is_usual = groups == others.len() && is_whole && size < SEED_CHARS_USUAL;
-    (text, (!is_usual || may_be_words).then_some(Note::Groups))
+    let is_whole = size < SEED_CHARS_USUAL && (count == others.len() || is_seed());
+    (text, (!is_whole || may_end_in_words(&groups)).then_some(Note::Groups))
 }
 
-/// Whether a text holds two seeds, or one in two long parts: nobody can tell.
-pub(super) fn are_several(text: &str) -> bool {
-    let whole = |parts: &mut dyn Iterator<Item = &str>| parts.filter(|part| is_whole(part)).count();
-    let words = || text.split_whitespace();
-    // Two groups of 16 in one line are rather one seed.
-    let are_groups = words().count() == 2 && words().all(|word| letters(word) == SEED_CHARS_USUAL);
-    whole(&mut words()) > 1 && !are_groups || whole(&mut text.lines()) > 1
+/// The groups of a text, each with where it ends.
+fn groups(text: &str) -> Vec<(&str, usize)> {
+    let is_gap = |c: char| c.is_whitespace() || parts_groups(c) && !is_unshowable(c);
+    let mut at = 0;
+    let groups = text.split_inclusive(is_gap).map(|part| {
+        let start = at;
+        at += part.len();
+        let group = part.trim_end_matches(is_gap);
+        (group, start + group.len())
+    });
+    groups.filter(|(group, _)| !group.is_empty()).collect()
 }
 
-/// Whether a text holds a bare key, as a word or in groups behind a name.
-pub(super) fn holds_key(text: &str) -> bool {
-    let joints = |c: char| c.is_whitespace() || matches!(c, ':' | '=' | ',' | ';' | '|' | '"' | '\'' | '`' | '(' | ')');
-    // What has no digit, or letters of both cases, is rather words or a password.
-    let is_key = |text: &str| {
-        let has = |is: fn(&u8) -> bool| text.as_bytes().iter().any(is);
-        let is_mixed = has(u8::is_ascii_lowercase) && has(u8::is_ascii_uppercase);
-        is_whole(text) && has(u8::is_ascii_digit) && !is_mixed
-    };
-    let behind = text.rsplit([':', '=']).next().unwrap_or_default().trim();
-    let is_grouped = || is_key(behind) && seed(behind).0.len() == behind.len() && !has_odd_groups(behind);
-    text.split(joints).any(is_key) || is_grouped()
+/// Whether seeds have so many letters: those of 16 bytes have 26.
+const fn is_usual(letters: usize) -> bool {
+    letters.is_multiple_of(GROUP_CHARS) || letters == 26
 }
 
-/// Whether the words of a text are no groups of one length.
-fn has_odd_groups(text: &str) -> bool {
-    let mut sizes = text.split_whitespace().map(letters);
+/// Whether the last groups look like words, and the others are whole without them.
+fn may_end_in_words(groups: &[(&str, usize)]) -> bool {
+    let mut left: usize = groups.iter().map(|(group, _)| letters(group)).sum();
+    let words = groups.iter().rev().map_while(|(group, _)| is_word(group).then(|| letters(group)));
+    words.into_iter().any(|length| {
+        left -= length;
+        left > 0 && left.is_multiple_of(SEED_CHARS_USUAL)
+    })
+}
+
+/// Whether letters can be spoken, as few of a seed can.
+fn is_word(text: &str) -> bool {
+    let is_vowel = |c: char| matches!(c.to_ascii_lowercase(), 'a' | 'e' | 'i' | 'o' | 'u' | 'y');
+    let can_be_spoken = text.contains(is_vowel) && text.split(is_vowel).all(|run| run.len() < 3);
+    can_be_spoken && text.bytes().all(|byte| byte.is_ascii_alphabetic())
+}
+
+/// Whether a text is base32 only because its words are, and dashes do not count.
+pub(super) fn are_words(text: &str) -> bool {
+    let groups = groups(text);
+    has_odd_groups(&groups) && !text.bytes().any(|byte| byte.is_ascii_digit())
+}
+
+/// Whether a text is written like a seed, in one word or in groups, although it may be mistyped.
+pub(super) fn is_like_seed(text: &str) -> bool {
+    let has = |is: fn(&u8) -> bool| text.as_bytes().iter().any(is);
+    let is_mixed = has(u8::is_ascii_lowercase) && has(u8::is_ascii_uppercase);
+    let is_plain = text.chars().all(|c| c.is_ascii_alphanumeric() || parts_groups(c));
+    let is_random = has(u8::is_ascii_digit) && has(u8::is_ascii_alphabetic) && !is_mixed;
+    is_plain && is_random && letters(text) >= SEED_CHARS_USUAL && !has_odd_groups(&groups(text))
+}
+
+/// How many bare keys a text holds, as words or in groups of one length.
+pub(super) fn keys(text: &str) -> usize {
+    let is_joint = |c: char| matches!(c, ':' | '=' | ',' | ';' | '|' | '"' | '\'' | '`' | '(' | ')' | '+');
+    let parts = text.split(is_joint).flat_map(|part| {
+        // What follows the scheme of an address is one.
+        let end = if part.starts_with("//") { part.find(char::is_whitespace).unwrap_or(part.len()) } else { 0 };
+        part.get(end..).unwrap_or_default().split('/')
+    });
+    let keys = parts.map(|part| {
+        let groups: Vec<&str> = groups(part).into_iter().map(|(group, _)| group).collect();
+        let is_one = |one: &&str, next: &&str| letters(one) == letters(next) && letters(one) < SEED_CHARS_USUAL;
+        groups.chunk_by(is_one).filter(|groups| is_key(groups)).count()
+    });
+    keys.sum::<usize>().min(IMPORT_ENTRIES_MAX)
+}
+
+/// Whether groups are a bare key. What has no digit, or letters of both cases, is rather words or a password.
+fn is_key(groups: &[&str]) -> bool {
+    let has = |is: fn(&u8) -> bool| groups.iter().any(|group| group.as_bytes().iter().any(is));
+    let (lower, upper) = (has(u8::is_ascii_lowercase), has(u8::is_ascii_uppercase));
+    let length: usize = groups.iter().map(|group| letters(group)).sum();
+    let is_name = matches!(groups, [word] if is_id_of_aws(word) || are_words_and_a_number(word));
+    let is_random = has(u8::is_ascii_digit) && lower != upper && !is_name;
+    length >= SEED_CHARS_USUAL && is_random && groups.iter().all(|group| is_base32(group))
+}
+
+/// Whether a word is an identifier of AWS, such as that of an access key: AKIA, ASIA, AROA and others begin them.
+fn is_id_of_aws(word: &str) -> bool {
+    matches!(word.as_bytes(), [b'A', _, _, b'A', rest @ ..] if matches!(rest.len(), 16 | 17))
+}
+
+fn are_words_and_a_number(text: &str) -> bool {
+    let mut words = text.split(|c: char| c.is_ascii_digit()).filter(|word| !word.is_empty());
+    words.clone().count() < 3 && words.all(is_word)
+}
+
+/// Whether groups are not of one length.
+fn has_odd_groups(groups: &[(&str, usize)]) -> bool {
+    let mut sizes = groups.iter().map(|(group, _)| letters(group));
     let size = sizes.next().unwrap_or_default();
     let sizes: Vec<usize> = sizes.collect();
     sizes.split_last().is_some_and(|(last, others)| *last > size || others.iter().any(|other| *other != size))
@@ -175,11 +234,6 @@ fn is_base32(text: &str) -> bool {
     text.trim_end_matches('=').chars().all(is_symbol)
 }
 
-/// Whether a text is base32 of a usual length.
-fn is_whole(text: &str) -> bool {
-    letters(text) >= SEED_CHARS_USUAL && is_base32(text)
-}
-
 /// Whether a word has no letter of the other case than the only one of the first.
 fn are_in_one_case(first: &str, word: &str) -> bool {
     let has = |text: &str, is: fn(&u8) -> bool| text.as_bytes().iter().any(is);
@@ -208,13 +262,22 @@ mod tests {
             (&format!("{G} from bank"), &format!("{G} from bank"), Some(Note::Groups)),
             (&format!("{G} this bank from here"), &format!("{G} this bank from here"), Some(Note::Groups)),
             ("GEZDGNBVGY3TQOJQ GEZDGNBVGY3TQOJQ", "GEZDGNBVGY3TQOJQ GEZDGNBVGY3TQOJQ", Some(Note::Groups)),
+            ("GEZDGNBVGY3TQOJQ GEZDGNBVGY", "GEZDGNBVGY3TQOJQ GEZDGNBVGY", Some(Note::Groups)),
+            ("GEZDGNBVGY3TQOJQGE GEZDGNBV", "GEZDGNBVGY3TQOJQGE GEZDGNBV", Some(Note::Groups)),
+            ("GEZDGN BVGY3TQOJQ GEZD3NBVGY", "GEZDGN BVGY3TQOJQ GEZD3NBVGY", None),
+            ("seed GEZDGNBVGY3TQOJQ", "seed GEZDGNBVGY3TQOJQ", Some(Note::Groups)),
+            ("gezd-gnbv-gy3t-qojq-from-bank", "gezd-gnbv-gy3t-qojq-from-bank", Some(Note::Groups)),
+            ("gezd-gnbv-gy3t-qojq for bob", "gezd-gnbv-gy3t-qojq", Some(Note::Around)),
+            ("gezdg\u{ad}nbvgy3tqojq", "gezdg\u{ad}nbvgy3tqojq", None),
             ("GEZDGNBVGY3TQOJQ for bob", "GEZDGNBVGY3TQOJQ", Some(Note::Around)),
-            ("jbsw y3dp ehpk 3pxp jbsw y3dp eb", "jbsw y3dp ehpk 3pxp jbsw y3dp eb", Some(Note::Groups)),
+            ("jbsw y3dp ehpk 3pxp jbsw y3dp eb", "jbsw y3dp ehpk 3pxp jbsw y3dp eb", None),
+            (&format!("{G} gezd"), &format!("{G} gezd"), Some(Note::Groups)),
+            (&format!("{G} gnbv"), &format!("{G} gnbv"), None),
             ("jbsw y3 dpehpk", "jbsw y3 dpehpk", Some(Note::Groups)),
             // A seed of 32 bytes has 52 letters.
             (
-                &format!("{} mzxw", "gezdgnbv ".repeat(6).trim()),
-                &format!("{} mzxw", "gezdgnbv ".repeat(6).trim()),
+                &format!("{} mail", "gezdgnbv ".repeat(6).trim()),
+                &format!("{} mail", "gezdgnbv ".repeat(6).trim()),
                 Some(Note::Groups),
             ),
             (
@@ -229,15 +292,16 @@ mod tests {
     }
 
     #[test]
-    fn a_bare_key_is_told_from_words() {
+    fn bare_keys_are_told_from_words_and_counted() {
         for key in [
             "GEZDGNBVGY3TQOJQ",
             "GitHub: gezd gnbv gy3t qojq",
             "GitHub GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ",
             "key=\"GEZDGNBVGY3TQOJQ\"",
             "gezd-gnbv-gy3t-qojq",
+            "GitHub gezd gnbv gy3t qojq for bob",
         ] {
-            assert!(holds_key(key), "{key}");
+            assert_eq!(keys(key), 1, "{key}");
         }
         for other in [
             "",
@@ -250,14 +314,15 @@ mod tests {
             "user: john-smith-accounts",
             "department: Telecommunication",
             "license: ABCDE-FGHIJ-KLMNO-PQRST-UVWXY",
+            "4242 4242 4242 4242",
+            "AKIAIOSFODNN7EXAMPLE",
+            "production2environment",
         ] {
-            assert!(!holds_key(other), "{other}");
+            assert_eq!(keys(other), 0, "{other}");
         }
-        assert!(
-            are_several("GEZDGNBVGY3TQOJQ GEZDGNBVGY3TQOJQ GEZDGNBVGY3TQOJQ")
-                && are_several("gezd gnbv gy3t qojq\ngezd gnbv gy3t qojq")
-        );
-        assert!(!are_several("GEZDGNBVGY3TQOJQ for bob"));
+        for two in ["gezd gnbv gy3t qojq / jbsw y3dp ehpk 3pxp", "a: GEZDGNBVGY3TQOJQ b: JBSWY3DPEHPK3PXP"] {
+            assert_eq!(keys(two), 2, "{two}");
+        }
     }
 
     #[test]

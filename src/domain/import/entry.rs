@@ -5,16 +5,22 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::naming::{named, title};
+use super::{
+    ends,
+    naming::{named, title},
+};
 use crate::domain::{
     otpauth::{OtpAuthError, Repair},
-    seed::{Seed, SeedError},
+    seed::{Seed, SeedError, Seeds},
     text::ShownText,
     totp::{Algorithm, Digits, Period, TotpParameters},
 };
 
 /// The issuer whose codes are letters. Old apps write its entries like any other.
 const STEAM: &str = "Steam";
+
+/// Bytes that the seed of every service has at least. A word such as `enabled` is base32, too.
+pub(super) const SEED_BYTES_USUAL: usize = 10;
 
 /// An entry of a file.
 pub struct Entry {
@@ -84,6 +90,8 @@ pub enum Note {
     Around,
     /// The seed is in groups, and the last of them may be words.
     Groups,
+    /// The seed may be two.
+    PerhapsTwo,
 }
 
 /// Why an entry is skipped. It never quotes the entry.
@@ -119,9 +127,6 @@ pub enum Skip {
     /// A seed beside a link, without a name or settings of its own.
     #[error("it is a bare key beside links; add it with `countersign secret add`")]
     Bare,
-    /// Two seeds in one field, or one in two long parts.
-    #[error("its field holds several secrets, or one in several pieces; add each with `countersign secret add`")]
-    Several,
     /// A damaged link of Google Authenticator.
     #[error("its data can't be read: it was cut off, or something was added; how many accounts it holds is unknown")]
     Migration,
@@ -213,16 +218,18 @@ impl fmt::Display for Place {
 impl Note {
     /// Whether the entry may be wrong, rather than only written differently.
     pub const fn is_doubt(self) -> bool {
-        matches!(
-            self,
+        match self {
+            Self::Link(repair) => repair.is_doubt(),
+            Self::Parameters | Self::Cleaned | Self::Cut => false,
             Self::PerhapsSteam
-                | Self::Ambiguous
-                | Self::Unnamed
-                | Self::Short
-                | Self::Ends
-                | Self::Around
-                | Self::Groups
-        )
+            | Self::Ambiguous
+            | Self::Unnamed
+            | Self::Short
+            | Self::Ends
+            | Self::Around
+            | Self::Groups
+            | Self::PerhapsTwo => true,
+        }
     }
 }
 
@@ -247,6 +254,7 @@ impl fmt::Display for Note {
                 "its secret is written in groups, and the last ones may be words that stand behind it; compare it with \
                  the app"
             }
+            Self::PerhapsTwo => Seeds::DOUBT,
             Self::Ambiguous => "this app writes names such that they can't be told apart for certain; check them",
         })
     }
@@ -326,11 +334,18 @@ impl<'a> RawEntry<'a> {
         if self.digits == Number::Is(5) && is_steam {
             return Err(Skip::STEAM);
         }
-        let seed = match self.key {
+        let (seed, note) = match self.key {
             Key::Text(text) if text.trim().is_empty() => return Err(Skip::NoSeed),
-            Key::Text(text) => Seed::from_base32(text),
+            Key::Text(text) => {
+                let (seed, note) = match Seeds::of(text) {
+                    Seeds::One => ends::seed(text.trim()),
+                    Seeds::PerhapsTwo => (text, Some(Note::PerhapsTwo)),
+                    Seeds::Several => return Err(Skip::Seed(SeedError::Several)),
+                };
+                (Seed::from_base32(seed), note)
+            }
             Key::Bytes(bytes) if bytes.is_empty() => return Err(Skip::NoSeed),
-            Key::Bytes(bytes) => Seed::from_bytes(bytes),
+            Key::Bytes(bytes) => (Seed::from_bytes(bytes), None),
         };
         let totp = TotpParameters {
             algorithm: algorithm(self.algorithm)?,
@@ -338,6 +353,8 @@ impl<'a> RawEntry<'a> {
             period: self.period.read::<Period>(Skip::Period)?,
         };
         let mut found = named(self.issuer, self.account, totp, seed.map_err(Skip::Seed)?);
+        found.notes.extend(short(&found.seed));
+        found.notes.extend(note);
         if is_steam && self.digits == Number::Absent {
             found.notes.push(Note::PerhapsSteam);
         }
@@ -350,6 +367,11 @@ impl Entry {
     pub(super) fn skipped(place: Place, title: Option<ShownText>, why: Skip) -> Self {
         Self { place, title, read: Err(why) }
     }
+}
+
+/// A doubt about a seed that no service issues.
+pub(super) fn short(seed: &Seed) -> Option<Note> {
+    (seed.len() < SEED_BYTES_USUAL).then_some(Note::Short)
 }
 
 fn algorithm(text: &str) -> Result<Algorithm, Skip> {

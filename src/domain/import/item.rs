@@ -1,7 +1,12 @@
 //! The secrets of one entry of a password manager: in its own field for them, and wherever else a person put a link.
 
+use std::{
+    collections::{HashMap, HashSet, hash_map::RandomState},
+    hash::BuildHasher as _,
+};
+
 use super::{
-    Format, Import,
+    Format, Import, ends,
     entry::{Entry, Note, Place, Skip},
     google,
     json::Json,
@@ -32,8 +37,10 @@ pub(super) const SEEDS: [&str; 18] = [
 ];
 /// How other names of such fields begin.
 const STARTS: [&str; 2] = ["otp", "totp"];
+/// How names begin that such fields may have, and others, too.
+const LOOSE_STARTS: [&str; 5] = ["2fa", "mfa", "authenticator", "googleauthenticator", "secretkey"];
 /// How names end that begin like this, and are of something about a seed.
-const ABOUT: [&str; 32] = [
+const ABOUT: [&str; 38] = [
     "type",
     "kind",
     "digits",
@@ -66,16 +73,41 @@ const ABOUT: [&str; 32] = [
     "notes",
     "note",
     "codes",
+    "device",
+    "serial",
+    "model",
+    "provider",
+    "backup",
+    "recovery",
 ];
 
 /// How the names of fields end, in which password managers keep what others held before.
 const HISTORY: &str = "history";
 
-/// Whether a field of this name, which is plain, has a seed.
-pub(super) fn names_seed(name: &str) -> bool {
+/// How surely a field of a name has a seed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Named {
+    /// Services and programs call a seed so.
+    Surely,
+    /// The name begins or ends like these: it may be of a remark about a seed.
+    Nearly,
+    /// Other things are called so, too: only a value that can be a seed is one.
+    Perhaps,
+}
+
+/// How surely a field of this name, which is plain, has a seed.
+pub(super) fn named(name: &str) -> Option<Named> {
     let bare = without_number(name);
-    let begins = STARTS.iter().any(|start| bare.starts_with(start));
-    SEEDS.contains(&bare) || begins && !ABOUT.iter().any(|end| bare.ends_with(end))
+    let begins = |starts: &[&str]| starts.iter().any(|start| bare.starts_with(start));
+    if SEEDS.contains(&bare) {
+        Some(Named::Surely)
+    } else if ABOUT.iter().any(|end| bare.ends_with(end)) {
+        None
+    } else if begins(&STARTS) || bare.ends_with("totp") {
+        Some(Named::Nearly)
+    } else {
+        (begins(&LOOSE_STARTS) || bare.ends_with("seed")).then_some(Named::Perhaps)
+    }
 }
 
 /// Two fields may have one name, or a number each.
@@ -96,13 +128,17 @@ pub(super) struct Item<'a> {
     why: Option<Skip>,
     /// With whether a link says it.
     found: Vec<(bool, Entry)>,
+    /// Where each seed is among these: alone, and with each of the ways in which links say that its codes are made.
+    known: HashMap<u64, usize>,
+    hashes: RandomState,
     /// The texts that were read.
-    read: Vec<&'a str>,
+    read: HashSet<&'a str>,
 }
 
 impl<'a> Item<'a> {
-    pub(super) const fn new(beside: Beside<'a>, place: Place, why: Option<Skip>) -> Self {
-        Self { beside, place, why, found: Vec::new(), read: Vec::new() }
+    pub(super) fn new(beside: Beside<'a>, place: Place, why: Option<Skip>) -> Self {
+        let (found, known, hashes, read) = Default::default();
+        Self { beside, place, why, found, known, hashes, read }
     }
 
     /// Reads a field of seeds: a link, several, or a bare key. A note goes to each of them.
@@ -110,7 +146,7 @@ impl<'a> Item<'a> {
         if text.trim().is_empty() {
             return;
         }
-        self.read.push(text);
+        self.read.insert(text);
         let links: Vec<Piece<'_>> = links_of(text).collect();
         if links.is_empty() {
             self.add(false, uri::link_or_seed(text, self.beside, self.place), note);
@@ -118,21 +154,32 @@ impl<'a> Item<'a> {
         for link in links {
             self.link(link.text, note);
         }
-        if text.contains("://") && text.lines().any(pieces::has_key_beside) {
-            self.skip(Skip::Bare);
+        if text.contains("://") {
+            (0..text.lines().map(pieces::keys_beside).sum()).for_each(|_| self.skip(Skip::Bare));
         }
     }
 
     /// Reads a field that a person named: a bare key, if the name says so. Links in it are found with those elsewhere.
     pub(super) fn field(&mut self, name: &str, value: &'a str) {
-        if !value.contains("://") && names_seed(&plain(name)) && uri::is_link_or_usual_seed(value) {
+        let can_be_seed =
+            |name| uri::is_link_or_usual_seed(value) || name < Named::Perhaps && ends::is_like_seed(value);
+        if !value.contains("://") && named(&plain(name)).is_some_and(can_be_seed) {
             self.own(value, None);
         }
     }
 
+    /// The same for a value that should be a text.
+    pub(super) fn field_of(&mut self, name: &str, value: &'a Json) {
+        let is_text = matches!(value, Json::Text(_) | Json::Null | Json::Bool(_));
+        if !is_text && named(&plain(name)).is_some_and(|name| name < Named::Perhaps) {
+            self.skip(Skip::Shape);
+        }
+        self.field(name, value.text());
+    }
+
     /// Reads the links in a text that is not made for them. A bare key there is not guessed at.
     pub(super) fn scan(&mut self, text: &'a str) {
-        if !text.contains("://") || self.read.contains(&text) {
+        if !text.contains("://") || self.read.contains(text) {
             return;
         }
         for link in links_of(text).filter(|link| pieces::holds_secret(link.text)) {
@@ -153,21 +200,35 @@ impl<'a> Item<'a> {
         if let Ok(found) = &mut one.read {
             found.notes.extend(note);
         }
-        // A link says how codes are made, and a bare key does not.
-        let same_codes =
-            |other: &Entry| matches!((&other.read, &one.read), (Ok(other), Ok(one)) if other.totp == one.totp);
-        let same = |(other_is_link, other): &&mut (bool, Entry)| match (&other.read, &one.read) {
-            (Ok(other), Ok(one)) => {
-                let alike = !*other_is_link || !is_link || other.totp == one.totp;
-                alike && other.seed.expose() == one.seed.expose()
-            }
-            _ => false,
+        let Ok(secret) = &one.read else {
+            self.found.push((is_link, one));
+            return;
         };
-        match self.found.iter_mut().find(same) {
-            None => self.found.push((is_link, one)),
-            Some((_, other)) if same_codes(other) => {}
-            Some(other) if is_link => *other = (is_link, one),
-            Some(_) => {}
+        // By keyed hashes, which no file can make alike.
+        let totp = secret.totp;
+        let seed = self.hashes.hash_one(secret.seed.expose());
+        let said = self.hashes.hash_one((secret.seed.expose(), totp));
+        let has_same_codes = |kept: &Entry| matches!(&kept.read, Ok(kept) if kept.totp == totp);
+        let same = if is_link { self.known.get(&said) } else { None }.or_else(|| self.known.get(&seed));
+        let at = match same.and_then(|at| Some((*at, self.found.get_mut(*at)?))) {
+            Some(_) if !is_link => return,
+            Some((at, kept)) if has_same_codes(&kept.1) => {
+                kept.0 = true;
+                at
+            }
+            // A link says how codes are made, and a bare key does not.
+            Some((at, kept)) if !kept.0 => {
+                *kept = (true, one);
+                at
+            }
+            Some(_) | None => {
+                self.found.push((is_link, one));
+                self.found.len() - 1
+            }
+        };
+        self.known.entry(seed).or_insert(at);
+        if is_link {
+            self.known.insert(said, at);
         }
     }
 
@@ -221,7 +282,10 @@ mod tests {
         for name in
             ["otp", "OTP Key", "otp_1", "TOTP Secret Key", "otpauth2", "Authenticator Key", "2FA", "otp code secret"]
         {
-            assert!(names_seed(&plain(name)), "{name}");
+            assert!(named(&plain(name)).is_some_and(|name| name < Named::Perhaps), "{name}");
+        }
+        for name in ["MFA", "2FA setup", "Google Authenticator", "my seed", "Secret key"] {
+            assert_eq!(named(&plain(name)), Some(Named::Perhaps), "{name}");
         }
         for name in [
             "",
@@ -234,7 +298,7 @@ mod tests {
             "2fa enabled",
             "notes",
         ] {
-            assert!(!names_seed(&plain(name)), "{name}");
+            assert_eq!(named(&plain(name)), None, "{name}");
         }
     }
 }

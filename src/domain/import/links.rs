@@ -5,6 +5,8 @@ use super::{
     Format, Import, ends,
     entry::{Entry, Note, Place, Skip},
     google,
+    item::Item,
+    json::Json,
     pieces::{self, Piece, pieces},
     uri::{self, Beside},
 };
@@ -33,7 +35,7 @@ pub(super) fn read(text: &str) -> Import {
         }
         let place = Place::Line(number);
         let is_first = std::mem::replace(&mut line_before, number) != number;
-        let has_key = is_first && pieces::has_key_beside(line);
+        let keys = if is_first { pieces::keys_beside(line) } else { 0 };
         if is_comment(line) {
             import.entries.push(Entry::skipped(place, None, Skip::Comment));
             continue;
@@ -41,30 +43,25 @@ pub(super) fn read(text: &str) -> Import {
         if google::is_link(piece.text) {
             google::read(piece.text, number, &mut import);
         } else if uri::is_link(piece.text) {
-            import.entries.push(entry(piece, place, is_ente, last == Some(nth)));
-        } else if piece.is_link || !is_note && !has_key {
+            import.entries.append(&mut entries(piece, place, is_ente, last == Some(nth)));
+        } else if piece.is_link || !is_note && keys == 0 {
             import.entries.push(Entry::skipped(place, None, Skip::Link(OtpAuthError::NotOtpAuth)));
         }
-        if has_key {
-            import.entries.push(Entry::skipped(place, None, Skip::Bare));
-        }
+        import.entries.extend((0..keys).map(|_| Entry::skipped(place, None, Skip::Bare)));
     }
     import
 }
 
-/// Reads a link; the file may end in it.
-fn entry(piece: Piece<'_>, place: Place, is_ente: bool, is_last: bool) -> Entry {
-    let mut read = uri::link(piece.text, Beside::default(), place);
-    // Ente exports what is in its trash, too, and says so at the end of each link.
+/// Reads a link, which the file may end in, and those in the note that Ente keeps with it.
+fn entries(piece: Piece<'_>, place: Place, is_ente: bool, is_last: bool) -> Vec<Entry> {
     let display = ends::display_of(piece.text);
-    if display.as_ref().is_some_and(|display| display.get("trashed").is_true()) {
-        return Entry::skipped(place, read.title, Skip::Trashed);
-    }
     let is_cut = is_last && (ends::may_be_cut(piece.text) || is_ente && display.is_none());
-    if let Ok(found) = &mut read.read {
-        found.notes.extend(is_cut.then_some(Note::Ends));
-    }
-    read
+    let display = display.unwrap_or(Json::Null);
+    // Ente exports what is in its trash, too, and says so at the end of each link.
+    let mut found = Item::new(Beside::default(), place, display.get("trashed").is_true().then_some(Skip::Trashed));
+    found.add(true, uri::link(piece.text, Beside::default(), place), is_cut.then_some(Note::Ends));
+    found.scan(display.get("note").text());
+    found.entries()
 }
 
 /// The pieces of a line that are entries: not those of a comment, or of the title of a section of a file of settings.
@@ -72,7 +69,7 @@ fn entries_of(line: &str) -> impl Iterator<Item = Piece<'_>> {
     let is_title = line.trim().strip_prefix('[').is_some_and(|title| title.ends_with(']'));
     let is_comment = is_comment(line);
     // Once for a line, however many links it has.
-    let has_key = (is_comment || is_title) && pieces::has_key_beside(line);
+    let has_key = (is_comment || is_title) && pieces::keys_beside(line) > 0;
     let is_entry = move |piece: &Piece<'_>| {
         let holds_secret = || has_key || piece.is_link && pieces::holds_secret(piece.text);
         !is_comment && (piece.is_link || !is_title) || holds_secret()

@@ -227,7 +227,7 @@ pub fn open(bytes: &[u8]) -> Result<Opened, ImportError> {
         return Err(ImportError::Empty);
     }
     if let Some(json) = json_in(begun, text) {
-        return document(&json?);
+        return document(&json.map_err(|problem| refused::not_json(begun, problem))?);
     }
     if begun.strip_prefix('<').is_some_and(|rest| !uri::is_link(rest)) {
         if begun.contains("<KeePassFile") {
@@ -249,7 +249,8 @@ pub fn open(bytes: &[u8]) -> Result<Opened, ImportError> {
 fn json_in(begun: &str, text: &str) -> Option<Result<Json, ImportError>> {
     let inside = begun.strip_prefix(['{', '['])?.trim_start();
     let read = Json::parse(text);
-    let is_json = inside.is_empty() || inside.starts_with(['{', '[', '"', '}', ']']) || !links::are_in(text);
+    let begins = inside.is_empty() || inside.starts_with(['{', '[', '"', '}', ']']);
+    let is_json = begins && !refused::is_settings(begun) || !links::are_in(text);
     (is_json || read.is_ok()).then_some(read)
 }
 

@@ -76,11 +76,11 @@ fn piece(all: &str, start: usize, end: usize) -> Option<Piece<'_>> {
 pub(super) fn holds_secret(link: &str) -> bool {
     let key = link.split_once("://").map_or("", |(_, key)| key);
     ["secret=", "data="].iter().any(|field| uri::has(link, field))
-        || uri::starts(link, "steam://") && ends::holds_key(key)
+        || uri::starts(link, "steam://") && ends::keys(key) > 0
 }
 
-/// Whether a line holds a bare key beside its links, or instead of one.
-pub(super) fn has_key_beside(line: &str) -> bool {
+/// How many bare keys a line holds beside its links, or instead of one.
+pub(super) fn keys_beside(line: &str) -> usize {
     let starts = starts(line);
     let before = line.get(..starts.first().copied().unwrap_or(line.len())).unwrap_or_default();
     let ends = starts.iter().skip(1).copied().chain([line.len()]);
@@ -89,7 +89,7 @@ pub(super) fn has_key_beside(line: &str) -> bool {
         let (whole, _) = ends::without_words(text);
         line.get(*start..end)?.trim_start().get(whole.len()..)
     };
-    ends::holds_key(before) || starts.iter().zip(ends).filter_map(behind).any(ends::holds_key)
+    ends::keys(before) + starts.iter().zip(ends).filter_map(behind).map(ends::keys).sum::<usize>()
 }
 
 #[cfg(test)]

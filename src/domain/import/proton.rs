@@ -74,7 +74,7 @@ pub(super) fn pass(json: &Json) -> Import {
         let sections = content.get("sections").list().iter().flat_map(|section| section.get("sectionFields").list());
         for field in data.get("extraFields").list().iter().chain(item.get("extraFields").list()).chain(sections) {
             found.own(field.at(&["data", "totpUri"]).word(), None);
-            found.field(field.get("fieldName").text(), field.at(&["data", "content"]).text());
+            found.field_of(field.get("fieldName").text(), field.at(&["data", "content"]));
         }
         found.scan_all(item);
         import.entries.append(&mut found.entries());

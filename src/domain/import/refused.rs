@@ -100,10 +100,39 @@ pub(super) fn markup(text: &str) -> ImportError {
         "the settings of FreeOTP, whose seeds may be encrypted; use the export of FreeOTP+, or scan its codes"
     } else if text.to_ascii_lowercase().contains("<html") {
         "a page to look at; export JSON or text instead"
+    } else if text.trim_end().ends_with('>') {
+        "XML, but not of KeePass, whose XML alone is read; export JSON or CSV, or make a list of otpauth:// links"
     } else {
         return ImportError::Unknown;
     };
     ImportError::Refused(refused)
+}
+
+/// What a text is that begins like JSON, and is none.
+pub(super) fn not_json(text: &str, problem: ImportError) -> ImportError {
+    if !matches!(problem, ImportError::Json { .. }) {
+        return problem;
+    }
+    let mut lines = text.lines().filter(|line| !line.trim().is_empty());
+    let is_json = |line: Option<&str>| line.is_some_and(|line| Json::parse(line).is_ok());
+    ImportError::Refused(if is_json(lines.next()) && is_json(lines.next()) {
+        "several JSON documents in one file, as no app exports them; give each as a file of its own, or a list of \
+         otpauth:// links"
+    } else if is_settings(text) {
+        "a file of settings (TOML or INI), as no app exports it; give an app's export, or a list of otpauth:// links"
+    } else if text.starts_with("{\\rtf") {
+        "a document of a word processor; save it as plain text, with one otpauth:// link a line"
+    } else {
+        return problem;
+    })
+}
+
+/// Whether a text begins with the title of a section, as files of settings do.
+pub(super) fn is_settings(text: &str) -> bool {
+    let first = text.lines().next().unwrap_or_default().split('#').next().unwrap_or_default();
+    let title = first.trim().strip_prefix('[').and_then(|title| title.strip_suffix(']'));
+    let is_of_title = |c: char| c.is_alphanumeric() || " ._-:/[]\"'".contains(c);
+    title.is_some_and(|title| !title.is_empty() && title.chars().all(is_of_title))
 }
 
 /// What a document of an app without an export is, if it is one.

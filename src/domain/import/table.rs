@@ -7,8 +7,8 @@ use zeroize::Zeroizing;
 use super::{
     Format, Import, ImportError, ends,
     entry::{Entry, Note, Place, Skip},
-    item::{Item, SEEDS, names_seed, plain, without_number},
-    naming,
+    item::{self, Item, Named, SEEDS, plain, without_number},
+    links, naming, pieces,
     uri::{self, Beside},
 };
 use crate::domain::{
@@ -56,7 +56,7 @@ pub(super) fn read(text: &str) -> Result<Option<Import>, ImportError> {
     let head: Vec<String> = head.cells.iter().map(|name| plain(name)).collect();
     let columns = Columns::of(&head);
     let is_passwords = ["password", "loginpassword"].iter().any(|name| head.iter().any(|column| column == name));
-    if columns.seeds.is_empty() && !is_passwords {
+    if !columns.are_of_a_table() && !is_passwords {
         return Ok(None);
     }
     let mut import = Import::new(format(&head));
@@ -94,9 +94,8 @@ fn format(head: &[String]) -> Format {
 
 /// Where the columns are.
 struct Columns {
-    /// Those that are called as a column of seeds, and then those that are called nearly so.
-    seeds: Vec<usize>,
-    sure: usize,
+    /// Those that may have seeds, the surest first.
+    seeds: Vec<(usize, Named)>,
     title: Option<usize>,
     users: Vec<usize>,
     group: Option<usize>,
@@ -107,14 +106,16 @@ impl Columns {
     fn of(head: &[String]) -> Self {
         let place = |names: &[&str]| names.iter().find_map(|name| head.iter().position(|column| column == name));
         let users = USERS.iter().filter_map(|name| head.iter().position(|column| column == name)).collect();
-        let all = |is: &dyn Fn(&str) -> bool| -> Vec<usize> {
-            head.iter().enumerate().filter(|(_, column)| is(column)).map(|(at, _)| at).collect()
-        };
-        let mut seeds: Vec<usize> =
-            SEEDS.iter().flat_map(|name| all(&|column| without_number(column) == *name)).collect();
-        let sure = seeds.len();
-        seeds.extend(all(&|column| names_seed(column) && !SEEDS.contains(&without_number(column))));
-        Self { seeds, sure, title: place(&TITLES), users, group: place(&["group"]), width: head.len() }
+        let seeds = head.iter().enumerate().filter_map(|(at, column)| Some((at, item::named(column)?)));
+        let mut seeds: Vec<(usize, Named)> = seeds.collect();
+        let rank = |column: &String| SEEDS.iter().position(|name| *name == without_number(column));
+        seeds.sort_by_key(|(at, name)| (*name, head.get(*at).and_then(rank)));
+        Self { seeds, title: place(&TITLES), users, group: place(&["group"]), width: head.len() }
+    }
+
+    /// Whether they are those of a table with seeds, and not of a text whose first line has a comma.
+    fn are_of_a_table(&self) -> bool {
+        self.seeds.first().is_some_and(|(_, name)| *name < Named::Perhaps || self.title.is_some())
     }
 
     /// Adds the entries of a row: none if it has no secret, as most logins; several if it has several.
@@ -123,9 +124,14 @@ impl Columns {
         let cell = |column: usize| cells.get(column).map_or("", |cell| cell.trim());
         let title = self.title.map_or("", cell);
         let account = self.users.iter().map(|column| cell(*column)).find(|cell| !cell.is_empty()).unwrap_or_default();
-        let seeds = self.seeds.iter().enumerate().map(|(nth, at)| (nth, *at, cell(*at)));
-        let seeds = seeds.filter(|(nth, _, seed)| !seed.is_empty() && (*nth < self.sure || !is_remark(seed)));
-        let mut seeds: Vec<(usize, &str)> = seeds.map(|(_, at, seed)| (at, seed)).collect();
+        let can_be_seed = |name: Named, text: &str| match name {
+            Named::Surely => !text.is_empty(),
+            Named::Nearly => !text.is_empty() && !is_remark(text),
+            Named::Perhaps => uri::is_link_or_usual_seed(text),
+        };
+        let seeds = self.seeds.iter().map(|(at, name)| (*at, *name, cell(*at)));
+        let mut seeds: Vec<(usize, &str)> =
+            seeds.filter(|(_, name, text)| can_be_seed(*name, text)).map(|(at, _, text)| (at, text)).collect();
         if let Some(why) = self.problem(row, &seeds) {
             import.entries.push(Entry::skipped(place, naming::title(title, account), why));
             return;
@@ -145,10 +151,8 @@ impl Columns {
                 found.own(cell, is_cut.then_some(Note::Ends));
             }
         }
-        for (at, cell) in cells.iter().enumerate() {
-            if !self.seeds.contains(&at) {
-                found.scan(cell);
-            }
+        for column in 0..cells.len() {
+            found.scan(cell(column));
         }
         import.entries.extend(found.entries().into_iter().map(|read| named(read, title, account, import.format)));
     }
@@ -178,6 +182,9 @@ impl Columns {
 
 /// Whether a text beside a secret is a word or a code about it, and no secret that somebody mistyped or cut.
 fn is_remark(text: &str) -> bool {
+    if text.contains("://") && !links::are_in(text) {
+        return text.lines().all(|line| pieces::keys_beside(line) == 0);
+    }
     let has = |is: fn(&u8) -> bool| text.as_bytes().iter().any(is);
     let count = text.bytes().filter(u8::is_ascii_alphanumeric).count();
     let is_mixed = has(u8::is_ascii_digit) && has(u8::is_ascii_alphabetic);

@@ -4,19 +4,17 @@ use zeroize::Zeroizing;
 
 use super::{
     ends,
-    entry::{Entry, Found, Kind, Note, Place, RawEntry, Skip},
+    entry::{Entry, Found, Kind, Note, Place, RawEntry, SEED_BYTES_USUAL, Skip, short},
     naming,
 };
 use crate::domain::{
     limits::URI_BYTES_MAX,
     otpauth::{OtpAuthError, Unnamed, push_app},
-    seed::Seed,
+    seed::{Seed, SeedError},
 };
 
 /// The schemes of links that a list may hold.
 const SCHEMES: [&str; 4] = ["otpauth://", "otpauth-migration://", "steam://", "motp://"];
-/// Bytes that every service's seed has at least. A word such as `enabled` is base32, too.
-const SEED_BYTES_USUAL: usize = 10;
 
 /// The names of the item that a link stands at, for a link that has none itself.
 #[derive(Clone, Copy, Default)]
@@ -35,31 +33,22 @@ pub(super) fn starts(text: &str, prefix: &str) -> bool {
     text.trim_start().get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
 }
 
-/// Whether a text can only be a secret: a link, or base32 of a usual length.
+/// Whether a text can only be a secret: a link, or base32 of a usual length, or several of these.
 pub(super) fn is_link_or_usual_seed(text: &str) -> bool {
-    is_link(text) || Seed::from_base32(text).is_ok_and(|seed| seed.len() >= SEED_BYTES_USUAL)
+    is_link(text)
+        || match Seed::from_base32(text) {
+            Ok(seed) => seed.len() >= SEED_BYTES_USUAL && !ends::are_words(text),
+            Err(problem) => problem == SeedError::Several,
+        }
 }
 
 /// Reads a link, or the bare base32 seed that some password managers keep in its place.
 pub(super) fn link_or_seed(text: &str, beside: Beside<'_>, place: Place) -> Entry {
     if text.contains("://") {
         link(text, beside, place)
-    } else if ends::are_several(text) {
-        Entry::skipped(place, naming::title(beside.issuer, beside.account), Skip::Several)
     } else {
-        let (seed, note) = ends::seed(text.trim());
-        let mut entry = RawEntry::plain(beside.issuer, beside.account, seed).entry(place);
-        if let Ok(found) = &mut entry.read {
-            found.notes.extend(short(&found.seed));
-            found.notes.extend(note);
-        }
-        entry
+        RawEntry::plain(beside.issuer, beside.account, text).entry(place)
     }
-}
-
-/// A doubt about a seed that no service issues.
-fn short(seed: &Seed) -> Option<Note> {
-    (seed.len() < SEED_BYTES_USUAL).then_some(Note::Short)
 }
 
 /// Reads a link.

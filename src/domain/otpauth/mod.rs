@@ -15,7 +15,7 @@ pub use push::push_app;
 use query::{Query, SINGLE_USE};
 
 use super::{
-    seed::{Seed, SeedError},
+    seed::{Seed, SeedError, Seeds},
     text::{ShownText, TextError},
     totp::TotpParameters,
 };
@@ -186,9 +186,10 @@ impl Unnamed {
     }
 
     fn read(uri: &str, reading: Reading) -> Result<Self, OtpAuthError> {
-        let UriParts { label, query, repaired } = UriParts::of(uri, reading)?;
+        let UriParts { label, query, mut repaired } = UriParts::of(uri, reading)?;
         let query = Query::read(&query, reading)?;
         let seed = query.get("secret").ok_or(OtpAuthError::NoSecret)?;
+        repaired.extend((Seeds::of(seed) == Seeds::PerhapsTwo).then_some(Repair::PerhapsTwo));
         Ok(Self {
             label,
             issuer: Zeroizing::new(query.get("issuer").unwrap_or_default().to_owned()),

@@ -7,7 +7,7 @@ use percent_encoding::percent_decode_str;
 use zeroize::Zeroizing;
 
 use super::{OtpAuthError, push_app, query::is_known};
-use crate::domain::limits::URI_BYTES_MAX;
+use crate::domain::{limits::URI_BYTES_MAX, seed::Seeds};
 
 /// How a URI is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +31,15 @@ pub enum Repair {
     Space,
     /// `%` that was not written `%25`.
     Percent,
+    /// A secret that may be two.
+    PerhapsTwo,
+}
+
+impl Repair {
+    /// Whether nobody can tell what was meant.
+    pub const fn is_doubt(self) -> bool {
+        matches!(self, Self::PerhapsTwo)
+    }
 }
 
 impl fmt::Display for Repair {
@@ -41,6 +50,7 @@ impl fmt::Display for Repair {
             Self::QuestionMark => "a raw `?` was read as a part of the label",
             Self::Space => "a raw space was read as a part of the label",
             Self::Percent => "a raw `%` was read as itself",
+            Self::PerhapsTwo => Seeds::DOUBT,
         })
     }
 }

@@ -18,7 +18,7 @@ fn a_seed_comes_in_on_standard_input_and_is_not_shown_again() {
     let person = Person::with_vault();
 
     let ran = person.fed(
-        "gezd gnbv gy3t qojq-gezd gnbv gy3t qojq====\n",
+        "gezd gnbv gy3t qojq gezd-gnbv gy3t qojq====\n",
         &["secret", "add", "--label", "alice", "--issuer", "GitHub", "--stdin"],
     );
 
@@ -259,6 +259,35 @@ fn seeds_are_read_however_their_groups_are_parted() {
     person.run(&["secret", "add", "--uri-file", &cut]).ok();
     let refused = person.fed("JBSWY3DPEHPK3PXPJBSWY3DPEHP", &["secret", "add", "--label", "x", "--stdin"]).refused(2);
     assert!(refused.contains("a length that base32 never has"), "{refused}");
+}
+
+#[test]
+fn two_seeds_typed_as_one_are_never_stored_without_a_word() {
+    let person = Person::with_vault();
+    let (half, other) = ("JBSWY3DPEHPK3PXP", "KRSXG5CTMVRXEZLUKRSXG5CTMVRXEZLU");
+    let add = |text: &str, label: &str| person.fed(text, &["secret", "add", "--label", label, "--stdin"]);
+    for joint in ["-", " ", "+", "/", " / ", "\n"] {
+        for both in [format!("{RFC_SEED}{joint}{other}"), format!("{half}{joint}{half}{joint}{half}")] {
+            let refused = add(&both, "x").refused(2);
+            assert!(refused.contains("looks like several seeds") && !refused.contains("KRSX"), "{both}: {refused}");
+        }
+    }
+    let doubt = "its secret is in two parts of 16 letters";
+    let mut terminal = Terminal::new();
+    let mut program = terminal.start(&person, "secret add --label b");
+    terminal.wait_for_a_hidden_prompt(&mut program);
+    terminal.types(&format!("{half}-{half}"));
+    let (shown, ended) = terminal.rest_of(program);
+    assert!(ended.success() && shown.contains(doubt) && !shown.contains(half), "{shown}");
+    for (text, is_doubtful) in [
+        (format!("{half} {half}"), true),
+        (format!("otpauth://totp/x?secret={half}%20{half}"), true),
+        ("gezd gnbv gy3t qojq gezd gnbv gy3t qojq".to_owned(), false),
+    ] {
+        let added = add(&text, &format!("{}", text.len()));
+        assert_eq!(added.err.contains(doubt), is_doubtful, "{text}: {added:?}");
+        added.ok();
+    }
 }
 
 #[test]

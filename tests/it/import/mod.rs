@@ -4,6 +4,7 @@
 mod bad_input;
 mod elsewhere;
 mod losses;
+mod several;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -11,6 +11,7 @@ use crate::{
     domain::{
         limits::{PICTURE_BYTES_MAX, URI_BYTES_MAX},
         otpauth::{Names, OtpAuth, Repair, is_link},
+        seed::Seeds,
         text::ShownText,
     },
     operations::{ErrorCode, Refusal, RegisterSecret, Registration},
@@ -151,6 +152,9 @@ pub(super) async fn read(args: &AddArgs, console: &mut Console, children: &Child
 /// Takes what a person typed: a seed, or the whole link, which also says how codes are made.
 fn typed(registration: &mut Registration, text: Zeroizing<String>, console: &mut Console) -> Result<(), Failure> {
     if !is_link(&text) {
+        if Seeds::of(&text) == Seeds::PerhapsTwo {
+            console.note(&format!("Doubtful: {}.", Seeds::DOUBT));
+        }
         registration.secret = Some(text);
         return Ok(());
     }

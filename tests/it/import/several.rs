@@ -1,0 +1,322 @@
+//! Two seeds where one belongs, seeds in groups, and fields and columns that are called as those with seeds are: each seed
+//! is an entry or a skipped one, and what is no seed is none.
+
+use serde_json::{Value, json};
+
+use super::{
+    elsewhere::cpu_time,
+    losses::{A, B, SHORTEST, check, link, read, told_of},
+};
+
+const SEVERAL: &str = "looks like several seeds";
+
+fn told(text: &str) -> Vec<String> {
+    read(text).entries.iter().map(told_of).collect()
+}
+
+fn refused(text: &str) -> String {
+    super::bad_input::read(text.as_bytes()).map(|_| ()).unwrap_err().to_string()
+}
+
+fn bitwarden(fields: &Value) -> String {
+    json!({"encrypted": false, "folders": [], "items": [{"type": 1, "name": "T", "fields": fields}]}).to_string()
+}
+
+/// Files of one entry with this seed in the field for it.
+fn with_seed(seed: &str) -> Vec<(&'static str, String)> {
+    let keepass = |key: &str, value: &str| {
+        format!(
+            "<KeePassFile><Root><Group><Entry><String><Key>Title</Key><Value>T</Value></String><String><Key>{key}</Key>\
+             <Value>{value}</Value></String></Entry></Group></Root></KeePassFile>"
+        )
+    };
+    let credential = json!({"type": "totp", "secret": seed, "username": "T"});
+    let aegis = json!({"type": "totp", "name": "T", "issuer": "", "info": {"secret": seed}});
+    let service = json!({"name": "T", "secret": seed, "otp": {}});
+    let login = json!({"username": "T", "totp": seed});
+    vec![
+        ("TOTP Seed", keepass("TOTP Seed", seed)),
+        ("TimeOtp", keepass("TimeOtp-Secret-Base32", seed)),
+        ("KeeOtp", keepass("otp", &format!("key={seed}&amp;size=6"))),
+        ("otp of KeePass", keepass("otp", seed)),
+        ("Exchange", json!({"items": [{"title": "T", "credentials": [credential]}]}).to_string()),
+        ("Aegis", json!({"version": 1, "header": {}, "db": {"entries": [aegis]}}).to_string()),
+        ("2FAS", json!({"schemaVersion": 4, "services": [service]}).to_string()),
+        ("Bitwarden", json!({"encrypted": false, "items": [{"type": 1, "name": "T", "login": login}]}).to_string()),
+        ("a table", format!("Title,TOTP\nT,\"{seed}\"\n")),
+        ("a link", format!("otpauth://totp/T?secret={}&issuer=T\n", seed.replace(' ', "%20").replace('\n', "%0A"))),
+        ("registrations", json!([{"label": "T", "secret": seed}]).to_string()),
+    ]
+}
+
+#[test]
+fn two_seeds_in_one_field_are_skipped_as_such_in_every_format() {
+    for seed in [
+        format!("{A}-{B}"),
+        format!("{A} {B}"),
+        format!("{A}/{B}"),
+        format!("{A} / {B}"),
+        format!("{A}, {B}"),
+        format!("{A}\n{B}"),
+        format!("{SHORTEST}-{SHORTEST}-{SHORTEST}"),
+        format!("{A} {SHORTEST}"),
+        "gezd gnbv gy3t qojq / jbsw y3dp ehpk 3pxp".to_owned(),
+        "gezd-gnbv-gy3t-qojq-gezd jbsw-y3dp-ehpk-3pxp".to_owned(),
+    ] {
+        for (place, file) in with_seed(&seed) {
+            let told = told(&file);
+            assert!(told.len() == 1 && told[0].contains(SEVERAL), "{seed:?} in {place}: {told:?}");
+        }
+    }
+    for joint in ["+", "%20", "%2B", "/"] {
+        let told = told(&format!("otpauth://totp/T?secret={A}{joint}{B}\n"));
+        assert!(told.len() == 1 && told[0].contains(SEVERAL), "{joint}: {told:?}");
+    }
+    // Here the second one stands behind the link.
+    check(&format!("otpauth://totp/T?secret={A}-{B}\n"), &[&format!("T {A} ?"), "line 1: it is a bare key"]);
+    let kee = with_seed(&format!("{A}%20{B}"));
+    let kee = kee.iter().find(|(place, _)| *place == "KeeOtp").unwrap();
+    assert!(told(&kee.1)[0].contains(SEVERAL), "{:?}", told(&kee.1));
+}
+
+#[test]
+fn two_parts_that_may_be_one_seed_are_doubtful_and_groups_are_quiet() {
+    let kept = format!("T {SHORTEST}GEZDGNBVGY3TQOJQ");
+    for seed in [
+        format!("{SHORTEST}-GEZDGNBVGY3TQOJQ"),
+        format!("{SHORTEST} GEZDGNBVGY3TQOJQ"),
+        format!("{SHORTEST}\nGEZDGNBVGY3TQOJQ"),
+        "jbsw y3dp ehpk 3pxp - gezd gnbv gy3t qojq".to_owned(),
+    ] {
+        for (place, file) in with_seed(&seed) {
+            assert_eq!(told(&file), [format!("{kept} ?")], "{seed} in {place}");
+        }
+    }
+    for seed in [
+        "jbsw y3dp ehpk 3pxp gezd gnbv gy3t qojq".to_owned(),
+        "JBSW-Y3DP-EHPK-3PXP-GEZD-GNBV-GY3T-QOJQ".to_owned(),
+        "JBSWY3DP EHPK3PXP GEZDGNBV GY3TQOJQ".to_owned(),
+    ] {
+        for (place, file) in with_seed(&seed) {
+            assert_eq!(told(&file), [kept.as_str()], "{seed} in {place}");
+        }
+    }
+}
+
+#[test]
+fn words_behind_a_seed_are_told_in_every_format() {
+    for (place, file) in with_seed("gezd gnbv gy3t qojq for bob") {
+        let told = told(&file);
+        // A link's parameters end in it, so it is taken as it stands there.
+        if place != "a link" {
+            assert_eq!(told, ["T GEZDGNBVGY3TQOJQ ?"], "{place}");
+        }
+    }
+}
+
+#[test]
+fn a_seed_in_groups_is_doubtful_only_if_its_last_groups_may_be_words() {
+    let mut state = 7_u64;
+    let mut letters = |count: usize| -> String {
+        let next = |_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            char::from(b"abcdefghijklmnopqrstuvwxyz234567"[(state >> 59) as usize])
+        };
+        (0..count).map(next).collect()
+    };
+    for (length, most) in [(16, 0), (20, 24), (24, 8), (26, 3), (32, 1), (40, 8), (52, 24)] {
+        for size in [4, 5, 6, 8] {
+            let doubts = (0..500).filter(|_| {
+                let seed = letters(length);
+                let groups: Vec<&str> =
+                    seed.as_bytes().chunks(size).map(|group| std::str::from_utf8(group).unwrap()).collect();
+                let told = told(&format!("Title,TOTP\nT,{}\n", groups.join(" ")));
+                // None is cut or left out.
+                assert!(
+                    told.len() == 1 && told[0].starts_with(&format!("T {}", seed[..14].to_uppercase())),
+                    "{told:?}"
+                );
+                assert!(told[0].trim_end_matches(" ?").len() >= length, "{seed} {size}: {told:?}");
+                told[0].ends_with(" ?")
+            });
+            let doubts = doubts.count();
+            assert!(doubts * 100 <= most * 500, "{length} letters in groups of {size}: {doubts} of 500");
+        }
+    }
+}
+
+#[test]
+fn each_bare_key_of_a_line_is_counted() {
+    let (a, bare) = (format!("a {A}"), "line 2: it is a bare key");
+    check(&format!("{}\n{B} {SHORTEST}\n", link("a", A)), &[&a, bare, bare]);
+    check(&format!("{}\nold: {B}, new: {SHORTEST}\n", link("a", A)), &[&a, bare, bare]);
+    check(&format!("{}\n{B} / {SHORTEST}\n", link("a", A)), &[&a, bare, bare]);
+    check(&format!("{}\n{B}/{SHORTEST}\n", link("a", A)), &[&a, bare, bare]);
+    check(&format!("{B} {} {SHORTEST}\n", link("a", A)), &[&format!("{a} ?"), "line 1: it is", "line 1: it is"]);
+}
+
+#[test]
+fn words_and_ids_with_a_digit_are_no_bare_keys() {
+    for words in [
+        "key id: AKIAIOSFODNN7EXAMPLE",
+        "role AROAIOSFODNN7EXAMPLEX",
+        "prod-cluster-2-frankfurt",
+        "production2environment",
+        "https://example.com/ASIAIOSFODNN7EXAMPLE",
+    ] {
+        check(&format!("{}\n{words}\n", link("a", A)), &[&format!("a {A}")]);
+    }
+    // A key that begins in the same way.
+    check(&format!("{}\nAKIAIOSFODNN7EXAMPLEGEZDGNBVGY3T\n", link("a", A)), &[&format!("a {A}"), "line 2: it is"]);
+}
+
+#[test]
+fn a_field_that_is_called_as_services_call_their_seed_is_read() {
+    for name in [
+        "Authenticator Key (TOTP)",
+        "MFA",
+        "MFA key",
+        "Google Authenticator",
+        "Authenticator",
+        "Secret key",
+        "2FA seed",
+        "Seed",
+        "my TOTP",
+    ] {
+        check(&bitwarden(&json!([{"name": name, "value": A}])), &[&format!("T {A}")]);
+        check(&bitwarden(&json!([{"name": name, "value": format!("{A} {B}")}])), &[SEVERAL]);
+    }
+    // Other things are called so, too.
+    for (name, value) in [
+        ("MFA", "yes"),
+        ("MFA", "123456"),
+        ("Google Authenticator", "on my old phone"),
+        ("Authenticator", "Duo Mobile Push phone"),
+        ("Secret key", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"),
+        ("Secret key", "sk_live_4eC39HqLyjWDarjtT1zdp7dc"),
+        ("2FA", "SMS to 0170 1234567"),
+        ("OTP", "123456"),
+        ("TOTP device", "FT4K2ABCD7XYZ234"),
+        ("Password", A),
+    ] {
+        check(&bitwarden(&json!([{"name": name, "value": value}])), &[]);
+    }
+    // A seed that somebody mistyped.
+    for seed in ["GEZDGNBVGY3TQOJ0", "gezd gnbv gy3t qoj0"] {
+        check(&bitwarden(&json!([{"name": "TOTP", "value": seed}])), &["entry 1: its secret is not base32"]);
+    }
+}
+
+#[test]
+fn a_field_of_a_seed_with_a_value_of_another_type_is_counted() {
+    for value in [json!(12345), json!(1.5), json!([A]), json!({"key": A})] {
+        check(&bitwarden(&json!([{"name": "TOTP", "value": value}])), &["entry 1: it is not an entry"]);
+        let item = json!({"title": "T", "fields": [{"type": "text", "label": "TOTP", "value": value}]});
+        check(&json!({"items": [item]}).to_string(), &["entry 1: it is not an entry"]);
+    }
+    for value in [json!(null), json!(true), json!("")] {
+        check(&bitwarden(&json!([{"name": "TOTP", "value": value}])), &[]);
+    }
+}
+
+#[test]
+fn columns_that_are_called_nearly_as_those_of_seeds_are_looked_at() {
+    let (a, b) = (format!("A {A}"), format!("A {B}"));
+    for name in ["mfa", "MFA Key", "authenticator", "Google Authenticator", "seed", "2FA seed", "Secret key"] {
+        check(&format!("Title,OTPAuth,{name}\nA,{A},{B}\n"), &[&a, &b]);
+        check(&format!("Title,OTPAuth,{name}\nA,,{B}\n"), &[&b]);
+        check(&format!("Title,{name}\nA,{B}\n"), &[&b]);
+        check(&format!("Title,OTPAuth,{name}\nA,{A},{B}/{A}\n"), &[&a, SEVERAL]);
+        for remark in ["yes", "Google Authenticator", "Duo Mobile Push phone", "SMS to 0170 1234567", "sk_live_4eC39"] {
+            check(&format!("Title,OTPAuth,{name}\nA,{A},{remark}\n"), &[&a]);
+        }
+    }
+    for (name, value) in [
+        ("otp_device", "YubiKey 5 NFC"),
+        ("otp_device", "iPhone12ProMax256"),
+        ("otp_serial", "FT4K2ABCD7XYZ234"),
+        ("otp_serial", "SN1234567890"),
+        ("TOTP URL", "https://example.com/account/2fa"),
+        ("otp_provider", "MICROSOFTAUTHENTICATOR2"),
+    ] {
+        check(&format!("Title,OTPAuth,{name}\nA,{A},{value}\n"), &[&a]);
+        check(&format!("Title,OTPAuth,{name}\nA,,{value}\n"), &[]);
+    }
+    check(&format!("Title,OTPAuth,TOTP URL\nA,{A},{}\n", link("A", B)), &[&a, &b]);
+}
+
+#[test]
+fn a_file_of_another_kind_is_called_what_it_is() {
+    let xml = "XML, but not of KeePass";
+    for (file, kind) in [
+        (format!("[github]\nsecret = \"{A}\"\n"), "a file of settings"),
+        (format!("[[account]]\nname = \"a\"\nsecret = \"{A}\"\n"), "a file of settings"),
+        (format!("\n[accounts.\"git hub\"] # mine\nsecret = \"{A}\"\n"), "a file of settings"),
+        (format!("{{\"secret\": \"{A}\"}}\n{{\"secret\": \"{B}\"}}\n"), "several JSON documents"),
+        (format!("[\"{A}\"]\n\n[\"{B}\"]"), "several JSON documents"),
+        (format!("<?xml version=\"1.0\"?>\n<accounts><account secret=\"{A}\"/></accounts>"), xml),
+        ("<svg></svg>".to_owned(), xml),
+        ("{\\rtf1\\ansi hello}".to_owned(), "a document of a word processor"),
+    ] {
+        let problem = refused(&file);
+        assert!(problem.contains(kind) && problem.contains("otpauth://"), "{file}: {problem}");
+    }
+    // Links in it are read.
+    let both = format!("[[account]]\nurl = \"{}\"\n[[account]]\nurl = \"{}\"\n", link("a", A), link("b", B));
+    check(&both, &[&format!("a {A}"), &format!("b {B}")]);
+    assert_eq!(refused("{\"a\": 1}\n{\"a\": }"), "line 2: not JSON; the file is damaged");
+    assert_eq!(refused("[\n1,\n}"), "line 3: not JSON; the file is damaged");
+}
+
+#[test]
+fn links_in_notes_of_an_export_of_ente_are_counted() {
+    let display = |note: &str, trashed: bool| {
+        let display = json!({"note": note, "trashed": trashed}).to_string();
+        format!("&codeDisplay={}", percent_encoding::utf8_percent_encode(&display, percent_encoding::NON_ALPHANUMERIC))
+    };
+    let note = format!("old: {} steam://x", link("b", B));
+    let line = format!("{}{}\n", link("a", A), display(&note, false));
+    check(&line, &[&format!("a {A}"), &format!("b {B}")]);
+    check(&format!("{}{}\n", link("a", A), display(&link("a", A), false)), &[&format!("a {A}")]);
+    let trashed = format!("{}{}\n", link("a", A), display(&note, true));
+    check(&trashed, &["line 1: it is in the app's trash", "line 1: it is in the app's trash"]);
+}
+
+#[test]
+fn an_item_with_many_links_takes_time_in_their_number_alone() {
+    let of = |count: usize| {
+        let links: Vec<String> = (0..count).map(|nth| link(&format!("n{nth}"), &seed(nth))).collect();
+        let file =
+            json!({"encrypted": false, "items": [{"type": 2, "name": "T", "notes": links.join("\n")}]}).to_string();
+        let start = cpu_time();
+        assert_eq!(read(&file).entries.len(), count);
+        cpu_time().saturating_sub(start)
+    };
+    let few = of(2_000);
+    let many = of(16_000);
+    assert!(many < few * 24, "{many:?} for eight times as many as took {few:?}");
+}
+
+/// A seed for each number.
+fn seed(nth: usize) -> String {
+    data_encoding::BASE32_NOPAD.encode(format!("{nth:020}").as_bytes())
+}
+
+#[test]
+fn a_link_beside_the_same_bare_key_says_how_codes_are_made_and_none_is_lost() {
+    let table = |cells: [&str; 3]| format!("Title,otp_1,otp_2,otp_3\nA,{},{},{}\n", cells[0], cells[1], cells[2]);
+    let (usual, other) = (link("A", A), format!("{}&digits=8", link("A", A)));
+    for (cells, digits) in [
+        ([A, &other, ""], &[8][..]),
+        ([&other, A, ""], &[8]),
+        ([A, &usual, &other], &[6, 8]),
+        ([&other, A, &usual], &[8, 6]),
+        ([A, &other, &usual], &[8, 6]),
+        ([&usual, &usual, A], &[6]),
+    ] {
+        let import = read(&table(cells));
+        let told: Vec<u8> =
+            import.entries.iter().map(|entry| entry.read.as_ref().ok().unwrap().totp.digits.get()).collect();
+        assert_eq!(told, digits, "{cells:?}");
+    }
+}
