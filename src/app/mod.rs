@@ -300,7 +300,7 @@ fn unreadable(cause: StoreError, vault: &Vault) -> OpenError {
     let path = vault.status().store.location.clone();
     OpenError::Store(match cause {
         StoreError::Damaged { what } => store::OpenError::Damaged { path, what },
-        StoreError::Unavailable(what) => store::OpenError::Unusable { path, what },
+        StoreError::Unavailable(what) => store::OpenError::unusable(path, what),
         StoreError::Unknown(_) => cause.into(),
     })
 }

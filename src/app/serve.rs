@@ -13,7 +13,7 @@ use super::{Asks, Fatal, account, close, console_of, open, service_of, session, 
 use crate::{
     config::{Client, Config, Durability, Oauth, ServeConfig},
     domain::sensitive::without_seeds,
-    operations::ListKeys,
+    operations::{Circumstance, ListKeys},
     transport::{
         cli::{self, Ending, Failure, Session},
         http::{self, ClientSecret, Listening, OAuthClient, OAuthSettings, Place},
@@ -43,6 +43,11 @@ pub(super) async fn for_remote(config: &Config, serve: &ServeConfig) -> Result<E
     // Erase secrets past their seven days when a server starts, so that this does not depend on somebody running the
     // doctor.
     service.erase_expired().await.map_err(Failure::from)?;
+    for Circumstance { name, found, concern } in service.server().await {
+        if let Some(concern) = concern {
+            tracing::warn!("the store's server: {name}: {found}: {concern}");
+        }
+    }
     let mut settings = serve.http.clone();
     let mut session = session(config, &service, account, &status);
     settings.oauth = serve.oauth.clone().map(|Oauth { issuer, audience, .. }| OAuthSettings {

@@ -84,7 +84,7 @@ impl Operation for Diagnose {
 
 impl Service {
     /// What the doctor reports about the store's server. A server that does not answer is not damage.
-    async fn server(&self) -> Vec<Circumstance> {
+    pub async fn server(&self) -> Vec<Circumstance> {
         let Surroundings { clock, mut found } = match self.vault().surroundings().await {
             Ok(surroundings) => surroundings,
             Err(cause) => {

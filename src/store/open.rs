@@ -251,6 +251,16 @@ pub enum OpenError {
     Store(#[from] StoreError),
 }
 
+impl OpenError {
+    /// The store at a place that can't be read or written. A server's own error says what to do.
+    pub fn unusable(path: PathBuf, what: String) -> Self {
+        if path.to_str().is_some_and(|place| matches!(kind_of(place), Ok(Kind::Server))) {
+            return Self::Store(StoreError::Unavailable(what));
+        }
+        Self::Unusable { path, what }
+    }
+}
+
 fn renames(moved: &[(PathBuf, PathBuf)]) -> String {
     let one = |(from, to): &(PathBuf, PathBuf)| format!("{} to {}", without_seeds(from), without_seeds(to));
     moved.iter().map(one).collect::<Vec<_>>().join(", and then ")

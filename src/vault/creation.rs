@@ -18,17 +18,21 @@ use crate::{
         time::Timestamp,
     },
     random::SharedRandom,
-    store::{self, Absent, Change, Commit, Durable, Expect, Index, Kind, OpenRequest, Put, RecordKey, Tail},
+    store::{
+        self, Absent, Change, Commit, Durable, Expect, Index, Kind, OpenRequest, Put, RecordKey, StoreError, Tail,
+    },
 };
 
 /// Creates a vault. If that fails, the key that was made for it is removed.
 pub(super) async fn create(request: &VaultRequest, absent: Absent, random: &SharedRandom) -> Result<(), OpenError> {
     let vault = VaultId::new(random.random_id()?);
     let created = create_as(vault, request, absent, random).await;
-    if created.is_err() {
-        // An error after the vault got its name does not undo it. Whether a server has it is not known then.
+    // Whether a server has it may not be known.
+    let is_unknown = matches!(&created, Err(OpenError::Store(store::OpenError::Store(StoreError::Unknown(_)))));
+    if created.is_err() && !is_unknown {
+        // An error after the vault got its name does not undo it.
         let place = OpenRequest { make: false, ..request.store.clone() };
-        if matches!(store::open(&place).await, Err(store::OpenError::NoVault(_))) {
+        if let Err(store::OpenError::NoVault(_) | store::OpenError::NoServerVault(_)) = store::open(&place).await {
             request.source.forget_unused(vault).await;
         }
     }

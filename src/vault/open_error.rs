@@ -116,7 +116,7 @@ pub(super) fn at(path: &Path) -> impl FnOnce(StoreError) -> OpenError {
     move |error| {
         OpenError::Store(match error {
             StoreError::Damaged { what } => store::OpenError::Damaged { path, what },
-            StoreError::Unavailable(what) => store::OpenError::Unusable { path, what },
+            StoreError::Unavailable(what) => store::OpenError::unusable(path, what),
             StoreError::Unknown(_) => error.into(),
         })
     }

@@ -156,7 +156,8 @@ fn node(from: &Config, host: &Host, port: u16, extras: &Extras) -> Result<Node, 
     };
     let tls = match extras.sslmode.as_deref() {
         Some("disable") => Tls::Off,
-        None if near => Tls::Off,
+        // A socket has no TLS. Who names a root means TLS, also on this machine.
+        None if near && (extras.sslrootcert.is_none() || !matches!(host, Host::Tcp(_))) => Tls::Off,
         None | Some("verify-full" | "require") => Tls::Verified(extras.sslrootcert.clone()),
         Some(_) => {
             return Err(malformed(

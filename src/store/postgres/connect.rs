@@ -14,12 +14,13 @@ use rustls::{
     pki_types::{CertificateDer, pem::PemObject as _},
 };
 use tokio::time::timeout;
-use tokio_postgres::{NoTls, error::SqlState};
+use tokio_postgres::NoTls;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{
     address::{Address, Node, Tls},
     link::{Link, Place},
+    reasons,
 };
 
 /// The longest time to connect to one host, with encryption and password.
@@ -77,12 +78,14 @@ impl Connector {
         let place = Place::of(number, self.address.prepares, &self.generation);
         match &node.tls {
             Tls::Off => {
-                let (client, connection) = config.connect(NoTls).await.map_err(|cause| reason(&cause))?;
+                let (client, connection) =
+                    config.connect(NoTls).await.map_err(|cause| reasons::of_connecting(&cause, node))?;
                 Ok(Link::new(client, connection, place))
             }
             Tls::Verified(roots) => {
                 let tls = MakeRustlsConnect::new(verified(roots.as_deref())?);
-                let (client, connection) = config.connect(tls).await.map_err(|cause| reason(&cause))?;
+                let (client, connection) =
+                    config.connect(tls).await.map_err(|cause| reasons::of_connecting(&cause, node))?;
                 Ok(Link::new(client, connection, place))
             }
         }
@@ -108,31 +111,4 @@ fn verified(roots: Option<&Path>) -> Result<ClientConfig, String> {
         return Err("there is no certificate to trust; name a PEM file with `sslrootcert`".to_owned());
     }
     Ok(builder.with_root_certificates(store).with_no_client_auth())
-}
-
-/// Why a connection failed, without what it was made with.
-fn reason(cause: &tokio_postgres::Error) -> String {
-    if let Some(code) = cause.code() {
-        return match code {
-            code if *code == SqlState::INVALID_PASSWORD || *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
-                "the server refuses the user or the password".to_owned()
-            }
-            code if *code == SqlState::INVALID_CATALOG_NAME => "there is no such database".to_owned(),
-            code if *code == SqlState::TOO_MANY_CONNECTIONS => "the server has too many connections".to_owned(),
-            code if *code == SqlState::CANNOT_CONNECT_NOW => {
-                "the server is starting, stopping or recovering".to_owned()
-            }
-            code => format!("the server refuses the connection ({})", code.code()),
-        };
-    }
-    let mut words = cause.to_string();
-    let mut inner = std::error::Error::source(cause);
-    while let Some(next) = inner {
-        let more = next.to_string();
-        if !words.contains(&more) {
-            words = format!("{words}: {more}");
-        }
-        inner = next.source();
-    }
-    words
 }

@@ -4,8 +4,9 @@
 use super::{
     link::{Failure, Link, Step, Value},
     reads::column,
+    reasons,
     schema::{self, Holds},
-    store::{Shared, refusal},
+    store::Shared,
 };
 use crate::store::StoreError;
 
@@ -41,7 +42,7 @@ impl Shared {
             Err(Failure::Refused(code)) if ["55P03", "23505"].contains(&code.code()) => {
                 Err(self.unreachable("other processes are writing; stop them, then try again"))
             }
-            Err(Failure::Refused(code)) => Err(self.unreachable(&refusal(&code))),
+            Err(Failure::Refused(code)) => Err(self.unreachable(&reasons::of_statement(&code))),
             Err(Failure::Lost(why)) => Err(self.unreachable(&why)),
         }
     }
@@ -61,12 +62,12 @@ impl Shared {
                     self.unreachable("somebody reads its tables for long, such as a dump; try again after that")
                 );
             }
-            Err(Failure::Refused(code)) => return Err(self.unreachable(&refusal(&code))),
+            Err(Failure::Refused(code)) => return Err(self.unreachable(&reasons::of_statement(&code))),
             Err(Failure::Lost(why)) => return Err(self.unreachable(&why)),
         }
         match link.batch("COMMIT").await {
             Ok(()) if !link.is_warned() => Ok(()),
-            Err(Failure::Refused(code)) => Err(self.unreachable(&refusal(&code))),
+            Err(Failure::Refused(code)) => Err(self.unreachable(&reasons::of_statement(&code))),
             Ok(()) | Err(Failure::Lost(_)) => {
                 drop(link);
                 self.is_over().await

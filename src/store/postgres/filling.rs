@@ -9,9 +9,9 @@ use super::{
     facts, flight,
     link::{Failure, Link, Step, Value},
     plan::Plan,
+    reasons,
     schema::{self, Holds},
     store::Postgres,
-    words,
 };
 use crate::store::{AuditPut, Facts, Finders, OpenError, OpenRequest, Record, SharedStore};
 
@@ -127,7 +127,7 @@ impl Filling {
                 Err(cause @ Failure::Refused(_)) => return Err(self.unusable(&cause)),
                 Err(cause @ Failure::Lost(_)) => {
                     self.connector.turn_away(&link);
-                    told = words(&cause);
+                    told = reasons::of_failure(&cause);
                 }
             }
         }
@@ -149,7 +149,7 @@ impl Filling {
     }
 
     fn unusable(&self, cause: &Failure) -> OpenError {
-        self.server(words(cause))
+        self.server(reasons::of_failure(cause))
     }
 
     fn server(&self, what: String) -> OpenError {
@@ -163,6 +163,6 @@ async fn looked_at(request: &OpenRequest) -> Result<(Connector, Link, Holds), Op
     let place = connector.address().place().to_owned();
     let unusable = |what: String| OpenError::Server { place: place.clone(), what };
     let link = connector.connect().await.map_err(unusable)?;
-    let holds = schema::holds(&link).await.map_err(|cause| unusable(words(&cause)))?;
+    let holds = schema::holds(&link).await.map_err(|cause| unusable(reasons::of_failure(&cause)))?;
     Ok((connector, link, holds))
 }

@@ -11,6 +11,7 @@
 //! pulse               how it goes with the primary
 //! schema              the tables
 //! surroundings        what an operator should know of the server
+//! reasons             why it can't be used, in words
 //! ```
 
 mod address;
@@ -24,6 +25,7 @@ mod pace;
 mod plan;
 mod pulse;
 mod reads;
+mod reasons;
 mod schema;
 mod store;
 mod surroundings;
@@ -39,7 +41,7 @@ use self::{
     schema::Holds,
     store::Postgres,
 };
-use super::{Absent, Commit, Facts, OpenError, OpenRequest, Opened, SharedStore};
+use super::{Absent, Commit, Facts, OpenError, OpenRequest, Opened, SharedStore, StoreError};
 
 /// A database without a vault.
 pub(super) struct Place {
@@ -59,7 +61,7 @@ pub(super) async fn open(request: &OpenRequest) -> Result<Opened, OpenError> {
     let place = connector.address().place().to_owned();
     let unusable = |what: String| OpenError::Server { place: place.clone(), what };
     let link = connector.connect().await.map_err(unusable)?;
-    match schema::holds(&link).await.map_err(|cause| unusable(words(&cause)))? {
+    match schema::holds(&link).await.map_err(|cause| unusable(reasons::of_failure(&cause)))? {
         Holds::Vault(schema::FORMAT) => {}
         Holds::Vault(found) => {
             return Err(OpenError::Newer { path: PathBuf::from(place), found, known: schema::FORMAT });
@@ -77,7 +79,14 @@ pub(super) async fn open(request: &OpenRequest) -> Result<Opened, OpenError> {
             return Ok(Opened::Absent(Absent { place }));
         }
     }
-    let facts = facts(&connector, &link).await;
+    let (facts, lacked) = futures::join!(facts(&connector, &link), surroundings::lacked(&link));
+    let lacked = lacked.map_err(|cause| unusable(reasons::of_failure(&cause)))?;
+    if !lacked.is_empty() {
+        return Err(unusable(format!(
+            "its role lacks {}; grant it what docs/operate.md lists, or let it own the tables",
+            lacked.join(", ")
+        )));
+    }
     Ok(Opened::Store(Arc::new(Postgres::new(connector, link)), facts))
 }
 
@@ -89,7 +98,7 @@ pub(super) async fn still(request: &OpenRequest) -> Result<(SharedStore, Facts),
     let link = connector.connect().await.map_err(unusable)?;
     // The first query fixes the moment.
     let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL idle_in_transaction_session_timeout = 0";
-    link.batch(begin).await.map_err(|cause| unusable(words(&cause)))?;
+    link.batch(begin).await.map_err(|cause| unusable(reasons::of_failure(&cause)))?;
     let facts = facts(&connector, &link).await;
     Ok((Arc::new(Postgres::still(connector, link)), facts))
 }
@@ -115,7 +124,8 @@ impl Place {
         match fill(&link, first).await {
             Ok(()) => Ok(()),
             Err(Failure::Refused(code)) if matches!(code.code(), "23505" | "42P07" | "42710") => Ok(()),
-            Err(cause) => Err(unusable(words(&cause))),
+            Err(Failure::Refused(code)) => Err(unusable(reasons::of_statement(&code))),
+            Err(Failure::Lost(why)) => Err(StoreError::Unknown(why).into()),
         }
     }
 }
@@ -131,14 +141,4 @@ async fn fill(link: &Link, first: &Commit) -> Result<(), Failure> {
         link.query(step).await?;
     }
     link.batch("COMMIT").await
-}
-
-fn words(cause: &Failure) -> String {
-    match cause {
-        Failure::Refused(code) if code.code() == "42501" => {
-            "its role lacks a right on the vault's tables or, to make them, on the schema (42501)".to_owned()
-        }
-        Failure::Refused(code) => format!("it refused a statement ({})", code.code()),
-        Failure::Lost(why) => why.clone(),
-    }
 }

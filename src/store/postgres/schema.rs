@@ -39,8 +39,8 @@ pub(super) enum Holds {
 
 /// What the connection's schema holds.
 pub(super) async fn holds(link: &Link) -> Result<Holds, Failure> {
-    let there =
-        "SELECT count(*) FROM information_schema.tables WHERE table_schema = current_schema() AND table_name = 'vault'";
+    // The information schema does not show a table to a role without a right on it.
+    let there = "SELECT count(*) FROM pg_tables WHERE schemaname = current_schema() AND tablename = 'vault'";
     let found = link.query(&Step::new(there, Vec::new())).await?;
     if found.first().map_or(0, |row| column::<i64>(row, 0)) == 0 {
         return Ok(Holds::Nothing);

@@ -17,7 +17,6 @@ use tokio::{
     sync::Mutex,
     time::{Instant, sleep, timeout, timeout_at},
 };
-use tokio_postgres::error::SqlState;
 
 use super::{
     audit::{self, PageError},
@@ -25,7 +24,7 @@ use super::{
     link::{Failure, Link, Step, Value},
     pace::{self, Sweeps},
     pulse::Pulse,
-    reads, schema, surroundings,
+    reads, reasons, schema, surroundings,
     writing::Writing,
 };
 use crate::{
@@ -130,10 +129,7 @@ impl Shared {
     ) -> Result<T, StoreError> {
         if let Some(link) = &self.still {
             self.open()?;
-            return act(Arc::clone(link)).await.map_err(|cause| match cause {
-                Failure::Refused(code) => self.unreachable(&refusal(&code)),
-                Failure::Lost(why) => self.unreachable(&why),
-            });
+            return act(Arc::clone(link)).await.map_err(|cause| self.unreachable(&reasons::of_failure(&cause)));
         }
         let until = self.pulse.until();
         let number = self.turn.fetch_add(1, Ordering::Relaxed) % READERS;
@@ -145,7 +141,7 @@ impl Shared {
             let proven = if proven.is_ok() { self.prove(&link).await } else { proven };
             match proven.and(read) {
                 Ok(read) => return Ok(read),
-                Err(Failure::Refused(code)) => return Err(self.unreachable(&refusal(&code))),
+                Err(Failure::Refused(code)) => return Err(self.unreachable(&reasons::of_statement(&code))),
                 Err(Failure::Lost(why)) => {
                     self.pulse.failed(begun);
                     self.forget(number, &link);
@@ -236,19 +232,6 @@ fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What a server's refusal means to an operator. Its own message is not shown: it may quote values.
-pub(super) fn refusal(code: &SqlState) -> String {
-    let words = match code {
-        code if *code == SqlState::INSUFFICIENT_PRIVILEGE => "its role lacks a right on the vault's tables",
-        code if *code == SqlState::DISK_FULL => "its disk is full",
-        code if *code == SqlState::UNDEFINED_TABLE => {
-            "a table of the vault is missing; `countersign vault status` says whether it was moved"
-        }
-        _ => "it refused a statement",
-    };
-    format!("{words} ({})", code.code())
-}
-
 #[async_trait]
 impl Store for Postgres {
     async fn read(&self, keys: &[RecordKey]) -> Result<Vec<Option<Record>>, StoreError> {
@@ -327,7 +310,7 @@ impl Store for Postgres {
         let probe = self.away(|shared| Box::pin(async move { shared.probe().await }));
         match timeout(PROBE, probe).await {
             Ok(Ok(Ok(()))) => Ok(()),
-            Ok(Ok(Err(Failure::Refused(code)))) => Err(self.shared.unreachable(&refusal(&code))),
+            Ok(Ok(Err(Failure::Refused(code)))) => Err(self.shared.unreachable(&reasons::of_statement(&code))),
             // It was reached, and has no chain for this process.
             Ok(Err(error)) if !self.shared.pulse.is_failing() => Err(error),
             // In a failover all processes see the same: if all said so, a balancer would have nobody to wait at.

@@ -62,9 +62,17 @@ async fn settings(link: &Link) -> Result<Vec<Circumstance>, Failure> {
         "local" => Some("the loss of the server's machine loses changes that were acknowledged; set it to on"),
         _ => None,
     };
-    let none = of("synchronous_standby_names").trim().is_empty();
-    let alone = "; no standby is in synchronous_standby_names, so the loss of the machine can lose the last changes";
-    let found = if none && concern.is_none() { format!("{waits}{alone}") } else { waits };
+    let alone = of("synchronous_standby_names").trim().is_empty();
+    let (found, concern) = match concern {
+        None if alone => (
+            format!("{waits}, and no standby is in synchronous_standby_names"),
+            Some(
+                "the loss of the machine can lose the last changes that were acknowledged; use a synchronous standby, unless the \
+                 storage itself is kept twice, as by many managed services",
+            ),
+        ),
+        concern => (waits, concern),
+    };
     Ok(vec![
         off("fsync", "a power cut can lose or damage the whole vault; set it to on"),
         off("full_page_writes", "a power cut can damage pages; set it to on"),
@@ -75,7 +83,7 @@ async fn settings(link: &Link) -> Result<Vec<Circumstance>, Failure> {
 async fn standbys(link: &Link) -> Result<Circumstance, Failure> {
     let sql = "SELECT count(*), count(*) FILTER (WHERE sync_state IN ('sync', 'quorum')), \
                coalesce(max(pg_wal_lsn_diff(pg_current_wal_lsn(), \
-               coalesce(replay_lsn, flush_lsn, write_lsn, sent_lsn))), 0)::bigint FROM pg_stat_replication";
+               coalesce(replay_lsn, flush_lsn, write_lsn, sent_lsn))), 0)::bigint, count(state) FROM pg_stat_replication";
     let name = "standbys";
     let unseen = |found: &str| Circumstance { name, found: found.to_owned(), concern: None };
     let rows = match link.query(&Step::new(sql, Vec::new())).await {
@@ -88,9 +96,28 @@ async fn standbys(link: &Link) -> Result<Circumstance, Failure> {
     if all == 0 {
         return Ok(unseen("none is connected"));
     }
+    if column::<i64>(row, 3) == 0 {
+        return Ok(unseen("connected; `GRANT pg_read_all_stats` lets this role see how far they are"));
+    }
     let found = format!("{all} connected, {synchronous} of them synchronous, {} KiB behind at most", behind / 1024);
     let concern = (behind > BEHIND).then_some("a standby is far behind: a failover to it would lose what it lacks");
     Ok(Circumstance { name, found, concern })
+}
+
+/// The rights that the role lacks, and without which calls would be refused.
+pub(super) async fn lacked(link: &Link) -> Result<Vec<String>, Failure> {
+    let absent = absent(link).await?;
+    Ok(absent.into_iter().filter(|right| !UNUSED.contains(&right.as_str())).collect())
+}
+
+/// All rights on the tables that the role lacks.
+async fn absent(link: &Link) -> Result<Vec<String>, Failure> {
+    let tables = Value::MaybeTexts(schema::TABLES.iter().map(|table| Some((*table).to_owned())).collect());
+    let sql = "SELECT wanted.name || ' on ' || tablename FROM pg_tables, (VALUES ('SELECT'), ('INSERT'), ('UPDATE'), \
+               ('DELETE')) AS wanted (name) WHERE schemaname = current_schema() AND tablename = ANY ($1) AND tablename <> 'vault' \
+               AND NOT has_table_privilege(quote_ident(schemaname) || '.' || quote_ident(tablename), wanted.name) ORDER BY 1";
+    let rows = link.query(&Step::new(sql, vec![tables])).await?;
+    Ok(rows.iter().map(|row| column(row, 0)).collect())
 }
 
 async fn role(link: &Link) -> Result<Vec<Circumstance>, Failure> {
@@ -98,22 +125,9 @@ async fn role(link: &Link) -> Result<Vec<Circumstance>, Failure> {
         "SELECT rolsuper OR rolcreaterole OR rolreplication OR rolbypassrls FROM pg_roles WHERE rolname = current_user";
     let rows = link.query(&Step::new(all, Vec::new())).await?;
     let may_all = rows.first().is_some_and(|row| column::<bool>(row, 0));
-    let tables = Value::MaybeTexts(schema::TABLES.iter().map(|table| Some((*table).to_owned())).collect());
-    let sql = "SELECT wanted.name || ' on ' || tablename FROM pg_tables, (VALUES ('SELECT'), ('INSERT'), ('UPDATE'), \
-               ('DELETE')) AS wanted (name) WHERE schemaname = current_schema() AND tablename = ANY ($1) AND tablename <> 'vault' \
-               AND NOT has_table_privilege(quote_ident(schemaname) || '.' || quote_ident(tablename), wanted.name) ORDER BY 1";
-    let rows = link.query(&Step::new(sql, vec![tables])).await?;
-    let all_lacked: Vec<String> = rows.iter().map(|row| column(row, 0)).collect();
-    let lacks: Vec<_> = all_lacked.iter().map(String::as_str).filter(|right| !UNUSED.contains(right)).collect();
-    let rights = if lacks.is_empty() {
-        let prunes = all_lacked.iter().all(|right| right != PRUNES);
-        let without = if prunes { "" } else { "; pruning the audit log needs the role that made the vault" };
-        Circumstance { name: "rights", found: format!("all that the vault needs{without}"), concern: None }
-    } else {
-        let found = format!("lacks {}", lacks.join(", "));
-        let concern = Some("calls that need it are refused; grant it to the role, or let the role own the tables");
-        Circumstance { name: "rights", found, concern }
-    };
+    let prunes = absent(link).await?.iter().all(|right| right != PRUNES);
+    let without = if prunes { "" } else { "; pruning the audit log needs the role that made the vault" };
+    let rights = Circumstance { name: "rights", found: format!("all that the vault needs{without}"), concern: None };
     let role = Circumstance {
         name: "role",
         found: if may_all { "may manage the whole server" } else { "has no rights beyond its databases" }.to_owned(),

@@ -10,7 +10,8 @@ use super::{
     link::{Failure, Link, Step, Value},
     plan::Plan,
     reads::{self, column},
-    store::{Shared, refusal},
+    reasons,
+    store::Shared,
 };
 use crate::{
     domain::time::Timestamp,
@@ -99,7 +100,7 @@ impl Shared {
             }
             Err(Failure::Refused(SqlState::LOCK_NOT_AVAILABLE)) => Ok(Flown::Locked),
             Err(Failure::Refused(code)) if is_conflict(&code) => Ok(Flown::Refused),
-            Err(Failure::Refused(code)) => Err(self.unreachable(&refusal(&code))),
+            Err(Failure::Refused(code)) => Err(self.unreachable(&reasons::of_statement(&code))),
             Err(Failure::Lost(why)) => {
                 self.pulse.failed(begun);
                 self.connector.turn_away(link);
@@ -222,7 +223,7 @@ impl Shared {
                 Ok(answer) => return Ok(answer),
                 Err(Failure::Refused(SqlState::LOCK_NOT_AVAILABLE)) => return Err(self.kept_away()),
                 Err(Failure::Refused(code)) if is_conflict(&code) && Instant::now() < until => {}
-                Err(Failure::Refused(code)) => return Err(self.unreachable(&refusal(&code))),
+                Err(Failure::Refused(code)) => return Err(self.unreachable(&reasons::of_statement(&code))),
                 Err(Failure::Lost(why)) => {
                     self.pulse.failed(begun);
                     self.connector.turn_away(link);

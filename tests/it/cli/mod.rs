@@ -214,7 +214,7 @@ fn found(name: &str, folder: &Path) -> Option<PathBuf> {
 }
 
 /// The files in a folder, however deep.
-fn files_in(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn files_in(folder: &Path) -> Vec<PathBuf> {
     let inside = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     inside.flat_map(|path| if path.is_dir() { files_in(&path) } else { vec![path] }).collect()
 }

@@ -9,11 +9,15 @@ mod commits;
 mod doctor;
 mod moving;
 mod nodes;
+mod own;
 mod people;
+mod pooler;
 mod primary;
 mod proxy;
 mod rates;
+mod refused;
 mod roles;
+mod tls;
 
 use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
@@ -25,6 +29,8 @@ use tokio_postgres::{NoTls, error::SqlState};
 
 /// The variable that makes the tests of other rooms use the server.
 const EVERYWHERE: &str = "COUNTERSIGN_TEST_EVERYWHERE";
+/// The variable with the query of addresses that lead through a pooler, for the same tests.
+const POOLED: &str = "COUNTERSIGN_TEST_POOLED";
 
 /// The server for the tests.
 #[expect(clippy::disallowed_methods, reason = "settings of the tests")]
@@ -33,13 +39,18 @@ pub(crate) fn server() -> String {
 }
 
 /// The store of a folder's vault: a file in the folder, or a database of its own if all tests use the server.
+#[expect(clippy::disallowed_methods, reason = "settings of the tests")]
 pub(crate) fn address_for(folder: &Path) -> String {
     if std::env::var_os(EVERYWHERE).is_none() {
         return "sqlite:".to_owned();
     }
     let mut hash = DefaultHasher::new();
     folder.hash(&mut hash);
-    database(&format!("t{:016x}", hash.finish()))
+    let address = database(&format!("t{:016x}", hash.finish()));
+    match std::env::var(POOLED) {
+        Ok(query) => format!("{}?{query}", address.split('?').next().unwrap()),
+        Err(_) => address,
+    }
 }
 
 /// An empty database.
@@ -94,8 +105,8 @@ const APART: [&str; 6] = [
     "operations::single_use::a_caller_gone_while_its_step_is_reserved_leaves_none_reserved",
 ];
 
-/// Runs other tests over the server.
-fn everywhere(filter: &str) {
+/// Runs other tests over the server, with more variables.
+fn everywhere(filter: &str, variables: &[(&str, &str)]) {
     let listed = Command::new(std::env::current_exe().unwrap()).args([filter, "--list"]).output().unwrap();
     let listed = String::from_utf8(listed.stdout).unwrap();
     let names = listed
@@ -103,7 +114,7 @@ fn everywhere(filter: &str) {
         .filter_map(|line| line.strip_suffix(": test"))
         .filter(|name| name.starts_with(filter) && !APART.contains(name));
     let mut program = Command::new(std::env::current_exe().unwrap());
-    let ran = program.arg("--exact").args(names).env(EVERYWHERE, "1").output().unwrap();
+    let ran = program.arg("--exact").args(names).env(EVERYWHERE, "1").envs(variables.iter().copied()).output().unwrap();
     let told = String::from_utf8_lossy(&ran.stdout);
     assert!(ran.status.success() && !told.contains(" 0 passed"), "{told}");
 }
@@ -111,11 +122,11 @@ fn everywhere(filter: &str) {
 #[test]
 #[ignore = "needs COUNTERSIGN_TEST_POSTGRES; tests/postgres/run starts a server"]
 fn the_contract_of_a_store_holds_on_a_server() {
-    everywhere("store::");
+    everywhere("store::", &[]);
 }
 
 #[test]
 #[ignore = "needs COUNTERSIGN_TEST_POSTGRES; tests/postgres/run starts a server"]
 fn the_operations_hold_on_a_server() {
-    everywhere("operations::");
+    everywhere("operations::", &[]);
 }
