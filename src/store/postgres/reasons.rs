@@ -32,7 +32,7 @@ pub(super) fn of_connecting(cause: &tokio_postgres::Error, node: &Node) -> Strin
         "; switch TLS on at the server (`ssl = on`), or name `sslmode=disable` if nobody else is on the network path"
     } else if words.contains("does not allow writes") {
         "; it is a standby, or was set to be only read: name the primary, or all hosts of the cluster"
-    } else if causes(cause).any(|cause| cause.is::<io::Error>()) {
+    } else if causes(cause).any(<dyn std::error::Error>::is::<io::Error>) {
         "; see that host and port are right and that the server runs"
     } else {
         ""
@@ -89,27 +89,27 @@ fn certificate<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a C
 }
 
 fn of_certificate(why: &CertificateError) -> String {
-    let words = match why {
-        // The signature is a bad one by an authority of the same name, such as one that has a new key.
-        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-            "the server's certificate comes from an authority that is not trusted here; name that authority's PEM file with \
-             `sslrootcert`"
-        }
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            "the server's certificate has expired; renew it, and see that this machine's clock is right"
-        }
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            "the server's certificate is not valid yet; see that the clocks of both machines are right"
-        }
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            return format!(
-                "the server's certificate is for another name ({why}); name the host as its certificate does, or give it one for \
-                 this name"
-            );
-        }
-        _ => return format!("the server's certificate can't be trusted ({why}); give it another one"),
+    use CertificateError::{
+        BadSignature, Expired, ExpiredContext, NotValidForName, NotValidForNameContext, NotValidYet,
+        NotValidYetContext, UnknownIssuer,
     };
-    words.to_owned()
+    // A bad signature is one by an authority of the same name, such as one that has a new key.
+    if matches!(why, UnknownIssuer | BadSignature) {
+        "the server's certificate comes from an authority that is not trusted here; name that authority's PEM file with \
+         `sslrootcert`"
+            .to_owned()
+    } else if matches!(why, Expired | ExpiredContext { .. }) {
+        "the server's certificate has expired; renew it, and see that this machine's clock is right".to_owned()
+    } else if matches!(why, NotValidYet | NotValidYetContext { .. }) {
+        "the server's certificate is not valid yet; see that the clocks of both machines are right".to_owned()
+    } else if matches!(why, NotValidForName | NotValidForNameContext { .. }) {
+        format!(
+            "the server's certificate is for another name ({why}); name the host as its certificate does, or give it one for \
+             this name"
+        )
+    } else {
+        format!("the server's certificate can't be trusted ({why}); give it another one")
+    }
 }
 
 /// Why a statement was refused.

@@ -11,7 +11,7 @@ use std::{
 
 use tempfile::TempDir;
 
-/// Makes a program's folder its user's: PostgreSQL and PgBouncer refuse to run as root.
+/// Makes a program's folder its user's: PostgreSQL and `PgBouncer` refuse to run as root.
 pub(super) fn give_away(folder: &Path) {
     if am_root() {
         done(Command::new("chown").args(["-R", "postgres"]).arg(folder));

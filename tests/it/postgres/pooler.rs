@@ -1,4 +1,4 @@
-//! Through PgBouncer, which hands out the server's connections by the transaction.
+//! Through `PgBouncer`, which hands out the server's connections by the transaction.
 
 use std::{fs, os::unix::net::UnixStream, process::Child};
 
@@ -15,7 +15,7 @@ use crate::{
     kit::{RFC_SEED, until},
 };
 
-/// PgBouncer before the tests' server.
+/// `PgBouncer` before the tests' server.
 struct Pooler {
     process: Child,
     folder: TempDir,

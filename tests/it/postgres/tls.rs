@@ -129,14 +129,14 @@ fn tls_is_verified_and_what_is_wrong_with_it_is_said_with_what_to_do() {
 async fn relay(port: u16, certificate: &(Certificate, KeyPair), root: &CertificateDer<'static>) -> u16 {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let key = PrivateKeyDer::try_from(certificate.1.serialize_der()).unwrap();
-    let serves =
+    let accepts =
         ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions().unwrap();
-    let serves = serves.with_no_client_auth().with_single_cert(vec![certificate.0.der().clone()], key).unwrap();
+    let accepts = accepts.with_no_client_auth().with_single_cert(vec![certificate.0.der().clone()], key).unwrap();
     let mut roots = RootCertStore::empty();
     roots.add(root.clone()).unwrap();
     let asks = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
     let asks = TlsConnector::from(Arc::new(asks.with_root_certificates(roots).with_no_client_auth()));
-    let serves = TlsAcceptor::from(Arc::new(serves));
+    let accepts = TlsAcceptor::from(Arc::new(accepts));
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let here = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
@@ -146,7 +146,7 @@ async fn relay(port: u16, certificate: &(Certificate, KeyPair), root: &Certifica
         client.write_all(b"S").await.unwrap();
         server.write_all(&SSL_REQUEST).await.unwrap();
         server.read_exact(&mut [0]).await.unwrap();
-        let mut client = serves.accept(client).await.unwrap();
+        let mut client = accepts.accept(client).await.unwrap();
         let mut server = asks.connect("localhost".try_into().unwrap(), server).await.unwrap();
         let _ = copy_bidirectional(&mut client, &mut server).await;
     });
