@@ -27,6 +27,7 @@ pub mod seat_pin;
 pub mod secret;
 pub mod seed;
 pub mod sensitive;
+pub mod session;
 pub mod span;
 pub mod steps;
 pub mod text;

@@ -115,6 +115,11 @@ impl Principal {
         matches!(self.actor, Actor::Person)
     }
 
+    /// All that it may do.
+    pub const fn scopes(&self) -> ScopeSet {
+        self.scopes
+    }
+
     /// Whether it may do this.
     pub const fn may(&self, scope: Scope) -> bool {
         self.scopes.holds(scope)

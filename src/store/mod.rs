@@ -85,11 +85,15 @@ pub enum Kind {
     Floor = 15,
     /// What a person of a seat proves on a page who they are with.
     SeatPin = 16,
+    /// A session of a handshake client that any node may serve.
+    Session = 17,
+    /// A message for a session whose stream is in another node.
+    Letter = 18,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::Header,
         Self::Account,
         Self::Secret,
@@ -106,6 +110,8 @@ impl Kind {
         Self::Token,
         Self::Floor,
         Self::SeatPin,
+        Self::Session,
+        Self::Letter,
     ];
 
     /// The stored number.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{CHUNK, Draft, Kept, Outcome, Page, Vault, audit_row, ledger::first, records::SealedMetadata};
+use super::{CHUNK, Kept, Outcome, Page, Vault, audit_row, ledger::first, records::SealedMetadata};
 use crate::{
     domain::{
         audit::{AuditEntry, Outcome as Ended},
@@ -123,15 +123,20 @@ impl Vault {
         let day = Duration::from_secs(IDEMPOTENCY_SECONDS.unsigned_abs());
         let ended = Duration::from_secs(ENROLMENT_KEPT_SECONDS);
         for (kind, age) in [(Kind::Count, hours), (Kind::Idempotency, day), (Kind::Enrolment, ended)] {
-            let before_sort = Some(now.minus(age).micros());
-            let mut list = List { before_sort, ..List::of(kind, None, CHUNK) };
-            while let Some(old) = self.next_chunk(&mut list).await? {
-                let old: Vec<_> = old.into_iter().map(|record| Kept { value: (), record }).collect();
-                for batch in old.chunks(ERASED_AT_ONCE) {
-                    let draft = batch.iter().fold(self.silent_draft(), Draft::remove);
-                    // Stale: one of them counts again. The others are removed next time.
-                    draft.commit().await?;
-                }
+            self.remove_before(kind, now.minus(age)).await?;
+        }
+        // Those of a vault on a server end sooner. In a file they are what a copy of such a vault has brought along.
+        self.end_idle_sessions(now.minus(day), now.minus(day)).await
+    }
+
+    /// Removes the records of a kind that are sorted before a time.
+    pub(super) async fn remove_before(&self, kind: Kind, time: Timestamp) -> Result<(), StoreError> {
+        let mut list = List { before_sort: Some(time.micros()), ..List::of(kind, None, CHUNK) };
+        while let Some(old) = self.next_chunk(&mut list).await? {
+            let old: Vec<_> = old.into_iter().map(|record| Kept { value: (), record }).collect();
+            for batch in old.chunks(ERASED_AT_ONCE) {
+                // Stale: one of them counts again. The others are removed next time.
+                self.removal(batch).commit().await?;
             }
         }
         Ok(())

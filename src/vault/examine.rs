@@ -13,7 +13,13 @@ use super::{
 };
 use crate::{
     domain::{
-        account::Account, enrolment::Enrolment, ids::AccountId, seat::Seat, seat_pin::SeatPin, token::AccessToken,
+        account::Account,
+        enrolment::Enrolment,
+        ids::AccountId,
+        seat::Seat,
+        seat_pin::SeatPin,
+        session::{Letter, Session},
+        token::AccessToken,
     },
     store::{Finders, Kind, List, Record, RecordKey, StoreError},
 };
@@ -123,7 +129,9 @@ impl Vault {
             | Kind::Enrolment
             | Kind::Token
             | Kind::Floor
-            | Kind::SeatPin => Ok(()),
+            | Kind::SeatPin
+            | Kind::Session
+            | Kind::Letter => Ok(()),
         }
     }
 
@@ -211,6 +219,8 @@ pub(super) fn sound(keyring: &Keyring, record: &Record) -> Result<Finders, Store
         Kind::Token => read::<AccessToken>(keyring, record),
         Kind::Floor => read::<Floor>(keyring, record),
         Kind::SeatPin => read::<SeatPin>(keyring, record),
+        Kind::Session => read::<Session>(keyring, record),
+        Kind::Letter => read::<Letter>(keyring, record),
     }
 }
 

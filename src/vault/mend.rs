@@ -25,13 +25,15 @@ use crate::{
 };
 
 /// Records without which everything goes on, and what is lost with them.
-const SPARE: [(Kind, &str); 6] = [
+const SPARE: [(Kind, &str); 8] = [
     (Kind::Count, "removed: codes of the last hour are counted from 0"),
     (Kind::KeyUse, "removed: the key counts as unused"),
     (Kind::Idempotency, "removed: a registration that is repeated is a new one"),
     (Kind::Enrolment, "removed: the agent has to ask again"),
     (Kind::Token, "removed"),
     (Kind::SeatPin, "removed: `countersign seat update --pin` sets a new one"),
+    (Kind::Session, "removed: the client begins a new session"),
+    (Kind::Letter, "removed: the client sends its message again"),
 ];
 
 /// A backup that damaged records are taken from.
@@ -234,7 +236,9 @@ impl<'a> Mending<'a> {
                 | Kind::Enrolment
                 | Kind::Token
                 | Kind::Floor
-                | Kind::SeatPin => continue,
+                | Kind::SeatPin
+                | Kind::Session
+                | Kind::Letter => continue,
             };
             let is_known = match filter {
                 Some(filter) => self.is_in_log(filter).await?,

@@ -10,6 +10,7 @@
 //! ledger, audit_row, verify      the audit log: chains, anchors, checks, pruning
 //! writer, draft                  changes, many in one commit
 //! people, secrets, search, enrolments   what operations read
+//! sessions                       what the nodes of a vault on a server tell each other of clients
 //! open, format1, state, sources/ from an address and a key to an open vault
 //! slots, slot_rotation           the ways to open it: listed, added, removed, given a new key
 //! root, rotation, renewal        the root key and what it wraps; new keys; keys that another process has changed
@@ -53,6 +54,7 @@ mod seal;
 mod search;
 mod secrets;
 mod seeds;
+mod sessions;
 mod slot_rotation;
 mod slots;
 mod sources;

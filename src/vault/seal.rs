@@ -47,6 +47,7 @@ pub(super) enum Column {
     RootKey,
     DataKey,
     Bundle,
+    Session,
 }
 
 /// Why a blob does not open. The error holds nothing of its contents.
@@ -71,6 +72,7 @@ impl Column {
             Self::RootKey => b"countersign/v1/root-key",
             Self::DataKey => b"countersign/v1/data-key",
             Self::Bundle => b"countersign/v1/bundle",
+            Self::Session => b"countersign/v1/session",
         }
     }
 }

@@ -13,6 +13,7 @@ mod idempotency;
 mod seat;
 mod seat_pin;
 mod secret;
+mod session;
 mod token;
 mod usage;
 
@@ -139,6 +140,8 @@ pub(super) fn shown(key: &RecordKey) -> String {
         Kind::Token => "token",
         Kind::Floor => "floor",
         Kind::SeatPin => "PIN of seat",
+        Kind::Session => "session of a client",
+        Kind::Letter => "message for a session",
     };
     let uuid = || uuid::Uuid::from_slice(key.id.get(..16)?).ok().map(|id| id.to_string());
     let id = match key.kind {
@@ -146,7 +149,13 @@ pub(super) fn shown(key: &RecordKey) -> String {
             let text = std::str::from_utf8(&key.id).ok();
             text.and_then(|text| text.parse::<crate::domain::api_key::KeyId>().ok()).map(|id| id.to_string())
         }
-        Kind::Header | Kind::Idempotency | Kind::AuditHead | Kind::AuditBase | Kind::Floor => None,
+        Kind::Header
+        | Kind::Idempotency
+        | Kind::AuditHead
+        | Kind::AuditBase
+        | Kind::Floor
+        | Kind::Session
+        | Kind::Letter => None,
         Kind::Account
         | Kind::Secret
         | Kind::Seed
@@ -177,6 +186,7 @@ pub(super) fn fuzz(bytes: &[u8]) {
     let _ = (CountRecord::read(&record), KeyUseRecord::read(&record), SealedSeed::read(&record));
     let record = Record { account: AccountId::from_slice(id).ok(), ..record };
     let _ = (SealedMetadata::read(&record), SealedSeed::read(&record), UseRecord::read(&record));
+    let _ = (crate::domain::session::Session::read(&record), crate::domain::session::Letter::read(&record));
     let _ = (crate::domain::seat::Seat::read(&record), crate::domain::enrolment::Enrolment::read(&record));
 }
 

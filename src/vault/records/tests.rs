@@ -18,6 +18,7 @@ use crate::{
         scope::Scope,
         seat::{Seat, SeatProfile},
         seat_pin::{PinCost, SeatPin},
+        session::{Carried, Letter, Session, SessionOwner},
         steps::{Reservation, StepMarks},
         text::{AuthSubject, Claim, Email, Name, PhoneNumber, ShownText},
         time::Timestamp,
@@ -139,6 +140,16 @@ fn token() -> AccessToken {
     }
 }
 
+fn session(carried: Carried) -> Session {
+    let actor = Actor::Key("0123456789AB".parse().unwrap());
+    let owner = SessionOwner { account: account(), actor, seat: Some(SeatId::new(id(3))) };
+    Session { tag: [1; 32], owner, carried, used_at: AT }
+}
+
+fn letter() -> Letter {
+    Letter { session: [1; 32], nth: [2; 16], to: [4; 8], sealed: vec![9], sent_at: AT }
+}
+
 fn metadata() -> SealedMetadata {
     let (seed_hash, sealed) = (Some([4; 8]), vec![1, 2, 3]);
     SealedMetadata {
@@ -185,6 +196,8 @@ fn every_record() -> Vec<Record> {
         keyring.record(&token(), 3),
         keyring.record(&Floor { until: AT }, 3),
         keyring.record(&pin(), 3),
+        keyring.record(&session(Carried::Anywhere(vec![9])), 3),
+        keyring.record(&letter(), 3),
     ];
     assert_eq!(records.iter().map(|record| record.key.kind).collect::<Vec<_>>(), Kind::ALL);
     records
@@ -257,6 +270,12 @@ fn bodies_never_change_their_form() {
         r#"{{"hash":"{ones}","salt":"AgICAgICAgICAgICAgICAg","memory_kib":19456,"passes":2,"wrong":6,"held_until":{at}}}"#
     );
     check(&pin(), at, &expected);
+    let owner = format!(
+        r#"{{"account":"{ONE}","actor":"key","key":"0123456789AB","seat":"00000000-0000-0000-0000-000000000003","#
+    );
+    check(&session(Carried::Anywhere(vec![9])), at, &format!(r#"{owner}"greeting":"CQ"}}"#));
+    check(&session(Carried::To([4; 8])), at, &format!(r#"{owner}"node":"BAQEBAQEBAQ"}}"#));
+    check(&letter(), at, r#"{"to":"BAQEBAQEBAQ","sealed":"CQ"}"#);
 }
 
 #[test]
