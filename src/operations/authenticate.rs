@@ -6,7 +6,7 @@ use std::{net::IpAddr, time::Duration};
 use subtle::ConstantTimeEq as _;
 use tokio::time::{Instant, sleep_until};
 
-use super::{Failed, Refusal, Service};
+use super::{Failed, Refusal, Service, letters::Sender};
 use crate::{
     domain::{
         api_key::{ApiKey, KeyId, PlainKey},
@@ -120,6 +120,23 @@ impl Service {
             .filter(|kept| kept.hash.0.ct_eq(&hash.0).into())
             .map(|kept| kept.value.key)
             .filter(|key| is_valid(key, now)))
+    }
+
+    /// The caller that another node has authenticated a moment ago, with its rights as they are now. `None`: they have
+    /// ended.
+    pub(super) async fn authenticated_elsewhere(&self, sender: &Sender) -> Result<Option<Principal>, StoreError> {
+        let now = self.now();
+        let caller = match *sender {
+            Sender::Key(id) => {
+                let kept = self.vault().key(id).await?.filter(|kept| is_valid(&kept.key, now));
+                kept.map(|kept| Principal::of_key(&kept.key))
+            }
+            Sender::Login { account, scopes, seat, expires_at } => {
+                let is_valid = now < expires_at && self.has_seat(account, seat).await?;
+                is_valid.then(|| Principal::of_login(account, scopes, seat, expires_at))
+            }
+        };
+        Ok(caller.map(|caller| caller.read_at(now)))
     }
 
     /// Whether a key is still valid. Connections and streams check this from time to time.

@@ -33,6 +33,7 @@ mod import_seats;
 mod import_secrets;
 mod keys;
 mod last_use;
+mod letters;
 mod list_audit;
 mod list_seats;
 mod list_secrets;
@@ -48,6 +49,7 @@ mod rotate_keys;
 mod schema;
 mod seat_pins;
 mod seats;
+mod sessions;
 mod skew;
 mod staged_seeds;
 mod tally;
@@ -99,6 +101,7 @@ pub use self::{
     schema::output_schema,
     seat_pins::SetSeatPin,
     seats::{AddSeat, NOT_ANOTHERS_ID, RemoveSeat, SeatChanges, UpdateSeat, check_seat},
+    sessions::SessionLimits,
     tally::Tally,
     vault_keys::{AddVaultKey, ListVaultKeys, RemoveVaultKey},
     vault_upkeep::{Diagnose, Diagnosis, Health},
@@ -106,8 +109,8 @@ pub use self::{
     waiting::Patience,
 };
 pub use crate::vault::{
-    AuditAsk, AuditReport, AuditRows, BackedUp, Circumstance, Erased, Finding, Life, Mended, Passphrase, RecoveryWords,
-    Relocated, Repaired, Resealed, Restored, Rotation, Source, Stage, Travel, VaultKey,
+    AuditAsk, AuditReport, AuditRows, BackedUp, Circumstance, Erased, Finding, Kept, Life, Mended, Passphrase,
+    RecoveryWords, Relocated, Repaired, Resealed, Restored, Rotation, Source, Stage, Travel, VaultKey,
 };
 
 pub(crate) use pace::{Counted, Pace};

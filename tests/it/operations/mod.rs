@@ -8,6 +8,7 @@ mod codes;
 mod enrolment;
 mod keys;
 mod rotation;
+mod sessions;
 mod single_use;
 mod together;
 mod verification;
