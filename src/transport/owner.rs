@@ -5,6 +5,7 @@ use crate::domain::{
     audit::{Action, Actor, AuditEntry},
     ids::{AccountId, SeatId},
     principal::Principal,
+    session::SessionOwner,
     time::Timestamp,
 };
 
@@ -21,6 +22,12 @@ impl Owner {
     pub(in crate::transport) fn entry(self, action: Action, at: Timestamp) -> AuditEntry {
         let Self(account, actor, seat) = self;
         AuditEntry { account: Some(account), seat, ..AuditEntry::by(actor, action, at) }
+    }
+
+    /// The same as other nodes know it.
+    pub(in crate::transport) const fn of_session(self) -> SessionOwner {
+        let Self(account, actor, seat) = self;
+        SessionOwner { account, actor, seat }
     }
 
     /// The account in which it acts.

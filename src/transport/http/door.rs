@@ -138,7 +138,6 @@ impl App {
         let limits = settings.limits;
         let guard = Guard::new(settings);
         Self {
-            service,
             auth: Auth::new(settings),
             metrics: Metrics::new(settings.sse),
             peers: Arc::new(Peers::new(limits)),
@@ -148,11 +147,12 @@ impl App {
             user_header: settings.user_header.clone().filter(|_| settings.behind_proxy),
             pictures: Pictures::read_by(settings.children.clone()),
             page,
-            mcp: Mcp::new(server.clone(), settings, guard.hosts()),
-            sse: Sse::new(server, settings),
+            mcp: Mcp::new(server.clone(), settings, guard.hosts(), &service),
+            sse: Sse::new(server, settings, &service),
             streams: Streams::new(limits),
             guard,
             last_health: LastHealth::default(),
+            service,
         }
     }
 
@@ -356,6 +356,7 @@ impl App {
                     self.mcp.sessions().close_all_of(owner).await;
                 }
             }
+            self.settle_sessions().await;
         }
     }
 

@@ -15,16 +15,17 @@ use http::{
     header::{ACCEPT, ALLOW, CONTENT_TYPE, ORIGIN},
     request::Parts,
 };
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::{BodyExt as _, Full, combinators::BoxBody};
 use rmcp::{
     ErrorData,
     model::{
         CallToolRequestMethod, ClientJsonRpcMessage, ConstString as _, InitializeResultMethod, JsonRpcError,
         ListToolsRequestMethod, PingRequestMethod, ProtocolVersion, RequestId,
     },
-    transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService},
+    transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService, session::SessionState},
 };
 use serde_json::Value;
+use tokio::task::JoinError;
 use tokio_util::{
     sync::CancellationToken,
     task::{TaskTracker, task_tracker::TaskTrackerToken},
@@ -34,14 +35,16 @@ use super::{
     answer::Problem,
     auth::Auth,
     body::{self, Arriving},
-    door::Call,
+    door::{App, Call},
+    opening::Opening,
     routes::{Route, Run, Takes},
-    sessions::{Opening, Sessions},
+    sessions::Sessions,
     settings::{HttpSettings, Limits},
+    shared_sessions::Records,
 };
 use crate::{
     domain::{audit::Action, limits::BODY_BYTES_MAX},
-    operations::{ErrorCode, Refusal},
+    operations::{ErrorCode, Refusal, Service},
     transport::{
         mcp::{McpServer, flawed_greeting, is_served},
         owner::Owner,
@@ -91,16 +94,17 @@ pub(super) struct Mcp {
 }
 
 impl Mcp {
-    pub(super) fn new(server: McpServer, settings: &HttpSettings, hosts: &[String]) -> Self {
+    pub(super) fn new(server: McpServer, settings: &HttpSettings, hosts: &[String], service: &Service) -> Self {
         let stop = CancellationToken::new();
-        let sessions = Arc::new(Sessions::new(settings.limits));
-        let config = StreamableHttpServerConfig::default()
+        let sessions = Arc::new(Sessions::new(settings.limits, service));
+        let mut config = StreamableHttpServerConfig::default()
             .with_json_response(true)
             .with_allowed_hosts(hosts)
             .enforce_origin_validation()
             .with_max_request_body_bytes(BODY_BYTES_MAX)
             .with_sse_keep_alive(Some(settings.limits.keep_alive))
             .with_cancellation_token(stop.clone());
+        config.session_store = sessions.shared.clone().map(|shared| Arc::new(Records(shared)) as _);
         let service = StreamableHttpService::new(move || Ok(server.clone()), Arc::clone(&sessions), config);
         Self { service, sessions, answering: TaskTracker::new(), stop }
     }
@@ -116,6 +120,25 @@ impl Mcp {
     /// The sessions of handshake clients.
     pub(super) const fn sessions(&self) -> &Arc<Sessions> {
         &self.sessions
+    }
+
+    /// Serves a request for a session of which this node has no copy. In a task of its own: rmcp can't go on with a copy that
+    /// was left halfway.
+    async fn handle_with_copy(
+        &self,
+        owner: Owner,
+        (id, known): (String, SessionState),
+        mut request: Request<Full<Bytes>>,
+    ) -> Result<Response<BoxBody<Bytes, Infallible>>, JoinError> {
+        let (service, sessions) = (self.service.clone(), Arc::clone(&self.sessions));
+        let copied = tokio::spawn(async move {
+            let serve = |end| {
+                request.extensions_mut().insert(end);
+                service.handle(request)
+            };
+            sessions.visited_for_copy((&id, owner), known, serve).await
+        });
+        copied.await
     }
 
     /// Closes idle sessions until the server stops.
@@ -138,16 +161,13 @@ async fn serve(mut call: Call<'_>, body: Arriving) -> Result<Response, Problem> 
     let owner = Owner::of(&caller);
     let sessions = &app.mcp.sessions;
     let (mut opening, mut listening, mut is_unserved) = (None, None, false);
+    let named = parts.headers.get(SESSION).and_then(|id| id.to_str().ok());
+    let known = sessions.known(named, owner).await.map_err(Problem::Own)?;
     if parts.method == Method::POST {
         is_unserved = is_unserved_request(&body::flawless(&bytes).map_err(Problem::Own)?, &bytes);
         if let Some(greeting) = greeting_in(&bytes) {
-            if let Some((id, error)) = flawed_greeting(&greeting) {
-                return Err(flawed(error, id));
-            }
-            welcome(&mut parts.headers, |id| sessions.end_of(id, owner).is_some());
-            if !parts.headers.contains_key(SESSION) {
-                opening = Some(sessions.open(owner).await.map_err(Problem::Own)?);
-            }
+            let is_alive = |id: &str| known.is_some() || sessions.end_of(id, owner).is_some();
+            opening = greeted(sessions, &greeting, &mut parts.headers, owner, is_alive).await?;
         }
     } else if parts.method == Method::GET {
         listening = Some(app.streams.open(&caller).map_err(Problem::Own)?);
@@ -155,9 +175,13 @@ async fn serve(mut call: Call<'_>, body: Arriving) -> Result<Response, Problem> 
     let session = parts.headers.get(SESSION).map(|id| id.to_str().unwrap_or_default());
     let end = session.and_then(|id| sessions.end_of(id, owner));
     let is_delete = parts.method == Method::DELETE;
-    if is_delete && session.is_some() && end.is_none() {
-        return Err(NO_SESSION);
+    if is_delete
+        && let Some(id) = session
+        && let Some(ended) = end_elsewhere(app, id, known.is_some(), end.is_some()).await?
+    {
+        return Ok(ended);
     }
+    let elsewhere = session.zip(known).filter(|_| end.is_none()).map(|(id, known)| (id.to_owned(), known));
     parts.extensions = Auth::carried(caller, parts.extensions.remove().flatten());
     if let Some(end) = end {
         parts.extensions.insert(end);
@@ -166,13 +190,17 @@ async fn serve(mut call: Call<'_>, body: Arriving) -> Result<Response, Problem> 
     parts.headers.remove(ORIGIN);
     accept_both(&mut parts.headers, &parts.method);
     let request = Request::from_parts(parts, Full::new(bytes));
-    // Boxed: the future is large, and a waiting call would hold it twice.
-    let response = sessions.visited_by(owner, opening.clone(), Box::pin(app.mcp.service.handle(request))).await;
+    let response = match elsewhere {
+        Some(session) => app.mcp.handle_with_copy(owner, session, request).await,
+        // Boxed: the future is large, and a waiting call would hold it twice.
+        None => Ok(sessions.visited_by(owner, opening.clone(), Box::pin(app.mcp.service.handle(request))).await),
+    };
+    let response = response.map_err(|cause| Problem::Own(app.service.bug(&cause)))?;
     if is_delete && response.status() == StatusCode::ACCEPTED {
-        // The session has ended by now, and clients know only 200 and 204.
-        let mut ended = Response::new(Body::empty());
-        *ended.status_mut() = StatusCode::NO_CONTENT;
-        return Ok(ended);
+        return Ok(ended());
+    }
+    if let Some(refusal) = opening.as_ref().and_then(|opening| opening.refused()) {
+        return Err(Problem::Own(refusal));
     }
     if is_unserved && response.status().is_success() {
         // A session answers in an event; without one it is an HTTP error, and the door writes the row.
@@ -185,6 +213,41 @@ async fn serve(mut call: Call<'_>, body: Arriving) -> Result<Response, Problem> 
         Some(stream) => response.map(|body| stream.carrying(body)),
         None => response,
     })
+}
+
+/// Takes a place for the session that a greeting opens.
+async fn greeted(
+    sessions: &Arc<Sessions>,
+    greeting: &ClientJsonRpcMessage,
+    headers: &mut HeaderMap,
+    owner: Owner,
+    is_alive: impl Fn(&str) -> bool,
+) -> Result<Option<Arc<Opening>>, Problem> {
+    if let Some((id, error)) = flawed_greeting(greeting) {
+        return Err(flawed(error, id));
+    }
+    welcome(headers, is_alive);
+    if headers.contains_key(SESSION) {
+        return Ok(None);
+    }
+    sessions.open(owner).await.map(Some).map_err(Problem::Own)
+}
+
+/// Ends a session on the other nodes, if they know it. `None`: rmcp ends it here.
+async fn end_elsewhere(app: &App, id: &str, is_known: bool, is_here: bool) -> Result<Option<Response>, Problem> {
+    if is_known {
+        app.service.end_session(id).await.map_err(Problem::Own)?;
+    } else if !is_here {
+        return Err(NO_SESSION);
+    }
+    Ok((!is_here).then(ended))
+}
+
+/// That a session has ended. It has by now, and clients know only 200 and 204.
+fn ended() -> Response {
+    let mut ended = Response::new(Body::empty());
+    *ended.status_mut() = StatusCode::NO_CONTENT;
+    ended
 }
 
 /// The message that opens a session, if the body is one.
@@ -282,7 +345,7 @@ fn accept_both(headers: &mut HeaderMap, method: &Method) {
 }
 
 /// rmcp's answer, with plain-text errors replaced.
-async fn readable(response: Response, app: &super::door::App) -> Result<Response, Problem> {
+async fn readable(response: Response, app: &App) -> Result<Response, Problem> {
     let status = response.status();
     if !(status.is_client_error() || status.is_server_error()) {
         return Ok(response);
@@ -306,6 +369,8 @@ async fn readable(response: Response, app: &super::door::App) -> Result<Response
                            `initialize`, or send each request with the 2026-07-28 metadata";
             Problem::Own(Refusal::invalid("Mcp-Session-Id", problem))
         }
+        // Its sessions end with the server.
+        _ if app.mcp.stop.is_cancelled() => Problem::Own(Refusal::Stopping),
         _ => Problem::Own(app.service.bug(&Failed)),
     })
 }

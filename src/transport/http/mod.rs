@@ -16,12 +16,14 @@ mod enrol;
 mod guard;
 mod head;
 mod health;
+mod letters;
 mod listener;
 mod listing;
 mod mcp;
 mod metrics;
 mod oauth;
 mod openapi;
+mod opening;
 mod peers;
 mod places;
 mod query;
@@ -29,6 +31,7 @@ mod rest;
 mod routes;
 mod sessions;
 mod settings;
+mod shared_sessions;
 mod shell;
 mod sse;
 mod stream;
@@ -137,7 +140,10 @@ pub async fn serve(
     let winding_down = tokio::spawn(wind_down(Arc::clone(&app), stop.clone()));
     let tidying = tokio::spawn({
         let (app, stop) = (Arc::clone(&app), stop.child_token());
-        async move { tokio::join!(app.mcp.keep_tidy(app.limits, stop.clone()), app.end_revoked(stop)) }
+        async move {
+            let keep_tidy = app.mcp.keep_tidy(app.limits, stop.clone());
+            tokio::join!(keep_tidy, letters::deliver_letters(&app, stop.clone()), app.end_revoked(stop))
+        }
     });
     let listener = listener::Listener {
         router: door::router(Arc::clone(&app), routes::all(settings.sse)),

@@ -5,7 +5,6 @@
 //! owner, a session does not exist.
 
 use std::{
-    cell::RefCell,
     collections::{HashMap, HashSet},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -14,23 +13,23 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::{
+    opening::Opening,
+    places::{Place, Places},
+    settings::Limits,
+    shared_sessions::Shared,
+};
+use crate::{
+    operations::{Refusal, Service},
+    transport::{mcp::SessionEnd, owner::Owner},
+};
 use futures::{Stream, StreamExt as _};
 use rmcp::{
     model::{ClientJsonRpcMessage, ServerJsonRpcMessage},
     transport::streamable_http_server::session::{
-        ServerSseMessage, SessionId, SessionManager,
+        RestoreOutcome, ServerSseMessage, SessionId, SessionManager, SessionState,
         local::{LocalSessionManager, LocalSessionManagerError},
     },
-};
-use tokio::runtime::Handle;
-
-use super::{
-    places::{Place, Places},
-    settings::Limits,
-};
-use crate::{
-    operations::Refusal,
-    transport::{mcp::SessionEnd, owner::Owner},
 };
 
 /// How long a session must be idle before its owner's next one may replace it.
@@ -38,29 +37,16 @@ const SPARE_AFTER: Duration = Duration::from_secs(10);
 
 tokio::task_local! {
     /// The caller of the current request. rmcp passes only an id to its session manager.
-    static VISITOR: Visitor;
+    pub(super) static VISITOR: Visitor;
 }
 
-/// The caller of a request, and the session that the request opens, if any.
-struct Visitor {
-    owner: Owner,
-    opening: RefCell<Option<Arc<Opening>>>,
-}
-
-/// A session that is being opened. It takes its place before it is created. If this is dropped before the client was
-/// told the session's id, because the client is gone, the session is closed.
-pub(super) struct Opening {
-    sessions: Arc<Sessions>,
-    stage: Mutex<Stage>,
-}
-
-enum Stage {
-    /// It has a place.
-    Placed(Place),
-    /// It exists, and the client does not know its id yet.
-    Made(SessionId),
-    /// The client knows its id, or there is no session.
-    Over,
+/// The caller of a request, the session that the request opens, if any, and what all nodes know of the one that it names.
+pub(super) struct Visitor {
+    pub(super) owner: Owner,
+    pub(super) opening: Option<Arc<Opening>>,
+    pub(super) known: Option<SessionState>,
+    /// The end signal of a copy that the request makes.
+    pub(super) end: SessionEnd,
 }
 
 /// The sessions.
@@ -69,6 +55,10 @@ pub(super) struct Sessions {
     limits: Limits,
     places: Arc<Places>,
     book: Mutex<HashMap<SessionId, Kept>>,
+    /// The sessions of all nodes, if there may be others: then the book holds copies to work with.
+    pub(super) shared: Option<Arc<Shared>>,
+    /// Held while a copy is made, so that no other request uses it before it is finished.
+    copying: tokio::sync::Mutex<()>,
 }
 
 /// What is stored for a session besides rmcp's state.
@@ -78,18 +68,24 @@ struct Kept {
     /// The number of its open streams.
     streams: Arc<AtomicUsize>,
     end: SessionEnd,
+    /// Whether its client knows it, or this copy's greeting was answered.
+    is_ready: bool,
 }
 
 /// An open stream of a session, until it is dropped.
 struct Open(Arc<AtomicUsize>);
 
 impl Sessions {
-    pub(super) fn new(limits: Limits) -> Self {
+    pub(super) fn new(limits: Limits, service: &Service) -> Self {
         let mut inner = LocalSessionManager::default();
         // Idle sessions are closed here, because rmcp does not know whether they have open streams.
         inner.session_config.keep_alive = None;
-        let places = Places::new(limits.sessions, limits.sessions_per_key);
-        Self { inner: Arc::new(inner), limits, places, book: Mutex::default() }
+        let shared = Shared::of(service, limits).map(Arc::new);
+        // Sessions of all nodes are counted together, and here only the copies, of which some may be left over.
+        let most = |limit| if shared.is_some() { usize::MAX } else { limit };
+        let places = Places::new(most(limits.sessions), most(limits.sessions_per_key));
+        let (book, copying) = (Mutex::default(), tokio::sync::Mutex::default());
+        Self { inner: Arc::new(inner), limits, places, book, shared, copying }
     }
 
     /// Serves a request of `owner`, which opens a session if `opening` has a place.
@@ -99,7 +95,48 @@ impl Sessions {
         opening: Option<Arc<Opening>>,
         serve: F,
     ) -> F::Output {
-        VISITOR.scope(Visitor { owner, opening: RefCell::new(opening) }, serve).await
+        VISITOR.scope(Visitor { owner, opening, known: None, end: SessionEnd::default() }, serve).await
+    }
+
+    /// Serves a request of `owner` for a session of which this node has no copy; rmcp makes one.
+    pub(super) async fn visited_for_copy<F: Future>(
+        &self,
+        (id, owner): (&str, Owner),
+        known: SessionState,
+        serve: impl FnOnce(SessionEnd) -> F,
+    ) -> F::Output {
+        let _one_at_a_time = self.copying.lock().await;
+        // Another request may have made it meanwhile.
+        let end = self.end_of(id, owner).unwrap_or_default();
+        let visitor = Visitor { owner, opening: None, known: Some(known), end: end.clone() };
+        VISITOR.scope(visitor, serve(end)).await
+    }
+
+    /// What other nodes know of a session of this owner. If it has ended, so does the copy of this node.
+    ///
+    /// # Errors
+    /// `unavailable`.
+    pub(super) async fn known(&self, id: Option<&str>, owner: Owner) -> Result<Option<SessionState>, Refusal> {
+        let (Some(shared), Some(id)) = (&self.shared, id) else { return Ok(None) };
+        let known = shared.state(id, owner).await?;
+        if known.is_none() && self.end_of(id, owner).is_some() {
+            self.drop_copy(id).await;
+        }
+        Ok(known)
+    }
+
+    /// When each session was last used: so long ago.
+    pub(super) fn uses(&self) -> Vec<(SessionId, Duration)> {
+        let used = |kept: &Kept| if kept.is_idle(Duration::ZERO) { kept.used.elapsed() } else { Duration::ZERO };
+        self.book().iter().filter(|(_, kept)| kept.is_ready).map(|(id, kept)| (id.clone(), used(kept))).collect()
+    }
+
+    /// Closes this node's copy of a session.
+    pub(super) async fn drop_copy(&self, id: &str) {
+        let copy = self.book().remove_entry(id);
+        if let Some(copy) = copy {
+            self.end(copy).await;
+        }
     }
 
     /// The number of sessions, including those that are being opened or closed.
@@ -107,9 +144,12 @@ impl Sessions {
         self.places.count()
     }
 
-    /// The end signal of a session, if the session belongs to this owner.
+    /// The end signal of a session, if the session belongs to this owner, who uses it now.
     pub(super) fn end_of(&self, id: &str, owner: Owner) -> Option<SessionEnd> {
-        self.book().get(id).filter(|kept| kept.owner() == owner).map(|kept| kept.end.clone())
+        let mut book = self.book();
+        let kept = book.get_mut(id).filter(|kept| kept.owner() == owner && kept.is_ready)?;
+        kept.used = Instant::now();
+        Some(kept.end.clone())
     }
 
     /// Takes a place for one more session of this owner. If none is free, the owner's longest idle session is closed:
@@ -118,6 +158,9 @@ impl Sessions {
     /// # Errors
     /// `rate_limited` if none is idle.
     pub(super) async fn open(self: &Arc<Self>, owner: Owner) -> Result<Arc<Opening>, Refusal> {
+        if let Some(shared) = &self.shared {
+            shared.service.make_room(&owner.of_session(), &shared.limits).await?;
+        }
         let mut place = self.places.take(owner);
         if place.is_none()
             && let Some(spare) = self.spare(owner)
@@ -126,7 +169,7 @@ impl Sessions {
             place = self.places.take(owner);
         }
         let place = place.ok_or(Refusal::RateLimited { what: "too many MCP sessions are open", after: SPARE_AFTER })?;
-        Ok(Arc::new(Opening { sessions: Arc::clone(self), stage: Mutex::new(Stage::Placed(place)) }))
+        Ok(Arc::new(Opening::of(Arc::clone(self), place)))
     }
 
     /// Takes this owner's longest idle session out of the book: from here on no request finds it, so none is cut off.
@@ -143,6 +186,10 @@ impl Sessions {
         let idle: Vec<_> = self.book().extract_if(|_, kept| kept.is_idle(long)).collect();
         for session in idle {
             self.end(session).await;
+        }
+        if let Some(shared) = &self.shared {
+            // If the store can't be written, the next round removes them.
+            let _ = shared.service.end_idle_sessions(&shared.limits).await;
         }
     }
 
@@ -168,6 +215,10 @@ impl Sessions {
 
     /// Closes every session of this owner.
     pub(super) async fn close_all_of(&self, owner: Owner) {
+        if let Some(shared) = &self.shared {
+            // Its owner may not call any more; what is not removed now ends as an idle one does.
+            let _ = shared.service.end_sessions_of(&owner.of_session()).await;
+        }
         let mine: Vec<_> = {
             let book = self.book();
             book.iter().filter(|(_, kept)| kept.owner() == owner).map(|(id, _)| id.clone()).collect()
@@ -181,6 +232,13 @@ impl Sessions {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Records that requests may use a session.
+    pub(super) fn is_ready(&self, id: &SessionId) {
+        if let Some(kept) = self.book().get_mut(id) {
+            kept.is_ready = true;
+        }
+    }
+
     fn opened(&self, id: &SessionId) -> Option<Open> {
         let streams = Arc::clone(&self.book().get(id)?.streams);
         streams.fetch_add(1, Ordering::Relaxed);
@@ -188,35 +246,11 @@ impl Sessions {
     }
 }
 
-impl Opening {
-    /// Records that the client was told the session's id.
-    pub(super) fn is_known(&self) {
-        *self.stage() = Stage::Over;
-    }
-
-    /// Takes the place, once.
-    fn place(&self) -> Option<Place> {
-        match std::mem::replace(&mut *self.stage(), Stage::Over) {
-            Stage::Placed(place) => Some(place),
-            Stage::Made(_) | Stage::Over => None,
-        }
-    }
-
-    fn stage(&self) -> MutexGuard<'_, Stage> {
-        self.stage.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Opening {
-    fn drop(&mut self) {
-        if let (Stage::Made(id), Ok(runtime)) = (&*self.stage(), Handle::try_current()) {
-            let (sessions, id) = (Arc::clone(&self.sessions), id.clone());
-            runtime.spawn(async move { sessions.close_session(&id).await });
-        }
-    }
-}
-
 impl Kept {
+    fn new(place: Place, end: SessionEnd) -> Self {
+        Self { place, used: Instant::now(), streams: Arc::default(), end, is_ready: false }
+    }
+
     const fn owner(&self) -> Owner {
         self.place.owner()
     }
@@ -247,14 +281,13 @@ impl SessionManager for Sessions {
     type Transport = <LocalSessionManager as SessionManager>::Transport;
 
     async fn create_session(&self) -> Outcome<(SessionId, Self::Transport)> {
-        let opening = VISITOR.try_with(|visitor| visitor.opening.take()).ok().flatten();
+        let opening = VISITOR.try_with(|visitor| visitor.opening.clone()).ok().flatten();
         // Without a place no session is created, whatever rmcp accepts as an opening message.
         let placed = opening.and_then(|opening| Some((opening.place()?, opening)));
         let (place, opening) = placed.ok_or_else(|| LocalSessionManagerError::SessionNotFound("".into()))?;
         let (id, transport) = self.inner.create_session().await?;
-        let kept = Kept { place, used: Instant::now(), streams: Arc::default(), end: SessionEnd::default() };
-        self.book().insert(id.clone(), kept);
-        *opening.stage() = Stage::Made(id.clone());
+        self.book().insert(id.clone(), Kept::new(place, SessionEnd::default()));
+        opening.is_made(id.clone());
         Ok((id, transport))
     }
 
@@ -263,12 +296,7 @@ impl SessionManager for Sessions {
     }
 
     async fn has_session(&self, id: &SessionId) -> Outcome<bool> {
-        let mine = {
-            let mut book = self.book();
-            let kept =
-                book.get_mut(id).filter(|kept| VISITOR.try_with(|visitor| visitor.owner == kept.owner()) == Ok(true));
-            kept.map(|kept| kept.used = Instant::now()).is_some()
-        };
+        let mine = VISITOR.try_with(|visitor| self.end_of(id, visitor.owner).is_some()) == Ok(true);
         if mine { self.inner.has_session(id).await } else { Ok(false) }
     }
 
@@ -291,7 +319,10 @@ impl SessionManager for Sessions {
     }
 
     async fn accept_message(&self, id: &SessionId, message: ClientJsonRpcMessage) -> Outcome<()> {
-        self.inner.accept_message(id, message).await
+        self.inner.accept_message(id, message).await?;
+        // The first message that a copy accepts ends its greeting.
+        self.is_ready(id);
+        Ok(())
     }
 
     async fn create_standalone_stream(
@@ -300,6 +331,19 @@ impl SessionManager for Sessions {
     ) -> Outcome<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static> {
         let open = self.opened(id);
         self.inner.create_standalone_stream(id).await.map(|stream| held(stream, open))
+    }
+
+    async fn restore_session(&self, id: SessionId) -> Outcome<RestoreOutcome<Self::Transport>> {
+        let visitor = VISITOR.try_with(|visitor| (visitor.owner, visitor.end.clone())).ok();
+        let placed = visitor.and_then(|(owner, end)| Some((self.places.take(owner)?, end)));
+        let (place, end) = placed.ok_or_else(|| LocalSessionManagerError::SessionNotFound("".into()))?;
+        // One that failed halfway.
+        self.drop_copy(&id).await;
+        let restored = self.inner.restore_session(id.clone()).await?;
+        if matches!(restored, RestoreOutcome::Restored(_)) {
+            self.book().insert(id, Kept::new(place, end));
+        }
+        Ok(restored)
     }
 
     async fn resume(

@@ -18,7 +18,7 @@ use axum::response::{
     sse::{Event, KeepAlive},
 };
 use futures::{SinkExt as _, Stream, StreamExt as _, future::ready, stream};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header::HOST, request::Parts};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header::HOST, request::Parts};
 use rmcp::{
     ServiceExt as _,
     model::{ClientJsonRpcMessage, GetExtensions as _, ServerJsonRpcMessage},
@@ -31,15 +31,18 @@ use super::{
     answer::Problem,
     auth::Auth,
     body::{self, Arriving},
-    door::{App, Call},
+    door::Call,
     guard::host_of,
     routes::{Route, Run, Takes},
     settings::{BaseUrl, HttpSettings, Limits},
     streams,
 };
 use crate::{
-    domain::{audit::Action, principal::Principal},
-    operations::Refusal,
+    domain::{
+        audit::Action,
+        session::{NodeId, SessionTag},
+    },
+    operations::{Refusal, Service},
     transport::{
         mcp::{McpServer, flawed_greeting},
         owner::Owner,
@@ -54,7 +57,7 @@ const HANDSHAKE: Duration = Duration::from_mins(1);
 /// Stops proxies from buffering events.
 const UNBUFFERED: HeaderName = HeaderName::from_static("x-accel-buffering");
 
-const NO_STREAM: Problem = Problem::NoSession("open a stream at `/sse`");
+pub(super) const NO_STREAM: Problem = Problem::NoSession("open a stream at `/sse`");
 
 const fn stream(path: &'static str) -> Route {
     Route {
@@ -62,7 +65,7 @@ const fn stream(path: &'static str) -> Route {
         path,
         action: Action::Call,
         takes: Takes::Moment,
-        run: Run::Carrier(|call, _| Box::pin(async move { open(&call) })),
+        run: Run::Carrier(|call, _| Box::pin(open(call))),
         doc: None,
     }
 }
@@ -84,16 +87,21 @@ pub(super) static ROUTES: [Route; 3] = [
 /// MCP over HTTP+SSE.
 pub(super) struct Sse {
     server: McpServer,
-    limits: Limits,
+    pub(super) limits: Limits,
     /// The addresses that clients use: a proxy may serve this server under a path of its own.
     public_urls: Vec<BaseUrl>,
     streams: Arc<Streams>,
+    pub(super) service: Service,
+    /// How this node is known to others, if there may be any.
+    pub(super) node: Option<NodeId>,
+    /// Held while messages are queued, so that they stay in order.
+    pub(super) queueing: tokio::sync::Mutex<()>,
     /// No more streams may be opened. Written and read under the lock of `streams`.
     ended: AtomicBool,
 }
 
 /// An incoming message.
-type Posted = Box<ClientJsonRpcMessage>;
+pub(super) type Posted = Box<ClientJsonRpcMessage>;
 /// An outgoing message, already serialised.
 type Written = String;
 
@@ -104,12 +112,19 @@ struct Streams(Mutex<HashMap<String, OpenStream>>);
 struct OpenStream {
     owner: Owner,
     messages: Sender<Posted>,
+    stop: CancellationToken,
+    /// What letters call it.
+    tag: SessionTag,
+    /// Whether other nodes know it.
+    is_known: bool,
 }
 
 /// Ends a session however its stream ends: closed by the client or the server, or never finished.
 struct Cleanup {
     streams: Arc<Streams>,
     id: String,
+    /// Of which other nodes know, too.
+    shared: Option<Service>,
     _open: streams::OpenStream,
     _stop: DropGuard,
 }
@@ -117,6 +132,9 @@ struct Cleanup {
 impl Drop for Cleanup {
     fn drop(&mut self) {
         self.streams.lock().remove(&self.id);
+        if let Some(service) = &self.shared {
+            service.end_session_later(self.id.clone());
+        }
     }
 }
 
@@ -127,11 +145,15 @@ impl Streams {
 }
 
 impl Sse {
-    pub(super) fn new(server: &McpServer, settings: &HttpSettings) -> Self {
+    pub(super) fn new(server: &McpServer, settings: &HttpSettings, service: &Service) -> Self {
         // This transport ended before the revision without a handshake.
         let server = server.for_handshakes();
         let (limits, public_urls) = (settings.limits, settings.public_urls.clone());
-        Self { server, limits, public_urls, streams: Arc::default(), ended: AtomicBool::new(false) }
+        let id = *uuid::Uuid::new_v4().as_bytes();
+        let node =
+            service.has_other_nodes().then(|| std::array::from_fn(|nth| id.get(nth).copied().unwrap_or_default()));
+        let (service, streams, queueing) = (service.clone(), Arc::default(), tokio::sync::Mutex::default());
+        Self { server, limits, public_urls, streams, service, node, queueing, ended: AtomicBool::new(false) }
     }
 
     /// The endpoint for a session's messages, as the client that sent these headers sees it. It is not relative to `/sse`,
@@ -155,17 +177,41 @@ impl Sse {
         streams.clear();
     }
 
+    /// The queue of a stream of this owner.
+    fn messages_of(&self, id: &str, owner: Owner) -> Option<Sender<Posted>> {
+        self.streams.lock().get(id).filter(|stream| stream.owner == owner).map(|stream| stream.messages.clone())
+    }
+
+    /// The stream to which letters are addressed: its id and its queue.
+    pub(super) fn stream_of(&self, tag: &SessionTag) -> Option<(String, Sender<Posted>)> {
+        let streams = self.streams.lock();
+        let (id, stream) = streams.iter().find(|(_, stream)| stream.tag == *tag)?;
+        Some((id.clone(), stream.messages.clone()))
+    }
+
+    /// The streams that other nodes know.
+    pub(super) fn known(&self) -> Vec<String> {
+        self.streams.lock().iter().filter(|(_, stream)| stream.is_known).map(|(id, _)| id.clone()).collect()
+    }
+
+    /// Ends a stream.
+    pub(super) fn end_stream(&self, id: &str) {
+        self.streams.lock().get(id).into_iter().for_each(|stream| stream.stop.cancel());
+    }
+
     fn enter(&self, call: &Call<'_>) -> Result<(Cleanup, CancellationToken, Receiver<Posted>), Refusal> {
         let (owner, open) = (Owner::of(&call.caller), call.app.streams.open(&call.caller)?);
         let id = uuid::Uuid::new_v4().simple().to_string();
+        let tag = self.service.session_tag(&id);
         let (messages, received) = channel(QUEUE);
         let mut streams = self.streams.lock();
         if self.ended.load(Ordering::Relaxed) {
             return Err(Refusal::Stopping);
         }
         let stop = open.stop();
-        streams.insert(id.clone(), OpenStream { owner, messages });
-        let cleanup = Cleanup { streams: Arc::clone(&self.streams), id, _open: open, _stop: stop.clone().drop_guard() };
+        streams.insert(id.clone(), OpenStream { owner, messages, stop: stop.clone(), tag, is_known: false });
+        let (streams, shared) = (Arc::clone(&self.streams), self.node.map(|_| self.service.clone()));
+        let cleanup = Cleanup { streams, id, shared, _open: open, _stop: stop.clone().drop_guard() };
         Ok((cleanup, stop, received))
     }
 
@@ -203,9 +249,14 @@ impl Sse {
     }
 }
 
-fn open(call: &Call<'_>) -> Result<Response, Problem> {
+async fn open(call: Call<'_>) -> Result<Response, Problem> {
     let sse = &call.app.sse;
-    let (cleanup, stop, received) = sse.enter(call).map_err(Problem::Own)?;
+    let (cleanup, stop, received) = sse.enter(&call).map_err(Problem::Own)?;
+    if let Some(node) = sse.node {
+        let owner = Owner::of(&call.caller).of_session();
+        sse.service.keep_stream(&cleanup.id, &owner, node).await.map_err(Problem::Own)?;
+        sse.streams.lock().get_mut(&cleanup.id).into_iter().for_each(|stream| stream.is_known = true);
+    }
     let sent = sse.run(received, &stop);
     let endpoint = sse.endpoint(&call.parts.headers, &cleanup.id);
     let events = Events::new(events(endpoint, cleanup, sent, stop));
@@ -234,22 +285,47 @@ fn written(message: &ServerJsonRpcMessage) -> Written {
     serde_json::to_string(message).unwrap_or_default()
 }
 
-/// The queue of the stream that a request names, if it belongs to the caller.
-fn messages_of(app: &App, parts: &Parts, caller: &Principal) -> Option<Sender<Posted>> {
-    let id = parts.uri.query().and_then(|query| query.strip_prefix("sessionId=")).unwrap_or_default();
-    let owner = Owner::of(caller);
-    app.sse.streams.lock().get(id).filter(|stream| stream.owner == owner).map(|stream| stream.messages.clone())
+/// The id of the stream that a request names.
+fn named(parts: &Parts) -> String {
+    parts.uri.query().and_then(|query| query.strip_prefix("sessionId=")).unwrap_or_default().to_owned()
 }
 
 async fn post(mut call: Call<'_>, body: Arriving) -> Result<Response, Problem> {
-    let messages = messages_of(call.app, &call.parts, &call.caller).ok_or(NO_STREAM)?;
+    let (sse, id, owner) = (&call.app.sse, named(&call.parts), Owner::of(&call.caller));
+    let is_here = sse.messages_of(&id, owner).is_some();
+    if !is_here && sse.node.is_none() {
+        return Err(NO_STREAM);
+    }
     let bytes = call.arrived(body).await?;
     let Call { caller, mut parts, .. } = call;
-    body::flawless(&bytes).map_err(Problem::Own)?;
-    let read = serde_json::from_slice(&bytes);
+    let pace = parts.extensions.remove().flatten();
+    if !is_here {
+        return sse.send_on(&id, &caller, &bytes, pace).await;
+    }
+    let message = read(&bytes, parts, Auth::carried(caller, pace))?;
+    let _in_order = sse.queueing.lock().await;
+    // A message that came to another node before this one comes first.
+    sse.collect().await.map_err(Problem::Own)?;
+    match sse.messages_of(&id, owner).ok_or(NO_STREAM)?.try_send(message) {
+        Ok(()) => Ok(accepted()),
+        Err(TrySendError::Full(_)) => {
+            let what = "too many messages wait in this session";
+            Err(Problem::Own(Refusal::RateLimited { what, after: Duration::from_secs(1) }))
+        }
+        Err(TrySendError::Closed(_)) => Err(NO_STREAM),
+    }
+}
+
+pub(super) fn accepted() -> Response {
+    (StatusCode::ACCEPTED, "Accepted").into_response()
+}
+
+/// A message with its request, for the handler.
+pub(super) fn read(bytes: &[u8], mut parts: Parts, carried: Extensions) -> Result<Posted, Problem> {
+    body::flawless(bytes).map_err(Problem::Own)?;
     let unread = |_| Problem::Own(Refusal::invalid("body", "must be a JSON-RPC message"));
-    let mut message: ClientJsonRpcMessage = read.map_err(unread)?;
-    parts.extensions = Auth::carried(caller, parts.extensions.remove().flatten());
+    let mut message: ClientJsonRpcMessage = serde_json::from_slice(bytes).map_err(unread)?;
+    parts.extensions = carried;
     match &mut message {
         ClientJsonRpcMessage::Request(request) => drop(request.request.extensions_mut().insert(parts)),
         ClientJsonRpcMessage::Notification(notification) => {
@@ -257,12 +333,5 @@ async fn post(mut call: Call<'_>, body: Arriving) -> Result<Response, Problem> {
         }
         ClientJsonRpcMessage::Response(_) | ClientJsonRpcMessage::Error(_) => {}
     }
-    match messages.try_send(Box::new(message)) {
-        Ok(()) => Ok((StatusCode::ACCEPTED, "Accepted").into_response()),
-        Err(TrySendError::Full(_)) => {
-            let what = "too many messages wait in this session";
-            Err(Problem::Own(Refusal::RateLimited { what, after: Duration::from_secs(1) }))
-        }
-        Err(TrySendError::Closed(_)) => Err(NO_STREAM),
-    }
+    Ok(Box::new(message))
 }

@@ -1,0 +1,115 @@
+//! Sessions over Streamable HTTP on a vault that several nodes serve. A session is a record, and any node goes on with it:
+//! rmcp replays the client's greeting there. What a node holds is only a copy to work with.
+//!
+//! A request reads the record once, before rmcp sees it, and rmcp's store answers from what was read.
+
+use std::{sync::Arc, time::Duration};
+
+use rmcp::{
+    model::{ClientCapabilities, Implementation, InitializeRequestParams},
+    transport::streamable_http_server::session::{SessionState, SessionStore, SessionStoreError},
+};
+
+use super::{
+    door::App,
+    sessions::{Sessions, VISITOR},
+    settings::Limits,
+};
+use crate::{
+    domain::{text::Claim, time::Timestamp},
+    operations::{Refusal, Service, SessionLimits},
+    transport::owner::Owner,
+};
+
+/// The sessions of all nodes.
+#[derive(Clone)]
+pub(super) struct Shared {
+    pub(super) service: Service,
+    pub(super) limits: SessionLimits,
+}
+
+impl Shared {
+    /// `None`: no other node serves this vault.
+    pub(super) fn of(service: &Service, limits: Limits) -> Option<Self> {
+        let limits = limits_of(limits);
+        service.has_other_nodes().then(|| Self { service: service.clone(), limits })
+    }
+
+    /// What rmcp needs to go on with a session of this owner.
+    ///
+    /// # Errors
+    /// `unavailable`.
+    pub(super) async fn state(&self, id: &str, owner: Owner) -> Result<Option<SessionState>, Refusal> {
+        let greeting = self.service.session(id, &owner.of_session(), &self.limits).await?;
+        Ok(greeting.and_then(|greeting| serde_json::from_slice(&greeting).ok()))
+    }
+
+    /// Notes the uses of this node's copies, and closes those whose sessions have ended.
+    async fn settle(&self, sessions: &Sessions) {
+        let now = self.service.now();
+        let used = sessions.uses().into_iter().map(|(id, ago)| (id.to_string(), now.minus(ago))).collect();
+        // If the store can't be read, keep them: each request reads its own.
+        for id in self.noted(used).await {
+            sessions.drop_copy(&id).await;
+        }
+    }
+
+    /// Notes uses; returns the sessions that have ended.
+    pub(super) async fn noted(&self, used: Vec<(String, Timestamp)>) -> Vec<String> {
+        self.service.note_sessions(used, &self.limits).await.unwrap_or_default()
+    }
+}
+
+impl App {
+    /// Has this node's sessions follow those of all nodes, if there may be others.
+    pub(super) async fn settle_sessions(&self) {
+        let sessions = self.mcp.sessions();
+        if let Some(shared) = &sessions.shared {
+            shared.settle(sessions).await;
+            self.sse.settle(shared).await;
+        }
+    }
+}
+
+/// Times of use are written once a minute if sessions may be idle for the usual five.
+pub(super) fn limits_of(limits: Limits) -> SessionLimits {
+    let Limits { sessions, sessions_per_key, session_idle, .. } = limits;
+    let noted_every: Duration = session_idle / 5;
+    SessionLimits { all: sessions, each: sessions_per_key, idle: session_idle, noted_every }
+}
+
+/// Of a greeting, what this server uses: the rest may be large, and is the client's own business.
+fn used_of(params: &InitializeRequestParams) -> InitializeRequestParams {
+    let mut capabilities = ClientCapabilities::default();
+    capabilities.elicitation.clone_from(&params.capabilities.elicitation);
+    let said = |text: &str| Claim::of(text).as_str().to_owned();
+    let client = Implementation::new(said(&params.client_info.name), said(&params.client_info.version));
+    InitializeRequestParams::new(capabilities, client).with_protocol_version(params.protocol_version.clone())
+}
+
+/// rmcp's door to the records. All of it runs within a request.
+pub(super) struct Records(pub(super) Arc<Shared>);
+
+#[async_trait::async_trait]
+impl SessionStore for Records {
+    async fn load(&self, _id: &str) -> Result<Option<SessionState>, SessionStoreError> {
+        Ok(VISITOR.try_with(|visitor| visitor.known.clone()).ok().flatten())
+    }
+
+    async fn store(&self, id: &str, state: &SessionState) -> Result<(), SessionStoreError> {
+        let owner = VISITOR.try_with(|visitor| visitor.owner)?;
+        let greeting = serde_json::to_vec(&SessionState::new(used_of(&state.initialize_params)))?;
+        let Shared { service, limits } = &*self.0;
+        let kept = service.keep_session(id, &owner.of_session(), &greeting, limits).await;
+        // rmcp would go on without a record, with a session that this node alone knows.
+        if let (Err(refusal), Ok(Some(opening))) = (&kept, VISITOR.try_with(|visitor| visitor.opening.clone())) {
+            opening.refuse(refusal.clone());
+        }
+        Ok(kept?)
+    }
+
+    async fn delete(&self, _id: &str) -> Result<(), SessionStoreError> {
+        // The record was removed before rmcp was asked.
+        Ok(())
+    }
+}
