@@ -4,6 +4,7 @@
 //! `COUNTERSIGN_TEST_POSTGRES`.
 
 mod backups;
+mod clients;
 mod clocks;
 mod commits;
 mod doctor;
@@ -90,6 +91,20 @@ pub(crate) fn carry_out(address: &str, sql: &str) {
         });
     });
     done.join().unwrap();
+}
+
+/// A number from a database, over a connection of its own.
+pub(crate) fn number(address: &str, sql: &str) -> i64 {
+    let (address, sql) = (address.to_owned(), sql.to_owned());
+    let read = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (client, connection) = tokio_postgres::connect(&address, NoTls).await.unwrap();
+            tokio::spawn(connection);
+            client.query_one(&sql, &[]).await.unwrap().get(0)
+        })
+    });
+    read.join().unwrap()
 }
 
 /// Tests that can't run over a server, with the reason.

@@ -65,6 +65,21 @@ impl Node {
         Self(process, address)
     }
 
+    /// Where it listens.
+    pub(super) fn address(&self) -> &str {
+        &self.1
+    }
+
+    /// The id of its process.
+    pub(super) fn id(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// Waits for its end, which must be in order.
+    pub(super) fn ended(&mut self) {
+        assert!(self.0.wait().unwrap().success());
+    }
+
     /// The body of an answer.
     pub(super) fn get(&self, path: &str, token: &str) -> serde_json::Value {
         serde_json::from_str(&self.answer("GET", path, &bearer(token), None).unwrap().1).unwrap()
