@@ -356,7 +356,6 @@ impl App {
                     self.mcp.sessions().close_all_of(owner).await;
                 }
             }
-            self.settle_sessions().await;
         }
     }
 

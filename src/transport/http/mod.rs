@@ -142,7 +142,8 @@ pub async fn serve(
         let (app, stop) = (Arc::clone(&app), stop.child_token());
         async move {
             let keep_tidy = app.mcp.keep_tidy(app.limits, stop.clone());
-            tokio::join!(keep_tidy, letters::deliver_letters(&app, stop.clone()), app.end_revoked(stop))
+            let follow = shared_sessions::follow_other_nodes(&app, stop.clone());
+            tokio::join!(keep_tidy, follow, letters::deliver_letters(&app, stop.clone()), app.end_revoked(stop))
         }
     });
     let listener = listener::Listener {

@@ -9,6 +9,7 @@ use rmcp::{
     model::{ClientCapabilities, Implementation, InitializeRequestParams},
     transport::streamable_http_server::session::{SessionState, SessionStore, SessionStoreError},
 };
+use tokio_util::sync::CancellationToken;
 
 use super::{
     door::App,
@@ -60,14 +61,15 @@ impl Shared {
     }
 }
 
-impl App {
-    /// Has this node's sessions follow those of all nodes, if there may be others.
-    pub(super) async fn settle_sessions(&self) {
-        let sessions = self.mcp.sessions();
-        if let Some(shared) = &sessions.shared {
-            shared.settle(sessions).await;
-            self.sse.settle(shared).await;
-        }
+/// Has this node's sessions follow those of all nodes, if there may be others, until the server stops.
+pub(super) async fn follow_other_nodes(app: &App, stop: CancellationToken) {
+    let sessions = app.mcp.sessions();
+    let Some(shared) = &sessions.shared else { return };
+    let mut rounds = tokio::time::interval(app.limits.keep_alive / 5);
+    rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    while stop.run_until_cancelled(rounds.tick()).await.is_some() {
+        shared.settle(sessions).await;
+        app.sse.settle(shared).await;
     }
 }
 
