@@ -142,6 +142,13 @@ impl Seed {
         Zeroizing::new(BASE32_NOPAD.encode(&self.0))
     }
 
+    /// Whether a text holds it in base32, in groups or not. A seed that is shorter than usual may be a word of the text.
+    pub fn is_in(&self, text: &str) -> bool {
+        let (seed, mut bare) = (self.to_base32(), Zeroizing::new(String::with_capacity(text.len())));
+        bare.extend(text.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_uppercase()));
+        seed.len() >= SEED_CHARS_USUAL && bare.contains(seed.as_str())
+    }
+
     /// How many bytes it has.
     #[expect(clippy::len_without_is_empty, reason = "a seed is never empty")]
     pub fn len(&self) -> usize {

@@ -213,12 +213,14 @@ impl Service {
             Ok((shown("label", label)?, issuer))
         };
         let (label, issuer) = self.on_page(proven.step(Action::EnrolStore), names).await?;
-        Ok(self.with_typed(proven, handle, |secret| {
+        let renamed = self.with_typed(proven, handle, |secret| {
+            register_secret::refuse_seed(&secret.seed, &label, issuer.as_ref())?;
             let before = (&secret.metadata.label, &secret.metadata.issuer);
             let has_changed = before != (&label, &issuer);
             (secret.metadata.label, secret.metadata.issuer) = (label, issuer);
-            has_changed
-        }))
+            Ok(has_changed)
+        });
+        renamed.transpose()
     }
 
     /// The secrets of the same issuer and label.

@@ -79,7 +79,7 @@ pub enum Refusal {
     #[error("only a person at the command line may do this")]
     PersonOnly,
     /// No such thing for this caller.
-    #[error("no such {0}; list what exists to find its id")]
+    #[error("no such {what}; {remedy}", what = .0, remedy = where_to_find(.0))]
     NotFound(&'static str),
     /// No unused code in time.
     #[error("{reason}; a code is free in {} s", seconds_up(*after))]
@@ -275,6 +275,14 @@ impl ErrorCode {
 /// A text in parentheses, or nothing.
 fn in_brackets(aside: Option<&str>) -> String {
     aside.map(|aside| format!(" ({aside})")).unwrap_or_default()
+}
+
+/// What to do about something that does not exist. Enrolments are not listed.
+fn where_to_find(what: &str) -> &'static str {
+    match what {
+        "enrolment" => "it ended more than a day ago, or another caller began it: begin a new one",
+        _ => "list what exists to find its id",
+    }
 }
 
 /// Whole seconds, rounded up, at least one.

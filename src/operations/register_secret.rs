@@ -17,7 +17,7 @@ use crate::{
         audit::{Action, AuditEntry},
         ids::SecretId,
         limits::{IDEMPOTENCY_CHARS_MAX, IDEMPOTENCY_SECONDS},
-        otpauth::OtpAuth,
+        otpauth::{OtpAuth, is_link},
         scope::Scope,
         secret::{SecretMetadata, SecretUse, TotpSecret},
         seed::Seed,
@@ -246,10 +246,8 @@ impl Registration {
             let read = OtpAuth::parse(uri).map_err(|problem| Refusal::invalid("uri", problem.to_string()))?;
             let OtpAuth { label, issuer, totp, seed, single_use } = read;
             let usage = SecretUse::of_single_use(single_use || self.single_use);
-            return Ok(Enrolment {
-                metadata: SecretMetadata { label, issuer, totp, usage, origins: Vec::new() },
-                seed,
-            });
+            let metadata = SecretMetadata { label, issuer, totp, usage, origins: Vec::new() };
+            return Ok(Enrolment { metadata, seed }.without_seed_in_names()?);
         }
         let label =
             self.label.as_deref().ok_or_else(|| Refusal::invalid("label", "is required unless `uri` is given"))?;
@@ -269,8 +267,35 @@ impl Registration {
             None => Seed::from_bytes(random.bytes(Algorithm::GENERATED_SEED_BYTES)?)
                 .map_err(|cause| Failed::Internal(Box::new(cause)))?,
         };
-        Ok(Enrolment { metadata, seed })
+        Ok(Enrolment { metadata, seed }.without_seed_in_names()?)
     }
+}
+
+impl Enrolment {
+    /// Refuses names that hold the seed: every list shows names.
+    ///
+    /// # Errors
+    /// `invalid_argument`.
+    pub(super) fn without_seed_in_names(self) -> Result<Self, Refusal> {
+        refuse_seed(&self.seed, &self.metadata.label, self.metadata.issuer.as_ref())?;
+        Ok(self)
+    }
+}
+
+/// Refuses names that hold the seed: every list shows names.
+///
+/// # Errors
+/// `invalid_argument`.
+pub(super) fn refuse_seed(seed: &Seed, label: &ShownText, issuer: Option<&ShownText>) -> Result<(), Refusal> {
+    for (field, text) in [("label", Some(label)), ("issuer", issuer)] {
+        if text.is_some_and(|text| seed.is_in(text.as_str())) {
+            return Err(Refusal::invalid(
+                field,
+                "holds the seed itself, and names are shown in lists: give another one",
+            ));
+        }
+    }
+    Ok(())
 }
 
 impl Service {
@@ -314,6 +339,12 @@ fn oldest_repeat(now: Timestamp) -> Timestamp {
 
 /// Checks a text for display.
 pub(super) fn shown(field: &'static str, text: &str) -> Result<ShownText, Refusal> {
+    if is_link(text) {
+        return Err(Refusal::invalid(
+            field,
+            "is an otpauth:// link, which holds a seed, and names are shown in lists: give a name",
+        ));
+    }
     ShownText::parse(text).map_err(|problem| Refusal::invalid(field, problem.to_string()))
 }
 

@@ -78,6 +78,8 @@ pub enum Note {
     Cut,
     /// The entry has no name.
     Unnamed,
+    /// A name held the key.
+    KeyAsName,
     /// The issuer is Steam and nothing says how codes look: they may be letters.
     PerhapsSteam,
     /// The app writes names such that their parts can't be told apart.
@@ -224,6 +226,7 @@ impl Note {
             Self::PerhapsSteam
             | Self::Ambiguous
             | Self::Unnamed
+            | Self::KeyAsName
             | Self::Short
             | Self::Ends
             | Self::Around
@@ -241,6 +244,9 @@ impl fmt::Display for Note {
             Self::Cleaned => "characters that can't be shown were left out of its name",
             Self::Cut => "its name was cut to 256 characters",
             Self::Unnamed => "it has no name; `countersign secret update` gives it one",
+            Self::KeyAsName => {
+                "its name held the key and was left out; `countersign secret update` gives it another one"
+            }
             Self::PerhapsSteam => {
                 "the file does not say how its codes look; if this is Steam Guard, the codes will be wrong, because \
                  Steam's are letters"

@@ -25,10 +25,15 @@ pub(super) fn title(issuer: &str, account: &str) -> Option<ShownText> {
 /// A secret by these names. The account loses a prefix that repeats the issuer; without an account the issuer is the
 /// label.
 pub(super) fn named(issuer: &str, account: &str, totp: TotpParameters, seed: Seed) -> Found {
-    let (issuer, account) = (issuer.trim(), account.trim());
+    let mut notes = Vec::new();
+    // Every list shows names.
+    let [issuer, account] = [issuer, account].map(|name| {
+        let is_key = seed.is_in(name);
+        notes.extend(is_key.then_some(Note::KeyAsName));
+        if is_key { "" } else { name.trim() }
+    });
     let prefix = account.split_at_checked(issuer.len()).filter(|(start, _)| start.eq_ignore_ascii_case(issuer));
     let bare = prefix.filter(|_| !issuer.is_empty()).and_then(|(_, rest)| rest.trim_start().strip_prefix(':'));
-    let mut notes = Vec::new();
     let issuer = clean(issuer, &mut notes);
     let label = clean(bare.unwrap_or(account), &mut notes).or_else(|| issuer.clone()).unwrap_or_else(|| {
         notes.push(Note::Unnamed);

@@ -320,3 +320,9 @@ fn a_link_beside_the_same_bare_key_says_how_codes_are_made_and_none_is_lost() {
         assert_eq!(told, digits, "{cells:?}");
     }
 }
+
+#[test]
+fn a_name_that_holds_its_own_key_is_left_out() {
+    check(&link(&format!("Acme:{A}"), A), &[&format!("Acme {A} ?")]);
+    check(&format!("{}&issuer={A}", link(&format!("ada%20{}", A.to_lowercase()), A)), &[&format!("Unnamed {A} ?")]);
+}

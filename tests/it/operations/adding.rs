@@ -62,3 +62,35 @@ async fn a_person_adds_another_of_a_name_that_they_know() {
     let known = RegisterSecret { beside: Some(vec![first]), ..add() };
     vault.service.perform(&vault.person, known).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_name_that_holds_a_seed_is_refused_and_not_quoted() {
+    let vault = Vault::new();
+    let grouped: Vec<String> =
+        RFC_SEED.to_lowercase().as_bytes().chunks(4).map(|part| String::from_utf8_lossy(part).into()).collect();
+    let grouped = grouped.join(" ");
+    let typed = |label: &str, issuer: Option<&str>| Registration {
+        label: Some(label.to_owned()),
+        issuer: issuer.map(str::to_owned),
+        secret: Some(RFC_SEED.to_owned().into()),
+        ..Registration::default()
+    };
+    let link = format!("otpauth://totp/Acme:{RFC_SEED}?secret={RFC_SEED}");
+    let uri = Registration { uri: Some(link.clone().into()), ..Registration::default() };
+    for (field, registration) in [
+        ("label", typed(RFC_SEED, None)),
+        ("label", typed(&format!("ada, {grouped}"), None)),
+        ("issuer", typed("ada", Some(&grouped))),
+        ("label", typed(&link, None)),
+        ("issuer", typed("ada", Some(&link))),
+        ("label", uri),
+    ] {
+        let asked = RegisterSecret { registration, idempotency_key: None, beside: None };
+        let refused = vault.service.perform(&vault.person, asked).await.map(|_| ()).unwrap_err().to_string();
+        assert!(
+            refused.starts_with(&format!("`{field}` ")) && refused.contains("names are shown in lists"),
+            "{refused}"
+        );
+        assert!(!refused.contains(RFC_SEED) && !refused.contains(&grouped), "{refused}");
+    }
+}

@@ -92,7 +92,9 @@ pub(super) fn ask(asked: &ProofRequest) -> Html {
         None => Html::default(),
         Some(ProofProblem::Wrong(left)) => alert(&Html::of("That was not right. Tries left: ").text(left).put(".")),
         Some(ProofProblem::Held(after)) => {
-            alert(&Html::of("Too many were wrong lately. Try again in ").text(after.as_secs().max(1)).put(" seconds."))
+            let seconds = after.as_secs().max(1);
+            let unit = if seconds == 1 { " second." } else { " seconds." };
+            alert(&Html::of("Too many were wrong lately. Try again in ").text(seconds).put(unit))
         }
     };
     let form = match asked.proof {
