@@ -23,14 +23,13 @@ struct Pooler {
 }
 
 impl Pooler {
-    fn start(idle: u32) -> Self {
+    fn start(connections: &str) -> Self {
         let (folder, port) = (tempfile::tempdir().unwrap(), free_port());
         let (here, socket) = (folder.path().display(), server().split_once("host=").unwrap().1.replace("%2F", "/"));
         fs::write(folder.path().join("users"), "\"countersign\" \"\"\n").unwrap();
-        // Few connections, kept for so many seconds when nobody uses them.
         let settings = format!(
             "[databases]\n* = host={socket}\n[pgbouncer]\npool_mode = transaction\nlisten_port = {port}\nunix_socket_dir = {here}\n\
-             auth_type = trust\nauth_file = {here}/users\ndefault_pool_size = 3\nserver_idle_timeout = {idle}\nmax_client_conn = 1000\n"
+             auth_type = trust\nauth_file = {here}/users\nmax_client_conn = 1000\n{connections}\n"
         );
         fs::write(folder.path().join("settings"), settings).unwrap();
         give_away(folder.path());
@@ -62,7 +61,7 @@ impl Drop for Pooler {
 #[ignore = "needs COUNTERSIGN_TEST_POSTGRES; tests/postgres/run starts a server"]
 fn commits_hold_what_a_store_promises_through_a_pooler() {
     // Each of its tests has a database of its own.
-    let pooler = Pooler::start(1);
+    let pooler = Pooler::start("default_pool_size = 3\nserver_idle_timeout = 1");
     let query = format!("{}&prepare=never", pooler.query());
     for part in ["store::commits", "store::ending", "store::together"] {
         everywhere(part, &[(POOLED, &query)]);
@@ -72,7 +71,7 @@ fn commits_hold_what_a_store_promises_through_a_pooler() {
 #[test]
 #[ignore = "needs COUNTERSIGN_TEST_POSTGRES; tests/postgres/run starts a server"]
 fn two_nodes_share_a_vault_through_a_pooler() {
-    let (pooler, person) = (Pooler::start(600), Person::with_alice());
+    let (pooler, person) = (Pooler::start("default_pool_size = 3"), Person::with_alice());
     let url = format!("{}&prepare=never", pooler.address(&fresh()));
     person.run(&["vault", "move", "--to", &url, "--yes"]).ok();
     let add = [
@@ -105,10 +104,10 @@ fn two_nodes_share_a_vault_through_a_pooler() {
 #[test]
 #[ignore = "needs COUNTERSIGN_TEST_POSTGRES; tests/postgres/run starts a server"]
 fn a_pooler_that_loses_statements_is_told_apart_with_what_to_do() {
-    let (pooler, person, direct) = (Pooler::start(600), Person::new(), fresh());
+    let (pooler, person, direct) = (Pooler::start("default_pool_size = 1"), Person::new(), fresh());
     let url = pooler.address(&direct);
     person.at(&direct, &["vault", "create"]).ok();
-    // The first process leaves its statements in the connection, and every other one finds them there.
+    // The first process leaves its statements in the only connection, and every other one finds them there.
     person.at(&url, &["secret", "list"]);
     for command in [["secret", "list"].as_slice(), &["vault", "create"], &["serve", "--listen", "127.0.0.1:0"]] {
         let told = person.at(&url, command).refused(78);
