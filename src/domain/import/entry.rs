@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use super::{
     ends,
-    naming::{named, title},
+    naming::{named, title_of},
 };
 use crate::domain::{
     otpauth::{OtpAuthError, Repair},
@@ -329,8 +329,9 @@ impl<'a> RawEntry<'a> {
 
     /// Checks it.
     pub(super) fn entry(self, place: Place) -> Entry {
-        let title = title(self.issuer, self.account);
-        Entry { place, title, read: self.found() }
+        let (issuer, account) = (self.issuer, self.account);
+        let read = self.found();
+        Entry { place, title: title_of(&read, issuer, account), read }
     }
 
     fn found(self) -> Result<Found, Skip> {

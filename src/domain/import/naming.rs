@@ -1,6 +1,6 @@
 //! What an entry is called: the names that a file gives it, as they can be shown.
 
-use super::entry::{Found, Note};
+use super::entry::{Found, Note, Skip};
 use crate::domain::{
     characters::{Flaw, first_flaw},
     limits::TEXT_CHARS_MAX,
@@ -20,6 +20,16 @@ pub(super) fn title(issuer: &str, account: &str) -> Option<ShownText> {
         (issuer, account) => format!("{issuer}: {account}"),
     };
     clean(&both, &mut Vec::new())
+}
+
+/// The same for an entry that was read: a name that held its key is not told.
+pub(super) fn title_of(read: &Result<Found, Skip>, issuer: &str, account: &str) -> Option<ShownText> {
+    match read {
+        Ok(found) if found.notes.iter().any(|note| matches!(note, Note::KeyAsName)) => {
+            title(found.issuer.as_ref().map_or("", ShownText::as_str), found.label.as_str())
+        }
+        Ok(_) | Err(_) => title(issuer, account),
+    }
 }
 
 /// A secret by these names. The account loses a prefix that repeats the issuer; without an account the issuer is the

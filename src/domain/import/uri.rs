@@ -69,7 +69,8 @@ pub(super) fn link(text: &str, beside: Beside<'_>, place: Place) -> Entry {
     notes.extend(short(&found.seed));
     notes.extend(around);
     notes.extend(perhaps_steam.then_some(Note::PerhapsSteam));
-    Entry { place, title: naming::title(&issuer, &account), read: Ok(Found { single_use, notes, ..found }) }
+    let read = Ok(Found { single_use, notes, ..found });
+    Entry { place, title: naming::title_of(&read, &issuer, &account), read }
 }
 
 fn read(link: &str) -> Result<(Unnamed, Vec<Note>), Skip> {

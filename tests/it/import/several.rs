@@ -324,5 +324,10 @@ fn a_link_beside_the_same_bare_key_says_how_codes_are_made_and_none_is_lost() {
 #[test]
 fn a_name_that_holds_its_own_key_is_left_out() {
     check(&link(&format!("Acme:{A}"), A), &[&format!("Acme {A} ?")]);
+    for text in [link(&format!("Acme:{A}"), A), format!("Title,Username,TOTP\nT,{A},{A}\n")] {
+        for entry in read(&text).entries {
+            assert!(!entry.title.is_some_and(|title| title.as_str().contains(A)), "{text}");
+        }
+    }
     check(&format!("{}&issuer={A}", link(&format!("ada%20{}", A.to_lowercase()), A)), &[&format!("Unnamed {A} ?")]);
 }

@@ -130,7 +130,13 @@ fn a_role_that_lacks_a_right_is_refused_before_anything_is_done() {
     // A vault that it may not see is not said to be absent.
     refused(&person, &own, &[], Some(&url), &["its role lacks a right on the vault's tables", "docs/operate.md"]);
     carry_out(&url, &format!("GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}"));
-    refused(&person, &own, &[], Some(&url), &["its role lacks DELETE on pace, DELETE on record, ", "INSERT on audit", "grant it"]);
+    refused(
+        &person,
+        &own,
+        &[],
+        Some(&url),
+        &["its role lacks DELETE on pace, DELETE on record, ", "INSERT on audit", "grant it"],
+    );
     let most = "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public";
     carry_out(&url, &format!("{most} TO {role}; REVOKE UPDATE ON heartbeat FROM {role}"));
     refused(&person, &own, &[], Some(&url), &["its role lacks UPDATE on heartbeat; grant it"]);
