@@ -77,8 +77,8 @@ impl Service {
         Err(refusal)
     }
 
-    /// A keyed hash of a credential, by which its calls are counted before it is known whether it is right: whoever guesses
-    /// has another hash than the caller with the right one.
+    /// A keyed hash of a credential, by which its calls are counted before it is known whether it is right: a caller
+    /// who guesses has another hash than the one with the right credential.
     pub(crate) fn mark_of(&self, offered: &Offered) -> Option<Mac> {
         match offered {
             Offered::Nothing | Offered::Junk => None,

@@ -142,7 +142,7 @@ impl Service {
         self.vault().silent_draft().add(&session).commit().await.map(|_| ())
     }
 
-    /// Ends a session, whoever owns it, on every node.
+    /// Ends a session on every node, for any owner.
     ///
     /// # Errors
     /// `unavailable`.

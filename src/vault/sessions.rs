@@ -57,7 +57,7 @@ impl Vault {
         self.fingerprint("session", &[id.as_bytes()])
     }
 
-    /// Sessions, in the order of their tags; `None`: there is none, or its record is damaged.
+    /// Sessions, in the order of their tags; `None`: the session does not exist, or its record is damaged.
     ///
     /// # Errors
     /// [`StoreError`].

@@ -108,7 +108,7 @@ pub(super) fn markup(text: &str) -> ImportError {
     ImportError::Refused(refused)
 }
 
-/// What a text is that begins like JSON, and is none.
+/// The kind of a text that begins like JSON and is not JSON.
 pub(super) fn not_json(text: &str, problem: ImportError) -> ImportError {
     if !matches!(problem, ImportError::Json { .. }) {
         return problem;

@@ -8,8 +8,8 @@ use tokio::runtime::Handle;
 use super::{places::Place, sessions::Sessions};
 use crate::operations::Refusal;
 
-/// A session that is being opened. It takes its place before it is created. If this is dropped before the client was
-/// told the session's id, because the client is gone, the session is closed.
+/// A session that is being opened. It takes its place before it is created. If the client disconnects before
+/// it gets the session's id, this is dropped and closes the session.
 pub(super) struct Opening {
     sessions: Arc<Sessions>,
     stage: Mutex<Stage>,

@@ -1,5 +1,5 @@
 //! Two seeds where one belongs, seeds in groups, and fields and columns that are called as those with seeds are: each seed
-//! is an entry or a skipped one, and what is no seed is none.
+//! is an entry or a skipped one, and other texts are not entries.
 
 use serde_json::{Value, json};
 
