@@ -107,9 +107,12 @@ fn a_pooler_that_loses_statements_is_told_apart_with_what_to_do() {
     let (pooler, person, direct) = (Pooler::start("default_pool_size = 1"), Person::new(), fresh());
     let url = pooler.address(&direct);
     person.at(&direct, &["vault", "create"]).ok();
-    // The first process leaves its statements in the only connection, and every other one finds them there.
-    person.at(&url, &["secret", "list"]);
+    // Another process has left its statements in the only connection. A process that ends in the middle of an answer
+    // takes that connection with it, so they are left anew for each command.
+    let names: Vec<String> = (0..100).map(|number| format!("PREPARE s{number} AS SELECT 1;")).collect();
+    let left = format!("DEALLOCATE ALL; {}", names.concat());
     for command in [["secret", "list"].as_slice(), &["vault", "create"], &["serve", "--listen", "127.0.0.1:0"]] {
+        carry_out(&url, &left);
         let told = person.at(&url, command).refused(78);
         assert!(told.contains("a pooler") && told.contains("add `prepare=never` to the address"), "{told}");
     }

@@ -20,11 +20,12 @@ async fn client(url: &str) -> Client {
     client
 }
 
-/// Waits until a statement waits for a lock.
+/// Waits until a heartbeat of this database waits for the lock. The view shows the locks of all databases.
 async fn blocked(client: &Client) {
     let patience = Patience::new();
     loop {
-        let sql = "SELECT count(*) FROM pg_locks WHERE NOT granted";
+        let sql = "SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = database \
+                   WHERE datname = current_database() AND relation = 'heartbeat'::regclass AND NOT granted";
         if client.query_one(sql, &[]).await.unwrap().get::<_, i64>(0) > 0 {
             return;
         }
