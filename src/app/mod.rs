@@ -322,6 +322,7 @@ fn session(config: &Config, service: &Service, account: Account, status: &VaultS
             epoch: status.epoch,
             created_at: status.created_at,
             is_new: status.made,
+            copied_to: status.moved.as_ref().map(|copy| copy.display().to_string()),
             restored: None,
             process: None,
         },

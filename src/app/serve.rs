@@ -66,6 +66,7 @@ pub(super) async fn for_remote(config: &Config, serve: &ServeConfig) -> Result<E
     });
     let cleaning = tokio::spawn(upkeep::clean_daily(service.clone(), serve.audit_keep));
     let backing_up = serve.backups.clone().map(|plan| tokio::spawn(upkeep::back_up(service.clone(), plan)));
+    let tying = tokio::spawn(upkeep::tie_chains(service.clone()));
     let rotating = tokio::spawn(upkeep::finish_rotations(service.clone()));
     let (accepts, accepted) = oneshot::channel();
     let announce = |listening| {
@@ -75,6 +76,7 @@ pub(super) async fn for_remote(config: &Config, serve: &ServeConfig) -> Result<E
     let (ended, ()) = tokio::join!(serving, greet(&mut session, serve, accepted));
     told.abort();
     cleaning.abort();
+    tying.abort();
     rotating.abort();
     if let Some(task) = backing_up {
         task.abort();

@@ -1,5 +1,5 @@
-//! What a server does by itself while it runs: it erases what was deleted, removes old rows of the audit log, makes backups,
-//! and finishes the rotation of a data key that was begun elsewhere.
+//! What a server does by itself while it runs: it erases what was deleted, removes old rows of the audit log and binds its
+//! chains, makes backups, and finishes the rotation of a data key that was begun elsewhere.
 
 use std::{
     fs, io,
@@ -15,11 +15,13 @@ use tokio::{
 use crate::{
     config::Backups,
     domain::time::Timestamp,
-    operations::{BackedUp, Service},
+    operations::{BackedUp, Service, Ties},
     store::{OpenError, create_private_dir, refuse_shared_folder},
 };
 
 const DAY: Duration = Duration::from_hours(24);
+/// How often a server looks for rows in the chains of others.
+const KNOT: Duration = Duration::from_mins(1);
 /// How often a server looks whether a rotation was left unfinished.
 const ROTATION: Duration = Duration::from_mins(10);
 /// The longest time between a failed backup and the next try.
@@ -45,6 +47,17 @@ pub(super) async fn clean_daily(service: Service, audit_keep: Option<Duration>) 
             Err(cause) => {
                 tracing::error!(%cause, "old rows of the audit log could not be removed; the next try is in a day");
             }
+        }
+    }
+}
+
+/// Binds the chains of the audit log, of which each node on a server has one.
+pub(super) async fn tie_chains(service: Service) {
+    let (mut looks, mut ties) = (interval(KNOT), Ties::default());
+    loop {
+        looks.tick().await;
+        if let Err(cause) = service.tie_audit_unasked(&mut ties).await {
+            tracing::warn!(%cause, "the chains of the audit log could not be bound; the next try is in a minute");
         }
     }
 }

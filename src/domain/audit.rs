@@ -117,6 +117,8 @@ words!(
         AuditPrune = "trail.prune",
         /// Damaged rows of the audit log were fenced off: the row stands in their place.
         AuditFence = "audit.fence",
+        /// A node noted where the chains of the others end.
+        AuditKnot = "audit.knot",
         /// The vault was made.
         VaultCreate = "vault.create",
         /// The vault was moved to a newer format.
@@ -201,6 +203,8 @@ pub struct AuditEntry {
     pub count: Option<u64>,
     /// What the client says about itself.
     pub client: Client,
+    /// Rows of other chains that were there when this one was written: the heads of a knot.
+    pub heads: Vec<ChainHead>,
 }
 
 /// A stored row of the audit log.
@@ -312,6 +316,7 @@ impl AuditEntry {
             purpose: None,
             count: None,
             client: Client::default(),
+            heads: Vec::new(),
         }
     }
 }

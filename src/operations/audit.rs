@@ -14,7 +14,7 @@ use crate::{
         scope::Scope,
         time::Timestamp,
     },
-    vault::{AuditAsk, AuditReport, AuditRows},
+    vault::{AuditAsk, AuditReport, AuditRows, Ties},
 };
 
 /// A page of the audit rows of the caller's account that match a filter. A caller that is limited to given secrets or
@@ -185,6 +185,23 @@ impl Service {
         let entry = AuditEntry::by(Actor::System, Action::AuditPrune, now);
         let pruned = self.vault().prune(now.minus(keep.max(AUDIT_KEPT_MIN)), &entry, None).await;
         pruned.map_err(|cause| self.refusal_of(cause.into()))
+    }
+
+    /// Binds the chains of the audit log, if there are several, as a server does by itself every minute.
+    ///
+    /// # Errors
+    /// `unavailable`.
+    pub async fn tie_audit_unasked(&self, ties: &mut Ties) -> Result<(), Refusal> {
+        let entry = AuditEntry::by(Actor::System, Action::AuditKnot, self.now());
+        let gone = self.vault().tie(ties, &entry).await.map_err(|cause| self.refusal_of(cause.into()))?;
+        for ChainHead { chain, seq, .. } in gone {
+            tracing::error!(
+                chain,
+                row = seq,
+                "a row of the audit log that was there a minute ago is gone; `countersign audit verify` tells more"
+            );
+        }
+        Ok(())
     }
 
     /// The end of each chain of the audit log, to be stored outside as an anchor. The rows that it names survive a

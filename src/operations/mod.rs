@@ -110,7 +110,7 @@ pub use self::{
 };
 pub use crate::vault::{
     AuditAsk, AuditReport, AuditRows, BackedUp, Circumstance, Erased, Finding, Kept, Life, Mended, Passphrase,
-    RecoveryWords, Relocated, Repaired, Resealed, Restored, Rotation, Source, Stage, Travel, VaultKey,
+    RecoveryWords, Relocated, Repaired, Resealed, Restored, Rotation, Source, Stage, Ties, Travel, VaultKey,
 };
 
 pub(crate) use pace::{Counted, Pace};

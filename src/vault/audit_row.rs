@@ -3,7 +3,7 @@
 
 use crate::domain::{
     api_key::KeyId,
-    audit::{Action, Actor, AuditEntry, Outcome},
+    audit::{Action, Actor, AuditEntry, ChainHead, Outcome},
     ids::{AccountId, SeatId, SecretId},
     principal::Client,
     text::{Claim, Purpose},
@@ -20,7 +20,12 @@ pub(super) enum Format {
     Two = 2,
     /// A fence: it stands in the place of rows that were damaged. Its entry is encoded like a row of format 2.
     Fence = 3,
+    /// A knot: a row of format 2 with the heads of other chains as its last field.
+    Knot = 4,
 }
+
+/// The bytes of a head: its chain, its number and its MAC.
+const HEAD_BYTES: usize = 4 + 8 + 32;
 
 /// What a fence says beside its entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,11 +51,17 @@ pub(super) fn fence_of(body: &[u8]) -> Option<Fence<'_>> {
     Some(Fence { from: u64::from_be_bytes(*from), seal: *seal, entry })
 }
 
+/// The format of a new row.
+pub(super) const fn format_of(entry: &AuditEntry) -> Format {
+    if entry.heads.is_empty() { Format::Two } else { Format::Knot }
+}
+
 pub(super) fn encode(format: Format, entry: &AuditEntry) -> Vec<u8> {
     let mut out = Vec::with_capacity(160);
     out.push(format as u8);
     fields(entry, |bytes| {
-        // No field is longer than a purpose of 128 characters; 255 announces a length of two bytes.
+        // No field is longer than a purpose of 128 characters or the heads of 1,024 chains; 255 announces a length of two
+        // bytes.
         match u8::try_from(bytes.len()) {
             Ok(length) if length < u8::MAX => out.push(length),
             _ => {
@@ -72,6 +83,7 @@ pub(super) fn decode(body: &[u8]) -> Option<(Format, AuditEntry)> {
     let format = match format {
         1 => Format::One,
         2 => Format::Two,
+        4 => Format::Knot,
         _ => return None,
     };
     let mut next = || -> Option<&[u8]> {
@@ -107,6 +119,7 @@ pub(super) fn decode(body: &[u8]) -> Option<(Format, AuditEntry)> {
             name: Claim::kept(text(next()?)?.to_owned()),
             version: Claim::kept(text(next()?)?.to_owned()),
         },
+        heads: if format == Format::Knot { heads(next()?)? } else { Vec::new() },
     };
     (rest.is_empty() && encode(format, &entry) == body).then_some((format, entry))
 }
@@ -138,10 +151,25 @@ fn under_mac(entry: &AuditEntry, name: &[u8], chain: Option<u32>, seq: u64) -> V
     out
 }
 
-/// Passes on the bytes of every field, in this order for ever: that of the MAC and of the stored row.
+/// Passes on the bytes of every field, in this order for ever: that of the MAC and of the stored row. Only a knot has the
+/// last one.
 fn fields(entry: &AuditEntry, mut field: impl FnMut(&[u8])) {
-    let AuditEntry { at, account, actor, seat, action, outcome, secret, key, step, code_tag, purpose, count, client } =
-        entry;
+    let AuditEntry {
+        at,
+        account,
+        actor,
+        seat,
+        action,
+        outcome,
+        secret,
+        key,
+        step,
+        code_tag,
+        purpose,
+        count,
+        client,
+        heads,
+    } = entry;
     field(&at.micros().to_be_bytes());
     field(account.as_ref().map_or(&[], |id| id.as_bytes()));
     field(actor.kind().as_bytes());
@@ -157,6 +185,10 @@ fn fields(entry: &AuditEntry, mut field: impl FnMut(&[u8])) {
     field(count.map(u64::to_be_bytes).as_ref().map_or(&[], |bytes| bytes));
     field(client.name.as_str().as_bytes());
     field(client.version.as_str().as_bytes());
+    if !heads.is_empty() {
+        let bytes = |head: &ChainHead| [&head.chain.to_be_bytes()[..], &head.seq.to_be_bytes(), &head.mac].concat();
+        field(&heads.iter().flat_map(bytes).collect::<Vec<u8>>());
+    }
 }
 
 /// A field that was never written like this.
@@ -173,6 +205,18 @@ fn text(field: &[u8]) -> Option<&str> {
 
 fn key(field: &[u8]) -> Option<KeyId> {
     text(field)?.parse().ok()
+}
+
+/// The heads of a knot, of which there is one at least.
+fn heads(field: &[u8]) -> Option<Vec<ChainHead>> {
+    let (heads, []) = field.as_chunks::<HEAD_BYTES>() else { return None };
+    let head = |bytes: &[u8; HEAD_BYTES]| {
+        let (chain, rest) = bytes.split_first_chunk()?;
+        let (seq, mac) = rest.split_first_chunk()?;
+        let (chain, seq) = (u32::from_be_bytes(*chain), u64::from_be_bytes(*seq));
+        Some(ChainHead { chain, seq, mac: mac.try_into().ok()? })
+    };
+    heads.iter().map(head).collect::<Option<Vec<_>>>().filter(|heads| !heads.is_empty())
 }
 
 fn number(field: &[u8]) -> Option<u64> {
@@ -204,7 +248,13 @@ mod tests {
             purpose: Some(Purpose::kept("é".repeat(128))),
             count: Some(6),
             client: Client { name: Claim::of("agent"), version: Claim::of("1.0") },
+            heads: Vec::new(),
         }
+    }
+
+    fn knot() -> AuditEntry {
+        let head = |chain, seq| ChainHead { chain, seq, mac: [7; 32] };
+        AuditEntry { heads: vec![head(1, 2), head(3, 4)], ..bare() }
     }
 
     fn bare() -> AuditEntry {
@@ -273,6 +323,9 @@ mod tests {
             AuditEntry { count: Some(4), ..bare.clone() },
             client(Client { name: Claim::of("x"), ..Client::default() }),
             client(Client { version: Claim::of("x"), ..Client::default() }),
+            knot(),
+            AuditEntry { heads: knot().heads[..1].to_vec(), ..bare.clone() },
+            AuditEntry { heads: vec![ChainHead { seq: 5, ..knot().heads[0] }], ..bare.clone() },
             full,
         ];
         let bytes: BTreeSet<Vec<u8>> = rows.iter().map(|row| canonical(row, 0, 1)).collect();
@@ -334,6 +387,8 @@ mod tests {
         for (format, entry) in [
             (Format::One, full()),
             (Format::Two, full()),
+            (Format::Knot, knot()),
+            (Format::Knot, AuditEntry { heads: knot().heads, ..full() }),
             (Format::Two, AuditEntry::by(Actor::System, Action::VaultCreate, Timestamp::from_micros(-1))),
         ] {
             let body = encode(format, &entry);
@@ -344,6 +399,20 @@ mod tests {
             assert_eq!(decode(&[&body[..], &[0]].concat()), None);
         }
         assert_eq!(decode(&[3]), None);
+    }
+
+    #[test]
+    fn a_knot_has_its_heads_as_its_last_field_and_never_none() {
+        assert_eq!((format_of(&bare()), format_of(&knot())), (Format::Two, Format::Knot));
+        let heads =
+            format!("0000000100000000 00000002{0}0000000300000000 00000004{0}", "07".repeat(32)).replace(' ', "");
+        let rest = HEXLOWER.encode(&encode(Format::Two, &bare())[1..]);
+        assert_eq!(HEXLOWER.encode(&encode(Format::Knot, &knot())), format!("04{rest}58{heads}"));
+        let without = [&encode(Format::Knot, &bare())[..], &[0]].concat();
+        assert_eq!(decode(&without), None);
+        let under_mac = canonical(&knot(), 7, 9);
+        let last = [&88_u32.to_be_bytes()[..], &HEXLOWER.decode(heads.as_bytes()).unwrap()].concat();
+        assert_eq!(under_mac, [canonical(&bare(), 7, 9), last].concat());
     }
 
     #[test]

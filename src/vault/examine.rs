@@ -225,7 +225,7 @@ pub(super) fn sound(keyring: &Keyring, record: &Record) -> Result<Finders, Store
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::sync::Arc;
 
     use tempfile::TempDir;
@@ -248,7 +248,8 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::from_seconds(1_795_336_200);
 
-    async fn opened() -> (TempDir, Vault) {
+    /// A new vault.
+    pub(in crate::vault) async fn opened() -> (TempDir, Vault) {
         let root = tempfile::tempdir().unwrap();
         let store = OpenRequest {
             url: "sqlite:".to_owned(),

@@ -77,7 +77,7 @@ impl Keyring {
         let at = entry.at.max(end.at);
         let mac = self.audit_mac(&end.tail.mac, &audit_row::canonical(entry, chain, seq), at);
         *end = End { tail: Tail { chain, seq, mac }, at };
-        let record = AuditRecord { chain, seq, at, body: audit_row::encode(audit_row::Format::Two, entry), mac };
+        let record = AuditRecord { chain, seq, at, body: audit_row::encode(audit_row::format_of(entry), entry), mac };
         Ok(AuditPut { record, terms: terms_of(entry) })
     }
 
@@ -122,7 +122,7 @@ impl Keyring {
             audit_row::Format::One => {
                 (self.audit_mac_v1(&before, &audit_row::canonical_v1(&entry, record.seq)), entry.at.max(end.at))
             }
-            audit_row::Format::Two => {
+            audit_row::Format::Two | audit_row::Format::Knot => {
                 (self.audit_mac(&before, &audit_row::canonical(&entry, record.chain, record.seq), record.at), record.at)
             }
             audit_row::Format::Fence => return false,

@@ -7,7 +7,7 @@
 //! ```text
 //! keyring, key, seal, metadata   keys, and what is sealed with them
 //! records/, names                how things are written into records, their MACs, and what finds them
-//! ledger, audit_row, verify      the audit log: chains, anchors, checks, pruning
+//! ledger, audit_row, verify      the audit log: chains, anchors, checks, pruning; `knots` bind the chains
 //! writer, draft                  changes, many in one commit
 //! people, secrets, search, enrolments   what operations read
 //! sessions                       what the nodes of a vault on a server tell each other of clients
@@ -35,6 +35,7 @@ mod examine_terms;
 mod format1;
 mod key;
 mod keyring;
+mod knots;
 mod ledger;
 mod mend;
 mod mend_secrets;
@@ -78,6 +79,7 @@ pub use self::{
     erasing::Erased,
     examine::Examined,
     keyring::Mac,
+    knots::Ties,
     ledger::{AuditAsk, AuditRows},
     open::{VaultRequest, VaultStatus, accept_loss, open},
     open_error::OpenError,

@@ -5,6 +5,7 @@ use subtle::ConstantTimeEq as _;
 use super::{
     CHUNK, Outcome, Vault,
     archive::{self, Archive, Archived},
+    knots::Witnesses,
     ledger::{End, base_of, first, first_of, genesis, head_of, is_fence, is_kept},
     records::{AuditBase, AuditHead},
 };
@@ -28,6 +29,8 @@ pub struct AuditReport {
     pub spans: Vec<(u32, u64, u64)>,
     /// The number of anchors that were compared with a row. Those below a base can't be.
     pub anchors: u64,
+    /// The number of times that a knot's head was compared with a row. Those below a base can't be.
+    pub knots: u64,
     /// Rows that were damaged and are fenced off: the chain, and the first and the last number.
     pub fenced: Vec<(u32, u64, u64)>,
     /// The first problem and its chain; `None`: sound.
@@ -66,13 +69,17 @@ pub enum Finding {
     /// The record of what the chain starts from was changed.
     #[error("the record of what the audit log starts from was changed without the vault's key")]
     Base,
+    /// A knot of another chain does not match.
+    #[error("row {0} is not the one that another chain has noted: an older end of this chain was put back")]
+    Knot(u64),
     /// An anchor kept outside does not match.
     #[error("row {0} is not the one that the given anchor vouches for")]
     Anchor(u64),
 }
 
 impl Vault {
-    /// Checks every row's MAC, the numbering, the ends of each chain, and anchors that were kept outside.
+    /// Checks every row's MAC, the numbering, the ends of each chain, what the chains' knots say of each other, and anchors
+    /// that were kept outside.
     ///
     /// # Errors
     /// [`StoreError`], if the log can't be read.
@@ -84,9 +91,10 @@ impl Vault {
         chains.sort_unstable();
         chains.dedup();
         let mut report = AuditReport::default();
-        for chain in chains {
+        for chain in chains.iter().copied() {
             let anchors: Vec<_> = anchors.iter().filter(|anchor| anchor.chain == chain).copied().collect();
-            if let Some(finding) = self.verify_chain(chain, &anchors, &mut report).await? {
+            let witnesses = Witnesses::of(chain, &chains);
+            if let Some(finding) = self.verify_chain(chain, &anchors, witnesses, &mut report).await? {
                 report.finding = Some((chain, finding));
                 break;
             }
@@ -98,6 +106,7 @@ impl Vault {
         &self,
         chain: u32,
         anchors: &[ChainHead],
+        mut witnesses: Witnesses,
         report: &mut AuditReport,
     ) -> Result<Option<Finding>, StoreError> {
         let (store, keyring) = (self.store(), self.keyring());
@@ -139,12 +148,16 @@ impl Vault {
                 if let Some(finding) = contradiction(&end.head(), &awaited, report) {
                     return Ok(Some(finding));
                 }
+                if !witnesses.agree(store, &end.head(), &mut report.knots).await? {
+                    return Ok(Some(Finding::Knot(record.seq)));
+                }
                 report.count(record);
             }
             let Some(next) = page.next else { break };
             query.after = next;
         }
         let cut = awaited.iter().map(|(head, _)| head.seq).filter(|seq| *seq > end.tail.seq).min();
+        let cut = cut.or(witnesses.beyond(self).await?);
         let lost = noted.is_none_or(|head| head.seq < base.seq);
         Ok(cut.map(Finding::Cut).or(lost.then_some(Finding::Head)))
     }

@@ -1,7 +1,8 @@
-//! Many callers in several processes, killed at random, under a clock that jumps both ways: no step twice, and a history
-//! that a linearizability checker accepts.
+//! Many callers in several processes, killed at random, under a clock that jumps both ways and is up to 4 seconds off in each
+//! process: no step twice, and a history that a linearizability checker accepts.
 //!
-//! `COUNTERSIGN_FLEET=full` runs it at full size: 8 processes of 8 callers, 100,000 requests.
+//! `COUNTERSIGN_FLEET=full` runs it at full size: 8 processes of 8 callers, 100,000 requests. A number is that of the requests,
+//! by 4 processes of 16 callers.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -46,6 +47,15 @@ struct Size {
 const SMALL: Size = Size { processes: 4, callers: 8, secrets: 40, requests: 2_000 };
 const FULL: Size = Size { processes: 8, callers: 8, secrets: 2_000, requests: 100_000 };
 
+fn size() -> Size {
+    let asked = std::env::var("COUNTERSIGN_FLEET").unwrap_or_default();
+    match asked.parse::<usize>() {
+        Ok(requests) => Size { processes: 4, callers: 16, secrets: requests / 50, requests },
+        Err(_) if asked == "full" => FULL,
+        Err(_) => SMALL,
+    }
+}
+
 /// The instructions for a worker.
 #[derive(Serialize, Deserialize)]
 struct Orders {
@@ -53,6 +63,8 @@ struct Orders {
     secrets: Vec<String>,
     callers: usize,
     seed: u64,
+    /// Seconds by which its clock is ahead of the fleet's.
+    ahead: i64,
 }
 
 /// One line of a worker: a call begins or ends. Times are the machine's, not the fleet's.
@@ -64,8 +76,9 @@ struct Event {
     ask: Ask,
     /// The call's result; `None` at its beginning.
     end: Option<End>,
-    /// The fleet's clock when the line was written.
+    /// The worker's clock when the line was written, and by how much it is ahead of the fleet's.
     clock: i64,
+    ahead: i64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -87,8 +100,8 @@ struct Move {
     clock: i64,
 }
 
-/// The fleet's clock: eight bytes in a file, which the test moves.
-struct FileClock(File);
+/// The fleet's clock: eight bytes in a file, which the test moves; and seconds by which a worker's is ahead of it.
+struct FileClock(File, i64);
 
 impl FileClock {
     fn set(&self, seconds: i64) {
@@ -105,7 +118,7 @@ impl FileClock {
 #[async_trait]
 impl Clock for FileClock {
     fn now(&self) -> Timestamp {
-        Timestamp::from_seconds(self.seconds())
+        Timestamp::from_seconds(self.seconds() + self.1)
     }
 
     async fn wait(&self, _moment: Timestamp, _at_most: Duration) {
@@ -147,7 +160,7 @@ impl SequentialSpec for Promise {
 
 #[test]
 fn no_step_goes_to_two_callers() {
-    let size = if std::env::var_os("COUNTERSIGN_FLEET").is_some_and(|size| size == "full") { FULL } else { SMALL };
+    let size = size();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let vault = Vault::at(tempfile::tempdir().unwrap(), HandClock::at_seconds(START));
     let ids = runtime.block_on(register(&vault, size.secrets));
@@ -156,6 +169,7 @@ fn no_step_goes_to_two_callers() {
     let returned = events.iter().filter(|event| event.end.is_some()).count();
     let given = events.iter().filter(|event| matches!(event.end, Some(End::Given(_)))).count();
     assert!(returned >= size.requests && given > size.secrets, "{returned} requests, {given} codes");
+    println!("fleet: {returned} requests came back, {given} with a code");
     let mut by_secret: BTreeMap<usize, Vec<Event>> = BTreeMap::new();
     for event in events {
         by_secret.entry(event.secret).or_default().push(event);
@@ -179,7 +193,7 @@ async fn register(vault: &Vault, count: usize) -> Vec<String> {
 /// Runs the fleet, moving its clock and killing its processes, until enough requests have come back.
 fn run(vault: &Vault, ids: &[String], size: &Size) -> (Vec<Event>, Vec<Move>) {
     let path = vault.dir.path().join("clock");
-    let clock = FileClock(File::options().create(true).truncate(true).write(true).read(true).open(path).unwrap());
+    let clock = FileClock(File::options().create(true).truncate(true).write(true).read(true).open(path).unwrap(), 0);
     clock.set(START);
     let (lines, heard) = mpsc::channel::<Event>();
     let start = |seed: usize| {
@@ -188,6 +202,7 @@ fn run(vault: &Vault, ids: &[String], size: &Size) -> (Vec<Event>, Vec<Move>) {
             secrets: ids.to_vec(),
             callers: size.callers,
             seed: seed as u64,
+            ahead: [0, 4, -4, 2, -1][seed % 5],
         };
         start_worker(&orders, lines.clone())
     };
@@ -250,7 +265,7 @@ fn start_worker(orders: &Orders, lines: mpsc::Sender<Event>) -> Child {
 fn worker() {
     let Some(orders) = std::env::var_os(WORKER) else { return };
     let orders: Orders = serde_json::from_str(orders.to_str().unwrap()).unwrap();
-    let clock = Arc::new(FileClock(File::options().read(true).open(orders.dir.join("clock")).unwrap()));
+    let clock = Arc::new(FileClock(File::options().read(true).open(orders.dir.join("clock")).unwrap(), orders.ahead));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let opened = open_in(&orders.dir, clock.now());
@@ -277,7 +292,10 @@ async fn call_for_ever(
     loop {
         let secret = dice.below(ids.len());
         let ask = if dice.one_in(6) { Ask::Plain } else { Ask::SingleUse };
-        let event = |end, clock: &FileClock| Event { at: micros(), caller, secret, ask, end, clock: clock.seconds() };
+        let event = |end, clock: &FileClock| {
+            let (clock, ahead) = (clock.seconds() + clock.1, clock.1);
+            Event { at: micros(), caller, secret, ask, end, clock, ahead }
+        };
         say(&event(None, &clock));
         let request = GetCode { single_use: ask == Ask::SingleUse, ..alone_at_once(ids[secret]) };
         let end = match service.perform(&person, request).await {
@@ -343,8 +361,9 @@ fn check_busy(secret: usize, events: &[Event], moves: &[Move]) {
 /// clock may have been anywhere in between.
 fn steps_during(before: &[Event], ended: &Event, moves: &[Move]) -> RangeInclusive<u64> {
     let begun = before.iter().rev().find(|event| event.caller == ended.caller).unwrap();
-    let during = moves.iter().filter(|moved| moved.after >= begun.at && moved.before <= ended.at);
-    let clocks = during.map(|moved| moved.clock).chain([begun.clock, ended.clock]);
+    let from = moves.partition_point(|moved| moved.after < begun.at);
+    let during = moves[from..].iter().take_while(|moved| moved.before <= ended.at);
+    let clocks = during.map(|moved| moved.clock + ended.ahead).chain([begun.clock, ended.clock]);
     let steps: Vec<u64> = clocks.map(|clock| u64::try_from(clock / PERIOD).unwrap()).collect();
     *steps.iter().min().unwrap()..=*steps.iter().max().unwrap()
 }

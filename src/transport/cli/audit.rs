@@ -39,7 +39,7 @@ pub enum Command {
         alias = "ls"
     )]
     List(ListArgs),
-    /// Check every row, the numbering, the ends of each chain, and anchors. Exit status 1 at the first bad row
+    /// Check every row, the numbering, the ends of each chain, the chains' knots, and anchors. Exit status 1 at the first bad row
     #[command(after_help = "Examples:\n  countersign audit verify\n  countersign audit verify --anchors anchors.jsonl")]
     Verify(anchors::VerifyArgs),
     /// Print all rows, one JSON document a line
@@ -126,6 +126,9 @@ struct VerifyAnswer {
     anchors: usize,
     /// How many of them name an existing row. The others name rows that were pruned or fenced off.
     anchors_compared: u64,
+    /// How often a chain has noted a row of another one, which was found right; absent if no chain has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    knots: Option<u64>,
     /// The end of the first chain.
     head: Option<anchors::Anchor>,
     /// The ends of the other chains; absent if there are none.
@@ -241,7 +244,7 @@ async fn verify(args: &anchors::VerifyArgs, session: &mut Session) -> Result<End
     }
     let anchors = anchors::read(args, &mut session.console)?;
     let report = session.perform(VerifyAudit { anchors: anchors.clone() }).await?;
-    let AuditReport { rows, spans, anchors: anchors_compared, fenced, finding } = report;
+    let AuditReport { rows, spans, anchors: anchors_compared, knots, fenced, finding } = report;
     let now = session.service.now();
     let heads = match (session.service.audit_heads().await, &finding) {
         (Ok(heads), _) => heads,
@@ -261,6 +264,7 @@ async fn verify(args: &anchors::VerifyArgs, session: &mut Session) -> Result<End
         fenced: fenced.iter().map(|(chain, first, last)| fenced_rows(*chain, *first, *last)).collect(),
         anchors: anchors.len(),
         anchors_compared,
+        knots: Some(knots).filter(|knots| *knots > 0),
         head: heads.iter().find(|head| head.chain == 0).map(anchor),
         other_heads: heads.iter().filter(|head| head.chain != 0).map(anchor).collect(),
         status: OK,
@@ -268,7 +272,9 @@ async fn verify(args: &anchors::VerifyArgs, session: &mut Session) -> Result<End
     let rows = rows_in_words(rows, &spans);
     session.console.answer(&answer, |console| match &answer.finding {
         None => {
-            console.line(&format!("sound: {rows}, {}{}", anchors_in_words(&answer), fences_in_words(&answer.fenced)))
+            let knots = answer.knots.map(|knots| format!(", {}", counted(knots, "knot"))).unwrap_or_default();
+            let (anchors, fences) = (anchors_in_words(&answer), fences_in_words(&answer.fenced));
+            console.line(&format!("sound: {rows}, {anchors}{knots}{fences}"))
         }
         Some(finding) => {
             let place = answer.chain.map(|chain| format!("chain {chain}: ")).unwrap_or_default();

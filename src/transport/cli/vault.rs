@@ -40,6 +40,12 @@ pub enum Command {
         after_help = "Examples:\n  countersign vault create\n  countersign --data-dir /srv/countersign --key-file /etc/countersign.key vault create\n  countersign --key-source passphrase vault create"
     )]
     Create,
+    /// Bring the vault to the format of this version. Whatever opens a vault in a file first does so, with a copy before; on a
+    /// server nothing else does
+    #[command(
+        after_help = "Examples:\n  countersign vault migrate\n  countersign --store postgres://countersign@db.example/countersign vault migrate"
+    )]
+    Migrate,
     /// Manage the keys that open the vault
     #[command(subcommand, visible_alias = "keys")]
     Key(vault_key::Command),
@@ -114,6 +120,7 @@ impl Command {
             Self::Rotate(args) => args.new_key(),
             Self::Status
             | Self::Create
+            | Self::Migrate
             | Self::Recovery(_)
             | Self::Doctor { .. }
             | Self::Backup { .. }
@@ -149,6 +156,8 @@ pub struct VaultFacts {
     pub created_at: Timestamp,
     /// Whether this process made it.
     pub is_new: bool,
+    /// The copy of what it was before, if this process brought it to the current format.
+    pub copied_to: Option<String>,
     /// What was replaced, if this process restored it.
     pub restored: Option<Restored>,
     /// What protects a running process, for the doctor.
@@ -214,6 +223,7 @@ pub(super) async fn run(command: &Command, session: &mut Session) -> Result<Endi
                 "there is a vault already; `countersign vault status` says where, and --data-dir names another place"
                     .to_owned(),
         }),
+        Command::Migrate => migrated(session),
         Command::Key(command) => vault_key::run(command, session).await,
         Command::Recovery(args) => vault_key::recovery(args, session).await,
         Command::Rotate(args) => vault_rotate::run(args, session).await,
@@ -300,6 +310,25 @@ pub(super) fn note_held_back(erased: Erased, console: &mut Console) {
              hour. Run this again after that.",
         );
     }
+}
+
+/// What `vault migrate` did, as JSON.
+#[derive(Serialize)]
+struct MigrateAnswer<'a> {
+    format: u32,
+    /// The copy of what the vault was before; null if it had this format already.
+    copy: Option<&'a str>,
+    status: &'static str,
+}
+
+/// Shows what opening the vault did.
+fn migrated(session: &mut Session) -> Result<Ending, Failure> {
+    let (format, copy) = (session.vault.format, session.vault.copied_to.clone());
+    session.console.answer(&MigrateAnswer { format, copy: copy.as_deref(), status: OK }, |console| match &copy {
+        Some(copy) => console.line(&format!("moved to format {format}; what it was before is in {copy}")),
+        None => console.line(&format!("nothing to do: format {format} is the newest that this version knows")),
+    })?;
+    Ok(Ending::Done)
 }
 
 async fn backup(file: &Path, recipients: &[Recipient], session: &mut Session) -> Result<Ending, Failure> {

@@ -95,5 +95,6 @@ fn entry_of(row: &old::TrailRow) -> Option<AuditEntry> {
         purpose: row.purpose.clone().map(Purpose::kept),
         count: row.count.map(i64::cast_unsigned),
         client: Client { name: Claim::kept(row.client_name.clone()), version: Claim::kept(row.client_version.clone()) },
+        heads: Vec::new(),
     })
 }

@@ -453,6 +453,7 @@ fn reading_commands_make_no_vault_and_say_where_there_is_none() {
         vec!["audit", "trace", "--stdin"],
         vec!["audit", "prune", "--before", "400d", "--yes"],
         vec!["vault", "status"],
+        vec!["vault", "migrate"],
         vec!["vault", "doctor"],
         vec!["vault", "accept-loss", "--yes"],
     ] {

@@ -17,6 +17,41 @@ fn the_vault_says_what_it_is() {
     assert!(person.run(&["vault", "status"]).ok().contains("writable   yes"));
 }
 
+/// A person with a vault of format 1.
+fn with_an_old_vault() -> Person {
+    let person = Person::new();
+    let fixtures = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    for (from, to) in [("vault-v1-full.db", "old/vault.db"), ("vault-v1-full.key", "keys/vault.key")] {
+        let to = person.home().join(to);
+        std::fs::create_dir(to.parent().unwrap()).unwrap();
+        std::fs::copy(fixtures.join(from), &to).unwrap();
+        #[cfg(unix)]
+        for (path, mode) in [(to.parent().unwrap(), 0o700), (to.as_path(), 0o600)] {
+            std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+        }
+    }
+    person
+}
+
+#[test]
+fn an_old_vault_is_moved_to_this_format_with_a_copy_of_which_the_person_is_told() {
+    let old = ["--data-dir", "old", "--key-file", "keys/vault.key"];
+    let person = with_an_old_vault();
+    let run = |command: &[&str]| person.run(&[&old, command].concat());
+    let moved = run(&["vault", "migrate", "--json"]).json();
+    assert_eq!((&moved["format"], &moved["status"]), (&2.into(), &"OK".into()));
+    let copy = text_of(&moved, "/copy");
+    assert!(copy.contains("vault.db.format-1-") && std::path::Path::new(copy).exists(), "{copy}");
+    assert_eq!(run(&["vault", "migrate", "--json"]).json()["copy"], serde_json::Value::Null);
+    assert_eq!(run(&["vault", "migrate"]).ok(), "nothing to do: format 2 is the newest that this version knows\n");
+
+    let person = with_an_old_vault();
+    let listed = person.run(&[&old[..], &["secret", "list"]].concat());
+    assert!(listed.status == 0 && listed.err.contains("vault.db.format-1-"), "{listed:?}");
+    let listed = person.run(&[&old[..], &["secret", "list"]].concat());
+    assert!(listed.status == 0 && listed.err.is_empty(), "{listed:?}");
+}
+
 #[test]
 fn a_sound_vault_is_called_sound() {
     let person = Person::with_alice();

@@ -129,9 +129,16 @@ fn everywhere(filter: &str, variables: &[(&str, &str)]) {
         .filter_map(|line| line.strip_suffix(": test"))
         .filter(|name| name.starts_with(filter) && !APART.contains(name));
     let mut program = Command::new(std::env::current_exe().unwrap());
-    let ran = program.arg("--exact").args(names).env(EVERYWHERE, "1").envs(variables.iter().copied()).output().unwrap();
+    let ran = program
+        .args(["--exact", "--nocapture"])
+        .args(names)
+        .env(EVERYWHERE, "1")
+        .envs(variables.iter().copied())
+        .output()
+        .unwrap();
     let told = String::from_utf8_lossy(&ran.stdout);
     assert!(ran.status.success() && !told.contains(" 0 passed"), "{told}");
+    println!("{told}");
 }
 
 #[test]
@@ -144,4 +151,10 @@ fn the_contract_of_a_store_holds_on_a_server() {
 #[ignore = "needs COUNTERSIGN_TEST_POSTGRES; tests/postgres/run starts a server"]
 fn the_operations_hold_on_a_server() {
     everywhere("operations::", &[]);
+}
+
+#[test]
+#[ignore = "needs COUNTERSIGN_TEST_POSTGRES; tests/postgres/run starts a server"]
+fn no_step_goes_to_two_callers_of_killed_nodes_whose_clocks_differ() {
+    everywhere("fleet::no_step", &[]);
 }
