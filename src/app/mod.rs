@@ -340,10 +340,7 @@ async fn close(service: &Service) -> Result<(), Failure> {
 }
 
 fn console_of(config: &Config) -> Console {
-    let answers = match config.format {
-        Format::Text => Answers::Text,
-        Format::Json => Answers::Json,
-    };
+    let answers = if config.format == Format::Json { Answers::Json } else { Answers::Text };
     Console::of_process(answers, looks(config.color))
 }
 

@@ -67,7 +67,7 @@ impl ArchiveFile {
                 self.line(&Begin { chain, seq, mac: HEXLOWER.encode(&mac) })
             }
             Archived::Row(row, stored) => self.line(&Row {
-                readable: AuditRow::from(&row),
+                readable: AuditRow::from(&*row),
                 stored_at: stored.at,
                 stored: BASE64.encode(&stored.body),
             }),

@@ -37,7 +37,7 @@ pub enum Archived<'a> {
     /// Rows follow that continue a chain from here.
     From(ChainHead),
     /// A row, readable and as stored.
-    Row(AuditRow, &'a StoredRow),
+    Row(Box<AuditRow>, &'a StoredRow),
     /// The rows since the last `From` are complete. They are removed from the vault once this returns, so make them
     /// durable.
     Whole,
@@ -57,7 +57,7 @@ pub(super) fn write_row(archive: &mut Option<&mut Archive<'_>>, record: &AuditRe
     }
     let AuditRecord { chain, seq, at, ref body, mac } = *record;
     let stored = StoredRow { chain, seq, at: at.micros(), body: body.clone(), mac };
-    write(archive, Archived::Row(ledger::read(record.clone())?, &stored))
+    write(archive, Archived::Row(Box::new(ledger::read(record.clone())?), &stored))
 }
 
 /// Verifies an archive, line by line.
