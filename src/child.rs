@@ -41,6 +41,8 @@ const WORD: &str = "child";
 const CHILDREN_MAX: usize = 2;
 /// How long a job waits for its turn before it is refused as busy.
 pub(crate) const TURN: Duration = Duration::from_secs(5);
+/// Whether the system counts a child's processor time, and ends a child that has used up its own.
+const CPU_IS_COUNTED: bool = cfg!(target_os = "linux");
 /// Bytes that are written to a pipe at once.
 const PIECE: usize = 64 * 1024;
 /// An unoptimised build needs several times as long.
@@ -85,7 +87,7 @@ impl Limits {
     /// How long the parent waits. Where the system counts processor time, a child that waits for its turn on a busy
     /// machine is not one that takes too long.
     const fn time(self) -> Duration {
-        Duration::from_secs(if cfg!(target_os = "linux") { self.seconds * 5 } else { self.seconds })
+        Duration::from_secs(if CPU_IS_COUNTED { self.seconds * 5 } else { self.seconds })
     }
 }
 
@@ -130,8 +132,9 @@ pub enum ChildError {
     /// No process could be started.
     #[error("no process could be started to read it: {0}")]
     Start(#[source] io::Error),
-    /// The child had no answer in time and was killed.
-    #[error("it can't be read within its limit of {} seconds", .0.time().as_secs())]
+    /// The child had no answer in time and was killed. Where the system counts processor time, the child had not used up
+    /// its own, so it had to wait for others.
+    #[error("it was not read within {} seconds{}", .0.time().as_secs(), if CPU_IS_COUNTED { ", because the machine is busy; try again later" } else { "" })]
     OutOfTime(Limits),
     /// The child ended without an answer: it used up its memory or processor time, panicked, or was killed.
     #[error("it can't be read within its limits of {} MiB and {} seconds", .0.memory / MIB, .0.seconds)]
@@ -204,6 +207,13 @@ impl Children {
         #[cfg(unix)]
         command.arg0("countersign").current_dir("/");
         command
+    }
+}
+
+impl ChildError {
+    /// Whether the input may be fine, and the machine had no time for it.
+    pub(crate) const fn is_of_a_busy_machine(&self) -> bool {
+        CPU_IS_COUNTED && matches!(self, Self::OutOfTime(_)) || matches!(self, Self::Busy)
     }
 }
 

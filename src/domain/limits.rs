@@ -146,8 +146,9 @@ pub const IDEMPOTENCY_CHARS_MAX: usize = 255;
 pub const ENROLMENT_SECONDS: u64 = 600;
 /// Seconds for which an enrolment is kept after its end, so that its result can be queried: a day.
 pub const ENROLMENT_KEPT_SECONDS: u64 = 86_400;
-/// Seconds that a call waits for the end of an enrolment: clients give up after a minute.
-pub const ENROLMENT_WAIT_SECONDS: u64 = 45;
+/// Seconds that a call waits for the end of an enrolment. Clients give up after a minute, and callers are told that it is 45
+/// at most: each of the naps ends a little late, and the answer takes its time, too.
+pub const ENROLMENT_WAIT_SECONDS: u64 = 44;
 /// Open enrolments of one caller: a person answers one at a time.
 pub const ENROLMENTS_OPEN_MAX: usize = 16;
 /// Enrolments of one account, open or kept: they are read whenever another one begins.
@@ -161,5 +162,3 @@ pub const STAGED_SEEDS_MAX: usize = 64;
 pub const PIN_CHARS_MIN: usize = 6;
 /// The most characters of a seat's PIN.
 pub const PIN_CHARS_MAX: usize = 64;
-/// PINs that one process hashes at once; each takes 19 MiB.
-pub const PINS_AT_ONCE_MAX: usize = 2;

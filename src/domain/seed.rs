@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::LazyLock};
 
-use data_encoding::{BASE32_NOPAD, Encoding};
+use data_encoding::{BASE32_NOPAD, Encoding, HEXUPPER};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::{
@@ -142,11 +142,14 @@ impl Seed {
         Zeroizing::new(BASE32_NOPAD.encode(&self.0))
     }
 
-    /// Whether a text holds it in base32, in groups or not. A seed that is shorter than usual may be a word of the text.
+    /// Whether a text holds it in base32 or hexadecimal, in groups or not. A seed that is shorter than usual may be a word
+    /// of the text.
     pub fn is_in(&self, text: &str) -> bool {
-        let (seed, mut bare) = (self.to_base32(), Zeroizing::new(String::with_capacity(text.len())));
+        let written = [self.to_base32(), Zeroizing::new(HEXUPPER.encode(&self.0))];
+        let [base32, _] = &written;
+        let mut bare = Zeroizing::new(String::with_capacity(text.len()));
         bare.extend(text.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_uppercase()));
-        seed.len() >= SEED_CHARS_USUAL && bare.contains(seed.as_str())
+        base32.len() >= SEED_CHARS_USUAL && written.iter().any(|seed| bare.contains(seed.as_str()))
     }
 
     /// How many bytes it has.
@@ -331,6 +334,23 @@ mod tests {
         for empty in ["", " ", "====", " - - ="] {
             check(empty, Err(SeedError::Empty));
         }
+    }
+
+    #[test]
+    fn a_name_holds_a_seed_in_base32_or_hexadecimal_in_any_case_and_groups() {
+        let seed = Seed::from_bytes(Zeroizing::new(b"12345678901234567890".to_vec())).unwrap();
+        let hex = "3132333435363738393031323334353637383930";
+        let groups = "31 32 33 34-35 36 37 38 39 30 31:32:33:34 35 36 37 38 39 30";
+        for holds in ["GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ", "gezd-gnbv gy3tqojq.gezdgnbv gy3tqojq!", hex, groups] {
+            assert!(seed.is_in(holds) && seed.is_in(&format!("ada ({holds})")), "{holds}");
+        }
+        for other in ["", "ada", "GEZDGNBVGY3TQOJQ", &hex[..38]] {
+            assert!(!seed.is_in(other), "{other}");
+        }
+        let letters = Seed::from_bytes(Zeroizing::new(vec![0xAB; 10])).unwrap();
+        assert!(letters.is_in("aBABababABababababab") && letters.is_in("0xABABABABABABABABABAB"));
+        let short = Seed::from_bytes(Zeroizing::new(vec![0xDE, 0xAD])).unwrap();
+        assert!(!short.is_in("dead"), "it may be a word");
     }
 
     #[test]

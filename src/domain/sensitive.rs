@@ -37,7 +37,17 @@ enum LongWords {
 /// Prose, years, dates, versions and small numbers stay. Ambiguous text is masked: a six-digit ticket number looks like
 /// a code.
 pub fn masked(text: &str) -> String {
-    let mut spans = secrets_in(text, LongWords::Masked);
+    replaced(text, secrets_in(text, LongWords::Masked))
+}
+
+/// A name with [`MASK`] in place of what looks like a seed or an otpauth URI. Words, addresses and numbers stay.
+pub fn with_seeds_masked(text: &str) -> String {
+    let mut spans = seeds_in(text, LongWords::Pass);
+    spans.extend(otpauth_uri_in(text));
+    replaced(text, spans)
+}
+
+fn replaced(text: &str, mut spans: Vec<Range<usize>>) -> String {
     spans.sort_by_key(|span| (span.start, span.end));
     let (mut shown, mut end) = (String::with_capacity(text.len()), 0);
     for span in spans {
@@ -84,19 +94,23 @@ fn secrets_in(text: &str, words: LongWords) -> Vec<Range<usize>> {
 
 /// URIs, each up to the next space. An otpauth URI goes on to the end of the text: its label may hold spaces.
 fn uris_in(text: &str) -> Vec<Range<usize>> {
-    const OTPAUTH: &str = "otpauth";
     let of_scheme = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
     let plain = text.match_indices("://").map(|(at, _)| {
         let before = text.get(..at).unwrap_or_default();
         let end = text.get(at..).unwrap_or_default().find(char::is_whitespace).map_or(text.len(), |length| at + length);
         before.trim_end_matches(of_scheme).len()..end
     });
+    plain.chain(otpauth_uri_in(text)).collect()
+}
+
+fn otpauth_uri_in(text: &str) -> Option<Range<usize>> {
+    const OTPAUTH: &str = "otpauth";
     let lower = text.to_ascii_lowercase();
-    let ours = lower.match_indices(OTPAUTH).filter(|(at, _)| {
+    let mut found = lower.match_indices(OTPAUTH).filter(|(at, _)| {
         let after = lower.get(at + OTPAUTH.len()..).unwrap_or_default();
         after.strip_prefix("-migration").unwrap_or(after).starts_with([':', '%'])
     });
-    plain.chain(ours.map(|(at, _)| at..text.len())).collect()
+    found.next().map(|(at, _)| at..text.len())
 }
 
 /// E-mail addresses, but not `@scope/package`, which some clients use as their name. Each part of the text between spaces

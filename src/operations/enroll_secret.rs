@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     domain::{
-        audit::Action,
+        audit::{Action, Actor},
         enrolment::{Asker, Enrolment, EnrolmentState, ProofWanted, Proposal},
         ids::EnrolmentId,
         limits::{
@@ -239,7 +239,7 @@ impl Call<'_> {
             }
         }
         let _one_at_a_time = service.shared.enrolments.beginning.lock().await;
-        self.make_room().await?;
+        self.make_room(proof).await?;
         let enrolment = Enrolment {
             id: EnrolmentId::new(service.ordered_id(now)?),
             account,
@@ -264,8 +264,9 @@ impl Call<'_> {
         }
     }
 
-    /// Ends what has expired, removes what nobody needs any more, and refuses one too many.
-    async fn make_room(&self) -> Result<(), Failed> {
+    /// Ends what has expired, removes what nobody needs any more, and refuses one too many. In a sidecar, the oldest that
+    /// nobody has opened gives way instead: a host that starts it again and again can't end those of the ones before.
+    async fn make_room(&self, proof: ProofWanted) -> Result<(), Failed> {
         let (service, now) = (self.service, self.entry.at);
         let all = sound(service.vault().enrolments(self.caller.account()).await?);
         let kept_until = |enrolment: &Enrolment| enrolment.expires_at.plus(Duration::from_secs(ENROLMENT_KEPT_SECONDS));
@@ -277,8 +278,12 @@ impl Call<'_> {
             // Stale: another process removes them.
             old.iter().fold(service.vault().silent_draft(), Draft::remove).commit().await?;
         }
-        let open: Vec<&Kept<Enrolment>> =
+        let mut open: Vec<&Kept<Enrolment>> =
             all.iter().filter(|kept| kept.is_open(now) && kept.is_of(self.caller)).collect();
+        open.sort_by_key(|kept| (kept.opened, kept.expires_at));
+        while proof == ProofWanted::Machine && open.len() >= ENROLMENTS_OPEN_MAX {
+            service.finish(open.remove(0).id, EnrolmentState::Cancelled, (Actor::System, Action::EnrolCancel)).await?;
+        }
         let full = |what, at: Option<Timestamp>| Refusal::RateLimited {
             what,
             after: at.map_or(Duration::ZERO, |at| now.until(at)),

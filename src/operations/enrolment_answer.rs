@@ -8,8 +8,11 @@ use tokio::time::{Instant, sleep};
 use zeroize::Zeroizing;
 
 use super::{
-    Failed, Proven, Refusal, Registration, Service, register_secret, register_secret::shown, retries::Retries,
-    staged_seeds::Handle,
+    Failed, Proven, Refusal, Service, register_secret,
+    register_secret::shown,
+    retries::Retries,
+    staged_seeds::{Handle, StagedSeed},
+    typed_secret::Typed,
 };
 use crate::{
     domain::{
@@ -18,7 +21,7 @@ use crate::{
         ids::{AccountId, SecretId},
         limits::ENROLMENT_SECONDS,
         name_query::{NameQuery, normalised},
-        otpauth::{Names, OtpAuth, is_link},
+        otpauth::Repair,
         secret::{SecretMetadata, TotpSecret},
         text::ShownText,
         totp::{Code, Step, TotpParameters},
@@ -28,16 +31,6 @@ use crate::{
 
 /// How often it is looked whether the time of typed seeds is over.
 const FORGOTTEN_EVERY: Duration = Duration::from_secs(10);
-
-/// What a person typed. No `Debug`.
-pub struct Typed<'a> {
-    /// A seed in base32, or an `otpauth://` link.
-    pub key: &'a str,
-    /// What to call the secret.
-    pub label: &'a str,
-    /// The service that issued it.
-    pub issuer: &'a str,
-}
 
 /// One of several secrets in a picture.
 pub enum Choice {
@@ -58,6 +51,8 @@ pub struct Review {
     pub handle: String,
     /// What it will be called, and how its codes are made.
     pub metadata: SecretMetadata,
+    /// What was repaired or is doubtful in what was typed.
+    pub repaired: Vec<Repair>,
     /// The current code, so that the person can finish the service's own set-up.
     pub code: Code,
     /// Whole seconds until the code rotates.
@@ -95,9 +90,9 @@ impl Service {
     /// `invalid_argument`, which names the field and never quotes it; `rate_limited`.
     pub async fn take_typed(&self, proven: &Proven, typed: &Typed<'_>) -> Result<String, Refusal> {
         let take = async {
-            let secret = self.checked(proven, typed)?;
+            let seed = self.checked(proven, typed)?;
             let handle = self.new_handle()?;
-            self.stage(proven, vec![(handle, secret)])?;
+            self.stage(proven, vec![(handle, seed)])?;
             Ok(HEXLOWER.encode(&handle))
         };
         self.on_page(proven.step(Action::EnrolStore), take).await
@@ -116,10 +111,10 @@ impl Service {
         let (mut seeds, mut choices) = (Vec::new(), Vec::new());
         for key in links {
             match self.checked(proven, &Typed { key, label: "", issuer: "" }) {
-                Ok(secret) => {
-                    let (handle, metadata) = (self.new_handle()?, secret.metadata.clone());
+                Ok(seed) => {
+                    let (handle, metadata) = (self.new_handle()?, seed.secret.metadata.clone());
                     choices.push(Choice::Good { handle: HEXLOWER.encode(&handle), metadata });
-                    seeds.push((handle, secret));
+                    seeds.push((handle, seed));
                 }
                 Err(Failed::Refused(Refusal::Invalid { problem, .. })) => choices.push(Choice::Bad(problem)),
                 Err(failed) => return Err(failed),
@@ -129,10 +124,11 @@ impl Service {
         Ok(choices)
     }
 
-    fn checked(&self, proven: &Proven, typed: &Typed<'_>) -> Result<register_secret::Enrolment, Failed> {
-        let mut secret = self.check_registration(&registration(typed, proven)?)?;
+    fn checked(&self, proven: &Proven, typed: &Typed<'_>) -> Result<StagedSeed, Failed> {
+        let (registration, repaired) = typed.meant(&proven.view.proposal)?;
+        let mut secret = self.check_registration(&registration)?;
         secret.metadata.origins.clone_from(&proven.view.proposal.origins);
-        Ok(secret)
+        Ok(StagedSeed { secret, repaired })
     }
 
     fn new_handle(&self) -> Result<Handle, Failed> {
@@ -141,7 +137,7 @@ impl Service {
         Ok(handle)
     }
 
-    fn stage(&self, proven: &Proven, seeds: Vec<(Handle, register_secret::Enrolment)>) -> Result<(), Failed> {
+    fn stage(&self, proven: &Proven, seeds: Vec<(Handle, StagedSeed)>) -> Result<(), Failed> {
         let long = self.now().until(proven.view.expires_at).min(Duration::from_secs(ENROLMENT_SECONDS));
         let Some(first) = self.shared.enrolments.staged.put(proven.id, seeds, Instant::now() + long) else {
             let what = "too many people are adding secrets at this moment";
@@ -170,10 +166,10 @@ impl Service {
     async fn try_review(&self, proven: &Proven, handle: &str) -> Result<Option<Review>, Failed> {
         let Some(enrolment) = self.vault().enrolment(proven.id).await? else { return Ok(None) };
         self.check_skew()?;
-        let Some((secret, code, expires_in)) = self.with_typed(proven, handle, |secret| {
+        let Some((secret, repaired, code, expires_in)) = self.with_typed(proven, handle, |seed| {
+            let (secret, now) = (&seed.secret, self.now());
             let totp = secret.metadata.totp;
-            let now = self.now();
-            (copy(secret), totp.code_at(&secret.seed, totp.step_at(now)), totp.expires_in(now))
+            (copy(secret), seed.repaired.clone(), totp.code_at(&secret.seed, totp.step_at(now)), totp.expires_in(now))
         }) else {
             return Ok(None);
         };
@@ -185,6 +181,7 @@ impl Service {
         Ok(Some(Review {
             handle: handle.to_owned(),
             metadata: secret.metadata,
+            repaired,
             code,
             expires_in,
             same_seed,
@@ -213,7 +210,7 @@ impl Service {
             Ok((shown("label", label)?, issuer))
         };
         let (label, issuer) = self.on_page(proven.step(Action::EnrolStore), names).await?;
-        let renamed = self.with_typed(proven, handle, |secret| {
+        let renamed = self.with_typed(proven, handle, |StagedSeed { secret, .. }| {
             register_secret::refuse_seed(&secret.seed, &label, issuer.as_ref())?;
             let before = (&secret.metadata.label, &secret.metadata.issuer);
             let has_changed = before != (&label, &issuer);
@@ -240,7 +237,7 @@ impl Service {
     /// Whether a code is right at this moment for what a person typed. `None`: it is not in memory any more.
     pub fn is_code_of_typed(&self, proven: &Proven, handle: &str, code: &str) -> Option<bool> {
         let digits = Zeroizing::new(code.chars().filter(char::is_ascii_digit).take(8).collect::<String>());
-        self.with_typed(proven, handle, |secret| {
+        self.with_typed(proven, handle, |StagedSeed { secret, .. }| {
             let totp = secret.metadata.totp;
             let now = totp.step_at(self.now()).0;
             // One step either side, as in verification: the service's clock and this one may differ a little.
@@ -249,12 +246,7 @@ impl Service {
         })
     }
 
-    fn with_typed<T>(
-        &self,
-        proven: &Proven,
-        handle: &str,
-        look: impl FnOnce(&mut register_secret::Enrolment) -> T,
-    ) -> Option<T> {
+    fn with_typed<T>(&self, proven: &Proven, handle: &str, look: impl FnOnce(&mut StagedSeed) -> T) -> Option<T> {
         let handle: Handle = HEXLOWER.decode(handle.as_bytes()).ok()?.try_into().ok()?;
         self.shared.enrolments.staged.with(&handle, proven.id, look)
     }
@@ -279,7 +271,9 @@ impl Service {
                     return Ok(Added::Ended(ended));
                 }
             }
-            let Some(secret) = self.with_typed(proven, handle, |secret| copy(secret)) else { return Ok(Added::Lost) };
+            let Some(secret) = self.with_typed(proven, handle, |seed| copy(&seed.secret)) else {
+                return Ok(Added::Lost);
+            };
             let register_secret::Enrolment { metadata, seed } = secret?;
             let now = self.now().whole_millis();
             let id = SecretId::new(self.ordered_id(now)?);
@@ -355,38 +349,6 @@ fn copy(secret: &register_secret::Enrolment) -> Result<register_secret::Enrolmen
     let seed = crate::domain::seed::Seed::from_bytes(Zeroizing::new(secret.seed.expose().to_vec()))
         .map_err(|cause| Failed::Internal(Box::new(cause)))?;
     Ok(register_secret::Enrolment { metadata: secret.metadata.clone(), seed })
-}
-
-/// The registration that a person means: a link brings its own names, which the agent's proposal does not override, but
-/// what the person changed in the fields does.
-fn registration(typed: &Typed<'_>, proven: &Proven) -> Result<Registration, Failed> {
-    let Typed { key, label, issuer } = typed;
-    let (key, label, issuer) = (key.trim(), label.trim(), issuer.trim());
-    if key.is_empty() {
-        return Err(Refusal::invalid("key", "is empty: paste the key or the link that the service shows").into());
-    }
-    if !is_link(key) {
-        if label.is_empty() {
-            return Err(Refusal::invalid("label", "is missing: say which account the key is for").into());
-        }
-        return Ok(Registration {
-            label: Some(label.to_owned()),
-            issuer: Some(issuer.to_owned()).filter(|issuer| !issuer.is_empty()),
-            secret: Some(Zeroizing::new(key.to_owned())),
-            ..Registration::default()
-        });
-    }
-    let proposal = &proven.view.proposal;
-    let changed = |field, text: &str, proposed: &Option<ShownText>| {
-        let is_proposed = text == proposed.as_ref().map_or("", ShownText::as_str);
-        if is_proposed || text.is_empty() { Ok(None) } else { shown(field, text).map(Some) }
-    };
-    let said = Names {
-        label: changed("label", label, &proposal.label)?,
-        issuer: changed("issuer", issuer, &proposal.issuer)?,
-    };
-    let read = OtpAuth::parse_meant(key, said).map_err(|problem| Refusal::invalid("key", problem.to_string()))?;
-    Ok(Registration { uri: Some(read.0.to_uri()), ..Registration::default() })
 }
 
 /// How the codes of a secret are made, in words.

@@ -11,19 +11,22 @@ use std::{
 use async_trait::async_trait;
 use data_encoding::BASE64URL_NOPAD;
 use subtle::ConstantTimeEq as _;
-use tokio::sync::{Mutex, Notify, Semaphore};
+use tokio::sync::{Mutex, Notify};
 
-use super::{Failed, Refusal, Service, authenticate::is_valid, retries::Retries, staged_seeds::StagedSeeds};
+use super::{
+    Call, Effect, Failed, Operation, Refusal, Service, Spec, authenticate::is_valid, retries::Retries,
+    staged_seeds::StagedSeeds,
+};
 use crate::{
     domain::{
         audit::{Action, Actor, AuditEntry},
         enrolment::{Enrolment, EnrolmentState, ProofWanted},
         ids::{AccountId, EnrolmentId},
-        limits::PINS_AT_ONCE_MAX,
+        seat_pin::SeatPin,
         text::Purpose,
         words::words_of,
     },
-    vault::{Derived, Kept, Outcome, StoreError},
+    vault::{Derived, Kept, Outcome, PinMemory, StoreError},
 };
 
 /// Bytes of a token that are derived by the vault's key.
@@ -52,6 +55,31 @@ pub trait EnrolmentPage: Send + Sync {
     async fn serve(&self, service: &Service, enrolment: EnrolmentId) -> Result<String, Refusal>;
 }
 
+/// The phrase of an enrolment, for the terminal of the person who runs this vault.
+#[derive(Debug, Clone, Copy)]
+pub struct EnrolmentPhrase {
+    /// Which one.
+    pub id: EnrolmentId,
+}
+
+impl Operation for EnrolmentPhrase {
+    const SPEC: Spec = Spec::person("enrolment_phrase", Action::EnrolProve, Effect::Read);
+    /// The phrase, and the two words by which the person recognises the enrolment.
+    type Output = (String, String);
+
+    async fn run(self, call: &mut Call<'_>) -> Result<Self::Output, Failed> {
+        let kept = call.service.vault().enrolment(self.id).await?;
+        let kept = kept.filter(|kept| kept.account == call.caller.account() && kept.is_open(call.entry.at));
+        let kept = kept.ok_or(Refusal::NotFound("open enrolment"))?;
+        if kept.proof == ProofWanted::Seat {
+            let problem = "is to be answered by the person of a seat, who proves it by signing in or by the seat's PIN \
+                           (`countersign seat update SEAT --pin`)";
+            return Err(Refusal::invalid("id", problem).into());
+        }
+        Ok((call.service.enrolment_phrase(kept.id), call.service.enrolment_words(kept.id)))
+    }
+}
+
 /// What enrolments share in one process.
 pub(super) struct Enrolments {
     page: OnceLock<Arc<dyn EnrolmentPage>>,
@@ -60,7 +88,8 @@ pub(super) struct Enrolments {
     /// Held while one begins, so that the number of open ones is bounded exactly within this process.
     pub(super) beginning: Mutex<()>,
     pub(super) staged: StagedSeeds,
-    pub(super) pins: Arc<Semaphore>,
+    /// Held while a PIN is hashed.
+    pub(super) pins: Arc<Mutex<PinMemory>>,
 }
 
 impl Default for Enrolments {
@@ -70,7 +99,7 @@ impl Default for Enrolments {
             changed: Notify::new(),
             beginning: Mutex::default(),
             staged: StagedSeeds::default(),
-            pins: Arc::new(Semaphore::new(PINS_AT_ONCE_MAX)),
+            pins: Arc::default(),
         }
     }
 }
@@ -138,9 +167,13 @@ impl Service {
         words_of(derived.get(..PHRASE_WORDS).unwrap_or_default())
     }
 
-    /// What a form must send back: the page gives it to the person who proved who they are, and to nobody else.
-    pub(super) fn enrolment_ticket(&self, id: EnrolmentId) -> String {
-        BASE64URL_NOPAD.encode(&self.vault().derived(Derived::Ticket, id))
+    /// What a form must send back: the page gives it to the person who proved who they are, perhaps by a PIN, and to nobody
+    /// else.
+    pub(super) fn enrolment_ticket(&self, id: EnrolmentId, pin: Option<&SeatPin>) -> String {
+        BASE64URL_NOPAD.encode(&match pin {
+            None => self.vault().derived(Derived::Ticket, id),
+            Some(pin) => self.vault().derived_for(Derived::Ticket, id, &pin.salt),
+        })
     }
 
     /// An audit row about an enrolment. Its words stand in the place of the purpose, so that the rows of one enrolment

@@ -151,7 +151,7 @@ impl Service {
             // Nothing changes, but the enrolment must still be open when the row is written.
             if self.vault().draft(row).unchanged(&kept).commit().await? == Outcome::Done {
                 let left = self.now().until(kept.expires_at);
-                return Ok(SignedIn::Proven { token, ticket: self.enrolment_ticket(kept.id), left });
+                return Ok(SignedIn::Proven { token, ticket: self.enrolment_ticket(kept.id, None), left });
             }
             retries.again().await?;
         }

@@ -42,6 +42,15 @@ pub struct Visitor<'a> {
     pub from: Option<IpAddr>,
 }
 
+impl Visitor<'_> {
+    fn has(&self, ticket: &str) -> bool {
+        self.ticket.is_some_and(|sent| sent.as_bytes().ct_eq(ticket.as_bytes()).into())
+    }
+}
+
+/// The ticket of a visitor who proved who they are, or what others get to see.
+type Proof = Result<String, Visited>;
+
 /// What a visitor gets to see.
 pub enum Visited {
     /// No link has this token.
@@ -140,32 +149,8 @@ impl Operation for OpenEnrolment {
             return Ok(Err(kept.state));
         }
         call.service.open(&kept, Actor::Person).await?;
-        call.service.proven(&kept, (Actor::Person, None)).await.map(Ok)
-    }
-}
-
-/// The phrase of an enrolment, for the terminal of the person who runs this vault.
-#[derive(Debug, Clone, Copy)]
-pub struct EnrolmentPhrase {
-    /// Which one.
-    pub id: EnrolmentId,
-}
-
-impl Operation for EnrolmentPhrase {
-    const SPEC: Spec = Spec::person("enrolment_phrase", Action::EnrolProve, Effect::Read);
-    /// The phrase, and the two words by which the person recognises the enrolment.
-    type Output = (String, String);
-
-    async fn run(self, call: &mut Call<'_>) -> Result<Self::Output, Failed> {
-        let kept = call.service.vault().enrolment(self.id).await?;
-        let kept = kept.filter(|kept| kept.account == call.caller.account() && kept.is_open(call.entry.at));
-        let kept = kept.ok_or(Refusal::NotFound("open enrolment"))?;
-        if kept.proof == ProofWanted::Seat {
-            let problem = "is to be answered by the person of a seat, who proves it by signing in or by the seat's PIN \
-                           (`countersign seat update SEAT --pin`)";
-            return Err(Refusal::invalid("id", problem).into());
-        }
-        Ok((call.service.enrolment_phrase(kept.id), call.service.enrolment_words(kept.id)))
+        let ticket = call.service.enrolment_ticket(kept.id, None);
+        call.service.proven(&kept, (Actor::Person, None), ticket).await.map(Ok)
     }
 }
 
@@ -194,19 +179,21 @@ impl Service {
             ProofWanted::Machine => self.prove_machine(&kept, visitor).await?,
             ProofWanted::Seat => self.prove_seat(&kept, visitor).await?,
         };
-        if let Err(other) = proved {
-            return Ok(other);
-        }
+        let ticket = match proved {
+            Ok(ticket) => ticket,
+            Err(other) => return Ok(other),
+        };
         if visitor.looks {
             self.open(&kept, Actor::Page).await?;
         }
-        Ok(Visited::Proven(Box::new(self.proven(&kept, (Actor::Page, visitor.from)).await?)))
+        Ok(Visited::Proven(Box::new(self.proven(&kept, (Actor::Page, visitor.from), ticket).await?)))
     }
 
-    /// Whether the visitor is the user of this machine who runs the process.
-    async fn prove_machine(&self, kept: &Kept<Enrolment>, visitor: Visitor<'_>) -> Result<Result<(), Visited>, Failed> {
-        if visitor.same_user == Some(true) || self.has_ticket(kept, visitor) {
-            return Ok(Ok(()));
+    /// The ticket of the user of this machine who runs the process, if that is the visitor.
+    async fn prove_machine(&self, kept: &Kept<Enrolment>, visitor: Visitor<'_>) -> Result<Proof, Failed> {
+        let ticket = self.enrolment_ticket(kept.id, None);
+        if visitor.same_user == Some(true) || visitor.has(&ticket) {
+            return Ok(Ok(ticket));
         }
         let (id, proof) = (kept.id, ProofWanted::Machine);
         let ask = |problem| Visited::Ask(ProofRequest { id, proof, types: true, signs_in: false, problem });
@@ -221,28 +208,32 @@ impl Service {
             Ok(kept) => kept,
             Err(ended) => return Ok(Err(Visited::Ended(ended))),
         };
-        let right = phrase.as_bytes().ct_eq(typed.as_bytes()).into();
+        let right = bool::from(phrase.as_bytes().ct_eq(typed.as_bytes())).then_some(ticket);
         self.tried(&kept, right, ask).await
     }
 
-    /// Whether the visitor is the person of the enrolment's seat.
-    async fn prove_seat(&self, kept: &Kept<Enrolment>, visitor: Visitor<'_>) -> Result<Result<(), Visited>, Failed> {
+    /// The ticket of the person of the enrolment's seat, if that is the visitor.
+    async fn prove_seat(&self, kept: &Kept<Enrolment>, visitor: Visitor<'_>) -> Result<Proof, Failed> {
         let seat = self.seat_of(kept).await?;
         let Some(seat) = seat else {
             self.note_stranger(kept, ErrorCode::PermissionDenied, visitor.from).await;
             return Ok(Err(Visited::NoProof));
         };
+        let ticket = self.enrolment_ticket(kept.id, None);
         if let Some(user) = visitor.signed_in {
             if is_person_of(&seat, user) {
-                return Ok(Ok(()));
+                return Ok(Ok(ticket));
             }
             self.note_stranger(kept, ErrorCode::PermissionDenied, visitor.from).await;
             return Ok(Err(Visited::Anothers));
         }
-        if self.has_ticket(kept, visitor) {
-            return Ok(Ok(()));
+        let pin = self.vault().seat_pin(seat.id).await?;
+        // What a PIN has opened is open no longer than that PIN is the seat's.
+        let of_pin = pin.as_ref().map(|pin| self.enrolment_ticket(kept.id, Some(pin)));
+        if let Some(ticket) = [Some(ticket), of_pin].into_iter().flatten().find(|ticket| visitor.has(ticket)) {
+            return Ok(Ok(ticket));
         }
-        let has_pin = self.vault().seat_pin(seat.id).await?.is_some();
+        let has_pin = pin.is_some();
         let (id, proof, signs_in) = (kept.id, ProofWanted::Seat, self.can_sign_in(kept.account, &seat));
         let ask = |problem| Visited::Ask(ProofRequest { id, proof, types: has_pin, signs_in, problem });
         let Some(typed) = visitor.typed.filter(|_| has_pin) else {
@@ -261,7 +252,7 @@ impl Service {
             Err(ended) => return Ok(Err(Visited::Ended(ended))),
         };
         let right = self.is_pin(&pin, Zeroizing::new(typed.to_owned())).await?;
-        self.tried(&kept, right, ask).await
+        self.tried(&kept, right.then(|| self.enrolment_ticket(kept.id, Some(&pin))), ask).await
     }
 
     /// Counts a try before it is looked at: however many are made at once, no more are looked at than allowed.
@@ -285,17 +276,17 @@ impl Service {
         }
     }
 
-    /// Records the result of a try. The last wrong one ends the enrolment.
+    /// Records the result of a try, which earns a ticket if it was right. The last wrong one ends the enrolment.
     async fn tried(
         &self,
         kept: &Kept<Enrolment>,
-        right: bool,
+        ticket: Option<String>,
         ask: impl Fn(Option<ProofProblem>) -> Visited,
-    ) -> Result<Result<(), Visited>, Failed> {
+    ) -> Result<Proof, Failed> {
         let mut retries = Retries::new(&self.shared.random);
         loop {
             let Some(now) = self.vault().enrolment(kept.id).await? else { return Ok(Err(Visited::Unknown)) };
-            let outcome = if right { AuditOutcome::Ok } else { AuditOutcome::Wrong };
+            let outcome = if ticket.is_some() { AuditOutcome::Ok } else { AuditOutcome::Wrong };
             let row = AuditEntry { outcome, ..self.enrolment_row(&now, Actor::Page, Action::EnrolProve) };
             if now.state != EnrolmentState::Pending {
                 // Another try that was made at the same time was the last.
@@ -304,7 +295,7 @@ impl Service {
             }
             let mut draft = self.vault().draft(row);
             let mut new = now.value.clone();
-            if right {
+            if ticket.is_some() {
                 new.tries = new.tries.saturating_sub(1);
             } else if new.tries_left() == 0 {
                 new.state = EnrolmentState::Cancelled;
@@ -318,13 +309,8 @@ impl Service {
                 self.end(now.id);
                 return Ok(Err(Visited::Ended(new.state)));
             }
-            return Ok(if right { Ok(()) } else { Err(ask(Some(ProofProblem::Wrong(new.tries_left())))) });
+            return Ok(ticket.ok_or_else(|| ask(Some(ProofProblem::Wrong(new.tries_left())))));
         }
-    }
-
-    fn has_ticket(&self, kept: &Enrolment, visitor: Visitor<'_>) -> bool {
-        let ticket = self.enrolment_ticket(kept.id);
-        visitor.ticket.is_some_and(|sent| sent.as_bytes().ct_eq(ticket.as_bytes()).into())
     }
 
     /// Notes in the audit log that somebody opened a link without the proof, or is somebody else. Floods become counters,
@@ -355,7 +341,12 @@ impl Service {
         }
     }
 
-    async fn proven(&self, kept: &Enrolment, (actor, from): (Actor, Option<IpAddr>)) -> Result<Proven, Failed> {
+    async fn proven(
+        &self,
+        kept: &Enrolment,
+        (actor, from): (Actor, Option<IpAddr>),
+        ticket: String,
+    ) -> Result<Proven, Failed> {
         let key = match kept.asker.actor.key() {
             Some(id) => self.vault().key(id).await?.map(|kept| kept.key.name.clone()),
             None => None,
@@ -373,7 +364,7 @@ impl Service {
             expires_at: kept.expires_at,
         };
         let row = self.enrolment_row(kept, actor, Action::EnrolProve);
-        Ok(Proven { id: kept.id, actor, row, from, view, ticket: self.enrolment_ticket(kept.id) })
+        Ok(Proven { id: kept.id, actor, row, from, view, ticket })
     }
 
     /// Wakes those who wait for an enrolment that has ended, and forgets its seed.

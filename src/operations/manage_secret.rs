@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use super::{Call, Effect, Failed, Operation, Refusal, Service, Spec, register_secret::shown, retries::Retries};
+use super::{
+    Call, Effect, Failed, Operation, Refusal, Service, Spec,
+    register_secret::{refuse_seed, shown},
+    retries::Retries,
+};
 use crate::{
     domain::{
         audit::{Action, Actor, AuditEntry},
@@ -109,12 +113,15 @@ impl Operation for UpdateSecret {
         let vault = call.service.vault();
         let mut retries = Retries::new(&call.service.shared.random);
         loop {
-            let kept = vault.secret(call.caller.account(), self.id).await?;
-            let kept = kept.filter(|kept| kept.deleted_at.is_none()).ok_or(Refusal::NotFound("secret"))?;
-            let metadata = self.changes.applied_to(&kept.metadata)?;
-            let draft = vault.draft(call.entry.clone()).change_secret(&kept, &metadata, None);
+            let in_use = vault.in_use(call.caller.account(), self.id, &[], call.entry.at).await?;
+            let in_use = in_use.ok_or(Refusal::NotFound("secret"))?;
+            let metadata = self.changes.applied_to(&in_use.secret.metadata)?;
+            if self.changes.label.is_some() || self.changes.issuer.is_some() {
+                refuse_seed(&vault.open_seed(&in_use)?, &metadata.label, metadata.issuer.as_ref())?;
+            }
+            let draft = vault.draft(call.entry.clone()).change_secret(&in_use.secret, &metadata, None);
             if draft.commit().await? == Outcome::Done {
-                return Ok(TotpSecret { metadata, ..kept.value });
+                return Ok(TotpSecret { metadata, ..in_use.secret.value });
             }
             retries.again().await?;
         }

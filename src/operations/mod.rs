@@ -53,6 +53,7 @@ mod sessions;
 mod skew;
 mod staged_seeds;
 mod tally;
+mod typed_secret;
 mod vault_keys;
 mod vault_upkeep;
 mod verify_code;
@@ -74,12 +75,10 @@ pub use self::{
     delete_secret::{DeleteSecret, SecretDeleteResponse},
     door::{Access, Call, Effect, Failed, ForSeat, Operation, Spec},
     enroll_secret::{EndEnrolment, EnrollResponse, EnrollSecret, Enrolled, how_to_reach},
-    enrolment_answer::{Added, Choice, Review, Typed, in_words},
-    enrolment_links::EnrolmentPage,
+    enrolment_answer::{Added, Choice, Review, in_words},
+    enrolment_links::{EnrolmentPage, EnrolmentPhrase},
     enrolment_sign_in::{SignIn, SignedIn},
-    enrolment_visit::{
-        EnrolmentPhrase, EnrolmentView, OpenEnrolment, ProofProblem, ProofRequest, Proven, Visited, Visitor,
-    },
+    enrolment_visit::{EnrolmentView, OpenEnrolment, ProofProblem, ProofRequest, Proven, Visited, Visitor},
     entry::{Answer, Api, ApiCall, ApiOperation, Entry, Method, Part, Rest, Reveal, Surface},
     export::{Export, ExportSecrets},
     find_seats::FindSeats,
@@ -103,6 +102,7 @@ pub use self::{
     seats::{AddSeat, NOT_ANOTHERS_ID, RemoveSeat, SeatChanges, UpdateSeat, check_seat},
     sessions::SessionLimits,
     tally::Tally,
+    typed_secret::Typed,
     vault_keys::{AddVaultKey, ListVaultKeys, RemoveVaultKey},
     vault_upkeep::{Diagnose, Diagnosis, Health},
     verify_code::{Verification, VerifyCode, VerifyResponse},

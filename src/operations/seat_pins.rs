@@ -13,7 +13,7 @@ use crate::{
         seat_pin::{PinCost, SeatPin, check_pin},
         verification::VerifyMarks,
     },
-    vault::Outcome,
+    vault::{Outcome, PinMemory},
 };
 
 /// Sets the PIN of a seat, or removes it.
@@ -71,18 +71,18 @@ impl Service {
         cost: PinCost,
     ) -> Result<[u8; 32], Failed> {
         let vault = self.vault().clone();
-        let hash = self.slowly(move || vault.pin_hash(seat, &pin, &salt, cost)).await?;
+        let hash = self.slowly(move |memory| vault.pin_hash(memory, seat, &pin, (&salt, cost))).await?;
         hash.ok_or_else(|| Failed::Internal(Box::new(NoMemory)))
     }
 
-    /// Runs a slow hash on a thread of its own, at most a few at once.
-    async fn slowly<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failed> {
-        let permit = self.shared.enrolments.pins.clone().acquire_owned().await;
-        let run = tokio::task::spawn_blocking(move || {
-            // Held until the work has ended, even if the caller is gone.
-            let _permit = permit;
-            work()
-        });
+    /// Runs a slow hash on a thread of its own, one at a time.
+    async fn slowly<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut PinMemory) -> T + Send + 'static,
+    ) -> Result<T, Failed> {
+        // Held until the work has ended, even if the caller is gone.
+        let mut memory = self.shared.enrolments.pins.clone().lock_owned().await;
+        let run = tokio::task::spawn_blocking(move || work(&mut memory));
         run.await.map_err(|cause| Failed::Internal(Box::new(cause)))
     }
 
@@ -109,7 +109,7 @@ impl Service {
     /// Whether what was typed is the PIN for which a try was counted. If so, the tries before it count no longer.
     pub(super) async fn is_pin(&self, counted: &SeatPin, typed: Zeroizing<String>) -> Result<bool, Failed> {
         let (vault, pin) = (self.vault().clone(), counted.clone());
-        let right = self.slowly(move || vault.is_pin(&pin, &typed)).await?;
+        let right = self.slowly(move |memory| vault.is_pin(memory, &pin, &typed)).await?;
         if !right.ok_or_else(|| Failed::Internal(Box::new(NoMemory)))? {
             return Ok(false);
         }

@@ -9,7 +9,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::register_secret;
-use crate::domain::{ids::EnrolmentId, limits::STAGED_SEEDS_MAX};
+use crate::domain::{ids::EnrolmentId, limits::STAGED_SEEDS_MAX, otpauth::Repair};
 
 /// The seeds of this process.
 #[derive(Default)]
@@ -25,10 +25,16 @@ struct All {
 /// What the page calls a seed.
 pub(super) type Handle = [u8; 16];
 
+/// A checked seed, and what was repaired or is doubtful in what a person typed.
+pub(super) struct StagedSeed {
+    pub(super) secret: register_secret::Enrolment,
+    pub(super) repaired: Vec<Repair>,
+}
+
 /// What a person typed or sent, checked: one seed, or those of a picture, of which they choose one.
 struct Staged {
     /// Wiped on drop.
-    seeds: Vec<(Handle, register_secret::Enrolment)>,
+    seeds: Vec<(Handle, StagedSeed)>,
     /// Not of the wall clock, which may be set back.
     until: Instant,
 }
@@ -36,12 +42,7 @@ struct Staged {
 impl StagedSeeds {
     /// Keeps the seeds of an enrolment in the place of its earlier ones. Returns whether the caller must call
     /// `forget_old` from time to time; `None`: there is no room.
-    pub(super) fn put(
-        &self,
-        enrolment: EnrolmentId,
-        seeds: Vec<(Handle, register_secret::Enrolment)>,
-        until: Instant,
-    ) -> Option<bool> {
+    pub(super) fn put(&self, enrolment: EnrolmentId, seeds: Vec<(Handle, StagedSeed)>, until: Instant) -> Option<bool> {
         let (mut all, now) = (self.lock(), Instant::now());
         all.seeds.retain(|id, staged| staged.until > now && *id != enrolment);
         if all.seeds.len() >= STAGED_SEEDS_MAX {
@@ -56,12 +57,12 @@ impl StagedSeeds {
         &self,
         handle: &Handle,
         enrolment: EnrolmentId,
-        look: impl FnOnce(&mut register_secret::Enrolment) -> T,
+        look: impl FnOnce(&mut StagedSeed) -> T,
     ) -> Option<T> {
         let mut all = self.lock();
         let staged = all.seeds.get_mut(&enrolment).filter(|staged| staged.until > Instant::now())?;
         let mut seeds = staged.seeds.iter_mut();
-        seeds.find(|(known, _)| known == handle).map(|(_, secret)| look(secret))
+        seeds.find(|(known, _)| known == handle).map(|(_, seed)| look(seed))
     }
 
     /// Forgets the seeds of an enrolment that has ended.

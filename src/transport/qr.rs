@@ -34,7 +34,7 @@ impl NoText {
         match self {
             Self::Unread(_) | Self::Limits | Self::LimitsOfWebp => ErrorCode::InvalidArgument,
             Self::Child(ChildError::TooLarge(_)) => ErrorCode::TooLarge,
-            Self::Child(ChildError::Busy) => ErrorCode::Busy,
+            Self::Child(cause) if cause.is_of_a_busy_machine() => ErrorCode::Busy,
             Self::Child(_) => ErrorCode::Unavailable,
         }
     }
@@ -44,6 +44,7 @@ impl NoText {
 pub(super) async fn texts(file: &[u8], children: &Children, wait: Duration) -> Result<Vec<Zeroizing<String>>, NoText> {
     let read: Result<Vec<Zeroizing<String>>, Unread> =
         children.run_after(wait, Job::Picture, &[file]).await.map_err(|cause| match cause {
+            busy if busy.is_of_a_busy_machine() => NoText::Child(busy),
             ChildError::OutOfTime(_) | ChildError::Died(_) if file.get(8..12) == Some(b"WEBP") => NoText::LimitsOfWebp,
             ChildError::OutOfTime(_) | ChildError::Died(_) => NoText::Limits,
             ChildError::Busy | ChildError::TooLarge(_) | ChildError::Start(_) | ChildError::Answer => {
@@ -60,4 +61,24 @@ pub(super) fn links(mut texts: Vec<Zeroizing<String>>) -> Vec<Zeroizing<String>>
     let have = texts.iter().any(|text| is_ours(text));
     texts.retain(|text| if have { is_ours(text) } else { push_app(text).is_some() });
     texts
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_picture_for_which_the_machine_had_no_time_is_not_said_to_be_too_large() {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/children/endless");
+        // A paused clock runs ahead to the next timeout.
+        tokio::time::pause();
+        for picture in ["/dev/null\n", "/dev/null\nWEBP"] {
+            let read = texts(picture.as_bytes(), &Children::of(script.clone()), Duration::from_secs(5)).await;
+            let (code, told) = read.map_or_else(|cause| (cause.code(), cause.to_string()), |_| unreachable!());
+            assert_eq!(code, ErrorCode::Busy);
+            assert!(told.ends_with("because the machine is busy; try again later") && !told.contains("cut"), "{told}");
+        }
+    }
 }

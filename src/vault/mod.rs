@@ -75,7 +75,7 @@ pub use self::{
     archive::{Archive, ArchiveCheck, Archived, StoredRow},
     backup::BackedUp,
     draft::{Draft, Outcome},
-    enrolments::Derived,
+    enrolments::{Derived, PinMemory},
     erasing::Erased,
     examine::Examined,
     keyring::Mac,

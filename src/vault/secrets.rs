@@ -238,7 +238,7 @@ impl Vault {
         Ok(Some(InUse { secret, state, counts, seed, used, counted, closed }))
     }
 
-    /// Opens a seed in order to make a code. No other method returns a seed.
+    /// Opens a seed. No other method returns one.
     ///
     /// # Errors
     /// [`OpenSealError`]: damaged, moved, or sealed under an unknown epoch.

@@ -88,13 +88,14 @@ fn no_file_outgrows_its_room() {
     assert!(long.is_empty(), "\n{}", long.join("\n"));
 }
 
-/// A seed is opened where a code is made or checked, where a person exports it, where the doctor examines it, and where
-/// an old vault is migrated. Adding a place is a deliberate decision.
+/// A seed is opened where a code is made or checked, where a person exports it or gives its secret another name, where the
+/// doctor examines it, and where an old vault is migrated. Adding a place is a deliberate decision.
 #[test]
 fn seeds_are_opened_where_we_know_it() {
     let known = [
         "src/operations/export.rs",
         "src/operations/get_code.rs",
+        "src/operations/manage_secret.rs",
         "src/operations/verify_code.rs",
         "src/vault/examine.rs",
         "src/vault/format1/mod.rs",

@@ -124,11 +124,15 @@ pub(super) fn are_words(text: &str) -> bool {
 
 /// Whether a text is written like a seed, in one word or in groups, although it may be mistyped.
 pub(super) fn is_like_seed(text: &str) -> bool {
+    is_like_mistyped_seed(text) && text.chars().all(|c| c.is_ascii_alphanumeric() || parts_groups(c))
+}
+
+/// The same, although it may have other signs in it.
+pub(super) fn is_like_mistyped_seed(text: &str) -> bool {
     let has = |is: fn(&u8) -> bool| text.as_bytes().iter().any(is);
     let is_mixed = has(u8::is_ascii_lowercase) && has(u8::is_ascii_uppercase);
-    let is_plain = text.chars().all(|c| c.is_ascii_alphanumeric() || parts_groups(c));
     let is_random = has(u8::is_ascii_digit) && has(u8::is_ascii_alphabetic) && !is_mixed;
-    is_plain && is_random && letters(text) >= SEED_CHARS_USUAL && !has_odd_groups(&groups(text))
+    is_random && letters(text) >= SEED_CHARS_USUAL && !has_odd_groups(&groups(text))
 }
 
 /// How many bare keys a text holds, as words or in groups of one length.
@@ -158,7 +162,7 @@ fn is_key(groups: &[&str]) -> bool {
 }
 
 /// Whether a word is an identifier of AWS, such as that of an access key: AKIA, ASIA, AROA and others begin them.
-fn is_id_of_aws(word: &str) -> bool {
+pub(super) fn is_id_of_aws(word: &str) -> bool {
     matches!(word.as_bytes(), [b'A', _, _, b'A', rest @ ..] if matches!(rest.len(), 16 | 17))
 }
 

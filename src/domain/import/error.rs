@@ -12,7 +12,8 @@ pub enum ImportError {
     #[error(
         "in no known format; known are lists of otpauth:// links and exports of Google Authenticator, Aegis, 2FAS, \
          Bitwarden, Proton, Ente, andOTP, FreeOTP+, Stratum, LastPass Authenticator, 2FAuth, Raivo, 1Password, \
-         KeePassXC, Enpass, Apple Passwords, and any CSV with a column of that kind"
+         KeePassXC, Enpass, Apple Passwords, and any CSV with a column of names (`title`, `name`, `issuer`, `username` \
+         and the like) and one of keys, called `totp`, `otp`, `otpauth`, `secret` or `key`"
     )]
     Unknown,
     /// A known file that can't be read, and what to do instead.

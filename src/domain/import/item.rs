@@ -106,7 +106,7 @@ pub(super) fn named(name: &str) -> Option<Named> {
     } else if begins(&STARTS) || bare.ends_with("totp") {
         Some(Named::Nearly)
     } else {
-        (begins(&LOOSE_STARTS) || bare.ends_with("seed")).then_some(Named::Perhaps)
+        (begins(&LOOSE_STARTS) || bare.ends_with("seed") || bare == "secret").then_some(Named::Perhaps)
     }
 }
 
@@ -161,8 +161,14 @@ impl<'a> Item<'a> {
 
     /// Reads a field that a person named: a bare key, if the name says so. Links in it are found with those elsewhere.
     pub(super) fn field(&mut self, name: &str, value: &'a str) {
-        let can_be_seed =
-            |name| uri::is_link_or_usual_seed(value) || name < Named::Perhaps && ends::is_like_seed(value);
+        let can_be_seed = |name| {
+            uri::is_link_or_usual_seed(value)
+                || match name {
+                    Named::Surely => ends::is_like_mistyped_seed(value),
+                    Named::Nearly => ends::is_like_seed(value),
+                    Named::Perhaps => false,
+                }
+        };
         if !value.contains("://") && named(&plain(name)).is_some_and(can_be_seed) {
             self.own(value, None);
         }
@@ -284,7 +290,7 @@ mod tests {
         {
             assert!(named(&plain(name)).is_some_and(|name| name < Named::Perhaps), "{name}");
         }
-        for name in ["MFA", "2FA setup", "Google Authenticator", "my seed", "Secret key"] {
+        for name in ["MFA", "2FA setup", "Google Authenticator", "my seed", "Secret key", "Secret"] {
             assert_eq!(named(&plain(name)), Some(Named::Perhaps), "{name}");
         }
         for name in [

@@ -1,10 +1,14 @@
 //! What an entry is called: the names that a file gives it, as they can be shown.
 
-use super::entry::{Found, Note, Skip};
+use super::{
+    ends,
+    entry::{Found, Note, Skip},
+};
 use crate::domain::{
     characters::{Flaw, first_flaw},
     limits::TEXT_CHARS_MAX,
     seed::Seed,
+    sensitive::{MASK, with_seeds_masked},
     text::ShownText,
     totp::TotpParameters,
 };
@@ -12,9 +16,11 @@ use crate::domain::{
 /// The name of an entry that has neither an account nor an issuer: better kept under a poor name than lost.
 const UNNAMED: &str = "Unnamed";
 
-/// What a message may call an entry.
+/// What a message may call an entry. A part that looks like a seed is not told: it may be in the wrong field.
 pub(super) fn title(issuer: &str, account: &str) -> Option<ShownText> {
-    let both = match (issuer.trim(), account.trim()) {
+    let told = |name: &str| if ends::is_like_seed(name) { MASK.to_owned() } else { with_seeds_masked(name.trim()) };
+    let (issuer, account) = (told(issuer), told(account));
+    let both = match (issuer.as_str(), account.as_str()) {
         (issuer, "") => issuer.to_owned(),
         ("", account) => account.to_owned(),
         (issuer, account) => format!("{issuer}: {account}"),

@@ -21,6 +21,8 @@ use crate::domain::{
 const TITLES: [&str; 6] = ["title", "name", "itemname", "issuer", "service", "account"];
 /// Names of columns with a user.
 const USERS: [&str; 8] = ["loginusername", "username", "login", "user", "email", "label", "username2", "username3"];
+/// Names of columns that may have seeds, and other things, too.
+const PLAIN: [&str; 8] = ["secret", "secretkey", "sharedsecret", "seed", "key", "setupkey", "base32", "token"];
 /// Characters of a text that may be a seed beside another one, and is not a code or a word about it.
 const SEED_CHARS_USUAL: usize = 16;
 /// Characters of the longest words about a secret that some write in capitals.
@@ -54,7 +56,8 @@ pub(super) fn read(text: &str) -> Result<Option<Import>, ImportError> {
     let mut rows = Rows { rest: text, line: 1, separator };
     let Some(Ok(head)) = rows.next() else { return Ok(None) };
     let head: Vec<String> = head.cells.iter().map(|name| plain(name)).collect();
-    let columns = Columns::of(&head);
+    let mut columns = Columns::of(&head);
+    columns.find_plain(&head, || Rows { rest: rows.rest, ..rows });
     let is_passwords = ["password", "loginpassword"].iter().any(|name| head.iter().any(|column| column == name));
     if !columns.are_of_a_table() && !is_passwords {
         return Ok(None);
@@ -111,6 +114,25 @@ impl Columns {
         let rank = |column: &String| SEEDS.iter().position(|name| *name == without_number(column));
         seeds.sort_by_key(|(at, name)| (*name, head.get(*at).and_then(rank)));
         Self { seeds, title: place(&TITLES), users, group: place(&["group"]), width: head.len() }
+    }
+
+    /// Looks for columns of a plain name where none has a surer one. Those in which a row has a seed are theirs, so that a
+    /// mistyped one in another row is not left out silently.
+    fn find_plain<'a>(&mut self, head: &[String], rows: impl Fn() -> Rows<'a>) {
+        let has_surer = self.seeds.first().is_some_and(|(_, name)| *name < Named::Perhaps);
+        if has_surer || self.title.is_none() && self.users.is_empty() {
+            return;
+        }
+        let is_plain = |at: usize| {
+            head.get(at).is_some_and(|name| [name, without_number(name)].iter().any(|name| PLAIN.contains(name)))
+        };
+        self.seeds.retain(|(at, _)| !is_plain(*at));
+        let is_seed = |cell: &str| uri::is_link_or_usual_seed(cell) && !ends::is_id_of_aws(cell);
+        let holds = |at: usize| {
+            rows().map_while(Result::ok).any(|row| row.cells.get(at).is_some_and(|cell| is_seed(cell.trim())))
+        };
+        let found: Vec<_> = (0..head.len()).filter(|at| is_plain(*at) && holds(*at)).collect();
+        self.seeds.splice(..0, found.into_iter().map(|at| (at, Named::Nearly)));
     }
 
     /// Whether they are those of a table with seeds, and not of a text whose first line has a comma.

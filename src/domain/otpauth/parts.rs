@@ -40,6 +40,11 @@ impl Repair {
     pub const fn is_doubt(self) -> bool {
         matches!(self, Self::PerhapsTwo)
     }
+
+    /// What a person is told of it.
+    pub fn told(self) -> String {
+        if self.is_doubt() { format!("Doubtful: {self}.") } else { format!("In the URI, {self}.") }
+    }
 }
 
 impl fmt::Display for Repair {

@@ -166,6 +166,38 @@ fn an_import_that_skips_ends_alike_on_a_terminal_and_without_one() {
 }
 
 #[test]
+fn the_last_line_of_an_import_says_why_it_ends_with_1() {
+    let why = "skipped: 2 entries (a list of links)";
+    let status = " The exit status is 1, because entries were skipped.\n";
+    let list = format!("{}steam://A\n", link("a", RFC_SEED));
+    for person in [Person::new(), Person::with_vault()] {
+        let looked = person.fed(&list, &["secret", "import", "-", "--dry-run"]);
+        assert!(
+            looked.status == 1 && looked.err.ends_with(&format!("1 {why}; nothing was stored.{status}")),
+            "{looked:?}"
+        );
+        let document = person.fed(&list, &["secret", "import", "-", "--dry-run", "--json"]);
+        assert!(document.status == 1 && !document.err.contains("status"), "{document:?}");
+        let done = person.fed(&list, &["secret", "import", "-", "--yes"]);
+        assert!(done.status == 1 && done.err.ends_with(&format!("1 {why}.{status}")), "{done:?}");
+        let whole = person.fed(&link("a", RFC_SEED), &["secret", "import", "-"]);
+        assert!(whole.status == 0 && !whole.err.contains("status"), "{whole:?}");
+    }
+    assert!(Person::new().run(&["secret", "import", "--help"]).ok().contains("Exit status: 0 if every entry"));
+}
+
+#[test]
+fn a_skipped_entrys_key_is_told_neither_as_its_name_nor_in_a_document() {
+    let person = Person::with_vault();
+    let table = format!("Title,TOTP\n{OTHER},\"{OTHER} {RFC_SEED}\"\nAcme,nothing here\n");
+    for more in [&["--yes"][..], &["--dry-run"], &["--dry-run", "--json"], &["--json"], &[]] {
+        let ran = person.fed(&table, &[&["secret", "import", "-"], more].concat());
+        let told = format!("{}{}", ran.out, ran.err);
+        assert!(!told.contains(OTHER) && told.contains("[masked]") && told.contains("Acme"), "{told}");
+    }
+}
+
+#[test]
 fn a_picture_without_a_link_is_told_as_that_with_its_name() {
     let person = Person::with_vault();
     for (name, what) in [("qr-wifi.png", "a Wi-Fi network"), ("qr-web.png", "a web page's address")] {

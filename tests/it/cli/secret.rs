@@ -326,6 +326,34 @@ fn a_link_is_taken_wherever_a_seed_is_typed() {
 }
 
 #[test]
+fn a_link_that_has_a_label_needs_no_other() {
+    let link = format!("otpauth://totp/Acme:ada?secret={RFC_SEED}");
+    let person = Person::new();
+    let piped = person.fed(&link, &["secret", "add", "--stdin", "--json"]).json();
+    assert_eq!((text_of(&piped, "/totp_secret/label"), text_of(&piped, "/totp_secret/issuer")), ("ada", "Acme"));
+    let mut terminal = Terminal::new();
+    let mut program = terminal.start(&person, "secret add --allow-duplicate");
+    terminal.wait_for_a_hidden_prompt(&mut program);
+    terminal.types(&link);
+    let (shown, ended) = terminal.rest_of(program);
+    assert!(ended.success() && shown.contains("ada") && !shown.contains("Label"), "{shown}");
+
+    for person in [Person::new(), Person::with_vault()] {
+        // A seed has none.
+        assert!(person.fed(RFC_SEED, &["secret", "add", "--stdin"]).refused(2).contains("add --label"));
+        assert!(person.fed("GEZDGNB0", &["secret", "add", "--stdin"]).refused(2).contains("the seed is not base32"));
+        let mut terminal = Terminal::new();
+        let mut program = terminal.start(&person, "secret add");
+        terminal.wait_for_a_hidden_prompt(&mut program);
+        terminal.types(RFC_SEED);
+        terminal.read_until("Label, such as the account's name: ");
+        terminal.types("eve");
+        let (shown, ended) = terminal.rest_of(program);
+        assert!(ended.success() && shown.contains("eve"), "{shown}");
+    }
+}
+
+#[test]
 fn without_a_terminal_a_seed_is_not_asked_for() {
     insta::assert_snapshot!(Person::with_vault().run(&["secret", "add", "--label", "alice"]).refused(2),
         @"error: standard input is not a terminal to ask on; use --stdin, --uri-file, --qr or --generate");
@@ -546,4 +574,26 @@ fn step_marks_are_reset() {
     assert!(person.run(&["secret", "reset-steps", "alice"]).refused(2).contains("add --yes"), "it asks first");
     assert_eq!(person.run(&["secret", "reset-steps", "alice", "--yes"]).ok(), "reset\n");
     assert_eq!(person.run(&["secret", "reset-steps", "alice", "-y", "--json"]).ok(), "{\"status\":\"OK\"}\n");
+}
+
+/// Names are shown in every list, and the audit log of an update names the secret.
+#[test]
+fn no_name_of_a_secret_is_changed_to_its_seed() {
+    let person = Person::with_alice();
+    let hex = data_encoding::HEXLOWER.encode(b"12345678901234567890");
+    let grouped = "gezd gnbv-gy3t qojq gezd gnbv gy3t qojq";
+    for name in [RFC_SEED, grouped, &format!("alice {RFC_SEED}"), &hex, &hex.to_uppercase(), &format!("otpauth:{hex}")]
+    {
+        for flag in ["--label", "--issuer"] {
+            let refused = person.run(&["secret", "update", "alice", flag, name, "--allow-duplicate"]).refused(2);
+            assert!(
+                refused.contains("names are shown in lists") && !refused.contains(name),
+                "{flag} {name}: {refused}"
+            );
+        }
+    }
+    let listed = person.run(&["secret", "list"]).ok() + &person.run(&["audit", "list", "--json"]).ok();
+    assert!(!listed.contains(RFC_SEED) && !listed.contains(&hex) && !listed.contains("gezd"), "{listed}");
+    // The seed of another secret is a name like any other.
+    person.run(&["secret", "update", "alice", "--label", "JBSWY3DPEHPK3PXP"]).ok();
 }

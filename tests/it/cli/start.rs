@@ -329,7 +329,7 @@ fn a_mistake_is_a_document_for_programs_too() {
             "unrecognized subcommand 'lsit'; some similar subcommands exist: 'ls', 'list'; `--help` shows",
         ),
         (
-            vec!["secret", "add", "--json"],
+            vec!["secret", "add", "--json", "--generate"],
             "the following required arguments were not provided: --label <LABEL>; `--help` shows",
         ),
         (vec!["secret", "list", "--json", "--account", " "], "--account must not be empty"),

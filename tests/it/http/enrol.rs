@@ -830,3 +830,54 @@ fn a_link_brings_its_own_names_and_duplicates_are_told() {
         [("step", "look"), ("ticket", &*ticket), ("key", "JBSWY3DPEHPK3PXP"), ("label", "Ada"), ("issuer", "")];
     assert!(text(&world.form(&open, &fields)).contains("ada is there already, with another key."));
 }
+
+#[test]
+fn a_key_that_may_be_two_and_a_link_that_was_repaired_are_told_as_at_the_command_line() {
+    let world = World::new();
+    let open = world.begin(&json!({}));
+    let ticket = world.ticket(&open);
+    let half = "KRSXG5CTMVRXEZLU";
+    let doubt = "Doubtful: its secret is in two parts of 16 letters, which may be two secrets";
+    for key in [format!("{half} {half}"), format!("{half}\n{half}"), format!("otpauth://totp/x?secret={half}%20{half}")]
+    {
+        let review = world.look(&open, &ticket, &key);
+        assert_eq!((review.status, title(&review).as_str()), (200, "Is this right?"));
+        assert!(text(&review).contains(doubt), "{key}: {}", text(&review));
+    }
+    for key in [RFC_SEED.to_owned(), "gezd gnbv gy3t qojq gezd gnbv gy3t qojq".to_owned()] {
+        assert!(!text(&world.look(&open, &ticket, &key)).contains("Doubtful"), "{key}");
+    }
+    let several = world.look(&open, &ticket, &format!("{half} {half} {half}"));
+    assert!(several.status == 400 && text(&several).contains("The key looks like several seeds"), "{}", text(&several));
+    let repaired = world.look(&open, &ticket, &format!("otpauth://totp/C#:ada?secret={RFC_SEED}"));
+    assert!(text(&repaired).contains("In the URI, a raw `#` was read as a part of the text."), "{}", text(&repaired));
+}
+
+#[test]
+fn a_page_that_a_pin_opened_asks_again_once_the_pin_is_gone_or_another() {
+    let world = World::new();
+    let set = |pin: Option<&str>| {
+        let set = SetSeatPin { seat: world.ada.clone(), pin: pin.map(|pin| Zeroizing::new(pin.to_owned())) };
+        world.server.wait(world.server.vault.service.perform(&world.server.vault.person, set)).unwrap();
+    };
+    let open = world.begin(&json!({"label": "ada"}));
+    let ticket = world.ticket(&open);
+    let handle = hidden(&world.look(&open, &ticket, RFC_SEED), "entry");
+    let add = || world.form(&open, &[("step", "add"), ("ticket", &ticket), ("entry", &handle)]);
+    // The same PIN that is set again is another one.
+    for pin in [Some(PIN), Some("771204")] {
+        set(pin);
+        let refused = add();
+        assert_eq!((refused.status, title(&refused).as_str()), (403, "Who are you?"));
+    }
+    set(None);
+    let refused = add();
+    assert_eq!(refused.status, 403, "{}", text(&refused));
+    assert_eq!((world.status(&open)["status"].as_str(), world.secrets()), (Some("PENDING"), 0));
+
+    set(Some(PIN));
+    assert_eq!(add().status, 403);
+    world.server.vault.clock.set_seconds(NOW + 60);
+    let again = world.ticket(&open);
+    assert_eq!(title(&world.look(&open, &again, RFC_SEED)), "Is this right?");
+}

@@ -307,3 +307,25 @@ fn the_listener_ends_with_its_last_enrolment_and_another_process_serves_the_same
         }
     }
 }
+
+/// A host that starts its sidecar again and again leaves enrolments behind, which nobody can see any more.
+#[cfg(target_os = "linux")]
+#[test]
+fn in_a_sidecar_the_oldest_open_enrolment_that_nobody_has_opened_gives_way() {
+    let world = World::new();
+    let first = world.begin();
+    assert_eq!(send(&first, "GET", &[], None).status, 200);
+    let mut all: Vec<Open> = Vec::new();
+    for nth in 1..18 {
+        world.vault.clock.set_seconds(NOW + nth);
+        all.push(world.begin());
+    }
+    let is_open = |open: &Open| world.runtime.block_on(world.vault.service.is_enrolment_open(open.id)).unwrap();
+
+    assert!(is_open(&first), "its person may be about to answer");
+    let open: Vec<bool> = all.iter().map(is_open).collect();
+    assert_eq!(open, [&[false; 2][..], &[true; 15]].concat());
+    assert_eq!(world.rows(Action::EnrolCancel), [Outcome::Ok; 2]);
+    let told = world.ask(&world.vault.service, later(all[0].id)).unwrap();
+    assert!(matches!(told, Enrolled::Cancelled));
+}

@@ -331,3 +331,90 @@ fn a_name_that_holds_its_own_key_is_left_out() {
     }
     check(&format!("{}&issuer={A}", link(&format!("ada%20{}", A.to_lowercase()), A)), &[&format!("Unnamed {A} ?")]);
 }
+
+/// A skipped entry is told by its title, in whatever way its key is wrong.
+#[test]
+fn a_skipped_entry_is_not_told_by_its_key() {
+    let table_of = |title: &str, seed: &str| format!("Title,Username,TOTP\n{title},ada,{seed}\n");
+    let (mistyped, spaced) = (A.replace('J', "1"), "gezd gnb1 gy3t qoj1 gezd gnbv gy3t qojq");
+    let hex = data_encoding::HEXLOWER.encode(b"12345678901234567890");
+    let google = json!([{"secret": "", "issuer": "X", "label": A, "type": "TOTP"}]).to_string();
+    let free = json!({"tokens": [{"secret": "x", "issuerExt": A, "label": "ada"}], "tokenOrder": []});
+    let extension = json!({"1": {"secret": A, "account": mistyped, "issuer": "X", "encrypted": true}});
+    for (file, key) in [
+        (table_of(A, &format!("\"{A} {B}\"")), A),
+        (table_of(&A.to_lowercase(), &format!("\"{A} {B}\"")), &A.to_lowercase()),
+        (table_of(&mistyped, &mistyped), &mistyped),
+        (table_of(spaced, spaced), "qoj1"),
+        (table_of(&hex, &mistyped), &hex),
+        (table_of(&format!("mine: {mistyped}"), "nothing here!"), &mistyped),
+        (table_of(&link("a", A), "JBSW!3DPEHPK3PXP"), A),
+        (table_of(A, "otpauth://hotp/x?secret=JBSWY3DPEHPK3PXP"), A),
+        (google, A),
+        (free.to_string(), A),
+        (extension.to_string(), &mistyped),
+    ] {
+        let import = read(&file);
+        let titles: Vec<_> = import.entries.iter().filter_map(|entry| entry.title.as_ref()).collect();
+        assert!(import.entries.iter().all(|entry| entry.read.is_err()) && !titles.is_empty(), "{file}");
+        assert!(titles.iter().all(|title| !title.as_str().contains(key)), "{file}: {titles:?}");
+    }
+    let import = read(&table_of("Grandmother's internationalisation server", &mistyped));
+    let title = import.entries[0].title.as_ref().map(|title| title.as_str().to_owned());
+    assert_eq!(title.as_deref(), Some("Grandmother's internationalisation server: ada"));
+}
+
+#[test]
+fn a_column_of_a_plain_name_is_one_of_seeds_if_it_has_some_and_no_other_is_surer() {
+    let (a, b) = (format!("A {A}"), format!("B {B}"));
+    for head in ["name,secret", "Title,Key", "account,secret key", "Issuer,Base32", "service,Setup Key", "name,seed"] {
+        check(&format!("{head}\nA,{A}\nB,{B}\n"), &[&a, &b]);
+        // What is in such a column is never left out silently.
+        check(&format!("{head}\nA,{A}\nB,GEZDGNB0GY3TQOJQ\n"), &[&a, "line 3: its secret is not base32"]);
+        check(&format!("{head}\nA,{A}\nB,\n"), &[&a]);
+    }
+    check(&format!("name,key,secret\nA,1,{A}\nB,2,{}\n", link("B", B)), &[&a, &b]);
+    check(&format!("name,key,secret\nA,{A},{B}\n"), &[&a, &format!("A {B}")]);
+    for other in ["totp", "secret"] {
+        check(&format!("name,key,{other}\nA,AKIAIOSFODNN7EXAMPLE,{A}\n"), &[&a]);
+    }
+    check(&format!("name,key,totp\nA,{B},{A}\n"), &[&a]);
+    check(&format!("name;password;secret\nA;hunter2;{A}\n"), &[&a]);
+}
+
+#[test]
+fn a_table_without_such_a_column_is_told_which_are_looked_for() {
+    for table in [format!("a,b\nA,{A}\n"), "name,secret\nA,hunter2\n".to_owned(), "name\tkey\nA\t1234\n".to_owned()] {
+        let problem = super::bad_input::read(table.as_bytes()).err().map(|problem| problem.to_string());
+        let told = problem.unwrap_or_default();
+        assert!(told.contains("`totp`, `otp`, `otpauth`, `secret` or `key`"), "{table}: {told}");
+    }
+}
+
+#[test]
+fn a_seed_or_a_mistyped_one_in_a_field_of_bitwarden_is_never_silent() {
+    let file = |totp: Value, name: &str, value: Value| {
+        let item = json!({
+            "type": 1, "name": "T", "login": {"username": "ada", "totp": totp},
+            "fields": [{"type": 1, "name": name, "value": value}],
+        });
+        json!({"encrypted": false, "folders": [], "items": [item]}).to_string()
+    };
+    let (null, a) = (Value::Null, format!("ada {A}"));
+    for name in ["secret", "Secret", "totp", "TOTP 2", "secret key", "seed", "otp secret"] {
+        check(&file(null.clone(), name, A.into()), &[&a]);
+        check(&file(null.clone(), name, link("x", A).into()), &[&format!("x {A}")]);
+        check(&file(A.into(), name, A.into()), &[&a]);
+    }
+    for mistyped in ["GEZDGNB0GY3TQOJ1", "GEZDGNBV!GY3TQOJQ", "gezd gnb0 gy3t qojq"] {
+        check(&file(mistyped.into(), "x", "y".into()), &["its secret is not base32"]);
+        check(&file(null.clone(), "totp", mistyped.into()), &["its secret is not base32"]);
+    }
+    for totp in [json!(123_456), json!({"secret": A}), json!([A])] {
+        let told: Vec<_> = read(&file(totp.clone(), "x", "y".into())).entries.iter().map(told_of).collect();
+        assert_eq!(told.len(), 1, "{totp}: {told:?}");
+    }
+    for (name, word) in [("totp", "yes"), ("totp", "enabled"), ("secret", "hunter2"), ("secret", "correct horse")] {
+        check(&file(A.into(), name, word.into()), &[&a]);
+    }
+}

@@ -1,18 +1,28 @@
 //! What the page of enrolments leaves behind if it is interrupted, and the secrets that an export names.
 
-use std::sync::mpsc;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+        mpsc,
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use countersign::{
+    clock::Clock,
     domain::{
         enrolment::EnrolmentState,
         enrolment::ProofWanted,
         ids::{AccountId, EnrolmentId},
+        time::Timestamp,
     },
     operations::{
         AddSeat, DeleteSecret, EnrollSecret, Enrolled, EnrolmentPage, ExportSecrets, Refusal, SeatChanges, Service,
         SetSeatPin, Visited, Visitor,
     },
+    random::SystemRandom,
 };
 use zeroize::Zeroizing;
 
@@ -51,7 +61,7 @@ fn an_enrolment_whose_tries_are_used_up_is_over_although_their_ends_were_lost() 
     runtime.block_on(async {
         let vault = Vault::new();
         let (service, person) = (&vault.service, &vault.person);
-        service.offer_enrolments(std::sync::Arc::new(Page));
+        service.offer_enrolments(Arc::new(Page));
         let profile = SeatChanges {
             email: Some("ada@example.com".to_owned()),
             auth_subject: Some("idp|ada".to_owned()),
@@ -96,4 +106,46 @@ async fn a_named_secret_that_was_deleted_meanwhile_is_missed_by_an_export() {
 
     assert_eq!(export.err(), Some(Refusal::NotFound("secret")));
     assert_eq!(service.perform(person, ExportSecrets::default()).await.unwrap().uris.len(), 0);
+}
+
+/// A clock whose waits are over a little late, as those of every machine.
+struct LateClock(AtomicI64);
+
+#[async_trait]
+impl Clock for LateClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_micros(self.0.load(Ordering::SeqCst))
+    }
+
+    async fn wait(&self, moment: Timestamp, at_most: Duration) {
+        let end = self.now().plus(at_most).min(moment).plus(Duration::from_millis(5));
+        self.0.store(end.micros(), Ordering::SeqCst);
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_waits_for_an_enrolment_is_answered_within_45_seconds() {
+    let vault = Vault::new();
+    let clock = Arc::new(LateClock(AtomicI64::new(vault.clock.now().micros())));
+    let service = vault.service_with(clock.clone(), Arc::new(SystemRandom));
+    service.offer_enrolments(Arc::new(Page));
+    let profile = SeatChanges {
+        email: Some("ada@example.com".to_owned()),
+        auth_subject: Some("idp|ada".to_owned()),
+        ..SeatChanges::default()
+    };
+    let seat = service.perform(&vault.person, AddSeat { profile }).await.unwrap().id.to_string();
+    let pin = Some(Zeroizing::new("492039".to_owned()));
+    service.perform(&vault.person, SetSeatPin { seat: seat.clone(), pin }).await.unwrap();
+    let ask = EnrollSecret { seat_id: Some(seat), ..EnrollSecret::default() };
+    let begun = service.perform(&vault.person, ask).await.unwrap();
+    let Enrolled::Pending { id, .. } = begun else { panic!("it began") };
+    let before = clock.now();
+
+    let later = EnrollSecret { enrollment_id: Some(id), ..EnrollSecret::default() };
+    let told = service.perform(&vault.person, later).await.unwrap();
+
+    let took = before.until(clock.now());
+    assert!(matches!(told, Enrolled::Pending { .. }));
+    assert!(took > Duration::from_secs(40) && took < Duration::from_millis(44_500), "{took:?}");
 }

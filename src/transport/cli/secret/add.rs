@@ -11,7 +11,7 @@ use crate::{
     domain::{
         limits::{PICTURE_BYTES_MAX, URI_BYTES_MAX},
         otpauth::{Names, OtpAuth, Repair, is_link},
-        seed::Seeds,
+        seed::{Seed, Seeds},
         text::ShownText,
     },
     operations::{ErrorCode, Refusal, RegisterSecret, Registration},
@@ -27,8 +27,8 @@ use crate::{
 /// What a new secret takes.
 #[derive(Debug, Args)]
 pub struct AddArgs {
-    /// What to call it, such as the login's user name; wins over what a URI or QR code says
-    #[arg(long, required_unless_present_any = ["uri_file", "qr"])]
+    /// What to call it, such as the login's user name; wins over what a URI or QR code says, and is asked for if neither does
+    #[arg(long, required_if_eq("generate", "true"))]
     label: Option<String>,
     /// The service that issued it; wins over what a URI or QR code says
     #[arg(long)]
@@ -153,7 +153,12 @@ pub(super) async fn read(args: &AddArgs, console: &mut Console, children: &Child
 fn typed(registration: &mut Registration, text: Zeroizing<String>, console: &mut Console) -> Result<(), Failure> {
     if !is_link(&text) {
         if Seeds::of(&text) == Seeds::PerhapsTwo {
-            console.note(&format!("Doubtful: {}.", Seeds::DOUBT));
+            console.note(&Repair::PerhapsTwo.told());
+        }
+        if registration.label.is_none() {
+            // A seed that is none is told before more is asked for.
+            Seed::from_base32(&text).map_err(|problem| Refusal::invalid("secret", problem.to_string()))?;
+            registration.label = Some(console.ask("Label, such as the account's name: ", "add --label")?);
         }
         registration.secret = Some(text);
         return Ok(());
@@ -178,7 +183,7 @@ fn named(registration: &mut Registration, uri: &str, console: &mut Console) -> R
     };
     let (uri, repaired) = meant(uri, said)?;
     for repair in repaired {
-        console.note(&format!("In the URI, {repair}."));
+        console.note(&repair.told());
     }
     registration.uri = Some(uri);
     Ok(())

@@ -143,8 +143,10 @@ pub(super) fn preview(report: &Report, secrets: &[TotpSecret], console: &mut Con
     remarks(report, console);
     let Counts { entries, added, present, skipped } = report.counts;
     let end = if report.dry_run { "; nothing was stored" } else { "" };
+    // What is asked next may change how the command ends.
+    let status = if report.dry_run || added == 0 { status_of(skipped) } else { "" };
     console.note(&format!(
-        "{added} would be added, {present} present, {skipped} skipped: {} ({}){end}.",
+        "{added} would be added, {present} present, {skipped} skipped: {} ({}){end}.{status}",
         entries_of(entries),
         report.formats.join(", ")
     ));
@@ -185,9 +187,10 @@ pub(super) fn remarks(report: &Report, console: &mut Console) {
 pub(super) fn sum(report: &Report, console: &mut Console) {
     let Counts { entries, added, present, skipped } = report.counts;
     console.note(&format!(
-        "{added} added, {present} present, {skipped} skipped: {} ({}).",
+        "{added} added, {present} present, {skipped} skipped: {} ({}).{}",
         entries_of(entries),
-        report.formats.join(", ")
+        report.formats.join(", "),
+        status_of(skipped)
     ));
 }
 
@@ -201,6 +204,11 @@ pub(super) fn refusal(report: &Report) -> Failure {
         told.join("\n  "),
         entries_of(entries),
     ))
+}
+
+/// Why the command ends with another status than 0, although it did what it could.
+const fn status_of(skipped: usize) -> &'static str {
+    if skipped == 0 { "" } else { " The exit status is 1, because entries were skipped." }
 }
 
 fn entries_of(count: usize) -> String {

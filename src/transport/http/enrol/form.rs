@@ -3,7 +3,7 @@
 use std::{borrow::Cow, time::Duration};
 
 use axum::body::Body;
-use http::{HeaderMap, Method, header::CONTENT_TYPE, request};
+use http::{HeaderMap, HeaderName, Method, header::CONTENT_TYPE, request};
 use percent_encoding::percent_decode;
 use tokio::time::timeout;
 
@@ -21,6 +21,8 @@ use crate::{
 const FIELDS_MAX: usize = 16;
 /// The field that holds a picture. It is the last one of its form.
 const PICTURE: &str = "picture";
+const PURPOSE: HeaderName = HeaderName::from_static("purpose");
+const SEC_PURPOSE: HeaderName = HeaderName::from_static("sec-purpose");
 
 /// What came with a request: the fields of a form, and a picture that has not been read.
 #[derive(Default)]
@@ -117,6 +119,15 @@ fn is_one(headers: &HeaderMap) -> bool {
     let declared = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = declared.split(';').next().unwrap_or_default().trim();
     essence.eq_ignore_ascii_case("application/x-www-form-urlencoded")
+}
+
+/// Whether a browser says that it fetches the page ahead of any person's wish.
+pub(super) fn is_ahead(headers: &HeaderMap) -> bool {
+    let says = |name: &HeaderName| {
+        let text = headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        text.contains("prefetch") || text.contains("preview")
+    };
+    says(&SEC_PURPOSE) || says(&PURPOSE)
 }
 
 #[cfg(test)]

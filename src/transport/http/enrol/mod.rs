@@ -10,6 +10,7 @@ mod pages;
 mod parts;
 mod peer_user;
 mod picture;
+mod review;
 mod sign_in;
 
 use std::{net::IpAddr, time::Duration};
@@ -23,9 +24,10 @@ pub use local::LocalPage;
 pub(super) use picture::Pictures;
 
 use self::{
-    form::{Form, Sent},
-    pages::{Feedback, Problem as EntryProblem},
+    form::{Form, Sent, is_ahead},
+    pages::Problem as EntryProblem,
     picture::Picture,
+    review::Feedback,
 };
 use super::{
     Listening,
@@ -49,8 +51,6 @@ const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 /// The page on which the key is asked for may use the camera; no frame in it may.
 const CAMERA: HeaderValue =
     HeaderValue::from_static("camera=(self), microphone=(), geolocation=(), display-capture=()");
-const PURPOSE: HeaderName = HeaderName::from_static("purpose");
-const SEC_PURPOSE: HeaderName = HeaderName::from_static("sec-purpose");
 
 /// A picture may take so many times as long to arrive as other bodies.
 const PICTURE_WAITS: u32 = 4;
@@ -339,7 +339,7 @@ impl Site<'_> {
     async fn review(&self, proven: &Proven, handle: &str, feedback: Feedback<'_>) -> Response {
         let status = if matches!(feedback, Feedback::Names(_)) { StatusCode::BAD_REQUEST } else { StatusCode::OK };
         match self.service.review(proven, handle).await {
-            Ok(Some(review)) => response(status, pages::review(proven, &review, feedback)),
+            Ok(Some(review)) => response(status, review::page(proven, &review, feedback)),
             Ok(None) => self.lost(proven),
             Err(refusal) => failed(&refusal),
         }
@@ -380,15 +380,6 @@ fn named(field: &str) -> &'static str {
         "issuer" => "The service",
         _ => "The key",
     }
-}
-
-/// Whether a browser says that it fetches the page ahead of any person's wish.
-fn is_ahead(headers: &HeaderMap) -> bool {
-    let says = |name: &HeaderName| {
-        let text = headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        text.contains("prefetch") || text.contains("preview")
-    };
-    says(&SEC_PURPOSE) || says(&PURPOSE)
 }
 
 fn token_of(uri: &Uri) -> &str {

@@ -8,7 +8,7 @@ use crate::{
         secret::{SecretMetadata, TotpSecret},
         text::ShownText,
     },
-    operations::{Choice, EnrolmentView, ProofProblem, ProofRequest, Proven, Review, Service, in_words},
+    operations::{Choice, EnrolmentView, ProofProblem, ProofRequest, Proven, Service},
     transport::http::shell::{Html, alert, done, layout, message},
 };
 
@@ -242,88 +242,6 @@ pub(super) fn choose(proven: &Proven, choices: &[Choice]) -> Html {
     layout("Which one?", &list.put(end).add(&ticket(proven)).put(back))
 }
 
-/// What a review answers to what the person did.
-#[derive(Clone, Copy)]
-pub(super) enum Feedback<'a> {
-    /// Nothing.
-    Nothing,
-    /// Whether a code is right.
-    Code(bool),
-    /// What was wrong with new names.
-    Names(Problem<'a>),
-}
-
-/// What will be added, and its current code. All of it is one form, so that new names are taken along by every button.
-pub(super) fn review(proven: &Proven, review: &Review, feedback: Feedback<'_>) -> Html {
-    let metadata = &review.metadata;
-    let digits = review.code.digits();
-    let (first, second) = digits.split_at(digits.len() / 2);
-    let mut facts = Html::of("<dl>\n").add(&fact("Codes", &in_words(&metadata.totp)));
-    if !metadata.origins.is_empty() {
-        let origins: Vec<_> = metadata.origins.iter().map(ToString::to_string).collect();
-        facts = facts.add(&fact("For pages of", &origins.join(", ")));
-    }
-    let (answer, issuer, label) = match &feedback {
-        Feedback::Names(problem) => (alert(&Html::default().text(problem.text)), problem.issuer, problem.label),
-        Feedback::Nothing | Feedback::Code(_) => {
-            let issuer = metadata.issuer.as_ref().map_or("", ShownText::as_str);
-            (checked(&feedback), issuer, metadata.label.as_str())
-        }
-    };
-    // The answer to what the person did comes first.
-    let body = answer
-        .add(&warnings(review))
-        .put("<form method=\"post\" autocomplete=\"off\">\n")
-        .add(&ticket(proven))
-        .add(&hidden("entry", &review.handle))
-        .add(&hidden("shown-issuer", metadata.issuer.as_ref().map_or("", ShownText::as_str)))
-        .add(&hidden("shown-label", metadata.label.as_str()))
-        .add(&field("issuer", "Service", issuer))
-        .add(&field("label", "Account", label))
-        .add(&facts)
-        .put("</dl>\n<section>\n<h2>Current code</h2>\n<p class=\"code\"><output aria-live=\"off\">")
-        .text(first)
-        .put(" ")
-        .text(second)
-        .put("</output></p>\n<p>Type it into the service’s page to finish its set-up. It is valid for another <span data-left=\"")
-        .text(review.expires_in)
-        .put("\">")
-        .text(review.expires_in)
-        .put(
-            "</span> s.</p>\n<p class=\"buttons\"><button name=\"step\" value=\"code\" class=\"quiet\" data-refresh>Refresh the \
-             code</button></p>\n</section>\n<label for=\"code\">Optional: check a code that the service or your phone \
-             shows</label>\n<p class=\"row\"><input id=\"code\" name=\"code\" type=\"text\" inputmode=\"numeric\" \
-             autocomplete=\"off\" maxlength=\"12\">\n<button name=\"step\" value=\"check\" class=\"quiet\">Check</button></p>\n\
-             <p class=\"buttons\"><button name=\"step\" value=\"add\">Add</button>\n\
-             <button name=\"step\" value=\"back\" class=\"quiet\">Back</button>\n\
-             <button name=\"step\" value=\"decline\" class=\"quiet\">Decline</button></p>\n</form>\n\
-             <script src=\"enrol.js\" defer></script>\n",
-        );
-    layout("Is this right?", &body)
-}
-
-fn checked(told: &Feedback<'_>) -> Html {
-    match told {
-        Feedback::Nothing | Feedback::Names(_) => Html::default(),
-        Feedback::Code(true) => done(&Html::of("That code is right.")),
-        Feedback::Code(false) => alert(&Html::of(
-            "That code is not right. Perhaps it has just rotated; otherwise the key was not copied whole, or a clock is wrong.",
-        )),
-    }
-}
-
-/// What a person should know before they add a secret.
-fn warnings(review: &Review) -> Html {
-    let there = match (review.same_seed.first(), review.same_name.first()) {
-        (Some(same), _) => alert(&Html::of("This key is there already, as ").text(name_of(same)).put(".")),
-        (None, Some(same)) => alert(&Html::default().text(name_of(same)).put(" is there already, with another key.")),
-        (None, None) => Html::default(),
-    };
-    let (Some(wanted), Some(issuer)) = (&review.other_wanted, &review.metadata.issuer) else { return there };
-    let other = Html::of("The agent asks for a secret of ").text(wanted.as_str()).put(", and this one is of ");
-    there.add(&alert(&other.text(issuer.as_str()).put(". Add it only if you know why.")))
-}
-
 pub(super) fn added(secret: &TotpSecret) -> Html {
     let body =
         done(&Html::default().text(name_of(secret)).put(
@@ -362,11 +280,11 @@ fn about(view: &EnrolmentView) -> Html {
     facts.put("</dl>\n")
 }
 
-fn fact(name: &'static str, value: &str) -> Html {
+pub(super) fn fact(name: &'static str, value: &str) -> Html {
     Html::of("<dt>").put(name).put("</dt><dd>").text(value).put("</dd>\n")
 }
 
-fn field(name: &'static str, label: &'static str, value: &str) -> Html {
+pub(super) fn field(name: &'static str, label: &'static str, value: &str) -> Html {
     Html::of("<label for=\"")
         .put(name)
         .put("\">")
@@ -382,15 +300,15 @@ fn field(name: &'static str, label: &'static str, value: &str) -> Html {
         .put("\">\n")
 }
 
-fn ticket(proven: &Proven) -> Html {
+pub(super) fn ticket(proven: &Proven) -> Html {
     hidden("ticket", &proven.ticket)
 }
 
-fn hidden(name: &'static str, value: &str) -> Html {
+pub(super) fn hidden(name: &'static str, value: &str) -> Html {
     Html::of("<input type=\"hidden\" name=\"").put(name).put("\" value=\"").text(value).put("\">\n")
 }
 
-fn name_of(secret: &TotpSecret) -> String {
+pub(super) fn name_of(secret: &TotpSecret) -> String {
     named(&secret.metadata)
 }
 
