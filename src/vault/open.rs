@@ -228,10 +228,7 @@ impl Opening {
                     made = true;
                 }
                 store::Opened::Format1(old) => match of_old {
-                    Old::Moved => {
-                        let copy = moved.insert(move_format1(request, *old).await?);
-                        tracing::warn!(copy = %copy.display(), "the vault was moved to a newer format; what it was is kept");
-                    }
+                    Old::Moved => moved = Some(move_format1(request, *old).await?),
                     Old::Refused => return Err(old.refusal().into()),
                 },
                 store::Opened::Store(store, facts) => {

@@ -47,6 +47,7 @@ struct Size {
 const SMALL: Size = Size { processes: 4, callers: 8, secrets: 40, requests: 2_000 };
 const FULL: Size = Size { processes: 8, callers: 8, secrets: 2_000, requests: 100_000 };
 
+#[expect(clippy::disallowed_methods, reason = "a setting of the test")]
 fn size() -> Size {
     let asked = std::env::var("COUNTERSIGN_FLEET").unwrap_or_default();
     match asked.parse::<usize>() {
@@ -159,6 +160,7 @@ impl SequentialSpec for Promise {
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "a run of full size says what it did")]
 fn no_step_goes_to_two_callers() {
     let size = size();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use countersign::{
-    domain::audit::Action,
+    domain::audit::{Action, AuditFilter},
     random::SystemRandom,
     vault::{self, AuditAsk, Finding, OpenRequest, Source, Ties, Vault, VaultRequest, Writes},
 };
@@ -135,7 +135,7 @@ fn one_who_pages_through_the_log_while_nodes_write_sees_each_row_once() {
         let (mut seen, mut ask) = (Vec::new(), AuditAsk { limit: 7, ..AuditAsk::default() });
         let mut is_last = false;
         loop {
-            let page = nodes[0].audit_page(&Default::default(), &ask).await.unwrap();
+            let page = nodes[0].audit_page(&AuditFilter::default(), &ask).await.unwrap();
             let is_empty = page.rows.is_empty();
             for row in page.rows {
                 match ask.from.get_or_insert_default().0.iter_mut().find(|(chain, _)| *chain == row.chain) {
