@@ -160,7 +160,6 @@ impl SequentialSpec for Promise {
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "a run of full size says what it did")]
 fn no_step_goes_to_two_callers() {
     let size = size();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -327,17 +327,22 @@ fn a_message_of_a_stream_may_come_to_another_node() {
     assert_eq!((stream.post(two, &ada, &greeted()), stream.post(one, &ada, &list())), (202, 202));
     assert_eq!(stream.answer()["result"]["tools"][0]["name"], "list_totp_secrets");
 
-    let mut took: Vec<Duration> = (0..41)
-        .map(|id| {
-            let begun = Instant::now();
-            assert_eq!(stream.post(two, &ada, &json!({"jsonrpc": "2.0", "id": id, "method": "ping"})), 202);
-            assert_eq!(stream.answer()["id"], id);
-            begun.elapsed()
-        })
-        .collect();
-    took.sort_unstable();
-    println!("clients: a message that comes to another node is answered after {:?} (median)", took[20]);
-    assert!(took[20] <= Duration::from_millis(100), "{took:?}");
+    let mut median = |node: &str| {
+        let mut took: Vec<Duration> = (0..41)
+            .map(|id| {
+                let begun = Instant::now();
+                assert_eq!(stream.post(node, &ada, &json!({"jsonrpc": "2.0", "id": id, "method": "ping"})), 202);
+                assert_eq!(stream.answer()["id"], id);
+                begun.elapsed()
+            })
+            .collect();
+        took.sort_unstable();
+        took[20]
+    };
+    let (own, others) = (median(one), median(two));
+    println!("clients: a message is answered after {own:?} by the stream's node, {others:?} by another (medians)");
+    // On a machine with other work, everything takes longer.
+    assert!(others <= Duration::from_millis(100) + 10 * own, "{own:?} {others:?}");
 
     assert_eq!(stream.post(two, &bob, &list()), 404);
     let elsewhere = Stream(BufReader::new(TcpStream::connect(two).unwrap()), "/messages?sessionId=none".to_owned());
