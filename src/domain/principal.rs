@@ -165,7 +165,12 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::domain::{api_key::KeyRights, text::Name, time::Timestamp};
+    use crate::domain::{
+        api_key::KeyRights,
+        audit::{Action, AuditEntry},
+        text::Name,
+        time::Timestamp,
+    };
 
     fn account() -> AccountId {
         AccountId::new(Uuid::from_u128(1))
@@ -182,7 +187,7 @@ mod tests {
             seat: Some(SeatId::new(Uuid::from_u128(2))),
             secrets,
             codes_per_hour: Some(6),
-            expires_at: None,
+            expires_at: Some(Timestamp::from_seconds(60)),
         };
         Principal::of_key(&ApiKey {
             id: "0123456789AB".parse().unwrap(),
@@ -196,11 +201,20 @@ mod tests {
     }
 
     #[test]
+    fn a_row_about_a_call_bears_what_the_callers_client_says() {
+        let client = Client { name: Claim::of("agent"), ..Client::default() };
+        let row = AuditEntry::of(&holder(None).through(client.clone()), Action::Call, Timestamp::from_seconds(0));
+        assert_eq!(row.client, client);
+    }
+
+    #[test]
     fn a_keys_holder_has_the_keys_rights_and_no_others() {
         let caller = holder(None);
         assert_eq!((caller.account(), caller.seat().is_some(), caller.codes_per_hour()), (account(), true, Some(6)));
         assert!(caller.may(Scope::CodesRead) && !caller.may(Scope::SecretsWrite) && !caller.is_person());
         assert_eq!(caller.key().map(|id| id.to_string()).as_deref(), Some("0123456789AB"));
+        assert_eq!(caller.expires_at(), Some(Timestamp::from_seconds(60)));
+        assert!(!caller.is_limited() && holder(Some(vec![secret(1)])).is_limited());
     }
 
     #[test]

@@ -98,8 +98,6 @@ pub struct TraceCode {
     pub digits: Zeroizing<String>,
     /// The secret, if it is known.
     pub secret: Option<SecretId>,
-    /// The earliest time.
-    pub since: Option<Timestamp>,
 }
 
 /// The rows of a code.
@@ -121,7 +119,6 @@ impl Operation for TraceCode {
             account: Some(call.caller.account()),
             secret: self.secret,
             action: Some(Action::CodeGet),
-            since: self.since,
             ..AuditFilter::default()
         };
         let mut page = AuditAsk { limit: PAGE_ROWS_MAX, ..AuditAsk::default() };

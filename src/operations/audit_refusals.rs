@@ -216,6 +216,25 @@ mod tests {
         let keys = [1, 2].map(|seat| rows(&refusals, &entry(key, Some(seat)), None, 150));
 
         assert_eq!((logins, keys), ([100, 100], [100, 0]));
+
+        let later = AuditEntry { at: Timestamp::from_seconds(120), ..entry(key, None) };
+        let (_, ended) = refusals.count(&later, None);
+        let mut counted: Vec<_> = ended.iter().map(|row| (row.seat, row.actor, row.count)).collect();
+        counted.sort_by_key(|row| row.0);
+        let of = |seat, actor, count| (entry(actor, seat).seat, actor, Some(count));
+        assert_eq!(counted, [of(None, key, 200), of(Some(1), Actor::Login, 50), of(Some(2), Actor::Login, 50)]);
+        assert!(ended.iter().all(|row| row.account == later.account && row.outcome == Outcome::RateLimited));
+    }
+
+    #[test]
+    fn callers_beyond_the_limit_share_one_count() {
+        let refusals = AuditRefusals::default();
+        let callers = u128::try_from(SOURCES_MAX).unwrap() + 150;
+
+        let with_rows = (0..callers).filter(|seat| rows(&refusals, &entry(Actor::Login, Some(*seat)), None, 1) == 1);
+
+        assert_eq!(with_rows.count(), SOURCES_MAX + 100);
+        assert_eq!(refusals.minute.lock().unwrap().counts.len(), SOURCES_MAX + 1);
     }
 
     #[test]

@@ -254,6 +254,23 @@ mod tests {
     }
 
     #[test]
+    fn half_of_what_a_client_claims_is_shown_too() {
+        let client = Client { name: Claim::of("claude"), version: Claim::default() };
+        let entry = AuditEntry { client, ..AuditEntry::by(Actor::Stdio, Action::Call, Timestamp::from_seconds(0)) };
+        let row = AuditRow::from(&audit::AuditRow { chain: 0, seq: 1, entry, mac: [0; 32] });
+        assert_eq!(row.client.map(|client| (client.name, client.version)), Some(("claude".to_owned(), String::new())));
+    }
+
+    #[test]
+    fn the_schema_of_a_row_has_every_action_and_every_outcome() {
+        let schema = serde_json::to_value(schemars::schema_for!(AuditRow)).unwrap();
+        let words: Vec<_> = Action::ALL.iter().map(|action| action.as_str()).collect();
+        assert_eq!(schema["properties"]["action"]["enum"], serde_json::json!(words));
+        let outcomes: Vec<_> = audit::Outcome::ALL.iter().map(|outcome| outcome.as_str()).collect();
+        assert_eq!(schema["properties"]["outcome"]["enum"], serde_json::json!(outcomes));
+    }
+
+    #[test]
     fn what_is_not_known_is_null() {
         let entry = AuditEntry::by(Actor::System, Action::AuditPrune, Timestamp::from_seconds(0));
         let row = AuditRow::from(&audit::AuditRow { chain: 0, seq: 1, entry, mac: [0; 32] });

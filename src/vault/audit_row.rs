@@ -121,7 +121,7 @@ pub(super) fn decode(body: &[u8]) -> Option<(Format, AuditEntry)> {
         },
         heads: if format == Format::Knot { heads(next()?)? } else { Vec::new() },
     };
-    (rest.is_empty() && encode(format, &entry) == body).then_some((format, entry))
+    (encode(format, &entry) == body).then_some((format, entry))
 }
 
 /// The bytes under the MAC of a row in a chain (format 2): as [`canonical_v1`], but with the chain and under another
@@ -413,6 +413,18 @@ mod tests {
         let under_mac = canonical(&knot(), 7, 9);
         let last = [&88_u32.to_be_bytes()[..], &HEXLOWER.decode(heads.as_bytes()).unwrap()].concat();
         assert_eq!(under_mac, [canonical(&bare(), 7, 9), last].concat());
+    }
+
+    #[test]
+    fn a_field_of_255_bytes_has_the_long_form_and_a_shorter_one_has_not() {
+        let row = |purpose: String| AuditEntry { purpose: Some(Purpose::kept(purpose)), ..bare() };
+        let long = row(format!("{}x", "é".repeat(127)));
+        assert_eq!(decode(&encode(Format::Two, &long)), Some((Format::Two, long)));
+
+        let short = encode(Format::Two, &row("job".to_owned()));
+        let at = short.windows(4).position(|bytes| bytes == b"\x03job").unwrap();
+        let other_form = [&short[..at], &[u8::MAX, 0, 3], &short[at + 1..]].concat();
+        assert_eq!(decode(&other_form), None);
     }
 
     #[test]

@@ -304,6 +304,20 @@ pub(super) mod tests {
     }
 
     #[tokio::test]
+    async fn a_secret_that_is_renamed_while_it_is_examined_is_not_called_damaged() {
+        let (_root, vault) = opened().await;
+        let account = vault.status().default_account;
+        let id = add_secret(&vault, account).await;
+        let read = of_secret(&vault, id).await;
+        let kept = vault.secret(account, id).await.unwrap().unwrap();
+        let renamed = SecretMetadata { label: ShownText::parse("grace").unwrap(), ..kept.metadata.clone() };
+        let draft = vault.draft(entry(Action::SecretUpdate)).change_secret(&kept, &renamed, None);
+        assert_eq!(draft.commit().await.unwrap(), Outcome::Done);
+        assert!(vault.examine_record(&read[0]).await.is_err(), "its words are other ones now");
+        assert_eq!(vault.examine_record_now(&read[0]).await, Ok(()));
+    }
+
+    #[tokio::test]
     async fn a_record_of_an_account_that_is_added_while_the_vault_is_examined_is_not_called_strange() {
         let (_root, vault) = opened().await;
         let account = AccountId::new(vault.core.random.random_id().unwrap());

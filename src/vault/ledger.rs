@@ -336,10 +336,17 @@ fn matches(filter: &AuditFilter, entry: &AuditEntry) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::{
         domain::audit::{Action, Actor},
-        vault::keyring::tests::{another_vault, vault},
+        random::SystemRandom,
+        store::{Change, Commit, Committed, Durable, OpenRequest, Writes},
+        vault::{
+            self,
+            keyring::tests::{another_vault, vault},
+        },
     };
 
     fn entry(at: i64) -> AuditEntry {
@@ -393,6 +400,71 @@ mod tests {
         assert!(keyring.follows(&mut End::of_base(&base), &rows[1]), "a base does not say its time");
         let mut later = End { at: Timestamp::from_micros(21), ..end_after(&rows[0]) };
         assert!(!keyring.follows(&mut later, &rows[1]));
+    }
+
+    /// The time of such a row is not under its MAC.
+    #[test]
+    fn a_row_of_format_1_has_the_time_of_its_entry_or_of_the_row_before_it() {
+        let keyring = vault(1).0;
+        let first = chain(&keyring, &[20]).remove(0);
+        let row = |before: &End, entry: AuditEntry, at: i64| {
+            let seq = before.tail.seq + 1;
+            let mac = keyring.audit_mac_v1(&before.tail.mac, &audit_row::canonical_v1(&entry, seq));
+            let (at, body) = (Timestamp::from_micros(at), audit_row::encode(audit_row::Format::One, &entry));
+            AuditRecord { chain: 0, seq, at, body, mac }
+        };
+        let follows = |before: End, entered: i64, at: i64| {
+            let record = row(&before, entry(entered), at);
+            keyring.follows(&mut { before }, &record)
+        };
+        let base = End::of_base(&end_after(&first).head());
+        let beginning = End::of_base(&genesis(0));
+        for (before, entered, times) in [
+            (end_after(&first), 30, [(29, false), (30, true), (31, false)]),
+            (end_after(&first), 10, [(10, false), (20, true), (21, false)]),
+            // A base does not say its row's time.
+            (base, 30, [(29, false), (30, true), (31, true)]),
+            (beginning, 30, [(29, false), (30, true), (31, false)]),
+        ] {
+            for (at, expected) in times {
+                assert_eq!(follows(before, entered, at), expected, "entered at {entered}, stored at {at}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_head_is_kept_by_its_row_a_base_or_a_fence_of_the_vaults_own() {
+        let root = tempfile::tempdir().unwrap();
+        let store = OpenRequest {
+            url: "sqlite:".to_owned(),
+            data_dir: root.path().join("data"),
+            writes: Writes::Inline,
+            make: true,
+        };
+        let source = Arc::new(vault::Source::file(None, root.path().join("keys")));
+        let request = vault::VaultRequest { store, source, state_dir: None, now: Timestamp::from_micros(1) };
+        let opened = vault::open(&request, Arc::new(SystemRandom)).await.unwrap();
+        opened.record(vec![entry(2), entry(3)]).await.unwrap();
+        let (store, keyring) = (opened.store(), opened.keyring());
+        let kept = async |seq, mac| is_kept(store, keyring, &ChainHead { chain: 0, seq, mac }).await.unwrap();
+
+        let third = end_of(store, keyring, 0).await.unwrap().head();
+        assert!(kept(3, third.mac).await && !kept(3, [0; 32]).await && !kept(4, third.mac).await);
+
+        let pruned = opened.prune(Timestamp::from_micros(100), &entry(4), None).await.unwrap();
+        assert_eq!(pruned, 3);
+        assert!(kept(3, third.mac).await && !kept(3, [0; 32]).await && kept(2, [0; 32]).await);
+
+        let mut end = end_of(store, keyring, 0).await.unwrap();
+        for (by, expected) in [(&another_vault(), false), (keyring, true)] {
+            let (from, upto) = (end.tail.seq, ChainHead { chain: 0, seq: end.tail.seq + 1, mac: [7; 32] });
+            let fence = by.fence(&end, &upto, end.at, &entry(100));
+            let change = Change { audit: vec![fence], ..Change::default() };
+            let commit = Commit { changes: vec![change], tail: Some(end.tail), durable: Durable::Now };
+            assert!(matches!(store.commit(Arc::new(commit)).await, Ok(Committed::Done)));
+            assert_eq!((kept(from + 1, [0; 32]).await, kept(from + 2, [0; 32]).await), (expected, false));
+            end = End { tail: Tail { chain: 0, seq: upto.seq, mac: upto.mac }, at: end.at };
+        }
     }
 
     #[test]

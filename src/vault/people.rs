@@ -152,7 +152,7 @@ impl Vault {
     /// The keys that are bound to a seat and not revoked. Damaged ones don't matter, because they authenticate nobody.
     /// All keys of the account are read, since an index entry is not under a key's MAC.
     async fn live_keys_of(&self, seat: &Kept<Seat>) -> Result<Vec<Kept<KeptKey>>, StoreError> {
-        let list = List { life: None, ..List::of(Kind::ApiKey, Some(seat.account), CHUNK) };
+        let list = List::of(Kind::ApiKey, Some(seat.account), CHUNK);
         let mut bound = self.listed::<KeptKey>(list, Page::ALL).await?.sound;
         bound.retain(|kept| kept.key.rights.seat == Some(seat.id) && kept.key.revoked_at.is_none());
         Ok(bound)
@@ -168,7 +168,7 @@ impl Vault {
 
     /// The sound keys of every account. A damaged one authenticates nobody.
     pub(super) async fn every_key(&self) -> Result<Vec<Kept<KeptKey>>, StoreError> {
-        let list = List { life: None, ..List::of(Kind::ApiKey, None, CHUNK) };
+        let list = List::of(Kind::ApiKey, None, CHUNK);
         Ok(self.listed(list, Page::ALL).await?.sound)
     }
 
@@ -178,6 +178,7 @@ impl Vault {
     /// # Errors
     /// [`StoreError`].
     pub async fn keys(&self, account: AccountId) -> Result<Listed<Kept<KeptKey>>, StoreError> {
+        // A damaged one may be among the deleted.
         let list = List { life: None, ..List::of(Kind::ApiKey, Some(account), CHUNK) };
         let mut listed = self.listed::<KeptKey>(list, Page::ALL).await?;
         for chunk in listed.sound.chunks_mut(CHUNK as usize) {

@@ -224,11 +224,8 @@ impl Vault {
             return Err(broken("there are rows below those that were pruned"));
         }
         archive::write(archive, Archived::From(base))?;
-        let new = self.follow(&base, (upto, last), archive).await?.ok_or_else(|| broken("its chain is broken"))?;
+        let new = self.follow(&base, upto, archive).await?.ok_or_else(|| broken("its chain is broken"))?;
         archive::write(archive, Archived::Whole)?;
-        if new.seq == base.seq {
-            return Ok(0);
-        }
         // The head must not stay below the removed rows: it moves with the row that records the pruning.
         let count = new.seq.saturating_sub(base.seq);
         let mut draft = self.draft(AuditEntry { count: Some(count), ..entry.clone() }).scrub();
@@ -243,12 +240,12 @@ impl Vault {
         }
     }
 
-    /// Follows a chain from its base to a row, and archives what it sees. It ends before a fence that reaches further, or
-    /// behind it if it is the first thing and ends at `last` or before. `None` if the chain breaks before that.
+    /// Follows a chain from its base to a row, or to the end of the fence that stands for it, and archives what it sees.
+    /// `None` if the chain breaks before that.
     async fn follow(
         &self,
         from: &ChainHead,
-        (upto, last): (u64, u64),
+        upto: u64,
         archive: &mut Option<&mut Archive<'_>>,
     ) -> Result<Option<ChainHead>, StoreError> {
         let (chain, mut end) = (from.chain, End::of_base(from));
@@ -257,12 +254,8 @@ impl Vault {
         loop {
             let page = self.store().audit(&query).await?;
             for record in &page.records {
-                let before = end.head();
                 if !self.keyring().follows(&mut end, record) {
                     return Ok(None);
-                }
-                if record.seq > upto && (before != *from || record.seq > last) {
-                    return Ok(Some(before));
                 }
                 archive::write_row(archive, record)?;
                 if record.seq >= upto {

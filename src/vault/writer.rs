@@ -416,6 +416,7 @@ mod tests {
         /// What it shows of its only chain.
         rows: Mutex<Vec<AuditRecord>>,
         synced: Result<(), StoreError>,
+        syncs: Mutex<usize>,
     }
 
     #[async_trait]
@@ -462,6 +463,7 @@ mod tests {
         }
 
         async fn sync(&self) -> Result<(), StoreError> {
+            *lock(&self.syncs) += 1;
             self.synced.clone()
         }
 
@@ -491,7 +493,7 @@ mod tests {
     }
 
     fn contrary(answer: fn(usize) -> Result<Committed, StoreError>) -> Contrary {
-        Contrary { answer, commits: Mutex::default(), rows: Mutex::default(), synced: Ok(()) }
+        Contrary { answer, commits: Mutex::default(), rows: Mutex::default(), synced: Ok(()), syncs: Mutex::default() }
     }
 
     fn writer_over(store: Contrary, states: Option<&std::path::Path>) -> (Arc<Writer>, Arc<Contrary>) {
@@ -613,6 +615,52 @@ mod tests {
         assert_eq!(writer.commit(Job { durable: Durable::Soon, ..job(2) }).await, Ok(Outcome::Done));
         assert!(matches!(writer.close().await, Err(StoreError::Unknown(_))));
         assert_eq!(lock(&writer.durable).map(|head| head.seq), Some(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_to_be_durable_soon_is_synced_once_for_all_that_came_meanwhile() {
+        let (writer, store) = writer(|_| Ok(Committed::Done));
+        for round in 1..=2 {
+            for step in 0..3 {
+                writer.commit(Job { durable: Durable::Soon, ..job(step) }).await.unwrap();
+            }
+            assert_eq!(*lock(&store.syncs), round - 1);
+            tokio::time::sleep(SYNC_DELAY * 2).await;
+            assert_eq!(*lock(&store.syncs), round);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_older_copy_is_looked_for_once_a_second_where_nothing_new_is_given_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let (writer, store) = writer_over(contrary(|_| Ok(Committed::Done)), Some(folder.path()));
+        *lock(&store.rows) = rows_of_jobs(1);
+        assert_eq!(writer.commit(job(1)).await, Ok(Outcome::Done));
+        writer.state.replace(&[ChainHead { chain: 0, seq: 9, mac: [9; 32] }]).unwrap();
+        let soon = || Job { durable: Durable::Soon, ..job(2) };
+        assert_eq!(writer.commit(soon()).await, Ok(Outcome::Done));
+        tokio::time::advance(LOOK_PAUSE).await;
+        assert_eq!(writer.commit(soon()).await, Err(StoreError::Unavailable(OLDER.to_owned())));
+    }
+
+    #[tokio::test]
+    async fn the_state_file_follows_every_change_at_once_and_codes_alone_now_and_then() {
+        let of = |action| AuditEntry::by(Actor::System, action, Timestamp::from_micros(1));
+        let code = Job { entries: vec![of(Action::CodeGet), of(Action::CodeReserve)], ..job(1) };
+        let mixed = Job { entries: vec![of(Action::CodeGet), of(Action::Call)], ..job(1) };
+        assert_eq!([&code, &mixed, &job(1)].map(is_code), [true, false, false]);
+
+        let folder = tempfile::tempdir().unwrap();
+        let (writer, _store) = writer_over(contrary(|_| Ok(Committed::Done)), Some(folder.path()));
+        for step in 1..=3 {
+            writer.commit(job(step)).await.unwrap();
+            let written = async {
+                while writer.state.end_of(0).map(|head| head.seq) != Some(step.unsigned_abs()) {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(20), written).await.unwrap();
+        }
     }
 
     #[tokio::test]

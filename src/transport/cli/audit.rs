@@ -358,7 +358,7 @@ async fn trace(secret: Option<&str>, stdin: bool, session: &mut Session) -> Resu
         session.console.ask_hidden("Code (hidden): ", "use --stdin").await?
     };
     let digits = code_digits(&typed).ok_or_else(|| Failure::Usage("the code must be 6 or 8 digits".to_owned()))?;
-    let Traced { rows, total } = session.perform(TraceCode { digits, secret, since: None }).await?;
+    let Traced { rows, total } = session.perform(TraceCode { digits, secret }).await?;
     let now = session.service.now();
     let answer = TraceAnswer {
         from_us: !rows.is_empty(),

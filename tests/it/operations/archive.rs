@@ -3,8 +3,8 @@
 use std::{fs, path::Path, time::Duration};
 
 use countersign::{
-    domain::audit::AuditFilter,
-    operations::{ArchiveReport, PruneAudit, Refusal, VerifyArchive},
+    domain::{audit::AuditFilter, limits::AUDIT_KEPT_MIN},
+    operations::{ArchiveReport, ErrorCode, PruneAudit, Refusal, VerifyArchive},
 };
 use serde_json::Value;
 
@@ -53,6 +53,30 @@ async fn an_archive_is_verified_up_to_where_the_log_begins() {
 }
 
 #[tokio::test]
+async fn a_year_is_kept_whoever_prunes() {
+    let vault = Vault::new();
+    let id = vault.register("alice").await.secret.id;
+    for day in 1..=9 {
+        vault.clock.set_seconds(NOW + day * DAY);
+        vault.service.perform(&vault.person, alone_at_once(id)).await.unwrap();
+    }
+    vault.clock.set_seconds(NOW + 368 * DAY);
+    let year_ago = vault.service.now().minus(AUDIT_KEPT_MIN);
+    let younger = PruneAudit { before: year_ago.plus(Duration::from_micros(1)), archive: None };
+    let refused = vault.service.perform(&vault.person, younger).await.unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::InvalidArgument);
+
+    let first = async || vault.all_rows(AuditFilter::default()).await[0].entry.at.seconds();
+    vault.service.perform(&vault.person, PruneAudit { before: year_ago, archive: None }).await.unwrap();
+    assert_eq!(first().await, NOW + 3 * DAY);
+    vault.clock.set_seconds(NOW + 373 * DAY);
+    assert_eq!(vault.service.prune_audit_unasked(Duration::from_secs(368 * 86_400)).await, Ok(2));
+    assert_eq!(first().await, NOW + 5 * DAY);
+    assert_eq!(vault.service.prune_audit_unasked(Duration::ZERO).await, Ok(3));
+    assert_eq!(first().await, NOW + 8 * DAY);
+}
+
+#[tokio::test]
 async fn whatever_is_changed_in_an_archive_is_found() {
     let (vault, file) = archived().await;
     let whole = fs::read_to_string(&file).unwrap();
@@ -65,6 +89,10 @@ async fn whatever_is_changed_in_an_archive_is_found() {
         assert!(lines[nth].contains(from), "{}", lines[nth]);
         whole.replacen(lines[nth], &lines[nth].replacen(from, to, 1), 1)
     };
+    let checked_of = async |text: &str| {
+        fs::write(&file, text).unwrap();
+        checked(&vault, &file).await.unwrap().rows
+    };
     let finding = async |text: &str| {
         fs::write(&file, text).unwrap();
         checked(&vault, &file).await.map(|report| report.finding.map(|(_, finding)| finding.to_string()))
@@ -76,6 +104,15 @@ async fn whatever_is_changed_in_an_archive_is_found() {
         assert!(finding(&changed).await.unwrap().is_some(), "row in line {nth} is changed");
     }
     assert!(finding(&with(8, "\"mac\":\"", "\"mac\":\"00")).await.is_err());
+    // Where the second pruning goes on.
+    let mac = lines[8].split("\"mac\":\"").nth(1).unwrap();
+    let other = if mac.starts_with('0') { "1" } else { "0" };
+    let changed = finding(&with(8, &format!("\"mac\":\"{}", &mac[..1]), &format!("\"mac\":\"{other}"))).await;
+    assert!(changed.unwrap().unwrap().starts_with("row 7 was changed"));
+    let moved = finding(&with(8, "\"seq\":7", "\"seq\":8")).await.unwrap().unwrap();
+    assert!(moved.starts_with("row 9 does not follow"), "{moved}");
+    let sound = checked_of(&without(10)).await;
+    assert_eq!(sound, 8, "rows before the one that is missing");
     // Without its last rows it ends before the log begins, and nobody can tell from it alone; a chain of archives can.
     assert_eq!(finding(&without(12)).await.unwrap(), None);
     // What was archived twice is counted once.

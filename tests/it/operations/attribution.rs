@@ -9,8 +9,9 @@ use countersign::{
         scope::ScopeSet,
     },
     operations::{
-        AddSeat, CountSeats, CreateKey, DeleteSecret, ErrorCode, Finding, GetCode, GetSeat, GetSecret, ListSeats,
-        ListSecrets, Offered, Refusal, Registration, RemoveSeat, SeatChanges, Seconds, TraceCode, VerifyAudit,
+        AddAccount, AddSeat, CountSeats, CreateKey, DeleteSecret, ErrorCode, Finding, GetCode, GetSeat, GetSecret,
+        ListSeats, ListSecrets, Offered, Refusal, Registration, RemoveSeat, SeatChanges, Seconds, TraceCode,
+        VerifyAudit,
     },
 };
 
@@ -22,7 +23,7 @@ use crate::kit::{Vault, registration_of, rows, typed};
 const START: i64 = 1_795_305_600;
 
 fn trace(digits: &str) -> TraceCode {
-    TraceCode { digits: Zeroizing::new(digits.to_owned()), secret: None, since: None }
+    TraceCode { digits: Zeroizing::new(digits.to_owned()), secret: None }
 }
 
 #[tokio::test]
@@ -51,6 +52,21 @@ async fn the_trail_says_who_for_whom_and_why() {
     let traced = vault.service.perform(&vault.person, trace(&digits)).await.unwrap();
     assert_eq!((traced.rows.len(), traced.total), (2, 2));
     assert_eq!(vault.service.perform(&vault.person, trace("000000")).await.unwrap().total, 0);
+}
+
+#[tokio::test]
+async fn a_code_is_traced_among_the_codes_of_the_callers_account_and_of_a_named_secret() {
+    let vault = Vault::new();
+    let (first, other) = (vault.register("A").await.secret.id, vault.register("B").await.secret.id);
+    let digits = code(&vault.service, &vault.person, first, plain()).await.unwrap();
+    let elsewhere = vault.service.perform(&vault.person, AddAccount { name: "other".to_owned() }).await.unwrap();
+    let found = async |caller: &Principal, secret| {
+        vault.service.perform(caller, TraceCode { secret, ..trace(&digits) }).await.unwrap().total
+    };
+
+    assert_eq!(found(&vault.person, Some(first)).await, 1);
+    assert_eq!(found(&vault.person, Some(other)).await, 0);
+    assert_eq!(found(&Principal::person(elsewhere.id), None).await, 0);
 }
 
 #[tokio::test]
@@ -89,7 +105,13 @@ async fn codes_an_hour_are_limited_over_all_processes() {
     }
     code(&vault.service, &vault.person, id, plain()).await.unwrap();
     vault.clock.set_seconds(START + 3660);
-    code(&vault.service, &caller, id, plain()).await.unwrap();
+    for _ in 0..3 {
+        code(&vault.service, &caller, id, plain()).await.unwrap();
+    }
+    // What is erased daily is no count that still holds.
+    vault.clock.set_seconds(START + 2 * 3660 - 180);
+    vault.service.erase_expired().await.unwrap();
+    assert_eq!(code(&vault.service, &caller, id, plain()).await.unwrap_err().code(), ErrorCode::RateLimited);
 }
 
 #[tokio::test]

@@ -164,6 +164,19 @@ async fn refusals_beyond_a_hundred_a_minute_become_one_row() {
     assert_eq!(refused.iter().filter_map(|row| row.entry.count).collect::<Vec<_>>(), [50]);
 }
 
+#[tokio::test]
+async fn refusals_beyond_a_hundred_in_the_last_minute_are_counted_before_a_process_ends() {
+    let vault = Vault::new();
+    let unknown = SecretId::new(uuid::Uuid::from_u128(7));
+    let ending = vault.another_service();
+    for _ in 0..103 {
+        code(&ending, &vault.person, unknown, plain()).await.unwrap_err();
+    }
+    ending.close().await.unwrap();
+    let rows = vault.rows(AuditFilter::default()).await;
+    assert_eq!(rows.iter().filter_map(|row| row.entry.count).collect::<Vec<_>>(), [3]);
+}
+
 /// The answer to a call whose row is committed `seconds` after the call, five seconds before its step ends.
 async fn answered_after(seconds: i64, request: GetCode) -> Result<(u32, Step), Refusal> {
     let vault = Vault::new();

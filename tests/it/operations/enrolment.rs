@@ -13,14 +13,15 @@ use async_trait::async_trait;
 use countersign::{
     clock::Clock,
     domain::{
+        audit::{Action, AuditFilter},
         enrolment::EnrolmentState,
         enrolment::ProofWanted,
         ids::{AccountId, EnrolmentId},
         time::Timestamp,
     },
     operations::{
-        AddSeat, DeleteSecret, EnrollSecret, Enrolled, EnrolmentPage, ExportSecrets, Refusal, SeatChanges, Service,
-        SetSeatPin, Visited, Visitor,
+        AddSeat, DeleteSecret, EnrollSecret, Enrolled, EnrolmentPage, ExportSecrets, OpenEnrolment, Refusal,
+        SeatChanges, Service, SetSeatPin, Typed, Visited, Visitor,
     },
     random::SystemRandom,
 };
@@ -93,6 +94,28 @@ fn an_enrolment_whose_tries_are_used_up_is_over_although_their_ends_were_lost() 
         assert!(matches!(visited, Visited::Ended(EnrolmentState::Cancelled)));
         assert_eq!(service.is_enrolment_open(id).await, Ok(false));
     });
+}
+
+#[tokio::test]
+async fn a_refusal_of_the_page_bears_its_own_time() {
+    let vault = Vault::new();
+    let (service, person) = (&vault.service, &vault.person);
+    service.offer_enrolments(std::sync::Arc::new(Page));
+    let profile = SeatChanges { email: Some("ada@example.com".to_owned()), ..SeatChanges::default() };
+    let seat = service.perform(person, AddSeat { profile }).await.unwrap().id.to_string();
+    let pin = Some(Zeroizing::new("492039".to_owned()));
+    service.perform(person, SetSeatPin { seat: seat.clone(), pin }).await.unwrap();
+    let ask = EnrollSecret { seat_id: Some(seat), ..EnrollSecret::default() };
+    let Enrolled::Pending { id, .. } = service.perform(person, ask).await.unwrap() else { panic!("it began") };
+    let proven = service.perform(person, OpenEnrolment { id }).await.unwrap().unwrap();
+    let later = 1_795_305_610;
+    vault.clock.set_seconds(later);
+
+    service.take_typed(&proven, &Typed { key: "no key", label: "", issuer: "" }).await.unwrap_err();
+
+    let filter = AuditFilter { action: Some(Action::EnrolStore), ..AuditFilter::default() };
+    let rows = vault.all_rows(filter).await;
+    assert_eq!(rows.iter().map(|row| row.entry.at.seconds()).collect::<Vec<_>>(), [later]);
 }
 
 #[tokio::test]

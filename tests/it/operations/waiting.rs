@@ -14,8 +14,8 @@ use countersign::{
         time::Timestamp,
     },
     operations::{
-        AddSeat, CreateKey, ErrorCode, GetCode, IssuedCode, ListSecrets, Offered, Refusal, RevokeKey, SeatChanges,
-        Seconds, SecretPage, Text,
+        AddSeat, CreateKey, ErrorCode, GetCode, IssuedCode, ListSecrets, Offered, Refusal, RemoveSeat, RevokeKey,
+        SeatChanges, Seconds, SecretPage, Text,
     },
 };
 use futures::{FutureExt as _, future::BoxFuture};
@@ -112,6 +112,28 @@ async fn a_refusal_after_a_wait_bears_its_own_time() {
     let rows = vault.all_rows(filter).await;
     let refused = rows.iter().find(|row| row.entry.outcome == Outcome::Unavailable).unwrap();
     assert_eq!(refused.entry.at, Timestamp::from_micros((START + 28) * 1_000_000));
+}
+
+#[tokio::test]
+async fn who_waits_for_a_seat_gets_a_code_if_the_seat_is_still_there() {
+    let vault = Vault::new();
+    let id = vault.register("A").await.secret.id;
+    let profile = SeatChanges { email: Some("ada@example.com".to_owned()), ..SeatChanges::default() };
+    let seat = vault.service.perform(&vault.person, AddSeat { profile }).await.unwrap().id;
+    let host = Principal::stdio(vault.account, ScopeSet::ALL, Some(seat));
+
+    assert!(wait_together(&vault, &host, id, 1).await[0].is_ok());
+
+    vault.clock.set_seconds(START + 55);
+    let request = GetCode { min_validity: Seconds::new(10), ..plain() };
+    let mut waiting = Box::pin(whole(&vault.service, &host, id, request));
+    while vault.service.tally().waiting == 0 {
+        assert!((&mut waiting).now_or_never().is_none(), "it waits");
+        tokio::task::yield_now().await;
+    }
+    vault.service.perform(&vault.person, RemoveSeat { seat: seat.to_string() }).await.unwrap();
+    vault.clock.set_seconds(START + 60);
+    assert_eq!(waiting.await.err(), Some(Refusal::SeatRemoved));
 }
 
 type Searching<'a> = BoxFuture<'a, Result<SecretPage, Refusal>>;

@@ -90,6 +90,9 @@ async fn rows_below_a_pruned_base_are_neither_read_nor_sound() {
     assert_eq!((before.rows, pruned), (12, 6));
     let report = world.vault.verify(&[]).await.unwrap();
     assert_eq!((report.finding, report.rows, report.spans), (None, 7, vec![(0, 7, 13)]));
+    let told = AuditFilter { action: Some(Action::AuditPrune), ..AuditFilter::default() };
+    let told = world.vault.audit_page(&told, &AuditAsk { limit: 9, ..AuditAsk::default() }).await.unwrap();
+    assert_eq!(told.rows.iter().map(|row| row.entry.count).collect::<Vec<_>>(), [Some(6)]);
 
     world.folder.edit("UPDATE saved SET action = 'forged'");
     assert_eq!(world.folder.edit(old), 1);
@@ -107,6 +110,41 @@ async fn rows_below_a_pruned_base_are_neither_read_nor_sound() {
         world.vault.prune(NOW.plus(Duration::from_secs(9)), &entry, None).await.is_err(),
         "it would remove what shows it"
     );
+}
+
+#[tokio::test]
+async fn the_first_row_says_for_which_account_the_vault_was_made() {
+    let world = World::new().await;
+    let first = AuditAsk { limit: 1, ..AuditAsk::default() };
+    let page = world.vault.audit_page(&AuditFilter::default(), &first).await.unwrap();
+    let told: Vec<_> = page.rows.iter().map(|row| (row.entry.action, row.entry.account)).collect();
+    assert_eq!(told, [(Action::VaultCreate, Some(world.account()))]);
+}
+
+#[tokio::test]
+async fn more_rows_than_go_at_once_are_pruned_in_parts() {
+    let world = World::new().await;
+    world.vault.record(vec![world.entry(Action::Call); 10_010]).await.unwrap();
+
+    let pruned = world.vault.prune(NOW.plus(Duration::from_secs(1)), &world.entry(Action::AuditPrune), None).await;
+
+    assert_eq!(pruned, Ok(10_011));
+    let report = world.vault.verify(&[]).await.unwrap();
+    assert_eq!((report.finding, report.spans), (None, vec![(0, 10_012, 10_013)]));
+}
+
+#[tokio::test]
+async fn a_head_from_before_the_pruned_rows_is_found() {
+    let world = World::new().await;
+    world.folder.edit("CREATE TABLE saved AS SELECT * FROM record WHERE kind = 11");
+    for step in 2..=12 {
+        world.row_at(step, NOW.plus(Duration::from_secs(step))).await;
+    }
+    world.vault.prune(NOW.plus(Duration::from_secs(7)), &world.entry(Action::AuditPrune), None).await.unwrap();
+    assert_eq!(finding(&world).await, None);
+    world.folder.edit("DELETE FROM record WHERE kind = 11");
+    assert_eq!(world.folder.edit("INSERT INTO record SELECT * FROM saved"), 1);
+    assert_eq!(finding(&world).await, Some(Finding::Head));
 }
 
 #[tokio::test]

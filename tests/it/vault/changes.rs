@@ -54,6 +54,7 @@ async fn a_secret_is_kept_changed_deleted_restored_and_erased() {
     assert_eq!(draft.commit().await.unwrap(), Outcome::Done);
     assert!(vault.in_use(account, id, &[], NOW).await.unwrap().is_none());
     assert_eq!(vault.count_secrets(account, Life::Live).await.unwrap(), 0);
+    assert_eq!(vault.count_secrets(account, Life::Deleted).await.unwrap(), 1);
     assert_eq!(vault.secrets(account, Life::Deleted, Page::ALL).await.unwrap().sound.len(), 1);
     let kept = vault.secret(account, id).await.unwrap().unwrap();
     let draft = vault.draft(world.entry(Action::SecretRestore)).set_deleted(&kept, None);
@@ -158,8 +159,11 @@ async fn seats_have_names_of_their_own_and_take_their_keys_with_them() {
         let draft = vault.draft(world.entry(Action::KeyCreate)).add_key(key);
         assert_eq!(draft.commit().await.unwrap(), Outcome::Done);
     }
-    vault.touch_key(bound.key.id, account, NOW).await.unwrap();
-    assert_eq!(vault.keys(account).await.unwrap().sound[0].key.last_used_at, Some(NOW));
+    let later = NOW.plus(Duration::from_mins(2));
+    for (used, expected) in [(NOW, NOW), (later.plus(Duration::from_secs(59)), later), (NOW, later)] {
+        vault.touch_key(bound.key.id, account, used).await.unwrap();
+        assert_eq!(vault.keys(account).await.unwrap().sound[0].key.last_used_at, Some(expected));
+    }
 
     let subject = SeatName::Subject(AuthSubject::parse("google|1").unwrap());
     let kept = vault.seat(account, &subject).await.unwrap().unwrap();
@@ -199,8 +203,11 @@ async fn an_account_goes_with_its_seats_and_keys_but_not_with_secrets() {
 
     let default = vault.account(world.account()).await.unwrap().unwrap();
     world.secret("Acme", "ada").await;
+    let stays = world.new_seat("b@example.com", None);
+    assert_eq!(vault.draft(world.entry(Action::SeatAdd)).add(&stays).commit().await.unwrap(), Outcome::Done);
     let refused = vault.remove_account(&default, world.entry(Action::AccountRemove)).await.unwrap();
     assert_eq!(refused, Outcome::Stale, "it has a secret");
+    assert_eq!(vault.count_seats(default.id).await.unwrap(), 1);
     let kept = vault.account_named(&name).await.unwrap().unwrap();
     let removed = vault.remove_account(&kept, world.entry(Action::AccountRemove)).await.unwrap();
     assert_eq!(removed, Outcome::Done);
