@@ -217,7 +217,10 @@ mod tests {
             let refused = Passphrase::new(short).new_key(&SystemRandom).await.map(|_| ()).unwrap_err();
             assert!(refused.to_string().contains("at least 12 characters"), "{refused}");
         }
-        assert!(Passphrase::new(&"x".repeat(1025)).new_key(&SystemRandom).await.is_err());
+        for (length, is_taken) in [(12, true), (1024, true), (1025, false)] {
+            let made = Passphrase::new(&"x".repeat(length)).new_key(&SystemRandom).await;
+            assert_eq!(made.is_ok(), is_taken, "{length}");
+        }
         let (composed, apart) = (
             Passphrase::new("caf\u{e9} caf\u{e9} caf\u{e9}\r\n"),
             Passphrase::new("cafe\u{301} cafe\u{301} cafe\u{301}"),

@@ -161,7 +161,9 @@ mod tests {
         let (_, words) = VECTORS[3];
         let numbered: Vec<String> =
             words.split(' ').zip(1..).map(|(word, nth)| format!("{nth:>2}. {}", word.to_uppercase())).collect();
-        assert!(RecoveryWords::parse(&numbered.join("\r\n\t")).unwrap().is(&RecoveryWords::parse(words).unwrap()));
+        let typed = RecoveryWords::parse(&numbered.join("\r\n\t")).unwrap();
+        assert!(typed.is(&RecoveryWords::parse(words).unwrap()));
+        assert!(!typed.is(&RecoveryWords::parse(VECTORS[2].1).unwrap()), "the words of another key");
     }
 
     #[test]

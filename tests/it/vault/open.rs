@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use countersign::{
     random::SystemRandom,
-    vault::{self, OpenError},
+    vault::{self, Act, OpenError, repair},
 };
 
-use super::kit::{Folder, World};
+use super::kit::{Folder, NOW, World};
 
 #[tokio::test]
 async fn a_vault_is_made_once_and_opened_again() {
@@ -21,6 +21,16 @@ async fn a_vault_is_made_once_and_opened_again() {
     assert_eq!((second.status().vault, second.status().default_account, second.status().made), (id, account, false));
     assert_eq!(second.status().slots, ["file"]);
     assert_eq!(second.status().store.format, 2);
+}
+
+#[tokio::test]
+async fn accepting_a_loss_and_repairing_make_no_vault() {
+    let folder = Folder::new();
+    let request = folder.request();
+    assert!(request.store.make, "it would be allowed");
+    assert!(vault::accept_loss(&request, Arc::new(SystemRandom)).await.is_err());
+    assert!(repair(&request, None, Act::Carry, Arc::new(SystemRandom), || NOW).await.is_err());
+    assert!(!folder.file().exists());
 }
 
 #[tokio::test]
