@@ -70,7 +70,7 @@ async fn a_year_is_kept_whoever_prunes() {
     vault.service.perform(&vault.person, PruneAudit { before: year_ago, archive: None }).await.unwrap();
     assert_eq!(first().await, NOW + 3 * DAY);
     vault.clock.set_seconds(NOW + 373 * DAY);
-    assert_eq!(vault.service.prune_audit_unasked(Duration::from_secs(368 * 86_400)).await, Ok(2));
+    assert_eq!(vault.service.prune_audit_unasked(Duration::from_hours(368 * 24)).await, Ok(2));
     assert_eq!(first().await, NOW + 5 * DAY);
     assert_eq!(vault.service.prune_audit_unasked(Duration::ZERO).await, Ok(3));
     assert_eq!(first().await, NOW + 8 * DAY);
