@@ -1,5 +1,7 @@
 //! `countersign key`.
 
+use countersign::store::Kind;
+
 use super::{Person, redacted, text_of};
 
 #[test]
@@ -88,6 +90,17 @@ fn a_damaged_key_is_listed_beside_the_others_and_revoked() {
 
     assert_eq!(person.run(&["key", "list", "--json"]).json().pointer("/damaged"), None);
     person.run(&["vault", "doctor"]).ok();
+}
+
+#[test]
+fn a_key_that_is_called_deleted_without_the_vaults_key_is_listed_as_damaged() {
+    let person = Person::new();
+    let made = person.run(&["key", "create", "--name", "ci", "--json"]).json();
+    person.tamper_record(Kind::ApiKey, 0, "life = 1");
+
+    let listed = person.run(&["key", "list", "--json"]).json();
+
+    assert_eq!(listed["damaged"], serde_json::json!([made["key_id"]]));
 }
 
 #[test]
