@@ -76,7 +76,7 @@ pub const IMPORT_MEMORY_ASKED: u64 = 256 * 1024 * 1024;
 pub const IMPORT_SLOTS_BLOCKS_MAX: u64 = 10 << IMPORT_SCRYPT_LOG_MAX;
 /// Bytes of a passphrase: of an imported file, or of the vault.
 pub const PASSPHRASE_BYTES_MAX: usize = 1024;
-/// Characters of a passphrase that opens the vault: an attacker who has a copy can try passphrases offline.
+/// Characters of a passphrase that opens the vault or an export: an attacker who has a copy can try passphrases offline.
 pub const PASSPHRASE_CHARS_MIN: usize = 12;
 /// Ways to open a vault at once. Each slot of a passphrase costs a derivation.
 pub const VAULT_KEYS_MAX: usize = 16;

@@ -10,6 +10,8 @@ use super::{
     limits::{SEED_BYTES_MAX, SEED_TEXT_BYTES_MAX},
 };
 
+/// Bytes that the seed of every service has at least. A word such as `enabled` is base32, too.
+pub const SEED_BYTES_USUAL: usize = 10;
 /// Letters that the seed of every service has at least.
 pub const SEED_CHARS_USUAL: usize = 16;
 
@@ -143,13 +145,14 @@ impl Seed {
     }
 
     /// Whether a text holds it in base32 or hexadecimal, in groups or not. A seed that is shorter than usual may be a word
-    /// of the text.
+    /// of the text; but a text is the seed if it is nothing else.
     pub fn is_in(&self, text: &str) -> bool {
         let written = [self.to_base32(), Zeroizing::new(HEXUPPER.encode(&self.0))];
         let [base32, _] = &written;
         let mut bare = Zeroizing::new(String::with_capacity(text.len()));
         bare.extend(text.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_uppercase()));
-        base32.len() >= SEED_CHARS_USUAL && written.iter().any(|seed| bare.contains(seed.as_str()))
+        let is_word = base32.len() < SEED_CHARS_USUAL;
+        written.iter().any(|seed| if is_word { bare == *seed } else { bare.contains(seed.as_str()) })
     }
 
     /// How many bytes it has.
@@ -350,7 +353,8 @@ mod tests {
         let letters = Seed::from_bytes(Zeroizing::new(vec![0xAB; 10])).unwrap();
         assert!(letters.is_in("aBABababABababababab") && letters.is_in("0xABABABABABABABABABAB"));
         let short = Seed::from_bytes(Zeroizing::new(vec![0xDE, 0xAD])).unwrap();
-        assert!(!short.is_in("dead"), "it may be a word");
+        assert!(!short.is_in("dead end") && !short.is_in("my 32WQ"), "it may be a word");
+        assert!(short.is_in("dead") && short.is_in("32wq"), "it is nothing else");
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::{
         audit::{Action, AuditEntry},
         ids::SecretId,
         limits::{IDEMPOTENCY_CHARS_MAX, IDEMPOTENCY_SECONDS},
-        otpauth::{OtpAuth, is_link},
+        otpauth::{OtpAuth, holds_link, is_link},
         scope::Scope,
         secret::{SecretMetadata, SecretUse, TotpSecret},
         seed::Seed,
@@ -339,10 +339,10 @@ fn oldest_repeat(now: Timestamp) -> Timestamp {
 
 /// Checks a text for display.
 pub(super) fn shown(field: &'static str, text: &str) -> Result<ShownText, Refusal> {
-    if is_link(text) {
+    if is_link(text) || holds_link(text) {
         return Err(Refusal::invalid(
             field,
-            "is an otpauth:// link, which holds a seed, and names are shown in lists: give a name",
+            "has an otpauth:// link, which holds a seed, and names are shown in lists: give a name",
         ));
     }
     ShownText::parse(text).map_err(|problem| Refusal::invalid(field, problem.to_string()))

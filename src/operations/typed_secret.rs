@@ -5,8 +5,7 @@ use zeroize::Zeroizing;
 use super::{Failed, Refusal, Registration, register_secret::shown};
 use crate::domain::{
     enrolment::Proposal,
-    otpauth::{Names, OtpAuth, Repair, is_link},
-    seed::Seeds,
+    otpauth::{Names, OtpAuth, Repair, is_link, unquoted},
     text::ShownText,
 };
 
@@ -25,7 +24,7 @@ impl Typed<'_> {
     /// what the person changed in the fields does.
     pub(super) fn meant(&self, proposal: &Proposal) -> Result<(Registration, Vec<Repair>), Failed> {
         let Typed { key, label, issuer } = self;
-        let (key, label, issuer) = (key.trim(), label.trim(), issuer.trim());
+        let (key, label, issuer) = (unquoted(key), label.trim(), issuer.trim());
         if key.is_empty() {
             return Err(Refusal::invalid("key", "is empty: paste the key or the link that the service shows").into());
         }
@@ -39,19 +38,26 @@ impl Typed<'_> {
                 secret: Some(Zeroizing::new(key.to_owned())),
                 ..Registration::default()
             };
-            let doubt = (Seeds::of(key) == Seeds::PerhapsTwo).then_some(Repair::PerhapsTwo);
-            return Ok((registration, doubt.into_iter().collect()));
+            let doubts = Repair::of_key(key).chain(Repair::of_issuer(issuer, false));
+            return Ok((registration, doubts.collect()));
         }
         let changed = |field, text: &str, proposed: &Option<ShownText>| {
             let is_proposed = text == proposed.as_ref().map_or("", ShownText::as_str);
             if is_proposed || text.is_empty() { Ok(None) } else { shown(field, text).map(Some) }
         };
-        let said = Names {
+        let mut said = Names {
             label: changed("label", label, &proposal.label)?,
             issuer: changed("issuer", issuer, &proposal.issuer)?,
         };
-        let read = OtpAuth::parse_meant(key, said).map_err(|problem| Refusal::invalid("key", problem.to_string()))?;
-        let (read, repaired) = read;
+        let parse = |said: &Names| {
+            OtpAuth::parse_meant(key, said.clone()).map_err(|problem| Refusal::invalid("key", problem.to_string()))
+        };
+        let (mut read, mut repaired) = parse(&said)?;
+        if !label.is_empty() && read.seed.is_in(read.label.as_str()) {
+            // What the field shows is better than a name that can't be kept.
+            said.label = Some(shown("label", label)?);
+            (read, repaired) = parse(&said)?;
+        }
         Ok((Registration { uri: Some(read.to_uri()), ..Registration::default() }, repaired))
     }
 }

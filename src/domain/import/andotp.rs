@@ -40,8 +40,14 @@ pub(super) fn locked(bytes: &[u8]) -> Option<Result<Locked, ImportError>> {
 /// what is encrypted looks like this.
 pub(super) fn old_locked(bytes: &[u8]) -> Option<Result<Locked, ImportError>> {
     let is_long = bytes.len() > NONCE_BYTES + TAG_BYTES;
-    (is_long && !has_other_mark(bytes) && is_even(bytes))
+    (is_long && !has_other_mark(bytes) && !is_mostly_text(bytes) && is_even(bytes))
         .then(|| Ok(Sealed { kdf: None, file: bytes.to_vec() }.locked()))
+}
+
+/// Whether most bytes are those of a text, such as one in an old encoding. Of encrypted ones, two in five are.
+fn is_mostly_text(bytes: &[u8]) -> bool {
+    let of_text = bytes.iter().filter(|byte| matches!(byte, b'\t' | b'\n' | b'\r' | b' '..=b'~')).count();
+    of_text > bytes.len() / 4 * 3
 }
 
 /// Whether the bytes of a file are spread as evenly as those of a cipher: it has no more pairs of equal bytes than

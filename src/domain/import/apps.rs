@@ -128,7 +128,7 @@ pub(super) fn one_password(json: &Json) -> Import {
         let logins = item.at(&["details", "loginFields"]).list();
         let user = logins.iter().find(|field| field.get("designation").text() == "username");
         let account = user.map_or("", |field| field.get("value").text());
-        let beside = Beside { issuer: item.at(&["overview", "title"]).text(), account };
+        let beside = Beside { issuer: item.at(&["overview", "title"]).text(), account, ..Beside::default() };
         let trashed = item.get("state").text().eq_ignore_ascii_case("trashed")
             || matches!(item.get("trashed").number(), Number::Is(1))
             || item.get("trashed").is_true();
@@ -158,7 +158,8 @@ pub(super) fn enpass(json: &Json) -> Option<Import> {
         let users = ["username", "email"].into_iter();
         let mut users = users.flat_map(|kind| fields().filter(move |field| field.get("type").text() == kind));
         let account = users.find_map(|user| Some(user.get("value").text()).filter(|text| !text.trim().is_empty()));
-        let beside = Beside { issuer: item.get("title").text(), account: account.unwrap_or_default() };
+        let beside =
+            Beside { issuer: item.get("title").text(), account: account.unwrap_or_default(), ..Beside::default() };
         let why = is_true(item.get("trashed")).then_some(Skip::Trashed);
         let mut found = Item::new(beside, Place::nth(index), if item.repeated() { Some(Skip::Repeated) } else { why });
         for field in fields() {

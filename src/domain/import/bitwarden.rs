@@ -116,7 +116,11 @@ fn items(json: &Json) -> Import {
         } else {
             item.get("deletedDate").is_text().then_some(Skip::Trashed)
         };
-        let beside = Beside { issuer: item.get("name").text(), account: item.at(&["login", "username"]).text() };
+        let beside = Beside {
+            issuer: item.get("name").text(),
+            account: item.at(&["login", "username"]).text(),
+            ..Beside::default()
+        };
         let mut found = Item::new(beside, Place::nth(index), why);
         found.own(item.at(&["login", "totp"]).word(), None);
         for field in item.get("fields").list() {

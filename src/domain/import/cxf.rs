@@ -19,7 +19,8 @@ pub(super) fn read(json: &Json) -> Option<Import> {
     for (index, item) in items.into_iter().enumerate() {
         let credentials = || item.get("credentials").list().iter();
         let user = credentials().map(|other| other.at(&["username", "value"]).text()).find(|text| !text.is_empty());
-        let beside = Beside { issuer: item.get("title").text(), account: user.unwrap_or_default() };
+        let beside =
+            Beside { issuer: item.get("title").text(), account: user.unwrap_or_default(), ..Beside::default() };
         let place = Place::nth(index);
         let mut found = Item::new(beside, place, item.repeated().then_some(Skip::Repeated));
         for credential in credentials().filter(|credential| credential.get("type").text() == "totp") {

@@ -10,17 +10,11 @@ use super::{
     naming::{named, title_of},
 };
 use crate::domain::{
-    otpauth::{OtpAuthError, Repair},
+    otpauth::{OtpAuthError, Repair, STEAM},
     seed::{Seed, SeedError, Seeds},
     text::ShownText,
     totp::{Algorithm, Digits, Period, TotpParameters},
 };
-
-/// The issuer whose codes are letters. Old apps write its entries like any other.
-const STEAM: &str = "Steam";
-
-/// Bytes that the seed of every service has at least. A word such as `enabled` is base32, too.
-pub(super) const SEED_BYTES_USUAL: usize = 10;
 
 /// An entry of a file.
 pub struct Entry {
@@ -68,7 +62,7 @@ pub struct Found {
 /// A remark about an entry that is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Note {
-    /// The link was repaired.
+    /// The link was repaired, or what it or the entry says is doubtful.
     Link(Repair),
     /// An `&` was missing before a parameter, or its value had a prefix.
     Parameters,
@@ -80,20 +74,14 @@ pub enum Note {
     Unnamed,
     /// A name held the key.
     KeyAsName,
-    /// The issuer is Steam and nothing says how codes look: they may be letters.
-    PerhapsSteam,
     /// The app writes names such that their parts can't be told apart.
     Ambiguous,
-    /// The seed is shorter than those that services issue: it may be cut, or a word.
-    Short,
     /// The file or the row ends in what codes depend on, and it does not look whole.
     Ends,
     /// Words after the link or the seed were left out.
     Around,
     /// The seed is in groups, and the last of them may be words.
     Groups,
-    /// The seed may be two.
-    PerhapsTwo,
 }
 
 /// Why an entry is skipped. It never quotes the entry.
@@ -178,9 +166,10 @@ pub(super) enum Key<'a> {
 }
 
 /// A number as a file has it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Number {
     /// Left out, or null.
+    #[default]
     Absent,
     /// A whole number.
     Is(u64),
@@ -223,15 +212,7 @@ impl Note {
         match self {
             Self::Link(repair) => repair.is_doubt(),
             Self::Parameters | Self::Cleaned | Self::Cut => false,
-            Self::PerhapsSteam
-            | Self::Ambiguous
-            | Self::Unnamed
-            | Self::KeyAsName
-            | Self::Short
-            | Self::Ends
-            | Self::Around
-            | Self::Groups
-            | Self::PerhapsTwo => true,
+            Self::Ambiguous | Self::Unnamed | Self::KeyAsName | Self::Ends | Self::Around | Self::Groups => true,
         }
     }
 }
@@ -247,20 +228,12 @@ impl fmt::Display for Note {
             Self::KeyAsName => {
                 "its name held the key and was left out; `countersign secret update` gives it another one"
             }
-            Self::PerhapsSteam => {
-                "the file does not say how its codes look; if this is Steam Guard, the codes will be wrong, because \
-                 Steam's are letters"
-            }
-            Self::Short => {
-                "its secret is shorter than any service's: it may be cut off, or a word that somebody wrote there"
-            }
             Self::Ends => "the row or the file ends in it, and it may be cut off; compare it with the app",
             Self::Around => "words that stand behind it were left out; check that they are no part of its secret",
             Self::Groups => {
                 "its secret is written in groups, and the last ones may be words that stand behind it; compare it with \
                  the app"
             }
-            Self::PerhapsTwo => Seeds::DOUBT,
             Self::Ambiguous => "this app writes names such that they can't be told apart for certain; check them",
         })
     }
@@ -346,7 +319,7 @@ impl<'a> RawEntry<'a> {
             Key::Text(text) => {
                 let (seed, note) = match Seeds::of(text) {
                     Seeds::One => ends::seed(text.trim()),
-                    Seeds::PerhapsTwo => (text, Some(Note::PerhapsTwo)),
+                    Seeds::PerhapsTwo => (text, Some(Note::Link(Repair::PerhapsTwo))),
                     Seeds::Several => return Err(Skip::Seed(SeedError::Several)),
                 };
                 (Seed::from_base32(seed), note)
@@ -360,11 +333,9 @@ impl<'a> RawEntry<'a> {
             period: self.period.read::<Period>(Skip::Period)?,
         };
         let mut found = named(self.issuer, self.account, totp, seed.map_err(Skip::Seed)?);
-        found.notes.extend(short(&found.seed));
-        found.notes.extend(note);
-        if is_steam && self.digits == Number::Absent {
-            found.notes.push(Note::PerhapsSteam);
-        }
+        let says_digits = self.digits != Number::Absent;
+        let doubts = Repair::of_seed(&found.seed).into_iter().chain(Repair::of_issuer(self.issuer, says_digits));
+        found.notes.extend(doubts.map(Note::Link).chain(note));
         Ok(found)
     }
 }
@@ -374,11 +345,6 @@ impl Entry {
     pub(super) fn skipped(place: Place, title: Option<ShownText>, why: Skip) -> Self {
         Self { place, title, read: Err(why) }
     }
-}
-
-/// A doubt about a seed that no service issues.
-pub(super) fn short(seed: &Seed) -> Option<Note> {
-    (seed.len() < SEED_BYTES_USUAL).then_some(Note::Short)
 }
 
 fn algorithm(text: &str) -> Result<Algorithm, Skip> {

@@ -35,7 +35,7 @@ pub enum ImportError {
         line: usize,
     },
     /// Neither text nor a known binary format.
-    #[error("line {line}: not UTF-8 text, and in no known binary format")]
+    #[error("line {line}: not UTF-8 text, and in no known binary format; if it is a text or a table, save it as UTF-8")]
     NotText {
         /// The line of the first bad byte.
         line: usize,

@@ -114,7 +114,7 @@ impl Document {
 fn entries(fields: &[(Text, Text)], place: Place) -> Vec<Entry> {
     let field =
         |name: &str| fields.iter().find(|(key, _)| key.as_str() == name).map_or("", |(_, value)| value.as_str());
-    let beside = Beside { issuer: field("Title"), account: field("UserName") };
+    let beside = Beside { issuer: field("Title"), account: field("UserName"), ..Beside::default() };
     let mut found = Item::new(beside, place, None);
     for (key, value) in fields {
         if key.as_str() == "otp" || key.starts_with("otp_") {

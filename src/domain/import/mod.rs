@@ -220,7 +220,11 @@ pub fn open(bytes: &[u8]) -> Result<Opened, ImportError> {
     if let Some(locked) = old_andotp(bytes) {
         return locked.map(Opened::Locked);
     }
-    let text = text_of(bytes)?;
+    let mut text = text_of(bytes)?;
+    // Tables that Excel writes on a Mac may end their lines so.
+    if text.contains('\r') && !text.contains('\n') {
+        text = Zeroizing::new(text.replace('\r', "\n"));
+    }
     let text = text.trim_start_matches('\u{FEFF}');
     let begun = text.trim_start();
     if begun.is_empty() {

@@ -50,7 +50,7 @@ pub(super) fn authenticator(json: &Json) -> Import {
     Import::of_list(Format::ProtonAuthenticator, json.get("entries").list(), |item, place| {
         let content = item.get("content");
         let name = content.get("name").text();
-        uri::link_or_seed(content.get("uri").word(), Beside { issuer: name, account: name }, place)
+        uri::link_or_seed(content.get("uri").word(), Beside { issuer: name, account: name, ..Beside::default() }, place)
     })
 }
 
@@ -63,7 +63,7 @@ pub(super) fn pass(json: &Json) -> Import {
         let content = data.get("content");
         // Old versions have one field for both.
         let account = content.first_text(&["itemUsername", "itemEmail", "username"]);
-        let beside = Beside { issuer: data.at(&["metadata", "name"]).text(), account };
+        let beside = Beside { issuer: data.at(&["metadata", "name"]).text(), account, ..Beside::default() };
         let why = if item.get("state").number() == Number::Is(TRASHED) {
             Some(Skip::Trashed)
         } else {

@@ -6,10 +6,11 @@ use zeroize::Zeroizing;
 
 use super::{
     Format, Import, ImportError, ends,
-    entry::{Entry, Note, Place, Skip},
+    entry::{Entry, Kind, Note, Place, Skip},
     item::{self, Item, Named, SEEDS, plain, without_number},
+    json::number_of,
     links, naming, pieces,
-    uri::{self, Beside},
+    uri::{self, Beside, Said},
 };
 use crate::domain::{
     limits::{IMPORT_CSV_FIELD_BYTES_MAX, IMPORT_ENTRIES_MAX},
@@ -18,9 +19,27 @@ use crate::domain::{
 };
 
 /// Names of columns with a title.
-const TITLES: [&str; 6] = ["title", "name", "itemname", "issuer", "service", "account"];
+const TITLES: [&str; 6] = ["issuer", "service", "title", "name", "itemname", "account"];
 /// Names of columns with a user.
-const USERS: [&str; 8] = ["loginusername", "username", "login", "user", "email", "label", "username2", "username3"];
+const USERS: [&str; 10] = [
+    "loginusername",
+    "username",
+    "login",
+    "user",
+    "email",
+    "label",
+    "username2",
+    "username3",
+    "accountname",
+    "account",
+];
+/// Names of columns with the account, where another one has the title.
+const OTHER_TITLES: [&str; 3] = ["name", "itemname", "title"];
+/// Names of columns that say how codes are made.
+const KINDS: [&str; 3] = ["otptype", "tokentype", "type"];
+const ALGORITHMS: [&str; 3] = ["algorithm", "algo", "otpalgorithm"];
+const DIGITS: [&str; 3] = ["digits", "otpdigits", "codelength"];
+const PERIODS: [&str; 4] = ["period", "otpperiod", "interval", "timestep"];
 /// Names of columns that may have seeds, and other things, too.
 const PLAIN: [&str; 8] = ["secret", "secretkey", "sharedsecret", "seed", "key", "setupkey", "base32", "token"];
 /// Characters of a text that may be a seed beside another one, and is not a code or a word about it.
@@ -43,23 +62,26 @@ struct Row {
 /// Reads a table, or `None` if the text has no head of one.
 pub(super) fn read(text: &str) -> Result<Option<Import>, ImportError> {
     let text = text.trim_start();
+    let (text, said_separator) = without_separator(text);
     let head_line = text.lines().next().unwrap_or_default();
     // A comment of a list of links, or one of them.
     if head_line.starts_with('#') || head_line.contains("://") {
         return Ok(None);
     }
     let count = |separator: u8| head_line.bytes().filter(|byte| *byte == separator).count();
-    let Some(separator) = [b',', b';', b'\t'].into_iter().filter(|by| count(*by) > 0).max_by_key(|by| count(*by))
-    else {
-        return Ok(None);
-    };
-    let mut rows = Rows { rest: text, line: 1, separator };
+    let usual = || [b',', b';', b'\t'].into_iter().filter(|by| count(*by) > 0).max_by_key(|by| count(*by));
+    let Some(separator) = said_separator.or_else(usual) else { return Ok(None) };
+    let mut rows = Rows { rest: text, line: 1 + usize::from(said_separator.is_some()), separator };
     let Some(Ok(head)) = rows.next() else { return Ok(None) };
     let head: Vec<String> = head.cells.iter().map(|name| plain(name)).collect();
     let mut columns = Columns::of(&head);
     columns.find_plain(&head, || Rows { rest: rows.rest, ..rows });
     let is_passwords = ["password", "loginpassword"].iter().any(|name| head.iter().any(|column| column == name));
     if !columns.are_of_a_table() && !is_passwords {
+        if columns.is_named() && head.iter().any(|name| is_plain(name)) && !links::are_in(text) {
+            let broken = rows.find_map(Result::err);
+            return Err(broken.unwrap_or(ImportError::Refused(NO_KEY)));
+        }
         return Ok(None);
     }
     let mut import = Import::new(format(&head));
@@ -75,7 +97,18 @@ pub(super) fn read(text: &str) -> Result<Option<Import>, ImportError> {
     Ok(Some(import))
 }
 
+const NO_KEY: &str = "a table in which no row has a whole key in the column for it (`secret`, `key` and the like); nothing is in it to import";
 const NO_COLUMN: &str = "a table of passwords without a column of one-time secrets (Chrome, Edge and Firefox keep none); nothing is in it to import";
+
+/// The text behind a first line `sep=;`, by which Excel is told what separates cells, and what it says.
+fn without_separator(text: &str) -> (&str, Option<u8>) {
+    let said = || {
+        let (first, rest) = text.split_once('\n')?;
+        let [separator] = *first.trim_end_matches('\r').strip_prefix("sep=")?.as_bytes() else { return None };
+        Some((rest, separator))
+    };
+    said().map_or((text, None), |(rest, separator)| (rest, Some(separator)))
+}
 
 /// The program that writes a table, by its head.
 fn format(head: &[String]) -> Format {
@@ -102,37 +135,51 @@ struct Columns {
     title: Option<usize>,
     users: Vec<usize>,
     group: Option<usize>,
+    /// That of Bitwarden with the fields that a person added: a name and a value in each line.
+    fields: Option<usize>,
+    kind: Option<usize>,
+    algorithm: Option<usize>,
+    digits: Option<usize>,
+    period: Option<usize>,
     width: usize,
 }
 
 impl Columns {
     fn of(head: &[String]) -> Self {
         let place = |names: &[&str]| names.iter().find_map(|name| head.iter().position(|column| column == name));
-        let users = USERS.iter().filter_map(|name| head.iter().position(|column| column == name)).collect();
+        let title = place(&TITLES);
+        let users = USERS.iter().chain(&OTHER_TITLES).filter_map(|name| place(&[name]));
+        let users = users.filter(|at| Some(*at) != title).collect();
         let seeds = head.iter().enumerate().filter_map(|(at, column)| Some((at, item::named(column)?)));
         let mut seeds: Vec<(usize, Named)> = seeds.collect();
         let rank = |column: &String| SEEDS.iter().position(|name| *name == without_number(column));
         seeds.sort_by_key(|(at, name)| (*name, head.get(*at).and_then(rank)));
-        Self { seeds, title: place(&TITLES), users, group: place(&["group"]), width: head.len() }
+        let (kind, algorithm) = (place(&KINDS), place(&ALGORITHMS));
+        let (digits, period) = (place(&DIGITS), place(&PERIODS));
+        let (group, fields) = (place(&["group"]), place(&["fields"]));
+        Self { seeds, title, users, group, fields, kind, algorithm, digits, period, width: head.len() }
     }
 
     /// Looks for columns of a plain name where none has a surer one. Those in which a row has a seed are theirs, so that a
     /// mistyped one in another row is not left out silently.
     fn find_plain<'a>(&mut self, head: &[String], rows: impl Fn() -> Rows<'a>) {
         let has_surer = self.seeds.first().is_some_and(|(_, name)| *name < Named::Perhaps);
-        if has_surer || self.title.is_none() && self.users.is_empty() {
+        if has_surer || !self.is_named() {
             return;
         }
-        let is_plain = |at: usize| {
-            head.get(at).is_some_and(|name| [name, without_number(name)].iter().any(|name| PLAIN.contains(name)))
-        };
+        let is_plain = |at: usize| head.get(at).is_some_and(|name| is_plain(name));
         self.seeds.retain(|(at, _)| !is_plain(*at));
         let is_seed = |cell: &str| uri::is_link_or_usual_seed(cell) && !ends::is_id_of_aws(cell);
         let holds = |at: usize| {
             rows().map_while(Result::ok).any(|row| row.cells.get(at).is_some_and(|cell| is_seed(cell.trim())))
         };
         let found: Vec<_> = (0..head.len()).filter(|at| is_plain(*at) && holds(*at)).collect();
-        self.seeds.splice(..0, found.into_iter().map(|at| (at, Named::Nearly)));
+        self.seeds.splice(..0, found.into_iter().map(|at| (at, Named::Surely)));
+    }
+
+    /// Whether one of them has names.
+    const fn is_named(&self) -> bool {
+        self.title.is_some() || !self.users.is_empty()
     }
 
     /// Whether they are those of a table with seeds, and not of a text whose first line has a comma.
@@ -162,7 +209,12 @@ impl Columns {
             return;
         }
         let is_trashed = self.group.map_or("", cell).to_ascii_lowercase().starts_with(BIN);
-        let beside = Beside { issuer: title, account };
+        let text = |column: Option<usize>| column.map_or("", cell);
+        // Such a column may say other things of a login.
+        let kind = Some(text(self.kind)).filter(|word| Kind::of_word(word) != Kind::Unknown).unwrap_or_default();
+        let (algorithm, digits, period) =
+            (text(self.algorithm), number_of(text(self.digits)), number_of(text(self.period)));
+        let beside = Beside { issuer: title, account, said: Said { kind, algorithm, digits, period } };
         let mut found = Item::new(beside, place, is_trashed.then_some(Skip::Trashed));
         seeds.sort_by_key(|(_, text)| is_remark(text));
         let (is_short, last) = (cells.len() < self.width, cells.len().saturating_sub(1));
@@ -172,6 +224,9 @@ impl Columns {
                 let is_cut = at == last && (is_short || !row.is_ended && ends::may_be_cut(cell));
                 found.own(cell, is_cut.then_some(Note::Ends));
             }
+        }
+        for (name, value) in text(self.fields).lines().filter_map(|field| field.split_once(": ")) {
+            found.field(name, value.trim());
         }
         for column in 0..cells.len() {
             found.scan(cell(column));
@@ -200,6 +255,11 @@ impl Columns {
         // A line break without quotes cut this row off, and put the seed into another column.
         (seeds.is_empty() && in_any()).then_some(Skip::Shape)
     }
+}
+
+/// Whether a column of this name may have seeds, and other things, too.
+fn is_plain(name: &str) -> bool {
+    [name, without_number(name)].iter().any(|name| PLAIN.contains(name))
 }
 
 /// Whether a text beside a secret is a word or a code about it, and no secret that somebody mistyped or cut.

@@ -4,23 +4,35 @@ use zeroize::Zeroizing;
 
 use super::{
     ends,
-    entry::{Entry, Found, Kind, Note, Place, RawEntry, SEED_BYTES_USUAL, Skip, short},
+    entry::{Entry, Found, Kind, Note, Number, Place, RawEntry, Skip},
     naming,
 };
 use crate::domain::{
     limits::URI_BYTES_MAX,
-    otpauth::{OtpAuthError, Unnamed, push_app},
-    seed::{Seed, SeedError},
+    otpauth::{OtpAuthError, Repair, Unnamed, push_app},
+    seed::{SEED_BYTES_USUAL, Seed, SeedError},
 };
 
 /// The schemes of links that a list may hold.
 const SCHEMES: [&str; 4] = ["otpauth://", "otpauth-migration://", "steam://", "motp://"];
 
-/// The names of the item that a link stands at, for a link that has none itself.
+/// What the item that a seed or link stands at says beside it.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Beside<'a> {
+    /// The names for one that has none itself.
     pub(super) issuer: &'a str,
     pub(super) account: &'a str,
+    /// How the codes of a bare seed are made. A link says so itself.
+    pub(super) said: Said<'a>,
+}
+
+/// How codes are made, as far as a file says so.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Said<'a> {
+    pub(super) kind: &'a str,
+    pub(super) algorithm: &'a str,
+    pub(super) digits: Number,
+    pub(super) period: Number,
 }
 
 /// Whether a text begins like a link that may be in a list.
@@ -47,7 +59,10 @@ pub(super) fn link_or_seed(text: &str, beside: Beside<'_>, place: Place) -> Entr
     if text.contains("://") {
         link(text, beside, place)
     } else {
-        RawEntry::plain(beside.issuer, beside.account, text).entry(place)
+        let Said { kind, algorithm, digits, period } = beside.said;
+        let kind = Kind::of_word(kind);
+        RawEntry { kind, algorithm, digits, period, ..RawEntry::plain(beside.issuer, beside.account, text) }
+            .entry(place)
     }
 }
 
@@ -61,14 +76,11 @@ pub(super) fn link(text: &str, beside: Beside<'_>, place: Place) -> Entry {
     let (issuer, account) = link.names();
     let issuer = if issuer.is_empty() { beside.issuer } else { issuer }.to_owned();
     let account = if account.is_empty() { beside.account } else { account }.to_owned();
-    let perhaps_steam = issuer.trim().eq_ignore_ascii_case("steam") && !link.says_digits;
-    let Unnamed { totp, seed, single_use, repaired, .. } = link;
-    notes.extend(repaired.into_iter().map(Note::Link));
+    let Unnamed { totp, seed, single_use, repaired, says_digits, .. } = link;
+    notes.extend(repaired.into_iter().chain(Repair::of_issuer(&issuer, says_digits)).map(Note::Link));
     let mut found = naming::named(&issuer, &account, totp, seed);
     notes.append(&mut found.notes);
-    notes.extend(short(&found.seed));
     notes.extend(around);
-    notes.extend(perhaps_steam.then_some(Note::PerhapsSteam));
     let read = Ok(Found { single_use, notes, ..found });
     Entry { place, title: naming::title_of(&read, &issuer, &account), read }
 }

@@ -10,6 +10,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use zeroize::Zeroizing;
 
 pub use parts::Repair;
+pub(super) use parts::STEAM;
 use parts::{Reading, UriParts};
 pub use push::push_app;
 use query::{Query, SINGLE_USE};
@@ -119,6 +120,20 @@ pub enum OtpAuthError {
     SingleUse,
 }
 
+/// A key or a link without the quotes or brackets in which somebody copied it.
+pub fn unquoted(text: &str) -> &str {
+    const QUOTES: [(char, char); 5] = [('"', '"'), ('\'', '\''), ('`', '`'), ('<', '>'), ('\u{201c}', '\u{201d}')];
+    let text = text.trim();
+    let inside = |(open, close)| text.strip_prefix(open)?.strip_suffix(close);
+    QUOTES.into_iter().find_map(inside).map_or(text, str::trim)
+}
+
+/// Whether a text holds a whole link somewhere, and so a seed.
+pub fn holds_link(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    text.find("otpauth").and_then(|at| text.get(at..)).is_some_and(|link| link.contains("://") && link.contains('?'))
+}
+
 /// Whether a text is meant as a link, and not as a seed.
 pub fn is_link(text: &str) -> bool {
     let start = text.trim_start().get(..8).unwrap_or_default();
@@ -144,8 +159,9 @@ impl OtpAuth {
     }
 
     fn read(uri: &str, reading: Reading, said: Names) -> Result<(Self, Vec<Repair>), OtpAuthError> {
-        let Unnamed { label, issuer, totp, seed, single_use, repaired, .. } = Unnamed::read(uri, reading)?;
+        let Unnamed { label, issuer, totp, says_digits, seed, single_use, mut repaired } = Unnamed::read(uri, reading)?;
         let (label, issuer) = names(&label, &issuer, said)?;
+        repaired.extend(issuer.as_ref().and_then(|issuer| Repair::of_issuer(issuer.as_str(), says_digits)));
         Ok((Self { label, issuer, totp, seed, single_use }, repaired))
     }
 
@@ -190,13 +206,15 @@ impl Unnamed {
         let query = Query::read(&query, reading)?;
         let seed = query.get("secret").ok_or(OtpAuthError::NoSecret)?;
         repaired.extend((Seeds::of(seed) == Seeds::PerhapsTwo).then_some(Repair::PerhapsTwo));
+        let seed = Seed::from_uri_base32(seed).map_err(OtpAuthError::Seed)?;
+        repaired.extend(Repair::of_seed(&seed));
         Ok(Self {
             label,
             issuer: Zeroizing::new(query.get("issuer").unwrap_or_default().to_owned()),
             totp: query.totp()?,
             says_digits: query.get("digits").is_some(),
             single_use: query.single_use()?,
-            seed: Seed::from_uri_base32(seed).map_err(OtpAuthError::Seed)?,
+            seed,
             repaired,
         })
     }

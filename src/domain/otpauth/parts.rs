@@ -7,7 +7,13 @@ use percent_encoding::percent_decode_str;
 use zeroize::Zeroizing;
 
 use super::{OtpAuthError, push_app, query::is_known};
-use crate::domain::{limits::URI_BYTES_MAX, seed::Seeds};
+use crate::domain::{
+    limits::URI_BYTES_MAX,
+    seed::{SEED_BYTES_USUAL, Seed, Seeds},
+};
+
+/// The issuer whose codes are letters. Old apps write its entries like any other.
+pub(in crate::domain) const STEAM: &str = "Steam";
 
 /// How a URI is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,12 +39,33 @@ pub enum Repair {
     Percent,
     /// A secret that may be two.
     PerhapsTwo,
+    /// A secret that is shorter than those that services issue: it may be cut, or a word.
+    Short,
+    /// The issuer is Steam and nothing says how codes look: they may be letters.
+    PerhapsSteam,
 }
 
 impl Repair {
     /// Whether nobody can tell what was meant.
     pub const fn is_doubt(self) -> bool {
-        matches!(self, Self::PerhapsTwo)
+        matches!(self, Self::PerhapsTwo | Self::Short | Self::PerhapsSteam)
+    }
+
+    /// The doubts about a seed without a link.
+    pub fn of_key(text: &str) -> impl Iterator<Item = Self> {
+        let perhaps_two = (Seeds::of(text) == Seeds::PerhapsTwo).then_some(Self::PerhapsTwo);
+        let short = Seed::from_base32(text).ok().and_then(|seed| Self::of_seed(&seed));
+        perhaps_two.into_iter().chain(short)
+    }
+
+    /// The doubt about a seed that no service issues.
+    pub(in crate::domain) fn of_seed(seed: &Seed) -> Option<Self> {
+        (seed.len() < SEED_BYTES_USUAL).then_some(Self::Short)
+    }
+
+    /// The doubt about the codes of an issuer.
+    pub fn of_issuer(issuer: &str, says_digits: bool) -> Option<Self> {
+        (issuer.trim().eq_ignore_ascii_case(STEAM) && !says_digits).then_some(Self::PerhapsSteam)
     }
 
     /// What a person is told of it.
@@ -56,6 +83,13 @@ impl fmt::Display for Repair {
             Self::Space => "a raw space was read as a part of the label",
             Self::Percent => "a raw `%` was read as itself",
             Self::PerhapsTwo => Seeds::DOUBT,
+            Self::Short => {
+                "its secret is shorter than any service's: it may be cut off, or a word that somebody wrote there"
+            }
+            Self::PerhapsSteam => {
+                "nothing says how its codes look; if this is Steam Guard, the codes will be wrong, because Steam's are \
+                 letters"
+            }
         })
     }
 }

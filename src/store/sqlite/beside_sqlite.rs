@@ -26,6 +26,18 @@ pub(super) fn open(path: &Path, number: Option<Number>) -> io::Result<Arc<File>>
     Ok(file)
 }
 
+/// Waits until the disk has what was written to the file at a path.
+#[cfg(unix)]
+pub(super) fn sync(path: &Path, number: Option<Number>) -> io::Result<()> {
+    open(path, number)?.sync_data()
+}
+
+/// Windows syncs a file for those alone who may write it.
+#[cfg(not(unix))]
+pub(super) fn sync(path: &Path, _number: Option<Number>) -> io::Result<()> {
+    File::options().write(true).open(path)?.sync_data()
+}
+
 /// The system's identity of a file: device and inode.
 #[cfg(unix)]
 pub(super) type Number = (u64, u64);

@@ -1,6 +1,6 @@
 //! Converts SQLite's errors to the store's.
 
-use std::path::Path;
+use std::{io, path::Path};
 
 use rusqlite::{ErrorCode, ffi};
 
@@ -64,10 +64,17 @@ const NOT_SYNCED: &str = "the disk did not confirm a write";
 /// Whether an error came from the disk's lack of room or a failed sync, and not from the log's index, which all connections
 /// of a process share.
 pub(super) fn spares_index(error: &StoreError) -> bool {
-    match error {
-        StoreError::Unavailable(what) | StoreError::Unknown(what) => what == FULL || what.starts_with(NOT_SYNCED),
-        StoreError::Damaged { .. } => false,
-    }
+    matches!(error, StoreError::Unavailable(what) | StoreError::Unknown(what) if what == FULL) || is_unsynced(error)
+}
+
+/// Whether the disk did not confirm a write.
+pub(super) fn is_unsynced(error: &StoreError) -> bool {
+    matches!(error, StoreError::Unavailable(what) | StoreError::Unknown(what) if what.starts_with(NOT_SYNCED))
+}
+
+/// The error of a sync without which nothing is committed.
+pub(super) fn unsynced(cause: &io::Error) -> StoreError {
+    StoreError::Unavailable(format!("{NOT_SYNCED} ({cause})"))
 }
 
 /// What went wrong, with SQLite's error number. SQLite's own messages don't say what to do.

@@ -1,8 +1,8 @@
 //! The generation of the database file, by which an older copy is noticed that somebody puts over it.
 //!
 //! It stands in the first page, beside the format. The first commit after a copy of the log into the database raises it, so
-//! the next such copy raises it in the file itself. Read past the log, it never falls in a file that nobody replaces. And a
-//! log begins at most one generation above the file that it belongs to.
+//! the next such copy raises it in the file itself. Read past the log, it never falls in a file that nobody replaces. And
+//! what a log adds is at most one generation above the file that it belongs to, also after a power cut.
 
 use std::{fs::File, io};
 
@@ -56,7 +56,12 @@ pub(super) fn raise(conn: &Connection, open: &OpenFile) -> Result<(), StoreError
     if in_file.next().is_before(present) {
         return Err(open.lose());
     }
-    if present == in_file { Ok(set(conn, format, present.next())?) } else { Ok(()) }
+    if present != in_file {
+        return Ok(());
+    }
+    // Beside a reader, SQLite copies a part of the log and does not sync the copy. A power cut would take it back.
+    open.sync()?;
+    Ok(set(conn, format, present.next())?)
 }
 
 /// Refuses to read a file that is older than what its log adds to it.

@@ -17,6 +17,7 @@ use rusqlite::Connection;
 use super::{
     beside_sqlite::{self, Number, number},
     connection::{self, Patience},
+    error,
     files::{Spot, beside, look},
     generation::{self, Generation},
 };
@@ -98,6 +99,11 @@ impl OpenFile {
     /// The generation of the database, past its log.
     pub(super) fn generation(&self) -> Result<Generation, StoreError> {
         self.database().and_then(|database| Generation::in_file(&database)).map_err(|cause| unread(&cause))
+    }
+
+    /// Waits until the disk has what was written to the database.
+    pub(super) fn sync(&self) -> Result<(), StoreError> {
+        beside_sqlite::sync(self.spot.file(), self.number).map_err(|cause| error::unsynced(&cause))
     }
 
     /// Stops serving for good. Returns the error that says so.

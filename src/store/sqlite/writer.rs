@@ -224,7 +224,7 @@ impl Writer {
             Failed::Error(error) => Failed::Error(self.file.judged(error)),
         });
         if let Err(Failed::Error(cause)) = &ended {
-            if matches!(cause, StoreError::Unknown(_)) {
+            if matches!(cause, StoreError::Unknown(_)) || error::is_unsynced(cause) {
                 self.suspect.store(true, Ordering::Relaxed);
             }
             // The connection may stay in a bad state after an error, so the next commit opens another one.

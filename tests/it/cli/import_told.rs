@@ -78,7 +78,10 @@ fn every_error_about_a_file_names_the_file() {
         (vec!["secret", "import", "large.txt"], "large.txt is larger than 67108864 bytes"),
         (vec!["secret", "import", "good.txt", "large.txt"], "large.txt is larger than 67108864 bytes"),
         (vec!["secret", "import", "none.json"], "none.json: the file has no entries"),
-        (vec!["secret", "import", "none.json", "none.csv"], "none.json, none.csv: the files have no entries"),
+        (
+            vec!["secret", "import", "none.json", "none.csv"],
+            "none.json, none.csv: the files have no entries (0 added, 0 present, 0 skipped)",
+        ),
         (
             vec!["secret", "import", &fixture("import/2fas-encrypted.json"), "--passphrase-file", "folder"],
             "--passphrase-file must name a file that can be read, or `-` for standard input: folder: ",

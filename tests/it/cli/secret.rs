@@ -597,3 +597,76 @@ fn no_name_of_a_secret_is_changed_to_its_seed() {
     // The seed of another secret is a name like any other.
     person.run(&["secret", "update", "alice", "--label", "JBSWY3DPEHPK3PXP"]).ok();
 }
+
+#[test]
+fn a_key_that_no_service_issues_is_doubtful_and_so_are_codes_of_steam() {
+    let person = Person::with_vault();
+    let added = |seed: &str, more: &[&str]| {
+        let ran = person.fed(seed, &[&["secret", "add", "--stdin", "--allow-duplicate"][..], more].concat());
+        assert_eq!(ran.status, 0, "{ran:?}");
+        ran.err
+    };
+    let (short, steam) =
+        ("Doubtful: its secret is shorter than any service's", "Doubtful: nothing says how its codes look");
+    for seed in ["enabled", "MFRG", "otpauth://totp/a?secret=MFRG"] {
+        let told = added(seed, &["--label", "a"]);
+        assert!(told.contains(short) && !told.contains(steam), "{seed}: {told}");
+    }
+    let link = format!("otpauth://totp/Steam:ada?secret={RFC_SEED}");
+    for (seed, more) in [
+        (RFC_SEED, &["--label", "a", "--issuer", "Steam"][..]),
+        (&link, &[]),
+        (&format!("otpauth://totp/ada?secret={RFC_SEED}"), &["--issuer", "steam"]),
+    ] {
+        let told = added(seed, more);
+        assert!(told.contains(steam) && !told.contains(short), "{seed}: {told}");
+    }
+    for (seed, more) in [
+        (RFC_SEED, &["--label", "a", "--issuer", "Steam", "--digits", "6"][..]),
+        (&format!("{link}&digits=6"), &[]),
+        (RFC_SEED, &["--label", "a", "--issuer", "Acme"]),
+    ] {
+        assert!(!added(seed, more).contains("Doubtful"), "{seed} {more:?}");
+    }
+}
+
+#[test]
+fn a_key_or_link_may_be_in_quotes() {
+    let person = Person::with_vault();
+    for (open, close) in [("\"", "\""), ("'", "'"), ("`", "`"), ("<", ">"), ("\u{201c}", "\u{201d}")] {
+        let link = format!("{open}otpauth://totp/ada?secret={RFC_SEED}{close}\n");
+        person.fed(&link, &["secret", "add", "--stdin", "--allow-duplicate"]).ok();
+        let seed = format!(" {open}{RFC_SEED}{close}\n");
+        person.fed(&seed, &["secret", "add", "--stdin", "--label", "bob", "--allow-duplicate"]).ok();
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_without_a_name_that_can_be_kept_is_asked_for_one() {
+    let person = Person::with_vault();
+    let own = format!("otpauth://totp/{RFC_SEED}?secret={RFC_SEED}");
+    for link in [format!("otpauth://totp/?secret={RFC_SEED}"), own.clone()] {
+        let piped = person.fed(&link, &["secret", "add", "--stdin"]).refused(2);
+        assert!(piped.contains("add --label") && !piped.contains("GEZD"), "{piped}");
+        assert_eq!(piped.contains("label holds the key"), link == own, "{piped}");
+        let mut terminal = Terminal::new();
+        let mut program = terminal.start(&person, "secret add --allow-duplicate");
+        terminal.wait_for_a_hidden_prompt(&mut program);
+        terminal.types(&link);
+        terminal.read_until("Label, such as the account's name: ");
+        terminal.types("eve");
+        let (shown, ended) = terminal.rest_of(program);
+        assert!(ended.success() && shown.contains("eve"), "{shown}");
+        person.fed(&link, &["secret", "add", "--stdin", "--label", "fay", "--allow-duplicate"]).ok();
+    }
+}
+
+#[test]
+fn a_name_is_neither_a_short_seed_nor_holds_a_link() {
+    let person = Person::with_vault();
+    for (seed, label) in [("MFRGGZDFMY", "mfrg gzdf my"), (RFC_SEED, "ada otpauth://totp/a?secret=MFRGGZDFMZTWQ2LK")] {
+        person.fed(seed, &["secret", "add", "--stdin", "--label", label]).refused(2);
+    }
+    person.fed("MFRGGZDFMY", &["secret", "add", "--stdin", "--label", "my mfrggzdfmy words"]).ok();
+}

@@ -109,7 +109,7 @@ fn lists_from_the_wild_are_read_as_they_were_meant_and_what_was_repaired_is_told
     let ran = person.fed(&list, &["secret", "import", "-"]);
 
     insta::assert_snapshot!(ran.err, @r"
-    line 1 (Steam: ada): the file does not say how its codes look; if this is Steam Guard, the codes will be wrong, because Steam's are letters
+    line 1 (Steam: ada): nothing says how its codes look; if this is Steam Guard, the codes will be wrong, because Steam's are letters
     line 2 (C#: ada): a raw `#` was read as a part of the text
     line 3 (Big Co: ada lovelace): a raw space was read as a part of the label
     line 4 (100%: ada): `&amp;` was read as `&`
@@ -420,7 +420,8 @@ fn an_export_opens_with_the_very_file_of_its_passphrase() {
 fn a_file_without_entries_is_refused() {
     for (noun, empty) in [("secret", "[]"), ("secret", "{\"uris\": []}"), ("seat", "[]"), ("seat", "email\n")] {
         let refused = Person::with_vault().fed(empty, &[noun, "import", "-"]).refused(1);
-        assert_eq!(refused, "error: standard input: the file has no entries\n", "{noun} {empty}");
+        let sum = if noun == "secret" { " (0 added, 0 present, 0 skipped)" } else { "" };
+        assert_eq!(refused, format!("error: standard input: the file has no entries{sum}\n"), "{noun} {empty}");
     }
 }
 
@@ -634,4 +635,29 @@ fn an_encrypted_export_reads_back_with_its_passphrase_and_says_how_much_it_has()
     person.run(&["vault", "backup", "off-site.age", "--to", key]).ok();
     let refused = person.run(&["vault", "restore", "off-site.age", "--yes"]).refused(78);
     assert!(refused.contains("age -d -i KEY-FILE"), "{refused}");
+}
+
+#[test]
+fn a_short_passphrase_protects_no_export() {
+    let person = Person::new();
+    person.fed(&lines(), &["secret", "import", "-"]).ok();
+    for (text, is_long_enough) in [("", false), ("x", false), ("eleven char", false), ("twelve chars", true)] {
+        person.file("short", text);
+        let ran = person.run(&["secret", "export", "--passphrase-file", "short", "--output", "all.age"]);
+        assert_eq!(ran.status == 0, is_long_enough, "{text}: {ran:?}");
+        assert_eq!(person.home().join("all.age").exists(), is_long_enough);
+        assert!(is_long_enough || ran.err.contains("at least 12 characters"), "{ran:?}");
+    }
+}
+
+#[test]
+fn a_dry_run_lists_what_would_be_added_for_programs_too() {
+    let person = Person::with_vault();
+    person.file("one.txt", &format!("otpauth://totp/Acme:ada?secret={RFC_SEED}&digits=8"));
+    let found = person.run(&["secret", "import", "one.txt", "--dry-run", "--json"]).json();
+    let expected =
+        serde_json::json!([{"label": "ada", "issuer": "Acme", "algorithm": "SHA1", "digits": 8, "period": 30}]);
+    assert_eq!((&found["would_add"], &found["totp_secrets"]), (&expected, &serde_json::json!([])));
+    let stored = person.run(&["secret", "import", "one.txt", "--json"]).json();
+    assert_eq!(stored.get("would_add"), None);
 }

@@ -176,6 +176,12 @@ fn a_person_adds_a_secret_and_the_agent_gets_codes_but_never_the_seed() {
         assert!(shown.contains(said), "{said} is missing: {shown}");
     }
     let ticket = hidden(&entry, "ticket");
+    // A key in the field of a name is refused, and not sent back.
+    for (label, issuer) in [(RFC_SEED, "Acme"), ("ada", RFC_SEED)] {
+        let fields = [("step", "look"), ("ticket", &ticket), ("key", RFC_SEED), ("label", label), ("issuer", issuer)];
+        let refused = world.form(&open, &fields);
+        assert!(refused.status == 400 && !text(&refused).contains(RFC_SEED), "{}", text(&refused));
+    }
     let review = world.look(&open, &ticket, RFC_SEED);
     assert_eq!((review.status, title(&review).as_str()), (200, "Is this right?"));
     let handle = hidden(&review, "entry");
@@ -206,10 +212,26 @@ fn a_person_adds_a_secret_and_the_agent_gets_codes_but_never_the_seed() {
         assert_eq!(page.header("referrer-policy"), Some("same-origin"), "without it, browsers hide a form's origin");
     }
     assert!(!outcome.to_string().contains(RFC_SEED) && outcome["totp_secret"].get("secret").is_none());
-    for action in [Action::EnrolBegin, Action::EnrolOpen, Action::EnrolStore, Action::SecretRegister] {
+    for action in [Action::EnrolBegin, Action::EnrolOpen, Action::SecretRegister] {
         assert_eq!(world.rows(action), [Outcome::Ok], "{action:?}");
     }
+    assert_eq!(world.rows(Action::EnrolStore), [Outcome::InvalidArgument, Outcome::InvalidArgument, Outcome::Ok]);
     assert_eq!(world.rows(Action::EnrolProve), [Outcome::Unauthenticated, Outcome::Ok]);
+}
+
+#[test]
+fn a_link_that_is_called_by_its_key_takes_the_name_in_the_field() {
+    let world = World::new();
+    let open = world.begin(&json!({"label": "ada"}));
+    let ticket = world.ticket(&open);
+    let link = format!("\"otpauth://totp/{RFC_SEED}?secret={RFC_SEED}\"");
+
+    let review = world.look(&open, &ticket, &link);
+
+    assert_eq!(title(&review), "Is this right?", "{}", text(&review));
+    assert!(text(&review).contains("value=\"ada\"") && !text(&review).contains(RFC_SEED));
+    let short = text(&world.look(&open, &ticket, "MFRG"));
+    assert!(short.contains("shorter than any service"), "{short}");
 }
 
 #[test]

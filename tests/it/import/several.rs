@@ -1,6 +1,7 @@
 //! Two seeds where one belongs, seeds in groups, and fields and columns that are called as those with seeds are: each seed
 //! is an entry or a skipped one, and other texts are not entries.
 
+use countersign::domain::text::ShownText;
 use serde_json::{Value, json};
 
 use super::{
@@ -383,10 +384,10 @@ fn a_column_of_a_plain_name_is_one_of_seeds_if_it_has_some_and_no_other_is_surer
 
 #[test]
 fn a_table_without_such_a_column_is_told_which_are_looked_for() {
-    for table in [format!("a,b\nA,{A}\n"), "name,secret\nA,hunter2\n".to_owned(), "name\tkey\nA\t1234\n".to_owned()] {
-        let problem = super::bad_input::read(table.as_bytes()).err().map(|problem| problem.to_string());
-        let told = problem.unwrap_or_default();
-        assert!(told.contains("`totp`, `otp`, `otpauth`, `secret` or `key`"), "{table}: {told}");
+    assert!(refused(&format!("a,b\nA,{A}\n")).contains("`totp`, `otp`, `otpauth`, `secret` or `key`"));
+    for table in ["name,secret\nA,hunter2\n", "name\tkey\nA\t1234\n"] {
+        let told = refused(table);
+        assert!(told.contains("no row has a whole key in the column for it (`secret`, `key` and the like)"), "{told}");
     }
 }
 
@@ -416,4 +417,65 @@ fn a_seed_or_a_mistyped_one_in_a_field_of_bitwarden_is_never_silent() {
     for (name, word) in [("totp", "yes"), ("totp", "enabled"), ("secret", "hunter2"), ("secret", "correct horse")] {
         check(&file(A.into(), name, word.into()), &[&a]);
     }
+}
+
+#[test]
+fn a_table_says_how_the_codes_of_its_seeds_are_made() {
+    let read_row = |head: &str, row: &str| read(&format!("{head}\n{row}\n")).entries.remove(0).read;
+    for head in ["issuer,label,secret,digits,period,algorithm", "Service,Account,TOTP,OTP digits,Interval,algo"] {
+        let totp = read_row(head, &format!("Acme,ada,{A},8,60,SHA256")).ok().unwrap().totp;
+        assert_eq!((totp.digits.get(), totp.period.seconds(), totp.algorithm.as_str()), (8, 60, "SHA256"));
+        let totp = read_row(head, &format!("Acme,ada,{A},,,")).ok().unwrap().totp;
+        assert_eq!((totp.digits.get(), totp.period.seconds(), totp.algorithm.as_str()), (6, 30, "SHA1"));
+        for wrong in ["7,30,SHA1", "six,30,SHA1", "6,0,SHA1", "6,30,MD5", "6,30,x"] {
+            assert!(read_row(head, &format!("Acme,ada,{A},{wrong}")).is_err(), "{wrong}");
+        }
+    }
+    for kind in ["hotp", "steam", "steamtotp"] {
+        assert!(read_row("service,account,otp_type,secret", &format!("S,a,{kind},{A}")).is_err(), "{kind}");
+    }
+    // What a link says counts, and a login's type is something else.
+    let link = format!("otpauth://totp/x?secret={A}&digits=8");
+    let totp = read_row("name,type,totp,digits", &format!("a,login,{link},6")).ok().unwrap().totp;
+    assert_eq!(totp.digits.get(), 8);
+    check(&format!("name,type,totp\na,login,{A}\n"), &[&format!("a {A}")]);
+}
+
+#[test]
+fn a_table_keeps_both_the_service_and_the_account() {
+    for head in ["issuer,account,secret", "issuer,name,secret", "Service,Name,Key", "service,account name,otp"] {
+        for (row, label) in [("Acme,ada", "ada"), ("Acme,bob", "bob")] {
+            let found = read(&format!("{head}\n{row},{A}\n")).entries.remove(0).read.ok().unwrap();
+            let issuer = found.issuer.as_ref().map(ShownText::as_str);
+            assert_eq!((found.label.as_str(), issuer), (label, Some("Acme")), "{head}");
+        }
+    }
+}
+
+#[test]
+fn no_row_of_a_column_of_seeds_is_left_out_of_the_count() {
+    let rows = format!("name,secret\nada,{A}\nbob,hunter2\ncarl,MFRG\ndan,MFRGGZDF\neve,not a key at all!\nfay,\n");
+    assert_eq!(read(&rows).entries.len(), 5);
+}
+
+#[test]
+fn tables_as_excel_writes_them_are_read() {
+    let table = format!("name;secret\nada;{A}\nbob;{B}\n");
+    let both = [format!("ada {A}"), format!("bob {B}")];
+    let both: Vec<&str> = both.iter().map(String::as_str).collect();
+    for form in [format!("sep=;\r\n{table}"), format!("sep=;\n{table}"), table.replace('\n', "\r")] {
+        check(&form, &both);
+    }
+    let lines = told(&format!("sep=;\n{table}"));
+    assert_eq!(lines.len(), 2);
+    let import = read(&format!("sep=;\nname;secret\nada;{A}\n"));
+    assert_eq!(import.entries[0].place.to_string(), "line 3");
+}
+
+#[test]
+fn fields_that_a_person_added_are_read_from_bitwardens_table() {
+    let head = "folder,favorite,type,name,notes,fields,reprompt,login_uri,login_username,login_password,login_totp";
+    let rows =
+        format!("{head}\n,,login,Acme,,\"PIN: 1234\nTOTP: {A}\",0,,ada,p,\n,,login,Other,,color: blue,0,,bob,p,{B}\n");
+    check(&rows, &[&format!("ada {A}"), &format!("bob {B}")]);
 }

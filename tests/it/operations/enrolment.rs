@@ -100,7 +100,7 @@ fn an_enrolment_whose_tries_are_used_up_is_over_although_their_ends_were_lost() 
 async fn a_refusal_of_the_page_bears_its_own_time() {
     let vault = Vault::new();
     let (service, person) = (&vault.service, &vault.person);
-    service.offer_enrolments(std::sync::Arc::new(Page));
+    service.offer_enrolments(Arc::new(Page));
     let profile = SeatChanges { email: Some("ada@example.com".to_owned()), ..SeatChanges::default() };
     let seat = service.perform(person, AddSeat { profile }).await.unwrap().id.to_string();
     let pin = Some(Zeroizing::new("492039".to_owned()));

@@ -10,8 +10,8 @@ use crate::{
     child::Children,
     domain::{
         limits::{PICTURE_BYTES_MAX, URI_BYTES_MAX},
-        otpauth::{Names, OtpAuth, Repair, is_link},
-        seed::{Seed, Seeds},
+        otpauth::{Names, OtpAuth, OtpAuthError, Repair, is_link, unquoted},
+        seed::Seed,
         text::ShownText,
     },
     operations::{ErrorCode, Refusal, RegisterSecret, Registration},
@@ -127,7 +127,7 @@ pub(super) async fn read(args: &AddArgs, console: &mut Console, children: &Child
     }
     if args.source.stdin {
         let text = console.read_stdin(URI_BYTES_MAX + 2)?;
-        typed(&mut registration, text, console)?;
+        typed(&mut registration, &text, console)?;
     } else if let Some(file) = &args.source.uri_file {
         let text = console.read_text("--uri-file", file, URI_BYTES_MAX + 2)?;
         let about = format!("{}: ", shown_path(file));
@@ -144,21 +144,23 @@ pub(super) async fn read(args: &AddArgs, console: &mut Console, children: &Child
     } else if !args.source.generate {
         let remedy = "use --stdin, --uri-file, --qr or --generate";
         let text = console.ask_hidden("Seed in base32, or otpauth:// link (hidden): ", remedy).await?;
-        typed(&mut registration, text, console)?;
+        typed(&mut registration, &text, console)?;
     }
     Ok(registration)
 }
 
 /// Takes what a person typed: a seed, or the whole link, which also says how codes are made.
-fn typed(registration: &mut Registration, text: Zeroizing<String>, console: &mut Console) -> Result<(), Failure> {
+fn typed(registration: &mut Registration, text: &str, console: &mut Console) -> Result<(), Failure> {
+    let text = Zeroizing::new(unquoted(text).to_owned());
     if !is_link(&text) {
-        if Seeds::of(&text) == Seeds::PerhapsTwo {
-            console.note(&Repair::PerhapsTwo.told());
+        let issuer = registration.issuer.as_deref().unwrap_or_default();
+        for doubt in Repair::of_key(&text).chain(Repair::of_issuer(issuer, registration.digits.is_some())) {
+            console.note(&doubt.told());
         }
         if registration.label.is_none() {
             // A seed that is none is told before more is asked for.
             Seed::from_base32(&text).map_err(|problem| Refusal::invalid("secret", problem.to_string()))?;
-            registration.label = Some(console.ask("Label, such as the account's name: ", "add --label")?);
+            registration.label = Some(ask_label(console)?);
         }
         registration.secret = Some(text);
         return Ok(());
@@ -177,23 +179,34 @@ fn named(registration: &mut Registration, uri: &str, console: &mut Console) -> R
         let checked = text.map(|text| ShownText::parse(&text)).transpose();
         checked.map_err(|problem| Refusal::invalid(field, problem.to_string()))
     };
-    let said = Names {
+    let mut said = Names {
         label: typed("label", registration.label.take())?,
         issuer: typed("issuer", registration.issuer.take())?,
     };
-    let (uri, repaired) = meant(uri, said)?;
+    let mut read = OtpAuth::parse_meant(uri, said.clone());
+    let lacks_name = match &read {
+        Ok((read, _)) if said.label.is_none() && read.seed.is_in(read.label.as_str()) => {
+            console.note("The link's label holds the key, and every list shows labels; it needs another one.");
+            true
+        }
+        Ok(_) => false,
+        Err(problem) => *problem == OtpAuthError::NoName,
+    };
+    if lacks_name {
+        said.label = typed("label", Some(ask_label(console)?))?;
+        read = OtpAuth::parse_meant(uri, said);
+    }
+    let (read, repaired) = read.map_err(|problem| Refusal::invalid("uri", problem.to_string()))?;
     for repair in repaired {
         console.note(&repair.told());
     }
-    registration.uri = Some(uri);
+    registration.uri = Some(read.to_uri());
     Ok(())
 }
 
-/// Reads a person's URI leniently, and returns it in strict form with the repairs.
-pub(super) fn meant(uri: &str, said: Names) -> Result<(Zeroizing<String>, Vec<Repair>), Refusal> {
-    let read = OtpAuth::parse_meant(uri, said);
-    read.map(|(read, repaired)| (read.to_uri(), repaired))
-        .map_err(|problem| Refusal::invalid("uri", problem.to_string()))
+/// Asks what to call a secret.
+fn ask_label(console: &mut Console) -> Result<String, Failure> {
+    console.ask("Label, such as the account's name: ", "add --label")
 }
 
 /// A picture's file that is too large is wrong input, not an oversized request.

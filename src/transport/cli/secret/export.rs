@@ -15,7 +15,7 @@ use crate::{
     domain::{
         age::{Openers, Recipient, Sealing},
         ids::SecretId,
-        limits::PASSPHRASE_BYTES_MAX,
+        limits::{PASSPHRASE_BYTES_MAX, PASSPHRASE_CHARS_MIN},
     },
     operations::{Export, ExportSecrets, Service},
     transport::cli::{
@@ -200,8 +200,9 @@ async fn passphrase(args: &ExportArgs, session: &mut Session) -> Result<Zeroizin
         }
         typed
     };
-    if passphrase.is_empty() {
-        return Err(Failure::invalid("an empty passphrase protects nothing; nothing was exported"));
+    if passphrase.chars().count() < PASSPHRASE_CHARS_MIN {
+        let problem = "the passphrase must have at least 12 characters; five random words are a good one";
+        return Err(Failure::invalid(format!("{problem}; nothing was exported")));
     }
     Ok(passphrase)
 }

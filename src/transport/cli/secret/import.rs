@@ -190,7 +190,8 @@ async fn read_all(args: &ImportArgs, console: &mut Console, children: &Children)
     let entries = all.secrets.len() + all.skipped;
     if entries == 0 && all.parts.is_empty() {
         let what = if several { "the files have no entries" } else { NO_ENTRIES };
-        return Err(Failure::invalid(format!("{}: {what}", all.empty.join(", "))));
+        let files = all.empty.join(", ");
+        return Err(Failure::invalid(format!("{files}: {what} (0 added, 0 present, 0 skipped)")));
     }
     if entries > IMPORT_ENTRIES_MAX {
         return Err(Failure::invalid(format!("an import takes {IMPORT_ENTRIES_MAX} secrets at most; split the file")));

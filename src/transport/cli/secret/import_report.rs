@@ -3,7 +3,10 @@
 use serde::Serialize;
 
 use crate::{
-    domain::secret::{SecretMetadata, TotpSecret},
+    domain::{
+        secret::{SecretMetadata, TotpSecret},
+        text::ShownText,
+    },
     operations::{
         Imported,
         answers::{self, OK},
@@ -90,6 +93,35 @@ pub(super) struct ImportAnswer<'a> {
     without_entries: &'a [String],
     missing: &'a [String],
     totp_secrets: Vec<answers::TotpSecret>,
+    /// What `--dry-run` found to add.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    would_add: Option<Vec<WouldAdd<'a>>>,
+}
+
+/// A secret that is not stored yet, and so has no id.
+#[derive(Serialize)]
+struct WouldAdd<'a> {
+    label: &'a str,
+    issuer: Option<&'a str>,
+    algorithm: &'static str,
+    digits: u8,
+    period: u32,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    single_use: bool,
+}
+
+impl<'a> From<&'a TotpSecret> for WouldAdd<'a> {
+    fn from(secret: &'a TotpSecret) -> Self {
+        let SecretMetadata { label, issuer, totp, usage, .. } = &secret.metadata;
+        Self {
+            label: label.as_str(),
+            issuer: issuer.as_ref().map(ShownText::as_str),
+            algorithm: totp.algorithm.as_str(),
+            digits: totp.digits.get(),
+            period: totp.period.seconds(),
+            single_use: usage.single_use(),
+        }
+    }
 }
 
 impl Counts {
@@ -112,9 +144,8 @@ impl Report {
         self.empty.clear();
     }
 
-    pub(super) fn answer(&self, secrets: &[TotpSecret]) -> ImportAnswer<'_> {
-        // What was not stored has no id.
-        let secrets = if self.dry_run { &[] } else { secrets };
+    pub(super) fn answer<'a>(&'a self, secrets: &'a [TotpSecret]) -> ImportAnswer<'a> {
+        let (stored, would_add) = if self.dry_run { (&[][..], Some(secrets)) } else { (secrets, None) };
         ImportAnswer {
             status: OK,
             dry_run: self.dry_run,
@@ -124,7 +155,8 @@ impl Report {
             already_present: &self.present,
             without_entries: &self.empty,
             missing: &self.missing,
-            totp_secrets: secrets.iter().map(answers::TotpSecret::from).collect(),
+            totp_secrets: stored.iter().map(answers::TotpSecret::from).collect(),
+            would_add: would_add.map(|secrets| secrets.iter().map(WouldAdd::from).collect()),
         }
     }
 }

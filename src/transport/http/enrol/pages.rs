@@ -6,6 +6,7 @@ use crate::{
         enrolment::{EnrolmentState, ProofWanted},
         limits::{PICTURE_BYTES_MAX, PIN_CHARS_MAX, SEED_TEXT_BYTES_MAX, TEXT_CHARS_MAX},
         secret::{SecretMetadata, TotpSecret},
+        sensitive::with_seeds_masked,
         text::ShownText,
     },
     operations::{Choice, EnrolmentView, ProofProblem, ProofRequest, Proven, Service},
@@ -165,7 +166,9 @@ pub(super) fn entry(service: &Service, proven: &Proven, problem: Option<&Problem
     let proposed = |text: &Option<ShownText>| text.as_ref().map_or_else(String::new, ToString::to_string);
     let (label, issuer) = match problem {
         Some(problem) if !(problem.label.is_empty() && problem.issuer.is_empty()) => {
-            (problem.label.to_owned(), problem.issuer.to_owned())
+            // A key in the wrong field is not sent back.
+            let kept = |text: &str| if with_seeds_masked(text) == text { text.to_owned() } else { String::new() };
+            (kept(problem.label), kept(problem.issuer))
         }
         _ => (proposed(&view.proposal.label), proposed(&view.proposal.issuer)),
     };
