@@ -191,15 +191,19 @@ async fn named(names: &[String], session: &mut Session) -> Result<Vec<SecretId>,
 async fn passphrase(args: &ExportArgs, session: &mut Session) -> Result<Zeroizing<String>, Failure> {
     const REMEDY: &str = "use --passphrase-file, --to or --plain";
     let console = &mut session.console;
-    let passphrase = if let Some(path) = &args.passphrase_file {
-        console.read_secret("--passphrase-file", path, PASSPHRASE_BYTES_MAX)?
-    } else {
-        let typed = console.ask_hidden("Passphrase for the export (hidden): ", REMEDY).await?;
-        if *typed != *console.ask_hidden(THE_SAME_AGAIN, REMEDY).await? {
-            return Err(Failure::invalid("the two passphrases differ; nothing was exported"));
-        }
-        typed
-    };
+    if let Some(path) = &args.passphrase_file {
+        let passphrase = console.read_secret("--passphrase-file", path, PASSPHRASE_BYTES_MAX)?;
+        return long_enough(passphrase);
+    }
+    let passphrase = long_enough(console.ask_hidden("Passphrase for the export (hidden): ", REMEDY).await?)?;
+    if *passphrase != *console.ask_hidden(THE_SAME_AGAIN, REMEDY).await? {
+        return Err(Failure::invalid("the two passphrases differ; nothing was exported"));
+    }
+    Ok(passphrase)
+}
+
+/// A passphrase, unless whoever has the file could find it by trying.
+fn long_enough(passphrase: Zeroizing<String>) -> Result<Zeroizing<String>, Failure> {
     if passphrase.chars().count() < PASSPHRASE_CHARS_MIN {
         let problem = "the passphrase must have at least 12 characters; five random words are a good one";
         return Err(Failure::invalid(format!("{problem}; nothing was exported")));
