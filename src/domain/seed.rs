@@ -12,6 +12,8 @@ use super::{
 
 /// Bytes that the seed of every service has at least. A word such as `enabled` is base32, too.
 pub const SEED_BYTES_USUAL: usize = 10;
+/// Letters at the end of a written seed that may stand for no whole byte.
+const LETTERS_LEFT_OVER: usize = 2;
 /// Letters that the seed of every service has at least.
 pub const SEED_CHARS_USUAL: usize = 16;
 
@@ -147,12 +149,15 @@ impl Seed {
     /// Whether a text holds it in base32 or hexadecimal, in groups or not. A seed that is shorter than usual may be a word
     /// of the text; but a text is the seed if it is nothing else.
     pub fn is_in(&self, text: &str) -> bool {
-        let written = [self.to_base32(), Zeroizing::new(HEXUPPER.encode(&self.0))];
-        let [base32, _] = &written;
+        let (base32, hex) = (self.to_base32(), Zeroizing::new(HEXUPPER.encode(&self.0)));
         let mut bare = Zeroizing::new(String::with_capacity(text.len()));
         bare.extend(text.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_uppercase()));
-        let is_word = base32.len() < SEED_CHARS_USUAL;
-        written.iter().any(|seed| if is_word { bare == *seed } else { bare.contains(seed.as_str()) })
+        // The last letters may be others: bits that make no whole byte are dropped when it is read.
+        let whole = base32.get(..self.0.len() * 8 / 5).unwrap_or(&base32);
+        if base32.len() < SEED_CHARS_USUAL {
+            return *bare == *hex || bare.starts_with(whole) && bare.len() - whole.len() <= LETTERS_LEFT_OVER;
+        }
+        bare.contains(whole) || bare.contains(hex.as_str())
     }
 
     /// How many bytes it has.
@@ -352,6 +357,12 @@ mod tests {
         }
         let letters = Seed::from_bytes(Zeroizing::new(vec![0xAB; 10])).unwrap();
         assert!(letters.is_in("aBABababABababababab") && letters.is_in("0xABABABABABABABABABAB"));
+        for written in ["MFRGGZDFMZTWQ2LKNNXW6YTBOB", "mfrggzdfmztwq2lkno", "MFRGGZDFMZTWQ2L", "MFRGGZDF2Z"] {
+            let seed = Seed::from_base32(written).unwrap();
+            assert!(seed.is_in(written), "{written}");
+        }
+        let cut = "JBSWY3DPEHPK3PXPJBSWY3DPEHP";
+        assert!(Seed::from_uri_base32(cut).unwrap().is_in(cut));
         let short = Seed::from_bytes(Zeroizing::new(vec![0xDE, 0xAD])).unwrap();
         assert!(!short.is_in("dead end") && !short.is_in("my 32WQ"), "it may be a word");
         assert!(short.is_in("dead") && short.is_in("32wq"), "it is nothing else");

@@ -110,7 +110,7 @@ impl Service {
     fn try_take_links(&self, proven: &Proven, links: &[Zeroizing<String>]) -> Result<Vec<Choice>, Failed> {
         let (mut seeds, mut choices) = (Vec::new(), Vec::new());
         for key in links {
-            match self.checked(proven, &Typed { key, label: "", issuer: "" }) {
+            match self.checked(proven, &Typed { key, label: None, issuer: None }) {
                 Ok(seed) => {
                     let (handle, metadata) = (self.new_handle()?, seed.secret.metadata.clone());
                     choices.push(Choice::Good { handle: HEXLOWER.encode(&handle), metadata });

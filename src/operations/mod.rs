@@ -95,7 +95,7 @@ pub use self::{
     manage_secret::{EraseSecret, ResetSteps, RestoreSecret, SecretChanges, UpdateSecret},
     read_enrollment::ReadEnrollment,
     refusal::{ErrorCode, Refusal},
-    register_secret::{Enrolment, RegisterSecret, Registered, Registration, SecretCreateResponse},
+    register_secret::{Enrolment, HOLDS_SEED, RegisterSecret, Registered, Registration, SecretCreateResponse},
     rotate_keys::{RotateDataKey, RotateRootKey, RotateVaultKey},
     schema::output_schema,
     seat_pins::SetSeatPin,

@@ -282,6 +282,9 @@ impl Enrolment {
     }
 }
 
+/// What is wrong with a name that holds the seed.
+pub const HOLDS_SEED: &str = "holds the seed itself, and names are shown in lists: give another one";
+
 /// Refuses names that hold the seed: every list shows names.
 ///
 /// # Errors
@@ -289,10 +292,7 @@ impl Enrolment {
 pub(super) fn refuse_seed(seed: &Seed, label: &ShownText, issuer: Option<&ShownText>) -> Result<(), Refusal> {
     for (field, text) in [("label", Some(label)), ("issuer", issuer)] {
         if text.is_some_and(|text| seed.is_in(text.as_str())) {
-            return Err(Refusal::invalid(
-                field,
-                "holds the seed itself, and names are shown in lists: give another one",
-            ));
+            return Err(Refusal::invalid(field, HOLDS_SEED));
         }
     }
     Ok(())

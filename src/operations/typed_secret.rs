@@ -1,33 +1,37 @@
-//! What a person types on the page of an enrolment, as the registration that they mean.
+//! What a person types on the page of an enrolment, or shows to it, as the registration that they mean.
 
 use zeroize::Zeroizing;
 
 use super::{Failed, Refusal, Registration, register_secret::shown};
 use crate::domain::{
     enrolment::Proposal,
-    otpauth::{Names, OtpAuth, Repair, is_link, unquoted},
+    otpauth::{Names, OtpAuth, OtpAuthError, Repair, is_link, unquoted},
     text::ShownText,
 };
+
+/// What a secret is called if neither its link nor the request for it has a name. Its person sees that before it is stored.
+const UNNAMED: &str = "Unnamed";
 
 /// What a person typed. No `Debug`.
 pub struct Typed<'a> {
     /// A seed in base32, or an `otpauth://` link.
     pub key: &'a str,
-    /// What to call the secret.
-    pub label: &'a str,
-    /// The service that issued it.
-    pub issuer: &'a str,
+    /// What to call the secret; `None`: there was no field for it.
+    pub label: Option<&'a str>,
+    /// The service that issued it; `None`: there was no field for it.
+    pub issuer: Option<&'a str>,
 }
 
 impl Typed<'_> {
-    /// The registration that a person means: a link brings its own names, which the agent's proposal does not override, but
-    /// what the person changed in the fields does.
+    /// The registration that a person means. A link brings its own names, which the agent's proposal does not override, but
+    /// what the person changed in the fields does. A name that the link lacks is the one that the field shows.
     pub(super) fn meant(&self, proposal: &Proposal) -> Result<(Registration, Vec<Repair>), Failed> {
-        let Typed { key, label, issuer } = self;
-        let (key, label, issuer) = (unquoted(key), label.trim(), issuer.trim());
+        let key = unquoted(self.key);
         if key.is_empty() {
             return Err(Refusal::invalid("key", "is empty: paste the key or the link that the service shows").into());
         }
+        let [label, issuer] = [(self.label, &proposal.label), (self.issuer, &proposal.issuer)]
+            .map(|(text, proposed)| text.or(proposed.as_ref().map(ShownText::as_str)).unwrap_or_default().trim());
         if !is_link(key) {
             if label.is_empty() {
                 return Err(Refusal::invalid("label", "is missing: say which account the key is for").into());
@@ -41,23 +45,30 @@ impl Typed<'_> {
             let doubts = Repair::of_key(key).chain(Repair::of_issuer(issuer, false));
             return Ok((registration, doubts.collect()));
         }
-        let changed = |field, text: &str, proposed: &Option<ShownText>| {
-            let is_proposed = text == proposed.as_ref().map_or("", ShownText::as_str);
-            if is_proposed || text.is_empty() { Ok(None) } else { shown(field, text).map(Some) }
-        };
+        let shown = |field, text: &str| if text.is_empty() { Ok(None) } else { shown(field, text).map(Some) };
+        let [said_label, said_issuer] = [shown("label", label)?, shown("issuer", issuer)?];
         let mut said = Names {
-            label: changed("label", label, &proposal.label)?,
-            issuer: changed("issuer", issuer, &proposal.issuer)?,
+            label: said_label.clone().filter(|label| Some(label) != proposal.label.as_ref()),
+            issuer: said_issuer.clone().filter(|issuer| Some(issuer) != proposal.issuer.as_ref()),
         };
-        let parse = |said: &Names| {
-            OtpAuth::parse_meant(key, said.clone()).map_err(|problem| Refusal::invalid("key", problem.to_string()))
+        let mut read = OtpAuth::parse_meant(key, said.clone());
+        // What the link lacks, or can't be kept: every list shows names.
+        let lacks = match &read {
+            Ok((read, _)) => (read.seed.is_in(read.label.as_str()), read.issuer.is_none()),
+            Err(OtpAuthError::NoName) => (true, true),
+            Err(_) => (false, false),
         };
-        let (mut read, mut repaired) = parse(&said)?;
-        if !label.is_empty() && read.seed.is_in(read.label.as_str()) {
-            // What the field shows is better than a name that can't be kept.
-            said.label = Some(shown("label", label)?);
-            (read, repaired) = parse(&said)?;
+        let or_unnamed = || self.label.is_none().then(|| ShownText::kept(UNNAMED.to_owned()));
+        if lacks.0 {
+            said.label = said_label.or_else(or_unnamed);
         }
+        if lacks.1 {
+            said.issuer = said_issuer;
+        }
+        if lacks != (false, false) {
+            read = OtpAuth::parse_meant(key, said);
+        }
+        let (read, repaired) = read.map_err(|problem| Refusal::invalid("key", problem.to_string()))?;
         Ok((Registration { uri: Some(read.to_uri()), ..Registration::default() }, repaired))
     }
 }

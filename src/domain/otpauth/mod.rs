@@ -68,6 +68,9 @@ pub enum OtpAuthError {
          and add the code that it shows then"
     )]
     Push(&'static str),
+    /// `steam://…` or `otpauth://steam/…`.
+    #[error("is one of Steam, whose codes are letters; only standard ones are supported")]
+    Steam,
     /// `otpauth://hotp/…`: counter-based codes are not kept here.
     #[error("is a counter-based (hotp) secret; only time-based (totp) ones are supported")]
     Hotp,
@@ -137,7 +140,8 @@ pub fn holds_link(text: &str) -> bool {
 /// Whether a text is meant as a link, and not as a seed.
 pub fn is_link(text: &str) -> bool {
     let start = text.trim_start().get(..8).unwrap_or_default();
-    start.eq_ignore_ascii_case("otpauth:") || start.eq_ignore_ascii_case("otpauth-") || push_app(text).is_some()
+    let begins = ["otpauth:", "otpauth-", "steam://"].iter().any(|begin| start.eq_ignore_ascii_case(begin));
+    begins || push_app(text).is_some()
 }
 
 impl OtpAuth {
@@ -468,7 +472,6 @@ mod tests {
             "otpauth:totp/x?secret=JBSWY3DPEHPK3PXP",
             "otpauth:/totp/x?secret=JBSWY3DPEHPK3PXP",
             "otpauth://totp:80/x?secret=JBSWY3DPEHPK3PXP",
-            "otpauth://steam/x?secret=JBSWY3DPEHPK3PXP",
             "https://totp/x?secret=JBSWY3DPEHPK3PXP",
             "xotpauth://totp/x?secret=JBSWY3DPEHPK3PXP",
             "ötpauth://totp/x",
@@ -479,6 +482,9 @@ mod tests {
         }
         refused("otpauth://hotp/a?secret=JBSWY3DPEHPK3PXP&counter=0", OtpAuthError::Hotp);
         refused("OTPAUTH://HOTP/a", OtpAuthError::Hotp);
+        for steam in ["otpauth://steam/x?secret=JBSWY3DPEHPK3PXP", "STEAM://JBSWY3DPEHPK3PXP"] {
+            refused(steam, OtpAuthError::Steam);
+        }
     }
 
     #[test]

@@ -122,6 +122,9 @@ impl UriParts {
         if kind.eq_ignore_ascii_case("hotp") {
             return Err(OtpAuthError::Hotp);
         }
+        if kind.eq_ignore_ascii_case(STEAM) {
+            return Err(OtpAuthError::Steam);
+        }
         if !kind.eq_ignore_ascii_case("totp") {
             return Err(OtpAuthError::NotOtpAuth);
         }
@@ -139,6 +142,9 @@ fn without_start<'a>(text: &'a str, start: &str) -> Option<&'a str> {
 fn no_uri_of_ours(uri: &str) -> OtpAuthError {
     if let Some(app) = push_app(uri) {
         return OtpAuthError::Push(app);
+    }
+    if without_start(uri, "steam://").is_some() {
+        return OtpAuthError::Steam;
     }
     let export = without_start(uri, "otpauth-migration://");
     export.map_or(OtpAuthError::NotOtpAuth, |_| OtpAuthError::GoogleExport)

@@ -670,3 +670,12 @@ fn a_name_is_neither_a_short_seed_nor_holds_a_link() {
     }
     person.fed("MFRGGZDFMY", &["secret", "add", "--stdin", "--label", "my mfrggzdfmy words"]).ok();
 }
+
+#[test]
+fn a_link_of_steam_is_called_that() {
+    let person = Person::with_vault();
+    for link in ["steam://JBSWY3DPEHPK3PXP", "otpauth://steam/ada?secret=JBSWY3DPEHPK3PXP"] {
+        let told = person.fed(link, &["secret", "add", "--stdin", "--label", "x"]);
+        assert!(told.status != 0 && told.err.contains("is one of Steam, whose codes are letters"), "{link}: {told:?}");
+    }
+}

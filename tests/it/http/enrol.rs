@@ -235,6 +235,78 @@ fn a_link_that_is_called_by_its_key_takes_the_name_in_the_field() {
 }
 
 #[test]
+fn a_name_that_the_link_lacks_is_the_one_that_the_page_shows() {
+    let link = |names: &str| format!("otpauth://totp/{names}?secret={RFC_SEED}");
+    for (asked, key, label, issuer) in [
+        (json!({"label": "ada", "issuer": "GitHub"}), link("eve"), "eve", "GitHub"),
+        (json!({"label": "ada", "issuer": "GitHub"}), link(""), "ada", "GitHub"),
+        (json!({"label": "ada", "issuer": "GitHub"}), link("GitLab:eve"), "eve", "GitLab"),
+        (json!({"issuer": "Slack"}), link(""), "Slack", "Slack"),
+        (json!({"label": "ada"}), link(RFC_SEED), "ada", ""),
+    ] {
+        let world = World::new();
+        let open = world.begin(&asked);
+        let ticket = world.ticket(&open);
+        let shown = |name: &str| asked[name].as_str().unwrap_or_default().to_owned();
+        let fields = [
+            ("step", "look"),
+            ("ticket", &*ticket),
+            ("key", &key),
+            ("label", &shown("label")),
+            ("issuer", &shown("issuer")),
+        ];
+        let page = text(&world.form(&open, &fields));
+        let has = |name: &str, value: &str| {
+            page.contains(&format!(
+                "name=\"{name}\" type=\"text\" autocomplete=\"off\" maxlength=\"256\" value=\"{value}\""
+            ))
+        };
+        assert!(has("label", label) && has("issuer", issuer), "{asked} {key}: {page}");
+    }
+}
+
+#[test]
+fn a_key_is_not_sent_back_from_the_page_that_shows_what_will_be_added() {
+    let world = World::new();
+    let open = world.begin(&json!({}));
+    let ticket = world.ticket(&open);
+    // The last letters of the second make no whole byte, and the third is as short as a word.
+    for key in [RFC_SEED, "MFRGGZDFMZTWQ2LKNNXW6YTBOB", "MFRGGZDFMZTWQ2L"] {
+        let handle = hidden(&world.look(&open, &ticket, key), "entry");
+        for (label, issuer) in [(key, "Acme"), ("ada", &*key.to_lowercase())] {
+            for step in ["add", "check", "code"] {
+                let fields =
+                    [("step", step), ("ticket", &*ticket), ("entry", &*handle), ("label", label), ("issuer", issuer)];
+                let page = world.form(&open, &fields);
+                let shown = text(&page).to_uppercase();
+                assert!(page.status == 400 && !shown.contains(key), "{key} {step}: {shown}");
+            }
+            let fields = [("step", "look"), ("ticket", &*ticket), ("key", key), ("label", label), ("issuer", issuer)];
+            let page = world.form(&open, &fields);
+            assert!(page.status == 400 && !text(&page).to_uppercase().contains(key), "{key}");
+        }
+    }
+    assert_eq!(world.secrets(), 0);
+}
+
+#[test]
+fn a_code_beside_add_is_checked_before() {
+    let world = World::new();
+    let open = world.begin(&json!({}));
+    let ticket = world.ticket(&open);
+    let review = world.look(&open, &ticket, RFC_SEED);
+    let (handle, right) = (hidden(&review, "entry"), code_on(&review));
+    let add =
+        |code: &str| world.form(&open, &[("step", "add"), ("ticket", &ticket), ("entry", &handle), ("code", code)]);
+
+    for wrong in ["000000", "12"] {
+        assert!(text(&add(wrong)).contains("That code is not right"), "{wrong}");
+    }
+    assert_eq!(world.secrets(), 0);
+    assert_eq!(title(&add(&right)), "Added");
+}
+
+#[test]
 fn pressing_add_twice_or_reloading_stores_once_and_says_so() {
     let world = World::new();
     let open = world.begin(&json!({}));

@@ -111,7 +111,7 @@ async fn a_refusal_of_the_page_bears_its_own_time() {
     let later = 1_795_305_610;
     vault.clock.set_seconds(later);
 
-    service.take_typed(&proven, &Typed { key: "no key", label: "", issuer: "" }).await.unwrap_err();
+    service.take_typed(&proven, &Typed { key: "no key", label: None, issuer: None }).await.unwrap_err();
 
     let filter = AuditFilter { action: Some(Action::EnrolStore), ..AuditFilter::default() };
     let rows = vault.all_rows(filter).await;

@@ -84,7 +84,7 @@ fn a_node_whose_clock_is_far_off_makes_and_checks_no_codes_and_is_not_ready() {
         let asked = service.perform(&person, EnrollSecret::default()).await.unwrap();
         let Enrolled::Pending { id: enrolment, .. } = asked else { panic!() };
         let proven = service.perform(&person, OpenEnrolment { id: enrolment }).await.unwrap().unwrap();
-        let key = Typed { key: "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP", label: "b", issuer: "" };
+        let key = Typed { key: "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP", label: Some("b"), issuer: None };
         let handle = service.take_typed(&proven, &key).await.unwrap();
 
         for (off, ahead) in [(20, true), (-20, false)] {

@@ -8,7 +8,12 @@ use serde::Serialize;
 
 use super::view;
 use crate::{
-    domain::{enrolment::EnrolmentState, ids::EnrolmentId, text::ShownText},
+    domain::{
+        enrolment::EnrolmentState,
+        ids::EnrolmentId,
+        otpauth::{Names, OtpAuth, OtpAuthError, is_link, unquoted},
+        text::ShownText,
+    },
     operations::{
         Added, EndEnrolment, EnrollResponse, EnrollSecret, Enrolled, EnrolmentPhrase, ErrorCode, OpenEnrolment, Proven,
         Review, Typed, answers::OK, how_to_reach, in_words,
@@ -132,13 +137,19 @@ async fn on_terminal(id: EnrolmentId, args: &EnrollArgs, session: &mut Session) 
         given.clone().or_else(|| proposed.as_ref().map(ToString::to_string)).unwrap_or_default()
     };
     let (mut label, issuer) = (chosen(&args.label, &proposal.label), chosen(&args.issuer, &proposal.issuer));
-    // A link brings its own.
-    if label.is_empty() && !key.contains("://") {
+    // Most links bring their own.
+    let brings_name = || {
+        let names = Names { issuer: ShownText::parse(&issuer).ok(), ..Names::default() };
+        let read = OtpAuth::parse_meant(unquoted(&key), names);
+        is_link(unquoted(&key)) && !matches!(read, Err(OtpAuthError::NoName))
+    };
+    if label.is_empty() && !brings_name() {
         // A key that is none is told before more is asked for.
-        session.service.take_typed(&proven, &Typed { key: &key, label: "-", issuer: &issuer }).await?;
+        let (label_for_now, issuer) = (Some("-"), Some(issuer.as_str()));
+        session.service.take_typed(&proven, &Typed { key: &key, label: label_for_now, issuer }).await?;
         label = session.console.ask("Label, such as the account's name: ", "add --label")?;
     }
-    let typed = Typed { key: &key, label: &label, issuer: &issuer };
+    let typed = Typed { key: &key, label: Some(&label), issuer: Some(&issuer) };
     let handle = session.service.take_typed(&proven, &typed).await?;
     let Some(review) = session.service.review(&proven, &handle).await? else {
         return Err(ended(EnrolmentState::Expired));

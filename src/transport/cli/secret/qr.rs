@@ -9,6 +9,8 @@ use crate::{
     domain::{
         limits::PICTURE_LINKS_MAX,
         otpauth::{Names, OtpAuth},
+        sensitive::{MASK, with_seeds_masked},
+        text::ShownText,
     },
     transport::{
         cli::{Failure, output::Console, table::Table},
@@ -94,11 +96,30 @@ fn listed(links: &[Zeroizing<String>]) -> Table {
     for link in links.iter().take(PICTURE_LINKS_MAX) {
         table.row(match OtpAuth::parse_meant(link, Names::default()) {
             Ok((read, _)) => {
-                let issuer = read.issuer.map(|issuer| issuer.to_string()).unwrap_or_default();
-                vec![issuer, read.label.to_string()]
+                // A key may stand where a name belongs.
+                let told = |name: &ShownText| {
+                    if read.seed.is_in(name.as_str()) { MASK.to_owned() } else { with_seeds_masked(name.as_str()) }
+                };
+                vec![read.issuer.as_ref().map(told).unwrap_or_default(), told(&read.label)]
             }
             Err(problem) => vec![String::new(), format!("(can't be stored: {problem})")],
         });
     }
     table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_a_link_has_for_a_name_is_not_told() {
+        let links = [
+            "otpauth://totp/ada?secret=MFRGGZDFMZTWQ2LK",
+            "otpauth://totp/MFRGGZDFMZTWQ2LKNO?secret=MFRGGZDFMZTWQ2LKNO",
+        ];
+        let links = links.map(|link| Zeroizing::new(link.to_owned()));
+        let Failure::Failed { message, .. } = ambiguous(&links) else { unreachable!("it names the picture's links") };
+        assert!(message.contains("ada") && message.contains(MASK) && !message.contains("MFRG"), "{message}");
+    }
 }

@@ -237,8 +237,8 @@ impl Site<'_> {
         let field = |name| form.get(name).unwrap_or_default();
         match wanted {
             "look" => {
-                let (key, label, issuer) = (field("key"), field("label"), field("issuer"));
-                self.look(proven, &Typed { key, label, issuer }).await
+                let (label, issuer) = (Some(field("label")), Some(field("issuer")));
+                self.look(proven, &Typed { key: field("key"), label, issuer }).await
             }
             "picture" => self.look_at(proven, picture.take()).await,
             "code" | "check" | "add" => self.reviewed(proven, form, (wanted, handle)).await,
@@ -265,23 +265,22 @@ impl Site<'_> {
                 }
                 Err(Refusal::Invalid { field, problem }) => {
                     let text = format!("{} {problem}.", named(field));
+                    let [label, issuer] = pages::not_seeds(field, &problem, [label, issuer]);
                     let feedback = Feedback::Names(EntryProblem { text: &text, label, issuer });
                     return self.review(proven, handle, feedback).await;
                 }
                 Err(refusal) => return failed(&refusal),
             }
         }
-        let (code, nothing) = (form.get("code").unwrap_or_default(), Feedback::Nothing);
-        match wanted {
-            "add" if is_renamed && self.warns(proven, handle).await => self.review(proven, handle, nothing).await,
-            "add" => self.add(proven, handle).await,
-            // The first button of the form is also pressed by Enter in the field of the code.
-            "code" if code.trim().is_empty() => self.review(proven, handle, nothing).await,
-            _ => {
-                let right = self.service.is_code_of_typed(proven, handle, code);
-                self.review(proven, handle, right.map_or(nothing, Feedback::Code)).await
-            }
+        let (code, nothing) = (form.get("code").unwrap_or_default().trim(), Feedback::Nothing);
+        let right = if code.is_empty() { None } else { self.service.is_code_of_typed(proven, handle, code) };
+        let is_added = wanted == "add" && right != Some(false);
+        if is_added && !(is_renamed && self.warns(proven, handle).await) {
+            return self.add(proven, handle).await;
         }
+        // The first button of the form is also pressed by Enter in the field of the code.
+        let feedback = if is_added { nothing } else { right.map_or(nothing, Feedback::Code) };
+        self.review(proven, handle, feedback).await
     }
 
     /// Whether there is something to warn of under the new names that the person has not seen.
@@ -305,7 +304,9 @@ impl Site<'_> {
             Ok(handle) => self.review(proven, &handle, Feedback::Nothing).await,
             Err(Refusal::Invalid { field, problem }) => {
                 let text = format!("{} {problem}.", named(field));
-                let problem = EntryProblem { text: &text, label: typed.label, issuer: typed.issuer };
+                let [label, issuer] =
+                    pages::not_seeds(field, &problem, [typed.label, typed.issuer].map(Option::unwrap_or_default));
+                let problem = EntryProblem { text: &text, label, issuer };
                 self.entry(proven, StatusCode::BAD_REQUEST, Some(&problem))
             }
             Err(refusal) => failed(&refusal),
@@ -319,7 +320,7 @@ impl Site<'_> {
             None => Err(picture::NoLink::NoFile),
         };
         match links.as_deref() {
-            Ok([link]) => self.look(proven, &Typed { key: link, label: "", issuer: "" }).await,
+            Ok([link]) => self.look(proven, &Typed { key: link, label: None, issuer: None }).await,
             Ok(several) => match self.service.take_links(proven, several).await {
                 Ok(choices) => response(StatusCode::OK, pages::choose(proven, &choices)),
                 Err(refusal) => failed(&refusal),

@@ -9,7 +9,7 @@ use crate::{
         sensitive::with_seeds_masked,
         text::ShownText,
     },
-    operations::{Choice, EnrolmentView, ProofProblem, ProofRequest, Proven, Service},
+    operations::{Choice, EnrolmentView, HOLDS_SEED, ProofProblem, ProofRequest, Proven, Service},
     transport::http::shell::{Html, alert, done, layout, message},
 };
 
@@ -19,6 +19,15 @@ pub(super) struct Problem<'a> {
     pub(super) text: &'a str,
     pub(super) label: &'a str,
     pub(super) issuer: &'a str,
+}
+
+/// The label and the issuer as the page may send them back: a key in the wrong field is not.
+pub(super) fn not_seeds<'a>(field: &str, problem: &str, [label, issuer]: [&'a str; 2]) -> [&'a str; 2] {
+    let kept = |text: &'a str, name| {
+        let is_seed = field == name && problem == HOLDS_SEED || with_seeds_masked(text) != text;
+        if is_seed { "" } else { text }
+    };
+    [kept(label, "label"), kept(issuer, "issuer")]
 }
 
 pub(super) fn unknown() -> Html {
@@ -166,9 +175,7 @@ pub(super) fn entry(service: &Service, proven: &Proven, problem: Option<&Problem
     let proposed = |text: &Option<ShownText>| text.as_ref().map_or_else(String::new, ToString::to_string);
     let (label, issuer) = match problem {
         Some(problem) if !(problem.label.is_empty() && problem.issuer.is_empty()) => {
-            // A key in the wrong field is not sent back.
-            let kept = |text: &str| if with_seeds_masked(text) == text { text.to_owned() } else { String::new() };
-            (kept(problem.label), kept(problem.issuer))
+            (problem.label.to_owned(), problem.issuer.to_owned())
         }
         _ => (proposed(&view.proposal.label), proposed(&view.proposal.issuer)),
     };
