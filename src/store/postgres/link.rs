@@ -225,6 +225,13 @@ impl Link {
         Ok(rows.first().map(time))
     }
 
+    /// Has the server plan each prepared statement once. A server without this setting plans as it likes.
+    pub(super) async fn plan_once(&self) {
+        if self.prepares {
+            let _ = self.batch("SET plan_cache_mode = force_generic_plan").await;
+        }
+    }
+
     /// Runs one statement by itself.
     pub(super) async fn query(&self, step: &Step) -> Result<Vec<Row>, Failure> {
         self.within(self.one(step)).await

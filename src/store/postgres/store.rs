@@ -1,12 +1,12 @@
 //! The contract's methods: over which connection they run, and what happens when one breaks.
 //!
-//! There is one writing connection and there are two reading ones, all pipelined; a pool would add checks and hand-overs
-//! and gain nothing. A commit whose answer is lost is found out about before anything else is written.
+//! There are a connection that writes, one that reads records by their keys, and one for all other reads, which may be long.
+//! All are pipelined; a pool would add checks and hand-overs and gain nothing. A commit whose answer is lost is found out about before anything else is written.
 
 use std::{
     sync::{
         Arc, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
@@ -21,6 +21,7 @@ use tokio::{
 use super::{
     audit::{self, PageError},
     connect::Connector,
+    gathered::{self, Gathered},
     link::{Failure, Link, Step, Value},
     pace::{self, Sweeps},
     pulse::Pulse,
@@ -39,8 +40,14 @@ use crate::{
 const PROBE: Duration = Duration::from_millis(500);
 /// The pause between two attempts to connect.
 const PAUSE: Duration = Duration::from_millis(100);
-/// Connections that read.
-const READERS: usize = 2;
+/// What a reading connection is for.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Reads {
+    /// Records by their keys, as every call does.
+    Records,
+    /// Everything else: a long list must not hold calls up.
+    Rest,
+}
 
 /// The backend of a server.
 pub(super) struct Postgres {
@@ -50,8 +57,9 @@ pub(super) struct Postgres {
 pub(super) struct Shared {
     pub(super) connector: Connector,
     pub(super) writing: Mutex<Writing>,
-    readers: [Reader; READERS],
-    turn: AtomicUsize,
+    records: Reader,
+    rest: Reader,
+    pub(super) gathered: Gathered,
     pub(super) pulse: Pulse,
     sweeps: Sweeps,
     closed: AtomicBool,
@@ -95,8 +103,9 @@ impl Shared {
         Self {
             connector,
             writing: Mutex::default(),
-            readers: [Reader { link: std::sync::Mutex::new(reader), ..Reader::default() }, Reader::default()],
-            turn: AtomicUsize::new(0),
+            records: Reader::default(),
+            rest: Reader { link: std::sync::Mutex::new(reader), ..Reader::default() },
+            gathered: Gathered::default(),
             pulse: Pulse::default(),
             sweeps: Sweeps::default(),
             closed: AtomicBool::new(false),
@@ -127,14 +136,22 @@ impl Shared {
         &self,
         act: impl Fn(Arc<Link>) -> F,
     ) -> Result<T, StoreError> {
+        self.read_over(Reads::Rest, act).await
+    }
+
+    /// The same over the connection for these reads.
+    pub(super) async fn read_over<T, F: Future<Output = Result<T, Failure>>>(
+        &self,
+        reads: Reads,
+        act: impl Fn(Arc<Link>) -> F,
+    ) -> Result<T, StoreError> {
         if let Some(link) = &self.still {
             self.open()?;
             return act(Arc::clone(link)).await.map_err(|cause| self.unreachable(&reasons::of_failure(&cause)));
         }
         let until = self.pulse.until();
-        let number = self.turn.fetch_add(1, Ordering::Relaxed) % READERS;
         loop {
-            let link = self.reader(number, until).await?;
+            let link = self.reader(reads, until).await?;
             let begun = Instant::now();
             let (read, proven) = futures::join!(act(Arc::clone(&link)), self.prove(&link));
             // A long read outlives what was shown at its beginning.
@@ -144,7 +161,7 @@ impl Shared {
                 Err(Failure::Refused(code)) => return Err(self.unreachable(&reasons::of_statement(&code))),
                 Err(Failure::Lost(why)) => {
                     self.pulse.failed(begun);
-                    self.forget(number, &link);
+                    self.forget(reads, &link);
                     self.connector.turn_away(&link);
                     if Instant::now() >= until {
                         return Err(self.unreachable(&why));
@@ -154,9 +171,16 @@ impl Shared {
         }
     }
 
-    async fn reader(&self, number: usize, until: Instant) -> Result<Arc<Link>, StoreError> {
+    const fn reader_of(&self, reads: Reads) -> &Reader {
+        match reads {
+            Reads::Records => &self.records,
+            Reads::Rest => &self.rest,
+        }
+    }
+
+    async fn reader(&self, reads: Reads, until: Instant) -> Result<Arc<Link>, StoreError> {
         self.open()?;
-        let Some(reader) = self.readers.get(number) else { return Err(self.unreachable("there is no such reader")) };
+        let reader = self.reader_of(reads);
         let there = || lock(&reader.link).as_ref().filter(|link| !link.is_closed()).map(Arc::clone);
         if let Some(link) = there() {
             return Ok(link);
@@ -167,7 +191,10 @@ impl Shared {
         if let Some(link) = there() {
             return Ok(link);
         }
-        let link = Arc::new(self.connect(until).await?);
+        let link = Arc::new(match reads {
+            Reads::Records => self.connect_to_plan_once(until).await?,
+            Reads::Rest => self.connect(until).await?,
+        });
         self.open()?;
         *lock(&reader.link) = Some(Arc::clone(&link));
         Ok(link)
@@ -183,13 +210,19 @@ impl Shared {
     }
 
     /// Stops using a connection that broke, unless another one is in its place already.
-    fn forget(&self, number: usize, broken: &Arc<Link>) {
-        if let Some(reader) = self.readers.get(number) {
-            let mut kept = lock(&reader.link);
-            if kept.as_ref().is_some_and(|kept| Arc::ptr_eq(kept, broken)) {
-                *kept = None;
-            }
+    fn forget(&self, reads: Reads, broken: &Arc<Link>) {
+        let mut kept = lock(&self.reader_of(reads).link);
+        if kept.as_ref().is_some_and(|kept| Arc::ptr_eq(kept, broken)) {
+            *kept = None;
         }
+    }
+
+    /// Connects for statements that are the same again and again. Planning them each time, which servers do for lists of
+    /// keys, takes longer than carrying them out.
+    pub(super) async fn connect_to_plan_once(&self, until: Instant) -> Result<Link, StoreError> {
+        let link = self.connect(until).await?;
+        link.plan_once().await;
+        Ok(link)
     }
 
     /// Connects to the primary, waiting for it while a failover lasts.
@@ -222,7 +255,7 @@ impl Shared {
             // If it can't be given back, it ends by itself.
             let _ = link.query(&step).await;
         }
-        for reader in &self.readers {
+        for reader in [&self.records, &self.rest] {
             lock(&reader.link).take();
         }
     }
@@ -239,7 +272,7 @@ impl Store for Postgres {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
-        self.shared.read(|link| async move { reads::read(&link, keys).await }).await
+        gathered::read(&self.shared, keys).await
     }
 
     async fn find(&self, kind: Kind, account: Option<AccountId>, name: [u8; 32]) -> Result<Option<Record>, StoreError> {

@@ -157,7 +157,7 @@ impl Shared {
         }
         if let Some(lease) = writing.lease {
             // Nothing is under way, so the chain is still this writer's if its epoch is.
-            writing.link = Some(Arc::new(self.connect(until).await?));
+            writing.link = Some(Arc::new(self.connect_to_plan_once(until).await?));
             return Ok(lease);
         }
         loop {
@@ -215,7 +215,7 @@ impl Shared {
     ) -> Result<T, StoreError> {
         loop {
             if writing.link.as_ref().is_none_or(|link| link.is_closed()) {
-                writing.link = Some(Arc::new(self.connect(until).await?));
+                writing.link = Some(Arc::new(self.connect_to_plan_once(until).await?));
             }
             let Some(link) = &writing.link else { continue };
             let begun = Instant::now();

@@ -161,6 +161,7 @@ fn calls_that_wait_at_a_connection_without_an_answer_wait_once_and_not_one_after
         let store = opened(&proxy.address(&direct)).await;
         let first = record(Kind::Use, b"b");
         done(&store, putting([put(first.clone())])).await;
+        assert_eq!(read(&store, Kind::Use, b"a").await, None, "the connection for that is open");
         proxy.silence();
         let begun = Instant::now();
         let calls: Vec<_> = (0..20)

@@ -8,6 +8,7 @@ mod clients;
 mod clocks;
 mod commits;
 mod doctor;
+mod gathered;
 mod moving;
 mod nodes;
 mod own;
