@@ -75,7 +75,8 @@ pub(super) fn known(bytes: &[u8]) -> Result<Known, ImportError> {
         return Err(ImportError::Refused(if is_pgp {
             "an export of Proton Pass that is encrypted with OpenPGP; export it unencrypted"
         } else {
-            "a ZIP archive without a known file (export.data of 1Password, data.json of Proton Pass or Bitwarden)"
+            "a ZIP archive without a known file (export.data of 1Password, data.json of Proton Pass or Bitwarden); \
+             unpack it, and import the file that holds the secrets"
         }));
     };
     let packed = file.contents(bytes).ok_or(ImportError::Archive)?;

@@ -141,6 +141,9 @@ pub enum Skip {
     /// A field that a registration doesn't have.
     #[error("it has a field that a registration does not have")]
     UnknownField,
+    /// A row of a table with more cells than its head.
+    #[error("its row has more cells than the head; put the value that has the separator in it into quotes")]
+    Wide,
     /// Not an entry of this format at all.
     #[error("it is not an entry of this format")]
     Shape,

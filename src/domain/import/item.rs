@@ -148,14 +148,18 @@ impl<'a> Item<'a> {
         }
         self.read.insert(text);
         let links: Vec<Piece<'_>> = links_of(text).collect();
-        if links.is_empty() {
+        let has_link = !links.is_empty();
+        if !has_link {
             self.add(false, uri::link_or_seed(text, self.beside, self.place), note);
         }
         for link in links {
             self.link(link.text, note);
         }
         if text.contains("://") {
-            (0..text.lines().map(pieces::keys_beside).sum()).for_each(|_| self.skip(Skip::Bare));
+            let keys: usize = text.lines().map(pieces::keys_beside).sum();
+            // What is no link was told already, with the key in it.
+            let told = usize::from(!has_link);
+            (told..keys).for_each(|_| self.skip(Skip::Bare));
         }
     }
 

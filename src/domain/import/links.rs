@@ -12,6 +12,10 @@ use super::{
 };
 use crate::domain::{limits::IMPORT_ENTRIES_MAX, otpauth::OtpAuthError};
 
+/// What ends the cells of a table, and how many of them stand before a link in its rows: a title, a user and a password.
+const CELL_ENDS: [char; 3] = [',', ';', '\t'];
+const CELLS: usize = 3;
+
 /// Whether a text holds a link, or what was meant as a link. A text with a page's address in it is not a list of links.
 pub(super) fn are_in(text: &str) -> bool {
     text.lines().flat_map(pieces).any(|piece| piece.is_link)
@@ -24,6 +28,9 @@ pub(super) fn read(text: &str) -> Import {
         lines.flat_map(|(line, number)| entries_of(line).map(move |piece| (line, number, piece))).collect();
     // A text with one link in it is somebody's note of one login, whose other lines are no entries.
     let is_note = pieces.iter().filter(|(line, _, piece)| piece.is_link && !is_comment(line)).count() == 1;
+    // The links of a table without a head stand behind the other cells of their rows.
+    let is_in_row = |line: &str| line.find("otpauth").and_then(|at| line.get(..at)).is_some_and(is_row);
+    let is_table = pieces.iter().filter(|(_, _, piece)| piece.is_link).all(|(line, ..)| is_in_row(line));
     let is_ente = text.contains(ends::ENTE);
     let mut import = Import::new(if is_ente { Format::Ente } else { Format::Links });
     let is_whole = text.ends_with(['\n', '\r']);
@@ -35,7 +42,7 @@ pub(super) fn read(text: &str) -> Import {
         }
         let place = Place::Line(number);
         let is_first = std::mem::replace(&mut line_before, number) != number;
-        let keys = if is_first { pieces::keys_beside(line) } else { 0 };
+        let mut keys = if is_first { pieces::keys_beside(line) } else { 0 };
         if is_comment(line) {
             import.entries.push(Entry::skipped(place, None, Skip::Comment));
             continue;
@@ -44,12 +51,25 @@ pub(super) fn read(text: &str) -> Import {
             google::read(piece.text, number, &mut import);
         } else if uri::is_link(piece.text) {
             import.entries.append(&mut entries(piece, place, is_ente, last == Some(nth)));
-        } else if piece.is_link || !is_note && keys == 0 {
+        } else if piece.is_link || !is_note && keys == 0 && !(is_table && is_row_without_link(line)) {
             import.entries.push(Entry::skipped(place, None, Skip::Link(OtpAuthError::NotOtpAuth)));
+            // The key in what was meant as a link is told with it.
+            keys = keys.saturating_sub(1);
         }
         import.entries.extend((0..keys).map(|_| Entry::skipped(place, None, Skip::Bare)));
     }
     import
+}
+
+/// Whether a text has several cells of a table.
+fn is_row(text: &str) -> bool {
+    text.matches(CELL_ENDS).count() >= CELLS
+}
+
+/// Whether a row of a table without a head has neither a link nor a key, nor what was meant as one.
+fn is_row_without_link(line: &str) -> bool {
+    let is_key = |cell: &str| ends::is_like_mistyped_seed(cell.trim_matches([' ', '"']));
+    is_row(line) && !uri::has(line, "otpauth") && !uri::has(line, "secret=") && !line.split(CELL_ENDS).any(is_key)
 }
 
 /// Reads a link, which the file may end in, and those in the note that Ente keeps with it.

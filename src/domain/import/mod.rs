@@ -10,6 +10,7 @@ mod andotp;
 mod apps;
 mod archive;
 mod bitwarden;
+mod columns;
 mod cxf;
 mod ends;
 mod ente;
@@ -34,6 +35,7 @@ mod passed;
 mod pieces;
 mod proton;
 mod refused;
+mod said;
 mod sealed;
 mod stratum;
 mod table;
@@ -240,6 +242,11 @@ pub fn open(bytes: &[u8]) -> Result<Opened, ImportError> {
         }
         return Err(refused::markup(begun));
     }
+    // Parts of JSON documents, as they stand there.
+    let is_escaped = [r"otpauth:\/\/", r"otpauth-migration:\/\/"].iter().any(|scheme| uri::has(text, scheme));
+    let meant =
+        Zeroizing::new(if is_escaped { text.replace(r"\/", "/").replace(r"\u0026", "&") } else { String::new() });
+    let text = if is_escaped { meant.as_str() } else { text };
     if let Some(table) = table::read(text)? {
         return Ok(Opened::Read(table));
     }

@@ -45,7 +45,7 @@ pub(super) fn named(issuer: &str, account: &str, totp: TotpParameters, seed: See
     // Every list shows names.
     let [issuer, account] = [issuer, account].map(|name| {
         let is_key = seed.is_in(name);
-        notes.extend(is_key.then_some(Note::KeyAsName));
+        notes.extend(Some(Note::KeyAsName).filter(|note| is_key && !notes.contains(note)));
         if is_key { "" } else { name.trim() }
     });
     let prefix = account.split_at_checked(issuer.len()).filter(|(start, _)| start.eq_ignore_ascii_case(issuer));

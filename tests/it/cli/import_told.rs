@@ -268,3 +268,29 @@ fn a_picture_with_more_links_than_are_listed_says_how_many_more() {
     assert_eq!(imported.pointer("/added"), Some(&30.into()), "{imported}");
     assert_eq!(text_of(&imported, "/status"), "OK");
 }
+
+/// A part of three of an export of Google Authenticator, with one account.
+fn google_part(index: u8, seed: &[u8; 10]) -> String {
+    let account = [&[0x0A, 10], seed.as_slice(), &[0x12, 1, b'a' + index, 0x20, 1, 0x28, 1, 0x30, 2]].concat();
+    let length = u8::try_from(account.len()).unwrap();
+    let part = [&[0x0A, length], account.as_slice(), &[0x10, 1, 0x18, 3, 0x20, index, 0x28, 7]].concat();
+    let data = data_encoding::BASE64.encode(&part).replace('+', "%2B").replace('/', "%2F").replace('=', "%3D");
+    format!("otpauth-migration://offline?data={data}\n")
+}
+
+#[test]
+fn an_import_without_a_part_of_an_export_ends_with_1_and_says_why() {
+    let parts = [google_part(0, b"1234567890"), google_part(1, b"abcdefghij"), google_part(2, b"0987654321")];
+    let lacking = [parts[0].as_str(), parts[2].as_str()].concat();
+    let status = " The exit status is 1, because a part of an export is missing.\n";
+    for person in [Person::new(), Person::with_vault()] {
+        let looked = person.fed(&lacking, &["secret", "import", "-", "--dry-run"]);
+        assert!(looked.status == 1 && looked.err.ends_with(status), "{looked:?}");
+        let done = person.fed(&lacking, &["secret", "import", "-"]);
+        assert!(done.status == 1 && done.err.ends_with(status), "{done:?}");
+        assert!(done.err.contains("part 2 of 3 of Google Authenticator's export is missing"), "{done:?}");
+        assert_eq!(person.fed(&lacking, &["secret", "import", "-", "--json"]).status, 1);
+        let whole = person.fed(&parts.concat(), &["secret", "import", "-"]);
+        assert!(whole.status == 0 && !whole.err.contains("status"), "{whole:?}");
+    }
+}

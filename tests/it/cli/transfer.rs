@@ -522,7 +522,7 @@ fn every_entry_of_several_files_is_accounted_for() {
 
     let again = person.run(&arguments(&["--yes"]));
     insta::assert_snapshot!(again.err.lines().last().unwrap(),
-        @"0 added, 12 present, 12 skipped: 24 entries (Aegis, Google Authenticator, Bitwarden). The exit status is 1, because entries were skipped.");
+        @"0 added, 12 present, 12 skipped: 24 entries (Aegis, Google Authenticator, Bitwarden). The exit status is 1, because entries were skipped and a part of an export is missing.");
 }
 
 #[test]

@@ -20,6 +20,19 @@ fn refused(file: &[u8], expected: &str) {
 }
 
 #[test]
+fn an_archive_without_a_known_file_is_to_be_unpacked() {
+    let mut archive = bytes("1password.1pux");
+    let name = b"export.data";
+    let places: Vec<usize> = (0..archive.len() - name.len()).filter(|at| archive[*at..].starts_with(name)).collect();
+    assert_eq!(places.len(), 2, "before its contents and in the list of files");
+    for at in places {
+        archive[at] = b'x';
+    }
+    refused(&archive, "a ZIP archive without a known file");
+    refused(&archive, "unpack it, and import the file that holds the secrets");
+}
+
+#[test]
 fn a_file_that_is_no_export_is_refused_with_what_to_do() {
     for (file, expected) in [
         (&b""[..], "empty"),

@@ -5,6 +5,7 @@ mod bad_input;
 mod elsewhere;
 mod losses;
 mod several;
+mod tables;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,7 +1,7 @@
 //! Two seeds where one belongs, seeds in groups, and fields and columns that are called as those with seeds are: each seed
 //! is an entry or a skipped one, and other texts are not entries.
 
-use countersign::domain::text::ShownText;
+use countersign::domain::{import::Note, text::ShownText};
 use serde_json::{Value, json};
 
 use super::{
@@ -331,6 +331,10 @@ fn a_name_that_holds_its_own_key_is_left_out() {
         }
     }
     check(&format!("{}&issuer={A}", link(&format!("ada%20{}", A.to_lowercase()), A)), &[&format!("Unnamed {A} ?")]);
+    // Both of its names are told of once.
+    let both = read(&format!("Title,Username,TOTP\n{A},{A},{A}\n"));
+    let notes = &both.entries[0].read.as_ref().ok().unwrap().notes;
+    assert_eq!(notes.iter().filter(|note| **note == Note::KeyAsName).count(), 1);
 }
 
 /// A skipped entry is told by its title, in whatever way its key is wrong.

@@ -134,7 +134,7 @@ impl Counts {
 impl Report {
     /// How a command ends that has told this.
     pub(super) const fn ending(&self) -> Ending {
-        if self.counts.skipped == 0 { Ending::Done } else { Ending::No }
+        if self.counts.skipped == 0 && self.missing.is_empty() { Ending::Done } else { Ending::No }
     }
 
     /// What a preview has said of the entries is not said again.
@@ -176,7 +176,7 @@ pub(super) fn preview(report: &Report, secrets: &[TotpSecret], console: &mut Con
     let Counts { entries, added, present, skipped } = report.counts;
     let end = if report.dry_run { "; nothing was stored" } else { "" };
     // What is asked next may change how the command ends.
-    let status = if report.dry_run || added == 0 { status_of(skipped) } else { "" };
+    let status = if report.dry_run || added == 0 { status_of(report) } else { "" };
     console.note(&format!(
         "{added} would be added, {present} present, {skipped} skipped: {} ({}){end}.{status}",
         entries_of(entries),
@@ -222,7 +222,7 @@ pub(super) fn sum(report: &Report, console: &mut Console) {
         "{added} added, {present} present, {skipped} skipped: {} ({}).{}",
         entries_of(entries),
         report.formats.join(", "),
-        status_of(skipped)
+        status_of(report)
     ));
 }
 
@@ -239,8 +239,13 @@ pub(super) fn refusal(report: &Report) -> Failure {
 }
 
 /// Why the command ends with another status than 0, although it did what it could.
-const fn status_of(skipped: usize) -> &'static str {
-    if skipped == 0 { "" } else { " The exit status is 1, because entries were skipped." }
+const fn status_of(report: &Report) -> &'static str {
+    match (report.counts.skipped > 0, report.missing.is_empty()) {
+        (false, true) => "",
+        (true, true) => " The exit status is 1, because entries were skipped.",
+        (false, false) => " The exit status is 1, because a part of an export is missing.",
+        (true, false) => " The exit status is 1, because entries were skipped and a part of an export is missing.",
+    }
 }
 
 fn entries_of(count: usize) -> String {

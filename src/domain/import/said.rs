@@ -1,0 +1,343 @@
+//! The columns of a table that say how the codes of its bare keys are made: how they are called, and what their cells
+//! mean. A name that other things have, too, is believed only where its cell can mean nothing else.
+
+use super::{entry::Number, item::plain, json::number_of, uri::Said};
+
+/// Words about codes that stand in the names of such columns.
+const ABOUT_CODES: [&str; 14] =
+    ["totp", "hotp", "otp", "2fa", "mfa", "code", "token", "numberof", "number", "count", "value", "of", "no", "num"];
+const PERIODS: [&str; 3] = ["period", "interval", "timestep"];
+const PERHAPS_PERIODS: [&str; 9] =
+    ["refresh", "timer", "seconds", "second", "secs", "sec", "step", "duration", "rotation"];
+/// Words in the names of columns with a period, beside these.
+const ABOUT_PERIODS: [&str; 6] = ["time", "rate", "every", "length", "in", "s"];
+const DIGITS: [&str; 2] = ["digits", "digit"];
+const LENGTHS: [&str; 2] = ["length", "size"];
+const ALGORITHMS: [&str; 2] = ["algorithm", "algo"];
+const HASHES: [&str; 4] = ["hash", "hmac", "hashing", "digest"];
+const ABOUT_HASHES: [&str; 3] = ["ing", "function", "method"];
+const KINDS: [&str; 4] = ["type", "kind", "mode", "method"];
+const ABOUT_KINDS: [&str; 4] = ["authenticator", "auth", "account", "entry"];
+const CATEGORY: &str = "category";
+const COUNTER: &str = "counter";
+const ABOUT_COUNTERS: [&str; 3] = ["initial", "current", "moving"];
+/// How columns are called that tell of logins rather than of codes.
+const PASSWORDS: [&str; 2] = ["password", "loginpassword"];
+/// Characters of the longest name of a hash function.
+const HASH_CHARS: usize = 16;
+/// Words in a column of seeds that say whether there is one, and of what kind.
+const WORDS: [&str; 60] = [
+    "yes",
+    "no",
+    "y",
+    "n",
+    "x",
+    "on",
+    "off",
+    "true",
+    "false",
+    "t",
+    "f",
+    "0",
+    "1",
+    "enabled",
+    "disabled",
+    "enable",
+    "disable",
+    "active",
+    "inactive",
+    "activated",
+    "set",
+    "unset",
+    "notset",
+    "required",
+    "optional",
+    "null",
+    "nil",
+    "none",
+    "na",
+    "nan",
+    "undefined",
+    "empty",
+    "unknown",
+    "missing",
+    "todo",
+    "tbd",
+    "totp",
+    "hotp",
+    "otp",
+    "2fa",
+    "mfa",
+    "sms",
+    "email",
+    "mail",
+    "app",
+    "phone",
+    "call",
+    "voice",
+    "push",
+    "token",
+    "hardware",
+    "software",
+    "yubikey",
+    "passkey",
+    "authy",
+    "authenticator",
+    "authapp",
+    "authenticatorapp",
+    "googleauthenticator",
+    "microsoftauthenticator",
+];
+
+/// What a column says.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Setting {
+    Kind,
+    Counter,
+    Algorithm,
+    Digits,
+    Period,
+}
+
+/// The columns of a table that say how codes are made, the surest first.
+pub(super) struct Settings(Vec<Column>);
+
+#[derive(Clone, Copy)]
+struct Column {
+    at: usize,
+    setting: Setting,
+    /// Whether nothing else is called so.
+    is_sure: bool,
+}
+
+impl Settings {
+    pub(super) fn of(head: &[String]) -> Self {
+        let is_of_logins = head.iter().any(|name| PASSWORDS.contains(&name.as_str()));
+        let columns = head.iter().enumerate().filter_map(|(at, name)| {
+            let (setting, is_sure) = setting(name)?;
+            // A password has a length, and changes at intervals.
+            let is_of_codes = is_sure || !is_of_logins || !matches!(setting, Setting::Digits | Setting::Period);
+            is_of_codes.then_some(Column { at, setting, is_sure })
+        });
+        let mut columns: Vec<Column> = columns.collect();
+        columns.sort_by_key(|column| !column.is_sure);
+        Self(columns)
+    }
+
+    /// What a row says about its bare keys; `beside` is what its column of seeds says of their kind.
+    pub(super) fn said<'a>(&self, cell: impl Fn(usize) -> &'a str, beside: Option<&'static str>) -> Said<'a> {
+        let cells = |setting: Setting| {
+            let columns = self.0.iter().filter(move |column| column.setting == setting);
+            columns.map(|column| (cell(column.at), column.is_sure))
+        };
+        let number = |setting, units: &[&str], most: std::ops::RangeInclusive<u64>| {
+            let read = |(text, is_sure)| match counted(text, units) {
+                Number::Is(number) if is_sure || most.contains(&number) => Some(Number::Is(number)),
+                Number::Wrong if is_sure => Some(Number::Wrong),
+                Number::Absent | Number::Is(_) | Number::Wrong => None,
+            };
+            cells(setting).find_map(read).unwrap_or_default()
+        };
+        let digits = number(Setting::Digits, &["digits", "digit"], 5..=8);
+        let period = number(Setting::Period, &["s", "sec", "secs", "second", "seconds"], 1..=3600);
+        let hash = |(text, is_sure)| hash_word(text).or_else(|| Some(text).filter(|text| is_sure && !text.is_empty()));
+        let algorithm = cells(Setting::Algorithm).find_map(hash).unwrap_or_default();
+        let kinds = || {
+            let words = cells(Setting::Kind).filter_map(|(text, is_sure)| {
+                // A category is a word of a person: only one that means nothing else is read.
+                kind_word(text).filter(|word| is_sure || *word == HOTP && !text.eq_ignore_ascii_case("event"))
+            });
+            words.chain(beside)
+        };
+        // A counter may stand beside each entry of an app, but then so does what the entry is.
+        let is_counted = |(text, _)| match counted(text, &[]) {
+            Number::Is(count) => count > 0 || period == Number::Absent,
+            Number::Absent | Number::Wrong => false,
+        };
+        let counted = || cells(Setting::Counter).any(is_counted).then_some(HOTP);
+        let kind = kinds().find(|word| *word != TOTP).or_else(|| kinds().next()).or_else(counted).unwrap_or_default();
+        Said { kind, algorithm, digits, period }
+    }
+}
+
+const TOTP: &str = "totp";
+const HOTP: &str = "hotp";
+
+/// Whether a column of this name says how codes are made, and has no seeds.
+pub(super) fn is_setting(name: &str) -> bool {
+    setting(name).is_some()
+}
+
+/// What a column of a plain name says, and whether nothing else is called so.
+fn setting(name: &str) -> Option<(Setting, bool)> {
+    let is_of = |words: &[&str], about: &[&[&str]]| is_made_of(name, words, about);
+    let codes = &ABOUT_CODES[..];
+    Some(if is_of(&PERIODS, &[&PERHAPS_PERIODS, codes, &ABOUT_PERIODS]) {
+        (Setting::Period, true)
+    } else if is_of(&DIGITS, &[codes, &LENGTHS]) {
+        (Setting::Digits, true)
+    } else if is_of(&LENGTHS, &[codes]) {
+        (Setting::Digits, !LENGTHS.contains(&name))
+    } else if is_of(&PERHAPS_PERIODS, &[codes, &ABOUT_PERIODS]) {
+        (Setting::Period, false)
+    } else if is_of(&ALGORITHMS, &[codes, &HASHES, &ABOUT_HASHES]) {
+        (Setting::Algorithm, true)
+    } else if is_of(&HASHES, &[codes, &ABOUT_HASHES]) {
+        (Setting::Algorithm, false)
+    } else if is_of(&KINDS, &[codes, &ABOUT_KINDS]) {
+        (Setting::Kind, true)
+    } else if is_of(&[CATEGORY], &[codes]) {
+        (Setting::Kind, false)
+    } else if is_of(&[COUNTER], &[codes, &ABOUT_COUNTERS]) {
+        (Setting::Counter, true)
+    } else {
+        return None;
+    })
+}
+
+/// Whether a plain name has one of these words, and no other ones than these and those about them.
+fn is_made_of(name: &str, words: &[&str], about: &[&[&str]]) -> bool {
+    let (mut rest, mut has_word) = (name, false);
+    while !rest.is_empty() {
+        let behind = |words: &[&str]| words.iter().find_map(|word| rest.strip_prefix(word));
+        rest = match (behind(words), about.iter().find_map(|words| behind(words))) {
+            (Some(after), _) => {
+                has_word = true;
+                after
+            }
+            (None, Some(after)) => after,
+            (None, None) => return false,
+        };
+    }
+    has_word
+}
+
+/// A whole number, perhaps with its unit, or with zeros as programs of spreadsheets write it: `6.0`.
+fn counted(text: &str, units: &[&str]) -> Number {
+    let text = text.trim();
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let Some((number, rest)) = text.split_at_checked(end).filter(|(number, _)| !number.is_empty()) else {
+        return number_of(text);
+    };
+    let zeros = rest.strip_prefix(['.', ',']).filter(|rest| rest.starts_with('0'));
+    let unit = zeros.map_or(rest, |zeros| zeros.trim_start_matches('0')).trim_matches([' ', '.']);
+    let is_unit = unit.is_empty() || units.iter().any(|known| known.eq_ignore_ascii_case(unit));
+    if is_unit { number_of(number) } else { Number::Wrong }
+}
+
+/// The name of a hash function in the spelling of apps, or as it stands there if it is of an unknown one.
+fn hash_word(text: &str) -> Option<&str> {
+    let name = plain(text);
+    match name.strip_prefix("hmac").unwrap_or(&name) {
+        "sha1" => Some("SHA1"),
+        "sha256" => Some("SHA256"),
+        "sha512" => Some("SHA512"),
+        "md5" => Some("MD5"),
+        other => {
+            let is_name = other.len() <= HASH_CHARS && (other.starts_with("sha") || other.starts_with("md"));
+            is_name.then_some(text)
+        }
+    }
+}
+
+/// The kind of codes that a word means, as files of apps name it.
+pub(super) fn kind_word(text: &str) -> Option<&'static str> {
+    Some(match plain(text).trim_start_matches("oath") {
+        "counter" | "counterbased" | "event" | "eventbased" => HOTP,
+        "time" | "timebased" => TOTP,
+        "steam" | "steamtotp" | "steamguard" => "steam",
+        "motp" | "mobileotp" => "motp",
+        "yandex" | "yaotp" => "yandex",
+        "battle" | "battlenet" => "battle",
+        word if word.starts_with(HOTP) => HOTP,
+        word if word.starts_with(TOTP) => TOTP,
+        _ => return None,
+    })
+}
+
+/// Whether a text in a column of seeds is no key, but says whether there is one, or of what kind.
+pub(super) fn is_word(text: &str) -> bool {
+    let word = plain(text);
+    let is_kind = || word.len() < HASH_CHARS && kind_word(text).is_some();
+    !text.contains("://") && (word.is_empty() || WORDS.contains(&word.as_str()) || is_kind())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_that_say_how_codes_are_made_are_known_by_the_words_of_their_names() {
+        for (names, expected) in [
+            (
+                &[
+                    "period",
+                    "Period (s)",
+                    "Period (seconds)",
+                    "Time step (s)",
+                    "Period in seconds",
+                    "TOTP interval",
+                    "otp_period",
+                ][..],
+                Some((Setting::Period, true)),
+            ),
+            (&["Refresh", "timer", "Seconds", "Step", "refresh rate"], Some((Setting::Period, false))),
+            (
+                &[
+                    "digits",
+                    "Number of digits",
+                    "Code digits",
+                    "code length",
+                    "Code size",
+                    "otp_digits",
+                    "Digits count",
+                ],
+                Some((Setting::Digits, true)),
+            ),
+            (&["Length"], Some((Setting::Digits, false))),
+            (&["algorithm", "algo", "Hash Algorithm", "otp algorithm"], Some((Setting::Algorithm, true))),
+            (&["hash", "Hash function", "HMAC"], Some((Setting::Algorithm, false))),
+            (&["type", "kind", "OTP type", "token_type"], Some((Setting::Kind, true))),
+            (&["Category"], Some((Setting::Kind, false))),
+            (&["Counter", "HOTP counter", "initial counter"], Some((Setting::Counter, true))),
+            (
+                &[
+                    "",
+                    "secret",
+                    "token",
+                    "otp",
+                    "2FA",
+                    "code",
+                    "time",
+                    "password length",
+                    "Change interval",
+                    "password hash",
+                ],
+                None,
+            ),
+        ] {
+            for name in names {
+                assert!(setting(&plain(name)) == expected, "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_number_may_have_its_unit_or_zeros() {
+        for (text, expected) in [
+            ("", Number::Absent),
+            ("60", Number::Is(60)),
+            ("60.0", Number::Is(60)),
+            ("60,00", Number::Is(60)),
+            ("60 s", Number::Is(60)),
+            ("60s", Number::Is(60)),
+            ("60 Sec.", Number::Is(60)),
+            ("6.5", Number::Wrong),
+            ("60 m", Number::Wrong),
+            ("six", Number::Wrong),
+            ("-6", Number::Wrong),
+        ] {
+            assert_eq!(counted(text, &["s", "sec"]), expected, "{text}");
+        }
+    }
+}

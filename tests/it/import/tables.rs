@@ -1,0 +1,250 @@
+//! Tables that people write by hand or with a spreadsheet: what their columns are called, and what stands in them.
+
+use countersign::domain::text::ShownText;
+
+use super::losses::{A, B, SHORTEST, check, link, read, told_of};
+
+const NOT_BASE32: &str = "its secret is not base32";
+
+fn told(text: &str) -> Vec<String> {
+    read(text).entries.iter().map(told_of).collect()
+}
+
+/// How the codes of the only row of a table are made, or why it is skipped.
+fn made(head: &str, row: &str) -> String {
+    let entries = read(&format!("{head}\n{row}\n")).entries;
+    assert_eq!(entries.len(), 1, "{head}\n{row}");
+    match &entries[0].read {
+        Ok(found) => {
+            let totp = found.totp;
+            format!("{} {} {}", totp.algorithm.as_str(), totp.digits.get(), totp.period.seconds())
+        }
+        Err(why) => why.to_string(),
+    }
+}
+
+/// The issuer and the label of the only row of a table.
+fn named(head: &str, row: &str) -> (Option<String>, String) {
+    let found = read(&format!("{head}\n{row}\n")).entries.remove(0).read.ok().unwrap();
+    (found.issuer.as_ref().map(ShownText::to_string), found.label.to_string())
+}
+
+#[test]
+fn a_mistyped_key_is_told_in_each_column_in_which_other_rows_have_theirs() {
+    let (a, b) = (format!("a {A}"), format!("c {B}"));
+    for name in ["Secret", "Key", "seed", "Base32"] {
+        let table = format!(
+            "Title,Username,TOTP,{name}\nA,a,{A},\nB,b,,KRSXG5CTMVRXEZL1\nC,c,,{B}\nD,d,,KRSXG5CTMVRX EZL0\nE,e,,\n"
+        );
+        let why = |line: usize| format!("line {line}: {NOT_BASE32}");
+        check(&table, &[&a, &why(3), &b, &why(5)]);
+    }
+    for name in ["MFA", "2FA seed", "Authenticator"] {
+        let table = format!("Title,Username,{name}\nA,a,{A}\nB,b,KRSXG5CTMVRXEZL1\nC,c,yes\nD,d,on my old phone\n");
+        check(&table, &[&a, &format!("line 3: {NOT_BASE32}")]);
+    }
+    // A row with a key elsewhere has none there, and without one in any row the column is of something else.
+    check(&format!("Title,TOTP,Key\nA,{A},\nB,{B},hunter2\nC,,{SHORTEST}\n"), &["A ", "B ", "C "]);
+    check(&format!("Title,TOTP,Key\nA,{A},\nB,,hunter2\n"), &["A "]);
+    check(
+        &format!("Title,TOTP,Key,Secret\nA,,{A},\nB,,,{B}\nC,,hunter2,KRSXG5CTMVRXEZL1\n"),
+        &["A ", "B ", NOT_BASE32],
+    );
+}
+
+#[test]
+fn a_period_is_read_whatever_its_column_is_called() {
+    for name in [
+        "period",
+        "period (s)",
+        "Period (seconds)",
+        "Time step (s)",
+        "TOTP interval",
+        "Refresh",
+        "timer",
+        "Seconds",
+        "Refresh rate",
+    ] {
+        for cell in ["60", "60.0", "60 s", "60 seconds"] {
+            assert_eq!(
+                made(&format!("issuer,account,secret,{name}"), &format!("I,a,{A},{cell}")),
+                "SHA1 6 60",
+                "{name}"
+            );
+        }
+        assert_eq!(made(&format!("issuer,account,secret,{name}"), &format!("I,a,{A},")), "SHA1 6 30", "{name}");
+    }
+    assert!(made("issuer,account,secret,Period (s)", &format!("I,a,{A},7200")).contains("period"));
+    // These may be of something else.
+    for cell in ["7200", "0", "daily"] {
+        assert_eq!(made("issuer,account,secret,Refresh", &format!("I,a,{A},{cell}")), "SHA1 6 30", "{cell}");
+    }
+    assert_eq!(made("issuer,password,TOTP,Refresh", &format!("I,p,{A},90")), "SHA1 6 30");
+    assert_eq!(made("issuer,account,TOTP,period (s)", &format!("I,a,{},60", link("x", A))), "SHA1 6 30");
+}
+
+#[test]
+fn the_number_of_digits_is_read_whatever_its_column_is_called() {
+    for name in ["digits", "Number of digits", "Length", "Code digits", "Code length", "OTP digits"] {
+        for (cell, expected) in
+            [("8", "SHA1 8 30"), ("6.0", "SHA1 6 30"), ("8 digits", "SHA1 8 30"), ("7", "6 or 8 digits")]
+        {
+            let told = made(&format!("issuer,account,secret,{name}"), &format!("I,a,{A},{cell}"));
+            assert!(told.contains(expected), "{name} {cell}: {told}");
+        }
+    }
+    // The length of a password or a key.
+    assert_eq!(made("issuer,password,TOTP,length", &format!("I,p,{A},8")), "SHA1 6 30");
+    assert_eq!(made("issuer,account,secret,length", &format!("I,a,{A},20")), "SHA1 6 30");
+}
+
+#[test]
+fn a_hash_function_is_read_whatever_its_column_is_called() {
+    for name in ["algorithm", "hash", "Hash Algorithm", "Hash function", "HMAC"] {
+        for (cell, expected) in [
+            ("SHA256", "SHA256 6 30"),
+            ("sha-512", "SHA512 6 30"),
+            ("HMAC-SHA-256", "SHA256 6 30"),
+            ("SHA 1", "SHA1 6 30"),
+            ("MD5", "its hash function MD5 is not supported"),
+            ("SHA3-256", "its hash function is not"),
+        ] {
+            let told = made(&format!("issuer,account,secret,{name}"), &format!("I,a,{A},{cell}"));
+            assert!(told.contains(expected), "{name} {cell}: {told}");
+        }
+    }
+    for cell in ["x", "5f4dcc3b5aa765d61d8327deb882cf99"] {
+        assert_eq!(made("issuer,account,secret,hash", &format!("I,a,{A},{cell}")), "SHA1 6 30", "{cell}");
+    }
+}
+
+#[test]
+fn a_counter_based_key_is_skipped_whatever_its_column_is_called() {
+    for (name, cells) in [
+        ("kind", &["HOTP", "counter", "Counter-based"][..]),
+        ("Category", &["HOTP", "Counter based"]),
+        ("OTP type", &["Counter based", "HOTP (counter)", "OATH-HOTP"]),
+        ("Type", &["Counter-based", "event", "Event-based"]),
+        ("Counter", &["7", "0", "12.0"]),
+    ] {
+        for cell in cells {
+            let told = made(&format!("issuer,account,secret,{name}"), &format!("I,a,{A},{cell}"));
+            assert!(told.starts_with("counter-based (hotp) codes are not supported"), "{name} {cell}: {told}");
+        }
+    }
+    for (name, cells) in [
+        ("kind", &["TOTP", "time", "login"][..]),
+        ("Category", &["Work", "event", "Steam", ""]),
+        ("type", &["login", "Time-based", "OATH-TOTP"]),
+        ("Counter", &["", "-", "null"]),
+    ] {
+        for cell in cells {
+            let told = made(&format!("issuer,account,secret,{name}"), &format!("I,a,{A},{cell}"));
+            assert_eq!(told, "SHA1 6 30", "{name} {cell}");
+        }
+    }
+    // A program writes every column of every entry.
+    assert_eq!(made("issuer,secret,type,counter", &format!("I,{A},totp,0")), "SHA1 6 30");
+    assert_eq!(made("issuer,secret,period,counter", &format!("I,{A},30,0")), "SHA1 6 30");
+    assert!(made("issuer,secret,period,counter", &format!("I,{A},30,4")).starts_with("counter-based"));
+    assert_eq!(made("issuer,account,TOTP,kind", &format!("I,a,{},HOTP", link("x", A))), "SHA1 6 30");
+}
+
+#[test]
+fn words_in_a_column_of_seeds_are_no_keys_and_what_they_say_of_the_kind_counts() {
+    let mistyped = "KRSXG5CTMVRXEZL1";
+    let a = format!("a {A}");
+    check(
+        &format!("Issuer,Account,Secret,OTP\nA,a,{A},totp\nB,b,{B},hotp\nC,c,{mistyped},totp\nD,d,,totp\n"),
+        &[&a, "line 3: counter-based (hotp)", &format!("line 4: {NOT_BASE32}")],
+    );
+    check(
+        &format!("Issuer,Account,Secret,2FA\nA,a,{A},yes\nB,b,{B},enabled\nC,c,{mistyped},yes\nD,d,,no\n"),
+        &[&a, &format!("b {B}"), &format!("line 4: {NOT_BASE32}")],
+    );
+    for word in ["null", "None", "authenticator", "yes", "NO", "true", "n/a", "-", "totp", "SMS", "off", "2FA"] {
+        check(&format!("Title,Username,TOTP\nA,a,{A}\nB,b,{word}\n"), &[&a]);
+        check(&format!("Title,Username,Secret\nA,a,{A}\nB,b,{word}\n"), &[&a]);
+    }
+    // Short keys are not words.
+    for key in ["MFRGG", "MFRGGZDF"] {
+        assert_eq!(told(&format!("Title,Username,TOTP\nA,a,{A}\nB,b,{key}\n")).len(), 2, "{key}");
+    }
+}
+
+#[test]
+fn a_site_is_the_issuer_where_no_column_has_a_better_title() {
+    let of = |issuer: &str, label: &str| (Some(issuer.to_owned()), label.to_owned());
+    let (account, key) = ("ada", A);
+    for name in ["url", "Website", "Site", "URL"] {
+        for (cell, issuer) in [
+            ("https://github.com/login", "github.com"),
+            ("https://www.gitlab.com/", "gitlab.com"),
+            ("http://ada@example.com:8080?x=1", "example.com"),
+            ("github.com/login", "github.com"),
+            ("www.example.com", "example.com"),
+            ("GitHub", "GitHub"),
+            ("My Bank. And more", "My Bank. And more"),
+        ] {
+            let read = named(&format!("{name},username,totp"), &format!("{cell},{account},{key}"));
+            assert_eq!(read, of(issuer, account), "{name} {cell}");
+        }
+    }
+    for name in ["App", "Company", "Provider", "Service name", "Application"] {
+        assert_eq!(named(&format!("{name},username,totp"), &format!("Acme,ada,{A}")), of("Acme", "ada"), "{name}");
+        assert_eq!(named(&format!("{name},account,secret"), &format!("Acme,ada,{A}")), of("Acme", "ada"), "{name}");
+    }
+    let read = named("Service name,Login e-mail,2FA secret", &format!("Acme,ada@example.com,{A}"));
+    assert_eq!(read, of("Acme", "ada@example.com"));
+    // A better one.
+    let read = named("url,name,username,totp", &format!("https://example.com,Acme,ada,{A}"));
+    assert_eq!(read, of("Acme", "ada"));
+    // A link is no site.
+    assert_eq!(named("url,username,totp", &format!("{},ada,{A}", link("bob", B))), (None, "ada".to_owned()));
+}
+
+#[test]
+fn a_row_with_more_cells_than_the_head_is_told_to_be_put_into_quotes() {
+    let why = "its row has more cells than the head; put the value that has the separator in it into quotes";
+    check(&format!("Title,Username,TOTP\nAcme, Inc,ada,{A}\nB,b,{B}\n"), &[&format!("line 2: {why}"), "b "]);
+    check(&format!("Title;Username;TOTP\nGitLab;bob;{A};extra\n"), &[&format!("line 2: {why}")]);
+}
+
+#[test]
+fn what_was_meant_as_a_link_is_one_entry() {
+    let a = format!("a {A}");
+    check(
+        &format!("Title,Username,TOTP\nA,a,{A}\nB,b,https://example.com/qr?secret={B}\n"),
+        &[&a, "line 3: it is not an entry"],
+    );
+    // Each other key beside it counts.
+    check(
+        &format!("Title,Username,TOTP\nA,a,{A}\nB,b,https://example.com/qr?secret={B} {SHORTEST}\n"),
+        &[&a, "line 3: it is not an entry", "line 3: it is a bare key"],
+    );
+    let list = |line: &str| format!("{}\n{line}\n{}\n", link("a", A), link("a", A));
+    check(&list(&format!("otpauth//totp/U:u?secret={B}")), &[&a, "line 2: the link", &a]);
+    check(&list(&format!(r"otpauth:\/\/totp\/R:r?secret={B}")), &[&a, &format!("r {B}"), &a]);
+    let escaped = format!(r"otpauth:\/\/totp\/R:r?secret={B}\u0026digits=8");
+    assert_eq!(read(&escaped).entries[0].read.as_ref().ok().unwrap().totp.digits.get(), 8);
+}
+
+#[test]
+fn rows_without_a_link_of_a_table_without_a_head_are_no_entries() {
+    let row = |title: &str, more: &str| {
+        format!("\"Folder\",\"{title}\",\"ada\",\"hunter2\",\"https://example.com\",\"\"{more}\n")
+    };
+    let with = |title: &str, key: &str| row(title, &format!(",\"\",\"TFC:Keeper\",\"{}\"", link(title, key)));
+    let (a, b) = (format!("a {A}"), format!("b {B}"));
+    check(&[with("a", A), row("x", ""), with("b", B), row("y", "")].concat(), &[&a, &b]);
+    // What may have been meant as one is told.
+    for more in [
+        ",\"\",\"TFC:Keeper\",\"otpauth:/totp/x\"",
+        ",\"\",\"TFC:Keeper\",\"KRSXG5CTMVRXEZL1\"",
+        ",\"\",\"TFC:Keeper\",\"totp/x?secret=1\"",
+    ] {
+        check(&[with("a", A), with("b", B), row("x", more)].concat(), &[&a, &b, "line 3: "]);
+    }
+    // In a list, each line is one.
+    check(&format!("{}{}\nx,y,z,other\n", with("a", A), link("b", B)), &[&a, &b, "line 3: the link"]);
+}
