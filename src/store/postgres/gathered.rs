@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use tokio::sync::oneshot;
+use tokio::{runtime::Handle, sync::oneshot};
 
 use super::{
     reads,
@@ -44,15 +44,16 @@ struct Turn(Arc<Shared>);
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        let callers = {
-            let mut waiting = self.0.gathered.lock();
-            if waiting.callers.is_empty() {
-                waiting.under_way -= 1;
-                return;
-            }
-            waiting.next()
+        let mut waiting = self.0.gathered.lock();
+        let callers = waiting.next();
+        // Without a runtime nobody waits who could hear an answer.
+        let runtime = Handle::try_current().ok().filter(|_| !callers.is_empty());
+        let Some(runtime) = runtime else {
+            waiting.under_way -= 1;
+            return;
         };
-        tokio::spawn(serve(Self(Arc::clone(&self.0)), callers));
+        drop(waiting);
+        runtime.spawn(serve(Self(Arc::clone(&self.0)), callers));
     }
 }
 

@@ -366,7 +366,16 @@ fn a_row_with_more_cells_than_the_head_is_counted_if_a_secret_may_be_in_it() {
     let whole = format!("A,u,{A}\n");
     let a = format!("u {A}");
     check(&format!("Title,Username,OTPAuth\n{whole}B, Inc,u,\n"), &[&a]);
-    check(&format!("Title,Username,OTPAuth\n{whole}B, Inc,u,{B}\n"), &[&a, "line 3: its row has more cells than the head"]);
-    check(&format!("Title,Username,OTPAuth\n{whole}B, Inc,u,{}\n", link("b", B)), &[&a, "line 3: its row has more cells than the head"]);
-    check(&format!("Title,Username,OTPAuth\n{whole}B, Inc,JBSWY3DPEHPK3PX1,u\n"), &[&a, "line 3: its row has more cells than the head"]);
+    check(
+        &format!("Title,Username,OTPAuth\n{whole}B, Inc,u,{B}\n"),
+        &[&a, "line 3: its row has more cells than the head"],
+    );
+    check(
+        &format!("Title,Username,OTPAuth\n{whole}B, Inc,u,{}\n", link("b", B)),
+        &[&a, "line 3: its row has more cells than the head"],
+    );
+    check(
+        &format!("Title,Username,OTPAuth\n{whole}B, Inc,JBSWY3DPEHPK3PX1,u\n"),
+        &[&a, "line 3: its row has more cells than the head"],
+    );
 }
