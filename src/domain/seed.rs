@@ -12,6 +12,8 @@ use super::{
 
 /// Bytes that the seed of every service has at least. A word such as `enabled` is base32, too.
 pub const SEED_BYTES_USUAL: usize = 10;
+/// A seed of fewer letters may be a word of a name.
+const LETTERS_OF_WORDS: usize = 12;
 /// Letters at the end of a written seed that may stand for no whole byte.
 const LETTERS_LEFT_OVER: usize = 2;
 /// Letters that the seed of every service has at least.
@@ -154,7 +156,7 @@ impl Seed {
         bare.extend(text.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_uppercase()));
         // The last letters may be others: bits that make no whole byte are dropped when it is read.
         let whole = base32.get(..self.0.len() * 8 / 5).unwrap_or(&base32);
-        if base32.len() < SEED_CHARS_USUAL {
+        if base32.len() < LETTERS_OF_WORDS {
             return *bare == *hex || bare.starts_with(whole) && bare.len() - whole.len() <= LETTERS_LEFT_OVER;
         }
         bare.contains(whole) || bare.contains(hex.as_str())
@@ -363,6 +365,8 @@ mod tests {
         }
         let cut = "JBSWY3DPEHPK3PXPJBSWY3DPEHP";
         assert!(Seed::from_uri_base32(cut).unwrap().is_in(cut));
+        let fifteen = Seed::from_base32("QWB5PDKHX6PYGPB").unwrap();
+        assert!(fifteen.is_in("ada QWB5PDKHX6PYGPB") && fifteen.is_in("(qwb5-pdkh-x6py-gpb)"));
         let short = Seed::from_bytes(Zeroizing::new(vec![0xDE, 0xAD])).unwrap();
         assert!(!short.is_in("dead end") && !short.is_in("my 32WQ"), "it may be a word");
         assert!(short.is_in("dead") && short.is_in("32wq"), "it is nothing else");

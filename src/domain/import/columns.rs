@@ -1,6 +1,8 @@
 //! The columns of a table: which have seeds, names and settings, by their names and by what is in them; and the entries of a
 //! row by them.
 
+use zeroize::Zeroizing;
+
 use super::{
     Format, Import, ends,
     entry::{Entry, Note, Place, Skip},
@@ -102,8 +104,8 @@ impl Columns {
         Self { seeds, others, title, is_of_sites, users, group, fields, settings, width: head.len() }
     }
 
-    /// Looks for columns of a plain name where none has a surer one. Those in which a row has a seed are theirs, so that a
-    /// mistyped one in another row is not left out silently. Beside surer ones, the row must have no seed there.
+    /// Looks for columns of a plain name where none has a surer one. Those in which a row has a seed, perhaps a mistyped one,
+    /// are theirs, so that none is left out silently. Beside surer ones, the row must have no seed there.
     pub(super) fn find_plain<'a>(&mut self, head: &[String], rows: impl Fn() -> Rows<'a>) {
         if !self.is_named() {
             return;
@@ -114,7 +116,12 @@ impl Columns {
             self.seeds.retain(|(at, _)| !is_plain(*at));
         }
         let is_perhaps = |at: usize| self.seeds.contains(&(at, Named::Perhaps));
-        let is_seed = |cell: &str| uri::is_link_or_usual_seed(cell) && !ends::is_id_of_aws(cell);
+        // A key of a program is often hexadecimal, which hardly any seed is that somebody mistyped.
+        let is_hex = |cell: &str| cell.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let is_seed = |cell: &str| {
+            let is_one = uri::is_link_or_usual_seed(cell) || ends::is_like_mistyped_seed(cell) && !is_hex(cell);
+            is_one && !ends::is_id_of_aws(cell)
+        };
         let holds = |at: usize| {
             rows().map_while(Result::ok).any(|row| {
                 let cell = |at: usize| row.cells.get(at).map_or("", |cell| cell.trim());
@@ -177,7 +184,7 @@ impl Columns {
 
     /// Adds the entries of a row: none if it has no secret, as most logins; several if it has several.
     pub(super) fn add(&self, row: &Row, import: &mut Import) {
-        let (cells, place) = (&row.cells, Place::Line(row.line));
+        let (cells, place) = (self.cells(row), Place::Line(row.line));
         let cell = |column: usize| cells.get(column).map_or("", |cell| cell.trim());
         let title = self.title.map_or("", |at| if self.is_of_sites { site(cell(at)) } else { cell(at) });
         let account = self.users.iter().map(|column| cell(*column)).find(|cell| !cell.is_empty()).unwrap_or_default();
@@ -213,15 +220,27 @@ impl Columns {
         import.entries.extend(found.entries().into_iter().map(|read| named(read, title, account, import.format)));
     }
 
+    /// The cells of a row, without empty ones beyond the columns, unless it has rather lost its quotes.
+    fn cells<'a>(&self, row: &'a Row) -> &'a [Zeroizing<String>] {
+        let cells = row.cells_without_blank_ones_behind(self.width);
+        let cell = |at: usize| cells.get(at).map_or("", |cell| cell.trim());
+        let are_keys = self.seeds(cell).iter().all(|(_, text)| uri::is_link_or_usual_seed(text));
+        if are_keys { cells } else { &row.cells }
+    }
+
     /// Why nothing in a row can be relied on.
     fn problem(&self, row: &Row, seeds: &[(usize, &str)]) -> Option<Skip> {
-        let cells = &row.cells;
+        let cells = self.cells(row);
         let (is_short, last) = (cells.len() < self.width, cells.len().saturating_sub(1));
-        let is_seed = |cell: &str| !self.seeds.is_empty() && uri::is_link_or_usual_seed(cell.trim());
+        let may_be_seed = |text: &str| uri::is_link_or_usual_seed(text) || ends::is_like_mistyped_seed(text);
+        let is_seed = |cell: &str| !self.seeds.is_empty() && may_be_seed(cell.trim());
         let in_any = || cells.iter().any(|cell| is_seed(cell) || uri::has(cell, "otpauth://"));
         if cells.len() > self.width {
-            // It has lost its quotes.
-            let holds_any = in_any() || seeds.iter().any(|(_, seed)| !is_remark(seed));
+            // It has lost its quotes, and nobody can tell which of its cells is a short key.
+            let is_key = |cell: &str| !self.seeds.is_empty() && !is_remark(cell) && !said::is_word(cell);
+            let holds_any = in_any()
+                || cells.iter().any(|cell| is_key(cell.trim()))
+                || seeds.iter().any(|(_, seed)| !is_remark(seed));
             return holds_any.then_some(Skip::Wide);
         }
         if self.seeds.is_empty() || !is_short {

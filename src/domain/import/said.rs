@@ -4,29 +4,65 @@
 use super::{entry::Number, item::plain, json::number_of, uri::Said};
 
 /// Words about codes that stand in the names of such columns.
-const ABOUT_CODES: [&str; 14] =
-    ["totp", "hotp", "otp", "2fa", "mfa", "code", "token", "numberof", "number", "count", "value", "of", "no", "num"];
-const PERIODS: [&str; 3] = ["period", "interval", "timestep"];
-const PERHAPS_PERIODS: [&str; 9] =
-    ["refresh", "timer", "seconds", "second", "secs", "sec", "step", "duration", "rotation"];
+const ABOUT_CODES: [&str; 17] = [
+    "totp", "hotp", "otp", "2fa", "mfa", "code", "token", "numberof", "number", "count", "value", "of", "no", "num",
+    "used", "in", "s",
+];
+const PERIODS: [&str; 4] = ["period", "intervall", "interval", "timestep"];
+const PERHAPS_PERIODS: [&str; 13] = [
+    "refresh", "timer", "seconds", "second", "secs", "sec", "step", "duration", "rotation", "validity", "validfor",
+    "lifetime", "ttl",
+];
+/// What such a column holds if it is one.
+const PERIODS_USUAL: [u64; 6] = [10, 15, 20, 30, 60, 120];
 /// Words in the names of columns with a period, beside these.
 const ABOUT_PERIODS: [&str; 6] = ["time", "rate", "every", "length", "in", "s"];
-const DIGITS: [&str; 2] = ["digits", "digit"];
+const DIGITS: [&str; 4] = ["digits", "digit", "stellen", "ziffern"];
 const LENGTHS: [&str; 2] = ["length", "size"];
-const ALGORITHMS: [&str; 2] = ["algorithm", "algo"];
-const HASHES: [&str; 4] = ["hash", "hmac", "hashing", "digest"];
+const ALGORITHMS: [&str; 5] = ["algorithmus", "algorithme", "algorithm", "algoritmo", "algo"];
+const HASHES: [&str; 6] = ["hash", "hmac", "hashing", "digest", "crypto", "sha"];
 const ABOUT_HASHES: [&str; 3] = ["ing", "function", "method"];
 const KINDS: [&str; 4] = ["type", "kind", "mode", "method"];
 const ABOUT_KINDS: [&str; 4] = ["authenticator", "auth", "account", "entry"];
 const CATEGORY: &str = "category";
 const COUNTER: &str = "counter";
 const ABOUT_COUNTERS: [&str; 3] = ["initial", "current", "moving"];
-/// How columns are called that tell of logins rather than of codes.
-const PASSWORDS: [&str; 2] = ["password", "loginpassword"];
+/// What the names of columns hold that tell of logins rather than of codes.
+const OF_PASSWORDS: [&str; 8] = ["pass", "pwd", "kennwort", "contrase", "senha", "wachtwoord", "parola", "heslo"];
+/// The name of another one.
+const PIN: &str = "pin";
+/// Characters of the longest name of such a column.
+const NAME_CHARS: usize = 48;
 /// Characters of the longest name of a hash function.
 const HASH_CHARS: usize = 16;
 /// Words in a column of seeds that say whether there is one, and of what kind.
-const WORDS: [&str; 60] = [
+const WORDS: [&str; 86] = [
+    "ja",
+    "nein",
+    "si",
+    "oui",
+    "non",
+    "configured",
+    "setup",
+    "enrolled",
+    "pending",
+    "default",
+    "webauthn",
+    "fido",
+    "fido2",
+    "u2f",
+    "passkeys",
+    "activado",
+    "aktiv",
+    "aktiviert",
+    "yubico",
+    "not",
+    "up",
+    "in",
+    "see",
+    "notes",
+    "1password",
+    "bitwarden",
     "yes",
     "no",
     "y",
@@ -112,11 +148,13 @@ struct Column {
 
 impl Settings {
     pub(super) fn of(head: &[String]) -> Self {
-        let is_of_logins = head.iter().any(|name| PASSWORDS.contains(&name.as_str()));
+        let tells_of_logins = |name: &String| name == PIN || OF_PASSWORDS.iter().any(|part| name.contains(part));
+        let is_of_logins = head.iter().any(tells_of_logins);
         let columns = head.iter().enumerate().filter_map(|(at, name)| {
             let (setting, is_sure) = setting(name)?;
             // A password has a length, and changes at intervals.
-            let is_of_codes = is_sure || !is_of_logins || !matches!(setting, Setting::Digits | Setting::Period);
+            let is_of_others = matches!(setting, Setting::Digits | Setting::Period | Setting::Counter);
+            let is_of_codes = is_sure || !is_of_logins || !is_of_others;
             is_of_codes.then_some(Column { at, setting, is_sure })
         });
         let mut columns: Vec<Column> = columns.collect();
@@ -130,16 +168,16 @@ impl Settings {
             let columns = self.0.iter().filter(move |column| column.setting == setting);
             columns.map(|column| (cell(column.at), column.is_sure))
         };
-        let number = |setting, units: &[&str], most: std::ops::RangeInclusive<u64>| {
+        let number = |setting, units: &[&str], usual: &[u64]| {
             let read = |(text, is_sure)| match counted(text, units) {
-                Number::Is(number) if is_sure || most.contains(&number) => Some(Number::Is(number)),
+                Number::Is(number) if is_sure || usual.contains(&number) => Some(Number::Is(number)),
                 Number::Wrong if is_sure => Some(Number::Wrong),
                 Number::Absent | Number::Is(_) | Number::Wrong => None,
             };
             cells(setting).find_map(read).unwrap_or_default()
         };
-        let digits = number(Setting::Digits, &["digits", "digit"], 5..=8);
-        let period = number(Setting::Period, &["s", "sec", "secs", "second", "seconds"], 1..=3600);
+        let digits = number(Setting::Digits, &["digits", "digit"], &[5, 6, 7, 8]);
+        let period = number(Setting::Period, &["s", "sec", "secs", "second", "seconds"], &PERIODS_USUAL);
         let hash = |(text, is_sure)| hash_word(text).or_else(|| Some(text).filter(|text| is_sure && !text.is_empty()));
         let algorithm = cells(Setting::Algorithm).find_map(hash).unwrap_or_default();
         let kinds = || {
@@ -189,7 +227,7 @@ fn setting(name: &str) -> Option<(Setting, bool)> {
     } else if is_of(&[CATEGORY], &[codes]) {
         (Setting::Kind, false)
     } else if is_of(&[COUNTER], &[codes, &ABOUT_COUNTERS]) {
-        (Setting::Counter, true)
+        (Setting::Counter, false)
     } else {
         return None;
     })
@@ -197,19 +235,14 @@ fn setting(name: &str) -> Option<(Setting, bool)> {
 
 /// Whether a plain name has one of these words, and no other ones than these and those about them.
 fn is_made_of(name: &str, words: &[&str], about: &[&[&str]]) -> bool {
-    let (mut rest, mut has_word) = (name, false);
-    while !rest.is_empty() {
-        let behind = |words: &[&str]| words.iter().find_map(|word| rest.strip_prefix(word));
-        rest = match (behind(words), about.iter().find_map(|words| behind(words))) {
-            (Some(after), _) => {
-                has_word = true;
-                after
-            }
-            (None, Some(after)) => after,
-            (None, None) => return false,
-        };
+    fn goes_on(rest: &str, has_word: bool, words: &[&str], about: &[&[&str]]) -> bool {
+        let with =
+            |word: &&str, has_word| rest.strip_prefix(*word).is_some_and(|rest| goes_on(rest, has_word, words, about));
+        rest.is_empty() && has_word
+            || words.iter().any(|word| with(word, true))
+            || about.iter().copied().flatten().any(|word| with(word, has_word))
     }
-    has_word
+    name.len() <= NAME_CHARS && goes_on(name, false, words, about)
 }
 
 /// A whole number, perhaps with its unit, or with zeros as programs of spreadsheets write it: `6.0`.
@@ -259,7 +292,8 @@ pub(super) fn kind_word(text: &str) -> Option<&'static str> {
 pub(super) fn is_word(text: &str) -> bool {
     let word = plain(text);
     let is_kind = || word.len() < HASH_CHARS && kind_word(text).is_some();
-    !text.contains("://") && (word.is_empty() || WORDS.contains(&word.as_str()) || is_kind())
+    let are_words = || text.split_whitespace().all(|part| WORDS.contains(&plain(part).as_str()));
+    !text.contains("://") && (word.is_empty() || WORDS.contains(&word.as_str()) || are_words() || is_kind())
 }
 
 #[cfg(test)]
@@ -299,7 +333,7 @@ mod tests {
             (&["hash", "Hash function", "HMAC"], Some((Setting::Algorithm, false))),
             (&["type", "kind", "OTP type", "token_type"], Some((Setting::Kind, true))),
             (&["Category"], Some((Setting::Kind, false))),
-            (&["Counter", "HOTP counter", "initial counter"], Some((Setting::Counter, true))),
+            (&["Counter", "HOTP counter", "initial counter"], Some((Setting::Counter, false))),
             (
                 &[
                     "",

@@ -20,6 +20,15 @@ pub(super) struct Row {
     pub(super) is_ended: bool,
 }
 
+impl Row {
+    /// The cells without empty ones beyond the columns, which spreadsheets add.
+    pub(super) fn cells_without_blank_ones_behind(&self, columns: usize) -> &[Zeroizing<String>] {
+        let is_blank = |cell: &Zeroizing<String>| cell.trim().is_empty();
+        let blank = self.cells.iter().skip(columns).rev().take_while(|cell| is_blank(cell)).count();
+        self.cells.get(..self.cells.len() - blank).unwrap_or_default()
+    }
+}
+
 /// Reads a table, or `None` if the text has no head of one.
 pub(super) fn read(text: &str) -> Result<Option<Import>, ImportError> {
     let text = text.trim_start();

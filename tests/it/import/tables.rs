@@ -248,3 +248,55 @@ fn rows_without_a_link_of_a_table_without_a_head_are_no_entries() {
     // In a list, each line is one.
     check(&format!("{}{}\nx,y,z,other\n", with("a", A), link("b", B)), &[&a, &b, "line 3: the link"]);
 }
+
+#[test]
+fn a_mistyped_key_is_told_although_no_other_row_has_one_in_its_column() {
+    let bad = "JBSWY3DPEHPK3PX1";
+    for (head, row) in [
+        ("title,secret,TOTP", format!("A,{bad},")),
+        ("title,secret key,2FA", format!("A,{bad},")),
+        ("title,MFA,TOTP", format!("A,{bad},")),
+        ("title,seed,TOTP", format!("A,{bad},")),
+    ] {
+        check(&format!("{head}\n{row}\nB,,{A}\n"), &["line 2: its secret is not base32", &format!("B {A}")]);
+    }
+    let several = format!("title,username,key,seed,setup key\nA,u,,,{bad}\nB,u,{A},,\nC,u,,{bad},\n");
+    check(&several, &["line 2: its secret is not base32", &format!("u {A}"), "line 4: its secret is not base32"]);
+    // Keys of programs are nobody's seeds.
+    check(&format!("title,token,TOTP\nA,0123456789abcdef0123456789abcdef01234567,\nB,,{A}\n"), &[&format!("B {A}")]);
+}
+
+#[test]
+fn a_row_of_another_width_is_never_left_out_if_a_key_may_be_in_it() {
+    let wide = "its row has more cells than the head";
+    for key in ["JBSWY3DPEHPK3PX1", "JBSWY3DP2"] {
+        check(&format!("title,username,totp\nAcme, Inc.,u,{key}\nB,u,{A}\n"), &[wide, &format!("u {A}")]);
+    }
+    check(&format!("title,username,notes,totp\nAcme,u,JBSWY3DPEHPK3PX1\nB,u,,{A}\n"), &["line 2: ", &format!("u {A}")]);
+    // Spreadsheets add empty cells.
+    check(&format!("title,username,totp\nA,u,{A},\nB,v,{B},,\n"), &[&format!("u {A}"), &format!("v {B}")]);
+}
+
+#[test]
+fn columns_of_a_table_of_logins_say_nothing_of_codes_in_any_language() {
+    for password in
+        ["Passwort", "pass", "pwd", "Kennwort", "Contrase\u{f1}a", "Mot de passe", "Current password", "PIN"]
+    {
+        let table = format!("Title,Username,{password},TOTP,Length,Refresh,Counter\nA,u,hunter22,{A},8,60,7\n");
+        let totp = read(&table).entries.remove(0).read.ok().unwrap().totp;
+        assert_eq!((totp.digits.get(), totp.period.seconds()), (6, 30), "{password}");
+    }
+    let totp = read(&format!("Title,TOTP,Rotation\nA,{A},90\n")).entries.remove(0).read.ok().unwrap().totp;
+    assert_eq!(totp.period.seconds(), 30);
+    for head in ["name,secret,Time step,Digits in code,Algorithm used", "name,secret,Intervall,Stellen,Algorithmus"] {
+        let totp = read(&format!("{head}\nA,{A},60,8,SHA256\n")).entries.remove(0).read.ok().unwrap().totp;
+        assert_eq!((totp.digits.get(), totp.period.seconds(), totp.algorithm.as_str()), (8, 60, "SHA256"), "{head}");
+    }
+}
+
+#[test]
+fn several_words_in_a_column_of_seeds_are_no_key() {
+    for words in ["2FA enabled", "not set up", "see notes", "in 1Password", "WebAuthn", "ja", "not enabled"] {
+        check(&format!("Issuer,Account,Secret,2FA\nA,a,{A},{words}\n"), &[&format!("a {A}")]);
+    }
+}
