@@ -82,6 +82,10 @@ pub(super) struct Columns {
     /// That of Bitwarden with the fields that a person added: a name and a value in each line.
     fields: Option<usize>,
     settings: Settings,
+    /// Those that are of nothing that is known, and whether they seem to say how codes are made.
+    unread: Vec<(usize, bool)>,
+    /// Those with passwords, numbers of devices and the like.
+    keyless: Vec<usize>,
     width: usize,
 }
 
@@ -90,9 +94,9 @@ impl Columns {
         let place = |names: &[&str]| names.iter().find_map(|name| head.iter().position(|column| column == name));
         let title = place(&TITLES).or_else(|| place(&SITES)).or_else(|| place(&[ACCOUNT]));
         let users = USERS.iter().chain(&OTHER_TITLES).filter_map(|name| place(&[name]));
-        let users = users.filter(|at| Some(*at) != title).collect();
+        let users: Vec<usize> = users.filter(|at| Some(*at) != title).collect();
         let seeds = head.iter().enumerate().filter_map(|(at, column)| {
-            let name = item::named(column).filter(|_| !said::is_setting(column))?;
+            let name = item::named(column).filter(|_| !said::is_setting(column) && !said::may_be_setting(column))?;
             Some((at, name))
         });
         let mut seeds: Vec<(usize, Named)> = seeds.collect();
@@ -101,7 +105,23 @@ impl Columns {
         let (group, fields) = (place(&["group"]), place(&["fields"]));
         let is_of_sites = place(&TITLES).is_none() && place(&SITES).is_some();
         let (others, settings) = (Vec::new(), Settings::of(head));
-        Self { seeds, others, title, is_of_sites, users, group, fields, settings, width: head.len() }
+        // A person may keep a key in a note.
+        let about = || item::ABOUT.iter().filter(|end| !end.starts_with("note"));
+        let is_keyless = |at: &usize| {
+            let is_so =
+                |name: &String| said::tells_of_logins(name) || about().any(|end| without_number(name).ends_with(end));
+            head.get(*at).is_some_and(is_so) && Some(*at) != title && !users.contains(at)
+        };
+        let keyless: Vec<usize> = (0..head.len()).filter(is_keyless).collect();
+        let is_of_logins = |at: usize| head.get(at).is_some_and(|name| said::tells_of_logins(name));
+        let is_read = |at: &usize| {
+            let is_setting = head.get(*at).is_some_and(|name| said::is_setting(name));
+            is_setting || Some(*at) == title || is_of_logins(*at) || seeds.iter().any(|(seed, _)| seed == at)
+        };
+        let has_logins = (0..head.len()).any(is_of_logins);
+        let speaks = |at: usize| !has_logins && head.get(at).is_some_and(|name| said::may_be_setting(name));
+        let unread = (0..head.len()).filter(|at| !is_read(at)).map(|at| (at, speaks(at))).collect();
+        Self { seeds, others, title, is_of_sites, users, group, fields, settings, unread, keyless, width: head.len() }
     }
 
     /// Looks for columns of a plain name where none has a surer one. Those in which a row has a seed, perhaps a mistyped one,
@@ -204,11 +224,14 @@ impl Columns {
         let mut found = Item::new(beside, place, is_trashed.then_some(Skip::Trashed));
         seeds.sort_by_key(|(_, text)| is_remark(text));
         let (is_short, last) = (cells.len() < self.width, cells.len().saturating_sub(1));
+        let says = |(at, speaks): &(usize, bool)| *speaks && !cell(*at).is_empty() || said::is_other_hash(cell(*at));
+        let has_unread = self.unread.iter().any(says);
         for (at, cell) in seeds {
             // A word or a code beside a secret is about it.
             if found.is_empty() || !is_remark(cell) {
                 let is_cut = at == last && (is_short || !row.is_ended && ends::may_be_cut(cell));
-                found.own(cell, is_cut.then_some(Note::Ends));
+                let unread = (has_unread && !cell.contains("://")).then_some(Note::Unread);
+                found.own(cell, is_cut.then_some(Note::Ends).or(unread));
             }
         }
         for (name, value) in text(self.fields).lines().filter_map(|field| field.split_once(": ")) {
@@ -216,6 +239,13 @@ impl Columns {
         }
         for column in 0..cells.len() {
             found.scan(cell(column));
+        }
+        // The names of columns are a person's own, so no list of them is whole.
+        let is_key =
+            |text: &str| uri::is_link_or_usual_seed(text) && ends::is_like_seed(text) && !ends::is_id_of_aws(text);
+        let is_elsewhere = |at: usize| !self.keyless.contains(&at) && is_key(cell(at));
+        if found.is_empty() && !self.seeds.is_empty() && (0..cells.len()).any(is_elsewhere) {
+            found.skip(Skip::Elsewhere);
         }
         import.entries.extend(found.entries().into_iter().map(|read| named(read, title, account, import.format)));
     }

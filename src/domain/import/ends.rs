@@ -73,6 +73,14 @@ pub(super) fn seed(text: &str) -> (&str, Option<Note>) {
         let is_one = Seeds::of(text) != Seeds::Several && sum >= SEED_CHARS_USUAL && is_usual(sum);
         is_one && groups.iter().all(|(group, _)| fits(group))
     };
+    // A group of the same length with letters and digits is one of the seed, although it is mistyped.
+    let is_mistyped = |(next, _): &(&str, usize)| {
+        let has = |is: fn(&u8) -> bool| next.as_bytes().iter().any(is);
+        letters(next) == size && has(u8::is_ascii_digit) && has(u8::is_ascii_alphabetic) && !is_base32(next)
+    };
+    if others.get(count).is_some_and(is_mistyped) {
+        return (text, None);
+    }
     if count < others.len() && total >= SEED_CHARS_USUAL && !is_seed() {
         let end = count.checked_sub(1).and_then(|last| others.get(last)).map_or(*end, |(_, end)| *end);
         return (text.get(..end).unwrap_or(text), Some(Note::Around));

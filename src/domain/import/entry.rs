@@ -82,6 +82,8 @@ pub enum Note {
     Around,
     /// The seed is in groups, and the last of them may be words.
     Groups,
+    /// A column seems to say how codes are made, and is not read.
+    Unread,
 }
 
 /// Why an entry is skipped. It never quotes the entry.
@@ -144,6 +146,9 @@ pub enum Skip {
     /// A row of a table with more cells than its head.
     #[error("its row has more cells than the head; put the value that has the separator in it into quotes")]
     Wide,
+    /// A key in a column that has none.
+    #[error("a column that is not read has what looks like a key; call that column `totp`")]
+    Elsewhere,
     /// Not an entry of this format at all.
     #[error("it is not an entry of this format")]
     Shape,
@@ -215,7 +220,13 @@ impl Note {
         match self {
             Self::Link(repair) => repair.is_doubt(),
             Self::Parameters | Self::Cleaned | Self::Cut => false,
-            Self::Ambiguous | Self::Unnamed | Self::KeyAsName | Self::Ends | Self::Around | Self::Groups => true,
+            Self::Ambiguous
+            | Self::Unnamed
+            | Self::KeyAsName
+            | Self::Ends
+            | Self::Around
+            | Self::Groups
+            | Self::Unread => true,
         }
     }
 }
@@ -236,6 +247,10 @@ impl fmt::Display for Note {
             Self::Groups => {
                 "its secret is written in groups, and the last ones may be words that stand behind it; compare it with \
                  the app"
+            }
+            Self::Unread => {
+                "a column seems to say how its codes are made, and was not read; compare a code with the app, or call the \
+                 columns `algorithm`, `digits` and `period`"
             }
             Self::Ambiguous => "this app writes names such that they can't be told apart for certain; check them",
         })

@@ -40,7 +40,7 @@ const STARTS: [&str; 2] = ["otp", "totp"];
 /// How names begin that such fields may have, and others, too.
 const LOOSE_STARTS: [&str; 5] = ["2fa", "mfa", "authenticator", "googleauthenticator", "secretkey"];
 /// How names end that begin like this, and are of something about a seed.
-const ABOUT: [&str; 38] = [
+pub(super) const ABOUT: [&str; 38] = [
     "type",
     "kind",
     "digits",

@@ -148,8 +148,7 @@ struct Column {
 
 impl Settings {
     pub(super) fn of(head: &[String]) -> Self {
-        let tells_of_logins = |name: &String| name == PIN || OF_PASSWORDS.iter().any(|part| name.contains(part));
-        let is_of_logins = head.iter().any(tells_of_logins);
+        let is_of_logins = head.iter().any(|name| tells_of_logins(name));
         let columns = head.iter().enumerate().filter_map(|(at, name)| {
             let (setting, is_sure) = setting(name)?;
             // A password has a length, and changes at intervals.
@@ -196,6 +195,34 @@ impl Settings {
         let kind = kinds().find(|word| *word != TOTP).or_else(|| kinds().next()).or_else(counted).unwrap_or_default();
         Said { kind, algorithm, digits, period }
     }
+}
+
+/// Whether a column of this name is of logins rather than of codes.
+pub(super) fn tells_of_logins(name: &str) -> bool {
+    name == PIN || OF_PASSWORDS.iter().any(|part| name.contains(part))
+}
+
+/// Whether the name of a column that is not read speaks of how codes are made.
+pub(super) fn may_be_setting(name: &str) -> bool {
+    const PARTS: [&str; 11] = [
+        "alg",
+        "hash",
+        "shaversion",
+        "digit",
+        "period",
+        "interval",
+        "setting",
+        "keytype",
+        "typeofkey",
+        "stepsize",
+        "timewindow",
+    ];
+    PARTS.iter().any(|part| name.contains(part))
+}
+
+/// Whether a text is the name of a hash function that nobody uses unless somebody says so.
+pub(super) fn is_other_hash(text: &str) -> bool {
+    matches!(hash_word(text), Some("SHA256" | "SHA512" | "MD5"))
 }
 
 const TOTP: &str = "totp";

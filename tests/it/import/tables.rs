@@ -300,3 +300,41 @@ fn several_words_in_a_column_of_seeds_are_no_key() {
         check(&format!("Issuer,Account,Secret,2FA\nA,a,{A},{words}\n"), &[&format!("a {A}")]);
     }
 }
+
+#[test]
+fn a_key_in_a_column_that_is_not_read_is_told() {
+    let elsewhere = "a column that is not read has what looks like a key";
+    for (head, row) in [
+        ("Site,User,TOTP,Second factor", format!("A,me,,{A}")),
+        ("Site,User,TOTP,Notes", format!("A,me,see notes,{A}")),
+        ("Site,User,TOTP", format!("A,{A},")),
+    ] {
+        let columns = head.matches(',').count();
+        let whole = format!("B,me,{B}{}", ",".repeat(columns - 2));
+        check(&format!("{head}\n{row}\n{whole}\n"), &[elsewhere, &format!("me {B}")]);
+    }
+    // A password is none.
+    check(&format!("Site,User,Password,TOTP\nA,me,{A},\nB,me,x,{B}\n"), &[&format!("me {B}")]);
+}
+
+#[test]
+fn a_column_that_seems_to_say_how_codes_are_made_and_is_not_read_is_a_doubt() {
+    let doubts = |head: &str, row: &str| {
+        let found = read(&format!("{head}\n{row}\n")).entries.remove(0).read.ok().unwrap();
+        found.notes.iter().any(|note| note.to_string().contains("was not read"))
+    };
+    for (head, cell) in [("TOTP Settings", "60;8"), ("Digits (6/8)", "8"), ("Hash type", "SHA256"), ("Notes", "SHA256")]
+    {
+        assert!(doubts(&format!("Title,TOTP,{head}"), &format!("A,{A},{cell}")), "{head}");
+    }
+    for (head, cell) in [("TOTP Settings", ""), ("Digits", "8"), ("Notes", "of the bank"), ("Algorithm", "SHA256")] {
+        assert!(!doubts(&format!("Title,TOTP,{head}"), &format!("A,{A},{cell}")), "{head}");
+    }
+    assert!(!doubts("Title,TOTP,Settings", &format!("A,otpauth://totp/a?secret={A},60;8")), "a link says it");
+}
+
+#[test]
+fn a_mistyped_group_is_no_word_behind_a_key() {
+    check("Name,TOTP\nE,JBSW Y3DP EHPK 3PXP JBSW Y3DP 0HPK 3PXP\n", &["its secret is not base32"]);
+    check("Name,TOTP\nE,JBSW Y3DP EHPK 3PXP 0HPK\n", &["its secret is not base32"]);
+}
