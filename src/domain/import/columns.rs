@@ -115,8 +115,10 @@ impl Columns {
         let keyless: Vec<usize> = (0..head.len()).filter(is_keyless).collect();
         let is_of_logins = |at: usize| head.get(at).is_some_and(|name| said::tells_of_logins(name));
         let is_read = |at: &usize| {
-            let is_setting = head.get(*at).is_some_and(|name| said::is_setting(name));
-            is_setting || Some(*at) == title || is_of_logins(*at) || seeds.iter().any(|(seed, _)| seed == at)
+            // Beside a key, other keys are called by a plain name.
+            let is_setting = head.get(*at).is_some_and(|name| said::is_setting(name) || is_plain(name));
+            let is_name = Some(*at) == title || users.contains(at);
+            is_setting || is_name || is_of_logins(*at) || seeds.iter().any(|(seed, _)| seed == at)
         };
         let has_logins = (0..head.len()).any(is_of_logins);
         let speaks = |at: usize| !has_logins && head.get(at).is_some_and(|name| said::may_be_setting(name));
@@ -224,7 +226,7 @@ impl Columns {
         let mut found = Item::new(beside, place, is_trashed.then_some(Skip::Trashed));
         seeds.sort_by_key(|(_, text)| is_remark(text));
         let (is_short, last) = (cells.len() < self.width, cells.len().saturating_sub(1));
-        let says = |(at, speaks): &(usize, bool)| *speaks && !cell(*at).is_empty() || said::is_other_hash(cell(*at));
+        let says = |(at, speaks): &(usize, bool)| *speaks && !cell(*at).is_empty() || said::is_unusual(cell(*at));
         let has_unread = self.unread.iter().any(says);
         for (at, cell) in seeds {
             // A word or a code beside a secret is about it.
@@ -243,8 +245,13 @@ impl Columns {
         // The names of columns are a person's own, so no list of them is whole.
         let is_key =
             |text: &str| uri::is_link_or_usual_seed(text) && ends::is_like_seed(text) && !ends::is_id_of_aws(text);
-        let is_elsewhere = |at: usize| !self.keyless.contains(&at) && is_key(cell(at));
-        if found.is_empty() && !self.seeds.is_empty() && (0..cells.len()).any(is_elsewhere) {
+        let is_elsewhere = |at: usize| {
+            // A row whose cells slipped has its key where another has a name.
+            let is_read = self.seeds.iter().chain(&self.others).any(|(seed, _)| *seed == at);
+            let is_unread = !is_read && self.unread.iter().any(|(unread, _)| *unread == at);
+            (found.is_empty() || is_unread) && !self.keyless.contains(&at) && is_key(cell(at))
+        };
+        if !self.seeds.is_empty() && (0..cells.len()).any(is_elsewhere) {
             found.skip(Skip::Elsewhere);
         }
         import.entries.extend(found.entries().into_iter().map(|read| named(read, title, account, import.format)));

@@ -220,9 +220,10 @@ pub(super) fn may_be_setting(name: &str) -> bool {
     PARTS.iter().any(|part| name.contains(part))
 }
 
-/// Whether a text is the name of a hash function that nobody uses unless somebody says so.
-pub(super) fn is_other_hash(text: &str) -> bool {
-    matches!(hash_word(text), Some("SHA256" | "SHA512" | "MD5"))
+/// Whether a text is the name of a hash function, or of a kind of codes, that nobody means unless somebody says so.
+pub(super) fn is_unusual(text: &str) -> bool {
+    let is_kind = || ["hotp", "motp", "steam"].contains(&plain(text).as_str());
+    matches!(hash_word(text), Some("SHA256" | "SHA512" | "MD5")) || is_kind()
 }
 
 const TOTP: &str = "totp";

@@ -313,6 +313,7 @@ fn a_key_in_a_column_that_is_not_read_is_told() {
         let whole = format!("B,me,{B}{}", ",".repeat(columns - 2));
         check(&format!("{head}\n{row}\n{whole}\n"), &[elsewhere, &format!("me {B}")]);
     }
+    check(&format!("Site,TOTP,Second factor\nA,{A},{B}\n"), &[&format!("A {A}"), elsewhere]);
     // A password is none.
     check(&format!("Site,User,Password,TOTP\nA,me,{A},\nB,me,x,{B}\n"), &[&format!("me {B}")]);
 }
@@ -323,8 +324,13 @@ fn a_column_that_seems_to_say_how_codes_are_made_and_is_not_read_is_a_doubt() {
         let found = read(&format!("{head}\n{row}\n")).entries.remove(0).read.ok().unwrap();
         found.notes.iter().any(|note| note.to_string().contains("was not read"))
     };
-    for (head, cell) in [("TOTP Settings", "60;8"), ("Digits (6/8)", "8"), ("Hash type", "SHA256"), ("Notes", "SHA256")]
-    {
+    for (head, cell) in [
+        ("TOTP Settings", "60;8"),
+        ("Digits (6/8)", "8"),
+        ("Hash type", "SHA256"),
+        ("Notes", "SHA256"),
+        ("Notes", "HOTP"),
+    ] {
         assert!(doubts(&format!("Title,TOTP,{head}"), &format!("A,{A},{cell}")), "{head}");
     }
     for (head, cell) in [("TOTP Settings", ""), ("Digits", "8"), ("Notes", "of the bank"), ("Algorithm", "SHA256")] {
