@@ -199,7 +199,7 @@ impl Columns {
         self.seeds.first().is_some_and(|(_, name)| *name < Named::Perhaps || self.title.is_some())
     }
 
-    /// Whether there is none of seeds.
+    /// Whether no column has seeds.
     pub(super) const fn are_without_seeds(&self) -> bool {
         self.seeds.is_empty()
     }

@@ -314,7 +314,7 @@ fn a_key_in_a_column_that_is_not_read_is_told() {
         check(&format!("{head}\n{row}\n{whole}\n"), &[elsewhere, &format!("me {B}")]);
     }
     check(&format!("Site,TOTP,Second factor\nA,{A},{B}\n"), &[&format!("A {A}"), elsewhere]);
-    // A password is none.
+    // A password is not counted as a key.
     check(&format!("Site,User,Password,TOTP\nA,me,{A},\nB,me,x,{B}\n"), &[&format!("me {B}")]);
 }
 

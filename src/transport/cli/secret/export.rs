@@ -202,7 +202,7 @@ async fn passphrase(args: &ExportArgs, session: &mut Session) -> Result<Zeroizin
     Ok(passphrase)
 }
 
-/// A passphrase, unless whoever has the file could find it by trying.
+/// The passphrase, if it is too long to be found by trying all short ones.
 fn long_enough(passphrase: Zeroizing<String>) -> Result<Zeroizing<String>, Failure> {
     if passphrase.chars().count() < PASSPHRASE_CHARS_MIN {
         let problem = "the passphrase must have at least 12 characters; five random words are a good one";
