@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 use super::{Format, Import, ImportError, Opened, open};
 use crate::domain::limits::{IMPORT_ARCHIVE_FILES_MAX, IMPORT_UNPACKED_BYTES_MAX};
 
-/// What an archive begins with.
+/// What a file in an archive, and so an archive, begins with.
 const MAGIC: &[u8] = b"PK\x03\x04";
 /// The known file of Raivo, whose archives are encrypted.
 const RAIVO: &str = "raivo-otp-export.json";
@@ -64,7 +64,8 @@ pub(super) struct Sealed {
 
 /// Whether a file is an archive.
 pub(super) fn is_archive(bytes: &[u8]) -> bool {
-    bytes.starts_with(MAGIC)
+    // One without a file begins with its end.
+    [MAGIC, END.0].iter().any(|magic| bytes.starts_with(magic))
 }
 
 /// Finds the known file of an archive.

@@ -208,7 +208,9 @@ impl Columns {
     pub(super) fn add(&self, row: &Row, import: &mut Import) {
         let (cells, place) = (self.cells(row), Place::Line(row.line));
         let cell = |column: usize| cells.get(column).map_or("", |cell| cell.trim());
-        let title = self.title.map_or("", |at| if self.is_of_sites { site(cell(at)) } else { cell(at) });
+        let is_site =
+            |text: &str| self.is_of_sites || ["https://", "http://"].iter().any(|start| uri::starts(text, start));
+        let title = self.title.map_or("", |at| if is_site(cell(at)) { site(cell(at)) } else { cell(at) });
         let account = self.users.iter().map(|column| cell(*column)).find(|cell| !cell.is_empty()).unwrap_or_default();
         let mut seeds = self.seeds(cell);
         if let Some(why) = self.problem(row, &seeds) {

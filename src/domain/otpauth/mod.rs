@@ -71,6 +71,12 @@ pub enum OtpAuthError {
     /// `steam://…` or `otpauth://steam/…`.
     #[error("is one of Steam, whose codes are letters; only standard ones are supported")]
     Steam,
+    /// `motp://…`: codes of another method, that go with a PIN.
+    #[error("is one of mOTP; only standard (totp) ones are supported")]
+    MobileOtp,
+    /// `otpauth://yaotp/…`: codes of another method, that are letters.
+    #[error("is one of Yandex Key, whose codes are letters; only standard ones are supported")]
+    Yandex,
     /// `otpauth://hotp/…`: counter-based codes are not kept here.
     #[error("is a counter-based (hotp) secret; only time-based (totp) ones are supported")]
     Hotp,
@@ -141,7 +147,8 @@ pub fn holds_link(text: &str) -> bool {
 pub fn is_link(text: &str) -> bool {
     let start = text.trim_start().get(..8).unwrap_or_default();
     let begins = ["otpauth:", "otpauth-", "steam://"].iter().any(|begin| start.eq_ignore_ascii_case(begin));
-    begins || push_app(text).is_some()
+    let is_motp = start.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("motp://"));
+    begins || is_motp || push_app(text).is_some()
 }
 
 impl OtpAuth {
@@ -485,6 +492,8 @@ mod tests {
         for steam in ["otpauth://steam/x?secret=JBSWY3DPEHPK3PXP", "STEAM://JBSWY3DPEHPK3PXP"] {
             refused(steam, OtpAuthError::Steam);
         }
+        refused("Motp://x:ada?secret=0123456789abcdef", OtpAuthError::MobileOtp);
+        refused("otpauth://yaotp/ada?secret=JBSWY3DPEHPK3PXP", OtpAuthError::Yandex);
     }
 
     #[test]

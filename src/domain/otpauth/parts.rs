@@ -125,6 +125,9 @@ impl UriParts {
         if kind.eq_ignore_ascii_case(STEAM) {
             return Err(OtpAuthError::Steam);
         }
+        if kind.eq_ignore_ascii_case("yaotp") {
+            return Err(OtpAuthError::Yandex);
+        }
         if !kind.eq_ignore_ascii_case("totp") {
             return Err(OtpAuthError::NotOtpAuth);
         }
@@ -145,6 +148,9 @@ fn no_uri_of_ours(uri: &str) -> OtpAuthError {
     }
     if without_start(uri, "steam://").is_some() {
         return OtpAuthError::Steam;
+    }
+    if without_start(uri, "motp://").is_some() {
+        return OtpAuthError::MobileOtp;
     }
     let export = without_start(uri, "otpauth-migration://");
     export.map_or(OtpAuthError::NotOtpAuth, |_| OtpAuthError::GoogleExport)

@@ -672,10 +672,15 @@ fn a_name_is_neither_a_short_seed_nor_holds_a_link() {
 }
 
 #[test]
-fn a_link_of_steam_is_called_that() {
+fn a_link_of_another_kind_of_codes_is_called_that() {
     let person = Person::with_vault();
-    for link in ["steam://JBSWY3DPEHPK3PXP", "otpauth://steam/ada?secret=JBSWY3DPEHPK3PXP"] {
+    for (link, words) in [
+        ("steam://JBSWY3DPEHPK3PXP", "is one of Steam, whose codes are letters"),
+        ("otpauth://steam/ada?secret=JBSWY3DPEHPK3PXP", "is one of Steam, whose codes are letters"),
+        ("motp://site:ada?secret=0123456789abcdef", "is one of mOTP"),
+        ("otpauth://yaotp/ada?secret=JBSWY3DPEHPK3PXP", "is one of Yandex Key, whose codes are letters"),
+    ] {
         let told = person.fed(link, &["secret", "add", "--stdin", "--label", "x"]);
-        assert!(told.status != 0 && told.err.contains("is one of Steam, whose codes are letters"), "{link}: {told:?}");
+        assert!(told.status != 0 && told.err.contains(words), "{link}: {told:?}");
     }
 }

@@ -54,6 +54,7 @@ fn a_file_that_is_no_export_is_refused_with_what_to_do() {
         (b"<KeePassFile>\n&a;</KeePassFile>", "line 2: not the XML"),
         (b"<KeePassFile>\n</Group>", "line 2: not the XML"),
         (b"PK\x03\x04", "ZIP archive that is damaged"),
+        (b"PK\x05\x06\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", "a ZIP archive without a known file"),
         (b"a,b\n1,2\n", "no known format"),
         (b"name,url,username,password\nx,y,z,hunter2\n", "without a column of one-time secrets"),
         (b"\x03\xD9\xA2\x9A\x65\xFB\x4B\xB5xxx", "KeePass 1"),

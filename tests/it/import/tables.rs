@@ -193,6 +193,8 @@ fn a_site_is_the_issuer_where_no_column_has_a_better_title() {
     for name in ["App", "Company", "Provider", "Service name", "Application"] {
         assert_eq!(named(&format!("{name},username,totp"), &format!("Acme,ada,{A}")), of("Acme", "ada"), "{name}");
         assert_eq!(named(&format!("{name},account,secret"), &format!("Acme,ada,{A}")), of("Acme", "ada"), "{name}");
+        let read = named(&format!("{name},username,totp"), &format!("https://www.example.com/login,ada,{A}"));
+        assert_eq!(read, of("example.com", "ada"), "{name}");
     }
     let read = named("Service name,Login e-mail,2FA secret", &format!("Acme,ada@example.com,{A}"));
     assert_eq!(read, of("Acme", "ada@example.com"));
