@@ -12,6 +12,7 @@
 //! | [`operations`] | what callers may do: permissions, order of the steps, audit rows | SQL, a protocol |
 //! | [`picture`] | the QR codes in a picture | what their texts mean |
 //! | [`child`] | work on untrusted bytes in a process with limits | a vault |
+//! | [`hosts`] | which file of each MCP host names its servers, and our entry in it | a disk |
 //! | [`transport`] | MCP, HTTP and the command line: bytes to an operation and back | a decision |
 //! | [`config`] | turns arguments and variables into settings | an error that quotes a value |
 //! | [`telemetry`] | logs, for operators | a seed, a code, a key, a body |
@@ -30,6 +31,8 @@ pub mod operations;
 pub mod picture;
 
 pub mod child;
+
+pub mod hosts;
 
 pub mod transport;
 

@@ -50,7 +50,7 @@ pub(super) fn confine(config: &Config, task: &Task) -> Result<(), Fatal> {
     let placed = refuse_far(config, task).map_err(Fatal::from);
     placed.map_err(|fatal| if matches!(task, Task::Stdio(_)) { answer_host(fatal) } else { fatal })?;
     let backups = match task {
-        Task::Person(_) => return Ok(()),
+        Task::Person(_) | Task::Aside(_) => return Ok(()),
         Task::Stdio(_) => None,
         Task::Serve(serve) => serve.backups.as_ref().map(|plan| plan.dir.as_path()),
     };

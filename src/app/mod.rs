@@ -1,6 +1,9 @@
 //! The composition root: from the command line to an open vault and a running command. The only room that names all
 //! others. Never here: a rule of its own.
 
+mod account;
+mod aside;
+mod completions;
 mod confine;
 mod keys;
 mod opening;
@@ -10,9 +13,10 @@ mod upkeep;
 
 use std::{ffi::OsString, io::IsTerminal as _, process::ExitCode, sync::Arc};
 
+use account::account;
 use clap::ColorChoice;
 use keys::{Asks, leave_environment};
-use opening::{Opening, Ready, no_account, open, open_for};
+use opening::{Opening, Ready, open, open_for};
 use tokio_util::sync::CancellationToken;
 use typed::{Command, Typed, answered, answers};
 
@@ -20,7 +24,7 @@ use crate::{
     child::{self, Children},
     clock::SystemClock,
     config::{Config, ConfigError, Format, Reveal, ServeConfig, StdioConfig, color_of_words},
-    domain::{account::Account, principal::Principal, scope::ScopeSet, text::Name},
+    domain::{account::Account, principal::Principal, scope::ScopeSet},
     operations::{ErrorCode, Refusal, Service},
     random::SystemRandom,
     store,
@@ -31,7 +35,7 @@ use crate::{
         http::{LocalPage, ServeError},
         mcp::{self, McpServer, stdio::StdioError},
     },
-    vault::{OpenError, StoreError, Vault, VaultStatus, Writes},
+    vault::{OpenError, Vault, VaultStatus, Writes},
 };
 
 /// Exit status: refused or failed.
@@ -46,6 +50,7 @@ enum Task {
     Person(Box<cli::Command>),
     Stdio(StdioConfig),
     Serve(Box<ServeConfig>),
+    Aside(aside::Aside),
 }
 
 /// Why a process ends without doing its task.
@@ -71,7 +76,7 @@ enum Fatal {
 pub fn run() -> ExitCode {
     telemetry::hide_panic_payloads();
     let words: Vec<OsString> = std::env::args_os().collect();
-    if let Some(ended) = child::of_words(&words) {
+    if let Some(ended) = child::of_words(&words).or_else(completions::answered) {
         return ended;
     }
     let early = looks(color_of_words(&words));
@@ -137,6 +142,7 @@ fn task_of(command: Option<Command>) -> Result<Task, Fatal> {
         Some(Command::Stdio(flags)) => Task::Stdio(StdioConfig::of(flags)),
         Some(Command::Serve(flags)) => Task::Serve(Box::new(ServeConfig::of(*flags)?)),
         Some(Command::Person(command)) => Task::Person(Box::new(command)),
+        Some(Command::Aside(command)) => Task::Aside(command),
     })
 }
 
@@ -147,7 +153,7 @@ fn carry_out(config: &Config, task: Task) -> Result<Ending, Fatal> {
     logging.map_err(|fatal| if matches!(task, Task::Stdio(_)) { answer_host(fatal) } else { fatal })?;
     let mut builder = match task {
         Task::Serve(_) => tokio::runtime::Builder::new_multi_thread(),
-        Task::Person(_) | Task::Stdio(_) => tokio::runtime::Builder::new_current_thread(),
+        Task::Person(_) | Task::Stdio(_) | Task::Aside(_) => tokio::runtime::Builder::new_current_thread(),
     };
     confine::confine(config, &task)?;
     let runtime = builder.enable_all().build().map_err(Fatal::Setup)?;
@@ -156,6 +162,7 @@ fn carry_out(config: &Config, task: Task) -> Result<Ending, Fatal> {
             Task::Person(command) => for_person(config, *command).await,
             Task::Stdio(stdio) => for_host(config, stdio).await,
             Task::Serve(serve) => serve::for_remote(config, &serve).await,
+            Task::Aside(command) => command.carry_out(config),
         }
     });
     // A thread that still reads standard input must not keep the process alive.
@@ -268,41 +275,6 @@ fn service_of(vault: Vault) -> Service {
     let service = Service::new(vault, Arc::new(SystemClock), Arc::new(SystemRandom));
     service.watch_clock();
     service
-}
-
-/// The account to work in. If the vault can't be read or is damaged, the error must say so rather than that the account
-/// does not exist.
-async fn account(config: &Config, vault: &Vault) -> Result<Account, Fatal> {
-    match find_account(&config.account, vault).await {
-        Ok(Some(account)) => Ok(account),
-        Ok(None) => Err(no_account()),
-        Err(cause) => Err(unreadable(cause, vault).into()),
-    }
-}
-
-async fn find_account(name: &Name, vault: &Vault) -> Result<Option<Account>, StoreError> {
-    if let Some(found) = vault.account_named(name).await? {
-        return Ok(Some(found.value));
-    }
-    // An account's index entry is not under its MAC, and the account may be the damaged one.
-    let all = vault.accounts().await?;
-    if let Some((_, cause)) = all.damaged.into_iter().next() {
-        return Err(cause);
-    }
-    let is_there = all.sound.iter().any(|kept| kept.name == *name);
-    let lost = is_there || all.sound.iter().all(|kept| kept.id != vault.status().default_account);
-    let what = "an account is not where it should be";
-    if lost { Err(StoreError::Damaged { what: what.to_owned() }) } else { Ok(None) }
-}
-
-/// The error for a vault that was opened but could not be read further.
-fn unreadable(cause: StoreError, vault: &Vault) -> OpenError {
-    let path = vault.status().store.location.clone();
-    OpenError::Store(match cause {
-        StoreError::Damaged { what } => store::OpenError::Damaged { path, what },
-        StoreError::Unavailable(what) => store::OpenError::unusable(path, what),
-        StoreError::Unknown(_) => cause.into(),
-    })
 }
 
 fn session(config: &Config, service: &Service, account: Account, status: &VaultStatus) -> Session {

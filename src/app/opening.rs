@@ -82,10 +82,12 @@ async fn open_there(
 /// # Errors
 /// [`ConfigError::FarPlace`].
 pub(super) fn refuse_far(config: &Config, task: &Task) -> Result<(), ConfigError> {
-    if let Task::Person(command) = task
-        && !command.makes_a_vault()
-        && command.restores().is_none()
-    {
+    let makes_none = match task {
+        Task::Person(command) => !command.makes_a_vault() && command.restores().is_none(),
+        Task::Aside(_) => true,
+        Task::Stdio(_) | Task::Serve(_) => false,
+    };
+    if makes_none {
         return Ok(());
     }
     if let Task::Serve(serve) = task

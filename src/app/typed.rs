@@ -8,7 +8,7 @@ use clap::{
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
-use super::EXIT_USAGE;
+use super::{EXIT_USAGE, aside::Aside};
 use crate::{
     config::{Flags, ServeFlags, StdioFlags},
     domain::key_source::KeySource,
@@ -38,7 +38,7 @@ Exit status: 0 done, 1 refused or failed, 2 typed wrong, 78 the vault can't be o
 const GLOBAL_OPTIONS: &str = "Global options: see `countersign --help`";
 
 /// Words of other programs, and the corresponding command here.
-const OTHER_WORDS: [(&[&str], &str); 19] = [
+const OTHER_WORDS: [(&[&str], &str); 21] = [
     (&["get", "otp", "totp", "codes", "token"], "countersign code NAME"),
     (&["add", "create", "new", "register", "store"], "countersign secret add --label LABEL"),
     (&["list", "ls"], "countersign secret list"),
@@ -51,6 +51,8 @@ const OTHER_WORDS: [(&[&str], &str); 19] = [
     (&["doctor", "check"], "countersign vault doctor"),
     (&["log", "logs", "trail", "history"], "countersign audit list"),
     (&["mcp"], "countersign stdio"),
+    (&["install", "configure", "config"], "countersign setup HOST"),
+    (&["completion"], "countersign completions SHELL"),
     (&["server", "start", "http"], "countersign serve"),
     (&["update", "edit"], "countersign secret update NAME"),
     (&["revoke"], "countersign key revoke NAME"),
@@ -74,6 +76,8 @@ pub(super) enum Command {
         after_help = "Examples:\n  countersign serve\n  countersign serve --listen 0.0.0.0:8787 --behind-proxy --public-url https://codes.example.com"
     )]
     Serve(Box<ServeFlags>),
+    #[command(flatten)]
+    Aside(Aside),
 }
 
 /// The part of the command line that hosts use each time they start a sidecar. Building the whole command line takes
@@ -129,7 +133,7 @@ impl Typed {
 }
 
 /// The whole command line, with the global options only on the first page of help.
-fn whole() -> clap::Command {
+pub(super) fn whole() -> clap::Command {
     let root = Typed::command();
     let globals: Vec<Arg> =
         root.get_arguments().filter(|arg| arg.is_global_set()).map(|arg| arg.clone().hide(true)).collect();

@@ -7,6 +7,7 @@
 mod keys;
 mod places;
 mod serve;
+mod sidecar;
 
 use std::{
     ffi::{OsStr, OsString},
@@ -18,6 +19,7 @@ use directories::BaseDirs;
 
 pub use keys::{HANDED, handed_keys, key_variable};
 pub use serve::{Backups, Client, Durability, Oauth, ServeConfig, ServeFlags};
+pub use sidecar::{folders, own_program};
 
 use self::{
     keys::TypedKey,
@@ -134,6 +136,8 @@ pub struct Config {
     pub log: Option<String>,
     /// When to use colour.
     pub color: ColorChoice,
+    /// The flags by which a process that a host starts opens the same vault: it inherits no variable and no working directory.
+    pub same_vault: Vec<String>,
     /// The folders that flags or variables name, with those names. A mistyped one must not be made with all that is above it.
     pub named_folders: Vec<(&'static str, PathBuf)>,
 }
@@ -255,6 +259,11 @@ impl Config {
         };
         let data = path(flags.data_dir, "--data-dir", "COUNTERSIGN_DATA_DIR")?;
         let mut named_folders: Vec<_> = data.clone().into_iter().collect();
+        let mut same_vault = Vec::new();
+        let mut same = |flag: &str, value: String| same_vault.extend([flag.to_owned(), value]);
+        if let Some((_, dir)) = &data {
+            same("--data-dir", dir.display().to_string());
+        }
         let data_dir = match data {
             Some((_, dir)) => dir,
             None => base.as_ref().ok_or(ConfigError::NoHome)?.data_dir().join(FOLDER),
@@ -264,7 +273,13 @@ impl Config {
         if let KeySource::File(Some(file)) = &key_source {
             named_folders.extend(file.parent().map(|folder| ("--key-file", folder.to_owned())));
         }
+        if key_source != KeySource::File(None) {
+            same("--key-source", key_source.typed());
+        }
         let state = path(flags.state_dir, "--state-dir", "COUNTERSIGN_STATE_DIR")?;
+        if let Some((_, dir)) = &state {
+            same("--state-dir", dir.display().to_string());
+        }
         named_folders.extend(state.clone());
         let state_dir = state.map(|(_, dir)| dir);
         if state_dir.as_ref().is_some_and(|folder| folder.starts_with(&data_dir)) {
@@ -274,12 +289,16 @@ impl Config {
             Some((store, written)) => {
                 let store = address(&store, written, home)?;
                 named_folders.extend(folder_of_store(&store).map(|folder| (written.name(), folder)));
+                same("--store", store.clone());
                 store
             }
             None => DEFAULT_STORE.to_owned(),
         };
         let (account, written) = text(setting(flags.account, "--account", "COUNTERSIGN_ACCOUNT", variable))?
             .unwrap_or((DEFAULT_ACCOUNT.to_owned(), Written::Flag("--account")));
+        if account != DEFAULT_ACCOUNT {
+            same("--account", account.clone());
+        }
         let log = text(setting(flags.log, "--log", "COUNTERSIGN_LOG", variable))?;
         let config = Self {
             data_dir,
@@ -292,6 +311,7 @@ impl Config {
             format: if flags.json { Format::Json } else { Format::Text },
             log: log.map(|(filter, _)| filter).filter(|filter| !filter.trim().is_empty()),
             color: color(flags.color),
+            same_vault,
             named_folders,
         };
         config.refuse_in_data(&config.key_source)?;

@@ -115,6 +115,19 @@ impl KeySource {
         matches!(self, Self::Passphrase(None) | Self::Recovery(None))
     }
 
+    /// The text that a person types for it, for a file of their own. It may hold a secret by mistake, so it is not to be shown.
+    pub fn typed(&self) -> String {
+        let word = self.kind().as_str();
+        match self {
+            Self::File(Some(path)) | Self::Passphrase(Some(path)) | Self::Recovery(Some(path)) => {
+                format!("{word}:{}", path.display())
+            }
+            Self::Credential(name) | Self::Env(name) => format!("{word}:{name}"),
+            Self::Command(words) => format!("{word}:{}", serde_json::Value::from(words.as_slice())),
+            Self::Keyring | Self::File(None) | Self::Passphrase(None) | Self::Recovery(None) => word.to_owned(),
+        }
+    }
+
     /// The path in it.
     pub const fn path(&self) -> Option<&PathBuf> {
         match self {

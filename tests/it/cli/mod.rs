@@ -3,6 +3,7 @@
 mod account;
 mod audit;
 mod code;
+mod completions;
 #[cfg(target_os = "linux")]
 mod enrol;
 #[cfg(target_os = "linux")]
@@ -19,6 +20,7 @@ mod large;
 mod repair;
 mod seat;
 mod secret;
+mod setup;
 mod start;
 #[cfg(unix)]
 mod terminal;

@@ -1,0 +1,95 @@
+//! Commands beside the vault: they open none.
+
+use clap::{Args, Subcommand};
+
+use super::{
+    Fatal,
+    completions::{self, Shell},
+    console_of,
+};
+use crate::{
+    clock::{Clock as _, SystemClock},
+    config::{self, Config, StdioFlags},
+    hosts::Launch,
+    transport::cli::{self, Ending, Failure},
+};
+
+/// Such a command.
+#[derive(Subcommand)]
+pub(super) enum Aside {
+    /// Have an MCP host start the sidecar: changes the host's own file, once you have seen how
+    #[command(
+        after_help = "Examples:\n  countersign setup\n  countersign setup claude-desktop\n  countersign setup codex --seat ada@corp.com --scope codes:read,secrets:read\n  countersign setup cursor --print"
+    )]
+    Setup(Box<Setup>),
+    /// Print the script by which a shell completes commands, flags and names
+    #[command(
+        after_help = "Examples:\n  countersign completions bash >> ~/.bashrc\n  countersign completions zsh >> ~/.zshrc\n  countersign completions fish > ~/.config/fish/completions/countersign.fish\n  countersign completions powershell >> $PROFILE"
+    )]
+    Completions {
+        /// The shell
+        #[arg(value_name = "SHELL")]
+        shell: Shell,
+    },
+}
+
+/// What `setup` takes, and what the sidecar is to take.
+#[derive(Args)]
+pub(super) struct Setup {
+    #[command(flatten)]
+    setup: cli::SetupArgs,
+    #[command(flatten)]
+    sidecar: StdioFlags,
+}
+
+impl Aside {
+    pub(super) fn carry_out(self, config: &Config) -> Result<Ending, Fatal> {
+        let program = || {
+            let found = config::own_program().map_err(Fatal::Setup)?;
+            let unnamed =
+                || Failure::Usage("the path of this program is no text in UTF-8; move the program".to_owned());
+            Ok::<_, Fatal>(found.to_str().ok_or_else(unnamed)?.to_owned())
+        };
+        match self {
+            Self::Setup(typed) => {
+                if has_password(&config.store) {
+                    return Err(Failure::Usage(PASSWORD.to_owned()).into());
+                }
+                let arguments = config.same_vault.iter().cloned().chain(typed.sidecar.words()).collect();
+                let launch = Launch { program: program()?, arguments };
+                let (folders, now) = (config::folders()?, SystemClock.now());
+                Ok(cli::set_up(&typed.setup, &folders, &launch, now, &mut console_of(config))?)
+            }
+            Self::Completions { shell } => completions::print(shell, &program()?),
+        }
+    }
+}
+
+const PASSWORD: &str = "--store holds a password, which would stand in the host's file; leave it out of the address (a password \
+                        file, `~/.pgpass`, or a certificate can take its place), or put COUNTERSIGN_STORE into the host's own \
+                        settings by hand";
+
+/// Whether the address of a server holds a password.
+fn has_password(store: &str) -> bool {
+    let authority = store.split_once("://").and_then(|(_, rest)| rest.split(['/', '?']).next());
+    let user = authority.and_then(|authority| authority.rsplit_once('@')).map(|(user, _)| user);
+    user.is_some_and(|user| user.contains(':')) || store.contains("password=")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_in_an_address_is_noticed() {
+        for (store, has) in [
+            ("sqlite:", false),
+            ("sqlite:/a:b@c", false),
+            ("postgres://countersign@db:5432/vault", false),
+            ("postgres://countersign:x@db/vault", true),
+            ("postgres://db/vault?user=a&password=x", true),
+        ] {
+            assert_eq!(has_password(store), has, "{store}");
+        }
+    }
+}

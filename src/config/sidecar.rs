@@ -1,0 +1,87 @@
+//! What a host's file needs to say: where it is, which program it starts, and by which flags.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use directories::BaseDirs;
+
+use super::{ConfigError, Reveal, StdioFlags, places::variable};
+use crate::hosts::Folders;
+
+/// The folders in which hosts keep their files.
+///
+/// # Errors
+/// [`ConfigError::NoHome`].
+pub fn folders() -> Result<Folders, ConfigError> {
+    let base = BaseDirs::new().ok_or(ConfigError::NoHome)?;
+    let home = base.home_dir().to_owned();
+    let folder = |name: &str| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    Ok(Folders {
+        settings: base.config_dir().to_owned(),
+        xdg: folder("XDG_CONFIG_HOME").unwrap_or_else(|| home.join(".config")),
+        codex: folder("CODEX_HOME"),
+        claude: folder("CLAUDE_CONFIG_DIR"),
+        home,
+    })
+}
+
+/// The path by which a host starts this program: the one in `PATH` if that is this one, since what it leads to may move with
+/// the next release.
+///
+/// # Errors
+/// What the system says.
+pub fn own_program() -> io::Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    let path = variable("PATH").unwrap_or_default();
+    Ok(in_path(std::env::split_paths(&path), &own).unwrap_or(own))
+}
+
+fn in_path(folders: impl Iterator<Item = PathBuf>, own: &Path) -> Option<PathBuf> {
+    let (name, whole) = (own.file_name()?, fs::canonicalize(own).ok()?);
+    let called = |folder: PathBuf| folder.join(name);
+    let is_this = |path: &PathBuf| path.is_absolute() && fs::canonicalize(path).is_ok_and(|found| found == whole);
+    folders.map(called).find(is_this)
+}
+
+impl StdioFlags {
+    /// These flags, as they are typed.
+    pub fn words(&self) -> Vec<String> {
+        let mut words = vec!["stdio".to_owned()];
+        if let Some(seat) = &self.seat {
+            words.extend(["--seat".to_owned(), seat.clone()]);
+        }
+        if let Some(scopes) = &self.scope {
+            words.extend(["--scope".to_owned(), scopes.to_string()]);
+        }
+        if self.reveal == Reveal::Never {
+            words.extend(["--reveal".to_owned(), "never".to_owned()]);
+        }
+        words
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_called_by_its_link_in_the_path() {
+        let folder = tempfile::tempdir().unwrap();
+        let (versions, programs) = (folder.path().join("1.0"), folder.path().join("bin"));
+        let own = versions.join("countersign");
+        for folder in [&versions, &programs] {
+            fs::create_dir(folder).unwrap();
+        }
+        fs::write(&own, "").unwrap();
+        let link = programs.join("countersign");
+        std::os::unix::fs::symlink(&own, &link).unwrap();
+        let found = |path: &[&Path]| in_path(path.iter().map(|folder| (*folder).to_owned()), &own);
+        assert_eq!(found(&[Path::new("/nowhere"), &programs, &versions]), Some(link));
+        assert_eq!(found(&[Path::new("/nowhere")]), None);
+        fs::remove_file(programs.join("countersign")).unwrap();
+        fs::write(programs.join("countersign"), "").unwrap();
+        assert_eq!(found(&[&programs]), None, "another program");
+    }
+}

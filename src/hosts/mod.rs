@@ -1,0 +1,231 @@
+//! Hosts of MCP servers: which file of a person's each reads, and our entry in it. A file's other contents stay as they are,
+//! to the last comment. Never here: a disk, or an error that quotes a file, since such files hold other servers' keys.
+
+mod json;
+mod toml;
+mod yaml;
+
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+
+/// What our entry is called.
+const NAME: &str = "countersign";
+
+/// A host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Host {
+    /// Claude Desktop
+    ClaudeDesktop,
+    /// Claude Code
+    ClaudeCode,
+    /// Cursor
+    Cursor,
+    /// VS Code
+    #[value(name = "vscode", alias = "vs-code")]
+    VsCode,
+    /// Windsurf
+    Windsurf,
+    /// Zed
+    Zed,
+    /// Cline
+    Cline,
+    /// Codex
+    Codex,
+    /// Gemini CLI
+    #[value(alias = "gemini")]
+    GeminiCli,
+    /// Goose
+    Goose,
+    /// opencode
+    #[value(name = "opencode", alias = "open-code")]
+    OpenCode,
+}
+
+/// The folders of a person that hosts use.
+#[derive(Debug, Clone)]
+pub struct Folders {
+    /// The person's home.
+    pub home: PathBuf,
+    /// Where the platform keeps settings: `~/.config`, `~/Library/Application Support` or `%APPDATA%`.
+    pub settings: PathBuf,
+    /// Where programs keep settings that do so on every platform as on Linux.
+    pub xdg: PathBuf,
+    /// Where Codex keeps its own, if that was changed.
+    pub codex: Option<PathBuf>,
+    /// Where Claude Code keeps its own, if that was changed.
+    pub claude: Option<PathBuf>,
+}
+
+/// How a host starts us.
+#[derive(Debug, Clone)]
+pub struct Launch {
+    /// The whole path of the program.
+    pub program: String,
+    /// What follows it.
+    pub arguments: Vec<String>,
+}
+
+/// Why a file can't be changed. The error does not quote the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unusable {
+    /// It can't be read.
+    #[error("line {line} can't be read as {format}")]
+    Broken {
+        /// The line, from 1.
+        line: usize,
+        /// What it should be.
+        format: &'static str,
+    },
+    /// What should hold the servers holds something else, or is there twice.
+    #[error("`{0}` in it is not what this expects there")]
+    Shape(&'static str),
+    /// There is an entry that can't be changed without losing something.
+    #[error("it has an entry `{NAME}` that differs")]
+    Differs,
+}
+
+impl Host {
+    /// What people call it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ClaudeDesktop => "Claude Desktop",
+            Self::ClaudeCode => "Claude Code",
+            Self::Cursor => "Cursor",
+            Self::VsCode => "VS Code",
+            Self::Windsurf => "Windsurf",
+            Self::Zed => "Zed",
+            Self::Cline => "Cline",
+            Self::Codex => "Codex",
+            Self::GeminiCli => "Gemini CLI",
+            Self::Goose => "Goose",
+            Self::OpenCode => "opencode",
+        }
+    }
+
+    /// The files in which it may keep its servers, each of which counts only if it is there, and the one to make otherwise.
+    pub fn files(self, folders: &Folders) -> Vec<PathBuf> {
+        const CLINE: &str = "settings/cline_mcp_settings.json";
+        let Folders { home, settings, xdg, codex, claude } = folders;
+        let code = settings.join("Code/User");
+        match self {
+            Self::ClaudeDesktop => vec![settings.join("Claude/claude_desktop_config.json")],
+            Self::ClaudeCode => vec![claude.as_ref().unwrap_or(home).join(".claude.json")],
+            Self::Cursor => vec![home.join(".cursor/mcp.json")],
+            Self::VsCode => vec![code.join("mcp.json")],
+            Self::Windsurf => vec![home.join(".codeium/windsurf/mcp_config.json")],
+            Self::Zed if cfg!(windows) => vec![settings.join("Zed/settings.json")],
+            Self::Zed => vec![xdg.join("zed/settings.json")],
+            // The program of its own keeps them elsewhere than the extension of VS Code.
+            Self::Cline => {
+                let extension = code.join("globalStorage/saoudrizwan.claude-dev");
+                vec![home.join(".cline/data").join(CLINE), extension.join(CLINE)]
+            }
+            Self::Codex => vec![codex.clone().unwrap_or_else(|| home.join(".codex")).join("config.toml")],
+            Self::GeminiCli => vec![home.join(".gemini/settings.json")],
+            Self::Goose if cfg!(windows) => vec![settings.join("Block/goose/config/config.yaml")],
+            Self::Goose => vec![xdg.join("goose/config.yaml")],
+            Self::OpenCode => vec![xdg.join("opencode/opencode.jsonc"), xdg.join("opencode/opencode.json")],
+        }
+    }
+
+    /// The folder whose presence shows that the host is installed for this person.
+    pub fn folder(self, folders: &Folders) -> PathBuf {
+        let files = self.files(folders);
+        let file = files.last().map(PathBuf::as_path).unwrap_or(Path::new(""));
+        let above = |levels: usize| file.ancestors().nth(levels).unwrap_or(file).to_owned();
+        match self {
+            Self::ClaudeCode => folders.claude.clone().unwrap_or_else(|| folders.home.join(".claude")),
+            Self::Cline => above(2),
+            _ => above(1),
+        }
+    }
+
+    /// What has to happen before it starts us.
+    pub const fn next(self) -> &'static str {
+        match self {
+            Self::ClaudeDesktop => "Quit Claude Desktop and start it again.",
+            Self::ClaudeCode => "Start a new session of Claude Code; /mcp shows it.",
+            Self::Cursor => "Cursor shows it under Settings, MCP.",
+            Self::VsCode => "VS Code asks before it starts it; `MCP: List Servers` shows it.",
+            Self::Windsurf => "Press the refresh button of Windsurf's MCP servers.",
+            Self::Zed => "Zed starts it at once; the agent panel's settings show it.",
+            Self::Cline => "Cline starts it at once; its MCP servers show it.",
+            Self::Codex => "Start a new session of Codex; /mcp shows it.",
+            Self::GeminiCli => "Start a new session of Gemini CLI; /mcp shows it.",
+            Self::Goose => "Start a new session of Goose.",
+            Self::OpenCode => "Start opencode again; `opencode mcp list` shows it.",
+        }
+    }
+
+    /// The text of its file with our entry: as it was, but for that.
+    ///
+    /// # Errors
+    /// [`Unusable`].
+    pub fn with_entry(self, text: &str, launch: &Launch) -> Result<String, Unusable> {
+        // Editors on Windows write one.
+        let (mark, text) = text.strip_prefix('\u{FEFF}').map_or(("", text), |rest| ("\u{FEFF}", rest));
+        let Launch { program, arguments } = launch;
+        let standard = || vec![("command", json::text(program)), ("args", json::list(arguments))];
+        let typed = || [vec![("type", json::text("stdio"))], standard()].concat();
+        let edited = match self {
+            Self::ClaudeDesktop | Self::Cursor | Self::Windsurf | Self::Cline | Self::GeminiCli => {
+                json::with_entry(text, "mcpServers", &standard())
+            }
+            Self::ClaudeCode => json::with_entry(text, "mcpServers", &typed()),
+            Self::VsCode => json::with_entry(text, "servers", &typed()),
+            Self::Zed => json::with_entry(text, "context_servers", &standard()),
+            Self::OpenCode => {
+                let whole: Vec<String> = std::iter::once(program).chain(arguments).cloned().collect();
+                let entry =
+                    [("type", json::text("local")), ("command", json::list(&whole)), ("enabled", json::flag(true))];
+                json::with_entry(text, "mcp", &entry)
+            }
+            Self::Codex => toml::with_entry(text, launch),
+            Self::Goose => yaml::with_entry(text, launch),
+        };
+        Ok(format!("{mark}{}", edited?))
+    }
+
+    /// The smallest file with our entry, to be copied from.
+    ///
+    /// # Errors
+    /// [`Unusable`]: never, as nothing is in an empty file.
+    pub fn example(self, launch: &Launch) -> Result<String, Unusable> {
+        self.with_entry("", launch)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    pub(super) fn launch() -> Launch {
+        let arguments = ["stdio", "--seat", "ada \"x\" \\ é"].map(str::to_owned).to_vec();
+        Launch { program: "/opt/a b/countersign".to_owned(), arguments }
+    }
+
+    #[test]
+    fn every_entry_is_there_once_and_a_second_time_changes_nothing() {
+        for host in Host::value_variants() {
+            let first = host.example(&launch()).unwrap();
+            assert!(first.contains("countersign") && first.ends_with('\n'), "{first}");
+            assert_eq!(host.with_entry(&first, &launch()).unwrap(), first, "{}", host.name());
+            let marked = host.with_entry(&format!("\u{FEFF}{first}"), &launch()).unwrap();
+            assert_eq!(marked, format!("\u{FEFF}{first}"));
+        }
+    }
+
+    #[test]
+    fn no_error_quotes_a_file() {
+        for host in Host::value_variants() {
+            for broken in
+                ["{\"mcpServers\": {\"x\": {\"env\": {\"KEY\": \"hunter2\"", "hunter2 = [", "extensions: hunter2"]
+            {
+                if let Err(problem) = host.with_entry(broken, &launch()) {
+                    assert!(!problem.to_string().contains("hunter2"), "{problem}");
+                }
+            }
+        }
+    }
+}
