@@ -71,6 +71,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// The service of a node, on the vault that the environment names, and the person who keeps it.
+#[expect(clippy::disallowed_methods, reason = "the settings of a node, as a node gets them")]
 async fn service() -> Result<(Service, Principal), Box<dyn Error>> {
     let named = |name: &str| env::var(name).map_err(|_| format!("{name} is not set"));
     let key = PathBuf::from(named("COUNTERSIGN_KEY_FILE")?);

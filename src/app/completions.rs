@@ -83,13 +83,13 @@ fn known() -> Command {
     })
 }
 
-fn with_names(command: Command, named: Names) -> Command {
+fn with_names(command: Command, of_positional: Names) -> Command {
     let completed = |arg: Arg| {
         let is_of = |name: &str| arg.get_value_names().is_some_and(|names| names.iter().any(|given| given == name));
         let names = if is_of("SEAT") {
             Some(Names::Seats)
         } else if is_of("NAME") && arg.is_positional() {
-            Some(named)
+            Some(of_positional)
         } else {
             None
         };
@@ -98,7 +98,7 @@ fn with_names(command: Command, named: Names) -> Command {
             None => arg,
         }
     };
-    command.mut_args(completed).mut_subcommands(|verb| with_names(verb, named))
+    command.mut_args(completed).mut_subcommands(|verb| with_names(verb, of_positional))
 }
 
 /// What a name is of.

@@ -24,6 +24,7 @@ pub use sidecar::{folders, own_program};
 use self::{
     keys::TypedKey,
     places::{Written, absolute, address, setting, variable},
+    sidecar::SameVault,
 };
 use crate::domain::{
     account::DEFAULT_ACCOUNT,
@@ -259,11 +260,8 @@ impl Config {
         };
         let data = path(flags.data_dir, "--data-dir", "COUNTERSIGN_DATA_DIR")?;
         let mut named_folders: Vec<_> = data.clone().into_iter().collect();
-        let mut same_vault = Vec::new();
-        let mut same = |flag: &str, value: String| same_vault.extend([flag.to_owned(), value]);
-        if let Some((_, dir)) = &data {
-            same("--data-dir", dir.display().to_string());
-        }
+        let mut same_vault = SameVault::default();
+        same_vault.folder("--data-dir", data.as_ref());
         let data_dir = match data {
             Some((_, dir)) => dir,
             None => base.as_ref().ok_or(ConfigError::NoHome)?.data_dir().join(FOLDER),
@@ -273,13 +271,9 @@ impl Config {
         if let KeySource::File(Some(file)) = &key_source {
             named_folders.extend(file.parent().map(|folder| ("--key-file", folder.to_owned())));
         }
-        if key_source != KeySource::File(None) {
-            same("--key-source", key_source.typed());
-        }
+        same_vault.key(&key_source);
         let state = path(flags.state_dir, "--state-dir", "COUNTERSIGN_STATE_DIR")?;
-        if let Some((_, dir)) = &state {
-            same("--state-dir", dir.display().to_string());
-        }
+        same_vault.folder("--state-dir", state.as_ref());
         named_folders.extend(state.clone());
         let state_dir = state.map(|(_, dir)| dir);
         if state_dir.as_ref().is_some_and(|folder| folder.starts_with(&data_dir)) {
@@ -289,16 +283,14 @@ impl Config {
             Some((store, written)) => {
                 let store = address(&store, written, home)?;
                 named_folders.extend(folder_of_store(&store).map(|folder| (written.name(), folder)));
-                same("--store", store.clone());
+                same_vault.say("--store", store.clone());
                 store
             }
             None => DEFAULT_STORE.to_owned(),
         };
         let (account, written) = text(setting(flags.account, "--account", "COUNTERSIGN_ACCOUNT", variable))?
             .unwrap_or((DEFAULT_ACCOUNT.to_owned(), Written::Flag("--account")));
-        if account != DEFAULT_ACCOUNT {
-            same("--account", account.clone());
-        }
+        same_vault.account(&account);
         let log = text(setting(flags.log, "--log", "COUNTERSIGN_LOG", variable))?;
         let config = Self {
             data_dir,
@@ -311,7 +303,7 @@ impl Config {
             format: if flags.json { Format::Json } else { Format::Text },
             log: log.map(|(filter, _)| filter).filter(|filter| !filter.trim().is_empty()),
             color: color(flags.color),
-            same_vault,
+            same_vault: same_vault.words,
             named_folders,
         };
         config.refuse_in_data(&config.key_source)?;

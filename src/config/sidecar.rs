@@ -8,7 +8,10 @@ use std::{
 use directories::BaseDirs;
 
 use super::{ConfigError, Reveal, StdioFlags, places::variable};
-use crate::hosts::Folders;
+use crate::{
+    domain::{account::DEFAULT_ACCOUNT, key_source::KeySource},
+    hosts::Folders,
+};
 
 /// The folders in which hosts keep their files.
 ///
@@ -43,6 +46,37 @@ fn in_path(folders: impl Iterator<Item = PathBuf>, own: &Path) -> Option<PathBuf
     let called = |folder: PathBuf| folder.join(name);
     let is_this = |path: &PathBuf| path.is_absolute() && fs::canonicalize(path).is_ok_and(|found| found == whole);
     folders.map(called).find(is_this)
+}
+
+/// The flags that name a vault from anywhere.
+#[derive(Default)]
+pub(super) struct SameVault {
+    pub(super) words: Vec<String>,
+}
+
+impl SameVault {
+    pub(super) fn say(&mut self, flag: &str, value: String) {
+        self.words.extend([flag.to_owned(), value]);
+    }
+
+    /// A folder that a flag or a variable named.
+    pub(super) fn folder(&mut self, flag: &str, named: Option<&(&'static str, PathBuf)>) {
+        if let Some((_, folder)) = named {
+            self.say(flag, folder.display().to_string());
+        }
+    }
+
+    pub(super) fn key(&mut self, source: &KeySource) {
+        if *source != KeySource::File(None) {
+            self.say("--key-source", source.typed());
+        }
+    }
+
+    pub(super) fn account(&mut self, name: &str) {
+        if name != DEFAULT_ACCOUNT {
+            self.say("--account", name.to_owned());
+        }
+    }
 }
 
 impl StdioFlags {

@@ -132,12 +132,20 @@ impl Host {
     /// The folder whose presence shows that the host is installed for this person.
     pub fn folder(self, folders: &Folders) -> PathBuf {
         let files = self.files(folders);
-        let file = files.last().map(PathBuf::as_path).unwrap_or(Path::new(""));
+        let file = files.last().map_or(Path::new(""), PathBuf::as_path);
         let above = |levels: usize| file.ancestors().nth(levels).unwrap_or(file).to_owned();
         match self {
             Self::ClaudeCode => folders.claude.clone().unwrap_or_else(|| folders.home.join(".claude")),
             Self::Cline => above(2),
-            _ => above(1),
+            Self::ClaudeDesktop
+            | Self::Cursor
+            | Self::VsCode
+            | Self::Windsurf
+            | Self::Zed
+            | Self::Codex
+            | Self::GeminiCli
+            | Self::Goose
+            | Self::OpenCode => above(1),
         }
     }
 

@@ -242,9 +242,12 @@ fn run(vault: &Vault, ids: &[String], size: &Size) -> (Vec<Event>, Vec<Move>) {
 }
 
 fn start_worker(orders: &Orders, lines: mpsc::Sender<Event>) -> Child {
+    // In a file: the ids of many secrets are more than a variable may hold.
+    let file = orders.dir.join(format!("orders-{}", orders.seed));
+    serde_json::to_writer(File::create(&file).unwrap(), orders).unwrap();
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["fleet::worker", "--exact", "--nocapture"])
-        .env(WORKER, serde_json::to_string(orders).unwrap())
+        .env(WORKER, &file)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
@@ -265,7 +268,7 @@ fn start_worker(orders: &Orders, lines: mpsc::Sender<Event>) -> Child {
 #[test]
 fn worker() {
     let Some(orders) = std::env::var_os(WORKER) else { return };
-    let orders: Orders = serde_json::from_str(orders.to_str().unwrap()).unwrap();
+    let orders: Orders = serde_json::from_reader(BufReader::new(File::open(orders).unwrap())).unwrap();
     let clock = Arc::new(FileClock(File::options().read(true).open(orders.dir.join("clock")).unwrap(), orders.ahead));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {

@@ -1,18 +1,16 @@
-//! The columns of a table: which have seeds, names and settings, by their names and by what is in them; and the entries of a
-//! row by them.
+//! The columns of a table: which have seeds, names and settings, by their names and by what is in them.
 
 use zeroize::Zeroizing;
 
 use super::{
-    Format, Import, ends,
-    entry::{Entry, Note, Place, Skip},
-    item::{self, Item, Named, SEEDS, without_number},
-    links, naming, pieces,
+    Column, ImportError, ends,
+    item::{self, Named, SEEDS, without_number},
+    links, pieces,
     said::{self, Settings},
-    table::{Row, Rows},
-    uri::{self, Beside},
+    table::{self, Row, Rows},
+    unread, uri,
 };
-use crate::domain::{otpauth::OtpAuthError, text::ShownText};
+use crate::domain::text::ShownText;
 
 /// Names of columns with a title.
 const TITLES: [&str; 6] = ["issuer", "service", "servicename", "title", "name", "itemname"];
@@ -57,44 +55,77 @@ const USERS: [&str; 16] = [
 ];
 /// Names of columns with the account, where another one has the title.
 const OTHER_TITLES: [&str; 3] = ["name", "itemname", "title"];
+/// Parts of the names of columns with a user, and with a title, where none is called as above; and of columns with neither.
+const USER_PARTS: [&str; 16] = [
+    "user",
+    "login",
+    "mail",
+    "account",
+    "konto",
+    "benutzer",
+    "nutzer",
+    "anmelde",
+    "utilisateur",
+    "identifiant",
+    "usuario",
+    "utente",
+    "gebruiker",
+    "handle",
+    "logon",
+    "customer",
+];
+const TITLE_PARTS: [&str; 14] = [
+    "title", "titel", "titre", "titulo", "name", "servic", "dienst", "site", "system", "tool", "vendor", "bank",
+    "anbieter", "product",
+];
+const OTHER_PARTS: [&str; 9] = ["pass", "url", "date", "time", "type", "note", "group", "folder", "created"];
 /// Names of columns that may have seeds, and other things, too.
 const PLAIN: [&str; 8] = ["secret", "secretkey", "sharedsecret", "seed", "key", "setupkey", "base32", "token"];
 /// Characters of a text that may be a seed beside another one, and is not a code or a word about it.
 const SEED_CHARS_USUAL: usize = 16;
 /// Characters of the longest words about a secret that some write in capitals.
 const WORD_CHARS: usize = 8;
-/// What `KeePassXC` writes for an entry without a user.
-const NOBODY: &str = "none";
-/// The group of deleted entries in an export of `KeePassXC`.
-const BIN: &str = "root/recycle bin";
 
 /// Where the columns are.
 pub(super) struct Columns {
     /// Those that may have seeds, the surest first.
-    seeds: Vec<(usize, Named)>,
+    pub(super) seeds: Vec<(usize, Named)>,
     /// Those that have the seeds of rows without any in the surer ones.
-    others: Vec<(usize, Named)>,
-    title: Option<usize>,
+    pub(super) others: Vec<(usize, Named)>,
+    pub(super) title: Option<usize>,
     /// Whether these titles may be addresses.
-    is_of_sites: bool,
-    users: Vec<usize>,
-    group: Option<usize>,
+    pub(super) is_of_sites: bool,
+    pub(super) users: Vec<usize>,
+    pub(super) group: Option<usize>,
     /// That of Bitwarden with the fields that a person added: a name and a value in each line.
-    fields: Option<usize>,
-    settings: Settings,
-    /// Those that are of nothing that is known, and whether they seem to say how codes are made.
-    unread: Vec<(usize, bool)>,
-    /// Those with passwords, numbers of devices and the like.
-    keyless: Vec<usize>,
-    width: usize,
+    pub(super) fields: Option<usize>,
+    pub(super) settings: Settings,
+    /// The names of all, plain.
+    pub(super) names: Vec<String>,
+    /// Those in which every cell is a number that codes have.
+    pub(super) numbers: Vec<usize>,
+    /// Whether the table has passwords.
+    pub(super) is_of_logins: bool,
+    pub(super) width: usize,
 }
 
 impl Columns {
     pub(super) fn of(head: &[String]) -> Self {
         let place = |names: &[&str]| names.iter().find_map(|name| head.iter().position(|column| column == name));
+        let part = |parts: &[&str], but: Option<usize>| {
+            let is = |name: &str, parts: &[&str]| parts.iter().any(|part| name.contains(part));
+            let fits = |(at, name): &(usize, &String)| {
+                is(name, parts) && !is(name, &OTHER_PARTS) && Some(*at) != but && item::named(name).is_none()
+            };
+            head.iter().enumerate().find(fits).map(|(at, _)| at)
+        };
         let title = place(&TITLES).or_else(|| place(&SITES)).or_else(|| place(&[ACCOUNT]));
         let users = USERS.iter().chain(&OTHER_TITLES).filter_map(|name| place(&[name]));
-        let users: Vec<usize> = users.filter(|at| Some(*at) != title).collect();
+        let mut users: Vec<usize> = users.filter(|at| Some(*at) != title).collect();
+        if users.is_empty() {
+            users.extend(part(&USER_PARTS, title));
+        }
+        let title = title.or_else(|| part(&TITLE_PARTS, users.first().copied()));
         let seeds = head.iter().enumerate().filter_map(|(at, column)| {
             let name = item::named(column).filter(|_| !said::is_setting(column) && !said::may_be_setting(column))?;
             Some((at, name))
@@ -105,25 +136,62 @@ impl Columns {
         let (group, fields) = (place(&["group"]), place(&["fields"]));
         let is_of_sites = place(&TITLES).is_none() && place(&SITES).is_some();
         let (others, settings) = (Vec::new(), Settings::of(head));
-        // A person may keep a key in a note.
-        let about = || item::ABOUT.iter().filter(|end| !end.starts_with("note"));
-        let is_keyless = |at: &usize| {
-            let is_so =
-                |name: &String| said::tells_of_logins(name) || about().any(|end| without_number(name).ends_with(end));
-            head.get(*at).is_some_and(is_so) && Some(*at) != title && !users.contains(at)
+        let is_of_logins = head.iter().any(|name| said::tells_of_logins(name));
+        Self {
+            seeds,
+            others,
+            title,
+            is_of_sites,
+            users,
+            group,
+            fields,
+            settings,
+            names: head.to_vec(),
+            numbers: Vec::new(),
+            is_of_logins,
+            width: head.len(),
+        }
+    }
+
+    /// Looks for columns whose cells all are numbers that codes have: they may say how codes are made, whatever they are called.
+    pub(super) fn find_numbers<'a>(&mut self, rows: impl Iterator<Item = Result<Row, ImportError>> + 'a) {
+        let mut unusual = vec![Some(false); self.width];
+        for row in rows.map_while(Result::ok) {
+            for (column, cell) in unusual.iter_mut().zip(&row.cells) {
+                let cell = cell.trim();
+                *column = match (*column, unread::setting(cell)) {
+                    (column, _) if cell.is_empty() => column,
+                    (Some(before), Some(setting)) => Some(before || setting == unread::Setting::Unusual),
+                    (None, _) | (_, None) => None,
+                };
+            }
+        }
+        let found = unusual.iter().enumerate().filter(|(_, column)| **column == Some(true)).map(|(at, _)| at);
+        self.numbers = found.filter(|at| !self.is_name(*at)).collect();
+    }
+
+    /// What each column is read as, by the names that the table gives them.
+    pub(super) fn told(&self, head: &[Zeroizing<String>]) -> Vec<Column> {
+        let read_as = |at: usize| {
+            let holds = |columns: &[(usize, Named)]| columns.iter().any(|(seed, _)| *seed == at);
+            if holds(&self.seeds) || holds(&self.others) {
+                Some("key")
+            } else if self.title == Some(at) {
+                Some("issuer")
+            } else if self.users.contains(&at) {
+                Some("account")
+            } else {
+                self.settings.word(at)
+            }
         };
-        let keyless: Vec<usize> = (0..head.len()).filter(is_keyless).collect();
-        let is_of_logins = |at: usize| head.get(at).is_some_and(|name| said::tells_of_logins(name));
-        let is_read = |at: &usize| {
-            // Beside a key, other keys are called by a plain name.
-            let is_setting = head.get(*at).is_some_and(|name| said::is_setting(name) || is_plain(name));
-            let is_name = Some(*at) == title || users.contains(at);
-            is_setting || is_name || is_of_logins(*at) || seeds.iter().any(|(seed, _)| seed == at)
-        };
-        let has_logins = (0..head.len()).any(is_of_logins);
-        let speaks = |at: usize| !has_logins && head.get(at).is_some_and(|name| said::may_be_setting(name));
-        let unread = (0..head.len()).filter(|at| !is_read(at)).map(|at| (at, speaks(at))).collect();
-        Self { seeds, others, title, is_of_sites, users, group, fields, settings, unread, keyless, width: head.len() }
+        // A key in the place of a name would be told.
+        let name = |cell: &str| if ends::keys(cell) > 0 { None } else { ShownText::parse(table::cut(cell)).ok() };
+        let column = |(at, cell): (usize, &Zeroizing<String>)| Some(Column { name: name(cell)?, read_as: read_as(at) });
+        head.iter().enumerate().filter_map(column).collect()
+    }
+
+    pub(super) fn is_name(&self, at: usize) -> bool {
+        self.title == Some(at) || self.users.contains(&at)
     }
 
     /// Looks for columns of a plain name where none has a surer one. Those in which a row has a seed, perhaps a mistyped one,
@@ -146,7 +214,7 @@ impl Columns {
         };
         let holds = |at: usize| {
             rows().map_while(Result::ok).any(|row| {
-                let cell = |at: usize| row.cells.get(at).map_or("", |cell| cell.trim());
+                let cell = |at: usize| row.cells.get(at).map_or("", |cell| text_of(cell));
                 is_seed(cell(at)) && !self.surer(cell).any(|seed| !is_remark(seed))
             })
         };
@@ -171,7 +239,7 @@ impl Columns {
     }
 
     /// What may be seeds in a row, with their columns.
-    fn seeds<'a>(&self, cell: impl Fn(usize) -> &'a str) -> Vec<(usize, &'a str)> {
+    pub(super) fn seeds<'a>(&self, cell: impl Fn(usize) -> &'a str) -> Vec<(usize, &'a str)> {
         let of = |columns: &[(usize, Named)]| -> Vec<(usize, &'a str)> {
             let cells = columns.iter().map(|(at, name)| (*at, *name, cell(*at)));
             cells.filter(|(_, name, text)| can_be_seed(*name, text)).map(|(at, _, text)| (at, text)).collect()
@@ -203,109 +271,14 @@ impl Columns {
     pub(super) const fn are_without_seeds(&self) -> bool {
         self.seeds.is_empty()
     }
-
-    /// Adds the entries of a row: none if it has no secret, as most logins; several if it has several.
-    pub(super) fn add(&self, row: &Row, import: &mut Import) {
-        let (cells, place) = (self.cells(row), Place::Line(row.line));
-        let cell = |column: usize| cells.get(column).map_or("", |cell| cell.trim());
-        let is_site =
-            |text: &str| self.is_of_sites || ["https://", "http://"].iter().any(|start| uri::starts(text, start));
-        let title = self.title.map_or("", |at| if is_site(cell(at)) { site(cell(at)) } else { cell(at) });
-        let account = self.users.iter().map(|column| cell(*column)).find(|cell| !cell.is_empty()).unwrap_or_default();
-        let mut seeds = self.seeds(cell);
-        if let Some(why) = self.problem(row, &seeds) {
-            import.entries.push(Entry::skipped(place, naming::title(title, account), why));
-            return;
-        }
-        if cells.len() > self.width {
-            return;
-        }
-        let is_trashed = self.group.map_or("", cell).to_ascii_lowercase().starts_with(BIN);
-        let text = |column: Option<usize>| column.map_or("", cell);
-        let word_of_kind =
-            self.seeds.iter().find_map(|(at, _)| said::kind_word(cell(*at)).filter(|_| said::is_word(cell(*at))));
-        let beside = Beside { issuer: title, account, said: self.settings.said(cell, word_of_kind) };
-        let mut found = Item::new(beside, place, is_trashed.then_some(Skip::Trashed));
-        seeds.sort_by_key(|(_, text)| is_remark(text));
-        let (is_short, last) = (cells.len() < self.width, cells.len().saturating_sub(1));
-        let says = |(at, speaks): &(usize, bool)| *speaks && !cell(*at).is_empty() || said::is_unusual(cell(*at));
-        let has_unread = self.unread.iter().any(says);
-        for (at, cell) in seeds {
-            // A word or a code beside a secret is about it.
-            if found.is_empty() || !is_remark(cell) {
-                let is_cut = at == last && (is_short || !row.is_ended && ends::may_be_cut(cell));
-                let unread = (has_unread && !cell.contains("://")).then_some(Note::Unread);
-                found.own(cell, is_cut.then_some(Note::Ends).or(unread));
-            }
-        }
-        for (name, value) in text(self.fields).lines().filter_map(|field| field.split_once(": ")) {
-            found.field(name, value.trim());
-        }
-        for column in 0..cells.len() {
-            found.scan(cell(column));
-        }
-        // The names of columns are a person's own, so no list of them is whole.
-        let is_key =
-            |text: &str| uri::is_link_or_usual_seed(text) && ends::is_like_seed(text) && !ends::is_id_of_aws(text);
-        let is_elsewhere = |at: usize| {
-            // A row whose cells slipped has its key where another has a name.
-            let is_read = self.seeds.iter().chain(&self.others).any(|(seed, _)| *seed == at);
-            let is_unread = !is_read && self.unread.iter().any(|(unread, _)| *unread == at);
-            (found.is_empty() || is_unread) && !self.keyless.contains(&at) && is_key(cell(at))
-        };
-        if !self.seeds.is_empty() && (0..cells.len()).any(is_elsewhere) {
-            found.skip(Skip::Elsewhere);
-        }
-        import.entries.extend(found.entries().into_iter().map(|read| named(read, title, account, import.format)));
-    }
-
-    /// The cells of a row, without empty ones beyond the columns, unless it has rather lost its quotes.
-    fn cells<'a>(&self, row: &'a Row) -> &'a [Zeroizing<String>] {
-        let cells = row.cells_without_blank_ones_behind(self.width);
-        let cell = |at: usize| cells.get(at).map_or("", |cell| cell.trim());
-        let are_keys = self.seeds(cell).iter().all(|(_, text)| uri::is_link_or_usual_seed(text));
-        if are_keys { cells } else { &row.cells }
-    }
-
-    /// Why nothing in a row can be relied on.
-    fn problem(&self, row: &Row, seeds: &[(usize, &str)]) -> Option<Skip> {
-        let cells = self.cells(row);
-        let (is_short, last) = (cells.len() < self.width, cells.len().saturating_sub(1));
-        let may_be_seed = |text: &str| uri::is_link_or_usual_seed(text) || ends::is_like_mistyped_seed(text);
-        let is_seed = |cell: &str| !self.seeds.is_empty() && may_be_seed(cell.trim());
-        let in_any = || cells.iter().any(|cell| is_seed(cell) || uri::has(cell, "otpauth://"));
-        if cells.len() > self.width {
-            // It has lost its quotes, and nobody can tell which of its cells is a short key.
-            let is_key = |cell: &str| !self.seeds.is_empty() && !is_remark(cell) && !said::is_word(cell);
-            let holds_any = in_any()
-                || cells.iter().any(|cell| is_key(cell.trim()))
-                || seeds.iter().any(|(_, seed)| !is_remark(seed));
-            return holds_any.then_some(Skip::Wide);
-        }
-        if self.seeds.is_empty() || !is_short {
-            return None;
-        }
-        let ends_in_seed = seeds.iter().any(|(at, _)| *at == last);
-        if !row.is_ended && (ends_in_seed || seeds.is_empty()) {
-            return Some(Skip::CutOff);
-        }
-        // A line break without quotes cut this row off, and put the seed into another column.
-        (seeds.is_empty() && in_any()).then_some(Skip::Shape)
-    }
 }
 
-/// What a person calls a site: of an address, its host.
-fn site(text: &str) -> &str {
-    if uri::is_link(text) {
-        return "";
-    }
-    let is_address = text.contains('.') && !text.contains(char::is_whitespace);
-    let Some(address) = text.split_once("://").map(|(_, rest)| rest).or_else(|| is_address.then_some(text)) else {
-        return text;
-    };
-    let host = address.split(['/', '?', '#', ',', ';', ' ', '\n']).next().unwrap_or_default();
-    let host = host.rsplit('@').next().unwrap_or_default().split(':').next().unwrap_or_default();
-    host.strip_prefix("www.").unwrap_or(host)
+/// What a cell says: without the signs by which spreadsheets are told that it is text.
+pub(super) fn text_of(cell: &str) -> &str {
+    let cell = cell.trim();
+    let formula = cell.strip_prefix("=\"").and_then(|rest| rest.strip_suffix('"'));
+    let text = formula.or_else(|| cell.strip_prefix('\'').filter(|rest| !rest.contains('\'')));
+    text.unwrap_or(cell)
 }
 
 /// Whether a text in a column of such a name may be a seed.
@@ -325,7 +298,7 @@ pub(super) fn is_plain(name: &str) -> bool {
 }
 
 /// Whether a text beside a secret is a word or a code about it, and no secret that somebody mistyped or cut.
-fn is_remark(text: &str) -> bool {
+pub(super) fn is_remark(text: &str) -> bool {
     if text.contains("://") && !links::are_in(text) {
         return text.lines().all(|line| pieces::keys_beside(line) == 0);
     }
@@ -333,23 +306,9 @@ fn is_remark(text: &str) -> bool {
     let count = text.bytes().filter(u8::is_ascii_alphanumeric).count();
     let is_mixed = has(u8::is_ascii_digit) && has(u8::is_ascii_alphabetic);
     let is_in_capitals = count > WORD_CHARS && has(u8::is_ascii_uppercase) && !has(u8::is_ascii_lowercase);
+    if ends::is_sentence(text) {
+        return true;
+    }
     let is_key = count >= WORD_CHARS && is_mixed || is_in_capitals || uri::is_link_or_usual_seed(text);
     !is_key && !uri::has(text, "otpauth") && text.chars().nth(SEED_CHARS_USUAL).is_none()
-}
-
-/// The entry as it is to be called.
-fn named(mut read: Entry, title: &str, account: &str, format: Format) -> Entry {
-    if format == Format::KeePass
-        && account.is_empty()
-        && let Ok(found) = &mut read.read
-        && found.label.as_str() == NOBODY
-        && let Ok(title) = ShownText::parse(title)
-    {
-        found.label = title;
-    }
-    // A column of this name may hold codes or remarks; the message should not speak of links then.
-    if let Err(Skip::Link(OtpAuthError::NotOtpAuth)) = read.read {
-        read.read = Err(Skip::Shape);
-    }
-    read
 }

@@ -165,8 +165,32 @@ fn is_key(groups: &[&str]) -> bool {
     let (lower, upper) = (has(u8::is_ascii_lowercase), has(u8::is_ascii_uppercase));
     let length: usize = groups.iter().map(|group| letters(group)).sum();
     let is_name = matches!(groups, [word] if is_id_of_aws(word) || are_words_and_a_number(word));
-    let is_random = has(u8::is_ascii_digit) && lower != upper && !is_name;
+    let is_in_capitals = || matches!(groups, [word] if is_in_random_capitals(word));
+    let is_random = has(u8::is_ascii_digit) && lower != upper && !is_name || is_in_capitals();
     length >= SEED_CHARS_USUAL && is_random && groups.iter().all(|group| is_base32(group))
+}
+
+/// Whether a text is one word in capitals that nobody can speak: three in a hundred keys of 16 letters have no digit.
+pub(super) fn is_in_random_capitals(text: &str) -> bool {
+    let is_capital = |c: char| c.is_ascii_uppercase();
+    let is_vowel = |c: char| matches!(c, 'A' | 'E' | 'I' | 'O' | 'U');
+    let length = text.len();
+    let has_run = || text.split(is_vowel).any(|run| run.len() > 3);
+    let is_usual = length >= SEED_CHARS_USUAL && (is_usual(length) || length.is_multiple_of(8));
+    is_usual && text.chars().all(is_capital) && has_run()
+}
+
+/// Whether a text is a sentence about a key: words of several lengths, most of which can be spoken.
+pub(super) fn is_sentence(text: &str) -> bool {
+    let groups: Vec<(&str, usize)> = groups(text);
+    let mut words = text.split(|c: char| !c.is_alphabetic()).filter(|word| word.len() > 1).map(is_word);
+    let (spoken, others) = words
+        .by_ref()
+        .fold((0, 0), |(spoken, others), is_word| if is_word { (spoken + 1, others) } else { (spoken, others + 1) });
+    has_odd_groups(&groups)
+        && spoken > others
+        && keys(text) == 0
+        && !groups.iter().any(|(group, _)| is_like_mistyped_seed(group))
 }
 
 /// Whether a word is an identifier of AWS, such as that of an access key: AKIA, ASIA, AROA and others begin them.
@@ -174,7 +198,8 @@ pub(super) fn is_id_of_aws(word: &str) -> bool {
     matches!(word.as_bytes(), [b'A', _, _, b'A', rest @ ..] if matches!(rest.len(), 16 | 17))
 }
 
-fn are_words_and_a_number(text: &str) -> bool {
+/// Whether a text is made of words that can be spoken, with a number among them, as names of users are.
+pub(super) fn are_words_and_a_number(text: &str) -> bool {
     let mut words = text.split(|c: char| c.is_ascii_digit()).filter(|word| !word.is_empty());
     words.clone().count() < 3 && words.all(is_word)
 }

@@ -146,9 +146,12 @@ pub enum Skip {
     /// A row of a table with more cells than its head.
     #[error("its row has more cells than the head; put the value that has the separator in it into quotes")]
     Wide,
-    /// A key in a column that has none.
-    #[error("a column that is not read has what looks like a key; call that column `totp`")]
+    /// A key in a column or a field that has none.
+    #[error("a column or field that is not read has what looks like a key; call it `totp`")]
     Elsewhere,
+    /// A key where another cell belongs.
+    #[error("what looks like a key stands where its row has a name: a cell is missing, or there is one too many")]
+    Slipped,
     /// Not an entry of this format at all.
     #[error("it is not an entry of this format")]
     Shape,

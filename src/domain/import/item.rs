@@ -5,14 +5,18 @@ use std::{
     hash::BuildHasher as _,
 };
 
+use unicode_normalization::UnicodeNormalization as _;
+
 use super::{
     Format, Import, ends,
     entry::{Entry, Note, Place, Skip},
     google,
     json::Json,
     pieces::{self, Piece, pieces},
+    unread,
     uri::{self, Beside},
 };
+use crate::domain::seed::Seed;
 
 /// Names of fields with seeds, the most specific first, as letters and digits in lower case.
 pub(super) const SEEDS: [&str; 18] = [
@@ -110,14 +114,21 @@ pub(super) fn named(name: &str) -> Option<Named> {
     }
 }
 
+/// Whether a field of this plain name has a password, an identifier, or codes for the loss of a phone, which may look like keys.
+pub(super) fn is_of_other_codes(name: &str) -> bool {
+    const ENDS: [&str; 4] = ["id", "serial", "codes", "code"];
+    const PARTS: [&str; 4] = ["pass", "recover", "backup", "licen"];
+    ENDS.iter().any(|end| without_number(name).ends_with(end)) || PARTS.iter().any(|part| name.contains(part))
+}
+
 /// Two fields may have one name, or a number each.
 pub(super) fn without_number(name: &str) -> &str {
     name.trim_end_matches(|c: char| c.is_ascii_digit())
 }
 
-/// A field's name without case and punctuation.
+/// A field's name without case, accents and punctuation.
 pub(super) fn plain(name: &str) -> String {
-    name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
+    name.nfd().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
 }
 
 /// The secrets of an entry, each once.
@@ -133,12 +144,14 @@ pub(super) struct Item<'a> {
     hashes: RandomState,
     /// The texts that were read.
     read: HashSet<&'a str>,
+    /// Links that say of a key that it makes other codes.
+    refused: Vec<&'a str>,
 }
 
 impl<'a> Item<'a> {
     pub(super) fn new(beside: Beside<'a>, place: Place, why: Option<Skip>) -> Self {
-        let (found, known, hashes, read) = Default::default();
-        Self { beside, place, why, found, known, hashes, read }
+        let (found, known, hashes, read, refused) = Default::default();
+        Self { beside, place, why, found, known, hashes, read, refused }
     }
 
     /// Reads a field of seeds: a link, several, or a bare key. A note goes to each of them.
@@ -173,9 +186,19 @@ impl<'a> Item<'a> {
                     Named::Perhaps => false,
                 }
         };
-        if !value.contains("://") && named(&plain(name)).is_some_and(can_be_seed) {
+        let plain = plain(name);
+        if !value.contains("://") && named(&plain).is_some_and(can_be_seed) {
             self.own(value, None);
+        } else if unread::is_key(value) && !self.has(value) && !is_of_other_codes(&plain) {
+            self.skip(Skip::Elsewhere);
         }
+    }
+
+    /// Whether a key is that of an entry already.
+    pub(super) fn has(&self, text: &str) -> bool {
+        let seed = Seed::from_base32(text).ok();
+        let is_known = |seed: Seed| self.known.contains_key(&self.hashes.hash_one(seed.expose()));
+        seed.is_some_and(is_known) || self.read.contains(text)
     }
 
     /// The same for a value that should be a text.
@@ -252,19 +275,24 @@ impl<'a> Item<'a> {
     }
 
     pub(super) fn entries(self) -> Vec<Entry> {
-        let Self { place, why, found, .. } = self;
+        let Self { place, why, found, refused, .. } = self;
         let skipped = |entry: Entry| match why {
             Some(why) => Entry::skipped(place, entry.title, why),
             None => entry,
         };
-        found.into_iter().map(|(_, entry)| skipped(entry)).collect()
+        // A link that says so of a bare key goes before it.
+        let is_refused = |(is_link, entry): &(bool, Entry)| match &entry.read {
+            Ok(secret) if !is_link => refused.iter().any(|link| secret.seed.is_in(link)),
+            Ok(_) | Err(_) => false,
+        };
+        found.into_iter().filter(|found| !is_refused(found)).map(|(_, entry)| skipped(entry)).collect()
     }
 
     fn title(&self) -> Option<crate::domain::text::ShownText> {
         super::naming::title(self.beside.issuer, self.beside.account)
     }
 
-    fn link(&mut self, text: &str, note: Option<Note>) {
+    fn link(&mut self, text: &'a str, note: Option<Note>) {
         if google::is_link(text) {
             let mut import = Import::new(Format::Google);
             google::read(text, 1, &mut import);
@@ -272,7 +300,11 @@ impl<'a> Item<'a> {
                 self.add(true, Entry { place: self.place, ..entry }, note);
             }
         } else {
-            self.add(true, uri::link(text, self.beside, self.place), note);
+            let read = uri::link(text, self.beside, self.place);
+            if read.read.is_err() {
+                self.refused.push(text);
+            }
+            self.add(true, read, note);
         }
     }
 }

@@ -35,11 +35,13 @@ mod passed;
 mod pieces;
 mod proton;
 mod refused;
+mod rows;
 mod said;
 mod sealed;
 mod stratum;
 mod table;
 mod twofas;
+mod unread;
 mod uri;
 mod xml;
 
@@ -51,14 +53,16 @@ pub(crate) use fuzz::PARSERS;
 use item::Item;
 use json::Json;
 pub use parts::{Part, missing_parts};
-pub use passed::{Answer, CheckedEntry, CheckedNote, CheckedSecret, Contents, HEAD_BYTES, Keys, Remark, answer};
+pub use passed::{
+    Answer, CheckedColumn, CheckedEntry, CheckedNote, CheckedSecret, Contents, HEAD_BYTES, Keys, Remark, answer,
+};
 use sealed::How;
 pub use sealed::Locked;
 use serde::{Deserialize, Serialize};
 use uri::Beside;
 use zeroize::Zeroizing;
 
-use super::limits::IMPORT_ENTRIES_MAX;
+use super::{limits::IMPORT_ENTRIES_MAX, text::ShownText};
 
 /// The contents of a file.
 pub struct Import {
@@ -68,6 +72,17 @@ pub struct Import {
     pub entries: Vec<Entry>,
     /// The parts of an export of Google Authenticator that are in it.
     pub parts: Vec<Part>,
+    /// The columns of a table that no known program wrote.
+    pub columns: Vec<Column>,
+}
+
+/// A column of a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Column {
+    /// What the table calls it.
+    pub name: ShownText,
+    /// What it is read as; `None`: it is not read.
+    pub read_as: Option<&'static str>,
 }
 
 /// A file that was recognised.
@@ -138,7 +153,7 @@ pub enum Format {
 
 impl Import {
     const fn new(format: Format) -> Self {
-        Self { format, entries: Vec::new(), parts: Vec::new() }
+        Self { format, entries: Vec::new(), parts: Vec::new(), columns: Vec::new() }
     }
 
     /// The entries of a list, each by the same reader. What names a field twice is skipped.

@@ -58,8 +58,20 @@ pub struct Contents<E = CheckedEntry> {
     pub format: Format,
     /// The parts of an export of Google Authenticator that are in it.
     pub parts: Vec<Part>,
+    /// The columns of a table that no known program wrote.
+    pub columns: Vec<CheckedColumn>,
     /// The entries, in the file's order.
     pub entries: Vec<E>,
+}
+
+/// A column of a table.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CheckedColumn {
+    /// What the table calls it.
+    pub name: Remark,
+    /// What it is read as; `None`: it is not read.
+    pub read_as: Option<Remark>,
 }
 
 /// An entry, checked.
@@ -194,8 +206,12 @@ pub fn answer(input: &[u8]) -> impl Serialize + use<> {
 
 impl Contents<Plain> {
     fn of(import: Import) -> Self {
-        let Import { format, entries, parts } = import;
-        Self { format, parts, entries: entries.into_iter().map(Plain::of).collect() }
+        let Import { format, entries, parts, columns } = import;
+        let columns = columns.into_iter().map(|column| CheckedColumn {
+            name: Remark(column.name.to_string()),
+            read_as: column.read_as.map(|word| Remark(word.to_owned())),
+        });
+        Self { format, parts, columns: columns.collect(), entries: entries.into_iter().map(Plain::of).collect() }
     }
 }
 

@@ -8,7 +8,10 @@ const ABOUT_CODES: [&str; 17] = [
     "totp", "hotp", "otp", "2fa", "mfa", "code", "token", "numberof", "number", "count", "value", "of", "no", "num",
     "used", "in", "s",
 ];
-const PERIODS: [&str; 4] = ["period", "intervall", "interval", "timestep"];
+/// The first of them, which nothing else has.
+const SURELY_ABOUT_CODES: usize = 5;
+const PERIODS: [&str; 9] =
+    ["period", "periode", "periodo", "intervall", "interval", "intervalle", "intervalo", "timestep", "zeitschritt"];
 const PERHAPS_PERIODS: [&str; 13] = [
     "refresh", "timer", "seconds", "second", "secs", "sec", "step", "duration", "rotation", "validity", "validfor",
     "lifetime", "ttl",
@@ -17,7 +20,7 @@ const PERHAPS_PERIODS: [&str; 13] = [
 const PERIODS_USUAL: [u64; 6] = [10, 15, 20, 30, 60, 120];
 /// Words in the names of columns with a period, beside these.
 const ABOUT_PERIODS: [&str; 6] = ["time", "rate", "every", "length", "in", "s"];
-const DIGITS: [&str; 4] = ["digits", "digit", "stellen", "ziffern"];
+const DIGITS: [&str; 8] = ["digits", "digit", "stellen", "ziffern", "chiffres", "digitos", "cifras", "cijfers"];
 const LENGTHS: [&str; 2] = ["length", "size"];
 const ALGORITHMS: [&str; 5] = ["algorithmus", "algorithme", "algorithm", "algoritmo", "algo"];
 const HASHES: [&str; 6] = ["hash", "hmac", "hashing", "digest", "crypto", "sha"];
@@ -151,6 +154,7 @@ impl Settings {
         let is_of_logins = head.iter().any(|name| tells_of_logins(name));
         let columns = head.iter().enumerate().filter_map(|(at, name)| {
             let (setting, is_sure) = setting(name)?;
+            let is_sure = is_sure || is_about_codes(name);
             // A password has a length, and changes at intervals.
             let is_of_others = matches!(setting, Setting::Digits | Setting::Period | Setting::Counter);
             let is_of_codes = is_sure || !is_of_logins || !is_of_others;
@@ -159,6 +163,27 @@ impl Settings {
         let mut columns: Vec<Column> = columns.collect();
         columns.sort_by_key(|column| !column.is_sure);
         Self(columns)
+    }
+
+    /// What a column says, if it is one of these.
+    pub(super) fn word(&self, at: usize) -> Option<&'static str> {
+        self.0.iter().find(|column| column.at == at).map(|column| match column.setting {
+            Setting::Kind => "type",
+            Setting::Counter => "counter",
+            Setting::Algorithm => "algorithm",
+            Setting::Digits => "digits",
+            Setting::Period => "period",
+        })
+    }
+
+    /// Whether a column is one of these, and what it says was taken.
+    pub(super) fn reads(&self, at: usize, said: &Said<'_>) -> bool {
+        self.0.iter().filter(|column| column.at == at).any(|column| match column.setting {
+            Setting::Kind | Setting::Counter => !said.kind.is_empty(),
+            Setting::Algorithm => !said.algorithm.is_empty(),
+            Setting::Digits => said.digits != Number::Absent,
+            Setting::Period => said.period != Number::Absent,
+        })
     }
 
     /// What a row says about its bare keys; `beside` is what its column of seeds says of their kind.
@@ -177,7 +202,8 @@ impl Settings {
         };
         let digits = number(Setting::Digits, &["digits", "digit"], &[5, 6, 7, 8]);
         let period = number(Setting::Period, &["s", "sec", "secs", "second", "seconds"], &PERIODS_USUAL);
-        let hash = |(text, is_sure)| hash_word(text).or_else(|| Some(text).filter(|text| is_sure && !text.is_empty()));
+        let is_said = |text: &&str| !NOTHING.contains(&plain(text).as_str());
+        let hash = |(text, is_sure)| hash_word(text).or_else(|| Some(text).filter(|text| is_sure && is_said(text)));
         let algorithm = cells(Setting::Algorithm).find_map(hash).unwrap_or_default();
         let kinds = || {
             let words = cells(Setting::Kind).filter_map(|(text, is_sure)| {
@@ -202,6 +228,11 @@ pub(super) fn tells_of_logins(name: &str) -> bool {
     name == PIN || OF_PASSWORDS.iter().any(|part| name.contains(part))
 }
 
+/// Whether a column of this name is about codes.
+pub(super) fn is_about_codes(name: &str) -> bool {
+    ABOUT_CODES.iter().take(SURELY_ABOUT_CODES).any(|word| name.contains(word))
+}
+
 /// Whether the name of a column that is not read speaks of how codes are made.
 pub(super) fn may_be_setting(name: &str) -> bool {
     const PARTS: [&str; 11] = [
@@ -220,13 +251,7 @@ pub(super) fn may_be_setting(name: &str) -> bool {
     PARTS.iter().any(|part| name.contains(part))
 }
 
-/// Whether a text is the name of a hash function, or of a kind of codes, that nobody means unless somebody says so.
-pub(super) fn is_unusual(text: &str) -> bool {
-    let is_kind = || ["hotp", "motp", "steam"].contains(&plain(text).as_str());
-    matches!(hash_word(text), Some("SHA256" | "SHA512" | "MD5")) || is_kind()
-}
-
-const TOTP: &str = "totp";
+pub(super) const TOTP: &str = "totp";
 const HOTP: &str = "hotp";
 
 /// Whether a column of this name says how codes are made, and has no seeds.
@@ -273,9 +298,15 @@ fn is_made_of(name: &str, words: &[&str], about: &[&[&str]]) -> bool {
     name.len() <= NAME_CHARS && goes_on(name, false, words, about)
 }
 
+/// What stands in a cell for nothing.
+const NOTHING: [&str; 6] = ["", "na", "none", "null", "default", "standard"];
+
 /// A whole number, perhaps with its unit, or with zeros as programs of spreadsheets write it: `6.0`.
 fn counted(text: &str, units: &[&str]) -> Number {
     let text = text.trim();
+    if NOTHING.contains(&plain(text).as_str()) && text.is_ascii() {
+        return Number::Absent;
+    }
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let Some((number, rest)) = text.split_at_checked(end).filter(|(number, _)| !number.is_empty()) else {
         return number_of(text);
@@ -303,14 +334,16 @@ fn hash_word(text: &str) -> Option<&str> {
 
 /// The kind of codes that a word means, as files of apps name it.
 pub(super) fn kind_word(text: &str) -> Option<&'static str> {
-    Some(match plain(text).trim_start_matches("oath") {
-        "counter" | "counterbased" | "event" | "eventbased" => HOTP,
+    let word = plain(text);
+    Some(match word.trim_start_matches("oath") {
+        word if word.contains("hotp") || word.contains("4226") => HOTP,
+        word if word.contains("steam") => "steam",
+        "counter" | "event" => HOTP,
+        word if word.starts_with("counterbased") || word.starts_with("eventbased") => HOTP,
         "time" | "timebased" => TOTP,
-        "steam" | "steamtotp" | "steamguard" => "steam",
         "motp" | "mobileotp" => "motp",
         "yandex" | "yaotp" => "yandex",
         "battle" | "battlenet" => "battle",
-        word if word.starts_with(HOTP) => HOTP,
         word if word.starts_with(TOTP) => TOTP,
         _ => return None,
     })

@@ -31,21 +31,25 @@ impl Row {
 
 /// Reads a table, or `None` if the text has no head of one.
 pub(super) fn read(text: &str) -> Result<Option<Import>, ImportError> {
-    let text = text.trim_start();
-    let (text, said_separator) = without_separator(text);
+    let (text, said_separator) = without_separator(text.trim_start());
+    let blank = |line: &&str| line.chars().all(|c| matches!(c, ',' | ';' | '\t' | ' ' | '\r'));
+    let skipped = text.lines().take_while(blank).count();
+    let text = text.splitn(skipped + 1, '\n').last().unwrap_or_default();
     let head_line = text.lines().next().unwrap_or_default();
     // A comment of a list of links, or one of them.
-    if head_line.starts_with('#') || head_line.contains("://") {
+    let is_comment = head_line.strip_prefix('#').is_some_and(|rest| !rest.starts_with([',', ';', '\t']));
+    if is_comment || head_line.contains("://") {
         return Ok(None);
     }
     let count = |separator: u8| head_line.bytes().filter(|byte| *byte == separator).count();
     let usual = || [b',', b';', b'\t'].into_iter().filter(|by| count(*by) > 0).max_by_key(|by| count(*by));
     let Some(separator) = said_separator.or_else(usual) else { return Ok(None) };
-    let mut rows = Rows { rest: text, line: 1 + usize::from(said_separator.is_some()), separator };
-    let Some(Ok(head)) = rows.next() else { return Ok(None) };
-    let head: Vec<String> = head.cells.iter().map(|name| plain(name)).collect();
+    let mut rows = Rows { rest: text, line: 1 + skipped + usize::from(said_separator.is_some()), separator };
+    let Some(Ok(row)) = rows.next() else { return Ok(None) };
+    let head: Vec<String> = row.cells.iter().map(|name| plain(name)).collect();
     let mut columns = Columns::of(&head);
     columns.find_plain(&head, || Rows { rest: rows.rest, ..rows });
+    columns.find_numbers(Rows { rest: rows.rest, ..rows });
     let is_passwords = ["password", "loginpassword"].iter().any(|name| head.iter().any(|column| column == name));
     if !columns.are_of_a_table() && !is_passwords {
         if columns.is_named() && head.iter().any(|name| is_plain(name)) && !links::are_in(text) {
@@ -55,6 +59,9 @@ pub(super) fn read(text: &str) -> Result<Option<Import>, ImportError> {
         return Ok(None);
     }
     let mut import = Import::new(format(&head));
+    if import.format == Format::Csv {
+        import.columns = columns.told(&row.cells);
+    }
     for row in rows {
         if import.entries.len() > IMPORT_ENTRIES_MAX {
             break;
@@ -67,6 +74,14 @@ pub(super) fn read(text: &str) -> Result<Option<Import>, ImportError> {
     Ok(Some(import))
 }
 
+/// A column's name, as far as it is told.
+pub(super) fn cut(name: &str) -> &str {
+    let name = name.trim();
+    name.char_indices().nth(COLUMN_CHARS_MAX).map_or(name, |(end, _)| name.split_at(end).0)
+}
+
+/// Characters of a column's name that are told.
+const COLUMN_CHARS_MAX: usize = 40;
 const NO_KEY: &str = "a table in which no row has a whole key in the column for it (`secret`, `key` and the like); nothing is in it to import";
 const NO_COLUMN: &str = "a table of passwords without a column of one-time secrets (Chrome, Edge and Firefox keep none); nothing is in it to import";
 
@@ -74,7 +89,9 @@ const NO_COLUMN: &str = "a table of passwords without a column of one-time secre
 fn without_separator(text: &str) -> (&str, Option<u8>) {
     let said = || {
         let (first, rest) = text.split_once('\n')?;
-        let [separator] = *first.trim_end_matches('\r').strip_prefix("sep=")?.as_bytes() else { return None };
+        let first = first.trim_end_matches('\r').trim_matches('"');
+        let (_, separator) = first.split_at_checked(4).filter(|(name, _)| name.eq_ignore_ascii_case("sep="))?;
+        let [separator] = *separator.as_bytes() else { return None };
         Some((rest, separator))
     };
     said().map_or((text, None), |(rest, separator)| (rest, Some(separator)))
@@ -118,7 +135,7 @@ impl Iterator for Rows<'_> {
         let line = self.line;
         let mut cells = Vec::new();
         loop {
-            let is_quoted = self.rest.starts_with('"');
+            let is_quoted = self.rest.trim_start_matches(' ').starts_with('"');
             let Some((cell, after)) = self.cell() else {
                 self.rest = "";
                 return Some(Err(ImportError::Csv { line }));
@@ -136,7 +153,9 @@ impl Rows<'_> {
     /// The next cell and the byte that ends it; `None` if the cell is too long or its quote never ends.
     fn cell(&mut self) -> Option<(Zeroizing<String>, Option<u8>)> {
         let mut cell = Zeroizing::new(String::new());
-        if let Some(mut quoted) = self.rest.strip_prefix('"') {
+        // Some people put a space behind a comma.
+        let begun = self.rest.trim_start_matches(' ');
+        if let Some(mut quoted) = begun.strip_prefix('"') {
             loop {
                 let (part, after) = quoted.split_once('"')?;
                 if cell.len() + part.len() > IMPORT_CSV_FIELD_BYTES_MAX {

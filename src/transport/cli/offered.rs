@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::{
-    domain::{api_key::ApiKey, principal::Principal, seat::Seat, secret::TotpSecret},
+    domain::{api_key::ApiKey, principal::Principal, seat::Seat, secret::TotpSecret, text::ShownText},
     operations::{Count, EverySeat, ListKeys, ListSecrets, Refusal, Service},
 };
 
@@ -27,7 +27,7 @@ pub async fn names_of_secrets(service: &Service, person: &Principal, most: u32) 
     }
     let offer = |secret: &TotpSecret| {
         let (label, issuer) =
-            (secret.metadata.label.as_str().to_owned(), secret.metadata.issuer.as_ref().map(|issuer| issuer.as_str()));
+            (secret.metadata.label.as_str().to_owned(), secret.metadata.issuer.as_ref().map(ShownText::as_str));
         if labels.get(&folded(secret)) == Some(&1) && is_word(&label) {
             return (label, issuer.map(str::to_owned));
         }

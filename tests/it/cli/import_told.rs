@@ -294,3 +294,22 @@ fn an_import_without_a_part_of_an_export_ends_with_1_and_says_why() {
         assert!(whole.status == 0 && !whole.err.contains("status"), "{whole:?}");
     }
 }
+
+#[test]
+fn what_a_table_s_columns_are_read_as_is_told() {
+    let person = Person::with_vault();
+    let file = |name: &str, head: &str| {
+        person.file(name, &format!("{head},Frequency\nVPN,ada,hunter2,{OTHER},x\n"));
+    };
+    file("one.csv", "Site,Username,Password,TOTP");
+    file("two.csv", "Site,Username,Password,Secret");
+    let told = person.run(&["secret", "import", "one.csv", "--dry-run"]).err;
+    let line = "columns: `Site` as issuer, `Username` as account, `TOTP` as key; not read: `Password`, `Frequency`.";
+    assert!(told.contains(line), "{told}");
+    let told = person.run(&["secret", "import", "one.csv", "two.csv", "--yes"]).err;
+    assert!(told.contains(&format!("one.csv: {line}")) && told.contains("two.csv: columns: "), "{told}");
+    let tables = person.run(&["secret", "import", "one.csv", "--dry-run", "--json"]).json();
+    assert_eq!(tables.pointer("/tables/0/columns/3").unwrap(), &serde_json::json!({"name": "TOTP", "read_as": "key"}));
+    let list = person.fed(&link("a", RFC_SEED), &["secret", "import", "-", "--dry-run", "--json"]).json();
+    assert_eq!(list.pointer("/tables"), None);
+}

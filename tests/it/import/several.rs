@@ -197,10 +197,15 @@ fn a_field_that_is_called_as_services_call_their_seed_is_read() {
         ("Secret key", "sk_live_4eC39HqLyjWDarjtT1zdp7dc"),
         ("2FA", "SMS to 0170 1234567"),
         ("OTP", "123456"),
-        ("TOTP device", "FT4K2ABCD7XYZ234"),
         ("Password", A),
+        ("Recovery code", A),
+        ("License", A),
     ] {
         check(&bitwarden(&json!([{"name": name, "value": value}])), &[]);
+    }
+    // Nobody else's value looks like a key.
+    for name in ["TOTP device", "Two-factor secret", "App"] {
+        check(&bitwarden(&json!([{"name": name, "value": "FT4K2ABCD7XYZ234"}])), &["entry 1: a column or field"]);
     }
     // A seed that somebody mistyped.
     for seed in ["GEZDGNBVGY3TQOJ0", "gezd gnbv gy3t qoj0"] {
@@ -382,7 +387,7 @@ fn a_column_of_a_plain_name_is_one_of_seeds_if_it_has_some_and_no_other_is_surer
     for other in ["totp", "secret"] {
         check(&format!("name,key,{other}\nA,AKIAIOSFODNN7EXAMPLE,{A}\n"), &[&a]);
     }
-    check(&format!("name,key,totp\nA,{B},{A}\n"), &[&a]);
+    check(&format!("name,key,totp\nA,{B},{A}\n"), &[&a, "a column or field that is not read"]);
     check(&format!("name;password;secret\nA;hunter2;{A}\n"), &[&a]);
 }
 

@@ -305,11 +305,10 @@ fn several_words_in_a_column_of_seeds_are_no_key() {
 
 #[test]
 fn a_key_in_a_column_that_is_not_read_is_told() {
-    let elsewhere = "a column that is not read has what looks like a key";
+    let elsewhere = "a column or field that is not read has what looks like a key";
     for (head, row) in [
         ("Site,User,TOTP,Second factor", format!("A,me,,{A}")),
         ("Site,User,TOTP,Notes", format!("A,me,see notes,{A}")),
-        ("Site,User,TOTP", format!("A,{A},")),
     ] {
         let columns = head.matches(',').count();
         let whole = format!("B,me,{B}{}", ",".repeat(columns - 2));
@@ -345,4 +344,197 @@ fn a_column_that_seems_to_say_how_codes_are_made_and_is_not_read_is_a_doubt() {
 fn a_mistyped_group_is_no_word_behind_a_key() {
     check("Name,TOTP\nE,JBSW Y3DP EHPK 3PXP JBSW Y3DP 0HPK 3PXP\n", &["its secret is not base32"]);
     check("Name,TOTP\nE,JBSW Y3DP EHPK 3PXP 0HPK\n", &["its secret is not base32"]);
+}
+
+/// Whether the only row of a table is doubtful because of what is not read of it.
+fn doubts_unread(head: &str, row: &str) -> bool {
+    let entries = read(&format!("{head}\n{row}\n")).entries;
+    assert_eq!(entries.len(), 1, "{head}\n{row}");
+    let found = entries[0].read.as_ref().ok().unwrap();
+    found.notes.iter().any(|note| note.to_string().contains("was not read"))
+}
+
+#[test]
+fn passwords_beside_a_key_hide_nothing_about_its_codes() {
+    for name in ["TOTP step", "TOTP seconds", "OTP refresh", "TOTP duration (seconds)"] {
+        assert_eq!(
+            made(&format!("Site,Username,Password,TOTP,{name}"), &format!("V,ada,pw,{A},60")),
+            "SHA1 6 60",
+            "{name}"
+        );
+    }
+    for name in [
+        "Seconds",
+        "Refresh",
+        "Code lifetime",
+        "Valid for (s)",
+        "TTL",
+        "Update interval",
+        "Length",
+        "Digits (6/8)",
+        "Nr. of digits",
+    ] {
+        let number = if name.contains("gits") || name == "Length" { 8 } else { 60 };
+        let row = format!("V,ada,pw,{A},{number}");
+        let head = format!("Site,Username,Password,TOTP,{name}");
+        assert!(made(&head, &row) != "SHA1 6 30" || doubts_unread(&head, &row), "{name}");
+    }
+    for settings in ["60;8", "30;S"] {
+        let head = "\"Title\",\"User Name\",\"Password\",\"TOTP Seed\",\"TOTP Settings\"";
+        assert!(doubts_unread(head, &format!("A,ada,pw,{A},{settings}")), "{settings}");
+    }
+    assert!(!doubts_unread("Title,User,Password,TOTP,Password length", &format!("A,ada,pw,{A},60")));
+    for name in ["Counter", "OTP Counter", "Counter value", "Next counter"] {
+        let head = format!("Name,Username,Password,OTP,{name}");
+        let row = format!("V,ada,pw,{A},5");
+        assert!(made(&head, &row).contains("counter-based") || doubts_unread(&head, &row), "{name}");
+    }
+}
+
+#[test]
+fn what_says_how_codes_are_made_is_noticed_in_every_language() {
+    for (names, cell) in [
+        (&["Dígitos", "Chiffres", "Anzahl Stellen", "Cyfry", "桁数", "Len", "Chars", "Numbers"][..], "8"),
+        (&["Período", "Période", "Dauer (s)", "Okres", "Период", "Window", "Time (s)", "Rotates every", "Cycle"], "60"),
+        (&["Parameters", "Options", "Info"], "8 digits / 60 s"),
+        (&["Refresh", "Gültigkeit", "Timer"], "1 min"),
+        (&["Options", "Info", "Scheme"], "SHA256, 8, 60"),
+    ] {
+        for name in names {
+            let (head, row) = (format!("Service,Login,Secret,{name}"), format!("OVH,ada,{A},\"{cell}\""));
+            assert!(made(&head, &row) != "SHA1 6 30" || doubts_unread(&head, &row), "{name} {cell}");
+        }
+    }
+    // Not where another row shows that the column is of something else.
+    let text = format!("Service,Login,Secret,Order\nA,a,{A},7\nB,b,{B},9\n");
+    check(&text, &[&format!("a {A}"), &format!("b {B}")]);
+    assert!(read(&text).entries.iter().all(|entry| entry.read.as_ref().ok().unwrap().notes.is_empty()));
+}
+
+#[test]
+fn a_kind_of_codes_is_known_wherever_its_word_stands() {
+    for cell in
+        ["Counter-based (HOTP)", "HMAC-based (HOTP)", "Hardware HOTP", "event-based token", "RFC 4226", "Steam Mobile"]
+    {
+        assert!(made("Name,Username,Secret,Type", &format!("V,ada,{A},{cell}")).contains("not supported"), "{cell}");
+    }
+    for (name, cell) in [
+        ("Type", "TOTP SHA256"),
+        ("Is HOTP", "true"),
+        ("HOTP", "yes"),
+        ("Moving factor", "12"),
+        ("Scheme", "OATH-HOTP"),
+    ] {
+        let (head, row) = (format!("Name,Username,Secret,{name}"), format!("V,ada,{A},{cell}"));
+        assert!(made(&head, &row) != "SHA1 6 30" || doubts_unread(&head, &row), "{name} {cell}");
+    }
+    assert!(!doubts_unread("Name,Username,Secret,Is HOTP", &format!("V,ada,{A},no")));
+}
+
+#[test]
+fn a_key_is_never_lost_because_no_column_is_called_one_of_keys() {
+    let elsewhere = "a column or field that is not read has what looks like a key";
+    let linked = link("GitHub:ada", A);
+    for name in ["note", "Two-factor secret", "TFA", "Authenticator app", "2FA device"] {
+        check(
+            &format!(
+                "name,url,username,password,{name}\nGitHub,https://github.com,ada,pw,{linked}\nX,https://x.com,bob,pw,{B}\n"
+            ),
+            &[&format!("ada {A}"), elsewhere],
+        );
+        check(&format!("name,url,username,password,{name}\nX,https://x.com,bob,pw,{B}\n"), &[elsewhere]);
+    }
+    // Three keys in a hundred have no digit.
+    check(&format!("Site,User,TOTP,Where\nA,a,{A},\nB,b,,KZXWMQRBTDPLHVNC\n"), &[&format!("a {A}"), elsewhere]);
+    // Rows that another program or hand appended.
+    for row in [format!("Bob mail;bob;{B}"), format!("Backup of github: {B}")] {
+        check(&format!("Name,User,TOTP\nA,a,{A}\n{row}\n"), &[&format!("a {A}"), "line 3: it is not an entry"]);
+    }
+    let bitwarden =
+        "folder,favorite,type,name,notes,fields,reprompt,login_uri,login_username,login_password,login_totp";
+    check(&format!("{bitwarden}\n,,login,X,,Two-factor secret: {B},0,,ada,pw,\n"), &[elsewhere]);
+}
+
+#[test]
+fn a_sentence_about_a_key_is_no_key_and_hides_none() {
+    for words in ["Google Authenticator on phone", "Yes - Microsoft Authenticator", "since 2021-03-04"] {
+        for name in ["Key", "Setup key", "Base32"] {
+            check(&format!("Name,User,2FA,{name}\nGitHub,ada,{words},{A}\n"), &[&format!("ada {A}")]);
+        }
+    }
+    let both = format!("Name,User,TOTP,Key\nGitHub,ada,{A},{B}\n");
+    check(&both, &[&format!("ada {A}"), "a column or field that is not read has what looks like a key"]);
+}
+
+#[test]
+fn a_link_that_is_refused_goes_before_its_own_key() {
+    for link in [
+        format!("otpauth://hotp/V:ada?secret={A}&counter=3"),
+        format!("otpauth://totp/V:ada?secret={A}&digits=7"),
+        format!("steam://{A}"),
+        format!("otpauth://totp/V:ada?secret={A}&period=0"),
+    ] {
+        for head in ["Service,User,Secret,URI", "Service,User,TOTP,Link", "Service,User,Key,URL"] {
+            let entries = read(&format!("{head}\nV,ada,{A},{link}\n")).entries;
+            assert!(
+                entries.len() == 1 && entries[0].read.is_err(),
+                "{head} {link}: {:?}",
+                told(&format!("{head}\nV,ada,{A},{link}\n"))
+            );
+        }
+    }
+}
+
+#[test]
+fn a_row_whose_cells_slipped_is_told_and_its_key_is_not() {
+    let slipped = "what looks like a key stands where its row has a name";
+    let text = format!("Service,Login,Secret,Where\nGitHub,{A},private\nX,bob,{B},phone\n");
+    check(&text, &[slipped, &format!("bob {B}")]);
+    check(&format!("Name,User,TOTP\n{A},ada,{B}\nB,{A},\n"), &[slipped, slipped]);
+    for entry in read(&text).entries {
+        assert!(!entry.title.is_some_and(|title| title.as_str().contains(A)));
+    }
+}
+
+#[test]
+fn names_are_found_under_other_names() {
+    let of = |issuer: &str, label: &str| (Some(issuer.to_owned()), label.to_owned());
+    for user in
+        ["Benutzername", "Nutzername", "Identifiant", "Usuario", "Username / Email", "Account ID", "Login ID", "Handle"]
+    {
+        let read = named(&format!("Name,{user},Passwort,TOTP"), &format!("GitHub,ada@example.com,pw,{A}"));
+        assert_eq!(read, of("GitHub", "ada@example.com"), "{user}");
+    }
+    for title in ["Titel", "Titre", "System", "Tool", "Vendor", "Dienst"] {
+        let read =
+            named(&format!("{title},Benutzername,Kennwort,URL,TOTP"), &format!("GitHub,ada,pw,https://g.com,{A}"));
+        assert!(read == of("GitHub", "ada") || read == of("g.com", "ada"), "{title} {read:?}");
+    }
+}
+
+#[test]
+fn spreadsheets_marks_and_spaces_around_cells_are_no_part_of_them() {
+    let expected = [&format!("a {A}")[..]];
+    for cell in [format!(" \"{A}\""), format!("'{A}"), format!("\"=\"\"{A}\"\"\"")] {
+        check(&format!("Name, User, TOTP\nA, \"a\",{cell}\n"), &expected);
+    }
+    for first in ["SEP=,", "\"sep=,\"", ",,"] {
+        check(&format!("{first}\nName,User,TOTP\nA,a,{A}\n"), &expected);
+    }
+    check(&format!("#,Name,User,TOTP\n1,A,a,{A}\n"), &expected);
+}
+
+#[test]
+fn the_columns_of_a_table_are_told() {
+    let import = read(&format!("Site,Username,Password,TOTP,Frequency,{A}\nV,ada,pw,{A},x,\n"));
+    let told: Vec<_> = import.columns.iter().map(|column| (column.name.as_str(), column.read_as)).collect();
+    let expected = [
+        ("Site", Some("issuer")),
+        ("Username", Some("account")),
+        ("Password", None),
+        ("TOTP", Some("key")),
+        ("Frequency", None),
+    ];
+    assert_eq!(told, expected);
+    assert!(read(&format!("group,title,username,totp\n,V,ada,{A}\n")).columns.is_empty(), "a program wrote it");
 }

@@ -13,7 +13,7 @@ use clap::Args;
 use super::{
     duplicate::name,
     import_file::File,
-    import_report::{self, Counts, Kind, NO_ENTRIES, Present, Remark, Report},
+    import_report::{self, Columns, Counts, Kind, NO_ENTRIES, Present, Remark, Report},
     view,
 };
 use crate::{
@@ -86,6 +86,8 @@ pub(in crate::transport::cli) struct All {
     empty: Vec<String>,
     formats: Vec<&'static str>,
     parts: Vec<Part>,
+    /// The columns of tables.
+    columns: Vec<Columns>,
     /// Whether the person has seen what they would add, and agreed.
     agreed: bool,
 }
@@ -228,6 +230,7 @@ impl All {
             self.formats.push(contents.format.name());
         }
         self.parts.extend(contents.parts);
+        self.columns.extend(Columns::of(&contents.columns, file));
         let file: Option<Arc<str>> = file.map(Arc::from);
         for CheckedEntry { place, title, read } in contents.entries {
             let remark = |kind, message: String| Remark {
@@ -294,6 +297,7 @@ impl All {
             present,
             empty: std::mem::take(&mut self.empty),
             missing,
+            columns: std::mem::take(&mut self.columns),
             dry_run,
         }
     }

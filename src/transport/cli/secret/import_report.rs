@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::{
     domain::{
+        import::CheckedColumn,
         secret::{SecretMetadata, TotpSecret},
         text::ShownText,
     },
@@ -32,7 +33,25 @@ pub(super) struct Report {
     pub(super) empty: Vec<String>,
     /// Files that belong to these and were not given.
     pub(super) missing: Vec<String>,
+    /// The columns of tables that no known program wrote.
+    pub(super) columns: Vec<Columns>,
     pub(super) dry_run: bool,
+}
+
+/// The columns of a table.
+#[derive(Debug, Serialize)]
+pub(super) struct Columns {
+    /// The file, if there are several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<String>,
+    columns: Vec<Column>,
+}
+
+/// A column, and what it is read as.
+#[derive(Debug, Serialize)]
+struct Column {
+    name: String,
+    read_as: Option<String>,
 }
 
 /// Entries by what became of them. Their sum is the number of entries in the files.
@@ -92,6 +111,8 @@ pub(super) struct ImportAnswer<'a> {
     already_present: &'a [Present],
     without_entries: &'a [String],
     missing: &'a [String],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    tables: &'a [Columns],
     totp_secrets: Vec<answers::TotpSecret>,
     /// What `--dry-run` found to add.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -142,6 +163,7 @@ impl Report {
         self.remarks.clear();
         self.present.clear();
         self.empty.clear();
+        self.columns.clear();
     }
 
     pub(super) fn answer<'a>(&'a self, secrets: &'a [TotpSecret]) -> ImportAnswer<'a> {
@@ -155,9 +177,40 @@ impl Report {
             already_present: &self.present,
             without_entries: &self.empty,
             missing: &self.missing,
+            tables: &self.columns,
             totp_secrets: stored.iter().map(answers::TotpSecret::from).collect(),
             would_add: would_add.map(|secrets| secrets.iter().map(WouldAdd::from).collect()),
         }
+    }
+}
+
+impl Columns {
+    /// `None`: the file is no table, or a known program wrote it.
+    pub(super) fn of(columns: &[CheckedColumn], file: Option<&str>) -> Option<Self> {
+        let column = |column: &CheckedColumn| Column {
+            name: column.name.to_string(),
+            read_as: column.read_as.as_ref().map(ToString::to_string),
+        };
+        let columns: Vec<Column> = columns.iter().map(column).collect();
+        (!columns.is_empty()).then(|| Self { file: file.map(str::to_owned), columns })
+    }
+
+    /// What is read and what is not, so that nothing is left out that a person misses.
+    fn line(&self) -> String {
+        let named = |column: &Column| match &column.read_as {
+            Some(word) if word.eq_ignore_ascii_case(&column.name) => format!("`{}`", column.name),
+            Some(word) => format!("`{}` as {word}", column.name),
+            None => format!("`{}`", column.name),
+        };
+        let list = |is_read: bool| {
+            let columns = self.columns.iter().filter(|column| column.read_as.is_some() == is_read);
+            columns.map(named).collect::<Vec<_>>().join(", ")
+        };
+        let file = self.file.as_ref().map(|file| format!("{file}: ")).unwrap_or_default();
+        let (read, unread) = (list(true), list(false));
+        let unread = if unread.is_empty() { unread } else { format!("; not read: {unread}") };
+        let read = if read.is_empty() { "none".to_owned() } else { read };
+        format!("{file}columns: {read}{unread}.")
     }
 }
 
@@ -203,6 +256,9 @@ fn list(what: &str, names: impl ExactSizeIterator<Item = String>, console: &mut 
 
 /// Shows what is present, and the remarks about entries and files.
 pub(super) fn remarks(report: &Report, console: &mut Console) {
+    for columns in &report.columns {
+        console.note(&columns.line());
+    }
     list("present", report.present.iter().map(|present| present.listed.clone()), console);
     for remark in &report.remarks {
         console.note(&remark.line());

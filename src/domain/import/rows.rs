@@ -1,0 +1,172 @@
+//! The entries of a table's rows, by its columns: what is read of a row, and what else in it may be a key or about one.
+
+use zeroize::Zeroizing;
+
+use super::{
+    Format, Import,
+    columns::{Columns, is_remark, text_of},
+    ends,
+    entry::{Entry, Note, Place, Skip},
+    item::{self, Item},
+    naming, said,
+    table::Row,
+    unread,
+    uri::{self, Beside, Said},
+};
+use crate::domain::{otpauth::OtpAuthError, seed::Seed, text::ShownText};
+
+/// What `KeePassXC` writes for an entry without a user.
+const NOBODY: &str = "none";
+/// The group of deleted entries in an export of `KeePassXC`.
+const BIN: &str = "root/recycle bin";
+
+impl Columns {
+    /// Adds the entries of a row: none if it has no secret, as most logins; several if it has several.
+    pub(super) fn add(&self, row: &Row, import: &mut Import) {
+        let (cells, place) = (self.cells(row), Place::Line(row.line));
+        let cell = |column: usize| cells.get(column).map_or("", |cell| text_of(cell));
+        let is_site =
+            |text: &str| self.is_of_sites || ["https://", "http://"].iter().any(|start| uri::starts(text, start));
+        let title = self.title.map_or("", |at| if is_site(cell(at)) { site(cell(at)) } else { cell(at) });
+        let account = self.users.iter().map(|column| cell(*column)).find(|cell| !cell.is_empty()).unwrap_or_default();
+        let mut seeds = self.seeds(cell);
+        if let Some(why) = self.problem(row, &seeds) {
+            import.entries.push(Entry::skipped(place, naming::title(title, account), why));
+            return;
+        }
+        if cells.len() > self.width {
+            return;
+        }
+        let is_trashed = self.group.map_or("", cell).to_ascii_lowercase().starts_with(BIN);
+        let text = |column: Option<usize>| column.map_or("", cell);
+        let word_of_kind =
+            self.seeds.iter().find_map(|(at, _)| said::kind_word(cell(*at)).filter(|_| said::is_word(cell(*at))));
+        let said = self.settings.said(cell, word_of_kind);
+        let has_unread = self.may_say_more(cell, &said);
+        let beside = Beside { issuer: title, account, said };
+        let mut found = Item::new(beside, place, is_trashed.then_some(Skip::Trashed));
+        seeds.sort_by_key(|(_, text)| is_remark(text));
+        let (is_short, last) = (cells.len() < self.width, cells.len().saturating_sub(1));
+        for (at, cell) in seeds {
+            // A word or a code beside a secret is about it.
+            if found.is_empty() || !is_remark(cell) {
+                let is_cut = at == last && (is_short || !row.is_ended && ends::may_be_cut(cell));
+                let unread = (has_unread && !cell.contains("://")).then_some(Note::Unread);
+                found.own(cell, is_cut.then_some(Note::Ends).or(unread));
+            }
+        }
+        for (name, value) in text(self.fields).lines().filter_map(|field| field.split_once(": ")) {
+            found.field(name, value.trim());
+        }
+        for column in 0..cells.len() {
+            found.scan(cell(column));
+        }
+        let is_elsewhere = |at: usize| {
+            let name = self.names.get(at).map_or("", String::as_str);
+            let is_of_others = said::tells_of_logins(name) || item::is_of_other_codes(name);
+            !is_of_others && unread::is_key(cell(at)) && !found.has(cell(at))
+        };
+        if (0..cells.len()).any(is_elsewhere) {
+            found.skip(Skip::Elsewhere);
+        }
+        import.entries.extend(found.entries().into_iter().map(|read| named(read, title, account, import.format)));
+    }
+
+    /// Whether a row says more about its bare keys than is read of it.
+    fn may_say_more<'a>(&self, cell: impl Fn(usize) -> &'a str, said: &Said<'_>) -> bool {
+        let is_usual_kind = said.kind.is_empty() || said.kind == said::TOTP;
+        let says = |(at, name): (usize, &String)| {
+            let (text, is_setting) = (cell(at), self.settings.reads(at, said));
+            let is_seed = self.seeds.iter().any(|(seed, _)| *seed == at);
+            if text.is_empty() || self.is_name(at) || is_seed || said::tells_of_logins(name) {
+                return false;
+            }
+            let speaks =
+                !is_setting && said::may_be_setting(name) && (!self.is_of_logins || said::is_about_codes(name));
+            let is_number = !is_setting && self.numbers.contains(&at);
+            let setting = unread::setting(text);
+            is_usual_kind && (unread::counts(name, text) || unread::names_kind(text))
+                || said.algorithm.is_empty() && unread::names_hash(text)
+                || is_number && setting == Some(unread::Setting::Unusual)
+                || speaks && setting != Some(unread::Setting::Usual)
+        };
+        self.names.iter().enumerate().any(says)
+    }
+
+    /// The cells of a row, without empty ones beyond the columns, unless it has rather lost its quotes.
+    fn cells<'a>(&self, row: &'a Row) -> &'a [Zeroizing<String>] {
+        let cells = row.cells_without_blank_ones_behind(self.width);
+        let cell = |at: usize| cells.get(at).map_or("", |cell| text_of(cell));
+        let are_keys = self.seeds(cell).iter().all(|(_, text)| uri::is_link_or_usual_seed(text));
+        if are_keys { cells } else { &row.cells }
+    }
+
+    /// Why nothing in a row can be relied on.
+    fn problem(&self, row: &Row, seeds: &[(usize, &str)]) -> Option<Skip> {
+        let cells = self.cells(row);
+        let (is_short, last) = (cells.len() < self.width, cells.len().saturating_sub(1));
+        let may_be_seed = |text: &str| uri::is_link_or_usual_seed(text) || ends::is_like_mistyped_seed(text);
+        let is_seed = |cell: &str| !self.seeds.is_empty() && (may_be_seed(cell.trim()) || ends::keys(cell) > 0);
+        let in_any = || cells.iter().any(|cell| is_seed(cell) || uri::has(cell, "otpauth://"));
+        if cells.len() > self.width {
+            // It has lost its quotes, and nobody can tell which of its cells is a short key.
+            let is_key = |cell: &str| !self.seeds.is_empty() && !is_remark(cell) && !said::is_word(cell);
+            let holds_any = in_any()
+                || cells.iter().any(|cell| is_key(cell.trim()))
+                || seeds.iter().any(|(_, seed)| !is_remark(seed));
+            return holds_any.then_some(Skip::Wide);
+        }
+        // Some people keep a key as its name, too.
+        let is_own = |name: &str| {
+            let found = seeds.iter().filter_map(|(_, seed)| Seed::from_base32(seed).ok());
+            found.into_iter().any(|seed| seed.is_in(name))
+        };
+        let is_slipped = |at: usize| {
+            let name = cells.get(at).map_or("", |cell| cell.trim());
+            unread::is_key(name) && !is_own(name)
+        };
+        if !self.seeds.is_empty() && self.title.iter().chain(&self.users).any(|at| is_slipped(*at)) {
+            return Some(Skip::Slipped);
+        }
+        if self.seeds.is_empty() || !is_short {
+            return None;
+        }
+        let ends_in_seed = seeds.iter().any(|(at, _)| *at == last);
+        if !row.is_ended && (ends_in_seed || seeds.is_empty()) {
+            return Some(Skip::CutOff);
+        }
+        // A line break without quotes cut this row off, and put the seed into another column.
+        (seeds.is_empty() && in_any()).then_some(Skip::Shape)
+    }
+}
+
+/// What a person calls a site: of an address, its host.
+fn site(text: &str) -> &str {
+    if uri::is_link(text) {
+        return "";
+    }
+    let is_address = text.contains('.') && !text.contains(char::is_whitespace);
+    let Some(address) = text.split_once("://").map(|(_, rest)| rest).or_else(|| is_address.then_some(text)) else {
+        return text;
+    };
+    let host = address.split(['/', '?', '#', ',', ';', ' ', '\n']).next().unwrap_or_default();
+    let host = host.rsplit('@').next().unwrap_or_default().split(':').next().unwrap_or_default();
+    host.strip_prefix("www.").unwrap_or(host)
+}
+
+/// The entry as it is to be called.
+fn named(mut read: Entry, title: &str, account: &str, format: Format) -> Entry {
+    if format == Format::KeePass
+        && account.is_empty()
+        && let Ok(found) = &mut read.read
+        && found.label.as_str() == NOBODY
+        && let Ok(title) = ShownText::parse(title)
+    {
+        found.label = title;
+    }
+    // A column of this name may hold codes or remarks; the message should not speak of links then.
+    if let Err(Skip::Link(OtpAuthError::NotOtpAuth)) = read.read {
+        read.read = Err(Skip::Shape);
+    }
+    read
+}
