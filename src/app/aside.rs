@@ -1,5 +1,7 @@
 //! Commands beside the vault: they open none.
 
+use std::{io, path::PathBuf};
+
 use clap::{Args, Subcommand};
 
 use super::{
@@ -44,8 +46,8 @@ pub(super) struct Setup {
 
 impl Aside {
     pub(super) fn carry_out(self, config: &Config) -> Result<Ending, Fatal> {
-        let program = || {
-            let found = config::own_program().map_err(Fatal::Setup)?;
+        let named = |found: io::Result<PathBuf>| {
+            let found = found.map_err(Fatal::Setup)?;
             let unnamed =
                 || Failure::Usage("the path of this program is no text in UTF-8; move the program".to_owned());
             Ok::<_, Fatal>(found.to_str().ok_or_else(unnamed)?.to_owned())
@@ -56,11 +58,11 @@ impl Aside {
                     return Err(Failure::Usage(PASSWORD.to_owned()).into());
                 }
                 let arguments = config.same_vault.iter().cloned().chain(typed.sidecar.words()).collect();
-                let launch = Launch { program: program()?, arguments };
+                let launch = Launch { program: named(config::own_program())?, arguments };
                 let (folders, now) = (config::folders()?, SystemClock.now());
                 Ok(cli::set_up(&typed.setup, &folders, &launch, now, &mut console_of(config))?)
             }
-            Self::Completions { shell } => completions::print(shell, &program()?),
+            Self::Completions { shell } => completions::print(shell, &named(config::own_name())?),
         }
     }
 }

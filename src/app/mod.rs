@@ -72,6 +72,11 @@ enum Fatal {
     Serve(#[from] ServeError),
 }
 
+/// The command line, for what is written about it: pages of the manual.
+pub fn command_line() -> clap::Command {
+    typed::whole()
+}
+
 /// Runs the process.
 pub fn run() -> ExitCode {
     telemetry::hide_panic_payloads();

@@ -19,7 +19,7 @@ use directories::BaseDirs;
 
 pub use keys::{HANDED, handed_keys, key_variable};
 pub use serve::{Backups, Client, Durability, Oauth, ServeConfig, ServeFlags};
-pub use sidecar::{folders, own_program};
+pub use sidecar::{folders, own_name, own_program};
 
 use self::{
     keys::TypedKey,

@@ -41,6 +41,17 @@ pub fn own_program() -> io::Result<PathBuf> {
     Ok(in_path(std::env::split_paths(&path), &own).unwrap_or(own))
 }
 
+/// What a shell calls this program by: its name, if that leads here, or else its path.
+///
+/// # Errors
+/// What the system says.
+pub fn own_name() -> io::Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    let path = variable("PATH").unwrap_or_default();
+    let is_found = in_path(std::env::split_paths(&path), &own).is_some();
+    Ok(own.file_name().filter(|_| is_found).map(PathBuf::from).unwrap_or(own))
+}
+
 fn in_path(folders: impl Iterator<Item = PathBuf>, own: &Path) -> Option<PathBuf> {
     let (name, whole) = (own.file_name()?, fs::canonicalize(own).ok()?);
     let called = |folder: PathBuf| folder.join(name);

@@ -3,11 +3,11 @@
 use zeroize::Zeroizing;
 
 use super::{
-    Column, ImportError, ends,
+    Column, ends,
     item::{self, Named, SEEDS, without_number},
     links, pieces,
     said::{self, Settings},
-    table::{self, Row, Rows},
+    table::{self, Rows},
     unread, uri,
 };
 use crate::domain::text::ShownText;
@@ -153,21 +153,20 @@ impl Columns {
         }
     }
 
-    /// Looks for columns whose cells all are numbers that codes have: they may say how codes are made, whatever they are called.
-    pub(super) fn find_numbers<'a>(&mut self, rows: impl Iterator<Item = Result<Row, ImportError>> + 'a) {
-        let mut unusual = vec![Some(false); self.width];
-        for row in rows.map_while(Result::ok) {
-            for (column, cell) in unusual.iter_mut().zip(&row.cells) {
-                let cell = cell.trim();
-                *column = match (*column, unread::setting(cell)) {
-                    (column, _) if cell.is_empty() => column,
-                    (Some(before), Some(setting)) => Some(before || setting == unread::Setting::Unusual),
-                    (None, _) | (_, None) => None,
-                };
-            }
+    /// Looks for columns of bare numbers that codes have: they may say how codes are made, whatever they are called. Beside
+    /// passwords, such numbers are of something else.
+    pub(super) fn find_numbers(&mut self, rows: Rows<'_>) {
+        if self.is_of_logins {
+            return;
         }
-        let found = unusual.iter().enumerate().filter(|(_, column)| **column == Some(true)).map(|(at, _)| at);
-        self.numbers = found.filter(|at| !self.is_name(*at)).collect();
+        let mut columns = vec![unread::Bare::default(); self.width];
+        for row in rows.map_while(Result::ok) {
+            columns.iter_mut().zip(&row.cells).for_each(|(column, cell)| column.see(text_of(cell)));
+        }
+        let is_of_days =
+            |at: usize| self.names.get(at).is_some_and(|name| name.contains("day") || name.contains("tage"));
+        let others = (0..self.width).filter(|at| !self.is_name(*at) && !is_of_days(*at));
+        self.numbers = others.filter(|at| columns.get(*at).is_some_and(unread::Bare::are_settings)).collect();
     }
 
     /// What each column is read as, by the names that the table gives them.

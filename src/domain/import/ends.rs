@@ -201,7 +201,20 @@ pub(super) fn is_id_of_aws(word: &str) -> bool {
 /// Whether a text is made of words that can be spoken, with a number among them, as names of users are.
 pub(super) fn are_words_and_a_number(text: &str) -> bool {
     let mut words = text.split(|c: char| c.is_ascii_digit()).filter(|word| !word.is_empty());
-    words.clone().count() < 3 && words.all(is_word)
+    words.clone().count() < 3 && words.all(is_name)
+}
+
+/// Whether letters can be spoken as names can, which have more consonants together than words.
+fn is_name(text: &str) -> bool {
+    let is_vowel = |c: char| matches!(c.to_ascii_lowercase(), 'a' | 'e' | 'i' | 'o' | 'u' | 'y');
+    text.contains(is_vowel) && text.split(is_vowel).all(|run| run.len() < 5)
+}
+
+/// Whether a text is written in groups of one length as services show keys, whatever is in them.
+pub(super) fn is_grouped(text: &str) -> bool {
+    let groups = groups(text);
+    let is_group = |group: &str| letters(group) == GROUP_CHARS && group.chars().all(|c| c.is_ascii_alphanumeric());
+    groups.len() > 2 && groups.iter().all(|(group, _)| is_group(group))
 }
 
 /// Whether groups are not of one length.

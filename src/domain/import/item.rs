@@ -40,7 +40,7 @@ pub(super) const SEEDS: [&str; 18] = [
     "authenticatorsecret",
 ];
 /// How other names of such fields begin.
-const STARTS: [&str; 2] = ["otp", "totp"];
+const STARTS: [&str; 5] = ["otp", "totp", "onetimepassword", "onetimecode", "einmal"];
 /// How names begin that such fields may have, and others, too.
 const LOOSE_STARTS: [&str; 5] = ["2fa", "mfa", "authenticator", "googleauthenticator", "secretkey"];
 /// How names end that begin like this, and are of something about a seed.
@@ -114,11 +114,34 @@ pub(super) fn named(name: &str) -> Option<Named> {
     }
 }
 
-/// Whether a field of this plain name has a password, an identifier, or codes for the loss of a phone, which may look like keys.
+/// Whether a field of this plain name has a password, an identifier, a license, or codes for the loss of a phone: they may look
+/// like keys.
 pub(super) fn is_of_other_codes(name: &str) -> bool {
-    const ENDS: [&str; 4] = ["id", "serial", "codes", "code"];
-    const PARTS: [&str; 4] = ["pass", "recover", "backup", "licen"];
-    ENDS.iter().any(|end| without_number(name).ends_with(end)) || PARTS.iter().any(|part| name.contains(part))
+    const ENDS: [&str; 3] = ["id", "uuid", "serial"];
+    const PARTS: [&str; 19] = [
+        "passw",
+        "passphrase",
+        "passcode",
+        "recover",
+        "backup",
+        "emergency",
+        "wiederherst",
+        "notfall",
+        "secours",
+        "recupera",
+        "licen",
+        "lizenz",
+        "product",
+        "apikey",
+        "wlan",
+        "wifi",
+        "order",
+        "fiscal",
+        "token",
+    ];
+    let is_seed = || named(name).is_some_and(|name| name < Named::Perhaps) || name.ends_with("android");
+    (ENDS.iter().any(|end| without_number(name).ends_with(end)) || PARTS.iter().any(|part| name.contains(part)))
+        && !is_seed()
 }
 
 /// Two fields may have one name, or a number each.

@@ -13,7 +13,7 @@ use super::{
     unread,
     uri::{self, Beside, Said},
 };
-use crate::domain::{otpauth::OtpAuthError, seed::Seed, text::ShownText};
+use crate::domain::{otpauth::OtpAuthError, text::ShownText};
 
 /// What `KeePassXC` writes for an entry without a user.
 const NOBODY: &str = "none";
@@ -63,7 +63,7 @@ impl Columns {
         }
         let is_elsewhere = |at: usize| {
             let name = self.names.get(at).map_or("", String::as_str);
-            let is_of_others = said::tells_of_logins(name) || item::is_of_other_codes(name);
+            let is_of_others = said::tells_of_logins(name) || item::is_of_other_codes(name) || self.is_name(at);
             !is_of_others && unread::is_key(cell(at)) && !found.has(cell(at))
         };
         if (0..cells.len()).any(is_elsewhere) {
@@ -76,19 +76,22 @@ impl Columns {
     fn may_say_more<'a>(&self, cell: impl Fn(usize) -> &'a str, said: &Said<'_>) -> bool {
         let is_usual_kind = said.kind.is_empty() || said.kind == said::TOTP;
         let says = |(at, name): (usize, &String)| {
-            let (text, is_setting) = (cell(at), self.settings.reads(at, said));
-            let is_seed = self.seeds.iter().any(|(seed, _)| *seed == at);
-            if text.is_empty() || self.is_name(at) || is_seed || said::tells_of_logins(name) {
+            let text = cell(at);
+            if text.is_empty() || self.is_name(at) || said::tells_of_logins(name) {
                 return false;
             }
-            let speaks =
-                !is_setting && said::may_be_setting(name) && (!self.is_of_logins || said::is_about_codes(name));
-            let is_number = !is_setting && self.numbers.contains(&at);
-            let setting = unread::setting(text);
+            if self.seeds.iter().any(|(seed, _)| *seed == at) {
+                // A column that begins like one of seeds.
+                let is_key = uri::is_link_or_usual_seed(text) || ends::is_like_mistyped_seed(text);
+                return !is_key && (unread::is_unusual_bare_number(text) || unread::says_unusual_number(text));
+            }
+            let is_number = self.settings.has_number(at, said);
+            let speaks = said::may_be_setting(name) && said::is_about_codes(name) && !is_usual(text);
             is_usual_kind && (unread::counts(name, text) || unread::names_kind(text))
                 || said.algorithm.is_empty() && unread::names_hash(text)
-                || is_number && setting == Some(unread::Setting::Unusual)
-                || speaks && setting != Some(unread::Setting::Usual)
+                || !is_number && (unread::says_unusual_number(text) || self.numbers.contains(&at))
+                || !is_number && (said::is_setting(name) || said::may_be_setting(name)) && matches!(text, "8" | "60")
+                || !is_number && !self.settings.reads(at, said) && speaks
         };
         self.names.iter().enumerate().any(says)
     }
@@ -116,16 +119,16 @@ impl Columns {
                 || seeds.iter().any(|(_, seed)| !is_remark(seed));
             return holds_any.then_some(Skip::Wide);
         }
-        // Some people keep a key as its name, too.
-        let is_own = |name: &str| {
-            let found = seeds.iter().filter_map(|(_, seed)| Seed::from_base32(seed).ok());
-            found.into_iter().any(|seed| seed.is_in(name))
-        };
-        let is_slipped = |at: usize| {
-            let name = cells.get(at).map_or("", |cell| cell.trim());
-            unread::is_key(name) && !is_own(name)
-        };
-        if !self.seeds.is_empty() && self.title.iter().chain(&self.users).any(|at| is_slipped(*at)) {
+        // Without a key of its own, a row whose name looks like one has lost a cell.
+        let has_own = || seeds.iter().any(|(_, seed)| uri::is_link_or_usual_seed(seed));
+        let is_slipped = |at: usize| unread::is_key(cells.get(at).map_or("", |cell| cell.trim()));
+        // Most logins have none.
+        let has_any = !seeds.is_empty() || is_short || !self.is_of_logins;
+        if !self.seeds.is_empty()
+            && has_any
+            && !has_own()
+            && self.title.iter().chain(&self.users).any(|at| is_slipped(*at))
+        {
             return Some(Skip::Slipped);
         }
         if self.seeds.is_empty() || !is_short {
@@ -138,6 +141,11 @@ impl Columns {
         // A line break without quotes cut this row off, and put the seed into another column.
         (seeds.is_empty() && in_any()).then_some(Skip::Shape)
     }
+}
+
+/// Whether a text says that codes are made as they usually are.
+fn is_usual(text: &str) -> bool {
+    ["30;6", "6;30", "6", "30", "SHA1", "TOTP"].iter().any(|usual| usual.eq_ignore_ascii_case(text))
 }
 
 /// What a person calls a site: of an address, its host.

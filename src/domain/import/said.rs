@@ -1,7 +1,13 @@
 //! The columns of a table that say how the codes of its bare keys are made: how they are called, and what their cells
 //! mean. A name that other things have, too, is believed only where its cell can mean nothing else.
 
-use super::{entry::Number, item::plain, json::number_of, uri::Said};
+use super::{
+    entry::Number,
+    item::{Named, named, plain},
+    json::number_of,
+    unread,
+    uri::Said,
+};
 
 /// Words about codes that stand in the names of such columns.
 const ABOUT_CODES: [&str; 17] = [
@@ -176,6 +182,15 @@ impl Settings {
         })
     }
 
+    /// Whether a column says digits or a period, and was taken at its word.
+    pub(super) fn has_number(&self, at: usize, said: &Said<'_>) -> bool {
+        self.0.iter().filter(|column| column.at == at).any(|column| match column.setting {
+            Setting::Digits => said.digits != Number::Absent,
+            Setting::Period => said.period != Number::Absent,
+            Setting::Kind | Setting::Counter | Setting::Algorithm => false,
+        })
+    }
+
     /// Whether a column is one of these, and what it says was taken.
     pub(super) fn reads(&self, at: usize, said: &Said<'_>) -> bool {
         self.0.iter().filter(|column| column.at == at).any(|column| match column.setting {
@@ -225,7 +240,10 @@ impl Settings {
 
 /// Whether a column of this name is of logins rather than of codes.
 pub(super) fn tells_of_logins(name: &str) -> bool {
-    name == PIN || OF_PASSWORDS.iter().any(|part| name.contains(part))
+    let is_of_codes = || {
+        named(name).is_some_and(|name| name < Named::Perhaps) || name.contains("passkey") || name.contains("keepass")
+    };
+    name == PIN || OF_PASSWORDS.iter().any(|part| name.contains(part)) && !is_of_codes()
 }
 
 /// Whether a column of this name is about codes.
@@ -336,8 +354,8 @@ fn hash_word(text: &str) -> Option<&str> {
 pub(super) fn kind_word(text: &str) -> Option<&'static str> {
     let word = plain(text);
     Some(match word.trim_start_matches("oath") {
-        word if word.contains("hotp") || word.contains("4226") => HOTP,
-        word if word.contains("steam") => "steam",
+        _ if unread::names_kind(text) && !has_other_kind(&word) => HOTP,
+        word if word.starts_with("steam") => "steam",
         "counter" | "event" => HOTP,
         word if word.starts_with("counterbased") || word.starts_with("eventbased") => HOTP,
         "time" | "timebased" => TOTP,
@@ -347,6 +365,11 @@ pub(super) fn kind_word(text: &str) -> Option<&'static str> {
         word if word.starts_with(TOTP) => TOTP,
         _ => return None,
     })
+}
+
+/// Whether a plain text is of a kind beside counter-based codes.
+fn has_other_kind(word: &str) -> bool {
+    ["motp", "steam"].iter().any(|kind| word.contains(kind))
 }
 
 /// Whether a text in a column of seeds is no key, but says whether there is one, or of what kind.

@@ -7,10 +7,14 @@ use zeroize::Zeroizing;
 use super::{
     Format, Import, ImportError,
     columns::{Columns, is_plain},
+    ends,
     item::plain,
-    links,
+    links, unread,
 };
-use crate::domain::limits::{IMPORT_CSV_FIELD_BYTES_MAX, IMPORT_ENTRIES_MAX};
+use crate::domain::{
+    limits::{IMPORT_CSV_FIELD_BYTES_MAX, IMPORT_ENTRIES_MAX},
+    seed::SEED_CHARS_USUAL,
+};
 
 /// A row, and how it ends.
 pub(super) struct Row {
@@ -48,6 +52,10 @@ pub(super) fn read(text: &str) -> Result<Option<Import>, ImportError> {
     let Some(Ok(row)) = rows.next() else { return Ok(None) };
     let head: Vec<String> = row.cells.iter().map(|name| plain(name)).collect();
     let mut columns = Columns::of(&head);
+    if row.cells.iter().any(|cell| is_no_name(cell)) {
+        // Its other cells may be passwords.
+        return if columns.are_of_a_table() { Err(ImportError::Refused(NO_HEAD)) } else { Ok(None) };
+    }
     columns.find_plain(&head, || Rows { rest: rows.rest, ..rows });
     columns.find_numbers(Rows { rest: rows.rest, ..rows });
     let is_passwords = ["password", "loginpassword"].iter().any(|name| head.iter().any(|column| column == name));
@@ -82,6 +90,15 @@ pub(super) fn cut(name: &str) -> &str {
 
 /// Characters of a column's name that are told.
 const COLUMN_CHARS_MAX: usize = 40;
+/// Whether a cell is a key or an address, and no name of a column.
+fn is_no_name(cell: &str) -> bool {
+    let cell = cell.trim();
+    let is_hex = || cell.len() >= SEED_CHARS_USUAL && cell.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_mistyped = || ends::is_like_seed(cell) && !cell.bytes().any(|byte| byte.is_ascii_lowercase());
+    unread::is_key(cell) || is_mistyped() || ends::is_grouped(cell) || cell.contains('@') || is_hex()
+}
+
+const NO_HEAD: &str = "a table whose first row is not the names of its columns; write them above it, such as `issuer`, `account` and `totp`";
 const NO_KEY: &str = "a table in which no row has a whole key in the column for it (`secret`, `key` and the like); nothing is in it to import";
 const NO_COLUMN: &str = "a table of passwords without a column of one-time secrets (Chrome, Edge and Firefox keep none); nothing is in it to import";
 

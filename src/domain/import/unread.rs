@@ -5,64 +5,115 @@ use super::{ends, item::plain, uri};
 
 /// Letters of the longest text that is only about how codes are made.
 const SETTING_CHARS: usize = 40;
-/// The numbers that codes have as digits or seconds, and those that are taken where nothing is said.
-const NUMBERS: [u64; 11] = [5, 6, 7, 8, 10, 15, 20, 30, 45, 60, 120];
-const USUAL: [u64; 2] = [6, 30];
-/// Parts of words about other hash functions than the usual one.
-const HASHES: [&str; 6] = ["sha256", "sha512", "sha2", "sha384", "sha3", "md5"];
-/// Parts of words about other kinds of codes than the usual one.
-const KINDS: [&str; 6] = ["hotp", "motp", "4226", "steam", "counterbased", "eventbased"];
-/// Parts of the names of columns that only such codes have.
-const NAMES: [&str; 4] = ["hotp", "counter", "movingfactor", "zaehler"];
+/// Words for digits, seconds and minutes, in some languages, as they begin.
+const DIGITS: [&str; 12] =
+    ["digit", "stell", "ziffer", "chiffre", "cifra", "cifre", "cijfer", "char", "dígito", "цифр", "桁", "位"];
+const SECONDS: [&str; 7] = ["sec", "sek", "seg", "period", "step", "秒", "сек"];
+const MINUTES: [&str; 3] = ["min", "分", "мин"];
+/// Names of other hash functions than the usual one.
+const HASHES: [&str; 5] = ["sha256", "sha512", "sha384", "sha224", "md5"];
+/// What goes before one.
+const BEFORE_HASHES: [&str; 3] = ["hmac", "totp", "otp"];
+/// Names of other kinds of codes than the usual one.
+const KINDS: [&str; 5] = ["hotp", "motp", "rfc4226", "steamguard", "steamtotp"];
+/// The names of columns that only such codes have, beside those with a counter of codes.
+const NAMES: [&str; 4] = ["counter", "nextcounter", "movingfactor", "ishotp"];
 /// What says that something is not so.
 const NO: [&str; 8] = ["", "0", "no", "n", "false", "f", "none", "off"];
+/// Digits and seconds that a column of bare numbers may have, with what is usual.
+const BARE: [([u64; 2], u64); 2] = [([6, 8], 6), ([30, 60], 30)];
 
-/// What a cell says about how codes are made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Setting {
-    /// As they are made where nothing is said.
-    Usual,
-    /// In another way.
-    Unusual,
-}
-
-/// What a text says if it says how codes are made and nothing else: numbers that codes have, and a few words.
-pub(super) fn setting(text: &str) -> Option<Setting> {
+/// Whether a text says, in few words and with their unit, that codes have other digits or another period than usual.
+pub(super) fn says_unusual_number(text: &str) -> bool {
     if text.len() > SETTING_CHARS || text.contains("://") {
-        return None;
+        return false;
     }
-    let is_minutes = || plain(text).trim_start_matches(|c: char| c.is_ascii_digit()).starts_with("min");
-    let numbers = text.split(|c: char| !c.is_ascii_digit()).filter(|number| !number.is_empty());
-    let mut numbers = numbers.map(|number| number.parse::<u64>().ok()).peekable();
-    numbers.peek()?;
-    // So a plugin of KeePass marks Steam.
-    let (mut count, mut unusual) = (0, text.ends_with(";S"));
-    for number in numbers {
-        let number = number.filter(|number| NUMBERS.contains(number) || *number < 5 && is_minutes())?;
-        (count, unusual) = (count + 1, unusual || !USUAL.contains(&number));
-    }
-    let words = text.split(|c: char| !c.is_alphabetic()).filter(|word| !word.is_empty()).count();
-    (count < 3 && words < 4).then_some(if unusual { Setting::Unusual } else { Setting::Usual })
+    let text = text.to_lowercase();
+    let is_word = |part: &&str| part.chars().all(char::is_alphabetic);
+    let parts: Vec<&str> = parts(&text).collect();
+    let is = |words: &[&str], part: Option<&&str>| {
+        part.copied().filter(|part| is_word(part)).is_some_and(|part| words.iter().any(|word| part.starts_with(word)))
+    };
+    let is_unusual = |(at, part): (usize, &&str)| {
+        let Ok(number) = part.parse::<u64>() else { return false };
+        let (before, behind) = (at.checked_sub(1).and_then(|at| parts.get(at)), parts.get(at + 1));
+        let has = |words: &[&str]| is(words, behind) || is(words, before);
+        let is_second = || behind.is_some_and(|unit| *unit == "s" || *unit == "с") || has(&SECONDS);
+        matches!(number, 5 | 7..=10) && has(&DIGITS)
+            || matches!(number, 10..=29 | 31..=300) && is_second()
+            || matches!(number, 1..=5) && is(&MINUTES, behind)
+    };
+    parts.iter().enumerate().any(is_unusual)
 }
 
-/// Whether a text speaks of another hash function than the usual one.
+/// The numbers and words of a text.
+fn parts(text: &str) -> impl Iterator<Item = &str> {
+    let kind = |c: char| (c.is_ascii_digit(), c.is_alphabetic());
+    let ends = text.char_indices().zip(text.chars().skip(1)).filter(move |((_, one), next)| kind(*one) != kind(*next));
+    let ends = ends.map(|((at, one), _)| at + one.len_utf8()).chain([text.len()]);
+    let parts = ends.scan(0, |start, end| text.get(std::mem::replace(start, end)..end));
+    parts.filter(|part| part.chars().all(char::is_alphanumeric) && !part.is_empty())
+}
+
+/// Whether a text is a number that codes have, which are not usual.
+pub(super) fn is_unusual_bare_number(text: &str) -> bool {
+    text.parse::<u64>().is_ok_and(|number| matches!(number, 5 | 7 | 8 | 10..=29 | 31..=300))
+}
+
+/// What the cells of a column of bare numbers may be.
+#[derive(Clone, Default)]
+pub(super) struct Bare {
+    /// Whether one is none of the numbers, for each kind.
+    is_other: [bool; BARE.len()],
+    is_unusual: [bool; BARE.len()],
+}
+
+impl Bare {
+    /// Looks at one more cell.
+    pub(super) fn see(&mut self, cell: &str) {
+        if cell.is_empty() {
+            return;
+        }
+        let number = cell.parse::<u64>().ok();
+        let kinds = BARE.iter().zip(self.is_other.iter_mut().zip(&mut self.is_unusual));
+        for ((numbers, usual), (is_other, is_unusual)) in kinds {
+            *is_other |= !number.is_some_and(|number| numbers.contains(&number));
+            *is_unusual |= number != Some(*usual);
+        }
+    }
+
+    /// Whether all are digits or periods of codes, and one is not usual.
+    pub(super) fn are_settings(&self) -> bool {
+        self.is_other.iter().zip(self.is_unusual).any(|(is_other, is_unusual)| !is_other && is_unusual)
+    }
+}
+
+/// Whether a text names another hash function than the usual one.
 pub(super) fn names_hash(text: &str) -> bool {
-    speaks_of(text, &HASHES)
+    has_word(text, |word| {
+        let bare = BEFORE_HASHES.iter().fold(word, |word, before| word.strip_prefix(before).unwrap_or(word));
+        HASHES.contains(&bare)
+    })
 }
 
-/// Whether a text speaks of another kind of codes than the usual one.
+/// Whether a text names another kind of codes than the usual one.
 pub(super) fn names_kind(text: &str) -> bool {
-    speaks_of(text, &KINDS)
+    has_word(text, |word| KINDS.contains(&word.strip_prefix("oath").unwrap_or(word)))
 }
 
-fn speaks_of(text: &str, parts: &[&str]) -> bool {
-    let text = if text.len() > SETTING_CHARS || text.contains("://") { String::new() } else { plain(text) };
-    parts.iter().any(|part| text.contains(part))
+fn has_word(text: &str, is: impl Fn(&str) -> bool) -> bool {
+    let text = if text.len() > SETTING_CHARS || text.contains(['@', '.', '\\']) { "" } else { text };
+    let words = text.split(|c: char| !c.is_alphanumeric() && c != '-');
+    words.chain(text.split('-')).chain([text]).any(|word| is(&plain(word)))
 }
 
 /// Whether a column of this plain name says of a row, by this cell, that its codes are counted.
 pub(super) fn counts(name: &str, cell: &str) -> bool {
-    NAMES.iter().any(|part| name.contains(part)) && !NO.contains(&plain(cell).as_str())
+    let is_of_codes = NAMES.contains(&name)
+        || name.starts_with("hotp")
+        || name.ends_with("hotp")
+        || name.contains("counter") && super::said::is_about_codes(name);
+    is_of_codes && !NO.contains(&plain(cell).as_str())
 }
 
 /// Whether a text can only be a key, and nobody's word or name.
@@ -79,29 +130,89 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_that_codes_have_are_settings_in_every_language() {
+    fn numbers_with_their_units_are_settings_in_some_languages() {
         for text in [
-            "60",
             "60 s",
-            "60;8",
+            "60s",
             "8 digits / 60 s",
             "8桁",
             "60 秒",
             "1 min",
-            "7",
-            "60;S",
-            "30;S",
+            "8-stellig",
+            "60 Sek.",
+            "TOTP 60s",
+            "digits: 8",
             "каждые 60 с",
-            "6/60",
+            "8 characters",
+            "period=60",
+            "2 Minuten",
         ] {
-            assert_eq!(setting(text), Some(Setting::Unusual), "{text}");
+            assert!(says_unusual_number(text), "{text}");
         }
-        for text in ["6", "30", "30s", "6 digits", "30;6", "6 / 30"] {
-            assert_eq!(setting(text), Some(Setting::Usual), "{text}");
+        for text in [
+            "",
+            "60",
+            "8",
+            "6 digits",
+            "30 s",
+            "30 Sekunden",
+            "7 days trial",
+            "iPhone 15",
+            "Room 12",
+            "20 €",
+            "2021-08-10",
+            "10:42:26",
+            "8.5",
+            "Pixel 8",
+            "+49 30 60 80",
+            "8 seats",
+            "60 https://s",
+        ] {
+            assert!(!says_unusual_number(text), "{text}");
         }
-        for text in ["", "abc", "2021-08-10", "Room 12", "+49 30 1234", "1", "3", "100", "a b c d 60", "60 60 60"] {
-            assert_eq!(setting(text), None, "{text}");
+        let columns = |cells: &[&str]| {
+            let mut column = Bare::default();
+            cells.iter().for_each(|cell| column.see(cell));
+            column.are_settings()
+        };
+        assert!(columns(&["8"]) && columns(&["60", "30"]) && columns(&["6", "8", "6"]));
+        assert!(!columns(&["6"]) && !columns(&["30", "30"]) && !columns(&["5", "10"]) && !columns(&["8", "60"]));
+        assert!(!columns(&["10", "20", "30"]) && !columns(&[]) && !columns(&["8", "x"]));
+    }
+
+    #[test]
+    fn kinds_and_hash_functions_are_words() {
+        for text in ["SHA256", "SHA-256", "HMAC-SHA256", "TOTP-SHA512", "TOTP SHA256", "sha256, 8 digits", "MD5"] {
+            assert!(names_hash(text), "{text}");
         }
+        for text in ["HOTP", "OATH-HOTP", "HMAC-based (HOTP)", "Steam Guard", "RFC 4226", "mOTP"] {
+            assert!(names_kind(text), "{text}");
+        }
+        for text in [
+            "natasha2@gmail.com",
+            "Hotpoint",
+            "hotphone",
+            "4/2/26",
+            "+1 555 422 6123",
+            "Games\\Steam",
+            "Steam bath",
+            "SHA1",
+            "TOTP",
+        ] {
+            assert!(!names_hash(text) && !names_kind(text), "{text}");
+        }
+        assert!(
+            counts("counter", "5")
+                && counts("hotpcounter", "1")
+                && counts("ishotp", "true")
+                && counts("otpcounter", "2")
+        );
+        assert!(
+            !counts("counterparty", "Acme")
+                && !counts("ishotp", "no")
+                && !counts("logincounter", "5")
+                && !counts("shotputs", "1")
+        );
     }
 
     #[test]
@@ -119,6 +230,10 @@ mod tests {
             "KZXWMQRBTDPLHVN",
             "kzxwmqrbtdplhvnc",
             "PASSWORDPASSWORD",
+            "christophermiller7",
+            "schwarzwaldhof24",
+            "serviceaccountprod2",
+            "RASPBERRYPI4CLUSTER2",
         ] {
             assert!(!is_key(other), "{other}");
         }

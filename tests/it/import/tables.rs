@@ -363,17 +363,9 @@ fn passwords_beside_a_key_hide_nothing_about_its_codes() {
             "{name}"
         );
     }
-    for name in [
-        "Seconds",
-        "Refresh",
-        "Code lifetime",
-        "Valid for (s)",
-        "TTL",
-        "Update interval",
-        "Length",
-        "Digits (6/8)",
-        "Nr. of digits",
-    ] {
+    for name in
+        ["Seconds", "Refresh", "Code lifetime", "Valid for (s)", "TTL", "Length", "Digits (6/8)", "Nr. of digits"]
+    {
         let number = if name.contains("gits") || name == "Length" { 8 } else { 60 };
         let row = format!("V,ada,pw,{A},{number}");
         let head = format!("Site,Username,Password,TOTP,{name}");
@@ -490,7 +482,15 @@ fn a_row_whose_cells_slipped_is_told_and_its_key_is_not() {
     let slipped = "what looks like a key stands where its row has a name";
     let text = format!("Service,Login,Secret,Where\nGitHub,{A},private\nX,bob,{B},phone\n");
     check(&text, &[slipped, &format!("bob {B}")]);
-    check(&format!("Name,User,TOTP\n{A},ada,{B}\nB,{A},\n"), &[slipped, slipped]);
+    check(&format!("Name,User,TOTP\nB,{A},\n"), &[slipped]);
+    // Names may look nearly like keys.
+    for name in ["christophermiller7", "schwarzwaldhof24", "RASPBERRYPI4CLUSTER2", "VRDLGI74R23F625K"] {
+        for head in ["title,url,username,password,notes,otpauth", "Site,Url,User,Password,Notes,TOTP"] {
+            let text = format!("{head}\nG,https://g.com,{name},pw,,{}\nH,https://h.com,{name},pw,,\n", link("G:x", B));
+            assert_eq!(told(&text).len(), 1, "{name}: {:?}", told(&text));
+            assert!(read(&text).entries[0].read.is_ok());
+        }
+    }
     for entry in read(&text).entries {
         assert!(!entry.title.is_some_and(|title| title.as_str().contains(A)));
     }
@@ -526,7 +526,7 @@ fn spreadsheets_marks_and_spaces_around_cells_are_no_part_of_them() {
 
 #[test]
 fn the_columns_of_a_table_are_told() {
-    let import = read(&format!("Site,Username,Password,TOTP,Frequency,{A}\nV,ada,pw,{A},x,\n"));
+    let import = read(&format!("Site,Username,Password,TOTP,Frequency\nV,ada,pw,{A},x\n"));
     let told: Vec<_> = import.columns.iter().map(|column| (column.name.as_str(), column.read_as)).collect();
     let expected = [
         ("Site", Some("issuer")),
@@ -537,4 +537,74 @@ fn the_columns_of_a_table_are_told() {
     ];
     assert_eq!(told, expected);
     assert!(read(&format!("group,title,username,totp\n,V,ada,{A}\n")).columns.is_empty(), "a program wrote it");
+}
+
+/// Its cells must not be told as names.
+#[test]
+fn a_table_without_a_head_is_refused_whole() {
+    for first in [
+        format!("\"A\",\"Username\",\"ada\",\"Password\",\"hunter2!Sommer\",\"TOTP\",\"{A}\""),
+        "GitHub,ada@x.com,TOTP,GEZDGNBVGY3TQ0J1".to_owned(),
+        "GitHub,ada,TOTP,jbsw y3dp ehpk 3pxp".to_owned(),
+        "GitHub,ada,TOTP,kzxw mqrb tdpl hvnc".to_owned(),
+    ] {
+        let problem = super::bad_input::read(format!("{first}\n{first}\n").as_bytes()).err().unwrap().to_string();
+        assert!(problem.contains("first row is not the names of its columns"), "{problem}");
+    }
+}
+
+#[test]
+fn ordinary_columns_raise_no_doubt() {
+    for (name, cell) in [
+        ("Order", "10"),
+        ("No", "5"),
+        ("Room", "7"),
+        ("Device", "Pixel 8"),
+        ("Cost", "20 €"),
+        ("Since", "4/2/26"),
+        ("Phone", "+1 555 422 6123"),
+        ("Folder", "Games\\Steam"),
+        ("Recovery mail", "natasha2@gmail.com"),
+        ("Shop", "Hotpoint"),
+        ("Counterparty", "Acme"),
+        ("Login counter", "5"),
+        ("Billing period", "monthly"),
+        ("Card last 4 digits", "4711"),
+        ("Trial", "7 days"),
+        ("Rotation (days)", "60"),
+        ("Category", "Hotpot restaurants"),
+        ("Settings", "dark"),
+    ] {
+        for head in ["Site,Username,Password,TOTP", "Site,Username,Email2,TOTP"] {
+            let (head, row) = (format!("{head},{name}"), format!("V,ada,pw,{A},{cell}"));
+            assert_eq!(made(&head, &row), "SHA1 6 30", "{name}");
+            assert!(!doubts_unread(&head, &row), "{head} {cell}");
+        }
+    }
+    for (name, cell) in [("2FA", "14.2.26"), ("MFA", "ja (14.2.26)"), ("2FA phone", "+1 555 422 6123")] {
+        check(&format!("Site,User,{name},Key\nGitHub,ada,{cell},{A}\n"), &[&format!("ada {A}")]);
+    }
+    for name in ["Wiederherstellungsschlüssel", "Lizenzschlüssel", "WLAN-Schlüssel", "API key", "Order ID"] {
+        check(&format!("Site,User,TOTP,{name}\nA,ada,{A},{B}\n"), &[&format!("ada {A}")]);
+    }
+}
+
+#[test]
+fn columns_are_of_keys_although_other_words_stand_in_their_names() {
+    for name in ["One-Time Password Secret", "One-time password (OTP)", "Einmalpasswort", "Einmal-Kennwort"] {
+        check(&format!("Site,Username,Password,{name}\nA,ada,pw,{A}\n"), &[&format!("ada {A}")]);
+    }
+    let elsewhere = "a column or field that is not read has what looks like a key";
+    for name in ["Setup code", "QR code", "Verification code", "Passkey / 2FA key", "Two factor Android"] {
+        check(&format!("Site,Username,TOTP,{name}\nA,ada,{A},\nB,bob,,{B}\n"), &[&format!("ada {A}"), elsewhere]);
+    }
+    // A column that begins like one of keys, and has a number.
+    for name in ["TOTP Gültigkeit", "TOTP window", "OTP Dauer", "MFA Takt"] {
+        assert!(doubts_unread(&format!("Dienst,Benutzer,TOTP,{name}"), &format!("V,ada,{A},60")), "{name}");
+    }
+    // In a column with other remarks.
+    let text = format!("Site,User,TOTP,Notes\nA,ada,{A},8 digits\nB,bob,{B},work phone\n");
+    let doubts: Vec<bool> =
+        read(&text).entries.iter().map(|entry| !entry.read.as_ref().ok().unwrap().notes.is_empty()).collect();
+    assert_eq!(doubts, [true, false]);
 }
