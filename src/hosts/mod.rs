@@ -57,6 +57,15 @@ pub struct Folders {
     pub claude: Option<PathBuf>,
 }
 
+/// A place where a host may keep its servers.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// The file.
+    pub file: PathBuf,
+    /// The folder whose presence shows that the host is installed for this person.
+    pub folder: PathBuf,
+}
+
 /// How a host starts us.
 #[derive(Debug, Clone)]
 pub struct Launch {
@@ -103,49 +112,37 @@ impl Host {
         }
     }
 
-    /// The files in which it may keep its servers, each of which counts only if it is there, and the one to make otherwise.
-    pub fn files(self, folders: &Folders) -> Vec<PathBuf> {
+    /// Where it may keep its servers. Of several places, the last one is that of its newest version.
+    pub fn places(self, folders: &Folders) -> Vec<Place> {
         const CLINE: &str = "settings/cline_mcp_settings.json";
         let Folders { home, settings, xdg, codex, claude } = folders;
         let code = settings.join("Code/User");
+        let own = |folder: &Path, file: &str| Place { file: folder.join(file), folder: folder.to_owned() };
         match self {
-            Self::ClaudeDesktop => vec![settings.join("Claude/claude_desktop_config.json")],
-            Self::ClaudeCode => vec![claude.as_ref().unwrap_or(home).join(".claude.json")],
-            Self::Cursor => vec![home.join(".cursor/mcp.json")],
-            Self::VsCode => vec![code.join("mcp.json")],
-            Self::Windsurf => vec![home.join(".codeium/windsurf/mcp_config.json")],
-            Self::Zed if cfg!(windows) => vec![settings.join("Zed/settings.json")],
-            Self::Zed => vec![xdg.join("zed/settings.json")],
-            // The program of its own keeps them elsewhere than the extension of VS Code.
+            Self::ClaudeDesktop => vec![own(&settings.join("Claude"), "claude_desktop_config.json")],
+            Self::ClaudeCode => {
+                let folder = claude.clone().unwrap_or_else(|| home.join(".claude"));
+                vec![Place { file: claude.as_ref().unwrap_or(home).join(".claude.json"), folder }]
+            }
+            Self::Cursor => vec![own(&home.join(".cursor"), "mcp.json")],
+            Self::VsCode => vec![own(&code, "mcp.json")],
+            Self::Windsurf => vec![own(&home.join(".codeium/windsurf"), "mcp_config.json")],
+            Self::Zed if cfg!(windows) => vec![own(&settings.join("Zed"), "settings.json")],
+            Self::Zed => vec![own(&xdg.join("zed"), "settings.json")],
+            // The extension of VS Code, and the program of its own.
             Self::Cline => {
                 let extension = code.join("globalStorage/saoudrizwan.claude-dev");
-                vec![home.join(".cline/data").join(CLINE), extension.join(CLINE)]
+                let program = home.join(".cline");
+                vec![own(&extension, CLINE), Place { file: program.join("data").join(CLINE), folder: program }]
             }
-            Self::Codex => vec![codex.clone().unwrap_or_else(|| home.join(".codex")).join("config.toml")],
-            Self::GeminiCli => vec![home.join(".gemini/settings.json")],
-            Self::Goose if cfg!(windows) => vec![settings.join("Block/goose/config/config.yaml")],
-            Self::Goose => vec![xdg.join("goose/config.yaml")],
-            Self::OpenCode => vec![xdg.join("opencode/opencode.jsonc"), xdg.join("opencode/opencode.json")],
-        }
-    }
-
-    /// The folder whose presence shows that the host is installed for this person.
-    pub fn folder(self, folders: &Folders) -> PathBuf {
-        let files = self.files(folders);
-        let file = files.last().map_or(Path::new(""), PathBuf::as_path);
-        let above = |levels: usize| file.ancestors().nth(levels).unwrap_or(file).to_owned();
-        match self {
-            Self::ClaudeCode => folders.claude.clone().unwrap_or_else(|| folders.home.join(".claude")),
-            Self::Cline => above(2),
-            Self::ClaudeDesktop
-            | Self::Cursor
-            | Self::VsCode
-            | Self::Windsurf
-            | Self::Zed
-            | Self::Codex
-            | Self::GeminiCli
-            | Self::Goose
-            | Self::OpenCode => above(1),
+            Self::Codex => vec![own(&codex.clone().unwrap_or_else(|| home.join(".codex")), "config.toml")],
+            Self::GeminiCli => vec![own(&home.join(".gemini"), "settings.json")],
+            Self::Goose if cfg!(windows) => vec![own(&settings.join("Block/goose/config"), "config.yaml")],
+            Self::Goose => vec![own(&xdg.join("goose"), "config.yaml")],
+            Self::OpenCode => {
+                let folder = xdg.join("opencode");
+                vec![own(&folder, "opencode.jsonc"), own(&folder, "opencode.json")]
+            }
         }
     }
 

@@ -17,7 +17,7 @@ const BEFORE_HASHES: [&str; 3] = ["hmac", "totp", "otp"];
 /// Names of other kinds of codes than the usual one.
 const KINDS: [&str; 5] = ["hotp", "motp", "rfc4226", "steamguard", "steamtotp"];
 /// The names of columns that only such codes have, beside those with a counter of codes.
-const NAMES: [&str; 4] = ["counter", "nextcounter", "movingfactor", "ishotp"];
+const NAMES: [&str; 5] = ["counter", "countervalue", "nextcounter", "movingfactor", "ishotp"];
 /// What says that something is not so.
 const NO: [&str; 8] = ["", "0", "no", "n", "false", "f", "none", "off"];
 /// Digits and seconds that a column of bare numbers may have, with what is usual.

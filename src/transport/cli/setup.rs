@@ -13,7 +13,7 @@ use similar::TextDiff;
 use super::{Console, Ending, Failure, audit_table::harmless, file_names::shown_path, prompt::Consent, table::Table};
 use crate::{
     domain::time::Timestamp,
-    hosts::{Folders, Host, Launch},
+    hosts::{Folders, Host, Launch, Place},
     operations::answers::OK,
 };
 
@@ -82,7 +82,7 @@ pub fn set_up(
     console: &mut Console,
 ) -> Result<Ending, Failure> {
     let Some(host) = args.host else { return list(folders, launch, console) };
-    let file = file_of(host, folders);
+    let file = place_of(host, folders).file;
     let mut done = Done {
         status: OK,
         host: word(host),
@@ -140,12 +140,12 @@ fn list(folders: &Folders, launch: &Launch, console: &mut Console) -> Result<End
     let views: Vec<HostView> = Host::value_variants()
         .iter()
         .map(|host| {
-            let file = file_of(*host, folders);
+            let Place { file, folder } = place_of(*host, folders);
             let state = if let Ok(Some(text)) = read(&file)
                 && host.with_entry(&text, launch).is_ok_and(|same| same == text)
             {
                 State::SetUp
-            } else if file.exists() || host.folder(folders).is_dir() {
+            } else if file.exists() || folder.is_dir() {
                 State::NotSetUp
             } else {
                 State::NotFound
@@ -181,11 +181,13 @@ fn word(host: Host) -> String {
     host.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }
 
-/// The file of a host: the one that is there, or else the one to make.
-fn file_of(host: Host, folders: &Folders) -> PathBuf {
-    let mut files = host.files(folders);
-    let made = files.pop().unwrap_or_default();
-    files.into_iter().find(|file| file.exists()).unwrap_or(made)
+/// The place of a host's servers: where a file is, or else where the host is, or else its newest one.
+fn place_of(host: Host, folders: &Folders) -> Place {
+    let mut places = host.places(folders);
+    let is = |is_there: fn(&Place) -> bool| places.iter().rposition(is_there);
+    let chosen = is(|place| place.file.exists()).or_else(|| is(|place| place.folder.is_dir()));
+    let last = places.len().saturating_sub(1);
+    places.swap_remove(chosen.unwrap_or(last))
 }
 
 /// The text of a host's file, if there is one.

@@ -62,6 +62,27 @@ fn the_list_tells_which_hosts_are_here() {
 }
 
 #[test]
+fn the_place_that_a_host_uses_already_is_taken() {
+    let person = Person::new();
+    let file = |host: &str| person.run(&["setup", host, "--yes", "--json"]).json()["file"].as_str().unwrap().to_owned();
+    // In the order of how sure it is.
+    assert!(file("cline").contains("/.cline/data/settings/"));
+    fs::remove_dir_all(person.home().join(".cline")).unwrap();
+    let extension = ".config/Code/User/globalStorage/saoudrizwan.claude-dev";
+    fs::create_dir_all(person.home().join(extension)).unwrap();
+    assert!(file("cline").contains(extension));
+    fs::create_dir_all(person.home().join(".cline")).unwrap();
+    assert!(file("cline").contains(extension), "a file is there");
+    assert!(file("opencode").ends_with("/opencode.json"));
+    fs::rename(
+        person.home().join(".config/opencode/opencode.json"),
+        person.home().join(".config/opencode/opencode.jsonc"),
+    )
+    .unwrap();
+    assert!(file("opencode").ends_with("/opencode.jsonc"));
+}
+
+#[test]
 fn the_entry_starts_the_sidecar_on_the_same_vault() {
     let person = Person::with_alice();
     fs::create_dir(person.home().join(".cursor")).unwrap();
