@@ -15,7 +15,8 @@ use crate::domain::text::ShownText;
 /// Names of columns with a title.
 const TITLES: [&str; 6] = ["issuer", "service", "servicename", "title", "name", "itemname"];
 /// Names of columns with what is as good as a title, where none has one.
-const SITES: [&str; 15] = [
+const SITES: [&str; 16] = [
+    "game",
     "website",
     "websitename",
     "site",

@@ -214,7 +214,8 @@ fn is_name(text: &str) -> bool {
 pub(super) fn is_grouped(text: &str) -> bool {
     let groups = groups(text);
     let is_group = |group: &str| letters(group) == GROUP_CHARS && group.chars().all(|c| c.is_ascii_alphanumeric());
-    groups.len() > 2 && groups.iter().all(|(group, _)| is_group(group))
+    let words = groups.iter().filter(|(group, _)| is_word(group)).count();
+    groups.len() > 2 && groups.iter().all(|(group, _)| is_group(group)) && words * 2 <= groups.len()
 }
 
 /// Whether groups are not of one length.

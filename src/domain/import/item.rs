@@ -118,7 +118,7 @@ pub(super) fn named(name: &str) -> Option<Named> {
 /// like keys.
 pub(super) fn is_of_other_codes(name: &str) -> bool {
     const ENDS: [&str; 3] = ["id", "uuid", "serial"];
-    const PARTS: [&str; 19] = [
+    const PARTS: [&str; 18] = [
         "passw",
         "passphrase",
         "passcode",
@@ -137,7 +137,6 @@ pub(super) fn is_of_other_codes(name: &str) -> bool {
         "wifi",
         "order",
         "fiscal",
-        "token",
     ];
     let is_seed = || named(name).is_some_and(|name| name < Named::Perhaps) || name.ends_with("android");
     (ENDS.iter().any(|end| without_number(name).ends_with(end)) || PARTS.iter().any(|part| name.contains(part)))

@@ -86,11 +86,13 @@ impl Columns {
                 return !is_key && (unread::is_unusual_bare_number(text) || unread::says_unusual_number(text));
             }
             let is_number = self.settings.has_number(at, said);
+            let is_ignored = || self.settings.ignores(at, said) && text.contains(|c: char| c.is_ascii_digit());
             let speaks = said::may_be_setting(name) && said::is_about_codes(name) && !is_usual(text);
             is_usual_kind && (unread::counts(name, text) || unread::names_kind(text))
                 || said.algorithm.is_empty() && unread::names_hash(text)
                 || !is_number && (unread::says_unusual_number(text) || self.numbers.contains(&at))
                 || !is_number && (said::is_setting(name) || said::may_be_setting(name)) && matches!(text, "8" | "60")
+                || is_ignored() && !is_usual(text)
                 || !is_number && !self.settings.reads(at, said) && speaks
         };
         self.names.iter().enumerate().any(says)

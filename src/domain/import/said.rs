@@ -182,6 +182,16 @@ impl Settings {
         })
     }
 
+    /// Whether a column says digits, a period or a hash function, but not in this row.
+    pub(super) fn ignores(&self, at: usize, said: &Said<'_>) -> bool {
+        self.0.iter().filter(|column| column.at == at).any(|column| match column.setting {
+            Setting::Digits => said.digits == Number::Absent,
+            Setting::Period => said.period == Number::Absent,
+            Setting::Algorithm => said.algorithm.is_empty(),
+            Setting::Kind | Setting::Counter => false,
+        })
+    }
+
     /// Whether a column says digits or a period, and was taken at its word.
     pub(super) fn has_number(&self, at: usize, said: &Said<'_>) -> bool {
         self.0.iter().filter(|column| column.at == at).any(|column| match column.setting {

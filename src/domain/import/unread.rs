@@ -5,17 +5,40 @@ use super::{ends, item::plain, uri};
 
 /// Letters of the longest text that is only about how codes are made.
 const SETTING_CHARS: usize = 40;
-/// Words for digits, seconds and minutes, in some languages, as they begin.
+/// Characters of the longest text that is only a number or two with their units.
+const NUMBER_CHARS: usize = 20;
+/// What such a text may begin with.
+const ABOUT: [&str; 4] = ["totp", "otp", "code", "codes"];
+/// Words for digits, in some languages, as they begin; and for seconds and minutes.
 const DIGITS: [&str; 12] =
-    ["digit", "stell", "ziffer", "chiffre", "cifra", "cifre", "cijfer", "char", "dígito", "цифр", "桁", "位"];
-const SECONDS: [&str; 7] = ["sec", "sek", "seg", "period", "step", "秒", "сек"];
-const MINUTES: [&str; 3] = ["min", "分", "мин"];
+    ["digit", "stell", "ziffer", "chiffre", "cifra", "cifre", "cijfer", "character", "dígito", "цифр", "桁", "位"];
+const SECONDS: [&str; 18] = [
+    "s",
+    "sec",
+    "secs",
+    "second",
+    "seconds",
+    "sek",
+    "sekunde",
+    "sekunden",
+    "seg",
+    "segundos",
+    "secondes",
+    "secondi",
+    "period",
+    "step",
+    "秒",
+    "с",
+    "сек",
+    "секунд",
+];
+const MINUTES: [&str; 9] = ["min", "mins", "minute", "minutes", "minuten", "minutos", "minuti", "分", "мин"];
 /// Names of other hash functions than the usual one.
 const HASHES: [&str; 5] = ["sha256", "sha512", "sha384", "sha224", "md5"];
 /// What goes before one.
 const BEFORE_HASHES: [&str; 3] = ["hmac", "totp", "otp"];
 /// Names of other kinds of codes than the usual one.
-const KINDS: [&str; 5] = ["hotp", "motp", "rfc4226", "steamguard", "steamtotp"];
+const KINDS: [&str; 7] = ["hotp", "motp", "rfc4226", "counterbased", "eventbased", "steamguard", "steamtotp"];
 /// The names of columns that only such codes have, beside those with a counter of codes.
 const NAMES: [&str; 5] = ["counter", "countervalue", "nextcounter", "movingfactor", "ishotp"];
 /// What says that something is not so.
@@ -25,25 +48,27 @@ const BARE: [([u64; 2], u64); 2] = [([6, 8], 6), ([30, 60], 30)];
 
 /// Whether a text says, in few words and with their unit, that codes have other digits or another period than usual.
 pub(super) fn says_unusual_number(text: &str) -> bool {
-    if text.len() > SETTING_CHARS || text.contains("://") {
+    if text.chars().nth(NUMBER_CHARS).is_some() {
         return false;
     }
     let text = text.to_lowercase();
-    let is_word = |part: &&str| part.chars().all(char::is_alphabetic);
     let parts: Vec<&str> = parts(&text).collect();
-    let is = |words: &[&str], part: Option<&&str>| {
-        part.copied().filter(|part| is_word(part)).is_some_and(|part| words.iter().any(|word| part.starts_with(word)))
+    let number = |part: &str| part.parse::<u64>().ok();
+    let is_digits = |part: &str| DIGITS.iter().any(|word| part.starts_with(word));
+    let is_about = |part: &&str| {
+        let is_unit = || is_digits(part) || SECONDS.contains(part);
+        number(part).is_some() || ABOUT.contains(part) || is_unit()
     };
     let is_unusual = |(at, part): (usize, &&str)| {
-        let Ok(number) = part.parse::<u64>() else { return false };
-        let (before, behind) = (at.checked_sub(1).and_then(|at| parts.get(at)), parts.get(at + 1));
-        let has = |words: &[&str]| is(words, behind) || is(words, before);
-        let is_second = || behind.is_some_and(|unit| *unit == "s" || *unit == "с") || has(&SECONDS);
-        matches!(number, 5 | 7..=10) && has(&DIGITS)
-            || matches!(number, 10..=29 | 31..=300) && is_second()
-            || matches!(number, 1..=5) && is(&MINUTES, behind)
+        let before = at.checked_sub(1).and_then(|at| parts.get(at)).copied().unwrap_or_default();
+        let behind = parts.get(at + 1).copied().unwrap_or_default();
+        number(part).is_some_and(|number| {
+            matches!(number, 5 | 7..=10) && (is_digits(before) || is_digits(behind))
+                || matches!(number, 10..=29 | 31..=300) && (SECONDS.contains(&before) || SECONDS.contains(&behind))
+                || matches!(number, 1..=5) && MINUTES.contains(&behind)
+        })
     };
-    parts.iter().enumerate().any(is_unusual)
+    parts.first().is_some_and(is_about) && parts.iter().enumerate().any(is_unusual)
 }
 
 /// The numbers and words of a text.
@@ -102,9 +127,13 @@ pub(super) fn names_kind(text: &str) -> bool {
 }
 
 fn has_word(text: &str, is: impl Fn(&str) -> bool) -> bool {
-    let text = if text.len() > SETTING_CHARS || text.contains(['@', '.', '\\']) { "" } else { text };
-    let words = text.split(|c: char| !c.is_alphanumeric() && c != '-');
-    words.chain(text.split('-')).chain([text]).any(|word| is(&plain(word)))
+    let text = if text.len() > SETTING_CHARS { "" } else { text };
+    // No part of an address or a path is one.
+    let is_whole = |word: &&str| !word.trim_end_matches('.').contains(['@', '.', '\\']);
+    let words = text.split(|c: char| c.is_whitespace() || ",;/()|:=!\"".contains(c)).filter(is_whole);
+    let parts = words.clone().flat_map(|word| word.split('-'));
+    let pairs = words.clone().zip(words.clone().skip(1)).map(|(one, next)| plain(one) + &plain(next));
+    words.chain(parts).map(plain).chain(pairs).any(|word| is(&word))
 }
 
 /// Whether a column of this plain name says of a row, by this cell, that its codes are counted.
@@ -142,7 +171,6 @@ mod tests {
             "60 Sek.",
             "TOTP 60s",
             "digits: 8",
-            "каждые 60 с",
             "8 characters",
             "period=60",
             "2 Minuten",
@@ -166,7 +194,13 @@ mod tests {
             "Pixel 8",
             "+49 30 60 80",
             "8 seats",
-            "60 https://s",
+            "PIN has 5 digits",
+            "last 5 digits of card",
+            "8 digit customer number",
+            "5 minutes from home",
+            "10 Charles Street",
+            "Section 12",
+            "2 Minecraft servers",
         ] {
             assert!(!says_unusual_number(text), "{text}");
         }
@@ -182,10 +216,30 @@ mod tests {
 
     #[test]
     fn kinds_and_hash_functions_are_words() {
-        for text in ["SHA256", "SHA-256", "HMAC-SHA256", "TOTP-SHA512", "TOTP SHA256", "sha256, 8 digits", "MD5"] {
+        for text in [
+            "SHA256",
+            "SHA-256",
+            "HMAC-SHA256",
+            "TOTP-SHA512",
+            "TOTP SHA256",
+            "sha256, 8 digits",
+            "MD5",
+            "Uses SHA512.",
+        ] {
             assert!(names_hash(text), "{text}");
         }
-        for text in ["HOTP", "OATH-HOTP", "HMAC-based (HOTP)", "Steam Guard", "RFC 4226", "mOTP"] {
+        for text in [
+            "HOTP",
+            "OATH-HOTP",
+            "HMAC-based (HOTP)",
+            "Steam Guard",
+            "RFC 4226",
+            "mOTP",
+            "HOTP.",
+            "HOTP, see hr.example.com",
+            "counter-based",
+            "event based token",
+        ] {
             assert!(names_kind(text), "{text}");
         }
         for text in [

@@ -539,6 +539,42 @@ fn the_columns_of_a_table_are_told() {
     assert!(read(&format!("group,title,username,totp\n,V,ada,{A}\n")).columns.is_empty(), "a program wrote it");
 }
 
+#[test]
+fn names_of_columns_may_have_three_words_or_an_address() {
+    for name in [
+        "Last used date",
+        "Full Name User",
+        "Work Mail Addr",
+        "Name (e.g. max@acme.com)",
+        "E-Mail @work",
+        "LAST USED DATE",
+    ] {
+        check(&format!("Service,Username,TOTP,{name}\nGitHub,ada,{A},x\n"), &[&format!("ada {A}")]);
+    }
+}
+
+#[test]
+fn a_column_that_is_told_as_read_and_was_not_in_a_row_is_a_doubt() {
+    for (name, cell) in
+        [("Hash", "256"), ("SHA", "512"), ("Hash", "HS256"), ("Refresh", "90"), ("Sec", "45"), ("Length", "10")]
+    {
+        assert!(doubts_unread(&format!("App,Account,Secret,{name}"), &format!("V,ada,{A},{cell}")), "{name}");
+    }
+    for (name, cell) in [("Hash", "yes"), ("Refresh", "30"), ("Category", "Work 2"), ("Type", "login"), ("Hash", "-")] {
+        assert!(!doubts_unread(&format!("App,Account,Secret,{name}"), &format!("V,ada,{A},{cell}")), "{name}");
+    }
+    for (name, cell) in [
+        ("Note", "Uses SHA512."),
+        ("Note", "HOTP token."),
+        ("Art", "counter-based"),
+        ("Note", "HOTP, see hr.example.com"),
+    ] {
+        assert!(doubts_unread(&format!("Site,User,TOTP,{name}"), &format!("V,ada,{A},\"{cell}\"")), "{cell}");
+    }
+    let two = format!("Name,User,TOTP,Token\nA,ada,{A},{B}\nC,cyd,,KRSXG5DJNZTWCIDPNZSSA5DI\n");
+    check(&two, &[&format!("ada {A}"), "a column or field that is not read", "cyd "]);
+}
+
 /// Its cells must not be told as names.
 #[test]
 fn a_table_without_a_head_is_refused_whole() {
