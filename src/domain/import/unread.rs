@@ -6,7 +6,7 @@ use super::{ends, item::plain, uri};
 /// Letters of the longest text that is only about how codes are made.
 const SETTING_CHARS: usize = 40;
 /// Characters of the longest text that is only a number or two with their units.
-const NUMBER_CHARS: usize = 20;
+const NUMBER_CHARS: usize = 17;
 /// What such a text may begin with.
 const ABOUT: [&str; 4] = ["totp", "otp", "code", "codes"];
 /// Words for digits, in some languages, as they begin; and for seconds and minutes.
@@ -206,7 +206,9 @@ mod tests {
         }
         let columns = |cells: &[&str]| {
             let mut column = Bare::default();
-            cells.iter().for_each(|cell| column.see(cell));
+            for cell in cells {
+                column.see(cell);
+            }
             column.are_settings()
         };
         assert!(columns(&["8"]) && columns(&["60", "30"]) && columns(&["6", "8", "6"]));
