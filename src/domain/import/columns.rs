@@ -16,7 +16,6 @@ use crate::domain::text::ShownText;
 const TITLES: [&str; 6] = ["issuer", "service", "servicename", "title", "name", "itemname"];
 /// Names of columns with what is as good as a title, where none has one.
 const SITES: [&str; 16] = [
-    "game",
     "website",
     "websitename",
     "site",
@@ -29,6 +28,7 @@ const SITES: [&str; 16] = [
     "platform",
     "organization",
     "organisation",
+    "game",
     "url",
     "websiteurl",
     "loginurl",

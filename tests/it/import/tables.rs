@@ -583,6 +583,7 @@ fn a_table_without_a_head_is_refused_whole() {
         "GitHub,ada@x.com,TOTP,GEZDGNBVGY3TQ0J1".to_owned(),
         "GitHub,ada,TOTP,jbsw y3dp ehpk 3pxp".to_owned(),
         "GitHub,ada,TOTP,kzxw mqrb tdpl hvnc".to_owned(),
+        format!("GitHub,ada,TOTP {A}"),
     ] {
         let problem = super::bad_input::read(format!("{first}\n{first}\n").as_bytes()).err().unwrap().to_string();
         assert!(problem.contains("first row is not the names of its columns"), "{problem}");
