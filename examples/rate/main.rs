@@ -79,7 +79,8 @@ async fn service() -> Result<(Service, Principal), Box<dyn Error>> {
     let request = VaultRequest {
         store: OpenRequest {
             url: named("COUNTERSIGN_STORE")?,
-            data_dir: folder.clone(),
+            // Nothing is kept there, and a key must not lie beside a vault.
+            data_dir: folder.join("data"),
             writes: Writes::Thread,
             make: false,
         },
