@@ -5,8 +5,6 @@ use super::{ends, item::plain, uri};
 
 /// Letters of the longest text that is only about how codes are made.
 const SETTING_CHARS: usize = 40;
-/// The same for minutes, which many things take.
-const MINUTES_CHARS: usize = 12;
 /// Words for digits, in some languages, as they begin; and for seconds and minutes.
 const DIGITS: [&str; 11] =
     ["digit", "stell", "ziffer", "chiffre", "cifra", "cifre", "cijfer", "dígito", "цифр", "桁", "位"];
@@ -46,10 +44,9 @@ const BARE: [([u64; 2], u64); 2] = [([6, 8], 6), ([30, 60], 30)];
 
 /// Whether a text says, in few words and with their unit, that codes have other digits or another period than usual.
 pub(super) fn says_unusual_number(text: &str) -> bool {
-    if text.len() > SETTING_CHARS || text.contains("://") {
+    if text.chars().nth(SETTING_CHARS).is_some() || text.contains("://") {
         return false;
     }
-    let is_short = text.chars().nth(MINUTES_CHARS).is_none();
     let text = text.to_lowercase();
     let parts: Vec<&str> = parts(&text).collect();
     let number = |part: &str| part.parse::<u64>().ok();
@@ -59,9 +56,9 @@ pub(super) fn says_unusual_number(text: &str) -> bool {
         let behind = parts.get(at + 1).copied().unwrap_or_default();
         number(part).is_some_and(|number| {
             matches!(number, 7 | 8) && (is_digits(before) || is_digits(behind))
-                || matches!(number, 15 | 20 | 45 | 60 | 90 | 120)
+                || matches!(number, 15 | 20 | 45 | 60 | 90 | 120 | 180 | 300)
                     && (SECONDS.contains(&before) || SECONDS.contains(&behind))
-                || is_short && matches!(number, 1 | 2) && MINUTES.contains(&behind)
+                || parts.len() == 2 && matches!(number, 1 | 2) && MINUTES.contains(&behind)
         })
     };
     parts.iter().enumerate().any(is_unusual)
@@ -199,6 +196,7 @@ mod tests {
             "10 Charles Street",
             "Section 12",
             "2 Minecraft servers",
+            "2 min walk",
         ] {
             assert!(!says_unusual_number(text), "{text}");
         }
