@@ -62,7 +62,7 @@ pub(super) fn with_entry(
     Ok(root.to_string())
 }
 
-/// The object in a field, which is made if there is none.
+/// Returns the object that a field holds. Adds an empty one if the field is missing.
 fn inner(of: &CstObject, name: &str, told: &'static str) -> Result<CstObject, Unusable> {
     match only(of, name, told)? {
         Some(field) => field.object_value().ok_or(Unusable::Shape(told)),

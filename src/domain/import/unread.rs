@@ -81,8 +81,9 @@ pub(super) fn is_unusual_bare_number(text: &str) -> bool {
 /// What the cells of a column of bare numbers may be.
 #[derive(Clone, Default)]
 pub(super) struct Bare {
-    /// Whether one is none of the numbers, for each kind.
+    /// Whether a cell of the column is not in the list of numbers: for digits, and for periods.
     is_other: [bool; BARE.len()],
+    /// Whether a cell differs from the usual number, for each of the two.
     is_unusual: [bool; BARE.len()],
 }
 
