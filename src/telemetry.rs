@@ -8,6 +8,7 @@ use std::{io::Write as _, panic};
 
 use tracing::{Level, Metadata, level_filters::LevelFilter};
 use tracing_subscriber::{
+    Layer as _,
     filter::{Targets, filter_fn},
     fmt,
     layer::SubscriberExt as _,
@@ -43,14 +44,28 @@ pub enum Ink {
     Plain,
 }
 
+/// The form of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Form {
+    /// A line of text
+    #[default]
+    Text,
+    /// A JSON object on a line: `timestamp`, `level`, `target`, `message` and the fields of the event
+    Json,
+}
+
 /// Starts logging. Once for each process; a second start changes nothing.
 ///
 /// # Errors
 /// [`NotAFilter`].
-pub fn start(filter: &str, ink: Ink) -> Result<(), NotAFilter> {
+pub fn start(filter: &str, form: Form, ink: Ink) -> Result<(), NotAFilter> {
     // `Targets` rather than `EnvFilter`: targets and levels suffice, and `EnvFilter` depends on a regex engine.
     let filter: Targets = filter.parse().map_err(|_| NotAFilter)?;
-    let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(ink == Ink::Colour);
+    let lines = fmt::layer().with_writer(std::io::stderr);
+    let lines = match form {
+        Form::Text => lines.with_ansi(ink == Ink::Colour).boxed(),
+        Form::Json => lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),
+    };
     // Both filters are global: a per-layer filter would lose the line after each `enabled!` that it denied. The caps are
     // a filter of their own, so that no directive can override them.
     let _ = tracing_subscriber::registry().with(lines).with(filter).with(filter_fn(within_caps)).try_init();

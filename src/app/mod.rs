@@ -28,7 +28,7 @@ use crate::{
     operations::{ErrorCode, Refusal, Service},
     random::SystemRandom,
     store,
-    telemetry::{self, Ink, NotAFilter},
+    telemetry::{self, Form, Ink, NotAFilter},
     transport::{
         ErrorBody,
         cli::{self, Answers, Console, Ending, Failure, Looks, ProcessFacts, Session, Sources, Stream, VaultFacts},
@@ -106,7 +106,10 @@ pub fn run() -> ExitCode {
     let (flags, command) = (typed.flags, typed.command);
     let is_sidecar = matches!(command, None | Some(Command::Stdio(_)));
     let config = match Config::of(flags) {
-        Ok(config) => config,
+        Ok(config) => match &command {
+            Some(Command::Serve(serve)) => Config { log_form: serve.log_form(), ..config },
+            _ => config,
+        },
         Err(error) if is_sidecar => return report_early(&answer_host(error.into())),
         Err(error) => return report_early(&error.into()),
     };
@@ -154,7 +157,7 @@ fn task_of(command: Option<Command>) -> Result<Task, Fatal> {
 fn carry_out(config: &Config, task: Task) -> Result<Ending, Fatal> {
     let level = if matches!(task, Task::Serve(_)) { "info" } else { "warn" };
     let ink = if looks(config.color).notes.colour { Ink::Colour } else { Ink::Plain };
-    let logging = telemetry::start(config.log.as_deref().unwrap_or(level), ink).map_err(Fatal::from);
+    let logging = telemetry::start(config.log.as_deref().unwrap_or(level), config.log_form, ink).map_err(Fatal::from);
     logging.map_err(|fatal| if matches!(task, Task::Stdio(_)) { answer_host(fatal) } else { fatal })?;
     let mut builder = match task {
         Task::Serve(_) => tokio::runtime::Builder::new_multi_thread(),
@@ -318,7 +321,8 @@ async fn close(service: &Service) -> Result<(), Failure> {
 
 fn console_of(config: &Config) -> Console {
     let answers = if config.format == Format::Json { Answers::Json } else { Answers::Text };
-    Console::of_process(answers, looks(config.color))
+    let console = Console::of_process(answers, looks(config.color));
+    if config.log_form == Form::Json { console.noting_in_log() } else { console }
 }
 
 fn looks(choice: ColorChoice) -> Looks {

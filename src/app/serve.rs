@@ -2,12 +2,12 @@
 
 use std::{
     io::{self, IsTerminal as _},
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
 };
 
-use tokio::sync::oneshot;
-use tokio_util::sync::CancellationToken;
+use tokio::sync::{Notify, oneshot};
+use zeroize::Zeroizing;
 
 use super::{Asks, Fatal, account, close, console_of, open, service_of, session, upkeep};
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
     operations::{Circumstance, ListKeys},
     transport::{
         cli::{self, Ending, Failure, Session},
-        http::{self, ClientSecret, Listening, OAuthClient, OAuthSettings, Place},
+        http::{self, ClientSecret, Listening, OAuthClient, OAuthSettings, Orders, Place},
     },
     vault::{self, Writes},
 };
@@ -54,16 +54,18 @@ pub(super) async fn for_remote(config: &Config, serve: &ServeConfig) -> Result<E
         issuer,
         audience,
         account: session.caller.account(),
-        client,
+        client: client.clone(),
     });
-    let stop = CancellationToken::new();
+    let secret = client.and_then(|client| client.secret);
+    let orders = Orders::default();
     // Listen for signals before the server is announced, so that none is missed.
     let told = stop_signal().map_err(Fatal::Setup)?;
-    let stopping = stop.clone();
+    let stopping = orders.stop.clone();
     let told = tokio::spawn(async move {
         told.await;
         stopping.cancel();
     });
+    let reloading = tokio::spawn(reload(config.clone(), serve.clone(), secret, Arc::clone(&orders.reload)));
     let cleaning = tokio::spawn(upkeep::clean_daily(service.clone(), serve.audit_keep));
     let backing_up = serve.backups.clone().map(|plan| tokio::spawn(upkeep::back_up(service.clone(), plan)));
     let tying = tokio::spawn(upkeep::tie_chains(service.clone()));
@@ -72,9 +74,10 @@ pub(super) async fn for_remote(config: &Config, serve: &ServeConfig) -> Result<E
     let announce = |listening| {
         let _ = accepts.send(listening);
     };
-    let serving = http::serve(service.clone(), settings, place, stop, announce);
+    let serving = http::serve(service.clone(), settings, place, orders, announce);
     let (ended, ()) = tokio::join!(serving, greet(&mut session, serve, accepted));
     told.abort();
+    reloading.abort();
     cleaning.abort();
     tying.abort();
     rotating.abort();
@@ -88,15 +91,34 @@ pub(super) async fn for_remote(config: &Config, serve: &ServeConfig) -> Result<E
 
 /// This server as a client of the identity provider, with the secret that the two share.
 fn client_of(client: &Client, config: &Config) -> Result<OAuthClient, Failure> {
-    let read = |file: &PathBuf| {
-        refuse_pipe(file)?;
-        console_of(config).read_secret(SECRET_FILE, file, CLIENT_SECRET_BYTES_MAX)
-    };
-    let secret = client.secret_file.as_ref().map(read).transpose()?;
-    if secret.as_ref().is_some_and(|secret| secret.is_empty()) {
+    let secret = client.secret_file.as_ref().map(|file| secret_in(file, config)).transpose()?;
+    Ok(OAuthClient { id: client.id.clone(), secret: secret.map(ClientSecret::new).map(Arc::new) })
+}
+
+fn secret_in(file: &Path, config: &Config) -> Result<Zeroizing<String>, Failure> {
+    refuse_pipe(file)?;
+    let secret = console_of(config).read_secret(SECRET_FILE, file, CLIENT_SECRET_BYTES_MAX)?;
+    if secret.is_empty() {
         return Err(Failure::Usage(format!("{SECRET_FILE} is empty; a public client needs no such file")));
     }
-    Ok(OAuthClient { id: client.id.clone(), secret: secret.map(ClientSecret::new).map(Arc::new) })
+    Ok(secret)
+}
+
+/// At each SIGHUP, reads again what the flags name: the certificate, the client's secret, and the provider's keys. What does
+/// not work any more is logged, and the old one stays.
+async fn reload(config: Config, serve: ServeConfig, secret: Option<Arc<ClientSecret>>, server: Arc<Notify>) {
+    let Ok(mut told) = Hangups::listen() else { return };
+    let file = serve.oauth.and_then(|oauth| oauth.client?.secret_file);
+    while told.next().await {
+        tracing::info!("reading the certificate, the client's secret and the identity provider's keys again");
+        if let Some((file, secret)) = file.as_ref().zip(secret.as_ref()) {
+            match secret_in(file, &config) {
+                Ok(text) => secret.replace(text),
+                Err(cause) => tracing::error!(%cause, "the old secret stays"),
+            }
+        }
+        server.notify_one();
+    }
 }
 
 /// Refuses a named pipe, at which the server would wait for a writer, and every other file that is not regular. A pipe that a
@@ -152,6 +174,36 @@ pub(super) fn stop_signal() -> io::Result<impl Future<Output = ()> + Send + 'sta
             _ = interrupt.recv() => {}
         }
     }))
+}
+
+/// The hang-ups that the process is told of: for a server they mean that it is to reload.
+#[cfg(unix)]
+struct Hangups(tokio::signal::unix::Signal);
+
+#[cfg(unix)]
+impl Hangups {
+    fn listen() -> io::Result<Self> {
+        tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).map(Self)
+    }
+
+    async fn next(&mut self) -> bool {
+        self.0.recv().await.is_some()
+    }
+}
+
+/// Elsewhere there are none.
+#[cfg(not(unix))]
+struct Hangups;
+
+#[cfg(not(unix))]
+impl Hangups {
+    fn listen() -> io::Result<Self> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    async fn next(&mut self) -> bool {
+        false
+    }
 }
 
 /// Completes when the terminal of the process is closed. Not used by a server, which `nohup` keeps running.

@@ -26,11 +26,14 @@ use self::{
     places::{Written, absolute, address, setting, variable},
     sidecar::SameVault,
 };
-use crate::domain::{
-    account::DEFAULT_ACCOUNT,
-    key_source::{KeySource, KeySourceError},
-    scope::{Scope, ScopeSet},
-    text::{Name, TextError},
+use crate::{
+    domain::{
+        account::DEFAULT_ACCOUNT,
+        key_source::{KeySource, KeySourceError},
+        scope::{Scope, ScopeSet},
+        text::{Name, TextError},
+    },
+    telemetry::Form,
 };
 
 /// Our folder's name inside the platform's folders.
@@ -135,6 +138,8 @@ pub struct Config {
     pub format: Format,
     /// The log filter, if one was given.
     pub log: Option<String>,
+    /// The form of log lines: the text that people read, unless a server is told otherwise.
+    pub log_form: Form,
     /// When to use colour.
     pub color: ColorChoice,
     /// The flags by which a process that a host starts opens the same vault: it inherits no variable and no working directory.
@@ -302,6 +307,7 @@ impl Config {
             account: Name::parse(&account).map_err(|source| ConfigError::Account { name: written.name(), source })?,
             format: if flags.json { Format::Json } else { Format::Text },
             log: log.map(|(filter, _)| filter).filter(|filter| !filter.trim().is_empty()),
+            log_form: Form::Text,
             color: color(flags.color),
             same_vault: same_vault.words,
             named_folders,

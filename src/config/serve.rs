@@ -20,6 +20,7 @@ use crate::{
         rate::{NotARate, Rate},
         span::Span,
     },
+    telemetry::Form,
     transport::http::{BaseUrl, HttpSettings, Origin, TlsFiles},
 };
 
@@ -68,6 +69,9 @@ pub struct ServeFlags {
     /// File of that client's secret; without it, it is a public client
     #[arg(long, value_name = "FILE", requires = "oauth_client_id")]
     oauth_client_secret_file: Option<PathBuf>,
+    /// The form of log lines
+    #[arg(long, value_name = "FORM", value_enum, default_value_t)]
+    log_format: Form,
     /// When commits reach the disk
     #[arg(long, value_name = "HOW", value_enum, default_value_t)]
     durability: Durability,
@@ -153,6 +157,13 @@ pub struct Client {
 /// A rate, or no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct RateOrOff(Option<Rate>);
+
+impl ServeFlags {
+    /// The form of log lines.
+    pub const fn log_form(&self) -> Form {
+        self.log_format
+    }
+}
 
 impl ServeConfig {
     /// Checks the flags.

@@ -122,7 +122,7 @@ impl PlainKey {
         }
         let id = KeyId(id_chars);
         let mut text = base62_of(secret);
-        let check = checksum(id, &text);
+        let check = checksum(PREFIX, id, &text);
         text.push_str(&check);
         Self { id, secret: text }
     }
@@ -143,9 +143,7 @@ impl PlainKey {
     /// [`NotAnId`], which holds nothing of the text.
     pub fn from_pair(id: &str, secret: &str) -> Result<Self, NotAnId> {
         let id: KeyId = id.parse()?;
-        let whole = secret.len() == RANDOM_CHARS + CHECK_CHARS && secret.bytes().all(|b| b.is_ascii_alphanumeric());
-        let (random, check) = whole.then(|| secret.split_at(RANDOM_CHARS)).ok_or(NotAnId)?;
-        if checksum(id, random) == check { Ok(Self { id, secret: secret.to_owned() }) } else { Err(NotAnId) }
+        if is_whole(PREFIX, id, secret) { Ok(Self { id, secret: secret.to_owned() }) } else { Err(NotAnId) }
     }
 
     /// The public half.
@@ -165,7 +163,7 @@ impl PlainKey {
 }
 
 /// Bytes as 43 digits of base62, least significant first. Nothing decodes the number, so the digits are not reversed.
-fn base62_of(bytes: &[u8; 32]) -> String {
+pub(super) fn base62_of(bytes: &[u8; 32]) -> String {
     let mut number = Zeroizing::new(*bytes);
     let mut digits = String::with_capacity(RANDOM_CHARS + CHECK_CHARS);
     for _ in 0..RANDOM_CHARS {
@@ -180,9 +178,15 @@ fn base62_of(bytes: &[u8; 32]) -> String {
     digits
 }
 
-fn checksum(id: KeyId, random: &str) -> String {
+/// Whether a secret half has the right form and checksum.
+pub(super) fn is_whole(prefix: &str, id: KeyId, secret: &str) -> bool {
+    let formed = secret.len() == RANDOM_CHARS + CHECK_CHARS && secret.bytes().all(|b| b.is_ascii_alphanumeric());
+    formed.then(|| secret.split_at(RANDOM_CHARS)).is_some_and(|(random, check)| checksum(prefix, id, random) == check)
+}
+
+pub(super) fn checksum(prefix: &str, id: KeyId, random: &str) -> String {
     let mut crc = crc32fast::Hasher::new();
-    crc.update(PREFIX.as_bytes());
+    crc.update(prefix.as_bytes());
     crc.update(id.as_str().as_bytes());
     crc.update(b"_");
     crc.update(random.as_bytes());

@@ -21,6 +21,8 @@ pub enum Actor {
     Stdio,
     /// The holder of an API key.
     Key(KeyId),
+    /// The holder of a short-lived token that was made from this key.
+    Token(KeyId),
     /// A person whom an identity provider authenticated.
     Login,
     /// A person on the page of an enrolment, who proved who they are.
@@ -91,6 +93,10 @@ words!(
         KeyRevoke = "key.revoke",
         /// A key that was off was enabled.
         KeyEnable = "key.enable",
+        /// A short-lived token was made from a key.
+        TokenCreate = "token.create",
+        /// A token was revoked.
+        TokenRevoke = "token.revoke",
         /// An account was added.
         AccountAdd = "account.add",
         /// An account was removed.
@@ -328,6 +334,7 @@ impl Actor {
             Self::Person => "cli",
             Self::Stdio => "stdio",
             Self::Key(_) => "key",
+            Self::Token(_) => "token",
             Self::Login => "oauth",
             Self::Page => "page",
             Self::System => "system",
@@ -335,10 +342,10 @@ impl Actor {
         }
     }
 
-    /// The key, if it is one.
+    /// The key, if it is one, or a token of one.
     pub const fn key(self) -> Option<KeyId> {
         match self {
-            Self::Key(id) => Some(id),
+            Self::Key(id) | Self::Token(id) => Some(id),
             Self::Person | Self::Stdio | Self::Login | Self::Page | Self::System | Self::Unknown => None,
         }
     }
@@ -346,7 +353,8 @@ impl Actor {
     /// Reads the word, and the key beside it, back.
     pub fn from_word(word: &str, key: Option<KeyId>) -> Option<Self> {
         let keyless = [Self::Person, Self::Stdio, Self::Login, Self::Page, Self::System, Self::Unknown];
-        keyless.into_iter().chain(key.map(Self::Key)).find(|actor| actor.kind() == word)
+        let of_key = [key.map(Self::Key), key.map(Self::Token)];
+        keyless.into_iter().chain(of_key.into_iter().flatten()).find(|actor| actor.kind() == word)
     }
 }
 

@@ -16,6 +16,12 @@ pub const SEED_TEXT_BYTES_MAX: usize = SEED_BYTES_MAX * 8;
 pub const MARKS_MAX: usize = 8;
 /// Seconds a code may live: RFC 6238 names 30; an hour is the longest period seen in real exports.
 pub const PERIOD_SECONDS_MAX: u32 = 3600;
+/// Seconds that a token works if its maker does not say, as in the mirrored API.
+pub const TOKEN_SECONDS_DEFAULT: u32 = 900;
+/// Seconds that a token may work: a key that a person makes is for longer.
+pub const TOKEN_SECONDS_MAX: u32 = 24 * 3600;
+/// Live tokens of a key: one for each agent of a large fleet.
+pub const TOKENS_MAX: u64 = 1000;
 /// Rows of one page of a list.
 pub const PAGE_ROWS_MAX: u32 = 1000;
 /// Rows of a code that are shown: a fleet may read one code thousands of times.

@@ -5,10 +5,11 @@ use std::time::Duration;
 use super::{
     api_key::{ApiKey, KeyId},
     audit::Actor,
-    ids::{AccountId, SeatId, SecretId},
+    ids::{AccountId, SeatId, SecretId, TokenId},
     scope::{Scope, ScopeSet},
     text::Claim,
     time::Timestamp,
+    token::AccessToken,
 };
 
 /// The proof that a caller was authenticated. Only authentication, the stdio sidecar and the command line make one.
@@ -23,6 +24,7 @@ pub struct Principal {
     expires_at: Option<Timestamp>,
     /// When its rights were read, if they can end.
     read_at: Option<Timestamp>,
+    token: Option<TokenId>,
     client: Client,
 }
 
@@ -61,9 +63,27 @@ impl Principal {
         Self { expires_at: Some(expires_at), ..Self::new(account, Actor::Login, scopes, Some(seat)) }
     }
 
+    /// The holder of a token that was just checked, as was its key: the rights that both have.
+    pub fn of_token(key: &ApiKey, token: &AccessToken) -> Self {
+        let whole = Self::of_key(key);
+        let granted = match (whole.secrets, &token.secrets) {
+            (Some(of_key), Some(of_token)) => Some(of_key.into_iter().filter(|id| of_token.contains(id)).collect()),
+            (of_key, of_token) => of_key.or_else(|| of_token.clone()),
+        };
+        Self {
+            actor: Actor::Token(key.id),
+            scopes: whole.scopes.and(token.scopes),
+            secrets: granted,
+            expires_at: Some(whole.expires_at.map_or(token.expires_at, |at| at.min(token.expires_at))),
+            token: Some(token.id),
+            ..whole
+        }
+    }
+
     fn new(account: AccountId, actor: Actor, scopes: ScopeSet, seat: Option<SeatId>) -> Self {
-        let (secrets, codes_per_hour, expires_at, read_at) = (None, None, None, None);
-        Self { account, actor, scopes, seat, secrets, codes_per_hour, expires_at, read_at, client: Client::default() }
+        let (secrets, codes_per_hour, expires_at, read_at, token) = (None, None, None, None, None);
+        let client = Client::default();
+        Self { account, actor, scopes, seat, secrets, codes_per_hour, expires_at, read_at, token, client }
     }
 
     /// The same caller, with its client's claim.
@@ -105,7 +125,12 @@ impl Principal {
         &self.client
     }
 
-    /// The id of its API key, if it has one.
+    /// Its short-lived token, if it called with one.
+    pub const fn token(&self) -> Option<TokenId> {
+        self.token
+    }
+
+    /// The id of its API key, or of the key of its token, if it has one.
     pub const fn key(&self) -> Option<KeyId> {
         self.actor.key()
     }
@@ -134,7 +159,7 @@ impl Principal {
     /// made while its seat was removed is revoked only afterwards. A login is matched to a seat for each request.
     pub const fn seat_to_look_up(&self) -> Option<SeatId> {
         match self.actor {
-            Actor::Stdio | Actor::Key(_) => self.seat,
+            Actor::Stdio | Actor::Key(_) | Actor::Token(_) => self.seat,
             Actor::Person | Actor::Login | Actor::Page | Actor::System | Actor::Unknown => None,
         }
     }
@@ -215,6 +240,50 @@ mod tests {
         assert_eq!(caller.key().map(|id| id.to_string()).as_deref(), Some("0123456789AB"));
         assert_eq!(caller.expires_at(), Some(Timestamp::from_seconds(60)));
         assert!(!caller.is_limited() && holder(Some(vec![secret(1)])).is_limited());
+    }
+
+    #[test]
+    fn a_tokens_holder_has_what_both_it_and_its_key_have() {
+        let key = |secrets: Option<Vec<SecretId>>, expires: Option<i64>| ApiKey {
+            id: "0123456789AB".parse().unwrap(),
+            name: Name::parse("ci").unwrap(),
+            rights: KeyRights {
+                account: account(),
+                scopes: ScopeSet::of_a_new_key(),
+                seat: None,
+                secrets,
+                codes_per_hour: Some(6),
+                expires_at: expires.map(Timestamp::from_seconds),
+            },
+            created_at: Timestamp::from_seconds(0),
+            last_used_at: None,
+            revoked_at: None,
+            off_since: None,
+        };
+        let token = |scopes: ScopeSet, secrets: Option<Vec<SecretId>>| AccessToken {
+            id: TokenId::new(Uuid::from_u128(9)),
+            account: account(),
+            key: "0123456789AB".parse().unwrap(),
+            scopes,
+            secrets,
+            hash: [0; 32],
+            created_at: Timestamp::from_seconds(0),
+            expires_at: Timestamp::from_seconds(900),
+        };
+        let wide = Principal::of_token(&key(None, None), &token(ScopeSet::ALL, None));
+        assert_eq!(
+            (wide.scopes(), wide.codes_per_hour(), wide.is_limited()),
+            (ScopeSet::of_a_new_key(), Some(6), false)
+        );
+        assert_eq!(wide.actor(), Actor::Token("0123456789AB".parse().unwrap()));
+        assert_eq!((wide.token().is_some(), wide.expires_at()), (true, Some(Timestamp::from_seconds(900))));
+        let narrow = token([Scope::CodesRead].into_iter().collect(), Some(vec![secret(1), secret(2)]));
+        let few = Principal::of_token(&key(Some(vec![secret(2), secret(3)]), Some(60)), &narrow);
+        assert_eq!([1, 2, 3].map(|number| few.sees(secret(number))), [false, true, false]);
+        assert!(few.may(Scope::CodesRead) && !few.may(Scope::SecretsRead));
+        assert_eq!(few.expires_at(), Some(Timestamp::from_seconds(60)));
+        let of_all = Principal::of_token(&key(None, None), &narrow);
+        assert_eq!([1, 3].map(|number| of_all.sees(secret(number))), [true, false]);
     }
 
     #[test]

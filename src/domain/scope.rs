@@ -64,6 +64,12 @@ impl ScopeSet {
         Self(self.0 | scope as u8)
     }
 
+    /// The scopes that are in both sets.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
     /// Whether it has no scopes.
     pub const fn is_empty(self) -> bool {
         self.0 == 0

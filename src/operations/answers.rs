@@ -9,6 +9,7 @@ use crate::domain::{
     seat,
     secret::{self, SecretMetadata},
     seed::Seed,
+    token::PlainToken,
     totp::Code,
 };
 
@@ -54,7 +55,7 @@ pub struct TotpSecret {
     pub last_used_at: Option<String>,
 }
 
-/// A seed or a code that is shown once. No `Debug`.
+/// A seed, a code or a token that is shown once. No `Debug`.
 #[derive(Serialize, zeroize::ZeroizeOnDrop)]
 #[serde(transparent)]
 pub struct Revealed(String);
@@ -94,7 +95,7 @@ impl JsonSchema for Revealed {
 }
 
 impl Revealed {
-    /// The text. Search for `Revealed` to find every place that reveals a seed or a code.
+    /// The text. Search for `Revealed` to find every place that reveals a seed, a code or a token.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -103,6 +104,12 @@ impl Revealed {
 impl From<&Seed> for Revealed {
     fn from(seed: &Seed) -> Self {
         Self(seed.to_base32().as_str().to_owned())
+    }
+}
+
+impl From<&PlainToken> for Revealed {
+    fn from(token: &PlainToken) -> Self {
+        Self(token.expose().to_owned())
     }
 }
 

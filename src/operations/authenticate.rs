@@ -11,12 +11,13 @@ use crate::{
     domain::{
         api_key::{ApiKey, KeyId, PlainKey},
         audit::{Action, Actor, AuditEntry},
-        ids::{AccountId, SeatId},
+        ids::{AccountId, SeatId, TokenId},
         principal::Principal,
         scope::ScopeSet,
         seat::{Seat, SeatName},
         text::{AuthSubject, Email},
         time::Timestamp,
+        token::{AccessToken, PlainToken},
     },
     vault::{Mac, StoreError},
 };
@@ -33,6 +34,8 @@ pub enum Offered {
     Junk,
     /// A key of the right form.
     Key(PlainKey),
+    /// A token of a key, of the right form.
+    Token(PlainToken),
     /// An access token whose signature, audience and times are valid.
     Login {
         /// The account that logins act in.
@@ -79,10 +82,16 @@ impl Service {
 
     /// A keyed hash of a credential, by which its calls are counted before it is known whether it is right: a caller
     /// who guesses has another hash than the one with the right credential.
-    pub(crate) fn mark_of(&self, offered: &Offered) -> Option<Mac> {
+    ///
+    /// The tokens of a key are counted together. Such a hash can be had by a guess, so it is for tokens that are right.
+    pub(crate) async fn mark_of(&self, offered: &Offered) -> Option<Mac> {
         match offered {
             Offered::Nothing | Offered::Junk => None,
             Offered::Key(plain) => Some(self.vault().hash_key(plain).0),
+            Offered::Token(plain) => {
+                self.key_token(plain, self.now()).await.ok()??;
+                Some(self.vault().fingerprint("calls-of-tokens", &[plain.key().as_str().as_bytes()]))
+            }
             Offered::Login { account, subject, .. } => {
                 Some(self.vault().fingerprint("login", &[account.as_bytes(), subject.as_bytes()]))
             }
@@ -98,6 +107,12 @@ impl Service {
                 let key = self.key_of(&plain, now).await?.ok_or(Refusal::Unauthenticated)?;
                 self.note_use(&key, now);
                 Ok(Principal::of_key(&key))
+            }
+            Offered::Token(plain) => {
+                entry.key = Some(plain.key());
+                let (key, token) = self.key_token(&plain, now).await?.ok_or(Refusal::Unauthenticated)?;
+                self.note_use(&key, now);
+                Ok(Principal::of_token(&key, &token))
             }
             Offered::Login { account, subject, scopes, expires_at } => {
                 (entry.account, entry.actor) = (Some(account), Actor::Login);
@@ -122,6 +137,21 @@ impl Service {
             .filter(|key| is_valid(key, now)))
     }
 
+    /// A token that is right, and its key.
+    async fn key_token(&self, plain: &PlainToken, now: Timestamp) -> Result<Option<(ApiKey, AccessToken)>, StoreError> {
+        let (id, hash) = self.vault().hash_token(plain);
+        let found = self.live_token(id, now).await?;
+        Ok(found.filter(|(key, token)| key.id == plain.key() && token.hash.ct_eq(&hash).into()))
+    }
+
+    /// A token that has not ended, and its key, which has not either.
+    async fn live_token(&self, id: TokenId, now: Timestamp) -> Result<Option<(ApiKey, AccessToken)>, StoreError> {
+        let Some(token) = self.vault().token(id).await?.filter(|token| now < token.expires_at) else { return Ok(None) };
+        let key = self.vault().key(token.key).await?.filter(|kept| is_valid(&kept.key, now));
+        let key = key.filter(|kept| kept.key.rights.account == token.account);
+        Ok(key.map(|kept| (kept.value.key, token.value)))
+    }
+
     /// The caller that another node has authenticated a moment ago, with its rights as they are now. `None`: they have
     /// ended.
     pub(super) async fn authenticated_elsewhere(&self, sender: &Sender) -> Result<Option<Principal>, StoreError> {
@@ -130,6 +160,10 @@ impl Service {
             Sender::Key(id) => {
                 let kept = self.vault().key(id).await?.filter(|kept| is_valid(&kept.key, now));
                 kept.map(|kept| Principal::of_key(&kept.key))
+            }
+            Sender::Token(id) => {
+                let live = self.live_token(id, now).await?;
+                live.map(|(key, token)| Principal::of_token(&key, &token))
             }
             Sender::Login { account, scopes, seat, expires_at } => {
                 let is_valid = now < expires_at && self.has_seat(account, seat).await?;
@@ -145,6 +179,15 @@ impl Service {
     /// `unavailable`.
     pub async fn is_key_good(&self, id: KeyId) -> Result<bool, Refusal> {
         self.key_holds(id).await.map_err(|cause| self.refusal_of(cause.into()))
+    }
+
+    /// Whether a token is still valid. Streams check this from time to time.
+    ///
+    /// # Errors
+    /// `unavailable`.
+    pub async fn is_token_good(&self, id: TokenId) -> Result<bool, Refusal> {
+        let live = self.live_token(id, self.now()).await;
+        live.map(|live| live.is_some()).map_err(|cause| self.refusal_of(cause.into()))
     }
 
     /// Whether the seat of a login still exists. Connections and streams check this from time to time.
@@ -166,6 +209,11 @@ impl Service {
     /// Checks that a caller whose rights were read a while ago may still call.
     pub(super) async fn still_valid(&self, caller: &Principal) -> Result<(), Failed> {
         if caller.expires_at().is_some_and(|end| end <= self.now()) {
+            return Err(Refusal::Unauthenticated.into());
+        }
+        if let Some(id) = caller.token()
+            && self.live_token(id, self.now()).await?.is_none()
+        {
             return Err(Refusal::Unauthenticated.into());
         }
         match (caller.key(), caller.seat()) {

@@ -12,9 +12,10 @@ use zeroize::Zeroizing;
 use crate::domain::{
     api_key::KeyId,
     audit::{Action, AuditCursor},
-    ids::{EnrolmentId, SeatId, SecretId},
-    limits::{PERIOD_SECONDS_MAX, PURPOSE_CHARS_MAX, TEXT_CHARS_MAX},
+    ids::{EnrolmentId, SeatId, SecretId, TokenId},
+    limits::{GRANTS_MAX, PERIOD_SECONDS_MAX, PURPOSE_CHARS_MAX, TEXT_CHARS_MAX},
     origin::ORIGINS_MAX,
+    scope::{Scope, ScopeSet},
     text::ShownText,
     time::Timestamp,
     totp::{Algorithm, Digits, Period},
@@ -61,8 +62,8 @@ impl<const MAX: usize> Text<MAX> {
     }
 }
 
-/// Reads a whole number of any size. A number that does not fit into `i64` becomes the largest one, which every bound
-/// refuses.
+/// Reads a whole number of any size. One that does not fit into `i64` becomes the largest or the smallest that does, which
+/// every bound refuses.
 pub(super) fn whole<'de, D: Deserializer<'de>>(source: D) -> Result<Option<i64>, D::Error> {
     /// The largest whole number below which an `f64` holds every whole number exactly.
     const EXACT: f64 = 9_007_199_254_740_992.0;
@@ -71,7 +72,9 @@ pub(super) fn whole<'de, D: Deserializer<'de>>(source: D) -> Result<Option<i64>,
         (Some(whole), _) => Ok(Some(whole)),
         #[expect(clippy::cast_possible_truncation, reason = "it is whole and within 2^53")]
         (None, Some(real)) if real.fract() == 0.0 && real.abs() <= EXACT => Ok(Some(real as i64)),
-        (None, Some(real)) if real.is_infinite() || real.abs() > EXACT => Ok(Some(i64::MAX)),
+        (None, Some(real)) if real.is_infinite() || real.abs() > EXACT => {
+            Ok(Some(if real > 0.0 { i64::MAX } else { i64::MIN }))
+        }
         _ => Err(refused()),
     }
 }
@@ -152,6 +155,8 @@ pub(super) struct NotNegative;
 pub(super) struct CodeDigits;
 /// Web origins.
 pub(super) struct OriginList;
+/// Secrets, by their ids.
+pub(super) struct Grants;
 /// A caller's purpose. It is cut, never refused.
 pub(super) struct PurposeText;
 
@@ -190,6 +195,15 @@ schemas! {
         "type": "array", "items": {"type": "string"},
         ACCEPTS: format!("a list of at most {ORIGINS_MAX} origins such as https://login.example.com"),
     });
+    [] Grants: json_schema!({
+        "type": "array", "items": {"type": "string", "format": "uuid"},
+        ACCEPTS: format!("a list of 1 to {GRANTS_MAX} UUIDs of secrets"),
+    });
+    [] ScopeSet: json_schema!({
+        "type": "string",
+        ACCEPTS: format!("scopes, separated by commas: {}", Scope::ALL.map(Scope::as_str).join(", ")),
+    });
+    [] TokenId: json_schema!({"type": "string", "format": "uuid", ACCEPTS: "the UUID of a token"});
     [] SeatId: json_schema!({"type": "string", "format": "uuid", ACCEPTS: "the UUID of a seat"});
     [] KeyId: json_schema!({
         "type": "string", "pattern": "^([0-9A-Za-z]{12})?$", ACCEPTS: "the id of a key, 12 letters and digits",
@@ -205,6 +219,8 @@ read_from_text! {
     SecretId: |text| text.parse().ok();
     EnrolmentId: |text| text.parse().ok();
     SeatId: |text| text.parse().ok();
+    TokenId: |text| text.parse().ok();
+    ScopeSet: |text| text.parse().ok();
     KeyId: |text| text.parse().ok();
     Timestamp: |text| text.parse().ok();
     Action: Self::from_word;
@@ -226,6 +242,16 @@ mod tests {
         for text in ["0", "121", "-1", "1.5", "1e300", "-1e300", "18446744073709551615", "\"5\"", "true"] {
             assert_eq!(read(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn a_number_below_all_others_is_negative() {
+        let read = |text: &str| not_negative(&mut serde_json::Deserializer::from_str(text)).ok();
+        for (text, number) in [("0", Some(0)), ("1e300", Some(i64::MAX.unsigned_abs())), ("-1", None), ("-1e300", None)]
+        {
+            assert_eq!(read(text), number, "{text}");
+        }
+        assert_eq!(read("-36893488147419103232"), None);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use futures::FutureExt as _;
 use super::{Patience, Refusal, Service};
 use crate::{
     domain::{
-        audit::{Action, AuditEntry},
+        audit::{Action, Actor, AuditEntry},
         ids::SecretId,
         principal::Principal,
         scope::Scope,
@@ -26,6 +26,8 @@ const RIGHTS_FRESH: Duration = Duration::from_secs(1);
 pub enum Access {
     /// Callers who hold this scope.
     Scope(Scope),
+    /// Holders of an API key: not of a token, nor a login.
+    Key,
     /// The person at the command line.
     Person,
 }
@@ -74,14 +76,15 @@ impl Spec {
     fn check(&self, caller: &Principal) -> Result<(), Refusal> {
         match self.access {
             Access::Scope(scope) if !caller.may(scope) => Err(Refusal::MissingScope(scope)),
+            Access::Key if !matches!(caller.actor(), Actor::Key(_)) => Err(Refusal::KeyOnly),
             Access::Person if !caller.is_person() => Err(Refusal::PersonOnly),
             // It brings something that such a caller could not see.
-            Access::Scope(_) | Access::Person
+            Access::Scope(_) | Access::Key | Access::Person
                 if caller.is_limited() && matches!(self.effect, Effect::Add | Effect::Ask) =>
             {
                 Err(Refusal::Limited)
             }
-            Access::Scope(_) | Access::Person => Ok(()),
+            Access::Scope(_) | Access::Key | Access::Person => Ok(()),
         }
     }
 }

@@ -221,7 +221,7 @@ impl Entry {
     pub const fn scope(&self) -> Option<Scope> {
         match self.spec.access {
             Access::Scope(scope) => Some(scope),
-            Access::Person => None,
+            Access::Key | Access::Person => None,
         }
     }
 

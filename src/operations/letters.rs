@@ -11,7 +11,7 @@ use super::{Failed, Refusal, Service, SessionLimits};
 use crate::{
     domain::{
         api_key::KeyId,
-        ids::{AccountId, SeatId},
+        ids::{AccountId, SeatId, TokenId},
         principal::Principal,
         scope::ScopeSet,
         session::{Carried, Letter, NodeId, SessionOwner, SessionTag},
@@ -31,16 +31,20 @@ const AT_ONCE: u32 = 64;
 pub(super) enum Sender {
     /// The holder of a key.
     Key(KeyId),
+    /// The holder of a token of a key.
+    Token(TokenId),
     /// A person with a token of an identity provider.
     Login { account: AccountId, scopes: ScopeSet, seat: SeatId, expires_at: Timestamp },
 }
 
 /// The first line of a letter.
-#[derive(Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Head {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     key: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    token: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     login: Option<HeadLogin>,
 }
@@ -56,8 +60,11 @@ struct HeadLogin {
 
 impl Head {
     fn of(caller: &Principal) -> Option<Self> {
+        if let Some(token) = caller.token() {
+            return Some(Self { token: Some(token.to_string()), ..Self::default() });
+        }
         if let Some(key) = caller.key() {
-            return Some(Self { key: Some(key.to_string()), login: None });
+            return Some(Self { key: Some(key.to_string()), ..Self::default() });
         }
         let (seat, expires_at) = (caller.seat()?, caller.expires_at()?);
         let login = HeadLogin {
@@ -66,13 +73,14 @@ impl Head {
             seat: seat.to_string(),
             expires_at: expires_at.micros(),
         };
-        Some(Self { key: None, login: Some(login) })
+        Some(Self { login: Some(login), ..Self::default() })
     }
 
     fn sender(self) -> Option<Sender> {
-        match (self.key, self.login) {
-            (Some(key), None) => Some(Sender::Key(key.parse().ok()?)),
-            (None, Some(HeadLogin { account, scopes, seat, expires_at })) => Some(Sender::Login {
+        match (self.key, self.token, self.login) {
+            (Some(key), None, None) => Some(Sender::Key(key.parse().ok()?)),
+            (None, Some(token), None) => Some(Sender::Token(token.parse().ok()?)),
+            (None, None, Some(HeadLogin { account, scopes, seat, expires_at })) => Some(Sender::Login {
                 account: account.parse().ok()?,
                 scopes: if scopes.is_empty() { ScopeSet::default() } else { scopes.parse().ok()? },
                 seat: seat.parse().ok()?,

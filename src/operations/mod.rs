@@ -17,6 +17,7 @@ mod authenticate;
 mod back_up;
 mod bounds;
 mod count_seats;
+mod create_token;
 mod delete_secret;
 mod door;
 mod enroll_secret;
@@ -45,6 +46,7 @@ mod refusal;
 mod register_secret;
 mod reservation;
 mod retries;
+mod revoke_token;
 mod rotate_keys;
 mod schema;
 mod seat_pins;
@@ -72,6 +74,7 @@ pub use self::{
     back_up::BackUp,
     bounds::{Count, Seconds, Text, Whole},
     count_seats::{CountSeats, SeatCountResponse},
+    create_token::{CreateToken, MintedToken, TokenCreateResponse},
     delete_secret::{DeleteSecret, SecretDeleteResponse},
     door::{Access, Call, Effect, Failed, ForSeat, Operation, Spec},
     enroll_secret::{EndEnrolment, EnrollResponse, EnrollSecret, Enrolled, how_to_reach},
@@ -96,6 +99,7 @@ pub use self::{
     read_enrollment::ReadEnrollment,
     refusal::{ErrorCode, Refusal},
     register_secret::{Enrolment, HOLDS_SEED, RegisterSecret, Registered, Registration, SecretCreateResponse},
+    revoke_token::{RevokeToken, TokenRevokeResponse},
     rotate_keys::{RotateDataKey, RotateRootKey, RotateVaultKey},
     schema::output_schema,
     seat_pins::SetSeatPin,
@@ -127,7 +131,7 @@ use crate::{
 };
 
 /// Every operation of the API, in the order of lists: what agents do most comes first, and what can't be undone last.
-pub static TABLE: [Entry; 11] = [
+pub static TABLE: [Entry; 13] = [
     Entry::of::<ListSecrets>(),
     Entry::of::<GetCode>(),
     Entry::of::<VerifyCode>(),
@@ -139,6 +143,8 @@ pub static TABLE: [Entry; 11] = [
     Entry::of::<CountSeats>(),
     Entry::of::<DeleteSecret>(),
     Entry::of::<ListAudit>(),
+    Entry::of::<CreateToken>(),
+    Entry::of::<RevokeToken>(),
 ];
 
 /// Everything that operations need. Cheap to clone; one for each process.

@@ -75,6 +75,9 @@ pub enum Refusal {
     /// No page is served on which a person could add a secret.
     #[error("no page can be served here on which a person could add a secret; `countersign secret add` adds one")]
     NoPage,
+    /// Only the holder of an API key may do this.
+    #[error("this needs an API key itself, not a token or a login")]
+    KeyOnly,
     /// Only a person at the command line may do this.
     #[error("only a person at the command line may do this")]
     PersonOnly,
@@ -188,6 +191,7 @@ impl Refusal {
             | Self::SeatRemoved
             | Self::FillOnly
             | Self::NoProof
+            | Self::KeyOnly
             | Self::PersonOnly => ErrorCode::PermissionDenied,
             Self::NotFound(_) => ErrorCode::NotFound,
             Self::Busy { .. } | Self::TooManyWaiting | Self::Contended => ErrorCode::Busy,
@@ -221,6 +225,7 @@ impl Refusal {
             | Self::FillOnly
             | Self::NoProof
             | Self::NoPage
+            | Self::KeyOnly
             | Self::PersonOnly
             | Self::NotFound(_)
             | Self::TooLarge { .. }
@@ -281,6 +286,7 @@ fn in_brackets(aside: Option<&str>) -> String {
 fn where_to_find(what: &str) -> &'static str {
     match what {
         "enrolment" => "it ended more than a day ago, or another caller began it: begin a new one",
+        "token" => "it expired or was revoked, or another key made it",
         _ => "list what exists to find its id",
     }
 }

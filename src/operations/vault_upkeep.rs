@@ -33,6 +33,11 @@ pub struct Diagnosis {
 }
 
 impl Service {
+    /// The format of the open vault.
+    pub fn vault_format(&self) -> u32 {
+        self.vault().status().store.format
+    }
+
     /// Whether the vault can be written right now.
     pub async fn health(&self) -> Health {
         if self.check_clock().is_err() {

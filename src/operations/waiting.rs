@@ -92,9 +92,13 @@ impl Waiters {
         let mut places = self.places.lock().ok()?;
         let most = match caller.actor() {
             Actor::Stdio => WAITERS_STDIO_MAX,
-            Actor::Person | Actor::Key(_) | Actor::Login | Actor::Page | Actor::System | Actor::Unknown => {
-                WAITERS_PER_KEY_MAX
-            }
+            Actor::Person
+            | Actor::Key(_)
+            | Actor::Token(_)
+            | Actor::Login
+            | Actor::Page
+            | Actor::System
+            | Actor::Unknown => WAITERS_PER_KEY_MAX,
         };
         let all: usize = places.values().sum();
         let mine = places.get(&whose).copied().unwrap_or_default();

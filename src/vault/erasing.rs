@@ -117,12 +117,14 @@ impl Vault {
         Ok(last.filter(|last| last.outcome == HELD_BACK && last.at <= entry.at).map(|last| last.at))
     }
 
-    /// Removes outdated counts, registrations and enrolments.
+    /// Removes outdated counts, registrations, enrolments and tokens.
     async fn sweep(&self, now: Timestamp) -> Result<(), StoreError> {
         let hours = Duration::from_secs(MINUTES_COUNTED.unsigned_abs() * 120);
         let day = Duration::from_secs(IDEMPOTENCY_SECONDS.unsigned_abs());
         let ended = Duration::from_secs(ENROLMENT_KEPT_SECONDS);
-        for (kind, age) in [(Kind::Count, hours), (Kind::Idempotency, day), (Kind::Enrolment, ended)] {
+        let outdated =
+            [(Kind::Count, hours), (Kind::Idempotency, day), (Kind::Enrolment, ended), (Kind::Token, Duration::ZERO)];
+        for (kind, age) in outdated {
             self.remove_before(kind, now.minus(age)).await?;
         }
         // Those of a vault on a server end sooner. In a file they are what a copy of such a vault has brought along.

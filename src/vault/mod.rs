@@ -60,6 +60,7 @@ mod slot_rotation;
 mod slots;
 mod sources;
 mod state;
+mod tokens;
 mod verify;
 mod writer;
 

@@ -132,6 +132,7 @@ pub(super) async fn close_steps(vault: &Vault, now: Timestamp) -> Result<(), Ope
     let entry = AuditEntry::by(Actor::Person, Action::VaultAcceptLoss, now);
     let mut draft = vault.draft(AuditEntry { account, ..entry });
     // This copy may not know of revocations that came after it.
+    vault.remove_before(Kind::Token, Timestamp::from_micros(i64::MAX)).await.map_err(at(path))?;
     for kept in vault.every_key().await.map_err(at(path))? {
         if kept.key.revoked_at.is_none() && kept.key.off_since.is_none() {
             let mut off = kept.value.clone();

@@ -2,8 +2,10 @@
 
 import time
 import uuid
+from datetime import datetime, timezone
 
 from sendblue_api import AuthenticationError, BadRequestError, ConflictError, NotFoundError, SendblueAPI
+from sendblue_api._types import Omit
 
 from kit import BASE_URL, KEY_ID, KEY_SECRET, SEAT, SEED, SEED_SHA256, check, finish, is_code
 
@@ -60,6 +62,16 @@ answer = usual.v2.totp.with_raw_response.get_code(shared, extra_query=once)
 code = answer.parse().code
 check("busy: it asks again by itself", answer.retries_taken >= 1, answer.retries_taken)
 check("busy: and gets a code of its own", code != first_code and is_code(code, SEED, since, 10))
+minted = client.auth.tokens.create(expires_in_seconds=60)
+check("token: made", minted.token_type == "Bearer" and minted.phone_numbers == [] and minted.token.startswith("cst_"), minted.token_id)
+left = (minted.expires_at - datetime.now(timezone.utc)).total_seconds()
+check("token: for a minute", 50 < left <= 61, left)
+bearer = {"Authorization": f"Bearer {minted.token}", "sb-api-key-id": Omit(), "sb-api-secret-key": Omit()}
+check("token: works", len(secrets.list(extra_headers=bearer).totp_secrets) >= 3)
+client.auth.tokens.revoke(minted.token_id)
+check("token: revoked", raises(AuthenticationError, lambda: secrets.list(extra_headers=bearer)))
+check("token: by default 900 s", client.auth.tokens.create().expires_at > minted.expires_at)
+check("token: of phone numbers", raises(BadRequestError, lambda: client.auth.tokens.create(phone_number="+15551234567")))
 stranger = SendblueAPI(api_key=KEY_ID, api_secret="wrong", base_url=BASE_URL, max_retries=0)
 check("error: a wrong key", raises(AuthenticationError, stranger.v2.totp.secrets.list))
 finish()

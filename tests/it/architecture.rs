@@ -21,7 +21,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("hosts", &[]),
     ("transport", &["domain", "operations", "picture", "child", "hosts"]),
     ("telemetry", &[]),
-    ("config", &["domain", "hosts", "transport"]),
+    ("config", &["domain", "hosts", "telemetry", "transport"]),
     ("fuzzing", &["domain", "picture", "transport", "vault"]),
     (
         "app",

@@ -49,6 +49,8 @@ pub struct Console {
     looks: Looks,
     /// Whether standard output goes anywhere.
     heard: bool,
+    /// Whether notes and errors are log lines, because all of standard error is the log.
+    notes_in_log: bool,
     out: Box<dyn Write>,
     notes: Box<dyn Write>,
     pub(super) questions: Questions,
@@ -74,7 +76,7 @@ impl Console {
         (out, notes): (Box<dyn Write>, Box<dyn Write>),
         questions: Questions,
     ) -> Self {
-        Self { answers, looks, heard: true, out: Box::new(BufWriter::new(out)), notes, questions }
+        Self { answers, looks, heard: true, notes_in_log: false, out: Box::new(BufWriter::new(out)), notes, questions }
     }
 
     pub(super) const fn looks(&self) -> Looks {
@@ -188,11 +190,21 @@ impl Console {
         Ok(self.out.flush()?)
     }
 
+    /// The same, with notes and errors as log lines.
+    #[must_use]
+    pub fn noting_in_log(self) -> Self {
+        Self { notes_in_log: true, ..self }
+    }
+
     /// Writes a note to standard error, below the answer written so far. Errors are ignored; an answer that can't be
     /// written is reported by its next write.
     pub fn note(&mut self, text: &str) {
         let _ = self.out.flush();
-        let _ = writeln!(self.notes, "{text}");
+        if self.notes_in_log {
+            tracing::info!("{text}");
+        } else {
+            let _ = writeln!(self.notes, "{text}");
+        }
     }
 
     /// Writes a part of a note's line.
@@ -204,6 +216,7 @@ impl Console {
     pub fn complain(&mut self, error: &ErrorBody) {
         let _ = self.out.flush();
         match self.answers {
+            _ if self.notes_in_log => tracing::error!(code = error.error, "{}", error.message),
             Answers::Json => {
                 let _ = serde_json::to_writer(&mut self.notes, error);
                 self.note("");

@@ -21,6 +21,7 @@ use crate::{
         rate::Rate,
         scope::{Scope, ScopeSet},
         time::Timestamp,
+        token::PlainToken,
     },
     operations::{Counted, Entry, Offered, Pace, Refusal, Service},
     transport::{owner::Owner, pace::CallPace},
@@ -111,7 +112,7 @@ impl Auth {
         counts: Counts,
     ) -> Result<Known, Problem> {
         let offered = self.offered(headers, service.now()).await;
-        let mark = self.calls.as_ref().and_then(|_| service.mark_of(&offered));
+        let mark = if self.calls.is_some() { service.mark_of(&offered).await } else { None };
         let own = match counts {
             Counts::Call => self.calls.as_deref(),
             Counts::Message { .. } => self.messages.as_ref(),
@@ -233,11 +234,15 @@ impl Auth {
         };
         match (token, id, secret) {
             (None, None, None) => Offered::Nothing,
-            (Some(token), None, None) => match (bearer(token).map(PlainKey::from_token), bearer(token), &self.oauth) {
-                (Some(Ok(key)), ..) => Offered::Key(key),
-                (Some(Err(_)), Some(token), Some(oauth)) => oauth.offered(token, now).await,
-                _ => Offered::Junk,
-            },
+            (Some(value), None, None) => {
+                let Some(token) = bearer(value) else { return Offered::Junk };
+                match (PlainKey::from_token(token), PlainToken::from_text(token), &self.oauth) {
+                    (Ok(key), ..) => Offered::Key(key),
+                    (_, Ok(token), _) => Offered::Token(token),
+                    (Err(_), Err(_), Some(oauth)) => oauth.offered(token, now).await,
+                    (Err(_), Err(_), None) => Offered::Junk,
+                }
+            }
             (None, Some(id), Some(secret)) => PlainKey::from_pair(id, secret).map_or(Offered::Junk, Offered::Key),
             _ => Offered::Junk,
         }

@@ -9,7 +9,10 @@ use http::{HeaderMap, header::CONTENT_LENGTH, header::CONTENT_TYPE};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde_json::{Map, Value};
 
-use super::answer::Problem;
+use super::{
+    answer::Problem,
+    routes::{Route, Run},
+};
 use crate::{
     domain::limits::BODY_BYTES_MAX,
     operations::Refusal,
@@ -19,7 +22,7 @@ use crate::{
 const TOO_LARGE: Refusal = Refusal::TooLarge { what: "the body", limit: "64 KiB" };
 
 /// Whether the headers declare the body to be JSON.
-pub(super) fn says_json(headers: &HeaderMap) -> bool {
+fn says_json(headers: &HeaderMap) -> bool {
     let essence = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(|text| {
         let (essence, _) = text.split_once(';').unwrap_or((text, ""));
         essence.trim()
@@ -47,6 +50,12 @@ impl Arriving {
     /// Whether it has arrived and holds a text.
     pub(super) fn says(&self, text: &str) -> bool {
         matches!(self, Self::Whole(Ok(read)) if read.windows(text.len()).any(|window| window == text.as_bytes()))
+    }
+
+    /// Whether the headers declare it to be JSON. An operation may also be sent no body at all.
+    pub(super) fn is_json(&self, headers: &HeaderMap, route: &Route) -> bool {
+        let nothing = || matches!(self, Self::Whole(Ok(read)) if read.is_empty());
+        says_json(headers) || matches!(route.run, Run::Operation(_)) && nothing()
     }
 
     /// Begins to read a body.
@@ -94,8 +103,11 @@ pub(super) fn flawless(bytes: &[u8]) -> Result<Value, Refusal> {
     }
 }
 
-/// Reads a JSON object. The reader of the arguments checks their nesting.
+/// Reads a JSON object; no body is an empty one. The reader of the arguments checks their nesting.
 pub(super) fn object(bytes: &[u8]) -> Result<Map<String, Value>, Refusal> {
+    if bytes.is_empty() {
+        return Ok(Map::new());
+    }
     // Parsing stops at 128 levels, before the stack overflows.
     match serde_json::from_slice(bytes) {
         Ok(Json { repeated: Some(_), .. }) => Err(Refusal::invalid("body", TWICE)),
@@ -112,7 +124,7 @@ mod tests {
     fn a_body_is_an_object() {
         let nested = |levels: usize| format!("{}1{}", r#"{"a":"#.repeat(levels), "}".repeat(levels));
         assert!(object(nested(32).as_bytes()).is_ok());
-        for bad in [nested(20_000), "[]".into(), "1".into(), String::new(), "{".into(), "{}x".into()] {
+        for bad in [nested(20_000), "[]".into(), "1".into(), " ".into(), "{".into(), "{}x".into()] {
             assert!(object(bad.as_bytes()).is_err());
         }
         assert!(object(b"{\"a\":\"\xff\"}").is_err());

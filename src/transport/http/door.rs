@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     answer::{Problem, protect},
     auth::{Auth, CHALLENGE, Counts, Known, Tried},
-    body::{self, Arriving},
+    body::Arriving,
     enrol::{CALLBACK, Pictures, ServerPage},
     guard::{self, Guard, Turned, Wanted},
     health::{self, LastHealth},
@@ -249,7 +249,7 @@ impl App {
         if let Err(refusal) = counted {
             return Err(self.service.record_refusal(&caller, route.action, refusal).await.into());
         }
-        if is_post && !body::says_json(&parts.headers) {
+        if is_post && !body.is_json(&parts.headers, route) {
             return Err(Problem::MediaType);
         }
         match route.run {
@@ -347,6 +347,7 @@ impl App {
         rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while stop.run_until_cancelled(rounds.tick()).await.is_some() {
             self.streams.end_expired(self.service.now());
+            self.streams.end_revoked(&self.service).await;
             let mut owners = self.mcp.sessions().owners();
             owners.extend(self.streams.owners());
             for owner in owners {

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     domain::{audit::Action, scope::Scope},
-    operations::{ErrorCode, Health, Refusal, output_schema},
+    operations::{ErrorCode, Health, Refusal, answers::OK, output_schema},
 };
 
 /// How long a result about the vault is cached: a check costs a write, and anybody may ask.
@@ -38,6 +38,17 @@ struct StatusResponse {
     status: &'static str,
 }
 
+/// What runs.
+#[derive(Serialize, JsonSchema)]
+struct VersionResponse {
+    /// `OK`.
+    status: &'static str,
+    /// The program's version.
+    version: &'static str,
+    /// The format of the vault that it has open.
+    vault_format: u32,
+}
+
 /// The last result about the vault, and the check in progress.
 #[derive(Default)]
 pub(super) struct LastHealth(Arc<Mutex<Checks>>);
@@ -49,7 +60,7 @@ struct Checks {
     running: Option<Receiver<Option<Health>>>,
 }
 
-pub(super) static ROUTES: [Route; 3] = [
+pub(super) static ROUTES: [Route; 4] = [
     Route {
         method: Method::GET,
         path: "/healthz",
@@ -80,6 +91,23 @@ pub(super) static ROUTES: [Route; 3] = [
             scope: None,
             answer: Answer::json("It can.", output_schema::<StatusResponse>),
             refusals: &[ErrorCode::Unavailable],
+        }),
+    },
+    Route {
+        method: Method::GET,
+        path: "/version",
+        action: Action::Call,
+        takes: Takes::Moment,
+        run: Run::Open(|visit| Box::pin(version(visit))),
+        doc: Some(Doc {
+            id: "version",
+            tag: "Operation",
+            summary: "Which version runs",
+            description: "On this machine, asked by a name of it, without a key; from elsewhere, or through a proxy, with any \
+                          key: strangers need not know.",
+            scope: None,
+            answer: Answer::json("The version.", output_schema::<VersionResponse>),
+            refusals: &[ErrorCode::Unauthenticated],
         }),
     },
     Route {
@@ -117,20 +145,36 @@ async fn ready(visit: Visit<'_>) -> Result<Response, Problem> {
     }
 }
 
-async fn metrics(visit: Visit<'_>) -> Result<Response, Problem> {
+/// Lets in who asks from this machine, and callers who have a scope, if one is needed.
+async fn admit(visit: &Visit<'_>, scope: Option<Scope>) -> Result<(), Problem> {
     let app = visit.app;
     let here = !app.behind_proxy
         && peer(&visit.parts).is_some_and(Peer::is_loopback)
         && is_made_here(&visit.parts.uri, &visit.parts.headers);
-    if !here {
-        let (headers, from) = (&visit.parts.headers, peer(&visit.parts));
-        let known = app.auth.counted_caller(&app.service, headers, from, Counts::Call).await?;
-        let Known { caller, counted, .. } = known;
-        let may = || caller.may(Scope::AuditRead).then_some(()).ok_or(Refusal::MissingScope(Scope::AuditRead));
-        if let Err(refusal) = counted.and_then(|()| may()) {
-            return Err(app.service.record_refusal(&caller, Action::Call, refusal).await.into());
-        }
+    if here {
+        return Ok(());
     }
+    let (headers, from) = (&visit.parts.headers, peer(&visit.parts));
+    let known = app.auth.counted_caller(&app.service, headers, from, Counts::Call).await?;
+    let Known { caller, counted, .. } = known;
+    let missing = scope.filter(|scope| !caller.may(*scope));
+    let may = || missing.map_or(Ok(()), |scope| Err(Refusal::MissingScope(scope)));
+    match counted.and_then(|()| may()) {
+        Ok(()) => Ok(()),
+        Err(refusal) => Err(app.service.record_refusal(&caller, Action::Call, refusal).await.into()),
+    }
+}
+
+async fn version(visit: Visit<'_>) -> Result<Response, Problem> {
+    admit(&visit, None).await?;
+    let vault_format = visit.app.service.vault_format();
+    let told = VersionResponse { status: OK, version: env!("CARGO_PKG_VERSION"), vault_format };
+    Ok(with_json(StatusCode::OK, serde_json::to_vec(&told).unwrap_or_default()))
+}
+
+async fn metrics(visit: Visit<'_>) -> Result<Response, Problem> {
+    admit(&visit, Some(Scope::AuditRead)).await?;
+    let app = visit.app;
     let gauges = Gauges {
         connections: app.peers.count(),
         sessions: app.mcp.sessions().count(),

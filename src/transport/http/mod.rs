@@ -41,7 +41,10 @@ mod tls;
 
 use std::{fmt, io, net::SocketAddr, sync::Arc};
 
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    sync::Notify,
+};
 use tokio_util::sync::CancellationToken;
 
 pub use enrol::LocalPage;
@@ -88,6 +91,15 @@ pub struct Place {
     tls: Option<tls::Tls>,
 }
 
+/// What a running server is told.
+#[derive(Debug, Clone, Default)]
+pub struct Orders {
+    /// Cancelled when it must stop.
+    pub stop: CancellationToken,
+    /// Notified when it must read its certificate again, and ask its identity provider for its keys.
+    pub reload: Arc<Notify>,
+}
+
 /// Where a server listens. Displayed as `listening on http://127.0.0.1:8787`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Listening {
@@ -121,10 +133,10 @@ pub async fn serve(
     service: Service,
     settings: HttpSettings,
     place: Place,
-    stop: CancellationToken,
+    orders: Orders,
     announce: impl FnOnce(Listening),
 ) -> Result<(), ServeError> {
-    let Place { socket, tls } = place;
+    let (Place { socket, tls }, Orders { stop, reload }) = (place, orders);
     let address = socket.local_addr().map_err(|source| ServeError::Bind { address: settings.listen, source })?;
     let is_tls = tls.is_some();
     let server = McpServer::for_requests(service.clone(), Reveal::Once);
@@ -138,6 +150,7 @@ pub async fn serve(
     service.offer_enrolments(page.clone());
     let app = Arc::new(door::App::new(service, &server, &settings, page));
     let winding_down = tokio::spawn(wind_down(Arc::clone(&app), stop.clone()));
+    let reloading = tokio::spawn(reload_when_told(reload, tls.clone(), Arc::clone(&app)));
     let tidying = tokio::spawn({
         let (app, stop) = (Arc::clone(&app), stop.child_token());
         async move {
@@ -159,6 +172,7 @@ pub async fn serve(
     // Calls that were dropped may still give back their steps.
     app.service.stop_waiting().await;
     tidying.abort();
+    reloading.abort();
     winding_down.abort();
     Ok(())
 }
@@ -188,6 +202,14 @@ fn bound(address: SocketAddr) -> io::Result<TcpListener> {
     socket.bind(address)?;
     // Only this keeps another program from the address.
     socket.listen(BACKLOG)
+}
+
+async fn reload_when_told(reload: Arc<Notify>, tls: Option<tls::Tls>, app: Arc<door::App>) {
+    loop {
+        reload.notified().await;
+        tls.iter().for_each(tls::Tls::read_again);
+        app.auth.oauth().into_iter().for_each(oauth::OAuth::ask_again);
+    }
 }
 
 /// Ends what would not end by itself: first the waiting calls, which get an error, then the streams, once they have

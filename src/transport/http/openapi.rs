@@ -76,6 +76,7 @@ pub(super) fn document() -> Value {
             {"name": "TOTP", "description": "Secrets and their codes"},
             {"name": "Seats", "description": "The people of the account"},
             {"name": "Audit", "description": "The audit log"},
+            {"name": "Tokens", "description": "Short-lived tokens of a key"},
             {"name": "Operation", "description": "Running the server"},
         ],
         "paths": paths,
@@ -83,7 +84,7 @@ pub(super) fn document() -> Value {
             "securitySchemes": {
                 "bearer": {
                     "type": "http", "scheme": "bearer",
-                    "description": "An API key (`cs_…`), or an access token where an identity provider is set up",
+                    "description": "An API key (`cs_…`), a token of one (`cst_…`), or an access token where an identity provider is set up",
                 },
                 "keyId": {"type": "apiKey", "in": "header", "name": "sb-api-key-id"},
                 "keySecret": {"type": "apiKey", "in": "header", "name": "sb-api-secret-key"},
@@ -118,10 +119,11 @@ fn operation(route: &Route, doc: &Doc) -> Value {
     let with_body = entry.filter(|entry| entry.api.method == operations::Method::Post);
     if let Some(entry) = with_body {
         let mut schema = with_empty_words(without(entry.route_input(), entry.api.in_path()));
+        let is_optional = !schema.contains_key("required") && !entry.is_repeatable();
         // Tools' schemas leave this out, for hosts that convert them.
         schema.insert("additionalProperties".to_owned(), false.into());
         let content = json!({"application/json": {"schema": schema}});
-        fields.insert("requestBody".to_owned(), json!({"required": true, "content": content}));
+        fields.insert("requestBody".to_owned(), json!({"required": !is_optional, "content": content}));
     }
     fields.insert("responses".to_owned(), responses(doc, entry.is_some(), with_body.is_some()).into());
     fields.into()
@@ -182,7 +184,7 @@ fn responses(doc: &Doc, is_operation: bool, has_body: bool) -> Map<String, Value
     let Answer { about, media_type, schema } = &doc.answer;
     let good = json!({"description": about, "content": {*media_type: {"schema": schema()}}});
     let mut responses = Map::from_iter([("200".to_owned(), good)]);
-    let keyed: &[ErrorCode] = if doc.scope.is_some() { KEYED } else { &[] };
+    let keyed: &[ErrorCode] = if is_operation || doc.scope.is_some() { KEYED } else { &[] };
     let body: &[ErrorCode] = if has_body { &[ErrorCode::TooLarge] } else { &[] };
     for code in keyed.iter().chain(body).chain(doc.refusals) {
         responses.insert(status_of(*code).as_str().to_owned(), refusal(*code));

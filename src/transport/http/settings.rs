@@ -3,7 +3,7 @@
 use std::{
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -79,18 +79,23 @@ pub struct OAuthClient {
     pub secret: Option<Arc<ClientSecret>>,
 }
 
-/// The secret that a client shares with its provider.
-pub struct ClientSecret(Zeroizing<String>);
+/// The secret that a client shares with its provider. It may be replaced while the server runs.
+pub struct ClientSecret(RwLock<Zeroizing<String>>);
 
 impl ClientSecret {
     /// A secret.
     pub const fn new(text: Zeroizing<String>) -> Self {
-        Self(text)
+        Self(RwLock::new(text))
+    }
+
+    /// Replaces it.
+    pub fn replace(&self, text: Zeroizing<String>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = text;
     }
 
     /// The text, to be sent to the provider.
-    pub(super) fn expose(&self) -> &str {
-        &self.0
+    pub(super) fn expose(&self) -> Zeroizing<String> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

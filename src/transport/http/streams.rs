@@ -3,7 +3,7 @@
 //! Each request is authenticated, so it notices when its caller's rights have ended; a stream must be told.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -14,8 +14,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::settings::Limits;
 use crate::{
-    domain::{principal::Principal, time::Timestamp},
-    operations::Refusal,
+    domain::{ids::TokenId, principal::Principal, time::Timestamp},
+    operations::{Refusal, Service},
     transport::owner::Owner,
 };
 
@@ -37,6 +37,8 @@ struct Book {
 
 struct Entry {
     owner: Owner,
+    /// The token with which it was opened.
+    token: Option<TokenId>,
     /// When the credential expires with which it was opened.
     until: Option<Timestamp>,
     stop: CancellationToken,
@@ -67,7 +69,8 @@ impl Streams {
         }
         let (number, stop) = (book.next, CancellationToken::new());
         book.next += 1;
-        book.open.insert(number, Entry { owner, until: caller.expires_at(), stop: stop.clone() });
+        book.open
+            .insert(number, Entry { owner, token: caller.token(), until: caller.expires_at(), stop: stop.clone() });
         Ok(OpenStream { streams: Arc::clone(self), number, stop })
     }
 
@@ -84,6 +87,18 @@ impl Streams {
     /// Ends every stream of this owner.
     pub(super) fn end_all_of(&self, owner: Owner) {
         self.book().open.values().filter(|entry| entry.owner == owner).for_each(|entry| entry.stop.cancel());
+    }
+
+    /// Ends every stream whose token was revoked.
+    pub(super) async fn end_revoked(&self, service: &Service) {
+        let tokens: HashSet<_> = self.book().open.values().filter_map(|entry| entry.token).collect();
+        for token in tokens {
+            // If the store can't be read, keep them.
+            if service.is_token_good(token).await == Ok(false) {
+                let book = self.book();
+                book.open.values().filter(|entry| entry.token == Some(token)).for_each(|entry| entry.stop.cancel());
+            }
+        }
     }
 
     /// Ends every stream whose credential has expired.

@@ -89,6 +89,15 @@ impl Tls {
     }
 }
 
+impl Tls {
+    /// Reads the files again, whether they seem to have changed or not.
+    pub(super) fn read_again(&self) {
+        self.0.in_use().stamp = None;
+        let certificate = Arc::clone(&self.0);
+        tokio::task::spawn_blocking(move || certificate.look());
+    }
+}
+
 impl Certificate {
     fn in_use(&self) -> MutexGuard<'_, InUse> {
         self.in_use.lock().unwrap_or_else(PoisonError::into_inner)

@@ -134,6 +134,7 @@ fn token() -> AccessToken {
         account: account(),
         key: "0123456789AB".parse().unwrap(),
         scopes: std::iter::once(Scope::CodesRead).collect(),
+        secrets: None,
         hash: [3; 32],
         created_at: AT,
         expires_at: AT,

@@ -20,6 +20,7 @@ mod large;
 mod repair;
 mod seat;
 mod secret;
+mod serve;
 mod setup;
 mod start;
 #[cfg(unix)]

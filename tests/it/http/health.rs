@@ -85,3 +85,23 @@ fn by_a_clock_before_1970_nothing_is_done_and_health_says_why() {
     server.vault.clock.set_seconds(1_795_305_600);
     assert_eq!(server.get("/readyz", &token).status, 200);
 }
+
+#[test]
+fn a_server_tells_its_version_to_this_machine_and_to_callers() {
+    let mut behind_proxy = settings();
+    behind_proxy.behind_proxy = true;
+    let asked = |server: &Server, token: Option<&str>| {
+        let bearer = token.map(|token| format!("Bearer {token}"));
+        let headers: Vec<_> = bearer.iter().map(|bearer| ("authorization", bearer.as_str())).collect();
+        server.raw(written("GET", "/version", &headers, None).as_bytes())
+    };
+    let here = Server::start();
+    let told = asked(&here, None).json();
+    assert_eq!(told["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(told["vault_format"], here.vault.service.vault_format());
+
+    let proxied = Server::with(behind_proxy);
+    assert_eq!(asked(&proxied, None).refusal(), (401, "unauthenticated".to_owned()));
+    let token = token_of(&proxied.key([Scope::CodesRead]));
+    assert_eq!(asked(&proxied, Some(&token)).json()["version"], env!("CARGO_PKG_VERSION"));
+}

@@ -20,7 +20,7 @@ use countersign::{
     },
     operations::{CreateKey, Entry, Method, MintedKey, Service},
     random::{NoRandomness, Random, SystemRandom},
-    transport::http::{HttpSettings, Place, ServeError, serve},
+    transport::http::{HttpSettings, Orders, Place, ServeError, serve},
 };
 use http::HeaderName;
 use serde_json::{Map, Value};
@@ -103,9 +103,10 @@ impl Server {
             oauth.account = vault.account;
         }
         let stop = CancellationToken::new();
+        let orders = Orders { stop: stop.clone(), ..Orders::default() };
         let (tell, told) = mpsc::channel();
         let place = runtime.block_on(async { Place::take(&settings) }).expect("the server can listen");
-        let serving = serve(service, settings, place, stop.clone(), move |at| tell.send(at).unwrap());
+        let serving = serve(service, settings, place, orders, move |at| tell.send(at).unwrap());
         let running = runtime.spawn(serving);
         let port = told.recv().expect("the server starts").address.port();
         let address = SocketAddr::from(([127, 0, 0, 1], port));
@@ -311,6 +312,11 @@ impl Answer {
     }
 
     /// The status, and the code of the error.
+    /// `OK`, or the code of the refusal.
+    pub(crate) fn refusal_or_ok(&self) -> String {
+        self.json()["error"].as_str().unwrap_or("OK").to_owned()
+    }
+
     pub(crate) fn refusal(&self) -> (u16, String) {
         let body = self.json();
         assert_eq!(body["status"], "ERROR", "{body}");
@@ -349,13 +355,19 @@ pub(crate) fn written(method: &str, path: &str, headers: &[(&str, &str)], body: 
     text + "\r\n" + body.unwrap_or_default()
 }
 
-/// The id of no enrolment.
+/// The id of no enrolment, and of no token.
 const NO_ENROLMENT: &str = "01a2008d-7400-7000-8000-000000000000";
 
 /// What an operation can't do without, by its schema.
 pub(crate) fn needed(entry: &Entry, secret: &str, seat: &str, code: &str) -> Map<String, Value> {
     let input = Value::Object(entry.route_input());
-    let known = [("secret_id", secret), ("seat_id", seat), ("code", code), ("enrollment_id", NO_ENROLMENT)];
+    let known = [
+        ("secret_id", secret),
+        ("seat_id", seat),
+        ("code", code),
+        ("enrollment_id", NO_ENROLMENT),
+        ("token_id", NO_ENROLMENT),
+    ];
     let value_of = |name: &str| known.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
     let required = input["required"].as_array().into_iter().flatten().map(|name| name.as_str().unwrap());
     let mut needed: Map<_, _> =

@@ -19,19 +19,22 @@ use super::kit::{request, token_of, written};
 struct Asked(&'static str);
 
 /// What each needs, as the contract says.
-const NEEDED: [(Asked, Scope); 12] = [
-    (Asked("list_totp_secrets"), Scope::SecretsRead),
-    (Asked("register_totp_secret"), Scope::SecretsWrite),
-    (Asked("enroll_totp_secret"), Scope::SecretsWrite),
-    (Asked("get_totp_enrollment"), Scope::SecretsWrite),
-    (Asked("delete_totp_secret"), Scope::SecretsWrite),
-    (Asked("get_totp_code"), Scope::CodesRead),
-    (Asked("verify_totp_code"), Scope::CodesVerify),
-    (Asked("list_seats"), Scope::SeatsRead),
-    (Asked("get_seat_count"), Scope::SeatsRead),
-    (Asked("get_seat"), Scope::SeatsRead),
-    (Asked("list_audit"), Scope::AuditRead),
-    (Asked::METRICS, Scope::AuditRead),
+const NEEDED: [(Asked, Option<Scope>); 14] = [
+    (Asked("list_totp_secrets"), Some(Scope::SecretsRead)),
+    (Asked("register_totp_secret"), Some(Scope::SecretsWrite)),
+    (Asked("enroll_totp_secret"), Some(Scope::SecretsWrite)),
+    (Asked("get_totp_enrollment"), Some(Scope::SecretsWrite)),
+    (Asked("delete_totp_secret"), Some(Scope::SecretsWrite)),
+    (Asked("get_totp_code"), Some(Scope::CodesRead)),
+    (Asked("verify_totp_code"), Some(Scope::CodesVerify)),
+    (Asked("list_seats"), Some(Scope::SeatsRead)),
+    (Asked("get_seat_count"), Some(Scope::SeatsRead)),
+    (Asked("get_seat"), Some(Scope::SeatsRead)),
+    (Asked("list_audit"), Some(Scope::AuditRead)),
+    // The key alone.
+    (Asked("create_token"), None),
+    (Asked("revoke_token"), None),
+    (Asked::METRICS, Some(Scope::AuditRead)),
 ];
 
 /// How it is asked for.
@@ -81,7 +84,7 @@ impl Asked {
         Entry::named(self.0)
     }
 
-    fn scope(self) -> Scope {
+    fn scope(self) -> Option<Scope> {
         NEEDED.iter().find(|(asked, _)| *asked == self).expect("the contract says what it needs").1
     }
 
@@ -104,14 +107,14 @@ fn expected(asked: Asked, scopes: &[Scope], key: Key, target: Target) -> &'stati
     if matches!(key, Key::Revoked | Key::Expired) {
         return "unauthenticated";
     }
-    if !scopes.contains(&asked.scope()) {
+    if asked.scope().is_some_and(|scope| !scopes.contains(&scope)) {
         return "permission_denied";
     }
     match (asked, key, target) {
         // What it registers a limited key could not see.
         (Asked("register_totp_secret" | "enroll_totp_secret"), Key::Limited, _) => "permission_denied",
-        // Nobody has begun the one that is asked for.
-        (Asked("get_totp_enrollment"), ..) => "not_found",
+        // Nobody has begun, or made, the one that is asked for.
+        (Asked("get_totp_enrollment" | "revoke_token"), ..) => "not_found",
         (_, _, Target::Own) => "OK",
         _ if !asked.has_target() => "OK",
         // To a key of a seat no other seat may show itself.

@@ -21,4 +21,5 @@ mod sign_in;
 mod sse;
 mod table;
 mod tls;
+mod tokens;
 mod ways_in;

@@ -358,9 +358,9 @@ fn the_document_has_every_route_and_is_sound() {
         };
         format!("{method} {}", api.path)
     });
-    let others = ["/healthz", "/metrics", "/openapi.json", "/readyz"].map(|path| format!("GET {path}"));
+    let others = ["/healthz", "/metrics", "/openapi.json", "/readyz", "/version"].map(|path| format!("GET {path}"));
     let wanted: Vec<_> = operations.chain(others).collect();
-    assert_eq!(wanted.len(), 15);
+    assert_eq!(wanted.len(), 18);
     for route in wanted {
         assert!(routes.contains(&route), "{route}");
     }

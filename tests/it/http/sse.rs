@@ -92,7 +92,7 @@ impl Stream {
     }
 }
 
-fn streams(server: &Server) -> usize {
+pub(super) fn streams(server: &Server) -> usize {
     let text = String::from_utf8(server.raw(written("GET", "/metrics", &[], None).as_bytes()).body).unwrap();
     text.lines().find_map(|line| line.strip_prefix("countersign_sse_streams ")).unwrap().parse().unwrap()
 }

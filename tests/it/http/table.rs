@@ -33,6 +33,10 @@ impl World {
             let begun = self.server.post("/api/v2/totp/enrollments", &self.token, &body).json();
             needed.insert("enrollment_id".to_owned(), begun["enrollment_id"].clone());
         }
+        if entry.spec.name == "revoke_token" {
+            let made = self.server.post("/v3/auth/tokens", &self.token, "{}").json();
+            needed.insert("token_id".to_owned(), made["token_id"].clone());
+        }
         needed
     }
 

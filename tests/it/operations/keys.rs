@@ -11,8 +11,8 @@ use countersign::{
         time::Timestamp,
     },
     operations::{
-        AddSeat, CreateKey, DeleteSecret, EnableKey, ErrorCode, ListKeys, ListSecrets, MintedKey, Offered, RemoveSeat,
-        RevokeKey, SeatChanges,
+        AddSeat, CreateKey, CreateToken, DeleteSecret, EnableKey, ErrorCode, ListKeys, ListSecrets, MintedKey, Offered,
+        RemoveSeat, RevokeKey, SeatChanges,
     },
     random::SystemRandom,
     vault::{self, OpenRequest, Source, VaultRequest, Writes},
@@ -62,6 +62,7 @@ async fn a_key_is_off_after_an_accepted_loss_until_a_person_enables_it() {
     let revoked = vault.service.perform(&vault.person, request()).await.unwrap();
     vault.service.perform(&vault.person, RevokeKey { id: revoked.key.id }).await.unwrap();
     let running = vault.service.authenticate(Offered::Key(again(&minted))).await.unwrap();
+    let token = vault.service.perform(&running, CreateToken::default()).await.unwrap().plain;
 
     let dir = vault.dir.path();
     let store = OpenRequest {
@@ -85,6 +86,8 @@ async fn a_key_is_off_after_an_accepted_loss_until_a_person_enables_it() {
     assert_eq!(by_itself.code(), ErrorCode::PermissionDenied);
     vault.service.perform(&vault.person, EnableKey { id: minted.key.id }).await.unwrap();
     vault.service.authenticate(Offered::Key(again(&minted))).await.unwrap();
+    let refusal = vault.service.authenticate(Offered::Token(token)).await.unwrap_err();
+    assert_eq!(refusal.code(), ErrorCode::Unauthenticated, "the older copy may not know that it was revoked");
     for id in [minted.key.id, revoked.key.id] {
         let refusal = vault.service.perform(&vault.person, EnableKey { id }).await.unwrap_err();
         assert_eq!(refusal.code(), ErrorCode::InvalidArgument);

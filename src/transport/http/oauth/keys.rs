@@ -103,6 +103,14 @@ impl Keys {
         self.learned(|kept| kept.endpoints.clone().filter(|_| kept.is_trusted())).await
     }
 
+    /// Asks the provider anew, unless it is being asked. What is known serves until it answers.
+    pub(super) fn ask_again(&self) {
+        let mut kept = self.shared.kept();
+        if kept.asking.take().is_none_or(|asking| asking.has_changed().is_err()) {
+            kept.asking = Some(Shared::ask(Arc::clone(&self.shared)));
+        }
+    }
+
     /// Something of the provider's; if it is not known, the provider is asked.
     async fn learned<T>(&self, find: impl Fn(&Kept) -> Option<T>) -> Option<T> {
         let (known, asking) = self.look(&find);

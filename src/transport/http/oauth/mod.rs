@@ -116,6 +116,11 @@ impl OAuth {
         &self.challenge
     }
 
+    /// Asks the provider for its keys and addresses anew.
+    pub(super) fn ask_again(&self) {
+        self.keys.ask_again();
+    }
+
     /// The credential in an access token: a login, or junk. The cause goes to the log.
     pub(super) async fn offered(&self, token: &str, now: Timestamp) -> Offered {
         match self.login(token, now).await {

@@ -174,13 +174,14 @@ fn redeem(
     fields.extend(code);
     let knows = |way: &str| endpoints.authentication.iter().any(|known| known == way);
     let by_form = knows("client_secret_post") && !knows("client_secret_basic");
-    let authorization = match &client.secret {
+    let secret = client.secret.as_ref().map(|secret| secret.expose());
+    let authorization = match &secret {
         Some(secret) if !by_form => {
-            let pair = format!("{}:{}", escaped(&client.id), escaped(secret.expose()));
+            let pair = format!("{}:{}", escaped(&client.id), escaped(secret));
             Some(format!("Basic {}", BASE64.encode(pair.as_bytes())))
         }
         Some(secret) => {
-            fields.extend([("client_id", client.id.as_str()), ("client_secret", secret.expose())]);
+            fields.extend([("client_id", client.id.as_str()), ("client_secret", secret.as_str())]);
             None
         }
         None => {

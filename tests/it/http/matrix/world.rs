@@ -105,6 +105,7 @@ impl World {
             let path = path
                 .replace("{secret_id}", &self.own.to_string())
                 .replace("{seat_id}", &self.seats[0])
+                .replace("{token_id}", &self.own.to_string())
                 .replace("{enrollment_id}", &self.own.to_string());
             let keyed = methods.as_object().unwrap().iter().filter(|(_, route)| route["security"] != json!([]));
             routes.extend(keyed.map(|(method, _)| (method.to_uppercase(), path.clone())));
