@@ -34,5 +34,6 @@ pub mod text;
 pub mod time;
 pub mod token;
 pub mod totp;
+pub mod trace;
 pub mod verification;
 pub mod words;

@@ -10,6 +10,7 @@ use super::{
     text::Claim,
     time::Timestamp,
     token::AccessToken,
+    trace::TraceParent,
 };
 
 /// The proof that a caller was authenticated. Only authentication, the stdio sidecar and the command line make one.
@@ -35,6 +36,8 @@ pub struct Client {
     pub name: Claim,
     /// Its version.
     pub version: Claim,
+    /// The call's place in a trace of the client's.
+    pub trace: Option<TraceParent>,
 }
 
 impl Principal {
@@ -90,6 +93,13 @@ impl Principal {
     #[must_use]
     pub fn through(mut self, client: Client) -> Self {
         self.client = client;
+        self
+    }
+
+    /// The same caller, with the call's place in a trace.
+    #[must_use]
+    pub const fn in_trace(mut self, trace: Option<TraceParent>) -> Self {
+        self.client.trace = trace;
         self
     }
 

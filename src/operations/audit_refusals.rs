@@ -129,6 +129,7 @@ impl Service {
         from: Option<IpAddr>,
     ) -> BoxFuture<'_, Refusal> {
         Box::pin(async move {
+            self.shared.counters.limited(&refusal);
             // A vault that can't be written takes no row either, and the caller must not wait twice.
             if matches!(refusal, Refusal::Unavailable { .. } | Refusal::OutcomeUnknown) {
                 self.count_refusal(refusal.code());

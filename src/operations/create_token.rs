@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::{
-    Access, Api, ApiOperation, Call, Effect, ErrorCode, Failed, Method, Operation, Refusal, Seconds, Spec,
+    Access, Api, ApiOperation, Call, Effect, ErrorCode, Failed, Limit, Method, Operation, Refusal, Seconds, Spec,
     answers::{OK, Revealed},
     retries::Retries,
     sound,
@@ -178,7 +178,7 @@ impl Call<'_> {
         match live.first() {
             Some(first) if live.len() as u64 >= TOKENS_MAX => {
                 let after = self.entry.at.until(first.expires_at);
-                Err(Refusal::RateLimited { what: "this key has as many tokens as it may have", after }.into())
+                Err(Refusal::RateLimited { limit: Limit::Tokens, after }.into())
             }
             _ => Ok(ended.into_iter().take(REMOVED_AT_ONCE).fold(draft, Draft::remove)),
         }

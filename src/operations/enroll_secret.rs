@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Access, Api, ApiOperation, Call, Effect, ErrorCode, Failed, ForSeat, Method, Operation, Refusal, Spec,
+    Access, Api, ApiOperation, Call, Effect, ErrorCode, Failed, ForSeat, Limit, Method, Operation, Refusal, Spec,
     answers::{self, OK},
     bounds::OriginList,
     register_secret::shown,
@@ -284,17 +284,17 @@ impl Call<'_> {
         while proof == ProofWanted::Machine && open.len() >= ENROLMENTS_OPEN_MAX {
             service.finish(open.remove(0).id, EnrolmentState::Cancelled, (Actor::System, Action::EnrolCancel)).await?;
         }
-        let full = |what, at: Option<Timestamp>| Refusal::RateLimited {
-            what,
+        let full = |limit, at: Option<Timestamp>| Refusal::RateLimited {
+            limit,
             after: at.map_or(Duration::ZERO, |at| now.until(at)),
         };
         if open.len() >= ENROLMENTS_OPEN_MAX {
             let first = open.iter().map(|kept| kept.expires_at).min();
-            return Err(full("too many enrolments are open; let the person answer them first", first).into());
+            return Err(full(Limit::Enrolments, first).into());
         }
         if all.len() >= ENROLMENTS_PER_ACCOUNT_MAX {
             let first = all.iter().map(|kept| kept_until(kept)).min();
-            return Err(full("this account has had too many enrolments today", first).into());
+            return Err(full(Limit::EnrolmentsPerDay, first).into());
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 use zeroize::Zeroizing;
 
 use super::{
-    Failed, Proven, Refusal, Service, register_secret,
+    Failed, Limit, Proven, Refusal, Service, register_secret,
     register_secret::shown,
     retries::Retries,
     staged_seeds::{Handle, StagedSeed},
@@ -140,8 +140,7 @@ impl Service {
     fn stage(&self, proven: &Proven, seeds: Vec<(Handle, StagedSeed)>) -> Result<(), Failed> {
         let long = self.now().until(proven.view.expires_at).min(Duration::from_secs(ENROLMENT_SECONDS));
         let Some(first) = self.shared.enrolments.staged.put(proven.id, seeds, Instant::now() + long) else {
-            let what = "too many people are adding secrets at this moment";
-            return Err(Refusal::RateLimited { what, after: Duration::from_mins(1) }.into());
+            return Err(Refusal::RateLimited { limit: Limit::Enrolling, after: Duration::from_mins(1) }.into());
         };
         if first {
             // Forgets them once their time is over, even if nobody comes back to the page.

@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
-    Access, Api, ApiOperation, Call, Effect, ErrorCode, Failed, ForSeat, Method, Operation, Refusal, Seconds, Spec,
+    Access, Api, ApiOperation, Call, Effect, ErrorCode, Failed, ForSeat, Limit, Method, Operation, Refusal, Seconds,
+    Spec,
     answers::{OK, Revealed},
     bounds::PurposeText,
     reservation::HeldStep,
@@ -266,8 +267,7 @@ impl Call<'_> {
                 Err(Refusal::Busy { reason, after: now.until(free_at).saturating_add(spread) }.into())
             }
             CodeAnswer::LimitReached { free_at } => {
-                let what = "the limit of codes an hour for this secret is used up";
-                Err(Refusal::RateLimited { what, after: now.until(free_at) }.into())
+                Err(Refusal::RateLimited { limit: Limit::CodesPerHour, after: now.until(free_at) }.into())
             }
             CodeAnswer::TooFresh { period } => {
                 Err(Refusal::invalid("min_validity", format!("must be 0 to {period}, this secret's period")).into())

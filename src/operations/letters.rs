@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::{Failed, Refusal, Service, SessionLimits};
+use super::{Failed, Limit, Refusal, Service, SessionLimits};
 use crate::{
     domain::{
         api_key::KeyId,
@@ -120,8 +120,10 @@ impl Service {
             let (mine, all) =
                 (self.vault().count_letters(Some(&session.tag)).await?, self.vault().count_letters(None).await?);
             if mine >= LETTERS_EACH || all >= LETTERS_MAX {
-                let what = "too many messages wait in this session";
-                return Err(Failed::from(Refusal::RateLimited { what, after: Duration::from_secs(1) }));
+                return Err(Failed::from(Refusal::RateLimited {
+                    limit: Limit::SessionMessages,
+                    after: Duration::from_secs(1),
+                }));
             }
             let mut text = Zeroizing::new(serde_json::to_vec(&head).unwrap_or_default());
             // Reserved first, so that no copy is left behind.

@@ -87,7 +87,7 @@ pub struct AuditRow {
     pub at: String,
     /// In which account (a UUID); null for callers who could not say who they are.
     pub account: Option<String>,
-    /// Who: `cli`, `stdio`, `key`, `oauth`, `page` (a person on the page of an enrolment), `system` or `unknown`.
+    /// Who: `cli`, `stdio`, `key`, `token` (made from a key), `oauth`, `page` (a person on the page of an enrolment), `system` or `unknown`.
     pub actor: &'static str,
     /// The key that called, or the one that it is about.
     pub key: Option<String>,
@@ -107,6 +107,8 @@ pub struct AuditRow {
     pub purpose: Option<String>,
     /// How many like it, for rows that count.
     pub count: Option<u64>,
+    /// The call's place in the caller's trace, as W3C Trace Context writes it.
+    pub traceparent: Option<String>,
     /// What the client says of itself.
     pub client: Option<ClaimedClient>,
     /// The keyed hash over this row and the one before it (hexadecimal).
@@ -206,6 +208,7 @@ impl From<&audit::AuditRow> for AuditRow {
             step: entry.step.map(|step| step.0),
             purpose: entry.purpose.as_ref().map(ToString::to_string),
             count: entry.count,
+            traceparent: entry.client.trace.map(|trace| trace.to_string()),
             client: (!name.is_empty() || !version.is_empty()).then(client),
             mac: data_encoding::HEXLOWER.encode(&row.mac),
         }
@@ -241,7 +244,7 @@ mod tests {
             step: Some(Step(59_000_000)),
             code_tag: Some([7; 16]),
             purpose: Some(Purpose::of("nightly backup").unwrap()),
-            client: Client { name: Claim::of("claude"), version: Claim::of("1.0") },
+            client: Client { name: Claim::of("claude"), version: Claim::of("1.0"), trace: None },
             ..AuditEntry::by(
                 Actor::Key("abcdefghijkl".parse().unwrap()),
                 Action::CodeGet,
@@ -250,12 +253,12 @@ mod tests {
         };
         let row = AuditRow::from(&audit::AuditRow { chain: 0, seq: 42, entry, mac: [0xAB; 32] });
 
-        insta::assert_snapshot!(serde_json::to_string(&row).unwrap(), @r#"{"chain":0,"seq":42,"at":"2026-02-02T02:40:00.000Z","account":"01900000-0000-7000-8000-000000000001","actor":"key","key":"abcdefghijkl","seat_id":"01900000-0000-7000-8000-000000000001","action":"code.get","outcome":"ok","secret_id":"01900000-0000-7000-8000-000000000001","step":59000000,"purpose":"nightly backup","count":null,"client":{"name":"claude","version":"1.0","claimed":true},"mac":"abababababababababababababababababababababababababababababababab"}"#);
+        insta::assert_snapshot!(serde_json::to_string(&row).unwrap(), @r#"{"chain":0,"seq":42,"at":"2026-02-02T02:40:00.000Z","account":"01900000-0000-7000-8000-000000000001","actor":"key","key":"abcdefghijkl","seat_id":"01900000-0000-7000-8000-000000000001","action":"code.get","outcome":"ok","secret_id":"01900000-0000-7000-8000-000000000001","step":59000000,"purpose":"nightly backup","count":null,"traceparent":null,"client":{"name":"claude","version":"1.0","claimed":true},"mac":"abababababababababababababababababababababababababababababababab"}"#);
     }
 
     #[test]
     fn half_of_what_a_client_claims_is_shown_too() {
-        let client = Client { name: Claim::of("claude"), version: Claim::default() };
+        let client = Client { name: Claim::of("claude"), ..Client::default() };
         let entry = AuditEntry { client, ..AuditEntry::by(Actor::Stdio, Action::Call, Timestamp::from_seconds(0)) };
         let row = AuditRow::from(&audit::AuditRow { chain: 0, seq: 1, entry, mac: [0; 32] });
         assert_eq!(row.client.map(|client| (client.name, client.version)), Some(("claude".to_owned(), String::new())));
@@ -275,6 +278,6 @@ mod tests {
         let entry = AuditEntry::by(Actor::System, Action::AuditPrune, Timestamp::from_seconds(0));
         let row = AuditRow::from(&audit::AuditRow { chain: 0, seq: 1, entry, mac: [0; 32] });
 
-        insta::assert_snapshot!(serde_json::to_string(&row).unwrap(), @r#"{"chain":0,"seq":1,"at":"1970-01-01T00:00:00.000Z","account":null,"actor":"system","key":null,"seat_id":null,"action":"trail.prune","outcome":"ok","secret_id":null,"step":null,"purpose":null,"count":null,"client":null,"mac":"0000000000000000000000000000000000000000000000000000000000000000"}"#);
+        insta::assert_snapshot!(serde_json::to_string(&row).unwrap(), @r#"{"chain":0,"seq":1,"at":"1970-01-01T00:00:00.000Z","account":null,"actor":"system","key":null,"seat_id":null,"action":"trail.prune","outcome":"ok","secret_id":null,"step":null,"purpose":null,"count":null,"traceparent":null,"client":null,"mac":"0000000000000000000000000000000000000000000000000000000000000000"}"#);
     }
 }

@@ -10,7 +10,7 @@ use std::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
-    Call, Failed, Refusal,
+    Call, Failed, Limit, Refusal,
     waiting::{Whose, whose},
 };
 use crate::domain::{
@@ -21,8 +21,7 @@ use crate::domain::{
 const WAIT_MAX: Duration = Duration::from_secs(LONG_READ_WAIT_SECONDS_MAX);
 
 /// By the end of that time, whatever waits now runs or has been refused.
-const TOO_MANY: Refusal =
-    Refusal::RateLimited { what: "too many searches and whole lists of this caller run at once", after: WAIT_MAX };
+const TOO_MANY: Refusal = Refusal::RateLimited { limit: Limit::LongReads, after: WAIT_MAX };
 
 /// The long reads of this process.
 #[derive(Default)]

@@ -35,6 +35,7 @@ mod import_secrets;
 mod keys;
 mod last_use;
 mod letters;
+mod limit;
 mod list_audit;
 mod list_seats;
 mod list_secrets;
@@ -90,6 +91,7 @@ pub use self::{
     import_seats::{ImportSeats, ImportedSeats, PresentSeat, SortedSeats},
     import_secrets::{ImportSecrets, Imported, PresentSecret, Progress},
     keys::{CreateKey, EnableKey, Keys, ListKeys, MintedKey, RemoveDamagedKeys, RevokeKey},
+    limit::Limit,
     list_audit::{AuditList, AuditListResponse, AuditRow, ClaimedClient, ListAudit},
     list_seats::{EverySeat, ListSeats, SeatList, SeatListResponse, SeatPage},
     list_secrets::{

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Refusal, Service};
+use super::{Limit, Refusal, Service};
 use crate::{domain::rate::Rate, vault::Paced};
 
 /// The most keys with a bucket of their own in memory; others share one bucket. An entry takes about 50 bytes.
@@ -43,13 +43,13 @@ impl Counted {
         }
     }
 
-    /// What is said of too many.
-    const fn too_many(self) -> &'static str {
+    const fn limit(self) -> Limit {
         match self {
-            Self::Calls | Self::Messages => "too many calls with this key",
-            Self::Failures => "too many failed authentications from this address",
-            Self::Uses => "too many calls for this secret",
-            Self::SignIns => "too many codes came for one link",
+            Self::Calls => Limit::Calls,
+            Self::Messages => Limit::Messages,
+            Self::Failures => Limit::Failures,
+            Self::Uses => Limit::Uses,
+            Self::SignIns => Limit::SignIns,
         }
     }
 }
@@ -111,7 +111,7 @@ impl Pace {
     }
 
     const fn refusal(&self, after: Duration) -> Refusal {
-        Refusal::RateLimited { what: self.counted.too_many(), after }
+        Refusal::RateLimited { limit: self.counted.limit(), after }
     }
 
     /// Counts one call of a bucket in memory.

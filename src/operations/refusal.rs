@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::Limit;
 use crate::domain::{audit::Outcome, scope::Scope};
 
 /// The stable word for a refusal, as in the contract. Every transport maps each of them.
@@ -104,10 +105,10 @@ pub enum Refusal {
         limit: &'static str,
     },
     /// Too often.
-    #[error("{what}; try again in {} s", seconds_up(*after))]
+    #[error("{}; try again in {} s", limit.words(), seconds_up(*after))]
     RateLimited {
-        /// What was done too often.
-        what: &'static str,
+        /// The limit.
+        limit: Limit,
         /// The time until the next call is allowed.
         after: Duration,
     },
@@ -206,6 +207,17 @@ impl Refusal {
             | Self::Stopping
             | Self::NoPage => ErrorCode::Unavailable,
             Self::Damaged(_) | Self::Internal { .. } => ErrorCode::Internal,
+        }
+    }
+
+    /// The limit above which the caller is, if it is one.
+    pub const fn limit(&self) -> Option<Limit> {
+        match self {
+            Self::RateLimited { limit, .. } => Some(*limit),
+            Self::Busy { .. } => Some(Limit::SingleUse),
+            Self::TooManyWaiting => Some(Limit::Waiting),
+            Self::TooLarge { .. } => Some(Limit::Body),
+            _ => None,
         }
     }
 

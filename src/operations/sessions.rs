@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use super::{Failed, Refusal, Service};
+use super::{Failed, Limit, Refusal, Service};
 use crate::{
     domain::{
         session::{Carried, NodeId, Session, SessionOwner},
@@ -227,5 +227,5 @@ impl Service {
 }
 
 const fn too_many() -> Refusal {
-    Refusal::RateLimited { what: "too many MCP sessions are open", after: SPARE_AFTER }
+    Refusal::RateLimited { limit: Limit::Sessions, after: SPARE_AFTER }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use super::{ErrorCode, Service};
+use super::{ErrorCode, Limit, Refusal, Service};
 use crate::domain::time::Timestamp;
 
 /// The counters.
@@ -10,6 +10,7 @@ use crate::domain::time::Timestamp;
 pub(super) struct Counters {
     codes_issued: AtomicU64,
     refused: [AtomicU64; ErrorCode::ALL.len()],
+    limited: [AtomicU64; Limit::ALL.len()],
     /// In seconds; 0: none yet.
     last_backup: AtomicI64,
 }
@@ -21,6 +22,8 @@ pub struct Tally {
     pub codes_issued: u64,
     /// Calls refused, by code.
     pub refused: Vec<(ErrorCode, u64)>,
+    /// Calls refused, by the limit above which they were.
+    pub limited: Vec<(Limit, u64)>,
     /// Callers that are waiting for a code.
     pub waiting: usize,
     /// When this process last made a backup by itself, in seconds.
@@ -45,6 +48,12 @@ impl Counters {
         let at = ErrorCode::ALL.iter().position(|known| *known == code);
         at.and_then(|at| self.refused.get(at)).map(|count| count.fetch_add(1, Ordering::Relaxed));
     }
+
+    /// Counts a refusal by the limit above which it was, if it was one.
+    pub(super) fn limited(&self, refusal: &Refusal) {
+        let at = refusal.limit().and_then(|limit| Limit::ALL.iter().position(|known| *known == limit));
+        at.and_then(|at| self.limited.get(at)).map(|count| count.fetch_add(1, Ordering::Relaxed));
+    }
 }
 
 impl Service {
@@ -53,13 +62,20 @@ impl Service {
         self.shared.counters.refused(code);
     }
 
+    /// Counts a transport's own refusal by the limit above which it was, if it was one.
+    pub fn count_limit(&self, refusal: &Refusal) {
+        self.shared.counters.limited(refusal);
+    }
+
     /// The current values of the counters.
     pub fn tally(&self) -> Tally {
         let counters = &self.shared.counters;
         let refused = ErrorCode::ALL.into_iter().zip(&counters.refused);
+        let limited = Limit::ALL.into_iter().zip(&counters.limited);
         Tally {
             codes_issued: counters.codes_issued.load(Ordering::Relaxed),
             refused: refused.map(|(code, count)| (code, count.load(Ordering::Relaxed))).collect(),
+            limited: limited.map(|(limit, count)| (limit, count.load(Ordering::Relaxed))).collect(),
             waiting: self.shared.waiters.count(),
             last_backup: Some(counters.last_backup.load(Ordering::Relaxed)).filter(|at| *at != 0),
             clock_ahead: self.clock_ahead(),

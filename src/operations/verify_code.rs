@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::{
-    Access, Api, ApiOperation, Call, Effect, ErrorCode, Failed, ForSeat, Method, Operation, Refusal, Spec,
+    Access, Api, ApiOperation, Call, Effect, ErrorCode, Failed, ForSeat, Limit, Method, Operation, Refusal, Spec,
     answers::OK,
     bounds::{CodeDigits, wiped},
     retries::Retries,
@@ -140,7 +140,7 @@ impl Call<'_> {
     fn check(&self, in_use: &InUse, typed: &str, entry: &AuditEntry) -> Result<Checked, Failed> {
         let mut state = in_use.state.clone();
         if let Some(after) = state.verify.held(entry.at) {
-            return Err(Refusal::RateLimited { what: "too many wrong codes for this secret", after }.into());
+            return Err(Refusal::RateLimited { limit: Limit::WrongCodes, after }.into());
         }
         let totp = &in_use.secret.metadata.totp;
         let digits = totp.digits.get();

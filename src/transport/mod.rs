@@ -11,6 +11,7 @@ pub mod mcp;
 mod owner;
 mod pace;
 mod qr;
+mod trace;
 
 pub use error::ErrorBody;
 

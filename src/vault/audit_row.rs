@@ -9,6 +9,7 @@ use crate::domain::{
     text::{Claim, Purpose},
     time::Timestamp,
     totp::Step,
+    trace::TraceParent,
 };
 
 /// The canonical bytes that a row's MAC covers.
@@ -22,6 +23,8 @@ pub(super) enum Format {
     Fence = 3,
     /// A knot: a row of format 2 with the heads of other chains as its last field.
     Knot = 4,
+    /// A row of format 2 with the call's place in a trace as its last field.
+    Traced = 5,
 }
 
 /// The bytes of a head: its chain, its number and its MAC.
@@ -53,7 +56,11 @@ pub(super) fn fence_of(body: &[u8]) -> Option<Fence<'_>> {
 
 /// The format of a new row.
 pub(super) const fn format_of(entry: &AuditEntry) -> Format {
-    if entry.heads.is_empty() { Format::Two } else { Format::Knot }
+    match (entry.heads.is_empty(), entry.client.trace) {
+        (false, _) => Format::Knot,
+        (true, Some(_)) => Format::Traced,
+        (true, None) => Format::Two,
+    }
 }
 
 pub(super) fn encode(format: Format, entry: &AuditEntry) -> Vec<u8> {
@@ -84,6 +91,7 @@ pub(super) fn decode(body: &[u8]) -> Option<(Format, AuditEntry)> {
         1 => Format::One,
         2 => Format::Two,
         4 => Format::Knot,
+        5 => Format::Traced,
         _ => return None,
     };
     let mut next = || -> Option<&[u8]> {
@@ -118,6 +126,7 @@ pub(super) fn decode(body: &[u8]) -> Option<(Format, AuditEntry)> {
         client: Client {
             name: Claim::kept(text(next()?)?.to_owned()),
             version: Claim::kept(text(next()?)?.to_owned()),
+            trace: if format == Format::Traced { Some(TraceParent::from_bytes(next()?)?) } else { None },
         },
         heads: if format == Format::Knot { heads(next()?)? } else { Vec::new() },
     };
@@ -151,8 +160,8 @@ fn under_mac(entry: &AuditEntry, name: &[u8], chain: Option<u32>, seq: u64) -> V
     out
 }
 
-/// Passes on the bytes of every field, in this order for ever: that of the MAC and of the stored row. Only a knot has the
-/// last one.
+/// Passes on the bytes of every field, in this order for ever: that of the MAC and of the stored row. Only a knot and a
+/// traced row have a last one.
 fn fields(entry: &AuditEntry, mut field: impl FnMut(&[u8])) {
     let AuditEntry {
         at,
@@ -185,6 +194,9 @@ fn fields(entry: &AuditEntry, mut field: impl FnMut(&[u8])) {
     field(count.map(u64::to_be_bytes).as_ref().map_or(&[], |bytes| bytes));
     field(client.name.as_str().as_bytes());
     field(client.version.as_str().as_bytes());
+    if let Some(trace) = client.trace.filter(|_| heads.is_empty()) {
+        field(trace.as_bytes());
+    }
     if !heads.is_empty() {
         let bytes = |head: &ChainHead| [&head.chain.to_be_bytes()[..], &head.seq.to_be_bytes(), &head.mac].concat();
         field(&heads.iter().flat_map(bytes).collect::<Vec<u8>>());
@@ -247,7 +259,7 @@ mod tests {
             code_tag: Some([5; 16]),
             purpose: Some(Purpose::kept("é".repeat(128))),
             count: Some(6),
-            client: Client { name: Claim::of("agent"), version: Claim::of("1.0") },
+            client: Client { name: Claim::of("agent"), version: Claim::of("1.0"), trace: None },
             heads: Vec::new(),
         }
     }
@@ -255,6 +267,11 @@ mod tests {
     fn knot() -> AuditEntry {
         let head = |chain, seq| ChainHead { chain, seq, mac: [7; 32] };
         AuditEntry { heads: vec![head(1, 2), head(3, 4)], ..bare() }
+    }
+
+    fn traced() -> AuditEntry {
+        let trace = TraceParent::from_bytes(&[&[8; 16][..], &[9; 8], &[1]].concat());
+        AuditEntry { client: Client { trace, ..Client::default() }, ..bare() }
     }
 
     fn bare() -> AuditEntry {
@@ -323,6 +340,7 @@ mod tests {
             AuditEntry { count: Some(4), ..bare.clone() },
             client(Client { name: Claim::of("x"), ..Client::default() }),
             client(Client { version: Claim::of("x"), ..Client::default() }),
+            traced(),
             knot(),
             AuditEntry { heads: knot().heads[..1].to_vec(), ..bare.clone() },
             AuditEntry { heads: vec![ChainHead { seq: 5, ..knot().heads[0] }], ..bare.clone() },
@@ -387,6 +405,8 @@ mod tests {
         for (format, entry) in [
             (Format::One, full()),
             (Format::Two, full()),
+            (Format::Traced, traced()),
+            (Format::Traced, AuditEntry { client: Client { trace: traced().client.trace, ..full().client }, ..full() }),
             (Format::Knot, knot()),
             (Format::Knot, AuditEntry { heads: knot().heads, ..full() }),
             (Format::Two, AuditEntry::by(Actor::System, Action::VaultCreate, Timestamp::from_micros(-1))),
@@ -413,6 +433,17 @@ mod tests {
         let under_mac = canonical(&knot(), 7, 9);
         let last = [&88_u32.to_be_bytes()[..], &HEXLOWER.decode(heads.as_bytes()).unwrap()].concat();
         assert_eq!(under_mac, [canonical(&bare(), 7, 9), last].concat());
+    }
+
+    #[test]
+    fn a_traced_row_has_its_trace_as_its_last_field_and_never_none() {
+        assert_eq!(format_of(&traced()), Format::Traced);
+        let rest = HEXLOWER.encode(&encode(Format::Two, &bare())[1..]);
+        let trace = format!("19{}{}01", "08".repeat(16), "09".repeat(8));
+        assert_eq!(HEXLOWER.encode(&encode(Format::Traced, &traced())), format!("05{rest}{trace}"));
+        assert_eq!(decode(&[&encode(Format::Traced, &bare())[..], &[0]].concat()), None);
+        let zeros = [&encode(Format::Traced, &bare())[..], &[25], &[0; 25]].concat();
+        assert_eq!(decode(&zeros), None);
     }
 
     #[test]

@@ -122,7 +122,7 @@ impl Keyring {
             audit_row::Format::One => {
                 (self.audit_mac_v1(&before, &audit_row::canonical_v1(&entry, record.seq)), entry.at.max(end.at))
             }
-            audit_row::Format::Two | audit_row::Format::Knot => {
+            audit_row::Format::Two | audit_row::Format::Knot | audit_row::Format::Traced => {
                 (self.audit_mac(&before, &audit_row::canonical(&entry, record.chain, record.seq), record.at), record.at)
             }
             audit_row::Format::Fence => return false,

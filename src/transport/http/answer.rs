@@ -70,6 +70,11 @@ pub(super) const fn status_of(code: ErrorCode) -> StatusCode {
 }
 
 impl Problem {
+    /// The transport's own refusal, if it is one.
+    pub(super) const fn own(&self) -> Option<&Refusal> {
+        if let Self::Own(refusal) = self { Some(refusal) } else { None }
+    }
+
     /// The error code, if the service has not counted it yet.
     pub(super) const fn uncounted(&self) -> Option<ErrorCode> {
         match self {

@@ -24,7 +24,7 @@ use super::{
     answer::{Problem, protect},
     auth::{Auth, CHALLENGE, Counts, Known, Tried},
     body::Arriving,
-    enrol::{CALLBACK, Pictures, ServerPage},
+    enrol::{Pictures, ServerPage},
     guard::{self, Guard, Turned, Wanted},
     health::{self, LastHealth},
     listener::Visitor,
@@ -33,7 +33,7 @@ use super::{
     peers::{Peer, Peers},
     places::Place,
     rest,
-    routes::{Route, Run, Takes},
+    routes::{Route, Run, Takes, methods, route_for},
     settings::{BaseUrl, HttpSettings, Limits},
     sse::Sse,
     streams::Streams,
@@ -284,6 +284,7 @@ impl App {
             Ok(response) => return response,
             Err(problem) => problem,
         };
+        problem.own().map(|refusal| self.service.count_limit(refusal));
         if let Some(code) = problem.uncounted() {
             // The row is boxed because few requests end in one.
             Box::pin(self.count_refusal((route, caller, from), code)).await;
@@ -375,24 +376,6 @@ fn log_request(method: &Method, route: Option<&'static Route>, key: Option<KeyId
     let (route, status, millis) = (route.map_or("other", |route| route.path), status.as_u16(), took.as_millis());
     let key = key.map(tracing::field::display);
     tracing::debug!(method, route, status, millis, key, "answered");
-}
-
-fn route_for(routes: &[&'static Route], method: &Method) -> Option<&'static Route> {
-    let exact = routes.iter().find(|route| route.method == method);
-    let head = || routes.iter().find(|route| method == Method::HEAD && has_head(route));
-    exact.or_else(head).copied()
-}
-
-/// Whether a route answers HEAD requests, as GET routes do. A stream has no head apart from itself, a code would be
-/// marked as given although the caller never saw it, and a provider's answer would be used up.
-fn has_head(route: &Route) -> bool {
-    let uses_up = route.action == Action::CodeGet || route.path == CALLBACK;
-    route.method == Method::GET && !matches!(route.run, Run::Carrier(_)) && !uses_up
-}
-
-fn methods(routes: &[&'static Route]) -> String {
-    let names = |route: &&'static Route| [Some(route.method.as_str()), has_head(route).then_some("HEAD")];
-    routes.iter().flat_map(names).flatten().collect::<Vec<_>>().join(", ")
 }
 
 /// The address of the connection's other end.

@@ -66,6 +66,11 @@ impl Metrics {
         for (code, count) in &tally.refused {
             let _ = writeln!(text, "countersign_refusals_total{{code=\"{}\"}} {count}", code.as_str());
         }
+        let name = "countersign_limit_refusals_total";
+        head(&mut text, name, "counter", "Calls refused because they were above a limit, by limit.");
+        for (limit, count) in &tally.limited {
+            let _ = writeln!(text, "{name}{{limit=\"{}\"}} {count}", limit.as_str());
+        }
         for (name, value, about) in [
             ("countersign_http_connections", now.connections, "Open connections."),
             ("countersign_mcp_sessions", now.sessions, "Sessions of handshake clients over Streamable HTTP."),

@@ -17,7 +17,10 @@ use super::{
     places::{self, Places},
     settings::Limits,
 };
-use crate::{operations::Refusal, transport::owner::Owner};
+use crate::{
+    operations::{Limit, Refusal},
+    transport::owner::Owner,
+};
 
 /// When a caller with too many connections may try again.
 const AGAIN_AFTER: Duration = Duration::from_secs(10);
@@ -172,8 +175,7 @@ impl Peers {
     /// # Errors
     /// `rate_limited` if the share is used up.
     pub(super) fn share(&self, owner: Owner) -> Result<places::Place, Refusal> {
-        let what = "too many connections of this key are open";
-        self.shares.take(owner).ok_or(Refusal::RateLimited { what, after: AGAIN_AFTER })
+        self.shares.take(owner).ok_or(Refusal::RateLimited { limit: Limit::Connections, after: AGAIN_AFTER })
     }
 }
 

@@ -13,7 +13,10 @@ use super::{
     listing, query,
     routes::{Answer, Doc, Route, Run, Takes},
 };
-use crate::operations::{self, ApiCall, Entry, Refusal, Surface, TABLE};
+use crate::{
+    operations::{self, ApiCall, Entry, Refusal, Surface, TABLE},
+    transport::trace::trace_of,
+};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
@@ -46,6 +49,7 @@ fn route(entry: &'static Entry) -> Route {
 
 /// Carries out the operation of a request.
 pub(super) async fn serve(mut call: Call<'_>, entry: &'static Entry, body: Arriving) -> Result<Response, Problem> {
+    call.caller = call.caller.in_trace(trace_of(&call.parts.headers));
     let arguments = match arguments(&mut call, entry, body).await {
         Ok(arguments) => arguments,
         Err(Problem::Own(refusal)) => {

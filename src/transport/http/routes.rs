@@ -10,7 +10,8 @@ use super::{
     answer::Problem,
     body::Arriving,
     door::{Call, Visit},
-    enrol, health, mcp, oauth, openapi, rest, sse,
+    enrol::{self, CALLBACK},
+    health, mcp, oauth, openapi, rest, sse,
 };
 use crate::{
     domain::{audit::Action, scope::Scope},
@@ -93,4 +94,24 @@ pub(super) fn all(with_sse: bool) -> impl Iterator<Item = &'static Route> {
     let is_sse = |group: &&&[Route]| std::ptr::eq::<[Route]>(**group, &sse::ROUTES);
     let others = GROUPS.iter().filter(move |group| with_sse || !is_sse(group));
     rest::ROUTES.iter().chain(others.flat_map(|group| group.iter()))
+}
+
+/// The route of these for a method.
+pub(super) fn route_for(routes: &[&'static Route], method: &Method) -> Option<&'static Route> {
+    let exact = routes.iter().find(|route| route.method == method);
+    let head = || routes.iter().find(|route| method == Method::HEAD && has_head(route));
+    exact.or_else(head).copied()
+}
+
+/// Whether a route answers HEAD requests, as GET routes do. A stream has no head apart from itself, a code would be
+/// marked as given although the caller never saw it, and a provider's answer would be used up.
+fn has_head(route: &Route) -> bool {
+    let uses_up = route.action == Action::CodeGet || route.path == CALLBACK;
+    route.method == Method::GET && !matches!(route.run, Run::Carrier(_)) && !uses_up
+}
+
+/// The methods of these routes, as a refusal names them.
+pub(super) fn methods(routes: &[&'static Route]) -> String {
+    let names = |route: &&'static Route| [Some(route.method.as_str()), has_head(route).then_some("HEAD")];
+    routes.iter().flat_map(names).flatten().collect::<Vec<_>>().join(", ")
 }

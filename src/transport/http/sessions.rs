@@ -20,7 +20,7 @@ use super::{
     shared_sessions::Shared,
 };
 use crate::{
-    operations::{Refusal, Service},
+    operations::{Limit, Refusal, Service},
     transport::{mcp::SessionEnd, owner::Owner},
 };
 use futures::{Stream, StreamExt as _};
@@ -168,7 +168,7 @@ impl Sessions {
             self.end(spare).await;
             place = self.places.take(owner);
         }
-        let place = place.ok_or(Refusal::RateLimited { what: "too many MCP sessions are open", after: SPARE_AFTER })?;
+        let place = place.ok_or(Refusal::RateLimited { limit: Limit::Sessions, after: SPARE_AFTER })?;
         Ok(Arc::new(Opening::of(Arc::clone(self), place)))
     }
 

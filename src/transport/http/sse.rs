@@ -42,7 +42,7 @@ use crate::{
         audit::Action,
         session::{NodeId, SessionTag},
     },
-    operations::{Refusal, Service},
+    operations::{Limit, Refusal, Service},
     transport::{
         mcp::{McpServer, flawed_greeting},
         owner::Owner,
@@ -309,8 +309,7 @@ async fn post(mut call: Call<'_>, body: Arriving) -> Result<Response, Problem> {
     match sse.messages_of(&id, owner).ok_or(NO_STREAM)?.try_send(message) {
         Ok(()) => Ok(accepted()),
         Err(TrySendError::Full(_)) => {
-            let what = "too many messages wait in this session";
-            Err(Problem::Own(Refusal::RateLimited { what, after: Duration::from_secs(1) }))
+            Err(Problem::Own(Refusal::RateLimited { limit: Limit::SessionMessages, after: Duration::from_secs(1) }))
         }
         Err(TrySendError::Closed(_)) => Err(NO_STREAM),
     }

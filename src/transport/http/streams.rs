@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::settings::Limits;
 use crate::{
     domain::{ids::TokenId, principal::Principal, time::Timestamp},
-    operations::{Refusal, Service},
+    operations::{Limit, Refusal, Service},
     transport::owner::Owner,
 };
 
@@ -65,7 +65,7 @@ impl Streams {
         let mut book = self.book();
         let mine = book.open.values().filter(|entry| entry.owner == owner).count();
         if book.open.len() >= self.most || mine >= self.most_each {
-            return Err(Refusal::RateLimited { what: "too many streams are open", after: AGAIN_AFTER });
+            return Err(Refusal::RateLimited { limit: Limit::Streams, after: AGAIN_AFTER });
         }
         let (number, stop) = (book.next, CancellationToken::new());
         book.next += 1;

@@ -8,10 +8,11 @@ use std::{
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
-        CacheScope, CallToolRequestMethod, CallToolRequestParams, CallToolResponse, CallToolResult, ConstString as _,
-        ContentBlock, CustomRequest, CustomResult, DiscoverResult, ErrorCode, Extensions, Implementation,
-        InitializeRequestParams, InitializeResult, ListToolsResult, PaginatedRequestParams, ProtocolVersion,
-        ServerCapabilities, ServerConfig, Tool,
+        CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, CustomRequest, CustomResult,
+        DiscoverResult, Extensions, GetPromptRequestParams, GetPromptResponse, GetSkillRequestParams, GetSkillResult,
+        Implementation, InitializeRequestParams, InitializeResult, ListPromptsResult, ListResourcesResult,
+        ListSkillsResult, ListToolsResult, PaginatedRequestParams, ProtocolVersion, ReadResourceRequestParams,
+        ReadResourceResponse, ReadResourceResult, ServerConfig, Tool,
     },
     service::RequestContext,
 };
@@ -19,8 +20,9 @@ use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    elicitation,
+    elicitation, identity,
     patience::Progress,
+    prompts, skill,
     tools::{instructions_for, listed},
     unserved::Requests,
 };
@@ -31,7 +33,7 @@ use crate::{
         text::Claim,
     },
     operations::{self, ApiCall, Entry, Refusal, Reveal, Service, Surface},
-    transport::{ErrorBody, pace::CallPace},
+    transport::{ErrorBody, pace::CallPace, trace::trace_of},
 };
 
 /// Milliseconds for which a client may cache the list of tools: it changes only with the caller's rights.
@@ -75,7 +77,7 @@ impl Shared {
         {
             return client.clone();
         }
-        let client = Client { name: Claim::of(&said.name), version: Claim::of(&said.version) };
+        let client = Client { name: Claim::of(&said.name), version: Claim::of(&said.version), trace: None };
         *last = Some((said.clone(), client.clone()));
         client
     }
@@ -139,19 +141,33 @@ impl McpServer {
             Some(said) => Some(self.shared.client(&said)),
             None => context.peer.peer_info().map(|info| self.shared.client(&info.client_info)),
         };
-        Ok(caller.clone().through(client.unwrap_or_default()))
+        // What the message says of its trace goes before what the request that carries it says.
+        let sent = context.meta.get_traceparent().and_then(|text| text.parse().ok());
+        let carried = || context.extensions.get::<http::request::Parts>().and_then(|parts| trace_of(&parts.headers));
+        Ok(caller.clone().through(client.unwrap_or_default()).in_trace(sent.or_else(carried)))
     }
 
     /// Refuses a call of a tool that does not exist. The name is not repeated, because it may hold anything.
-    async fn no_tool(&self, context: &RequestContext<RoleServer>) -> ErrorData {
+    pub(super) async fn no_tool(&self, context: &RequestContext<RoleServer>) -> ErrorData {
+        let unknown = Refusal::invalid("params.name", "is no tool's name; tools/list shows them");
+        let refusal = self.counted(context).await.err().unwrap_or(unknown);
+        self.refused(refusal, context).await
+    }
+
+    /// The error for a request that is no call, in the audit log as a refused call.
+    async fn refused(&self, refusal: Refusal, context: &RequestContext<RoleServer>) -> ErrorData {
         let caller = match self.caller(context) {
             Ok(caller) => caller,
             Err(error) => return error,
         };
-        let unknown = Refusal::invalid("params.name", "is no tool's name; tools/list shows them");
-        let refusal = self.counted(context).await.err().unwrap_or(unknown);
         let refusal = self.shared.service.record_refusal(&caller, Action::Call, refusal).await;
         ErrorData::invalid_params(refusal.to_string(), None)
+    }
+
+    /// Refuses to read what is not there.
+    async fn no_resource(&self, context: &RequestContext<RoleServer>) -> ErrorData {
+        let unknown = Refusal::invalid("params.uri", "is no resource's address; resources/list shows them");
+        self.refused(unknown, context).await
     }
 
     /// Counts a call, if the transport limits its caller's calls.
@@ -194,8 +210,7 @@ impl McpServer {
 
 impl ServerHandler for McpServer {
     fn get_info(&self) -> ServerConfig {
-        let implementation = Implementation::new("countersign", env!("CARGO_PKG_VERSION")).with_title("Countersign");
-        ServerConfig::new(ServerCapabilities::builder().enable_tools().build()).with_server_info(implementation)
+        identity::server()
     }
 
     async fn initialize(
@@ -226,11 +241,75 @@ impl ServerHandler for McpServer {
         let caller = self.caller(&context)?;
         let is_for = |tool: &&Tool| Entry::named(&tool.name).is_some_and(|entry| entry.is_tool_for(&caller));
         let mut list = ListToolsResult::with_all_items(listed().iter().filter(is_for).cloned().collect());
-        if is_2026(&context) {
-            list.ttl_ms = Some(LIST_TTL_MS);
-            list.cache_scope = Some(CacheScope::Private);
-        }
+        (list.ttl_ms, list.cache_scope) = caching(&context);
         Ok(list)
+    }
+
+    async fn list_prompts(
+        &self,
+        _request: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListPromptsResult, ErrorData> {
+        let mut list = ListPromptsResult::with_all_items(prompts::listed(&self.caller(&context)?));
+        (list.ttl_ms, list.cache_scope) = caching(&context);
+        Ok(list)
+    }
+
+    async fn get_prompt(
+        &self,
+        request: GetPromptRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<GetPromptResponse, ErrorData> {
+        match prompts::filled(&self.caller(&context)?, &request.name, request.arguments.as_ref()) {
+            Ok(filled) => Ok(filled.into()),
+            Err(refusal) => Err(self.refused(refusal, &context).await),
+        }
+    }
+
+    async fn list_resources(
+        &self,
+        _request: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListResourcesResult, ErrorData> {
+        let mut list = ListResourcesResult::with_all_items(vec![skill::resource()]);
+        (list.ttl_ms, list.cache_scope) = caching(&context);
+        Ok(list)
+    }
+
+    async fn read_resource(
+        &self,
+        request: ReadResourceRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ReadResourceResponse, ErrorData> {
+        let Some(contents) = skill::read(&request.uri) else {
+            return Err(self.no_resource(&context).await);
+        };
+        let mut result = ReadResourceResult::new(vec![contents]);
+        (result.ttl_ms, result.cache_scope) = caching(&context);
+        Ok(result.into())
+    }
+
+    async fn list_skills(
+        &self,
+        _request: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListSkillsResult, ErrorData> {
+        let mut list = ListSkillsResult::with_all_items(vec![skill::skill()]);
+        (list.ttl_ms, list.cache_scope) = caching(&context);
+        Ok(list)
+    }
+
+    async fn get_skill(
+        &self,
+        request: GetSkillRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<GetSkillResult, ErrorData> {
+        if !skill::is_at(&request.uri) {
+            return Err(self.no_resource(&context).await);
+        }
+        let mut result = GetSkillResult::new(skill::skill());
+        (result.ttl_ms, result.cache_scope) = caching(&context);
+        Ok(result)
     }
 
     fn get_tool(&self, name: &str) -> Option<Tool> {
@@ -242,42 +321,7 @@ impl ServerHandler for McpServer {
         request: CustomRequest,
         context: RequestContext<RoleServer>,
     ) -> Result<CustomResult, ErrorData> {
-        let params = request.params.unwrap_or_default();
-        if request.method != CallToolRequestMethod::VALUE {
-            // rmcp would repeat the method's name, which may hold anything, in its answer and log. The transport writes
-            // the row, as for every method that is not served.
-            return Err(ErrorData::new(ErrorCode::METHOD_NOT_FOUND, "no such method", None));
-        }
-        // rmcp could not parse this call: models write the arguments as text, for example.
-        let sent = |name| params.get(name);
-        let Some(entry) = Entry::tool(sent("name").and_then(Value::as_str).unwrap_or_default()) else {
-            return Err(self.no_tool(&context).await);
-        };
-        let caller = self.caller(&context)?;
-        let refusal = match (self.counted(&context).await, sent("arguments")) {
-            (Err(refusal), _) => refusal,
-            (Ok(()), Some(Value::String(_))) => {
-                Refusal::invalid("arguments", "must be a JSON object, not a text that holds one")
-            }
-            (Ok(()), Some(Value::Bool(_) | Value::Number(_) | Value::Array(_))) => {
-                Refusal::invalid("arguments", "must be a JSON object")
-            }
-            (Ok(()), None | Some(Value::Null | Value::Object(_))) => {
-                let problem = "has a field beside `name` and `arguments` that is not of its form";
-                let refusal = Refusal::invalid("params", problem);
-                let refusal = self.shared.service.refuse_arguments(&caller, &entry.spec, refusal).await;
-                return Err(ErrorData::invalid_params(refusal.to_string(), None));
-            }
-        };
-        let refusal = self.shared.service.refuse_arguments(&caller, &entry.spec, refusal).await;
-        let mut result = refused(&refusal);
-        if !is_2026(&context) {
-            // rmcp omits this field from the answers to calls that it could parse; do the same.
-            result.result_type = None;
-        }
-        serde_json::to_value(result)
-            .map(CustomResult::new)
-            .map_err(|_| ErrorData::internal_error("the answer could not be written", None))
+        self.answer_unread(request, &context).await
     }
 
     async fn call_tool(
@@ -296,6 +340,11 @@ impl ServerHandler for McpServer {
             None => Err(Box::pin(self.no_tool(&context)).await),
         }
     }
+}
+
+/// How long a client may cache a list. Earlier revisions don't know these fields.
+fn caching(context: &RequestContext<RoleServer>) -> (Option<u64>, Option<CacheScope>) {
+    if is_2026(context) { (Some(LIST_TTL_MS), Some(CacheScope::Private)) } else { (None, None) }
 }
 
 /// Waits until the call's result is no longer wanted: it was cancelled, or its session has ended.

@@ -6,12 +6,16 @@
 mod elicitation;
 mod greeting;
 mod handler;
+mod identity;
 mod lines;
 mod message;
 mod patience;
+mod prompts;
 mod reader;
+mod skill;
 pub mod stdio;
 mod tools;
+mod unread;
 mod unserved;
 
 pub(in crate::transport) use greeting::flawed_greeting;

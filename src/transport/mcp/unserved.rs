@@ -2,7 +2,7 @@
 
 use rmcp::model::{
     CallToolRequestMethod, ClientJsonRpcMessage, ClientRequest, ConstString as _, GetMeta as _, ProtocolVersion,
-    RequestMetaObject,
+    RequestMetaObject, skill_name_from_uri,
 };
 
 /// How a session began.
@@ -72,11 +72,15 @@ fn lacks_metadata(meta: &RequestMetaObject) -> bool {
     !meta.missing_required_keys(&ProtocolVersion::V_2026_07_28).is_empty()
 }
 
-/// Whether a server of tools knows the method.
+/// Whether the handler sees the request.
 pub(in crate::transport) fn is_served(request: &ClientRequest) -> bool {
     if let ClientRequest::CustomRequest(request) = request {
         // The handler explains why a call can't be read.
         return request.method == CallToolRequestMethod::VALUE;
+    }
+    if let ClientRequest::GetSkillRequest(request) = request {
+        // rmcp refuses other addresses by itself.
+        return skill_name_from_uri(&request.params.uri).is_some();
     }
     matches!(
         request,
@@ -85,5 +89,11 @@ pub(in crate::transport) fn is_served(request: &ClientRequest) -> bool {
             | ClientRequest::PingRequest(_)
             | ClientRequest::ListToolsRequest(_)
             | ClientRequest::CallToolRequest(_)
+            | ClientRequest::ListPromptsRequest(_)
+            | ClientRequest::GetPromptRequest(_)
+            | ClientRequest::ListResourcesRequest(_)
+            | ClientRequest::ListResourceTemplatesRequest(_)
+            | ClientRequest::ReadResourceRequest(_)
+            | ClientRequest::ListSkillsRequest(_)
     )
 }

@@ -94,7 +94,11 @@ fn entry_of(row: &old::TrailRow) -> Option<AuditEntry> {
         code_tag: row.code_tag.as_deref().map(TryInto::try_into).transpose().ok()?,
         purpose: row.purpose.clone().map(Purpose::kept),
         count: row.count.map(i64::cast_unsigned),
-        client: Client { name: Claim::kept(row.client_name.clone()), version: Claim::kept(row.client_version.clone()) },
+        client: Client {
+            name: Claim::kept(row.client_name.clone()),
+            version: Claim::kept(row.client_version.clone()),
+            trace: None,
+        },
         heads: Vec::new(),
     })
 }

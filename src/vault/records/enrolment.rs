@@ -100,7 +100,7 @@ impl Stored for Enrolment {
             ("expired", None) => EnrolmentState::Expired,
             _ => return None,
         };
-        let client = Client { name: Claim::kept(body.client), version: Claim::kept(body.client_version) };
+        let client = Client { name: Claim::kept(body.client), version: Claim::kept(body.client_version), trace: None };
         Some(Self {
             id: EnrolmentId::from_slice(&record.key.id).ok()?,
             account: record.account?,

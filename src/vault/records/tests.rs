@@ -111,7 +111,7 @@ fn enrolment(state: EnrolmentState) -> Enrolment {
         asker: Asker {
             actor: Actor::Key("0123456789AB".parse().unwrap()),
             seat: Some(SeatId::new(id(3))),
-            client: Client { name: Claim::of("robot"), version: Claim::of("1") },
+            client: Client { name: Claim::of("robot"), version: Claim::of("1"), trace: None },
         },
         seat: Some(SeatId::new(id(3))),
         proposal: Proposal {

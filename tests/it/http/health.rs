@@ -105,3 +105,37 @@ fn a_server_tells_its_version_to_this_machine_and_to_callers() {
     let token = token_of(&proxied.key([Scope::CodesRead]));
     assert_eq!(asked(&proxied, Some(&token)).json()["version"], env!("CARGO_PKG_VERSION"));
 }
+
+#[test]
+fn a_refusal_is_counted_by_the_limit_that_it_was_above() {
+    let mut settings = settings();
+    settings.rate_per_key = Some(countersign::domain::rate::Rate::per_minute(2));
+    let server = Server::with(settings);
+    let (token, secret) = (server.token(), server.secret("github"));
+    let path = format!("/api/v2/totp/code/{secret}?single_use=true&max_wait=0");
+    assert_eq!([0, 1, 2].map(|_| server.get(&path, &token).status), [200, 409, 429]);
+    let body = format!("{{\"label\":\"{}\"}}", "x".repeat(70_000));
+    assert_eq!(server.post("/api/v2/totp/secrets", &server.token(), &body).status, 413);
+
+    let text = String::from_utf8(server.raw(written("GET", "/metrics", &[], None).as_bytes()).body).unwrap();
+    for (limit, count) in [("single_use", 1), ("calls", 1), ("body", 1), ("waiting", 0)] {
+        let line = format!("countersign_limit_refusals_total{{limit=\"{limit}\"}} {count}\n");
+        assert!(text.contains(&line), "{line}{text}");
+    }
+}
+
+#[test]
+fn a_request_keeps_its_place_in_the_callers_trace_on_its_row() {
+    let server = Server::start();
+    let (token, secret) = (server.token(), server.secret("github"));
+    let trace = "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-00";
+    let bearer = format!("Bearer {token}");
+    let path = format!("/api/v2/totp/code/{secret}");
+    for sent in [trace, "00-JBSWY3DPEHPK3PXP-01"] {
+        let headers = [("authorization", &*bearer), ("traceparent", sent)];
+        assert_eq!(server.raw(written("GET", &path, &headers, None).as_bytes()).status, 200);
+    }
+    let rows = server.get("/api/v2/audit?action=code.get", &token).json();
+    let traces: Vec<_> = rows["rows"].as_array().unwrap().iter().map(|row| row["traceparent"].clone()).collect();
+    assert_eq!(traces, [serde_json::json!(trace), serde_json::Value::Null]);
+}

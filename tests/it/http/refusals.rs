@@ -247,12 +247,11 @@ fn what_is_refused_because_of_the_clock_is_counted() {
 /// Requests that are refused whatever they ask of the server, by the action of their rows.
 pub(crate) fn refused_requests() -> Vec<(Action, Value)> {
     let unserved = [
-        "resources/list",
-        "resources/templates/list",
-        "prompts/list",
+        "completion/complete",
+        "resources/subscribe",
+        "resources/directory/read",
         "logging/setLevel",
         "tasks/get",
-        "skills/list",
         "subscriptions/listen",
         "foo/bar",
         "tools/lists",

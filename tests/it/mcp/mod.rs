@@ -4,6 +4,7 @@ mod arguments;
 mod elicitation;
 mod ending;
 mod hosts;
+mod prompts;
 mod protocol;
 mod queries;
 mod refusals;

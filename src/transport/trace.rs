@@ -1,0 +1,16 @@
+//! The trace that a request belongs to, as its headers say.
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::domain::trace::TraceParent;
+
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// The `traceparent` header. Nothing is refused for the sake of a trace: one that can't be read, or is there twice, is none.
+pub(in crate::transport) fn trace_of(headers: &HeaderMap) -> Option<TraceParent> {
+    let mut sent = headers.get_all(TRACEPARENT).iter().map(HeaderValue::to_str);
+    match (sent.next(), sent.next()) {
+        (Some(Ok(text)), None) => text.parse().ok(),
+        _ => None,
+    }
+}
