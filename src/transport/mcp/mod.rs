@@ -14,6 +14,7 @@ pub mod stdio;
 mod tools;
 mod unserved;
 
+pub(in crate::transport) use elicitation::refusal_in;
 pub(in crate::transport) use greeting::flawed_greeting;
 pub use handler::McpServer;
 pub(in crate::transport) use handler::SessionEnd;
