@@ -48,6 +48,7 @@ mod records;
 mod relocate;
 mod renewal;
 mod repair;
+mod repair_server;
 mod restore;
 mod root;
 mod rotation;
@@ -61,6 +62,7 @@ mod slots;
 mod sources;
 mod state;
 mod verify;
+mod walk;
 mod writer;
 
 use std::{
