@@ -67,6 +67,31 @@ pub async fn scratch(request: &OpenRequest) -> Result<Filling, OpenError> {
     Ok(Filling(Target::File(Box::new(found))))
 }
 
+/// The same, for a vault on a server that is repaired.
+///
+/// # Errors
+/// [`OpenError`].
+pub async fn workpiece(request: &OpenRequest) -> Result<Filling, OpenError> {
+    let request = request.clone();
+    let found = blocking(move || sqlite::filling::Filling::workpiece(&request)).await?;
+    Ok(Filling(Target::File(Box::new(found))))
+}
+
+/// The place of a vault on a server, whose content is to be replaced in one transaction. Other writers are kept away from here
+/// on; readers see the old content until the new one is published.
+///
+/// # Errors
+/// [`OpenError`]: the place can't be used, or others are writing.
+pub async fn replacing(request: &OpenRequest) -> Result<Filling, OpenError> {
+    match kind_of(&request.url)? {
+        Kind::File(_) => Err(OpenError::NeedsServer),
+        Kind::Server => {
+            let found = postgres::filling::Filling::replacing(request).await?;
+            Ok(Filling(Target::Server(Box::new(found))))
+        }
+    }
+}
+
 impl Filling {
     /// Where the vault will be.
     pub fn location(&self) -> &Path {
@@ -142,6 +167,17 @@ impl Filling {
     pub fn into_snapshot(self) -> Result<Snapshot, OpenError> {
         match self.0 {
             Target::File(file) => Ok(file.into_snapshot()),
+            Target::Server(_) => Err(OpenError::NeedsFile),
+        }
+    }
+
+    /// The finished file of [`workpiece`], to be repaired.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn into_unlocked(self) -> Result<Snapshot, OpenError> {
+        match self.0 {
+            Target::File(file) => Ok(file.into_unlocked()),
             Target::Server(_) => Err(OpenError::NeedsFile),
         }
     }

@@ -26,7 +26,7 @@ use async_trait::async_trait;
 
 pub use audit::{AuditPage, AuditPut, AuditQuery, AuditRecord, AuditTerms, Cursor, Prune, Tail};
 pub use error::StoreError;
-pub use filling::{Filling, scratch, unfinished, vacant};
+pub use filling::{Filling, replacing, scratch, unfinished, vacant, workpiece};
 pub use list::List;
 pub use open::{
     Absent, Facts, OpenError, OpenRequest, Opened, Writes, folder_of, incoming, open, salvage, snapshot, still,

@@ -110,8 +110,18 @@ pub(super) async fn size_of(vault: &Vault) -> Result<(u64, u64), StoreError> {
 pub(super) async fn copy(from: &Vault, into: &mut Filling, travel: &Travel) -> Result<Cargo, store::OpenError> {
     let (records, rows) = size_of(from).await?;
     travel.of.store(usize::try_from(records.saturating_add(rows)).unwrap_or(usize::MAX), Ordering::Relaxed);
+    let heads = from.anchor().await?;
+    Ok(Cargo { heads, ..copy_as_it_is(from, into, travel).await? })
+}
+
+/// The same without asking where it ends, which a damaged one may not know.
+pub(super) async fn copy_as_it_is(
+    from: &Vault,
+    into: &mut Filling,
+    travel: &Travel,
+) -> Result<Cargo, store::OpenError> {
     into.begin().await?;
-    let mut cargo = Cargo { heads: from.anchor().await?, ..Cargo::default() };
+    let mut cargo = Cargo::default();
     for chain in from.store().chains().await? {
         copy_rows(from, into, chain, (&mut cargo, travel)).await?;
     }

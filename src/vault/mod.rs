@@ -48,6 +48,7 @@ mod records;
 mod relocate;
 mod renewal;
 mod repair;
+mod repair_server;
 mod restore;
 mod root;
 mod rotation;
@@ -62,6 +63,7 @@ mod sources;
 mod state;
 mod tokens;
 mod verify;
+mod walk;
 mod writer;
 
 use std::{

@@ -10,20 +10,22 @@ use std::{
 use super::{
     Vault,
     examine::sound,
-    ledger::{self, BEFORE_ALL, End, base_of, genesis, head_of},
+    ledger::{self, base_of, genesis, head_of},
     mend::{Backup, Mending, unread_version},
     open::{VaultRequest, open_as_it_is, open_copy},
     open_error::{OpenError, at},
     records::{AuditHead, shown},
+    repair_server,
     state::{Older, StateFile},
+    walk::Walk,
 };
 use crate::{
     domain::{
-        audit::{Action, Actor, AuditEntry, ChainHead},
+        audit::{Action, Actor, AuditEntry},
         time::Timestamp,
     },
     random::SharedRandom,
-    store::{self, AuditRecord, Copied, Finders, Kind, OpenRequest, RecordKey, Salvage, StoreError},
+    store::{self, Copied, Finders, Kind, OpenRequest, RecordKey, Salvage, StoreError},
 };
 
 /// Whether a repair is carried out.
@@ -56,6 +58,9 @@ pub struct Repaired {
     /// The file with what the vault was before.
     pub copy: Option<PathBuf>,
 }
+
+/// What is built anew.
+pub(super) const FILE: &str = "the vault's file";
 
 /// What is said of a header that the backup had.
 const HEADER_RESTORED: &str = "restored from the backup: keys that were removed since open the vault again; see `countersign \
@@ -94,7 +99,30 @@ pub async fn repair(
     if problems.is_empty() {
         return Ok(Repaired::default());
     }
-    let incoming = match backup {
+    let wanted = Wanted { backup, act, state_dir };
+    let done = if store::folder_of(&request.store).is_some() {
+        built(request, &wanted, random, now).await?
+    } else {
+        repair_server::built(request, &wanted, random, now).await?
+    };
+    Ok(Repaired { problems, ..done })
+}
+
+/// How a vault is to be repaired.
+pub(super) struct Wanted<'a> {
+    backup: Option<&'a Path>,
+    pub(super) act: Act,
+    pub(super) state_dir: Option<&'a Path>,
+}
+
+/// Builds the vault in a file anew, and says what that repaired.
+pub(super) async fn built(
+    request: &VaultRequest,
+    wanted: &Wanted<'_>,
+    random: SharedRandom,
+    now: impl Fn() -> Timestamp,
+) -> Result<Repaired, OpenError> {
+    let incoming = match wanted.backup {
         Some(file) => Some(store::incoming(&request.store, file, request.now).await?),
         None => None,
     };
@@ -106,7 +134,7 @@ pub async fn repair(
     };
     let source = source.transpose().map_err(at(&place))?;
     let (vault, is_own) = opened(request, &salvage, source.as_ref(), random, now).await?;
-    let state = StateFile::new(state_dir, Arc::clone(&vault.core.keyring));
+    let state = StateFile::new(wanted.state_dir, Arc::clone(&vault.core.keyring));
     let mended = mended(&vault, &salvage, &state, source.as_ref(), now).await.map_err(at(&place));
     let checked = checked(&vault).await.map_err(at(&place));
     vault.close().await.map_err(at(&place))?;
@@ -118,8 +146,8 @@ pub async fn repair(
     if !is_own {
         mended.push(Mended { what: "the vault's header".to_owned(), how: HEADER_RESTORED.to_owned() });
     }
-    if act == Act::Plan {
-        return Ok(Repaired { problems, mended, left, copy: None });
+    if wanted.act == Act::Plan {
+        return Ok(Repaired { mended, left, ..Repaired::default() });
     }
     let time = now.to_string().replace([':', '.'], "-");
     let copy = salvage.copy_files(&format!(".before-repair-{time}"))?;
@@ -129,7 +157,7 @@ pub async fn repair(
             let _ = fs::remove_file(&copy);
         }
     })?;
-    Ok(Repaired { problems, mended, left, copy: Some(copy) })
+    Ok(Repaired { mended, left, copy: Some(copy), ..Repaired::default() })
 }
 
 /// Opens the vault that is built; its header comes from the backup if it is damaged. Returns also whether it is its own.
@@ -174,7 +202,7 @@ async fn open_at(request: &VaultRequest, path: &Path, random: SharedRandom) -> R
 }
 
 /// What is wrong with a vault that may not even open. A sound one that is an older copy is refused, as when it is opened.
-async fn problems_of(
+pub(super) async fn problems_of(
     request: &VaultRequest,
     state_dir: Option<&Path>,
     random: SharedRandom,
@@ -250,7 +278,7 @@ fn rebuilt(records: &Copied, rows: &Copied) -> Mended {
         "built anew, with all indexes, from {} records and {} rows of the audit log{lost}",
         records.rows, rows.rows
     );
-    Mended { what: "the vault's file".to_owned(), how }
+    Mended { what: FILE.to_owned(), how }
 }
 
 /// Fences off what is damaged in a chain of the audit log, and records where it ends now. `rows`: how many there are at most.
@@ -310,90 +338,5 @@ fn rows_from(from: u64, upto: u64) -> String {
         format!("row {from} of the audit log")
     } else {
         format!("rows {from} to {upto} of the audit log")
-    }
-}
-
-/// Follows a chain over what is damaged in it.
-struct Walk {
-    base: ChainHead,
-    /// What the vault recorded as the end.
-    head: Option<ChainHead>,
-    /// The end of what is sound or fenced off.
-    end: End,
-    /// How many rows there are: the end that is known may be so many rows further, if nothing else says where it is.
-    rows: u64,
-    /// The last row that does not follow, if the one before did not either.
-    lost: Option<ChainHead>,
-    /// The last one of those that may be the end.
-    near: Option<ChainHead>,
-    /// The number of rows after that, with numbers that the chain can't have reached. A fence up to them would use its numbers up.
-    beyond: u64,
-    /// The end before each fence, the last row that it stands for, and its time.
-    fences: Vec<(End, ChainHead, Timestamp)>,
-    /// The number of rows at or below the base.
-    below: u64,
-    /// The row that the head names is another one.
-    is_fork: bool,
-}
-
-impl Walk {
-    fn of(base: ChainHead, head: Option<ChainHead>, rows: u64) -> Self {
-        let (end, fences) = (End::of_base(&base), Vec::new());
-        Self { base, head, end, rows, lost: None, near: None, beyond: 0, fences, below: 0, is_fork: false }
-    }
-
-    fn lose(&mut self, this: ChainHead) {
-        self.lost = Some(this);
-        let known = self.end.head().seq.max(self.head.map_or(0, |head| head.seq));
-        if this.seq <= known.saturating_add(self.rows) {
-            self.near = Some(this);
-        } else {
-            self.beyond += 1;
-        }
-    }
-
-    fn see(&mut self, vault: &Vault, record: &AuditRecord) {
-        let this = ChainHead { chain: record.chain, seq: record.seq, mac: record.mac };
-        if record.seq <= self.base.seq {
-            self.below += 1;
-            return;
-        }
-        match self.lost.take() {
-            None if vault.keyring().follows(&mut self.end, record) => {
-                self.is_fork |= self.head.is_some_and(|head| head.seq == this.seq && head != this);
-            }
-            None => self.lose(this),
-            Some(last) => {
-                // A row's MAC covers that of the row before it. If it is right, then so is that one, though what it is the
-                // MAC of is damaged.
-                let mut resumed = End::of_base(&last);
-                if vault.keyring().follows(&mut resumed, record) {
-                    self.fence(last, record.at);
-                    self.end = resumed;
-                    (self.near, self.beyond) = (None, 0);
-                } else {
-                    self.lose(this);
-                }
-            }
-        }
-    }
-
-    fn end(&mut self, now: Timestamp) {
-        let known = self.head.filter(|head| head.seq > self.end.head().seq);
-        let last = match (self.near, known) {
-            (Some(last), Some(head)) if head.seq >= last.seq => Some(head),
-            (Some(last), _) => Some(last),
-            (None, head) => head,
-        };
-        if let Some(last) = last {
-            self.fence(last, now);
-            self.end = End::of_base(&last);
-        }
-    }
-
-    /// Its time must not precede that of the row before it.
-    fn fence(&mut self, upto: ChainHead, or: Timestamp) {
-        let time = if self.end.at == BEFORE_ALL { or } else { self.end.at };
-        self.fences.push((self.end, upto, time));
     }
 }

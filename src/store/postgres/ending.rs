@@ -13,38 +13,42 @@ use crate::store::StoreError;
 /// How often the outcome is looked up if the answer is lost.
 const TRIES: u32 = 5;
 
+/// Begins a transaction that locks every writer's row, and the number that a new writer would take: each commit needs one of
+/// them. An error is in words.
+pub(super) async fn keep_away(link: &Link) -> Result<(), String> {
+    let held = async {
+        let tables = Value::MaybeTexts(schema::TABLES.iter().map(|table| Some((*table).to_owned())).collect());
+        let foreign = "SELECT count(*) FROM pg_tables WHERE schemaname = current_schema() AND tablename = ANY ($1) \
+                       AND NOT pg_has_role(tableowner, 'USAGE')";
+        let foreign = link.query(&Step::new(foreign, vec![tables])).await?;
+        if foreign.first().map_or(0, |row| column::<i64>(row, 0)) > 0 {
+            return Ok(false);
+        }
+        link.batch("BEGIN; SET LOCAL lock_timeout = '3999ms'; SET LOCAL idle_in_transaction_session_timeout = 0")
+            .await?;
+        let next = "INSERT INTO writer (chain, epoch, flight, lease_until) \
+                    SELECT coalesce(max(chain) + 1, 0), 0, 0, 0 FROM writer";
+        link.query(&Step::new(next, Vec::new())).await?;
+        link.query(&Step::new("SELECT chain FROM writer ORDER BY chain FOR UPDATE", Vec::new())).await?;
+        Ok(true)
+    };
+    match held.await {
+        Ok(true) => Ok(()),
+        Ok(false) => Err("its tables belong to another role; use the role that made the vault".to_owned()),
+        Err(Failure::Refused(code)) if ["55P03", "23505"].contains(&code.code()) => {
+            Err("other processes are writing; stop them, then try again".to_owned())
+        }
+        Err(cause) => Err(reasons::of_failure(&cause)),
+    }
+}
+
 impl Shared {
-    /// Locks every writer's row, and the number that a new writer would take: each commit needs one of them.
+    /// Keeps all other writers away.
     pub(super) async fn hold(&self) -> Result<(), StoreError> {
         let link = self.connect(self.pulse.until()).await?;
-        let held = async {
-            let tables = Value::MaybeTexts(schema::TABLES.iter().map(|table| Some((*table).to_owned())).collect());
-            let foreign = "SELECT count(*) FROM pg_tables WHERE schemaname = current_schema() AND tablename = ANY ($1) \
-                           AND NOT pg_has_role(tableowner, 'USAGE')";
-            let foreign = link.query(&Step::new(foreign, vec![tables])).await?;
-            if foreign.first().map_or(0, |row| column::<i64>(row, 0)) > 0 {
-                return Ok(false);
-            }
-            link.batch("BEGIN; SET LOCAL lock_timeout = '3999ms'; SET LOCAL idle_in_transaction_session_timeout = 0")
-                .await?;
-            let next = "INSERT INTO writer (chain, epoch, flight, lease_until) \
-                        SELECT coalesce(max(chain) + 1, 0), 0, 0, 0 FROM writer";
-            link.query(&Step::new(next, Vec::new())).await?;
-            link.query(&Step::new("SELECT chain FROM writer ORDER BY chain FOR UPDATE", Vec::new())).await?;
-            Ok(true)
-        };
-        match held.await {
-            Ok(true) => {
-                *self.held.lock().await = Some(link);
-                Ok(())
-            }
-            Ok(false) => Err(self.unreachable("its tables belong to another role; use the role that made the vault")),
-            Err(Failure::Refused(code)) if ["55P03", "23505"].contains(&code.code()) => {
-                Err(self.unreachable("other processes are writing; stop them, then try again"))
-            }
-            Err(Failure::Refused(code)) => Err(self.unreachable(&reasons::of_statement(&code))),
-            Err(Failure::Lost(why)) => Err(self.unreachable(&why)),
-        }
+        keep_away(&link).await.map_err(|why| self.unreachable(&why))?;
+        *self.held.lock().await = Some(link);
+        Ok(())
     }
 
     /// Ends it: no process finds a record any more.

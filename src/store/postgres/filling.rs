@@ -6,19 +6,29 @@ use std::path::{Path, PathBuf};
 use super::{
     address::Address,
     connect::Connector,
-    facts, flight,
+    ending, facts, flight,
     link::{Failure, Link, Step, Value},
     plan::Plan,
     reasons,
     schema::{self, Holds},
     store::Postgres,
 };
-use crate::store::{AuditPut, Facts, Finders, OpenError, OpenRequest, Record, SharedStore};
+use crate::store::{AuditPut, Facts, Finders, OpenError, OpenRequest, Record, SharedStore, StoreError};
 
 /// As [`flight::BEGIN`], for a transaction that waits for the vault that is copied.
 const BEGIN: &str = "BEGIN; SET LOCAL lock_timeout = '3999ms'; SET LOCAL idle_in_transaction_session_timeout = 0";
 /// How often the last step is tried if its answer is lost.
 const TRIES: u32 = 5;
+
+/// What empties the tables of a vault that is replaced, and gives back the number that nobody was to take meanwhile.
+const EMPTY: [&str; 6] = [
+    "DELETE FROM record_word",
+    "DELETE FROM record_name",
+    "DELETE FROM record_count",
+    "DELETE FROM record",
+    "DELETE FROM audit",
+    "DELETE FROM writer WHERE epoch = 0",
+];
 
 /// The tables, which are invisible to others until they are complete.
 pub(in crate::store) struct Filling {
@@ -30,6 +40,8 @@ pub(in crate::store) struct Filling {
     leftover: bool,
     /// Whether a transaction is under way.
     begun: bool,
+    /// Whether it takes the place of a vault, in a transaction that keeps other writers away.
+    replaces: bool,
 }
 
 impl Filling {
@@ -43,7 +55,19 @@ impl Filling {
             Holds::Unfinished(_) => return Err(OpenError::Unfinished(place)),
             Holds::Vault(_) | Holds::Moved(_) | Holds::Other => return Err(OpenError::Occupied(place)),
         };
-        Ok(Self { connector, link, place, mark, leftover, begun: false })
+        Ok(Self { connector, link, place, mark, leftover, begun: false, replaces: false })
+    }
+
+    /// Takes the place of a vault, once no other process is writing.
+    pub(in crate::store) async fn replacing(request: &OpenRequest) -> Result<Self, OpenError> {
+        let (connector, link, holds) = looked_at(request).await?;
+        let place = PathBuf::from(connector.address().place());
+        if !matches!(holds, Holds::Vault(schema::FORMAT)) {
+            return Err(OpenError::NoVault(place));
+        }
+        let one = Self { connector, link, place, mark: String::new(), leftover: false, begun: true, replaces: true };
+        ending::keep_away(&one.link).await.map_err(|why| one.server(why))?;
+        Ok(one)
     }
 
     /// Finds what was filled, and is not named yet.
@@ -51,7 +75,15 @@ impl Filling {
         let (connector, link, holds) = looked_at(request).await?;
         let place = PathBuf::from(connector.address().place());
         let Holds::Unfinished(mark) = holds else { return Ok(None) };
-        Ok(mark.starts_with(marks).then_some(Self { connector, link, place, mark, leftover: true, begun: false }))
+        Ok(mark.starts_with(marks).then_some(Self {
+            connector,
+            link,
+            place,
+            mark,
+            leftover: true,
+            begun: false,
+            replaces: false,
+        }))
     }
 
     pub(in crate::store) fn location(&self) -> &Path {
@@ -59,6 +91,13 @@ impl Filling {
     }
 
     pub(in crate::store) async fn begin(&mut self) -> Result<(), OpenError> {
+        if self.replaces {
+            for sql in EMPTY {
+                let emptied = self.link.examine(&Step::new(sql, Vec::new())).await;
+                emptied.map_err(|cause| self.unusable(&cause))?;
+            }
+            return Ok(());
+        }
         let begun = async {
             self.link.batch(BEGIN).await?;
             if self.leftover {
@@ -105,6 +144,9 @@ impl Filling {
 
     /// Names them. If the answer is lost, it is looked up.
     pub(in crate::store) async fn publish(self) -> Result<(), OpenError> {
+        if self.replaces {
+            return self.replaced().await;
+        }
         let sql = "UPDATE vault SET application = $1 WHERE one = 1 AND application = $2";
         let values = [schema::APPLICATION.to_vec(), schema::unfinished(&self.mark)].map(Value::Bytes);
         let step = Step::new(sql, values.into());
@@ -132,6 +174,17 @@ impl Filling {
             }
         }
         Err(self.server(told))
+    }
+
+    /// Gives the new content its place, for all processes at once.
+    async fn replaced(self) -> Result<(), OpenError> {
+        let unknown = |why: &str| StoreError::Unknown(format!("the server {} ({why})", self.place.display()));
+        match self.link.examine(&Step::new("COMMIT", Vec::new())).await {
+            Ok(_) if !self.link.is_warned() => Ok(()),
+            Ok(_) => Err(unknown("it warned that a standby may lack the change").into()),
+            Err(cause @ Failure::Refused(_)) => Err(self.unusable(&cause)),
+            Err(Failure::Lost(why)) => Err(unknown(&why).into()),
+        }
     }
 
     /// Removes the tables. If that fails, the next attempt does it.

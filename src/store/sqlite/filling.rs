@@ -24,6 +24,8 @@ use crate::store::{
 const ENDING: &str = ".unfinished-";
 /// What the name of a backup that is being made ends with.
 const SCRATCH: &str = ".backup";
+/// What the file of a repair ends with.
+const WORKPIECE: &str = ".server";
 
 /// The file. Dropped, it is removed, unless it was kept.
 pub(in crate::store) struct Filling {
@@ -71,6 +73,11 @@ impl Filling {
     /// A file in the data directory, for a backup.
     pub(in crate::store) fn scratch(request: &OpenRequest) -> Result<Self, OpenError> {
         Self::at(Spot::prepare(&request.data_dir, "")?, request, SCRATCH)
+    }
+
+    /// The same for a repair.
+    pub(in crate::store) fn workpiece(request: &OpenRequest) -> Result<Self, OpenError> {
+        Self::at(Spot::prepare(&request.data_dir, "")?, request, WORKPIECE)
     }
 
     fn at(spot: Spot, request: &OpenRequest, ending: &str) -> Result<Self, OpenError> {
@@ -150,6 +157,12 @@ impl Filling {
     pub(in crate::store) fn into_snapshot(mut self) -> Snapshot {
         self.kept = true;
         Snapshot::at(self.path.clone(), self.lock.take())
+    }
+
+    /// The same without its lock, which a repair of the file takes.
+    pub(in crate::store) fn into_unlocked(mut self) -> Snapshot {
+        self.kept = true;
+        Snapshot::at(self.path.clone(), None)
     }
 
     fn taken(&mut self) -> Result<Connection, OpenError> {

@@ -227,7 +227,7 @@ pub fn ask_to_repair(console: &mut Console, plan: &Repaired, agreed: bool) -> Re
     for problem in &plan.left {
         console.note(&format!("can't be repaired: {}", harmless(problem)));
     }
-    console.confirm("Repair this? What the vault is now is kept in a file beside it.", agreed.into())?;
+    console.confirm("Repair this? What the vault is now is kept in a file.", agreed.into())?;
     Ok(None)
 }
 

@@ -65,7 +65,7 @@ pub enum Command {
         after_help = "Examples:\n  countersign vault doctor\n  countersign vault doctor --repair\n  countersign vault doctor --repair --from /mnt/backup/countersign-2026-11-27.db"
     )]
     Doctor {
-        /// Repair what can be, after a question. What the vault was before is kept in a file beside it
+        /// Repair what can be, after a question. What the vault was before is kept in a file
         #[arg(long)]
         repair: bool,
         /// Take damaged and lost secrets, seats and keys from this backup, as `vault backup` made it

@@ -33,6 +33,7 @@ use tokio_util::{
 
 use super::{
     answer::Problem,
+    asked,
     auth::Auth,
     body::{self, Arriving},
     door::{App, Call},
@@ -122,14 +123,19 @@ impl Mcp {
         &self.sessions
     }
 
-    /// Serves a request for a session of which this node has no copy. In a task of its own: rmcp can't go on with a copy that
-    /// was left halfway.
-    async fn handle_with_copy(
+    /// Serves a request. One for a session of which this node has no copy in a task of its own: rmcp can't go on with a copy
+    /// that was left halfway.
+    async fn handle(
         &self,
         owner: Owner,
-        (id, known): (String, SessionState),
+        elsewhere: Option<(String, SessionState)>,
+        opening: Option<Arc<Opening>>,
         mut request: Request<Full<Bytes>>,
     ) -> Result<Response<BoxBody<Bytes, Infallible>>, JoinError> {
+        let Some((id, known)) = elsewhere else {
+            // Boxed: the future is large, and a waiting call would hold it twice.
+            return Ok(self.sessions.visited_by(owner, opening, Box::pin(self.service.handle(request))).await);
+        };
         let (service, sessions) = (self.service.clone(), Arc::clone(&self.sessions));
         let copied = tokio::spawn(async move {
             let serve = |end| {
@@ -164,7 +170,11 @@ async fn serve(mut call: Call<'_>, body: Arriving) -> Result<Response, Problem> 
     let named = parts.headers.get(SESSION).and_then(|id| id.to_str().ok());
     let known = sessions.known(named, owner).await.map_err(Problem::Own)?;
     if parts.method == Method::POST {
-        is_unserved = is_unserved_request(&body::flawless(&bytes).map_err(Problem::Own)?, &bytes);
+        let message = body::flawless(&bytes).map_err(Problem::Own)?;
+        if let Some(taken) = asked::taken(app, &caller, named.filter(|_| known.is_some()), &parts, &message).await {
+            return taken;
+        }
+        is_unserved = is_unserved_request(&message, &bytes);
         if let Some(greeting) = greeting_in(&bytes) {
             let is_alive = |id: &str| known.is_some() || sessions.end_of(id, owner).is_some();
             opening = greeted(sessions, &greeting, &mut parts.headers, owner, is_alive).await?;
@@ -190,11 +200,7 @@ async fn serve(mut call: Call<'_>, body: Arriving) -> Result<Response, Problem> 
     parts.headers.remove(ORIGIN);
     accept_both(&mut parts.headers, &parts.method);
     let request = Request::from_parts(parts, Full::new(bytes));
-    let response = match elsewhere {
-        Some(session) => app.mcp.handle_with_copy(owner, session, request).await,
-        // Boxed: the future is large, and a waiting call would hold it twice.
-        None => Ok(sessions.visited_by(owner, opening.clone(), Box::pin(app.mcp.service.handle(request))).await),
-    };
+    let response = app.mcp.handle(owner, elsewhere, opening.clone(), request).await;
     let response = response.map_err(|cause| Problem::Own(app.service.bug(&cause)))?;
     if is_delete && response.status() == StatusCode::ACCEPTED {
         return Ok(ended());
@@ -204,8 +210,7 @@ async fn serve(mut call: Call<'_>, body: Arriving) -> Result<Response, Problem> 
     }
     if is_unserved && response.status().is_success() {
         // A session answers in an event; without one it is an HTTP error, and the door writes the row.
-        let row = owner.entry(route.action, app.service.now());
-        app.service.record_own(ErrorCode::InvalidArgument, row, None).await;
+        app.service.record_own(ErrorCode::InvalidArgument, owner.entry(route.action, app.service.now()), None).await;
     }
     let opening = opening.filter(|_| response.status().is_success());
     let response = readable(response.map(|body| held(body, answering, opening)), app).await?;

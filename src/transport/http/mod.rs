@@ -8,6 +8,7 @@
 //! headers.
 
 mod answer;
+mod asked;
 mod auth;
 mod body;
 mod call;

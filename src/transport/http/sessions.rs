@@ -14,12 +14,14 @@ use std::{
 };
 
 use super::{
+    asked::Asked,
     opening::Opening,
     places::{Place, Places},
     settings::Limits,
     shared_sessions::Shared,
 };
 use crate::{
+    domain::ids::EnrolmentId,
     operations::{Limit, Refusal, Service},
     transport::{mcp::SessionEnd, owner::Owner},
 };
@@ -67,13 +69,17 @@ struct Kept {
     used: Instant,
     /// The number of its open streams.
     streams: Arc<AtomicUsize>,
+    asked: Arc<Asked>,
     end: SessionEnd,
     /// Whether its client knows it, or this copy's greeting was answered.
     is_ready: bool,
 }
 
 /// An open stream of a session, until it is dropped.
-struct Open(Arc<AtomicUsize>);
+struct Open {
+    streams: Arc<AtomicUsize>,
+    asked: Arc<Asked>,
+}
 
 impl Sessions {
     pub(super) fn new(limits: Limits, service: &Service) -> Self {
@@ -150,6 +156,11 @@ impl Sessions {
         let kept = book.get_mut(id).filter(|kept| kept.owner() == owner && kept.is_ready)?;
         kept.used = Instant::now();
         Some(kept.end.clone())
+    }
+
+    /// Whether a call of this node's copy of a session waits for the answer to a question.
+    pub(super) fn awaits(&self, id: &str, owner: Owner, enrolment: EnrolmentId) -> bool {
+        self.book().get(id).is_some_and(|kept| kept.owner() == owner && kept.asked.has(enrolment))
     }
 
     /// Takes a place for one more session of this owner. If none is free, the owner's longest idle session is closed:
@@ -240,15 +251,15 @@ impl Sessions {
     }
 
     fn opened(&self, id: &SessionId) -> Option<Open> {
-        let streams = Arc::clone(&self.book().get(id)?.streams);
+        let (streams, asked) = self.book().get(id).map(|kept| (Arc::clone(&kept.streams), Arc::clone(&kept.asked)))?;
         streams.fetch_add(1, Ordering::Relaxed);
-        Some(Open(streams))
+        Some(Open { streams, asked })
     }
 }
 
 impl Kept {
     fn new(place: Place, end: SessionEnd) -> Self {
-        Self { place, used: Instant::now(), streams: Arc::default(), end, is_ready: false }
+        Self { place, used: Instant::now(), streams: Arc::default(), asked: Arc::default(), end, is_ready: false }
     }
 
     const fn owner(&self) -> Owner {
@@ -262,15 +273,15 @@ impl Kept {
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.streams.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 /// Marks a session as in use for as long as its stream lives.
 fn held<S: Stream<Item = ServerSseMessage>>(stream: S, open: Option<Open>) -> impl Stream<Item = ServerSseMessage> {
-    stream.map(move |message| {
-        let _held = &open;
-        message
+    stream.map(move |event| match &open {
+        Some(open) => open.asked.named(event),
+        None => event,
     })
 }
 
@@ -319,6 +330,8 @@ impl SessionManager for Sessions {
     }
 
     async fn accept_message(&self, id: &SessionId, message: ClientJsonRpcMessage) -> Outcome<()> {
+        let asked = self.book().get(id).map(|kept| Arc::clone(&kept.asked));
+        let message = if let Some(asked) = asked { asked.answered(message) } else { message };
         self.inner.accept_message(id, message).await?;
         // The first message that a copy accepts ends its greeting.
         self.is_ready(id);

@@ -160,6 +160,11 @@ fn begun(result: &CallToolResult) -> Option<Begun> {
     Some(Begun { id: text(EARLIER)?.parse().ok()?, url: text("enrollment_url")?, message })
 }
 
+/// The same in the result of a request to show a link.
+pub(in crate::transport) fn refusal_in(result: &Value) -> Option<bool> {
+    refused_by(&serde_json::from_value::<ElicitResult>(result.clone()).ok()?.action)
+}
+
 /// Whether its user declined an enrolment, if they do not agree to open the link.
 fn refused_by(action: &ElicitationAction) -> Option<bool> {
     match action {

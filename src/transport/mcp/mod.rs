@@ -18,6 +18,7 @@ mod tools;
 mod unread;
 mod unserved;
 
+pub(in crate::transport) use elicitation::refusal_in;
 pub(in crate::transport) use greeting::flawed_greeting;
 pub use handler::McpServer;
 pub(in crate::transport) use handler::SessionEnd;

@@ -303,6 +303,13 @@ impl Stream {
         data.expect("the stream goes on")
     }
 
+    /// The next message: some events hold none.
+    fn message(&mut self) -> Value {
+        let mut events = std::iter::from_fn(|| Some(self.event()));
+        let message = events.find(|event| !event.is_empty()).unwrap();
+        serde_json::from_str(&message).unwrap()
+    }
+
     fn post(&self, to: &str, token: &str, message: &Value) -> u16 {
         ask(to, ("POST", &self.1), token, "", &message.to_string()).unwrap().status
     }
@@ -353,6 +360,89 @@ fn a_message_of_a_stream_may_come_to_another_node() {
     let gone = Stream(BufReader::new(TcpStream::connect(two).unwrap()), endpoint);
     until(|| gone.post(two, &ada, &list()) == 404);
     assert_eq!(super::number(&site.url, "SELECT count(*) FROM record WHERE kind = 17"), 0);
+}
+
+/// A call that asks its client's user to add a secret: the stream of its answer, and the question in it.
+fn asked(to: &str, token: &str, session: &str) -> (Stream, Value) {
+    let call = json!({"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {"name": "enroll_totp_secret"}});
+    let body = call.to_string();
+    let mut stream = TcpStream::connect(to).unwrap();
+    stream.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
+    let head = format!(
+        "POST /mcp HTTP/1.1\r\nhost: {to}\r\nauthorization: Bearer {token}\r\nmcp-session-id: {session}\r\n\
+         content-type: application/json\r\naccept: application/json, text/event-stream\r\n\
+         mcp-protocol-version: 2025-11-25\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(format!("{head}{body}").as_bytes()).unwrap();
+    let mut stream = Stream(BufReader::new(stream), String::new());
+    let question = stream.message();
+    assert_eq!(question["method"], "elicitation/create", "{question}");
+    (stream, question)
+}
+
+fn said(question: &Value, action: &str) -> Value {
+    json!({"jsonrpc": "2.0", "id": question["id"], "result": {"action": action}})
+}
+
+#[test]
+#[ignore = "needs COUNTERSIGN_TEST_POSTGRES; tests/postgres/run starts a server"]
+fn what_a_user_refuses_in_the_client_may_come_to_another_node_than_the_call_that_asked() {
+    let site = Site::new();
+    site.run(&["seat", "add", "--email", "ada@example.com", "--first-name", "Ada", "--last-name", "L"]);
+    site.person
+        .fed("correcthorse9\n", &["--store", &site.url, "seat", "update", "ada@example.com", "--pin-stdin"])
+        .ok();
+    let [ada, bob] = ["ada", "bob"].map(|name| {
+        let made = site.run(&[
+            "key",
+            "create",
+            "--name",
+            name,
+            "--seat",
+            "ada@example.com",
+            "--scope",
+            "secrets:write,codes:read",
+            "--json",
+        ]);
+        text_of(&serde_json::from_str(&made).unwrap(), "/token").to_owned()
+    });
+    let nodes = [site.node(), site.node()];
+    let [one, two] = [0, 1].map(|nth: usize| nodes[nth].address());
+    let [session, bobs] = [&ada, &bob].map(|token| {
+        let session = opened(one, token).unwrap();
+        assert_eq!(mcp(one, token, Some(&session), &greeted()).unwrap().status, 202);
+        session
+    });
+    let post =
+        |to: &str, token: &str, session: &str, message: &Value| mcp(to, token, Some(session), message).unwrap().status;
+    let begun = Instant::now();
+
+    // The second node answers without a copy of the session, then with one.
+    for (to, action, status) in
+        [(two, "decline", "DECLINED"), (two, "cancel", "CANCELLED"), (one, "decline", "DECLINED")]
+    {
+        let (mut call, question) = asked(one, &ada, &session);
+        // An answer that refuses nothing, or is not this caller's, ends nothing.
+        let error = json!({"jsonrpc": "2.0", "id": question["id"], "error": {"code": -32601, "message": "no"}});
+        assert_eq!(post(two, &ada, &session, &said(&question, "accept")), 202);
+        assert_eq!(post(two, &ada, &session, &error), 202);
+        assert_eq!(post(two, &bob, &bobs, &said(&question, "decline")), 202);
+        assert_eq!(post(two, &bob, &session, &said(&question, "decline")), 404);
+
+        assert_eq!(post(to, &ada, &session, &said(&question, action)), 202);
+
+        assert_eq!(call.message()["result"]["structuredContent"]["status"], status);
+        assert_eq!(listed(two, &ada, &session), 200);
+    }
+    // Each node's question is its own, whichever of them hears the answer.
+    let ((mut first, of_first), (mut second, of_second)) = (asked(one, &ada, &session), asked(two, &ada, &session));
+    assert_ne!(of_first["id"], of_second["id"]);
+    assert_eq!(post(two, &ada, &session, &said(&of_first, "decline")), 202);
+    assert_eq!(first.message()["result"]["structuredContent"]["status"], "DECLINED");
+    assert_eq!(post(one, &ada, &session, &said(&of_second, "cancel")), 202);
+    assert_eq!(second.message()["result"]["structuredContent"]["status"], "CANCELLED");
+    assert!(begun.elapsed() < Duration::from_secs(40), "a call waited for what was said elsewhere");
 }
 
 #[test]

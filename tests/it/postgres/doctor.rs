@@ -8,7 +8,7 @@ use std::{
 use countersign::vault::Writes;
 use serde_json::Value;
 
-use super::{carry_out, fresh, proxy::Proxy, server};
+use super::{carry_out, fresh, people::Node, proxy::Proxy, server};
 use crate::{
     cli::{Person, text_of},
     store::runtime,
@@ -139,4 +139,91 @@ fn the_doctor_sees_who_receives_the_servers_log() {
     let behind = found.strip_prefix("1 connected, 0 of them synchronous, ").unwrap().split(' ').next().unwrap();
     // Other tests write to the server meanwhile.
     assert_eq!(concern.is_some(), behind.parse::<u64>().unwrap() >= 16 * 1024, "{found}");
+}
+
+/// The number of rows.
+fn count(url: &str, what: &str) -> i64 {
+    super::number(url, &format!("SELECT count(*) FROM {what}"))
+}
+
+#[test]
+#[ignore = "needs COUNTERSIGN_TEST_POSTGRES; tests/postgres/run starts a server"]
+fn a_damaged_vault_is_repaired_on_the_server_while_a_node_serves_it() {
+    let (person, url) = person();
+    let add = |label: &str| {
+        let add = ["--store", &url, "secret", "add", "--label", label, "--stdin", "--json"];
+        let added = person.fed("GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ\n", &add);
+        text_of(&added.json(), "/totp_secret/id").to_owned()
+    };
+    let ids = ["ada", "bob"].map(add);
+    let key = person.at(&url, &["key", "create", "--name", "ci", "--json"]).json();
+    let token = text_of(&key, "/token").to_owned();
+    let node = Node::start(&person, &url);
+    let code = |id: &str| node.get(&format!("/api/v2/totp/code/{id}"), &token);
+    assert_eq!(code(&ids[0])["status"], "OK");
+    person.at(&url, &["vault", "backup", "sound.backup"]).ok();
+    assert_eq!(person.at(&url, &["vault", "doctor", "--repair"]).ok(), "sound: nothing to repair\n");
+
+    let hex = ids[0].replace('-', "");
+    carry_out(
+        &url,
+        &format!(
+            "UPDATE record SET body = 'nonsense' WHERE kind = 4 AND id = decode('{hex}', 'hex'); \
+             DELETE FROM record WHERE kind = 5 AND id = decode('{hex}', 'hex'); \
+             DELETE FROM record_word; DELETE FROM record_count; \
+             UPDATE audit SET body = 'nonsense' WHERE place = (SELECT min(place) + 2 FROM audit)"
+        ),
+    );
+    let (records, heard) = (count(&url, "record"), count(&url, "audit"));
+    let found = person.at(&url, &["vault", "doctor"]);
+    assert!(found.status == 1 && found.out.contains("not sound"), "{found:?}");
+    person.at(&url, &["vault", "doctor", "--repair"]).refused(2);
+    assert_eq!((count(&url, "record"), count(&url, "audit")), (records, heard), "nobody agreed to it");
+
+    // Without the backup, what can be mended is.
+    let first = person.at(&url, &["vault", "doctor", "--repair", "--yes"]);
+    assert!(first.status == 1 && first.out.contains("the vault's tables: built anew"), "{first:?}");
+    assert!(first.out.contains("row 3 of the audit log: fenced off"), "{first:?}");
+    assert_eq!((code(&ids[1])["status"].as_str(), code(&ids[0])["status"].as_str()), (Some("OK"), Some("ERROR")));
+    let repair = ["vault", "doctor", "--repair", "--from", "sound.backup", "--yes", "--json"];
+    let second = person.at(&url, &repair).json();
+    assert_eq!((&second["status"], &second["left"]), (&serde_json::json!("OK"), &serde_json::json!([])), "{second}");
+
+    person.at(&url, &["vault", "doctor"]).ok();
+    person.at(&url, &["audit", "verify"]).ok();
+    assert_eq!(count(&url, "writer WHERE epoch = 0"), 0);
+    // The node goes on with it: the backup does not know which steps were given, so those of two minutes count as used.
+    assert_eq!(code(&ids[1])["status"], "OK");
+    assert_eq!(code(&ids[0])["error"], "busy");
+    let found = node.get("/api/v2/totp/secrets?query=ada&limit=5", &token);
+    assert_eq!(found["totp_secrets"].as_array().map(Vec::len), Some(1), "{found}");
+    // What it was is kept, and what it was repaired in is not.
+    let copy = std::path::PathBuf::from(text_of(&second, "/copy"));
+    assert!(copy.is_file(), "{copy:?}");
+    let left =
+        fs::read_dir(copy.parent().unwrap()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let left: Vec<_> = left.filter(|name| name.ends_with(".server") || name.ends_with(".repair")).collect();
+    assert_eq!(left, Vec::<String>::new());
+}
+
+#[test]
+#[ignore = "needs COUNTERSIGN_TEST_POSTGRES; tests/postgres/run starts a server"]
+fn a_repair_on_a_server_that_may_not_be_carried_out_changes_nothing() {
+    let (person, url) = person();
+    let role = format!("r{}", uuid::Uuid::new_v4().simple());
+    let all = "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public";
+    carry_out(&url, &format!("CREATE ROLE {role} LOGIN; {all} TO {role}; DELETE FROM record_count"));
+    carry_out(&url, "UPDATE audit SET body = 'nonsense' WHERE place = (SELECT min(place) FROM audit)");
+    let rows = count(&url, "audit");
+    let own = url.replacen("countersign@", &format!("{role}@"), 1);
+    let repair = ["vault", "doctor", "--repair", "--yes"];
+
+    let refused = person.at(&own, &repair);
+
+    assert!(refused.status == 78 && refused.err.contains("use the role that made the vault"), "{refused:?}");
+    // Without its header nothing can be told from damage.
+    carry_out(&url, "UPDATE record SET body = 'nonsense' WHERE kind = 1");
+    let refused = person.at(&url, &repair);
+    assert!(refused.status == 78 && refused.err.contains("vault restore BACKUP"), "{refused:?}");
+    assert_eq!(count(&url, "audit"), rows);
 }
