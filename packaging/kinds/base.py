@@ -11,7 +11,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -55,10 +54,12 @@ def install_debian(*packages):
 class Build:
     def __init__(self, asked):
         self.profile, self.out, self.install = asked.profile, asked.out.resolve(), asked.install
-        self.manifest = tomllib.loads((ROOT / "Cargo.toml").read_text())["package"]
-        self.version = self.manifest["version"]
+        # Not by `tomllib`, which Python has from 3.11 on, and older systems than that build releases.
+        manifest = (ROOT / "Cargo.toml").read_text()
+        stated = lambda field: re.search(rf'^{field} = "(.+)"$', manifest, re.MULTILINE)[1]
+        self.version = stated("version")
         # OWNER stands in it until it is decided who that is.
-        self.repository = (asked.repository or self.manifest["repository"]).removesuffix("/")
+        self.repository = (asked.repository or stated("repository")).removesuffix("/")
         self.owner = self.repository.split("/")[-2]
         self.target = Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target").resolve()
         self.tools = self.target / "tools"
@@ -104,6 +105,10 @@ class Build:
         """For tools that write archives."""
         told = {"CARGO_TARGET_DIR": str(self.target), "SOURCE_DATE_EPOCH": str(self.moment)}
         return {**os.environ, **told, "TZ": "UTC"}
+
+    @property
+    def for_triple(self):
+        return [f"--target={self.triple}"] if self.triple else []
 
     def filled(self, file):
         """A template with the version and the place of the repository. Names of images are in small letters."""

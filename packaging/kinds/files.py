@@ -1,6 +1,7 @@
 """What is tried without making a package of it: the container, the workflows, the dashboard."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -41,3 +42,16 @@ def engine_here():
         if shutil.which(engine) and subprocess.run([engine, "info"], capture_output=True).returncode == 0:
             return engine
     return None
+
+
+def workflows(build):
+    """GitHub's workflows, by a schema, by what actions take and give, and by what an attacker would look for."""
+    files = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+    run(build.python_tool("check-jsonschema"), "--builtin-schema", "vendor.github-workflows", *files)
+    run(build.python_tool("actionlint"), "-no-color", *files)
+    run(build.python_tool("zizmor"), "--offline", "--no-progress", "--persona=pedantic", *files)
+    for file in files:
+        for used in re.findall(r"uses: (.*)", file.read_text()):
+            if not re.fullmatch(r"\S+@[0-9a-f]{40} # v\d+\.\d+\.\d+", used):
+                sys.exit(f"{file.name}: {used} is not a commit with the version that it is")
+    return ", ".join(file.name for file in files)

@@ -20,7 +20,7 @@ def deb(build):
     tool = build.cargo_tool("cargo-deb")
     machine = {"x64": "amd64"}.get(MACHINE, MACHINE)
     package = build.out / f"countersign_{build.version}_{machine}.deb"
-    arguments = ["--no-build", "--no-strip", "--fast", f"--profile={build.profile}", f"--output={package}"]
+    arguments = ["--no-build", "--no-strip", "--fast", f"--profile={build.profile}", f"--output={package}", *build.for_triple]
     run(tool, *arguments, cwd=ROOT, env=build.environment)
     run("dpkg", "--install", package)
     try:
@@ -39,7 +39,7 @@ def rpm(build):
     if build.install and not shutil.which("rpm"):
         install_debian("rpm")
     package = build.out / f"countersign-{build.version}.{platform.machine()}.rpm"
-    arguments = [f"--profile={build.profile}", f"--output={package}", "--payload-compress=gzip"]
+    arguments = [f"--profile={build.profile}", f"--output={package}", "--payload-compress=gzip", *build.for_triple]
     run(tool, *arguments, f"--source-date={build.moment}", cwd=ROOT, env=build.environment)
     run("rpm", "--checksig", "--nosignature", package)
     with tempfile.TemporaryDirectory() as folder:

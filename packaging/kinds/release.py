@@ -60,3 +60,54 @@ def entry_schema(build):
     if checksum(file) != SCHEMA_SHA256:
         sys.exit(f"{requirement} has another schema")
     return file
+
+
+def sbom(build):
+    """The bill of materials: every crate that is in the program on any platform, with its licence and checksum."""
+    tool = build.cargo_tool("cargo-cyclonedx")
+    name = f"countersign-{build.version}.cdx"
+    arguments = ["--format=json", "--spec-version=1.5", "--target=all", "--all", "--quiet"]
+    written = ROOT / f"{name}.json"
+    try:
+        # It writes beside Cargo.toml.
+        run(tool, "cyclonedx", *arguments, f"--override-filename={name}", cwd=ROOT, env=build.environment)
+        bill = json.loads(written.read_text())
+    finally:
+        written.unlink(missing_ok=True)
+    # Where the clone was says nothing to anybody else, and would be another text for each.
+    bill = json.loads(json.dumps(bill).replace(ROOT.as_uri(), "file:///countersign"))
+    if str(ROOT) in json.dumps(bill):
+        sys.exit("the bill of materials names the folder of the clone")
+    named = {(part["name"], part["version"]): part for part in bill["components"]}
+    if missing := crates() - set(named):
+        sys.exit(f"the bill of materials lacks {sorted(missing)}")
+    for (crate, version), part in named.items():
+        if not part.get("licenses") or not part.get("purl") or not part.get("hashes"):
+            sys.exit(f"the bill of materials lacks the licence, name or checksum of {crate} {version}")
+    if bill["metadata"]["component"]["version"] != build.version or bill["specVersion"] != "1.5":
+        sys.exit("the bill of materials is of another version")
+    file = build.out / f"{name}.json"
+    file.write_text(json.dumps(bill, indent=2) + "\n")
+    return f"{file.name}, {len(named)} crates"
+
+
+def crates():
+    """The name and version of every crate that the program is linked with, on any platform."""
+    metadata = json.loads(run("cargo", "metadata", "--locked", "--format-version=1", cwd=ROOT))
+    nodes = {node["id"]: node for node in metadata["resolve"]["nodes"]}
+    found, left = set(), [metadata["resolve"]["root"]]
+    while left:
+        if (crate := left.pop()) not in found:
+            found.add(crate)
+            deps = nodes[crate]["deps"]
+            left += [dep["pkg"] for dep in deps if any(kind["kind"] is None for kind in dep["dep_kinds"])]
+    found.discard(metadata["resolve"]["root"])
+    return {(package["name"], package["version"]) for package in metadata["packages"] if package["id"] in found}
+
+
+def sums(build):
+    """The checksums of all that lies in the folder."""
+    file = build.out / "SHA256SUMS"
+    packages = [package for package in sorted(build.out.iterdir()) if package.is_file() and package != file]
+    file.write_text("".join(f"{checksum(package)}  {package.name}\n" for package in packages if package.suffix != ".sha256"))
+    return f"{file.name}, {len(file.read_text().splitlines())} files"
