@@ -1,8 +1,10 @@
 """What a release has once, whatever the platform, about the packages that lie in the folder."""
 
 import json
+import os
 import re
 import sys
+import tarfile
 import zipfile
 
 from .base import HERE, ROOT, checksum, run
@@ -111,3 +113,39 @@ def sums(build):
     packages = [package for package in sorted(build.out.iterdir()) if package.is_file() and package != file]
     file.write_text("".join(f"{checksum(package)}  {package.name}\n" for package in packages if package.suffix != ".sha256"))
     return f"{file.name}, {len(file.read_text().splitlines())} files"
+
+
+# Where the files of the crate may be, besides what Cargo writes.
+IN_CRATE = re.compile(
+    r"(src/.+\.(rs|js|css|html|txt)|migrations/\w+/\w+\.sql|docs/operate\.md|mcp\.json|Cargo\.(toml|toml\.orig|lock)"
+    r"|\.cargo_vcs_info\.json|(CHANGELOG|README|SECURITY)\.md|LICENSE-(APACHE|MIT))"
+)
+# The key that is left out is a vector of the tests.
+SECRETS = re.compile(rb"PRIVATE KEY-----\s+[A-Za-z0-9+/]{40}|AGE-SECRET-KEY-1[0-9A-Z]{58}|\bcs_(?!0129AZaz0167_)[A-Za-z0-9_-]{30}")
+LARGEST = 10_000_000
+
+
+def crate(build):
+    """The crate as crates.io would get it: only what compiles and what a person reads, nothing secret, and not large."""
+    # A folder of its own, so that the .crate does not stay among the packages.
+    folder = build.target / "crate"
+    # A clone may hold changes that are being tried.
+    command = ["cargo", "package", "--locked", "--no-verify", "--allow-dirty", "--quiet"]
+    run(*command, cwd=ROOT, env={**os.environ, "CARGO_TARGET_DIR": str(folder)})
+    file = folder / "package" / f"countersign-{build.version}.crate"
+    if file.stat().st_size > LARGEST:
+        sys.exit(f"{file.name} has {file.stat().st_size} bytes")
+    with tarfile.open(file) as archive:
+        members = {entry.name.partition("/")[2]: archive.extractfile(entry).read() for entry in archive if entry.isfile()}
+    for name, data in members.items():
+        if not IN_CRATE.fullmatch(name):
+            sys.exit(f"{file.name} has {name}, which nobody needs who compiles it")
+        if SECRETS.search(data):
+            sys.exit(f"{file.name}: {name} holds what looks like a key")
+    for name, data in members.items():
+        # What is behind the tests of a file is compiled by nobody else.
+        text = data.decode(errors="ignore").partition("#[cfg(test)]\nmod tests")[0] if name.endswith(".rs") else ""
+        for included in re.findall(r'include_(?:str|bytes)!\(\s*"([^"]+)"', text):
+            if (wanted := os.path.normpath(f"{os.path.dirname(name)}/{included}").replace(os.sep, "/")) not in members:
+                sys.exit(f"{file.name} lacks {wanted}, which {name} includes")
+    return f"{file.name}, {file.stat().st_size / 1e6:.1f} MB, {len(members)} files"
