@@ -16,6 +16,7 @@ from .base import HERE, MACHINE, PLATFORM, PROGRAM, ROOT, SYSTEM, checksum, inst
 
 
 def deb(build):
+    # Cargo.toml names what lies there.
     build.stage
     tool = build.cargo_tool("cargo-deb")
     machine = {"x64": "amd64"}.get(MACHINE, MACHINE)
@@ -34,6 +35,7 @@ def deb(build):
 
 
 def rpm(build):
+    # Cargo.toml names what lies there.
     build.stage
     tool = build.cargo_tool("cargo-generate-rpm")
     if build.install and not shutil.which("rpm"):
