@@ -1,4 +1,4 @@
-//! Runs README's commands, from top to bottom, in an empty home, and compares the output's shape, without digits.
+//! Runs the commands of README and of the pages that go on from it, from top to bottom, in an empty home, and compares the output's shape, without digits.
 //!
 //! A line of a `console` block that begins with `$ ` runs at a terminal; the lines below it must appear, in this order.
 //! A block of `sh` runs as one script. Commands that need a network, a long compilation or another project's program do
@@ -21,16 +21,23 @@ use crate::{cli::Terminal, kit::RFC_SEED};
 
 /// Commands that are not run here: the first is what `cargo test` itself does, the others need another program's
 /// server.
-const ELSEWHERE: [&str; 3] = ["cargo ", "pip ", "claude "];
+const ELSEWHERE: [&str; 5] = ["cargo ", "pip ", "claude ", "sudo ", "npm "];
 /// The server's address in README.
 const ADDRESS: &str = "127.0.0.1:8787";
-const README: &str = include_str!("../../README.md");
+/// The pages, in the order in which a newcomer reads them.
+const PAGES: [(&str, &str); 4] = [
+    ("README.md", include_str!("../../README.md")),
+    ("docs/faq.md", include_str!("../../docs/faq.md")),
+    ("docs/api.md", include_str!("../../docs/api.md")),
+    ("docs/performance.md", include_str!("../../docs/performance.md")),
+];
 const QR: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/qr-one.png");
 /// What it imports.
 const EXPORT: &str = "tests/fixtures/import/apple.csv";
 
 /// A fenced block.
 struct Block {
+    page: &'static str,
     line: usize,
     kind: String,
     text: String,
@@ -52,7 +59,7 @@ fn the_readmes_commands_work_from_top_to_bottom() {
     let mut newcomer = Newcomer::new();
     let mut ran = 0;
     for block in blocks() {
-        let place = format!("README.md:{}", block.line);
+        let place = format!("{}:{}", block.page, block.line);
         if !newcomer.full
             && ["curl ", "python"].iter().any(|needs| block.text.contains(needs) || block.kind.contains(needs))
         {
@@ -79,6 +86,34 @@ fn the_readmes_commands_work_from_top_to_bottom() {
 fn the_readmes_configuration_is_the_file_to_paste() {
     let pasted = include_str!("../../mcp.json");
     assert!(blocks().iter().any(|block| block.text.trim() == pasted.trim()));
+}
+
+#[test]
+fn a_link_leads_to_a_page_or_a_heading_that_is_there() {
+    let mut links = 0;
+    for (page, text) in PAGES {
+        let folder = Path::new(page).parent().unwrap();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if link.contains("://") {
+                continue;
+            }
+            let (file, heading) = link.split_once('#').map_or((link, None), |(file, heading)| (file, Some(heading)));
+            let target = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder).join(file);
+            let there = fs::read(&target).unwrap_or_else(|_| panic!("{page} links to {link}"));
+            if let Some(heading) = heading {
+                let headings = String::from_utf8(there).unwrap().lines().filter_map(slug).collect::<Vec<_>>();
+                assert!(headings.iter().any(|known| known == heading), "{page} links to {link}: {headings:?}");
+            }
+            links += 1;
+        }
+    }
+    assert!(links > 15, "{links} links");
+}
+
+/// How a heading is linked to.
+fn slug(line: &str) -> Option<String> {
+    let title = line.strip_prefix('#')?.trim_start_matches('#').trim().to_lowercase();
+    Some(title.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-')).collect::<String>().replace(' ', "-"))
 }
 
 impl Newcomer {
@@ -227,12 +262,14 @@ impl Drop for Newcomer {
 fn blocks() -> Vec<Block> {
     let mut found: Vec<Block> = Vec::new();
     let mut inside = false;
-    for (line, number) in README.lines().zip(1..) {
+    let lines =
+        PAGES.iter().flat_map(|(page, text)| text.lines().zip(1..).map(move |(line, number)| (*page, line, number)));
+    for (page, line, number) in lines {
         match line.strip_prefix("```") {
             Some(_) if inside => inside = false,
             Some(kind) => {
                 inside = true;
-                found.push(Block { line: number, kind: kind.to_owned(), text: String::new() });
+                found.push(Block { page, line: number, kind: kind.to_owned(), text: String::new() });
             }
             None if inside => {
                 let block = found.last_mut().unwrap();
