@@ -9,7 +9,11 @@ use std::{
 use tokio::sync::{Notify, oneshot};
 use zeroize::Zeroizing;
 
-use super::{Asks, Fatal, account, close, console_of, open, service_of, session, upkeep};
+use super::{
+    Asks, Fatal, account, close, console_of, open, service_of, session,
+    traces::{exported, finish},
+    upkeep,
+};
 use crate::{
     config::{Client, Config, Durability, Oauth, ServeConfig},
     domain::sensitive::without_seeds,
@@ -65,6 +69,7 @@ pub(super) async fn for_remote(config: &Config, serve: &ServeConfig) -> Result<E
         told.await;
         stopping.cancel();
     });
+    let export = exported(&service, serve.otlp.as_deref())?;
     let reloading = tokio::spawn(reload(config.clone(), serve.clone(), secret, Arc::clone(&orders.reload)));
     let cleaning = tokio::spawn(upkeep::clean_daily(service.clone(), serve.audit_keep));
     let backing_up = serve.backups.clone().map(|plan| tokio::spawn(upkeep::back_up(service.clone(), plan)));
@@ -84,6 +89,7 @@ pub(super) async fn for_remote(config: &Config, serve: &ServeConfig) -> Result<E
     if let Some(task) = backing_up {
         task.abort();
     }
+    finish(export).await;
     close(&service).await?;
     ended?;
     Ok(Ending::Done)
