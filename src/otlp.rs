@@ -11,7 +11,7 @@ use std::{
 use async_trait::async_trait;
 use opentelemetry::{
     Context, KeyValue,
-    metrics::{Histogram, MeterProvider as _},
+    metrics::{AsyncInstrument, Histogram, MeterProvider as _},
     trace::{
         Span as _, SpanContext, SpanId, SpanKind, Status, TraceContextExt as _, TraceFlags, TraceId, TraceState,
         Tracer as _, TracerProvider as _,
@@ -57,14 +57,14 @@ impl Export {
             .build();
         let spans = SpanExporter::builder()
             .with_http()
-            .with_http_client(Client::default())
+            .with_http_client(Client)
             .with_protocol(Protocol::HttpBinary)
             .with_endpoint(format!("{endpoint}/v1/traces"))
             .with_timeout(WAIT)
             .build()?;
         let points = MetricExporter::builder()
             .with_http()
-            .with_http_client(Client::default())
+            .with_http_client(Client)
             .with_protocol(Protocol::HttpBinary)
             .with_endpoint(format!("{endpoint}/v1/metrics"))
             .with_timeout(WAIT)
@@ -159,50 +159,30 @@ fn parent_of(trace: TraceParent) -> Context {
 /// Has the service's counters read whenever metrics are sent.
 fn count(service: &Service, metrics: &SdkMeterProvider) {
     let meter = metrics.meter("countersign");
-    let counted = service.clone();
-    drop(
-        meter
-            .u64_observable_counter("countersign.codes.issued")
-            .with_callback(move |sink| {
-                sink.observe(counted.tally().codes_issued, &[]);
-            })
-            .build(),
-    );
-    let counted = service.clone();
-    drop(
-        meter
-            .u64_observable_counter("countersign.refusals")
-            .with_callback(move |sink| {
-                for (code, count) in counted.tally().refused {
-                    sink.observe(count, &[KeyValue::new("error.type", code.as_str())]);
-                }
-            })
-            .build(),
-    );
-    let counted = service.clone();
-    drop(
-        meter
-            .u64_observable_counter("countersign.limit.refusals")
-            .with_callback(move |sink| {
-                for (limit, count) in counted.tally().limited {
-                    sink.observe(count, &[KeyValue::new("countersign.limit", limit.as_str())]);
-                }
-            })
-            .build(),
-    );
-    let counted = service.clone();
-    drop(
-        meter
-            .u64_observable_gauge("countersign.waiting")
-            .with_callback(move |sink| {
-                sink.observe(counted.tally().waiting as u64, &[]);
-            })
-            .build(),
-    );
+    let codes = service.clone();
+    let read = move |sink: &dyn AsyncInstrument<u64>| sink.observe(codes.tally().codes_issued, &[]);
+    meter.u64_observable_counter("countersign.codes.issued").with_callback(read).build();
+    let refusals = service.clone();
+    let read = move |sink: &dyn AsyncInstrument<u64>| {
+        for (code, count) in refusals.tally().refused {
+            sink.observe(count, &[KeyValue::new("error.type", code.as_str())]);
+        }
+    };
+    meter.u64_observable_counter("countersign.refusals").with_callback(read).build();
+    let limits = service.clone();
+    let read = move |sink: &dyn AsyncInstrument<u64>| {
+        for (limit, count) in limits.tally().limited {
+            sink.observe(count, &[KeyValue::new("countersign.limit", limit.as_str())]);
+        }
+    };
+    meter.u64_observable_counter("countersign.limit.refusals").with_callback(read).build();
+    let callers = service.clone();
+    let read = move |sink: &dyn AsyncInstrument<u64>| sink.observe(callers.tally().waiting as u64, &[]);
+    meter.u64_observable_gauge("countersign.waiting").with_callback(read).build();
 }
 
 /// Sends requests to the collector, from the exporter's own threads.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Client;
 
 #[async_trait]

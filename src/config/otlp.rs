@@ -20,9 +20,13 @@ const HEADERS: [&str; 3] =
 /// Where to send traces and metrics, as typed.
 #[derive(Debug, Default, Args)]
 pub(super) struct OtlpFlags {
-    /// Collector that takes traces and metrics by OTLP over HTTP, such as http://127.0.0.1:4318 [env:
-    /// `COUNTERSIGN_OTLP_ENDPOINT`] [default: none]
-    #[arg(long, value_name = "URL")]
+    // Not a comment of documentation, where an address would have to be a link.
+    #[arg(
+        long,
+        value_name = "URL",
+        help = "Collector that takes traces and metrics by OTLP over HTTP, such as http://127.0.0.1:4318 (also \
+                COUNTERSIGN_OTLP_ENDPOINT)"
+    )]
     otlp_endpoint: Option<OsString>,
 }
 

@@ -107,7 +107,7 @@ fn collector() -> (std::net::SocketAddr, std::sync::mpsc::Receiver<(String, Vec<
                     break;
                 }
                 if let Some(rest) = line.strip_prefix("POST ") {
-                    path = rest.split(' ').next().unwrap().to_owned();
+                    rest.split(' ').next().unwrap().clone_into(&mut path);
                 }
                 if let Some(count) = line.to_lowercase().strip_prefix("content-length:") {
                     length = count.trim().parse().unwrap();
