@@ -26,14 +26,20 @@ pub mod random;
 pub mod store;
 pub mod vault;
 
+#[cfg_attr(not(feature = "serve"), expect(dead_code, reason = "a server calls the rest"))]
 pub mod operations;
 
+#[cfg(feature = "pictures")]
+pub mod picture;
+#[cfg(not(feature = "pictures"))]
+#[path = "picture/absent.rs"]
 pub mod picture;
 
 pub mod child;
 
 pub mod hosts;
 
+#[cfg_attr(not(feature = "serve"), expect(dead_code, reason = "HTTP uses the rest"))]
 pub mod transport;
 
 pub mod config;
