@@ -211,6 +211,7 @@ impl Refusal {
     }
 
     /// The limit above which the caller is, if it is one.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "a new refusal is of no limit, unless it is said here")]
     pub const fn limit(&self) -> Option<Limit> {
         match self {
             Self::RateLimited { limit, .. } => Some(*limit),

@@ -284,7 +284,9 @@ impl App {
             Ok(response) => return response,
             Err(problem) => problem,
         };
-        problem.own().map(|refusal| self.service.count_limit(refusal));
+        if let Some(refusal) = problem.own() {
+            self.service.count_limit(refusal);
+        }
         if let Some(code) = problem.uncounted() {
             // The row is boxed because few requests end in one.
             Box::pin(self.count_refusal((route, caller, from), code)).await;
