@@ -14,6 +14,8 @@
 //! | [`child`] | work on untrusted bytes in a process with limits | a vault |
 //! | [`hosts`] | which file of each MCP host names its servers, and our entry in it | a disk |
 //! | [`transport`] | MCP, HTTP and the command line: bytes to an operation and back | a decision |
+//! | [`fetch`] | the HTTP client with which this program asks others | what is asked, or whom |
+//! | [`otlp`] | traces and metrics for a collector | anything that a caller sent |
 //! | [`config`] | turns arguments and variables into settings | an error that quotes a value |
 //! | [`telemetry`] | logs, for operators | a seed, a code, a key, a body |
 //! | [`app`] | the composition root: the only room that names all others | a rule of its own |
@@ -37,10 +39,19 @@ pub mod picture;
 
 pub mod child;
 
+#[cfg(any(feature = "otlp", feature = "serve"))]
+pub mod fetch;
+
 pub mod hosts;
 
 #[cfg_attr(not(feature = "serve"), expect(dead_code, reason = "HTTP uses the rest"))]
 pub mod transport;
+
+#[cfg(feature = "otlp")]
+pub mod otlp;
+#[cfg(not(feature = "otlp"))]
+#[path = "otlp_absent.rs"]
+pub mod otlp;
 
 pub mod config;
 pub mod telemetry;

@@ -13,6 +13,7 @@ import zipfile
 from pathlib import Path
 
 from .base import HERE, MACHINE, PLATFORM, PROGRAM, ROOT, SYSTEM, checksum, install_debian, run
+from .newcomer import walk
 
 
 def deb(build):
@@ -26,6 +27,7 @@ def deb(build):
     run("dpkg", "--install", package)
     try:
         build.starts(["/usr/bin/countersign", "stdio"])
+        walk(build, "deb", "/usr/bin/countersign")
         for file in ("man/man1/countersign.1.gz", "bash-completion/completions/countersign"):
             if not (Path("/usr/share") / file).exists():
                 sys.exit(f"{package}: /usr/share/{file} is not there")
@@ -69,7 +71,9 @@ def mcpb(build):
         meant = lambda text: text.replace("${__dirname}", unpacked).replace("${user_config.data_dir}", "")
         (Path(unpacked) / "server" / PROGRAM).chmod(0o755)
         environment = {name: meant(value) for name, value in found["env"].items()}
-        build.starts([meant(found["command"]), *found["args"]], environment)
+        command = meant(found["command"])
+        build.starts([command, *found["args"]], environment)
+        walk(build, "mcpb", server={"command": command, "args": found["args"], "env": environment})
     return package
 
 
@@ -139,6 +143,7 @@ def archive(build):
             with tarfile.open(package) as written:
                 written.extractall(folder, filter="data")
         build.starts([Path(folder) / base / PROGRAM, "stdio"])
+        walk(build, "archive", Path(folder) / base / PROGRAM)
     (build.out / f"{package.name}.sha256").write_text(f"{checksum(package)}  {package.name}\n")
     return package
 

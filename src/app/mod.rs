@@ -13,6 +13,7 @@ mod serve;
 #[path = "serve_absent.rs"]
 mod serve;
 mod signals;
+mod traces;
 mod typed;
 #[cfg(feature = "serve")]
 mod upkeep;
@@ -24,12 +25,13 @@ use clap::ColorChoice;
 use keys::{Asks, leave_environment};
 use opening::{Opening, Ready, open, open_for};
 use tokio_util::sync::CancellationToken;
+use traces::{exported, finish};
 use typed::{Command, Typed, answered, answers};
 
 use crate::{
     child::{self, Children},
     clock::SystemClock,
-    config::{Config, ConfigError, Format, Reveal, ServeConfig, StdioConfig, color_of_words},
+    config::{Config, ConfigError, Format, Reveal, ServeConfig, StdioConfig, StdioFlags, color_of_words},
     domain::{account::Account, principal::Principal, scope::ScopeSet},
     operations::{ErrorCode, Refusal, Service},
     random::SystemRandom,
@@ -76,6 +78,8 @@ enum Fatal {
     Setup(std::io::Error),
     #[error(transparent)]
     Serve(#[from] ServeError),
+    #[error("--otlp-endpoint or the environment for its exporter can't be used: {0}")]
+    Otlp(String),
 }
 
 /// The command line, for what is written about it: pages of the manual.
@@ -152,8 +156,8 @@ async fn refuse_host(fatal: &Fatal) {
 
 fn task_of(command: Option<Command>) -> Result<Task, Fatal> {
     Ok(match command {
-        None => Task::Stdio(StdioConfig::default()),
-        Some(Command::Stdio(flags)) => Task::Stdio(StdioConfig::of(flags)),
+        None => Task::Stdio(StdioConfig::of(StdioFlags::default())?),
+        Some(Command::Stdio(flags)) => Task::Stdio(StdioConfig::of(flags)?),
         Some(Command::Serve(flags)) => Task::Serve(Box::new(ServeConfig::of(*flags)?)),
         Some(Command::Person(command)) => Task::Person(Box::new(command)),
         Some(Command::Aside(command)) => Task::Aside(command),
@@ -236,6 +240,7 @@ async fn for_person(config: &Config, command: cli::Command) -> Result<Ending, Fa
 
 /// Runs the sidecar of a host.
 async fn for_host(config: &Config, stdio: StdioConfig) -> Result<Ending, Fatal> {
+    let otlp = stdio.otlp.clone();
     let (service, server) = match sidecar(config, stdio).await {
         Ok(ready) => ready,
         Err(fatal) => {
@@ -258,7 +263,9 @@ async fn for_host(config: &Config, stdio: StdioConfig) -> Result<Ending, Fatal> 
         }
         stopping.cancel();
     });
+    let export = exported(&service, otlp.as_deref())?;
     let ended = mcp::stdio::serve(server, stop).await;
+    finish(export).await;
     close(&service).await?;
     ended?;
     Ok(Ending::Done)
@@ -350,7 +357,10 @@ impl Fatal {
             // The reader is gone, like `head` when it has enough.
             Self::Failure(failure) if failure.is_closed_pipe() => return ExitCode::SUCCESS,
             Self::Failure(failure) if failure.is_usage() => EXIT_USAGE,
-            Self::Config(_) | Self::Filter(_) | Self::Open(OpenError::Store(store::OpenError::NoAddress)) => EXIT_USAGE,
+            Self::Config(_)
+            | Self::Filter(_)
+            | Self::Otlp(_)
+            | Self::Open(OpenError::Store(store::OpenError::NoAddress)) => EXIT_USAGE,
             Self::Failure(Failure::Interrupted) => cli::EXIT_INTERRUPTED,
             Self::Failure(_)
             | Self::Open(OpenError::RestoredUnopened { .. })
@@ -366,9 +376,10 @@ impl Fatal {
     fn body(&self) -> ErrorBody {
         let code = match self {
             Self::Failure(failure) => return failure.body(),
-            Self::Config(_) | Self::Filter(_) | Self::Open(OpenError::Store(store::OpenError::NoAddress)) => {
-                ErrorCode::InvalidArgument
-            }
+            Self::Config(_)
+            | Self::Filter(_)
+            | Self::Otlp(_)
+            | Self::Open(OpenError::Store(store::OpenError::NoAddress)) => ErrorCode::InvalidArgument,
             Self::Open(OpenError::Store(store::OpenError::NoVault(_) | store::OpenError::NoServerVault(_))) => {
                 ErrorCode::NotFound
             }

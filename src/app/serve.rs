@@ -9,7 +9,12 @@ use std::{
 use tokio::sync::{Notify, oneshot};
 use zeroize::Zeroizing;
 
-use super::{Asks, Fatal, account, close, console_of, open, service_of, session, signals::stop_signal, upkeep};
+use super::{
+    Asks, Fatal, account, close, console_of, open, service_of, session,
+    signals::stop_signal,
+    traces::{exported, finish},
+    upkeep,
+};
 use crate::{
     config::{Client, Config, Durability, Oauth, ServeConfig},
     domain::sensitive::without_seeds,
@@ -59,17 +64,20 @@ pub(super) async fn for_remote(config: &Config, serve: &ServeConfig) -> Result<E
     let secret = client.and_then(|client| client.secret);
     let orders = Orders::default();
     // Listen for signals before the server is announced, so that none is missed.
-    let told = stop_signal().map_err(Fatal::Setup)?;
+    let (told, hangups) = (stop_signal().map_err(Fatal::Setup)?, Hangups::listen().map_err(Fatal::Setup)?);
     let stopping = orders.stop.clone();
     let told = tokio::spawn(async move {
         told.await;
         stopping.cancel();
     });
-    let reloading = tokio::spawn(reload(config.clone(), serve.clone(), secret, Arc::clone(&orders.reload)));
-    let cleaning = tokio::spawn(upkeep::clean_daily(service.clone(), serve.audit_keep));
+    let export = exported(&service, serve.otlp.as_deref())?;
+    let tasks = [
+        tokio::spawn(reload(hangups, (config.clone(), serve.clone()), secret, Arc::clone(&orders.reload))),
+        tokio::spawn(upkeep::clean_daily(service.clone(), serve.audit_keep)),
+        tokio::spawn(upkeep::tie_chains(service.clone())),
+        tokio::spawn(upkeep::finish_rotations(service.clone())),
+    ];
     let backing_up = serve.backups.clone().map(|plan| tokio::spawn(upkeep::back_up(service.clone(), plan)));
-    let tying = tokio::spawn(upkeep::tie_chains(service.clone()));
-    let rotating = tokio::spawn(upkeep::finish_rotations(service.clone()));
     let (accepts, accepted) = oneshot::channel();
     let announce = |listening| {
         let _ = accepts.send(listening);
@@ -77,13 +85,8 @@ pub(super) async fn for_remote(config: &Config, serve: &ServeConfig) -> Result<E
     let serving = http::serve(service.clone(), settings, place, orders, announce);
     let (ended, ()) = tokio::join!(serving, greet(&mut session, serve, accepted));
     told.abort();
-    reloading.abort();
-    cleaning.abort();
-    tying.abort();
-    rotating.abort();
-    if let Some(task) = backing_up {
-        task.abort();
-    }
+    tasks.into_iter().chain(backing_up).for_each(|task| task.abort());
+    finish(export).await;
     close(&service).await?;
     ended?;
     Ok(Ending::Done)
@@ -106,8 +109,12 @@ fn secret_in(file: &Path, config: &Config) -> Result<Zeroizing<String>, Failure>
 
 /// At each SIGHUP, reads again what the flags name: the certificate, the client's secret, and the provider's keys. What does
 /// not work any more is logged, and the old one stays.
-async fn reload(config: Config, serve: ServeConfig, secret: Option<Arc<ClientSecret>>, server: Arc<Notify>) {
-    let Ok(mut told) = Hangups::listen() else { return };
+async fn reload(
+    mut told: Hangups,
+    (config, serve): (Config, ServeConfig),
+    secret: Option<Arc<ClientSecret>>,
+    server: Arc<Notify>,
+) {
     let file = serve.oauth.and_then(|oauth| oauth.client?.secret_file);
     while told.next().await {
         tracing::info!("reading the certificate, the client's secret and the identity provider's keys again");
@@ -182,8 +189,9 @@ struct Hangups;
 
 #[cfg(not(unix))]
 impl Hangups {
+    #[expect(clippy::unnecessary_wraps, reason = "elsewhere it can fail")]
     fn listen() -> io::Result<Self> {
-        Err(io::ErrorKind::Unsupported.into())
+        Ok(Self)
     }
 
     async fn next(&mut self) -> bool {

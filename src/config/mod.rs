@@ -5,6 +5,7 @@
 //! that quotes a value, since a store's address may hold a password.
 
 mod keys;
+mod otlp;
 mod places;
 #[cfg(feature = "serve")]
 mod serve;
@@ -29,6 +30,7 @@ pub use sidecar::{folders, own_name, own_program};
 
 use self::{
     keys::TypedKey,
+    otlp::OtlpFlags,
     places::{Written, absolute, address, setting, variable},
     sidecar::SameVault,
 };
@@ -101,6 +103,8 @@ pub struct StdioFlags {
     /// Whether the answer to a registration shows the seed
     #[arg(long, value_name = "WHEN", value_enum, default_value_t)]
     reveal: Reveal,
+    #[command(flatten)]
+    otlp: OtlpFlags,
 }
 
 /// Whether the answer to a registration shows the seed.
@@ -163,6 +167,8 @@ pub struct StdioConfig {
     pub scopes: Option<ScopeSet>,
     /// Whether the answer to a registration shows the seed.
     pub reveal: Reveal,
+    /// The collector of traces and metrics.
+    pub otlp: Option<String>,
 }
 
 /// Why the input is invalid. The error never quotes a value.
@@ -324,9 +330,13 @@ impl Config {
 }
 
 impl StdioConfig {
-    /// The settings from flags that clap has already checked.
-    pub fn of(flags: StdioFlags) -> Self {
-        Self { seat: flags.seat, scopes: flags.scope, reveal: flags.reveal }
+    /// Checks the flags.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the flag and what is wrong with its value.
+    pub fn of(flags: StdioFlags) -> Result<Self, ConfigError> {
+        let StdioFlags { seat, scope, reveal, otlp } = flags;
+        Ok(Self { seat, scopes: scope, reveal, otlp: otlp.endpoint()? })
     }
 }
 

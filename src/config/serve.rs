@@ -12,6 +12,7 @@ use http::{HeaderName, Uri};
 
 use super::{
     ConfigError,
+    otlp::OtlpFlags,
     places::{Written, absolute},
 };
 use crate::{
@@ -96,6 +97,8 @@ pub struct ServeFlags {
     /// Failed authentications allowed for each address, or `off`
     #[arg(long, value_name = "N/UNIT|off", default_value = "60/min", value_parser = rate_or_off)]
     auth_failures: RateOrOff,
+    #[command(flatten)]
+    otlp: OtlpFlags,
 }
 
 /// The settings of the server.
@@ -105,6 +108,8 @@ pub struct ServeConfig {
     pub http: HttpSettings,
     /// The identity provider whose access tokens are accepted.
     pub oauth: Option<Oauth>,
+    /// The collector of traces and metrics.
+    pub otlp: Option<String>,
     /// When commits reach the disk.
     pub durability: Durability,
     /// The backups that it makes.
@@ -216,7 +221,7 @@ impl ServeConfig {
         }
         let backups =
             path(flags.backup_dir, "--backup-dir")?.map(|dir| Backups { dir, every, keep: flags.backup_keep.into() });
-        Ok(Self { http, oauth, durability: flags.durability, backups, audit_keep })
+        Ok(Self { http, oauth, otlp: flags.otlp.endpoint()?, durability: flags.durability, backups, audit_keep })
     }
 
     /// The folder of its backups.

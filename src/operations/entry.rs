@@ -7,9 +7,10 @@ use futures::future::BoxFuture;
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
+use tokio::time::Instant;
 
 use super::{
-    Access, Effect, ErrorCode, Operation, Patience, Refusal, Service, Spec, TABLE,
+    Access, Called, Effect, ErrorCode, Operation, Patience, Refusal, Service, Spec, TABLE,
     arguments::Fields,
     schema::{for_document, for_tool, input_schema, output_schema},
 };
@@ -246,7 +247,18 @@ impl Entry {
     }
 }
 
+/// Carries out a call, and tells who watches.
 async fn perform<O: ApiOperation>(entry: &'static Entry, call: ApiCall<'_>) -> Result<Answer, Refusal> {
+    let Some(observer) = call.service.shared.observer.get() else { return carry_out::<O>(entry, call).await };
+    let (service, surface, trace) = (call.service, call.surface.clone(), call.caller.client().trace);
+    let (began, clock) = (service.now(), Instant::now());
+    let answer = carry_out::<O>(entry, call).await;
+    let refused = answer.as_ref().err().map(Refusal::code);
+    observer.called(&Called { entry, surface: &surface, refused, began, took: clock.elapsed(), trace });
+    answer
+}
+
+async fn carry_out<O: ApiOperation>(entry: &'static Entry, call: ApiCall<'_>) -> Result<Answer, Refusal> {
     let ApiCall { service, caller, surface, mut arguments, patience } = call;
     let read = match &surface {
         Surface::Mcp { .. } => {

@@ -41,6 +41,7 @@ mod list_seats;
 mod list_secrets;
 mod long_reads;
 mod manage_secret;
+mod observer;
 mod pace;
 mod read_enrollment;
 mod refusal;
@@ -98,6 +99,7 @@ pub use self::{
         FindSecrets, GetSecret, ListDeleted, ListSecrets, SecretListResponse, SecretPage, SecretPageResponse,
     },
     manage_secret::{EraseSecret, ResetSteps, RestoreSecret, SecretChanges, UpdateSecret},
+    observer::{Called, Observer},
     read_enrollment::ReadEnrollment,
     refusal::{ErrorCode, Refusal},
     register_secret::{Enrolment, HOLDS_SEED, RegisterSecret, Registered, Registration, SecretCreateResponse},
@@ -167,6 +169,8 @@ struct Shared {
     last_uses: LastUses,
     counters: Counters,
     enrolments: Enrolments,
+    /// Who watches calls.
+    observer: OnceLock<Arc<dyn Observer>>,
     /// The rate of uses of each secret, if it is limited.
     secret_pace: OnceLock<Pace>,
 }
@@ -175,7 +179,7 @@ impl Service {
     /// Makes a service.
     pub fn new(vault: Vault, clock: SharedClock, random: SharedRandom) -> Self {
         let (ids, audit_refusals, waiters, long_reads, skew) = Default::default();
-        let (last_uses, counters, enrolments, secret_pace) = Default::default();
+        let (last_uses, counters, enrolments, observer, secret_pace) = Default::default();
         let shared = Shared {
             vault,
             clock,
@@ -188,6 +192,7 @@ impl Service {
             last_uses,
             counters,
             enrolments,
+            observer,
             secret_pace,
         };
         Self { shared: Arc::new(shared) }

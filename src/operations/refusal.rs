@@ -211,14 +211,37 @@ impl Refusal {
     }
 
     /// The limit above which the caller is, if it is one.
-    #[expect(clippy::wildcard_enum_match_arm, reason = "a new refusal is of no limit, unless it is said here")]
     pub const fn limit(&self) -> Option<Limit> {
         match self {
             Self::RateLimited { limit, .. } => Some(*limit),
             Self::Busy { .. } => Some(Limit::SingleUse),
             Self::TooManyWaiting => Some(Limit::Waiting),
             Self::TooLarge { .. } => Some(Limit::Body),
-            _ => None,
+            Self::Invalid { .. }
+            | Self::Unauthenticated
+            | Self::MissingScope(_)
+            | Self::Limited
+            | Self::OtherSeat
+            | Self::NoSeat
+            | Self::SeatRemoved
+            | Self::FillOnly
+            | Self::NoProof
+            | Self::NoPage
+            | Self::KeyOnly
+            | Self::PersonOnly
+            | Self::NotFound(_)
+            | Self::Contended
+            | Self::Unavailable { .. }
+            | Self::Stopping
+            | Self::Exists(_)
+            | Self::InUse(_)
+            | Self::OutcomeUnknown
+            | Self::NotBackedUp(_)
+            | Self::VaultKey(_)
+            | Self::Clock
+            | Self::ClockApart { .. }
+            | Self::Damaged(_)
+            | Self::Internal { .. } => None,
         }
     }
 

@@ -4,10 +4,10 @@ use std::sync::atomic::Ordering;
 
 use super::{
     Kept, Vault,
+    job::Job,
     keyring::Keyring,
     records::{CountRecord, KeptKey, SealedMetadata, Stored, UseRecord},
     secrets::{InUse, NewSecret},
-    writer::Job,
 };
 use crate::{
     domain::{

@@ -25,6 +25,7 @@
 mod archive;
 mod audit_row;
 mod backup;
+mod company;
 mod copy;
 mod creation;
 mod draft;
@@ -33,6 +34,7 @@ mod erasing;
 mod examine;
 mod examine_terms;
 mod format1;
+mod job;
 mod key;
 mod keyring;
 mod knots;

@@ -13,14 +13,16 @@ use std::{
 use tokio::{sync::oneshot, time::Instant};
 
 use super::{
+    company::Company,
     draft::Outcome,
+    job::Job,
     keyring::Keyring,
     ledger::{End, end_of, genesis, head_of, is_kept},
     records::AuditHead,
     state::StateFile,
 };
 use crate::{
-    domain::audit::{Action, AuditEntry, ChainHead},
+    domain::audit::ChainHead,
     random::SharedRandom,
     store::{Change, Commit, Committed, Durable, Index, Put, SharedStore, StoreError},
 };
@@ -41,22 +43,6 @@ const LOOK_PAUSE: Duration = Duration::from_secs(1);
 const SYNC_DELAY: Duration = Duration::from_millis(200);
 const OLDER: &str = "an older copy, or another vault, has taken its place while this process was running; stop it, put the right \
                      one back or run `countersign vault accept-loss`";
-
-/// A change and its audit rows.
-pub(super) struct Job {
-    pub(super) change: Change,
-    pub(super) entries: Vec<AuditEntry>,
-    pub(super) durable: Durable,
-    /// Whether it may take as long as other processes are faster. It is committed by itself.
-    pub(super) patient: bool,
-}
-
-impl Job {
-    /// Whether it changes nothing, so that the store neither commits nor syncs for it.
-    fn is_nothing(&self) -> bool {
-        self.entries.is_empty() && self.change == Change::default()
-    }
-}
 
 type Answer = Result<Outcome, StoreError>;
 
@@ -87,6 +73,7 @@ pub(super) struct Writer {
     random: SharedRandom,
     state: Arc<StateFile>,
     queue: Mutex<Queue>,
+    company: Company,
     chain: Mutex<Option<Chain>>,
     /// The last row that the state file may name and that was in the vault.
     kept: Mutex<Option<ChainHead>>,
@@ -113,6 +100,7 @@ impl Writer {
             random,
             state: Arc::new(state),
             queue: Mutex::default(),
+            company: Company::default(),
             chain: Mutex::default(),
             kept: Mutex::default(),
             looked: Mutex::default(),
@@ -140,6 +128,7 @@ impl Writer {
                 return Err(StoreError::Unavailable("it is closed".to_owned()));
             }
             queue.waiting.push(Waiting { job, answer });
+            self.company.queued(queue.waiting.len());
             if !queue.flushing {
                 queue.flushing = true;
                 tokio::spawn(Arc::clone(self).drain_queue());
@@ -181,11 +170,16 @@ impl Writer {
                 let count = until.map_or(queue.waiting.len().min(BATCH), |patient| patient.max(1));
                 queue.waiting.drain(..count).collect()
             };
+            let (left, landed) = (Instant::now(), batch.len());
             if let Err(cause @ StoreError::Unavailable(_)) = self.commit_all(batch).await {
                 // Jobs queued meanwhile have waited as well and would fail for the same reason; don't let them wait as
                 // long again.
                 let queued = std::mem::take(&mut lock(&self.queue).waiting);
                 answer(queued, &Err(cause));
+            }
+            if self.store.clock().is_some() {
+                // The vault is on a server.
+                self.company.wait(landed, left.elapsed(), || lock(&self.queue).waiting.len()).await;
             }
         }
     }
@@ -296,7 +290,7 @@ impl Writer {
 
     fn done(self: &Arc<Self>, batch: Vec<Waiting>, head: ChainHead) {
         let now = batch.iter().any(|waiting| waiting.job.durable == Durable::Now);
-        let urgent = batch.iter().any(|waiting| !is_code(&waiting.job));
+        let urgent = batch.iter().any(|waiting| !waiting.job.is_code());
         answer(batch, &Ok(Outcome::Done));
         self.committed.store(true, Ordering::Release);
         if now {
@@ -389,21 +383,17 @@ fn refuse(batch: &mut Vec<Waiting>, changes: &[usize], outcome: Outcome) {
     answer(refused.into_iter().map(|(_, waiting)| waiting).collect(), &Ok(outcome));
 }
 
-/// Whether a job only gives codes; the state file follows those once a second.
-fn is_code(job: &Job) -> bool {
-    let code = |entry: &AuditEntry| {
-        matches!(entry.action, Action::CodeGet | Action::CodeReserve | Action::CodeRelease | Action::CodeVerify)
-    };
-    job.entries.iter().all(code)
-}
-
 #[cfg(test)]
 mod tests {
     use async_trait::async_trait;
 
     use super::*;
     use crate::{
-        domain::{audit::Actor, ids::AccountId, time::Timestamp},
+        domain::{
+            audit::{Action, Actor, AuditEntry},
+            ids::AccountId,
+            time::Timestamp,
+        },
         random::SystemRandom,
         store::{AuditPage, AuditQuery, AuditRecord, Finders, Kind, List, Record, RecordKey, Store, Tail},
         vault::keyring::tests::vault,
@@ -648,7 +638,7 @@ mod tests {
         let of = |action| AuditEntry::by(Actor::System, action, Timestamp::from_micros(1));
         let code = Job { entries: vec![of(Action::CodeGet), of(Action::CodeReserve)], ..job(1) };
         let mixed = Job { entries: vec![of(Action::CodeGet), of(Action::Call)], ..job(1) };
-        assert_eq!([&code, &mixed, &job(1)].map(is_code), [true, false, false]);
+        assert_eq!([&code, &mixed, &job(1)].map(Job::is_code), [true, false, false]);
 
         let folder = tempfile::tempdir().unwrap();
         let (writer, _store) = writer_over(contrary(|_| Ok(Committed::Done)), Some(folder.path()));

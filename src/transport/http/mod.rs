@@ -71,6 +71,9 @@ pub enum ServeError {
     /// The certificate or key can't be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The socket that was handed over can't be used.
+    #[error("the socket that systemd hands over can't be used: {0}")]
+    Handed(io::Error),
     /// The server can't listen on the address.
     #[error("can't listen on {address}: {source}")]
     Bind {
@@ -132,13 +135,15 @@ impl fmt::Display for Listening {
 /// [`ServeError`], before anything was served.
 pub async fn serve(
     service: Service,
-    settings: HttpSettings,
+    mut settings: HttpSettings,
     place: Place,
     orders: Orders,
     announce: impl FnOnce(Listening),
 ) -> Result<(), ServeError> {
     let (Place { socket, tls }, Orders { stop, reload }) = (place, orders);
     let address = socket.local_addr().map_err(|source| ServeError::Bind { address: settings.listen, source })?;
+    // A socket that was handed over decides where it listens.
+    settings.listen = address;
     let is_tls = tls.is_some();
     let server = McpServer::for_requests(service.clone(), Reveal::Once);
     if let Some(rate) = settings.rate_per_secret {
@@ -184,14 +189,36 @@ impl Place {
     /// # Errors
     /// [`ServeError`].
     pub fn take(settings: &HttpSettings) -> Result<Self, ServeError> {
-        let address = settings.listen;
+        let handed = handed_socket()?;
+        let address = match &handed {
+            Some(socket) => socket.local_addr().map_err(ServeError::Handed)?,
+            None => settings.listen,
+        };
         if !address.ip().is_loopback() && settings.tls.is_none() && !settings.behind_proxy {
             return Err(ServeError::InClear(address));
         }
         let tls = settings.tls.clone().map(tls::Tls::load).transpose()?;
-        let socket = bound(address).map_err(|source| ServeError::Bind { address, source })?;
+        let socket = match handed {
+            Some(socket) => TcpListener::from_std(socket).map_err(ServeError::Handed)?,
+            None => bound(address).map_err(|source| ServeError::Bind { address, source })?,
+        };
         Ok(Self { socket, tls })
     }
+}
+
+/// The socket that systemd has handed to this process, if it starts it when somebody connects.
+fn handed_socket() -> Result<Option<std::net::TcpListener>, ServeError> {
+    let mut handed = listenfd::ListenFd::from_env();
+    if handed.len() > 1 {
+        let problem = "there is more than one; name one socket in the unit";
+        return Err(ServeError::Handed(io::Error::new(io::ErrorKind::InvalidInput, problem)));
+    }
+    if handed.len() == 0 {
+        return Ok(None);
+    }
+    let socket = handed.take_tcp_listener(0).map_err(ServeError::Handed)?;
+    socket.iter().try_for_each(|socket| socket.set_nonblocking(true)).map_err(ServeError::Handed)?;
+    Ok(socket)
 }
 
 /// A listening socket.

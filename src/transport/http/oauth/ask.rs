@@ -1,15 +1,13 @@
 //! Asks the identity provider, which may be slow and may send anything: every answer is bounded in size and time, is
 //! expected to be JSON of one form, and is never quoted.
 
-use std::{io::Read as _, sync::Arc, time::Duration};
+use std::{io::Read as _, time::Duration};
 
 use http::{Uri, header::AUTHORIZATION};
-use rustls::crypto::aws_lc_rs;
 use serde::de::DeserializeOwned;
-use ureq::{
-    Agent, Body,
-    tls::{RootCerts, TlsConfig},
-};
+use ureq::{Agent, Body};
+
+use crate::fetch;
 
 /// The timeout of one request.
 const WAIT: Duration = Duration::from_secs(5);
@@ -66,13 +64,7 @@ fn is_loopback(url: &str) -> bool {
 /// An HTTP client for short answers over TLS; unencrypted only from this machine.
 fn agent(issuer: &str, redirects: u32) -> Agent {
     let here = is_loopback(issuer);
-    let tls = TlsConfig::builder()
-        .root_certs(RootCerts::PlatformVerifier)
-        .unversioned_rustls_crypto_provider(Arc::new(aws_lc_rs::default_provider()))
-        .build();
-    let config =
-        Agent::config_builder().tls_config(tls).https_only(!here).max_redirects(if here { 0 } else { redirects });
-    config.timeout_global(Some(WAIT)).max_response_header_size(16 * 1024).build().new_agent()
+    fetch::agent(here, if here { 0 } else { redirects }, WAIT)
 }
 
 /// Fetches a document.

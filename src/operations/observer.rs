@@ -1,0 +1,35 @@
+//! Who watches calls from outside, for monitoring: told of each when it has ended.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{Entry, ErrorCode, Service, Surface};
+use crate::domain::{time::Timestamp, trace::TraceParent};
+
+/// A watcher of calls. It must be quick: it is told before the caller has its answer.
+pub trait Observer: Send + Sync {
+    /// A call has ended.
+    fn called(&self, call: &Called<'_>);
+}
+
+/// A call that has ended. Nothing in it is secret, nor of a caller's choice.
+pub struct Called<'a> {
+    /// The operation.
+    pub entry: &'static Entry,
+    /// The transport.
+    pub surface: &'a Surface,
+    /// The refusal, if it was refused.
+    pub refused: Option<ErrorCode>,
+    /// When it began.
+    pub began: Timestamp,
+    /// How long it took.
+    pub took: Duration,
+    /// Its place in the caller's trace.
+    pub trace: Option<TraceParent>,
+}
+
+impl Service {
+    /// Has calls watched. Call it once, before serving anybody.
+    pub fn observe(&self, observer: Arc<dyn Observer>) {
+        let _ = self.shared.observer.set(observer);
+    }
+}

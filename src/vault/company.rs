@@ -1,0 +1,125 @@
+//! When a batch leaves. On a server a commit takes long beside what its callers do before they commit again. So while one is on
+//! its way others queue; if these leave as soon as it has landed, two groups of callers take turns, and each waits for both
+//! commits. Together they wait for one. So a batch waits for those who have just landed, for a moment, as long as they come.
+//!
+//! Many do better in turns: while one half's commit is on its way, the other half reads and decides.
+
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    thread,
+    time::Duration,
+};
+
+use tokio::{sync::oneshot, task::spawn_blocking};
+
+/// The longest wait, and the part of the last commit's time that a wait may take.
+const LONGEST: Duration = Duration::from_millis(2);
+const PART: u32 = 3;
+/// The most who wait together.
+const MOST: usize = 16;
+/// Batches that leave at once after a wait for which too few came.
+const ALONE: u32 = 8;
+
+/// Who is waited for.
+#[derive(Default)]
+pub(super) struct Company(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    /// How many are to be in the queue, and who waits for that.
+    wanted: Option<(usize, oneshot::Sender<()>)>,
+    /// Batches that leave at once.
+    alone: u32,
+}
+
+impl Company {
+    /// Tells that so many are in the queue now.
+    pub(super) fn queued(&self, count: usize) {
+        let mut state = self.lock();
+        if let Some((_, waiting)) = state.wanted.take_if(|(wanted, _)| count >= *wanted) {
+            // Who does not wait any more needs no word.
+            let _ = waiting.send(());
+        }
+    }
+
+    /// Waits until the callers of a commit that took so long are in the queue again, in which others are, or for a moment.
+    /// `queued` says how many are in it.
+    pub(super) async fn wait(&self, landed: usize, took: Duration, queued: impl Fn() -> usize) {
+        let before = queued();
+        let all = before.saturating_add(landed);
+        if before == 0 || all > MOST {
+            return;
+        }
+        let complete = {
+            let mut state = self.lock();
+            if state.alone != 0 {
+                state.alone -= 1;
+                return;
+            }
+            let (waiting, complete) = oneshot::channel();
+            state.wanted = Some((all, waiting));
+            complete
+        };
+        let longest = LONGEST.min(took / PART);
+        // The runtime's own timers count whole milliseconds.
+        let moment = spawn_blocking(move || thread::sleep(longest));
+        tokio::select! {
+            _ = complete => {}
+            _ = moment => {}
+        }
+        let came = queued().saturating_sub(before);
+        let mut state = self.lock();
+        state.wanted = None;
+        if came.saturating_mul(2) < landed {
+            state.alone = ALONE;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures::FutureExt as _;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_hours(1);
+
+    #[tokio::test]
+    async fn a_batch_waits_until_those_who_have_landed_are_there() {
+        let (company, queue) = (Company::default(), AtomicUsize::new(1));
+        let come = async {
+            for count in [2, 3] {
+                queue.store(count, Ordering::Relaxed);
+                company.queued(count);
+            }
+        };
+        // In this order.
+        futures::join!(company.wait(2, LONG, || queue.load(Ordering::Relaxed)), come);
+        assert_eq!(company.lock().alone, 0);
+        assert!(company.wait(2, LONG, || 1).now_or_never().is_none(), "the next one waits too");
+    }
+
+    #[tokio::test]
+    async fn after_a_wait_for_which_too_few_came_batches_leave_at_once() {
+        let company = Company::default();
+        company.wait(2, LONG, || 1).await;
+        for left in (0..ALONE).rev() {
+            assert!(company.wait(2, LONG, || 1).now_or_never().is_some(), "{left}");
+        }
+        assert!(company.wait(2, LONG, || 1).now_or_never().is_none());
+    }
+
+    #[tokio::test]
+    async fn nobody_is_waited_for_while_nobody_waits_or_many_do() {
+        for (landed, before, leaves) in [(2, 0, true), (MOST, 1, true), (1, MOST, true), (MOST - 1, 1, false)] {
+            let left = Company::default().wait(landed, LONG, || before).now_or_never();
+            assert_eq!(left.is_some(), leaves, "{landed} {before}");
+        }
+    }
+}
