@@ -28,18 +28,29 @@ pub mod random;
 pub mod store;
 pub mod vault;
 
+#[cfg_attr(not(feature = "serve"), expect(dead_code, reason = "a server calls the rest"))]
 pub mod operations;
 
+#[cfg(feature = "pictures")]
+pub mod picture;
+#[cfg(not(feature = "pictures"))]
+#[path = "picture/absent.rs"]
 pub mod picture;
 
 pub mod child;
 
+#[cfg(any(feature = "otlp", feature = "serve"))]
 pub mod fetch;
 
 pub mod hosts;
 
+#[cfg_attr(not(feature = "serve"), expect(dead_code, reason = "HTTP uses the rest"))]
 pub mod transport;
 
+#[cfg(feature = "otlp")]
+pub mod otlp;
+#[cfg(not(feature = "otlp"))]
+#[path = "otlp_absent.rs"]
 pub mod otlp;
 
 pub mod config;

@@ -1,6 +1,6 @@
 //! What an agent does with Countersign, call by call: `cargo run --example agent`.
 //!
-//! Starts the real program as an MCP host would, in a home that is gone afterwards, and shows each call and its answer.
+//! `countersign demo` shows the same and compiles less; here the client is the SDK's. Starts the real program as an MCP host would, in a home that is gone afterwards, and shows each call and its answer.
 
 use std::{
     error::Error,

@@ -1,6 +1,6 @@
 //! Commands beside the vault: they open none.
 
-use std::{io, path::PathBuf};
+use std::{fs, io, path::PathBuf};
 
 use clap::{Args, Subcommand};
 
@@ -13,7 +13,9 @@ use crate::{
     clock::{Clock as _, SystemClock},
     config::{self, Config, StdioFlags},
     hosts::Launch,
-    transport::cli::{self, Ending, Failure},
+    random::{Random as _, SystemRandom},
+    store::create_private_dir,
+    transport::cli::{self, Ending, Failure, Stage},
 };
 
 /// Such a command.
@@ -24,6 +26,9 @@ pub(super) enum Aside {
         after_help = "Examples:\n  countersign setup\n  countersign setup claude-desktop\n  countersign setup codex --seat ada@corp.com --scope codes:read,secrets:read\n  countersign setup cursor --print"
     )]
     Setup(Box<Setup>),
+    /// Show what an agent does, call by call, with a vault that is gone afterwards
+    #[command(after_help = "Examples:\n  countersign demo")]
+    Demo,
     /// Print the script by which a shell completes commands, flags and names
     #[command(
         after_help = "Examples:\n  countersign completions bash >> ~/.bashrc\n  countersign completions zsh >> ~/.zshrc\n  countersign completions fish > ~/.config/fish/completions/countersign.fish\n  countersign completions powershell >> $PROFILE"
@@ -62,7 +67,33 @@ impl Aside {
                 let (folders, now) = (config::folders()?, SystemClock.now());
                 Ok(cli::set_up(&typed.setup, &folders, &launch, now, &mut console_of(config))?)
             }
+            Self::Demo => {
+                let program = std::env::current_exe().map_err(Fatal::Setup)?;
+                let home = Home::make().map_err(Fatal::Setup)?;
+                let stage = Stage { program, home: home.0.clone() };
+                Ok(cli::demo(&stage, &mut console_of(config))?)
+            }
             Self::Completions { shell } => completions::print(shell, &named(config::own_name())?),
+        }
+    }
+}
+
+/// A folder of nobody else, which is removed with all that is in it.
+struct Home(PathBuf);
+
+impl Home {
+    fn make() -> io::Result<Self> {
+        let id = SystemRandom.random_id().map_err(io::Error::other)?;
+        let folder = std::env::temp_dir().join(format!("countersign-demo-{id}"));
+        create_private_dir(&folder)?;
+        Ok(Self(folder))
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        if let Err(cause) = fs::remove_dir_all(&self.0) {
+            tracing::warn!(%cause, folder = %self.0.display(), "what the demo left could not be removed");
         }
     }
 }

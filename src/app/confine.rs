@@ -52,7 +52,7 @@ pub(super) fn confine(config: &Config, task: &Task) -> Result<(), Fatal> {
     let backups = match task {
         Task::Person(_) | Task::Aside(_) => return Ok(()),
         Task::Stdio(_) => None,
-        Task::Serve(serve) => serve.backups.as_ref().map(|plan| plan.dir.as_path()),
+        Task::Serve(serve) => serve.backup_dir(),
     };
     let Some(folders) = config.written(&store_of(config), backups) else {
         tracing::debug!("a command gives the key, so Landlock is not applied to this process");

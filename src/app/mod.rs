@@ -7,9 +7,15 @@ mod completions;
 mod confine;
 mod keys;
 mod opening;
+#[cfg(feature = "serve")]
 mod serve;
+#[cfg(not(feature = "serve"))]
+#[path = "serve_absent.rs"]
+mod serve;
+mod signals;
 mod traces;
 mod typed;
+#[cfg(feature = "serve")]
 mod upkeep;
 
 use std::{ffi::OsString, io::IsTerminal as _, process::ExitCode, sync::Arc};
@@ -242,7 +248,7 @@ async fn for_host(config: &Config, stdio: StdioConfig) -> Result<Ending, Fatal> 
             return Err(fatal);
         }
     };
-    let (told, hung_up) = (serve::stop_signal().map_err(Fatal::Setup)?, serve::hung_up().map_err(Fatal::Setup)?);
+    let (told, hung_up) = (signals::stop_signal().map_err(Fatal::Setup)?, signals::hung_up().map_err(Fatal::Setup)?);
     if std::io::stdin().is_terminal() {
         // Hosts start this; a person who typed it would wait for an answer that never comes.
         console_of(config)

@@ -91,9 +91,9 @@ pub(super) fn refuse_far(config: &Config, task: &Task) -> Result<(), ConfigError
         return Ok(());
     }
     if let Task::Serve(serve) = task
-        && let Some(plan) = &serve.backups
+        && let Some(dir) = serve.backup_dir()
     {
-        refuse_far_folder("--backup-dir", &plan.dir)?;
+        refuse_far_folder("--backup-dir", dir)?;
     }
     refuse_far_folders(&config.named_folders)
 }

@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 
 use super::{
     Asks, Fatal, account, close, console_of, open, service_of, session,
+    signals::stop_signal,
     traces::{exported, finish},
     upkeep,
 };
@@ -167,21 +168,6 @@ async fn greet(session: &mut Session, serve: &ServeConfig, accepted: oneshot::Re
     }
 }
 
-/// Completes at the first SIGTERM or interruption from now on.
-#[cfg(unix)]
-pub(super) fn stop_signal() -> io::Result<impl Future<Output = ()> + Send + 'static> {
-    use tokio::signal::unix::{SignalKind, signal};
-
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(cli::ends_in_order(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    }))
-}
-
 /// The hang-ups that the process is told of: for a server they mean that it is to reload.
 #[cfg(unix)]
 struct Hangups(tokio::signal::unix::Signal);
@@ -210,52 +196,5 @@ impl Hangups {
 
     async fn next(&mut self) -> bool {
         false
-    }
-}
-
-/// Completes when the terminal of the process is closed. Not used by a server, which `nohup` keeps running.
-#[cfg(unix)]
-pub(super) fn hung_up() -> io::Result<impl Future<Output = ()> + Send + 'static> {
-    use tokio::signal::unix::{SignalKind, signal};
-
-    let mut hangup = signal(SignalKind::hangup())?;
-    Ok(async move {
-        let _ = hangup.recv().await;
-    })
-}
-
-#[cfg(not(unix))]
-#[expect(clippy::unnecessary_wraps, reason = "elsewhere it can fail")]
-pub(super) fn hung_up() -> io::Result<impl Future<Output = ()> + Send + 'static> {
-    Ok(std::future::pending())
-}
-
-/// Completes when a person interrupts the process, closes its window, or the system shuts down.
-#[cfg(not(unix))]
-pub(super) fn stop_signal() -> io::Result<impl Future<Output = ()> + Send + 'static> {
-    use tokio::signal::windows::{ctrl_break, ctrl_c, ctrl_close, ctrl_shutdown};
-
-    let (mut interrupt, mut broken, mut closed, mut shut) = (ctrl_c()?, ctrl_break()?, ctrl_close()?, ctrl_shutdown()?);
-    Ok(cli::ends_in_order(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = broken.recv() => {}
-            _ = closed.recv() => {}
-            _ = shut.recv() => {}
-        }
-    }))
-}
-
-#[cfg(all(test, unix))]
-mod tests {
-    use rustix::process::{Signal, getpid, kill_process};
-
-    use super::*;
-
-    #[tokio::test]
-    async fn a_signal_is_heard_before_anybody_waits_for_it() {
-        let told = stop_signal().unwrap();
-        kill_process(getpid(), Signal::TERM).unwrap();
-        told.await;
     }
 }

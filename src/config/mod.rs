@@ -7,6 +7,10 @@
 mod keys;
 mod otlp;
 mod places;
+#[cfg(feature = "serve")]
+mod serve;
+#[cfg(not(feature = "serve"))]
+#[path = "serve_absent.rs"]
 mod serve;
 mod sidecar;
 
@@ -19,7 +23,9 @@ use clap::{Args, ColorChoice, ValueEnum};
 use directories::BaseDirs;
 
 pub use keys::{HANDED, handed_keys, key_variable};
-pub use serve::{Backups, Client, Durability, Oauth, ServeConfig, ServeFlags};
+#[cfg(feature = "serve")]
+pub use serve::{Backups, Client, Durability, Oauth};
+pub use serve::{ServeConfig, ServeFlags};
 pub use sidecar::{folders, own_name, own_program};
 
 use self::{

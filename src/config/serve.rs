@@ -2,7 +2,7 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -222,6 +222,11 @@ impl ServeConfig {
         let backups =
             path(flags.backup_dir, "--backup-dir")?.map(|dir| Backups { dir, every, keep: flags.backup_keep.into() });
         Ok(Self { http, oauth, otlp: flags.otlp.endpoint()?, durability: flags.durability, backups, audit_keep })
+    }
+
+    /// The folder of its backups.
+    pub fn backup_dir(&self) -> Option<&Path> {
+        self.backups.as_ref().map(|plan| plan.dir.as_path())
     }
 }
 

@@ -7,13 +7,19 @@
 //! payload key = HKDF(file key, nonce), for chunks of 64 KiB, each under ChaCha20-Poly1305
 //! ```
 
+#[cfg(feature = "age")]
+#[path = "age/x25519.rs"]
+mod x25519;
+#[cfg(not(feature = "age"))]
+#[path = "age/absent.rs"]
+mod x25519;
+
 use std::{
     fmt::Write as _,
     io::{self, Write},
     str::FromStr,
 };
 
-use aws_lc_rs::agreement::{PrivateKey, UnparsedPublicKey, X25519, agree};
 use chacha20poly1305::{ChaCha20Poly1305, KeyInit as _, aead::Aead as _};
 use data_encoding::BASE64_NOPAD;
 use hkdf::Hkdf;
@@ -30,8 +36,6 @@ const X25519_LABEL: &str = "age-encryption.org/v1/X25519";
 pub(super) const CHUNK: usize = 64 * 1024;
 /// The base-2 logarithm of scrypt's cost for a passphrase, as the `age` program sets it: 256 MiB and about a second.
 const SCRYPT_LOG: u8 = 18;
-/// The prefix of a recipient.
-const PREFIX: &str = "age";
 
 /// Fills a buffer with random bytes.
 pub type Fill<'a> = dyn FnMut(&mut [u8]) -> io::Result<()> + 'a;
@@ -45,16 +49,14 @@ pub struct Recipient([u8; 32]);
 
 /// The text is not a public key of `age`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("must be a public key of age, such as `age-keygen` prints: age1…")]
+#[error("{}", x25519::WANTED)]
 pub struct NotARecipient;
 
 impl FromStr for Recipient {
     type Err = NotARecipient;
 
     fn from_str(text: &str) -> Result<Self, NotARecipient> {
-        let (prefix, key) = bech32::decode(text.trim()).map_err(|_| NotARecipient)?;
-        let key = key.try_into().ok().filter(|_| prefix.to_lowercase() == PREFIX);
-        key.map(Self).ok_or(NotARecipient)
+        x25519::key_of(text.trim()).map(Self).ok_or(NotARecipient)
     }
 }
 
@@ -138,13 +140,10 @@ impl<W: Write> Write for Sealing<W> {
 fn for_recipient(recipient: &Recipient, file_key: &FileKey, fill: &mut Fill<'_>) -> io::Result<String> {
     let mut ephemeral = Key::default();
     fill(ephemeral.as_mut_slice())?;
-    let ephemeral = PrivateKey::from_private_key(&X25519, ephemeral.as_slice()).map_err(|_| unsealed())?;
-    let share = ephemeral.compute_public_key().map_err(|_| unsealed())?;
-    let salt = [share.as_ref(), &recipient.0].concat();
-    let theirs = UnparsedPublicKey::new(&X25519, &recipient.0);
-    // Refuses a point of low order, whose secret everybody knows.
-    let key = agree(&ephemeral, theirs, unsealed(), |secret| derived(secret, &salt, X25519_LABEL.as_bytes()))?;
-    stanza(&format!("X25519 {}", BASE64_NOPAD.encode(share.as_ref())), &key, file_key)
+    let (share, secret) = x25519::agreed(&ephemeral, &recipient.0).ok_or_else(unsealed)?;
+    let salt = [share, recipient.0].concat();
+    let key = derived(secret.as_slice(), &salt, X25519_LABEL.as_bytes())?;
+    stanza(&format!("X25519 {}", BASE64_NOPAD.encode(&share)), &key, file_key)
 }
 
 fn for_passphrase(passphrase: &str, file_key: &FileKey, fill: &mut Fill<'_>) -> io::Result<String> {

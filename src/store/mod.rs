@@ -16,6 +16,10 @@ mod filling;
 mod list;
 mod open;
 mod places;
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(not(feature = "postgres"))]
+#[path = "postgres/absent.rs"]
 mod postgres;
 mod sqlite;
 mod surroundings;

@@ -79,6 +79,7 @@ pub struct Absent {
 #[derive(Debug)]
 pub(super) enum Spot {
     File(sqlite::Place),
+    #[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "no address of a server gets this far"))]
     Server(postgres::Place),
 }
 

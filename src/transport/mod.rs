@@ -5,6 +5,10 @@
 
 pub mod cli;
 mod error;
+#[cfg(feature = "serve")]
+pub mod http;
+#[cfg(not(feature = "serve"))]
+#[path = "http/absent.rs"]
 pub mod http;
 mod json;
 pub mod mcp;

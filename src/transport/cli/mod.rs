@@ -12,6 +12,7 @@ mod audit_table;
 mod browser;
 mod clipboard;
 mod code;
+mod demo;
 mod doctor;
 mod failure;
 mod file_names;
@@ -44,6 +45,7 @@ use std::sync::Arc;
 
 use clap::Subcommand;
 
+pub use demo::{Stage, demo};
 pub use doctor::{Repair, ask_to_repair, repaired};
 pub use failure::{Ending, Failure};
 pub use first::{First, Input, first};

@@ -18,14 +18,15 @@ mod tools;
 mod unread;
 mod unserved;
 
-pub(in crate::transport) use elicitation::refusal_in;
-pub(in crate::transport) use greeting::flawed_greeting;
 pub use handler::McpServer;
-pub(in crate::transport) use handler::SessionEnd;
 pub use tools::listed;
-pub(in crate::transport) use unserved::is_served;
 
 pub use crate::operations::Reveal;
+
+#[cfg(feature = "serve")]
+pub(in crate::transport) use self::{
+    elicitation::refusal_in, greeting::flawed_greeting, handler::SessionEnd, unserved::is_served,
+};
 
 /// Reads a line as a fuzzer has it.
 #[cfg(fuzzing)]

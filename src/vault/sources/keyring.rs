@@ -93,7 +93,7 @@ async fn within<T>(may_ask: bool, answer: impl Future<Output = Result<T, String>
 }
 
 /// The Secret Service.
-#[cfg(all(unix, not(target_vendor = "apple")))]
+#[cfg(all(feature = "keyring", unix, not(target_vendor = "apple")))]
 mod system {
     use std::collections::HashMap;
 
@@ -162,7 +162,7 @@ mod system {
 }
 
 /// The keychain, or the credentials of Windows.
-#[cfg(any(windows, target_vendor = "apple"))]
+#[cfg(all(feature = "keyring", any(windows, target_vendor = "apple")))]
 mod system {
     #[cfg(target_vendor = "apple")]
     use apple_native_keyring_store::keychain::Store;
@@ -220,4 +220,26 @@ mod system {
         }
         "gave an error".to_owned()
     }
+}
+
+/// None, in a build that leaves it out.
+#[cfg(not(feature = "keyring"))]
+mod system {
+    use std::future::{Ready, ready};
+
+    use zeroize::Zeroizing;
+
+    pub(super) fn read(_: &str, _: bool) -> Ready<Result<Option<Zeroizing<Vec<u8>>>, String>> {
+        ready(Err(ABSENT.to_owned()))
+    }
+
+    pub(super) fn write(_: &str, _: &[u8], _: bool) -> Ready<Result<(), String>> {
+        ready(Err(ABSENT.to_owned()))
+    }
+
+    pub(super) fn remove(_: &str, _: bool) -> Ready<Result<(), String>> {
+        ready(Err(ABSENT.to_owned()))
+    }
+
+    const ABSENT: &str = "can't be used by this build, which was made without the feature `keyring`";
 }

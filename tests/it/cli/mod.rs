@@ -4,6 +4,8 @@ mod account;
 mod audit;
 mod code;
 mod completions;
+#[cfg(unix)]
+mod demo;
 #[cfg(target_os = "linux")]
 mod enrol;
 #[cfg(target_os = "linux")]

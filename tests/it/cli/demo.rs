@@ -1,0 +1,25 @@
+//! The demo: an agent's calls, and nothing left of them.
+
+use std::fs;
+
+use super::Person;
+
+#[test]
+fn the_demo_shows_an_agents_calls_and_leaves_nothing_behind() {
+    let person = Person::new();
+    let temporary = person.home().join("tmp");
+    fs::create_dir(&temporary).unwrap();
+    let ran = person.command(&["demo", "--json"]).env("TMPDIR", &temporary).output().unwrap();
+    assert!(ran.status.success(), "{ran:?}");
+    let told: serde_json::Value = serde_json::from_slice(&ran.stdout).unwrap();
+    let steps = told["steps"].as_array().unwrap();
+    let codes: Vec<_> = steps.iter().filter_map(|step| step["answer"]["code"].as_str()).collect();
+    assert_eq!(codes.len(), 3, "{steps:#?}");
+    assert_ne!(codes[1], codes[2], "a single-use code is given once");
+    assert!(steps.last().unwrap()["output"].as_str().unwrap().starts_with("sound: "), "{steps:#?}");
+    assert!(!told.to_string().contains("JBSW"), "a seed is shown");
+
+    let left: Vec<_> = fs::read_dir(person.home()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["tmp"], "the person's own places");
+    assert_eq!(fs::read_dir(&temporary).unwrap().count(), 0);
+}
