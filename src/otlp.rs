@@ -10,7 +10,7 @@ use std::{
 
 use async_trait::async_trait;
 use opentelemetry::{
-    Context, KeyValue,
+    Context, Key, KeyValue,
     metrics::{AsyncInstrument, Histogram, MeterProvider as _},
     trace::{
         Span as _, SpanContext, SpanId, SpanKind, Status, TraceContextExt as _, TraceFlags, TraceId, TraceState,
@@ -51,10 +51,7 @@ impl Export {
     /// The address, or what the environment says of the export, can't be used.
     pub fn start(service: &Service, endpoint: &str) -> Result<Self, ExporterBuildError> {
         let endpoint = endpoint.trim_end_matches('/');
-        let resource = Resource::builder()
-            .with_service_name("countersign")
-            .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
-            .build();
+        let resource = resource();
         let spans = SpanExporter::builder()
             .with_http()
             .with_http_client(Client)
@@ -84,6 +81,14 @@ impl Export {
             }
         }
     }
+}
+
+/// This process, by the name that the environment gives it, if it gives one.
+fn resource() -> Resource {
+    let name = Resource::builder().build().get(&Key::from_static_str("service.name"));
+    let is_named = name.is_some_and(|name| !name.as_str().starts_with("unknown_service"));
+    let resource = Resource::builder().with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")));
+    if is_named { resource.build() } else { resource.with_service_name("countersign").build() }
 }
 
 /// Turns calls into spans and durations.
