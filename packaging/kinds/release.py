@@ -117,7 +117,7 @@ def sums(build):
 
 # Where the files of the crate may be, besides what Cargo writes.
 IN_CRATE = re.compile(
-    r"(src/.+\.(rs|js|css|html|md|svg|txt)|migrations/\w+/\w+\.sql|docs/operate\.md|mcp\.json|Cargo\.(toml|toml\.orig|lock)"
+    r"(src/.+\.(rs|js|css|html|md|svg|txt)|migrations/\w+/\w+\.sql|docs/\w+\.(md|svg)|mcp\.json|Cargo\.(toml|toml\.orig|lock)"
     r"|\.cargo_vcs_info\.json|(CHANGELOG|README|SECURITY)\.md|LICENSE-(APACHE|MIT))"
 )
 # The key that is left out is a vector of the tests.
