@@ -60,14 +60,25 @@ function searched(where, haystack, least) {
 function files(folder) {
   return readdirSync(folder).flatMap((name) => {
     const path = join(folder, name);
-    return statSync(path).isDirectory() ? files(path) : [path];
+    const facts = statSync(path, { throwIfNoEntry: false });
+    return facts === undefined ? [] : facts.isDirectory() ? files(path) : [path];
   });
+}
+
+/** The bytes of a file; none if it has another name by now, as one that replaces another does. */
+function bytesOf(path) {
+  try {
+    return readFileSync(path);
+  } catch (error) {
+    if (error.code === "ENOENT") return Buffer.alloc(0);
+    throw error;
+  }
 }
 
 function searchFiles(when) {
   const all = files(dirname(SERVER_ENV.COUNTERSIGN_DATA_DIR));
   check(`files ${when}: the vault is among them`, all.some((path) => path.endsWith("vault.db")), all);
-  for (const path of all) check(`${path.split("/").at(-1)} ${when}: no seed`, holds(readFileSync(path)).length === 0, path);
+  for (const path of all) check(`${path.split("/").at(-1)} ${when}: no seed`, holds(bytesOf(path)).length === 0, path);
 }
 
 // A judge that finds nothing anywhere would never be noticed otherwise.
