@@ -94,7 +94,7 @@ class Build:
 
     @functools.cached_property
     def moment(self):
-        """The time that files in packages have: that of the newest commit, so that whoever builds it gets the same package."""
+        """The time that files in packages have: that of the newest commit, so that two builds of one commit make the same package."""
         if told := os.environ.get("SOURCE_DATE_EPOCH"):
             return int(told)
         asked = subprocess.run(["git", "log", "-1", "--format=%ct"], cwd=ROOT, capture_output=True, text=True)

@@ -6,7 +6,8 @@ use crate::domain::trace::TraceParent;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// The `traceparent` header. Nothing is refused for the sake of a trace: one that can't be read, or is there twice, is none.
+/// The `traceparent` header. A header that can't be read, or that occurs twice, is ignored: a bad trace is no reason to refuse a
+/// request.
 pub(in crate::transport) fn trace_of(headers: &HeaderMap) -> Option<TraceParent> {
     let mut sent = headers.get_all(TRACEPARENT).iter().map(HeaderValue::to_str);
     match (sent.next(), sent.next()) {

@@ -42,6 +42,6 @@ impl EnrolmentPage for LocalPage {
     }
 }
 
-/// Why a server did not start: there is none.
+/// The error of a server that does not start; a build without the feature `serve` has no server, so this type has no value.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {}

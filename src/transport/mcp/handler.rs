@@ -154,7 +154,7 @@ impl McpServer {
         self.refused(refusal, context).await
     }
 
-    /// The error for a request that is no call, in the audit log as a refused call.
+    /// The JSON-RPC error for a refused request that is not a tool call. Its audit row has the action `call`.
     async fn refused(&self, refusal: Refusal, context: &RequestContext<RoleServer>) -> ErrorData {
         let caller = match self.caller(context) {
             Ok(caller) => caller,
