@@ -11,6 +11,7 @@
 //! | [`vault`] | keys, seals, record MACs and the audit log: the only room that sees key bytes or looks inside ciphertext | a database |
 //! | [`operations`] | what callers may do: permissions, order of the steps, audit rows | SQL, a protocol |
 //! | [`picture`] | the QR codes in a picture | what their texts mean |
+//! | [`browser`] | types a code into the page of a running browser | which codes there are, an address from a call |
 //! | [`child`] | work on untrusted bytes in a process with limits | a vault |
 //! | [`hosts`] | which file of each MCP host names its servers, and our entry in it | a disk |
 //! | [`transport`] | MCP, HTTP and the command line: bytes to an operation and back | a decision |
@@ -28,6 +29,12 @@ pub mod random;
 pub mod store;
 pub mod vault;
 
+#[cfg(feature = "browser")]
+pub mod browser;
+#[cfg(not(feature = "browser"))]
+#[path = "browser/absent.rs"]
+pub mod browser;
+
 #[cfg_attr(not(feature = "serve"), expect(dead_code, reason = "a server calls the rest"))]
 pub mod operations;
 
@@ -39,7 +46,7 @@ pub mod picture;
 
 pub mod child;
 
-#[cfg(any(feature = "otlp", feature = "serve"))]
+#[cfg(any(feature = "browser", feature = "otlp", feature = "serve"))]
 pub mod fetch;
 
 pub mod hosts;

@@ -131,7 +131,7 @@ impl Names {
         let source = source_of(&config, &config.key_source, Asks::Nobody, &mut silent).await.ok()?;
         let (vault, _) = open_as(&config, Arc::clone(&source), Opening::There, Writes::Inline).await.ok()?;
         let account = find_account(&config.account, &vault).await.ok()??;
-        let service: Service = service_of(vault);
+        let service: Service = service_of(&config, vault);
         let person = Principal::person(account.id);
         let found = match self {
             Self::Secrets => cli::names_of_secrets(&service, &person, PAGE_ROWS_MAX).await,

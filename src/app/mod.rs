@@ -222,7 +222,7 @@ async fn for_person(config: &Config, command: cli::Command) -> Result<Ending, Fa
         found => found?,
     };
     let (status, keys_locked, is_doctor) = (vault.status().clone(), vault.keys_are_locked(), command.is_doctor());
-    let service = service_of(vault);
+    let service = service_of(config, vault);
     let mut session = session(config, &service, account, &status);
     (session.vault.restored, session.input) = (restored, input);
     if is_doctor {
@@ -277,7 +277,7 @@ async fn sidecar(config: &Config, stdio: StdioConfig) -> Result<(Service, McpSer
     let no_seat = || stdio.seat.as_ref().map_or(Ok(()), |_| Err(Refusal::NotFound("seat").into()));
     let vault = open(config, Asks::Nobody, Writes::Inline, no_seat).await?;
     let account = account(config, &vault).await?;
-    let service = service_of(vault);
+    let service = service_of(config, vault);
     service.offer_enrolments(Arc::new(LocalPage::default()));
     let seat = match &stdio.seat {
         None => None,
@@ -292,8 +292,9 @@ async fn sidecar(config: &Config, stdio: StdioConfig) -> Result<(Service, McpSer
     Ok((service, server))
 }
 
-fn service_of(vault: Vault) -> Service {
+fn service_of(config: &Config, vault: Vault) -> Service {
     let service = Service::new(vault, Arc::new(SystemClock), Arc::new(SystemRandom));
+    service.use_browsers(config.browsers.clone());
     service.watch_clock();
     service
 }

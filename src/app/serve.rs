@@ -44,7 +44,7 @@ pub(super) async fn for_remote(config: &Config, serve: &ServeConfig) -> Result<E
     }
     let account = account(config, &vault).await?;
     let status = vault.status().clone();
-    let service = service_of(vault);
+    let service = service_of(config, vault);
     // Erase secrets past their seven days when a server starts, so that this does not depend on somebody running the
     // doctor.
     service.erase_expired().await.map_err(Failure::from)?;

@@ -4,6 +4,7 @@
 //! and [`ServeConfig`] are the settings. Only this room reads the environment. Never here: opening a file, or an error
 //! that quotes a value, since a store's address may hold a password.
 
+mod browsers;
 mod keys;
 mod otlp;
 mod places;
@@ -37,6 +38,7 @@ use self::{
 use crate::{
     domain::{
         account::DEFAULT_ACCOUNT,
+        browser_address::BrowserAddress,
         key_source::{KeySource, KeySourceError},
         scope::{Scope, ScopeSet},
         text::{Name, TextError},
@@ -79,6 +81,10 @@ pub struct Flags {
     /// Account to work in [default: default] [env: `COUNTERSIGN_ACCOUNT`]
     #[arg(long, global = true, value_name = "NAME")]
     account: Option<OsString>,
+    /// Browser that codes may be typed in: the address where it takes commands, such as `http://127.0.0.1:9222`, or the folder of
+    /// its profile; may be repeated [env: `COUNTERSIGN_BROWSER`]
+    #[arg(long, global = true, value_name = "URL")]
+    browser: Vec<OsString>,
     /// Print one JSON document on standard output
     #[arg(long, global = true)]
     json: bool,
@@ -144,6 +150,8 @@ pub struct Config {
     pub state_dir: Option<PathBuf>,
     /// The account to work in.
     pub account: Name,
+    /// The browsers that codes may be typed in.
+    pub browsers: Vec<BrowserAddress>,
     /// The format of answers.
     pub format: Format,
     /// The log filter, if one was given.
@@ -308,6 +316,10 @@ impl Config {
         let (account, written) = text(setting(flags.account, "--account", "COUNTERSIGN_ACCOUNT", variable))?
             .unwrap_or((DEFAULT_ACCOUNT.to_owned(), Written::Flag("--account")));
         same_vault.account(&account);
+        for browser in flags.browser.iter().filter_map(|browser| browser.to_str()) {
+            same_vault.say("--browser", browser.to_owned());
+        }
+        let browsers = browsers::browsers(flags.browser, variable, home)?;
         let log = text(setting(flags.log, "--log", "COUNTERSIGN_LOG", variable))?;
         let config = Self {
             data_dir,
@@ -317,6 +329,7 @@ impl Config {
             credentials_dir: keys::credentials_dir(),
             state_dir: state_dir.or_else(|| base.as_ref().map(state_dir_of)),
             account: Name::parse(&account).map_err(|source| ConfigError::Account { name: written.name(), source })?,
+            browsers,
             format: if flags.json { Format::Json } else { Format::Text },
             log: log.map(|(filter, _)| filter).filter(|filter| !filter.trim().is_empty()),
             log_form: Form::Text,

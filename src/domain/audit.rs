@@ -79,6 +79,8 @@ words!(
         CodeReserve = "code.reserve",
         /// A reservation was given back unused.
         CodeRelease = "code.release",
+        /// A code was typed into a page.
+        CodeFill = "code.fill",
         /// A code that somebody typed was checked.
         CodeVerify = "code.verify",
         /// A seat was added.
@@ -167,6 +169,8 @@ words!(
         PermissionDenied = "permission_denied",
         /// No such thing for this caller.
         NotFound = "not_found",
+        /// No page of the secret's origins, or it moved on; nothing was typed.
+        WrongOrigin = "wrong_origin",
         /// No unused code in time.
         Busy = "busy",
         /// Too big.

@@ -8,7 +8,7 @@ use super::{
     hourly::HourlyCount,
     ids::{ReservationId, SeatId},
     limits::WAIT_SECONDS_MAX,
-    secret::CodeTerms,
+    secret::{CodeTerms, SecretUse},
     steps::{CodeWish, Reservation, StepMarks, Turn},
     time::Timestamp,
     totp::{Step, TotpParameters},
@@ -53,6 +53,9 @@ pub struct CodeAsk<'a> {
     pub wish: CodeWish,
     /// Whether the caller itself said how long to wait.
     pub patient: bool,
+    /// Whether the code is typed into a page: then it goes to nobody else, and its step stays reserved, and can be given back,
+    /// until it is typed.
+    pub typed: bool,
     /// Where the call stands.
     pub stage: Stage,
     /// The id for the reservation, if one is made.
@@ -125,7 +128,7 @@ impl UseState {
     /// Decides on a call for a code.
     pub fn decide(&self, terms: &CodeTerms, ask: &CodeAsk<'_>) -> CodeAnswer {
         let CodeTerms { totp, usage } = terms;
-        if *usage == super::secret::SecretUse::FillOnly {
+        if *usage == SecretUse::FillOnly && !ask.typed {
             return CodeAnswer::FillOnly;
         }
         if ask.wish.min_validity > totp.period.seconds() {
@@ -134,7 +137,7 @@ impl UseState {
         if let Some(free_at) = ask.limits.iter().filter_map(|(given, most)| given.full_until(*most)).max() {
             return CodeAnswer::LimitReached { free_at };
         }
-        let wish = CodeWish { single_use: ask.wish.single_use || usage.single_use(), ..ask.wish };
+        let wish = CodeWish { single_use: ask.typed || ask.wish.single_use || usage.single_use(), ..ask.wish };
         let current = totp.step_at(ask.now);
         let mut state = self.clone();
         state.steps.drop_lapsed(current);
@@ -166,6 +169,9 @@ impl UseState {
                 Some(Turn::Later { step: held.step, from: totp.start_of(held.step) })
             }
             Stage::Holds(held) => (held.step == current && self.steps.show(held)).then_some(Turn::Now(held.step)),
+            Stage::Asks | Stage::Waited(_) if ask.typed => {
+                Some(self.steps.reserve(&totp, ask.now, wish, ask.reservation))
+            }
             Stage::Asks | Stage::Waited(_) if wish.single_use => {
                 Some(self.steps.single_use(&totp, ask.now, wish, ask.reservation))
             }
@@ -202,7 +208,6 @@ fn why_busy(totp: TotpParameters, wish: CodeWish, now: Timestamp, free_at: Times
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::secret::SecretUse;
 
     const NOW: Timestamp = Timestamp::from_seconds(3000);
     const TERMS: SecretUse = SecretUse::Plain;
@@ -211,6 +216,7 @@ mod tests {
         CodeAsk {
             wish: CodeWish { min_validity: 0, single_use, max_wait: Duration::from_secs(45) },
             patient: true,
+            typed: false,
             stage: Stage::Asks,
             reservation: ReservationId::new(uuid::Uuid::from_u128(1)),
             limits: &[],
@@ -265,6 +271,29 @@ mod tests {
         let wish = CodeWish { min_validity: 31, ..ask(false).wish };
         assert_eq!(state.decide(&terms(TERMS), &CodeAsk { wish, ..ask(false) }), CodeAnswer::TooFresh { period: 30 });
         assert_eq!(state.decide(&terms(SecretUse::FillOnly), &ask(false)), CodeAnswer::FillOnly);
+    }
+
+    #[test]
+    fn a_step_whose_code_is_typed_stays_reserved_until_then_and_can_be_given_back() {
+        let typed = CodeAsk { typed: true, ..ask(false) };
+        for usage in [SecretUse::Plain, SecretUse::SingleUse, SecretUse::FillOnly] {
+            let terms = terms(usage);
+            let CodeAnswer::Reserved { reservation, from, state: Some(held) } =
+                UseState::default().decide(&terms, &typed)
+            else {
+                panic!("{usage:?}")
+            };
+            assert_eq!((reservation.step, from), (Step(100), NOW), "the current step, at once");
+            assert!(!matches!(held.decide(&terms, &ask(false)), CodeAnswer::Give { .. }), "nobody else gets it");
+            let mut back = held.clone();
+            assert!(back.steps.give_back(reservation));
+            assert_eq!(back.steps, StepMarks::default());
+
+            let holding = CodeAsk { stage: Stage::Holds(reservation), ..typed };
+            let CodeAnswer::Give { step, state: Some(mut shown) } = held.decide(&terms, &holding) else { panic!() };
+            assert_eq!((step, shown.steps.taken), (Step(100), Some(Step(100))));
+            assert!(!shown.steps.give_back(reservation), "it was typed");
+        }
     }
 
     #[test]

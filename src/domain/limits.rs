@@ -106,6 +106,10 @@ pub const PICTURE_LINKS_MAX: usize = 20;
 /// Bytes of pictures that the page of one process has in memory at once: four of the largest. What comes beyond it waits
 /// on its connection.
 pub const PICTURES_BYTES_MAX: usize = 4 * PICTURE_BYTES_MAX;
+/// Seconds that must be left of a code that is typed into a page, by default: the page has to send it on.
+pub const FILL_VALIDITY_DEFAULT: u32 = 5;
+/// Characters of a selector of CSS.
+pub const SELECTOR_CHARS_MAX: usize = 1000;
 /// Seconds a caller waits for a code by default.
 pub const WAIT_SECONDS_DEFAULT: u32 = 45;
 /// The most seconds a caller may wait for a code.

@@ -52,6 +52,11 @@ impl Scheme {
 }
 
 impl Origin {
+    /// The domain below which it covers every host; `None`: it is one host's.
+    pub fn below(&self) -> Option<&str> {
+        self.below.then_some(&self.host)
+    }
+
     /// Whether a page of `other` (not a wildcard) is within this origin.
     pub fn covers(&self, other: &Self) -> bool {
         let below = || other.host.strip_suffix(&self.host).is_some_and(|name| name.len() > 1 && name.ends_with('.'));

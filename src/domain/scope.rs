@@ -20,6 +20,8 @@ pub enum Scope {
     SeatsRead = 1 << 4,
     /// Read the audit log.
     AuditRead = 1 << 5,
+    /// Have codes typed into pages, without seeing them.
+    CodesFill = 1 << 6,
 }
 
 /// A set of scopes.
@@ -28,14 +30,22 @@ pub struct ScopeSet(u8);
 
 impl Scope {
     /// Every scope, in the order that lists show.
-    pub const ALL: [Self; 6] =
-        [Self::CodesRead, Self::CodesVerify, Self::SecretsRead, Self::SecretsWrite, Self::SeatsRead, Self::AuditRead];
+    pub const ALL: [Self; 7] = [
+        Self::CodesRead,
+        Self::CodesVerify,
+        Self::CodesFill,
+        Self::SecretsRead,
+        Self::SecretsWrite,
+        Self::SeatsRead,
+        Self::AuditRead,
+    ];
 
     /// The contract's spelling.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::CodesRead => "codes:read",
             Self::CodesVerify => "codes:verify",
+            Self::CodesFill => "codes:fill",
             Self::SecretsRead => "secrets:read",
             Self::SecretsWrite => "secrets:write",
             Self::SeatsRead => "seats:read",
@@ -46,11 +56,16 @@ impl Scope {
 
 impl ScopeSet {
     /// Every scope.
-    pub const ALL: Self = Self(0b11_1111);
+    pub const ALL: Self = Self(0b111_1111);
 
     /// What a new key holds by default: reading lists and getting codes.
     pub const fn of_a_new_key() -> Self {
         Self(Scope::CodesRead as u8 | Scope::SecretsRead as u8 | Scope::SeatsRead as u8)
+    }
+
+    /// What a new key holds that has codes typed into pages and never sees one.
+    pub const fn of_a_new_key_for_pages() -> Self {
+        Self(Scope::CodesFill as u8 | Scope::SecretsRead as u8 | Scope::SeatsRead as u8)
     }
 
     /// Whether a scope is in it.

@@ -99,6 +99,20 @@ impl StepMarks {
         turn
     }
 
+    /// A call whose code is typed into a page: reserves the next step that nobody has seen, also the current one, so that it
+    /// can be given back if nothing is typed.
+    pub fn reserve(&mut self, totp: &TotpParameters, now: Timestamp, wish: CodeWish, id: ReservationId) -> Turn {
+        let step = fresh_step(*totp, now, wish.min_validity).max(after(self.given.max(self.reserved())));
+        let turn = turn(*totp, now, step, wish.max_wait);
+        if !matches!(turn, Turn::Busy { .. }) {
+            self.waiting.push(Reservation { step, id });
+        }
+        match turn {
+            Turn::Now(step) => Turn::Later { step, from: totp.start_of(step) },
+            later => later,
+        }
+    }
+
     /// Marks a reserved step as taken, once it has begun; from then on it can't be given back. `false` if the
     /// reservation is gone.
     pub fn show(&mut self, reservation: Reservation) -> bool {

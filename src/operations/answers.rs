@@ -49,6 +49,10 @@ pub struct TotpSecret {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     #[schemars(default)]
     pub single_use: bool,
+    /// True if its codes are typed into pages and shown to nobody (`fill_totp_code`); absent otherwise.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schemars(default)]
+    pub fill_only: bool,
     /// When a new code of it was last handed out; absent before the first.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String", extend("format" = "date-time"))]
@@ -136,6 +140,7 @@ impl From<&secret::TotpSecret> for TotpSecret {
             period: totp.period.seconds(),
             secret: None,
             single_use: usage.single_use(),
+            fill_only: *usage == secret::SecretUse::FillOnly,
             last_used_at: last_used_at.map(|at| at.to_string()),
         }
     }

@@ -157,6 +157,8 @@ pub(super) struct CodeDigits;
 pub(super) struct OriginList;
 /// Secrets, by their ids.
 pub(super) struct Grants;
+/// A page of a browser.
+pub(super) struct PageText;
 /// A caller's purpose. It is cut, never refused.
 pub(super) struct PurposeText;
 
@@ -172,6 +174,9 @@ schemas! {
     });
     [] NotNegative: json_schema!({"type": "integer", "minimum": 0, ACCEPTS: "a whole number, 0 or more"});
     [] CodeDigits: json_schema!({"type": "string", ACCEPTS: "a text of 6 or 8 digits"});
+    [] PageText: json_schema!({
+        "type": "string", ACCEPTS: "the `page` of a candidate in an earlier answer",
+    });
     [] PurposeText: json_schema!({
         "type": "string", ACCEPTS: format!("a text, of which {PURPOSE_CHARS_MAX} characters are kept"),
     });

@@ -39,6 +39,8 @@ pub enum Effect {
     Read,
     /// It marks something as used, so the same call again may be answered differently.
     Use,
+    /// It types something into a page of a browser, and marks it as used.
+    Fill,
     /// It adds something. Callers limited to given secrets may not call it.
     Add,
     /// It asks a person to add something. Callers limited to given secrets may not call it either.
@@ -75,6 +77,9 @@ impl Spec {
 
     fn check(&self, caller: &Principal) -> Result<(), Refusal> {
         match self.access {
+            Access::Scope(Scope::CodesRead) if !caller.may(Scope::CodesRead) && caller.may(Scope::CodesFill) => {
+                Err(Refusal::FillOnly)
+            }
             Access::Scope(scope) if !caller.may(scope) => Err(Refusal::MissingScope(scope)),
             Access::Key if !matches!(caller.actor(), Actor::Key(_)) => Err(Refusal::KeyOnly),
             Access::Person if !caller.is_person() => Err(Refusal::PersonOnly),

@@ -10,6 +10,7 @@ use super::{
     Access, Api, ApiOperation, Call, Effect, ErrorCode, Failed, ForSeat, Limit, Method, Operation, Refusal, Spec,
     answers::{self, OK},
     bounds::OriginList,
+    origins::origins,
     register_secret::shown,
     sound,
     waiting::{WaitingPlace, Watch},
@@ -23,7 +24,6 @@ use crate::{
             ENROLMENT_KEPT_SECONDS, ENROLMENT_SECONDS, ENROLMENT_WAIT_SECONDS, ENROLMENTS_OPEN_MAX,
             ENROLMENTS_PER_ACCOUNT_MAX,
         },
-        origin::{ORIGINS_MAX, Origin},
         scope::Scope,
         secret::TotpSecret,
         text::{Purpose, ShownText},
@@ -204,19 +204,10 @@ impl EnrollSecret {
 
     fn proposal(&self) -> Result<Proposal, Refusal> {
         let text = |field, text: &Option<String>| text.as_deref().map(|text| shown(field, text)).transpose();
-        let origins = self.origins.as_deref().unwrap_or_default();
-        if origins.len() > ORIGINS_MAX {
-            return Err(Refusal::invalid("origins", format!("must be a list of at most {ORIGINS_MAX} origins")));
-        }
-        let origin = |text: &String| -> Result<Origin, Refusal> {
-            text.parse().map_err(|problem: crate::domain::origin::OriginError| {
-                Refusal::invalid("origins", format!("has one that {problem}"))
-            })
-        };
         Ok(Proposal {
             label: text("label", &self.label)?,
             issuer: text("issuer", &self.issuer)?,
-            origins: origins.iter().map(origin).collect::<Result<_, _>>()?,
+            origins: origins(self.origins.as_deref().unwrap_or_default())?,
         })
     }
 }

@@ -226,11 +226,6 @@ impl Entry {
         }
     }
 
-    /// Whether it is a tool that works for a caller.
-    pub fn is_tool_for(&self, caller: &Principal) -> bool {
-        self.api.words.is_some() && self.spec.works_for(caller)
-    }
-
     /// The schema of the tool's arguments.
     pub fn tool_input(&self) -> Map<String, Value> {
         for_tool(&self.input)

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::{
     Call, Effect, Failed, Operation, Refusal, Service, Spec,
-    register_secret::{refuse_seed, shown},
+    origins::origins,
+    register_secret::{FILL_ONLY_WITHOUT, refuse_seed, shown},
     retries::Retries,
 };
 use crate::{
@@ -19,7 +20,7 @@ use crate::{
 };
 
 /// Changes of a secret. `None` leaves a field; `Some("")` for the issuer removes it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SecretChanges {
     /// The new label.
     pub label: Option<String>,
@@ -27,6 +28,10 @@ pub struct SecretChanges {
     pub issuer: Option<String>,
     /// Whether every call for it is single-use.
     pub single_use: Option<bool>,
+    /// Whether its codes are typed into pages alone.
+    pub fill_only: Option<bool>,
+    /// The origins that its codes may be typed into, in the place of those it has; empty: none.
+    pub origins: Option<Vec<String>>,
 }
 
 /// Restores a secret that was deleted within the last seven days, with its marks.
@@ -140,6 +145,17 @@ impl SecretChanges {
         }
         if let Some(single_use) = self.single_use {
             metadata.usage = SecretUse::of_single_use(single_use);
+        }
+        match self.fill_only {
+            Some(true) => metadata.usage = SecretUse::FillOnly,
+            Some(false) if metadata.usage == SecretUse::FillOnly => metadata.usage = SecretUse::Plain,
+            Some(false) | None => {}
+        }
+        if let Some(texts) = &self.origins {
+            metadata.origins = origins(texts)?;
+        }
+        if metadata.usage == SecretUse::FillOnly && metadata.origins.is_empty() {
+            return Err(Refusal::invalid("origins", FILL_ONLY_WITHOUT));
         }
         Ok(metadata)
     }

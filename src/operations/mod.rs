@@ -27,11 +27,13 @@ mod enrolment_sign_in;
 mod enrolment_visit;
 mod entry;
 mod export;
+mod fill_code;
 mod find_seats;
 mod get_code;
 mod get_seat;
 mod import_seats;
 mod import_secrets;
+mod issue;
 mod keys;
 mod last_use;
 mod letters;
@@ -42,6 +44,7 @@ mod list_secrets;
 mod long_reads;
 mod manage_secret;
 mod observer;
+mod origins;
 mod pace;
 mod read_enrollment;
 mod refusal;
@@ -86,11 +89,13 @@ pub use self::{
     enrolment_visit::{EnrolmentView, OpenEnrolment, ProofProblem, ProofRequest, Proven, Visited, Visitor},
     entry::{Answer, Api, ApiCall, ApiOperation, Entry, Method, Part, Rest, Reveal, Surface},
     export::{Export, ExportSecrets},
+    fill_code::{FillCode, FillResponse, FilledCode},
     find_seats::FindSeats,
-    get_code::{GetCode, IssuedCode, TotpGetCodeResponse},
+    get_code::{GetCode, TotpGetCodeResponse},
     get_seat::{GetSeat, SeatRetrieveResponse},
     import_seats::{ImportSeats, ImportedSeats, PresentSeat, SortedSeats},
     import_secrets::{ImportSecrets, Imported, PresentSecret, Progress},
+    issue::IssuedCode,
     keys::{CreateKey, EnableKey, Keys, ListKeys, MintedKey, RemoveDamagedKeys, RevokeKey},
     limit::Limit,
     list_audit::{AuditList, AuditListResponse, AuditRow, ClaimedClient, ListAudit},
@@ -128,16 +133,18 @@ use self::{
     tally::Counters, waiting::Waiters,
 };
 use crate::{
+    browser::Browsers,
     clock::SharedClock,
-    domain::{rate::Rate, time::Timestamp},
+    domain::{browser_address::BrowserAddress, principal::Principal, rate::Rate, time::Timestamp},
     random::{NoRandomness, OrderedIds, SharedRandom},
     vault::{Listed, Vault},
 };
 
 /// Every operation of the API, in the order of lists: what agents do most comes first, and what can't be undone last.
-pub static TABLE: [Entry; 13] = [
+pub static TABLE: [Entry; 14] = [
     Entry::of::<ListSecrets>(),
     Entry::of::<GetCode>(),
+    Entry::of::<FillCode>(),
     Entry::of::<VerifyCode>(),
     Entry::of::<EnrollSecret>(),
     Entry::of::<ReadEnrollment>(),
@@ -171,6 +178,8 @@ struct Shared {
     enrolments: Enrolments,
     /// Who watches calls.
     observer: OnceLock<Arc<dyn Observer>>,
+    /// The browsers that codes may be typed in, if any are configured.
+    browsers: OnceLock<Browsers>,
     /// The rate of uses of each secret, if it is limited.
     secret_pace: OnceLock<Pace>,
 }
@@ -179,7 +188,7 @@ impl Service {
     /// Makes a service.
     pub fn new(vault: Vault, clock: SharedClock, random: SharedRandom) -> Self {
         let (ids, audit_refusals, waiters, long_reads, skew) = Default::default();
-        let (last_uses, counters, enrolments, observer, secret_pace) = Default::default();
+        let (last_uses, counters, enrolments, observer, browsers, secret_pace) = Default::default();
         let shared = Shared {
             vault,
             clock,
@@ -193,6 +202,7 @@ impl Service {
             counters,
             enrolments,
             observer,
+            browsers,
             secret_pace,
         };
         Self { shared: Arc::new(shared) }
@@ -209,6 +219,19 @@ impl Service {
     /// Limits how often codes of each secret may be requested or checked. Call it once, before serving anybody.
     pub fn limit_uses(&self, rate: Rate) {
         let _ = self.shared.secret_pace.set(Pace::new(Counted::Uses, rate));
+    }
+
+    /// Names the browsers that codes may be typed in. Call it once, before serving anybody.
+    pub fn use_browsers(&self, addresses: Vec<BrowserAddress>) {
+        if !addresses.is_empty() {
+            let _ = self.shared.browsers.set(Browsers::new(addresses));
+        }
+    }
+
+    /// Whether there is a tool here that works for a caller: what types codes needs a browser.
+    pub fn offers(&self, entry: &Entry, caller: &Principal) -> bool {
+        let has_means = entry.spec.effect != Effect::Fill || self.shared.browsers.get().is_some();
+        has_means && entry.api.words.is_some() && entry.spec.works_for(caller)
     }
 
     fn vault(&self) -> &Vault {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Limit;
-use crate::domain::{audit::Outcome, scope::Scope};
+use crate::domain::{audit::Outcome, origin::Origin, page::Candidate, scope::Scope};
 
 /// The stable word for a refusal, as in the contract. Every transport maps each of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -16,6 +16,8 @@ pub enum ErrorCode {
     PermissionDenied,
     /// No such thing for this caller.
     NotFound,
+    /// No page of the secret's origins.
+    WrongOrigin,
     /// No unused code in time.
     Busy,
     /// Too big.
@@ -64,8 +66,42 @@ pub enum Refusal {
     #[error("the seat that this caller is bound to was removed; ask the person who configured this server")]
     SeatRemoved,
     /// The secret's codes may only be typed into pages.
-    #[error("codes of this secret are not given to callers")]
+    #[error("codes of this secret, or for this key, are typed into pages and shown to nobody; call `fill_totp_code`")]
     FillOnly,
+    /// No page of a browser has one of the secret's origins.
+    #[error(
+        "no open page is of an origin of this secret ({}), so nothing was typed; open the page that asks for the code, then call again",
+        listed(.0)
+    )]
+    WrongOrigin(Vec<Origin>),
+    /// The page that a code was to be typed into went on before.
+    #[error(
+        "the page went on, or to another origin, before the code was typed; nothing was typed. Look at it, then call again"
+    )]
+    PageMoved,
+    /// The secret has no origins.
+    #[error(
+        "no page is right for this secret, because it has no origins; a person adds one with `countersign secret update NAME \
+         --origin https://login.example.com`"
+    )]
+    NoOrigins,
+    /// It is not clear which page or field a code is for.
+    #[error("{problem}")]
+    WhichPage {
+        /// What is not clear, and what to say.
+        problem: &'static str,
+        /// The pages that may be meant.
+        candidates: Vec<Candidate>,
+    },
+    /// No browser can be reached.
+    #[error("no browser can be reached: {0}; nothing was typed")]
+    NoBrowser(String),
+    /// The page went away while a code was typed into it.
+    #[error(
+        "the page was closed or did not answer while the code was typed, so it may or may not have got it; the code counts as used. \
+         Look at the page, then call again"
+    )]
+    PageLost,
     /// The person who is to add a secret has nothing to prove with who they are.
     #[error(
         "this person can't prove who they are yet; the person who runs this server sets a PIN for them with \
@@ -183,7 +219,9 @@ impl Refusal {
     /// The stable word.
     pub const fn code(&self) -> ErrorCode {
         match self {
-            Self::Invalid { .. } | Self::Exists(_) | Self::InUse(_) => ErrorCode::InvalidArgument,
+            Self::Invalid { .. } | Self::Exists(_) | Self::InUse(_) | Self::NoOrigins | Self::WhichPage { .. } => {
+                ErrorCode::InvalidArgument
+            }
             Self::Unauthenticated => ErrorCode::Unauthenticated,
             Self::MissingScope(_)
             | Self::Limited
@@ -195,6 +233,7 @@ impl Refusal {
             | Self::KeyOnly
             | Self::PersonOnly => ErrorCode::PermissionDenied,
             Self::NotFound(_) => ErrorCode::NotFound,
+            Self::WrongOrigin(_) | Self::PageMoved => ErrorCode::WrongOrigin,
             Self::Busy { .. } | Self::TooManyWaiting | Self::Contended => ErrorCode::Busy,
             Self::TooLarge { .. } => ErrorCode::TooLarge,
             Self::RateLimited { .. } => ErrorCode::RateLimited,
@@ -205,6 +244,8 @@ impl Refusal {
             | Self::Clock
             | Self::ClockApart { .. }
             | Self::Stopping
+            | Self::NoBrowser(_)
+            | Self::PageLost
             | Self::NoPage => ErrorCode::Unavailable,
             Self::Damaged(_) | Self::Internal { .. } => ErrorCode::Internal,
         }
@@ -225,6 +266,12 @@ impl Refusal {
             | Self::NoSeat
             | Self::SeatRemoved
             | Self::FillOnly
+            | Self::WrongOrigin(_)
+            | Self::PageMoved
+            | Self::NoOrigins
+            | Self::WhichPage { .. }
+            | Self::NoBrowser(_)
+            | Self::PageLost
             | Self::NoProof
             | Self::NoPage
             | Self::KeyOnly
@@ -259,6 +306,12 @@ impl Refusal {
             | Self::NoSeat
             | Self::SeatRemoved
             | Self::FillOnly
+            | Self::WrongOrigin(_)
+            | Self::PageMoved
+            | Self::NoOrigins
+            | Self::WhichPage { .. }
+            | Self::NoBrowser(_)
+            | Self::PageLost
             | Self::NoProof
             | Self::NoPage
             | Self::KeyOnly
@@ -280,11 +333,12 @@ impl Refusal {
 
 impl ErrorCode {
     /// Every code.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::InvalidArgument,
         Self::Unauthenticated,
         Self::PermissionDenied,
         Self::NotFound,
+        Self::WrongOrigin,
         Self::Busy,
         Self::TooLarge,
         Self::RateLimited,
@@ -304,6 +358,7 @@ impl ErrorCode {
             Self::Unauthenticated => Outcome::Unauthenticated,
             Self::PermissionDenied => Outcome::PermissionDenied,
             Self::NotFound => Outcome::NotFound,
+            Self::WrongOrigin => Outcome::WrongOrigin,
             Self::Busy => Outcome::Busy,
             Self::TooLarge => Outcome::TooLarge,
             Self::RateLimited => Outcome::RateLimited,
@@ -311,6 +366,11 @@ impl ErrorCode {
             Self::Internal => Outcome::Internal,
         }
     }
+}
+
+/// Origins, as a list in a sentence.
+fn listed(origins: &[Origin]) -> String {
+    origins.iter().map(Origin::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// A text in parentheses, or nothing.

@@ -9,7 +9,8 @@ use zeroize::Zeroizing;
 use super::{
     Access, Api, ApiOperation, Call, Effect, Failed, Method, Operation, Refusal, Service, Spec, Surface,
     answers::{self, OK, Revealed},
-    bounds::{whole, wiped_option, words},
+    bounds::{OriginList, whole, wiped_option, words},
+    origins::origins,
     retries::Retries,
 };
 use crate::{
@@ -64,6 +65,14 @@ pub struct Registration {
     /// Give each code of this secret to one caller only, whatever a call asks for.
     #[serde(default)]
     pub single_use: bool,
+    /// The web origins of its login pages, which its codes may be typed into; also with a `uri`, which has no place for them.
+    #[serde(default)]
+    #[schemars(with = "OriginList")]
+    pub origins: Option<Vec<String>>,
+    /// Its codes are typed into pages alone, and shown to nobody. For people.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub fill_only: bool,
 }
 
 /// Registers a secret.
@@ -242,11 +251,17 @@ impl Registration {
     /// # Errors
     /// `invalid_argument`, which names the field and never quotes it.
     pub(super) fn check(&self, random: &dyn Random) -> Result<Enrolment, Failed> {
+        let origins = origins(self.origins.as_deref().unwrap_or_default())?;
+        if self.fill_only && origins.is_empty() {
+            return Err(Refusal::invalid("origins", FILL_ONLY_WITHOUT).into());
+        }
+        let usage =
+            |single_use| if self.fill_only { SecretUse::FillOnly } else { SecretUse::of_single_use(single_use) };
         if let Some(uri) = &self.uri {
             let read = OtpAuth::parse(uri).map_err(|problem| Refusal::invalid("uri", problem.to_string()))?;
             let OtpAuth { label, issuer, totp, seed, single_use } = read;
-            let usage = SecretUse::of_single_use(single_use || self.single_use);
-            let metadata = SecretMetadata { label, issuer, totp, usage, origins: Vec::new() };
+            let usage = usage(single_use || self.single_use);
+            let metadata = SecretMetadata { label, issuer, totp, usage, origins };
             return Ok(Enrolment { metadata, seed }.without_seed_in_names()?);
         }
         let label =
@@ -259,8 +274,8 @@ impl Registration {
                 digits: digits(self.digits)?,
                 period: period(self.period)?,
             },
-            usage: SecretUse::of_single_use(self.single_use),
-            origins: Vec::new(),
+            usage: usage(self.single_use),
+            origins,
         };
         let seed = match &self.secret {
             Some(text) => Seed::from_base32(text).map_err(|problem| Refusal::invalid("secret", problem.to_string()))?,
@@ -270,6 +285,10 @@ impl Registration {
         Ok(Enrolment { metadata, seed }.without_seed_in_names()?)
     }
 }
+
+/// What is wrong with a secret whose codes are typed into pages, without pages.
+pub(super) const FILL_ONLY_WITHOUT: &str =
+    "must name one at least: codes that are typed into pages alone would go nowhere otherwise";
 
 impl Enrolment {
     /// Refuses names that hold the seed: every list shows names.
@@ -314,18 +333,25 @@ impl Service {
             return Err(Refusal::invalid("Idempotency-Key", problem));
         }
         // The pattern names every field, so that a new field does not compile until it is hashed too.
-        let Registration { uri, label, secret, issuer, algorithm, digits, period, single_use } = from;
+        let Registration { uri, label, secret, issuer, algorithm, digits, period, single_use, origins, fill_only } =
+            from;
         let number = |value: &Option<i64>| value.map_or([0xFF; 8], i64::to_be_bytes);
-        let request: [&[u8]; 8] = [
+        let (digits, period, single_use) = (number(digits), number(period), [u8::from(*single_use)]);
+        let origins = origins.iter().flatten().map(String::as_str).collect::<Vec<_>>().join(" ");
+        let mut request: Vec<&[u8]> = vec![
             uri.as_ref().map_or(&[], |text| text.as_bytes()),
             label.as_deref().unwrap_or_default().as_bytes(),
             secret.as_ref().map_or(&[], |text| text.as_bytes()),
             issuer.as_deref().unwrap_or_default().as_bytes(),
             algorithm.as_deref().unwrap_or_default().as_bytes(),
-            &number(digits),
-            &number(period),
-            &[u8::from(*single_use)],
+            &digits,
+            &period,
+            &single_use,
         ];
+        // Only where they are given: a repeat is known across a new version too.
+        if *fill_only || !origins.is_empty() {
+            request.extend([origins.as_bytes(), if *fill_only { b"fill" } else { b"" }]);
+        }
         let account = call.caller.account();
         let key = self.vault().fingerprint("idempotency-key", &[account.as_bytes(), key.as_bytes()]);
         Ok([key, self.vault().fingerprint("registration", &request)])

@@ -50,6 +50,7 @@ pub async fn first(
             First::Nothing
         }
         Command::Code(_)
+        | Command::Fill(_)
         | Command::Verify(_)
         | Command::Key(_)
         | Command::Account(_)

@@ -16,6 +16,7 @@ mod demo;
 mod doctor;
 mod failure;
 mod file_names;
+mod fill;
 mod first;
 mod hidden;
 mod interrupt;
@@ -76,6 +77,11 @@ pub enum Command {
         after_help = "Examples:\n  countersign code github ada\n  countersign code github --copy\n  countersign code github --watch\n  countersign code --json github"
     )]
     Code(code::CodeArgs),
+    /// Type a code into the page of a running browser that asks for it, and submit it
+    #[command(
+        after_help = "The browser takes commands if it was started with --remote-debugging-port=9222.\n\nExamples:\n  countersign fill github ada --browser http://127.0.0.1:9222\n  countersign fill github --no-submit"
+    )]
+    Fill(fill::FillArgs),
     /// Check a code that somebody read from their authenticator app
     #[command(
         after_help = "Examples:\n  countersign verify github ada\n  echo 492039 | countersign verify github ada --stdin"
@@ -107,7 +113,7 @@ impl Command {
             Self::Key(command) => matches!(command, key::Command::Create(_)),
             Self::Account(command) => matches!(command, account::Command::Add { .. }),
             Self::Vault(command) => matches!(command, vault::Command::Create),
-            Self::Code(_) | Self::Verify(_) | Self::Audit(_) => false,
+            Self::Code(_) | Self::Fill(_) | Self::Verify(_) | Self::Audit(_) => false,
         }
     }
 
@@ -216,6 +222,7 @@ pub async fn run(command: Command, session: &mut Session) -> Result<Ending, Fail
     let ending = match command {
         Command::Secret(command) => secret::run(command, session).await,
         Command::Code(args) => code::show(args, session).await,
+        Command::Fill(args) => fill::fill(args, session).await,
         Command::Verify(args) => code::verify(&args, session).await,
         Command::Seat(command) => seat::run(command, session).await,
         Command::Key(command) => key::run(command, session).await,

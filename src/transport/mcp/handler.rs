@@ -219,13 +219,13 @@ impl ServerHandler for McpServer {
         context: RequestContext<RoleServer>,
     ) -> Result<InitializeResult, ErrorData> {
         let mut result = self.negotiate_initialize(&request)?;
-        result.instructions = Some(instructions_for(&self.caller(&context)?));
+        result.instructions = Some(instructions_for(&self.shared.service, &self.caller(&context)?));
         context.peer.set_peer_info(request);
         Ok(result)
     }
 
     async fn discover(&self, context: RequestContext<RoleServer>) -> Result<DiscoverResult, ErrorData> {
-        let config = self.get_info().with_instructions(instructions_for(&self.caller(&context)?));
+        let config = self.get_info().with_instructions(instructions_for(&self.shared.service, &self.caller(&context)?));
         Ok(DiscoverResult::from_server_info(self.supported_protocol_versions().into_owned(), config))
     }
 
@@ -239,7 +239,8 @@ impl ServerHandler for McpServer {
         context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
         let caller = self.caller(&context)?;
-        let is_for = |tool: &&Tool| Entry::named(&tool.name).is_some_and(|entry| entry.is_tool_for(&caller));
+        let is_for =
+            |tool: &&Tool| Entry::named(&tool.name).is_some_and(|entry| self.shared.service.offers(entry, &caller));
         let mut list = ListToolsResult::with_all_items(listed().iter().filter(is_for).cloned().collect());
         (list.ttl_ms, list.cache_scope) = caching(&context);
         Ok(list)

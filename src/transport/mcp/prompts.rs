@@ -89,7 +89,7 @@ pub(super) fn filled(
 
 impl Kind {
     fn is_for(&self, caller: &Principal) -> bool {
-        Entry::tool(self.tool).is_some_and(|entry| entry.is_tool_for(caller))
+        Entry::tool(self.tool).is_some_and(|entry| entry.spec.works_for(caller))
     }
 
     fn prompt(&self) -> Prompt {

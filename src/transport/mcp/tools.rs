@@ -6,7 +6,7 @@ use rmcp::model::{Tool, ToolAnnotations};
 
 use crate::{
     domain::principal::Principal,
-    operations::{Effect, Entry, TABLE},
+    operations::{Effect, Entry, Service, TABLE},
 };
 
 /// Every tool as `tools/list` shows it.
@@ -19,14 +19,14 @@ pub fn listed() -> &'static [Tool] {
 fn tool(entry: &Entry) -> Option<Tool> {
     let (read_only, destructive, idempotent) = match entry.spec.effect {
         Effect::Read => (true, false, true),
-        Effect::Add | Effect::Ask | Effect::Use | Effect::Change => (false, false, false),
+        Effect::Add | Effect::Ask | Effect::Use | Effect::Fill | Effect::Change => (false, false, false),
         Effect::Erase => (false, true, true),
     };
     let annotations = ToolAnnotations::with_title(entry.api.title)
         .read_only(read_only)
         .destructive(destructive)
         .idempotent(idempotent)
-        .open_world(false);
+        .open_world(entry.spec.effect == Effect::Fill);
     let tool = Tool::new(entry.spec.name, entry.api.words?, Arc::new(entry.tool_input()))
         .with_title(entry.api.title)
         .with_raw_output_schema(Arc::new((entry.tool_answer)()))
@@ -35,8 +35,8 @@ fn tool(entry: &Entry) -> Option<Tool> {
 }
 
 /// The instructions for a caller: how to log in with a code, using only the tools that the caller has.
-pub(super) fn instructions_for(caller: &Principal) -> String {
-    let has = |name: &str| Entry::named(name).is_some_and(|entry| entry.is_tool_for(caller));
+pub(super) fn instructions_for(service: &Service, caller: &Principal) -> String {
+    let has = |name: &str| Entry::named(name).is_some_and(|entry| service.offers(entry, caller));
     let mut text = "Countersign is an authenticator app.".to_owned();
     if has("get_totp_code") {
         text.push_str(" To log in where a 2FA, TOTP or authenticator code is asked for:\n1. ");
@@ -50,6 +50,12 @@ pub(super) fn instructions_for(caller: &Principal) -> String {
              few seconds left, pass min_validity (10, say) and the call waits for a fresh code.\
              \n3. Type the code at once. If it is refused, ask for a new code instead of trying the stale one again.\
              \nIf other agents may log in to the same account at the same time, pass single_use: true.",
+        );
+    }
+    if has("fill_totp_code") {
+        text.push_str(
+            "\nWhere a browser page asks for the code, prefer fill_totp_code with the secret's id: it types the code into the page and \
+             submits it, and you never see it. Then look at the page.",
         );
     }
     if has("enroll_totp_secret") {

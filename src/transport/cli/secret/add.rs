@@ -45,6 +45,12 @@ pub struct AddArgs {
     /// Give each code of it to one caller only, whatever a call asks for
     #[arg(long)]
     single_use: bool,
+    /// Web origin of its login page, which its codes may be typed into, such as <https://login.example.com>; may be repeated
+    #[arg(long, value_name = "ORIGIN")]
+    origin: Vec<String>,
+    /// Type its codes into pages alone (`countersign fill`), and show them to nobody
+    #[arg(long, requires = "origin", conflicts_with = "single_use")]
+    fill_only: bool,
     /// Store it although there is one of the same issuer and label
     #[arg(long)]
     allow_duplicate: bool,
@@ -120,6 +126,8 @@ pub(super) async fn read(args: &AddArgs, console: &mut Console, children: &Child
         digits: args.digits,
         period: args.period,
         single_use: args.single_use,
+        origins: Some(args.origin.clone()),
+        fill_only: args.fill_only,
         ..Registration::default()
     };
     if args.source.generate {

@@ -56,7 +56,7 @@ pub enum Command {
     /// Show what is known of a secret, without its seed
     #[command(after_help = "Examples:\n  countersign secret show github ada\n  countersign secret show github ada --qr", aliases = ["get", "view"])]
     Show(ShowArgs),
-    /// Change a secret's label or issuer, or whether its codes are for one caller each
+    /// Change a secret: its names, the pages of its codes, whether they are for one caller each
     #[command(
         after_help = "Examples:\n  countersign secret update github ada --label ada@corp.com\n  countersign secret update github ada --single-use",
         alias = "edit"
@@ -122,6 +122,12 @@ pub struct UpdateArgs {
     /// Give each code of it to one caller only, whatever a call asks for
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     single_use: Option<bool>,
+    /// Web origin that its codes may be typed into, in the place of those it has; may be repeated, and an empty text removes all
+    #[arg(long, value_name = "ORIGIN")]
+    origin: Vec<String>,
+    /// Type its codes into pages alone, and show them to nobody
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", conflicts_with = "single_use")]
+    fill_only: Option<bool>,
     /// Change it although there is one of the same issuer and label then
     #[arg(long)]
     allow_duplicate: bool,
@@ -247,16 +253,24 @@ async fn list_deleted(session: &mut Session) -> Result<(), Failure> {
 }
 
 async fn update(args: UpdateArgs, session: &mut Session) -> Result<(), Failure> {
-    if args.label.is_none() && args.issuer.is_none() && args.single_use.is_none() {
-        return Err(Failure::Usage("say what to change: --label, --issuer or --single-use".to_owned()));
+    let origins = (!args.origin.is_empty()).then(|| args.origin.into_iter().filter(|text| !text.trim().is_empty()));
+    let changes = SecretChanges {
+        label: args.label,
+        issuer: args.issuer,
+        single_use: args.single_use,
+        fill_only: args.fill_only,
+        origins: origins.map(Iterator::collect),
+    };
+    if changes == SecretChanges::default() {
+        let problem = "say what to change: --label, --issuer, --origin, --single-use or --fill-only";
+        return Err(Failure::Usage(problem.to_owned()));
     }
     let secret = names::secret(session, &args.secret.text(), Among::Live).await?;
-    let wanted = duplicate::changed(&secret.metadata, args.label.as_deref(), args.issuer.as_deref());
+    let wanted = duplicate::changed(&secret.metadata, changes.label.as_deref(), changes.issuer.as_deref());
     if !args.allow_duplicate && wanted != duplicate::name(&secret.metadata) {
         duplicate::ask_for(&wanted, Some(secret.id), session).await?;
     }
     let id = secret.id;
-    let changes = SecretChanges { label: args.label, issuer: args.issuer, single_use: args.single_use };
     let secret = session.perform(UpdateSecret { id, changes }).await?;
     view::show(&secret, None, session)
 }

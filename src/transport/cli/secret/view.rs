@@ -6,7 +6,7 @@ use crate::{
     domain::{
         limits::RESTORE_DAYS,
         otpauth,
-        secret::{SecretMetadata, TotpSecret},
+        secret::{SecretMetadata, SecretUse, TotpSecret},
         seed::Seed,
         time::Timestamp,
     },
@@ -97,6 +97,7 @@ fn facts(secret: &TotpSecret, now: Timestamp, console: &Console) -> Vec<(&'stati
         ("digits", totp.digits.get().to_string()),
         ("period", format!("{} s", totp.period.seconds())),
         ("single-use", if usage.single_use() { "yes" } else { "no" }.to_owned()),
+        ("fill-only", if *usage == SecretUse::FillOnly { "yes" } else { "no" }.to_owned()),
         ("created", console.date(*created_at, now)),
         ("last used", console.date_or_none(*last_used_at, now)),
     ];

@@ -1,0 +1,65 @@
+//! In the place of this room in a build without the feature `browser`, which reaches none.
+
+#[cfg_attr(not(feature = "browser"), expect(dead_code, reason = "nothing is found here"))]
+mod said;
+
+pub use self::said::{NotFound, Sought, Typed, Untyped};
+use crate::domain::{browser_address::BrowserAddress, totp::Code};
+
+/// The browsers that codes may be typed in: none here.
+#[derive(Debug)]
+pub struct Browsers {
+    is_empty: bool,
+}
+
+/// Whether a registrar sells names under this one: the list of those is not in this build, and neither is what types codes.
+pub const fn is_public_suffix(_: &str) -> bool {
+    false
+}
+
+/// A field for a code: there is none here.
+#[derive(Debug)]
+pub enum Field {}
+
+impl Browsers {
+    /// Browsers at these addresses.
+    pub fn new(addresses: Vec<BrowserAddress>) -> Self {
+        Self { is_empty: addresses.is_empty() }
+    }
+
+    /// Whether none is configured.
+    pub const fn is_empty(&self) -> bool {
+        self.is_empty
+    }
+
+    /// Finds nothing.
+    ///
+    /// # Errors
+    /// Always.
+    #[expect(clippy::unused_async, reason = "as in the other build")]
+    pub async fn find(&self, _: &Sought<'_>) -> Result<Field, NotFound> {
+        Err(NotFound::NoBrowser("this build reaches none: it was made without the feature `browser`".to_owned()))
+    }
+}
+
+impl Field {
+    /// The origin.
+    pub const fn origin(&self) -> &str {
+        match *self {}
+    }
+
+    /// Types nothing.
+    ///
+    /// # Errors
+    /// None.
+    #[expect(clippy::unused_async, reason = "as in the other build")]
+    pub async fn type_in(&self, _: &Code, _: bool) -> Result<Typed, Untyped> {
+        match *self {}
+    }
+
+    /// Leaves nothing.
+    #[expect(clippy::unused_async, reason = "as in the other build")]
+    pub async fn leave(&self) {
+        match *self {}
+    }
+}

@@ -1,0 +1,186 @@
+//! What stands in a browser's pages and frames: the ones of the right origins are asked for places for a code.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use futures::future::join_all;
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+
+use super::{
+    Sought,
+    field::{Field, Place},
+    link::{Link, LinkError, lock},
+};
+use crate::domain::{
+    origin::Origin,
+    page::{Candidate, PageId},
+};
+
+/// How long one page may take to answer: a page with an open dialogue never does, and must not hold up the others.
+const ANSWERS_WITHIN: Duration = Duration::from_millis(1500);
+/// The name of the world in which our script runs, beside the page's own.
+const WORLD: &str = "countersign";
+/// What runs inside a frame.
+const SCRIPT: &str = include_str!("page.js");
+
+/// A page or frame that was seen.
+pub(super) struct Seen {
+    pub(super) candidate: Candidate,
+    /// Places for a code.
+    pub(super) fields: u64,
+    pub(super) is_selector_invalid: bool,
+    /// Where a code would go; `None`: the origin is not among those that are sought.
+    place: Option<Place>,
+}
+
+impl Seen {
+    /// Whether its origin is among those that are sought.
+    pub(super) const fn may_be_typed_into(&self) -> bool {
+        self.place.is_some()
+    }
+
+    pub(super) fn into_field(self, selector: Option<&str>) -> Option<Field> {
+        Some(Field::new(self.place?, selector))
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Target {
+    target_id: String,
+    r#type: String,
+    /// Such as `prerender`: a page that nobody sees yet.
+    subtype: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Tree {
+    frame: Frame,
+    #[serde(default)]
+    child_frames: Vec<Tree>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Frame {
+    id: String,
+    security_origin: String,
+}
+
+/// What the script says of a frame.
+#[derive(Deserialize)]
+struct Look {
+    origin: String,
+    title: String,
+    fields: u64,
+    selector: Option<String>,
+}
+
+/// Looks at every page and frame of a browser, at all of them at once.
+pub(super) async fn look_at(link: &Arc<Link>, sought: &Sought<'_>) -> Result<Vec<Seen>, LinkError> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Targets {
+        target_infos: Vec<Target>,
+    }
+    let targets: Targets = answer(link.call(None, "Target.getTargets", json!({}), ANSWERS_WITHIN).await?)?;
+    let is_page = |target: &Target| {
+        matches!(target.r#type.as_str(), "page" | "iframe") && target.subtype.as_deref().is_none_or(str::is_empty)
+    };
+    let looks = targets.target_infos.iter().filter(|target| is_page(target)).map(|target| async {
+        let looked = tokio::time::timeout(ANSWERS_WITHIN, look_into(link, target, sought)).await;
+        // A page that does not answer, or went away, is not there.
+        looked.ok().and_then(Result::ok).unwrap_or_default()
+    });
+    Ok(join_all(looks).await.into_iter().flatten().collect())
+}
+
+/// Looks at a page and at the frames that its process has; other frames are targets of their own.
+async fn look_into(link: &Arc<Link>, target: &Target, sought: &Sought<'_>) -> Result<Vec<Seen>, LinkError> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Answer {
+        frame_tree: Tree,
+    }
+    let session = session_of(link, target).await?;
+    let found = link.call(Some(&session), "Page.getFrameTree", json!({}), ANSWERS_WITHIN).await;
+    if found.is_err() {
+        lock(&link.sessions).remove(&target.target_id);
+    }
+    let Answer { frame_tree } = answer(found?)?;
+    let mut frames = Vec::new();
+    flatten(frame_tree, &mut frames);
+    let seen = frames.into_iter().map(|frame| look_in_frame(link, &session, frame, sought));
+    Ok(join_all(seen).await.into_iter().flatten().collect())
+}
+
+async fn session_of(link: &Link, target: &Target) -> Result<String, LinkError> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Attached {
+        session_id: String,
+    }
+    if let Some(session) = lock(&link.sessions).get(&target.target_id) {
+        return Ok(session.clone());
+    }
+    let parameters = json!({"targetId": target.target_id, "flatten": true});
+    let Attached { session_id } = answer(link.call(None, "Target.attachToTarget", parameters, ANSWERS_WITHIN).await?)?;
+    let sessions: &mut HashMap<_, _> = &mut lock(&link.sessions);
+    sessions.insert(target.target_id.clone(), session_id.clone());
+    Ok(session_id)
+}
+
+fn flatten(tree: Tree, into: &mut Vec<Frame>) {
+    into.push(tree.frame);
+    for child in tree.child_frames {
+        flatten(child, into);
+    }
+}
+
+/// Looks for places for a code in a frame of a right origin. `None`: the frame went away.
+async fn look_in_frame(link: &Arc<Link>, session: &str, frame: Frame, sought: &Sought<'_>) -> Option<Seen> {
+    let page: PageId = frame.id.parse().ok()?;
+    let covered = |origin: &str| {
+        origin.parse::<Origin>().is_ok_and(|origin| sought.origins.iter().any(|allowed| allowed.covers(&origin)))
+    };
+    if !covered(&frame.security_origin) {
+        let candidate = Candidate::new(page, String::new(), "");
+        return Some(Seen { candidate, fields: 0, is_selector_invalid: false, place: None });
+    }
+    let object = script_in(link, session, page.as_str()).await.ok()?;
+    let place = Place { link: Arc::clone(link), session: session.to_owned(), object, origin: String::new() };
+    let look: Look = answer(place.call("look", json!([sought.selector]), ANSWERS_WITHIN).await.ok()?).ok()?;
+    // The frame says its origin itself: it may have moved since the browser was asked.
+    let place = covered(&look.origin).then(|| Place { origin: look.origin.clone(), ..place });
+    let candidate = Candidate::new(page, look.origin, &look.title);
+    Some(Seen { candidate, fields: look.fields, is_selector_invalid: look.selector.is_some(), place })
+}
+
+/// Starts our script in a frame, in a world of its own, and returns the browser's name for what it made.
+async fn script_in(link: &Link, session: &str, frame: &str) -> Result<String, LinkError> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct World {
+        execution_context_id: u64,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Made {
+        object_id: String,
+    }
+    #[derive(Deserialize)]
+    struct Answer {
+        result: Made,
+    }
+    let parameters = json!({"frameId": frame, "worldName": WORLD});
+    let world: World = answer(link.call(Some(session), "Page.createIsolatedWorld", parameters, ANSWERS_WITHIN).await?)?;
+    let parameters = json!({"expression": SCRIPT, "contextId": world.execution_context_id});
+    let made: Answer = answer(link.call(Some(session), "Runtime.evaluate", parameters, ANSWERS_WITHIN).await?)?;
+    Ok(made.result.object_id)
+}
+
+/// Reads an answer. One of another shape is as good as none.
+pub(super) fn answer<T: DeserializeOwned>(value: Value) -> Result<T, LinkError> {
+    serde_json::from_value(value).map_err(|_| LinkError::Gone("it answers as no browser does that this program knows"))
+}

@@ -1,0 +1,207 @@
+//! One connection to a browser: commands of the `DevTools` protocol and their answers, by number. Events are not asked for.
+
+use std::{
+    collections::HashMap,
+    fs,
+    path::Path,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use futures::{SinkExt as _, StreamExt as _};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::{
+    net::TcpStream,
+    sync::{mpsc, oneshot},
+    task::{AbortHandle, spawn_blocking},
+    time::timeout,
+};
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, connect_async_with_config,
+    tungstenite::{Message, Utf8Bytes, protocol::WebSocketConfig},
+};
+
+use crate::{domain::browser_address::BrowserAddress, fetch};
+
+/// How long a browser may take to accept a connection.
+const OPENS_WITHIN: Duration = Duration::from_secs(3);
+/// Bytes of an answer: a list of all pages holds their addresses, and some addresses hold a whole page.
+const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Bytes of what a browser says about itself.
+const VERSION_BYTES_MAX: u64 = 16 * 1024;
+/// The file in which a browser says where it takes commands, in the folder of its profile.
+const PORT_FILE: &str = "DevToolsActivePort";
+
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+type Waiting = Arc<Mutex<HashMap<u64, oneshot::Sender<Answer>>>>;
+
+/// Why a command was not carried out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum LinkError {
+    /// There is no connection, or it ended.
+    #[error("{0}")]
+    Gone(&'static str),
+    /// The browser refuses the command: what it is about does not exist any more.
+    #[error("the browser refused")]
+    Refused {
+        /// Whether what it is about was not there from the start, so that nothing was carried out.
+        before: bool,
+    },
+    /// No answer in time.
+    #[error("the browser does not answer")]
+    Late,
+}
+
+/// A connection. Dropping it ends every session that was opened over it.
+pub(super) struct Link {
+    commands: mpsc::UnboundedSender<Utf8Bytes>,
+    waiting: Waiting,
+    next: AtomicU64,
+    task: AbortHandle,
+    /// Sessions that are open, by their targets.
+    pub(super) sessions: Mutex<HashMap<String, String>>,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    id: Option<u64>,
+    result: Option<Value>,
+    error: Option<Problem>,
+}
+
+#[derive(Deserialize)]
+struct Problem {
+    #[serde(default)]
+    message: String,
+}
+
+#[derive(Deserialize)]
+struct Version {
+    #[serde(rename = "webSocketDebuggerUrl")]
+    url: String,
+}
+
+impl Link {
+    /// Connects to a browser.
+    pub(super) async fn open(address: &BrowserAddress) -> Result<Arc<Self>, LinkError> {
+        let late = |_| LinkError::Gone("it does not answer; is it a browser with --remote-debugging-port?");
+        timeout(OPENS_WITHIN, Self::connect(address)).await.map_err(late)?
+    }
+
+    async fn connect(address: &BrowserAddress) -> Result<Arc<Self>, LinkError> {
+        let url = match address {
+            BrowserAddress::Whole(url) => url.clone(),
+            BrowserAddress::Port(base) => said_by(base.clone()).await?,
+            BrowserAddress::Profile(path) => written_in(path)?,
+        };
+        let limits = WebSocketConfig::default().max_message_size(Some(ANSWER_BYTES_MAX)).max_frame_size(None);
+        let (socket, _) = connect_async_with_config(&url, Some(limits), true)
+            .await
+            .map_err(|_| LinkError::Gone("nothing takes commands there; was the browser closed?"))?;
+        let (commands, queue) = mpsc::unbounded_channel();
+        let waiting = Waiting::default();
+        let task = tokio::spawn(carry(socket, queue, Arc::clone(&waiting))).abort_handle();
+        Ok(Arc::new(Self { commands, waiting, next: AtomicU64::new(1), task, sessions: Mutex::default() }))
+    }
+
+    /// Has a command carried out, in a session or by the browser itself.
+    pub(super) async fn call(
+        &self,
+        session: Option<&str>,
+        method: &str,
+        parameters: Value,
+        within: Duration,
+    ) -> Result<Value, LinkError> {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let (tell, told) = oneshot::channel();
+        lock(&self.waiting).insert(id, tell);
+        let mut command = json!({"id": id, "method": method, "params": parameters});
+        if let (Some(session), Some(command)) = (session, command.as_object_mut()) {
+            command.insert("sessionId".to_owned(), session.into());
+        }
+        let gone = LinkError::Gone("it was closed");
+        self.commands.send(command.to_string().into()).map_err(|_| gone.clone())?;
+        let answered = timeout(within, told).await;
+        lock(&self.waiting).remove(&id);
+        let answer = answered.map_err(|_| LinkError::Late)?.map_err(|_| gone)?;
+        match answer.error {
+            None => Ok(answer.result.unwrap_or_default()),
+            Some(Problem { message }) => Err(LinkError::Refused { before: was_before(&message) }),
+        }
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether the browser found nothing to carry the command out on. Its other refusals come when that went away meanwhile.
+fn was_before(message: &str) -> bool {
+    ["Could not find object with given id", "Cannot find context with specified id", "Session with given id not found."]
+        .iter()
+        .any(|known| message.starts_with(known))
+}
+
+/// Sends commands and hands out answers until either side ends. Then no call is left waiting.
+async fn carry(socket: Socket, mut queue: mpsc::UnboundedReceiver<Utf8Bytes>, waiting: Waiting) {
+    let (mut to, mut from) = socket.split();
+    loop {
+        tokio::select! {
+            command = queue.recv() => {
+                let Some(command) = command else { break };
+                if to.send(Message::Text(command)).await.is_err() {
+                    break;
+                }
+            }
+            message = from.next() => {
+                let Some(Ok(message)) = message else { break };
+                let Message::Text(text) = message else { continue };
+                let Ok(answer) = serde_json::from_str::<Answer>(&text) else { continue };
+                let told = answer.id.and_then(|id| lock(&waiting).remove(&id));
+                if let Some(told) = told {
+                    let _ = told.send(answer);
+                }
+            }
+        }
+    }
+    lock(&waiting).clear();
+}
+
+/// The address that a browser on this machine says. Only the path is taken from it: the browser may know itself by another name.
+async fn said_by(base: String) -> Result<String, LinkError> {
+    let ask = {
+        let base = base.clone();
+        move || -> Option<Version> {
+            let mut answer = fetch::agent(true, 0, OPENS_WITHIN).get(format!("{base}/json/version")).call().ok()?;
+            let text = answer.body_mut().with_config().limit(VERSION_BYTES_MAX).read_to_string().ok()?;
+            serde_json::from_str(&text).ok()
+        }
+    };
+    let none =
+        LinkError::Gone("nothing says there where it takes commands; start the browser with --remote-debugging-port");
+    let version = spawn_blocking(ask).await.ok().flatten().ok_or(none.clone())?;
+    let path = version.url.split_once("://").and_then(|(_, rest)| rest.split_once('/')).ok_or(none)?.1;
+    Ok(format!("{}/{path}", base.replacen("http://", "ws://", 1)))
+}
+
+/// The address that a browser has written into its profile's folder.
+fn written_in(path: &Path) -> Result<String, LinkError> {
+    let file = if path.is_dir() { path.join(PORT_FILE) } else { path.to_owned() };
+    let none =
+        || LinkError::Gone("its profile does not say where it takes commands; start it with --remote-debugging-port=0");
+    let text = fs::read_to_string(file).map_err(|_| none())?;
+    let mut lines = text.lines();
+    let port: u16 = lines.next().and_then(|line| line.trim().parse().ok()).ok_or_else(none)?;
+    let path = lines.next().map(str::trim).filter(|path| path.starts_with('/')).ok_or_else(none)?;
+    Ok(format!("ws://127.0.0.1:{port}{path}"))
+}

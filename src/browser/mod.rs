@@ -1,0 +1,134 @@
+//! Types a code into the page of a running browser, by the `DevTools` protocol: finds the frame and the field, and hands the
+//! code to that frame alone.
+//!
+//! ```text
+//! link     one connection to a browser: commands and their answers
+//! frames   what stands in the browser's pages and frames: which may be typed into, and where a code goes there
+//! field    a place for a code in one frame: typing, submitting, and what became of it
+//! said     what is sought, what is not found, and what became of a code
+//! page.js  what runs inside the frame, in a world of its own that the page's scripts can't reach
+//! ```
+//!
+//! The frame's origin is checked inside the frame, in the task that writes the digits. Never here: which codes there are, an
+//! address that a caller names, or a page's text in an error's words.
+
+mod field;
+mod frames;
+mod link;
+mod said;
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use tokio::time::{Instant, sleep};
+
+pub use self::{
+    field::Field,
+    said::{NotFound, Sought, Typed, Untyped},
+};
+use self::{
+    frames::{Seen, look_at},
+    link::Link,
+};
+use crate::domain::browser_address::BrowserAddress;
+
+/// Whether a registrar sells names under this one, such as `co.uk`: then the hosts below it are of strangers.
+pub fn is_public_suffix(host: &str) -> bool {
+    psl::domain(host.as_bytes()).is_none()
+}
+
+/// How long a page of the right origin may take to show its field.
+const SETTLES_WITHIN: Duration = Duration::from_secs(10);
+/// How long a browser without a page of the right origin may take to open one.
+const OPENS_WITHIN: Duration = Duration::from_secs(1);
+/// Between two looks.
+const LOOKS_EVERY: Duration = Duration::from_millis(100);
+
+/// The browsers that codes may be typed in.
+#[derive(Debug)]
+pub struct Browsers {
+    addresses: Vec<BrowserAddress>,
+}
+
+impl Browsers {
+    /// Browsers at these addresses.
+    pub const fn new(addresses: Vec<BrowserAddress>) -> Self {
+        Self { addresses }
+    }
+
+    /// Whether none is configured.
+    pub const fn is_empty(&self) -> bool {
+        self.addresses.is_empty()
+    }
+
+    /// Finds the field of a page that is sought, and waits for it while pages load.
+    ///
+    /// # Errors
+    /// [`NotFound`].
+    pub async fn find(&self, sought: &Sought<'_>) -> Result<Field, NotFound> {
+        let begun = Instant::now();
+        let opened = join_all(self.addresses.iter().map(Link::open)).await;
+        let mut links = Vec::with_capacity(opened.len());
+        let mut obstacle = None;
+        for opened in opened {
+            match opened {
+                Ok(link) => links.push(link),
+                Err(why) => obstacle = Some(why.to_string()),
+            }
+        }
+        if links.is_empty() {
+            return Err(NotFound::NoBrowser(obstacle.unwrap_or_else(|| "none is configured".to_owned())));
+        }
+        loop {
+            let looks = join_all(links.iter_mut().map(|link| look_at(link, sought))).await;
+            let mut seen = Vec::new();
+            let mut lost = None;
+            for look in looks {
+                match look {
+                    Ok(frames) => seen.extend(frames),
+                    Err(why) => lost = Some(why.to_string()),
+                }
+            }
+            if let Some(why) = lost.filter(|_| seen.is_empty() && links.len() == 1) {
+                return Err(NotFound::NoBrowser(why));
+            }
+            let patience = if seen.iter().any(Seen::may_be_typed_into) { SETTLES_WITHIN } else { OPENS_WITHIN };
+            match chosen(seen, sought) {
+                Ok(field) => return Ok(field),
+                Err(not_found) if !not_found.may_pass() || begun.elapsed() >= patience.min(sought.within) => {
+                    return Err(not_found);
+                }
+                Err(_) => sleep(LOOKS_EVERY).await,
+            }
+        }
+    }
+}
+
+/// The one field that is sought, or why none is.
+fn chosen(seen: Vec<Seen>, sought: &Sought<'_>) -> Result<Field, NotFound> {
+    let is_named = |seen: &Seen| sought.page.is_none_or(|page| seen.candidate.page == *page);
+    let mut named: Vec<Seen> = seen.into_iter().filter(is_named).collect();
+    if named.is_empty() && sought.page.is_some() {
+        return Err(NotFound::NoSuchPage);
+    }
+    named.retain(Seen::may_be_typed_into);
+    if named.is_empty() {
+        return Err(NotFound::WrongOrigin);
+    }
+    if named.iter().any(|seen| seen.is_selector_invalid) {
+        return Err(NotFound::Selector);
+    }
+    let candidates = |seen: Vec<Seen>| seen.into_iter().map(|seen| seen.candidate).collect();
+    let (mut with_field, without): (Vec<Seen>, Vec<Seen>) = named.into_iter().partition(|seen| seen.fields > 0);
+    match with_field.pop() {
+        None => Err(NotFound::NoField(candidates(without))),
+        Some(only) if with_field.is_empty() && only.fields == 1 => {
+            only.into_field(sought.selector).ok_or(NotFound::WrongOrigin)
+        }
+        Some(only) if with_field.is_empty() => Err(NotFound::SeveralFields(vec![only.candidate])),
+        Some(last) => {
+            with_field.push(last);
+            Err(NotFound::SeveralPages(candidates(with_field)))
+        }
+    }
+}

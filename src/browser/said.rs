@@ -1,0 +1,71 @@
+//! What is sought in a browser, what is not found, and what became of a code. Here in every build.
+
+use std::time::Duration;
+
+use crate::domain::{
+    origin::Origin,
+    page::{Candidate, PageId},
+};
+
+/// What is looked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Sought<'a> {
+    /// The origins that the code may go to.
+    pub origins: &'a [Origin],
+    /// The page or frame; `None`: the only one with a field.
+    pub page: Option<&'a PageId>,
+    /// The field, as a selector of CSS.
+    pub selector: Option<&'a str>,
+    /// How long to look at most.
+    pub within: Duration,
+}
+
+/// Why there is nothing to type into.
+#[derive(Debug, PartialEq, Eq)]
+pub enum NotFound {
+    /// No browser can be reached, in words that hold no address.
+    NoBrowser(String),
+    /// No page has one of the origins.
+    WrongOrigin,
+    /// No open page has this id.
+    NoSuchPage,
+    /// The selector is none of CSS.
+    Selector,
+    /// Pages of the origins, without a field for a code.
+    NoField(Vec<Candidate>),
+    /// One page with several fields that may be for a code.
+    SeveralFields(Vec<Candidate>),
+    /// Several pages with a field.
+    SeveralPages(Vec<Candidate>),
+}
+
+impl NotFound {
+    /// Whether another look may find what this one did not: pages load.
+    pub(super) const fn may_pass(&self) -> bool {
+        matches!(self, Self::WrongOrigin | Self::NoSuchPage | Self::NoField(_))
+    }
+}
+
+/// What became of a code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Typed {
+    /// It stands in the field.
+    Filled,
+    /// It was submitted.
+    Submitted,
+    /// It is not known whether it was typed: the page went away, or does not answer.
+    Unknown,
+}
+
+/// Why nothing was typed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Untyped {
+    /// The page moved on, or its frame has another origin now.
+    Moved,
+    /// The field is gone.
+    NoField,
+    /// There are several fields now.
+    SeveralFields,
+    /// The field does not take digits.
+    Refused,
+}

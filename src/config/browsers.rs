@@ -1,0 +1,44 @@
+//! The browsers that codes may be typed in.
+
+use std::{ffi::OsString, path::Path};
+
+use super::{
+    ConfigError,
+    places::{Written, absolute},
+};
+use crate::domain::browser_address::{BrowserAddress, BrowserAddressError};
+
+const FLAG: &str = "--browser";
+const VARIABLE: &str = "COUNTERSIGN_BROWSER";
+const FORM: &str = "must be the address of a browser that takes commands, such as http://127.0.0.1:9222, \
+                    ws://127.0.0.1:9222/devtools/browser/ID, or the folder of its profile";
+const ELSEWHERE: &str =
+    "names another machine, so it must be named in full: wss://HOST:PORT/PATH, as the browser itself says it";
+
+/// The browsers that flags name, or else the variable, which separates them by commas.
+///
+/// # Errors
+/// [`ConfigError`], if one is none.
+pub(super) fn browsers(
+    typed: Vec<OsString>,
+    variable: fn(&str) -> Option<OsString>,
+    home: Option<&Path>,
+) -> Result<Vec<BrowserAddress>, ConfigError> {
+    let written = if typed.is_empty() { Written::Variable(VARIABLE) } else { Written::Flag(FLAG) };
+    let refused = |problem: &'static str| ConfigError::Setting { name: written.name(), problem };
+    let text = |value: OsString| value.into_string().map_err(|_| refused("must be text in UTF-8"));
+    let texts = match written {
+        Written::Flag(_) => typed.into_iter().map(text).collect::<Result<Vec<_>, _>>()?,
+        Written::Variable(_) => {
+            let all = variable(VARIABLE).map(text).transpose()?.unwrap_or_default();
+            all.split(',').map(|one| one.trim().to_owned()).filter(|one| !one.is_empty()).collect()
+        }
+    };
+    let address = |text: &String| match text.parse() {
+        Ok(BrowserAddress::Profile(path)) => Ok(BrowserAddress::Profile(absolute(&path, written, home)?)),
+        Ok(address) => Ok(address),
+        Err(BrowserAddressError::Form) => Err(refused(FORM)),
+        Err(BrowserAddressError::Elsewhere) => Err(refused(ELSEWHERE)),
+    };
+    texts.iter().map(address).collect()
+}

@@ -1,0 +1,58 @@
+//! The web origins of a secret, as people and agents give them.
+
+use super::Refusal;
+use crate::{
+    browser::is_public_suffix,
+    domain::origin::{ORIGINS_MAX, Origin, OriginError},
+};
+
+/// Reads origins. Each stands there once, in the order in which they were given.
+///
+/// # Errors
+/// `invalid_argument`, which names the field.
+pub(super) fn origins(texts: &[String]) -> Result<Vec<Origin>, Refusal> {
+    let mut origins = Vec::new();
+    for text in texts {
+        let origin: Origin = text
+            .trim()
+            .parse()
+            .map_err(|problem: OriginError| Refusal::invalid("origins", format!("has one that {problem}")))?;
+        if is_of_strangers(&origin) {
+            let problem = "has one that covers the sites of strangers: a registrar sells the names below it";
+            return Err(Refusal::invalid("origins", problem));
+        }
+        if !origins.contains(&origin) {
+            origins.push(origin);
+        }
+    }
+    if origins.len() > ORIGINS_MAX {
+        return Err(Refusal::invalid("origins", format!("must be a list of at most {ORIGINS_MAX} origins")));
+    }
+    Ok(origins)
+}
+
+/// Whether anybody may register a name that it covers.
+pub(super) fn is_of_strangers(origin: &Origin) -> bool {
+    origin.below().is_some_and(is_public_suffix)
+}
+
+#[cfg(all(test, feature = "browser"))]
+mod tests {
+    use super::*;
+
+    fn read(texts: &[&str]) -> Result<usize, Refusal> {
+        origins(&texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>()).map(|read| read.len())
+    }
+
+    #[test]
+    fn a_wildcard_covers_no_site_of_strangers() {
+        assert_eq!(read(&["https://a.example.co.uk", " https://*.example.co.uk", "https://a.example.co.uk"]), Ok(2));
+        for text in ["https://*.co.uk", "https://*.github.io", "https://*.com.br"] {
+            let Err(Refusal::Invalid { field: "origins", problem }) = read(&[text]) else { panic!("{text}") };
+            assert!(problem.contains("strangers"), "{text}: {problem}");
+        }
+        assert!(matches!(read(&["https://example.com/login"]), Err(Refusal::Invalid { field: "origins", .. })));
+        let many: Vec<_> = (0..=ORIGINS_MAX).map(|n| format!("https://a{n}.example")).collect();
+        assert!(matches!(origins(&many), Err(Refusal::Invalid { field: "origins", .. })));
+    }
+}
