@@ -5,6 +5,7 @@ mod account;
 mod aside;
 mod completions;
 mod confine;
+mod host;
 mod keys;
 mod opening;
 #[cfg(feature = "serve")]
@@ -22,17 +23,16 @@ use std::{ffi::OsString, io::IsTerminal as _, process::ExitCode, sync::Arc};
 
 use account::account;
 use clap::ColorChoice;
+use host::{answer_host, for_host};
 use keys::{Asks, leave_environment};
 use opening::{Opening, Ready, open, open_for};
-use tokio_util::sync::CancellationToken;
-use traces::{exported, finish};
 use typed::{Command, Typed, answered, answers};
 
 use crate::{
     child::{self, Children},
     clock::SystemClock,
-    config::{Config, ConfigError, Format, Reveal, ServeConfig, StdioConfig, StdioFlags, color_of_words},
-    domain::{account::Account, principal::Principal, scope::ScopeSet},
+    config::{Config, ConfigError, Format, ServeConfig, StdioConfig, StdioFlags, color_of_words},
+    domain::{account::Account, principal::Principal},
     operations::{ErrorCode, Refusal, Service},
     random::SystemRandom,
     store,
@@ -129,28 +129,14 @@ pub fn run() -> ExitCode {
     if let Err(fatal) = left {
         return if is_sidecar { report_early(&answer_host(fatal)) } else { report_early(&fatal) };
     }
+    let is_plugin = matches!(&command, Some(Command::Person(command)) if command.is_plugin());
     match task_of(command).and_then(|task| carry_out(&config, task)) {
         Ok(Ending::Done) => ExitCode::SUCCESS,
         Ok(Ending::No) => ExitCode::from(EXIT_FAILED),
+        // The program that asks sees nothing but the answer.
+        Err(fatal) if is_plugin => cli::refuse_plugin(&mut console_of(&config), &fatal.body())
+            .map_or_else(|failure| Fatal::from(failure).report(&mut console_of(&config)), |()| ExitCode::SUCCESS),
         Err(fatal) => fatal.report(&mut console_of(&config)),
-    }
-}
-
-/// Answers the host of a sidecar that can't serve with the reason, in the protocol. For errors before the runtime
-/// exists.
-fn answer_host(fatal: Fatal) -> Fatal {
-    if let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        runtime.block_on(refuse_host(&fatal));
-        // A thread that still reads standard input must not keep the process alive.
-        runtime.shutdown_background();
-    }
-    fatal
-}
-
-async fn refuse_host(fatal: &Fatal) {
-    // On a terminal, standard error is enough.
-    if !std::io::stdin().is_terminal() {
-        mcp::stdio::refuse(&fatal.body().message).await;
     }
 }
 
@@ -236,60 +222,6 @@ async fn for_person(config: &Config, command: cli::Command) -> Result<Ending, Fa
     let ending = ended?;
     closed?;
     Ok(ending)
-}
-
-/// Runs the sidecar of a host.
-async fn for_host(config: &Config, stdio: StdioConfig) -> Result<Ending, Fatal> {
-    let otlp = stdio.otlp.clone();
-    let (service, server) = match sidecar(config, stdio).await {
-        Ok(ready) => ready,
-        Err(fatal) => {
-            refuse_host(&fatal).await;
-            return Err(fatal);
-        }
-    };
-    let (told, hung_up) = (signals::stop_signal().map_err(Fatal::Setup)?, signals::hung_up().map_err(Fatal::Setup)?);
-    if std::io::stdin().is_terminal() {
-        // Hosts start this; a person who typed it would wait for an answer that never comes.
-        console_of(config)
-            .note("Waiting for an MCP host on standard input; Ctrl-C ends it. Hosts start this by themselves.");
-    }
-    let stop = CancellationToken::new();
-    let stopping = stop.clone();
-    tokio::spawn(async move {
-        tokio::select! {
-            () = told => {}
-            () = hung_up => {}
-        }
-        stopping.cancel();
-    });
-    let export = exported(&service, otlp.as_deref())?;
-    let ended = mcp::stdio::serve(server, stop).await;
-    finish(export).await;
-    close(&service).await?;
-    ended?;
-    Ok(Ending::Done)
-}
-
-/// The service and server of a sidecar.
-async fn sidecar(config: &Config, stdio: StdioConfig) -> Result<(Service, McpServer), Fatal> {
-    // A new vault has no seat.
-    let no_seat = || stdio.seat.as_ref().map_or(Ok(()), |_| Err(Refusal::NotFound("seat").into()));
-    let vault = open(config, Asks::Nobody, Writes::Inline, no_seat).await?;
-    let account = account(config, &vault).await?;
-    let service = service_of(config, vault);
-    service.offer_enrolments(Arc::new(LocalPage::default()));
-    let seat = match &stdio.seat {
-        None => None,
-        Some(name) => Some(cli::find_seat(&service, &Principal::person(account.id), name).await?.id),
-    };
-    let caller = Principal::stdio(account.id, stdio.scopes.unwrap_or(ScopeSet::ALL), seat);
-    let reveal = match stdio.reveal {
-        Reveal::Once => mcp::Reveal::Once,
-        Reveal::Never => mcp::Reveal::Never,
-    };
-    let server = McpServer::for_caller(service.clone(), caller, reveal);
-    Ok((service, server))
 }
 
 fn service_of(config: &Config, vault: Vault) -> Service {

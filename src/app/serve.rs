@@ -21,12 +21,13 @@ use crate::{
     operations::{Circumstance, ListKeys},
     transport::{
         cli::{self, Ending, Failure, Session},
-        http::{self, ClientSecret, Listening, OAuthClient, OAuthSettings, Orders, Place},
+        http::{self, ClientSecret, HookSettings, Listening, OAuthClient, OAuthSettings, Orders, Place},
     },
     vault::{self, Writes},
 };
 
 const SECRET_FILE: &str = "--oauth-client-secret-file";
+const HOOK_KEY_FILE: &str = "--hook-key-file";
 const CLIENT_SECRET_BYTES_MAX: usize = 4096;
 
 /// Runs the server for remote agents.
@@ -34,6 +35,7 @@ pub(super) async fn for_remote(config: &Config, serve: &ServeConfig) -> Result<E
     // Look at what can be wrong before a vault is made.
     let client = serve.oauth.as_ref().and_then(|oauth| oauth.client.as_ref());
     let client = client.map(|client| client_of(client, config)).transpose()?;
+    let hook_key = serve.hook_key.as_ref().map(|file| secret_in(HOOK_KEY_FILE, file, config)).transpose()?;
     if let Some(plan) = &serve.backups {
         upkeep::prepare(plan).map_err(vault::OpenError::from)?;
     }
@@ -62,6 +64,8 @@ pub(super) async fn for_remote(config: &Config, serve: &ServeConfig) -> Result<E
         client: client.clone(),
     });
     let secret = client.and_then(|client| client.secret);
+    let account = session.caller.account();
+    settings.hook = hook_key.map(|key| HookSettings { account, key: Arc::new(ClientSecret::new(key)) });
     let orders = Orders::default();
     // Listen for signals before the server is announced, so that none is missed.
     let (told, hangups) = (stop_signal().map_err(Fatal::Setup)?, Hangups::listen().map_err(Fatal::Setup)?);
@@ -94,15 +98,15 @@ pub(super) async fn for_remote(config: &Config, serve: &ServeConfig) -> Result<E
 
 /// This server as a client of the identity provider, with the secret that the two share.
 fn client_of(client: &Client, config: &Config) -> Result<OAuthClient, Failure> {
-    let secret = client.secret_file.as_ref().map(|file| secret_in(file, config)).transpose()?;
+    let secret = client.secret_file.as_ref().map(|file| secret_in(SECRET_FILE, file, config)).transpose()?;
     Ok(OAuthClient { id: client.id.clone(), secret: secret.map(ClientSecret::new).map(Arc::new) })
 }
 
-fn secret_in(file: &Path, config: &Config) -> Result<Zeroizing<String>, Failure> {
-    refuse_pipe(file)?;
-    let secret = console_of(config).read_secret(SECRET_FILE, file, CLIENT_SECRET_BYTES_MAX)?;
+fn secret_in(flag: &str, file: &Path, config: &Config) -> Result<Zeroizing<String>, Failure> {
+    refuse_pipe(flag, file)?;
+    let secret = console_of(config).read_secret(flag, file, CLIENT_SECRET_BYTES_MAX)?;
     if secret.is_empty() {
-        return Err(Failure::Usage(format!("{SECRET_FILE} is empty; a public client needs no such file")));
+        return Err(Failure::Usage(format!("{flag} is empty; leave it out if there is no secret")));
     }
     Ok(secret)
 }
@@ -119,7 +123,7 @@ async fn reload(
     while told.next().await {
         tracing::info!("reading the certificate, the client's secret and the identity provider's keys again");
         if let Some((file, secret)) = file.as_ref().zip(secret.as_ref()) {
-            match secret_in(file, &config) {
+            match secret_in(SECRET_FILE, file, &config) {
                 Ok(text) => secret.replace(text),
                 Err(cause) => tracing::error!(%cause, "the old secret stays"),
             }
@@ -130,11 +134,11 @@ async fn reload(
 
 /// Refuses a named pipe, at which the server would wait for a writer, and every other file that is not regular. A pipe that a
 /// shell hands over has a writer, so it is accepted.
-fn refuse_pipe(file: &Path) -> Result<(), Failure> {
+fn refuse_pipe(flag: &str, file: &Path) -> Result<(), Failure> {
     let is_handed = ["/dev/stdin", "/dev/fd", "/proc/self/fd"].iter().any(|over| file.starts_with(over));
     if !is_handed && std::fs::metadata(file).is_ok_and(|facts| !facts.is_file()) {
         let shown = without_seeds(file);
-        return Err(Failure::Usage(format!("{SECRET_FILE} must name a regular file, and {shown} is not one")));
+        return Err(Failure::Usage(format!("{flag} must name a regular file, and {shown} is not one")));
     }
     Ok(())
 }

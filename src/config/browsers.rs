@@ -2,8 +2,10 @@
 
 use std::{ffi::OsString, path::Path};
 
+use clap::Args;
+
 use super::{
-    ConfigError,
+    ConfigError, SameVault,
     places::{Written, absolute},
 };
 use crate::domain::browser_address::{BrowserAddress, BrowserAddressError};
@@ -15,11 +17,35 @@ const FORM: &str = "must be the address of a browser that takes commands, such a
 const ELSEWHERE: &str =
     "names another machine, so it must be named in full: wss://HOST:PORT/PATH, as the browser itself says it";
 
-/// The browsers that flags name, or else the variable, which separates them by commas.
-///
-/// # Errors
-/// [`ConfigError`], if one is none.
-pub(super) fn browsers(
+/// The browsers, as typed.
+#[derive(Debug, Default, Args)]
+pub(super) struct BrowserFlags {
+    /// Browser that codes may be typed in: the address where it takes commands, such as `http://127.0.0.1:9222`, or the folder of
+    /// its profile; may be repeated [env: `COUNTERSIGN_BROWSER`]
+    #[arg(long, global = true, value_name = "URL")]
+    browser: Vec<OsString>,
+}
+
+impl BrowserFlags {
+    /// The browsers that flags name, or else the variable, which separates them by commas. A host that starts this program is
+    /// told of those that flags name.
+    ///
+    /// # Errors
+    /// [`ConfigError`], if one is none.
+    pub(super) fn addresses(
+        self,
+        variable: fn(&str) -> Option<OsString>,
+        home: Option<&Path>,
+        told: &mut SameVault,
+    ) -> Result<Vec<BrowserAddress>, ConfigError> {
+        for browser in self.browser.iter().filter_map(|browser| browser.to_str()) {
+            told.say(FLAG, browser.to_owned());
+        }
+        browsers(self.browser, variable, home)
+    }
+}
+
+fn browsers(
     typed: Vec<OsString>,
     variable: fn(&str) -> Option<OsString>,
     home: Option<&Path>,

@@ -30,6 +30,7 @@ pub use serve::{ServeConfig, ServeFlags};
 pub use sidecar::{folders, own_name, own_program};
 
 use self::{
+    browsers::BrowserFlags,
     keys::TypedKey,
     otlp::OtlpFlags,
     places::{Written, absolute, address, setting, variable},
@@ -81,10 +82,8 @@ pub struct Flags {
     /// Account to work in [default: default] [env: `COUNTERSIGN_ACCOUNT`]
     #[arg(long, global = true, value_name = "NAME")]
     account: Option<OsString>,
-    /// Browser that codes may be typed in: the address where it takes commands, such as `http://127.0.0.1:9222`, or the folder of
-    /// its profile; may be repeated [env: `COUNTERSIGN_BROWSER`]
-    #[arg(long, global = true, value_name = "URL")]
-    browser: Vec<OsString>,
+    #[command(flatten)]
+    browsers: BrowserFlags,
     /// Print one JSON document on standard output
     #[arg(long, global = true)]
     json: bool,
@@ -316,10 +315,7 @@ impl Config {
         let (account, written) = text(setting(flags.account, "--account", "COUNTERSIGN_ACCOUNT", variable))?
             .unwrap_or((DEFAULT_ACCOUNT.to_owned(), Written::Flag("--account")));
         same_vault.account(&account);
-        for browser in flags.browser.iter().filter_map(|browser| browser.to_str()) {
-            same_vault.say("--browser", browser.to_owned());
-        }
-        let browsers = browsers::browsers(flags.browser, variable, home)?;
+        let browsers = flags.browsers.addresses(variable, home, &mut same_vault)?;
         let log = text(setting(flags.log, "--log", "COUNTERSIGN_LOG", variable))?;
         let config = Self {
             data_dir,

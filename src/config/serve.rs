@@ -70,6 +70,9 @@ pub struct ServeFlags {
     /// File of that client's secret; without it, it is a public client
     #[arg(long, value_name = "FILE", requires = "oauth_client_id")]
     oauth_client_secret_file: Option<PathBuf>,
+    /// File of the key with which Skyvern signs what it asks for at /hooks/skyvern/SECRET-ID: its API key
+    #[arg(long, value_name = "FILE")]
+    hook_key_file: Option<PathBuf>,
     /// The form of log lines
     #[arg(long, value_name = "FORM", value_enum, default_value_t)]
     log_format: Form,
@@ -108,6 +111,8 @@ pub struct ServeConfig {
     pub http: HttpSettings,
     /// The identity provider whose access tokens are accepted.
     pub oauth: Option<Oauth>,
+    /// The file of the key with which Skyvern signs.
+    pub hook_key: Option<PathBuf>,
     /// The collector of traces and metrics.
     pub otlp: Option<String>,
     /// When commits reach the disk.
@@ -221,7 +226,9 @@ impl ServeConfig {
         }
         let backups =
             path(flags.backup_dir, "--backup-dir")?.map(|dir| Backups { dir, every, keep: flags.backup_keep.into() });
-        Ok(Self { http, oauth, otlp: flags.otlp.endpoint()?, durability: flags.durability, backups, audit_keep })
+        let hook_key = path(flags.hook_key_file, "--hook-key-file")?;
+        let (otlp, durability) = (flags.otlp.endpoint()?, flags.durability);
+        Ok(Self { http, oauth, hook_key, otlp, durability, backups, audit_keep })
     }
 
     /// The folder of its backups.

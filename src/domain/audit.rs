@@ -25,6 +25,8 @@ pub enum Actor {
     Token(KeyId),
     /// A person whom an identity provider authenticated.
     Login,
+    /// A program that asked by a webhook, and signed its request.
+    Hook,
     /// A person on the page of an enrolment, who proved who they are.
     Page,
     /// Countersign itself: pruning, erasing what was deleted, counting refusals.
@@ -340,6 +342,7 @@ impl Actor {
             Self::Key(_) => "key",
             Self::Token(_) => "token",
             Self::Login => "oauth",
+            Self::Hook => "hook",
             Self::Page => "page",
             Self::System => "system",
             Self::Unknown => "unknown",
@@ -350,13 +353,13 @@ impl Actor {
     pub const fn key(self) -> Option<KeyId> {
         match self {
             Self::Key(id) | Self::Token(id) => Some(id),
-            Self::Person | Self::Stdio | Self::Login | Self::Page | Self::System | Self::Unknown => None,
+            Self::Person | Self::Stdio | Self::Login | Self::Hook | Self::Page | Self::System | Self::Unknown => None,
         }
     }
 
     /// Reads the word, and the key beside it, back.
     pub fn from_word(word: &str, key: Option<KeyId>) -> Option<Self> {
-        let keyless = [Self::Person, Self::Stdio, Self::Login, Self::Page, Self::System, Self::Unknown];
+        let keyless = [Self::Person, Self::Stdio, Self::Login, Self::Hook, Self::Page, Self::System, Self::Unknown];
         let of_key = [key.map(Self::Key), key.map(Self::Token)];
         keyless.into_iter().chain(of_key.into_iter().flatten()).find(|actor| actor.kind() == word)
     }

@@ -66,6 +66,11 @@ impl Principal {
         Self { expires_at: Some(expires_at), ..Self::new(account, Actor::Login, scopes, Some(seat)) }
     }
 
+    /// A program that signed its request for a code, and may do nothing else.
+    pub fn of_hook(account: AccountId) -> Self {
+        Self::new(account, Actor::Hook, ScopeSet::default().with(Scope::CodesRead), None)
+    }
+
     /// The holder of a token that was just checked, as was its key: the rights that both have.
     pub fn of_token(key: &ApiKey, token: &AccessToken) -> Self {
         let whole = Self::of_key(key);
@@ -170,7 +175,7 @@ impl Principal {
     pub const fn seat_to_look_up(&self) -> Option<SeatId> {
         match self.actor {
             Actor::Stdio | Actor::Key(_) | Actor::Token(_) => self.seat,
-            Actor::Person | Actor::Login | Actor::Page | Actor::System | Actor::Unknown => None,
+            Actor::Person | Actor::Login | Actor::Hook | Actor::Page | Actor::System | Actor::Unknown => None,
         }
     }
 

@@ -56,9 +56,16 @@ impl Source {
             (Actor::Unknown, _) | (Actor::Login, None) => Self::Stranger(from),
             (Actor::Login, seat) => Self::Caller(entry.account, entry.actor, seat),
             // A caller could choose any `seat_id` to get a new share, so ignore the seat.
-            (Actor::Person | Actor::Stdio | Actor::Key(_) | Actor::Token(_) | Actor::Page | Actor::System, _) => {
-                Self::Caller(entry.account, entry.actor, None)
-            }
+            (
+                Actor::Person
+                | Actor::Stdio
+                | Actor::Key(_)
+                | Actor::Token(_)
+                | Actor::Hook
+                | Actor::Page
+                | Actor::System,
+                _,
+            ) => Self::Caller(entry.account, entry.actor, None),
         }
     }
 }

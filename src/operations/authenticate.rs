@@ -36,6 +36,8 @@ pub enum Offered {
     Key(PlainKey),
     /// A token of a key, of the right form.
     Token(PlainToken),
+    /// A program of this account that signed its request with the key that both know.
+    Hook(AccountId),
     /// An access token whose signature, audience and times are valid.
     Login {
         /// The account that logins act in.
@@ -86,7 +88,7 @@ impl Service {
     /// The tokens of a key are counted together. Such a hash can be had by a guess, so it is for tokens that are right.
     pub(crate) async fn mark_of(&self, offered: &Offered) -> Option<Mac> {
         match offered {
-            Offered::Nothing | Offered::Junk => None,
+            Offered::Nothing | Offered::Junk | Offered::Hook(_) => None,
             Offered::Key(plain) => Some(self.vault().hash_key(plain).0),
             Offered::Token(plain) => {
                 self.key_token(plain, self.now()).await.ok()??;
@@ -114,6 +116,7 @@ impl Service {
                 self.note_use(&key, now);
                 Ok(Principal::of_token(&key, &token))
             }
+            Offered::Hook(account) => Ok(Principal::of_hook(account)),
             Offered::Login { account, subject, scopes, expires_at } => {
                 (entry.account, entry.actor) = (Some(account), Actor::Login);
                 // A subject that only resembles a seat's belongs to somebody else.

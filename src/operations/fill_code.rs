@@ -198,14 +198,15 @@ impl FillCode {
     async fn field(&self, call: &Call<'_>, within: Duration) -> Result<Field, Failed> {
         let page = self.page.as_deref().map(str::parse::<PageId>).transpose();
         let page = page.map_err(|problem| Refusal::invalid("page", problem.to_string()))?;
+        let browsers = call.service.shared.browsers.get();
         let kept = call.service.vault().secret(call.caller.account(), self.secret_id).await?;
         let kept = kept.filter(|kept| kept.deleted_at.is_none()).ok_or(Refusal::NotFound("secret"))?;
+        let browsers = browsers.ok_or_else(|| Refusal::NoBrowser(NONE.to_owned()))?;
         let origins = kept.value.metadata.origins;
         let origins: Vec<Origin> = origins.into_iter().filter(|origin| !is_of_strangers(origin)).collect();
         if origins.is_empty() {
             return Err(Refusal::NoOrigins.into());
         }
-        let browsers = call.service.shared.browsers.get().ok_or_else(|| Refusal::NoBrowser(NONE.to_owned()))?;
         let selector = self.selector.as_ref().map(Text::as_str);
         let sought = Sought { origins: &origins, page: page.as_ref(), selector, within };
         browsers.find(&sought).boxed().await.map_err(|not_found| refusal(not_found, origins).into())

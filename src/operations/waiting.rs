@@ -96,6 +96,7 @@ impl Waiters {
             | Actor::Key(_)
             | Actor::Token(_)
             | Actor::Login
+            | Actor::Hook
             | Actor::Page
             | Actor::System
             | Actor::Unknown => WAITERS_PER_KEY_MAX,

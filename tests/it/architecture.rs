@@ -15,7 +15,8 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("random", &["domain"]),
     ("store", &["domain"]),
     ("vault", &["domain", "random", "store"]),
-    ("operations", &["domain", "clock", "random", "vault"]),
+    ("browser", &["domain", "fetch"]),
+    ("operations", &["domain", "clock", "random", "vault", "browser"]),
     ("picture", &["domain"]),
     ("child", &["domain", "picture"]),
     ("hosts", &[]),
@@ -110,7 +111,7 @@ fn no_file_outgrows_its_room() {
 fn seeds_are_opened_where_we_know_it() {
     let known = [
         "src/operations/export.rs",
-        "src/operations/get_code.rs",
+        "src/operations/issue.rs",
         "src/operations/manage_secret.rs",
         "src/operations/verify_code.rs",
         "src/vault/examine.rs",
@@ -123,8 +124,14 @@ fn seeds_are_opened_where_we_know_it() {
 
 #[test]
 fn a_caller_is_who_was_authenticated_or_whoever_started_the_process() {
-    let made = ["Principal::person(", "Principal::stdio(", "Principal::of_key(", "Principal::of_login("];
-    let known = ["src/app/completions.rs", "src/app/mod.rs", "src/operations/authenticate.rs"];
+    let made = [
+        "Principal::person(",
+        "Principal::stdio(",
+        "Principal::of_key(",
+        "Principal::of_hook(",
+        "Principal::of_login(",
+    ];
+    let known = ["src/app/completions.rs", "src/app/host.rs", "src/app/mod.rs", "src/operations/authenticate.rs"];
     assert_eq!(files_with(&made), known);
 }
 

@@ -51,6 +51,7 @@ pub async fn first(
         }
         Command::Code(_)
         | Command::Fill(_)
+        | Command::Plugin(_)
         | Command::Verify(_)
         | Command::Key(_)
         | Command::Account(_)

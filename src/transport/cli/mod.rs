@@ -26,6 +26,7 @@ mod names;
 mod numbers;
 mod offered;
 mod output;
+mod plugin;
 mod prompt;
 mod qr_code;
 mod seat;
@@ -54,6 +55,7 @@ pub use interrupt::{EXIT_INTERRUPTED, ends_in_order};
 pub use key::{first_key, listening};
 pub use offered::{Offered, names_of_keys, names_of_seats, names_of_secrets};
 pub use output::{Answers, Console, Looks, Stream};
+pub use plugin::refuse as refuse_plugin;
 pub use seat::find_seat;
 pub use setup::{SetupArgs, set_up};
 pub use vault::{Confinement, ProcessFacts, VaultFacts, ask_to_accept_loss, ask_to_restore};
@@ -82,6 +84,9 @@ pub enum Command {
         after_help = "The browser takes commands if it was started with --remote-debugging-port=9222.\n\nExamples:\n  countersign fill github ada --browser http://127.0.0.1:9222\n  countersign fill github --no-submit"
     )]
     Fill(fill::FillArgs),
+    /// Answer another program, which starts this one as its plugin
+    #[command(subcommand)]
+    Plugin(plugin::Command),
     /// Check a code that somebody read from their authenticator app
     #[command(
         after_help = "Examples:\n  countersign verify github ada\n  echo 492039 | countersign verify github ada --stdin"
@@ -113,13 +118,18 @@ impl Command {
             Self::Key(command) => matches!(command, key::Command::Create(_)),
             Self::Account(command) => matches!(command, account::Command::Add { .. }),
             Self::Vault(command) => matches!(command, vault::Command::Create),
-            Self::Code(_) | Self::Fill(_) | Self::Verify(_) | Self::Audit(_) => false,
+            Self::Code(_) | Self::Fill(_) | Self::Plugin(_) | Self::Verify(_) | Self::Audit(_) => false,
         }
     }
 
     /// Whether it shows what a command would store, which needs no vault.
     pub const fn is_preview(&self) -> bool {
         matches!(self, Self::Secret(command) if command.is_preview())
+    }
+
+    /// Whether another program reads its answer.
+    pub const fn is_plugin(&self) -> bool {
+        matches!(self, Self::Plugin(_))
     }
 
     /// Whether it examines the vault, any part of which may then be damaged.
@@ -223,6 +233,7 @@ pub async fn run(command: Command, session: &mut Session) -> Result<Ending, Fail
         Command::Secret(command) => secret::run(command, session).await,
         Command::Code(args) => code::show(args, session).await,
         Command::Fill(args) => fill::fill(args, session).await,
+        Command::Plugin(plugin::Command::AgentBrowser) => plugin::answer(session).await,
         Command::Verify(args) => code::verify(&args, session).await,
         Command::Seat(command) => seat::run(command, session).await,
         Command::Key(command) => key::run(command, session).await,

@@ -34,7 +34,7 @@ use super::{
     places::Place,
     rest,
     routes::{Route, Run, Takes, methods, route_for},
-    settings::{BaseUrl, HttpSettings, Limits},
+    settings::{BaseUrl, HookSettings, HttpSettings, Limits},
     sse::Sse,
     streams::Streams,
 };
@@ -68,6 +68,7 @@ pub(super) struct App {
     pub(super) sse: Sse,
     pub(super) streams: Arc<Streams>,
     pub(super) last_health: LastHealth,
+    pub(super) hook: Option<HookSettings>,
 }
 
 /// A request before authentication.
@@ -152,6 +153,7 @@ impl App {
             streams: Streams::new(limits),
             guard,
             last_health: LastHealth::default(),
+            hook: settings.hook.clone(),
             service,
         }
     }

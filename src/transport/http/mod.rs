@@ -17,6 +17,7 @@ mod enrol;
 mod guard;
 mod head;
 mod health;
+mod hooks;
 mod letters;
 mod listener;
 mod listing;
@@ -50,7 +51,8 @@ use tokio_util::sync::CancellationToken;
 
 pub use enrol::LocalPage;
 pub use settings::{
-    BaseUrl, ClientSecret, HttpSettings, Limits, NotABaseUrl, OAuthClient, OAuthSettings, Origin, TlsFiles,
+    BaseUrl, ClientSecret, HookSettings, HttpSettings, Limits, NotABaseUrl, OAuthClient, OAuthSettings, Origin,
+    TlsFiles,
 };
 pub use tls::TlsError;
 

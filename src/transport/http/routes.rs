@@ -11,7 +11,7 @@ use super::{
     body::Arriving,
     door::{Call, Visit},
     enrol::{self, CALLBACK},
-    health, mcp, oauth, openapi, rest, sse,
+    health, hooks, mcp, oauth, openapi, rest, sse,
 };
 use crate::{
     domain::{audit::Action, scope::Scope},
@@ -87,7 +87,7 @@ impl Answer {
 
 /// The routes that are not operations, by group.
 static GROUPS: &[&[Route]] =
-    &[&mcp::ROUTES, &sse::ROUTES, &oauth::ROUTES, &enrol::ROUTES, &health::ROUTES, &openapi::ROUTES];
+    &[&mcp::ROUTES, &sse::ROUTES, &oauth::ROUTES, &enrol::ROUTES, &health::ROUTES, &hooks::ROUTES, &openapi::ROUTES];
 
 /// Every route of a server, without the SSE transport's if that is off.
 pub(super) fn all(with_sse: bool) -> impl Iterator<Item = &'static Route> {

@@ -42,6 +42,8 @@ pub struct HttpSettings {
     pub auth_failures: Option<Rate>,
     /// The identity provider whose access tokens are accepted besides keys.
     pub oauth: Option<OAuthSettings>,
+    /// The key with which a program signs its requests for codes, if one may ask that way.
+    pub hook: Option<HookSettings>,
     /// The processes that read the pictures which people send to the page.
     pub children: Children,
     /// Limits.
@@ -70,6 +72,15 @@ pub struct OAuthSettings {
     pub client: Option<OAuthClient>,
 }
 
+/// A program that asks for codes by a webhook.
+#[derive(Debug, Clone)]
+pub struct HookSettings {
+    /// The account of its secrets.
+    pub account: AccountId,
+    /// The key with which it signs.
+    pub key: Arc<ClientSecret>,
+}
+
 /// This server as a client of an identity provider.
 #[derive(Debug, Clone)]
 pub struct OAuthClient {
@@ -79,7 +90,7 @@ pub struct OAuthClient {
     pub secret: Option<Arc<ClientSecret>>,
 }
 
-/// The secret that a client shares with its provider. It may be replaced while the server runs.
+/// A secret that this server shares with another: of a client with its provider, or of a hook with who calls it. It may be replaced while the server runs.
 pub struct ClientSecret(RwLock<Zeroizing<String>>);
 
 impl ClientSecret {
@@ -176,6 +187,7 @@ impl HttpSettings {
             rate_per_secret: None,
             auth_failures: Some(Rate::per_minute(60)),
             oauth: None,
+            hook: None,
             children: Children::new(),
             limits: Limits::default(),
         }

@@ -535,7 +535,7 @@ fn a_secret_is_changed() {
     assert!(shown.pointer("/totp_secret/issuer").unwrap().is_null());
     person.run(&["secret", "update", "alice@work", "--single-use=false"]).ok();
     insta::assert_snapshot!(person.run(&["secret", "update", "alice@work"]).refused(2),
-        @"error: say what to change: --label, --issuer or --single-use");
+        @"error: say what to change: --label, --issuer, --origin, --single-use or --fill-only");
 }
 
 #[test]

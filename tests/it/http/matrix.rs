@@ -19,13 +19,14 @@ use super::kit::{request, token_of, written};
 struct Asked(&'static str);
 
 /// What each needs, as the contract says.
-const NEEDED: [(Asked, Option<Scope>); 14] = [
+const NEEDED: [(Asked, Option<Scope>); 15] = [
     (Asked("list_totp_secrets"), Some(Scope::SecretsRead)),
     (Asked("register_totp_secret"), Some(Scope::SecretsWrite)),
     (Asked("enroll_totp_secret"), Some(Scope::SecretsWrite)),
     (Asked("get_totp_enrollment"), Some(Scope::SecretsWrite)),
     (Asked("delete_totp_secret"), Some(Scope::SecretsWrite)),
     (Asked("get_totp_code"), Some(Scope::CodesRead)),
+    (Asked("fill_totp_code"), Some(Scope::CodesFill)),
     (Asked("verify_totp_code"), Some(Scope::CodesVerify)),
     (Asked("list_seats"), Some(Scope::SeatsRead)),
     (Asked("get_seat_count"), Some(Scope::SeatsRead)),
@@ -104,6 +105,14 @@ impl Asked {
 
 /// What the contract says.
 fn expected(asked: Asked, scopes: &[Scope], key: Key, target: Target) -> &'static str {
+    match (asked, allowed(asked, scopes, key, target)) {
+        // Where it is allowed, it lacks a browser here.
+        (Asked("fill_totp_code"), "OK") => "unavailable",
+        (_, allowed) => allowed,
+    }
+}
+
+fn allowed(asked: Asked, scopes: &[Scope], key: Key, target: Target) -> &'static str {
     if matches!(key, Key::Revoked | Key::Expired) {
         return "unauthenticated";
     }

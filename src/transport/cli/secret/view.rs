@@ -97,10 +97,12 @@ fn facts(secret: &TotpSecret, now: Timestamp, console: &Console) -> Vec<(&'stati
         ("digits", totp.digits.get().to_string()),
         ("period", format!("{} s", totp.period.seconds())),
         ("single-use", if usage.single_use() { "yes" } else { "no" }.to_owned()),
-        ("fill-only", if *usage == SecretUse::FillOnly { "yes" } else { "no" }.to_owned()),
         ("created", console.date(*created_at, now)),
         ("last used", console.date_or_none(*last_used_at, now)),
     ];
+    if *usage == SecretUse::FillOnly {
+        facts.push(("fill-only", "yes".to_owned()));
+    }
     if !origins.is_empty() {
         facts.push(("origins", origins.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")));
     }
