@@ -1,0 +1,163 @@
+// The two ways to fill a code that the same cases are tried with: the program, and `src/browser/page.js` alone, called over CDP as
+// the program calls it. Each answers `{ status, origin, text }` or `{ code, text }`; `text` is all that an agent would be shown.
+
+import { Client } from "@modelcontextprotocol/client";
+import { StdioClientTransport } from "@modelcontextprotocol/client/stdio";
+import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import WebSocket from "ws";
+import { COMMAND, now, SERVER_ENV } from "./kit.mjs";
+
+const PAGE = readFileSync(new URL("../../src/browser/page.js", import.meta.url), "utf8");
+const CALL = "function (name, ...given) { return this[name](...given); }";
+
+/** A connection to one target of the browser. */
+class Devtools {
+  #waiting = new Map();
+  #last = 0;
+
+  static async open(url) {
+    const made = new Devtools();
+    made.socket = new WebSocket(url, { perMessageDeflate: false });
+    await once(made.socket, "open");
+    made.socket.on("message", (bytes) => {
+      const { id, result, error } = JSON.parse(bytes);
+      const answer = made.#waiting.get(id);
+      made.#waiting.delete(id);
+      if (error) answer?.reject(new Error(error.message));
+      else answer?.resolve(result);
+    });
+    made.socket.on("close", () => made.#waiting.forEach(({ reject }) => reject(new Error("the target is gone"))));
+    return made;
+  }
+
+  send(method, params = {}) {
+    this.#last += 1;
+    this.socket.send(JSON.stringify({ id: this.#last, method, params }));
+    return new Promise((resolve, reject) => this.#waiting.set(this.#last, { resolve, reject }));
+  }
+
+  close() {
+    this.socket.close();
+  }
+}
+
+/** The methods of page.js in one frame. */
+class Frame {
+  static async enter(devtools, frameId) {
+    const world = await devtools.send("Page.createIsolatedWorld", { frameId, worldName: "fill" });
+    const { result } = await devtools.send("Runtime.evaluate", { expression: PAGE, contextId: world.executionContextId });
+    return Object.assign(new Frame(), { devtools, objectId: result.objectId, frameId });
+  }
+
+  async call(...given) {
+    const how = { functionDeclaration: CALL, returnByValue: true, awaitPromise: true };
+    const sent = { objectId: this.objectId, arguments: given.map((value) => ({ value })), ...how };
+    const { result, exceptionDetails } = await this.devtools.send("Runtime.callFunctionOn", sent);
+    if (exceptionDetails) throw new Error(exceptionDetails.exception?.description ?? exceptionDetails.text);
+    return result.value;
+  }
+}
+
+const framesOf = ({ frame, childFrames = [] }) => [frame.id, ...childFrames.flatMap(framesOf)];
+const attempt = (promise) => promise.catch(() => null);
+const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+
+/** page.js alone. */
+export class Direct {
+  static async start(port) {
+    return Object.assign(new Direct(), { list: `http://127.0.0.1:${port}/json/list` });
+  }
+
+  async enrol(account, origins) {
+    return { account, origins };
+  }
+
+  /** Every frame of every page, within and out of the process of its parent. */
+  async frames() {
+    const targets = (await (await fetch(this.list)).json()).filter(({ type }) => type === "page" || type === "iframe");
+    const entered = targets.map(async ({ webSocketDebuggerUrl }) => {
+      const devtools = await attempt(Devtools.open(webSocketDebuggerUrl));
+      const tree = devtools && (await attempt(devtools.send("Page.getFrameTree")));
+      const ids = tree ? framesOf(tree.frameTree) : [];
+      return Promise.all(ids.map((id) => attempt(Frame.enter(devtools, id))));
+    });
+    return (await Promise.all(entered)).flat().filter(Boolean);
+  }
+
+  async fill(secret, { submit = true, selector = null } = {}) {
+    for (const until = Date.now() + 10_000; Date.now() < until; await pause(100)) {
+      const frames = await this.frames();
+      const looks = await Promise.all(frames.map((frame) => attempt(frame.call("look", selector))));
+      const found = frames.filter((_, at) => secret.origins.includes(looks[at]?.origin) && looks[at].fields === 1);
+      const answer = found.length === 1 && (await this.#type(found[0], looks[frames.indexOf(found[0])].origin, secret, submit, selector));
+      frames.forEach(({ devtools }) => devtools.close());
+      if (answer) return answer;
+    }
+    return { code: "invalid_argument", text: "" };
+  }
+
+  async #type(frame, origin, { account }, submit, selector) {
+    const code = account.code(Math.floor(now() / 30));
+    let answer = await frame.call("fill", origin, code, submit, selector);
+    for (const until = Date.now() + 3000; answer.outcome === "pending" && Date.now() < until; await pause(50)) {
+      answer = (await attempt(frame.call("submit"))) ?? { outcome: "submitted" };
+    }
+    const text = JSON.stringify(answer);
+    const status = { submitted: "SUBMITTED", filled: "FILLED", pending: "FILLED" }[answer.outcome];
+    return status ? { status, origin, expires_in: 30 - (now() % 30), text } : { code: answer.outcome, text };
+  }
+
+  /** Asks every frame to type, whatever it is: after a look into each, and after `meanwhile` again with what it then has. */
+  async force({ account, origins }, meanwhile) {
+    const before = await this.frames();
+    await Promise.all(before.map((frame) => attempt(frame.call("look"))));
+    await meanwhile?.();
+    const after = await this.frames();
+    const answers = [];
+    for (const frame of [...before, ...after]) {
+      for (const origin of origins) {
+        answers.push(await attempt(frame.call("fill", origin, account.code(Math.floor(now() / 30)), true)));
+      }
+    }
+    [...before, ...after].forEach(({ devtools }) => devtools.close());
+    return answers.map((answer) => answer?.outcome ?? "gone");
+  }
+
+  async end() {}
+}
+
+/** The program, as an agent calls it. */
+export class Product {
+  static async start(port) {
+    const [command, ...given] = COMMAND;
+    const args = [...given, "--browser", `http://127.0.0.1:${port}`];
+    const product = Object.assign(new Product(), { client: new Client({ name: "robot", version: "7" }) });
+    await product.client.connect(new StdioClientTransport({ command, args, env: SERVER_ENV }));
+    return product;
+  }
+
+  async #ask(name, given) {
+    const result = await this.client.callTool({ name, arguments: given });
+    const text = JSON.stringify(result);
+    return result.isError ? { text, ...JSON.parse(result.content[0].text) } : { text, ...result.structuredContent };
+  }
+
+  async enrol({ name, seed, digits }, origins) {
+    const answer = await this.#ask("register_totp_secret", { label: name, secret: seed, digits, origins });
+    if (!answer.totp_secret) throw new Error(answer.text);
+    return answer.totp_secret.id;
+  }
+
+  fill(secret_id, { submit = true, selector } = {}) {
+    return this.#ask("fill_totp_code", { secret_id, submit, ...(selector && { selector }) });
+  }
+
+  /** Calls it while something happens to the page. */
+  async force(secret_id, meanwhile) {
+    const [answer] = await Promise.all([this.#ask("fill_totp_code", { secret_id, max_wait: 2 }), meanwhile?.()]);
+    return [answer.status ?? answer.code];
+  }
+
+  end = () => this.client.close();
+}
