@@ -336,11 +336,12 @@
     send(box, inputEvent("input", "insertText", digit));
   }
 
-  /** A page that handles a key itself prevents what the key would do. */
+  /** A page that handles a key itself prevents what the key would do. Whatever it does, no event goes to a box that it moved. */
   function press(box, digit, place) {
-    const isFree = strike(box, "keydown", digit) && strike(box, "keypress", digit);
-    if (isFree && isIn(place)(box) && send(box, inputEvent("beforeinput", "insertText", digit)) && isIn(place)(box)) insert(box, digit);
-    if (isIn(place)(box)) strike(box, "keyup", digit);
+    const isHere = () => isIn(place)(box);
+    const isFree = strike(box, "keydown", digit) && isHere() && strike(box, "keypress", digit);
+    if (isFree && isHere() && send(box, inputEvent("beforeinput", "insertText", digit)) && isHere()) insert(box, digit);
+    if (isHere()) strike(box, "keyup", digit);
   }
 
   async function enter(box, place, isFirst) {

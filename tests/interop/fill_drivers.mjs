@@ -11,7 +11,7 @@ import { COMMAND, now, SERVER_ENV } from "./kit.mjs";
 const PAGE = readFileSync(new URL("../../src/browser/page.js", import.meta.url), "utf8");
 const CALL = "function (name, ...given) { return this[name](...given); }";
 
-/** A connection to one target of the browser. */
+/** A connection to the browser, or by `sessionId` to one of its targets. */
 class Devtools {
   #waiting = new Map();
   #last = 0;
@@ -20,40 +20,39 @@ class Devtools {
     const made = new Devtools();
     made.socket = new WebSocket(url, { perMessageDeflate: false });
     await once(made.socket, "open");
-    made.socket.on("message", (bytes) => {
-      const { id, result, error } = JSON.parse(bytes);
-      const answer = made.#waiting.get(id);
-      made.#waiting.delete(id);
-      if (error) answer?.reject(new Error(error.message));
-      else answer?.resolve(result);
-    });
-    made.socket.on("close", () => made.#waiting.forEach(({ reject }) => reject(new Error("the target is gone"))));
+    made.socket.on("message", (bytes) => made.#receive(JSON.parse(bytes)));
     return made;
   }
 
-  send(method, params = {}) {
-    this.#last += 1;
-    this.socket.send(JSON.stringify({ id: this.#last, method, params }));
-    return new Promise((resolve, reject) => this.#waiting.set(this.#last, { resolve, reject }));
+  #receive({ id, result, error, method, params }) {
+    const gone = method === "Target.detachedFromTarget" ? params.sessionId : null;
+    for (const [key, { resolve, reject, sessionId }] of this.#waiting) {
+      if (key !== id && (gone === null || sessionId !== gone)) continue;
+      this.#waiting.delete(key);
+      if (key === id && !error) resolve(result);
+      else reject(new Error(error?.message ?? "the target is gone"));
+    }
   }
 
-  close() {
-    this.socket.close();
+  send(method, params = {}, sessionId = undefined) {
+    this.#last += 1;
+    this.socket.send(JSON.stringify({ id: this.#last, method, params, sessionId }));
+    return new Promise((resolve, reject) => this.#waiting.set(this.#last, { resolve, reject, sessionId }));
   }
 }
 
 /** The methods of page.js in one frame. */
 class Frame {
-  static async enter(devtools, frameId) {
-    const world = await devtools.send("Page.createIsolatedWorld", { frameId, worldName: "fill" });
-    const { result } = await devtools.send("Runtime.evaluate", { expression: PAGE, contextId: world.executionContextId });
-    return Object.assign(new Frame(), { devtools, objectId: result.objectId, frameId });
+  static async enter(send, frameId) {
+    const world = await send("Page.createIsolatedWorld", { frameId, worldName: "fill" });
+    const { result } = await send("Runtime.evaluate", { expression: PAGE, contextId: world.executionContextId });
+    return Object.assign(new Frame(), { send, objectId: result.objectId });
   }
 
   async call(...given) {
     const how = { functionDeclaration: CALL, returnByValue: true, awaitPromise: true };
     const sent = { objectId: this.objectId, arguments: given.map((value) => ({ value })), ...how };
-    const { result, exceptionDetails } = await this.devtools.send("Runtime.callFunctionOn", sent);
+    const { result, exceptionDetails } = await this.send("Runtime.callFunctionOn", sent);
     if (exceptionDetails) throw new Error(exceptionDetails.exception?.description ?? exceptionDetails.text);
     return result.value;
   }
@@ -65,24 +64,33 @@ const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, mil
 
 /** page.js alone. */
 export class Direct {
+  sessions = [];
+
   static async start(port) {
-    return Object.assign(new Direct(), { list: `http://127.0.0.1:${port}/json/list` });
+    const { webSocketDebuggerUrl } = await (await fetch(`http://127.0.0.1:${port}/json/version`)).json();
+    return Object.assign(new Direct(), { browser: await Devtools.open(webSocketDebuggerUrl) });
   }
 
   async enrol(account, origins) {
     return { account, origins };
   }
 
-  /** Every frame of every page, within and out of the process of its parent. */
+  /** Every frame of every page, prerendered ones too, within and out of the process of its parent. */
   async frames() {
-    const targets = (await (await fetch(this.list)).json()).filter(({ type }) => type === "page" || type === "iframe");
-    const entered = targets.map(async ({ webSocketDebuggerUrl }) => {
-      const devtools = await attempt(Devtools.open(webSocketDebuggerUrl));
-      const tree = devtools && (await attempt(devtools.send("Page.getFrameTree")));
-      const ids = tree ? framesOf(tree.frameTree) : [];
-      return Promise.all(ids.map((id) => attempt(Frame.enter(devtools, id))));
+    const { targetInfos } = await this.browser.send("Target.getTargets", { filter: [{}] });
+    const targets = targetInfos.filter(({ type }) => type === "page" || type === "iframe");
+    const entered = targets.map(async ({ targetId }) => {
+      const { sessionId } = await this.browser.send("Target.attachToTarget", { targetId, flatten: true });
+      this.sessions.push(sessionId);
+      const send = (method, params) => this.browser.send(method, params, sessionId);
+      const { frameTree } = await send("Page.getFrameTree");
+      return Promise.all(framesOf(frameTree).map((id) => attempt(Frame.enter(send, id))));
     });
-    return (await Promise.all(entered)).flat().filter(Boolean);
+    return (await Promise.all(entered.map(attempt))).flat().filter(Boolean);
+  }
+
+  async leave() {
+    await Promise.all(this.sessions.splice(0).map((sessionId) => attempt(this.browser.send("Target.detachFromTarget", { sessionId }))));
   }
 
   async fill(secret, { submit = true, selector = null } = {}) {
@@ -91,7 +99,7 @@ export class Direct {
       const looks = await Promise.all(frames.map((frame) => attempt(frame.call("look", selector))));
       const found = frames.filter((_, at) => secret.origins.includes(looks[at]?.origin) && looks[at].fields === 1);
       const answer = found.length === 1 && (await this.#type(found[0], looks[frames.indexOf(found[0])].origin, secret, submit, selector));
-      frames.forEach(({ devtools }) => devtools.close());
+      await this.leave();
       if (answer) return answer;
     }
     return { code: "invalid_argument", text: "" };
@@ -120,11 +128,13 @@ export class Direct {
         answers.push(await attempt(frame.call("fill", origin, account.code(Math.floor(now() / 30)), true)));
       }
     }
-    [...before, ...after].forEach(({ devtools }) => devtools.close());
+    await this.leave();
     return answers.map((answer) => answer?.outcome ?? "gone");
   }
 
-  async end() {}
+  async end() {
+    this.browser.socket.close();
+  }
 }
 
 /** The program, as an agent calls it. */

@@ -116,6 +116,8 @@ export class Site extends EventEmitter {
       await once(server, "listening");
       site[name] = server.address().port;
     }
+    /** The origins of the hostile cases' secret. */
+    site.allowed = [`https://accounts.example.com:${site.secure}`, `http://localhost:${site.http}`];
     return site;
   }
 
@@ -135,8 +137,13 @@ export class Site extends EventEmitter {
     const [, kind, name] = pathname.split("/");
     if (kind === "lib") return this.send(response, LIBRARIES[pathname](), "text/javascript");
     if (kind === "seen") {
-      this.seen.set(name, (this.seen.get(name) ?? "") + (await bodyOf(request)));
+      this.seen.set(name, [...(this.seen.get(name) ?? []), await bodyOf(request)]);
+      this.emit(`seen ${name}`);
       response.setHeader("access-control-allow-origin", "*");
+      return this.send(response, "");
+    }
+    if (kind === "ready") {
+      this.emit(`ready ${name}`);
       return this.send(response, "");
     }
     if (kind === "verify") return this.verify(name, request, response);
@@ -166,6 +173,11 @@ export class Site extends EventEmitter {
   async settled({ name, accepted, refused }, milliseconds = 5000) {
     if (accepted + refused.length > 0) return;
     await once(this, `ended ${name}`, { signal: AbortSignal.timeout(milliseconds) }).catch(() => null);
+  }
+
+  /** Waits until a recorder has told of something, at most for a while. */
+  async told(id) {
+    if (!this.seen.has(id)) await once(this, `seen ${id}`, { signal: AbortSignal.timeout(2000) }).catch(() => null);
   }
 
   end() {
