@@ -15,6 +15,8 @@ const CALL = "function (name, ...given) { return this[name](...given); }";
 class Devtools {
   #waiting = new Map();
   #last = 0;
+  /** What was attached to, newest last. */
+  attached = [];
 
   static async open(url) {
     const made = new Devtools();
@@ -25,6 +27,7 @@ class Devtools {
   }
 
   #receive({ id, result, error, method, params }) {
+    if (method === "Target.attachedToTarget") this.attached.push(params);
     const gone = method === "Target.detachedFromTarget" ? params.sessionId : null;
     for (const [key, { resolve, reject, sessionId }] of this.#waiting) {
       if (key !== id && (gone === null || sessionId !== gone)) continue;
@@ -75,18 +78,31 @@ export class Direct {
     return { account, origins };
   }
 
-  /** Every frame of every page, prerendered ones too, within and out of the process of its parent. */
+  /** Every frame of every page, within and out of the process of its parent. */
   async frames() {
     const { targetInfos } = await this.browser.send("Target.getTargets", { filter: [{}] });
-    const targets = targetInfos.filter(({ type }) => type === "page" || type === "iframe");
-    const entered = targets.map(async ({ targetId }) => {
-      const { sessionId } = await this.browser.send("Target.attachToTarget", { targetId, flatten: true });
-      this.sessions.push(sessionId);
+    const prerendered = await Promise.all(targetInfos.filter(({ type }) => type === "tab").map((tab) => attempt(this.#prerenderedIn(tab))));
+    const sessions = targetInfos.filter(({ type }) => type === "page" || type === "iframe").map((target) => attempt(this.#attach(target)));
+    const entered = [...(await Promise.all(sessions)), ...prerendered.flat()].filter(Boolean).map(async (sessionId) => {
       const send = (method, params) => this.browser.send(method, params, sessionId);
       const { frameTree } = await send("Page.getFrameTree");
       return Promise.all(framesOf(frameTree).map((id) => attempt(Frame.enter(send, id))));
     });
     return (await Promise.all(entered.map(attempt))).flat().filter(Boolean);
+  }
+
+  async #attach({ targetId }) {
+    const { sessionId } = await this.browser.send("Target.attachToTarget", { targetId, flatten: true });
+    this.sessions.push(sessionId);
+    return sessionId;
+  }
+
+  /** No list names a prerendered page: only the tab that it is for does. */
+  async #prerenderedIn(tab) {
+    const sessionId = await this.#attach(tab);
+    await this.browser.send("Target.setAutoAttach", { autoAttach: true, waitForDebuggerOnStart: false, flatten: true }, sessionId);
+    const within = this.browser.attached.splice(0).filter(({ targetInfo }) => targetInfo.subtype === "prerender");
+    return within.map((each) => each.sessionId);
   }
 
   async leave() {
