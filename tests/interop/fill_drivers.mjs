@@ -8,7 +8,10 @@ import { readFileSync } from "node:fs";
 import WebSocket from "ws";
 import { COMMAND, now, SERVER_ENV } from "./kit.mjs";
 
-const PAGE = readFileSync(new URL("../../src/browser/page.js", import.meta.url), "utf8");
+const [page, find, words] = ["page", "find", "words"].map((name) =>
+  readFileSync(new URL(`../../src/browser/${name}.js`, import.meta.url), "utf8"),
+);
+const PAGE = `(${page})((${find})(${words}))`;
 const CALL = "function (name, ...given) { return this[name](...given); }";
 
 /** A connection to the browser, or by `sessionId` to one of its targets. */
