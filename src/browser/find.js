@@ -58,7 +58,8 @@
   function isText(input) {
     if (input.type !== "password") return true;
     const isPassword = tokensOf(input).some((token) => token.endsWith("-password"));
-    return tokensOf(input).includes("one-time-code") || (!isPassword && (input.inputMode === "numeric" || input.maxLength === 1));
+    const isShort = input.maxLength === 1 || (input.maxLength >= 6 && input.maxLength <= 8);
+    return tokensOf(input).includes("one-time-code") || (!isPassword && (input.inputMode === "numeric" || isShort));
   }
 
   function opacityOf(element) {
@@ -170,6 +171,9 @@
     const isOf = /^(cc-.*|tel.*|postal-code|email|username|country.*|.*address.*|bday.*|current-password)$/;
     if (all.some(speaksOtherwise) || tokens.some((token) => isOf.test(token))) return 0;
     if (tokens.includes("one-time-code")) return 4;
+    const form = closest(boxes[0], "form");
+    // There, a security code is the card's.
+    if (form && query(form, "[autocomplete^='cc-' i]").length > 0) return 0;
     if (all.some(speaks)) return 3;
     if (all.some((text) => ELSE.test(text))) return 0;
     const described = (attribute(boxes[0], "aria-describedby") ?? "").split(/\s+/).filter(Boolean);

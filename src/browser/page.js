@@ -173,22 +173,30 @@
     return isToSubmit ? push() : "filled";
   }
 
+  /** After the page has made the boxes anew with what was in them. */
+  function findAgain() {
+    if (filled.place.boxes.every(isIn(filled.place))) return;
+    const again = findPlace(filled.selector, filled.code.length);
+    if (again && held(again.boxes) === filled.code) filled.place = again;
+  }
+
+  const isSelector = (selector) => {
+    try {
+      return new DocumentFragment().querySelector(selector ?? "input") === null;
+    } catch {
+      return false;
+    }
+  };
+
   const methods = {
     look(selector) {
       const seen = { origin: originNow(), title: topTitle().slice(0, 200), fields: 0, settled: readyState(document) === "complete" };
-      try {
-        return { ...seen, fields: find(selector).length };
-      } catch {
-        return { ...seen, selector: "invalid" };
-      }
+      return isSelector(selector) ? { ...seen, fields: find(selector).length } : { ...seen, selector: "invalid" };
     },
 
     async fill(origin, code, submit, selector) {
       if (origin === "null" || originNow() !== origin) return { outcome: "wrong_origin" };
-      let places = [];
-      try {
-        places = find(selector).filter((boxes) => boxes.length === 1 || boxes.length === code.length);
-      } catch {}
+      const places = isSelector(selector) ? find(selector).filter(({ length }) => length === 1 || length === code.length) : [];
       if (places.length !== 1) return { outcome: places.length === 0 ? "no_field" : "several_fields" };
       filled = { origin, code, selector, place: placed(places[0]), touched: new Set(), submits: 0, isInvalid: false, before: null };
       const outcome = await watched(() => typeAndSubmit(submit)).catch(() => "untyped");
@@ -198,6 +206,7 @@
 
     async submit() {
       if (!filled || originNow() !== filled.origin) return { outcome: "filled" };
+      findAgain();
       return { outcome: await watched(async () => push()).catch(() => "filled") };
     },
 

@@ -82,8 +82,8 @@ export class Direct {
   }
 
   /** Every frame of every page, within and out of the process of its parent. */
-  async frames() {
-    const { targetInfos } = await this.browser.send("Target.getTargets", { filter: [{}] });
+  async frames(isMeant = () => true) {
+    const targetInfos = (await this.browser.send("Target.getTargets", { filter: [{}] })).targetInfos.filter(isMeant);
     const prerendered = await Promise.all(targetInfos.filter(({ type }) => type === "tab").map((tab) => attempt(this.#prerenderedIn(tab))));
     const sessions = targetInfos.filter(({ type }) => type === "page" || type === "iframe").map((target) => attempt(this.#attach(target)));
     const entered = [...(await Promise.all(sessions)), ...prerendered.flat()].filter(Boolean).map(async (sessionId) => {
@@ -93,6 +93,9 @@ export class Direct {
     });
     return (await Promise.all(entered.map(attempt))).flat().filter(Boolean);
   }
+
+  /** Those of one page. */
+  framesOf = (address) => this.frames(({ type, url }) => type === "page" && url === address);
 
   async #attach({ targetId }) {
     const { sessionId } = await this.browser.send("Target.attachToTarget", { targetId, flatten: true });
