@@ -40,10 +40,10 @@ use crate::{
     transport::{
         ErrorBody,
         cli::{self, Answers, Console, Ending, Failure, Looks, ProcessFacts, Session, Sources, Stream, VaultFacts},
-        http::{LocalPage, ServeError},
-        mcp::{self, McpServer, stdio::StdioError},
+        http::ServeError,
+        mcp::stdio::StdioError,
     },
-    vault::{OpenError, Vault, VaultStatus, Writes},
+    vault::{OpenError, Vault, VaultStatus},
 };
 
 /// Exit status: refused or failed.

@@ -20,8 +20,9 @@ use crate::domain::{
 const ANSWERS_WITHIN: Duration = Duration::from_millis(1500);
 /// The name of the world in which our script runs, beside the page's own.
 const WORLD: &str = "countersign";
-/// What runs inside a frame.
-const SCRIPT: &str = include_str!("page.js");
+/// What runs inside a frame: typing, which is given what finds the field, which is given the words that speak of codes.
+const SCRIPT: &str =
+    concat!("(", include_str!("page.js"), ")((", include_str!("find.js"), ")(", include_str!("words.js"), "))");
 
 /// A page or frame that was seen.
 pub(super) struct Seen {
