@@ -19,9 +19,8 @@ from countersign_fill import add_fill_action  # noqa: E402
 
 # Set by fill_tools.mjs.
 CDP = os.environ["FILL_CDP"]
-SITE = os.environ["FILL_SITE"]
 PROGRAM = os.environ["FILL_PROGRAM"]
-# [user, id of the secret, whether to submit]
+# [user, id of the secret, whether to submit, origin of the site]
 LOGINS = json.loads(os.environ["FILL_LOGINS"])
 
 STEPS_MAX = 12
@@ -33,8 +32,8 @@ class Script:
     _verified_api_keys = True
     model = model_name = name = provider = "script"
 
-    def __init__(self, user, secret):
-        self.user, self.secret, self.shown, self.is_open = user, secret, [], False
+    def __init__(self, user, secret, site):
+        self.user, self.secret, self.site, self.shown, self.is_open = user, secret, site, [], False
 
     async def ainvoke(self, messages, output_format=None, **_):
         said = [message.text for message in messages]
@@ -49,7 +48,7 @@ class Script:
         index = {name: int(at) for at, name in re.findall(r"\[(\d+)\]<(input name=user|button)", page)}
         if not self.is_open:
             self.is_open = True
-            return {"navigate": {"url": SITE, "new_tab": False}}
+            return {"navigate": {"url": self.site, "new_tab": False}}
         if "name=otp" in page and self.secret:
             secret, self.secret = self.secret, None
             return {"fill_totp_code": {"secret": secret}}
@@ -63,11 +62,11 @@ class Script:
 
 async def main():
     browser = Browser(cdp_url=CDP, keep_alive=True)
-    for user, secret, submit in LOGINS:
-        tools, script = Tools(), Script(user, secret)
+    for user, secret, submit, site in LOGINS:
+        tools, script = Tools(), Script(user, secret, site)
         add_fill_action(tools, program=PROGRAM, submit=submit)
         agent = Agent(
-            task=f"Log in to {SITE} as {user}",
+            task=f"Log in to {site} as {user}",
             llm=script,
             tools=tools,
             browser=browser,

@@ -7,6 +7,7 @@ import { Client } from "@modelcontextprotocol/client";
 import { StdioClientTransport } from "@modelcontextprotocol/client/stdio";
 import { execFile, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
+import { once } from "node:events";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -26,7 +27,7 @@ const version = (name) =>
 
 // Where the tools write: a model could read it, so it counts as seen.
 const work = mkdtempSync(join(tmpdir(), "fill-"));
-process.on("exit", () => rmSync(work, { recursive: true, force: true, maxRetries: 5 }));
+process.on("exit", () => rmSync(work, { recursive: true, force: true, maxRetries: 10 }));
 const profile = join(work, "profile");
 // What they would ask or tell their makers.
 const quiet = {
@@ -48,7 +49,7 @@ async function openBrowser() {
     const at = line.match(/DevTools listening on ws:\/\/([^/]+)\//)?.[1];
     if (!at) continue;
     browser.stderr.resume();
-    return { browser, url: `http://${at}` };
+    return { process: browser, url: `http://${at}` };
   }
   throw new Error("the browser did not start");
 }
@@ -150,8 +151,10 @@ class AgentBrowser {
     const capabilities = ["credential.read", "command.run", "totp.fill"];
     const plugins = JSON.stringify([{ name: "countersign", command: COMMAND[0], args, capabilities }]);
     // Its daemon must not outlive the judge, whatever becomes of it.
-    const mine = { AGENT_BROWSER_CDP: new URL(browser).port, AGENT_BROWSER_PLUGINS: plugins, AGENT_BROWSER_IDLE_TIMEOUT_MS: "120000" };
-    this.server = await Server.start(execPath, [bin("agent-browser"), "mcp", "--tools", "core,state,debug"], { ...environment, ...mine });
+    const at = { AGENT_BROWSER_CDP: new URL(browser).port, AGENT_BROWSER_PLUGINS: plugins };
+    const mine = { ...at, AGENT_BROWSER_IDLE_TIMEOUT_MS: "120000" };
+    const words = [bin("agent-browser"), "mcp", "--tools", "core,state,debug"];
+    this.server = await Server.start(execPath, words, { ...environment, ...mine });
   }
 
   open = (url) => this.server.call("agent_browser_open", { url });
@@ -244,39 +247,47 @@ async function byCalls(name) {
   const logins = [];
   for (let nth = 1; nth <= LOGINS; nth += 1) {
     const { user, secret } = await account(`ann-${nth}`);
-    transcript = new Transcript();
-    await tool.open(site.origin);
-    await tool.enter(user);
-    if (!(await shows(tool, "Verification code"))) fail(`${title}: the site did not ask for a code`);
+    await reach(tool, site.origin, user);
     const answer = await tool.fill(secret);
-    if (name !== "credential") check(`${title}: the answer says where`, answer.includes(site.origin) && answer.includes("SUBMITTED"), answer);
+    const says = answer.includes(site.origin) && answer.includes("SUBMITTED");
+    // agent-browser says no more than that it pressed a button.
+    if (name !== "credential") check(`${title}: the answer says where`, says, answer);
     check(`${title}: the model sees that it is logged in`, await shows(tool, `${user} is logged in`));
     logins.push({ user, seen: transcript });
   }
   judge(title, logins);
   keep(name, logins.map(({ seen }) => seen.text()).join("\n"));
+  const refused = await account("cy");
+  await reach(tool, LOOKALIKE, refused.user);
+  const told = await tool.fill(refused.secret).catch((error) => error.message);
+  check(`${title}: on another origin it is refused`, !told.includes("SUBMITTED") && (await standing()) === undefined, told);
   // So that it is known to look where codes would be: the one that is not submitted is seen.
   const { user, secret } = await account("bob");
-  transcript = new Transcript();
-  await tool.open(site.origin);
-  await tool.enter(user);
-  await shows(tool, "Verification code");
+  await reach(tool, site.origin, user);
   await tool.fill(secret, { submit: false }).catch(() => null);
-  const code = await shown(secret, user);
+  const code = await standing();
   await tool.look();
-  check(`${title}: a code that is not submitted is seen`, transcript.holds(code), transcript.text().slice(-2000));
+  check(`${title}: a code that is not submitted is seen`, code && transcript.holds(code), transcript.text().slice(-2000));
   keep(`${name}-not-submitted`, transcript.text());
   await tool.close();
 }
 
-/** The code that stands in the page, asked of the browser itself. */
-async function shown() {
+/** Goes to where the site asks for a code, in a transcript of its own. */
+async function reach(tool, origin, user) {
+  transcript = new Transcript();
+  await tool.open(origin);
+  await tool.enter(user);
+  if (!(await shows(tool, "Verification code"))) fail("the site did not ask for a code");
+}
+
+/** The code that stands in a page, asked of the browser itself. */
+async function standing() {
   const { chromium } = await import("playwright-core");
   const over = await chromium.connectOverCDP(browser.url);
   const pages = over.contexts().flatMap((context) => context.pages());
   const values = await Promise.all(pages.map((page) => page.locator("[name=otp]").inputValue({ timeout: 5000 }).catch(() => "")));
   await over.close();
-  return values.find(Boolean) ?? fail("no code stands in a page");
+  return values.find(Boolean);
 }
 
 /** Logins by an agent of browser-use, with a script in the model's place. */
@@ -286,21 +297,26 @@ async function byBrowserUse() {
   const title = `browser-use ${(await promisify(execFile)(python, ["-c", show])).stdout.trim()}`;
   const accounts = [];
   for (let nth = 1; nth <= LOGINS; nth += 1) accounts.push(await account(`ann-${nth}`));
-  const seen = await browserUse(python, accounts.map(({ user, secret }) => [user, secret, true]));
+  const seen = await browserUse(python, accounts.map(({ user, secret }) => [user, secret, true, site.origin]));
   const logins = accounts.map(({ user }) => ({ user, seen: seen.get(user) ?? fail(`${user} was not tried`) }));
   judge(title, logins);
-  const told = `filled in and submitted on ${site.origin}`;
-  check(`${title}: the model is told where`, logins.every(({ user, seen }) => seen.text().includes(told) && seen.text().includes(`${user} is logged in`)));
+  const told = (user) => [`filled in and submitted on ${site.origin}`, `${user} is logged in`];
+  const silent = logins.filter(({ user, seen }) => !told(user).every((words) => seen.text().includes(words)));
+  check(`${title}: the model is told where, and sees that it is logged in`, silent.length === 0, silent.map(({ user }) => user));
   keep("browser-use", logins.map(({ seen }) => seen.text()).join("\n"));
+  const refused = await account("cy");
+  const on = (await browserUse(python, [[refused.user, refused.secret, true, LOOKALIKE]])).get(refused.user);
+  check(`${title}: on another origin it is refused`, on.text().includes("wrong_origin") && (await standing()) === undefined);
   const { user, secret } = await account("bob");
-  const control = (await browserUse(python, [[user, secret, false]])).get(user);
-  check(`${title}: a code that is not submitted is seen`, control.holds(await shown()), control.text().slice(-2000));
+  const control = (await browserUse(python, [[user, secret, false, site.origin]])).get(user);
+  const code = await standing();
+  check(`${title}: a code that is not submitted is seen`, code && control.holds(code), control.text().slice(-2000));
   keep("browser-use-not-submitted", control.text());
 }
 
 /** What the model of each login saw. */
 async function browserUse(python, logins) {
-  const mine = { FILL_CDP: browser.url, FILL_SITE: site.origin, FILL_PROGRAM: COMMAND[0], FILL_LOGINS: JSON.stringify(logins) };
+  const mine = { FILL_CDP: browser.url, FILL_PROGRAM: COMMAND[0], FILL_LOGINS: JSON.stringify(logins) };
   const script = new URL("fill_browser_use.py", import.meta.url).pathname;
   const { stdout } = await promisify(execFile)(python, [script], { env: { ...environment, ...mine }, maxBuffer: 2 ** 30 });
   const lines = stdout.split("\n").filter((line) => line.startsWith("{")).map((line) => JSON.parse(line));
@@ -314,6 +330,8 @@ async function browserUse(python, logins) {
 }
 
 const site = await Site.start();
+/** The same site, which is another one to a browser. */
+const LOOKALIKE = site.origin.replace("127.0.0.1", "localhost");
 const browser = await openBrowser();
 const [program, ...words] = COMMAND;
 const countersign = await Server.start(program, [...words, "--browser", browser.url]);
@@ -321,4 +339,7 @@ if (MODE === "browser-use") await byBrowserUse();
 else await byCalls(MODE);
 await countersign.close();
 site.close();
+// Until it is gone, it writes into its profile.
+browser.process.kill();
+await once(browser.process, "exit");
 finish();
