@@ -8,7 +8,7 @@ import { StdioClientTransport } from "@modelcontextprotocol/client/stdio";
 import { execFile, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { execPath } from "node:process";
@@ -27,7 +27,16 @@ const version = (name) =>
 
 // Where the tools write: a model could read it, so it counts as seen.
 const work = mkdtempSync(join(tmpdir(), "fill-"));
-process.on("exit", () => rmSync(work, { recursive: true, force: true, maxRetries: 10 }));
+process.on("exit", () => {
+  // A browser's last processes write into its profile for a moment after it has ended.
+  for (let tries = 0; tries < 20 && existsSync(work); tries += 1) {
+    try {
+      rmSync(work, { recursive: true, force: true });
+    } catch {
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 100);
+    }
+  }
+});
 const profile = join(work, "profile");
 // What they would ask or tell their makers.
 const quiet = {
@@ -44,7 +53,8 @@ async function openBrowser() {
   const flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"];
   const more = ["--disable-component-update", "--disable-sync", "--remote-debugging-port=0", `--user-data-dir=${profile}`];
   const browser = spawn("/usr/bin/chromium", [...flags, ...more, "about:blank"], { stdio: ["ignore", "ignore", "pipe"] });
-  process.on("exit", () => browser.kill("SIGKILL"));
+  // Before its profile is removed.
+  process.prependListener("exit", () => browser.kill("SIGKILL"));
   for await (const line of createInterface({ input: browser.stderr })) {
     const at = line.match(/DevTools listening on ws:\/\/([^/]+)\//)?.[1];
     if (!at) continue;
