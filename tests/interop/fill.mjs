@@ -46,6 +46,9 @@ async function signIn({ name, account, url, origin, allowed }) {
   await page.goto(url, { waitUntil: "commit" });
   const answer = await driver.fill(secret);
   await site.settled(account);
+  // What the page has sent besides arrives before this does.
+  const ping = (frame) => frame.evaluate(() => fetch("/ping").then((answer) => answer.text())).catch(() => null);
+  await Promise.all(page.frames().map(ping));
   const got = [answer, { accepted: account.accepted, refused: account.refused }];
   check(`${name}: signed in`, account.accepted === 1 && account.refused.length === 0, got);
   check(`${name}: says so`, answer.status === "SUBMITTED" && answer.origin === origin, got);
@@ -191,6 +194,12 @@ async function askTheScript() {
   check("script: a button that is not enabled", (await late.fill(true)).outcome === "pending");
   await late.page.evaluate(() => (document.querySelector("button").disabled = false));
   check("script: once it is", (await late.told("submit")).outcome === "submitted");
+  const taken = await ask(
+    `${FORM}<script>addEventListener("input", ({ target }) => (target.disabled = target.value.length === 6));
+    globalThis.pressed = 0; addEventListener("click", () => (pressed += 1));</script>`,
+  );
+  check("script: a page that takes the code itself", (await taken.fill(true)).outcome === "submitted");
+  check("script: nothing is pressed there", (await taken.page.evaluate("pressed")) === 0);
   const hidden = await ask(
     FORM.replace("<form", `<img name="title"><img name="querySelectorAll"><form name="readyState"`).replace(
       "<button",
@@ -198,7 +207,7 @@ async function askTheScript() {
     ),
   );
   check("script: names that hide properties", (await hidden.fill(true)).outcome === "submitted", await hidden.told("look"));
-  await Promise.all([one, two, deaf, late, hidden].map(({ page }) => page.close()));
+  await Promise.all([one, two, deaf, late, taken, hidden].map(({ page }) => page.close()));
   await driver.leave();
 }
 

@@ -11,9 +11,11 @@ const script = (text) => `<script>${text}</script>`;
 const library = (name) => `<script src="/lib/${name}.js"></script>`;
 const cells = `<div aria-hidden="true">${six.map(() => `<span class="cell"></span>`).join("")}</div>`;
 
+/** Asks for another code: in some languages it is what Enter would press. */
+const again = (t) => `<button ${t.lang < "k" ? `formaction="/again"` : `type="button"`}>${t.again}</button>`;
 /** A form as most pages have it: the button that asks for another code comes first. */
 const form = (t, fields, { more = "", button = `<button>${t.go}</button>`, attributes = "" } = {}) =>
-  `<form method="post" action="${t.verify}" ${attributes}>${fields}<p><button type="button">${t.again}</button> ${button}</p>${more}</form>`;
+  `<form method="post" action="${t.verify}" ${attributes}>${fields}<p>${again(t)} ${button}</p>${more}</form>`;
 const page = (t, body, { heading = `<h1>${t.heading}</h1><p>${t.text}</p>`, title = t.heading } = {}) =>
   `<!doctype html><html lang="${t.lang}"><meta charset="utf-8"><title>${title}</title>${STYLE}${heading}${body}</html>`;
 const boxes = (t, row = six, more = "") =>
@@ -123,8 +125,8 @@ const KINDS = [
       h("button", { disabled: code.join("").length < 6, onClick: () => send(code.join("")) }, "${t.go}")); };`), { lang: "nl" }],
   ["React: sends by itself", (t) => react(t, `const App = () => { const [code, set] = useState(""); const [busy, wait] = useState(false);
     const change = (event) => { set(event.target.value); if (event.target.value.length === 6) { wait(true); send(event.target.value); } };
-    return h("div", null, h("input", { autoComplete: "one-time-code", value: code, disabled: busy, onChange: change }),
-      h("button", { disabled: busy || code.length < 6, onClick: () => send(code) }, "${t.go}")); };`), { lang: "pl" }],
+    return h("div", null, h("input", { autoComplete: "one-time-code", value: code, onChange: change }),
+      h("button", { disabled: busy, onClick: () => send(code) }, "${t.go}")); };`), { lang: "pl" }],
   ["React: made anew on focus", (t) => react(t, `const App = () => { const [code, set] = useState(""); const [key, renew] = useState(0);
     return h("form", { onSubmit: (event) => { event.preventDefault(); send(code); } },
       h("input", { key, placeholder: "${t.label}", value: code, onFocus: () => renew(1), onChange: (event) => set(event.target.value) }),
@@ -154,7 +156,9 @@ const KINDS = [
     const next = box.cloneNode(); next.value = box.value; box.replaceWith(next);
   });`)), { lang: "es" }],
   ["sends by itself: form.submit()", (t) => page(t, form(t, labelled(t)) + onLast("form.submit();")), { lang: "pt" }],
-  ["sends by itself: requestSubmit()", (t) => page(t, form(t, otp) + onLast("form.requestSubmit();")), { lang: "it" }],
+  ["sends by itself: requestSubmit()", (t) => page(t, form(t, otp) + script(SEND(t)) + onLast(`form.requestSubmit();`) +
+    script(`document.forms[0].addEventListener("submit", (event) => { event.preventDefault(); send(document.querySelector("[name=code]").value); });`)),
+    { lang: "it" }],
   ["sends by itself: fetch, emptied", (t) => page(t, form(t, otp) + onLast(`${SEND(t)} send(box.value); box.value = "";`))],
   ["a button that is enabled late", (t) => page(t, form(t, labelled(t), { button: `<button id="go" disabled>${t.go}</button>` }) +
     onLast(`setTimeout(() => (document.getElementById("go").disabled = false), 700);`)), { lang: "nl" }],
