@@ -51,9 +51,10 @@
   }
 
   // Which inputs can take a code at all.
-  const TEXTS = "input:not([type]), input[type=''], input[type=text i], input[type=tel i], input[type=number i], input[type=password i]";
+  const TEXTS = ["text", "tel", "number", "password"].map((type) => `input[type=${type} i]`).join() + ", input:not([type]), input[type='']";
   const tokensOf = (input) => (attribute(input, "autocomplete") ?? "").toLowerCase().split(/\s+/);
-  const isEditable = (input) => !matches(input, ":disabled") && !input.readOnly && ![...ancestors(input)].some((up) => matches(up, "[inert]"));
+  const isInert = (input) => [...ancestors(input)].some((up) => matches(up, "[inert]"));
+  const isEditable = (input) => !matches(input, ":disabled") && !input.readOnly && !isInert(input);
 
   function isText(input) {
     if (input.type !== "password") return true;
@@ -66,12 +67,14 @@
     return [element, ...ancestors(element)].reduce((product, each) => product * Number(getComputedStyle(each).opacity), 1);
   }
 
+  const CLIPPED = /inset\((50|100)%|circle\(0/;
+
   /** What is left of an element's rectangle by what cuts it off. */
   function shownBounds(element) {
     let { left, top, right, bottom } = boundsOf(element);
     for (const up of ancestors(element)) {
       const { overflowX, overflowY, clipPath } = getComputedStyle(up);
-      if (/inset\((50|100)%|circle\(0/.test(clipPath)) return { width: 0, height: 0 };
+      if (CLIPPED.test(clipPath)) return { width: 0, height: 0 };
       if (matches(up, "html, body") || !/hidden|clip/.test(overflowX + overflowY)) continue;
       const cut = boundsOf(up);
       [left, top] = [Math.max(left, cut.left), Math.max(top, cut.top)];
@@ -83,7 +86,7 @@
   function isSeen(input) {
     if (!isVisible(input, { checkVisibilityCSS: true })) return false;
     const { width, height } = shownBounds(input);
-    if (width >= 8 && height >= 8 && opacityOf(input) >= 0.1) return !/inset\((50|100)%|circle\(0/.test(getComputedStyle(input).clipPath);
+    if (width >= 8 && height >= 8 && opacityOf(input) >= 0.1) return !CLIPPED.test(getComputedStyle(input).clipPath);
     const isKeptAway = [input, ...ancestors(input)].some((each) => attribute(each, "aria-hidden") === "true");
     return !isKeptAway && [...ancestors(input)].slice(0, 3).some(drawsBoxes);
   }
@@ -122,11 +125,15 @@
     return places.filter(({ length, 0: { maxLength } }) => length > 1 || maxLength < 0 || maxLength >= 6);
   }
 
+  /** The elements that an attribute names. */
+  function namedBy(input, name) {
+    const ids = (attribute(input, name) ?? "").split(/\s+/).filter(Boolean);
+    return ids.flatMap((id) => [...query(rootOf(input), `[id="${CSS.escape(id)}"]`)]);
+  }
+
   /** What an input says of itself, each source on its own. */
   function wordsOf(input) {
-    const byId = (attribute(input, "aria-labelledby") ?? "").split(/\s+/).filter(Boolean);
-    const labels = byId.flatMap((id) => [...query(rootOf(input), `[id="${CSS.escape(id)}"]`)]);
-    const shown = [...(input.labels ?? []), ...labels].map((label) => textOf(label));
+    const shown = [...(input.labels ?? []), ...namedBy(input, "aria-labelledby")].map((label) => textOf(label));
     shown.push(...["aria-label", "placeholder", "title"].map((name) => attribute(input, name)));
     const named = ["name", "id", "data-testid"].map((name) => attribute(input, name));
     const clean = (texts) => texts.filter((text) => text?.trim()).map(plain);
@@ -176,9 +183,8 @@
     if (form && query(form, "[autocomplete^='cc-' i]").length > 0) return 0;
     if (all.some(speaks)) return 3;
     if (all.some((text) => ELSE.test(text))) return 0;
-    const described = (attribute(boxes[0], "aria-describedby") ?? "").split(/\s+/).filter(Boolean);
     const near = [textBefore(boxes, (node) => inputs.includes(node) && !boxes.includes(node))];
-    near.push(...described.flatMap((id) => [...query(rootOf(boxes[0]), `[id="${CSS.escape(id)}"]`)].map((each) => plain(textOf(each)))));
+    near.push(...namedBy(boxes[0], "aria-describedby").map((each) => plain(textOf(each))));
     if (near.some(speaksOtherwise)) return 0;
     const headings = () => [titleOf(document), ...everywhere(HEADINGS).filter((each) => isVisible(each)).map(textOf)].map(plain);
     const isShaped = boxes.length > 1 || boxes[0].maxLength >= 6 || boxes[0].inputMode === "numeric" || boxes[0].pattern;
@@ -193,7 +199,8 @@
     const inputs = everywhere(selector ?? TEXTS).filter((input) => input instanceof HTMLInputElement && matches(input, TEXTS));
     if ((selector ?? null) !== null) return placesOf(inputs.filter(isEditable));
     const seen = inputs.filter((input) => isText(input) && isEditable(input) && isSeen(input));
-    const ranked = placesOf(seen.filter((input) => !modal || [...ancestors(input)].includes(modal))).map((boxes) => [rankOf(boxes, seen), boxes]);
+    const reached = seen.filter((input) => !modal || [...ancestors(input)].includes(modal));
+    const ranked = placesOf(reached).map((boxes) => [rankOf(boxes, seen), boxes]);
     const best = Math.max(1, ...ranked.map(([rank]) => rank));
     return ranked.filter(([rank]) => rank === best).map(([, boxes]) => boxes);
   }

@@ -12,13 +12,15 @@
     for (let turns = 0; turns < 20; turns += 1) await null;
   };
   const BUBBLES = { bubbles: true, composed: true };
-  const inputEvent = (kind, inputType, data) => new InputEvent(kind, { ...BUBBLES, cancelable: kind === "beforeinput", inputType, data });
+  const inputEvent = (kind, inputType, data) =>
+    new InputEvent(kind, { ...BUBBLES, cancelable: kind === "beforeinput", inputType, data });
 
   function strike(box, kind, key) {
     const keyCode = key === "Enter" ? 13 : key.charCodeAt(0);
     const code = key === "Enter" ? key : `Digit${key}`;
     const charCode = kind === "keypress" ? keyCode : 0;
-    return send(box, new KeyboardEvent(kind, { ...BUBBLES, cancelable: true, key, code, keyCode, which: keyCode, charCode, view: self }));
+    const given = { ...BUBBLES, cancelable: true, view: self, key, code, keyCode, which: keyCode, charCode };
+    return send(box, new KeyboardEvent(kind, given));
   }
 
   function empty(box) {

