@@ -18,6 +18,8 @@ use crate::domain::{
 
 /// How long one page may take to answer: a page with an open dialogue never does, and must not hold up the others.
 const ANSWERS_WITHIN: Duration = Duration::from_millis(1500);
+/// Frames within frames that are followed upwards.
+const FRAMES_DEEP_MAX: usize = 32;
 /// The name of the world in which our script runs, beside the page's own.
 const WORLD: &str = "countersign";
 /// What runs inside a frame: typing, which is given what finds the field, which is given the words that speak of codes.
@@ -30,6 +32,8 @@ pub(super) struct Seen {
     /// Places for a code.
     pub(super) fields: u64,
     pub(super) is_selector_invalid: bool,
+    /// The frames and the page that it is in, by their ids.
+    pub(super) within: Vec<PageId>,
     /// Where a code would go; `None`: the origin is not among those that are sought.
     place: Option<Place>,
 }
@@ -52,6 +56,8 @@ struct Target {
     r#type: String,
     /// Such as `prerender`: a page that nobody sees yet.
     subtype: Option<String>,
+    /// Of a frame with a process of its own: the frame that it is in.
+    parent_frame_id: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -66,6 +72,7 @@ struct Tree {
 #[serde(rename_all = "camelCase")]
 struct Frame {
     id: String,
+    parent_id: Option<String>,
     security_origin: String,
 }
 
@@ -94,11 +101,23 @@ pub(super) async fn look_at(link: &Arc<Link>, sought: &Sought<'_>) -> Result<Vec
         // A page that does not answer, or went away, is not there.
         looked.ok().and_then(Result::ok).unwrap_or_default()
     });
-    Ok(join_all(looks).await.into_iter().flatten().collect())
+    let seen: Vec<_> = join_all(looks).await.into_iter().flatten().collect();
+    let parents: HashMap<PageId, PageId> =
+        seen.iter().filter_map(|(seen, parent)| Some((seen.candidate.page.clone(), parent.clone()?))).collect();
+    let placed = |(mut seen, parent): (Seen, Option<PageId>)| {
+        let above = std::iter::successors(parent, |frame| parents.get(frame).cloned());
+        seen.within = above.take(FRAMES_DEEP_MAX).collect();
+        seen
+    };
+    Ok(seen.into_iter().map(placed).collect())
 }
 
 /// Looks at a page and at the frames that its process has; other frames are targets of their own.
-async fn look_into(link: &Arc<Link>, target: &Target, sought: &Sought<'_>) -> Result<Vec<Seen>, LinkError> {
+async fn look_into(
+    link: &Arc<Link>,
+    target: &Target,
+    sought: &Sought<'_>,
+) -> Result<Vec<(Seen, Option<PageId>)>, LinkError> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Answer {
@@ -112,7 +131,10 @@ async fn look_into(link: &Arc<Link>, target: &Target, sought: &Sought<'_>) -> Re
     let Answer { frame_tree } = answer(found?)?;
     let mut frames = Vec::new();
     flatten(frame_tree, &mut frames);
-    let seen = frames.into_iter().map(|frame| look_in_frame(link, &session, frame, sought));
+    let seen = frames.into_iter().map(|frame| async {
+        let parent = frame.parent_id.as_ref().or(target.parent_frame_id.as_ref()).and_then(|id| id.parse().ok());
+        look_in_frame(link, &session, frame, sought).await.map(|seen| (seen, parent))
+    });
     Ok(join_all(seen).await.into_iter().flatten().collect())
 }
 
@@ -147,7 +169,7 @@ async fn look_in_frame(link: &Arc<Link>, session: &str, frame: Frame, sought: &S
     };
     if !covered(&frame.security_origin) {
         let candidate = Candidate::new(page, String::new(), "");
-        return Some(Seen { candidate, fields: 0, is_selector_invalid: false, place: None });
+        return Some(Seen { candidate, fields: 0, is_selector_invalid: false, within: Vec::new(), place: None });
     }
     let object = script_in(link, session, page.as_str()).await.ok()?;
     let place = Place { link: Arc::clone(link), session: session.to_owned(), object, origin: String::new() };
@@ -155,7 +177,13 @@ async fn look_in_frame(link: &Arc<Link>, session: &str, frame: Frame, sought: &S
     // The frame says its origin itself: it may have moved since the browser was asked.
     let place = covered(&look.origin).then(|| Place { origin: look.origin.clone(), ..place });
     let candidate = Candidate::new(page, look.origin, &look.title);
-    Some(Seen { candidate, fields: look.fields, is_selector_invalid: look.selector.is_some(), place })
+    Some(Seen {
+        candidate,
+        fields: look.fields,
+        is_selector_invalid: look.selector.is_some(),
+        within: Vec::new(),
+        place,
+    })
 }
 
 /// Starts our script in a frame, in a world of its own, and returns the browser's name for what it made.

@@ -106,8 +106,11 @@ impl Browsers {
 
 /// The one field that is sought, or why none is.
 fn chosen(seen: Vec<Seen>, sought: &Sought<'_>) -> Result<Field, NotFound> {
-    let is_named = |seen: &Seen| sought.page.is_none_or(|page| seen.candidate.page == *page);
-    let mut named: Vec<Seen> = seen.into_iter().filter(is_named).collect();
+    // A page stands for the frames in it, unless it asks for a code itself.
+    let is_it = |seen: &Seen| sought.page.is_none_or(|page| seen.candidate.page == *page);
+    let asks_itself = seen.iter().any(|seen| is_it(seen) && seen.fields > 0);
+    let is_in_it = |seen: &Seen| sought.page.is_some_and(|page| seen.within.contains(page));
+    let mut named: Vec<Seen> = seen.into_iter().filter(|seen| is_it(seen) || !asks_itself && is_in_it(seen)).collect();
     if named.is_empty() && sought.page.is_some() {
         return Err(NotFound::NoSuchPage);
     }

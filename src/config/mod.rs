@@ -5,6 +5,7 @@
 //! that quotes a value, since a store's address may hold a password.
 
 mod browsers;
+mod colors;
 mod keys;
 mod otlp;
 mod places;
@@ -23,6 +24,7 @@ use std::{
 use clap::{Args, ColorChoice, ValueEnum};
 use directories::BaseDirs;
 
+pub use colors::color_of_words;
 pub use keys::{HANDED, handed_keys, key_variable};
 #[cfg(feature = "serve")]
 pub use serve::{Backups, Client, Durability, Oauth};
@@ -31,6 +33,7 @@ pub use sidecar::{folders, own_name, own_program};
 
 use self::{
     browsers::BrowserFlags,
+    colors::color,
     keys::TypedKey,
     otlp::OtlpFlags,
     places::{Written, absolute, address, setting, variable},
@@ -377,22 +380,6 @@ fn text(set: Option<(OsString, Written)>) -> Result<Option<(String, Written)>, C
         Err(_) => Err(ConfigError::Setting { name: written.name(), problem: "must be text in UTF-8" }),
     };
     set.map(read).transpose()
-}
-
-/// A flag overrides `NO_COLOR` (<https://no-color.org>: present and not empty).
-fn color(typed: Option<ColorChoice>) -> ColorChoice {
-    let none = || variable("NO_COLOR").is_some();
-    typed.unwrap_or_else(|| if none() { ColorChoice::Never } else { ColorChoice::Auto })
-}
-
-/// When to use colour, as far as an unreadable command line tells: nothing after `--` is a flag.
-pub fn color_of_words(words: &[OsString]) -> ColorChoice {
-    let typed: Vec<&OsStr> = words.iter().map(OsString::as_os_str).take_while(|word| *word != "--").collect();
-    let values = typed.iter().zip(typed.iter().skip(1).copied().map(Some).chain([None])).filter_map(|(word, next)| {
-        let word = word.to_str()?;
-        if word == "--color" { next.and_then(OsStr::to_str) } else { word.strip_prefix("--color=") }
-    });
-    color(values.filter_map(|value| ColorChoice::from_str(value, false).ok()).last())
 }
 
 /// Parses a list of scopes.

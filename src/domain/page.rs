@@ -5,7 +5,7 @@ use std::str::FromStr;
 use super::text::Claim;
 
 /// A page or a frame, by the id that its browser gave it: 32 digits of base 16.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct PageId(String);
 
 /// The text is not the id of a page.

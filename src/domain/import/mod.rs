@@ -43,6 +43,7 @@ mod table;
 mod twofas;
 mod unread;
 mod uri;
+mod words;
 mod xml;
 
 use archive::Known;

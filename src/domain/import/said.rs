@@ -1,14 +1,13 @@
 //! The columns of a table that say how the codes of its bare keys are made: how they are called, and what their cells
 //! mean. A name that other things have, too, is believed only where its cell can mean nothing else.
 
-use std::collections::BTreeSet;
-
 use super::{
     entry::Number,
     item::{Named, named, plain},
     json::number_of,
     unread,
     uri::Said,
+    words::is_made_of,
 };
 
 /// Words about codes that stand in the names of such columns.
@@ -42,8 +41,6 @@ const ABOUT_COUNTERS: [&str; 3] = ["initial", "current", "moving"];
 const OF_PASSWORDS: [&str; 8] = ["pass", "pwd", "kennwort", "contrase", "senha", "wachtwoord", "parola", "heslo"];
 /// The name of another one.
 const PIN: &str = "pin";
-/// Characters of the longest name of such a column.
-const NAME_CHARS: usize = 48;
 /// Characters of the longest name of a hash function.
 const HASH_CHARS: usize = 16;
 /// Words in a column of seeds that say whether there is one, and of what kind.
@@ -316,27 +313,6 @@ fn setting(name: &str) -> Option<(Setting, bool)> {
     })
 }
 
-/// Whether a plain name has one of these words, and no other ones than these and those about them.
-fn is_made_of(name: &str, words: &[&str], about: &[&[&str]]) -> bool {
-    if name.len() > NAME_CHARS {
-        return false;
-    }
-    // Each beginning of the name is looked at once, however many ways there are to part it into words.
-    let mut ends = BTreeSet::from([(0, false)]);
-    while let Some((at, has_word)) = ends.pop_first() {
-        let rest = name.get(at..).unwrap_or_default();
-        if rest.is_empty() && has_word {
-            return true;
-        }
-        let all =
-            words.iter().map(|word| (word, true)).chain(about.iter().copied().flatten().map(|word| (word, has_word)));
-        ends.extend(
-            all.filter(|(word, _)| rest.starts_with(**word)).map(|(word, has_word)| (at + word.len(), has_word)),
-        );
-    }
-    false
-}
-
 /// What stands in a cell for nothing.
 const NOTHING: [&str; 6] = ["", "na", "none", "null", "default", "standard"];
 
@@ -459,15 +435,6 @@ mod tests {
                 assert!(setting(&plain(name)) == expected, "{name}");
             }
         }
-    }
-
-    #[test]
-    fn a_name_that_can_be_parted_in_many_ways_takes_no_longer_than_others() {
-        // Two lists have `s`, so there are two ways for each letter.
-        let name = "s".repeat(NAME_CHARS);
-        let begun = std::time::Instant::now();
-        assert!(!is_setting(&name) && !is_setting(&format!("{}x", &name[1..])));
-        assert!(begun.elapsed() < std::time::Duration::from_secs(1), "{:?}", begun.elapsed());
     }
 
     #[test]

@@ -163,6 +163,7 @@ fn typed_as(field: &str) -> String {
         "pin" => "the PIN".to_owned(),
         "seat_id" => "--seat".to_owned(),
         "scopes" => "--scope".to_owned(),
+        "origins" => "--origin".to_owned(),
         other => format!("--{}", other.replace('_', "-")),
     }
 }

@@ -19,6 +19,8 @@ use crate::{
 const PROTOCOL: &str = "agent-browser.plugin.v1";
 /// Bytes of a request.
 const REQUEST_BYTES_MAX: usize = 64 * 1024;
+/// Seconds to wait for a page and a code at most: agent-browser ends a plugin that fills after 60.
+const FILL_WAIT_MAX: u32 = 45;
 /// Seconds to wait for a code at most: agent-browser ends a plugin that resolves a credential after 15.
 const CREDENTIAL_WAIT: u32 = 12;
 /// The fields that a code may be typed into by agent-browser itself, as one selector.
@@ -90,6 +92,7 @@ pub(super) async fn answer(session: &mut Session) -> Result<Ending, Failure> {
 pub fn refuse(console: &mut Console, body: &ErrorBody) -> Result<(), Failure> {
     let mut text = format!("{}: {}", body.error, body.message);
     for candidate in &body.candidates {
+        text.push(' ');
         text.push_str(&json!([candidate.page, candidate.origin, candidate.title]).to_string());
     }
     console.line(&json!({"protocol": PROTOCOL, "success": false, "error": text}).to_string())?;
@@ -127,7 +130,7 @@ async fn fill(request: Value, session: &mut Session) -> Result<FillResponse, Fai
         selector: fill.selector.map(|text| Text::new(&text).ok_or_else(wrong("selector"))).transpose()?,
         submit: fill.submit,
         min_validity: fill.min_validity.map(|n| Seconds::new(n).ok_or_else(wrong("min_validity"))).transpose()?,
-        max_wait: fill.max_wait.map(|n| Seconds::new(n).ok_or_else(wrong("max_wait"))).transpose()?,
+        max_wait: Seconds::new(fill.max_wait.unwrap_or(FILL_WAIT_MAX).min(FILL_WAIT_MAX)),
         seat_id: seat::id_for_use(session, fill.seat_id).await?,
         purpose: fill.purpose,
         ..FillCode::of(secret.id)

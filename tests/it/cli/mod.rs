@@ -10,6 +10,7 @@ mod demo;
 mod enrol;
 #[cfg(target_os = "linux")]
 mod failing_start;
+mod fill;
 #[cfg(target_os = "linux")]
 mod import_child;
 mod import_told;

@@ -8,6 +8,7 @@ pub(crate) mod enrol_local;
 mod enrol_pictures;
 mod enrol_refused;
 mod health;
+mod hooks;
 pub(crate) mod kit;
 mod malformed;
 pub(crate) mod matrix;

@@ -92,7 +92,7 @@ pub(super) struct SourceArgs {
 
 /// Stores a secret.
 pub(super) async fn add(args: AddArgs, session: &mut Session) -> Result<(), Failure> {
-    let (generate, allow_duplicate) = (args.source.generate, args.allow_duplicate);
+    let (generate, allow_duplicate, fill_only) = (args.source.generate, args.allow_duplicate, args.fill_only);
     let registration = match session.input.take() {
         Some(Input(Taken::Secret(registration))) => registration,
         _ => read(&args, &mut session.console, &session.children).await?,
@@ -112,7 +112,8 @@ pub(super) async fn add(args: AddArgs, session: &mut Session) -> Result<(), Fail
     session.console.note(&if generate {
         "Enter the seed at the service now: it is shown this once.".to_owned()
     } else {
-        format!("Stored. `countersign code {id}` shows its code.")
+        let command = if fill_only { "fill" } else { "code" };
+        format!("Stored. `countersign {command} {id}` {} its code.", if fill_only { "types" } else { "shows" })
     });
     Ok(())
 }
