@@ -205,7 +205,9 @@
     return ranked.filter(([rank]) => rank === best).map(([, boxes]) => boxes);
   }
 
-  const BUTTONS = "button, input[type=submit i], input[type=button i], input[type=image i], [role=button]";
+  // A link that leads nowhere is one, too.
+  const LINKS = "a:not([href]), a[href='#'], a[href^='javascript:' i]";
+  const BUTTONS = `button, input[type=submit i], input[type=button i], input[type=image i], [role=button], ${LINKS}`;
   const isUsable = (button) => button !== null && !matches(button, ":disabled, [aria-disabled=true], [aria-busy=true]");
   const isShown = (button) => isVisible(button, { checkVisibilityCSS: true }) && boundsOf(button).width > 0;
 

@@ -84,10 +84,11 @@
     return isIn(place)(box) && isEditable(box);
   }
 
-  /** Types the code; whether all of it was typed. A place that the page replaces is looked for again, twice at most. */
+  /** Types the code; whether all of it was typed. A place that the page replaces is looked for again: after each digit that
+   * the new one has as well, and else twice at most. */
   async function type() {
     const { code, selector } = filled;
-    for (let at = 0, lost = 0; at < code.length; ) {
+    for (let at = 0, lost = 0, kept = 0; at < code.length; ) {
       const { place } = filled;
       const box = place.boxes[place.boxes.length > 1 ? at : 0];
       if (await enter(box, place, place.boxes.length > 1 || at === 0)) {
@@ -102,9 +103,11 @@
       }
       const again = lost < 2 && findPlace(selector, code.length);
       if (!again) return false;
-      lost += 1;
       filled.place = again;
-      if (held(again.boxes) !== code.slice(0, at)) at = 0;
+      const isKept = held(again.boxes) === code.slice(0, at);
+      if (isKept && at > kept) kept = at;
+      else lost += 1;
+      if (!isKept) at = 0;
     }
     await turn();
     return true;
@@ -166,20 +169,21 @@
     }
   }
 
-  async function typeAndSubmit(isToSubmit) {
-    const isAll = await type();
-    if (isTaken()) return "submitted";
-    if (isAll && held(filled.place.boxes) !== filled.code) await paste();
-    if (isTaken() && isAll) return "submitted";
-    if (held(filled.place.boxes) !== filled.code) return "untyped";
-    return isToSubmit ? push() : "filled";
-  }
-
   /** After the page has made the boxes anew with what was in them. */
   function findAgain() {
     if (filled.place.boxes.every(isIn(filled.place))) return;
     const again = findPlace(filled.selector, filled.code.length);
     if (again && held(again.boxes) === filled.code) filled.place = again;
+  }
+
+  async function typeAndSubmit(isToSubmit) {
+    const isAll = await type();
+    findAgain();
+    if (isTaken()) return "submitted";
+    if (isAll && held(filled.place.boxes) !== filled.code) await paste();
+    if (isTaken() && isAll) return "submitted";
+    if (held(filled.place.boxes) !== filled.code) return "untyped";
+    return isToSubmit ? push() : "filled";
   }
 
   const isSelector = (selector) => {
