@@ -65,8 +65,8 @@ fn who_does_not_sign_gets_nothing() {
         let refused = asked(&server, &secret, key, ahead);
         assert_eq!((refused.status, refused.json()["error"].as_str()), (401, Some("unauthenticated")), "{key} {ahead}");
     }
-    let rows =
-        server.wait(server.vault.rows(AuditFilter { action: Some(Action::Authenticate), ..AuditFilter::default() }));
+    let rows = server
+        .wait(server.vault.all_rows(AuditFilter { action: Some(Action::Authenticate), ..AuditFilter::default() }));
     assert_eq!(rows.iter().filter(|row| row.entry.outcome == Outcome::Unauthenticated).count(), 3);
     // A server without a key has no such route.
     let without = Server::start();
