@@ -12,6 +12,7 @@
 //! | [`operations`] | what callers may do: permissions, order of the steps, audit rows | SQL, a protocol |
 //! | [`picture`] | the QR codes in a picture | what their texts mean |
 //! | [`browser`] | types a code into the page of a running browser | which codes there are, an address from a call |
+//! | [`guard`] | the proxy of an agent's browser: codes in the place of decoys | a decision who gets a code |
 //! | [`child`] | work on untrusted bytes in a process with limits | a vault |
 //! | [`hosts`] | which file of each MCP host names its servers, and our entry in it | a disk |
 //! | [`transport`] | MCP, HTTP and the command line: bytes to an operation and back | a decision |
@@ -50,6 +51,12 @@ pub mod child;
 pub mod fetch;
 
 pub mod hosts;
+
+#[cfg(feature = "guard")]
+pub mod guard;
+#[cfg(not(feature = "guard"))]
+#[path = "guard/absent.rs"]
+pub mod guard;
 
 #[cfg_attr(not(feature = "serve"), expect(dead_code, reason = "HTTP uses the rest"))]
 pub mod transport;

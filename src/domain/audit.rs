@@ -83,6 +83,8 @@ words!(
         CodeRelease = "code.release",
         /// A code was typed into a page.
         CodeFill = "code.fill",
+        /// A decoy was handed out, which stands for a code.
+        CodeDecoy = "code.decoy",
         /// A code that somebody typed was checked.
         CodeVerify = "code.verify",
         /// A seat was added.
@@ -129,6 +131,8 @@ words!(
         AuditFence = "audit.fence",
         /// A node noted where the chains of the others end.
         AuditKnot = "audit.knot",
+        /// A certificate authority of the guard was made.
+        GuardAuthority = "guard.authority",
         /// The vault was made.
         VaultCreate = "vault.create",
         /// The vault was moved to a newer format.

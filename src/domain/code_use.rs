@@ -56,6 +56,8 @@ pub struct CodeAsk<'a> {
     /// Whether the code is typed into a page: then it goes to nobody else, and its step stays reserved, and can be given back,
     /// until it is typed.
     pub typed: bool,
+    /// Whether the caller sees no digit, because the code goes to an origin of the secret.
+    pub hidden: bool,
     /// Where the call stands.
     pub stage: Stage,
     /// The id for the reservation, if one is made.
@@ -128,7 +130,7 @@ impl UseState {
     /// Decides on a call for a code.
     pub fn decide(&self, terms: &CodeTerms, ask: &CodeAsk<'_>) -> CodeAnswer {
         let CodeTerms { totp, usage } = terms;
-        if *usage == SecretUse::FillOnly && !ask.typed {
+        if *usage == SecretUse::FillOnly && !ask.typed && !ask.hidden {
             return CodeAnswer::FillOnly;
         }
         if ask.wish.min_validity > totp.period.seconds() {
@@ -217,6 +219,7 @@ mod tests {
             wish: CodeWish { min_validity: 0, single_use, max_wait: Duration::from_secs(45) },
             patient: true,
             typed: false,
+            hidden: false,
             stage: Stage::Asks,
             reservation: ReservationId::new(uuid::Uuid::from_u128(1)),
             limits: &[],
@@ -271,6 +274,8 @@ mod tests {
         let wish = CodeWish { min_validity: 31, ..ask(false).wish };
         assert_eq!(state.decide(&terms(TERMS), &CodeAsk { wish, ..ask(false) }), CodeAnswer::TooFresh { period: 30 });
         assert_eq!(state.decide(&terms(SecretUse::FillOnly), &ask(false)), CodeAnswer::FillOnly);
+        let hidden = CodeAsk { hidden: true, ..ask(true) };
+        assert!(matches!(state.decide(&terms(SecretUse::FillOnly), &hidden), CodeAnswer::Give { .. }));
     }
 
     #[test]

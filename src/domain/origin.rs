@@ -57,6 +57,21 @@ impl Origin {
         self.below.then_some(&self.host)
     }
 
+    /// The host; of a wildcard, the domain below which all are meant.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port, implied by the scheme or not.
+    pub fn port(&self) -> u16 {
+        self.port.unwrap_or(self.scheme.default_port())
+    }
+
+    /// Whether its pages come over TLS.
+    pub fn is_secure(&self) -> bool {
+        self.scheme == Scheme::Https
+    }
+
     /// Whether a page of `other` (not a wildcard) is within this origin.
     pub fn covers(&self, other: &Self) -> bool {
         let below = || other.host.strip_suffix(&self.host).is_some_and(|name| name.len() > 1 && name.ends_with('.'));

@@ -176,6 +176,12 @@ impl TotpParameters {
 }
 
 impl Code {
+    /// Digits that stand for a code, from random bytes: a decoy.
+    pub fn decoy(digits: Digits, random: u64) -> Self {
+        let width = usize::from(digits.get());
+        Self(format!("{:0width$}", random % 10_u64.pow(digits.get().into())))
+    }
+
     /// The digits, with leading zeros. Search for `digits()` to find every place that shows a code.
     pub fn digits(&self) -> &str {
         &self.0

@@ -110,6 +110,11 @@ pub trait Operation: Sized + Send + Sync {
     /// The result of a call.
     type Output: Send;
 
+    /// The properties of this very call, if its arguments change them.
+    fn spec_for(&self, _: &Principal) -> Spec {
+        Self::SPEC
+    }
+
     /// The secret that it works on.
     fn secret(&self) -> Option<SecretId> {
         None
@@ -172,7 +177,7 @@ impl Service {
             // A code would be wrong, and an audit row with that time would be out of place.
             self.check_clock()?;
         }
-        let mut entry = AuditEntry::of(caller, O::SPEC.action, self.now());
+        let mut entry = AuditEntry::of(caller, operation.spec_for(caller).action, self.now());
         entry.secret = operation.secret();
         let mut call = Call { service: self, caller, patience, entry, seat: None };
         let work = async {
@@ -243,7 +248,7 @@ impl Service {
 
 impl Call<'_> {
     async fn admit<O: Operation>(&mut self, operation: &O) -> Result<(), Failed> {
-        O::SPEC.check(self.caller)?;
+        operation.spec_for(self.caller).check(self.caller)?;
         if self.caller.is_stale(self.entry.at, RIGHTS_FRESH) {
             self.service.still_valid(self.caller).await?;
         }

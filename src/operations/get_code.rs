@@ -14,6 +14,7 @@ use crate::domain::{
     audit::Action,
     ids::SecretId,
     limits::{PERIOD_SECONDS_MAX, WAIT_SECONDS_DEFAULT, WAIT_SECONDS_MAX},
+    principal::Principal,
     scope::Scope,
     steps::CodeWish,
     text::Purpose,
@@ -31,6 +32,10 @@ pub struct GetCode {
     /// True: this code goes to no other caller. Use it when several agents may log in to the same account.
     #[serde(default)]
     pub single_use: bool,
+    /// True: digits that are no code, for a browser behind `countersign guard`, which puts a real code in their place when they
+    /// are sent to one of the secret's origins. They work for two more periods than a code.
+    #[serde(default)]
+    pub decoy: bool,
     /// Seconds to wait for a code at most.
     #[serde(default)]
     #[schemars(with = "Seconds<0, WAIT_SECONDS_MAX>", extend("default" = WAIT_SECONDS_DEFAULT))]
@@ -48,7 +53,15 @@ pub struct GetCode {
 impl GetCode {
     /// A plain call for a code.
     pub const fn of(secret_id: SecretId) -> Self {
-        Self { secret_id, min_validity: None, single_use: false, max_wait: None, seat_id: None, purpose: None }
+        Self {
+            secret_id,
+            min_validity: None,
+            single_use: false,
+            decoy: false,
+            max_wait: None,
+            seat_id: None,
+            purpose: None,
+        }
     }
 }
 
@@ -77,7 +90,7 @@ impl ApiOperation for GetCode {
             "Returns the current login code of a stored secret, and expires_in, the whole seconds until it rotates. Call it \
              at the moment the code is asked for. With min_validity it waits for the next code if fewer seconds are left; \
              with single_use the code goes to no other caller, and a later one is waited for if need be (max_wait seconds \
-             at most). Every code given is put into the audit log. Fails with not_found for an unknown secret, busy (with \
+             at most). With decoy the digits are no code: the browser's proxy puts a code in their place. Every code given is put into the audit log. Fails with not_found for an unknown secret, busy (with \
              the seconds until a code is free) and rate_limited: wait that long, then ask again.",
         ),
         method: Method::Get,
@@ -105,6 +118,15 @@ impl Operation for GetCode {
     };
     type Output = IssuedCode;
 
+    /// Whoever may have codes typed may have what stands for one.
+    fn spec_for(&self, caller: &Principal) -> Spec {
+        if !self.decoy {
+            return Self::SPEC;
+        }
+        let scope = if caller.may(Scope::CodesFill) { Scope::CodesFill } else { Scope::CodesRead };
+        Spec { access: Access::Scope(scope), action: Action::CodeDecoy, ..Self::SPEC }
+    }
+
     fn secret(&self) -> Option<SecretId> {
         Some(self.secret_id)
     }
@@ -115,6 +137,9 @@ impl Operation for GetCode {
 
     async fn run(self, call: &mut Call<'_>) -> Result<IssuedCode, Failed> {
         call.entry.purpose = self.purpose.as_deref().and_then(Purpose::of);
+        if self.decoy {
+            return call.decoy(self.secret_id).await;
+        }
         let max_wait = self.max_wait.map_or(WAIT_SECONDS_DEFAULT, Seconds::get);
         let wish = CodeWish {
             min_validity: self.min_validity.map_or(0, Seconds::get),

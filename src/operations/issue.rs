@@ -47,6 +47,15 @@ pub struct IssuedCode {
     pub step: Step,
 }
 
+/// Where a code goes.
+enum To<'t> {
+    Caller,
+    /// Into a page.
+    Page(&'t mut Typist),
+    /// To an origin of the secret, in the place of a decoy.
+    Origin,
+}
+
 /// What a call wants, updated while it goes on.
 struct Request<'t> {
     secret: SecretId,
@@ -57,6 +66,8 @@ struct Request<'t> {
     /// The hourly limit of each holder.
     limits: Vec<u32>,
     stage: Stage,
+    /// Whether the caller sees no digit.
+    hidden: bool,
     /// Types the code into a page; `None`: the caller gets it.
     typist: Option<&'t mut Typist>,
     /// The step that is reserved for the call: given back when this is dropped.
@@ -80,7 +91,7 @@ enum Next {
 impl Call<'_> {
     /// Gives the caller a code.
     pub(super) async fn issue(&self, secret: SecretId, wish: CodeWish, patient: bool) -> Result<IssuedCode, Failed> {
-        self.issued(secret, wish, patient, None).boxed().await
+        self.issued(secret, wish, patient, To::Caller).boxed().await
     }
 
     /// Has a code typed into a page.
@@ -90,21 +101,23 @@ impl Call<'_> {
         secret: SecretId,
         wish: CodeWish,
     ) -> Result<IssuedCode, Failed> {
-        self.issued(secret, wish, true, Some(typist)).boxed().await
+        self.issued(secret, wish, true, To::Page(typist)).boxed().await
     }
 
-    async fn issued(
-        &self,
-        secret: SecretId,
-        wish: CodeWish,
-        patient: bool,
-        typist: Option<&mut Typist>,
-    ) -> Result<IssuedCode, Failed> {
+    /// Takes a code that goes to an origin of the secret without being seen.
+    pub(super) async fn issue_hidden(&self, secret: SecretId, wish: CodeWish) -> Result<IssuedCode, Failed> {
+        self.issued(secret, wish, true, To::Origin).boxed().await
+    }
+
+    async fn issued(&self, secret: SecretId, wish: CodeWish, patient: bool, to: To<'_>) -> Result<IssuedCode, Failed> {
         let (holders, limits) = counted_holders(self);
         // Locals are dropped in reverse order, so the step is given back before the waiting place is.
         let mut place = None::<WaitingPlace>;
         let stage = Stage::Asks;
-        let mut request = Request { secret, wish, patient, holders, limits, stage, typist, held: None, counted: false };
+        let hidden = matches!(to, To::Origin);
+        let typist = if let To::Page(typist) = to { Some(typist) } else { None };
+        let mut request =
+            Request { secret, wish, patient, holders, limits, stage, hidden, typist, held: None, counted: false };
         let mut again = 0;
         loop {
             // Boxed: a call that waits, as thousands may, keeps only what the wait needs.
@@ -164,6 +177,7 @@ impl Call<'_> {
             wish: request.wish,
             patient: request.patient,
             typed,
+            hidden: request.hidden,
             stage: request.stage,
             reservation: ReservationId::new(id),
             limits: &limits,

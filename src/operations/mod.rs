@@ -18,6 +18,7 @@ mod back_up;
 mod bounds;
 mod count_seats;
 mod create_token;
+mod decoys;
 mod delete_secret;
 mod door;
 mod enroll_secret;
@@ -31,6 +32,7 @@ mod fill_code;
 mod find_seats;
 mod get_code;
 mod get_seat;
+mod guard_authority;
 mod import_seats;
 mod import_secrets;
 mod issue;
@@ -80,6 +82,7 @@ pub use self::{
     bounds::{Count, Seconds, Text, Whole},
     count_seats::{CountSeats, SeatCountResponse},
     create_token::{CreateToken, MintedToken, TokenCreateResponse},
+    decoys::{Decoy, GuardedOrigins, ListDecoys, SpendDecoy},
     delete_secret::{DeleteSecret, SecretDeleteResponse},
     door::{Access, Call, Effect, Failed, ForSeat, Operation, Spec},
     enroll_secret::{EndEnrolment, EnrollResponse, EnrollSecret, Enrolled, how_to_reach},
@@ -93,6 +96,7 @@ pub use self::{
     find_seats::FindSeats,
     get_code::{GetCode, TotpGetCodeResponse},
     get_seat::{GetSeat, SeatRetrieveResponse},
+    guard_authority::{KeepAuthority, ReadAuthority},
     import_seats::{ImportSeats, ImportedSeats, PresentSeat, SortedSeats},
     import_secrets::{ImportSecrets, Imported, PresentSecret, Progress},
     issue::IssuedCode,

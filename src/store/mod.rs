@@ -93,11 +93,13 @@ pub enum Kind {
     Session = 17,
     /// A message for a session whose stream is in another node.
     Letter = 18,
+    /// The certificate authority of an account's guard, sealed.
+    Authority = 19,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Header,
         Self::Account,
         Self::Secret,
@@ -116,6 +118,7 @@ impl Kind {
         Self::SeatPin,
         Self::Session,
         Self::Letter,
+        Self::Authority,
     ];
 
     /// The stored number.

@@ -6,8 +6,8 @@ use super::{
     CHUNK, Vault,
     keyring::Keyring,
     records::{
-        AuditBase, AuditHead, CountRecord, Floor, KeptKey, KeyUseRecord, Repeat, SealedMetadata, SealedSeed, Stored,
-        UseRecord, VaultHeader, damaged, shown,
+        AuditBase, AuditHead, CountRecord, Floor, KeptKey, KeyUseRecord, Repeat, SealedAuthority, SealedMetadata,
+        SealedSeed, Stored, UseRecord, VaultHeader, damaged, shown,
     },
     seal::OpenSealError,
 };
@@ -131,7 +131,8 @@ impl Vault {
             | Kind::Floor
             | Kind::SeatPin
             | Kind::Session
-            | Kind::Letter => Ok(()),
+            | Kind::Letter
+            | Kind::Authority => Ok(()),
         }
     }
 
@@ -221,6 +222,11 @@ pub(super) fn sound(keyring: &Keyring, record: &Record) -> Result<Finders, Store
         Kind::SeatPin => read::<SeatPin>(keyring, record),
         Kind::Session => read::<Session>(keyring, record),
         Kind::Letter => read::<Letter>(keyring, record),
+        Kind::Authority => {
+            let authority: SealedAuthority = keyring.open_record(record)?;
+            unsealed(keyring.open_authority(&authority).map(drop))?;
+            Ok(Finders::default())
+        }
     }
 }
 

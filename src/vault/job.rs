@@ -23,7 +23,10 @@ impl Job {
     /// Whether it only gives codes; the state file follows those once a second.
     pub(super) fn is_code(&self) -> bool {
         let code = |entry: &AuditEntry| {
-            matches!(entry.action, Action::CodeGet | Action::CodeReserve | Action::CodeRelease | Action::CodeVerify)
+            matches!(
+                entry.action,
+                Action::CodeGet | Action::CodeReserve | Action::CodeRelease | Action::CodeDecoy | Action::CodeVerify
+            )
         };
         self.entries.iter().all(code)
     }

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// Records without which everything goes on, and what is lost with them.
-const SPARE: [(Kind, &str); 8] = [
+const SPARE: [(Kind, &str); 9] = [
     (Kind::Count, "removed: codes of the last hour are counted from 0"),
     (Kind::KeyUse, "removed: the key counts as unused"),
     (Kind::Idempotency, "removed: a registration that is repeated is a new one"),
@@ -34,6 +34,7 @@ const SPARE: [(Kind, &str); 8] = [
     (Kind::SeatPin, "removed: `countersign seat update --pin` sets a new one"),
     (Kind::Session, "removed: the client begins a new session"),
     (Kind::Letter, "removed: the client sends its message again"),
+    (Kind::Authority, "removed: `countersign guard ca` makes another, which the browser has to be told"),
 ];
 
 /// A backup that damaged records are taken from.
@@ -238,7 +239,8 @@ impl<'a> Mending<'a> {
                 | Kind::Floor
                 | Kind::SeatPin
                 | Kind::Session
-                | Kind::Letter => continue,
+                | Kind::Letter
+                | Kind::Authority => continue,
             };
             let is_known = match filter {
                 Some(filter) => self.is_in_log(filter).await?,

@@ -10,6 +10,7 @@
 //! ledger, audit_row, verify      the audit log: chains, anchors, checks, pruning; `knots` bind the chains
 //! writer, draft                  changes, many in one commit
 //! people, secrets, search, enrolments   what operations read
+//! authority                      the certificate authority of the guard
 //! sessions                       what the nodes of a vault on a server tell each other of clients
 //! open, format1, state, sources/ from an address and a key to an open vault
 //! slots, slot_rotation           the ways to open it: listed, added, removed, given a new key
@@ -24,6 +25,7 @@
 
 mod archive;
 mod audit_row;
+mod authority;
 mod backup;
 mod company;
 mod copy;
@@ -78,6 +80,7 @@ use std::{
 
 pub use self::{
     archive::{Archive, ArchiveCheck, Archived, StoredRow},
+    authority::KeptAuthority,
     backup::BackedUp,
     draft::{Draft, Outcome},
     enrolments::{Derived, PinMemory},

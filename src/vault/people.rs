@@ -64,9 +64,16 @@ impl Vault {
 
     async fn of_account(&self, account: AccountId) -> Result<Vec<RecordKey>, StoreError> {
         let mut keys = Vec::new();
-        for kind in
-            [Kind::Seat, Kind::SeatPin, Kind::ApiKey, Kind::KeyUse, Kind::Idempotency, Kind::Enrolment, Kind::Token]
-        {
+        for kind in [
+            Kind::Seat,
+            Kind::SeatPin,
+            Kind::ApiKey,
+            Kind::KeyUse,
+            Kind::Idempotency,
+            Kind::Enrolment,
+            Kind::Token,
+            Kind::Authority,
+        ] {
             let list = List { life: None, ..List::of(kind, Some(account), CHUNK) };
             keys.extend(self.page_of(list, Page::ALL).await?.into_iter().map(|record| record.key));
         }

@@ -48,6 +48,7 @@ pub(super) enum Column {
     DataKey,
     Bundle,
     Session,
+    Authority,
 }
 
 /// Why a blob does not open. The error holds nothing of its contents.
@@ -73,6 +74,7 @@ impl Column {
             Self::DataKey => b"countersign/v1/data-key",
             Self::Bundle => b"countersign/v1/bundle",
             Self::Session => b"countersign/v1/session",
+            Self::Authority => b"countersign/v1/authority",
         }
     }
 }

@@ -79,7 +79,7 @@ function certificate() {
   const folder = mkdtempSync(join(tmpdir(), "fill-"));
   const [key, cert] = ["key.pem", "cert.pem"].map((name) => join(folder, name));
   const made = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"];
-  const names = ["-subj", "/CN=example.com", "-addext", "subjectAltName=DNS:example.com,DNS:*.example.com"];
+  const names = ["-subj", "/CN=example.com", "-addext", "subjectAltName=DNS:example.com,DNS:*.example.com,DNS:localhost"];
   try {
     execFileSync("openssl", [...made, ...names, "-keyout", key, "-out", cert], { stdio: "ignore" });
     return { key: readFileSync(key), cert: readFileSync(cert) };
@@ -118,6 +118,7 @@ export class Site extends EventEmitter {
     const site = new Site();
     const answer = (request, response) => void site.answer(request, response).catch((error) => response.destroy(error));
     const secured = certificate();
+    site.certificate = secured.cert;
     site.servers = {
       http: createServer(answer),
       otherHttp: createServer(answer),

@@ -20,8 +20,9 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("picture", &["domain"]),
     ("child", &["domain", "picture"]),
     ("hosts", &[]),
+    ("guard", &["domain", "operations"]),
     ("fetch", &[]),
-    ("transport", &["domain", "operations", "picture", "child", "hosts", "fetch"]),
+    ("transport", &["domain", "operations", "picture", "child", "hosts", "guard", "fetch"]),
     ("otlp", &["domain", "operations", "fetch"]),
     ("telemetry", &[]),
     ("config", &["domain", "hosts", "telemetry", "transport"]),
@@ -110,6 +111,7 @@ fn no_file_outgrows_its_room() {
 #[test]
 fn seeds_are_opened_where_we_know_it() {
     let known = [
+        "src/operations/decoys.rs",
         "src/operations/export.rs",
         "src/operations/issue.rs",
         "src/operations/manage_secret.rs",

@@ -14,6 +14,8 @@ mod cli;
 mod confined;
 #[cfg(unix)]
 mod fleet;
+#[cfg(target_os = "linux")]
+mod guard;
 mod http;
 mod import;
 mod kit;

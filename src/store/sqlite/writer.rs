@@ -366,6 +366,7 @@ fn is_seldom(put: &Put) -> bool {
         Kind::Enrolment,
         Kind::Floor,
         Kind::SeatPin,
+        Kind::Authority,
     ];
     put.record.version == 1 && seldom.contains(&put.record.key.kind)
 }

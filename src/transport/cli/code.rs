@@ -44,6 +44,9 @@ pub struct CodeArgs {
     /// Take a code that goes to no other caller
     #[arg(long)]
     single_use: bool,
+    /// Show a decoy, which `countersign guard` replaces by a code on its way to an origin of the secret
+    #[arg(long, conflicts_with_all = ["watch", "single_use", "min_validity", "max_wait"])]
+    decoy: bool,
     /// Seconds to wait for a code at most, up to 120 [default: 45]
     #[arg(long, value_name = "SECONDS", value_parser = whole::<u32>)]
     max_wait: Option<u32>,
@@ -84,6 +87,7 @@ pub(super) async fn show(args: CodeArgs, session: &mut Session) -> Result<Ending
         secret_id: secret.id,
         min_validity: within("min_validity", args.min_validity)?,
         single_use: args.single_use,
+        decoy: args.decoy,
         max_wait: within("max_wait", args.max_wait)?,
         seat_id: seat::id_for_use(session, args.seat).await?,
         purpose: args.purpose,
@@ -119,6 +123,7 @@ pub(super) async fn show(args: CodeArgs, session: &mut Session) -> Result<Ending
 async fn show_all(args: &CodeArgs, session: &mut Session) -> Result<Ending, Failure> {
     let special = args.copy
         || args.single_use
+        || args.decoy
         || args.min_validity.is_some()
         || args.max_wait.is_some()
         || args.seat.is_some()

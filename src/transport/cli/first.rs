@@ -51,6 +51,7 @@ pub async fn first(
         }
         Command::Code(_)
         | Command::Fill(_)
+        | Command::Guard(_)
         | Command::Plugin(_)
         | Command::Verify(_)
         | Command::Key(_)

@@ -18,6 +18,7 @@ mod failure;
 mod file_names;
 mod fill;
 mod first;
+mod guard;
 mod hidden;
 mod interrupt;
 mod key;
@@ -76,7 +77,7 @@ pub enum Command {
     Secret(secret::Command),
     /// Show the current code of a secret; of all of them without a name
     #[command(
-        after_help = "Examples:\n  countersign code github ada\n  countersign code github --copy\n  countersign code github --watch\n  countersign code --json github"
+        after_help = "Examples:\n  countersign code github ada\n  countersign code github --copy\n  countersign code github --watch\n  countersign code github --decoy\n  countersign code --json github"
     )]
     Code(code::CodeArgs),
     /// Type a code into the page of a running browser that asks for it, and submit it
@@ -84,6 +85,11 @@ pub enum Command {
         after_help = "The browser takes commands if it was started with --remote-debugging-port=9222.\n\nExamples:\n  countersign fill github ada --browser http://127.0.0.1:9222\n  countersign fill github --no-submit"
     )]
     Fill(fill::FillArgs),
+    /// Be the proxy of an agent's browser: what it types are decoys, and codes take their place on the way to an origin
+    #[command(
+        after_help = "An agent gets a decoy by get_totp_code with `decoy`, or by `countersign code NAME --decoy`.\n\nExamples:\n  countersign guard\n  chromium --user-data-dir=DIR --proxy-server=http://127.0.0.1:8899 --ignore-certificate-errors-spki-list=$(countersign guard ca --output guard.pem)"
+    )]
+    Guard(guard::GuardArgs),
     /// Answer another program, which starts this one as its plugin
     #[command(subcommand)]
     Plugin(plugin::Command),
@@ -118,7 +124,9 @@ impl Command {
             Self::Key(command) => matches!(command, key::Command::Create(_)),
             Self::Account(command) => matches!(command, account::Command::Add { .. }),
             Self::Vault(command) => matches!(command, vault::Command::Create),
-            Self::Code(_) | Self::Fill(_) | Self::Plugin(_) | Self::Verify(_) | Self::Audit(_) => false,
+            Self::Code(_) | Self::Fill(_) | Self::Guard(_) | Self::Plugin(_) | Self::Verify(_) | Self::Audit(_) => {
+                false
+            }
         }
     }
 
@@ -233,6 +241,7 @@ pub async fn run(command: Command, session: &mut Session) -> Result<Ending, Fail
         Command::Secret(command) => secret::run(command, session).await,
         Command::Code(args) => code::show(args, session).await,
         Command::Fill(args) => fill::fill(args, session).await,
+        Command::Guard(args) => args.run(session).await,
         Command::Plugin(plugin::Command::AgentBrowser) => plugin::answer(session).await,
         Command::Verify(args) => code::verify(&args, session).await,
         Command::Seat(command) => seat::run(command, session).await,

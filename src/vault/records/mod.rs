@@ -5,6 +5,7 @@
 
 mod account;
 mod api_key;
+mod authority;
 mod ends;
 mod enrolment;
 mod floor;
@@ -22,6 +23,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwn
 use subtle::ConstantTimeEq as _;
 
 pub use api_key::KeptKey;
+pub(super) use authority::SealedAuthority;
 pub(super) use ends::{AuditBase, AuditHead};
 pub(super) use floor::Floor;
 pub(super) use header::VaultHeader;
@@ -142,6 +144,7 @@ pub(super) fn shown(key: &RecordKey) -> String {
         Kind::SeatPin => "PIN of seat",
         Kind::Session => "session of a client",
         Kind::Letter => "message for a session",
+        Kind::Authority => "certificate authority of the guard of account",
     };
     let uuid = || uuid::Uuid::from_slice(key.id.get(..16)?).ok().map(|id| id.to_string());
     let id = match key.kind {
@@ -164,7 +167,8 @@ pub(super) fn shown(key: &RecordKey) -> String {
         | Kind::Seat
         | Kind::Enrolment
         | Kind::SeatPin
-        | Kind::Token => uuid(),
+        | Kind::Token
+        | Kind::Authority => uuid(),
     };
     id.map_or_else(|| kind.to_owned(), |id| format!("{kind} {id}"))
 }
@@ -186,6 +190,7 @@ pub(super) fn fuzz(bytes: &[u8]) {
     let _ = (CountRecord::read(&record), KeyUseRecord::read(&record), SealedSeed::read(&record));
     let record = Record { account: AccountId::from_slice(id).ok(), ..record };
     let _ = (SealedMetadata::read(&record), SealedSeed::read(&record), UseRecord::read(&record));
+    let _ = SealedAuthority::read(&record);
     let _ = (crate::domain::session::Session::read(&record), crate::domain::session::Letter::read(&record));
     let _ = (crate::domain::seat::Seat::read(&record), crate::domain::enrolment::Enrolment::read(&record));
 }

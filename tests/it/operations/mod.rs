@@ -5,6 +5,7 @@ mod archive;
 mod attribution;
 mod bounds;
 mod codes;
+mod decoys;
 mod enrolment;
 mod keys;
 mod rotation;

@@ -33,7 +33,16 @@ async fn give(vault: &Vault, secret: SecretId, now: Timestamp) -> Option<Step> {
         let account = vault.status().default_account;
         let in_use = vault.in_use(account, secret, &[], now).await.unwrap().unwrap();
         let reservation = ReservationId::new(Uuid::nil());
-        let ask = CodeAsk { wish, patient: true, typed: false, stage: Stage::Asks, reservation, limits: &[], now };
+        let ask = CodeAsk {
+            wish,
+            patient: true,
+            typed: false,
+            hidden: false,
+            stage: Stage::Asks,
+            reservation,
+            limits: &[],
+            now,
+        };
         let CodeAnswer::Give { step, state } = in_use.state.decide(&in_use.terms(), &ask) else { return None };
         let code = in_use.terms().totp.code_at(&vault.open_seed(&in_use).unwrap(), step);
         let entry = AuditEntry {

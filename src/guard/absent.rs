@@ -1,0 +1,43 @@
+//! In the place of this room in a build without the feature `guard`, which has no proxy.
+
+#[expect(dead_code, reason = "nothing is made here")]
+mod said;
+
+use std::{net::SocketAddr, path::PathBuf};
+
+pub use self::said::{Certificate, GuardError};
+use crate::{domain::principal::Principal, operations::Service};
+
+/// The guard: there is none here.
+#[derive(Debug)]
+pub enum Guard {}
+
+impl Guard {
+    /// Makes none.
+    ///
+    /// # Errors
+    /// Always.
+    #[expect(clippy::unused_async, reason = "as in the other build")]
+    pub async fn listen(_: Service, _: Principal, _: SocketAddr, _: &[PathBuf]) -> Result<Self, GuardError> {
+        Err(GuardError::Absent)
+    }
+
+    /// Its address.
+    pub const fn address(&self) -> SocketAddr {
+        match *self {}
+    }
+
+    /// Serves nobody.
+    pub async fn serve(self, _: impl Future<Output = ()>) {
+        match self {}
+    }
+}
+
+/// The certificate of an authority: there is none here.
+///
+/// # Errors
+/// Always.
+#[expect(clippy::unused_async, reason = "as in the other build")]
+pub async fn certificate(_: &Service, _: &Principal, _: bool) -> Result<Certificate, GuardError> {
+    Err(GuardError::Absent)
+}

@@ -1,0 +1,175 @@
+//! Which code takes a decoy's place, and which decoy a code's. A decoy is spent once; as long as its code is valid, the
+//! request may be repeated with the same code: pages send what was typed more than once, and browsers try again.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use bytes::BytesMut;
+use futures::{FutureExt as _, future::BoxFuture};
+use tokio::sync::OnceCell;
+use zeroize::Zeroizing;
+
+use super::window::Ready;
+use crate::{
+    domain::{
+        ids::SecretId,
+        origin::Origin,
+        principal::Principal,
+        time::Timestamp,
+        totp::{Code, Step},
+    },
+    operations::{Decoy, GuardedOrigins, ListDecoys, Operation, Refusal, Service, SpendDecoy},
+};
+
+/// Periods after the end of a code in which its decoy is shown in its place.
+const PERIODS_KEPT: u64 = 3;
+
+/// The decoys that were spent by this process.
+pub(super) struct Exchange {
+    pub(super) service: Service,
+    pub(super) caller: Principal,
+    /// There are no more than the secrets have decoys that work, and those that were spent shortly before.
+    spent: Mutex<HashMap<(SecretId, Step), Arc<OnceCell<Spent>>>>,
+}
+
+struct Spent {
+    /// Where the code went.
+    origin: Origin,
+    decoy: Zeroizing<String>,
+    code: Code,
+    /// When the code's step ends.
+    until: Timestamp,
+    /// When it need not be known any more.
+    kept_until: Timestamp,
+}
+
+/// What is replaced in one body or connection.
+pub(super) struct Replacing {
+    exchange: Arc<Exchange>,
+    origin: Origin,
+    way: Way,
+}
+
+enum Way {
+    /// Decoys by codes. Which decoys work is read when the first digits arrive that may be one.
+    Out(Option<Vec<Decoy>>),
+    /// Codes by decoys.
+    Back,
+}
+
+impl Exchange {
+    pub(super) fn new(service: Service, caller: Principal) -> Self {
+        Self { service, caller, spent: Mutex::default() }
+    }
+
+    /// Carries out an operation. Boxed: connections hold such futures many times over.
+    pub(super) fn perform<'e, O: Operation + 'e>(&'e self, operation: O) -> BoxFuture<'e, Result<O::Output, Refusal>> {
+        self.service.perform(&self.caller, operation).boxed()
+    }
+
+    /// Whether codes may go to an origin.
+    pub(super) async fn is_bound(&self, origin: &Origin) -> Result<bool, Refusal> {
+        let bound = self.perform(GuardedOrigins).await?;
+        Ok(bound.iter().any(|known| known.covers(origin)))
+    }
+
+    /// The code in the place of a decoy. `None`: it is none, or was spent before.
+    async fn code(
+        &self,
+        origin: &Origin,
+        listed: &mut Option<Vec<Decoy>>,
+        digits: &str,
+    ) -> Result<Option<Zeroizing<String>>, Refusal> {
+        let decoys = match listed {
+            Some(decoys) => decoys,
+            None => listed.insert(self.perform(ListDecoys { origin: origin.clone() }).await?),
+        };
+        let Some(decoy) = decoys.iter().find(|decoy| decoy.digits.digits() == digits) else { return Ok(None) };
+        let cell = self.cell(decoy);
+        let spent = cell.get_or_try_init(|| self.spend(decoy, origin)).await?;
+        let works = spent.origin == *origin && self.service.now() < spent.until;
+        Ok(works.then(|| Zeroizing::new(spent.code.digits().to_owned())))
+    }
+
+    async fn spend(&self, decoy: &Decoy, origin: &Origin) -> Result<Spent, Refusal> {
+        let spend = SpendDecoy { secret_id: decoy.secret, step: decoy.step, origin: origin.clone() };
+        let issued = self.perform(spend).await?;
+        let end = |steps: u64| decoy.totp.start_of(Step(issued.step.0.saturating_add(1).saturating_add(steps)));
+        let (until, kept_until) = (end(0), end(PERIODS_KEPT));
+        let digits = Zeroizing::new(decoy.digits.digits().to_owned());
+        Ok(Spent { origin: origin.clone(), decoy: digits, code: issued.code, until, kept_until })
+    }
+
+    fn cell(&self, decoy: &Decoy) -> Arc<OnceCell<Spent>> {
+        let now = self.service.now();
+        let mut all = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
+        // What is not spent is kept for the one who is spending it.
+        all.retain(|_, cell| cell.get().map_or(Arc::strong_count(cell) > 1, |spent| now < spent.kept_until));
+        Arc::clone(all.entry((decoy.secret, decoy.step)).or_default())
+    }
+
+    /// The decoy in the place of a code that was sent a short while ago.
+    fn decoy(&self, digits: &str) -> Option<Zeroizing<String>> {
+        let now = self.service.now();
+        let all = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut spent = all.values().filter_map(|cell| cell.get()).filter(|spent| now < spent.kept_until);
+        let found = spent.find(|spent| spent.code.matches(digits))?;
+        Some(found.decoy.clone())
+    }
+
+    fn has_spent(&self) -> bool {
+        !self.spent.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+}
+
+impl Replacing {
+    /// Decoys by codes, on the way to an origin.
+    pub(super) fn out(exchange: Arc<Exchange>, origin: Origin) -> Self {
+        Self { exchange, origin, way: Way::Out(None) }
+    }
+
+    /// Codes by decoys, on the way back.
+    pub(super) fn back(exchange: Arc<Exchange>, origin: Origin) -> Self {
+        Self { exchange, origin, way: Way::Back }
+    }
+
+    /// Whether there is nothing to replace now, whatever arrives.
+    pub(super) fn is_idle(&self) -> bool {
+        matches!(self.way, Way::Back) && !self.exchange.has_spent()
+    }
+
+    /// Looks anew which decoys work, before the next message of a connection that lasts.
+    pub(super) fn renew(&mut self) {
+        if let Way::Out(listed) = &mut self.way {
+            *listed = None;
+        }
+    }
+
+    /// Replaces what was found.
+    ///
+    /// # Errors
+    /// There is no code for a decoy.
+    pub(super) async fn replaced(&mut self, ready: Ready) -> Result<BytesMut, Refusal> {
+        let Ready { mut bytes, found } = ready;
+        for place in found {
+            let Some(digits) = bytes.get_mut(place) else { continue };
+            let Ok(text) = str::from_utf8(digits) else { continue };
+            let other = match &mut self.way {
+                Way::Out(listed) => self.exchange.code(&self.origin, listed, text).await?,
+                Way::Back => self.exchange.decoy(text),
+            };
+            if let Some(other) = other.filter(|other| other.len() == digits.len()) {
+                digits.copy_from_slice(other.as_bytes());
+            }
+        }
+        Ok(bytes)
+    }
+
+    /// Replaces digits in a text that is there as a whole, such as a header.
+    pub(super) async fn in_text(&mut self, text: &[u8]) -> Option<BytesMut> {
+        let ready = super::window::Window::default().take(bytes::Bytes::copy_from_slice(text), true);
+        if ready.found.is_empty() { None } else { self.replaced(ready).await.ok() }
+    }
+}

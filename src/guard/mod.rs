@@ -1,0 +1,103 @@
+//! The proxy of an agent's browser. It ends TLS for the origins of secrets, and puts a code into the place of a decoy in what
+//! the browser sends there; what comes back shows the decoy again. Everything else it carries as it is.
+//!
+//! ```text
+//! proxy       requests: which are looked into, and their answers
+//! upstream    connections to origins
+//! body        bodies of any length, piece by piece; `window` finds digits that stand alone in them
+//! sockets     frames of WebSockets
+//! exchange    which code takes a decoy's place
+//! authority   certificates for bound hosts
+//! ```
+//!
+//! Never here: a decision who gets a code, or a log line with a path, a header or a body.
+
+mod authority;
+mod body;
+mod exchange;
+mod proxy;
+mod said;
+mod sockets;
+mod upstream;
+mod window;
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use tokio::{net::TcpListener, task::JoinSet};
+
+pub use self::said::{Certificate, GuardError};
+use self::{authority::Authority, exchange::Exchange, proxy::Proxy};
+use crate::{
+    domain::principal::Principal,
+    operations::{GuardedOrigins, KeepAuthority, ReadAuthority, Service},
+};
+
+/// How long no connection is taken when the system has none to give.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// A guard that listens.
+pub struct Guard {
+    listener: TcpListener,
+    address: SocketAddr,
+    proxy: Arc<Proxy>,
+}
+
+impl Guard {
+    /// Listens for browsers.
+    ///
+    /// # Errors
+    /// [`GuardError`].
+    pub async fn listen(
+        service: Service,
+        caller: Principal,
+        address: SocketAddr,
+        roots: &[PathBuf],
+    ) -> Result<Self, GuardError> {
+        if !address.ip().is_loopback() {
+            return Err(GuardError::NotLoopback);
+        }
+        let tls = upstream::connector(roots)?;
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        let exchange = Arc::new(Exchange::new(service, caller));
+        Ok(Self { listener, address, proxy: Arc::new(Proxy { exchange, tls }) })
+    }
+
+    /// Its address.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves browsers until it is told to stop.
+    pub async fn serve(self, told: impl Future<Output = ()>) {
+        let mut connections = JoinSet::new();
+        tokio::pin!(told);
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut told => return,
+                Some(_) = connections.join_next() => {}
+                accepted = self.listener.accept() => match accepted {
+                    Ok((stream, _)) => drop(connections.spawn(Arc::clone(&self.proxy).serve(stream))),
+                    Err(_) => tokio::time::sleep(PAUSE).await,
+                }
+            }
+        }
+    }
+}
+
+/// The certificate of the account's authority, which is made if there is none yet, or if a new one is wanted.
+///
+/// # Errors
+/// [`GuardError`].
+pub async fn certificate(service: &Service, caller: &Principal, new: bool) -> Result<Certificate, GuardError> {
+    let kept = if new { None } else { service.perform(caller, ReadAuthority).await? };
+    if let Some(kept) = kept {
+        return Authority::from_bytes(&kept)?.certificate();
+    }
+    let origins = service.perform(caller, GuardedOrigins).await?;
+    let secure: Vec<_> = origins.into_iter().filter(crate::domain::origin::Origin::is_secure).collect();
+    let authority = Authority::make(&secure, service.now())?;
+    service.perform(caller, KeepAuthority { authority: authority.to_bytes() }).await?;
+    authority.certificate()
+}

@@ -1,0 +1,267 @@
+//! Requests through the guard: what goes to a bound origin is looked into, everything else is carried as it is.
+
+use std::{convert::Infallible, sync::Arc};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header, uri::PathAndQuery};
+use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn, upgrade};
+use hyper_util::rt::TokioIo;
+use rustls::{ServerConfig, crypto::aws_lc_rs};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, copy_bidirectional},
+    net::TcpStream,
+};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+use super::{
+    authority::Authority,
+    body::{Body, Trouble, empty, replaced, text, untouched},
+    exchange::{Exchange, Replacing},
+    said::GuardError,
+    sockets::relay,
+    upstream::{Place, Unanswered, Upstream},
+};
+use crate::{domain::origin::Origin, operations::ReadAuthority};
+
+/// What all connections of browsers share.
+pub(super) struct Proxy {
+    pub(super) exchange: Arc<Exchange>,
+    pub(super) tls: TlsConnector,
+}
+
+/// The connection to the browser ends without an answer, as the one to the origin has: a browser then tries again.
+#[derive(Debug, thiserror::Error)]
+#[error("the origin ended the connection")]
+struct Lost;
+
+/// A place that requests of one connection go to, and its origin if codes may go there.
+struct Route {
+    upstream: Upstream,
+    origin: Option<Origin>,
+}
+
+impl Proxy {
+    /// Serves a connection of a browser.
+    pub(super) async fn serve(self: Arc<Self>, stream: TcpStream) {
+        let _ = stream.set_nodelay(true);
+        let service = service_fn(|request| {
+            let proxy = Arc::clone(&self);
+            async move { Ok::<_, Infallible>(proxy.answer(request).await.unwrap_or_else(|problem| problem)) }
+        });
+        let mut server = http1::Builder::new();
+        server.preserve_header_case(true).auto_date_header(false);
+        // An error is the browser's end of the connection.
+        let _ = server.serve_connection(TokioIo::new(stream), service).with_upgrades().await;
+    }
+
+    async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Body>, Response<Body>> {
+        let uri = request.uri();
+        let host = uri.host().map(str::to_ascii_lowercase);
+        match (request.method() == Method::CONNECT, uri.scheme_str(), host) {
+            (true, _, Some(host)) => {
+                let port = uri.port_u16().ok_or_else(|| problem(StatusCode::BAD_REQUEST, "the port is missing"))?;
+                self.connect(Place { host, port, secure: true }, request).await
+            }
+            (false, Some("http"), Some(host)) => {
+                let place = Place { host, port: uri.port_u16().unwrap_or(80), secure: false };
+                let origin = self.bound(&place).await?;
+                let route = Route { upstream: Upstream::new(place, self.tls.clone()), origin };
+                self.forward(&route, request).await.map_err(|Lost| bad_gateway("the connection ended"))
+            }
+            _ => Err(problem(StatusCode::BAD_REQUEST, "this is a proxy; name it to a browser by --proxy-server")),
+        }
+    }
+
+    /// The origin of a place, if codes may go there.
+    async fn bound(&self, place: &Place) -> Result<Option<Origin>, Response<Body>> {
+        let Some(origin) = origin_of(place) else { return Ok(None) };
+        let bound = self.exchange.is_bound(&origin).await.map_err(|refusal| bad_gateway(&refusal.to_string()))?;
+        Ok(bound.then_some(origin))
+    }
+
+    /// Opens a tunnel; or, to a bound origin, ends it here.
+    async fn connect(
+        self: Arc<Self>,
+        place: Place,
+        request: Request<Incoming>,
+    ) -> Result<Response<Body>, Response<Body>> {
+        if let Some(origin) = self.bound(&place).await? {
+            match self.acceptor(&place.host).await {
+                Ok(Some(acceptor)) => {
+                    tokio::spawn(async move {
+                        if let Ok(stream) = upgrade::on(request).await
+                            && let Ok(stream) = acceptor.accept(TokioIo::new(stream)).await
+                        {
+                            self.serve_bound(place, origin, stream).await;
+                        }
+                    });
+                    return Ok(Response::new(empty()));
+                }
+                Ok(None) => tracing::warn!(
+                    %origin,
+                    "the guard's certificate does not cover this origin, so decoys stay as they are there; `countersign guard \
+                     ca --new` makes one that does, which the browser has to be told"
+                ),
+                Err(cause) => return Err(bad_gateway(&cause.to_string())),
+            }
+        }
+        // A page that is loaded from this machine may open a WebSocket without TLS by a tunnel.
+        let plain = Place { secure: false, ..place.clone() };
+        if let Some(origin) = self.bound(&plain).await? {
+            tokio::spawn(async move {
+                if let Ok(stream) = upgrade::on(request).await {
+                    self.serve_bound(plain, origin, TokioIo::new(stream)).await;
+                }
+            });
+            return Ok(Response::new(empty()));
+        }
+        let mut far = place.reach().await.map_err(|cause| bad_gateway(&cause.to_string()))?;
+        tokio::spawn(async move {
+            if let Ok(stream) = upgrade::on(request).await {
+                let _ = copy_bidirectional(&mut TokioIo::new(stream), &mut far).await;
+            }
+        });
+        Ok(Response::new(empty()))
+    }
+
+    /// TLS with a certificate for a host; `None`: the authority may not make one.
+    async fn acceptor(&self, host: &str) -> Result<Option<TlsAcceptor>, GuardError> {
+        let Some(authority) = self.exchange.perform(ReadAuthority).await? else { return Ok(None) };
+        let authority = Authority::from_bytes(&authority)?;
+        if !authority.covers(host) {
+            return Ok(None);
+        }
+        let identity = authority.identity(host, self.exchange.service.now())?;
+        let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .and_then(|builder| builder.with_no_client_auth().with_single_cert(identity.chain, identity.key))
+            .map_err(|cause| GuardError::Certificates(cause.to_string()))?;
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Some(TlsAcceptor::from(Arc::new(config))))
+    }
+
+    /// Serves what was a tunnel to a bound origin.
+    async fn serve_bound<S>(self: Arc<Self>, place: Place, origin: Origin, stream: S)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let route = Arc::new(Route { upstream: Upstream::new(place, self.tls.clone()), origin: Some(origin) });
+        let service = service_fn(|request| {
+            let (proxy, route) = (Arc::clone(&self), Arc::clone(&route));
+            async move { proxy.forward(&route, request).await }
+        });
+        let mut server = http1::Builder::new();
+        server.preserve_header_case(true).auto_date_header(false);
+        let _ = server.serve_connection(TokioIo::new(stream), service).with_upgrades().await;
+    }
+
+    /// Sends a request on, and its answer back.
+    async fn forward(&self, route: &Route, mut request: Request<Incoming>) -> Result<Response<Body>, Lost> {
+        let is_socket = has(request.headers(), &header::UPGRADE, "websocket");
+        let browser = is_socket.then(|| upgrade::on(&mut request));
+        let (mut parts, body) = request.into_parts();
+        parts.uri = path_of(&parts.uri);
+        parts.version = Version::HTTP_11;
+        own_words(&mut parts.headers, is_socket);
+        let trouble = Trouble::default();
+        let body = if let Some(origin) = &route.origin {
+            parts.headers.remove(header::ACCEPT_ENCODING);
+            parts.headers.remove(header::SEC_WEBSOCKET_EXTENSIONS);
+            replaced(body, self.out(origin), Arc::clone(&trouble))
+        } else {
+            untouched(body)
+        };
+        let mut answer = match route.upstream.send(Request::from_parts(parts, body)).await {
+            Ok(answer) => answer,
+            Err(Unanswered { cause, reused }) => {
+                return match trouble.get() {
+                    Some(refusal) => Ok(bad_gateway(refusal)),
+                    None if reused => Err(Lost),
+                    None => Ok(bad_gateway(&chain(cause.as_ref()))),
+                };
+            }
+        };
+        if let Some(browser) = browser
+            && answer.status() == StatusCode::SWITCHING_PROTOCOLS
+        {
+            let far = upgrade::on(&mut answer);
+            self.join(route, browser, far);
+            return Ok(answer.map(|_| empty()));
+        }
+        let (mut parts, body) = answer.into_parts();
+        let is_plain = parts.headers.get(header::CONTENT_ENCODING).is_none_or(|value| value == "identity");
+        let Some(origin) = route.origin.as_ref().filter(|_| is_plain) else {
+            return Ok(Response::from_parts(parts, untouched(body)));
+        };
+        let mut back = Replacing::back(Arc::clone(&self.exchange), origin.clone());
+        if !back.is_idle() {
+            for value in parts.headers.values_mut() {
+                let shown = back.in_text(value.as_bytes()).await;
+                if let Some(shown) = shown.and_then(|shown| HeaderValue::from_bytes(&shown).ok()) {
+                    *value = shown;
+                }
+            }
+        }
+        Ok(Response::from_parts(parts, replaced(body, back, Trouble::default())))
+    }
+
+    /// Carries a WebSocket once both sides have agreed to it.
+    fn join(&self, route: &Route, browser: upgrade::OnUpgrade, far: upgrade::OnUpgrade) {
+        let back = |origin: &Origin| Replacing::back(Arc::clone(&self.exchange), origin.clone());
+        let replacing = route.origin.as_ref().map(|origin| (self.out(origin), back(origin)));
+        tokio::spawn(async move {
+            let (Ok(browser), Ok(far)) = tokio::join!(browser, far) else { return };
+            let (mut browser, mut far) = (TokioIo::new(browser), TokioIo::new(far));
+            match replacing {
+                Some((out, back)) => relay(browser, far, out, back).await,
+                None => drop(copy_bidirectional(&mut browser, &mut far).await),
+            }
+        });
+    }
+
+    fn out(&self, origin: &Origin) -> Replacing {
+        Replacing::out(Arc::clone(&self.exchange), origin.clone())
+    }
+}
+
+/// The origin of a place. `None`: it can be no secret's.
+fn origin_of(place: &Place) -> Option<Origin> {
+    let (scheme, implied) = if place.secure { ("https", 443) } else { ("http", 80) };
+    let port = if place.port == implied { String::new() } else { format!(":{}", place.port) };
+    format!("{scheme}://{}{port}", place.host).parse().ok()
+}
+
+/// The path of an address, as an origin is asked for it.
+fn path_of(uri: &Uri) -> Uri {
+    Uri::from(uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/")))
+}
+
+/// Takes out what a browser says to the proxy alone, and an upgrade that the guard does not know.
+fn own_words(headers: &mut HeaderMap, is_socket: bool) {
+    headers.remove(HeaderName::from_static("proxy-connection"));
+    headers.remove(header::PROXY_AUTHORIZATION);
+    if !is_socket && headers.remove(header::UPGRADE).is_some() {
+        headers.remove(header::CONNECTION);
+    }
+}
+
+fn has(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {
+    headers.get(name).and_then(|value| value.to_str().ok()).is_some_and(|value| value.eq_ignore_ascii_case(word))
+}
+
+fn problem(status: StatusCode, words: &str) -> Response<Body> {
+    let mut answer = Response::new(text(format!("countersign guard: {words}\n")));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    answer
+}
+
+fn bad_gateway(words: &str) -> Response<Body> {
+    problem(StatusCode::BAD_GATEWAY, words)
+}
+
+/// An error and its causes, on one line.
+fn chain(cause: &(dyn std::error::Error + 'static)) -> String {
+    let all: Vec<String> =
+        std::iter::successors(Some(cause), |cause| cause.source()).map(ToString::to_string).collect();
+    all.join(": ")
+}

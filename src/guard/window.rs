@@ -1,0 +1,155 @@
+//! Finds digits that may be a code or a decoy in bytes that arrive piece by piece. What is found stands alone, with no digit
+//! before or after it, and is replaced in place: a decoy has as many digits as a code. Held back are the digits at the end of
+//! a piece, and nothing else.
+
+use std::ops::Range;
+
+use bytes::{Bytes, BytesMut};
+
+/// How many digits a code or a decoy has.
+const LENGTHS: [usize; 2] = [6, 8];
+/// The most of them.
+const LONGEST: usize = 8;
+
+/// What is known of the bytes that went before.
+#[derive(Default)]
+pub(super) struct Window {
+    /// The digits at the end, which may go on in the next piece.
+    held: BytesMut,
+    /// Whether the last byte that was let through is a digit.
+    within: bool,
+}
+
+/// Bytes that may go on, and where in them digits stand alone.
+pub(super) struct Ready {
+    pub(super) bytes: BytesMut,
+    pub(super) found: Vec<Range<usize>>,
+}
+
+impl Window {
+    /// Whether nothing is held back.
+    pub(super) fn is_empty(&self) -> bool {
+        self.held.is_empty()
+    }
+
+    /// Takes the next piece; after the last one nothing is held back.
+    pub(super) fn take(&mut self, piece: Bytes, last: bool) -> Ready {
+        let mut bytes = if self.held.is_empty() {
+            piece.try_into_mut().unwrap_or_else(|shared| BytesMut::from(shared.as_ref()))
+        } else {
+            let mut all = std::mem::take(&mut self.held);
+            all.extend_from_slice(&piece);
+            all
+        };
+        let mut found = Vec::new();
+        // Where the digits began that end here; before the first byte, those that were let through count.
+        let mut begun: Option<usize> = self.within.then_some(0);
+        let mut alone = !self.within;
+        for (at, byte) in bytes.iter().enumerate() {
+            if byte.is_ascii_digit() {
+                begun = begun.or(Some(at));
+                continue;
+            }
+            if let Some(from) = begun.take() {
+                note(&mut found, from..at, alone);
+            }
+            alone = true;
+        }
+        self.within = false;
+        if let Some(from) = begun {
+            let digits = bytes.len().saturating_sub(from);
+            if last {
+                note(&mut found, from..bytes.len(), alone);
+            } else if alone && digits <= LONGEST {
+                self.held = bytes.split_off(from);
+            } else {
+                self.within = true;
+            }
+        }
+        Ready { bytes, found }
+    }
+}
+
+fn note(found: &mut Vec<Range<usize>>, digits: Range<usize>, alone: bool) {
+    if alone && LENGTHS.contains(&digits.len()) {
+        found.push(digits);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Replaces one run of digits by another wherever it is found, over these pieces.
+    fn replaced(pieces: &[&[u8]], decoys: &[(&str, &str)]) -> String {
+        let mut window = Window::default();
+        let mut all = Vec::new();
+        for (nth, piece) in pieces.iter().enumerate() {
+            let Ready { mut bytes, found } = window.take(Bytes::copy_from_slice(piece), nth + 1 == pieces.len());
+            for place in found {
+                let met = decoys.iter().find(|(decoy, _)| decoy.as_bytes() == &bytes[place.clone()]);
+                if let Some((_, code)) = met {
+                    bytes[place].copy_from_slice(code.as_bytes());
+                }
+            }
+            assert!(window.held.len() <= LONGEST);
+            all.extend_from_slice(&bytes);
+        }
+        assert!(window.is_empty());
+        String::from_utf8(all).unwrap()
+    }
+
+    /// Checks it over every cut into three pieces, some of which are empty, and byte by byte.
+    #[track_caller]
+    fn check(text: &str, expected: &str) {
+        let decoys = [("123456", "987654"), ("22222222", "33333333")];
+        let bytes = text.as_bytes();
+        for first in 0..=bytes.len() {
+            for second in first..=bytes.len() {
+                let pieces = [&bytes[..first], &bytes[first..second], &bytes[second..]];
+                assert_eq!(replaced(&pieces, &decoys), expected, "{text} cut at {first} and {second}");
+            }
+        }
+        let single: Vec<&[u8]> = bytes.chunks(1).chain([&b""[..]]).collect();
+        assert_eq!(replaced(&single, &decoys), expected, "{text}");
+    }
+
+    #[test]
+    fn a_decoy_is_replaced_wherever_it_stands_and_however_it_arrives() {
+        check("123456", "987654");
+        check("code=123456&x=1", "code=987654&x=1");
+        check("{\"otp\":\"123456\"}", "{\"otp\":\"987654\"}");
+        check("{\"otp\":123456,\"again\":123456}", "{\"otp\":987654,\"again\":987654}");
+        check("123456-22222222 ", "987654-33333333 ");
+        check("--b\r\n\r\n22222222\r\n--b--", "--b\r\n\r\n33333333\r\n--b--");
+        check("", "");
+    }
+
+    #[test]
+    fn digits_with_digits_beside_them_stay() {
+        for text in ["1234567", "0123456", "12345", "123456789", "11234561", "1234561234567890123", "222222222"] {
+            check(text, text);
+        }
+        check("123456789012 123456", "123456789012 987654");
+        check("123456 7654321234567", "987654 7654321234567");
+    }
+
+    proptest! {
+        #[test]
+        fn cuts_change_nothing(text in "[0-9 ]{0,40}|(123456|22222222|[0-9]|x){0,8}", cuts in prop::collection::vec(0_usize..41, 0..5)) {
+            let decoys = [("123456", "987654"), ("22222222", "33333333")];
+            let bytes = text.as_bytes();
+            let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(bytes.len())).collect();
+            cuts.sort_unstable();
+            let mut pieces = Vec::new();
+            let mut from = 0;
+            for cut in cuts.into_iter().chain([bytes.len()]) {
+                pieces.push(&bytes[from..cut]);
+                from = cut;
+            }
+            prop_assert_eq!(replaced(&pieces, &decoys), replaced(&[bytes], &decoys));
+        }
+    }
+}

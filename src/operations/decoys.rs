@@ -1,0 +1,163 @@
+//! Decoys: digits that stand for a code in a browser behind the guard, which puts a real one in their place when they are sent
+//! to an origin of the secret. No step is taken for a decoy; one is taken when it is spent.
+
+use std::{iter, time::Duration};
+
+use super::{Call, Effect, Failed, IssuedCode, Operation, Refusal, Spec, origins::is_of_strangers};
+use crate::{
+    domain::{
+        audit::{Action, AuditEntry},
+        ids::SecretId,
+        limits::{FILL_VALIDITY_DEFAULT, WAIT_SECONDS_DEFAULT},
+        origin::Origin,
+        secret::TotpSecret,
+        steps::CodeWish,
+        text::Purpose,
+        totp::{Code, Step, TotpParameters},
+    },
+    vault::{InUse, Life},
+};
+
+/// The steps after its own in which a decoy still works: an agent reads a page and types more slowly than a person.
+const STEPS_AFTER: u64 = 2;
+/// A decoy is no code of its own step, of this many before it, or of twice as many after it: a site may take those.
+const STEPS_AROUND: u64 = 2;
+
+/// A decoy that works.
+pub struct Decoy {
+    /// The secret for whose code it stands.
+    pub secret: SecretId,
+    /// The step in which it was made.
+    pub step: Step,
+    /// How the secret's codes are made.
+    pub totp: TotpParameters,
+    /// Its digits.
+    pub digits: Code,
+}
+
+/// The origins to which codes may go.
+#[derive(Debug)]
+pub struct GuardedOrigins;
+
+/// The decoys that work at an origin now.
+#[derive(Debug)]
+pub struct ListDecoys {
+    /// The origin, no wildcard.
+    pub origin: Origin,
+}
+
+/// Takes a code in the place of a decoy.
+#[derive(Debug)]
+pub struct SpendDecoy {
+    /// The secret.
+    pub secret_id: SecretId,
+    /// The step in which the decoy was made.
+    pub step: Step,
+    /// The origin that the code goes to, no wildcard.
+    pub origin: Origin,
+}
+
+impl Call<'_> {
+    /// Gives the caller a decoy.
+    pub(super) async fn decoy(&self, secret: SecretId) -> Result<IssuedCode, Failed> {
+        let (service, now) = (self.service, self.entry.at);
+        let in_use = service.vault().in_use(self.caller.account(), secret, &[], now).await?;
+        let in_use = in_use.ok_or(Refusal::NotFound("secret"))?;
+        if origins_of(&in_use.secret).next().is_none() {
+            return Err(Refusal::NoOrigins.into());
+        }
+        self.count_use(secret).await?;
+        let totp = in_use.terms().totp;
+        let step = totp.step_at(now);
+        let code = self.decoy_of(&in_use, step)?;
+        let entry = AuditEntry { step: Some(step), ..self.entry.clone() };
+        service.vault().draft(entry).commit().await?;
+        Ok(IssuedCode { code, expires_in: totp.expires_in(now), step })
+    }
+
+    /// The decoy of a secret and a step: always the same one, and none of the codes that a site may take meanwhile.
+    fn decoy_of(&self, in_use: &InUse, step: Step) -> Result<Code, Failed> {
+        let (vault, totp) = (self.service.vault(), in_use.terms().totp);
+        let seed = vault.open_seed(in_use)?;
+        let around = step.0.saturating_sub(STEPS_AROUND)..=step.0.saturating_add(2 * STEPS_AROUND);
+        let codes: Vec<Code> = around.map(|step| totp.code_at(&seed, Step(step))).collect();
+        let id = in_use.secret.id;
+        let mut decoys = (0_u64..).map(|nth| {
+            let hash = vault.fingerprint("decoy", &[id.as_bytes(), &step.0.to_be_bytes(), &nth.to_be_bytes()]);
+            let random = hash.iter().take(8).fold(0, |all, byte| all << 8 | u64::from(*byte));
+            Code::decoy(totp.digits, random)
+        });
+        let decoy = decoys.find(|decoy| !codes.iter().any(|code| code.matches(decoy.digits())));
+        decoy.ok_or_else(|| Refusal::Contended.into())
+    }
+}
+
+impl Operation for GuardedOrigins {
+    const SPEC: Spec = Spec::person("list_guarded_origins", Action::CodeFill, Effect::Read);
+    type Output = Vec<Origin>;
+
+    async fn run(self, call: &mut Call<'_>) -> Result<Vec<Origin>, Failed> {
+        let secrets = call.service.vault().all_secrets(call.caller.account(), Life::Live).await?;
+        let mut origins: Vec<Origin> = secrets.sound.iter().flat_map(origins_of).cloned().collect();
+        origins.sort();
+        origins.dedup();
+        Ok(origins)
+    }
+}
+
+impl Operation for ListDecoys {
+    const SPEC: Spec = Spec::person("list_decoys", Action::CodeFill, Effect::Read);
+    type Output = Vec<Decoy>;
+
+    async fn run(self, call: &mut Call<'_>) -> Result<Vec<Decoy>, Failed> {
+        let (vault, account, now) = (call.service.vault(), call.caller.account(), call.entry.at);
+        let mut decoys = Vec::new();
+        for secret in vault.all_secrets(account, Life::Live).await?.sound {
+            if !origins_of(&secret).any(|origin| origin.covers(&self.origin)) {
+                continue;
+            }
+            let Some(in_use) = vault.in_use(account, secret.id, &[], now).await? else { continue };
+            let totp = in_use.terms().totp;
+            let step = totp.step_at(now);
+            let steps = iter::successors(Some(step), |step| step.0.checked_sub(1).map(Step));
+            for step in steps.take(1 + usize::try_from(STEPS_AFTER).unwrap_or_default()) {
+                decoys.push(Decoy { secret: secret.id, step, totp, digits: call.decoy_of(&in_use, step)? });
+            }
+        }
+        Ok(decoys)
+    }
+}
+
+impl Operation for SpendDecoy {
+    const SPEC: Spec = Spec::person("spend_decoy", Action::CodeFill, Effect::Use);
+    type Output = IssuedCode;
+
+    fn secret(&self) -> Option<SecretId> {
+        Some(self.secret_id)
+    }
+
+    async fn run(self, call: &mut Call<'_>) -> Result<IssuedCode, Failed> {
+        call.entry.purpose = Purpose::of("guard");
+        let kept = call.service.vault().secret(call.caller.account(), self.secret_id).await?;
+        let kept = kept.filter(|kept| kept.deleted_at.is_none()).ok_or(Refusal::NotFound("secret"))?;
+        if !origins_of(&kept).any(|origin| origin.covers(&self.origin)) {
+            return Err(Refusal::WrongOrigin(kept.value.metadata.origins).into());
+        }
+        let totp = kept.metadata.totp;
+        let age = totp.step_at(call.entry.at).0.checked_sub(self.step.0);
+        if age.is_none_or(|age| age > STEPS_AFTER) {
+            return Err(Refusal::invalid("step", "must be one whose decoy still works").into());
+        }
+        let wish = CodeWish {
+            min_validity: FILL_VALIDITY_DEFAULT.min(totp.period.seconds()),
+            single_use: true,
+            max_wait: Duration::from_secs(WAIT_SECONDS_DEFAULT.into()),
+        };
+        call.issue_hidden(self.secret_id, wish).await
+    }
+}
+
+/// The origins of a secret, without those that cover the sites of strangers.
+fn origins_of(secret: &TotpSecret) -> impl Iterator<Item = &Origin> {
+    secret.metadata.origins.iter().filter(|origin| !is_of_strangers(origin))
+}

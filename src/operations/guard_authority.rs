@@ -1,0 +1,45 @@
+//! The certificate authority of the guard, as the guard writes it, in the vault.
+
+use zeroize::Zeroizing;
+
+use super::{Call, Effect, Failed, Operation, Spec, retries::Retries};
+use crate::{domain::audit::Action, vault::Outcome};
+
+/// Reads the authority of the caller's account.
+#[derive(Debug)]
+pub struct ReadAuthority;
+
+/// Keeps an authority, in the place of an earlier one.
+pub struct KeepAuthority {
+    /// Its private key and all else of it.
+    pub authority: Zeroizing<Vec<u8>>,
+}
+
+impl Operation for ReadAuthority {
+    const SPEC: Spec = Spec::person("read_guard_authority", Action::GuardAuthority, Effect::Read);
+    type Output = Option<Zeroizing<Vec<u8>>>;
+
+    async fn run(self, call: &mut Call<'_>) -> Result<Self::Output, Failed> {
+        let found = call.service.vault().authority(call.caller.account()).await?;
+        Ok(found.map(|(authority, _)| authority))
+    }
+}
+
+impl Operation for KeepAuthority {
+    const SPEC: Spec = Spec::person("keep_guard_authority", Action::GuardAuthority, Effect::Change);
+    type Output = ();
+
+    async fn run(self, call: &mut Call<'_>) -> Result<(), Failed> {
+        let (vault, account) = (call.service.vault(), call.caller.account());
+        let mut retries = Retries::new(&call.service.shared.random);
+        loop {
+            let before = vault.authority(account).await?.map(|(_, kept)| kept);
+            let draft = vault.draft(call.entry.clone());
+            let draft = vault.with_authority(draft, (account, call.entry.at), &self.authority, before.as_ref())?;
+            if draft.commit().await? == Outcome::Done {
+                return Ok(());
+            }
+            retries.again().await?;
+        }
+    }
+}

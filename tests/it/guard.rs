@@ -1,0 +1,388 @@
+//! The guard from outside: the real program between a client that trusts its certificate and a site with one of its own.
+
+use std::{
+    collections::BTreeSet,
+    io::{BufRead as _, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
+    process::{Child, Stdio},
+    sync::{Arc, Mutex},
+    thread,
+    time::{Duration, Instant},
+};
+
+use data_encoding::BASE64;
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, StreamOwned,
+    crypto::aws_lc_rs,
+    pki_types::{CertificateDer, PrivatePkcs8KeyDer, pem::PemObject as _},
+};
+use serde_json::Value;
+
+use crate::{cli::Person, kit::RFC_SEED};
+
+const MASK: [u8; 4] = [9, 8, 7, 6];
+
+/// A site on this machine that notes what it is sent, and sends it back.
+struct Site {
+    port: u16,
+    certificate: CertificateDer<'static>,
+    seen: Arc<Mutex<Vec<Seen>>>,
+}
+
+#[derive(Clone, Debug)]
+struct Seen {
+    head: String,
+    bytes: usize,
+    /// The last bytes of the body.
+    end: String,
+}
+
+impl Site {
+    fn start() -> Self {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let certificate = made.cert.der().clone();
+        let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()).into();
+        let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.clone()], key)
+            .unwrap();
+        let config = Arc::new(config);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let noted = Arc::clone(&seen);
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
+                let (stream, noted) = (StreamOwned::new(connection, stream.unwrap()), Arc::clone(&noted));
+                thread::spawn(move || serve(BufReader::new(stream), &noted));
+            }
+        });
+        Self { port, certificate, seen }
+    }
+
+    fn origin(&self) -> String {
+        format!("https://localhost:{}", self.port)
+    }
+
+    fn last(&self) -> Seen {
+        self.seen.lock().unwrap().last().unwrap().clone()
+    }
+}
+
+/// Answers the requests of a connection. `None`: it has ended.
+fn serve<S: Read + Write>(mut stream: BufReader<S>, noted: &Mutex<Vec<Seen>>) -> Option<()> {
+    loop {
+        let head = head_of(&mut stream)?;
+        if head.to_lowercase().contains("upgrade: websocket") {
+            let answer = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+            stream.get_mut().write_all(answer.as_bytes()).ok()?;
+            noted.lock().unwrap().push(Seen { head, bytes: 0, end: String::new() });
+            loop {
+                let message = message_of(&mut stream)?;
+                let end = String::from_utf8_lossy(&message).into_owned();
+                noted.lock().unwrap().push(Seen { head: String::new(), bytes: message.len(), end });
+                let length = u8::try_from(message.len()).unwrap();
+                stream.get_mut().write_all(&[&[0x81, length], message.as_slice()].concat()).ok()?;
+            }
+        }
+        let body = body_of(&mut stream, &head)?;
+        let end = String::from_utf8_lossy(&body[body.len().saturating_sub(2000)..]).into_owned();
+        noted.lock().unwrap().push(Seen { head, bytes: body.len(), end: end.clone() });
+        let answer =
+            format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nX-Echo: {}\r\n\r\n{end}", end.len(), one_line(&end));
+        stream.get_mut().write_all(answer.as_bytes()).ok()?;
+    }
+}
+
+fn one_line(text: &str) -> String {
+    text.chars().filter(char::is_ascii_alphanumeric).rev().take(6).collect::<Vec<_>>().into_iter().rev().collect()
+}
+
+/// The head of a message.
+fn head_of(stream: &mut impl std::io::BufRead) -> Option<String> {
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        if stream.read_line(&mut head).ok()? == 0 {
+            return None;
+        }
+    }
+    Some(head)
+}
+
+fn body_of(stream: &mut impl std::io::BufRead, head: &str) -> Option<Vec<u8>> {
+    let head = head.to_lowercase();
+    let mut body = Vec::new();
+    if head.contains("transfer-encoding: chunked") {
+        loop {
+            let mut line = String::new();
+            stream.read_line(&mut line).ok()?;
+            let length = usize::from_str_radix(line.trim(), 16).unwrap();
+            let mut chunk = vec![0; length + 2];
+            stream.read_exact(&mut chunk).ok()?;
+            body.extend_from_slice(&chunk[..length]);
+            if length == 0 {
+                return Some(body);
+            }
+        }
+    }
+    if let Some((_, rest)) = head.split_once("content-length: ") {
+        body.resize(rest.split("\r\n").next().unwrap().parse().unwrap(), 0);
+        stream.read_exact(&mut body).ok()?;
+    }
+    Some(body)
+}
+
+/// A message of a WebSocket, of as many frames as there are, masked or not.
+fn message_of(stream: &mut impl Read) -> Option<Vec<u8>> {
+    let mut message = Vec::new();
+    loop {
+        let mut head = [0; 2];
+        stream.read_exact(&mut head).ok()?;
+        let mut mask = [0; 4];
+        if head[1] & 0x80 != 0 {
+            stream.read_exact(&mut mask).ok()?;
+        }
+        let mut payload = vec![0; (head[1] & 0x7f).into()];
+        stream.read_exact(&mut payload).ok()?;
+        message.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+        if head[0] & 0x80 != 0 {
+            return Some(message);
+        }
+    }
+}
+
+/// The guard of a person whose secret is bound to a site.
+struct Guarded {
+    person: Person,
+    site: Site,
+    child: Child,
+    address: String,
+    /// What the client trusts.
+    authority: CertificateDer<'static>,
+}
+
+type Client = BufReader<StreamOwned<ClientConnection, TcpStream>>;
+
+impl Guarded {
+    fn start() -> Self {
+        let (person, site) = (Person::new(), Site::start());
+        let add = ["secret", "add", "--label", "alice", "--stdin", "--fill-only", "--period", "3600", "--origin"];
+        person.fed(RFC_SEED, &[&add[..], &[&site.origin()]].concat()).ok();
+        let shown: Value = serde_json::from_str(&person.run(&["guard", "ca", "--json"]).ok()).unwrap();
+        let authority = CertificateDer::from_pem_slice(shown["certificate"].as_str().unwrap().as_bytes()).unwrap();
+        let pem = BASE64.encode(&site.certificate);
+        let pem = format!("-----BEGIN CERTIFICATE-----\n{pem}\n-----END CERTIFICATE-----\n");
+        let roots = person.file("site.pem", &pem);
+        let mut command = person.command(&["guard", "--listen", "127.0.0.1:0", "--ca", roots.to_str().unwrap()]);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut told = BufReader::new(child.stderr.take().unwrap());
+        let mut line = String::new();
+        told.read_line(&mut line).unwrap();
+        let address = line.trim().strip_prefix("guarding on http://").unwrap().to_owned();
+        thread::spawn(move || std::io::copy(&mut told, &mut std::io::stderr()));
+        Self { person, site, child, address, authority }
+    }
+
+    /// A decoy that works for a while.
+    fn decoy(&self) -> String {
+        self.person.run(&["code", "alice", "--decoy"]).ok().trim().to_owned()
+    }
+
+    /// A tunnel to a port of this machine.
+    fn tunnel(&self, port: u16) -> TcpStream {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
+        write!(stream, "CONNECT localhost:{port} HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n").unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            head.extend_from_slice(&byte);
+        }
+        assert!(head.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&head));
+        stream
+    }
+
+    /// A client in a tunnel that trusts one certificate alone.
+    fn client(&self, port: u16, trusted: &CertificateDer<'static>) -> Client {
+        let mut roots = RootCertStore::empty();
+        roots.add(trusted.clone()).unwrap();
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let config = Arc::new(config.with_root_certificates(roots).with_no_client_auth());
+        let connection = ClientConnection::new(config, "localhost".try_into().unwrap()).unwrap();
+        BufReader::new(StreamOwned::new(connection, self.tunnel(port)))
+    }
+
+    /// The same, to the site through the guard.
+    fn browser(&self) -> Client {
+        self.client(self.site.port, &self.authority)
+    }
+
+    /// The steps whose codes went out.
+    fn spent(&self) -> Vec<Value> {
+        let told = self.person.run(&["audit", "list", "--json", "--action", "code.fill"]).ok();
+        let told: Value = serde_json::from_str(&told).unwrap();
+        told["rows"].as_array().or_else(|| told["audit"].as_array()).cloned().unwrap_or_default()
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Posts a body; returns the head and the body of the answer.
+fn post(client: &mut Client, kind: &str, body: &str) -> (String, String) {
+    let length = body.len();
+    let head = format!(
+        "POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\nAccept-Encoding: gzip\r\nContent-Length: {length}\r\n\r\n"
+    );
+    client.get_mut().write_all(format!("{head}{body}").as_bytes()).unwrap();
+    answer(client)
+}
+
+fn answer(client: &mut Client) -> (String, String) {
+    let head = head_of(client).unwrap();
+    let body = body_of(client, &head).unwrap();
+    (head, String::from_utf8(body).unwrap())
+}
+
+#[test]
+fn a_decoy_is_a_code_at_its_origin_in_every_kind_of_body_and_a_decoy_again_on_the_way_back() {
+    let guarded = Guarded::start();
+    let decoy = guarded.decoy();
+    let mut browser = guarded.browser();
+    let multipart = format!("--x\r\nContent-Disposition: form-data; name=\"code\"\r\n\r\n{decoy}\r\n--x--\r\n");
+    let bodies = [
+        ("application/x-www-form-urlencoded", format!("user=alice&code={decoy}")),
+        ("application/json", format!("{{\"code\":\"{decoy}\",\"n\":[{decoy}, 1{decoy}]}}")),
+        ("multipart/form-data; boundary=x", multipart),
+        ("text/plain", decoy.clone()),
+    ];
+    let mut codes = BTreeSet::new();
+    for (kind, body) in bodies {
+        let (head, echo) = post(&mut browser, kind, &body);
+        assert!(head.starts_with("HTTP/1.1 200"), "{head} {echo}");
+        assert_eq!(echo, body, "what is echoed shows the decoy");
+        let seen = guarded.site.last();
+        assert!(!seen.head.to_lowercase().contains("accept-encoding"), "{}", seen.head);
+        assert_eq!(seen.bytes, body.len());
+        let (before, after) = body.split_once(&decoy).unwrap();
+        let code = seen.end.strip_prefix(before).unwrap()[..6].to_owned();
+        assert_ne!(code, decoy);
+        assert_eq!(
+            seen.end,
+            format!(
+                "{before}{code}{}",
+                after.replacen(&decoy, &code, if after.contains(&format!("[{decoy}")) { 1 } else { 0 })
+            )
+        );
+        codes.insert(code);
+    }
+    assert_eq!(codes.len(), 1, "one decoy is one code");
+    assert_eq!(guarded.spent().len(), 1);
+    let code = codes.pop_first().unwrap();
+    let (head, _) = post(&mut browser, "text/plain", &decoy);
+    assert!(head.contains(&format!("X-Echo: {decoy}")) && !head.contains(&code), "{head}");
+    let audit = guarded.person.run(&["audit", "list", "--json"]).ok();
+    assert!(!audit.contains(&code) && !audit.contains(&decoy));
+}
+
+#[test]
+fn other_sites_are_carried_untouched_with_their_own_certificates() {
+    let guarded = Guarded::start();
+    let other = Site::start();
+    let decoy = guarded.decoy();
+    let begun = Instant::now();
+    let mut client = guarded.client(other.port, &other.certificate);
+    let (_, echo) = post(&mut client, "text/plain", &decoy);
+    assert_eq!((echo, other.last().end), (decoy.clone(), decoy));
+    assert!(other.last().head.contains("Accept-Encoding: gzip"));
+    assert!(begun.elapsed() < Duration::from_secs(10));
+    assert!(guarded.spent().is_empty());
+
+    // A plain request, and one to nobody.
+    let mut plain = TcpStream::connect(&guarded.address).unwrap();
+    plain.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut told = String::new();
+    plain.read_to_string(&mut told).unwrap();
+    assert!(told.starts_with("HTTP/1.1 400"), "{told}");
+}
+
+#[test]
+fn a_body_of_any_length_is_carried_without_being_held() {
+    let guarded = Guarded::start();
+    let decoy = guarded.decoy();
+    let mut browser = guarded.browser();
+    let (chunk, chunks) = (vec![b'x'; 64 * 1024], 800);
+    let stream = browser.get_mut();
+    stream.write_all(b"POST /upload HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
+    for _ in 0..chunks {
+        write!(stream, "{:x}\r\n", chunk.len()).unwrap();
+        stream.write_all(&chunk).unwrap();
+        stream.write_all(b"\r\n").unwrap();
+    }
+    let (first, second) = decoy.split_at(3);
+    write!(stream, "3\r\n{first}\r\n3\r\n{second}\r\n0\r\n\r\n").unwrap();
+    answer(&mut browser);
+    let seen = guarded.site.last();
+    assert_eq!(seen.bytes, chunk.len() * chunks + 6);
+    assert!(!seen.end.ends_with(&decoy));
+    let status = std::fs::read_to_string(format!("/proc/{}/status", guarded.child.id())).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let peak: usize = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(peak < 100 * 1024, "the guard took {peak} kB");
+}
+
+#[test]
+fn messages_of_a_websocket_carry_codes_too() {
+    let guarded = Guarded::start();
+    let decoy = guarded.decoy();
+    let mut browser = guarded.browser();
+    let head = "GET /socket HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n";
+    browser.get_mut().write_all(head.as_bytes()).unwrap();
+    let agreed = head_of(&mut browser).unwrap();
+    assert!(agreed.starts_with("HTTP/1.1 101"), "{agreed}");
+    assert!(!guarded.site.last().head.to_lowercase().contains("sec-websocket-extensions"));
+    for text in [format!("code {decoy}."), decoy.clone(), "hello 1234567".to_owned()] {
+        let frame =
+            [vec![0x81, 0x80 | u8::try_from(text.len()).unwrap()], MASK.to_vec(), masked(text.as_bytes())].concat();
+        browser.get_mut().write_all(&frame).unwrap();
+        let echo = String::from_utf8(message_of(&mut browser).unwrap()).unwrap();
+        assert_eq!(echo, text, "what comes back shows the decoy");
+    }
+    let sent = guarded.site.seen.lock().unwrap().iter().filter(|seen| seen.end.contains(&decoy)).count();
+    assert_eq!(sent, 0);
+    assert_eq!(guarded.spent().len(), 1);
+}
+
+fn masked(bytes: &[u8]) -> Vec<u8> {
+    bytes.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask).collect()
+}
+
+#[test]
+fn an_origin_that_is_bound_later_is_tunnelled_until_the_certificate_covers_it() {
+    let person = Person::new();
+    let add = ["secret", "add", "--label", "alice", "--stdin", "--origin", "https://login.example.com"];
+    assert!(person.run(&["guard", "ca"]).err.contains("vault"), "no vault is made for it");
+    person.fed(RFC_SEED, &add).ok();
+    let first = person.run(&["guard", "ca", "--json"]).ok();
+    assert_eq!(first, person.run(&["guard", "ca", "--json"]).ok(), "it is made once");
+    person.run(&["secret", "update", "alice", "--origin", "https://login.example.net"]).ok();
+    assert_eq!(first, person.run(&["guard", "ca", "--json"]).ok());
+    let second: Value = serde_json::from_str(&person.run(&["guard", "ca", "--new", "--json"]).ok()).unwrap();
+    assert_eq!(second["hosts"].to_string(), r#"["login.example.net"]"#);
+    let text = person.run(&["guard", "ca", "--output", "guard.pem"]).ok();
+    assert_eq!(text.trim(), second["spki_sha256"].as_str().unwrap());
+    let pem = std::fs::read_to_string(person.home().join("guard.pem")).unwrap();
+    assert_eq!(pem, second["certificate"].as_str().unwrap());
+    let refused = person.run(&["guard", "--listen", "0.0.0.0:0"]);
+    assert_eq!(refused.status, 2, "{refused:?}");
+    assert!(refused.err.contains("loopback"), "{refused:?}");
+}
