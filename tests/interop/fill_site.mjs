@@ -80,6 +80,8 @@ function certificate() {
   const [key, cert] = ["key.pem", "cert.pem"].map((name) => join(folder, name));
   const made = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"];
   const names = ["-subj", "/CN=example.com", "-addext", "subjectAltName=DNS:example.com,DNS:*.example.com,DNS:localhost"];
+  // Else it would be an authority's, which a strict client takes for no site's.
+  names.push("-addext", "basicConstraints=critical,CA:FALSE");
   try {
     execFileSync("openssl", [...made, ...names, "-keyout", key, "-out", cert], { stdio: "ignore" });
     return { key: readFileSync(key), cert: readFileSync(cert) };

@@ -15,6 +15,7 @@ struct Body {
 }
 
 /// A sealed authority.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SealedAuthority {
     pub(in crate::vault) account: AccountId,
     pub(in crate::vault) made_at: Timestamp,
