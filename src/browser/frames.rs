@@ -52,7 +52,8 @@ impl Seen {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Target {
-    target_id: String,
+    #[serde(rename = "targetId")]
+    id: String,
     r#type: String,
     /// Such as `prerender`: a page that nobody sees yet.
     subtype: Option<String>,
@@ -126,7 +127,7 @@ async fn look_into(
     let session = session_of(link, target).await?;
     let found = link.call(Some(&session), "Page.getFrameTree", json!({}), ANSWERS_WITHIN).await;
     if found.is_err() {
-        lock(&link.sessions).remove(&target.target_id);
+        lock(&link.sessions).remove(&target.id);
     }
     let Answer { frame_tree } = answer(found?)?;
     let mut frames = Vec::new();
@@ -144,13 +145,13 @@ async fn session_of(link: &Link, target: &Target) -> Result<String, LinkError> {
     struct Attached {
         session_id: String,
     }
-    if let Some(session) = lock(&link.sessions).get(&target.target_id) {
+    if let Some(session) = lock(&link.sessions).get(&target.id) {
         return Ok(session.clone());
     }
-    let parameters = json!({"targetId": target.target_id, "flatten": true});
+    let parameters = json!({"targetId": target.id, "flatten": true});
     let Attached { session_id } = answer(link.call(None, "Target.attachToTarget", parameters, ANSWERS_WITHIN).await?)?;
     let sessions: &mut HashMap<_, _> = &mut lock(&link.sessions);
-    sessions.insert(target.target_id.clone(), session_id.clone());
+    sessions.insert(target.id.clone(), session_id.clone());
     Ok(session_id)
 }
 

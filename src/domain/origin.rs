@@ -62,11 +62,6 @@ impl Origin {
         &self.host
     }
 
-    /// The port, implied by the scheme or not.
-    pub fn port(&self) -> u16 {
-        self.port.unwrap_or(self.scheme.default_port())
-    }
-
     /// Whether its pages come over TLS.
     pub fn is_secure(&self) -> bool {
         self.scheme == Scheme::Https

@@ -109,7 +109,7 @@ impl StepMarks {
         }
         match turn {
             Turn::Now(step) => Turn::Later { step, from: totp.start_of(step) },
-            later => later,
+            Turn::Later { .. } | Turn::Busy { .. } => turn,
         }
     }
 

@@ -179,3 +179,72 @@ fn damaged() -> GuardError {
         "what the vault holds of the authority is damaged; `countersign guard ca --new` makes another".to_owned(),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rustls::{
+        RootCertStore,
+        client::{WebPkiServerVerifier, danger::ServerCertVerifier as _},
+        crypto::aws_lc_rs,
+        pki_types::{ServerName, UnixTime},
+    };
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_seconds(1_795_305_600);
+
+    fn authority(origins: &[&str]) -> Authority {
+        let origins: Vec<Origin> = origins.iter().map(|origin| origin.parse().unwrap()).collect();
+        let made = Authority::make(&origins, NOW).unwrap();
+        Authority::from_bytes(&made.to_bytes()).unwrap()
+    }
+
+    /// Whether a client that trusts the authority trusts its certificate for a host.
+    fn is_trusted(authority: &Authority, host: &str) -> bool {
+        let identity = authority.identity(host, NOW).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(authority.der().unwrap()).unwrap();
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
+        let name = ServerName::try_from(bare(host).to_owned()).unwrap();
+        let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(NOW.seconds().unsigned_abs()));
+        verifier.verify_server_cert(&identity.chain[0], &[], &name, &[], now).is_ok()
+    }
+
+    #[test]
+    fn a_certificate_is_good_for_bound_hosts_and_for_no_other_whoever_has_the_key() {
+        let names = authority(&["https://login.example.com", "https://*.example.org", "https://localhost:8443"]);
+        for (host, is_bound) in [
+            ("login.example.com", true),
+            ("a.b.example.org", true),
+            ("localhost", true),
+            ("example.com", false),
+            ("other.example.com", false),
+            ("badexample.org", false),
+            ("192.0.2.7", false),
+            ("[2001:db8::1]", false),
+        ] {
+            assert_eq!((names.covers(host), is_trusted(&names, host)), (is_bound, is_bound), "{host}");
+        }
+        let addresses = authority(&["https://192.0.2.7", "https://[2001:db8::1]:8443"]);
+        for (host, is_bound) in [
+            ("192.0.2.7", true),
+            ("[2001:db8::1]", true),
+            ("192.0.2.8", false),
+            ("[2001:db8::2]", false),
+            ("example.com", false),
+        ] {
+            assert_eq!((addresses.covers(host), is_trusted(&addresses, host)), (is_bound, is_bound), "{host}");
+        }
+    }
+
+    #[test]
+    fn two_authorities_have_two_names_and_keys() {
+        let (one, other) = (authority(&["https://a.example"]), authority(&["https://a.example"]));
+        assert_ne!(one.name, other.name);
+        assert_ne!(one.certificate().unwrap().key_hash, other.certificate().unwrap().key_hash);
+        assert!(Authority::make(&[], NOW).is_err_and(|problem| matches!(problem, GuardError::NothingBound)));
+    }
+}

@@ -53,13 +53,11 @@ impl ErrorBody {
 impl From<&Refusal> for ErrorBody {
     fn from(refusal: &Refusal) -> Self {
         let body = Self::of(refusal.code(), refusal.to_string(), refusal.retry_after());
-        match refusal {
-            Refusal::OutcomeUnknown | Refusal::PageLost => Self { outcome: Some("unknown"), ..body },
-            Refusal::WhichPage { candidates, .. } => {
-                Self { candidates: candidates.iter().map(PageCandidate::from).collect(), ..body }
-            }
-            _ => body,
+        if matches!(refusal, Refusal::OutcomeUnknown | Refusal::PageLost) {
+            return Self { outcome: Some("unknown"), ..body };
         }
+        let Refusal::WhichPage { candidates, .. } = refusal else { return body };
+        Self { candidates: candidates.iter().map(PageCandidate::from).collect(), ..body }
     }
 }
 

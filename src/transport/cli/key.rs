@@ -69,8 +69,8 @@ pub struct CreateArgs {
     /// What it may do, separated by commas [default: codes:read,secrets:read,seats:read]
     #[arg(long, value_name = "SCOPE,…", value_delimiter = ',')]
     scope: Vec<String>,
-    /// Have it type codes into pages alone: short for codes:fill in the place of codes:read
-    #[arg(long)]
+    /// Have it type codes into pages alone, or get decoys: short for codes:fill in the place of codes:read
+    #[arg(long, visible_alias = "decoy")]
     fill_only: bool,
     /// Bind it to a seat: its id, `auth_subject`, e-mail address or name
     #[arg(long, value_name = "SEAT")]

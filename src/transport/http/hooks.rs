@@ -6,7 +6,7 @@
 use axum::{body::Body, response::Response};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::{HeaderMap, Method, StatusCode};
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
 use super::{
@@ -51,17 +51,11 @@ struct Claims {
 
 #[derive(Serialize)]
 struct Answer {
-    /// The digits; empty: none yet.
-    #[serde(serialize_with = "or_empty")]
-    verification_code: Option<Revealed>,
+    verification_code: Revealed,
 }
 
-fn or_empty<S: Serializer>(code: &Option<Revealed>, to: S) -> Result<S::Ok, S::Error> {
-    match code {
-        Some(code) => code.serialize(to),
-        None => to.serialize_str(""),
-    }
-}
+/// The answer that makes Skyvern ask again.
+const NONE_YET: &str = r#"{"verification_code":""}"#;
 
 async fn code(visit: Visit<'_>, body: Body) -> Result<Response, Problem> {
     let Visit { app, parts } = visit;
@@ -85,13 +79,14 @@ async fn code(visit: Visit<'_>, body: Body) -> Result<Response, Problem> {
         purpose: Some(claims.purpose()),
         ..GetCode::of(secret_id)
     };
-    let code = match app.service.perform(&caller, request).await {
-        Ok(issued) => Some(Revealed::from(&issued.code)),
-        // It asks again.
-        Err(Refusal::Busy { .. } | Refusal::TooManyWaiting | Refusal::Contended) => None,
+    let issued = match app.service.perform(&caller, request).await {
+        Ok(issued) => issued,
+        Err(Refusal::Busy { .. } | Refusal::TooManyWaiting | Refusal::Contended) => {
+            return Ok(with_json(StatusCode::OK, NONE_YET));
+        }
         Err(refusal) => return Err(refusal.into()),
     };
-    let answer = serde_json::to_vec(&Answer { verification_code: code })
+    let answer = serde_json::to_vec(&Answer { verification_code: Revealed::from(&issued.code) })
         .map_err(|cause| Problem::Own(app.service.bug(&cause)))?;
     Ok(with_json(StatusCode::OK, answer))
 }

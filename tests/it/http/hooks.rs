@@ -50,10 +50,10 @@ fn who_signs_gets_a_code_that_nobody_else_gets() {
 
     // The next one comes with the next step; until then Skyvern is told to ask again.
     let clock = server.vault.clock.clone();
-    let (now, mover) = (clock.now().seconds(), clock.clone());
-    let moved = std::thread::spawn(move || mover.set_seconds(now + 30));
+    let (now, hand) = (clock.now().seconds(), clock.clone());
+    let later = std::thread::spawn(move || hand.set_seconds(now + 30));
     let second = asked(&server, &secret, KEY, 0).json()["verification_code"].as_str().unwrap().to_owned();
-    moved.join().unwrap();
+    later.join().unwrap();
     assert_ne!(second, code);
 }
 
