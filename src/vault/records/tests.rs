@@ -151,10 +151,6 @@ fn letter() -> Letter {
     Letter { session: [1; 32], nth: [2; 16], to: [4; 8], sealed: vec![9], sent_at: AT }
 }
 
-fn authority() -> SealedAuthority {
-    SealedAuthority { account: account(), made_at: AT, sealed: vec![9] }
-}
-
 fn metadata() -> SealedMetadata {
     let (seed_hash, sealed) = (Some([4; 8]), vec![1, 2, 3]);
     SealedMetadata {
@@ -203,7 +199,7 @@ fn every_record() -> Vec<Record> {
         keyring.record(&pin(), 3),
         keyring.record(&session(Carried::Anywhere(vec![9])), 3),
         keyring.record(&letter(), 3),
-        keyring.record(&authority(), 3),
+        keyring.record(&SealedAuthority { account: account(), made_at: AT, sealed: vec![9] }, 3),
     ];
     assert_eq!(records.iter().map(|record| record.key.kind).collect::<Vec<_>>(), Kind::ALL);
     records
@@ -253,7 +249,7 @@ fn bodies_never_change_their_form() {
         r#"{{"given":10,"taken":11,"waiting":[[12,"{ONE}"]],"accepted":9,"wrong":6,"held_until":{at},"last_used_at":{at}}}"#
     );
     check(&used(), 0, &expected);
-    check(&authority(), at, r#"{"sealed":"CQ"}"#);
+    check(&SealedAuthority { account: account(), made_at: AT, sealed: vec![9] }, at, r#"{"sealed":"CQ"}"#);
     check(&counted(), 101 * 60_000_000, r#"{"minutes":[[100,2],[101,1]]}"#);
     check(&KeyUseRecord { key: key().key.id, account: account(), last_used_at: AT }, at, "{}");
     let repeat = Repeat { key: [5; 32], account: account(), request: [6; 32], secret: secret(), created_at: AT };

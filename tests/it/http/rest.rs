@@ -367,7 +367,7 @@ fn the_document_has_every_route_and_is_sound() {
     assert!(!document.to_string().contains("\"default\":null"), "a default that is not of its type");
     let code = &document["paths"]["/api/v2/totp/code/{secret_id}"]["get"];
     let names: Vec<&str> = code["parameters"].as_array().unwrap().iter().map(|p| p["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["secret_id", "max_wait", "min_validity", "purpose", "seat_id", "single_use"]);
+    assert_eq!(names, ["secret_id", "decoy", "max_wait", "min_validity", "purpose", "seat_id", "single_use"]);
     assert!(code["responses"]["409"]["headers"]["Retry-After"].is_object());
     assert_eq!(document["paths"]["/healthz"]["get"]["security"], json!([]));
     let body = &document["paths"]["/api/v2/totp/code/{secret_id}/verify"]["post"]["requestBody"]["content"];
