@@ -3,7 +3,10 @@
 
 use std::{iter, time::Duration};
 
-use super::{Call, Effect, Failed, IssuedCode, Operation, Refusal, Spec, origins::is_of_strangers};
+use super::{
+    Call, Effect, Failed, IssuedCode, Limit, Operation, Refusal, Spec, issue::counted_holders,
+    origins::is_of_strangers, retries::Retries,
+};
 use crate::{
     domain::{
         audit::{Action, AuditEntry},
@@ -15,7 +18,7 @@ use crate::{
         text::Purpose,
         totp::{Code, Step, TotpParameters},
     },
-    vault::{InUse, Life},
+    vault::{InUse, Life, Outcome},
 };
 
 /// The steps after its own in which a decoy still works: an agent reads a page and types more slowly than a person.
@@ -58,21 +61,37 @@ pub struct SpendDecoy {
 }
 
 impl Call<'_> {
-    /// Gives the caller a decoy.
+    /// Gives the caller a decoy. It counts as a code where codes an hour are limited: a code will go out for it.
     pub(super) async fn decoy(&self, secret: SecretId) -> Result<IssuedCode, Failed> {
-        let (service, now) = (self.service, self.entry.at);
-        let in_use = service.vault().in_use(self.caller.account(), secret, &[], now).await?;
-        let in_use = in_use.ok_or(Refusal::NotFound("secret"))?;
-        if origins_of(&in_use.secret).next().is_none() {
-            return Err(Refusal::NoOrigins.into());
+        let service = self.service;
+        let (holders, limits) = counted_holders(self);
+        let mut retries = Retries::new(&service.shared.random);
+        let mut is_counted = false;
+        loop {
+            let now = service.now();
+            let in_use = service.vault().in_use(self.caller.account(), secret, &holders, now).await?;
+            let in_use = in_use.ok_or(Refusal::NotFound("secret"))?;
+            service.check_skew()?;
+            if !std::mem::replace(&mut is_counted, true) {
+                self.count_use(secret).await?;
+            }
+            if origins_of(&in_use.secret).next().is_none() {
+                return Err(Refusal::NoOrigins.into());
+            }
+            let full = in_use.counts.iter().zip(&limits).filter_map(|(given, most)| given.full_until(*most)).max();
+            if let Some(free_at) = full {
+                return Err(Refusal::RateLimited { limit: Limit::CodesPerHour, after: now.until(free_at) }.into());
+            }
+            let totp = in_use.terms().totp;
+            let step = totp.step_at(now);
+            let code = self.decoy_of(&in_use, step)?;
+            let entry = AuditEntry { at: now, step: Some(step), ..self.entry.clone() };
+            let draft = service.vault().draft(entry).used(&in_use, None).counted(&in_use, now);
+            if draft.commit().await? == Outcome::Done {
+                return Ok(IssuedCode { code, expires_in: totp.expires_in(now), step });
+            }
+            retries.again().await?;
         }
-        self.count_use(secret).await?;
-        let totp = in_use.terms().totp;
-        let step = totp.step_at(now);
-        let code = self.decoy_of(&in_use, step)?;
-        let entry = AuditEntry { step: Some(step), ..self.entry.clone() };
-        service.vault().draft(entry).commit().await?;
-        Ok(IssuedCode { code, expires_in: totp.expires_in(now), step })
     }
 
     /// The decoy of a secret and a step: always the same one, and none of the codes that a site may take meanwhile.

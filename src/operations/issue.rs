@@ -335,7 +335,7 @@ fn spread(id: Uuid, period: u32) -> Duration {
 }
 
 /// The holders whose codes are counted for a call, with their hourly limits.
-fn counted_holders(call: &Call<'_>) -> (Vec<Holder>, Vec<u32>) {
+pub(super) fn counted_holders(call: &Call<'_>) -> (Vec<Holder>, Vec<u32>) {
     let key = call.caller.key().zip(call.caller.codes_per_hour()).map(|(key, most)| (Holder::Key(key), most));
     let seat = call.seat.as_ref();
     let seat = seat.and_then(|seat| seat.profile.codes_per_hour.map(|most| (Holder::Seat(seat.id), most)));

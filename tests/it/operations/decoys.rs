@@ -2,14 +2,17 @@
 
 use countersign::{
     domain::{
+        api_key::PlainKey,
         audit::{Action, AuditFilter},
         ids::SecretId,
         origin::Origin,
+        principal::Principal,
+        scope::{Scope, ScopeSet},
         totp::Step,
     },
     operations::{
-        Decoy, ErrorCode, GetCode, GuardedOrigins, KeepAuthority, ListDecoys, ReadAuthority, Refusal, SecretChanges,
-        SpendDecoy, UpdateSecret,
+        CreateKey, Decoy, ErrorCode, GetCode, GuardedOrigins, KeepAuthority, ListDecoys, Offered, ReadAuthority,
+        Refusal, SecretChanges, SpendDecoy, UpdateSecret,
     },
 };
 use zeroize::Zeroizing;
@@ -58,6 +61,33 @@ async fn a_decoy_is_six_digits_takes_no_step_and_is_the_same_within_its_step() {
     assert_eq!(rows.iter().filter(|row| row.entry.step.is_some()).count(), 3);
     let plain = code(&vault.service, &vault.person, id, plain()).await.unwrap_err();
     assert_eq!(plain, Refusal::FillOnly);
+}
+
+#[tokio::test]
+async fn who_has_codes_typed_may_have_decoys_as_often_as_codes_and_no_code() {
+    let vault = Vault::new();
+    let id = bound(&vault, &[ORIGIN], false).await;
+    let request = CreateKey {
+        name: "robot".to_owned(),
+        scopes: ScopeSet::of_a_new_key_for_pages(),
+        seat: None,
+        secrets: None,
+        codes_per_hour: Some(2),
+        expires_at: None,
+    };
+    let minted = vault.service.perform(&vault.person, request).await.unwrap();
+    let offered = Offered::Key(PlainKey::from_token(&minted.plain.expose_token()).unwrap());
+    let caller = vault.service.authenticate(offered).await.unwrap();
+    for _ in 0..2 {
+        code(&vault.service, &caller, id, decoy()).await.unwrap();
+    }
+    assert_eq!(code(&vault.service, &caller, id, decoy()).await.unwrap_err().code(), ErrorCode::RateLimited);
+    assert_eq!(code(&vault.service, &caller, id, plain()).await.unwrap_err(), Refusal::FillOnly);
+    let none = Principal::stdio(vault.account, std::iter::once(Scope::SecretsRead).collect(), None);
+    let refused = code(&vault.service, &none, id, decoy()).await.unwrap_err();
+    assert_eq!(refused, Refusal::MissingScope(Scope::CodesRead));
+    let reads = Principal::stdio(vault.account, std::iter::once(Scope::CodesRead).collect(), None);
+    code(&vault.service, &reads, id, decoy()).await.unwrap();
 }
 
 #[tokio::test]
