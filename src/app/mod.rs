@@ -24,8 +24,8 @@ use std::{ffi::OsString, io::IsTerminal as _, process::ExitCode, sync::Arc};
 use account::account;
 use clap::ColorChoice;
 use host::{answer_host, for_host};
-use keys::{Asks, leave_environment};
-use opening::{Opening, Ready, open, open_for};
+use keys::leave_environment;
+use opening::{Opening, Ready, open_for};
 use typed::{Command, Typed, answered, answers};
 
 use crate::{

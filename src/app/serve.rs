@@ -10,7 +10,10 @@ use tokio::sync::{Notify, oneshot};
 use zeroize::Zeroizing;
 
 use super::{
-    Asks, Fatal, account, close, console_of, open, service_of, session,
+    Fatal, account, close, console_of,
+    keys::Asks,
+    opening::open,
+    service_of, session,
     signals::stop_signal,
     traces::{exported, finish},
     upkeep,

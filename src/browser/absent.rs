@@ -23,6 +23,7 @@ pub enum Field {}
 
 impl Browsers {
     /// Browsers at these addresses.
+    #[expect(clippy::needless_pass_by_value, reason = "as in the other build")]
     pub fn new(addresses: Vec<BrowserAddress>) -> Self {
         Self { is_empty: addresses.is_empty() }
     }

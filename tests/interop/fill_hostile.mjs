@@ -149,22 +149,28 @@ function* redirects(site) {
   }
 }
 
+/** What makes a page go away may not be answered, because its page went away. */
+const going = (asked) =>
+  asked.catch((problem) => {
+    if (!/context was destroyed/.test(problem.message)) throw problem;
+  });
+
 /** The right page, with a field, that goes away between the look and the typing. */
 function* departures(site) {
   const ways = {
     "the tab is led elsewhere": (page, to) => page.goto(to),
-    "the page leaves": (page, to) => Promise.all([page.waitForURL(to), page.evaluate((to) => location.assign(to), to)]),
-    "the page is replaced": (page, to) => Promise.all([page.waitForURL(to), page.evaluate((to) => location.replace(to), to)]),
+    "the page leaves": (page, to) => Promise.all([page.waitForURL(to), going(page.evaluate((to) => location.assign(to), to))]),
+    "the page is replaced": (page, to) => Promise.all([page.waitForURL(to), going(page.evaluate((to) => location.replace(to), to))]),
     "a form is posted": (page, to) =>
       Promise.all([
         page.waitForURL(to),
-        page.evaluate((to) => Object.assign(document.forms[0], { action: to, method: "post" }).submit(), to),
+        going(page.evaluate((to) => Object.assign(document.forms[0], { action: to, method: "post" }).submit(), to)),
       ]),
-    back: (page, to) => Promise.all([page.waitForURL(to), page.evaluate(() => history.back())]),
+    back: (page, to) => Promise.all([page.waitForURL(to), going(page.evaluate(() => history.back()))]),
     "a link": (page, to) =>
       Promise.all([
         page.waitForURL(to),
-        page.evaluate((to) => Object.assign(document.createElement("a"), { href: to }).click(), to),
+        going(page.evaluate((to) => Object.assign(document.createElement("a"), { href: to }).click(), to)),
       ]),
   };
   for (const [way, leave] of Object.entries(ways)) {
