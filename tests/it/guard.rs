@@ -78,8 +78,8 @@ fn serve<S: Read + Write>(mut stream: BufReader<S>, noted: &Mutex<Vec<Seen>>) ->
         let head = head_of(&mut stream)?;
         if head.to_lowercase().contains("upgrade: websocket") {
             let answer = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
-            stream.get_mut().write_all(answer.as_bytes()).ok()?;
             noted.lock().unwrap().push(Seen { head, bytes: 0, end: String::new() });
+            stream.get_mut().write_all(answer.as_bytes()).ok()?;
             loop {
                 let message = message_of(&mut stream)?;
                 let end = String::from_utf8_lossy(&message).into_owned();

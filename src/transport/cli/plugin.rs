@@ -32,7 +32,7 @@ const FIELDS: &str = "input[autocomplete=\"one-time-code\"], input[name*=\"otp\"
 pub enum Command {
     /// Answer a request of agent-browser on standard input; docs/browsers.md shows its configuration
     #[command(
-        after_help = "Example of agent-browser's configuration (~/.agent-browser/config.json):\n  {\"plugins\": [{\"name\": \"countersign\", \"command\": \"countersign\",\n    \"args\": [\"plugin\", \"agent-browser\", \"--browser\", \"http://127.0.0.1:9222\"],\n    \"capabilities\": [\"totp.fill\", \"command.run\"]}]}\nThen:\n  agent-browser plugin run countersign totp.fill --payload '{\"secret\": \"github\"}'"
+        after_help = "Examples:\n  countersign plugin agent-browser --browser http://127.0.0.1:9222\nIn agent-browser's configuration (~/.agent-browser/config.json):\n  {\"plugins\": [{\"name\": \"countersign\", \"command\": \"countersign\",\n    \"args\": [\"plugin\", \"agent-browser\", \"--browser\", \"http://127.0.0.1:9222\"],\n    \"capabilities\": [\"totp.fill\", \"command.run\"]}]}\nThen:\n  agent-browser plugin run countersign totp.fill --payload '{\"secret\": \"github\"}'"
     )]
     AgentBrowser,
 }
