@@ -3,11 +3,13 @@
 use std::{fs, io, path::PathBuf};
 
 use clap::{Args, Subcommand};
+use tokio::task::spawn_blocking;
 
 use super::{
     Fatal,
     completions::{self, Shell},
     console_of,
+    signals::stop_signal,
 };
 use crate::{
     clock::{Clock as _, SystemClock},
@@ -50,7 +52,7 @@ pub(super) struct Setup {
 }
 
 impl Aside {
-    pub(super) fn carry_out(self, config: &Config) -> Result<Ending, Fatal> {
+    pub(super) async fn carry_out(self, config: &Config) -> Result<Ending, Fatal> {
         let named = |found: io::Result<PathBuf>| {
             let found = found.map_err(Fatal::Setup)?;
             let unnamed =
@@ -71,7 +73,14 @@ impl Aside {
                 let program = std::env::current_exe().map_err(Fatal::Setup)?;
                 let home = Home::make().map_err(Fatal::Setup)?;
                 let stage = Stage { program, home: home.0.clone() };
-                Ok(cli::demo(&stage, &mut console_of(config))?)
+                let (told, config) = (stop_signal().map_err(Fatal::Setup)?, config.clone());
+                let played = spawn_blocking(move || cli::demo(&stage, &mut console_of(&config)));
+                // An interruption, too, removes what was made.
+                tokio::select! {
+                    biased;
+                    () = told => Err(Failure::Interrupted.into()),
+                    played = played => Ok(played.map_err(|cause| Fatal::Setup(io::Error::other(cause)))??),
+                }
             }
             Self::Completions { shell } => completions::print(shell, &named(config::own_name())?),
         }

@@ -166,7 +166,7 @@ fn carry_out(config: &Config, task: Task) -> Result<Ending, Fatal> {
             Task::Person(command) => for_person(config, *command).await,
             Task::Stdio(stdio) => for_host(config, stdio).await,
             Task::Serve(serve) => serve::for_remote(config, &serve).await,
-            Task::Aside(command) => command.carry_out(config),
+            Task::Aside(command) => command.carry_out(config).await,
         }
     });
     // A thread that still reads standard input must not keep the process alive.

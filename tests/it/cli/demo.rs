@@ -1,6 +1,10 @@
 //! The demo: an agent's calls, and nothing left of them.
 
-use std::fs;
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    process::Stdio,
+};
 
 use super::Person;
 
@@ -21,5 +25,22 @@ fn the_demo_shows_an_agents_calls_and_leaves_nothing_behind() {
 
     let left: Vec<_> = fs::read_dir(person.home()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, ["tmp"], "the person's own places");
+    assert_eq!(fs::read_dir(&temporary).unwrap().count(), 0);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_demo_that_is_interrupted_leaves_nothing_behind() {
+    use rustix::process::{Pid, Signal, kill_process};
+
+    let person = Person::new();
+    let temporary = person.home().join("tmp");
+    fs::create_dir(&temporary).unwrap();
+    let mut command = person.command(&["demo"]);
+    let mut demo = command.env("TMPDIR", &temporary).stdout(Stdio::piped()).stdin(Stdio::null()).spawn().unwrap();
+    let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines();
+    while !lines.next().unwrap().unwrap().contains("get_totp_code") {}
+    kill_process(Pid::from_child(&demo), Signal::INT).unwrap();
+    assert_eq!(demo.wait().unwrap().code(), Some(130));
     assert_eq!(fs::read_dir(&temporary).unwrap().count(), 0);
 }
