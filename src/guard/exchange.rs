@@ -31,8 +31,11 @@ pub(super) struct Exchange {
     pub(super) service: Service,
     pub(super) caller: Principal,
     /// There are no more than the secrets have decoys that work, and those that were spent shortly before.
-    spent: Mutex<HashMap<(SecretId, Step), Arc<OnceCell<Spent>>>>,
+    spent: Mutex<HashMap<(SecretId, Step), Spending>>,
 }
+
+/// A decoy that is spent, or is being spent by the one who came first.
+type Spending = Arc<OnceCell<Spent>>;
 
 struct Spent {
     /// Where the code went.
@@ -102,7 +105,7 @@ impl Exchange {
         Ok(Spent { origin: origin.clone(), decoy: digits, code: issued.code, until, kept_until })
     }
 
-    fn cell(&self, decoy: &Decoy) -> Arc<OnceCell<Spent>> {
+    fn cell(&self, decoy: &Decoy) -> Spending {
         let now = self.service.now();
         let mut all = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
         // What is not spent is kept for the one who is spending it.

@@ -1,4 +1,4 @@
-//! WebSockets to an origin: the messages of both sides are read, and put into frames again. No extension is in use, because the
+//! `WebSockets` to an origin: the messages of both sides are read, and put into frames again. No extension is in use, because the
 //! guard takes the header out that asks for one, so frames may be cut anew (RFC 6455, section 5.4).
 
 use std::time::Duration;
@@ -113,14 +113,13 @@ impl Frames {
         if first & RESERVED != 0 || self.masks != (second & MASKED != 0) {
             return Err(Broken);
         }
-        let (length, head) = match (short, self.buffer.as_ref()) {
-            (LENGTH_16, [_, _, a, b, ..]) => (u64::from(u16::from_be_bytes([*a, *b])), 4),
-            (LENGTH_64, [_, _, a, b, c, d, e, f, g, h, ..]) => {
-                (u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h]), 10)
-            }
-            (LENGTH_16 | LENGTH_64, _) => return Ok(Begun::Not),
-            (short, _) => (u64::from(short), 2),
+        let behind = self.buffer.get(2..).unwrap_or_default();
+        let length = match short {
+            LENGTH_16 => behind.first_chunk().map(|bytes| (u64::from(u16::from_be_bytes(*bytes)), 4)),
+            LENGTH_64 => behind.first_chunk().map(|bytes| (u64::from_be_bytes(*bytes), 10)),
+            short => Some((u64::from(short), 2)),
         };
+        let Some((length, head)) = length else { return Ok(Begun::Not) };
         let (mask, head) = match self.buffer.get(head..head + 4) {
             _ if !self.masks => (None, head),
             Some(&[a, b, c, d]) => (Some([a, b, c, d]), head + 4),

@@ -280,7 +280,7 @@ fn a_decoy_is_a_code_at_its_origin_in_every_kind_of_body_and_a_decoy_again_on_th
             seen.end,
             format!(
                 "{before}{code}{}",
-                after.replacen(&decoy, &code, if after.contains(&format!("[{decoy}")) { 1 } else { 0 })
+                after.replacen(&decoy, &code, usize::from(after.contains(&format!("[{decoy}"))))
             )
         );
         codes.insert(code);

@@ -28,6 +28,7 @@ const CODE_BYTES_MAX: usize = 64;
 
 /// What `countersign code` takes.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub struct CodeArgs {
     /// The secret: its id, its short id, or words of its issuer and label. Without it a terminal shows all, live
     #[arg(value_name = "NAME", num_args = 0..)]
