@@ -37,7 +37,6 @@ impl Guard {
 ///
 /// # Errors
 /// Always.
-#[expect(clippy::unused_async, reason = "as in the other build")]
 pub async fn certificate(_: &Service, _: &Principal, _: bool) -> Result<Certificate, GuardError> {
     Err(GuardError::Absent)
 }
