@@ -105,6 +105,8 @@ def unwanted(name, shown, manner, about=""):
         return ""
     if "boolean" in types:
         return False
+    if "array" in types:
+        return []
     # Whoever has to give a number gives the one that it would be otherwise: the schema says it or, after many conversions,
     # the words alone do, the property's or (`about`) the tool's.
     if "default" in shown:
