@@ -17,7 +17,7 @@ pub const fn is_public_suffix(_: &str) -> bool {
     false
 }
 
-/// A field for a code: there is none here.
+/// A field for a code. It has no values in this build.
 #[derive(Debug)]
 pub enum Field {}
 

@@ -29,7 +29,7 @@ pub enum NotFound {
     WrongOrigin,
     /// No open page has this id.
     NoSuchPage,
-    /// The selector is none of CSS.
+    /// The selector is not valid CSS.
     Selector,
     /// Pages of the origins, without a field for a code.
     NoField(Vec<Candidate>),

@@ -27,11 +27,11 @@ pub(super) struct BrowserFlags {
 }
 
 impl BrowserFlags {
-    /// The browsers that flags name, or else the variable, which separates them by commas. A host that starts this program is
-    /// told of those that flags name.
+    /// The browsers that flags name, or else the variable, which separates them by commas. The flags become
+    /// a part of the entry that `setup` writes.
     ///
     /// # Errors
-    /// [`ConfigError`], if one is none.
+    /// [`ConfigError`] if a text is not the address of a browser.
     pub(super) fn addresses(
         self,
         variable: fn(&str) -> Option<OsString>,

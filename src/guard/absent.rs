@@ -7,7 +7,7 @@ use std::{net::SocketAddr, path::PathBuf};
 pub use self::said::{Certificate, GuardError};
 use crate::{domain::principal::Principal, operations::Service};
 
-/// The guard: there is none here.
+/// The guard. It has no values in this build.
 #[derive(Debug)]
 pub enum Guard {}
 
@@ -33,7 +33,7 @@ impl Guard {
     }
 }
 
-/// The certificate of an authority: there is none here.
+/// Refuses: this build makes no certificates.
 ///
 /// # Errors
 /// Always.

@@ -78,7 +78,7 @@ impl Exchange {
         Ok(bound.iter().any(|known| known.covers(origin)))
     }
 
-    /// The code in the place of a decoy. `None`: it is none, or was spent before.
+    /// The code that replaces a decoy. `None`: the digits are not a decoy, or its code is no longer valid.
     async fn code(
         &self,
         origin: &Origin,

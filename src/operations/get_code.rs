@@ -118,7 +118,7 @@ impl Operation for GetCode {
     };
     type Output = IssuedCode;
 
-    /// Whoever may have codes typed may have what stands for one.
+    /// A caller with the scope `codes:fill` may also get decoys.
     fn spec_for(&self, caller: &Principal) -> Spec {
         if !self.decoy {
             return Self::SPEC;

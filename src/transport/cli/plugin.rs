@@ -110,9 +110,7 @@ async fn asked(text: &str, session: &mut Session) -> Result<Value, Failure> {
         }})),
         "totp.fill" => Ok(json!({"data": fill(request, session).await?})),
         "credential.resolve" => Ok(json!({"credential": credential(request, session).await?})),
-        _ => Err(Failure::invalid(
-            "the request is none that this plugin knows: totp.fill, credential.resolve, plugin.manifest",
-        )),
+        _ => Err(Failure::invalid("the request's `type` must be totp.fill, credential.resolve or plugin.manifest")),
     }
 }
 

@@ -143,7 +143,7 @@ fn a_plugin_answers_every_request_with_one_object() {
     let unknown = refused(r#"{"type":"totp.fill","request":{"secret":"alice","pin":"1"}}"#);
     assert!(unknown.contains("must be an object with `secret`"), "{unknown}");
     assert!(refused("not JSON").starts_with("invalid_argument"));
-    assert!(refused(r#"{"type":"vault.read"}"#).contains("none that this plugin knows"));
+    assert!(refused(r#"{"type":"vault.read"}"#).contains("`type` must be"));
 
     let resolve = |more: &str| format!(r#"{{"type":"credential.resolve","request":{{"itemRef":"alice"{more}}}}}"#);
     assert!(refused(&resolve("")).starts_with("permission_denied"), "fill-only");
