@@ -3,6 +3,8 @@
 #[cfg_attr(not(feature = "browser"), expect(dead_code, reason = "nothing is found here"))]
 mod said;
 
+use tokio::time::Instant;
+
 pub use self::said::{NotFound, Sought, Typed, Untyped};
 use crate::domain::{browser_address::BrowserAddress, totp::Code};
 
@@ -54,7 +56,7 @@ impl Field {
     /// # Errors
     /// None.
     #[expect(clippy::unused_async, reason = "as in the other build")]
-    pub async fn type_in(&self, _: &Code, _: bool) -> Result<Typed, Untyped> {
+    pub async fn type_in(&self, _: &Code, _: bool, _: Instant) -> Result<Typed, Untyped> {
         match *self {}
     }
 

@@ -13,8 +13,10 @@ use super::{
 };
 use crate::domain::totp::Code;
 
-/// How long a page may take to have a code typed into it.
+/// How long a page may take to have a code typed into it, and how long it has in any case: a page that is given up too soon
+/// costs its caller a code.
 const TYPED_WITHIN: Duration = Duration::from_secs(5);
+const TYPED_WITHIN_MIN: Duration = Duration::from_secs(2);
 /// How long a page may take to enable the button that submits the code.
 const SUBMITTED_WITHIN: Duration = Duration::from_secs(3);
 /// How long a page that was submitted may take to go on, before the digits are taken out of it.
@@ -81,13 +83,14 @@ impl Field {
         &self.place.origin
     }
 
-    /// Types a code if the frame still has its origin, and submits it.
+    /// Types a code if the frame still has its origin, and submits it. A page that has not taken it by then is given up.
     ///
     /// # Errors
     /// [`Untyped`]: then no digit was typed.
-    pub async fn type_in(&self, code: &Code, submit: bool) -> Result<Typed, Untyped> {
+    pub async fn type_in(&self, code: &Code, submit: bool, until: Instant) -> Result<Typed, Untyped> {
         let arguments = json!([self.place.origin, code.digits(), submit, self.selector]);
-        let outcome = match self.place.call("fill", arguments, TYPED_WITHIN).await.and_then(answer) {
+        let within = until.saturating_duration_since(Instant::now()).clamp(TYPED_WITHIN_MIN, TYPED_WITHIN);
+        let outcome = match self.place.call("fill", arguments, within).await.and_then(answer) {
             Ok(Outcome { outcome }) => outcome,
             Err(LinkError::Refused { before: true }) => return Err(Untyped::Moved),
             Err(_) => return Ok(Typed::Unknown),

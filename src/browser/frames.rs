@@ -32,6 +32,8 @@ pub(super) struct Seen {
     /// Places for a code.
     pub(super) fields: u64,
     pub(super) is_selector_invalid: bool,
+    /// It has one of the origins and does not answer.
+    pub(super) is_silent: bool,
     /// The frames and the page that it is in, by their ids.
     pub(super) within: Vec<PageId>,
     /// Where a code would go; `None`: the origin is not among those that are sought.
@@ -39,6 +41,12 @@ pub(super) struct Seen {
 }
 
 impl Seen {
+    /// A page that can't be typed into.
+    const fn of(candidate: Candidate) -> Self {
+        let within = Vec::new();
+        Self { candidate, fields: 0, is_selector_invalid: false, is_silent: false, within, place: None }
+    }
+
     /// Whether its origin is among those that are sought.
     pub(super) const fn may_be_typed_into(&self) -> bool {
         self.place.is_some()
@@ -55,6 +63,7 @@ struct Target {
     #[serde(rename = "targetId")]
     id: String,
     r#type: String,
+    url: String,
     /// Such as `prerender`: a page that nobody sees yet.
     subtype: Option<String>,
     /// Of a frame with a process of its own: the frame that it is in.
@@ -99,8 +108,12 @@ pub(super) async fn look_at(link: &Arc<Link>, sought: &Sought<'_>) -> Result<Vec
     };
     let looks = targets.target_infos.iter().filter(|target| is_page(target)).map(|target| async {
         let looked = tokio::time::timeout(ANSWERS_WITHIN, look_into(link, target, sought)).await;
-        // A page that does not answer, or went away, is not there.
-        looked.ok().and_then(Result::ok).unwrap_or_default()
+        match looked {
+            Ok(Ok(seen)) => seen,
+            // It went away.
+            Ok(Err(LinkError::Refused { .. } | LinkError::Gone(_))) => Vec::new(),
+            Ok(Err(LinkError::Late)) | Err(_) => silent(target, sought).into_iter().map(|seen| (seen, None)).collect(),
+        }
     });
     let seen: Vec<_> = join_all(looks).await.into_iter().flatten().collect();
     let parents: HashMap<PageId, PageId> =
@@ -111,6 +124,19 @@ pub(super) async fn look_at(link: &Arc<Link>, sought: &Sought<'_>) -> Result<Vec
         seen
     };
     Ok(seen.into_iter().map(placed).collect())
+}
+
+/// A page that does not answer, if it is at one of the origins. Its address says that, and is good enough to say so.
+fn silent(target: &Target, sought: &Sought<'_>) -> Option<Seen> {
+    let (scheme, rest) = target.url.split_once("://")?;
+    let origin = format!("{scheme}://{}", rest.split('/').next()?);
+    let page = is_sought(&origin, sought).then(|| target.id.parse().ok())??;
+    Some(Seen { is_silent: true, ..Seen::of(Candidate::new(page, origin, "")) })
+}
+
+/// Whether an origin is among those that are sought.
+fn is_sought(origin: &str, sought: &Sought<'_>) -> bool {
+    origin.parse::<Origin>().is_ok_and(|origin| sought.origins.iter().any(|allowed| allowed.covers(&origin)))
 }
 
 /// Looks at a page and at the frames that its process has; other frames are targets of their own.
@@ -165,26 +191,16 @@ fn flatten(tree: Tree, into: &mut Vec<Frame>) {
 /// Looks for places for a code in a frame of a right origin. `None`: the frame went away.
 async fn look_in_frame(link: &Arc<Link>, session: &str, frame: Frame, sought: &Sought<'_>) -> Option<Seen> {
     let page: PageId = frame.id.parse().ok()?;
-    let covered = |origin: &str| {
-        origin.parse::<Origin>().is_ok_and(|origin| sought.origins.iter().any(|allowed| allowed.covers(&origin)))
-    };
-    if !covered(&frame.security_origin) {
-        let candidate = Candidate::new(page, String::new(), "");
-        return Some(Seen { candidate, fields: 0, is_selector_invalid: false, within: Vec::new(), place: None });
+    if !is_sought(&frame.security_origin, sought) {
+        return Some(Seen::of(Candidate::new(page, String::new(), "")));
     }
     let object = script_in(link, session, page.as_str()).await.ok()?;
     let place = Place { link: Arc::clone(link), session: session.to_owned(), object, origin: String::new() };
     let look: Look = answer(place.call("look", json!([sought.selector]), ANSWERS_WITHIN).await.ok()?).ok()?;
     // The frame says its origin itself: it may have moved since the browser was asked.
-    let place = covered(&look.origin).then(|| Place { origin: look.origin.clone(), ..place });
+    let place = is_sought(&look.origin, sought).then(|| Place { origin: look.origin.clone(), ..place });
     let candidate = Candidate::new(page, look.origin, &look.title);
-    Some(Seen {
-        candidate,
-        fields: look.fields,
-        is_selector_invalid: look.selector.is_some(),
-        within: Vec::new(),
-        place,
-    })
+    Some(Seen { fields: look.fields, is_selector_invalid: look.selector.is_some(), place, ..Seen::of(candidate) })
 }
 
 /// Starts our script in a frame, in a world of its own, and returns the browser's name for what it made.

@@ -1,4 +1,5 @@
-//! One connection to a browser: commands of the `DevTools` protocol and their answers, by number. Events are not asked for.
+//! One connection to a browser: commands of the `DevTools` protocol and their answers, by number. No events are asked for; of
+//! those that come, one counts: a page was closed.
 
 use std::{
     collections::HashMap,
@@ -35,9 +36,11 @@ const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
 const VERSION_BYTES_MAX: u64 = 16 * 1024;
 /// The file in which a browser says where it takes commands, in the folder of its profile.
 const PORT_FILE: &str = "DevToolsActivePort";
+/// The event that ends a session.
+const PAGE_CLOSED: &str = "Target.detachedFromTarget";
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
-type Waiting = Arc<Mutex<HashMap<u64, oneshot::Sender<Answer>>>>;
+type Waiting = Arc<Mutex<HashMap<u64, Call>>>;
 
 /// Why a command was not carried out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -56,6 +59,12 @@ pub(super) enum LinkError {
     Late,
 }
 
+/// A command that is not answered yet.
+struct Call {
+    session: Option<String>,
+    answer: oneshot::Sender<Answer>,
+}
+
 /// A connection. Dropping it ends every session that was opened over it.
 pub(super) struct Link {
     commands: mpsc::UnboundedSender<Utf8Bytes>,
@@ -66,11 +75,22 @@ pub(super) struct Link {
     pub(super) sessions: Mutex<HashMap<String, String>>,
 }
 
+/// What a browser sends.
 #[derive(Deserialize)]
 struct Answer {
     id: Option<u64>,
     result: Option<Value>,
     error: Option<Problem>,
+    /// Of an event.
+    method: Option<String>,
+    params: Option<Ended>,
+}
+
+/// The session of a page that was closed.
+#[derive(Deserialize)]
+struct Ended {
+    #[serde(rename = "sessionId")]
+    session: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -87,9 +107,9 @@ struct Version {
 
 impl Link {
     /// Connects to a browser.
-    pub(super) async fn open(address: &BrowserAddress) -> Result<Arc<Self>, LinkError> {
+    pub(super) async fn open(address: &BrowserAddress, within: Duration) -> Result<Arc<Self>, LinkError> {
         let late = |_| LinkError::Gone("it does not answer; is it a browser with --remote-debugging-port?");
-        timeout(OPENS_WITHIN, Self::connect(address)).await.map_err(late)?
+        timeout(within.min(OPENS_WITHIN), Self::connect(address)).await.map_err(late)?
     }
 
     async fn connect(address: &BrowserAddress) -> Result<Arc<Self>, LinkError> {
@@ -117,15 +137,15 @@ impl Link {
         within: Duration,
     ) -> Result<Value, LinkError> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
-        let (tell, told) = oneshot::channel();
-        lock(&self.waiting).insert(id, tell);
+        let (answer, answered) = oneshot::channel();
+        lock(&self.waiting).insert(id, Call { session: session.map(str::to_owned), answer });
         let mut command = json!({"id": id, "method": method, "params": parameters});
         if let (Some(session), Some(command)) = (session, command.as_object_mut()) {
             command.insert("sessionId".to_owned(), session.into());
         }
         let gone = LinkError::Gone("it was closed");
         self.commands.send(command.to_string().into()).map_err(|_| gone.clone())?;
-        let answered = timeout(within, told).await;
+        let answered = timeout(within, answered).await;
         lock(&self.waiting).remove(&id);
         let answer = answered.map_err(|_| LinkError::Late)?.map_err(|_| gone)?;
         match answer.error {
@@ -167,9 +187,17 @@ async fn carry(socket: Socket, mut queue: mpsc::UnboundedReceiver<Utf8Bytes>, wa
                 let Some(Ok(message)) = message else { break };
                 let Message::Text(text) = message else { continue };
                 let Ok(answer) = serde_json::from_str::<Answer>(&text) else { continue };
-                let told = answer.id.and_then(|id| lock(&waiting).remove(&id));
-                if let Some(told) = told {
-                    let _ = told.send(answer);
+                match answer.id {
+                    Some(id) => {
+                        let call = lock(&waiting).remove(&id);
+                        drop(call.map(|call| call.answer.send(answer)));
+                    }
+                    // It answers nothing more of what was asked of a page that was closed.
+                    None if answer.method.as_deref() == Some(PAGE_CLOSED) => {
+                        let ended = answer.params.and_then(|ended| ended.session);
+                        lock(&waiting).retain(|_, call| call.session.is_none() || call.session != ended);
+                    }
+                    None => {}
                 }
             }
         }

@@ -41,6 +41,8 @@ pub fn is_public_suffix(host: &str) -> bool {
 const SETTLES_WITHIN: Duration = Duration::from_secs(10);
 /// How long a browser without a page of the right origin may take to open one.
 const OPENS_WITHIN: Duration = Duration::from_secs(1);
+/// How long a browser may take to answer, of a caller who does not wait.
+const ANSWERS_WITHIN_MIN: Duration = Duration::from_secs(1);
 /// Between two looks.
 const LOOKS_EVERY: Duration = Duration::from_millis(100);
 
@@ -67,7 +69,8 @@ impl Browsers {
     /// [`NotFound`].
     pub async fn find(&self, sought: &Sought<'_>) -> Result<Field, NotFound> {
         let begun = Instant::now();
-        let opened = join_all(self.addresses.iter().map(Link::open)).await;
+        let within = sought.within.max(ANSWERS_WITHIN_MIN);
+        let opened = join_all(self.addresses.iter().map(|address| Link::open(address, within))).await;
         let mut links = Vec::with_capacity(opened.len());
         let mut obstacle = None;
         for opened in opened {
@@ -80,7 +83,7 @@ impl Browsers {
             return Err(NotFound::NoBrowser(obstacle.unwrap_or_else(|| "none is configured".to_owned())));
         }
         loop {
-            let looks = join_all(links.iter_mut().map(|link| look_at(link, sought))).await;
+            let looks = join_all(links.iter().map(|link| look_at(link, sought))).await;
             let mut seen = Vec::new();
             let mut lost = None;
             for look in looks {
@@ -89,13 +92,13 @@ impl Browsers {
                     Err(why) => lost = Some(why.to_string()),
                 }
             }
-            if let Some(why) = lost.filter(|_| seen.is_empty() && links.len() == 1) {
+            if let Some(why) = lost.filter(|_| seen.is_empty()) {
                 return Err(NotFound::NoBrowser(why));
             }
             let patience = if seen.iter().any(Seen::may_be_typed_into) { SETTLES_WITHIN } else { OPENS_WITHIN };
             match chosen(seen, sought) {
                 Ok(field) => return Ok(field),
-                Err(not_found) if !not_found.may_pass() || begun.elapsed() >= patience.min(sought.within) => {
+                Err(not_found) if !not_found.may_pass() || begun.elapsed() >= patience.min(within) => {
                     return Err(not_found);
                 }
                 Err(_) => sleep(LOOKS_EVERY).await,
@@ -114,9 +117,10 @@ fn chosen(seen: Vec<Seen>, sought: &Sought<'_>) -> Result<Field, NotFound> {
     if named.is_empty() && sought.page.is_some() {
         return Err(NotFound::NoSuchPage);
     }
+    let is_one_silent = named.iter().any(|seen| seen.is_silent);
     named.retain(Seen::may_be_typed_into);
     if named.is_empty() {
-        return Err(NotFound::WrongOrigin);
+        return Err(if is_one_silent { NotFound::Silent } else { NotFound::WrongOrigin });
     }
     if named.iter().any(|seen| seen.is_selector_invalid) {
         return Err(NotFound::Selector);
@@ -124,6 +128,7 @@ fn chosen(seen: Vec<Seen>, sought: &Sought<'_>) -> Result<Field, NotFound> {
     let candidates = |seen: Vec<Seen>| seen.into_iter().map(|seen| seen.candidate).collect();
     let (mut with_field, without): (Vec<Seen>, Vec<Seen>) = named.into_iter().partition(|seen| seen.fields > 0);
     match with_field.pop() {
+        None if is_one_silent => Err(NotFound::Silent),
         None => Err(NotFound::NoField(candidates(without))),
         Some(only) if with_field.is_empty() && only.fields == 1 => {
             only.into_field(sought.selector).ok_or(NotFound::WrongOrigin)

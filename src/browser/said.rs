@@ -16,7 +16,7 @@ pub struct Sought<'a> {
     pub page: Option<&'a PageId>,
     /// The field, as a selector of CSS.
     pub selector: Option<&'a str>,
-    /// How long to look at most.
+    /// How long to look at most. A browser has a second in any case.
     pub within: Duration,
 }
 
@@ -27,6 +27,8 @@ pub enum NotFound {
     NoBrowser(String),
     /// No page has one of the origins.
     WrongOrigin,
+    /// A page of one of the origins does not answer.
+    Silent,
     /// No open page has this id.
     NoSuchPage,
     /// The selector is not valid CSS.
@@ -42,7 +44,7 @@ pub enum NotFound {
 impl NotFound {
     /// Whether another look may find what this one did not: pages load.
     pub(super) const fn may_pass(&self) -> bool {
-        matches!(self, Self::WrongOrigin | Self::NoSuchPage | Self::NoField(_))
+        matches!(self, Self::WrongOrigin | Self::Silent | Self::NoSuchPage | Self::NoField(_))
     }
 }
 

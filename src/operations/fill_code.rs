@@ -173,7 +173,7 @@ impl Operation for FillCode {
         let max_wait = Duration::from_secs(self.max_wait.map_or(WAIT_SECONDS_DEFAULT, Seconds::get).into());
         let begun = Instant::now();
         let field = self.field(call, max_wait).await?;
-        let mut typist = Typist { field, submit: self.submit.unwrap_or(true), typed: None };
+        let mut typist = Typist { field, submit: self.submit.unwrap_or(true), until: begun + max_wait, typed: None };
         let wish = CodeWish {
             min_validity: self.min_validity.map_or(FILL_VALIDITY_DEFAULT, Seconds::get),
             single_use: true,
@@ -217,6 +217,7 @@ fn refusal(not_found: NotFound, origins: Vec<Origin>) -> Refusal {
     match not_found {
         NotFound::NoBrowser(why) => Refusal::NoBrowser(why),
         NotFound::WrongOrigin => Refusal::WrongOrigin(origins),
+        NotFound::Silent => Refusal::PageSilent,
         NotFound::NoSuchPage => {
             Refusal::invalid("page", "names no open page; leave it out to learn which pages may be meant")
         }
@@ -231,6 +232,8 @@ fn refusal(not_found: NotFound, origins: Vec<Origin>) -> Refusal {
 pub(super) struct Typist {
     field: Field,
     submit: bool,
+    /// When the caller expects an answer.
+    until: Instant,
     /// What became of the code, and its step.
     typed: Option<(Typed, Step)>,
 }
@@ -250,12 +253,15 @@ impl Typist {
             return Ok(());
         }
         let unclear = |problem| Refusal::WhichPage { problem, candidates: Vec::new() };
-        let typed = self.field.type_in(code, self.submit).boxed().await.map_err(|untyped| match untyped {
-            Untyped::Moved => Refusal::PageMoved,
-            Untyped::NoField => unclear(NO_FIELD),
-            Untyped::SeveralFields => unclear(SEVERAL_FIELDS),
-            Untyped::Refused => unclear(NOT_TAKEN),
-        })?;
+        let typed =
+            self.field.type_in(code, self.submit, self.until.into()).boxed().await.map_err(
+                |untyped| match untyped {
+                    Untyped::Moved => Refusal::PageMoved,
+                    Untyped::NoField => unclear(NO_FIELD),
+                    Untyped::SeveralFields => unclear(SEVERAL_FIELDS),
+                    Untyped::Refused => unclear(NOT_TAKEN),
+                },
+            )?;
         self.typed = Some((typed, step));
         Ok(())
     }

@@ -96,6 +96,12 @@ pub enum Refusal {
     /// No browser can be reached.
     #[error("no browser can be reached: {0}; nothing was typed")]
     NoBrowser(String),
+    /// A page of the right origin does not answer.
+    #[error(
+        "a page of this secret's origins does not answer: it is busy, or shows a dialogue; nothing was typed. Answer the dialogue, \
+         then call again"
+    )]
+    PageSilent,
     /// The page went away while a code was typed into it.
     #[error(
         "the page was closed or did not answer while the code was typed, so it may or may not have got it; the code counts as used. \
@@ -245,6 +251,7 @@ impl Refusal {
             | Self::ClockApart { .. }
             | Self::Stopping
             | Self::NoBrowser(_)
+            | Self::PageSilent
             | Self::PageLost
             | Self::NoPage => ErrorCode::Unavailable,
             Self::Damaged(_) | Self::Internal { .. } => ErrorCode::Internal,
@@ -271,6 +278,7 @@ impl Refusal {
             | Self::NoOrigins
             | Self::WhichPage { .. }
             | Self::NoBrowser(_)
+            | Self::PageSilent
             | Self::PageLost
             | Self::NoProof
             | Self::NoPage
@@ -311,6 +319,7 @@ impl Refusal {
             | Self::NoOrigins
             | Self::WhichPage { .. }
             | Self::NoBrowser(_)
+            | Self::PageSilent
             | Self::PageLost
             | Self::NoProof
             | Self::NoPage

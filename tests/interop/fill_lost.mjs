@@ -1,0 +1,158 @@
+// A browser that is gone, hangs, answers nothing or loses the tab in the middle: an error in time, and a step that is given back
+// only if nothing was typed.
+
+import { Client } from "@modelcontextprotocol/client";
+import { StdioClientTransport } from "@modelcontextprotocol/client/stdio";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdtempSync, readFileSync, rmSync, watch } from "node:fs";
+import { createServer } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { check, COMMAND, finish, SEED, SERVER_ENV } from "./kit.mjs";
+
+const FORM = `<form method="post"><label>Verification code <input name="code" autocomplete="one-time-code"></label>
+  <button>Verify</button></form>`;
+/** What a page does at an event of its field; `tell` has the test do something, and answers when that is done. */
+const at = (event, does) => `${FORM}<script>
+  const tell = () => { const ask = new XMLHttpRequest(); ask.open("POST", "/tell", false); ask.send(); };
+  document.querySelector("input").addEventListener("${event}", () => { ${does} }, { once: true });</script>`;
+const PAGES = {
+  "/form": FORM,
+  "/hangs": at("input", "for (;;);"),
+  "/hangs-before": at("focus", "for (;;);"),
+  "/closes": at("input", "tell(); for (const until = Date.now() + 3000; Date.now() < until;);"),
+  "/asks": `${FORM}<script>setTimeout(() => alert("Your session ends soon"));</script>`,
+  "/never": `<p>One moment</p><img src="/silence">`,
+};
+
+let whenTold = () => {};
+const posted = [];
+const site = createServer(async (request, response) => {
+  if (request.url === "/silence") return;
+  if (request.url === "/tell") await whenTold();
+  else if (request.method === "POST") posted.push(request.url);
+  response.setHeader("content-type", "text/html");
+  response.end(`<!doctype html><title>Sign in</title>${PAGES[request.url] ?? ""}`);
+}).listen(0, "127.0.0.1");
+await once(site, "listening");
+const origin = `http://localhost:${site.address().port}`;
+
+const running = new Set();
+process.on("exit", () => running.forEach((each) => process.kill(-each.pid, "SIGKILL")));
+
+/** A browser of its own for each case, with the pages that are open in it. */
+class Browser {
+  static async start(...paths) {
+    const browser = new Browser();
+    browser.profile = mkdtempSync(join(tmpdir(), "lost-"));
+    const file = join(browser.profile, "DevToolsActivePort");
+    const flags = ["--headless", "--no-sandbox", "--no-first-run", "--disable-gpu", "--remote-debugging-port=0"];
+    const seen = new AbortController();
+    const watched = watch(browser.profile, { signal: seen.signal });
+    browser.process = spawn("/usr/bin/chromium", [...flags, `--user-data-dir=${browser.profile}`], { stdio: "ignore", detached: true });
+    running.add(browser.process);
+    browser.ended = once(browser.process, "exit").then(() => running.delete(browser.process));
+    const isThere = () => existsSync(file) && readFileSync(file, "utf8").split("\n").length > 1;
+    while (!isThere()) await once(watched, "change");
+    seen.abort();
+    browser.port = readFileSync(file, "utf8").split("\n")[0];
+    for (const path of paths) await browser.open(path);
+    return browser;
+  }
+
+  ask = (path, method = "GET") => fetch(`http://127.0.0.1:${this.port}/json/${path}`, { method });
+
+  async open(path) {
+    this.tab = (await (await this.ask(`new?${origin}${path}`, "PUT")).json()).id;
+  }
+
+  close = () => this.ask(`close/${this.tab}`);
+  stop = () => this.process.kill("SIGSTOP");
+  go = () => this.process.kill("SIGCONT");
+
+  /** With its children, which write into the profile for a while without it. */
+  async kill() {
+    if (running.has(this.process)) process.kill(-this.process.pid, "SIGKILL");
+    await this.ended;
+  }
+
+  async end() {
+    await this.kill();
+    rmSync(this.profile, { recursive: true });
+  }
+}
+
+/** An agent whose program has this browser. */
+async function agentOf(browser) {
+  const [command, ...given] = COMMAND;
+  const client = new Client({ name: "robot", version: "7" });
+  const args = [...given, "--browser", browser.profile];
+  await client.connect(new StdioClientTransport({ command, args, env: SERVER_ENV }));
+  const call = async (name, given) => {
+    const begun = performance.now();
+    const result = await client.callTool({ name, arguments: given }, { timeout: 180_000 });
+    const answer = result.structuredContent ?? JSON.parse(result.content[0].text);
+    return { ...answer, took: performance.now() - begun };
+  };
+  return { call, close: () => client.close() };
+}
+
+let secrets = 0;
+/** A secret whose steps last long enough for a case. */
+async function enrol({ call }) {
+  const given = { label: `lost ${(secrets += 1)}`, secret: SEED, period: 600, origins: [origin] };
+  return (await call("register_totp_secret", given)).totp_secret.id;
+}
+
+const fillOf = ({ call }, secret_id, max_wait) => call("fill_totp_code", { secret_id, max_wait, min_validity: 0 });
+/** Whether the step of now is still to be had. */
+async function isFree({ call }, secret_id) {
+  const answer = await call("get_totp_code", { secret_id, single_use: true, max_wait: 0, min_validity: 0 });
+  return answer.code !== undefined;
+}
+
+/** One case: what a fill answers, how long it takes, and what became of the step. */
+async function lose(name, path, { before = () => {}, told = () => {}, after = () => {}, says, words, within, given, max_wait = 4 }) {
+  const browser = await Browser.start(path);
+  const agent = await agentOf(browser);
+  const secret = await enrol(agent);
+  posted.length = 0;
+  await before(browser);
+  whenTold = () => told(browser);
+  const answer = await fillOf(agent, secret, max_wait);
+  check(`${name}: ${says}`, answer.error === says && words.test(answer.message), answer);
+  check(`${name}: in time`, answer.took < within, answer.took);
+  check(`${name}: the step is ${given ? "given back" : "used"}`, (await isFree(agent, secret)) === given);
+  check(`${name}: nothing was submitted`, posted.length === 0, posted);
+  await after(browser);
+  await agent.close();
+  await browser.end();
+}
+
+const IN_TIME = 4500;
+await lose("a browser that is gone", "/form", { before: (browser) => browser.kill(), says: "unavailable", words: /nothing was typed/, within: 1500, given: true });
+await lose("a browser that hangs", "/form", { before: (browser) => browser.stop(), says: "unavailable", words: /nothing was typed/, within: 2500, given: true, max_wait: 2 });
+await lose("a tab that is gone", "/form", { before: (browser) => browser.close(), says: "wrong_origin", words: /localhost/, within: 2500, given: true });
+await lose("a page that hangs at a digit", "/hangs", { says: "unavailable", words: /counts as used/, within: IN_TIME, given: false });
+await lose("a page that hangs before", "/hangs-before", { says: "unavailable", words: /counts as used/, within: IN_TIME, given: false });
+await lose("a tab that is closed at a digit", "/closes", { told: (browser) => browser.close(), says: "unavailable", words: /counts as used/, within: IN_TIME, given: false });
+await lose("a browser that ends at a digit", "/closes", { told: (browser) => browser.kill(), says: "unavailable", words: /counts as used/, within: IN_TIME, given: false });
+await lose("a browser that hangs at a digit", "/closes", { told: (browser) => browser.stop(), says: "unavailable", words: /counts as used/, within: IN_TIME, given: false });
+await lose("a page with an open dialogue", "/asks", { says: "unavailable", words: /dialogue.*nothing was typed/, within: IN_TIME, given: true });
+await lose("a page that never settles", "/never", { says: "invalid_argument", words: /has no field/, within: 11_500, given: true, max_wait: 60 });
+
+// What was stopped goes on as if nothing had been.
+const browser = await Browser.start("/form");
+const agent = await agentOf(browser);
+const secret = await enrol(agent);
+browser.stop();
+const refused = await fillOf(agent, secret, 1);
+browser.go();
+const filled = await fillOf(agent, secret, 10);
+check("a browser that goes on: filled", refused.error === "unavailable" && filled.status === "SUBMITTED", { refused, filled });
+await agent.close();
+await browser.end();
+site.close();
+site.closeAllConnections();
+finish();
