@@ -260,83 +260,27 @@ impl Refusal {
 
     /// The limit above which the caller is, if it is one.
     pub const fn limit(&self) -> Option<Limit> {
-        match self {
-            Self::RateLimited { limit, .. } => Some(*limit),
-            Self::Busy { .. } => Some(Limit::SingleUse),
-            Self::TooManyWaiting => Some(Limit::Waiting),
-            Self::TooLarge { .. } => Some(Limit::Body),
-            Self::Invalid { .. }
-            | Self::Unauthenticated
-            | Self::MissingScope(_)
-            | Self::Limited
-            | Self::OtherSeat
-            | Self::NoSeat
-            | Self::SeatRemoved
-            | Self::FillOnly
-            | Self::WrongOrigin(_)
-            | Self::PageMoved
-            | Self::NoOrigins
-            | Self::WhichPage { .. }
-            | Self::NoBrowser(_)
-            | Self::PageSilent
-            | Self::PageLost
-            | Self::NoProof
-            | Self::NoPage
-            | Self::KeyOnly
-            | Self::PersonOnly
-            | Self::NotFound(_)
-            | Self::Contended
-            | Self::Unavailable { .. }
-            | Self::Stopping
-            | Self::Exists(_)
-            | Self::InUse(_)
-            | Self::OutcomeUnknown
-            | Self::NotBackedUp(_)
-            | Self::VaultKey(_)
-            | Self::Clock
-            | Self::ClockApart { .. }
-            | Self::Damaged(_)
-            | Self::Internal { .. } => None,
+        if let Self::RateLimited { limit, .. } = self {
+            Some(*limit)
+        } else if matches!(self, Self::Busy { .. }) {
+            Some(Limit::SingleUse)
+        } else if matches!(self, Self::TooManyWaiting) {
+            Some(Limit::Waiting)
+        } else if matches!(self, Self::TooLarge { .. }) {
+            Some(Limit::Body)
+        } else {
+            None
         }
     }
 
     /// Whole seconds after which to try again, if known: at least 1, and never shortened, since every earlier try
     /// fails.
     pub fn retry_after(&self) -> Option<u64> {
-        match self {
-            Self::Busy { after, .. } | Self::RateLimited { after, .. } => Some(seconds_up(*after)),
-            Self::TooManyWaiting | Self::Contended | Self::Unavailable { .. } | Self::Stopping => Some(1),
-            Self::Invalid { .. }
-            | Self::Unauthenticated
-            | Self::MissingScope(_)
-            | Self::Limited
-            | Self::OtherSeat
-            | Self::NoSeat
-            | Self::SeatRemoved
-            | Self::FillOnly
-            | Self::WrongOrigin(_)
-            | Self::PageMoved
-            | Self::NoOrigins
-            | Self::WhichPage { .. }
-            | Self::NoBrowser(_)
-            | Self::PageSilent
-            | Self::PageLost
-            | Self::NoProof
-            | Self::NoPage
-            | Self::KeyOnly
-            | Self::PersonOnly
-            | Self::NotFound(_)
-            | Self::TooLarge { .. }
-            | Self::Exists(_)
-            | Self::InUse(_)
-            | Self::OutcomeUnknown
-            | Self::NotBackedUp(_)
-            | Self::VaultKey(_)
-            | Self::Clock
-            | Self::ClockApart { .. }
-            | Self::Damaged(_)
-            | Self::Internal { .. } => None,
+        if let Self::Busy { after, .. } | Self::RateLimited { after, .. } = self {
+            return Some(seconds_up(*after));
         }
+        let passes = matches!(self, Self::TooManyWaiting | Self::Contended | Self::Unavailable { .. } | Self::Stopping);
+        passes.then_some(1)
     }
 }
 
