@@ -95,6 +95,7 @@
         filled.touched.add(box);
         const isLast = at === code.length - 1;
         if (isLast) filled.before = { held: held(place.boxes), canPress: isUsable(buttonFor(place.boxes[0])), submits: filled.submits };
+        filled.isGiven ||= isLast;
         press(box, code[at], place);
         await turn();
         at += 1;
@@ -121,6 +122,7 @@
     await turn();
     if (!isIn(place)(box)) return;
     place.boxes.forEach((each) => filled.touched.add(each));
+    filled.isGiven = true;
     const clipboardData = new DataTransfer();
     clipboardData.setData("text/plain", code);
     const isFree = send(box, new ClipboardEvent("paste", { ...BUBBLES, cancelable: true, clipboardData }));
@@ -143,7 +145,10 @@
   }
 
   // Submitting.
-  const click = method(HTMLElement, "click");
+  const clickHtml = method(HTMLElement, "click");
+  /** A button may be a drawing, which has no way to be clicked of its own. */
+  const click = (button) =>
+    button instanceof HTMLElement ? clickHtml(button) : send(button, new MouseEvent("click", { ...BUBBLES, cancelable: true, view: self }));
   const requestSubmit = method(HTMLFormElement, "requestSubmit");
 
   function push() {
@@ -204,10 +209,12 @@
       if (origin === "null" || originNow() !== origin) return { outcome: "wrong_origin" };
       const places = isSelector(selector) ? find(selector).filter(({ length }) => length === 1 || length === code.length) : [];
       if (places.length !== 1) return { outcome: places.length === 0 ? "no_field" : "several_fields" };
-      filled = { origin, code, selector, place: placed(places[0]), touched: new Set(), submits: 0, isInvalid: false, before: null };
+      filled = { origin, code, selector, place: placed(places[0]), touched: new Set(), submits: 0, isInvalid: false, before: null, isGiven: false };
       const outcome = await watched(() => typeAndSubmit(submit)).catch(() => "untyped");
-      if (outcome === "untyped") methods.wipe();
-      return { outcome };
+      if (outcome !== "untyped") return { outcome };
+      methods.wipe();
+      // A page that was given every digit may have sent them, whatever its field shows.
+      return { outcome: filled.isGiven ? "unclear" : "untyped" };
     },
 
     async submit() {

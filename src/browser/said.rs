@@ -55,7 +55,7 @@ pub enum Typed {
     Filled,
     /// It was submitted.
     Submitted,
-    /// It is not known whether it was typed: the page went away, or does not answer.
+    /// It is not known whether the page has it: it went away, does not answer, or shows something else than was typed.
     Unknown,
 }
 

@@ -104,8 +104,8 @@ pub enum Refusal {
     PageSilent,
     /// The page went away while a code was typed into it.
     #[error(
-        "the page was closed or did not answer while the code was typed, so it may or may not have got it; the code counts as used. \
-         Look at the page, then call again"
+        "the page was closed, did not answer or did not keep what was typed, so it may or may not have got the code, which counts as \
+         used. Look at the page, then call again"
     )]
     PageLost,
     /// The person who is to add a secret has nothing to prove with who they are.

@@ -188,8 +188,15 @@ async function askTheScript() {
   const deaf = await ask(
     `${FORM}<script>addEventListener("input", ({ target }) => (target.value = target.value.replace(/[2-9]/g, "")));</script>`,
   );
-  check("script: a field that takes some digits only", (await deaf.fill(true)).outcome === "untyped", "typed");
+  check("script: a field that takes some digits only", (await deaf.fill(true)).outcome === "unclear", "typed");
   check("script: nothing is left there", (await deaf.values()) === "", await deaf.values());
+  const moved = await ask(`${FORM}<iframe></iframe><script>addEventListener("input", ({ target }) =>
+    frames[0].document.body.append(target), { once: true });</script>`);
+  check("script: a field that goes at the first digit", (await moved.fill(true)).outcome === "untyped", "typed");
+  const drawn = await ask(`${FORM.replace(/<button.*button>/, "")}<svg role="button" aria-label="Verify" width="40" height="40"></svg>
+    <script>globalThis.pressed = 0; document.querySelector("svg").onclick = () => (pressed += 1);</script>`);
+  check("script: a button that is drawn", (await drawn.fill(true)).outcome === "submitted");
+  check("script: it is pressed", (await drawn.page.evaluate("pressed")) === 1);
   const late = await ask(FORM.replace("<button>", "<button disabled>"));
   check("script: a button that is not enabled", (await late.fill(true)).outcome === "pending");
   await late.page.evaluate(() => (document.querySelector("button").disabled = false));
@@ -207,7 +214,7 @@ async function askTheScript() {
     ),
   );
   check("script: names that hide properties", (await hidden.fill(true)).outcome === "submitted", await hidden.told("look"));
-  await Promise.all([one, two, deaf, late, taken, hidden].map(({ page }) => page.close()));
+  await Promise.all([one, two, deaf, moved, drawn, late, taken, hidden].map(({ page }) => page.close()));
   await driver.leave();
 }
 
