@@ -60,7 +60,14 @@
     if (input.type !== "password") return true;
     const isPassword = tokensOf(input).some((token) => token.endsWith("-password"));
     const isShort = input.maxLength === 1 || (input.maxLength >= 6 && input.maxLength <= 8);
-    return tokensOf(input).includes("one-time-code") || (!isPassword && (input.inputMode === "numeric" || isShort));
+    return tokensOf(input).includes("one-time-code") || (!isPassword && (input.inputMode === "numeric" || isShort || asksForCode(input)));
+  }
+
+  /** Whether what an input says of itself is that it is for a code, and nothing else. */
+  function asksForCode(input) {
+    const { shown, named } = wordsOf(input);
+    const all = [...shown, ...named];
+    return all.some(speaks) && all.every((text) => speaks(text) || !ELSE.test(text));
   }
 
   function opacityOf(element) {
@@ -140,6 +147,8 @@
     return { shown: clean(shown), named: clean(named) };
   }
 
+  // What shows a code's form, such as `000 000` or `------`.
+  const SHAPE = /^\W*([\dx]\W?){6,8}$|^[-_•·* ]{6,}$/i;
   const HEADINGS = "h1, h2, h3, h4, h5, h6, legend, [role=heading]";
   const BLOCKS = `${HEADINGS}, p, div, label, li, td, section, form, fieldset, main, header`;
   const NO_TEXT = "script, style, noscript, template, option, a, button, [role=button]";
@@ -168,8 +177,14 @@
     return texts.join(" ");
   }
 
-  /** How surely a place is one for a code: 0 is not at all. */
-  function rankOf(boxes, inputs) {
+  /** What the title and the headings of the document say. */
+  function headings() {
+    const shown = everywhere(HEADINGS).filter((each) => isVisible(each));
+    return [titleOf(document), ...shown.map(textOf)].map(plain);
+  }
+
+  /** How surely a place is one for a code: 0 is not at all. `heads` answers the headings. */
+  function rankOf(boxes, inputs, heads) {
     const own = boxes.map(wordsOf);
     const group = boxes.length > 1 ? wordsOf(closest(boxes[0], "[role=group], fieldset") ?? boxes[0]) : { shown: [], named: [] };
     const [shown, named] = ["shown", "named"].map((kind) => [...own, group].flatMap((each) => each[kind]));
@@ -186,10 +201,10 @@
     const near = [textBefore(boxes, (node) => inputs.includes(node) && !boxes.includes(node))];
     near.push(...namedBy(boxes[0], "aria-describedby").map((each) => plain(textOf(each))));
     if (near.some(speaksOtherwise)) return 0;
-    const headings = () => [titleOf(document), ...everywhere(HEADINGS).filter((each) => isVisible(each)).map(textOf)].map(plain);
-    const isShaped = boxes.length > 1 || boxes[0].maxLength >= 6 || boxes[0].inputMode === "numeric" || boxes[0].pattern;
+    const isDrawn = SHAPE.test(attribute(boxes[0], "placeholder") ?? "");
+    const isShaped = isDrawn || boxes.length > 1 || boxes[0].maxLength >= 6 || boxes[0].inputMode === "numeric" || boxes[0].pattern;
     const isCode = isShaped || all.some((text) => WEAK.test(text));
-    if (isCode && [...near, ...headings()].some(speaks)) return 2;
+    if (isCode && [...near, ...heads()].some(speaks)) return 2;
     return shown.length === 0 && near.some(speaks) ? 1 : 0;
   }
 
@@ -200,7 +215,10 @@
     if ((selector ?? null) !== null) return placesOf(inputs.filter(isEditable));
     const seen = inputs.filter((input) => isText(input) && isEditable(input) && isSeen(input));
     const reached = seen.filter((input) => !modal || [...ancestors(input)].includes(modal));
-    const ranked = placesOf(reached).map((boxes) => [rankOf(boxes, seen), boxes]);
+    let said;
+    // Looked for once: a long page may have many fields.
+    const heads = () => (said ??= headings());
+    const ranked = placesOf(reached).map((boxes) => [rankOf(boxes, seen, heads), boxes]);
     const best = Math.max(1, ...ranked.map(([rank]) => rank));
     return ranked.filter(([rank]) => rank === best).map(([, boxes]) => boxes);
   }
@@ -234,12 +252,19 @@
     return ranked.find(([rank]) => rank === best)?.[1] ?? null;
   }
 
+  /** Whether it sends what stands in another form, such as the address for a newsletter. */
+  function isOthers(button, box) {
+    const own = closest(button, "form");
+    return own !== null && own !== box.form && query(own, "input:not([type=hidden i])").length > 0;
+  }
+
   /** The nearest button whose words say so; around a form without one, only what is close to it. */
   function buttonNear(box, form) {
     const groups = [...ancestors(form ?? box)].filter((up) => !matches(up, "html"));
     for (const group of form ? groups.slice(0, 2) : groups) {
       const isElsewhere = (button) => closest(button, "header, nav, footer") && !closest(box, "header, nav, footer");
-      const said = everywhere(BUTTONS, group).filter((button) => isGo(button) && isShown(button) && !isElsewhere(button));
+      const isMeant = (button) => isGo(button) && isShown(button) && !isElsewhere(button) && !isOthers(button, box);
+      const said = everywhere(BUTTONS, group).filter(isMeant);
       const after = said.find((button) => comparedTo(box, button) & Node.DOCUMENT_POSITION_FOLLOWING);
       if (said.length > 0) return after ?? said[0];
     }

@@ -67,22 +67,23 @@
     "quantity|year|age",
   );
   const GO = words(
-    "verify|continue|sign in|signin|log in|login|submit|confirm|next|ok|done|authenticate|validate|proceed|bestätigen",
+    "verify|continue|enter|unlock|sign in|signin|log in|login|submit|confirm|next|ok|done|authenticate|validate|proceed|bestätigen",
     "weiter|anmelden|einloggen|prüfen|absenden|vérifier|continuer|valider|confirmer|connecter|connexion|suivant|verificar",
     "continuar|iniciar|entrar|confirmar|siguiente|acceder|validar|comprobar|avançar|próximo|verifica|continua|accedi",
     "conferma|avanti|invia|verifiëren|doorgaan|inloggen|bevestigen|aanmelden|volgende|controleren|verder|zweryfikuj",
     "kontynuuj|zaloguj|potwierdź|dalej|подтвердить|продолжить|войти|далее|проверить|doğrula|devam|giriş|onayla|ileri",
     "oturum aç|確認|続行|続ける|ログイン|サインイン|認証|次へ|送信|検証|확인|계속|로그인|인증|다음|제출|验证|继续|登录|确认|下一步|提交|确定|登入|驗證|繼續|確定|verifiera|fortsätt",
-    "logga in|bekreft|bekræft|fortsett|fortsæt|ověřit|pokračovat|přihlásit",
+    "logga in|bekreft|bekræft|fortsett|fortsæt|ověřit|pokračovat|přihlásit|підтвердити|продовжити|увійти|далі|vahvista|jatka",
+    "xác nhận|xác minh|tiếp tục|đăng nhập|verifikasi|lanjut|تأكيد|تحقق|متابعة",
   );
   const AWAY = words(
-    "resend|send|new code|again|another|other|different|instead|cancel|back|close|help|lost|trouble|can t|skip|sign up",
+    "resend|send|new code|didn t|did not|haven t|sms|by email|by phone|by text|sso|again|another|other|different|instead|cancel|back|close|help|lost|trouble|can t|skip|sign up",
     "register|forgot|change|edit|log out|sign out|logout|google|apple|github|facebook|microsoft|passkey|password|recovery",
     "backup|call|text me|erneut|neuen Code|abbrechen|zurück|andere|passwort|renvoyer|nouveau code|annuler|retour|autre",
     "reenviar|nuevo código|cancelar|volver|otro|otra|atrás|novo código|voltar|outro|outra|invia di nuovo|nuovo codice",
     "rinvia|reinvia|annulla|indietro|altro|opnieuw|annuleren|terug|wyślij|anuluj|wstecz|wróć|inny|отправить|повторно|отмена",
     "назад|другой|tekrar|yeniden|iptal|geri|başka|再送|キャンセル|戻る|別の|재전송|다시|받기|취소|뒤로|다른|重新|发送|获取|取消|返回|其他|傳送|獲取|skicka|avbryt",
-    "zpět",
+    "zpět|надіслати|скасувати|інший|lähetä|peruuta|gửi lại|quay lại|hủy|kirim|batal|إعادة|إرسال|إلغاء",
   );
   const PARTS = /[.,;/|()!?。、，；]| (?:or|oder|ou|o|of|lub|или|veya) |または|또는|或/u;
 

@@ -317,6 +317,7 @@ function* popups(site) {
 function* otherFields(site) {
   const fields = [
     `<label>Password <input type="password" autocomplete="current-password"></label>`,
+    `<label>Password or passcode <input type="password" name="password"></label>`,
     `<label>Promo code <input name="code" maxlength="6"></label>`,
     `<label>Gutscheincode <input name="code"></label>`,
     `<label>Code postal <input name="cp" inputmode="numeric" maxlength="6"></label>`,

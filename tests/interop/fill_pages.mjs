@@ -1,4 +1,4 @@
-// Sixty login pages that ask for a one-time code, of every kind that the filler knows, in fourteen languages. Each has an account of
+// Some sixty login pages that ask for a one-time code, of every kind that the filler knows, in fourteen languages. Each has an account of
 // its own. What a page does beside its markup is done by plain scripts, by React, or by Vue.
 
 import { LANGUAGES, TEXTS } from "./fill_words.mjs";
@@ -176,6 +176,13 @@ const KINDS = [
   ["neighbours: fields that nobody sees", (t) => page(t, form(t, `
     <input name="otp" style="position: absolute; left: -9999px"><input name="verification_code" style="opacity: 0" tabindex="-1">
     <div style="height: 0; overflow: hidden"><input name="security_code"></div><div hidden><input autocomplete="one-time-code"></div>${labelled(t)}`))],
+  ["one box: dots for digits", (t) => page(t, form(t, `<label>${t.label} <input name="code" type="password"></label>`))],
+  ["one box: its form is shown", (t) => page(t, form(t, `<input name="code" placeholder="000 000">`))],
+  ["neighbours: other ways and a newsletter", (t) => page(t, `<div>${HINTS[1](t)}<div>${["Didn't get a verification code?", "Continue with SMS", t.go]
+    .map((text) => `<button>${text}</button>`).join("")}</div></div><form action="/search"><input type="email" name="q"><button>Submit</button></form>
+    ${script(`${SEND(t)} document.querySelectorAll("div button")[2].onclick = () => send(document.querySelector("input").value);`)}`)],
+  ["neighbours: a newsletter alone", (t) => page(t, `${HINTS[2](t)}<form action="/search"><input type="email" name="q"><button>Submit</button></form>
+    ${script(`${SEND(t)} document.querySelector("input").addEventListener("keydown", (event) => event.key === "Enter" && send(event.target.value));`)}`)],
 ];
 
 /** Puts every page onto a site; each with its account, the address to open, and the origin where the code belongs. */
