@@ -17,7 +17,7 @@ mod frames;
 mod link;
 mod said;
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use futures::future::join_all;
 use tokio::time::{Instant, sleep};
@@ -39,10 +39,14 @@ pub fn is_public_suffix(host: &str) -> bool {
 
 /// How long a page of the right origin may take to show its field.
 const SETTLES_WITHIN: Duration = Duration::from_secs(10);
+/// How long a page of the right origin may not answer: one that has just been opened is busy for a while.
+const BUSY_FOR: Duration = Duration::from_secs(3);
 /// How long a browser without a page of the right origin may take to open one.
 const OPENS_WITHIN: Duration = Duration::from_secs(1);
 /// How long a browser may take to answer, of a caller who does not wait.
 const ANSWERS_WITHIN_MIN: Duration = Duration::from_secs(1);
+/// The most pages of which an error speaks: a page may have hundreds of frames, and an agent reads every word.
+const CANDIDATES_MAX: usize = 16;
 /// Between two looks.
 const LOOKS_EVERY: Duration = Duration::from_millis(100);
 
@@ -92,10 +96,13 @@ impl Browsers {
                     Err(why) => lost = Some(why.to_string()),
                 }
             }
+            // A browser that is named twice shows each page twice.
+            let mut pages = HashSet::new();
+            seen.retain(|seen| pages.insert(seen.candidate.page.clone()));
             if let Some(why) = lost.filter(|_| seen.is_empty()) {
                 return Err(NotFound::NoBrowser(why));
             }
-            let patience = if seen.iter().any(Seen::may_be_typed_into) { SETTLES_WITHIN } else { OPENS_WITHIN };
+            let patience = patience(&seen);
             match chosen(seen, sought) {
                 Ok(field) => return Ok(field),
                 Err(not_found) if !not_found.may_pass() || begun.elapsed() >= patience.min(within) => {
@@ -104,6 +111,17 @@ impl Browsers {
                 Err(_) => sleep(LOOKS_EVERY).await,
             }
         }
+    }
+}
+
+/// How long to look for what these pages do not show yet.
+fn patience(seen: &[Seen]) -> Duration {
+    if seen.iter().any(Seen::may_be_typed_into) {
+        SETTLES_WITHIN
+    } else if seen.iter().any(|seen| seen.is_silent) {
+        BUSY_FOR
+    } else {
+        OPENS_WITHIN
     }
 }
 
@@ -125,7 +143,7 @@ fn chosen(seen: Vec<Seen>, sought: &Sought<'_>) -> Result<Field, NotFound> {
     if named.iter().any(|seen| seen.is_selector_invalid) {
         return Err(NotFound::Selector);
     }
-    let candidates = |seen: Vec<Seen>| seen.into_iter().map(|seen| seen.candidate).collect();
+    let candidates = |seen: Vec<Seen>| seen.into_iter().take(CANDIDATES_MAX).map(|seen| seen.candidate).collect();
     let (mut with_field, without): (Vec<Seen>, Vec<Seen>) = named.into_iter().partition(|seen| seen.fields > 0);
     match with_field.pop() {
         None if is_one_silent => Err(NotFound::Silent),

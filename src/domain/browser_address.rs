@@ -6,7 +6,7 @@ use std::{net::IpAddr, path::PathBuf, str::FromStr};
 /// A browser that takes commands by the `DevTools` protocol.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BrowserAddress {
-    /// `http://127.0.0.1:9222`: the browser says itself under which path it takes commands. Without a slash at its end.
+    /// `http://127.0.0.1:9222`, or without the scheme: the browser says itself under which path it takes commands. Without a slash at its end.
     Port(String),
     /// `ws://…` or `wss://…`: the whole address, which may hold a credential.
     Whole(String),
@@ -31,6 +31,10 @@ impl FromStr for BrowserAddress {
     fn from_str(text: &str) -> Result<Self, BrowserAddressError> {
         if let Some(port) = text.parse::<u16>().ok().filter(|port| *port != 0) {
             return Ok(Self::Port(format!("http://127.0.0.1:{port}")));
+        }
+        // No folder is called so.
+        if text.rsplit_once(':').is_some_and(|(host, port)| is_loopback(host) && port.parse::<u16>().is_ok()) {
+            return format!("http://{text}").parse();
         }
         if let Some(rest) = text.strip_prefix("http://") {
             let authority = rest.strip_suffix('/').unwrap_or(rest);
@@ -70,6 +74,8 @@ mod tests {
             ("9222", port("http://127.0.0.1:9222")),
             ("http://127.0.0.1:9222", port("http://127.0.0.1:9222")),
             ("http://localhost:9222/", port("http://localhost:9222")),
+            ("127.0.0.1:9222", port("http://127.0.0.1:9222")),
+            ("localhost:9222", port("http://localhost:9222")),
             ("http://[::1]:9222", port("http://[::1]:9222")),
             ("ws://127.0.0.1:9222/devtools/browser/a", whole("ws://127.0.0.1:9222/devtools/browser/a")),
             ("wss://browsers.example/?token=x", whole("wss://browsers.example/?token=x")),

@@ -23,6 +23,10 @@ const PAGES = {
   "/hangs-before": at("focus", "for (;;);"),
   "/closes": at("input", "tell(); for (const until = Date.now() + 3000; Date.now() < until;);"),
   "/asks": `${FORM}<script>setTimeout(() => alert("Your session ends soon"));</script>`,
+  "/busy": `${FORM}<script>setTimeout(() => { for (const until = Date.now() + 2000; Date.now() < until;); });</script>`,
+  "/masks": `${FORM}<script>document.querySelector("input").addEventListener("input", ({ target }) =>
+    (target.value = "•".repeat(target.value.length)));</script>`,
+  "/frames": `<p>One moment</p>${"<iframe src='/frame'></iframe>".repeat(30)}`,
   "/never": `<p>One moment</p><img src="/silence">`,
 };
 
@@ -84,10 +88,10 @@ class Browser {
 }
 
 /** An agent whose program has this browser. */
-async function agentOf(browser) {
+async function agentOf(browser, ...more) {
   const [command, ...given] = COMMAND;
   const client = new Client({ name: "robot", version: "7" });
-  const args = [...given, "--browser", browser.profile];
+  const args = [...given, ...[browser.profile, ...more].flatMap((each) => ["--browser", each])];
   await client.connect(new StdioClientTransport({ command, args, env: SERVER_ENV }));
   const call = async (name, given) => {
     const begun = performance.now();
@@ -140,6 +144,7 @@ await lose("a tab that is closed at a digit", "/closes", { told: (browser) => br
 await lose("a browser that ends at a digit", "/closes", { told: (browser) => browser.kill(), says: "unavailable", words: /counts as used/, within: IN_TIME, given: false });
 await lose("a browser that hangs at a digit", "/closes", { told: (browser) => browser.stop(), says: "unavailable", words: /counts as used/, within: IN_TIME, given: false });
 await lose("a page with an open dialogue", "/asks", { says: "unavailable", words: /dialogue.*nothing was typed/, within: IN_TIME, given: true });
+await lose("a page that shows something else", "/masks", { says: "unavailable", words: /counts as used/, within: IN_TIME, given: false });
 await lose("a page that never settles", "/never", { says: "invalid_argument", words: /has no field/, within: 11_500, given: true, max_wait: 60 });
 
 // What was stopped goes on as if nothing had been.
@@ -153,6 +158,24 @@ const filled = await fillOf(agent, secret, 10);
 check("a browser that goes on: filled", refused.error === "unavailable" && filled.status === "SUBMITTED", { refused, filled });
 await agent.close();
 await browser.end();
+
+// A browser that is named twice is one, and only some of many frames are named to an agent.
+const crowded = await Browser.start("/frames");
+const twice = await agentOf(crowded, `127.0.0.1:${crowded.port}`);
+const mine = await enrol(twice);
+const { candidates } = await fillOf(twice, mine, 3);
+check("many frames: some are named", candidates?.length > 1 && candidates.length < 20, candidates?.length);
+check("a browser that is named twice: each page once", new Set(candidates.map(({ page }) => page)).size === candidates.length);
+await crowded.close();
+await crowded.open("/form");
+const found = await fillOf(twice, mine, 10);
+check("a browser that is named twice: filled", found.status === "SUBMITTED", found);
+await crowded.close();
+await crowded.open("/busy");
+const busy = await fillOf(twice, await enrol(twice), 10);
+check("a page that is busy at first: filled", busy.status === "SUBMITTED", busy);
+await twice.close();
+await crowded.end();
 site.close();
 site.closeAllConnections();
 finish();
