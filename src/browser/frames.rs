@@ -34,6 +34,8 @@ pub(super) struct Seen {
     pub(super) is_selector_invalid: bool,
     /// It has one of the origins and does not answer.
     pub(super) is_silent: bool,
+    /// All that belongs to it has arrived, its scripts among it.
+    pub(super) is_loaded: bool,
     /// The frames and the page that it is in, by their ids.
     pub(super) within: Vec<PageId>,
     /// Where a code would go; `None`: the origin is not among those that are sought.
@@ -44,7 +46,15 @@ impl Seen {
     /// A page that can't be typed into.
     const fn of(candidate: Candidate) -> Self {
         let within = Vec::new();
-        Self { candidate, fields: 0, is_selector_invalid: false, is_silent: false, within, place: None }
+        Self {
+            candidate,
+            fields: 0,
+            is_selector_invalid: false,
+            is_silent: false,
+            is_loaded: true,
+            within,
+            place: None,
+        }
     }
 
     /// Whether its origin is among those that are sought.
@@ -97,6 +107,7 @@ struct Look {
     origin: String,
     title: String,
     fields: u64,
+    settled: bool,
     selector: Option<String>,
 }
 
@@ -205,7 +216,13 @@ async fn look_in_frame(link: &Arc<Link>, session: &str, frame: Frame, sought: &S
     // The frame says its origin itself: it may have moved since the browser was asked.
     let place = is_sought(&look.origin, sought).then(|| Place { origin: look.origin.clone(), ..place });
     let candidate = Candidate::new(page, look.origin, &look.title);
-    Some(Seen { fields: look.fields, is_selector_invalid: look.selector.is_some(), place, ..Seen::of(candidate) })
+    Some(Seen {
+        fields: look.fields,
+        is_selector_invalid: look.selector.is_some(),
+        is_loaded: look.settled,
+        place,
+        ..Seen::of(candidate)
+    })
 }
 
 /// Starts our script in a frame, in a world of its own, and returns the browser's name for what it made.

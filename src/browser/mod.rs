@@ -39,6 +39,8 @@ pub fn is_public_suffix(host: &str) -> bool {
 
 /// How long a page of the right origin may take to show its field.
 const SETTLES_WITHIN: Duration = Duration::from_secs(10);
+/// How long a field waits for the rest of its page: without its scripts, a form sends the code elsewhere, such as into an address.
+const LOADS_WITHIN: Duration = Duration::from_secs(3);
 /// How long a browser without a page of the right origin may take to open one.
 const OPENS_WITHIN: Duration = Duration::from_secs(1);
 /// How long a browser may take to answer, of a caller who does not wait.
@@ -96,7 +98,8 @@ impl Browsers {
                 return Err(NotFound::NoBrowser(why));
             }
             let patience = if seen.iter().any(Seen::is_of_an_origin) { SETTLES_WITHIN } else { OPENS_WITHIN };
-            match chosen(seen, sought) {
+            let is_early = begun.elapsed() < LOADS_WITHIN.min(sought.within / 2);
+            match chosen(seen, sought, is_early) {
                 Ok(field) => return Ok(field),
                 Err(not_found) if !not_found.may_pass() || begun.elapsed() >= patience.min(sought.within) => {
                     return Err(not_found);
@@ -121,8 +124,8 @@ impl Browsers {
     }
 }
 
-/// The one field that is sought, or why none is.
-fn chosen(seen: Vec<Seen>, sought: &Sought<'_>) -> Result<Field, NotFound> {
+/// The one field that is sought, or why none is. While it is early, a page that is loading has none.
+fn chosen(seen: Vec<Seen>, sought: &Sought<'_>, is_early: bool) -> Result<Field, NotFound> {
     // A page stands for the frames in it, unless it asks for a code itself.
     let is_it = |seen: &Seen| sought.page.is_none_or(|page| seen.candidate.page == *page);
     let asks_itself = seen.iter().any(|seen| is_it(seen) && seen.fields > 0);
@@ -144,6 +147,7 @@ fn chosen(seen: Vec<Seen>, sought: &Sought<'_>) -> Result<Field, NotFound> {
     match with_field.pop() {
         None if is_one_silent => Err(NotFound::Silent),
         None => Err(NotFound::NoField(candidates(without))),
+        Some(only) if is_early && !only.is_loaded => Err(NotFound::NoField(vec![only.candidate])),
         Some(only) if with_field.is_empty() && only.fields == 1 => {
             only.into_field(sought.selector).ok_or(NotFound::WrongOrigin)
         }

@@ -133,10 +133,12 @@ export class Direct {
   }
 
   async fill(secret, { submit = true, selector = null } = {}) {
+    const loaded = Date.now() + 3000;
     for (const until = Date.now() + 10_000; Date.now() < until; await pause(100)) {
       const frames = await this.frames();
       const looks = await Promise.all(frames.map((frame) => attempt(frame.call("look", selector))));
-      const found = frames.filter((_, at) => covers(secret.origins, looks[at]?.origin) && looks[at].fields === 1);
+      const isReady = (look) => look?.fields === 1 && (look.settled || Date.now() > loaded);
+      const found = frames.filter((_, at) => covers(secret.origins, looks[at]?.origin) && isReady(looks[at]));
       const answer =
         found.length === 1 && (await this.#type(found[0], looks[frames.indexOf(found[0])].origin, secret, submit, selector));
       await this.leave();

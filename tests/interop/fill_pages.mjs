@@ -146,6 +146,9 @@ const KINDS = [
   ["a frame beside one that asks, too", (t) => page(t, form(t, otp)), {
     framed: [`<form><input autocomplete="one-time-code"><button>Verify</button></form>`], lang: "sv" }],
   ["slow: one second", (t) => page(t, later(1000, form(t, labelled(t)))), { lang: "de" }],
+  ["slow: its script comes after its form", (t) => page(t, `<form>${labelled(t)}<button>${t.go}</button></form>${script(SEND(t))}
+    <script async src="/late.js" onload="document.forms[0].onsubmit = (event) => {
+      event.preventDefault(); send(document.querySelector('[name=code]').value); }"></script>`)],
   ["slow: four seconds", (t) => page(t, later(4000, form(t, boxes(t))))],
   ["made anew on focus", (t) => page(t, form(t, `<input name="code" placeholder="${t.label}">`) + script(`addEventListener("focusin", (event) => {
     const box = event.target; if (box.name !== "code" || globalThis.renewed) return; globalThis.renewed = true; box.replaceWith(box.cloneNode());
@@ -187,6 +190,7 @@ const KINDS = [
 
 /** Puts every page onto a site; each with its account, the address to open, and the origin where the code belongs. */
 export function showPages(site) {
+  site.show("/late.js", (_, response) => void setTimeout(() => site.send(response, "", "text/javascript"), 1500));
   const [own, foreign] = [`http://localhost:${site.http}`, `http://127.0.0.1:${site.http}`];
   return KINDS.map(([name, make, { lang = "en", digits = 6, framed } = {}], at) => {
     const id = `page${at}`;
