@@ -85,7 +85,8 @@ fn used() -> UseRecord {
     let waiting = vec![Reservation { step: Step(12), id: ReservationId::new(id(1)) }];
     let steps = StepMarks { given: Some(Step(10)), taken: Some(Step(11)), waiting };
     let verify = VerifyMarks { accepted: Some(Step(9)), wrong: 6, held_until: Some(AT) };
-    UseRecord { secret: secret(), account: account(), state: UseState { steps, verify, last_used_at: Some(AT) } }
+    let state = UseState { steps, verify, last_used_at: Some(AT), decoys: vec![Step(8), Step(9)] };
+    UseRecord { secret: secret(), account: account(), state }
 }
 
 fn head() -> ChainHead {
