@@ -52,6 +52,11 @@ impl Seen {
         self.place.is_some()
     }
 
+    /// Whether it is of one of the origins, as far as is known.
+    pub(super) const fn is_of_an_origin(&self) -> bool {
+        self.may_be_typed_into() || self.is_silent
+    }
+
     pub(super) fn into_field(self, selector: Option<&str>) -> Option<Field> {
         Some(Field::new(self.place?, selector))
     }

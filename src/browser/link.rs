@@ -107,9 +107,9 @@ struct Version {
 
 impl Link {
     /// Connects to a browser.
-    pub(super) async fn open(address: &BrowserAddress, within: Duration) -> Result<Arc<Self>, LinkError> {
+    pub(super) async fn open(address: &BrowserAddress) -> Result<Arc<Self>, LinkError> {
         let late = |_| LinkError::Gone("it does not answer; is it a browser with --remote-debugging-port?");
-        timeout(within.min(OPENS_WITHIN), Self::connect(address)).await.map_err(late)?
+        timeout(OPENS_WITHIN, Self::connect(address)).await.map_err(late)?
     }
 
     async fn connect(address: &BrowserAddress) -> Result<Arc<Self>, LinkError> {

@@ -17,10 +17,10 @@ mod frames;
 mod link;
 mod said;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use futures::future::join_all;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 pub use self::{
     field::Field,
@@ -68,20 +68,15 @@ impl Browsers {
     /// # Errors
     /// [`NotFound`].
     pub async fn find(&self, sought: &Sought<'_>) -> Result<Field, NotFound> {
-        let begun = Instant::now();
         let within = sought.within.max(ANSWERS_WITHIN_MIN);
-        let opened = join_all(self.addresses.iter().map(|address| Link::open(address, within))).await;
-        let mut links = Vec::with_capacity(opened.len());
-        let mut obstacle = None;
-        for opened in opened {
-            match opened {
-                Ok(link) => links.push(link),
-                Err(why) => obstacle = Some(why.to_string()),
-            }
-        }
-        if links.is_empty() {
-            return Err(NotFound::NoBrowser(obstacle.unwrap_or_else(|| "none is configured".to_owned())));
-        }
+        let mut last = NotFound::NoBrowser("it does not answer".to_owned());
+        timeout(within, self.look(sought, &mut last)).await.unwrap_or(Err(last))
+    }
+
+    /// Looks until a field is found or nothing is waited for any more. `last` is why the last look found none.
+    async fn look(&self, sought: &Sought<'_>, last: &mut NotFound) -> Result<Field, NotFound> {
+        let begun = Instant::now();
+        let links = self.links().await?;
         loop {
             let looks = join_all(links.iter().map(|link| look_at(link, sought))).await;
             let mut seen = Vec::new();
@@ -95,15 +90,29 @@ impl Browsers {
             if let Some(why) = lost.filter(|_| seen.is_empty()) {
                 return Err(NotFound::NoBrowser(why));
             }
-            let patience = if seen.iter().any(Seen::may_be_typed_into) { SETTLES_WITHIN } else { OPENS_WITHIN };
+            let patience = if seen.iter().any(Seen::is_of_an_origin) { SETTLES_WITHIN } else { OPENS_WITHIN };
             match chosen(seen, sought) {
                 Ok(field) => return Ok(field),
-                Err(not_found) if !not_found.may_pass() || begun.elapsed() >= patience.min(within) => {
+                Err(not_found) if !not_found.may_pass() || begun.elapsed() >= patience.min(sought.within) => {
                     return Err(not_found);
                 }
-                Err(_) => sleep(LOOKS_EVERY).await,
+                Err(not_found) => *last = not_found,
+            }
+            sleep(LOOKS_EVERY).await;
+        }
+    }
+
+    /// Connections to the browsers that are there.
+    async fn links(&self) -> Result<Vec<Arc<Link>>, NotFound> {
+        let mut links = Vec::with_capacity(self.addresses.len());
+        let mut obstacle = "none is configured".to_owned();
+        for opened in join_all(self.addresses.iter().map(Link::open)).await {
+            match opened {
+                Ok(link) => links.push(link),
+                Err(why) => obstacle = why.to_string(),
             }
         }
+        if links.is_empty() { Err(NotFound::NoBrowser(obstacle)) } else { Ok(links) }
     }
 }
 

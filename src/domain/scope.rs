@@ -22,6 +22,8 @@ pub enum Scope {
     AuditRead = 1 << 5,
     /// Have codes typed into pages, without seeing them.
     CodesFill = 1 << 6,
+    /// Get decoys in the place of codes.
+    CodesDecoy = 1 << 7,
 }
 
 /// A set of scopes.
@@ -30,10 +32,11 @@ pub struct ScopeSet(u8);
 
 impl Scope {
     /// Every scope, in the order that lists show.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::CodesRead,
         Self::CodesVerify,
         Self::CodesFill,
+        Self::CodesDecoy,
         Self::SecretsRead,
         Self::SecretsWrite,
         Self::SeatsRead,
@@ -46,6 +49,7 @@ impl Scope {
             Self::CodesRead => "codes:read",
             Self::CodesVerify => "codes:verify",
             Self::CodesFill => "codes:fill",
+            Self::CodesDecoy => "codes:decoy",
             Self::SecretsRead => "secrets:read",
             Self::SecretsWrite => "secrets:write",
             Self::SeatsRead => "seats:read",
@@ -56,16 +60,20 @@ impl Scope {
 
 impl ScopeSet {
     /// Every scope.
-    pub const ALL: Self = Self(0b111_1111);
+    pub const ALL: Self = Self(u8::MAX);
 
     /// What a new key holds by default: reading lists and getting codes.
     pub const fn of_a_new_key() -> Self {
         Self(Scope::CodesRead as u8 | Scope::SecretsRead as u8 | Scope::SeatsRead as u8)
     }
 
-    /// What a new key holds that has codes typed into pages and never sees one.
-    pub const fn of_a_new_key_for_pages() -> Self {
-        Self(Scope::CodesFill as u8 | Scope::SecretsRead as u8 | Scope::SeatsRead as u8)
+    /// What a new key holds that never sees a code: it has them typed into pages, gets decoys, or both.
+    pub const fn of_a_new_key_without_codes(fills: bool, gets_decoys: bool) -> Self {
+        let mut scopes = Self(Scope::SecretsRead as u8 | Scope::SeatsRead as u8);
+        if fills {
+            scopes = scopes.with(Scope::CodesFill);
+        }
+        if gets_decoys { scopes.with(Scope::CodesDecoy) } else { scopes }
     }
 
     /// Whether a scope is in it.
@@ -186,7 +194,7 @@ mod tests {
         }
 
         #[test]
-        fn a_scope_that_is_added_is_held_and_the_others_stay(one in 0..64_u8) {
+        fn a_scope_that_is_added_is_held_and_the_others_stay(one in 0..=u8::MAX) {
             for (added, scope) in Scope::ALL.into_iter().flat_map(|added| Scope::ALL.map(|scope| (added, scope))) {
                 let held = ScopeSet(one).with(added).holds(scope);
                 prop_assert_eq!(held, scope == added || ScopeSet(one).holds(scope));

@@ -26,6 +26,8 @@ const RIGHTS_FRESH: Duration = Duration::from_secs(1);
 pub enum Access {
     /// Callers who hold this scope.
     Scope(Scope),
+    /// Callers who hold `codes:read`, and those who hold `codes:decoy`: they get decoys.
+    Codes,
     /// Holders of an API key: not of a token, nor a login.
     Key,
     /// The person at the command line.
@@ -77,19 +79,20 @@ impl Spec {
 
     fn check(&self, caller: &Principal) -> Result<(), Refusal> {
         match self.access {
-            Access::Scope(Scope::CodesRead) if !caller.may(Scope::CodesRead) && caller.may(Scope::CodesFill) => {
-                Err(Refusal::FillOnly)
+            Access::Codes if !caller.may(Scope::CodesRead) && !caller.may(Scope::CodesDecoy) => {
+                let fills = caller.may(Scope::CodesFill);
+                Err(if fills { Refusal::FillOnly } else { Refusal::MissingScope(Scope::CodesRead) })
             }
             Access::Scope(scope) if !caller.may(scope) => Err(Refusal::MissingScope(scope)),
             Access::Key if !matches!(caller.actor(), Actor::Key(_)) => Err(Refusal::KeyOnly),
             Access::Person if !caller.is_person() => Err(Refusal::PersonOnly),
             // It brings something that such a caller could not see.
-            Access::Scope(_) | Access::Key | Access::Person
+            Access::Scope(_) | Access::Codes | Access::Key | Access::Person
                 if caller.is_limited() && matches!(self.effect, Effect::Add | Effect::Ask) =>
             {
                 Err(Refusal::Limited)
             }
-            Access::Scope(_) | Access::Key | Access::Person => Ok(()),
+            Access::Scope(_) | Access::Codes | Access::Key | Access::Person => Ok(()),
         }
     }
 }

@@ -222,6 +222,7 @@ impl Entry {
     pub const fn scope(&self) -> Option<Scope> {
         match self.spec.access {
             Access::Scope(scope) => Some(scope),
+            Access::Codes => Some(Scope::CodesRead),
             Access::Key | Access::Person => None,
         }
     }

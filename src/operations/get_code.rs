@@ -63,6 +63,11 @@ impl GetCode {
             purpose: None,
         }
     }
+
+    /// Whether it is answered with a decoy: because it asks for one, or because its caller gets no codes.
+    fn is_for_a_decoy(&self, caller: &Principal) -> bool {
+        self.decoy || (caller.may(Scope::CodesDecoy) && !caller.may(Scope::CodesRead))
+    }
 }
 
 /// A code, as callers see it.
@@ -110,21 +115,13 @@ impl ApiOperation for GetCode {
 }
 
 impl Operation for GetCode {
-    const SPEC: Spec = Spec {
-        name: "get_totp_code",
-        access: Access::Scope(Scope::CodesRead),
-        action: Action::CodeGet,
-        effect: Effect::Use,
-    };
+    const SPEC: Spec =
+        Spec { name: "get_totp_code", access: Access::Codes, action: Action::CodeGet, effect: Effect::Use };
     type Output = IssuedCode;
 
-    /// A caller with the scope `codes:fill` may also get decoys.
     fn spec_for(&self, caller: &Principal) -> Spec {
-        if !self.decoy {
-            return Self::SPEC;
-        }
-        let scope = if caller.may(Scope::CodesFill) { Scope::CodesFill } else { Scope::CodesRead };
-        Spec { access: Access::Scope(scope), action: Action::CodeDecoy, ..Self::SPEC }
+        let action = if self.is_for_a_decoy(caller) { Action::CodeDecoy } else { Action::CodeGet };
+        Spec { action, ..Self::SPEC }
     }
 
     fn secret(&self) -> Option<SecretId> {
@@ -137,7 +134,7 @@ impl Operation for GetCode {
 
     async fn run(self, call: &mut Call<'_>) -> Result<IssuedCode, Failed> {
         call.entry.purpose = self.purpose.as_deref().and_then(Purpose::of);
-        if self.decoy {
+        if self.is_for_a_decoy(call.caller) {
             return call.decoy(self.secret_id).await;
         }
         let max_wait = self.max_wait.map_or(WAIT_SECONDS_DEFAULT, Seconds::get);

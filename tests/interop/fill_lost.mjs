@@ -4,6 +4,7 @@
 import { Client } from "@modelcontextprotocol/client";
 import { StdioClientTransport } from "@modelcontextprotocol/client/stdio";
 import { spawn } from "node:child_process";
+import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { existsSync, mkdtempSync, readFileSync, rmSync, watch } from "node:fs";
 import { createServer } from "node:http";
@@ -22,7 +23,7 @@ const PAGES = {
   "/hangs": at("input", "for (;;);"),
   "/hangs-before": at("focus", "for (;;);"),
   "/closes": at("input", "tell(); for (const until = Date.now() + 3000; Date.now() < until;);"),
-  "/asks": `${FORM}<script>setTimeout(() => alert("Your session ends soon"));</script>`,
+  "/asks": `${FORM}<script>addEventListener("load", () => setTimeout(() => alert("Your session ends soon")));</script>`,
   "/never": `<p>One moment</p><img src="/silence">`,
 };
 
@@ -63,8 +64,12 @@ class Browser {
 
   ask = (path, method = "GET") => fetch(`http://127.0.0.1:${this.port}/json/${path}`, { method });
 
+  /** Opens a page and waits until the browser is there. */
   async open(path) {
-    this.tab = (await (await this.ask(`new?${origin}${path}`, "PUT")).json()).id;
+    const { id } = await (await this.ask(`new?${origin}${path}`, "PUT")).json();
+    this.tab = id;
+    const isThere = (tabs) => tabs.some((tab) => tab.id === id && tab.title === "Sign in");
+    while (!isThere(await (await this.ask("list")).json()));
   }
 
   close = () => this.ask(`close/${this.tab}`);
@@ -83,11 +88,31 @@ class Browser {
   }
 }
 
-/** An agent whose program has this browser. */
-async function agentOf(browser) {
+/** Takes commands as a browser does, and gives each this answer; `ID` in it is the command's number. */
+async function stranger(answer) {
+  let asked = 0;
+  const server = createServer().listen(0, "127.0.0.1");
+  server.on("upgrade", (request, socket) => {
+    const key = `${request.headers["sec-websocket-key"]}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`;
+    const accept = createHash("sha1").update(key).digest("base64");
+    socket.write(`HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-accept: ${accept}\r\n\r\n`);
+    socket.on("data", () => {
+      if (answer === null) return socket.destroy();
+      // A text of less than 126 bytes, in one frame.
+      const text = answer.replace("ID", (asked += 1));
+      socket.write(Buffer.concat([Buffer.from([0x81, text.length]), Buffer.from(text)]));
+    });
+    socket.on("error", () => {});
+  });
+  await once(server, "listening");
+  return { address: `ws://127.0.0.1:${server.address().port}/devtools/browser/x`, end: () => server.close() };
+}
+
+/** An agent whose program has a browser at this address. */
+async function agentOf(address) {
   const [command, ...given] = COMMAND;
   const client = new Client({ name: "robot", version: "7" });
-  const args = [...given, "--browser", browser.profile];
+  const args = [...given, "--browser", address];
   await client.connect(new StdioClientTransport({ command, args, env: SERVER_ENV }));
   const call = async (name, given) => {
     const begun = performance.now();
@@ -115,7 +140,7 @@ async function isFree({ call }, secret_id) {
 /** One case: what a fill answers, how long it takes, and what became of the step. */
 async function lose(name, path, { before = () => {}, told = () => {}, after = () => {}, says, words, within, given, max_wait = 4 }) {
   const browser = await Browser.start(path);
-  const agent = await agentOf(browser);
+  const agent = await agentOf(browser.profile);
   const secret = await enrol(agent);
   posted.length = 0;
   await before(browser);
@@ -142,9 +167,28 @@ await lose("a browser that hangs at a digit", "/closes", { told: (browser) => br
 await lose("a page with an open dialogue", "/asks", { says: "unavailable", words: /dialogue.*nothing was typed/, within: IN_TIME, given: true });
 await lose("a page that never settles", "/never", { says: "invalid_argument", words: /has no field/, within: 11_500, given: true, max_wait: 60 });
 
+for (const [name, answer] of Object.entries({
+  "answers no JSON": "x",
+  "answers nothing that was asked": "{}",
+  "answers in another form": '{"id":ID,"result":{"targetInfos":"none"}}',
+  "refuses all": '{"id":ID,"error":{"code":-32601,"message":"no"}}',
+  "has no page": '{"id":ID,"result":{"targetInfos":[]}}',
+  "ends the connection": null,
+})) {
+  const { address, end } = await stranger(answer);
+  const agent = await agentOf(address);
+  const secret = await enrol(agent);
+  const told = await fillOf(agent, secret, 2);
+  const says = name === "has no page" ? "wrong_origin" : "unavailable";
+  check(`a browser that ${name}: ${says}`, told.error === says && /nothing was typed/.test(told.message) && told.took < 2500, told);
+  check(`a browser that ${name}: the step is given back`, await isFree(agent, secret));
+  await agent.close();
+  end();
+}
+
 // What was stopped goes on as if nothing had been.
 const browser = await Browser.start("/form");
-const agent = await agentOf(browser);
+const agent = await agentOf(browser.profile);
 const secret = await enrol(agent);
 browser.stop();
 const refused = await fillOf(agent, secret, 1);

@@ -69,9 +69,12 @@ pub struct CreateArgs {
     /// What it may do, separated by commas [default: codes:read,secrets:read,seats:read]
     #[arg(long, value_name = "SCOPE,…", value_delimiter = ',')]
     scope: Vec<String>,
-    /// Have it type codes into pages alone, or get decoys: short for codes:fill in the place of codes:read
-    #[arg(long, visible_alias = "decoy")]
+    /// Have it type codes into pages alone: short for codes:fill in the place of codes:read
+    #[arg(long, conflicts_with = "scope")]
     fill_only: bool,
+    /// Give it decoys alone, which `countersign guard` replaces: short for codes:decoy in the place of codes:read
+    #[arg(long, conflicts_with = "scope")]
+    decoy: bool,
     /// Bind it to a seat: its id, `auth_subject`, e-mail address or name
     #[arg(long, value_name = "SEAT")]
     seat: Option<String>,
@@ -242,16 +245,13 @@ impl CreateArgs {
     /// Checks what needs no vault: when the key expires, and its scopes.
     fn checked(&self, now: Timestamp) -> Result<(Option<Timestamp>, ScopeSet), Failure> {
         let expires_at = self.expires.as_deref().map(|text| times::future("--expires", text, now)).transpose()?;
-        let scopes = match (self.scope.is_empty(), self.fill_only) {
-            (true, false) => ScopeSet::of_a_new_key(),
-            (true, true) => ScopeSet::of_a_new_key_for_pages(),
-            (false, _) => scopes(&self.scope)?,
+        let scopes = if self.fill_only || self.decoy {
+            ScopeSet::of_a_new_key_without_codes(self.fill_only, self.decoy)
+        } else if self.scope.is_empty() {
+            ScopeSet::of_a_new_key()
+        } else {
+            scopes(&self.scope)?
         };
-        if self.fill_only && (scopes.holds(Scope::CodesRead) || !scopes.holds(Scope::CodesFill)) {
-            let problem =
-                "--fill-only is for keys with codes:fill and without codes:read; leave out --scope, or name those";
-            return Err(Failure::Usage(problem.to_owned()));
-        }
         if self.secret.len() > GRANTS_MAX {
             return Err(Failure::Usage(format!("--secret takes at most {GRANTS_MAX} secrets")));
         }

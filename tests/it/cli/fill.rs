@@ -119,8 +119,10 @@ fn a_key_for_pages_sees_no_code() {
     let person = Person::with_alice();
     let made = person.run(&["key", "create", "--name", "agent", "--fill-only", "--json"]).json();
     assert_eq!(made["scopes"].to_string(), r#"["codes:fill","secrets:read","seats:read"]"#);
+    let made = person.run(&["key", "create", "--name", "robot", "--decoy", "--json"]).json();
+    assert_eq!(made["scopes"].to_string(), r#"["codes:decoy","secrets:read","seats:read"]"#);
     let refused = person.run(&["key", "create", "--name", "b", "--fill-only", "--scope", "codes:read"]).refused(2);
-    assert!(refused.contains("without codes:read"), "{refused}");
+    assert!(refused.contains("--fill-only"), "{refused}");
 }
 
 #[test]

@@ -147,7 +147,7 @@ fn wrong_wishes_are_refused() {
     };
 
     insta::assert_snapshot!(refused(&["--scope", "codes:write"], 2),
-        @"error: --scope takes one or more of codes:read, codes:verify, codes:fill, secrets:read, secrets:write, seats:read, audit:read");
+        @"error: --scope takes one or more of codes:read, codes:verify, codes:fill, codes:decoy, secrets:read, secrets:write, seats:read, audit:read");
     assert!(refused(&["--expires", "soon"], 2).contains("--expires must be a time"));
     assert!(refused(&["--expires", "2020-01-01"], 2).contains("--expires must lie ahead"));
     for at_once in ["0d", "0s"] {

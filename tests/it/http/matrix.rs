@@ -106,6 +106,8 @@ impl Asked {
 /// What the contract says.
 fn expected(asked: Asked, scopes: &[Scope], key: Key, target: Target) -> &'static str {
     match (asked, allowed(asked, scopes, key, target)) {
+        // It would be a decoy, and the secret has no origin to which one could go.
+        (Asked("get_totp_code"), "OK") if !scopes.contains(&Scope::CodesRead) => "invalid_argument",
         // Where it is allowed, it lacks a browser here.
         (Asked("fill_totp_code"), "OK") => "unavailable",
         (_, allowed) => allowed,
@@ -116,7 +118,8 @@ fn allowed(asked: Asked, scopes: &[Scope], key: Key, target: Target) -> &'static
     if matches!(key, Key::Revoked | Key::Expired) {
         return "unauthenticated";
     }
-    if asked.scope().is_some_and(|scope| !scopes.contains(&scope)) {
+    let gets_decoys = asked == Asked("get_totp_code") && scopes.contains(&Scope::CodesDecoy);
+    if asked.scope().is_some_and(|scope| !scopes.contains(&scope)) && !gets_decoys {
         return "permission_denied";
     }
     match (asked, key, target) {
@@ -138,11 +141,11 @@ fn allowed(asked: Asked, scopes: &[Scope], key: Key, target: Target) -> &'static
 fn every_case_of_the_authorisation_matrix_is_as_the_contract_says() {
     let mut world = World::new();
     let mut cases = 0;
-    for set in 1_u8..64 {
+    for set in 1..=u8::MAX {
         // One scope, all but one, all: every scope's absence and presence decides something there. A release is tried
-        // with every set.
+        // with two, and all but two, as well.
         let every = std::env::var_os("COUNTERSIGN_MATRIX").is_some();
-        if !every && !matches!(set.count_ones(), 1 | 5 | 6) {
+        if !matches!(set.count_ones(), 1 | 7 | 8) && !(every && matches!(set.count_ones(), 2 | 6)) {
             continue;
         }
         let scopes: Vec<Scope> =
@@ -151,7 +154,7 @@ fn every_case_of_the_authorisation_matrix_is_as_the_contract_says() {
             let token = world.token(&scopes, key, world.own);
             for (asked, carrier) in Asked::all().flat_map(Asked::ways) {
                 // What a scope's absence decides does not hang on a session.
-                if !every && set.count_ones() == 5 && matches!(carrier, Carrier::Session | Carrier::Sse) {
+                if !every && set.count_ones() == 7 && matches!(carrier, Carrier::Session | Carrier::Sse) {
                     continue;
                 }
                 let targets = if asked.has_target() { &TARGETS[..] } else { &TARGETS[..1] };

@@ -318,7 +318,7 @@ fn who_has_no_token_is_told_where_to_get_one() {
             (&document["resource"], &document["authorization_servers"]),
             (&json!(AUDIENCE), &json!([issuer.url()]))
         );
-        assert_eq!(document["scopes_supported"].as_array().map(Vec::len), Some(7));
+        assert_eq!(document["scopes_supported"].as_array().map(Vec::len), Some(8));
         assert_eq!(Server::start().raw(written("GET", path, &[], None).as_bytes()).status, 404);
     }
     let key_still_works = server.token();

@@ -66,12 +66,12 @@ async fn a_decoy_is_six_digits_takes_no_step_and_is_the_same_within_its_step() {
 }
 
 #[tokio::test]
-async fn who_has_codes_typed_may_have_decoys_as_often_as_codes_and_no_code() {
+async fn who_gets_decoys_gets_them_as_often_as_codes_and_never_a_code() {
     let vault = Vault::new();
     let id = bound(&vault, &[ORIGIN], false).await;
     let request = CreateKey {
         name: "robot".to_owned(),
-        scopes: ScopeSet::of_a_new_key_for_pages(),
+        scopes: ScopeSet::of_a_new_key_without_codes(false, true),
         seat: None,
         secrets: None,
         codes_per_hour: Some(2),
@@ -80,11 +80,16 @@ async fn who_has_codes_typed_may_have_decoys_as_often_as_codes_and_no_code() {
     let minted = vault.service.perform(&vault.person, request).await.unwrap();
     let offered = Offered::Key(PlainKey::from_token(&minted.plain.expose_token()).unwrap());
     let caller = vault.service.authenticate(offered).await.unwrap();
-    for _ in 0..2 {
-        code(&vault.service, &caller, id, decoy()).await.unwrap();
-    }
+    // Whether it asks for a decoy or for a code.
+    let decoys = [code(&vault.service, &caller, id, decoy()).await, code(&vault.service, &caller, id, plain()).await];
+    assert_eq!(decoys[0].as_ref().unwrap(), decoys[1].as_ref().unwrap());
+    let rows = vault.rows(AuditFilter { action: Some(Action::CodeGet), ..AuditFilter::default() }).await;
+    assert!(rows.is_empty(), "{rows:?}");
     assert_eq!(code(&vault.service, &caller, id, decoy()).await.unwrap_err().code(), ErrorCode::RateLimited);
-    assert_eq!(code(&vault.service, &caller, id, plain()).await.unwrap_err(), Refusal::FillOnly);
+    let fills = Principal::stdio(vault.account, std::iter::once(Scope::CodesFill).collect(), None);
+    for asked in [plain(), decoy()] {
+        assert_eq!(code(&vault.service, &fills, id, asked).await.unwrap_err(), Refusal::FillOnly);
+    }
     let none = Principal::stdio(vault.account, std::iter::once(Scope::SecretsRead).collect(), None);
     let refused = code(&vault.service, &none, id, decoy()).await.unwrap_err();
     assert_eq!(refused, Refusal::MissingScope(Scope::CodesRead));
