@@ -24,6 +24,8 @@ pub struct UseState {
     pub verify: VerifyMarks,
     /// When a new code was last handed out.
     pub last_used_at: Option<Timestamp>,
+    /// The steps whose decoys were handed out and may still work, in rising order.
+    pub decoys: Vec<Step>,
 }
 
 /// Whose codes are counted: a key's or a seat's, per secret, over the last hour.

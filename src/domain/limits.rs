@@ -118,7 +118,8 @@ pub const WAIT_SECONDS_MAX: u32 = 120;
 pub const WAITERS_PER_PROCESS_MAX: usize = 1024;
 /// Callers that may wait for one key, so that one key can't take all places.
 pub const WAITERS_PER_KEY_MAX: usize = 16;
-/// Callers that may wait in a stdio sidecar: it has one client, which may take every place.
+/// Callers that may wait in a stdio sidecar, or in the process of a person, which may be a guard: it has one client, which may
+/// take every place.
 pub const WAITERS_STDIO_MAX: usize = WAITERS_PER_PROCESS_MAX;
 /// Searches and whole lists of one caller that run at once.
 pub const LONG_READS_AT_ONCE: usize = 2;

@@ -71,7 +71,10 @@ impl Replaced {
                 }
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => (data, false),
-                    Err(trailers) => {
+                    Err(mut trailers) => {
+                        if let Some(fields) = trailers.trailers_mut() {
+                            self.replacing.in_fields(fields).await;
+                        }
                         self.after = Some(trailers);
                         (Bytes::new(), true)
                     }

@@ -4,11 +4,13 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use bytes::BytesMut;
 use futures::{FutureExt as _, future::BoxFuture};
-use tokio::sync::OnceCell;
+use http::{HeaderMap, HeaderValue};
+use tokio::{sync::OnceCell, time::Instant};
 use zeroize::Zeroizing;
 
 use super::window::Ready;
@@ -23,6 +25,9 @@ use crate::{
     operations::{Decoy, GuardedOrigins, ListDecoys, Operation, Refusal, Service, SpendDecoy},
 };
 
+/// For how long the guard goes by the origins that it read. Reading them opens what is sealed of every secret, which would add
+/// a tenth of a second to each connection with 10,000 of them.
+const ORIGINS_KEPT: Duration = Duration::from_secs(2);
 /// Periods after the end of a code in which its decoy is shown in its place.
 const PERIODS_KEPT: u64 = 3;
 
@@ -30,9 +35,14 @@ const PERIODS_KEPT: u64 = 3;
 pub(super) struct Exchange {
     pub(super) service: Service,
     pub(super) caller: Principal,
+    /// The origins that were read last, and when.
+    bound: tokio::sync::Mutex<Option<(Instant, Bound)>>,
     /// There are no more than the secrets have decoys that work, and those that were spent shortly before.
     spent: Mutex<HashMap<(SecretId, Step), Spending>>,
 }
+
+/// Origins to which codes may go, each with a secret whose codes they are.
+type Bound = Arc<[(Origin, SecretId)]>;
 
 /// A decoy that is spent, or is being spent by the one who came first.
 type Spending = Arc<OnceCell<Spent>>;
@@ -64,7 +74,7 @@ enum Way {
 
 impl Exchange {
     pub(super) fn new(service: Service, caller: Principal) -> Self {
-        Self { service, caller, spent: Mutex::default() }
+        Self { service, caller, bound: tokio::sync::Mutex::default(), spent: Mutex::default() }
     }
 
     /// Carries out an operation. Boxed: connections hold such futures many times over.
@@ -74,8 +84,29 @@ impl Exchange {
 
     /// Whether codes may go to an origin.
     pub(super) async fn is_bound(&self, origin: &Origin) -> Result<bool, Refusal> {
-        let bound = self.perform(GuardedOrigins).await?;
-        Ok(bound.iter().any(|known| known.covers(origin)))
+        Ok(self.bound().await?.iter().any(|(known, _)| known.covers(origin)))
+    }
+
+    async fn bound(&self) -> Result<Bound, Refusal> {
+        let mut kept = self.bound.lock().await;
+        if let Some((read_at, bound)) = &*kept
+            && read_at.elapsed() < ORIGINS_KEPT
+        {
+            return Ok(Arc::clone(bound));
+        }
+        let bound = Bound::from(self.perform(GuardedOrigins).await?);
+        *kept = Some((Instant::now(), Arc::clone(&bound)));
+        Ok(bound)
+    }
+
+    /// The decoys that work at an origin.
+    async fn decoys(&self, origin: &Origin) -> Result<Vec<Decoy>, Refusal> {
+        let bound = self.bound().await?;
+        let there = bound.iter().filter(|(known, _)| known.covers(origin));
+        let mut secrets: Vec<SecretId> = there.map(|(_, secret)| *secret).collect();
+        secrets.sort();
+        secrets.dedup();
+        self.perform(ListDecoys { origin: origin.clone(), secrets }).await
     }
 
     /// The code that replaces a decoy. `None`: the digits are not a decoy, or its code is no longer valid.
@@ -87,7 +118,7 @@ impl Exchange {
     ) -> Result<Option<Zeroizing<String>>, Refusal> {
         let decoys = match listed {
             Some(decoys) => decoys,
-            None => listed.insert(self.perform(ListDecoys { origin: origin.clone() }).await?),
+            None => listed.insert(self.decoys(origin).await?),
         };
         let Some(decoy) = decoys.iter().find(|decoy| decoy.digits.digits() == digits) else { return Ok(None) };
         let cell = self.cell(decoy);
@@ -168,6 +199,19 @@ impl Replacing {
             }
         }
         Ok(bytes)
+    }
+
+    /// Replaces digits in the values of headers or trailers.
+    pub(super) async fn in_fields(&mut self, fields: &mut HeaderMap) {
+        if self.is_idle() {
+            return;
+        }
+        for value in fields.values_mut() {
+            let shown = self.in_text(value.as_bytes()).await;
+            if let Some(shown) = shown.and_then(|shown| HeaderValue::from_bytes(&shown).ok()) {
+                *value = shown;
+            }
+        }
     }
 
     /// Replaces digits in a text that is there as a whole, such as a header.

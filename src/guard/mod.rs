@@ -28,7 +28,7 @@ use tokio::{net::TcpListener, task::JoinSet};
 pub use self::said::{Certificate, GuardError};
 use self::{authority::Authority, exchange::Exchange, proxy::Proxy};
 use crate::{
-    domain::principal::Principal,
+    domain::{origin::Origin, principal::Principal},
     operations::{GuardedOrigins, KeepAuthority, ReadAuthority, Service},
 };
 
@@ -96,7 +96,7 @@ pub async fn certificate(service: &Service, caller: &Principal, new: bool) -> Re
         return Authority::from_bytes(&kept)?.certificate();
     }
     let origins = service.perform(caller, GuardedOrigins).await?;
-    let secure: Vec<_> = origins.into_iter().filter(crate::domain::origin::Origin::is_secure).collect();
+    let secure: Vec<_> = origins.into_iter().map(|(origin, _)| origin).filter(Origin::is_secure).collect();
     let authority = Authority::make(&secure, service.now())?;
     service.perform(caller, KeepAuthority { authority: authority.to_bytes() }).await?;
     authority.certificate()

@@ -3,7 +3,7 @@
 use std::{convert::Infallible, sync::Arc};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header, uri::PathAndQuery};
-use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn, upgrade};
+use hyper::{Request, Response, body::Incoming, ext::ReasonPhrase, server::conn::http1, service::service_fn, upgrade};
 use hyper_util::rt::TokioIo;
 use rustls::{ServerConfig, crypto::aws_lc_rs};
 use tokio::{
@@ -162,15 +162,21 @@ impl Proxy {
         parts.uri = path_of(&parts.uri);
         parts.version = Version::HTTP_11;
         own_words(&mut parts.headers, is_socket);
+        // A request names its site a second time, and a machine that serves several goes by that name. The code must not go to
+        // another one there.
+        if let Ok(host) = HeaderValue::try_from(route.upstream.place.authority()) {
+            parts.headers.insert(header::HOST, host);
+        }
         let trouble = Trouble::default();
         let body = if let Some(origin) = &route.origin {
-            parts.headers.remove(header::ACCEPT_ENCODING);
+            // Without the header any encoding would be welcome (RFC 9110, section 12.5.3).
+            parts.headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
             parts.headers.remove(header::SEC_WEBSOCKET_EXTENSIONS);
             replaced(body, self.out(origin), Arc::clone(&trouble))
         } else {
             untouched(body)
         };
-        let mut answer = match route.upstream.send(Request::from_parts(parts, body)).await {
+        let answer = match route.upstream.send(Request::from_parts(parts, body)).await {
             Ok(answer) => answer,
             Err(Unanswered { cause, reused }) => {
                 return match trouble.get() {
@@ -180,28 +186,34 @@ impl Proxy {
                 };
             }
         };
+        Ok(self.back(route, browser, answer).await)
+    }
+
+    /// What the browser gets of an answer. Encoded bodies are looked into as well: a body may be plain whatever its header says,
+    /// and in one that is encoded no digits stand alone by chance that are a code.
+    async fn back(
+        &self,
+        route: &Route,
+        browser: Option<upgrade::OnUpgrade>,
+        mut answer: Response<Incoming>,
+    ) -> Response<Body> {
+        // Not even HTTP/2 has the words of a status; here they could hold a code.
+        answer.extensions_mut().remove::<ReasonPhrase>();
+        let mut back = route.origin.as_ref().map(|origin| Replacing::back(Arc::clone(&self.exchange), origin.clone()));
+        if let Some(back) = &mut back {
+            back.in_fields(answer.headers_mut()).await;
+        }
         if let Some(browser) = browser
             && answer.status() == StatusCode::SWITCHING_PROTOCOLS
         {
             let far = upgrade::on(&mut answer);
             self.join(route, browser, far);
-            return Ok(answer.map(|_| empty()));
+            return answer.map(|_| empty());
         }
-        let (mut parts, body) = answer.into_parts();
-        let is_plain = parts.headers.get(header::CONTENT_ENCODING).is_none_or(|value| value == "identity");
-        let Some(origin) = route.origin.as_ref().filter(|_| is_plain) else {
-            return Ok(Response::from_parts(parts, untouched(body)));
-        };
-        let mut back = Replacing::back(Arc::clone(&self.exchange), origin.clone());
-        if !back.is_idle() {
-            for value in parts.headers.values_mut() {
-                let shown = back.in_text(value.as_bytes()).await;
-                if let Some(shown) = shown.and_then(|shown| HeaderValue::from_bytes(&shown).ok()) {
-                    *value = shown;
-                }
-            }
-        }
-        Ok(Response::from_parts(parts, replaced(body, back, Trouble::default())))
+        answer.map(|body| match back {
+            Some(back) => replaced(body, back, Trouble::default()),
+            None => untouched(body),
+        })
     }
 
     /// Carries a WebSocket once both sides have agreed to it.
@@ -225,9 +237,8 @@ impl Proxy {
 
 /// The origin of a place. `None`: it can be no secret's.
 fn origin_of(place: &Place) -> Option<Origin> {
-    let (scheme, implied) = if place.secure { ("https", 443) } else { ("http", 80) };
-    let port = if place.port == implied { String::new() } else { format!(":{}", place.port) };
-    format!("{scheme}://{}{port}", place.host).parse().ok()
+    let scheme = if place.secure { "https" } else { "http" };
+    format!("{scheme}://{}", place.authority()).parse().ok()
 }
 
 /// The path of an address, as an origin is asked for it.

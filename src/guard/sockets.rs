@@ -20,6 +20,8 @@ const MASKED: u8 = 0x80;
 /// Lengths that announce a longer length.
 const LENGTH_16: u8 = 126;
 const LENGTH_64: u8 = 127;
+/// Bytes of an origin's closing frame before its reason: the head and a number.
+const BEFORE_REASON: usize = 4;
 /// How long the origin may take for its last words when the browser has gone.
 const LAST_WORDS: Duration = Duration::from_secs(10);
 
@@ -202,12 +204,14 @@ async fn carry(
     to: &mut (impl AsyncWrite + Unpin),
     replacing: &mut Replacing,
 ) -> Option<()> {
+    let from_browser = frames.masks;
     let mut bytes = vec![0; 16 * 1024];
     while let Ok(count @ 1..) = from.read(&mut bytes).await {
         frames.push(bytes.get(..count)?);
         while let Some(part) = frames.next().ok()? {
             let sent = match part {
-                Part::Control(frame) => frame,
+                Part::Control(frame) if from_browser => frame,
+                Part::Control(frame) => in_reason(frame, replacing).await,
                 Part::Data { head, mask, ready } => {
                     let payload = replacing.replaced(ready).await.ok()?;
                     if head & FIN != 0 {
@@ -221,6 +225,13 @@ async fn carry(
         to.flush().await.ok()?;
     }
     to.shutdown().await.ok()
+}
+
+/// Replaces digits in the reason that an origin gives when it closes a WebSocket: pages can read it.
+async fn in_reason(frame: Bytes, replacing: &mut Replacing) -> Bytes {
+    let Some((head, reason)) = frame.split_first_chunk::<BEFORE_REASON>() else { return frame };
+    let Some(shown) = replacing.in_text(reason).await else { return frame };
+    [head.as_slice(), shown.as_ref()].concat().into()
 }
 
 #[cfg(test)]

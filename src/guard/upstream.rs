@@ -37,7 +37,7 @@ pub(super) struct Place {
 
 /// A connection to a place, made when it is needed, and again when it has ended.
 pub(super) struct Upstream {
-    place: Place,
+    pub(super) place: Place,
     tls: TlsConnector,
     sender: Mutex<Option<SendRequest<Body>>>,
 }
@@ -73,6 +73,12 @@ pub(super) fn connector(more: &[std::path::PathBuf]) -> Result<TlsConnector, Gua
 }
 
 impl Place {
+    /// The place as a request names it, without a port that goes without saying.
+    pub(super) fn authority(&self) -> String {
+        let implied = if self.secure { 443 } else { 80 };
+        if self.port == implied { self.host.clone() } else { format!("{}:{}", self.host, self.port) }
+    }
+
     /// Connects without TLS.
     pub(super) async fn reach(&self) -> std::io::Result<TcpStream> {
         let stream = TcpStream::connect((bare(&self.host), self.port)).await?;

@@ -1,7 +1,8 @@
 //! Decoys: digits that stand for a code in a browser behind the guard, which puts a real one in their place when they are sent
-//! to an origin of the secret. No step is taken for a decoy; one is taken when it is spent.
+//! to an origin of the secret. No step is taken for a decoy; one is taken when it is spent. Only decoys that were handed out
+//! work: a page that sends many digits must not have codes taken that no caller asked for.
 
-use std::{iter, time::Duration};
+use std::time::Duration;
 
 use super::{
     Call, Effect, Failed, IssuedCode, Limit, Operation, Refusal, Spec, issue::counted_holders,
@@ -10,6 +11,7 @@ use super::{
 use crate::{
     domain::{
         audit::{Action, AuditEntry},
+        code_use::UseState,
         ids::SecretId,
         limits::{FILL_VALIDITY_DEFAULT, WAIT_SECONDS_DEFAULT},
         origin::Origin,
@@ -38,7 +40,7 @@ pub struct Decoy {
     pub digits: Code,
 }
 
-/// The origins to which codes may go.
+/// The origins to which codes may go, each with a secret whose codes they are.
 #[derive(Debug)]
 pub struct GuardedOrigins;
 
@@ -47,6 +49,8 @@ pub struct GuardedOrigins;
 pub struct ListDecoys {
     /// The origin, no wildcard.
     pub origin: Origin,
+    /// The secrets whose decoys may work there.
+    pub secrets: Vec<SecretId>,
 }
 
 /// Takes a code in the place of a decoy.
@@ -86,7 +90,8 @@ impl Call<'_> {
             let step = totp.step_at(now);
             let code = self.decoy_of(&in_use, step)?;
             let entry = AuditEntry { at: now, step: Some(step), ..self.entry.clone() };
-            let draft = service.vault().draft(entry).used(&in_use, None).counted(&in_use, now);
+            let state = with_decoy(&in_use.state, step);
+            let draft = service.vault().draft(entry).used(&in_use, state.as_ref()).counted(&in_use, now);
             if draft.commit().await? == Outcome::Done {
                 return Ok(IssuedCode { code, expires_in: totp.expires_in(now), step });
             }
@@ -113,14 +118,12 @@ impl Call<'_> {
 
 impl Operation for GuardedOrigins {
     const SPEC: Spec = Spec::person("list_guarded_origins", Action::CodeFill, Effect::Read);
-    type Output = Vec<Origin>;
+    type Output = Vec<(Origin, SecretId)>;
 
-    async fn run(self, call: &mut Call<'_>) -> Result<Vec<Origin>, Failed> {
+    async fn run(self, call: &mut Call<'_>) -> Result<Self::Output, Failed> {
         let secrets = call.service.vault().all_secrets(call.caller.account(), Life::Live).await?;
-        let mut origins: Vec<Origin> = secrets.sound.iter().flat_map(origins_of).cloned().collect();
-        origins.sort();
-        origins.dedup();
-        Ok(origins)
+        let each = |secret| origins_of(secret).map(|origin| (origin.clone(), secret.id));
+        Ok(secrets.sound.iter().flat_map(each).collect())
     }
 }
 
@@ -131,16 +134,15 @@ impl Operation for ListDecoys {
     async fn run(self, call: &mut Call<'_>) -> Result<Vec<Decoy>, Failed> {
         let (vault, account, now) = (call.service.vault(), call.caller.account(), call.entry.at);
         let mut decoys = Vec::new();
-        for secret in vault.all_secrets(account, Life::Live).await?.sound {
-            if !origins_of(&secret).any(|origin| origin.covers(&self.origin)) {
+        for secret in self.secrets {
+            let Some(in_use) = vault.in_use(account, secret, &[], now).await? else { continue };
+            if !origins_of(&in_use.secret).any(|origin| origin.covers(&self.origin)) {
                 continue;
             }
-            let Some(in_use) = vault.in_use(account, secret.id, &[], now).await? else { continue };
             let totp = in_use.terms().totp;
-            let step = totp.step_at(now);
-            let steps = iter::successors(Some(step), |step| step.0.checked_sub(1).map(Step));
-            for step in steps.take(1 + usize::try_from(STEPS_AFTER).unwrap_or_default()) {
-                decoys.push(Decoy { secret: secret.id, step, totp, digits: call.decoy_of(&in_use, step)? });
+            let works = |step: &&Step| is_in_time(**step, totp.step_at(now));
+            for step in in_use.state.decoys.iter().filter(works) {
+                decoys.push(Decoy { secret, step: *step, totp, digits: call.decoy_of(&in_use, *step)? });
             }
         }
         Ok(decoys)
@@ -163,8 +165,7 @@ impl Operation for SpendDecoy {
             return Err(Refusal::WrongOrigin(kept.value.metadata.origins).into());
         }
         let totp = kept.metadata.totp;
-        let age = totp.step_at(call.entry.at).0.checked_sub(self.step.0);
-        if age.is_none_or(|age| age > STEPS_AFTER) {
+        if !is_in_time(self.step, totp.step_at(call.entry.at)) {
             return Err(Refusal::invalid("step", "must be one whose decoy still works").into());
         }
         let wish = CodeWish {
@@ -174,6 +175,21 @@ impl Operation for SpendDecoy {
         };
         call.issue_hidden(self.secret_id, wish).await
     }
+}
+
+/// The state with one more decoy handed out, and without those that no longer work; `None`: nothing changes.
+fn with_decoy(state: &UseState, step: Step) -> Option<UseState> {
+    let mut new = state.clone();
+    new.decoys.retain(|earlier| is_in_time(*earlier, step));
+    if !new.decoys.contains(&step) {
+        new.decoys.push(step);
+    }
+    (new != *state).then_some(new)
+}
+
+/// Whether a step's decoy still works in another step.
+fn is_in_time(step: Step, now: Step) -> bool {
+    now.0.checked_sub(step.0).is_some_and(|age| age <= STEPS_AFTER)
 }
 
 /// The origins of a secret, without those that cover the sites of strangers.

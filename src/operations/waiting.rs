@@ -91,9 +91,8 @@ impl Waiters {
         let whose = whose(caller);
         let mut places = self.places.lock().ok()?;
         let most = match caller.actor() {
-            Actor::Stdio => WAITERS_STDIO_MAX,
-            Actor::Person
-            | Actor::Key(_)
+            Actor::Stdio | Actor::Person => WAITERS_STDIO_MAX,
+            Actor::Key(_)
             | Actor::Token(_)
             | Actor::Login
             | Actor::Hook
@@ -300,6 +299,13 @@ mod tests {
         let places = [taken(&first), taken(&second)];
 
         assert_eq!(places.each_ref().map(Vec::len), [WAITERS_PER_KEY_MAX; 2]);
+    }
+
+    #[test]
+    fn a_guard_waits_for_as_many_agents_as_a_process_has_places() {
+        let (waiters, person) = (Waiters::default(), Principal::person(account()));
+        let places: Vec<_> = (0..WAITERS_PER_PROCESS_MAX).map_while(|_| waiters.enter(&person)).collect();
+        assert_eq!(places.len(), WAITERS_PER_PROCESS_MAX);
     }
 
     #[test]

@@ -31,11 +31,25 @@ const json = (name) => `<!doctype html><title>Verify</title><input name="code"><
     document.title = (await answer.json()).holds ? "Signed in" : "Not signed in";
   };</script>`;
 
+// A site that shows the code that it was sent.
+const echo = () => form("").replace("/verify/", "/echoed");
+const shown = (digits) => `<!doctype html><title>Signed in</title><p style="font: 40px monospace">${digits}</p>`;
+let echoed;
+site.show("/echoed", (request, response) => {
+  void request.toArray().then((chunks) => {
+    echoed = new URLSearchParams(Buffer.concat(chunks).toString()).get("code");
+    site.accounts.get("echo").take(echoed);
+    site.send(response, shown(echoed));
+    site.emit("ended echo");
+  });
+});
+
 const cases = [];
 for (const [name, origin, page, digits] of [
   ["form", secure, form, 6],
   ["json", secure, json, 8],
   ["plain", plain, form, 6],
+  ["echo", secure, echo, 6],
 ]) {
   const account = site.account(name, digits);
   site.show(`/${name}`, page(name));
@@ -60,6 +74,15 @@ const browser = await openBrowser(
   `--ignore-certificate-errors-spki-list=${spki_sha256}`,
 );
 
+/** How a page with these digits looks, in a browser of its own kind. */
+async function picture(digits) {
+  const page = await browser.newPage();
+  await page.setContent(shown(digits));
+  const png = await page.screenshot();
+  await page.close();
+  return png;
+}
+
 const shows = (text, codes) => codes.filter((code) => text.includes(code));
 for (const { account, url, id } of cases) {
   const har = join(folder, `${account.name}.har`);
@@ -73,6 +96,12 @@ for (const { account, url, id } of cases) {
   await site.settled(account);
   const signedIn = await page.waitForFunction(() => document.title === "Signed in", null, { timeout: 5000 }).catch(() => null);
   check(`${account.name}: signed in`, signedIn && account.accepted === 1 && account.refused.length === 0, account);
+  if (account.name === "echo") {
+    // The same pixels are the same PNG.
+    const png = await page.screenshot();
+    check("echo: a screenshot shows the decoy", png.equals(await picture(decoy)));
+    check("echo: a screenshot shows no code", !png.equals(await picture(echoed)) && account.recent().includes(echoed));
+  }
   const session = await context.newCDPSession(page);
   const heap = [];
   session.on("HeapProfiler.addHeapSnapshotChunk", ({ chunk }) => heap.push(chunk));

@@ -87,7 +87,7 @@ pub enum Command {
     Fill(fill::FillArgs),
     /// Be the proxy of an agent's browser: what it types are decoys, and codes take their place on the way to an origin
     #[command(
-        after_help = "An agent gets a decoy by get_totp_code with `decoy`, or by `countersign code NAME --decoy`.\n\nExamples:\n  countersign guard\n  chromium --user-data-dir=DIR --proxy-server=http://127.0.0.1:8899 --ignore-certificate-errors-spki-list=$(countersign guard ca --output guard.pem)"
+        after_help = "An agent gets a decoy by get_totp_code with `decoy`, or by `countersign code NAME --decoy`.\n\nExamples:\n  countersign guard\n  chromium --user-data-dir=DIR --proxy-server=http://127.0.0.1:8899 --ignore-certificate-errors-spki-list=$(countersign guard ca | head -n 1)"
     )]
     Guard(guard::GuardArgs),
     /// Answer another program, which starts this one as its plugin

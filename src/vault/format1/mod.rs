@@ -208,7 +208,7 @@ impl Move<'_> {
         let waiting = reservations(&row.waiting).ok_or_else(unread)?;
         let steps = StepMarks { given: step(row.given), taken: step(row.taken), waiting };
         let verify = VerifyMarks { accepted: step(row.accepted), wrong: row.wrong, held_until: time(row.held_until) };
-        let state = UseState { steps, verify, last_used_at: time(row.last_used_at) };
+        let state = UseState { steps, verify, last_used_at: time(row.last_used_at), decoys: Vec::new() };
         let created_at = Timestamp::from_micros(row.created_at);
         let seed = SealedSeed { id, account, created_at, writing: row.version, sealed: row.seed.clone() };
         let seed_hash = match self.keyring.open_seed(&seed.sealed, &seed.place()) {

@@ -59,6 +59,8 @@ struct UseBody {
     held_until: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     last_used_at: Option<i64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    decoys: Vec<u64>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
@@ -78,7 +80,7 @@ impl Stored for UseRecord {
     }
 
     fn body(&self) -> Vec<u8> {
-        let UseState { steps, verify, last_used_at } = &self.state;
+        let UseState { steps, verify, last_used_at, decoys } = &self.state;
         let StepMarks { given, taken, waiting } = steps;
         let VerifyMarks { accepted, wrong, held_until } = verify;
         to_json(&UseBody {
@@ -89,6 +91,7 @@ impl Stored for UseRecord {
             wrong: *wrong,
             held_until: held_until.map(Timestamp::micros),
             last_used_at: last_used_at.map(Timestamp::micros),
+            decoys: decoys.iter().map(|step| step.0).collect(),
         })
     }
 
@@ -110,7 +113,7 @@ impl Stored for UseRecord {
         Some(Self {
             secret: SecretId::from_slice(&record.key.id).ok()?,
             account: record.account?,
-            state: UseState { steps, verify, last_used_at },
+            state: UseState { steps, verify, last_used_at, decoys: body.decoys.into_iter().map(Step).collect() },
         })
     }
 }

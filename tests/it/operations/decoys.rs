@@ -40,7 +40,9 @@ async fn bound(vault: &Vault, origins: &[&str], fill_only: bool) -> SecretId {
 }
 
 async fn listed(vault: &Vault, at: &str) -> Vec<Decoy> {
-    vault.service.perform(&vault.person, ListDecoys { origin: origin(at) }).await.unwrap()
+    let bound = vault.service.perform(&vault.person, GuardedOrigins).await.unwrap();
+    let secrets = bound.into_iter().map(|(_, secret)| secret).collect();
+    vault.service.perform(&vault.person, ListDecoys { origin: origin(at), secrets }).await.unwrap()
 }
 
 async fn spend(vault: &Vault, secret_id: SecretId, step: Step, at: &str) -> Result<String, Refusal> {
@@ -111,12 +113,24 @@ async fn a_decoy_works_in_its_step_and_two_more_and_at_its_origins_alone() {
     for (later, works) in [(0, true), (30, true), (89, true), (90, false)] {
         vault.clock.set_seconds(START + later);
         let found = listed(&vault, ORIGIN).await;
-        assert_eq!(found.len(), 3);
         assert_eq!(found.iter().any(|decoy| decoy.digits.digits() == digits), works, "{later}");
     }
     assert!(listed(&vault, "https://login.example.net").await.is_empty());
     let origins = vault.service.perform(&vault.person, GuardedOrigins).await.unwrap();
-    assert_eq!(origins, [origin("https://*.example.com")]);
+    assert_eq!(origins, [(origin("https://*.example.com"), id)]);
+}
+
+#[tokio::test]
+async fn a_decoy_that_nobody_was_given_does_not_work() {
+    let vault = Vault::new();
+    let id = bound(&vault, &[ORIGIN], true).await;
+    assert!(listed(&vault, ORIGIN).await.is_empty());
+    let first = code(&vault.service, &vault.person, id, decoy()).await.unwrap();
+    vault.clock.set_seconds(START + 60);
+    let second = code(&vault.service, &vault.person, id, decoy()).await.unwrap();
+    let found: Vec<String> =
+        listed(&vault, ORIGIN).await.iter().map(|decoy| decoy.digits.digits().to_owned()).collect();
+    assert_eq!(found, [first, second], "there is none of the step between");
 }
 
 #[tokio::test]

@@ -1,9 +1,11 @@
 //! The guard from outside: the real program between a client that trusts its certificate and a site with one of its own.
 
+mod site;
+
 use std::{
     collections::BTreeSet,
-    io::{BufRead as _, BufReader, Read, Write},
-    net::{TcpListener, TcpStream},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpStream,
     process::{Child, Stdio},
     sync::{Arc, Mutex},
     thread,
@@ -12,147 +14,16 @@ use std::{
 
 use data_encoding::BASE64;
 use rustls::{
-    ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, StreamOwned,
+    ClientConfig, ClientConnection, RootCertStore, StreamOwned,
     crypto::aws_lc_rs,
-    pki_types::{CertificateDer, PrivatePkcs8KeyDer, pem::PemObject as _},
+    pki_types::{CertificateDer, pem::PemObject as _},
 };
 use serde_json::Value;
 
+use self::site::{Site, body_of, head_of, message_of};
 use crate::{cli::Person, kit::RFC_SEED};
 
 const MASK: [u8; 4] = [9, 8, 7, 6];
-
-/// A site on this machine that notes what it is sent, and sends it back.
-struct Site {
-    port: u16,
-    certificate: CertificateDer<'static>,
-    seen: Arc<Mutex<Vec<Seen>>>,
-}
-
-#[derive(Clone, Debug)]
-struct Seen {
-    head: String,
-    bytes: usize,
-    /// The last bytes of the body.
-    end: String,
-}
-
-impl Site {
-    fn start() -> Self {
-        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        let certificate = made.cert.der().clone();
-        let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()).into();
-        let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate.clone()], key)
-            .unwrap();
-        let config = Arc::new(config);
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let seen = Arc::new(Mutex::new(Vec::new()));
-        let noted = Arc::clone(&seen);
-        thread::spawn(move || {
-            for stream in listener.incoming() {
-                let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
-                let (stream, noted) = (StreamOwned::new(connection, stream.unwrap()), Arc::clone(&noted));
-                thread::spawn(move || serve(BufReader::new(stream), &noted));
-            }
-        });
-        Self { port, certificate, seen }
-    }
-
-    fn origin(&self) -> String {
-        format!("https://localhost:{}", self.port)
-    }
-
-    fn last(&self) -> Seen {
-        self.seen.lock().unwrap().last().unwrap().clone()
-    }
-}
-
-/// Answers the requests of a connection. `None`: it has ended.
-fn serve<S: Read + Write>(mut stream: BufReader<S>, noted: &Mutex<Vec<Seen>>) -> Option<()> {
-    loop {
-        let head = head_of(&mut stream)?;
-        if head.to_lowercase().contains("upgrade: websocket") {
-            let answer = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
-            noted.lock().unwrap().push(Seen { head, bytes: 0, end: String::new() });
-            stream.get_mut().write_all(answer.as_bytes()).ok()?;
-            loop {
-                let message = message_of(&mut stream)?;
-                let end = String::from_utf8_lossy(&message).into_owned();
-                noted.lock().unwrap().push(Seen { head: String::new(), bytes: message.len(), end });
-                let length = u8::try_from(message.len()).unwrap();
-                stream.get_mut().write_all(&[&[0x81, length], message.as_slice()].concat()).ok()?;
-            }
-        }
-        let body = body_of(&mut stream, &head)?;
-        let end = String::from_utf8_lossy(&body[body.len().saturating_sub(2000)..]).into_owned();
-        noted.lock().unwrap().push(Seen { head, bytes: body.len(), end: end.clone() });
-        let answer =
-            format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nX-Echo: {}\r\n\r\n{end}", end.len(), one_line(&end));
-        stream.get_mut().write_all(answer.as_bytes()).ok()?;
-    }
-}
-
-fn one_line(text: &str) -> String {
-    text.chars().filter(char::is_ascii_alphanumeric).rev().take(6).collect::<Vec<_>>().into_iter().rev().collect()
-}
-
-/// The head of a message.
-fn head_of(stream: &mut impl std::io::BufRead) -> Option<String> {
-    let mut head = String::new();
-    while !head.ends_with("\r\n\r\n") {
-        if stream.read_line(&mut head).ok()? == 0 {
-            return None;
-        }
-    }
-    Some(head)
-}
-
-fn body_of(stream: &mut impl std::io::BufRead, head: &str) -> Option<Vec<u8>> {
-    let head = head.to_lowercase();
-    let mut body = Vec::new();
-    if head.contains("transfer-encoding: chunked") {
-        loop {
-            let mut line = String::new();
-            stream.read_line(&mut line).ok()?;
-            let length = usize::from_str_radix(line.trim(), 16).unwrap();
-            let mut chunk = vec![0; length + 2];
-            stream.read_exact(&mut chunk).ok()?;
-            body.extend_from_slice(&chunk[..length]);
-            if length == 0 {
-                return Some(body);
-            }
-        }
-    }
-    if let Some((_, rest)) = head.split_once("content-length: ") {
-        body.resize(rest.split("\r\n").next().unwrap().parse().unwrap(), 0);
-        stream.read_exact(&mut body).ok()?;
-    }
-    Some(body)
-}
-
-/// A message of a WebSocket, of as many frames as there are, masked or not.
-fn message_of(stream: &mut impl Read) -> Option<Vec<u8>> {
-    let mut message = Vec::new();
-    loop {
-        let mut head = [0; 2];
-        stream.read_exact(&mut head).ok()?;
-        let mut mask = [0; 4];
-        if head[1] & 0x80 != 0 {
-            stream.read_exact(&mut mask).ok()?;
-        }
-        let mut payload = vec![0; (head[1] & 0x7f).into()];
-        stream.read_exact(&mut payload).ok()?;
-        message.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
-        if head[0] & 0x80 != 0 {
-            return Some(message);
-        }
-    }
-}
 
 /// The guard of a person whose secret is bound to a site.
 struct Guarded {
@@ -160,6 +31,8 @@ struct Guarded {
     site: Site,
     child: Child,
     address: String,
+    /// What it says after its address.
+    log: Arc<Mutex<String>>,
     /// What the client trusts.
     authority: CertificateDer<'static>,
 }
@@ -182,8 +55,15 @@ impl Guarded {
         let mut line = String::new();
         told.read_line(&mut line).unwrap();
         let address = line.trim().strip_prefix("guarding on http://").unwrap().to_owned();
-        thread::spawn(move || std::io::copy(&mut told, &mut std::io::stderr()));
-        Self { person, site, child, address, authority }
+        let log = Arc::new(Mutex::new(String::new()));
+        let noted = Arc::clone(&log);
+        thread::spawn(move || {
+            for line in told.lines().map_while(Result::ok) {
+                eprintln!("{line}");
+                *noted.lock().unwrap() += &line;
+            }
+        });
+        Self { person, site, child, address, log, authority }
     }
 
     /// A decoy that works for a while.
@@ -220,6 +100,13 @@ impl Guarded {
     /// The same, to the site through the guard.
     fn browser(&self) -> Client {
         self.client(self.site.port, &self.authority)
+    }
+
+    /// Whether the guard ends TLS for a port of this machine.
+    fn looks_into(&self, port: u16) -> bool {
+        let mut client = self.client(port, &self.authority);
+        let sent = client.get_mut().write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        sent.is_ok() && head_of(&mut client).is_some()
     }
 
     /// The steps whose codes went out.
@@ -271,7 +158,7 @@ fn a_decoy_is_a_code_at_its_origin_in_every_kind_of_body_and_a_decoy_again_on_th
         assert!(head.starts_with("HTTP/1.1 200"), "{head} {echo}");
         assert_eq!(echo, body, "what is echoed shows the decoy");
         let seen = guarded.site.last();
-        assert!(!seen.head.to_lowercase().contains("accept-encoding"), "{}", seen.head);
+        assert!(seen.head.contains("Accept-Encoding: identity\r\n"), "{}", seen.head);
         assert_eq!(seen.bytes, body.len());
         let (before, after) = body.split_once(&decoy).unwrap();
         let code = seen.end.strip_prefix(before).unwrap()[..6].to_owned();
@@ -357,6 +244,10 @@ fn messages_of_a_websocket_carry_codes_too() {
         let echo = String::from_utf8(message_of(&mut browser).unwrap()).unwrap();
         assert_eq!(echo, text, "what comes back shows the decoy");
     }
+    let text = format!("bye {decoy}");
+    let frame = [vec![0x81, 0x80 | u8::try_from(text.len()).unwrap()], MASK.to_vec(), masked(text.as_bytes())].concat();
+    browser.get_mut().write_all(&frame).unwrap();
+    assert_eq!(message_of(&mut browser).unwrap()[2..], *text.as_bytes(), "so does the reason of a close");
     let sent = guarded.site.seen.lock().unwrap().iter().filter(|seen| seen.end.contains(&decoy)).count();
     assert_eq!(sent, 0);
     assert_eq!(guarded.spent().len(), 1);
@@ -385,4 +276,67 @@ fn an_origin_that_is_bound_later_is_tunnelled_until_the_certificate_covers_it() 
     let refused = person.run(&["guard", "--listen", "0.0.0.0:0"]);
     assert_eq!(refused.status, 2, "{refused:?}");
     assert!(refused.err.contains("loopback"), "{refused:?}");
+}
+
+#[test]
+fn an_answer_shows_the_decoy_wherever_it_says_the_code() {
+    let guarded = Guarded::start();
+    let decoy = guarded.decoy();
+    let mut browser = guarded.browser();
+    let head = "POST /odd HTTP/1.1\r\nHost: localhost\r\nTE: trailers\r\nContent-Length: 6\r\n\r\n";
+    browser.get_mut().write_all(format!("{head}{decoy}").as_bytes()).unwrap();
+    let mut told = head_of(&mut browser).unwrap();
+    while !told.ends_with("\r\n0\r\n") {
+        assert_ne!(browser.read_line(&mut told).unwrap(), 0, "{told}");
+    }
+    told += &head_of(&mut browser).unwrap();
+    let code = guarded.site.last().end;
+    assert_ne!(code, decoy);
+    assert!(!told.contains(&code), "{told}");
+    assert_eq!(told.matches(&decoy).count(), 2, "in the body and after it: {told}");
+}
+
+#[test]
+fn a_request_in_a_tunnel_goes_to_the_site_of_the_tunnel_whatever_it_says_of_it() {
+    let guarded = Guarded::start();
+    let mut browser = guarded.browser();
+    for (target, hosts) in [
+        ("/", "Host: other.example\r\n"),
+        ("/", "Host: localhost\r\nHost: other.example\r\n"),
+        ("https://other.example/", "Host: other.example\r\n"),
+    ] {
+        browser.get_mut().write_all(format!("GET {target} HTTP/1.1\r\n{hosts}\r\n").as_bytes()).unwrap();
+        answer(&mut browser);
+        let head = guarded.site.last().head;
+        let named: Vec<&str> = head.lines().filter(|line| line.to_lowercase().starts_with("host:")).collect();
+        assert_eq!(named, [format!("Host: localhost:{}", guarded.site.port)], "{head}");
+        assert!(head.starts_with("GET / "), "{head}");
+    }
+}
+
+#[test]
+fn an_origin_that_comes_or_goes_while_the_guard_runs_is_known_two_seconds_later() {
+    let guarded = Guarded::start();
+    let other = Site::start();
+    let first = guarded.site.origin();
+    let update = |origins: &[&str]| {
+        let origins = origins.iter().flat_map(|origin| ["--origin", origin]);
+        let words: Vec<&str> = ["secret", "update", "alice"].into_iter().chain(origins).collect();
+        guarded.person.run(&words).ok();
+        thread::sleep(Duration::from_millis(2100));
+    };
+    assert!(guarded.looks_into(guarded.site.port) && !guarded.looks_into(other.port));
+    update(&[&first, &other.origin()]);
+    assert!(guarded.looks_into(guarded.site.port) && guarded.looks_into(other.port));
+    update(&[&other.origin()]);
+    assert!(!guarded.looks_into(guarded.site.port) && guarded.looks_into(other.port));
+
+    // The certificate is for `localhost` alone.
+    let by_address = format!("https://127.0.0.1:{}", other.port);
+    update(&[&by_address]);
+    let mut stream = TcpStream::connect(&guarded.address).unwrap();
+    write!(stream, "CONNECT 127.0.0.1:{} HTTP/1.1\r\n\r\n", other.port).unwrap();
+    assert!(head_of(&mut BufReader::new(stream)).unwrap().starts_with("HTTP/1.1 200"), "it is carried");
+    let log = guarded.log.lock().unwrap();
+    assert!(log.contains(&by_address) && log.contains("guard ca --new"), "{log}");
 }
