@@ -1,10 +1,10 @@
 //! Requests through the guard: what goes to a bound origin is looked into, everything else is carried as it is.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header, uri::PathAndQuery};
 use hyper::{Request, Response, body::Incoming, ext::ReasonPhrase, server::conn::http1, service::service_fn, upgrade};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::{ServerConfig, crypto::aws_lc_rs};
 use tokio::{
     io::{AsyncRead, AsyncWrite, copy_bidirectional},
@@ -21,6 +21,9 @@ use super::{
     upstream::{Place, Unanswered, Upstream},
 };
 use crate::{domain::origin::Origin, operations::ReadAuthority};
+
+/// How long a connection may take to send a request's head, and to begin with the next one. Browsers open another one then.
+const HEAD_WITHIN: Duration = Duration::from_secs(60);
 
 /// What all connections of browsers share.
 pub(super) struct Proxy {
@@ -47,10 +50,8 @@ impl Proxy {
             let proxy = Arc::clone(&self);
             async move { Ok::<_, Infallible>(proxy.answer(request).await.unwrap_or_else(|problem| problem)) }
         });
-        let mut server = http1::Builder::new();
-        server.preserve_header_case(true).auto_date_header(false);
         // An error is the browser's end of the connection.
-        let _ = server.serve_connection(TokioIo::new(stream), service).with_upgrades().await;
+        let _ = server().serve_connection(TokioIo::new(stream), service).with_upgrades().await;
     }
 
     async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Body>, Response<Body>> {
@@ -149,9 +150,7 @@ impl Proxy {
             let (proxy, route) = (Arc::clone(&self), Arc::clone(&route));
             async move { proxy.forward(&route, request).await }
         });
-        let mut server = http1::Builder::new();
-        server.preserve_header_case(true).auto_date_header(false);
-        let _ = server.serve_connection(TokioIo::new(stream), service).with_upgrades().await;
+        let _ = server().serve_connection(TokioIo::new(stream), service).with_upgrades().await;
     }
 
     /// Sends a request on, and its answer back.
@@ -235,6 +234,13 @@ impl Proxy {
     }
 }
 
+/// What serves a browser's connection.
+fn server() -> http1::Builder {
+    let mut server = http1::Builder::new();
+    server.preserve_header_case(true).auto_date_header(false).timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN);
+    server
+}
+
 /// The origin of a place. `None`: it can be no secret's.
 fn origin_of(place: &Place) -> Option<Origin> {
     let scheme = if place.secure { "https" } else { "http" };
@@ -275,4 +281,29 @@ fn chain(cause: &(dyn std::error::Error + 'static)) -> String {
     let all: Vec<String> =
         std::iter::successors(Some(cause), |cause| cause.source()).map(ToString::to_string).collect();
     all.join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        time::Instant,
+    };
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_on_which_no_head_arrives_is_ended() {
+        for sent in [&b""[..], b"GET / HTTP/1.1\r\nHost: a", b"GET / HTTP/1.1\r\n\r\n"] {
+            let (mut browser, stream) = tokio::io::duplex(1024);
+            let service = service_fn(async |_| Ok::<_, Infallible>(Response::new(empty())));
+            let begun = Instant::now();
+            let served = tokio::spawn(server().serve_connection(TokioIo::new(stream), service));
+            browser.write_all(sent).await.unwrap();
+            browser.read_to_end(&mut Vec::new()).await.unwrap();
+            let _ = served.await.unwrap();
+            let took = begun.elapsed();
+            assert!((HEAD_WITHIN..HEAD_WITHIN * 2).contains(&took), "{took:?}");
+        }
+    }
 }

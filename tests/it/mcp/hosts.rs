@@ -277,7 +277,11 @@ async fn no_text_names_a_tool_that_is_not_listed() {
             assert!(!tools.to_string().contains(&format!("`{name}`")), "{scope}: {name}");
         }
         assert!(instructions.contains("Never ask a person for the seed"), "{instructions}");
-        assert_eq!(instructions.contains("get_totp_code"), scope == Scope::CodesRead, "{instructions}");
+        assert_eq!(
+            instructions.contains("get_totp_code"),
+            matches!(scope, Scope::CodesRead | Scope::CodesDecoy),
+            "{instructions}"
+        );
     }
 
     let mut wire = Wire::connect(ScopeSet::default().with(Scope::CodesRead), Reveal::Once);
