@@ -21,6 +21,15 @@ impl Guard {
         Err(GuardError::Absent)
     }
 
+    /// Nothing.
+    ///
+    /// # Errors
+    /// None.
+    #[expect(clippy::unused_async, reason = "as in the other build")]
+    pub async fn has_certificate(&self) -> Result<bool, GuardError> {
+        match *self {}
+    }
+
     /// Its address.
     pub const fn address(&self) -> SocketAddr {
         match *self {}

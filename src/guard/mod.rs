@@ -63,6 +63,14 @@ impl Guard {
         Ok(Self { listener, address, proxy: Arc::new(Proxy { exchange, tls }) })
     }
 
+    /// Whether there is a certificate for browsers to trust. Without one, no traffic is looked into.
+    ///
+    /// # Errors
+    /// [`GuardError`].
+    pub async fn has_certificate(&self) -> Result<bool, GuardError> {
+        Ok(self.proxy.exchange.perform(ReadAuthority).await?.is_some())
+    }
+
     /// Its address.
     pub const fn address(&self) -> SocketAddr {
         self.address

@@ -340,3 +340,15 @@ fn an_origin_that_comes_or_goes_while_the_guard_runs_is_known_two_seconds_later(
     let log = guarded.log.lock().unwrap();
     assert!(log.contains(&by_address) && log.contains("guard ca --new"), "{log}");
 }
+
+#[test]
+fn a_guard_that_no_browser_trusts_yet_says_so() {
+    let person = Person::new();
+    let mut command = person.command(&["guard", "--listen", "127.0.0.1:0"]);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let told = BufReader::new(child.stderr.take().unwrap());
+    let lines = told.lines().map_while(Result::ok);
+    assert!(lines.take(20).any(|line| line.contains("run `countersign guard ca` first")));
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
