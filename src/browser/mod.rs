@@ -73,12 +73,12 @@ impl Browsers {
     /// [`NotFound`].
     pub async fn find(&self, sought: &Sought<'_>) -> Result<Field, NotFound> {
         let within = sought.within.max(ANSWERS_WITHIN_MIN);
-        let mut last = NotFound::NoBrowser("it does not answer".to_owned());
-        timeout(within, self.look(sought, &mut last)).await.unwrap_or(Err(last))
+        let mut why = NotFound::NoBrowser("it does not answer".to_owned());
+        timeout(within, self.look(sought, &mut why)).await.unwrap_or(Err(why))
     }
 
-    /// Looks until a field is found or nothing is waited for any more. `last` is why the last look found none.
-    async fn look(&self, sought: &Sought<'_>, last: &mut NotFound) -> Result<Field, NotFound> {
+    /// Looks until a field is found or nothing is waited for any more. `why` is why the last look found none.
+    async fn look(&self, sought: &Sought<'_>, why: &mut NotFound) -> Result<Field, NotFound> {
         let begun = Instant::now();
         let links = self.links().await?;
         loop {
@@ -88,14 +88,14 @@ impl Browsers {
             for look in looks {
                 match look {
                     Ok(frames) => seen.extend(frames),
-                    Err(why) => lost = Some(why.to_string()),
+                    Err(cause) => lost = Some(cause.to_string()),
                 }
             }
             // A browser that is named twice shows each page twice.
             let mut pages = HashSet::new();
             seen.retain(|seen| pages.insert(seen.candidate.page.clone()));
-            if let Some(why) = lost.filter(|_| seen.is_empty()) {
-                return Err(NotFound::NoBrowser(why));
+            if let Some(cause) = lost.filter(|_| seen.is_empty()) {
+                return Err(NotFound::NoBrowser(cause));
             }
             let patience = if seen.iter().any(Seen::is_of_an_origin) { SETTLES_WITHIN } else { OPENS_WITHIN };
             let is_early = begun.elapsed() < LOADS_WITHIN.min(sought.within / 2);
@@ -104,7 +104,7 @@ impl Browsers {
                 Err(not_found) if !not_found.may_pass() || begun.elapsed() >= patience.min(sought.within) => {
                     return Err(not_found);
                 }
-                Err(not_found) => *last = not_found,
+                Err(not_found) => *why = not_found,
             }
             sleep(LOOKS_EVERY).await;
         }

@@ -23,7 +23,7 @@ use super::{
 use crate::{domain::origin::Origin, operations::ReadAuthority};
 
 /// How long a connection may take to send a request's head, and to begin with the next one. Browsers open another one then.
-const HEAD_WITHIN: Duration = Duration::from_secs(60);
+const HEAD_WITHIN: Duration = Duration::from_mins(1);
 
 /// What all connections of browsers share.
 pub(super) struct Proxy {

@@ -59,7 +59,6 @@ impl Guarded {
         let noted = Arc::clone(&log);
         thread::spawn(move || {
             for line in told.lines().map_while(Result::ok) {
-                eprintln!("{line}");
                 *noted.lock().unwrap() += &line;
             }
         });

@@ -145,7 +145,8 @@ fn every_case_of_the_authorisation_matrix_is_as_the_contract_says() {
         // One scope, all but one, all: every scope's absence and presence decides something there. A release is tried
         // with two, and all but two, as well.
         let every = std::env::var_os("COUNTERSIGN_MATRIX").is_some();
-        if !matches!(set.count_ones(), 1 | 7 | 8) && !(every && matches!(set.count_ones(), 2 | 6)) {
+        let is_tried = matches!(set.count_ones(), 1 | 7 | 8) || every && matches!(set.count_ones(), 2 | 6);
+        if !is_tried {
             continue;
         }
         let scopes: Vec<Scope> =
