@@ -23,6 +23,8 @@ const DAY: i64 = 24 * 60 * 60;
 const DAYS_BEFORE: i64 = 2;
 /// Days that an authority is valid.
 const AUTHORITY_DAYS: i64 = 3650;
+/// Bytes of an authority's certificate, which goes out with each host's: clients of TLS take 64 KiB of them at least.
+const CERTIFICATE_BYTES_MAX: usize = 48 * 1024;
 /// Days that a certificate for a host is valid: browsers refuse more than 398.
 const HOST_DAYS: i64 = 30;
 
@@ -59,6 +61,9 @@ impl Authority {
         let mut params = params_of(&name, &hosts);
         set_days(&mut params, now, AUTHORITY_DAYS);
         let certificate = params.self_signed(&key).map_err(failed)?;
+        if certificate.der().len() > CERTIFICATE_BYTES_MAX {
+            return Err(GuardError::TooManyHosts(hosts.len()));
+        }
         Ok(Self {
             name,
             hosts,
@@ -247,5 +252,13 @@ mod tests {
         assert_ne!(one.name, other.name);
         assert_ne!(one.certificate().unwrap().key_hash, other.certificate().unwrap().key_hash);
         assert!(Authority::make(&[], NOW).is_err_and(|problem| matches!(problem, GuardError::NothingBound)));
+    }
+
+    #[test]
+    fn a_certificate_that_no_client_would_take_is_not_made() {
+        let origins = |count| (0..count).map(|n| format!("https://login{n}.example.com").parse().unwrap());
+        let of = |count| Authority::make(&origins(count).collect::<Vec<Origin>>(), NOW);
+        assert!(of(1500).is_ok());
+        assert!(of(3000).is_err_and(|problem| matches!(problem, GuardError::TooManyHosts(3000))));
     }
 }

@@ -24,6 +24,12 @@ pub enum GuardError {
     /// No secret has an origin.
     #[error("no secret has an origin; `countersign secret update NAME --origin https://…` gives it one")]
     NothingBound,
+    /// A certificate for all of them would be larger than clients take.
+    #[error(
+        "one certificate can't be for {0} hosts; keep the secrets of some of them in another account (`countersign account add`), with a \
+         guard of its own (`--account`)"
+    )]
+    TooManyHosts(usize),
     /// A file of roots can't be used.
     #[error("--ca must name a file of certificates in PEM form that can be read: {}", .0.display())]
     Roots(PathBuf),

@@ -78,7 +78,7 @@ async function together(workers, count, each) {
 }
 
 await together(16, OTHERS, (_, nth) =>
-  ask("register_totp_secret", { label: `other ${nth}`, origins: [`https://host${nth}.example.com`] }),
+  ask("register_totp_secret", { label: `other ${nth}`, origins: [`https://localhost:${20_000 + nth}`] }),
 );
 const accounts = Array.from({ length: CLIENTS }, (_, nth) => new Account(`client${nth}`, nth % 2 ? 8 : 6));
 await Promise.all(accounts.map((account) => account.register()));

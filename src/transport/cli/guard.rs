@@ -97,7 +97,7 @@ impl From<GuardError> for Failure {
         let code = match problem {
             GuardError::Refused(refusal) => return refusal.into(),
             GuardError::NotLoopback => return Self::Usage(problem.to_string()),
-            GuardError::NothingBound | GuardError::Roots(_) => ErrorCode::InvalidArgument,
+            GuardError::NothingBound | GuardError::TooManyHosts(_) | GuardError::Roots(_) => ErrorCode::InvalidArgument,
             GuardError::Certificates(_) | GuardError::Listen(_) | GuardError::Absent => ErrorCode::Unavailable,
         };
         Self::Failed { code, message: problem.to_string() }

@@ -342,7 +342,7 @@ fn an_origin_that_comes_or_goes_while_the_guard_runs_is_known_two_seconds_later(
 
 #[test]
 fn a_guard_that_no_browser_trusts_yet_says_so() {
-    let person = Person::new();
+    let person = Person::with_alice();
     let mut command = person.command(&["guard", "--listen", "127.0.0.1:0"]);
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let told = BufReader::new(child.stderr.take().unwrap());
