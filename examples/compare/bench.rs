@@ -1,7 +1,7 @@
 //! What every part is measured on: the two programs, and vaults with secrets and keys in them.
 
 use std::{
-    io,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -53,8 +53,10 @@ impl Bench {
         self.home.path().join(name)
     }
 
-    pub(crate) fn vault(&self, name: &str) -> Vault {
-        Vault { program: countersign(&self.folder, &self.home.path().join(name)) }
+    pub(crate) fn vault(&self, name: &str) -> io::Result<Vault> {
+        let home = self.home.path().join(name);
+        fs::create_dir(&home)?;
+        Ok(Vault { program: countersign(&self.folder, &home) })
     }
 }
 

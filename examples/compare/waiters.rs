@@ -31,7 +31,7 @@ const ROUNDS: usize = 3;
 
 pub(crate) fn measure(bench: &Bench) -> io::Result<Vec<Line>> {
     let rounds = bench.rounds.min(ROUNDS);
-    let vault = bench.vault("waiters");
+    let vault = bench.vault("waiters")?;
     let ids = vault.register(1, PERIOD)?;
     let id = ids.first().ok_or(io::ErrorKind::NotFound)?;
     let wish = json!({"secret_id": id, "min_validity": PERIOD, "max_wait": PERIOD});

@@ -71,7 +71,7 @@ pub(crate) fn measure(bench: &Bench) -> io::Result<Vec<Line>> {
 
 /// The no-op server, ours over `/mcp`, and ours over REST.
 fn contenders(bench: &Bench) -> io::Result<[Contender; 3]> {
-    let vault = bench.vault("http");
+    let vault = bench.vault("http")?;
     let ids = vault.register(CONNECTIONS, 30)?;
     let tokens = vault.keys(CONNECTIONS)?;
     let oracle = oracle(30)?;

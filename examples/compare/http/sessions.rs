@@ -30,7 +30,7 @@ pub(super) fn measure(bench: &Bench) -> io::Result<Vec<Line>> {
     say(format_args!(
         "\nHTTP, best of {rounds} rounds; memory for each of {SESSIONS} sessions, or {STREAMS} /sse streams; base: the SDK's sessions"
     ));
-    let vault = bench.vault("sessions");
+    let vault = bench.vault("sessions")?;
     let keys = vault.keys(KEYS)?;
     let (noop, ours) = (bench.noop("http"), vault.server());
     let nobody = [NO_TOKEN.to_owned()];

@@ -33,7 +33,7 @@ const ROW_BYTES: u32 = 400;
 pub(super) fn measure(bench: &Bench) -> io::Result<Vec<Line>> {
     let rounds = bench.rounds;
     say(format_args!("\nstdio, best of {rounds} rounds; base: a bare INSERT of {ROW_BYTES} bytes, synchronous=FULL"));
-    let vault = bench.vault("first-read");
+    let vault = bench.vault("first-read")?;
     let ids = vault.register(rounds * (SINGLE + CALLERS * GROUPS), PERIOD)?;
     let oracle = oracle(PERIOD)?;
     let bare = Bare::open(&bench.place("bare.db"))?;

@@ -31,10 +31,10 @@ pub(crate) fn measure(bench: &Bench) -> io::Result<Vec<Line>> {
     let rounds = bench.rounds;
     say(format_args!("\nstdio, best of {rounds} rounds; base: a server with one tool that does nothing"));
     let noop = Contender { program: bench.noop("stdio"), calls: vec![Call::new("noop", &json!({}), Expect::Ok)] };
-    let mut lines = beside_noop(&noop, &bench.vault("one").contender(1, 1)?, rounds)?;
+    let mut lines = beside_noop(&noop, &bench.vault("one")?.contender(1, 1)?, rounds)?;
 
     say(format_args!("\nstdio, best of {rounds} rounds; base: {ASKED} secrets in the account; ours: {MANY}"));
-    let (few, many) = (bench.vault("few"), bench.vault("many"));
+    let (few, many) = (bench.vault("few")?, bench.vault("many")?);
     lines.extend(beside_few(&few.contender(ASKED, ASKED)?, &many.contender(MANY, ASKED)?, rounds)?);
     lines.extend(first_read::measure(bench)?);
     lines.extend(single_use::measure(bench)?);

@@ -22,7 +22,7 @@ const PERIOD: u64 = 3600;
 pub(super) fn measure(bench: &Bench) -> io::Result<Vec<Line>> {
     let rounds = bench.rounds;
     say(format_args!("\nstdio, best of {rounds} rounds; base: plain calls; ours: single-use calls of free steps"));
-    let vault = bench.vault("single-use");
+    let vault = bench.vault("single-use")?;
     let ids = vault.register(rounds * CALLS * KINDS, PERIOD)?;
     let oracle = oracle(PERIOD)?;
     let mut server = Server::start(&vault.sidecar())?;
