@@ -84,7 +84,7 @@ for (let nth = 0; nth < 20; nth += 1) {
   await loaded.close();
 }
 took.sort((one, other) => one - other);
-console.log(`a fill takes ${took[0].toFixed(0)} to ${took.at(-1).toFixed(0)} ms, half of them ${took[10].toFixed(0)} ms at most`);
+console.log(`figure: a fill takes ${took[0].toFixed(0)} to ${took.at(-1).toFixed(0)} ms, half of them ${took[10].toFixed(0)} ms at most`);
 // 60 ms on a machine that does nothing else; here others build.
 check("agents: a fill costs little", took[10] < 600, took);
 

@@ -140,7 +140,7 @@ const rounds = [];
 for (let nth = 0; nth < 5; nth += 1) rounds.push([await cost(direct), await cost(() => tunnel("127.0.0.1", site.http))]);
 const [without, carried] = rounds.sort(([a, b], [c, d]) => b - a - (d - c))[0];
 const added = carried - without;
-console.log(`carried: ${without.toFixed(2)} ms without the guard, ${carried.toFixed(2)} ms with it, ${OTHERS} secrets`);
+console.log(`figure: carried: ${without.toFixed(2)} ms without the guard, ${carried.toFixed(2)} ms with it, ${OTHERS} secrets`);
 check("a connection that is only carried costs a millisecond at most", added <= MILLISECONDS_MAX, rounds);
 
 const problems = [];
@@ -162,7 +162,7 @@ await together(CLIENTS, LOGINS, async (worker) => {
   }
 });
 const seconds = (performance.now() - begun) / 1000;
-console.log(`${LOGINS} logins by ${CLIENTS} clients in ${seconds.toFixed(0)} s, periods of ${PERIOD} s: ${problems.length} wrong`);
+console.log(`figure: ${LOGINS} logins by ${CLIENTS} clients in ${seconds.toFixed(0)} s, periods of ${PERIOD} s: ${problems.length} wrong`);
 check("every login holds, and no code comes back", problems.length === 0, problems.slice(0, 20));
 
 await agent.client.close();
