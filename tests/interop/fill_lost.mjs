@@ -159,10 +159,11 @@ async function lose(name, path, { before = () => {}, told = () => {}, after = ()
   await browser.end();
 }
 
-const IN_TIME = 4500;
-await lose("a browser that is gone", "/form", { before: (browser) => browser.kill(), says: "unavailable", words: /nothing was typed/, within: 1500, given: true });
-await lose("a browser that hangs", "/form", { before: (browser) => browser.stop(), says: "unavailable", words: /nothing was typed/, within: 2500, given: true, max_wait: 2 });
-await lose("a tab that is gone", "/form", { before: (browser) => browser.close(), says: "wrong_origin", words: /localhost/, within: 2500, given: true });
+/** Milliseconds: four seconds are waited at most. */
+const IN_TIME = 4900;
+await lose("a browser that is gone", "/form", { before: (browser) => browser.kill(), says: "unavailable", words: /nothing was typed/, within: 3000, given: true });
+await lose("a browser that hangs", "/form", { before: (browser) => browser.stop(), says: "unavailable", words: /nothing was typed/, within: 3500, given: true, max_wait: 2 });
+await lose("a tab that is gone", "/form", { before: (browser) => browser.close(), says: "wrong_origin", words: /localhost/, within: 3500, given: true });
 await lose("a page that hangs at a digit", "/hangs", { says: "unavailable", words: /counts as used/, within: IN_TIME, given: false });
 await lose("a page that hangs before", "/hangs-before", { says: "unavailable", words: /counts as used/, within: IN_TIME, given: false });
 await lose("a tab that is closed at a digit", "/closes", { told: (browser) => browser.close(), says: "unavailable", words: /counts as used/, within: IN_TIME, given: false });
@@ -185,7 +186,7 @@ for (const [name, answer] of Object.entries({
   const secret = await enrol(agent);
   const told = await fillOf(agent, secret, 2);
   const says = name === "has no page" ? "wrong_origin" : "unavailable";
-  check(`a browser that ${name}: ${says}`, told.error === says && /nothing was typed/.test(told.message) && told.took < 2500, told);
+  check(`a browser that ${name}: ${says}`, told.error === says && /nothing was typed/.test(told.message) && told.took < 3500, told);
   check(`a browser that ${name}: the step is given back`, await isFree(agent, secret));
   await agent.close();
   end();
