@@ -130,7 +130,7 @@ async fn a_decoy_that_nobody_was_given_does_not_work() {
     let second = code(&vault.service, &vault.person, id, decoy()).await.unwrap();
     let found: Vec<String> =
         listed(&vault, ORIGIN).await.iter().map(|decoy| decoy.digits.digits().to_owned()).collect();
-    assert_eq!(found, [first, second], "there is none of the step between");
+    assert_eq!(found, [first, second], "no decoy was handed out in the step between the two");
 }
 
 #[tokio::test]
