@@ -12,14 +12,14 @@ use super::{
 };
 use crate::{
     config::Config,
-    domain::key_source::KeySource,
+    domain::{browser_address::BrowserAddress, key_source::KeySource},
     store::{self, OpenRequest, create_private_dir},
     transport::cli::Confinement,
 };
 
 impl Config {
     /// The folders in which a running process writes: the vault's, that of the state file, that of a key file that may have to
-    /// be made, and that of its backups. `None`: a command gives the key, and may write anything anywhere.
+    /// be made, that of its backups, and those of browsers' pipes. `None`: a command gives the key, and may write anything anywhere.
     fn written(&self, store: &OpenRequest, backups: Option<&Path>) -> Option<Vec<PathBuf>> {
         let keys = match &self.key_source {
             KeySource::Command(_) => return None,
@@ -35,7 +35,8 @@ impl Config {
         // A backup of a vault on a server is made in the data directory first.
         let vault = store::folder_of(store).or_else(|| backups.map(|_| self.data_dir.clone()));
         let all = [vault.as_deref(), self.state_dir.as_deref(), keys, backups];
-        let mut folders: Vec<_> = all.into_iter().flatten().map(Path::to_owned).collect();
+        let pipes = self.browsers.iter().filter_map(BrowserAddress::pipes);
+        let mut folders: Vec<_> = all.into_iter().flatten().chain(pipes).map(Path::to_owned).collect();
         folders.sort();
         folders.dedup();
         Some(folders)

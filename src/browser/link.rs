@@ -6,32 +6,35 @@ use std::{
     fs,
     path::Path,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
-use futures::{SinkExt as _, StreamExt as _};
+use futures::{Sink, SinkExt as _, Stream, StreamExt as _, future::ready};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::{
-    net::TcpStream,
     sync::{mpsc, oneshot},
     task::{AbortHandle, spawn_blocking},
-    time::timeout,
+    time::{Instant, timeout, timeout_at},
 };
 use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream, connect_async_with_config,
-    tungstenite::{Message, Utf8Bytes, protocol::WebSocketConfig},
+    connect_async_with_config,
+    tungstenite::{self, Message, Utf8Bytes, protocol::WebSocketConfig},
 };
 
+#[cfg(unix)]
+use super::{frames::answer, pipe};
+#[cfg(unix)]
+use crate::random::{Random as _, SystemRandom};
 use crate::{domain::browser_address::BrowserAddress, fetch};
 
 /// How long a browser may take to accept a connection.
 const OPENS_WITHIN: Duration = Duration::from_secs(3);
 /// Bytes of an answer: a list of all pages holds their addresses, and some addresses hold a whole page.
-const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
+pub(super) const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Bytes of what a browser says about itself.
 const VERSION_BYTES_MAX: u64 = 16 * 1024;
 /// The file in which a browser says where it takes commands, in the folder of its profile.
@@ -39,7 +42,6 @@ const PORT_FILE: &str = "DevToolsActivePort";
 /// The event that ends a session.
 const PAGE_CLOSED: &str = "Target.detachedFromTarget";
 
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 type Waiting = Arc<Mutex<HashMap<u64, Call>>>;
 
 /// Why a command was not carried out.
@@ -71,6 +73,8 @@ pub(super) struct Link {
     waiting: Waiting,
     next: AtomicU64,
     task: AbortHandle,
+    /// The session in which the browser itself is commanded, if that is not the connection's own.
+    root: Arc<OnceLock<String>>,
     /// Sessions that are open, by their targets.
     pub(super) sessions: Mutex<HashMap<String, String>>,
 }
@@ -106,26 +110,77 @@ struct Version {
 }
 
 impl Link {
-    /// Connects to a browser.
-    pub(super) async fn open(address: &BrowserAddress) -> Result<Arc<Self>, LinkError> {
+    /// Connects to a browser. Pipes that others use are waited for so long.
+    pub(super) async fn open(address: &BrowserAddress, within: Duration) -> Result<Arc<Self>, LinkError> {
         let late = |_| LinkError::Gone("it does not answer; is it a browser with --remote-debugging-port?");
-        timeout(OPENS_WITHIN, Self::connect(address)).await.map_err(late)?
-    }
-
-    async fn connect(address: &BrowserAddress) -> Result<Arc<Self>, LinkError> {
+        let until = Instant::now() + OPENS_WITHIN;
         let url = match address {
             BrowserAddress::Whole(url) => url.clone(),
-            BrowserAddress::Port(base) => said_by(base.clone()).await?,
+            BrowserAddress::Port(base) => timeout_at(until, said_by(base.clone())).await.map_err(late)??,
             BrowserAddress::Profile(path) => written_in(path)?,
+            BrowserAddress::Pipes(folder) => return Self::take(folder, within).await,
         };
+        timeout_at(until, Self::connect(&url)).await.map_err(late)?
+    }
+
+    async fn connect(url: &str) -> Result<Arc<Self>, LinkError> {
         let limits = WebSocketConfig::default().max_message_size(Some(ANSWER_BYTES_MAX)).max_frame_size(None);
-        let (socket, _) = connect_async_with_config(&url, Some(limits), true)
+        let (socket, _) = connect_async_with_config(url, Some(limits), true)
             .await
             .map_err(|_| LinkError::Gone("nothing takes commands there; was the browser closed?"))?;
-        let (commands, queue) = mpsc::unbounded_channel();
+        let (to, from) = socket.split();
+        let texts = from.filter_map(|message| {
+            ready(match message {
+                Ok(Message::Text(text)) => Some(Ok(text)),
+                Ok(_) => None,
+                Err(cause) => Some(Err(cause)),
+            })
+        });
+        let commands = to.with(|text| ready(Ok::<_, tungstenite::Error>(Message::Text(text))));
+        Ok(Self::over(commands, texts, 1, Arc::default(), ()))
+    }
+
+    /// Takes the pipes of a browser.
+    #[cfg(unix)]
+    async fn take(folder: &Path, within: Duration) -> Result<Arc<Self>, LinkError> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Attached {
+            session_id: String,
+        }
+        let (commands, answers, turn) = pipe::open(folder, within).await?;
+        let root = Arc::clone(&turn.session);
+        // What the browser answered to another program may still be there.
+        let link = Self::over(commands, answers, unused_number(), Arc::clone(&root), turn);
+        let attached = link.call(None, "Target.attachToBrowserTarget", json!({}), OPENS_WITHIN).await?;
+        let Attached { session_id } = answer(attached)?;
+        let _ = root.set(session_id);
+        Ok(link)
+    }
+
+    #[cfg(not(unix))]
+    #[expect(clippy::unused_async, reason = "as on the other platforms")]
+    async fn take(_: &Path, _: Duration) -> Result<Arc<Self>, LinkError> {
+        Err(LinkError::Gone("pipes have no names here; start the browser with --remote-debugging-port"))
+    }
+
+    /// A connection over these two directions, whose commands are numbered from `first`. `held` is dropped after both.
+    fn over<Cause: Send>(
+        commands: impl Sink<Utf8Bytes, Error: Send> + Send + 'static,
+        answers: impl Stream<Item = Result<impl AsRef<[u8]> + Send, Cause>> + Send + 'static,
+        first: u64,
+        root: Arc<OnceLock<String>>,
+        held: impl Send + 'static,
+    ) -> Arc<Self> {
+        let (queue, queued) = mpsc::unbounded_channel();
         let waiting = Waiting::default();
-        let task = tokio::spawn(carry(socket, queue, Arc::clone(&waiting))).abort_handle();
-        Ok(Arc::new(Self { commands, waiting, next: AtomicU64::new(1), task, sessions: Mutex::default() }))
+        let carried = Arc::clone(&waiting);
+        let task = tokio::spawn(async move {
+            let _held = held;
+            carry(Box::pin(commands), Box::pin(answers), queued, carried).await;
+        });
+        let next = AtomicU64::new(first);
+        Arc::new(Self { commands: queue, waiting, next, task: task.abort_handle(), root, sessions: Mutex::default() })
     }
 
     /// Has a command carried out, in a session or by the browser itself.
@@ -140,6 +195,7 @@ impl Link {
         let (answer, answered) = oneshot::channel();
         lock(&self.waiting).insert(id, Call { session: session.map(str::to_owned), answer });
         let mut command = json!({"id": id, "method": method, "params": parameters});
+        let session = session.or_else(|| self.root.get().map(String::as_str));
         if let (Some(session), Some(command)) = (session, command.as_object_mut()) {
             command.insert("sessionId".to_owned(), session.into());
         }
@@ -165,6 +221,16 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// A number that other programs have most likely not given a command.
+#[cfg(unix)]
+fn unused_number() -> u64 {
+    let mut bytes = [0; 4];
+    // Without randomness, only an answer that was left in the pipes may be mistaken.
+    let _ = SystemRandom.fill(&mut bytes);
+    // Browsers take 31 bits, and there is more to number.
+    u64::from(u32::from_le_bytes(bytes) >> 2)
+}
+
 /// Whether the browser found nothing to carry the command out on. Its other refusals come when that went away meanwhile.
 fn was_before(message: &str) -> bool {
     ["Could not find object with given id", "Cannot find context with specified id", "Session with given id not found."]
@@ -173,20 +239,23 @@ fn was_before(message: &str) -> bool {
 }
 
 /// Sends commands and hands out answers until either side ends. Then no call is left waiting.
-async fn carry(socket: Socket, mut queue: mpsc::UnboundedReceiver<Utf8Bytes>, waiting: Waiting) {
-    let (mut to, mut from) = socket.split();
+async fn carry<Cause>(
+    mut to: impl Sink<Utf8Bytes> + Unpin,
+    mut from: impl Stream<Item = Result<impl AsRef<[u8]>, Cause>> + Unpin,
+    mut queue: mpsc::UnboundedReceiver<Utf8Bytes>,
+    waiting: Waiting,
+) {
     loop {
         tokio::select! {
             command = queue.recv() => {
                 let Some(command) = command else { break };
-                if to.send(Message::Text(command)).await.is_err() {
+                if to.send(command).await.is_err() {
                     break;
                 }
             }
             message = from.next() => {
                 let Some(Ok(message)) = message else { break };
-                let Message::Text(text) = message else { continue };
-                let Ok(answer) = serde_json::from_str::<Answer>(&text) else { continue };
+                let Ok(answer) = serde_json::from_slice::<Answer>(message.as_ref()) else { continue };
                 match answer.id {
                     Some(id) => {
                         let call = lock(&waiting).remove(&id);

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! link     one connection to a browser: commands and their answers
+//! pipe     the same over two named pipes, one program at a time
 //! frames   what stands in the browser's pages and frames: which may be typed into, and where a code goes there
 //! field    a place for a code in one frame: typing, submitting, and what became of it
 //! said     what is sought, what is not found, and what became of a code
@@ -15,6 +16,8 @@
 mod field;
 mod frames;
 mod link;
+#[cfg(unix)]
+mod pipe;
 mod said;
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
@@ -80,7 +83,7 @@ impl Browsers {
     /// Looks until a field is found or nothing is waited for any more. `why` is why the last look found none.
     async fn look(&self, sought: &Sought<'_>, why: &mut NotFound) -> Result<Field, NotFound> {
         let begun = Instant::now();
-        let links = self.links().await?;
+        let links = self.links(sought.within.max(ANSWERS_WITHIN_MIN) / 2).await?;
         loop {
             let looks = join_all(links.iter().map(|link| look_at(link, sought))).await;
             let mut seen = Vec::new();
@@ -110,11 +113,11 @@ impl Browsers {
         }
     }
 
-    /// Connections to the browsers that are there.
-    async fn links(&self) -> Result<Vec<Arc<Link>>, NotFound> {
+    /// Connections to the browsers that are there. Pipes that others use are waited for so long.
+    async fn links(&self, within: Duration) -> Result<Vec<Arc<Link>>, NotFound> {
         let mut links = Vec::with_capacity(self.addresses.len());
         let mut obstacle = "none is configured".to_owned();
-        for opened in join_all(self.addresses.iter().map(Link::open)).await {
+        for opened in join_all(self.addresses.iter().map(|address| Link::open(address, within))).await {
             match opened {
                 Ok(link) => links.push(link),
                 Err(why) => obstacle = why.to_string(),

@@ -13,15 +13,15 @@ use crate::domain::browser_address::{BrowserAddress, BrowserAddressError};
 const FLAG: &str = "--browser";
 const VARIABLE: &str = "COUNTERSIGN_BROWSER";
 const FORM: &str = "must be the address of a browser that takes commands, such as http://127.0.0.1:9222, \
-                    ws://127.0.0.1:9222/devtools/browser/ID, or the folder of its profile";
+                    ws://127.0.0.1:9222/devtools/browser/ID, the folder of its profile, or pipe: and the folder of its pipes";
 const ELSEWHERE: &str =
     "names another machine, so it must be named in full: wss://HOST:PORT/PATH, as the browser itself says it";
 
 /// The browsers, as typed.
 #[derive(Debug, Default, Args)]
 pub(super) struct BrowserFlags {
-    /// Browser that codes may be typed in: the address where it takes commands, such as `http://127.0.0.1:9222`, or the folder of
-    /// its profile; may be repeated [env: `COUNTERSIGN_BROWSER`]
+    /// Browser that codes may be typed in: the address where it takes commands, such as `http://127.0.0.1:9222`, the folder of
+    /// its profile, or `pipe:FOLDER` for one with two named pipes; may be repeated [env: `COUNTERSIGN_BROWSER`]
     #[arg(long, global = true, value_name = "URL")]
     browser: Vec<OsString>,
 }
@@ -62,6 +62,7 @@ fn browsers(
     };
     let address = |text: &String| match text.parse() {
         Ok(BrowserAddress::Profile(path)) => Ok(BrowserAddress::Profile(absolute(&path, written, home)?)),
+        Ok(BrowserAddress::Pipes(folder)) => Ok(BrowserAddress::Pipes(absolute(&folder, written, home)?)),
         Ok(address) => Ok(address),
         Err(BrowserAddressError::Form) => Err(refused(FORM)),
         Err(BrowserAddressError::Elsewhere) => Err(refused(ELSEWHERE)),

@@ -1,7 +1,11 @@
 //! Where a browser takes commands, as an operator names it. Never an address from a call: that would be a tool for reaching
 //! into networks.
 
-use std::{net::IpAddr, path::PathBuf, str::FromStr};
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
 
 /// A browser that takes commands by the `DevTools` protocol.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,6 +16,8 @@ pub enum BrowserAddress {
     Whole(String),
     /// The folder of a browser's profile, or the file `DevToolsActivePort` in it.
     Profile(PathBuf),
+    /// `pipe:FOLDER`: the folder of two named pipes, from which a browser takes commands and into which it answers.
+    Pipes(PathBuf),
 }
 
 /// The text names no browser. The error holds nothing of it.
@@ -23,6 +29,13 @@ pub enum BrowserAddressError {
     /// A browser on another machine, without its path.
     #[error("a browser on another machine, which is not named in full")]
     Elsewhere,
+}
+
+impl BrowserAddress {
+    /// The folder of its pipes.
+    pub fn pipes(&self) -> Option<&Path> {
+        if let Self::Pipes(folder) = self { Some(folder) } else { None }
+    }
 }
 
 impl FromStr for BrowserAddress {
@@ -50,7 +63,10 @@ impl FromStr for BrowserAddress {
             let has_path = rest.split_once('/').is_some_and(|(host, path)| !host.is_empty() && !path.is_empty());
             return if has_path { Ok(Self::Whole(text.to_owned())) } else { Err(BrowserAddressError::Form) };
         }
-        if text.is_empty() || text.contains("://") {
+        if let Some(folder) = text.strip_prefix("pipe:").filter(|folder| !folder.is_empty()) {
+            return Ok(Self::Pipes(PathBuf::from(folder)));
+        }
+        if text.is_empty() || text == "pipe:" || text.contains("://") {
             return Err(BrowserAddressError::Form);
         }
         Ok(Self::Profile(PathBuf::from(text)))
@@ -67,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_browser_is_named_by_its_port_its_whole_address_or_its_profile() {
+    fn a_browser_is_named_by_its_port_its_whole_address_its_profile_or_its_pipes() {
         let port = |text: &str| Ok(BrowserAddress::Port(text.to_owned()));
         let whole = |text: &str| Ok(BrowserAddress::Whole(text.to_owned()));
         for (text, expected) in [
@@ -80,6 +96,8 @@ mod tests {
             ("ws://127.0.0.1:9222/devtools/browser/a", whole("ws://127.0.0.1:9222/devtools/browser/a")),
             ("wss://browsers.example/?token=x", whole("wss://browsers.example/?token=x")),
             ("/tmp/profile", Ok(BrowserAddress::Profile("/tmp/profile".into()))),
+            ("pipe:/tmp/pipes", Ok(BrowserAddress::Pipes("/tmp/pipes".into()))),
+            ("pipe:", Err(BrowserAddressError::Form)),
             ("http://10.0.0.5:9222", Err(BrowserAddressError::Elsewhere)),
             ("http://localhost.example.com:9222", Err(BrowserAddressError::Elsewhere)),
             ("http://127.0.0.1", Err(BrowserAddressError::Form)),

@@ -3,10 +3,10 @@
 
 import { Client } from "@modelcontextprotocol/client";
 import { StdioClientTransport } from "@modelcontextprotocol/client/stdio";
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, readFileSync, rmSync, watch } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, watch } from "node:fs";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -46,16 +46,28 @@ const origin = `http://localhost:${site.address().port}`;
 const running = new Set();
 process.on("exit", () => running.forEach((each) => process.kill(-each.pid, "SIGKILL")));
 
+/** Runs a command with the pipes of a folder, as docs/browsers.md does. */
+const PIPED = 'exec "$@" 3<>"$0/to-browser" 4<>"$0/from-browser"';
+
 /** A browser of its own for each case, with the pages that are open in it. */
 class Browser {
   static async start(...paths) {
     const browser = new Browser();
     browser.profile = mkdtempSync(join(tmpdir(), "lost-"));
+    return browser.run(...paths);
+  }
+
+  /** Runs Chromium over the profile, by a command that ends in these words. */
+  async run(...paths) {
+    const browser = this;
     const file = join(browser.profile, "DevToolsActivePort");
     const flags = ["--headless", "--no-sandbox", "--no-first-run", "--disable-gpu", "--remote-debugging-port=0"];
     const seen = new AbortController();
     const watched = watch(browser.profile, { signal: seen.signal });
-    browser.process = spawn("/usr/bin/chromium", [...flags, `--user-data-dir=${browser.profile}`], { stdio: "ignore", detached: true });
+    const piped = browser.pipes ? ["--remote-debugging-pipe"] : [];
+    const command = ["/usr/bin/chromium", ...flags, ...piped, `--user-data-dir=${browser.profile}`];
+    const [program, ...given] = browser.pipes ? ["sh", "-c", PIPED, browser.pipes, ...command] : command;
+    browser.process = spawn(program, given, { stdio: "ignore", detached: true });
     running.add(browser.process);
     browser.ended = once(browser.process, "exit").then(() => running.delete(browser.process));
     const isThere = () => existsSync(file) && readFileSync(file, "utf8").split("\n").length > 1;
@@ -64,6 +76,26 @@ class Browser {
     browser.port = readFileSync(file, "utf8").split("\n")[0];
     for (const path of paths) await browser.open(path);
     return browser;
+  }
+
+  /** The same with two named pipes. Its port is for the test alone. */
+  static async piped() {
+    const browser = new Browser();
+    browser.profile = mkdtempSync(join(tmpdir(), "lost-"));
+    browser.pipes = join(browser.profile, "pipes");
+    mkdirSync(browser.pipes);
+    return browser;
+  }
+
+  /** Whether somebody holds a session with one of its pages. */
+  async isHeld() {
+    const { webSocketDebuggerUrl } = await (await this.ask("version")).json();
+    const socket = new WebSocket(webSocketDebuggerUrl);
+    await once(socket, "open");
+    socket.send('{"id":1,"method":"Target.getTargets","params":{"filter":[{"type":"page"}]}}');
+    const [{ data }] = await once(socket, "message");
+    socket.close();
+    return JSON.parse(data).result.targetInfos.some(({ attached }) => attached);
   }
 
   ask = (path, method = "GET") => fetch(`http://127.0.0.1:${this.port}/json/${path}`, { method });
@@ -117,14 +149,15 @@ async function agentOf(...addresses) {
   const [command, ...given] = COMMAND;
   const client = new Client({ name: "robot", version: "7" });
   const args = [...given, ...addresses.flatMap((each) => ["--browser", each])];
-  await client.connect(new StdioClientTransport({ command, args, env: SERVER_ENV }));
+  const transport = new StdioClientTransport({ command, args, env: SERVER_ENV });
+  await client.connect(transport);
   const call = async (name, given) => {
     const begun = performance.now();
     const result = await client.callTool({ name, arguments: given }, { timeout: 180_000 });
     const answer = result.structuredContent ?? JSON.parse(result.content[0].text);
     return { ...answer, took: performance.now() - begun };
   };
-  return { call, close: () => client.close() };
+  return { call, close: () => client.close(), kill: () => process.kill(transport.pid, "SIGKILL") };
 }
 
 let secrets = 0;
@@ -134,7 +167,8 @@ async function enrol({ call }) {
   return (await call("register_totp_secret", given)).totp_secret.id;
 }
 
-const fillOf = ({ call }, secret_id, max_wait) => call("fill_totp_code", { secret_id, max_wait, min_validity: 0 });
+const fillOf = ({ call }, secret_id, max_wait, page = undefined) =>
+  call("fill_totp_code", { secret_id, page, max_wait, min_validity: 0 });
 /** Whether the step of now is still to be had. */
 async function isFree({ call }, secret_id) {
   const answer = await call("get_totp_code", { secret_id, single_use: true, max_wait: 0, min_validity: 0 });
@@ -221,6 +255,47 @@ const busy = await fillOf(twice, await enrol(twice), 10);
 check("a page that is busy at first: filled", busy.status === "SUBMITTED", busy);
 await twice.close();
 await crowded.end();
+
+// A browser with two named pipes. All who use it are one connection to it, so they take turns.
+const piped = await Browser.piped();
+const agents = [await agentOf(`pipe:${piped.pipes}`), await agentOf(`pipe:${piped.pipes}`)];
+const ours = await enrol(agents[0]);
+const [nowhere] = agents;
+const unmade = await fillOf(nowhere, ours, 2);
+check("no pipes: unavailable, with the command that makes them", unmade.error === "unavailable" && /mkfifo/.test(unmade.message), unmade);
+execFileSync("mkfifo", ["to-browser", "from-browser"], { cwd: piped.pipes });
+const unread = await fillOf(nowhere, ours, 2);
+check("no browser at the pipes: unavailable", unread.error === "unavailable" && /3<>to-browser/.test(unread.message), unread);
+await piped.run(...Array(8).fill("/form"));
+const several = await fillOf(nowhere, ours, 5);
+check("pages of a browser with pipes: named", several.candidates?.length === 8, several);
+posted.length = 0;
+const filledAll = await Promise.all(
+  several.candidates.map(async ({ page }, nth) => {
+    const agent = agents[nth % 2];
+    return fillOf(agent, await enrol(agent), 30, page);
+  }),
+);
+check("two programs, eight pages, one pair of pipes: filled", filledAll.every(({ status }) => status === "SUBMITTED"), filledAll);
+check("two programs, eight pages: each code once", posted.length === 8, posted);
+check("no session is left", !(await piped.isHeld()));
+await piped.open("/closes");
+const inTheMiddle = new Promise((resolve) => (whenTold = () => resolve(agents[1].kill())));
+const cut = fillOf(agents[1], await enrol(agents[1]), 10, piped.tab).catch(() => "killed");
+await inTheMiddle;
+check("a program that is killed in the middle", (await cut) === "killed");
+await piped.close();
+await piped.open("/form");
+const later = await fillOf(nowhere, await enrol(nowhere), 10, piped.tab);
+check("the next program goes on", later.status === "SUBMITTED", later);
+piped.stop();
+const hung = await fillOf(nowhere, await enrol(nowhere), 2);
+check("a browser with pipes that hangs: unavailable in time", hung.error === "unavailable" && hung.took < 3500, hung);
+await piped.kill();
+const ended = await fillOf(nowhere, await enrol(nowhere), 2);
+check("a browser with pipes that is gone: unavailable", ended.error === "unavailable" && /nothing was typed/.test(ended.message), ended);
+await nowhere.close();
+await piped.end();
 site.close();
 site.closeAllConnections();
 finish();

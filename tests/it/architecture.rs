@@ -15,7 +15,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("random", &["domain"]),
     ("store", &["domain"]),
     ("vault", &["domain", "random", "store"]),
-    ("browser", &["domain", "fetch"]),
+    ("browser", &["domain", "random", "fetch"]),
     ("operations", &["domain", "clock", "random", "vault", "browser"]),
     ("picture", &["domain"]),
     ("child", &["domain", "picture"]),

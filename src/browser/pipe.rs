@@ -1,0 +1,89 @@
+//! A browser that takes commands from two named pipes in a folder. No port is open then: only who may write into the folder's
+//! pipes can command it.
+//!
+//! To the browser, all who write into its pipe are one connection. So one program uses them at a time, in a session of its
+//! own, and ends that session when it leaves.
+
+use std::{
+    fs::{File, TryLockError},
+    io::Write as _,
+    os::fd::AsFd as _,
+    path::Path,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use serde_json::json;
+use tokio::{
+    net::unix::pipe::{OpenOptions, Receiver, Sender},
+    time::{Instant, sleep},
+};
+use tokio_util::codec::{AnyDelimiterCodec, FramedRead, FramedWrite};
+
+use super::link::{ANSWER_BYTES_MAX, LinkError};
+
+/// The pipe from which the browser reads, its descriptor 3.
+const COMMANDS: &str = "to-browser";
+/// The pipe into which it writes, its descriptor 4.
+const ANSWERS: &str = "from-browser";
+/// What ends each message.
+const END: &[u8] = b"\0";
+/// Between two looks whether the pipes are free.
+const LOOKS_EVERY: Duration = Duration::from_millis(20);
+
+/// Where commands go in, and where answers come out, message by message.
+pub(super) type Commands = FramedWrite<Sender, AnyDelimiterCodec>;
+pub(super) type Answers = FramedRead<Receiver, AnyDelimiterCodec>;
+
+/// The right to use the pipes. Dropping it ends the session.
+pub(super) struct Turn {
+    commands: File,
+    /// The session, once there is one.
+    pub(super) session: Arc<OnceLock<String>>,
+    /// The folder, locked. Its lock ends after all that stands above.
+    _lock: File,
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if let Some(session) = self.session.get() {
+            let leave = json!({"id": 0, "method": "Target.detachFromTarget", "params": {"sessionId": session}});
+            // Less than a pipe takes as a whole. The first byte ends a command that was begun. A browser that reads nothing keeps
+            // a session that nobody uses.
+            let _ = self.commands.write_all(format!("\0{leave}\0").as_bytes());
+        }
+    }
+}
+
+/// Opens the pipes once nobody else uses them.
+pub(super) async fn open(folder: &Path, within: Duration) -> Result<(Commands, Answers, Turn), LinkError> {
+    let none = |_| LinkError::Gone("the folder does not hold its pipes: mkfifo to-browser from-browser");
+    let lock = File::open(folder).map_err(|_| LinkError::Gone("the folder of its pipes can't be opened"))?;
+    let begun = Instant::now();
+    while let Err(taken) = lock.try_lock() {
+        if matches!(taken, TryLockError::Error(_)) {
+            return Err(LinkError::Gone("the folder of its pipes can't be locked"));
+        }
+        if begun.elapsed() >= within {
+            return Err(LinkError::Gone("other fills use its pipes all the time; try again"));
+        }
+        sleep(LOOKS_EVERY).await;
+    }
+    let answers = OpenOptions::new().open_receiver(folder.join(ANSWERS)).map_err(none)?;
+    let commands =
+        OpenOptions::new().open_sender(folder.join(COMMANDS)).map_err(|cause| match cause.raw_os_error() {
+            Some(code) if code == rustix::io::Errno::NXIO.raw_os_error() => LinkError::Gone(
+                "no browser reads its pipe; start it with --remote-debugging-pipe 3<>to-browser 4<>from-browser",
+            ),
+            _ => none(cause),
+        })?;
+    let mut turn = Turn {
+        commands: commands.as_fd().try_clone_to_owned().map_err(none)?.into(),
+        session: Arc::default(),
+        _lock: lock,
+    };
+    // Ends what a program has begun to write that was killed meanwhile.
+    turn.commands.write_all(END).map_err(|_| LinkError::Gone("it does not read its pipe"))?;
+    let codec = || AnyDelimiterCodec::new_with_max_length(END.to_vec(), END.to_vec(), ANSWER_BYTES_MAX);
+    Ok((FramedWrite::new(commands, codec()), FramedRead::new(answers, codec()), turn))
+}
