@@ -7,8 +7,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::{
-    frames::answer,
-    link::{Link, LinkError},
+    link::{Link, LinkError, answer},
     said::{Typed, Untyped},
 };
 use crate::domain::totp::Code;

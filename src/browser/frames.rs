@@ -3,13 +3,13 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures::future::join_all;
-use serde::{Deserialize, de::DeserializeOwned};
-use serde_json::{Value, json};
+use serde::Deserialize;
+use serde_json::json;
 
 use super::{
     Sought,
     field::{Field, Place},
-    link::{Link, LinkError, lock},
+    link::{Link, LinkError, answer, lock},
 };
 use crate::domain::{
     origin::Origin,
@@ -246,9 +246,4 @@ async fn script_in(link: &Link, session: &str, frame: &str) -> Result<String, Li
     let parameters = json!({"expression": SCRIPT, "contextId": world.execution_context_id});
     let made: Answer = answer(link.call(Some(session), "Runtime.evaluate", parameters, ANSWERS_WITHIN).await?)?;
     Ok(made.result.object_id)
-}
-
-/// Reads an answer. One of another shape is as good as none.
-pub(super) fn answer<T: DeserializeOwned>(value: Value) -> Result<T, LinkError> {
-    serde_json::from_value(value).map_err(|_| LinkError::Gone("it answers as no browser does that this program knows"))
 }

@@ -13,7 +13,7 @@ use std::{
 };
 
 use futures::{Sink, SinkExt as _, Stream, StreamExt as _, future::ready};
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tokio::{
     sync::{mpsc, oneshot},
@@ -26,7 +26,7 @@ use tokio_tungstenite::{
 };
 
 #[cfg(unix)]
-use super::{frames::answer, pipe};
+use super::pipe;
 #[cfg(unix)]
 use crate::random::{Random as _, SystemRandom};
 use crate::{domain::browser_address::BrowserAddress, fetch};
@@ -34,7 +34,7 @@ use crate::{domain::browser_address::BrowserAddress, fetch};
 /// How long a browser may take to accept a connection.
 const OPENS_WITHIN: Duration = Duration::from_secs(3);
 /// Bytes of an answer: a list of all pages holds their addresses, and some addresses hold a whole page.
-pub(super) const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
+const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Bytes of what a browser says about itself.
 const VERSION_BYTES_MAX: u64 = 16 * 1024;
 /// The file in which a browser says where it takes commands, in the folder of its profile.
@@ -148,7 +148,7 @@ impl Link {
         struct Attached {
             session_id: String,
         }
-        let (commands, answers, turn) = pipe::open(folder, within).await?;
+        let (commands, answers, turn) = pipe::open(folder, within, ANSWER_BYTES_MAX).await.map_err(LinkError::Gone)?;
         let root = Arc::clone(&turn.session);
         // What the browser answered to another program may still be there.
         let link = Self::over(commands, answers, unused_number(), Arc::clone(&root), turn);
@@ -219,6 +219,11 @@ impl Drop for Link {
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Reads an answer. One of another shape is as good as none.
+pub(super) fn answer<T: DeserializeOwned>(value: Value) -> Result<T, LinkError> {
+    serde_json::from_value(value).map_err(|_| LinkError::Gone("it answers as no browser does that this program knows"))
 }
 
 /// A number that other programs have most likely not given a command.

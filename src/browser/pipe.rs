@@ -20,8 +20,6 @@ use tokio::{
 };
 use tokio_util::codec::{AnyDelimiterCodec, FramedRead, FramedWrite};
 
-use super::link::{ANSWER_BYTES_MAX, LinkError};
-
 /// The pipe from which the browser reads, its descriptor 3.
 const COMMANDS: &str = "to-browser";
 /// The pipe into which it writes, its descriptor 4.
@@ -55,26 +53,33 @@ impl Drop for Turn {
     }
 }
 
-/// Opens the pipes once nobody else uses them.
-pub(super) async fn open(folder: &Path, within: Duration) -> Result<(Commands, Answers, Turn), LinkError> {
-    let none = |_| LinkError::Gone("the folder does not hold its pipes: mkfifo to-browser from-browser");
-    let lock = File::open(folder).map_err(|_| LinkError::Gone("the folder of its pipes can't be opened"))?;
+/// Opens the pipes once nobody else uses them. An answer has at most so many bytes.
+///
+/// # Errors
+/// What is in the way.
+pub(super) async fn open(
+    folder: &Path,
+    within: Duration,
+    bytes_max: usize,
+) -> Result<(Commands, Answers, Turn), &'static str> {
+    let none = |_| "the folder does not hold its pipes: mkfifo to-browser from-browser";
+    let lock = File::open(folder).map_err(|_| "the folder of its pipes can't be opened")?;
     let begun = Instant::now();
     while let Err(taken) = lock.try_lock() {
         if matches!(taken, TryLockError::Error(_)) {
-            return Err(LinkError::Gone("the folder of its pipes can't be locked"));
+            return Err("the folder of its pipes can't be locked");
         }
         if begun.elapsed() >= within {
-            return Err(LinkError::Gone("other fills use its pipes all the time; try again"));
+            return Err("other fills use its pipes all the time; try again");
         }
         sleep(LOOKS_EVERY).await;
     }
     let answers = OpenOptions::new().open_receiver(folder.join(ANSWERS)).map_err(none)?;
     let commands =
         OpenOptions::new().open_sender(folder.join(COMMANDS)).map_err(|cause| match cause.raw_os_error() {
-            Some(code) if code == rustix::io::Errno::NXIO.raw_os_error() => LinkError::Gone(
-                "no browser reads its pipe; start it with --remote-debugging-pipe 3<>to-browser 4<>from-browser",
-            ),
+            Some(code) if code == rustix::io::Errno::NXIO.raw_os_error() => {
+                "no browser reads its pipe; start it with --remote-debugging-pipe 3<>to-browser 4<>from-browser"
+            }
             _ => none(cause),
         })?;
     let mut turn = Turn {
@@ -83,7 +88,7 @@ pub(super) async fn open(folder: &Path, within: Duration) -> Result<(Commands, A
         _lock: lock,
     };
     // Ends what a program has begun to write that was killed meanwhile.
-    turn.commands.write_all(END).map_err(|_| LinkError::Gone("it does not read its pipe"))?;
-    let codec = || AnyDelimiterCodec::new_with_max_length(END.to_vec(), END.to_vec(), ANSWER_BYTES_MAX);
+    turn.commands.write_all(END).map_err(|_| "it does not read its pipe")?;
+    let codec = || AnyDelimiterCodec::new_with_max_length(END.to_vec(), END.to_vec(), bytes_max);
     Ok((FramedWrite::new(commands, codec()), FramedRead::new(answers, codec()), turn))
 }
