@@ -3,12 +3,17 @@
 //! The script that `countersign completions` prints calls the program with a variable set, so that it fits every version. Names
 //! are looked up only where that asks nobody and starts nothing: the key must be in a file.
 
-use std::{ffi::OsString, io::Write as _, process::ExitCode, sync::Arc};
+use std::{
+    ffi::{OsStr, OsString},
+    io::Write as _,
+    process::ExitCode,
+    sync::Arc,
+};
 
 use clap::{Arg, Command, FromArgMatches as _, ValueEnum};
 use clap_complete::{
     CompleteEnv, CompletionCandidate,
-    engine::ArgValueCandidates,
+    engine::ArgValueCompleter,
     env::{Bash, Elvish, EnvCompleter, Fish, Powershell, Zsh},
 };
 
@@ -94,7 +99,7 @@ fn with_names(command: Command, of_positional: Names) -> Command {
             None
         };
         match names {
-            Some(names) => arg.add(ArgValueCandidates::new(move || names.candidates())),
+            Some(names) => arg.add(ArgValueCompleter::new(move |typed: &OsStr| names.candidates(typed))),
             None => arg,
         }
     };
@@ -110,19 +115,21 @@ enum Names {
 }
 
 impl Names {
-    /// Those of the vault that the command line so far means. None if it can't be read at once.
-    fn candidates(self) -> Vec<CompletionCandidate> {
+    /// Those that begin with what is typed, of the vault that the command line so far means. None if it can't be read at once.
+    fn candidates(self, typed: &OsStr) -> Vec<CompletionCandidate> {
+        let Some(typed) = typed.to_str() else { return Vec::new() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let found = runtime.ok().and_then(|runtime| {
-            let found = runtime.block_on(self.find());
+            let found = runtime.block_on(self.find(typed));
             runtime.shutdown_background();
             found
         });
         let candidate = |(name, help): Offered| CompletionCandidate::new(name).help(help.map(Into::into));
-        found.unwrap_or_default().into_iter().map(candidate).collect()
+        let found = found.unwrap_or_default().into_iter();
+        found.filter(|(name, _)| name.starts_with(typed)).map(candidate).collect()
     }
 
-    async fn find(self) -> Option<Vec<Offered>> {
+    async fn find(self, typed: &str) -> Option<Vec<Offered>> {
         let config = config()?;
         if !matches!(config.key_source, KeySource::File(_)) {
             return None;
@@ -134,7 +141,7 @@ impl Names {
         let service: Service = service_of(&config, vault);
         let person = Principal::person(account.id);
         let found = match self {
-            Self::Secrets => cli::names_of_secrets(&service, &person, PAGE_ROWS_MAX).await,
+            Self::Secrets => cli::names_of_secrets(&service, &person, PAGE_ROWS_MAX, typed).await,
             Self::Seats => cli::names_of_seats(&service, &person).await,
             Self::Keys => cli::names_of_keys(&service, &person).await,
         };

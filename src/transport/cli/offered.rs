@@ -13,27 +13,53 @@ const HARMLESS: [char; 6] = ['@', '.', '_', '+', '-', '%'];
 /// A name, and words about it.
 pub type Offered = (String, Option<String>);
 
-/// Names of secrets: the label where no other secret has it, and the id otherwise.
+/// Names of secrets that begin with what is typed, in any case: the label where no other secret has it, and the id otherwise.
+/// Once something is typed, the issuer too, where it alone names a secret.
 ///
 /// # Errors
 /// [`Refusal`].
-pub async fn names_of_secrets(service: &Service, person: &Principal, most: u32) -> Result<Vec<Offered>, Refusal> {
+pub async fn names_of_secrets(
+    service: &Service,
+    person: &Principal,
+    most: u32,
+    typed: &str,
+) -> Result<Vec<Offered>, Refusal> {
     let page = ListSecrets { limit: Count::new(most), ..ListSecrets::default() };
     let secrets = service.perform(person, page).await?.secrets;
-    let folded = |secret: &TotpSecret| secret.metadata.label.as_str().to_lowercase();
+    Ok(names_among(&secrets, typed))
+}
+
+fn names_among(secrets: &[TotpSecret], typed: &str) -> Vec<Offered> {
+    let label = |secret: &TotpSecret| secret.metadata.label.as_str().to_owned();
+    let issuer = |secret: &TotpSecret| secret.metadata.issuer.as_ref().map(ShownText::as_str).map(str::to_owned);
     let mut labels: HashMap<String, usize> = HashMap::new();
-    for secret in &secrets {
-        *labels.entry(folded(secret)).or_default() += 1;
+    for secret in secrets {
+        *labels.entry(label(secret).to_lowercase()).or_default() += 1;
     }
-    let offer = |secret: &TotpSecret| {
-        let (label, issuer) =
-            (secret.metadata.label.as_str().to_owned(), secret.metadata.issuer.as_ref().map(ShownText::as_str));
-        if labels.get(&folded(secret)) == Some(&1) && is_word(&label) {
-            return (label, issuer.map(str::to_owned));
-        }
-        (secret.id.to_string(), Some(issuer.map_or(label.clone(), |issuer| format!("{issuer} {label}"))))
+    let is_alone = |name: &str| {
+        let name = name.to_lowercase();
+        let has = |text: String| text.to_lowercase().contains(&name);
+        let of = |secret: &&TotpSecret| has(label(secret)) || issuer(secret).is_some_and(has);
+        secrets.iter().filter(of).nth(1).is_none()
     };
-    Ok(secrets.iter().map(offer).collect())
+    let offers = |secret: &TotpSecret| {
+        let (label, issuer) = (label(secret), issuer(secret));
+        let by_issuer = issuer.clone().filter(|issuer| !typed.is_empty() && is_word(issuer));
+        let by_issuer = by_issuer.and_then(|issuer| continued(&issuer, typed)).filter(|issuer| is_alone(issuer));
+        let name = if labels.get(&label.to_lowercase()) == Some(&1) && is_word(&label) {
+            continued(&label, typed).map(|name| (name, issuer))
+        } else {
+            let words = issuer.map_or(label.clone(), |issuer| format!("{issuer} {label}"));
+            continued(&secret.id.to_string(), typed).map(|id| (id, Some(words)))
+        };
+        by_issuer.map(|issuer| (issuer, Some(label))).into_iter().chain(name)
+    };
+    secrets.iter().flat_map(offers).collect()
+}
+
+/// A name that begins with what is typed, in the person's case.
+fn continued(name: &str, typed: &str) -> Option<String> {
+    [name.to_owned(), name.to_lowercase()].into_iter().find(|name| name.starts_with(typed))
 }
 
 /// E-mail addresses of seats.

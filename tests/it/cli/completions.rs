@@ -63,6 +63,27 @@ fn names_come_from_the_vault_that_is_meant() {
     assert_eq!(completed(&person, &["key", "revoke", "n"]), ["night"]);
 }
 
+#[test]
+fn an_issuer_is_offered_where_it_names_one_secret_in_the_case_that_is_typed() {
+    let person = Person::new();
+    for (label, issuer) in
+        [("ada", "GitHub"), ("bot", "GitHub"), ("bob@forge", "Acme"), ("eve", "Forge"), ("Dan", "Two words")]
+    {
+        person.fed(RFC_SEED, &["secret", "add", "--stdin", "--label", label, "--issuer", issuer]).ok();
+    }
+    assert_eq!(completed(&person, &["code", "Ac"]), ["Acme"]);
+    assert_eq!(completed(&person, &["code", "ac"]), ["acme"]);
+    person.run(&["code", "acme"]).ok();
+    for (typed, why) in
+        [("Git", "two secrets"), ("For", "the label of another"), ("Two", "no word"), ("Zz", "nobody's")]
+    {
+        assert_eq!(completed(&person, &["code", typed]), Vec::<String>::new(), "{why}");
+    }
+    assert_eq!(completed(&person, &["code", "da"]), ["dan"]);
+    let all = completed(&person, &["code", ""]);
+    assert!(all.contains(&"ada".to_owned()) && !all.contains(&"Acme".to_owned()), "nothing is typed: {all:?}");
+}
+
 /// With the shell itself, which is on every machine that has the tests' others.
 #[cfg(unix)]
 #[test]
