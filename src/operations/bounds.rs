@@ -175,10 +175,10 @@ schemas! {
     [] NotNegative: json_schema!({"type": "integer", "minimum": 0, ACCEPTS: "a whole number, 0 or more"});
     [] CodeDigits: json_schema!({"type": "string", ACCEPTS: "a text of 6 or 8 digits"});
     [] PageText: json_schema!({
-        "type": "string", ACCEPTS: "the `page` of a candidate in an earlier answer",
+        "type": "string", ACCEPTS: "a candidate's `page`",
     });
     [] PurposeText: json_schema!({
-        "type": "string", ACCEPTS: format!("a text, of which {PURPOSE_CHARS_MAX} characters are kept"),
+        "type": "string", ACCEPTS: format!("a text of which {PURPOSE_CHARS_MAX} characters are kept"),
     });
     [] Digits: json_schema!({
         "type": "integer", "minimum": Self::Six.get(), "maximum": Self::Eight.get(),

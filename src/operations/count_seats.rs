@@ -8,7 +8,7 @@ use super::{Api, ApiOperation, Call, Failed, Method, Operation, Spec, get_seat::
 /// How many seats the caller's account has; to a caller that is bound to a seat there is that one.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 pub struct CountSeats {
-    /// Only the seat with exactly this e-mail address.
+    /// Only the seat with this address.
     #[serde(default)]
     #[schemars(with = "String")]
     pub email: Option<String>,
@@ -30,9 +30,7 @@ impl From<u64> for SeatCountResponse {
 impl ApiOperation for CountSeats {
     const API: Api = Api {
         title: "Count seats",
-        words: Some(
-            "Returns how many seats (people) the account has; with email, how many have exactly that address. Changes nothing.",
-        ),
+        words: Some("Returns how many seats (people) the account has."),
         method: Method::Get,
         path: "/api/v2/seats/count",
         id: "countSeats",

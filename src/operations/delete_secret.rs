@@ -15,7 +15,7 @@ use crate::{
 /// Deletes a secret.
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 pub struct DeleteSecret {
-    /// The id that the list of secrets shows.
+    /// From the list of secrets.
     pub secret_id: SecretId,
 }
 
@@ -36,8 +36,7 @@ impl ApiOperation for DeleteSecret {
     const API: Api = Api {
         title: "Delete a TOTP secret",
         words: Some(
-            "Permanently deletes a stored TOTP secret: no codes can be made with it any more, and logins that need them will \
-             fail. Only on the explicit wish of a person. Returns status OK. Fails with not_found if there is no such secret.",
+            "Permanently deletes a stored TOTP secret: logins that need its codes will fail. Only on the explicit wish of a person.",
         ),
         method: Method::Delete,
         path: "/api/v2/totp/secrets/{secret_id}",

@@ -35,23 +35,23 @@ use crate::{
 /// Asks a person to add a secret, or waits for what came of it.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 pub struct EnrollSecret {
-    /// What to call the secret. The person sees it and may change it.
+    /// What to call it.
     #[serde(default)]
     #[schemars(with = "ShownText")]
     pub label: Option<String>,
-    /// The service that issues it. The person sees it and may change it.
+    /// The service that issues it.
     #[serde(default)]
     #[schemars(with = "ShownText")]
     pub issuer: Option<String>,
-    /// The web origins of its login pages. The person sees them.
+    /// Where its login pages are.
     #[serde(default)]
     #[schemars(with = "OriginList")]
     pub origins: Option<Vec<String>>,
-    /// The seat (user) who is to add it: its id or its `auth_subject`. Required with a key that is not bound to one.
+    /// The seat (user) who adds it: its id or `auth_subject`. Required if the key has none.
     #[serde(default)]
     #[schemars(with = "String")]
     pub seat_id: Option<String>,
-    /// The `enrollment_id` of an earlier answer, to wait for what came of it. Other fields are ignored then.
+    /// From an earlier answer, to wait for what came of it.
     #[serde(default)]
     #[schemars(with = "EnrolmentId")]
     pub enrollment_id: Option<EnrolmentId>,
@@ -148,11 +148,7 @@ impl ApiOperation for EnrollSecret {
     const API: Api = Api {
         title: "Have a person add a TOTP secret",
         words: Some(
-            "Asks the user to add a TOTP secret on a page of their own, so that the seed never passes through this \
-             conversation. Use it instead of asking for a seed. Returns PENDING with enrollment_url: show the user the link \
-             and the two words (the page shows the same ones), then call again with enrollment_id, which waits up to 45 \
-             seconds for OK (with the stored secret, never its seed), DECLINED, CANCELLED or EXPIRED. Don't open the link \
-             yourself. Fails with invalid_argument if the key needs a seat_id, and with rate_limited if too many are open.",
+            "Asks the user to add a TOTP secret on a page of their own, so that the seed never passes through this conversation; use it instead of asking for a seed. If the answer is PENDING, show the user enrollment_url and the two words (the page shows the same ones), don't open it yourself, and call again with enrollment_id: that waits up to 45 seconds for OK, DECLINED, CANCELLED or EXPIRED.",
         ),
         method: Method::Post,
         path: "/api/v2/totp/enrollments",

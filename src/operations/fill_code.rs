@@ -44,34 +44,33 @@ const NOT_TAKEN: &str =
 /// Types a code of a secret into a page.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 pub struct FillCode {
-    /// The id that the list of secrets shows.
+    /// From the list of secrets.
     pub secret_id: SecretId,
-    /// The page or frame, by its id in the candidates of an earlier answer. Leave it out if one page alone asks for a
-    /// code.
+    /// The page or frame, if several ask for a code.
     #[serde(default)]
     #[schemars(with = "PageText")]
     pub page: Option<String>,
-    /// A CSS selector of the field, if it is not found without one.
+    /// The field in CSS, if it is not found.
     #[serde(default)]
     #[schemars(with = "Text<SELECTOR_CHARS_MAX>")]
     pub selector: Option<Text<SELECTOR_CHARS_MAX>>,
-    /// False: type the code and leave the page as it is. Then everybody who looks at the page sees the code.
+    /// False: the code stays in the page, for everybody who looks.
     #[serde(default)]
     #[schemars(with = "bool", extend("default" = true))]
     pub submit: Option<bool>,
-    /// Seconds that must be left of the code, at most its period. With fewer, the call waits for the next code.
+    /// Seconds that must be left of the code.
     #[serde(default)]
     #[schemars(with = "Seconds<0, PERIOD_SECONDS_MAX>", extend("default" = FILL_VALIDITY_DEFAULT))]
     pub min_validity: Option<Seconds<0, PERIOD_SECONDS_MAX>>,
-    /// Seconds to wait for the page and for a code at most.
+    /// Seconds to wait for page and code at most.
     #[serde(default)]
     #[schemars(with = "Seconds<0, WAIT_SECONDS_MAX>", extend("default" = WAIT_SECONDS_DEFAULT))]
     pub max_wait: Option<Seconds<0, WAIT_SECONDS_MAX>>,
-    /// The seat (user) that the code is for: its id or its `auth_subject`.
+    /// The seat (user) it is for: its id or `auth_subject`.
     #[serde(default)]
     #[schemars(with = "String")]
     pub seat_id: Option<String>,
-    /// Why the code is needed, for the audit log. No secrets, codes or addresses.
+    /// Why, for the audit log. No secrets or codes.
     #[serde(default)]
     #[schemars(with = "PurposeText")]
     pub purpose: Option<String>,
@@ -128,12 +127,7 @@ impl ApiOperation for FillCode {
     const API: Api = Api {
         title: "Type a TOTP code into a page",
         words: Some(
-            "Types a login code of a stored secret into the browser page that asks for it, and submits it; the answer says where \
-             it went, never the code. Call it when that page is open: it must be one of the secret's origins. The code goes to \
-             no other caller. With submit false the code stays in the page, where every later look at the page shows it. Fails \
-             with wrong_origin if no such page is open, invalid_argument with candidates if it is not clear which page or field \
-             is meant (choose by page, or by selector), busy (with the seconds until a code is free) and unavailable if the \
-             browser is gone.",
+            "Types a login code of a stored secret into the browser page that asks for it, and submits it; the answer never holds the code. Call it when that page is open: it must be of one of the secret's origins. The code goes to no other caller. After invalid_argument, choose among its candidates by page or selector.",
         ),
         method: Method::Post,
         path: "/api/v2/totp/code/{secret_id}/fill",

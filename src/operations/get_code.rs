@@ -23,28 +23,27 @@ use crate::domain::{
 /// Gives a caller a code of a secret.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 pub struct GetCode {
-    /// The id that the list of secrets shows.
+    /// From the list of secrets.
     pub secret_id: SecretId,
-    /// Seconds that must be left of the code, at most its period. With fewer, the call waits for the next code.
+    /// Seconds that must be left of the code. With fewer, the call waits for the next one.
     #[serde(default)]
     #[schemars(with = "Seconds<0, PERIOD_SECONDS_MAX>", extend("default" = 0))]
     pub min_validity: Option<Seconds<0, PERIOD_SECONDS_MAX>>,
-    /// True: this code goes to no other caller. Use it when several agents may log in to the same account.
+    /// True: the code goes to no other caller. For accounts of several agents.
     #[serde(default)]
     pub single_use: bool,
-    /// True: digits that are no code, for a browser behind `countersign guard`, which puts a real code in their place when they
-    /// are sent to one of the secret's origins. They work for two more periods than a code.
+    /// True: digits that `countersign guard`, the browser's proxy, replaces by a code.
     #[serde(default)]
     pub decoy: bool,
     /// Seconds to wait for a code at most.
     #[serde(default)]
     #[schemars(with = "Seconds<0, WAIT_SECONDS_MAX>", extend("default" = WAIT_SECONDS_DEFAULT))]
     pub max_wait: Option<Seconds<0, WAIT_SECONDS_MAX>>,
-    /// The seat (user) that the code is for: its id or its `auth_subject`.
+    /// The seat (user) it is for: its id or `auth_subject`.
     #[serde(default)]
     #[schemars(with = "String")]
     pub seat_id: Option<String>,
-    /// Why the code is needed, for the audit log. No secrets, codes or addresses.
+    /// Why, for the audit log. No secrets or codes.
     #[serde(default)]
     #[schemars(with = "PurposeText")]
     pub purpose: Option<String>,
@@ -92,11 +91,7 @@ impl ApiOperation for GetCode {
     const API: Api = Api {
         title: "Get a TOTP code",
         words: Some(
-            "Returns the current login code of a stored secret, and expires_in, the whole seconds until it rotates. Call it \
-             at the moment the code is asked for. With min_validity it waits for the next code if fewer seconds are left; \
-             with single_use the code goes to no other caller, and a later one is waited for if need be (max_wait seconds \
-             at most). With decoy the digits are no code: the browser's proxy puts a code in their place. Every code given is put into the audit log. Fails with not_found for an unknown secret, busy (with \
-             the seconds until a code is free) and rate_limited: wait that long, then ask again.",
+            "Returns the current login code of a stored secret, and expires_in, the seconds until it rotates. Call it at the moment the code is asked for. After busy or rate_limited, wait as long as they say and ask again.",
         ),
         method: Method::Get,
         path: "/api/v2/totp/code/{secret_id}",

@@ -34,10 +34,7 @@ impl From<(Seat, Account)> for SeatRetrieveResponse {
 impl ApiOperation for GetSeat {
     const API: Api = Api {
         title: "Get a seat",
-        words: Some(
-            "Returns one seat (a person in the account), named by its id or by its auth_subject, the user's id at the \
-             identity provider. Changes nothing. Fails with not_found if there is no such seat.",
-        ),
+        words: Some("Returns one seat (a person in the account)."),
         method: Method::Get,
         path: "/api/v2/seats/{seat_id}",
         id: "getSeat",

@@ -25,7 +25,7 @@ use crate::{
 /// with a line in the log.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 pub struct ListSeats {
-    /// Only the seat with exactly this e-mail address.
+    /// Only the seat with this address.
     #[serde(default)]
     #[schemars(with = "String")]
     pub email: Option<String>,
@@ -83,10 +83,7 @@ impl From<SeatPage> for SeatListResponse {
 impl ApiOperation for ListSeats {
     const API: Api = Api {
         title: "List seats",
-        words: Some(
-            "Lists the seats (people) of the account, oldest first; with email, the one with exactly that address; limit and \
-             offset page through them. Changes nothing.",
-        ),
+        words: Some("Lists the seats (people) of the account, oldest first."),
         method: Method::Get,
         path: "/api/v2/seats",
         id: "listSeats",

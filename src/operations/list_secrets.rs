@@ -25,11 +25,11 @@ use crate::{
 /// Lists the secrets that exist for a caller.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 pub struct ListSecrets {
-    /// Words that must all occur in a secret's issuer and label taken together.
+    /// Words that must all occur in issuer and label.
     #[serde(default)]
     #[schemars(with = "Text<TEXT_CHARS_MAX>")]
     pub query: Option<Text<TEXT_CHARS_MAX>>,
-    /// Secrets to return at most. The tool returns 50 by default, REST all of them.
+    /// Secrets to return at most. The tool returns 50 by default, REST all.
     #[serde(default)]
     #[schemars(with = "Count<PAGE_ROWS_MAX>")]
     pub limit: Option<Count<PAGE_ROWS_MAX>>,
@@ -110,9 +110,7 @@ impl ApiOperation for ListSecrets {
     const API: Api = Api {
         title: "List TOTP secrets",
         words: Some(
-            "Lists the stored TOTP secrets, newest last: id, label, issuer and parameters, never a seed or a code. Returns 50 \
-             unless limit says otherwise, and total, the number of all that match; if none matches query, note says how many \
-             are stored. Changes nothing.",
+            "Lists the stored TOTP secrets, newest last: ids, labels, issuers and parameters, never seeds. Also returns total, the number of all that match.",
         ),
         method: Method::Get,
         path: "/api/v2/totp/secrets",

@@ -33,16 +33,15 @@ use crate::{
 /// What a caller sends, well-typed but not looked at. With a `uri`, the other fields are not looked at at all.
 #[derive(Default, Deserialize, JsonSchema)]
 pub struct Registration {
-    /// An `otpauth://totp/` URI, as an enrolment QR code holds it. With it, all other fields are ignored.
+    /// An `otpauth://totp/` URI, as a QR code holds it. Beside it, only `origins` and `single_use` count.
     #[serde(default, deserialize_with = "wiped_option")]
     #[schemars(with = "String")]
     pub uri: Option<Zeroizing<String>>,
-    /// What to call the secret. Required without `uri`.
+    /// What to call it. Required without `uri`.
     #[serde(default)]
     #[schemars(with = "ShownText")]
     pub label: Option<String>,
-    /// The seed in base32, as the service shows it (spaces, dashes, lower case and padding are accepted). Leave it out
-    /// to have a new one made.
+    /// The seed in base32, as the service shows it.
     #[serde(default, deserialize_with = "wiped_option")]
     #[schemars(with = "String")]
     pub secret: Option<Zeroizing<String>>,
@@ -58,14 +57,14 @@ pub struct Registration {
     #[serde(default, deserialize_with = "whole")]
     #[schemars(with = "Digits", extend("default" = Digits::default().get()))]
     pub digits: Option<i64>,
-    /// How long a code lives.
+    /// Seconds a code lives.
     #[serde(default, deserialize_with = "whole")]
     #[schemars(with = "Period", extend("default" = Period::default().seconds()))]
     pub period: Option<i64>,
-    /// Give each code of this secret to one caller only, whatever a call asks for.
+    /// True: each of its codes goes to one caller only.
     #[serde(default)]
     pub single_use: bool,
-    /// The web origins of its login pages, which its codes may be typed into; also with a `uri`, which has no place for them.
+    /// Where its login pages are.
     #[serde(default)]
     #[schemars(with = "OriginList")]
     pub origins: Option<Vec<String>>,
@@ -110,10 +109,7 @@ impl ApiOperation for RegisterSecret {
     const API: Api = Api {
         title: "Register a TOTP secret",
         words: Some(
-            "Stores a TOTP secret, encrypted, so that codes can be made with it: from an otpauth:// uri, or from label and \
-             secret (the base32 seed a service shows when 2FA is set up). Without a secret a new one is made. Returns the \
-             stored record; its secret field, where shown, is shown this once only. Calling it twice stores two secrets. \
-             Fails with invalid_argument, which names the field.",
+            "Stores a TOTP secret, encrypted: from an otpauth:// uri, or from label and secret, the base32 seed that a service shows when 2FA is set up; without a seed a new one is made. Returns the record; its secret field, where shown, this once only. Calling it twice stores two.",
         ),
         method: Method::Post,
         path: "/api/v2/totp/secrets",

@@ -15,6 +15,10 @@ use serde_json::{Map, Value, json};
 
 use super::bounds::ACCEPTS;
 
+/// Words for a type, which every converter keeps: a model reads each description in every conversation.
+const TYPES: [&str; 5] =
+    ["a whole number of seconds, ", "a whole number, ", "a text of which ", "a text of ", "a list of "];
+
 /// The schema of arguments, with a text for what each field accepts.
 pub(super) fn input_schema<T: JsonSchema>() -> Map<String, Value> {
     let mut schema = portable::<T>(SchemaSettings::draft2020_12().for_deserialize());
@@ -52,11 +56,15 @@ fn without_keywords(schema: &Map<String, Value>, is_left_out: &dyn Fn(&str, &Val
     schema
 }
 
-/// Adds what a field accepts, and its default, to the description, after the first sentence.
+/// Adds what a field accepts, and its default if that is more than nothing, to the description, after the first sentence.
 fn describe(field: &mut Map<String, Value>) {
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let accepts = field.get(ACCEPTS).map(|accepts| format!(": {}", text(accepts))).unwrap_or_default();
-    let default = field.get("default").map(|default| format!("; {} by default", text(default))).unwrap_or_default();
+    let accepts = field.get(ACCEPTS).map(text);
+    let accepts =
+        accepts.map(|words| format!(": {}", TYPES.iter().find_map(|kind| words.strip_prefix(kind)).unwrap_or(&words)));
+    let default = field.get("default").filter(|default| **default != json!(false) && **default != json!(0));
+    let default = default.map(|default| format!("; {} by default", text(default)));
+    let (accepts, default) = (accepts.unwrap_or_default(), default.unwrap_or_default());
     if let Some(Value::String(words)) = field.get_mut("description") {
         let (first, rest) = words.split_once(". ").unwrap_or((words.trim_end_matches('.'), ""));
         let told = format!("{first}{accepts}{default}. {rest}");

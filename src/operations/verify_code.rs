@@ -28,13 +28,13 @@ const TYPED_MAX: usize = 9;
 /// Checks a code. Each time step is accepted once; wrong tries slow down further ones, in every process.
 #[derive(Deserialize, JsonSchema)]
 pub struct VerifyCode {
-    /// The id that the list of secrets shows.
+    /// From the list of secrets.
     pub secret_id: SecretId,
     /// The code that the person typed.
     #[serde(deserialize_with = "wiped")]
     #[schemars(with = "CodeDigits")]
     pub code: Zeroizing<String>,
-    /// The seat (user) that it is checked for: its id or its `auth_subject`.
+    /// The seat (user) it is for: its id or `auth_subject`.
     #[serde(default)]
     #[schemars(with = "String")]
     pub seat_id: Option<String>,
@@ -66,10 +66,7 @@ impl ApiOperation for VerifyCode {
     const API: Api = Api {
         title: "Verify a TOTP code",
         words: Some(
-            "Checks a code that a person typed from their own authenticator app against a stored secret, to prove their \
-             presence or to finish an enrolment. Returns valid: true if it is right at this moment (one time step either \
-             side) and neither it nor a later one was accepted before. Wrong codes slow down further checks of that secret: \
-             rate_limited says for how long.",
+            "Checks a code that a person typed from their own authenticator app, to prove their presence or finish an enrolment. Returns valid: true if it is right now and neither it nor a later one was accepted before.",
         ),
         method: Method::Post,
         path: "/api/v2/totp/code/{secret_id}/verify",

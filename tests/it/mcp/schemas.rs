@@ -97,6 +97,10 @@ fn the_words_say_every_limit_and_default() {
                 let said =
                     value.get(keyword).map(|said| said.as_array().cloned().unwrap_or_else(|| vec![said.clone()]));
                 for said in said.into_iter().flatten() {
+                    // Nothing is what anybody expects who leaves a field out.
+                    if keyword == "default" && (said == json!(false) || said == json!(0)) {
+                        continue;
+                    }
                     let said = said.as_str().map_or_else(|| said.to_string(), str::to_owned).to_lowercase();
                     assert!(words.contains(&said), "{}, {name}: {words} does not say {keyword} {said}", tool.name);
                 }
@@ -104,7 +108,6 @@ fn the_words_say_every_limit_and_default() {
         }
     }
     let limit = listed().iter().find(|tool| tool.name == "list_totp_secrets").unwrap();
-    assert!(limit.description.as_ref().unwrap().contains("Returns 50 unless limit says otherwise"));
     let words = &limit.input_schema["properties"]["limit"]["description"];
     assert!(words.as_str().unwrap().contains(&format!("{PAGE_ROWS_DEFAULT} by default")), "{words}");
 }
