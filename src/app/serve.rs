@@ -171,11 +171,11 @@ async fn greet(session: &mut Session, serve: &ServeConfig, accepted: oneshot::Re
         Err(refusal) => Err(Failure::Refused(refusal)),
     };
     if let Err(cause) = greeted {
-        tracing::warn!(%cause, "what a person at the terminal or a program is told could not be written");
+        tracing::warn!(%cause, "the output for the terminal or program could not be written");
     }
 }
 
-/// The hang-ups that the process is told of: for a server they mean that it is to reload.
+/// The hang-up signals of the process: each asks a server to reload.
 #[cfg(unix)]
 struct Hangups(tokio::signal::unix::Signal);
 

@@ -157,7 +157,7 @@ pub const IDEMPOTENCY_CHARS_MAX: usize = 255;
 pub const ENROLMENT_SECONDS: u64 = 600;
 /// Seconds for which an enrolment is kept after its end, so that its result can be queried: a day.
 pub const ENROLMENT_KEPT_SECONDS: u64 = 86_400;
-/// Seconds that a call waits for the end of an enrolment. Clients give up after a minute, and callers are told that it is 45
+/// Seconds that a call waits for the end of an enrolment. Clients give up after a minute, and the tool's words say 45
 /// at most: each of the naps ends a little late, and the answer takes its time, too.
 pub const ENROLMENT_WAIT_SECONDS: u64 = 44;
 /// Open enrolments of one caller: a person answers one at a time.

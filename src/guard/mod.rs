@@ -76,7 +76,7 @@ impl Guard {
         self.address
     }
 
-    /// Serves browsers until it is told to stop.
+    /// Serves browsers until it is to stop.
     pub async fn serve(self, told: impl Future<Output = ()>) {
         let mut connections = JoinSet::new();
         tokio::pin!(told);

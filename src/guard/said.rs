@@ -1,4 +1,4 @@
-//! What the guard tells whoever started it, in every build.
+//! The guard's output for the person who started it, in every build.
 
 use std::path::PathBuf;
 
@@ -40,7 +40,7 @@ pub enum GuardError {
     #[error("--listen: {0}")]
     Listen(#[from] std::io::Error),
     /// The address is not this machine's own.
-    #[error("--listen must be a loopback address: whoever reaches the guard can use it")]
+    #[error("--listen must be a loopback address: everybody who reaches the guard can use it")]
     NotLoopback,
     /// This build has no guard.
     #[error("this build has no guard: it was made without the feature `guard`")]

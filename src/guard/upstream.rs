@@ -136,7 +136,7 @@ impl Upstream {
         };
         let (sender, connection) =
             http1::Builder::new().preserve_header_case(true).handshake(TokioIo::new(stream)).await?;
-        // It ends when the sender is dropped, and what goes wrong is told to whoever sends.
+        // It ends when the sender is dropped, and an error reaches the sender.
         tokio::spawn(async move { drop(connection.with_upgrades().await) });
         Ok(sender)
     }

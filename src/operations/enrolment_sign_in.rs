@@ -30,7 +30,7 @@ pub struct SignIn {
     pub state: String,
     /// What the provider writes into its token.
     pub nonce: String,
-    /// What redeems the provider's code. Nobody but the provider is told it.
+    /// What redeems the provider's code. Only the provider receives it.
     pub verifier: Zeroizing<String>,
 }
 

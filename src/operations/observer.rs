@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::{Entry, ErrorCode, Service, Surface};
 use crate::domain::{time::Timestamp, trace::TraceParent};
 
-/// A watcher of calls. It must be quick: it is told before the caller has its answer.
+/// A watcher of calls. It must be quick: it runs before the caller has its answer.
 pub trait Observer: Send + Sync {
     /// A call has ended.
     fn called(&self, call: &Called<'_>);

@@ -32,7 +32,7 @@ pub(crate) enum Counted {
 }
 
 impl Counted {
-    /// What its buckets are told apart from others' by. All nodes must agree on it.
+    /// What distinguishes its buckets from others'. All nodes must agree on it.
     const fn purpose(self) -> &'static str {
         match self {
             Self::Calls => "pace/calls",

@@ -23,7 +23,7 @@ pub struct AuditRecord {
     pub mac: [u8; 32],
 }
 
-/// The index terms of an audit record. No MAC covers them: whoever finds a record by a term must check the record's
+/// The index terms of an audit record. No MAC covers them: a reader that finds a record by a term must check the record's
 /// body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditTerms {

@@ -172,7 +172,7 @@ pub struct Record {
     pub mac: [u8; 32],
 }
 
-/// The index entries of a record, besides its id. No MAC covers them: whoever finds a record by one must check the
+/// The index entries of a record, besides its id. No MAC covers them: a reader that finds a record by one must check the
 /// record's body.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Finders {

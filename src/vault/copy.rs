@@ -105,7 +105,7 @@ pub(super) async fn size_of(vault: &Vault) -> Result<(u64, u64), StoreError> {
     Ok((records, rows))
 }
 
-/// Copies everything. Nobody may write to the vault meanwhile. What is damaged is copied as it is: whoever examines the copy
+/// Copies everything. Nobody may write to the vault meanwhile. What is damaged is copied as it is, and an examination of the copy
 /// finds it.
 pub(super) async fn copy(from: &Vault, into: &mut Filling, travel: &Travel) -> Result<Cargo, store::OpenError> {
     let (records, rows) = size_of(from).await?;

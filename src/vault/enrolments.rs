@@ -116,7 +116,7 @@ impl Vault {
         (salt, cost): (&[u8; 16], PinCost),
     ) -> Option<Mac> {
         let slow = memory.hash(pin, salt, cost)?;
-        // Few PINs exist: without a key, whoever has the store could try all of them.
+        // Few PINs exist: without a key, an attacker who has the store could try all of them.
         Some(self.fingerprint("seat-pin", &[seat.as_bytes(), slow.as_slice()]))
     }
 

@@ -249,7 +249,7 @@ impl Columns {
             let mut others = of(&self.others);
             let is_seed = |text: &str| uri::is_link_or_usual_seed(text);
             let has_seed = others.iter().any(|(_, text)| is_seed(text));
-            // One that is mistyped is told once, however many columns there are.
+            // A mistyped one is reported once, however many columns there are.
             others.sort_by_key(|(_, text)| is_remark(text));
             let most = if has_seed { others.len() } else { 1 };
             seeds.extend(others.into_iter().filter(|(_, text)| !has_seed || is_seed(text)).take(most));
@@ -273,7 +273,7 @@ impl Columns {
     }
 }
 
-/// What a cell says: without the signs by which spreadsheets are told that it is text.
+/// What a cell says: without the signs that mark it as text for a spreadsheet.
 pub(super) fn text_of(cell: &str) -> &str {
     let cell = cell.trim();
     let formula = cell.strip_prefix("=\"").and_then(|rest| rest.strip_suffix('"'));

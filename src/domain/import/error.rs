@@ -1,4 +1,4 @@
-//! Why a file can't be read, as a person is told it after the file's name.
+//! Why a file can't be read, in words that follow the file's name.
 
 use crate::domain::limits::{IMPORT_ARCHIVE_FILES_MAX, IMPORT_JSON_VALUES_MAX};
 

@@ -53,7 +53,7 @@ pub(super) fn read(text: &str) -> Import {
             import.entries.append(&mut entries(piece, place, is_ente, last == Some(nth)));
         } else if piece.is_link || !is_note && keys == 0 && !(is_table && is_row_without_link(line)) {
             import.entries.push(Entry::skipped(place, None, Skip::Link(OtpAuthError::NotOtpAuth)));
-            // The key in what was meant as a link is told with it.
+            // The key in what was meant as a link is reported with it.
             keys = keys.saturating_sub(1);
         }
         import.entries.extend((0..keys).map(|_| Entry::skipped(place, None, Skip::Bare)));

@@ -1,4 +1,4 @@
-//! What `OpenPGP` programs encrypt, in binary (RFC 9580): recognised, so that a person is told to decrypt it first.
+//! What `OpenPGP` programs encrypt, in binary (RFC 9580): recognised, so that the error can ask for decrypting it first.
 
 /// The packets that a message begins with: a session key for a public key, or for a passphrase.
 const FOR_KEY: u8 = 1;

@@ -82,13 +82,13 @@ pub(super) fn read(text: &str) -> Result<Option<Import>, ImportError> {
     Ok(Some(import))
 }
 
-/// A column's name, as far as it is told.
+/// The part of a column's name that is shown.
 pub(super) fn cut(name: &str) -> &str {
     let name = name.trim();
     name.char_indices().nth(COLUMN_CHARS_MAX).map_or(name, |(end, _)| name.split_at(end).0)
 }
 
-/// Characters of a column's name that are told.
+/// Characters of a column's name that are shown.
 const COLUMN_CHARS_MAX: usize = 40;
 /// Whether a cell is a key or an address, and no name of a column.
 fn is_no_name(cell: &str) -> bool {
@@ -104,7 +104,7 @@ const NO_HEAD: &str = "a table whose first row is not the names of its columns; 
 const NO_KEY: &str = "a table in which no row has a whole key in the column for it (`secret`, `key` and the like); nothing is in it to import";
 const NO_COLUMN: &str = "a table of passwords without a column of one-time secrets (Chrome, Edge and Firefox keep none); nothing is in it to import";
 
-/// The text behind a first line `sep=;`, by which Excel is told what separates cells, and what it says.
+/// The text behind a first line `sep=;`, which names the separator of cells for Excel, and that separator.
 fn without_separator(text: &str) -> (&str, Option<u8>) {
     let said = || {
         let (first, rest) = text.split_once('\n')?;

@@ -68,7 +68,7 @@ impl Repair {
         (issuer.trim().eq_ignore_ascii_case(STEAM) && !says_digits).then_some(Self::PerhapsSteam)
     }
 
-    /// What a person is told of it.
+    /// Words about it for a person.
     pub fn told(self) -> String {
         if self.is_doubt() { format!("Doubtful: {self}.") } else { format!("In the URI, {self}.") }
     }

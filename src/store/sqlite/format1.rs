@@ -197,7 +197,7 @@ impl Format1 {
         &self.facts
     }
 
-    /// The error for whoever leaves it as it is.
+    /// The error for a caller that does not move it.
     pub fn refusal(&self) -> OpenError {
         older(&self.facts.location)
     }

@@ -220,7 +220,7 @@ impl Cleared {
 impl Drop for Cleared {
     fn drop(&mut self) {
         for (from, to) in self.moved.iter().rev() {
-            // The error that led here is told. Another restore begins with giving it its name back.
+            // The error that led here is returned. The next restore renames the file back first.
             let _ = fs::rename(to, from);
         }
     }

@@ -45,7 +45,7 @@ pub(super) struct Place {
     _lock: File,
 }
 
-/// Opens the store at an address. If there is none and none is to be created, this creates nothing, not even a folder.
+/// Opens the store at an address. Without a store there, and without leave to create one, this creates nothing, not even a folder.
 pub(super) fn open(request: &OpenRequest, address: &str) -> Result<Opened, OpenError> {
     if rusqlite::version_number() < connection::SQLITE_MIN {
         let what = format!("SQLite {} can lose commits; this program needs 3.51.3 or newer", rusqlite::version());

@@ -52,7 +52,7 @@ struct CaAnswer {
 }
 
 impl GuardArgs {
-    /// Whether the whole process is a proxy, which serves until it is told to stop.
+    /// Whether the whole process is a proxy, which serves until a signal stops it.
     pub(super) async fn run(self, session: &mut Session) -> Result<Ending, Failure> {
         match self.command {
             Some(Command::Ca { output, new }) => show(output, new, session).await,

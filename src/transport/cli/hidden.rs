@@ -1,4 +1,4 @@
-//! Hidden input on the terminal. The terminal's modes are restored in any case, even if the process is told to stop.
+//! Hidden input on the terminal. The terminal's modes are restored in any case, even if a signal stops the process.
 //! The order ensures that: first the signal handlers are installed, then the input is hidden, then a thread that never
 //! changes the modes reads it, and then the modes are restored.
 

@@ -36,7 +36,7 @@ impl Drop for Listener {
     }
 }
 
-/// Completes when the process is told to stop: by an interruption at the terminal, by its closing, or by a signal. Until
+/// Completes when the process is to stop: by an interruption at the terminal, by its closing, or by a signal. Until
 /// the future is dropped, its owner has to end the process.
 ///
 /// # Errors
@@ -48,7 +48,7 @@ pub(super) fn stop_signal() -> io::Result<impl Future<Output = ()> + Send + 'sta
     Ok(told)
 }
 
-/// The same for a future that completes when the process is told to stop in another way.
+/// The same for a future that completes when the process is to stop for another reason.
 pub fn ends_in_order(told: impl Future<Output = ()> + Send + 'static) -> impl Future<Output = ()> + Send + 'static {
     let listener = Listener::new();
     async move {

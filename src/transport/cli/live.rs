@@ -44,7 +44,7 @@ pub(super) async fn show(session: &mut Session) -> Result<Ending, Failure> {
     let left_out = secrets.len().saturating_sub(room);
     let mut all: Vec<Shown> = secrets.into_iter().take(room).map(|secret| Shown { secret, code: None }).collect();
     let mut drawn = 0;
-    // Listen before drawing: whoever sees the screen may interrupt it.
+    // Listen before drawing: a person who sees the screen may interrupt it.
     let told = stop_signal()?;
     tokio::pin!(told);
     loop {

@@ -36,7 +36,7 @@ const HEADERS_MAX: usize = 64;
 const REST: Duration = Duration::from_millis(100);
 /// How long to pause after a connection was told to close.
 const LEAVING: Duration = Duration::from_millis(1);
-/// The shortest interval between log lines about missing room: whoever takes all room must not fill the log as well.
+/// The shortest interval between log lines about missing room: a client that takes all room must not fill the log as well.
 const TOLD_EVERY: Duration = Duration::from_mins(1);
 
 /// Everything needed to serve connections.
@@ -108,7 +108,7 @@ impl Listener {
                     if let Some(times) = failed.due() {
                         tracing::warn!(%cause, times, "connections could not be accepted");
                     }
-                    // Most likely the system has no more sockets for this process. A connection that is told to close
+                    // Most likely the system has no more sockets for this process. A connection that is asked to close
                     // does so soon, and many new ones may be waiting.
                     let rest = if shared.peers.make_room() { LEAVING } else { REST };
                     tokio::time::sleep(rest).await;

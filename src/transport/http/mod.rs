@@ -97,7 +97,7 @@ pub struct Place {
     tls: Option<tls::Tls>,
 }
 
-/// What a running server is told.
+/// What a running server is asked to do.
 #[derive(Debug, Clone, Default)]
 pub struct Orders {
     /// Cancelled when it must stop.

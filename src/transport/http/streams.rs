@@ -119,7 +119,7 @@ impl OpenStream {
         self.stop.clone()
     }
 
-    /// A body for the stream: it ends when the stream is told to, and the stream ends with it.
+    /// A body for the stream: it ends when the stream is closed, and the stream ends with it.
     pub(super) fn carrying(self, body: Body) -> Body {
         let stop = self.stop().cancelled_owned();
         Body::from_stream(body.into_data_stream().take_until(Box::pin(stop)).map(move |piece| {

@@ -35,7 +35,7 @@ pub enum StdioError {
     Output(io::Error),
 }
 
-/// How long a host may take to read the last answers when the process is told to end.
+/// How long a host may take to read the last answers when the process is to end.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
 /// How long to wait for the first request of a host that can't be served.
 const FIRST_WORDS: Duration = Duration::from_secs(5);

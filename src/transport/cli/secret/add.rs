@@ -167,7 +167,7 @@ fn typed(registration: &mut Registration, text: &str, console: &mut Console) -> 
             console.note(&doubt.told());
         }
         if registration.label.is_none() {
-            // A seed that is none is told before more is asked for.
+            // An invalid seed is refused before more is asked for.
             Seed::from_base32(&text).map_err(|problem| Refusal::invalid("secret", problem.to_string()))?;
             registration.label = Some(ask_label(console)?);
         }

@@ -144,7 +144,7 @@ async fn on_terminal(id: EnrolmentId, args: &EnrollArgs, session: &mut Session) 
         is_link(unquoted(&key)) && !matches!(read, Err(OtpAuthError::NoName))
     };
     if label.is_empty() && !brings_name() {
-        // A key that is none is told before more is asked for.
+        // An invalid key is refused before more is asked for.
         let (label_for_now, issuer) = (Some("-"), Some(issuer.as_str()));
         session.service.take_typed(&proven, &Typed { key: &key, label: label_for_now, issuer }).await?;
         label = session.console.ask("Label, such as the account's name: ", "add --label")?;

@@ -83,7 +83,7 @@ pub(super) async fn export(args: &ExportArgs, session: &mut Session) -> Result<E
             Some(sealing) => session.console.bytes(&sealed(sealing, &as_text(&export, false)?)?)?,
             None => print(&export, session)?,
         }
-        // What is told of it is true only once it is written.
+        // The output about it is true only once it is written.
         session.console.flush()?;
         export
     };

@@ -303,7 +303,7 @@ impl All {
     }
 }
 
-/// Where an entry stands, as a person is told.
+/// Where an entry stands, in words for a person.
 fn stands(file: Option<&str>, place: Place) -> String {
     file.map_or_else(|| place.to_string(), |file| format!("{file}, {place}"))
 }

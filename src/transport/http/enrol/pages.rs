@@ -96,7 +96,7 @@ pub(super) fn failed(text: &str) -> Html {
     )
 }
 
-/// Asks for the proof. Nothing about the request is told before that.
+/// Asks for the proof. The page says nothing about the request before that.
 pub(super) fn ask(asked: &ProofRequest) -> Html {
     let problem = match asked.problem {
         None => Html::default(),
