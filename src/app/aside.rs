@@ -73,12 +73,12 @@ impl Aside {
                 let program = std::env::current_exe().map_err(Fatal::Setup)?;
                 let home = Home::make().map_err(Fatal::Setup)?;
                 let stage = Stage { program, home: home.0.clone() };
-                let (told, config) = (stop_signal().map_err(Fatal::Setup)?, config.clone());
+                let (stop, config) = (stop_signal().map_err(Fatal::Setup)?, config.clone());
                 let played = spawn_blocking(move || cli::demo(&stage, &mut console_of(&config)));
                 // An interruption, too, removes what was made.
                 tokio::select! {
                     biased;
-                    () = told => Err(Failure::Interrupted.into()),
+                    () = stop => Err(Failure::Interrupted.into()),
                     played = played => Ok(played.map_err(|cause| Fatal::Setup(io::Error::other(cause)))??),
                 }
             }

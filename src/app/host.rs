@@ -53,7 +53,7 @@ pub(super) async fn for_host(config: &Config, stdio: StdioConfig) -> Result<Endi
             return Err(fatal);
         }
     };
-    let (told, hung_up) = (signals::stop_signal().map_err(Fatal::Setup)?, signals::hung_up().map_err(Fatal::Setup)?);
+    let (signal, hung_up) = (signals::stop_signal().map_err(Fatal::Setup)?, signals::hung_up().map_err(Fatal::Setup)?);
     if std::io::stdin().is_terminal() {
         // Hosts start this; a person who typed it would wait for an answer that never comes.
         console_of(config)
@@ -63,7 +63,7 @@ pub(super) async fn for_host(config: &Config, stdio: StdioConfig) -> Result<Endi
     let stopping = stop.clone();
     tokio::spawn(async move {
         tokio::select! {
-            () = told => {}
+            () = signal => {}
             () = hung_up => {}
         }
         stopping.cancel();

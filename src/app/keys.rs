@@ -48,9 +48,9 @@ pub(super) fn leave_environment<'a>(
         return Ok(());
     }
     let cause = vault::hand_over(HANDED, words, &found);
-    let told = KeyError::Env("can't be removed from the environment, where other processes could read it");
+    let error = KeyError::Env("can't be removed from the environment, where other processes could read it");
     tracing::debug!(%cause, "the process could not be replaced");
-    Err(no_key(told))
+    Err(no_key(error))
 }
 
 /// Makes a source. A passphrase and the words of a recovery key are asked for or read here, before anything is opened.

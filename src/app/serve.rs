@@ -71,10 +71,10 @@ pub(super) async fn for_remote(config: &Config, serve: &ServeConfig) -> Result<E
     settings.hook = hook_key.map(|key| HookSettings { account, key: Arc::new(ClientSecret::new(key)) });
     let orders = Orders::default();
     // Listen for signals before the server is announced, so that none is missed.
-    let (told, hangups) = (stop_signal().map_err(Fatal::Setup)?, Hangups::listen().map_err(Fatal::Setup)?);
+    let (stop, hangups) = (stop_signal().map_err(Fatal::Setup)?, Hangups::listen().map_err(Fatal::Setup)?);
     let stopping = orders.stop.clone();
-    let told = tokio::spawn(async move {
-        told.await;
+    let stop = tokio::spawn(async move {
+        stop.await;
         stopping.cancel();
     });
     let export = exported(&service, serve.otlp.as_deref())?;
@@ -91,7 +91,7 @@ pub(super) async fn for_remote(config: &Config, serve: &ServeConfig) -> Result<E
     };
     let serving = http::serve(service.clone(), settings, place, orders, announce);
     let (ended, ()) = tokio::join!(serving, greet(&mut session, serve, accepted));
-    told.abort();
+    stop.abort();
     tasks.into_iter().chain(backing_up).for_each(|task| task.abort());
     finish(export).await;
     close(&service).await?;
@@ -117,13 +117,13 @@ fn secret_in(flag: &str, file: &Path, config: &Config) -> Result<Zeroizing<Strin
 /// At each SIGHUP, reads again what the flags name: the certificate, the client's secret, and the provider's keys. What does
 /// not work any more is logged, and the old one stays.
 async fn reload(
-    mut told: Hangups,
+    mut hangups: Hangups,
     (config, serve): (Config, ServeConfig),
     secret: Option<Arc<ClientSecret>>,
     server: Arc<Notify>,
 ) {
     let file = serve.oauth.and_then(|oauth| oauth.client?.secret_file);
-    while told.next().await {
+    while hangups.next().await {
         tracing::info!("reading the certificate, the client's secret and the identity provider's keys again");
         if let Some((file, secret)) = file.as_ref().zip(secret.as_ref()) {
             match secret_in(SECRET_FILE, file, &config) {

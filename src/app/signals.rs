@@ -60,8 +60,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_signal_is_heard_before_anybody_waits_for_it() {
-        let told = stop_signal().unwrap();
+        let stop = stop_signal().unwrap();
         kill_process(getpid(), Signal::TERM).unwrap();
-        told.await;
+        stop.await;
     }
 }

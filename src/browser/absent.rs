@@ -1,11 +1,11 @@
 //! In the place of this room in a build without the feature `browser`, which reaches none.
 
 #[cfg_attr(not(feature = "browser"), expect(dead_code, reason = "nothing is found here"))]
-mod said;
+mod outcomes;
 
 use tokio::time::Instant;
 
-pub use self::said::{NotFound, Sought, Typed, Untyped};
+pub use self::outcomes::{FieldQuery, NotFound, Typed, Untyped};
 use crate::domain::{browser_address::BrowserAddress, totp::Code};
 
 /// The browsers that codes may be typed in: none here.
@@ -40,7 +40,7 @@ impl Browsers {
     /// # Errors
     /// Always.
     #[expect(clippy::unused_async, reason = "as in the other build")]
-    pub async fn find(&self, _: &Sought<'_>) -> Result<Field, NotFound> {
+    pub async fn find(&self, _: &FieldQuery<'_>) -> Result<Field, NotFound> {
         Err(NotFound::NoBrowser("this build reaches none: it was made without the feature `browser`".to_owned()))
     }
 }

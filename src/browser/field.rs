@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     link::{Link, LinkError, answer},
-    said::{Typed, Untyped},
+    outcomes::{Typed, Untyped},
 };
 use crate::domain::totp::Code;
 

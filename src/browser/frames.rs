@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{
-    Sought,
+    FieldQuery,
     field::{Field, Place},
     link::{Link, LinkError, answer, lock},
 };
@@ -27,7 +27,7 @@ const SCRIPT: &str =
     concat!("(", include_str!("page.js"), ")((", include_str!("find.js"), ")(", include_str!("words.js"), "))");
 
 /// A page or frame that was seen.
-pub(super) struct Seen {
+pub(super) struct FrameView {
     pub(super) candidate: Candidate,
     /// Places for a code.
     pub(super) fields: u64,
@@ -42,7 +42,7 @@ pub(super) struct Seen {
     place: Option<Place>,
 }
 
-impl Seen {
+impl FrameView {
     /// A page that can't be typed into.
     const fn of(candidate: Candidate) -> Self {
         let within = Vec::new();
@@ -112,7 +112,7 @@ struct Look {
 }
 
 /// Looks at every page and frame of a browser, at all of them at once.
-pub(super) async fn look_at(link: &Arc<Link>, sought: &Sought<'_>) -> Result<Vec<Seen>, LinkError> {
+pub(super) async fn look_at(link: &Arc<Link>, sought: &FieldQuery<'_>) -> Result<Vec<FrameView>, LinkError> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Targets {
@@ -134,7 +134,7 @@ pub(super) async fn look_at(link: &Arc<Link>, sought: &Sought<'_>) -> Result<Vec
     let seen: Vec<_> = join_all(looks).await.into_iter().flatten().collect();
     let parents: HashMap<PageId, PageId> =
         seen.iter().filter_map(|(seen, parent)| Some((seen.candidate.page.clone(), parent.clone()?))).collect();
-    let placed = |(mut seen, parent): (Seen, Option<PageId>)| {
+    let placed = |(mut seen, parent): (FrameView, Option<PageId>)| {
         let above = std::iter::successors(parent, |frame| parents.get(frame).cloned());
         seen.within = above.take(FRAMES_DEEP_MAX).collect();
         seen
@@ -143,15 +143,15 @@ pub(super) async fn look_at(link: &Arc<Link>, sought: &Sought<'_>) -> Result<Vec
 }
 
 /// A page that does not answer, if it is at one of the origins. Its address says that, and is good enough to say so.
-fn silent(target: &Target, sought: &Sought<'_>) -> Option<Seen> {
+fn silent(target: &Target, sought: &FieldQuery<'_>) -> Option<FrameView> {
     let (scheme, rest) = target.url.split_once("://")?;
     let origin = format!("{scheme}://{}", rest.split('/').next()?);
     let page = is_sought(&origin, sought).then(|| target.id.parse().ok())??;
-    Some(Seen { is_silent: true, ..Seen::of(Candidate::new(page, origin, "")) })
+    Some(FrameView { is_silent: true, ..FrameView::of(Candidate::new(page, origin, "")) })
 }
 
 /// Whether an origin is among those that are sought.
-fn is_sought(origin: &str, sought: &Sought<'_>) -> bool {
+fn is_sought(origin: &str, sought: &FieldQuery<'_>) -> bool {
     origin.parse::<Origin>().is_ok_and(|origin| sought.origins.iter().any(|allowed| allowed.covers(&origin)))
 }
 
@@ -159,8 +159,8 @@ fn is_sought(origin: &str, sought: &Sought<'_>) -> bool {
 async fn look_into(
     link: &Arc<Link>,
     target: &Target,
-    sought: &Sought<'_>,
-) -> Result<Vec<(Seen, Option<PageId>)>, LinkError> {
+    sought: &FieldQuery<'_>,
+) -> Result<Vec<(FrameView, Option<PageId>)>, LinkError> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Answer {
@@ -205,10 +205,10 @@ fn flatten(tree: Tree, into: &mut Vec<Frame>) {
 }
 
 /// Looks for places for a code in a frame of a right origin. `None`: the frame went away.
-async fn look_in_frame(link: &Arc<Link>, session: &str, frame: Frame, sought: &Sought<'_>) -> Option<Seen> {
+async fn look_in_frame(link: &Arc<Link>, session: &str, frame: Frame, sought: &FieldQuery<'_>) -> Option<FrameView> {
     let page: PageId = frame.id.parse().ok()?;
     if !is_sought(&frame.security_origin, sought) {
-        return Some(Seen::of(Candidate::new(page, String::new(), "")));
+        return Some(FrameView::of(Candidate::new(page, String::new(), "")));
     }
     let object = script_in(link, session, page.as_str()).await.ok()?;
     let place = Place { link: Arc::clone(link), session: session.to_owned(), object, origin: String::new() };
@@ -216,12 +216,12 @@ async fn look_in_frame(link: &Arc<Link>, session: &str, frame: Frame, sought: &S
     // The frame says its origin itself: it may have moved since the browser was asked.
     let place = is_sought(&look.origin, sought).then(|| Place { origin: look.origin.clone(), ..place });
     let candidate = Candidate::new(page, look.origin, &look.title);
-    Some(Seen {
+    Some(FrameView {
         fields: look.fields,
         is_selector_invalid: look.selector.is_some(),
         is_loaded: look.settled,
         place,
-        ..Seen::of(candidate)
+        ..FrameView::of(candidate)
     })
 }
 

@@ -16,9 +16,9 @@
 mod field;
 mod frames;
 mod link;
+mod outcomes;
 #[cfg(unix)]
 mod pipe;
-mod said;
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -27,10 +27,10 @@ use tokio::time::{Instant, sleep, timeout};
 
 pub use self::{
     field::Field,
-    said::{NotFound, Sought, Typed, Untyped},
+    outcomes::{FieldQuery, NotFound, Typed, Untyped},
 };
 use self::{
-    frames::{Seen, look_at},
+    frames::{FrameView, look_at},
     link::Link,
 };
 use crate::domain::browser_address::BrowserAddress;
@@ -74,14 +74,14 @@ impl Browsers {
     ///
     /// # Errors
     /// [`NotFound`].
-    pub async fn find(&self, sought: &Sought<'_>) -> Result<Field, NotFound> {
+    pub async fn find(&self, sought: &FieldQuery<'_>) -> Result<Field, NotFound> {
         let within = sought.within.max(ANSWERS_WITHIN_MIN);
         let mut why = NotFound::NoBrowser("it does not answer".to_owned());
         timeout(within, self.look(sought, &mut why)).await.unwrap_or(Err(why))
     }
 
     /// Looks until a field is found or nothing is waited for any more. `why` is why the last look found none.
-    async fn look(&self, sought: &Sought<'_>, why: &mut NotFound) -> Result<Field, NotFound> {
+    async fn look(&self, sought: &FieldQuery<'_>, why: &mut NotFound) -> Result<Field, NotFound> {
         let begun = Instant::now();
         let links = self.links(sought.within.max(ANSWERS_WITHIN_MIN) / 2).await?;
         loop {
@@ -100,7 +100,7 @@ impl Browsers {
             if let Some(cause) = lost.filter(|_| seen.is_empty()) {
                 return Err(NotFound::NoBrowser(cause));
             }
-            let patience = if seen.iter().any(Seen::is_of_an_origin) { SETTLES_WITHIN } else { OPENS_WITHIN };
+            let patience = if seen.iter().any(FrameView::is_of_an_origin) { SETTLES_WITHIN } else { OPENS_WITHIN };
             let is_early = begun.elapsed() < LOADS_WITHIN.min(sought.within / 2);
             match chosen(seen, sought, is_early) {
                 Ok(field) => return Ok(field),
@@ -128,25 +128,27 @@ impl Browsers {
 }
 
 /// The one field that is sought, or why none is. While it is early, a page that is loading has none.
-fn chosen(seen: Vec<Seen>, sought: &Sought<'_>, is_early: bool) -> Result<Field, NotFound> {
+fn chosen(seen: Vec<FrameView>, sought: &FieldQuery<'_>, is_early: bool) -> Result<Field, NotFound> {
     // A page stands for the frames in it, unless it asks for a code itself.
-    let is_it = |seen: &Seen| sought.page.is_none_or(|page| seen.candidate.page == *page);
+    let is_it = |seen: &FrameView| sought.page.is_none_or(|page| seen.candidate.page == *page);
     let asks_itself = seen.iter().any(|seen| is_it(seen) && seen.fields > 0);
-    let is_in_it = |seen: &Seen| sought.page.is_some_and(|page| seen.within.contains(page));
-    let mut named: Vec<Seen> = seen.into_iter().filter(|seen| is_it(seen) || !asks_itself && is_in_it(seen)).collect();
+    let is_in_it = |seen: &FrameView| sought.page.is_some_and(|page| seen.within.contains(page));
+    let mut named: Vec<FrameView> =
+        seen.into_iter().filter(|seen| is_it(seen) || !asks_itself && is_in_it(seen)).collect();
     if named.is_empty() && sought.page.is_some() {
         return Err(NotFound::NoSuchPage);
     }
     let is_one_silent = named.iter().any(|seen| seen.is_silent);
-    named.retain(Seen::may_be_typed_into);
+    named.retain(FrameView::may_be_typed_into);
     if named.is_empty() {
         return Err(if is_one_silent { NotFound::Silent } else { NotFound::WrongOrigin });
     }
     if named.iter().any(|seen| seen.is_selector_invalid) {
         return Err(NotFound::Selector);
     }
-    let candidates = |seen: Vec<Seen>| seen.into_iter().take(CANDIDATES_MAX).map(|seen| seen.candidate).collect();
-    let (mut with_field, without): (Vec<Seen>, Vec<Seen>) = named.into_iter().partition(|seen| seen.fields > 0);
+    let candidates = |seen: Vec<FrameView>| seen.into_iter().take(CANDIDATES_MAX).map(|seen| seen.candidate).collect();
+    let (mut with_field, without): (Vec<FrameView>, Vec<FrameView>) =
+        named.into_iter().partition(|seen| seen.fields > 0);
     match with_field.pop() {
         None if is_one_silent => Err(NotFound::Silent),
         None => Err(NotFound::NoField(candidates(without))),

@@ -1,10 +1,10 @@
 //! In the place of this room in a build without the feature `guard`, which has no proxy.
 
-mod said;
+mod outcomes;
 
 use std::{net::SocketAddr, path::PathBuf};
 
-pub use self::said::{Certificate, GuardError};
+pub use self::outcomes::{Certificate, GuardError};
 use crate::{domain::principal::Principal, operations::Service};
 
 /// The guard. It has no values in this build.

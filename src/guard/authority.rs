@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
-use super::said::{Certificate, GuardError};
+use super::outcomes::{Certificate, GuardError};
 use crate::domain::{origin::Origin, time::Timestamp};
 
 /// Seconds of a day.

@@ -15,8 +15,8 @@
 mod authority;
 mod body;
 mod exchange;
+mod outcomes;
 mod proxy;
-mod said;
 mod sockets;
 mod upstream;
 mod window;
@@ -25,7 +25,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{net::TcpListener, task::JoinSet};
 
-pub use self::said::{Certificate, GuardError};
+pub use self::outcomes::{Certificate, GuardError};
 use self::{authority::Authority, exchange::Exchange, proxy::Proxy};
 use crate::{
     domain::{origin::Origin, principal::Principal},

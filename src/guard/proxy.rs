@@ -16,7 +16,7 @@ use super::{
     authority::Authority,
     body::{Body, Trouble, empty, replaced, text, untouched},
     exchange::{Exchange, Replacing},
-    said::GuardError,
+    outcomes::GuardError,
     sockets::relay,
     upstream::{Place, Unanswered, Upstream},
 };
@@ -34,7 +34,7 @@ pub(super) struct Proxy {
 /// The connection to the browser ends without an answer, as the one to the origin has: a browser then tries again.
 #[derive(Debug, thiserror::Error)]
 #[error("the origin ended the connection")]
-struct Lost;
+struct OriginEnded;
 
 /// A place that requests of one connection go to, and its origin if codes may go there.
 struct Route {
@@ -66,7 +66,7 @@ impl Proxy {
                 let place = Place { host, port: uri.port_u16().unwrap_or(80), secure: false };
                 let origin = self.bound(&place).await?;
                 let route = Route { upstream: Upstream::new(place, self.tls.clone()), origin };
-                self.forward(&route, request).await.map_err(|Lost| bad_gateway("the connection ended"))
+                self.forward(&route, request).await.map_err(|OriginEnded| bad_gateway("the connection ended"))
             }
             _ => Err(problem(StatusCode::BAD_REQUEST, "this is a proxy; name it to a browser by --proxy-server")),
         }
@@ -154,7 +154,7 @@ impl Proxy {
     }
 
     /// Sends a request on, and its answer back.
-    async fn forward(&self, route: &Route, mut request: Request<Incoming>) -> Result<Response<Body>, Lost> {
+    async fn forward(&self, route: &Route, mut request: Request<Incoming>) -> Result<Response<Body>, OriginEnded> {
         let is_socket = has(request.headers(), &header::UPGRADE, "websocket");
         let browser = is_socket.then(|| upgrade::on(&mut request));
         let (mut parts, body) = request.into_parts();
@@ -180,7 +180,7 @@ impl Proxy {
             Err(Unanswered { cause, reused }) => {
                 return match trouble.get() {
                     Some(refusal) => Ok(bad_gateway(refusal)),
-                    None if reused => Err(Lost),
+                    None if reused => Err(OriginEnded),
                     None => Ok(bad_gateway(&chain(cause.as_ref()))),
                 };
             }

@@ -23,7 +23,7 @@ use tokio_rustls::TlsConnector;
 use super::{
     authority::bare,
     body::{Body, BoxError},
-    said::GuardError,
+    outcomes::GuardError,
 };
 
 /// Where requests go.

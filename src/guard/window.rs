@@ -51,7 +51,7 @@ impl Window {
                 continue;
             }
             if let Some(from) = begun.take() {
-                note(&mut found, from..at, alone);
+                add(&mut found, from..at, alone);
             }
             alone = true;
         }
@@ -59,7 +59,7 @@ impl Window {
         if let Some(from) = begun {
             let digits = bytes.len().saturating_sub(from);
             if last {
-                note(&mut found, from..bytes.len(), alone);
+                add(&mut found, from..bytes.len(), alone);
             } else if alone && digits <= LONGEST {
                 self.held = bytes.split_off(from);
             } else {
@@ -70,7 +70,7 @@ impl Window {
     }
 }
 
-fn note(found: &mut Vec<Range<usize>>, digits: Range<usize>, alone: bool) {
+fn add(found: &mut Vec<Range<usize>>, digits: Range<usize>, alone: bool) {
     if alone && LENGTHS.contains(&digits.len()) {
         found.push(digits);
     }

@@ -29,7 +29,7 @@ use crate::{
         text::{Purpose, ShownText},
         time::Timestamp,
     },
-    vault::{Draft, Kept, Outcome},
+    vault::{Draft, Outcome, Versioned},
 };
 
 /// Asks a person to add a secret, or waits for what came of it.
@@ -265,7 +265,7 @@ impl Call<'_> {
             // Stale: another process removes them.
             old.iter().fold(service.vault().silent_draft(), Draft::remove).commit().await?;
         }
-        let mut open: Vec<&Kept<Enrolment>> =
+        let mut open: Vec<&Versioned<Enrolment>> =
             all.iter().filter(|kept| kept.is_open(now) && kept.is_of(self.caller)).collect();
         open.sort_by_key(|kept| (kept.opened, kept.expires_at));
         while proof == ProofWanted::Machine && open.len() >= ENROLMENTS_OPEN_MAX {

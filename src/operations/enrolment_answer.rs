@@ -26,7 +26,7 @@ use crate::{
         text::ShownText,
         totp::{Code, Step, TotpParameters},
     },
-    vault::{Kept, Life, NewSecret, Outcome},
+    vault::{Life, NewSecret, Outcome, Versioned},
 };
 
 /// How often it is looked whether the time of typed seeds is over.
@@ -299,7 +299,7 @@ impl Service {
     }
 
     /// The answer to a second press of the button.
-    async fn added_before(&self, kept: &Kept<Enrolment>, id: SecretId) -> Result<Added, Failed> {
+    async fn added_before(&self, kept: &Versioned<Enrolment>, id: SecretId) -> Result<Added, Failed> {
         let secret = self.vault().secret(kept.account, id).await?.filter(|secret| secret.deleted_at.is_none());
         Ok(secret.map_or(Added::Ended(kept.state), |secret| Added::Stored(Box::new(secret.value))))
     }

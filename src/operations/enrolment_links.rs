@@ -26,7 +26,7 @@ use crate::{
         text::Purpose,
         words::words_of,
     },
-    vault::{Derived, Kept, Outcome, PinMemory, StoreError},
+    vault::{Derived, Outcome, PinMemory, StoreError, Versioned},
 };
 
 /// Bytes of a token that are derived by the vault's key.
@@ -126,7 +126,7 @@ impl Service {
     }
 
     /// The enrolment of a token. `None`: no link has this token.
-    pub(super) async fn enrolment_of(&self, token: &str) -> Result<Option<Kept<Enrolment>>, StoreError> {
+    pub(super) async fn enrolment_of(&self, token: &str) -> Result<Option<Versioned<Enrolment>>, StoreError> {
         let Some(id) = self.id_of_signed(Derived::Token, token) else { return Ok(None) };
         self.vault().enrolment(id).await
     }
@@ -186,7 +186,7 @@ impl Service {
 
     /// The enrolment as it is now. One that nobody answered in time, or whose key lets nobody in any more, ends here, once, with an
     /// audit row.
-    pub(super) async fn settled(&self, id: EnrolmentId) -> Result<Option<Kept<Enrolment>>, Failed> {
+    pub(super) async fn settled(&self, id: EnrolmentId) -> Result<Option<Versioned<Enrolment>>, Failed> {
         let mut retries = Retries::new(&self.shared.random);
         loop {
             let Some(kept) = self.vault().enrolment(id).await? else { return Ok(None) };

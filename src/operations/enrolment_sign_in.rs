@@ -17,7 +17,7 @@ use crate::{
         ids::{AccountId, EnrolmentId},
         seat::{Seat, SeatName},
     },
-    vault::{Derived, Kept, Outcome},
+    vault::{Derived, Outcome, Versioned},
 };
 
 /// A sign-in that is under way in one browser. No `Debug`.
@@ -165,7 +165,7 @@ impl Service {
     }
 
     /// The seat whose person answers an enrolment.
-    pub(super) async fn seat_of(&self, kept: &Enrolment) -> Result<Option<Kept<Seat>>, Failed> {
+    pub(super) async fn seat_of(&self, kept: &Enrolment) -> Result<Option<Versioned<Seat>>, Failed> {
         match kept.seat {
             Some(id) => Ok(self.vault().seat(kept.account, &SeatName::Id(id)).await?),
             None => Ok(None),

@@ -20,7 +20,7 @@ use crate::{
         words::normal_words,
     },
     operations::{Call, Effect},
-    vault::{Kept, Outcome},
+    vault::{Outcome, Versioned},
 };
 
 /// What a transport knows of the person who opened a link.
@@ -190,7 +190,7 @@ impl Service {
     }
 
     /// The ticket of the user of this machine who runs the process, if that is the visitor.
-    async fn prove_machine(&self, kept: &Kept<Enrolment>, visitor: Visitor<'_>) -> Result<Proof, Failed> {
+    async fn prove_machine(&self, kept: &Versioned<Enrolment>, visitor: Visitor<'_>) -> Result<Proof, Failed> {
         let ticket = self.enrolment_ticket(kept.id, None);
         if visitor.same_user == Some(true) || visitor.has(&ticket) {
             return Ok(Ok(ticket));
@@ -213,7 +213,7 @@ impl Service {
     }
 
     /// The ticket of the person of the enrolment's seat, if that is the visitor.
-    async fn prove_seat(&self, kept: &Kept<Enrolment>, visitor: Visitor<'_>) -> Result<Proof, Failed> {
+    async fn prove_seat(&self, kept: &Versioned<Enrolment>, visitor: Visitor<'_>) -> Result<Proof, Failed> {
         let seat = self.seat_of(kept).await?;
         let Some(seat) = seat else {
             self.note_stranger(kept, ErrorCode::PermissionDenied, visitor.from).await;
@@ -256,7 +256,7 @@ impl Service {
     }
 
     /// Counts a try before it is looked at: however many are made at once, no more are looked at than allowed.
-    async fn take_try(&self, id: EnrolmentId) -> Result<Result<Kept<Enrolment>, EnrolmentState>, Failed> {
+    async fn take_try(&self, id: EnrolmentId) -> Result<Result<Versioned<Enrolment>, EnrolmentState>, Failed> {
         let mut retries = Retries::new(&self.shared.random);
         loop {
             let Some(kept) = self.settled(id).await? else { return Ok(Err(EnrolmentState::Expired)) };
@@ -279,7 +279,7 @@ impl Service {
     /// Records the result of a try, which earns a ticket if it was right. The last wrong one ends the enrolment.
     async fn tried(
         &self,
-        kept: &Kept<Enrolment>,
+        kept: &Versioned<Enrolment>,
         ticket: Option<String>,
         ask: impl Fn(Option<ProofProblem>) -> Visited,
     ) -> Result<Proof, Failed> {
@@ -328,7 +328,7 @@ impl Service {
     }
 
     /// Notes that the person saw the request for the first time.
-    async fn open(&self, kept: &Kept<Enrolment>, actor: Actor) -> Result<(), Failed> {
+    async fn open(&self, kept: &Versioned<Enrolment>, actor: Actor) -> Result<(), Failed> {
         let mut retries = Retries::new(&self.shared.random);
         loop {
             let Some(now) = self.vault().enrolment(kept.id).await?.filter(|now| !now.opened) else { return Ok(()) };

@@ -16,7 +16,7 @@ use super::{
     origins::is_of_strangers,
 };
 use crate::{
-    browser::{Field, NotFound, Sought, Typed, Untyped},
+    browser::{Field, FieldQuery, NotFound, Typed, Untyped},
     domain::{
         audit::Action,
         ids::SecretId,
@@ -202,7 +202,7 @@ impl FillCode {
             return Err(Refusal::NoOrigins.into());
         }
         let selector = self.selector.as_ref().map(Text::as_str);
-        let sought = Sought { origins: &origins, page: page.as_ref(), selector, within };
+        let sought = FieldQuery { origins: &origins, page: page.as_ref(), selector, within };
         browsers.find(&sought).boxed().await.map_err(|not_found| refusal(not_found, origins).into())
     }
 }

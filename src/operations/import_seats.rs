@@ -56,7 +56,7 @@ pub struct PresentSeat {
 impl SortedSeats {
     /// Sorts entries by what becomes of them beside the seats of the account.
     pub fn of(entries: &[SeatChanges], kept: &[Seat]) -> Self {
-        let (mut sorted, mut known) = (Self::default(), Known::default());
+        let (mut sorted, mut known) = (Self::default(), KnownSeats::default());
         for seat in kept {
             known.take(&seat.profile, None);
         }
@@ -89,7 +89,7 @@ impl SortedSeats {
 
 /// The seats that are known so far, by what is unique in an account.
 #[derive(Default)]
-struct Known {
+struct KnownSeats {
     /// With the entry that brought it, if one did.
     by_email: HashMap<String, (SeatProfile, Option<usize>)>,
     /// The e-mail address of each subject's seat.
@@ -105,7 +105,7 @@ enum Place {
 
 const TAKEN: &str = "its e-mail address or auth_subject exists already";
 
-impl Known {
+impl KnownSeats {
     fn take(&mut self, profile: &SeatProfile, entry: Option<usize>) {
         let email = key_of(profile);
         if let Some(subject) = &profile.auth_subject {

@@ -17,7 +17,7 @@ use crate::{
         session::{Carried, Letter, NodeId, SessionOwner, SessionTag},
         time::Timestamp,
     },
-    vault::{Kept, Outcome},
+    vault::{Outcome, Versioned},
 };
 
 /// The most letters on the way to one session, as many as may wait there.
@@ -144,7 +144,7 @@ impl Service {
     ///
     /// # Errors
     /// `unavailable`.
-    pub async fn letters(&self, node: NodeId) -> Result<Vec<Kept<Letter>>, Refusal> {
+    pub async fn letters(&self, node: NodeId) -> Result<Vec<Versioned<Letter>>, Refusal> {
         self.vault().letters_to(node, AT_ONCE).await.map_err(|cause| self.refusal_of(cause.into()))
     }
 
@@ -152,7 +152,7 @@ impl Service {
     ///
     /// # Errors
     /// `unavailable`.
-    pub async fn take_letters(&self, letters: &[Kept<Letter>]) -> Result<bool, Refusal> {
+    pub async fn take_letters(&self, letters: &[Versioned<Letter>]) -> Result<bool, Refusal> {
         let taken = self.vault().removal(letters).commit().await;
         taken.map(|outcome| outcome == Outcome::Done).map_err(|cause| self.refusal_of(cause.into()))
     }

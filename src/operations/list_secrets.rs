@@ -19,7 +19,7 @@ use crate::{
         secret::TotpSecret,
         text::ShownText,
     },
-    vault::{Found, Life, ListRest, Page},
+    vault::{Life, ListRest, Page, SearchPage},
 };
 
 /// Lists the secrets that exist for a caller.
@@ -202,7 +202,7 @@ impl Call<'_> {
     async fn search(&self, query: &str, page: Page) -> Result<SecretPage, Failed> {
         let (vault, account) = (self.service.vault(), self.caller.account());
         // Match anywhere in a word; `FindSecrets` looks up what a person types.
-        let Found { secrets, total } = vault.search_secrets(account, query, page).await?;
+        let SearchPage { secrets, total } = vault.search_secrets(account, query, page).await?;
         let stored = vault.count_secrets(account, Life::Live).await?;
         Ok(SecretPage { secrets, total, stored, rest: None })
     }

@@ -126,8 +126,8 @@ pub use self::{
     waiting::Patience,
 };
 pub use crate::vault::{
-    AuditAsk, AuditReport, AuditRows, BackedUp, Circumstance, Erased, Finding, Kept, Life, Mended, Passphrase,
-    RecoveryWords, Relocated, Repaired, Resealed, Restored, Rotation, Source, Stage, Ties, Travel, VaultKey,
+    AuditAsk, AuditReport, AuditRows, BackedUp, Circumstance, Erased, Finding, Life, Mended, Passphrase, RecoveryWords,
+    Relocated, Repaired, Resealed, Restored, Rotation, Source, Stage, Ties, Travel, VaultKey, Versioned,
 };
 
 pub(crate) use pace::{Counted, Pace};

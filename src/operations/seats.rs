@@ -9,7 +9,7 @@ use crate::{
         seat::{Seat, SeatName, SeatProfile},
         text::{AuthSubject, Email, PhoneNumber, TextError},
     },
-    vault::{Kept, Outcome},
+    vault::{Outcome, Versioned},
 };
 
 /// The error for an `auth_subject` that is another seat's id.
@@ -116,7 +116,7 @@ const TAKEN: &str = "a seat with this e-mail address or `auth_subject`";
 
 impl Call<'_> {
     /// The seat that a person names. The audit row names it from then on.
-    pub(super) async fn kept_seat(&mut self, name: &str) -> Result<Kept<Seat>, Failed> {
+    pub(super) async fn kept_seat(&mut self, name: &str) -> Result<Versioned<Seat>, Failed> {
         let seat = self.service.seat_for(self.caller, Some(name)).await?.ok_or(Refusal::NotFound("seat"))?;
         self.entry.seat = Some(seat.id);
         let kept = self.service.vault().seat(self.caller.account(), &SeatName::Id(seat.id)).await?;

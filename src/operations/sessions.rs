@@ -13,7 +13,7 @@ use crate::{
         session::{Carried, NodeId, Session, SessionOwner},
         time::Timestamp,
     },
-    vault::{Kept, Outcome, StoreError},
+    vault::{Outcome, StoreError, Versioned},
 };
 
 /// How long a session must be idle before its owner's next one may replace it.
@@ -70,7 +70,7 @@ impl Service {
         id: &str,
         owner: &SessionOwner,
         limits: &SessionLimits,
-    ) -> Result<Option<Kept<Session>>, StoreError> {
+    ) -> Result<Option<Versioned<Session>>, StoreError> {
         let found = self.vault().sessions(&[self.vault().session_tag(id)]).await?;
         let since = limits.ended_before(self.now());
         Ok(found.into_iter().flatten().find(|kept| kept.owner == *owner && kept.used_at >= since))

@@ -60,7 +60,7 @@ pub(super) fn look_at(picture: &Picture) -> Result<Vec<Zeroizing<String>>, Unrea
     let half = |whole: &Picture| is_large(whole).then(|| whole.halved());
     let smaller: Vec<Picture> = std::iter::successors(half(picture), half).collect();
     let sizes = || smaller.iter().rev().chain([picture]);
-    let mut found = Found::default();
+    let mut found = Readings::default();
     for size in sizes() {
         // Dark codes on light ground, and light ones on dark ground.
         for light in [size, &inverted(size)] {
@@ -84,7 +84,7 @@ pub(super) fn look_at(picture: &Picture) -> Result<Vec<Zeroizing<String>>, Unrea
 
 /// What was found so far.
 #[derive(Default)]
-struct Found {
+struct Readings {
     codes: Vec<Code>,
     saw_illegible: bool,
 }
@@ -96,7 +96,7 @@ struct Code {
     text: Option<Zeroizing<String>>,
 }
 
-impl Found {
+impl Readings {
     fn add(&mut self, sights: Vec<Reading>) {
         for sight in sights {
             match sight {
@@ -184,16 +184,16 @@ mod tests {
 
     #[test]
     fn a_code_on_which_two_readings_disagree_is_not_read() {
-        let mut found = Found::default();
+        let mut found = Readings::default();
         found.add(vec![sight(0.2, "a"), sight(0.8, "b")]);
         found.add(vec![sight(0.21, "c"), sight(0.8, "b"), Reading::Illegible]);
         found.add(vec![sight(0.2, "a"), sight(0.5, "b")]);
         let texts = found.texts().unwrap();
         assert_eq!(texts.iter().map(|text| text.as_str()).collect::<Vec<_>>(), ["b"]);
-        let mut found = Found::default();
+        let mut found = Readings::default();
         found.add(vec![sight(0.2, "a"), sight(0.2, "c")]);
         assert_eq!(found.texts(), Err(Unread::Illegible));
-        assert_eq!(Found::default().texts(), Err(Unread::NoCode));
+        assert_eq!(Readings::default().texts(), Err(Unread::NoCode));
     }
 
     #[test]

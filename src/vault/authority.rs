@@ -5,7 +5,7 @@
 use zeroize::Zeroizing;
 
 use super::{
-    Draft, Kept, Vault,
+    Draft, Vault, Versioned,
     key::Key,
     keyring::Keyring,
     records::SealedAuthority,
@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// An authority that was read, to be replaced.
-pub type KeptAuthority = Kept<SealedAuthority>;
+pub type KeptAuthority = Versioned<SealedAuthority>;
 
 impl Keyring {
     /// Opens an authority.

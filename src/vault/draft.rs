@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use super::{
-    Kept, Vault,
+    Vault, Versioned,
     job::Job,
     keyring::Keyring,
     records::{CountRecord, KeptKey, SealedMetadata, Stored, UseRecord},
@@ -109,7 +109,7 @@ impl<'v> Draft<'v> {
     }
 
     /// Requires that a record has not changed since it was read.
-    pub fn unchanged<T>(mut self, kept: &Kept<T>) -> Self {
+    pub fn unchanged<T>(mut self, kept: &Versioned<T>) -> Self {
         self.change.expect.push(version_of(kept));
         self
     }
@@ -135,14 +135,14 @@ impl<'v> Draft<'v> {
     }
 
     /// Replaces a record.
-    pub fn replace<T: Stored>(mut self, kept: &Kept<T>, new: &T) -> Self {
+    pub fn replace<T: Stored>(mut self, kept: &Versioned<T>, new: &T) -> Self {
         let keyring = self.vault.keyring();
         self.replace_record(&kept.record, new, Index::Replace(new.finders(keyring)));
         self
     }
 
     /// Removes a record.
-    pub fn remove<T>(mut self, kept: &Kept<T>) -> Self {
+    pub fn remove<T>(mut self, kept: &Versioned<T>) -> Self {
         self.change.expect.push(version_of(kept));
         self.change.remove.push(Removal::One(kept.record.key.clone()));
         self
@@ -156,7 +156,7 @@ impl<'v> Draft<'v> {
     }
 
     /// Revokes a key, from the next request on, in every process.
-    pub fn revoke_key(self, kept: &Kept<KeptKey>, at: Timestamp) -> Self {
+    pub fn revoke_key(self, kept: &Versioned<KeptKey>, at: Timestamp) -> Self {
         let mut new = kept.value.clone();
         new.key.revoked_at = new.key.revoked_at.or(Some(at));
         self.replace(kept, &new)
@@ -177,7 +177,7 @@ impl<'v> Draft<'v> {
     /// Replaces a live secret's metadata, and its seed if a new one is given.
     pub fn change_secret(
         self,
-        kept: &Kept<TotpSecret>,
+        kept: &Versioned<TotpSecret>,
         metadata: &SecretMetadata,
         seed: Option<(&InUse, &Seed)>,
     ) -> Self {
@@ -190,7 +190,7 @@ impl<'v> Draft<'v> {
 
     fn try_change(
         &mut self,
-        kept: &Kept<TotpSecret>,
+        kept: &Versioned<TotpSecret>,
         metadata: &SecretMetadata,
         seed: Option<(&InUse, &Seed)>,
     ) -> Result<(), StoreError> {
@@ -210,7 +210,7 @@ impl<'v> Draft<'v> {
     }
 
     /// Deletes a secret for callers, or restores it.
-    pub fn set_deleted(mut self, kept: &Kept<TotpSecret>, at: Option<Timestamp>) -> Self {
+    pub fn set_deleted(mut self, kept: &Versioned<TotpSecret>, at: Option<Timestamp>) -> Self {
         match self.vault.keyring().open_record::<SealedMetadata>(&kept.record) {
             Ok(metadata) => {
                 let new = SealedMetadata { deleted_at: at, ..metadata };
@@ -343,6 +343,6 @@ impl<'v> Draft<'v> {
     }
 }
 
-fn version_of<T>(kept: &Kept<T>) -> Expect {
+fn version_of<T>(kept: &Versioned<T>) -> Expect {
     Expect::Version(kept.record.key.clone(), kept.record.version)
 }

@@ -4,7 +4,7 @@ use argon2::{Algorithm, Argon2, Block, Params, Version};
 use subtle::ConstantTimeEq as _;
 use zeroize::{Zeroize as _, Zeroizing};
 
-use super::{CHUNK, Kept, Listed, Mac, Page, Vault};
+use super::{CHUNK, Listed, Mac, Page, Vault, Versioned};
 use crate::{
     domain::{
         enrolment::Enrolment,
@@ -76,7 +76,7 @@ impl Vault {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn enrolment(&self, id: EnrolmentId) -> Result<Option<Kept<Enrolment>>, StoreError> {
+    pub async fn enrolment(&self, id: EnrolmentId) -> Result<Option<Versioned<Enrolment>>, StoreError> {
         self.one(id.as_bytes().as_slice()).await
     }
 
@@ -84,7 +84,7 @@ impl Vault {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn enrolments(&self, account: AccountId) -> Result<Listed<Kept<Enrolment>>, StoreError> {
+    pub async fn enrolments(&self, account: AccountId) -> Result<Listed<Versioned<Enrolment>>, StoreError> {
         self.listed(List::of(Kind::Enrolment, Some(account), CHUNK), Page::ALL).await
     }
 
@@ -92,7 +92,7 @@ impl Vault {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn seat_pin(&self, seat: SeatId) -> Result<Option<Kept<SeatPin>>, StoreError> {
+    pub async fn seat_pin(&self, seat: SeatId) -> Result<Option<Versioned<SeatPin>>, StoreError> {
         self.one(seat.as_bytes().as_slice()).await
     }
 

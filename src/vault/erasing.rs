@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{CHUNK, Kept, Outcome, Page, Vault, audit_row, ledger::first, records::SealedMetadata};
+use super::{CHUNK, Outcome, Page, Vault, Versioned, audit_row, ledger::first, records::SealedMetadata};
 use crate::{
     domain::{
         audit::{AuditEntry, Outcome as Ended},
@@ -57,7 +57,7 @@ impl Vault {
     pub async fn erase_deleted(&self, before: Timestamp, entry: &AuditEntry) -> Result<Erased, StoreError> {
         let now = entry.at;
         let list = List { life: Some(Life::Deleted), ..List::of(Kind::Secret, None, CHUNK) };
-        let mut due: Vec<Kept<SealedMetadata>> = self.listed(list, Page::ALL).await?.sound;
+        let mut due: Vec<Versioned<SealedMetadata>> = self.listed(list, Page::ALL).await?.sound;
         due.retain(|kept| kept.deleted_at.is_some_and(|at| at < before));
         if self.is_clock_settled(now).await? {
             let erased = Erased { secrets: self.erase(&due, entry).await?, clock_unsettled: false };
@@ -80,7 +80,7 @@ impl Vault {
     }
 
     /// Erases secrets, with an audit row for each.
-    async fn erase(&self, due: &[Kept<SealedMetadata>], entry: &AuditEntry) -> Result<u64, StoreError> {
+    async fn erase(&self, due: &[Versioned<SealedMetadata>], entry: &AuditEntry) -> Result<u64, StoreError> {
         let mut erased = 0;
         for batch in due.chunks(ERASED_AT_ONCE) {
             let draft = batch.iter().fold(self.silent_draft(), |draft, kept| {
@@ -135,7 +135,7 @@ impl Vault {
     pub(super) async fn remove_before(&self, kind: Kind, time: Timestamp) -> Result<(), StoreError> {
         let mut list = List { before_sort: Some(time.micros()), ..List::of(kind, None, CHUNK) };
         while let Some(old) = self.next_chunk(&mut list).await? {
-            let old: Vec<_> = old.into_iter().map(|record| Kept { value: (), record }).collect();
+            let old: Vec<_> = old.into_iter().map(|record| Versioned { value: (), record }).collect();
             for batch in old.chunks(ERASED_AT_ONCE) {
                 // Stale: one of them counts again. The others are removed next time.
                 self.removal(batch).commit().await?;

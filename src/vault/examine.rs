@@ -37,7 +37,7 @@ pub struct Examined {
 }
 
 impl Examined {
-    fn tell(&mut self, problem: String) {
+    fn report(&mut self, problem: String) {
         if self.problems.len() < PROBLEMS_MAX {
             self.problems.push(problem);
         }
@@ -66,20 +66,20 @@ impl Vault {
                         None => true,
                     };
                     if !belongs {
-                        examined.tell(format!("{}: it belongs to an account that is not there", shown(&record.key)));
+                        examined.report(format!("{}: it belongs to an account that is not there", shown(&record.key)));
                     }
                     match self.examine_record_now(record).await {
                         Ok(()) => {}
-                        Err(StoreError::Damaged { what }) => examined.tell(what),
+                        Err(StoreError::Damaged { what }) => examined.report(what),
                         Err(cause) => return Err(cause),
                     }
                 }
                 tokio::task::yield_now().await;
             }
         }
-        self.examine_terms().await?.into_iter().for_each(|problem| examined.tell(problem));
+        self.examine_terms().await?.into_iter().for_each(|problem| examined.report(problem));
         if accounts.is_empty() {
-            examined.tell("there is no account".to_owned());
+            examined.report("there is no account".to_owned());
         }
         Ok(examined)
     }

@@ -103,7 +103,7 @@ impl<'a> Mending<'a> {
             if key.id.is_empty() {
                 let floor = Floor { until: self.now.plus(FLOOR) };
                 self.put(&floor, self.entry(None)).await?;
-                self.tell(&key, "set anew: steps of the next two minutes count as used");
+                self.report(&key, "set anew: steps of the next two minutes count as used");
             } else {
                 self.remove(&key, "removed: it only looks like a floor").await?;
             }
@@ -130,7 +130,7 @@ impl<'a> Mending<'a> {
         }
         let account = Account { id, name: Name::kept(DEFAULT_ACCOUNT.to_owned()), created_at };
         self.put(&account, self.entry(Some(id))).await?;
-        self.tell(&key, "made anew from the vault's header");
+        self.report(&key, "made anew from the vault's header");
         Ok(())
     }
 
@@ -138,7 +138,7 @@ impl<'a> Mending<'a> {
         for kept in source.vault.accounts().await?.sound {
             if !self.is_sound(&kept.record.key).await? && self.is_needed(kept.id).await? {
                 self.put(&kept.value, self.entry(Some(kept.id))).await?;
-                self.tell(&kept.record.key, "restored from the backup");
+                self.report(&kept.record.key, "restored from the backup");
             }
         }
         Ok(())
@@ -168,7 +168,7 @@ impl<'a> Mending<'a> {
                 continue;
             }
             self.put(&seat, AuditEntry { seat: Some(seat.id), ..self.entry(Some(seat.account)) }).await?;
-            self.tell(&record.key, "restored from the backup, as it was then");
+            self.report(&record.key, "restored from the backup, as it was then");
         }
         Ok(())
     }
@@ -201,7 +201,7 @@ impl<'a> Mending<'a> {
             } else {
                 "restored from the backup; it is off until `countersign key enable`"
             };
-            self.tell(&kept.record.key, how);
+            self.report(&kept.record.key, how);
         }
         Ok(())
     }
@@ -279,7 +279,7 @@ impl<'a> Mending<'a> {
             state.close_until(&metadata.totp, self.now.plus(FLOOR));
             let entry = AuditEntry { secret: Some(sealed.id), ..self.entry(Some(sealed.account)) };
             self.put(&UseRecord { secret: sealed.id, account: sealed.account, state }, entry).await?;
-            self.tell(
+            self.report(
                 &key,
                 "made anew: all steps of the next two minutes count as used, and wrong tries are counted from 0",
             );
@@ -310,7 +310,7 @@ impl<'a> Mending<'a> {
             let mut key = kept.value.clone();
             key.key.revoked_at = Some(self.now);
             self.put(&key, AuditEntry { key: Some(key.key.id), ..self.entry(Some(key.key.rights.account)) }).await?;
-            self.tell(&kept.record.key, "revoked: its seat is not there");
+            self.report(&kept.record.key, "revoked: its seat is not there");
         }
         Ok(())
     }
@@ -377,11 +377,11 @@ impl<'a> Mending<'a> {
         let secret = key.id.get(..16).and_then(|id| SecretId::from_slice(id).ok());
         let secret = secret.filter(|_| matches!(key.kind, Kind::Use | Kind::Count));
         self.vault.record(vec![AuditEntry { secret, ..self.entry(None) }]).await?;
-        self.tell(key, how);
+        self.report(key, how);
         Ok(())
     }
 
-    pub(super) fn tell(&mut self, key: &RecordKey, how: &str) {
+    pub(super) fn report(&mut self, key: &RecordKey, how: &str) {
         self.done.push(Mended { what: shown(key), how: how.to_owned() });
     }
 }

@@ -82,7 +82,7 @@ impl Mending<'_> {
                 "restored from the backup, as it was then; codes come again in two and a half minutes. See that the service accepts them"
             }
         };
-        self.tell(key, how);
+        self.report(key, how);
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! The vault: everything that needs its keys, on top of a store that has none.
 //!
-//! To change something, a caller reads it ([`Kept`]), decides, and [commits a draft](Draft). A draft holds what must be
+//! To change something, a caller reads it ([`Versioned`]), decides, and [commits a draft](Draft). A draft holds what must be
 //! unchanged, the new records and the audit rows, and is committed as a whole or not at all. [`Outcome::Stale`] means
 //! that another caller was faster: read and decide again. So a decision must have no effect other than the draft.
 //!
@@ -27,7 +27,7 @@ mod archive;
 mod audit_row;
 mod authority;
 mod backup;
-mod company;
+mod batch_delay;
 mod copy;
 mod creation;
 mod draft;
@@ -98,7 +98,7 @@ pub use self::{
     root::UnlockError,
     rotation::{Resealed, Rotation},
     seal::OpenSealError,
-    search::Found,
+    search::SearchPage,
     secrets::{InUse, NewSecret},
     seeds::SeedHashes,
     slots::{SlotError, VaultKey, Ways},
@@ -151,13 +151,13 @@ struct Core {
 
 /// Something that was read, with its record: a change is committed only if the record is unchanged.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Kept<T> {
+pub struct Versioned<T> {
     /// The value.
     pub value: T,
     record: Record,
 }
 
-impl<T> Deref for Kept<T> {
+impl<T> Deref for Versioned<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -313,18 +313,18 @@ impl Vault {
     }
 
     /// One value by its record's id.
-    async fn one<T: Stored>(&self, id: impl Into<Vec<u8>>) -> Result<Option<Kept<T>>, StoreError> {
+    async fn one<T: Stored>(&self, id: impl Into<Vec<u8>>) -> Result<Option<Versioned<T>>, StoreError> {
         let key = RecordKey::new(T::KIND, id);
         let found = self.store().read_one(&key).await?;
         found.map(|record| self.kept(&key, record)).transpose()
     }
 
     /// Reads a record that was looked up by key. A damaged index could return another record that is sound in itself.
-    fn kept<T: Stored>(&self, key: &RecordKey, record: Record) -> Result<Kept<T>, StoreError> {
+    fn kept<T: Stored>(&self, key: &RecordKey, record: Record) -> Result<Versioned<T>, StoreError> {
         if record.key != *key {
             return Err(records::damaged(key, "another record stands in its place"));
         }
-        Ok(Kept { value: self.keyring().open_record(&record)?, record })
+        Ok(Versioned { value: self.keyring().open_record(&record)?, record })
     }
 
     /// Every record of a kind, whatever its account, unchecked. For kinds with few records.
@@ -364,15 +364,15 @@ impl Vault {
     }
 
     /// A page of values.
-    async fn listed<T: Stored>(&self, list: List, page: Page) -> Result<Listed<Kept<T>>, StoreError> {
+    async fn listed<T: Stored>(&self, list: List, page: Page) -> Result<Listed<Versioned<T>>, StoreError> {
         Ok(self.read_all(self.page_of(list, page).await?))
     }
 
-    fn read_all<T: Stored>(&self, records: Vec<Record>) -> Listed<Kept<T>> {
+    fn read_all<T: Stored>(&self, records: Vec<Record>) -> Listed<Versioned<T>> {
         let mut listed = Listed::default();
         for record in records {
             match self.keyring().open_record(&record) {
-                Ok(value) => listed.sound.push(Kept { value, record }),
+                Ok(value) => listed.sound.push(Versioned { value, record }),
                 Err(cause) => listed.damaged.push((record.key, cause)),
             }
         }

@@ -1,7 +1,7 @@
 //! Reads and removes accounts, seats and keys.
 
 use super::{
-    CHUNK, Kept, KeptKey, ListRest, Listed, Outcome, Page, Vault,
+    CHUNK, KeptKey, ListRest, Listed, Outcome, Page, Vault, Versioned,
     names::Named,
     records::{KeyUseRecord, Stored, damaged},
 };
@@ -23,7 +23,7 @@ impl Vault {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn account(&self, id: AccountId) -> Result<Option<Kept<Account>>, StoreError> {
+    pub async fn account(&self, id: AccountId) -> Result<Option<Versioned<Account>>, StoreError> {
         self.one(id.as_bytes().as_slice()).await
     }
 
@@ -31,7 +31,7 @@ impl Vault {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn account_named(&self, name: &Name) -> Result<Option<Kept<Account>>, StoreError> {
+    pub async fn account_named(&self, name: &Name) -> Result<Option<Versioned<Account>>, StoreError> {
         let hash = self.keyring().name_hash(Named::Account, name.as_str());
         self.named(None, hash, |account: &Account| account.name == *name).await
     }
@@ -40,7 +40,7 @@ impl Vault {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn accounts(&self) -> Result<Listed<Kept<Account>>, StoreError> {
+    pub async fn accounts(&self) -> Result<Listed<Versioned<Account>>, StoreError> {
         self.listed(List::of(Kind::Account, None, CHUNK), Page::ALL).await
     }
 
@@ -48,7 +48,7 @@ impl Vault {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn remove_account(&self, account: &Kept<Account>, entry: AuditEntry) -> Result<Outcome, StoreError> {
+    pub async fn remove_account(&self, account: &Versioned<Account>, entry: AuditEntry) -> Result<Outcome, StoreError> {
         let (id, mut draft) = (account.id, self.draft(entry).remove(account).scrub());
         draft.expect(Expect::NoneIn(Kind::Secret, id));
         draft.remove_all(self.of_account(id).await?);
@@ -84,7 +84,7 @@ impl Vault {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn seat(&self, account: AccountId, name: &SeatName) -> Result<Option<Kept<Seat>>, StoreError> {
+    pub async fn seat(&self, account: AccountId, name: &SeatName) -> Result<Option<Versioned<Seat>>, StoreError> {
         match name {
             SeatName::Id(id) => {
                 let found = self.one::<Seat>(id.as_bytes().as_slice()).await?;
@@ -102,7 +102,11 @@ impl Vault {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn seat_by_email(&self, account: AccountId, email: &Email) -> Result<Option<Kept<Seat>>, StoreError> {
+    pub async fn seat_by_email(
+        &self,
+        account: AccountId,
+        email: &Email,
+    ) -> Result<Option<Versioned<Seat>>, StoreError> {
         let without_case = |email: &Email| email.as_str().to_lowercase();
         let is_it = |seat: &Seat| without_case(&seat.profile.email) == without_case(email);
         self.named(Some(account), self.keyring().email_hash(email), is_it).await
@@ -112,7 +116,7 @@ impl Vault {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn seats(&self, account: AccountId, page: Page) -> Result<Listed<Kept<Seat>>, StoreError> {
+    pub async fn seats(&self, account: AccountId, page: Page) -> Result<Listed<Versioned<Seat>>, StoreError> {
         self.listed(List::of(Kind::Seat, Some(account), CHUNK), page).await
     }
 
@@ -120,7 +124,7 @@ impl Vault {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn seats_part(&self, parts: ListRest) -> Result<(Listed<Kept<Seat>>, Option<ListRest>), StoreError> {
+    pub async fn seats_part(&self, parts: ListRest) -> Result<(Listed<Versioned<Seat>>, Option<ListRest>), StoreError> {
         let (records, rest) = self.next_part(parts).await?;
         Ok((self.read_all(records), rest))
     }
@@ -137,7 +141,7 @@ impl Vault {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn remove_seat(&self, seat: &Kept<Seat>, entry: AuditEntry) -> Result<Outcome, StoreError> {
+    pub async fn remove_seat(&self, seat: &Versioned<Seat>, entry: AuditEntry) -> Result<Outcome, StoreError> {
         let at = entry.at;
         let bound = self.live_keys_of(seat).await?;
         let mut draft = self.draft(entry).remove(seat).scrub();
@@ -158,7 +162,7 @@ impl Vault {
 
     /// The keys that are bound to a seat and not revoked. Damaged ones don't matter, because they authenticate nobody.
     /// All keys of the account are read, since an index entry is not under a key's MAC.
-    async fn live_keys_of(&self, seat: &Kept<Seat>) -> Result<Vec<Kept<KeptKey>>, StoreError> {
+    async fn live_keys_of(&self, seat: &Versioned<Seat>) -> Result<Vec<Versioned<KeptKey>>, StoreError> {
         let list = List::of(Kind::ApiKey, Some(seat.account), CHUNK);
         let mut bound = self.listed::<KeptKey>(list, Page::ALL).await?.sound;
         bound.retain(|kept| kept.key.rights.seat == Some(seat.id) && kept.key.revoked_at.is_none());
@@ -169,12 +173,12 @@ impl Vault {
     ///
     /// # Errors
     /// [`StoreError`]; `Damaged` if it was changed without the vault's key.
-    pub async fn key(&self, id: KeyId) -> Result<Option<Kept<KeptKey>>, StoreError> {
+    pub async fn key(&self, id: KeyId) -> Result<Option<Versioned<KeptKey>>, StoreError> {
         self.one(id.as_str().as_bytes()).await
     }
 
     /// The sound keys of every account. A damaged one authenticates nobody.
-    pub(super) async fn every_key(&self) -> Result<Vec<Kept<KeptKey>>, StoreError> {
+    pub(super) async fn every_key(&self) -> Result<Vec<Versioned<KeptKey>>, StoreError> {
         let list = List::of(Kind::ApiKey, None, CHUNK);
         Ok(self.listed(list, Page::ALL).await?.sound)
     }
@@ -184,7 +188,7 @@ impl Vault {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn keys(&self, account: AccountId) -> Result<Listed<Kept<KeptKey>>, StoreError> {
+    pub async fn keys(&self, account: AccountId) -> Result<Listed<Versioned<KeptKey>>, StoreError> {
         // A damaged one may be among the deleted.
         let list = List { life: None, ..List::of(Kind::ApiKey, Some(account), CHUNK) };
         let mut listed = self.listed::<KeptKey>(list, Page::ALL).await?;
@@ -243,11 +247,11 @@ impl Vault {
         account: Option<AccountId>,
         hash: [u8; 32],
         is_it: impl Fn(&T) -> bool,
-    ) -> Result<Option<Kept<T>>, StoreError> {
+    ) -> Result<Option<Versioned<T>>, StoreError> {
         let Some(record) = self.store().find(T::KIND, account, hash).await? else { return Ok(None) };
         let value: T = self.keyring().open_record(&record)?;
         if value.account() == account && record.life == Life::Live && is_it(&value) {
-            Ok(Some(Kept { value, record }))
+            Ok(Some(Versioned { value, record }))
         } else {
             Err(damaged(&record.key, "it is found by another's name"))
         }

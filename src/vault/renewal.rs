@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{
-    Kept, Vault,
+    Vault, Versioned,
     keyring::Keyring,
     records::VaultHeader,
     root::UnlockError,
@@ -32,7 +32,7 @@ pub(super) struct Refused {
 
 impl Vault {
     /// The header as it stands now; its keys are known afterwards.
-    pub(super) async fn header(&self) -> Result<Kept<VaultHeader>, StoreError> {
+    pub(super) async fn header(&self) -> Result<Versioned<VaultHeader>, StoreError> {
         let header = self.stored_header().await?;
         if header.record.version == self.keyring().version() {
             return Ok(header);
@@ -89,7 +89,7 @@ impl Vault {
         Spot { vault: status.vault, location: &status.store.location, data_dir: &self.core.place.data_dir }
     }
 
-    async fn stored_header(&self) -> Result<Kept<VaultHeader>, StoreError> {
+    async fn stored_header(&self) -> Result<Versioned<VaultHeader>, StoreError> {
         let what = "the vault's header: it is missing".to_owned();
         self.one(Vec::new()).await?.ok_or(StoreError::Damaged { what })
     }

@@ -99,7 +99,7 @@ pub async fn repair(
     if problems.is_empty() {
         return Ok(Repaired::default());
     }
-    let wanted = Wanted { backup, act, state_dir };
+    let wanted = RepairRequest { backup, act, state_dir };
     let done = if store::folder_of(&request.store).is_some() {
         built(request, &wanted, random, now).await?
     } else {
@@ -109,7 +109,7 @@ pub async fn repair(
 }
 
 /// How a vault is to be repaired.
-pub(super) struct Wanted<'a> {
+pub(super) struct RepairRequest<'a> {
     backup: Option<&'a Path>,
     pub(super) act: Act,
     pub(super) state_dir: Option<&'a Path>,
@@ -118,7 +118,7 @@ pub(super) struct Wanted<'a> {
 /// Builds the vault in a file anew, and says what that repaired.
 pub(super) async fn built(
     request: &VaultRequest,
-    wanted: &Wanted<'_>,
+    wanted: &RepairRequest<'_>,
     random: SharedRandom,
     now: impl Fn() -> Timestamp,
 ) -> Result<Repaired, OpenError> {

@@ -7,7 +7,7 @@ use super::{
     copy::{Travel, copy_as_it_is},
     open::{VaultRequest, open_as_it_is, open_copy, over_own_copy},
     open_error::{OpenError, at},
-    repair::{self, Act, Mended, Repaired, Wanted, problems_of},
+    repair::{self, Act, Mended, RepairRequest, Repaired, problems_of},
 };
 use crate::{
     domain::time::Timestamp,
@@ -18,7 +18,7 @@ use crate::{
 /// Builds the vault anew, and says what that repaired. The header must be sound: without it nothing can be told from damage.
 pub(super) async fn built(
     request: &VaultRequest,
-    wanted: &Wanted<'_>,
+    wanted: &RepairRequest<'_>,
     random: SharedRandom,
     now: impl Fn() -> Timestamp,
 ) -> Result<Repaired, OpenError> {

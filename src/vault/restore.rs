@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{
-    Kept, KeptKey, Vault, VaultKey,
+    KeptKey, Vault, VaultKey, Versioned,
     copy::{Travel, transfer},
     key::KeyCheck,
     open::{VaultRequest, close_steps, forget_known, open_as_it_is, open_as_known, open_copy},
@@ -115,7 +115,8 @@ async fn prepared(
             is_unread = true;
         }
     }
-    let revoked_since = revoked_since.iter().map(|kept: &Kept<KeptKey>| (kept.key.id, kept.key.name.clone())).collect();
+    let revoked_since =
+        revoked_since.iter().map(|kept: &Versioned<KeptKey>| (kept.key.id, kept.key.name.clone())).collect();
     let cleared = tokio::task::spawn_blocking(|| incoming.clear_place()).await;
     let cleared = cleared.map_err(|_| at(&path)(given_up()))??;
     close_steps(copy, now()).await?;
@@ -123,7 +124,7 @@ async fn prepared(
 }
 
 /// The keys that let callers in, and those that open the vault.
-type Keys = (Vec<Kept<KeptKey>>, Vec<(VaultKey, KeyCheck)>);
+type Keys = (Vec<Versioned<KeptKey>>, Vec<(VaultKey, KeyCheck)>);
 
 /// The keys of a sound backup.
 async fn checked(copy: &Vault) -> Result<Keys, StoreError> {
@@ -152,6 +153,6 @@ async fn keys_of_replaced(request: &VaultRequest, random: SharedRandom) -> Resul
     keys
 }
 
-fn is_same(known: &Kept<KeptKey>, key: &Kept<KeptKey>) -> bool {
+fn is_same(known: &Versioned<KeptKey>, key: &Versioned<KeptKey>) -> bool {
     known.key.id == key.key.id
 }

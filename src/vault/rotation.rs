@@ -14,7 +14,7 @@ use std::sync::Arc;
 use futures::future::join_all;
 
 use super::{
-    CHUNK, Draft, Kept, Outcome, SlotError, Vault,
+    CHUNK, Draft, Outcome, SlotError, Vault, Versioned,
     key::Kek,
     keyring::Keyring,
     records::{SealedMetadata, SealedSeed, VaultHeader, damaged},
@@ -182,7 +182,7 @@ impl Vault {
     /// Replaces the header's keys, and removes what they were from the file, too. `false`: the header has changed.
     async fn replace_keys(
         &self,
-        header: &Kept<VaultHeader>,
+        header: &Versioned<VaultHeader>,
         keys: Header,
         entry: AuditEntry,
     ) -> Result<bool, StoreError> {

@@ -1,6 +1,6 @@
 //! Finds secrets by words of their issuers and labels.
 
-use super::{CHUNK, Kept, Page, Vault, records::SealedMetadata};
+use super::{CHUNK, Page, Vault, Versioned, records::SealedMetadata};
 use crate::{
     domain::{
         ids::AccountId,
@@ -13,7 +13,7 @@ use crate::{
 
 /// Secrets that match a query, and the number of all matches.
 #[derive(Debug, Default)]
-pub struct Found {
+pub struct SearchPage {
     /// The secrets of the page, oldest first.
     pub secrets: Vec<TotpSecret>,
     /// The number of all matches.
@@ -32,7 +32,7 @@ impl Vault {
         account: AccountId,
         life: Life,
         query: &str,
-    ) -> Result<Vec<Kept<TotpSecret>>, StoreError> {
+    ) -> Result<Vec<Versioned<TotpSecret>>, StoreError> {
         let query = NameQuery::of(query);
         if query.is_empty() {
             return Ok(Vec::new());
@@ -56,7 +56,7 @@ impl Vault {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn search_secrets(&self, account: AccountId, query: &str, page: Page) -> Result<Found, StoreError> {
+    pub async fn search_secrets(&self, account: AccountId, query: &str, page: Page) -> Result<SearchPage, StoreError> {
         let (query, limit) = (NameQuery::of(query), page.limit.map_or(usize::MAX, |limit| limit as usize));
         let (mut total, mut shown) = (0, Vec::new());
         self.each_meant(account, Life::Live, &query, |record| {
@@ -67,7 +67,7 @@ impl Vault {
         })
         .await?;
         let secrets = self.opened_all(shown).await?.sound.into_iter().map(|kept| kept.value).collect();
-        Ok(Found { secrets, total })
+        Ok(SearchPage { secrets, total })
     }
 
     /// Sees the records whose names match. Opens nothing else of each: when a secret was last used stands in another record.

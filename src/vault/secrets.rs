@@ -1,7 +1,7 @@
 //! Reads secrets.
 
 use super::{
-    CHUNK, Kept, ListRest, Listed, Page, Repeat, Vault,
+    CHUNK, ListRest, Listed, Page, Repeat, Vault, Versioned,
     records::{CountRecord, Floor, SealedMetadata, SealedSeed, UseRecord, damaged},
     seal::OpenSealError,
 };
@@ -35,13 +35,13 @@ pub struct NewSecret<'a> {
 /// Everything that a decision about a code depends on, read at one moment.
 pub struct InUse {
     /// The secret, live.
-    pub secret: Kept<TotpSecret>,
+    pub secret: Versioned<TotpSecret>,
     /// Its use state.
     pub state: UseState,
     /// The codes of the last hour for each requested holder, in the order of the request.
     pub counts: Vec<HourlyCount>,
-    pub(super) seed: Kept<SealedSeed>,
-    pub(super) used: Kept<UseRecord>,
+    pub(super) seed: Versioned<SealedSeed>,
+    pub(super) used: Versioned<UseRecord>,
     pub(super) counted: Vec<(CountRecord, Option<Record>)>,
     /// The last step that counts as used because an older copy of the vault was accepted or restored.
     closed: Option<Step>,
@@ -67,16 +67,16 @@ impl Vault {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn secret(&self, account: AccountId, id: SecretId) -> Result<Option<Kept<TotpSecret>>, StoreError> {
+    pub async fn secret(&self, account: AccountId, id: SecretId) -> Result<Option<Versioned<TotpSecret>>, StoreError> {
         self.with_new_keys(|| self.read_secret(account, id.as_bytes())).await
     }
 
-    async fn read_secret(&self, account: AccountId, id: &[u8]) -> Result<Option<Kept<TotpSecret>>, StoreError> {
+    async fn read_secret(&self, account: AccountId, id: &[u8]) -> Result<Option<Versioned<TotpSecret>>, StoreError> {
         let keys = [Kind::Secret, Kind::Use].map(|kind| RecordKey::new(kind, id));
         let mut found = self.store().read(&keys).await?.into_iter();
         let (Some(record), used) = (found.next().flatten(), found.next().flatten()) else { return Ok(None) };
         let [key, _] = &keys;
-        let sealed: Kept<SealedMetadata> = self.kept(key, record)?;
+        let sealed: Versioned<SealedMetadata> = self.kept(key, record)?;
         if sealed.account != account {
             return Ok(None);
         }
@@ -92,7 +92,7 @@ impl Vault {
         account: AccountId,
         life: Life,
         page: Page,
-    ) -> Result<Listed<Kept<TotpSecret>>, StoreError> {
+    ) -> Result<Listed<Versioned<TotpSecret>>, StoreError> {
         let list = List { life: Some(life), ..List::of(Kind::Secret, Some(account), CHUNK) };
         let records = self.page_of(list, page).await?;
         self.opened_all(records).await
@@ -141,7 +141,7 @@ impl Vault {
         &self,
         account: AccountId,
         ids: &[SecretId],
-    ) -> Result<Listed<Kept<TotpSecret>>, StoreError> {
+    ) -> Result<Listed<Versioned<TotpSecret>>, StoreError> {
         let keys: Vec<_> = ids.iter().map(|id| RecordKey::new(Kind::Secret, id.as_bytes())).collect();
         let mut records: Vec<_> = self.store().read(&keys).await?.into_iter().flatten().collect();
         records.retain(|record| record.account == Some(account) && record.life == Life::Live);
@@ -205,22 +205,22 @@ impl Vault {
         let mut next = || found.next().flatten();
         let (secret, seed, used, floor) = (next(), next(), next(), next());
         let Some(secret) = secret else { return Ok(None) };
-        let secret: Kept<SealedMetadata> = self.kept(&key(Kind::Secret), secret)?;
+        let secret: Versioned<SealedMetadata> = self.kept(&key(Kind::Secret), secret)?;
         if secret.account != account || secret.deleted_at.is_some() {
             return Ok(None);
         }
         let missing = |kind| damaged(&key(kind), "it is missing");
-        let seed: Kept<SealedSeed> = self.kept(&key(Kind::Seed), seed.ok_or_else(|| missing(Kind::Seed))?)?;
+        let seed: Versioned<SealedSeed> = self.kept(&key(Kind::Seed), seed.ok_or_else(|| missing(Kind::Seed))?)?;
         if !self.keyring().knows(&seed.sealed) {
             return Err(damaged(&seed.record.key, &OpenSealError::UnknownEpoch.to_string()));
         }
-        let used: Kept<UseRecord> = self.kept(&key(Kind::Use), used.ok_or_else(|| missing(Kind::Use))?)?;
+        let used: Versioned<UseRecord> = self.kept(&key(Kind::Use), used.ok_or_else(|| missing(Kind::Use))?)?;
         let mut counted = Vec::with_capacity(holders.len());
         for (holder, key) in holders.iter().zip(keys.iter().skip(4)) {
             let none = CountRecord { secret: id, account, holder: *holder, count: HourlyCount::default() };
             counted.push(match next() {
                 Some(record) => {
-                    let Kept { value, record } = self.kept::<CountRecord>(key, record)?;
+                    let Versioned { value, record } = self.kept::<CountRecord>(key, record)?;
                     (value, Some(record))
                 }
                 None => (none, None),
@@ -250,7 +250,7 @@ impl Vault {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn repeat(&self, key: [u8; 32]) -> Result<Option<Kept<Repeat>>, StoreError> {
+    pub async fn repeat(&self, key: [u8; 32]) -> Result<Option<Versioned<Repeat>>, StoreError> {
         self.one(key).await
     }
 
@@ -268,7 +268,7 @@ impl Vault {
     }
 
     /// Opens records of secrets, with their use state.
-    pub(super) async fn opened_all(&self, records: Vec<Record>) -> Result<Listed<Kept<TotpSecret>>, StoreError> {
+    pub(super) async fn opened_all(&self, records: Vec<Record>) -> Result<Listed<Versioned<TotpSecret>>, StoreError> {
         let mut listed = Listed::default();
         let mut records = records.into_iter().peekable();
         while records.peek().is_some() {
@@ -296,18 +296,26 @@ impl Vault {
         Ok(listed)
     }
 
-    fn opened(&self, sealed: Kept<SealedMetadata>, used: Option<&Record>) -> Result<Kept<TotpSecret>, StoreError> {
+    fn opened(
+        &self,
+        sealed: Versioned<SealedMetadata>,
+        used: Option<&Record>,
+    ) -> Result<Versioned<TotpSecret>, StoreError> {
         let key = RecordKey::new(Kind::Use, sealed.id.as_bytes());
         let used = used.filter(|used| used.key == key).ok_or_else(|| damaged(&key, "it is missing"))?;
         self.with_use(sealed, &self.keyring().open_record(used)?)
     }
 
-    fn with_use(&self, sealed: Kept<SealedMetadata>, used: &UseRecord) -> Result<Kept<TotpSecret>, StoreError> {
-        let Kept { value, record } = sealed;
+    fn with_use(
+        &self,
+        sealed: Versioned<SealedMetadata>,
+        used: &UseRecord,
+    ) -> Result<Versioned<TotpSecret>, StoreError> {
+        let Versioned { value, record } = sealed;
         let metadata = self.keyring().open_metadata(&value.sealed, &value.place());
         let metadata = metadata.map_err(|cause| damaged(&record.key, &cause.to_string()))?;
         let SealedMetadata { id, created_at, deleted_at, .. } = value;
         let last_used_at = used.state.last_used_at;
-        Ok(Kept { value: TotpSecret { id, created_at, last_used_at, deleted_at, metadata }, record })
+        Ok(Versioned { value: TotpSecret { id, created_at, last_used_at, deleted_at, metadata }, record })
     }
 }

@@ -6,7 +6,7 @@
 use zeroize::Zeroizing;
 
 use super::{
-    CHUNK, Draft, Kept, Page, Vault,
+    CHUNK, Draft, Page, Vault, Versioned,
     key::Key,
     keyring::Keyring,
     seal::{self, Bound, Column},
@@ -61,7 +61,7 @@ impl Vault {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn sessions(&self, tags: &[SessionTag]) -> Result<Vec<Option<Kept<Session>>>, StoreError> {
+    pub async fn sessions(&self, tags: &[SessionTag]) -> Result<Vec<Option<Versioned<Session>>>, StoreError> {
         let keys: Vec<_> = tags.iter().map(|tag| RecordKey::new(Kind::Session, tag.as_slice())).collect();
         let found = self.store().read(&keys).await?;
         Ok(keys.iter().zip(found).map(|(key, record)| self.kept(key, record?).ok()).collect())
@@ -71,7 +71,7 @@ impl Vault {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn sessions_of(&self, owner: &SessionOwner) -> Result<Vec<Kept<Session>>, StoreError> {
+    pub async fn sessions_of(&self, owner: &SessionOwner) -> Result<Vec<Versioned<Session>>, StoreError> {
         let listed = self.listed::<Session>(self.list_of_sessions(Some(owner)), Page::ALL).await?;
         Ok(listed.sound.into_iter().filter(|kept| kept.owner == *owner).collect())
     }
@@ -92,7 +92,7 @@ impl Vault {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn letters_to(&self, node: NodeId, limit: u32) -> Result<Vec<Kept<Letter>>, StoreError> {
+    pub async fn letters_to(&self, node: NodeId, limit: u32) -> Result<Vec<Versioned<Letter>>, StoreError> {
         let list = List { words: vec![self.keyring().node_word(node)], ..List::of(Kind::Letter, None, limit) };
         let listed = self.listed::<Letter>(list, Page { offset: 0, limit: Some(limit) }).await?;
         Ok(listed.sound.into_iter().filter(|kept| kept.to == node).collect())
@@ -117,7 +117,7 @@ impl Vault {
     }
 
     /// Begins the removal of sessions or letters. Stale: one of them was used or removed meanwhile.
-    pub fn removal<'k, T: 'k>(&self, kept: impl IntoIterator<Item = &'k Kept<T>>) -> Draft<'_> {
+    pub fn removal<'k, T: 'k>(&self, kept: impl IntoIterator<Item = &'k Versioned<T>>) -> Draft<'_> {
         kept.into_iter().fold(self.silent_draft(), Draft::remove)
     }
 

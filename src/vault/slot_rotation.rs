@@ -18,7 +18,7 @@ use std::{
 };
 
 use super::{
-    Kept, Outcome, Vault,
+    Outcome, Vault, Versioned,
     key::Kek,
     records::VaultHeader,
     root::{Header, Slot},
@@ -107,7 +107,7 @@ impl Vault {
     /// Puts a key in the place of a slot's in one commit.
     async fn swap(
         &self,
-        header: &Kept<VaultHeader>,
+        header: &Versioned<VaultHeader>,
         id: u8,
         new: &NewKey,
         entry: &AuditEntry,
@@ -124,7 +124,12 @@ impl Vault {
     }
 
     /// Replaces the key that a file or a keyring holds.
-    async fn replace_own(&self, header: &Kept<VaultHeader>, ask: Ask<'_>, own: &Kek) -> Result<VaultKey, SlotError> {
+    async fn replace_own(
+        &self,
+        header: &Versioned<VaultHeader>,
+        ask: Ask<'_>,
+        own: &Kek,
+    ) -> Result<VaultKey, SlotError> {
         let staged = self.admit(header, ask, own).await?;
         ask.source.take_staged(self.spot()).await?;
         self.finish(&self.header().await?, ask, &staged).await
@@ -133,7 +138,7 @@ impl Vault {
     /// Makes a key beside the source's, or finds the one that is there, and gives it a slot.
     async fn admit(
         &self,
-        header: &Kept<VaultHeader>,
+        header: &Versioned<VaultHeader>,
         Ask { id, source, entry }: Ask<'_>,
         own: &Kek,
     ) -> Result<Arc<Kek>, SlotError> {
@@ -160,7 +165,7 @@ impl Vault {
     /// The end: the slot gets the key that its source has now, and the one beside it is removed.
     async fn finish(
         &self,
-        header: &Kept<VaultHeader>,
+        header: &Versioned<VaultHeader>,
         Ask { id, source, entry }: Ask<'_>,
         own: &Arc<Kek>,
     ) -> Result<VaultKey, SlotError> {
@@ -175,7 +180,7 @@ impl Vault {
 
     async fn put_in_slot(
         &self,
-        header: &Kept<VaultHeader>,
+        header: &Versioned<VaultHeader>,
         id: u8,
         new: &NewKey,
         entry: &AuditEntry,

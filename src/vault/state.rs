@@ -112,7 +112,7 @@ impl StateFile {
                 return Ok(());
             }
             *written = Some(Instant::now());
-            state.note(head)
+            state.advance(head)
         });
         let Ok(noted) = noted.await else { return };
         // Log it once rather than with every code, until it can be written again.
@@ -133,7 +133,7 @@ impl StateFile {
     }
 
     /// Adds an end to what is known, unless a later one is.
-    fn note(&self, head: ChainHead) -> io::Result<()> {
+    fn advance(&self, head: ChainHead) -> io::Result<()> {
         let Some((path, folder)) = self.place() else { return Ok(()) };
         let _alone = alone(folder)?;
         // An unreadable file was already reported when the vault was opened.
@@ -264,7 +264,7 @@ mod tests {
             for chain in 0..4 {
                 threads.spawn(move || {
                     let state = StateFile::new(Some(path), Arc::new(vault(1).0));
-                    (1..=50).for_each(|seq| state.note(ChainHead { chain, seq, mac: [1; 32] }).unwrap());
+                    (1..=50).for_each(|seq| state.advance(ChainHead { chain, seq, mac: [1; 32] }).unwrap());
                 });
             }
         });
@@ -284,9 +284,9 @@ mod tests {
         let stopped = alone(folder.path()).unwrap();
         let state = StateFile::new(Some(folder.path()), Arc::new(vault(1).0));
         let head = ChainHead { chain: 0, seq: 7, mac: [1; 32] };
-        assert!(state.note(head).is_err());
+        assert!(state.advance(head).is_err());
         drop(stopped);
-        state.note(head).unwrap();
+        state.advance(head).unwrap();
         assert_eq!(state.read(), Ok(vec![head]));
     }
 }

@@ -1,6 +1,6 @@
 //! Short-lived tokens, by the keyed hash of their text.
 
-use super::{CHUNK, Kept, Page, Vault, keyring::Keyring};
+use super::{CHUNK, Page, Vault, Versioned, keyring::Keyring};
 use crate::{
     domain::{
         api_key::KeyId,
@@ -31,7 +31,7 @@ impl Vault {
     ///
     /// # Errors
     /// [`StoreError`]; `Damaged` if it was changed without the vault's key.
-    pub async fn token(&self, id: TokenId) -> Result<Option<Kept<AccessToken>>, StoreError> {
+    pub async fn token(&self, id: TokenId) -> Result<Option<Versioned<AccessToken>>, StoreError> {
         self.one(id.as_bytes().as_slice()).await
     }
 
@@ -47,7 +47,7 @@ impl Vault {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn tokens_of(&self, key: KeyId) -> Result<Vec<Kept<AccessToken>>, StoreError> {
+    pub async fn tokens_of(&self, key: KeyId) -> Result<Vec<Versioned<AccessToken>>, StoreError> {
         let listed = self.listed::<AccessToken>(self.list_of_tokens(key), Page::ALL).await?;
         Ok(listed.sound.into_iter().filter(|kept| kept.key == key).collect())
     }

@@ -13,7 +13,7 @@ use std::{
 use tokio::{sync::oneshot, time::Instant};
 
 use super::{
-    company::Company,
+    batch_delay::BatchDelay,
     draft::Outcome,
     job::Job,
     keyring::Keyring,
@@ -73,7 +73,7 @@ pub(super) struct Writer {
     random: SharedRandom,
     state: Arc<StateFile>,
     queue: Mutex<Queue>,
-    company: Company,
+    batch_delay: BatchDelay,
     chain: Mutex<Option<Chain>>,
     /// The last row that the state file may name and that was in the vault.
     kept: Mutex<Option<ChainHead>>,
@@ -100,7 +100,7 @@ impl Writer {
             random,
             state: Arc::new(state),
             queue: Mutex::default(),
-            company: Company::default(),
+            batch_delay: BatchDelay::default(),
             chain: Mutex::default(),
             kept: Mutex::default(),
             looked: Mutex::default(),
@@ -128,7 +128,7 @@ impl Writer {
                 return Err(StoreError::Unavailable("it is closed".to_owned()));
             }
             queue.waiting.push(Waiting { job, answer });
-            self.company.queued(queue.waiting.len());
+            self.batch_delay.queued(queue.waiting.len());
             if !queue.flushing {
                 queue.flushing = true;
                 tokio::spawn(Arc::clone(self).drain_queue());
@@ -179,7 +179,7 @@ impl Writer {
             }
             if self.store.clock().is_some() {
                 // The vault is on a server.
-                self.company.wait(landed, left.elapsed(), || lock(&self.queue).waiting.len()).await;
+                self.batch_delay.wait(landed, left.elapsed(), || lock(&self.queue).waiting.len()).await;
             }
         }
     }

@@ -72,20 +72,20 @@ impl Sealed {
 
     pub(super) fn open(&self, passphrase: &str) -> Result<Import, ImportError> {
         let plain = match self.kdf {
-            Some(kdf) => self.now(kdf, passphrase)?.or_else(|| self.once(passphrase)),
-            None => self.once(passphrase),
+            Some(kdf) => self.open_new(kdf, passphrase)?.or_else(|| self.open_old(passphrase)),
+            None => self.open_old(passphrase),
         };
         Ok(read(json_of(&plain.ok_or(ImportError::WrongPassphraseOrOther)?)?.list()))
     }
 
-    fn now(&self, kdf: Kdf, passphrase: &str) -> Result<Option<Zeroizing<Vec<u8>>>, ImportError> {
+    fn open_new(&self, kdf: Kdf, passphrase: &str) -> Result<Option<Zeroizing<Vec<u8>>>, ImportError> {
         let Some((head, sealed)) = self.file.split_at_checked(HEAD_BYTES) else { return Ok(None) };
         let key = kdf.derive(passphrase.as_bytes(), head.get(4..).unwrap_or_default())?;
         Ok(opened(&key, sealed))
     }
 
     /// As versions before 0.6.3 encrypted.
-    fn once(&self, passphrase: &str) -> Option<Zeroizing<Vec<u8>>> {
+    fn open_old(&self, passphrase: &str) -> Option<Zeroizing<Vec<u8>>> {
         let key = Zeroizing::new(<[u8; 32]>::from(Sha256::digest(passphrase)));
         opened(&key, &self.file)
     }

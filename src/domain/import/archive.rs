@@ -42,7 +42,7 @@ const MAC: usize = 10;
 const TWICE: &str = "encrypted twice; unpack the archive, and import the file in it";
 
 /// The known file of an archive.
-pub(super) enum Known {
+pub(super) enum ArchiveEntry {
     /// Its contents.
     Plain(Zeroizing<Vec<u8>>),
     /// It is encrypted.
@@ -69,7 +69,7 @@ pub(super) fn is_archive(bytes: &[u8]) -> bool {
 }
 
 /// Finds the known file of an archive.
-pub(super) fn known(bytes: &[u8]) -> Result<Known, ImportError> {
+pub(super) fn known(bytes: &[u8]) -> Result<ArchiveEntry, ImportError> {
     let files = files(bytes).ok_or(ImportError::Archive)?;
     let Some(file) = KNOWN.iter().find_map(|known| files.iter().find(|file| file.is_called(known))) else {
         let is_pgp = files.iter().any(|file| file.is_called(PGP));
@@ -82,12 +82,12 @@ pub(super) fn known(bytes: &[u8]) -> Result<Known, ImportError> {
     };
     let packed = file.contents(bytes).ok_or(ImportError::Archive)?;
     if file.method == SEALED {
-        return Sealed::read(file, packed).map(Known::Sealed).ok_or(ImportError::Archive);
+        return Sealed::read(file, packed).map(ArchiveEntry::Sealed).ok_or(ImportError::Archive);
     }
     if file.flags & 1 != 0 {
         return Err(ImportError::Refused("an encrypted ZIP archive; unpack it, and import the file in it"));
     }
-    unpacked(file.method, packed).map(Known::Plain)
+    unpacked(file.method, packed).map(ArchiveEntry::Plain)
 }
 
 /// Reads what was in an archive. An archive in an archive could go on for ever.

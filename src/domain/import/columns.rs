@@ -6,7 +6,7 @@ use super::{
     Column, ends,
     item::{self, Named, SEEDS, without_number},
     links, pieces,
-    said::{self, Settings},
+    settings::{self, Settings},
     table::{self, Rows},
     unread, uri,
 };
@@ -128,7 +128,8 @@ impl Columns {
         }
         let title = title.or_else(|| part(&TITLE_PARTS, users.first().copied()));
         let seeds = head.iter().enumerate().filter_map(|(at, column)| {
-            let name = item::named(column).filter(|_| !said::is_setting(column) && !said::may_be_setting(column))?;
+            let name =
+                item::named(column).filter(|_| !settings::is_setting(column) && !settings::may_be_setting(column))?;
             Some((at, name))
         });
         let mut seeds: Vec<(usize, Named)> = seeds.collect();
@@ -137,7 +138,7 @@ impl Columns {
         let (group, fields) = (place(&["group"]), place(&["fields"]));
         let is_of_sites = place(&TITLES).is_none() && place(&SITES).is_some();
         let (others, settings) = (Vec::new(), Settings::of(head));
-        let is_of_logins = head.iter().any(|name| said::tells_of_logins(name));
+        let is_of_logins = head.iter().any(|name| settings::tells_of_logins(name));
         Self {
             seeds,
             others,
@@ -171,7 +172,7 @@ impl Columns {
     }
 
     /// What each column is read as, by the names that the table gives them.
-    pub(super) fn told(&self, head: &[Zeroizing<String>]) -> Vec<Column> {
+    pub(super) fn shown(&self, head: &[Zeroizing<String>]) -> Vec<Column> {
         let read_as = |at: usize| {
             let holds = |columns: &[(usize, Named)]| columns.iter().any(|(seed, _)| *seed == at);
             if holds(&self.seeds) || holds(&self.others) {
@@ -283,7 +284,7 @@ pub(super) fn text_of(cell: &str) -> &str {
 
 /// Whether a text in a column of such a name may be a seed.
 fn can_be_seed(name: Named, text: &str) -> bool {
-    let is_none = text.is_empty() || said::is_word(text);
+    let is_none = text.is_empty() || settings::is_word(text);
     !is_none
         && match name {
             Named::Surely => true,

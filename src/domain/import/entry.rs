@@ -23,7 +23,7 @@ pub struct Entry {
     /// What the file calls it, for a message about it.
     pub title: Option<ShownText>,
     /// The secret, or the reason for skipping the entry.
-    pub read: Result<Found, Skip>,
+    pub read: Result<ImportedSecret, Skip>,
 }
 
 /// Where an entry stands in its file, counted from 1.
@@ -44,7 +44,7 @@ pub enum Place {
 }
 
 /// A secret that a file holds. No `Debug`: it holds the seed.
-pub struct Found {
+pub struct ImportedSecret {
     /// The account.
     pub label: ShownText,
     /// The service.
@@ -328,7 +328,7 @@ impl<'a> RawEntry<'a> {
         Entry { place, title: title_of(&read, issuer, account), read }
     }
 
-    fn found(self) -> Result<Found, Skip> {
+    fn found(self) -> Result<ImportedSecret, Skip> {
         self.kind.check()?;
         let is_steam = self.issuer.trim().eq_ignore_ascii_case(STEAM);
         // Steam's codes have five characters.

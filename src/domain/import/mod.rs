@@ -36,8 +36,8 @@ mod pieces;
 mod proton;
 mod refused;
 mod rows;
-mod said;
 mod sealed;
+mod settings;
 mod stratum;
 mod table;
 mod twofas;
@@ -46,8 +46,8 @@ mod uri;
 mod words;
 mod xml;
 
-use archive::Known;
-pub use entry::{Entry, Found, Note, Place, Skip};
+use archive::ArchiveEntry;
+pub use entry::{Entry, ImportedSecret, Note, Place, Skip};
 pub use error::ImportError;
 #[cfg(fuzzing)]
 pub(crate) use fuzz::PARSERS;
@@ -224,8 +224,8 @@ pub fn open(bytes: &[u8]) -> Result<Opened, ImportError> {
     }
     if archive::is_archive(bytes) {
         return match archive::known(bytes)? {
-            Known::Plain(plain) => archive::inside(&plain),
-            Known::Sealed(sealed) => Ok(Opened::Locked(Locked::new(sealed.format, How::Archive(sealed)))),
+            ArchiveEntry::Plain(plain) => archive::inside(&plain),
+            ArchiveEntry::Sealed(sealed) => Ok(Opened::Locked(Locked::new(sealed.format, How::Archive(sealed)))),
         };
     }
     if let Some(locked) = age::locked(bytes)

@@ -2,7 +2,7 @@
 
 use super::{
     ends,
-    entry::{Found, Note, Skip},
+    entry::{ImportedSecret, Note, Skip},
 };
 use crate::domain::{
     characters::{Flaw, first_flaw},
@@ -29,7 +29,7 @@ pub(super) fn title(issuer: &str, account: &str) -> Option<ShownText> {
 }
 
 /// The same for an entry that was read: a name that held its key is not told.
-pub(super) fn title_of(read: &Result<Found, Skip>, issuer: &str, account: &str) -> Option<ShownText> {
+pub(super) fn title_of(read: &Result<ImportedSecret, Skip>, issuer: &str, account: &str) -> Option<ShownText> {
     match read {
         Ok(found) if found.notes.iter().any(|note| matches!(note, Note::KeyAsName)) => {
             title(found.issuer.as_ref().map_or("", ShownText::as_str), found.label.as_str())
@@ -40,7 +40,7 @@ pub(super) fn title_of(read: &Result<Found, Skip>, issuer: &str, account: &str) 
 
 /// A secret by these names. The account loses a prefix that repeats the issuer; without an account the issuer is the
 /// label.
-pub(super) fn named(issuer: &str, account: &str, totp: TotpParameters, seed: Seed) -> Found {
+pub(super) fn named(issuer: &str, account: &str, totp: TotpParameters, seed: Seed) -> ImportedSecret {
     let mut notes = Vec::new();
     // Every list shows names.
     let [issuer, account] = [issuer, account].map(|name| {
@@ -55,7 +55,7 @@ pub(super) fn named(issuer: &str, account: &str, totp: TotpParameters, seed: See
         notes.push(Note::Unnamed);
         ShownText::kept(UNNAMED.to_owned())
     });
-    Found { label, issuer, totp, seed, single_use: false, notes }
+    ImportedSecret { label, issuer, totp, seed, single_use: false, notes }
 }
 
 /// A text as it can be shown: without hidden characters, and no longer than a label may be.

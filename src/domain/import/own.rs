@@ -2,7 +2,7 @@
 
 use super::{
     Format, Import,
-    entry::{Entry, Found, Key, Kind, Place, RawEntry, Skip},
+    entry::{Entry, ImportedSecret, Key, Kind, Place, RawEntry, Skip},
     json::Json,
     uri::{self, Beside},
 };
@@ -42,7 +42,8 @@ fn entry(json: &Json, place: Place) -> Entry {
         said(json).entry(place)
     };
     let Entry { title, read, .. } = read;
-    let found = read.map(|found| Found { single_use: found.single_use || json.get("single_use").is_true(), ..found });
+    let found =
+        read.map(|found| ImportedSecret { single_use: found.single_use || json.get("single_use").is_true(), ..found });
     Entry { place, title, read: checked(json).and(found) }
 }
 

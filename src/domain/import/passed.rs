@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::{Entry, Format, Found, Import, ImportError, Opened, Part, Place, open};
+use super::{Entry, Format, Import, ImportError, ImportedSecret, Opened, Part, Place, open};
 use crate::domain::{
     characters::is_unshowable,
     limits::{IMPORT_ENTRIES_MAX, IMPORT_REMARK_CHARS_MAX},
@@ -227,9 +227,15 @@ impl Plain {
 }
 
 impl PlainSecret {
-    fn of(found: Found) -> Self {
-        let Found { label, issuer, totp: TotpParameters { algorithm, digits, period }, seed, single_use, notes } =
-            found;
+    fn of(found: ImportedSecret) -> Self {
+        let ImportedSecret {
+            label,
+            issuer,
+            totp: TotpParameters { algorithm, digits, period },
+            seed,
+            single_use,
+            notes,
+        } = found;
         Self {
             label: label.to_string(),
             issuer: issuer.map(|issuer| issuer.to_string()),

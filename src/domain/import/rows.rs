@@ -8,10 +8,10 @@ use super::{
     ends,
     entry::{Entry, Note, Place, Skip},
     item::{self, Item},
-    naming, said,
+    naming, settings,
     table::Row,
     unread,
-    uri::{self, Beside, Said},
+    uri::{self, Beside, StatedParameters},
 };
 use crate::domain::{otpauth::OtpAuthError, text::ShownText};
 
@@ -39,8 +39,10 @@ impl Columns {
         }
         let is_trashed = self.group.map_or("", cell).to_ascii_lowercase().starts_with(BIN);
         let text = |column: Option<usize>| column.map_or("", cell);
-        let word_of_kind =
-            self.seeds.iter().find_map(|(at, _)| said::kind_word(cell(*at)).filter(|_| said::is_word(cell(*at))));
+        let word_of_kind = self
+            .seeds
+            .iter()
+            .find_map(|(at, _)| settings::kind_word(cell(*at)).filter(|_| settings::is_word(cell(*at))));
         let said = self.settings.said(cell, word_of_kind);
         let has_unread = self.may_say_more(cell, &said);
         let beside = Beside { issuer: title, account, said };
@@ -63,7 +65,7 @@ impl Columns {
         }
         let is_elsewhere = |at: usize| {
             let name = self.names.get(at).map_or("", String::as_str);
-            let is_of_others = said::tells_of_logins(name) || item::is_of_other_codes(name) || self.is_name(at);
+            let is_of_others = settings::tells_of_logins(name) || item::is_of_other_codes(name) || self.is_name(at);
             !is_of_others && unread::is_key(cell(at)) && !found.has(cell(at))
         };
         if (0..cells.len()).any(is_elsewhere) {
@@ -73,11 +75,11 @@ impl Columns {
     }
 
     /// Whether a row says more about its bare keys than is read of it.
-    fn may_say_more<'a>(&self, cell: impl Fn(usize) -> &'a str, said: &Said<'_>) -> bool {
-        let is_usual_kind = said.kind.is_empty() || said.kind == said::TOTP;
+    fn may_say_more<'a>(&self, cell: impl Fn(usize) -> &'a str, said: &StatedParameters<'_>) -> bool {
+        let is_usual_kind = said.kind.is_empty() || said.kind == settings::TOTP;
         let says = |(at, name): (usize, &String)| {
             let text = cell(at);
-            if text.is_empty() || self.is_name(at) || said::tells_of_logins(name) {
+            if text.is_empty() || self.is_name(at) || settings::tells_of_logins(name) {
                 return false;
             }
             if self.seeds.iter().any(|(seed, _)| *seed == at) {
@@ -87,11 +89,13 @@ impl Columns {
             }
             let is_number = self.settings.has_number(at, said);
             let is_ignored = || self.settings.ignores(at, said) && text.contains(|c: char| c.is_ascii_digit());
-            let speaks = said::may_be_setting(name) && said::is_about_codes(name) && !is_usual(text);
+            let speaks = settings::may_be_setting(name) && settings::is_about_codes(name) && !is_usual(text);
             is_usual_kind && (unread::counts(name, text) || unread::names_kind(text))
                 || said.algorithm.is_empty() && unread::names_hash(text)
                 || !is_number && (unread::says_unusual_number(text) || self.numbers.contains(&at))
-                || !is_number && (said::is_setting(name) || said::may_be_setting(name)) && matches!(text, "8" | "60")
+                || !is_number
+                    && (settings::is_setting(name) || settings::may_be_setting(name))
+                    && matches!(text, "8" | "60")
                 || is_ignored() && !is_usual(text)
                 || !is_number && !self.settings.reads(at, said) && speaks
         };
@@ -115,7 +119,7 @@ impl Columns {
         let in_any = || cells.iter().any(|cell| is_seed(cell) || uri::has(cell, "otpauth://"));
         if cells.len() > self.width {
             // It has lost its quotes, and nobody can tell which of its cells is a short key.
-            let is_key = |cell: &str| !self.seeds.is_empty() && !is_remark(cell) && !said::is_word(cell);
+            let is_key = |cell: &str| !self.seeds.is_empty() && !is_remark(cell) && !settings::is_word(cell);
             let holds_any = in_any()
                 || cells.iter().any(|cell| is_key(cell.trim()))
                 || seeds.iter().any(|(_, seed)| !is_remark(seed));

@@ -68,7 +68,7 @@ pub(super) fn read(text: &str) -> Result<Option<Import>, ImportError> {
     }
     let mut import = Import::new(format(&head));
     if import.format == Format::Csv {
-        import.columns = columns.told(&row.cells);
+        import.columns = columns.shown(&row.cells);
     }
     for row in rows {
         if import.entries.len() > IMPORT_ENTRIES_MAX {

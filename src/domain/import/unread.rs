@@ -135,7 +135,7 @@ pub(super) fn counts(name: &str, cell: &str) -> bool {
     let is_of_codes = NAMES.contains(&name)
         || name.starts_with("hotp")
         || name.ends_with("hotp")
-        || name.contains("counter") && super::said::is_about_codes(name);
+        || name.contains("counter") && super::settings::is_about_codes(name);
     is_of_codes && !NO.contains(&plain(cell).as_str())
 }
 

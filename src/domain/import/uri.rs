@@ -4,7 +4,7 @@ use zeroize::Zeroizing;
 
 use super::{
     ends,
-    entry::{Entry, Found, Kind, Note, Number, Place, RawEntry, Skip},
+    entry::{Entry, ImportedSecret, Kind, Note, Number, Place, RawEntry, Skip},
     naming,
 };
 use crate::domain::{
@@ -23,12 +23,12 @@ pub(super) struct Beside<'a> {
     pub(super) issuer: &'a str,
     pub(super) account: &'a str,
     /// How the codes of a bare seed are made. A link says so itself.
-    pub(super) said: Said<'a>,
+    pub(super) said: StatedParameters<'a>,
 }
 
 /// How codes are made, as far as a file says so.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Said<'a> {
+pub(super) struct StatedParameters<'a> {
     pub(super) kind: &'a str,
     pub(super) algorithm: &'a str,
     pub(super) digits: Number,
@@ -59,7 +59,7 @@ pub(super) fn link_or_seed(text: &str, beside: Beside<'_>, place: Place) -> Entr
     if text.contains("://") {
         link(text, beside, place)
     } else {
-        let Said { kind, algorithm, digits, period } = beside.said;
+        let StatedParameters { kind, algorithm, digits, period } = beside.said;
         let kind = Kind::of_word(kind);
         RawEntry { kind, algorithm, digits, period, ..RawEntry::plain(beside.issuer, beside.account, text) }
             .entry(place)
@@ -81,7 +81,7 @@ pub(super) fn link(text: &str, beside: Beside<'_>, place: Place) -> Entry {
     let mut found = naming::named(&issuer, &account, totp, seed);
     notes.append(&mut found.notes);
     notes.extend(around);
-    let read = Ok(Found { single_use, notes, ..found });
+    let read = Ok(ImportedSecret { single_use, notes, ..found });
     Entry { place, title: naming::title_of(&read, &issuer, &account), read }
 }
 

@@ -69,7 +69,7 @@ impl Repair {
     }
 
     /// Words about it for a person.
-    pub fn told(self) -> String {
+    pub fn description(self) -> String {
         if self.is_doubt() { format!("Doubtful: {self}.") } else { format!("In the URI, {self}.") }
     }
 }

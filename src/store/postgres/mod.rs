@@ -5,7 +5,7 @@
 //! link                a connection; statements sent together
 //! plan, flight        a commit: worked out, then sent as one transaction without waiting in between
 //! reads, audit        queries
-//! gathered            reads of many callers in one statement
+//! read_queue          reads of many callers in one statement
 //! store, writing      the contract; broken connections, and commits whose answer was lost
 //! filling, ending     a vault that comes from elsewhere, and one that goes there
 //! pace                limits over all nodes
@@ -21,11 +21,11 @@ mod connect;
 mod ending;
 pub(super) mod filling;
 mod flight;
-mod gathered;
 mod link;
 mod pace;
 mod plan;
 mod pulse;
+mod read_queue;
 mod reads;
 mod reasons;
 mod schema;

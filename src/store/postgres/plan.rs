@@ -18,7 +18,7 @@ pub(super) type Name = (Kind, Option<AccountId>, [u8; 32]);
 
 /// What is stored, as far as a commit mentions it.
 #[derive(Debug, Default)]
-pub(super) struct Known {
+pub(super) struct CurrentState {
     /// Versions of the records that exist.
     pub(super) versions: BTreeMap<RecordKey, u64>,
     /// Who has a name.
@@ -84,7 +84,7 @@ pub(super) struct Plan<'a> {
 
 impl<'a> Plan<'a> {
     /// Works a commit out, from what is known or by assuming that its expectations hold.
-    pub(super) fn of(commit: &'a Commit, known: Option<&Known>) -> Self {
+    pub(super) fn of(commit: &'a Commit, known: Option<&CurrentState>) -> Self {
         let names = known.map(|known| known.names.clone()).unwrap_or_default();
         let mut worked =
             Working { known, now: BTreeMap::new(), names, touched: BTreeSet::new(), plan: Self::default() };
@@ -125,7 +125,7 @@ enum Fits {
 }
 
 struct Working<'a, 'k> {
-    known: Option<&'k Known>,
+    known: Option<&'k CurrentState>,
     now: BTreeMap<&'a RecordKey, Now<'a>>,
     names: BTreeMap<Name, Vec<u8>>,
     /// The kinds of an account of which something was put, and the kinds of which something was removed.

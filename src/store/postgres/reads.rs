@@ -7,7 +7,7 @@ use tokio_postgres::Row;
 use super::{
     flight::{COUNTED, keys},
     link::{Failure, Link, Step, Value},
-    plan::Known,
+    plan::CurrentState,
 };
 use crate::{
     domain::ids::AccountId,
@@ -172,13 +172,13 @@ impl Values {
 }
 
 /// What is stored of all that a commit mentions.
-pub(super) async fn known(link: &Link, commit: &Commit) -> Result<Known, Failure> {
+pub(super) async fn known(link: &Link, commit: &Commit) -> Result<CurrentState, Failure> {
     let mut steps = questions(commit);
     if let Some(tail) = &commit.tail {
         steps.push(tail_step(tail.chain));
     }
     let mut found = link.together(&steps).await?.into_iter();
-    let mut known = Known::default();
+    let mut known = CurrentState::default();
     for row in found.next().unwrap_or_default() {
         if let Some(kind) = kind_of(column(&row, 0)) {
             let key = RecordKey::new(kind, column::<Vec<u8>>(&row, 1));

@@ -21,10 +21,10 @@ use tokio::{
 use super::{
     audit::{self, PageError},
     connect::Connector,
-    gathered::{self, Gathered},
     link::{Failure, Link, Step, Value},
     pace::{self, Sweeps},
     pulse::Pulse,
+    read_queue::{self, ReadQueue},
     reads, reasons, schema, surroundings,
     writing::Writing,
 };
@@ -59,7 +59,7 @@ pub(super) struct Shared {
     pub(super) writing: Mutex<Writing>,
     records: Reader,
     rest: Reader,
-    pub(super) gathered: Gathered,
+    pub(super) read_queue: ReadQueue,
     pub(super) pulse: Pulse,
     sweeps: Sweeps,
     closed: AtomicBool,
@@ -105,7 +105,7 @@ impl Shared {
             writing: Mutex::default(),
             records: Reader::default(),
             rest: Reader { link: std::sync::Mutex::new(reader), ..Reader::default() },
-            gathered: Gathered::default(),
+            read_queue: ReadQueue::default(),
             pulse: Pulse::default(),
             sweeps: Sweeps::default(),
             closed: AtomicBool::new(false),
@@ -272,7 +272,7 @@ impl Store for Postgres {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
-        gathered::read(&self.shared, keys).await
+        read_queue::read(&self.shared, keys).await
     }
 
     async fn find(&self, kind: Kind, account: Option<AccountId>, name: [u8; 32]) -> Result<Option<Record>, StoreError> {

@@ -29,7 +29,7 @@ pub(super) struct Writing {
 }
 
 /// What became of a flight.
-enum Flown {
+enum FlightEnd {
     Done,
     /// A guard did not hold, or the server had to undo it: nothing happened.
     Refused,
@@ -53,13 +53,13 @@ impl Shared {
             let flown = if plan.fits() {
                 self.fly(&mut writing, &plan, commit.tail.as_ref(), until).await?
             } else {
-                Flown::Refused
+                FlightEnd::Refused
             };
             match flown {
-                Flown::Done => return Ok(Committed::Done),
+                FlightEnd::Done => return Ok(Committed::Done),
                 // A commit that waits for its standby keeps its locks for as long as a failover lasts.
-                Flown::Locked if Instant::now() < until => self.not_kept_away(&mut writing, until).await?,
-                Flown::Locked | Flown::Refused => tries += 1,
+                FlightEnd::Locked if Instant::now() < until => self.not_kept_away(&mut writing, until).await?,
+                FlightEnd::Locked | FlightEnd::Refused => tries += 1,
             }
             let held = writing.lease;
             let known = self.ask(&mut writing, until, |link| async move { reads::known(&link, commit).await }).await?;
@@ -85,30 +85,30 @@ impl Shared {
         plan: &Plan<'_>,
         tail: Option<&Tail>,
         until: Instant,
-    ) -> Result<Flown, StoreError> {
+    ) -> Result<FlightEnd, StoreError> {
         let lease = self.lease(writing, until).await?;
         let next = Lease { flight: lease.flight.wrapping_add(1), ..lease };
         let mut steps = vec![flight::leased(&next)];
         steps.extend(flight::steps(plan, tail)?);
-        let Some(link) = &writing.link else { return Ok(Flown::Refused) };
+        let Some(link) = &writing.link else { return Ok(FlightEnd::Refused) };
         let begun = Instant::now();
         match link.flight(BEGIN, &steps).await {
             Ok(_) => {
                 writing.lease = Some(next);
                 self.pulse.acknowledged();
-                Ok(Flown::Done)
+                Ok(FlightEnd::Done)
             }
-            Err(Failure::Refused(SqlState::LOCK_NOT_AVAILABLE)) => Ok(Flown::Locked),
-            Err(Failure::Refused(code)) if is_conflict(&code) => Ok(Flown::Refused),
+            Err(Failure::Refused(SqlState::LOCK_NOT_AVAILABLE)) => Ok(FlightEnd::Locked),
+            Err(Failure::Refused(code)) if is_conflict(&code) => Ok(FlightEnd::Refused),
             Err(Failure::Refused(code)) => Err(self.unreachable(&reasons::of_statement(&code))),
             Err(Failure::Lost(why)) => {
                 self.pulse.failed(begun);
                 self.connector.turn_away(link);
                 writing.link = None;
                 if self.was_carried_out(writing, next, until, &why).await? {
-                    Ok(Flown::Done)
+                    Ok(FlightEnd::Done)
                 } else {
-                    Ok(Flown::Refused)
+                    Ok(FlightEnd::Refused)
                 }
             }
         }

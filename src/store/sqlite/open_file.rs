@@ -54,7 +54,7 @@ impl Deref for Conn {
 /// process that has it open would go on with files that nobody else sees.
 pub(super) struct OpenFile {
     spot: Spot,
-    seen: Mutex<Seen>,
+    seen: Mutex<FileIdentity>,
     /// Whether they have been replaced. All open connections share this.
     lost: Arc<AtomicBool>,
     /// The database's identity.
@@ -64,7 +64,7 @@ pub(super) struct OpenFile {
 }
 
 /// The identity of the files, and when it was last checked.
-struct Seen {
+struct FileIdentity {
     at: Instant,
     /// The database never shrinks, so a smaller file means that another one was copied over it.
     bytes: u64,
@@ -87,7 +87,7 @@ impl OpenFile {
             .and_then(|database| Generation::in_file(&database))
             .map_err(|cause| unread(&cause).at(spot.file()))?;
         let beside = [(spot.log(), None), (beside(spot.file(), "-shm"), None)];
-        let seen = Mutex::new(Seen { at: Instant::now(), bytes, generation, beside });
+        let seen = Mutex::new(FileIdentity { at: Instant::now(), bytes, generation, beside });
         Ok(Self { spot, seen, lost: Arc::default(), number, is_whole_due: AtomicBool::new(true) })
     }
 
@@ -200,7 +200,7 @@ impl OpenFile {
         self.is_there().and_then(|()| self.is_whole(conn)).is_ok()
     }
 
-    fn look(&self, mut seen: MutexGuard<'_, Seen>) -> Result<(), StoreError> {
+    fn look(&self, mut seen: MutexGuard<'_, FileIdentity>) -> Result<(), StoreError> {
         let facts = there(self.spot.file())?;
         let bytes = facts.as_ref().map_or(0, Metadata::len);
         let mut same = facts.as_ref().and_then(number) == self.number && bytes >= seen.bytes;

@@ -52,7 +52,7 @@ pub(super) enum Counts {
 }
 
 /// A caller whose request was counted.
-pub(super) struct Known {
+pub(super) struct Authenticated {
     pub(super) caller: Principal,
     /// Whether the request is within the caller's limit.
     pub(super) counted: Result<(), Refusal>,
@@ -110,7 +110,7 @@ impl Auth {
         headers: &HeaderMap,
         peer: Option<Peer>,
         counts: Counts,
-    ) -> Result<Known, Problem> {
+    ) -> Result<Authenticated, Problem> {
         let offered = self.offered(headers, service.now()).await;
         let mark = if self.calls.is_some() { service.mark_of(&offered).await } else { None };
         let own = match counts {
@@ -131,7 +131,7 @@ impl Auth {
         let here = || own.zip(mark).map_or(Ok(()), |(pace, mark)| service.count_here(pace, &mark));
         let counted = counted.unwrap_or_else(here);
         let pace = self.calls.as_ref().zip(mark).map(|(pace, mark)| CallPace::new(pace, mark, ahead));
-        Ok(Known { caller, counted, pace })
+        Ok(Authenticated { caller, counted, pace })
     }
 
     async fn authenticated(

@@ -22,10 +22,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     answer::{Problem, protect},
-    auth::{Auth, CHALLENGE, Counts, Known, Tried},
+    auth::{Auth, Authenticated, CHALLENGE, Counts, Tried},
     body::Arriving,
     enrol::{Pictures, ServerPage},
-    guard::{self, Guard, Turned, Wanted},
+    guard::{self, Guard, HostRule, Turned},
     health::{self, LastHealth},
     listener::Visitor,
     mcp::{Mcp, TOOL_CALL},
@@ -163,7 +163,8 @@ impl App {
         let (parts, body) = request.into_parts();
         let method = parts.method.clone();
         let visitor = parts.extensions.get::<Visitor>().cloned();
-        let wanted = if routes.first().is_some_and(|first| health::is_one(first)) { Wanted::Any } else { Wanted::Ours };
+        let wanted =
+            if routes.first().is_some_and(|first| health::is_one(first)) { HostRule::Any } else { HostRule::Ours };
         let is_page = routes.first().is_some_and(|first| matches!(first.run, Run::Page(_)));
         let entry = match self.guard.admit(&method, &parts.uri, &parts.headers, wanted) {
             // Pages of allowed origins call for their users; they don't read or send forms that are for people.
@@ -245,7 +246,7 @@ impl App {
             Run::Carrier(_) => Counts::Message { calls: body.says(TOOL_CALL) },
             Run::Open(_) | Run::Page(_) | Run::Operation(_) => Counts::Call,
         };
-        let (Known { caller, counted, pace }, _share) = self.admit(route, &parts, counts).await?;
+        let (Authenticated { caller, counted, pace }, _share) = self.admit(route, &parts, counts).await?;
         *calls = Some(Owner::of(&caller));
         parts.extensions.insert(pace);
         if let Err(refusal) = counted {
@@ -262,7 +263,12 @@ impl App {
     }
 
     /// Authenticates the caller, and takes the request's part of its share of connections.
-    async fn admit(&self, route: &Route, parts: &Parts, counts: Counts) -> Result<(Known, Option<Place>), Problem> {
+    async fn admit(
+        &self,
+        route: &Route,
+        parts: &Parts,
+        counts: Counts,
+    ) -> Result<(Authenticated, Option<Place>), Problem> {
         // Boxed, so that a waiting call does not reserve room for it.
         let known = Box::pin(self.auth.counted_caller(&self.service, &parts.headers, peer(parts), counts)).await?;
         let Some(visitor) = parts.extensions.get::<Visitor>() else { return Ok((known, None)) };

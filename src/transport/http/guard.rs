@@ -54,7 +54,7 @@ pub(super) enum Turned {
 
 /// Which `Host` a request may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wanted {
+pub(super) enum HostRule {
     /// One that is ours.
     Ours,
     /// Any, or none: health checks connect by address, and their answers are not confidential.
@@ -101,7 +101,7 @@ impl Guard {
         method: &Method,
         uri: &Uri,
         headers: &HeaderMap,
-        wanted: Wanted,
+        wanted: HostRule,
     ) -> Result<Entry, Turned> {
         let most = if uri.path() == CALLBACK { ANSWER_BYTES_MAX } else { URI_BYTES_MAX };
         if uri.path().len() + uri.query().map_or(0, str::len) > most {
@@ -113,8 +113,8 @@ impl Guard {
             return Err(Turned::Coding);
         }
         let host = match wanted {
-            Wanted::Ours => self.host(uri, headers)?,
-            Wanted::Any => any_host(headers)?,
+            HostRule::Ours => self.host(uri, headers)?,
+            HostRule::Any => any_host(headers)?,
         };
         let Some(origin) = headers.get(ORIGIN) else {
             let mode = headers.get(SEC_FETCH_MODE);
@@ -270,7 +270,7 @@ mod tests {
             let value: HeaderValue = value;
             map.append(name, value);
         }
-        guard().admit(&Method::GET, &uri.parse().unwrap(), &map, Wanted::Ours)
+        guard().admit(&Method::GET, &uri.parse().unwrap(), &map, HostRule::Ours)
     }
 
     #[test]

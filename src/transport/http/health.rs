@@ -13,7 +13,7 @@ use tokio::sync::watch::{Receiver, channel};
 
 use super::{
     answer::{Problem, with_json},
-    auth::{Counts, Known},
+    auth::{Authenticated, Counts},
     door::{App, Visit, peer},
     guard::is_made_here,
     metrics::Gauges,
@@ -156,7 +156,7 @@ async fn admit(visit: &Visit<'_>, scope: Option<Scope>) -> Result<(), Problem> {
     }
     let (headers, from) = (&visit.parts.headers, peer(&visit.parts));
     let known = app.auth.counted_caller(&app.service, headers, from, Counts::Call).await?;
-    let Known { caller, counted, .. } = known;
+    let Authenticated { caller, counted, .. } = known;
     let missing = scope.filter(|scope| !caller.may(*scope));
     let may = || missing.map_or(Ok(()), |scope| Err(Refusal::MissingScope(scope)));
     match counted.and_then(|()| may()) {

@@ -106,7 +106,7 @@ impl Sse {
     }
 
     /// Notes that the streams are open, and ends those that other nodes do not know any more.
-    pub(super) async fn settle(&self, shared: &Shared) {
+    pub(super) async fn refresh(&self, shared: &Shared) {
         let now = self.service.now();
         let used = self.known().into_iter().map(|id| (id, now)).collect();
         for id in shared.noted(used).await {

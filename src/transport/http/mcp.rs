@@ -33,10 +33,10 @@ use tokio_util::{
 
 use super::{
     answer::Problem,
-    asked,
     auth::Auth,
     body::{self, Arriving},
     door::{App, Call},
+    enrolment_requests,
     opening::Opening,
     routes::{Route, Run, Takes},
     sessions::Sessions,
@@ -164,14 +164,14 @@ async fn serve(mut call: Call<'_>, body: Arriving) -> Result<Response, Problem> 
     if let Some(scope) = app.auth.missing_scope(&caller, &parts.headers) {
         return Err(app.service.record_refusal(&caller, route.action, Refusal::MissingScope(scope)).await.into());
     }
-    let owner = Owner::of(&caller);
-    let sessions = &app.mcp.sessions;
+    let (owner, sessions) = (Owner::of(&caller), &app.mcp.sessions);
     let (mut opening, mut listening, mut is_unserved) = (None, None, false);
     let named = parts.headers.get(SESSION).and_then(|id| id.to_str().ok());
     let known = sessions.known(named, owner).await.map_err(Problem::Own)?;
     if parts.method == Method::POST {
         let message = body::flawless(&bytes).map_err(Problem::Own)?;
-        if let Some(taken) = asked::taken(app, &caller, named.filter(|_| known.is_some()), &parts, &message).await {
+        let seen = named.filter(|_| known.is_some());
+        if let Some(taken) = enrolment_requests::taken(app, &caller, seen, &parts, &message).await {
             return taken;
         }
         is_unserved = is_unserved_request(&message, &bytes);

@@ -8,12 +8,12 @@
 //! headers.
 
 mod answer;
-mod asked;
 mod auth;
 mod body;
 mod call;
 mod door;
 mod enrol;
+mod enrolment_requests;
 mod guard;
 mod head;
 mod health;

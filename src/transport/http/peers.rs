@@ -58,11 +58,11 @@ pub(super) struct Place {
     peers: Arc<Peers>,
     number: u64,
     who: Stranger,
-    known: Mutex<Option<Known>>,
+    known: Mutex<Option<Authenticated>>,
 }
 
 /// A connection with a valid credential.
-enum Known {
+enum Authenticated {
     /// It belongs to one key, whose share it is part of.
     Holder(places::Place),
     /// It comes from a proxy, which distributes its connections over all callers.
@@ -187,12 +187,12 @@ impl Place {
     pub(super) fn recognise(&self, owner: Owner) -> Result<(), Refusal> {
         let mut known = self.known();
         match &*known {
-            Some(Known::Holder(share)) if share.owner() == owner => Ok(()),
+            Some(Authenticated::Holder(share)) if share.owner() == owner => Ok(()),
             // The connection is being closed, so it has no place any more.
             None if self.who.leave.is_cancelled() => Ok(()),
             _ => {
                 let share = self.peers.share(owner)?;
-                self.admit(&mut known, Known::Holder(share));
+                self.admit(&mut known, Authenticated::Holder(share));
                 Ok(())
             }
         }
@@ -202,7 +202,7 @@ impl Place {
     pub(super) fn recognise_proxy(&self) {
         let mut known = self.known();
         if known.is_none() {
-            self.admit(&mut known, Known::Proxied);
+            self.admit(&mut known, Authenticated::Proxied);
         }
     }
 
@@ -214,14 +214,14 @@ impl Place {
         }
     }
 
-    fn admit(&self, known: &mut Option<Known>, who: Known) {
+    fn admit(&self, known: &mut Option<Authenticated>, who: Authenticated) {
         // A stranger that is being closed has already released its place.
         if known.is_some() || self.peers.book().strangers.remove(&self.number).is_some() {
             *known = Some(who);
         }
     }
 
-    fn known(&self) -> MutexGuard<'_, Option<Known>> {
+    fn known(&self) -> MutexGuard<'_, Option<Authenticated>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -14,7 +14,7 @@ use std::{
 };
 
 use super::{
-    asked::Asked,
+    enrolment_requests::EnrolmentRequests,
     opening::Opening,
     places::{Place, Places},
     settings::Limits,
@@ -56,7 +56,7 @@ pub(super) struct Sessions {
     inner: Arc<LocalSessionManager>,
     limits: Limits,
     places: Arc<Places>,
-    book: Mutex<HashMap<SessionId, Kept>>,
+    book: Mutex<HashMap<SessionId, SessionEntry>>,
     /// The sessions of all nodes, if there may be others: then the book holds copies to work with.
     pub(super) shared: Option<Arc<Shared>>,
     /// Held while a copy is made, so that no other request uses it before it is finished.
@@ -64,12 +64,12 @@ pub(super) struct Sessions {
 }
 
 /// What is stored for a session besides rmcp's state.
-struct Kept {
+struct SessionEntry {
     place: Place,
     used: Instant,
     /// The number of its open streams.
     streams: Arc<AtomicUsize>,
-    asked: Arc<Asked>,
+    enrolment_requests: Arc<EnrolmentRequests>,
     end: SessionEnd,
     /// Whether its client knows it, or this copy's greeting was answered.
     is_ready: bool,
@@ -78,7 +78,7 @@ struct Kept {
 /// An open stream of a session, until it is dropped.
 struct Open {
     streams: Arc<AtomicUsize>,
-    asked: Arc<Asked>,
+    enrolment_requests: Arc<EnrolmentRequests>,
 }
 
 impl Sessions {
@@ -133,7 +133,8 @@ impl Sessions {
 
     /// When each session was last used: so long ago.
     pub(super) fn uses(&self) -> Vec<(SessionId, Duration)> {
-        let used = |kept: &Kept| if kept.is_idle(Duration::ZERO) { kept.used.elapsed() } else { Duration::ZERO };
+        let used =
+            |kept: &SessionEntry| if kept.is_idle(Duration::ZERO) { kept.used.elapsed() } else { Duration::ZERO };
         self.book().iter().filter(|(_, kept)| kept.is_ready).map(|(id, kept)| (id.clone(), used(kept))).collect()
     }
 
@@ -160,7 +161,7 @@ impl Sessions {
 
     /// Whether a call of this node's copy of a session waits for the answer to a question.
     pub(super) fn awaits(&self, id: &str, owner: Owner, enrolment: EnrolmentId) -> bool {
-        self.book().get(id).is_some_and(|kept| kept.owner() == owner && kept.asked.has(enrolment))
+        self.book().get(id).is_some_and(|kept| kept.owner() == owner && kept.enrolment_requests.has(enrolment))
     }
 
     /// Takes a place for one more session of this owner. If none is free, the owner's longest idle session is closed:
@@ -184,7 +185,7 @@ impl Sessions {
     }
 
     /// Takes this owner's longest idle session out of the book: from here on no request finds it, so none is cut off.
-    fn spare(&self, owner: Owner) -> Option<(SessionId, Kept)> {
+    fn spare(&self, owner: Owner) -> Option<(SessionId, SessionEntry)> {
         let mut book = self.book();
         let idle = book.iter().filter(|(_, kept)| kept.owner() == owner && kept.is_idle(SPARE_AFTER));
         let id = idle.min_by_key(|(_, kept)| kept.used).map(|(id, _)| id.clone())?;
@@ -205,7 +206,7 @@ impl Sessions {
     }
 
     /// Ends a session that is not in the book any more.
-    async fn end(&self, (id, kept): (SessionId, Kept)) {
+    async fn end(&self, (id, kept): (SessionId, SessionEntry)) {
         // rmcp would let waiting calls go on for seconds, with their reserved steps.
         kept.end.tell();
         // In a separate task: the caller may be gone before the session has ended, and the session keeps its place
@@ -221,7 +222,7 @@ impl Sessions {
 
     /// The owners of sessions.
     pub(super) fn owners(&self) -> HashSet<Owner> {
-        self.book().values().map(Kept::owner).collect()
+        self.book().values().map(SessionEntry::owner).collect()
     }
 
     /// Closes every session of this owner.
@@ -239,7 +240,7 @@ impl Sessions {
         }
     }
 
-    fn book(&self) -> MutexGuard<'_, HashMap<SessionId, Kept>> {
+    fn book(&self) -> MutexGuard<'_, HashMap<SessionId, SessionEntry>> {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -251,15 +252,23 @@ impl Sessions {
     }
 
     fn opened(&self, id: &SessionId) -> Option<Open> {
-        let (streams, asked) = self.book().get(id).map(|kept| (Arc::clone(&kept.streams), Arc::clone(&kept.asked)))?;
+        let (streams, enrolment_requests) =
+            self.book().get(id).map(|kept| (Arc::clone(&kept.streams), Arc::clone(&kept.enrolment_requests)))?;
         streams.fetch_add(1, Ordering::Relaxed);
-        Some(Open { streams, asked })
+        Some(Open { streams, enrolment_requests })
     }
 }
 
-impl Kept {
+impl SessionEntry {
     fn new(place: Place, end: SessionEnd) -> Self {
-        Self { place, used: Instant::now(), streams: Arc::default(), asked: Arc::default(), end, is_ready: false }
+        Self {
+            place,
+            used: Instant::now(),
+            streams: Arc::default(),
+            enrolment_requests: Arc::default(),
+            end,
+            is_ready: false,
+        }
     }
 
     const fn owner(&self) -> Owner {
@@ -280,7 +289,7 @@ impl Drop for Open {
 /// Marks a session as in use for as long as its stream lives.
 fn held<S: Stream<Item = ServerSseMessage>>(stream: S, open: Option<Open>) -> impl Stream<Item = ServerSseMessage> {
     stream.map(move |event| match &open {
-        Some(open) => open.asked.named(event),
+        Some(open) => open.enrolment_requests.named(event),
         None => event,
     })
 }
@@ -297,7 +306,7 @@ impl SessionManager for Sessions {
         let placed = opening.and_then(|opening| Some((opening.place()?, opening)));
         let (place, opening) = placed.ok_or_else(|| LocalSessionManagerError::SessionNotFound("".into()))?;
         let (id, transport) = self.inner.create_session().await?;
-        self.book().insert(id.clone(), Kept::new(place, SessionEnd::default()));
+        self.book().insert(id.clone(), SessionEntry::new(place, SessionEnd::default()));
         opening.is_made(id.clone());
         Ok((id, transport))
     }
@@ -330,8 +339,8 @@ impl SessionManager for Sessions {
     }
 
     async fn accept_message(&self, id: &SessionId, message: ClientJsonRpcMessage) -> Outcome<()> {
-        let asked = self.book().get(id).map(|kept| Arc::clone(&kept.asked));
-        let message = if let Some(asked) = asked { asked.answered(message) } else { message };
+        let requests = self.book().get(id).map(|kept| Arc::clone(&kept.enrolment_requests));
+        let message = if let Some(requests) = requests { requests.answered(message) } else { message };
         self.inner.accept_message(id, message).await?;
         // The first message that a copy accepts ends its greeting.
         self.is_ready(id);
@@ -354,7 +363,7 @@ impl SessionManager for Sessions {
         self.drop_copy(&id).await;
         let restored = self.inner.restore_session(id.clone()).await?;
         if matches!(restored, RestoreOutcome::Restored(_)) {
-            self.book().insert(id, Kept::new(place, end));
+            self.book().insert(id, SessionEntry::new(place, end));
         }
         Ok(restored)
     }

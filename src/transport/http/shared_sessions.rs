@@ -46,7 +46,7 @@ impl Shared {
     }
 
     /// Notes the uses of this node's copies, and closes those whose sessions have ended.
-    async fn settle(&self, sessions: &Sessions) {
+    async fn refresh(&self, sessions: &Sessions) {
         let now = self.service.now();
         let used = sessions.uses().into_iter().map(|(id, ago)| (id.to_string(), now.minus(ago))).collect();
         // If the store can't be read, keep them: each request reads its own.
@@ -68,8 +68,8 @@ pub(super) async fn follow_other_nodes(app: &App, stop: CancellationToken) {
     let mut rounds = tokio::time::interval(app.limits.keep_alive / 5);
     rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     while stop.run_until_cancelled(rounds.tick()).await.is_some() {
-        shared.settle(sessions).await;
-        app.sse.settle(shared).await;
+        shared.refresh(sessions).await;
+        app.sse.refresh(shared).await;
     }
 }
 

@@ -289,7 +289,7 @@ fn refuse_others(path: &Path, file: &File) -> Result<(), KeyFileError> {
     let failed = |source| KeyFileError::Io { path: path.to_owned(), source };
     let facts = file.metadata().map_err(failed)?;
     let mounted = rustix::fs::fstatvfs(file).map_err(|error| failed(error.into()))?;
-    let found = Found {
+    let found = FileFacts {
         plain: facts.is_file(),
         owner: facts.uid(),
         mode: facts.mode() & 0o7777,
@@ -302,7 +302,7 @@ fn refuse_others(path: &Path, file: &File) -> Result<(), KeyFileError> {
 /// The metadata of an open key file.
 #[cfg(unix)]
 #[derive(Debug, Clone, Copy)]
-struct Found {
+struct FileFacts {
     plain: bool,
     owner: u32,
     mode: u32,
@@ -311,7 +311,7 @@ struct Found {
 }
 
 #[cfg(unix)]
-impl Found {
+impl FileFacts {
     /// Refuses a file that others could read or change. On a read-only mount nobody can change it, and the mount's
     /// owner chose its readers: Kubernetes mounts a Secret as root's file that one group may read.
     fn refused(self, path: &Path, me: u32) -> Result<(), KeyFileError> {
@@ -567,18 +567,18 @@ mod tests {
         #[test]
         fn a_secret_that_is_mounted_read_only_may_be_the_superusers_and_readable_by_one_group() {
             let me = 65_532;
-            let mounted = Found { plain: true, owner: 0, mode: 0o440, names: 1, writable_mount: false };
-            let fits = |found: Found| found.refused(Path::new("/run/key"), me).is_ok();
-            assert!(fits(mounted) && fits(Found { owner: me, mode: 0o400, ..mounted }));
-            assert!(fits(Found { owner: me, mode: 0o600, ..mounted }));
+            let mounted = FileFacts { plain: true, owner: 0, mode: 0o440, names: 1, writable_mount: false };
+            let fits = |found: FileFacts| found.refused(Path::new("/run/key"), me).is_ok();
+            assert!(fits(mounted) && fits(FileFacts { owner: me, mode: 0o400, ..mounted }));
+            assert!(fits(FileFacts { owner: me, mode: 0o600, ..mounted }));
             for mode in [0o444, 0o460, 0o442, 0o644, 0o640, 0o550, 0o777] {
-                assert!(!fits(Found { mode, ..mounted }), "{mode:o}");
+                assert!(!fits(FileFacts { mode, ..mounted }), "{mode:o}");
             }
-            assert!(!fits(Found { owner: 1000, ..mounted }) && !fits(Found { plain: false, ..mounted }));
+            assert!(!fits(FileFacts { owner: 1000, ..mounted }) && !fits(FileFacts { plain: false, ..mounted }));
             // On a writable mount the file must be private to its owner.
-            assert!(!fits(Found { writable_mount: true, ..mounted }));
-            assert!(!fits(Found { owner: me, writable_mount: true, ..mounted }));
-            assert!(fits(Found { owner: me, mode: 0o600, writable_mount: true, ..mounted }));
+            assert!(!fits(FileFacts { writable_mount: true, ..mounted }));
+            assert!(!fits(FileFacts { owner: me, writable_mount: true, ..mounted }));
+            assert!(fits(FileFacts { owner: me, mode: 0o600, writable_mount: true, ..mounted }));
         }
 
         #[test]

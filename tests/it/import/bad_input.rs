@@ -1,6 +1,6 @@
 //! Damaged, foreign and hostile files.
 
-use countersign::domain::import::{self, Found, Import, ImportError, Keys, Opened};
+use countersign::domain::import::{self, Import, ImportError, ImportedSecret, Keys, Opened};
 use proptest::prelude::*;
 
 use super::{ExpectedEntry, bytes, expected};
@@ -86,11 +86,11 @@ fn deep_documents_are_refused_and_no_stack_overflows() {
 }
 
 /// The secrets of a file.
-fn kept(import: &Import) -> impl Iterator<Item = &Found> {
+fn kept(import: &Import) -> impl Iterator<Item = &ImportedSecret> {
     import.entries.iter().filter_map(|entry| entry.read.as_ref().ok())
 }
 
-fn seed(found: &Found) -> Vec<u8> {
+fn seed(found: &ImportedSecret) -> Vec<u8> {
     found.seed.expose().to_vec()
 }
 
@@ -104,7 +104,7 @@ fn an_export_that_is_cut_anywhere_is_an_error_or_fewer_entries_and_never_a_wrong
             match read(&whole[..end]) {
                 Ok(import) => {
                     // A seed that is cut between two groups of base32 looks whole.
-                    let is_told = |found: &&Found| found.notes.iter().any(|note| note.is_doubt());
+                    let is_told = |found: &&ImportedSecret| found.notes.iter().any(|note| note.is_doubt());
                     assert!(kept(&import).filter(|found| !is_told(found)).count() <= most, "{name} cut at {end}");
                     let mut wrong = kept(&import).filter(|found| !seeds.contains(&seed(found)) && !is_told(found));
                     assert!(wrong.all(|found| found.seed.len().is_multiple_of(5)), "{name} cut at {end}");

@@ -164,7 +164,7 @@ fn typed(registration: &mut Registration, text: &str, console: &mut Console) -> 
     if !is_link(&text) {
         let issuer = registration.issuer.as_deref().unwrap_or_default();
         for doubt in Repair::of_key(&text).chain(Repair::of_issuer(issuer, registration.digits.is_some())) {
-            console.note(&doubt.told());
+            console.note(&doubt.description());
         }
         if registration.label.is_none() {
             // An invalid seed is refused before more is asked for.
@@ -207,7 +207,7 @@ fn named(registration: &mut Registration, uri: &str, console: &mut Console) -> R
     }
     let (read, repaired) = read.map_err(|problem| Refusal::invalid("uri", problem.to_string()))?;
     for repair in repaired {
-        console.note(&repair.told());
+        console.note(&repair.description());
     }
     registration.uri = Some(read.to_uri());
     Ok(())

@@ -180,7 +180,7 @@ fn tell_what_it_is(review: &Review, session: &mut Session) {
     let issuer = metadata.issuer.as_ref().map(|issuer| format!("{issuer}, ")).unwrap_or_default();
     let console = &mut session.console;
     console.note(&format!("{issuer}{}: {}", metadata.label, in_words(&metadata.totp)));
-    review.repaired.iter().for_each(|repair| console.note(&repair.told()));
+    review.repaired.iter().for_each(|repair| console.note(&repair.description()));
     for same in &review.same_seed {
         console.note(&format!("This key is there already, as {}.", view::name(same)));
     }

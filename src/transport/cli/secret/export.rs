@@ -87,7 +87,7 @@ pub(super) async fn export(args: &ExportArgs, session: &mut Session) -> Result<E
         session.console.flush()?;
         export
     };
-    let ending = tell(&export, args, session);
+    let ending = print_outcome(&export, args, session);
     if !args.plain && session.console.is_json() {
         session.console.document(&view::SealedExport::of(&export))?;
     }
@@ -239,7 +239,7 @@ fn as_text(export: &Export, json: bool) -> Result<Zeroizing<Vec<u8>>, Failure> {
     Ok(text)
 }
 
-fn tell(export: &Export, args: &ExportArgs, session: &mut Session) -> Ending {
+fn print_outcome(export: &Export, args: &ExportArgs, session: &mut Session) -> Ending {
     let how = match (args.plain, args.recipients.is_empty()) {
         (true, _) => "unencrypted",
         (false, true) => "encrypted; `secret import` reads the file, and so does `age -d`",

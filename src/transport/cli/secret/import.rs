@@ -118,7 +118,7 @@ pub(super) async fn import(args: &ImportArgs, session: &mut Session) -> Result<E
     }
     // Showing the answer may take as long as its reader wants; the seeds are wiped before.
     drop(secrets);
-    tell(&report, &imported.secrets, session)
+    print_outcome(&report, &imported.secrets, session)
 }
 
 /// Reads the files where no vault is yet, and shows what would be stored. Nothing is present there.
@@ -202,7 +202,7 @@ async fn read_all(args: &ImportArgs, console: &mut Console, children: &Children)
 }
 
 /// Shows what was stored and what was not.
-fn tell(report: &Report, secrets: &[TotpSecret], session: &mut Session) -> Result<Ending, Failure> {
+fn print_outcome(report: &Report, secrets: &[TotpSecret], session: &mut Session) -> Result<Ending, Failure> {
     if !session.console.is_json() && !report.dry_run {
         let now = session.service.now();
         view::table(secrets, now, &mut session.console)?;

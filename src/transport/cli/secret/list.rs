@@ -38,7 +38,7 @@ pub(super) async fn list(query: Option<&str>, session: &mut Session) -> Result<(
 async fn document(query: Option<&str>, session: &mut Session) -> Result<Counted, Failure> {
     let mut items = session.console.items("totp_secrets")?;
     let mut counted = Counted::default();
-    let mut parts = Parts::new();
+    let mut parts = ListParts::new();
     while let Some(secrets) = parts.next(session).await? {
         for secret in counted.matching(&secrets, query) {
             session.console.item(&mut items, &answers::TotpSecret::from(secret))?;
@@ -63,7 +63,7 @@ async fn table(query: Option<&str>, session: &mut Session) -> Result<Counted, Fa
             columns.see(&view::row(secret, id, now, console));
         }
     };
-    let mut parts = Parts::new();
+    let mut parts = ListParts::new();
     let first = parts.next(session).await?.unwrap_or_default();
     let mut again = parts.clone();
     see(&first, &session.console);
@@ -103,9 +103,9 @@ impl Counted {
 
 /// The secrets, part by part.
 #[derive(Clone)]
-struct Parts(Option<ListSecrets>);
+struct ListParts(Option<ListSecrets>);
 
-impl Parts {
+impl ListParts {
     fn new() -> Self {
         Self(Some(ListSecrets { part: Some(Part::First), ..ListSecrets::default() }))
     }

@@ -14,7 +14,7 @@ use http::{Method, StatusCode};
 use tokio::{net::TcpListener, task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use super::{Known, Pictures, Sent, Site, file, pages, peer_user::is_same_user, response};
+use super::{Pictures, Sent, Site, VisitorFacts, file, pages, peer_user::is_same_user, response};
 use crate::{
     child::Children,
     domain::{
@@ -25,7 +25,7 @@ use crate::{
     operations::{EnrolmentPage, Refusal, Service},
     transport::http::{
         answer::{Problem, protect},
-        guard::{self, Guard, Wanted},
+        guard::{self, Guard, HostRule},
         listener::{Listener, Visitor},
         peers::Peers,
         settings::{HttpSettings, Limits},
@@ -196,7 +196,7 @@ async fn listen(
 
 async fn serve(site: &Site<'_>, guard: &Guard, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
-    guard.admit(&parts.method, &parts.uri, &parts.headers, Wanted::Ours)?;
+    guard.admit(&parts.method, &parts.uri, &parts.headers, HostRule::Ours)?;
     if !matches!(parts.method, Method::GET | Method::HEAD | Method::POST) {
         return Err(Problem::Method("GET, HEAD, POST".to_owned()));
     }
@@ -215,5 +215,5 @@ async fn serve(site: &Site<'_>, guard: &Guard, request: Request) -> Result<Respo
         Some(ends) => tokio::task::spawn_blocking(move || is_same_user(ends)).await.ok().flatten(),
         None => None,
     };
-    Ok(site.answer(&parts, sent, Known { same_user, signed_in: None, ticket: None, from: None }).await)
+    Ok(site.answer(&parts, sent, VisitorFacts { same_user, signed_in: None, ticket: None, from: None }).await)
 }

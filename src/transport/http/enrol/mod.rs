@@ -141,7 +141,7 @@ async fn on_server(visit: Visit<'_>, body: Body) -> Result<Response, Problem> {
     let from = app.from(&parts);
     let ticket = app.page.kept(&parts.headers).map(str::to_owned);
     let site = Site { service: &app.service, pictures: &app.pictures, wait: app.limits.body_wait };
-    Ok(site.answer(&parts, sent, Known { same_user: None, signed_in, ticket, from }).await)
+    Ok(site.answer(&parts, sent, VisitorFacts { same_user: None, signed_in, ticket, from }).await)
 }
 
 fn on_file(visit: &Visit<'_>) -> BoxFuture<'static, Result<Response, Problem>> {
@@ -166,7 +166,7 @@ fn signed_in(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
 }
 
 /// What is known of a visitor besides the request.
-struct Known {
+struct VisitorFacts {
     same_user: Option<bool>,
     signed_in: Option<String>,
     /// What a browser has kept since its person signed in.
@@ -177,7 +177,7 @@ struct Known {
 
 impl Site<'_> {
     /// Answers a request for the page.
-    async fn answer(&self, parts: &Parts, mut sent: Sent, known: Known) -> Response {
+    async fn answer(&self, parts: &Parts, mut sent: Sent, known: VisitorFacts) -> Response {
         let response = self.visited(parts, &mut sent, known).await;
         if let Some(unread) = sent.picture {
             unread.skip(self.wait).await;
@@ -185,7 +185,7 @@ impl Site<'_> {
         response
     }
 
-    async fn visited(&self, parts: &Parts, sent: &mut Sent, known: Known) -> Response {
+    async fn visited(&self, parts: &Parts, sent: &mut Sent, known: VisitorFacts) -> Response {
         let (is_post, form) = (parts.method == Method::POST, &sent.form);
         let visitor = Visitor {
             token: token_of(&parts.uri),

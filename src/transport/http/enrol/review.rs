@@ -84,8 +84,10 @@ fn warnings(review: &Review) -> Html {
         (None, Some(same)) => alert(&Html::default().text(name_of(same)).put(" is there already, with another key.")),
         (None, None) => Html::default(),
     };
-    let there =
-        review.repaired.iter().fold(there, |told, repair| told.add(&alert(&Html::default().text(repair.told()))));
+    let there = review
+        .repaired
+        .iter()
+        .fold(there, |told, repair| told.add(&alert(&Html::default().text(repair.description()))));
     let (Some(wanted), Some(issuer)) = (&review.other_wanted, &review.metadata.issuer) else { return there };
     let other = Html::of("The agent asks for a secret of ").text(wanted.as_str()).put(", and this one is of ");
     there.add(&alert(&other.text(issuer.as_str()).put(". Add it only if you know why.")))

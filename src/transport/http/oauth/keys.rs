@@ -39,11 +39,11 @@ pub(super) struct Keys {
 
 struct Shared {
     issuer: String,
-    kept: Mutex<Kept>,
+    kept: Mutex<KeyCache>,
 }
 
 #[derive(Default)]
-struct Kept {
+struct KeyCache {
     keys: Vec<Key>,
     endpoints: Option<Arc<Endpoints>>,
     learned: Option<Instant>,
@@ -112,7 +112,7 @@ impl Keys {
     }
 
     /// Something of the provider's; if it is not known, the provider is asked.
-    async fn learned<T>(&self, find: impl Fn(&Kept) -> Option<T>) -> Option<T> {
+    async fn learned<T>(&self, find: impl Fn(&KeyCache) -> Option<T>) -> Option<T> {
         let (known, asking) = self.look(&find);
         if known.is_some() {
             return known;
@@ -123,7 +123,7 @@ impl Keys {
     }
 
     /// It if it is known, and the running fetch if there is one.
-    fn look<T>(&self, find: impl Fn(&Kept) -> Option<T>) -> (Option<T>, Option<Receiver<()>>) {
+    fn look<T>(&self, find: impl Fn(&KeyCache) -> Option<T>) -> (Option<T>, Option<Receiver<()>>) {
         let mut kept = self.shared.kept();
         let known = find(&kept);
         kept.asking = kept.asking.take().filter(|asking| asking.has_changed().is_ok());
@@ -137,7 +137,7 @@ impl Keys {
 }
 
 impl Shared {
-    fn kept(&self) -> MutexGuard<'_, Kept> {
+    fn kept(&self) -> MutexGuard<'_, KeyCache> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -165,7 +165,7 @@ impl Shared {
     }
 }
 
-impl Kept {
+impl KeyCache {
     fn is_trusted(&self) -> bool {
         self.learned.is_some_and(|at| at.elapsed() < TRUSTED)
     }

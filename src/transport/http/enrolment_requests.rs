@@ -28,9 +28,9 @@ use crate::{
 
 /// The questions of one node's copy of a session, with rmcp's ids.
 #[derive(Default)]
-pub(super) struct Asked(Mutex<HashMap<EnrolmentId, RequestId>>);
+pub(super) struct EnrolmentRequests(Mutex<HashMap<EnrolmentId, RequestId>>);
 
-impl Asked {
+impl EnrolmentRequests {
     /// An event as its client gets it.
     pub(super) fn named(&self, mut event: ServerSseMessage) -> ServerSseMessage {
         let Some(id) = event.message.as_deref().and_then(enrolment_in) else { return event };

@@ -22,7 +22,7 @@ const ALONE: u32 = 8;
 
 /// Who is waited for.
 #[derive(Default)]
-pub(super) struct Company(Mutex<State>);
+pub(super) struct BatchDelay(Mutex<State>);
 
 #[derive(Default)]
 struct State {
@@ -32,7 +32,7 @@ struct State {
     alone: u32,
 }
 
-impl Company {
+impl BatchDelay {
     /// Tells that so many are in the queue now.
     pub(super) fn queued(&self, count: usize) {
         let mut state = self.lock();
@@ -92,33 +92,33 @@ mod tests {
 
     #[tokio::test]
     async fn a_batch_waits_until_those_who_have_landed_are_there() {
-        let (company, queue) = (Company::default(), AtomicUsize::new(1));
+        let (delay, queue) = (BatchDelay::default(), AtomicUsize::new(1));
         let come = async {
             for count in [2, 3] {
                 queue.store(count, Ordering::Relaxed);
-                company.queued(count);
+                delay.queued(count);
             }
         };
         // In this order.
-        futures::join!(company.wait(2, LONG, || queue.load(Ordering::Relaxed)), come);
-        assert_eq!(company.lock().alone, 0);
-        assert!(company.wait(2, LONG, || 1).now_or_never().is_none(), "the next one waits too");
+        futures::join!(delay.wait(2, LONG, || queue.load(Ordering::Relaxed)), come);
+        assert_eq!(delay.lock().alone, 0);
+        assert!(delay.wait(2, LONG, || 1).now_or_never().is_none(), "the next one waits too");
     }
 
     #[tokio::test]
     async fn after_a_wait_for_which_too_few_came_batches_leave_at_once() {
-        let company = Company::default();
-        company.wait(2, LONG, || 1).await;
+        let delay = BatchDelay::default();
+        delay.wait(2, LONG, || 1).await;
         for left in (0..ALONE).rev() {
-            assert!(company.wait(2, LONG, || 1).now_or_never().is_some(), "{left}");
+            assert!(delay.wait(2, LONG, || 1).now_or_never().is_some(), "{left}");
         }
-        assert!(company.wait(2, LONG, || 1).now_or_never().is_none());
+        assert!(delay.wait(2, LONG, || 1).now_or_never().is_none());
     }
 
     #[tokio::test]
     async fn nobody_is_waited_for_while_nobody_waits_or_many_do() {
         for (landed, before, leaves) in [(2, 0, true), (MOST, 1, true), (1, MOST, true), (MOST - 1, 1, false)] {
-            let left = Company::default().wait(landed, LONG, || before).now_or_never();
+            let left = BatchDelay::default().wait(landed, LONG, || before).now_or_never();
             assert_eq!(left.is_some(), leaves, "{landed} {before}");
         }
     }

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::store::{Record, RecordKey, StoreError};
 
-type Found = Result<Vec<Option<Record>>, StoreError>;
+type ReadRecords = Result<Vec<Option<Record>>, StoreError>;
 
 /// Statements on their way: the server has the next one when it has answered one.
 const UNDER_WAY: usize = 2;
@@ -24,7 +24,7 @@ const TOGETHER: usize = 1024;
 
 /// The reads that wait for the connection.
 #[derive(Default)]
-pub(super) struct Gathered(Mutex<Waiting>);
+pub(super) struct ReadQueue(Mutex<Waiting>);
 
 #[derive(Default)]
 struct Waiting {
@@ -36,7 +36,7 @@ struct Waiting {
 /// A caller who waits.
 struct Caller {
     keys: Vec<RecordKey>,
-    answer: oneshot::Sender<Found>,
+    answer: oneshot::Sender<ReadRecords>,
 }
 
 /// The right to have a statement on its way. When it ends, it goes to those who wait.
@@ -44,7 +44,7 @@ struct Turn(Arc<Shared>);
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        let mut waiting = self.0.gathered.lock();
+        let mut waiting = self.0.read_queue.lock();
         let callers = waiting.next();
         // Without a runtime nobody waits who could hear an answer.
         let runtime = Handle::try_current().ok().filter(|_| !callers.is_empty());
@@ -72,16 +72,16 @@ impl Waiting {
     }
 }
 
-impl Gathered {
+impl ReadQueue {
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Reads records, in the order of their keys, all as of one moment that is not before this call.
-pub(super) async fn read(shared: &Arc<Shared>, keys: &[RecordKey]) -> Found {
+pub(super) async fn read(shared: &Arc<Shared>, keys: &[RecordKey]) -> ReadRecords {
     let waits = {
-        let mut waiting = shared.gathered.lock();
+        let mut waiting = shared.read_queue.lock();
         if waiting.under_way < UNDER_WAY {
             waiting.under_way += 1;
             None
@@ -98,7 +98,7 @@ pub(super) async fn read(shared: &Arc<Shared>, keys: &[RecordKey]) -> Found {
     answered.await.unwrap_or_else(|_| Err(StoreError::Unavailable("the read was given up".to_owned())))
 }
 
-async fn of_server(shared: &Shared, keys: &[RecordKey]) -> Found {
+async fn of_server(shared: &Shared, keys: &[RecordKey]) -> ReadRecords {
     shared.read_over(Reads::Records, |link| async move { reads::read(&link, keys).await }).await
 }
 

@@ -6,7 +6,7 @@ use super::{
     item::{Named, named, plain},
     json::number_of,
     unread,
-    uri::Said,
+    uri::StatedParameters,
     words::is_made_of,
 };
 
@@ -182,7 +182,7 @@ impl Settings {
     }
 
     /// Whether a column says digits, a period or a hash function, but not in this row.
-    pub(super) fn ignores(&self, at: usize, said: &Said<'_>) -> bool {
+    pub(super) fn ignores(&self, at: usize, said: &StatedParameters<'_>) -> bool {
         self.0.iter().filter(|column| column.at == at).any(|column| match column.setting {
             Setting::Digits => said.digits == Number::Absent,
             Setting::Period => said.period == Number::Absent,
@@ -192,7 +192,7 @@ impl Settings {
     }
 
     /// Whether a column says digits or a period, and was taken at its word.
-    pub(super) fn has_number(&self, at: usize, said: &Said<'_>) -> bool {
+    pub(super) fn has_number(&self, at: usize, said: &StatedParameters<'_>) -> bool {
         self.0.iter().filter(|column| column.at == at).any(|column| match column.setting {
             Setting::Digits => said.digits != Number::Absent,
             Setting::Period => said.period != Number::Absent,
@@ -201,7 +201,7 @@ impl Settings {
     }
 
     /// Whether a column is one of these, and what it says was taken.
-    pub(super) fn reads(&self, at: usize, said: &Said<'_>) -> bool {
+    pub(super) fn reads(&self, at: usize, said: &StatedParameters<'_>) -> bool {
         self.0.iter().filter(|column| column.at == at).any(|column| match column.setting {
             Setting::Kind | Setting::Counter => !said.kind.is_empty(),
             Setting::Algorithm => !said.algorithm.is_empty(),
@@ -211,7 +211,11 @@ impl Settings {
     }
 
     /// What a row says about its bare keys; `beside` is what its column of seeds says of their kind.
-    pub(super) fn said<'a>(&self, cell: impl Fn(usize) -> &'a str, beside: Option<&'static str>) -> Said<'a> {
+    pub(super) fn said<'a>(
+        &self,
+        cell: impl Fn(usize) -> &'a str,
+        beside: Option<&'static str>,
+    ) -> StatedParameters<'a> {
         let cells = |setting: Setting| {
             let columns = self.0.iter().filter(move |column| column.setting == setting);
             columns.map(|column| (cell(column.at), column.is_sure))
@@ -243,7 +247,7 @@ impl Settings {
         };
         let counted = || cells(Setting::Counter).any(is_counted).then_some(HOTP);
         let kind = kinds().find(|word| *word != TOTP).or_else(|| kinds().next()).or_else(counted).unwrap_or_default();
-        Said { kind, algorithm, digits, period }
+        StatedParameters { kind, algorithm, digits, period }
     }
 }
 

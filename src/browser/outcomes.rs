@@ -9,7 +9,7 @@ use crate::domain::{
 
 /// What is looked for.
 #[derive(Debug, Clone, Copy)]
-pub struct Sought<'a> {
+pub struct FieldQuery<'a> {
     /// The origins that the code may go to.
     pub origins: &'a [Origin],
     /// The page or frame; `None`: the only one with a field.
