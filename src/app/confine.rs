@@ -19,7 +19,7 @@ use crate::{
 
 impl Config {
     /// The folders in which a running process writes: the vault's, that of the state file, that of a key file that may have to
-    /// be made, that of its backups, and those of browsers' pipes. `None`: a command gives the key, and may write anything anywhere.
+    /// be made, and that of its backups. `None`: a command gives the key, and may write anything anywhere.
     fn written(&self, store: &OpenRequest, backups: Option<&Path>) -> Option<Vec<PathBuf>> {
         let keys = match &self.key_source {
             KeySource::Command(_) => return None,
@@ -35,8 +35,7 @@ impl Config {
         // A backup of a vault on a server is made in the data directory first.
         let vault = store::folder_of(store).or_else(|| backups.map(|_| self.data_dir.clone()));
         let all = [vault.as_deref(), self.state_dir.as_deref(), keys, backups];
-        let pipes = self.browsers.iter().filter_map(BrowserAddress::pipes);
-        let mut folders: Vec<_> = all.into_iter().flatten().chain(pipes).map(Path::to_owned).collect();
+        let mut folders: Vec<_> = all.into_iter().flatten().map(Path::to_owned).collect();
         folders.sort();
         folders.dedup();
         Some(folders)
@@ -63,6 +62,9 @@ pub(super) fn confine(config: &Config, task: &Task) -> Result<(), Fatal> {
         // A rule needs a folder that is there. Opening the vault says what is wrong with one that can't be made.
         let _ = create_private_dir(folder);
     }
+    // Browsers' pipes are made by the person who starts the browser: a mistyped folder is not made.
+    let pipes = config.browsers.iter().filter_map(BrowserAddress::pipes).map(Path::to_owned);
+    let folders: Vec<_> = folders.into_iter().chain(pipes).collect();
     if system::confine(&folders) {
         tracing::debug!("Landlock lets this process write in its own folders alone");
     }

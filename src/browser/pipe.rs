@@ -6,7 +6,7 @@
 
 use std::{
     fs::{File, TryLockError},
-    io::Write as _,
+    io::{self, Write as _},
     os::fd::AsFd as _,
     path::Path,
     sync::{Arc, OnceLock},
@@ -62,7 +62,12 @@ pub(super) async fn open(
     within: Duration,
     bytes_max: usize,
 ) -> Result<(Commands, Answers, Turn), &'static str> {
-    let none = |_| "the folder does not hold its pipes: mkfifo to-browser from-browser";
+    let none = |cause: io::Error| match cause.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "its pipes may not be opened; restart what fills if their folder is newer than that"
+        }
+        _ => "the folder does not hold its pipes: mkfifo to-browser from-browser",
+    };
     let lock = File::open(folder).map_err(|_| "the folder of its pipes can't be opened")?;
     let begun = Instant::now();
     while let Err(taken) = lock.try_lock() {
