@@ -62,11 +62,12 @@ pub(super) async fn open(
     within: Duration,
     bytes_max: usize,
 ) -> Result<(Commands, Answers, Turn), &'static str> {
-    let none = |cause: io::Error| match cause.kind() {
-        io::ErrorKind::PermissionDenied => {
+    let none = |cause: io::Error| {
+        if cause.kind() == io::ErrorKind::PermissionDenied {
             "its pipes may not be opened; restart what fills if their folder is newer than that"
+        } else {
+            "the folder does not hold its pipes: mkfifo to-browser from-browser"
         }
-        _ => "the folder does not hold its pipes: mkfifo to-browser from-browser",
     };
     let lock = File::open(folder).map_err(|_| "the folder of its pipes can't be opened")?;
     let begun = Instant::now();
