@@ -246,7 +246,7 @@ fn a_damaged_seat_does_not_hide_the_others() {
 
     let listed = person.run(&["seat", "list"]);
     assert_eq!(listed.status, 0, "{listed:?}");
-    assert!(listed.out.contains(&bob) && !listed.out.contains(&ada) && !listed.out.contains("ada"), "{listed:?}");
+    assert!(listed.out.contains(&bob) && !listed.out.contains(&ada) && !listed.out.contains("ada@"), "{listed:?}");
     assert!(listed.err.contains(&format!("seat {ada}: it was changed")), "{listed:?}");
     assert!(!listed.err.contains("ada@"), "{listed:?}");
     let doctor = person.run(&["vault", "doctor"]);

@@ -159,7 +159,7 @@ pub(super) fn code_on(answer: &Answer) -> String {
 #[test]
 fn a_person_adds_a_secret_and_the_agent_gets_codes_but_never_the_seed() {
     let world = World::new();
-    let open = world.begin(&json!({"label": "ada", "issuer": "Acme", "origins": ["https://acme.example"]}));
+    let open = world.begin(&json!({"label": "ada l", "issuer": "Acme", "origins": ["https://acme.example"]}));
     assert_eq!(open.answer["status"], "PENDING");
     assert_eq!(open.answer["expires_in"], 600);
     assert_eq!(world.status(&open)["enrollment_url"], open.answer["enrollment_url"], "a link is made again");
@@ -167,12 +167,12 @@ fn a_person_adds_a_secret_and_the_agent_gets_codes_but_never_the_seed() {
     let asked = world.get(&open);
     assert_eq!((asked.status, title(&asked).as_str()), (403, "Who are you?"));
     let words = open.answer["words"].as_str().unwrap();
-    for hidden in [words, "Acme", "ada"] {
+    for hidden in [words, "Acme", "ada l"] {
         assert!(!text(&asked).contains(hidden), "{hidden} is shown before the proof");
     }
     let entry = world.form(&open, &[("step", "prove"), ("proof", PIN)]);
     let shown = text(&entry);
-    for said in [words, "value=\"Acme\"", "value=\"ada\"", "ada@example.com", ">test<", "https://acme.example"] {
+    for said in [words, "value=\"Acme\"", "value=\"ada l\"", "ada@example.com", ">test<", "https://acme.example"] {
         assert!(shown.contains(said), "{said} is missing: {shown}");
     }
     let ticket = hidden(&entry, "ticket");
