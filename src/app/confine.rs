@@ -62,18 +62,24 @@ pub(super) fn confine(config: &Config, task: &Task) -> Result<(), Fatal> {
         // A rule needs a folder that is there. Opening the vault says what is wrong with one that can't be made.
         let _ = create_private_dir(folder);
     }
-    // Browsers' pipes are made by the person who starts the browser: a mistyped folder is not made.
-    let pipes = config.browsers.iter().filter_map(BrowserAddress::pipes).map(Path::to_owned);
-    let folders: Vec<_> = folders.into_iter().chain(pipes).collect();
+    // A folder of pipes is not made: the person who starts the browser makes it, and a mistyped one is told.
+    let folders = with_pipes(config, folders);
     if system::confine(&folders) {
         tracing::debug!("Landlock lets this process write in its own folders alone");
     }
     Ok(())
 }
 
+/// These folders, and those of browsers' pipes.
+fn with_pipes(config: &Config, folders: Vec<PathBuf>) -> Vec<PathBuf> {
+    let pipes = config.browsers.iter().filter_map(BrowserAddress::pipes).map(Path::to_owned);
+    folders.into_iter().chain(pipes).collect()
+}
+
 /// What [`confine`] would come to. It is tried in earnest, on a thread that ends.
 pub(super) fn tried(config: &Config) -> Confinement {
     let Some(folders) = config.written(&store_of(config), None) else { return Confinement::Command };
+    let folders = with_pipes(config, folders);
     let tried = std::thread::scope(|threads| threads.spawn(|| system::confine(&folders)).join());
     if tried.unwrap_or(false) { Confinement::Only(folders) } else { Confinement::Unavailable }
 }

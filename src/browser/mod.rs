@@ -52,6 +52,8 @@ const ANSWERS_WITHIN_MIN: Duration = Duration::from_secs(1);
 const CANDIDATES_MAX: usize = 16;
 /// Between two looks.
 const LOOKS_EVERY: Duration = Duration::from_millis(100);
+/// What a wait for pipes leaves for a look.
+const LOOK_MIN: Duration = Duration::from_secs(1);
 
 /// The browsers that codes may be typed in.
 #[derive(Debug)]
@@ -60,9 +62,15 @@ pub struct Browsers {
 }
 
 impl Browsers {
-    /// Browsers at these addresses.
-    pub const fn new(addresses: Vec<BrowserAddress>) -> Self {
-        Self { addresses }
+    /// Browsers at these addresses. One that is named twice is one.
+    pub fn new(addresses: Vec<BrowserAddress>) -> Self {
+        let mut all = Vec::with_capacity(addresses.len());
+        for address in addresses {
+            if !all.contains(&address) {
+                all.push(address);
+            }
+        }
+        Self { addresses: all }
     }
 
     /// Whether none is configured.
@@ -83,7 +91,9 @@ impl Browsers {
     /// Looks until a field is found or nothing is waited for any more. `why` is why the last look found none.
     async fn look(&self, sought: &FieldQuery<'_>, why: &mut NotFound) -> Result<Field, NotFound> {
         let begun = Instant::now();
-        let links = self.links(sought.within.max(ANSWERS_WITHIN_MIN) / 2).await?;
+        let within = sought.within.max(ANSWERS_WITHIN_MIN);
+        // Pipes may be held for a whole period, by a fill that waits for the next code.
+        let links = self.links(within.saturating_sub(LOOK_MIN).max(within / 2)).await?;
         loop {
             let looks = join_all(links.iter().map(|link| look_at(link, sought))).await;
             let mut seen = Vec::new();

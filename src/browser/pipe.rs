@@ -5,14 +5,18 @@
 //! own, and ends that session when it leaves.
 
 use std::{
-    fs::{File, TryLockError},
+    fs::{self, File, TryLockError},
     io::{self, Write as _},
-    os::fd::AsFd as _,
+    os::{
+        fd::AsFd as _,
+        unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    },
     path::Path,
     sync::{Arc, OnceLock},
     time::Duration,
 };
 
+use rustix::fs::OFlags;
 use serde_json::json;
 use tokio::{
     net::unix::pipe::{OpenOptions, Receiver, Sender},
@@ -53,6 +57,19 @@ impl Drop for Turn {
     }
 }
 
+/// Opens a folder in which nobody else can reach the pipes or lock them.
+fn private(folder: &Path) -> Result<File, &'static str> {
+    // A pipe that is named in the place of its folder would be waited for.
+    let flags = (OFlags::DIRECTORY | OFlags::NONBLOCK).bits().cast_signed();
+    let opened = fs::OpenOptions::new().read(true).custom_flags(flags).open(folder);
+    let opened = opened.map_err(|_| "the folder of its pipes can't be opened")?;
+    let facts = opened.metadata().map_err(|_| "the folder of its pipes can't be examined")?;
+    if facts.uid() != rustix::process::geteuid().as_raw() || facts.mode() & 0o077 != 0 {
+        return Err("others may reach its pipes: the folder must belong to the user that fills, with chmod 700");
+    }
+    Ok(opened)
+}
+
 /// Opens the pipes once nobody else uses them. An answer has at most so many bytes.
 ///
 /// # Errors
@@ -69,7 +86,7 @@ pub(super) async fn open(
             "the folder does not hold its pipes: mkfifo to-browser from-browser"
         }
     };
-    let lock = File::open(folder).map_err(|_| "the folder of its pipes can't be opened")?;
+    let lock = private(folder)?;
     let begun = Instant::now();
     while let Err(taken) = lock.try_lock() {
         if matches!(taken, TryLockError::Error(_)) {
@@ -97,4 +114,31 @@ pub(super) async fn open(
     turn.commands.write_all(END).map_err(|_| "it does not read its pipe")?;
     let codec = || AnyDelimiterCodec::new_with_max_length(END.to_vec(), END.to_vec(), bytes_max);
     Ok((FramedWrite::new(commands, codec()), FramedRead::new(answers, codec()), turn))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    async fn refusal(folder: &Path) -> &'static str {
+        open(folder, Duration::ZERO, 1).await.map(drop).unwrap_err()
+    }
+
+    #[tokio::test]
+    async fn what_is_no_folder_of_this_user_alone_is_refused_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let chmod = |mode| fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode)).unwrap();
+        chmod(0o700);
+        assert!(refusal(folder.path()).await.contains("mkfifo"));
+        for mode in [0o755, 0o710, 0o702] {
+            chmod(mode);
+            assert!(refusal(folder.path()).await.contains("chmod 700"), "{mode:o}");
+        }
+        chmod(0o700);
+        let pipe = folder.path().join(COMMANDS);
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        assert!(refusal(&pipe).await.contains("folder of its pipes can't be opened"), "its writers are not waited for");
+    }
 }

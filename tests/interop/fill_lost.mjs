@@ -83,7 +83,7 @@ class Browser {
     const browser = new Browser();
     browser.profile = mkdtempSync(join(tmpdir(), "lost-"));
     browser.pipes = join(browser.profile, "pipes");
-    mkdirSync(browser.pipes);
+    mkdirSync(browser.pipes, { mode: 0o700 });
     return browser;
   }
 
@@ -267,7 +267,7 @@ const typo = join(piped.profile, "typo");
 const mistyped = await agentOf(`pipe:${typo}`);
 const lost = await fillOf(mistyped, ours, 2);
 check("a mistyped folder: unavailable, and not made", lost.error === "unavailable" && /can't be opened/.test(lost.message) && !existsSync(typo), lost);
-mkdirSync(typo);
+mkdirSync(typo, { mode: 0o700 });
 execFileSync("mkfifo", ["to-browser", "from-browser"], { cwd: typo });
 const newer = await fillOf(mistyped, ours, 2);
 check("a folder that is newer than the program: unavailable", newer.error === "unavailable" && /restart|no browser reads/.test(newer.message), newer);
