@@ -197,7 +197,7 @@ export class Site extends EventEmitter {
 
   /** Waits until a recorder has told of something, at most for a while. */
   async told(id) {
-    if (!this.seen.has(id)) await once(this, `seen ${id}`, { signal: AbortSignal.timeout(2000) }).catch(() => null);
+    if (!this.seen.has(id)) await once(this, `seen ${id}`, { signal: AbortSignal.timeout(10_000) }).catch(() => null);
   }
 
   end() {
