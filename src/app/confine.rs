@@ -62,7 +62,7 @@ pub(super) fn confine(config: &Config, task: &Task) -> Result<(), Fatal> {
         // A rule needs a folder that is there. Opening the vault says what is wrong with one that can't be made.
         let _ = create_private_dir(folder);
     }
-    // A folder of pipes is not made: the person who starts the browser makes it, and a mistyped one is told.
+    // The person who starts the browser makes the folder of pipes. Made here, a mistyped one would look right.
     let folders = with_pipes(config, folders);
     if system::confine(&folders) {
         tracing::debug!("Landlock lets this process write in its own folders alone");

@@ -173,3 +173,14 @@ fn chosen(seen: Vec<FrameView>, sought: &FieldQuery<'_>, is_early: bool) -> Resu
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_browser_that_is_named_twice_counts_once() {
+        let [one, other] = ["/a", "/b"].map(|folder| BrowserAddress::Pipes(folder.into()));
+        assert_eq!(Browsers::new(vec![one.clone(), other.clone(), one.clone()]).addresses, [one, other]);
+    }
+}

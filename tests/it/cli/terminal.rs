@@ -324,7 +324,7 @@ fn a_watched_code_stays_on_one_line_of_twenty_columns() {
     while shown.matches("\u{1b}[K").count() < 2 {
         shown.push_str(&terminal.read_until("\u{1b}[K"));
     }
-    // Whoever runs the tests in the background has them ignore SIGINT, and so the program.
+    // Tests that a shell runs in the background ignore SIGINT, and the program inherits that. Nothing ignores SIGTERM.
     kill_process(Pid::from_child(&program), Signal::TERM).unwrap();
     program.wait().unwrap();
     let drawn = shown.split(BEGUN).nth(1).unwrap();
