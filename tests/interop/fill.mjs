@@ -107,7 +107,9 @@ async function withstand(batch, secret) {
       return { page, meanwhile: await each.open(page, openFreely) };
     }),
   );
-  const answers = await driver.force(secret, () => Promise.all(opened.map(({ meanwhile }) => meanwhile?.())));
+  // A page that was right when it had its code has used the step of that code: the next may have to wait for another.
+  const wait = batch[0].touched ? 40 : 2;
+  const answers = await driver.force(secret, () => Promise.all(opened.map(({ meanwhile }) => meanwhile?.())), wait);
   const typed = answers.filter((answer) => /^(filled|submitted|pending)$/i.test(answer));
   // In a race with the program, the right page may have had its code before it changed.
   const isOwed = isDirect || !batch[0].alone;
@@ -127,6 +129,7 @@ async function withstand(batch, secret) {
       seen,
       held,
       isLive: site.seen.has(id),
+      answers,
     });
   }
   await context.close();

@@ -206,9 +206,9 @@ export class Product {
   }
 
   /** Calls it while something happens to the page. */
-  async force(secret_id, meanwhile) {
-    const [answer] = await Promise.all([this.#ask("fill_totp_code", { secret_id, max_wait: 2 }), meanwhile?.()]);
-    return [answer.status ?? answer.code];
+  async force(secret_id, meanwhile, max_wait) {
+    const [answer] = await Promise.all([this.#ask("fill_totp_code", { secret_id, max_wait }), meanwhile?.()]);
+    return [answer.code ?? answer.status];
   }
 
   end = () => this.client.close();

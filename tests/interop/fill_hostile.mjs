@@ -5,6 +5,7 @@ import { once } from "node:events";
 import { escaped, names, quoted, RECORDER, trap, writeInto } from "./fill_recorder.mjs";
 
 // Each group yields cases: a name, whether others can be open beside it, and how a page becomes it. `meanwhile` happens after the look.
+// With `touched`, the page is hostile only once the program has begun to type.
 const open = (url) => async (page) => void (await page.goto(url));
 
 function* wrongHosts(site) {
@@ -252,7 +253,7 @@ function* reactions(site) {
         site.show(at.path, trap(at, "six boxes", { watch: "", after }));
         return open(site.allowed[0] + at.path);
       };
-      yield { name: `on ${kind} its boxes go ${way}`, alone: true, make };
+      yield { name: `on ${kind} its boxes go ${way}`, alone: true, touched: true, make };
     }
   }
 }
