@@ -2,6 +2,9 @@
 //!
 //! A guard that does not hold divides by zero, and the server undoes the whole transaction. Every statement that writes
 //! also demands the lock timeout that `BEGIN` sets: should `BEGIN` fail alone, the statements behind it do nothing.
+//!
+//! What commits of codes do fits into one statement. Each further one is answered by itself, and its answer wakes this process:
+//! with eight of them that took longer than the work.
 
 use super::{
     link::{Step, Value},
@@ -15,7 +18,7 @@ use crate::{
         ids::{AccountId, SeatId, SecretId},
     },
     store::{
-        Commit, Kind, Record, RecordKey, StoreError, Tail,
+        AuditPut, Commit, Kind, Record, RecordKey, StoreError, Tail,
         places::{end, place},
     },
 };
@@ -86,6 +89,26 @@ const APPEND: &str = "INSERT INTO audit (place, at, mac, account, actor_key, key
     SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bytea[], $4::bytea[], $5::text[], $6::text[], $7::bytea[], $8::bytea[], \
     $9::text[], $10::bytea[]) WHERE current_setting('lock_timeout') = '3999ms'";
 
+/// A whole commit that only logs, replaces records and holds others. `moved` is read first, and has whatever waits for a lock
+/// give up in time.
+const SINGLE: &str = "WITH moved AS (UPDATE writer SET flight = $3, lease_until = \
+    (extract(epoch FROM clock_timestamp()) * 1000000)::bigint + $4 \
+    WHERE chain = $1 AND epoch = $2 AND set_config('lock_timeout', '3999ms', true) <> '' RETURNING 1), \
+    held AS (SELECT 1 FROM record JOIN unnest($5::smallint[], $6::bytea[], $7::bigint[]) \
+    AS wanted (kind, id, version) USING (kind, id) WHERE wanted.version IS NULL OR wanted.version = record.version \
+    ORDER BY record.kind, record.id FOR SHARE OF record), \
+    done AS (UPDATE record SET version = new.version, account = new.account, sort = new.sort, \
+    life = new.life, mac = new.mac, body = new.body FROM unnest($9::smallint[], $10::bytea[], $11::bigint[], $12::bytea[], \
+    $13::bigint[], $14::smallint[], $15::bytea[], $16::bytea[], $18::bigint[]) \
+    AS new (kind, id, version, account, sort, life, mac, body, expected) \
+    WHERE record.kind = new.kind AND record.id = new.id AND record.version = new.expected RETURNING 1), \
+    added AS (INSERT INTO audit (place, at, mac, account, actor_key, key, seat, secret, action, body) \
+    SELECT * FROM unnest($23::bigint[], $24::bigint[], $25::bytea[], $26::bytea[], $27::text[], $28::text[], $29::bytea[], \
+    $30::bytea[], $31::text[], $32::bytea[])) \
+    SELECT 1 / ((SELECT count(*) FROM moved) = 1 AND (SELECT count(*) FROM held) = $8 AND (SELECT count(*) FROM done) = $17 \
+    AND coalesce((SELECT place = $21 AND mac = $22 FROM audit \
+    WHERE place BETWEEN $19 AND $20 ORDER BY place DESC LIMIT 1), true))::int";
+
 /// The writer's sign of life, which no flight's number depends on; and the server's clock.
 const ALIVE: &str = "WITH moved AS (UPDATE writer SET \
     lease_until = (extract(epoch FROM clock_timestamp()) * 1000000)::bigint + $3 \
@@ -139,13 +162,29 @@ pub(super) fn chains() -> [Step; 2] {
     [TAKEN, BEGUN].map(|sql| Step::new(sql, vec![Value::Number(LEASE)]))
 }
 
+/// A commit as one statement, if it does nothing that this can't.
+pub(super) fn single(lease: &Lease, plan: &Plan<'_>, tail: Option<&Tail>) -> Result<Option<Step>, StoreError> {
+    let Plan { locked, held, none_in, removed, prefixes, inserted, updated, indexed, pruned, rows, .. } = plan;
+    let puts_more = !inserted.is_empty() || !indexed.is_empty() || updated.iter().any(|record| is_counted(record));
+    let removes = !removed.is_empty() || !prefixes.is_empty() || !pruned.is_empty();
+    let looks = !none_in.is_empty() || held.iter().any(|(_, held)| *held == Condition::Absent);
+    let Some(tail) = tail.filter(|_| !rows.is_empty() && !puts_more && !removes && !looks) else { return Ok(None) };
+    let mut values = leased(lease).values;
+    values.extend(held_values(held));
+    values.extend(columns(updated));
+    // Records that are replaced are locked, in the same order.
+    values.push(versions(locked));
+    values.extend(tail_values(tail)?);
+    values.extend(row_values(rows)?);
+    Ok(Some(Step::new(SINGLE, values)))
+}
+
 /// The statements of a commit.
 pub(super) fn steps(plan: &Plan<'_>, tail: Option<&Tail>) -> Result<Vec<Step>, StoreError> {
     let mut steps = Vec::new();
     guards(&mut steps, plan);
     if let Some(tail) = tail.filter(|_| !plan.rows.is_empty()) {
-        let places = [place(tail.chain, 0)?, end(tail.chain)?, place(tail.chain, tail.seq)?].map(Value::Number);
-        steps.push(Step::new(TAIL, places.into_iter().chain([Value::Bytes(tail.mac.to_vec())]).collect()));
+        steps.push(Step::new(TAIL, tail_values(tail)?));
     }
     removals(&mut steps, plan);
     puts(&mut steps, plan);
@@ -153,27 +192,26 @@ pub(super) fn steps(plan: &Plan<'_>, tail: Option<&Tail>) -> Result<Vec<Step>, S
         let places = [place(prune.chain, 1)?, place(prune.chain, prune.upto)?].map(Value::Number);
         steps.push(Step::new(PRUNE, places.into()));
     }
-    rows(&mut steps, plan)?;
+    if !plan.rows.is_empty() {
+        steps.push(Step::new(APPEND, row_values(&plan.rows)?));
+    }
     Ok(steps)
+}
+
+fn is_counted(record: &Record) -> bool {
+    COUNTED.contains(&record.key.kind)
 }
 
 fn guards(steps: &mut Vec<Step>, plan: &Plan<'_>) {
     if !plan.locked.is_empty() {
         let mut values = keys(plan.locked.iter().map(|(key, _)| *key));
-        values.push(Value::Numbers(plan.locked.iter().map(|(_, version)| version.cast_signed()).collect()));
+        values.push(versions(&plan.locked));
         values.push(number(plan.locked.len()));
         steps.push(Step::new(LOCKED, values));
     }
     let (absent, held): (Vec<_>, Vec<_>) = plan.held.iter().partition(|(_, held)| *held == Condition::Absent);
     if !held.is_empty() {
-        let version = |held: &Condition| match held {
-            Condition::Version(version) => Some(version.cast_signed()),
-            Condition::Exists | Condition::Absent => None,
-        };
-        let mut values = keys(held.iter().map(|(key, _)| *key));
-        values.push(Value::MaybeNumbers(held.iter().map(|(_, held)| version(held)).collect()));
-        values.push(number(held.len()));
-        steps.push(Step::new(HELD, values));
+        steps.push(Step::new(HELD, held_values(&held)));
     }
     if !absent.is_empty() {
         steps.push(Step::new(ABSENT, keys(absent.iter().map(|(key, _)| *key))));
@@ -183,6 +221,26 @@ fn guards(steps: &mut Vec<Step>, plan: &Plan<'_>) {
         let accounts = plan.none_in.iter().map(|(_, account)| account.as_bytes().to_vec()).collect();
         steps.push(Step::new(NONE_IN, vec![Value::Smalls(kinds), Value::Blobs(accounts)]));
     }
+}
+
+fn versions(locked: &[(&RecordKey, u64)]) -> Value {
+    Value::Numbers(locked.iter().map(|(_, version)| version.cast_signed()).collect())
+}
+
+fn held_values(held: &[(&RecordKey, Condition)]) -> Vec<Value> {
+    let version = |held: &Condition| match held {
+        Condition::Version(version) => Some(version.cast_signed()),
+        Condition::Exists | Condition::Absent => None,
+    };
+    let mut values = keys(held.iter().map(|(key, _)| *key));
+    values.push(Value::MaybeNumbers(held.iter().map(|(_, held)| version(held)).collect()));
+    values.push(number(held.len()));
+    values
+}
+
+fn tail_values(tail: &Tail) -> Result<Vec<Value>, StoreError> {
+    let places = [place(tail.chain, 0)?, end(tail.chain)?, place(tail.chain, tail.seq)?].map(Value::Number);
+    Ok(places.into_iter().chain([Value::Bytes(tail.mac.to_vec())]).collect())
 }
 
 fn removals(steps: &mut Vec<Step>, plan: &Plan<'_>) {
@@ -198,7 +256,7 @@ fn removals(steps: &mut Vec<Step>, plan: &Plan<'_>) {
 }
 
 fn puts(steps: &mut Vec<Step>, plan: &Plan<'_>) {
-    let counted: Vec<_> = plan.updated.iter().filter(|record| COUNTED.contains(&record.key.kind)).collect();
+    let counted: Vec<_> = plan.updated.iter().filter(|record| is_counted(record)).collect();
     if !counted.is_empty() {
         let mut values = keys(counted.iter().map(|record| &record.key));
         values.push(Value::Blobs(counted.iter().map(|record| account_bytes(record.account.as_ref())).collect()));
@@ -232,30 +290,22 @@ fn puts(steps: &mut Vec<Step>, plan: &Plan<'_>) {
     }
 }
 
-fn rows(steps: &mut Vec<Step>, plan: &Plan<'_>) -> Result<(), StoreError> {
-    if plan.rows.is_empty() {
-        return Ok(());
-    }
-    let rows = &plan.rows;
+fn row_values(rows: &[&AuditPut]) -> Result<Vec<Value>, StoreError> {
     let places: Result<Vec<_>, _> = rows.iter().map(|row| place(row.record.chain, row.record.seq)).collect();
     let id = |id: Option<&[u8; 16]>| id.map(|id| id.to_vec());
     let text = |id: &KeyId| id.as_str().to_owned();
-    steps.push(Step::new(
-        APPEND,
-        vec![
-            Value::Numbers(places?),
-            Value::Numbers(rows.iter().map(|row| row.record.at.micros()).collect()),
-            Value::Blobs(rows.iter().map(|row| row.record.mac.to_vec()).collect()),
-            Value::MaybeBlobs(rows.iter().map(|row| id(row.terms.account.as_ref().map(AccountId::as_bytes))).collect()),
-            Value::MaybeTexts(rows.iter().map(|row| row.terms.actor_key.as_ref().map(text)).collect()),
-            Value::MaybeTexts(rows.iter().map(|row| row.terms.key.as_ref().map(text)).collect()),
-            Value::MaybeBlobs(rows.iter().map(|row| id(row.terms.seat.as_ref().map(SeatId::as_bytes))).collect()),
-            Value::MaybeBlobs(rows.iter().map(|row| id(row.terms.secret.as_ref().map(SecretId::as_bytes))).collect()),
-            Value::MaybeTexts(rows.iter().map(|row| Some(row.terms.action.clone().into_owned())).collect()),
-            Value::Blobs(rows.iter().map(|row| row.record.body.clone()).collect()),
-        ],
-    ));
-    Ok(())
+    Ok(vec![
+        Value::Numbers(places?),
+        Value::Numbers(rows.iter().map(|row| row.record.at.micros()).collect()),
+        Value::Blobs(rows.iter().map(|row| row.record.mac.to_vec()).collect()),
+        Value::MaybeBlobs(rows.iter().map(|row| id(row.terms.account.as_ref().map(AccountId::as_bytes))).collect()),
+        Value::MaybeTexts(rows.iter().map(|row| row.terms.actor_key.as_ref().map(text)).collect()),
+        Value::MaybeTexts(rows.iter().map(|row| row.terms.key.as_ref().map(text)).collect()),
+        Value::MaybeBlobs(rows.iter().map(|row| id(row.terms.seat.as_ref().map(SeatId::as_bytes))).collect()),
+        Value::MaybeBlobs(rows.iter().map(|row| id(row.terms.secret.as_ref().map(SecretId::as_bytes))).collect()),
+        Value::MaybeTexts(rows.iter().map(|row| Some(row.terms.action.clone().into_owned())).collect()),
+        Value::Blobs(rows.iter().map(|row| row.record.body.clone()).collect()),
+    ])
 }
 
 /// The columns of records, and how many they are.
@@ -296,4 +346,68 @@ pub(super) fn check_rows(commit: &Commit) -> Result<(), StoreError> {
         return Ok(());
     }
     Err(StoreError::Unavailable("audit records do not go on from where their chain ends".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use super::*;
+    use crate::{
+        domain::time::Timestamp,
+        store::{AuditRecord, AuditTerms, Change, Durable, Expect, Finders, Index, Life, Prune, Put, Removal},
+    };
+
+    const TAIL_OF_7: Tail = Tail { chain: 7, seq: 3, mac: [1; 32] };
+
+    fn key(id: &str) -> RecordKey {
+        RecordKey::new(Kind::Use, id.as_bytes().to_vec())
+    }
+
+    fn put(kind: Kind, version: u64) -> Put {
+        let key = RecordKey::new(kind, b"put".to_vec());
+        let record = Record { key, version, account: None, sort: 0, life: Life::Live, mac: [0; 32], body: Vec::new() };
+        Put { record, index: Index::Keep }
+    }
+
+    /// What the commit of a code does.
+    fn of_a_code() -> Change {
+        let record = AuditRecord { chain: 7, seq: 4, at: Timestamp::from_micros(0), mac: [2; 32], body: Vec::new() };
+        let action = Cow::Borrowed("code.read");
+        let terms = AuditTerms { account: None, actor_key: None, key: None, seat: None, secret: None, action };
+        Change {
+            expect: vec![Expect::Exists(key("secret")), Expect::Version(key("key"), 3)],
+            put: vec![put(Kind::Use, 2)],
+            audit: vec![AuditPut { record, terms }],
+            ..Change::default()
+        }
+    }
+
+    fn is_single(change: Change) -> bool {
+        let commit = Commit { changes: vec![change], tail: Some(TAIL_OF_7), durable: Durable::Now };
+        let lease = Lease { chain: 7, epoch: 1, flight: 1 };
+        single(&lease, &Plan::of(&commit, None), commit.tail.as_ref()).unwrap().is_some()
+    }
+
+    #[test]
+    fn what_commits_of_codes_do_is_one_statement_and_whatever_does_more_is_several() {
+        assert!(is_single(of_a_code()));
+        assert!(is_single(Change { put: Vec::new(), expect: Vec::new(), ..of_a_code() }));
+
+        let more: [fn(&mut Change); 8] = [
+            |change| change.audit.clear(),
+            |change| change.expect.push(Expect::Absent(key("new"))),
+            |change| change.expect.push(Expect::NoneIn(Kind::Use, AccountId::new(uuid::Uuid::from_u128(1)))),
+            |change| change.put = vec![put(Kind::Use, 1)],
+            |change| change.put = vec![put(Kind::Secret, 2)],
+            |change| change.put[0].index = Index::Replace(Finders::default()),
+            |change| change.remove.push(Removal::One(key("old"))),
+            |change| change.prune = Some(Prune { chain: 7, upto: 1 }),
+        ];
+        for (nth, more) in more.iter().enumerate() {
+            let mut change = of_a_code();
+            more(&mut change);
+            assert!(!is_single(change), "{nth}");
+        }
+    }
 }

@@ -237,6 +237,12 @@ impl Link {
         self.within(self.one(step)).await
     }
 
+    /// Runs one statement that changes something, as a transaction of its own.
+    pub(super) async fn commit(&self, step: &Step) -> Result<(), Failure> {
+        self.query(step).await?;
+        if self.is_warned() { Err(unsure()) } else { Ok(()) }
+    }
+
     /// Runs a statement that reads whole tables.
     pub(super) async fn examine(&self, step: &Step) -> Result<Vec<Row>, Failure> {
         timeout(EXAMINE, self.one(step)).await.unwrap_or_else(|_| Err(late()))

@@ -88,12 +88,17 @@ impl Shared {
     ) -> Result<FlightEnd, StoreError> {
         let lease = self.lease(writing, until).await?;
         let next = Lease { flight: lease.flight.wrapping_add(1), ..lease };
-        let mut steps = vec![flight::leased(&next)];
-        steps.extend(flight::steps(plan, tail)?);
         let Some(link) = &writing.link else { return Ok(FlightEnd::Refused) };
         let begun = Instant::now();
-        match link.flight(BEGIN, &steps).await {
-            Ok(_) => {
+        let sent = if let Some(step) = flight::single(&next, plan, tail)? {
+            link.commit(&step).await
+        } else {
+            let mut steps = vec![flight::leased(&next)];
+            steps.extend(flight::steps(plan, tail)?);
+            link.flight(BEGIN, &steps).await.map(drop)
+        };
+        match sent {
+            Ok(()) => {
                 writing.lease = Some(next);
                 self.pulse.acknowledged();
                 Ok(FlightEnd::Done)

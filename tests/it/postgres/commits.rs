@@ -25,6 +25,13 @@ fn cut_while_committing(cut: Cut) {
 }
 
 fn cut_each_time(cut: Cut, times: usize) {
+    // The first is one statement, the other a transaction of several.
+    for puts_more in [false, true] {
+        cut_once_more(cut, times, puts_more);
+    }
+}
+
+fn cut_once_more(cut: Cut, times: usize, puts_more: bool) {
     let direct = super::fresh();
     runtime(Writes::Thread).block_on(async {
         let proxy = Proxy::start().await;
@@ -34,6 +41,9 @@ fn cut_each_time(cut: Cut, times: usize) {
         let second = after(&first, b"second");
         let mut change = logging(tail(5, 0), vec![row(5, 1)]);
         change.changes.push(putting([put(second.clone())]));
+        if puts_more {
+            change.changes.push(putting([put(record(Kind::Use, b"b"))]));
+        }
 
         proxy.cut_each(cut, times);
         let told = commit(&store, change.clone()).await;

@@ -16,7 +16,7 @@ use tokio::{
 pub(super) enum Cut {
     /// Never.
     Not = 0,
-    /// Before the server sees the COMMIT.
+    /// Before the server sees what commits.
     Before = 1,
     /// After the server has committed, and before its answer arrives.
     After = 2,
@@ -44,6 +44,38 @@ struct Way {
     silent: AtomicUsize,
 }
 
+/// A whole commit in one statement has this in its text.
+const SINGLE: &[u8] = b"set_config('lock_timeout'";
+/// What the server says of a transaction that has ended: of one by COMMIT, and of one that was a statement with a row.
+const COMMITTED: [&[u8]; 2] = [b"COMMIT\0", b"SELECT 1\0Z\0\0\0\x05I"];
+
+fn find(bytes: &[u8], text: &[u8]) -> Option<usize> {
+    bytes.windows(text.len()).position(|window| window == text)
+}
+
+/// Finds what commits in a client's messages.
+#[derive(Default)]
+struct Commits {
+    /// The name under which a whole commit was prepared.
+    single: Option<Vec<u8>>,
+}
+
+impl Commits {
+    /// Where a message begins that commits.
+    fn at(&mut self, bytes: &[u8]) -> Option<usize> {
+        // A statement is prepared by a message that comes alone: its type, length and name, then the text.
+        if bytes.first() == Some(&b'P') && find(bytes, SINGLE).is_some() {
+            self.single = bytes[5..].split(|byte| *byte == 0).next().map(<[u8]>::to_vec);
+            return None;
+        }
+        // The flight comes in one piece, or COMMIT in its last. A statement is carried out by a message with its type, length, no
+        // name of its own and that of the statement.
+        let bound = self.single.as_ref().map(|name| [b"\0", name.as_slice(), b"\0"].concat());
+        let bound = bound.and_then(|bound| find(bytes, &bound)).filter(|at| *at >= 5 && bytes[at - 5] == b'B');
+        find(bytes, COMMITTED[0]).or(bound).map(|at| at - 5)
+    }
+}
+
 /// How many more statements that hold a text are waited for.
 #[derive(Debug, Clone, Copy)]
 struct Held {
@@ -53,7 +85,7 @@ struct Held {
 
 impl Way {
     /// Looks for statements that are waited for, and tells what is to be done with these.
-    fn look_at(&self, bytes: &[u8]) -> u8 {
+    fn look_at(&self, bytes: &[u8], commits: bool) -> u8 {
         self.held.send_if_modified(|held| {
             let Some(Held { text, more }) = held else { return false };
             *more = more.saturating_sub(bytes.windows(text.len()).filter(|window| *window == text.as_bytes()).count());
@@ -62,8 +94,6 @@ impl Way {
             }
             held.is_none()
         });
-        // The flight comes in one piece, or COMMIT in its last.
-        let commits = bytes.windows(7).any(|window| window == b"COMMIT\0");
         if commits { self.next() } else { Cut::Not as u8 }
     }
 
@@ -154,7 +184,7 @@ async fn carry(client: TcpStream, way: Arc<Way>, number: usize) {
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
     let ask = async {
-        let mut bytes = vec![0; 65_536];
+        let (mut bytes, mut commits) = (vec![0; 65_536], Commits::default());
         loop {
             let read = from_client.read(&mut bytes).await.unwrap_or(0);
             if read == 0 || way.closed.load(Ordering::SeqCst) {
@@ -163,11 +193,10 @@ async fn carry(client: TcpStream, way: Arc<Way>, number: usize) {
             if number < way.silent.load(Ordering::SeqCst) {
                 std::future::pending::<()>().await;
             }
-            let now = way.look_at(&bytes[..read]);
-            if now == Cut::Before as u8 {
-                let at = bytes[..read].windows(7).position(|window| window == b"COMMIT\0").unwrap();
-                // Without the message's type and length either.
-                to_server.write_all(&bytes[..at - 5]).await.unwrap();
+            let at = commits.at(&bytes[..read]);
+            let now = way.look_at(&bytes[..read], at.is_some());
+            if let Some(at) = at.filter(|_| now == Cut::Before as u8) {
+                to_server.write_all(&bytes[..at]).await.unwrap();
                 return false;
             }
             if to_server.write_all(&bytes[..read]).await.is_err() {
@@ -199,7 +228,7 @@ async fn carry(client: TcpStream, way: Arc<Way>, number: usize) {
         let mut rest = Vec::new();
         let committed = async {
             let mut bytes = vec![0; 65_536];
-            while !rest.windows(7).any(|window| window == b"COMMIT\0") {
+            while !COMMITTED.iter().any(|text| find(&rest, text).is_some()) {
                 let read = from_server.read(&mut bytes).await.unwrap_or(0);
                 if read == 0 {
                     return;
