@@ -1,20 +1,19 @@
 //! When a batch leaves. On a server a commit takes long beside what its callers do before they commit again. So while one is on
 //! its way others queue; if these leave as soon as it has landed, two groups of callers take turns, and each waits for both
-//! commits. Together they wait for one. So a batch waits for those who have just landed, for a moment, as long as they come.
+//! commits. The same happens if the first who comes back leaves alone. Together they wait for one commit. So a batch waits for
+//! those who have just landed, for a moment, as long as they come.
 //!
 //! Many do better in turns: while one half's commit is on its way, the other half reads and decides.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
-    thread,
     time::Duration,
 };
 
-use tokio::{sync::oneshot, task::spawn_blocking};
+use tokio::{sync::oneshot, time::timeout};
 
-/// The longest wait, and the part of the last commit's time that a wait may take.
+/// The longest wait, if the last commit took no less. (The runtime's timers count whole milliseconds.)
 const LONGEST: Duration = Duration::from_millis(2);
-const PART: u32 = 3;
 /// The most who wait together.
 const MOST: usize = 16;
 /// Batches that leave at once after a wait for which too few came.
@@ -42,12 +41,12 @@ impl BatchDelay {
         }
     }
 
-    /// Waits until the callers of a commit that took so long are in the queue again, in which others are, or for a moment.
-    /// `queued` says how many are in it.
+    /// Waits until the callers of a commit that took so long are in the queue again, beside those who are in it, or for a
+    /// moment. `queued` says how many are in it. One who is alone is not waited for.
     pub(super) async fn wait(&self, landed: usize, took: Duration, queued: impl Fn() -> usize) {
         let before = queued();
         let all = before.saturating_add(landed);
-        if before == 0 || all > MOST {
+        if all < 2 || all > MOST {
             return;
         }
         let complete = {
@@ -60,13 +59,7 @@ impl BatchDelay {
             state.wanted = Some((all, waiting));
             complete
         };
-        let longest = LONGEST.min(took / PART);
-        // The runtime's own timers count whole milliseconds.
-        let moment = spawn_blocking(move || thread::sleep(longest));
-        tokio::select! {
-            _ = complete => {}
-            _ = moment => {}
-        }
+        let _ = timeout(LONGEST.min(took), complete).await;
         let came = queued().saturating_sub(before);
         let mut state = self.lock();
         state.wanted = None;
@@ -116,8 +109,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nobody_is_waited_for_while_nobody_waits_or_many_do() {
-        for (landed, before, leaves) in [(2, 0, true), (MOST, 1, true), (1, MOST, true), (MOST - 1, 1, false)] {
+    async fn nobody_is_waited_for_by_one_alone_or_by_many() {
+        let cases =
+            [(1, 0, true), (2, 0, false), (1, 1, false), (MOST, 1, true), (1, MOST, true), (MOST - 1, 1, false)];
+        for (landed, before, leaves) in cases {
             let left = BatchDelay::default().wait(landed, LONG, || before).now_or_never();
             assert_eq!(left.is_some(), leaves, "{landed} {before}");
         }
